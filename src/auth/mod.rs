@@ -1,0 +1,67 @@
+//! Keys: who may call, and what for.
+//!
+//! A [`Ring`] answers from memory; the [`Store`] behind it is a SQLite file that the command line may
+//! change while the proxy runs.
+
+mod aliases;
+mod ring;
+mod secret;
+mod store;
+
+use std::sync::Arc;
+
+pub use aliases::Aliases;
+pub use ring::Ring;
+pub(crate) use secret::random;
+pub use secret::{Digest, Secret};
+pub use store::{Account, Error, NewKey, Store};
+
+/// Is something in use?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Yes.
+    Active,
+    /// No, until somebody enables it again.
+    Disabled,
+}
+
+/// A key as it is stored. The secret itself is not.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Key {
+    /// The public id, `key_…`: what logs and tables carry.
+    pub id: String,
+    /// The account that owns it.
+    pub account: String,
+    /// A name for people.
+    pub name: String,
+    /// In use?
+    pub status: Status,
+    /// Models that it may call, as ids or `vendor/*`; absent: all.
+    pub models: Option<Vec<String>>,
+    /// Its own aliases.
+    pub aliases: Aliases,
+    /// Seconds since the epoch.
+    pub created: i64,
+    /// SHA-256 of the secret.
+    #[serde(skip)]
+    pub digest: Digest,
+    /// In use, as far as the owner is concerned?
+    #[serde(skip)]
+    pub account_status: Status,
+}
+
+/// The right to make one call.
+pub type Grant = Arc<Key>;
+
+impl Key {
+    /// May it call this model?
+    #[must_use]
+    pub fn allows(&self, model: &str) -> bool {
+        let matches = |pattern: &String| match pattern.strip_suffix('*') {
+            Some(prefix) => model.starts_with(prefix),
+            None => pattern == model,
+        };
+        self.models.as_ref().is_none_or(|models| models.iter().any(matches))
+    }
+}

@@ -1,0 +1,140 @@
+//! All keys in memory, kept equal to the store.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+
+use crate::failure::{Failure, Kind, Result};
+
+use super::{Digest, Error, Grant, Key, Status, Store};
+
+/// Answers credentials from memory. Whether the store has changed is looked up by the requests
+/// themselves, at most once in [`STALENESS`].
+pub struct Ring {
+    keys: ArcSwap<HashMap<Digest, Grant>>,
+    source: Mutex<Source>,
+    born: Instant,
+    /// Milliseconds from `born` to the last look at the store.
+    looked: AtomicU64,
+}
+
+struct Source {
+    store: Store,
+    version: i64,
+}
+
+impl Ring {
+    /// Opens the store in a data folder and reads all keys.
+    ///
+    /// # Errors
+    /// When the store can not be opened or read.
+    pub fn open(folder: &Path) -> std::result::Result<Self, Error> {
+        let store = Store::open(folder)?;
+        // The version first: a change between the two reads is then seen as one.
+        let version = store.version()?;
+        let keys = index(store.keys()?);
+        Ok(Self {
+            keys: ArcSwap::from_pointee(keys),
+            source: Mutex::new(Source { store, version }),
+            born: Instant::now(),
+            looked: AtomicU64::new(0),
+        })
+    }
+
+    /// The key of a credential.
+    ///
+    /// # Errors
+    /// One of the four 401 failures. `missing` is the documented text of the caller's protocol.
+    pub fn grant(&self, credential: Option<&str>, missing: &'static str) -> Result<Grant> {
+        let Some(credential) = credential.filter(|text| !text.is_empty()) else {
+            return Err(Failure::new(Kind::MissingKey, missing));
+        };
+        let invalid = || Failure::new(Kind::InvalidKey, "The API key is not valid.");
+        let digest = Digest::of(credential).ok_or_else(invalid)?;
+        self.refresh();
+        let keys = self.keys.load();
+        let key = keys.get(&digest).filter(|key| key.digest.same(&digest)).ok_or_else(invalid)?;
+        if key.status != Status::Active {
+            return Err(Failure::new(Kind::KeyInactive, "The API key is disabled."));
+        }
+        if key.account_status != Status::Active {
+            return Err(Failure::new(Kind::AccountInactive, "The account of this API key is inactive."));
+        }
+        Ok(Arc::clone(key))
+    }
+
+    /// Reads the keys again if the store has changed. One caller looks, the others go on with what is
+    /// known; a store that can not be read leaves the keys as they are.
+    fn refresh(&self) {
+        let now = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let looked = self.looked.load(Ordering::Relaxed);
+        if now < looked.saturating_add(STALENESS) {
+            return;
+        }
+        let Ok(mut source) = self.source.try_lock() else { return };
+        self.looked.store(now, Ordering::Relaxed);
+        match source.changed() {
+            Ok(Some(keys)) => self.keys.store(Arc::new(index(keys))),
+            Ok(None) => {}
+            Err(error) => log::error!("keys: {error}"),
+        }
+    }
+}
+
+impl Source {
+    fn changed(&mut self) -> std::result::Result<Option<Vec<Key>>, Error> {
+        let version = self.store.version()?;
+        if version == self.version {
+            return Ok(None);
+        }
+        let keys = self.store.keys()?;
+        self.version = version;
+        Ok(Some(keys))
+    }
+}
+
+fn index(keys: Vec<Key>) -> HashMap<Digest, Grant> {
+    keys.into_iter().map(|key| (key.digest, Arc::new(key))).collect()
+}
+
+impl fmt::Debug for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ring").field("keys", &self.keys.load().len()).finish_non_exhaustive()
+    }
+}
+
+/// Milliseconds for which a change of the store may go unseen. A look costs a few microseconds.
+const STALENESS: u64 = Duration::from_millis(10).as_millis() as u64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::NewKey;
+
+    #[test]
+    fn changes_by_others_are_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let ring = Ring::open(folder.path()).unwrap();
+        let kind = |credential: &str| {
+            std::thread::sleep(Duration::from_millis(STALENESS + 5));
+            ring.grant(Some(credential), "missing").map_err(|failure| failure.kind())
+        };
+        let other = Store::open(folder.path()).unwrap();
+        other.create_account("a").unwrap();
+        let (key, secret) = other.create_key(&NewKey { account: "a".into(), ..NewKey::default() }).unwrap();
+        assert_eq!(kind(secret.expose()).unwrap().id, key.id);
+        other.set_account_status("a", Status::Disabled).unwrap();
+        assert_eq!(kind(secret.expose()).unwrap_err(), Kind::AccountInactive);
+        other.set_key_status(&key.id, Status::Disabled).unwrap();
+        assert_eq!(kind(secret.expose()).unwrap_err(), Kind::KeyInactive);
+        other.delete_key(&key.id).unwrap();
+        assert_eq!(kind(secret.expose()).unwrap_err(), Kind::InvalidKey);
+        assert_eq!(ring.grant(None, "missing").unwrap_err().kind(), Kind::MissingKey);
+        assert_eq!(ring.grant(Some(""), "missing").unwrap_err().message(), "missing");
+    }
+}

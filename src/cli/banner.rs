@@ -1,0 +1,82 @@
+//! What a gateway says when it starts: where it is and, the first time, its first key.
+
+use std::io::Write;
+
+use crossmodel::Config;
+use crossmodel::auth::{NewKey, Store};
+use crossmodel::protocol::{ProtocolId, REGISTRY};
+
+use super::Error;
+use super::keys::DEFAULT_ACCOUNT;
+
+/// Prints the addresses. If there is no key at all, makes one and prints it with lines to try it.
+pub(super) fn print(config: &Config, out: &mut dyn Write) -> Result<(), Error> {
+    let base = base_url(config);
+    writeln!(out, "CrossModel {} on {base}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "  base URL for OpenAI clients      {base}/v1")?;
+    writeln!(out, "  base URL for Anthropic clients   {base}")?;
+    if let Some(admin) = &config.admin {
+        writeln!(out, "  metrics                          http://{admin}/metrics")?;
+    }
+    let providers: Vec<_> = config.providers.iter().map(|provider| &*provider.name).collect();
+    writeln!(out, "  providers                        {}", providers.join(", "))?;
+    match first_key(config)? {
+        None => writeln!(out, "  key                              one of `crossmodel key list`")?,
+        Some(secret) => {
+            writeln!(out, "  key                              {secret}   (shown this once)\n")?;
+            lines(config, &base, &secret, out)?;
+        }
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn base_url(config: &Config) -> String {
+    let listener = config.listeners.first();
+    let scheme = if listener.is_some_and(|listener| listener.tls.is_some()) { "https" } else { "http" };
+    let address =
+        listener.map(|listener| listener.address.replace("0.0.0.0", "127.0.0.1")).unwrap_or_default();
+    format!("{scheme}://{address}")
+}
+
+fn first_key(config: &Config) -> Result<Option<String>, Error> {
+    let store = Store::open(&config.data)?;
+    if !store.accounts()?.is_empty() {
+        return Ok(None);
+    }
+    store.create_account(DEFAULT_ACCOUNT)?;
+    let new = NewKey { account: DEFAULT_ACCOUNT.into(), name: "first key".into(), ..NewKey::default() };
+    let (_, secret) = store.create_key(&new)?;
+    Ok(Some(secret.expose().to_owned()))
+}
+
+/// One line for each protocol that some model speaks.
+fn lines(config: &Config, base: &str, secret: &str, out: &mut dyn Write) -> Result<(), Error> {
+    for protocol in REGISTRY {
+        let id = protocol.id();
+        let speaks = |entry: &&std::sync::Arc<crossmodel::route::Entry>| {
+            !entry.id.ends_with('*') && entry.targets.iter().any(|target| target.speaks(id))
+        };
+        if let Some(entry) = config.catalog.entries().iter().find(speaks) {
+            let (header, body) = request(id, secret, &entry.id);
+            let path = protocol.path();
+            writeln!(out, "curl {base}/v1{path} -H '{header}' -d '{body}'\n")?;
+        }
+    }
+    Ok(())
+}
+
+fn request(protocol: ProtocolId, secret: &str, model: &str) -> (String, String) {
+    let bearer = format!("authorization: Bearer {secret}");
+    let messages = "\"messages\":[{\"role\":\"user\",\"content\":\"Hello!\"}]";
+    match protocol {
+        ProtocolId::Chat => (bearer, format!("{{\"model\":\"{model}\",{messages}}}")),
+        ProtocolId::Responses => {
+            (bearer, format!("{{\"model\":\"{model}\",\"input\":\"Hello!\",\"stream\":true}}"))
+        }
+        ProtocolId::Messages => (
+            format!("x-api-key: {secret}"),
+            format!("{{\"model\":\"{model}\",\"max_tokens\":1024,{messages},\"stream\":true}}"),
+        ),
+    }
+}

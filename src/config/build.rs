@@ -1,0 +1,249 @@
+//! From settings to a configuration: references are followed, and every one that leads nowhere is said.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use once_cell::sync::OnceCell;
+
+use crate::located::{Located, Place};
+use crate::protocol::{ProtocolId, REGISTRY};
+use crate::provider::{Auth, Provider, ProviderSettings};
+use crate::route::{Catalog, Entry, ModelSettings, Target, TargetSettings};
+
+use super::error::Problem;
+use super::first_run::DEMO;
+use super::{Config, Listener, ListenerSettings, Settings, secret};
+
+/// Problems, and the names of all providers in the file, right or wrong.
+struct Build<'a> {
+    problems: &'a mut Vec<Problem>,
+    known: &'a [String],
+    providers: BTreeMap<String, Arc<Provider>>,
+}
+
+/// Builds what can be built. `None` only when the built-in provider finds no port.
+pub(super) fn build(
+    settings: Settings,
+    known: &[String],
+    variable: &impl Fn(&str) -> Option<String>,
+    problems: &mut Vec<Problem>,
+) -> Option<Config> {
+    let mut build = Build { problems, known, providers: BTreeMap::new() };
+    let demo = settings.providers.keys().any(|name| name.value == DEMO).then(demo_port).transpose();
+    let demo = demo.map_err(|e| build.say(Place::default(), format!("no port is free: {e}"))).ok()?;
+    for (name, provider) in &settings.providers {
+        build.provider(name, provider, demo, variable);
+    }
+    let mut entries: Vec<_> = settings.models.iter().filter_map(|model| build.model(model)).collect();
+    build.no_model_twice(&settings.models);
+    if demo.is_some() {
+        entries.extend(build.demo_models(&entries));
+    }
+    let listeners = build.listeners(settings.listen);
+    let admin = build.admin(settings.admin);
+    Some(Config {
+        listeners,
+        admin,
+        data: settings.data.unwrap_or_else(|| PathBuf::from("data")),
+        threads: settings.threads.filter(|&n| n > 0).unwrap_or_else(cores),
+        access_log: settings.access_log.unwrap_or_default(),
+        limits: settings.limits,
+        timeouts: settings.timeouts,
+        catalog: Catalog::new(entries, settings.aliases),
+        providers: build.providers.into_values().collect(),
+        demo,
+    })
+}
+
+impl Build<'_> {
+    fn say(&mut self, place: Place, message: impl Into<String>) {
+        self.problems.push(Problem { place, message: message.into() });
+    }
+
+    fn provider(
+        &mut self,
+        name: &Located<String>,
+        settings: &ProviderSettings,
+        demo: Option<u16>,
+        variable: &impl Fn(&str) -> Option<String>,
+    ) {
+        let built_in = demo.filter(|_| name.value == DEMO).map(|port| demo_settings(settings, port));
+        let settings = built_in.as_ref().unwrap_or(settings);
+        let key = match &settings.key {
+            None => None,
+            Some(reference) => match secret::resolve(&reference.value, variable) {
+                Ok(key) => Some(key),
+                Err(why) => return self.say(reference.place, format!("providers.{}.key: {why}", name.value)),
+            },
+        };
+        match Provider::build(&name.value, settings, key) {
+            Ok(provider) => {
+                self.providers.insert(name.value.clone(), Arc::new(provider));
+            }
+            Err((member, why)) => {
+                let place = match member {
+                    "base_url" => settings.base_url.as_ref().map(|url| url.place),
+                    "preset" => settings.preset.as_ref().map(|preset| preset.place),
+                    _ => None,
+                };
+                self.say(place.unwrap_or(name.place), format!("providers.{}.{member}: {why}", name.value));
+            }
+        }
+    }
+
+    fn model(&mut self, settings: &ModelSettings) -> Option<Entry> {
+        let Located { value: id, place } = &settings.id;
+        let before = self.problems.len();
+        if !is_model_id(id) {
+            self.say(*place, format!("'{id}' is not a model id: write `vendor/model` or `vendor/*`"));
+        }
+        if settings.targets.is_empty() {
+            self.say(*place, format!("model '{id}' needs at least one target"));
+        }
+        let created = settings.created.as_ref().map_or(0, |date| self.seconds(date));
+        let targets: Vec<_> = settings.targets.iter().filter_map(|target| self.target(id, target)).collect();
+        (self.problems.len() == before).then(|| Entry {
+            id: id.clone(),
+            name: settings.name.clone().unwrap_or_else(|| id.clone()),
+            created,
+            status: settings.status,
+            context_window: settings.context_window,
+            max_output: settings.max_output,
+            targets,
+        })
+    }
+
+    fn target(&mut self, id: &str, settings: &TargetSettings) -> Option<Target> {
+        let Located { value: name, place } = &settings.provider;
+        let Some(provider) = self.providers.get(name) else {
+            if !self.known.contains(name) {
+                self.say(*place, format!("there is no provider '{name}'"));
+            }
+            return None;
+        };
+        let provider = Arc::clone(provider);
+        let weight = settings.weight.unwrap_or(1);
+        if weight == 0 {
+            self.say(*place, "a weight of 0 would never be chosen: leave the target out");
+        }
+        let own_name = || id.split_once('/').map(|(_, model)| model.to_owned());
+        let model =
+            if id.ends_with('*') { settings.model.clone() } else { settings.model.clone().or_else(own_name) };
+        let protocols = settings.protocols.clone().unwrap_or_else(|| provider.protocols.clone());
+        if let Some(foreign) = protocols.iter().find(|protocol| !provider.speaks(**protocol)) {
+            self.say(*place, format!("provider '{name}' does not speak {foreign}"));
+        }
+        Some(Target { provider, model, protocols, weight, priority: settings.priority })
+    }
+
+    fn seconds(&mut self, date: &Located<String>) -> i64 {
+        let midnight = date.value.parse::<Date>().and_then(|day| TimeZone::UTC.to_timestamp(day.into()));
+        match midnight {
+            Ok(midnight) => midnight.as_second(),
+            Err(_) => {
+                self.say(date.place, format!("'{}' is not a date: write YYYY-MM-DD", date.value));
+                0
+            }
+        }
+    }
+
+    fn no_model_twice(&mut self, models: &[ModelSettings]) {
+        let mut seen: BTreeMap<&str, Place> = BTreeMap::new();
+        for Located { value: id, place } in models.iter().map(|model| &model.id) {
+            if let Some(first) = seen.insert(id, *place) {
+                self.say(*place, format!("model '{id}' is there already, in line {}", first.line));
+            }
+        }
+    }
+
+    /// The models of the built-in provider, unless the file has its own under these names.
+    fn demo_models(&self, entries: &[Entry]) -> Vec<Entry> {
+        let Some(provider) = self.providers.get(DEMO) else { return Vec::new() };
+        let entry = |model: &&str| Entry {
+            id: format!("{DEMO}/{model}"),
+            name: format!("Demo ({model})"),
+            created: DEMO_CREATED,
+            status: crate::route::ModelStatus::Active,
+            context_window: None,
+            max_output: None,
+            targets: vec![Target {
+                provider: Arc::clone(provider),
+                model: Some((*model).to_owned()),
+                protocols: REGISTRY.iter().map(|p| p.id()).filter(|p| p.as_str() == *model).collect(),
+                weight: 1,
+                priority: 0,
+            }],
+        };
+        let taken = |id: &String| entries.iter().any(|entry| entry.id == *id);
+        crate::demo::MODELS.iter().map(entry).filter(|entry| !taken(&entry.id)).collect()
+    }
+
+    fn listeners(&mut self, settings: Option<Vec<ListenerSettings>>) -> Vec<Listener> {
+        let Some(settings) = settings else {
+            return vec![Listener { address: "127.0.0.1:8080".to_owned(), tls: None }];
+        };
+        if settings.is_empty() {
+            self.say(Place::default(), "listen: at least one address is needed");
+        }
+        for ListenerSettings { address, tls } in &settings {
+            self.address(address);
+            for file in tls.iter().flat_map(|tls| [&tls.certificate, &tls.key]) {
+                if let Err(why) = std::fs::metadata(file) {
+                    self.say(address.place, format!("{} can not be read: {why}", file.display()));
+                }
+            }
+        }
+        settings.into_iter().map(|l| Listener { address: l.address.value, tls: l.tls }).collect()
+    }
+
+    fn admin(&mut self, address: Option<Located<String>>) -> Option<String> {
+        let address = address.unwrap_or_else(|| "127.0.0.1:9090".to_owned().into());
+        if address.value == "off" {
+            return None;
+        }
+        self.address(&address);
+        Some(address.value)
+    }
+
+    fn address(&mut self, address: &Located<String>) {
+        if std::net::ToSocketAddrs::to_socket_addrs(&address.value.as_str()).is_err() {
+            self.say(address.place, format!("'{}' is not an address: write host:port", address.value));
+        }
+    }
+}
+
+fn is_model_id(id: &str) -> bool {
+    let parts = id.split_once('/');
+    let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && b != b'*');
+    parts.is_some_and(|(vendor, model)| plain(vendor) && (model == "*" || plain(model)))
+}
+
+/// The built-in provider listens on loopback and asks for no credential.
+fn demo_settings(settings: &ProviderSettings, port: u16) -> ProviderSettings {
+    ProviderSettings {
+        base_url: Some(format!("http://127.0.0.1:{port}").into()),
+        auth: settings.auth.or(Some(Auth::None)),
+        protocols: Some(vec![ProtocolId::Chat, ProtocolId::Responses, ProtocolId::Messages]),
+        ..settings.clone()
+    }
+}
+
+/// The port of the built-in provider: chosen once, so that a reload finds it where it is.
+fn demo_port() -> std::io::Result<u16> {
+    let free = || Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port());
+    DEMO_PORT.get_or_try_init(free).copied()
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+static DEMO_PORT: OnceCell<u16> = OnceCell::new();
+
+/// 1 January 2026.
+const DEMO_CREATED: i64 = 1_767_225_600;

@@ -1,0 +1,62 @@
+//! What is wrong with a configuration: all of it, each with its place.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::located::Place;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// Where; all zero for what concerns no line.
+    pub place: Place,
+    /// What.
+    pub message: String,
+}
+
+/// A configuration that can not be used.
+#[derive(Debug)]
+pub struct Error {
+    file: Option<PathBuf>,
+    problems: Vec<Problem>,
+}
+
+impl Error {
+    /// An error that concerns no file.
+    #[must_use]
+    pub fn plain(message: impl Into<String>) -> Self {
+        Self { file: None, problems: vec![Problem { place: Place::default(), message: message.into() }] }
+    }
+
+    pub(super) fn new(file: Option<&Path>, mut problems: Vec<Problem>) -> Self {
+        problems.sort();
+        problems.dedup();
+        Self { file: file.map(Into::into), problems }
+    }
+
+    /// All that is wrong, in the order of the file.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, problem) in self.problems.iter().enumerate() {
+            if n > 0 {
+                writeln!(f)?;
+            }
+            match (&self.file, problem.place.line) {
+                (Some(file), 0) => write!(f, "{}: {}", file.display(), problem.message)?,
+                (Some(file), line) => {
+                    write!(f, "{}:{line}:{}: {}", file.display(), problem.place.column, problem.message)?;
+                }
+                (None, _) => f.write_str(&problem.message)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}

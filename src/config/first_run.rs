@@ -1,0 +1,82 @@
+//! The settings of a gateway that was given no file.
+
+use crate::located::Located;
+use crate::provider::{Preset, ProviderSettings, presets};
+use crate::route::{ModelSettings, TargetSettings};
+
+use super::Settings;
+
+/// The name of the built-in provider.
+pub const DEMO: &str = "demo";
+
+/// The built-in provider, and every preset that the environment enables, each with all of its models.
+pub(super) fn settings(variable: &impl Fn(&str) -> Option<String>) -> Settings {
+    let mut settings = Settings::default();
+    settings.providers.insert(DEMO.to_owned().into(), ProviderSettings::default());
+    for (name, preset) in presets() {
+        if let Some(provider) = enabled(preset, variable) {
+            settings.providers.insert(name.clone().into(), provider);
+            settings.models.push(ModelSettings {
+                id: format!("{name}/*").into(),
+                targets: vec![TargetSettings { provider: name.clone().into(), ..TargetSettings::default() }],
+                ..ModelSettings::default()
+            });
+        }
+    }
+    settings
+}
+
+fn enabled(preset: &Preset, variable: &impl Fn(&str) -> Option<String>) -> Option<ProviderSettings> {
+    let set = |name: &String| variable(name).filter(|value| !value.trim().is_empty());
+    let mut provider = ProviderSettings::default();
+    if let Some(name) = preset.environment.as_ref().filter(|name| set(name).is_some()) {
+        provider.key = Some(Located::from(format!("env:{name}")));
+    } else {
+        let address = set(preset.base_url_environment.as_ref()?)?;
+        provider.base_url = Some(url(address.trim(), preset.default_port).into());
+    }
+    Some(provider)
+}
+
+/// A server's address as people write it: with or without scheme and port.
+fn url(address: &str, default_port: Option<u16>) -> String {
+    let (scheme, rest) = address.split_once("://").unwrap_or(("http", address));
+    let (host, path) =
+        rest.split_once('/').map_or((rest, String::new()), |(host, path)| (host, format!("/{path}")));
+    // A server that listens everywhere is reached on this machine.
+    let host = host.replace("0.0.0.0", "127.0.0.1");
+    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    match default_port {
+        Some(port) if !has_port && address.find("://").is_none() => format!("{scheme}://{host}:{port}{path}"),
+        _ => format!("{scheme}://{host}{path}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn the_environment_enables_providers() {
+        let variable = |name: &str| match name {
+            "OPENAI_API_KEY" => Some("sk-x".to_owned()),
+            "OLLAMA_HOST" => Some("0.0.0.0".to_owned()),
+            "GROQ_API_KEY" => Some(String::new()),
+            _ => None,
+        };
+        let config = Config::from_environment(variable).unwrap();
+        let names: Vec<_> = config.providers.iter().map(|p| p.name.as_ref()).collect();
+        assert_eq!(names, ["demo", "ollama", "openai"]);
+        assert_eq!(config.providers[1].base_url.authority, "127.0.0.1:11434");
+        assert!(config.demo.is_some());
+        assert!(!format!("{config:?}").contains("sk-x"));
+    }
+
+    #[test]
+    fn addresses_are_completed() {
+        assert_eq!(url("localhost:1234", Some(11434)), "http://localhost:1234");
+        assert_eq!(url("https://h/v1", Some(11434)), "https://h/v1");
+        assert_eq!(url("http://h:8000/v1", None), "http://h:8000/v1");
+    }
+}

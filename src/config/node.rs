@@ -1,0 +1,375 @@
+//! A YAML document as a tree that knows its places, and typed values read from it.
+//!
+//! A deserializer stops at its first error. To report them all, the part of the tree that an error
+//! concerns is cut off, and what is left is read again.
+
+use std::cell::Cell;
+use std::fmt;
+
+use serde::de::{
+    self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+};
+use serde::{Deserialize, forward_to_deserialize_any};
+use serde_saphyr::Spanned;
+
+use crate::located::{self, Place};
+
+use super::error::Problem;
+
+/// One value and its place.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub(super) place: Place,
+    pub(super) kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Kind {
+    Null,
+    Bool(bool),
+    Signed(i64),
+    Unsigned(u64),
+    Float(f64),
+    Text(String),
+    List(Vec<Node>),
+    Map(Vec<(Node, Node)>),
+}
+
+/// Reads a value, and everything that is wrong with it. What is wrong is left out of the value.
+pub(super) fn read<T: de::DeserializeOwned + Default>(mut node: Node, problems: &mut Vec<Problem>) -> T {
+    let mut cut = Vec::new();
+    for _ in 0..MOST_PROBLEMS {
+        match T::deserialize(&node) {
+            Ok(value) => return value,
+            Err(error) => {
+                let place = error.place.unwrap_or(node.place);
+                // A member that was cut off is not missing, it is wrong, and that has been said.
+                let known = cut.iter().any(|name| error.message == format!("missing field `{name}`"));
+                if !known {
+                    problems.push(Problem { place, message: error.message });
+                }
+                match node.cut(place) {
+                    Some(name) => cut.push(name),
+                    None => return T::default(),
+                }
+            }
+        }
+    }
+    T::default()
+}
+
+impl Node {
+    /// Cuts off the innermost member or element at a place; returns its name.
+    fn cut(&mut self, place: Place) -> Option<String> {
+        match &mut self.kind {
+            Kind::List(items) => {
+                if let Some(name) = items.iter_mut().find_map(|item| item.cut(place)) {
+                    return Some(name);
+                }
+                let at = items.iter().position(|item| item.place == place)?;
+                items.remove(at);
+                Some(String::new())
+            }
+            Kind::Map(members) => {
+                if let Some(name) = members.iter_mut().find_map(|(_, value)| value.cut(place)) {
+                    return Some(name);
+                }
+                let at =
+                    members.iter().position(|(key, value)| key.place == place || value.place == place)?;
+                let (key, _) = members.remove(at);
+                Some(key.text().unwrap_or_default().to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// The text of a string.
+    pub(super) fn text(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The member `name` of a map.
+    pub(super) fn member(&self, name: &str) -> Option<&Self> {
+        match &self.kind {
+            Kind::Map(members) => {
+                members.iter().find(|(key, _)| key.text() == Some(name)).map(|(_, value)| value)
+            }
+            _ => None,
+        }
+    }
+
+    /// The members of a map.
+    pub(super) fn members(&self) -> &[(Self, Self)] {
+        match &self.kind {
+            Kind::Map(members) => members,
+            _ => &[],
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let spanned = Spanned::<Kind>::deserialize(deserializer)?;
+        let place = Place { line: spanned.referenced.line(), column: spanned.referenced.column() };
+        Ok(Self { place, kind: spanned.value })
+    }
+}
+
+impl<'de> Deserialize<'de> for Kind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(KindVisitor)
+    }
+}
+
+struct KindVisitor;
+
+impl<'de> Visitor<'de> for KindVisitor {
+    type Value = Kind;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Kind, E> {
+        Ok(Kind::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Kind, E> {
+        Ok(Kind::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Kind, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Kind, E> {
+        Ok(Kind::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Kind, E> {
+        Ok(u64::try_from(value).map_or(Kind::Signed(value), Kind::Unsigned))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Kind, E> {
+        Ok(Kind::Unsigned(value))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Kind, E> {
+        Ok(Kind::Float(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Kind, E> {
+        Ok(Kind::Text(value.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Kind, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Kind::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Kind, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
+        }
+        Ok(Kind::Map(members))
+    }
+}
+
+/// What is wrong, and where, once that is known.
+#[derive(Debug)]
+pub(super) struct NodeError {
+    message: String,
+    place: Option<Place>,
+}
+
+impl NodeError {
+    /// The innermost place counts, and it is the first one to be said.
+    fn at(mut self, place: Place) -> Self {
+        self.place.get_or_insert(place);
+        self
+    }
+}
+
+impl de::Error for NodeError {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self { message: message.to_string(), place: None }
+    }
+}
+
+impl fmt::Display for NodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for NodeError {}
+
+impl<'de> Deserializer<'de> for &'de Node {
+    type Error = NodeError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, NodeError> {
+        match &self.kind {
+            Kind::Null => visitor.visit_unit(),
+            Kind::Bool(value) => visitor.visit_bool(*value),
+            Kind::Signed(value) => visitor.visit_i64(*value),
+            Kind::Unsigned(value) => visitor.visit_u64(*value),
+            Kind::Float(value) => visitor.visit_f64(*value),
+            Kind::Text(value) => visitor.visit_borrowed_str(value),
+            Kind::List(items) => visitor.visit_seq(Items(items.iter())),
+            Kind::Map(members) => {
+                visitor.visit_map(Pairs { members: members.iter(), value: Cell::new(None) })
+            }
+        }
+        .map_err(|error| error.at(self.place))
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, NodeError> {
+        match self.kind {
+            Kind::Null => visitor.visit_none(),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    /// An empty value, as in `limits:`, is one in which nothing is set.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, NodeError> {
+        self.deserialize_map(visitor)
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, NodeError> {
+        match self.kind {
+            Kind::Null => visitor.visit_map(Pairs { members: [].iter(), value: Cell::new(None) }),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, NodeError> {
+        match name {
+            located::NAME => visitor.visit_seq(Parts { node: self, next: 0 }),
+            _ => visitor.visit_newtype_struct(self),
+        }
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, NodeError> {
+        let name = self.text().ok_or_else(|| de::Error::custom("expected a name"));
+        let choice = name.and_then(|name| visitor.visit_enum(Choice(name)));
+        choice.map_err(|error: NodeError| error.at(self.place))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        unit_struct seq tuple tuple_struct identifier ignored_any
+    }
+}
+
+struct Items<'de>(std::slice::Iter<'de, Node>);
+
+impl<'de> SeqAccess<'de> for Items<'de> {
+    type Error = NodeError;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, NodeError> {
+        let item = self.0.next().map(|item| seed.deserialize(item).map_err(|error| error.at(item.place)));
+        item.transpose()
+    }
+}
+
+struct Pairs<'de> {
+    members: std::slice::Iter<'de, (Node, Node)>,
+    value: Cell<Option<&'de Node>>,
+}
+
+impl<'de> MapAccess<'de> for Pairs<'de> {
+    type Error = NodeError;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, NodeError> {
+        let Some((key, value)) = self.members.next() else { return Ok(None) };
+        self.value.set(Some(value));
+        seed.deserialize(key).map(Some).map_err(|error| error.at(key.place))
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, NodeError> {
+        let value =
+            self.value.take().ok_or_else(|| <NodeError as de::Error>::custom("a value without a key"))?;
+        seed.deserialize(value).map_err(|error| error.at(value.place))
+    }
+}
+
+/// Line, column and value, for [`located::Located`].
+struct Parts<'de> {
+    node: &'de Node,
+    next: u8,
+}
+
+impl<'de> SeqAccess<'de> for Parts<'de> {
+    type Error = NodeError;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, NodeError> {
+        self.next += 1;
+        match self.next {
+            1 => seed.deserialize(self.node.place.line.into_deserializer()).map(Some),
+            2 => seed.deserialize(self.node.place.column.into_deserializer()).map(Some),
+            3 => seed.deserialize(self.node).map(Some),
+            _ => Ok(None),
+        }
+    }
+}
+
+struct Choice<'de>(&'de str);
+
+impl<'de> EnumAccess<'de> for Choice<'de> {
+    type Error = NodeError;
+    type Variant = Unit;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Unit), NodeError> {
+        Ok((seed.deserialize(de::value::BorrowedStrDeserializer::new(self.0))?, Unit))
+    }
+}
+
+struct Unit;
+
+impl<'de> de::VariantAccess<'de> for Unit {
+    type Error = NodeError;
+
+    fn unit_variant(self) -> Result<(), NodeError> {
+        Ok(())
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, _: T) -> Result<T::Value, NodeError> {
+        Err(de::Error::custom("expected a name"))
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, NodeError> {
+        Err(de::Error::custom("expected a name"))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, NodeError> {
+        Err(de::Error::custom("expected a name"))
+    }
+}
+
+/// Errors reported of one file.
+const MOST_PROBLEMS: usize = 100;

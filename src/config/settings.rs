@@ -1,0 +1,110 @@
+//! The file's top level, and the settings that belong to no other module.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::auth::Aliases;
+use crate::located::Located;
+use crate::observe::Destination;
+use crate::provider::ProviderSettings;
+use crate::route::ModelSettings;
+
+/// The configuration of a CrossModel gateway.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Where clients are listened for. Default: `127.0.0.1:8080`, without TLS.
+    pub listen: Option<Vec<ListenerSettings>>,
+    /// The address for `/metrics`, `/healthz` and `/readyz`. Default: `127.0.0.1:9090`. `off`: none.
+    pub admin: Option<Located<String>>,
+    /// The folder for keys and accounts. Default: `data`.
+    pub data: Option<PathBuf>,
+    /// Threads that serve clients. Default: one per core.
+    pub threads: Option<usize>,
+    /// Where access lines go: `stdout`, `off`, or a file's path. Default: `stdout`.
+    pub access_log: Option<Destination>,
+    /// What a request may be.
+    pub limits: Limits,
+    /// How long a provider may take.
+    pub timeouts: Timeouts,
+    /// Providers, by a name of your choice. `demo` is built in: `demo: {}` enables it.
+    pub providers: BTreeMap<Located<String>, ProviderSettings>,
+    /// Models, in the order in which they are listed.
+    pub models: Vec<ModelSettings>,
+    /// Other names for models, for every key: `name: vendor/model`, or `prefix*: vendor/model`.
+    pub aliases: Aliases,
+}
+
+/// One address for clients.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ListenerSettings {
+    /// `host:port`. HTTP/1.1 and HTTP/2 are both spoken there.
+    pub address: Located<String>,
+    /// Certificate and key, for TLS.
+    pub tls: Option<TlsFiles>,
+}
+
+/// A certificate and its key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TlsFiles {
+    /// The certificate chain's PEM file.
+    pub certificate: PathBuf,
+    /// The private key's PEM file.
+    pub key: PathBuf,
+}
+
+/// What a request may be.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of a request's body. Default: 32 MiB, which is what Anthropic accepts.
+    pub body_bytes: usize,
+    /// Seconds for a request's body. Default: 60.
+    pub body_seconds: u64,
+    /// Bytes of a request's head. Default: 64 KiB.
+    pub head_bytes: usize,
+    /// Fields of a request's head. Default: 100.
+    pub head_fields: usize,
+    /// Bytes of one event of a provider's stream. Default: 8 MiB.
+    pub event_bytes: usize,
+    /// Bytes of a provider's answer that is no stream. Default: 64 MiB.
+    pub reply_bytes: usize,
+}
+
+/// How long a provider may take, in seconds.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Timeouts {
+    /// For a connection. Default: 5.
+    pub connect: u64,
+    /// Between two signs of life, the first byte included. Models think for minutes. Default: 600.
+    pub silence: u64,
+    /// To take one write. Default: 60.
+    pub write: u64,
+    /// For running requests when the gateway is told to stop. Default: 30.
+    pub drain: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 32 << 20,
+            body_seconds: 60,
+            head_bytes: 64 << 10,
+            head_fields: 100,
+            event_bytes: 8 << 20,
+            reply_bytes: 64 << 20,
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect: 5, silence: 600, write: 60, drain: 30 }
+    }
+}

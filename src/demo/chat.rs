@@ -1,0 +1,238 @@
+//! Answers in OpenAI Chat Completions.
+//!
+//! Comes in: a [`Reply`]. Goes out: a `chat.completion`, or a stream of chunks: the role, the deltas, the
+//! finish reason, the usage if it was asked for, `[DONE]`.
+
+use super::CREATED;
+use super::json::{self, Array, Object};
+use super::reply::{Block, Call, Reply, Usage};
+use super::tape::Tape;
+
+/// The answer as one body.
+pub(super) fn unary(reply: &Reply<'_>) -> Vec<u8> {
+    json::body(|o| {
+        head(o, reply, "chat.completion");
+        o.array("choices", |list| {
+            list.object(|o| {
+                o.number("index", 0).object("message", |o| message(o, reply));
+                o.raw("logprobs", "null").text("finish_reason", finish(reply));
+            });
+        });
+        if let Some(usage) = reply.usage {
+            o.object("usage", |o| cost(o, usage));
+        }
+    })
+}
+
+/// The answer as events.
+pub(super) fn stream(tape: &mut Tape, reply: &Reply<'_>) {
+    let mut out = Chunks::new(tape, reply);
+    let content = if reply.text().is_some() { "\"\"" } else { "null" };
+    out.delta(|o| o.text("role", "assistant").raw("content", content).raw("refusal", "null").done());
+    for block in reply.blocks() {
+        out.block(block);
+    }
+    out.choice(|_| {}, Some(finish(reply)));
+    out.usage();
+    if reply.done {
+        tape.word("[DONE]");
+    }
+}
+
+struct Chunks<'t, 'r> {
+    tape: &'t mut Tape,
+    reply: &'r Reply<'r>,
+    /// The members every chunk begins with.
+    head: Vec<u8>,
+    /// The usage to send, where it was asked for: then all other chunks say that they have none.
+    usage: Option<Usage>,
+}
+
+impl<'t, 'r> Chunks<'t, 'r> {
+    fn new(tape: &'t mut Tape, reply: &'r Reply<'r>) -> Self {
+        let head = json::members(|o| head(o, reply, "chat.completion.chunk"));
+        Self { tape, reply, head, usage: reply.usage.filter(|_| reply.request.include_usage()) }
+    }
+
+    fn block(&mut self, block: Block<'_>) {
+        if let Block::Call(call) = block {
+            let id = self.reply.id("call_");
+            self.calls(|o| opening(o, &id, call.name, ""));
+        }
+        for piece in block.deltas() {
+            match block {
+                Block::Reasoning(_) => self.delta(|o| o.text("reasoning_content", piece).done()),
+                Block::Text(_) => self.delta(|o| o.text("content", piece).done()),
+                Block::Call(_) => {
+                    self.calls(|o| o.object("function", |o| o.text("arguments", piece).done()).done());
+                }
+            }
+            self.tape.delta();
+        }
+    }
+
+    fn calls(&mut self, fill: impl FnOnce(&mut Object<'_>)) {
+        self.delta(|o| o.array("tool_calls", |list| list.object(|o| fill(o.number("index", 0)))).done());
+    }
+
+    fn delta(&mut self, fill: impl FnOnce(&mut Object<'_>)) {
+        self.choice(fill, None);
+    }
+
+    fn choice(&mut self, fill: impl FnOnce(&mut Object<'_>), finish: Option<&str>) {
+        self.chunk("null", |list| {
+            list.object(|o| {
+                o.number("index", 0).object("delta", fill);
+                o.raw("logprobs", "null").maybe("finish_reason", finish);
+            });
+        });
+    }
+
+    fn chunk(&mut self, usage: &str, choices: impl FnOnce(&mut Array<'_>)) {
+        let (head, wanted) = (&self.head, self.usage.is_some());
+        self.tape.data(|o| {
+            o.members(head).array("choices", choices);
+            if wanted {
+                o.raw("usage", usage);
+            }
+        });
+    }
+
+    fn usage(&mut self) {
+        if let Some(usage) = self.usage {
+            let text = String::from_utf8(json::body(|o| cost(o, usage))).unwrap_or_default();
+            self.chunk(&text, |_| {});
+        }
+    }
+}
+
+fn head(o: &mut Object<'_>, reply: &Reply<'_>, object: &str) {
+    o.text("id", &reply.id("chatcmpl-")).text("object", object).number("created", CREATED);
+    o.text("model", &reply.model).text("service_tier", "default").text("system_fingerprint", "fp_demo");
+}
+
+fn message(o: &mut Object<'_>, reply: &Reply<'_>) {
+    o.text("role", "assistant")
+        .maybe("content", reply.text())
+        .raw("refusal", "null")
+        .raw("annotations", "[]");
+    for block in reply.blocks() {
+        match block {
+            Block::Reasoning(text) => o.text("reasoning_content", text).done(),
+            Block::Text(_) => {}
+            Block::Call(call) => o.array("tool_calls", |list| list.object(|o| whole(o, reply, call))).done(),
+        }
+    }
+}
+
+fn whole(o: &mut Object<'_>, reply: &Reply<'_>, call: &Call<'_>) {
+    opening(o, &reply.id("call_"), call.name, &call.arguments);
+}
+
+fn opening(o: &mut Object<'_>, id: &str, name: &str, arguments: &str) {
+    o.text("id", id).text("type", "function");
+    o.object("function", |o| o.text("name", name).text("arguments", arguments).done());
+}
+
+fn finish(reply: &Reply<'_>) -> &'static str {
+    if reply.call().is_some() { "tool_calls" } else { "stop" }
+}
+
+fn cost(o: &mut Object<'_>, usage: Usage) {
+    o.number("prompt_tokens", usage.prompt).number("completion_tokens", usage.completion);
+    o.number("total_tokens", usage.prompt + usage.completion);
+    o.object("prompt_tokens_details", |o| {
+        o.number("cached_tokens", usage.cached).number("audio_tokens", 0).done();
+    });
+    o.object("completion_tokens_details", |o| {
+        o.number("reasoning_tokens", usage.reasoning).number("audio_tokens", 0);
+        o.number("accepted_prediction_tokens", 0).number("rejected_prediction_tokens", 0);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::super::{Script, answer};
+
+    #[derive(Deserialize)]
+    struct Chunk {
+        choices: Vec<Choice>,
+    }
+
+    #[derive(Deserialize)]
+    struct Choice {
+        #[serde(alias = "message")]
+        delta: Message,
+        finish_reason: Option<String>,
+    }
+
+    #[derive(Deserialize)]
+    struct Message {
+        content: Option<String>,
+        reasoning_content: Option<String>,
+        tool_calls: Option<Vec<ToolCall>>,
+    }
+
+    #[derive(Deserialize)]
+    struct ToolCall {
+        function: Function,
+    }
+
+    #[derive(Deserialize)]
+    struct Function {
+        name: Option<String>,
+        arguments: String,
+    }
+
+    fn ask(said: &str, more: &str) -> Script {
+        let body = format!(r#"{{"model":"chat","messages":[{{"role":"user","content":"{said}"}}]{more}}}"#);
+        answer("POST", "/v1/chat/completions", body.as_bytes())
+    }
+
+    /// Reasoning, text, name, arguments, finish reason, each put together from the pieces.
+    fn content(pieces: impl Iterator<Item = String>) -> [String; 5] {
+        let mut all = <[String; 5]>::default();
+        let chunks = pieces.filter(|data| data != "[DONE]").map(|data| serde_json::from_str(&data).unwrap());
+        for Choice { delta, finish_reason } in chunks.flat_map(|chunk: Chunk| chunk.choices) {
+            let call = delta.tool_calls.into_iter().flatten().next().map(|call| call.function);
+            let (name, arguments) = call.map(|f| (f.name, f.arguments)).unzip();
+            let parts = [delta.reasoning_content, delta.content, name.flatten(), arguments, finish_reason];
+            all.iter_mut().zip(parts).for_each(|(all, part)| all.push_str(&part.unwrap_or_default()));
+        }
+        all
+    }
+
+    #[test]
+    fn streams_what_it_answers_at_once() {
+        let tools =
+            r#","tools":[{"type":"function","function":{"name":"f","parameters":{"required":["a"]}}}]"#;
+        for more in ["", tools, r#","reasoning_effort":"low""#] {
+            let stream = ask("a b", &format!(r#"{more},"stream":true"#));
+            let streamed = content(stream.events().into_iter().map(|(_, data)| data));
+            assert_eq!(streamed, content(std::iter::once(ask("a b", more).text())));
+        }
+    }
+
+    #[test]
+    fn ends_with_usage_only_where_asked() {
+        let plain = ask("a", r#","stream":true"#).text();
+        assert!(
+            plain.ends_with("\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n") && !plain.contains("usage")
+        );
+        let events = ask("a", r#","stream":true,"stream_options":{"include_usage":true}"#).events();
+        let (ends, others) = (&events[events.len() - 2..], &events[..events.len() - 2]);
+        assert!(others.iter().all(|(_, data)| data.ends_with(r#""usage":null}"#)));
+        assert!(ends[0].1.contains(r#""choices":[],"usage":{"prompt_tokens":29,"completion_tokens":3,"#));
+        assert_eq!(ends[1].1, "[DONE]");
+    }
+
+    #[test]
+    fn markers_take_parts_away() {
+        let asked = r#","stream":true,"stream_options":{"include_usage":true}"#;
+        assert!(!ask("[demo:no-usage]", asked).text().contains("usage"));
+        assert!(!ask("[demo:no-done]", asked).text().contains("[DONE]"));
+        assert!(!ask("[demo:no-usage]", "").text().contains("usage"));
+    }
+}

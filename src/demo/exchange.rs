@@ -1,0 +1,135 @@
+//! One call: from the body of a request to the script of its answer.
+//!
+//! Comes in: a protocol and a body. Goes out: the reply in that protocol, at once or as a stream, with what
+//! its markers make of it. Faults that stand in the bytes are made here; those of the connection are the
+//! script's.
+
+use super::error::{self, Failure};
+use super::marker::{Fault, Markers};
+use super::protocol::Protocol;
+use super::reply::{self, Reply};
+use super::request::{self, Request};
+use super::responses::{self, State};
+use super::script::{Headers, Script};
+use super::tape::Tape;
+use super::{JSON, json};
+
+/// One request on its way to an answer.
+pub(super) struct Exchange<'a> {
+    protocol: Protocol,
+    request: &'a Request<'a>,
+    markers: Markers,
+    /// The user's text without the markers.
+    said: String,
+}
+
+impl Exchange<'_> {
+    fn reply(&self) -> Reply<'_> {
+        Reply::new(self.request, &self.markers, &self.said, self.protocol.model())
+    }
+
+    fn failure(&self) -> Failure<'_> {
+        Failure::late(self.protocol, self.markers.code.as_deref())
+    }
+
+    fn headers(&self, kind: &str) -> Headers {
+        self.protocol.headers(kind, &self.request.hash)
+    }
+
+    fn unary(&self, status: u16, body: Vec<u8>) -> Script {
+        Script::unary(status, self.headers(JSON), body, &self.markers)
+    }
+}
+
+/// Answers one call of a protocol; `then` is what the path asks for.
+pub(super) fn exchange(protocol: Protocol, body: &[u8], then: fn(&Exchange<'_>) -> Script) -> Script {
+    let Some(request) = Request::read(body) else {
+        return refuse(protocol, 400, &Failure::request(NOT_JSON, "invalid_request_error"), body);
+    };
+    let (markers, said) = Markers::read(&request.talk.user);
+    let exchange = Exchange { protocol, request: &request, markers, said };
+    match exchange.markers.status {
+        Some(status) => fault(&exchange, status),
+        None => then(&exchange),
+    }
+}
+
+/// The model's answer.
+pub(super) fn generate(exchange: &Exchange<'_>) -> Script {
+    if exchange.request.wire.stream == Some(true) { stream(exchange) } else { unary(exchange) }
+}
+
+fn unary(exchange: &Exchange<'_>) -> Script {
+    let (protocol, reply) = (exchange.protocol, exchange.reply());
+    let body = match (exchange.markers.fault, protocol) {
+        (Some(Fault::ErrorFirst), _) => exchange.failure().body(protocol, &exchange.request.hash),
+        (Some(Fault::Failed(_)), Protocol::Responses) => {
+            responses::unary(&reply, State::Failed(&exchange.failure()))
+        }
+        _ => protocol.unary(&reply),
+    };
+    exchange.unary(200, body)
+}
+
+fn stream(exchange: &Exchange<'_>) -> Script {
+    let mut tape = Tape::default();
+    if exchange.markers.fault != Some(Fault::ErrorFirst) {
+        exchange.protocol.stream(&mut tape, &exchange.reply());
+    }
+    go_wrong(&mut tape, exchange);
+    Script::stream(exchange.headers(EVENTS), tape, &exchange.markers)
+}
+
+/// The faults that stand in the bytes; those of the connection are the script's.
+fn go_wrong(tape: &mut Tape, exchange: &Exchange<'_>) {
+    let error = |tape: &mut Tape| exchange.protocol.error(tape, &exchange.failure(), &exchange.request.hash);
+    match (exchange.markers.fault, exchange.protocol) {
+        (Some(Fault::ErrorFirst), _) => error(tape),
+        (Some(Fault::Error(place)), _) => {
+            tape.keep(place);
+            error(tape);
+        }
+        (Some(Fault::Failed(place)), Protocol::Responses) => {
+            tape.keep(place);
+            responses::fail(tape, &exchange.reply(), &exchange.failure());
+        }
+        (Some(Fault::End(place)), _) => tape.keep(place),
+        _ => {}
+    }
+}
+
+/// The error status a marker asks for.
+fn fault(exchange: &Exchange<'_>, status: u16) -> Script {
+    let (markers, hash) = (&exchange.markers, &exchange.request.hash);
+    let failure = Failure::of(status, markers.code.as_deref());
+    let (kind, body) = match markers.html {
+        true => (HTML, error::html(status)),
+        false => (JSON, failure.body(exchange.protocol, hash)),
+    };
+    let mut headers = exchange.headers(kind);
+    headers.extend(error::retry_after(status).map(|seconds| ("retry-after", seconds.to_owned())));
+    Script::unary(status, headers, body, markers)
+}
+
+/// The size of the prompt.
+pub(super) fn count(exchange: &Exchange<'_>) -> Script {
+    let tokens = reply::prompt_tokens(exchange.request);
+    let body = json::body(|o| {
+        if exchange.protocol == Protocol::Responses {
+            o.text("object", "response.input_tokens");
+        }
+        o.number("input_tokens", tokens);
+    });
+    exchange.unary(200, body)
+}
+
+/// An error without any marker: the request itself is not understood.
+pub(super) fn refuse(protocol: Protocol, status: u16, failure: &Failure<'_>, body: &[u8]) -> Script {
+    let hash = request::hash(body);
+    let answer = failure.body(protocol, &hash);
+    Script::unary(status, protocol.headers(JSON, &hash), answer, &Markers::default())
+}
+
+const EVENTS: &str = "text/event-stream; charset=utf-8";
+const HTML: &str = "text/html";
+const NOT_JSON: &str = "We could not parse the JSON body of your request.";

@@ -1,0 +1,150 @@
+//! The markers a user's text may hold, `[demo:verb]` or `[demo:verb=arg]`.
+//!
+//! Comes in: the text of the last user message. Goes out: what the markers ask for, and the text without
+//! them. A verb that is not known, or an argument that can not be read, asks for nothing; of contradicting
+//! markers the last one counts. The table of verbs is in the module's own documentation.
+
+use std::time::Duration;
+
+/// What the markers ask for.
+#[derive(Debug, Default)]
+pub(super) struct Markers {
+    pub(super) status: Option<u16>,
+    pub(super) code: Option<String>,
+    pub(super) html: bool,
+    pub(super) fault: Option<Fault>,
+    pub(super) wait: Option<Duration>,
+    pub(super) slow: Option<Duration>,
+    pub(super) words: Option<usize>,
+    pub(super) huge: Option<usize>,
+    pub(super) chunk: Option<usize>,
+    pub(super) crlf: bool,
+    pub(super) no_usage: bool,
+    pub(super) no_done: bool,
+    pub(super) quote: bool,
+}
+
+/// How an answer goes wrong after its head, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The first event is the protocol's error.
+    ErrorFirst,
+    /// An error event follows so many deltas.
+    Error(usize),
+    /// The response fails after so many deltas.
+    Failed(usize),
+    /// The connection is closed after so many deltas, or bytes of a unary body.
+    Cut(usize),
+    /// The body ends after so many deltas as if it were whole.
+    End(usize),
+    /// Nothing comes after so many deltas, or bytes of a unary body.
+    Stall(usize),
+}
+
+impl Markers {
+    /// Reads the markers of a text; gives them and the text without them.
+    pub(super) fn read(text: &str) -> (Self, String) {
+        let mut markers = Self::default();
+        let mut said = String::new();
+        let mut rest = text;
+        while let Some((before, marker, after)) = next(rest) {
+            said.push_str(before);
+            markers.note(marker);
+            // One of the two blanks around a marker goes with it.
+            rest = after.strip_prefix(' ').unwrap_or(after);
+        }
+        said.push_str(rest);
+        (markers, said.trim().to_owned())
+    }
+
+    /// Whether a text of its own is asked for, also where a tool would be called.
+    pub(super) fn text(&self) -> bool {
+        self.words.is_some() || self.huge.is_some() || self.quote
+    }
+
+    fn note(&mut self, marker: &str) {
+        let (verb, argument) = marker.split_once('=').unwrap_or((marker, ""));
+        let number = argument.trim().parse().ok();
+        match verb.trim() {
+            "status" => self.status = number.and_then(status).or(self.status),
+            "code" => self.code = Some(argument.trim().to_owned()),
+            "html" => self.html = true,
+            "wait" => self.wait = number.map(millis).or(self.wait),
+            "slow" => self.slow = number.map(millis).or(self.slow),
+            "words" => self.words = number.map(|n| n.min(MOST_WORDS)).or(self.words),
+            "huge" => self.huge = number.map(|n| n.min(MOST_BYTES)).or(self.huge),
+            "chunk" => self.chunk = number.filter(|n| *n > 0).or(self.chunk),
+            "crlf" => self.crlf = true,
+            "no-usage" => self.no_usage = true,
+            "no-done" => self.no_done = true,
+            "quote" => self.quote = true,
+            verb => self.fault = fault(verb, number).or(self.fault),
+        }
+    }
+}
+
+/// The text before the next marker, the marker without its brackets, the text after it.
+fn next(text: &str) -> Option<(&str, &str, &str)> {
+    let (before, after) = text.split_once("[demo:")?;
+    let (marker, after) = after.split_once(']')?;
+    Some((before, marker, after))
+}
+
+fn fault(verb: &str, place: Option<usize>) -> Option<Fault> {
+    match verb {
+        "error-first" => Some(Fault::ErrorFirst),
+        "error" => place.map(Fault::Error),
+        "failed" => place.map(Fault::Failed),
+        "cut" => place.map(Fault::Cut),
+        "end" => place.map(Fault::End),
+        "stall" => place.map(Fault::Stall),
+        _ => None,
+    }
+}
+
+/// A status that can stand in a final answer.
+fn status(number: usize) -> Option<u16> {
+    u16::try_from(number).ok().filter(|status| (200..600).contains(status))
+}
+
+fn millis(number: usize) -> Duration {
+    Duration::from_millis(u64::try_from(number).unwrap_or(u64::MAX))
+}
+
+/// The most words one answer has.
+const MOST_WORDS: usize = 1_000_000;
+/// The most letters one delta has.
+const MOST_BYTES: usize = 64 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_several_markers_and_leaves_the_text() {
+        let (markers, said) =
+            Markers::read("[demo:status=429] say [demo:code=slow_down] hi [demo:sing=1] [x]");
+        assert_eq!(markers.status, Some(429));
+        assert_eq!(markers.code.as_deref(), Some("slow_down"));
+        assert_eq!(said, "say hi [x]");
+    }
+
+    #[test]
+    fn the_last_fault_counts_and_bad_arguments_do_not() {
+        assert_eq!(Markers::read("[demo:cut=1][demo:end=2]").0.fault, Some(Fault::End(2)));
+        assert_eq!(Markers::read("[demo:cut=1][demo:end=x]").0.fault, Some(Fault::Cut(1)));
+        assert_eq!(Markers::read("[demo:error-first]").0.fault, Some(Fault::ErrorFirst));
+        assert_eq!(Markers::read("[demo:status=99][demo:chunk=0]").0.status, None);
+    }
+
+    #[test]
+    fn amounts_have_bounds() {
+        let (markers, _) = Markers::read("[demo:words=99999999][demo:huge=99999999999]");
+        assert_eq!((markers.words, markers.huge), (Some(MOST_WORDS), Some(MOST_BYTES)));
+    }
+
+    #[test]
+    fn an_open_marker_is_text() {
+        assert_eq!(Markers::read("see [demo:cut=1").1, "see [demo:cut=1");
+    }
+}

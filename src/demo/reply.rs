@@ -1,0 +1,263 @@
+//! What the demo answers, before it is put into a protocol.
+//!
+//! Comes in: a request and its markers. Goes out: the blocks of the answer (reasoning, text, a tool call),
+//! each in the deltas a stream sends it in, and what they cost. Unary answers and streams of all protocols
+//! are written from this, so they carry the same content.
+
+use std::fmt::Write;
+
+use super::marker::Markers;
+use super::request::{Format, Function, Request};
+use super::{json, schema};
+
+/// An answer in no protocol.
+pub(super) struct Reply<'a> {
+    pub(super) request: &'a Request<'a>,
+    /// The model that answers: dated, as providers do it.
+    pub(super) model: String,
+    pub(super) usage: Option<Usage>,
+    /// Whether a chat stream ends with its end mark.
+    pub(super) done: bool,
+    text: Option<String>,
+    call: Option<Call<'a>>,
+}
+
+impl<'a> Reply<'a> {
+    /// Makes up the answer. `said` is the user's text without the markers, `fallback` the model where the
+    /// request names none.
+    pub(super) fn new(request: &'a Request<'a>, markers: &Markers, said: &str, fallback: &str) -> Self {
+        let call = request.tool.as_ref().map(Call::new);
+        let text = (call.is_none() || markers.text()).then(|| text(request, markers, said));
+        let model = format!("{}-2026-01-01", request.wire.model.as_deref().unwrap_or(fallback));
+        let mut reply = Self { request, model, usage: None, done: !markers.no_done, text, call };
+        reply.usage = (!markers.no_usage).then(|| Usage::of(&reply));
+        reply
+    }
+
+    /// The blocks in the order they are sent.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = Block<'_>> {
+        let reasoning = self.request.reasoning.then_some(Block::Reasoning(REASONING));
+        let text = self.text.as_deref().map(Block::Text);
+        reasoning.into_iter().chain(text).chain(self.call().map(Block::Call))
+    }
+
+    /// The tool call, if there is one: it decides how the answer ends.
+    pub(super) fn call(&self) -> Option<&Call<'a>> {
+        self.call.as_ref()
+    }
+
+    /// The text, if there is one.
+    pub(super) fn text(&self) -> Option<&str> {
+        self.text.as_deref()
+    }
+
+    /// An id with the prefix its kind has.
+    pub(super) fn id(&self, prefix: &str) -> String {
+        format!("{prefix}{}", self.request.hash)
+    }
+
+    /// What stands for the provider's secret form of the reasoning.
+    pub(super) fn seal(&self) -> String {
+        self.id("EqDemo00")
+    }
+}
+
+/// A part of an answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Block<'r> {
+    /// Thoughts.
+    Reasoning(&'r str),
+    /// Words for the user.
+    Text(&'r str),
+    /// A tool call.
+    Call(&'r Call<'r>),
+}
+
+impl<'r> Block<'r> {
+    /// The pieces a stream sends the block in: words, or parts of the arguments.
+    pub(super) fn deltas(self) -> impl Iterator<Item = &'r str> {
+        let (words, parts) = match self {
+            Self::Reasoning(text) | Self::Text(text) => (text, [""; 3]),
+            Self::Call(call) => ("", call.parts()),
+        };
+        words.split_inclusive(' ').chain(parts.into_iter().filter(|part| !part.is_empty()))
+    }
+}
+
+/// A call of the client's tool.
+#[derive(Debug)]
+pub(super) struct Call<'a> {
+    pub(super) name: &'a str,
+    /// A JSON object as text.
+    pub(super) arguments: String,
+}
+
+impl<'a> Call<'a> {
+    fn new(function: &'a Function<'a>) -> Self {
+        Self { name: &function.name, arguments: schema::sample(function.parameters) }
+    }
+
+    /// The arguments in three parts of about one size.
+    fn parts(&self) -> [&str; 3] {
+        let third = self.arguments.len().div_ceil(3);
+        let (first, rest) = split(&self.arguments, third);
+        let (second, last) = split(rest, third);
+        [first, second, last]
+    }
+}
+
+/// What an answer costs; the prompt's tokens include the cached ones.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Usage {
+    pub(super) prompt: usize,
+    pub(super) cached: usize,
+    pub(super) completion: usize,
+    pub(super) reasoning: usize,
+}
+
+impl Usage {
+    fn of(reply: &Reply<'_>) -> Self {
+        let prompt = prompt_tokens(reply.request);
+        let reasons = |block: &Block<'_>| matches!(block, Block::Reasoning(_));
+        Self {
+            prompt,
+            cached: if prompt >= 8 { prompt / 2 } else { 0 },
+            completion: reply.blocks().flat_map(Block::deltas).count(),
+            reasoning: reply.blocks().filter(reasons).flat_map(Block::deltas).count(),
+        }
+    }
+}
+
+/// What the prompt is taken to cost.
+pub(super) fn prompt_tokens(request: &Request<'_>) -> usize {
+    request.bytes.div_ceil(4)
+}
+
+fn text(request: &Request<'_>, markers: &Markers, said: &str) -> String {
+    let text = match (markers.huge, markers.words) {
+        (Some(bytes), _) => "x".repeat(bytes),
+        (None, Some(words)) => count(words),
+        (None, None) if markers.quote => echo(request, said),
+        (None, None) => formatted(request, echo(request, said)),
+    };
+    if markers.quote { format!("{QUOTE}{text}") } else { text }
+}
+
+fn echo(request: &Request<'_>, said: &str) -> String {
+    if let Some(result) = &request.talk.result {
+        return format!("The tool answered: {}", cut(result));
+    }
+    match request.talk.images {
+        0 => format!("You said: {}", cut(said)),
+        1 => format!("You said: {} (1 image seen)", cut(said)),
+        many => format!("You said: {} ({many} images seen)", cut(said)),
+    }
+}
+
+fn formatted(request: &Request<'_>, echo: String) -> String {
+    match request.format {
+        Format::Text => echo,
+        Format::Object => {
+            String::from_utf8(json::body(|o| o.text("answer", &echo).done())).unwrap_or_default()
+        }
+        Format::Schema(schema) => schema::sample(schema),
+    }
+}
+
+fn count(words: usize) -> String {
+    let mut text = String::new();
+    for word in 0..words {
+        let blank = if word > 0 { " " } else { "" };
+        // Writing to a String can not fail.
+        let _ = write!(text, "{blank}word{word}");
+    }
+    text
+}
+
+fn cut(text: &str) -> &str {
+    let end = text.char_indices().nth(MOST_CHARACTERS).map_or(text.len(), |(end, _)| end);
+    split(text, end).0
+}
+
+/// Splits at a place, or before the character that lies across it.
+fn split(text: &str, place: usize) -> (&str, &str) {
+    text.split_at(text.floor_char_boundary(place))
+}
+
+/// The thoughts behind every answer.
+const REASONING: &str = "The user wants an echo.";
+/// A text that looks like what a gateway rewrites.
+const QUOTE: &str = r#"{"model":"quoted-model"} \"model\":\"x\" "#;
+/// How much of what was said is repeated.
+const MOST_CHARACTERS: usize = 2_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with<T>(body: &str, see: impl FnOnce(&Reply<'_>) -> T) -> T {
+        let request = Request::read(body.as_bytes()).unwrap();
+        let (markers, said) = Markers::read(&request.talk.user);
+        see(&Reply::new(&request, &markers, &said, "chat"))
+    }
+
+    fn text(body: &str) -> String {
+        with(body, |reply| reply.text().unwrap_or("(none)").to_owned())
+    }
+
+    fn say(said: &str) -> String {
+        format!(r#"{{"input":"{said}"}}"#)
+    }
+
+    #[test]
+    fn echoes_by_word() {
+        let words = with(&say("a b"), |reply| {
+            reply.blocks().flat_map(Block::deltas).map(str::to_owned).collect::<Vec<_>>()
+        });
+        assert_eq!(words, ["You ", "said: ", "a ", "b"]);
+        assert_eq!(text(&say(&"é".repeat(3_000))), format!("You said: {}", "é".repeat(2_000)));
+    }
+
+    #[test]
+    fn makes_up_texts() {
+        assert_eq!(text(&say("[demo:words=3]")), "word0 word1 word2");
+        assert_eq!(text(&say("[demo:huge=4]")), "xxxx");
+        assert_eq!(text(&say("a [demo:quote]")), r#"{"model":"quoted-model"} \"model\":\"x\" You said: a"#);
+    }
+
+    #[test]
+    fn counts_deltas_and_a_quarter_of_the_bytes() {
+        let body = r#"{"input":"a b","reasoning":{"effort":"low"}}"#;
+        let usage = with(body, |reply| reply.usage.unwrap());
+        assert_eq!((usage.prompt, usage.cached), (11, 5));
+        assert_eq!((usage.completion, usage.reasoning), (9, 5));
+        assert!(with(&say("[demo:no-usage]"), |reply| reply.usage.is_none()));
+    }
+
+    #[test]
+    fn formats() {
+        let with_format = |format: &str| format!(r#"{{"input":"a","text":{{"format":{format}}}}}"#);
+        assert_eq!(text(&with_format(r#"{"type":"json_object"}"#)), r#"{"answer":"You said: a"}"#);
+        let schema =
+            r#"{"type":"json_schema","schema":{"required":["n"],"properties":{"n":{"type":"integer"}}}}"#;
+        assert_eq!(text(&with_format(schema)), r#"{"n":1}"#);
+    }
+
+    #[test]
+    fn calls_the_tool_in_three_parts() {
+        let call = |said: &str| {
+            let body = format!(
+                r#"{{"input":"{said}","tools":[{{"type":"function","name":"f","parameters":{{
+                "properties":{{"städte":{{"type":"string"}}}}}}}}]}}"#
+            );
+            with(&body, |reply| {
+                let call = reply.call().unwrap();
+                assert_eq!(call.parts().concat(), call.arguments);
+                assert!(call.parts().iter().all(|part| !part.is_empty()));
+                (call.arguments.clone(), reply.text().map(str::to_owned))
+            })
+        };
+        assert_eq!(call("x"), (r#"{"städte":"demo"}"#.to_owned(), None));
+        assert_eq!(call("[demo:words=1]").1.as_deref(), Some("word0"));
+    }
+}

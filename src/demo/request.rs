@@ -1,0 +1,308 @@
+//! One neutral reading of a request, whichever of the three protocols it is written in.
+//!
+//! Comes in: the body. Goes out: what the demo answers to: the last user text, the last tool result, the tool
+//! to call, the wanted format. The protocols name these things differently and never contradict each other,
+//! so one set of shapes reads all three. What has an unexpected shape is passed over; only a body that is no
+//! JSON object is refused.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::json::{loose, read};
+use super::talk::Talk;
+
+/// What the demo has to know of a request.
+pub(super) struct Request<'a> {
+    /// The members as they came, for those who echo them.
+    pub(super) wire: Wire<'a>,
+    pub(super) talk: Talk,
+    /// The function to call, if one is to be called.
+    pub(super) tool: Option<Function<'a>>,
+    pub(super) format: Format<'a>,
+    pub(super) reasoning: bool,
+    /// The size of the body: what the prompt is taken to cost.
+    pub(super) bytes: usize,
+    /// The same for the same body; every id is made of it.
+    pub(super) hash: String,
+}
+
+impl<'a> Request<'a> {
+    /// Reads a body; `None` where it is no JSON object or a basic member has the wrong type.
+    pub(super) fn read(body: &'a [u8]) -> Option<Self> {
+        let wire: Wire<'_> = serde_json::from_slice(body).ok()?;
+        let talk = Talk::read(wire.messages.or(wire.input));
+        let tool = if talk.result.is_some() { None } else { wire.function() };
+        let (format, reasoning) = (wire.format(), wire.reasons());
+        Some(Self { wire, talk, tool, format, reasoning, bytes: body.len(), hash: hash(body) })
+    }
+
+    /// Whether a chat stream is to carry usage.
+    pub(super) fn include_usage(&self) -> bool {
+        self.wire.stream_options.include_usage == Some(true)
+    }
+
+    /// Whether the reasoning is to be handed over in a form for the next request.
+    pub(super) fn sealed(&self) -> bool {
+        self.wire.include.iter().any(|name| name == "reasoning.encrypted_content")
+    }
+}
+
+/// The members of a request that matter here, of all three protocols.
+#[derive(Deserialize)]
+pub(super) struct Wire<'a> {
+    #[serde(borrow)]
+    pub(super) model: Option<Cow<'a, str>>,
+    pub(super) stream: Option<bool>,
+    #[serde(default, deserialize_with = "loose")]
+    stream_options: StreamOptions,
+    #[serde(borrow)]
+    messages: Option<&'a RawValue>,
+    #[serde(borrow)]
+    input: Option<&'a RawValue>,
+    #[serde(borrow)]
+    response_format: Option<&'a RawValue>,
+    #[serde(borrow)]
+    output_config: Option<&'a RawValue>,
+    #[serde(borrow)]
+    reasoning_effort: Option<&'a RawValue>,
+    #[serde(borrow)]
+    thinking: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "loose")]
+    include: Vec<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub(super) instructions: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) max_output_tokens: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) max_tool_calls: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) metadata: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) parallel_tool_calls: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) previous_response_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) prompt_cache_key: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) reasoning: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) safety_identifier: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) store: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) temperature: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) text: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) tool_choice: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) tools: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) top_logprobs: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) top_p: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) truncation: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) user: Option<&'a RawValue>,
+}
+
+impl<'a> Wire<'a> {
+    /// The function the request wants called: the one it names, else the first.
+    fn function(&self) -> Option<Function<'a>> {
+        let tools: Vec<Tool<'_>> = read(self.tools);
+        let mut functions: Vec<_> = tools.into_iter().filter_map(Tool::function).collect();
+        let choice = Choice::read(self.tool_choice);
+        if functions.is_empty() || choice.kind == "none" {
+            return None;
+        }
+        let named = functions.iter().position(|f| choice.is(&f.name));
+        Some(functions.swap_remove(named.unwrap_or(0)))
+    }
+
+    fn format(&self) -> Format<'a> {
+        let held = |raw| read::<Holder<'a>>(raw).format;
+        let raw = self.response_format.or_else(|| held(self.text)).or_else(|| held(self.output_config));
+        let shape: Shape<'_> = read(raw);
+        match &*shape.kind {
+            "json_object" => Format::Object,
+            "json_schema" => Format::Schema(shape.schema.or(shape.json_schema.schema)),
+            _ => Format::Text,
+        }
+    }
+
+    fn reasons(&self) -> bool {
+        let effort = |raw| read::<Option<Cow<'_, str>>>(raw).is_some_and(|e| e != "none" && e != "minimal");
+        let reasoning: Reasoning<'_> = read(self.reasoning);
+        let thinking: Choice<'_> = read(self.thinking);
+        effort(self.reasoning_effort)
+            || effort(reasoning.effort)
+            || reasoning.summary.is_some()
+            || matches!(&*thinking.kind, "enabled" | "adaptive")
+    }
+}
+
+#[derive(Deserialize, Default)]
+struct StreamOptions {
+    include_usage: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Reasoning<'a> {
+    #[serde(borrow)]
+    effort: Option<&'a RawValue>,
+    #[serde(borrow)]
+    summary: Option<&'a RawValue>,
+}
+
+/// A function the demo may call.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct Function<'a> {
+    #[serde(borrow)]
+    pub(super) name: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) parameters: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Tool<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    function: Option<Function<'a>>,
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    parameters: Option<&'a RawValue>,
+    #[serde(borrow)]
+    input_schema: Option<&'a RawValue>,
+}
+
+impl<'a> Tool<'a> {
+    /// A tool the provider runs itself has no schema and is no function.
+    fn function(self) -> Option<Function<'a>> {
+        if self.function.is_some() {
+            return self.function;
+        }
+        let own = self.kind == "function" || self.input_schema.is_some();
+        own.then_some(Function { name: self.name, parameters: self.input_schema.or(self.parameters) })
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Choice<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    function: Function<'a>,
+}
+
+impl<'a> Choice<'a> {
+    fn read(raw: Option<&'a RawValue>) -> Self {
+        if raw.is_some_and(|raw| raw.get().starts_with('"')) {
+            return Self { kind: read(raw), ..Self::default() };
+        }
+        read(raw)
+    }
+
+    fn is(&self, name: &str) -> bool {
+        self.name == name || self.function.name == name
+    }
+}
+
+/// The format the answer's text is wanted in.
+pub(super) enum Format<'a> {
+    Text,
+    Object,
+    Schema(Option<&'a RawValue>),
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Holder<'a> {
+    #[serde(borrow)]
+    format: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Shape<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    schema: Option<&'a RawValue>,
+    #[serde(borrow)]
+    json_schema: Inner<'a>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Inner<'a> {
+    #[serde(borrow)]
+    schema: Option<&'a RawValue>,
+}
+
+/// FNV-1a, eight bytes at a time: long prompts are hashed for every answer, and by bytes it would cost more
+/// than all the rest.
+pub(super) fn hash(bytes: &[u8]) -> String {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let words = words.iter().map(|word| u64::from_le_bytes(*word));
+    let rest = rest.iter().map(|byte| u64::from(*byte));
+    let hash = words.chain(rest).fold(FNV_START, |hash, word| (hash ^ word).wrapping_mul(FNV_PRIME));
+    format!("{hash:016x}")
+}
+
+/// Offset basis and prime of 64-bit FNV.
+const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
+const FNV_PRIME: u64 = 0x0100_0000_01b3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chooses_the_function() {
+        let tools = r#""tools":[{"type":"web_search"},{"type":"function","name":"f"},
+            {"type":"function","name":"g"}]"#;
+        let name = |choice: &str| {
+            let body = format!(r#"{{{tools},"tool_choice":{choice}}}"#);
+            Request::read(body.as_bytes()).unwrap().tool.map(|f| f.name.into_owned())
+        };
+        assert_eq!(name(r#""auto""#).as_deref(), Some("f"));
+        assert_eq!(name(r#"{"type":"function","name":"g"}"#).as_deref(), Some("g"));
+        assert_eq!(name(r#"{"type":"function","function":{"name":"g"}}"#).as_deref(), Some("g"));
+        assert_eq!(name(r#""none""#), None);
+        assert_eq!(name(r#"{"type":"none"}"#), None);
+    }
+
+    #[test]
+    fn knows_when_reasoning_is_wanted() {
+        let wants = |body: &str| Request::read(body.as_bytes()).unwrap().reasoning;
+        assert!(wants(r#"{"reasoning_effort":"low"}"#) && !wants(r#"{"reasoning_effort":"minimal"}"#));
+        assert!(wants(r#"{"reasoning":{"summary":"auto"}}"#) && !wants(r#"{"reasoning":{"effort":"none"}}"#));
+        assert!(
+            wants(r#"{"thinking":{"type":"adaptive"}}"#) && !wants(r#"{"thinking":{"type":"disabled"}}"#)
+        );
+    }
+
+    #[test]
+    fn refuses_what_is_no_object() {
+        assert!(
+            ["", "{", "[]", "7", "{\"model\":7}"].iter().all(|body| Request::read(body.as_bytes()).is_none())
+        );
+    }
+
+    #[test]
+    fn one_byte_makes_another_hash() {
+        assert_ne!(hash(b"0123456789"), hash(b"0123456788"));
+        assert_ne!(hash(b"\xff1234567"), hash(b"\x7f1234567"));
+    }
+}

@@ -1,0 +1,362 @@
+//! Answers in OpenAI Responses.
+//!
+//! Comes in: a [`Reply`]. Goes out: a `response`, or its event ladder: `response.created`,
+//! `response.in_progress`, for each item its opening, deltas and closing, `response.completed` with the whole
+//! response once more. The events are numbered from 0.
+
+use super::CREATED;
+use super::error::Failure;
+use super::json::{self, Object};
+use super::reply::{Block, Reply, Usage};
+use super::tape::Tape;
+
+/// How far a response is.
+#[derive(Clone, Copy)]
+pub(super) enum State<'a> {
+    /// Just begun.
+    Begun,
+    /// Complete.
+    Complete,
+    /// Failed for a reason.
+    Failed(&'a Failure<'a>),
+}
+
+/// The response as one body.
+pub(super) fn unary(reply: &Reply<'_>, state: State<'_>) -> Vec<u8> {
+    json::body(|o| response(o, reply, state))
+}
+
+/// The answer as events.
+pub(super) fn stream(tape: &mut Tape, reply: &Reply<'_>) {
+    report(tape, reply, "response.created", State::Begun);
+    report(tape, reply, "response.in_progress", State::Begun);
+    for (index, block) in reply.blocks().enumerate() {
+        let mut item = Item { tape: &mut *tape, reply, index, block, id: id(reply, block) };
+        item.stream();
+    }
+    report(tape, reply, "response.completed", State::Complete);
+}
+
+/// Ends a stream as failed.
+pub(super) fn fail(tape: &mut Tape, reply: &Reply<'_>, failure: &Failure<'_>) {
+    report(tape, reply, "response.failed", State::Failed(failure));
+}
+
+/// Puts the error event into a stream.
+pub(super) fn error(tape: &mut Tape, failure: &Failure<'_>) {
+    event(tape, "error", |o| failure.event(o));
+}
+
+/// An item of the output on its way.
+struct Item<'t, 'r> {
+    tape: &'t mut Tape,
+    reply: &'r Reply<'r>,
+    index: usize,
+    block: Block<'r>,
+    id: String,
+}
+
+impl Item<'_, '_> {
+    fn stream(&mut self) {
+        let (reply, block, index) = (self.reply, self.block, self.index);
+        event(self.tape, "response.output_item.added", |o| {
+            o.number("output_index", index).object("item", |o| item(o, reply, block, false));
+        });
+        match block {
+            Block::Reasoning(text) => self.part(SUMMARY, text),
+            Block::Text(text) => self.part(CONTENT, text),
+            Block::Call(call) => self.arguments(call.name, &call.arguments),
+        }
+        event(self.tape, "response.output_item.done", |o| {
+            o.number("output_index", index).object("item", |o| item(o, reply, block, true));
+        });
+    }
+
+    fn part(&mut self, names: Names, text: &str) {
+        let [added, delta, done, closed] = names.events;
+        self.event(added, names, |o| o.object("part", |o| part(o, names.kind, "")).done());
+        for piece in self.block.deltas() {
+            self.event(delta, names, |o| loose(o.text("delta", piece), names));
+            self.tape.delta();
+        }
+        self.event(done, names, |o| loose(o.text("text", text), names));
+        self.event(closed, names, |o| o.object("part", |o| part(o, names.kind, text)).done());
+    }
+
+    fn arguments(&mut self, name: &str, arguments: &str) {
+        for piece in self.block.deltas() {
+            self.plain("response.function_call_arguments.delta", |o| o.text("delta", piece).done());
+            self.tape.delta();
+        }
+        self.plain("response.function_call_arguments.done", |o| {
+            o.text("name", name).text("arguments", arguments);
+        });
+    }
+
+    fn event(&mut self, name: &str, names: Names, fill: impl FnOnce(&mut Object<'_>)) {
+        self.plain(name, |o| fill(o.number(names.index, 0)));
+    }
+
+    fn plain(&mut self, name: &str, fill: impl FnOnce(&mut Object<'_>)) {
+        let (id, index) = (&self.id, self.index);
+        event(self.tape, name, |o| fill(o.text("item_id", id).number("output_index", index)));
+    }
+}
+
+/// What the two kinds of text part call their things.
+#[derive(Clone, Copy)]
+struct Names {
+    kind: &'static str,
+    index: &'static str,
+    /// Added, delta, done, part done.
+    events: [&'static str; 4],
+}
+
+/// An event with its number, which counts all events before it.
+fn event(tape: &mut Tape, name: &str, fill: impl FnOnce(&mut Object<'_>)) {
+    let number = tape.events();
+    tape.event(name, |o| {
+        fill(o);
+        o.number("sequence_number", number);
+    });
+}
+
+fn report(tape: &mut Tape, reply: &Reply<'_>, name: &str, state: State<'_>) {
+    event(tape, name, |o| o.object("response", |o| response(o, reply, state)).done());
+}
+
+fn id(reply: &Reply<'_>, block: Block<'_>) -> String {
+    match block {
+        Block::Reasoning(_) => reply.id("rs_"),
+        Block::Text(_) => reply.id("msg_"),
+        Block::Call(_) => reply.id("fc_"),
+    }
+}
+
+fn item(o: &mut Object<'_>, reply: &Reply<'_>, block: Block<'_>, whole: bool) {
+    let status = if whole { "completed" } else { "in_progress" };
+    o.text("id", &id(reply, block));
+    match block {
+        Block::Reasoning(text) => reasoning(o, reply, text, whole),
+        Block::Text(text) => {
+            o.text("type", "message").text("status", status);
+            parts(o, "content", CONTENT.kind, text, whole);
+            o.text("role", "assistant");
+        }
+        Block::Call(call) => {
+            o.text("type", "function_call").text("status", status);
+            o.text("arguments", if whole { &call.arguments } else { "" });
+            o.text("call_id", &reply.id("call_")).text("name", call.name);
+        }
+    }
+}
+
+fn reasoning(o: &mut Object<'_>, reply: &Reply<'_>, text: &str, whole: bool) {
+    o.text("type", "reasoning");
+    parts(o, "summary", SUMMARY.kind, text, whole);
+    if reply.request.sealed() {
+        o.text("encrypted_content", &reply.seal());
+    }
+}
+
+fn parts(o: &mut Object<'_>, member: &str, kind: &str, text: &str, whole: bool) {
+    o.array(member, |list| {
+        if whole {
+            list.object(|o| part(o, kind, text));
+        }
+    });
+}
+
+fn part(o: &mut Object<'_>, kind: &str, text: &str) {
+    o.text("type", kind);
+    if kind == CONTENT.kind {
+        o.raw("annotations", "[]").raw("logprobs", "[]");
+    }
+    o.text("text", text);
+}
+
+/// Only the events of output text speak of probabilities.
+fn loose(o: &mut Object<'_>, names: Names) {
+    if names.kind == CONTENT.kind {
+        o.raw("logprobs", "[]");
+    }
+}
+
+/// The response as OpenAI shows it: with what the request said, or the defaults.
+fn response(o: &mut Object<'_>, reply: &Reply<'_>, state: State<'_>) {
+    let wire = &reply.request.wire;
+    o.text("id", &reply.id("resp_")).text("object", "response").number("created_at", CREATED);
+    progress(o, state);
+    o.raw("frequency_penalty", "0.0").raw("incomplete_details", "null");
+    o.echo("instructions", wire.instructions, "null").echo(
+        "max_output_tokens",
+        wire.max_output_tokens,
+        "null",
+    );
+    o.echo("max_tool_calls", wire.max_tool_calls, "null").text("model", &reply.model);
+    output(o, reply, state);
+    o.echo("parallel_tool_calls", wire.parallel_tool_calls, "true").raw("presence_penalty", "0.0");
+    o.echo("previous_response_id", wire.previous_response_id, "null");
+    o.echo("prompt_cache_key", wire.prompt_cache_key, "null");
+    o.echo("reasoning", wire.reasoning, r#"{"effort":null,"summary":null}"#);
+    o.echo("safety_identifier", wire.safety_identifier, "null").text("service_tier", "default");
+    o.echo("store", wire.store, "true").echo("temperature", wire.temperature, "1.0");
+    o.echo("text", wire.text, r#"{"format":{"type":"text"},"verbosity":"medium"}"#);
+    o.echo("tool_choice", wire.tool_choice, "\"auto\"").echo("tools", wire.tools, "[]");
+    o.echo("top_logprobs", wire.top_logprobs, "0").echo("top_p", wire.top_p, "1.0");
+    o.echo("truncation", wire.truncation, "\"disabled\"");
+    usage(o, reply.usage.filter(|_| matches!(state, State::Complete)));
+    o.echo("user", wire.user, "null").echo("metadata", wire.metadata, "{}");
+}
+
+fn progress(o: &mut Object<'_>, state: State<'_>) {
+    let status = match state {
+        State::Begun => "in_progress",
+        State::Complete => "completed",
+        State::Failed(_) => "failed",
+    };
+    o.text("status", status).raw("background", "false");
+    match state {
+        State::Complete => o.number("completed_at", CREATED),
+        State::Begun | State::Failed(_) => o.raw("completed_at", "null"),
+    };
+    match state {
+        State::Failed(failure) => o.object("error", |o| failure.failed(o)),
+        State::Begun | State::Complete => o.raw("error", "null"),
+    };
+}
+
+fn output(o: &mut Object<'_>, reply: &Reply<'_>, state: State<'_>) {
+    o.array("output", |list| {
+        for block in reply.blocks().filter(|_| matches!(state, State::Complete)) {
+            list.object(|o| item(o, reply, block, true));
+        }
+    });
+}
+
+fn usage(o: &mut Object<'_>, usage: Option<Usage>) {
+    let Some(usage) = usage else {
+        o.raw("usage", "null");
+        return;
+    };
+    o.object("usage", |o| {
+        o.number("input_tokens", usage.prompt);
+        o.object("input_tokens_details", |o| o.number("cached_tokens", usage.cached).done());
+        o.number("output_tokens", usage.completion);
+        o.object("output_tokens_details", |o| o.number("reasoning_tokens", usage.reasoning).done());
+        o.number("total_tokens", usage.prompt + usage.completion);
+    });
+}
+
+const CONTENT: Names = Names {
+    kind: "output_text",
+    index: "content_index",
+    events: [
+        "response.content_part.added",
+        "response.output_text.delta",
+        "response.output_text.done",
+        "response.content_part.done",
+    ],
+};
+
+const SUMMARY: Names = Names {
+    kind: "summary_text",
+    index: "summary_index",
+    events: [
+        "response.reasoning_summary_part.added",
+        "response.reasoning_summary_text.delta",
+        "response.reasoning_summary_text.done",
+        "response.reasoning_summary_part.done",
+    ],
+};
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+    use serde_json::value::RawValue;
+
+    use super::super::{Script, answer};
+
+    #[derive(Deserialize)]
+    struct Terminal {
+        response: Box<RawValue>,
+    }
+
+    const TOOLS: &str = r#","tools":[{"type":"function","name":"f"}],"reasoning":{"effort":"low"}"#;
+
+    fn ask(said: &str, more: &str) -> Script {
+        let body = format!(r#"{{"model":"responses","input":"{said}"{more}}}"#);
+        answer("POST", "/v1/responses", body.as_bytes())
+    }
+
+    fn names(script: &Script) -> Vec<String> {
+        script.events().into_iter().map(|(name, _)| name.replace("response.", "")).collect()
+    }
+
+    #[test]
+    fn climbs_the_ladder_of_a_text() {
+        let script = ask("a", r#","stream":true"#);
+        assert_eq!(
+            names(&script).join(" "),
+            "created in_progress output_item.added content_part.added \
+            output_text.delta output_text.delta output_text.delta output_text.done content_part.done \
+            output_item.done completed"
+        );
+        for (number, (name, data)) in script.events().iter().enumerate() {
+            assert!(data.starts_with(&format!(r#"{{"type":"{name}","#)));
+            assert!(data.ends_with(&format!(r#","sequence_number":{number}}}"#)));
+        }
+    }
+
+    #[test]
+    fn climbs_the_ladder_of_reasoning_and_a_call() {
+        let mut names = names(&ask("a", &format!(r#"{TOOLS},"stream":true"#)));
+        names.dedup();
+        assert_eq!(
+            names.join(" "),
+            "created in_progress output_item.added reasoning_summary_part.added \
+            reasoning_summary_text.delta reasoning_summary_text.done reasoning_summary_part.done output_item.done \
+            output_item.added function_call_arguments.delta function_call_arguments.done output_item.done completed"
+        );
+    }
+
+    #[test]
+    fn completes_with_the_unary_answer() {
+        for more in ["", TOOLS] {
+            let stream = ask("a b", &format!(r#"{more},"stream":true "#)).events();
+            let end: Terminal = serde_json::from_str(&stream.last().unwrap().1).unwrap();
+            // As many bytes, so that the prompts cost the same.
+            let unary = ask("a b", &format!(r#"{more},"stream":false"#)).text();
+            let (streamed, unary) = (without_ids(end.response.get()), without_ids(&unary));
+            assert_eq!(streamed, unary);
+        }
+    }
+
+    fn without_ids(text: &str) -> String {
+        let id = text.split_once("resp_").unwrap().1.split_once('"').unwrap().0;
+        text.replace(id, "")
+    }
+
+    #[test]
+    fn echoes_the_request_on_one_line() {
+        let text = ask("a", ",\"stream\":true,\"metadata\":{\n\"a\":\"b\"}").text();
+        assert!(text.contains(r#""metadata":{ "a":"b"}"#));
+    }
+
+    #[test]
+    fn seals_the_reasoning_only_where_asked() {
+        let sealed = format!(r#"{TOOLS},"include":["reasoning.encrypted_content"]"#);
+        assert!(ask("a", &sealed).text().contains("encrypted_content"));
+        assert!(!ask("a", TOOLS).text().contains("encrypted_content"));
+    }
+
+    #[test]
+    fn fails_and_errs() {
+        let failed = ask("a b c [demo:failed=2]", r#","stream":true"#);
+        assert_eq!(names(&failed)[4..], ["output_text.delta", "output_text.delta", "failed"]);
+        let end = &failed.events()[6].1;
+        assert!(end.contains(r#""status":"failed""#) && end.contains(r#""error":{"code":"server_error""#));
+        assert!(ask("[demo:failed=0]", "").text().contains(r#""status":"failed""#));
+        assert_eq!(names(&ask("[demo:error-first]", r#","stream":true"#)), ["error"]);
+    }
+}

@@ -1,0 +1,187 @@
+//! The end of a conversation: what the user said last, and what a tool answered.
+//!
+//! Comes in: the messages or input items of a request, of any of the three protocols. Goes out: a [`Talk`].
+//! It goes backwards from the last message and reads no further than it must: agents send long histories.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::json::{loose, read};
+
+/// The last words of a conversation.
+#[derive(Default)]
+pub(super) struct Talk {
+    /// The text of the last user message that has a text or an image.
+    pub(super) user: String,
+    /// The images in that message.
+    pub(super) images: usize,
+    /// The text of the last tool result, if one came after the last assistant message.
+    pub(super) result: Option<String>,
+}
+
+impl Talk {
+    /// Reads the messages; a string is one user message.
+    pub(super) fn read(raw: Option<&RawValue>) -> Self {
+        if raw.is_some_and(|raw| raw.get().starts_with('"')) {
+            return Self { user: read(raw), ..Self::default() };
+        }
+        let items: Vec<Item<'_>> = read(raw);
+        let (mut talk, mut fresh, mut found) = (Self::default(), true, false);
+        for item in items.iter().rev() {
+            match item.speaker() {
+                Speaker::Assistant => fresh = false,
+                Speaker::Tool if fresh => talk.answered(Content::read(item.output.or(item.content)).text),
+                Speaker::User if fresh || !found => found |= talk.said(item.content, fresh, found),
+                _ => {}
+            }
+            if found && !fresh {
+                break;
+            }
+        }
+        talk
+    }
+
+    /// Takes in a user message; gives whether it says something.
+    fn said(&mut self, raw: Option<&RawValue>, fresh: bool, found: bool) -> bool {
+        let content = Content::read(raw);
+        if let Some(result) = content.result.filter(|_| fresh) {
+            self.answered(result);
+        }
+        if content.speaks && !found {
+            (self.user, self.images) = (content.text, content.images);
+        }
+        content.speaks
+    }
+
+    /// Takes in a tool result. The walk goes backwards: the first one seen is the last one.
+    fn answered(&mut self, text: String) {
+        self.result.get_or_insert(text);
+    }
+}
+
+#[derive(Default)]
+struct Content {
+    text: String,
+    images: usize,
+    result: Option<String>,
+    speaks: bool,
+}
+
+impl Content {
+    fn read(raw: Option<&RawValue>) -> Self {
+        if raw.is_some_and(|raw| raw.get().starts_with('"')) {
+            return Self { text: read(raw), speaks: true, ..Self::default() };
+        }
+        let parts: Vec<Part<'_>> = read(raw);
+        let texts: Vec<&str> = parts.iter().filter_map(Part::said).collect();
+        let images =
+            parts.iter().filter(|part| part.kind.ends_with("image") || part.kind == "image_url").count();
+        let result = parts.iter().rfind(|part| part.kind == "tool_result");
+        Self {
+            text: texts.join(" "),
+            images,
+            result: result.map(|part| Self::read(part.content).text),
+            speaks: images > 0 || !texts.is_empty(),
+        }
+    }
+}
+
+enum Speaker {
+    User,
+    Assistant,
+    Tool,
+    Other,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Item<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    role: Cow<'a, str>,
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+    #[serde(borrow)]
+    output: Option<&'a RawValue>,
+}
+
+impl Item<'_> {
+    fn speaker(&self) -> Speaker {
+        match (&*self.role, &*self.kind) {
+            ("user", _) => Speaker::User,
+            ("assistant", _) => Speaker::Assistant,
+            ("tool" | "function", _) => Speaker::Tool,
+            (_, kind) if kind.ends_with("_call_output") => Speaker::Tool,
+            (_, kind) if kind.ends_with("_call") || kind == "reasoning" => Speaker::Assistant,
+            _ => Speaker::Other,
+        }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Part<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(borrow, deserialize_with = "loose")]
+    text: Cow<'a, str>,
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+}
+
+impl Part<'_> {
+    fn said(&self) -> Option<&str> {
+        matches!(&*self.kind, "text" | "input_text" | "output_text").then_some(&*self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::request::Request;
+
+    fn talk(body: &str) -> (String, usize, Option<String>) {
+        let talk = Request::read(body.as_bytes()).unwrap().talk;
+        (talk.user, talk.images, talk.result)
+    }
+
+    #[test]
+    fn reads_the_last_user_text_of_each_protocol() {
+        let hi = ("a b".to_owned(), 1, None);
+        let chat = r#"{"messages":[{"role":"user","content":"x"},{"role":"assistant","content":"y"},
+            {"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"u"}},
+            {"type":"text","text":"b"}]}]}"#;
+        let responses = r#"{"input":[{"role":"user","content":[{"type":"input_text","text":"a"},
+            {"type":"input_image","image_url":"u"},{"type":"input_text","text":"b"}]}]}"#;
+        let messages = r#"{"messages":[{"role":"user","content":[{"type":"text","text":"a"},
+            {"type":"image","source":{}},{"type":"text","text":"b"}]}]}"#;
+        assert_eq!([talk(chat), talk(responses), talk(messages)], [hi.clone(), hi.clone(), hi]);
+        assert_eq!(talk(r#"{"input":"a"}"#), ("a".to_owned(), 0, None));
+    }
+
+    #[test]
+    fn reads_the_tool_result_of_each_protocol() {
+        let done = ("q".to_owned(), 0, Some("21".to_owned()));
+        let chat = r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":null},
+            {"role":"tool","tool_call_id":"c","content":"21"}]}"#;
+        let responses = r#"{"input":[{"role":"user","content":"q"},{"type":"function_call","call_id":"c"},
+            {"type":"function_call_output","call_id":"c","output":[{"type":"input_text","text":"21"}]}]}"#;
+        let messages = r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":[]},
+            {"role":"user","content":[{"type":"tool_result","tool_use_id":"c","content":"21"}]}]}"#;
+        assert_eq!([talk(chat), talk(responses), talk(messages)], [done.clone(), done.clone(), done]);
+    }
+
+    #[test]
+    fn a_result_counts_until_the_assistant_speaks() {
+        let with = |last: &str| {
+            let body = format!(
+                r#"{{"messages":[{{"role":"tool","content":"r"}},{last}{{"role":"user","content":"then"}}]}}"#
+            );
+            talk(&body)
+        };
+        assert_eq!(with(""), ("then".to_owned(), 0, Some("r".to_owned())));
+        assert_eq!(with(r#"{"role":"assistant","content":"ok"},"#), ("then".to_owned(), 0, None));
+    }
+}

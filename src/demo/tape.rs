@@ -1,0 +1,169 @@
+//! The bytes of one body, with the places where its events end.
+//!
+//! Comes in: events, written one after the other into one buffer. Goes out: pieces of that buffer, one for
+//! each event or of one size, without a copy. In between, faults shorten it. A million events cost one
+//! buffer, not a million.
+
+use bytes::Bytes;
+
+use super::json::{self, Object};
+
+/// A body in the making.
+#[derive(Debug, Default)]
+pub(super) struct Tape {
+    bytes: Vec<u8>,
+    frames: Vec<Frame>,
+    /// Where the event that is being written begins.
+    start: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    len: usize,
+    delta: bool,
+}
+
+impl Tape {
+    /// A body of one piece.
+    pub(super) fn body(bytes: Vec<u8>) -> Self {
+        let mut tape = Self { bytes, ..Self::default() };
+        tape.end();
+        tape
+    }
+
+    /// Adds an event that has a name: `event:` and `data:` lines.
+    pub(super) fn event(&mut self, name: &str, fill: impl FnOnce(&mut Object<'_>)) -> &mut Self {
+        self.put("event: ");
+        self.put(name);
+        self.put("\n");
+        self.data(|o| fill(o.text("type", name)))
+    }
+
+    /// Adds an event of one `data:` line.
+    pub(super) fn data(&mut self, fill: impl FnOnce(&mut Object<'_>)) -> &mut Self {
+        self.put("data: ");
+        json::object(&mut self.bytes, fill);
+        self.put("\n\n");
+        self.end()
+    }
+
+    /// Adds an event whose data is no JSON.
+    pub(super) fn word(&mut self, data: &str) {
+        self.put("data: ");
+        self.put(data);
+        self.put("\n\n");
+        self.end();
+    }
+
+    /// Says of the event added last that it carries a piece of the content: faults count these.
+    pub(super) fn delta(&mut self) {
+        if let Some(frame) = self.frames.last_mut() {
+            frame.delta = true;
+        }
+    }
+
+    /// Forgets what comes after the given number of deltas, or after the last one where there are fewer.
+    pub(super) fn keep(&mut self, deltas: usize) {
+        let mut places = (0..).zip(&self.frames).filter(|(_, frame)| frame.delta).map(|(at, _)| at);
+        let kept = match deltas {
+            0 => places.next(),
+            _ => places.take(deltas).last().map(|at: usize| at + 1),
+        };
+        // Without any delta only the opening event is surely not an end.
+        self.frames.truncate(kept.unwrap_or(1));
+        self.clip(self.frames.iter().map(|frame| frame.len).sum());
+    }
+
+    /// Forgets what comes after the given number of bytes.
+    pub(super) fn clip(&mut self, bytes: usize) {
+        self.bytes.truncate(bytes);
+        self.start = self.bytes.len();
+    }
+
+    /// How many events there are.
+    pub(super) fn events(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// The same events with lines that end in CR LF; which of them are deltas is forgotten.
+    pub(super) fn crlf(self) -> Self {
+        let mut other = Self::default();
+        for piece in self.pieces(None) {
+            other.bytes.extend(piece.iter().flat_map(line_end));
+            other.end();
+        }
+        other
+    }
+
+    /// The pieces to send: the events, or pieces of `size` bytes. None of them is empty.
+    pub(super) fn pieces(self, size: Option<usize>) -> Vec<Bytes> {
+        let mut rest = Bytes::from(self.bytes);
+        let mut take = |len: usize| rest.split_to(len.min(rest.len()));
+        match size {
+            Some(size) => {
+                std::iter::repeat_with(|| take(size)).take_while(|piece| !piece.is_empty()).collect()
+            }
+            None => self.frames.iter().map(|f| take(f.len)).filter(|piece| !piece.is_empty()).collect(),
+        }
+    }
+
+    fn put(&mut self, text: &str) {
+        self.bytes.extend_from_slice(text.as_bytes());
+    }
+
+    fn end(&mut self) -> &mut Self {
+        self.frames.push(Frame { len: self.bytes.len() - self.start, delta: false });
+        self.start = self.bytes.len();
+        self
+    }
+}
+
+fn line_end(byte: &u8) -> &[u8] {
+    if *byte == b'\n' { b"\r\n" } else { std::slice::from_ref(byte) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tape() -> Tape {
+        let mut tape = Tape::default();
+        tape.event("open", |_| {});
+        tape.data(|o| o.number("n", 1).done()).delta();
+        tape.data(|o| o.number("n", 2).done()).delta();
+        tape.word("[DONE]");
+        tape
+    }
+
+    fn text(tape: Tape) -> String {
+        String::from_utf8(tape.pieces(None).concat()).unwrap()
+    }
+
+    #[test]
+    fn keeps_up_to_a_delta() {
+        let kept = |n| {
+            let mut tape = tape();
+            tape.keep(n);
+            (tape.events(), text(tape).lines().last().unwrap_or_default().to_owned())
+        };
+        assert_eq!(kept(0).0, 1);
+        assert_eq!(tape().events(), 4);
+        assert!(text(tape()).ends_with("data: [DONE]\n\n"));
+        assert_eq!(kept(1).0, 2);
+        assert_eq!(kept(2), kept(9), "a fault that comes too late comes after the last delta");
+    }
+
+    #[test]
+    fn pieces_are_events_or_of_one_size() {
+        assert_eq!(tape().pieces(None).len(), 4);
+        assert_eq!(tape().pieces(Some(3)).concat(), tape().pieces(None).concat());
+        assert!(tape().pieces(Some(3)).iter().rev().skip(1).all(|piece| piece.len() == 3));
+        assert_eq!(Tape::body(Vec::new()).pieces(None).len(), 0);
+    }
+
+    #[test]
+    fn line_ends_can_be_changed() {
+        assert_eq!(text(tape().crlf()), text(tape()).replace('\n', "\r\n"));
+        assert_eq!(tape().crlf().pieces(None).len(), 4);
+    }
+}

@@ -1,0 +1,88 @@
+//! Answers that the gateway writes itself: failures, models, whole replies.
+
+use bytes::Bytes;
+use http::header;
+use pingora::http::ResponseHeader;
+use pingora_proxy::Session;
+
+use crate::failure::Failure;
+
+use super::exchange::Exchange;
+use super::{headers, intake};
+
+pub(super) const JSON: &str = "application/json";
+
+/// Writes a whole answer.
+///
+/// # Errors
+/// When the client is gone.
+pub(super) async fn write(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    status: u16,
+    content_type: &str,
+    body: Bytes,
+) -> pingora::Result<()> {
+    let head = ResponseHeader::build(status, Some(12))?;
+    send(session, exchange, head, content_type, body).await
+}
+
+/// Writes the list of models or one of them, which clients may keep for a while.
+///
+/// # Errors
+/// When the client is gone.
+pub(super) async fn models(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    body: Bytes,
+) -> pingora::Result<()> {
+    let mut head = ResponseHeader::build(200, Some(12))?;
+    head.insert_header(header::CACHE_CONTROL, "private, max-age=60")?;
+    send(session, exchange, head, JSON, body).await
+}
+
+/// Writes a failure in the client's envelope.
+///
+/// # Errors
+/// When the client is gone.
+pub(super) async fn fail(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    failure: Failure,
+) -> pingora::Result<()> {
+    let mut head = ResponseHeader::build(failure.status(), Some(12))?;
+    if let Some(seconds) = failure.retry_after() {
+        head.insert_header(header::RETRY_AFTER, seconds)?;
+    }
+    if let Some(retry) = failure.should_retry() {
+        head.insert_header("x-should-retry", if retry { "true" } else { "false" })?;
+    }
+    if let Some(methods) = failure.allow() {
+        head.insert_header(header::ALLOW, methods)?;
+    }
+    let body = exchange.dialect().protocol().envelope(&failure, &exchange.id);
+    exchange.failure = Some(failure);
+    send(session, exchange, head, JSON, body).await
+}
+
+async fn send(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    mut head: ResponseHeader,
+    content_type: &str,
+    body: Bytes,
+) -> pingora::Result<()> {
+    intake::discard(session).await;
+    exchange.status = head.status.as_u16();
+    head.insert_header(header::CONTENT_TYPE, content_type)?;
+    head.insert_header(header::CONTENT_LENGTH, body.len())?;
+    headers::identify(&mut head, exchange)?;
+    let bodiless = session.req_header().method == http::Method::HEAD || body.is_empty();
+    exchange.note_first_byte();
+    session.write_response_header(Box::new(head), bodiless).await?;
+    if bodiless {
+        return Ok(());
+    }
+    exchange.bytes_out += body.len();
+    session.write_response_body(Some(body), true).await
+}

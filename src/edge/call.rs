@@ -1,0 +1,105 @@
+//! From a request's head and body to a call that can go upstream. The order of the checks is a promise.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pingora_proxy::Session;
+use std::time::Duration;
+
+use crate::failure::Result;
+use crate::json::Body;
+use crate::protocol::{Head, ProtocolId};
+use crate::provider::Provider;
+use crate::route::{self, Found};
+use crate::translate::relay::{self, Edits};
+
+use super::exchange::Exchange;
+use super::intake::{self, Bounds};
+use super::upstream::{self, Upstream};
+
+/// A request on its way to a provider.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) found: Found,
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) protocol: ProtocolId,
+    /// The provider's endpoint, below its base URL.
+    pub(super) path: &'static str,
+    pub(super) upstream_model: String,
+    pub(super) body: Bytes,
+    /// Does the answer come from a model, and not only from a counter?
+    pub(super) infers: bool,
+    withhold_usage: bool,
+}
+
+/// Reads the body, finds the model and its target, and edits the body for it.
+///
+/// # Errors
+/// What the client did wrong, or 503 when the model is not there at the moment.
+pub(super) async fn admit(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    protocol: ProtocolId,
+    counts: bool,
+) -> Result<()> {
+    let limits = exchange.snapshot.limits;
+    let bounds = Bounds { size: limits.body_bytes, time: Duration::from_secs(limits.body_seconds) };
+    let mut body = intake::read(session, bounds).await?;
+    exchange.bytes_in = body.bytes().len();
+    let call = plan(exchange, protocol, counts, &mut body)?;
+    exchange.call = Some(Box::new(Call { body: body.freeze(), ..call }));
+    Ok(())
+}
+
+fn plan(exchange: &mut Exchange, protocol: ProtocolId, counts: bool, body: &mut Body) -> Result<Call> {
+    let speaker = protocol.protocol();
+    let snapshot = Arc::clone(&exchange.snapshot);
+    // Whether state may be referred to is the target's to say, and the target follows from the head: a
+    // second scan, for the few deployments that allow it, costs less than two ways through the first.
+    let strict = Head::read(body.bytes(), speaker.members(), false);
+    let head = match &strict {
+        Ok(head) => head.clone(),
+        Err(_) => Head::read(body.bytes(), speaker.members(), true)?,
+    };
+    exchange.requested_model = Some(head.model.clone().into_owned());
+    let grant = exchange.grant.as_ref().ok_or_else(upstream::unknown)?;
+    let found = snapshot.catalog.find(&head.model, grant)?;
+    let choice = route::choose(&found, protocol)?;
+    let provider: &Provider = &choice.target.provider;
+    if !provider.allow_upstream_state {
+        strict?;
+    }
+    let upstream_model = found.upstream_model(choice.target).to_owned();
+    let edits = Edits::of(speaker, body.bytes(), &head, &provider.profile, &upstream_model);
+    let upstream = snapshot.upstream(&provider.name).ok_or_else(upstream::unknown)?;
+    let path = if counts { speaker.count_path().unwrap_or_default() } else { speaker.path() };
+    let (upstream, protocol) = (Arc::clone(upstream), choice.protocol);
+    let withhold_usage = edits.apply(body);
+    Ok(Call {
+        found,
+        upstream,
+        protocol,
+        path,
+        upstream_model,
+        body: Bytes::new(),
+        infers: !counts,
+        withhold_usage,
+    })
+}
+
+impl Call {
+    /// The provider that answers.
+    pub(super) fn provider(&self) -> &Provider {
+        &self.upstream.provider
+    }
+
+    /// What reads the provider's answer to a client that called its model `model`.
+    pub(super) fn reply(&self, model: &str) -> relay::Reply {
+        relay::Reply::new(self.protocol.protocol(), model)
+    }
+
+    /// What passes on the provider's stream.
+    pub(super) fn stream(&self, model: &str, event_bytes: usize) -> relay::Stream {
+        relay::Stream::new(self.reply(model), &self.provider().profile, self.withhold_usage, event_bytes)
+    }
+}

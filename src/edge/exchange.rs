@@ -1,0 +1,133 @@
+//! One request and its answer: all that is known of them between the hooks.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::HeaderValue;
+use jiff::Timestamp;
+use prometheus::IntGauge;
+
+use crate::auth::Grant;
+use crate::canon::Usage;
+use crate::failure::{Failure, Kind};
+use crate::protocol::ProtocolId;
+use crate::translate::relay;
+
+use super::call::Call;
+use super::endpoint::Endpoint;
+use super::snapshot::Snapshot;
+
+/// The state of one request. Opaque: embedders hold it in their own context.
+#[derive(Debug)]
+pub struct Exchange {
+    pub(super) id: String,
+    pub(super) time: Timestamp,
+    pub(super) started: Instant,
+    /// The configuration that holds for this request from its start to its end.
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) endpoint: Option<Endpoint>,
+    /// Does the client expect Anthropic's error shape?
+    pub(super) anthropic: bool,
+    pub(super) grant: Option<Grant>,
+    pub(super) requested_model: Option<String>,
+    pub(super) call: Option<Box<Call>>,
+    pub(super) reply: Reply,
+    /// The id under which the provider knows the request.
+    pub(super) upstream_id: Option<HeaderValue>,
+    pub(super) in_flight: Option<InFlight>,
+    pub(super) failure: Option<Failure>,
+    pub(super) usage: Option<Usage>,
+    pub(super) status: u16,
+    pub(super) attempts: u32,
+    pub(super) bytes_in: usize,
+    pub(super) bytes_out: usize,
+    pub(super) first_byte: Option<Duration>,
+    pub(super) client_gone: bool,
+}
+
+/// What has come of the provider's answer so far.
+#[derive(Debug, Default)]
+pub(super) enum Reply {
+    /// Nothing that may be passed on.
+    #[default]
+    None,
+    /// An answer of which nothing is passed on before all of it is there.
+    Held(Held),
+    /// A stream that is being passed on.
+    Stream(Box<relay::Stream>),
+}
+
+/// The parts of an answer that is kept until it is whole.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) status: u16,
+    pub(super) retry_after: Option<u64>,
+    pub(super) parts: Vec<Bytes>,
+    pub(super) size: usize,
+}
+
+/// Counts a call for as long as it lives.
+#[derive(Debug)]
+pub(super) struct InFlight(IntGauge);
+
+impl InFlight {
+    pub(super) fn count(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Exchange {
+    pub(super) fn new(snapshot: Arc<Snapshot>) -> Self {
+        Self {
+            id: format!("{ID_PREFIX}{}", crate::auth::random(ID_LENGTH)),
+            time: Timestamp::now(),
+            started: Instant::now(),
+            snapshot,
+            endpoint: None,
+            anthropic: false,
+            grant: None,
+            requested_model: None,
+            call: None,
+            reply: Reply::None,
+            upstream_id: None,
+            in_flight: None,
+            failure: None,
+            usage: None,
+            status: 0,
+            attempts: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            first_byte: None,
+            client_gone: false,
+        }
+    }
+
+    /// The protocol in which the client is answered.
+    pub(super) fn dialect(&self) -> ProtocolId {
+        let shared = if self.anthropic { ProtocolId::Messages } else { ProtocolId::Chat };
+        self.endpoint.and_then(Endpoint::protocol).unwrap_or(shared)
+    }
+
+    /// The call, which is there from the choice of the target on.
+    pub(super) fn call(&self) -> Result<&Call, Failure> {
+        self.call.as_deref().ok_or_else(|| Failure::new(Kind::Internal, "The request has no target."))
+    }
+
+    /// Notes that the first byte of the answer goes out now.
+    pub(super) fn note_first_byte(&mut self) {
+        self.first_byte.get_or_insert(self.started.elapsed());
+    }
+}
+
+const ID_PREFIX: &str = "req_cm_";
+
+/// Characters after the prefix.
+const ID_LENGTH: usize = 24;

@@ -1,0 +1,384 @@
+//! The gateway as Pingora sees it. Each hook only delegates.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+
+use crate::auth::{Grant, Ring};
+use crate::config::{self, Config};
+use crate::failure::{Failure, Kind, Result};
+use crate::observe::{AccessLog, Line, Metrics};
+use crate::route::{ModelList, Page, percent_decoded};
+
+use super::call;
+use super::endpoint::{self, Endpoint};
+use super::exchange::{Exchange, InFlight, Reply};
+use super::snapshot::Snapshot;
+use super::{answer, headers, reply, upstream};
+
+/// The gateway: cheap to clone, and to be mounted in any Pingora server.
+#[derive(Clone)]
+pub struct Gateway(Arc<Shared>);
+
+struct Shared {
+    snapshot: ArcSwap<Snapshot>,
+    ring: Ring,
+    metrics: Metrics,
+    access: AccessLog,
+}
+
+impl Gateway {
+    /// A gateway with this configuration. Listeners and threads are not its business.
+    ///
+    /// # Errors
+    /// When the key store or the access log can not be opened.
+    pub fn new(config: &Config) -> std::result::Result<Self, config::Error> {
+        let failed = |what: &str, why: &dyn fmt::Display| config::Error::plain(format!("{what}: {why}"));
+        Ok(Self(Arc::new(Shared {
+            snapshot: ArcSwap::from_pointee(Snapshot::new(config)),
+            ring: Ring::open(&config.data).map_err(|e| failed("data", &e))?,
+            metrics: Metrics::new().map_err(|e| failed("metrics", &e))?,
+            access: AccessLog::open(&config.access_log).map_err(|e| failed("access_log", &e))?,
+        })))
+    }
+
+    /// Puts another configuration into force, for requests that come from now on.
+    pub fn reload(&self, config: &Config) {
+        self.0.snapshot.store(Arc::new(Snapshot::new(config)));
+        self.0.metrics.reloads.inc();
+    }
+
+    /// The gateway's metrics.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        self.0.metrics.access_dropped.set(i64::try_from(self.0.access.dropped()).unwrap_or(i64::MAX));
+        &self.0.metrics
+    }
+
+    /// Writes what the access log still holds. For the end of the process.
+    pub fn close(&self) {
+        self.0.access.close();
+    }
+
+    /// Everything up to the choice of the target. Answers that need no provider are written here.
+    async fn receive(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Option<Bytes>> {
+        let request = session.req_header();
+        exchange.anthropic = headers::is_anthropic(&request.headers);
+        let (endpoint, id) = endpoint::find(request.uri.path())
+            .ok_or_else(|| Failure::new(Kind::UnknownUrl, "There is no such endpoint."))?;
+        exchange.endpoint = Some(endpoint);
+        endpoint.admit(&request.method, request.headers.contains_key(http::header::UPGRADE))?;
+        let limits = exchange.snapshot.limits;
+        headers::check_size(request, limits.head_bytes, limits.head_fields)?;
+        if endpoint == Endpoint::Root {
+            return Ok(Some(Bytes::from_static(ROOT.as_bytes())));
+        }
+        let grant = self.grant(request, endpoint, exchange)?;
+        let catalog = &exchange.snapshot.catalog;
+        match endpoint {
+            Endpoint::Models => {
+                let page = Page::parse(request.uri.query().unwrap_or_default())?;
+                return ModelList::new(catalog, &grant).answer(&page).map(Some);
+            }
+            Endpoint::Model => return ModelList::retrieve(catalog, &grant, &percent_decoded(id)).map(Some),
+            _ => exchange.grant = Some(grant),
+        }
+        exchange.in_flight = Some(InFlight::count(&self.0.metrics.in_flight));
+        match endpoint {
+            Endpoint::Count(protocol) => call::admit(session, exchange, protocol, true).await?,
+            Endpoint::Call(protocol) => call::admit(session, exchange, protocol, false).await?,
+            Endpoint::Root | Endpoint::Models | Endpoint::Model => {}
+        }
+        Ok(None)
+    }
+
+    fn grant(&self, request: &RequestHeader, endpoint: Endpoint, exchange: &Exchange) -> Result<Grant> {
+        let openai = endpoint.protocol().is_some_and(|protocol| !protocol.is_anthropic());
+        let credential = headers::credential(&request.headers, openai);
+        let missing = match exchange.dialect().is_anthropic() {
+            true => "Missing API key.",
+            false => "Missing Bearer token in Authorization header.",
+        };
+        self.0.ring.grant(credential, missing)
+    }
+
+    fn note_failed_attempt(&self, exchange: &Exchange, kind: &'static str) {
+        if let Some(call) = &exchange.call {
+            self.0.metrics.upstream_failure(&call.provider().name, kind);
+        }
+    }
+
+    fn log(&self, session: &Session, exchange: &Exchange) {
+        let endpoint = exchange.endpoint.map_or("unknown", Endpoint::name);
+        let total = exchange.started.elapsed();
+        let call = exchange.call.as_deref();
+        let usage = exchange.usage.as_ref();
+        let code = exchange.failure.as_ref().map(Failure::kind).map_or("", |kind| kind.row().code);
+        let first_byte = exchange.first_byte.as_ref().map(Duration::as_secs_f64);
+        self.0.metrics.request(endpoint, exchange.status, code, total.as_secs_f64(), first_byte);
+        if let (Some(call), Some(usage)) = (call, usage) {
+            self.0.metrics.usage(&call.found.entry.id, usage);
+        }
+        self.0.access.add(&Line {
+            time: exchange.time,
+            request_id: &exchange.id,
+            key: exchange.grant.as_ref().map(|key| key.id.as_str()),
+            method: session.req_header().method.as_str(),
+            endpoint,
+            protocol: exchange.endpoint.and_then(Endpoint::protocol).map(|protocol| protocol.as_str()),
+            requested_model: exchange.requested_model.as_deref().map(cut),
+            model: call.map(|call| call.found.id.as_str()),
+            provider: call.map(|call| &*call.provider().name),
+            route: call.map(|_| "relay"),
+            status: exchange.status,
+            error: exchange.failure.as_ref().map(Failure::code),
+            detail: exchange.failure.as_ref().and_then(Failure::detail).map(cut),
+            stream: matches!(exchange.reply, Reply::Stream(_)),
+            client_gone: exchange.client_gone,
+            bytes_in: exchange.bytes_in,
+            bytes_out: exchange.bytes_out,
+            first_byte_ms: exchange.first_byte.map(millis),
+            total_ms: millis(total),
+            attempts: exchange.attempts,
+            prompt_tokens: usage.map(crate::canon::Usage::prompt),
+            completion_tokens: usage.map(|usage| usage.output),
+            cached_tokens: usage.map(|usage| usage.cache_read),
+        });
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Exchange;
+
+    fn new_ctx(&self) -> Exchange {
+        Exchange::new(self.0.snapshot.load_full())
+    }
+
+    /// Without this, Pingora puts a compressor into every response's way.
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
+
+    async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> pingora::Result<bool> {
+        prepare(session);
+        match self.receive(session, exchange).await {
+            Ok(None) => return Ok(false),
+            Ok(Some(body)) => answer::models(session, exchange, body).await?,
+            Err(failure) => answer::fail(session, exchange, failure).await?,
+        }
+        Ok(true)
+    }
+
+    async fn upstream_peer(
+        &self,
+        _: &mut Session,
+        exchange: &mut Exchange,
+    ) -> pingora::Result<Box<HttpPeer>> {
+        exchange.attempts += 1;
+        let upstream = exchange.call().map(|call| Arc::clone(&call.upstream));
+        let peer = match upstream {
+            Ok(upstream) => upstream.peer().await,
+            Err(failure) => Err(failure),
+        };
+        peer.map_err(|failure| raise(exchange, failure))
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _: &mut Session,
+        request: &mut RequestHeader,
+        exchange: &mut Exchange,
+    ) -> pingora::Result<()> {
+        let Some(call) = &exchange.call else { return Err(raise(exchange, upstream::unknown())) };
+        *request = headers::to_provider(request, call.provider(), call.protocol, call.path, call.body.len())?;
+        Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        ends: bool,
+        exchange: &mut Exchange,
+    ) -> pingora::Result<()> {
+        // What comes in is the part that `intake` left in Pingora's buffer; what goes out is the body.
+        *body = match &exchange.call {
+            Some(call) if ends => Some(call.body.clone()),
+            _ => Some(Bytes::new()),
+        };
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _: &mut Session,
+        head: &mut ResponseHeader,
+        exchange: &mut Exchange,
+    ) -> pingora::Result<()> {
+        if head.status.is_client_error() || head.status.is_server_error() || head.status.is_redirection() {
+            self.note_failed_attempt(exchange, "status");
+        }
+        reply::head(exchange, head)
+    }
+
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        ends: bool,
+        exchange: &mut Exchange,
+    ) -> pingora::Result<Option<Duration>> {
+        reply::body(exchange, body, ends).map_err(|failure| raise(exchange, failure))?;
+        Ok(None)
+    }
+
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        _: &HttpPeer,
+        exchange: &mut Exchange,
+        error: Box<Error>,
+    ) -> Box<Error> {
+        self.note_failed_attempt(exchange, "connect");
+        error
+    }
+
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        exchange: &mut Exchange,
+        reused: bool,
+    ) -> Box<Error> {
+        let downstream = *error.esource() == ErrorSource::Downstream;
+        if downstream || session.response_written().is_some() || !matches!(exchange.reply, Reply::None) {
+            error.set_retry(false);
+        } else {
+            // A pooled connection that the provider had closed: nothing of the request was looked at.
+            error.retry.decide_reuse(reused);
+        }
+        if !downstream && !error.retry() {
+            self.note_failed_attempt(exchange, "broken");
+        }
+        error
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        exchange: &mut Exchange,
+    ) -> FailToProxy {
+        if *error.esource() == ErrorSource::Downstream {
+            exchange.client_gone = true;
+            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+        }
+        let failure = exchange.failure.take().unwrap_or_else(|| transport(error));
+        session.set_keepalive(None);
+        let written = if session.response_written().is_none() {
+            exchange.reply = Reply::None;
+            answer::fail(session, exchange, failure).await
+        } else {
+            let last = reply::end_of_stream(exchange, Some(failure));
+            exchange.bytes_out += last.len();
+            session.write_response_body(Some(last), true).await
+        };
+        exchange.client_gone |= written.is_err();
+        FailToProxy { error_code: exchange.status, can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
+        exchange.client_gone |= error.is_some_and(|error| *error.esource() == ErrorSource::Downstream);
+        if error.is_none() && reply::deliver(session, exchange).await.is_err() {
+            exchange.client_gone = true;
+        }
+        if let Reply::Stream(stream) = &exchange.reply {
+            exchange.usage = stream.usage();
+        }
+        self.log(session, exchange);
+    }
+
+    /// Our own access line says it all, and without the path and the headers of the client.
+    fn suppress_error_log(&self, _: &Session, _: &Exchange, _: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Exchange, _: &Error, _: ProxyWarnLogContext) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway").finish_non_exhaustive()
+    }
+}
+
+/// What has to be set on every session, and again on one that `intake` has put in its place.
+pub(super) fn prepare(session: &mut Session) {
+    let session = &mut session.downstream_session;
+    // Absent: the client has asked for the connection to be closed.
+    if session.get_keepalive().is_some() {
+        session.set_keepalive(Some(KEEPALIVE));
+    }
+    session.set_ignore_info_resp(true);
+    session.set_write_timeout(Some(WRITE_TIMEOUT));
+    session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
+}
+
+/// Keeps a failure for the hook that tells the client, and makes Pingora go there.
+fn raise(exchange: &mut Exchange, failure: Failure) -> Box<Error> {
+    let mut error =
+        Error::explain(ErrorType::CustomCode("crossmodel", failure.status()), "see the access line");
+    error.as_up();
+    error.set_retry(false);
+    exchange.failure = Some(failure);
+    error
+}
+
+/// What the client is told when the way to the provider failed.
+fn transport(error: &Error) -> Failure {
+    match error.etype() {
+        ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => {
+            Failure::new(Kind::Provider, "The provider could not be reached in time.")
+                .with_detail(error.to_string())
+        }
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => {
+            Failure::new(Kind::Provider, "The provider did not answer in time.")
+                .with_detail(error.to_string())
+        }
+        _ => Failure::provider(error.to_string()),
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// The first characters of a text that a caller chose.
+fn cut(text: &str) -> &str {
+    text.char_indices().nth(LOGGED).map_or(text, |(end, _)| text.get(..end).unwrap_or_default())
+}
+
+/// Characters of a name or a message in an access line.
+const LOGGED: usize = 200;
+
+/// Seconds for which an idle connection stays open.
+const KEEPALIVE: u64 = 75;
+
+/// How long a client may take for one write.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long the rest of a body that nobody wants is read.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+const ROOT: &str = concat!("{\"name\":\"crossmodel\",\"version\":\"", env!("CARGO_PKG_VERSION"), "\"}");

@@ -1,0 +1,215 @@
+//! Headers: whose they are, which go on, and the exchange of one credential for another.
+
+use http::HeaderMap;
+use http::header::{self, HeaderName, HeaderValue};
+use pingora::http::{RequestHeader, ResponseHeader};
+use secrecy::ExposeSecret;
+
+use crate::failure::{Failure, Kind, Result};
+use crate::protocol::ProtocolId;
+use crate::provider::{Auth, Provider};
+
+use super::exchange::Exchange;
+
+/// The credential of a request: the endpoint's own header, and the other one only if that is absent or
+/// empty. A credential in the query is none.
+pub(super) fn credential(headers: &HeaderMap, endpoint_is_openai: bool) -> Option<&str> {
+    let text =
+        |value: &HeaderValue| value.to_str().ok().map(str::trim).filter(|text| !text.is_empty()).is_some();
+    let bearer =
+        || headers.get(header::AUTHORIZATION).filter(|v| text(v)).map(|v| bearer(v).unwrap_or(MALFORMED));
+    let named =
+        |name: &str| headers.get(name).filter(|v| text(v)).map(|v| v.to_str().map_or(MALFORMED, str::trim));
+    if endpoint_is_openai {
+        bearer().or_else(|| named("x-api-key")).or_else(|| named("api-key"))
+    } else {
+        named("x-api-key").or_else(bearer)
+    }
+}
+
+/// The token after `Bearer`. Any other scheme is a credential all the same, only not a valid one.
+fn bearer(value: &HeaderValue) -> Option<&str> {
+    let (scheme, token) = value.to_str().ok()?.trim().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Does a request on a shared endpoint come from an Anthropic client?
+pub(super) fn is_anthropic(headers: &HeaderMap) -> bool {
+    let key = headers.get("x-api-key").is_some_and(|value| !value.is_empty());
+    key || headers.contains_key("anthropic-version")
+}
+
+/// The request's declared length, if it has one.
+pub(super) fn content_length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Refuses heads over the limits.
+///
+/// # Errors
+/// 431.
+pub(super) fn check_size(request: &RequestHeader, bytes: usize, fields: usize) -> Result<()> {
+    let headers = &request.headers;
+    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if headers.len() > fields || size + request.raw_path().len() > bytes {
+        return Err(Failure::new(Kind::HeadTooLarge, "The request's headers are too large."));
+    }
+    Ok(())
+}
+
+/// The head of the request to the provider, made from nothing but what may go there.
+pub(super) fn to_provider(
+    client: &RequestHeader,
+    provider: &Provider,
+    protocol: ProtocolId,
+    path: &str,
+    length: usize,
+) -> pingora::Result<RequestHeader> {
+    let target = format!("{}{path}{}", provider.base_url.path, beta_query(client));
+    let mut head = RequestHeader::build("POST", target.as_bytes(), Some(16))?;
+    head.insert_header(header::HOST, provider.base_url.authority.as_str())?;
+    for (name, value) in &client.headers {
+        if goes_on(name, protocol) {
+            head.append_header(name.clone(), value.clone())?;
+        }
+    }
+    if protocol.is_anthropic() {
+        anthropic(&mut head, client, provider)?;
+    }
+    // What we can not read we can not meter, so the answer must come as it is.
+    head.insert_header(header::ACCEPT_ENCODING, "identity")?;
+    head.insert_header(header::CONTENT_TYPE, "application/json")?;
+    head.insert_header(header::CONTENT_LENGTH, length)?;
+    sign(&mut head, provider, protocol)?;
+    Ok(head)
+}
+
+/// Only this parameter is known to providers; any other might hold a credential.
+fn beta_query(client: &RequestHeader) -> &'static str {
+    let mut parameters = client.uri.query().unwrap_or_default().split('&');
+    if parameters.any(|parameter| parameter == "beta=true") { "?beta=true" } else { "" }
+}
+
+fn goes_on(name: &HeaderName, protocol: ProtocolId) -> bool {
+    let name = name.as_str();
+    let anthropic = name.starts_with("anthropic-");
+    match protocol {
+        // Both are set by `anthropic`.
+        ProtocolId::Messages if matches!(name, "anthropic-version" | "anthropic-beta") => false,
+        ProtocolId::Messages if anthropic => true,
+        _ => FORWARDED.contains(&name) || FORWARDED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)),
+    }
+}
+
+fn anthropic(head: &mut RequestHeader, client: &RequestHeader, provider: &Provider) -> pingora::Result<()> {
+    let version = client.headers.get("anthropic-version").cloned();
+    head.insert_header("anthropic-version", version.unwrap_or(DEFAULT_VERSION))?;
+    let values = client.headers.get_all("anthropic-beta").iter().filter_map(|value| value.to_str().ok());
+    let betas = values.flat_map(|line| line.split(',')).map(str::trim).filter(|beta| !beta.is_empty());
+    let known = |beta: &&str| provider.profile.betas.as_ref().is_none_or(|known| known.contains(*beta));
+    let joined = betas.filter(known).collect::<Vec<_>>().join(",");
+    if !joined.is_empty() {
+        head.insert_header("anthropic-beta", joined)?;
+    }
+    Ok(())
+}
+
+fn sign(head: &mut RequestHeader, provider: &Provider, protocol: ProtocolId) -> pingora::Result<()> {
+    let Some(key) = provider.key() else { return Ok(()) };
+    match provider.auth(protocol) {
+        Auth::Bearer => {
+            let value = sensitive(format!("Bearer {}", key.expose_secret()))?;
+            head.insert_header(header::AUTHORIZATION, value)
+        }
+        Auth::XApiKey => head.insert_header("x-api-key", sensitive(key.expose_secret().to_owned())?),
+        Auth::None => Ok(()),
+    }
+}
+
+fn sensitive(text: String) -> pingora::Result<HeaderValue> {
+    let invalid = |_| {
+        pingora::Error::explain(pingora::ErrorType::InternalError, "the provider's key is no header value")
+    };
+    let mut value = HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).map_err(invalid)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Adds what every answer carries.
+pub(super) fn identify(head: &mut ResponseHeader, exchange: &Exchange) -> pingora::Result<()> {
+    let id = HeaderValue::from_str(&exchange.id).unwrap_or(HeaderValue::from_static(""));
+    head.insert_header("request-id", id.clone())?;
+    head.insert_header("x-request-id", id)?;
+    if let Some(call) = &exchange.call {
+        head.insert_header("x-crossmodel-model", call.found.id.as_str())?;
+    }
+    if let Some(id) = &exchange.upstream_id {
+        head.insert_header("x-upstream-request-id", id.clone())?;
+    }
+    Ok(())
+}
+
+/// The id under which the provider knows the request.
+pub(super) fn upstream_id(upstream: &HeaderMap) -> Option<HeaderValue> {
+    upstream.get("x-request-id").or_else(|| upstream.get("request-id")).cloned()
+}
+
+/// Seconds after which the provider wants to be asked again.
+pub(super) fn retry_after(upstream: &HeaderMap) -> Option<u64> {
+    let number = |name: &str| upstream.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+    number("retry-after").or_else(|| number("retry-after-ms").map(|ms| ms.div_ceil(1000)))
+}
+
+/// A credential that is there but has no form that we know; never a valid key.
+const MALFORMED: &str = "?";
+
+/// Sent where a client names no version.
+const DEFAULT_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
+
+/// Headers of clients that providers are shown in a relay. All others stay here: they are ours, or say
+/// who and where the client is.
+const FORWARDED: &[&str] = &[
+    "accept",
+    "conversation-id",
+    "conversation_id",
+    "idempotency-key",
+    "openai-beta",
+    "originator",
+    "session-id",
+    "session_id",
+    "thread-id",
+    "traceparent",
+    "tracestate",
+    "x-app",
+    "x-claude-code-session-id",
+    "x-client-request-id",
+    "x-session-affinity",
+    "x-session-id",
+];
+
+const FORWARDED_PREFIXES: &[&str] = &["x-codex-", "x-stainless-"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
+    }
+
+    #[test]
+    fn the_endpoints_own_header_decides_alone() {
+        let both = headers(&[("authorization", "Bearer b"), ("x-api-key", "x")]);
+        assert_eq!(credential(&both, true), Some("b"));
+        assert_eq!(credential(&both, false), Some("x"));
+        let empty = headers(&[("authorization", "Bearer b"), ("x-api-key", " ")]);
+        assert_eq!(credential(&empty, false), Some("b"));
+        assert_eq!(credential(&headers(&[("api-key", "a")]), true), Some("a"));
+        assert_eq!(
+            credential(&headers(&[("authorization", "Basic eDp5"), ("x-api-key", "x")]), true),
+            Some("?")
+        );
+        assert_eq!(credential(&headers(&[("authorization", "bearer  b ")]), true), Some("b"));
+        assert_eq!(credential(&HeaderMap::new(), true), None);
+    }
+}

@@ -1,0 +1,184 @@
+//! The request's body, whole, before anything is decided by it.
+//!
+//! Pingora replays a body that was read early from a buffer of 64 KiB, or not at all. So the body is
+//! kept here, and Pingora is left with some last part of it in its buffer: enough to make it call the
+//! body filter once per attempt, which then puts the real body in the place of that part.
+
+use std::future::poll_fn;
+use std::time::Duration;
+
+use http::Version;
+use http::header;
+use pingora::apps::HttpPersistentSettings;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v1::server::HttpSession as H1Session;
+use pingora_proxy::Session;
+use tokio::time::timeout;
+
+use crate::failure::{Failure, Kind, Result};
+use crate::json::Body;
+
+use super::headers;
+
+/// What a body may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Bytes.
+    pub(super) size: usize,
+    /// From the head to the last byte.
+    pub(super) time: Duration,
+}
+
+/// Reads the body.
+///
+/// # Errors
+/// 413, 415, 408; 400 for a body that ends early, which nobody is left to read.
+pub(super) async fn read(session: &mut Session, bounds: Bounds) -> Result<Body> {
+    let request = session.req_header();
+    if request.headers.get(header::CONTENT_ENCODING).is_some_and(|value| value != "identity") {
+        return Err(Failure::new(Kind::UnsupportedEncoding, "Send the body without a content encoding."));
+    }
+    let length = headers::content_length(&request.headers);
+    if length.is_some_and(|length| length > bounds.size) {
+        return Err(too_large(bounds.size));
+    }
+    match timeout(bounds.time, parts(session, length, bounds.size)).await {
+        Ok(result) => result,
+        Err(_) => Err(Failure::new(Kind::RequestTimeout, "The request body did not arrive in time.")),
+    }
+}
+
+/// Reads and forgets a small body, so that the connection can be used again after an early answer.
+pub(super) async fn discard(session: &mut Session) {
+    let request = session.req_header();
+    let small = headers::content_length(&request.headers).unwrap_or(0) <= REPLAY_LIMIT;
+    let asks = request.headers.contains_key(header::EXPECT);
+    if request.version < Version::HTTP_2
+        && small
+        && !asks
+        && !request.headers.contains_key(header::TRANSFER_ENCODING)
+    {
+        // Whatever goes wrong here only costs the connection.
+        let _ = timeout(DISCARD_TIME, session.downstream_session.drain_request_body()).await;
+    }
+}
+
+async fn parts(session: &mut Session, length: Option<usize>, limit: usize) -> Result<Body> {
+    if session.req_header().headers.contains_key(header::EXPECT) {
+        session.downstream_session.write_continue_response().await.map_err(gone)?;
+    }
+    let mut body = Body::with_capacity(length.unwrap_or(FIRST_GUESS));
+    match (session.downstream_session.is_http2(), length) {
+        (true, _) => read_h2(session, &mut body, limit).await?,
+        (false, Some(length)) => read_sized(session, &mut body, length).await?,
+        (false, None) => read_chunked(session, &mut body, limit).await?,
+    }
+    Ok(body)
+}
+
+/// HTTP/1 with a length: only what surely fits into the buffer is put there.
+async fn read_sized(session: &mut Session, body: &mut Body, length: usize) -> Result<()> {
+    loop {
+        if length - body.bytes().len().min(length) <= REPLAY_LIMIT {
+            session.downstream_session.enable_retry_buffering();
+        }
+        match session.downstream_session.read_request_body().await.map_err(gone)? {
+            Some(part) => body.push(&part),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// HTTP/1 in chunks: nobody knows which one is the last, so a body that outgrew the buffer gets a new one.
+async fn read_chunked(session: &mut Session, body: &mut Body, limit: usize) -> Result<()> {
+    session.downstream_session.enable_retry_buffering();
+    while let Some(part) = session.downstream_session.read_request_body().await.map_err(gone)? {
+        body.push(&part);
+        if body.bytes().len() > limit {
+            return Err(too_large(limit));
+        }
+    }
+    if session.downstream_session.retry_buffer_truncated() {
+        restart(session).await.map_err(gone)?;
+    }
+    Ok(())
+}
+
+/// HTTP/2: the first frame goes into the buffer, the others past it.
+async fn read_h2(session: &mut Session, body: &mut Body, limit: usize) -> Result<()> {
+    session.downstream_session.enable_retry_buffering();
+    let ServerSession::H2(h2) = &mut *session.downstream_session else { return Ok(()) };
+    // An empty frame would not fill the buffer, so the first one that is not counts.
+    while body.bytes().is_empty() {
+        match h2.read_body_bytes().await.map_err(gone)? {
+            Some(part) => body.push(&part),
+            None => return Ok(()),
+        }
+    }
+    while let Some(part) = poll_fn(|cx| h2.poll_read_body_bytes(cx)).await {
+        body.push(&part.map_err(|e| interrupted(e.to_string()))?);
+        if body.bytes().len() > limit {
+            return Err(too_large(limit));
+        }
+    }
+    Ok(())
+}
+
+/// Puts a fresh session in the place of one whose buffer overflowed: it is made to read a request with a
+/// body of one byte, which then is its buffer, and is given the real head.
+async fn restart(session: &mut Session) -> pingora::Result<()> {
+    let mut settings = HttpPersistentSettings::for_session(&session.downstream_session);
+    let reuses = session.downstream_session.get_keepalive_reuses_remaining();
+    if let Some(context) = session.downstream_session.take_connection_user_context() {
+        settings.set_user_context(context);
+    }
+    let placeholder = ServerSession::new_custom(Box::new(()));
+    let old = match std::mem::replace(&mut *session.downstream_session, placeholder) {
+        ServerSession::H1(old) => old,
+        other => {
+            *session.downstream_session = other;
+            return Ok(());
+        }
+    };
+    let head = old.req_header().clone();
+    let mut fresh = H1Session::new(old.into_inner());
+    fresh.set_pipelined_prefix(STAND_IN.into());
+    fresh.read_request().await?;
+    fresh.enable_retry_buffering();
+    while fresh.read_body_bytes().await?.is_some() {}
+    *fresh.req_header_mut() = head;
+    *session.downstream_session = ServerSession::H1(fresh);
+    settings.apply_to_session(&mut session.downstream_session);
+    session.downstream_session.set_keepalive_reuses_remaining(reuses);
+    super::gateway::prepare(session);
+    Ok(())
+}
+
+fn too_large(limit: usize) -> Failure {
+    Failure::new(Kind::TooLarge, format!("The request body is larger than {limit} bytes."))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is called with the errors of results")]
+fn gone(error: Box<pingora::Error>) -> Failure {
+    match error.etype() {
+        pingora::ErrorType::ReadTimedout => {
+            Failure::new(Kind::RequestTimeout, "The request body did not arrive in time.")
+        }
+        _ => interrupted(error.to_string()),
+    }
+}
+
+fn interrupted(why: String) -> Failure {
+    Failure::new(Kind::InvalidJson, "The request body could not be read.").with_detail(why)
+}
+
+/// Bytes that Pingora's replay buffer holds (`BODY_BUF_LIMIT`).
+const REPLAY_LIMIT: usize = 64 << 10;
+
+/// Bytes reserved for a body that does not say how long it is.
+const FIRST_GUESS: usize = 16 << 10;
+
+/// Time for a small body that is not wanted.
+const DISCARD_TIME: Duration = Duration::from_secs(2);
+
+const STAND_IN: &[u8] = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\nx";

@@ -1,0 +1,23 @@
+//! The HTTP side of the gateway: the only user of Pingora.
+//!
+//! Bytes travel through the files in this order: [`gateway`](Gateway) is called by Pingora, `endpoint`
+//! tells what a path means, `intake` reads the body, `call` decides what happens to it, `upstream` is the
+//! way to the provider, `reply` takes its answer, `answer` says what the gateway itself has to say.
+
+mod admin;
+mod answer;
+mod call;
+mod demo;
+mod endpoint;
+mod exchange;
+mod gateway;
+mod headers;
+mod intake;
+mod reply;
+mod server;
+mod snapshot;
+mod upstream;
+
+pub use exchange::Exchange;
+pub use gateway::Gateway;
+pub use server::{Server, run};

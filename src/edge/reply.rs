@@ -1,0 +1,176 @@
+//! The provider's answer on its way to the client.
+//!
+//! A stream is passed on as it comes. Any other answer is held until it is whole: only then is it known
+//! whether it is an error, what its status must be and how long it is. Pingora has no hook to hold a
+//! response's head, but it drops informational heads when told so; a held answer's head is made one, and
+//! the real one is written when the exchange is over.
+
+use bytes::{Bytes, BytesMut};
+use http::header;
+use pingora::http::ResponseHeader;
+use pingora_proxy::Session;
+
+use crate::failure::{Failure, Kind, Result};
+use crate::protocol::UpstreamError;
+use crate::translate::{self, relay};
+
+use super::answer;
+use super::exchange::{Exchange, Held, Reply};
+use super::headers;
+
+/// Takes the head of the provider's answer and turns it into the client's.
+///
+/// # Errors
+/// When the exchange has no call, or a header can not be written.
+pub(super) fn head(exchange: &mut Exchange, head: &mut ResponseHeader) -> pingora::Result<()> {
+    if head.status.is_informational() {
+        return Ok(());
+    }
+    let streams = head.status == 200 && is_event_stream(head);
+    if streams && exchange.call.as_ref().is_some_and(|call| call.infers) {
+        return stream_head(exchange, head);
+    }
+    let held = Held {
+        status: head.status.as_u16(),
+        retry_after: headers::retry_after(&head.headers),
+        parts: Vec::new(),
+        size: 0,
+    };
+    exchange.upstream_id = headers::upstream_id(&head.headers);
+    exchange.reply = Reply::Held(held);
+    *head = ResponseHeader::build(DROPPED, None)?;
+    Ok(())
+}
+
+fn stream_head(exchange: &mut Exchange, head: &mut ResponseHeader) -> pingora::Result<()> {
+    let Some(call) = &exchange.call else { return Ok(()) };
+    let model = exchange.requested_model.as_deref().unwrap_or_default();
+    exchange.reply = Reply::Stream(Box::new(call.stream(model, exchange.snapshot.limits.event_bytes)));
+    exchange.status = 200;
+    exchange.upstream_id = headers::upstream_id(&head.headers);
+    let mut fresh = ResponseHeader::build(200, Some(10))?;
+    fresh.insert_header(header::CONTENT_TYPE, "text/event-stream; charset=utf-8")?;
+    fresh.insert_header(header::CACHE_CONTROL, "no-cache")?;
+    fresh.insert_header("x-accel-buffering", "no")?;
+    headers::identify(&mut fresh, exchange)?;
+    *head = fresh;
+    Ok(())
+}
+
+/// Takes a part of the body; what is left in `body` goes to the client.
+///
+/// # Errors
+/// The failure with which the answer has to end.
+pub(super) fn body(exchange: &mut Exchange, body: &mut Option<Bytes>, ends: bool) -> Result<()> {
+    match &mut exchange.reply {
+        Reply::None => Ok(()),
+        Reply::Held(held) => held.take(body.take(), exchange.snapshot.limits.reply_bytes),
+        Reply::Stream(stream) => {
+            let mut out = match body.take() {
+                Some(chunk) if !chunk.is_empty() => stream.push(chunk)?,
+                _ => Bytes::new(),
+            };
+            if ends {
+                out = joined(out, end_of_stream(exchange, None));
+            }
+            if !out.is_empty() {
+                exchange.note_first_byte();
+                exchange.bytes_out += out.len();
+            }
+            *body = Some(out);
+            Ok(())
+        }
+    }
+}
+
+/// Ends the stream: what is left of it and, unless it is whole, the failure in the client's grammar.
+pub(super) fn end_of_stream(exchange: &mut Exchange, failure: Option<Failure>) -> Bytes {
+    let Reply::Stream(stream) = &mut exchange.reply else { return Bytes::new() };
+    let (rest, end) = stream.end();
+    exchange.usage = stream.usage();
+    let failure = match end {
+        relay::End::Whole => return rest,
+        relay::End::Reported => {
+            exchange.failure = Some(Failure::provider("the provider reported a failure in its stream"));
+            return rest;
+        }
+        relay::End::Broken(error) => failure.unwrap_or_else(|| relay::broken(&error)),
+    };
+    let model = exchange.requested_model.as_deref().unwrap_or_default();
+    let now = u64::try_from(exchange.time.as_second()).unwrap_or(0);
+    let events = stream.failure(&failure, &exchange.id, model, now);
+    exchange.failure = Some(failure);
+    joined(rest, events)
+}
+
+/// Writes a held answer, now that it is whole.
+///
+/// # Errors
+/// When the client is gone.
+pub(super) async fn deliver(session: &mut Session, exchange: &mut Exchange) -> pingora::Result<()> {
+    let Reply::Held(held) = std::mem::take(&mut exchange.reply) else { return Ok(()) };
+    match whole(exchange, held) {
+        Ok(body) => answer::write(session, exchange, 200, answer::JSON, body).await,
+        Err(failure) => answer::fail(session, exchange, failure).await,
+    }
+}
+
+fn whole(exchange: &mut Exchange, held: Held) -> Result<Bytes> {
+    let call = exchange.call()?;
+    let client_model = exchange.requested_model.as_deref().unwrap_or_default();
+    let body = held.joined();
+    if held.status == 200 && !call.infers {
+        return Ok(body);
+    }
+    if held.status != 200 {
+        let mut error = UpstreamError::read(&body);
+        error.message = translate::rename(&error.message, &call.upstream_model, client_model);
+        let status = held.status;
+        return Err(translate::read_error(status, &error, held.retry_after));
+    }
+    let mut reply = call.reply(client_model);
+    let body = reply.whole(body)?;
+    exchange.usage = reply.usage();
+    Ok(body)
+}
+
+impl Held {
+    fn take(&mut self, part: Option<Bytes>, limit: usize) -> Result<()> {
+        let Some(part) = part.filter(|part| !part.is_empty()) else { return Ok(()) };
+        self.size += part.len();
+        if self.size > limit {
+            return Err(Failure::new(Kind::Provider, "The provider's answer is too large."));
+        }
+        self.parts.push(part);
+        Ok(())
+    }
+
+    fn joined(&self) -> Bytes {
+        if let [one] = self.parts.as_slice() {
+            return one.clone();
+        }
+        let mut whole = BytesMut::with_capacity(self.size);
+        self.parts.iter().for_each(|part| whole.extend_from_slice(part));
+        whole.freeze()
+    }
+}
+
+fn is_event_stream(head: &ResponseHeader) -> bool {
+    let kind = head.headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    kind.trim_ascii_start()
+        .get(..EVENT_STREAM.len())
+        .is_some_and(|kind| kind.eq_ignore_ascii_case(EVENT_STREAM))
+}
+
+fn joined(first: Bytes, second: Bytes) -> Bytes {
+    match (first.is_empty(), second.is_empty()) {
+        (true, _) => second,
+        (_, true) => first,
+        _ => [first, second].concat().into(),
+    }
+}
+
+const EVENT_STREAM: &[u8] = b"text/event-stream";
+
+/// An informational status without a meaning of its own here: Pingora drops it.
+const DROPPED: u16 = 103;

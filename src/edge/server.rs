@@ -1,0 +1,223 @@
+//! The process: listeners, threads, signals, reloads.
+
+use std::net::ToSocketAddrs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use pingora::apps::HttpServerOptions;
+use pingora::listeners::tls::TlsSettings;
+use pingora::listeners::{L4BufferSettings, ListenerConfig};
+use pingora::server::configuration::ServerConf;
+use pingora::server::{RunArgs, ShutdownWatch};
+use pingora::services::background::{BackgroundService, background_service};
+use pingora::services::listening::Service;
+use pingora_proxy::{ProxyHttp, ProxyServiceBuilder};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::{Config, Error, Listener};
+
+use super::admin::Admin;
+use super::demo::Demo;
+use super::gateway::Gateway;
+
+/// A server that is ready to run.
+pub struct Server {
+    server: pingora::server::Server,
+    gateway: Gateway,
+}
+
+/// Runs a gateway until it is told to stop.
+///
+/// # Errors
+/// When the store, a log or a listener can not be opened.
+pub fn run(config: &Config, file: Option<PathBuf>) -> Result<(), Error> {
+    Server::new(config, file)?.run();
+    Ok(())
+}
+
+impl Server {
+    /// Prepares a server for a configuration, and for reloads from the file that it came from.
+    ///
+    /// # Errors
+    /// When the store, a log or a listener can not be opened.
+    pub fn new(config: &Config, file: Option<PathBuf>) -> Result<Self, Error> {
+        let addresses = config.listeners.iter().map(|listener| listener.address.as_str());
+        addresses.chain(config.admin.as_deref()).try_for_each(check_free)?;
+        let gateway = Gateway::new(config)?;
+        let mut server = pingora::server::Server::new_with_opt_and_conf(None, conf(config));
+        server.bootstrap();
+        server.add_service(clients(config, &server.configuration, gateway.clone())?);
+        if let Some(address) = &config.admin {
+            let mut service = Service::new("admin".to_owned(), Admin(gateway.clone()));
+            service.threads = Some(1);
+            service.add_tcp(address);
+            server.add_service(service);
+        }
+        if let Some(port) = config.demo {
+            let mut service = Service::new("demo".to_owned(), Demo::new());
+            service.threads = Some(1);
+            service.add_tcp(&format!("127.0.0.1:{port}"));
+            server.add_service(service);
+        }
+        if let Some(file) = file {
+            let reload = Reload { file, gateway: gateway.clone(), demo: config.demo.is_some() };
+            server.add_service(background_service("reload", reload));
+        }
+        Ok(Self { server, gateway })
+    }
+
+    /// Runs until the process is told to stop.
+    pub fn run(self) {
+        self.server.run(RunArgs::default());
+        self.gateway.close();
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").finish_non_exhaustive()
+    }
+}
+
+fn conf(config: &Config) -> ServerConf {
+    ServerConf {
+        threads: config.threads,
+        // Requests are alike and many, so threads that do not help each other cost less.
+        work_stealing: false,
+        upstream_keepalive_pool_size: POOL,
+        max_retries: ATTEMPTS,
+        grace_period_seconds: Some(config.timeouts.drain),
+        graceful_shutdown_timeout_seconds: Some(5),
+        ..ServerConf::default()
+    }
+}
+
+fn clients(
+    config: &Config,
+    conf: &Arc<ServerConf>,
+    gateway: Gateway,
+) -> Result<Service<pingora_proxy::HttpProxy<Gateway>>, Error>
+where
+    Gateway: ProxyHttp,
+{
+    let mut options = HttpServerOptions::default();
+    options.h2c = true;
+    options.keepalive_request_limit = Some(KEEPALIVE_REQUESTS);
+    options.h2_idle_timeout = Some(H2_IDLE);
+    let mut service = ProxyServiceBuilder::new(conf, gateway).name("clients").server_options(options).build();
+    for listener in &config.listeners {
+        service.add_listener(endpoint(listener)?);
+    }
+    Ok(service)
+}
+
+fn endpoint(listener: &Listener) -> Result<ListenerConfig, Error> {
+    let tcp = ListenerConfig::tcp(listener.address.as_str())
+        .l4_buffer(L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER));
+    let Some(files) = &listener.tls else { return Ok(tcp) };
+    let (certificate, key) = (files.certificate.to_string_lossy(), files.key.to_string_lossy());
+    let mut settings = TlsSettings::intermediate(&certificate, &key)
+        .map_err(|e| Error::plain(format!("the certificate for {}: {e}", listener.address)))?;
+    settings.enable_h2();
+    Ok(tcp.tls(settings))
+}
+
+/// Pingora ends the process without a clear word when it can not listen.
+fn check_free(address: &str) -> Result<(), Error> {
+    let in_use = |why: std::io::Error| Error::plain(format!("{address} can not be listened on: {why}"));
+    let mut all = address.to_socket_addrs().map_err(in_use)?;
+    all.try_for_each(|address| {
+        let socket = std::net::TcpListener::bind(address).map_err(in_use)?;
+        drop(socket);
+        Ok(())
+    })
+}
+
+/// Puts a changed file into force, also when a signal says so.
+struct Reload {
+    file: PathBuf,
+    gateway: Gateway,
+    demo: bool,
+}
+
+/// How the file looked when it was read last.
+type Look = Option<(SystemTime, u64)>;
+
+#[async_trait]
+impl BackgroundService for Reload {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let mut hangup = match signal(SignalKind::hangup()) {
+            Ok(hangup) => hangup,
+            Err(error) => return log::error!("SIGHUP can not be waited for: {error}"),
+        };
+        let mut seen = self.look();
+        // A file that is still being written looks different at the next tick; it is read once it rests.
+        let mut settling = false;
+        loop {
+            tokio::select! {
+                _ = shutdown.changed() => return,
+                _ = hangup.recv() => {
+                    seen = self.look();
+                    settling = false;
+                    self.reload();
+                }
+                () = tokio::time::sleep(WATCH) => {
+                    let now = self.look();
+                    if now != seen {
+                        seen = now;
+                        settling = true;
+                    } else if std::mem::take(&mut settling) {
+                        self.reload();
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Reload {
+    fn look(&self) -> Look {
+        let metadata = std::fs::metadata(&self.file).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    }
+
+    fn reload(&self) {
+        match Config::load(&self.file) {
+            Ok(config) => {
+                if config.demo.is_some() && !self.demo {
+                    log::warn!("the provider 'demo' is started with the gateway: restart it");
+                }
+                self.gateway.reload(&config);
+                log::info!("the configuration is in force again, from {}", self.file.display());
+            }
+            Err(error) => {
+                self.gateway.metrics().bad_reloads.inc();
+                log::error!("the configuration stays as it was:\n{error}");
+            }
+        }
+    }
+}
+
+/// Unused connections to providers that are kept, per thread.
+const POOL: usize = 512;
+
+/// Connections tried for one request: the first, and fresh ones in the place of stale ones.
+const ATTEMPTS: usize = 3;
+
+/// Requests on one connection, after which the client shall make a new one: load balancers in front of
+/// several gateways get a chance to spread them.
+const KEEPALIVE_REQUESTS: u32 = 10_000;
+
+/// How long an HTTP/2 connection without streams stays open.
+const H2_IDLE: Duration = Duration::from_secs(300);
+
+/// Bytes read at once: an agent's request in few reads.
+const READ_BUFFER: usize = 64 << 10;
+
+/// Bytes gathered before a write: head and body of a usual answer leave together.
+const WRITE_BUFFER: usize = 16 << 10;
+
+/// How often the file is looked at.
+const WATCH: Duration = Duration::from_millis(500);

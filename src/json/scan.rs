@@ -1,0 +1,459 @@
+//! A scanner over one JSON document: members of an object and elements of an array, as spans.
+//!
+//! In: bytes that may be hostile. Out: spans of literals, still quoted and escaped. Each value is
+//! skipped by matching its brackets and strings; what is between them is not judged, because the
+//! provider judges it anyway. Depth is limited, nothing recurses, nothing allocates.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+use memchr::memchr2;
+
+/// Why a document can not be read, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed {
+    /// Offset in bytes.
+    pub at: usize,
+    /// What was expected there.
+    pub expected: &'static str,
+}
+
+/// One member of an object.
+#[derive(Clone, Debug)]
+pub struct Member<'a> {
+    /// The key, without its quotes but with its escapes.
+    pub key: &'a [u8],
+    /// The value's literal.
+    pub value: &'a [u8],
+    /// Where `value` stands in the document.
+    pub span: Range<usize>,
+}
+
+/// The members of one object, in order. Ends after the first error.
+#[derive(Clone, Debug)]
+pub struct Members<'a> {
+    scan: Scan<'a>,
+    state: State,
+}
+
+/// The elements of one array, in order. Ends after the first error.
+#[derive(Clone, Debug)]
+pub struct Elements<'a> {
+    scan: Scan<'a>,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    First,
+    Next,
+    Done,
+}
+
+#[derive(Clone, Debug)]
+struct Scan<'a> {
+    json: &'a [u8],
+    at: usize,
+    /// Was a string seen, at any depth, for which the caller wants to look closer?
+    flagged: bool,
+    flags: &'static [&'static str],
+}
+
+/// The members of the object that `json` holds; leading space and a byte order mark are skipped.
+#[must_use]
+pub fn members(json: &[u8]) -> Members<'_> {
+    Members { scan: Scan::new(json), state: State::First }
+}
+
+/// The elements of the array that `json` holds.
+#[must_use]
+pub fn elements(json: &[u8]) -> Elements<'_> {
+    Elements { scan: Scan::new(json), state: State::First }
+}
+
+/// The text of a string literal; `None` for any other value and for broken escapes.
+#[must_use]
+pub fn text(literal: &[u8]) -> Option<Cow<'_, str>> {
+    let inner = literal.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    match memchr::memchr(b'\\', inner) {
+        None => std::str::from_utf8(inner).ok().map(Cow::Borrowed),
+        Some(_) => serde_json::from_slice(literal).ok().map(Cow::Owned),
+    }
+}
+
+impl<'a> Member<'a> {
+    /// Is this the key `name`, however it is spelled?
+    #[must_use]
+    pub fn is(&self, name: &str) -> bool {
+        spells(self.key, name)
+    }
+
+    /// Is the value something else than `null`?
+    #[must_use]
+    pub fn is_present(&self) -> bool {
+        self.value != b"null"
+    }
+
+    /// The value's text, if it is a string.
+    #[must_use]
+    pub fn text(&self) -> Option<Cow<'a, str>> {
+        text(self.value)
+    }
+
+    /// The value, if it is an integer from zero.
+    #[must_use]
+    pub fn unsigned(&self) -> Option<u64> {
+        std::str::from_utf8(self.value).ok()?.parse().ok()
+    }
+}
+
+impl Members<'_> {
+    /// Also watch for strings equal to one of `names`, as keys or values, at any depth.
+    #[must_use]
+    pub fn flagging(mut self, names: &'static [&'static str]) -> Self {
+        self.scan.flags = names;
+        self
+    }
+
+    /// Was one of the strings of [`Members::flagging`] seen in the values so far?
+    #[must_use]
+    pub fn flagged(&self) -> bool {
+        self.scan.flagged
+    }
+
+    /// Where the next byte will be read: after the brace that opens the object, before the first member.
+    #[must_use]
+    pub fn at(&self) -> usize {
+        self.scan.at
+    }
+
+    /// Reads on to the end of the document: an error if anything but space follows the object.
+    ///
+    /// # Errors
+    /// [`Malformed`] for whatever is wrong with the rest.
+    pub fn finish(&mut self) -> Result<(), Malformed> {
+        for member in self.by_ref() {
+            member?;
+        }
+        self.scan.skip_space();
+        match self.scan.peek() {
+            None => Ok(()),
+            Some(_) => Err(self.scan.malformed("the end")),
+        }
+    }
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = Result<Member<'a>, Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (scan, state) = (&mut self.scan, &mut self.state);
+        step(scan, state, b'{', b'}', "an object", |scan| {
+            let key = scan.string()?;
+            scan.skip_space();
+            scan.eat(b':', "a colon")?;
+            scan.skip_space();
+            let span = scan.value()?;
+            let key = key.start + 1..key.end - 1;
+            Ok(Member { key: scan.bytes(key), value: scan.bytes(span.clone()), span })
+        })
+    }
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = Result<(&'a [u8], Range<usize>), Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (scan, state) = (&mut self.scan, &mut self.state);
+        step(scan, state, b'[', b']', "an array", |scan| {
+            let span = scan.value()?;
+            Ok((scan.bytes(span.clone()), span))
+        })
+    }
+}
+
+/// One step of an iteration over a container: its opening or a comma, then an item, or its end.
+fn step<'a, T>(
+    scan: &mut Scan<'a>,
+    state: &mut State,
+    open: u8,
+    close: u8,
+    expected: &'static str,
+    item: impl FnOnce(&mut Scan<'a>) -> Result<T, Malformed>,
+) -> Option<Result<T, Malformed>> {
+    let result = (|| {
+        match *state {
+            State::Done => return Ok(None),
+            State::First => scan.open(open, expected)?,
+            State::Next => scan.skip_space(),
+        }
+        if scan.peek() == Some(close) && *state != State::Done {
+            scan.at += 1;
+            return Ok(None);
+        }
+        if *state == State::Next {
+            scan.eat(b',', "a comma")?;
+            scan.skip_space();
+        }
+        *state = State::Next;
+        item(scan).map(Some)
+    })()
+    .transpose();
+    if !matches!(result, Some(Ok(_))) {
+        *state = State::Done;
+    }
+    result
+}
+
+impl<'a> Scan<'a> {
+    fn new(json: &'a [u8]) -> Self {
+        Self { json, at: 0, flagged: false, flags: &[] }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.json.get(self.at).copied()
+    }
+
+    fn bytes(&self, span: Range<usize>) -> &'a [u8] {
+        self.json.get(span).unwrap_or_default()
+    }
+
+    fn malformed(&self, expected: &'static str) -> Malformed {
+        Malformed { at: self.at, expected }
+    }
+
+    fn skip_space(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    fn eat(&mut self, byte: u8, expected: &'static str) -> Result<(), Malformed> {
+        if self.peek() != Some(byte) {
+            return Err(self.malformed(expected));
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn open(&mut self, byte: u8, expected: &'static str) -> Result<(), Malformed> {
+        if self.at == 0 && self.json.starts_with(BYTE_ORDER_MARK) {
+            self.at = BYTE_ORDER_MARK.len();
+        }
+        self.skip_space();
+        self.eat(byte, expected)?;
+        self.skip_space();
+        Ok(())
+    }
+
+    fn value(&mut self) -> Result<Range<usize>, Malformed> {
+        let start = self.at;
+        match self.peek() {
+            Some(b'"') => return self.string(),
+            Some(b'{' | b'[') => self.container()?,
+            Some(b'-' | b'0'..=b'9') => {
+                self.run(|b| matches!(b, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9'))
+            }
+            Some(b't') => self.word(b"true")?,
+            Some(b'f') => self.word(b"false")?,
+            Some(b'n') => self.word(b"null")?,
+            _ => return Err(self.malformed("a value")),
+        }
+        Ok(start..self.at)
+    }
+
+    fn run(&mut self, belongs: impl Fn(u8) -> bool) {
+        while self.peek().is_some_and(&belongs) {
+            self.at += 1;
+        }
+    }
+
+    fn word(&mut self, word: &'static [u8]) -> Result<(), Malformed> {
+        if !self.json.get(self.at..).is_some_and(|rest| rest.starts_with(word)) {
+            return Err(self.malformed("a value"));
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    /// Skips a string; the span includes its quotes.
+    fn string(&mut self) -> Result<Range<usize>, Malformed> {
+        let start = self.at;
+        self.eat(b'"', "a string")?;
+        let mut escaped = false;
+        loop {
+            let rest = self.json.get(self.at..).unwrap_or_default();
+            let Some(hit) = memchr2(b'"', b'\\', rest) else {
+                self.at = self.json.len();
+                return Err(self.malformed("the end of a string"));
+            };
+            if rest.get(hit) == Some(&b'"') {
+                self.at += hit + 1;
+                break;
+            }
+            escaped = true;
+            self.at += hit + 2;
+        }
+        let span = start..self.at;
+        self.flag(span.clone(), escaped);
+        Ok(span)
+    }
+
+    fn flag(&mut self, span: Range<usize>, escaped: bool) {
+        if self.flags.is_empty() || self.flagged || span.len() > LONGEST_FLAG {
+            return;
+        }
+        let inner = self.bytes(span.start + 1..span.end - 1);
+        self.flagged = match escaped {
+            false => self.flags.iter().any(|name| name.as_bytes() == inner),
+            true => self.flags.iter().any(|name| spells(inner, name)),
+        };
+    }
+
+    /// Skips an object or an array, whatever it holds.
+    fn container(&mut self) -> Result<(), Malformed> {
+        let mut arrays: u128 = 0;
+        let mut depth: u32 = 0;
+        loop {
+            match self.peek() {
+                Some(b'"') => {
+                    self.string()?;
+                    continue;
+                }
+                Some(open @ (b'{' | b'[')) => {
+                    if depth + OUTER >= MAX_DEPTH {
+                        return Err(self.malformed("less nesting"));
+                    }
+                    arrays = arrays << 1 | u128::from(open == b'[');
+                    depth += 1;
+                }
+                Some(close @ (b'}' | b']')) => {
+                    if (arrays & 1 == 1) != (close == b']') {
+                        return Err(self.malformed("the other closing bracket"));
+                    }
+                    arrays >>= 1;
+                    depth -= 1;
+                }
+                Some(_) => {}
+                None => return Err(self.malformed("a closing bracket")),
+            }
+            self.at += 1;
+            if depth == 0 {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Does the inside of a string literal spell `name`, with or without escapes?
+fn spells(inner: &[u8], name: &str) -> bool {
+    if inner == name.as_bytes() {
+        return true;
+    }
+    if memchr::memchr(b'\\', inner).is_none() {
+        return false;
+    }
+    let literal = [b"\"", inner, b"\""].concat();
+    serde_json::from_slice::<String>(&literal).is_ok_and(|decoded| decoded == name)
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "expected {} at byte {}", self.expected, self.at)
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Containers within each other at which a document is refused, as `serde_json` refuses it.
+const MAX_DEPTH: u32 = 128;
+
+/// The container that is entered and the one whose members are being read.
+const OUTER: u32 = 2;
+
+/// Bytes of a literal that could spell a flag: 20 characters, each as a six-byte escape, and quotes.
+const LONGEST_FLAG: usize = 20 * 6 + 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(json: &str) -> Result<Vec<(String, String)>, Malformed> {
+        let mut all = members(json.as_bytes());
+        let mut found = Vec::new();
+        for member in all.by_ref() {
+            let member = member?;
+            let part = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+            assert_eq!(&json.as_bytes()[member.span.clone()], member.value);
+            found.push((part(member.key), part(member.value)));
+        }
+        all.finish()?;
+        Ok(found)
+    }
+
+    #[test]
+    fn yields_members_with_odd_spacing_and_order() {
+        let found = keys("\u{feff} {\n \"a\" :\t[1,{\"b\":\"}]\"}] , \"a\":-1.5e3,\"c\":null }\n").unwrap();
+        let expected = [("a", "[1,{\"b\":\"}]\"}]"), ("a", "-1.5e3"), ("c", "null")];
+        assert_eq!(found, expected.map(|(k, v)| (k.to_owned(), v.to_owned())));
+        assert_eq!(keys("{}").unwrap(), []);
+    }
+
+    #[test]
+    fn reads_escaped_keys_as_what_they_spell() {
+        let member = members(br#"{"mod\u0065l":"a\"b"}"#).next().unwrap().unwrap();
+        assert!(member.is("model") && !member.is("modem"));
+        assert_eq!(member.text().unwrap(), "a\"b");
+    }
+
+    #[test]
+    fn refuses_what_is_not_one_object() {
+        for bad in [
+            "",
+            "null",
+            "[]",
+            "{",
+            "{\"a\"",
+            "{\"a\":",
+            "{\"a\":1",
+            "{\"a\":1}x",
+            "{\"a\":1 \"b\":2}",
+            "{,}",
+            "{\"a\":[}",
+            "{\"a\":{]}",
+            "{\"a\":\"x}",
+            "{\"a\":tru}",
+            "{a:1}",
+            "{\"a\":1,}",
+            "\u{0}",
+        ] {
+            assert!(keys(bad).is_err(), "{bad:?}");
+        }
+        let deep = |n| format!("{{\"a\":{}{}}}", "[".repeat(n), "]".repeat(n));
+        assert!(keys(&deep(126)).is_ok());
+        assert!(keys(&deep(127)).is_err());
+        assert!(keys(&"{\"a\":".repeat(100_000)).is_err());
+    }
+
+    #[test]
+    fn flags_strings_at_any_depth_however_spelled() {
+        let flagged = |json: &str| {
+            let mut all = members(json.as_bytes()).flagging(&["file_id"]);
+            all.finish().unwrap();
+            all.flagged()
+        };
+        assert!(flagged(r#"{"x":[{"file_id":"f"}]}"#));
+        assert!(flagged(r#"{"x":[{"file\u005fid":"f"}]}"#));
+        assert!(!flagged(r#"{"x":"a \"file_id\" in a text"}"#));
+    }
+
+    #[test]
+    fn lists_elements() {
+        let found: Vec<_> = elements(b" [1, \"a\" ,{}]").map(|e| e.unwrap().0.to_vec()).collect();
+        assert_eq!(found, [b"1".to_vec(), b"\"a\"".to_vec(), b"{}".to_vec()]);
+        assert!(elements(b"{}").next().unwrap().is_err());
+    }
+}

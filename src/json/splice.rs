@@ -1,0 +1,119 @@
+//! Replacing spans of a body.
+//!
+//! [`splice`] copies once into a new buffer. [`Body`] owns a buffer with room in front, so that an edit
+//! near the start of a large request moves only the bytes before it.
+
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+
+/// A span and the bytes that take its place; an empty span inserts.
+pub type Edit = (Range<usize>, Bytes);
+
+/// `source` with `edits` applied. Edits must be sorted and must not overlap.
+#[must_use]
+pub fn splice(source: &[u8], edits: &[Edit]) -> Vec<u8> {
+    let added: usize = edits.iter().map(|(_, new)| new.len()).sum();
+    let mut out = Vec::with_capacity(source.len() + added);
+    let mut done = 0;
+    for (span, new) in edits {
+        out.extend_from_slice(source.get(done..span.start).unwrap_or_default());
+        out.extend_from_slice(new);
+        done = span.end;
+    }
+    out.extend_from_slice(source.get(done..).unwrap_or_default());
+    out
+}
+
+/// A request body under construction.
+#[derive(Debug)]
+pub struct Body {
+    buffer: BytesMut,
+    start: usize,
+}
+
+impl Body {
+    /// An empty body with room for `capacity` bytes without growing.
+    #[must_use]
+    pub fn with_capacity(capacity: usize) -> Self {
+        let mut buffer = BytesMut::with_capacity(HEADROOM + capacity);
+        buffer.resize(HEADROOM, 0);
+        Self { buffer, start: HEADROOM }
+    }
+
+    /// Appends bytes as they arrive.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The bytes so far.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.buffer.get(self.start..).unwrap_or_default()
+    }
+
+    /// Applies sorted, non-overlapping edits: only what precedes the last one is copied if it fits.
+    pub fn splice(&mut self, edits: &[Edit]) {
+        let Some((last, _)) = edits.last() else { return };
+        let changed = splice(self.bytes().get(..last.end).unwrap_or_default(), edits);
+        let end = self.start + last.end;
+        if let Some(start) = end.checked_sub(changed.len())
+            && let Some(room) = self.buffer.get_mut(start..end)
+        {
+            room.copy_from_slice(&changed);
+            self.start = start;
+            return;
+        }
+        let rest = self.buffer.get(end..).unwrap_or_default();
+        self.buffer = BytesMut::from([changed.as_slice(), rest].concat().as_slice());
+        self.start = 0;
+    }
+
+    /// The finished body.
+    #[must_use]
+    pub fn freeze(self) -> Bytes {
+        let mut bytes = self.buffer.freeze();
+        bytes.split_off(self.start)
+    }
+}
+
+impl From<&[u8]> for Body {
+    fn from(bytes: &[u8]) -> Self {
+        let mut body = Self::with_capacity(bytes.len());
+        body.push(bytes);
+        body
+    }
+}
+
+/// Bytes in front of a body: a model's name and the usage option fit many times over.
+const HEADROOM: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edit(span: Range<usize>, new: &'static str) -> Edit {
+        (span, Bytes::from_static(new.as_bytes()))
+    }
+
+    #[test]
+    fn replaces_inserts_and_removes() {
+        let edits = [edit(1..1, "<"), edit(2..4, ""), edit(5..6, "longer")];
+        assert_eq!(splice(b"abcdefg", &edits), b"a<belongerg");
+        assert_eq!(splice(b"abc", &[]), b"abc");
+    }
+
+    #[test]
+    fn a_body_agrees_with_the_copy_whatever_the_room() {
+        let long: &'static str = "x".repeat(2 * HEADROOM).leak();
+        for new in ["", "s", "some name", long] {
+            for span in [0..0, 0..3, 2..5, 7..10] {
+                let mut body = Body::from(b"0123456789".as_slice());
+                body.splice(&[edit(span.clone(), new)]);
+                assert_eq!(body.bytes(), splice(b"0123456789", &[edit(span, new)]));
+                body.splice(&[edit(0..0, "again")]);
+                assert!(body.freeze().starts_with(b"again"));
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! One JSON line per request, for machines.
+//!
+//! Lines are put into a buffer and written by a thread of their own, so that a slow disk or a stopped
+//! reader never holds up a request: when the buffer is full, lines are dropped and counted.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What is known of a request when it is over. No prompt, answer, credential or header value.
+#[derive(Debug, Serialize)]
+pub struct Line<'a> {
+    /// When it began, RFC 3339.
+    pub time: jiff::Timestamp,
+    /// The gateway's id of the request.
+    pub request_id: &'a str,
+    /// The key's public id.
+    pub key: Option<&'a str>,
+    /// Method.
+    pub method: &'a str,
+    /// The endpoint, not the path as it was sent.
+    pub endpoint: &'static str,
+    /// The protocol of the client.
+    pub protocol: Option<&'static str>,
+    /// The model as the client named it, cut to a sane length.
+    pub requested_model: Option<&'a str>,
+    /// The catalog's id of the model that answered.
+    pub model: Option<&'a str>,
+    /// The provider that answered.
+    pub provider: Option<&'a str>,
+    /// `relay` where client and provider speak the same protocol.
+    pub route: Option<&'static str>,
+    /// HTTP status; 0 if the client was gone before one was sent.
+    pub status: u16,
+    /// The error's code, if it failed, also after its status was sent.
+    pub error: Option<&'a str>,
+    /// What the log may know of the failure and the client may not.
+    pub detail: Option<&'a str>,
+    /// Was the answer a stream?
+    pub stream: bool,
+    /// Did the client go before the end?
+    pub client_gone: bool,
+    /// Bytes of the request's body.
+    pub bytes_in: usize,
+    /// Bytes of the answer's body.
+    pub bytes_out: usize,
+    /// Milliseconds to the answer's first byte.
+    pub first_byte_ms: Option<f64>,
+    /// Milliseconds in all.
+    pub total_ms: f64,
+    /// Connections tried.
+    pub attempts: u32,
+    /// Input tokens, cached ones included.
+    pub prompt_tokens: Option<u64>,
+    /// Output tokens, reasoning included.
+    pub completion_tokens: Option<u64>,
+    /// Input tokens read from the provider's cache.
+    pub cached_tokens: Option<u64>,
+}
+
+/// Where access lines go.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Destination {
+    /// Standard output.
+    #[default]
+    Stdout,
+    /// Nowhere.
+    Off,
+    /// The end of a file.
+    #[serde(untagged)]
+    File(PathBuf),
+}
+
+/// The log of all requests.
+#[derive(Debug)]
+pub struct AccessLog(Option<Arc<Shared>>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    lines: Mutex<Vec<u8>>,
+    dropped: AtomicU64,
+    stopping: AtomicBool,
+}
+
+impl AccessLog {
+    /// Opens the destination and starts its writer.
+    ///
+    /// # Errors
+    /// When the file can not be opened or the thread not be started.
+    pub fn open(destination: &Destination) -> io::Result<Self> {
+        let sink: Box<dyn Write + Send> = match destination {
+            Destination::Off => return Ok(Self(None)),
+            Destination::Stdout => Box::new(io::stdout()),
+            Destination::File(path) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
+        };
+        let shared = Arc::new(Shared::default());
+        let theirs = Arc::clone(&shared);
+        std::thread::Builder::new().name("access-log".into()).spawn(move || write(&theirs, sink))?;
+        Ok(Self(Some(shared)))
+    }
+
+    /// Adds a line.
+    pub fn add(&self, line: &Line<'_>) {
+        let Some(shared) = &self.0 else { return };
+        let mut lines = shared.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() >= CAPACITY || serde_json::to_writer(&mut *lines, line).is_err() {
+            shared.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        lines.push(b'\n');
+    }
+
+    /// Lines lost so far because nobody took them.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.0.as_ref().map_or(0, |shared| shared.dropped.load(Ordering::Relaxed))
+    }
+
+    /// Waits, for a while, until all lines are written. For the end of the process.
+    pub fn close(&self) {
+        let Some(shared) = &self.0 else { return };
+        shared.stopping.store(true, Ordering::Release);
+        for _ in 0..20 {
+            if Arc::strong_count(shared) == 1 {
+                return;
+            }
+            std::thread::sleep(INTERVAL / 4);
+        }
+    }
+}
+
+fn write(shared: &Shared, mut sink: Box<dyn Write + Send>) {
+    let mut batch = Vec::new();
+    loop {
+        let stopping = shared.stopping.load(Ordering::Acquire);
+        std::mem::swap(&mut batch, &mut *shared.lines.lock().unwrap_or_else(PoisonError::into_inner));
+        if !batch.is_empty() && (sink.write_all(&batch).is_err() || sink.flush().is_err()) {
+            let lost = memchr::memchr_iter(b'\n', &batch).count();
+            shared.dropped.fetch_add(lost as u64, Ordering::Relaxed);
+        }
+        batch.clear();
+        batch.shrink_to(CAPACITY / 16);
+        if stopping {
+            return;
+        }
+        std::thread::sleep(INTERVAL);
+    }
+}
+
+/// Bytes of lines that may wait to be written.
+const CAPACITY: usize = 4 << 20;
+
+/// How often lines are written.
+const INTERVAL: Duration = Duration::from_millis(100);

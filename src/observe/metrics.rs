@@ -1,0 +1,149 @@
+//! Prometheus metrics. Every label has a bounded set of values: no name that a caller made up is one.
+
+use prometheus::{
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
+
+use crate::canon::Usage;
+
+/// All metrics of one gateway.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    duration: HistogramVec,
+    first_byte: HistogramVec,
+    tokens: IntCounterVec,
+    upstream_failures: IntCounterVec,
+    /// Calls that are being answered.
+    pub in_flight: IntGauge,
+    /// Reloads of the configuration that took effect.
+    pub reloads: IntCounter,
+    /// Reloads that kept the old configuration because the new one is wrong.
+    pub bad_reloads: IntCounter,
+    /// Access lines lost because nobody took them.
+    pub access_dropped: IntGauge,
+}
+
+impl Metrics {
+    /// Fresh metrics, all at zero.
+    ///
+    /// # Errors
+    /// Never with the names below; the library checks them at run time.
+    pub fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let vec = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(vec.clone()))?;
+            Ok::<_, prometheus::Error>(vec)
+        };
+        let seconds = |name: &str, help: &str| {
+            let opts = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
+            let vec = HistogramVec::new(opts, &["endpoint"])?;
+            registry.register(Box::new(vec.clone()))?;
+            Ok::<_, prometheus::Error>(vec)
+        };
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
+        let reloads =
+            counters("crossmodel_config_reloads_total", "Reloads of the configuration.", &["result"])?;
+        let build = Opts::new("crossmodel_build_info", "The version that runs.");
+        let build = IntGauge::with_opts(build.const_label("version", env!("CARGO_PKG_VERSION")))?;
+        build.set(1);
+        registry.register(Box::new(build))?;
+        Ok(Self {
+            requests: counters(
+                "crossmodel_requests_total",
+                "Requests that are over, by endpoint, status and error code.",
+                &["endpoint", "status", "code"],
+            )?,
+            duration: seconds(
+                "crossmodel_request_duration_seconds",
+                "Time from a request's head to its end.",
+            )?,
+            first_byte: seconds(
+                "crossmodel_first_byte_seconds",
+                "Time from a request's head to its answer's first byte.",
+            )?,
+            tokens: counters(
+                "crossmodel_tokens_total",
+                "Tokens that providers reported, by catalog entry and kind.",
+                &["model", "kind"],
+            )?,
+            upstream_failures: counters(
+                "crossmodel_upstream_failures_total",
+                "Attempts that a provider did not answer well.",
+                &["provider", "kind"],
+            )?,
+            in_flight: gauge("crossmodel_requests_in_flight", "Calls that are being answered.")?,
+            reloads: reloads.with_label_values(&["ok"]),
+            bad_reloads: reloads.with_label_values(&["refused"]),
+            access_dropped: gauge(
+                "crossmodel_access_lines_dropped",
+                "Access lines lost because nobody took them.",
+            )?,
+            registry,
+        })
+    }
+
+    /// A request is over.
+    pub fn request(
+        &self,
+        endpoint: &'static str,
+        status: u16,
+        code: &'static str,
+        seconds: f64,
+        first_byte: Option<f64>,
+    ) {
+        let mut digits = [0; 3];
+        self.requests.with_label_values(&[endpoint, status_label(status, &mut digits), code]).inc();
+        self.duration.with_label_values(&[endpoint]).observe(seconds);
+        if let Some(first_byte) = first_byte {
+            self.first_byte.with_label_values(&[endpoint]).observe(first_byte);
+        }
+    }
+
+    /// A provider reported the usage of a call. `model` is a catalog entry.
+    pub fn usage(&self, model: &str, usage: &Usage) {
+        for (kind, count) in [
+            ("input", usage.input),
+            ("cache_read", usage.cache_read),
+            ("cache_write", usage.cache_write),
+            ("output", usage.output),
+        ] {
+            if count > 0 {
+                self.tokens.with_label_values(&[model, kind]).inc_by(count);
+            }
+        }
+    }
+
+    /// An attempt failed.
+    pub fn upstream_failure(&self, provider: &str, kind: &'static str) {
+        self.upstream_failures.with_label_values(&[provider, kind]).inc();
+    }
+
+    /// All metrics in the text format.
+    #[must_use]
+    pub fn render(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut out) {
+            log::error!("metrics: {error}");
+        }
+        out
+    }
+}
+
+/// The three digits of a status, without an allocation.
+fn status_label(status: u16, digits: &mut [u8; 3]) -> &str {
+    for (digit, unit) in digits.iter_mut().zip([100, 10, 1]) {
+        *digit = b'0' + u8::try_from(status / unit % 10).unwrap_or(0);
+    }
+    std::str::from_utf8(digits).unwrap_or_default()
+}
+
+/// Upper bounds in seconds: from a local server's first byte to an hour of thinking.
+const SECONDS: &[f64] =
+    &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 3600.0];

@@ -1,0 +1,9 @@
+//! What operators see: one access line per request, metrics, and our own log.
+
+mod access;
+mod log;
+mod metrics;
+
+pub use access::{AccessLog, Destination, Line};
+pub use log::start as start_log;
+pub use metrics::Metrics;

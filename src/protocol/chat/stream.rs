@@ -1,0 +1,113 @@
+//! What matters in one chunk of a Chat stream.
+
+use memchr::memmem::Finder;
+use once_cell::sync::Lazy;
+
+use crate::json::{self, Member};
+use crate::protocol::{Progress, Sight};
+use crate::sse::Event;
+
+use super::usage;
+
+/// Reads one event.
+pub(super) fn read(event: &Event<'_>) -> Sight {
+    let mut sight = Sight::default();
+    let Some(data) = &event.data else { return sight };
+    if data.bytes.trim_ascii() == DONE {
+        sight.progress = Progress::Finished;
+        return sight;
+    }
+    let mut choices: Option<&[u8]> = None;
+    for member in json::members(&data.bytes).map_while(Result::ok) {
+        take(&member, &mut sight, &mut choices);
+    }
+    let choices = choices.unwrap_or_default();
+    if sight.progress == Progress::Running && finishes(choices) {
+        sight.progress = Progress::Finished;
+        sight.usage = sight.usage.or_else(|| within(choices));
+    }
+    sight.usage_only = sight.usage.is_some() && is_empty_array(choices);
+    sight
+}
+
+fn take<'a>(member: &Member<'a>, sight: &mut Sight, choices: &mut Option<&'a [u8]>) {
+    match member.key {
+        b"model" if member.value.first() == Some(&b'"') => sight.model = Some(member.span.clone()),
+        b"choices" => *choices = Some(member.value),
+        b"usage" if member.is_present() => sight.usage = usage::read(member.value),
+        b"x_groq" if sight.usage.is_none() => sight.usage = nested_usage(member.value),
+        b"error" if member.is_present() => sight.progress = Progress::Failed,
+        // The error frame of servers that put the error's members at the top level.
+        b"object" if member.value == b"\"error\"" => sight.progress = Progress::Failed,
+        _ => {}
+    }
+}
+
+/// Is there a choice whose `finish_reason` is set?
+fn finishes(choices: &[u8]) -> bool {
+    FINISH_REASON.find_iter(choices).any(|at| {
+        let rest = choices.get(at + FINISH_REASON.needle().len()..).unwrap_or_default();
+        let value = rest.trim_ascii_start().strip_prefix(b":").map(<[u8]>::trim_ascii_start);
+        // An empty reason stands for none with some servers.
+        value.is_some_and(|value| value.starts_with(b"\"") && !value.starts_with(b"\"\""))
+    })
+}
+
+/// Usage inside the first choice, where one provider puts it.
+fn within(choices: &[u8]) -> Option<crate::canon::UsagePart> {
+    let (first, _) = json::elements(choices).next()?.ok()?;
+    nested_usage(first)
+}
+
+fn nested_usage(object: &[u8]) -> Option<crate::canon::UsagePart> {
+    let mut members = json::members(object).map_while(Result::ok);
+    members.find(|member| member.is("usage")).and_then(|member| usage::read(member.value))
+}
+
+fn is_empty_array(json: &[u8]) -> bool {
+    json.strip_prefix(b"[").is_some_and(|rest| rest.trim_ascii_start() == b"]")
+}
+
+const DONE: &[u8] = b"[DONE]";
+
+static FINISH_REASON: Lazy<Finder<'static>> = Lazy::new(|| Finder::new(b"\"finish_reason\""));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sight(data: &str) -> Sight {
+        read(&Event::parse(format!("data: {data}\n\n").as_bytes()))
+    }
+
+    #[test]
+    fn finds_the_models_place_and_not_a_text_about_one() {
+        let data = r#"{"id":"c","choices":[{"delta":{"content":"\"model\":\"x\""}}],"model":"gpt"}"#;
+        let span = sight(data).model.unwrap();
+        assert_eq!(&data[span], "\"gpt\"");
+        assert_eq!(sight(r#"{"choices":[{"model":"x"}]}"#).model, None);
+    }
+
+    #[test]
+    fn knows_how_far_a_stream_is() {
+        let progress = |data: &str| sight(data).progress;
+        assert_eq!(progress(r#"{"choices":[{"finish_reason":null}]}"#), Progress::Running);
+        assert_eq!(progress(r#"{"choices":[{"delta":{"content":"finish_reason"}}]}"#), Progress::Running);
+        assert_eq!(progress(r#"{"choices":[{"finish_reason" : "stop"}]}"#), Progress::Finished);
+        assert_eq!(progress("[DONE] "), Progress::Finished);
+        assert_eq!(progress(r#"{"error":{"message":"m"}}"#), Progress::Failed);
+        assert_eq!(progress(r#"{"object":"error","message":"m"}"#), Progress::Failed);
+    }
+
+    #[test]
+    fn tells_usage_alone_from_usage_beside_a_choice() {
+        assert!(sight(r#"{"choices":[ ],"usage":{"prompt_tokens":1}}"#).usage_only);
+        assert!(!sight(r#"{"choices":[],"usage":null,"prompt_filter_results":[]}"#).usage_only);
+        let beside = sight(r#"{"choices":[{"index":0}],"usage":{"prompt_tokens":1}}"#);
+        assert!(beside.usage.is_some() && !beside.usage_only);
+        assert!(sight(r#"{"choices":[],"x_groq":{"usage":{"prompt_tokens":1}}}"#).usage.is_some());
+        assert!(
+            sight(r#"{"choices":[{"finish_reason":"stop","usage":{"prompt_tokens":1}}]}"#).usage.is_some()
+        );
+    }
+}

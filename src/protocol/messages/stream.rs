@@ -1,0 +1,75 @@
+//! What matters in one event of a Messages stream. Deltas are known by their type and read no further.
+
+use crate::json::{self, Member};
+use crate::protocol::{Progress, Sight};
+use crate::sse::Event;
+
+use super::usage;
+
+/// Reads one event.
+pub(super) fn read(event: &Event<'_>) -> Sight {
+    let Some(data) = &event.data else { return Sight::default() };
+    let mut members = json::members(&data.bytes).map_while(Result::ok);
+    let kind = members.clone().find(|member| member.key == b"type");
+    let kind = kind.and_then(|member| member.value.strip_prefix(b"\"")?.strip_suffix(b"\""));
+    match kind.or(event.name).unwrap_or_default() {
+        b"message_start" => members.find(|m| m.is("message")).map(|m| message(&m)).unwrap_or_default(),
+        b"message_delta" => {
+            let usage = members.find(|m| m.is("usage")).and_then(|m| usage::read(m.value));
+            Sight { usage, ..Sight::default() }
+        }
+        b"message_stop" => Sight { progress: Progress::Finished, ..Sight::default() },
+        b"error" => Sight { progress: Progress::Failed, ..Sight::default() },
+        _ => Sight::default(),
+    }
+}
+
+/// The `message` object inside `message_start`: its places are moved to where the object stands.
+fn message(message: &Member<'_>) -> Sight {
+    let mut sight = Sight::default();
+    for member in json::members(message.value).map_while(Result::ok) {
+        match member.key {
+            b"model" if member.value.first() == Some(&b'"') => {
+                let start = message.span.start;
+                sight.model = Some(start + member.span.start..start + member.span.end);
+            }
+            b"usage" => sight.usage = usage::read(member.value),
+            b"id" => sight.id = member.text().map(Into::into),
+            _ => {}
+        }
+    }
+    sight
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::canon::Usage;
+
+    fn sight(data: &str) -> Sight {
+        read(&Event::parse(format!("data: {data}\n\n").as_bytes()))
+    }
+
+    #[test]
+    fn finds_model_and_usage_of_the_first_event() {
+        let data = r#"{"type":"message_start","message":{"id":"msg_1","model":"c","usage":{"input_tokens":3,"output_tokens":1}}}"#;
+        let found = sight(data);
+        assert_eq!(&data[found.model.unwrap()], "\"c\"");
+        let mut total = Usage::from(found.usage.unwrap());
+        let last =
+            sight(r#"{"type":"message_delta","delta":{},"usage":{"output_tokens":9,"input_tokens":0}}"#);
+        total.absorb(&last.usage.unwrap());
+        assert_eq!((total.input, total.output), (3, 9));
+    }
+
+    #[test]
+    fn knows_how_far_a_stream_is() {
+        assert_eq!(
+            sight(r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"}}"#).progress,
+            Progress::Running
+        );
+        assert_eq!(sight(r#"{"type":"message_stop"}"#).progress, Progress::Finished);
+        assert_eq!(sight(r#"{"type":"error","error":{}}"#).progress, Progress::Failed);
+        assert_eq!(sight(r#"{"type":"content_block_delta","message":{"model":"x"}}"#), Sight::default());
+    }
+}

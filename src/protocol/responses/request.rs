@@ -1,0 +1,19 @@
+//! What is read of a Responses request.
+
+use crate::failure::Kind;
+use crate::protocol::Members;
+use crate::protocol::state::Test;
+
+pub(super) static MEMBERS: Members = Members {
+    conversation: &["input", "instructions"],
+    foreign: Some(("messages", " Requests with 'messages' belong to /v1/chat/completions or /v1/messages.")),
+    stream_options: false,
+    state: &[
+        ("previous_response_id", Test::Present),
+        ("conversation", Test::Present),
+        ("prompt", Test::Present),
+        ("background", Test::True),
+    ],
+    opaque: &["parameters", "schema", "metadata", "arguments", "client_metadata"],
+    refusal: Kind::UnsupportedState,
+};

@@ -1,0 +1,90 @@
+//! What matters in one event of a Responses stream. Deltas are known by their type and read no further.
+
+use crate::json::{self, Member};
+use crate::protocol::{Progress, Sight, UpstreamError};
+use crate::sse::Event;
+
+use super::usage;
+
+/// Reads one event.
+pub(super) fn read(event: &Event<'_>) -> Sight {
+    let Some(data) = &event.data else { return Sight::default() };
+    let mut members = json::members(&data.bytes).map_while(Result::ok);
+    let Some(kind) = members.clone().find(|member| member.key == b"type") else {
+        return match event.name {
+            Some(name) => read_kind(name, &data.bytes, &mut members),
+            None => Sight::default(),
+        };
+    };
+    read_kind(
+        kind.value.trim_ascii_start().strip_prefix(b"\"").map_or(kind.value, unquoted),
+        &data.bytes,
+        &mut members,
+    )
+}
+
+fn unquoted(rest: &[u8]) -> &[u8] {
+    rest.strip_suffix(b"\"").unwrap_or(rest)
+}
+
+fn read_kind<'a>(kind: &[u8], data: &[u8], members: &mut impl Iterator<Item = Member<'a>>) -> Sight {
+    let progress = match kind {
+        b"response.created" | b"response.in_progress" | b"response.queued" => Progress::Running,
+        b"response.completed" | b"response.incomplete" => Progress::Finished,
+        b"response.failed" => Progress::Failed,
+        b"error" => {
+            return Sight { progress: Progress::Warned(UpstreamError::read(data)), ..Sight::default() };
+        }
+        _ => return Sight::default(),
+    };
+    let mut sight = Sight { progress, ..Sight::default() };
+    if let Some(response) = members.find(|member| member.is("response")) {
+        lifecycle(&response, &mut sight);
+    }
+    sight
+}
+
+/// The `response` object inside an event: its places are moved to where the object stands.
+fn lifecycle(response: &Member<'_>, sight: &mut Sight) {
+    for member in json::members(response.value).map_while(Result::ok) {
+        match member.key {
+            b"model" if member.value.first() == Some(&b'"') => {
+                let start = response.span.start;
+                sight.model = Some(start + member.span.start..start + member.span.end);
+            }
+            b"usage" if member.is_present() => sight.usage = usage::read(member.value),
+            b"id" => sight.id = member.text().map(Into::into),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sight(event: &str) -> Sight {
+        read(&Event::parse(event.as_bytes()))
+    }
+
+    #[test]
+    fn finds_the_model_of_lifecycle_events_only() {
+        let data = r#"{"type":"response.created","response":{"id":"resp_1","model":"gpt","usage":null}}"#;
+        let found = sight(&format!("event: response.created\ndata: {data}\n\n"));
+        assert_eq!(&data[found.model.unwrap()], "\"gpt\"");
+        assert_eq!(found.id.unwrap(), "resp_1");
+        let delta = r#"{"type":"response.output_text.delta","response":{"model":"x"},"model":"x"}"#;
+        assert_eq!(sight(&format!("data: {delta}\n\n")), Sight::default());
+    }
+
+    #[test]
+    fn the_type_in_the_data_outranks_the_name() {
+        let of = |name: &str, data: &str| sight(&format!("event: {name}\ndata: {data}\n\n")).progress;
+        assert_eq!(of("x", r#"{"type":"response.completed","response":{}}"#), Progress::Finished);
+        assert_eq!(of("response.failed", r#"{"response":{}}"#), Progress::Failed);
+        let Progress::Warned(error) = of("error", r#"{"type":"error","code":"c","message":"m"}"#) else {
+            panic!()
+        };
+        assert_eq!((error.message.as_str(), error.code.as_deref()), ("m", Some("c")));
+    }
+}

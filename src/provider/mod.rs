@@ -1,0 +1,158 @@
+//! Providers: where they are, how they want to be addressed, and their habits.
+//!
+//! A [`Provider`] is made from configuration and is immutable. Connections to it are the edge's business.
+
+mod base_url;
+mod preset;
+mod profile;
+
+use std::fmt;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use crate::located::Located;
+use crate::protocol::ProtocolId;
+
+pub use base_url::BaseUrl;
+pub use preset::{Preset, preset, presets};
+pub use profile::{
+    CacheParts, Effort, JsonSchemaSupport, MaxTokensField, MidSystem, Prefill, Profile, ProfileSettings,
+    ReasoningIn, Sampling, StreamUsage, SystemRole, ToolChoice, ToolId, UserField,
+};
+
+/// One provider in the configuration file.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProviderSettings {
+    /// A known provider whose address, protocols and habits are the defaults here. Absent: the known
+    /// provider of the same name, if there is one.
+    pub preset: Option<Located<String>>,
+    /// Where the provider is: `https://host/v1`. Without a path, `/v1` is assumed.
+    pub base_url: Option<Located<String>>,
+    /// The credential, by reference: `env:NAME` or `file:PATH`.
+    pub key: Option<Located<String>>,
+    /// How the credential is sent. Default: `x-api-key` for Messages, else `bearer`.
+    pub auth: Option<Auth>,
+    /// The protocols it speaks, the preferred one first.
+    pub protocols: Option<Vec<ProtocolId>>,
+    /// The HTTP version spoken to it. Default: `auto`.
+    pub http: HttpVersion,
+    /// Habits in which it differs from its preset.
+    pub profile: ProfileSettings,
+    /// May requests refer to state held at the provider (stored responses, files, containers)? All
+    /// callers share the provider's account, so this is for deployments with a single tenant.
+    pub allow_upstream_state: bool,
+}
+
+/// How a credential is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Auth {
+    /// `authorization: Bearer …`
+    Bearer,
+    /// `x-api-key: …`
+    XApiKey,
+    /// Not at all.
+    None,
+}
+
+/// The HTTP version spoken to a provider.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HttpVersion {
+    /// Over TLS what the provider prefers, else HTTP/1.1.
+    #[default]
+    Auto,
+    /// HTTP/1.1.
+    H1,
+    /// HTTP/2; without TLS by prior knowledge.
+    H2,
+}
+
+/// A provider that can be called.
+#[derive(Clone)]
+pub struct Provider {
+    /// The name that targets refer to.
+    pub name: Arc<str>,
+    /// Where it is.
+    pub base_url: BaseUrl,
+    /// The protocols it speaks, the preferred one first.
+    pub protocols: Vec<ProtocolId>,
+    /// The HTTP version spoken to it.
+    pub http: HttpVersion,
+    /// Its habits.
+    pub profile: Profile,
+    /// May requests refer to state held at the provider?
+    pub allow_upstream_state: bool,
+    auth: Option<Auth>,
+    key: Option<SecretString>,
+}
+
+impl Provider {
+    /// A provider as the settings and their preset describe it.
+    ///
+    /// # Errors
+    /// The key that is missing or wrong, and why.
+    pub fn build(
+        name: &str,
+        settings: &ProviderSettings,
+        key: Option<SecretString>,
+    ) -> Result<Self, (&'static str, String)> {
+        let wanted = settings.preset.as_ref().map_or(name, |preset| preset.value.as_str());
+        let preset = preset(wanted);
+        if settings.preset.is_some() && preset.is_none() {
+            let known: Vec<_> = presets().keys().map(String::as_str).collect();
+            return Err(("preset", format!("no preset '{wanted}'; there are {}", known.join(", "))));
+        }
+        let preset = preset.cloned().unwrap_or_default();
+        let url = settings.base_url.as_ref().map(|url| url.value.clone()).or(preset.base_url);
+        let url =
+            url.ok_or_else(|| ("base_url", "is required for a provider without a preset".to_owned()))?;
+        let base_url = BaseUrl::parse(&url).map_err(|why| ("base_url", why))?;
+        let protocols = settings.protocols.clone().unwrap_or(preset.protocols);
+        if protocols.is_empty() {
+            return Err(("protocols", "name at least one of chat, responses, messages".to_owned()));
+        }
+        let auth = settings.auth.or(preset.auth);
+        if key.is_none() && auth != Some(Auth::None) {
+            return Err(("key", "is required; set `auth: none` for a provider without one".to_owned()));
+        }
+        Ok(Self {
+            name: name.into(),
+            base_url,
+            protocols,
+            http: settings.http,
+            profile: Profile::default().with(&preset.profile).with(&settings.profile),
+            allow_upstream_state: settings.allow_upstream_state,
+            auth,
+            key,
+        })
+    }
+
+    /// How the credential is sent with requests of `protocol`.
+    #[must_use]
+    pub fn auth(&self, protocol: ProtocolId) -> Auth {
+        self.auth.unwrap_or(if protocol.is_anthropic() { Auth::XApiKey } else { Auth::Bearer })
+    }
+
+    /// The credential.
+    #[must_use]
+    pub fn key(&self) -> Option<&SecretString> {
+        self.key.as_ref()
+    }
+
+    /// Does it speak this protocol?
+    #[must_use]
+    pub fn speaks(&self, protocol: ProtocolId) -> bool {
+        self.protocols.contains(&protocol)
+    }
+}
+
+impl fmt::Debug for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Provider").field("name", &self.name).finish_non_exhaustive()
+    }
+}

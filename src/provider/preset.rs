@@ -1,0 +1,61 @@
+//! Providers that are known by name.
+
+use std::collections::BTreeMap;
+
+use once_cell::sync::Lazy;
+use serde::Deserialize;
+
+use crate::protocol::ProtocolId;
+
+use super::{Auth, ProfileSettings};
+
+/// What is known of a provider.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Preset {
+    /// Where it is; absent for servers that run anywhere.
+    pub base_url: Option<String>,
+    /// The variable that holds its key, and enables it.
+    pub environment: Option<String>,
+    /// The variable that holds its address, and enables it.
+    pub base_url_environment: Option<String>,
+    /// The port where its address names none.
+    pub default_port: Option<u16>,
+    /// How the credential is sent.
+    pub auth: Option<Auth>,
+    /// The protocols it speaks, the preferred one first.
+    pub protocols: Vec<ProtocolId>,
+    /// Its habits.
+    pub profile: ProfileSettings,
+}
+
+/// All presets by name.
+#[must_use]
+pub fn presets() -> &'static BTreeMap<String, Preset> {
+    &PRESETS
+}
+
+/// The preset of a name.
+#[must_use]
+pub fn preset(name: &str) -> Option<&'static Preset> {
+    PRESETS.get(name)
+}
+
+#[expect(clippy::expect_used, reason = "the file is compiled in, and a test reads it")]
+static PRESETS: Lazy<BTreeMap<String, Preset>> =
+    Lazy::new(|| serde_saphyr::from_str(include_str!("presets.yaml")).expect("presets.yaml is valid"));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::{Profile, StreamUsage};
+
+    #[test]
+    fn presets_are_valid() {
+        assert_eq!(presets().len(), 15);
+        let mistral = Profile::default().with(&preset("mistral").unwrap().profile);
+        assert_eq!(mistral.stream_usage, StreamUsage::Always);
+        let azure = Profile::default().with(&preset("azure").unwrap().profile);
+        assert!(azure.strict_tools, "anchors are resolved");
+    }
+}

@@ -1,0 +1,233 @@
+//! The habits of a provider, as data. What is not said here is done for all providers alike.
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Makes [`Profile`], with its defaults, and [`ProfileSettings`], in which every key is optional.
+macro_rules! profile {
+    ($($(#[$doc:meta])* $key:ident: $type:ty = $default:expr;)*) => {
+        /// The habits of one provider. Defaults are those of an unknown OpenAI-compatible server.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Profile { $($(#[$doc])* pub $key: $type,)* }
+
+        impl Default for Profile {
+            fn default() -> Self {
+                Self { $($key: $default,)* }
+            }
+        }
+
+        /// Habits in which a provider differs from its preset.
+        #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct ProfileSettings { $($(#[$doc])* pub $key: Option<$type>,)* }
+
+        impl Profile {
+            /// The profile with the keys that `settings` sets.
+            #[must_use]
+            pub fn with(mut self, settings: &ProfileSettings) -> Self {
+                $(if let Some(value) = &settings.$key { self.$key = value.clone(); })*
+                self
+            }
+        }
+    };
+}
+
+/// Names of a closed set, written in lower case.
+macro_rules! choices {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$item:meta])* $choice:ident),* $(,)? })*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+        #[serde(rename_all = "snake_case")]
+        pub enum $name { $($(#[$item])* $choice,)* }
+    )*};
+}
+
+choices! {
+    /// The member for the output limit.
+    MaxTokensField {
+        /// `max_tokens`.
+        MaxTokens,
+        /// `max_completion_tokens`.
+        MaxCompletionTokens,
+    }
+    /// The role of instructions.
+    SystemRole {
+        /// `system`.
+        System,
+        /// `developer`.
+        Developer,
+    }
+    /// Instructions in mid-conversation.
+    MidSystem {
+        /// In their place, with their role.
+        Native,
+        /// As a note in a user message.
+        UserNote,
+    }
+    /// How a stream comes to report its usage.
+    StreamUsage {
+        /// By `stream_options.include_usage`.
+        Option,
+        /// Without asking.
+        Always,
+        /// Not at all.
+        None,
+    }
+    /// Where reasoning stands in messages.
+    ReasoningIn {
+        /// Nowhere.
+        None,
+        /// `reasoning_content`.
+        ReasoningContent,
+        /// `reasoning`.
+        Reasoning,
+        /// `reasoning_details`.
+        ReasoningDetails,
+        /// Parts of type `thinking`.
+        MistralParts,
+    }
+    /// Sampling parameters.
+    Sampling {
+        /// All.
+        Full,
+        /// Temperature at most 1.
+        Clamp1,
+        /// None.
+        None,
+    }
+    /// How the effort of reasoning is chosen.
+    Effort {
+        /// `reasoning_effort`.
+        ReasoningEffort,
+        /// `reasoning.effort`.
+        ReasoningObject,
+        /// `thinking.type` and `reasoning_effort`.
+        ThinkingToggleEffort,
+        /// `enable_thinking`.
+        EnableThinking,
+        /// Not at all.
+        None,
+    }
+    /// The member that identifies the end user.
+    UserField {
+        /// `user`.
+        User,
+        /// `safety_identifier`.
+        SafetyIdentifier,
+        /// None.
+        None,
+    }
+    /// Marks for the prompt cache.
+    CacheParts {
+        /// None.
+        None,
+        /// `prompt_cache_breakpoint`.
+        OpenaiBreakpoint,
+        /// `cache_control`.
+        AnthropicCacheControl,
+    }
+    /// Structured output.
+    JsonSchemaSupport {
+        /// By schema.
+        Native,
+        /// Any object.
+        JsonObject,
+        /// None.
+        None,
+    }
+    /// Values of `tool_choice`.
+    ToolChoice {
+        /// `none`.
+        None,
+        /// `auto`.
+        Auto,
+        /// `required`.
+        Required,
+        /// One function.
+        Named,
+        /// Some functions.
+        Allowed,
+    }
+    /// The form of tool call ids.
+    ToolId {
+        /// Any.
+        Any,
+        /// Nine letters and digits.
+        Mistral9,
+    }
+    /// An assistant message at the end.
+    Prefill {
+        /// Refused.
+        None,
+        /// Continued.
+        Plain,
+        /// Continued if it is marked with `prefix`.
+        PrefixFlag,
+        /// Continued if asked by `continue_final_message`.
+        ContinueFinal,
+    }
+}
+
+profile! {
+    /// The member for the output limit in Chat.
+    max_tokens_field: MaxTokensField = MaxTokensField::MaxTokens;
+    /// The role of instructions.
+    system_role: SystemRole = SystemRole::System;
+    /// Instructions in mid-conversation.
+    mid_system: MidSystem = MidSystem::Native;
+    /// How a Chat stream comes to report its usage.
+    stream_usage: StreamUsage = StreamUsage::Option;
+    /// Where reasoning stands in messages.
+    reasoning_in: ReasoningIn = ReasoningIn::None;
+    /// Must every assistant message carry reasoning?
+    reasoning_required: bool = false;
+    /// Does a forced tool choice work while the model thinks?
+    forced_with_thinking: bool = true;
+    /// May content of text only be an array of parts?
+    content_arrays: bool = false;
+    /// Is the attribution block of coding clients removed from Messages requests?
+    strip_attribution: bool = true;
+    /// Values of `anthropic-beta` that are forwarded; absent: all.
+    betas: Option<BTreeSet<String>> = None;
+    /// Sampling parameters.
+    sampling: Sampling = Sampling::Full;
+    /// How the effort of reasoning is chosen.
+    effort: Effort = Effort::ReasoningEffort;
+    /// The member that identifies the end user.
+    user_field: UserField = UserField::User;
+    /// Marks for the prompt cache.
+    cache_parts: CacheParts = CacheParts::None;
+    /// Structured output.
+    json_schema: JsonSchemaSupport = JsonSchemaSupport::Native;
+    /// Is `strict` known on tools?
+    strict_tools: bool = false;
+    /// Are freeform tools known?
+    custom_tools: bool = false;
+    /// Values of `tool_choice` that are known.
+    tool_choice_values: BTreeSet<ToolChoice> =
+        BTreeSet::from([ToolChoice::None, ToolChoice::Auto, ToolChoice::Required, ToolChoice::Named]);
+    /// Is `parallel_tool_calls` known?
+    parallel_tool_calls: bool = true;
+    /// The form of tool call ids.
+    tool_id: ToolId = ToolId::Any;
+    /// May tool results hold images?
+    tool_result_images: bool = false;
+    /// Characters of a tool's name; absent: 64, in Messages 128.
+    tool_name_max: Option<u16> = None;
+    /// An assistant message at the end.
+    prefill: Prefill = Prefill::Plain;
+    /// Are reasoning tokens missing in `completion_tokens`?
+    usage_reasoning_excluded: bool = false;
+    /// Are cached tokens missing in `prompt_tokens`?
+    usage_cached_excluded: bool = false;
+    /// Does reasoning stand in `<think>` tags in the text?
+    think_tags: bool = false;
+    /// May a stream end without a finish reason?
+    finish_optional: bool = false;
+    /// Are unknown members of OpenAI requests passed on in translation?
+    forward_unknown: bool = true;
+    /// The smallest output limit that is accepted.
+    min_max_tokens: u32 = 1;
+}

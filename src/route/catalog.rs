@@ -1,0 +1,193 @@
+//! The models that can be called, under the ids `vendor/model`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::auth::{Aliases, Key};
+use crate::failure::{Failure, Kind, Result};
+use crate::located::Located;
+use crate::protocol::ProtocolId;
+use crate::provider::Provider;
+
+/// One model in the configuration file.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelSettings {
+    /// The id, `vendor/model`, or `vendor/*` for all models of a provider under their own names.
+    pub id: Located<String>,
+    /// A name for people. Default: the id.
+    pub name: Option<String>,
+    /// When the model was published, `YYYY-MM-DD`.
+    pub created: Option<Located<String>>,
+    /// Is it offered? Default: `active`.
+    pub status: ModelStatus,
+    /// Tokens that a conversation may have.
+    pub context_window: Option<u64>,
+    /// Tokens that an answer may have.
+    pub max_output: Option<u64>,
+    /// Who answers.
+    pub targets: Vec<TargetSettings>,
+}
+
+/// One way to reach a model.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TargetSettings {
+    /// A name under `providers`.
+    pub provider: Located<String>,
+    /// The provider's own name of the model. Default: the id without its vendor.
+    pub model: Option<String>,
+    /// The protocols in which the provider serves this model. Default: all that it speaks.
+    pub protocols: Option<Vec<ProtocolId>>,
+    /// Share of the calls within its priority. Default: 1.
+    pub weight: Option<u32>,
+    /// Targets with a higher number are used only when those with lower ones can not be. Default: 0.
+    pub priority: u32,
+}
+
+/// Is a model offered?
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ModelStatus {
+    /// Yes.
+    #[default]
+    Active,
+    /// It exists, but nobody is told and nobody may call it.
+    Hidden,
+    /// It is offered, but switched off for now.
+    Down,
+}
+
+/// A model that can be called.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The id, `vendor/model`; of a wildcard, `vendor/*`.
+    pub id: String,
+    /// A name for people.
+    pub name: String,
+    /// Seconds since the epoch; 0 if unknown.
+    pub created: i64,
+    /// Is it offered?
+    pub status: ModelStatus,
+    /// Tokens that a conversation may have.
+    pub context_window: Option<u64>,
+    /// Tokens that an answer may have.
+    pub max_output: Option<u64>,
+    /// Who answers.
+    pub targets: Vec<Target>,
+}
+
+/// One way to reach a model.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The provider.
+    pub provider: Arc<Provider>,
+    /// The provider's own name of the model; absent in wildcards, where it is what the client wrote.
+    pub model: Option<String>,
+    /// The protocols in which it is served, the preferred one first.
+    pub protocols: Vec<ProtocolId>,
+    /// Share of the calls within its priority.
+    pub weight: u32,
+    /// Lower numbers first.
+    pub priority: u32,
+}
+
+impl Target {
+    /// Can it be called in this protocol?
+    #[must_use]
+    pub fn speaks(&self, protocol: ProtocolId) -> bool {
+        self.protocols.contains(&protocol)
+    }
+}
+
+/// All models, and the aliases that hold for every key.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    entries: Vec<Arc<Entry>>,
+    by_id: HashMap<String, Arc<Entry>>,
+    /// Prefixes, the longest first.
+    wildcards: Vec<(String, Arc<Entry>)>,
+    aliases: Aliases,
+}
+
+/// A model as it was found: the entry, and the id with which a wildcard was matched.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The entry.
+    pub entry: Arc<Entry>,
+    /// The id that serves the call.
+    pub id: String,
+}
+
+impl Catalog {
+    /// A catalog of these models, in this order. Of two with the same id, the first counts.
+    #[must_use]
+    pub fn new(entries: Vec<Entry>, aliases: Aliases) -> Self {
+        let mut catalog = Self { aliases, ..Self::default() };
+        for entry in entries.into_iter().map(Arc::new) {
+            match entry.id.strip_suffix('*') {
+                Some(prefix) => catalog.wildcards.push((prefix.to_owned(), Arc::clone(&entry))),
+                None => {
+                    catalog.by_id.entry(entry.id.clone()).or_insert_with(|| Arc::clone(&entry));
+                }
+            }
+            catalog.entries.push(entry);
+        }
+        catalog.wildcards.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        catalog
+    }
+
+    /// The model that a key's owner means by `name`: aliases of the key, then those of all, then ids.
+    ///
+    /// # Errors
+    /// 404 for a model that is unknown, hidden or not allowed; 503 for one that is switched off.
+    pub fn find(&self, name: &str, key: &Key) -> Result<Found> {
+        let resolved = key.aliases.resolve(name).or_else(|| self.aliases.resolve(name));
+        let id = resolved.as_deref().unwrap_or(name);
+        let entry = self.lookup(id).filter(|_| key.allows(id));
+        let entry = entry.ok_or_else(|| Failure::model_not_found(name))?;
+        match entry.status {
+            ModelStatus::Active => Ok(Found { entry: Arc::clone(entry), id: id.to_owned() }),
+            ModelStatus::Hidden => Err(Failure::model_not_found(name)),
+            ModelStatus::Down => {
+                Err(Failure::new(Kind::Unavailable, "The model is switched off at the moment.")
+                    .with_retry_after(DOWN_RETRY_AFTER))
+            }
+        }
+    }
+
+    fn lookup(&self, id: &str) -> Option<&Arc<Entry>> {
+        let wildcard = || {
+            let longer = |prefix: &String| id.len() > prefix.len() && id.starts_with(prefix.as_str());
+            self.wildcards.iter().find(|(prefix, _)| longer(prefix)).map(|(_, entry)| entry)
+        };
+        self.by_id.get(id).or_else(wildcard)
+    }
+
+    /// All entries, in the order of the configuration.
+    #[must_use]
+    pub fn entries(&self) -> &[Arc<Entry>] {
+        &self.entries
+    }
+
+    /// The aliases that hold for every key.
+    #[must_use]
+    pub fn aliases(&self) -> &Aliases {
+        &self.aliases
+    }
+}
+
+impl Found {
+    /// The name under which `target` knows the model.
+    #[must_use]
+    pub fn upstream_model<'a>(&'a self, target: &'a Target) -> &'a str {
+        let prefix = self.entry.id.strip_suffix('*').unwrap_or_default();
+        target.model.as_deref().or_else(|| self.id.strip_prefix(prefix)).unwrap_or(&self.id)
+    }
+}
+
+/// Seconds: long enough not to be a storm, short enough to notice that the model is back.
+const DOWN_RETRY_AFTER: u64 = 30;

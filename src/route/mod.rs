@@ -1,0 +1,10 @@
+//! From the name in a request to the provider that answers it.
+
+mod catalog;
+mod choose;
+mod models;
+
+pub use catalog::{Catalog, Entry, Found, ModelSettings, ModelStatus, Target, TargetSettings};
+pub use choose::{Choice, choose};
+pub(crate) use models::percent_decoded;
+pub use models::{ModelList, Page};

@@ -1,0 +1,230 @@
+//! `GET /v1/models`: one object that both OpenAI's and Anthropic's SDKs read.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::auth::Key;
+use crate::failure::{Failure, Kind, Result};
+use crate::json;
+
+use super::catalog::{Catalog, Entry, ModelStatus};
+
+/// One model, as both SDKs read it.
+#[derive(Clone, Debug, Serialize)]
+struct Model {
+    id: String,
+    object: &'static str,
+    created: i64,
+    owned_by: String,
+    r#type: &'static str,
+    display_name: String,
+    created_at: String,
+    lifecycle: &'static str,
+    max_input_tokens: Option<u64>,
+    max_tokens: Option<u64>,
+}
+
+/// The models that a key may call.
+#[derive(Debug)]
+pub struct ModelList(Vec<Model>);
+
+/// Which part of the list is wanted.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    limit: Option<usize>,
+    after: Option<String>,
+    before: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    object: &'static str,
+    data: &'a [Model],
+    has_more: bool,
+    first_id: Option<&'a str>,
+    last_id: Option<&'a str>,
+}
+
+impl ModelList {
+    /// The models of a catalog that a key may call, with its aliases. Wildcards have no list of their own.
+    #[must_use]
+    pub fn new(catalog: &Catalog, key: &Key) -> Self {
+        let offered = |entry: &&Entry| entry.status != ModelStatus::Hidden && key.allows(&entry.id);
+        let entries = catalog.entries().iter().map(AsRef::as_ref).filter(|entry| !entry.id.ends_with('*'));
+        let mut models: Vec<_> = entries.filter(offered).map(|entry| Model::new(&entry.id, entry)).collect();
+        let mut seen: BTreeSet<String> = models.iter().map(|model| model.id.clone()).collect();
+        for (alias, _) in key.aliases.iter().chain(catalog.aliases().iter()) {
+            let name = alias.trim_end_matches('*');
+            if let Ok(found) = catalog.find(name, key)
+                && seen.insert(name.to_owned())
+            {
+                models.push(Model::new(name, &found.entry));
+            }
+        }
+        Self(models)
+    }
+
+    /// The body for the whole list or a page of it.
+    ///
+    /// # Errors
+    /// 400 for a page after or before a model that is not in the list.
+    pub fn answer(&self, page: &Page) -> Result<Bytes> {
+        let position = |name: &'static str, id: &str| {
+            let found = self.0.iter().position(|model| model.id == id);
+            found.ok_or_else(|| invalid(name, format!("There is no model '{id}' in the list.")))
+        };
+        let limit = page.limit.unwrap_or(self.0.len());
+        let (start, end) = match (&page.after, &page.before) {
+            (Some(id), _) => {
+                let start = position("after_id", id)? + 1;
+                (start, (start + limit).min(self.0.len()))
+            }
+            (None, Some(id)) => {
+                let end = position("before_id", id)?;
+                (end.saturating_sub(limit), end)
+            }
+            (None, None) => (0, limit.min(self.0.len())),
+        };
+        let data = self.0.get(start..end).unwrap_or_default();
+        let more = if page.before.is_some() { start > 0 } else { end < self.0.len() };
+        Ok(json::write::bytes(&Answer {
+            object: "list",
+            data,
+            has_more: more,
+            first_id: data.first().map(|model| model.id.as_str()),
+            last_id: data.last().map(|model| model.id.as_str()),
+        }))
+    }
+
+    /// The body for one model, which a wildcard may serve, too.
+    ///
+    /// # Errors
+    /// 404 for a model that the key may not call.
+    pub fn retrieve(catalog: &Catalog, key: &Key, id: &str) -> Result<Bytes> {
+        match catalog.find(id, key) {
+            Ok(found) => Ok(json::write::bytes(&Model::new(id, &found.entry))),
+            // It is offered all the same, only not at the moment.
+            Err(failure) if failure.kind() == Kind::Unavailable => {
+                let all = Self::new(catalog, key);
+                let model = all.0.iter().find(|model| model.id == id);
+                model.map(json::write::bytes).ok_or_else(|| Failure::model_not_found(id))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+impl Model {
+    fn new(id: &str, entry: &Entry) -> Self {
+        let wildcard = entry.id.ends_with('*');
+        let created = Timestamp::from_second(entry.created).unwrap_or(Timestamp::UNIX_EPOCH);
+        Self {
+            id: id.to_owned(),
+            object: "model",
+            created: entry.created,
+            owned_by: entry.id.split('/').next().unwrap_or_default().to_owned(),
+            r#type: "model",
+            display_name: if wildcard { id.to_owned() } else { entry.name.clone() },
+            created_at: created.to_string(),
+            lifecycle: "active",
+            max_input_tokens: entry.context_window,
+            max_tokens: entry.max_output,
+        }
+    }
+}
+
+impl Page {
+    /// Reads `limit`, `after_id` and `before_id`; other parameters are none of ours.
+    ///
+    /// # Errors
+    /// 400 for a limit that is not 1 to 1000, and for both ids at once.
+    pub fn parse(query: &str) -> Result<Self> {
+        let mut page = Self::default();
+        for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+            match name {
+                "limit" => {
+                    let limit = value.parse().ok().filter(|limit| (1..=1000).contains(limit));
+                    page.limit = Some(limit.ok_or_else(|| {
+                        invalid("limit", "The parameter 'limit' must be from 1 to 1000.".to_owned())
+                    })?);
+                }
+                "after_id" => page.after = Some(percent_decoded(value)),
+                "before_id" => page.before = Some(percent_decoded(value)),
+                _ => {}
+            }
+        }
+        if page.after.is_some() && page.before.is_some() {
+            return Err(invalid("after_id", "Give 'after_id' or 'before_id', not both.".to_owned()));
+        }
+        Ok(page)
+    }
+}
+
+fn invalid(param: &'static str, message: String) -> Failure {
+    Failure::new(Kind::Unsupported, message).with_param(param)
+}
+
+/// A text with its percent escapes decoded once; escapes that are none stay as they are.
+pub(crate) fn percent_decoded(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        let digits = bytes.get(at + 1..at + 3).and_then(|pair| std::str::from_utf8(pair).ok());
+        let decoded = digits.filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
+        match decoded.and_then(|d| u8::from_str_radix(d, 16).ok()) {
+            Some(decoded) if byte == b'%' => {
+                out.push(decoded);
+                at += 3;
+            }
+            _ => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(query: &str) -> Result<(Vec<char>, bool)> {
+        let entry = |id: &str| Entry {
+            id: format!("v/{id}"),
+            name: id.to_owned(),
+            created: 1_767_225_600,
+            status: ModelStatus::Active,
+            context_window: None,
+            max_output: None,
+            targets: Vec::new(),
+        };
+        let list = ModelList(["a", "b", "c", "d"].map(|id| Model::new(&entry(id).id, &entry(id))).into());
+        let body = list.answer(&Page::parse(query)?)?;
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        let found =
+            text.match_indices("\"id\":\"v/").filter_map(|(at, s)| text[at + s.len()..].chars().next());
+        Ok((found.collect(), text.contains("\"has_more\":true")))
+    }
+
+    #[test]
+    fn pages_as_anthropic_does() {
+        assert_eq!(ids("").unwrap(), (vec!['a', 'b', 'c', 'd'], false));
+        assert_eq!(ids("limit=2").unwrap(), (vec!['a', 'b'], true));
+        assert_eq!(ids("limit=2&after_id=v%2Fb").unwrap(), (vec!['c', 'd'], false));
+        assert_eq!(ids("limit=1&before_id=v/c").unwrap(), (vec!['b'], true));
+        assert_eq!(ids("lifecycle[]=active&after_id=v/d").unwrap(), (vec![], false));
+        for bad in ["limit=0", "limit=1001", "limit=x", "after_id=v/z", "after_id=v/a&before_id=v/b"] {
+            assert_eq!(ids(bad).unwrap_err().status(), 400, "{bad}");
+        }
+    }
+
+    #[test]
+    fn decodes_once() {
+        assert_eq!(percent_decoded("a%2Fb%252F%zz%4"), "a/b%2F%zz%4");
+    }
+}

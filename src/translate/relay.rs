@@ -1,0 +1,255 @@
+//! The relay: client and provider speak the same protocol, and bytes pass with the edits that must be.
+//!
+//! Of a request: the model's name, the usage option of Chat streams, a coding client's attribution
+//! block. Of an answer: the model's name, and the usage chunk that only the gateway asked for. All other
+//! bytes stay as they are, in their order, whatever they say.
+
+use bytes::Bytes;
+
+use crate::canon::Usage;
+use crate::failure::{Failure, Result};
+use crate::json::{self, Body, Edit};
+use crate::protocol::{Head, Progress, Protocol, Sight, StreamFacts, UpstreamError};
+use crate::provider::{Profile, StreamUsage};
+use crate::sse::{Event, Framer};
+
+use super::read_error;
+
+/// The edits of one request.
+#[derive(Debug)]
+pub struct Edits {
+    edits: Vec<Edit>,
+    withhold_usage: bool,
+}
+
+impl Edits {
+    /// What has to change in a request so that its provider takes it for one of its own.
+    #[must_use]
+    pub fn of(protocol: &dyn Protocol, body: &[u8], head: &Head<'_>, profile: &Profile, model: &str) -> Self {
+        let mut edits = head.model_edits(body, model);
+        edits.extend_from_slice(head.repeat_edits());
+        if profile.strip_attribution {
+            edits.extend(protocol.attribution_edit(body, head));
+        }
+        let mut withhold_usage = false;
+        if head.stream && profile.stream_usage == StreamUsage::Option {
+            let usage = protocol.usage_edits(body, head);
+            withhold_usage = !usage.is_empty();
+            edits.extend(usage);
+        }
+        edits.sort_by_key(|(span, _)| (span.start, span.end));
+        Self { edits, withhold_usage }
+    }
+
+    /// Applies them. Returns whether the client will not expect the usage chunk that the provider was
+    /// made to send.
+    pub fn apply(self, body: &mut Body) -> bool {
+        body.splice(&self.edits);
+        self.withhold_usage
+    }
+}
+
+/// What both forms of an answer need to know.
+#[derive(Debug)]
+pub struct Reply {
+    protocol: &'static dyn Protocol,
+    /// The literal of the name that the client used.
+    model: Bytes,
+    usage: Option<Usage>,
+}
+
+impl Reply {
+    /// The reply to a request that called its model `model`.
+    #[must_use]
+    pub fn new(protocol: &'static dyn Protocol, model: &str) -> Self {
+        Self { protocol, model: json::write::literal(model).into(), usage: None }
+    }
+
+    /// Token counts so far.
+    #[must_use]
+    pub fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
+    /// A whole answer.
+    ///
+    /// # Errors
+    /// 502 when the body is not a JSON object; the provider's error when it is one in spite of its status.
+    pub fn whole(&mut self, body: Bytes) -> Result<Bytes> {
+        let sight = self.protocol.read_reply(&body)?;
+        if sight.progress == Progress::Failed {
+            return Err(read_error(200, &UpstreamError::read(&body), None));
+        }
+        self.absorb(&sight);
+        Ok(match sight.model.filter(|span| body.get(span.clone()) != Some(&self.model)) {
+            Some(span) => json::splice(&body, &[(span, self.model.clone())]).into(),
+            None => body,
+        })
+    }
+
+    fn absorb(&mut self, sight: &Sight) {
+        if let Some(part) = &sight.usage {
+            self.usage.get_or_insert_default().absorb(part);
+        }
+    }
+}
+
+/// An answer that comes as a stream of events.
+#[derive(Debug)]
+pub struct Stream {
+    reply: Reply,
+    framer: Framer,
+    withhold_usage: bool,
+    /// May the stream end without a word?
+    finish_optional: bool,
+    progress: Progress,
+    id: Option<String>,
+    events: u64,
+    /// The last event was withheld, and the LF that may complete it is, too.
+    withheld_last: bool,
+    /// Empty between chunks; kept so that it need not be allocated for each.
+    edits: Vec<Edit>,
+}
+
+/// How a stream ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// As its protocol says.
+    Whole,
+    /// With a failure that the provider itself reported to the client.
+    Reported,
+    /// Without what its protocol demands: the client has to be told.
+    Broken(UpstreamError),
+}
+
+impl Stream {
+    /// A stream of events of at most `limit` bytes.
+    #[must_use]
+    pub fn new(reply: Reply, profile: &Profile, withhold_usage: bool, limit: usize) -> Self {
+        Self {
+            reply,
+            framer: Framer::new(limit),
+            withhold_usage,
+            finish_optional: profile.finish_optional,
+            progress: Progress::Running,
+            id: None,
+            events: 0,
+            withheld_last: false,
+            edits: Vec::new(),
+        }
+    }
+
+    /// Takes a chunk as it arrived and returns what goes to the client now; nothing while an event is
+    /// incomplete. A chunk in which nothing changes is returned as it is, without a copy.
+    ///
+    /// # Errors
+    /// 502 for an event over the limit.
+    pub fn push(&mut self, chunk: Bytes) -> Result<Bytes> {
+        let mut framer = std::mem::take(&mut self.framer);
+        let result = self.relay(&mut framer, chunk);
+        self.framer = framer;
+        result
+    }
+
+    fn relay(&mut self, framer: &mut Framer, chunk: Bytes) -> Result<Bytes> {
+        let block = framer.push(chunk).map_err(|_| Failure::provider("upstream_event_too_large"))?;
+        let Some(block) = block else { return Ok(Bytes::new()) };
+        let mut completes = block.leading_lf;
+        for span in block.events() {
+            let event = block.bytes.get(span.clone()).unwrap_or_default();
+            if !std::mem::take(&mut completes) {
+                self.event(span.start, event);
+            } else if self.withheld_last {
+                self.edits.push((span, Bytes::new()));
+            }
+        }
+        if self.edits.is_empty() {
+            return Ok(block.bytes);
+        }
+        let changed = json::splice(&block.bytes, &self.edits);
+        self.edits.clear();
+        Ok(changed.into())
+    }
+
+    /// Takes one event, which stands at `start` in its block.
+    fn event(&mut self, start: usize, bytes: &[u8]) {
+        let event = Event::parse(bytes);
+        let Some(data) = &event.data else {
+            self.withheld_last = false;
+            return;
+        };
+        let sight = self.reply.protocol.read_event(&event);
+        self.events += 1;
+        self.reply.absorb(&sight);
+        self.withheld_last = self.withhold_usage && sight.usage_only;
+        if self.withheld_last {
+            self.edits.push((start..start + bytes.len(), Bytes::new()));
+        } else if let Some(model) = sight.model
+            && data.bytes.get(model.clone()) != Some(&self.reply.model)
+        {
+            let offset = start + data.start;
+            self.edits.push((offset + model.start..offset + model.end, self.reply.model.clone()));
+        }
+        advance(&mut self.progress, sight.progress);
+        self.id = self.id.take().or(sight.id);
+    }
+
+    /// Takes the end of the stream: what is left to pass on, and how it ended.
+    pub fn end(&mut self) -> (Bytes, End) {
+        let rest = self.framer.rest();
+        let last = match rest.is_empty() {
+            true => Bytes::new(),
+            false => self.last(rest),
+        };
+        let end = match &self.progress {
+            Progress::Finished => End::Whole,
+            Progress::Failed => End::Reported,
+            Progress::Running if self.finish_optional && self.events > 0 => End::Whole,
+            Progress::Running => End::Broken(UpstreamError::default()),
+            Progress::Warned(error) => End::Broken(error.clone()),
+        };
+        (last, end)
+    }
+
+    /// An event whose blank line never came counts if it is whole otherwise; else it is dropped, so that
+    /// what the client is told next does not stand in the middle of it.
+    fn last(&mut self, rest: Bytes) -> Bytes {
+        let event = Event::parse(&rest);
+        let whole = event.data.as_ref().is_some_and(|data| {
+            let mut members = json::members(&data.bytes);
+            data.bytes.trim_ascii() == b"[DONE]" || members.finish().is_ok()
+        });
+        if !whole {
+            return Bytes::new();
+        }
+        let ended = Bytes::from([rest.as_ref(), b"\n\n"].concat());
+        self.push(ended).unwrap_or_default()
+    }
+
+    /// Token counts so far.
+    #[must_use]
+    pub fn usage(&self) -> Option<Usage> {
+        self.reply.usage
+    }
+
+    /// The events that tell the client of a failure.
+    #[must_use]
+    pub fn failure(&self, failure: &Failure, request_id: &str, model: &str, now: u64) -> Bytes {
+        let facts = StreamFacts { request_id, model, id: self.id.as_deref(), events: self.events, now };
+        self.reply.protocol.stream_failure(failure, &facts)
+    }
+}
+
+/// A stream that has finished or failed stays so, whatever follows.
+fn advance(progress: &mut Progress, next: Progress) {
+    match (&*progress, &next) {
+        (_, Progress::Running) | (Progress::Finished | Progress::Failed, _) => {}
+        _ => *progress = next,
+    }
+}
+
+/// The failure to report for a stream that is [`End::Broken`].
+#[must_use]
+pub fn broken(error: &UpstreamError) -> Failure {
+    if *error == UpstreamError::default() { Failure::truncated() } else { read_error(200, error, None) }
+}

@@ -1,0 +1,163 @@
+//! Providers' errors, in the gateway's terms.
+//!
+//! A provider's 401 is our problem and must not look like the client's; its rate limit is the client's
+//! to wait for; what it says of our account, of its hosts or of its own model names stays here.
+
+use crate::failure::{Failure, Kind};
+use crate::protocol::UpstreamError;
+
+/// What the client is told of a provider's error response.
+#[must_use]
+pub fn read_error(status: u16, error: &UpstreamError, retry_after: Option<u64>) -> Failure {
+    let kind = classify(status, error);
+    let detail = format!("the provider answered {status}: {}", error.message);
+    let failure = match kind {
+        Kind::Provider => Failure::provider(detail),
+        Kind::Unavailable => {
+            Failure::new(kind, "The model is unavailable at the moment.").with_detail(detail)
+        }
+        _ => Failure::new(kind, shown(error, kind)).with_detail(detail),
+    };
+    let failure = match (&error.param, kind) {
+        (Some(param), Kind::BadRequest | Kind::ContextLength | Kind::ContentPolicy) => {
+            failure.with_param(param.clone())
+        }
+        _ => failure,
+    };
+    let failure = match (&error.code, kind) {
+        (Some(code), Kind::BadRequest) => failure.with_code(code.clone()),
+        _ => failure,
+    };
+    match retry_after {
+        Some(seconds) if matches!(failure.status(), 429 | 503) => failure.with_retry_after(seconds),
+        _ => failure,
+    }
+}
+
+/// `text` with the provider's name of the model replaced by the client's, where it stands as a word.
+#[must_use]
+pub fn rename(text: &str, upstream: &str, client: &str) -> String {
+    if upstream.is_empty() || upstream == client {
+        return text.to_owned();
+    }
+    let is_word = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
+    let mut out = String::with_capacity(text.len());
+    let mut done = 0;
+    for (at, found) in text.match_indices(upstream) {
+        let (before, after) =
+            (text.get(..at).unwrap_or_default(), text.get(at + found.len()..).unwrap_or_default());
+        let mut rest = after.chars();
+        let ends = match rest.next() {
+            // A full stop ends the sentence, not the name, unless the name goes on behind it.
+            Some('.') => !rest.next().is_some_and(char::is_alphanumeric),
+            Some(next) => !is_word(next),
+            None => true,
+        };
+        if ends && !before.chars().next_back().is_some_and(is_word) {
+            out.push_str(text.get(done..at).unwrap_or_default());
+            out.push_str(client);
+            done = at + found.len();
+        }
+    }
+    out.push_str(text.get(done..).unwrap_or_default());
+    out
+}
+
+fn classify(status: u16, error: &UpstreamError) -> Kind {
+    let kind = error.kind.as_deref().unwrap_or_default();
+    let code = error.code.as_deref().unwrap_or_default();
+    let says = |words: &[&str]| words.iter().any(|word| kind == *word || code == *word);
+    let message = error.message.to_ascii_lowercase();
+    if says(&["context_length_exceeded"])
+        || matches!(status, 400 | 413 | 422) && CONTEXT.iter().any(|words| message.contains(words))
+    {
+        return Kind::ContextLength;
+    }
+    if matches!(status, 400 | 403) && says(&["content_filter", "content_policy_violation", "moderation"]) {
+        return Kind::ContentPolicy;
+    }
+    if says(&["insufficient_quota", "billing_error", "billing_not_active", "spend_limit_exceeded"]) {
+        return Kind::Unavailable;
+    }
+    if says(&["overloaded_error", "engine_overloaded", "insufficient_system_resource"]) {
+        return Kind::Unavailable;
+    }
+    if says(&["rate_limit_error", "rate_limit_exceeded"]) {
+        return Kind::RateLimited;
+    }
+    match status {
+        200 if says(&["invalid_request_error", "invalid_prompt"]) => Kind::BadRequest,
+        400 | 422 => Kind::BadRequest,
+        402 | 503 | 529 => Kind::Unavailable,
+        404 if message.contains("model") || says(&["model_not_found"]) => Kind::Provider,
+        404 => Kind::NotFound,
+        409 => Kind::Conflict,
+        413 => Kind::TooLarge,
+        429 => Kind::RateLimited,
+        _ => Kind::Provider,
+    }
+}
+
+fn shown(error: &UpstreamError, kind: Kind) -> String {
+    match (error.message.as_str(), kind) {
+        ("", Kind::RateLimited) => "The provider's rate limit is reached.".to_owned(),
+        ("", Kind::TooLarge) => "The request is too large for the provider.".to_owned(),
+        ("", _) => "The provider refused the request.".to_owned(),
+        (message, _) => message.to_owned(),
+    }
+}
+
+/// How providers say that the conversation is too long.
+const CONTEXT: &[&str] = &["prompt is too long", "maximum context length", "context window"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(status: u16, body: &str) -> (u16, String) {
+        let failure = read_error(status, &UpstreamError::read(body.as_bytes()), Some(7));
+        (failure.status(), failure.code().to_owned())
+    }
+
+    #[test]
+    fn the_classes_of_the_reference() {
+        let body = |kind: &str, code: &str, message: &str| {
+            format!(r#"{{"error":{{"type":"{kind}","code":"{code}","message":"{message}"}}}}"#)
+        };
+        for (given, error, expected, code) in [
+            (400, body("invalid_request_error", "bad_thing", "m"), 400, "bad_thing"),
+            (400, body("x", "y", "This model's maximum context length is 5"), 400, "context_length_exceeded"),
+            (400, body("x", "content_filter", "m"), 400, "content_policy_violation"),
+            (401, body("authentication_error", "", "secret org"), 502, "provider_error"),
+            (403, body("permission_error", "", "m"), 502, "provider_error"),
+            (402, body("billing_error", "", "m"), 503, "model_unavailable"),
+            (404, body("", "", "The model 'x' does not exist"), 502, "provider_error"),
+            (404, body("", "", "No such file"), 404, "not_found"),
+            (409, body("conflict_error", "", "m"), 409, "conflict"),
+            (413, body("", "", "m"), 413, "request_too_large"),
+            (429, body("rate_limit_error", "", "m"), 429, "rate_limit_exceeded"),
+            (429, body("x", "insufficient_quota", "m"), 503, "model_unavailable"),
+            (500, "<html>".to_owned(), 502, "provider_error"),
+            (529, body("overloaded_error", "", "m"), 503, "model_unavailable"),
+            (302, String::new(), 502, "provider_error"),
+        ] {
+            assert_eq!(status(given, &error), (expected, code.to_owned()), "{given} {error}");
+        }
+    }
+
+    #[test]
+    fn the_client_never_reads_of_our_account() {
+        let error = UpstreamError { message: "org-123 has no quota".into(), ..UpstreamError::default() };
+        for status in [401, 402, 403, 500, 503] {
+            assert!(!read_error(status, &error, None).message().contains("org-123"));
+        }
+        assert_eq!(read_error(429, &error, Some(7)).retry_after(), Some(7));
+    }
+
+    #[test]
+    fn names_are_replaced_as_words() {
+        let renamed = |text: &str| rename(text, "gpt-5", "openai/gpt-5");
+        assert_eq!(renamed("The model gpt-5."), "The model openai/gpt-5.");
+        assert_eq!(renamed("`gpt-5` gpt-5-mini xgpt-5 gpt-5.1"), "`openai/gpt-5` gpt-5-mini xgpt-5 gpt-5.1");
+    }
+}
