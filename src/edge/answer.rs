@@ -23,7 +23,7 @@ pub(super) async fn write(
     content_type: &str,
     body: Bytes,
 ) -> pingora::Result<()> {
-    let head = ResponseHeader::build(status, Some(12))?;
+    let head = ResponseHeader::build_no_case(status, Some(12))?;
     send(session, exchange, head, content_type, body).await
 }
 
@@ -36,7 +36,7 @@ pub(super) async fn models(
     exchange: &mut Exchange,
     body: Bytes,
 ) -> pingora::Result<()> {
-    let mut head = ResponseHeader::build(200, Some(12))?;
+    let mut head = ResponseHeader::build_no_case(200, Some(12))?;
     head.insert_header(header::CACHE_CONTROL, "private, max-age=60")?;
     send(session, exchange, head, JSON, body).await
 }
@@ -50,7 +50,7 @@ pub(super) async fn fail(
     exchange: &mut Exchange,
     failure: Failure,
 ) -> pingora::Result<()> {
-    let mut head = ResponseHeader::build(failure.status(), Some(12))?;
+    let mut head = ResponseHeader::build_no_case(failure.status(), Some(12))?;
     if let Some(seconds) = failure.retry_after() {
         head.insert_header(header::RETRY_AFTER, seconds)?;
     }

@@ -67,7 +67,7 @@ impl HttpServerApp for Demo {
 }
 
 async fn play(session: &mut ServerSession, script: Script) -> pingora::Result<End> {
-    let mut head = ResponseHeader::build(script.status, Some(8))?;
+    let mut head = ResponseHeader::build_no_case(script.status, Some(8))?;
     for (name, value) in &script.headers {
         head.insert_header(*name, value.as_str())?;
     }

@@ -66,7 +66,7 @@ pub(super) fn to_provider(
     length: usize,
 ) -> pingora::Result<RequestHeader> {
     let target = format!("{}{path}{}", provider.base_url.path, beta_query(client));
-    let mut head = RequestHeader::build("POST", target.as_bytes(), Some(16))?;
+    let mut head = RequestHeader::build_no_case("POST", target.as_bytes(), Some(16))?;
     head.insert_header(header::HOST, provider.base_url.authority.as_str())?;
     for (name, value) in &client.headers {
         if goes_on(name, protocol) {

@@ -38,7 +38,7 @@ pub(super) fn head(exchange: &mut Exchange, head: &mut ResponseHeader) -> pingor
     };
     exchange.upstream_id = headers::upstream_id(&head.headers);
     exchange.reply = Reply::Held(held);
-    *head = ResponseHeader::build(DROPPED, None)?;
+    *head = ResponseHeader::build_no_case(DROPPED, None)?;
     Ok(())
 }
 
@@ -48,7 +48,7 @@ fn stream_head(exchange: &mut Exchange, head: &mut ResponseHeader) -> pingora::R
     exchange.reply = Reply::Stream(Box::new(call.stream(model, exchange.snapshot.limits.event_bytes)));
     exchange.status = 200;
     exchange.upstream_id = headers::upstream_id(&head.headers);
-    let mut fresh = ResponseHeader::build(200, Some(10))?;
+    let mut fresh = ResponseHeader::build_no_case(200, Some(10))?;
     fresh.insert_header(header::CONTENT_TYPE, "text/event-stream; charset=utf-8")?;
     fresh.insert_header(header::CACHE_CONTROL, "no-cache")?;
     fresh.insert_header("x-accel-buffering", "no")?;

@@ -13,7 +13,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What is known of a request when it is over. No prompt, answer, credential or header value.
+/// What is known of a request when it is over; what is not known is left out. No prompt, answer,
+/// credential or header value.
 #[derive(Debug, Serialize)]
 pub struct Line<'a> {
     /// When it began, RFC 3339.
@@ -21,26 +22,34 @@ pub struct Line<'a> {
     /// The gateway's id of the request.
     pub request_id: &'a str,
     /// The key's public id.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<&'a str>,
     /// Method.
     pub method: &'a str,
     /// The endpoint, not the path as it was sent.
     pub endpoint: &'static str,
     /// The protocol of the client.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol: Option<&'static str>,
     /// The model as the client named it, cut to a sane length.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub requested_model: Option<&'a str>,
     /// The catalog's id of the model that answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<&'a str>,
     /// The provider that answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<&'a str>,
     /// `relay` where client and provider speak the same protocol.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<&'static str>,
     /// HTTP status; 0 if the client was gone before one was sent.
     pub status: u16,
     /// The error's code, if it failed, also after its status was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<&'a str>,
     /// What the log may know of the failure and the client may not.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<&'a str>,
     /// Was the answer a stream?
     pub stream: bool,
@@ -51,16 +60,20 @@ pub struct Line<'a> {
     /// Bytes of the answer's body.
     pub bytes_out: usize,
     /// Milliseconds to the answer's first byte.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub first_byte_ms: Option<f64>,
     /// Milliseconds in all.
     pub total_ms: f64,
     /// Connections tried.
     pub attempts: u32,
     /// Input tokens, cached ones included.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_tokens: Option<u64>,
     /// Output tokens, reasoning included.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub completion_tokens: Option<u64>,
     /// Input tokens read from the provider's cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cached_tokens: Option<u64>,
 }
 
