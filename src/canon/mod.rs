@@ -1,5 +1,46 @@
 //! What all protocols mean alike, in the gateway's own form.
+//!
+//! A [`Request`] is what a client wants, an [`Event`] what a model says, piece by piece. Both borrow from the
+//! bytes that they were read from: this layer owns no text but what had to be composed.
 
+mod answer;
+mod caps;
+mod carrier;
+mod context;
+mod event;
+mod field;
+mod level;
+mod loss;
+mod media;
+mod names;
+mod profile;
+mod protocol;
+mod queue;
+mod request;
+mod tool;
+mod upstream_error;
 mod usage;
 
+pub use answer::{Answer, Segment};
+pub use caps::{Caps, CapsSettings, SamplingCaps, ThinkingCaps};
+pub use carrier::{Carrier, Seal, Sealed};
+pub use context::{ANSWER_TOOL, Context, Target};
+pub use event::{Citation, Decode, Encode, Event, Finish, Kind as SegmentKind, Sink};
+pub use field::{Carry, Field};
+pub use level::Level;
+pub use loss::{Loss, Losses, not_carried};
+pub use media::{DataUrl, sniff};
+pub use names::{Name, Names};
+pub use profile::{
+    CacheParts, Effort, JsonSchemaSupport, MaxTokensField, MidSystem, Prefill, Profile, ProfileSettings,
+    ReasoningIn, Sampling, StreamUsage, SystemRole, ToolChoice, ToolId, UserField,
+};
+pub use protocol::ProtocolId;
+pub use queue::{Overflow, Queue, Step};
+pub use request::{
+    Args, Audio, Cache, Call, Document, Extra, Format, Image, Part, Reasoning, Request, Role, Samplers,
+    Source, Text, Thinking, ThinkingMode, ToolResult, Turn,
+};
+pub use tool::{Choice, Chosen, Grammar, Tool, ToolKind, WebSearch};
+pub use upstream_error::UpstreamError;
 pub use usage::{Usage, UsagePart};

@@ -1,11 +1,18 @@
-//! JSON as bytes: finding members without parsing the rest, and changing them without touching it.
+//! JSON as bytes: finding members without parsing the rest, changing and writing them without a tree.
 //!
-//! [`scan`] walks an object and yields its members as spans, [`splice`] replaces spans, [`write`] makes
-//! string literals. Nothing here builds a tree.
+//! [`scan`] walks a document and yields spans, [`splice`] replaces spans, [`write`] appends members to a
+//! buffer. A [`Lit`] is text that is carried with its escapes, a [`Raw`] any value that is only carried.
 
+mod lit;
+mod path;
+mod raw;
+pub mod repair;
 pub mod scan;
 pub mod splice;
 pub mod write;
 
+pub use lit::Lit;
+pub use path::Path;
+pub use raw::{Raw, compact};
 pub use scan::{Malformed, Member, Members, elements, members, text};
 pub use splice::{Body, Edit, splice};

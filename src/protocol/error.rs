@@ -6,21 +6,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::canon::UpstreamError;
 use crate::failure::Failure;
 use crate::json;
-
-/// What a provider said of a failure, whichever shape it used.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct UpstreamError {
-    /// The text for people.
-    pub message: String,
-    /// `type`, for example `overloaded_error`.
-    pub kind: Option<String>,
-    /// `code`, if it is a string.
-    pub code: Option<String>,
-    /// The member at fault.
-    pub param: Option<String>,
-}
 
 #[derive(Deserialize, Default)]
 struct Wire<'a> {

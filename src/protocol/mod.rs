@@ -9,35 +9,26 @@ pub mod responses;
 
 mod error;
 mod head;
+mod node;
 mod state;
 mod usage;
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
-use crate::canon::UsagePart;
+use crate::canon::{
+    Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Request, Target, UsagePart,
+};
 use crate::failure::{Failure, Result};
 use crate::json::Edit;
 use crate::sse::Event;
 
-pub use error::UpstreamError;
+pub use crate::canon::{ProtocolId, UpstreamError};
 pub use head::{Head, Members};
 pub use state::Test;
-
-/// One of the protocols.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ProtocolId {
-    /// OpenAI Chat Completions.
-    Chat,
-    /// OpenAI Responses.
-    Responses,
-    /// Anthropic Messages.
-    Messages,
-}
 
 /// What one protocol says, and how.
 pub trait Protocol: fmt::Debug + Send + Sync {
@@ -76,6 +67,62 @@ pub trait Protocol: fmt::Debug + Send + Sync {
 
     /// The events that end a stream after its headers were sent.
     fn stream_failure(&self, failure: &Failure, stream: &StreamFacts<'_>) -> Bytes;
+
+    /// What becomes of the top-level members of a client's request in the other protocols.
+    fn fields(&self) -> &'static [Field];
+
+    /// Reads a client's request, which goes to `target`. The body is valid UTF-8 without lone surrogates.
+    ///
+    /// # Errors
+    /// 400 for what is wrong with it, and for what the target's protocol has no place for.
+    fn decode_request<'a>(
+        &self,
+        body: &'a str,
+        target: &Target<'_>,
+        losses: &mut Losses,
+    ) -> Result<Request<'a>>;
+
+    /// Members of a client's request that answers of this protocol repeat, written already.
+    fn echo(&self, body: &str) -> String {
+        let _ = body;
+        String::new()
+    }
+
+    /// Writes the request for a provider of this protocol.
+    ///
+    /// # Errors
+    /// 400 for what the provider, or the model, has no place for.
+    fn encode_request(
+        &self,
+        request: &Request<'_>,
+        target: &Target<'_>,
+        names: &Names,
+        losses: &mut Losses,
+        out: &mut Vec<u8>,
+    ) -> Result<Written>;
+
+    /// The longest name of a tool, in characters, where the profile does not say.
+    fn longest_tool_name(&self) -> usize {
+        64
+    }
+
+    /// What reads the answer of a provider of this protocol.
+    fn decoder(&self, profile: &Profile) -> Box<dyn Decode>;
+
+    /// What writes the stream for a client of this protocol.
+    fn encoder(&self, context: Arc<Context>) -> Box<dyn Encode>;
+
+    /// Writes a whole answer for a client of this protocol.
+    fn encode_reply(&self, answer: &Answer, context: &Context) -> Bytes;
+}
+
+/// What those who read the answer have to know of the request that was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// The tool by which the provider is made to answer in the form that the client wants.
+    pub answer_tool: Option<&'static str>,
+    /// The beginning of the answer that the request gave, where the provider repeats it.
+    pub prefix: Option<String>,
 }
 
 /// What a relay has to know of one event or body.
@@ -134,27 +181,5 @@ impl ProtocolId {
             Self::Responses => &responses::Responses,
             Self::Messages => &messages::Messages,
         }
-    }
-
-    /// The name in configuration, logs and metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Chat => "chat",
-            Self::Responses => "responses",
-            Self::Messages => "messages",
-        }
-    }
-
-    /// Do the clients of this protocol expect Anthropic's headers and error shape?
-    #[must_use]
-    pub fn is_anthropic(self) -> bool {
-        self == Self::Messages
-    }
-}
-
-impl fmt::Display for ProtocolId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }

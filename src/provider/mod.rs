@@ -4,7 +4,6 @@
 
 mod base_url;
 mod preset;
-mod profile;
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,12 +15,12 @@ use serde::Deserialize;
 use crate::located::Located;
 use crate::protocol::ProtocolId;
 
-pub use base_url::BaseUrl;
-pub use preset::{Preset, preset, presets};
-pub use profile::{
+pub use crate::canon::{
     CacheParts, Effort, JsonSchemaSupport, MaxTokensField, MidSystem, Prefill, Profile, ProfileSettings,
     ReasoningIn, Sampling, StreamUsage, SystemRole, ToolChoice, ToolId, UserField,
 };
+pub use base_url::BaseUrl;
+pub use preset::{Preset, preset, presets};
 
 /// One provider in the configuration file.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]

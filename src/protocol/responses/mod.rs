@@ -1,18 +1,22 @@
 //! OpenAI Responses.
 
+mod decode;
+mod encode;
 mod error;
-mod reply;
-mod request;
-mod stream;
+mod fields;
+mod relay;
 mod usage;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::canon::{Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Request, Target};
 use crate::failure::{Failure, Result};
 use crate::json::Edit;
 use crate::sse::Event;
 
-use super::{Head, Members, Protocol, ProtocolId, Sight, StreamFacts};
+use super::{Head, Members, Protocol, ProtocolId, Sight, StreamFacts, Written};
 
 /// OpenAI Responses.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +36,7 @@ impl Protocol for Responses {
     }
 
     fn members(&self) -> &'static Members {
-        &request::MEMBERS
+        &relay::request::MEMBERS
     }
 
     fn usage_edits(&self, _body: &[u8], _head: &Head<'_>) -> Vec<Edit> {
@@ -40,11 +44,11 @@ impl Protocol for Responses {
     }
 
     fn read_event(&self, event: &Event<'_>) -> Sight {
-        stream::read(event)
+        relay::stream::read(event)
     }
 
     fn read_reply(&self, body: &[u8]) -> Result<Sight> {
-        reply::read(body)
+        relay::reply::read(body)
     }
 
     fn envelope(&self, failure: &Failure, _request_id: &str) -> Bytes {
@@ -53,5 +57,41 @@ impl Protocol for Responses {
 
     fn stream_failure(&self, failure: &Failure, stream: &StreamFacts<'_>) -> Bytes {
         error::in_stream(failure, stream)
+    }
+
+    fn fields(&self) -> &'static [Field] {
+        fields::FIELDS
+    }
+
+    fn decode_request<'a>(
+        &self,
+        body: &'a str,
+        target: &Target<'_>,
+        losses: &mut Losses,
+    ) -> Result<Request<'a>> {
+        decode::request::read(body, target, losses)
+    }
+
+    fn encode_request(
+        &self,
+        request: &Request<'_>,
+        target: &Target<'_>,
+        names: &Names,
+        losses: &mut Losses,
+        out: &mut Vec<u8>,
+    ) -> Result<Written> {
+        encode::request::write(request, target, names, losses, out)
+    }
+
+    fn decoder(&self, profile: &Profile) -> Box<dyn Decode> {
+        Box::new(decode::stream::Decoder::new(profile))
+    }
+
+    fn encoder(&self, context: Arc<Context>) -> Box<dyn Encode> {
+        Box::new(encode::stream::Encoder::new(context))
+    }
+
+    fn encode_reply(&self, answer: &Answer, context: &Context) -> Bytes {
+        encode::reply::write(answer, context)
     }
 }

@@ -9,7 +9,7 @@ use crate::json::{self, Edit};
 use crate::protocol::state::Test;
 use crate::protocol::{Head, Members};
 
-pub(super) static MEMBERS: Members = Members {
+pub(in crate::protocol::messages) static MEMBERS: Members = Members {
     conversation: &["messages"],
     foreign: Some(("input", " Requests with 'input' belong to /v1/responses.")),
     stream_options: false,
@@ -25,7 +25,7 @@ pub(super) static MEMBERS: Members = Members {
 
 /// The edit that removes the attribution block of a large coding client from `system`: its hash changes
 /// with every request, so a provider that reads it never finds the prompt in its cache.
-pub(super) fn attribution_edit(body: &[u8], head: &Head<'_>) -> Option<Edit> {
+pub(in crate::protocol::messages) fn attribution_edit(body: &[u8], head: &Head<'_>) -> Option<Edit> {
     let span = head.system.clone()?;
     let system = body.get(span.clone())?;
     let within = match system.first()? {

@@ -4,7 +4,7 @@ use crate::failure::Kind;
 use crate::protocol::Members;
 use crate::protocol::state::Test;
 
-pub(super) static MEMBERS: Members = Members {
+pub(in crate::protocol::responses) static MEMBERS: Members = Members {
     conversation: &["input", "instructions"],
     foreign: Some(("messages", " Requests with 'messages' belong to /v1/chat/completions or /v1/messages.")),
     stream_options: false,

@@ -7,7 +7,7 @@ use crate::json::{self, Edit, Member};
 use crate::protocol::state::Test;
 use crate::protocol::{Head, Members};
 
-pub(super) static MEMBERS: Members = Members {
+pub(in crate::protocol::chat) static MEMBERS: Members = Members {
     conversation: &["messages"],
     foreign: Some(("prompt", " Requests with 'prompt' belong to /v1/completions, which is not served.")),
     stream_options: true,
@@ -17,7 +17,7 @@ pub(super) static MEMBERS: Members = Members {
 };
 
 /// Turns `stream_options.include_usage` on, by the smallest edit. Empty if the client did so itself.
-pub(super) fn usage_edits(body: &[u8], head: &Head<'_>) -> Vec<Edit> {
+pub(in crate::protocol::chat) fn usage_edits(body: &[u8], head: &Head<'_>) -> Vec<Edit> {
     let edit = match (&head.stream_options, &head.null_options) {
         (Some(span), _) => {
             let options = body.get(span.clone()).unwrap_or_default();

@@ -4,10 +4,10 @@ use crate::json::{self, Member};
 use crate::protocol::{Progress, Sight, UpstreamError};
 use crate::sse::Event;
 
-use super::usage;
+use crate::protocol::responses::usage;
 
 /// Reads one event.
-pub(super) fn read(event: &Event<'_>) -> Sight {
+pub(in crate::protocol::responses) fn read(event: &Event<'_>) -> Sight {
     let Some(data) = &event.data else { return Sight::default() };
     let mut members = json::members(&data.bytes).map_while(Result::ok);
     let Some(kind) = members.clone().find(|member| member.key == b"type") else {

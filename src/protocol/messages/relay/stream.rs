@@ -4,10 +4,10 @@ use crate::json::{self, Member};
 use crate::protocol::{Progress, Sight};
 use crate::sse::Event;
 
-use super::usage;
+use crate::protocol::messages::usage;
 
 /// Reads one event.
-pub(super) fn read(event: &Event<'_>) -> Sight {
+pub(in crate::protocol::messages) fn read(event: &Event<'_>) -> Sight {
     let Some(data) = &event.data else { return Sight::default() };
     let mut members = json::members(&data.bytes).map_while(Result::ok);
     let kind = members.clone().find(|member| member.key == b"type");

@@ -1,27 +1,26 @@
-//! What matters in a whole Responses answer.
+//! What matters in a whole Chat answer.
 
 use crate::failure::{Failure, Result};
 use crate::json;
 use crate::protocol::{Progress, Sight};
 
-use super::usage;
+use crate::protocol::chat::usage;
 
 /// Reads an answer's body.
-pub(super) fn read(body: &[u8]) -> Result<Sight> {
+pub(in crate::protocol::chat) fn read(body: &[u8]) -> Result<Sight> {
     let mut sight = Sight { progress: Progress::Finished, ..Sight::default() };
-    let (mut output, mut error) = (false, false);
+    let (mut choices, mut error) = (false, false);
     for member in json::members(body) {
         let member = member.map_err(|e| Failure::provider(format!("the answer is not JSON: {e}")))?;
         match member.key {
             b"model" if member.value.first() == Some(&b'"') => sight.model = Some(member.span),
             b"usage" if member.is_present() => sight.usage = usage::read(member.value),
-            b"output" => output = true,
+            b"choices" => choices = true,
             b"error" => error = member.is_present(),
-            b"id" => sight.id = member.text().map(Into::into),
             _ => {}
         }
     }
-    if error && !output {
+    if error && !choices {
         sight.progress = Progress::Failed;
     }
     Ok(sight)

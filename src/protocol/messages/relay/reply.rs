@@ -1,26 +1,27 @@
-//! What matters in a whole Chat answer.
+//! What matters in a whole Messages answer.
 
 use crate::failure::{Failure, Result};
 use crate::json;
 use crate::protocol::{Progress, Sight};
 
-use super::usage;
+use crate::protocol::messages::usage;
 
 /// Reads an answer's body.
-pub(super) fn read(body: &[u8]) -> Result<Sight> {
+pub(in crate::protocol::messages) fn read(body: &[u8]) -> Result<Sight> {
     let mut sight = Sight { progress: Progress::Finished, ..Sight::default() };
-    let (mut choices, mut error) = (false, false);
+    let (mut content, mut error) = (false, false);
     for member in json::members(body) {
         let member = member.map_err(|e| Failure::provider(format!("the answer is not JSON: {e}")))?;
         match member.key {
             b"model" if member.value.first() == Some(&b'"') => sight.model = Some(member.span),
-            b"usage" if member.is_present() => sight.usage = usage::read(member.value),
-            b"choices" => choices = true,
+            b"usage" => sight.usage = usage::read(member.value),
+            b"content" => content = true,
             b"error" => error = member.is_present(),
+            b"id" => sight.id = member.text().map(Into::into),
             _ => {}
         }
     }
-    if error && !choices {
+    if error && !content {
         sight.progress = Progress::Failed;
     }
     Ok(sight)

@@ -7,10 +7,10 @@ use crate::json::{self, Member};
 use crate::protocol::{Progress, Sight};
 use crate::sse::Event;
 
-use super::usage;
+use crate::protocol::chat::usage;
 
 /// Reads one event.
-pub(super) fn read(event: &Event<'_>) -> Sight {
+pub(in crate::protocol::chat) fn read(event: &Event<'_>) -> Sight {
     let mut sight = Sight::default();
     let Some(data) = &event.data else { return sight };
     if data.bytes.trim_ascii() == DONE {

@@ -1,27 +1,27 @@
-//! What matters in a whole Messages answer.
+//! What matters in a whole Responses answer.
 
 use crate::failure::{Failure, Result};
 use crate::json;
 use crate::protocol::{Progress, Sight};
 
-use super::usage;
+use crate::protocol::responses::usage;
 
 /// Reads an answer's body.
-pub(super) fn read(body: &[u8]) -> Result<Sight> {
+pub(in crate::protocol::responses) fn read(body: &[u8]) -> Result<Sight> {
     let mut sight = Sight { progress: Progress::Finished, ..Sight::default() };
-    let (mut content, mut error) = (false, false);
+    let (mut output, mut error) = (false, false);
     for member in json::members(body) {
         let member = member.map_err(|e| Failure::provider(format!("the answer is not JSON: {e}")))?;
         match member.key {
             b"model" if member.value.first() == Some(&b'"') => sight.model = Some(member.span),
-            b"usage" => sight.usage = usage::read(member.value),
-            b"content" => content = true,
+            b"usage" if member.is_present() => sight.usage = usage::read(member.value),
+            b"output" => output = true,
             b"error" => error = member.is_present(),
             b"id" => sight.id = member.text().map(Into::into),
             _ => {}
         }
     }
-    if error && !content {
+    if error && !output {
         sight.progress = Progress::Failed;
     }
     Ok(sight)

@@ -1,0 +1,138 @@
+//! What a translation could not carry, as values.
+//!
+//! Nothing is lost in silence: whatever is dropped or changed is noted here with its path, the client is
+//! told in a header, and a client that asked for it gets a refusal instead.
+
+use std::fmt::Write as _;
+
+use crate::failure::{Failure, Kind, Result};
+use crate::json::Path;
+
+/// One member of a request that was not carried as it was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// Where it stood.
+    pub path: String,
+    /// What went upstream in its place; absent where nothing did.
+    pub value: Option<String>,
+}
+
+/// All losses of one request, in the order in which they were noted.
+#[derive(Clone, Debug, Default)]
+pub struct Losses {
+    list: Vec<Loss>,
+    strict: bool,
+}
+
+impl Losses {
+    /// An empty list; with `strict`, the first loss is a refusal.
+    #[must_use]
+    pub fn new(strict: bool) -> Self {
+        Self { list: Vec::new(), strict }
+    }
+
+    /// Notes that a member is left out.
+    ///
+    /// # Errors
+    /// 400 in strict mode.
+    pub fn drop(&mut self, path: &Path<'_>) -> Result<()> {
+        self.note(path.to_string(), None)
+    }
+
+    /// As [`Losses::drop`], for a member that is named by those who write the upstream request.
+    ///
+    /// # Errors
+    /// 400 in strict mode.
+    pub fn drop_named(&mut self, path: &str) -> Result<()> {
+        self.note(path.to_owned(), None)
+    }
+
+    /// Notes that a member goes upstream with another value.
+    ///
+    /// # Errors
+    /// 400 in strict mode.
+    pub fn change(&mut self, path: &str, value: impl ToString) -> Result<()> {
+        self.note(path.to_owned(), Some(value.to_string()))
+    }
+
+    fn note(&mut self, path: String, value: Option<String>) -> Result<()> {
+        if self.strict {
+            return Err(not_carried(path));
+        }
+        if !self.list.iter().any(|loss| loss.path == path) {
+            self.list.push(Loss { path, value });
+        }
+        Ok(())
+    }
+
+    /// What was noted.
+    #[must_use]
+    pub fn list(&self) -> &[Loss] {
+        &self.list
+    }
+
+    /// The value of the `x-crossmodel-dropped` header: a list of paths, with values where they were changed.
+    /// `None` when nothing was lost.
+    #[must_use]
+    pub fn header(&self) -> Option<String> {
+        let mut text = String::new();
+        for (shown, loss) in self.list.iter().enumerate() {
+            if text.len() > LONGEST_HEADER {
+                let _ = write!(text, ", +{}", self.list.len() - shown);
+                break;
+            }
+            if shown > 0 {
+                text.push_str(", ");
+            }
+            text.extend(loss.path.chars().filter(char::is_ascii_graphic));
+            if let Some(value) = &loss.value {
+                text.push('=');
+                text.extend(value.chars().filter(|c| c.is_ascii_graphic() && *c != ','));
+            }
+        }
+        (!text.is_empty()).then_some(text)
+    }
+}
+
+/// The refusal of a member that the chosen model's protocol has no place for.
+#[must_use]
+pub fn not_carried(path: String) -> Failure {
+    let message = format!("'{path}' is not supported for this model.");
+    Failure::new(Kind::Unsupported, message).with_param(path)
+}
+
+/// Bytes of the header after which losses are only counted.
+const LONGEST_HEADER: usize = 2000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_paths_once_and_values_where_they_changed() {
+        let mut losses = Losses::default();
+        losses.drop(&Path::ROOT.key("seed")).unwrap();
+        losses.drop_named("seed").unwrap();
+        losses.change("temperature", "1.0").unwrap();
+        assert_eq!(losses.header().unwrap(), "seed, temperature=1.0");
+        assert_eq!(Losses::default().header(), None);
+    }
+
+    #[test]
+    fn strict_mode_refuses_the_first_loss() {
+        let mut losses = Losses::new(true);
+        let refusal = losses.drop(&Path::ROOT.key("seed")).unwrap_err();
+        assert_eq!((refusal.status(), refusal.param()), (400, Some("seed")));
+    }
+
+    #[test]
+    fn a_hostile_path_can_not_break_the_header() {
+        let mut losses = Losses::default();
+        losses.drop_named("a\r\nset-cookie: x").unwrap();
+        assert_eq!(losses.header().unwrap(), "aset-cookie:x");
+        for n in 0..1000 {
+            losses.drop_named(&format!("member_number_{n}")).unwrap();
+        }
+        assert!(losses.header().unwrap().len() < LONGEST_HEADER + 64);
+    }
+}

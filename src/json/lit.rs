@@ -1,0 +1,182 @@
+//! Text as JSON carries it: the inside of a string literal, escapes included.
+//!
+//! All three protocols carry text as JSON strings, so text that is only passed on is never unescaped. A
+//! [`Lit`] is always valid between two quotes; two of them written one after the other are valid, too.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// The inside of a JSON string literal.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Lit<'a>(Cow<'a, str>);
+
+impl<'a> Lit<'a> {
+    /// The inside of a literal that is given with its quotes; `None` for what is not one, or has escapes
+    /// or characters that JSON does not know.
+    #[must_use]
+    pub fn read(literal: &'a str) -> Option<Self> {
+        let inner = literal.strip_prefix('"')?.strip_suffix('"')?;
+        is_valid(inner).then_some(Self(Cow::Borrowed(inner)))
+    }
+
+    /// A text that needs no escapes.
+    #[must_use]
+    pub const fn plain(text: &'static str) -> Lit<'static> {
+        Lit(Cow::Borrowed(text))
+    }
+
+    /// The literal of any text.
+    #[must_use]
+    pub fn of(text: &str) -> Lit<'static> {
+        let mut out = Vec::with_capacity(text.len());
+        super::write::escape(text, &mut out);
+        Lit::from_vec(out)
+    }
+
+    /// Several literals as one.
+    #[must_use]
+    pub fn concat(parts: &[&Lit<'_>]) -> Lit<'static> {
+        Lit(Cow::Owned(parts.iter().map(|part| part.raw()).collect()))
+    }
+
+    /// What was put together from the insides of other literals.
+    pub(crate) fn part(inner: &'a str) -> Self {
+        Self(Cow::Borrowed(inner))
+    }
+
+    /// What was written by this crate's own writer, which makes nothing else than valid text.
+    pub(super) fn from_vec(inner: Vec<u8>) -> Lit<'static> {
+        Lit(Cow::Owned(String::from_utf8(inner).unwrap_or_default()))
+    }
+
+    /// The bytes between the quotes.
+    #[must_use]
+    pub fn raw(&self) -> &str {
+        &self.0
+    }
+
+    /// Is there no character at all?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Is there nothing but white space?
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        let mut rest = self.raw().trim_start();
+        while let Some(after) = ["\\n", "\\t", "\\r", "\\u0020"].iter().find_map(|e| rest.strip_prefix(e)) {
+            rest = after.trim_start();
+        }
+        rest.is_empty()
+    }
+
+    /// The text itself.
+    #[must_use]
+    pub fn decode(&self) -> Cow<'_, str> {
+        match memchr::memchr(b'\\', self.0.as_bytes()) {
+            None => Cow::Borrowed(&self.0),
+            Some(_) => Cow::Owned(self.unescaped()),
+        }
+    }
+
+    /// The text itself, borrowed from the document where it has no escapes.
+    #[must_use]
+    pub fn into_text(self) -> Cow<'a, str> {
+        match memchr::memchr(b'\\', self.0.as_bytes()) {
+            None => self.0,
+            Some(_) => Cow::Owned(self.unescaped()),
+        }
+    }
+
+    /// The same text without a tie to its document.
+    #[must_use]
+    pub fn into_owned(self) -> Lit<'static> {
+        Lit(Cow::Owned(self.0.into_owned()))
+    }
+
+    /// The same text, borrowed.
+    #[must_use]
+    pub fn borrow(&self) -> Lit<'_> {
+        Lit(Cow::Borrowed(&self.0))
+    }
+
+    /// A part of the text; `None` where that would cut an escape or a character.
+    #[must_use]
+    pub fn slice(&self, span: std::ops::Range<usize>) -> Option<Lit<'_>> {
+        let part = self.0.get(span)?;
+        is_valid(part).then_some(Lit(Cow::Borrowed(part)))
+    }
+
+    fn unescaped(&self) -> String {
+        let literal = format!("\"{}\"", self.0);
+        // Valid escapes were checked when the value was made; what can still fail is a lone surrogate.
+        serde_json::from_str(&literal).unwrap_or_else(|_| super::repair::lossy_text(&self.0))
+    }
+}
+
+impl fmt::Debug for Lit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lit({} bytes)", self.0.len())
+    }
+}
+
+/// Are all characters and escapes allowed inside a string literal?
+fn is_valid(inner: &str) -> bool {
+    let bytes = inner.as_bytes();
+    if bytes.iter().any(|byte| *byte < b' ') {
+        return false;
+    }
+    let mut rest = bytes;
+    while let Some(at) = memchr::memchr2(b'\\', b'"', rest) {
+        let length = match rest.get(at..at + 2) {
+            Some([b'\\', b'u']) => {
+                let digits = rest.get(at + 2..at + 6);
+                if !digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) {
+                    return false;
+                }
+                6
+            }
+            Some([b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't']) => 2,
+            _ => return false,
+        };
+        rest = rest.get(at + length..).unwrap_or_default();
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_valid_literals_are_read() {
+        for good in [r#""""#, r#""a b""#, r#""\n\u00e9\"\\""#, "\"é😀\""] {
+            assert!(Lit::read(good).is_some(), "{good}");
+        }
+        for bad in ["", "\"", "x", "\"a", r#""\x""#, r#""\u12""#, "\"\n\"", r#""\""#, r#""a"b""#] {
+            assert!(Lit::read(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn decodes_and_encodes() {
+        let lit = Lit::read(r#""a\n\ud83d\ude00\"""#).unwrap();
+        assert_eq!(lit.decode(), "a\n😀\"");
+        assert_eq!(Lit::of("a\n\"\\").raw(), r#"a\n\"\\"#);
+        assert_eq!(Lit::read(r#""\ud83d""#).unwrap().decode(), "\u{fffd}");
+    }
+
+    #[test]
+    fn knows_white_space_however_spelled() {
+        for blank in ["", " ", r" \n\t\r ", r"\u0020"] {
+            assert!(Lit::read(&format!("\"{blank}\"")).unwrap().is_blank(), "{blank}");
+        }
+        assert!(!Lit::plain(" x").is_blank() && !Lit::read(r#""\\n""#).unwrap().is_blank());
+    }
+
+    #[test]
+    fn never_shows_its_text_in_debug_output() {
+        assert_eq!(format!("{:?}", Lit::plain("secret")), "Lit(6 bytes)");
+    }
+}

@@ -1,0 +1,101 @@
+//! JSON that belongs to somebody else: checked once, and then carried as it is.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::IgnoredAny;
+
+/// The text of a valid JSON value.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Raw<'a>(Cow<'a, str>);
+
+impl<'a> Raw<'a> {
+    /// Checks a text.
+    #[must_use]
+    pub fn read(json: &'a str) -> Option<Self> {
+        serde_json::from_str::<IgnoredAny>(json).ok().map(|_| Self(Cow::Borrowed(json)))
+    }
+
+    /// As [`Raw::read`], for a text that was made on the way.
+    #[must_use]
+    pub fn read_owned(json: String) -> Option<Self> {
+        serde_json::from_str::<IgnoredAny>(&json).ok()?;
+        Some(Self(Cow::Owned(json)))
+    }
+
+    /// A text that is valid as everyone can see.
+    #[must_use]
+    pub const fn constant(json: &'static str) -> Raw<'static> {
+        Raw(Cow::Borrowed(json))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn get(&self) -> &str {
+        &self.0
+    }
+
+    /// Is the value an object?
+    #[must_use]
+    pub fn is_object(&self) -> bool {
+        self.0.starts_with('{')
+    }
+
+    /// The same value without a tie to its document.
+    #[must_use]
+    pub fn into_owned(self) -> Raw<'static> {
+        Raw(Cow::Owned(self.0.into_owned()))
+    }
+}
+
+impl fmt::Debug for Raw<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Raw({} bytes)", self.0.len())
+    }
+}
+
+/// Appends a valid JSON text without the white space between its tokens.
+pub fn compact(json: &str, out: &mut Vec<u8>) {
+    let bytes = json.as_bytes();
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        let end = match byte {
+            b'"' => string_end(bytes, at),
+            _ => at + 1,
+        };
+        if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+            out.extend_from_slice(bytes.get(at..end).unwrap_or_default());
+        }
+        at = end;
+    }
+}
+
+/// Offset after the string that begins at `at`.
+fn string_end(bytes: &[u8], at: usize) -> usize {
+    let mut end = at + 1;
+    while let Some(hit) = bytes.get(end..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
+        if bytes.get(end + hit) == Some(&b'"') {
+            return end + hit + 1;
+        }
+        end += hit + 2;
+    }
+    bytes.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compact_keeps_strings_numbers_and_order() {
+        let mut out = Vec::new();
+        compact("{ \"b\" : 1.0,\n\t\"a\": [1e2 , \"x \\\" y\"] }", &mut out);
+        assert_eq!(out, br#"{"b":1.0,"a":[1e2,"x \" y"]}"#);
+    }
+
+    #[test]
+    fn only_valid_json_is_read() {
+        assert!(Raw::read(r#"{"a":1}"#).is_some_and(|raw| raw.is_object()));
+        assert!(Raw::read("{\"a\"").is_none() && Raw::read("[1 2]").is_none());
+    }
+}

@@ -1,0 +1,5 @@
+//! From the canonical form to the protocol: requests for providers and answers for clients.
+
+pub(super) mod reply;
+pub(super) mod request;
+pub(super) mod stream;

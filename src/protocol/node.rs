@@ -1,0 +1,203 @@
+//! A value of a document together with its place, for decoders: what has the wrong type is refused by name.
+//!
+//! Null is the same as absent everywhere, so members that are null are not seen at all.
+
+use std::borrow::Cow;
+
+use crate::failure::{Failure, Kind, Result};
+use crate::json::{self, Lit, Path, Raw};
+
+/// One value of a request or an answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Node<'a, 'p> {
+    /// The value's own text.
+    pub(super) text: &'a str,
+    /// Where it stands.
+    pub(super) path: Path<'p>,
+}
+
+/// The types of JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Type {
+    Null,
+    Bool,
+    Number,
+    String,
+    Array,
+    Object,
+}
+
+impl<'a, 'p> Node<'a, 'p> {
+    /// The whole document.
+    pub(super) fn root(text: &'a str) -> Node<'a, 'static> {
+        Node { text, path: Path::ROOT }
+    }
+
+    /// The value's type, by its first byte.
+    pub(super) fn kind(&self) -> Type {
+        match self.text.trim_start_matches('\u{feff}').trim_start().as_bytes().first() {
+            Some(b'{') => Type::Object,
+            Some(b'[') => Type::Array,
+            Some(b'"') => Type::String,
+            Some(b't' | b'f') => Type::Bool,
+            Some(b'n') | None => Type::Null,
+            Some(_) => Type::Number,
+        }
+    }
+
+    /// Calls `take` with each member that is not null, the key first. The last of two equal keys counts if
+    /// `take` lets later values replace earlier ones.
+    ///
+    /// # Errors
+    /// When this is no object, and what `take` fails with.
+    pub(super) fn members(&self, mut take: impl FnMut(&str, Node<'a, '_>) -> Result<()>) -> Result<()> {
+        if self.kind() != Type::Object {
+            return Err(self.wrong("an object"));
+        }
+        for member in json::members(self.text.as_bytes()) {
+            let member = member.map_err(|malformed| self.malformed(&malformed))?;
+            let text = self.text.get(member.span.clone()).unwrap_or_default();
+            if text == "null" {
+                continue;
+            }
+            let key = key(member.key);
+            take(&key, Node { text, path: self.path.key(&key) })?;
+        }
+        Ok(())
+    }
+
+    /// Calls `take` with each element.
+    ///
+    /// # Errors
+    /// When this is no array, and what `take` fails with.
+    pub(super) fn items(&self, mut take: impl FnMut(Node<'a, '_>) -> Result<()>) -> Result<()> {
+        if self.kind() != Type::Array {
+            return Err(self.wrong("an array"));
+        }
+        for (index, element) in json::elements(self.text.as_bytes()).enumerate() {
+            let (_, span) = element.map_err(|malformed| self.malformed(&malformed))?;
+            take(Node { text: self.text.get(span).unwrap_or_default(), path: self.path.index(index) })?;
+        }
+        Ok(())
+    }
+
+    /// The member with this name, if this is an object that has it and it is not null. For objects of which
+    /// only one member is wanted.
+    pub(super) fn find(&self, name: &str) -> Option<Node<'a, 'static>> {
+        let found = json::members(self.text.as_bytes()).map_while(std::result::Result::ok);
+        let found = found.filter(|member| member.is(name)).last()?;
+        let text = self.text.get(found.span.clone()).filter(|text| *text != "null")?;
+        Some(Node { text, path: Path::ROOT })
+    }
+
+    /// A string, as it is spelled.
+    pub(super) fn lit(&self) -> Result<Lit<'a>> {
+        Lit::read(self.text).ok_or_else(|| self.wrong("a string"))
+    }
+
+    /// A string's text.
+    pub(super) fn string(&self) -> Result<Cow<'a, str>> {
+        self.lit().map(Lit::into_text)
+    }
+
+    /// True or false.
+    pub(super) fn bool(&self) -> Result<bool> {
+        match self.text {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(self.wrong("true or false")),
+        }
+    }
+
+    /// A number, as it is spelled.
+    pub(super) fn number(&self) -> Result<Raw<'a>> {
+        match self.kind() {
+            Type::Number => Raw::read(self.text).ok_or_else(|| self.wrong("a number")),
+            _ => Err(self.wrong("a number")),
+        }
+    }
+
+    /// A count; fractions are rounded.
+    pub(super) fn count(&self) -> Result<u64> {
+        if let Ok(count) = self.text.parse() {
+            return Ok(count);
+        }
+        let number: f64 = self.number()?.get().parse().map_err(|_| self.wrong("a number"))?;
+        if number < 0.0 {
+            return Err(self.wrong("a number from zero"));
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "`as` saturates, which is wanted"
+        )]
+        Ok(number.round() as u64)
+    }
+
+    /// Any value that is only carried, checked.
+    pub(super) fn raw(&self) -> Result<Raw<'a>> {
+        Raw::read(self.text).ok_or_else(|| {
+            Failure::new(Kind::InvalidJson, format!("'{}' is not valid JSON.", self.path))
+                .with_param(self.path.to_string())
+        })
+    }
+
+    /// The refusal of a value that has the wrong type.
+    pub(super) fn wrong(&self, expected: &str) -> Failure {
+        let path = self.path.to_string();
+        let top = path.split(['[', '.']).next().unwrap_or_default();
+        let conversation = matches!(top, "messages" | "input" | "system" | "instructions");
+        let kind = if conversation { Kind::InvalidMessages } else { Kind::Unsupported };
+        Failure::new(kind, format!("'{path}' must be {expected}.")).with_param(path)
+    }
+
+    fn malformed(&self, malformed: &json::Malformed) -> Failure {
+        let message = format!("The request body is not a valid JSON object: {malformed} of '{}'.", self.path);
+        Failure::new(Kind::InvalidJson, message)
+    }
+}
+
+fn key(bytes: &[u8]) -> Cow<'_, str> {
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    if !text.contains('\\') {
+        return Cow::Borrowed(text);
+    }
+    let literal = format!("\"{text}\"");
+    Lit::read(&literal).map_or(Cow::Borrowed(text), |lit| Cow::Owned(lit.into_text().into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_come_with_their_places_and_without_nulls() {
+        let node = Node::root(r#" {"a":{"b":[1,"x"]},"n":null,"\u0063":true}"#);
+        let mut seen = Vec::new();
+        node.members(|key, value| {
+            seen.push(format!("{key} {} {:?}", value.path, value.kind()));
+            if key == "a" {
+                value.members(|_, list| {
+                    list.items(|item| {
+                        seen.push(item.path.to_string());
+                        Ok(())
+                    })
+                })?;
+            }
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(seen, ["a a Object", "a.b[0]", "a.b[1]", "c c Bool"]);
+    }
+
+    #[test]
+    fn wrong_types_are_named() {
+        let wrong = Node::root(r#"{"messages":7}"#).members(|_, node| node.lit().map(|_| ())).unwrap_err();
+        assert_eq!((wrong.param(), wrong.code()), (Some("messages"), "invalid_messages"));
+        let wrong =
+            Node::root(r#"{"top_p":"0.7"}"#).members(|_, node| node.number().map(|_| ())).unwrap_err();
+        assert_eq!(wrong.code(), "unsupported_parameter");
+        assert_eq!(Node::root("2.6").count().unwrap(), 3);
+        assert!(Node::root("-1").count().is_err() && Node::root("x").raw().is_err());
+    }
+}

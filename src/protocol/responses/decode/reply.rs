@@ -1,0 +1,1 @@
+//! A provider's whole answer, as the events of its stream.
