@@ -41,6 +41,6 @@ pub use request::{
     Args, Audio, Cache, Call, Document, Extra, Format, Image, Part, Reasoning, Request, Role, Samplers,
     Source, Text, Thinking, ThinkingMode, ToolResult, Turn,
 };
-pub use tool::{Choice, Chosen, Grammar, Tool, ToolKind, WebSearch};
+pub use tool::{Choice, Chosen, Grammar, Offer, Tool, ToolKind, WebSearch};
 pub use upstream_error::UpstreamError;
 pub use usage::{Usage, UsagePart};

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::Level;
+
 /// Makes [`Profile`], with its defaults, and [`ProfileSettings`], in which every key is optional.
 macro_rules! profile {
     ($($(#[$doc:meta])* $key:ident: $type:ty = $default:expr;)*) => {
@@ -195,6 +197,8 @@ profile! {
     sampling: Sampling = Sampling::Full;
     /// How the effort of reasoning is chosen.
     effort: Effort = Effort::ReasoningEffort;
+    /// The levels of effort that are known.
+    efforts: BTreeSet<Level> = BTreeSet::from(Level::ALL);
     /// The member that identifies the end user.
     user_field: UserField = UserField::User;
     /// Marks for the prompt cache.
@@ -226,6 +230,10 @@ profile! {
     think_tags: bool = false;
     /// May a stream end without a finish reason?
     finish_optional: bool = false;
+    /// Does the provider search the web by itself when it is asked to?
+    web_search: bool = false;
+    /// Is the provider OpenAI itself, with its tiers, verbosity and limits on ids and stop texts?
+    is_openai: bool = false;
     /// Are unknown members of OpenAI requests passed on in translation?
     forward_unknown: bool = true;
     /// The smallest output limit that is accepted.

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use crate::json::{Lit, Raw};
+use crate::failure::{Failure, Kind, Result};
+use crate::json::{Lit, Path, Raw};
 
-use super::Cache;
+use super::{Cache, Losses};
 
 /// Something that a model may call.
 #[derive(Clone, Debug)]
@@ -38,6 +39,17 @@ pub enum ToolKind<'a> {
     },
     /// The provider's own search of the web.
     WebSearch(WebSearch<'a>),
+    /// Another tool of the provider's own, which no other protocol has, and which clients attach as a habit.
+    Hosted,
+}
+
+/// What is really offered to a provider.
+#[derive(Debug)]
+pub struct Offer<'r, 'a> {
+    /// The tools, in their order.
+    pub tools: Vec<&'r Tool<'a>>,
+    /// Which of them; never [`Choice::Allowed`] unless the provider knows it.
+    pub choice: Option<Choice<'a>>,
 }
 
 /// The grammar of a freeform tool's input.
@@ -115,7 +127,59 @@ impl<'a> Tool<'a> {
     /// Is it called by the client, and not by the provider itself?
     #[must_use]
     pub fn is_callable(&self) -> bool {
-        !matches!(self.kind, ToolKind::WebSearch(_))
+        matches!(self.kind, ToolKind::Function { .. } | ToolKind::Custom { .. })
+    }
+}
+
+impl<'r, 'a> Offer<'r, 'a> {
+    /// What of a request's tools and choice a provider can be offered. `web_search`: does it search by
+    /// itself? `subsets`: does it know a choice among some of the tools?
+    ///
+    /// # Errors
+    /// 400 when two tools have one name, when the choice names a tool that has to be left out, or when all
+    /// of them have to be: the answer would be invented.
+    pub fn new(
+        tools: &'r [Tool<'a>],
+        choice: Option<&Choice<'a>>,
+        web_search: bool,
+        subsets: bool,
+        losses: &mut Losses,
+    ) -> Result<Self> {
+        let mut offered: Vec<&Tool<'a>> = Vec::with_capacity(tools.len());
+        for (index, tool) in tools.iter().enumerate() {
+            let available = tool.is_callable() || web_search && matches!(tool.kind, ToolKind::WebSearch(_));
+            if !available {
+                if choice.is_some_and(|choice| choice.names(tool)) {
+                    return Err(unavailable("tool_choice", &tool.name));
+                }
+                losses.drop(&Path::ROOT.key("tools").index(index))?;
+                continue;
+            }
+            if offered.iter().any(|other| other.name == tool.name && other.namespace == tool.namespace) {
+                return Err(Failure::new(Kind::Unsupported, format!("duplicate tool name '{}'", tool.name))
+                    .with_param(format!("tools[{index}].name")));
+            }
+            offered.push(tool);
+        }
+        if offered.is_empty() && !tools.is_empty() {
+            return Err(unavailable("tools", "web search"));
+        }
+        let mut choice = choice.cloned().filter(|_| !offered.is_empty());
+        if !subsets && let Some(Choice::Allowed { required, tools }) = &choice {
+            offered.retain(|tool| tools.iter().any(|chosen| chosen.is(tool)));
+            choice = Some(if *required { Choice::Required } else { Choice::Auto });
+        }
+        Ok(Self { tools: offered, choice })
+    }
+}
+
+fn unavailable(param: &'static str, what: &str) -> Failure {
+    Failure::new(Kind::Unsupported, format!("{what} is not available for this model.")).with_param(param)
+}
+
+impl Choice<'_> {
+    fn names(&self, tool: &Tool<'_>) -> bool {
+        matches!(self, Self::Named(chosen) if chosen.is(tool))
     }
 }
 
@@ -124,5 +188,43 @@ impl Chosen<'_> {
     #[must_use]
     pub fn is(&self, tool: &Tool<'_>) -> bool {
         self.name == tool.name && (self.namespace.is_none() || self.namespace == tool.namespace)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn function(name: &'static str) -> Tool<'static> {
+        Tool::function(name.into(), None, None)
+    }
+
+    fn search() -> Tool<'static> {
+        Tool { kind: ToolKind::WebSearch(WebSearch::default()), ..function("web_search") }
+    }
+
+    #[test]
+    fn what_a_provider_has_not_is_left_out_unless_it_is_all_or_chosen() {
+        let mut losses = Losses::default();
+        let tools = [function("f"), search()];
+        let offer = Offer::new(&tools, None, false, false, &mut losses).unwrap();
+        assert_eq!((offer.tools.len(), losses.header().as_deref()), (1, Some("tools[1]")));
+        let named = Choice::Named(Chosen { namespace: None, name: "web_search".into() });
+        assert_eq!(Offer::new(&tools, Some(&named), false, false, &mut losses).unwrap_err().status(), 400);
+        let only = Offer::new(&[search()], None, false, false, &mut losses).map(|_| ()).unwrap_err();
+        assert!(only.message().contains("not available for this model"));
+        assert_eq!(Offer::new(&[search()], None, true, false, &mut losses).unwrap().tools.len(), 1);
+    }
+
+    #[test]
+    fn a_subset_becomes_the_tools_themselves() {
+        let chosen = vec![Chosen { namespace: None, name: "b".into() }];
+        let choice = Choice::Allowed { required: true, tools: chosen };
+        let tools = [function("a"), function("b")];
+        let offer = Offer::new(&tools, Some(&choice), false, false, &mut Losses::default()).unwrap();
+        assert_eq!((offer.tools[0].name.as_ref(), offer.tools.len()), ("b", 1));
+        assert_eq!(offer.choice, Some(Choice::Required));
+        let twice = [function("a"), function("a")];
+        assert!(Offer::new(&twice, None, false, false, &mut Losses::default()).is_err());
     }
 }

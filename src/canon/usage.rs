@@ -11,8 +11,8 @@ pub struct Usage {
     pub cache_write: u64,
     /// All output tokens, reasoning included.
     pub output: u64,
-    /// The part of `output` that was reasoning; zero where the provider does not say.
-    pub reasoning: u64,
+    /// The part of `output` that was reasoning; absent where the provider does not say.
+    pub reasoning: Option<u64>,
 }
 
 /// What one event or body says of the usage; absent counts are `None`.
@@ -39,7 +39,7 @@ impl Usage {
         self.cache_read = keep(self.cache_read, part.cache_read);
         self.cache_write = keep(self.cache_write, part.cache_write);
         self.output = part.output.unwrap_or(self.output);
-        self.reasoning = part.reasoning.unwrap_or(self.reasoning);
+        self.reasoning = part.reasoning.or(self.reasoning);
     }
 
     /// All input tokens.

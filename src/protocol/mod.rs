@@ -8,6 +8,7 @@ pub mod messages;
 pub mod responses;
 
 mod error;
+mod field;
 mod head;
 mod node;
 mod state;

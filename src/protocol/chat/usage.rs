@@ -67,7 +67,7 @@ mod tests {
 
     fn read_all(json: &str) -> (u64, u64, u64, u64, u64) {
         let u = crate::canon::Usage::from(read(json.as_bytes()).unwrap());
-        (u.input, u.cache_read, u.cache_write, u.output, u.reasoning)
+        (u.input, u.cache_read, u.cache_write, u.output, u.reasoning.unwrap_or(0))
     }
 
     #[test]
