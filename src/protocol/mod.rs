@@ -107,6 +107,12 @@ pub trait Protocol: fmt::Debug + Send + Sync {
         64
     }
 
+    /// Does a provider of this protocol know freeform tools?
+    fn takes_custom_tools(&self, profile: &Profile) -> bool {
+        let _ = profile;
+        false
+    }
+
     /// What reads the answer of a provider of this protocol.
     fn decoder(&self, profile: &Profile) -> Box<dyn Decode>;
 

@@ -1,9 +1,13 @@
 //! What happens to a call's bytes between client and provider.
 //!
-//! Where both speak the same protocol, [`relay`] passes them on with the few edits that must be.
+//! Where both speak the same protocol, [`relay`] passes them on with the few edits that must be; where they
+//! do not, [`bridge`] translates.
 
+pub mod bridge;
 pub mod relay;
 
+mod restore;
+mod unwrap;
 mod upstream;
 
 pub use upstream::{read_error, rename};

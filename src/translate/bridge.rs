@@ -1,0 +1,337 @@
+//! The bridge: client and provider speak different protocols, and each reads and hears its own.
+//!
+//! A request is read into the canonical form and written in the provider's. An answer, stream or not, is read
+//! event by event, restored to what the client knows, and written in the client's protocol: as a stream, or
+//! collected. There is no code for any particular pair.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::canon::{
+    Answer, Context, Decode, Encode, Event, Losses, Names, Overflow, Profile, Target, ThinkingMode,
+    UpstreamError, Usage,
+};
+use crate::failure::{Failure, Result};
+use crate::json::{Lit, repair};
+use crate::protocol::{Protocol, Written};
+use crate::provider::ReasoningIn;
+use crate::sse::{self, Framer};
+
+use super::read_error;
+use super::restore::Restore;
+
+/// A request as it goes upstream, and what its answer has to know of it.
+#[derive(Debug)]
+pub struct Rendered {
+    /// The body for the provider.
+    pub body: Bytes,
+    /// What could not be carried.
+    pub losses: Losses,
+    /// What the answer has to know.
+    pub context: Arc<Context>,
+    /// Does the client want a stream?
+    pub stream: bool,
+}
+
+/// What is known of a request besides its body.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'f> {
+    /// The gateway's id of the request.
+    pub request_id: &'f str,
+    /// Seconds since the epoch.
+    pub now: u64,
+    /// The model as the client named it.
+    pub model: &'f str,
+    /// Is a loss a refusal?
+    pub strict: bool,
+    /// Are only its tokens to be counted?
+    pub counting: bool,
+}
+
+/// Writes a client's request for a provider that speaks another protocol.
+///
+/// # Errors
+/// 400 for what is wrong with the request, and for what can not be carried.
+pub fn render(
+    client: &dyn Protocol,
+    body: &[u8],
+    target: &Target<'_>,
+    facts: &Facts<'_>,
+) -> Result<Rendered> {
+    let text = repair::repair(body);
+    let text = text.trim_start_matches('\u{feff}');
+    let upstream = target.protocol.protocol();
+    let mut losses = Losses::new(facts.strict);
+    let mut request = client.decode_request(text, target, &mut losses)?;
+    request.counting = facts.counting;
+    let longest = target.profile.tool_name_max.map_or(upstream.longest_tool_name(), usize::from);
+    let names = Names::new(&request.tools, longest, upstream.takes_custom_tools(target.profile));
+    let mut out = Vec::with_capacity(text.len() + text.len() / 8 + ROOM);
+    let Written { answer_tool, prefix } =
+        upstream.encode_request(&request, target, &names, &mut losses, &mut out)?;
+    let off = request.thinking.mode == Some(ThinkingMode::Off);
+    let context = Context {
+        request_id: facts.request_id.to_owned(),
+        now: facts.now,
+        model: Lit::of(facts.model),
+        origin: target.origin.to_owned(),
+        upstream_model: target.model.to_owned(),
+        include_usage: request.include_usage,
+        show_reasoning: request.thinking.show.or(off.then_some(false)),
+        returns_reasoning: target.profile.reasoning_in != ReasoningIn::None,
+        echo: client.echo(text),
+        stop: request.stop.iter().map(|stop| stop.decode().into_owned()).collect(),
+        names,
+        answer_tool,
+        prefix,
+    };
+    let stream = request.stream;
+    Ok(Rendered { body: out.into(), losses, context: Arc::new(context), stream })
+}
+
+/// An answer on its way from a provider to a client.
+#[derive(Debug)]
+pub struct Bridge {
+    decoder: Box<dyn Decode>,
+    framer: Framer,
+    line: Line,
+    /// Events that were not JSON.
+    odd: u32,
+}
+
+/// What stands behind the decoder.
+#[derive(Debug)]
+struct Line {
+    restore: Restore,
+    output: Output,
+    usage: Option<Usage>,
+    stage: Stage,
+    began: bool,
+    failure: Option<Failure>,
+}
+
+#[derive(Debug)]
+enum Output {
+    Stream { encoder: Box<dyn Encode>, ready: Vec<u8> },
+    Whole(Box<Answer>),
+}
+
+/// How far an answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    /// Nothing has come that could not be taken back.
+    Open,
+    /// The provider really answers.
+    Committed,
+    /// It is whole, or has failed: what follows does not matter.
+    Ended,
+}
+
+impl Bridge {
+    /// What brings the answer of a provider of `upstream`'s protocol to a client of `client`'s: as a stream
+    /// if `stream`, with events of at most `limit` bytes.
+    #[must_use]
+    pub fn new(
+        client: &dyn Protocol,
+        upstream: &dyn Protocol,
+        profile: &Profile,
+        context: Arc<Context>,
+        stream: bool,
+        limit: usize,
+    ) -> Self {
+        let output = match stream {
+            true => Output::Stream { encoder: client.encoder(Arc::clone(&context)), ready: Vec::new() },
+            false => Output::Whole(Box::default()),
+        };
+        let line = Line {
+            restore: Restore::new(context, client.id()),
+            output,
+            usage: None,
+            stage: Stage::Open,
+            began: false,
+            failure: None,
+        };
+        Self { decoder: upstream.decoder(profile), framer: Framer::new(limit), line, odd: 0 }
+    }
+
+    /// Takes a chunk of a provider's stream, cut anywhere.
+    ///
+    /// # Errors
+    /// The failure that the provider reports, or that its stream is.
+    pub fn push(&mut self, chunk: Bytes) -> Result<()> {
+        let Self { framer, decoder, line, odd } = self;
+        let block = framer.push(chunk).map_err(|_| Failure::provider("upstream_event_too_large"))?;
+        let Some(block) = block else { return Ok(()) };
+        for span in block.events() {
+            read(decoder.as_mut(), line, odd, block.bytes.get(span).unwrap_or_default())?;
+        }
+        Ok(())
+    }
+
+    /// Takes a whole answer that is no stream.
+    ///
+    /// # Errors
+    /// The failure that the provider reports, or 502 when the body is not what it should be.
+    pub fn reply(&mut self, body: &[u8]) -> Result<()> {
+        let Self { decoder, line, .. } = self;
+        let text = repair::repair(body);
+        let text = text.trim_start_matches('\u{feff}').trim();
+        let read = decoder.reply(text, &mut |event| line.take(event));
+        read.map_err(|malformed| Failure::provider(format!("the answer is not JSON: {malformed}")))?;
+        line.check()?;
+        if line.stage == Stage::Ended { Ok(()) } else { Err(Failure::provider("the answer is incomplete")) }
+    }
+
+    /// Takes the end of a provider's stream.
+    ///
+    /// # Errors
+    /// When the provider has not finished, or has failed in its last words.
+    pub fn end(&mut self) -> Result<()> {
+        let rest = self.framer.rest();
+        let Self { decoder, line, odd, .. } = self;
+        if !rest.is_empty() {
+            // An event whose blank line never came counts if it is whole otherwise.
+            let mut ignored = *odd;
+            let _ = read(decoder.as_mut(), line, &mut ignored, &rest);
+        }
+        line.check()?;
+        if line.stage < Stage::Ended {
+            decoder.end(&mut |event| line.take(event));
+            line.check()?;
+        }
+        if line.stage == Stage::Ended { Ok(()) } else { Err(Failure::truncated()) }
+    }
+
+    /// What is ready for a client that gets a stream.
+    pub fn ready(&mut self) -> Bytes {
+        match &mut self.line.output {
+            Output::Stream { ready, .. } => Bytes::from(std::mem::take(ready)),
+            Output::Whole(_) => Bytes::new(),
+        }
+    }
+
+    /// The answer for a client that gets it as a whole.
+    #[must_use]
+    pub fn whole(&self, client: &dyn Protocol, context: &Context) -> Bytes {
+        match &self.line.output {
+            Output::Whole(answer) => client.encode_reply(answer, context),
+            Output::Stream { .. } => Bytes::new(),
+        }
+    }
+
+    /// Ends the client's stream with a failure, in its own grammar; gives all that it is still sent.
+    pub fn fail(&mut self, failure: &Failure) -> Bytes {
+        if let Output::Stream { encoder, ready } = &mut self.line.output {
+            encoder.fail(failure, ready);
+        }
+        self.ready()
+    }
+
+    /// Has anything come at all?
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.line.began
+    }
+
+    /// Does the provider really answer, so that a failure can no longer be a status?
+    #[must_use]
+    pub fn is_committed(&self) -> bool {
+        self.line.stage >= Stage::Committed
+    }
+
+    /// Is the answer whole?
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.line.stage == Stage::Ended && self.line.failure.is_none()
+    }
+
+    /// Token counts so far.
+    #[must_use]
+    pub fn usage(&self) -> Option<Usage> {
+        self.line.usage
+    }
+}
+
+/// Reads one event as the framer cut it.
+fn read(decoder: &mut dyn Decode, line: &mut Line, odd: &mut u32, bytes: &[u8]) -> Result<()> {
+    let event = sse::Event::parse(bytes);
+    let Some(data) = &event.data else { return Ok(()) };
+    if line.stage == Stage::Ended || data.bytes.trim_ascii().is_empty() {
+        return Ok(());
+    }
+    let text: Cow<'_, str> = repair::repair_event(&data.bytes);
+    let name = event.name.and_then(|name| std::str::from_utf8(name).ok());
+    if decoder.event(name, text.trim(), &mut |event| line.take(event)).is_err() {
+        *odd += 1;
+        if *odd >= MOST_ODD {
+            return Err(Failure::provider("the provider's events are not JSON"));
+        }
+    }
+    line.check()
+}
+
+impl Line {
+    /// Takes one event of the decoder.
+    fn take(&mut self, event: Event<'_>) {
+        if self.stage == Stage::Ended {
+            return;
+        }
+        self.began = true;
+        match &event {
+            Event::Usage(part) => self.usage.get_or_insert_default().absorb(part),
+            Event::Fail(error) => {
+                let error = self.restore.renamed(error);
+                return self.fail(read_error(OK, &error, None));
+            }
+            Event::End => self.stage = Stage::Ended,
+            event if event.commits() => self.stage = Stage::Committed,
+            _ => {}
+        }
+        let (restore, output) = (&mut self.restore, &mut self.output);
+        let mut overflow = false;
+        restore.take(event, &mut |event| overflow |= output.take(event).is_err());
+        if overflow {
+            self.fail(Failure::provider("the provider's pieces are too far apart"));
+        }
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        self.stage = Stage::Ended;
+        self.failure = Some(failure);
+    }
+
+    fn check(&self) -> Result<()> {
+        self.failure.clone().map_or(Ok(()), Err)
+    }
+}
+
+impl Output {
+    fn take(&mut self, event: Event<'_>) -> std::result::Result<(), Overflow> {
+        match self {
+            Self::Stream { encoder, ready } => {
+                encoder.event(event, ready);
+                Ok(())
+            }
+            Self::Whole(answer) => answer.take(event),
+        }
+    }
+}
+
+/// The failure for a provider's error response to a bridged call, in words that the client may read.
+#[must_use]
+pub fn refused(status: u16, body: &[u8], retry_after: Option<u64>, upstream: &str, client: &str) -> Failure {
+    let mut error = UpstreamError::read(body);
+    error.message = super::rename(&error.message, upstream, client);
+    read_error(status, &error, retry_after)
+}
+
+/// The status under which a failure inside of an answer comes.
+const OK: u16 = 200;
+
+/// Events that are not JSON, of which the last is too many.
+const MOST_ODD: u32 = 3;
+
+/// Bytes that a request may gain beside an eighth of its length.
+const ROOM: usize = 512;
