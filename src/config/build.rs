@@ -10,6 +10,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use once_cell::sync::OnceCell;
 
+use crate::canon::CapsSettings;
 use crate::located::{Located, Place};
 use crate::protocol::{ProtocolId, REGISTRY};
 use crate::provider::{Auth, Provider, ProviderSettings};
@@ -114,6 +115,8 @@ impl Build<'_> {
             status: settings.status,
             context_window: settings.context_window,
             max_output: settings.max_output,
+            caps: settings.caps.clone(),
+            strict: settings.strict,
             targets,
         })
     }
@@ -171,6 +174,8 @@ impl Build<'_> {
             status: crate::route::ModelStatus::Active,
             context_window: None,
             max_output: None,
+            caps: CapsSettings::default(),
+            strict: false,
             targets: vec![Target {
                 provider: Arc::clone(provider),
                 model: Some((*model).to_owned()),

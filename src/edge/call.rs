@@ -6,11 +6,13 @@ use bytes::Bytes;
 use pingora_proxy::Session;
 use std::time::Duration;
 
+use crate::canon::{Caps, Context, Target};
 use crate::failure::Result;
 use crate::json::Body;
 use crate::protocol::{Head, ProtocolId};
 use crate::provider::Provider;
 use crate::route::{self, Found};
+use crate::translate::bridge;
 use crate::translate::relay::{self, Edits};
 
 use super::exchange::Exchange;
@@ -30,6 +32,19 @@ pub(super) struct Call {
     /// Does the answer come from a model, and not only from a counter?
     pub(super) infers: bool,
     withhold_usage: bool,
+    /// What a call needs whose provider speaks another protocol than the client.
+    pub(super) bridged: Option<Bridged>,
+}
+
+/// What a translated call needs.
+#[derive(Debug)]
+pub(super) struct Bridged {
+    pub(super) client: ProtocolId,
+    pub(super) context: Arc<Context>,
+    /// Does the client want a stream?
+    pub(super) stream: bool,
+    /// Tokens of the request, estimated.
+    pub(super) estimate: u64,
 }
 
 /// Reads the body, finds the model and its target, and edits the body for it.
@@ -51,8 +66,8 @@ pub(super) async fn admit(
     Ok(())
 }
 
-fn plan(exchange: &mut Exchange, protocol: ProtocolId, counts: bool, body: &mut Body) -> Result<Call> {
-    let speaker = protocol.protocol();
+fn plan(exchange: &mut Exchange, client: ProtocolId, counts: bool, body: &mut Body) -> Result<Call> {
+    let speaker = client.protocol();
     let snapshot = Arc::clone(&exchange.snapshot);
     // Whether state may be referred to is the target's to say, and the target follows from the head: a
     // second scan, for the few deployments that allow it, costs less than two ways through the first.
@@ -64,30 +79,82 @@ fn plan(exchange: &mut Exchange, protocol: ProtocolId, counts: bool, body: &mut 
     exchange.requested_model = Some(head.model.clone().into_owned());
     let grant = exchange.grant.as_ref().ok_or_else(upstream::unknown)?;
     let found = snapshot.catalog.find(&head.model, grant)?;
-    let choice = route::choose(&found, protocol)?;
-    let provider: &Provider = &choice.target.provider;
+    let choice = route::choose(&found, client)?;
+    let provider: Arc<Provider> = Arc::clone(&choice.target.provider);
     if !provider.allow_upstream_state {
         strict?;
     }
+    let protocol = choice.protocol;
     let upstream_model = found.upstream_model(choice.target).to_owned();
-    let edits = Edits::of(speaker, body.bytes(), &head, &provider.profile, &upstream_model);
-    let upstream = snapshot.upstream(&provider.name).ok_or_else(upstream::unknown)?;
-    let path = if counts { speaker.count_path().unwrap_or_default() } else { speaker.path() };
-    let (upstream, protocol) = (Arc::clone(upstream), choice.protocol);
-    let withhold_usage = edits.apply(body);
-    Ok(Call {
-        found,
-        upstream,
+    let way = snapshot.upstream(&provider.name).ok_or_else(upstream::unknown)?;
+    let mut call = Call {
+        upstream: Arc::clone(way),
         protocol,
-        path,
+        path: path(protocol, counts),
         upstream_model,
         body: Bytes::new(),
         infers: !counts,
-        withhold_usage,
-    })
+        withhold_usage: false,
+        bridged: None,
+        found,
+    };
+    if protocol == client {
+        let edits = Edits::of(speaker, body.bytes(), &head, &provider.profile, &call.upstream_model);
+        call.withhold_usage = edits.apply(body);
+    } else {
+        let (bridged, written) = translated(exchange, &call, client, &head.model, body.bytes())?;
+        call.bridged = Some(bridged);
+        exchange.dropped = written.losses.header();
+        *body = Body::from(&*written.body);
+    }
+    Ok(call)
+}
+
+fn path(protocol: ProtocolId, counts: bool) -> &'static str {
+    let speaker = protocol.protocol();
+    if counts { speaker.count_path().unwrap_or_default() } else { speaker.path() }
+}
+
+/// The request in the words of the provider's protocol.
+fn translated(
+    exchange: &Exchange,
+    call: &Call,
+    client: ProtocolId,
+    model: &str,
+    body: &[u8],
+) -> Result<(Bridged, bridge::Rendered)> {
+    let (provider, entry) = (call.provider(), &call.found.entry);
+    let caps = Caps::of(call.protocol, &call.upstream_model).with(&entry.caps, entry.max_output);
+    let target = Target {
+        protocol: call.protocol,
+        origin: &provider.name,
+        model: &call.upstream_model,
+        profile: &provider.profile,
+        caps: &caps,
+    };
+    let facts = bridge::Facts {
+        request_id: &exchange.id,
+        now: u64::try_from(exchange.time.as_second()).unwrap_or(0),
+        model,
+        strict: exchange.strict || entry.strict,
+        counting: !call.infers,
+    };
+    let written = bridge::render(client.protocol(), body, &target, &facts)?;
+    let bridged = Bridged {
+        client,
+        context: Arc::clone(&written.context),
+        stream: written.stream,
+        estimate: written.estimate,
+    };
+    Ok((bridged, written))
 }
 
 impl Call {
+    /// What happens to its bytes, for the log.
+    pub(super) fn route(&self) -> &'static str {
+        if self.bridged.is_some() { "translation" } else { "relay" }
+    }
+
     /// The provider that answers.
     pub(super) fn provider(&self) -> &Provider {
         &self.upstream.provider

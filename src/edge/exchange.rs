@@ -35,6 +35,12 @@ pub struct Exchange {
     pub(super) reply: Reply,
     /// The id under which the provider knows the request.
     pub(super) upstream_id: Option<HeaderValue>,
+    /// What of the request could not be carried.
+    pub(super) dropped: Option<String>,
+    /// Does the client want a refusal rather than a loss?
+    pub(super) strict: bool,
+    /// Is the answer only an estimate?
+    pub(super) estimated: bool,
     pub(super) in_flight: Option<InFlight>,
     pub(super) failure: Option<Failure>,
     pub(super) usage: Option<Usage>,
@@ -56,6 +62,8 @@ pub(super) enum Reply {
     Held(Held),
     /// A stream that is being passed on.
     Stream(Box<relay::Stream>),
+    /// A stream that was translated, and is over.
+    Bridged,
 }
 
 /// The parts of an answer that is kept until it is whole.
@@ -98,6 +106,9 @@ impl Exchange {
             call: None,
             reply: Reply::None,
             upstream_id: None,
+            dropped: None,
+            strict: false,
+            estimated: false,
             in_flight: None,
             failure: None,
             usage: None,

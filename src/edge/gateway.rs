@@ -7,6 +7,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
+use pingora::connectors::ConnectorOptions;
+use pingora::connectors::http::Connector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::upstreams::peer::HttpPeer;
@@ -19,7 +21,8 @@ use crate::failure::{Failure, Kind, Result};
 use crate::observe::{AccessLog, Line, Metrics};
 use crate::route::{ModelList, Page, percent_decoded};
 
-use super::call;
+use super::bridge;
+use super::call::{self, Call};
 use super::endpoint::{self, Endpoint};
 use super::exchange::{Exchange, InFlight, Reply};
 use super::snapshot::Snapshot;
@@ -34,6 +37,8 @@ struct Shared {
     ring: Ring,
     metrics: Metrics,
     access: AccessLog,
+    /// Connections of calls that are translated.
+    connector: Connector,
 }
 
 impl Gateway {
@@ -47,6 +52,7 @@ impl Gateway {
             snapshot: ArcSwap::from_pointee(Snapshot::new(config)),
             ring: Ring::open(&config.data).map_err(|e| failed("data", &e))?,
             metrics: Metrics::new().map_err(|e| failed("metrics", &e))?,
+            connector: Connector::new(Some(ConnectorOptions::new(POOL))),
             access: AccessLog::open(&config.access_log).map_err(|e| failed("access_log", &e))?,
         })))
     }
@@ -73,6 +79,7 @@ impl Gateway {
     async fn receive(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Option<Bytes>> {
         let request = session.req_header();
         exchange.anthropic = headers::is_anthropic(&request.headers);
+        exchange.strict = headers::is_strict(&request.headers);
         let (endpoint, id) = endpoint::find(request.uri.path())
             .ok_or_else(|| Failure::new(Kind::UnknownUrl, "There is no such endpoint."))?;
         exchange.endpoint = Some(endpoint);
@@ -138,11 +145,11 @@ impl Gateway {
             requested_model: exchange.requested_model.as_deref().map(cut),
             model: call.map(|call| call.found.id.as_str()),
             provider: call.map(|call| &*call.provider().name),
-            route: call.map(|_| "relay"),
+            route: call.map(Call::route),
             status: exchange.status,
             error: exchange.failure.as_ref().map(Failure::code),
             detail: exchange.failure.as_ref().and_then(Failure::detail).map(cut),
-            stream: matches!(exchange.reply, Reply::Stream(_)),
+            stream: matches!(exchange.reply, Reply::Stream(_) | Reply::Bridged),
             client_gone: exchange.client_gone,
             bytes_in: exchange.bytes_in,
             bytes_out: exchange.bytes_out,
@@ -170,6 +177,9 @@ impl ProxyHttp for Gateway {
     async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> pingora::Result<bool> {
         prepare(session);
         match self.receive(session, exchange).await {
+            Ok(None) if exchange.call.as_ref().is_some_and(|call| call.bridged.is_some()) => {
+                bridge::serve(&self.0.connector, session, exchange).await?;
+            }
             Ok(None) => return Ok(false),
             Ok(Some(body)) => answer::models(session, exchange, body).await?,
             Err(failure) => answer::fail(session, exchange, failure).await?,
@@ -346,7 +356,7 @@ fn raise(exchange: &mut Exchange, failure: Failure) -> Box<Error> {
 }
 
 /// What the client is told when the way to the provider failed.
-fn transport(error: &Error) -> Failure {
+pub(super) fn transport(error: &Error) -> Failure {
     match error.etype() {
         ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => {
             Failure::new(Kind::Provider, "The provider could not be reached in time.")
@@ -374,6 +384,9 @@ const LOGGED: usize = 200;
 
 /// Seconds for which an idle connection stays open.
 const KEEPALIVE: u64 = 75;
+
+/// Unused connections that translated calls keep.
+const POOL: usize = 512;
 
 /// How long a client may take for one write.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);

@@ -39,6 +39,11 @@ pub(super) fn is_anthropic(headers: &HeaderMap) -> bool {
     key || headers.contains_key("anthropic-version")
 }
 
+/// Does the client want a refusal rather than a loss?
+pub(super) fn is_strict(headers: &HeaderMap) -> bool {
+    headers.get("x-crossmodel-strict").is_some_and(|value| matches!(value.as_bytes(), b"1" | b"true"))
+}
+
 /// The request's declared length, if it has one.
 pub(super) fn content_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
@@ -80,6 +85,26 @@ pub(super) fn to_provider(
     head.insert_header(header::ACCEPT_ENCODING, "identity")?;
     head.insert_header(header::CONTENT_TYPE, "application/json")?;
     head.insert_header(header::CONTENT_LENGTH, length)?;
+    sign(&mut head, provider, protocol)?;
+    Ok(head)
+}
+
+/// The head of a request that was written by the gateway itself: nothing in it comes from the client.
+pub(super) fn for_bridge(
+    provider: &Provider,
+    protocol: ProtocolId,
+    path: &str,
+    length: usize,
+) -> pingora::Result<RequestHeader> {
+    let target = format!("{}{path}", provider.base_url.path);
+    let mut head = RequestHeader::build_no_case("POST", target.as_bytes(), Some(10))?;
+    head.insert_header(header::HOST, provider.base_url.authority.as_str())?;
+    head.insert_header(header::ACCEPT_ENCODING, "identity")?;
+    head.insert_header(header::CONTENT_TYPE, "application/json")?;
+    head.insert_header(header::CONTENT_LENGTH, length)?;
+    if protocol.is_anthropic() {
+        head.insert_header("anthropic-version", DEFAULT_VERSION)?;
+    }
     sign(&mut head, provider, protocol)?;
     Ok(head)
 }
@@ -142,6 +167,12 @@ pub(super) fn identify(head: &mut ResponseHeader, exchange: &Exchange) -> pingor
     head.insert_header("x-request-id", id)?;
     if let Some(call) = &exchange.call {
         head.insert_header("x-crossmodel-model", call.found.id.as_str())?;
+    }
+    if exchange.estimated {
+        head.insert_header("x-crossmodel-estimated", "true")?;
+    }
+    if let Some(dropped) = &exchange.dropped {
+        head.insert_header("x-crossmodel-dropped", dropped.as_str())?;
     }
     if let Some(id) = &exchange.upstream_id {
         head.insert_header("x-upstream-request-id", id.clone())?;

@@ -6,6 +6,7 @@
 
 mod admin;
 mod answer;
+mod bridge;
 mod call;
 mod demo;
 mod endpoint;

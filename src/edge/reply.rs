@@ -48,13 +48,21 @@ fn stream_head(exchange: &mut Exchange, head: &mut ResponseHeader) -> pingora::R
     exchange.reply = Reply::Stream(Box::new(call.stream(model, exchange.snapshot.limits.event_bytes)));
     exchange.status = 200;
     exchange.upstream_id = headers::upstream_id(&head.headers);
-    let mut fresh = ResponseHeader::build_no_case(200, Some(10))?;
-    fresh.insert_header(header::CONTENT_TYPE, "text/event-stream; charset=utf-8")?;
-    fresh.insert_header(header::CACHE_CONTROL, "no-cache")?;
-    fresh.insert_header("x-accel-buffering", "no")?;
-    headers::identify(&mut fresh, exchange)?;
-    *head = fresh;
+    *head = event_stream_head(exchange)?;
     Ok(())
+}
+
+/// The head of a stream for the client.
+///
+/// # Errors
+/// When a header can not be written.
+pub(super) fn event_stream_head(exchange: &Exchange) -> pingora::Result<ResponseHeader> {
+    let mut head = ResponseHeader::build_no_case(200, Some(12))?;
+    head.insert_header(header::CONTENT_TYPE, "text/event-stream; charset=utf-8")?;
+    head.insert_header(header::CACHE_CONTROL, "no-cache")?;
+    head.insert_header("x-accel-buffering", "no")?;
+    headers::identify(&mut head, exchange)?;
+    Ok(head)
 }
 
 /// Takes a part of the body; what is left in `body` goes to the client.
@@ -63,7 +71,7 @@ fn stream_head(exchange: &mut Exchange, head: &mut ResponseHeader) -> pingora::R
 /// The failure with which the answer has to end.
 pub(super) fn body(exchange: &mut Exchange, body: &mut Option<Bytes>, ends: bool) -> Result<()> {
     match &mut exchange.reply {
-        Reply::None => Ok(()),
+        Reply::None | Reply::Bridged => Ok(()),
         Reply::Held(held) => held.take(body.take(), exchange.snapshot.limits.reply_bytes),
         Reply::Stream(stream) => {
             let mut out = match body.take() {
@@ -155,7 +163,7 @@ impl Held {
     }
 }
 
-fn is_event_stream(head: &ResponseHeader) -> bool {
+pub(super) fn is_event_stream(head: &ResponseHeader) -> bool {
     let kind = head.headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
     kind.trim_ascii_start()
         .get(..EVENT_STREAM.len())

@@ -108,6 +108,17 @@ impl<'a> Lit<'a> {
         is_valid(part).then_some(Lit(Cow::Borrowed(part)))
     }
 
+    /// The text in pieces of at most so many bytes, none of which cuts a character or an escape.
+    pub fn pieces(&self, most: usize) -> impl Iterator<Item = Lit<'_>> {
+        let mut rest = self.raw();
+        std::iter::from_fn(move || {
+            let end = piece_end(rest, most);
+            let (piece, after) = rest.split_at_checked(end).filter(|(piece, _)| !piece.is_empty())?;
+            rest = after;
+            Some(Lit(Cow::Borrowed(piece)))
+        })
+    }
+
     fn unescaped(&self) -> String {
         let literal = format!("\"{}\"", self.0);
         // Valid escapes were checked when the value was made; what can still fail is a lone surrogate.
@@ -119,6 +130,42 @@ impl fmt::Debug for Lit<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Lit({} bytes)", self.0.len())
     }
+}
+
+/// Where the first piece of a text ends.
+fn piece_end(text: &str, most: usize) -> usize {
+    if text.len() <= most {
+        return text.len();
+    }
+    let mut end = 0;
+    let mut at = 0;
+    let bytes = text.as_bytes();
+    while at <= most {
+        if !is_second_half(bytes, at) {
+            end = at;
+        }
+        at += match bytes.get(at) {
+            Some(b'\\') if bytes.get(at + 1) == Some(&b'u') => 6,
+            Some(b'\\') => 2,
+            Some(_) => text.get(at..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8),
+            None => break,
+        };
+    }
+    // A piece of one escape, whatever was asked for, is better than none.
+    match (end, is_second_half(bytes, at)) {
+        (0, true) => (at + 6).min(text.len()),
+        (0, false) => at.min(text.len()),
+        (end, _) => end,
+    }
+}
+
+/// Does the escape at `at` hold the second half of a character, which belongs to the escape before it?
+fn is_second_half(bytes: &[u8], at: usize) -> bool {
+    bytes.get(at..).is_some_and(|rest| {
+        rest.len() > 4
+            && rest.starts_with(b"\\u")
+            && matches!(rest.get(2..4), Some([b'd' | b'D', b'c'..=b'f' | b'C'..=b'F']))
+    })
 }
 
 /// Are all characters and escapes allowed inside a string literal?
@@ -173,6 +220,18 @@ mod tests {
             assert!(Lit::read(&format!("\"{blank}\"")).unwrap().is_blank(), "{blank}");
         }
         assert!(!Lit::plain(" x").is_blank() && !Lit::read(r#""\\n""#).unwrap().is_blank());
+    }
+
+    #[test]
+    fn pieces_never_cut_a_character() {
+        let lit = Lit::read(r#""ab\n\ud83d\ude00é😀z""#).unwrap();
+        for most in 1..30 {
+            let pieces: Vec<_> = lit.pieces(most).map(|piece| piece.decode().into_owned()).collect();
+            assert_eq!(pieces.concat(), lit.decode(), "{most}");
+            assert!(pieces.iter().all(|piece| !piece.contains('\u{fffd}')), "{most}: {pieces:?}");
+        }
+        assert_eq!(lit.pieces(4096).count(), 1);
+        assert_eq!(Lit::plain("").pieces(4).count(), 0);
     }
 
     #[test]

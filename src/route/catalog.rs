@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::auth::{Aliases, Key};
+use crate::canon::CapsSettings;
 use crate::failure::{Failure, Kind, Result};
 use crate::located::Located;
 use crate::protocol::ProtocolId;
@@ -28,6 +29,10 @@ pub struct ModelSettings {
     pub context_window: Option<u64>,
     /// Tokens that an answer may have.
     pub max_output: Option<u64>,
+    /// What it can do, where that is not known by its name.
+    pub caps: CapsSettings,
+    /// Is a request refused rather than carried with a loss?
+    pub strict: bool,
     /// Who answers.
     pub targets: Vec<TargetSettings>,
 }
@@ -76,6 +81,10 @@ pub struct Entry {
     pub context_window: Option<u64>,
     /// Tokens that an answer may have.
     pub max_output: Option<u64>,
+    /// What it can do, where that is not known by its name.
+    pub caps: CapsSettings,
+    /// Is a request refused rather than carried with a loss?
+    pub strict: bool,
     /// Who answers.
     pub targets: Vec<Target>,
 }

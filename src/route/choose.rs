@@ -16,16 +16,15 @@ pub struct Choice<'a> {
     pub protocol: ProtocolId,
 }
 
-/// Chooses among the targets of the lowest priority number, by weight.
+/// Chooses among the targets of the lowest priority number, by weight. The client's own protocol is spoken to
+/// a target that knows it, else the one that the target prefers.
 ///
 /// # Errors
-/// 400 when no target speaks the client's protocol; 503 when there is no target at all.
+/// 503 when there is no target.
 pub fn choose<'a>(found: &'a Found, client: ProtocolId) -> Result<Choice<'a>> {
-    let relays = || found.entry.targets.iter().filter(|target| target.speaks(client));
-    let Some(priority) = relays().map(|target| target.priority).min() else {
-        return Err(foreign(found));
-    };
-    let group = || relays().filter(|target| target.priority == priority);
+    let targets = found.entry.targets.as_slice();
+    let priority = targets.iter().map(|target| target.priority).min();
+    let group = || targets.iter().filter(|target| Some(target.priority) == priority);
     let total: u32 = group().map(|target| target.weight).sum();
     let mut ticket = if total > 1 { rand::rng().random_range(0..total) } else { 0 };
     let drawn = group().find(|target| match ticket.checked_sub(target.weight) {
@@ -35,18 +34,12 @@ pub fn choose<'a>(found: &'a Found, client: ProtocolId) -> Result<Choice<'a>> {
         }
         None => true,
     });
-    let target = drawn.or_else(|| group().next()).ok_or_else(|| foreign(found))?;
-    Ok(Choice { target, protocol: client })
+    let target = drawn.or_else(|| group().next()).ok_or_else(nobody)?;
+    let preferred = target.protocols.first().copied().ok_or_else(nobody)?;
+    let protocol = if target.speaks(client) { client } else { preferred };
+    Ok(Choice { target, protocol })
 }
 
-fn foreign(found: &Found) -> Failure {
-    let spoken = found.entry.targets.iter().flat_map(|target| &target.protocols).next();
-    match spoken {
-        None => Failure::new(Kind::Unavailable, "The model has no provider at the moment."),
-        Some(protocol) => Failure::new(
-            Kind::Unsupported,
-            format!("Model '{}' is served at /v1{} only.", found.id, protocol.protocol().path()),
-        )
-        .with_param("model"),
-    }
+fn nobody() -> Failure {
+    Failure::new(Kind::Unavailable, "The model has no provider at the moment.")
 }

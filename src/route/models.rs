@@ -201,6 +201,8 @@ mod tests {
             status: ModelStatus::Active,
             context_window: None,
             max_output: None,
+            caps: crate::canon::CapsSettings::default(),
+            strict: false,
             targets: Vec::new(),
         };
         let list = ModelList(["a", "b", "c", "d"].map(|id| Model::new(&entry(id).id, &entry(id))).into());

@@ -33,6 +33,8 @@ pub struct Rendered {
     pub context: Arc<Context>,
     /// Does the client want a stream?
     pub stream: bool,
+    /// Tokens of the request, estimated; 0 unless they are to be counted.
+    pub estimate: u64,
 }
 
 /// What is known of a request besides its body.
@@ -87,8 +89,9 @@ pub fn render(
         answer_tool,
         prefix,
     };
-    let stream = request.stream;
-    Ok(Rendered { body: out.into(), losses, context: Arc::new(context), stream })
+    let stream = request.stream && !facts.counting;
+    let estimate = if facts.counting { super::count::estimate(&request) } else { 0 };
+    Ok(Rendered { body: out.into(), losses, context: Arc::new(context), stream, estimate })
 }
 
 /// An answer on its way from a provider to a client.
@@ -178,7 +181,7 @@ impl Bridge {
         let Self { decoder, line, .. } = self;
         let text = repair::repair(body);
         let text = text.trim_start_matches('\u{feff}').trim();
-        let read = decoder.reply(text, &mut |event| line.take(event));
+        let read = decoder.reply(text, &mut |event| line.take_in_pieces(event));
         read.map_err(|malformed| Failure::provider(format!("the answer is not JSON: {malformed}")))?;
         line.check()?;
         if line.stage == Stage::Ended { Ok(()) } else { Err(Failure::provider("the answer is incomplete")) }
@@ -227,6 +230,12 @@ impl Bridge {
             encoder.fail(failure, ready);
         }
         self.ready()
+    }
+
+    /// Does the client get a stream?
+    #[must_use]
+    pub fn is_stream(&self) -> bool {
+        matches!(self.line.output, Output::Stream { .. })
     }
 
     /// Has anything come at all?
@@ -297,6 +306,17 @@ impl Line {
         }
     }
 
+    /// As [`Line::take`], with long texts as a stream would bring them.
+    fn take_in_pieces(&mut self, event: Event<'_>) {
+        let streams = matches!(self.output, Output::Stream { .. });
+        match event {
+            Event::Text(text) if streams => {
+                text.pieces(PIECE).for_each(|piece| self.take(Event::Text(piece)))
+            }
+            other => self.take(other),
+        }
+    }
+
     fn fail(&mut self, failure: Failure) {
         self.stage = Stage::Ended;
         self.failure = Some(failure);
@@ -329,6 +349,9 @@ pub fn refused(status: u16, body: &[u8], retry_after: Option<u64>, upstream: &st
 
 /// The status under which a failure inside of an answer comes.
 const OK: u16 = 200;
+
+/// Bytes of a text that is told at once, where a stream is made of a whole answer.
+const PIECE: usize = 4 << 10;
 
 /// Events that are not JSON, of which the last is too many.
 const MOST_ODD: u32 = 3;

@@ -4,6 +4,7 @@
 //! do not, [`bridge`] translates.
 
 pub mod bridge;
+pub mod count;
 pub mod relay;
 
 mod restore;
