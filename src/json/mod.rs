@@ -15,4 +15,4 @@ pub use lit::Lit;
 pub use path::Path;
 pub use raw::{Raw, compact};
 pub use scan::{Malformed, Member, Members, elements, members, text};
-pub use splice::{Body, Edit, splice};
+pub use splice::{Body, Edit, splice, without};

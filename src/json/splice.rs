@@ -25,6 +25,33 @@ pub fn splice(source: &[u8], edits: &[Edit]) -> Vec<u8> {
     out
 }
 
+/// The spans to remove so that an array, whose elements stand at `spans`, loses those that are `gone` and stays
+/// an array. Both are in the order of the array.
+#[must_use]
+pub fn without(spans: &[Range<usize>], gone: &[bool]) -> Vec<Range<usize>> {
+    let is_gone = |index: usize| gone.get(index).copied().unwrap_or(false);
+    let mut removed = Vec::new();
+    let mut index = 0;
+    while let Some(first) = spans.get(index) {
+        if !is_gone(index) {
+            index += 1;
+            continue;
+        }
+        let start = index;
+        while is_gone(index) && index < spans.len() {
+            index += 1;
+        }
+        let last = spans.get(index - 1).map_or(first.end, |span| span.end);
+        removed.push(match (spans.get(index), start.checked_sub(1).and_then(|before| spans.get(before))) {
+            // With the comma that follows or, at the end, the one that precedes.
+            (Some(next), _) => first.start..next.start,
+            (None, Some(before)) => before.end..last,
+            (None, None) => first.start..last,
+        });
+    }
+    removed
+}
+
 /// A request body under construction.
 #[derive(Debug)]
 pub struct Body {
@@ -101,6 +128,24 @@ mod tests {
         let edits = [edit(1..1, "<"), edit(2..4, ""), edit(5..6, "longer")];
         assert_eq!(splice(b"abcdefg", &edits), b"a<belongerg");
         assert_eq!(splice(b"abc", &[]), b"abc");
+    }
+
+    #[test]
+    fn elements_are_removed_with_their_commas() {
+        let array = b"[ 1 , 2, 3 ,4 ]";
+        let spans = [2..3, 6..7, 9..10, 12..13];
+        for (gone, left) in [
+            ([true, false, false, false], "[ 2, 3 ,4 ]"),
+            ([false, true, true, false], "[ 1 , 4 ]"),
+            ([false, false, true, true], "[ 1 , 2 ]"),
+            ([true, false, true, false], "[ 2, 4 ]"),
+            ([true; 4], "[  ]"),
+            ([false; 4], "[ 1 , 2, 3 ,4 ]"),
+        ] {
+            let edits: Vec<Edit> =
+                without(&spans, &gone).into_iter().map(|span| (span, Bytes::new())).collect();
+            assert_eq!(String::from_utf8(splice(array, &edits)).unwrap(), left);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod chat;
 pub mod messages;
 pub mod responses;
 
+mod carriers;
 mod error;
 mod field;
 mod head;
@@ -52,6 +53,12 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     fn attribution_edit(&self, body: &[u8], head: &Head<'_>) -> Option<Edit> {
         let _ = (body, head);
         None
+    }
+
+    /// The edits that remove carriers of other providers' reasoning from a relayed request.
+    fn carrier_edits(&self, body: &[u8]) -> Vec<Edit> {
+        let _ = body;
+        Vec::new()
     }
 
     /// What matters in one event of a stream.
@@ -115,6 +122,11 @@ pub trait Protocol: fmt::Debug + Send + Sync {
 
     /// What reads the answer of a provider of this protocol.
     fn decoder(&self, profile: &Profile) -> Box<dyn Decode>;
+
+    /// What a client that waits for a stream is sent when there is nothing to say.
+    fn keep_alive(&self) -> &'static [u8] {
+        b": keep-alive\n\n"
+    }
 
     /// What writes the stream for a client of this protocol.
     fn encoder(&self, context: Arc<Context>) -> Box<dyn Encode>;

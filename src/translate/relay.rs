@@ -31,6 +31,7 @@ impl Edits {
         if profile.strip_attribution {
             edits.extend(protocol.attribution_edit(body, head));
         }
+        edits.extend(protocol.carrier_edits(body));
         let mut withhold_usage = false;
         if head.stream && profile.stream_usage == StreamUsage::Option {
             let usage = protocol.usage_edits(body, head);
