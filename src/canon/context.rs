@@ -1,5 +1,7 @@
 //! What both sides of a translation have to know of each other.
 
+use sha2::{Digest as _, Sha256};
+
 use super::{Caps, Names, Profile, ProtocolId};
 use crate::json::Lit;
 
@@ -49,5 +51,50 @@ pub struct Context {
     pub prefix: Option<String>,
 }
 
+impl Context {
+    /// The part that the ids of an answer have in common in all protocols, behind `chatcmpl-`, `resp_` or
+    /// `msg_`: the provider's own id without such a beginning or, where it gave none, one that is made from
+    /// the id of the request, so that it stays the same for the whole answer.
+    #[must_use]
+    pub fn answer_id(&self, upstream: Option<&str>) -> String {
+        let id = upstream.unwrap_or_default();
+        let own = PREFIXES.iter().find_map(|prefix| id.strip_prefix(prefix)).unwrap_or(id);
+        if own.is_empty() {
+            let digest = Sha256::digest(&self.request_id);
+            let letters = digest.iter().map(|byte| char::from(BASE62[usize::from(*byte) % BASE62.len()]));
+            return letters.take(MADE_UP).collect();
+        }
+        let allowed = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') { c } else { '_' };
+        own.chars().map(allowed).take(LONGEST).collect()
+    }
+}
+
+/// How the ids of answers begin.
+const PREFIXES: [&str; 4] = ["chatcmpl-", "resp_", "msg_", "gen-"];
+
+/// Characters of a provider's id that are kept: ids of items, which are longer, may have 64 in Responses.
+const LONGEST: usize = 48;
+
+/// Characters of an id that the gateway makes up.
+const MADE_UP: usize = 24;
+
+const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
 /// The tool of [`Context::answer_tool`].
 pub const ANSWER_TOOL: &str = "structured_output";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_the_providers_own_without_its_prefix() {
+        let context = Context { request_id: "req_1".into(), ..Context::default() };
+        assert_eq!(context.answer_id(Some("chatcmpl-a.b:c")), "a_b_c");
+        assert_eq!(context.answer_id(Some("gen-123")), "123");
+        assert_eq!(context.answer_id(Some(&"x".repeat(99))).len(), 48);
+        let made_up = context.answer_id(None);
+        assert_eq!((made_up.len(), &made_up), (24, &context.answer_id(Some("resp_"))));
+        assert!(made_up.chars().all(|c| c.is_ascii_alphanumeric()));
+    }
+}

@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-use crate::canon::UsagePart;
+use crate::canon::{Profile, Usage, UsagePart};
+use crate::json::write::Object;
 use crate::protocol::usage::Count;
 
 #[derive(Deserialize, Default)]
@@ -34,8 +35,31 @@ struct Completion {
     reasoning_tokens: Count,
 }
 
+/// How a provider counts, where that can not be seen in the counts themselves.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Habits {
+    /// Are reasoning tokens missing in `completion_tokens`?
+    reasoning_excluded: bool,
+    /// Are cached tokens missing in `prompt_tokens`?
+    cached_excluded: bool,
+}
+
+impl Habits {
+    pub(super) fn of(profile: &Profile) -> Self {
+        Self {
+            reasoning_excluded: profile.usage_reasoning_excluded,
+            cached_excluded: profile.usage_cached_excluded,
+        }
+    }
+}
+
 /// Reads a `usage` object; `None` for null and for anything that is not an object.
 pub(super) fn read(json: &[u8]) -> Option<UsagePart> {
+    read_as(json, Habits::default())
+}
+
+/// As [`read`], for a provider with these habits.
+pub(super) fn read_as(json: &[u8], habits: Habits) -> Option<UsagePart> {
     let wire: Wire = serde_json::from_slice::<Option<Wire>>(json).ok()??;
     let prompt = wire.prompt_tokens_details.unwrap_or_default();
     let cache_read = prompt
@@ -46,19 +70,46 @@ pub(super) fn read(json: &[u8]) -> Option<UsagePart> {
         .get();
     let cache_write =
         prompt.cache_write_tokens.or(prompt.cache_creation_tokens).or(wire.cache_creation_input_tokens).get();
-    let all = wire.prompt_tokens.get();
+    let sent = wire.prompt_tokens.get();
+    let cached = cache_read.saturating_add(cache_write);
     // More read from the cache than sent: this provider does not count cached tokens in.
-    let input = if cache_read > all { all } else { all.saturating_sub(cache_read + cache_write) };
-    // Some providers leave reasoning out of the completion but not out of the total.
-    let by_total = wire.total_tokens.get().saturating_sub(all);
-    let reasoning = wire.completion_tokens_details.unwrap_or_default().reasoning_tokens;
+    let excluded = habits.cached_excluded || cache_read > sent;
+    let (input, prompt) =
+        if excluded { (sent, sent.saturating_add(cached)) } else { (sent.saturating_sub(cached), sent) };
+    let reasoning =
+        wire.completion_tokens_details.unwrap_or_default().reasoning_tokens.or(wire.reasoning_tokens);
     Some(UsagePart {
         input: Some(input),
         cache_read: Some(cache_read),
         cache_write: Some(cache_write),
-        output: Some(wire.completion_tokens.get().max(by_total)),
-        reasoning: reasoning.or(wire.reasoning_tokens).0,
+        output: Some(output(wire.completion_tokens.get(), reasoning.get(), prompt, wire.total_tokens.0, habits)),
+        reasoning: reasoning.0,
     })
+}
+
+/// All output tokens. Some providers leave reasoning out of the completion but not out of the total.
+fn output(completion: u64, reasoning: u64, prompt: u64, total: Option<u64>, habits: Habits) -> u64 {
+    let by_total = total.unwrap_or(0).saturating_sub(prompt);
+    if by_total > completion {
+        return by_total;
+    }
+    let missing = habits.reasoning_excluded && (reasoning > completion || total.is_none());
+    if missing { completion.saturating_add(reasoning) } else { completion }
+}
+
+/// Writes the members of a client's `usage` object.
+pub(super) fn write(o: &mut Object<'_>, usage: &Usage) {
+    o.number("prompt_tokens", usage.prompt()).number("completion_tokens", usage.output);
+    o.number("total_tokens", usage.prompt().saturating_add(usage.output));
+    o.object("prompt_tokens_details", |o| {
+        o.number("cached_tokens", usage.cache_read).number("audio_tokens", 0);
+        if usage.cache_write > 0 {
+            o.number("cache_write_tokens", usage.cache_write);
+        }
+    });
+    o.object("completion_tokens_details", |o| {
+        o.number("reasoning_tokens", usage.reasoning.unwrap_or(0));
+    });
 }
 
 #[cfg(test)]
@@ -84,5 +135,44 @@ mod tests {
         assert_eq!(read_all(excluded), (3, 9, 0, 1, 0));
         assert_eq!(read(b"null"), None);
         assert_eq!(read_all(r#"{"prompt_tokens":null,"prompt_tokens_details":null}"#), (0, 0, 0, 0, 0));
+    }
+
+    #[test]
+    fn habits_decide_where_the_counts_do_not() {
+        let profile = |reasoning, cached| Profile {
+            usage_reasoning_excluded: reasoning,
+            usage_cached_excluded: cached,
+            ..Profile::default()
+        };
+        let read = |json: &str, profile: &Profile| {
+            Usage::from(read_as(json.as_bytes(), Habits::of(profile)).unwrap())
+        };
+        let apart = r#"{"prompt_tokens":5,"completion_tokens":10,"completion_tokens_details":{"reasoning_tokens":7}}"#;
+        assert_eq!(read(apart, &profile(true, false)).output, 17);
+        assert_eq!(read(apart, &profile(false, false)).output, 10);
+        let repaired = r#"{"prompt_tokens":5,"completion_tokens":40,"total_tokens":45,"completion_tokens_details":{"reasoning_tokens":30}}"#;
+        assert_eq!(read(repaired, &profile(true, false)).output, 40);
+        // Golden case 113.
+        let xai = r#"{"prompt_tokens":5,"completion_tokens":10,"total_tokens":45,"completion_tokens_details":{"reasoning_tokens":30}}"#;
+        let usage = read(xai, &profile(true, false));
+        assert_eq!((usage.output, usage.reasoning), (40, Some(30)));
+        let cached = r#"{"prompt_tokens":50,"completion_tokens":1,"total_tokens":81,"prompt_tokens_details":{"cached_tokens":30}}"#;
+        let usage = read(cached, &profile(false, true));
+        assert_eq!((usage.input, usage.cache_read, usage.output), (50, 30, 1));
+    }
+
+    #[test]
+    fn golden_case_112_counts_cached_tokens_once() {
+        let json = r#"{"prompt_tokens":2570,"completion_tokens":10,"prompt_tokens_details":{"cached_tokens":2400,"cache_write_tokens":120}}"#;
+        assert_eq!(read_all(json), (50, 2400, 120, 10, 0));
+    }
+
+    #[test]
+    fn golden_case_111_adds_the_cached_tokens_up() {
+        let usage = Usage { input: 50, cache_read: 2400, cache_write: 120, output: 10, reasoning: None };
+        let mut out = Vec::new();
+        crate::json::write::object(&mut out, |o| write(o, &usage));
+        let expected = r#"{"prompt_tokens":2570,"completion_tokens":10,"total_tokens":2580,"prompt_tokens_details":{"cached_tokens":2400,"audio_tokens":0,"cache_write_tokens":120},"completion_tokens_details":{"reasoning_tokens":0}}"#;
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 }
