@@ -1,5 +1,16 @@
 //! From the protocol to the canonical form: clients' requests and providers' answers.
 
+mod calls;
+mod details;
+mod messages;
+mod parts;
+mod think;
+mod tools;
+mod wish;
+
 pub(super) mod reply;
 pub(super) mod request;
 pub(super) mod stream;
+
+#[cfg(test)]
+mod tests;

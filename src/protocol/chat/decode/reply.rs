@@ -1,1 +1,165 @@
-//! A provider's whole answer, as the events of its stream.
+//! The members of an event of a stream, and of a whole answer, which is one that has all at once.
+
+use crate::json::{self, Lit, Malformed, Members};
+
+/// An event, or a whole answer.
+#[derive(Debug, Default)]
+pub(super) struct Chunk<'a> {
+    /// Does the provider report a failure?
+    pub(super) error: bool,
+    pub(super) id: Option<Lit<'a>>,
+    pub(super) created: Option<u64>,
+    pub(super) tier: Option<Lit<'a>>,
+    pub(super) usage: Option<&'a str>,
+    /// The usage inside of one provider's own member.
+    pub(super) nested_usage: Option<&'a str>,
+    pub(super) choices: Option<&'a str>,
+}
+
+impl<'a> Chunk<'a> {
+    /// Reads the members.
+    ///
+    /// # Errors
+    /// When this is no JSON object; a list of errors counts as one.
+    pub(super) fn read(text: &'a str) -> Result<Self, Malformed> {
+        let mut chunk = Self::default();
+        if text.trim_start().starts_with('[') {
+            let (first, _) = json::elements(text.as_bytes()).next().transpose()?.unwrap_or_default();
+            let mut members = json::members(first).map_while(Result::ok);
+            chunk.error = members.any(|member| member.key == b"error" && member.is_present());
+            return Ok(chunk);
+        }
+        let mut members = json::members(text.as_bytes());
+        while let Some((key, value)) = next(&mut members, text)? {
+            chunk.take(key, value);
+        }
+        members.finish()?;
+        Ok(chunk)
+    }
+
+    fn take(&mut self, key: &[u8], value: &'a str) {
+        match key {
+            b"error" => self.error |= value != "\"\"",
+            b"object" => self.error |= value == "\"error\"",
+            b"id" => self.id = Lit::read(value),
+            b"created" => self.created = value.parse().ok().filter(|seconds| *seconds > LEAST_TIME),
+            b"service_tier" => self.tier = Lit::read(value),
+            b"usage" => self.usage = Some(value),
+            b"x_groq" => each(value, |key, value| {
+                if key == b"usage" {
+                    self.nested_usage = Some(value);
+                }
+            }),
+            b"choices" => self.choices = Some(value),
+            _ => {}
+        }
+    }
+
+    /// The first choice, the only one that is read.
+    pub(super) fn choice(&self) -> Option<&'a str> {
+        let mut found = None;
+        items(self.choices?, |item| {
+            let mut first = true;
+            each(item, |key, value| first &= key != b"index" || value == "0");
+            if first && found.is_none() && item.starts_with('{') {
+                found = Some(item);
+            }
+        });
+        found
+    }
+}
+
+/// A choice.
+#[derive(Debug, Default)]
+pub(super) struct Choice<'a> {
+    pub(super) text: &'a str,
+    pub(super) delta: Option<&'a str>,
+    /// Is it a message, and not a part of one?
+    pub(super) whole: bool,
+    pub(super) finish: Option<Lit<'a>>,
+    /// The text that ended the answer, as some servers say.
+    pub(super) stop: Option<Lit<'a>>,
+    pub(super) usage: Option<&'a str>,
+    pub(super) logprobs: Option<&'a str>,
+    pub(super) error: bool,
+}
+
+impl<'a> Choice<'a> {
+    pub(super) fn read(text: &'a str) -> Self {
+        let mut choice = Self { text, ..Self::default() };
+        each(text, |key, value| match key {
+            b"delta" => choice.delta = Some(value),
+            b"message" => (choice.delta, choice.whole) = (Some(value), true),
+            b"finish_reason" => choice.finish = Lit::read(value),
+            b"stop_reason" | b"matched_stop" => choice.stop = Lit::read(value).or(choice.stop.take()),
+            b"usage" => choice.usage = Some(value),
+            b"logprobs" => choice.logprobs = Some(value),
+            b"error" => choice.error = value != "\"\"",
+            _ => {}
+        });
+        choice
+    }
+}
+
+/// What a choice says, all of it or a part.
+#[derive(Debug, Default)]
+pub(super) struct Delta<'a> {
+    pub(super) content: Option<&'a str>,
+    pub(super) refusal: Option<&'a str>,
+    pub(super) annotations: Option<&'a str>,
+    pub(super) details: Option<&'a str>,
+    pub(super) reasoning_content: Option<&'a str>,
+    pub(super) reasoning: Option<&'a str>,
+    pub(super) tool_calls: Option<&'a str>,
+    pub(super) function_call: Option<&'a str>,
+}
+
+impl<'a> Delta<'a> {
+    pub(super) fn read(text: &'a str) -> Self {
+        let mut delta = Self::default();
+        each(text, |key, value| {
+            let slot = match key {
+                b"content" => &mut delta.content,
+                b"refusal" => &mut delta.refusal,
+                b"annotations" => &mut delta.annotations,
+                b"reasoning_details" => &mut delta.details,
+                b"reasoning_content" => &mut delta.reasoning_content,
+                b"reasoning" => &mut delta.reasoning,
+                b"tool_calls" => &mut delta.tool_calls,
+                b"function_call" => &mut delta.function_call,
+                _ => return,
+            };
+            *slot = Some(value);
+        });
+        delta
+    }
+}
+
+/// Calls `take` with each member of an object that is not null. What is no object has none.
+pub(super) fn each<'a>(text: &'a str, mut take: impl FnMut(&[u8], &'a str)) {
+    let mut members = json::members(text.as_bytes());
+    while let Ok(Some((key, value))) = next(&mut members, text) {
+        take(key, value);
+    }
+}
+
+/// Calls `take` with each element of an array. What is no array has none.
+pub(super) fn items<'a>(text: &'a str, mut take: impl FnMut(&'a str)) {
+    for (_, span) in json::elements(text.as_bytes()).map_while(Result::ok) {
+        take(text.get(span).unwrap_or_default());
+    }
+}
+
+fn next<'a>(members: &mut Members<'a>, text: &'a str) -> Result<Option<(&'a [u8], &'a str)>, Malformed> {
+    for member in members {
+        let member = member?;
+        match text.get(member.span) {
+            None | Some("null") => {}
+            Some(value) => return Ok(Some((member.key, value))),
+        }
+    }
+    Ok(None)
+}
+
+/// Seconds since the epoch that can be the time of an answer.
+const LEAST_TIME: u64 = 1_000_000_000;

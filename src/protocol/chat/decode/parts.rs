@@ -1,0 +1,172 @@
+//! The content of messages: text, pictures, files, speech.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::canon::{
+    Audio, Cache, DataUrl, Document, Image, Part, Request, Source, Text, sniff,
+};
+use crate::failure::{Failure, Kind, Result};
+use crate::json::Lit;
+use crate::protocol::node::{Node, Type};
+
+/// Reads a `content`, a string or a list of parts.
+pub(super) fn content<'a>(node: Node<'a, '_>, parts: &mut Vec<Part<'a>>) -> Result<()> {
+    if node.kind() == Type::String {
+        parts.push(Part::Text(Text::new(node.lit()?)));
+        return Ok(());
+    }
+    node.items(|node| {
+        if node.kind() == Type::String {
+            parts.push(Part::Text(Text::new(node.lit()?)));
+            return Ok(());
+        }
+        parts.push(part(node)?);
+        Ok(())
+    })
+}
+
+/// The members of a part, of which its type needs one.
+#[derive(Default)]
+struct Draft<'a> {
+    kind: &'a str,
+    value: Option<&'a str>,
+    cache: Option<Cache>,
+}
+
+fn part<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
+    let mut draft = Draft::default();
+    node.members(|name, node| {
+        match name {
+            "type" => draft.kind = node.text,
+            "cache_control" | "prompt_cache_breakpoint" => draft.cache = Some(cache(node)?),
+            "text" | "image_url" | "file" | "input_audio" | "refusal" => draft.value = Some(node.text),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    let kind = draft.kind.trim_matches('"');
+    let inner = |member| Node { text: draft.value.unwrap_or_default(), path: node.path.key(member) };
+    match kind {
+        "text" => Ok(Part::Text(Text { text: inner("text").lit()?, cache: draft.cache })),
+        "refusal" => Ok(Part::Refusal(inner("refusal").lit()?)),
+        "image_url" => image(inner("image_url"), draft.cache),
+        "file" => file(inner("file"), draft.cache),
+        "input_audio" => audio(inner("input_audio")),
+        _ => {
+            let path = node.path.key("type").to_string();
+            let shown: String = kind.chars().take(SHOWN).collect();
+            let message = format!("Content of type '{shown}' is not supported for this model.");
+            Err(refused("unsupported_content_type", message, path))
+        }
+    }
+}
+
+/// An object with a `url`, or the URL itself.
+fn image<'a>(node: Node<'a, '_>, cache: Option<Cache>) -> Result<Part<'a>> {
+    let (mut url, mut detail) = (None, None);
+    match node.kind() {
+        Type::String => url = Some(node.lit()?),
+        _ => node.members(|name, node| {
+            match name {
+                "url" => url = Some(node.lit()?),
+                "detail" => detail = Some(node.lit()?),
+                _ => {}
+            }
+            Ok(())
+        })?,
+    }
+    let url = url.ok_or_else(|| Node { text: "", path: node.path.key("url") }.wrong("a string"))?;
+    let source = Source::of_url(url).ok_or_else(|| {
+        let message = "A data URL of an image must be in base 64.".to_owned();
+        refused("invalid_base64_image", message, node.path.to_string())
+    })?;
+    Ok(Part::Image(Image { source, detail, cache }))
+}
+
+fn file<'a>(node: Node<'a, '_>, cache: Option<Cache>) -> Result<Part<'a>> {
+    let (mut data, mut title) = (None, None);
+    node.members(|name, node| {
+        match name {
+            "file_data" => data = Some(node.lit()?),
+            "filename" => title = Some(node.lit()?),
+            // The file lies in the account of another provider.
+            "file_id" => return Err(crate::canon::not_carried(node.path.to_string())),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    let data =
+        data.ok_or_else(|| Node { text: "", path: node.path.key("file_data") }.wrong("a string"))?;
+    let source = file_source(data).ok_or_else(|| {
+        let message = "The data of a file must be in base 64.".to_owned();
+        refused("invalid_base64_file", message, node.path.key("file_data").to_string())
+    })?;
+    Ok(Part::Document(Document { source, name: title, context: None, cache }))
+}
+
+/// Text files become text, which every protocol has a place for; all others stay as they are encoded.
+fn file_source(data: Lit<'_>) -> Option<Source<'_>> {
+    if !DataUrl::is_one(data.raw()) {
+        let data = data.into_text();
+        return Some(Source::Base64 { mime: sniff(&data).unwrap_or_default().into(), data });
+    }
+    let source = Source::of_url(data)?;
+    if let Source::Base64 { mime, data } = &source
+        && mime == "text/plain"
+        && let Some(text) = STANDARD.decode(data.as_bytes()).ok().and_then(|text| String::from_utf8(text).ok())
+    {
+        return Some(Source::Text(Lit::of(&text)));
+    }
+    Some(source)
+}
+
+fn audio<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
+    let (mut data, mut format) = (None, None);
+    node.members(|name, node| {
+        match name {
+            "data" => data = Some(node.lit()?),
+            "format" => format = Some(node.lit()?),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    let missing = |member| Node { text: "", path: node.path.key(member) }.wrong("a string");
+    let data = data.ok_or_else(|| missing("data"))?;
+    Ok(Part::Audio(Audio { data, format: format.ok_or_else(|| missing("format"))? }))
+}
+
+/// A mark for the prompt cache, in either of its two forms.
+pub(super) fn cache(node: Node<'_, '_>) -> Result<Cache> {
+    let mut mark = Cache { long: false };
+    node.members(|name, node| {
+        mark.long |= name == "ttl" && is_long(&node);
+        Ok(())
+    })?;
+    Ok(mark)
+}
+
+/// Is this lifetime of a mark the longer one?
+pub(super) fn is_long(node: &Node<'_, '_>) -> bool {
+    matches!(node.text, "\"1h\"" | "\"12h\"" | "\"24h\"")
+}
+
+/// Makes all marks of a request last long.
+pub(super) fn lengthen(request: &mut Request<'_>) {
+    let marks = request.turns.iter_mut().flat_map(|turn| &mut turn.parts).filter_map(|part| match part {
+        Part::Text(text) => text.cache.as_mut(),
+        Part::Image(image) => image.cache.as_mut(),
+        Part::Document(document) => document.cache.as_mut(),
+        Part::Result(result) => result.cache.as_mut(),
+        _ => None,
+    });
+    let others = request.system.iter_mut().filter_map(|text| text.cache.as_mut());
+    marks.chain(others).for_each(|mark| mark.long = true);
+}
+
+fn refused(code: &'static str, message: String, path: String) -> Failure {
+    Failure::new(Kind::Unsupported, message).with_code(code).with_param(path)
+}
+
+/// Characters of a type that a message repeats.
+const SHOWN: usize = 64;

@@ -1,0 +1,1 @@
+//! What the decoders make of requests and answers, by the reference.
