@@ -1,0 +1,184 @@
+//! What streams and whole answers have in common: finish reasons, details of reasoning, annotations.
+
+use crate::canon::{Citation, Finish, Seal};
+use crate::json::write::{self, Object};
+use crate::json::{self, Lit};
+
+/// Why an answer ends, in Chat's words. Some providers say that they have stopped although they call tools.
+pub(super) fn finish_reason(finish: Option<&Finish<'_>>, calls: bool) -> &'static str {
+    match finish {
+        Some(Finish::ToolUse) => "tool_calls",
+        None | Some(Finish::Stop) if calls => "tool_calls",
+        None | Some(Finish::Stop | Finish::StopSequence(_)) => "stop",
+        // An answer that its provider has paused is not complete, and this client can not have it continued.
+        Some(Finish::Length | Finish::ContextWindow | Finish::Pause) => "length",
+        Some(Finish::Refusal(_)) => "content_filter",
+    }
+}
+
+/// The refusal that is shown for a finish: the provider's words or, if the answer has no text, ours.
+pub(super) fn refusal<'f>(finish: Option<&'f Finish<'_>>, text: bool) -> Option<Lit<'f>> {
+    match finish {
+        Some(Finish::Refusal(Some(words))) if !words.is_empty() => Some(words.borrow()),
+        Some(Finish::Refusal(_)) if !text => Some(Lit::plain(DECLINED)),
+        _ => None,
+    }
+}
+
+/// The class of service in OpenAI's words.
+pub(super) fn tier(tier: &str) -> &str {
+    if matches!(tier, "standard" | "batch") { "default" } else { tier }
+}
+
+/// The elements of an array that is written later.
+#[derive(Debug, Default)]
+pub(super) struct Entries {
+    json: String,
+    count: u64,
+}
+
+impl Entries {
+    /// The elements, without the brackets around them; `None` if there are none.
+    pub(super) fn get(&self) -> Option<&str> {
+        Some(self.json.as_str()).filter(|json| !json.is_empty())
+    }
+
+    /// Writes the array, if it has any elements, as a member.
+    pub(super) fn write(&self, name: &str, o: &mut Object<'_>) {
+        if let Some(json) = self.get() {
+            o.array(name, |list| {
+                list.json(json);
+            });
+        }
+    }
+
+    /// Adds what is known of reasoning that ends with this seal, its text included.
+    pub(super) fn seal(&mut self, seal: &Seal<'_>, text: &Lit<'_>) {
+        match seal {
+            Seal::Signature(signature) => self.entry("reasoning.text", |o| {
+                o.lit("text", text).lit("signature", signature).text("format", ANTHROPIC).null("id");
+            }),
+            Seal::Redacted(data) => self.entry("reasoning.encrypted", |o| {
+                o.lit("data", data).text("format", ANTHROPIC).null("id");
+            }),
+            Seal::Encrypted { id, content, .. } => {
+                if !text.is_empty() {
+                    self.entry("reasoning.summary", |o| {
+                        o.lit("summary", text);
+                    });
+                }
+                self.entry("reasoning.encrypted", |o| {
+                    o.lit("data", content);
+                    match id {
+                        Some(id) => o.lit("id", id),
+                        None => o.null("id"),
+                    };
+                    o.text("format", OPENAI);
+                });
+            }
+            Seal::Details(entries) => {
+                for (element, _) in json::elements(entries.get().as_bytes()).map_while(Result::ok) {
+                    self.add(&String::from_utf8_lossy(element));
+                }
+            }
+            Seal::Plain | Seal::Call { .. } => {}
+        }
+    }
+
+    /// Adds an annotation, with its place in the list where `indexed`.
+    pub(super) fn cite(&mut self, cite: &Citation<'_>, span: (u64, u64), indexed: bool) {
+        let index = self.count;
+        self.object(|o| {
+            if indexed {
+                o.number("index", index);
+            }
+            o.text("type", "url_citation").object("url_citation", |o| {
+                o.lit("url", &cite.url).lit("title", &cite.title);
+                o.number("start_index", span.0).number("end_index", span.1);
+            });
+        });
+    }
+
+    fn entry(&mut self, kind: &str, fill: impl FnOnce(&mut Object<'_>)) {
+        let index = self.count;
+        self.object(|o| {
+            o.text("type", kind);
+            fill(o);
+            o.number("index", index);
+        });
+    }
+
+    fn object(&mut self, fill: impl FnOnce(&mut Object<'_>)) {
+        let mut out = Vec::new();
+        write::object(&mut out, fill);
+        self.add(&String::from_utf8_lossy(&out));
+    }
+
+    fn add(&mut self, json: &str) {
+        if self.count > 0 {
+            self.json.push(',');
+        }
+        self.json.push_str(json);
+        self.count += 1;
+    }
+}
+
+/// Characters of a text, which is given as the inside of a literal.
+pub(super) fn characters(text: &Lit<'_>) -> u64 {
+    let mut rest = text.raw();
+    let mut count = 0;
+    while let Some((plain, escape)) = rest.split_once('\\') {
+        count += plain.chars().count();
+        let escape_length = if escape.starts_with('u') { 5 } else { 1 };
+        // The second half of a character beyond the first plane is no character of its own.
+        let second = matches!(escape.get(..3), Some(start) if is_second_half(start));
+        count += usize::from(!second);
+        rest = escape.get(escape_length..).unwrap_or_default();
+    }
+    (count + rest.chars().count()) as u64
+}
+
+fn is_second_half(start: &str) -> bool {
+    matches!(start.as_bytes(), [b'u', b'd' | b'D', b'c'..=b'f' | b'C'..=b'F'])
+}
+
+/// The refusal of an answer that has neither text nor a reason.
+const DECLINED: &str = "The model declined to answer.";
+
+/// Formats of `reasoning_details`, which tell the family of their origin.
+const ANTHROPIC: &str = "anthropic-claude-v1";
+const OPENAI: &str = "openai-responses-v1";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_are_counted_however_spelled() {
+        for (inner, count) in [("", 0), ("aé😀", 3), (r"a\n\u00e9\ud83d\ude00\\u", 6)] {
+            assert_eq!(characters(&Lit::read(&format!("\"{inner}\"")).unwrap()), count, "{inner}");
+        }
+    }
+
+    #[test]
+    fn every_finish_has_its_reason() {
+        for (finish, reason) in [
+            (Finish::Stop, "stop"),
+            (Finish::StopSequence(None), "stop"),
+            (Finish::ToolUse, "tool_calls"),
+            (Finish::Length, "length"),
+            (Finish::ContextWindow, "length"),
+            (Finish::Pause, "length"),
+            (Finish::Refusal(None), "content_filter"),
+        ] {
+            assert_eq!(finish_reason(Some(&finish), false), reason);
+        }
+        assert_eq!(finish_reason(None, true), "tool_calls");
+        assert_eq!(finish_reason(None, false), "stop");
+    }
+
+    #[test]
+    fn tiers_are_called_as_openai_calls_them() {
+        assert_eq!(["standard", "batch", "priority", "flex"].map(tier), ["default", "default", "priority", "flex"]);
+    }
+}
