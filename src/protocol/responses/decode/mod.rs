@@ -1,5 +1,17 @@
 //! From the protocol to the canonical form: clients' requests and providers' answers.
 
+mod answer;
+mod cache;
+mod choice;
+mod items;
+mod members;
+#[cfg(test)]
+mod notes;
+mod parts;
+mod speech;
+mod thought;
+mod tools;
+
 pub(super) mod reply;
 pub(super) mod request;
 pub(super) mod stream;

@@ -1,0 +1,70 @@
+//! The response object of an answer: how it begins, what it holds at last, and why it ended.
+
+use crate::canon::{Event, Finish, Sink, UpstreamError};
+use crate::json::Lit;
+use crate::protocol::responses::usage;
+
+use super::speech::{Kind, Speech, elements, fields};
+
+/// The beginning of an answer, out of its response object.
+pub(super) fn start(response: &str, sink: &mut Sink<'_>) {
+    let [id, created] = fields(response, ["id", "created_at"]);
+    let id = id.and_then(Lit::read).filter(|id| !id.is_empty()).map(Lit::into_text);
+    sink(Event::Start { id, created: created.and_then(seconds) });
+}
+
+/// What an answer failed with, if it did.
+pub(super) fn failure(response: &str) -> Option<UpstreamError> {
+    let [error, status] = fields(response, ["error", "status"]);
+    let failed = matches!(status, Some("\"failed\"" | "\"cancelled\""));
+    (error.is_some() || failed).then(|| UpstreamError::read(response.as_bytes()))
+}
+
+/// Says what of the output was not said yet, and then how the answer ends.
+pub(super) fn finish(response: &str, speech: &mut Speech, sink: &mut Sink<'_>) {
+    let [output, usage, tier, details] =
+        fields(response, ["output", "usage", "service_tier", "incomplete_details"]);
+    let mut seen = [0usize; 4];
+    for (index, item) in elements(output) {
+        let kind = Kind::of(item);
+        let nth = seen.get_mut(kind as usize).map(|count| std::mem::replace(count, *count + 1));
+        let slot = speech.known(index, kind, nth.unwrap_or_default());
+        let slot = slot.unwrap_or_else(|| speech.announce(Some(index), kind));
+        speech.complete(slot, item, sink);
+    }
+    if let Some(tier) = tier.and_then(Lit::read).filter(|tier| !tier.is_empty()) {
+        sink(Event::Tier(tier.into_text()));
+    }
+    if let Some(usage) = usage.and_then(|usage| usage::read(usage.as_bytes())) {
+        sink(Event::Usage(usage));
+    }
+    sink(Event::Finish(reason(response, details, speech)));
+    sink(Event::End);
+}
+
+fn reason(response: &str, details: Option<&str>, speech: &Speech) -> Finish<'static> {
+    let [status] = fields(response, ["status"]);
+    let [why] = details.map_or([None], |details| fields(details, ["reason"]));
+    let natural = if speech.has_calls() { Finish::ToolUse } else { Finish::Stop };
+    match (status, why) {
+        (Some("\"completed\""), _) => natural,
+        (Some("\"incomplete\""), None) => Finish::Length,
+        (_, None) => natural,
+        (_, Some("\"max_output_tokens\"" | "\"max_tokens\"" | "\"length\"")) => Finish::Length,
+        (_, Some("\"content_filter\"")) => Finish::Refusal(None),
+        (_, Some("\"context_length_exceeded\"" | "\"model_context_window_exceeded\"")) => {
+            Finish::ContextWindow
+        }
+        (_, Some("\"max_messages\"" | "\"steered\"")) => Finish::Stop,
+        (_, Some(_)) => natural,
+    }
+}
+
+/// A time that makes sense: some servers send a fraction, or nothing but zero.
+fn seconds(json: &str) -> Option<u64> {
+    let whole = json.split('.').next().unwrap_or_default();
+    whole.parse().ok().filter(|time| *time > EARLIEST)
+}
+
+/// Seconds since the epoch before which there were no such answers.
+const EARLIEST: u64 = 1_000_000_000;

@@ -1,0 +1,370 @@
+//! The conversation: the items of `input`, as turns.
+//!
+//! Neighbouring items of the assistant are one turn: a message, reasoning and calls, with no user and no
+//! output between them. Items that are left out do not part neighbours.
+
+use crate::canon::{Args, Call, Losses, Part, Request, Role, Text, ToolResult, Turn, not_carried};
+use crate::failure::{Failure, Kind, Result};
+use crate::json::{Lit, Raw, compact};
+use crate::protocol::node::{Node, Type};
+
+use super::members::{at, pick};
+use super::{parts, thought, tools};
+
+/// Reads the items of one request.
+pub(super) struct Items<'r, 'a> {
+    pub(super) request: &'r mut Request<'a>,
+    pub(super) losses: &'r mut Losses,
+    /// Do marks for the prompt cache mean a long life unless they say otherwise?
+    pub(super) long: bool,
+}
+
+/// The members of an item that are read, whatever its type.
+struct Item<'a, 'n, 'p> {
+    node: &'n Node<'a, 'p>,
+    role: Option<&'a str>,
+    content: Option<&'a str>,
+    phase: Option<&'a str>,
+    call_id: Option<&'a str>,
+    id: Option<&'a str>,
+    name: Option<&'a str>,
+    namespace: Option<&'a str>,
+    arguments: Option<&'a str>,
+    input: Option<&'a str>,
+    output: Option<&'a str>,
+    tools: Option<&'a str>,
+}
+
+impl<'a> Items<'_, 'a> {
+    /// Reads `input`: a text of the user, or items.
+    pub(super) fn read(&mut self, node: &Node<'a, '_>) -> Result<()> {
+        if node.kind() == Type::String {
+            let text = Part::Text(Text::new(node.lit()?));
+            self.request.turns.push(Turn::new(Role::User, vec![text]));
+            return Ok(());
+        }
+        node.items(|item| self.item(&item))
+    }
+
+    fn item(&mut self, node: &Node<'a, '_>) -> Result<()> {
+        let [kind, role, content, phase, call_id, id, name, namespace, arguments, input, output, tools] =
+            pick(
+                node,
+                [
+                    "type",
+                    "role",
+                    "content",
+                    "phase",
+                    "call_id",
+                    "id",
+                    "name",
+                    "namespace",
+                    "arguments",
+                    "input",
+                    "output",
+                    "tools",
+                ],
+            )?;
+        let item = Item {
+            node,
+            role,
+            content,
+            phase,
+            call_id,
+            id,
+            name,
+            namespace,
+            arguments,
+            input,
+            output,
+            tools,
+        };
+        let Some(kind) = kind else { return self.message(&item) };
+        match at(node, "type", kind).string()?.as_ref() {
+            "message" => self.message(&item),
+            "reasoning" => self.reasoning(node),
+            "function_call" => self.call(&item, false),
+            "custom_tool_call" => self.call(&item, true),
+            "function_call_output" => self.output(&item, false),
+            "custom_tool_call_output" => self.output(&item, true),
+            "additional_tools" => match item.tools {
+                Some(text) => tools::read(&at(node, "tools", text), &mut self.request.tools, self.losses),
+                None => Ok(()),
+            },
+            "item_reference" => Err(state(node)),
+            "configuration_update" => self.losses.drop(&node.path),
+            kind if is_hosted(kind) => self.losses.drop(&node.path),
+            kind if REFUSED.contains(&kind) => Err(not_carried(node.path.to_string())),
+            _ => Err(parts::unknown(node)),
+        }
+    }
+
+    fn message(&mut self, item: &Item<'a, '_, '_>) -> Result<()> {
+        let Some(role) = item.role else { return Err(at(item.node, "role", "").wrong("a string")) };
+        let role = at(item.node, "role", role);
+        if let Some(phase) = item.phase {
+            self.losses.drop(&at(item.node, "phase", phase).path)?;
+        }
+        let Some(content) = item.content else { return Ok(()) };
+        let content = at(item.node, "content", content);
+        let long = self.long;
+        match role.string()?.as_ref() {
+            "user" => {
+                let mut read = Vec::with_capacity(1);
+                parts::read(&content, long, &mut read)?;
+                self.request.turns.push(Turn::new(Role::User, read));
+            }
+            "assistant" => parts::read(&content, long, self.assistant())?,
+            "system" | "developer" => self.instructions(&content)?,
+            _ => return Err(role.wrong("one of user, assistant, system and developer")),
+        }
+        Ok(())
+    }
+
+    /// Instructions: in front of the conversation while it has not begun, else in their place.
+    fn instructions(&mut self, content: &Node<'a, '_>) -> Result<()> {
+        let mut read = Vec::with_capacity(1);
+        parts::read(content, self.long, &mut read)?;
+        if read.iter().any(|part| !matches!(part, Part::Text(_))) {
+            return Err(not_carried(content.path.to_string()));
+        }
+        if !self.request.turns.is_empty() {
+            self.request.turns.push(Turn::new(Role::System, read));
+            return Ok(());
+        }
+        self.request.system.extend(read.into_iter().filter_map(|part| match part {
+            Part::Text(text) if !text.text.is_empty() => Some(text),
+            _ => None,
+        }));
+        Ok(())
+    }
+
+    fn reasoning(&mut self, node: &Node<'a, '_>) -> Result<()> {
+        if let Some(reasoning) = thought::read(node)? {
+            self.assistant().push(Part::Reasoning(reasoning));
+        }
+        Ok(())
+    }
+
+    fn call(&mut self, item: &Item<'a, '_, '_>, custom: bool) -> Result<()> {
+        let node = item.node;
+        let (key, args) = if custom { ("input", item.input) } else { ("arguments", item.arguments) };
+        let args = match args.map(|text| at(node, key, text)) {
+            None => Args::Lit(Lit::default()),
+            Some(args) if args.kind() == Type::String => Args::Lit(args.lit()?),
+            Some(args) => Args::Raw(compacted(&args)?),
+        };
+        let call = Call {
+            id: item.call_id()?,
+            namespace: item.namespace.map(|text| at(node, "namespace", text).string()).transpose()?,
+            name: at(node, "name", item.name.unwrap_or_default()).string()?,
+            custom,
+            args,
+            extra: None,
+        };
+        self.assistant().push(Part::Call(call));
+        Ok(())
+    }
+
+    fn output(&mut self, item: &Item<'a, '_, '_>, custom: bool) -> Result<()> {
+        let mut content = Vec::new();
+        if let Some(text) = item.output {
+            let output = at(item.node, "output", text);
+            match output.kind() {
+                Type::String | Type::Array => parts::read(&output, self.long, &mut content)?,
+                // Sloppy clients send any JSON.
+                _ => content.push(Part::Text(Text::new(Lit::of(compacted(&output)?.get())))),
+            }
+        }
+        content.retain(|part| !matches!(part, Part::Text(text) if text.text.is_empty()));
+        let result = ToolResult { id: item.call_id()?, custom, content, is_error: false, cache: None };
+        let turns = &mut self.request.turns;
+        match turns.last_mut() {
+            Some(Turn { role: Role::User, parts, .. }) if matches!(parts.last(), Some(Part::Result(_))) => {
+                parts.push(Part::Result(result));
+            }
+            _ => turns.push(Turn::new(Role::User, vec![Part::Result(result)])),
+        }
+        Ok(())
+    }
+
+    /// The parts of the assistant's turn that goes on, or begins, here.
+    fn assistant(&mut self) -> &mut Vec<Part<'a>> {
+        let turns = &mut self.request.turns;
+        if turns.last().is_none_or(|turn| turn.role != Role::Assistant) {
+            turns.push(Turn::new(Role::Assistant, Vec::with_capacity(2)));
+        }
+        // There is one: it was there, or was pushed.
+        let last = turns.len() - 1;
+        &mut turns[last].parts
+    }
+}
+
+impl<'a> Item<'a, '_, '_> {
+    fn call_id(&self) -> Result<std::borrow::Cow<'a, str>> {
+        match (self.call_id, self.id) {
+            (None, Some(id)) => at(self.node, "id", id).string(),
+            (id, _) => at(self.node, "call_id", id.unwrap_or_default()).string(),
+        }
+    }
+}
+
+/// A value without the white space between its tokens.
+fn compacted<'a>(node: &Node<'a, '_>) -> Result<Raw<'a>> {
+    let raw = node.raw()?;
+    let mut out = Vec::with_capacity(raw.get().len());
+    compact(raw.get(), &mut out);
+    if out.len() == raw.get().len() {
+        return Ok(raw);
+    }
+    Ok(String::from_utf8(out).ok().and_then(Raw::read_owned).unwrap_or(raw))
+}
+
+fn state(node: &Node<'_, '_>) -> Failure {
+    let path = node.path.to_string();
+    let message = format!(
+        "'{path}' refers to stored items, which is not supported: send the full conversation in `input`."
+    );
+    Failure::new(Kind::UnsupportedState, message).with_param(path)
+}
+
+/// Items of tools that the provider runs by itself. What came of them lives on in the assistant's messages.
+fn is_hosted(kind: &str) -> bool {
+    HOSTED.contains(&kind) || HOSTED_FAMILIES.iter().any(|family| kind.starts_with(family))
+}
+
+const HOSTED: [&str; 4] =
+    ["web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call"];
+
+const HOSTED_FAMILIES: [&str; 4] = ["mcp_", "computer_call", "program", "tool_search_"];
+
+/// Items without which the conversation would mean something else.
+const REFUSED: [&str; 8] = [
+    "compaction",
+    "compaction_trigger",
+    "local_shell_call",
+    "local_shell_call_output",
+    "shell_call",
+    "shell_call_output",
+    "apply_patch_call",
+    "apply_patch_call_output",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<(Request<'_>, Option<String>)> {
+        let (mut request, mut losses) = (Request::default(), Losses::default());
+        Items { request: &mut request, losses: &mut losses, long: false }.read(&Node::root(json))?;
+        Ok((request, losses.header()))
+    }
+
+    /// The turns in short: `assistant: text call:a`.
+    fn shape(request: &Request<'_>) -> Vec<String> {
+        let part = |part: &Part<'_>| match part {
+            Part::Text(text) => text.text.decode().into_owned(),
+            Part::Call(call) => format!("call:{}{}", call.id, if call.custom { "!" } else { "" }),
+            Part::Result(result) => format!("result:{}", result.id),
+            Part::Reasoning(_) => "thought".to_owned(),
+            other => format!("{other:?}"),
+        };
+        let turn = |turn: &Turn<'_>| {
+            format!("{:?}: {}", turn.role, turn.parts.iter().map(part).collect::<Vec<_>>().join(" "))
+        };
+        request.turns.iter().map(turn).collect()
+    }
+
+    #[test]
+    fn adjacent_items_of_the_assistant_are_one_turn() {
+        // Golden case 3.
+        let (request, _) = read(
+            r#"[{"type":"message","role":"assistant","content":[{"type":"output_text","text":"look"}]},
+            {"type":"function_call","call_id":"a","name":"f","arguments":"{}"},
+            {"type":"function_call","call_id":"b","name":"f","arguments":"{}"},
+            {"type":"function_call_output","call_id":"b","output":"B"},
+            {"type":"message","role":"user","content":"hurry"},
+            {"type":"function_call_output","call_id":"a","output":"A"}]"#,
+        )
+        .unwrap();
+        let expected = ["Assistant: look call:a call:b", "User: result:b", "User: hurry", "User: result:a"];
+        assert_eq!(shape(&request), expected);
+    }
+
+    #[test]
+    fn items_that_are_left_out_part_nothing() {
+        let (request, lost) = read(
+            r#"[{"role":"user","content":"go"},
+            {"type":"reasoning","id":"rs_1","summary":[{"type":"summary_text","text":"hm"}],"encrypted_content":"E"},
+            {"type":"web_search_call","id":"ws_1","status":"completed"},
+            {"type":"message","role":"assistant","phase":"commentary","content":[{"type":"output_text","text":"a"}]},
+            {"type":"mcp_call","id":"m"},{"type":"computer_call_output"},{"type":"program_output"},
+            {"type":"tool_search_call"},{"type":"configuration_update"},
+            {"type":"custom_tool_call","call_id":"c","name":"p","input":"x"},
+            {"type":"custom_tool_call_output","call_id":"c","output":""},
+            {"type":"function_call_output","call_id":"d","output":[{"type":"input_text","text":"t"}]}]"#,
+        )
+        .unwrap();
+        assert_eq!(shape(&request), ["User: go", "Assistant: thought a call:c!", "User: result:c result:d"]);
+        let expected = "[2], [3].phase, [4], [5], [6], [7], [8]";
+        assert_eq!(lost.unwrap(), expected);
+        let Part::Result(result) = &request.turns[2].parts[0] else { panic!() };
+        assert!(result.custom && result.content.is_empty());
+    }
+
+    #[test]
+    fn instructions_lead_or_stay_in_their_place() {
+        let (request, _) = read(
+            r#"[{"role":"developer","content":[{"type":"input_text","text":"a"},{"type":"input_text","text":"b"}]},
+            {"role":"system","content":""},{"role":"user","content":"hi"},{"role":"developer","content":"later"}]"#,
+        )
+        .unwrap();
+        let leading: Vec<_> = request.system.iter().map(|text| text.text.raw()).collect();
+        assert_eq!(
+            (leading, shape(&request)),
+            (vec!["a", "b"], vec!["User: hi".into(), "System: later".into()])
+        );
+    }
+
+    #[test]
+    fn a_text_is_one_message_of_the_user() {
+        assert_eq!(shape(&read("\"hi\"").unwrap().0), ["User: hi"]);
+    }
+
+    #[test]
+    fn odd_calls_and_outputs_are_read() {
+        let (request, _) = read(
+            r#"[{"type":"function_call","id":"fc_1","name":"f","namespace":"crm","arguments":{"b": 1.0, "a":1e2}},
+            {"type":"function_call_output","call_id":"fc_1","output":{"x": 1}}]"#,
+        )
+        .unwrap();
+        let Part::Call(call) = &request.turns[0].parts[0] else { panic!() };
+        assert_eq!((call.id.as_ref(), call.namespace.as_deref()), ("fc_1", Some("crm")));
+        assert!(matches!(&call.args, Args::Raw(raw) if raw.get() == r#"{"b":1.0,"a":1e2}"#));
+        let Part::Result(result) = &request.turns[1].parts[0] else { panic!() };
+        assert!(matches!(&result.content[0], Part::Text(text) if text.text.decode() == r#"{"x":1}"#));
+    }
+
+    #[test]
+    fn tools_may_stand_among_the_items() {
+        let json = r#"[{"type":"additional_tools","tools":[{"type":"function","name":"f"}]},{"role":"user","content":"x"}]"#;
+        assert_eq!(read(json).unwrap().0.tools[0].name, "f");
+    }
+
+    #[test]
+    fn what_refers_to_stored_state_or_runs_elsewhere_is_refused() {
+        let refused = |json: &str| read(json).map(|_| ()).unwrap_err();
+        let reference = refused(r#"[{"type":"item_reference","id":"msg_1"}]"#);
+        assert_eq!((reference.code(), reference.param()), ("unsupported_responses_feature", Some("[0]")));
+        for kind in REFUSED {
+            let refusal = refused(&format!(r#"[{{"type":"{kind}"}}]"#));
+            assert_eq!((refusal.code(), refusal.param()), ("unsupported_parameter", Some("[0]")));
+        }
+        assert_eq!(refused(r#"[{"type":"novelty"}]"#).code(), "unsupported_content_type");
+        assert_eq!(refused(r#"[{"role":"tool","content":"x"}]"#).param(), Some("[0].role"));
+        assert_eq!(refused(r#"[{"content":"x"}]"#).param(), Some("[0].role"));
+        assert_eq!(refused(r#"[{"type":"function_call","call_id":"c"}]"#).param(), Some("[0].name"));
+        let picture = r#"[{"role":"system","content":[{"type":"input_image","image_url":"https://x"}]}]"#;
+        assert_eq!(refused(picture).param(), Some("[0].content"));
+    }
+}

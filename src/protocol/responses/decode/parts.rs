@@ -1,0 +1,207 @@
+//! The parts of a message or of a tool's output: text, pictures, files, speech, refusals.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::canon::{Audio, DataUrl, Document, Image, Part, Source, Text, not_carried, sniff};
+use crate::failure::{Failure, Kind, Result};
+use crate::json::Lit;
+use crate::protocol::node::{Node, Type};
+
+use super::cache;
+use super::members::{at, pick};
+
+/// Appends the parts of a content: a text, or an array. `long`: see [`cache::mark`].
+pub(super) fn read<'a>(node: &Node<'a, '_>, long: bool, parts: &mut Vec<Part<'a>>) -> Result<()> {
+    if node.kind() == Type::String {
+        parts.push(Part::Text(Text::new(node.lit()?)));
+        return Ok(());
+    }
+    node.items(|part| {
+        parts.push(one(&part, long)?);
+        Ok(())
+    })
+}
+
+fn one<'a>(node: &Node<'a, '_>, long: bool) -> Result<Part<'a>> {
+    let [kind, text, refusal, mark] = pick(node, ["type", "text", "refusal", "prompt_cache_breakpoint"])?;
+    let Some(kind) = kind else { return Err(at(node, "type", "").wrong("a string")) };
+    let cache = mark.map(|text| cache::mark(text, long));
+    let needed = |name: &'static str, value: Option<&'a str>| at(node, name, value.unwrap_or_default()).lit();
+    match at(node, "type", kind).string()?.as_ref() {
+        "input_text" | "output_text" | "text" => Ok(Part::Text(Text { text: needed("text", text)?, cache })),
+        "refusal" => Ok(Part::Refusal(needed("refusal", refusal)?)),
+        "input_image" => Ok(Part::Image(Image { cache, ..image(node)? })),
+        "input_file" => Ok(Part::Document(Document { cache, ..file(node)? })),
+        "input_audio" => audio(node).map(Part::Audio),
+        _ => Err(unknown(node)),
+    }
+}
+
+fn image<'a>(node: &Node<'a, '_>) -> Result<Image<'a>> {
+    let [url, detail, file_id] = pick(node, ["image_url", "detail", "file_id"])?;
+    let detail = detail.map(|text| at(node, "detail", text).lit()).transpose()?;
+    let Some(url) = url else {
+        return Err(match file_id {
+            Some(text) => not_carried(at(node, "file_id", text).path.to_string()),
+            None => at(node, "image_url", "").wrong("a string"),
+        });
+    };
+    let mut url = at(node, "image_url", url);
+    if url.kind() == Type::Object {
+        // As Chat has it.
+        let [inner] = pick(&url, ["url"])?;
+        url.text = inner.unwrap_or_default();
+    }
+    let source = Source::of_url(url.lit()?).ok_or_else(|| not_base64(&url))?;
+    Ok(Image { source, detail, cache: None })
+}
+
+fn file<'a>(node: &Node<'a, '_>) -> Result<Document<'a>> {
+    let [data, name, url, file_id] = pick(node, ["file_data", "filename", "file_url", "file_id"])?;
+    let name = name.map(|text| at(node, "filename", text).lit()).transpose()?;
+    let source = match (data, url, file_id) {
+        (Some(data), ..) => file_data(&at(node, "file_data", data))?,
+        (None, Some(url), _) => {
+            let url = at(node, "file_url", url);
+            Source::of_url(url.lit()?).map(as_text).ok_or_else(|| not_base64(&url))?
+        }
+        (None, None, Some(id)) => return Err(not_carried(at(node, "file_id", id).path.to_string())),
+        (None, None, None) => return Err(at(node, "file_data", "").wrong("a string")),
+    };
+    Ok(Document { source, name: name.filter(|name| !name.is_empty()), context: None, cache: None })
+}
+
+/// The bytes of a file: a `data:` URL or, from sloppy clients, the base 64 alone.
+fn file_data<'a>(node: &Node<'a, '_>) -> Result<Source<'a>> {
+    let data = node.lit()?;
+    if DataUrl::is_one(data.raw()) {
+        return Source::of_url(data).map(as_text).ok_or_else(|| not_base64(node));
+    }
+    let data = data.into_text();
+    let mime = sniff(&data).unwrap_or_default();
+    Ok(Source::Base64 { mime: Cow::Borrowed(mime), data })
+}
+
+/// Files of plain text are carried as text: not every protocol has them in base 64.
+fn as_text(source: Source<'_>) -> Source<'_> {
+    let text = match &source {
+        Source::Base64 { mime, data } if mime == "text/plain" => {
+            STANDARD.decode(data.as_bytes()).ok().and_then(|bytes| String::from_utf8(bytes).ok())
+        }
+        _ => None,
+    };
+    text.map_or(source, |text| Source::Text(Lit::of(&text)))
+}
+
+fn audio<'a>(node: &Node<'a, '_>) -> Result<Audio<'a>> {
+    let [inner] = pick(node, ["input_audio"])?;
+    let inner = at(node, "input_audio", inner.unwrap_or_default());
+    let [data, format] = pick(&inner, ["data", "format"])?;
+    let needed =
+        |name: &'static str, value: Option<&'a str>| at(&inner, name, value.unwrap_or_default()).lit();
+    Ok(Audio { data: needed("data", data)?, format: needed("format", format)? })
+}
+
+fn not_base64(node: &Node<'_, '_>) -> Failure {
+    let path = node.path.to_string();
+    Failure::new(Kind::Unsupported, format!("'{path}' must be a URL, or a data URL in base 64."))
+        .with_param(path)
+        .with_code("invalid_base64_image")
+}
+
+/// The refusal of a part, or of an item, that is not known.
+pub(super) fn unknown(node: &Node<'_, '_>) -> Failure {
+    let path = node.path.to_string();
+    Failure::new(Kind::Unsupported, format!("The type of '{path}' is not supported for this model."))
+        .with_param(path)
+        .with_code("unsupported_content_type")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(json: &str) -> Result<Vec<Part<'_>>> {
+        let mut parts = Vec::new();
+        read(&Node::root(json), false, &mut parts)?;
+        Ok(parts)
+    }
+
+    fn only(json: &str) -> Part<'_> {
+        parts(json).unwrap().remove(0)
+    }
+
+    #[test]
+    fn texts_and_refusals() {
+        for json in [
+            "\"x\"",
+            r#"[{"type":"output_text","text":"x","annotations":[1]}]"#,
+            r#"[{"type":"text","text":"x"}]"#,
+        ] {
+            assert!(matches!(only(json), Part::Text(text) if text.text.raw() == "x" && text.cache.is_none()));
+        }
+        assert!(
+            matches!(only(r#"[{"type":"refusal","refusal":"no"}]"#), Part::Refusal(text) if text.raw() == "no")
+        );
+        let marked =
+            r#"[{"type":"input_text","text":"x","prompt_cache_breakpoint":{"mode":"explicit","ttl":"12h"}}]"#;
+        assert!(matches!(only(marked), Part::Text(text) if text.cache.unwrap().long));
+    }
+
+    #[test]
+    fn pictures_by_url_and_in_base_64() {
+        let json = r#"[{"type":"input_image","image_url":"https://x/y.png","detail":"low"}]"#;
+        let Part::Image(image) = only(json) else { panic!() };
+        assert!(matches!(image.source, Source::Url(url) if url.raw() == "https://x/y.png"));
+        assert_eq!(image.detail.unwrap().raw(), "low");
+        let json = r#"[{"type":"input_image","image_url":{"url":"data:image/jpg;base64,iVBORw0KGgoAAAAN"}}]"#;
+        let Part::Image(image) = only(json) else { panic!() };
+        assert!(matches!(image.source, Source::Base64 { mime, .. } if mime == "image/png"));
+    }
+
+    #[test]
+    fn files_in_every_form() {
+        let json = r#"[{"type":"input_file","filename":"a.pdf","file_data":"data:application/pdf;base64,JVBERi0xLjQK"}]"#;
+        let Part::Document(file) = only(json) else { panic!() };
+        assert!(matches!(file.source, Source::Base64 { mime, .. } if mime == "application/pdf"));
+        assert_eq!(file.name.unwrap().raw(), "a.pdf");
+        let Part::Document(bare) = only(r#"[{"type":"input_file","file_data":"JVBERi0xLjQK"}]"#) else {
+            panic!()
+        };
+        assert!(matches!(bare.source, Source::Base64 { mime, .. } if mime == "application/pdf"));
+        let Part::Document(url) = only(r#"[{"type":"input_file","file_url":"https://x/a.pdf"}]"#) else {
+            panic!()
+        };
+        assert!(matches!(url.source, Source::Url(_)));
+        let json = r#"[{"type":"input_file","file_data":"data:text/plain;base64,aGkK"}]"#;
+        let Part::Document(text) = only(json) else { panic!() };
+        assert!(matches!(text.source, Source::Text(text) if text.decode() == "hi\n"));
+    }
+
+    #[test]
+    fn speech() {
+        let json = r#"[{"type":"input_audio","input_audio":{"data":"AA==","format":"wav"}}]"#;
+        assert!(matches!(only(json), Part::Audio(audio) if audio.format.raw() == "wav"));
+    }
+
+    #[test]
+    fn what_cannot_be_carried_is_refused_by_name() {
+        for (json, param, code) in [
+            (r#"[{"type":"input_image","file_id":"f"}]"#, "[0].file_id", "unsupported_parameter"),
+            (r#"[{"type":"input_file","file_id":"f"}]"#, "[0].file_id", "unsupported_parameter"),
+            (
+                r#"[{"type":"input_image","image_url":"data:image/png,x"}]"#,
+                "[0].image_url",
+                "invalid_base64_image",
+            ),
+            (r#"[{"type":"input_video","video_url":"x"}]"#, "[0]", "unsupported_content_type"),
+            (r#"[{"type":"input_text"}]"#, "[0].text", "unsupported_parameter"),
+        ] {
+            let refusal = parts(json).unwrap_err();
+            assert_eq!((refusal.param(), refusal.code()), (Some(param), code));
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! The tools of a request: functions, freeform tools, namespaces of both, and those of the provider's own.
+
+use std::borrow::Cow;
+
+use crate::canon::{Grammar, Losses, Tool, ToolKind, WebSearch, not_carried};
+use crate::failure::Result;
+use crate::json::{Lit, Raw};
+use crate::protocol::node::{Node, Type};
+
+use super::cache;
+use super::members::{at, pick};
+
+/// Appends the tools of an array.
+pub(super) fn read<'a>(node: &Node<'a, '_>, tools: &mut Vec<Tool<'a>>, losses: &mut Losses) -> Result<()> {
+    node.items(|tool| {
+        let kind = kind(&tool)?;
+        if kind != "namespace" {
+            tools.push(one(&tool, &kind, None, losses)?);
+            return Ok(());
+        }
+        let [name, description, members] = pick(&tool, ["name", "description", "tools"])?;
+        let Some(name) = name else { return Err(at(&tool, "name", "").wrong("a string")) };
+        let space = Namespace {
+            name: at(&tool, "name", name).string()?,
+            description: description.map(|text| at(&tool, "description", text).lit()).transpose()?,
+        };
+        let Some(members) = members else { return Ok(()) };
+        at(&tool, "tools", members).items(|member| {
+            let kind = self::kind(&member)?;
+            tools.push(one(&member, &kind, Some(&space), losses)?);
+            Ok(())
+        })
+    })
+}
+
+/// Is this the type of the provider's own search of the web?
+pub(super) fn is_web_search(kind: &str) -> bool {
+    kind.starts_with(WEB_SEARCH)
+}
+
+struct Namespace<'a> {
+    name: Cow<'a, str>,
+    description: Option<Lit<'a>>,
+}
+
+fn kind<'a>(tool: &Node<'a, '_>) -> Result<Cow<'a, str>> {
+    match pick(tool, ["type"])? {
+        [Some(text)] => at(tool, "type", text).string(),
+        [None] => Ok(Cow::Borrowed("function")),
+    }
+}
+
+fn one<'a>(
+    node: &Node<'a, '_>,
+    kind: &str,
+    space: Option<&Namespace<'a>>,
+    losses: &mut Losses,
+) -> Result<Tool<'a>> {
+    match kind {
+        "function" | "custom" => callable(node, kind, space, losses),
+        "image_generation" | "tool_search" => Ok(own(kind.to_owned().into(), ToolKind::Hosted)),
+        _ if is_web_search(kind) && space.is_none() => {
+            Ok(own(Cow::Borrowed(WEB_SEARCH), ToolKind::WebSearch(web_search(node)?)))
+        }
+        _ => Err(not_carried(node.path.to_string())),
+    }
+}
+
+/// A tool of the provider's own.
+fn own<'a>(name: Cow<'a, str>, kind: ToolKind<'a>) -> Tool<'a> {
+    Tool { namespace: None, name, description: None, kind, cache: None }
+}
+
+/// A function or a freeform tool, flat or with an object inside, as Chat has it.
+fn callable<'a>(
+    node: &Node<'a, '_>,
+    kind: &str,
+    space: Option<&Namespace<'a>>,
+    losses: &mut Losses,
+) -> Result<Tool<'a>> {
+    let mut tool = own(
+        Cow::Borrowed(""),
+        match kind {
+            "custom" => ToolKind::Custom { grammar: None },
+            _ => ToolKind::Function { schema: None, strict: None },
+        },
+    );
+    node.members(|key, value| match key {
+        "function" | "custom" if value.kind() == Type::Object => {
+            value.members(|key, value| member(&mut tool, key, &value, losses))
+        }
+        _ => member(&mut tool, key, &value, losses),
+    })?;
+    if tool.name.is_empty() {
+        return Err(at(node, "name", "").wrong("a string"));
+    }
+    if let Some(space) = space {
+        tool.namespace = Some(space.name.clone());
+        tool.description = joined(space.description.as_ref(), tool.description.take());
+    }
+    Ok(tool)
+}
+
+/// The description of a namespace stands in front of that of its tools.
+fn joined<'a>(space: Option<&Lit<'a>>, own: Option<Lit<'a>>) -> Option<Lit<'a>> {
+    match (space.filter(|text| !text.is_empty()), own) {
+        (Some(space), Some(own)) => Some(Lit::concat(&[space, &Lit::plain("\\n"), &own])),
+        (Some(space), None) => Some(space.clone()),
+        (None, own) => own,
+    }
+}
+
+fn member<'a>(tool: &mut Tool<'a>, key: &str, value: &Node<'a, '_>, losses: &mut Losses) -> Result<()> {
+    match (key, &mut tool.kind) {
+        ("name", _) => tool.name = value.string()?,
+        ("description", _) => tool.description = Some(value.lit()?).filter(|text| !text.is_empty()),
+        ("parameters", ToolKind::Function { schema, .. }) => {
+            *schema = Some(value.raw()?).filter(|schema| schema.get() != "{}");
+        }
+        ("strict", ToolKind::Function { strict, .. }) => *strict = Some(value.bool()?),
+        ("format", ToolKind::Custom { grammar }) => *grammar = read_grammar(value)?,
+        ("prompt_cache_breakpoint", _) => tool.cache = Some(cache::mark(value.text, false)),
+        (key, _) if LEFT_OUT.contains(&key) && !matches!(value.text, "false" | "[]") => {
+            losses.drop(&value.path)?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn read_grammar<'a>(node: &Node<'a, '_>) -> Result<Option<Grammar<'a>>> {
+    let [syntax, definition, inner] = pick(node, ["syntax", "definition", "grammar"])?;
+    if let Some(inner) = inner {
+        let inner = at(node, "grammar", inner);
+        let [syntax, definition] = pick(&inner, ["syntax", "definition"])?;
+        return grammar(&inner, syntax, definition);
+    }
+    grammar(node, syntax, definition)
+}
+
+fn grammar<'a>(
+    node: &Node<'a, '_>,
+    syntax: Option<&'a str>,
+    definition: Option<&'a str>,
+) -> Result<Option<Grammar<'a>>> {
+    let Some(definition) = definition else { return Ok(None) };
+    let syntax = match syntax {
+        Some(text) => at(node, "syntax", text).lit()?,
+        None => Lit::plain("lark"),
+    };
+    Ok(Some(Grammar { syntax, definition: at(node, "definition", definition).lit()? }))
+}
+
+fn web_search<'a>(node: &Node<'a, '_>) -> Result<WebSearch<'a>> {
+    let mut search = WebSearch::default();
+    let domains = |node: &Node<'a, '_>| -> Result<Option<Raw<'a>>> {
+        Ok(Some(node.raw()?).filter(|domains| domains.get() != "[]"))
+    };
+    node.members(|key, value| {
+        match key {
+            "search_context_size" => search.context = Some(value.lit()?),
+            "user_location" => search.location = Some(value.raw()?),
+            "filters" => value.members(|key, value| {
+                match key {
+                    "allowed_domains" => search.allowed = domains(&value)?,
+                    "blocked_domains" => search.blocked = domains(&value)?,
+                    _ => {}
+                }
+                Ok(())
+            })?,
+            _ => {}
+        }
+        Ok(())
+    })?;
+    Ok(search)
+}
+
+/// The name of the provider's own search of the web, and how its types begin.
+pub(super) const WEB_SEARCH: &str = "web_search";
+
+/// Members of tools that no other protocol has.
+const LEFT_OUT: [&str; 6] =
+    ["defer_loading", "allowed_callers", "input_examples", "eager_input_streaming", "output_schema", "async"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tools(json: &str) -> Result<(Vec<Tool<'_>>, Option<String>)> {
+        let (mut tools, mut losses) = (Vec::new(), Losses::default());
+        read(&Node::root(json), &mut tools, &mut losses)?;
+        Ok((tools, losses.header()))
+    }
+
+    #[test]
+    fn functions_flat_and_nested() {
+        let (tools, lost) = tools(
+            r#"[{"type":"function","name":"a","description":"","parameters":{},"strict":true},
+            {"type":"function","function":{"name":"b","description":"d","parameters":{"type":"object"}},
+            "defer_loading":true,"async":false}]"#,
+        )
+        .unwrap();
+        assert_eq!((tools[0].name.as_ref(), &tools[0].description), ("a", &None));
+        assert!(matches!(tools[0].kind, ToolKind::Function { schema: None, strict: Some(true) }));
+        assert_eq!(tools[1].description.as_ref().unwrap().raw(), "d");
+        let ToolKind::Function { schema: Some(schema), strict: None } = &tools[1].kind else { panic!() };
+        assert_eq!(schema.get(), r#"{"type":"object"}"#);
+        assert_eq!(lost.unwrap(), "[1].defer_loading");
+    }
+
+    #[test]
+    fn freeform_tools_with_both_shapes_of_grammar() {
+        let (tools, _) = tools(
+            r#"[{"type":"custom","name":"p","format":{"type":"grammar","syntax":"lark","definition":"start: x"}},
+            {"type":"custom","custom":{"name":"q","format":{"type":"grammar","grammar":{"syntax":"regex","definition":"a+"}}}},
+            {"type":"custom","name":"r","format":{"type":"text"}}]"#,
+        )
+        .unwrap();
+        let grammar = |tool: &Tool<'_>| match &tool.kind {
+            ToolKind::Custom { grammar } => {
+                grammar.as_ref().map(|g| format!("{} {}", g.syntax.raw(), g.definition.raw()))
+            }
+            _ => panic!(),
+        };
+        let seen: Vec<_> = tools.iter().map(grammar).collect();
+        assert_eq!(seen, [Some("lark start: x".into()), Some("regex a+".into()), None]);
+    }
+
+    #[test]
+    fn namespaces_are_flattened() {
+        let (tools, _) = tools(
+            r#"[{"type":"namespace","name":"crm","description":"CRM.","tools":[
+            {"type":"function","name":"find","description":"Find."},{"type":"custom","name":"note"}]}]"#,
+        )
+        .unwrap();
+        assert_eq!((tools[0].namespace.as_deref(), tools[0].name.as_ref()), (Some("crm"), "find"));
+        assert_eq!(tools[0].description.as_ref().unwrap().decode(), "CRM.\nFind.");
+        assert!(tools[1].is_custom());
+        assert_eq!(tools[1].description.as_ref().unwrap().raw(), "CRM.");
+    }
+
+    #[test]
+    fn tools_of_the_providers_own() {
+        let (tools, _) = tools(
+            r#"[{"type":"web_search_preview_2025_03_11","search_context_size":"low","user_location":{"type":"approximate","city":"B"},
+            "filters":{"allowed_domains":["x.y"],"blocked_domains":[]}},{"type":"image_generation"},{"type":"tool_search"}]"#,
+        )
+        .unwrap();
+        let ToolKind::WebSearch(search) = &tools[0].kind else { panic!() };
+        assert_eq!(search.context.as_ref().unwrap().raw(), "low");
+        assert_eq!(search.allowed.as_ref().unwrap().get(), r#"["x.y"]"#);
+        assert!(search.blocked.is_none() && search.location.is_some());
+        assert!(tools[1..].iter().all(|tool| matches!(tool.kind, ToolKind::Hosted)));
+    }
+
+    #[test]
+    fn tools_bound_to_private_resources_are_refused() {
+        for kind in [
+            "file_search",
+            "code_interpreter",
+            "mcp",
+            "computer_use_preview",
+            "computer",
+            "local_shell",
+            "shell",
+            "apply_patch",
+            "programmatic_tool_calling",
+            "new_kind",
+        ] {
+            let json = format!(r#"[{{"type":"{kind}"}}]"#);
+            assert_eq!(tools(&json).unwrap_err().param(), Some("[0]"), "{kind}");
+        }
+        assert_eq!(tools(r#"[{"type":"function"}]"#).unwrap_err().param(), Some("[0].name"));
+    }
+}
