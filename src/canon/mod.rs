@@ -31,6 +31,7 @@ pub use level::Level;
 pub use loss::{Loss, Losses, not_carried};
 pub use media::{DataUrl, sniff};
 pub use names::{Name, Names};
+pub(crate) use names::{hash, hex};
 pub use profile::{
     CacheParts, Effort, JsonSchemaSupport, MaxTokensField, MidSystem, Prefill, Profile, ProfileSettings,
     ReasoningIn, Sampling, StreamUsage, SystemRole, ToolChoice, ToolId, UserField,

@@ -90,6 +90,15 @@ pub trait Protocol: fmt::Debug + Send + Sync {
         losses: &mut Losses,
     ) -> Result<Request<'a>>;
 
+    /// Refuses a client's request that lacks what a call must say, but a mere count of its tokens need not.
+    ///
+    /// # Errors
+    /// 400 naming what is missing.
+    fn check_request(&self, request: &Request<'_>) -> Result<()> {
+        let _ = request;
+        Ok(())
+    }
+
     /// Members of a client's request that answers of this protocol repeat, written already.
     fn echo(&self, body: &str) -> String {
         let _ = body;

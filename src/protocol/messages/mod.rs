@@ -76,6 +76,14 @@ impl Protocol for Messages {
         decode::request::read(body, target, losses)
     }
 
+    fn check_request(&self, request: &Request<'_>) -> Result<()> {
+        decode::request::check(request)
+    }
+
+    fn longest_tool_name(&self) -> usize {
+        LONGEST_TOOL_NAME
+    }
+
     fn encode_request(
         &self,
         request: &Request<'_>,
@@ -99,3 +107,6 @@ impl Protocol for Messages {
         encode::reply::write(answer, context)
     }
 }
+
+/// Characters of a tool's name that the protocol allows.
+const LONGEST_TOOL_NAME: usize = 128;

@@ -1,5 +1,13 @@
 //! From the protocol to the canonical form: clients' requests and providers' answers.
 
+mod block;
+mod media;
+mod result;
+mod turn;
+mod wish;
+
+mod tools;
+
 pub(super) mod reply;
 pub(super) mod request;
 pub(super) mod stream;

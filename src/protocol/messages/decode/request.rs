@@ -1,13 +1,138 @@
 //! A client's request, in the canonical form.
 
-use crate::canon::{Losses, Request, Target};
+use crate::canon::{Carry, Losses, Request, Target, Text};
 use crate::failure::{Failure, Kind, Result};
+use crate::json::Lit;
+use crate::protocol::field;
+use crate::protocol::node::{Node, Type};
+
+use crate::protocol::messages::fields::FIELDS;
+
+use super::{block, tools, turn, wish};
 
 /// Reads a request that goes to `target`.
 pub(in crate::protocol::messages) fn read<'a>(
-    _body: &'a str,
-    _target: &Target<'_>,
-    _losses: &mut Losses,
+    body: &'a str,
+    target: &Target<'_>,
+    losses: &mut Losses,
 ) -> Result<Request<'a>> {
-    Err(Failure::new(Kind::Internal, "PLACEHOLDER"))
+    let mut request = Request::default();
+    // Instructions that come as the first messages; they stand behind those of `system`.
+    let mut first = Vec::new();
+    Node::root(body).members(|key, node| {
+        let field = FIELDS.iter().find(|field| field.name == key);
+        match field.map(|field| field.carry(target.protocol)) {
+            Some(Carry::Mapped | Carry::Own) => member(key, &node, &mut request, &mut first, losses),
+            Some(_) => field::take(FIELDS, key, &node, target, &mut request, losses),
+            None => losses.drop(&node.path),
+        }
+    })?;
+    if request.turns.is_empty() && first.is_empty() {
+        let message = "'messages' must hold at least one message.";
+        return Err(Failure::new(Kind::InvalidMessages, message).with_param("messages"));
+    }
+    request.system.append(&mut first);
+    Ok(request)
 }
+
+/// The refusal of a request that does not say how long its answer may be; to count tokens none is needed.
+pub(in crate::protocol::messages) fn check(request: &Request<'_>) -> Result<()> {
+    match request.max_output {
+        Some(_) => Ok(()),
+        None => Err(Failure::new(Kind::Unsupported, "max_tokens: Field required").with_param("max_tokens")),
+    }
+}
+
+fn member<'a>(
+    key: &str,
+    node: &Node<'a, '_>,
+    request: &mut Request<'a>,
+    first: &mut Vec<Text<'a>>,
+    losses: &mut Losses,
+) -> Result<()> {
+    match key {
+        "messages" => {
+            request.turns.clear();
+            first.clear();
+            node.items(|message| turn::read(&message, &mut request.turns, first, losses))?;
+        }
+        "system" => request.system = system(node)?,
+        "max_tokens" => request.max_output = Some(limit(node)?),
+        "stream" => request.stream = node.bool()?,
+        "temperature" => request.samplers.temperature = Some(node.number()?),
+        "top_p" => request.samplers.top_p = Some(node.number()?),
+        "top_k" => request.samplers.top_k = Some(node.number()?),
+        "stop_sequences" => {
+            request.stop.clear();
+            node.items(|text| Ok(request.stop.push(text.lit()?)))?;
+        }
+        "tools" => {
+            request.tools.clear();
+            node.items(|tool| Ok(request.tools.push(tools::read(&tool, losses)?)))?;
+        }
+        "tool_choice" => (request.choice, request.parallel) = tools::choice(node)?,
+        "thinking" => wish::thinking(node, &mut request.thinking, losses)?,
+        "output_config" => wish::output(node, request, losses)?,
+        "output_format" => request.format = wish::format(node)?,
+        "metadata" => node.members(|key, value| {
+            match key {
+                "user_id" => request.user = Some(value.string()?),
+                _ => losses.drop(&value.path)?,
+            }
+            Ok(())
+        })?,
+        "service_tier" => match &*node.string()? {
+            "auto" => {}
+            "standard_only" => request.tier = Some("default".into()),
+            _ => losses.drop(&node.path)?,
+        },
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Instructions: a text, or blocks of text. Empty ones say nothing.
+fn system<'a>(node: &Node<'a, '_>) -> Result<Vec<Text<'a>>> {
+    let mut blocks = Vec::new();
+    if node.kind() == Type::String {
+        let text = without_attribution(node.lit()?, node.text);
+        if !text.is_empty() {
+            blocks.push(Text::new(text));
+        }
+        return Ok(blocks);
+    }
+    node.items(|item| {
+        let text = block::only_text(&item)?;
+        if !text.text.is_empty() && !text.text.raw().starts_with(ATTRIBUTION) {
+            blocks.push(text);
+        }
+        Ok(())
+    })?;
+    Ok(blocks)
+}
+
+/// A large coding client names itself in the first line, with a hash that is another one in each request: a
+/// provider that sees it never finds the prompt in its cache.
+fn without_attribution<'a>(text: Lit<'a>, literal: &'a str) -> Lit<'a> {
+    if !text.raw().starts_with(ATTRIBUTION) {
+        return text;
+    }
+    let mut rest = literal.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default();
+    while let Some((_, after)) = rest.split_once('\\') {
+        // What follows a backslash belongs to it, so that `\\n` is no line break.
+        if let Some(line) = after.strip_prefix('n') {
+            return Lit::part(line);
+        }
+        rest = after.get(1..).unwrap_or_default();
+    }
+    Lit::default()
+}
+
+fn limit(node: &Node<'_, '_>) -> Result<u64> {
+    match node.count()? {
+        0 => Err(node.wrong("a number above zero")),
+        limit => Ok(limit),
+    }
+}
+
+const ATTRIBUTION: &str = "x-anthropic-billing-header:";

@@ -1,5 +1,19 @@
 //! From the canonical form to the protocol: requests for providers and answers for clients.
 
+mod block;
+mod form;
+mod ids;
+mod input;
+mod mark;
+mod media;
+mod message;
+mod plan;
+mod reasoning;
+mod samplers;
+mod schema;
+mod think;
+mod tools;
+
 pub(super) mod reply;
 pub(super) mod request;
 pub(super) mod stream;
