@@ -1,7 +1,19 @@
 //! From the canonical form to the protocol: requests for providers and answers for clients.
 
+mod content;
+mod effort;
+mod history;
+mod ids;
+mod messages;
 mod said;
+mod schema;
+mod tools;
 
 pub(super) mod reply;
 pub(super) mod request;
 pub(super) mod stream;
+
+#[cfg(test)]
+mod answer_tests;
+#[cfg(test)]
+mod request_tests;

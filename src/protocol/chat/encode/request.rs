@@ -1,16 +1,235 @@
 //! A request for a provider, from the canonical form.
 
-use crate::canon::{Losses, Names, Request, Target};
-use crate::failure::{Failure, Kind, Result};
+use crate::canon::{
+    Format, JsonSchemaSupport, Losses, MaxTokensField, Names, Profile, Request, Sampling, SamplingCaps,
+    StreamUsage, Target, UserField, hex,
+};
+use crate::failure::Result;
+use crate::json::write::{self, Object};
+use crate::json::{Lit, Raw};
 use crate::protocol::Written;
+
+use super::messages::Writer;
+use super::tools::Plan;
+use super::{effort, schema, tools};
 
 /// Writes the request.
 pub(in crate::protocol::chat) fn write(
-    _request: &Request<'_>,
-    _target: &Target<'_>,
-    _names: &Names,
-    _losses: &mut Losses,
-    _out: &mut Vec<u8>,
+    request: &Request<'_>,
+    target: &Target<'_>,
+    names: &Names,
+    losses: &mut Losses,
+    out: &mut Vec<u8>,
 ) -> Result<Written> {
-    Err(Failure::new(Kind::Internal, "PLACEHOLDER"))
+    let plan = Plan::new(request, target, losses)?;
+    let off = effort::is_off(request, &plan, target.profile);
+    let writer = Writer::new(request, target, names, off, losses)?;
+    let mut written = Ok(Written::default());
+    write::object(out, |o| written = members(o, request, target, names, &plan, writer, losses));
+    written
 }
+
+fn members(
+    o: &mut Object<'_>,
+    request: &Request<'_>,
+    target: &Target<'_>,
+    names: &Names,
+    plan: &Plan<'_, '_>,
+    mut writer: Writer<'_, '_, '_>,
+    losses: &mut Losses,
+) -> Result<Written> {
+    let profile = target.profile;
+    o.text("model", target.model).array("messages", |list| writer.write(list));
+    tools::write(o, plan, request.parallel, target, names, losses)?;
+    if request.stream {
+        o.bool("stream", true);
+        if profile.stream_usage == StreamUsage::Option {
+            o.json("stream_options", r#"{"include_usage":true}"#);
+        }
+    }
+    limit(o, request, target);
+    samplers(o, request, target, losses)?;
+    stop(o, request, profile, losses)?;
+    effort::write(o, request, plan, target, losses)?;
+    format(o, &request.format, profile);
+    identity(o, request, profile, losses)?;
+    if let Some(count) = request.logprobs {
+        o.bool("logprobs", true);
+        if count > 0 {
+            o.number("top_logprobs", count);
+        }
+    }
+    writer.finish(o);
+    for extra in request.extra.iter().filter(|extra| !OWN.contains(&&*extra.name)) {
+        // The name is the client's, who may have put anything into it.
+        o.raw(Lit::of(&extra.name).raw(), &extra.value);
+    }
+    Ok(Written { answer_tool: None, prefix: writer.into_prefix() })
+}
+
+fn limit(o: &mut Object<'_>, request: &Request<'_>, target: &Target<'_>) {
+    let Some(wanted) = request.max_output else { return };
+    let most = target.caps.max_output.unwrap_or(u64::MAX);
+    let name = match target.profile.max_tokens_field {
+        MaxTokensField::MaxTokens => "max_tokens",
+        MaxTokensField::MaxCompletionTokens => "max_completion_tokens",
+    };
+    o.number(name, wanted.max(target.profile.min_max_tokens.into()).min(most));
+}
+
+/// Sampling parameters, as far as the provider and its model take them.
+fn samplers(
+    o: &mut Object<'_>,
+    request: &Request<'_>,
+    target: &Target<'_>,
+    losses: &mut Losses,
+) -> Result<()> {
+    let (samplers, profile) = (&request.samplers, target.profile);
+    let none = profile.sampling == Sampling::None || target.caps.sampling == SamplingCaps::None;
+    let one = target.caps.sampling == SamplingCaps::NotBoth && samplers.temperature.is_some();
+    for (name, value, refused) in
+        [("temperature", &samplers.temperature, none), ("top_p", &samplers.top_p, none || one)]
+    {
+        let Some(value) = value else { continue };
+        let number: f64 = value.get().parse().unwrap_or(1.0);
+        if refused {
+            // At its default it says nothing.
+            if number != 1.0 {
+                losses.drop_named(name)?;
+            }
+        } else if name == "temperature" && profile.sampling == Sampling::Clamp1 && number > 1.0 {
+            losses.change(name, 1)?;
+            o.number(name, 1);
+        } else {
+            o.raw(name, value);
+        }
+    }
+    if let Some(top_k) = &samplers.top_k {
+        if profile.is_openai || !profile.forward_unknown {
+            losses.drop_named("top_k")?;
+        } else {
+            o.raw("top_k", top_k);
+        }
+    }
+    Ok(())
+}
+
+fn stop(o: &mut Object<'_>, request: &Request<'_>, profile: &Profile, losses: &mut Losses) -> Result<()> {
+    let most = if profile.is_openai { MOST_STOPS } else { usize::MAX };
+    if request.stop.len() > most {
+        losses.change("stop", most)?;
+    }
+    if !request.stop.is_empty() {
+        o.array("stop", |list| {
+            request.stop.iter().take(most).for_each(|stop| {
+                list.lit(stop);
+            });
+        });
+    }
+    Ok(())
+}
+
+/// The form of the answer. What a provider can not be told here stands in the instructions.
+fn format(o: &mut Object<'_>, format: &Format<'_>, profile: &Profile) {
+    match (format, profile.json_schema) {
+        (Format::Text, _) | (_, JsonSchemaSupport::None) => {}
+        (Format::JsonObject, _) | (_, JsonSchemaSupport::JsonObject) => {
+            o.json("response_format", r#"{"type":"json_object"}"#);
+        }
+        (Format::Schema { name, description, schema, strict }, JsonSchemaSupport::Native) => {
+            o.object("response_format", |o| {
+                o.text("type", "json_schema").object("json_schema", |o| {
+                    o.lit("name", name.as_ref().unwrap_or(&NAME));
+                    if let Some(description) = description {
+                        o.lit("description", description);
+                    }
+                    o.raw("schema", schema);
+                    if let Some(strict) = strict_of(name.is_some(), *strict, schema) {
+                        o.bool("strict", strict);
+                    }
+                });
+            });
+        }
+    }
+}
+
+/// A client that can not say `strict`, nor a name, gets it wherever the schema allows it.
+fn strict_of(named: bool, strict: Option<bool>, schema: &Raw<'_>) -> Option<bool> {
+    strict.or_else(|| (!named).then(|| schema::is_closed(schema.get())))
+}
+
+/// Who the user is, the class of service, and other members that only some providers know.
+fn identity(o: &mut Object<'_>, request: &Request<'_>, profile: &Profile, losses: &mut Losses) -> Result<()> {
+    let field = match profile.user_field {
+        UserField::User => Some("user"),
+        UserField::SafetyIdentifier => Some("safety_identifier"),
+        UserField::None => None,
+    };
+    if let (Some(name), Some(user)) = (field, &request.user) {
+        if user.chars().count() <= LONGEST_USER {
+            o.text(name, user);
+        } else {
+            o.text(name, &hex(user));
+        }
+    }
+    match request.tier.as_deref() {
+        Some("standard_only") if profile.is_openai => {
+            o.text("service_tier", "default");
+        }
+        Some(tier) if profile.is_openai => {
+            o.text("service_tier", tier);
+        }
+        None | Some("auto") => {}
+        Some(_) => losses.drop_named("service_tier")?,
+    }
+    match &request.verbosity {
+        Some(verbosity) if profile.is_openai => {
+            o.lit("verbosity", verbosity);
+        }
+        Some(_) => losses.drop_named("verbosity")?,
+        None => {}
+    }
+    Ok(())
+}
+
+/// The name of a schema that has none.
+const NAME: Lit<'static> = Lit::plain("response");
+
+/// Texts that end an answer, as OpenAI takes them.
+const MOST_STOPS: usize = 4;
+
+/// Characters of a user's id, as OpenAI takes them.
+const LONGEST_USER: usize = 64;
+
+/// Members that are written here, so that no other may take their place.
+const OWN: &[&str] = &[
+    "model",
+    "messages",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "web_search_options",
+    "stream",
+    "stream_options",
+    "max_tokens",
+    "max_completion_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "stop",
+    "reasoning_effort",
+    "reasoning",
+    "thinking",
+    "enable_thinking",
+    "thinking_budget",
+    "response_format",
+    "user",
+    "safety_identifier",
+    "service_tier",
+    "verbosity",
+    "logprobs",
+    "top_logprobs",
+    "n",
+    "add_generation_prompt",
+    "continue_final_message",
+];

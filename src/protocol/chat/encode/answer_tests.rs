@@ -1,0 +1,1 @@
+//! What clients get, by the reference.

@@ -1,0 +1,310 @@
+//! The content of messages of users, tools and instructions.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::canon::{Cache, CacheParts, Document, Image, Part, Profile, Source, Text, ToolResult};
+use crate::json::Lit;
+use crate::json::write::{self, Array, Object};
+
+use super::ids;
+
+/// Writes content for a provider.
+#[derive(Clone, Copy)]
+pub(super) struct Content<'c> {
+    pub(super) profile: &'c Profile,
+    /// The call whose pictures are written.
+    pub(super) id: Option<&'c str>,
+}
+
+/// Is this part of a message of its own, and not a result?
+pub(super) fn is_said(part: &Part<'_>) -> bool {
+    !matches!(part, Part::Result(_) | Part::Reasoning(_) | Part::Call(_))
+}
+
+impl Content<'_> {
+    /// The `content` of texts only.
+    pub(super) fn texts<'p, 'a: 'p>(&self, o: &mut Object<'_>, texts: impl Iterator<Item = &'p Text<'a>> + Clone) {
+        let marked = self.profile.cache_parts != CacheParts::None && texts.clone().any(|text| text.cache.is_some());
+        if marked {
+            o.array("content", |list| texts.for_each(|text| self.text(list, &text.text, text.cache)));
+        } else {
+            o.string("content", |out| {
+                for (index, text) in texts.enumerate() {
+                    out.plain(if index > 0 { PARAGRAPH } else { "" });
+                    out.lit(&text.text);
+                }
+            });
+        }
+    }
+
+    /// The `content` of any parts: a string where that is possible, for models that know nothing but text
+    /// refuse lists.
+    pub(super) fn write<'p, 'a: 'p>(
+        &self,
+        o: &mut Object<'_>,
+        parts: impl Iterator<Item = &'p Part<'a>> + Clone,
+        between: &str,
+    ) {
+        let text_only = parts.clone().all(|part| self.is_text(part));
+        let many = self.profile.content_arrays && parts.clone().filter(|part| !is_empty(part)).count() > 1;
+        if text_only && !many && !parts.clone().any(|part| self.is_marked(part)) {
+            o.string("content", |out| self.join(out, parts, between));
+        } else {
+            o.array("content", |list| parts.for_each(|part| self.part(list, part)));
+        }
+    }
+
+    /// Instructions in mid-conversation, for a provider that has no place for them there.
+    pub(super) fn note<'p, 'a: 'p>(&self, o: &mut Object<'_>, parts: impl Iterator<Item = &'p Part<'a>>) {
+        o.string("content", |out| {
+            out.plain(NOTE);
+            self.join(out, parts, PARAGRAPH);
+        });
+    }
+
+    /// The `content` of a result.
+    pub(super) fn result(&self, o: &mut Object<'_>, result: &ToolResult<'_>) {
+        let parts = || result.content.iter();
+        let media = parts().any(|part| self.is_media(part)) && self.profile.tool_result_images;
+        let many = self.profile.content_arrays && parts().count() > 1;
+        let marked = self.profile.cache_parts != CacheParts::None
+            && (result.cache.is_some() || parts().any(|part| self.is_marked(part)));
+        let error = if is_plain_error(result) { ERROR } else { "" };
+        if !media && !many && !(marked && parts().next().is_some()) {
+            o.string("content", |out| {
+                out.plain(error);
+                for (index, part) in parts().enumerate() {
+                    out.plain(if index > 0 { "\n" } else { "" });
+                    if self.is_media(part) { out.plain(SEE_BELOW) } else { self.plain(out, part) }
+                }
+            });
+            return;
+        }
+        let last = result.content.len().saturating_sub(1);
+        o.array("content", |list| {
+            if !error.is_empty() && !matches!(result.content.first(), Some(Part::Text(_))) {
+                self.text(list, &Lit::plain(ERROR), None);
+            }
+            for (index, part) in parts().enumerate() {
+                let mark = result.cache.filter(|_| index == last);
+                match part {
+                    Part::Text(text) if index == 0 && !error.is_empty() => {
+                        let text = Lit::concat(&[&Lit::plain(ERROR), &text.text]);
+                        self.text(list, &text, mark);
+                    }
+                    Part::Text(text) => self.text(list, &text.text, text.cache.or(mark)),
+                    part if self.is_media(part) && !self.profile.tool_result_images => {
+                        self.text(list, &Lit::plain(SEE_BELOW), mark);
+                    }
+                    part => self.part(list, part),
+                }
+            }
+        });
+    }
+
+    /// The pictures and files of a result, each behind the id of its call.
+    pub(super) fn pictures(&self, list: &mut Array<'_>, parts: &[Part<'_>]) {
+        for part in parts.iter().filter(|part| self.is_media(part)) {
+            let id = ids::upstream(self.id.unwrap_or_default(), self.profile);
+            list.object(|o| {
+                o.text("type", "text").string("text", |text| {
+                    text.plain("Image from tool result ");
+                    text.plain(&id);
+                });
+            });
+            self.part(list, part);
+        }
+    }
+
+    /// Is this a picture or a file, and no text, for this provider?
+    pub(super) fn is_media(&self, part: &Part<'_>) -> bool {
+        !self.is_text(part)
+    }
+
+    /// Is this text for the provider? OpenAI itself reads text files, all others get what is in them.
+    fn is_text(&self, part: &Part<'_>) -> bool {
+        match part {
+            Part::Text(_) | Part::Refusal(_) => true,
+            Part::Document(document) if !self.profile.is_openai => match &document.source {
+                Source::Text(_) => true,
+                Source::Base64 { mime, .. } => mime.starts_with("text/"),
+                Source::Url(_) => false,
+            },
+            _ => false,
+        }
+    }
+
+    fn is_marked(&self, part: &Part<'_>) -> bool {
+        let mark = match part {
+            Part::Text(text) => text.cache,
+            Part::Image(image) => image.cache,
+            Part::Document(document) => document.cache,
+            _ => None,
+        };
+        self.profile.cache_parts != CacheParts::None && mark.is_some()
+    }
+
+    fn join<'p, 'a: 'p>(
+        &self,
+        out: &mut write::Text<'_>,
+        parts: impl Iterator<Item = &'p Part<'a>>,
+        between: &str,
+    ) {
+        for (index, part) in parts.filter(|part| !is_empty(part)).enumerate() {
+            out.plain(if index > 0 { between } else { "" });
+            self.plain(out, part);
+        }
+    }
+
+    /// The text of a part that is text.
+    fn plain(&self, out: &mut write::Text<'_>, part: &Part<'_>) {
+        match part {
+            Part::Text(text) => out.lit(&text.text),
+            Part::Refusal(text) => out.lit(text),
+            Part::Document(document) => {
+                if let Some(context) = &document.context {
+                    out.lit(context);
+                    out.plain(PARAGRAPH);
+                }
+                if let Some(name) = &document.name {
+                    out.lit(name);
+                    out.plain("\n");
+                }
+                match &document.source {
+                    Source::Text(text) => out.lit(text),
+                    Source::Base64 { data, .. } => out.plain(&decoded(data)),
+                    Source::Url(_) => {}
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn part(&self, list: &mut Array<'_>, part: &Part<'_>) {
+        match part {
+            Part::Text(text) => self.text(list, &text.text, text.cache),
+            Part::Refusal(text) => self.text(list, text, None),
+            Part::Image(image) => {
+                list.object(|o| self.image(o, image));
+            }
+            Part::Document(document) if self.is_text(part) => {
+                list.object(|o| {
+                    o.text("type", "text").string("text", |out| self.plain(out, part));
+                    self.mark(o, document.cache, true);
+                });
+            }
+            Part::Document(document) => {
+                if let Some(context) = &document.context {
+                    self.text(list, context, None);
+                }
+                list.object(|o| self.file(o, document));
+            }
+            Part::Audio(audio) => {
+                list.object(|o| {
+                    o.text("type", "input_audio").object("input_audio", |o| {
+                        o.lit("data", &audio.data).lit("format", &audio.format);
+                    });
+                });
+            }
+            Part::Reasoning(_) | Part::Call(_) | Part::Result(_) => {}
+        }
+    }
+
+    /// A text part; an empty one is refused by some, and says nothing.
+    pub(super) fn text(&self, list: &mut Array<'_>, text: &Lit<'_>, cache: Option<Cache>) {
+        if !text.is_empty() {
+            list.object(|o| {
+                o.text("type", "text").lit("text", text);
+                self.mark(o, cache, true);
+            });
+        }
+    }
+
+    fn image(&self, o: &mut Object<'_>, image: &Image<'_>) {
+        o.text("type", "image_url").object("image_url", |o| {
+            match &image.source {
+                Source::Url(url) | Source::Text(url) => o.lit("url", url),
+                Source::Base64 { mime, data } => o.string("url", |url| data_url(url, mime, data)),
+            };
+            if let Some(detail) = &image.detail {
+                o.lit("detail", detail);
+            }
+        });
+        self.mark(o, image.cache, false);
+    }
+
+    fn file(&self, o: &mut Object<'_>, document: &Document<'_>) {
+        o.text("type", "file").object("file", |o| {
+            match &document.name {
+                Some(name) => o.lit("filename", name),
+                None => o.text("filename", if is_plain(&document.source) { "document.txt" } else { "document.pdf" }),
+            };
+            o.string("file_data", |url| match &document.source {
+                Source::Base64 { mime, data } => data_url(url, mime, data),
+                Source::Text(text) | Source::Url(text) => {
+                    data_url(url, "text/plain", &STANDARD.encode(text.decode().as_bytes()));
+                }
+            });
+        });
+        self.mark(o, document.cache, false);
+    }
+
+    fn mark(&self, o: &mut Object<'_>, cache: Option<Cache>, text: bool) {
+        let Some(Cache { long }) = cache else { return };
+        match self.profile.cache_parts {
+            CacheParts::OpenaiBreakpoint if text => o.json(
+                "prompt_cache_breakpoint",
+                if long { r#"{"mode":"explicit","ttl":"12h"}"# } else { r#"{"mode":"explicit"}"# },
+            ),
+            CacheParts::AnthropicCacheControl => o.json(
+                "cache_control",
+                if long { r#"{"type":"ephemeral","ttl":"1h"}"# } else { r#"{"type":"ephemeral"}"# },
+            ),
+            CacheParts::None | CacheParts::OpenaiBreakpoint => return,
+        };
+    }
+}
+
+fn is_plain(source: &Source<'_>) -> bool {
+    matches!(source, Source::Text(_))
+}
+
+fn is_empty(part: &Part<'_>) -> bool {
+    matches!(part, Part::Text(text) if text.text.is_empty())
+}
+
+/// Must a result say that it is an error, because it does not begin so?
+fn is_plain_error(result: &ToolResult<'_>) -> bool {
+    let says_so = match result.content.first() {
+        Some(Part::Text(text)) => {
+            text.text.raw().get(..5).is_some_and(|start| start.eq_ignore_ascii_case("error"))
+        }
+        _ => false,
+    };
+    result.is_error && !says_so
+}
+
+fn data_url(out: &mut write::Text<'_>, mime: &str, data: &str) {
+    out.plain("data:");
+    out.plain(if mime.is_empty() { "application/octet-stream" } else { mime });
+    out.plain(";base64,");
+    out.plain(data);
+}
+
+fn decoded(data: &str) -> String {
+    let bytes = STANDARD.decode(data.as_bytes()).unwrap_or_default();
+    match String::from_utf8_lossy(&bytes) {
+        Cow::Borrowed(text) => text.to_owned(),
+        Cow::Owned(text) => text,
+    }
+}
+
+/// Between texts of one message.
+pub(super) const PARAGRAPH: &str = "\n\n";
+
+const NOTE: &str = "[System instruction, not written by the user]\n";
+const SEE_BELOW: &str = "[image: see next user message]";
+const ERROR: &str = "Error: ";

@@ -1,0 +1,55 @@
+//! Ids of calls, in the form that a provider takes. The same id always becomes the same.
+
+use std::borrow::Cow;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::canon::{Profile, ToolId, hex};
+
+/// The id of a call for a provider.
+pub(super) fn upstream<'i>(id: &'i str, profile: &Profile) -> Cow<'i, str> {
+    match profile.tool_id {
+        ToolId::Mistral9 if !is_mistral(id) => {
+            let letter = |byte: &u8| char::from(BASE62[usize::from(*byte) % BASE62.len()]);
+            Cow::Owned(Sha256::digest(id).iter().take(MISTRAL).map(letter).collect())
+        }
+        ToolId::Any if profile.is_openai && id.len() > LONGEST => {
+            Cow::Owned(format!("call_{}", hex(id).get(..HASH).unwrap_or_default()))
+        }
+        ToolId::Any | ToolId::Mistral9 => Cow::Borrowed(id),
+    }
+}
+
+fn is_mistral(id: &str) -> bool {
+    id.len() == MISTRAL && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// Characters of an id that Mistral takes: exactly so many letters and digits.
+const MISTRAL: usize = 9;
+
+/// Characters of an id that OpenAI takes in this protocol.
+const LONGEST: usize = 40;
+
+/// Hexadecimal digits in the place of a longer one.
+const HASH: usize = 32;
+
+const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_have_the_form_that_the_provider_takes() {
+        let long = "x".repeat(90);
+        let any = Profile::default();
+        assert_eq!(upstream(&long, &any), long);
+        let openai = Profile { is_openai: true, ..Profile::default() };
+        assert_eq!(upstream(&long, &openai), format!("call_{}", &hex(&long)[..32]));
+        assert_eq!(upstream("functions.Bash:0", &openai), "functions.Bash:0");
+        let mistral = Profile { tool_id: ToolId::Mistral9, ..Profile::default() };
+        assert_eq!(upstream("aB3dE6gH9", &mistral), "aB3dE6gH9");
+        let made = upstream("toolu_01AbC", &mistral);
+        assert!(is_mistral(&made) && made == upstream("toolu_01AbC", &mistral));
+    }
+}

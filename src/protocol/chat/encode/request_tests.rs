@@ -1,0 +1,1 @@
+//! What providers get, by the reference.
