@@ -117,7 +117,7 @@ pub enum Kind {
     Refusal,
     /// Reasoning.
     Reasoning,
-    /// The provider's own search of the web: its id.
+    /// The provider's own search of the web: its id. Its text is what was searched for.
     Search(String),
     /// The call of a tool.
     Call {

@@ -82,7 +82,12 @@ impl Queue {
             Event::Seal(seal) => self.seal(seal),
             Event::Cite(cite) => self.last(&Kind::Text).cites.push(cite.into_owned()),
             Event::Logprobs(raw) => self.last(&Kind::Text).logprobs.push(raw.into_owned()),
-            Event::Search { id, .. } => self.push(Kind::Search(id.into_owned()), None).closed = true,
+            Event::Search { id, query } => {
+                let search = self.push(Kind::Search(id.into_owned()), None);
+                search.text.push_str(query.raw());
+                search.closed = true;
+                self.waiting += query.raw().len();
+            }
             Event::Open { key, id, namespace, name, custom } => {
                 self.blank.clear();
                 let (id, namespace) = (id.into_owned(), namespace.map(std::borrow::Cow::into_owned));

@@ -23,7 +23,8 @@ pub(super) fn in_stream(failure: &Failure, stream: &StreamFacts<'_>) -> Bytes {
     [b"event: response.failed\ndata: ", json::write::bytes(&event).as_ref(), b"\n\n"].concat().into()
 }
 
-fn code(failure: &Failure) -> &str {
+/// The code under which an answer fails.
+pub(super) fn code(failure: &Failure) -> &str {
     match failure.kind() {
         Kind::RateLimited => "rate_limit_exceeded",
         Kind::ContextLength => "context_length_exceeded",

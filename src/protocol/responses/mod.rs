@@ -1,9 +1,11 @@
 //! OpenAI Responses.
 
 mod decode;
+mod echo;
 mod encode;
 mod error;
 mod fields;
+mod members;
 mod relay;
 mod usage;
 
@@ -70,6 +72,10 @@ impl Protocol for Responses {
         losses: &mut Losses,
     ) -> Result<Request<'a>> {
         decode::request::read(body, target, losses)
+    }
+
+    fn echo(&self, body: &str) -> String {
+        echo::write(body)
     }
 
     fn encode_request(

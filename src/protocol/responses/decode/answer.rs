@@ -4,7 +4,8 @@ use crate::canon::{Event, Finish, Sink, UpstreamError};
 use crate::json::Lit;
 use crate::protocol::responses::usage;
 
-use super::speech::{Kind, Speech, elements, fields};
+use super::speech::{Kind, Speech};
+use crate::protocol::responses::members::{elements, fields};
 
 /// The beginning of an answer, out of its response object.
 pub(super) fn start(response: &str, sink: &mut Sink<'_>) {

@@ -6,8 +6,8 @@ use crate::canon::{Choice, Chosen, not_carried};
 use crate::failure::Result;
 use crate::protocol::node::{Node, Type};
 
-use super::members::{at, pick};
 use super::tools::{WEB_SEARCH, is_web_search};
+use crate::protocol::responses::members::{at, pick};
 
 /// Reads `tool_choice`.
 pub(super) fn read<'a>(node: &Node<'a, '_>) -> Result<Choice<'a>> {

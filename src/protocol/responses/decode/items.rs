@@ -8,8 +8,8 @@ use crate::failure::{Failure, Kind, Result};
 use crate::json::{Lit, Raw, compact};
 use crate::protocol::node::{Node, Type};
 
-use super::members::{at, pick};
 use super::{parts, thought, tools};
+use crate::protocol::responses::members::{at, pick};
 
 /// Reads the items of one request.
 pub(super) struct Items<'r, 'a> {

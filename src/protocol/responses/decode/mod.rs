@@ -4,7 +4,6 @@ mod answer;
 mod cache;
 mod choice;
 mod items;
-mod members;
 #[cfg(test)]
 mod notes;
 mod parts;

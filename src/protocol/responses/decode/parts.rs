@@ -11,7 +11,7 @@ use crate::json::Lit;
 use crate::protocol::node::{Node, Type};
 
 use super::cache;
-use super::members::{at, pick};
+use crate::protocol::responses::members::{at, pick};
 
 /// Appends the parts of a content: a text, or an array. `long`: see [`cache::mark`].
 pub(super) fn read<'a>(node: &Node<'a, '_>, long: bool, parts: &mut Vec<Part<'a>>) -> Result<()> {

@@ -3,8 +3,8 @@
 use crate::canon::Sink;
 use crate::json::{self, Malformed};
 
-use super::speech::fields;
 use super::stream::Decoder;
+use crate::protocol::responses::members::fields;
 
 /// Reads the body of an answer.
 pub(super) fn read(decoder: &mut Decoder, body: &str, sink: &mut Sink<'_>) -> Result<(), Malformed> {

@@ -9,9 +9,9 @@ use crate::protocol::field;
 use crate::protocol::node::Node;
 
 use super::items::Items;
-use super::members::{at, pick};
 use super::{cache, choice, tools};
 use crate::protocol::responses::fields::FIELDS;
+use crate::protocol::responses::members::{at, pick};
 
 /// Reads a request that goes to `target`.
 pub(in crate::protocol::responses) fn read<'a>(

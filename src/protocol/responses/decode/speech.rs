@@ -5,10 +5,9 @@
 
 use crate::canon::{Args, Citation, Event, Seal, Sink};
 use crate::json::{Lit, Raw, compact};
-use crate::protocol::node::Node;
 
-use super::members::pick;
 use super::thought::PARAGRAPH;
+use crate::protocol::responses::members::{elements, fields};
 
 /// The items of one answer so far.
 #[derive(Debug, Default)]
@@ -320,18 +319,6 @@ impl Sent {
         let rest = whole.slice(self.length..whole.raw().len())?;
         (fnv(FNV_OFFSET, sent) == self.hash && !rest.is_empty()).then_some(rest)
     }
-}
-
-/// The members of an object that comes from a provider; what is wrong with it makes them absent.
-pub(super) fn fields<'a, const N: usize>(json: &'a str, names: [&str; N]) -> [Option<&'a str>; N] {
-    pick(&Node::root(json), names).unwrap_or([None; N])
-}
-
-/// The elements of an array that comes from a provider, with their places.
-pub(super) fn elements(json: Option<&str>) -> impl Iterator<Item = (u64, &str)> {
-    let json = json.unwrap_or("[]");
-    let spans = crate::json::elements(json.as_bytes()).map_while(Result::ok);
-    (0..).zip(spans.filter_map(move |(_, span)| json.get(span)))
 }
 
 /// The probabilities of the text before, unless there are none.

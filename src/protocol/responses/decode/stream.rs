@@ -4,7 +4,8 @@ use crate::canon::{Decode, Event, Profile, Sink, UpstreamError};
 use crate::json::{self, Lit, Malformed};
 
 use super::answer;
-use super::speech::{Kind, Slot, Speech, fields, probabilities};
+use super::speech::{Kind, Slot, Speech, probabilities};
+use crate::protocol::responses::members::fields;
 
 /// Reads the answer of a provider.
 #[derive(Debug, Default)]

@@ -8,7 +8,7 @@ use crate::json::{Lit, Raw};
 use crate::protocol::node::{Node, Type};
 
 use super::cache;
-use super::members::{at, pick};
+use crate::protocol::responses::members::{at, pick};
 
 /// Appends the tools of an array.
 pub(super) fn read<'a>(node: &Node<'a, '_>, tools: &mut Vec<Tool<'a>>, losses: &mut Losses) -> Result<()> {

@@ -1,5 +1,13 @@
 //! From the canonical form to the protocol: requests for providers and answers for clients.
 
+mod input;
+mod items;
+mod message;
+mod response;
+mod thought;
+mod tools;
+mod wire;
+
 pub(super) mod reply;
 pub(super) mod request;
 pub(super) mod stream;

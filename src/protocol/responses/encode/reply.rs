@@ -1,10 +1,34 @@
-//! A whole answer for a client.
+//! A whole answer for a client: what the last event of its stream would say.
 
 use bytes::Bytes;
 
-use crate::canon::{Answer, Context};
+use crate::canon::{Answer, Context, SegmentKind, Step};
+
+use super::items::Items;
+use super::response::{Frame, State, body};
+use super::wire::Wire;
 
 /// Writes the answer's body.
-pub(in crate::protocol::responses) fn write(_answer: &Answer, _context: &Context) -> Bytes {
-    Bytes::new()
+pub(in crate::protocol::responses) fn write(answer: &Answer, context: &Context) -> Bytes {
+    let mut items = Items::new(context.answer_id(answer.id.as_deref()));
+    let mut none = 0;
+    let mut wire = Wire::silent(&mut none);
+    for segment in &answer.segments {
+        let (seals, text) = (segment.seals.as_slice(), segment.lit());
+        if segment.kind == SegmentKind::Reasoning && text.is_empty() {
+            items.step(Step::Opaque(seals), context, &mut wire);
+            continue;
+        }
+        let mut step = |step| items.step(step, context, &mut wire);
+        step(Step::Open { kind: &segment.kind, paragraph: segment.paragraph });
+        step(Step::Delta(text));
+        segment.cites.iter().for_each(|cite| step(Step::Cite(cite)));
+        segment.logprobs.iter().for_each(|raw| step(Step::Logprobs(raw)));
+        step(Step::Close { seals, complete: segment.complete });
+    }
+    items.finish(answer.finish.as_ref(), answer.is_cut(), &mut wire);
+    let created = answer.created.unwrap_or(context.now);
+    let frame = Frame { context, id: items.id(), created, tier: answer.tier.as_deref() };
+    let state = State::ended(answer.finish.as_ref(), items.output(), answer.usage, context.now);
+    body(&frame, &state).into()
 }

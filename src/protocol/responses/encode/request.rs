@@ -1,16 +1,263 @@
 //! A request for a provider, from the canonical form.
 
-use crate::canon::{Losses, Names, Request, Target};
-use crate::failure::{Failure, Kind, Result};
-use crate::protocol::Written;
+use std::collections::BTreeSet;
+
+use crate::canon::{
+    Effort, Format, Level, Losses, Names, Request, Sampling, SamplingCaps, Target, Thinking, UserField, hex,
+};
+use crate::failure::Result;
+use crate::json::write::{self, Object};
+use crate::json::{Lit, Raw};
+use crate::protocol::{Written, schema};
+
+use super::input::{self, Input};
+use super::tools;
 
 /// Writes the request.
 pub(in crate::protocol::responses) fn write(
-    _request: &Request<'_>,
-    _target: &Target<'_>,
-    _names: &Names,
-    _losses: &mut Losses,
-    _out: &mut Vec<u8>,
+    request: &Request<'_>,
+    target: &Target<'_>,
+    names: &Names,
+    losses: &mut Losses,
+    out: &mut Vec<u8>,
 ) -> Result<Written> {
-    Err(Failure::new(Kind::Internal, "PLACEHOLDER"))
+    let mut written = Ok(());
+    write::object(out, |o| written = members(o, request, target, names, losses));
+    written.map(|()| Written::default())
 }
+
+fn members(
+    o: &mut Object<'_>,
+    request: &Request<'_>,
+    target: &Target<'_>,
+    names: &Names,
+    losses: &mut Losses,
+) -> Result<()> {
+    let offer = tools::plan(request, target, losses)?;
+    o.text("model", target.model);
+    let instructions = input::instructions(request, target);
+    if let Some(text) = instructions {
+        o.lit("instructions", &text.text);
+    }
+    let mut items = Ok(());
+    o.array("input", |list| {
+        let mut input = Input { target, names, losses };
+        items = input.write(request, instructions.is_none(), list);
+    });
+    items?;
+    tools::write(o, &offer, request.parallel, target, names, losses)?;
+    text(o, request);
+    reasoning(o, &request.thinking, target, losses)?;
+    if request.cache.is_some() {
+        losses.drop_named("cache_control")?;
+    }
+    if request.counting {
+        return Ok(());
+    }
+    limit(o, request, target);
+    samplers(o, request, target, losses)?;
+    identity(o, request, target);
+    o.bool("store", false).array("include", |list| {
+        list.text("reasoning.encrypted_content");
+        if request.logprobs.is_some() {
+            list.text("message.output_text.logprobs");
+        }
+    });
+    if let Some(count) = request.logprobs {
+        o.number("top_logprobs", count);
+    }
+    if request.stream {
+        o.bool("stream", true);
+    }
+    extras(o, request, losses)
+}
+
+/// The form of the answer, and how long it shall be.
+fn text(o: &mut Object<'_>, request: &Request<'_>) {
+    let format = !matches!(request.format, Format::Text);
+    if !format && request.verbosity.is_none() {
+        return;
+    }
+    o.object("text", |o| {
+        if format {
+            o.object("format", |o| form(o, &request.format));
+        }
+        if let Some(verbosity) = &request.verbosity {
+            o.lit("verbosity", verbosity);
+        }
+    });
+}
+
+fn form(o: &mut Object<'_>, format: &Format<'_>) {
+    match format {
+        Format::Text => {
+            o.text("type", "text");
+        }
+        Format::JsonObject => {
+            o.text("type", "json_object");
+        }
+        Format::Schema { name, description, schema, strict } => {
+            o.text("type", "json_schema").lit("name", name.as_ref().unwrap_or(&NAME));
+            if let Some(description) = description {
+                o.lit("description", description);
+            }
+            o.raw("schema", schema).bool("strict", is_strict(name.is_some(), *strict, schema));
+        }
+    }
+}
+
+/// A client that can not say `strict`, nor a name, gets it wherever the schema allows it.
+fn is_strict(named: bool, strict: Option<bool>, schema: &Raw<'_>) -> bool {
+    strict.unwrap_or_else(|| !named && schema::is_closed(schema.get()))
+}
+
+fn reasoning(
+    o: &mut Object<'_>,
+    thinking: &Thinking,
+    target: &Target<'_>,
+    losses: &mut Losses,
+) -> Result<()> {
+    let effort = effort(thinking, target, losses)?;
+    let able = target.profile.effort != Effort::None;
+    let summary = able && thinking.is_wanted() && thinking.show != Some(false);
+    if effort.is_none() && !summary {
+        return Ok(());
+    }
+    o.object("reasoning", |o| {
+        if let Some(level) = effort {
+            o.text("effort", level.as_str());
+        }
+        if summary {
+            o.text("summary", "auto");
+        }
+    });
+    Ok(())
+}
+
+/// The level that comes nearest to what the client wants.
+fn effort(thinking: &Thinking, target: &Target<'_>, losses: &mut Losses) -> Result<Option<Level>> {
+    let wish = match (thinking.is_off(), thinking.effort, thinking.budget) {
+        (true, ..) => Level::None,
+        (false, Some(level), _) => level,
+        (false, None, Some(tokens)) => Level::of_budget(tokens),
+        (false, None, None) => return Ok(None),
+    };
+    let known: BTreeSet<Level> = match target.profile.effort {
+        Effort::None => BTreeSet::new(),
+        _ => target.profile.efforts.intersection(&target.caps.efforts).copied().collect(),
+    };
+    let nearest = wish.nearest(&known);
+    if nearest.is_none() {
+        losses.drop_named("reasoning.effort")?;
+    }
+    Ok(nearest)
+}
+
+fn limit(o: &mut Object<'_>, request: &Request<'_>, target: &Target<'_>) {
+    let Some(wanted) = request.max_output else { return };
+    let most = target.caps.max_output.unwrap_or(u64::MAX);
+    let least = LEAST_OUTPUT.max(target.profile.min_max_tokens.into());
+    o.number("max_output_tokens", wanted.min(most).max(least));
+}
+
+/// Sampling parameters, as far as the provider and its model take them.
+fn samplers(
+    o: &mut Object<'_>,
+    request: &Request<'_>,
+    target: &Target<'_>,
+    losses: &mut Losses,
+) -> Result<()> {
+    let (samplers, profile) = (&request.samplers, target.profile);
+    let none = profile.sampling == Sampling::None || target.caps.sampling == SamplingCaps::None;
+    let one = target.caps.sampling == SamplingCaps::NotBoth && samplers.temperature.is_some();
+    for (name, value, refused) in
+        [("temperature", &samplers.temperature, none), ("top_p", &samplers.top_p, none || one)]
+    {
+        let Some(value) = value else { continue };
+        let number: f64 = value.get().parse().unwrap_or(1.0);
+        if refused {
+            // At its default it says nothing.
+            if number != 1.0 {
+                losses.drop_named(name)?;
+            }
+        } else if name == "temperature" && profile.sampling == Sampling::Clamp1 && number > 1.0 {
+            losses.change(name, 1)?;
+            o.number(name, 1);
+        } else {
+            o.raw(name, value);
+        }
+    }
+    if samplers.top_k.as_ref().is_some_and(|top_k| !matches!(top_k.get(), "0" | "-1")) {
+        losses.drop_named("top_k")?;
+    }
+    if request.stop.is_empty() { Ok(()) } else { losses.drop_named("stop") }
+}
+
+/// Who the user is, and the class of service.
+fn identity(o: &mut Object<'_>, request: &Request<'_>, target: &Target<'_>) {
+    let name = match target.profile.user_field {
+        UserField::User => Some("user"),
+        UserField::SafetyIdentifier => Some("safety_identifier"),
+        UserField::None => None,
+    };
+    match (name, &request.user) {
+        (Some(name), Some(user)) if user.chars().count() <= LONGEST_USER => {
+            o.text(name, user);
+        }
+        (Some(name), Some(user)) => {
+            o.text(name, &hex(user));
+        }
+        _ => {}
+    }
+    if let Some(tier) = &request.tier {
+        o.text("service_tier", tier);
+    }
+}
+
+/// Members that go as they came, but for those that are the gateway's to say.
+fn extras(o: &mut Object<'_>, request: &Request<'_>, losses: &mut Losses) -> Result<()> {
+    for extra in &request.extra {
+        let name = &*extra.name;
+        if FORBIDDEN.contains(&name) {
+            losses.drop_named(name)?;
+        } else if !OWN.contains(&name) && !(name == "service_tier" && request.tier.is_some()) {
+            // The name is the client's, who may have put anything into it.
+            o.raw(Lit::of(name).raw(), &extra.value);
+        }
+    }
+    Ok(())
+}
+
+/// The name of a schema to which the client gave none.
+const NAME: Lit<'static> = Lit::plain("response");
+
+/// Tokens below which OpenAI refuses a limit.
+const LEAST_OUTPUT: u64 = 16;
+
+/// Characters of a user's id that OpenAI takes.
+const LONGEST_USER: usize = 64;
+
+/// Members that are written from the canonical request alone.
+const OWN: [&str; 17] = [
+    "model",
+    "input",
+    "instructions",
+    "stream",
+    "store",
+    "include",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "max_output_tokens",
+    "temperature",
+    "top_p",
+    "top_logprobs",
+    "text",
+    "reasoning",
+    "user",
+    "safety_identifier",
+];
+
+/// Members that would reach state that all callers of the provider's account share.
+const FORBIDDEN: [&str; 5] =
+    ["previous_response_id", "conversation", "prompt", "background", "background_options"];

@@ -1,22 +1,147 @@
 //! The stream for a client.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use crate::canon::{Context, Encode, Event};
+use crate::canon::{Context, Encode, Event, Finish, Queue, Usage};
 use crate::failure::Failure;
+
+use super::items::Items;
+use super::response::{self, Frame, State};
+use super::wire::Wire;
+use crate::protocol::responses::error;
 
 /// Writes the stream for a client.
 #[derive(Debug)]
-pub(in crate::protocol::responses) struct Encoder;
+pub(in crate::protocol::responses) struct Encoder {
+    context: Arc<Context>,
+    queue: Queue,
+    items: Items,
+    sequence: u64,
+    started: bool,
+    over: bool,
+    created: u64,
+    tier: Option<String>,
+    usage: Option<Usage>,
+    finish: Option<Finish<'static>>,
+    clock: Instant,
+}
 
 impl Encoder {
-    pub(in crate::protocol::responses) fn new(_context: Arc<Context>) -> Self {
-        Self
+    pub(in crate::protocol::responses) fn new(context: Arc<Context>) -> Self {
+        Self {
+            created: context.now,
+            context,
+            queue: Queue::default(),
+            items: Items::default(),
+            sequence: 0,
+            started: false,
+            over: false,
+            tier: None,
+            usage: None,
+            finish: None,
+            clock: Instant::now(),
+        }
+    }
+
+    fn start(&mut self, id: Option<&str>, created: Option<u64>, out: &mut Vec<u8>) {
+        if std::mem::replace(&mut self.started, true) {
+            return;
+        }
+        self.created = created.unwrap_or(self.context.now);
+        self.items = Items::new(self.context.answer_id(id));
+        let state = State { status: "in_progress", ..State::default() };
+        self.lifecycle("response.created", &state, out);
+        self.lifecycle("response.in_progress", &state, out);
+    }
+
+    fn piece(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
+        let Self { queue, items, context, sequence, .. } = self;
+        let mut wire = Wire::new(out, sequence);
+        if queue.take(event, &mut |step| items.step(step, context, &mut wire)).is_err() {
+            self.fail(&Failure::provider("the provider's pieces are too far apart"), out);
+        }
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) {
+        let cut = matches!(self.finish, Some(Finish::Length | Finish::ContextWindow));
+        let Self { queue, items, context, sequence, finish, .. } = self;
+        let mut wire = Wire::new(out, sequence);
+        queue.finish(cut, &mut |step| items.step(step, context, &mut wire));
+        items.finish(finish.as_ref(), cut, &mut wire);
+        let now = self.context.now.saturating_add(self.clock.elapsed().as_secs());
+        let items = std::mem::take(&mut self.items);
+        let state = State::ended(self.finish.as_ref(), items.output(), self.usage, now);
+        let name = match state.incomplete {
+            Some(_) => "response.incomplete",
+            None => "response.completed",
+        };
+        let frame = Frame {
+            context: &self.context,
+            id: items.id(),
+            created: self.created,
+            tier: self.tier.as_deref(),
+        };
+        emit(name, &frame, &state, &mut self.sequence, out);
+        self.over = true;
+    }
+
+    fn lifecycle(&mut self, name: &'static str, state: &State<'_>, out: &mut Vec<u8>) {
+        let tier = self.tier.as_deref();
+        let frame = Frame { context: &self.context, id: self.items.id(), created: self.created, tier };
+        emit(name, &frame, state, &mut self.sequence, out);
     }
 }
 
-impl Encode for Encoder {
-    fn event(&mut self, _event: Event<'_>, _out: &mut Vec<u8>) {}
+/// An event that holds the response object.
+fn emit(name: &'static str, frame: &Frame<'_>, state: &State<'_>, sequence: &mut u64, out: &mut Vec<u8>) {
+    Wire::new(out, sequence).event(name, |o| {
+        o.object("response", |o| response::write(frame, state, o));
+    });
+}
 
-    fn fail(&mut self, _failure: &Failure, _out: &mut Vec<u8>) {}
+impl Encode for Encoder {
+    fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
+        if self.over {
+            return;
+        }
+        match event {
+            Event::Start { id, created } => self.start(id.as_deref(), created, out),
+            Event::Tier(tier) => self.tier = Some(tier.into_owned()),
+            Event::Usage(part) => self.usage.get_or_insert_default().absorb(&part),
+            Event::Finish(finish) => self.finish = Some(finish.into_owned()),
+            Event::Fail(_) => {}
+            Event::End => {
+                self.start(None, None, out);
+                self.end(out);
+            }
+            piece => {
+                self.start(None, None, out);
+                self.piece(piece, out);
+            }
+        }
+    }
+
+    fn fail(&mut self, failure: &Failure, out: &mut Vec<u8>) {
+        if std::mem::replace(&mut self.over, true) {
+            return;
+        }
+        self.start(None, None, out);
+        self.items.fail();
+        let items = std::mem::take(&mut self.items);
+        let state = State {
+            status: "failed",
+            error: Some((error::code(failure), failure.message())),
+            output: items.output(),
+            usage: self.usage,
+            ..State::default()
+        };
+        let frame = Frame {
+            context: &self.context,
+            id: items.id(),
+            created: self.created,
+            tier: self.tier.as_deref(),
+        };
+        emit("response.failed", &frame, &state, &mut self.sequence, out);
+    }
 }

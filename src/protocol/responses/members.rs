@@ -1,6 +1,7 @@
-//! The members of one object that a decoder asks for by name.
+//! The members of one object that are asked for by name, and the elements of an array.
 
 use crate::failure::Result;
+use crate::json;
 use crate::protocol::node::Node;
 
 /// The texts of the members with these names; `None` for what is absent or null. The last of two equal keys
@@ -22,4 +23,16 @@ pub(super) fn pick<'a, const N: usize>(
 /// A member of `node` that [`pick`] has found, with its place.
 pub(super) fn at<'a, 'q>(node: &'q Node<'a, '_>, name: &'q str, text: &'a str) -> Node<'a, 'q> {
     Node { text, path: node.path.key(name) }
+}
+
+/// The members of an object that comes from a provider; what is wrong with it makes them absent.
+pub(super) fn fields<'a, const N: usize>(json: &'a str, names: [&str; N]) -> [Option<&'a str>; N] {
+    pick(&Node::root(json), names).unwrap_or([None; N])
+}
+
+/// The elements of an array that comes from a provider, with their places.
+pub(super) fn elements(json: Option<&str>) -> impl Iterator<Item = (u64, &str)> {
+    let json = json.unwrap_or("[]");
+    let spans = json::elements(json.as_bytes()).map_while(std::result::Result::ok);
+    (0..).zip(spans.filter_map(move |(_, span)| json.get(span)))
 }

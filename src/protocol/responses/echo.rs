@@ -1,0 +1,221 @@
+//! The members of a request that its answers repeat.
+//!
+//! They are what the client sent and not what went to the provider, with OpenAI's defaults where the client
+//! said nothing. They are written once, for all response objects of the answer, and without line breaks, which
+//! would end the line of an event.
+
+use crate::json::write::{self, Array, Object};
+use crate::json::{self, Raw, compact};
+
+/// Members of the request, by their places in [`NAMES`].
+type Found<'a> = [Option<&'a str>; NAMES.len()];
+
+/// Writes the members, without the braces around them.
+pub(super) fn write(body: &str) -> String {
+    let mut found: Found<'_> = [None; NAMES.len()];
+    for member in json::members(body.as_bytes()).map_while(Result::ok) {
+        if let Some(place) = NAMES.iter().position(|name| member.is(name)) {
+            found[place] = body.get(member.span).filter(|text| *text != "null");
+        }
+    }
+    let length: usize = found.iter().flatten().map(|text| text.len()).sum();
+    let mut out = Vec::with_capacity(length + ROOM);
+    write::object(&mut out, |o| members(&found, o));
+    let members = out.get(1..out.len() - 1).unwrap_or_default();
+    String::from_utf8_lossy(members).into_owned()
+}
+
+fn members(found: &Found<'_>, o: &mut Object<'_>) {
+    for ((name, default), text) in NAMES.iter().zip(DEFAULTS).zip(found) {
+        let text = text.filter(|text| has_the_type_of(default, text));
+        match (*name, text) {
+            ("tools", Some(text)) => o.array("tools", |list| tools(text, list)),
+            ("text", text) => o.object("text", |o| text_config(text, o)),
+            ("reasoning", text) => o.object("reasoning", |o| reasoning(text, o)),
+            (name, text) => copied(o, name, text, default),
+        };
+    }
+    o.members(CONSTANTS);
+}
+
+/// A member with somebody else's value, or with a default.
+fn copied<'o, 'b>(
+    o: &'o mut Object<'b>,
+    name: &str,
+    text: Option<&str>,
+    default: &str,
+) -> &'o mut Object<'b> {
+    match text.and_then(Raw::read) {
+        Some(raw) => o.value(name, |out| compact(raw.get(), out)),
+        None => o.json(name, default),
+    }
+}
+
+/// The tools as the client sent them; functions get the members that clients look for.
+fn tools(text: &str, list: &mut Array<'_>) {
+    for (_, span) in json::elements(text.as_bytes()).map_while(Result::ok) {
+        let Some(tool) = text.get(span).and_then(Raw::read).filter(Raw::is_object) else { continue };
+        let member = |name: &str| members_of(tool.get()).any(|(key, _)| key == name);
+        let is_function = members_of(tool.get()).any(|pair| pair == ("type", "\"function\""));
+        list.object(|o| {
+            for (name, value) in members_of(tool.get()) {
+                o.value(name, |out| compact(value, out));
+            }
+            if is_function && !member("function") {
+                FUNCTION.iter().filter(|name| !member(name)).for_each(|name| {
+                    o.null(name);
+                });
+            }
+        });
+    }
+}
+
+fn text_config(text: Option<&str>, o: &mut Object<'_>) {
+    with_defaults(text, &[("format", r#"{"type":"text"}"#)], o);
+}
+
+fn reasoning(text: Option<&str>, o: &mut Object<'_>) {
+    with_defaults(text, &[("effort", "null"), ("summary", "null")], o);
+}
+
+/// The members of an object, and those that it lacks.
+fn with_defaults(text: Option<&str>, defaults: &[(&str, &str)], o: &mut Object<'_>) {
+    let raw = text.and_then(Raw::read);
+    let object = raw.as_ref().map_or("{}", Raw::get);
+    for (name, default) in defaults {
+        let own = members_of(object).filter(|(key, value)| key == name && *value != "null").last();
+        copied(o, name, own.map(|(_, value)| value), default);
+    }
+    for (name, value) in members_of(object) {
+        if !defaults.iter().any(|(known, _)| *known == name) {
+            o.value(name, |out| compact(value, out));
+        }
+    }
+}
+
+/// The members of a valid object: keys as they are spelled, and values.
+fn members_of(object: &str) -> impl Iterator<Item = (&str, &str)> {
+    let members = json::members(object.as_bytes()).map_while(Result::ok);
+    members.filter_map(|member| Some((std::str::from_utf8(member.key).ok()?, object.get(member.span)?)))
+}
+
+/// Is the value of the type that the member has by default, where it has one?
+fn has_the_type_of(default: &str, text: &str) -> bool {
+    let class = |text: &str| {
+        text.bytes().next().map(|byte| if byte.is_ascii_digit() || byte == b'-' { b'0' } else { byte })
+    };
+    match default {
+        "null" | "\"auto\"" => true,
+        "true" => matches!(text, "true" | "false"),
+        default => class(default) == class(text),
+    }
+}
+
+/// Members that are repeated.
+const NAMES: [&str; 16] = [
+    "instructions",
+    "max_output_tokens",
+    "max_tool_calls",
+    "metadata",
+    "parallel_tool_calls",
+    "prompt_cache_key",
+    "reasoning",
+    "safety_identifier",
+    "temperature",
+    "text",
+    "tool_choice",
+    "tools",
+    "top_logprobs",
+    "top_p",
+    "truncation",
+    "user",
+];
+
+/// What they are where the client says nothing.
+const DEFAULTS: [&str; NAMES.len()] = [
+    "null",
+    "null",
+    "null",
+    "{}",
+    "true",
+    "null",
+    "{}",
+    "null",
+    "1.0",
+    "{}",
+    "\"auto\"",
+    "[]",
+    "0",
+    "1.0",
+    "\"disabled\"",
+    "null",
+];
+
+/// Members that are the same for everyone.
+const CONSTANTS: &str = r#""background":false,"previous_response_id":null,"store":false,"presence_penalty":0.0,"frequency_penalty":0.0"#;
+
+/// Members that clients look for on every function.
+const FUNCTION: [&str; 3] = ["description", "parameters", "strict"];
+
+/// Bytes of the names, the defaults and the constants.
+const ROOM: usize = 640;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_the_defaults_where_the_client_says_nothing() {
+        let expected = concat!(
+            r#""instructions":null,"max_output_tokens":null,"max_tool_calls":null,"metadata":{},"parallel_tool_calls":true,"#,
+            r#""prompt_cache_key":null,"reasoning":{"effort":null,"summary":null},"safety_identifier":null,"temperature":1.0,"#,
+            r#""text":{"format":{"type":"text"}},"tool_choice":"auto","tools":[],"top_logprobs":0,"top_p":1.0,"#,
+            r#""truncation":"disabled","user":null,"background":false,"previous_response_id":null,"store":false,"#,
+            r#""presence_penalty":0.0,"frequency_penalty":0.0"#,
+        );
+        assert_eq!(write(r#"{"input":"x"}"#), expected);
+        assert_eq!(
+            write(r#"{"tools":null,"store":true,"temperature":"0.7","top_p":1.2.3,"metadata":7}"#),
+            expected
+        );
+    }
+
+    #[test]
+    fn repeats_what_the_client_said_on_one_line() {
+        let body = "{\"instructions\":\"a\\nb\",\n\"metadata\" : {\"k\" :\n\"v\"},\"temperature\":0.70,\n\"top_logprobs\":2,
+            \"reasoning\":{\"summary\":\"auto\",\n\"x\":1},\"text\":{\"verbosity\":\"low\",\"format\":null},\"tool_choice\":{\"type\":\"function\",
+            \"name\":\"f\"},\"parallel_tool_calls\":false,\"user\":\"u\",\"max_output_tokens\":9,\"truncation\":\"auto\"}";
+        let echo = write(body);
+        assert!(!echo.contains('\n'));
+        for part in [
+            r#""instructions":"a\nb""#,
+            r#""metadata":{"k":"v"}"#,
+            r#""temperature":0.70"#,
+            r#""top_logprobs":2"#,
+            r#""reasoning":{"effort":null,"summary":"auto","x":1}"#,
+            r#""text":{"format":{"type":"text"},"verbosity":"low"}"#,
+            r#""tool_choice":{"type":"function","name":"f"}"#,
+            r#""parallel_tool_calls":false"#,
+            r#""user":"u""#,
+            r#""max_output_tokens":9"#,
+            r#""truncation":"auto""#,
+            r#""store":false"#,
+        ] {
+            assert!(echo.contains(part), "{part} in {echo}");
+        }
+    }
+
+    #[test]
+    fn tools_keep_their_shape_and_functions_get_what_clients_look_for() {
+        let body = r#"{"tools":[{"type":"function","name":"f","parameters":{"b":1.0, "a":2}},{"type":"function","function":{"name":"g"}},
+            {"type":"function","name":"h","strict":true,"description":null,"parameters":null},{"type":"web_search"},7]}"#;
+        let expected = concat!(
+            r#""tools":[{"type":"function","name":"f","parameters":{"b":1.0,"a":2},"description":null,"strict":null},"#,
+            r#"{"type":"function","function":{"name":"g"}},"#,
+            r#"{"type":"function","name":"h","strict":true,"description":null,"parameters":null},{"type":"web_search"}]"#,
+        );
+        let echo = write(body);
+        assert!(echo.contains(expected), "{echo}");
+        assert!(serde_json::from_str::<serde_json::Value>(&format!("{{{echo}}}")).is_ok());
+    }
+}

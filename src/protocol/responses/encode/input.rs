@@ -1,0 +1,337 @@
+//! The conversation, as the items of `input`.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::canon::{
+    Args, Cache, CacheParts, Call, Document, Image, Losses, MidSystem, Names, Part, Request, Role, Source,
+    Target, Text, ToolResult, Turn, hex,
+};
+use crate::failure::Result;
+use crate::json::write::{self, Array, Object};
+use crate::json::{Lit, compact};
+
+use super::thought;
+
+/// The instructions, if they can be told apart from the conversation: one block, which bears no mark that would
+/// be lost there, and a conversation beside it.
+pub(super) fn instructions<'r, 'a>(request: &'r Request<'a>, target: &Target<'_>) -> Option<&'r Text<'a>> {
+    let marks = target.profile.cache_parts == CacheParts::OpenaiBreakpoint;
+    match request.system.as_slice() {
+        [only] if !request.turns.is_empty() && !(marks && only.cache.is_some()) => Some(only),
+        _ => None,
+    }
+}
+
+/// Writes the items.
+pub(super) struct Input<'i> {
+    pub(super) target: &'i Target<'i>,
+    pub(super) names: &'i Names,
+    pub(super) losses: &'i mut Losses,
+}
+
+/// How the parts of a message are called.
+#[derive(Clone, Copy)]
+struct Voice {
+    role: &'static str,
+    text: &'static str,
+    /// The beginning of the text.
+    note: &'static str,
+}
+
+const USER: Voice = Voice { role: "user", text: "input_text", note: "" };
+const ASSISTANT: Voice = Voice { role: "assistant", text: "output_text", note: "" };
+const DEVELOPER: Voice = Voice { role: "developer", text: "input_text", note: "" };
+
+impl Input<'_> {
+    /// All of them; the blocks of instructions unless they stand elsewhere.
+    pub(super) fn write(&mut self, request: &Request<'_>, system: bool, list: &mut Array<'_>) -> Result<()> {
+        for text in request.system.iter().filter(|_| system) {
+            self.message(list, DEVELOPER, |this, parts| this.text(parts, DEVELOPER, text));
+        }
+        request.turns.iter().try_for_each(|turn| self.turn(turn, list))
+    }
+
+    fn turn(&mut self, turn: &Turn<'_>, list: &mut Array<'_>) -> Result<()> {
+        if turn.name.is_some() {
+            self.losses.drop_named("messages.name")?;
+        }
+        let voice = match (turn.role, self.target.profile.mid_system) {
+            (Role::User, _) => USER,
+            (Role::Assistant, _) => ASSISTANT,
+            (Role::System, MidSystem::Native) => DEVELOPER,
+            (Role::System, MidSystem::UserNote) => Voice { note: NOTE, ..USER },
+        };
+        let mut after = turn.parts.len();
+        for run in turn.parts.chunk_by(|a, b| is_said(a) && is_said(b)) {
+            after -= run.len();
+            match run {
+                [Part::Call(call)] => self.call(list, call),
+                [Part::Result(result)] => self.result(list, result)?,
+                [Part::Reasoning(reasoning)] => {
+                    let rest = turn.parts.get(turn.parts.len() - after..).unwrap_or_default();
+                    if rest.iter().any(|part| !matches!(part, Part::Reasoning(_)) && !is_empty(part)) {
+                        thought::write(list, reasoning, self.target);
+                    }
+                }
+                said => self.said(list, said, voice, run.len() == turn.parts.len())?,
+            }
+        }
+        Ok(())
+    }
+
+    /// One message, unless there is nothing in it. `alone`: nothing else is in its turn.
+    fn said(&mut self, list: &mut Array<'_>, parts: &[Part<'_>], voice: Voice, alone: bool) -> Result<()> {
+        let assistant = voice.role == ASSISTANT.role;
+        let media = |part: &Part<'_>| matches!(part, Part::Image(_) | Part::Document(_) | Part::Audio(_));
+        if assistant && parts.iter().any(media) {
+            self.losses.drop_named("messages.assistant.media")?;
+        }
+        // A user who says nothing has spoken all the same: without any item the request would be refused.
+        let silent = alone && voice.role == USER.role && parts.iter().all(is_empty);
+        let goes = |part: &&Part<'_>| !(is_empty(part) && !silent || assistant && media(part));
+        if parts.iter().any(|part| goes(&part)) {
+            self.message(list, voice, |this, content| {
+                parts.iter().filter(goes).for_each(|part| this.part(content, voice, part));
+            });
+        }
+        Ok(())
+    }
+
+    fn message(&self, list: &mut Array<'_>, voice: Voice, fill: impl FnOnce(&Self, &mut Array<'_>)) {
+        list.object(|o| {
+            o.text("type", "message").text("role", voice.role).array("content", |parts| fill(self, parts));
+        });
+    }
+
+    fn part(&self, list: &mut Array<'_>, voice: Voice, part: &Part<'_>) {
+        match part {
+            Part::Text(text) => self.text(list, voice, text),
+            Part::Refusal(text) if voice.role == ASSISTANT.role => {
+                list.object(|o| {
+                    o.text("type", "refusal").lit("refusal", text);
+                });
+            }
+            Part::Refusal(text) => self.text(list, voice, &Text::new(text.borrow())),
+            Part::Image(image) => {
+                list.object(|o| picture(o, image));
+            }
+            Part::Document(document) => self.document(list, voice, document),
+            Part::Audio(audio) => {
+                list.object(|o| {
+                    o.text("type", "input_audio").object("input_audio", |o| {
+                        o.lit("data", &audio.data).lit("format", &audio.format);
+                    });
+                });
+            }
+            Part::Reasoning(_) | Part::Call(_) | Part::Result(_) => {}
+        }
+    }
+
+    fn text(&self, list: &mut Array<'_>, voice: Voice, text: &Text<'_>) {
+        list.object(|o| {
+            o.text("type", voice.text).string("text", |out| {
+                out.plain(voice.note);
+                out.lit(&text.text);
+            });
+            self.mark(o, text.cache);
+        });
+    }
+
+    fn mark(&self, o: &mut Object<'_>, cache: Option<Cache>) {
+        if self.target.profile.cache_parts != CacheParts::OpenaiBreakpoint {
+            return;
+        }
+        match cache {
+            Some(Cache { long: true }) => o.json(BREAKPOINT, r#"{"mode":"explicit","ttl":"12h"}"#),
+            Some(Cache { long: false }) => o.json(BREAKPOINT, r#"{"mode":"explicit"}"#),
+            None => return,
+        };
+    }
+
+    fn document(&self, list: &mut Array<'_>, voice: Voice, document: &Document<'_>) {
+        if let Some(context) = document.context.as_ref().filter(|context| !context.is_empty()) {
+            self.text(list, voice, &Text::new(context.borrow()));
+        }
+        let Source::Text(text) = &document.source else {
+            list.object(|o| file(o, document));
+            return;
+        };
+        if self.target.profile.is_openai {
+            list.object(|o| {
+                o.text("type", "input_file");
+                name(o, document, "document.txt");
+                let text = text.decode();
+                o.string("file_data", |out| {
+                    out.plain("data:text/plain;base64,");
+                    out.plain(&STANDARD.encode(text.as_bytes()));
+                });
+            });
+            return;
+        }
+        // Servers that take no files take their text.
+        list.object(|o| {
+            o.text("type", voice.text).string("text", |out| {
+                if let Some(title) = &document.name {
+                    out.lit(title);
+                    out.plain("\n");
+                }
+                out.lit(text);
+            });
+            self.mark(o, document.cache);
+        });
+    }
+
+    fn call(&self, list: &mut Array<'_>, call: &Call<'_>) {
+        let custom = call.custom && self.target.profile.custom_tools;
+        list.object(|o| {
+            o.text("type", if custom { "custom_tool_call" } else { "function_call" });
+            o.text("call_id", &id(&call.id));
+            o.text("name", &self.names.upstream(call.namespace.as_deref(), &call.name));
+            match (&call.args, custom) {
+                (Args::Lit(input), true) => o.lit("input", input),
+                (Args::Raw(input), true) => o.text("input", input.get()),
+                // A function with one text stands for the freeform tool.
+                (Args::Lit(input), false) if call.custom => o.string("arguments", |out| {
+                    out.plain("{\"input\":\"");
+                    out.plain(input.raw());
+                    out.plain("\"}");
+                }),
+                (Args::Lit(arguments), false) if arguments.is_blank() => o.text("arguments", "{}"),
+                (Args::Lit(arguments), false) => o.lit("arguments", arguments),
+                (Args::Raw(arguments), false) => o.text("arguments", &compacted(arguments.get())),
+            };
+        });
+    }
+
+    fn result(&mut self, list: &mut Array<'_>, result: &ToolResult<'_>) -> Result<()> {
+        let custom = result.custom && self.target.profile.custom_tools;
+        let error = if is_plain_error(result) { ERROR } else { "" };
+        list.object(|o| {
+            o.text("type", if custom { "custom_tool_call_output" } else { "function_call_output" });
+            o.text("call_id", &id(&result.id));
+            match result.content.as_slice() {
+                [] => o.text("output", error),
+                [Part::Text(only)] if !self.is_marked(only.cache.or(result.cache)) => {
+                    o.string("output", |out| {
+                        out.plain(error);
+                        out.lit(&only.text);
+                    })
+                }
+                parts => o.array("output", |list| self.outputs(list, parts, error, result.cache)),
+            };
+        });
+        Ok(())
+    }
+
+    fn outputs(&self, list: &mut Array<'_>, parts: &[Part<'_>], error: &'static str, cache: Option<Cache>) {
+        let first_text = parts.iter().position(|part| matches!(part, Part::Text(_)));
+        let last_text = parts.iter().rposition(|part| matches!(part, Part::Text(_)));
+        if first_text.is_none() && !error.is_empty() {
+            self.text(list, USER, &Text::new(Lit::plain(ERROR)));
+        }
+        for (index, part) in parts.iter().enumerate() {
+            let note = if first_text == Some(index) { error } else { "" };
+            match part {
+                Part::Text(text) => {
+                    let mark = text.cache.or_else(|| cache.filter(|_| last_text == Some(index)));
+                    self.text(list, Voice { note, ..USER }, &Text { text: text.text.borrow(), cache: mark });
+                }
+                part => self.part(list, USER, part),
+            }
+        }
+    }
+
+    fn is_marked(&self, cache: Option<Cache>) -> bool {
+        cache.is_some() && self.target.profile.cache_parts == CacheParts::OpenaiBreakpoint
+    }
+}
+
+/// Is this part of a message?
+fn is_said(part: &Part<'_>) -> bool {
+    !matches!(part, Part::Result(_) | Part::Reasoning(_) | Part::Call(_))
+}
+
+fn is_empty(part: &Part<'_>) -> bool {
+    matches!(part, Part::Text(Text { text, .. }) | Part::Refusal(text) if text.is_empty())
+}
+
+/// Did the tool fail, and does its text not say so by itself?
+fn is_plain_error(result: &ToolResult<'_>) -> bool {
+    let first = result.content.iter().find_map(|part| match part {
+        Part::Text(text) => Some(&text.text),
+        _ => None,
+    });
+    let says_so =
+        |text: &Lit<'_>| text.raw().get(..5).is_some_and(|start| start.eq_ignore_ascii_case("error"));
+    result.is_error && !first.is_some_and(says_so)
+}
+
+fn picture(o: &mut Object<'_>, image: &Image<'_>) {
+    o.text("type", "input_image");
+    match &image.source {
+        Source::Url(url) => o.lit("image_url", url),
+        Source::Base64 { mime, data } => o.string("image_url", |out| data_url(out, mime, data)),
+        Source::Text(text) => o.lit("image_url", text),
+    };
+    o.lit("detail", image.detail.as_ref().unwrap_or(&AUTO));
+}
+
+fn file(o: &mut Object<'_>, document: &Document<'_>) {
+    o.text("type", "input_file");
+    match &document.source {
+        Source::Url(url) => {
+            o.lit("file_url", url);
+        }
+        Source::Base64 { mime, data } => {
+            name(o, document, if mime == "application/pdf" { "document.pdf" } else { "document" });
+            o.string("file_data", |out| data_url(out, mime, data));
+        }
+        Source::Text(_) => {}
+    }
+}
+
+fn name(o: &mut Object<'_>, document: &Document<'_>, default: &str) {
+    match &document.name {
+        Some(name) => o.lit("filename", name),
+        None => o.text("filename", default),
+    };
+}
+
+fn data_url(out: &mut write::Text<'_>, mime: &str, data: &str) {
+    out.plain("data:");
+    out.plain(if mime.is_empty() { "application/octet-stream" } else { mime });
+    out.plain(";base64,");
+    out.plain(data);
+}
+
+/// The id of a call: longer ones are refused. The same id always becomes the same.
+fn id(id: &str) -> Cow<'_, str> {
+    if id.len() <= LONGEST_ID {
+        return Cow::Borrowed(id);
+    }
+    Cow::Owned(format!("call_{}", hex(id).get(..HASH).unwrap_or_default()))
+}
+
+fn compacted(json: &str) -> String {
+    let mut out = Vec::with_capacity(json.len());
+    compact(json, &mut out);
+    String::from_utf8(out).unwrap_or_default()
+}
+
+const BREAKPOINT: &str = "prompt_cache_breakpoint";
+
+const AUTO: Lit<'static> = Lit::plain("auto");
+
+const ERROR: &str = "Error: ";
+
+/// What stands in front of instructions where there is no place for them in mid-conversation.
+const NOTE: &str = "[System instruction, not written by the user]\n";
+
+/// Characters of a call's id that OpenAI takes.
+const LONGEST_ID: usize = 64;
+
+/// Hexadecimal digits in the place of a longer one.
+const HASH: usize = 32;

@@ -1,0 +1,69 @@
+//! Reasoning of earlier turns, for the provider that it came from.
+//!
+//! Only what the provider itself has sealed goes back, without the item's id: some servers give ids that they
+//! refuse afterwards. Reasoning without a seal is left out, because nothing is stored that it could refer to.
+
+use crate::canon::{Reasoning, Sealed, Target};
+use crate::json::write::{Array, Object};
+use crate::json::{Lit, Raw};
+
+use crate::protocol::responses::members::{elements, fields};
+
+/// Writes the items, if there is anything that the provider can read.
+pub(super) fn write(list: &mut Array<'_>, reasoning: &Reasoning<'_>, target: &Target<'_>) {
+    match &reasoning.sealed {
+        Some(Sealed::Carried(carrier)) if carrier.is_from(target.origin, target.model) => {
+            carrier.blocks.iter().for_each(|block| item(list, block.get()));
+        }
+        Some(Sealed::Item(native)) => item(list, native.get()),
+        Some(Sealed::Details(entries)) => details(list, entries),
+        Some(Sealed::Carried(_) | Sealed::Thinking(_)) | None => {}
+    }
+}
+
+/// A native item: nothing of it but what belongs to reasoning.
+fn item(list: &mut Array<'_>, json: &str) {
+    let [content, summary, thoughts] = fields(json, ["encrypted_content", "summary", "content"]);
+    let Some(content) = content.and_then(Lit::read).filter(|content| !content.is_empty()) else { return };
+    list.object(|o| {
+        begin(o, &content);
+        match summary.and_then(Raw::read) {
+            Some(summary) => o.raw("summary", &summary),
+            None => o.array("summary", |_| {}),
+        };
+        if let Some(thoughts) = thoughts.and_then(Raw::read) {
+            o.raw("content", &thoughts);
+        }
+    });
+}
+
+fn begin(o: &mut Object<'_>, content: &Lit<'_>) {
+    o.text("type", "reasoning").lit("encrypted_content", content);
+}
+
+/// Chat's form of it: each encrypted entry is an item, with the summaries before it.
+fn details(list: &mut Array<'_>, entries: &Raw<'_>) {
+    let mut summaries: Vec<Lit<'_>> = Vec::new();
+    for (_, entry) in elements(Some(entries.get())) {
+        let [kind, summary, data, format] = fields(entry, ["type", "summary", "data", "format"]);
+        match (kind, data.and_then(Lit::read)) {
+            (Some("\"reasoning.summary\""), _) => summaries.extend(summary.and_then(Lit::read)),
+            (Some("\"reasoning.encrypted\""), Some(data)) if format == Some(FORMAT) => {
+                list.object(|o| {
+                    begin(o, &data);
+                    o.array("summary", |list| {
+                        for text in summaries.drain(..) {
+                            list.object(|o| {
+                                o.text("type", "summary_text").lit("text", &text);
+                            });
+                        }
+                    });
+                });
+            }
+            _ => summaries.clear(),
+        }
+    }
+}
+
+/// The format of entries that came from this protocol.
+const FORMAT: &str = "\"openai-responses-v1\"";
