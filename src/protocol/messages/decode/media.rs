@@ -20,11 +20,7 @@ pub(super) fn image<'a>(node: &Node<'a, '_>, block: &Block<'a>) -> Result<Image<
 }
 
 /// Reads a `document` block; one that is made of other blocks becomes these.
-pub(super) fn document<'a>(
-    node: &Node<'a, '_>,
-    block: &Block<'a>,
-    parts: &mut Vec<Part<'a>>,
-) -> Result<()> {
+pub(super) fn document<'a>(node: &Node<'a, '_>, block: &Block<'a>, parts: &mut Vec<Part<'a>>) -> Result<()> {
     let place = block::required(node, "source", block.source)?;
     let source = Wire::read(&place)?;
     let name = block::optional(node, "title", block.title)?.filter(|title| !title.is_empty());

@@ -136,3 +136,7 @@ fn limit(node: &Node<'_, '_>) -> Result<u64> {
 }
 
 const ATTRIBUTION: &str = "x-anthropic-billing-header:";
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

@@ -20,7 +20,8 @@ pub(super) fn read<'a>(
         match inside.kind() {
             Type::Array => inside.items(|item| block::read(&item, Place::Result, &mut content, losses))?,
             Type::Object => content.push(Part::Text(Text::new(object(inside.raw()?.get())))),
-            _ => content.extend(Some(inside.lit()?).filter(|text| !text.is_empty()).map(Text::new).map(Part::Text)),
+            _ => content
+                .extend(Some(inside.lit()?).filter(|text| !text.is_empty()).map(Text::new).map(Part::Text)),
         }
     }
     let is_error = match block.is_error {

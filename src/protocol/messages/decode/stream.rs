@@ -1,26 +1,410 @@
 //! A provider's answer, event by event.
 
-use crate::canon::{Decode, Profile, Sink};
-use crate::json::Malformed;
+use crate::canon::{Args, Citation, Decode, Event, Finish, Profile, Seal, Sink, UpstreamError};
+use crate::json::{self, Lit, Malformed, Raw};
+use crate::protocol::node::{Node, Type};
+
+use crate::protocol::messages::usage;
+
+use super::reply;
 
 /// Reads the answer of a provider.
+#[derive(Debug, Default)]
+pub(in crate::protocol::messages) struct Decoder {
+    open: Vec<Open>,
+    calls: u32,
+    started: bool,
+    ended: bool,
+    finish: Option<Finish<'static>>,
+    /// Was there text already?
+    spoke: bool,
+    /// Did another block stand behind the last text?
+    interrupted: bool,
+}
+
+/// A block that is not complete.
 #[derive(Debug)]
-pub(in crate::protocol::messages) struct Decoder;
+struct Open {
+    index: u64,
+    block: Block,
+}
+
+#[derive(Debug)]
+enum Block {
+    Text {
+        spoke: bool,
+    },
+    Thinking {
+        spoke: bool,
+        sealed: bool,
+        signature: Lit<'static>,
+    },
+    Call {
+        key: u32,
+        /// What the block began with, if nothing follows.
+        input: Option<Raw<'static>>,
+    },
+    /// The provider searches the web: the id, and the input so far.
+    Search {
+        id: String,
+        input: String,
+    },
+    /// What no client is shown.
+    Other,
+}
 
 impl Decoder {
     pub(in crate::protocol::messages) fn new(_profile: &Profile) -> Self {
-        Self
+        Self::default()
+    }
+
+    /// The answer begins, with these members.
+    pub(super) fn start(&mut self, message: &Node<'_, '_>, sink: &mut Sink<'_>) {
+        if std::mem::replace(&mut self.started, true) {
+            return;
+        }
+        let id = message.find("id").and_then(|id| id.string().ok()).filter(|id| !id.is_empty());
+        sink(Event::Start { id, created: None });
+    }
+
+    /// Token counts and the class of service.
+    pub(super) fn usage(&self, counts: Option<Node<'_, '_>>, sink: &mut Sink<'_>) {
+        let Some(counts) = counts else { return };
+        let tier = counts.find("service_tier").and_then(|tier| tier.string().ok());
+        match tier.as_deref() {
+            Some("standard" | "batch") => sink(Event::Tier("default".into())),
+            Some("priority") => sink(Event::Tier("priority".into())),
+            _ => {}
+        }
+        if let Some(part) = usage::read(counts.text.as_bytes()) {
+            sink(Event::Usage(part));
+        }
+    }
+
+    /// Blocks that come complete.
+    pub(super) fn blocks(&mut self, content: &Node<'_, '_>, sink: &mut Sink<'_>) {
+        for (index, (_, span)) in json::elements(content.text.as_bytes()).map_while(Result::ok).enumerate() {
+            let index = u64::try_from(index).unwrap_or(u64::MAX);
+            let block = Node::root(content.text.get(span).unwrap_or_default());
+            self.block_start(index, &block, sink);
+            self.block_stop(index, sink);
+        }
+    }
+
+    /// Remembers why the answer ends; the last word counts.
+    pub(super) fn remember(&mut self, delta: &Node<'_, '_>) {
+        let Some(reason) = delta.find("stop_reason").and_then(|reason| reason.string().ok()) else { return };
+        self.finish = Some(match &*reason {
+            "end_turn" | "compaction" => Finish::Stop,
+            "stop_sequence" => {
+                let text = delta.find("stop_sequence").and_then(|text| text.lit().ok());
+                Finish::StopSequence(text.map(Lit::into_owned))
+            }
+            "tool_use" => Finish::ToolUse,
+            "max_tokens" => Finish::Length,
+            "model_context_window_exceeded" => Finish::ContextWindow,
+            "refusal" => {
+                let details = delta.find("stop_details");
+                let words = details.and_then(|details| details.find("explanation"));
+                let words = words.and_then(|words| words.lit().ok()).filter(|words| !words.is_empty());
+                Finish::Refusal(words.map(Lit::into_owned))
+            }
+            "pause_turn" => Finish::Pause,
+            _ => self.usual_finish(),
+        });
+    }
+
+    /// The answer is whole.
+    pub(super) fn finish(&mut self, sink: &mut Sink<'_>) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        // Some providers do not end their blocks.
+        while let Some(index) = self.open.first().map(|open| open.index) {
+            self.block_stop(index, sink);
+        }
+        let finish = self.finish.take().unwrap_or_else(|| self.usual_finish());
+        sink(Event::Finish(finish));
+        sink(Event::End);
+    }
+
+    fn usual_finish(&self) -> Finish<'static> {
+        if self.calls > 0 { Finish::ToolUse } else { Finish::Stop }
+    }
+
+    fn block_start(&mut self, index: u64, block: &Node<'_, '_>, sink: &mut Sink<'_>) {
+        self.block_stop(index, sink);
+        let [kind, id, name, input] = pick(block.text, ["type", "id", "name", "input"]);
+        let kind = kind.and_then(Lit::read).unwrap_or_default();
+        let state = match kind.raw() {
+            "text" => Block::Text { spoke: false },
+            "thinking" => Block::Thinking { spoke: false, sealed: false, signature: Lit::default() },
+            "redacted_thinking" => {
+                if let Some(data) = block.find("data").and_then(|data| data.lit().ok()) {
+                    sink(Event::Seal(Seal::Redacted(data)));
+                }
+                Block::Other
+            }
+            "tool_use" => self.call(id, name, input, sink),
+            "server_tool_use" if name == Some(WEB_SEARCH) => Block::Search {
+                id: id.and_then(Lit::read).unwrap_or_default().decode().into_owned(),
+                input: input.unwrap_or_default().to_owned(),
+            },
+            _ => Block::Other,
+        };
+        self.interrupted |= !matches!(state, Block::Text { .. });
+        self.open.push(Open { index, block: state });
+        match kind.raw() {
+            "text" => {
+                let [text, citations] = pick(block.text, ["text", "citations"]);
+                self.text(index, text, sink);
+                for citation in list(citations.unwrap_or_default()) {
+                    cite(&Node::root(citation), sink);
+                }
+            }
+            "thinking" => {
+                let [text, signature] = pick(block.text, ["thinking", "signature"]);
+                self.thought(index, text, sink);
+                if let Some(Block::Thinking { signature: waiting, .. }) = self.find(index) {
+                    *waiting = signature.and_then(Lit::read).unwrap_or_default().into_owned();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn call(
+        &mut self,
+        id: Option<&str>,
+        name: Option<&str>,
+        input: Option<&str>,
+        sink: &mut Sink<'_>,
+    ) -> Block {
+        let key = self.calls;
+        self.calls += 1;
+        sink(Event::Open {
+            key,
+            id: id.and_then(Lit::read).unwrap_or_default().into_text(),
+            namespace: None,
+            name: name.and_then(Lit::read).unwrap_or_default().into_text(),
+            custom: false,
+        });
+        Block::Call { key, input: input.and_then(whole_input) }
+    }
+
+    fn block_delta(&mut self, index: u64, delta: &str, sink: &mut Sink<'_>) {
+        let [kind, text, thinking, json, signature, citation] =
+            pick(delta, ["type", "text", "thinking", "partial_json", "signature", "citation"]);
+        match kind.unwrap_or_default() {
+            r#""text_delta""# => self.text(index, text, sink),
+            r#""thinking_delta""# => self.thought(index, thinking, sink),
+            r#""input_json_delta""# => self.input(index, json, sink),
+            r#""signature_delta""# => {
+                let signature = signature.and_then(Lit::read).filter(|text| !text.is_empty());
+                if let (Some(Block::Thinking { sealed, .. }), Some(text)) = (self.find(index), signature)
+                    && !std::mem::replace(sealed, true)
+                {
+                    sink(Event::Seal(Seal::Signature(text)));
+                }
+            }
+            r#""citations_delta""# => {
+                if let (Some(Block::Text { .. }), Some(citation)) = (self.find(index), citation) {
+                    cite(&Node::root(citation), sink);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn text(&mut self, index: u64, literal: Option<&str>, sink: &mut Sink<'_>) {
+        let Some(text) = literal.and_then(Lit::read).filter(|text| !text.is_empty()) else { return };
+        let Some(Block::Text { spoke }) = self.find(index) else { return };
+        if !std::mem::replace(spoke, true) && std::mem::replace(&mut self.interrupted, false) && self.spoke {
+            sink(Event::Break);
+        }
+        self.spoke = true;
+        sink(Event::Text(text));
+    }
+
+    fn thought(&mut self, index: u64, literal: Option<&str>, sink: &mut Sink<'_>) {
+        let Some(text) = literal.and_then(Lit::read).filter(|text| !text.is_empty()) else { return };
+        if let Some(Block::Thinking { spoke, sealed: false, .. }) = self.find(index) {
+            *spoke = true;
+            sink(Event::Thought(text));
+        }
+    }
+
+    fn input(&mut self, index: u64, literal: Option<&str>, sink: &mut Sink<'_>) {
+        let Some(text) = literal.and_then(Lit::read).filter(|text| !text.is_empty()) else { return };
+        match self.find(index) {
+            Some(Block::Call { key, input }) => {
+                *input = None;
+                sink(Event::Args { key: *key, part: Args::Lit(text) });
+            }
+            Some(Block::Search { input, .. }) if input.len() < LONGEST_SEARCH => {
+                if input == EMPTY {
+                    input.clear();
+                }
+                input.push_str(&text.decode());
+            }
+            _ => {}
+        }
+    }
+
+    fn block_stop(&mut self, index: u64, sink: &mut Sink<'_>) {
+        let Some(at) = self.open.iter().position(|open| open.index == index) else { return };
+        match self.open.remove(at).block {
+            Block::Text { spoke: true } => sink(Event::Close(None)),
+            Block::Thinking { sealed: false, signature, .. } if !signature.is_empty() => {
+                sink(Event::Seal(Seal::Signature(signature)));
+            }
+            Block::Thinking { spoke: true, sealed: false, .. } => sink(Event::Close(None)),
+            Block::Call { key, input } => {
+                if let Some(input) = input {
+                    sink(Event::Args { key, part: Args::Raw(input) });
+                }
+                sink(Event::Close(Some(key)));
+            }
+            Block::Search { id, input } => {
+                let query = Node::root(&input).find("query").and_then(|query| query.lit().ok());
+                sink(Event::Search { id: id.into(), query: query.unwrap_or_default() });
+            }
+            Block::Text { .. } | Block::Thinking { .. } | Block::Other => {}
+        }
+    }
+
+    fn find(&mut self, index: u64) -> Option<&mut Block> {
+        self.open.iter_mut().find(|open| open.index == index).map(|open| &mut open.block)
     }
 }
 
 impl Decode for Decoder {
-    fn event(&mut self, _name: Option<&str>, _data: &str, _sink: &mut Sink<'_>) -> Result<(), Malformed> {
+    fn event(&mut self, name: Option<&str>, data: &str, sink: &mut Sink<'_>) -> Result<(), Malformed> {
+        if data == "[DONE]" || self.ended {
+            return Ok(());
+        }
+        let wire = Wire::read(data)?;
+        let kind = wire.kind.and_then(Lit::read);
+        let index = wire.index.and_then(|index| index.parse().ok()).unwrap_or(0);
+        match kind.as_ref().map(Lit::raw).or(name).unwrap_or_default() {
+            "message_start" => {
+                let message = Node::root(wire.message.unwrap_or("{}"));
+                self.start(&message, sink);
+                self.usage(message.find("usage"), sink);
+                if let Some(content) = message.find("content").filter(|list| list.kind() == Type::Array) {
+                    self.blocks(&content, sink);
+                }
+            }
+            "content_block_start" => {
+                self.block_start(index, &Node::root(wire.block.unwrap_or("{}")), sink);
+            }
+            "content_block_delta" => self.block_delta(index, wire.delta.unwrap_or_default(), sink),
+            "content_block_stop" => self.block_stop(index, sink),
+            "message_delta" => {
+                self.usage(wire.usage.map(Node::root), sink);
+                if let Some(delta) = wire.delta {
+                    self.remember(&Node::root(delta));
+                }
+            }
+            "message_stop" => self.finish(sink),
+            "error" => {
+                self.ended = true;
+                sink(Event::Fail(UpstreamError::read(data.as_bytes())));
+            }
+            _ => {}
+        }
         Ok(())
     }
 
-    fn reply(&mut self, _body: &str, _sink: &mut Sink<'_>) -> Result<(), Malformed> {
-        Ok(())
+    fn reply(&mut self, body: &str, sink: &mut Sink<'_>) -> Result<(), Malformed> {
+        reply::read(self, body, sink)
     }
 
-    fn end(&mut self, _sink: &mut Sink<'_>) {}
+    fn end(&mut self, sink: &mut Sink<'_>) {
+        // Whoever says why the answer ends has said all of it.
+        if self.finish.is_some() {
+            self.finish(sink);
+        }
+    }
 }
+
+/// The members of an event, before they are read.
+#[derive(Default)]
+struct Wire<'d> {
+    kind: Option<&'d str>,
+    index: Option<&'d str>,
+    delta: Option<&'d str>,
+    block: Option<&'d str>,
+    message: Option<&'d str>,
+    usage: Option<&'d str>,
+}
+
+impl<'d> Wire<'d> {
+    fn read(data: &'d str) -> Result<Self, Malformed> {
+        let mut wire = Self::default();
+        let mut members = json::members(data.as_bytes());
+        for member in members.by_ref() {
+            let member = member?;
+            let value = data.get(member.span.clone()).filter(|value| *value != "null");
+            match member.key {
+                b"type" => wire.kind = value,
+                b"index" => wire.index = value,
+                b"delta" => wire.delta = value,
+                b"content_block" => wire.block = value,
+                b"message" => wire.message = value,
+                b"usage" => wire.usage = value,
+                _ => {}
+            }
+        }
+        members.finish()?;
+        Ok(wire)
+    }
+}
+
+/// Members of an object, in one pass.
+fn pick<'d, const N: usize>(object: &'d str, names: [&str; N]) -> [Option<&'d str>; N] {
+    let mut found = [None; N];
+    for member in json::members(object.as_bytes()).map_while(Result::ok) {
+        for (place, name) in found.iter_mut().zip(names) {
+            if member.key == name.as_bytes() && member.is_present() {
+                *place = object.get(member.span.clone());
+            }
+        }
+    }
+    found
+}
+
+fn list(array: &str) -> impl Iterator<Item = &str> {
+    json::elements(array.as_bytes()).map_while(Result::ok).filter_map(|(_, span)| array.get(span))
+}
+
+/// The input that a block begins with, unless it is only the usual `{}` before the real one.
+fn whole_input(input: &str) -> Option<Raw<'static>> {
+    let mut compact = Vec::with_capacity(input.len());
+    json::compact(input, &mut compact);
+    let input = String::from_utf8(compact).ok().filter(|input| input != EMPTY)?;
+    Raw::read_owned(input).filter(Raw::is_object)
+}
+
+/// Where text comes from, if it is a page of the web: other sources have no place elsewhere.
+fn cite(citation: &Node<'_, '_>, sink: &mut Sink<'_>) {
+    let [kind, url, title] = pick(citation.text, ["type", "url", "title"]);
+    if kind == Some(r#""web_search_result_location""#)
+        && let Some(url) = url.and_then(Lit::read)
+    {
+        let title = title.and_then(Lit::read).unwrap_or_default();
+        sink(Event::Cite(Citation { url, title, span: None }));
+    }
+}
+
+const EMPTY: &str = "{}";
+
+/// The provider's search of the web, as its blocks name it.
+const WEB_SEARCH: &str = r#""web_search""#;
+
+/// Bytes of a search that are looked at.
+const LONGEST_SEARCH: usize = 64 << 10;
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;

@@ -28,11 +28,7 @@ pub(super) fn thinking(node: &Node<'_, '_>, thinking: &mut Thinking, losses: &mu
 }
 
 /// Reads `output_config`.
-pub(super) fn output<'a>(
-    node: &Node<'a, '_>,
-    request: &mut Request<'a>,
-    losses: &mut Losses,
-) -> Result<()> {
+pub(super) fn output<'a>(node: &Node<'a, '_>, request: &mut Request<'a>, losses: &mut Losses) -> Result<()> {
     node.members(|key, value| {
         match key {
             "effort" => match Level::read(&value.string()?) {
@@ -61,9 +57,7 @@ pub(super) fn format<'a>(node: &Node<'a, '_>) -> Result<Format<'a>> {
         (Some("json_schema"), Some(schema)) => {
             Ok(Format::Schema { name: None, description: None, schema, strict: None })
         }
-        (Some("json_schema"), None) => {
-            Err(Node { text: "", path: node.path.key("schema") }.wrong("given"))
-        }
+        (Some("json_schema"), None) => Err(Node { text: "", path: node.path.key("schema") }.wrong("given")),
         _ => Err(not_carried(node.path.to_string())),
     }
 }

@@ -133,13 +133,9 @@ mod tests {
 
     #[test]
     fn space_at_the_end_is_cut_and_nothing_else() {
-        for (text, expected) in [
-            (r"x \n\t ", "x"),
-            (r"x\\n", r"x\\n"),
-            (r"x\\\n", r"x\\"),
-            (r"x\ny", r"x\ny"),
-            ("", ""),
-        ] {
+        for (text, expected) in
+            [(r"x \n\t ", "x"), (r"x\\n", r"x\\n"), (r"x\\\n", r"x\\"), (r"x\ny", r"x\ny"), ("", "")]
+        {
             let literal = format!("\"{text}\"");
             assert_eq!(without_trailing_space(&Lit::read(&literal).unwrap()).raw(), expected, "{text}");
         }

@@ -41,12 +41,16 @@ impl<'r> Ids<'r> {
 }
 
 fn ids<'r>(request: &'r Request<'_>) -> impl Iterator<Item = &'r str> {
-    request.turns.iter().flat_map(|turn| &turn.parts).filter_map(|part| match part {
-        Part::Call(call) => Some(&call.id),
-        Part::Result(result) => Some(&result.id),
-        _ => None,
-    })
-    .map(Cow::as_ref)
+    request
+        .turns
+        .iter()
+        .flat_map(|turn| &turn.parts)
+        .filter_map(|part| match part {
+            Part::Call(call) => Some(&call.id),
+            Part::Result(result) => Some(&result.id),
+            _ => None,
+        })
+        .map(Cow::as_ref)
 }
 
 fn is_allowed(id: &str) -> bool {

@@ -35,9 +35,7 @@ pub(super) fn check(part: &Part<'_>) -> Result<()> {
                 Err(Failure::new(Kind::Unsupported, message).with_code("unsupported_file_type"))
             }
         },
-        Part::Audio(_) => {
-            Err(Failure::new(Kind::Unsupported, "Audio is not supported for this model."))
-        }
+        Part::Audio(_) => Err(Failure::new(Kind::Unsupported, "Audio is not supported for this model.")),
         Part::Result(result) => result.content.iter().try_for_each(inner),
         _ => Ok(()),
     }

@@ -1,15 +1,24 @@
 //! What a stream and a whole answer have in common.
 
-use crate::canon::{Answer, Carrier, Context, Finish, Seal, Usage};
+use crate::canon::{Carrier, Context, Finish, Seal};
+use crate::json::Lit;
 use crate::json::write::Object;
-use crate::json::{Lit, Raw};
+
+/// Writes the members of a message that come first.
+pub(super) fn head(id: Option<&str>, context: &Context, o: &mut Object<'_>) {
+    o.string("id", |text| {
+        text.plain("msg_");
+        text.plain(&context.answer_id(id));
+    });
+    o.text("type", "message").text("role", "assistant").lit("model", &context.model);
+}
 
 /// Why an answer ends, in the protocol's words.
 #[derive(Debug)]
 pub(super) struct Stop<'s> {
     reason: &'static str,
     sequence: Option<&'s Lit<'static>>,
-    refusal: bool,
+    /// What was said to decline, if anything.
     explanation: Option<&'s Lit<'s>>,
 }
 
@@ -21,28 +30,22 @@ impl<'s> Stop<'s> {
         refused: Option<&'s Lit<'s>>,
         context: &Context,
     ) -> Self {
-        let mut stop = Self { reason: "end_turn", sequence: None, refusal: false, explanation: None };
+        let plain = |reason| Self { reason, sequence: None, explanation: None };
+        let known = |text: &Lit<'_>| context.stop.iter().any(|stop| *stop == text.decode());
         match finish {
-            Some(Finish::Length) => stop.reason = "max_tokens",
-            Some(Finish::ContextWindow) => stop.reason = "model_context_window_exceeded",
-            Some(Finish::Pause) => stop.reason = "pause_turn",
-            Some(Finish::Refusal(explanation)) => {
-                stop.refusal = true;
-                stop.explanation = explanation.as_ref().or(refused);
+            Some(Finish::Length) => plain("max_tokens"),
+            Some(Finish::ContextWindow) => plain("model_context_window_exceeded"),
+            Some(Finish::Pause) => plain("pause_turn"),
+            Some(Finish::Refusal(words)) => {
+                Self { explanation: words.as_ref().or(refused), ..plain(REFUSAL) }
             }
-            _ if refused.is_some() => (stop.refusal, stop.explanation) = (true, refused),
-            _ if calls => stop.reason = "tool_use",
-            Some(Finish::StopSequence(Some(text)))
-                if context.stop.iter().any(|stop| *stop == text.decode()) =>
-            {
-                (stop.reason, stop.sequence) = ("stop_sequence", Some(text));
+            _ if refused.is_some() => Self { explanation: refused, ..plain(REFUSAL) },
+            _ if calls => plain("tool_use"),
+            Some(Finish::StopSequence(Some(text))) if known(text) => {
+                Self { sequence: Some(text), ..plain("stop_sequence") }
             }
-            _ => {}
+            _ => plain("end_turn"),
         }
-        if stop.refusal {
-            stop.reason = "refusal";
-        }
-        stop
     }
 
     pub(super) fn write(&self, o: &mut Object<'_>) {
@@ -51,9 +54,9 @@ impl<'s> Stop<'s> {
             Some(text) => o.lit("stop_sequence", text),
             None => o.null("stop_sequence"),
         };
-        if self.refusal {
+        if self.reason == REFUSAL {
             o.object("stop_details", |o| {
-                o.text("type", "refusal").null("category");
+                o.text("type", REFUSAL).null("category");
                 match self.explanation {
                     Some(text) => o.lit("explanation", text),
                     None => o.null("explanation"),
@@ -63,54 +66,51 @@ impl<'s> Stop<'s> {
     }
 }
 
-/// Writes the members of a message that come first.
-pub(super) fn head(id: Option<&str>, context: &Context, o: &mut Object<'_>) {
-    o.string("id", |text| {
-        text.plain("msg_");
-        text.plain(&context.answer_id(id));
-    });
-    o.text("type", "message").text("role", "assistant").lit("model", &context.model);
+/// The opaque member of a block of reasoning.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Opaque {
+    /// The `signature` of a `thinking` block.
+    Signature(Lit<'static>),
+    /// The `data` of a `redacted_thinking` block.
+    Redacted(Lit<'static>),
 }
 
-/// The opaque member of a block of reasoning: what the provider sealed, in a carrier. `plain`: an empty
-/// carrier is wanted where nothing was sealed, because the text has to be signed by somebody.
-pub(super) fn carrier(seals: &[Seal<'_>], text: &Lit<'_>, context: &Context) -> Carrier {
-    Carrier {
+impl Opaque {
+    /// That of reasoning whose text is shown. Somebody has to sign it: where the provider did not, and where
+    /// it did in another protocol's way, it is the gateway with a carrier. The text comes back by itself.
+    pub(super) fn of_shown(seals: &[Seal<'_>], text: &Lit<'_>, context: &Context) -> Self {
+        match seals {
+            [Seal::Signature(signature)] => Self::Signature(signature.clone().into_owned()),
+            seals => Self::Signature(carrier(seals, text, false, context).0),
+        }
+    }
+
+    /// That of reasoning of which nothing is shown; `None` if there is nothing to bring back either.
+    pub(super) fn of_hidden(seals: &[Seal<'_>], text: &Lit<'_>, context: &Context) -> Option<Self> {
+        match seals {
+            [Seal::Signature(signature)] => Some(Self::Signature(signature.clone().into_owned())),
+            [Seal::Redacted(data)] => Some(Self::Redacted(data.clone().into_owned())),
+            seals => {
+                let (carrier, blocks) = carrier(seals, text, true, context);
+                (blocks > 0).then_some(Self::Redacted(carrier))
+            }
+        }
+    }
+}
+
+/// A carrier, and how many blocks it has; `plain`: with reasoning that is text and nothing else.
+fn carrier(seals: &[Seal<'_>], text: &Lit<'_>, plain: bool, context: &Context) -> (Lit<'static>, usize) {
+    let is_plain = |seal: &Seal<'_>| matches!(seal, Seal::Plain);
+    let wanted = seals.iter().filter(|seal| match is_plain(seal) {
+        true => plain && !text.is_empty(),
+        false => true,
+    });
+    let carrier = Carrier {
         origin: context.origin.clone(),
         model: context.upstream_model.clone(),
-        blocks: blocks(seals, text),
-    }
+        blocks: wanted.map(|seal| seal.block(text)).collect(),
+    };
+    (Lit::of(&carrier.encode()), carrier.blocks.len())
 }
 
-/// The sealed blocks. Plain reasoning is not sealed: its text comes back by itself.
-pub(super) fn blocks(seals: &[Seal<'_>], text: &Lit<'_>) -> Vec<Raw<'static>> {
-    seals.iter().filter(|seal| !matches!(seal, Seal::Plain)).map(|seal| seal.block(text)).collect()
-}
-
-/// What only the provider can read, where it is the protocol's own already.
-pub(super) fn native<'s>(seals: &'s [Seal<'_>]) -> Option<Native<'s>> {
-    match seals {
-        [Seal::Signature(signature)] => Some(Native::Signature(signature)),
-        [Seal::Redacted(data)] => Some(Native::Redacted(data)),
-        _ => None,
-    }
-}
-
-/// See [`native`].
-pub(super) enum Native<'s> {
-    Signature(&'s Lit<'s>),
-    Redacted(&'s Lit<'s>),
-}
-
-/// The usage of an answer that may have none.
-pub(super) fn usage(usage: Option<Usage>) -> Usage {
-    usage.unwrap_or_default()
-}
-
-/// The class of service in the protocol's words.
-pub(super) fn tier(answer: &Answer) -> &'static str {
-    match answer.tier.as_deref() {
-        Some("priority") => "priority",
-        _ => "standard",
-    }
-}
+const REFUSAL: &str = "refusal";

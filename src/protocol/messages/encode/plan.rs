@@ -57,6 +57,9 @@ impl<'r, 'a> Plan<'r, 'a> {
             calls: Calls::default(),
             native: target.caps.mid_system && target.profile.mid_system == MidSystem::Native,
         };
+        if request.turns.iter().any(|turn| turn.name.is_some()) {
+            losses.drop_named("messages.name")?;
+        }
         let mut rest = request.turns.as_slice();
         while !rest.is_empty() {
             let (said, others) = rest.split_at(run(rest, true));
@@ -93,7 +96,9 @@ impl<'r, 'a> Plan<'r, 'a> {
     /// Does it end with the beginning of the answer? Calls without results are the provider's to refuse.
     pub(super) fn is_prefilled(&self) -> bool {
         let last = self.items.last();
-        last.is_some_and(|(role, item)| *role == Role::Assistant && !matches!(item, Item::Part(Part::Call(_))))
+        last.is_some_and(|(role, item)| {
+            *role == Role::Assistant && !matches!(item, Item::Part(Part::Call(_)))
+        })
     }
 
     /// Takes the blank text from the end of a conversation that the model is to continue.
@@ -105,7 +110,8 @@ impl<'r, 'a> Plan<'r, 'a> {
             return Ok(());
         }
         if !possible {
-            let message = "This model can not continue an assistant message: the last message must be the user's.";
+            let message =
+                "This model can not continue an assistant message: the last message must be the user's.";
             return Err(Failure::new(Kind::Unsupported, message).with_param("messages"));
         }
         while self.items.last().is_some_and(|(role, item)| *role == Role::Assistant && item.is_blank()) {

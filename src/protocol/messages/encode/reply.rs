@@ -2,9 +2,94 @@
 
 use bytes::Bytes;
 
-use crate::canon::{Answer, Context};
+use crate::canon::{Answer, Args, Context, Segment, SegmentKind};
+use crate::json::Lit;
+use crate::json::write::{self, Array};
+
+use crate::protocol::messages::usage;
+
+use super::input;
+use super::message::{self, Opaque, Stop};
 
 /// Writes the answer's body.
-pub(in crate::protocol::messages) fn write(_answer: &Answer, _context: &Context) -> Bytes {
-    Bytes::new()
+pub(in crate::protocol::messages) fn write(answer: &Answer, context: &Context) -> Bytes {
+    let mut out = Vec::new();
+    let refused = refused(answer);
+    let stop = Stop::new(answer.finish.as_ref(), answer.calls(), refused.as_ref(), context);
+    let counts = answer.usage.unwrap_or_default();
+    let tier = if answer.tier.as_deref() == Some("priority") { "priority" } else { "standard" };
+    write::object(&mut out, |o| {
+        message::head(answer.id.as_deref(), context, o);
+        o.array("content", |blocks| {
+            let mut spoke = false;
+            for part in &answer.segments {
+                segment(part, &mut spoke, context, blocks);
+            }
+        });
+        stop.write(o);
+        o.object("usage", |o| {
+            usage::write(&counts, o);
+            usage::write_rest(&counts, tier, o);
+        });
+    });
+    out.into()
 }
+
+/// Writes a segment's block. `spoke`: there was text before.
+fn segment(segment: &Segment, spoke: &mut bool, context: &Context, blocks: &mut Array<'_>) {
+    match &segment.kind {
+        SegmentKind::Text | SegmentKind::Refusal => {
+            // The model's own words, if there are any, say why it declines.
+            let shown = segment.kind == SegmentKind::Text || !*spoke;
+            if shown && !segment.text.is_empty() {
+                *spoke |= segment.kind == SegmentKind::Text;
+                blocks.object(|o| {
+                    o.text("type", "text").lit("text", &segment.lit());
+                });
+            }
+        }
+        SegmentKind::Reasoning => reasoning(segment, context, blocks),
+        SegmentKind::Search(_) => {}
+        SegmentKind::Call { id, namespace, name, custom } => {
+            blocks.object(|o| {
+                o.text("type", "tool_use").text("id", id);
+                o.string("name", |text| {
+                    if let Some(namespace) = namespace {
+                        text.plain(namespace);
+                        text.plain("__");
+                    }
+                    text.plain(name);
+                });
+                o.value("input", |out| input::write(&Args::Lit(segment.lit()), *custom, out));
+            });
+        }
+    }
+}
+
+fn reasoning(segment: &Segment, context: &Context, blocks: &mut Array<'_>) {
+    let (text, hidden) = (segment.lit(), context.show_reasoning == Some(false));
+    let (shown, opaque) = match hidden || text.is_empty() {
+        true => (Lit::default(), Opaque::of_hidden(&segment.seals, &text, context)),
+        false => (text.borrow(), Some(Opaque::of_shown(&segment.seals, &text, context))),
+    };
+    let Some(opaque) = opaque else { return };
+    blocks.object(|o| match opaque {
+        Opaque::Signature(signature) => {
+            o.text("type", "thinking").lit("thinking", &shown).lit("signature", &signature);
+        }
+        Opaque::Redacted(data) => {
+            o.text("type", "redacted_thinking").lit("data", &data);
+        }
+    });
+}
+
+/// What the model said to decline.
+fn refused(answer: &Answer) -> Option<Lit<'static>> {
+    let refusals = answer.segments.iter().filter(|segment| segment.kind == SegmentKind::Refusal);
+    let words: Vec<_> = refusals.map(Segment::lit).collect();
+    (!words.is_empty()).then(|| Lit::concat(&words.iter().collect::<Vec<_>>()))
+}
+
+#[cfg(test)]
+#[path = "reply_tests.rs"]
+mod tests;

@@ -206,7 +206,8 @@ impl<'s> Facts<'s> {
             Some(b'{') => kind.contains("\"object\""),
             Some(b'[') => kind.contains("\"array\""),
             _ => {
-                kind.contains("\"number\"") || kind.contains("\"integer\"") && !value.contains(['.', 'e', 'E'])
+                kind.contains("\"number\"")
+                    || kind.contains("\"integer\"") && !value.contains(['.', 'e', 'E'])
             }
         };
         let mut all = json::elements(values.as_bytes()).map_while(Result::ok);
@@ -384,7 +385,8 @@ mod tests {
         ] {
             assert_eq!(edited(schema), None, "{schema}");
         }
-        let local = r##"{"$defs":{"A":{"type":"string"}},"type":"object","properties":{"a":{"$ref":"#/$defs/A"}}}"##;
+        let local =
+            r##"{"$defs":{"A":{"type":"string"}},"type":"object","properties":{"a":{"$ref":"#/$defs/A"}}}"##;
         assert!(edited(local).is_some());
         let many = |n: usize| {
             let each: Vec<_> = (0..n).map(|n| format!(r#""p{n}":{{"type":"string"}}"#)).collect();

@@ -109,13 +109,7 @@ impl Thought {
     }
 
     /// What the model understands of the wish.
-    fn choose(
-        &mut self,
-        wish: Wish,
-        thinking: &Thinking,
-        caps: &Caps,
-        losses: &mut Losses,
-    ) -> Result<()> {
+    fn choose(&mut self, wish: Wish, thinking: &Thinking, caps: &Caps, losses: &mut Losses) -> Result<()> {
         let nearest = |level: Level| level.nearest(&caps.efforts);
         match (caps.thinking, wish) {
             (_, Wish::Nothing) | (ThinkingCaps::None | ThinkingCaps::Budget, Wish::Off) => {}

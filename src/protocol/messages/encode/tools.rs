@@ -16,7 +16,10 @@ pub(super) enum Pick<'r> {
     Any,
     None,
     /// The tool with this name, which is still the client's.
-    Tool { namespace: Option<&'r str>, name: &'r str },
+    Tool {
+        namespace: Option<&'r str>,
+        name: &'r str,
+    },
 }
 
 impl<'r> Pick<'r> {
@@ -103,7 +106,7 @@ fn one(tool: &Tool<'_>, names: &Names, marks: &mut Marks, list: &mut Array<'_>) 
         match &tool.kind {
             ToolKind::Function { schema, strict } => {
                 function(&name, |o| describe(tool.description.as_ref(), None, o), schema.as_ref(), o);
-                if *strict == Some(true) && schema.as_ref().is_some_and(schema::is_exact) {
+                if *strict == Some(true) && schema.as_ref().is_some_and(is_exact) {
                     o.bool("strict", true);
                 }
             }
@@ -143,7 +146,11 @@ fn describe(description: Option<&Lit<'_>>, grammar: Option<&Grammar<'_>>, o: &mu
             text.lit(description);
         }
         if let Some(grammar) = grammar {
-            text.plain(if description.is_some() { "\nThe input must match this " } else { "The input must match this " });
+            text.plain(if description.is_some() {
+                "\nThe input must match this "
+            } else {
+                "The input must match this "
+            });
             text.lit(&grammar.syntax);
             text.plain(" grammar:\n");
             text.lit(&grammar.definition);
@@ -164,6 +171,12 @@ fn input_schema(schema: Option<&Raw<'_>>, out: &mut Vec<u8>) {
         out.extend_from_slice(br#"{"type":"object","#);
         out.extend_from_slice(schema.get(1..).unwrap_or_default().as_bytes());
     }
+}
+
+/// Does the provider get the schema as it is, and can it enforce it?
+fn is_exact(schema: &Raw<'_>) -> bool {
+    let mut members = json::members(schema.get().trim().as_bytes()).map_while(std::result::Result::ok);
+    members.any(|member| member.is("type")) && schema::is_exact(schema)
 }
 
 /// Can a schema be that of a tool's input?
