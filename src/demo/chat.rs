@@ -56,23 +56,25 @@ impl<'t, 'r> Chunks<'t, 'r> {
 
     fn block(&mut self, block: Block<'_>) {
         if let Block::Call(call) = block {
-            let id = self.reply.id("call_");
-            self.calls(|o| opening(o, &id, call.name, ""));
+            let id = self.reply.call_id("call_", call);
+            self.call(call, |o| opening(o, &id, call.name, ""));
         }
         for piece in block.deltas() {
             match block {
                 Block::Reasoning(_) => self.delta(|o| o.text("reasoning_content", piece).done()),
                 Block::Text(_) => self.delta(|o| o.text("content", piece).done()),
-                Block::Call(_) => {
-                    self.calls(|o| o.object("function", |o| o.text("arguments", piece).done()).done());
+                Block::Call(call) => {
+                    self.call(call, |o| o.object("function", |o| o.text("arguments", piece).done()).done());
                 }
             }
             self.tape.delta();
         }
     }
 
-    fn calls(&mut self, fill: impl FnOnce(&mut Object<'_>)) {
-        self.delta(|o| o.array("tool_calls", |list| list.object(|o| fill(o.number("index", 0)))).done());
+    fn call(&mut self, call: &Call<'_>, fill: impl FnOnce(&mut Object<'_>)) {
+        self.delta(|o| {
+            o.array("tool_calls", |list| list.object(|o| fill(o.number("index", call.index))));
+        });
     }
 
     fn delta(&mut self, fill: impl FnOnce(&mut Object<'_>)) {
@@ -120,13 +122,18 @@ fn message(o: &mut Object<'_>, reply: &Reply<'_>) {
         match block {
             Block::Reasoning(text) => o.text("reasoning_content", text).done(),
             Block::Text(_) => {}
-            Block::Call(call) => o.array("tool_calls", |list| list.object(|o| whole(o, reply, call))).done(),
+            Block::Call(_) => {}
         }
+    }
+    if !reply.calls().is_empty() {
+        o.array("tool_calls", |list| {
+            reply.calls().iter().for_each(|call| list.object(|o| whole(o, reply, call)));
+        });
     }
 }
 
 fn whole(o: &mut Object<'_>, reply: &Reply<'_>, call: &Call<'_>) {
-    opening(o, &reply.id("call_"), call.name, &call.arguments);
+    opening(o, &reply.call_id("call_", call), call.name, &call.arguments);
 }
 
 fn opening(o: &mut Object<'_>, id: &str, name: &str, arguments: &str) {
@@ -135,7 +142,11 @@ fn opening(o: &mut Object<'_>, id: &str, name: &str, arguments: &str) {
 }
 
 fn finish(reply: &Reply<'_>) -> &'static str {
-    if reply.call().is_some() { "tool_calls" } else { "stop" }
+    match (reply.limit, reply.calls()) {
+        (true, _) => "length",
+        (false, []) => "stop",
+        (false, _) => "tool_calls",
+    }
 }
 
 fn cost(o: &mut Object<'_>, usage: Usage) {

@@ -22,6 +22,9 @@ pub(super) struct Markers {
     pub(super) no_usage: bool,
     pub(super) no_done: bool,
     pub(super) quote: bool,
+    pub(super) body: bool,
+    pub(super) calls: Option<usize>,
+    pub(super) limit: bool,
 }
 
 /// How an answer goes wrong after its head, and where.
@@ -59,7 +62,7 @@ impl Markers {
 
     /// Whether a text of its own is asked for, also where a tool would be called.
     pub(super) fn text(&self) -> bool {
-        self.words.is_some() || self.huge.is_some() || self.quote
+        self.words.is_some() || self.huge.is_some() || self.quote || self.body
     }
 
     fn note(&mut self, marker: &str) {
@@ -78,6 +81,9 @@ impl Markers {
             "no-usage" => self.no_usage = true,
             "no-done" => self.no_done = true,
             "quote" => self.quote = true,
+            "body" => self.body = true,
+            "calls" => self.calls = number.filter(|n| *n > 0).or(self.calls),
+            "limit" => self.limit = true,
             verb => self.fault = fault(verb, number).or(self.fault),
         }
     }

@@ -4,7 +4,7 @@
 //! its start, deltas and stop, `message_delta` with the stop reason, `message_stop`.
 
 use super::json::{self, Object};
-use super::reply::{Block, Reply, Usage};
+use super::reply::{Block, Call, Reply, Usage};
 use super::tape::Tape;
 
 /// The answer as one body.
@@ -86,7 +86,7 @@ fn empty(o: &mut Object<'_>, reply: &Reply<'_>, block: Block<'_>) {
     match block {
         Block::Reasoning(_) => o.text("type", "thinking").text("thinking", "").text("signature", "").done(),
         Block::Text(_) => o.text("type", "text").text("text", "").done(),
-        Block::Call(call) => tool(o, reply, call.name, "{}"),
+        Block::Call(call) => tool(o, reply, call, "{}"),
     }
 }
 
@@ -96,16 +96,20 @@ fn whole(o: &mut Object<'_>, reply: &Reply<'_>, block: Block<'_>) {
             o.text("type", "thinking").text("thinking", text).text("signature", &reply.seal());
         }
         Block::Text(text) => o.text("type", "text").text("text", text).done(),
-        Block::Call(call) => tool(o, reply, call.name, &call.arguments),
+        Block::Call(call) => tool(o, reply, call, &call.arguments),
     }
 }
 
-fn tool(o: &mut Object<'_>, reply: &Reply<'_>, name: &str, input: &str) {
-    o.text("type", "tool_use").text("id", &reply.id("toolu_")).text("name", name).raw("input", input);
+fn tool(o: &mut Object<'_>, reply: &Reply<'_>, call: &Call<'_>, input: &str) {
+    o.text("type", "tool_use").text("id", &reply.call_id("toolu_", call)).text("name", call.name).raw("input", input);
 }
 
 fn stop(reply: &Reply<'_>) -> &'static str {
-    if reply.call().is_some() { "tool_use" } else { "end_turn" }
+    match (reply.limit, reply.calls()) {
+        (true, _) => "max_tokens",
+        (false, []) => "end_turn",
+        (false, _) => "tool_use",
+    }
 }
 
 /// Here the cached tokens are not among the input tokens.

@@ -33,13 +33,16 @@
 //! | `[demo:slow=MS]` | so many milliseconds pass between two events |
 //! | `[demo:words=N]` | the text is `word0 word1 …`, N words, at most 1,000,000 |
 //! | `[demo:huge=BYTES]` | the text is one delta of so many letters `x`, at most 64 MiB |
+//! | `[demo:body]` | the text is the body of the request, as it arrived |
+//! | `[demo:calls=N]` | the first N tools are called at once, the chosen one first |
+//! | `[demo:limit]` | the answer ends as if its limit of tokens had been reached |
 //! | `[demo:quote]` | before the text stands one that looks like a `model` member |
 //! | `[demo:chunk=N]` | the body is sent in pieces of N bytes, wherever events end |
 //! | `[demo:crlf]` | the lines of a stream end in CR LF |
 //! | `[demo:no-usage]` | no usage anywhere |
 //! | `[demo:no-done]` | chat: the stream ends without `[DONE]` |
 //!
-//! `words`, `huge` and `quote` ask for a text: where a tool is called as well, the text comes before the
+//! `words`, `huge`, `body` and `quote` ask for a text: where a tool is called as well, the text comes before the
 //! call. `error` and `end` do nothing to a unary answer. Of several faults the last one counts.
 
 mod chat;

@@ -18,18 +18,22 @@ pub(super) struct Reply<'a> {
     pub(super) usage: Option<Usage>,
     /// Whether a chat stream ends with its end mark.
     pub(super) done: bool,
+    /// Whether the answer ends as if a limit had been reached.
+    pub(super) limit: bool,
     text: Option<String>,
-    call: Option<Call<'a>>,
+    calls: Vec<Call<'a>>,
 }
 
 impl<'a> Reply<'a> {
     /// Makes up the answer. `said` is the user's text without the markers, `fallback` the model where the
     /// request names none.
     pub(super) fn new(request: &'a Request<'a>, markers: &Markers, said: &str, fallback: &str) -> Self {
-        let call = request.tool.as_ref().map(Call::new);
-        let text = (call.is_none() || markers.text()).then(|| text(request, markers, said));
+        let functions = request.tools.iter().take(markers.calls.unwrap_or(1)).enumerate();
+        let calls: Vec<_> = functions.map(|(index, function)| Call::new(index, function)).collect();
+        let text = (calls.is_empty() || markers.text()).then(|| text(request, markers, said));
         let model = format!("{}-2026-01-01", request.wire.model.as_deref().unwrap_or(fallback));
-        let mut reply = Self { request, model, usage: None, done: !markers.no_done, text, call };
+        let (done, limit) = (!markers.no_done, markers.limit);
+        let mut reply = Self { request, model, usage: None, done, limit, text, calls };
         reply.usage = (!markers.no_usage).then(|| Usage::of(&reply));
         reply
     }
@@ -38,12 +42,12 @@ impl<'a> Reply<'a> {
     pub(super) fn blocks(&self) -> impl Iterator<Item = Block<'_>> {
         let reasoning = self.request.reasoning.then_some(Block::Reasoning(REASONING));
         let text = self.text.as_deref().map(Block::Text);
-        reasoning.into_iter().chain(text).chain(self.call().map(Block::Call))
+        reasoning.into_iter().chain(text).chain(self.calls.iter().map(Block::Call))
     }
 
-    /// The tool call, if there is one: it decides how the answer ends.
-    pub(super) fn call(&self) -> Option<&Call<'a>> {
-        self.call.as_ref()
+    /// The tool calls: whether there are any decides how the answer ends.
+    pub(super) fn calls(&self) -> &[Call<'a>] {
+        &self.calls
     }
 
     /// The text, if there is one.
@@ -54,6 +58,14 @@ impl<'a> Reply<'a> {
     /// An id with the prefix its kind has.
     pub(super) fn id(&self, prefix: &str) -> String {
         format!("{prefix}{}", self.request.hash)
+    }
+
+    /// The id of a call: that of the answer and, from the second one on, its number.
+    pub(super) fn call_id(&self, prefix: &str, call: &Call<'_>) -> String {
+        match call.index {
+            0 => self.id(prefix),
+            index => format!("{}_{index}", self.id(prefix)),
+        }
     }
 
     /// What stands for the provider's secret form of the reasoning.
@@ -87,14 +99,15 @@ impl<'r> Block<'r> {
 /// A call of the client's tool.
 #[derive(Debug)]
 pub(super) struct Call<'a> {
+    pub(super) index: usize,
     pub(super) name: &'a str,
     /// A JSON object as text.
     pub(super) arguments: String,
 }
 
 impl<'a> Call<'a> {
-    fn new(function: &'a Function<'a>) -> Self {
-        Self { name: &function.name, arguments: schema::sample(function.parameters) }
+    fn new(index: usize, function: &'a Function<'a>) -> Self {
+        Self { index, name: &function.name, arguments: schema::sample(function.parameters) }
     }
 
     /// The arguments in three parts of about one size.
@@ -130,10 +143,13 @@ impl Usage {
 
 /// What the prompt is taken to cost.
 pub(super) fn prompt_tokens(request: &Request<'_>) -> usize {
-    request.bytes.div_ceil(4)
+    request.body.len().div_ceil(4)
 }
 
 fn text(request: &Request<'_>, markers: &Markers, said: &str) -> String {
+    if markers.body {
+        return String::from_utf8_lossy(request.body).into_owned();
+    }
     let text = match (markers.huge, markers.words) {
         (Some(bytes), _) => "x".repeat(bytes),
         (None, Some(words)) => count(words),
@@ -235,6 +251,20 @@ mod tests {
     }
 
     #[test]
+    fn shows_the_request_and_calls_several_tools() {
+        let body = say("[demo:body]");
+        assert_eq!(text(&body), body);
+        let tools = r#"[{"type":"function","name":"f"},{"type":"function","name":"g"}]"#;
+        let body = format!(r#"{{"input":"[demo:calls=2]","tools":{tools},"tool_choice":{{"name":"g"}}}}"#);
+        let names = with(&body, |reply| {
+            let ids: Vec<_> = reply.calls().iter().map(|call| reply.call_id("c_", call)).collect();
+            assert_ne!(ids[0], ids[1]);
+            reply.calls().iter().map(|call| call.name.to_owned()).collect::<Vec<_>>()
+        });
+        assert_eq!(names, ["g", "f"]);
+    }
+
+    #[test]
     fn formats() {
         let with_format = |format: &str| format!(r#"{{"input":"a","text":{{"format":{format}}}}}"#);
         assert_eq!(text(&with_format(r#"{"type":"json_object"}"#)), r#"{"answer":"You said: a"}"#);
@@ -251,7 +281,7 @@ mod tests {
                 "properties":{{"städte":{{"type":"string"}}}}}}}}]}}"#
             );
             with(&body, |reply| {
-                let call = reply.call().unwrap();
+                let call = reply.calls().first().unwrap();
                 assert_eq!(call.parts().concat(), call.arguments);
                 assert!(call.parts().iter().all(|part| !part.is_empty()));
                 (call.arguments.clone(), reply.text().map(str::to_owned))

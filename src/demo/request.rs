@@ -18,12 +18,12 @@ pub(super) struct Request<'a> {
     /// The members as they came, for those who echo them.
     pub(super) wire: Wire<'a>,
     pub(super) talk: Talk,
-    /// The function to call, if one is to be called.
-    pub(super) tool: Option<Function<'a>>,
+    /// The functions that may be called, the one to call first; none if none is to be called.
+    pub(super) tools: Vec<Function<'a>>,
     pub(super) format: Format<'a>,
     pub(super) reasoning: bool,
-    /// The size of the body: what the prompt is taken to cost.
-    pub(super) bytes: usize,
+    /// The body itself; its size is what the prompt is taken to cost.
+    pub(super) body: &'a [u8],
     /// The same for the same body; every id is made of it.
     pub(super) hash: String,
 }
@@ -33,9 +33,9 @@ impl<'a> Request<'a> {
     pub(super) fn read(body: &'a [u8]) -> Option<Self> {
         let wire: Wire<'_> = serde_json::from_slice(body).ok()?;
         let talk = Talk::read(wire.messages.or(wire.input));
-        let tool = if talk.result.is_some() { None } else { wire.function() };
+        let tools = if talk.result.is_some() { Vec::new() } else { wire.functions() };
         let (format, reasoning) = (wire.format(), wire.reasons());
-        Some(Self { wire, talk, tool, format, reasoning, bytes: body.len(), hash: hash(body) })
+        Some(Self { wire, talk, tools, format, reasoning, body, hash: hash(body) })
     }
 
     /// Whether a chat stream is to carry usage.
@@ -110,16 +110,19 @@ pub(super) struct Wire<'a> {
 }
 
 impl<'a> Wire<'a> {
-    /// The function the request wants called: the one it names, else the first.
-    fn function(&self) -> Option<Function<'a>> {
+    /// The functions of the request: the one that it names, and then the others in their order.
+    fn functions(&self) -> Vec<Function<'a>> {
         let tools: Vec<Tool<'_>> = read(self.tools);
         let mut functions: Vec<_> = tools.into_iter().filter_map(Tool::function).collect();
         let choice = Choice::read(self.tool_choice);
-        if functions.is_empty() || choice.kind == "none" {
-            return None;
+        if choice.kind == "none" {
+            functions.clear();
         }
-        let named = functions.iter().position(|f| choice.is(&f.name));
-        Some(functions.swap_remove(named.unwrap_or(0)))
+        let named = functions.iter().position(|f| choice.is(&f.name)).unwrap_or(0);
+        if let Some(first) = functions.get_mut(..=named) {
+            first.rotate_right(1);
+        }
+        functions
     }
 
     fn format(&self) -> Format<'a> {
@@ -274,7 +277,7 @@ mod tests {
             {"type":"function","name":"g"}]"#;
         let name = |choice: &str| {
             let body = format!(r#"{{{tools},"tool_choice":{choice}}}"#);
-            Request::read(body.as_bytes()).unwrap().tool.map(|f| f.name.into_owned())
+            Request::read(body.as_bytes()).unwrap().tools.first().map(|f| f.name.clone().into_owned())
         };
         assert_eq!(name(r#""auto""#).as_deref(), Some("f"));
         assert_eq!(name(r#"{"type":"function","name":"g"}"#).as_deref(), Some("g"));

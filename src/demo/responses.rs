@@ -34,7 +34,8 @@ pub(super) fn stream(tape: &mut Tape, reply: &Reply<'_>) {
         let mut item = Item { tape: &mut *tape, reply, index, block, id: id(reply, block) };
         item.stream();
     }
-    report(tape, reply, "response.completed", State::Complete);
+    let last = if reply.limit { "response.incomplete" } else { "response.completed" };
+    report(tape, reply, last, State::Complete);
 }
 
 /// Ends a stream as failed.
@@ -129,7 +130,7 @@ fn id(reply: &Reply<'_>, block: Block<'_>) -> String {
     match block {
         Block::Reasoning(_) => reply.id("rs_"),
         Block::Text(_) => reply.id("msg_"),
-        Block::Call(_) => reply.id("fc_"),
+        Block::Call(call) => reply.call_id("fc_", call),
     }
 }
 
@@ -146,7 +147,7 @@ fn item(o: &mut Object<'_>, reply: &Reply<'_>, block: Block<'_>, whole: bool) {
         Block::Call(call) => {
             o.text("type", "function_call").text("status", status);
             o.text("arguments", if whole { &call.arguments } else { "" });
-            o.text("call_id", &reply.id("call_")).text("name", call.name);
+            o.text("call_id", &reply.call_id("call_", call)).text("name", call.name);
         }
     }
 }
@@ -186,8 +187,12 @@ fn loose(o: &mut Object<'_>, names: Names) {
 fn response(o: &mut Object<'_>, reply: &Reply<'_>, state: State<'_>) {
     let wire = &reply.request.wire;
     o.text("id", &reply.id("resp_")).text("object", "response").number("created_at", CREATED);
-    progress(o, state);
-    o.raw("frequency_penalty", "0.0").raw("incomplete_details", "null");
+    progress(o, reply, state);
+    o.raw("frequency_penalty", "0.0");
+    match (reply.limit, &state) {
+        (true, State::Complete) => o.raw("incomplete_details", r#"{"reason":"max_output_tokens"}"#),
+        _ => o.raw("incomplete_details", "null"),
+    };
     o.echo("instructions", wire.instructions, "null").echo(
         "max_output_tokens",
         wire.max_output_tokens,
@@ -209,9 +214,10 @@ fn response(o: &mut Object<'_>, reply: &Reply<'_>, state: State<'_>) {
     o.echo("user", wire.user, "null").echo("metadata", wire.metadata, "{}");
 }
 
-fn progress(o: &mut Object<'_>, state: State<'_>) {
+fn progress(o: &mut Object<'_>, reply: &Reply<'_>, state: State<'_>) {
     let status = match state {
         State::Begun => "in_progress",
+        State::Complete if reply.limit => "incomplete",
         State::Complete => "completed",
         State::Failed(_) => "failed",
     };
