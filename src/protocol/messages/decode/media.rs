@@ -53,11 +53,8 @@ fn pieces<'a>(content: &Node<'a, '_>, outer: &Block<'a>, parts: &mut Vec<Part<'a
         });
         Ok(())
     })?;
-    match parts.last_mut() {
-        Some(Part::Text(Text { cache, .. }) | Part::Image(Image { cache, .. })) => {
-            *cache = cache.or(outer.cache);
-        }
-        _ => {}
+    if let Some(Part::Text(Text { cache, .. }) | Part::Image(Image { cache, .. })) = parts.last_mut() {
+        *cache = cache.or(outer.cache);
     }
     Ok(())
 }

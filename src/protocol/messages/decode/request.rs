@@ -64,11 +64,17 @@ fn member<'a>(
         "top_k" => request.samplers.top_k = Some(node.number()?),
         "stop_sequences" => {
             request.stop.clear();
-            node.items(|text| Ok(request.stop.push(text.lit()?)))?;
+            node.items(|text| {
+                request.stop.push(text.lit()?);
+                Ok(())
+            })?;
         }
         "tools" => {
             request.tools.clear();
-            node.items(|tool| Ok(request.tools.push(tools::read(&tool, losses)?)))?;
+            node.items(|tool| {
+                request.tools.push(tools::read(&tool, losses)?);
+                Ok(())
+            })?;
         }
         "tool_choice" => (request.choice, request.parallel) = tools::choice(node)?,
         "thinking" => wish::thinking(node, &mut request.thinking, losses)?,

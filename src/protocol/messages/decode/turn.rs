@@ -24,15 +24,17 @@ pub(super) fn read<'a>(
         }
         Ok(())
     })?;
-    let role = match role {
-        Some(role) => role,
-        None => return Err(Node { text: "", path: node.path.key("role") }.wrong("given")),
+    let Some(role) = role else {
+        return Err(Node { text: "", path: node.path.key("role") }.wrong("given"));
     };
     let content = block::required(node, "content", content)?;
     let mut parts = Vec::new();
     match (content.kind(), role) {
         (Type::String, _) => parts.push(Part::Text(Text::new(content.lit()?))),
-        (_, Role::System) => content.items(|item| Ok(parts.push(Part::Text(block::only_text(&item)?))))?,
+        (_, Role::System) => content.items(|item| {
+            parts.push(Part::Text(block::only_text(&item)?));
+            Ok(())
+        })?,
         _ => content.items(|item| block::read(&item, Place::Message(role), &mut parts, losses))?,
     }
     if role == Role::System && turns.is_empty() {
