@@ -83,6 +83,10 @@ impl Protocol for Chat {
         encode::request::write(request, target, names, losses, out)
     }
 
+    fn takes_custom_tools(&self, profile: &Profile) -> bool {
+        profile.custom_tools
+    }
+
     fn decoder(&self, profile: &Profile) -> Box<dyn Decode> {
         Box::new(decode::stream::Decoder::new(profile))
     }

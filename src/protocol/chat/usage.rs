@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     fn read_all(json: &str) -> (u64, u64, u64, u64, u64) {
-        let u = crate::canon::Usage::from(read(json.as_bytes()).unwrap());
+        let u = Usage::from(read(json.as_bytes()).unwrap());
         (u.input, u.cache_read, u.cache_write, u.output, u.reasoning.unwrap_or(0))
     }
 

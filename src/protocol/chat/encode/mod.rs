@@ -6,7 +6,6 @@ mod history;
 mod ids;
 mod messages;
 mod said;
-mod schema;
 mod tools;
 
 pub(super) mod reply;

@@ -7,11 +7,11 @@ use crate::canon::{
 use crate::failure::Result;
 use crate::json::write::{self, Object};
 use crate::json::{Lit, Raw};
-use crate::protocol::Written;
+use crate::protocol::{Written, schema};
 
 use super::messages::Writer;
 use super::tools::Plan;
-use super::{effort, schema, tools};
+use super::{effort, tools};
 
 /// Writes the request.
 pub(in crate::protocol::chat) fn write(
