@@ -252,8 +252,11 @@ impl Waiting {
             out(Step::Delta(Lit::part(&self.text)));
             self.text.clear();
         }
-        self.cites.drain(..).for_each(|cite| out(Step::Cite(&cite)));
-        self.logprobs.drain(..).for_each(|raw| out(Step::Logprobs(&raw)));
+        // Sources may be named before the text that they support.
+        if self.opened {
+            self.cites.drain(..).for_each(|cite| out(Step::Cite(&cite)));
+            self.logprobs.drain(..).for_each(|raw| out(Step::Logprobs(&raw)));
+        }
         waited
     }
 
@@ -444,6 +447,15 @@ mod tests {
             Event::Finish(super::super::Finish::Length),
         ]);
         assert_eq!(steps, ["open Text", "+a", "close 0 true", "open Text new", "+b", "close 0 false"]);
+    }
+
+    #[test]
+    fn sources_wait_for_their_text_and_searches_say_what_they_sought() {
+        let cite = Event::Cite(Citation { url: Lit::plain("u"), title: Lit::plain("t"), span: None });
+        let steps = run(vec![text("a"), Event::Close(None), cite, text("b")]);
+        assert_eq!(steps, ["open Text", "+a", "close 0 true", "open Text", "+b", "note", "close 0 true"]);
+        let search = Event::Search { id: "s".into(), query: Lit::plain("q") };
+        assert_eq!(run(vec![search]), ["open Search(\"s\")", "+q", "close 0 true"]);
     }
 
     #[test]

@@ -8,6 +8,9 @@ mod thought;
 mod tools;
 mod wire;
 
+#[cfg(test)]
+mod answer_tests;
+
 pub(super) mod reply;
 pub(super) mod request;
 pub(super) mod stream;
