@@ -82,7 +82,13 @@ pub(super) fn read_as(json: &[u8], habits: Habits) -> Option<UsagePart> {
         input: Some(input),
         cache_read: Some(cache_read),
         cache_write: Some(cache_write),
-        output: Some(output(wire.completion_tokens.get(), reasoning.get(), prompt, wire.total_tokens.0, habits)),
+        output: Some(output(
+            wire.completion_tokens.get(),
+            reasoning.get(),
+            prompt,
+            wire.total_tokens.0,
+            habits,
+        )),
         reasoning: reasoning.0,
     })
 }

@@ -90,8 +90,8 @@ impl Entry {
     fn extend(&mut self, other: Self) {
         self.whole = None;
         self.text.push_str(&other.text);
-        self.signature = other.signature.or(self.signature.take());
-        self.data = other.data.or(self.data.take());
+        self.signature = other.signature.or_else(|| self.signature.take());
+        self.data = other.data.or_else(|| self.data.take());
         self.format = self.format.take().or(other.format);
         self.id = self.id.take().or(other.id);
     }
@@ -132,7 +132,8 @@ mod tests {
             r#"{"type":"reasoning.text","signature":"S","index":0}"#,
             r#"{"type":"reasoning.encrypted","data":"E","id":"x","index":1,"new":1}"#,
         ];
-        let text: String = pieces.iter().filter_map(|p| details.take(p)).map(|t| t.raw().to_owned()).collect();
+        let text: String =
+            pieces.iter().filter_map(|p| details.take(p)).map(|t| t.raw().to_owned()).collect();
         assert_eq!(text, "ab");
         let expected = r#"[{"type":"reasoning.text","text":"ab","signature":"S","format":"anthropic-claude-v1","index":0},{"type":"reasoning.encrypted","data":"E","id":"x","index":1,"new":1}]"#;
         assert_eq!(details.seal().unwrap().get(), expected);

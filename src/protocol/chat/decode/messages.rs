@@ -2,9 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::canon::{
-    Args, Call, Part, Reasoning, Request, Role, Sealed, Text, ToolResult, Turn, not_carried,
-};
+use crate::canon::{Args, Call, Part, Reasoning, Request, Role, Sealed, Text, ToolResult, Turn, not_carried};
 use crate::failure::Result;
 use crate::json::{Lit, Raw, compact};
 use crate::protocol::node::{Node, Type};
@@ -119,7 +117,12 @@ impl<'a> History<'a, '_> {
     }
 
     /// Instructions before the conversation are one block for each part; later ones stay in their place.
-    fn instructions(&mut self, node: &Node<'a, '_>, message: &Message<'a>, name: Option<Lit<'a>>) -> Result<()> {
+    fn instructions(
+        &mut self,
+        node: &Node<'a, '_>,
+        message: &Message<'a>,
+        name: Option<Lit<'a>>,
+    ) -> Result<()> {
         let mut parts = Vec::with_capacity(1);
         content(node, message, &mut parts)?;
         if let Some(odd) = parts.iter().position(|part| !matches!(part, Part::Text(_))) {
@@ -242,9 +245,9 @@ fn tool_result<'a>(
 fn reasoning<'a>(message: &Message<'a>) -> Option<Reasoning<'a>> {
     let read = |text: Option<&'a str>| text.and_then(Lit::read).filter(|text| !text.is_empty());
     let text = read(message.reasoning_content).or_else(|| read(message.reasoning));
-    let details = message.details.filter(|list| {
-        list.strip_prefix('[').is_some_and(|rest| !rest.trim_start().starts_with(']'))
-    });
+    let details = message
+        .details
+        .filter(|list| list.strip_prefix('[').is_some_and(|rest| !rest.trim_start().starts_with(']')));
     let sealed = details.and_then(Raw::read).map(Sealed::Details);
     (text.is_some() || sealed.is_some()).then_some(Reasoning { text, sealed })
 }

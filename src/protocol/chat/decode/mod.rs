@@ -13,4 +13,6 @@ pub(super) mod request;
 pub(super) mod stream;
 
 #[cfg(test)]
-mod tests;
+mod answer_tests;
+#[cfg(test)]
+mod request_tests;

@@ -3,9 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::canon::{
-    Audio, Cache, DataUrl, Document, Image, Part, Request, Source, Text, sniff,
-};
+use crate::canon::{Audio, Cache, DataUrl, Document, Image, Part, Request, Source, Text, sniff};
 use crate::failure::{Failure, Kind, Result};
 use crate::json::Lit;
 use crate::protocol::node::{Node, Type};
@@ -96,8 +94,7 @@ fn file<'a>(node: Node<'a, '_>, cache: Option<Cache>) -> Result<Part<'a>> {
         }
         Ok(())
     })?;
-    let data =
-        data.ok_or_else(|| Node { text: "", path: node.path.key("file_data") }.wrong("a string"))?;
+    let data = data.ok_or_else(|| Node { text: "", path: node.path.key("file_data") }.wrong("a string"))?;
     let source = file_source(data).ok_or_else(|| {
         let message = "The data of a file must be in base 64.".to_owned();
         refused("invalid_base64_file", message, node.path.key("file_data").to_string())
@@ -114,7 +111,8 @@ fn file_source(data: Lit<'_>) -> Option<Source<'_>> {
     let source = Source::of_url(data)?;
     if let Source::Base64 { mime, data } = &source
         && mime == "text/plain"
-        && let Some(text) = STANDARD.decode(data.as_bytes()).ok().and_then(|text| String::from_utf8(text).ok())
+        && let Some(text) =
+            STANDARD.decode(data.as_bytes()).ok().and_then(|text| String::from_utf8(text).ok())
     {
         return Some(Source::Text(Lit::of(&text)));
     }

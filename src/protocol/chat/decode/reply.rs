@@ -91,7 +91,7 @@ impl<'a> Choice<'a> {
             b"delta" => choice.delta = Some(value),
             b"message" => (choice.delta, choice.whole) = (Some(value), true),
             b"finish_reason" => choice.finish = Lit::read(value),
-            b"stop_reason" | b"matched_stop" => choice.stop = Lit::read(value).or(choice.stop.take()),
+            b"stop_reason" | b"matched_stop" => choice.stop = Lit::read(value).or_else(|| choice.stop.take()),
             b"usage" => choice.usage = Some(value),
             b"logprobs" => choice.logprobs = Some(value),
             b"error" => choice.error = value != "\"\"",

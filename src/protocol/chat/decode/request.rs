@@ -81,7 +81,9 @@ impl<'a> Reader<'a, '_, '_> {
             "prompt_cache_options" => return self.cache_options(node),
             _ => {
                 let losses = &mut *self.losses;
-                return Ok(tools::member(name, node, request, losses)? || wish::member(name, node, request, losses)?);
+                return Ok(
+                    tools::member(name, node, request, losses)? || wish::member(name, node, request, losses)?
+                );
             }
         }
         Ok(true)
@@ -174,10 +176,10 @@ fn format<'a>(node: Node<'a, '_>) -> Result<Format<'a>> {
     match (kind.as_deref(), schema) {
         (Some("text"), _) => Ok(Format::Text),
         (Some("json_object"), _) => Ok(Format::JsonObject),
-        (Some("json_schema"), Some(text)) => {
-            json_schema(Node { text, path: node.path.key("json_schema") })
+        (Some("json_schema"), Some(text)) => json_schema(Node { text, path: node.path.key("json_schema") }),
+        (Some("json_schema"), None) => {
+            Err(Node { text: "", path: node.path.key("json_schema") }.wrong("an object"))
         }
-        (Some("json_schema"), None) => Err(Node { text: "", path: node.path.key("json_schema") }.wrong("an object")),
         _ => Err(not_carried(node.path.key("type").to_string())),
     }
 }

@@ -96,7 +96,7 @@ impl Decode for Decoder {
 impl Decoder {
     /// Reads what one event says, or a whole body.
     fn chunk(&mut self, chunk: &Chunk<'_>, whole: bool, sink: &mut Sink<'_>) {
-        let choice = chunk.choice().map(|text| Choice::read(text));
+        let choice = chunk.choice().map(Choice::read);
         if let Some(choice) = &choice
             && choice.error
         {
@@ -282,8 +282,8 @@ impl Decoder {
             },
             _ => Finish::Stop,
         };
-        let weaker = self.reason == Some(Finish::ToolUse)
-            && matches!(finish, Finish::Stop | Finish::StopSequence(_));
+        let weaker =
+            self.reason == Some(Finish::ToolUse) && matches!(finish, Finish::Stop | Finish::StopSequence(_));
         if !weaker {
             self.reason = Some(finish);
         }

@@ -2,9 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::canon::{
-    Choice, Chosen, Grammar, Losses, Request, Tool, ToolKind, WebSearch, not_carried,
-};
+use crate::canon::{Choice, Chosen, Grammar, Losses, Request, Tool, ToolKind, WebSearch, not_carried};
 use crate::failure::Result;
 use crate::json::Lit;
 use crate::protocol::node::{Node, Type};
@@ -130,7 +128,9 @@ fn web_search<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Tool<'a>> {
         match name {
             "search_context_size" => search.context = Some(node.lit()?),
             "user_location" => {
-                let place = node.find("approximate").unwrap_or(Node { text: node.text, path: crate::json::Path::ROOT });
+                let place = node
+                    .find("approximate")
+                    .unwrap_or(Node { text: node.text, path: crate::json::Path::ROOT });
                 search.location = Some(place.raw()?);
             }
             _ => losses.drop(&node.path)?,
@@ -226,5 +226,11 @@ fn missing(node: &Node<'_, '_>, member: &str) -> crate::failure::Failure {
 }
 
 /// Members of tools that no other protocol carries. A tool that they defer is sent as an ordinary one.
-const EXTENSIONS: &[&str] =
-    &["defer_loading", "allowed_callers", "input_examples", "eager_input_streaming", "output_schema", "async"];
+const EXTENSIONS: &[&str] = &[
+    "defer_loading",
+    "allowed_callers",
+    "input_examples",
+    "eager_input_streaming",
+    "output_schema",
+    "async",
+];

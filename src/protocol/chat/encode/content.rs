@@ -26,8 +26,13 @@ pub(super) fn is_said(part: &Part<'_>) -> bool {
 
 impl Content<'_> {
     /// The `content` of texts only.
-    pub(super) fn texts<'p, 'a: 'p>(&self, o: &mut Object<'_>, texts: impl Iterator<Item = &'p Text<'a>> + Clone) {
-        let marked = self.profile.cache_parts != CacheParts::None && texts.clone().any(|text| text.cache.is_some());
+    pub(super) fn texts<'p, 'a: 'p>(
+        &self,
+        o: &mut Object<'_>,
+        texts: impl Iterator<Item = &'p Text<'a>> + Clone,
+    ) {
+        let marked =
+            self.profile.cache_parts != CacheParts::None && texts.clone().any(|text| text.cache.is_some());
         if marked {
             o.array("content", |list| texts.for_each(|text| self.text(list, &text.text, text.cache)));
         } else {
@@ -73,7 +78,8 @@ impl Content<'_> {
         let marked = self.profile.cache_parts != CacheParts::None
             && (result.cache.is_some() || parts().any(|part| self.is_marked(part)));
         let error = if is_plain_error(result) { ERROR } else { "" };
-        if !media && !many && !(marked && parts().next().is_some()) {
+        let listed = media || many || marked && parts().next().is_some();
+        if !listed {
             o.string("content", |out| {
                 out.plain(error);
                 for (index, part) in parts().enumerate() {
@@ -240,7 +246,10 @@ impl Content<'_> {
         o.text("type", "file").object("file", |o| {
             match &document.name {
                 Some(name) => o.lit("filename", name),
-                None => o.text("filename", if is_plain(&document.source) { "document.txt" } else { "document.pdf" }),
+                None => o.text(
+                    "filename",
+                    if is_plain(&document.source) { "document.txt" } else { "document.pdf" },
+                ),
             };
             o.string("file_data", |url| match &document.source {
                 Source::Base64 { mime, data } => data_url(url, mime, data),

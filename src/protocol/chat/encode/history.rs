@@ -22,7 +22,11 @@ pub(super) struct Thoughts {
 impl Thoughts {
     /// Collects what the parts of a message hold: blocks of this very provider and model as they are, of
     /// all others the text, if the provider has a place for it.
-    pub(super) fn read<'p, 'a: 'p>(&mut self, parts: impl Iterator<Item = &'p Part<'a>>, target: &Target<'_>) {
+    pub(super) fn read<'p, 'a: 'p>(
+        &mut self,
+        parts: impl Iterator<Item = &'p Part<'a>>,
+        target: &Target<'_>,
+    ) {
         self.text.clear();
         self.details.clear();
         self.of_calls = false;
@@ -128,7 +132,12 @@ impl Thoughts {
     }
 
     /// The state that the provider has bound to a call of this message.
-    pub(super) fn call_state<'r>(&self, run: &'r [Turn<'_>], id: &str, target: &Target<'_>) -> Option<&'r str> {
+    pub(super) fn call_state<'r>(
+        &self,
+        run: &'r [Turn<'_>],
+        id: &str,
+        target: &Target<'_>,
+    ) -> Option<&'r str> {
         if !self.of_calls {
             return None;
         }
@@ -169,7 +178,10 @@ pub(super) fn text<'p>(part: &'p Part<'_>) -> Option<&'p Lit<'p>> {
 /// Writes the `content` of the assistant: neighbouring texts are one, others are paragraphs.
 pub(super) fn content(o: &mut Object<'_>, run: &[Turn<'_>], thoughts: &Thoughts, profile: &Profile) {
     let marked = profile.cache_parts != CacheParts::None
-        && run.iter().flat_map(|turn| &turn.parts).any(|part| matches!(part, Part::Text(text) if text.cache.is_some()));
+        && run
+            .iter()
+            .flat_map(|turn| &turn.parts)
+            .any(|part| matches!(part, Part::Text(text) if text.cache.is_some()));
     if !marked && !thoughts.in_content() {
         o.string("content", |out| join(out, run));
         return;

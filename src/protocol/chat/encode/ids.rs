@@ -45,7 +45,7 @@ mod tests {
         let any = Profile::default();
         assert_eq!(upstream(&long, &any), long);
         let openai = Profile { is_openai: true, ..Profile::default() };
-        assert_eq!(upstream(&long, &openai), format!("call_{}", &hex(&long)[..32]));
+        assert_eq!(upstream(&long, &openai), format!("call_{}", hex(&long).get(..32).unwrap()));
         assert_eq!(upstream("functions.Bash:0", &openai), "functions.Bash:0");
         let mistral = Profile { tool_id: ToolId::Mistral9, ..Profile::default() };
         assert_eq!(upstream("aB3dE6gH9", &mistral), "aB3dE6gH9");

@@ -92,8 +92,7 @@ impl<'r, 'a, 't> Writer<'r, 'a, 't> {
         self.instruct_format(list);
         let mut calls: &[Turn<'_>] = &[];
         let is_assistant = |turn: &Turn<'_>| turn.role == Role::Assistant;
-        let mut runs =
-            self.request.turns.chunk_by(|a, b| is_assistant(a) == is_assistant(b)).peekable();
+        let mut runs = self.request.turns.chunk_by(|a, b| is_assistant(a) == is_assistant(b)).peekable();
         while let Some(run) = runs.next() {
             if run.first().is_some_and(is_assistant) {
                 self.assistant(list, run, runs.peek().is_none());
@@ -286,7 +285,8 @@ impl<'r, 'a, 't> Writer<'r, 'a, 't> {
             o.text("role", "tool").text("tool_call_id", &id);
             self.content().result(o, result);
         });
-        !self.target.profile.tool_result_images && result.content.iter().any(|part| self.content().is_media(part))
+        !self.target.profile.tool_result_images
+            && result.content.iter().any(|part| self.content().is_media(part))
     }
 
     /// The pictures of results that can not hold them, in a message behind the results.
@@ -319,7 +319,8 @@ fn all_calls<'r>(run: &'r [Turn<'_>]) -> impl Iterator<Item = &'r Call<'r>> {
 /// Does the conversation end with a text of the assistant, and no call?
 fn continues(request: &Request<'_>) -> bool {
     let Some(last) = request.turns.last().filter(|turn| turn.role == Role::Assistant) else { return false };
-    !matches!(last.parts.last(), Some(Part::Call(_))) && last.parts.iter().any(|part| history::text(part).is_some())
+    !matches!(last.parts.last(), Some(Part::Call(_)))
+        && last.parts.iter().any(|part| history::text(part).is_some())
 }
 
 /// Refuses what this protocol has no place for.

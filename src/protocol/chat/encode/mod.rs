@@ -13,6 +13,4 @@ pub(super) mod request;
 pub(super) mod stream;
 
 #[cfg(test)]
-mod answer_tests;
-#[cfg(test)]
-mod request_tests;
+mod tests;

@@ -37,7 +37,8 @@ fn choice(o: &mut Object<'_>, answer: &Answer, context: &Context) {
     let segments = &answer.segments;
     if segments.iter().any(|segment| !segment.logprobs.is_empty()) {
         o.object("logprobs", |o| {
-            o.array("content", |list| segments.iter().for_each(|segment| logprobs(list, segment))).null("refusal");
+            o.array("content", |list| segments.iter().for_each(|segment| logprobs(list, segment)))
+                .null("refusal");
         });
     } else {
         o.null("logprobs");
@@ -141,9 +142,9 @@ fn annotations(o: &mut Object<'_>, answer: &Answer) {
         let begin = at + if text.apart { 2 } else { 0 };
         at = begin + said::characters(&text.segment.lit());
         for cite in &text.segment.cites {
-            let span = cite.span.map_or((begin, at), |(start, end)| {
-                (begin.saturating_add(start), begin.saturating_add(end))
-            });
+            let span = cite
+                .span
+                .map_or((begin, at), |(start, end)| (begin.saturating_add(start), begin.saturating_add(end)));
             entries.cite(cite, span, false);
         }
     }

@@ -179,6 +179,9 @@ mod tests {
 
     #[test]
     fn tiers_are_called_as_openai_calls_them() {
-        assert_eq!(["standard", "batch", "priority", "flex"].map(tier), ["default", "default", "priority", "flex"]);
+        assert_eq!(
+            ["standard", "batch", "priority", "flex"].map(tier),
+            ["default", "default", "priority", "flex"]
+        );
     }
 }

@@ -341,7 +341,9 @@ impl Encoder {
     /// Where cited text ends is known when the next begins.
     fn settle_cites(&mut self) {
         for cite in std::mem::take(&mut self.cites) {
-            let span = cite.span.map(|(start, end)| (self.begin.saturating_add(start), self.begin.saturating_add(end)));
+            let span = cite
+                .span
+                .map(|(start, end)| (self.begin.saturating_add(start), self.begin.saturating_add(end)));
             self.annotations.cite(&cite, span.unwrap_or((self.begin, self.characters)), true);
         }
     }
@@ -350,8 +352,11 @@ impl Encoder {
         if std::mem::replace(&mut self.finished, true) {
             return;
         }
-        let silent: Vec<u32> = self.calls.iter().filter(|call| !call.spoke).map(|call| call.key).collect();
-        silent.into_iter().for_each(|key| self.close(key, out));
+        for at in 0..self.calls.len() {
+            if let Some(key) = self.calls.get(at).map(|call| call.key) {
+                self.close(key, out);
+            }
+        }
         self.settle_cites();
         if let Some(words) = said::refusal(finish, self.texts).filter(|_| !self.refused) {
             self.refusal(&words, out);

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::canon::{
-    Answer, Args, Citation, Context, Encode as _, Event, Finish, Seal, UsagePart,
-};
+use crate::canon::{Answer, Args, Citation, Context, Encode as _, Event, Finish, Seal, UsagePart};
 use crate::failure::{Failure, Kind};
 use crate::json::{Lit, Raw};
 
-use super::reply;
-use super::stream::Encoder;
+use super::super::reply;
+use super::super::stream::Encoder;
 
 fn context() -> Context {
     Context { model: Lit::plain("vendor/model"), now: 1_700_000_000, ..Context::default() }
@@ -87,7 +85,9 @@ fn case_119_usage_stands_alone_before_the_end() {
     let seen = sent(context, vec![start(), text("a"), usage(), Event::Finish(Finish::Stop), Event::End]);
     assert!(seen[..3].iter().all(|data| data.ends_with(r#","usage":null}"#)), "{seen:?}");
     // 111: cached tokens are part of the prompt.
-    assert!(seen[3].contains(r#""choices":[],"usage":{"prompt_tokens":2570,"completion_tokens":10,"total_tokens":2580,"#));
+    assert!(seen[3].contains(
+        r#""choices":[],"usage":{"prompt_tokens":2570,"completion_tokens":10,"total_tokens":2580,"#
+    ));
     assert_eq!((seen[4].as_str(), seen.len()), ("[DONE]", 5));
     let silent = sent(self::context(), vec![start(), usage(), Event::Finish(Finish::Stop), Event::End]);
     assert!(silent.iter().all(|data| !data.contains("usage")));
@@ -97,7 +97,9 @@ fn case_119_usage_stands_alone_before_the_end() {
 fn times_ids_and_tiers_are_the_providers() {
     let begin = Event::Start { id: Some("resp_a.b".into()), created: Some(1_800_000_000) };
     let seen = sent(context(), vec![begin, Event::Tier("standard".into()), text("a")]);
-    assert!(seen[0].starts_with(r#"{"id":"chatcmpl-a_b","object":"chat.completion.chunk","created":1800000000,"#));
+    assert!(
+        seen[0].starts_with(r#"{"id":"chatcmpl-a_b","object":"chat.completion.chunk","created":1800000000,"#)
+    );
     assert!(seen[1].contains(r#""model":"vendor/model","service_tier":"default","choices""#), "{seen:?}");
     // Without a beginning there is one all the same.
     assert_eq!(sent(context(), vec![text("a")]).len(), 2);
@@ -127,7 +129,8 @@ fn calls_are_opened_once_and_continued_by_their_index() {
 #[test]
 fn case_93_a_call_without_arguments_has_an_empty_object() {
     let empty = r#"{"tool_calls":[{"index":0,"function":{"arguments":"{}"}}]}"#;
-    let closed = vec![open(0, false), args(0, ""), Event::Close(Some(0)), text("x"), Event::Finish(Finish::ToolUse)];
+    let closed =
+        vec![open(0, false), args(0, ""), Event::Close(Some(0)), text("x"), Event::Finish(Finish::ToolUse)];
     let seen = deltas(closed);
     assert_eq!((seen[1].as_str(), seen.len()), (empty, 4));
     let seen = deltas(vec![open(0, false), args(0, " "), Event::Finish(Finish::ToolUse)]);
@@ -189,7 +192,15 @@ fn texts_are_paragraphs_where_something_stood_between() {
 
 #[test]
 fn blank_text_after_a_call_waits_for_more() {
-    let seen = deltas(vec![open(0, false), args(0, "{}"), text("\n"), open(1, false), args(1, "{}"), text("\n"), text("x")]);
+    let seen = deltas(vec![
+        open(0, false),
+        args(0, "{}"),
+        text("\n"),
+        open(1, false),
+        args(1, "{}"),
+        text("\n"),
+        text("x"),
+    ]);
     assert_eq!(seen[4], r#"{"content":"\nx"}"#);
     assert_eq!(seen.len(), 6);
 }
@@ -224,7 +235,8 @@ fn case_127c_details_come_in_one_chunk_before_the_finish() {
 #[test]
 fn encrypted_reasoning_has_a_summary_and_its_id() {
     let seal = |id| Event::Seal(Seal::Encrypted { id, content: Lit::plain("E"), summary: None });
-    let seen = deltas(vec![thought("s"), seal(Some(Lit::plain("rs_1"))), seal(None), Event::Finish(Finish::Stop)]);
+    let seen =
+        deltas(vec![thought("s"), seal(Some(Lit::plain("rs_1"))), seal(None), Event::Finish(Finish::Stop)]);
     assert_eq!(
         seen[1],
         r#"{"reasoning_details":[{"type":"reasoning.summary","summary":"s","index":0},{"type":"reasoning.encrypted","data":"E","id":"rs_1","format":"openai-responses-v1","index":1},{"type":"reasoning.encrypted","data":"E","id":null,"format":"openai-responses-v1","index":2}]}"#
@@ -234,7 +246,8 @@ fn encrypted_reasoning_has_a_summary_and_its_id() {
 #[test]
 fn reasoning_is_hidden_from_who_does_not_want_it() {
     let context = Context { show_reasoning: Some(false), ..context() };
-    let events = || vec![start(), thought("t"), signature(), text("a"), Event::Finish(Finish::Stop), Event::End];
+    let events =
+        || vec![start(), thought("t"), signature(), text("a"), Event::Finish(Finish::Stop), Event::End];
     assert!(sent(context.clone(), events()).iter().all(|data| !data.contains("reasoning")));
     assert!(!whole(&context, events()).contains("reasoning"));
 }
@@ -259,14 +272,19 @@ fn case_102_a_failure_ends_without_the_mark_of_the_end() {
     let before = out.len();
     encoder.fail(&Failure::new(Kind::Unavailable, "busy"), &mut out);
     let frame = String::from_utf8(out.split_off(before)).unwrap();
-    assert_eq!(frame, "data: {\"error\":{\"message\":\"busy\",\"type\":\"api_error\",\"param\":null,\"code\":\"model_unavailable\"}}\n\n");
+    assert_eq!(
+        frame,
+        "data: {\"error\":{\"message\":\"busy\",\"type\":\"api_error\",\"param\":null,\"code\":\"model_unavailable\"}}\n\n"
+    );
 }
 
 #[test]
 fn probabilities_stand_on_the_choice() {
     let list = Event::Logprobs(Raw::constant(r#"[{"token":"a"}]"#));
     let seen = sent(context(), vec![start(), text("a"), list]);
-    assert!(seen[2].contains(r#""delta":{},"logprobs":{"content":[{"token":"a"}],"refusal":null},"finish_reason":null"#));
+    assert!(seen[2].contains(
+        r#""delta":{},"logprobs":{"content":[{"token":"a"}],"refusal":null},"finish_reason":null"#
+    ));
 }
 
 fn whole(context: &Context, events: Vec<Event<'_>>) -> String {
@@ -280,7 +298,10 @@ fn choice(events: Vec<Event<'_>>) -> String {
     let all = std::iter::once(start()).chain(events).chain([Event::End]).collect();
     let body = whole(&context(), all);
     let (head, rest) = body.split_once(r#","choices":["#).unwrap();
-    assert_eq!(head, r#"{"id":"chatcmpl-1","object":"chat.completion","created":1700000000,"model":"vendor/model""#);
+    assert_eq!(
+        head,
+        r#"{"id":"chatcmpl-1","object":"chat.completion","created":1700000000,"model":"vendor/model""#
+    );
     rest.strip_suffix("]}").unwrap().to_owned()
 }
 
@@ -323,8 +344,13 @@ fn content_is_null_only_beside_calls_and_refusals() {
 #[test]
 fn usage_and_probabilities_of_a_whole_answer() {
     let list = || Event::Logprobs(Raw::constant(r#"[{"token":"a"}]"#));
-    let body = whole(&context(), vec![start(), text("a"), list(), list(), usage(), Event::Tier("priority".into()), Event::End]);
-    assert!(body.contains(r#""logprobs":{"content":[{"token":"a"},{"token":"a"}],"refusal":null},"finish_reason":"stop""#));
+    let body = whole(
+        &context(),
+        vec![start(), text("a"), list(), list(), usage(), Event::Tier("priority".into()), Event::End],
+    );
+    assert!(body.contains(
+        r#""logprobs":{"content":[{"token":"a"},{"token":"a"}],"refusal":null},"finish_reason":"stop""#
+    ));
     assert!(body.contains(r#""service_tier":"priority""#) && body.contains(r#""prompt_tokens":2570"#));
     assert!(!whole(&context(), vec![start(), Event::End]).contains("usage"));
 }

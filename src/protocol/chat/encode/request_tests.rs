@@ -1,1 +1,0 @@
-//! What providers get, by the reference.
