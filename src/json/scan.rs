@@ -346,16 +346,41 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Does the inside of a string literal spell `name`, with or without escapes?
+/// Does the inside of a string literal spell `name`, which is ASCII, with or without escapes?
 fn spells(inner: &[u8], name: &str) -> bool {
-    if inner == name.as_bytes() {
-        return true;
+    let mut rest = inner;
+    for expected in name.bytes() {
+        match ascii(rest) {
+            Some((byte, after)) if byte == expected => rest = after,
+            _ => return false,
+        }
     }
-    if memchr::memchr(b'\\', inner).is_none() {
-        return false;
+    rest.is_empty()
+}
+
+/// The first character of a literal's inside, if it is ASCII and properly escaped, and what follows it.
+fn ascii(inner: &[u8]) -> Option<(u8, &[u8])> {
+    let (first, rest) = inner.split_first()?;
+    if *first != b'\\' {
+        return first.is_ascii().then_some((*first, rest));
     }
-    let literal = [b"\"", inner, b"\""].concat();
-    serde_json::from_slice::<String>(&literal).is_ok_and(|decoded| decoded == name)
+    let (escape, rest) = rest.split_first()?;
+    let byte = match escape {
+        b'"' | b'\\' | b'/' => *escape,
+        b'b' => 0x08,
+        b't' => b'\t',
+        b'n' => b'\n',
+        b'f' => 0x0c,
+        b'r' => b'\r',
+        b'u' => {
+            let (digits, rest) = rest.split_at_checked(4)?;
+            let digit = |value: u32, digit: &u8| Some(value << 4 | char::from(*digit).to_digit(16)?);
+            let unit = digits.iter().try_fold(0, digit)?;
+            return u8::try_from(unit).ok().filter(u8::is_ascii).map(|byte| (byte, rest));
+        }
+        _ => return None,
+    };
+    Some((byte, rest))
 }
 
 impl fmt::Display for Malformed {
