@@ -1,0 +1,13 @@
+//! The running binary, with raw clients on one side and scripted providers on the other.
+//!
+//! Each test says what the client sees and what the provider saw. Everything stays on loopback.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
+
+mod answers;
+mod intake;
+mod keys;
+mod listeners;
+mod reload;
+mod relay;
+mod support;
