@@ -15,6 +15,7 @@ use crate::route::ModelSettings;
 /// The configuration of a CrossModel gateway.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(title = "CrossModel configuration")]
 pub struct Settings {
     /// Where clients are listened for. Default: `127.0.0.1:8080`, without TLS.
     pub listen: Option<Vec<ListenerSettings>>,
@@ -43,6 +44,7 @@ pub struct Settings {
 #[serde(default, deny_unknown_fields)]
 pub struct ListenerSettings {
     /// `host:port`. HTTP/1.1 and HTTP/2 are both spoken there.
+    #[schemars(required)]
     pub address: Located<String>,
     /// Certificate and key, for TLS.
     pub tls: Option<TlsFiles>,

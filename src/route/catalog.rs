@@ -17,6 +17,7 @@ use crate::provider::Provider;
 #[serde(default, deny_unknown_fields)]
 pub struct ModelSettings {
     /// The id, `vendor/model`, or `vendor/*` for all models of a provider under their own names.
+    #[schemars(required)]
     pub id: Located<String>,
     /// A name for people. Default: the id.
     pub name: Option<String>,
@@ -29,6 +30,7 @@ pub struct ModelSettings {
     /// Tokens that an answer may have.
     pub max_output: Option<u64>,
     /// Who answers.
+    #[schemars(required)]
     pub targets: Vec<TargetSettings>,
 }
 
@@ -37,6 +39,7 @@ pub struct ModelSettings {
 #[serde(default, deny_unknown_fields)]
 pub struct TargetSettings {
     /// A name under `providers`.
+    #[schemars(required)]
     pub provider: Located<String>,
     /// The provider's own name of the model. Default: the id without its vendor.
     pub model: Option<String>,
