@@ -20,7 +20,10 @@ fn relayed(protocol: &'static dyn Protocol, withhold: bool, chunks: &[&[u8]]) ->
     let mut stream = Stream::new(Reply::new(protocol, CLIENT), &Profile::default(), withhold, 1 << 20);
     let mut out = Vec::new();
     for chunk in chunks {
-        out.extend_from_slice(&stream.push(Bytes::copy_from_slice(chunk)).unwrap());
+        match stream.push(Bytes::copy_from_slice(chunk)) {
+            Ok(bytes) => out.extend_from_slice(&bytes),
+            Err(_) => break,
+        }
     }
     let (last, end) = stream.end();
     out.extend_from_slice(&last);

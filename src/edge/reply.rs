@@ -94,7 +94,7 @@ pub(super) fn end_of_stream(exchange: &mut Exchange, failure: Option<Failure>) -
             exchange.failure = Some(Failure::provider("the provider reported a failure in its stream"));
             return rest;
         }
-        relay::End::Broken(error) => failure.unwrap_or_else(|| relay::broken(&error)),
+        relay::End::Broken(error) => failure.unwrap_or_else(|| stream.broken(&error)),
     };
     let model = exchange.requested_model.as_deref().unwrap_or_default();
     let now = u64::try_from(exchange.time.as_second()).unwrap_or(0);
@@ -108,7 +108,14 @@ pub(super) fn end_of_stream(exchange: &mut Exchange, failure: Option<Failure>) -
 /// # Errors
 /// When the client is gone.
 pub(super) async fn deliver(session: &mut Session, exchange: &mut Exchange) -> pingora::Result<()> {
-    let Reply::Held(held) = std::mem::take(&mut exchange.reply) else { return Ok(()) };
+    let held = match std::mem::take(&mut exchange.reply) {
+        Reply::Held(held) => held,
+        // What was a stream stays one, for the access line.
+        other => {
+            exchange.reply = other;
+            return Ok(());
+        }
+    };
     match whole(exchange, held) {
         Ok(body) => answer::write(session, exchange, 200, answer::JSON, body).await,
         Err(failure) => answer::fail(session, exchange, failure).await,

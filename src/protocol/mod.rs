@@ -103,7 +103,7 @@ pub enum Progress {
     Finished,
     /// The provider reported a failure in the protocol's final form.
     Failed,
-    /// The provider reported a failure in a form after which some clients still wait for the final one.
+    /// The provider reported a failure, of which the client has to be told in the gateway's words.
     Warned(UpstreamError),
 }
 

@@ -3,14 +3,14 @@
 //! A provider's 401 is our problem and must not look like the client's; its rate limit is the client's
 //! to wait for; what it says of our account, of its hosts or of its own model names stays here.
 
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, Kind, is_identifier};
 use crate::protocol::UpstreamError;
 
 /// What the client is told of a provider's error response.
 #[must_use]
 pub fn read_error(status: u16, error: &UpstreamError, retry_after: Option<u64>) -> Failure {
     let kind = classify(status, error);
-    let detail = format!("the provider answered {status}: {}", error.message);
+    let detail = detail(status, error);
     let failure = match kind {
         Kind::Provider => Failure::provider(detail),
         Kind::Unavailable => {
@@ -32,6 +32,12 @@ pub fn read_error(status: u16, error: &UpstreamError, retry_after: Option<u64>) 
         Some(seconds) if matches!(failure.status(), 429 | 503) => failure.with_retry_after(seconds),
         _ => failure,
     }
+}
+
+/// What the log may know: never the message, which may repeat a prompt, or our credential.
+fn detail(status: u16, error: &UpstreamError) -> String {
+    let names = [&error.kind, &error.code].into_iter().flatten().filter(|name| is_identifier(name));
+    names.fold(format!("the provider answered {status}"), |all, name| format!("{all} {name}"))
 }
 
 /// `text` with the provider's name of the model replaced by the client's, where it stands as a word.
@@ -103,9 +109,31 @@ fn shown(error: &UpstreamError, kind: Kind) -> String {
         ("", Kind::RateLimited) => "The provider's rate limit is reached.".to_owned(),
         ("", Kind::TooLarge) => "The request is too large for the provider.".to_owned(),
         ("", _) => "The provider refused the request.".to_owned(),
-        (message, _) => message.to_owned(),
+        (message, _) => without_ids(message),
     }
 }
+
+/// `text` without keys and without names of accounts at the provider, which are ours.
+fn without_ids(text: &str) -> String {
+    let in_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '*');
+    let words = text.split_inclusive(|c| !in_word(c));
+    let mut out = String::with_capacity(text.len());
+    for piece in words {
+        let word = piece.trim_end_matches(|c| !in_word(c));
+        let named = |prefix: &&str| word.strip_prefix(*prefix).is_some_and(|id| id.len() >= SHORTEST_ID);
+        match OURS.iter().any(named) {
+            true => out.extend(["[removed]", piece.get(word.len()..).unwrap_or_default()]),
+            false => out.push_str(piece),
+        }
+    }
+    out
+}
+
+/// How ids of organizations, projects and keys begin.
+const OURS: &[&str] = &["org-", "org_", "proj_", "sk-"];
+
+/// Characters after the prefix from which on a word is taken for an id.
+const SHORTEST_ID: usize = 8;
 
 /// How providers say that the conversation is too long.
 const CONTEXT: &[&str] = &["prompt is too long", "maximum context length", "context window"];
@@ -152,6 +180,12 @@ mod tests {
             assert!(!read_error(status, &error, None).message().contains("org-123"));
         }
         assert_eq!(read_error(429, &error, Some(7)).retry_after(), Some(7));
+        let said = |text: &str| without_ids(text);
+        assert_eq!(
+            said("Limit in (org-AbC12345x), project proj_12345678."),
+            "Limit in ([removed]), project [removed]."
+        );
+        assert_eq!(said("sk-proj-****1234: caf\u{e9} org-mode"), "[removed]: caf\u{e9} org-mode");
     }
 
     #[test]

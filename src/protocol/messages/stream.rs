@@ -1,7 +1,7 @@
 //! What matters in one event of a Messages stream. Deltas are known by their type and read no further.
 
 use crate::json::{self, Member};
-use crate::protocol::{Progress, Sight};
+use crate::protocol::{Progress, Sight, UpstreamError};
 use crate::sse::Event;
 
 use super::usage;
@@ -19,7 +19,9 @@ pub(super) fn read(event: &Event<'_>) -> Sight {
             Sight { usage, ..Sight::default() }
         }
         b"message_stop" => Sight { progress: Progress::Finished, ..Sight::default() },
-        b"error" => Sight { progress: Progress::Failed, ..Sight::default() },
+        b"error" => {
+            Sight { progress: Progress::Warned(UpstreamError::read(&data.bytes)), ..Sight::default() }
+        }
         _ => Sight::default(),
     }
 }
@@ -69,7 +71,9 @@ mod tests {
             Progress::Running
         );
         assert_eq!(sight(r#"{"type":"message_stop"}"#).progress, Progress::Finished);
-        assert_eq!(sight(r#"{"type":"error","error":{}}"#).progress, Progress::Failed);
+        let error = r#"{"type":"error","error":{"message":"m"}}"#;
+        let failed = UpstreamError { message: "m".into(), ..UpstreamError::default() };
+        assert_eq!(sight(error).progress, Progress::Warned(failed));
         assert_eq!(sight(r#"{"type":"content_block_delta","message":{"model":"x"}}"#), Sight::default());
     }
 }
