@@ -198,7 +198,10 @@ impl ProxyHttp for Gateway {
         exchange: &mut Exchange,
     ) -> pingora::Result<()> {
         let Some(call) = &exchange.call else { return Err(raise(exchange, upstream::unknown())) };
+        let version = request.version;
         *request = headers::to_provider(request, call.provider(), call.protocol, call.path, call.body.len())?;
+        // Pingora has chosen it for the connection to the provider.
+        request.set_version(version);
         Ok(())
     }
 
