@@ -213,6 +213,12 @@ impl Failure {
         self.0.code.as_deref().unwrap_or(self.0.kind.row().code)
     }
 
+    /// The code as a log may hold it: a provider's only if it is one, and not a text.
+    #[must_use]
+    pub fn logged_code(&self) -> &str {
+        self.0.code.as_deref().filter(|code| is_identifier(code)).unwrap_or(self.0.kind.row().code)
+    }
+
     /// Methods for the `allow` header.
     #[must_use]
     pub fn allow(&self) -> Option<&'static str> {
@@ -284,6 +290,12 @@ impl Kind {
     }
 }
 
+/// Does a text look like the name of an error, and not like something that somebody wrote?
+pub(crate) fn is_identifier(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    text.len() <= LONGEST_IDENTIFIER && text.bytes().all(plain)
+}
+
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Failure({:?}: {})", self.0.kind, self.detail().unwrap_or(self.message()))
@@ -301,6 +313,9 @@ impl std::error::Error for Failure {}
 const REQUEST: &str = "invalid_request_error";
 const AUTH: &str = "authentication_error";
 const API: &str = "api_error";
+
+/// Characters of an error's name.
+const LONGEST_IDENTIFIER: usize = 64;
 
 /// Characters of a model's name that an error message repeats.
 const MODEL_SHOWN: usize = 200;

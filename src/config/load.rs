@@ -29,7 +29,7 @@ impl Config {
     /// Everything that is wrong with it.
     pub fn parse(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let mut problems = Vec::new();
-        let tree: Option<Node> = serde_saphyr::from_str(text).map_err(|e| syntax(&e))?;
+        let tree: Option<Node> = serde_saphyr::from_str_with_options(text, yaml()).map_err(|e| syntax(&e))?;
         let Some(tree) = tree else {
             return Err(Error::plain("the file is empty: without a file, start the gateway without `-c`"));
         };
@@ -55,6 +55,11 @@ impl Config {
         let config = build::build(settings, &[], &variable, &mut problems);
         config.filter(|_| problems.is_empty()).ok_or_else(|| Error::new(None, problems))
     }
+}
+
+/// YAML 1.2: `off` and `no` are words, `true` and `false` alone are not.
+fn yaml() -> serde_saphyr::Options {
+    serde_saphyr::options! { strict_booleans: true }
 }
 
 fn syntax(error: &serde_saphyr::Error) -> Error {

@@ -244,6 +244,11 @@ impl<'de> Deserializer<'de> for &'de Node {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, NodeError> {
+        if let Kind::List(_) = self.kind {
+            // Members by position are nothing that a person would mean.
+            let error: NodeError = de::Error::invalid_type(de::Unexpected::Seq, &visitor);
+            return Err(error.at(self.place));
+        }
         self.deserialize_map(visitor)
     }
 

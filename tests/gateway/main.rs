@@ -5,9 +5,13 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
 
 mod answers;
+mod config;
+mod errors;
 mod intake;
 mod keys;
 mod listeners;
-mod reload;
+mod logs;
 mod relay;
+mod reload;
+mod streams;
 mod support;
