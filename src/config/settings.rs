@@ -42,9 +42,9 @@ pub struct Settings {
 /// One address for clients.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["address"]))]
 pub struct ListenerSettings {
     /// `host:port`. HTTP/1.1 and HTTP/2 are both spoken there.
-    #[schemars(required)]
     pub address: Located<String>,
     /// Certificate and key, for TLS.
     pub tls: Option<TlsFiles>,

@@ -21,6 +21,7 @@ pub(super) struct Markers {
     pub(super) crlf: bool,
     pub(super) no_usage: bool,
     pub(super) no_done: bool,
+    pub(super) no_tools: bool,
     pub(super) quote: bool,
 }
 
@@ -77,6 +78,7 @@ impl Markers {
             "crlf" => self.crlf = true,
             "no-usage" => self.no_usage = true,
             "no-done" => self.no_done = true,
+            "no-tools" => self.no_tools = true,
             "quote" => self.quote = true,
             verb => self.fault = fault(verb, number).or(self.fault),
         }

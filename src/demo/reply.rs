@@ -26,7 +26,7 @@ impl<'a> Reply<'a> {
     /// Makes up the answer. `said` is the user's text without the markers, `fallback` the model where the
     /// request names none.
     pub(super) fn new(request: &'a Request<'a>, markers: &Markers, said: &str, fallback: &str) -> Self {
-        let call = request.tool.as_ref().map(Call::new);
+        let call = request.tool.as_ref().filter(|_| !markers.no_tools).map(Call::new);
         let text = (call.is_none() || markers.text()).then(|| text(request, markers, said));
         let model = format!("{}-2026-01-01", request.wire.model.as_deref().unwrap_or(fallback));
         let mut reply = Self { request, model, usage: None, done: !markers.no_done, text, call };
@@ -251,7 +251,9 @@ mod tests {
                 "properties":{{"städte":{{"type":"string"}}}}}}}}]}}"#
             );
             with(&body, |reply| {
-                let call = reply.call().unwrap();
+                let Some(call) = reply.call() else {
+                    return (String::new(), reply.text().map(str::to_owned));
+                };
                 assert_eq!(call.parts().concat(), call.arguments);
                 assert!(call.parts().iter().all(|part| !part.is_empty()));
                 (call.arguments.clone(), reply.text().map(str::to_owned))
@@ -259,5 +261,6 @@ mod tests {
         };
         assert_eq!(call("x"), (r#"{"städte":"demo"}"#.to_owned(), None));
         assert_eq!(call("[demo:words=1]").1.as_deref(), Some("word0"));
+        assert_eq!(call("x [demo:no-tools]"), (String::new(), Some("You said: x".to_owned())));
     }
 }

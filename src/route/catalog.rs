@@ -15,9 +15,9 @@ use crate::provider::Provider;
 /// One model in the configuration file.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["id", "targets"]))]
 pub struct ModelSettings {
     /// The id, `vendor/model`, or `vendor/*` for all models of a provider under their own names.
-    #[schemars(required)]
     pub id: Located<String>,
     /// A name for people. Default: the id.
     pub name: Option<String>,
@@ -30,16 +30,15 @@ pub struct ModelSettings {
     /// Tokens that an answer may have.
     pub max_output: Option<u64>,
     /// Who answers.
-    #[schemars(required)]
     pub targets: Vec<TargetSettings>,
 }
 
 /// One way to reach a model.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["provider"]))]
 pub struct TargetSettings {
     /// A name under `providers`.
-    #[schemars(required)]
     pub provider: Located<String>,
     /// The provider's own name of the model. Default: the id without its vendor.
     pub model: Option<String>,
