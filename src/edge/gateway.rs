@@ -140,7 +140,7 @@ impl Gateway {
             provider: call.map(|call| &*call.provider().name),
             route: call.map(|_| "relay"),
             status: exchange.status,
-            error: exchange.failure.as_ref().map(Failure::code),
+            error: exchange.failure.as_ref().map(Failure::logged_code),
             detail: exchange.failure.as_ref().and_then(Failure::detail).map(cut),
             stream: matches!(exchange.reply, Reply::Stream(_)),
             client_gone: exchange.client_gone,
@@ -350,16 +350,25 @@ fn raise(exchange: &mut Exchange, failure: Failure) -> Box<Error> {
 
 /// What the client is told when the way to the provider failed.
 fn transport(error: &Error) -> Failure {
-    match error.etype() {
+    let failure = match error.etype() {
         ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => {
             Failure::new(Kind::Provider, "The provider could not be reached in time.")
-                .with_detail(error.to_string())
         }
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => {
             Failure::new(Kind::Provider, "The provider did not answer in time.")
-                .with_detail(error.to_string())
         }
-        _ => Failure::provider(error.to_string()),
+        _ => return Failure::provider(told(error)),
+    };
+    failure.with_detail(told(error))
+}
+
+/// An error of Pingora's for the log. Its context may hold the head that could not be read, so only its
+/// name is told, and what the system said.
+pub(super) fn told(error: &Error) -> String {
+    let name = error.etype().as_str();
+    match error.root_cause().downcast_ref::<std::io::Error>() {
+        Some(cause) => format!("{name}: {cause}"),
+        None => name.to_owned(),
     }
 }
 

@@ -176,7 +176,7 @@ fn gone(error: Box<pingora::Error>) -> Failure {
         pingora::ErrorType::ReadTimedout => {
             Failure::new(Kind::RequestTimeout, "The request body did not arrive in time.")
         }
-        _ => interrupted(error.to_string()),
+        _ => interrupted(super::gateway::told(&error)),
     }
 }
 

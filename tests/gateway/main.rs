@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
 
 mod answers;
+mod cli;
 mod config;
 mod errors;
 mod intake;
