@@ -7,6 +7,9 @@
 mod answers;
 mod cli;
 mod config;
+mod corpus;
+mod demo;
+mod endings;
 mod errors;
 mod intake;
 mod keys;
