@@ -2,7 +2,13 @@
 //!
 //! Each test says what the client sees and what the provider saw. Everything stays on loopback.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::string_slice,
+    reason = "these are tests"
+)]
 
 mod answers;
 mod cli;
