@@ -14,7 +14,7 @@ use crate::failure::{Failure, Kind, Result};
 use super::{Digest, Error, Grant, Key, Status, Store};
 
 /// Answers credentials from memory. Whether the store has changed is looked up by the requests
-/// themselves, at most once in [`STALENESS`].
+/// themselves, at most once in `STALENESS`.
 pub struct Ring {
     keys: ArcSwap<HashMap<Digest, Grant>>,
     source: Mutex<Source>,

@@ -1,6 +1,6 @@
 //! JSON as bytes: finding members without parsing the rest, and changing them without touching it.
 //!
-//! [`scan`] walks an object and yields its members as spans, [`splice`] replaces spans, [`write`] makes
+//! [`scan`] walks an object and yields its members as spans, [`mod@splice`] replaces spans, [`mod@write`] makes
 //! string literals. Nothing here builds a tree.
 
 pub mod scan;
