@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::HeaderMap;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::upstreams::peer::HttpPeer;
@@ -241,6 +242,18 @@ impl ProxyHttp for Gateway {
     ) -> pingora::Result<Option<Duration>> {
         reply::body(exchange, body, ends).map_err(|failure| raise(exchange, failure))?;
         Ok(None)
+    }
+
+    /// Trailers end a body in the place of its last part; what they say is not for the client.
+    async fn response_trailer_filter(
+        &self,
+        _: &mut Session,
+        _: &mut HeaderMap,
+        exchange: &mut Exchange,
+    ) -> pingora::Result<Option<Bytes>> {
+        let mut last = None;
+        reply::body(exchange, &mut last, true).map_err(|failure| raise(exchange, failure))?;
+        Ok(Some(last.unwrap_or_default()))
     }
 
     fn fail_to_connect(

@@ -26,13 +26,15 @@ pub(super) fn head(exchange: &mut Exchange, head: &mut ResponseHeader) -> pingor
     if head.status.is_informational() {
         return Ok(());
     }
-    let streams = head.status == 200 && is_event_stream(head);
+    let readable = is_readable(head);
+    let streams = head.status == 200 && is_event_stream(head) && readable && !is_empty(head);
     if streams && exchange.call.as_ref().is_some_and(|call| call.infers) {
         return stream_head(exchange, head);
     }
     let held = Held {
         status: head.status.as_u16(),
         retry_after: headers::retry_after(&head.headers),
+        readable,
         parts: Vec::new(),
         size: 0,
     };
@@ -143,7 +145,7 @@ fn whole(exchange: &mut Exchange, held: Held) -> Result<Bytes> {
 
 impl Held {
     fn take(&mut self, part: Option<Bytes>, limit: usize) -> Result<()> {
-        let Some(part) = part.filter(|part| !part.is_empty()) else { return Ok(()) };
+        let Some(part) = part.filter(|part| self.readable && !part.is_empty()) else { return Ok(()) };
         self.size += part.len();
         if self.size > limit {
             return Err(Failure::new(Kind::Provider, "The provider's answer is too large."));
@@ -160,6 +162,16 @@ impl Held {
         self.parts.iter().for_each(|part| whole.extend_from_slice(part));
         whole.freeze()
     }
+}
+
+/// Providers are asked for bodies as they are. One that is compressed all the same says nothing here.
+fn is_readable(head: &ResponseHeader) -> bool {
+    head.headers.get(header::CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity")
+}
+
+/// A stream without a body would end without a call of the body filter, as if it were whole.
+fn is_empty(head: &ResponseHeader) -> bool {
+    headers::content_length(&head.headers) == Some(0)
 }
 
 fn is_event_stream(head: &ResponseHeader) -> bool {

@@ -11,7 +11,7 @@ use crate::support::{
 
 /// A whole stream of each protocol, with odd spacing and with texts that look like what a relay edits.
 /// The model stands in it as `@`.
-const STREAMS: [&str; 3] = [
+pub(crate) const STREAMS: [&str; 3] = [
     concat!(
         ": first a comment\n\n",
         "data: {\"id\":\"c\",\"model\":\"@\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n",
@@ -34,7 +34,7 @@ const STREAMS: [&str; 3] = [
 ];
 
 /// The request of the protocol `n` for a stream.
-fn streaming(n: usize) -> String {
+pub(crate) fn streaming(n: usize) -> String {
     PROTOCOLS[n].1.replacen('{', "{\"stream\":true,", 1)
 }
 
@@ -67,9 +67,8 @@ fn the_models_name_is_found_across_chunks() {
     let first = stream.find("real-model-0613").unwrap();
     let gate = Gate::new();
     let between = gate.clone();
-    let sent = stream.clone();
     let mock = Mock::scripted(move |_, number| {
-        let (start, rest) = sent.split_at(first - 2 + number);
+        let (start, rest) = stream.split_at(first - 2 + number);
         let mut acts = open([start.as_bytes()]);
         acts.extend([Act::Await(between.clone()), chunk(rest.as_bytes()), Act::Send(b"0\r\n\r\n".to_vec())]);
         acts
