@@ -86,7 +86,13 @@ impl<'a> Member<'a> {
     /// Is this the key `name`, however it is spelled?
     #[must_use]
     pub fn is(&self, name: &str) -> bool {
-        spells(self.key, name)
+        spells(self.key, name, |a, b| a == b)
+    }
+
+    /// Is this the key `name` to a reader who does not mind capitals?
+    #[must_use]
+    pub fn resembles(&self, name: &str) -> bool {
+        spells(self.key, name, |a, b| a.eq_ignore_ascii_case(&b))
     }
 
     /// Is the value something else than `null`?
@@ -307,7 +313,7 @@ impl<'a> Scan<'a> {
         let inner = self.bytes(span.start + 1..span.end - 1);
         self.flagged = match escaped {
             false => self.flags.iter().any(|name| name.as_bytes() == inner),
-            true => self.flags.iter().any(|name| spells(inner, name)),
+            true => self.flags.iter().any(|name| spells(inner, name, |a, b| a == b)),
         };
     }
 
@@ -347,11 +353,11 @@ impl<'a> Scan<'a> {
 }
 
 /// Does the inside of a string literal spell `name`, which is ASCII, with or without escapes?
-fn spells(inner: &[u8], name: &str) -> bool {
+fn spells(inner: &[u8], name: &str, same: impl Fn(u8, u8) -> bool) -> bool {
     let mut rest = inner;
     for expected in name.bytes() {
         match ascii(rest) {
-            Some((byte, after)) if byte == expected => rest = after,
+            Some((byte, after)) if same(byte, expected) => rest = after,
             _ => return false,
         }
     }

@@ -111,7 +111,7 @@ impl<'a> Found<'a> {
         if member.is("model") {
             self.models.push(member.span.clone());
             self.model = Some(member);
-        } else if member.key.eq_ignore_ascii_case(b"model") {
+        } else if member.resembles("model") {
             // Some servers match names without regard to case: they would read another model than we do.
             return Err(Failure::new(Kind::InvalidJson, "The member 'model' must be spelled in lower case.")
                 .with_param("model"));

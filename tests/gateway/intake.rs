@@ -35,7 +35,7 @@ fn send(gateway: &Gateway, framing: Framing, body: &str) -> Response {
     let head = format!("POST {path} HTTP/1.1\r\nhost: g\r\nauthorization: Bearer {}\r\n", gateway.key);
     match framing {
         Framing::Length => {
-            client.send(format!("{head}content-length: {}\r\n\r\n{body}", body.len()).as_bytes())
+            client.send(format!("{head}content-length: {}\r\n\r\n{body}", body.len()).as_bytes());
         }
         Framing::Expect => {
             client.send(
@@ -143,7 +143,11 @@ fn too_large_bodies_are_refused_in_bounded_memory() {
     assert_eq!(client.receive().status, 413);
     let peak = gateway.peak_memory();
     assert!(peak < 2 * (32 << 10), "{peak} KiB");
+
+    let gateway = Gateway::start(&config(mock.port));
     assert_eq!(h2_post(gateway.port, "/v1/chat/completions", &gateway.key, body.into(), false).status, 413);
+    let peak = gateway.peak_memory();
+    assert!(peak < 2 * (32 << 10), "{peak} KiB over HTTP/2");
     assert!(mock.seen().is_empty());
 }
 
@@ -190,6 +194,7 @@ fn of_a_member_that_stands_twice_only_one_reading_goes_on() {
     for (sent, status) in [
         (r#"{"model":"v/model","messages":[],"model":"x/other"}"#, 404),
         (r#"{"Model":"v/model","messages":[]}"#, 400),
+        (r#"{"model":"v/model","messages":[],"\u004dodel":"x"}"#, 400),
         (r#"{"model":"v/model","messages":[],"MODEL":"x"}"#, 400),
         (r#"{"model":"v/model\u0000","messages":[]}"#, 404),
     ] {
