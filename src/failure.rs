@@ -210,13 +210,13 @@ impl Failure {
     /// `error.code` for OpenAI clients; empty where the provider sent none.
     #[must_use]
     pub fn code(&self) -> &str {
-        self.0.code.as_deref().unwrap_or(self.0.kind.row().code)
+        self.0.code.as_deref().unwrap_or_else(|| self.0.kind.row().code)
     }
 
     /// The code as a log may hold it: a provider's only if it is one, and not a text.
     #[must_use]
     pub fn logged_code(&self) -> &str {
-        self.0.code.as_deref().filter(|code| is_identifier(code)).unwrap_or(self.0.kind.row().code)
+        self.0.code.as_deref().filter(|code| is_identifier(code)).unwrap_or_else(|| self.0.kind.row().code)
     }
 
     /// Methods for the `allow` header.
@@ -298,7 +298,7 @@ pub(crate) fn is_identifier(text: &str) -> bool {
 
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Failure({:?}: {})", self.0.kind, self.detail().unwrap_or(self.message()))
+        write!(f, "Failure({:?}: {})", self.0.kind, self.detail().unwrap_or_else(|| self.message()))
     }
 }
 

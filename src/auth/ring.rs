@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
@@ -109,10 +109,12 @@ impl fmt::Debug for Ring {
 }
 
 /// Milliseconds for which a change of the store may go unseen. A look costs a few microseconds.
-const STALENESS: u64 = Duration::from_millis(10).as_millis() as u64;
+const STALENESS: u64 = 10;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::auth::NewKey;
 

@@ -125,7 +125,7 @@ impl Exchange {
 
     /// Notes that the first byte of the answer goes out now.
     pub(super) fn note_first_byte(&mut self) {
-        self.first_byte.get_or_insert(self.started.elapsed());
+        self.first_byte.get_or_insert_with(|| self.started.elapsed());
     }
 }
 

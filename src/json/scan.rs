@@ -259,7 +259,7 @@ impl<'a> Scan<'a> {
             Some(b'"') => return self.string(),
             Some(b'{' | b'[') => self.container()?,
             Some(b'-' | b'0'..=b'9') => {
-                self.run(|b| matches!(b, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9'))
+                self.run(|b| matches!(b, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9'));
             }
             Some(b't') => self.word(b"true")?,
             Some(b'f') => self.word(b"false")?,

@@ -74,7 +74,7 @@ impl<'a> Head<'a> {
         let mut scan = json::members(body).flagging(if allow_state { &[] } else { state::FLAGS });
         let mut found = Found::default();
         let mut open = 0;
-        while let Some(member) = scan.next() {
+        for member in scan.by_ref() {
             let member = member.map_err(invalid)?;
             if open == 0 {
                 open = first_member(body);

@@ -56,7 +56,7 @@ mod tests {
     fn finds_model_and_usage_of_the_first_event() {
         let data = r#"{"type":"message_start","message":{"id":"msg_1","model":"c","usage":{"input_tokens":3,"output_tokens":1}}}"#;
         let found = sight(data);
-        assert_eq!(&data[found.model.unwrap()], "\"c\"");
+        assert_eq!(data.get(found.model.unwrap()), Some("\"c\""));
         let mut total = Usage::from(found.usage.unwrap());
         let last =
             sight(r#"{"type":"message_delta","delta":{},"usage":{"output_tokens":9,"input_tokens":0}}"#);
