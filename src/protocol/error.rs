@@ -18,6 +18,8 @@ pub struct UpstreamError {
     pub kind: Option<String>,
     /// `code`, if it is a string.
     pub code: Option<String>,
+    /// `code`, if it is a number: some providers repeat the status there, or say it nowhere else.
+    pub status: Option<u16>,
     /// The member at fault.
     pub param: Option<String>,
 }
@@ -86,6 +88,7 @@ impl Wire<'_> {
             message: String::new(),
             kind: string(self.kind),
             code: string(self.code),
+            status: self.code.and_then(|code| code.get().parse().ok()),
             param: string(self.param),
         }
     }
@@ -150,14 +153,18 @@ mod tests {
     fn reads_every_shape() {
         let read = |body: &str| UpstreamError::read(body.as_bytes());
         let openai = read(r#"{"error":{"message":"m","type":"t","param":"p","code":"c"}}"#);
-        let expected = |code: Option<&str>| UpstreamError {
+        let expected = |code: Option<&str>, status| UpstreamError {
+            status,
             message: "m".into(),
             kind: Some("t".into()),
             code: code.map(Into::into),
             param: Some("p".into()),
         };
-        assert_eq!(openai, expected(Some("c")));
-        assert_eq!(read(r#"[{"error":{"message":"m","type":"t","param":"p","code":7}}]"#), expected(None));
+        assert_eq!(openai, expected(Some("c"), None));
+        assert_eq!(
+            read(r#"[{"error":{"message":"m","type":"t","param":"p","code":7}}]"#),
+            expected(None, Some(7))
+        );
         assert_eq!(read(r#"{"type":"error","error":{"type":"x","message":"m"}}"#).kind.unwrap(), "x");
         assert_eq!(read(r#"{"object":"error","message":"m","type":"x"}"#).message, "m");
         assert_eq!(read(r#"{"error":"m"}"#).message, "m");

@@ -74,6 +74,7 @@ fn classify(status: u16, error: &UpstreamError) -> Kind {
     let code = error.code.as_deref().unwrap_or_default();
     let says = |words: &[&str]| words.iter().any(|word| kind == *word || code == *word);
     let message = error.message.to_ascii_lowercase();
+    let status = error.status.filter(|_| status == 200).unwrap_or(status);
     if says(&["context_length_exceeded"])
         || matches!(status, 400 | 413 | 422) && CONTEXT.iter().any(|words| message.contains(words))
     {

@@ -376,6 +376,8 @@ fn a_failure_that_the_provider_reports_in_a_stream_is_told_by_class() {
         ("server_error", "null", "canary", BROKEN, failed),
         ("x", "\"insufficient_quota\"", "canary", quota, unavailable),
         ("overloaded_error", "null", "canary", quota, unavailable),
+        ("x", "429", "real-model: wait", limit, "v/model: wait"),
+        ("x", "402", "canary", quota, unavailable),
         ("rate_limit_error", "null", "real-model: wait", limit, "v/model: wait"),
         (REQUEST, "\"invalid_prompt\"", "real-model: no", bad, "v/model: no"),
     ] {
