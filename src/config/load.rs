@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::build::Known;
 use super::error::Problem;
 use super::node::{self, Node};
 use super::{Config, Error, Settings, build, first_run};
@@ -36,8 +37,10 @@ impl Config {
         // Names are taken from the tree, so that one wrong provider does not make its targets wrong, too.
         let known = tree.member("providers").map(Node::members).unwrap_or_default();
         let known: Vec<_> = known.iter().filter_map(|(key, _)| key.text()).map(str::to_owned).collect();
-        let settings: Settings = node::read(tree, &mut problems);
-        let config = build::build(settings, &known, &variable, &mut problems);
+        let mut wrong = Vec::new();
+        let settings: Settings = node::read(tree, &mut problems, &mut wrong);
+        let config =
+            build::build(settings, &Known { providers: &known, wrong: &wrong }, &variable, &mut problems);
         match config {
             Some(config) if problems.is_empty() => Ok(config),
             _ => Err(Error::new(None, problems)),
@@ -52,7 +55,7 @@ impl Config {
     pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let mut problems = Vec::new();
         let settings = first_run::settings(&variable);
-        let config = build::build(settings, &[], &variable, &mut problems);
+        let config = build::build(settings, &Known::default(), &variable, &mut problems);
         config.filter(|_| problems.is_empty()).ok_or_else(|| Error::new(None, problems))
     }
 }

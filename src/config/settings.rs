@@ -41,8 +41,7 @@ pub struct Settings {
 
 /// One address for clients.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-#[schemars(extend("required" = ["address"]))]
+#[serde(deny_unknown_fields)]
 pub struct ListenerSettings {
     /// `host:port`. HTTP/1.1 and HTTP/2 are both spoken there.
     pub address: Located<String>,
