@@ -1,8 +1,13 @@
 //! The shipped configuration: it loads, the fuller example leaves no setting out, and the schema is current.
 
+#![expect(clippy::unwrap_used, reason = "these are tests")]
+#![expect(clippy::unwrap_used, reason = "these are tests")]
+
 use std::collections::BTreeMap;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crossmodel::Config;
 use crossmodel::config::schema;
@@ -19,7 +24,7 @@ struct Schema {
     #[serde(default)]
     properties: BTreeMap<String, IgnoredAny>,
     #[serde(default, rename = "$defs")]
-    definitions: BTreeMap<String, Schema>,
+    definitions: BTreeMap<String, Self>,
 }
 
 #[test]
@@ -40,6 +45,31 @@ fn the_minimal_file_is_what_a_gateway_without_one_does() {
     assert_eq!(shipped.access_log, without.access_log);
     let ids = |config: &Config| config.catalog.entries().iter().map(|e| e.id.clone()).collect::<Vec<_>>();
     assert_eq!(ids(&shipped), ids(&without));
+}
+
+#[test]
+fn the_minimal_file_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let (clients, operators) = (free(), free());
+    let text = MINIMAL.replace("127.0.0.1:8080", &clients).replace("127.0.0.1:9090", &operators);
+    let file = folder.path().join("crossmodel.yaml");
+    std::fs::write(&file, text).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_crossmodel"));
+    command.arg("-c").arg(&file).current_dir(&folder).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut gateway = command.spawn().unwrap();
+    let start = Instant::now();
+    let listens = |address: &String| TcpStream::connect(address).is_ok();
+    let up = loop {
+        let up = listens(&clients) && listens(&operators);
+        if up || start.elapsed() > Duration::from_secs(20) || gateway.try_wait().unwrap().is_some() {
+            break up;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    gateway.kill().unwrap();
+    gateway.wait().unwrap();
+    assert!(up);
+    assert!(folder.path().join("data/crossmodel.db").exists());
 }
 
 /// The commented-out parts are meant to be switched on.
@@ -103,12 +133,12 @@ fn the_full_file_names_every_setting() {
 /// Habits stand in comments with their defaults: written out, they change nothing.
 #[test]
 fn the_habits_in_comments_are_the_defaults() {
-    let habits: Vec<_> = FULL.lines().filter_map(|line| line.strip_prefix("      # ")).collect();
+    let comments = FULL.lines().filter_map(|line| line.strip_prefix("      # "));
     let habit = |line: &&str| {
         line.split_once(": ")
             .is_some_and(|(name, _)| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
     };
-    let habits: Vec<_> = habits.into_iter().filter(habit).map(|line| format!("      {line}")).collect();
+    let habits: Vec<_> = comments.filter(habit).map(|line| format!("      {line}")).collect();
     assert!(habits.len() > 20);
     let with = format!(
         "providers:\n  x:\n    base_url: http://x\n    auth: none\n    protocols: [chat]\n    profile:\n{}\n",
@@ -119,6 +149,11 @@ fn the_habits_in_comments_are_the_defaults() {
     // What is absent depends on the protocol; the file says one of the two.
     assert_eq!(profile.tool_name_max.take(), Some(64));
     assert_eq!(profile, crossmodel::provider::Profile::default());
+}
+
+/// An address that nobody listens on, which is true until somebody does.
+fn free() -> String {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().to_string()
 }
 
 /// A folder with a certificate and its key where the full file looks for them.
