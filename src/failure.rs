@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use bytes::Bytes;
+
 /// The result of anything that can fail on behalf of one request.
 pub type Result<T> = std::result::Result<T, Failure>;
 
@@ -23,6 +25,7 @@ struct Inner {
     retry_after: Option<u64>,
     should_retry: Option<bool>,
     detail: Option<String>,
+    body: Option<Bytes>,
 }
 
 /// What went wrong. Each kind has one status and one wording per protocol family, see [`Kind::row`].
@@ -118,6 +121,7 @@ impl Failure {
             retry_after: None,
             should_retry: None,
             detail: None,
+            body: None,
         }))
     }
 
@@ -183,6 +187,13 @@ impl Failure {
         self
     }
 
+    /// The body of the answer, as the provider wrote it for a client like this one.
+    #[must_use]
+    pub fn with_body(mut self, body: Bytes) -> Self {
+        self.0.body = Some(body);
+        self
+    }
+
     /// What went wrong.
     #[must_use]
     pub fn kind(&self) -> Kind {
@@ -236,6 +247,12 @@ impl Failure {
     #[must_use]
     pub fn should_retry(&self) -> Option<bool> {
         self.0.should_retry
+    }
+
+    /// The body of the answer, if the provider's own may be passed on.
+    #[must_use]
+    pub fn body(&self) -> Option<&Bytes> {
+        self.0.body.as_ref()
     }
 
     /// A line for our own log.

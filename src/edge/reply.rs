@@ -34,6 +34,7 @@ pub(super) fn head(exchange: &mut Exchange, head: &mut ResponseHeader) -> pingor
     let held = Held {
         status: head.status.as_u16(),
         retry_after: headers::retry_after(&head.headers),
+        should_retry: headers::should_retry(&head.headers),
         readable,
         parts: Vec::new(),
         size: 0,
@@ -135,7 +136,10 @@ fn whole(exchange: &mut Exchange, held: Held) -> Result<Bytes> {
         let mut error = UpstreamError::read(&body);
         error.message = translate::rename(&error.message, &call.upstream_model, client_model);
         let status = held.status;
-        return Err(translate::read_error(status, &error, held.retry_after));
+        let failure = translate::read_error(status, &error, held.retry_after);
+        let failure = held.should_retry.into_iter().fold(failure, Failure::with_should_retry);
+        let (protocol, upstream_model) = (call.protocol, call.upstream_model.as_str());
+        return Err(translate::keep_body(failure, protocol, body, upstream_model, client_model));
     }
     let mut reply = call.reply(client_model);
     let body = reply.whole(body)?;

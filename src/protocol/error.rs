@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::failure::Failure;
-use crate::json;
+use crate::json::{self, Member};
+
+use super::ProtocolId;
 
 /// What a provider said of a failure, whichever shape it used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -110,6 +112,26 @@ impl Wire<'_> {
 
 fn string(raw: Option<&RawValue>) -> Option<String> {
     json::text(raw?.get().as_bytes()).map(Cow::into_owned)
+}
+
+/// Is `body` an error as the clients of `protocol` expect it, with every member that they read?
+#[must_use]
+pub fn is_envelope(protocol: ProtocolId, body: &[u8]) -> bool {
+    let (outer, inner): (&[&str], &[&str]) = match protocol.is_anthropic() {
+        true => (&["type", "error", "request_id"], &["type", "message"]),
+        false => (&["error"], &["message", "type", "param", "code"]),
+    };
+    json::members(body).finish().is_ok()
+        && has(body, outer)
+        && member(body, "error").is_some_and(|error| has(error.value, inner))
+}
+
+fn member<'a>(json: &'a [u8], name: &str) -> Option<Member<'a>> {
+    json::members(json).map_while(Result::ok).find(|member| member.is(name))
+}
+
+fn has(json: &[u8], names: &[&str]) -> bool {
+    names.iter().all(|name| member(json, name).is_some())
 }
 
 #[derive(Serialize)]

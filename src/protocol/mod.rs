@@ -23,7 +23,7 @@ use crate::failure::{Failure, Result};
 use crate::json::Edit;
 use crate::sse::Event;
 
-pub use error::UpstreamError;
+pub use error::{UpstreamError, is_envelope};
 pub use head::{Head, Members};
 pub use state::Test;
 

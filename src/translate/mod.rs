@@ -6,4 +6,4 @@ pub mod relay;
 
 mod upstream;
 
-pub use upstream::{read_error, rename};
+pub use upstream::{keep_body, read_error, rename};

@@ -3,8 +3,10 @@
 //! A provider's 401 is our problem and must not look like the client's; its rate limit is the client's
 //! to wait for; what it says of our account, of its hosts or of its own model names stays here.
 
+use bytes::Bytes;
+
 use crate::failure::{Failure, Kind, is_identifier};
-use crate::protocol::UpstreamError;
+use crate::protocol::{ProtocolId, UpstreamError, is_envelope};
 
 /// What the client is told of a provider's error response.
 #[must_use]
@@ -38,6 +40,28 @@ pub fn read_error(status: u16, error: &UpstreamError, retry_after: Option<u64>) 
 fn detail(status: u16, error: &UpstreamError) -> String {
     let names = [&error.kind, &error.code].into_iter().flatten().filter(|name| is_identifier(name));
     names.fold(format!("the provider answered {status}"), |all, name| format!("{all} {name}"))
+}
+
+/// The failure with the provider's own `body`, where that is an error that the clients of `protocol` can
+/// read, is about their request, and says nothing that stays here.
+#[must_use]
+pub fn keep_body(
+    failure: Failure,
+    protocol: ProtocolId,
+    body: Bytes,
+    upstream: &str,
+    client: &str,
+) -> Failure {
+    let text = String::from_utf8_lossy(&body);
+    let theirs = match failure.kind() {
+        Kind::BadRequest | Kind::ContentPolicy => true,
+        // Clients look for these words, or this code, to find out that they have to shorten the request.
+        Kind::ContextLength if protocol.is_anthropic() => text.contains("\"prompt is too long"),
+        Kind::ContextLength => text.contains("\"context_length_exceeded\""),
+        _ => false,
+    };
+    let discreet = rename(&text, upstream, client) == text && without_ids(&text) == text;
+    if theirs && discreet && is_envelope(protocol, &body) { failure.with_body(body) } else { failure }
 }
 
 /// `text` with the provider's name of the model replaced by the client's, where it stands as a word.

@@ -232,6 +232,32 @@ fn a_long_conversation_is_called_so_in_anthropics_words() {
     assert!(response.body.contains(r#""message":"prompt is too long: maximum context"#), "{}", response.body);
 }
 
+#[test]
+fn an_error_that_is_the_clients_already_keeps_its_bytes() {
+    let openai = r#"{ "error": {"message":"bad","type":"invalid_request_error","param":"x","code":null,"more":[1.0]} }"#;
+    let anthropic = r#"{"type":"error","error":{"type":"invalid_request_error","message":"bad","details":{"error_code":"e"}},"request_id":"req_up"}"#;
+    for (status, body, keeps) in [
+        (400, openai.to_owned(), [true, true, false]),
+        (422, anthropic.to_owned(), [false, false, true]),
+        (400, openai.replace("bad", "prompt is too long"), [false; 3]),
+        (400, openai.replace("null", "\"context_length_exceeded\""), [true, true, false]),
+        (400, anthropic.replace("bad", "prompt is too long: 9 > 5"), [false, false, true]),
+        (400, openai.replace("bad", "real-model is bad"), [false; 3]),
+        (400, anthropic.replace("bad", "org-canary12345 is bad"), [false; 3]),
+        (404, openai.to_owned(), [false; 3]),
+        (401, anthropic.to_owned(), [false; 3]),
+    ] {
+        let mock = Mock::new(json(status, "", &body));
+        let gateway = Gateway::start(&config(mock.port));
+        for ((path, request, _), keeps) in PROTOCOLS.into_iter().zip(keeps) {
+            let response = post(&gateway, path, request);
+            assert_eq!(response.body == body, keeps, "{path} {status} {body}: {}", response.body);
+            assert!(!keeps || response.status == 400, "{}", response.status);
+            discreet(&response);
+        }
+    }
+}
+
 /// The first events of a stream in each protocol, as the provider sends them.
 const BEGINNINGS: [&str; 3] = [
     "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"model\":\"real-model\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}]}\n\n",
