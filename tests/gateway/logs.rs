@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use crate::support::{
-    Act, Client, Gateway, Mock, PROTOCOLS, UPSTREAM_KEY, ask, chunk, config, eventually, h2_post, json,
+    Act, Client, Gate, Gateway, Mock, PROTOCOLS, UPSTREAM_KEY, ask, chunk, config, eventually, h2_post, json,
     member, open, post, request, sse, whole,
 };
 
@@ -73,21 +73,33 @@ fn an_access_line_says_what_happened() {
 
 #[test]
 fn failures_have_a_line_each() {
-    let mock = Mock::scripted(|_, n| match n {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let mock = Mock::scripted(move |_, n| match n {
         0 => json(401, "", r#"{"error":{"message":"bad key","type":"authentication_error","code":"x"}}"#),
-        1 => open([&b"data: {\"choices\":[]}\n\n"[..]]).into_iter().chain([Act::Close]).collect(),
+        1 => {
+            let event = &b"data: {\"choices\":[]}\n\n"[..];
+            open([event]).into_iter().chain([Act::Await(held.clone()), Act::Close]).collect()
+        }
         _ => vec![Act::Close],
     });
     let gateway = Gateway::start(&config(mock.port));
     let body = PROTOCOLS[0].1;
-    let stream = body.replacen('{', "{\"stream\":true,", 1);
     let path = PROTOCOLS[0].0;
+    // Lines are written when requests are over, so each waits for the one before.
     ask(gateway.port, "GET", "/v1/nowhere?key=x", "");
+    gateway.access_log(1);
     ask(gateway.port, "GET", "/v1/models", "");
-    post(&gateway, path, "{");
-    post(&gateway, path, &body.replace("v/model", "v/unknown"));
-    post(&gateway, path, body);
-    post(&gateway, path, &stream);
+    for (number, body) in ["{", &body.replace("v/model", "v/unknown"), body].into_iter().enumerate() {
+        gateway.access_log(number + 2);
+        post(&gateway, path, body);
+    }
+    gateway.access_log(5);
+    let mut client = Client::connect(gateway.port);
+    client.send(request(path, &gateway.key, &body.replacen('{', "{\"stream\":true,", 1)).as_bytes());
+    assert_eq!(client.head().0, 200);
+    gate.open();
+    gateway.access_log(6);
     post(&gateway, path, body);
     let names = ["endpoint", "status", "error", "requested_model", "provider"];
     let lines: Vec<_> = gateway.access_log(7).iter().map(|line| members(line, &names)).collect();
