@@ -63,6 +63,7 @@ pub(super) enum Reply {
 pub(super) struct Held {
     pub(super) status: u16,
     pub(super) retry_after: Option<u64>,
+    pub(super) should_retry: Option<bool>,
     /// Can the body be read at all?
     pub(super) readable: bool,
     pub(super) parts: Vec<Bytes>,

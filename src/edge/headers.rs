@@ -160,6 +160,15 @@ pub(super) fn retry_after(upstream: &HeaderMap) -> Option<u64> {
     number("retry-after").or_else(|| number("retry-after-ms").map(|ms| ms.div_ceil(1000)))
 }
 
+/// What the provider says about asking again, whatever its status says.
+pub(super) fn should_retry(upstream: &HeaderMap) -> Option<bool> {
+    match upstream.get("x-should-retry")?.as_bytes() {
+        b"true" => Some(true),
+        b"false" => Some(false),
+        _ => None,
+    }
+}
+
 /// A credential that is there but has no form that we know; never a valid key.
 const MALFORMED: &str = "?";
 

@@ -60,7 +60,8 @@ pub fn keep_body(
         Kind::ContextLength => text.contains("\"context_length_exceeded\""),
         _ => false,
     };
-    let discreet = rename(&text, upstream, client) == text && without_ids(&text) == text;
+    let discreet =
+        rename(&text, upstream, client) == text && without_ids(&text) == text && without_urls(&text) == text;
     if theirs && discreet && is_envelope(protocol, &body) { failure.with_body(body) } else { failure }
 }
 
@@ -134,7 +135,7 @@ fn shown(error: &UpstreamError, kind: Kind) -> String {
         ("", Kind::RateLimited) => "The provider's rate limit is reached.".to_owned(),
         ("", Kind::TooLarge) => "The request is too large for the provider.".to_owned(),
         ("", _) => "The provider refused the request.".to_owned(),
-        (message, _) => without_ids(message),
+        (message, _) => without_ids(&without_urls(message)),
     }
 }
 
@@ -149,6 +150,22 @@ fn without_ids(text: &str) -> String {
         match OURS.iter().any(named) {
             true => out.extend(["[removed]", piece.get(word.len()..).unwrap_or_default()]),
             false => out.push_str(piece),
+        }
+    }
+    out
+}
+
+/// `text` without addresses, which name the provider or show how it was asked.
+fn without_urls(text: &str) -> String {
+    let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>' | '\\' | ')' | ']');
+    let mut out = String::with_capacity(text.len());
+    for piece in text.split_inclusive(ends) {
+        let after = piece.trim_end_matches(|c| ends(c) || c == '.').len();
+        match piece.find("https://").or_else(|| piece.find("http://")) {
+            Some(at) => {
+                out.extend([piece.get(..at), Some("[removed]"), piece.get(after..)].into_iter().flatten());
+            }
+            None => out.push_str(piece),
         }
     }
     out
@@ -211,6 +228,14 @@ mod tests {
             "Limit in ([removed]), project [removed]."
         );
         assert_eq!(said("sk-proj-****1234: caf\u{e9} org-mode"), "[removed]: caf\u{e9} org-mode");
+    }
+
+    #[test]
+    fn addresses_stay_here() {
+        let told = |text: &str| without_urls(text);
+        assert_eq!(told("See https://a.example/b?c=d. Or (http://e)"), "See [removed]. Or ([removed])");
+        assert_eq!(told(r#"{"m":"https://x\n http"}"#), r#"{"m":"[removed]\n http"}"#);
+        assert_eq!(told("http: a//b"), "http: a//b");
     }
 
     #[test]
