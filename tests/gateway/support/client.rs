@@ -88,11 +88,6 @@ impl Client {
         Some(chunk)
     }
 
-    /// Has the other side closed the connection, with nothing more to say?
-    pub(crate) fn is_over(&mut self) -> bool {
-        matches!(self.0.read(&mut [0]), Ok(0))
-    }
-
     fn line(&mut self) -> Option<String> {
         let mut line = String::new();
         match self.0.read_line(&mut line) {

@@ -110,11 +110,6 @@ impl Gateway {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Makes another key.
-    pub(crate) fn create_key(&self, arguments: &[&str]) -> String {
-        create_key(&self.data(), arguments)
-    }
-
     /// Sends a signal by its name.
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
@@ -143,6 +138,7 @@ impl Gateway {
 }
 
 impl Drop for Gateway {
+    #[expect(clippy::print_stdout, reason = "the harness shows it beside a failed test")]
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -200,7 +196,7 @@ pub(crate) fn free_port() -> u16 {
 }
 
 /// Makes a key in a data folder; gives its secret.
-pub(crate) fn create_key(data: &Path, arguments: &[&str]) -> String {
+fn create_key(data: &Path, arguments: &[&str]) -> String {
     let output = run(data, &[&["key", "create"], arguments].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().lines().next().unwrap().to_owned()

@@ -12,8 +12,6 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
     Send(Vec<u8>),
-    /// Waits for so many milliseconds.
-    Wait(u64),
     /// Waits until the test says to go on.
     Await(Arc<Gate>),
     /// Closes the connection.
@@ -164,10 +162,6 @@ impl Shared {
     fn play(&self, act: Act, stream: &mut TcpStream) -> bool {
         match act {
             Act::Send(bytes) => stream.write_all(&bytes).is_ok(),
-            Act::Wait(milliseconds) => {
-                thread::sleep(Duration::from_millis(milliseconds));
-                true
-            }
             Act::Await(gate) => {
                 gate.wait();
                 true

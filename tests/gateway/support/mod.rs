@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::value::RawValue;
 
 pub(crate) use client::{Client, Response, ask, get, post, request};
-pub(crate) use gateway::{Gateway, create_key, free_port, run};
+pub(crate) use gateway::{Gateway, free_port, run};
 pub(crate) use h2::{End, H2Mock, h2_exchange, h2_post};
 pub(crate) use mock::{Act, Gate, Mock, Seen, chunk, json, open, sse, whole};
 
