@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use bytes::Bytes;
+
 /// The result of anything that can fail on behalf of one request.
 pub type Result<T> = std::result::Result<T, Failure>;
 
@@ -23,6 +25,7 @@ struct Inner {
     retry_after: Option<u64>,
     should_retry: Option<bool>,
     detail: Option<String>,
+    body: Option<Bytes>,
 }
 
 /// What went wrong. Each kind has one status and one wording per protocol family, see [`Kind::row`].
@@ -118,6 +121,7 @@ impl Failure {
             retry_after: None,
             should_retry: None,
             detail: None,
+            body: None,
         }))
     }
 
@@ -183,6 +187,13 @@ impl Failure {
         self
     }
 
+    /// The body of the answer, as the provider wrote it for a client like this one.
+    #[must_use]
+    pub fn with_body(mut self, body: Bytes) -> Self {
+        self.0.body = Some(body);
+        self
+    }
+
     /// What went wrong.
     #[must_use]
     pub fn kind(&self) -> Kind {
@@ -210,7 +221,13 @@ impl Failure {
     /// `error.code` for OpenAI clients; empty where the provider sent none.
     #[must_use]
     pub fn code(&self) -> &str {
-        self.0.code.as_deref().unwrap_or(self.0.kind.row().code)
+        self.0.code.as_deref().unwrap_or_else(|| self.0.kind.row().code)
+    }
+
+    /// The code as a log may hold it: a provider's only if it is one, and not a text.
+    #[must_use]
+    pub fn logged_code(&self) -> &str {
+        self.0.code.as_deref().filter(|code| is_identifier(code)).unwrap_or_else(|| self.0.kind.row().code)
     }
 
     /// Methods for the `allow` header.
@@ -230,6 +247,12 @@ impl Failure {
     #[must_use]
     pub fn should_retry(&self) -> Option<bool> {
         self.0.should_retry
+    }
+
+    /// The body of the answer, if the provider's own may be passed on.
+    #[must_use]
+    pub fn body(&self) -> Option<&Bytes> {
+        self.0.body.as_ref()
     }
 
     /// A line for our own log.
@@ -284,9 +307,15 @@ impl Kind {
     }
 }
 
+/// Does a text look like the name of an error, and not like something that somebody wrote?
+pub(crate) fn is_identifier(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    text.len() <= LONGEST_IDENTIFIER && text.bytes().all(plain)
+}
+
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Failure({:?}: {})", self.0.kind, self.detail().unwrap_or(self.message()))
+        write!(f, "Failure({:?}: {})", self.0.kind, self.detail().unwrap_or_else(|| self.message()))
     }
 }
 
@@ -301,6 +330,9 @@ impl std::error::Error for Failure {}
 const REQUEST: &str = "invalid_request_error";
 const AUTH: &str = "authentication_error";
 const API: &str = "api_error";
+
+/// Characters of an error's name.
+const LONGEST_IDENTIFIER: usize = 64;
 
 /// Characters of a model's name that an error message repeats.
 const MODEL_SHOWN: usize = 200;

@@ -22,7 +22,7 @@
 //! use crossmodel::{Config, Gateway};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let config = Config::load("conf/crossmodel.yaml".as_ref())?;
+//! let config = Config::load("gateway.yaml".as_ref())?;
 //! let mut server = pingora::server::Server::new(None)?;
 //! server.bootstrap();
 //! let mut service = pingora_proxy::http_proxy_service(&server.configuration, Gateway::new(&config)?);
@@ -37,7 +37,8 @@
 //! In the order in which bytes travel: [`edge`] is HTTP, [`auth`] keys, [`protocol`] what the three
 //! protocols say, [`route`] models, [`provider`] where they are, [`translate`] what happens to the bytes.
 //! [`canon`], [`json`] and [`sse`] are what these are made of; [`config`] and [`observe`] stand beside.
-//! Imports only go down; the guide says [why](guide::architecture).
+//! Imports only go down; the guide says [why](guide::architecture), and how a gateway is
+//! [run](guide::operations).
 
 pub mod auth;
 pub mod canon;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
@@ -14,7 +14,7 @@ use crate::failure::{Failure, Kind, Result};
 use super::{Digest, Error, Grant, Key, Status, Store};
 
 /// Answers credentials from memory. Whether the store has changed is looked up by the requests
-/// themselves, at most once in [`STALENESS`].
+/// themselves, at most once in `STALENESS`.
 pub struct Ring {
     keys: ArcSwap<HashMap<Digest, Grant>>,
     source: Mutex<Source>,
@@ -109,10 +109,12 @@ impl fmt::Debug for Ring {
 }
 
 /// Milliseconds for which a change of the store may go unseen. A look costs a few microseconds.
-const STALENESS: u64 = Duration::from_millis(10).as_millis() as u64;
+const STALENESS: u64 = 10;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::auth::NewKey;
 

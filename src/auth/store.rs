@@ -108,7 +108,7 @@ impl Store {
             return Err(Error::NotFound("the digest of a new secret".to_owned()));
         };
         let id = format!("key_{}", random(ID_LENGTH));
-        let models = new.models.as_ref().map(|models| json(models));
+        let models = new.models.as_ref().map(json);
         self.0.execute(
             "INSERT INTO keys (id, account, name, digest, status, models, aliases, created)
              VALUES (?1, ?2, ?3, ?4, 'active', ?5, ?6, ?7)",

@@ -9,6 +9,8 @@ pub struct UpstreamError {
     pub kind: Option<String>,
     /// `code`, if it is a string.
     pub code: Option<String>,
+    /// `code`, if it is a number: some providers repeat the status there, or say it nowhere else.
+    pub status: Option<u16>,
     /// The member at fault.
     pub param: Option<String>,
 }

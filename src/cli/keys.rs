@@ -1,9 +1,11 @@
 //! `crossmodel key` and `crossmodel account`.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use serde_json::json;
 
 use crossmodel::auth::{Account, Aliases, Key, NewKey, Status, Store};
 
@@ -159,7 +161,7 @@ impl One {
 
     fn say(&self, what: &str, out: &mut dyn Write) -> Result<(), Error> {
         match self.format.json {
-            true => writeln!(out, "{{\"id\":{:?},\"{what}\":true}}", self.id)?,
+            true => print(&BTreeMap::from([("id", json!(self.id)), (what, json!(true))]), out)?,
             false => writeln!(out, "{} {what}", self.id)?,
         }
         Ok(())

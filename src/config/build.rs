@@ -20,17 +20,26 @@ use super::error::Problem;
 use super::first_run::DEMO;
 use super::{Config, Listener, ListenerSettings, Settings, secret};
 
-/// Problems, and the names of all providers in the file, right or wrong.
+/// What the file says, right or wrong: what follows from a mistake is not another one.
+#[derive(Default)]
+pub(super) struct Known<'a> {
+    /// The names of all providers.
+    pub(super) providers: &'a [String],
+    /// The paths of all members that were left out because they are wrong.
+    pub(super) wrong: &'a [String],
+}
+
+/// Problems, and what is known beside the settings.
 struct Build<'a> {
     problems: &'a mut Vec<Problem>,
-    known: &'a [String],
+    known: &'a Known<'a>,
     providers: BTreeMap<String, Arc<Provider>>,
 }
 
 /// Builds what can be built. `None` only when the built-in provider finds no port.
 pub(super) fn build(
     settings: Settings,
-    known: &[String],
+    known: &Known<'_>,
     variable: &impl Fn(&str) -> Option<String>,
     problems: &mut Vec<Problem>,
 ) -> Option<Config> {
@@ -86,6 +95,7 @@ impl Build<'_> {
             Ok(provider) => {
                 self.providers.insert(name.value.clone(), Arc::new(provider));
             }
+            Err((member, _)) if self.known.wrong.contains(&format!("providers.{}.{member}", name.value)) => {}
             Err((member, why)) => {
                 let place = match member {
                     "base_url" => settings.base_url.as_ref().map(|url| url.place),
@@ -124,7 +134,7 @@ impl Build<'_> {
     fn target(&mut self, id: &str, settings: &TargetSettings) -> Option<Target> {
         let Located { value: name, place } = &settings.provider;
         let Some(provider) = self.providers.get(name) else {
-            if !self.known.contains(name) {
+            if !self.known.providers.contains(name) {
                 self.say(*place, format!("there is no provider '{name}'"));
             }
             return None;
@@ -192,7 +202,7 @@ impl Build<'_> {
         let Some(settings) = settings else {
             return vec![Listener { address: "127.0.0.1:8080".to_owned(), tls: None }];
         };
-        if settings.is_empty() {
+        if settings.is_empty() && !self.known.wrong.iter().any(|path| path == "listen") {
             self.say(Place::default(), "listen: at least one address is needed");
         }
         for ListenerSettings { address, tls } in &settings {

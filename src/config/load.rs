@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::build::Known;
 use super::error::Problem;
 use super::node::{self, Node};
 use super::{Config, Error, Settings, build, first_run};
@@ -29,15 +30,17 @@ impl Config {
     /// Everything that is wrong with it.
     pub fn parse(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let mut problems = Vec::new();
-        let tree: Option<Node> = serde_saphyr::from_str(text).map_err(|e| syntax(&e))?;
+        let tree: Option<Node> = serde_saphyr::from_str_with_options(text, yaml()).map_err(|e| syntax(&e))?;
         let Some(tree) = tree else {
             return Err(Error::plain("the file is empty: without a file, start the gateway without `-c`"));
         };
         // Names are taken from the tree, so that one wrong provider does not make its targets wrong, too.
         let known = tree.member("providers").map(Node::members).unwrap_or_default();
         let known: Vec<_> = known.iter().filter_map(|(key, _)| key.text()).map(str::to_owned).collect();
-        let settings: Settings = node::read(tree, &mut problems);
-        let config = build::build(settings, &known, &variable, &mut problems);
+        let mut wrong = Vec::new();
+        let settings: Settings = node::read(tree, &mut problems, &mut wrong);
+        let config =
+            build::build(settings, &Known { providers: &known, wrong: &wrong }, &variable, &mut problems);
         match config {
             Some(config) if problems.is_empty() => Ok(config),
             _ => Err(Error::new(None, problems)),
@@ -52,9 +55,14 @@ impl Config {
     pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let mut problems = Vec::new();
         let settings = first_run::settings(&variable);
-        let config = build::build(settings, &[], &variable, &mut problems);
+        let config = build::build(settings, &Known::default(), &variable, &mut problems);
         config.filter(|_| problems.is_empty()).ok_or_else(|| Error::new(None, problems))
     }
+}
+
+/// YAML 1.2: `off` and `no` are words, `true` and `false` alone are not.
+fn yaml() -> serde_saphyr::Options {
+    serde_saphyr::options! { strict_booleans: true }
 }
 
 fn syntax(error: &serde_saphyr::Error) -> Error {

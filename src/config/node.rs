@@ -35,21 +35,27 @@ pub(super) enum Kind {
     Map(Vec<(Node, Node)>),
 }
 
-/// Reads a value, and everything that is wrong with it. What is wrong is left out of the value.
-pub(super) fn read<T: de::DeserializeOwned + Default>(mut node: Node, problems: &mut Vec<Problem>) -> T {
-    let mut cut = Vec::new();
+/// Reads a value, and everything that is wrong with it. What is wrong is left out of the value; `cut` gets
+/// its paths, in which elements of lists have no names.
+pub(super) fn read<T: de::DeserializeOwned + Default>(
+    mut node: Node,
+    problems: &mut Vec<Problem>,
+    cut: &mut Vec<String>,
+) -> T {
     for _ in 0..MOST_PROBLEMS {
         match T::deserialize(&node) {
             Ok(value) => return value,
             Err(error) => {
                 let place = error.place.unwrap_or(node.place);
                 // A member that was cut off is not missing, it is wrong, and that has been said.
-                let known = cut.iter().any(|name| error.message == format!("missing field `{name}`"));
+                let name =
+                    |path: &String| path.rsplit('.').next().map(|name| format!("missing field `{name}`"));
+                let known = cut.iter().any(|path| name(path).as_ref() == Some(&error.message));
                 if !known {
                     problems.push(Problem { place, message: error.message });
                 }
                 match node.cut(place) {
-                    Some(name) => cut.push(name),
+                    Some(path) => cut.push(path),
                     None => return T::default(),
                 }
             }
@@ -59,20 +65,22 @@ pub(super) fn read<T: de::DeserializeOwned + Default>(mut node: Node, problems: 
 }
 
 impl Node {
-    /// Cuts off the innermost member or element at a place; returns its name.
+    /// Cuts off the innermost member or element at a place; returns its path.
     fn cut(&mut self, place: Place) -> Option<String> {
         match &mut self.kind {
             Kind::List(items) => {
-                if let Some(name) = items.iter_mut().find_map(|item| item.cut(place)) {
-                    return Some(name);
+                if let Some(path) = items.iter_mut().find_map(|item| item.cut(place)) {
+                    return Some(path);
                 }
                 let at = items.iter().position(|item| item.place == place)?;
                 items.remove(at);
                 Some(String::new())
             }
             Kind::Map(members) => {
-                if let Some(name) = members.iter_mut().find_map(|(_, value)| value.cut(place)) {
-                    return Some(name);
+                let inner = members.iter_mut().find_map(|(key, value)| Some((key, value.cut(place)?)));
+                if let Some((key, path)) = inner {
+                    let name = key.text().unwrap_or_default();
+                    return Some(if path.is_empty() { name.to_owned() } else { format!("{name}.{path}") });
                 }
                 let at =
                     members.iter().position(|(key, value)| key.place == place || value.place == place)?;
@@ -244,6 +252,11 @@ impl<'de> Deserializer<'de> for &'de Node {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, NodeError> {
+        if let Kind::List(_) = self.kind {
+            // Members by position are nothing that a person would mean.
+            let error: NodeError = de::Error::invalid_type(de::Unexpected::Seq, &visitor);
+            return Err(error.at(self.place));
+        }
         self.deserialize_map(visitor)
     }
 

@@ -15,6 +15,7 @@ use crate::route::ModelSettings;
 /// The configuration of a CrossModel gateway.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(title = "CrossModel configuration")]
 pub struct Settings {
     /// Where clients are listened for. Default: `127.0.0.1:8080`, without TLS.
     pub listen: Option<Vec<ListenerSettings>>,
@@ -40,7 +41,7 @@ pub struct Settings {
 
 /// One address for clients.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct ListenerSettings {
     /// `host:port`. HTTP/1.1 and HTTP/2 are both spoken there.
     pub address: Located<String>,

@@ -41,6 +41,7 @@
 //! | `[demo:crlf]` | the lines of a stream end in CR LF |
 //! | `[demo:no-usage]` | no usage anywhere |
 //! | `[demo:no-done]` | chat: the stream ends without `[DONE]` |
+//! | `[demo:no-tools]` | no tool is called: coding clients always offer some, and would run them |
 //!
 //! `words`, `huge`, `body` and `quote` ask for a text: where a tool is called as well, the text comes before the
 //! call. `error` and `end` do nothing to a unary answer. Of several faults the last one counts.

@@ -28,7 +28,8 @@ impl<'a> Reply<'a> {
     /// Makes up the answer. `said` is the user's text without the markers, `fallback` the model where the
     /// request names none.
     pub(super) fn new(request: &'a Request<'a>, markers: &Markers, said: &str, fallback: &str) -> Self {
-        let functions = request.tools.iter().take(markers.calls.unwrap_or(1)).enumerate();
+        let most = if markers.no_tools { 0 } else { markers.calls.unwrap_or(1) };
+        let functions = request.tools.iter().take(most).enumerate();
         let calls: Vec<_> = functions.map(|(index, function)| Call::new(index, function)).collect();
         let text = (calls.is_empty() || markers.text()).then(|| text(request, markers, said));
         let model = format!("{}-2026-01-01", request.wire.model.as_deref().unwrap_or(fallback));
@@ -281,7 +282,9 @@ mod tests {
                 "properties":{{"städte":{{"type":"string"}}}}}}}}]}}"#
             );
             with(&body, |reply| {
-                let call = reply.calls().first().unwrap();
+                let Some(call) = reply.calls().first() else {
+                    return (String::new(), reply.text().map(str::to_owned));
+                };
                 assert_eq!(call.parts().concat(), call.arguments);
                 assert!(call.parts().iter().all(|part| !part.is_empty()));
                 (call.arguments.clone(), reply.text().map(str::to_owned))
@@ -289,5 +292,6 @@ mod tests {
         };
         assert_eq!(call("x"), (r#"{"städte":"demo"}"#.to_owned(), None));
         assert_eq!(call("[demo:words=1]").1.as_deref(), Some("word0"));
+        assert_eq!(call("x [demo:no-tools]"), (String::new(), Some("You said: x".to_owned())));
     }
 }

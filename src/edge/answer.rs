@@ -60,7 +60,8 @@ pub(super) async fn fail(
     if let Some(methods) = failure.allow() {
         head.insert_header(header::ALLOW, methods)?;
     }
-    let body = exchange.dialect().protocol().envelope(&failure, &exchange.id);
+    let envelope = || exchange.dialect().protocol().envelope(&failure, &exchange.id);
+    let body = failure.body().cloned().unwrap_or_else(envelope);
     exchange.failure = Some(failure);
     send(session, exchange, head, JSON, body).await
 }

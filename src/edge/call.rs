@@ -162,7 +162,7 @@ impl Call {
 
     /// What reads the provider's answer to a client that called its model `model`.
     pub(super) fn reply(&self, model: &str) -> relay::Reply {
-        relay::Reply::new(self.protocol.protocol(), model)
+        relay::Reply::new(self.protocol.protocol(), model).known_as(&self.upstream_model)
     }
 
     /// What passes on the provider's stream.

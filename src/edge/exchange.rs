@@ -71,6 +71,9 @@ pub(super) enum Reply {
 pub(super) struct Held {
     pub(super) status: u16,
     pub(super) retry_after: Option<u64>,
+    pub(super) should_retry: Option<bool>,
+    /// Can the body be read at all?
+    pub(super) readable: bool,
     pub(super) parts: Vec<Bytes>,
     pub(super) size: usize,
 }
@@ -134,7 +137,7 @@ impl Exchange {
 
     /// Notes that the first byte of the answer goes out now.
     pub(super) fn note_first_byte(&mut self) {
-        self.first_byte.get_or_insert(self.started.elapsed());
+        self.first_byte.get_or_insert_with(|| self.started.elapsed());
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::HeaderMap;
 use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::Connector;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -147,7 +148,7 @@ impl Gateway {
             provider: call.map(|call| &*call.provider().name),
             route: call.map(Call::route),
             status: exchange.status,
-            error: exchange.failure.as_ref().map(Failure::code),
+            error: exchange.failure.as_ref().map(Failure::logged_code),
             detail: exchange.failure.as_ref().and_then(Failure::detail).map(cut),
             stream: matches!(exchange.reply, Reply::Stream(_) | Reply::Bridged),
             client_gone: exchange.client_gone,
@@ -208,7 +209,10 @@ impl ProxyHttp for Gateway {
         exchange: &mut Exchange,
     ) -> pingora::Result<()> {
         let Some(call) = &exchange.call else { return Err(raise(exchange, upstream::unknown())) };
+        let version = request.version;
         *request = headers::to_provider(request, call.provider(), call.protocol, call.path, call.body.len())?;
+        // Pingora has chosen it for the connection to the provider.
+        request.set_version(version);
         Ok(())
     }
 
@@ -248,6 +252,18 @@ impl ProxyHttp for Gateway {
     ) -> pingora::Result<Option<Duration>> {
         reply::body(exchange, body, ends).map_err(|failure| raise(exchange, failure))?;
         Ok(None)
+    }
+
+    /// Trailers end a body in the place of its last part; what they say is not for the client.
+    async fn response_trailer_filter(
+        &self,
+        _: &mut Session,
+        _: &mut HeaderMap,
+        exchange: &mut Exchange,
+    ) -> pingora::Result<Option<Bytes>> {
+        let mut last = None;
+        reply::body(exchange, &mut last, true).map_err(|failure| raise(exchange, failure))?;
+        Ok(Some(last.unwrap_or_default()))
     }
 
     fn fail_to_connect(
@@ -357,16 +373,25 @@ fn raise(exchange: &mut Exchange, failure: Failure) -> Box<Error> {
 
 /// What the client is told when the way to the provider failed.
 pub(super) fn transport(error: &Error) -> Failure {
-    match error.etype() {
+    let failure = match error.etype() {
         ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => {
             Failure::new(Kind::Provider, "The provider could not be reached in time.")
-                .with_detail(error.to_string())
         }
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => {
             Failure::new(Kind::Provider, "The provider did not answer in time.")
-                .with_detail(error.to_string())
         }
-        _ => Failure::provider(error.to_string()),
+        _ => return Failure::provider(told(error)),
+    };
+    failure.with_detail(told(error))
+}
+
+/// An error of Pingora's for the log. Its context may hold the head that could not be read, so only its
+/// name is told, and what the system said.
+pub(super) fn told(error: &Error) -> String {
+    let name = error.etype().as_str();
+    match error.root_cause().downcast_ref::<std::io::Error>() {
+        Some(cause) => format!("{name}: {cause}"),
+        None => name.to_owned(),
     }
 }
 

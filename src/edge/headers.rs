@@ -14,12 +14,10 @@ use super::exchange::Exchange;
 /// The credential of a request: the endpoint's own header, and the other one only if that is absent or
 /// empty. A credential in the query is none.
 pub(super) fn credential(headers: &HeaderMap, endpoint_is_openai: bool) -> Option<&str> {
-    let text =
-        |value: &HeaderValue| value.to_str().ok().map(str::trim).filter(|text| !text.is_empty()).is_some();
-    let bearer =
-        || headers.get(header::AUTHORIZATION).filter(|v| text(v)).map(|v| bearer(v).unwrap_or(MALFORMED));
-    let named =
-        |name: &str| headers.get(name).filter(|v| text(v)).map(|v| v.to_str().map_or(MALFORMED, str::trim));
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().map_or(MALFORMED, str::trim));
+    let named = |name: &str| text(name).filter(|text| !text.is_empty());
+    // A scheme without a token is as empty as no text at all.
+    let bearer = || named("authorization").filter(|text| !text.eq_ignore_ascii_case("bearer")).map(bearer);
     if endpoint_is_openai {
         bearer().or_else(|| named("x-api-key")).or_else(|| named("api-key"))
     } else {
@@ -28,9 +26,11 @@ pub(super) fn credential(headers: &HeaderMap, endpoint_is_openai: bool) -> Optio
 }
 
 /// The token after `Bearer`. Any other scheme is a credential all the same, only not a valid one.
-fn bearer(value: &HeaderValue) -> Option<&str> {
-    let (scheme, token) = value.to_str().ok()?.trim().split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+fn bearer(text: &str) -> &str {
+    match text.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+        _ => MALFORMED,
+    }
 }
 
 /// Does a request on a shared endpoint come from an Anthropic client?
@@ -191,6 +191,15 @@ pub(super) fn retry_after(upstream: &HeaderMap) -> Option<u64> {
     number("retry-after").or_else(|| number("retry-after-ms").map(|ms| ms.div_ceil(1000)))
 }
 
+/// What the provider says about asking again, whatever its status says.
+pub(super) fn should_retry(upstream: &HeaderMap) -> Option<bool> {
+    match upstream.get("x-should-retry")?.as_bytes() {
+        b"true" => Some(true),
+        b"false" => Some(false),
+        _ => None,
+    }
+}
+
 /// A credential that is there but has no form that we know; never a valid key.
 const MALFORMED: &str = "?";
 
@@ -241,6 +250,8 @@ mod tests {
             Some("?")
         );
         assert_eq!(credential(&headers(&[("authorization", "bearer  b ")]), true), Some("b"));
+        let bare = headers(&[("authorization", "Bearer "), ("x-api-key", "x")]);
+        assert_eq!(credential(&bare, true), Some("x"));
         assert_eq!(credential(&HeaderMap::new(), true), None);
     }
 }

@@ -65,7 +65,10 @@ pub(super) async fn discard(session: &mut Session) {
 
 async fn parts(session: &mut Session, length: Option<usize>, limit: usize) -> Result<Body> {
     if session.req_header().headers.contains_key(header::EXPECT) {
+        let keepalive = session.downstream_session.get_keepalive();
         session.downstream_session.write_continue_response().await.map_err(gone)?;
+        // Pingora takes it for an answer before the end of the request, after which it would close.
+        session.downstream_session.set_keepalive(keepalive);
     }
     let mut body = Body::with_capacity(length.unwrap_or(FIRST_GUESS));
     match (session.downstream_session.is_http2(), length) {
@@ -93,10 +96,7 @@ async fn read_sized(session: &mut Session, body: &mut Body, length: usize) -> Re
 async fn read_chunked(session: &mut Session, body: &mut Body, limit: usize) -> Result<()> {
     session.downstream_session.enable_retry_buffering();
     while let Some(part) = session.downstream_session.read_request_body().await.map_err(gone)? {
-        body.push(&part);
-        if body.bytes().len() > limit {
-            return Err(too_large(limit));
-        }
+        grow(body, &part, limit)?;
     }
     if session.downstream_session.retry_buffer_truncated() {
         restart(session).await.map_err(gone)?;
@@ -116,11 +116,23 @@ async fn read_h2(session: &mut Session, body: &mut Body, limit: usize) -> Result
         }
     }
     while let Some(part) = poll_fn(|cx| h2.poll_read_body_bytes(cx)).await {
-        body.push(&part.map_err(|e| interrupted(e.to_string()))?);
-        if body.bytes().len() > limit {
-            return Err(too_large(limit));
-        }
+        grow(body, &part.map_err(|e| interrupted(e.to_string()))?, limit)?;
     }
+    Ok(())
+}
+
+/// Adds a part to a body that may not have said how long it is. One that turns out to be large gets all
+/// the room that it may ever need: room that is not written to takes no memory, but a body that is copied
+/// into ever larger buffers takes more than twice its own size.
+fn grow(body: &mut Body, part: &[u8], limit: usize) -> Result<()> {
+    let size = body.bytes().len() + part.len();
+    if size > limit {
+        return Err(too_large(limit));
+    }
+    if size > SMALL {
+        body.reserve(limit);
+    }
+    body.push(part);
     Ok(())
 }
 
@@ -164,7 +176,7 @@ fn gone(error: Box<pingora::Error>) -> Failure {
         pingora::ErrorType::ReadTimedout => {
             Failure::new(Kind::RequestTimeout, "The request body did not arrive in time.")
         }
-        _ => interrupted(error.to_string()),
+        _ => interrupted(super::gateway::told(&error)),
     }
 }
 
@@ -177,6 +189,9 @@ const REPLAY_LIMIT: usize = 64 << 10;
 
 /// Bytes reserved for a body that does not say how long it is.
 const FIRST_GUESS: usize = 16 << 10;
+
+/// Bytes up to which a body may grow by copies.
+const SMALL: usize = 1 << 20;
 
 /// Time for a small body that is not wanted.
 const DISCARD_TIME: Duration = Duration::from_secs(2);

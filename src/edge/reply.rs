@@ -26,13 +26,16 @@ pub(super) fn head(exchange: &mut Exchange, head: &mut ResponseHeader) -> pingor
     if head.status.is_informational() {
         return Ok(());
     }
-    let streams = head.status == 200 && is_event_stream(head);
+    let readable = is_readable(head);
+    let streams = head.status == 200 && is_event_stream(head) && readable && !is_empty(head);
     if streams && exchange.call.as_ref().is_some_and(|call| call.infers) {
         return stream_head(exchange, head);
     }
     let held = Held {
         status: head.status.as_u16(),
         retry_after: headers::retry_after(&head.headers),
+        should_retry: headers::should_retry(&head.headers),
+        readable,
         parts: Vec::new(),
         size: 0,
     };
@@ -102,7 +105,7 @@ pub(super) fn end_of_stream(exchange: &mut Exchange, failure: Option<Failure>) -
             exchange.failure = Some(Failure::provider("the provider reported a failure in its stream"));
             return rest;
         }
-        relay::End::Broken(error) => failure.unwrap_or_else(|| relay::broken(&error)),
+        relay::End::Broken(error) => failure.unwrap_or_else(|| stream.broken(&error)),
     };
     let model = exchange.requested_model.as_deref().unwrap_or_default();
     let now = u64::try_from(exchange.time.as_second()).unwrap_or(0);
@@ -116,7 +119,14 @@ pub(super) fn end_of_stream(exchange: &mut Exchange, failure: Option<Failure>) -
 /// # Errors
 /// When the client is gone.
 pub(super) async fn deliver(session: &mut Session, exchange: &mut Exchange) -> pingora::Result<()> {
-    let Reply::Held(held) = std::mem::take(&mut exchange.reply) else { return Ok(()) };
+    let held = match std::mem::take(&mut exchange.reply) {
+        Reply::Held(held) => held,
+        // What was a stream stays one, for the access line.
+        other => {
+            exchange.reply = other;
+            return Ok(());
+        }
+    };
     match whole(exchange, held) {
         Ok(body) => answer::write(session, exchange, 200, answer::JSON, body).await,
         Err(failure) => answer::fail(session, exchange, failure).await,
@@ -134,7 +144,10 @@ fn whole(exchange: &mut Exchange, held: Held) -> Result<Bytes> {
         let mut error = UpstreamError::read(&body);
         error.message = translate::rename(&error.message, &call.upstream_model, client_model);
         let status = held.status;
-        return Err(translate::read_error(status, &error, held.retry_after));
+        let failure = translate::read_error(status, &error, held.retry_after);
+        let failure = held.should_retry.into_iter().fold(failure, Failure::with_should_retry);
+        let (protocol, upstream_model) = (call.protocol, call.upstream_model.as_str());
+        return Err(translate::keep_body(failure, protocol, body, upstream_model, client_model));
     }
     let mut reply = call.reply(client_model);
     let body = reply.whole(body)?;
@@ -144,7 +157,7 @@ fn whole(exchange: &mut Exchange, held: Held) -> Result<Bytes> {
 
 impl Held {
     fn take(&mut self, part: Option<Bytes>, limit: usize) -> Result<()> {
-        let Some(part) = part.filter(|part| !part.is_empty()) else { return Ok(()) };
+        let Some(part) = part.filter(|part| self.readable && !part.is_empty()) else { return Ok(()) };
         self.size += part.len();
         if self.size > limit {
             return Err(Failure::new(Kind::Provider, "The provider's answer is too large."));
@@ -161,6 +174,16 @@ impl Held {
         self.parts.iter().for_each(|part| whole.extend_from_slice(part));
         whole.freeze()
     }
+}
+
+/// Providers are asked for bodies as they are. One that is compressed all the same says nothing here.
+fn is_readable(head: &ResponseHeader) -> bool {
+    head.headers.get(header::CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity")
+}
+
+/// A stream without a body would end without a call of the body filter, as if it were whole.
+fn is_empty(head: &ResponseHeader) -> bool {
+    headers::content_length(&head.headers) == Some(0)
 }
 
 pub(super) fn is_event_stream(head: &ResponseHeader) -> bool {

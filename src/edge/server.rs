@@ -11,6 +11,7 @@ use pingora::listeners::tls::TlsSettings;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, ShutdownWatch};
+use pingora::services::ServiceReadyNotifier;
 use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::listening::Service;
 use pingora_proxy::{ProxyHttp, ProxyServiceBuilder};
@@ -48,7 +49,7 @@ impl Server {
         let gateway = Gateway::new(config)?;
         let mut server = pingora::server::Server::new_with_opt_and_conf(None, conf(config));
         server.bootstrap();
-        server.add_service(clients(config, &server.configuration, gateway.clone())?);
+        let clients = server.add_service(clients(config, &server.configuration, gateway.clone())?);
         if let Some(address) = &config.admin {
             let mut service = Service::new("admin".to_owned(), Admin(gateway.clone()));
             service.threads = Some(1);
@@ -60,6 +61,7 @@ impl Server {
             service.threads = Some(1);
             service.add_tcp(&format!("127.0.0.1:{port}"));
             server.add_service(service);
+            clients.add_dependency(server.add_service(background_service("demo-awake", Awake(port))));
         }
         if let Some(file) = file {
             let reload = Reload { file, gateway: gateway.clone(), demo: config.demo.is_some() };
@@ -133,6 +135,22 @@ fn check_free(address: &str) -> Result<(), Error> {
         drop(socket);
         Ok(())
     })
+}
+
+/// Keeps clients out until the built-in provider on this port can answer them.
+struct Awake(u16);
+
+#[async_trait]
+impl BackgroundService for Awake {
+    async fn start_with_ready_notifier(&self, _: ShutdownWatch, ready: ServiceReadyNotifier) {
+        for _ in 0..AWAKE_LOOKS {
+            if tokio::net::TcpStream::connect(("127.0.0.1", self.0)).await.is_ok() {
+                break;
+            }
+            tokio::time::sleep(AWAKE_PAUSE).await;
+        }
+        ready.notify_ready();
+    }
 }
 
 /// Puts a changed file into force, also when a signal says so.
@@ -218,6 +236,10 @@ const READ_BUFFER: usize = 64 << 10;
 
 /// Bytes gathered before a write: head and body of a usual answer leave together.
 const WRITE_BUFFER: usize = 16 << 10;
+
+/// How often, and how long apart, the built-in provider is looked for when the gateway starts.
+const AWAKE_LOOKS: u32 = 500;
+const AWAKE_PAUSE: Duration = Duration::from_millis(2);
 
 /// How often the file is looked at.
 const WATCH: Duration = Duration::from_millis(500);

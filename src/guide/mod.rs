@@ -3,3 +3,12 @@
 /// How the crate is laid out, and what must stay true.
 #[doc = include_str!("architecture.md")]
 pub mod architecture {}
+
+/// How a gateway is run, changed and watched.
+#[doc = include_str!("operations.md")]
+pub mod operations {}
+
+/// The front page; here, so that the code in it is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub mod readme {}

@@ -1,6 +1,6 @@
 //! JSON as bytes: finding members without parsing the rest, changing and writing them without a tree.
 //!
-//! [`scan`] walks a document and yields spans, [`splice`] replaces spans, [`write`] appends members to a
+//! [`scan`] walks a document and yields spans, [`mod@splice`] replaces spans, [`mod@write`] appends members to a
 //! buffer. A [`Lit`] is text that is carried with its escapes, a [`Raw`] any value that is only carried.
 
 mod lit;

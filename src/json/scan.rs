@@ -86,7 +86,13 @@ impl<'a> Member<'a> {
     /// Is this the key `name`, however it is spelled?
     #[must_use]
     pub fn is(&self, name: &str) -> bool {
-        spells(self.key, name)
+        spells(self.key, name, |a, b| a == b)
+    }
+
+    /// Is this the key `name` to a reader who does not mind capitals?
+    #[must_use]
+    pub fn resembles(&self, name: &str) -> bool {
+        spells(self.key, name, |a, b| a.eq_ignore_ascii_case(&b))
     }
 
     /// Is the value something else than `null`?
@@ -253,7 +259,7 @@ impl<'a> Scan<'a> {
             Some(b'"') => return self.string(),
             Some(b'{' | b'[') => self.container()?,
             Some(b'-' | b'0'..=b'9') => {
-                self.run(|b| matches!(b, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9'))
+                self.run(|b| matches!(b, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9'));
             }
             Some(b't') => self.word(b"true")?,
             Some(b'f') => self.word(b"false")?,
@@ -307,7 +313,7 @@ impl<'a> Scan<'a> {
         let inner = self.bytes(span.start + 1..span.end - 1);
         self.flagged = match escaped {
             false => self.flags.iter().any(|name| name.as_bytes() == inner),
-            true => self.flags.iter().any(|name| spells(inner, name)),
+            true => self.flags.iter().any(|name| spells(inner, name, |a, b| a == b)),
         };
     }
 
@@ -346,16 +352,41 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Does the inside of a string literal spell `name`, with or without escapes?
-fn spells(inner: &[u8], name: &str) -> bool {
-    if inner == name.as_bytes() {
-        return true;
+/// Does the inside of a string literal spell `name`, which is ASCII, with or without escapes?
+fn spells(inner: &[u8], name: &str, same: impl Fn(u8, u8) -> bool) -> bool {
+    let mut rest = inner;
+    for expected in name.bytes() {
+        match ascii(rest) {
+            Some((byte, after)) if same(byte, expected) => rest = after,
+            _ => return false,
+        }
     }
-    if memchr::memchr(b'\\', inner).is_none() {
-        return false;
+    rest.is_empty()
+}
+
+/// The first character of a literal's inside, if it is ASCII and properly escaped, and what follows it.
+fn ascii(inner: &[u8]) -> Option<(u8, &[u8])> {
+    let (first, rest) = inner.split_first()?;
+    if *first != b'\\' {
+        return first.is_ascii().then_some((*first, rest));
     }
-    let literal = [b"\"", inner, b"\""].concat();
-    serde_json::from_slice::<String>(&literal).is_ok_and(|decoded| decoded == name)
+    let (escape, rest) = rest.split_first()?;
+    let byte = match escape {
+        b'"' | b'\\' | b'/' => *escape,
+        b'b' => 0x08,
+        b't' => b'\t',
+        b'n' => b'\n',
+        b'f' => 0x0c,
+        b'r' => b'\r',
+        b'u' => {
+            let (digits, rest) = rest.split_at_checked(4)?;
+            let digit = |value: u32, digit: &u8| Some(value << 4 | char::from(*digit).to_digit(16)?);
+            let unit = digits.iter().try_fold(0, digit)?;
+            return u8::try_from(unit).ok().filter(u8::is_ascii).map(|byte| (byte, rest));
+        }
+        _ => return None,
+    };
+    Some((byte, rest))
 }
 
 impl fmt::Display for Malformed {

@@ -73,6 +73,11 @@ impl Body {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// Makes room for `capacity` bytes in all.
+    pub fn reserve(&mut self, capacity: usize) {
+        self.buffer.reserve(capacity.saturating_sub(self.bytes().len()));
+    }
+
     /// The bytes so far.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {

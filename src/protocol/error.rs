@@ -8,7 +8,9 @@ use serde_json::value::RawValue;
 
 use crate::canon::UpstreamError;
 use crate::failure::Failure;
-use crate::json;
+use crate::json::{self, Member};
+
+use super::ProtocolId;
 
 #[derive(Deserialize, Default)]
 struct Wire<'a> {
@@ -74,6 +76,7 @@ impl Wire<'_> {
             message: String::new(),
             kind: string(self.kind),
             code: string(self.code),
+            status: self.code.and_then(|code| code.get().parse().ok()),
             param: string(self.param),
         }
     }
@@ -95,6 +98,26 @@ impl Wire<'_> {
 
 fn string(raw: Option<&RawValue>) -> Option<String> {
     json::text(raw?.get().as_bytes()).map(Cow::into_owned)
+}
+
+/// Is `body` an error as the clients of `protocol` expect it, with every member that they read?
+#[must_use]
+pub fn is_envelope(protocol: ProtocolId, body: &[u8]) -> bool {
+    let (outer, inner): (&[&str], &[&str]) = match protocol.is_anthropic() {
+        true => (&["type", "error", "request_id"], &["type", "message"]),
+        false => (&["error"], &["message", "type", "param", "code"]),
+    };
+    json::members(body).finish().is_ok()
+        && has(body, outer)
+        && member(body, "error").is_some_and(|error| has(error.value, inner))
+}
+
+fn member<'a>(json: &'a [u8], name: &str) -> Option<Member<'a>> {
+    json::members(json).map_while(Result::ok).find(|member| member.is(name))
+}
+
+fn has(json: &[u8], names: &[&str]) -> bool {
+    names.iter().all(|name| member(json, name).is_some())
 }
 
 #[derive(Serialize)]
@@ -138,14 +161,18 @@ mod tests {
     fn reads_every_shape() {
         let read = |body: &str| UpstreamError::read(body.as_bytes());
         let openai = read(r#"{"error":{"message":"m","type":"t","param":"p","code":"c"}}"#);
-        let expected = |code: Option<&str>| UpstreamError {
+        let expected = |code: Option<&str>, status| UpstreamError {
+            status,
             message: "m".into(),
             kind: Some("t".into()),
             code: code.map(Into::into),
             param: Some("p".into()),
         };
-        assert_eq!(openai, expected(Some("c")));
-        assert_eq!(read(r#"[{"error":{"message":"m","type":"t","param":"p","code":7}}]"#), expected(None));
+        assert_eq!(openai, expected(Some("c"), None));
+        assert_eq!(
+            read(r#"[{"error":{"message":"m","type":"t","param":"p","code":7}}]"#),
+            expected(None, Some(7))
+        );
         assert_eq!(read(r#"{"type":"error","error":{"type":"x","message":"m"}}"#).kind.unwrap(), "x");
         assert_eq!(read(r#"{"object":"error","message":"m","type":"x"}"#).message, "m");
         assert_eq!(read(r#"{"error":"m"}"#).message, "m");

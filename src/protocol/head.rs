@@ -74,7 +74,7 @@ impl<'a> Head<'a> {
         let mut scan = json::members(body).flagging(if allow_state { &[] } else { state::FLAGS });
         let mut found = Found::default();
         let mut open = 0;
-        while let Some(member) = scan.next() {
+        for member in scan.by_ref() {
             let member = member.map_err(invalid)?;
             if open == 0 {
                 open = first_member(body);
@@ -111,7 +111,7 @@ impl<'a> Found<'a> {
         if member.is("model") {
             self.models.push(member.span.clone());
             self.model = Some(member);
-        } else if member.key.eq_ignore_ascii_case(b"model") {
+        } else if member.resembles("model") {
             // Some servers match names without regard to case: they would read another model than we do.
             return Err(Failure::new(Kind::InvalidJson, "The member 'model' must be spelled in lower case.")
                 .with_param("model"));

@@ -30,6 +30,7 @@ use crate::json::Edit;
 use crate::sse::Event;
 
 pub use crate::canon::{ProtocolId, UpstreamError};
+pub use error::is_envelope;
 pub use head::{Head, Members};
 pub use state::Test;
 
@@ -179,7 +180,7 @@ pub enum Progress {
     Finished,
     /// The provider reported a failure in the protocol's final form.
     Failed,
-    /// The provider reported a failure in a form after which some clients still wait for the final one.
+    /// The provider reported a failure, of which the client has to be told in the gateway's words.
     Warned(UpstreamError),
 }
 

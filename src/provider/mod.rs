@@ -134,7 +134,7 @@ impl Provider {
     /// How the credential is sent with requests of `protocol`.
     #[must_use]
     pub fn auth(&self, protocol: ProtocolId) -> Auth {
-        self.auth.unwrap_or(if protocol.is_anthropic() { Auth::XApiKey } else { Auth::Bearer })
+        self.auth.unwrap_or_else(|| if protocol.is_anthropic() { Auth::XApiKey } else { Auth::Bearer })
     }
 
     /// The credential.

@@ -15,7 +15,8 @@ use crate::provider::Provider;
 
 /// One model in the configuration file.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("required" = ["id", "targets"]))]
 pub struct ModelSettings {
     /// The id, `vendor/model`, or `vendor/*` for all models of a provider under their own names.
     pub id: Located<String>,
@@ -24,6 +25,7 @@ pub struct ModelSettings {
     /// When the model was published, `YYYY-MM-DD`.
     pub created: Option<Located<String>>,
     /// Is it offered? Default: `active`.
+    #[serde(default)]
     pub status: ModelStatus,
     /// Tokens that a conversation may have.
     pub context_window: Option<u64>,
@@ -34,12 +36,13 @@ pub struct ModelSettings {
     /// Is a request refused rather than carried with a loss?
     pub strict: bool,
     /// Who answers.
+    #[serde(default)]
     pub targets: Vec<TargetSettings>,
 }
 
 /// One way to reach a model.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct TargetSettings {
     /// A name under `providers`.
     pub provider: Located<String>,
@@ -50,6 +53,7 @@ pub struct TargetSettings {
     /// Share of the calls within its priority. Default: 1.
     pub weight: Option<u32>,
     /// Targets with a higher number are used only when those with lower ones can not be. Default: 0.
+    #[serde(default)]
     pub priority: u32,
 }
 

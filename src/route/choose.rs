@@ -25,9 +25,9 @@ pub fn choose<'a>(found: &'a Found, client: ProtocolId) -> Result<Choice<'a>> {
     let targets = found.entry.targets.as_slice();
     let priority = targets.iter().map(|target| target.priority).min();
     let group = || targets.iter().filter(|target| Some(target.priority) == priority);
-    let total: u32 = group().map(|target| target.weight).sum();
+    let total: u64 = group().map(|target| u64::from(target.weight)).sum();
     let mut ticket = if total > 1 { rand::rng().random_range(0..total) } else { 0 };
-    let drawn = group().find(|target| match ticket.checked_sub(target.weight) {
+    let drawn = group().find(|target| match ticket.checked_sub(u64::from(target.weight)) {
         Some(rest) => {
             ticket = rest;
             false

@@ -11,4 +11,4 @@ mod restore;
 mod unwrap;
 mod upstream;
 
-pub use upstream::{read_error, rename};
+pub use upstream::{keep_body, read_error, rename};

@@ -13,7 +13,7 @@ use crate::protocol::{Head, Progress, Protocol, Sight, StreamFacts, UpstreamErro
 use crate::provider::{Profile, StreamUsage};
 use crate::sse::{Event, Framer};
 
-use super::read_error;
+use super::{read_error, rename};
 
 /// The edits of one request.
 #[derive(Debug)]
@@ -56,6 +56,8 @@ pub struct Reply {
     protocol: &'static dyn Protocol,
     /// The literal of the name that the client used.
     model: Bytes,
+    /// The provider's own name, which may stand in what it says of a failure.
+    upstream_model: String,
     usage: Option<Usage>,
 }
 
@@ -63,7 +65,14 @@ impl Reply {
     /// The reply to a request that called its model `model`.
     #[must_use]
     pub fn new(protocol: &'static dyn Protocol, model: &str) -> Self {
-        Self { protocol, model: json::write::literal(model).into(), usage: None }
+        let model = json::write::literal(model).into();
+        Self { protocol, model, upstream_model: String::new(), usage: None }
+    }
+
+    /// The same, to a provider that calls the model `upstream_model`.
+    #[must_use]
+    pub fn known_as(self, upstream_model: &str) -> Self {
+        Self { upstream_model: upstream_model.to_owned(), ..self }
     }
 
     /// Token counts so far.
@@ -79,13 +88,20 @@ impl Reply {
     pub fn whole(&mut self, body: Bytes) -> Result<Bytes> {
         let sight = self.protocol.read_reply(&body)?;
         if sight.progress == Progress::Failed {
-            return Err(read_error(200, &UpstreamError::read(&body), None));
+            return Err(self.failure(&UpstreamError::read(&body)));
         }
         self.absorb(&sight);
         Ok(match sight.model.filter(|span| body.get(span.clone()) != Some(&self.model)) {
             Some(span) => json::splice(&body, &[(span, self.model.clone())]).into(),
             None => body,
         })
+    }
+
+    /// The failure that the provider reported in spite of its status.
+    fn failure(&self, error: &UpstreamError) -> Failure {
+        let client_model = json::text(&self.model).unwrap_or_default();
+        let message = rename(&error.message, &self.upstream_model, &client_model);
+        read_error(200, &UpstreamError { message, ..error.clone() }, None)
     }
 
     fn absorb(&mut self, sight: &Sight) {
@@ -108,6 +124,8 @@ pub struct Stream {
     events: u64,
     /// The last event was withheld, and the LF that may complete it is, too.
     withheld_last: bool,
+    /// What came in one chunk with a failure, and before it.
+    unsent: Bytes,
     /// Empty between chunks; kept so that it need not be allocated for each.
     edits: Vec<Edit>,
 }
@@ -136,6 +154,7 @@ impl Stream {
             id: None,
             events: 0,
             withheld_last: false,
+            unsent: Bytes::new(),
             edits: Vec::new(),
         }
     }
@@ -144,7 +163,8 @@ impl Stream {
     /// incomplete. A chunk in which nothing changes is returned as it is, without a copy.
     ///
     /// # Errors
-    /// 502 for an event over the limit.
+    /// 502 for an event over the limit; what the provider says has failed. Then [`Stream::end`] has the
+    /// rest, and nothing may be pushed any more.
     pub fn push(&mut self, chunk: Bytes) -> Result<Bytes> {
         let mut framer = std::mem::take(&mut self.framer);
         let result = self.relay(&mut framer, chunk);
@@ -156,20 +176,32 @@ impl Stream {
         let block = framer.push(chunk).map_err(|_| Failure::provider("upstream_event_too_large"))?;
         let Some(block) = block else { return Ok(Bytes::new()) };
         let mut completes = block.leading_lf;
+        let mut end = block.bytes.len();
         for span in block.events() {
             let event = block.bytes.get(span.clone()).unwrap_or_default();
             if !std::mem::take(&mut completes) {
                 self.event(span.start, event);
             } else if self.withheld_last {
-                self.edits.push((span, Bytes::new()));
+                self.edits.push((span.clone(), Bytes::new()));
+            }
+            if matches!(self.progress, Progress::Warned(_)) {
+                end = span.end;
+                break;
             }
         }
-        if self.edits.is_empty() {
-            return Ok(block.bytes);
+        let mut bytes = block.bytes;
+        bytes.truncate(end);
+        if !self.edits.is_empty() {
+            bytes = json::splice(&bytes, &self.edits).into();
+            self.edits.clear();
         }
-        let changed = json::splice(&block.bytes, &self.edits);
-        self.edits.clear();
-        Ok(changed.into())
+        match &self.progress {
+            Progress::Warned(error) => {
+                self.unsent = bytes;
+                Err(self.broken(error))
+            }
+            _ => Ok(bytes),
+        }
     }
 
     /// Takes one event, which stands at `start` in its block.
@@ -180,9 +212,11 @@ impl Stream {
             return;
         };
         let sight = self.reply.protocol.read_event(&event);
-        self.events += 1;
         self.reply.absorb(&sight);
-        self.withheld_last = self.withhold_usage && sight.usage_only;
+        // A provider's own words about a failure are not the client's to read.
+        self.withheld_last =
+            self.withhold_usage && sight.usage_only || matches!(sight.progress, Progress::Warned(_));
+        self.events += u64::from(!self.withheld_last);
         if self.withheld_last {
             self.edits.push((start..start + bytes.len(), Bytes::new()));
         } else if let Some(model) = sight.model
@@ -198,9 +232,10 @@ impl Stream {
     /// Takes the end of the stream: what is left to pass on, and how it ended.
     pub fn end(&mut self) -> (Bytes, End) {
         let rest = self.framer.rest();
-        let last = match rest.is_empty() {
-            true => Bytes::new(),
-            false => self.last(rest),
+        let last = match (&self.progress, rest.is_empty()) {
+            (Progress::Warned(_), _) => std::mem::take(&mut self.unsent),
+            (_, true) => Bytes::new(),
+            (_, false) => self.last(rest),
         };
         let end = match &self.progress {
             Progress::Finished => End::Whole,
@@ -224,7 +259,13 @@ impl Stream {
             return Bytes::new();
         }
         let ended = Bytes::from([rest.as_ref(), b"\n\n"].concat());
-        self.push(ended).unwrap_or_default()
+        self.push(ended).unwrap_or_else(|_| std::mem::take(&mut self.unsent))
+    }
+
+    /// The failure to report when the stream is [`End::Broken`].
+    #[must_use]
+    pub fn broken(&self, error: &UpstreamError) -> Failure {
+        if *error == UpstreamError::default() { Failure::truncated() } else { self.reply.failure(error) }
     }
 
     /// Token counts so far.
@@ -244,13 +285,7 @@ impl Stream {
 /// A stream that has finished or failed stays so, whatever follows.
 fn advance(progress: &mut Progress, next: Progress) {
     match (&*progress, &next) {
-        (_, Progress::Running) | (Progress::Finished | Progress::Failed, _) => {}
+        (_, Progress::Running) | (Progress::Finished | Progress::Failed | Progress::Warned(_), _) => {}
         _ => *progress = next,
     }
-}
-
-/// The failure to report for a stream that is [`End::Broken`].
-#[must_use]
-pub fn broken(error: &UpstreamError) -> Failure {
-    if *error == UpstreamError::default() { Failure::truncated() } else { read_error(200, error, None) }
 }

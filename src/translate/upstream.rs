@@ -3,14 +3,16 @@
 //! A provider's 401 is our problem and must not look like the client's; its rate limit is the client's
 //! to wait for; what it says of our account, of its hosts or of its own model names stays here.
 
-use crate::failure::{Failure, Kind};
-use crate::protocol::UpstreamError;
+use bytes::Bytes;
+
+use crate::failure::{Failure, Kind, is_identifier};
+use crate::protocol::{ProtocolId, UpstreamError, is_envelope};
 
 /// What the client is told of a provider's error response.
 #[must_use]
 pub fn read_error(status: u16, error: &UpstreamError, retry_after: Option<u64>) -> Failure {
     let kind = classify(status, error);
-    let detail = format!("the provider answered {status}: {}", error.message);
+    let detail = detail(status, error);
     let failure = match kind {
         Kind::Provider => Failure::provider(detail),
         Kind::Unavailable => {
@@ -32,6 +34,35 @@ pub fn read_error(status: u16, error: &UpstreamError, retry_after: Option<u64>) 
         Some(seconds) if matches!(failure.status(), 429 | 503) => failure.with_retry_after(seconds),
         _ => failure,
     }
+}
+
+/// What the log may know: never the message, which may repeat a prompt, or our credential.
+fn detail(status: u16, error: &UpstreamError) -> String {
+    let names = [&error.kind, &error.code].into_iter().flatten().filter(|name| is_identifier(name));
+    names.fold(format!("the provider answered {status}"), |all, name| format!("{all} {name}"))
+}
+
+/// The failure with the provider's own `body`, where that is an error that the clients of `protocol` can
+/// read, is about their request, and says nothing that stays here.
+#[must_use]
+pub fn keep_body(
+    failure: Failure,
+    protocol: ProtocolId,
+    body: Bytes,
+    upstream: &str,
+    client: &str,
+) -> Failure {
+    let text = String::from_utf8_lossy(&body);
+    let theirs = match failure.kind() {
+        Kind::BadRequest | Kind::ContentPolicy => true,
+        // Clients look for these words, or this code, to find out that they have to shorten the request.
+        Kind::ContextLength if protocol.is_anthropic() => text.contains("\"prompt is too long"),
+        Kind::ContextLength => text.contains("\"context_length_exceeded\""),
+        _ => false,
+    };
+    let discreet =
+        rename(&text, upstream, client) == text && without_ids(&text) == text && without_urls(&text) == text;
+    if theirs && discreet && is_envelope(protocol, &body) { failure.with_body(body) } else { failure }
 }
 
 /// `text` with the provider's name of the model replaced by the client's, where it stands as a word.
@@ -68,6 +99,7 @@ fn classify(status: u16, error: &UpstreamError) -> Kind {
     let code = error.code.as_deref().unwrap_or_default();
     let says = |words: &[&str]| words.iter().any(|word| kind == *word || code == *word);
     let message = error.message.to_ascii_lowercase();
+    let status = error.status.filter(|_| status == 200).unwrap_or(status);
     if says(&["context_length_exceeded"])
         || matches!(status, 400 | 413 | 422) && CONTEXT.iter().any(|words| message.contains(words))
     {
@@ -103,9 +135,47 @@ fn shown(error: &UpstreamError, kind: Kind) -> String {
         ("", Kind::RateLimited) => "The provider's rate limit is reached.".to_owned(),
         ("", Kind::TooLarge) => "The request is too large for the provider.".to_owned(),
         ("", _) => "The provider refused the request.".to_owned(),
-        (message, _) => message.to_owned(),
+        (message, _) => without_ids(&without_urls(message)),
     }
 }
+
+/// `text` without keys and without names of accounts at the provider, which are ours.
+fn without_ids(text: &str) -> String {
+    let in_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '*');
+    let words = text.split_inclusive(|c| !in_word(c));
+    let mut out = String::with_capacity(text.len());
+    for piece in words {
+        let word = piece.trim_end_matches(|c| !in_word(c));
+        let named = |prefix: &&str| word.strip_prefix(*prefix).is_some_and(|id| id.len() >= SHORTEST_ID);
+        match OURS.iter().any(named) {
+            true => out.extend(["[removed]", piece.get(word.len()..).unwrap_or_default()]),
+            false => out.push_str(piece),
+        }
+    }
+    out
+}
+
+/// `text` without addresses, which name the provider or show how it was asked.
+fn without_urls(text: &str) -> String {
+    let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>' | '\\' | ')' | ']');
+    let mut out = String::with_capacity(text.len());
+    for piece in text.split_inclusive(ends) {
+        let after = piece.trim_end_matches(|c| ends(c) || c == '.').len();
+        match piece.find("https://").or_else(|| piece.find("http://")) {
+            Some(at) => {
+                out.extend([piece.get(..at), Some("[removed]"), piece.get(after..)].into_iter().flatten());
+            }
+            None => out.push_str(piece),
+        }
+    }
+    out
+}
+
+/// How ids of organizations, projects and keys begin.
+const OURS: &[&str] = &["org-", "org_", "proj_", "sk-"];
+
+/// Characters after the prefix from which on a word is taken for an id.
+const SHORTEST_ID: usize = 8;
 
 /// How providers say that the conversation is too long.
 const CONTEXT: &[&str] = &["prompt is too long", "maximum context length", "context window"];
@@ -152,6 +222,20 @@ mod tests {
             assert!(!read_error(status, &error, None).message().contains("org-123"));
         }
         assert_eq!(read_error(429, &error, Some(7)).retry_after(), Some(7));
+        let said = |text: &str| without_ids(text);
+        assert_eq!(
+            said("Limit in (org-AbC12345x), project proj_12345678."),
+            "Limit in ([removed]), project [removed]."
+        );
+        assert_eq!(said("sk-proj-****1234: caf\u{e9} org-mode"), "[removed]: caf\u{e9} org-mode");
+    }
+
+    #[test]
+    fn addresses_stay_here() {
+        let told = |text: &str| without_urls(text);
+        assert_eq!(told("See https://a.example/b?c=d. Or (http://e)"), "See [removed]. Or ([removed])");
+        assert_eq!(told(r#"{"m":"https://x\n http"}"#), r#"{"m":"[removed]\n http"}"#);
+        assert_eq!(told("http: a//b"), "http: a//b");
     }
 
     #[test]

@@ -30,7 +30,8 @@ def main(folder):
     passed, failed = collections.Counter(), collections.defaultdict(list)
     for path in sorted(pathlib.Path(folder).glob("*/*")):
         source, target = path.parent.name.split("-")
-        name, kind = path.name.split(".", 1)
+        kind = next(kind for kind in ("request.json", "json", "sse") if path.name.endswith(f".{kind}"))
+        name = path.name.removesuffix(f".{kind}")
         for what, why in check(source, target, name, kind, path):
             if why is None:
                 passed[what] += 1

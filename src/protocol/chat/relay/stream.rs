@@ -4,7 +4,7 @@ use memchr::memmem::Finder;
 use once_cell::sync::Lazy;
 
 use crate::json::{self, Member};
-use crate::protocol::{Progress, Sight};
+use crate::protocol::{Progress, Sight, UpstreamError};
 use crate::sse::Event;
 
 use crate::protocol::chat::usage;
@@ -18,10 +18,14 @@ pub(in crate::protocol::chat) fn read(event: &Event<'_>) -> Sight {
         return sight;
     }
     let mut choices: Option<&[u8]> = None;
+    let mut failed = false;
     for member in json::members(&data.bytes).map_while(Result::ok) {
-        take(&member, &mut sight, &mut choices);
+        take(&member, &mut sight, &mut choices, &mut failed);
     }
     let choices = choices.unwrap_or_default();
+    if failed {
+        sight.progress = Progress::Warned(UpstreamError::read(&data.bytes));
+    }
     if sight.progress == Progress::Running && finishes(choices) {
         sight.progress = Progress::Finished;
         sight.usage = sight.usage.or_else(|| within(choices));
@@ -30,15 +34,15 @@ pub(in crate::protocol::chat) fn read(event: &Event<'_>) -> Sight {
     sight
 }
 
-fn take<'a>(member: &Member<'a>, sight: &mut Sight, choices: &mut Option<&'a [u8]>) {
+fn take<'a>(member: &Member<'a>, sight: &mut Sight, choices: &mut Option<&'a [u8]>, failed: &mut bool) {
     match member.key {
         b"model" if member.value.first() == Some(&b'"') => sight.model = Some(member.span.clone()),
         b"choices" => *choices = Some(member.value),
         b"usage" if member.is_present() => sight.usage = usage::read(member.value),
         b"x_groq" if sight.usage.is_none() => sight.usage = nested_usage(member.value),
-        b"error" if member.is_present() => sight.progress = Progress::Failed,
+        b"error" => *failed |= member.is_present(),
         // The error frame of servers that put the error's members at the top level.
-        b"object" if member.value == b"\"error\"" => sight.progress = Progress::Failed,
+        b"object" => *failed |= member.value == b"\"error\"",
         _ => {}
     }
 }
@@ -84,7 +88,7 @@ mod tests {
     fn finds_the_models_place_and_not_a_text_about_one() {
         let data = r#"{"id":"c","choices":[{"delta":{"content":"\"model\":\"x\""}}],"model":"gpt"}"#;
         let span = sight(data).model.unwrap();
-        assert_eq!(data.get(span).unwrap(), "\"gpt\"");
+        assert_eq!(data.get(span), Some("\"gpt\""));
         assert_eq!(sight(r#"{"choices":[{"model":"x"}]}"#).model, None);
     }
 
@@ -95,8 +99,9 @@ mod tests {
         assert_eq!(progress(r#"{"choices":[{"delta":{"content":"finish_reason"}}]}"#), Progress::Running);
         assert_eq!(progress(r#"{"choices":[{"finish_reason" : "stop"}]}"#), Progress::Finished);
         assert_eq!(progress("[DONE] "), Progress::Finished);
-        assert_eq!(progress(r#"{"error":{"message":"m"}}"#), Progress::Failed);
-        assert_eq!(progress(r#"{"object":"error","message":"m"}"#), Progress::Failed);
+        let failed = Progress::Warned(UpstreamError { message: "m".into(), ..UpstreamError::default() });
+        assert_eq!(progress(r#"{"error":{"message":"m"}}"#), failed);
+        assert_eq!(progress(r#"{"object":"error","message":"m"}"#), failed);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What matters in one event of a Messages stream. Deltas are known by their type and read no further.
 
 use crate::json::{self, Member};
-use crate::protocol::{Progress, Sight};
+use crate::protocol::{Progress, Sight, UpstreamError};
 use crate::sse::Event;
 
 use crate::protocol::messages::usage;
@@ -19,7 +19,9 @@ pub(in crate::protocol::messages) fn read(event: &Event<'_>) -> Sight {
             Sight { usage, ..Sight::default() }
         }
         b"message_stop" => Sight { progress: Progress::Finished, ..Sight::default() },
-        b"error" => Sight { progress: Progress::Failed, ..Sight::default() },
+        b"error" => {
+            Sight { progress: Progress::Warned(UpstreamError::read(&data.bytes)), ..Sight::default() }
+        }
         _ => Sight::default(),
     }
 }
@@ -54,7 +56,7 @@ mod tests {
     fn finds_model_and_usage_of_the_first_event() {
         let data = r#"{"type":"message_start","message":{"id":"msg_1","model":"c","usage":{"input_tokens":3,"output_tokens":1}}}"#;
         let found = sight(data);
-        assert_eq!(&data[found.model.unwrap()], "\"c\"");
+        assert_eq!(data.get(found.model.unwrap()), Some("\"c\""));
         let mut total = Usage::from(found.usage.unwrap());
         let last =
             sight(r#"{"type":"message_delta","delta":{},"usage":{"output_tokens":9,"input_tokens":0}}"#);
@@ -69,7 +71,9 @@ mod tests {
             Progress::Running
         );
         assert_eq!(sight(r#"{"type":"message_stop"}"#).progress, Progress::Finished);
-        assert_eq!(sight(r#"{"type":"error","error":{}}"#).progress, Progress::Failed);
+        let error = r#"{"type":"error","error":{"message":"m"}}"#;
+        let failed = UpstreamError { message: "m".into(), ..UpstreamError::default() };
+        assert_eq!(sight(error).progress, Progress::Warned(failed));
         assert_eq!(sight(r#"{"type":"content_block_delta","message":{"model":"x"}}"#), Sight::default());
     }
 }

@@ -71,7 +71,7 @@ mod tests {
     fn finds_the_model_of_lifecycle_events_only() {
         let data = r#"{"type":"response.created","response":{"id":"resp_1","model":"gpt","usage":null}}"#;
         let found = sight(&format!("event: response.created\ndata: {data}\n\n"));
-        assert_eq!(&data[found.model.unwrap()], "\"gpt\"");
+        assert_eq!(data.get(found.model.unwrap()), Some("\"gpt\""));
         assert_eq!(found.id.unwrap(), "resp_1");
         let delta = r#"{"type":"response.output_text.delta","response":{"model":"x"},"model":"x"}"#;
         assert_eq!(sight(&format!("data: {delta}\n\n")), Sight::default());

@@ -1,0 +1,97 @@
+//! Kinds of traffic: what is asked, and what must come back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossmodel::demo;
+
+use crate::load::Load;
+use crate::subject::{self, Subject};
+use crate::upstream;
+
+/// One kind of traffic.
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) what: &'static str,
+    pub(crate) connections: u32,
+    /// Between the starts of two connections: streams in step would be woken up together.
+    pub(crate) stagger: Duration,
+    /// It is a stream that is left open, for its memory.
+    pub(crate) stays_open: bool,
+    body: String,
+}
+
+/// What is sent through one subject.
+pub(crate) struct Traffic {
+    pub(crate) load: Arc<Load>,
+    /// Events in one answer; 1 for an answer that is no stream.
+    pub(crate) events: usize,
+}
+
+impl Scenario {
+    /// All of them; a stream with pauses lasts for `time`. Memory comes before any load: what an allocator
+    /// keeps afterwards is another question.
+    pub(crate) fn all(time: Duration) -> [Self; 5] {
+        let words = (time.as_millis() / PACE.as_millis()).max(5);
+        let paced = format!("words={words}][demo:slow={}", PACE.as_millis());
+        let open = "words=1000][demo:slow=50";
+        [
+            Self {
+                stays_open: true,
+                ..Self::new("memory", "resident, MiB", 200, request(1, 850, open, true))
+            },
+            Self::new("plain", "1 KiB request, 2 KiB answer", 8, request(1, 850, "words=185", false)),
+            Self::new("large", "1 MiB request, 2 KiB answer", 4, request(256, 4 << 10, "words=185", false)),
+            Self::new("burst", "200 events, one write each", 8, request(1, 850, "words=196", true)),
+            Self {
+                stagger: PACE / 32,
+                ..Self::new("paced", "one event every 10 ms", 32, request(1, 850, &paced, true))
+            },
+        ]
+    }
+
+    fn new(name: &'static str, what: &'static str, connections: u32, body: String) -> Self {
+        Self { name, what, connections, stagger: Duration::ZERO, stays_open: false, body }
+    }
+
+    pub(crate) fn traffic(&self, subject: &Subject, key: &str) -> Traffic {
+        let request = format!(
+            "POST {PATH} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {key}\r\naccept: */*\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{}",
+            self.body.len(),
+            self.body
+        );
+        let (expected, events) = self.answer(subject.renames);
+        Traffic {
+            load: Arc::new(Load { address: subject.address, request: request.into(), expected }),
+            events,
+        }
+    }
+
+    /// The answer that the client must get, and the events in it. The provider makes ids of what it was
+    /// asked, so a request that arrived there with another byte in it would show.
+    fn answer(&self, renamed: bool) -> (Vec<u8>, usize) {
+        let alias = format!("\"{}\"", subject::ALIAS);
+        let asked = if renamed { self.body.replace(&alias, "\"chat\"") } else { self.body.clone() };
+        let script = demo::answer("POST", PATH, asked.as_bytes());
+        let pieces = upstream::pieces(&script);
+        let told = match renamed {
+            true => pieces.concat().replace("\"chat-2026-01-01\"", &alias),
+            false => pieces.concat(),
+        };
+        (told.into_bytes(), pieces.len())
+    }
+}
+
+/// A request for a chat: so many messages of so many letters, then one that says what the answer shall be.
+fn request(messages: usize, letters: usize, marker: &str, stream: bool) -> String {
+    let past = format!(r#"{{"role":"user","content":"{}"}},"#, "x".repeat(letters)).repeat(messages);
+    let last = format!(r#"{{"role":"user","content":"[demo:{marker}]"}}"#);
+    let stream = if stream { r#""stream":true,"stream_options":{"include_usage":true},"# } else { "" };
+    format!(r#"{{"model":"{}",{stream}"messages":[{past}{last}]}}"#, subject::ALIAS)
+}
+
+const PATH: &str = "/v1/chat/completions";
+
+/// The pause between two events of a paced stream.
+const PACE: Duration = Duration::from_millis(10);

@@ -1,0 +1,237 @@
+//! What is measured: processes that are started here, watched in `/proc`, and ended with the benchmark.
+
+use std::fs::{self, DirEntry, File};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use crate::bare;
+
+/// The model, as the client calls it.
+pub(crate) const ALIAS: &str = "bench/alias";
+
+/// A proxy in front of the provider.
+pub(crate) struct Subject {
+    pub(crate) name: &'static str,
+    pub(crate) address: SocketAddr,
+    /// Do client and provider each see the name by which they call the model?
+    pub(crate) renames: bool,
+    process: Child,
+}
+
+/// All of them, and the folder of their files.
+pub(crate) struct Subjects {
+    pub(crate) all: Vec<Subject>,
+    /// The client's credential; only the gateway looks at it.
+    pub(crate) key: String,
+    _folder: TempDir,
+}
+
+struct Starter<'a> {
+    folder: &'a Path,
+    upstream: SocketAddr,
+    pinned: bool,
+}
+
+#[derive(Deserialize)]
+struct NewKey {
+    secret: String,
+}
+
+impl Subjects {
+    /// The place of the one that all are compared with.
+    pub(crate) const BARE: usize = 1;
+
+    pub(crate) fn start(upstream: SocketAddr, pinned: bool) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let starter = Starter { folder: folder.path(), upstream, pinned };
+        let mut all = vec![starter.gateway().unwrap(), starter.bare().unwrap()];
+        match starter.nginx() {
+            Ok(nginx) => all.push(nginx),
+            Err(why) => println!("without nginx: {why}\n"),
+        }
+        Self { all, key: key(folder.path()), _folder: folder }
+    }
+}
+
+impl Starter<'_> {
+    fn gateway(&self) -> io::Result<Subject> {
+        let (address, admin, folder) = (free(), free(), self.folder.display());
+        let upstream = self.upstream;
+        let config = self.file(
+            "gateway.yaml",
+            &format!(
+                r#"
+listen: [{{address: "{address}"}}]
+admin: "{admin}"
+data: {folder}
+threads: 1
+access_log: {folder}/access.log
+providers:
+  up: {{base_url: "http://{upstream}/v1", auth: none, protocols: [chat, responses, messages]}}
+models:
+  - {{id: bench/real, targets: [{{provider: up, model: chat}}]}}
+"#
+            ),
+        )?;
+        let mut gateway = self.start("crossmodel", GATEWAY, &["-c", &config], address)?;
+        gateway.renames = true;
+        Ok(gateway)
+    }
+
+    fn bare(&self) -> io::Result<Subject> {
+        let address = free();
+        let own = std::env::current_exe()?;
+        let arguments = [bare::ROLE, &address.to_string(), &self.upstream.to_string()];
+        self.start("bare Pingora", &own.to_string_lossy(), &arguments, address)
+    }
+
+    /// One process of nginx that passes everything on, and writes nothing to disk on the way.
+    fn nginx(&self) -> io::Result<Subject> {
+        let (address, upstream, folder) = (free(), self.upstream, self.folder.display());
+        let config = self.file(
+            "nginx.conf",
+            &format!(
+                "daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/nginx.log;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off; keepalive_requests 10000000;
+  client_max_body_size 64m; client_body_temp_path {folder}/1; proxy_temp_path {folder}/2;
+  fastcgi_temp_path {folder}/3; uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5;
+  upstream provider {{ server {upstream}; keepalive 512; keepalive_requests 10000000; }}
+  server {{
+    listen {address};
+    location / {{
+      proxy_pass http://provider; proxy_http_version 1.1; proxy_set_header Connection '';
+      proxy_buffering off; proxy_request_buffering off;
+    }}
+  }}
+}}"
+            ),
+        )?;
+        let log = format!("{folder}/nginx.log");
+        self.start("nginx", "nginx", &["-e", &log, "-c", &config], address)
+    }
+
+    fn file(&self, name: &str, text: &str) -> io::Result<String> {
+        let path = self.folder.join(name);
+        fs::write(&path, text)?;
+        Ok(path.to_string_lossy().into_owned())
+    }
+
+    fn start(
+        &self,
+        name: &'static str,
+        program: &str,
+        arguments: &[&str],
+        address: SocketAddr,
+    ) -> io::Result<Subject> {
+        let said = self.folder.join(name);
+        let mut command = match self.pinned {
+            true => Command::new("taskset"),
+            false => Command::new(program),
+        };
+        if self.pinned {
+            command.args(["-c", SUBJECT_CPU, program]);
+        }
+        let output = File::create(&said)?;
+        command.args(arguments).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        let process = command.spawn()?;
+        let mut subject = Subject { name, address, renames: false, process };
+        match subject.listens() {
+            true => Ok(subject),
+            false => Err(io::Error::other(fs::read_to_string(said)?)),
+        }
+    }
+}
+
+impl Subject {
+    fn listens(&mut self) -> bool {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(10) && matches!(self.process.try_wait(), Ok(None)) {
+            if TcpStream::connect(self.address).is_ok() {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        false
+    }
+
+    /// CPU time so far, its own and the kernel's on its behalf.
+    pub(crate) fn cpu(&self) -> Duration {
+        // The scheduler counts nanoseconds, where it is built to; all others have ticks of 10 ms.
+        self.scheduled().unwrap_or_else(|| self.ticks())
+    }
+
+    /// Of all threads that still run: none of the subjects ends one under load.
+    fn scheduled(&self) -> Option<Duration> {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.process.id())).ok()?;
+        let nanos = |thread: io::Result<DirEntry>| {
+            let text = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+            text.split(' ').next()?.parse::<u64>().ok()
+        };
+        let nanos = threads.filter_map(nanos).sum();
+        (nanos > 0).then_some(Duration::from_nanos(nanos))
+    }
+
+    fn ticks(&self) -> Duration {
+        let stat = self.proc("stat");
+        // The name in front may hold anything, also spaces and brackets.
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        let ticks: u64 = fields.split_whitespace().skip(11).take(2).map(|n| n.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(ticks * 10)
+    }
+
+    /// Resident memory in MiB.
+    pub(crate) fn resident(&self) -> f64 {
+        let status = self.proc("status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+    }
+
+    fn proc(&self, file: &str) -> String {
+        fs::read_to_string(format!("/proc/{}/{file}", self.process.id())).unwrap()
+    }
+}
+
+impl Drop for Subject {
+    fn drop(&mut self) {
+        // All of them may be ended at any time: their folder is temporary.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Keeps the client and the provider off the CPU of what is measured; says whether it could.
+pub(crate) fn pin_self() -> bool {
+    let own = std::process::id().to_string();
+    let runs = |arguments: &[&str]| {
+        let status =
+            Command::new("taskset").args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        status.is_ok_and(|status| status.success())
+    };
+    runs(&["-c", SUBJECT_CPU, "true"]) && runs(&["-c", "-p", OWN_CPU, &own])
+}
+
+fn key(folder: &Path) -> String {
+    let alias = format!("{ALIAS}=bench/real");
+    let mut command = Command::new(GATEWAY);
+    command.arg("--data").arg(folder).args(["key", "create", "--json", "--alias", &alias]);
+    let made = command.output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    serde_json::from_slice::<NewKey>(&made.stdout).unwrap().secret
+}
+
+/// An address that nobody listens on, which is true until somebody does.
+fn free() -> SocketAddr {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+}
+
+const GATEWAY: &str = env!("CARGO_BIN_EXE_crossmodel");
+const SUBJECT_CPU: &str = "0";
+const OWN_CPU: &str = "1";

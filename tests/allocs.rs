@@ -1,0 +1,94 @@
+//! What the hot path allocates: nothing for a chunk in which nothing changes, and little for a head.
+
+#![expect(clippy::unwrap_used, reason = "these are tests")]
+
+use allocation_counter::measure;
+use bytes::Bytes;
+use crossmodel::json::Body;
+use crossmodel::protocol::{Head, Protocol, REGISTRY};
+use crossmodel::provider::Profile;
+use crossmodel::translate::relay::{Edits, Reply, Stream};
+
+/// Events in which nothing changes, per protocol in the order of the registry.
+const DELTAS: [&str; 3] = [
+    "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"model\":\"v/model\",\
+     \"choices\":[{\"index\":0,\"delta\":{\"content\":\"word\"},\"finish_reason\":null}]}\n\n",
+    "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\
+     \"sequence_number\":7,\"item_id\":\"msg_1\",\"output_index\":0,\"delta\":\"word\"}\n\n",
+    "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\
+     \"delta\":{\"type\":\"text_delta\",\"text\":\"word\"}}\n\n",
+];
+
+fn stream(protocol: &'static dyn Protocol) -> Stream {
+    Stream::new(Reply::new(protocol, "v/model"), &Profile::default(), true, 1 << 20)
+}
+
+/// How often pushing `chunk` allocates, once the stream has seen as much before.
+fn allocations(stream: &mut Stream, chunk: &'static str) -> u64 {
+    stream.push(Bytes::from_static(chunk.as_bytes())).unwrap();
+    let counted = measure(|| {
+        let out = stream.push(Bytes::from_static(chunk.as_bytes())).unwrap();
+        assert!(!out.is_empty());
+    });
+    counted.count_total
+}
+
+#[test]
+fn a_chunk_without_edit_allocates_nothing() {
+    for (protocol, delta) in REGISTRY.iter().zip(DELTAS) {
+        let mut stream = stream(*protocol);
+        for chunk in [delta, ": keep-alive\n\n", delta.repeat(5).leak()] {
+            assert_eq!(allocations(&mut stream, chunk), 0, "{} {chunk}", protocol.id());
+        }
+    }
+}
+
+#[test]
+fn an_edit_costs_one_copy() {
+    let chunk = DELTAS[0].replace("v/model", "real-model").leak();
+    let mut stream = stream(REGISTRY[0]);
+    // The copy, and the handle that lets the copy be shared.
+    let count = allocations(&mut stream, chunk);
+    assert!((1..=2).contains(&count), "{count} allocations");
+}
+
+#[test]
+fn the_head_costs_the_same_whatever_the_bodys_size() {
+    let of_size = |messages: usize| {
+        let message = r#"{"role":"user","content":[{"type":"text","text":"words \u00e9\n and more"}]}"#;
+        let messages = vec![message; messages].join(",");
+        let body = format!(r#"{{"messages":[{messages}],"stream":true,"model":"v/model"}}"#);
+        let protocol = REGISTRY[0];
+        let mut large = Body::from(body.as_bytes());
+        let profile = Profile::default();
+        let counted = measure(|| {
+            let head = Head::read(body.as_bytes(), protocol.members(), false).unwrap();
+            Edits::of(protocol, body.as_bytes(), &head, &profile, "real-model").apply(&mut large);
+        });
+        (counted.count_total, counted.bytes_max)
+    };
+    let (small, _) = of_size(1);
+    let (large, _) = of_size(10_000);
+    assert_eq!(small, large, "allocations do not grow with the body");
+    assert!(small <= 12, "{small} allocations");
+}
+
+#[test]
+fn a_name_at_the_start_is_replaced_without_copying_the_body() {
+    let protocol = REGISTRY[2];
+    let text = "x".repeat(1 << 20);
+    let body = format!(r#"{{"model":"v/model","messages":[{{"role":"user","content":"{text}"}}]}}"#);
+    let head = Head::read(body.as_bytes(), protocol.members(), false).unwrap();
+    let mut large = Body::from(body.as_bytes());
+    let profile = Profile::default();
+    let counted = measure(|| {
+        let longer = "a-model-with-a-much-longer-name-than-before";
+        Edits::of(protocol, body.as_bytes(), &head, &profile, longer).apply(&mut large);
+    });
+    assert!(counted.bytes_total < 2_000, "{} bytes", counted.bytes_total);
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(measure(|| drop(Vec::<u8>::with_capacity(100))).count_total, 1);
+}

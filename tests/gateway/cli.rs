@@ -1,0 +1,299 @@
+//! The command line: keys and accounts, what it prints and how it ends, and a first run without a file.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use crate::support::{Client, Gateway, Response, eventually, free_port, member, post, run};
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// What a command that succeeds prints.
+fn ok(data: &Path, arguments: &[&str]) -> String {
+    let output = run(data, arguments);
+    assert!(output.status.success() && output.stderr.is_empty(), "{arguments:?}: {output:?}");
+    text(&output.stdout)
+}
+
+/// The code of a command that fails, and what it says; it prints nothing else.
+fn fails(data: &Path, arguments: &[&str]) -> (i32, String) {
+    let output = run(data, arguments);
+    assert!(output.stdout.is_empty(), "{arguments:?}: {output:?}");
+    (output.status.code().unwrap(), text(&output.stderr))
+}
+
+fn is_secret(text: &str) -> bool {
+    let rest = text.strip_prefix("cm-").unwrap_or_default();
+    rest.len() == 40 && rest.bytes().all(|b| b.is_ascii_alphanumeric())
+}
+
+#[test]
+fn a_key_lives_as_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = &folder.path().join("made/on/demand");
+    let create = [
+        "key", "create", "--json", "--name", "a \"b\"", "--model", "v/a", "--model", "w/*", "--alias",
+        "f*=v/a",
+    ];
+    let made = ok(data, &create);
+    let (id, secret) = (member(&made, "id"), member(&made, "secret"));
+    assert!(is_secret(&secret) && id.starts_with("key_"), "{made}");
+    let shown = ok(data, &["key", "show", &id, "--json"]);
+    let of =
+        |json: &str| ["account", "name", "status", "models.1", "aliases.f*"].map(|path| member(json, path));
+    assert_eq!(of(&shown), ["default", "a \"b\"", "active", "w/*", "v/a"], "{shown}");
+    assert_eq!(of(&made), of(&shown));
+    for (command, status) in [("disable", "disabled"), ("disable", "disabled"), ("enable", "active")] {
+        assert_eq!(member(&ok(data, &["key", command, &id, "--json"]), "status"), status);
+        assert_eq!(member(&ok(data, &["key", "list", "--json"]), "0.status"), status);
+    }
+    let second = member(&ok(data, &["key", "create", "--json"]), "id");
+    assert_eq!(member(&ok(data, &["key", "list", "--json"]), "1.id"), second, "the oldest comes first");
+    for told in [shown, ok(data, &["key", "list", "--json"]), ok(data, &["key", "list"])] {
+        assert!(!told.contains(&secret) && !told.contains("digest"), "a secret is shown once: {told}");
+    }
+    assert_eq!(member(&ok(data, &["key", "delete", &id, "--json"]), "deleted"), "true");
+    assert_eq!(fails(data, &["key", "delete", &id]), (1, format!("there is no key '{id}'\n")));
+    assert_eq!(member(&ok(data, &["key", "list", "--json"]), "0.id"), second);
+}
+
+#[test]
+fn a_key_lives_as_a_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let made = ok(data, &["key", "create", "--name", "mine"]);
+    let lines: Vec<_> = made.lines().collect();
+    assert!(is_secret(lines[0]), "the first line is the key and nothing else: {made}");
+    let id = lines[2].split(' ').next().unwrap();
+    let words = |table: &str| -> Vec<Vec<String>> {
+        table.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+    };
+    let heading = ["KEY", "ACCOUNT", "STATUS", "MODELS", "ALIASES", "NAME"];
+    let expected = |status: &str| {
+        vec![heading.map(str::to_owned).to_vec(), row(&[id, "default", status, "all", "mine"])]
+    };
+    assert_eq!(words(&ok(data, &["key", "list"])), expected("active"));
+    assert_eq!(words(&ok(data, &["key", "show", id])), expected("active"));
+    assert_eq!(words(&ok(data, &["key", "disable", id])), expected("disabled"));
+    assert_eq!(words(&ok(data, &["key", "enable", id])), expected("active"));
+    assert_eq!(ok(data, &["key", "delete", id]), format!("{id} deleted\n"));
+    assert_eq!(words(&ok(data, &["key", "list"])), [row(&heading)]);
+}
+
+fn row(words: &[&str]) -> Vec<String> {
+    words.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn accounts_own_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    assert_eq!(ok(data, &["account", "list", "--json"]), "[]\n");
+    assert_eq!(
+        fails(data, &["key", "create", "--account", "team"]),
+        (1, "there is no account 'team'\n".to_owned())
+    );
+    assert_eq!(ok(data, &["account", "create", "team"]), "team created\n");
+    assert_eq!(
+        fails(data, &["account", "create", "team"]),
+        (1, "there is already an account 'team'\n".to_owned())
+    );
+    // Whatever the name holds, what is printed is JSON.
+    for odd in ["a\"b\\c", "e\u{301} \u{200d}", "tab\there", "it's"] {
+        let made = ok(data, &["account", "create", odd, "--json"]);
+        assert_eq!(
+            (member(&made, "id").as_str(), member(&made, "created").as_str()),
+            (odd, "true"),
+            "{made}"
+        );
+    }
+    assert_eq!(member(&ok(data, &["key", "create", "--account", "team", "--json"]), "account"), "team");
+    let status = || member(&ok(data, &["account", "list", "--json"]), "0.status");
+    assert_eq!(ok(data, &["account", "disable", "team"]), "team disabled\n");
+    assert_eq!(status(), "disabled");
+    assert_eq!(member(&ok(data, &["account", "enable", "team", "--json"]), "enabled"), "true");
+    assert_eq!(status(), "active");
+    assert_eq!(
+        fails(data, &["account", "disable", "nobody"]),
+        (1, "there is no account 'nobody'\n".to_owned())
+    );
+}
+
+#[test]
+fn wrong_commands_end_with_2_and_failed_ones_with_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = &folder.path().join("data");
+    for arguments in [
+        &["key"][..],
+        &["key", "show"],
+        &["key", "steal", "x"],
+        &["key", "create", "--alias", "no-model"],
+        &["serve"],
+        &["check", "--strict"],
+        &["-c"],
+    ] {
+        let (code, said) = fails(data, arguments);
+        assert!(code == 2 && !said.is_empty(), "{arguments:?}: {said}");
+    }
+    assert!(!data.exists(), "a wrong command makes nothing");
+    for (arguments, words) in [
+        (&["check"][..], "name the file: crossmodel check -c FILE"),
+        (&["check", "-c", "gone.yaml"], "gone.yaml: can not be read: "),
+        (&["-c", "gone.yaml"], "gone.yaml: can not be read: "),
+        (&["key", "show", "key_unknown"], "there is no key 'key_unknown'"),
+    ] {
+        let (code, said) = fails(data, arguments);
+        assert!(code == 1 && said.starts_with(words), "{arguments:?}: {said}");
+    }
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    let (code, said) = fails(&folder.path().join("file"), &["key", "list"]);
+    assert!(code == 1 && said.starts_with("the data folder can not be made: "), "{said}");
+    assert_eq!(ok(data, &["--version"]), format!("crossmodel {}\n", env!("CARGO_PKG_VERSION")));
+    assert!(ok(data, &["--help"]).contains("--config <FILE>"));
+}
+
+#[test]
+fn the_schema_names_every_setting() {
+    let folder = tempfile::tempdir().unwrap();
+    let schema = ok(folder.path(), &["schema"]);
+    assert!(member(&schema, "$schema").starts_with("https://json-schema.org/"), "{schema}");
+    assert_eq!(member(&schema, "additionalProperties"), "false");
+    for name in [
+        "listen",
+        "admin",
+        "data",
+        "threads",
+        "access_log",
+        "limits",
+        "timeouts",
+        "providers",
+        "models",
+        "aliases",
+    ] {
+        assert!(!member(&schema, &format!("properties.{name}.description")).is_empty(), "{name}");
+    }
+}
+
+/// Sends what a printed line would make `curl` send.
+fn paste(port: u16, line: &str) -> Response {
+    let quoted: Vec<_> = line.split('\'').collect();
+    let [start, header, between, body, ""] = quoted[..] else { panic!("not a line to paste: {line}") };
+    let url = start.strip_prefix("curl ").and_then(|rest| rest.strip_suffix(" -H ")).expect(line);
+    assert_eq!(between, " -d ", "{line}");
+    let path = url.strip_prefix(&format!("http://127.0.0.1:{port}")).expect(line);
+    let mut client = Client::connect(port);
+    client.send(
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n{header}\r\n\
+             Content-Length: {}\r\nContent-Type: application/x-www-form-urlencoded\r\n\r\n{body}",
+            body.len()
+        )
+        .as_bytes(),
+    );
+    client.receive()
+}
+
+/// The first run's key and its three lines, of which every one works.
+fn all_work(port: u16, banner: &str) -> String {
+    let field = |name: &str| {
+        let line = banner.lines().find_map(|line| line.trim_start().strip_prefix(name));
+        line.unwrap_or_else(|| panic!("no {name} in {banner}")).trim().to_owned()
+    };
+    assert_eq!(field("base URL for OpenAI clients"), format!("http://127.0.0.1:{port}/v1"));
+    assert_eq!(field("base URL for Anthropic clients"), format!("http://127.0.0.1:{port}"));
+    let key = field("key").split(' ').next().unwrap().to_owned();
+    assert!(is_secret(&key), "{banner}");
+    let lines: Vec<_> = banner.lines().filter(|line| line.starts_with("curl ")).collect();
+    assert_eq!(lines.len(), 3, "{banner}");
+    for (line, (path, stream)) in
+        lines.iter().zip([("/v1/chat/completions", false), ("/v1/responses", true), ("/v1/messages", true)])
+    {
+        assert!(line.contains(path), "{line}");
+        let response = paste(port, line);
+        assert_eq!((response.status, response.complete), (200, true), "{line}\n{}", response.body);
+        assert_eq!(
+            response.header("content-type").unwrap().starts_with("text/event-stream"),
+            stream,
+            "{line}"
+        );
+        assert!(response.body.contains("Hello!"), "{}", response.body);
+    }
+    key
+}
+
+#[test]
+fn the_first_run_prints_lines_that_work_and_the_second_no_key() {
+    let mut gateway = Gateway::first_run("providers: {demo: {}}\n");
+    let key = all_work(gateway.port, &gateway.stdout());
+    assert_eq!(gateway.command(&["key", "list", "--json"]).matches("\"id\"").count(), 1);
+    assert!(!gateway.stderr().contains(&key[3..]), "{}", gateway.stderr());
+    gateway.restart();
+    assert!(gateway.stdout().contains("one of `crossmodel key list`"), "{}", gateway.stdout());
+    assert!(
+        !gateway.stdout().contains("curl") && !gateway.stdout().contains(&key[3..]),
+        "{}",
+        gateway.stdout()
+    );
+    gateway.key = key;
+    let body = r#"{"model":"demo/chat","messages":[{"role":"user","content":"hi"}]}"#;
+    assert_eq!(post(&gateway, "/v1/chat/completions", body).status, 200, "the key is still good");
+}
+
+/// A run without a file, in a folder of its own, which knows no provider's key.
+fn bare(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_crossmodel"));
+    command.current_dir(folder).env_clear().stdin(Stdio::null());
+    command
+}
+
+/// Ends with the test, however that ends.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn without_a_file_the_usual_ports_are_listened_on_or_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let free = |port: u16| TcpListener::bind(("127.0.0.1", port));
+    if free(8080).is_ok() && free(9090).is_ok() {
+        let log = std::fs::File::create(folder.path().join("stdout")).unwrap();
+        let mut running = Running(bare(folder.path()).stdout(log).stderr(Stdio::null()).spawn().unwrap());
+        let banner = || std::fs::read_to_string(folder.path().join("stdout")).unwrap();
+        let ready = || free(8080).is_err() && banner().matches("curl ").count() == 3;
+        assert!(eventually(Duration::from_secs(20), ready), "{:?}: {}", running.0.try_wait(), banner());
+        all_work(8080, &banner());
+        assert!(folder.path().join("data/crossmodel.db").exists());
+    }
+    // Now the port is taken, by this test or by somebody else.
+    let _held = free(8080);
+    let output: Output = bare(folder.path()).output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{said}");
+    assert!(said.starts_with("127.0.0.1:8080 can not be listened on: "), "{said}");
+}
+
+#[test]
+fn a_listener_that_is_taken_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let held = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let held = TcpListener::bind(("127.0.0.1", held)).unwrap();
+    let taken = held.local_addr().unwrap();
+    let file = folder.path().join("conf.yaml");
+    let text = format!(
+        "listen: [{{address: \"127.0.0.1:{}\"}}]\nadmin: \"{taken}\"\nproviders: {{demo: {{}}}}\n",
+        free_port()
+    );
+    std::fs::write(&file, text).unwrap();
+    let (code, said) = fails(&folder.path().join("data"), &["-c", file.to_str().unwrap()]);
+    assert!(code == 1 && said.starts_with(&format!("{taken} can not be listened on: ")), "{said}");
+    let output = run(&folder.path().join("data"), &["check", "-c", file.to_str().unwrap()]);
+    assert!(output.status.success(), "a check is no start");
+}

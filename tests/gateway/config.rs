@@ -1,0 +1,217 @@
+//! `crossmodel check`: everything that is wrong, at once, with its place, and no secret in it.
+
+use std::process::{Command, Output, Stdio};
+
+use crate::support::UPSTREAM_KEY;
+
+/// Runs `crossmodel check` on a file with this text.
+fn check(text: &str) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("conf.yaml"), text).unwrap();
+    std::fs::write(folder.path().join("empty"), "\n").unwrap();
+    std::fs::write(folder.path().join("odd"), format!("{UPSTREAM_KEY}\nsecond line\n")).unwrap();
+    Command::new(env!("CARGO_BIN_EXE_crossmodel"))
+        .args(["check", "-c", "conf.yaml"])
+        .current_dir(folder.path())
+        .env("UPSTREAM_KEY", UPSTREAM_KEY)
+        .env("BLANK_KEY", " ")
+        .env("ODD_KEY", format!("{UPSTREAM_KEY} x"))
+        .env_remove("MISSING_KEY")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// What is wrong with a text, one line for each problem, without the file's name.
+fn problems(text: &str) -> Vec<String> {
+    let output = check(text);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{text}\n{errors}");
+    assert!(!errors.contains(UPSTREAM_KEY), "a secret is shown: {errors}");
+    let name =
+        |line: &str| line.strip_prefix("conf.yaml:").unwrap_or_else(|| panic!("{errors}")).trim().to_owned();
+    errors.lines().map(name).collect()
+}
+
+/// A provider that is right, as the first line of a file.
+const UP: &str =
+    "providers: {up: {base_url: \"https://up.example\", key: \"env:UPSTREAM_KEY\", protocols: [chat]}}\n";
+
+#[test]
+fn each_mistake_is_named_with_its_place() {
+    // Text, place, and words of the message. `UP` stands for the provider in line 1.
+    let table = [
+        ("lisen: []", "1:1", "unknown field `lisen`"),
+        ("limits: {body: 1}", "1:10", "unknown field `body`"),
+        ("limits: {body_bytes: many}", "1:22", "expected usize"),
+        ("limits: {body_bytes: -1}", "1:22", "expected usize"),
+        ("timeouts: {connect: 1.5}", "1:21", "expected u64"),
+        ("timeouts: [1, 2, 3, 4]", "1:11", "expected struct Timeouts"),
+        ("timeouts: 7", "1:11", "expected struct Timeouts"),
+        ("threads: few", "1:10", "expected usize"),
+        ("- providers", "1:1", "expected struct Settings"),
+        ("just words", "1:1", "expected struct Settings"),
+        ("models: {a: b}", "1:9", "expected a sequence"),
+        ("aliases: [a]", "1:10", "expected a map"),
+        ("listen: []", "", "at least one address"),
+        ("listen: [{address: here}]", "1:20", "'here' is not an address"),
+        ("listen: [{address: \"127.0.0.1\"}]", "1:20", "is not an address: write host:port"),
+        ("listen: [{address: \"127.0.0.1:99999\"}]", "1:20", "is not an address"),
+        ("admin: nowhere", "1:8", "'nowhere' is not an address"),
+        ("listen: [{address: \"127.0.0.1:1\", tls: {certificate: gone.pem}}]", "1:40", "missing field `key`"),
+        (
+            "listen: [{address: \"127.0.0.1:1\", tls: {certificate: gone.pem, key: conf.yaml}}]",
+            "1:20",
+            "gone.pem can not be read",
+        ),
+        ("providers: {demo: {base_uri: x}}", "1:20", "unknown field `base_uri`"),
+        ("providers: {up: {key: \"env:UPSTREAM_KEY\"}}", "1:13", "providers.up.base_url: is required"),
+        (
+            "providers:\n  up: {base_url: \"ftp://x\", auth: none}",
+            "2:18",
+            "must begin with https:// or http://",
+        ),
+        ("providers:\n  up: {base_url: \"not a url\", auth: none}", "2:18", "is not a URL"),
+        ("providers:\n  up: {base_url: \"https://x/?a=b\", auth: none}", "2:18", "must not have a query"),
+        (
+            "providers: {up: {base_url: \"https://x\", auth: none}}",
+            "1:13",
+            "providers.up.protocols: name at least",
+        ),
+        (
+            "providers: {up: {base_url: \"https://x\", auth: none, protocols: [chat, soap]}}",
+            "1:71",
+            "unknown variant `soap`",
+        ),
+        ("providers: {demo: {auth: basic}}", "1:26", "unknown variant `basic`"),
+        (
+            "providers: {up: {base_url: \"https://x\", protocols: [chat]}}",
+            "1:13",
+            "providers.up.key: is required",
+        ),
+        ("providers: {up: {preset: nobody}}", "1:26", "no preset 'nobody'"),
+        ("providers: {openai: {key: \"env:MISSING_KEY\"}}", "1:27", "the variable MISSING_KEY is not set"),
+        ("providers: {openai: {key: \"env:BLANK_KEY\"}}", "1:27", "the variable BLANK_KEY is empty"),
+        ("providers: {openai: {key: \"env:ODD_KEY\"}}", "1:27", "characters that no credential has"),
+        ("providers: {openai: {key: \"file:gone\"}}", "1:27", "gone can not be read"),
+        ("providers: {openai: {key: \"file:empty\"}}", "1:27", "empty is empty"),
+        ("providers: {openai: {key: \"file:odd\"}}", "1:27", "characters that no credential has"),
+        ("providers: {openai: {key: sk-upstream-canary}}", "1:27", "secrets are given by reference"),
+        ("providers: {demo: {key: [sk-upstream-canary]}}", "1:25", "expected a string"),
+        ("providers: {demo: {profile: {sampling: hot}}}", "1:40", "unknown variant"),
+        ("UPmodels: [{id: v/a}]", "2:15", "model 'v/a' needs at least one target"),
+        ("UPmodels: [{id: gpt, targets: [{provider: up}]}]", "2:15", "'gpt' is not a model id"),
+        ("UPmodels: [{id: \"v/a*\", targets: [{provider: up}]}]", "2:15", "is not a model id"),
+        ("UPmodels: [{id: v/a, targets: [{provider: down}]}]", "2:41", "there is no provider 'down'"),
+        ("UPmodels: [{id: v/a, targets: [{provider: up, weight: 0}]}]", "2:41", "a weight of 0"),
+        (
+            "UPmodels: [{id: v/a, targets: [{provider: up, protocols: [messages]}]}]",
+            "2:41",
+            "provider 'up' does not speak messages",
+        ),
+        ("UPmodels: [{id: v/a, created: soon, targets: [{provider: up}]}]", "2:29", "'soon' is not a date"),
+        (
+            "UPmodels: [{id: v/a, status: asleep, targets: [{provider: up}]}]",
+            "2:28",
+            "unknown variant `asleep`",
+        ),
+        ("UPmodels: [{id: v/a, price: 1, targets: [{provider: up}]}]", "2:20", "unknown field `price`"),
+        (
+            "UPmodels:\n- {id: v/a, targets: [{provider: up}]}\n- {id: v/a, targets: [{provider: up}]}",
+            "4:8",
+            "model 'v/a' is there already, in line 3",
+        ),
+        ("UPmodels: [{targets: [{provider: up}]}]", "2:10", "missing field `id`"),
+        ("UPmodels: [{id: [v/a], targets: [{provider: up}]}]", "2:15", "expected a string"),
+        ("UPmodels: [{id: v/a, targets: [{provider: up}, {model: x}]}]", "2:46", "missing field `provider`"),
+        ("listen: [{}]", "1:10", "missing field `address`"),
+        ("providers: {openai: {key: [sk-upstream-canary]}}", "1:27", "expected a string"),
+        (
+            "providers: {up: {base_url: \"https://x\", auth: none, protocols: [soap]}}",
+            "1:65",
+            "unknown variant `soap`",
+        ),
+        ("threads: 1\nthreads: 2", "2:1", "duplicate"),
+        ("", "", "the file is empty"),
+        ("# only a comment\n", "", "the file is empty"),
+    ];
+    let wrong: Vec<_> = table.iter().filter_map(|(text, place, words)| missed(text, place, words)).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What is said instead of these words at this place, if it is something else.
+fn missed(text: &str, place: &str, words: &str) -> Option<String> {
+    let text = text.replacen("UP", UP, usize::from(text.starts_with("UP")));
+    let found = problems(&text);
+    let start = if place.is_empty() { String::new() } else { format!("{place}: ") };
+    let right = matches!(found.as_slice(), [one] if one.starts_with(&start) && one.contains(words));
+    (!right).then(|| format!("{text}\n   has to give {start}{words}\n   and gives   {found:?}"))
+}
+
+#[test]
+fn what_is_no_yaml_is_said_without_being_shown() {
+    for text in [
+        "providers: {up: [sk-upstream-canary}",
+        "key: \"sk-upstream-canary",
+        "a: 1\n  b: sk-upstream-canary\n c: d",
+        "key: sk-upstream-canary\n\t- x",
+        "key: *sk-upstream-canary",
+        "key: !!int sk-upstream-canary",
+        "a: &sk-upstream-canary [*b]",
+    ] {
+        let found = problems(text);
+        assert!(found.len() == 1 && !found[0].contains("canary"), "{found:?}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once_in_the_order_of_the_file() {
+    let found = problems(
+        "listen:\n  - address: nowhere\n    port: 7\nadmin: off\nlimits:\n  body_bytes: many\n  head_bytes: 1\nproviders:\n  \
+         openai: {key: \"env:MISSING_KEY\"}\n  b: {base_url: \"ftp://x\", auth: none, protocols: [chat]}\n\
+         models:\n  - id: v/a\n    targets: [{provider: nobody}, {provider: openai}]\n  - id: v/a\n    colour: red\n    \
+         targets: [{provider: b}]\ntypo: 1\n",
+    );
+    let places: Vec<_> = found.iter().map(|line| line.split(": ").next().unwrap()).collect();
+    assert_eq!(
+        places,
+        ["2:14", "3:5", "6:15", "9:17", "10:17", "13:26", "14:9", "15:5", "17:1"],
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn what_is_right_is_counted() {
+    let text = format!(
+        "{UP}models: [{{id: v/a, targets: [{{provider: up}}]}}, {{id: w/*, targets: [{{provider: up}}]}}]\n"
+    );
+    let output = check(&text);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "conf.yaml: ok, 1 providers, 2 models\n");
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+    let demo = check("providers: {demo: {}}\nlimits:\ntimeouts:\n");
+    assert_eq!(String::from_utf8_lossy(&demo.stdout), "conf.yaml: ok, 1 providers, 3 models\n");
+}
+
+/// Older YAML took these words for `false`.
+#[test]
+fn off_is_a_word() {
+    let text =
+        "admin: off\naccess_log: off\nproviders: {demo: {}}\naliases: {no: demo/chat, on: demo/chat}\n";
+    assert_eq!(check(text).status.code(), Some(0), "{}", String::from_utf8_lossy(&check(text).stderr));
+    assert!(problems("threads: off")[0].starts_with("1:10: "));
+}
+
+#[test]
+fn a_gateway_does_not_start_on_a_wrong_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("conf.yaml");
+    std::fs::write(&file, "providers: {demo: {}}\nmodles: []\nadmin: nowhere\n").unwrap();
+    let output = crate::support::run(&folder.path().join("data"), &["-c", file.to_str().unwrap()]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        (output.status.code(), errors.lines().count(), output.stdout.len()),
+        (Some(1), 2, 0),
+        "{errors}"
+    );
+    assert!(!folder.path().join("data").exists(), "nothing was made");
+}

@@ -1,0 +1,185 @@
+//! How answers may be framed, and how they may end: what is whole is passed on as such, and only that.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::runtime::Builder;
+
+use crate::streams::{STREAMS, streaming};
+use crate::support::{
+    Act, End, Gate, Gateway, H2Mock, Mock, PROTOCOLS, Response, chunk, config, config_with, h2_post, member,
+    open, post, sse, whole,
+};
+
+/// What tells clients in mid-stream that the answer has failed.
+const FAILURES: [&str; 3] = ["data: {\"error\":", "event: response.failed", "event: error"];
+
+fn from_provider(stream: &str) -> String {
+    stream.replace('@', "real-model-0613")
+}
+
+fn to_client(stream: &str) -> String {
+    stream.replace('@', "v/model")
+}
+
+fn stream(gateway: &Gateway, protocol: usize) -> Response {
+    post(gateway, PROTOCOLS[protocol].0, &streaming(protocol))
+}
+
+/// Does the client know that it has no answer? Whether a head is out when a provider fails at once is a
+/// matter of chance.
+fn is_told(response: &Response, protocol: usize) -> bool {
+    match response.status {
+        200 => response.body.contains(FAILURES[protocol]),
+        status => status == 502 && response.header("content-type") == Some("application/json"),
+    }
+}
+
+#[test]
+fn events_are_passed_on_as_they_come_over_http2() {
+    let gate = Gate::new();
+    let events: Vec<_> = STREAMS[2].split_inclusive("\n\n").map(str::to_owned).collect();
+    let mut script = open([]);
+    for event in &events {
+        script.extend([Act::Await(gate.clone()), chunk(from_provider(event).as_bytes())]);
+    }
+    script.push(Act::Send(b"0\r\n\r\n".to_vec()));
+    let mock = Mock::new(script);
+    let gateway = Gateway::start(&config(mock.port));
+    Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+        let stream = tokio::net::TcpStream::connect(("127.0.0.1", gateway.port)).await.unwrap();
+        let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        let head = http::Request::post("http://g/v1/messages").header("x-api-key", &gateway.key);
+        let (answer, mut out) = client.send_request(head.body(()).unwrap(), false).unwrap();
+        out.send_data(streaming(2).into(), true).unwrap();
+        let mut body = answer.await.unwrap().into_body();
+        for event in &events {
+            gate.open();
+            assert_eq!(body.data().await.unwrap().unwrap(), to_client(event));
+        }
+        while let Some(rest) = body.data().await {
+            assert_eq!(rest.unwrap(), "");
+        }
+    });
+}
+
+#[test]
+fn bodies_framed_in_other_ways_are_streams_too() {
+    for (protocol, text) in STREAMS.into_iter().enumerate() {
+        let body = from_provider(text);
+        let sized = whole(200, "content-type: Text/Event-Stream;charset=utf-8\r\n", body.as_bytes());
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+        let closed = vec![Act::Send(format!("{head}{body}").into_bytes()), Act::Close];
+        for script in [sized, closed] {
+            let mock = Mock::new(script);
+            let gateway = Gateway::start(&config(mock.port));
+            let response = stream(&gateway, protocol);
+            assert_eq!((response.body, response.complete), (to_client(text), true), "protocol {protocol}");
+        }
+    }
+}
+
+#[test]
+fn over_http2_a_provider_may_end_in_any_way_that_http2_has() {
+    for (protocol, text) in STREAMS.into_iter().enumerate() {
+        let body = from_provider(text);
+        let chunks: Vec<_> = body.as_bytes().chunks(50).map(Bytes::copy_from_slice).collect();
+        for end in [End::Frame, End::Trailers] {
+            let mock = H2Mock::ending("text/event-stream", chunks.clone(), end);
+            let gateway = Gateway::start(&config_with(mock.port, ", http: h2"));
+            let over_h1 = stream(&gateway, protocol);
+            assert_eq!((over_h1.body, over_h1.complete), (to_client(text), true), "{end:?}");
+            let path = PROTOCOLS[protocol].0;
+            let over_h2 = h2_post(gateway.port, path, &gateway.key, streaming(protocol).into(), true);
+            assert_eq!((over_h2.body, over_h2.complete), (to_client(text), true), "{end:?}");
+        }
+        // An end before the end is one that the client is told of, however it came.
+        let half = chunks[..2].to_vec();
+        for end in [End::Frame, End::Trailers, End::Reset] {
+            let mock = H2Mock::ending("text/event-stream", half.clone(), end);
+            let gateway = Gateway::start(&config_with(mock.port, ", http: h2"));
+            let response = stream(&gateway, protocol);
+            assert!(is_told(&response, protocol), "{end:?}: {response:?}");
+        }
+    }
+}
+
+#[test]
+fn whole_answers_over_http2_may_have_trailers() {
+    for (path, body, answer) in PROTOCOLS {
+        let mock = H2Mock::ending("application/json", vec![Bytes::from(answer)], End::Trailers);
+        let gateway = Gateway::start(&config_with(mock.port, ", http: h2"));
+        let expected = answer.replace("real-model-0613", "v/model");
+        assert_eq!(post(&gateway, path, body).body, expected);
+        let over_h2 = h2_post(gateway.port, path, &gateway.key, body.into(), true);
+        assert_eq!((over_h2.status, over_h2.body, over_h2.complete), (200, expected, true));
+    }
+}
+
+#[test]
+fn a_stream_of_nothing_is_no_success() {
+    for protocol in 0..3 {
+        let sized = whole(200, "content-type: text/event-stream\r\n", b"");
+        let chunked = sse([]);
+        let comment = sse([&b": hello\n\n"[..]]);
+        for (n, script) in [sized, chunked, comment].into_iter().enumerate() {
+            let mock = Mock::new(script);
+            let gateway = Gateway::start(&config(mock.port));
+            let response = stream(&gateway, protocol);
+            assert!(is_told(&response, protocol) && response.complete, "case {n}: {response:?}");
+            let line = gateway.access_log(1).remove(0);
+            assert_eq!(member(&line, "error"), "provider_error", "{line}");
+        }
+    }
+}
+
+#[test]
+fn what_is_compressed_all_the_same_is_not_passed_on_as_text() {
+    for protocol in 0..3 {
+        for kind in ["text/event-stream", "application/json"] {
+            let head = format!("content-type: {kind}\r\ncontent-encoding: gzip\r\n");
+            let mock = Mock::new(whole(200, &head, b"\x1f\x8b\x08\x00\x00\x00\x00\x00"));
+            let gateway = Gateway::start(&config(mock.port));
+            let response = stream(&gateway, protocol);
+            assert_eq!((response.status, response.header("content-encoding")), (502, None), "{response:?}");
+        }
+    }
+}
+
+#[test]
+fn streams_may_end_without_a_word_where_that_is_usual() {
+    let body =
+        "data: {\"model\":\"real-model\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}]}\n\n";
+    let mock = Mock::new(sse([body.as_bytes()]));
+    let gateway = Gateway::start(&config_with(mock.port, ", profile: {finish_optional: true}"));
+    assert_eq!(stream(&gateway, 0).body, body.replace("real-model", "v/model"));
+    let gateway = Gateway::start(&config(mock.port));
+    assert!(stream(&gateway, 0).body.contains("\"code\":\"provider_error\""));
+}
+
+#[test]
+fn a_client_that_resets_its_stream_takes_the_providers_connection_with_it() {
+    let mock = Mock::new([open([&b": hello\n\n"[..]]), vec![Act::Hold]].concat());
+    let gateway = Gateway::start(&config(mock.port));
+    Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+        let stream = tokio::net::TcpStream::connect(("127.0.0.1", gateway.port)).await.unwrap();
+        let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        let head = http::Request::post("http://g/v1/messages").header("x-api-key", &gateway.key);
+        let (answer, mut out) = client.send_request(head.body(()).unwrap(), false).unwrap();
+        out.send_data(streaming(2).into(), true).unwrap();
+        let mut body = answer.await.unwrap().into_body();
+        body.data().await.unwrap().unwrap();
+        out.send_reset(h2::Reason::CANCEL);
+        // The connection has to live on to send the reset.
+        for _ in 0..500 {
+            if mock.left() == 1 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the provider's connection is still open");
+    });
+    assert_eq!(member(&gateway.access_log(1)[0], "client_gone"), "true");
+}

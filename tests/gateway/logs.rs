@@ -1,0 +1,234 @@
+//! What is written about requests, and what never is.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+use crate::support::{
+    Act, Client, Gate, Gateway, Mock, PROTOCOLS, UPSTREAM_KEY, ask, chunk, config, eventually, h2_post, json,
+    member, open, post, request, sse, whole,
+};
+
+const PROMPT: &str = "prompt-canary-5d1f";
+const ANSWER: &str = "answer-canary-77ab";
+
+const DEMO: &str = "providers: {demo: {}}\naliases: {fast: demo/chat}\n";
+
+fn line(gateway: &Gateway, number: usize) -> String {
+    let lines = gateway.access_log(number + 1);
+    lines.get(number).unwrap_or_else(|| panic!("no line {number} in {lines:?}")).clone()
+}
+
+fn members(line: &str, paths: &[&str]) -> Vec<String> {
+    paths.iter().map(|path| member(line, path)).collect()
+}
+
+#[test]
+fn an_access_line_says_what_happened() {
+    let gateway = Gateway::start(DEMO);
+    let id = member(&gateway.command(&["key", "list", "--json"]), "0.id");
+    let names =
+        ["key", "method", "endpoint", "protocol", "requested_model", "model", "provider", "route", "status"];
+    for (number, (path, kind, stream)) in [
+        ("/v1/chat/completions", "chat", false),
+        ("/v1/responses", "responses", false),
+        ("/v1/messages", "messages", false),
+        ("/v1/chat/completions", "chat", true),
+        ("/v1/responses", "responses", true),
+        ("/v1/messages", "messages", true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let input = if kind == "responses" { "input" } else { "messages" };
+        let body = format!(
+            r#"{{"model":"demo/{kind}","max_tokens":9,"stream":{stream},"{input}":[{{"role":"user","content":"hi"}}]}}"#
+        );
+        let response = post(&gateway, path, &body);
+        assert_eq!(response.status, 200, "{}", response.body);
+        let line = line(&gateway, number);
+        let model = format!("demo/{kind}");
+        assert_eq!(
+            members(&line, &names),
+            [id.as_str(), "POST", kind, kind, &model, &model, "demo", "relay", "200"],
+            "{line}"
+        );
+        assert_eq!(member(&line, "request_id"), response.header("x-request-id").unwrap());
+        assert_eq!(
+            members(&line, &["stream", "client_gone", "attempts"]),
+            [&stream.to_string(), "false", "1"],
+            "{line}"
+        );
+        let bytes = [body.len().to_string(), response.body.len().to_string()];
+        assert_eq!(members(&line, &["bytes_in", "bytes_out"]), bytes, "{line}");
+        assert_eq!(members(&line, &["error", "detail"]), ["", ""], "{line}");
+        let number =
+            |name: &str| member(&line, name).parse::<f64>().unwrap_or_else(|_| panic!("{name}: {line}"));
+        assert!(number("first_byte_ms") > 0.0 && number("total_ms") >= number("first_byte_ms"), "{line}");
+        assert!(number("prompt_tokens") > 0.0 && number("completion_tokens") == 3.0, "{line}");
+        assert!(number("cached_tokens") <= number("prompt_tokens"), "{line}");
+        assert!(member(&line, "time").starts_with("20") && member(&line, "time").ends_with('Z'), "{line}");
+    }
+}
+
+#[test]
+fn failures_have_a_line_each() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let mock = Mock::scripted(move |_, n| match n {
+        0 => json(401, "", r#"{"error":{"message":"bad key","type":"authentication_error","code":"x"}}"#),
+        1 => {
+            let event = &b"data: {\"choices\":[]}\n\n"[..];
+            open([event]).into_iter().chain([Act::Await(held.clone()), Act::Close]).collect()
+        }
+        _ => vec![Act::Close],
+    });
+    let gateway = Gateway::start(&config(mock.port));
+    let body = PROTOCOLS[0].1;
+    let path = PROTOCOLS[0].0;
+    // Lines are written when requests are over, so each waits for the one before.
+    ask(gateway.port, "GET", "/v1/nowhere?key=x", "");
+    gateway.access_log(1);
+    ask(gateway.port, "GET", "/v1/models", "");
+    for (number, body) in ["{", &body.replace("v/model", "v/unknown"), body].into_iter().enumerate() {
+        gateway.access_log(number + 2);
+        post(&gateway, path, body);
+    }
+    gateway.access_log(5);
+    let mut client = Client::connect(gateway.port);
+    client.send(request(path, &gateway.key, &body.replacen('{', "{\"stream\":true,", 1)).as_bytes());
+    assert_eq!(client.head().0, 200);
+    gate.open();
+    gateway.access_log(6);
+    post(&gateway, path, body);
+    let names = ["endpoint", "status", "error", "requested_model", "provider"];
+    let lines: Vec<_> = gateway.access_log(7).iter().map(|line| members(line, &names)).collect();
+    assert_eq!(
+        lines,
+        [
+            ["unknown", "404", "unknown_url", "", ""],
+            ["models", "401", "missing_api_key", "", ""],
+            ["chat", "400", "invalid_json", "", ""],
+            ["chat", "404", "model_not_found", "v/unknown", ""],
+            ["chat", "502", "provider_error", "v/model", "up"],
+            // Its status had been sent, and the line still says that it failed.
+            ["chat", "200", "provider_error", "v/model", "up"],
+            ["chat", "502", "provider_error", "v/model", "up"],
+        ]
+    );
+}
+
+#[test]
+fn a_client_that_goes_is_noted_and_its_provider_is_released() {
+    let mock = Mock::new(open([&b"data: {\"choices\":[]}\n\n"[..]]).into_iter().chain([Act::Hold]).collect());
+    let gateway = Gateway::start(&config(mock.port));
+    let mut client = Client::connect(gateway.port);
+    let body = PROTOCOLS[0].1.replacen('{', "{\"stream\":true,", 1);
+    client.send(request(PROTOCOLS[0].0, &gateway.key, &body).as_bytes());
+    assert_eq!(client.head().0, 200);
+    assert!(client.chunk().is_some());
+    drop(client);
+    let line = line(&gateway, 0);
+    assert_eq!(members(&line, &["client_gone", "stream", "status"]), ["true", "true", "200"], "{line}");
+    assert!(eventually(Duration::from_secs(5), || mock.left() == 1), "the provider goes on for nobody");
+}
+
+/// A provider that puts everything that must not be logged into each kind of answer it can give.
+fn indiscreet() -> Mock {
+    let told = format!("{PROMPT} {ANSWER} {UPSTREAM_KEY}");
+    let error = format!(r#"{{"error":{{"message":"{told}","type":"{told}","code":"{told}"}}}}"#);
+    let event = format!("data: {{\"model\":\"m\",\"choices\":[],\"x\":\"{told}\"}}\n\n");
+    let broken = format!("data: {{\"error\":{{\"message\":\"{told}\",\"code\":\"server_error\"}}}}\n\n");
+    let headers = format!("x-request-id: {UPSTREAM_KEY}\r\nset-cookie: {told}\r\n");
+    Mock::scripted(move |_, n| match n {
+        0 => json(200, &headers, &format!(r#"{{"model":"m","choices":[],"x":"{told}"}}"#)),
+        1 => sse([event.as_bytes(), b"data: [DONE]\n\n"]),
+        2 => json(400, &headers, &error),
+        3 => json(401, &headers, &error),
+        4 => json(429, &headers, &error),
+        5 => json(500, &headers, &error),
+        6 => json(200, "", &error),
+        7 => json(200, "", &told),
+        8 => whole(502, "content-type: text/html\r\n", told.as_bytes()),
+        9 => open([event.as_bytes()]).into_iter().chain([Act::Close]).collect(),
+        10 => {
+            open([event.as_bytes(), broken.as_bytes()]).into_iter().chain([chunk(b""), Act::Close]).collect()
+        }
+        11 => vec![
+            Act::Send(format!("HTTP/1.1 200 {told}\r\nx-{told}\x01: {told}\r\n\r\n").into_bytes()),
+            Act::Close,
+        ],
+        12 => vec![Act::Send(told.clone().into_bytes()), Act::Close],
+        13 => whole(302, &format!("location: http://127.0.0.1:1/{UPSTREAM_KEY}\r\n"), b""),
+        _ => vec![Act::Close],
+    })
+}
+
+/// Requests that go wrong before a provider sees them, each full of what must not be logged.
+fn clumsy(gateway: &Gateway) -> Vec<String> {
+    let (path, key) = (PROTOCOLS[0].0, gateway.key.as_str());
+    vec![
+        request(path, &format!("{key}x"), PROMPT),
+        request(path, key, &format!("{{\"model\":\"v/model\",\"messages\":\"{PROMPT}")),
+        request(path, key, &format!("[\"{PROMPT}\"]")),
+        request(path, key, &format!("{{\"model\":{{\"a\":\"{PROMPT}\"}}}}")),
+        request(path, key, &format!("{{\"model\":\"v/model\",\"stream\":\"{PROMPT}\",\"messages\":[]}}")),
+        request(&format!("/v1/nowhere/{PROMPT}?key={key}"), key, PROMPT),
+        format!("GET /v1/models?after_id={PROMPT}&key={key} HTTP/1.1\r\nhost: g\r\nx-api-key: {key}\r\n\r\n"),
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: g\r\nauthorization: Basic {key}\r\ncookie: {key}\r\ncontent-length: 2\r\n\r\n{{}}"
+        ),
+        format!("POST {path} HTTP/1.1\r\nhost: g\r\nx-api-key: {key}\r\nx-{key}\x01: {PROMPT}\r\n\r\n"),
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: {key}\r\nx-api-key: {key}\r\ntransfer-encoding: {PROMPT}\r\n\r\n{PROMPT}"
+        ),
+        format!("{PROMPT} {key}\r\n\r\n"),
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: g\r\nauthorization: Bearer {key}\r\ncontent-encoding: {PROMPT}\r\ncontent-length: 2\r\n\r\n{{}}"
+        ),
+    ]
+}
+
+#[test]
+fn no_level_of_logging_shows_a_secret_a_prompt_or_an_answer() {
+    let mock = indiscreet();
+    let gateway = Gateway::start_with(&config(mock.port), &[], &[("RUST_LOG", "trace")]);
+    for number in 0..15 {
+        let stream = matches!(number, 1 | 9 | 10);
+        let body = format!(
+            r#"{{"model":"v/model","stream":{stream},"messages":[{{"role":"user","content":"{PROMPT}"}}]}}"#
+        );
+        post(&gateway, PROTOCOLS[0].0, &body);
+    }
+    let seen = mock.seen();
+    assert!(seen.len() >= 15 && seen.iter().all(|seen| seen.text().contains(PROMPT)), "{}", seen.len());
+    assert_eq!(seen[0].header("authorization"), Some(format!("Bearer {UPSTREAM_KEY}").as_str()));
+    for bytes in clumsy(&gateway) {
+        let mut stream = TcpStream::connect(("127.0.0.1", gateway.port)).unwrap();
+        stream.write_all(bytes.as_bytes()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        // Some of these are answered, all end; a reset is an end, too.
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+    h2_post(gateway.port, PROTOCOLS[0].0, &gateway.key, format!("{{\"x\":\"{PROMPT}\"").into(), true);
+    gateway.signal("HUP");
+    assert!(
+        eventually(Duration::from_secs(5), || gateway.stderr().contains("in force again")),
+        "it does log"
+    );
+
+    let lines = gateway.access_log(15 + 8).join("\n");
+    assert!(lines.lines().count() >= 15 + 8, "{lines}");
+    let metrics = crate::support::get(gateway.admin, "/metrics", "").body;
+    for (name, text) in [
+        ("stderr", gateway.stderr()),
+        ("stdout", gateway.stdout()),
+        ("access log", lines),
+        ("metrics", metrics),
+    ] {
+        for secret in [PROMPT, ANSWER, UPSTREAM_KEY, &gateway.key, &gateway.key[3..]] {
+            let found = text.lines().find(|line| line.contains(secret));
+            assert!(found.is_none(), "{secret} in {name}: {found:?}");
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The running binary, with raw clients on one side and scripted providers on the other.
+//!
+//! Each test says what the client sees and what the provider saw. Everything stays on loopback.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::string_slice,
+    reason = "these are tests"
+)]
+
+mod answers;
+mod cli;
+mod config;
+mod corpus;
+mod demo;
+mod endings;
+mod errors;
+mod intake;
+mod keys;
+mod listeners;
+mod logs;
+mod operation;
+mod relay;
+mod reload;
+mod streams;
+mod support;
+mod upstreams;

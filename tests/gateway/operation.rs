@@ -1,0 +1,136 @@
+//! What operators rely on: an orderly end, memory that does not follow the size of answers, tokens counted.
+
+use std::io::Read;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::streams::{STREAMS, streaming};
+use crate::support::{
+    Act, Client, Gate, Gateway, Mock, PROTOCOLS, chunk, config, eventually, json, member, open, post,
+    request, sse,
+};
+
+#[test]
+fn told_to_stop_it_lets_running_streams_end() {
+    let gate = Gate::new();
+    let events = STREAMS[2].replace('@', "real-model");
+    let (first, rest) = events.split_at(events.find("\n\n").unwrap() + 2);
+    let mut script = open([first.as_bytes()]);
+    script.extend([Act::Await(gate.clone()), chunk(rest.as_bytes()), Act::Send(b"0\r\n\r\n".to_vec())]);
+    let mock = Mock::new(script);
+    let mut gateway = Gateway::start(&format!("timeouts: {{drain: 2}}\n{}", config(mock.port)));
+    let mut client = Client::connect(gateway.port);
+    client.send(request(PROTOCOLS[2].0, &gateway.key, &streaming(2)).as_bytes());
+    assert_eq!(client.head().0, 200);
+    let mut body = client.chunk().unwrap();
+    gateway.signal("TERM");
+    let refuses = || TcpStream::connect(("127.0.0.1", gateway.port)).is_err();
+    assert!(eventually(Duration::from_secs(2), refuses), "no new connections");
+    gate.open();
+    while let Some(part) = client.chunk().filter(|part| !part.is_empty()) {
+        body.extend(part);
+    }
+    assert_eq!(String::from_utf8(body).unwrap(), STREAMS[2].replace('@', "v/model"));
+    assert_eq!(gateway.await_end(Duration::from_secs(15)), Some(0), "{}", gateway.stderr());
+    let line = gateway.access_log(1).remove(0);
+    assert_eq!(
+        (member(&line, "status"), member(&line, "client_gone")),
+        ("200".to_owned(), "false".to_owned())
+    );
+}
+
+#[test]
+fn an_interrupt_ends_it_at_once_and_the_log_is_whole() {
+    let mock = Mock::new(json(200, "", PROTOCOLS[0].2));
+    let mut gateway = Gateway::start(&config(mock.port));
+    for _ in 0..20 {
+        assert_eq!(post(&gateway, PROTOCOLS[0].0, PROTOCOLS[0].1).status, 200);
+    }
+    gateway.signal("INT");
+    assert_eq!(gateway.await_end(Duration::from_secs(10)), Some(0), "{}", gateway.stderr());
+    assert_eq!(gateway.access_log(20).len(), 20);
+}
+
+#[test]
+fn a_client_that_does_not_read_holds_the_provider_back() {
+    // Events that are larger in all than what sockets and gateway may keep between them.
+    let event = format!(": {}\n\n", "x".repeat(64 << 10));
+    let count = 1_000;
+    let end = STREAMS[2].replace('@', "real-model");
+    let mut script = sse(std::iter::repeat_n(event.as_bytes(), count).chain([end.as_bytes()]));
+    script.push(Act::Close);
+    let mock = Mock::new(script);
+    let gateway = Gateway::start(&config(mock.port));
+    let before = gateway.peak_memory();
+    let mut client = Client::connect(gateway.port);
+    client.send(request(PROTOCOLS[2].0, &gateway.key, &streaming(2)).as_bytes());
+    assert_eq!(client.head().0, 200);
+    // Memory stands still although the provider has more to say.
+    let mut seen = gateway.peak_memory();
+    let still = eventually(Duration::from_secs(5), || {
+        std::thread::sleep(Duration::from_millis(200));
+        std::mem::replace(&mut seen, gateway.peak_memory()) == seen
+    });
+    assert!(still && seen - before < 16 << 10, "{before} KiB, then {seen} KiB");
+    let mut received = 0;
+    while let Some(part) = client.chunk().filter(|part| !part.is_empty()) {
+        received += part.len();
+    }
+    assert_eq!(received, count * event.len() + STREAMS[2].replace('@', "v/model").len());
+    assert!(gateway.peak_memory() - before < 16 << 10, "{} KiB", gateway.peak_memory());
+}
+
+#[test]
+fn tokens_are_counted_by_model_and_kind() {
+    let usage = r#""usage":{"input_tokens":7,"cache_read_input_tokens":5,"cache_creation_input_tokens":3,"output_tokens":2}"#;
+    let answer = PROTOCOLS[2].2.replace(r#""usage":{"input_tokens":3,"output_tokens":2}"#, usage);
+    let mock = Mock::new(json(200, "", &answer));
+    let gateway = Gateway::start(&format!("aliases: {{mine: v/model}}\n{}", config(mock.port)));
+    for _ in 0..2 {
+        let response = post(&gateway, PROTOCOLS[2].0, &PROTOCOLS[2].1.replace("v/model", "mine"));
+        assert_eq!(response.text("model"), "mine");
+    }
+    let count =
+        |kind: &str| gateway.metric(&format!("crossmodel_tokens_total{{kind=\"{kind}\",model=\"v/model\"}}"));
+    assert!(eventually(Duration::from_secs(2), || count("output") >= 4.0));
+    assert_eq!(["input", "cache_read", "cache_write", "output"].map(count), [14.0, 10.0, 6.0, 4.0]);
+    let line = gateway.access_log(2).pop().unwrap();
+    let of = |name: &str| member(&line, name);
+    assert_eq!([of("prompt_tokens"), of("cached_tokens"), of("completion_tokens")], ["15", "5", "2"]);
+    assert_eq!([of("requested_model"), of("model")], ["mine", "v/model"]);
+}
+
+#[test]
+fn a_request_that_says_its_length_in_two_ways_has_one_reading_or_none() {
+    let mock = Mock::new(json(200, "", PROTOCOLS[0].2));
+    let gateway = Gateway::start(&config(mock.port));
+    let (path, body, _) = PROTOCOLS[0];
+    let chunked = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    let smuggled = "GET /v1/models HTTP/1.1\r\nhost: g\r\n\r\n";
+    for framing in [
+        format!("content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n{chunked}{smuggled}"),
+        format!("transfer-encoding: chunked\r\ncontent-length: {}\r\n\r\n{chunked}{smuggled}", chunked.len()),
+        format!("content-length: {0}\r\ncontent-length: {0}\r\n\r\n{body}", body.len()),
+        format!("content-length: {}\r\ncontent-length: 3\r\n\r\n{body}", body.len()),
+        format!("content-length: +{}\r\n\r\n{body}", body.len()),
+        format!("transfer-encoding: gzip, chunked\r\n\r\n{chunked}"),
+        format!("transfer-encoding: chunked\r\ntransfer-encoding: identity\r\n\r\n{chunked}"),
+    ] {
+        let mut stream = TcpStream::connect(("127.0.0.1", gateway.port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: g\r\nconnection: close\r\nauthorization: Bearer {}\r\n{framing}",
+            gateway.key
+        );
+        std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
+        let start = Instant::now();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        assert!(start.elapsed() < Duration::from_secs(4), "{framing}: nobody waits for what never comes");
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.matches("HTTP/1.1 ").count() <= 1, "{framing}: {answer}");
+        for seen in mock.take() {
+            assert_eq!(seen.text(), body.replace("v/model", "real-model"), "{framing}: {answer}");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What a relay changes, and that it changes nothing else.
+
+use crate::support::{Client, Gateway, Mock, PROTOCOLS, config, config_with, json, post};
+
+#[test]
+fn requests_and_answers_differ_in_the_model_only() {
+    for (path, body, answer) in PROTOCOLS {
+        let odd = body.replacen('{', "{ \"unknown\" : [1.0, 1e3 ,\"\\u00e9\\/\"] ,\r\n\t", 1);
+        let answer = answer.replacen('{', "{\n  \"unknown\": 1.50,  ", 1);
+        let mock = Mock::new(json(200, "", &answer));
+        let gateway = Gateway::start(&config(mock.port));
+        let response = post(&gateway, path, &odd);
+        assert_eq!(response.status, 200, "{path}");
+        assert_eq!(response.body, answer.replace("real-model-0613", "v/model"), "{path}");
+        let seen = mock.one();
+        assert_eq!(seen.text(), odd.replace("v/model", "real-model"), "{path}");
+        assert_eq!(seen.request_line(), format!("POST {path} HTTP/1.1"));
+        assert_eq!(seen.header("host"), Some(format!("127.0.0.1:{}", mock.port).as_str()));
+        assert_eq!(seen.header("accept-encoding"), Some("identity"));
+    }
+}
+
+#[test]
+fn equal_names_leave_every_byte() {
+    let mock = Mock::new(json(200, "", PROTOCOLS[0].2));
+    let config = config(mock.port).replace("model: real-model", "model: v/model");
+    let gateway = Gateway::start(&config);
+    // Not even an escape in the name is changed when it says the same.
+    let body = r#"{"messages":[],"text":"\"model\":\"x\"","model":"v/model"}"#;
+    assert_eq!(post(&gateway, "/v1/chat/completions", body).status, 200);
+    assert_eq!(mock.one().text(), body);
+}
+
+#[test]
+fn headers_go_on_by_a_list() {
+    let mock = Mock::new(json(
+        200,
+        "openai-organization: org\r\nset-cookie: a=b\r\nserver: s\r\nx-ratelimit-remaining-requests: 1\r\ncf-ray: 1\r\n",
+        PROTOCOLS[2].2,
+    ));
+    let gateway = Gateway::start(&config_with(mock.port, ", profile: {betas: [known, other]}"));
+    let body = PROTOCOLS[2].1;
+    let mut client = Client::connect(gateway.port);
+    client.send(
+        format!(
+            "POST /v1/messages?beta=true&key=secret HTTP/1.1\r\nhost: g\r\nx-api-key: {}\r\nanthropic-version: 2026-10-21\r\n\
+             anthropic-beta: known,unknown\r\nanthropic-beta: other\r\nX-Stainless-Lang: js\r\nuser-agent: agent\r\n\
+             x-claude-code-session-id: s\r\nx-forwarded-for: 1.2.3.4\r\nopenai-organization: mine\r\nx-request-id: client-id\r\n\
+             content-length: {}\r\n\r\n{body}",
+            gateway.key,
+            body.len()
+        )
+        .as_bytes(),
+    );
+    let response = client.receive();
+    let seen = mock.one();
+    assert_eq!(seen.request_line(), "POST /v1/messages?beta=true HTTP/1.1");
+    for (name, value) in [
+        ("anthropic-version", Some("2026-10-21")),
+        ("anthropic-beta", Some("known,other")),
+        ("x-stainless-lang", Some("js")),
+        ("x-claude-code-session-id", Some("s")),
+        ("user-agent", None),
+        ("x-forwarded-for", None),
+        ("openai-organization", None),
+    ] {
+        assert_eq!(seen.header(name), value, "{name}");
+    }
+    for name in ["openai-organization", "set-cookie", "server", "x-ratelimit-remaining-requests", "cf-ray"] {
+        assert_eq!(response.header(name), None, "{name}");
+    }
+    post(&gateway, "/v1/messages", body);
+    assert_eq!(mock.seen()[1].header("anthropic-version"), Some("2023-06-01"), "added where it is missing");
+}
+
+#[test]
+fn the_attribution_block_stays_here() {
+    let mock = Mock::new(json(200, "", PROTOCOLS[2].2));
+    let system =
+        r#"[{"type":"text","text":"x-anthropic-billing-header: cch=1;"},{"type":"text","text":"You are."}]"#;
+    let body = format!(r#"{{"model":"v/model","system":{system},"max_tokens":9,"messages":[]}}"#);
+    let gateway = Gateway::start(&config(mock.port));
+    post(&gateway, "/v1/messages", &body);
+    assert_eq!(
+        mock.seen()[0].text(),
+        r#"{"model":"real-model","system":[{"type":"text","text":"You are."}],"max_tokens":9,"messages":[]}"#
+    );
+    let gateway = Gateway::start(&config_with(mock.port, ", profile: {strip_attribution: false}"));
+    post(&gateway, "/v1/messages", &body);
+    assert_eq!(mock.seen()[1].text(), body.replace("v/model", "real-model"));
+}
+
+#[test]
+fn references_to_the_providers_state_are_refused() {
+    let mock = Mock::new(json(200, "", PROTOCOLS[1].2));
+    let gateway = Gateway::start(&config(mock.port));
+    let single = Gateway::start(&config_with(mock.port, ", allow_upstream_state: true"));
+    for (path, body, param) in [
+        (
+            "/v1/responses",
+            r#"{"model":"v/model","input":"x","previous_response_id":"resp_1"}"#,
+            "previous_response_id",
+        ),
+        ("/v1/responses", r#"{"model":"v/model","input":"x","background":true}"#, "background"),
+        (
+            "/v1/responses",
+            r#"{"model":"v/model","input":[{"type":"item_reference","id":"x"}]}"#,
+            "input[0].type",
+        ),
+        (
+            "/v1/responses",
+            r#"{"model":"v/model","input":[{"role":"user","content":[{"type":"input_file","file\u005fid":"f"}]}]}"#,
+            "input[0].content[0].file",
+        ),
+        (
+            "/v1/responses",
+            r#"{"model":"v/model","input":"x","tools":[{"type":"file_search","vector_store_ids":["v"]}]}"#,
+            "tools[0].vector_store_ids",
+        ),
+        (
+            "/v1/chat/completions",
+            r#"{"model":"v/model","messages":[{"role":"user","content":[{"type":"file","file":{"file_id":"f"}}]}]}"#,
+            "messages[0].content[0].file.file_id",
+        ),
+        (
+            "/v1/messages",
+            r#"{"model":"v/model","messages":[{"role":"user","content":[{"type":"document","source":{"type":"file","file_id":"f"}}]}]}"#,
+            "file_id",
+        ),
+        ("/v1/messages", r#"{"model":"v/model","messages":[],"container":"c"}"#, "container"),
+    ] {
+        let response = post(&gateway, path, body);
+        assert_eq!(response.status, 400, "{body}");
+        assert!(response.body.contains(param), "{param} in {}", response.body);
+        assert_eq!(post(&single, path, body).status, 200, "a single tenant may: {body}");
+    }
+    let before = mock.seen().len();
+    for (path, body) in [
+        (
+            "/v1/responses",
+            r#"{"model":"v/model","input":"x","previous_response_id":null,"store":true,"background":false}"#,
+        ),
+        (
+            "/v1/responses",
+            r#"{"model":"v/model","input":"\"file_id\":\"x\"","tools":[{"type":"function","name":"f","parameters":{"properties":{"file_id":{"type":"string"}}}}]}"#,
+        ),
+        (
+            "/v1/responses",
+            r#"{"model":"v/model","input":"x","tools":[{"type":"code_interpreter","container":{"type":"auto"}}]}"#,
+        ),
+        (
+            "/v1/messages",
+            r#"{"model":"v/model","messages":[{"role":"assistant","content":[{"type":"tool_use","input":{"file_id":"mine"}}]}]}"#,
+        ),
+    ] {
+        assert_eq!(post(&gateway, path, body).status, 200, "{body}");
+    }
+    assert_eq!(mock.seen().len(), before + 4);
+}
+
+#[test]
+fn another_protocols_model_is_not_served_in_silence() {
+    let gateway = Gateway::start("providers: {demo: {}}\n");
+    let response = post(&gateway, "/v1/chat/completions", r#"{"model":"demo/messages","messages":[]}"#);
+    assert_eq!(response.status, 400);
+    assert!(response.body.contains("is served at /v1/messages only"), "{}", response.body);
+}
+
+#[test]
+fn tokens_are_counted_by_the_provider() {
+    let mock = Mock::new(json(200, "", r#"{"input_tokens":7}"#));
+    let gateway = Gateway::start(&config(mock.port));
+    for path in ["/v1/messages/count_tokens", "/v1/responses/input_tokens"] {
+        let body = r#"{"model":"v/model","messages":[],"input":"x"}"#;
+        let response = post(&gateway, path, body);
+        assert_eq!((response.status, response.body.as_str()), (200, r#"{"input_tokens":7}"#), "{path}");
+        let seen = mock.seen().pop().unwrap();
+        assert_eq!(seen.request_line(), format!("POST {path} HTTP/1.1"));
+        assert_eq!(seen.text(), body.replace("v/model", "real-model"));
+    }
+}

@@ -1,0 +1,151 @@
+//! A changed configuration comes into force without a request lost; a wrong one never does.
+
+use std::time::Duration;
+
+use crate::support::{
+    Act, Client, Gate, Gateway, Mock, PROTOCOLS, chunk, config, eventually, get, json, open, post, request,
+};
+
+const OK: &str = "crossmodel_config_reloads_total{result=\"ok\"}";
+const REFUSED: &str = "crossmodel_config_reloads_total{result=\"refused\"}";
+const PATH: &str = PROTOCOLS[0].0;
+const BODY: &str = PROTOCOLS[0].1;
+
+/// A signal works at once, the watch of the file within two looks; the rest is for slow machines.
+const SOON: Duration = Duration::from_secs(10);
+
+fn answers() -> Vec<Act> {
+    json(200, "", PROTOCOLS[0].2)
+}
+
+fn reaches(gateway: &Gateway, metric: &str, count: f64) -> bool {
+    eventually(SOON, || gateway.metric(metric) >= count)
+}
+
+#[test]
+fn a_signal_reloads_also_what_the_file_refers_to() {
+    let mock = Mock::new(answers());
+    let with = |model: &str| {
+        format!(
+            "providers: {{up: {{base_url: \"http://127.0.0.1:{}/v1\", key: \"file:@FOLDER@/secret\", protocols: [chat]}}}}\n\
+             models: [{{id: v/{model}, targets: [{{provider: up}}]}}]\n",
+            mock.port
+        )
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "sk-one\n").unwrap();
+    let config = with("model").replace("@FOLDER@", &folder.path().display().to_string());
+    let gateway = Gateway::start(&config);
+    assert_eq!(post(&gateway, PATH, BODY).status, 200);
+    assert_eq!(mock.last().header("authorization"), Some("Bearer sk-one"));
+
+    // Nobody looks at this file, so it is the signal that counts.
+    std::fs::write(&secret, "sk-two\n").unwrap();
+    gateway.signal("HUP");
+    assert!(reaches(&gateway, OK, 1.0));
+    assert_eq!(post(&gateway, PATH, BODY).status, 200);
+    assert_eq!(mock.last().header("authorization"), Some("Bearer sk-two"));
+    assert_eq!(gateway.metric(REFUSED), 0.0);
+}
+
+#[test]
+fn a_changed_file_is_read_without_a_signal() {
+    let mock = Mock::new(answers());
+    let gateway = Gateway::start(&config(mock.port));
+    let other = BODY.replace("v/model", "v/other");
+    assert_eq!(post(&gateway, PATH, &other).status, 404);
+    gateway.configure(&config(mock.port).replace("v/model", "v/other"));
+    assert!(eventually(SOON, || post(&gateway, PATH, &other).status == 200));
+    assert_eq!(post(&gateway, PATH, BODY).text("error.code"), "model_not_found", "the old model has gone");
+    assert_eq!((gateway.metric(OK), gateway.metric(REFUSED)), (1.0, 0.0), "read once");
+}
+
+#[test]
+fn a_wrong_file_changes_nothing_and_says_why() {
+    let mock = Mock::new(answers());
+    let gateway = Gateway::start(&config(mock.port));
+    let good = std::fs::read_to_string(gateway.file("conf.yaml")).unwrap();
+    let wrong = [
+        (good.replace("provider: up", "provider: nobody"), "there is no provider 'nobody'"),
+        (
+            good.replace("env:UPSTREAM_KEY", "env:NOT_SET_ANYWHERE"),
+            "the variable NOT_SET_ANYWHERE is not set",
+        ),
+        (good.replace("models:", "models: ["), "this is not YAML"),
+        (String::new(), "the file is empty"),
+    ];
+    for (n, (text, why)) in wrong.iter().enumerate() {
+        std::fs::write(gateway.file("conf.yaml"), text).unwrap();
+        gateway.signal("HUP");
+        assert!(reaches(&gateway, REFUSED, (n + 1) as f64), "{why}");
+        assert!(eventually(SOON, || gateway.stderr().contains(why)), "{why} in {}", gateway.stderr());
+        assert_eq!(post(&gateway, PATH, BODY).status, 200, "{why}");
+    }
+    let place = format!("{}:", gateway.file("conf.yaml").display());
+    assert!(gateway.stderr().contains(&place), "the place is said: {}", gateway.stderr());
+
+    std::fs::remove_file(gateway.file("conf.yaml")).unwrap();
+    gateway.signal("HUP");
+    assert!(reaches(&gateway, REFUSED, wrong.len() as f64 + 1.0));
+    assert_eq!((post(&gateway, PATH, BODY).status, gateway.metric(OK)), (200, 0.0));
+    std::fs::write(gateway.file("conf.yaml"), good).unwrap();
+    gateway.signal("HUP");
+    assert!(reaches(&gateway, OK, 1.0));
+    assert_eq!(get(gateway.admin, "/readyz", "").status, 200);
+}
+
+#[test]
+fn running_requests_end_as_they_began() {
+    let gate = Gate::new();
+    let first = b"data: {\"model\":\"real-model\",\"choices\":[]}\n\n";
+    let last = b"data: {\"model\":\"real-model\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    let mut script = open([&first[..]]);
+    script.extend([Act::Await(gate.clone()), chunk(last), Act::Send(b"0\r\n\r\n".to_vec())]);
+    let mock = Mock::new(script);
+    let gateway = Gateway::start(&config(mock.port));
+    let mut client = Client::connect(gateway.port);
+    client.send(
+        request(PATH, &gateway.key, &BODY.replace("{\"model\"", "{\"stream\":true,\"model\"")).as_bytes(),
+    );
+    assert_eq!(client.head().0, 200);
+    let mut received = client.chunk().unwrap();
+
+    gateway.configure("providers: {demo: {}}\n");
+    gateway.signal("HUP");
+    assert!(reaches(&gateway, OK, 1.0));
+    assert_eq!(post(&gateway, PATH, BODY).text("error.code"), "model_not_found", "its provider is gone");
+    gate.open();
+    while let Some(part) = client.chunk().filter(|part| !part.is_empty()) {
+        received.extend(part);
+    }
+    let expected = [&first[..], last].concat();
+    let expected = String::from_utf8_lossy(&expected).replace("real-model", "v/model");
+    assert_eq!(String::from_utf8_lossy(&received), expected);
+}
+
+#[test]
+fn a_request_sees_one_configuration_only() {
+    let mock = Mock::new(answers());
+    let with = |name: &str| {
+        config(mock.port)
+            .replace("/v1\"", &format!("/{name}/v1\""))
+            .replace("real-model", &format!("real-{name}"))
+    };
+    let gateway = Gateway::start(&with("a"));
+    let mut client = Client::connect(gateway.port);
+    for (round, name) in ["b", "a", "b", "a"].into_iter().enumerate() {
+        gateway.configure(&with(name));
+        gateway.signal("HUP");
+        let goal = (round + 1) as f64;
+        let done = eventually(SOON, || {
+            client.send(request(PATH, &gateway.key, BODY).as_bytes());
+            assert_eq!(client.receive().status, 200);
+            let seen = mock.last();
+            let by_path = seen.request_line().split('/').nth(1).unwrap().to_owned();
+            assert!(seen.text().contains(&format!("\"real-{by_path}\"")), "{seen:?}");
+            by_path == name && gateway.metric(OK) >= goal
+        });
+        assert!(done, "round {round}");
+    }
+}

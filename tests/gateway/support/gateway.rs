@@ -1,0 +1,203 @@
+//! The gateway as a process of its own.
+
+use std::fs::File;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::{UPSTREAM_KEY, eventually, get};
+
+/// A running gateway with a folder of its own. It ends with the value.
+pub(crate) struct Gateway {
+    pub(crate) port: u16,
+    pub(crate) admin: u16,
+    /// Its first key; empty if it had to make one itself.
+    pub(crate) key: String,
+    folder: TempDir,
+    child: Child,
+}
+
+impl Gateway {
+    /// Starts a gateway with a configuration, to which listeners and folders are added.
+    pub(crate) fn start(config: &str) -> Self {
+        Self::start_with(config, &[], &[])
+    }
+
+    /// Starts a gateway whose first key was made with `key` as further arguments.
+    pub(crate) fn start_with(config: &str, key: &[&str], environment: &[(&str, &str)]) -> Self {
+        let folder = TempDir::new().unwrap();
+        let secret = create_key(&folder.path().join("data"), key);
+        Self::run(folder, config, secret, environment)
+    }
+
+    /// Starts a gateway that has no key yet.
+    pub(crate) fn first_run(config: &str) -> Self {
+        Self::run(TempDir::new().unwrap(), config, String::new(), &[])
+    }
+
+    fn run(folder: TempDir, config: &str, key: String, environment: &[(&str, &str)]) -> Self {
+        let (port, admin) = (free_port(), free_port());
+        let text = complete(folder.path(), config, port, admin);
+        std::fs::write(folder.path().join("conf.yaml"), text).unwrap();
+        let child = spawn(folder.path(), environment);
+        let mut gateway = Self { port, admin, key, folder, child };
+        gateway.await_port();
+        gateway
+    }
+
+    fn await_port(&mut self) {
+        let listens = eventually(Duration::from_secs(20), || {
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "the gateway has ended: {}", self.stderr());
+            TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+        });
+        assert!(listens, "the gateway does not listen: {}", self.stderr());
+    }
+
+    /// Ends the process and starts it again on what it has left.
+    pub(crate) fn restart(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.child = spawn(self.folder.path(), &[]);
+        self.await_port();
+    }
+
+    /// Writes another configuration into its file, completed as the first one was.
+    pub(crate) fn configure(&self, config: &str) {
+        let text = complete(self.folder.path(), config, self.port, self.admin);
+        std::fs::write(self.file("conf.yaml"), text).unwrap();
+    }
+
+    /// A file in its folder.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.file("data")
+    }
+
+    pub(crate) fn stdout(&self) -> String {
+        std::fs::read_to_string(self.file("stdout")).unwrap_or_default()
+    }
+
+    pub(crate) fn stderr(&self) -> String {
+        std::fs::read_to_string(self.file("stderr")).unwrap_or_default()
+    }
+
+    /// The access log, once it has `lines` lines.
+    pub(crate) fn access_log(&self, lines: usize) -> Vec<String> {
+        let read = || std::fs::read_to_string(self.file("access.log")).unwrap_or_default();
+        eventually(Duration::from_secs(5), || read().lines().count() >= lines);
+        read().lines().map(str::to_owned).collect()
+    }
+
+    /// The value of a metric, with its labels as the text format writes them; 0 if it is not there.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let page = get(self.admin, "/metrics", "").body;
+        let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    /// Runs a command on the gateway's folder and returns what it printed.
+    pub(crate) fn command(&self, arguments: &[&str]) -> String {
+        let output = run(&self.data(), arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Sends a signal by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
+    /// Waits for the process to end by itself.
+    pub(crate) fn await_end(&mut self, time: Duration) -> Option<i32> {
+        let mut code = None;
+        eventually(time, || {
+            code = self.child.try_wait().unwrap();
+            code.is_some()
+        });
+        code.and_then(|status| status.code())
+    }
+
+    /// The most memory that the process has had so far, in KiB, without its program's pages.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let of = |name: &str| -> u64 {
+            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        };
+        of("VmHWM:") - of("RssFile:")
+    }
+}
+
+impl Drop for Gateway {
+    #[expect(clippy::print_stdout, reason = "the harness shows it beside a failed test")]
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            println!("--- the gateway's standard error:\n{}", self.stderr());
+        }
+    }
+}
+
+fn spawn(folder: &Path, environment: &[(&str, &str)]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_crossmodel"))
+        .arg("-c")
+        .arg(folder.join("conf.yaml"))
+        .env("UPSTREAM_KEY", UPSTREAM_KEY)
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(File::create(folder.join("stdout")).unwrap())
+        .stderr(File::create(folder.join("stderr")).unwrap())
+        .spawn()
+        .unwrap()
+}
+
+/// A configuration with folders, and with listeners unless it has its own.
+fn complete(folder: &Path, config: &str, port: u16, admin: u16) -> String {
+    let own = config.lines().any(|line| line.starts_with("listen:"));
+    let listen = if own { String::new() } else { format!("listen: [{{address: \"127.0.0.1:{port}\"}}]\n") };
+    let text = format!(
+        "{listen}admin: \"127.0.0.1:{admin}\"\ndata: {}\naccess_log: {}\n{config}",
+        folder.join("data").display(),
+        folder.join("access.log").display()
+    );
+    text.replace("@PORT@", &port.to_string()).replace("@FOLDER@", &folder.display().to_string())
+}
+
+/// Runs the binary on a data folder.
+pub(crate) fn run(data: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_crossmodel"))
+        .arg("--data")
+        .arg(data)
+        .args(arguments)
+        .env("UPSTREAM_KEY", UPSTREAM_KEY)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// A port that nobody listens on. It is below those that systems give to clients, and no two calls of one
+/// process get the same.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id() % 500).unwrap() * 20;
+    let candidates = (0..10_000).map(|_| 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000);
+    let mut free = candidates.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free.next().expect("a free port")
+}
+
+/// Makes a key in a data folder; gives its secret.
+fn create_key(data: &Path, arguments: &[&str]) -> String {
+    let output = run(data, &[&["key", "create"], arguments].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().next().unwrap().to_owned()
+}
