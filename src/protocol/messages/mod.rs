@@ -16,7 +16,7 @@ use crate::failure::{Failure, Result};
 use crate::json::Edit;
 use crate::sse::Event;
 
-use super::{Head, Members, Protocol, ProtocolId, Sight, StreamFacts, Written};
+use super::{Head, Members, Protocol, ProtocolId, Sight, StreamFacts, Written, carriers};
 
 /// Anthropic Messages.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +45,14 @@ impl Protocol for Messages {
 
     fn attribution_edit(&self, body: &[u8], head: &Head<'_>) -> Option<Edit> {
         relay::request::attribution_edit(body, head)
+    }
+
+    fn carrier_edits(&self, body: &[u8]) -> Vec<Edit> {
+        carriers::edits(body, &relay::request::CARRIERS)
+    }
+
+    fn keep_alive(&self) -> &'static [u8] {
+        b"event: ping\ndata: {\"type\":\"ping\"}\n\n"
     }
 
     fn read_event(&self, event: &Event<'_>) -> Sight {

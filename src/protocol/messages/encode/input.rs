@@ -1,5 +1,7 @@
 //! The input of a call, which is an object here and may be any text elsewhere.
 
+use serde::de::IgnoredAny;
+
 use crate::canon::Args;
 use crate::json::{self, Lit, Raw, write};
 
@@ -20,7 +22,20 @@ fn wrapped(text: &Lit<'_>, out: &mut Vec<u8>) {
 }
 
 /// The object that a text holds. A text that holds none is kept, in an object: repairing JSON is guessing.
-pub(super) fn object(text: &Lit<'_>, out: &mut Vec<u8>) {
+fn object(text: &Lit<'_>, out: &mut Vec<u8>) {
+    // Nearly always it is an object, which is decoded to where it belongs.
+    let start = out.len();
+    unescape(text.raw(), out);
+    let decoded = out.get(start..).unwrap_or_default().trim_ascii_start();
+    if decoded.first() == Some(&b'{') && serde_json::from_slice::<IgnoredAny>(decoded).is_ok() {
+        return;
+    }
+    out.truncate(start);
+    odd(text, out);
+}
+
+/// What a text means that is not simply an object.
+fn odd(text: &Lit<'_>, out: &mut Vec<u8>) {
     let decoded = text.decode();
     let trimmed = decoded.trim();
     // Some servers send an empty object first, and what they mean after it.
@@ -35,6 +50,46 @@ pub(super) fn object(text: &Lit<'_>, out: &mut Vec<u8>) {
             o.lit("_raw_arguments", text);
         }),
     }
+}
+
+/// Appends the text of which this is the inside of a literal. Halves of characters become U+FFFD.
+fn unescape(inner: &str, out: &mut Vec<u8>) {
+    let mut rest = inner;
+    while let Some((plain, escape)) = rest.split_once('\\') {
+        out.extend_from_slice(plain.as_bytes());
+        let mut chars = escape.chars();
+        match chars.next() {
+            Some('n') => out.push(b'\n'),
+            Some('t') => out.push(b'\t'),
+            Some('r') => out.push(b'\r'),
+            Some('b') => out.push(8),
+            Some('f') => out.push(12),
+            Some('u') => {
+                rest = unicode(chars.as_str(), out);
+                continue;
+            }
+            Some(other) => out.extend_from_slice(other.encode_utf8(&mut [0; 4]).as_bytes()),
+            None => {}
+        }
+        rest = chars.as_str();
+    }
+    out.extend_from_slice(rest.as_bytes());
+}
+
+/// Appends the character whose digits stand here, and gives what follows it.
+fn unicode<'t>(digits: &'t str, out: &mut Vec<u8>) -> &'t str {
+    let unit = |text: &str| text.get(..4).and_then(|digits| u16::from_str_radix(digits, 16).ok());
+    let first = unit(digits);
+    let rest = digits.get(4..).unwrap_or_default();
+    let second = rest.strip_prefix("\\u").and_then(unit);
+    let mut decoded = char::decode_utf16(first.into_iter().chain(second));
+    let (c, length) = match decoded.next() {
+        Some(Ok(c)) => (c, c.len_utf16()),
+        Some(Err(_)) | None => (char::REPLACEMENT_CHARACTER, 1),
+    };
+    out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+    // The second unit was an escape of its own, with a backslash and a `u`.
+    if length == 2 { rest.get(6..).unwrap_or_default() } else { rest }
 }
 
 /// The object that a JSON value is, or holds as a text; any other value becomes a member of one.
@@ -63,7 +118,8 @@ mod tests {
             ("", "{}"),
             (" \n", "{}"),
             (r#"{"b":1.0,"a":1e2}"#, r#"{"b":1.0,"a":1e2}"#),
-            ("{ \"a\" : [1, 2] }", r#"{"a":[1,2]}"#),
+            ("{ \"a\" : [1, 2] }\n", "{ \"a\" : [1, 2] }\n"),
+            (r#"{"a":"\u00e9\ud83d\ude00\\"}"#, r#"{"a":"\u00e9\ud83d\ude00\\"}"#),
             ("[1]", r#"{"value":[1]}"#),
             ("7", r#"{"value":7}"#),
             (r#""text""#, r#"{"value":"text"}"#),
@@ -76,6 +132,19 @@ mod tests {
             write(&Args::Lit(Lit::of(arguments)), false, &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), input, "{arguments}");
         }
+    }
+
+    #[test]
+    fn escapes_are_decoded_once() {
+        for inner in [r#"a\n\t\r\b\f\"\\\/b"#, r"\u00e9\ud83d\ude00x", "é😀", r"\\u0041", ""] {
+            let mut out = Vec::new();
+            unescape(inner, &mut out);
+            let literal = format!("\"{inner}\"");
+            assert_eq!(String::from_utf8(out).unwrap(), Lit::read(&literal).unwrap().decode(), "{inner}");
+        }
+        let mut out = Vec::new();
+        unescape(r"\ud83dx\ude00\ud83d\u0041", &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), "\u{fffd}x\u{fffd}\u{fffd}A");
     }
 
     #[test]

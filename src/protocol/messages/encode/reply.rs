@@ -50,16 +50,10 @@ fn segment(segment: &Segment, spoke: &mut bool, context: &Context, blocks: &mut 
         }
         SegmentKind::Reasoning => reasoning(segment, context, blocks),
         SegmentKind::Search(_) => {}
-        SegmentKind::Call { id, namespace, name, custom } => {
+        // Clients of the protocol know no namespaces: one that a provider adds says nothing to them.
+        SegmentKind::Call { id, name, custom, .. } => {
             blocks.object(|o| {
-                o.text("type", "tool_use").text("id", id);
-                o.string("name", |text| {
-                    if let Some(namespace) = namespace {
-                        text.plain(namespace);
-                        text.plain("__");
-                    }
-                    text.plain(name);
-                });
+                o.text("type", "tool_use").text("id", id).text("name", name);
                 o.value("input", |out| input::write(&Args::Lit(segment.lit()), *custom, out));
             });
         }

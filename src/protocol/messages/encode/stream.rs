@@ -174,18 +174,11 @@ impl State {
                 Block::Thinking
             }
             SegmentKind::Search(_) => Block::None,
-            SegmentKind::Call { id, namespace, name, custom } => {
+            // Clients of the protocol know no namespaces: one that a provider adds says nothing to them.
+            SegmentKind::Call { id, name, custom, .. } => {
                 self.calls = true;
                 self.begin(out, |o| {
-                    o.text("type", "tool_use").text("id", id);
-                    o.string("name", |text| {
-                        if let Some(namespace) = namespace {
-                            text.plain(namespace);
-                            text.plain("__");
-                        }
-                        text.plain(name);
-                    });
-                    o.json("input", "{}");
+                    o.text("type", "tool_use").text("id", id).text("name", name).json("input", "{}");
                 });
                 if *custom { Block::Custom { spoke: false } } else { Block::Call }
             }

@@ -48,7 +48,8 @@ fn text<'a>(text: &str) -> Event<'a> {
 }
 
 fn open<'a>(key: u32) -> Event<'a> {
-    Event::Open { key, id: format!("c{key}").into(), namespace: None, name: "f".into(), custom: false }
+    let namespace = (key == 1).then(|| "ns".into());
+    Event::Open { key, id: format!("c{key}").into(), namespace, name: "f".into(), custom: false }
 }
 
 fn args<'a>(key: u32, json: &str) -> Event<'a> {
