@@ -18,7 +18,7 @@ use crate::failure::{Failure, Result};
 use crate::json::Edit;
 use crate::sse::Event;
 
-use super::{Head, Members, Protocol, ProtocolId, Sight, StreamFacts, Written};
+use super::{Head, Members, Protocol, ProtocolId, Sight, StreamFacts, Written, carriers};
 
 /// OpenAI Responses.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +43,10 @@ impl Protocol for Responses {
 
     fn usage_edits(&self, _body: &[u8], _head: &Head<'_>) -> Vec<Edit> {
         Vec::new()
+    }
+
+    fn carrier_edits(&self, body: &[u8]) -> Vec<Edit> {
+        carriers::edits(body, &relay::request::CARRIERS)
     }
 
     fn read_event(&self, event: &Event<'_>) -> Sight {

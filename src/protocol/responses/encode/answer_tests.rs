@@ -1,5 +1,7 @@
 //! Streams and whole answers for clients.
 
+#![expect(clippy::string_slice, reason = "a test may panic")]
+
 use std::sync::Arc;
 
 use crate::canon::{Answer, Args, Carrier, Citation, Context, Encode as _, Event, Finish, Seal, UsagePart};

@@ -20,7 +20,10 @@ use super::thought;
 pub(super) fn instructions<'r, 'a>(request: &'r Request<'a>, target: &Target<'_>) -> Option<&'r Text<'a>> {
     let marks = target.profile.cache_parts == CacheParts::OpenaiBreakpoint;
     match request.system.as_slice() {
-        [only] if !request.turns.is_empty() && !(marks && only.cache.is_some()) => Some(only),
+        [only] => {
+            let stays = request.turns.is_empty() || marks && only.cache.is_some();
+            (!stays).then_some(only)
+        }
         _ => None,
     }
 }
@@ -69,7 +72,7 @@ impl Input<'_> {
             after -= run.len();
             match run {
                 [Part::Call(call)] => self.call(list, call),
-                [Part::Result(result)] => self.result(list, result)?,
+                [Part::Result(result)] => self.result(list, result),
                 [Part::Reasoning(reasoning)] => {
                     let rest = turn.parts.get(turn.parts.len() - after..).unwrap_or_default();
                     if rest.iter().any(|part| !matches!(part, Part::Reasoning(_)) && !is_empty(part)) {
@@ -206,7 +209,7 @@ impl Input<'_> {
         });
     }
 
-    fn result(&mut self, list: &mut Array<'_>, result: &ToolResult<'_>) -> Result<()> {
+    fn result(&self, list: &mut Array<'_>, result: &ToolResult<'_>) {
         let custom = result.custom && self.target.profile.custom_tools;
         let error = if is_plain_error(result) { ERROR } else { "" };
         list.object(|o| {
@@ -223,7 +226,6 @@ impl Input<'_> {
                 parts => o.array("output", |list| self.outputs(list, parts, error, result.cache)),
             };
         });
-        Ok(())
     }
 
     fn outputs(&self, list: &mut Array<'_>, parts: &[Part<'_>], error: &'static str, cache: Option<Cache>) {

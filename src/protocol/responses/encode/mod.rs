@@ -10,6 +10,10 @@ mod wire;
 
 #[cfg(test)]
 mod answer_tests;
+#[cfg(test)]
+mod replay_tests;
+#[cfg(test)]
+mod request_tests;
 
 pub(super) mod reply;
 pub(super) mod request;

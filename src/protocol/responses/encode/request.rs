@@ -218,9 +218,10 @@ fn identity(o: &mut Object<'_>, request: &Request<'_>, target: &Target<'_>) {
 fn extras(o: &mut Object<'_>, request: &Request<'_>, losses: &mut Losses) -> Result<()> {
     for extra in &request.extra {
         let name = &*extra.name;
+        let said = OWN.contains(&name) || name == "service_tier" && request.tier.is_some();
         if FORBIDDEN.contains(&name) {
             losses.drop_named(name)?;
-        } else if !OWN.contains(&name) && !(name == "service_tier" && request.tier.is_some()) {
+        } else if !said {
             // The name is the client's, who may have put anything into it.
             o.raw(Lit::of(name).raw(), &extra.value);
         }
