@@ -17,6 +17,8 @@ pub(super) struct Items<'r, 'a> {
     pub(super) losses: &'r mut Losses,
     /// Do marks for the prompt cache mean a long life unless they say otherwise?
     pub(super) long: bool,
+    /// Ids of calls that were left out, as they are spelled: what came of them is left out, too.
+    pub(super) gone: Vec<&'a str>,
 }
 
 /// The members of an item that are read, whatever its type.
@@ -93,7 +95,10 @@ impl<'a> Items<'_, 'a> {
             },
             "item_reference" => Err(state(node)),
             "configuration_update" => self.losses.drop(&node.path),
-            kind if is_hosted(kind) => self.losses.drop(&node.path),
+            kind if is_hosted(kind) => {
+                self.gone.extend(item.call_id);
+                self.losses.drop(&node.path)
+            }
             kind if REFUSED.contains(&kind) => Err(not_carried(node.path.to_string())),
             _ => Err(parts::unknown(node)),
         }
@@ -167,6 +172,9 @@ impl<'a> Items<'_, 'a> {
     }
 
     fn output(&mut self, item: &Item<'a, '_, '_>, custom: bool) -> Result<()> {
+        if item.call_id.is_some_and(|id| self.gone.contains(&id)) {
+            return self.losses.drop(&item.node.path);
+        }
         let mut content = Vec::new();
         if let Some(text) = item.output {
             let output = at(item.node, "output", text);
@@ -256,7 +264,8 @@ mod tests {
 
     fn read(json: &str) -> Result<(Request<'_>, Option<String>)> {
         let (mut request, mut losses) = (Request::default(), Losses::default());
-        Items { request: &mut request, losses: &mut losses, long: false }.read(&Node::root(json))?;
+        Items { request: &mut request, losses: &mut losses, long: false, gone: Vec::new() }
+            .read(&Node::root(json))?;
         Ok((request, losses.header()))
     }
 
@@ -299,14 +308,15 @@ mod tests {
             {"type":"web_search_call","id":"ws_1","status":"completed"},
             {"type":"message","role":"assistant","phase":"commentary","content":[{"type":"output_text","text":"a"}]},
             {"type":"mcp_call","id":"m"},{"type":"computer_call_output"},{"type":"program_output"},
-            {"type":"tool_search_call"},{"type":"configuration_update"},
+            {"type":"tool_search_call","call_id":"s","execution":"client"},{"type":"configuration_update"},
             {"type":"custom_tool_call","call_id":"c","name":"p","input":"x"},
             {"type":"custom_tool_call_output","call_id":"c","output":""},
+            {"type":"function_call_output","call_id":"s","output":"found"},
             {"type":"function_call_output","call_id":"d","output":[{"type":"input_text","text":"t"}]}]"#,
         )
         .unwrap();
         assert_eq!(shape(&request), ["User: go", "Assistant: thought a call:c!", "User: result:c result:d"]);
-        let expected = "[2], [3].phase, [4], [5], [6], [7], [8]";
+        let expected = "[2], [3].phase, [4], [5], [6], [7], [8], [11]";
         assert_eq!(lost.unwrap(), expected);
         let Part::Result(result) = &request.turns[2].parts[0] else { panic!() };
         assert!(result.custom && result.content.is_empty());

@@ -32,7 +32,7 @@ fn one<'a>(node: &Node<'a, '_>, long: bool) -> Result<Part<'a>> {
     let needed = |name: &'static str, value: Option<&'a str>| at(node, name, value.unwrap_or_default()).lit();
     match at(node, "type", kind).string()?.as_ref() {
         "input_text" | "output_text" | "text" => Ok(Part::Text(Text { text: needed("text", text)?, cache })),
-        "refusal" => Ok(Part::Refusal(needed("refusal", refusal)?)),
+        "refusal" => Ok(Part::Refusal(needed("refusal", refusal.or(text))?)),
         "input_image" => Ok(Part::Image(Image { cache, ..image(node)? })),
         "input_file" => Ok(Part::Document(Document { cache, ..file(node)? })),
         "input_audio" => audio(node).map(Part::Audio),

@@ -162,7 +162,8 @@ impl<'a> Reader<'_, 'a> {
         }
         if let Some(text) = self.later.input {
             let long = self.later.long;
-            Items { request: &mut self.request, losses: self.losses, long }.read(&node("input", text))?;
+            Items { request: &mut self.request, losses: self.losses, long, gone: Vec::new() }
+                .read(&node("input", text))?;
         }
         if self.request.turns.is_empty() && self.request.system.is_empty() {
             let message = "'input' must be a text or a list of items.";
