@@ -75,6 +75,7 @@ pub(super) static FIELDS: &[Field] = &[
     field("models", Dropped, Dropped, &["[]"], r#"["a/b"]"#),
     field("route", Dropped, Dropped, &[], r#""fallback""#),
     field("provider", Dropped, Dropped, &["{}"], r#"{"sort":"price"}"#),
+    field("usage", Dropped, Dropped, &["{}"], r#"{"include":true}"#),
     field("guided_json", Refused, Refused, &[], "{}"),
     field("guided_regex", Refused, Refused, &[], r#""a+""#),
     field("guided_choice", Refused, Refused, &[], r#"["a"]"#),

@@ -379,6 +379,11 @@ fn whole_answers_may_lack_a_reason_and_may_be_failures() {
     assert_eq!(reply_of(&any, body), ["start:-:0", "text:a", "Stop", "end"]);
     let body = r#"{"choices":[{"message":{"function_call":{"name":"f","arguments":"{}"}}}]}"#;
     assert_eq!(reply_of(&any, body), ["start:-:0", "open:0::f", "args:0:{}", "ToolUse", "end"]);
+    let empty = r#"{"service_tier":"","choices":[{"message":{"content":"a","refusal":"","function_call":{"arguments":"","name":""}},"finish_reason":""}]}"#;
+    assert_eq!(reply_of(&any, empty), ["start:-:0", "text:a", "Stop", "end"]);
+    let both = r#"{"choices":[{"message":{"content":"all"},"delta":{"content":"part"}}]}"#;
+    assert_eq!(reply_of(&any, both), ["start:-:0", "text:all", "Stop", "end"]);
+    assert_eq!(stream_of(&any, &[both]), ["start:-:0", "text:part"]);
     // 127d: a failure with status 200.
     assert_eq!(reply_of(&any, r#"{"error":{"message":"m"}}"#), ["fail:m:-"]);
     assert_eq!(reply_of(&any, r#"[{"error":{"message":"m"}}]"#), ["fail:m:-"]);

@@ -48,10 +48,13 @@ impl Calls {
         self.put(slot, piece, sink);
     }
 
-    /// Takes a `function_call`, of which there is only one.
+    /// Takes a `function_call`, of which there is only one. Some servers write an empty one for none.
     pub(super) fn legacy(&mut self, json: &str, sink: &mut Sink<'_>) {
         let mut piece = Piece { index: Some(0), ..Piece::default() };
         each(json, |key, value| piece.inner(key, value));
+        if piece.name.is_empty() && piece.args.is_none() {
+            return;
+        }
         let slot = self.find(&piece);
         self.put(slot, piece, sink);
     }

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::canon::{Audio, Cache, DataUrl, Document, Image, Part, Request, Source, Text, sniff};
+use crate::canon::{Audio, Cache, DataUrl, Document, Image, Part, Reasoning, Request, Source, Text, sniff};
 use crate::failure::{Failure, Kind, Result};
 use crate::json::Lit;
 use crate::protocol::node::{Node, Type};
@@ -38,7 +38,9 @@ fn part<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
         match name {
             "type" => draft.kind = node.text,
             "cache_control" | "prompt_cache_breakpoint" => draft.cache = Some(cache(node)?),
-            "text" | "image_url" | "file" | "input_audio" | "refusal" => draft.value = Some(node.text),
+            "text" | "image_url" | "file" | "input_audio" | "refusal" | "thinking" => {
+                draft.value = Some(node.text);
+            }
             _ => {}
         }
         Ok(())
@@ -51,6 +53,7 @@ fn part<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
         "image_url" => image(inner("image_url"), draft.cache),
         "file" => file(inner("file"), draft.cache),
         "input_audio" => audio(inner("input_audio")),
+        "thinking" => thinking(inner("thinking")),
         _ => {
             let path = node.path.key("type").to_string();
             let shown: String = kind.chars().take(SHOWN).collect();
@@ -132,6 +135,23 @@ fn audio<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
     let missing = |member| Node { text: "", path: node.path.key(member) }.wrong("a string");
     let data = data.ok_or_else(|| missing("data"))?;
     Ok(Part::Audio(Audio { data, format: format.ok_or_else(|| missing("format"))? }))
+}
+
+/// What a model thought, as one provider has it: a text, or a list of text parts.
+fn thinking<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
+    let mut text = Lit::default();
+    match node.kind() {
+        Type::String => text = node.lit()?,
+        _ => node.items(|node| {
+            node.members(|name, node| {
+                if name == "text" {
+                    text = Lit::concat(&[&text, &node.lit()?]);
+                }
+                Ok(())
+            })
+        })?,
+    }
+    Ok(Part::Reasoning(Reasoning { text: Some(text).filter(|text| !text.is_empty()), sealed: None }))
 }
 
 /// A mark for the prompt cache, in either of its two forms.

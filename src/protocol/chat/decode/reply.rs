@@ -43,7 +43,7 @@ impl<'a> Chunk<'a> {
             b"object" => self.error |= value == "\"error\"",
             b"id" => self.id = Lit::read(value),
             b"created" => self.created = value.parse().ok().filter(|seconds| *seconds > LEAST_TIME),
-            b"service_tier" => self.tier = Lit::read(value),
+            b"service_tier" => self.tier = Lit::read(value).filter(|tier| !tier.is_empty()),
             b"usage" => self.usage = Some(value),
             b"x_groq" => each(value, |key, value| {
                 if key == b"usage" {
@@ -74,8 +74,7 @@ impl<'a> Chunk<'a> {
 pub(super) struct Choice<'a> {
     pub(super) text: &'a str,
     pub(super) delta: Option<&'a str>,
-    /// Is it a message, and not a part of one?
-    pub(super) whole: bool,
+    pub(super) message: Option<&'a str>,
     pub(super) finish: Option<Lit<'a>>,
     /// The text that ended the answer, as some servers say.
     pub(super) stop: Option<Lit<'a>>,
@@ -89,7 +88,7 @@ impl<'a> Choice<'a> {
         let mut choice = Self { text, ..Self::default() };
         each(text, |key, value| match key {
             b"delta" => choice.delta = Some(value),
-            b"message" => (choice.delta, choice.whole) = (Some(value), true),
+            b"message" => choice.message = Some(value),
             b"finish_reason" => choice.finish = Lit::read(value),
             b"stop_reason" | b"matched_stop" => choice.stop = Lit::read(value).or_else(|| choice.stop.take()),
             b"usage" => choice.usage = Some(value),
@@ -98,6 +97,13 @@ impl<'a> Choice<'a> {
             _ => {}
         });
         choice
+    }
+
+    /// What it says, and whether that is a whole message. Some servers send a message in the place of a part,
+    /// and others both of them.
+    pub(super) fn said(&self, whole: bool) -> Option<(&'a str, bool)> {
+        let (delta, message) = (self.delta.map(|text| (text, whole)), self.message.map(|text| (text, true)));
+        if whole { message.or(delta) } else { delta.or(message) }
     }
 }
 

@@ -145,12 +145,14 @@ fn reasoning_of_earlier_turns_comes_first_and_details_win() {
     let seen = turns(&format!(
         r#"[{{"role":"assistant","reasoning_content":"T","reasoning_details":{details},"content":"a"}},
         {{"role":"assistant","reasoning":"R","content":"b"}},{{"role":"assistant","reasoning_details":[],"content":"c"}},
+        {{"role":"assistant","content":[{{"type":"thinking","thinking":[{{"type":"text","text":"M"}}]}},{{"type":"text","text":"d"}}]}},
         {{"role":"assistant","tool_calls":[{{"id":"c","function":{{"name":"f","arguments":{{"a":1e2}}}},"extra_content":{{"google":{{"thought_signature":"X"}}}}}}]}}]"#
     ));
     let expected = [
         format!("Assistant thought:T:{details} text:a"),
         "Assistant thought:R text:b".to_owned(),
         "Assistant text:c".to_owned(),
+        "Assistant thought:M text:d".to_owned(),
         r#"Assistant call:c:f:{"a":1e2}{"google":{"thought_signature":"X"}}"#.to_owned(),
     ];
     assert_eq!(seen, expected);

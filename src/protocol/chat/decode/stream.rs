@@ -108,8 +108,8 @@ impl Decoder {
             sink(Event::Usage(counts));
         }
         let Some(choice) = choice else { return };
-        if let Some(delta) = choice.delta {
-            self.delta(&Delta::read(delta), whole || choice.whole, sink);
+        if let Some((said, whole)) = choice.said(whole) {
+            self.delta(&Delta::read(said), whole, sink);
         }
         if let Some(probabilities) = choice.logprobs {
             logprobs(probabilities, sink);
