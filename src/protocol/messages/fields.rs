@@ -17,7 +17,7 @@ pub(super) static FIELDS: &[Field] = &[
     Field { to: [Mapped, Dropped, Own], neutral: &["[]"], ..mapped("stop_sequences", r#"["END"]"#) },
     mapped("tools", r#"[{"name":"f","input_schema":{"type":"object","properties":{}}}]"#),
     mapped("tool_choice", r#"{"type":"auto"}"#),
-    mapped("thinking", r#"{"type":"adaptive"}"#),
+    mapped("thinking", r#"{"type":"enabled","budget_tokens":2048}"#),
     mapped("output_config", r#"{"effort":"low"}"#),
     mapped("output_format", r#"{"type":"json_schema","schema":{"type":"object","properties":{}}}"#),
     mapped("metadata", r#"{"user_id":"u1"}"#),
