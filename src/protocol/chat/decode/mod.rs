@@ -1,8 +1,8 @@
 //! From the protocol to the canonical form: clients' requests and providers' answers.
 
 mod calls;
+mod conversation;
 mod details;
-mod messages;
 mod parts;
 mod think;
 mod tools;

@@ -7,7 +7,7 @@ use crate::protocol::chat::fields::FIELDS;
 use crate::protocol::field;
 use crate::protocol::node::{Node, Type};
 
-use super::{messages, parts, tools, wish};
+use super::{conversation, parts, tools, wish};
 
 /// Reads a request that goes to `target`.
 pub(in crate::protocol::chat) fn read<'a>(
@@ -52,7 +52,7 @@ impl<'a> Reader<'a, '_, '_> {
         let request = &mut self.request;
         match name {
             "model" => {}
-            "messages" => self.messages = messages::read(node, request)?,
+            "messages" => self.messages = conversation::read(node, request)?,
             "stream" => request.stream = node.bool()?,
             "stream_options" => self.stream_options(node)?,
             "max_completion_tokens" => request.max_output = Some(limit(node)?),

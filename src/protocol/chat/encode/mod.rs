@@ -1,10 +1,10 @@
 //! From the canonical form to the protocol: requests for providers and answers for clients.
 
 mod content;
+mod conversation;
 mod effort;
 mod history;
 mod ids;
-mod messages;
 mod said;
 mod tools;
 

@@ -9,7 +9,7 @@ use crate::json::write::{self, Object};
 use crate::json::{Lit, Raw};
 use crate::protocol::{Written, schema};
 
-use super::messages::Writer;
+use super::conversation::Writer;
 use super::tools::Plan;
 use super::{effort, tools};
 

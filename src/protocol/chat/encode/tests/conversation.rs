@@ -8,8 +8,8 @@ use crate::canon::{
 use crate::json::{Lit, Raw};
 
 use super::{
-    QUESTION, any, assistant, call, call_json, deepseek, image, messages, openai, pdf, request, result,
-    system, text, user, write,
+    QUESTION, any, assistant, call, call_json, deepseek, image, openai, pdf, request, result, system, talk,
+    text, user, write,
 };
 
 #[test]
@@ -23,7 +23,7 @@ fn cases_52_and_72_results_then_what_the_user_says() {
     let expected = format!(
         r#"{QUESTION},{{"role":"assistant","content":"I look","tool_calls":[{calls}]}},{{"role":"tool","tool_call_id":"a","content":"A"}},{{"role":"tool","tool_call_id":"b","content":"B"}},{{"role":"user","content":"hurry"}}"#
     );
-    assert_eq!(messages(&request(turns), &any()), expected);
+    assert_eq!(talk(&request(turns), &any()), expected);
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn results_may_come_twice_or_too_late_or_never() {
         assistant(vec![text("ok")]),
         user(vec![result("b", vec![text("late")])]),
     ];
-    let seen = messages(&request(turns), &any());
+    let seen = talk(&request(turns), &any());
     let tools: Vec<_> = seen.split(r#"{"role":"tool","#).skip(1).collect();
     assert!(tools[0].starts_with(r#""tool_call_id":"a","content":"2"}"#), "{seen}");
     assert!(tools[1].starts_with(r#""tool_call_id":"x","content":""}"#));
@@ -50,7 +50,7 @@ fn assistant_turns_one_after_the_other_are_one_message() {
         user(vec![result("a", vec![])]),
         user(vec![result("b", vec![])]),
     ];
-    let seen = messages(&request(turns), &any());
+    let seen = talk(&request(turns), &any());
     let calls = format!("{},{}", call_json("a"), call_json("b"));
     assert!(
         seen.starts_with(&format!(r#"{{"role":"assistant","content":"I look","tool_calls":[{calls}]}},"#))
@@ -58,20 +58,19 @@ fn assistant_turns_one_after_the_other_are_one_message() {
     // Texts: neighbours are one, others are paragraphs; what is empty is left out.
     let turns =
         vec![assistant(vec![text("a"), text(""), text("b"), call("x"), text("c")]), assistant(vec![])];
-    assert!(messages(&request(turns), &any()).contains(r#""content":"ab\n\nc","#));
+    assert!(talk(&request(turns), &any()).contains(r#""content":"ab\n\nc","#));
     let turns = vec![user(vec![text("q")]), assistant(vec![text("")]), user(vec![text("q")])];
-    assert_eq!(messages(&request(turns), &any()), format!("{QUESTION},{QUESTION}"));
+    assert_eq!(talk(&request(turns), &any()), format!("{QUESTION},{QUESTION}"));
 }
 
 #[test]
 fn content_is_null_beside_calls_and_never_an_empty_list_of_them() {
     let turns = vec![assistant(vec![call("a")]), user(vec![result("a", vec![])])];
     assert!(
-        messages(&request(turns), &any())
-            .starts_with(r#"{"role":"assistant","content":null,"tool_calls":[{"#)
+        talk(&request(turns), &any()).starts_with(r#"{"role":"assistant","content":null,"tool_calls":[{"#)
     );
     let refused = vec![assistant(vec![Part::Refusal(Lit::plain("no"))]), user(vec![text("q")])];
-    assert!(messages(&request(refused), &any()).starts_with(r#"{"role":"assistant","content":"no"},"#));
+    assert!(talk(&request(refused), &any()).starts_with(r#"{"role":"assistant","content":"no"},"#));
 }
 
 #[test]
@@ -80,11 +79,11 @@ fn case_50_pictures_of_results_move_behind_the_run() {
         assistant(vec![call("a"), call("b")]),
         user(vec![result("a", vec![text("see"), image()]), result("b", vec![text("B")]), text("and?")]),
     ];
-    let seen = messages(&request(turns.clone()), &any());
+    let seen = talk(&request(turns.clone()), &any());
     let expected = r#"{"role":"tool","tool_call_id":"a","content":"see\n[image: see next user message]"},{"role":"tool","tool_call_id":"b","content":"B"},{"role":"user","content":[{"type":"text","text":"Image from tool result a"},{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}]},{"role":"user","content":"and?"}"#;
     assert!(seen.ends_with(expected), "{seen}");
     let native = Profile { tool_result_images: true, ..any() };
-    let seen = messages(&request(turns), &native);
+    let seen = talk(&request(turns), &native);
     let expected = r#"{"role":"tool","tool_call_id":"a","content":[{"type":"text","text":"see"},{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}]}"#;
     assert!(seen.contains(expected) && !seen.contains("Image from"), "{seen}");
 }
@@ -96,7 +95,7 @@ fn case_51_errors_say_that_they_are() {
         if let Part::Result(result) = &mut turn.parts[0] {
             result.is_error = true;
         }
-        messages(&request(vec![assistant(vec![call("a")]), turn]), profile)
+        talk(&request(vec![assistant(vec![call("a")]), turn]), profile)
     };
     assert!(failed(vec![text("no such file")], &any()).ends_with(r#""content":"Error: no such file"}"#));
     assert!(failed(vec![text("ERROR 7")], &any()).ends_with(r#""content":"ERROR 7"}"#));
@@ -110,18 +109,18 @@ fn cases_71d_and_71e_instructions_and_texts() {
     let mut asked = request(vec![user(vec![text("a"), text("b")]), system("mid"), user(vec![text("q")])]);
     asked.system = ["one", "two"].map(|words| Text::new(Lit::of(words))).into();
     let expected = r#"{"role":"system","content":"one"},{"role":"system","content":"two"},{"role":"user","content":"a\n\nb"},{"role":"system","content":"mid"},{"role":"user","content":"q"}"#;
-    assert_eq!(messages(&asked, &any()), expected);
+    assert_eq!(talk(&asked, &any()), expected);
     let note = Profile { mid_system: MidSystem::UserNote, ..any() };
     assert!(
-        messages(&asked, &note)
+        talk(&asked, &note)
             .contains(r#"{"role":"user","content":"[System instruction, not written by the user]\nmid"}"#)
     );
-    let arrays = messages(&asked, &openai());
+    let arrays = talk(&asked, &openai());
     assert!(arrays.starts_with(r#"{"role":"developer","content":"one"}"#));
     assert!(arrays.contains(r#""content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]"#));
     // Instructions between calls and their results move behind these.
     let turns = vec![assistant(vec![call("a")]), system("mid"), user(vec![result("a", vec![])])];
-    let seen = messages(&request(turns), &any());
+    let seen = talk(&request(turns), &any());
     assert!(
         seen.ends_with(
             r#"{"role":"tool","tool_call_id":"a","content":""},{"role":"system","content":"mid"}"#
@@ -133,9 +132,9 @@ fn cases_71d_and_71e_instructions_and_texts() {
 fn prefix_stability() {
     let mut turns =
         vec![user(vec![text("q")]), assistant(vec![call("a")]), user(vec![result("a", vec![image()])])];
-    let before = messages(&request(turns.clone()), &any());
+    let before = talk(&request(turns.clone()), &any());
     turns.extend([assistant(vec![text("x")]), user(vec![text("y")])]);
-    assert!(messages(&request(turns), &any()).starts_with(&before));
+    assert!(talk(&request(turns), &any()).starts_with(&before));
 }
 
 #[test]
@@ -152,10 +151,10 @@ fn media_in_their_forms() {
         cache: None,
     });
     let asked = request(vec![user(vec![url, pdf(None), pdf(Some(Lit::plain("a.pdf"))), note])]);
-    let seen = messages(&asked, &any());
+    let seen = talk(&asked, &any());
     let expected = r#"{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://x","detail":"low"}},{"type":"file","file":{"filename":"document.pdf","file_data":"data:application/pdf;base64,JVBE"}},{"type":"file","file":{"filename":"a.pdf","file_data":"data:application/pdf;base64,JVBE"}},{"type":"text","text":"n\ndata"}]}"#;
     assert_eq!(seen, expected);
-    let seen = messages(&asked, &openai());
+    let seen = talk(&asked, &openai());
     assert!(seen.ends_with(
         r#"{"type":"file","file":{"filename":"n","file_data":"data:text/plain;base64,ZGF0YQ=="}}]}"#
     ));
@@ -173,12 +172,12 @@ fn case_69_marks_are_written_where_they_are_known() {
     let mut asked =
         request(vec![user(vec![marked(true)]), assistant(vec![marked(false)]), user(vec![text("q")])]);
     asked.system = vec![Text { text: Lit::plain("s"), cache: Some(Cache { long: false }) }];
-    assert!(!messages(&asked, &any()).contains("cache"));
+    assert!(!talk(&asked, &any()).contains("cache"));
     let anthropic = Profile { cache_parts: CacheParts::AnthropicCacheControl, ..any() };
-    let seen = messages(&asked, &anthropic);
+    let seen = talk(&asked, &anthropic);
     let expected = r#"{"role":"system","content":[{"type":"text","text":"s","cache_control":{"type":"ephemeral"}}]},{"role":"user","content":[{"type":"text","text":"a","cache_control":{"type":"ephemeral","ttl":"1h"}}]},{"role":"assistant","content":[{"type":"text","text":"a","cache_control":{"type":"ephemeral"}}]},{"role":"user","content":"q"}"#;
     assert_eq!(seen, expected);
-    let seen = messages(&asked, &openai());
+    let seen = talk(&asked, &openai());
     assert!(
         seen.contains(
             r#"{"type":"text","text":"a","prompt_cache_breakpoint":{"mode":"explicit","ttl":"12h"}}"#
@@ -188,7 +187,7 @@ fn case_69_marks_are_written_where_they_are_known() {
     if let Part::Result(result) = &mut turn.parts[0] {
         result.cache = Some(Cache { long: false });
     }
-    let seen = messages(&request(vec![assistant(vec![call("a")]), turn]), &anthropic);
+    let seen = talk(&request(vec![assistant(vec![call("a")]), turn]), &anthropic);
     assert!(
         seen.ends_with(r#""content":[{"type":"text","text":"r","cache_control":{"type":"ephemeral"}}]}"#)
     );
@@ -197,7 +196,7 @@ fn case_69_marks_are_written_where_they_are_known() {
 #[test]
 fn continued_messages() {
     let asked = request(vec![user(vec![text("q")]), assistant(vec![text("Sure"), text(",")])]);
-    assert!(messages(&asked, &any()).ends_with(r#"{"role":"assistant","content":"Sure,"}"#));
+    assert!(talk(&asked, &any()).ends_with(r#"{"role":"assistant","content":"Sure,"}"#));
     let flag = Profile { prefill: Prefill::PrefixFlag, ..any() };
     let (body, _, written) = write(&asked, &flag).unwrap();
     assert!(body.contains(r#""content":"Sure,","prefix":true}"#));
@@ -213,7 +212,7 @@ fn continued_messages() {
 fn names_of_speakers_go_on() {
     let mut turn = user(vec![text("q")]);
     turn.name = Some(Lit::plain("bob"));
-    assert_eq!(messages(&request(vec![turn]), &any()), r#"{"role":"user","name":"bob","content":"q"}"#);
+    assert_eq!(talk(&request(vec![turn]), &any()), r#"{"role":"user","name":"bob","content":"q"}"#);
 }
 
 fn carried<'a>(origin: &str, seal: &Seal<'_>, words: &'static str) -> Part<'a> {
@@ -230,7 +229,7 @@ fn case_77_every_assistant_message_carries_reasoning() {
         assistant(vec![text("x")]),
         user(vec![text("q")]),
     ];
-    let seen = messages(&request(turns.clone()), &deepseek());
+    let seen = talk(&request(turns.clone()), &deepseek());
     assert!(
         seen.starts_with(r#"{"role":"assistant","content":null,"reasoning_content":"a\u00e9","tool_calls""#),
         "{seen}"
@@ -238,7 +237,7 @@ fn case_77_every_assistant_message_carries_reasoning() {
     assert!(seen.contains(r#"{"role":"assistant","content":"x","reasoning_content":" "}"#));
     let mut off = request(turns);
     off.thinking = Thinking { mode: Some(ThinkingMode::Off), ..Thinking::default() };
-    assert!(!messages(&off, &deepseek()).contains(r#""reasoning_content":" ""#));
+    assert!(!talk(&off, &deepseek()).contains(r#""reasoning_content":" ""#));
 }
 
 #[test]
@@ -246,11 +245,11 @@ fn case_79_reasoning_of_others_is_text_at_most() {
     let turns =
         || vec![assistant(vec![carried("other", &Seal::Plain, "own"), text("x")]), user(vec![text("q")])];
     assert_eq!(
-        messages(&request(turns()), &any()),
+        talk(&request(turns()), &any()),
         format!(r#"{{"role":"assistant","content":"x"}},{QUESTION}"#)
     );
     let wants = |place| Profile { reasoning_in: place, ..any() };
-    let seen = |place| messages(&request(turns()), &wants(place));
+    let seen = |place| talk(&request(turns()), &wants(place));
     assert!(
         seen(ReasoningIn::Reasoning).starts_with(r#"{"role":"assistant","content":"x","reasoning":"shown"}"#)
     );
@@ -271,9 +270,9 @@ fn case_79_reasoning_of_others_is_text_at_most() {
     assert_eq!(seen, r#"{"role":"assistant","content":"x","reasoning_content":"T"}"#);
     // Two of them are paragraphs; a message of nothing else stays.
     let part = || carried("other", &Seal::Plain, "own");
-    let seen = messages(&request(vec![assistant(vec![part(), part()]), user(vec![])]), &deepseek());
+    let seen = talk(&request(vec![assistant(vec![part(), part()]), user(vec![])]), &deepseek());
     assert_eq!(seen, r#"{"role":"assistant","content":"","reasoning_content":"shown\n\nshown"}"#);
-    assert_eq!(messages(&request(vec![assistant(vec![part()]), user(vec![])]), &any()), "");
+    assert_eq!(talk(&request(vec![assistant(vec![part()]), user(vec![])]), &any()), "");
 }
 
 #[test]
@@ -285,10 +284,10 @@ fn case_82_details_and_state_of_calls_go_back_as_they_came() {
         let parts = vec![carried(origin, &details, ""), carried(origin, &state, ""), call("a"), call("b")];
         vec![assistant(parts), user(vec![result("a", vec![])])]
     };
-    let seen = messages(&request(turns("p")), &any());
+    let seen = talk(&request(turns("p")), &any());
     assert!(seen.starts_with(r#"{"role":"assistant","content":null,"reasoning_details":[{"type":"reasoning.encrypted","data":"E","id":"x"}],"tool_calls""#), "{seen}");
     assert!(seen.contains(r#"1e2}"},"extra_content":{"google":{"thought_signature":"X"}}},{"id":"b""#));
-    let foreign = messages(&request(turns("other")), &any());
+    let foreign = talk(&request(turns("other")), &any());
     assert!(!foreign.contains("reasoning") && !foreign.contains("extra_content"));
 }
 
@@ -303,10 +302,10 @@ fn cases_68_and_71c_ids_have_the_form_of_the_provider() {
         id
     };
     let mistral = Profile { tool_id: ToolId::Mistral9, ..any() };
-    assert_eq!(id(&messages(&request(turns()), &mistral)).len(), 9);
-    let made = id(&messages(&request(turns()), &openai()));
+    assert_eq!(id(&talk(&request(turns()), &mistral)).len(), 9);
+    let made = id(&talk(&request(turns()), &openai()));
     assert!(made.starts_with("call_") && made.len() == 37);
-    assert_eq!(id(&messages(&request(turns()), &any())), LONG);
+    assert_eq!(id(&talk(&request(turns()), &any())), LONG);
 }
 
 #[test]

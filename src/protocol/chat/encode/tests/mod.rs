@@ -30,7 +30,7 @@ fn write(request: &Request<'_>, profile: &Profile) -> Result<(String, String, Wr
 }
 
 /// The messages of a request.
-fn messages(request: &Request<'_>, profile: &Profile) -> String {
+fn talk(request: &Request<'_>, profile: &Profile) -> String {
     let (body, ..) = write(request, profile).unwrap();
     let (_, rest) = body.split_once("\"messages\":[").unwrap();
     let mut depth = 1;
