@@ -12,3 +12,7 @@ pub mod operations {}
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 pub mod readme {}
+
+/// What becomes of a request's members where client and provider speak different protocols.
+#[doc = include_str!("fidelity.md")]
+pub mod fidelity {}

@@ -32,8 +32,10 @@ pub struct ModelSettings {
     /// Tokens that an answer may have.
     pub max_output: Option<u64>,
     /// What it can do, where that is not known by its name.
+    #[serde(default)]
     pub caps: CapsSettings,
     /// Is a request refused rather than carried with a loss?
+    #[serde(default)]
     pub strict: bool,
     /// Who answers.
     #[serde(default)]

@@ -16,15 +16,17 @@ pub struct Choice<'a> {
     pub protocol: ProtocolId,
 }
 
-/// Chooses among the targets of the lowest priority number, by weight. The client's own protocol is spoken to
-/// a target that knows it, else the one that the target prefers.
+/// Chooses among the targets of the lowest priority number, by weight; where some of them speak the client's
+/// protocol, among those. To one that does not, its preferred protocol is spoken.
 ///
 /// # Errors
 /// 503 when there is no target.
 pub fn choose<'a>(found: &'a Found, client: ProtocolId) -> Result<Choice<'a>> {
     let targets = found.entry.targets.as_slice();
     let priority = targets.iter().map(|target| target.priority).min();
-    let group = || targets.iter().filter(|target| Some(target.priority) == priority);
+    let first = || targets.iter().filter(|target| Some(target.priority) == priority);
+    let relays = first().any(|target| target.speaks(client));
+    let group = || first().filter(|target| !relays || target.speaks(client));
     let total: u64 = group().map(|target| u64::from(target.weight)).sum();
     let mut ticket = if total > 1 { rand::rng().random_range(0..total) } else { 0 };
     let drawn = group().find(|target| match ticket.checked_sub(u64::from(target.weight)) {
