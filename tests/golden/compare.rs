@@ -1,8 +1,9 @@
 //! Does a document hold what is expected of it?
 //!
 //! Every expected member has to be there, and lists have to be as long. Some texts stand for more than
-//! themselves: `<any>`, `<absent>` for a member, `<has …>` for a part of a text, `<as NAME>` for a value that
-//! is the same wherever the name stands.
+//! themselves: `<any>`, `<absent>` for a member, `<has …>` for a part of a text, `<begins …>` for its
+//! beginning, `<without …>` for a text that lacks it, `<as NAME>` for a value that is the same wherever the name
+//! stands.
 
 use std::collections::BTreeMap;
 
@@ -59,6 +60,8 @@ impl Comparison {
         let fits = match inner.split_once(' ') {
             None if inner == "any" => true,
             Some(("has", part)) => actual.as_str().is_some_and(|text| text.contains(part)),
+            Some(("begins", part)) => actual.as_str().is_some_and(|text| text.starts_with(part)),
+            Some(("without", part)) => actual.as_str().is_some_and(|text| !text.contains(part)),
             Some(("as", name)) => {
                 self.named.entry(name.to_owned()).or_insert_with(|| actual.clone()) == actual
             }

@@ -21,12 +21,21 @@ pub(crate) enum Answer<'a> {
 /// What the client gets.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
+    /// All that it is sent, the failure included.
     pub(crate) bytes: Vec<u8>,
-    /// The failure that comes as a status.
     pub(crate) failure: Option<Failure>,
+    /// Had the provider really answered when it failed, so that the failure can be no status?
+    committed: bool,
 }
 
-/// Plays an answer in pieces of these lengths, the last for all that is left.
+impl Outcome {
+    /// The failure, where it comes as a status.
+    pub(crate) fn refusal(&self) -> Option<&Failure> {
+        self.failure.as_ref().filter(|_| !self.committed)
+    }
+}
+
+/// Plays an answer, a stream in these pieces.
 pub(crate) fn play(
     case: &Case,
     context: &Arc<Context>,
@@ -36,38 +45,34 @@ pub(crate) fn play(
 ) -> Outcome {
     if let (Some(status), Answer::Whole(body)) = (case.status, answer) {
         let failure = refused(status, body, case.retry_after, &case.model, MODEL);
-        return Outcome { bytes: Vec::new(), failure: Some(failure) };
+        return Outcome { bytes: Vec::new(), failure: Some(failure), committed: false };
     }
     let (client, upstream) = (case.client.protocol(), case.upstream.protocol());
     let mut bridge = Bridge::new(client, upstream, &case.profile(), Arc::clone(context), stream, 8 << 20);
-    let mut bytes = Vec::new();
+    let (mut bytes, mut committed) = (Vec::new(), false);
     let result = match answer {
         Answer::Whole(body) => bridge.reply(body),
         Answer::Stream(_) => {
-            let mut pushed = Ok(());
-            for piece in pieces {
-                pushed = bridge.push(Bytes::copy_from_slice(piece));
+            let mut pushed = pieces.iter().try_for_each(|piece| {
+                bridge.push(Bytes::copy_from_slice(piece))?;
+                committed = bridge.is_committed();
                 bytes.extend_from_slice(&bridge.ready());
-                if pushed.is_err() {
-                    break;
-                }
+                Ok(())
+            });
+            if pushed.is_ok() {
+                pushed = bridge.end();
             }
-            pushed.and_then(|()| bridge.end())
+            pushed
         }
     };
     bytes.extend_from_slice(&bridge.ready());
     let failure = result.err();
     match &failure {
-        Some(failure) if stream && bridge.is_committed() => {
-            bytes.extend_from_slice(&bridge.fail(failure));
-            return Outcome { bytes, failure: None };
-        }
-        // Nothing was sent yet that could not be taken back.
-        Some(_) => bytes.clear(),
+        Some(failure) => bytes.extend_from_slice(&bridge.fail(failure)),
         None if !stream => bytes = bridge.whole(client, context).to_vec(),
         None => {}
     }
-    Outcome { bytes, failure }
+    Outcome { bytes, failure, committed: committed && stream }
 }
 
 /// `bytes` in pieces of `size`.

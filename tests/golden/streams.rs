@@ -30,14 +30,14 @@ pub(crate) fn check(folder: &Folder) -> Vec<String> {
         _ => return vec!["upstream: one of upstream.sse and upstream.json is wanted".to_owned()],
     };
     let mut faults = Vec::new();
-    let stream = whole_play(case, &context, answer, true);
-    let whole = whole_play(case, &context, answer, false);
+    let stream = in_full(case, &context, answer, true);
+    let whole = in_full(case, &context, answer, false);
     let (error, told, unary) =
         (folder.file("error.json"), folder.file("client.events.json"), folder.file("client.json"));
     if error.is_none() && told.is_none() && unary.is_none() {
         faults.push("there is no expectation".to_owned());
     }
-    match (&stream.failure, error) {
+    match (stream.refusal(), error) {
         (Some(failure), Some(expected)) => faults.extend(refused(expected, failure, case.client)),
         (None, Some(_)) => faults.push(format!("no failure, but {}", shown(&stream.bytes))),
         (Some(failure), None) => faults.push(failed("the stream", failure)),
@@ -59,16 +59,18 @@ pub(crate) fn check(folder: &Folder) -> Vec<String> {
     faults
 }
 
-fn whole_play(case: &Case, context: &Arc<Context>, answer: Answer<'_>, stream: bool) -> Outcome {
-    let bytes = match answer {
-        Answer::Stream(bytes) | Answer::Whole(bytes) => bytes,
+fn in_full(case: &Case, context: &Arc<Context>, answer: Answer<'_>, stream: bool) -> Outcome {
+    // Byte by byte, so that nothing is known too early.
+    let pieces = match answer {
+        Answer::Stream(bytes) => pieces(bytes, 1),
+        Answer::Whole(_) => Vec::new(),
     };
-    play(case, context, answer, stream, &[bytes])
+    play(case, context, answer, stream, &pieces)
 }
 
 /// A stream and a whole answer say the same, and both fail or neither does.
 fn alike(client: ProtocolId, stream: &Outcome, whole: &Outcome) -> Vec<String> {
-    let told = match &stream.failure {
+    let told = match stream.refusal() {
         Some(_) => None,
         None => match of_stream(client, &events(&stream.bytes)) {
             Ok(digest) => digest,
