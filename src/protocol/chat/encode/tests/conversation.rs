@@ -263,10 +263,8 @@ fn case_79_reasoning_of_others_is_text_at_most() {
     ));
     let native = Raw::constant(r#"{"type":"thinking","thinking":"T","signature":"S"}"#);
     let native = Reasoning { text: Some(Lit::plain("T")), sealed: Some(Sealed::Thinking(native)) };
-    let seen = messages(
-        &request(vec![assistant(vec![Part::Reasoning(native), text("x")]), user(vec![])]),
-        &deepseek(),
-    );
+    let seen =
+        talk(&request(vec![assistant(vec![Part::Reasoning(native), text("x")]), user(vec![])]), &deepseek());
     assert_eq!(seen, r#"{"role":"assistant","content":"x","reasoning_content":"T"}"#);
     // Two of them are paragraphs; a message of nothing else stays.
     let part = || carried("other", &Seal::Plain, "own");
