@@ -185,6 +185,8 @@ profile! {
     reasoning_in: ReasoningIn = ReasoningIn::None;
     /// Must every assistant message carry reasoning?
     reasoning_required: bool = false;
+    /// Must the first call of every message carry the state that the provider bound to it, or a word in its place?
+    call_state_required: bool = false;
     /// Does a forced tool choice work while the model thinks?
     forced_with_thinking: bool = true;
     /// May content of text only be an array of parts?

@@ -8,8 +8,8 @@ use crate::canon::{
     SystemRole, Target, Text, ToolResult, Turn,
 };
 use crate::failure::{Failure, Kind, Result};
-use crate::json::compact;
 use crate::json::write::{Array, Object};
+use crate::json::{Raw, compact};
 
 use super::content::{self, Content};
 use super::history::{self, Thoughts};
@@ -175,10 +175,8 @@ impl<'r, 'a, 't> Writer<'r, 'a, 't> {
             self.thoughts.write(o);
             if calls {
                 o.array("tool_calls", |list| {
-                    for part in parts() {
-                        if let Part::Call(call) = part {
-                            self.call(list, call, run);
-                        }
+                    for (index, call) in all_calls(run).enumerate() {
+                        self.call(list, call, run, index == 0);
                     }
                 });
             }
@@ -189,7 +187,7 @@ impl<'r, 'a, 't> Writer<'r, 'a, 't> {
         });
     }
 
-    fn call(&mut self, list: &mut Array<'_>, call: &Call<'_>, run: &[Turn<'_>]) {
+    fn call(&mut self, list: &mut Array<'_>, call: &Call<'_>, run: &[Turn<'_>], first: bool) {
         let name = self.names.upstream(call.namespace.as_deref(), &call.name);
         let custom = call.custom && self.target.profile.custom_tools;
         list.object(|o| {
@@ -205,7 +203,9 @@ impl<'r, 'a, 't> Writer<'r, 'a, 't> {
                 });
             }
             let carried = self.thoughts.call_state(run, &call.id, self.target);
-            if let Some(state) = call.extra.as_ref().map(|extra| extra.get()).or(carried) {
+            // All turns alike get the word in the place of what is missing: a prompt must not change later.
+            let stand_in = (first && self.target.profile.call_state_required).then_some(NO_STATE);
+            if let Some(state) = call.extra.as_ref().map(Raw::get).or(carried).or(stand_in) {
                 o.json("extra_content", state);
             }
         });
@@ -343,6 +343,9 @@ fn check(turn: &Turn<'_>, losses: &mut Losses) -> Result<()> {
     }
     Ok(())
 }
+
+/// What Google documents for calls that come from elsewhere.
+const NO_STATE: &str = r#"{"google":{"thought_signature":"skip_thought_signature_validator"}}"#;
 
 const ANY_OBJECT: &str = "Respond with one valid JSON object and nothing else.";
 const OBJECT_OF_SCHEMA: &str = "Respond with one JSON object that matches this JSON schema:\n";

@@ -285,6 +285,12 @@ fn case_82_details_and_state_of_calls_go_back_as_they_came() {
     let seen = talk(&request(turns("p")), &any());
     assert!(seen.starts_with(r#"{"role":"assistant","content":null,"reasoning_details":[{"type":"reasoning.encrypted","data":"E","id":"x"}],"tool_calls""#), "{seen}");
     assert!(seen.contains(r#"1e2}"},"extra_content":{"google":{"thought_signature":"X"}}},{"id":"b""#));
+    // Where the state is required, a first call without it says so, and no other.
+    let gemini = Profile { call_state_required: true, ..any() };
+    let asked = talk(&request(turns("other")), &gemini);
+    let stand_in =
+        r#""extra_content":{"google":{"thought_signature":"skip_thought_signature_validator"}}},{"id":"b""#;
+    assert!(asked.contains(stand_in) && asked.matches("extra_content").count() == 1, "{asked}");
     let foreign = talk(&request(turns("other")), &any());
     assert!(!foreign.contains("reasoning") && !foreign.contains("extra_content"));
 }
