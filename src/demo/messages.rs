@@ -101,7 +101,10 @@ fn whole(o: &mut Object<'_>, reply: &Reply<'_>, block: Block<'_>) {
 }
 
 fn tool(o: &mut Object<'_>, reply: &Reply<'_>, call: &Call<'_>, input: &str) {
-    o.text("type", "tool_use").text("id", &reply.call_id("toolu_", call)).text("name", call.name).raw("input", input);
+    o.text("type", "tool_use")
+        .text("id", &reply.call_id("toolu_", call))
+        .text("name", call.name)
+        .raw("input", input);
 }
 
 fn stop(reply: &Reply<'_>) -> &'static str {

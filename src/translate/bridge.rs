@@ -68,6 +68,9 @@ pub fn render(
     let mut losses = Losses::new(facts.strict);
     let mut request = client.decode_request(text, target, &mut losses)?;
     request.counting = facts.counting;
+    if !facts.counting {
+        client.check_request(&request)?;
+    }
     let longest = target.profile.tool_name_max.map_or(upstream.longest_tool_name(), usize::from);
     let names = Names::new(&request.tools, longest, upstream.takes_custom_tools(target.profile));
     let mut out = Vec::with_capacity(text.len() + text.len() / 8 + ROOM);

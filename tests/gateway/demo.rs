@@ -110,6 +110,49 @@ fn the_markers_of_the_documentation_are_the_ones_tested_here() {
 }
 
 #[test]
+fn the_request_itself_can_be_shown() {
+    let gateway = gateway();
+    each(&gateway, "show [demo:body]", "", |protocol, stream, response| {
+        let shown = protocol.text(response);
+        assert!(
+            shown.contains("show [demo:body]") && shown.starts_with('{'),
+            "{} {stream}: {shown}",
+            protocol.0
+        );
+        says(protocol, stream, response, &shown);
+    });
+}
+
+#[test]
+fn several_tools_are_called_at_once() {
+    let gateway = gateway();
+    let two =
+        |shape: &str| format!(",\"tools\":[{},{}]", shape.replace('N', "first"), shape.replace('N', "second"));
+    for (protocol, shape) in ALL.iter().zip([
+        r#"{"type":"function","function":{"name":"N"}}"#,
+        r#"{"type":"function","name":"N"}"#,
+        r#"{"name":"N","input_schema":{"type":"object"}}"#,
+    ]) {
+        let response = protocol.ask_with(&gateway, "do [demo:calls=2]", false, &two(shape));
+        assert!(
+            response.body.contains("\"first\"") && response.body.contains("\"second\""),
+            "{}",
+            response.body
+        );
+    }
+}
+
+#[test]
+fn an_answer_can_end_by_its_limit() {
+    let gateway = gateway();
+    let ends =
+        ["\"finish_reason\":\"length\"", "\"status\":\"incomplete\"", "\"stop_reason\":\"max_tokens\""];
+    each(&gateway, "on [demo:limit]", "", |protocol, _, response| {
+        assert!(ends.iter().any(|end| response.body.contains(end)), "{} {}", protocol.0, response.body);
+    });
+}
+
+#[test]
 fn a_status_becomes_what_the_client_can_act_on() {
     let gateway = gateway();
     for (status, seen, openai, anthropic) in [

@@ -11,6 +11,7 @@
 )]
 
 mod answers;
+mod bridge;
 mod cli;
 mod config;
 mod corpus;

@@ -159,14 +159,6 @@ fn references_to_the_providers_state_are_refused() {
 }
 
 #[test]
-fn another_protocols_model_is_not_served_in_silence() {
-    let gateway = Gateway::start("providers: {demo: {}}\n");
-    let response = post(&gateway, "/v1/chat/completions", r#"{"model":"demo/messages","messages":[]}"#);
-    assert_eq!(response.status, 400);
-    assert!(response.body.contains("is served at /v1/messages only"), "{}", response.body);
-}
-
-#[test]
 fn tokens_are_counted_by_the_provider() {
     let mock = Mock::new(json(200, "", r#"{"input_tokens":7}"#));
     let gateway = Gateway::start(&config(mock.port));
