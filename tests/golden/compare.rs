@@ -20,7 +20,7 @@ impl Comparison {
     pub(crate) fn take(&mut self, expected: &Value, actual: &Value, at: &str) {
         match (expected, actual) {
             (Value::String(text), _) if text.starts_with('<') && text.ends_with('>') => {
-                self.wildcard(text, actual, at)
+                self.wildcard(text, actual, at);
             }
             (Value::Object(members), Value::Object(found)) => {
                 for (name, wanted) in members {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crossmodel::canon::ProtocolId;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::files::MODEL;
 
@@ -73,7 +73,8 @@ pub(crate) fn of_whole(client: ProtocolId, body: &[u8]) -> Digest {
                 digest.text += &text(&block["text"]);
                 digest.thought += &text(&block["thinking"]);
                 if block["type"] == "tool_use" {
-                    let input = block["input"].get("_raw_arguments").unwrap_or(&block["input"]);
+                    let input = &block["input"];
+                    let input = input.get("_raw_arguments").unwrap_or(input);
                     let input = input.as_str().map_or_else(|| input.to_string(), ToOwned::to_owned);
                     digest.calls.push((text(&block["name"]), input));
                 }
@@ -99,7 +100,7 @@ fn chat(events: &[Event]) -> Told {
         }
         let same = (event.data["id"].clone(), event.data["created"].clone(), event.data["model"].clone());
         must(same.2 == MODEL, "the model is not the client's")?;
-        must(*first.get_or_insert(same.clone()) == same, "id, time or model change")?;
+        must(*first.get_or_insert_with(|| same.clone()) == same, "id, time or model change")?;
         let choice = &event.data["choices"][0];
         let delta = &choice["delta"];
         roles += u32::from(delta.get("role").is_some());
@@ -240,7 +241,7 @@ fn messages(events: &[Event]) -> Told {
             "content_block_stop" => {
                 must(open.is_some() && open.take() == at, "a block ends that was not open")?;
                 let shown = if args.is_empty() { "{}".to_owned() } else { std::mem::take(&mut args) };
-                let shown = serde_json::from_str::<Value>(&shown).map_or(shown, |value| value.to_string());
+                let shown = serde_json::from_str(&shown).map_or(shown, input);
                 if let Some(call) = digest.calls.last_mut().filter(|call| call.1.is_empty()) {
                     call.1 = shown;
                 }
@@ -256,6 +257,16 @@ fn messages(events: &[Event]) -> Told {
     }
     must(ended, "the end is missing")?;
     Ok(Some(digest))
+}
+
+/// What a whole answer makes of arguments that a stream brings as they are.
+fn input(args: Value) -> String {
+    let inner = args.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    match (inner, args) {
+        (Some(inner), _) if inner.is_object() => inner.to_string(),
+        (_, args) if args.is_object() => args.to_string(),
+        (_, args) => json!({ "value": args }).to_string(),
+    }
 }
 
 fn must(holds: bool, fault: &str) -> Result<(), String> {

@@ -61,9 +61,8 @@ impl Folder {
                 (file.file_name().to_string_lossy().into_owned(), expanded(&text))
             })
             .collect();
-        let case = files.get("case.json").map_or(Err("missing".to_owned()), |text| {
-            serde_json::from_str(text).map_err(|error| error.to_string())
-        });
+        let text = files.get("case.json").map(String::as_str).unwrap_or_default();
+        let case = serde_json::from_str(text).map_err(|error| error.to_string());
         let used = RefCell::new(BTreeSet::from(["case.json".to_owned()]));
         Self { name: path.file_name().unwrap().to_string_lossy().into_owned(), case, files, used }
     }

@@ -3,7 +3,7 @@
 //! A folder below `requests` holds a client's request and what the provider has to get of it. A folder below
 //! `streams` holds a provider's answer and what the client has to get of it, however the answer is cut.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
+#![expect(clippy::unwrap_used, reason = "these are tests")]
 #![expect(clippy::disallowed_types, reason = "cases are compared by meaning, whatever the order of members")]
 
 mod compare;
