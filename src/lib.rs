@@ -2,13 +2,13 @@
 //!
 //! One base URL and one key for every model. Clients speak OpenAI Chat Completions, OpenAI Responses or
 //! Anthropic Messages; so do providers. Where both speak the same, bytes are relayed with the few edits
-//! that must be.
+//! that must be; where they do not, requests and answers pass through a canonical form.
 //!
 //! ```text
 //!  client bytes                                                              client bytes
 //!      |                                                                          ^
 //!      v                                                                          |
-//!  edge::intake -> auth -> protocol::Head -> route -> translate -> provider -> translate::relay
+//!  edge::intake -> auth -> protocol::Head -> route -> translate -> provider -> translate::{relay, bridge}
 //!                                                                                 |
 //!                                                              canon::Usage -> observe (log, metrics)
 //! ```
