@@ -1,6 +1,7 @@
 //! The conversation of a client's request.
 
 use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 use crate::canon::{Args, Call, Part, Reasoning, Request, Role, Sealed, Text, ToolResult, Turn, not_carried};
 use crate::failure::Result;
@@ -11,7 +12,7 @@ use super::parts;
 
 /// Reads the messages into a request; false if there is none.
 pub(super) fn read<'a>(node: Node<'a, '_>, request: &mut Request<'a>) -> Result<bool> {
-    let mut history = History { request, custom: Vec::new(), legacy: Vec::new(), begun: false };
+    let mut history = History { request, custom: HashSet::new(), legacy: HashMap::new(), begun: false };
     let mut any = false;
     node.items(|node| {
         any = true;
@@ -23,9 +24,9 @@ pub(super) fn read<'a>(node: Node<'a, '_>, request: &mut Request<'a>) -> Result<
 struct History<'a, 'r> {
     request: &'r mut Request<'a>,
     /// Ids of calls of freeform tools.
-    custom: Vec<Cow<'a, str>>,
-    /// Calls without ids that wait for their result: the made-up id and the name.
-    legacy: Vec<(String, Cow<'a, str>)>,
+    custom: HashSet<Cow<'a, str>>,
+    /// Calls without ids that wait for their result: the made-up ids by name.
+    legacy: HashMap<Cow<'a, str>, Vec<String>>,
     /// Has the conversation begun, so that instructions stand in its middle?
     begun: bool,
 }
@@ -100,7 +101,7 @@ impl<'a> History<'a, '_> {
                 self.push(Turn::new(Role::User, vec![Part::Result(result)]));
             }
             "function" => {
-                let result = self.legacy_result(&node, &message, name.as_ref())?;
+                let result = self.legacy_result(&node, &message, name)?;
                 self.push(Turn::new(Role::User, vec![Part::Result(result)]));
             }
             _ => {
@@ -160,7 +161,7 @@ impl<'a> History<'a, '_> {
             Node { text, path: node.path.key("tool_calls") }.items(|node| {
                 let call = call(&node)?;
                 if call.custom {
-                    self.custom.push(call.id.clone());
+                    self.custom.insert(call.id.clone());
                 }
                 parts.push(Part::Call(call));
                 Ok(())
@@ -172,7 +173,7 @@ impl<'a> History<'a, '_> {
             node.members(|name, node| draft.inner(name, node))?;
             // The same history always gives the same id.
             let id = format!("call_{}", self.request.turns.len());
-            self.legacy.push((id.clone(), draft.name.clone().unwrap_or_default()));
+            self.legacy.entry(draft.name.clone().unwrap_or_default()).or_default().push(id.clone());
             draft.id = Some(id.into());
             parts.push(Part::Call(draft.call(&node)?));
         }
@@ -191,11 +192,11 @@ impl<'a> History<'a, '_> {
         &mut self,
         node: &Node<'a, '_>,
         message: &Message<'a>,
-        name: Option<&Lit<'a>>,
+        name: Option<Lit<'a>>,
     ) -> Result<ToolResult<'a>> {
-        let name = name.map(Lit::decode).unwrap_or_default();
-        let call = self.legacy.iter().rposition(|(_, called)| *called == name);
-        let id = call.map_or_else(|| format!("call_{name}"), |at| self.legacy.remove(at).0);
+        let name = name.map(Lit::into_text).unwrap_or_default();
+        let call = self.legacy.get_mut(&name).and_then(Vec::pop);
+        let id = call.unwrap_or_else(|| format!("call_{name}"));
         tool_result(node, message, id.into(), false)
     }
 }

@@ -176,7 +176,7 @@ impl<'r, 'a, 't> Writer<'r, 'a, 't> {
             if calls {
                 o.array("tool_calls", |list| {
                     for (index, call) in all_calls(run).enumerate() {
-                        self.call(list, call, run, index == 0);
+                        self.call(list, call, index == 0);
                     }
                 });
             }
@@ -187,7 +187,7 @@ impl<'r, 'a, 't> Writer<'r, 'a, 't> {
         });
     }
 
-    fn call(&mut self, list: &mut Array<'_>, call: &Call<'_>, run: &[Turn<'_>], first: bool) {
+    fn call(&mut self, list: &mut Array<'_>, call: &Call<'_>, first: bool) {
         let name = self.names.upstream(call.namespace.as_deref(), &call.name);
         let custom = call.custom && self.target.profile.custom_tools;
         list.object(|o| {
@@ -202,7 +202,7 @@ impl<'r, 'a, 't> Writer<'r, 'a, 't> {
                     history::arguments(o, call, &mut self.scratch);
                 });
             }
-            let carried = self.thoughts.call_state(run, &call.id, self.target);
+            let carried = self.thoughts.call_state(&call.id);
             // All turns alike get the word in the place of what is missing: a prompt must not change later.
             let stand_in = (first && self.target.profile.call_state_required).then_some(NO_STATE);
             if let Some(state) = call.extra.as_ref().map(Raw::get).or(carried).or(stand_in) {

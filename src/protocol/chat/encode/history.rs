@@ -1,5 +1,7 @@
 //! What the model said and thought in earlier turns.
 
+use std::collections::HashMap;
+
 use crate::canon::{Args, CacheParts, Call, Carrier, Part, Profile, ReasoningIn, Sealed, Target, Turn};
 use crate::json::write::{self, Object};
 use crate::json::{self, Lit, Raw, compact};
@@ -15,8 +17,8 @@ pub(super) struct Thoughts {
     text: String,
     /// Elements of `reasoning_details`.
     details: String,
-    /// Is there state that belongs to calls?
-    of_calls: bool,
+    /// State that belongs to calls, by their ids.
+    of_calls: HashMap<String, String>,
 }
 
 impl Thoughts {
@@ -29,7 +31,7 @@ impl Thoughts {
     ) {
         self.text.clear();
         self.details.clear();
-        self.of_calls = false;
+        self.of_calls.clear();
         self.place = Some(target.profile.reasoning_in);
         for part in parts {
             let Part::Reasoning(reasoning) = part else { continue };
@@ -56,7 +58,14 @@ impl Thoughts {
                         self.detail(value.get(span).unwrap_or("{}"));
                     }
                 }
-                b"tc" => self.of_calls = true,
+                b"tc" => {
+                    for call in json::members(value.as_bytes()).map_while(Result::ok) {
+                        let id = Lit::part(std::str::from_utf8(call.key).unwrap_or_default())
+                            .decode()
+                            .into_owned();
+                        self.of_calls.insert(id, value.get(call.span).unwrap_or("{}").to_owned());
+                    }
+                }
                 _ => {}
             }
         }
@@ -132,23 +141,8 @@ impl Thoughts {
     }
 
     /// The state that the provider has bound to a call of this message.
-    pub(super) fn call_state<'r>(
-        &self,
-        run: &'r [Turn<'_>],
-        id: &str,
-        target: &Target<'_>,
-    ) -> Option<&'r str> {
-        if !self.of_calls {
-            return None;
-        }
-        let carriers = run.iter().flat_map(|turn| &turn.parts).filter_map(|part| match part {
-            Part::Reasoning(reasoning) => own(reasoning.sealed.as_ref(), target),
-            _ => None,
-        });
-        carriers.flat_map(|carrier| &carrier.blocks).find_map(|block| {
-            let calls = member(block.get(), "tc")?;
-            member(calls, id)
-        })
+    pub(super) fn call_state(&self, id: &str) -> Option<&str> {
+        self.of_calls.get(id).map(String::as_str)
     }
 }
 
@@ -158,11 +152,6 @@ fn own<'s>(sealed: Option<&'s Sealed<'_>>, target: &Target<'_>) -> Option<&'s Ca
         Some(Sealed::Carried(carrier)) if carrier.is_from(target.origin, target.model) => Some(carrier),
         _ => None,
     }
-}
-
-fn member<'j>(object: &'j str, name: &str) -> Option<&'j str> {
-    let mut members = json::members(object.as_bytes()).map_while(Result::ok);
-    members.find(|member| member.is(name)).and_then(|member| object.get(member.span))
 }
 
 /// The text of a part of the assistant, if it is not empty. A refusal is what the model said.
