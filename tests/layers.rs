@@ -18,9 +18,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("provider", &["canon", "located", "protocol"]),
     ("auth", &["failure"]),
     ("observe", &["canon"]),
-    ("route", &["auth", "failure", "json", "located", "protocol", "provider"]),
+    ("route", &["auth", "canon", "failure", "json", "located", "protocol", "provider"]),
     ("translate", &["canon", "failure", "json", "protocol", "provider", "sse"]),
-    ("config", &["auth", "demo", "located", "observe", "protocol", "provider", "route"]),
+    ("config", &["auth", "canon", "demo", "located", "observe", "protocol", "provider", "route"]),
     (
         "edge",
         &[

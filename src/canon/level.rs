@@ -55,8 +55,8 @@ impl Level {
     pub fn of_budget(tokens: u64) -> Self {
         match tokens {
             ..4096 => Self::Low,
-            ..12288 => Self::Medium,
-            ..32768 => Self::High,
+            4096..12288 => Self::Medium,
+            12288..32768 => Self::High,
             _ => Self::Xhigh,
         }
     }

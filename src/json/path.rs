@@ -5,7 +5,7 @@ use std::fmt;
 /// A place in a document. Lives on the stack of whoever walks it, and is written only when it is needed.
 #[derive(Clone, Copy, Debug)]
 pub struct Path<'p> {
-    parent: Option<&'p Path<'p>>,
+    parent: Option<&'p Self>,
     step: Step<'p>,
 }
 

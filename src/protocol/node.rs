@@ -86,7 +86,7 @@ impl<'a, 'p> Node<'a, 'p> {
     pub(super) fn find(&self, name: &str) -> Option<Node<'a, 'static>> {
         let found = json::members(self.text.as_bytes()).map_while(std::result::Result::ok);
         let found = found.filter(|member| member.is(name)).last()?;
-        let text = self.text.get(found.span.clone()).filter(|text| *text != "null")?;
+        let text = self.text.get(found.span).filter(|text| *text != "null")?;
         Some(Node { text, path: Path::ROOT })
     }
 

@@ -71,7 +71,7 @@ pub fn render(
     if !facts.counting {
         client.check_request(&request)?;
     }
-    let longest = target.profile.tool_name_max.map_or(upstream.longest_tool_name(), usize::from);
+    let longest = target.profile.tool_name_max.map_or_else(|| upstream.longest_tool_name(), usize::from);
     let names = Names::new(&request.tools, longest, upstream.takes_custom_tools(target.profile));
     let mut out = Vec::with_capacity(text.len() + text.len() / 8 + ROOM);
     let Written { answer_tool, prefix } =
@@ -84,7 +84,7 @@ pub fn render(
         origin: target.origin.to_owned(),
         upstream_model: target.model.to_owned(),
         include_usage: request.include_usage,
-        show_reasoning: request.thinking.show.or(off.then_some(false)),
+        show_reasoning: request.thinking.show.or_else(|| off.then_some(false)),
         returns_reasoning: target.profile.reasoning_in != ReasoningIn::None,
         echo: client.echo(text),
         stop: request.stop.iter().map(|stop| stop.decode().into_owned()).collect(),
@@ -314,7 +314,7 @@ impl Line {
         let streams = matches!(self.output, Output::Stream { .. });
         match event {
             Event::Text(text) if streams => {
-                text.pieces(PIECE).for_each(|piece| self.take(Event::Text(piece)))
+                text.pieces(PIECE).for_each(|piece| self.take(Event::Text(piece)));
             }
             other => self.take(other),
         }

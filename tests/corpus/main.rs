@@ -3,7 +3,7 @@
 //! The recordings are no part of the project: without them the tests are skipped, and say so. With
 //! `CORPUS_OUT` every translation is written there, for the validators of `validate.py`.
 
-#![expect(clippy::unwrap_used, reason = "these are tests")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "these are tests, and tell what they saw")]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -45,11 +45,11 @@ fn last_words() -> [Act; 2] {
 #[test]
 fn all_nine_paths_answer_unary_and_streamed() {
     let gateway = Gateway::start("providers: {demo: {}}\n");
-    for client in 0..CLIENTS.len() {
+    for (client, (path, _)) in CLIENTS.iter().enumerate() {
         for model in ["demo/chat", "demo/responses", "demo/messages"] {
             for stream in ["", ",\"stream\":true"] {
                 let response = ask_with(&gateway, client, model, "hi there", stream);
-                let pair = format!("{} {model} {stream}", CLIENTS[client].0);
+                let pair = format!("{path} {model} {stream}");
                 assert_eq!(response.status, 200, "{pair}: {}", response.body);
                 assert!(response.complete, "{pair}");
                 assert!(
@@ -106,14 +106,13 @@ fn losses_are_listed_and_refused_on_demand() {
 #[test]
 fn a_failure_before_the_first_word_is_a_status() {
     let gateway = Gateway::start("providers: {demo: {}}\n");
-    for client in 0..CLIENTS.len() {
+    for (client, (path, _)) in CLIENTS.iter().enumerate() {
         for model in ["demo/chat", "demo/responses", "demo/messages"] {
             for stream in ["", ",\"stream\":true"] {
                 let overloaded = "[demo:error-first][demo:code=overloaded_error]";
                 let response = ask_with(&gateway, client, model, overloaded, stream);
-                let pair = format!("{} {model} {stream}: {}", CLIENTS[client].0, response.body);
-                let relayed = CLIENTS[client].0.ends_with(&model["demo/".len()..])
-                    || client == 0 && model == "demo/chat";
+                let pair = format!("{} {model} {stream}: {}", path, response.body);
+                let relayed = path.ends_with(&model["demo/".len()..]) || client == 0 && model == "demo/chat";
                 if !relayed {
                     assert_eq!(response.status, 503, "{pair}");
                     assert!(response.header("retry-after").is_some(), "{pair}");
@@ -132,11 +131,11 @@ fn a_stream_that_is_cut_never_ends_like_a_good_one() {
     let gateway = Gateway::start("providers: {demo: {}}\n");
     let ends = ["[DONE]", "response.completed", "message_stop"];
     let fails = ["\"error\":{", "response.failed", "event: error"];
-    for client in 0..CLIENTS.len() {
+    for (client, (path, _)) in CLIENTS.iter().enumerate() {
         for model in ["demo/chat", "demo/responses", "demo/messages"] {
             for fault in ["[demo:cut=3]", "[demo:end=3]", "[demo:error=3]"] {
                 let response = ask_with(&gateway, client, model, fault, ",\"stream\":true");
-                let pair = format!("{} {model} {fault}: {}", CLIENTS[client].0, response.body);
+                let pair = format!("{} {model} {fault}: {}", path, response.body);
                 assert_eq!(response.status, 200, "{pair}");
                 assert!(response.complete && response.body.contains(fails[client]), "{pair}");
                 assert!(!response.body.contains(ends[client]), "{pair}");

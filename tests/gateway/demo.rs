@@ -126,8 +126,9 @@ fn the_request_itself_can_be_shown() {
 #[test]
 fn several_tools_are_called_at_once() {
     let gateway = gateway();
-    let two =
-        |shape: &str| format!(",\"tools\":[{},{}]", shape.replace('N', "first"), shape.replace('N', "second"));
+    let two = |shape: &str| {
+        format!(",\"tools\":[{},{}]", shape.replace('N', "first"), shape.replace('N', "second"))
+    };
     for (protocol, shape) in ALL.iter().zip([
         r#"{"type":"function","function":{"name":"N"}}"#,
         r#"{"type":"function","name":"N"}"#,
