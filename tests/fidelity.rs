@@ -146,8 +146,16 @@ fn translate(
 }
 
 /// Members whose sample changes nothing: they say what is so without them, or what nothing in the request is for.
-const NOTHING_NEW: &[&str] =
-    &["model", "input", "tools", "tool_choice", "function_call", "modalities", "include", "prompt_cache_options"];
+const NOTHING_NEW: &[&str] = &[
+    "model",
+    "input",
+    "tools",
+    "tool_choice",
+    "function_call",
+    "modalities",
+    "include",
+    "prompt_cache_options",
+];
 
 fn page() -> String {
     let mut page = String::from(HEAD);
