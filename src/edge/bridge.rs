@@ -358,7 +358,7 @@ fn sent(result: pingora::Result<()>) -> Result<()> {
 }
 
 fn stream_head(session: &Session, exchange: &Exchange) -> pingora::Result<ResponseHeader> {
-    let mut head = reply::event_stream_head(exchange)?;
+    let mut head = reply::stream_start(exchange)?;
     if session.req_header().version == Version::HTTP_11 && !session.downstream_session.is_http2() {
         head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
     }

@@ -1,5 +1,6 @@
 //! One request and its answer: all that is known of them between the hooks.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,7 @@ pub struct Exchange {
     pub(super) requested_model: Option<String>,
     pub(super) call: Option<Box<Call>>,
     pub(super) reply: Reply,
+    pub(super) unwritten: Unwritten,
     /// The id under which the provider knows the request.
     pub(super) upstream_id: Option<HeaderValue>,
     /// What of the request could not be carried.
@@ -78,6 +80,37 @@ pub(super) struct Held {
     pub(super) size: usize,
 }
 
+/// What was handed to Pingora and may not have been written yet: it gathers several parts for one write, and
+/// when a filter fails for one of them, it throws the ones before away.
+#[derive(Debug, Default)]
+pub(super) struct Unwritten {
+    parts: VecDeque<Bytes>,
+    /// Bytes before the first part.
+    before: usize,
+}
+
+impl Unwritten {
+    /// Adds a part, and forgets what has been written: `written` bytes of the body in all.
+    pub(super) fn push(&mut self, part: Bytes, written: usize) {
+        self.forget(written);
+        self.parts.push_back(part);
+    }
+
+    /// What is left when `written` bytes of the body have been written.
+    pub(super) fn rest(&mut self, written: usize) -> Bytes {
+        self.forget(written);
+        let parts: Vec<_> = self.parts.drain(..).collect();
+        let rest = Bytes::from(parts.concat());
+        rest.slice(written.saturating_sub(self.before).min(rest.len())..)
+    }
+
+    fn forget(&mut self, written: usize) {
+        while let Some(part) = self.parts.pop_front_if(|part| self.before + part.len() <= written) {
+            self.before += part.len();
+        }
+    }
+}
+
 /// Counts a call for as long as it lives.
 #[derive(Debug)]
 pub(super) struct InFlight(IntGauge);
@@ -108,6 +141,7 @@ impl Exchange {
             requested_model: None,
             call: None,
             reply: Reply::None,
+            unwritten: Unwritten::default(),
             upstream_id: None,
             dropped: None,
             strict: false,
@@ -145,3 +179,22 @@ const ID_PREFIX: &str = "req_cm_";
 
 /// Characters after the prefix.
 const ID_LENGTH: usize = 24;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unwritten_is_known_to_the_byte() {
+        let filled = || {
+            let mut unwritten = Unwritten::default();
+            for (part, written) in [("ab", 0), ("cde", 0), ("f", 2)] {
+                unwritten.push(Bytes::from(part), written);
+            }
+            unwritten
+        };
+        for (written, rest) in [(2, "cdef"), (3, "def"), (5, "f"), (6, ""), (9, "")] {
+            assert_eq!(filled().rest(written), rest, "{written}");
+        }
+    }
+}

@@ -245,24 +245,26 @@ impl ProxyHttp for Gateway {
 
     fn response_body_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         ends: bool,
         exchange: &mut Exchange,
     ) -> pingora::Result<Option<Duration>> {
-        reply::body(exchange, body, ends).map_err(|failure| raise(exchange, failure))?;
+        let written = session.body_bytes_sent();
+        reply::body(exchange, body, ends, written).map_err(|failure| raise(exchange, failure))?;
         Ok(None)
     }
 
     /// Trailers end a body in the place of its last part; what they say is not for the client.
     async fn response_trailer_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         _: &mut HeaderMap,
         exchange: &mut Exchange,
     ) -> pingora::Result<Option<Bytes>> {
         let mut last = None;
-        reply::body(exchange, &mut last, true).map_err(|failure| raise(exchange, failure))?;
+        reply::body(exchange, &mut last, true, session.body_bytes_sent())
+            .map_err(|failure| raise(exchange, failure))?;
         Ok(Some(last.unwrap_or_default()))
     }
 
@@ -310,13 +312,12 @@ impl ProxyHttp for Gateway {
         }
         let failure = exchange.failure.take().unwrap_or_else(|| transport(error));
         session.set_keepalive(None);
-        let written = if session.response_written().is_none() {
+        let begun = session.response_written().is_some();
+        let written = if begun || matches!(exchange.reply, Reply::Stream(_)) {
+            reply::break_off(session, exchange, failure).await
+        } else {
             exchange.reply = Reply::None;
             answer::fail(session, exchange, failure).await
-        } else {
-            let last = reply::end_of_stream(exchange, Some(failure));
-            exchange.bytes_out += last.len();
-            session.write_response_body(Some(last), true).await
         };
         exchange.client_gone |= written.is_err();
         FailToProxy { error_code: exchange.status, can_reuse_downstream: false }

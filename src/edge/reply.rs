@@ -51,28 +51,33 @@ fn stream_head(exchange: &mut Exchange, head: &mut ResponseHeader) -> pingora::R
     exchange.reply = Reply::Stream(Box::new(call.stream(model, exchange.snapshot.limits.event_bytes)));
     exchange.status = 200;
     exchange.upstream_id = headers::upstream_id(&head.headers);
-    *head = event_stream_head(exchange)?;
+    *head = stream_start(exchange)?;
     Ok(())
 }
 
-/// The head of a stream for the client.
+/// The head of a stream to the client.
 ///
 /// # Errors
 /// When a header can not be written.
-pub(super) fn event_stream_head(exchange: &Exchange) -> pingora::Result<ResponseHeader> {
-    let mut head = ResponseHeader::build_no_case(200, Some(12))?;
-    head.insert_header(header::CONTENT_TYPE, "text/event-stream; charset=utf-8")?;
-    head.insert_header(header::CACHE_CONTROL, "no-cache")?;
-    head.insert_header("x-accel-buffering", "no")?;
-    headers::identify(&mut head, exchange)?;
-    Ok(head)
+pub(super) fn stream_start(exchange: &Exchange) -> pingora::Result<ResponseHeader> {
+    let mut fresh = ResponseHeader::build_no_case(200, Some(10))?;
+    fresh.insert_header(header::CONTENT_TYPE, "text/event-stream; charset=utf-8")?;
+    fresh.insert_header(header::CACHE_CONTROL, "no-cache")?;
+    fresh.insert_header("x-accel-buffering", "no")?;
+    headers::identify(&mut fresh, exchange)?;
+    Ok(fresh)
 }
 
-/// Takes a part of the body; what is left in `body` goes to the client.
+/// Takes a part of the body; what is left in `body` goes to the client, who has `written` bytes of it.
 ///
 /// # Errors
 /// The failure with which the answer has to end.
-pub(super) fn body(exchange: &mut Exchange, body: &mut Option<Bytes>, ends: bool) -> Result<()> {
+pub(super) fn body(
+    exchange: &mut Exchange,
+    body: &mut Option<Bytes>,
+    ends: bool,
+    written: usize,
+) -> Result<()> {
     match &mut exchange.reply {
         Reply::None | Reply::Bridged => Ok(()),
         Reply::Held(held) => held.take(body.take(), exchange.snapshot.limits.reply_bytes),
@@ -87,6 +92,7 @@ pub(super) fn body(exchange: &mut Exchange, body: &mut Option<Bytes>, ends: bool
             if !out.is_empty() {
                 exchange.note_first_byte();
                 exchange.bytes_out += out.len();
+                exchange.unwritten.push(out.clone(), written);
             }
             *body = Some(out);
             Ok(())
@@ -112,6 +118,24 @@ pub(super) fn end_of_stream(exchange: &mut Exchange, failure: Option<Failure>) -
     let events = stream.failure(&failure, &exchange.id, model, now);
     exchange.failure = Some(failure);
     joined(rest, events)
+}
+
+/// Ends a stream that fails, with all that came before.
+///
+/// # Errors
+/// When the client is gone.
+pub(super) async fn break_off(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    failure: Failure,
+) -> pingora::Result<()> {
+    if session.response_written().is_none() {
+        session.write_response_header(Box::new(stream_start(exchange)?), false).await?;
+    }
+    let unwritten = exchange.unwritten.rest(session.body_bytes_sent());
+    let last = end_of_stream(exchange, Some(failure));
+    exchange.bytes_out += last.len();
+    session.write_response_body(Some(joined(unwritten, last)), true).await
 }
 
 /// Writes a held answer, now that it is whole.
