@@ -2,11 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
+#[path = "../benches/translate/agent.rs"]
+mod agent;
+
 use allocation_counter::measure;
 use bytes::Bytes;
+use crossmodel::canon::{Caps, Target};
 use crossmodel::json::Body;
-use crossmodel::protocol::{Head, Protocol, REGISTRY};
+use crossmodel::protocol::{Head, Protocol, ProtocolId, REGISTRY};
 use crossmodel::provider::Profile;
+use crossmodel::translate::bridge::{Facts, render};
 use crossmodel::translate::relay::{Edits, Reply, Stream};
 
 /// Events in which nothing changes, per protocol in the order of the registry.
@@ -91,4 +96,27 @@ fn a_name_at_the_start_is_replaced_without_copying_the_body() {
 #[test]
 fn the_counter_counts() {
     assert_eq!(measure(|| drop(Vec::<u8>::with_capacity(100))).count_total, 1);
+}
+
+/// 60 turns and 20 tools: a tree of the same request has some ten thousand.
+#[test]
+fn the_request_of_an_agent_is_translated_with_few_allocations() {
+    for client in ProtocolId::ALL {
+        let body = agent::request(client);
+        assert!((120_000..160_000).contains(&body.len()), "{client}: {} bytes", body.len());
+        for upstream in ProtocolId::ALL.into_iter().filter(|other| *other != client) {
+            let (profile, model) = (Profile::default(), "claude-sonnet-4-5");
+            let caps = Caps::of(upstream, model);
+            let target = Target { protocol: upstream, origin: "up", model, profile: &profile, caps: &caps };
+            let facts = Facts { request_id: "r", now: 0, model: "v/m", strict: false, counting: false };
+            let translate = || render(client.protocol(), body.as_bytes(), &target, &facts).unwrap();
+            translate();
+            let counted = measure(|| drop(translate()));
+            assert!(
+                counted.count_total <= 250,
+                "{client} to {upstream}: {} allocations",
+                counted.count_total
+            );
+        }
+    }
 }
