@@ -15,6 +15,7 @@ use pingora::services::ServiceReadyNotifier;
 use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::listening::Service;
 use pingora_proxy::{ProxyHttp, ProxyServiceBuilder};
+use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Config, Error, Listener};
@@ -126,14 +127,17 @@ fn endpoint(listener: &Listener) -> Result<ListenerConfig, Error> {
     Ok(tcp.tls(settings))
 }
 
-/// Pingora ends the process without a clear word when it can not listen.
+/// Pingora ends the process without a clear word when it can not listen. Nothing is listened on here: a
+/// client that came in between would be let in and thrown out again.
 fn check_free(address: &str) -> Result<(), Error> {
     let in_use = |why: std::io::Error| Error::plain(format!("{address} can not be listened on: {why}"));
     let mut all = address.to_socket_addrs().map_err(in_use)?;
     all.try_for_each(|address| {
-        let socket = std::net::TcpListener::bind(address).map_err(in_use)?;
-        drop(socket);
-        Ok(())
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+        let socket = socket.map_err(in_use)?;
+        // As listeners do: a connection that is not quite over yet is in nobody's way.
+        socket.set_reuseaddr(true).map_err(in_use)?;
+        socket.bind(address).map_err(in_use)
     })
 }
 

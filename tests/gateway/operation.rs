@@ -1,6 +1,6 @@
 //! What operators rely on: an orderly end, memory that does not follow the size of answers, tokens counted.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -122,7 +122,7 @@ fn a_request_that_says_its_length_in_two_ways_has_one_reading_or_none() {
             "POST {path} HTTP/1.1\r\nhost: g\r\nconnection: close\r\nauthorization: Bearer {}\r\n{framing}",
             gateway.key
         );
-        std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
         let start = Instant::now();
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);

@@ -1,6 +1,6 @@
 //! An HTTP/1.1 client that sends what it is given and shows what comes back.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -69,10 +69,10 @@ impl Client {
 
     /// Reads the head of an answer.
     pub(crate) fn head(&mut self) -> (u16, Vec<(String, String)>) {
-        let status = self.line().expect("an answer");
+        let status = self.line().unwrap_or_else(|why| panic!("no answer: {why}"));
         let status = status.split(' ').nth(1).unwrap().parse().unwrap();
         let mut headers = Vec::new();
-        while let Some(line) = self.line().filter(|line| !line.is_empty()) {
+        while let Some(line) = self.line().ok().filter(|line| !line.is_empty()) {
             let (name, value) = line.split_once(": ").unwrap_or((&line, ""));
             headers.push((name.to_ascii_lowercase(), value.to_owned()));
         }
@@ -81,18 +81,18 @@ impl Client {
 
     /// Reads one chunk of a chunked body; empty for the last one, `None` if the connection ends.
     pub(crate) fn chunk(&mut self) -> Option<Vec<u8>> {
-        let size = usize::from_str_radix(self.line()?.trim(), 16).ok()?;
+        let size = usize::from_str_radix(self.line().ok()?.trim(), 16).ok()?;
         let mut chunk = vec![0; size + 2];
         self.0.read_exact(&mut chunk).ok()?;
         chunk.truncate(size);
         Some(chunk)
     }
 
-    fn line(&mut self) -> Option<String> {
+    fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
-        match self.0.read_line(&mut line) {
-            Ok(0) | Err(_) => None,
-            Ok(_) => Some(line.trim_end().to_owned()),
+        match self.0.read_line(&mut line)? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(line.trim_end().to_owned()),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
@@ -185,15 +186,29 @@ pub(crate) fn run(data: &Path, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// A port that nobody listens on. It is below those that systems give to clients, and no two calls of one
-/// process get the same.
+/// A port that nobody listens on. It is below those that systems give to clients, and it is given to nobody
+/// else, neither in this process nor in another run of these tests.
 pub(crate) fn free_port() -> u16 {
+    static BLOCK: LazyLock<(u16, File)> = LazyLock::new(own_block);
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = u16::try_from(std::process::id() % 500).unwrap() * 20;
-    let candidates = (0..10_000).map(|_| 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000);
-    let mut free = candidates.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    let ports = (0..BLOCK_SIZE).map(|_| BLOCK.0 + NEXT.fetch_add(1, Ordering::Relaxed) % BLOCK_SIZE);
+    let mut free = ports.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
     free.next().expect("a free port")
 }
+
+/// The first port of a block that is this process's own for as long as the file is open.
+fn own_block() -> (u16, File) {
+    let taken = |n: u16| {
+        let path = std::env::temp_dir().join(format!("crossmodel-test-ports-{n}"));
+        let file = File::options().create(true).truncate(false).write(true).open(path).ok()?;
+        file.try_lock().is_ok().then_some((FIRST_PORT + n * BLOCK_SIZE, file))
+    };
+    (0..BLOCKS).find_map(taken).expect("a block of ports")
+}
+
+const FIRST_PORT: u16 = 20_000;
+const BLOCK_SIZE: u16 = 1_000;
+const BLOCKS: u16 = 12;
 
 /// Makes a key in a data folder; gives its secret.
 fn create_key(data: &Path, arguments: &[&str]) -> String {
