@@ -43,6 +43,7 @@ fn operators_read_of_every_member_of_the_access_line() {
         model: Some(""),
         provider: Some(""),
         route: Some(""),
+        dropped: Some(""),
         status: 0,
         error: Some(""),
         detail: Some(""),

@@ -85,6 +85,7 @@ async fn run(connector: &Connector, session: &mut Session, exchange: &mut Exchan
         return counted(session, exchange, client, estimate).await;
     }
     if head.status != 200 {
+        exchange.failed_attempt = Some("status");
         let body = whole(&mut provider, session, limits.reply_bytes).await?;
         release(connector, provider, &peer).await;
         let retry_after = headers::retry_after(&head.headers);
@@ -108,6 +109,9 @@ async fn run(connector: &Connector, session: &mut Session, exchange: &mut Exchan
         false => stream.replay(&mut provider, session, exchange, limits.reply_bytes).await,
     };
     exchange.usage = stream.bridge.usage();
+    if matches!(result, Err(Stop::Failed(_))) {
+        exchange.failed_attempt = Some("broken");
+    }
     let result = match result {
         Ok(()) => stream.finish(session, exchange, wants_stream).await,
         Err(Stop::Failed(failure)) if stream.started => stream.fail(session, exchange, failure).await,
@@ -151,7 +155,10 @@ async fn open(
     loop {
         exchange.attempts += 1;
         let connected = connector.get_http_session(peer).await;
-        let (mut provider, reused) = connected.map_err(|error| gateway::transport(&error))?;
+        let (mut provider, reused) = connected.map_err(|error| {
+            exchange.failed_attempt = Some("connect");
+            gateway::transport(&error)
+        })?;
         provider.set_read_timeout(peer.options.read_timeout);
         provider.set_write_timeout(peer.options.write_timeout);
         let asked = tokio::select! {
@@ -161,7 +168,10 @@ async fn open(
         match asked {
             Ok(()) => return Ok(provider),
             Err(error) if reused && exchange.attempts < ATTEMPTS && is_stale(&error) => {}
-            Err(error) => return Err(gateway::transport(&error).into()),
+            Err(error) => {
+                exchange.failed_attempt = Some("broken");
+                return Err(gateway::transport(&error).into());
+            }
         }
     }
 }
@@ -274,6 +284,9 @@ impl Stream {
 
     /// Until when the client may be left without a word.
     fn deadline(&self) -> Instant {
+        if !self.wants_stream() {
+            return self.since + NEVER;
+        }
         match (self.started, self.seen) {
             (true, _) => self.since + KEEP_ALIVE,
             (false, Some(seen)) => (seen + COMMIT_AFTER_FIRST).min(self.since + COMMIT_AFTER_HEAD),
@@ -283,10 +296,7 @@ impl Stream {
 
     /// The clock has come to the deadline, or it was moved since.
     async fn tick(&mut self, session: &mut Session, exchange: &mut Exchange) -> Result<()> {
-        if Instant::now() < self.deadline() || !self.wants_stream() {
-            if !self.wants_stream() {
-                self.since = Instant::now() + KEEP_ALIVE;
-            }
+        if Instant::now() < self.deadline() {
             return Ok(());
         }
         if !self.started {
@@ -390,6 +400,9 @@ const COMMIT_AFTER_HEAD: Duration = Duration::from_secs(5);
 
 /// How long a client that waits for a stream is left without a word.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Longer than any answer takes: nothing is said to a client that gets its answer as a whole.
+const NEVER: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// How long the rest of an answer that is whole is waited for.
 const DRAIN: Duration = Duration::from_millis(50);

@@ -45,6 +45,8 @@ pub(super) struct Bridged {
     pub(super) stream: bool,
     /// Tokens of the request, estimated.
     pub(super) estimate: u64,
+    /// How many members could not be carried as they were.
+    pub(super) losses: u64,
 }
 
 /// Reads the body, finds the model and its target, and edits the body for it.
@@ -145,6 +147,7 @@ fn translated(
         context: Arc::clone(&written.context),
         stream: written.stream,
         estimate: written.estimate,
+        losses: written.losses.list().len() as u64,
     };
     Ok((bridged, written))
 }

@@ -41,6 +41,8 @@ pub struct Exchange {
     pub(super) dropped: Option<String>,
     /// Does the client want a refusal rather than a loss?
     pub(super) strict: bool,
+    /// How a translated call's attempt failed.
+    pub(super) failed_attempt: Option<&'static str>,
     /// Is the answer only an estimate?
     pub(super) estimated: bool,
     pub(super) in_flight: Option<InFlight>,
@@ -145,6 +147,7 @@ impl Exchange {
             upstream_id: None,
             dropped: None,
             strict: false,
+            failed_attempt: None,
             estimated: false,
             in_flight: None,
             failure: None,

@@ -133,6 +133,9 @@ impl Gateway {
         let code = exchange.failure.as_ref().map(Failure::kind).map_or("", |kind| kind.row().code);
         let first_byte = exchange.first_byte.as_ref().map(Duration::as_secs_f64);
         self.0.metrics.request(endpoint, exchange.status, code, total.as_secs_f64(), first_byte);
+        if let Some((call, bridged)) = call.and_then(|call| Some((call, call.bridged.as_ref()?))) {
+            self.0.metrics.losses(bridged.client.as_str(), call.protocol.as_str(), bridged.losses);
+        }
         if let (Some(call), Some(usage)) = (call, usage) {
             self.0.metrics.usage(&call.found.entry.id, usage);
         }
@@ -147,6 +150,7 @@ impl Gateway {
             model: call.map(|call| call.found.id.as_str()),
             provider: call.map(|call| &*call.provider().name),
             route: call.map(Call::route),
+            dropped: exchange.dropped.as_deref().map(cut),
             status: exchange.status,
             error: exchange.failure.as_ref().map(Failure::logged_code),
             detail: exchange.failure.as_ref().and_then(Failure::detail).map(cut),
@@ -180,6 +184,9 @@ impl ProxyHttp for Gateway {
         match self.receive(session, exchange).await {
             Ok(None) if exchange.call.as_ref().is_some_and(|call| call.bridged.is_some()) => {
                 bridge::serve(&self.0.connector, session, exchange).await?;
+                if let Some(kind) = exchange.failed_attempt {
+                    self.note_failed_attempt(exchange, kind);
+                }
             }
             Ok(None) => return Ok(false),
             Ok(Some(body)) => answer::models(session, exchange, body).await?,

@@ -43,6 +43,9 @@ pub struct Line<'a> {
     /// `relay` where client and provider speak the same protocol.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<&'static str>,
+    /// Members of the request that a translation left out or changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<&'a str>,
     /// HTTP status; 0 if the client was gone before one was sent.
     pub status: u16,
     /// The error's code, if it failed, also after its status was sent.

@@ -15,6 +15,7 @@ pub struct Metrics {
     first_byte: HistogramVec,
     tokens: IntCounterVec,
     upstream_failures: IntCounterVec,
+    losses: IntCounterVec,
     /// Calls that are being answered.
     pub in_flight: IntGauge,
     /// Reloads of the configuration that took effect.
@@ -78,6 +79,11 @@ impl Metrics {
                 "Attempts that a provider did not answer well.",
                 &["provider", "kind"],
             )?,
+            losses: counters(
+                "crossmodel_losses_total",
+                "Members of requests that a translation left out or changed, by client's and provider's protocol.",
+                &["client", "upstream"],
+            )?,
             in_flight: gauge("crossmodel_requests_in_flight", "Calls that are being answered.")?,
             reloads: reloads.with_label_values(&["ok"]),
             bad_reloads: reloads.with_label_values(&["refused"]),
@@ -123,6 +129,13 @@ impl Metrics {
     /// An attempt failed.
     pub fn upstream_failure(&self, provider: &str, kind: &'static str) {
         self.upstream_failures.with_label_values(&[provider, kind]).inc();
+    }
+
+    /// A translation left out, or changed, so many members of a request.
+    pub fn losses(&self, client: &'static str, upstream: &'static str, count: u64) {
+        if count > 0 {
+            self.losses.with_label_values(&[client, upstream]).inc_by(count);
+        }
     }
 
     /// All metrics in the text format.

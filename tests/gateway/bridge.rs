@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Act, Client, Gate, Gateway, Mock, Response, chunk, eventually, json, open, post, request,
+    Act, Client, Gate, Gateway, Mock, Response, ask, chunk, eventually, json, open, post, request,
 };
 
 /// Path, body and a text in the answer for each kind of client.
@@ -101,6 +101,11 @@ fn losses_are_listed_and_refused_on_demand() {
     let refused = client.receive();
     assert_eq!(refused.status, 400);
     assert!(refused.body.contains(r#""param":"seed","code":"unsupported_parameter""#), "{}", refused.body);
+    let log = gateway.access_log(3);
+    assert!(log[0].contains("\"dropped\":\"seed, logit_bias\"") && !log[1].contains("dropped"), "{log:?}");
+    let metrics = ask(gateway.admin, "GET", "/metrics", "").body;
+    let counted = "crossmodel_losses_total{client=\"chat\",upstream=\"messages\"} 2";
+    assert!(metrics.contains(counted), "{metrics}");
 }
 
 #[test]
