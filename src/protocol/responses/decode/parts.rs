@@ -71,7 +71,9 @@ fn file<'a>(node: &Node<'a, '_>) -> Result<Document<'a>> {
         (None, None, Some(id)) => return Err(not_carried(at(node, "file_id", id).path.to_string())),
         (None, None, None) => return Err(at(node, "file_data", "").wrong("a string")),
     };
-    Ok(Document { source, name: name.filter(|name| !name.is_empty()), context: None, cache: None })
+    let path = node.path.key(if data.is_some() { "file_data" } else { "file_url" }).to_string();
+    let name = name.filter(|name| !name.is_empty());
+    Ok(Document { source, path, name, context: None, cache: None })
 }
 
 /// The bytes of a file: a `data:` URL or, from sloppy clients, the base 64 alone.

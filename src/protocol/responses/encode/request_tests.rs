@@ -212,7 +212,9 @@ fn empty_texts_are_left_out_unless_nothing_else_is_said() {
 fn pictures_files_and_speech() {
     let base64 = |mime: &'static str| Source::Base64 { mime: mime.into(), data: "AAAA".into() };
     let picture = |source, detail| Part::Image(Image { source, detail, cache: Some(Cache { long: false }) });
-    let file = |source, name| Part::Document(Document { source, name, context: None, cache: None });
+    let file = |source, name| {
+        Part::Document(Document { source, path: String::new(), name, context: None, cache: None })
+    };
     let all = turns(vec![user(vec![
         picture(Source::Url(Lit::plain("https://x/y")), None),
         picture(base64("image/png"), Some(Lit::plain("low"))),
@@ -243,6 +245,7 @@ fn pictures_files_and_speech() {
 fn files_of_text_are_files_only_for_openai() {
     let document = Document {
         source: Source::Text(Lit::of("a\n")),
+        path: String::new(),
         name: Some(Lit::plain("n.txt")),
         context: Some(Lit::plain("about")),
         cache: Some(Cache { long: true }),

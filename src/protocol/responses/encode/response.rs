@@ -95,7 +95,7 @@ pub(super) fn write(frame: &Frame<'_>, state: &State<'_>, o: &mut Object<'_>) {
 /// The class of service, by the names of this protocol.
 fn tier(tier: Option<&str>) -> &str {
     match tier {
-        None | Some("standard" | "batch") => "default",
+        None | Some("" | "standard" | "batch") => "default",
         Some(other) => other,
     }
 }
