@@ -5,8 +5,10 @@
 //! served from here, with Pingora's connections and Pingora's sessions, in one loop that listens to the
 //! provider, the client and the clock.
 
+use std::future::{Future as _, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -114,7 +116,7 @@ async fn run(connector: &Connector, session: &mut Session, exchange: &mut Exchan
     }
     let result = match result {
         Ok(()) => stream.finish(session, exchange, wants_stream).await,
-        Err(Stop::Failed(failure)) if stream.started => stream.fail(session, exchange, failure).await,
+        Err(Stop::Failed(failure)) if stream.speaks() => stream.fail(session, exchange, failure).await,
         other => other,
     };
     if result.is_ok() && stream.bridge.is_whole() {
@@ -230,7 +232,8 @@ struct Stream {
 }
 
 impl Stream {
-    /// Passes a provider's stream on, as it comes.
+    /// Passes a provider's stream on, as it comes. What has arrived together goes out together: the client is
+    /// written to when the provider would have to be waited for.
     async fn relay(
         &mut self,
         provider: &mut HttpSession,
@@ -238,32 +241,42 @@ impl Stream {
         exchange: &mut Exchange,
     ) -> Result<()> {
         let mut clock = pin!(sleep_until(self.deadline()));
+        let mut gathered = 0;
         loop {
             let mut read = pin!(provider.read_response_body());
-            let chunk = loop {
-                tokio::select! {
-                    chunk = &mut read => break chunk,
-                    () = gone(session) => return Err(Stop::Gone),
-                    () = &mut clock => {
-                        self.tick(session, exchange).await?;
-                        clock.as_mut().reset(self.deadline());
+            let arrived = match poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await {
+                Poll::Ready(arrived) if gathered < GATHER => arrived,
+                early => {
+                    gathered = 0;
+                    if self.speaks() {
+                        self.write(session, exchange).await?;
+                    }
+                    match early {
+                        Poll::Ready(arrived) => arrived,
+                        Poll::Pending => loop {
+                            tokio::select! {
+                                arrived = &mut read => break arrived,
+                                () = gone(session) => return Err(Stop::Gone),
+                                () = &mut clock => {
+                                    self.tick(session, exchange).await?;
+                                    clock.as_mut().reset(self.deadline());
+                                }
+                            }
+                        },
                     }
                 }
             };
-            let Some(chunk) = chunk.map_err(|error| gateway::transport(&error))? else {
-                self.bridge.end()?;
-                return Ok(());
+            let Some(chunk) = arrived.map_err(|error| gateway::transport(&error))? else {
+                return Ok(self.bridge.end()?);
             };
+            gathered += chunk.len();
             self.bridge.push(chunk)?;
-            if self.bridge.has_begun() && self.seen.is_none() {
-                self.seen = Some(Instant::now());
-                clock.as_mut().reset(self.deadline());
-            }
             if self.bridge.is_whole() {
                 return Ok(());
             }
-            if self.started || self.bridge.is_committed() {
-                self.write(session, exchange).await?;
+            if self.bridge.has_begun() && self.seen.is_none() {
+                self.seen = Some(Instant::now());
+                clock.as_mut().reset(self.deadline());
             }
         }
     }
@@ -304,6 +317,11 @@ impl Stream {
         }
         let sign = self.client.protocol().keep_alive();
         self.send(session, exchange, Bytes::from_static(sign)).await
+    }
+
+    /// Is a failure told in the stream, and no longer by a status?
+    fn speaks(&self) -> bool {
+        self.started || self.wants_stream() && self.bridge.is_committed()
     }
 
     fn wants_stream(&self) -> bool {
@@ -397,6 +415,9 @@ const ATTEMPTS: u32 = 3;
 /// provider's head: a failure that comes earlier still is a status.
 const COMMIT_AFTER_FIRST: Duration = Duration::from_millis(50);
 const COMMIT_AFTER_HEAD: Duration = Duration::from_secs(5);
+
+/// Bytes of a provider's stream after which the client is written to in any case.
+const GATHER: usize = 16 << 10;
 
 /// How long a client that waits for a stream is left without a word.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);

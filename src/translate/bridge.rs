@@ -65,7 +65,7 @@ pub fn render(
     let text = repair::repair(body);
     let text = text.trim_start_matches('\u{feff}');
     let upstream = target.protocol.protocol();
-    let mut losses = Losses::new(facts.strict);
+    let mut losses = Losses::new(facts.strict).told_to(client.id());
     let mut request = client.decode_request(text, target, &mut losses)?;
     request.counting = facts.counting;
     if !facts.counting {
@@ -113,7 +113,10 @@ struct Line {
     restore: Restore,
     output: Output,
     usage: Option<Usage>,
-    stage: Stage,
+    /// It is whole, or has failed: what follows does not matter.
+    ended: bool,
+    /// Something has come that can not be taken back.
+    committed: bool,
     began: bool,
     failure: Option<Failure>,
 }
@@ -122,17 +125,6 @@ struct Line {
 enum Output {
     Stream { encoder: Box<dyn Encode>, ready: Vec<u8> },
     Whole(Box<Answer>),
-}
-
-/// How far an answer is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
-    /// Nothing has come that could not be taken back.
-    Open,
-    /// The provider really answers.
-    Committed,
-    /// It is whole, or has failed: what follows does not matter.
-    Ended,
 }
 
 impl Bridge {
@@ -155,7 +147,8 @@ impl Bridge {
             restore: Restore::new(context, client.id()),
             output,
             usage: None,
-            stage: Stage::Open,
+            ended: false,
+            committed: false,
             began: false,
             failure: None,
         };
@@ -187,7 +180,7 @@ impl Bridge {
         let read = decoder.reply(text, &mut |event| line.take_in_pieces(event));
         read.map_err(|malformed| Failure::provider(format!("the answer is not JSON: {malformed}")))?;
         line.check()?;
-        if line.stage == Stage::Ended { Ok(()) } else { Err(Failure::provider("the answer is incomplete")) }
+        if line.ended { Ok(()) } else { Err(Failure::provider("the answer is incomplete")) }
     }
 
     /// Takes the end of a provider's stream.
@@ -203,11 +196,11 @@ impl Bridge {
             let _ = read(decoder.as_mut(), line, &mut ignored, &rest);
         }
         line.check()?;
-        if line.stage < Stage::Ended {
+        if !line.ended {
             decoder.end(&mut |event| line.take(event));
             line.check()?;
         }
-        if line.stage == Stage::Ended { Ok(()) } else { Err(Failure::truncated()) }
+        if line.ended { Ok(()) } else { Err(Failure::truncated()) }
     }
 
     /// What is ready for a client that gets a stream.
@@ -250,13 +243,13 @@ impl Bridge {
     /// Does the provider really answer, so that a failure can no longer be a status?
     #[must_use]
     pub fn is_committed(&self) -> bool {
-        self.line.stage >= Stage::Committed
+        self.line.committed
     }
 
     /// Is the answer whole?
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.line.stage == Stage::Ended && self.line.failure.is_none()
+        self.line.ended && self.line.failure.is_none()
     }
 
     /// Token counts so far.
@@ -270,7 +263,7 @@ impl Bridge {
 fn read(decoder: &mut dyn Decode, line: &mut Line, odd: &mut u32, bytes: &[u8]) -> Result<()> {
     let event = sse::Event::parse(bytes);
     let Some(data) = &event.data else { return Ok(()) };
-    if line.stage == Stage::Ended || data.bytes.trim_ascii().is_empty() {
+    if line.ended || data.bytes.trim_ascii().is_empty() {
         return Ok(());
     }
     let text: Cow<'_, str> = repair::repair_event(&data.bytes);
@@ -287,7 +280,7 @@ fn read(decoder: &mut dyn Decode, line: &mut Line, odd: &mut u32, bytes: &[u8]) 
 impl Line {
     /// Takes one event of the decoder.
     fn take(&mut self, event: Event<'_>) {
-        if self.stage == Stage::Ended {
+        if self.ended {
             return;
         }
         self.began = true;
@@ -297,9 +290,8 @@ impl Line {
                 let error = self.restore.renamed(error);
                 return self.fail(read_error(OK, &error, None));
             }
-            Event::End => self.stage = Stage::Ended,
-            event if event.commits() => self.stage = Stage::Committed,
-            _ => {}
+            Event::End => (self.committed, self.ended) = (true, true),
+            event => self.committed |= event.commits(),
         }
         let (restore, output) = (&mut self.restore, &mut self.output);
         let mut overflow = false;
@@ -321,7 +313,7 @@ impl Line {
     }
 
     fn fail(&mut self, failure: Failure) {
-        self.stage = Stage::Ended;
+        self.ended = true;
         self.failure = Some(failure);
     }
 
