@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 use crate::failure::{Failure, Kind, Result};
 use crate::json::Path;
 
+use super::ProtocolId;
+
 /// One member of a request that was not carried as it was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loss {
@@ -22,13 +24,21 @@ pub struct Loss {
 pub struct Losses {
     list: Vec<Loss>,
     strict: bool,
+    client: Option<ProtocolId>,
 }
 
 impl Losses {
     /// An empty list; with `strict`, the first loss is a refusal.
     #[must_use]
     pub fn new(strict: bool) -> Self {
-        Self { list: Vec::new(), strict }
+        Self { strict, ..Self::default() }
+    }
+
+    /// The same for clients of a protocol, which are told in their own words.
+    #[must_use]
+    pub fn told_to(mut self, client: ProtocolId) -> Self {
+        self.client = Some(client);
+        self
     }
 
     /// Notes that a member is left out.
@@ -44,7 +54,7 @@ impl Losses {
     /// # Errors
     /// 400 in strict mode.
     pub fn drop_named(&mut self, path: &str) -> Result<()> {
-        self.note(path.to_owned(), None)
+        self.note(self.word(path).to_owned(), None)
     }
 
     /// Notes that a member goes upstream with another value.
@@ -52,7 +62,18 @@ impl Losses {
     /// # Errors
     /// 400 in strict mode.
     pub fn change(&mut self, path: &str, value: impl ToString) -> Result<()> {
-        self.note(path.to_owned(), Some(value.to_string()))
+        self.note(self.word(path).to_owned(), Some(value.to_string()))
+    }
+
+    /// What the client calls a member.
+    fn word<'p>(&self, name: &'p str) -> &'p str {
+        let words = WORDS.iter().find(|words| words.contains(&name));
+        match (words, self.client) {
+            (Some([chat, ..]), Some(ProtocolId::Chat)) => chat,
+            (Some([_, responses, _]), Some(ProtocolId::Responses)) => responses,
+            (Some([.., messages]), Some(ProtocolId::Messages)) => messages,
+            _ => name,
+        }
     }
 
     fn note(&mut self, path: String, value: Option<String>) -> Result<()> {
@@ -101,6 +122,14 @@ pub fn not_carried(path: String) -> Failure {
     Failure::new(Kind::Unsupported, message).with_param(path)
 }
 
+/// Members that have another name in each protocol, in the order of [`ProtocolId`].
+const WORDS: [[&str; 3]; 4] = [
+    ["reasoning_effort", "reasoning.effort", "thinking"],
+    ["thinking_budget", "reasoning.effort", "thinking"],
+    ["stop", "stop", "stop_sequences"],
+    ["parallel_tool_calls", "parallel_tool_calls", "tool_choice.disable_parallel_tool_use"],
+];
+
 /// Bytes of the header after which losses are only counted.
 const LONGEST_HEADER: usize = 2000;
 
@@ -116,6 +145,20 @@ mod tests {
         losses.change("temperature", "1.0").unwrap();
         assert_eq!(losses.header().unwrap(), "seed, temperature=1.0");
         assert_eq!(Losses::default().header(), None);
+    }
+
+    #[test]
+    fn clients_are_told_in_their_own_words() {
+        let told = |client, name| {
+            let mut losses = Losses::new(false).told_to(client);
+            losses.drop_named(name).unwrap();
+            losses.header().unwrap()
+        };
+        assert_eq!(told(ProtocolId::Responses, "reasoning_effort"), "reasoning.effort");
+        assert_eq!(told(ProtocolId::Chat, "reasoning.effort"), "reasoning_effort");
+        assert_eq!(told(ProtocolId::Chat, "thinking_budget"), "thinking_budget");
+        assert_eq!(told(ProtocolId::Messages, "stop"), "stop_sequences");
+        assert_eq!(told(ProtocolId::Messages, "top_k"), "top_k");
     }
 
     #[test]

@@ -140,6 +140,8 @@ pub struct Image<'a> {
 pub struct Document<'a> {
     /// Where it comes from.
     pub source: Source<'a>,
+    /// Where the client wrote that, for a refusal.
+    pub path: String,
     /// Its name.
     pub name: Option<Lit<'a>>,
     /// What is to be known of it.

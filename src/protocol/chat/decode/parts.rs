@@ -102,7 +102,8 @@ fn file<'a>(node: Node<'a, '_>, cache: Option<Cache>) -> Result<Part<'a>> {
         let message = "The data of a file must be in base 64.".to_owned();
         refused("invalid_base64_file", message, node.path.key("file_data").to_string())
     })?;
-    Ok(Part::Document(Document { source, name: title, context: None, cache }))
+    let path = node.path.key("file_data").to_string();
+    Ok(Part::Document(Document { source, path, name: title, context: None, cache }))
 }
 
 /// Text files become text, which every protocol has a place for; all others stay as they are encoded.

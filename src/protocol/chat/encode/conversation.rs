@@ -335,8 +335,9 @@ fn check(turn: &Turn<'_>, losses: &mut Losses) -> Result<()> {
                 losses.drop_named("messages.assistant.media")?;
             }
             Part::Document(document) if matches!(document.source, Source::Url(_)) => {
-                let message = "Files by URL are not supported for this model: send the file itself.";
-                return Err(Failure::new(Kind::Unsupported, message).with_param("document.url"));
+                let message =
+                    format!("'{}' is not supported for this model: send the file itself.", document.path);
+                return Err(Failure::new(Kind::Unsupported, message).with_param(document.path.clone()));
             }
             _ => {}
         }

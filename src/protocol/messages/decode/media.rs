@@ -34,7 +34,13 @@ pub(super) fn document<'a>(node: &Node<'a, '_>, block: &Block<'a>, parts: &mut V
         "url" | "base64" => source.media(&place)?,
         _ => return Err(not_carried(place.path.to_string())),
     };
-    parts.push(Part::Document(Document { source, name, context, cache: block.cache }));
+    parts.push(Part::Document(Document {
+        source,
+        path: place.path.to_string(),
+        name,
+        context,
+        cache: block.cache,
+    }));
     Ok(())
 }
 

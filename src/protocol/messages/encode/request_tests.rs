@@ -370,7 +370,7 @@ fn media() {
     let image = |source| Part::Image(Image { source, detail: Some(Lit::of("low")), cache: None });
     let file = |source| {
         let (name, context) = (Some(Lit::of("a.pdf")), None);
-        Part::Document(Document { source, name, context, cache: None })
+        Part::Document(Document { source, path: String::new(), name, context, cache: None })
     };
     let written = |part| {
         let request = Request { turns: vec![Turn::new(Role::User, vec![part])], ..Request::default() };

@@ -146,6 +146,7 @@ fn media_in_their_forms() {
     });
     let note = Part::Document(Document {
         source: Source::Text(Lit::plain("data")),
+        path: String::new(),
         name: Some(Lit::plain("n")),
         context: None,
         cache: None,
@@ -158,9 +159,10 @@ fn media_in_their_forms() {
     assert!(seen.ends_with(
         r#"{"type":"file","file":{"filename":"n","file_data":"data:text/plain;base64,ZGF0YQ=="}}]}"#
     ));
-    let far =
-        Document { source: Source::Url(Lit::plain("https://x")), name: None, context: None, cache: None };
-    assert_eq!(write(&request(vec![user(vec![Part::Document(far)])]), &any()).unwrap_err().status(), 400);
+    let (source, path) = (Source::Url(Lit::plain("https://x")), "input[0].content[0].file_url".to_owned());
+    let far = Document { source, path, name: None, context: None, cache: None };
+    let refusal = write(&request(vec![user(vec![Part::Document(far)])]), &any()).unwrap_err();
+    assert_eq!((refusal.status(), refusal.param()), (400, Some("input[0].content[0].file_url")));
     let (_, lost, _) =
         write(&request(vec![assistant(vec![text("a"), image()]), user(vec![])]), &any()).unwrap();
     assert_eq!(lost, "messages.assistant.media");

@@ -144,7 +144,7 @@ fn image<'a>() -> Part<'a> {
 
 fn pdf<'a>(name: Option<Lit<'a>>) -> Part<'a> {
     let source = Source::Base64 { mime: "application/pdf".into(), data: "JVBE".into() };
-    Part::Document(Document { source, name, context: None, cache: None })
+    Part::Document(Document { source, path: String::new(), name, context: None, cache: None })
 }
 
 fn call_json(id: &str) -> String {
