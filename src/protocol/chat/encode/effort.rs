@@ -104,4 +104,4 @@ fn on(
 }
 
 /// What the client is told of a wish that can not be fulfilled.
-const PATH: &str = "reasoning";
+const PATH: &str = "reasoning_effort";

@@ -127,7 +127,7 @@ fn case_71b_a_forced_call_wins_over_thinking() {
     assert_eq!(lost, "");
     let mut wanted = asked;
     wanted.thinking.effort = Some(Level::High);
-    assert_eq!(members(&wanted, &deepseek()).1, "reasoning");
+    assert_eq!(members(&wanted, &deepseek()).1, "reasoning_effort");
     let qwen = Profile { effort: Effort::EnableThinking, forced_with_thinking: false, ..any() };
     assert!(members(&wanted, &qwen).0.ends_with(r#""enable_thinking":false"#));
 }
@@ -150,7 +150,7 @@ fn cases_30_to_32_wishes_to_think_in_the_words_of_providers() {
     assert_eq!(seen(on, &way(Effort::ReasoningObject)), r#""reasoning":{"max_tokens":31999}"#);
     assert_eq!(seen(on, &way(Effort::EnableThinking)), r#""enable_thinking":true,"thinking_budget":31999"#);
     assert_eq!(seen(on, &deepseek()), r#""thinking":{"type":"enabled"},"reasoning_effort":"high""#);
-    assert_eq!(seen(on, &way(Effort::None)), " -reasoning");
+    assert_eq!(seen(on, &way(Effort::None)), " -reasoning_effort");
     let medium = wish(None, Some(Level::Medium), None);
     assert_eq!(seen(medium, &deepseek()), r#""thinking":{"type":"enabled"},"reasoning_effort":"low""#);
     assert_eq!(seen(medium, &way(Effort::ReasoningObject)), r#""reasoning":{"effort":"medium"}"#);
@@ -163,7 +163,7 @@ fn cases_30_to_32_wishes_to_think_in_the_words_of_providers() {
     assert_eq!(seen(off, &way(Effort::ReasoningObject)), r#""reasoning":{"enabled":false}"#);
     assert_eq!(seen(off, &way(Effort::EnableThinking)), r#""enable_thinking":false"#);
     let never = Profile { efforts: BTreeSet::from([Level::Low]), ..any() };
-    assert_eq!(seen(off, &never), " -reasoning");
+    assert_eq!(seen(off, &never), " -reasoning_effort");
     let adaptive = wish(Some(Adaptive), None, None);
     for profile in [any(), deepseek(), way(Effort::ReasoningObject), way(Effort::EnableThinking)] {
         assert_eq!(seen(adaptive, &profile), "");
@@ -172,7 +172,7 @@ fn cases_30_to_32_wishes_to_think_in_the_words_of_providers() {
     let mut tools = with_tools(vec![function("f")], None);
     tools.thinking = adaptive;
     let (with_function, lost) = members(&tools, &openai());
-    assert!(with_function.ends_with(r#""reasoning_effort":"none""#) && lost == "reasoning");
+    assert!(with_function.ends_with(r#""reasoning_effort":"none""#) && lost == "reasoning_effort");
 }
 
 #[test]
