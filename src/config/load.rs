@@ -60,9 +60,13 @@ impl Config {
     }
 }
 
-/// YAML 1.2: `off` and `no` are words, `true` and `false` alone are not.
+/// YAML 1.2: `off` and `no` are words, `true` and `false` alone are not. The library lets a document nest
+/// deeper than the stack does.
 fn yaml() -> serde_saphyr::Options {
-    serde_saphyr::options! { strict_booleans: true }
+    serde_saphyr::options! {
+        strict_booleans: true,
+        budget: serde_saphyr::budget! { max_depth: MAX_DEPTH },
+    }
 }
 
 fn syntax(error: &serde_saphyr::Error) -> Error {
@@ -71,4 +75,20 @@ fn syntax(error: &serde_saphyr::Error) -> Error {
     let text = error.to_string();
     let message = text.lines().next().unwrap_or_default().to_owned();
     Error::new(None, vec![Problem { place, message: format!("this is not YAML: {message}") }])
+}
+
+/// Levels of a document; a configuration has less than ten.
+const MAX_DEPTH: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deep_nesting_is_refused_and_not_followed() {
+        for (open, close) in [("[", "]"), ("{a: ", "}"), ("- ", "")] {
+            let text = format!("a:\n  {}x{}\n", open.repeat(5000), close.repeat(5000));
+            assert!(Config::parse(&text, |_| None).is_err(), "{open}");
+        }
+    }
 }

@@ -175,7 +175,7 @@ fn is_valid(inner: &str) -> bool {
         return false;
     }
     let mut rest = bytes;
-    while let Some(at) = memchr::memchr2(b'\\', b'"', rest) {
+    while let Some(at) = super::scan::quote_or_backslash(rest) {
         let length = match rest.get(at..at + 2) {
             Some([b'\\', b'u']) => {
                 let digits = rest.get(at + 2..at + 6);

@@ -73,7 +73,7 @@ pub fn compact(json: &str, out: &mut Vec<u8>) {
 /// Offset after the string that begins at `at`.
 fn string_end(bytes: &[u8], at: usize) -> usize {
     let mut end = at + 1;
-    while let Some(hit) = bytes.get(end..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
+    while let Some(hit) = bytes.get(end..).and_then(super::scan::quote_or_backslash) {
         if bytes.get(end + hit) == Some(&b'"') {
             return end + hit + 1;
         }

@@ -290,7 +290,7 @@ impl<'a> Scan<'a> {
         let mut escaped = false;
         loop {
             let rest = self.json.get(self.at..).unwrap_or_default();
-            let Some(hit) = memchr2(b'"', b'\\', rest) else {
+            let Some(hit) = quote_or_backslash(rest) else {
                 self.at = self.json.len();
                 return Err(self.malformed("the end of a string"));
             };
@@ -352,6 +352,26 @@ impl<'a> Scan<'a> {
     }
 }
 
+/// Where the next quote or backslash stands. Escapes come in crowds, so that what is near is looked for without
+/// the preparations that pay for what is far.
+pub(super) fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
+    let (words, _) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().take(NEAR).enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let hits = zero_bytes(word ^ QUOTES) | zero_bytes(word ^ BACKSLASHES);
+        if hits != 0 {
+            return Some(index * 8 + hits.trailing_zeros() as usize / 8);
+        }
+    }
+    let near = words.len().min(NEAR) * 8;
+    memchr2(b'"', b'\\', bytes.get(near..)?).map(|hit| near + hit)
+}
+
+/// The highest bit of each byte that is zero; bits above the lowest one may be wrong.
+fn zero_bytes(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word & HIGHEST
+}
+
 /// Does the inside of a string literal spell `name`, which is ASCII, with or without escapes?
 fn spells(inner: &[u8], name: &str, same: impl Fn(u8, u8) -> bool) -> bool {
     let mut rest = inner;
@@ -397,6 +417,17 @@ impl fmt::Display for Malformed {
 
 impl std::error::Error for Malformed {}
 
+/// Words of eight bytes that are near.
+const NEAR: usize = 8;
+
+const ONES: u64 = u64::MAX / 255;
+
+const HIGHEST: u64 = ONES << 7;
+
+const QUOTES: u64 = ONES * b'"' as u64;
+
+const BACKSLASHES: u64 = ONES * b'\\' as u64;
+
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Containers within each other at which a document is refused, as `serde_json` refuses it.
@@ -423,6 +454,19 @@ mod tests {
         }
         all.finish()?;
         Ok(found)
+    }
+
+    #[test]
+    fn quotes_and_backslashes_are_found_near_and_far() {
+        for before in (0..100).chain([1000]) {
+            for hit in ["\"", "\\", "\"\\", "\\\""] {
+                for after in ["", "x", "\"", "\u{22}\u{23}\u{21}\u{5d}\u{5b}\u{80}\u{ff}xxxxxxxxxx"] {
+                    let text = format!("{}{hit}{after}", "#".repeat(before));
+                    assert_eq!(quote_or_backslash(text.as_bytes()), Some(before));
+                }
+            }
+            assert_eq!(quote_or_backslash("é!".repeat(before).as_bytes()), None);
+        }
     }
 
     #[test]

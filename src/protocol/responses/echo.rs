@@ -55,16 +55,17 @@ fn copied<'o, 'b>(
 fn tools(text: &str, list: &mut Array<'_>) {
     for (_, span) in json::elements(text.as_bytes()).map_while(Result::ok) {
         let Some(tool) = text.get(span).and_then(Raw::read).filter(Raw::is_object) else { continue };
-        let member = |name: &str| members_of(tool.get()).any(|(key, _)| key == name);
-        let is_function = members_of(tool.get()).any(|pair| pair == ("type", "\"function\""));
+        let (mut is_function, mut seen) = (false, [false; FUNCTION.len()]);
         list.object(|o| {
             for (name, value) in members_of(tool.get()) {
+                is_function |= name == "type" && value == "\"function\"";
+                // As Chat has it: such a tool keeps its shape.
+                seen.iter_mut().for_each(|seen| *seen |= name == "function");
+                seen.iter_mut().zip(FUNCTION).for_each(|(seen, known)| *seen |= name == known);
                 o.value(name, |out| compact(value, out));
             }
-            if is_function && !member("function") {
-                FUNCTION.iter().filter(|name| !member(name)).for_each(|name| {
-                    o.null(name);
-                });
+            for (name, _) in FUNCTION.iter().zip(seen).filter(|(_, seen)| is_function && !seen) {
+                o.null(name);
             }
         });
     }

@@ -4,7 +4,7 @@
 //! event. What was said by deltas is not said again by the events that repeat it whole.
 
 use crate::canon::{Args, Citation, Event, Seal, Sink};
-use crate::json::{Lit, Raw, compact};
+use crate::json::{self, Lit, Raw, compact};
 
 use super::thought::PARAGRAPH;
 use crate::protocol::responses::members::{elements, fields};
@@ -59,8 +59,9 @@ pub(super) struct Slot(usize);
 impl Kind {
     /// The kind of an item with this JSON.
     pub(super) fn of(item: &str) -> Self {
-        let [kind] = fields(item, ["type"]);
-        match kind {
+        let mut members = json::members(item.as_bytes()).map_while(Result::ok);
+        let kind = members.find(|member| member.key == b"type");
+        match kind.and_then(|kind| item.get(kind.span)) {
             Some("\"message\"") => Self::Message,
             Some("\"reasoning\"") => Self::Reasoning,
             Some("\"function_call\"" | "\"custom_tool_call\"") => Self::Call,

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::canon::{Grammar, Losses, Tool, ToolKind, WebSearch, not_carried};
 use crate::failure::Result;
-use crate::json::{Lit, Raw};
+use crate::json::{self, Lit, Raw};
 use crate::protocol::node::{Node, Type};
 
 use super::cache;
@@ -43,10 +43,13 @@ struct Namespace<'a> {
     description: Option<Lit<'a>>,
 }
 
+/// The type of a tool, which usually is its first member: the rest is not looked at yet.
 fn kind<'a>(tool: &Node<'a, '_>) -> Result<Cow<'a, str>> {
-    match pick(tool, ["type"])? {
-        [Some(text)] => at(tool, "type", text).string(),
-        [None] => Ok(Cow::Borrowed("function")),
+    let mut members = json::members(tool.text.as_bytes()).map_while(std::result::Result::ok);
+    let kind = members.find(|member| member.is("type") && member.is_present());
+    match kind.and_then(|member| tool.text.get(member.span)) {
+        Some(text) => at(tool, "type", text).string(),
+        None => Ok(Cow::Borrowed("function")),
     }
 }
 
