@@ -1,6 +1,6 @@
 //! From settings to a configuration: references are followed, and every one that leads nowhere is said.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -34,6 +34,7 @@ struct Build<'a> {
     problems: &'a mut Vec<Problem>,
     known: &'a Known<'a>,
     providers: BTreeMap<String, Arc<Provider>>,
+    addresses: BTreeSet<String>,
 }
 
 /// Builds what can be built. `None` only when the built-in provider finds no port.
@@ -43,7 +44,7 @@ pub(super) fn build(
     variable: &impl Fn(&str) -> Option<String>,
     problems: &mut Vec<Problem>,
 ) -> Option<Config> {
-    let mut build = Build { problems, known, providers: BTreeMap::new() };
+    let mut build = Build { problems, known, providers: BTreeMap::new(), addresses: BTreeSet::new() };
     let demo = settings.providers.keys().any(|name| name.value == DEMO).then(demo_port).transpose();
     let demo = demo.map_err(|e| build.say(Place::default(), format!("no port is free: {e}"))).ok()?;
     for (name, provider) in &settings.providers {
@@ -228,6 +229,10 @@ impl Build<'_> {
     fn address(&mut self, address: &Located<String>) {
         if std::net::ToSocketAddrs::to_socket_addrs(&address.value.as_str()).is_err() {
             self.say(address.place, format!("'{}' is not an address: write host:port", address.value));
+        }
+        // Of port 0, which leaves it to the system, there are many.
+        if !address.value.ends_with(":0") && !self.addresses.insert(address.value.clone()) {
+            self.say(address.place, format!("'{}' is listened on already", address.value));
         }
     }
 }

@@ -7,7 +7,8 @@ use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{
-    self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+    self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
+    Visitor,
 };
 use serde::{Deserialize, forward_to_deserialize_any};
 use serde_saphyr::Spanned;
@@ -209,6 +210,19 @@ impl de::Error for NodeError {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self { message: message.to_string(), place: None }
     }
+
+    /// Texts are not repeated: in the wrong place, one may be a secret.
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        match found {
+            Unexpected::Str(_) => Self::custom(format_args!("invalid type: string, expected {expected}")),
+            _ => Self::custom(format_args!("invalid type: {found}, expected {expected}")),
+        }
+    }
+
+    fn unknown_variant(_: &str, known: &'static [&'static str]) -> Self {
+        let known: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();
+        Self::custom(format_args!("unknown name, expected one of {}", known.join(", ")))
+    }
 }
 
 impl fmt::Display for NodeError {
@@ -254,7 +268,7 @@ impl<'de> Deserializer<'de> for &'de Node {
     ) -> Result<V::Value, NodeError> {
         if let Kind::List(_) = self.kind {
             // Members by position are nothing that a person would mean.
-            let error: NodeError = de::Error::invalid_type(de::Unexpected::Seq, &visitor);
+            let error: NodeError = de::Error::invalid_type(Unexpected::Seq, &visitor);
             return Err(error.at(self.place));
         }
         self.deserialize_map(visitor)

@@ -75,6 +75,12 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     /// The body of an error response.
     fn envelope(&self, failure: &Failure, request_id: &str) -> Bytes;
 
+    /// The object that says why an answer has failed, in protocols whose answers have one.
+    fn error_object(&self, failure: &Failure) -> Option<Bytes> {
+        let _ = failure;
+        None
+    }
+
     /// The events that end a stream after its headers were sent.
     fn stream_failure(&self, failure: &Failure, stream: &StreamFacts<'_>) -> Bytes;
 
@@ -160,6 +166,8 @@ pub struct Written {
 pub struct Sight {
     /// The literal that names the model, as a span of the event's data or of the body.
     pub model: Option<Range<usize>>,
+    /// The object that says why an answer has failed in the end, as such a span.
+    pub error: Option<Range<usize>>,
     /// Token counts.
     pub usage: Option<UsagePart>,
     /// The event carries nothing but usage that only the gateway asked for.

@@ -19,9 +19,9 @@ impl BaseUrl {
     /// Parses a URL. Without a path, `/v1` is assumed, which is where most providers have their endpoints.
     ///
     /// # Errors
-    /// What is wrong with the URL.
+    /// What is wrong with the URL, which is not repeated: it may hold a secret.
     pub fn parse(url: &str) -> Result<Self, String> {
-        let wrong = |why: &str| format!("'{url}' {why}");
+        let wrong = |why: &str| why.to_owned();
         let uri: http::Uri = url.parse().map_err(|_| wrong("is not a URL"))?;
         let tls = match uri.scheme_str() {
             Some("https") => true,

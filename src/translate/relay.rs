@@ -1,13 +1,15 @@
 //! The relay: client and provider speak the same protocol, and bytes pass with the edits that must be.
 //!
 //! Of a request: the model's name, the usage option of Chat streams, a coding client's attribution
-//! block. Of an answer: the model's name, and the usage chunk that only the gateway asked for. All other
-//! bytes stay as they are, in their order, whatever they say.
+//! block. Of an answer: the model's name, the usage chunk that only the gateway asked for, and what a provider
+//! says of its own failures. All other bytes stay as they are, in their order, whatever they say.
+
+use std::ops::Range;
 
 use bytes::Bytes;
 
 use crate::canon::Usage;
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Kind, Result};
 use crate::json::{self, Body, Edit};
 use crate::protocol::{Head, Progress, Protocol, Sight, StreamFacts, UpstreamError};
 use crate::provider::{Profile, StreamUsage};
@@ -91,10 +93,37 @@ impl Reply {
             return Err(self.failure(&UpstreamError::read(&body)));
         }
         self.absorb(&sight);
-        Ok(match sight.model.filter(|span| body.get(span.clone()) != Some(&self.model)) {
-            Some(span) => json::splice(&body, &[(span, self.model.clone())]).into(),
-            None => body,
-        })
+        let mut edits = Vec::new();
+        self.edit(&sight, &body, 0, &mut edits);
+        Ok(if edits.is_empty() { body } else { json::splice(&body, &edits).into() })
+    }
+
+    /// The edits of an answer's body or an event's data, which stands at `start`.
+    fn edit(&self, sight: &Sight, data: &[u8], start: usize, edits: &mut Vec<Edit>) {
+        let before = edits.len();
+        let mut replace = |span: &Range<usize>, new: Bytes| {
+            if data.get(span.clone()) != Some(&new) {
+                edits.push((start + span.start..start + span.end, new));
+            }
+        };
+        if let Some(span) = &sight.model {
+            replace(span, self.model.clone());
+        }
+        if let Some(span) = &sight.error
+            && let Some(new) = self.reworded(data.get(span.clone()).unwrap_or_default())
+        {
+            replace(span, new);
+        }
+        edits.get_mut(before..).unwrap_or_default().sort_by_key(|(span, _)| span.start);
+    }
+
+    /// What has to stand in the place of a provider's own words on why an answer has failed, unless they
+    /// are about the request and may stay.
+    fn reworded(&self, object: &[u8]) -> Option<Bytes> {
+        let error = UpstreamError::read(object);
+        let failure = self.failure(&error);
+        let theirs = matches!(failure.kind(), Kind::BadRequest | Kind::ContextLength | Kind::ContentPolicy);
+        if theirs && failure.message() == error.message { None } else { self.protocol.error_object(&failure) }
     }
 
     /// The failure that the provider reported in spite of its status.
@@ -219,11 +248,8 @@ impl Stream {
         self.events += u64::from(!self.withheld_last);
         if self.withheld_last {
             self.edits.push((start..start + bytes.len(), Bytes::new()));
-        } else if let Some(model) = sight.model
-            && data.bytes.get(model.clone()) != Some(&self.reply.model)
-        {
-            let offset = start + data.start;
-            self.edits.push((offset + model.start..offset + model.end, self.reply.model.clone()));
+        } else {
+            self.reply.edit(&sight, &data.bytes, start + data.start, &mut self.edits);
         }
         advance(&mut self.progress, sight.progress);
         self.id = self.id.take().or(sight.id);

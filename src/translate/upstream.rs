@@ -118,7 +118,7 @@ fn classify(status: u16, error: &UpstreamError) -> Kind {
         return Kind::RateLimited;
     }
     match status {
-        200 if says(&["invalid_request_error", "invalid_prompt"]) => Kind::BadRequest,
+        200 if says(ABOUT_THE_REQUEST) || code.contains("image") => Kind::BadRequest,
         400 | 422 => Kind::BadRequest,
         402 | 503 | 529 => Kind::Unavailable,
         404 if message.contains("model") || says(&["model_not_found"]) => Kind::Provider,
@@ -176,6 +176,10 @@ const OURS: &[&str] = &["org-", "org_", "proj_", "sk-"];
 
 /// Characters after the prefix from which on a word is taken for an id.
 const SHORTEST_ID: usize = 8;
+
+/// Types and codes of failures that are about the request, where no status says so.
+const ABOUT_THE_REQUEST: &[&str] =
+    &["invalid_request_error", "invalid_prompt", "bio_policy", "misalignment_policy_violation"];
 
 /// How providers say that the conversation is too long.
 const CONTEXT: &[&str] = &["prompt is too long", "maximum context length", "context window"];

@@ -81,9 +81,13 @@ fn each_mistake_is_named_with_its_place() {
         (
             "providers: {up: {base_url: \"https://x\", auth: none, protocols: [chat, soap]}}",
             "1:71",
-            "unknown variant `soap`",
+            "unknown name, expected one of `chat`, `responses`, `messages`",
         ),
-        ("providers: {demo: {auth: basic}}", "1:26", "unknown variant `basic`"),
+        (
+            "providers: {demo: {auth: basic}}",
+            "1:26",
+            "unknown name, expected one of `bearer`, `x-api-key`, `none`",
+        ),
         (
             "providers: {up: {base_url: \"https://x\", protocols: [chat]}}",
             "1:13",
@@ -98,7 +102,11 @@ fn each_mistake_is_named_with_its_place() {
         ("providers: {openai: {key: \"file:odd\"}}", "1:27", "characters that no credential has"),
         ("providers: {openai: {key: sk-upstream-canary}}", "1:27", "secrets are given by reference"),
         ("providers: {demo: {key: [sk-upstream-canary]}}", "1:25", "expected a string"),
-        ("providers: {demo: {profile: {sampling: hot}}}", "1:40", "unknown variant"),
+        (
+            "providers: {demo: {profile: {sampling: hot}}}",
+            "1:40",
+            "unknown name, expected one of `full`, `clamp1`, `none`",
+        ),
         ("UPmodels: [{id: v/a}]", "2:15", "model 'v/a' needs at least one target"),
         ("UPmodels: [{id: gpt, targets: [{provider: up}]}]", "2:15", "'gpt' is not a model id"),
         ("UPmodels: [{id: \"v/a*\", targets: [{provider: up}]}]", "2:15", "is not a model id"),
@@ -113,7 +121,7 @@ fn each_mistake_is_named_with_its_place() {
         (
             "UPmodels: [{id: v/a, status: asleep, targets: [{provider: up}]}]",
             "2:28",
-            "unknown variant `asleep`",
+            "unknown name, expected one of `active`, `hidden`, `down`",
         ),
         ("UPmodels: [{id: v/a, price: 1, targets: [{provider: up}]}]", "2:20", "unknown field `price`"),
         (
@@ -129,7 +137,7 @@ fn each_mistake_is_named_with_its_place() {
         (
             "providers: {up: {base_url: \"https://x\", auth: none, protocols: [soap]}}",
             "1:65",
-            "unknown variant `soap`",
+            "unknown name, expected one of `chat`, `responses`, `messages`",
         ),
         ("threads: 1\nthreads: 2", "2:1", "duplicate"),
         ("", "", "the file is empty"),
@@ -162,6 +170,39 @@ fn what_is_no_yaml_is_said_without_being_shown() {
         let found = problems(text);
         assert!(found.len() == 1 && !found[0].contains("canary"), "{found:?}");
     }
+}
+
+#[test]
+fn a_secret_in_the_wrong_place_is_not_repeated() {
+    for text in [
+        "providers: {up: {base_url: \"https://me:sk-upstream-canary@x\", auth: none, protocols: [chat]}}",
+        "providers: {up: {base_url: \"https://x/?key=sk-upstream-canary\", auth: none, protocols: [chat]}}",
+        "providers: {up: {base_url: sk-upstream-canary, auth: none, protocols: [chat]}}",
+        "providers: {demo: {auth: sk-upstream-canary}}",
+        "providers: {demo: {allow_upstream_state: sk-upstream-canary}}",
+        "providers: {demo: {protocols: sk-upstream-canary}}",
+        "providers: {demo: sk-upstream-canary}",
+        "threads: sk-upstream-canary",
+        "limits: sk-upstream-canary",
+    ] {
+        // That nothing is shown is looked at where the problems are read.
+        assert_eq!(problems(text).len(), 1, "{text}");
+    }
+}
+
+#[test]
+fn an_address_is_listened_on_once() {
+    let found = problems(
+        "listen: [{address: \"127.0.0.1:7001\"}, {address: \"127.0.0.1:7001\"}]\nproviders: {demo: {}}\n",
+    );
+    assert_eq!(found, ["1:53: '127.0.0.1:7001' is listened on already"]);
+    let found = problems(
+        "listen: [{address: \"127.0.0.1:7001\"}]\nadmin: \"127.0.0.1:7001\"\nproviders: {demo: {}}\n",
+    );
+    assert_eq!(found, ["2:8: '127.0.0.1:7001' is listened on already"]);
+    let any_port =
+        "listen: [{address: \"127.0.0.1:0\"}, {address: \"127.0.0.1:0\"}]\nproviders: {demo: {}}\n";
+    assert_eq!(check(any_port).status.code(), Some(0), "the system gives two");
 }
 
 #[test]

@@ -35,6 +35,17 @@ fn is_told(response: &Response, protocol: usize) -> bool {
     }
 }
 
+/// Asks for a stream over HTTP/2: its body, and the way to reset it.
+async fn open_stream(gateway: &Gateway) -> (h2::RecvStream, h2::SendStream<Bytes>) {
+    let stream = tokio::net::TcpStream::connect(("127.0.0.1", gateway.port)).await.unwrap();
+    let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let head = http::Request::post("http://g/v1/messages").header("x-api-key", &gateway.key);
+    let (answer, mut out) = client.send_request(head.body(()).unwrap(), false).unwrap();
+    out.send_data(streaming(2).into(), true).unwrap();
+    (answer.await.unwrap().into_body(), out)
+}
+
 #[test]
 fn events_are_passed_on_as_they_come_over_http2() {
     let gate = Gate::new();
@@ -47,13 +58,7 @@ fn events_are_passed_on_as_they_come_over_http2() {
     let mock = Mock::new(script);
     let gateway = Gateway::start(&config(mock.port));
     Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-        let stream = tokio::net::TcpStream::connect(("127.0.0.1", gateway.port)).await.unwrap();
-        let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
-        tokio::spawn(connection);
-        let head = http::Request::post("http://g/v1/messages").header("x-api-key", &gateway.key);
-        let (answer, mut out) = client.send_request(head.body(()).unwrap(), false).unwrap();
-        out.send_data(streaming(2).into(), true).unwrap();
-        let mut body = answer.await.unwrap().into_body();
+        let (mut body, _out) = open_stream(&gateway).await;
         for event in &events {
             gate.open();
             assert_eq!(body.data().await.unwrap().unwrap(), to_client(event));
@@ -163,13 +168,7 @@ fn a_client_that_resets_its_stream_takes_the_providers_connection_with_it() {
     let mock = Mock::new([open([&b": hello\n\n"[..]]), vec![Act::Hold]].concat());
     let gateway = Gateway::start(&config(mock.port));
     Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-        let stream = tokio::net::TcpStream::connect(("127.0.0.1", gateway.port)).await.unwrap();
-        let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
-        tokio::spawn(connection);
-        let head = http::Request::post("http://g/v1/messages").header("x-api-key", &gateway.key);
-        let (answer, mut out) = client.send_request(head.body(()).unwrap(), false).unwrap();
-        out.send_data(streaming(2).into(), true).unwrap();
-        let mut body = answer.await.unwrap().into_body();
+        let (mut body, mut out) = open_stream(&gateway).await;
         body.data().await.unwrap().unwrap();
         out.send_reset(h2::Reason::CANCEL);
         // The connection has to live on to send the reset.

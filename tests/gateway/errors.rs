@@ -426,11 +426,42 @@ fn a_failure_that_the_provider_reports_in_a_stream_is_told_by_class() {
 }
 
 #[test]
-fn the_final_failure_of_responses_passes_with_the_clients_model() {
-    let failed = "event: response.failed\ndata: {\"type\":\"response.failed\",\"response\":{\"model\":\"real-model\",\"status\":\"failed\",\"error\":{\"code\":\"server_error\",\"message\":\"m\"}}}\n\n";
-    let stage = Stage::new("", |_| vec![chunk(failed.as_bytes()), Act::Send(b"0\r\n\r\n".to_vec())]);
-    let response = stage.play(1);
-    assert_eq!(response.body, format!("{}{failed}", BEGINNINGS[1]).replace("real-model", "v/model"));
+fn the_final_failure_of_responses_keeps_all_but_what_is_not_the_clients_to_read() {
+    let limit = "Rate limit reached for v/model in organization [removed]";
+    for (code, said, told, message) in [
+        ("invalid_prompt", "no \\u00e9", "invalid_prompt", "no \\u00e9"),
+        ("image_too_large", "too large", "image_too_large", "too large"),
+        ("server_error", "canary", "server_error", "The provider failed to answer the request."),
+        ("insufficient_quota", "canary", "server_error", "The model is unavailable at the moment."),
+        (
+            "rate_limit_exceeded",
+            "Rate limit reached for real-model in organization org-canary12345",
+            "rate_limit_exceeded",
+            limit,
+        ),
+    ] {
+        let object = |model: &str, code: &str, message: &str| {
+            format!(
+                r#"{{ "model":"{model}","status":"failed","error": {{"code":"{code}","message":"{message}"}} ,"output":[{{"x":1.50}}]}}"#
+            )
+        };
+        let event = |object: &str| {
+            format!(
+                "event: response.failed\ndata: {{\"type\":\"response.failed\",\"response\":{object}}}\n\n"
+            )
+        };
+        let given = object("real-model", code, said);
+        let stream = event(&given);
+        let stage = Stage::new("", move |_| vec![chunk(stream.as_bytes()), Act::Send(b"0\r\n\r\n".to_vec())]);
+        let response = stage.play(1);
+        let expected = object("v/model", told, message);
+        let beginning = BEGINNINGS[1].replace("real-model", "v/model");
+        assert_eq!(response.body, format!("{beginning}{}", event(&expected)), "{code}");
+
+        let mock = Mock::new(json(200, "", &given));
+        let response = post(&Gateway::start(&config(mock.port)), PROTOCOLS[1].0, PROTOCOLS[1].1);
+        assert_eq!((response.status, response.body.as_str()), (200, expected.as_str()), "{code}");
+    }
 }
 
 #[test]

@@ -47,17 +47,19 @@ fn ask(gateway: &Gateway, n: usize) -> Response {
 
 #[test]
 fn any_cut_and_any_line_end_give_the_same_bytes() {
-    for (n, stream) in STREAMS.iter().enumerate() {
-        for line_end in ["\n", "\r\n", "\r"] {
-            let stream = stream.replace('\n', line_end);
-            let (sent, expected) = (stream.replace('@', "real-model-0613"), stream.replace('@', "v/model"));
-            for size in [usize::MAX, 1, 7] {
-                let mock = Mock::new(sse(sent.as_bytes().chunks(size)));
-                let gateway = Gateway::start(&config(mock.port));
-                let body = ask(&gateway, n).body;
-                assert_eq!(body, expected, "{line_end:?}, pieces of {size}");
-            }
-        }
+    let cases = (0..3).flat_map(|n| ["\n", "\r\n", "\r"].map(|line_end| (n, line_end)));
+    let cases: Vec<_> =
+        cases.flat_map(|(n, line_end)| [usize::MAX, 1, 7].map(|size| (n, line_end, size))).collect();
+    let script = cases.clone();
+    let mock = Mock::scripted(move |_, number| {
+        let (n, line_end, size) = script[number];
+        let sent = STREAMS[n].replace('\n', line_end).replace('@', "real-model-0613");
+        sse(sent.as_bytes().chunks(size))
+    });
+    let gateway = Gateway::start(&config(mock.port));
+    for (n, line_end, size) in cases {
+        let expected = STREAMS[n].replace('\n', line_end).replace('@', "v/model");
+        assert_eq!(ask(&gateway, n).body, expected, "{line_end:?}, pieces of {size}");
     }
 }
 

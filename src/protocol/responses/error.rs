@@ -23,6 +23,12 @@ pub(super) fn in_stream(failure: &Failure, stream: &StreamFacts<'_>) -> Bytes {
     [b"event: response.failed\ndata: ", json::write::bytes(&event).as_ref(), b"\n\n"].concat().into()
 }
 
+/// The `error` of an answer that failed.
+pub(super) fn object(failure: &Failure) -> Bytes {
+    let own = Some(failure.code()).filter(|code| failure.kind() == Kind::BadRequest && !code.is_empty());
+    json::write::bytes(&Error { code: own.unwrap_or_else(|| code(failure)), message: failure.message() })
+}
+
 /// The code under which an answer fails.
 pub(super) fn code(failure: &Failure) -> &str {
     match failure.kind() {

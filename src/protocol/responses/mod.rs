@@ -61,6 +61,10 @@ impl Protocol for Responses {
         error::envelope(failure)
     }
 
+    fn error_object(&self, failure: &Failure) -> Option<Bytes> {
+        Some(error::object(failure))
+    }
+
     fn stream_failure(&self, failure: &Failure, stream: &StreamFacts<'_>) -> Bytes {
         error::in_stream(failure, stream)
     }

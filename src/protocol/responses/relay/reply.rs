@@ -16,7 +16,10 @@ pub(in crate::protocol::responses) fn read(body: &[u8]) -> Result<Sight> {
             b"model" if member.value.first() == Some(&b'"') => sight.model = Some(member.span),
             b"usage" if member.is_present() => sight.usage = usage::read(member.value),
             b"output" => output = true,
-            b"error" => error = member.is_present(),
+            b"error" => {
+                error = member.is_present();
+                sight.error = error.then_some(member.span);
+            }
             b"id" => sight.id = member.text().map(Into::into),
             _ => {}
         }

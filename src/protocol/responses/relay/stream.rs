@@ -1,5 +1,7 @@
 //! What matters in one event of a Responses stream. Deltas are known by their type and read no further.
 
+use std::ops::Range;
+
 use crate::json::{self, Member};
 use crate::protocol::{Progress, Sight, UpstreamError};
 use crate::sse::Event;
@@ -46,12 +48,11 @@ fn read_kind<'a>(kind: &[u8], data: &[u8], members: &mut impl Iterator<Item = Me
 
 /// The `response` object inside an event: its places are moved to where the object stands.
 fn lifecycle(response: &Member<'_>, sight: &mut Sight) {
+    let moved = |span: &Range<usize>| response.span.start + span.start..response.span.start + span.end;
     for member in json::members(response.value).map_while(Result::ok) {
         match member.key {
-            b"model" if member.value.first() == Some(&b'"') => {
-                let start = response.span.start;
-                sight.model = Some(start + member.span.start..start + member.span.end);
-            }
+            b"model" if member.value.first() == Some(&b'"') => sight.model = Some(moved(&member.span)),
+            b"error" if member.is_present() => sight.error = Some(moved(&member.span)),
             b"usage" if member.is_present() => sight.usage = usage::read(member.value),
             b"id" => sight.id = member.text().map(Into::into),
             _ => {}
