@@ -30,6 +30,9 @@ impl Config {
     /// Everything that is wrong with it.
     pub fn parse(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let mut problems = Vec::new();
+        if let Some(place) = too_deep(text) {
+            return Err(Error::new(None, vec![Problem { place, message: "this nests too deep".to_owned() }]));
+        }
         let tree: Option<Node> = serde_saphyr::from_str_with_options(text, yaml()).map_err(|e| syntax(&e))?;
         let Some(tree) = tree else {
             return Err(Error::plain("the file is empty: without a file, start the gateway without `-c`"));
@@ -60,13 +63,31 @@ impl Config {
     }
 }
 
-/// YAML 1.2: `off` and `no` are words, `true` and `false` alone are not. The library lets a document nest
-/// deeper than the stack does.
+/// YAML 1.2: `off` and `no` are words, `true` and `false` alone are not.
 fn yaml() -> serde_saphyr::Options {
-    serde_saphyr::options! {
-        strict_booleans: true,
-        budget: serde_saphyr::budget! { max_depth: MAX_DEPTH },
+    serde_saphyr::options! { strict_booleans: true }
+}
+
+/// Where a document nests deeper than any configuration does. The library follows it further than the stack
+/// reaches, so such a document is not shown to it.
+fn too_deep(text: &str) -> Option<Place> {
+    let mut depth: usize = 0;
+    for (line, number) in text.lines().zip(1..) {
+        let marks = line.split(' ').take_while(|word| matches!(*word, "" | "-" | "?")).count();
+        let mut deepest = depth;
+        for byte in line.bytes() {
+            match byte {
+                b'[' | b'{' => depth += 1,
+                b']' | b'}' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            deepest = deepest.max(depth);
+        }
+        if marks > MOST_MARKS || deepest > MAX_DEPTH {
+            return Some(Place { line: number, column: 1 });
+        }
     }
+    None
 }
 
 fn syntax(error: &serde_saphyr::Error) -> Error {
@@ -77,8 +98,11 @@ fn syntax(error: &serde_saphyr::Error) -> Error {
     Error::new(None, vec![Problem { place, message: format!("this is not YAML: {message}") }])
 }
 
-/// Levels of a document; a configuration has less than ten.
+/// Brackets within each other; a configuration has less than ten levels.
 const MAX_DEPTH: usize = 64;
+
+/// Blanks and dashes before the first word of a line.
+const MOST_MARKS: usize = 256;
 
 #[cfg(test)]
 mod tests {

@@ -3,14 +3,11 @@
 //! Nothing panics or hangs, what is written is JSON, and how a stream is cut does not matter. A run of
 //! `FUZZ_ITERATIONS=200000 cargo test --test fuzz -- --nocapture` tries more than the usual one, which must
 //! stay short; `FUZZ_SEED=n` tries others. A failure shows its input, spelled as a literal of bytes.
-//!
-//! [`growth`] has no chance in it: inputs of some size and of eight times that size.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::string_slice, reason = "these are tests")]
 #![expect(clippy::print_stdout, reason = "long runs by hand tell how far they went")]
 
 mod answers;
-mod growth;
 mod mutate;
 mod requests;
 mod seeds;
