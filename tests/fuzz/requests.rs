@@ -69,11 +69,6 @@ pub(crate) struct To {
 }
 
 impl To {
-    /// A provider without habits.
-    pub(crate) fn plain(protocol: ProtocolId) -> Self {
-        Self { protocol, profile: Profile::default(), model: "m", strict: false, counting: false }
-    }
-
     /// Any provider, any model.
     pub(crate) fn any(protocol: ProtocolId, rng: &mut Rng) -> Self {
         let known = preset(rng.pick::<&str>(PRESETS));
