@@ -193,7 +193,7 @@ fn an_address_is_listened_on_once() {
     let found = problems(
         "listen: [{address: \"127.0.0.1:7001\"}, {address: \"127.0.0.1:7001\"}]\nproviders: {demo: {}}\n",
     );
-    assert_eq!(found, ["1:53: '127.0.0.1:7001' is listened on already"]);
+    assert_eq!(found, ["1:49: '127.0.0.1:7001' is listened on already"]);
     let found = problems(
         "listen: [{address: \"127.0.0.1:7001\"}]\nadmin: \"127.0.0.1:7001\"\nproviders: {demo: {}}\n",
     );
