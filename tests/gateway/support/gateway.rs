@@ -54,7 +54,7 @@ impl Gateway {
         let listens = eventually(Duration::from_secs(20), || {
             let ended = self.child.try_wait().unwrap();
             assert!(ended.is_none(), "the gateway has ended: {}", self.stderr());
-            TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+            [self.port, self.admin].iter().all(|port| TcpStream::connect(("127.0.0.1", *port)).is_ok())
         });
         assert!(listens, "the gateway does not listen: {}", self.stderr());
     }
@@ -90,11 +90,14 @@ impl Gateway {
         std::fs::read_to_string(self.file("stderr")).unwrap_or_default()
     }
 
-    /// The access log, once it has `lines` lines.
+    /// The access log, once it has `lines` lines, in the order in which the requests came.
     pub(crate) fn access_log(&self, lines: usize) -> Vec<String> {
         let read = || std::fs::read_to_string(self.file("access.log")).unwrap_or_default();
         eventually(Duration::from_secs(5), || read().lines().count() >= lines);
-        read().lines().map(str::to_owned).collect()
+        let mut all: Vec<_> = read().lines().map(str::to_owned).collect();
+        // Lines are written when requests are over, and begin with the time at which they began.
+        all.sort();
+        all
     }
 
     /// The value of a metric, with its labels as the text format writes them; 0 if it is not there.

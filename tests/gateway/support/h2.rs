@@ -78,7 +78,7 @@ async fn serve(stream: TcpStream, seen: Arc<Mutex<Vec<Seen>>>, answer: Answer) {
             let fields = fields.map(|(name, value)| format!("{name}: {}", value.to_str().unwrap_or("?")));
             let head = format!("{} {}\n{}", head.method, head.uri, fields.collect::<Vec<_>>().join("\n"));
             let body = collect(body).await.0;
-            seen.lock().unwrap().push(Seen { head, body });
+            seen.lock().unwrap().push(Seen { head, body, before: 0 });
             let response =
                 http::Response::builder().header("content-type", answer.content_type).body(()).unwrap();
             let mut stream = respond.send_response(response, false).unwrap();

@@ -33,6 +33,8 @@ pub(crate) struct Seen {
     /// The head as it was sent, without the empty line.
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
+    /// Requests before it on its connection.
+    pub(crate) before: usize,
 }
 
 type Script = dyn Fn(&Seen, usize) -> Vec<Act> + Send + Sync;
@@ -144,7 +146,10 @@ impl Seen {
 impl Shared {
     fn serve(&self, mut stream: TcpStream) {
         let _ = stream.set_nodelay(true);
-        while let Some(request) = read(&mut stream) {
+        let mut before = 0;
+        while let Some(mut request) = read(&mut stream) {
+            request.before = before;
+            before += 1;
             let number = {
                 let mut seen = self.seen.lock().unwrap();
                 seen.push(request.clone());
@@ -186,7 +191,7 @@ fn read(stream: &mut TcpStream) -> Option<Seen> {
         bytes.push(byte[0]);
     }
     let head = String::from_utf8_lossy(&bytes[..bytes.len() - 4]).into_owned();
-    let mut seen = Seen { head, body: Vec::new() };
+    let mut seen = Seen { head, ..Seen::default() };
     let length = seen.header("content-length").map_or(0, |length| length.parse().unwrap());
     seen.body.resize(length, 0);
     stream.read_exact(&mut seen.body).ok()?;
