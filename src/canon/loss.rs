@@ -3,6 +3,7 @@
 //! Nothing is lost in silence: whatever is dropped or changed is noted here with its path, the client is
 //! told in a header, and a client that asked for it gets a refusal instead.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use crate::failure::{Failure, Kind, Result};
@@ -23,6 +24,8 @@ pub struct Loss {
 #[derive(Clone, Debug, Default)]
 pub struct Losses {
     list: Vec<Loss>,
+    /// The paths in the list: a hostile request can have very many.
+    paths: HashSet<String>,
     strict: bool,
     client: Option<ProtocolId>,
 }
@@ -80,7 +83,7 @@ impl Losses {
         if self.strict {
             return Err(not_carried(path));
         }
-        if !self.list.iter().any(|loss| loss.path == path) {
+        if self.paths.insert(path.clone()) {
             self.list.push(Loss { path, value });
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! Names of tools, made such that a provider accepts them, and found again on the way back.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use sha2::{Digest as _, Sha256};
 
@@ -10,7 +11,7 @@ use super::Tool;
 #[derive(Clone, Debug, Default)]
 pub struct Names {
     longest: usize,
-    changed: Vec<(String, Name)>,
+    changed: HashMap<String, Name>,
 }
 
 /// A tool as the client knows it.
@@ -29,14 +30,14 @@ impl Names {
     /// freeform tools.
     #[must_use]
     pub fn new(tools: &[Tool<'_>], longest: usize, custom_tools: bool) -> Self {
-        let mut names = Self { longest, changed: Vec::new() };
+        let mut names = Self { longest, changed: HashMap::new() };
         for tool in tools.iter().filter(|tool| tool.is_callable()) {
             let upstream = names.upstream(tool.namespace.as_deref(), &tool.name);
             let wrapped = tool.is_custom() && !custom_tools;
             if upstream != tool.name || wrapped {
                 let (upstream, name) = (upstream.into_owned(), tool.name.clone().into_owned());
                 let namespace = tool.namespace.as_ref().map(|ns| ns.clone().into_owned());
-                names.changed.push((upstream, Name { namespace, name, wrapped }));
+                names.changed.entry(upstream).or_insert(Name { namespace, name, wrapped });
             }
         }
         names
@@ -61,7 +62,7 @@ impl Names {
     /// The tool that a provider calls, if it is known to the client by another name or as another kind.
     #[must_use]
     pub fn original(&self, upstream: &str) -> Option<&Name> {
-        self.changed.iter().find(|(name, _)| name == upstream).map(|(_, original)| original)
+        self.changed.get(upstream)
     }
 }
 

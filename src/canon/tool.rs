@@ -1,6 +1,7 @@
 //! Tools, and which of them a model may call.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use crate::failure::{Failure, Kind, Result};
 use crate::json::{Lit, Path, Raw};
@@ -146,6 +147,7 @@ impl<'r, 'a> Offer<'r, 'a> {
         losses: &mut Losses,
     ) -> Result<Self> {
         let mut offered: Vec<&Tool<'a>> = Vec::with_capacity(tools.len());
+        let mut names = HashSet::with_capacity(tools.len());
         for (index, tool) in tools.iter().enumerate() {
             let available = tool.is_callable() || web_search && matches!(tool.kind, ToolKind::WebSearch(_));
             if !available {
@@ -155,7 +157,7 @@ impl<'r, 'a> Offer<'r, 'a> {
                 losses.drop(&Path::ROOT.key("tools").index(index))?;
                 continue;
             }
-            if offered.iter().any(|other| other.name == tool.name && other.namespace == tool.namespace) {
+            if !names.insert((tool.namespace.as_deref(), &*tool.name)) {
                 return Err(Failure::new(Kind::Unsupported, format!("duplicate tool name '{}'", tool.name))
                     .with_param(format!("tools[{index}].name")));
             }
@@ -166,7 +168,10 @@ impl<'r, 'a> Offer<'r, 'a> {
         }
         let mut choice = choice.cloned().filter(|_| !offered.is_empty());
         if !subsets && let Some(Choice::Allowed { required, tools }) = &choice {
-            offered.retain(|tool| tools.iter().any(|chosen| chosen.is(tool)));
+            let chosen: HashSet<_> =
+                tools.iter().map(|tool| (tool.namespace.as_deref(), &*tool.name)).collect();
+            let is_chosen = |namespace, tool: &Tool<'_>| chosen.contains(&(namespace, &*tool.name));
+            offered.retain(|tool| is_chosen(None, tool) || is_chosen(tool.namespace.as_deref(), tool));
             choice = Some(if *required { Choice::Required } else { Choice::Auto });
         }
         Ok(Self { tools: offered, choice })

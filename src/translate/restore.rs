@@ -5,6 +5,7 @@
 //! halves of characters that two events share are put together.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
@@ -19,19 +20,14 @@ use super::unwrap::Unwrap;
 pub(super) struct Restore {
     context: Arc<Context>,
     client: ProtocolId,
-    calls: Vec<Call>,
+    /// By their keys, which count up.
+    calls: BTreeMap<u32, Fate>,
     /// The first half of a character at the end of an event, and whom it belongs to.
     half: Option<(Owner, String)>,
     /// What the answer repeats of the request, as far as it was not seen yet.
     prefix: Option<String>,
     /// Is there a call of which the client learns?
     visible: bool,
-}
-
-#[derive(Debug)]
-struct Call {
-    key: u32,
-    fate: Fate,
 }
 
 /// What a call is for the client.
@@ -57,7 +53,7 @@ enum Owner {
 impl Restore {
     pub(super) fn new(context: Arc<Context>, client: ProtocolId) -> Self {
         let prefix = context.prefix.clone().filter(|prefix| !prefix.is_empty());
-        Self { context, client, calls: Vec::new(), half: None, prefix, visible: false }
+        Self { context, client, calls: BTreeMap::new(), half: None, prefix, visible: false }
     }
 
     /// Takes an event and gives those that the client's encoder shall see.
@@ -128,13 +124,14 @@ impl Restore {
     ) {
         let context = Arc::clone(&self.context);
         if context.answer_tool == Some(&*name) {
-            return self.calls.push(Call { key, fate: Fate::Answer });
+            self.calls.entry(key).or_insert(Fate::Answer);
+            return;
         }
         self.visible = true;
         let original = context.names.original(&name);
         let wrapped = original.is_some_and(|name| name.wrapped) && !custom;
         let fate = if wrapped { Fate::Wrapped(Unwrap::default()) } else { Fate::Same };
-        self.calls.push(Call { key, fate });
+        self.calls.entry(key).or_insert(fate);
         let id = if id.is_empty() { Cow::Owned(self.made_up_id(key)) } else { id };
         let (namespace, name) = match original {
             Some(original) => (original.namespace.as_deref().map(Cow::Borrowed), Cow::from(&original.name)),
@@ -161,7 +158,7 @@ impl Restore {
     }
 
     fn argument(&mut self, key: u32, part: Args<'_>, sink: &mut Sink<'_>) {
-        match self.calls.iter_mut().find(|call| call.key == key).map(|call| &mut call.fate) {
+        match self.calls.get_mut(&key) {
             Some(Fate::Answer) => sink(Event::Text(match part {
                 Args::Lit(text) => text,
                 Args::Raw(json) => Lit::of(json.get()),
@@ -175,7 +172,7 @@ impl Restore {
 
     fn close(&mut self, key: u32, sink: &mut Sink<'_>) {
         self.drop_half(Owner::Call(key), sink);
-        match self.calls.iter_mut().find(|call| call.key == key).map(|call| &mut call.fate) {
+        match self.calls.get_mut(&key) {
             Some(Fate::Answer) => sink(Event::Close(None)),
             Some(Fate::Wrapped(unwrap)) => {
                 unwrap.end(&mut |text| sink(Event::Args { key, part: Args::Lit(text) }));
@@ -190,16 +187,15 @@ impl Restore {
         if let Some((owner, _)) = self.half {
             self.drop_half(owner, sink);
         }
-        for call in &mut self.calls {
-            if let Fate::Wrapped(unwrap) = &mut call.fate {
-                let key = call.key;
+        for (&key, fate) in &mut self.calls {
+            if let Fate::Wrapped(unwrap) = fate {
                 unwrap.end(&mut |text| sink(Event::Args { key, part: Args::Lit(text) }));
             }
         }
     }
 
     fn finish<'e>(&self, finish: Finish<'e>) -> Finish<'e> {
-        let shaped = self.calls.iter().any(|call| matches!(call.fate, Fate::Answer));
+        let shaped = self.calls.values().any(|fate| matches!(fate, Fate::Answer));
         match finish {
             Finish::ToolUse if shaped && !self.visible => Finish::Stop,
             other => other,

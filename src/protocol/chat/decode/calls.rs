@@ -1,6 +1,7 @@
 //! Calls of tools: which call a piece belongs to, whatever a server takes for an index and for an id.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use crate::canon::{Args, Event, Seal, Sink};
 use crate::json::{Lit, Raw, compact, write};
@@ -13,7 +14,9 @@ use super::stream::word;
 pub(super) struct Calls {
     slots: Vec<Slot>,
     /// Which slot a server's index means now.
-    alias: Vec<(u64, usize)>,
+    alias: HashMap<u64, usize>,
+    /// The last slot that has an id.
+    by_id: HashMap<String, usize>,
 }
 
 #[derive(Debug, Default)]
@@ -72,24 +75,23 @@ impl Calls {
     /// The slot that a piece belongs to.
     fn find(&mut self, piece: &Piece<'_>) -> usize {
         let same_id = |slot: &Slot| !piece.id.is_empty() && slot.id == piece.id;
-        let known = piece.index.and_then(|index| self.alias.iter().find(|(alias, _)| *alias == index));
-        let known = known.and_then(|(_, at)| self.slots.get(*at).map(|slot| (*at, slot)));
+        let known = piece.index.and_then(|index| self.alias.get(&index).copied());
+        let known = known.and_then(|at| self.slots.get(at).map(|slot| (at, slot)));
+        let of_this_id = || self.by_id.get(&*piece.id).copied();
         match (piece.index, known) {
             (Some(index), Some((at, slot))) => {
                 // Some servers have one index for all calls; others make up an id for each piece.
                 let other = !piece.id.is_empty() && !slot.id.is_empty() && !same_id(slot);
                 if other && !piece.name.is_empty() { self.add(Some(index)) } else { at }
             }
-            (Some(index), None) => match self.slots.iter().rposition(same_id) {
+            (Some(index), None) => match of_this_id() {
                 Some(at) => {
-                    self.alias.push((index, at));
+                    self.alias.insert(index, at);
                     at
                 }
                 None => self.add(Some(index)),
             },
-            (None, _) if !piece.id.is_empty() => {
-                self.slots.iter().rposition(same_id).unwrap_or_else(|| self.add(None))
-            }
+            (None, _) if !piece.id.is_empty() => of_this_id().unwrap_or_else(|| self.add(None)),
             (None, _) => match self.slots.last() {
                 Some(last) if piece.name.is_empty() || last.name.is_empty() || !last.spoke => {
                     self.slots.len() - 1
@@ -103,8 +105,7 @@ impl Calls {
         let at = self.slots.len();
         self.slots.push(Slot::default());
         if let Some(index) = index {
-            self.alias.retain(|(alias, _)| *alias != index);
-            self.alias.push((index, at));
+            self.alias.insert(index, at);
         }
         at
     }
@@ -112,8 +113,10 @@ impl Calls {
     fn put(&mut self, at: usize, piece: Piece<'_>, sink: &mut Sink<'_>) {
         let Some(slot) = self.slots.get_mut(at) else { return };
         let key = u32::try_from(at).unwrap_or(u32::MAX);
-        if slot.id.is_empty() {
+        if slot.id.is_empty() && !piece.id.is_empty() {
             slot.id = piece.id.into_owned();
+            let last = self.by_id.entry(slot.id.clone()).or_insert(at);
+            *last = at.max(*last);
         }
         if slot.name.is_empty() {
             slot.name = piece.name.into_owned();

@@ -1,5 +1,7 @@
 //! `reasoning_details`: put together from the pieces of a stream, for the provider that wants them back.
 
+use std::collections::HashMap;
+
 use crate::json::{Lit, Raw, write};
 
 use super::reply::each;
@@ -8,6 +10,8 @@ use super::reply::each;
 #[derive(Debug, Default)]
 pub(super) struct Details {
     entries: Vec<Entry>,
+    /// The last entry of each kind and index: the only one that a piece can continue.
+    last: HashMap<(String, Option<u64>), usize>,
     /// Is there anything in them that only the provider can read?
     opaque: bool,
 }
@@ -49,10 +53,13 @@ impl Details {
         if let Some(text) = &text {
             entry.text = text.raw().to_owned();
         }
-        match self.entries.iter_mut().rev().find(|earlier| earlier.continues(&entry)) {
+        let key = (entry.kind.clone(), entry.index);
+        let earlier = self.last.get(&key).and_then(|at| self.entries.get_mut(*at));
+        match earlier.filter(|earlier| earlier.continues(&entry)) {
             Some(earlier) => earlier.extend(entry),
             None => {
                 entry.whole = Some(json.to_owned());
+                self.last.insert(key, self.entries.len());
                 self.entries.push(entry);
             }
         }
@@ -61,7 +68,7 @@ impl Details {
 
     /// All entries since the last time, if there is something opaque in them.
     pub(super) fn seal(&mut self) -> Option<Raw<'static>> {
-        let Self { entries, opaque } = std::mem::take(self);
+        let Self { entries, opaque, .. } = std::mem::take(self);
         if !opaque {
             return None;
         }
@@ -79,12 +86,9 @@ impl Details {
 }
 
 impl Entry {
-    /// Is the other one a further piece of this one?
+    /// Is the other one, of the same kind and index, a further piece of this one?
     fn continues(&self, other: &Self) -> bool {
-        self.kind == other.kind
-            && self.index == other.index
-            && (self.data.is_none() || other.data.is_none())
-            && (self.signature.is_none() || other.text.is_empty())
+        (self.data.is_none() || other.data.is_none()) && (self.signature.is_none() || other.text.is_empty())
     }
 
     fn extend(&mut self, other: Self) {
