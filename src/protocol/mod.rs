@@ -12,6 +12,7 @@ mod error;
 mod field;
 mod head;
 mod node;
+mod samplers;
 mod schema;
 mod state;
 mod usage;

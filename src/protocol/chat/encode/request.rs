@@ -1,13 +1,13 @@
 //! A request for a provider, from the canonical form.
 
 use crate::canon::{
-    Format, JsonSchemaSupport, Losses, MaxTokensField, Names, Profile, Request, Sampling, SamplingCaps,
-    StreamUsage, Target, UserField, hex,
+    Format, JsonSchemaSupport, Losses, MaxTokensField, Names, Profile, Request, StreamUsage, Target,
+    UserField, hex,
 };
 use crate::failure::Result;
 use crate::json::write::{self, Object};
 use crate::json::{Lit, Raw};
-use crate::protocol::{Written, schema};
+use crate::protocol::{Written, samplers, schema};
 
 use super::conversation::Writer;
 use super::tools::Plan;
@@ -84,26 +84,8 @@ fn samplers(
     target: &Target<'_>,
     losses: &mut Losses,
 ) -> Result<()> {
+    samplers::write(o, request, target, losses)?;
     let (samplers, profile) = (&request.samplers, target.profile);
-    let none = profile.sampling == Sampling::None || target.caps.sampling == SamplingCaps::None;
-    let one = target.caps.sampling == SamplingCaps::NotBoth && samplers.temperature.is_some();
-    for (name, value, refused) in
-        [("temperature", &samplers.temperature, none), ("top_p", &samplers.top_p, none || one)]
-    {
-        let Some(value) = value else { continue };
-        let number: f64 = value.get().parse().unwrap_or(1.0);
-        if refused {
-            // At its default it says nothing.
-            if number != 1.0 {
-                losses.drop_named(name)?;
-            }
-        } else if name == "temperature" && profile.sampling == Sampling::Clamp1 && number > 1.0 {
-            losses.change(name, 1)?;
-            o.number(name, 1);
-        } else {
-            o.raw(name, value);
-        }
-    }
     if let Some(top_k) = &samplers.top_k {
         if profile.is_openai || !profile.forward_unknown {
             losses.drop_named("top_k")?;

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::canon::{
-    Effort, Format, Level, Losses, Names, Request, Sampling, SamplingCaps, Target, Thinking, UserField, hex,
-};
+use crate::canon::{Effort, Format, Level, Losses, Names, Request, Target, Thinking, UserField, hex};
 use crate::failure::Result;
 use crate::json::write::{self, Object};
 use crate::json::{Lit, Raw};
-use crate::protocol::{Written, schema};
+use crate::protocol::{Written, samplers, schema};
 
 use super::input::{self, Input};
 use super::tools;
@@ -167,27 +165,8 @@ fn samplers(
     target: &Target<'_>,
     losses: &mut Losses,
 ) -> Result<()> {
-    let (samplers, profile) = (&request.samplers, target.profile);
-    let none = profile.sampling == Sampling::None || target.caps.sampling == SamplingCaps::None;
-    let one = target.caps.sampling == SamplingCaps::NotBoth && samplers.temperature.is_some();
-    for (name, value, refused) in
-        [("temperature", &samplers.temperature, none), ("top_p", &samplers.top_p, none || one)]
-    {
-        let Some(value) = value else { continue };
-        let number: f64 = value.get().parse().unwrap_or(1.0);
-        if refused {
-            // At its default it says nothing.
-            if number != 1.0 {
-                losses.drop_named(name)?;
-            }
-        } else if name == "temperature" && profile.sampling == Sampling::Clamp1 && number > 1.0 {
-            losses.change(name, 1)?;
-            o.number(name, 1);
-        } else {
-            o.raw(name, value);
-        }
-    }
-    if samplers.top_k.as_ref().is_some_and(|top_k| !matches!(top_k.get(), "0" | "-1")) {
+    samplers::write(o, request, target, losses)?;
+    if request.samplers.top_k.as_ref().is_some_and(|top_k| !matches!(top_k.get(), "0" | "-1")) {
         losses.drop_named("top_k")?;
     }
     if request.stop.is_empty() { Ok(()) } else { losses.drop_named("stop") }
