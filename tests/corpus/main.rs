@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -90,7 +91,8 @@ fn answers_are_translated_whole_and_however_they_are_cut() {
     }
     println!("answers: {translated} translated; failed:");
     told.iter().for_each(|(why, count)| println!("  {count:5} {why}"));
-    assert!(translated > 0, "there are answers");
+    let failed: usize = told.values().sum();
+    assert!(translated > 50 * failed, "only what is cut or broken in the recordings fails");
 }
 
 fn translate(case: &Case, request: &[u8], to: ProtocolId) -> Result<Bytes, crossmodel::Failure> {
@@ -159,7 +161,8 @@ fn write(case: &Case, to: ProtocolId, kind: &str, bytes: &[u8]) {
 fn cases() -> Option<Vec<Case>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus");
     if !root.is_dir() {
-        println!("skipped: there are no recordings beside the project");
+        // Past the capture of the test harness.
+        let _ = writeln!(std::io::stderr(), "skipped: there are no recordings beside the project");
         return None;
     }
     let mut cases = Vec::new();
