@@ -54,6 +54,10 @@ pub enum Kind {
     KeyInactive,
     /// The account that owns the key is inactive.
     AccountInactive,
+    /// The account, or the key, has not enough money for the call.
+    InsufficientBalance,
+    /// The account has no wallet, and the call costs something.
+    NoWallet,
     /// The model is unknown, hidden or not allowed for the key.
     ModelNotFound,
     /// No such endpoint.
@@ -76,6 +80,8 @@ pub enum Kind {
     UpgradeRequired,
     /// The provider's rate limit.
     RateLimited,
+    /// The store can not be read.
+    Store,
     /// A defect of the gateway.
     Internal,
     /// The provider failed, refused our credential, timed out or answered nonsense.
@@ -278,6 +284,8 @@ impl Kind {
             Self::InvalidKey => (401, AUTH, "invalid_api_key", AUTH),
             Self::KeyInactive => (401, AUTH, "api_key_inactive", AUTH),
             Self::AccountInactive => (401, AUTH, "user_inactive", AUTH),
+            Self::InsufficientBalance => (402, BILLING, "insufficient_balance", BILLING),
+            Self::NoWallet => (402, BILLING, "no_wallet", BILLING),
             Self::ModelNotFound => (404, REQUEST, "model_not_found", "not_found_error"),
             Self::UnknownUrl => (404, REQUEST, "unknown_url", "not_found_error"),
             Self::NotFound => (404, REQUEST, "not_found", "not_found_error"),
@@ -289,6 +297,7 @@ impl Kind {
             Self::UpgradeRequired => (426, REQUEST, "upgrade_required", REQUEST),
             Self::RateLimited => (429, "rate_limit_error", "rate_limit_exceeded", "rate_limit_error"),
             Self::HeadTooLarge => (431, REQUEST, "request_headers_too_large", REQUEST),
+            Self::Store => (500, API, "db_error", API),
             Self::Internal => (500, API, "internal_error", API),
             Self::Provider => (502, "provider_error", "provider_error", API),
             Self::Unavailable => (503, API, "model_unavailable", "overloaded_error"),
@@ -300,7 +309,7 @@ impl Kind {
     #[must_use]
     pub fn fault(self) -> Fault {
         match self {
-            Self::Internal => Fault::Us,
+            Self::Internal | Self::Store => Fault::Us,
             Self::Provider | Self::Unavailable | Self::RateLimited => Fault::Upstream,
             _ => Fault::Client,
         }
@@ -329,6 +338,7 @@ impl std::error::Error for Failure {}
 
 const REQUEST: &str = "invalid_request_error";
 const AUTH: &str = "authentication_error";
+const BILLING: &str = "billing_error";
 const API: &str = "api_error";
 
 /// Characters of an error's name.

@@ -48,12 +48,16 @@ pub mod edge;
 pub mod failure;
 pub mod guide;
 pub mod json;
+pub mod limit;
 pub mod located;
+pub mod meter;
+pub mod money;
 pub mod observe;
 pub mod protocol;
 pub mod provider;
 pub mod route;
 pub mod sse;
+pub mod store;
 pub mod translate;
 
 pub use config::Config;

@@ -68,7 +68,7 @@ fn the_head_costs_the_same_whatever_the_bodys_size() {
         let profile = Profile::default();
         let counted = measure(|| {
             let head = Head::read(body.as_bytes(), protocol.members(), false).unwrap();
-            Edits::of(protocol, body.as_bytes(), &head, &profile, "real-model").apply(&mut large);
+            Edits::of(protocol, body.as_bytes(), &head, &profile, "real-model", None).apply(&mut large);
         });
         (counted.count_total, counted.bytes_max)
     };
@@ -88,7 +88,7 @@ fn a_name_at_the_start_is_replaced_without_copying_the_body() {
     let profile = Profile::default();
     let counted = measure(|| {
         let longer = "a-model-with-a-much-longer-name-than-before";
-        Edits::of(protocol, body.as_bytes(), &head, &profile, longer).apply(&mut large);
+        Edits::of(protocol, body.as_bytes(), &head, &profile, longer, None).apply(&mut large);
     });
     assert!(counted.bytes_total < 2_000, "{} bytes", counted.bytes_total);
 }
@@ -108,7 +108,14 @@ fn the_request_of_an_agent_is_translated_with_few_allocations() {
             let (profile, model) = (Profile::default(), "claude-sonnet-4-5");
             let caps = Caps::of(upstream, model);
             let target = Target { protocol: upstream, origin: "up", model, profile: &profile, caps: &caps };
-            let facts = Facts { request_id: "r", now: 0, model: "v/m", strict: false, counting: false };
+            let facts = Facts {
+                request_id: "r",
+                now: 0,
+                model: "v/m",
+                strict: false,
+                counting: false,
+                output_cap: None,
+            };
             let translate = || render(client.protocol(), body.as_bytes(), &target, &facts).unwrap();
             translate();
             let counted = measure(|| drop(translate()));

@@ -141,7 +141,8 @@ fn translate(
     let profile = Profile::default().with(&preset(name).unwrap().profile);
     let caps = Caps::of(upstream, model);
     let target = Target { protocol: upstream, origin: name, model, profile: &profile, caps: &caps };
-    let facts = Facts { request_id: "req_cm_test", now: 0, model: "v/m", strict, counting: false };
+    let facts =
+        Facts { request_id: "req_cm_test", now: 0, model: "v/m", strict, counting: false, output_cap: None };
     render(client, body.as_bytes(), &target, &facts)
 }
 

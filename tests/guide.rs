@@ -57,6 +57,7 @@ fn operators_read_of_every_member_of_the_access_line() {
         prompt_tokens: Some(0),
         completion_tokens: Some(0),
         cached_tokens: Some(0),
+        cost_nano: Some(0),
     };
     let json = serde_json::to_string(&line).unwrap();
     let members: BTreeMap<String, IgnoredAny> = serde_json::from_str(&json).unwrap();

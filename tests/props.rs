@@ -203,7 +203,7 @@ proptest! {
         let body = with(CLIENT);
         let head = Head::read(body.as_bytes(), protocol.members(), false).unwrap();
         let mut edited = Body::from(body.as_bytes());
-        let edits = Edits::of(protocol, body.as_bytes(), &head, &Profile::default(), UPSTREAM);
+        let edits = Edits::of(protocol, body.as_bytes(), &head, &Profile::default(), UPSTREAM, None);
         let adds = edits.apply(&mut edited);
         let mut expected = with(UPSTREAM);
         prop_assert_eq!(adds, protocol.id().as_str() == "chat" && stream && !ask);
@@ -234,7 +234,7 @@ proptest! {
             protocol.read_event(&event);
             let _ = protocol.read_reply(&bytes);
             if let Ok(head) = Head::read(&bytes, protocol.members(), false) {
-                let edits = Edits::of(*protocol, &bytes, &head, &Profile::default(), UPSTREAM);
+                let edits = Edits::of(*protocol, &bytes, &head, &Profile::default(), UPSTREAM, None);
                 edits.apply(&mut Body::from(bytes.as_slice()));
             }
         }

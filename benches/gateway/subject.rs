@@ -222,6 +222,7 @@ fn key(folder: &Path) -> String {
     let alias = format!("{ALIAS}=bench/real");
     let mut command = Command::new(GATEWAY);
     command.arg("--data").arg(folder).args(["key", "create", "--json", "--alias", &alias]);
+    command.args(["--rpm", "unlimited", "--tpm", "unlimited"]);
     let made = command.output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     serde_json::from_slice::<NewKey>(&made.stdout).unwrap().secret

@@ -38,7 +38,14 @@ fn agent(bencher: Bencher<'_, '_>, pair: Pair) {
     let (profile, caps) = (Profile::default(), Caps::of(pair.1, "claude-sonnet-4-5"));
     let model = "claude-sonnet-4-5";
     let target = Target { protocol: pair.1, origin: "up", model, profile: &profile, caps: &caps };
-    let facts = Facts { request_id: "req_cm_bench", now: 0, model: "v/m", strict: false, counting: false };
+    let facts = Facts {
+        request_id: "req_cm_bench",
+        now: 0,
+        model: "v/m",
+        strict: false,
+        counting: false,
+        output_cap: None,
+    };
     bencher.bench(|| render(pair.0.protocol(), black_box(body.as_bytes()), &target, &facts).unwrap());
 }
 

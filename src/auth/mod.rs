@@ -1,7 +1,6 @@
 //! Keys: who may call, and what for.
 //!
-//! A [`Ring`] answers from memory; the [`Store`] behind it is a SQLite file that the command line may
-//! change while the proxy runs.
+//! A [`Ring`] answers from memory; the command line may change the [`Store`] behind it while the proxy runs.
 
 mod aliases;
 mod ring;
@@ -10,11 +9,13 @@ mod store;
 
 use std::sync::Arc;
 
+pub use crate::store::Error;
 pub use aliases::Aliases;
 pub use ring::Ring;
 pub(crate) use secret::random;
+pub use secret::random_id;
 pub use secret::{Digest, Secret};
-pub use store::{Account, Error, NewKey, Store};
+pub use store::{Account, NewKey, Rights, Store};
 
 /// Is something in use?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -37,10 +38,9 @@ pub struct Key {
     pub name: String,
     /// In use?
     pub status: Status,
-    /// Models that it may call, as ids or `vendor/*`; absent: all.
-    pub models: Option<Vec<String>>,
-    /// Its own aliases.
-    pub aliases: Aliases,
+    /// What it may do.
+    #[serde(flatten)]
+    pub rights: Rights,
     /// Seconds since the epoch.
     pub created: i64,
     /// SHA-256 of the secret.
@@ -49,6 +49,22 @@ pub struct Key {
     /// In use, as far as the owner is concerned?
     #[serde(skip)]
     pub account_status: Status,
+}
+
+/// How much a key may do in a minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Rate {
+    /// Requests; absent: unlimited.
+    pub rpm: Option<u32>,
+    /// Tokens; absent: unlimited.
+    pub tpm: Option<u32>,
+}
+
+/// What the documentation promises to keys for which nothing else is said.
+impl Default for Rate {
+    fn default() -> Self {
+        Self { rpm: Some(60), tpm: Some(100_000) }
+    }
 }
 
 /// The right to make one call.
@@ -62,6 +78,6 @@ impl Key {
             Some(prefix) => model.starts_with(prefix),
             None => pattern == model,
         };
-        self.models.as_ref().is_none_or(|models| models.iter().any(matches))
+        self.rights.models.as_ref().is_none_or(|models| models.iter().any(matches))
     }
 }

@@ -25,7 +25,10 @@ pub struct Ring {
 
 struct Source {
     store: Store,
+    /// See [`Store::version`] and [`Store::revision`]: every call is written to the file, so only a look at
+    /// the second tells whether a change of the first concerns keys.
     version: i64,
+    revision: i64,
 }
 
 impl Ring {
@@ -35,12 +38,12 @@ impl Ring {
     /// When the store can not be opened or read.
     pub fn open(folder: &Path) -> std::result::Result<Self, Error> {
         let store = Store::open(folder)?;
-        // The version first: a change between the two reads is then seen as one.
-        let version = store.version()?;
+        // The keys last: a change between the reads is then seen as one.
+        let (version, revision) = (store.version()?, store.revision()?);
         let keys = index(store.keys()?);
         Ok(Self {
             keys: ArcSwap::from_pointee(keys),
-            source: Mutex::new(Source { store, version }),
+            source: Mutex::new(Source { store, version, revision }),
             born: Instant::now(),
             looked: AtomicU64::new(0),
         })
@@ -92,9 +95,10 @@ impl Source {
         if version == self.version {
             return Ok(None);
         }
-        let keys = self.store.keys()?;
-        self.version = version;
-        Ok(Some(keys))
+        let revision = self.store.revision()?;
+        let keys = (revision != self.revision).then(|| self.store.keys()).transpose()?;
+        (self.version, self.revision) = (version, revision);
+        Ok(keys)
     }
 }
 

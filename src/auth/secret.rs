@@ -55,10 +55,19 @@ pub(crate) fn random(length: usize) -> String {
     rand::rng().sample_iter(Alphanumeric).take(length).map(char::from).collect()
 }
 
+/// A new public id that begins with `prefix`.
+#[must_use]
+pub fn random_id(prefix: &str) -> String {
+    format!("{prefix}{}", random(ID_LENGTH))
+}
+
 const PREFIX: &str = "cm-";
 
 /// Characters after the prefix: 238 bits.
 const LENGTH: usize = 40;
+
+/// Characters of a public id after its prefix: 95 bits.
+const ID_LENGTH: usize = 16;
 
 #[cfg(test)]
 mod tests {

@@ -1,30 +1,16 @@
-//! Accounts and keys in a SQLite file.
-//!
-//! Every process opens the file for itself; the write-ahead log lets the command line write while the
-//! proxy reads. No secret is stored.
+//! Accounts and keys in the store. No secret is.
 
 use std::fmt;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use serde::Serialize;
 
-use super::{Aliases, Digest, Key, Secret, Status, secret::random};
+use crate::money::Amount;
+use crate::store::{self, Error};
 
-/// The store cannot be used, or what was asked for is not in it.
-#[derive(Debug)]
-pub enum Error {
-    /// SQLite's own words.
-    Database(rusqlite::Error),
-    /// The folder for the file can not be made.
-    Folder(std::io::Error),
-    /// No such account or key.
-    NotFound(String),
-    /// It exists already.
-    Exists(String),
-}
+use super::{Aliases, Digest, Key, Rate, Secret, Status, random_id};
 
 /// An owner of keys.
 #[derive(Clone, Debug, Serialize)]
@@ -44,13 +30,28 @@ pub struct NewKey {
     pub account: String,
     /// A name for people.
     pub name: String,
-    /// Models that it may call; absent: all.
+    /// What it may do.
+    pub rights: Rights,
+}
+
+/// What a key may do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Rights {
+    /// Models that it may call, as ids or `vendor/*`; absent: all.
     pub models: Option<Vec<String>>,
     /// Its own aliases.
     pub aliases: Aliases,
+    /// Requests and tokens per minute.
+    #[serde(flatten)]
+    pub rate: Rate,
+    /// What all of its calls together may cost; absent: as much as the account has.
+    #[serde(rename = "spending_limit_micro")]
+    pub spending_limit: Option<Amount>,
+    /// Are its requests refused rather than carried with a loss?
+    pub strict: bool,
 }
 
-/// The store's file, opened.
+/// The store, opened.
 #[derive(Debug)]
 pub struct Store(Connection);
 
@@ -60,22 +61,24 @@ impl Store {
     /// # Errors
     /// When the folder or the file can not be made, read or brought to the current form.
     pub fn open(folder: &Path) -> Result<Self, Error> {
-        std::fs::create_dir_all(folder).map_err(Error::Folder)?;
-        let connection = Connection::open(folder.join(FILE))?;
-        connection.busy_timeout(PATIENCE)?;
-        connection.pragma_update(None, "journal_mode", "wal")?;
-        connection.pragma_update(None, "synchronous", "full")?;
-        connection.pragma_update(None, "foreign_keys", true)?;
-        connection.execute_batch(SCHEMA)?;
-        Ok(Self(connection))
+        Ok(Self(store::open(folder)?))
     }
 
-    /// A number that changes whenever another process has changed the store.
+    /// A number that changes whenever another process, or another part of this one, has changed the file.
     ///
     /// # Errors
     /// When the file can not be read.
     pub fn version(&self) -> Result<i64, Error> {
         Ok(self.0.pragma_query_value(None, "data_version", |row| row.get(0))?)
+    }
+
+    /// A number that changes whenever keys or accounts have changed.
+    ///
+    /// # Errors
+    /// When the file can not be read.
+    pub fn revision(&self) -> Result<i64, Error> {
+        let mut query = self.0.prepare_cached("SELECT number FROM revision")?;
+        Ok(query.query_row([], |row| row.get(0))?)
     }
 
     /// All keys, oldest first.
@@ -107,14 +110,35 @@ impl Store {
         let Some(digest) = Digest::of(secret.expose()) else {
             return Err(Error::NotFound("the digest of a new secret".to_owned()));
         };
-        let id = format!("key_{}", random(ID_LENGTH));
-        let models = new.models.as_ref().map(json);
+        let id = random_id("key_");
         self.0.execute(
-            "INSERT INTO keys (id, account, name, digest, status, models, aliases, created)
-             VALUES (?1, ?2, ?3, ?4, 'active', ?5, ?6, ?7)",
-            params![id, new.account, new.name, digest.0, models, json(&new.aliases), now()],
+            "INSERT INTO keys (id, account, name, digest, status, aliases, created)
+             VALUES (?1, ?2, ?3, ?4, 'active', '{}', ?5)",
+            params![id, new.account, new.name, digest.0, store::now()],
         )?;
+        self.set_rights(&id, &new.rights)?;
         Ok((self.key(&id)?, secret))
+    }
+
+    /// Changes what a key may do.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or when the file can not be written.
+    pub fn set_rights(&self, id: &str, rights: &Rights) -> Result<(), Error> {
+        let changed = self.0.execute(
+            "UPDATE keys SET models = :models, aliases = :aliases, rpm = :rpm, tpm = :tpm,
+                spending_limit = :spending_limit, strict = :strict WHERE id = :id",
+            named_params! {
+                ":id": id,
+                ":models": rights.models.as_ref().map(json),
+                ":aliases": json(&rights.aliases),
+                ":rpm": rights.rate.rpm,
+                ":tpm": rights.rate.tpm,
+                ":spending_limit": rights.spending_limit,
+                ":strict": rights.strict,
+            },
+        )?;
+        found(changed, || format!("key '{id}'"))
     }
 
     /// Switches a key on or off.
@@ -161,7 +185,7 @@ impl Store {
     pub fn create_account(&self, id: &str) -> Result<Account, Error> {
         let sql =
             "INSERT INTO accounts (id, status, created) VALUES (?1, 'active', ?2) ON CONFLICT DO NOTHING";
-        match self.0.execute(sql, params![id, now()])? {
+        match self.0.execute(sql, params![id, store::now()])? {
             0 => Err(Error::Exists(format!("account '{id}'"))),
             _ => self.account(id),
         }
@@ -182,26 +206,31 @@ fn found(changed: usize, what: impl FnOnce() -> String) -> Result<(), Error> {
 }
 
 fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
-    let models: Option<String> = row.get(5)?;
-    let aliases: String = row.get(6)?;
+    let models: Option<String> = row.get("models")?;
+    let aliases: String = row.get("aliases")?;
     Ok(Key {
-        id: row.get(0)?,
-        account: row.get(1)?,
-        name: row.get(2)?,
-        digest: Digest(row.get(3)?),
-        status: status(row, 4)?,
-        models: models.map(|text| parse(5, &text)).transpose()?,
-        aliases: parse(6, &aliases)?,
-        created: row.get(7)?,
-        account_status: status(row, 8)?,
+        id: row.get("id")?,
+        account: row.get("account")?,
+        name: row.get("name")?,
+        digest: Digest(row.get("digest")?),
+        status: status(row, "status")?,
+        rights: Rights {
+            models: models.map(|text| parse(&text)).transpose()?,
+            aliases: parse(&aliases)?,
+            rate: Rate { rpm: row.get("rpm")?, tpm: row.get("tpm")? },
+            spending_limit: row.get("spending_limit")?,
+            strict: row.get("strict")?,
+        },
+        created: row.get("created")?,
+        account_status: status(row, "account_status")?,
     })
 }
 
 fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
-    Ok(Account { id: row.get(0)?, status: status(row, 1)?, created: row.get(2)? })
+    Ok(Account { id: row.get("id")?, status: status(row, "status")?, created: row.get("created")? })
 }
 
-fn status(row: &Row<'_>, column: usize) -> rusqlite::Result<Status> {
+fn status(row: &Row<'_>, column: &str) -> rusqlite::Result<Status> {
     let name: String = row.get(column)?;
     Ok(if name == Status::Active.name() { Status::Active } else { Status::Disabled })
 }
@@ -210,14 +239,9 @@ fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-fn parse<T: serde::de::DeserializeOwned>(column: usize, text: &str) -> rusqlite::Result<T> {
+fn parse<T: serde::de::DeserializeOwned>(text: &str) -> rusqlite::Result<T> {
     serde_json::from_str(text)
-        .map_err(|e| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(e)))
-}
-
-fn now() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
+        .map_err(|e| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(e)))
 }
 
 impl Status {
@@ -235,52 +259,7 @@ impl fmt::Display for Status {
     }
 }
 
-impl From<rusqlite::Error> for Error {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Database(error)
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Database(error) => write!(f, "the store failed: {error}"),
-            Self::Folder(error) => write!(f, "the data folder can not be made: {error}"),
-            Self::NotFound(what) => write!(f, "there is no {what}"),
-            Self::Exists(what) => write!(f, "there is already an {what}"),
-        }
-    }
-}
-
-impl std::error::Error for Error {}
-
-const FILE: &str = "crossmodel.db";
-
-/// How long a writer waits for another.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Characters of a key's public id, after its prefix.
-const ID_LENGTH: usize = 16;
-
-const SELECT: &str =
-    "SELECT k.id, k.account, k.name, k.digest, k.status, k.models, k.aliases, k.created, a.status
-    FROM keys k JOIN accounts a ON a.id = k.account";
-
-const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS accounts (
-    id TEXT PRIMARY KEY, status TEXT NOT NULL, created INTEGER NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS keys (
-    id TEXT PRIMARY KEY,
-    account TEXT NOT NULL REFERENCES accounts (id),
-    name TEXT NOT NULL,
-    digest BLOB NOT NULL UNIQUE,
-    status TEXT NOT NULL,
-    models TEXT,
-    aliases TEXT NOT NULL,
-    created INTEGER NOT NULL
-) STRICT;
-";
+const SELECT: &str = "SELECT k.*, a.status AS account_status FROM keys k JOIN accounts a ON a.id = k.account";
 
 #[cfg(test)]
 mod tests {
@@ -292,10 +271,19 @@ mod tests {
         let store = Store::open(folder.path()).unwrap();
         store.create_account("a").unwrap();
         assert!(matches!(store.create_account("a"), Err(Error::Exists(_))));
-        let new = NewKey { account: "a".into(), models: Some(vec!["x/*".into()]), ..NewKey::default() };
+        let rights = Rights { models: Some(vec!["x/*".into()]), ..Rights::default() };
+        let new = NewKey { account: "a".into(), rights, ..NewKey::default() };
         let (key, secret) = store.create_key(&new).unwrap();
         assert!(key.digest.same(&Digest::of(secret.expose()).unwrap()));
         assert!(key.allows("x/y") && !key.allows("y/x"));
+
+        let before = store.revision().unwrap();
+        let rate = Rate { rpm: Some(7), tpm: None };
+        let limit = Some("1.5".parse().unwrap());
+        let rights = Rights { rate, spending_limit: limit, strict: true, ..Rights::default() };
+        store.set_rights(&key.id, &rights).unwrap();
+        assert_eq!(store.key(&key.id).unwrap().rights, rights);
+        assert!(store.revision().unwrap() > before);
 
         store.set_key_status(&key.id, Status::Disabled).unwrap();
         store.set_account_status("a", Status::Disabled).unwrap();

@@ -163,6 +163,17 @@ pub trait Encode: fmt::Debug + Send {
 }
 
 impl Event<'_> {
+    /// Bytes of the answer itself.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Text(text) | Self::Refusal(text) | Self::Thought(text) => text.raw().len(),
+            Self::Args { part: Args::Lit(text), .. } => text.raw().len(),
+            Self::Args { part: Args::Raw(value), .. } => value.get().len(),
+            _ => 0,
+        }
+    }
+
     /// Does it show that the provider really answers, so that its failures can no longer be a status?
     #[must_use]
     pub fn commits(&self) -> bool {

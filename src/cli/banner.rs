@@ -3,14 +3,16 @@
 use std::io::Write;
 
 use crossmodel::Config;
-use crossmodel::auth::{NewKey, Store};
+use crossmodel::auth::{NewKey, Rate, Rights, Store};
+use crossmodel::meter::Books;
 use crossmodel::protocol::{ProtocolId, REGISTRY};
 
 use super::Error;
 use super::keys::DEFAULT_ACCOUNT;
 
-/// Prints the addresses. If there is no key at all, makes one and prints it with lines to try it.
-pub(super) fn print(config: &Config, out: &mut dyn Write) -> Result<(), Error> {
+/// Prints the addresses. If there is no key at all, makes one and prints it with lines to try it; it has demo
+/// credit where nobody has configured anything yet.
+pub(super) fn print(config: &Config, first_run: bool, out: &mut dyn Write) -> Result<(), Error> {
     let base = base_url(config);
     writeln!(out, "CrossModel {} on {base}", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "  base URL for OpenAI clients      {base}/v1")?;
@@ -20,7 +22,7 @@ pub(super) fn print(config: &Config, out: &mut dyn Write) -> Result<(), Error> {
     }
     let providers: Vec<_> = config.providers.iter().map(|provider| &*provider.name).collect();
     writeln!(out, "  providers                        {}", providers.join(", "))?;
-    match first_key(config)? {
+    match first_key(config, first_run)? {
         None => writeln!(out, "  key                              one of `crossmodel key list`")?,
         Some(secret) => {
             writeln!(out, "  key                              {secret}   (shown this once)\n")?;
@@ -39,13 +41,19 @@ fn base_url(config: &Config) -> String {
     format!("{scheme}://{address}")
 }
 
-fn first_key(config: &Config) -> Result<Option<String>, Error> {
+fn first_key(config: &Config, credit: bool) -> Result<Option<String>, Error> {
     let store = Store::open(&config.data)?;
     if !store.accounts()?.is_empty() {
         return Ok(None);
     }
     store.create_account(DEFAULT_ACCOUNT)?;
-    let new = NewKey { account: DEFAULT_ACCOUNT.into(), name: "first key".into(), ..NewKey::default() };
+    if credit {
+        let amount = DEMO_CREDIT.parse().map_err(Error::Usage)?;
+        Books::open(&config.data)?.top_up(DEFAULT_ACCOUNT, amount, "demo-credit")?;
+    }
+    // Who starts a gateway and tries it with an agent sends more in a minute than others may.
+    let rights = Rights { rate: Rate { rpm: None, tpm: None }, ..Rights::default() };
+    let new = NewKey { account: DEFAULT_ACCOUNT.into(), name: "first key".into(), rights };
     let (_, secret) = store.create_key(&new)?;
     Ok(Some(secret.expose().to_owned()))
 }
@@ -80,3 +88,6 @@ fn request(protocol: ProtocolId, secret: &str, model: &str) -> (String, String) 
         ),
     }
 }
+
+/// Dollars with which the built-in provider can be tried.
+const DEMO_CREDIT: &str = "10";

@@ -1,15 +1,18 @@
-//! `crossmodel key` and `crossmodel account`.
+//! `crossmodel key`.
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::str::FromStr;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::json;
 
-use crossmodel::auth::{Account, Aliases, Key, NewKey, Status, Store};
+use crossmodel::auth::{Key, NewKey, Rights, Status, Store};
+use crossmodel::money::Amount;
 
 use super::Error;
+use super::table::{Format, print, table};
 
 /// The account of keys for which none is named.
 pub(super) const DEFAULT_ACCOUNT: &str = "default";
@@ -18,6 +21,8 @@ pub(super) const DEFAULT_ACCOUNT: &str = "default";
 pub(super) enum KeyCommand {
     /// Makes a key and prints it, once.
     Create(Create),
+    /// Changes what a key may do.
+    Set(Change),
     /// Lists all keys.
     List(Format),
     /// Shows one key.
@@ -30,18 +35,6 @@ pub(super) enum KeyCommand {
     Delete(One),
 }
 
-#[derive(Debug, Subcommand)]
-pub(super) enum AccountCommand {
-    /// Makes an account.
-    Create(One),
-    /// Lists all accounts.
-    List(Format),
-    /// Switches an account off, and with it all its keys.
-    Disable(One),
-    /// Switches an account on again.
-    Enable(One),
-}
-
 #[derive(Debug, Args)]
 pub(super) struct Create {
     /// A name for people.
@@ -50,29 +43,53 @@ pub(super) struct Create {
     /// The account that owns the key.
     #[arg(long, default_value = DEFAULT_ACCOUNT)]
     account: String,
-    /// A model that the key may call, as `vendor/model` or `vendor/*`; may be repeated. Default: all.
-    #[arg(long = "model", value_name = "MODEL")]
-    models: Vec<String>,
-    /// Another name for a model, as `name=vendor/model` or `prefix*=vendor/model`; may be repeated.
-    #[arg(long = "alias", value_name = "NAME=MODEL", value_parser = alias)]
-    aliases: Vec<(String, String)>,
+    #[command(flatten)]
+    rights: RightsArguments,
     #[command(flatten)]
     format: Format,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct One {
-    /// Its id.
-    id: String,
+pub(super) struct Change {
     #[command(flatten)]
-    format: Format,
+    rights: RightsArguments,
+    #[command(flatten)]
+    one: One,
 }
 
-#[derive(Clone, Copy, Debug, Args)]
-pub(super) struct Format {
-    /// Prints JSON.
-    #[arg(long)]
-    json: bool,
+/// What a key may do. What is not named stays as it is.
+#[derive(Debug, Args)]
+struct RightsArguments {
+    /// A model that the key may call, as `vendor/model` or `vendor/*`; may be repeated. `all`: every one.
+    #[arg(long = "model", value_name = "MODEL")]
+    models: Vec<String>,
+    /// Another name for a model, as `name=vendor/model` or `prefix*=vendor/model`; may be repeated.
+    #[arg(long = "alias", value_name = "NAME=MODEL", value_parser = alias)]
+    aliases: Vec<(String, String)>,
+    /// Requests per minute, or `unlimited`. Default for a new key: 60.
+    #[arg(long, value_name = "N")]
+    rpm: Option<Limit<u32>>,
+    /// Tokens per minute, or `unlimited`. Default for a new key: 100000.
+    #[arg(long, value_name = "N")]
+    tpm: Option<Limit<u32>>,
+    /// Dollars that all calls of the key together may cost, or `unlimited`, which a new key is.
+    #[arg(long, value_name = "USD")]
+    spending_limit: Option<Limit<Amount>>,
+    /// Are its requests refused rather than carried with a loss?
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    strict: Option<bool>,
+}
+
+/// A limit, or none.
+#[derive(Clone, Copy, Debug)]
+struct Limit<T>(Option<T>);
+
+#[derive(Debug, Args)]
+pub(super) struct One {
+    /// Its id.
+    pub(super) id: String,
+    #[command(flatten)]
+    pub(super) format: Format,
 }
 
 #[derive(Serialize)]
@@ -91,6 +108,7 @@ impl KeyCommand {
     pub(super) fn run(&self, store: &Store, out: &mut dyn Write) -> Result<(), Error> {
         match self {
             Self::Create(create) => create.run(store, out),
+            Self::Set(change) => change.run(store, out),
             Self::List(format) => format.list(&store.keys()?, HEADINGS, row, out),
             Self::Show(one) => one.show(store, out),
             Self::Disable(one) => {
@@ -109,47 +127,61 @@ impl KeyCommand {
     }
 }
 
-impl AccountCommand {
-    pub(super) fn run(&self, store: &Store, out: &mut dyn Write) -> Result<(), Error> {
-        let row = |account: &Account| vec![account.id.clone(), account.status.to_string()];
-        match self {
-            Self::List(format) => format.list(&store.accounts()?, &["ACCOUNT", "STATUS"], row, out),
-            Self::Create(one) => {
-                store.create_account(&one.id)?;
-                one.say("created", out)
-            }
-            Self::Disable(one) => {
-                store.set_account_status(&one.id, Status::Disabled)?;
-                one.say("disabled", out)
-            }
-            Self::Enable(one) => {
-                store.set_account_status(&one.id, Status::Active)?;
-                one.say("enabled", out)
-            }
-        }
-    }
-}
-
 impl Create {
     fn run(&self, store: &Store, out: &mut dyn Write) -> Result<(), Error> {
         if self.account == DEFAULT_ACCOUNT && store.account(DEFAULT_ACCOUNT).is_err() {
             store.create_account(DEFAULT_ACCOUNT)?;
         }
-        let mut aliases = Aliases::default();
-        for (name, model) in &self.aliases {
-            aliases.insert(name.clone(), model.clone());
-        }
-        let (key, secret) = store.create_key(&NewKey {
-            account: self.account.clone(),
-            name: self.name.clone(),
-            models: (!self.models.is_empty()).then(|| self.models.clone()),
-            aliases,
-        })?;
+        let (account, name) = (self.account.clone(), self.name.clone());
+        let rights = self.rights.applied(Rights::default());
+        let (key, secret) = store.create_key(&NewKey { account, name, rights })?;
         if self.format.json {
             return print(&Created { key: &key, secret: secret.expose() }, out);
         }
         writeln!(out, "{}\n\n{} can not be shown again: keep it now.", secret.expose(), key.id)?;
         Ok(())
+    }
+}
+
+impl Change {
+    fn run(&self, store: &Store, out: &mut dyn Write) -> Result<(), Error> {
+        let rights = self.rights.applied(store.key(&self.one.id)?.rights);
+        store.set_rights(&self.one.id, &rights)?;
+        self.one.show(store, out)
+    }
+}
+
+impl RightsArguments {
+    /// What a key may do that could do `before`.
+    fn applied(&self, before: Rights) -> Rights {
+        let mut rights = before;
+        match self.models.as_slice() {
+            [] => {}
+            [all] if all == "all" => rights.models = None,
+            models => rights.models = Some(models.to_vec()),
+        }
+        for (name, model) in &self.aliases {
+            rights.aliases.insert(name.clone(), model.clone());
+        }
+        if let Some(Limit(rpm)) = self.rpm {
+            rights.rate.rpm = rpm;
+        }
+        if let Some(Limit(tpm)) = self.tpm {
+            rights.rate.tpm = tpm;
+        }
+        if let Some(Limit(limit)) = self.spending_limit {
+            rights.spending_limit = limit;
+        }
+        rights.strict = self.strict.unwrap_or(rights.strict);
+        rights
+    }
+}
+
+impl<T: FromStr> FromStr for Limit<T> {
+    type Err = T::Err;
+
+    fn from_str(text: &str) -> Result<Self, T::Err> {
+        if text == "unlimited" { Ok(Self(None)) } else { text.parse().map(Some).map(Self) }
     }
 }
 
@@ -159,7 +191,7 @@ impl One {
         if self.format.json { print(&key, out) } else { table(HEADINGS, &[row(&key)], out) }
     }
 
-    fn say(&self, what: &str, out: &mut dyn Write) -> Result<(), Error> {
+    pub(super) fn say(&self, what: &str, out: &mut dyn Write) -> Result<(), Error> {
         match self.format.json {
             true => print(&BTreeMap::from([("id", json!(self.id)), (what, json!(true))]), out)?,
             false => writeln!(out, "{} {what}", self.id)?,
@@ -168,52 +200,26 @@ impl One {
     }
 }
 
-impl Format {
-    fn list<T: Serialize>(
-        self,
-        items: &[T],
-        headings: &[&str],
-        row: impl Fn(&T) -> Vec<String>,
-        out: &mut dyn Write,
-    ) -> Result<(), Error> {
-        match self.json {
-            true => print(&items, out),
-            false => table(headings, &items.iter().map(row).collect::<Vec<_>>(), out),
-        }
-    }
-}
-
 fn row(key: &Key) -> Vec<String> {
-    let aliases: Vec<_> = key.aliases.iter().map(|(name, model)| format!("{name}={model}")).collect();
+    let Rights { models, aliases, rate, spending_limit, strict } = &key.rights;
+    let aliases: Vec<_> = aliases.iter().map(|(name, model)| format!("{name}={model}")).collect();
     vec![
         key.id.clone(),
         key.account.clone(),
         key.status.to_string(),
-        key.models.as_ref().map_or_else(|| "all".to_owned(), |models| models.join(",")),
+        limit(rate.rpm),
+        limit(rate.tpm),
+        limit(*spending_limit),
+        if *strict { "yes" } else { "no" }.to_owned(),
+        models.as_ref().map_or_else(|| "all".to_owned(), |models| models.join(",")),
         aliases.join(","),
         key.name.clone(),
     ]
 }
 
-const HEADINGS: &[&str] = &["KEY", "ACCOUNT", "STATUS", "MODELS", "ALIASES", "NAME"];
-
-fn print(value: &impl Serialize, out: &mut dyn Write) -> Result<(), Error> {
-    serde_json::to_writer(&mut *out, value).map_err(std::io::Error::from)?;
-    writeln!(out)?;
-    Ok(())
+fn limit<T: ToString>(limit: Option<T>) -> String {
+    limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string())
 }
 
-fn table(headings: &[&str], rows: &[Vec<String>], out: &mut dyn Write) -> Result<(), Error> {
-    let headings: Vec<String> = headings.iter().map(ToString::to_string).collect();
-    let all = || std::iter::once(&headings).chain(rows);
-    let width =
-        |column: usize| all().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-    for row in all() {
-        let mut line = String::new();
-        for (column, cell) in row.iter().enumerate() {
-            line.push_str(&format!("{cell:<width$}  ", width = width(column).unwrap_or(0)));
-        }
-        writeln!(out, "{}", line.trim_end())?;
-    }
-    Ok(())
-}
+const HEADINGS: &[&str] =
+    &["KEY", "ACCOUNT", "STATUS", "RPM", "TPM", "LIMIT USD", "STRICT", "MODELS", "ALIASES", "NAME"];

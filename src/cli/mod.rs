@@ -1,7 +1,9 @@
 //! The command line. Everything it can do to keys works while a gateway runs on the same folder.
 
+mod accounts;
 mod banner;
 mod keys;
+mod table;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -43,9 +45,14 @@ enum Command {
     /// Makes and manages keys.
     #[command(subcommand)]
     Key(keys::KeyCommand),
-    /// Makes and manages accounts, which own keys.
+    /// Makes and manages accounts, which own keys and pay for them.
     #[command(subcommand)]
-    Account(keys::AccountCommand),
+    Account(accounts::AccountCommand),
+    /// Shows what an account has used.
+    Usage(accounts::Usage),
+    /// Looks after the books.
+    #[command(subcommand)]
+    Ledger(accounts::LedgerCommand),
 }
 
 /// Why a command failed, in words for its user.
@@ -80,12 +87,14 @@ impl Arguments {
             Some(Command::Check) => return self.check(out),
             Some(Command::Schema) => return Ok(out.write_all(schema().as_bytes())?),
             Some(Command::Key(command)) => return command.run(&Store::open(&self.data()?)?, out),
-            Some(Command::Account(command)) => return command.run(&Store::open(&self.data()?)?, out),
+            Some(Command::Account(command)) => return command.run(&self.data()?, out),
+            Some(Command::Usage(command)) => return command.run(&self.data()?, out),
+            Some(Command::Ledger(command)) => return command.run(&self.data()?, out),
         }
         let mut config = self.load()?;
         config.data = self.data.clone().unwrap_or(config.data);
         let server = edge::Server::new(&config, self.config.clone())?;
-        banner::print(&config, out)?;
+        banner::print(&config, self.config.is_none(), out)?;
         server.run();
         Ok(())
     }

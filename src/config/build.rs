@@ -10,14 +10,14 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use once_cell::sync::OnceCell;
 
-use crate::canon::CapsSettings;
 use crate::located::{Located, Place};
-use crate::protocol::{ProtocolId, REGISTRY};
+use crate::meter::{Prices, TierSettings};
+use crate::protocol::ProtocolId;
 use crate::provider::{Auth, Provider, ProviderSettings};
 use crate::route::{Catalog, Entry, ModelSettings, Target, TargetSettings};
 
 use super::error::Problem;
-use super::first_run::DEMO;
+use super::first_run::{DEMO, demo_models};
 use super::{Config, Listener, ListenerSettings, Settings, secret};
 
 /// What the file says, right or wrong: what follows from a mistake is not another one.
@@ -50,11 +50,15 @@ pub(super) fn build(
     for (name, provider) in &settings.providers {
         build.provider(name, provider, demo, variable);
     }
-    let mut entries: Vec<_> = settings.models.iter().filter_map(|model| build.model(model)).collect();
     build.no_model_twice(&settings.models);
+    let mut models = settings.models;
     if demo.is_some() {
-        entries.extend(build.demo_models(&entries));
+        // Unless the file has its own under these names.
+        let taken = |model: &ModelSettings| models.iter().any(|other| other.id.value == model.id.value);
+        let missing: Vec<_> = demo_models(None).filter(|model| !taken(model)).collect();
+        models.extend(missing);
     }
+    let entries = models.iter().filter_map(|model| build.model(model)).collect();
     let listeners = build.listeners(settings.listen);
     let admin = build.admin(settings.admin);
     Some(Config {
@@ -63,6 +67,7 @@ pub(super) fn build(
         data: settings.data.unwrap_or_else(|| PathBuf::from("data")),
         threads: settings.threads.filter(|&n| n > 0).unwrap_or_else(cores),
         access_log: settings.access_log.unwrap_or_default(),
+        billing: settings.billing,
         limits: settings.limits,
         timeouts: settings.timeouts,
         catalog: Catalog::new(entries, settings.aliases),
@@ -118,7 +123,9 @@ impl Build<'_> {
             self.say(*place, format!("model '{id}' needs at least one target"));
         }
         let created = settings.created.as_ref().map_or(0, |date| self.seconds(date));
-        let targets: Vec<_> = settings.targets.iter().filter_map(|target| self.target(id, target)).collect();
+        let prices = self.prices(settings.prices.as_deref(), *place);
+        let targets = settings.targets.iter().filter_map(|target| self.target(id, target, prices.as_ref()));
+        let targets = targets.collect();
         (self.problems.len() == before).then(|| Entry {
             id: id.clone(),
             name: settings.name.clone().unwrap_or_else(|| id.clone()),
@@ -132,7 +139,23 @@ impl Build<'_> {
         })
     }
 
-    fn target(&mut self, id: &str, settings: &TargetSettings) -> Option<Target> {
+    /// Prices that are not all zero.
+    fn prices(&mut self, tiers: Option<&[TierSettings]>, place: Place) -> Option<Arc<Prices>> {
+        match Prices::new(tiers?) {
+            Ok(prices) => (!prices.are_zero()).then(|| Arc::new(prices)),
+            Err(why) => {
+                self.say(place, format!("prices: {why}"));
+                None
+            }
+        }
+    }
+
+    fn target(
+        &mut self,
+        id: &str,
+        settings: &TargetSettings,
+        prices: Option<&Arc<Prices>>,
+    ) -> Option<Target> {
         let Located { value: name, place } = &settings.provider;
         let Some(provider) = self.providers.get(name) else {
             if !self.known.providers.contains(name) {
@@ -152,7 +175,11 @@ impl Build<'_> {
         if let Some(foreign) = protocols.iter().find(|protocol| !provider.speaks(**protocol)) {
             self.say(*place, format!("provider '{name}' does not speak {foreign}"));
         }
-        Some(Target { provider, model, protocols, weight, priority: settings.priority })
+        let prices = match &settings.prices {
+            Some(own) => self.prices(Some(own), *place),
+            None => prices.cloned(),
+        };
+        Some(Target { provider, model, protocols, weight, priority: settings.priority, prices })
     }
 
     fn seconds(&mut self, date: &Located<String>) -> i64 {
@@ -173,30 +200,6 @@ impl Build<'_> {
                 self.say(*place, format!("model '{id}' is there already, in line {}", first.line));
             }
         }
-    }
-
-    /// The models of the built-in provider, unless the file has its own under these names.
-    fn demo_models(&self, entries: &[Entry]) -> Vec<Entry> {
-        let Some(provider) = self.providers.get(DEMO) else { return Vec::new() };
-        let entry = |model: &&str| Entry {
-            id: format!("{DEMO}/{model}"),
-            name: format!("Demo ({model})"),
-            created: DEMO_CREATED,
-            status: crate::route::ModelStatus::Active,
-            context_window: None,
-            max_output: None,
-            caps: CapsSettings::default(),
-            strict: false,
-            targets: vec![Target {
-                provider: Arc::clone(provider),
-                model: Some((*model).to_owned()),
-                protocols: REGISTRY.iter().map(|p| p.id()).filter(|p| p.as_str() == *model).collect(),
-                weight: 1,
-                priority: 0,
-            }],
-        };
-        let taken = |id: &String| entries.iter().any(|entry| entry.id == *id);
-        crate::demo::MODELS.iter().map(entry).filter(|entry| !taken(&entry.id)).collect()
     }
 
     fn listeners(&mut self, settings: Option<Vec<ListenerSettings>>) -> Vec<Listener> {
@@ -264,6 +267,3 @@ fn cores() -> usize {
 }
 
 static DEMO_PORT: OnceCell<u16> = OnceCell::new();
-
-/// 1 January 2026.
-const DEMO_CREATED: i64 = 1_767_225_600;

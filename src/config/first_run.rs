@@ -1,6 +1,8 @@
 //! The settings of a gateway that was given no file.
 
 use crate::located::Located;
+use crate::meter::TierSettings;
+use crate::protocol::REGISTRY;
 use crate::provider::{Preset, ProviderSettings, presets};
 use crate::route::{ModelSettings, TargetSettings};
 
@@ -13,6 +15,7 @@ pub const DEMO: &str = "demo";
 pub(super) fn settings(variable: &impl Fn(&str) -> Option<String>) -> Settings {
     let mut settings = Settings::default();
     settings.providers.insert(DEMO.to_owned().into(), ProviderSettings::default());
+    settings.models.extend(demo_models(Some(DEMO_PRICES)));
     for (name, preset) in presets() {
         if let Some(provider) = enabled(preset, variable) {
             settings.providers.insert(name.clone().into(), provider);
@@ -24,6 +27,22 @@ pub(super) fn settings(variable: &impl Fn(&str) -> Option<String>) -> Settings {
         }
     }
     settings
+}
+
+/// The models of the built-in provider: one for each protocol.
+pub(super) fn demo_models(prices: Option<TierSettings>) -> impl Iterator<Item = ModelSettings> {
+    crate::demo::MODELS.iter().map(move |model| ModelSettings {
+        id: format!("{DEMO}/{model}").into(),
+        name: Some(format!("Demo ({model})")),
+        created: Some("2026-01-01".to_owned().into()),
+        prices: prices.map(|prices| vec![prices]),
+        targets: vec![TargetSettings {
+            provider: DEMO.to_owned().into(),
+            protocols: Some(REGISTRY.iter().map(|p| p.id()).filter(|p| p.as_str() == *model).collect()),
+            ..TargetSettings::default()
+        }],
+        ..ModelSettings::default()
+    })
 }
 
 fn enabled(preset: &Preset, variable: &impl Fn(&str) -> Option<String>) -> Option<ProviderSettings> {
@@ -51,6 +70,15 @@ fn url(address: &str, default_port: Option<u16>) -> String {
         _ => format!("{scheme}://{host}{path}"),
     }
 }
+
+/// What the built-in provider costs where there is demo credit to pay it with: as much as a small model.
+const DEMO_PRICES: TierSettings = TierSettings {
+    threshold: 0,
+    input: 250_000,
+    output: 2_000_000,
+    cache_read: Some(25_000),
+    cache_write: Some(312_500),
+};
 
 #[cfg(test)]
 mod tests {

@@ -22,7 +22,7 @@ use crate::route::Catalog;
 pub use error::{Error, Problem};
 pub use first_run::DEMO;
 pub use schema::schema;
-pub use settings::{Limits, ListenerSettings, Settings, Timeouts, TlsFiles};
+pub use settings::{Billing, Limits, ListenerSettings, Settings, Timeouts, TlsFiles};
 
 /// A configuration that can be put into force.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub struct Config {
     pub threads: usize,
     /// Where access lines go.
     pub access_log: Destination,
+    /// Are calls paid for?
+    pub billing: Billing,
     /// What a request may be.
     pub limits: Limits,
     /// How long a provider may take.

@@ -27,6 +27,8 @@ pub struct Settings {
     pub threads: Option<usize>,
     /// Where access lines go: `stdout`, `off`, or a file's path. Default: `stdout`.
     pub access_log: Option<Destination>,
+    /// Is a call paid for from its account's wallet, where its model has a price? Default: `on`.
+    pub billing: Billing,
     /// What a request may be.
     pub limits: Limits,
     /// How long a provider may take.
@@ -37,6 +39,17 @@ pub struct Settings {
     pub models: Vec<ModelSettings>,
     /// Other names for models, for every key: `name: vendor/model`, or `prefix*: vendor/model`.
     pub aliases: Aliases,
+}
+
+/// Are calls paid for?
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Billing {
+    /// Yes, where a model has a price.
+    #[default]
+    On,
+    /// No: everything is free, and only counted.
+    Off,
 }
 
 /// One address for clients.

@@ -27,17 +27,29 @@ pub(super) async fn write(
     send(session, exchange, head, content_type, body).await
 }
 
-/// Writes the list of models or one of them, which clients may keep for a while.
+/// What the gateway knows by itself.
+pub(super) enum Local {
+    /// Clients may keep it for a while.
+    Lasting(Bytes),
+    /// They may not.
+    Passing(Bytes),
+}
+
+/// Writes what the gateway knows by itself.
 ///
 /// # Errors
 /// When the client is gone.
-pub(super) async fn models(
+pub(super) async fn local(
     session: &mut Session,
     exchange: &mut Exchange,
-    body: Bytes,
+    answer: Local,
 ) -> pingora::Result<()> {
+    let (body, kept) = match answer {
+        Local::Lasting(body) => (body, "private, max-age=60"),
+        Local::Passing(body) => (body, "no-store"),
+    };
     let mut head = ResponseHeader::build_no_case(200, Some(12))?;
-    head.insert_header(header::CACHE_CONTROL, "private, max-age=60")?;
+    head.insert_header(header::CACHE_CONTROL, kept)?;
     send(session, exchange, head, JSON, body).await
 }
 
@@ -63,6 +75,7 @@ pub(super) async fn fail(
     let envelope = || exchange.dialect().protocol().envelope(&failure, &exchange.id);
     let body = failure.body().cloned().unwrap_or_else(envelope);
     exchange.failure = Some(failure);
+    exchange.release();
     send(session, exchange, head, JSON, body).await
 }
 

@@ -111,6 +111,7 @@ async fn run(connector: &Connector, session: &mut Session, exchange: &mut Exchan
         false => stream.replay(&mut provider, session, exchange, limits.reply_bytes).await,
     };
     exchange.usage = stream.bridge.usage();
+    exchange.deliver(stream.bridge.delivered());
     if matches!(result, Err(Stop::Failed(_))) {
         exchange.failed_attempt = Some("broken");
     }
@@ -163,6 +164,9 @@ async fn open(
         })?;
         provider.set_read_timeout(peer.options.read_timeout);
         provider.set_write_timeout(peer.options.write_timeout);
+        if let Some(bill) = &mut exchange.bill {
+            bill.forward();
+        }
         let asked = tokio::select! {
             asked = ask(&mut provider, head.clone(), body.clone()) => asked,
             _ = gone(session) => return Err(Stop::Gone),
@@ -354,11 +358,13 @@ impl Stream {
             tasks.push(HttpTask::Body(Some(bytes), false));
         }
         self.since = Instant::now();
+        exchange.deliver(self.bridge.delivered());
         session.write_response_tasks(tasks).await.map(|_| ()).map_err(|_| Stop::Gone)
     }
 
     /// The answer is whole: writes what is left of it.
     async fn finish(&mut self, session: &mut Session, exchange: &mut Exchange, stream: bool) -> Result<()> {
+        exchange.settle();
         if !stream {
             let body = self.bridge.whole(self.client.protocol(), &self.context);
             return sent(answer::write(session, exchange, 200, answer::JSON, body).await);
@@ -371,6 +377,7 @@ impl Stream {
     /// It has failed after its head was sent: the client is told in its own grammar.
     async fn fail(&mut self, session: &mut Session, exchange: &mut Exchange, failure: Failure) -> Result<()> {
         exchange.reply = Reply::Bridged;
+        exchange.fail_in_stream(self.bridge.delivered());
         let last = self.bridge.fail(&failure);
         exchange.failure = Some(failure);
         self.send(session, exchange, last).await?;

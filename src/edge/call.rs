@@ -6,9 +6,10 @@ use bytes::Bytes;
 use pingora_proxy::Session;
 use std::time::Duration;
 
-use crate::canon::{Caps, Context, Target};
+use crate::canon::{Caps, Context, Losses, Target};
 use crate::failure::Result;
 use crate::json::Body;
+use crate::meter::Prices;
 use crate::protocol::{Head, ProtocolId};
 use crate::provider::Provider;
 use crate::route::{self, Found};
@@ -17,6 +18,7 @@ use crate::translate::relay::{self, Edits};
 
 use super::exchange::Exchange;
 use super::intake::{self, Bounds};
+use super::pay::{Need, Till};
 use super::upstream::{self, Upstream};
 
 /// A request on its way to a provider.
@@ -28,6 +30,8 @@ pub(super) struct Call {
     /// The provider's endpoint, below its base URL.
     pub(super) path: &'static str,
     pub(super) upstream_model: String,
+    /// What it costs there; absent: nothing.
+    pub(super) prices: Option<Arc<Prices>>,
     pub(super) body: Bytes,
     /// Does the answer come from a model, and not only from a counter?
     pub(super) infers: bool,
@@ -49,11 +53,35 @@ pub(super) struct Bridged {
     pub(super) losses: u64,
 }
 
-/// Reads the body, finds the model and its target, and edits the body for it.
+/// A request, written for its provider.
+struct Written {
+    body: Writing,
+    bridged: Option<Bridged>,
+    losses: Losses,
+}
+
+/// How the body changes.
+enum Writing {
+    Edits(Edits),
+    Fresh(Bytes),
+}
+
+impl Written {
+    /// Bytes of a body that was written anew.
+    fn length(&self) -> usize {
+        match &self.body {
+            Writing::Edits(_) => 0,
+            Writing::Fresh(body) => body.len(),
+        }
+    }
+}
+
+/// Reads the body, finds the model and its target, writes the body for it, and sees that it is paid for.
 ///
 /// # Errors
 /// What the client did wrong, or 503 when the model is not there at the moment.
 pub(super) async fn admit(
+    till: &Till,
     session: &mut Session,
     exchange: &mut Exchange,
     protocol: ProtocolId,
@@ -63,20 +91,43 @@ pub(super) async fn admit(
     let bounds = Bounds { size: limits.body_bytes, time: Duration::from_secs(limits.body_seconds) };
     let mut body = intake::read(session, bounds).await?;
     exchange.bytes_in = body.bytes().len();
-    let call = plan(exchange, protocol, counts, &mut body)?;
-    exchange.call = Some(Box::new(Call { body: body.freeze(), ..call }));
+    let (mut call, head) = plan(exchange, protocol, counts, body.bytes())?;
+    let mut need = Need::of(exchange, &call, &head, body.bytes())?;
+    let wanted = need.output_cap;
+    let mut written = write(exchange, &call, protocol, &head, body.bytes(), wanted)?;
+    if call.infers {
+        need.meet(till, exchange, &call, written.length()).await?;
+        if need.output_cap != wanted {
+            written = write(exchange, &call, protocol, &head, body.bytes(), need.output_cap)?;
+        }
+    }
+    exchange.dropped =
+        [written.losses.header(), need.notice()].into_iter().flatten().reduce(|a, b| a + ", " + &b);
+    call.bridged = written.bridged;
+    match written.body {
+        Writing::Edits(edits) => call.withhold_usage = edits.apply(&mut body),
+        Writing::Fresh(fresh) => body = Body::from(&*fresh),
+    }
+    call.body = body.freeze();
+    exchange.call = Some(Box::new(call));
     Ok(())
 }
 
-fn plan(exchange: &mut Exchange, client: ProtocolId, counts: bool, body: &mut Body) -> Result<Call> {
+/// Finds the model and its target.
+fn plan<'b>(
+    exchange: &mut Exchange,
+    client: ProtocolId,
+    counts: bool,
+    body: &'b [u8],
+) -> Result<(Call, Head<'b>)> {
     let speaker = client.protocol();
     let snapshot = Arc::clone(&exchange.snapshot);
     // Whether state may be referred to is the target's to say, and the target follows from the head: a
     // second scan, for the few deployments that allow it, costs less than two ways through the first.
-    let strict = Head::read(body.bytes(), speaker.members(), false);
+    let strict = Head::read(body, speaker.members(), false);
     let head = match &strict {
         Ok(head) => head.clone(),
-        Err(_) => Head::read(body.bytes(), speaker.members(), true)?,
+        Err(_) => Head::read(body, speaker.members(), true)?,
     };
     exchange.requested_model = Some(head.model.clone().into_owned());
     let grant = exchange.grant.as_ref().ok_or_else(upstream::unknown)?;
@@ -87,34 +138,42 @@ fn plan(exchange: &mut Exchange, client: ProtocolId, counts: bool, body: &mut Bo
         strict?;
     }
     let protocol = choice.protocol;
-    let upstream_model = found.upstream_model(choice.target).to_owned();
     let way = snapshot.upstream(&provider.name).ok_or_else(upstream::unknown)?;
-    let mut call = Call {
+    let call = Call {
         upstream: Arc::clone(way),
         protocol,
         path: path(protocol, counts),
-        upstream_model,
+        upstream_model: found.upstream_model(choice.target).to_owned(),
+        prices: choice.target.prices.clone(),
         body: Bytes::new(),
         infers: !counts,
         withhold_usage: false,
         bridged: None,
         found,
     };
-    if protocol == client {
-        let edits = Edits::of(speaker, body.bytes(), &head, &provider.profile, &call.upstream_model);
-        call.withhold_usage = edits.apply(body);
-    } else {
-        let (bridged, written) = translated(exchange, &call, client, &head.model, body.bytes())?;
-        call.bridged = Some(bridged);
-        exchange.dropped = written.losses.header();
-        *body = Body::from(&*written.body);
-    }
-    Ok(call)
+    Ok((call, head))
 }
 
 fn path(protocol: ProtocolId, counts: bool) -> &'static str {
     let speaker = protocol.protocol();
     if counts { speaker.count_path().unwrap_or_default() } else { speaker.path() }
+}
+
+/// Writes the request for its provider, with an answer of at most `output_cap` tokens if that is given.
+fn write(
+    exchange: &Exchange,
+    call: &Call,
+    client: ProtocolId,
+    head: &Head<'_>,
+    body: &[u8],
+    output_cap: Option<u64>,
+) -> Result<Written> {
+    if call.protocol != client {
+        return translated(exchange, call, client, &head.model, body, output_cap);
+    }
+    let (speaker, profile) = (client.protocol(), &call.provider().profile);
+    let edits = Edits::of(speaker, body, head, profile, &call.upstream_model, output_cap);
+    Ok(Written { body: Writing::Edits(edits), bridged: None, losses: Losses::default() })
 }
 
 /// The request in the words of the provider's protocol.
@@ -124,7 +183,8 @@ fn translated(
     client: ProtocolId,
     model: &str,
     body: &[u8],
-) -> Result<(Bridged, bridge::Rendered)> {
+    output_cap: Option<u64>,
+) -> Result<Written> {
     let (provider, entry) = (call.provider(), &call.found.entry);
     let caps = Caps::of(call.protocol, &call.upstream_model).with(&entry.caps, entry.max_output);
     let target = Target {
@@ -138,18 +198,19 @@ fn translated(
         request_id: &exchange.id,
         now: u64::try_from(exchange.time.as_second()).unwrap_or(0),
         model,
-        strict: exchange.strict || entry.strict,
+        strict: exchange.is_strict() || entry.strict,
         counting: !call.infers,
+        output_cap,
     };
     let written = bridge::render(client.protocol(), body, &target, &facts)?;
     let bridged = Bridged {
         client,
-        context: Arc::clone(&written.context),
+        context: written.context,
         stream: written.stream,
         estimate: written.estimate,
         losses: written.losses.list().len() as u64,
     };
-    Ok((bridged, written))
+    Ok(Written { body: Writing::Fresh(written.body), bridged: Some(bridged), losses: written.losses })
 }
 
 impl Call {

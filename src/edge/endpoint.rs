@@ -16,6 +16,10 @@ pub(super) enum Endpoint {
     Models,
     /// One model.
     Model,
+    /// What the account has.
+    Credits,
+    /// What the account has used.
+    Usage,
 }
 
 /// The endpoint of a path, and for [`Endpoint::Model`] the id, still percent-encoded.
@@ -31,6 +35,11 @@ pub(super) fn find(path: &str) -> Option<(Endpoint, &str)> {
         if protocol.count_path() == Some(below) {
             return Some((Endpoint::Count(protocol.id()), ""));
         }
+    }
+    match below {
+        "/credits" => return Some((Endpoint::Credits, "")),
+        "/usage" => return Some((Endpoint::Usage, "")),
+        _ => {}
     }
     match below.strip_prefix("/models")? {
         "" | "/" => Some((Endpoint::Models, "")),
@@ -51,6 +60,8 @@ impl Endpoint {
             Self::Count(_) => "input_tokens",
             Self::Models => "models",
             Self::Model => "model",
+            Self::Credits => "credits",
+            Self::Usage => "usage",
         }
     }
 

@@ -12,6 +12,8 @@ use prometheus::IntGauge;
 use crate::auth::Grant;
 use crate::canon::Usage;
 use crate::failure::{Failure, Kind};
+use crate::limit::{Standing, Ticket};
+use crate::meter::Bill;
 use crate::protocol::ProtocolId;
 use crate::translate::relay;
 
@@ -33,6 +35,11 @@ pub struct Exchange {
     pub(super) grant: Option<Grant>,
     pub(super) requested_model: Option<String>,
     pub(super) call: Option<Box<Call>>,
+    /// The call's place in the limits of its key.
+    pub(super) ticket: Option<Ticket>,
+    /// How the key stands.
+    pub(super) standing: Standing,
+    pub(super) bill: Option<Bill>,
     pub(super) reply: Reply,
     pub(super) unwritten: Unwritten,
     /// The id under which the provider knows the request.
@@ -142,6 +149,9 @@ impl Exchange {
             grant: None,
             requested_model: None,
             call: None,
+            ticket: None,
+            standing: Standing::default(),
+            bill: None,
             reply: Reply::None,
             unwritten: Unwritten::default(),
             upstream_id: None,

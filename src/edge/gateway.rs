@@ -19,15 +19,19 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use crate::auth::{Grant, Ring};
 use crate::config::{self, Config};
 use crate::failure::{Failure, Kind, Result};
+use crate::limit::Limiter;
+use crate::meter::{Bill, Ledger};
 use crate::observe::{AccessLog, Line, Metrics};
 use crate::route::{ModelList, Page, percent_decoded};
 
+use super::answer::Local;
 use super::bridge;
 use super::call::{self, Call};
 use super::endpoint::{self, Endpoint};
 use super::exchange::{Exchange, InFlight, Reply};
+use super::pay::Till;
 use super::snapshot::Snapshot;
-use super::{answer, headers, reply, upstream};
+use super::{account, answer, headers, reply, upstream};
 
 /// The gateway: cheap to clone, and to be mounted in any Pingora server.
 #[derive(Clone)]
@@ -36,6 +40,7 @@ pub struct Gateway(Arc<Shared>);
 struct Shared {
     snapshot: ArcSwap<Snapshot>,
     ring: Ring,
+    till: Till,
     metrics: Metrics,
     access: AccessLog,
     /// Connections of calls that are translated.
@@ -49,9 +54,11 @@ impl Gateway {
     /// When the key store or the access log can not be opened.
     pub fn new(config: &Config) -> std::result::Result<Self, config::Error> {
         let failed = |what: &str, why: &dyn fmt::Display| config::Error::plain(format!("{what}: {why}"));
+        let ledger = Ledger::open(&config.data).map_err(|e| failed("data", &e))?;
         Ok(Self(Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(Snapshot::new(config)),
             ring: Ring::open(&config.data).map_err(|e| failed("data", &e))?,
+            till: Till { limiter: Limiter::new(), ledger },
             metrics: Metrics::new().map_err(|e| failed("metrics", &e))?,
             connector: Connector::new(Some(ConnectorOptions::new(POOL))),
             access: AccessLog::open(&config.access_log).map_err(|e| failed("access_log", &e))?,
@@ -71,13 +78,14 @@ impl Gateway {
         &self.0.metrics
     }
 
-    /// Writes what the access log still holds. For the end of the process.
+    /// Writes what the ledger and the access log still hold. For the end of the process.
     pub fn close(&self) {
+        self.0.till.ledger.close();
         self.0.access.close();
     }
 
     /// Everything up to the choice of the target. Answers that need no provider are written here.
-    async fn receive(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Option<Bytes>> {
+    async fn receive(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Option<Local>> {
         let request = session.req_header();
         exchange.anthropic = headers::is_anthropic(&request.headers);
         exchange.strict = headers::is_strict(&request.headers);
@@ -88,25 +96,45 @@ impl Gateway {
         let limits = exchange.snapshot.limits;
         headers::check_size(request, limits.head_bytes, limits.head_fields)?;
         if endpoint == Endpoint::Root {
-            return Ok(Some(Bytes::from_static(ROOT.as_bytes())));
+            return Ok(Some(Local::Lasting(Bytes::from_static(ROOT.as_bytes()))));
         }
         let grant = self.grant(request, endpoint, exchange)?;
+        exchange.grant = Some(Arc::clone(&grant));
         let catalog = &exchange.snapshot.catalog;
-        match endpoint {
+        let (protocol, counts) = match endpoint {
+            Endpoint::Root => return Ok(None),
             Endpoint::Models => {
                 let page = Page::parse(request.uri.query().unwrap_or_default())?;
-                return ModelList::new(catalog, &grant).answer(&page).map(Some);
+                return ModelList::new(catalog, &grant).answer(&page).map(Local::Lasting).map(Some);
             }
-            Endpoint::Model => return ModelList::retrieve(catalog, &grant, &percent_decoded(id)).map(Some),
-            _ => exchange.grant = Some(grant),
-        }
+            Endpoint::Model => {
+                let model = ModelList::retrieve(catalog, &grant, &percent_decoded(id));
+                return model.map(Local::Lasting).map(Some);
+            }
+            Endpoint::Credits => return account::credits(&self.0.till.ledger, &grant).await.map(Some),
+            Endpoint::Usage => return account::usage(&self.0.till.ledger, &grant).await.map(Some),
+            Endpoint::Call(protocol) => (protocol, false),
+            Endpoint::Count(protocol) => (protocol, true),
+        };
+        self.limit(exchange, &grant)?;
         exchange.in_flight = Some(InFlight::count(&self.0.metrics.in_flight));
-        match endpoint {
-            Endpoint::Count(protocol) => call::admit(session, exchange, protocol, true).await?,
-            Endpoint::Call(protocol) => call::admit(session, exchange, protocol, false).await?,
-            Endpoint::Root | Endpoint::Models | Endpoint::Model => {}
-        }
+        call::admit(&self.0.till, session, exchange, protocol, counts).await?;
         Ok(None)
+    }
+
+    /// Counts the request for its key.
+    fn limit(&self, exchange: &mut Exchange, grant: &Grant) -> Result<()> {
+        match self.0.till.limiter.admit(grant) {
+            Ok(ticket) => {
+                exchange.standing = ticket.standing();
+                exchange.ticket = Some(ticket);
+                Ok(())
+            }
+            Err((failure, standing)) => {
+                exchange.standing = standing;
+                Err(failure)
+            }
+        }
     }
 
     fn grant(&self, request: &RequestHeader, endpoint: Endpoint, exchange: &Exchange) -> Result<Grant> {
@@ -164,6 +192,7 @@ impl Gateway {
             prompt_tokens: usage.map(crate::canon::Usage::prompt),
             completion_tokens: usage.map(|usage| usage.output),
             cached_tokens: usage.map(|usage| usage.cache_read),
+            cost_nano: exchange.bill.as_ref().and_then(Bill::charge).map(|charge| charge.amount.nano()),
         });
     }
 }
@@ -189,7 +218,7 @@ impl ProxyHttp for Gateway {
                 }
             }
             Ok(None) => return Ok(false),
-            Ok(Some(body)) => answer::models(session, exchange, body).await?,
+            Ok(Some(answer)) => answer::local(session, exchange, answer).await?,
             Err(failure) => answer::fail(session, exchange, failure).await?,
         }
         Ok(true)
@@ -216,6 +245,9 @@ impl ProxyHttp for Gateway {
         exchange: &mut Exchange,
     ) -> pingora::Result<()> {
         let Some(call) = &exchange.call else { return Err(raise(exchange, upstream::unknown())) };
+        if let Some(bill) = &mut exchange.bill {
+            bill.forward();
+        }
         let version = request.version;
         *request = headers::to_provider(request, call.provider(), call.protocol, call.path, call.body.len())?;
         // Pingora has chosen it for the connection to the provider.
@@ -338,6 +370,8 @@ impl ProxyHttp for Gateway {
         if let Reply::Stream(stream) = &exchange.reply {
             exchange.usage = stream.usage();
         }
+        // What has ended already is not changed by this.
+        exchange.break_off();
         self.log(session, exchange);
     }
 

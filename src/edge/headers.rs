@@ -2,13 +2,16 @@
 
 use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
+use jiff::{SignedDuration, Timestamp};
 use pingora::http::{RequestHeader, ResponseHeader};
 use secrecy::ExposeSecret;
 
 use crate::failure::{Failure, Kind, Result};
+use crate::limit::Standing;
 use crate::protocol::ProtocolId;
 use crate::provider::{Auth, Provider};
 
+use super::endpoint::Endpoint;
 use super::exchange::Exchange;
 
 /// The credential of a request: the endpoint's own header, and the other one only if that is absent or
@@ -171,6 +174,9 @@ pub(super) fn identify(head: &mut ResponseHeader, exchange: &Exchange) -> pingor
     if exchange.estimated {
         head.insert_header("x-crossmodel-estimated", "true")?;
     }
+    if let Some(Endpoint::Call(protocol)) = exchange.endpoint {
+        limits(head, protocol, &exchange.standing, exchange.time)?;
+    }
     if let Some(dropped) = &exchange.dropped {
         head.insert_header("x-crossmodel-dropped", dropped.as_str())?;
     }
@@ -178,6 +184,42 @@ pub(super) fn identify(head: &mut ResponseHeader, exchange: &Exchange) -> pingor
         head.insert_header("x-upstream-request-id", id.clone())?;
     }
     Ok(())
+}
+
+/// Adds how the key stands in its limits, in the words of the client's protocol.
+fn limits(
+    head: &mut ResponseHeader,
+    protocol: ProtocolId,
+    standing: &Standing,
+    now: Timestamp,
+) -> pingora::Result<()> {
+    let kinds = [("requests", standing.requests), ("tokens", standing.tokens)];
+    for (kind, share) in kinds.into_iter().filter_map(|(kind, share)| Some((kind, share?))) {
+        if protocol.is_anthropic() {
+            let reset = now.saturating_add(SignedDuration::from_secs(share.reset.cast_signed()));
+            let reset = reset.unwrap_or(now).strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+            let names: &[&str] =
+                if kind == "tokens" { &["tokens", "input-tokens", "output-tokens"] } else { &["requests"] };
+            for name in names {
+                head.insert_header(format!("anthropic-ratelimit-{name}-limit"), share.limit)?;
+                head.insert_header(format!("anthropic-ratelimit-{name}-remaining"), share.remaining)?;
+                head.insert_header(format!("anthropic-ratelimit-{name}-reset"), reset.as_str())?;
+            }
+        } else {
+            head.insert_header(format!("x-ratelimit-limit-{kind}"), share.limit)?;
+            head.insert_header(format!("x-ratelimit-remaining-{kind}"), share.remaining)?;
+            head.insert_header(format!("x-ratelimit-reset-{kind}"), duration(share.reset))?;
+        }
+    }
+    Ok(())
+}
+
+/// Seconds as OpenAI writes them: `6m0s`, `1s`.
+fn duration(seconds: u64) -> String {
+    match (seconds / 60, seconds % 60) {
+        (0, seconds) => format!("{seconds}s"),
+        (minutes, seconds) => format!("{minutes}m{seconds}s"),
+    }
 }
 
 /// The id under which the provider knows the request.

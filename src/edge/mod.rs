@@ -1,9 +1,10 @@
 //! The HTTP side of the gateway: the only user of Pingora.
 //!
 //! Bytes travel through the files in this order: [`gateway`](Gateway) is called by Pingora, `endpoint`
-//! tells what a path means, `intake` reads the body, `call` decides what happens to it, `upstream` is the
+//! tells what a path means, `intake` reads the body, `call` decides what happens to it, `pay` what that costs, `upstream` is the
 //! way to the provider, `reply` takes its answer, `answer` says what the gateway itself has to say.
 
+mod account;
 mod admin;
 mod answer;
 mod bridge;
@@ -14,6 +15,7 @@ mod exchange;
 mod gateway;
 mod headers;
 mod intake;
+mod pay;
 mod reply;
 mod server;
 mod snapshot;

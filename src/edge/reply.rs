@@ -86,6 +86,12 @@ pub(super) fn body(
                 Some(chunk) if !chunk.is_empty() => stream.push(chunk)?,
                 _ => Bytes::new(),
             };
+            let (delivered, over) = (stream.delivered(), stream.is_over());
+            exchange.usage = stream.usage();
+            exchange.deliver(delivered);
+            if over {
+                exchange.settle();
+            }
             if ends {
                 out = joined(out, end_of_stream(exchange, None));
             }
@@ -104,20 +110,37 @@ pub(super) fn body(
 pub(super) fn end_of_stream(exchange: &mut Exchange, failure: Option<Failure>) -> Bytes {
     let Reply::Stream(stream) = &mut exchange.reply else { return Bytes::new() };
     let (rest, end) = stream.end();
+    let delivered = stream.delivered();
+    let broken = match &end {
+        relay::End::Broken(error) => Some(stream.broken(error)),
+        relay::End::Whole | relay::End::Reported => None,
+    };
     exchange.usage = stream.usage();
-    let failure = match end {
-        relay::End::Whole => return rest,
-        relay::End::Reported => {
+    exchange.deliver(delivered);
+    let failure = match broken {
+        Some(broken) => failure.unwrap_or(broken),
+        None if end == relay::End::Whole => {
+            exchange.settle();
+            return rest;
+        }
+        None => {
+            exchange.fail_in_stream(delivered);
             exchange.failure = Some(Failure::provider("the provider reported a failure in its stream"));
             return rest;
         }
-        relay::End::Broken(error) => failure.unwrap_or_else(|| stream.broken(&error)),
     };
-    let model = exchange.requested_model.as_deref().unwrap_or_default();
-    let now = u64::try_from(exchange.time.as_second()).unwrap_or(0);
-    let events = stream.failure(&failure, &exchange.id, model, now);
+    exchange.fail_in_stream(delivered);
+    let events = failure_events(exchange, &failure);
     exchange.failure = Some(failure);
     joined(rest, events)
+}
+
+/// The events that tell the client of a failure.
+fn failure_events(exchange: &Exchange, failure: &Failure) -> Bytes {
+    let Reply::Stream(stream) = &exchange.reply else { return Bytes::new() };
+    let model = exchange.requested_model.as_deref().unwrap_or_default();
+    let now = u64::try_from(exchange.time.as_second()).unwrap_or(0);
+    stream.failure(failure, &exchange.id, model, now)
 }
 
 /// Ends a stream that fails, with all that came before.
@@ -152,7 +175,11 @@ pub(super) async fn deliver(session: &mut Session, exchange: &mut Exchange) -> p
         }
     };
     match whole(exchange, held) {
-        Ok(body) => answer::write(session, exchange, 200, answer::JSON, body).await,
+        Ok(body) => {
+            exchange.deliver(body.len() as u64 / translate::BYTES_PER_TOKEN);
+            exchange.settle();
+            answer::write(session, exchange, 200, answer::JSON, body).await
+        }
         Err(failure) => answer::fail(session, exchange, failure).await,
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::config::{Config, Limits};
+use crate::config::{Billing, Config, Limits};
 use crate::route::Catalog;
 
 use super::upstream::Upstream;
@@ -13,6 +13,7 @@ use super::upstream::Upstream;
 pub(super) struct Snapshot {
     pub(super) catalog: Catalog,
     pub(super) limits: Limits,
+    pub(super) billing: Billing,
     upstreams: HashMap<Arc<str>, Arc<Upstream>>,
 }
 
@@ -22,6 +23,7 @@ impl Snapshot {
         Self {
             catalog: config.catalog.clone(),
             limits: config.limits,
+            billing: config.billing,
             upstreams: config.providers.iter().map(|p| (Arc::clone(&p.name), upstream(p))).collect(),
         }
     }

@@ -78,6 +78,9 @@ pub struct Line<'a> {
     /// Input tokens read from the provider's cache.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cached_tokens: Option<u64>,
+    /// What the call has cost, in nano-USD.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost_nano: Option<u64>,
 }
 
 /// Where access lines go.

@@ -20,6 +20,8 @@ pub struct Members {
     pub conversation: &'static [&'static str],
     /// A member of another protocol's requests, and the advice for who sends it instead.
     pub foreign: Option<(&'static str, &'static str)>,
+    /// Members that limit the tokens of the answer.
+    pub output_caps: &'static [&'static str],
     /// Is there a `stream_options` member?
     pub stream_options: bool,
     /// Members that refer to state held at the provider.
@@ -37,6 +39,10 @@ pub struct Head<'a> {
     pub model: Cow<'a, str>,
     /// Does the client want a stream?
     pub stream: bool,
+    /// The largest limit of the answer's tokens.
+    pub output_cap: Option<OutputCap>,
+    /// How many answers the client wants at once.
+    pub choices: u64,
     /// Where the first member may be inserted.
     pub open: usize,
     /// The span of `stream_options`, unless it is absent or null.
@@ -49,6 +55,17 @@ pub struct Head<'a> {
     models: Vec<Range<usize>>,
     /// Earlier values of members that stand twice, with the value that counts.
     repeats: Vec<Edit>,
+    /// Members that could limit the answer's tokens but are null.
+    null_caps: Vec<(&'static str, Range<usize>)>,
+}
+
+/// A limit of the answer's tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputCap {
+    /// So many.
+    Tokens(u64),
+    /// The member of this name is no number of tokens.
+    Unreadable(&'static str),
 }
 
 #[derive(Default)]
@@ -61,6 +78,9 @@ struct Found<'a> {
     conversation: bool,
     foreign: bool,
     repeats: Vec<Edit>,
+    null_caps: Vec<(&'static str, Range<usize>)>,
+    output_cap: Option<OutputCap>,
+    choices: u64,
     state: Option<Cow<'static, str>>,
 }
 
@@ -99,6 +119,15 @@ impl<'a> Head<'a> {
         self.models.iter().filter(differs).map(|span| (span.clone(), literal.clone())).collect()
     }
 
+    /// The edit that limits the answer of a request that does not do so itself.
+    #[must_use]
+    pub fn cap_edit(&self, member: &str, tokens: u64) -> Edit {
+        match self.null_caps.iter().find(|(name, _)| *name == member) {
+            Some((_, span)) => (span.clone(), Bytes::from(tokens.to_string())),
+            None => (self.open..self.open, Bytes::from(format!("\"{member}\":{tokens},"))),
+        }
+    }
+
     /// The edits that leave one reading of members that stand twice.
     #[must_use]
     pub fn repeat_edits(&self) -> &[Edit] {
@@ -125,10 +154,27 @@ impl<'a> Found<'a> {
             self.conversation |= member.is_present();
         } else if members.foreign.is_some_and(|(name, _)| member.is(name)) {
             self.foreign = true;
+        } else if let Some(name) = members.output_caps.iter().find(|name| member.is(name)) {
+            self.cap(name, member);
+        } else if member.is("n") {
+            self.choices = member.unsigned().unwrap_or(1).clamp(1, MOST_CHOICES);
         } else if !allow_state && self.state.is_none() {
             self.state = state::top_level(&member, members);
         }
         Ok(())
+    }
+
+    fn cap(&mut self, name: &'static str, member: Member<'a>) {
+        if !member.is_present() {
+            return self.null_caps.push((name, member.span));
+        }
+        let tokens = member.unsigned().or_else(|| rounded(member.value));
+        self.output_cap = Some(match (self.output_cap, tokens) {
+            (Some(unreadable @ OutputCap::Unreadable(_)), _) => unreadable,
+            (_, None) => OutputCap::Unreadable(name),
+            (Some(OutputCap::Tokens(other)), Some(tokens)) => OutputCap::Tokens(tokens.max(other)),
+            (None, Some(tokens)) => OutputCap::Tokens(tokens),
+        });
     }
 
     fn head(self, members: &Members, open: usize) -> Result<Head<'a>> {
@@ -147,14 +193,25 @@ impl<'a> Found<'a> {
         Ok(Head {
             model,
             stream: self.stream.is_some_and(|member| member.value == b"true"),
+            output_cap: self.output_cap,
+            choices: self.choices.max(1),
             open,
             stream_options: options,
             null_options,
             system: self.system.map(|member| member.span),
             models: self.models,
             repeats: self.repeats,
+            null_caps: self.null_caps,
         })
     }
+}
+
+/// A number of tokens that is written as a fraction, or with an exponent.
+fn rounded(value: &[u8]) -> Option<u64> {
+    let number: f64 = std::str::from_utf8(value).ok()?.parse().ok()?;
+    let sensible = value.first()?.is_ascii_digit() && number < MOST_TOKENS;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is small and positive")]
+    sensible.then(|| number.ceil() as u64)
 }
 
 /// Keeps the last of two members; the earlier one becomes an edit that repeats the last.
@@ -180,3 +237,9 @@ fn missing_conversation(members: &Members, foreign: bool) -> Failure {
     let advice = members.foreign.filter(|_| foreign).map_or("", |(_, advice)| advice);
     Failure::new(Kind::InvalidMessages, format!("The member '{name}' is required.{advice}")).with_param(name)
 }
+
+/// Tokens: no answer has as many.
+const MOST_TOKENS: f64 = 1e12;
+
+/// Answers at once: the most that any provider gives.
+const MOST_CHOICES: u64 = 128;

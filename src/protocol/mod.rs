@@ -32,7 +32,7 @@ use crate::sse::Event;
 
 pub use crate::canon::{ProtocolId, UpstreamError};
 pub use error::is_envelope;
-pub use head::{Head, Members};
+pub use head::{Head, Members, OutputCap};
 pub use state::Test;
 
 /// What one protocol says, and how.
@@ -57,6 +57,9 @@ pub trait Protocol: fmt::Debug + Send + Sync {
         let _ = (body, head);
         None
     }
+
+    /// The member by which a provider of this protocol is told the most tokens that an answer may have.
+    fn output_cap(&self, profile: &Profile) -> &'static str;
 
     /// The edits that remove carriers of other providers' reasoning from a relayed request.
     fn carrier_edits(&self, body: &[u8]) -> Vec<Edit> {
@@ -173,6 +176,8 @@ pub struct Sight {
     pub usage: Option<UsagePart>,
     /// The event carries nothing but usage that only the gateway asked for.
     pub usage_only: bool,
+    /// Is the event a piece of the answer itself?
+    pub is_delta: bool,
     /// How far the answer is.
     pub progress: Progress,
     /// The answer's own id.
@@ -187,6 +192,8 @@ pub enum Progress {
     Running,
     /// Whole in substance: the stream may end here.
     Finished,
+    /// Whole, and this is the last event of it.
+    Over,
     /// The provider reported a failure in the protocol's final form.
     Failed,
     /// The provider reported a failure, of which the client has to be told in the gateway's words.

@@ -10,6 +10,7 @@ use crate::auth::{Aliases, Key};
 use crate::canon::CapsSettings;
 use crate::failure::{Failure, Kind, Result};
 use crate::located::Located;
+use crate::meter::{Prices, TierSettings};
 use crate::protocol::ProtocolId;
 use crate::provider::Provider;
 
@@ -37,6 +38,8 @@ pub struct ModelSettings {
     /// Is a request refused rather than carried with a loss?
     #[serde(default)]
     pub strict: bool,
+    /// What it costs, in tiers by the size of the prompt. Default: nothing.
+    pub prices: Option<Vec<TierSettings>>,
     /// Who answers.
     #[serde(default)]
     pub targets: Vec<TargetSettings>,
@@ -57,6 +60,8 @@ pub struct TargetSettings {
     /// Targets with a higher number are used only when those with lower ones can not be. Default: 0.
     #[serde(default)]
     pub priority: u32,
+    /// What the model costs where this target answers. Default: the model's prices.
+    pub prices: Option<Vec<TierSettings>>,
 }
 
 /// Is a model offered?
@@ -108,6 +113,8 @@ pub struct Target {
     pub weight: u32,
     /// Lower numbers first.
     pub priority: u32,
+    /// What calls cost; absent: nothing.
+    pub prices: Option<Arc<Prices>>,
 }
 
 impl Target {
@@ -160,7 +167,7 @@ impl Catalog {
     /// # Errors
     /// 404 for a model that is unknown, hidden or not allowed; 503 for one that is switched off.
     pub fn find(&self, name: &str, key: &Key) -> Result<Found> {
-        let resolved = key.aliases.resolve(name).or_else(|| self.aliases.resolve(name));
+        let resolved = key.rights.aliases.resolve(name).or_else(|| self.aliases.resolve(name));
         let id = resolved.as_deref().unwrap_or(name);
         let entry = self.lookup(id).filter(|_| key.allows(id));
         let entry = entry.ok_or_else(|| Failure::model_not_found(name))?;

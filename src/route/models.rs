@@ -56,7 +56,7 @@ impl ModelList {
         let entries = catalog.entries().iter().map(AsRef::as_ref).filter(|entry| !entry.id.ends_with('*'));
         let mut models: Vec<_> = entries.filter(offered).map(|entry| Model::new(&entry.id, entry)).collect();
         let mut seen: BTreeSet<String> = models.iter().map(|model| model.id.clone()).collect();
-        for (alias, _) in key.aliases.iter().chain(catalog.aliases().iter()) {
+        for (alias, _) in key.rights.aliases.iter().chain(catalog.aliases().iter()) {
             let name = alias.trim_end_matches('*');
             if let Ok(found) = catalog.find(name, key)
                 && seen.insert(name.to_owned())

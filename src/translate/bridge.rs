@@ -50,6 +50,8 @@ pub struct Facts<'f> {
     pub strict: bool,
     /// Are only its tokens to be counted?
     pub counting: bool,
+    /// Tokens that the answer may have, where the client sets no limit.
+    pub output_cap: Option<u64>,
 }
 
 /// Writes a client's request for a provider that speaks another protocol.
@@ -68,6 +70,7 @@ pub fn render(
     let mut losses = Losses::new(facts.strict).told_to(client.id());
     let mut request = client.decode_request(text, target, &mut losses)?;
     request.counting = facts.counting;
+    request.max_output = request.max_output.or(facts.output_cap);
     if !facts.counting {
         client.check_request(&request)?;
     }
@@ -117,6 +120,8 @@ struct Line {
     ended: bool,
     /// Something has come that can not be taken back.
     committed: bool,
+    /// Bytes of the answer itself.
+    delivered: u64,
     began: bool,
     failure: Option<Failure>,
 }
@@ -149,6 +154,7 @@ impl Bridge {
             usage: None,
             ended: false,
             committed: false,
+            delivered: 0,
             began: false,
             failure: None,
         };
@@ -228,6 +234,12 @@ impl Bridge {
         self.ready()
     }
 
+    /// Tokens of the answer so far, estimated from its text.
+    #[must_use]
+    pub fn delivered(&self) -> u64 {
+        self.line.delivered.div_ceil(super::BYTES_PER_TOKEN)
+    }
+
     /// Does the client get a stream?
     #[must_use]
     pub fn is_stream(&self) -> bool {
@@ -291,7 +303,10 @@ impl Line {
                 return self.fail(read_error(OK, &error, None));
             }
             Event::End => (self.committed, self.ended) = (true, true),
-            event => self.committed |= event.commits(),
+            event => {
+                self.committed |= event.commits();
+                self.delivered += event.size() as u64;
+            }
         }
         let (restore, output) = (&mut self.restore, &mut self.output);
         let mut overflow = false;

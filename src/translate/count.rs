@@ -6,6 +6,8 @@ use crate::canon::{Args, Part, ProtocolId, Request, Source, ToolKind};
 use crate::failure::{Failure, Result};
 use crate::json::{self, write};
 
+use super::BYTES_PER_TOKEN;
+
 /// The count in a provider's answer.
 ///
 /// # Errors
@@ -89,9 +91,6 @@ impl Sum {
 fn pages(base64: u64) -> u64 {
     (base64 / 4 * 3).div_ceil(DOCUMENT_BYTES) * DOCUMENT
 }
-
-/// Bytes of English text or of code for one token, roughly.
-const BYTES_PER_TOKEN: u64 = 4;
 
 /// Tokens of a picture of usual size.
 const IMAGE: u64 = 1600;

@@ -12,3 +12,6 @@ mod unwrap;
 mod upstream;
 
 pub use upstream::{keep_body, read_error, rename};
+
+/// Bytes of English text or of code for one token, roughly.
+pub const BYTES_PER_TOKEN: u64 = 4;

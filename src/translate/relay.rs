@@ -25,10 +25,19 @@ pub struct Edits {
 }
 
 impl Edits {
-    /// What has to change in a request so that its provider takes it for one of its own.
+    /// What has to change in a request so that its provider takes it for one of its own, and answers with at
+    /// most `output_cap` tokens.
     #[must_use]
-    pub fn of(protocol: &dyn Protocol, body: &[u8], head: &Head<'_>, profile: &Profile, model: &str) -> Self {
+    pub fn of(
+        protocol: &dyn Protocol,
+        body: &[u8],
+        head: &Head<'_>,
+        profile: &Profile,
+        model: &str,
+        output_cap: Option<u64>,
+    ) -> Self {
         let mut edits = head.model_edits(body, model);
+        edits.extend(output_cap.map(|tokens| head.cap_edit(protocol.output_cap(profile), tokens)));
         edits.extend_from_slice(head.repeat_edits());
         if profile.strip_attribution {
             edits.extend(protocol.attribution_edit(body, head));
@@ -151,6 +160,7 @@ pub struct Stream {
     progress: Progress,
     id: Option<String>,
     events: u64,
+    deltas: Deltas,
     /// The last event was withheld, and the LF that may complete it is, too.
     withheld_last: bool,
     /// What came in one chunk with a failure, and before it.
@@ -182,6 +192,7 @@ impl Stream {
             progress: Progress::Running,
             id: None,
             events: 0,
+            deltas: Deltas::default(),
             withheld_last: false,
             unsent: Bytes::new(),
             edits: Vec::new(),
@@ -246,6 +257,9 @@ impl Stream {
         self.withheld_last =
             self.withhold_usage && sight.usage_only || matches!(sight.progress, Progress::Warned(_));
         self.events += u64::from(!self.withheld_last);
+        if sight.is_delta {
+            self.deltas.add(data.bytes.len());
+        }
         if self.withheld_last {
             self.edits.push((start..start + bytes.len(), Bytes::new()));
         } else {
@@ -264,7 +278,7 @@ impl Stream {
             (_, false) => self.last(rest),
         };
         let end = match &self.progress {
-            Progress::Finished => End::Whole,
+            Progress::Finished | Progress::Over => End::Whole,
             Progress::Failed => End::Reported,
             Progress::Running if self.finish_optional && self.events > 0 => End::Whole,
             Progress::Running => End::Broken(UpstreamError::default()),
@@ -288,6 +302,18 @@ impl Stream {
         self.push(ended).unwrap_or_else(|_| std::mem::take(&mut self.unsent))
     }
 
+    /// Has its last event come, so that only the end of the body may follow?
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self.progress, Progress::Over)
+    }
+
+    /// Tokens of the answer so far, estimated from its events.
+    #[must_use]
+    pub fn delivered(&self) -> u64 {
+        self.deltas.tokens()
+    }
+
     /// The failure to report when the stream is [`End::Broken`].
     #[must_use]
     pub fn broken(&self, error: &UpstreamError) -> Failure {
@@ -308,10 +334,33 @@ impl Stream {
     }
 }
 
+/// The pieces of an answer. Each is a token or more, in a wrapping whose size the smallest of them tells.
+#[derive(Clone, Copy, Debug, Default)]
+struct Deltas {
+    count: u64,
+    bytes: u64,
+    smallest: u64,
+}
+
+impl Deltas {
+    fn add(&mut self, bytes: usize) {
+        let bytes = bytes as u64;
+        self.smallest = if self.count == 0 { bytes } else { self.smallest.min(bytes) };
+        self.count += 1;
+        self.bytes += bytes;
+    }
+
+    fn tokens(self) -> u64 {
+        self.count + (self.bytes - self.count * self.smallest) / super::BYTES_PER_TOKEN
+    }
+}
+
 /// A stream that has finished or failed stays so, whatever follows.
 fn advance(progress: &mut Progress, next: Progress) {
     match (&*progress, &next) {
-        (_, Progress::Running) | (Progress::Finished | Progress::Failed | Progress::Warned(_), _) => {}
+        (_, Progress::Running) => {}
+        (Progress::Finished, Progress::Over) => *progress = next,
+        (Progress::Finished | Progress::Over | Progress::Failed | Progress::Warned(_), _) => {}
         _ => *progress = next,
     }
 }

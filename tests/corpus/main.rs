@@ -104,7 +104,8 @@ fn translate(case: &Case, request: &[u8], to: ProtocolId) -> Result<Bytes, cross
     let profile = profile(name);
     let caps = Caps::of(to, model);
     let target = Target { protocol: to, origin: name, model, profile: &profile, caps: &caps };
-    let facts = Facts { request_id: ID, now: NOW, model: MODEL, strict: false, counting: false };
+    let facts =
+        Facts { request_id: ID, now: NOW, model: MODEL, strict: false, counting: false, output_cap: None };
     render(case.protocol.protocol(), request, &target, &facts).map(|rendered| rendered.body)
 }
 

@@ -92,6 +92,7 @@ impl To {
             model: "vendor/model",
             strict: self.strict,
             counting: self.counting,
+            output_cap: None,
         };
         render(client.protocol(), body, &target, &facts)
     }

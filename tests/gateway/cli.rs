@@ -71,9 +71,10 @@ fn a_key_lives_as_a_table() {
     let words = |table: &str| -> Vec<Vec<String>> {
         table.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
     };
-    let heading = ["KEY", "ACCOUNT", "STATUS", "MODELS", "ALIASES", "NAME"];
+    let heading = "KEY ACCOUNT STATUS RPM TPM LIMIT USD STRICT MODELS ALIASES NAME";
+    let heading: Vec<_> = heading.split(' ').collect();
     let expected = |status: &str| {
-        vec![heading.map(str::to_owned).to_vec(), row(&[id, "default", status, "all", "mine"])]
+        vec![row(&heading), row(&[id, "default", status, "60", "100000", "unlimited", "no", "all", "mine"])]
     };
     assert_eq!(words(&ok(data, &["key", "list"])), expected("active"));
     assert_eq!(words(&ok(data, &["key", "show", id])), expected("active"));
@@ -150,7 +151,7 @@ fn wrong_commands_end_with_2_and_failed_ones_with_1() {
     }
     std::fs::write(folder.path().join("file"), "").unwrap();
     let (code, said) = fails(&folder.path().join("file"), &["key", "list"]);
-    assert!(code == 1 && said.starts_with("the data folder can not be made: "), "{said}");
+    assert!(code == 1 && said.starts_with("the data folder can not be used: "), "{said}");
     assert_eq!(ok(data, &["--version"]), format!("crossmodel {}\n", env!("CARGO_PKG_VERSION")));
     assert!(ok(data, &["--help"]).contains("--config <FILE>"));
 }

@@ -134,7 +134,8 @@ fn every_recorded_request_keeps_its_bytes() {
             continue;
         };
         let mut edited = Body::from(body.as_bytes());
-        Edits::of(protocol, body.as_bytes(), &head, &Profile::default(), "real-model").apply(&mut edited);
+        Edits::of(protocol, body.as_bytes(), &head, &Profile::default(), "real-model", None)
+            .apply(&mut edited);
         assert!(edited.bytes() == expected_request(*n, &body).as_bytes(), "{}", file.display());
         if let Err(failure) = Head::read(body.as_bytes(), protocol.members(), false) {
             let path = failure.param().unwrap_or_default().to_owned();

@@ -108,7 +108,14 @@ impl Case {
             profile: &profile,
             caps: &caps,
         };
-        let facts = Facts { request_id: ID, now: NOW, model: MODEL, strict: self.strict, counting: false };
+        let facts = Facts {
+            request_id: ID,
+            now: NOW,
+            model: MODEL,
+            strict: self.strict,
+            counting: false,
+            output_cap: None,
+        };
         render(self.client.protocol(), body, &target, &facts)
     }
 }

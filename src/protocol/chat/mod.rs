@@ -43,6 +43,10 @@ impl Protocol for Chat {
         relay::request::usage_edits(body, head)
     }
 
+    fn output_cap(&self, profile: &Profile) -> &'static str {
+        encode::request::limit_member(profile)
+    }
+
     fn read_event(&self, event: &Event<'_>) -> Sight {
         relay::stream::read(event)
     }

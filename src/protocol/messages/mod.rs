@@ -55,6 +55,10 @@ impl Protocol for Messages {
         b"event: ping\ndata: {\"type\":\"ping\"}\n\n"
     }
 
+    fn output_cap(&self, _profile: &Profile) -> &'static str {
+        "max_tokens"
+    }
+
     fn read_event(&self, event: &Event<'_>) -> Sight {
         relay::stream::read(event)
     }

@@ -49,6 +49,10 @@ impl Protocol for Responses {
         carriers::edits(body, &relay::request::CARRIERS)
     }
 
+    fn output_cap(&self, _profile: &Profile) -> &'static str {
+        "max_output_tokens"
+    }
+
     fn read_event(&self, event: &Event<'_>) -> Sight {
         relay::stream::read(event)
     }

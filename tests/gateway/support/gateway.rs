@@ -215,7 +215,8 @@ const BLOCKS: u16 = 12;
 
 /// Makes a key in a data folder; gives its secret.
 fn create_key(data: &Path, arguments: &[&str]) -> String {
-    let output = run(data, &[&["key", "create"], arguments].concat());
+    let output =
+        run(data, &[&["key", "create", "--rpm", "unlimited", "--tpm", "unlimited"], arguments].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().lines().next().unwrap().to_owned()
 }

@@ -70,11 +70,16 @@ fn members(
 fn limit(o: &mut Object<'_>, request: &Request<'_>, target: &Target<'_>) {
     let Some(wanted) = request.max_output else { return };
     let most = target.caps.max_output.unwrap_or(u64::MAX);
-    let name = match target.profile.max_tokens_field {
+    let name = limit_member(target.profile);
+    o.number(name, wanted.max(target.profile.min_max_tokens.into()).min(most));
+}
+
+/// The member that limits the answer's tokens.
+pub(in crate::protocol::chat) fn limit_member(profile: &Profile) -> &'static str {
+    match profile.max_tokens_field {
         MaxTokensField::MaxTokens => "max_tokens",
         MaxTokensField::MaxCompletionTokens => "max_completion_tokens",
-    };
-    o.number(name, wanted.max(target.profile.min_max_tokens.into()).min(most));
+    }
 }
 
 /// Sampling parameters, as far as the provider and its model take them.

@@ -10,6 +10,7 @@ use crate::protocol::{Head, Members};
 pub(in crate::protocol::chat) static MEMBERS: Members = Members {
     conversation: &["messages"],
     foreign: Some(("prompt", " Requests with 'prompt' belong to /v1/completions, which is not served.")),
+    output_caps: &["max_tokens", "max_completion_tokens"],
     stream_options: true,
     state: &[("previous_response_id", Test::Present)],
     opaque: &["parameters", "schema", "metadata", "arguments"],

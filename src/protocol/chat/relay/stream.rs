@@ -14,7 +14,7 @@ pub(in crate::protocol::chat) fn read(event: &Event<'_>) -> Sight {
     let mut sight = Sight::default();
     let Some(data) = &event.data else { return sight };
     if data.bytes.trim_ascii() == DONE {
-        sight.progress = Progress::Finished;
+        sight.progress = Progress::Over;
         return sight;
     }
     let mut choices: Option<&[u8]> = None;
@@ -30,7 +30,9 @@ pub(in crate::protocol::chat) fn read(event: &Event<'_>) -> Sight {
         sight.progress = Progress::Finished;
         sight.usage = sight.usage.or_else(|| within(choices));
     }
-    sight.usage_only = sight.usage.is_some() && is_empty_array(choices);
+    let empty = is_empty_array(choices);
+    sight.usage_only = sight.usage.is_some() && empty;
+    sight.is_delta = !empty && sight.progress == Progress::Running;
     sight
 }
 
@@ -98,7 +100,7 @@ mod tests {
         assert_eq!(progress(r#"{"choices":[{"finish_reason":null}]}"#), Progress::Running);
         assert_eq!(progress(r#"{"choices":[{"delta":{"content":"finish_reason"}}]}"#), Progress::Running);
         assert_eq!(progress(r#"{"choices":[{"finish_reason" : "stop"}]}"#), Progress::Finished);
-        assert_eq!(progress("[DONE] "), Progress::Finished);
+        assert_eq!(progress("[DONE] "), Progress::Over);
         let failed = Progress::Warned(UpstreamError { message: "m".into(), ..UpstreamError::default() });
         assert_eq!(progress(r#"{"error":{"message":"m"}}"#), failed);
         assert_eq!(progress(r#"{"object":"error","message":"m"}"#), failed);

@@ -17,6 +17,7 @@ pub(in crate::protocol::messages) static CARRIERS: Places =
 pub(in crate::protocol::messages) static MEMBERS: Members = Members {
     conversation: &["messages"],
     foreign: Some(("input", " Requests with 'input' belong to /v1/responses.")),
+    output_caps: &["max_tokens"],
     stream_options: false,
     state: &[
         ("container", Test::Id),

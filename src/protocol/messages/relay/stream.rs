@@ -18,7 +18,8 @@ pub(in crate::protocol::messages) fn read(event: &Event<'_>) -> Sight {
             let usage = members.find(|m| m.is("usage")).and_then(|m| usage::read(m.value));
             Sight { usage, ..Sight::default() }
         }
-        b"message_stop" => Sight { progress: Progress::Finished, ..Sight::default() },
+        b"content_block_delta" => Sight { is_delta: true, ..Sight::default() },
+        b"message_stop" => Sight { progress: Progress::Over, ..Sight::default() },
         b"error" => {
             Sight { progress: Progress::Warned(UpstreamError::read(&data.bytes)), ..Sight::default() }
         }
@@ -70,10 +71,11 @@ mod tests {
             sight(r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"}}"#).progress,
             Progress::Running
         );
-        assert_eq!(sight(r#"{"type":"message_stop"}"#).progress, Progress::Finished);
+        assert_eq!(sight(r#"{"type":"message_stop"}"#).progress, Progress::Over);
         let error = r#"{"type":"error","error":{"message":"m"}}"#;
         let failed = UpstreamError { message: "m".into(), ..UpstreamError::default() };
         assert_eq!(sight(error).progress, Progress::Warned(failed));
-        assert_eq!(sight(r#"{"type":"content_block_delta","message":{"model":"x"}}"#), Sight::default());
+        let delta = Sight { is_delta: true, ..Sight::default() };
+        assert_eq!(sight(r#"{"type":"content_block_delta","message":{"model":"x"}}"#), delta);
     }
 }

@@ -12,6 +12,7 @@ pub(in crate::protocol::responses) static CARRIERS: Places =
 pub(in crate::protocol::responses) static MEMBERS: Members = Members {
     conversation: &["input", "instructions"],
     foreign: Some(("messages", " Requests with 'messages' belong to /v1/chat/completions or /v1/messages.")),
+    output_caps: &["max_output_tokens"],
     stream_options: false,
     state: &[
         ("previous_response_id", Test::Present),

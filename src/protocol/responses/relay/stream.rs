@@ -32,12 +32,12 @@ fn unquoted(rest: &[u8]) -> &[u8] {
 fn read_kind<'a>(kind: &[u8], data: &[u8], members: &mut impl Iterator<Item = Member<'a>>) -> Sight {
     let progress = match kind {
         b"response.created" | b"response.in_progress" | b"response.queued" => Progress::Running,
-        b"response.completed" | b"response.incomplete" => Progress::Finished,
+        b"response.completed" | b"response.incomplete" => Progress::Over,
         b"response.failed" => Progress::Failed,
         b"error" => {
             return Sight { progress: Progress::Warned(UpstreamError::read(data)), ..Sight::default() };
         }
-        _ => return Sight::default(),
+        _ => return Sight { is_delta: kind.ends_with(b".delta"), ..Sight::default() },
     };
     let mut sight = Sight { progress, ..Sight::default() };
     if let Some(response) = members.find(|member| member.is("response")) {
@@ -75,13 +75,14 @@ mod tests {
         assert_eq!(data.get(found.model.unwrap()), Some("\"gpt\""));
         assert_eq!(found.id.unwrap(), "resp_1");
         let delta = r#"{"type":"response.output_text.delta","response":{"model":"x"},"model":"x"}"#;
-        assert_eq!(sight(&format!("data: {delta}\n\n")), Sight::default());
+        let unread = Sight { is_delta: true, ..Sight::default() };
+        assert_eq!(sight(&format!("data: {delta}\n\n")), unread);
     }
 
     #[test]
     fn the_type_in_the_data_outranks_the_name() {
         let of = |name: &str, data: &str| sight(&format!("event: {name}\ndata: {data}\n\n")).progress;
-        assert_eq!(of("x", r#"{"type":"response.completed","response":{}}"#), Progress::Finished);
+        assert_eq!(of("x", r#"{"type":"response.completed","response":{}}"#), Progress::Over);
         assert_eq!(of("response.failed", r#"{"response":{}}"#), Progress::Failed);
         let Progress::Warned(error) = of("error", r#"{"type":"error","code":"c","message":"m"}"#) else {
             panic!()

@@ -1,0 +1,175 @@
+//! `crossmodel account`, `crossmodel usage` and `crossmodel ledger`.
+
+use std::io::Write;
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use serde_json::json;
+
+use crossmodel::auth::{Account, Status, Store, random_id};
+use crossmodel::meter::{Books, Report, Tally, Wallet};
+use crossmodel::money::Amount;
+
+use super::Error;
+use super::keys::One;
+use super::table::{Format, print, table};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AccountCommand {
+    /// Makes an account. It has no wallet before it is topped up.
+    Create(One),
+    /// Lists all accounts.
+    List(Format),
+    /// Shows one account.
+    Show(One),
+    /// Adds dollars to an account's balance.
+    TopUp(TopUp),
+    /// Switches an account off, and with it all its keys.
+    Disable(One),
+    /// Switches an account on again.
+    Enable(One),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TopUp {
+    /// Dollars, for example 10 or 2.50.
+    amount: Amount,
+    /// The top-up's own id: one that has been made already is not made again. Default: a new one.
+    #[arg(long, value_name = "ID")]
+    reference: Option<String>,
+    #[command(flatten)]
+    one: One,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Usage {
+    /// The account.
+    #[arg(long, default_value = super::keys::DEFAULT_ACCOUNT)]
+    account: String,
+    /// One of its keys. Default: all together.
+    #[arg(long)]
+    key: Option<String>,
+    #[command(flatten)]
+    format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum LedgerCommand {
+    /// Adds everything up again. Fails if something is wrong.
+    Audit(Format),
+}
+
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    account: Account,
+    wallet: Option<Wallet>,
+}
+
+impl AccountCommand {
+    pub(super) fn run(&self, data: &Path, out: &mut dyn Write) -> Result<(), Error> {
+        let (store, books) = (Store::open(data)?, Books::open(data)?);
+        match self {
+            Self::List(format) => {
+                let accounts = store.accounts()?.into_iter().map(|account| shown(account, &books));
+                format.list(&accounts.collect::<Result<Vec<_>, _>>()?, HEADINGS, row, out)
+            }
+            Self::Show(one) => show(one, &store, &books, out),
+            Self::TopUp(top_up) => top_up.run(&store, books, out),
+            Self::Create(one) => {
+                store.create_account(&one.id)?;
+                one.say("created", out)
+            }
+            Self::Disable(one) => {
+                store.set_account_status(&one.id, Status::Disabled)?;
+                one.say("disabled", out)
+            }
+            Self::Enable(one) => {
+                store.set_account_status(&one.id, Status::Active)?;
+                one.say("enabled", out)
+            }
+        }
+    }
+}
+
+impl TopUp {
+    fn run(&self, store: &Store, mut books: Books, out: &mut dyn Write) -> Result<(), Error> {
+        let reference = self.reference.clone().unwrap_or_else(|| random_id("top_"));
+        if self.amount == Amount::ZERO {
+            return Err(Error::Usage("the amount must be more than nothing".to_owned()));
+        }
+        let new = books.top_up(&self.one.id, self.amount, &reference)?;
+        if !new && !self.one.format.json {
+            writeln!(out, "top-up {reference} had been made already")?;
+        }
+        show(&self.one, store, &books, out)
+    }
+}
+
+impl Usage {
+    pub(super) fn run(&self, data: &Path, out: &mut dyn Write) -> Result<(), Error> {
+        Store::open(data)?.account(&self.account)?;
+        let report = Books::open(data)?.report(&self.account, self.key.as_deref())?;
+        if self.format.json {
+            return print(&report, out);
+        }
+        let Report { daily, weekly, monthly } = report;
+        let rows = [("today", daily), ("this week", weekly), ("this month", monthly)];
+        let rows: Vec<_> = rows.into_iter().map(|(period, tally)| usage_row(period, &tally)).collect();
+        table(&["UTC", "COST USD", "PROMPT", "COMPLETION", "REQUESTS", "SUCCESSES"], &rows, out)
+    }
+}
+
+impl LedgerCommand {
+    pub(super) fn run(&self, data: &Path, out: &mut dyn Write) -> Result<(), Error> {
+        let Self::Audit(format) = self;
+        let audit = Books::open(data)?.audit()?;
+        if format.json {
+            print(&audit, out)?;
+        } else {
+            let sums = json!({
+                "calls": audit.charges, "in flight": audit.holds, "top-ups": audit.topups,
+                "estimated": audit.estimated, "capped": audit.capped,
+            });
+            writeln!(out, "{}", sums.to_string().replace(['{', '}', '"'], ""))?;
+            for finding in &audit.findings {
+                writeln!(out, "WRONG: {}: {}", finding.rule, finding.subject)?;
+            }
+        }
+        match audit.findings.len() {
+            0 => Ok(()),
+            wrong => Err(Error::Usage(format!("the books do not add up: {wrong} findings"))),
+        }
+    }
+}
+
+fn show(one: &One, store: &Store, books: &Books, out: &mut dyn Write) -> Result<(), Error> {
+    let shown = shown(store.account(&one.id)?, books)?;
+    if one.format.json { print(&shown, out) } else { table(HEADINGS, &[row(&shown)], out) }
+}
+
+fn shown(account: Account, books: &Books) -> Result<Shown, Error> {
+    let wallet = books.wallet(&account.id)?;
+    Ok(Shown { account, wallet })
+}
+
+fn row(shown: &Shown) -> Vec<String> {
+    let amount = |part: fn(&Wallet) -> Amount| {
+        shown.wallet.as_ref().map_or_else(|| "no wallet".to_owned(), |wallet| part(wallet).to_string())
+    };
+    vec![
+        shown.account.id.clone(),
+        shown.account.status.to_string(),
+        amount(|wallet| wallet.balance),
+        amount(|wallet| wallet.held),
+    ]
+}
+
+fn usage_row(period: &str, tally: &Tally) -> Vec<String> {
+    let Tally { cost, prompt, completion, requests, successes } = tally;
+    let counts = [prompt, completion, requests, successes].map(ToString::to_string);
+    [period.to_owned(), cost.to_string()].into_iter().chain(counts).collect()
+}
+
+const HEADINGS: &[&str] = &["ACCOUNT", "STATUS", "BALANCE USD", "HELD USD"];

@@ -1,0 +1,53 @@
+//! What commands print: tables for people, JSON for programs.
+
+use std::io::Write;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::Error;
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct Format {
+    /// Prints JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl Format {
+    pub(super) fn list<T: Serialize>(
+        self,
+        items: &[T],
+        headings: &[&str],
+        row: impl Fn(&T) -> Vec<String>,
+        out: &mut dyn Write,
+    ) -> Result<(), Error> {
+        match self.json {
+            true => print(&items, out),
+            false => table(headings, &items.iter().map(row).collect::<Vec<_>>(), out),
+        }
+    }
+}
+
+/// One line of JSON.
+pub(super) fn print(value: &impl Serialize, out: &mut dyn Write) -> Result<(), Error> {
+    serde_json::to_writer(&mut *out, value).map_err(std::io::Error::from)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+/// Columns under their headings.
+pub(super) fn table(headings: &[&str], rows: &[Vec<String>], out: &mut dyn Write) -> Result<(), Error> {
+    let headings: Vec<String> = headings.iter().map(ToString::to_string).collect();
+    let all = || std::iter::once(&headings).chain(rows);
+    let width =
+        |column: usize| all().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    for row in all() {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            line.push_str(&format!("{cell:<width$}  ", width = width(column).unwrap_or(0)));
+        }
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,217 @@
+//! What a call may use and must pay, before it goes anywhere; and what it has used and paid, at its end.
+
+use std::sync::Arc;
+
+use memchr::memmem;
+
+use crate::canon::Caps;
+use crate::config::Billing;
+use crate::failure::{Failure, Kind, Result};
+use crate::limit::Limiter;
+use crate::meter::{Bill, Expected, Ledger, Prices, Refusal};
+use crate::protocol::{Head, OutputCap};
+use crate::translate::BYTES_PER_TOKEN;
+
+use super::call::Call;
+use super::exchange::Exchange;
+use super::upstream;
+
+/// Where limits and money are kept.
+#[derive(Debug)]
+pub(super) struct Till {
+    pub(super) limiter: Limiter,
+    pub(super) ledger: Ledger,
+}
+
+/// What a call is going to need.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Need {
+    expected: Expected,
+    context_window: u64,
+    /// The tokens to which the gateway has to limit each of the answers, because the client does not.
+    pub(super) output_cap: Option<u64>,
+    choices: u64,
+    /// Is that all that the model can write anyway?
+    harmless: bool,
+}
+
+impl Need {
+    /// What a request of so many bytes is going to need.
+    ///
+    /// # Errors
+    /// 400 for a limit that can not be read, where it decides on money.
+    pub(super) fn of(exchange: &Exchange, call: &Call, head: &Head<'_>, body: &[u8]) -> Result<Self> {
+        let entry = &call.found.entry;
+        let caps = Caps::of(call.protocol, &call.upstream_model).with(&entry.caps, entry.max_output);
+        let paid = prices(exchange, call).is_some();
+        let wanted = match head.output_cap {
+            Some(OutputCap::Tokens(tokens)) => Some(tokens),
+            Some(OutputCap::Unreadable(name)) if paid => return Err(unreadable(name)),
+            _ => None,
+        };
+        let unknown = if wanted.is_some() { u64::MAX } else { DEFAULT_OUTPUT };
+        let most = caps.max_output.unwrap_or(unknown);
+        let least = LEAST_OUTPUT.max(call.provider().profile.min_max_tokens.into());
+        let output = wanted.unwrap_or(most).min(most).max(least);
+        let reducible = wanted.is_none() && !exchange.is_strict();
+        let output_least = if reducible { output.min(WORTHWHILE) } else { output };
+        let context_window = entry.context_window.unwrap_or(u64::MAX);
+        let bytes = body.len() as u64;
+        let prompt_most = (bytes + OVERHEAD + media(body) * MEDIUM).min(context_window);
+        let expected = Expected {
+            prompt_most,
+            prompt: bytes.div_ceil(BYTES_PER_TOKEN).min(prompt_most),
+            output_most: output.saturating_mul(head.choices),
+            output_least: output_least.saturating_mul(head.choices),
+        };
+        let output_cap = (call.infers && paid && wanted.is_none()).then_some(output);
+        let harmless = caps.max_output.is_some_and(|known| known <= output);
+        Ok(Self { expected, context_window, output_cap, choices: head.choices, harmless })
+    }
+
+    /// Reserves the key's tokens and sets the call's money aside; of a request that was written anew, `written`
+    /// is the length. From here on, the call has a bill.
+    ///
+    /// # Errors
+    /// 429, 402, or 503 when the store can not be written.
+    pub(super) async fn meet(
+        &mut self,
+        till: &Till,
+        exchange: &mut Exchange,
+        call: &Call,
+        written: usize,
+    ) -> Result<()> {
+        let longest = (written as u64 + OVERHEAD).min(self.context_window);
+        self.expected.prompt_most = self.expected.prompt_most.max(longest);
+        let Expected { prompt, output_least, .. } = self.expected;
+        if let Some(ticket) = &mut exchange.ticket {
+            let reserved = ticket.reserve(prompt + output_least.min(MOST_RESERVED));
+            exchange.standing = ticket.standing();
+            reserved?;
+        }
+        let grant = exchange.grant.as_ref().ok_or_else(upstream::unknown)?;
+        let bill = match prices(exchange, call) {
+            None => Bill::free(&till.ledger, grant, self.expected),
+            Some(prices) => {
+                let opened = Bill::open(&till.ledger, grant, &call.found.id, prices, self.expected).await;
+                opened.map_err(refused)?
+            }
+        };
+        if let Some(cap) = &mut self.output_cap {
+            let paid = bill.output_cap() / self.choices;
+            self.harmless &= paid >= *cap;
+            *cap = paid.min(*cap);
+        }
+        exchange.bill = Some(bill);
+        Ok(())
+    }
+
+    /// What the client has to be told: that its answer is limited, and to what.
+    pub(super) fn notice(&self) -> Option<String> {
+        let cap = self.output_cap.filter(|_| !self.harmless)?;
+        Some(format!("max_output_tokens={cap}"))
+    }
+}
+
+/// The prices of a call that has to be paid for.
+fn prices<'c>(exchange: &Exchange, call: &'c Call) -> Option<&'c Arc<Prices>> {
+    call.prices.as_ref().filter(|_| exchange.snapshot.billing == Billing::On)
+}
+
+impl Exchange {
+    /// Do losses lead to a refusal, because the client, the key or the model wants it?
+    pub(super) fn is_strict(&self) -> bool {
+        self.strict || self.grant.as_ref().is_some_and(|key| key.rights.strict)
+    }
+
+    /// The answer is whole. When this returns, its end may be passed on.
+    pub(super) fn settle(&mut self) {
+        let usage = self.usage;
+        self.close_bill(|bill| bill.settle(usage));
+    }
+
+    /// The answer breaks off after a part of it has been passed on, or with the client.
+    pub(super) fn break_off(&mut self) {
+        let usage = self.usage;
+        self.close_bill(|bill| bill.break_off(usage));
+    }
+
+    /// The call has failed, and the client has got nothing of an answer.
+    pub(super) fn release(&mut self) {
+        self.close_bill(Bill::release);
+    }
+
+    /// The stream of the answer ends with a failure, after so many tokens of it.
+    pub(super) fn fail_in_stream(&mut self, delivered: u64) {
+        if delivered == 0 { self.release() } else { self.break_off() }
+    }
+
+    /// So many tokens of the answer have been passed on, estimated.
+    pub(super) fn deliver(&mut self, tokens: u64) {
+        if let Some(bill) = &mut self.bill {
+            bill.deliver(tokens);
+        }
+    }
+
+    fn close_bill(&mut self, close: impl FnOnce(&mut Bill)) {
+        let Some(bill) = &mut self.bill else { return };
+        close(bill);
+        let usage = bill.charge().map(|charge| charge.usage).unwrap_or_default();
+        if let Some(ticket) = &mut self.ticket {
+            ticket.settle(usage.prompt().saturating_add(usage.output));
+        }
+    }
+}
+
+/// Pictures and documents in a body, more rather than fewer: each may cost more tokens than it has bytes here.
+fn media(body: &[u8]) -> u64 {
+    let count = |needle: &str| memmem::find_iter(body, needle).count() as u64;
+    count("base64") + count("url\":\"http") + count("url\": \"http")
+}
+
+fn unreadable(name: &'static str) -> Failure {
+    Failure::new(Kind::Unsupported, format!("The member '{name}' must be a number of tokens."))
+        .with_param(name)
+}
+
+/// What the client is told when its money can not be set aside.
+fn refused(refusal: Refusal) -> Failure {
+    let insufficient = |message: String| Failure::new(Kind::InsufficientBalance, message);
+    match refusal {
+        Refusal::NoWallet => Failure::new(Kind::NoWallet, "The account of this API key has no wallet.")
+            .with_should_retry(false),
+        Refusal::Balance(balance) => {
+            insufficient(format!("Insufficient balance: {balance} USD is less than this request can cost."))
+                .with_should_retry(false)
+        }
+        Refusal::Limit(limit) => {
+            insufficient(format!("The spending limit of this API key, {limit} USD, is reached."))
+                .with_should_retry(false)
+        }
+        Refusal::InFlight(balance) => {
+            insufficient(format!("Other requests in flight hold too much of the balance of {balance} USD."))
+                .with_retry_after(1)
+                .with_should_retry(true)
+        }
+        Refusal::Store => Failure::new(Kind::Unavailable, "Requests can not be paid for at the moment.")
+            .with_code("db_error"),
+    }
+}
+
+/// Output tokens where neither the client nor the catalog says how many there may be.
+const DEFAULT_OUTPUT: u64 = 8192;
+
+/// Tokens below which some providers refuse a limit.
+const LEAST_OUTPUT: u64 = 16;
+
+/// Output tokens for which a call is worth while, when there is no money for more.
+const WORTHWHILE: u64 = 1024;
+
+/// Output tokens that are reserved of a key's limit: few answers are longer, and all are made good at the end.
+const MOST_RESERVED: u64 = 4096;
+
+/// Tokens that providers add to a prompt: their own instructions, where tools are given.
+const OVERHEAD: u64 = 1024;
+
+/// Tokens of a picture, or of some pages, beyond the bytes that stand for them.
+const MEDIUM: u64 = 5000;

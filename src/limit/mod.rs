@@ -1,0 +1,246 @@
+//! Requests and tokens per minute, for each key.
+//!
+//! A call counts as one request when it comes. Its tokens are known only when it is over: so an estimate is
+//! reserved at first and made good at the end. What it was short of is a debt, which later calls wait for.
+
+mod window;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::auth::{Key, Rate};
+use crate::failure::{Failure, Kind as Wrong};
+
+use window::{Kind, Window};
+
+/// The windows of all keys that have been used.
+#[derive(Debug)]
+pub struct Limiter {
+    windows: Mutex<HashMap<String, Arc<Mutex<Window>>>>,
+    start: Instant,
+}
+
+/// One call's place in the windows of its key. Dropped before it is settled, it gives its tokens back.
+#[derive(Debug)]
+pub struct Ticket {
+    window: Arc<Mutex<Window>>,
+    rate: Rate,
+    start: Instant,
+    /// Tokens, and when they were reserved.
+    reserved: Option<(u64, u64)>,
+    standing: Standing,
+}
+
+/// What a client is told of its limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Requests per minute, if they are limited.
+    pub requests: Option<Share>,
+    /// Tokens per minute, if they are limited.
+    pub tokens: Option<Share>,
+}
+
+/// How much of a limit is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// The limit.
+    pub limit: u64,
+    /// What is left of it.
+    pub remaining: u64,
+    /// Seconds until all of it is there again.
+    pub reset: u64,
+}
+
+impl Limiter {
+    /// Windows in which nothing was used.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { windows: Mutex::default(), start: Instant::now() }
+    }
+
+    /// Counts a request of a key.
+    ///
+    /// # Errors
+    /// 429 when the key has used up its requests; how it stands, beside.
+    pub fn admit(&self, key: &Key) -> Result<Ticket, (Failure, Standing)> {
+        let window = self.window(&key.id);
+        let mut ticket = Ticket {
+            window,
+            rate: key.rights.rate,
+            start: self.start,
+            reserved: None,
+            standing: Standing::default(),
+        };
+        match ticket.count() {
+            Ok(()) => Ok(ticket),
+            Err(failure) => Err((failure, ticket.standing)),
+        }
+    }
+
+    fn window(&self, key: &str) -> Arc<Mutex<Window>> {
+        let mut windows = lock(&self.windows);
+        if let Some(window) = windows.get(key) {
+            return Arc::clone(window);
+        }
+        Arc::clone(windows.entry(key.to_owned()).or_default())
+    }
+}
+
+impl Default for Limiter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Ticket {
+    fn count(&mut self) -> Result<(), Failure> {
+        let now = self.now();
+        let mut window = lock(&self.window);
+        let refused = match self.rate.rpm.map(u64::from) {
+            Some(limit) if window.used(Kind::Requests, now) >= limit => {
+                let wait = window.wait(Kind::Requests, limit.saturating_sub(1), now);
+                Some(exceeded(limit, "requests", wait))
+            }
+            _ => {
+                window.add(Kind::Requests, 1, now);
+                None
+            }
+        };
+        self.standing = Standing::read(&mut window, self.rate, now);
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// Reserves tokens for the call: as many as it is likely to need, and at most all that the limit allows.
+    ///
+    /// # Errors
+    /// 429 when they are used up.
+    pub fn reserve(&mut self, tokens: u64) -> Result<(), Failure> {
+        let Some(limit) = self.rate.tpm.map(u64::from) else { return Ok(()) };
+        let (now, tokens) = (self.now(), tokens.min(limit));
+        let mut window = lock(&self.window);
+        let refused = if window.used(Kind::Tokens, now) + tokens > limit {
+            let wait = window.wait(Kind::Tokens, limit - tokens, now);
+            Some(exceeded(limit, "tokens", wait))
+        } else {
+            window.add(Kind::Tokens, tokens, now);
+            self.reserved = Some((tokens, now));
+            None
+        };
+        self.standing = Standing::read(&mut window, self.rate, now);
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// The call has used so many tokens.
+    pub fn settle(&mut self, tokens: u64) {
+        let Some((reserved, added)) = self.reserved.take() else { return };
+        let now = self.now();
+        let mut window = lock(&self.window);
+        match tokens.checked_sub(reserved) {
+            Some(short) => window.add(Kind::Tokens, short, now),
+            None => window.take_back(reserved - tokens, added, now),
+        }
+    }
+
+    /// How the key stood when the call was admitted.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    fn now(&self) -> u64 {
+        // The first minute must not look like one that is over.
+        self.start.elapsed().as_secs() + 100
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.settle(0);
+    }
+}
+
+impl Standing {
+    fn read(window: &mut Window, rate: Rate, now: u64) -> Self {
+        let mut share = |kind, limit: Option<u32>| {
+            let limit = u64::from(limit?);
+            let remaining = limit.saturating_sub(window.used(kind, now));
+            Some(Share { limit, remaining, reset: window.wait(kind, 0, now) })
+        };
+        Self { requests: share(Kind::Requests, rate.rpm), tokens: share(Kind::Tokens, rate.tpm) }
+    }
+}
+
+/// The documented words.
+fn exceeded(limit: u64, what: &str, wait: u64) -> Failure {
+    let message = format!("Rate limit exceeded: max {limit} {what} per minute.");
+    Failure::new(Wrong::RateLimited, message).with_retry_after(wait.max(1))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::{Digest, Rights, Status};
+
+    fn key(id: &str, rpm: Option<u32>, tpm: Option<u32>) -> Key {
+        Key {
+            id: id.into(),
+            account: "a".into(),
+            name: String::new(),
+            status: Status::Active,
+            rights: Rights { rate: Rate { rpm, tpm }, ..Rights::default() },
+            created: 0,
+            digest: Digest([0; 32]),
+            account_status: Status::Active,
+        }
+    }
+
+    #[test]
+    fn requests_are_counted_for_each_key() {
+        let limiter = Limiter::new();
+        let (noisy, quiet) = (key("noisy", Some(2), None), key("quiet", Some(2), None));
+        for remaining in [1, 0] {
+            let standing = limiter.admit(&noisy).unwrap().standing();
+            assert_eq!(standing.requests.map(|share| share.remaining), Some(remaining));
+            assert_eq!(standing.tokens, None);
+        }
+        let (failure, standing) = limiter.admit(&noisy).unwrap_err();
+        assert_eq!(failure.message(), "Rate limit exceeded: max 2 requests per minute.");
+        assert!((60..=61).contains(&failure.retry_after().unwrap()));
+        assert_eq!(standing.requests.map(|share| share.remaining), Some(0));
+        assert!(limiter.admit(&quiet).is_ok());
+        assert!((0..100).all(|_| limiter.admit(&key("free", None, None)).is_ok()));
+    }
+
+    #[test]
+    fn tokens_are_reserved_and_made_good() {
+        let limiter = Limiter::new();
+        let key = key("k", None, Some(100));
+        let remaining = || limiter.admit(&key).unwrap().standing().tokens.unwrap().remaining;
+        let mut first = limiter.admit(&key).unwrap();
+        first.reserve(60).unwrap();
+        let mut second = limiter.admit(&key).unwrap();
+        let failure = second.reserve(60).unwrap_err();
+        assert_eq!(failure.message(), "Rate limit exceeded: max 100 tokens per minute.");
+        first.settle(10);
+        assert_eq!(remaining(), 90);
+        second.reserve(60).unwrap();
+        // What it used beyond its reservation is a debt.
+        second.settle(200);
+        assert_eq!(remaining(), 0);
+        assert!(limiter.admit(&key).unwrap().reserve(1).is_err());
+    }
+
+    #[test]
+    fn a_call_that_fails_gives_its_tokens_back_and_no_call_is_too_large() {
+        let limiter = Limiter::new();
+        let key = key("k", None, Some(100));
+        for _ in 0..5 {
+            limiter.admit(&key).unwrap().reserve(1_000_000).unwrap();
+        }
+    }
+}

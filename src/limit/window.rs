@@ -1,0 +1,179 @@
+//! A sliding window of one minute, in steps of a second.
+//!
+//! Whatever sixty seconds one looks at, no more was admitted in them than the limit says: a request counts until
+//! the second in which it came is a minute ago in whole. Memory is the same for every limit.
+
+/// What one key has used in the last minute. Times are seconds since some start.
+#[derive(Debug)]
+pub(super) struct Window {
+    seconds: [Second; SECONDS],
+    requests: u64,
+    tokens: u64,
+}
+
+/// What was used in one second.
+#[derive(Clone, Copy, Debug, Default)]
+struct Second {
+    at: u64,
+    requests: u64,
+    tokens: u64,
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Requests,
+    Tokens,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self { seconds: [Second::default(); SECONDS], requests: 0, tokens: 0 }
+    }
+}
+
+impl Window {
+    /// What was used in the minute before `now`.
+    pub(super) fn used(&mut self, kind: Kind, now: u64) -> u64 {
+        self.expire(now);
+        match kind {
+            Kind::Requests => self.requests,
+            Kind::Tokens => self.tokens,
+        }
+    }
+
+    /// Adds to what is used.
+    pub(super) fn add(&mut self, kind: Kind, count: u64, now: u64) {
+        self.expire(now);
+        let second = self.second(now);
+        second.at = now;
+        match kind {
+            Kind::Requests => {
+                second.requests += count;
+                self.requests += count;
+            }
+            Kind::Tokens => {
+                second.tokens += count;
+                self.tokens += count;
+            }
+        }
+    }
+
+    /// Takes back tokens that were added at a time and not needed, unless that is longer ago than a minute.
+    pub(super) fn take_back(&mut self, count: u64, added: u64, now: u64) {
+        self.expire(now);
+        let second = self.second(added);
+        if second.at == added {
+            let count = count.min(second.tokens);
+            second.tokens -= count;
+            self.tokens -= count;
+        }
+    }
+
+    /// Seconds until so much has left the window that at most `rest` is used.
+    pub(super) fn wait(&mut self, kind: Kind, rest: u64, now: u64) -> u64 {
+        let mut used = self.used(kind, now);
+        let mut seconds = self.seconds;
+        seconds.sort_by_key(|second| second.at);
+        for second in seconds {
+            let part = second.of(kind);
+            if used <= rest {
+                break;
+            }
+            used -= part;
+            if used <= rest {
+                return (second.at + LENGTH).saturating_sub(now);
+            }
+        }
+        0
+    }
+
+    fn expire(&mut self, now: u64) {
+        for second in &mut self.seconds {
+            if second.at + LENGTH <= now && (second.requests > 0 || second.tokens > 0) {
+                self.requests -= second.requests;
+                self.tokens -= second.tokens;
+                *second = Second::default();
+            }
+        }
+    }
+
+    fn second(&mut self, at: u64) -> &mut Second {
+        let place = usize::try_from(at % LENGTH).unwrap_or_default();
+        &mut self.seconds[place]
+    }
+}
+
+impl Second {
+    fn of(&self, kind: Kind) -> u64 {
+        match kind {
+            Kind::Requests => self.requests,
+            Kind::Tokens => self.tokens,
+        }
+    }
+}
+
+/// Seconds that are kept: the running one, and those before it that may share a minute with it.
+const SECONDS: usize = 61;
+
+/// Seconds until what was used in one second no longer counts: a minute after its end.
+const LENGTH: u64 = SECONDS as u64;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_request_counts_for_a_minute() {
+        let mut window = Window::default();
+        window.add(Kind::Requests, 1, 100);
+        assert_eq!((window.used(Kind::Requests, 160), window.used(Kind::Requests, 161)), (1, 0));
+    }
+
+    #[test]
+    fn the_wait_is_as_long_as_it_has_to_be() {
+        let mut window = Window::default();
+        for (tokens, at) in [(50, 10), (30, 20), (20, 30)] {
+            window.add(Kind::Tokens, tokens, at);
+        }
+        let mut wait = |rest| window.wait(Kind::Tokens, rest, 40);
+        assert_eq!([wait(100), wait(99), wait(50), wait(49), wait(0)], [0, 31, 31, 41, 51]);
+    }
+
+    #[test]
+    fn tokens_are_taken_back_where_they_were_added() {
+        let mut window = Window::default();
+        window.add(Kind::Tokens, 50, 10);
+        window.add(Kind::Tokens, 50, 20);
+        window.take_back(40, 10, 30);
+        assert_eq!(window.used(Kind::Tokens, 30), 60);
+        window.take_back(50, 20, 90);
+        assert_eq!(window.used(Kind::Tokens, 90), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn no_minute_ever_holds_more_than_the_limit(steps in proptest::collection::vec(0..20_u64, 1..200)) {
+            let (mut window, mut now, mut admitted) = (Window::default(), 1_000, Vec::new());
+            for step in steps {
+                now += step;
+                if window.used(Kind::Requests, now) < 5 {
+                    window.add(Kind::Requests, 1, now);
+                    admitted.push(now);
+                } else {
+                    let wait = window.wait(Kind::Requests, 4, now);
+                    prop_assert!((1..=LENGTH).contains(&wait));
+                    // Not too early, and not a second too late.
+                    prop_assert!(window.used(Kind::Requests, now + wait - 1) >= 5 || wait == 0);
+                    now += wait;
+                    prop_assert!(window.used(Kind::Requests, now) < 5);
+                }
+            }
+            for start in &admitted {
+                prop_assert!(admitted.iter().filter(|at| (*start..=start + 60).contains(*at)).count() <= 5);
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The audit: everything that has to add up is added up again.
+
+use rusqlite::{Connection, Row};
+use serde::Serialize;
+
+use crate::canon::Usage;
+use crate::money::Amount;
+
+use super::price::Prices;
+
+/// What an audit has looked at and found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Audit {
+    /// Calls that are over.
+    pub charges: u64,
+    /// Calls in flight.
+    pub holds: u64,
+    /// Top-ups.
+    pub topups: u64,
+    /// Calls that were charged by an estimate.
+    pub estimated: u64,
+    /// Calls that would have cost more than was held for them.
+    pub capped: u64,
+    /// What does not add up: nothing, in books that are right.
+    pub findings: Vec<Finding>,
+}
+
+/// Something that does not add up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The rule.
+    pub rule: &'static str,
+    /// The account, key or call.
+    pub subject: String,
+}
+
+/// Audits the books as they are at one moment, whoever writes to them meanwhile.
+pub(super) fn run(connection: &mut Connection) -> rusqlite::Result<Audit> {
+    let snapshot = connection.transaction()?;
+    let count = |sql: &str| snapshot.query_row(sql, [], |row| row.get(0)).map(i64::unsigned_abs);
+    let mut audit = Audit {
+        charges: count("SELECT COUNT(*) FROM charges")?,
+        holds: count("SELECT COUNT(*) FROM holds")?,
+        topups: count("SELECT COUNT(*) FROM topups")?,
+        estimated: count("SELECT COUNT(*) FROM charges WHERE outcome IN ('estimated', 'recovered')")?,
+        capped: count("SELECT COUNT(*) FROM charges WHERE capped")?,
+        findings: Vec::new(),
+    };
+    for &(rule, sql) in RULES {
+        let mut query = snapshot.prepare(sql)?;
+        let subjects = query.query_map([], |row| row.get(0))?;
+        for subject in subjects {
+            audit.findings.push(Finding { rule, subject: subject? });
+        }
+    }
+    prices_are_right(&snapshot, &mut audit.findings)?;
+    Ok(audit)
+}
+
+/// Is every call that a provider has counted charged by the prices that held for it?
+fn prices_are_right(connection: &Connection, findings: &mut Vec<Finding>) -> rusqlite::Result<()> {
+    let mut versions = connection.prepare("SELECT version, tiers FROM prices")?;
+    let mut versions = versions.query([])?;
+    while let Some(version) = versions.next()? {
+        let (number, tiers): (i64, String) = (version.get(0)?, version.get(1)?);
+        let Ok(prices) = serde_json::from_str::<Prices>(&tiers) else {
+            findings.push(Finding { rule: "a price list can be read", subject: number.to_string() });
+            continue;
+        };
+        let mut charges = connection.prepare_cached(
+            "SELECT input, cache_read, cache_write, output, held, amount, call FROM charges
+             WHERE price = ?1 AND outcome <> 'released'",
+        )?;
+        let mut charges = charges.query([number])?;
+        while let Some(charge) = charges.next()? {
+            let (held, amount): (Amount, Amount) = (charge.get(4)?, charge.get(5)?);
+            if prices.cost(&usage(charge)?).min(held) != amount {
+                let subject = charge.get::<_, i64>(6)?.to_string();
+                findings.push(Finding { rule: "a charge is what its tokens cost", subject });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn usage(row: &Row<'_>) -> rusqlite::Result<Usage> {
+    let count = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
+    Ok(Usage {
+        input: count(0)?,
+        cache_read: count(1)?,
+        cache_write: count(2)?,
+        output: count(3)?,
+        reasoning: None,
+    })
+}
+
+/// Rules, and queries that name whom each of them does not hold for.
+const RULES: &[(&str, &str)] = &[
+    (
+        "a balance is what was topped up less what was charged",
+        "SELECT account FROM wallets WHERE balance <>
+            (SELECT COALESCE(SUM(amount), 0) FROM topups t WHERE t.account = wallets.account)
+            - (SELECT COALESCE(SUM(amount), 0) FROM charges c WHERE c.account = wallets.account)",
+    ),
+    (
+        "what an account holds is the sum of its holds",
+        "SELECT account FROM wallets WHERE held <>
+            (SELECT COALESCE(SUM(amount), 0) FROM holds h WHERE h.account = wallets.account)",
+    ),
+    ("a balance is never negative, nor less than what is held", "SELECT account FROM wallets WHERE held < 0 OR held > balance"),
+    (
+        "only accounts with a wallet hold and pay",
+        "SELECT DISTINCT account FROM (SELECT account FROM holds UNION ALL SELECT account FROM charges)
+            WHERE account NOT IN (SELECT account FROM wallets)",
+    ),
+    (
+        "a call is in flight or over",
+        "SELECT CAST(call AS TEXT) FROM holds WHERE call IN (SELECT call FROM charges)",
+    ),
+    (
+        "a charge is at most what was held, and nothing for a call that has failed",
+        "SELECT CAST(call AS TEXT) FROM charges
+            WHERE amount NOT BETWEEN 0 AND held OR outcome = 'released' AND amount > 0",
+    ),
+    (
+        "what a key has spent and holds is the sum of its calls",
+        "WITH sums AS (
+            SELECT key, SUM(spent) AS spent, SUM(held) AS held FROM (
+                SELECT key, amount AS spent, 0 AS held FROM charges
+                UNION ALL SELECT key, 0, amount FROM holds)
+            GROUP BY key)
+         SELECT COALESCE(sums.key, spending.key) FROM sums FULL JOIN spending ON spending.key = sums.key
+            WHERE COALESCE(sums.spent, 0) <> COALESCE(spending.spent, 0)
+                OR COALESCE(sums.held, 0) <> COALESCE(spending.held, 0)",
+    ),
+    (
+        "the usage of a key costs what its calls were charged",
+        "WITH sums AS (SELECT key, SUM(amount) AS cost, COUNT(*) AS calls FROM charges GROUP BY key),
+            days AS (SELECT key, SUM(cost) AS cost, SUM(requests) AS calls FROM usage GROUP BY key)
+         SELECT COALESCE(sums.key, days.key) FROM sums FULL JOIN days ON days.key = sums.key
+            WHERE COALESCE(sums.cost, 0) <> COALESCE(days.cost, 0) OR COALESCE(sums.calls, 0) > COALESCE(days.calls, 0)",
+    ),
+];

@@ -1,0 +1,102 @@
+//! The books without a gateway: what the command line reads, and how wallets are filled.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use serde::Serialize;
+
+use crate::money::Amount;
+use crate::store::{self, Error};
+
+use super::{Audit, Report, audit, report};
+
+/// What an account has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Wallet {
+    /// Everything, with what is held.
+    #[serde(rename = "balance_micro")]
+    pub balance: Amount,
+    /// What calls in flight may cost.
+    #[serde(rename = "uncollected_micro", serialize_with = "up")]
+    pub held: Amount,
+}
+
+/// The store's books, opened beside whoever else uses them.
+#[derive(Debug)]
+pub struct Books(Connection);
+
+impl Books {
+    /// Opens the books in a data folder.
+    ///
+    /// # Errors
+    /// When the store can not be opened.
+    pub fn open(folder: &Path) -> Result<Self, Error> {
+        Ok(Self(store::open(folder)?))
+    }
+
+    /// What an account has; nothing if it has no wallet.
+    ///
+    /// # Errors
+    /// When the store can not be read.
+    pub fn wallet(&self, account: &str) -> Result<Option<Wallet>, Error> {
+        Ok(Wallet::read(&self.0, account)?)
+    }
+
+    /// Adds to an account's balance; the first time this makes its wallet. A top-up whose id is known changes
+    /// nothing, so that one whose answer was lost can be repeated. Returns whether it was new.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for an unknown account, [`Error::Exists`] for a known id with another account or
+    /// amount, [`Error::TooMuch`] where the balance would not fit, or when the store can not be written.
+    pub fn top_up(&mut self, account: &str, amount: Amount, id: &str) -> Result<bool, Error> {
+        let transaction = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let known = "SELECT account, amount FROM topups WHERE id = ?1";
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let known: Option<(String, Amount)> = transaction.query_row(known, [id], read).optional()?;
+        if let Some(known) = known {
+            let same = known == (account.to_owned(), amount);
+            return if same { Ok(false) } else { Err(Error::Exists(format!("other top-up '{id}'"))) };
+        }
+        let exists = transaction.query_row("SELECT 1 FROM accounts WHERE id = ?1", [account], |_| Ok(()));
+        exists.optional()?.ok_or_else(|| Error::NotFound(format!("account '{account}'")))?;
+        let wallet = Wallet::read(&transaction, account)?.unwrap_or_default();
+        let balance = wallet.balance.checked_add(amount).ok_or(Error::TooMuch)?;
+        transaction.execute(
+            "INSERT INTO wallets (account, balance) VALUES (?1, ?2)
+             ON CONFLICT (account) DO UPDATE SET balance = excluded.balance",
+            params![account, balance],
+        )?;
+        let sql = "INSERT INTO topups (id, account, amount, time) VALUES (?1, ?2, ?3, ?4)";
+        transaction.execute(sql, params![id, account, amount, store::now()])?;
+        transaction.commit()?;
+        Ok(true)
+    }
+
+    /// What an account, or one of its keys, has used by now.
+    ///
+    /// # Errors
+    /// When the store can not be read.
+    pub fn report(&self, account: &str, key: Option<&str>) -> Result<Report, Error> {
+        Ok(report::read(&self.0, account, key, store::now())?)
+    }
+
+    /// Checks that everything adds up.
+    ///
+    /// # Errors
+    /// When the store can not be read.
+    pub fn audit(&mut self) -> Result<Audit, Error> {
+        Ok(audit::run(&mut self.0)?)
+    }
+}
+
+/// A part of a micro-USD that is held counts as one.
+fn up<S: serde::Serializer>(amount: &Amount, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(amount.micro_up())
+}
+
+impl Wallet {
+    pub(super) fn read(connection: &Connection, account: &str) -> rusqlite::Result<Option<Self>> {
+        let mut query = connection.prepare_cached("SELECT balance, held FROM wallets WHERE account = ?1")?;
+        query.query_row([account], |row| Ok(Self { balance: row.get(0)?, held: row.get(1)? })).optional()
+    }
+}

@@ -1,0 +1,298 @@
+//! The books against a simple model of them, through everything that may happen to a process.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use tokio::runtime::Runtime;
+
+use super::*;
+use crate::auth::{Grant, NewKey, Rights, Store};
+
+const ACCOUNT: &str = "a";
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+fn usd(text: &str) -> Amount {
+    text.parse().unwrap()
+}
+
+/// A store with an account that has so many dollars, and a key that may spend `limit`.
+fn grant(folder: &Path, balance: Option<&str>, limit: Option<&str>) -> Grant {
+    let store = Store::open(folder).unwrap();
+    let _ = store.create_account(ACCOUNT);
+    if let Some(balance) = balance {
+        Books::open(folder).unwrap().top_up(ACCOUNT, usd(balance), "t").unwrap();
+    }
+    let rights = Rights { spending_limit: limit.map(usd), ..Rights::default() };
+    let new = NewKey { account: ACCOUNT.into(), rights, ..NewKey::default() };
+    Arc::new(store.create_key(&new).unwrap().0)
+}
+
+/// One dollar for a token, in either direction.
+fn prices() -> Arc<Prices> {
+    let price = 1_000_000_000_000;
+    Arc::new(Prices::new(&[TierSettings { input: price, output: price, ..TierSettings::default() }]).unwrap())
+}
+
+fn tokens(output_least: u64, output_most: u64) -> Expected {
+    Expected { prompt_most: 1, prompt: 1, output_most, output_least }
+}
+
+fn audited(folder: &Path) -> (Wallet, Audit) {
+    let mut books = Books::open(folder).unwrap();
+    let audit = books.audit().unwrap();
+    assert_eq!(audit.findings, []);
+    (books.wallet(ACCOUNT).unwrap().unwrap(), audit)
+}
+
+fn used(input: u64, output: u64) -> Option<Usage> {
+    Some(Usage { input, output, ..Usage::default() })
+}
+
+#[test]
+fn a_call_is_held_and_settled_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let grant = grant(folder.path(), Some("10"), None);
+    let ledger = Ledger::open(folder.path()).unwrap();
+    runtime().block_on(async {
+        let mut bill = Bill::open(&ledger, &grant, "m", &prices(), tokens(4, 4)).await.unwrap();
+        let wallet = ledger.wallet(ACCOUNT).await.unwrap().unwrap();
+        assert_eq!((wallet.balance, wallet.held), (usd("10"), usd("5")));
+        bill.forward();
+        bill.settle(used(1, 2));
+        // Whatever is said of it afterwards.
+        bill.break_off(used(1, 4));
+        bill.release();
+        drop(bill);
+        let wallet = ledger.wallet(ACCOUNT).await.unwrap().unwrap();
+        assert_eq!((wallet.balance, wallet.held), (usd("7"), Amount::ZERO));
+        let report = ledger.report(ACCOUNT).await.unwrap();
+        assert_eq!((report.daily.cost, report.daily.requests, report.daily.successes), (usd("3"), 1, 1));
+    });
+    ledger.close();
+    assert_eq!(audited(folder.path()).1.charges, 1);
+    assert!(journal::epochs(&folder.path().join(JOURNALS)).unwrap().is_empty());
+}
+
+#[test]
+fn what_is_not_there_can_not_be_held() {
+    let folder = tempfile::tempdir().unwrap();
+    let poor = grant(folder.path(), None, None);
+    let ledger = Ledger::open(folder.path()).unwrap();
+    runtime().block_on(async {
+        let open = |grant: Grant, expected| {
+            let ledger = ledger.clone();
+            async move { Bill::open(&ledger, &grant, "m", &prices(), expected).await }
+        };
+        assert_eq!(open(Arc::clone(&poor), tokens(1, 1)).await.unwrap_err(), Refusal::NoWallet);
+        let rich = grant(folder.path(), Some("10"), None);
+        let limited = grant(folder.path(), None, Some("4"));
+        let first = open(Arc::clone(&rich), tokens(6, 6)).await.unwrap();
+        assert_eq!(open(Arc::clone(&rich), tokens(3, 3)).await.unwrap_err(), Refusal::InFlight(usd("10")));
+        assert_eq!(open(Arc::clone(&rich), tokens(99, 99)).await.unwrap_err(), Refusal::Balance(usd("10")));
+        drop(first);
+        assert_eq!(open(Arc::clone(&limited), tokens(4, 4)).await.unwrap_err(), Refusal::Limit(usd("4")));
+        // No more than the limit is held, if that is enough.
+        let capped = open(Arc::clone(&limited), tokens(1, 99)).await.unwrap();
+        assert_eq!(capped.output_cap(), 3);
+        assert_eq!(open(limited, tokens(1, 1)).await.unwrap_err(), Refusal::InFlight(usd("10")));
+    });
+    ledger.close();
+    assert_eq!(audited(folder.path()).0.balance, usd("10"));
+}
+
+#[test]
+fn calls_that_break_off_cost_what_has_gone_either_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let grant = grant(folder.path(), Some("100"), None);
+    let ledger = Ledger::open(folder.path()).unwrap();
+    let cost = |end: fn(&mut Bill)| {
+        runtime().block_on(async {
+            let mut bill = Bill::open(&ledger, &grant, "m", &prices(), tokens(9, 9)).await.unwrap();
+            end(&mut bill);
+            bill.break_off(None);
+            bill.charge().unwrap().amount.to_string()
+        })
+    };
+    assert_eq!(cost(|_| ()), "0.00", "it never went upstream");
+    assert_eq!(cost(Bill::forward), "1.00", "the prompt");
+    assert_eq!(cost(|bill| (bill.forward(), bill.deliver(3)).0), "4.00", "and what was passed on");
+    assert_eq!(cost(|bill| (bill.forward(), bill.deliver(3), bill.break_off(used(2, 1))).0), "5.00");
+    assert_eq!(cost(|bill| (bill.forward(), bill.release()).0), "0.00", "it has failed");
+    assert_eq!(
+        cost(|bill| (bill.forward(), bill.settle(used(50, 50))).0),
+        "10.00",
+        "never more than was held"
+    );
+    assert_eq!(cost(|bill| (bill.forward(), bill.settle(used(u64::MAX, u64::MAX))).0), "10.00");
+    ledger.close();
+    assert_eq!(audited(folder.path()).1.capped, 2);
+}
+
+#[test]
+fn a_top_up_is_made_once() {
+    let folder = tempfile::tempdir().unwrap();
+    grant(folder.path(), None, None);
+    let mut books = Books::open(folder.path()).unwrap();
+    assert!(books.top_up(ACCOUNT, usd("5"), "x").unwrap());
+    assert!(!books.top_up(ACCOUNT, usd("5"), "x").unwrap());
+    assert!(books.top_up(ACCOUNT, usd("6"), "x").is_err());
+    assert!(books.top_up("nobody", usd("5"), "y").is_err());
+    assert!(books.top_up(ACCOUNT, Amount::MAX, "z").is_err());
+    assert_eq!(audited(folder.path()).0.balance, usd("5"));
+}
+
+#[test]
+fn two_processes_share_a_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let grant = grant(folder.path(), Some("100"), None);
+    let one = Ledger::open(folder.path()).unwrap();
+    let open = |ledger: &Ledger| {
+        runtime().block_on(Bill::open(ledger, &grant, "m", &prices(), tokens(4, 4))).unwrap()
+    };
+    let mut first = open(&one);
+    // The second one does not take the calls of the first for lost.
+    let two = Ledger::open(folder.path()).unwrap();
+    let mut second = open(&two);
+    assert_eq!(audited(folder.path()).0.held, usd("10"));
+    for bill in [&mut first, &mut second] {
+        bill.forward();
+        bill.settle(used(1, 1));
+    }
+    one.close();
+    two.close();
+    let (wallet, audit) = audited(folder.path());
+    assert_eq!((wallet.balance, wallet.held, audit.charges), (usd("96"), Amount::ZERO, 2));
+}
+
+#[test]
+fn many_calls_on_little_money_get_exactly_what_it_buys() {
+    let folder = tempfile::tempdir().unwrap();
+    let grant = grant(folder.path(), Some("50.5"), None);
+    let ledger = Ledger::open(folder.path()).unwrap();
+    let admitted = runtime().block_on(async {
+        let mut calls = tokio::task::JoinSet::new();
+        for _ in 0..512 {
+            let (ledger, grant) = (ledger.clone(), Arc::clone(&grant));
+            calls.spawn(async move { Bill::open(&ledger, &grant, "m", &prices(), tokens(4, 4)).await.ok() });
+        }
+        calls.join_all().await.into_iter().flatten().collect::<Vec<_>>()
+    });
+    assert_eq!(admitted.len(), 10);
+    assert_eq!(audited(folder.path()).0.held, usd("50"));
+    for mut bill in admitted {
+        bill.forward();
+        bill.settle(used(1, 4));
+    }
+    ledger.close();
+    assert_eq!(audited(folder.path()).0.balance, usd("0.5"));
+}
+
+/// What may happen.
+#[derive(Clone, Debug)]
+enum Step {
+    Open(u64),
+    Settle(usize, u64, u64),
+    Release(usize),
+    BreakOff(usize, u64),
+    TopUp(u64),
+    /// The process dies; its journal stays, and what it had told the ledger may be in the store or not.
+    Die,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..9_u64).prop_map(Step::Open),
+        3 => (0..9_usize, 0..9_u64, 0..9_u64).prop_map(|(n, input, output)| Step::Settle(n, input, output)),
+        1 => (0..9_usize).prop_map(Step::Release),
+        1 => (0..9_usize, 0..9_u64).prop_map(|(n, delivered)| Step::BreakOff(n, delivered)),
+        1 => (1..20_u64).prop_map(Step::TopUp),
+        1 => Just(Step::Die),
+    ]
+}
+
+/// The books as a child would keep them: dollars, all of them whole.
+#[derive(Default)]
+struct Model {
+    balance: u64,
+    held: HashMap<usize, u64>,
+}
+
+impl Model {
+    fn free(&self) -> u64 {
+        self.balance - self.held.values().sum::<u64>()
+    }
+
+    fn end(&mut self, call: usize, cost: u64) {
+        let held = self.held.remove(&call).unwrap();
+        self.balance -= cost.min(held);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_books_are_those_of_the_model(steps in proptest::collection::vec(step(), 1..40)) {
+        let folder = tempfile::tempdir().unwrap();
+        let grant = grant(folder.path(), Some("10"), None);
+        let mut ledger = Ledger::open(folder.path()).unwrap();
+        let mut model = Model { balance: 10, ..Model::default() };
+        let (mut open, mut count): (Vec<(usize, Bill)>, _) = (Vec::new(), 0);
+        for step in steps {
+            count += 1;
+            match step {
+                Step::Open(output) => {
+                    let bill = runtime().block_on(Bill::open(&ledger, &grant, "m", &prices(), tokens(output, output)));
+                    prop_assert_eq!(bill.is_ok(), model.free() > output);
+                    if let Ok(mut bill) = bill {
+                        bill.forward();
+                        model.held.insert(count, output + 1);
+                        open.push((count, bill));
+                    }
+                }
+                Step::Settle(n, input, output) if n < open.len() => {
+                    let (call, mut bill) = open.remove(n);
+                    bill.settle(used(input, output));
+                    model.end(call, input + output);
+                }
+                Step::Release(n) if n < open.len() => {
+                    let (call, mut bill) = open.remove(n);
+                    bill.release();
+                    model.end(call, 0);
+                }
+                Step::BreakOff(n, delivered) if n < open.len() => {
+                    let (call, mut bill) = open.remove(n);
+                    bill.deliver(delivered);
+                    drop(bill);
+                    model.end(call, 1 + delivered);
+                }
+                Step::TopUp(dollars) => {
+                    let amount = usd(&dollars.to_string());
+                    Books::open(folder.path()).unwrap().top_up(ACCOUNT, amount, &count.to_string()).unwrap();
+                    model.balance += dollars;
+                }
+                Step::Die => {
+                    for (call, bill) in open.drain(..) {
+                        std::mem::forget(bill);
+                        model.end(call, 1);
+                    }
+                    ledger.die();
+                    ledger = Ledger::open(folder.path()).unwrap();
+                }
+                _ => {}
+            }
+        }
+        for (call, bill) in open.drain(..) {
+            drop(bill);
+            model.end(call, 1);
+        }
+        ledger.close();
+        let (wallet, _) = audited(folder.path());
+        prop_assert_eq!((wallet.balance, wallet.held), (usd(&model.balance.to_string()), Amount::ZERO));
+    }
+}

@@ -1,0 +1,128 @@
+//! The SQLite file with keys, accounts and the ledger.
+//!
+//! Every process opens the file for itself; the write-ahead log lets the command line write while gateways
+//! read and write. A commit is on the disk when it returns.
+
+use std::fmt;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Connection, TransactionBehavior};
+
+/// The store cannot be used, or what was asked for is not in it.
+#[derive(Debug)]
+pub enum Error {
+    /// SQLite's own words.
+    Database(rusqlite::Error),
+    /// A file beside the database can not be used.
+    File(std::io::Error),
+    /// No such account or key.
+    NotFound(String),
+    /// It exists already.
+    Exists(String),
+    /// A balance would be larger than the largest amount.
+    TooMuch,
+    /// It was made by a newer version of the gateway.
+    TooNew,
+}
+
+/// Opens the store in a data folder; makes both if they do not exist, and brings an older one up to date.
+///
+/// # Errors
+/// When the folder or the file can not be made, read or brought up to date.
+pub fn open(folder: &Path) -> Result<Connection, Error> {
+    std::fs::create_dir_all(folder)?;
+    let mut connection = Connection::open(folder.join(FILE))?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    migrate(&mut connection)?;
+    Ok(connection)
+}
+
+/// Seconds since the epoch.
+#[must_use]
+pub fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), Error> {
+    if version(connection)? == MIGRATIONS.len() {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Another process may have been faster.
+    let done = version(&transaction)?;
+    let missing = MIGRATIONS.get(done..).ok_or(Error::TooNew)?;
+    for script in missing {
+        transaction.execute_batch(script)?;
+    }
+    transaction.pragma_update(None, "user_version", i64::try_from(MIGRATIONS.len()).unwrap_or(0))?;
+    transaction.commit()?;
+    Ok(())
+}
+
+fn version(connection: &Connection) -> Result<usize, Error> {
+    let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok(usize::try_from(version).unwrap_or(usize::MAX))
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        Self::File(error)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Database(error) => write!(f, "the store failed: {error}"),
+            Self::File(error) => write!(f, "the data folder can not be used: {error}"),
+            Self::NotFound(what) => write!(f, "there is no {what}"),
+            Self::Exists(what) => write!(f, "there is already an {what}"),
+            Self::TooMuch => f.write_str("the balance would be too large"),
+            Self::TooNew => f.write_str("the store was made by a newer version of CrossModel"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+const FILE: &str = "crossmodel.db";
+
+/// How long a writer waits for another.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Prepared statements that are kept: more than there are.
+const STATEMENTS: usize = 64;
+
+/// What brings a store from each version to the next.
+const MIGRATIONS: &[&str] = &[include_str!("1_keys.sql"), include_str!("2_ledger.sql")];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_store_is_brought_up_to_date_and_a_newer_one_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = Connection::open(folder.path().join(FILE)).unwrap();
+        old.execute_batch(MIGRATIONS[0]).unwrap();
+        old.execute_batch("INSERT INTO accounts VALUES ('a', 'active', 0)").unwrap();
+        drop(old);
+        let new = open(folder.path()).unwrap();
+        let accounts: i64 = new.query_row("SELECT COUNT(*) FROM accounts", [], |row| row.get(0)).unwrap();
+        assert_eq!((accounts, version(&new).unwrap()), (1, MIGRATIONS.len()));
+        new.pragma_update(None, "user_version", 999).unwrap();
+        assert!(matches!(open(folder.path()), Err(Error::TooNew)));
+    }
+}
