@@ -33,13 +33,14 @@ pub(super) enum AccountCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct TopUp {
+    #[command(flatten)]
+    one: One,
     /// Dollars, for example 10 or 2.50.
+    #[arg(value_name = "USD")]
     amount: Amount,
     /// The top-up's own id: one that has been made already is not made again. Default: a new one.
     #[arg(long, value_name = "ID")]
     reference: Option<String>,
-    #[command(flatten)]
-    one: One,
 }
 
 #[derive(Debug, Args)]

@@ -35,6 +35,8 @@ pub(super) fn demo_models(prices: Option<TierSettings>) -> impl Iterator<Item = 
         id: format!("{DEMO}/{model}").into(),
         name: Some(format!("Demo ({model})")),
         created: Some("2026-01-01".to_owned().into()),
+        context_window: Some(DEMO_CONTEXT),
+        max_output: Some(DEMO_OUTPUT),
         prices: prices.map(|prices| vec![prices]),
         targets: vec![TargetSettings {
             provider: DEMO.to_owned().into(),
@@ -70,6 +72,10 @@ fn url(address: &str, default_port: Option<u16>) -> String {
         _ => format!("{scheme}://{host}{path}"),
     }
 }
+
+/// Tokens that a conversation with the built-in provider, and an answer of it, may have.
+const DEMO_CONTEXT: u64 = 200_000;
+const DEMO_OUTPUT: u64 = 32_000;
 
 /// What the built-in provider costs where there is demo credit to pay it with: as much as a small model.
 const DEMO_PRICES: TierSettings = TierSettings {

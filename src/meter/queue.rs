@@ -45,9 +45,12 @@ impl Queue {
     pub(super) fn ask(&self, op: Op) {
         let mut state = self.lock();
         state.ops.push(op);
-        state.urgent = true;
+        let first = !std::mem::replace(&mut state.urgent, true);
         drop(state);
-        self.changed.notify_one();
+        // A system call for each would cost more than the operation itself.
+        if first {
+            self.changed.notify_one();
+        }
     }
 
     /// Adds an operation that has time.

@@ -22,6 +22,7 @@ mod intake;
 mod keys;
 mod listeners;
 mod logs;
+mod money;
 mod operation;
 mod relay;
 mod reload;
