@@ -8,9 +8,9 @@
 //!  client bytes                                                              client bytes
 //!      |                                                                          ^
 //!      v                                                                          |
-//!  edge::intake -> auth -> protocol::Head -> route -> translate -> provider -> translate::{relay, bridge}
-//!                                                                                 |
-//!                                                              canon::Usage -> observe (log, metrics)
+//!  edge::intake -> auth -> limit -> protocol::Head -> route -> meter -> translate -> provider -> translate::{relay, bridge}
+//!                                                                                         |
+//!                                                                      canon::Usage -> meter, limit, observe
 //! ```
 //!
 //! # Use as a library
@@ -34,9 +34,9 @@
 //!
 //! # Modules
 //!
-//! In the order in which bytes travel: [`edge`] is HTTP, [`auth`] keys, [`protocol`] what the three
-//! protocols say, [`route`] models, [`provider`] where they are, [`translate`] what happens to the bytes.
-//! [`canon`], [`json`] and [`sse`] are what these are made of; [`config`] and [`observe`] stand beside.
+//! In the order in which bytes travel: [`edge`] is HTTP, [`auth`] keys, [`limit`] and [`meter`] what
+//! they may use and have to pay, [`protocol`] what the three protocols say, [`route`] models, [`provider`] where they are, [`translate`] what happens to the bytes.
+//! [`canon`], [`json`], [`sse`], [`money`] and [`store`] are what these are made of; [`config`] and [`observe`] stand beside.
 //! Imports only go down; the guide says [why](guide::architecture), and how a gateway is
 //! [run](guide::operations).
 

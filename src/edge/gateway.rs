@@ -75,6 +75,8 @@ impl Gateway {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         self.0.metrics.access_dropped.set(i64::try_from(self.0.access.dropped()).unwrap_or(i64::MAX));
+        self.0.metrics.open_holds.set(self.0.till.ledger.open_holds());
+        self.0.metrics.ledger_failing.set(i64::from(self.0.till.ledger.is_failing()));
         &self.0.metrics
     }
 
@@ -167,6 +169,10 @@ impl Gateway {
         if let (Some(call), Some(usage)) = (call, usage) {
             self.0.metrics.usage(&call.found.entry.id, usage);
         }
+        let cost = exchange.bill.as_ref().and_then(Bill::charge).map(|charge| charge.amount.nano());
+        if let Some((call, cost)) = call.zip(cost) {
+            self.0.metrics.cost(&call.found.entry.id, cost);
+        }
         self.0.access.add(&Line {
             time: exchange.time,
             request_id: &exchange.id,
@@ -192,7 +198,7 @@ impl Gateway {
             prompt_tokens: usage.map(crate::canon::Usage::prompt),
             completion_tokens: usage.map(|usage| usage.output),
             cached_tokens: usage.map(|usage| usage.cache_read),
-            cost_nano: exchange.bill.as_ref().and_then(Bill::charge).map(|charge| charge.amount.nano()),
+            cost_nano: cost,
         });
     }
 }

@@ -16,6 +16,7 @@ pub struct Metrics {
     tokens: IntCounterVec,
     upstream_failures: IntCounterVec,
     losses: IntCounterVec,
+    cost: IntCounterVec,
     /// Calls that are being answered.
     pub in_flight: IntGauge,
     /// Reloads of the configuration that took effect.
@@ -24,6 +25,10 @@ pub struct Metrics {
     pub bad_reloads: IntCounter,
     /// Access lines lost because nobody took them.
     pub access_dropped: IntGauge,
+    /// Calls for which money is set aside.
+    pub open_holds: IntGauge,
+    /// 1 while the store can not be written, so that paid calls are refused.
+    pub ledger_failing: IntGauge,
 }
 
 impl Metrics {
@@ -84,6 +89,16 @@ impl Metrics {
                 "Members of requests that a translation left out or changed, by client's and provider's protocol.",
                 &["client", "upstream"],
             )?,
+            cost: counters(
+                "crossmodel_cost_nano_usd_total",
+                "What calls have cost, in billionths of a dollar, by catalog entry.",
+                &["model"],
+            )?,
+            open_holds: gauge("crossmodel_ledger_open_holds", "Calls for which money is set aside.")?,
+            ledger_failing: gauge(
+                "crossmodel_ledger_failing",
+                "1 while the store can not be written, so that paid calls are refused.",
+            )?,
             in_flight: gauge("crossmodel_requests_in_flight", "Calls that are being answered.")?,
             reloads: reloads.with_label_values(&["ok"]),
             bad_reloads: reloads.with_label_values(&["refused"]),
@@ -123,6 +138,13 @@ impl Metrics {
             if count > 0 {
                 self.tokens.with_label_values(&[model, kind]).inc_by(count);
             }
+        }
+    }
+
+    /// A call has cost something. `model` is a catalog entry.
+    pub fn cost(&self, model: &str, nano: u64) {
+        if nano > 0 {
+            self.cost.with_label_values(&[model]).inc_by(nano);
         }
     }
 

@@ -124,6 +124,67 @@ fn accounts_own_keys() {
 }
 
 #[test]
+fn wallets_are_filled_and_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let words = |text: String| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
+    ok(data, &["account", "create", "team"]);
+    let heading = "ACCOUNT STATUS BALANCE USD HELD USD";
+    let shown = words(ok(data, &["account", "show", "team"]));
+    assert_eq!(shown, format!("{heading} team active no wallet no wallet"));
+    for _ in 0..2 {
+        ok(data, &["account", "top-up", "team", "2.5", "--reference", "invoice-7"]);
+    }
+    assert_eq!(words(ok(data, &["account", "list"])), format!("{heading} team active 2.50 0.00"));
+    ok(data, &["account", "top-up", "team", "0.000001"]);
+    let shown = ok(data, &["account", "show", "team", "--json"]);
+    assert_eq!(member(&shown, "wallet.balance_micro"), "2500001");
+    assert_eq!(member(&shown, "wallet.uncollected_micro"), "0");
+    for (arguments, code, said) in [
+        (&["account", "top-up", "team", "3", "--reference", "invoice-7"][..], 1, "there is already an"),
+        (&["account", "top-up", "nobody", "3"], 1, "there is no account 'nobody'"),
+        (&["account", "top-up", "team", "0"], 1, "the amount must be more than nothing"),
+        (&["account", "top-up", "team", "-5"], 2, "error: unexpected argument '-5'"),
+        (&["account", "top-up", "team", "1e3"], 2, "error: invalid value '1e3'"),
+        (&["account", "top-up", "team", "9999999999"], 2, "error: invalid value"),
+        (&["account", "top-up", "team", "9223372036"], 1, "the balance would be too large"),
+        (&["usage", "--account", "nobody"], 1, "there is no account 'nobody'"),
+    ] {
+        let (failed, words) = fails(data, arguments);
+        assert!(failed == code && words.starts_with(said), "{arguments:?}: {words}");
+    }
+    assert!(ok(data, &["usage", "--account", "team"]).contains("this month  0.00"));
+    assert_eq!(member(&ok(data, &["usage", "--account", "team", "--json"]), "daily.request_count"), "0");
+    assert!(ok(data, &["ledger", "audit"]).contains("top-ups:2"));
+    assert_eq!(member(&ok(data, &["ledger", "audit", "--json"]), "findings"), "[]");
+    // Books that somebody has changed are found out.
+    let books = rusqlite::Connection::open(data.join("crossmodel.db")).unwrap();
+    books.execute_batch("UPDATE wallets SET balance = balance + 1").unwrap();
+    let audit = run(data, &["ledger", "audit"]);
+    assert_eq!(audit.status.code(), Some(1));
+    let found = String::from_utf8(audit.stdout).unwrap();
+    assert!(found.contains("WRONG: a balance is what was topped up less what was charged: team"), "{found}");
+}
+
+#[test]
+fn a_key_can_be_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let made = ok(data, &["key", "create", "--rpm", "5", "--spending-limit", "1.5", "--strict", "--json"]);
+    let id = member(&made, "id");
+    let change = |arguments: &[&str]| ok(data, &[&["key", "set", &id, "--json"], arguments].concat());
+    let rights = |shown: &str| {
+        ["rpm", "tpm", "spending_limit_micro", "strict", "models"].map(|name| member(shown, name))
+    };
+    assert_eq!(rights(&made), ["5", "100000", "1500000", "true", ""]);
+    let changed = change(&["--rpm", "unlimited", "--tpm", "7", "--strict", "false", "--model", "v/*"]);
+    assert_eq!(rights(&changed), ["", "7", "1500000", "false", "[\"v/*\"]"]);
+    let changed = change(&["--spending-limit", "unlimited", "--model", "all", "--alias", "a=v/m"]);
+    assert_eq!(rights(&changed), ["", "7", "", "false", ""]);
+    assert_eq!(member(&changed, "aliases.a"), "v/m");
+}
+
+#[test]
 fn wrong_commands_end_with_2_and_failed_ones_with_1() {
     let folder = tempfile::tempdir().unwrap();
     let data = &folder.path().join("data");

@@ -357,8 +357,8 @@ fn limited(mock: &Mock, rpm: &str, tpm: &str) -> Gateway {
 fn requests_per_minute_are_limited_and_clients_know_how_they_stand() {
     let mock = good();
     let gateway = limited(&mock, "3", "100000");
-    for (client, left) in [(0, "2"), (1, "1"), (2, "0")] {
-        let response = call(&gateway, client, MODELS[client], "");
+    for (client, (model, left)) in MODELS.into_iter().zip(["2", "1", "0"]).enumerate() {
+        let response = call(&gateway, client, model, "");
         assert_eq!(response.status, 200);
         let names = match client {
             2 => ["anthropic-ratelimit-requests-limit", "anthropic-ratelimit-requests-remaining"],
@@ -371,8 +371,8 @@ fn requests_per_minute_are_limited_and_clients_know_how_they_stand() {
             response.headers
         );
     }
-    for client in 0..3 {
-        let response = call(&gateway, client, MODELS[client], "");
+    for (client, model) in MODELS.into_iter().enumerate() {
+        let response = call(&gateway, client, model, "");
         assert_eq!(response.status, 429);
         let wait: u64 = response.header("retry-after").unwrap().parse().unwrap();
         assert!((55..=61).contains(&wait));
@@ -437,15 +437,13 @@ fn exactly_as_many_calls_as_can_be_paid_for() {
     let held = text.len() as u64 + 1024 + 200;
     let gateway = gateway(&mock, &format!("0.0{}", held * 10 + held / 2));
     let statuses: Vec<u16> = std::thread::scope(|scope| {
-        let calls: Vec<_> = (0..128)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut client = Client::connect(gateway.port);
-                    client.send(request(PROTOCOLS[0].0, &gateway.key, &text).as_bytes());
-                    client.receive().status
-                })
-            })
-            .collect();
+        let one = || {
+            let mut client = Client::connect(gateway.port);
+            client.send(request(PROTOCOLS[0].0, &gateway.key, &text).as_bytes());
+            client.receive().status
+        };
+        let mut calls = Vec::new();
+        calls.resize_with(128, || scope.spawn(one));
         assert!(eventually(Duration::from_secs(10), || credits(&gateway).1 == held * 10));
         std::thread::sleep(Duration::from_millis(200));
         (0..10).for_each(|_| gate.open());
@@ -526,12 +524,11 @@ fn a_killed_gateway_has_charged_every_answer_that_was_seen() {
     let mut seen = 0;
     for round in 0..kills {
         let (port, key) = (gateway.port, gateway.key.clone());
-        let callers: Vec<_> = (0..8)
-            .map(|_| {
-                let key = key.clone();
-                std::thread::spawn(move || calls_until_death(port, &key))
-            })
-            .collect();
+        let mut callers = Vec::new();
+        callers.resize_with(8, || {
+            let key = key.clone();
+            std::thread::spawn(move || calls_until_death(port, &key))
+        });
         std::thread::sleep(Duration::from_millis(150 + round * 37 % 200));
         gateway.signal("KILL");
         seen += callers.into_iter().map(|caller| caller.join().unwrap()).sum::<u64>();
