@@ -454,27 +454,31 @@ fn exactly_as_many_calls_as_can_be_paid_for() {
     assert_eq!(audited(&gateway).len(), 10);
 }
 
-#[test]
-fn a_store_that_can_not_be_written_refuses_calls_and_loses_nothing() {
-    let gate = Gate::new();
-    let wait = Arc::clone(&gate);
-    let mock = Mock::scripted(move |seen, _| {
+/// A provider that waits in the middle of its streams.
+fn halting(gate: &Arc<Gate>) -> Mock {
+    let gate = Arc::clone(gate);
+    Mock::scripted(move |seen, _| {
         let rest = stream(asked(seen));
         let (first, rest) = rest.split_at(rest.find("\n\n").unwrap() + 2);
         let mut acts = open([first.as_bytes()]);
         acts.extend([
-            Act::Await(Arc::clone(&wait)),
+            Act::Await(Arc::clone(&gate)),
             chunk(rest.as_bytes()),
             Act::Send(b"0\r\n\r\n".to_vec()),
         ]);
         acts
-    });
-    let gateway = gateway(&mock, "1");
+    })
+}
+
+/// While the store can not be written, a running call ends in good time, a new one is refused without having been
+/// asked for, and one that costs nothing is served; afterwards, nothing is lost.
+fn refuses_calls_and_loses_nothing(gateway: &Gateway, mock: &Mock, gate: &Gate, breaks: impl Fn(bool)) {
+    let before = credits(gateway).0;
+    let asked = mock.seen().len();
     let mut running = Client::connect(gateway.port);
     running.send(request(PROTOCOLS[0].0, &gateway.key, &body(0, "v/chat", "\"stream\":true,")).as_bytes());
     assert_eq!(running.head().0, 200);
-    let other = Connection::open(gateway.data().join("crossmodel.db")).unwrap();
-    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    breaks(true);
     gate.open();
     let begun = Instant::now();
     let mut seen = String::new();
@@ -482,13 +486,55 @@ fn a_store_that_can_not_be_written_refuses_calls_and_loses_nothing() {
         seen += &String::from_utf8(chunk).unwrap();
     }
     assert!(seen.ends_with("data: [DONE]\n\n") && begun.elapsed() < Duration::from_secs(3), "{seen}");
-    let refused = call(&gateway, 0, "v/chat", "");
+    let refused = call(gateway, 0, "v/chat", "");
     assert_eq!((refused.status, member(&refused.body, "error.code").as_str()), (503, "db_error"));
     assert!(refused.header("retry-after").is_some());
-    assert_eq!(mock.seen().len(), 1, "it was not asked for");
-    other.execute_batch("ROLLBACK").unwrap();
-    assert!(eventually(Duration::from_secs(10), || credits(&gateway) == (1_000_000 - 7, 0)));
-    assert_eq!(audited(&gateway), [("exact".to_owned(), 7)]);
+    assert!((gateway.metric("crossmodel_ledger_failing") - 1.0).abs() < 0.1);
+    assert_eq!(mock.seen().len() - asked, 1, "it was not asked for");
+    gate.open();
+    assert_eq!(call(gateway, 0, "v/free", "\"stream\":true,").status, 200);
+    breaks(false);
+    assert!(eventually(Duration::from_secs(10), || credits_if_told(gateway) == Some((before - 7, 0))));
+    audited(gateway);
+}
+
+/// As [`credits`], unless the store can not be read.
+fn credits_if_told(gateway: &Gateway) -> Option<(u64, u64)> {
+    let told = get(gateway.port, "/v1/credits", &format!("x-api-key: {}\r\n", gateway.key)).status == 200;
+    told.then(|| credits(gateway))
+}
+
+#[test]
+fn a_store_that_is_locked_refuses_calls_and_loses_nothing() {
+    let gate = Gate::new();
+    let mock = halting(&gate);
+    let gateway = gateway(&mock, "1");
+    let other = Connection::open(gateway.data().join("crossmodel.db")).unwrap();
+    refuses_calls_and_loses_nothing(&gateway, &mock, &gate, |locked| {
+        other.execute_batch(if locked { "BEGIN IMMEDIATE" } else { "ROLLBACK" }).unwrap();
+    });
+}
+
+#[test]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn a_disk_that_is_full_or_fails_refuses_calls_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shim, fault) = (folder.path().join("faults.so"), folder.path().join("fault"));
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/gateway/faults.c");
+    let built =
+        std::process::Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&shim).arg(source).status();
+    assert!(built.unwrap().success(), "a C compiler is what the gateway itself is built with");
+    let gate = Gate::new();
+    let mock = halting(&gate);
+    let environment = [("LD_PRELOAD", shim.to_str().unwrap()), ("FAULT", fault.to_str().unwrap())];
+    let gateway = Gateway::start_with(&config(mock.port), &[], &environment);
+    gateway.command(&["account", "top-up", "default", "1"]);
+    for how in ["sync", "full"] {
+        refuses_calls_and_loses_nothing(&gateway, &mock, &gate, |broken| {
+            std::fs::write(&fault, if broken { how } else { "" }).unwrap();
+        });
+    }
+    assert_eq!(credits(&gateway), (1_000_000 - 14, 0));
 }
 
 /// Calls until the gateway dies; gives the answers that were seen to their ends.
