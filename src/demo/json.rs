@@ -47,9 +47,7 @@ impl Object<'_> {
     /// A member of the request, given back as it came, or its default.
     pub(super) fn echo(&mut self, name: &str, value: Option<&RawValue>, default: &str) -> &mut Self {
         self.name(name);
-        let json = value.map_or(default, RawValue::get);
-        // A line break may stand between the tokens of the request, but would end a line of an event stream.
-        self.out.extend(json.bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
+        one_line(self.out, value.map_or(default, RawValue::get));
         self
     }
 
@@ -102,11 +100,26 @@ pub(super) struct Array<'b> {
 impl Array<'_> {
     /// The next element.
     pub(super) fn object(&mut self, fill: impl FnOnce(&mut Object<'_>)) {
+        self.comma();
+        object(self.out, fill);
+    }
+
+    /// The next element, given back as it came.
+    pub(super) fn echo(&mut self, value: &RawValue) {
+        self.comma();
+        one_line(self.out, value.get());
+    }
+
+    fn comma(&mut self) {
         if !std::mem::replace(&mut self.empty, false) {
             self.out.push(b',');
         }
-        object(self.out, fill);
     }
+}
+
+/// Writes JSON of the request. A line break may stand between its tokens, but would end a line of an event stream.
+fn one_line(out: &mut Vec<u8>, json: &str) {
+    out.extend(json.bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
 }
 
 /// Writes one object.

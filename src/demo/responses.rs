@@ -4,9 +4,14 @@
 //! `response.in_progress`, for each item its opening, deltas and closing, `response.completed` with the whole
 //! response once more. The events are numbered from 0.
 
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
 use super::CREATED;
 use super::error::Failure;
-use super::json::{self, Object};
+use super::json::{self, Array, Object};
 use super::reply::{Block, Reply, Usage};
 use super::tape::Tape;
 
@@ -207,11 +212,42 @@ fn response(o: &mut Object<'_>, reply: &Reply<'_>, state: State<'_>) {
     o.echo("safety_identifier", wire.safety_identifier, "null").text("service_tier", "default");
     o.echo("store", wire.store, "true").echo("temperature", wire.temperature, "1.0");
     o.echo("text", wire.text, r#"{"format":{"type":"text"},"verbosity":"medium"}"#);
-    o.echo("tool_choice", wire.tool_choice, "\"auto\"").echo("tools", wire.tools, "[]");
+    o.echo("tool_choice", wire.tool_choice, "\"auto\"").array("tools", |list| tools(list, wire.tools));
     o.echo("top_logprobs", wire.top_logprobs, "0").echo("top_p", wire.top_p, "1.0");
     o.echo("truncation", wire.truncation, "\"disabled\"");
     usage(o, reply.usage.filter(|_| matches!(state, State::Complete)));
     o.echo("user", wire.user, "null").echo("metadata", wire.metadata, "{}");
+}
+
+/// The tools that the request offers; a function is shown with all of its members.
+fn tools(list: &mut Array<'_>, tools: Option<&RawValue>) {
+    for raw in json::read::<Vec<&RawValue>>(tools) {
+        let tool: Tool<'_> = json::read(Some(raw));
+        if tool.kind != "function" {
+            list.echo(raw);
+            continue;
+        }
+        list.object(|o| {
+            o.text("type", "function").echo("description", tool.description, "null");
+            o.echo("name", tool.name, "null").echo("parameters", tool.parameters, "null");
+            o.echo("strict", tool.strict, "true");
+        });
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Tool<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    description: Option<&'a RawValue>,
+    #[serde(borrow)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    parameters: Option<&'a RawValue>,
+    #[serde(borrow)]
+    strict: Option<&'a RawValue>,
 }
 
 fn progress(o: &mut Object<'_>, reply: &Reply<'_>, state: State<'_>) {
@@ -347,6 +383,17 @@ mod tests {
     fn echoes_the_request_on_one_line() {
         let text = ask("a", ",\"stream\":true,\"metadata\":{\n\"a\":\"b\"}").text();
         assert!(text.contains(r#""metadata":{ "a":"b"}"#));
+    }
+
+    #[test]
+    fn shows_all_members_of_a_function() {
+        let tools = r#","tools":[{"type":"function","name":"f"},{"type":"web_search"},{"strict":false,"type":"function"}]"#;
+        let shown = concat!(
+            r#""tools":[{"type":"function","description":null,"name":"f","parameters":null,"strict":true},"#,
+            r#"{"type":"web_search"},{"type":"function","description":null,"name":null,"parameters":null,"strict":false}]"#,
+        );
+        let text = ask("a", tools).text();
+        assert!(text.contains(shown), "{text}");
     }
 
     #[test]
