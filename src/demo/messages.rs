@@ -33,7 +33,7 @@ pub(super) fn stream(tape: &mut Tape, reply: &Reply<'_>) {
     tape.event("message_delta", |o| {
         o.object("delta", |o| o.text("stop_reason", stop(reply)).raw("stop_sequence", "null").done());
         if let Some(usage) = reply.usage {
-            o.object("usage", |o| o.number("output_tokens", usage.completion).done());
+            o.object("usage", |o| counts(o, usage, usage.completion));
         }
     });
     tape.event("message_stop", |_| {});
@@ -115,11 +115,15 @@ fn stop(reply: &Reply<'_>) -> &'static str {
     }
 }
 
-/// Here the cached tokens are not among the input tokens.
 fn cost(o: &mut Object<'_>, usage: Usage, output: usize) {
+    counts(o, usage, output);
+    o.text("service_tier", "standard");
+}
+
+/// Here the cached tokens are not among the input tokens.
+fn counts(o: &mut Object<'_>, usage: Usage, output: usize) {
     o.number("input_tokens", usage.prompt - usage.cached).number("cache_creation_input_tokens", 0);
     o.number("cache_read_input_tokens", usage.cached).number("output_tokens", output);
-    o.text("service_tier", "standard");
 }
 
 #[cfg(test)]
@@ -221,9 +225,8 @@ mod tests {
             "{body}"
         );
         let stream = ask("a", r#","stream":true"#).text();
-        assert!(
-            stream.contains(r#""output_tokens":1,"#) && stream.contains(r#""usage":{"output_tokens":3}"#)
-        );
+        assert!(stream.contains(r#""output_tokens":1,"#) && stream.contains(r#""output_tokens":3}"#));
+        assert_eq!(stream.matches(r#""cache_read_input_tokens":"#).count(), 2);
         assert!(!ask("[demo:no-usage]", r#","stream":true"#).text().contains("usage"));
     }
 }
