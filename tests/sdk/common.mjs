@@ -1,4 +1,4 @@
-// The runner of the JavaScript suites, and what both SDKs need.
+// The runner of the JavaScript suites, and what several of them need.
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -11,6 +11,24 @@ export const PIXEL =
   'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
 // What has to come through untouched: quotes, escapes, several bytes, a look-alike of what is rewritten.
 export const ODD = 'Grüße 🌍 "model":"x" \\n';
+
+export const THOUGHT = 'The user wants an echo.';
+// One model of each protocol of providers; of Messages one that is known to think.
+export const THINKERS = { chat: 'demo/chat', responses: 'demo/responses', messages: 'think/claude-sonnet-5' };
+
+/** A case for each feature on each path, from a protocol of clients to one of providers; `make` adds what it needs. */
+export function paths(clients, features, make) {
+  const cases = {};
+  for (const name of clients) {
+    for (const upstream of Object.keys(THINKERS)) {
+      const path = { name, upstream, ...make({ name, upstream }) };
+      for (const [feature, test] of Object.entries(features)) {
+        cases[`${feature}, ${name} > ${upstream}`] = () => test(path);
+      }
+    }
+  }
+  return cases;
+}
 
 /** Runs the cases, each a function with a name. */
 export async function run(name, cases) {

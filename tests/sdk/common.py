@@ -1,4 +1,4 @@
-"""The runner of the Python suites, and what both SDKs need."""
+"""The runner of the Python suites, and what several of them need."""
 
 import asyncio
 import inspect
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import traceback
+from dataclasses import dataclass
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -15,7 +16,30 @@ BASE, KEY = os.environ["BASE_URL"], os.environ["API_KEY"]
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 # What has to come through untouched: quotes, escapes, several bytes, a look-alike of what is rewritten.
 ODD = 'Grüße 🌍 "model":"x" \\n'
+PROTOCOLS = ["chat", "responses", "messages"]
+THOUGHT = "The user wants an echo."
+# One model of each protocol of providers; of Messages one that is known to think.
+THINKERS = {"chat": "demo/chat", "responses": "demo/responses", "messages": "think/claude-sonnet-5"}
 CASES = []
+
+
+@dataclass
+class Path:
+    """From a protocol of clients to one of providers."""
+
+    client: str
+    upstream: str
+
+    @property
+    def model(self):
+        return THINKERS[self.upstream]
+
+    def __str__(self):
+        return f"{self.client} > {self.upstream}"
+
+
+def paths(clients):
+    return [Path(client, upstream) for client in clients for upstream in PROTOCOLS]
 
 
 def case(test):
@@ -23,13 +47,33 @@ def case(test):
     return test
 
 
+def each(values):
+    """A case for each of these values, which the test is given."""
+
+    def add(test):
+        for value in values:
+            CASES.append(bound(test, value))
+        return test
+
+    return add
+
+
+def bound(test, value):
+    def call():
+        return test(value)
+
+    call.__name__ = f"{test.__name__}, {value}"
+    return call
+
+
 def run(name):
     failed = 0
+    loop = asyncio.new_event_loop()  # one for all cases: clients keep their connections in it
     for test in CASES:
         try:
             result = test()
             if inspect.iscoroutine(result):
-                asyncio.run(asyncio.wait_for(result, 30))
+                loop.run_until_complete(asyncio.wait_for(result, 30))
         except Exception:
             failed += 1
             print(f"FAILED {name}: {test.__name__}\n{traceback.format_exc()}", flush=True)

@@ -2,7 +2,7 @@
 
 import Anthropic from '@anthropic-ai/sdk';
 import OpenAI from 'openai';
-import { assert, BASE, KEY, ODD, PIXEL, run, thrown } from './common.mjs';
+import { assert, BASE, KEY, ODD, PIXEL, run, THINKERS as MODELS, THOUGHT, thrown } from './common.mjs';
 
 const openai = new OpenAI({ baseURL: `${BASE}/v1`, apiKey: KEY, maxRetries: 0, timeout: 30_000 });
 const anthropic = new Anthropic({ baseURL: BASE, apiKey: KEY, authToken: null, maxRetries: 0, timeout: 30_000 });
@@ -13,9 +13,6 @@ const SCHEMA = {
   additionalProperties: false,
 };
 const ARGUMENTS = { city: 'demo', days: 1 };
-const THOUGHT = 'The user wants an echo.';
-// Of Messages a model that is known to think.
-const MODELS = { chat: 'demo/chat', responses: 'demo/responses', messages: 'think/claude-sonnet-5' };
 
 // Each client asks with a history and gives text, calls, thoughts, and what it keeps in its history.
 const CLIENTS = {

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import anthropic
 import openai
-from common import BASE, KEY, ODD, PIXEL, raised, read
+from common import BASE, KEY, ODD, PIXEL, PROTOCOLS, THINKERS, THOUGHT, raised, read
 from pydantic import BaseModel
 
 PDF = base64.b64encode(b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n").decode()
@@ -26,14 +26,10 @@ SCHEMA = {
     "additionalProperties": False,
 }
 ARGUMENTS = {"city": "demo", "days": 1}
-THOUGHT = "The user wants an echo."
 # Without a limit, what Messages has to be told all the same.
 DEFAULT_LIMIT = 8192
 
-PROTOCOLS = ["chat", "responses", "messages"]
 MODELS = {name: f"demo/{name}" for name in PROTOCOLS}
-# The same, but of Messages a model that is known to think.
-THINKERS = {**MODELS, "messages": "think/claude-sonnet-5"}
 
 FEATURES = []
 # What a feature loses on a path, as the header lists it.
