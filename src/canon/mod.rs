@@ -33,8 +33,8 @@ pub use media::{DataUrl, sniff};
 pub use names::{Name, Names};
 pub(crate) use names::{hash, hex};
 pub use profile::{
-    CacheParts, Effort, JsonSchemaSupport, MaxTokensField, MidSystem, Prefill, Profile, ProfileSettings,
-    ReasoningIn, Sampling, StreamUsage, SystemRole, ToolChoice, ToolId, UserField,
+    AnthropicVersion, CacheParts, Effort, JsonSchemaSupport, MaxTokensField, MidSystem, Prefill, Profile,
+    ProfileSettings, ReasoningIn, Sampling, StreamUsage, SystemRole, ToolChoice, ToolId, UserField,
 };
 pub use protocol::ProtocolId;
 pub use queue::{Overflow, Queue, Step};

@@ -1,11 +1,12 @@
 //! The habits of a provider, as data. What is not said here is done for all providers alike.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Level;
+use crate::json::Raw;
 
 /// Makes [`Profile`], with its defaults, and [`ProfileSettings`], in which every key is optional.
 macro_rules! profile {
@@ -89,6 +90,15 @@ choices! {
         ReasoningDetails,
         /// Parts of type `thinking`.
         MistralParts,
+    }
+    /// A version of the Messages protocol. They differ in what requests may hold.
+    AnthropicVersion {
+        /// The first one; requests may hold sampling parameters.
+        #[serde(rename = "2023-06-01")]
+        V2023,
+        /// Requests with sampling parameters are refused.
+        #[serde(rename = "2026-10-21")]
+        V2026,
     }
     /// Sampling parameters.
     Sampling {
@@ -195,6 +205,8 @@ profile! {
     strip_attribution: bool = true;
     /// Values of `anthropic-beta` that are forwarded; absent: all.
     betas: Option<BTreeSet<String>> = None;
+    /// The version of the Messages protocol in which translated requests are written.
+    anthropic_version: AnthropicVersion = AnthropicVersion::V2023;
     /// Sampling parameters.
     sampling: Sampling = Sampling::Full;
     /// How the effort of reasoning is chosen.
@@ -232,12 +244,27 @@ profile! {
     think_tags: bool = false;
     /// May a stream end without a finish reason?
     finish_optional: bool = false;
+    /// Does a relayed Chat answer that calls tools end with `tool_calls` where the provider says `stop`?
+    repair_finish: bool = false;
     /// Does the provider search the web by itself when it is asked to?
     web_search: bool = false;
     /// Is the provider OpenAI itself, with its tiers, verbosity and limits on ids and stop texts?
     is_openai: bool = false;
     /// Are unknown members of OpenAI requests passed on in translation?
     forward_unknown: bool = true;
+    /// Members that translated requests have besides; what is in a request anyway stays as it is.
+    extra_body: BTreeMap<String, Raw<'static>> = BTreeMap::new();
     /// The smallest output limit that is accepted.
     min_max_tokens: u32 = 1;
+}
+
+impl AnthropicVersion {
+    /// The version, as the header `anthropic-version` has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V2023 => "2023-06-01",
+            Self::V2026 => "2026-10-21",
+        }
+    }
 }

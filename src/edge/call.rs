@@ -226,7 +226,8 @@ impl Call {
 
     /// What reads the provider's answer to a client that called its model `model`.
     pub(super) fn reply(&self, model: &str) -> relay::Reply {
-        relay::Reply::new(self.protocol.protocol(), model).known_as(&self.upstream_model)
+        let reply = relay::Reply::new(self.protocol.protocol(), model);
+        reply.known_as(&self.upstream_model).with_habits(&self.provider().profile)
     }
 
     /// What passes on the provider's stream.

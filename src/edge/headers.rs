@@ -106,7 +106,7 @@ pub(super) fn for_bridge(
     head.insert_header(header::CONTENT_TYPE, "application/json")?;
     head.insert_header(header::CONTENT_LENGTH, length)?;
     if protocol.is_anthropic() {
-        head.insert_header("anthropic-version", DEFAULT_VERSION)?;
+        head.insert_header("anthropic-version", provider.profile.anthropic_version.as_str())?;
     }
     sign(&mut head, provider, protocol)?;
     Ok(head)

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 
 /// The text of a valid JSON value.
 #[derive(Clone, PartialEq, Eq)]
@@ -51,6 +53,28 @@ impl<'a> Raw<'a> {
 impl fmt::Debug for Raw<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Raw({} bytes)", self.0.len())
+    }
+}
+
+/// Values of the configuration, which is no JSON but can hold whatever JSON can.
+#[expect(clippy::disallowed_types, reason = "no bytes to borrow, and it happens once, at the start")]
+impl<'de> Deserialize<'de> for Raw<'static> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde_json::Value::deserialize(deserializer).map(|value| Self(Cow::Owned(value.to_string())))
+    }
+}
+
+impl JsonSchema for Raw<'_> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Json".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        true.into()
     }
 }
 

@@ -17,6 +17,7 @@ mod schema;
 mod state;
 mod usage;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -75,6 +76,13 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     /// # Errors
     /// A failure of the provider when the body is not a JSON object.
     fn read_reply(&self, body: &[u8]) -> Result<Sight>;
+
+    /// The edits by which the choices of an answer, or of one event of it, end because tools are called, where
+    /// the provider only says that they stop. `called`: the choices that have called tools so far.
+    fn finish_edits(&self, data: &[u8], called: &mut BTreeSet<u64>) -> Vec<Edit> {
+        let _ = (data, called);
+        Vec::new()
+    }
 
     /// The body of an error response.
     fn envelope(&self, failure: &Failure, request_id: &str) -> Bytes;

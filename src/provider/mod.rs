@@ -16,8 +16,8 @@ use crate::located::Located;
 use crate::protocol::ProtocolId;
 
 pub use crate::canon::{
-    CacheParts, Effort, JsonSchemaSupport, MaxTokensField, MidSystem, Prefill, Profile, ProfileSettings,
-    ReasoningIn, Sampling, StreamUsage, SystemRole, ToolChoice, ToolId, UserField,
+    AnthropicVersion, CacheParts, Effort, JsonSchemaSupport, MaxTokensField, MidSystem, Prefill, Profile,
+    ProfileSettings, ReasoningIn, Sampling, StreamUsage, SystemRole, ToolChoice, ToolId, UserField,
 };
 pub use base_url::BaseUrl;
 pub use preset::{Preset, preset, presets};

@@ -5,6 +5,7 @@
 //! collected. There is no code for any particular pair.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use crate::canon::{
     UpstreamError, Usage,
 };
 use crate::failure::{Failure, Result};
-use crate::json::{Lit, repair};
+use crate::json::{self, Lit, Raw, repair};
 use crate::protocol::{Protocol, Written};
 use crate::provider::ReasoningIn;
 use crate::sse::{self, Framer};
@@ -79,6 +80,9 @@ pub fn render(
     let mut out = Vec::with_capacity(text.len() + text.len() / 8 + ROOM);
     let Written { answer_tool, prefix } =
         upstream.encode_request(&request, target, &names, &mut losses, &mut out)?;
+    if !facts.counting {
+        add(&mut out, &target.profile.extra_body);
+    }
     let off = request.thinking.mode == Some(ThinkingMode::Off);
     let context = Context {
         request_id: facts.request_id.to_owned(),
@@ -98,6 +102,17 @@ pub fn render(
     let stream = request.stream && !facts.counting;
     let estimate = if facts.counting { super::count::estimate(&request) } else { 0 };
     Ok(Rendered { body: out.into(), losses, context: Arc::new(context), stream, estimate })
+}
+
+/// Adds members to an object that was written, unless it has them.
+fn add(object: &mut Vec<u8>, extra: &BTreeMap<String, Raw<'static>>) {
+    for (name, value) in extra {
+        let known = json::members(object).map_while(std::result::Result::ok).any(|member| member.is(name));
+        if !known && object.pop().is_some() {
+            let member = format!(",{}:{}}}", json::write::literal(name), value.get());
+            object.extend_from_slice(member.as_bytes());
+        }
+    }
 }
 
 /// An answer on its way from a provider to a client.
@@ -368,3 +383,20 @@ const MOST_ODD: u32 = 3;
 
 /// Bytes that a request may gain beside an eighth of its length.
 const ROOM: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_providers_own_members_are_added_but_replace_nothing() {
+        let extra = [("a", "1"), ("model", "\"x\""), ("z\"", "{\"y\":[1.50]}")];
+        let extra: BTreeMap<_, _> = extra.map(|(name, value)| (name.to_owned(), Raw::constant(value))).into();
+        let mut object = br#"{"model":"m","text":"a"}"#.to_vec();
+        add(&mut object, &extra);
+        assert_eq!(object, br#"{"model":"m","text":"a","a":1,"z\"":{"y":[1.50]}}"#);
+        let before = object.clone();
+        add(&mut object, &BTreeMap::new());
+        assert_eq!(object, before);
+    }
+}

@@ -4,6 +4,7 @@
 //! block. Of an answer: the model's name, the usage chunk that only the gateway asked for, and what a provider
 //! says of its own failures. All other bytes stay as they are, in their order, whatever they say.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -70,6 +71,8 @@ pub struct Reply {
     /// The provider's own name, which may stand in what it says of a failure.
     upstream_model: String,
     usage: Option<Usage>,
+    /// The choices that have called tools, where those are watched.
+    called: Option<BTreeSet<u64>>,
 }
 
 impl Reply {
@@ -77,13 +80,19 @@ impl Reply {
     #[must_use]
     pub fn new(protocol: &'static dyn Protocol, model: &str) -> Self {
         let model = json::write::literal(model).into();
-        Self { protocol, model, upstream_model: String::new(), usage: None }
+        Self { protocol, model, upstream_model: String::new(), usage: None, called: None }
     }
 
     /// The same, to a provider that calls the model `upstream_model`.
     #[must_use]
     pub fn known_as(self, upstream_model: &str) -> Self {
         Self { upstream_model: upstream_model.to_owned(), ..self }
+    }
+
+    /// The same, from a provider with these habits.
+    #[must_use]
+    pub fn with_habits(self, profile: &Profile) -> Self {
+        Self { called: profile.repair_finish.then(BTreeSet::new), ..self }
     }
 
     /// Token counts so far.
@@ -108,7 +117,7 @@ impl Reply {
     }
 
     /// The edits of an answer's body or an event's data, which stands at `start`.
-    fn edit(&self, sight: &Sight, data: &[u8], start: usize, edits: &mut Vec<Edit>) {
+    fn edit(&mut self, sight: &Sight, data: &[u8], start: usize, edits: &mut Vec<Edit>) {
         let before = edits.len();
         let mut replace = |span: &Range<usize>, new: Bytes| {
             if data.get(span.clone()) != Some(&new) {
@@ -122,6 +131,10 @@ impl Reply {
             && let Some(new) = self.reworded(data.get(span.clone()).unwrap_or_default())
         {
             replace(span, new);
+        }
+        if let Some(called) = &mut self.called {
+            let repairs = self.protocol.finish_edits(data, called);
+            edits.extend(repairs.into_iter().map(|(at, new)| (start + at.start..start + at.end, new)));
         }
         edits.get_mut(before..).unwrap_or_default().sort_by_key(|(span, _)| span.start);
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Act, Client, Gate, Gateway, Mock, Response, ask, chunk, eventually, json, open, post, request,
+    Act, Client, Gate, Gateway, Mock, PROTOCOLS, Response, ask, chunk, config_with, eventually, json, open,
+    post, request,
 };
 
 /// Path, body and a text in the answer for each kind of client.
@@ -84,6 +85,20 @@ fn credentials_are_the_providers_and_nothing_of_the_client_goes_on() {
     assert_eq!(seen.header("authorization"), Some("Bearer sk-upstream-canary"));
     assert!(!seen.head.contains(&gateway.key) && seen.header("anthropic-version").is_none(), "{}", seen.head);
     assert!(seen.text().contains(r#""model":"real-model""#), "{}", seen.text());
+}
+
+#[test]
+fn the_profile_names_the_version_and_adds_members() {
+    let mock = Mock::new(json(200, "", PROTOCOLS[2].2));
+    let profile = ", profile: {anthropic_version: 2026-10-21, extra_body: {max_tokens: 1, a: {b: [1, x]}}}";
+    let gateway = Gateway::start(&config_with(mock.port, profile).replace("chat, responses, ", ""));
+    let response = ask_with(&gateway, 0, "v/model", "hi", ",\"max_tokens\":7,\"temperature\":0.5");
+    assert_eq!(response.status, 200, "{}", response.body);
+    assert_eq!(response.header("x-crossmodel-dropped"), Some("temperature"));
+    let seen = mock.one();
+    assert_eq!(seen.header("anthropic-version"), Some("2026-10-21"));
+    assert!(seen.text().contains(r#""max_tokens":7"#), "{}", seen.text());
+    assert!(seen.text().ends_with(r#","a":{"b":[1,"x"]}}"#), "{}", seen.text());
 }
 
 #[test]

@@ -171,3 +171,14 @@ fn tokens_are_counted_by_the_provider() {
         assert_eq!(seen.text(), body.replace("v/model", "real-model"));
     }
 }
+
+#[test]
+fn a_finish_that_hides_calls_is_repaired_on_demand() {
+    let answer = r#"{"choices":[{"message":{"tool_calls":[{"id":"c"}]},"finish_reason":"stop"}]}"#;
+    let mock = Mock::new(json(200, "", answer));
+    for (profile, expected) in [("", "stop"), (", profile: {repair_finish: true}", "tool_calls")] {
+        let gateway = Gateway::start(&config_with(mock.port, profile));
+        let response = post(&gateway, PROTOCOLS[0].0, PROTOCOLS[0].1);
+        assert_eq!(response.body, answer.replace("stop", expected));
+    }
+}

@@ -269,3 +269,18 @@ fn what_follows_the_end_does_not_undo_it() {
     assert_eq!(response.body, STREAMS[2].replace('@', "v/model"), "cut after its last event: no error");
     assert!(response.complete);
 }
+
+#[test]
+fn a_finish_that_hides_calls_is_repaired_on_demand() {
+    let stream = concat!(
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"c\"}]}}],\"model\":\"@\"}\n\n",
+        "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"model\":\"@\"}\n\n",
+        "data: [DONE]\n\n",
+    );
+    let sent = stream.replace('@', "real-model-0613");
+    let mock = Mock::scripted(move |_, _| sse(sent.as_bytes().chunks(7)));
+    for (profile, expected) in [("", "stop"), (", profile: {repair_finish: true}", "tool_calls")] {
+        let gateway = Gateway::start(&config_with(mock.port, profile));
+        assert_eq!(ask(&gateway, 0).body, stream.replace('@', "v/model").replace("stop", expected));
+    }
+}

@@ -7,6 +7,7 @@ mod fields;
 mod relay;
 mod usage;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -53,6 +54,10 @@ impl Protocol for Chat {
 
     fn read_reply(&self, body: &[u8]) -> Result<Sight> {
         relay::reply::read(body)
+    }
+
+    fn finish_edits(&self, data: &[u8], called: &mut BTreeSet<u64>) -> Vec<Edit> {
+        relay::finish::edits(data, called)
     }
 
     fn envelope(&self, failure: &Failure, _request_id: &str) -> Bytes {

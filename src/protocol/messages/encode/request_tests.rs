@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::canon::{
-    Args, Cache, Call, Caps, Carrier, Choice, Chosen, Document, Format, Grammar, Image, Level, Part, Profile,
-    ProtocolId, Reasoning, Samplers as Sent, Sealed, Source, Text, Thinking, ThinkingMode, Tool, ToolKind,
-    ToolResult, Turn, WebSearch,
+    AnthropicVersion, Args, Cache, Call, Caps, Carrier, Choice, Chosen, Document, Format, Grammar, Image,
+    Level, Part, Profile, ProtocolId, Reasoning, Samplers as Sent, Sealed, Source, Text, Thinking,
+    ThinkingMode, Tool, ToolKind, ToolResult, Turn, WebSearch,
 };
 use crate::failure::Failure;
 use crate::json::{Lit, Raw};

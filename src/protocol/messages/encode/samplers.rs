@@ -1,6 +1,6 @@
 //! Sampling parameters, as far as a model takes them.
 
-use crate::canon::{Losses, Request, Sampling, SamplingCaps, Target};
+use crate::canon::{AnthropicVersion, Losses, Request, Sampling, SamplingCaps, Target};
 use crate::failure::Result;
 use crate::json::Raw;
 use crate::json::write::Object;
@@ -24,7 +24,9 @@ impl<'r> Samplers<'r> {
         thinks: bool,
         losses: &mut Losses,
     ) -> Result<Self> {
-        let none = target.caps.sampling == SamplingCaps::None || target.profile.sampling == Sampling::None;
+        let none = target.caps.sampling == SamplingCaps::None
+            || target.profile.sampling == Sampling::None
+            || target.profile.anthropic_version == AnthropicVersion::V2026;
         let sent = &request.samplers;
         let temperature = sent.temperature.as_ref().map(|raw| (raw.get(), number(raw)));
         let top_p = sent.top_p.as_ref().map(|raw| (raw.get(), number(raw)));

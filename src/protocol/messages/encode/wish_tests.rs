@@ -38,6 +38,14 @@ fn sampling_follows_what_the_model_takes() {
 }
 
 #[test]
+fn the_newer_version_of_the_protocol_has_no_sampling_parameters() {
+    let profile = Profile { anthropic_version: AnthropicVersion::V2026, ..Profile::default() };
+    let wire = with(&sampled(Some("0.5"), Some("0.9"), Some("40")), FOREIGN, &profile, false).unwrap();
+    assert_eq!(["temperature", "top_p", "top_k"].map(|name| wire.get(name)), [None; 3]);
+    assert_eq!(wire.lost.as_deref(), Some("temperature, top_p, top_k"));
+}
+
+#[test]
 fn effort_becomes_a_budget_or_a_level() {
     let thinking = |request: &Request<'_>, model: &str| {
         let wire = encode(request, model).unwrap();
