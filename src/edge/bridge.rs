@@ -12,10 +12,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{Version, header};
 use pingora::ErrorSource;
 use pingora::connectors::http::Connector;
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::http::RequestHeader;
 use pingora::protocols::http::HttpTask;
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
@@ -348,8 +347,8 @@ impl Stream {
         let mut tasks = Vec::with_capacity(2);
         if !std::mem::replace(&mut self.started, true) {
             exchange.status = 200;
-            let head =
-                stream_head(session, exchange).map_err(|error| Failure::provider(error.to_string()))?;
+            let head = reply::stream_start(session, exchange)
+                .map_err(|error| Failure::provider(error.to_string()))?;
             tasks.push(HttpTask::Header(Box::new(head), false));
         }
         if !bytes.is_empty() {
@@ -390,14 +389,6 @@ fn sent(result: pingora::Result<()>) -> Result<()> {
         ErrorSource::Upstream => Stop::Failed(gateway::transport(&error)),
         _ => Stop::Gone,
     })
-}
-
-fn stream_head(session: &Session, exchange: &Exchange) -> pingora::Result<ResponseHeader> {
-    let mut head = reply::stream_start(exchange)?;
-    if session.req_header().version == Version::HTTP_11 && !session.downstream_session.is_http2() {
-        head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
-    }
-    Ok(head)
 }
 
 /// Reads what a provider still sends after its last word, so that the connection can be used again.

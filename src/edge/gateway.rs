@@ -297,6 +297,7 @@ impl ProxyHttp for Gateway {
     ) -> pingora::Result<Option<Duration>> {
         let written = session.body_bytes_sent();
         reply::body(exchange, body, ends, written).map_err(|failure| raise(exchange, failure))?;
+        reply::begin(session, exchange, body.as_ref())?;
         Ok(None)
     }
 
@@ -310,6 +311,7 @@ impl ProxyHttp for Gateway {
         let mut last = None;
         reply::body(exchange, &mut last, true, session.body_bytes_sent())
             .map_err(|failure| raise(exchange, failure))?;
+        reply::begin(session, exchange, last.as_ref())?;
         Ok(Some(last.unwrap_or_default()))
     }
 
@@ -357,8 +359,7 @@ impl ProxyHttp for Gateway {
         }
         let failure = exchange.failure.take().unwrap_or_else(|| transport(error));
         session.set_keepalive(None);
-        let begun = session.response_written().is_some();
-        let written = if begun || matches!(exchange.reply, Reply::Stream(_)) {
+        let written = if session.response_written().is_some() {
             reply::break_off(session, exchange, failure).await
         } else {
             exchange.reply = Reply::None;

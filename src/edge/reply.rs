@@ -2,12 +2,18 @@
 //!
 //! A stream is passed on as it comes. Any other answer is held until it is whole: only then is it known
 //! whether it is an error, what its status must be and how long it is. Pingora has no hook to hold a
-//! response's head, but it drops informational heads when told so; a held answer's head is made one, and
-//! the real one is written when the exchange is over.
+//! response's head, but it drops informational heads when told so. The head of every answer is made one; the
+//! real one is written when a held answer is whole, and when a stream has something to say: a provider may
+//! send a head of success and then nothing but a failure.
+
+use std::future::Future as _;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
-use http::header;
+use http::{Version, header};
 use pingora::http::ResponseHeader;
+use pingora::{Error, ErrorType};
 use pingora_proxy::Session;
 
 use crate::failure::{Failure, Kind, Result};
@@ -27,43 +33,62 @@ pub(super) fn head(exchange: &mut Exchange, head: &mut ResponseHeader) -> pingor
         return Ok(());
     }
     let readable = is_readable(head);
-    let streams = head.status == 200 && is_event_stream(head) && readable && !is_empty(head);
-    if streams && exchange.call.as_ref().is_some_and(|call| call.infers) {
-        return stream_head(exchange, head);
-    }
-    let held = Held {
-        status: head.status.as_u16(),
-        retry_after: headers::retry_after(&head.headers),
-        should_retry: headers::should_retry(&head.headers),
-        readable,
-        parts: Vec::new(),
-        size: 0,
-    };
+    let streams = head.status == 200 && is_event_stream(head) && readable;
     exchange.upstream_id = headers::upstream_id(&head.headers);
-    exchange.reply = Reply::Held(held);
+    exchange.reply = match exchange.call.as_ref().filter(|call| streams && call.infers) {
+        Some(call) => {
+            let model = exchange.requested_model.as_deref().unwrap_or_default();
+            Reply::Stream(Box::new(call.stream(model, exchange.snapshot.limits.event_bytes)))
+        }
+        None => Reply::Held(Held {
+            status: head.status.as_u16(),
+            retry_after: headers::retry_after(&head.headers),
+            should_retry: headers::should_retry(&head.headers),
+            readable,
+            parts: Vec::new(),
+            size: 0,
+        }),
+    };
     *head = ResponseHeader::build_no_case(DROPPED, None)?;
     Ok(())
 }
 
-fn stream_head(exchange: &mut Exchange, head: &mut ResponseHeader) -> pingora::Result<()> {
-    let Some(call) = &exchange.call else { return Ok(()) };
-    let model = exchange.requested_model.as_deref().unwrap_or_default();
-    exchange.reply = Reply::Stream(Box::new(call.stream(model, exchange.snapshot.limits.event_bytes)));
+/// Writes the head of a stream when the first part of its body is about to follow.
+///
+/// # Errors
+/// When the client is gone.
+pub(super) fn begin(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    body: Option<&Bytes>,
+) -> pingora::Result<()> {
+    let speaks = matches!(exchange.reply, Reply::Stream(_)) && body.is_some_and(|body| !body.is_empty());
+    if !speaks || session.response_written().is_some() {
+        return Ok(());
+    }
+    let head = stream_start(session, exchange)?;
     exchange.status = 200;
-    exchange.upstream_id = headers::upstream_id(&head.headers);
-    *head = stream_start(exchange)?;
-    Ok(())
+    // The filter of bodies can not wait, and need not: this is the first that the connection takes since the
+    // client has sent its request, so there is room for it.
+    let write = tokio::task::unconstrained(session.write_response_header(Box::new(head), false));
+    match pin!(write).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(written) => written.map_err(Error::into_down),
+        Poll::Pending => Err(Error::new_down(ErrorType::WriteTimedout)),
+    }
 }
 
 /// The head of a stream to the client.
 ///
 /// # Errors
 /// When a header can not be written.
-pub(super) fn stream_start(exchange: &Exchange) -> pingora::Result<ResponseHeader> {
+pub(super) fn stream_start(session: &Session, exchange: &Exchange) -> pingora::Result<ResponseHeader> {
     let mut fresh = ResponseHeader::build_no_case(200, Some(10))?;
     fresh.insert_header(header::CONTENT_TYPE, "text/event-stream; charset=utf-8")?;
     fresh.insert_header(header::CACHE_CONTROL, "no-cache")?;
     fresh.insert_header("x-accel-buffering", "no")?;
+    if session.req_header().version == Version::HTTP_11 && !session.downstream_session.is_http2() {
+        fresh.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+    }
     headers::identify(&mut fresh, exchange)?;
     Ok(fresh)
 }
@@ -93,7 +118,13 @@ pub(super) fn body(
                 exchange.settle();
             }
             if ends {
-                out = joined(out, end_of_stream(exchange, None));
+                let (rest, failure) = end_of_stream(exchange);
+                out = joined(out, rest);
+                match failure {
+                    Some(failure) if exchange.bytes_out == 0 && out.is_empty() => return Err(failure),
+                    Some(failure) => out = joined(out, told(exchange, failure)),
+                    None => {}
+                }
             }
             if !out.is_empty() {
                 exchange.note_first_byte();
@@ -106,41 +137,38 @@ pub(super) fn body(
     }
 }
 
-/// Ends the stream: what is left of it and, unless it is whole, the failure in the client's grammar.
-pub(super) fn end_of_stream(exchange: &mut Exchange, failure: Option<Failure>) -> Bytes {
-    let Reply::Stream(stream) = &mut exchange.reply else { return Bytes::new() };
+/// Ends the stream: what is left of it and, unless it is whole, the failure of which the client does not know.
+fn end_of_stream(exchange: &mut Exchange) -> (Bytes, Option<Failure>) {
+    let Reply::Stream(stream) = &mut exchange.reply else { return (Bytes::new(), None) };
     let (rest, end) = stream.end();
     let delivered = stream.delivered();
-    let broken = match &end {
+    let unknown = match &end {
         relay::End::Broken(error) => Some(stream.broken(error)),
         relay::End::Whole | relay::End::Reported => None,
     };
     exchange.usage = stream.usage();
     exchange.deliver(delivered);
-    let failure = match broken {
-        Some(broken) => failure.unwrap_or(broken),
-        None if end == relay::End::Whole => {
-            exchange.settle();
-            return rest;
-        }
-        None => {
+    match end {
+        relay::End::Whole => exchange.settle(),
+        relay::End::Reported => {
             exchange.fail_in_stream(delivered);
             exchange.failure = Some(Failure::provider("the provider reported a failure in its stream"));
-            return rest;
         }
-    };
-    exchange.fail_in_stream(delivered);
-    let events = failure_events(exchange, &failure);
-    exchange.failure = Some(failure);
-    joined(rest, events)
+        relay::End::Broken(_) => {}
+    }
+    (rest, unknown)
 }
 
 /// The events that tell the client of a failure.
-fn failure_events(exchange: &Exchange, failure: &Failure) -> Bytes {
+fn told(exchange: &mut Exchange, failure: Failure) -> Bytes {
     let Reply::Stream(stream) = &exchange.reply else { return Bytes::new() };
     let model = exchange.requested_model.as_deref().unwrap_or_default();
     let now = u64::try_from(exchange.time.as_second()).unwrap_or(0);
-    stream.failure(failure, &exchange.id, model, now)
+    let events = stream.failure(&failure, &exchange.id, model, now);
+    let delivered = stream.delivered();
+    exchange.fail_in_stream(delivered);
+    exchange.failure = Some(failure);
+    events
 }
 
 /// Ends a stream that fails, with all that came before.
@@ -152,22 +180,25 @@ pub(super) async fn break_off(
     exchange: &mut Exchange,
     failure: Failure,
 ) -> pingora::Result<()> {
-    if session.response_written().is_none() {
-        session.write_response_header(Box::new(stream_start(exchange)?), false).await?;
-    }
     let unwritten = exchange.unwritten.rest(session.body_bytes_sent());
-    let last = end_of_stream(exchange, Some(failure));
+    let (rest, unknown) = end_of_stream(exchange);
+    let last = unknown.map(|_| told(exchange, failure)).unwrap_or_default();
+    let last = joined(rest, last);
     exchange.bytes_out += last.len();
     session.write_response_body(Some(joined(unwritten, last)), true).await
 }
 
-/// Writes a held answer, now that it is whole.
+/// Writes a held answer, now that it is whole, or that there is none.
 ///
 /// # Errors
 /// When the client is gone.
 pub(super) async fn deliver(session: &mut Session, exchange: &mut Exchange) -> pingora::Result<()> {
     let held = match std::mem::take(&mut exchange.reply) {
         Reply::Held(held) => held,
+        // Head and end were one, and nothing between them.
+        Reply::Stream(_) if session.response_written().is_none() => {
+            return answer::fail(session, exchange, Failure::truncated()).await;
+        }
         // What was a stream stays one, for the access line.
         other => {
             exchange.reply = other;
@@ -230,11 +261,6 @@ impl Held {
 /// Providers are asked for bodies as they are. One that is compressed all the same says nothing here.
 fn is_readable(head: &ResponseHeader) -> bool {
     head.headers.get(header::CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity")
-}
-
-/// A stream without a body would end without a call of the body filter, as if it were whole.
-fn is_empty(head: &ResponseHeader) -> bool {
-    headers::content_length(&head.headers) == Some(0)
 }
 
 pub(super) fn is_event_stream(head: &ResponseHeader) -> bool {

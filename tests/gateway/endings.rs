@@ -26,13 +26,18 @@ fn stream(gateway: &Gateway, protocol: usize) -> Response {
     post(gateway, PROTOCOLS[protocol].0, &streaming(protocol))
 }
 
-/// Does the client know that it has no answer? Whether a head is out when a provider fails at once is a
-/// matter of chance.
+/// Does the client know that it has no answer? Whether the first bytes of an answer are out when a provider
+/// fails at once is a matter of chance.
 fn is_told(response: &Response, protocol: usize) -> bool {
     match response.status {
         200 => response.body.contains(FAILURES[protocol]),
-        status => status == 502 && response.header("content-type") == Some("application/json"),
+        _ => is_refused(response),
     }
+}
+
+/// Is the client told by the status?
+fn is_refused(response: &Response) -> bool {
+    response.status == 502 && response.header("content-type") == Some("application/json")
 }
 
 /// Asks for a stream over HTTP/2: its body, and the way to reset it.
@@ -132,6 +137,7 @@ fn a_stream_of_nothing_is_no_success() {
             let mock = Mock::new(script);
             let gateway = Gateway::start(&config(mock.port));
             let response = stream(&gateway, protocol);
+            assert_eq!(is_refused(&response), n < 2, "case {n}: {response:?}");
             assert!(is_told(&response, protocol) && response.complete, "case {n}: {response:?}");
             let line = gateway.access_log(1).remove(0);
             assert_eq!(member(&line, "error"), "provider_error", "{line}");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{
     Act, Client, Gate, Gateway, Mock, PROTOCOLS, Response, Seen, UPSTREAM_KEY, chunk, config, free_port,
-    json, open, post, request,
+    h2_post, json, open, post, request,
 };
 
 /// What a provider answers, and what the client gets: status, OpenAI's type and code, Anthropic's type,
@@ -422,6 +422,44 @@ fn a_failure_that_the_provider_reports_in_a_stream_is_told_by_class() {
         let start = Instant::now();
         Stage::new("", move |n| vec![chunk(events[n].as_bytes()), Act::Hold]).fails(class, message);
         assert!(start.elapsed() < Duration::from_secs(10), "told at once");
+    }
+}
+
+/// A head of success says nothing yet: as long as the client has nothing, it is told by the status.
+#[test]
+fn a_failure_that_comes_first_in_a_stream_is_a_status() {
+    let object = r#"{"type":"overloaded_error","code":"overloaded_error","message":"canary"}"#;
+    let events = [
+        format!("data: {{\"error\":{object}}}\n\n"),
+        format!("event: error\ndata: {}\n\n", object.replacen("overloaded_error", "error", 1)),
+        format!("event: error\ndata: {{\"type\":\"error\",\"error\":{object}}}\n\n"),
+    ];
+    for before in ["", "what comes in one piece with it"] {
+        let gate = Gate::new();
+        let (failures, wait) = (events.clone(), Arc::clone(&gate));
+        let mock = Mock::scripted(move |seen, _| {
+            let n = number(seen);
+            let begun = if before.is_empty() { "" } else { BEGINNINGS[n] };
+            let failure = chunk(format!("{begun}{}", failures[n]).as_bytes());
+            [open([]), vec![Act::Await(Arc::clone(&wait)), failure, Act::Hold]].concat()
+        });
+        let gateway = Gateway::start(&config(mock.port));
+        for (n, (path, body, _)) in PROTOCOLS.into_iter().enumerate() {
+            let streaming = numbered(body, n, true);
+            for version in 1..=2 {
+                gate.open();
+                let response = match version {
+                    1 => post(&gateway, path, &streaming),
+                    _ => h2_post(gateway.port, path, &gateway.key, streaming.clone().into(), true),
+                };
+                assert_eq!(response.status, 503, "{path}: {}", response.body);
+                assert_eq!(response.header("content-type"), Some("application/json"));
+                assert!(response.header("retry-after").is_some() && response.complete, "{path}");
+                discreet(&response);
+            }
+        }
+        let log = gateway.access_log(6);
+        assert!(log.iter().all(|line| line.contains("\"status\":503")), "{log:?}");
     }
 }
 
