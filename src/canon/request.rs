@@ -129,6 +129,8 @@ pub enum Source<'a> {
 pub struct Image<'a> {
     /// Where it comes from.
     pub source: Source<'a>,
+    /// Where the client wrote that, for a refusal.
+    pub path: String,
     /// How closely it is looked at, as OpenAI's models understand it.
     pub detail: Option<Lit<'a>>,
     /// A mark for the prompt cache.
@@ -157,6 +159,8 @@ pub struct Audio<'a> {
     pub data: Lit<'a>,
     /// `wav`, `mp3`, …
     pub format: Lit<'a>,
+    /// Where the client wrote that, for a refusal.
+    pub path: String,
 }
 
 /// What a model thought in an earlier turn.

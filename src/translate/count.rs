@@ -116,7 +116,8 @@ mod tests {
 
     #[test]
     fn estimates_by_bytes_and_by_picture() {
-        let image = Image { source: Source::Url(Lit::plain("u")), detail: None, cache: None };
+        let image =
+            Image { source: Source::Url(Lit::plain("u")), path: String::new(), detail: None, cache: None };
         let parts = vec![Part::Text(Text::new(Lit::plain("123456789"))), Part::Image(image)];
         let request = Request { turns: vec![Turn::new(Role::User, parts)], ..Request::default() };
         assert_eq!(estimate(&request), 3 + 1600);

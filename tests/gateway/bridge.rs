@@ -124,6 +124,31 @@ fn losses_are_listed_and_refused_on_demand() {
 }
 
 #[test]
+fn what_can_not_be_shown_is_named_by_its_place() {
+    let gateway = Gateway::start("providers: {demo: {}}\n");
+    let svg = "data:image/svg+xml;base64,PHN2Zz4=";
+    let speech = r#"{"type":"input_audio","input_audio":{"data":"AA==","format":"wav"}}"#;
+    for (client, part, param) in [
+        (
+            0,
+            format!(r#"{{"type":"image_url","image_url":{{"url":"{svg}"}}}}"#),
+            "messages[0].content[0].image_url",
+        ),
+        (0, speech.to_owned(), "messages[0].content[0].input_audio"),
+        (1, format!(r#"{{"type":"input_image","image_url":"{svg}"}}"#), "input[0].content[0].image_url"),
+        (1, speech.to_owned(), "input[0].content[0].input_audio"),
+    ] {
+        let (path, _) = CLIENTS[client];
+        let member = if client == 0 { "messages" } else { "input" };
+        let body =
+            format!(r#"{{"model":"demo/messages","{member}":[{{"role":"user","content":[{part}]}}]}}"#);
+        let refused = post(&gateway, path, &body);
+        assert_eq!(refused.status, 400, "{}", refused.body);
+        assert!(refused.body.contains(&format!(r#""param":"{param}""#)), "{}", refused.body);
+    }
+}
+
+#[test]
 fn a_failure_before_the_first_word_is_a_status() {
     let gateway = Gateway::start("providers: {demo: {}}\n");
     for (client, (path, _)) in CLIENTS.iter().enumerate() {

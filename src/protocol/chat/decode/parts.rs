@@ -82,7 +82,7 @@ fn image<'a>(node: Node<'a, '_>, cache: Option<Cache>) -> Result<Part<'a>> {
         let message = "A data URL of an image must be in base 64.".to_owned();
         refused("invalid_base64_image", message, node.path.to_string())
     })?;
-    Ok(Part::Image(Image { source, detail, cache }))
+    Ok(Part::Image(Image { source, path: node.path.to_string(), detail, cache }))
 }
 
 fn file<'a>(node: Node<'a, '_>, cache: Option<Cache>) -> Result<Part<'a>> {
@@ -135,7 +135,8 @@ fn audio<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
     })?;
     let missing = |member| Node { text: "", path: node.path.key(member) }.wrong("a string");
     let data = data.ok_or_else(|| missing("data"))?;
-    Ok(Part::Audio(Audio { data, format: format.ok_or_else(|| missing("format"))? }))
+    let format = format.ok_or_else(|| missing("format"))?;
+    Ok(Part::Audio(Audio { data, format, path: node.path.to_string() }))
 }
 
 /// What a model thought, as one provider has it: a text, or a list of text parts.

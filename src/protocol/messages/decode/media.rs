@@ -14,7 +14,12 @@ pub(super) fn image<'a>(node: &Node<'a, '_>, block: &Block<'a>) -> Result<Image<
     let place = block::required(node, "source", block.source)?;
     let source = Wire::read(&place)?;
     match &*source.kind {
-        "url" | "base64" => Ok(Image { source: source.media(&place)?, detail: None, cache: block.cache }),
+        "url" | "base64" => Ok(Image {
+            source: source.media(&place)?,
+            path: place.path.to_string(),
+            detail: None,
+            cache: block.cache,
+        }),
         _ => Err(not_carried(place.path.to_string())),
     }
 }

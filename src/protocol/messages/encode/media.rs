@@ -21,24 +21,22 @@ enum Form {
 /// Refuses what the protocol has no place for; what passes can be written.
 pub(super) fn check(part: &Part<'_>) -> Result<()> {
     match part {
-        Part::Image(image) => match form(&image.source, true) {
-            Some(_) => Ok(()),
-            None => {
-                let message = "Images must be JPEG, PNG, GIF or WebP for this model.";
-                Err(Failure::new(Kind::Unsupported, message).with_code("unsupported_image_media_type"))
-            }
-        },
-        Part::Document(document) => match form(&document.source, false) {
-            Some(_) => Ok(()),
-            None => {
-                let message = "Files must be PDF or text for this model.";
-                Err(Failure::new(Kind::Unsupported, message).with_code("unsupported_file_type"))
-            }
-        },
-        Part::Audio(_) => Err(Failure::new(Kind::Unsupported, "Audio is not supported for this model.")),
+        Part::Image(image) if form(&image.source, true).is_none() => {
+            let message = "Images must be JPEG, PNG, GIF or WebP for this model.";
+            Err(refused(message, &image.path).with_code("unsupported_image_media_type"))
+        }
+        Part::Document(document) if form(&document.source, false).is_none() => {
+            let message = "Files must be PDF or text for this model.";
+            Err(refused(message, &document.path).with_code("unsupported_file_type"))
+        }
+        Part::Audio(audio) => Err(refused("Audio is not supported for this model.", &audio.path)),
         Part::Result(result) => result.content.iter().try_for_each(inner),
         _ => Ok(()),
     }
+}
+
+fn refused(message: &'static str, path: &str) -> Failure {
+    Failure::new(Kind::Unsupported, message).with_param(path.to_owned())
 }
 
 fn inner(part: &Part<'_>) -> Result<()> {

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::canon::{
-    AnthropicVersion, Args, Cache, Call, Caps, Carrier, Choice, Chosen, Document, Format, Grammar, Image,
-    Level, Part, Profile, ProtocolId, Reasoning, Samplers as Sent, Sealed, Source, Text, Thinking,
+    AnthropicVersion, Args, Audio, Cache, Call, Caps, Carrier, Choice, Chosen, Document, Format, Grammar,
+    Image, Level, Part, Profile, ProtocolId, Reasoning, Samplers as Sent, Sealed, Source, Text, Thinking,
     ThinkingMode, Tool, ToolKind, ToolResult, Turn, WebSearch,
 };
 use crate::failure::Failure;
@@ -195,6 +195,7 @@ fn images_stay_in_their_results() {
     // Case 4.
     let image = Part::Image(Image {
         source: Source::Base64 { mime: "image/png".into(), data: "AAAA".into() },
+        path: String::new(),
         detail: None,
         cache: None,
     });
@@ -367,10 +368,13 @@ fn thoughts_of_this_model_come_first_and_others_are_left_out() {
 fn media() {
     let base64 =
         |mime: &'static str, data: &'static str| Source::Base64 { mime: mime.into(), data: data.into() };
-    let image = |source| Part::Image(Image { source, detail: Some(Lit::of("low")), cache: None });
+    let image = |source| {
+        let detail = Some(Lit::of("low"));
+        Part::Image(Image { source, path: "image".into(), detail, cache: None })
+    };
     let file = |source| {
         let (name, context) = (Some(Lit::of("a.pdf")), None);
-        Part::Document(Document { source, path: String::new(), name, context, cache: None })
+        Part::Document(Document { source, path: "file".into(), name, context, cache: None })
     };
     let written = |part| {
         let request = Request { turns: vec![Turn::new(Role::User, vec![part])], ..Request::default() };
@@ -396,10 +400,12 @@ fn media() {
     // Case 48.
     let svg = written(image(base64("image/svg+xml", "PHN2Zz4="))).unwrap_err();
     assert_eq!((svg.status(), svg.code()), (400, "unsupported_image_media_type"));
+    assert_eq!(svg.param(), Some("image"));
     let word = written(file(base64("application/msword", "AAAA"))).unwrap_err();
-    assert_eq!(word.code(), "unsupported_file_type");
-    let speech = Part::Audio(crate::canon::Audio { data: Lit::of("AA"), format: Lit::of("wav") });
-    assert_eq!(written(speech).unwrap_err().status(), 400);
+    assert_eq!((word.code(), word.param()), ("unsupported_file_type", Some("file")));
+    let speech = Audio { data: Lit::of("AA"), format: Lit::of("wav"), path: "speech".into() };
+    let speech = written(Part::Audio(speech)).unwrap_err();
+    assert_eq!((speech.status(), speech.param()), (400, Some("speech")));
     assert!(ok(Part::Refusal(Lit::of("No."))).contains(&block("No.")));
 }
 

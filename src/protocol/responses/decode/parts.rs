@@ -56,7 +56,7 @@ fn image<'a>(node: &Node<'a, '_>) -> Result<Image<'a>> {
         url.text = inner.unwrap_or_default();
     }
     let source = Source::of_url(url.lit()?).ok_or_else(|| not_base64(&url))?;
-    Ok(Image { source, detail, cache: None })
+    Ok(Image { source, path: url.path.to_string(), detail, cache: None })
 }
 
 fn file<'a>(node: &Node<'a, '_>) -> Result<Document<'a>> {
@@ -104,7 +104,8 @@ fn audio<'a>(node: &Node<'a, '_>) -> Result<Audio<'a>> {
     let [data, format] = pick(&inner, ["data", "format"])?;
     let needed =
         |name: &'static str, value: Option<&'a str>| at(&inner, name, value.unwrap_or_default()).lit();
-    Ok(Audio { data: needed("data", data)?, format: needed("format", format)? })
+    let path = inner.path.to_string();
+    Ok(Audio { data: needed("data", data)?, format: needed("format", format)?, path })
 }
 
 fn not_base64(node: &Node<'_, '_>) -> Failure {

@@ -211,7 +211,9 @@ fn empty_texts_are_left_out_unless_nothing_else_is_said() {
 #[test]
 fn pictures_files_and_speech() {
     let base64 = |mime: &'static str| Source::Base64 { mime: mime.into(), data: "AAAA".into() };
-    let picture = |source, detail| Part::Image(Image { source, detail, cache: Some(Cache { long: false }) });
+    let picture = |source, detail| {
+        Part::Image(Image { source, path: String::new(), detail, cache: Some(Cache { long: false }) })
+    };
     let file = |source, name| {
         Part::Document(Document { source, path: String::new(), name, context: None, cache: None })
     };
@@ -221,7 +223,7 @@ fn pictures_files_and_speech() {
         file(base64("application/pdf"), None),
         file(base64("application/pdf"), Some(Lit::plain("a.pdf"))),
         file(Source::Url(Lit::plain("https://x/z.pdf")), None),
-        Part::Audio(Audio { data: Lit::plain("AA=="), format: Lit::plain("wav") }),
+        Part::Audio(Audio { data: Lit::plain("AA=="), format: Lit::plain("wav"), path: String::new() }),
     ])]);
     let expected = [
         // Golden case 49.
@@ -259,8 +261,12 @@ fn files_of_text_are_files_only_for_openai() {
 
 #[test]
 fn results_of_tools() {
-    let picture =
-        Part::Image(Image { source: Source::Url(Lit::plain("https://x")), detail: None, cache: None });
+    let picture = Part::Image(Image {
+        source: Source::Url(Lit::plain("https://x")),
+        path: String::new(),
+        detail: None,
+        cache: None,
+    });
     let failed = |content| ToolResult { is_error: true, ..result("c", content) };
     let shown = |result: ToolResult<'static>| {
         let all = input(&turns(vec![user(vec![Part::Result(result)])]), &openai());

@@ -141,6 +141,7 @@ fn prefix_stability() {
 fn media_in_their_forms() {
     let url = Part::Image(Image {
         source: Source::Url(Lit::plain("https://x")),
+        path: String::new(),
         detail: Some(Lit::plain("low")),
         cache: None,
     });

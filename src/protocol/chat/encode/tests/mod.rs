@@ -139,7 +139,7 @@ fn result<'a>(id: &'static str, content: Vec<Part<'a>>) -> Part<'a> {
 
 fn image<'a>() -> Part<'a> {
     let source = Source::Base64 { mime: "image/png".into(), data: "AAAA".into() };
-    Part::Image(Image { source, detail: None, cache: None })
+    Part::Image(Image { source, path: String::new(), detail: None, cache: None })
 }
 
 fn pdf<'a>(name: Option<Lit<'a>>) -> Part<'a> {
