@@ -42,7 +42,9 @@ pub enum Seal<'a> {
     Plain,
     /// The state that is bound to a call: its id, and the value of `extra_content`.
     Call {
-        /// The call's id.
+        /// Which of the calls.
+        key: u32,
+        /// The call's id; empty if the provider gave none.
         id: Lit<'a>,
         /// The value.
         extra: Raw<'a>,
@@ -128,7 +130,7 @@ impl Seal<'_> {
                 }
                 Self::Details(entries) => o.raw("reasoning_details", entries),
                 Self::Plain => o.lit("reasoning_content", text),
-                Self::Call { id, extra } => o.object("tc", |calls| {
+                Self::Call { id, extra, .. } => o.object("tc", |calls| {
                     calls.raw(id.raw(), extra);
                 }),
             };
@@ -150,7 +152,9 @@ impl Seal<'_> {
             },
             Self::Details(entries) => Seal::Details(entries.into_owned()),
             Self::Plain => Seal::Plain,
-            Self::Call { id, extra } => Seal::Call { id: id.into_owned(), extra: extra.into_owned() },
+            Self::Call { key, id, extra } => {
+                Seal::Call { key, id: id.into_owned(), extra: extra.into_owned() }
+            }
         }
     }
 }
@@ -208,7 +212,7 @@ mod tests {
         let encrypted = Seal::Encrypted { id: None, content: Lit::plain("E"), summary };
         assert_eq!(encrypted.block(&Lit::default()).get(), r#"{"encrypted_content":"E","summary":[]}"#);
         assert_eq!(Seal::Plain.block(&Lit::plain("t")).get(), r#"{"reasoning_content":"t"}"#);
-        let call = Seal::Call { id: Lit::plain("c"), extra: Raw::constant(r#"{"google":1}"#) };
+        let call = Seal::Call { key: 0, id: Lit::plain("c"), extra: Raw::constant(r#"{"google":1}"#) };
         assert_eq!(call.block(&Lit::default()).get(), r#"{"tc":{"c":{"google":1}}}"#);
     }
 }

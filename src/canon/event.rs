@@ -72,10 +72,23 @@ pub enum Event<'a> {
     Usage(UsagePart),
     /// Why the answer ends.
     Finish(Finish<'a>),
+    /// The provider has said something that the reference does not know. It is only counted.
+    Odd(Oddity),
     /// The provider reports a failure. Nothing follows.
     Fail(UpstreamError),
     /// The answer is whole. Nothing follows.
     End,
+}
+
+/// What of an answer was not understood, or not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Oddity {
+    /// A reason to end that is unknown.
+    Finish,
+    /// A block or an item of an unknown type.
+    Content,
+    /// Whole arguments that are not what their pieces were.
+    Arguments,
 }
 
 /// Why an answer ends.
@@ -184,8 +197,21 @@ impl Event<'_> {
                 | Self::Usage(_)
                 | Self::Break
                 | Self::Close(_)
+                | Self::Odd(_)
                 | Self::Fail(_)
         )
+    }
+}
+
+impl Oddity {
+    /// Its name, for metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Finish => "finish",
+            Self::Content => "content",
+            Self::Arguments => "arguments",
+        }
     }
 }
 

@@ -25,7 +25,7 @@ pub use answer::{Answer, Segment};
 pub use caps::{Caps, CapsSettings, SamplingCaps, ThinkingCaps};
 pub use carrier::{Carrier, Seal, Sealed};
 pub use context::{ANSWER_TOOL, Context, Target};
-pub use event::{Citation, Decode, Encode, Event, Finish, Kind as SegmentKind, Sink};
+pub use event::{Citation, Decode, Encode, Event, Finish, Kind as SegmentKind, Oddity, Sink};
 pub use field::{Carry, Field};
 pub use level::Level;
 pub use loss::{Loss, Losses, not_carried};

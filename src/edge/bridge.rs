@@ -111,6 +111,7 @@ async fn run(connector: &Connector, session: &mut Session, exchange: &mut Exchan
     };
     exchange.usage = stream.bridge.usage();
     exchange.deliver(stream.bridge.delivered());
+    exchange.oddities = stream.bridge.oddities();
     if matches!(result, Err(Stop::Failed(_))) {
         exchange.failed_attempt = Some("broken");
     }

@@ -1,6 +1,6 @@
 //! One request and its answer: all that is known of them between the hooks.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use prometheus::IntGauge;
 
 use crate::auth::Grant;
-use crate::canon::Usage;
+use crate::canon::{Oddity, Usage};
 use crate::failure::{Failure, Kind};
 use crate::limit::{Standing, Ticket};
 use crate::meter::Bill;
@@ -55,6 +55,8 @@ pub struct Exchange {
     pub(super) in_flight: Option<InFlight>,
     pub(super) failure: Option<Failure>,
     pub(super) usage: Option<Usage>,
+    /// What of the answer was not understood.
+    pub(super) oddities: BTreeMap<Oddity, u64>,
     pub(super) status: u16,
     pub(super) attempts: u32,
     pub(super) bytes_in: usize,
@@ -162,6 +164,7 @@ impl Exchange {
             in_flight: None,
             failure: None,
             usage: None,
+            oddities: BTreeMap::new(),
             status: 0,
             attempts: 0,
             bytes_in: 0,

@@ -166,6 +166,10 @@ impl Gateway {
         if let Some((call, bridged)) = call.and_then(|call| Some((call, call.bridged.as_ref()?))) {
             self.0.metrics.losses(bridged.client.as_str(), call.protocol.as_str(), bridged.losses);
         }
+        for (oddity, count) in &exchange.oddities {
+            let provider = call.map_or("", |call| &call.provider().name);
+            self.0.metrics.oddities(provider, oddity.as_str(), *count);
+        }
         if let (Some(call), Some(usage)) = (call, usage) {
             self.0.metrics.usage(&call.found.entry.id, usage);
         }

@@ -17,6 +17,7 @@ pub struct Metrics {
     upstream_failures: IntCounterVec,
     losses: IntCounterVec,
     cost: IntCounterVec,
+    oddities: IntCounterVec,
     /// Calls that are being answered.
     pub in_flight: IntGauge,
     /// Reloads of the configuration that took effect.
@@ -99,6 +100,11 @@ impl Metrics {
                 "crossmodel_ledger_failing",
                 "1 while the store can not be written, so that paid calls are refused.",
             )?,
+            oddities: counters(
+                "crossmodel_oddities_total",
+                "What of providers' answers a translation did not understand, by kind.",
+                &["provider", "kind"],
+            )?,
             in_flight: gauge("crossmodel_requests_in_flight", "Calls that are being answered.")?,
             reloads: reloads.with_label_values(&["ok"]),
             bad_reloads: reloads.with_label_values(&["refused"]),
@@ -158,6 +164,11 @@ impl Metrics {
         if count > 0 {
             self.losses.with_label_values(&[client, upstream]).inc_by(count);
         }
+    }
+
+    /// A translation did not understand something in an answer, so many times.
+    pub fn oddities(&self, provider: &str, kind: &'static str, count: u64) {
+        self.oddities.with_label_values(&[provider, kind]).inc_by(count);
     }
 
     /// All metrics in the text format.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::canon::{
-    Answer, Context, Decode, Encode, Event, Losses, Names, Overflow, Profile, Target, ThinkingMode,
+    Answer, Context, Decode, Encode, Event, Losses, Names, Oddity, Overflow, Profile, Target, ThinkingMode,
     UpstreamError, Usage,
 };
 use crate::failure::{Failure, Result};
@@ -131,6 +131,7 @@ struct Line {
     restore: Restore,
     output: Output,
     usage: Option<Usage>,
+    oddities: BTreeMap<Oddity, u64>,
     /// It is whole, or has failed: what follows does not matter.
     ended: bool,
     /// Something has come that can not be taken back.
@@ -167,6 +168,7 @@ impl Bridge {
             restore: Restore::new(context, client.id()),
             output,
             usage: None,
+            oddities: BTreeMap::new(),
             ended: false,
             committed: false,
             delivered: 0,
@@ -284,6 +286,11 @@ impl Bridge {
     pub fn usage(&self) -> Option<Usage> {
         self.line.usage
     }
+
+    /// What was not understood so far, and how often.
+    pub fn oddities(&mut self) -> BTreeMap<Oddity, u64> {
+        std::mem::take(&mut self.line.oddities)
+    }
 }
 
 /// Reads one event as the framer cut it.
@@ -313,6 +320,7 @@ impl Line {
         self.began = true;
         match &event {
             Event::Usage(part) => self.usage.get_or_insert_default().absorb(part),
+            Event::Odd(oddity) => return *self.oddities.entry(*oddity).or_default() += 1,
             Event::Fail(error) => {
                 let error = self.restore.renamed(error);
                 return self.fail(read_error(OK, &error, None));
@@ -387,6 +395,8 @@ const ROOM: usize = 512;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::canon::Carrier;
+    use crate::protocol::ProtocolId;
 
     #[test]
     fn a_providers_own_members_are_added_but_replace_nothing() {
@@ -398,5 +408,40 @@ mod tests {
         let before = object.clone();
         add(&mut object, &BTreeMap::new());
         assert_eq!(object, before);
+    }
+
+    /// What a Messages client is sent of a Chat answer, and what was odd about that.
+    fn answered(stream: &str) -> (String, BTreeMap<Oddity, u64>) {
+        let (client, upstream) = (ProtocolId::Messages.protocol(), ProtocolId::Chat.protocol());
+        let mut bridge =
+            Bridge::new(client, upstream, &Profile::default(), Arc::new(Context::default()), true, 1 << 20);
+        bridge.push(Bytes::from(stream.to_owned())).unwrap();
+        (String::from_utf8(bridge.ready().into()).unwrap(), bridge.oddities())
+    }
+
+    #[test]
+    fn state_of_a_call_without_an_id_comes_back_by_the_id_that_the_client_knows() {
+        let call = r#"{"index":0,"function":{"name":"f","arguments":"{}"},"extra_content":{"google":{}}}"#;
+        let (told, _) = answered(&format!(
+            "data: {{\"choices\":[{{\"delta\":{{\"tool_calls\":[{call}]}}}}]}}\n\n\
+             data: {{\"choices\":[{{\"delta\":{{}},\"finish_reason\":\"tool_calls\"}}]}}\n\ndata: [DONE]\n\n"
+        ));
+        let after = |begin: &str| {
+            let (_, rest) = told.split_once(begin).unwrap();
+            rest.split('"').next().unwrap().to_owned()
+        };
+        let carrier = Carrier::decode(&after(r#""data":""#)).unwrap();
+        let id = after(r#""type":"tool_use","id":""#);
+        assert!(id.starts_with("toolu_"), "{told}");
+        assert_eq!(carrier.blocks[0].get(), format!(r#"{{"tc":{{"{id}":{{"google":{{}}}}}}}}"#));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_counted_and_not_told() {
+        let (told, odd) = answered(
+            "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"novel\"}]}\n\ndata: [DONE]\n\n",
+        );
+        assert!(told.contains("end_turn"), "{told}");
+        assert_eq!(odd, BTreeMap::from([(Oddity::Finish, 1)]));
     }
 }

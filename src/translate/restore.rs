@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::canon::{Args, Context, Event, Finish, ProtocolId, Sink, UpstreamError};
+use crate::canon::{Args, Context, Event, Finish, ProtocolId, Seal, Sink, UpstreamError};
 use crate::json::{Lit, repair};
 
 use super::unwrap::Unwrap;
@@ -68,6 +68,11 @@ impl Restore {
             }
             Event::Open { key, id, namespace, name, custom } => {
                 self.open(key, id, namespace, name, custom, sink);
+            }
+            // It comes back by the id that the client knows.
+            Event::Seal(Seal::Call { key, id, extra }) if id.is_empty() => {
+                let id = Lit::of(&self.made_up_id(key));
+                sink(Event::Seal(Seal::Call { key, id, extra }));
             }
             Event::Args { key, part } => self.args(key, part, sink),
             Event::Close(Some(key)) => self.close(key, sink),

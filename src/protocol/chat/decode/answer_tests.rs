@@ -11,13 +11,14 @@ fn show(event: &Event<'_>) -> String {
             format!("start:{}:{}", id.as_deref().unwrap_or("-"), created.unwrap_or(0))
         }
         Event::Tier(tier) => format!("tier:{tier}"),
+        Event::Odd(oddity) => format!("odd:{}", oddity.as_str()),
         Event::Text(text) => format!("text:{}", text.decode()),
         Event::Logprobs(raw) => format!("logprobs:{}", raw.get()),
         Event::Refusal(text) => format!("refusal:{}", text.decode()),
         Event::Thought(text) => format!("thought:{}", text.decode()),
         Event::Seal(Seal::Plain) => "plain".to_owned(),
         Event::Seal(Seal::Details(raw)) => format!("details:{}", raw.get()),
-        Event::Seal(Seal::Call { id, extra }) => format!("state:{}:{}", id.decode(), extra.get()),
+        Event::Seal(Seal::Call { id, extra, .. }) => format!("state:{}:{}", id.decode(), extra.get()),
         Event::Seal(_) => "seal".to_owned(),
         Event::Cite(cite) => format!("cite:{}:{:?}", cite.url.decode(), cite.span),
         Event::Open { key, id, name, custom, .. } => {

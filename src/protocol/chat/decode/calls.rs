@@ -143,7 +143,7 @@ impl Slot {
             return;
         }
         if let Some(extra) = self.extra.take() {
-            sink(Event::Seal(Seal::Call { id: Lit::of(&self.id), extra }));
+            sink(Event::Seal(Seal::Call { key, id: Lit::of(&self.id), extra }));
         }
         if self.opened {
             return;

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::canon::{Citation, Decode, Event, Finish, Profile, ReasoningIn, Seal, Sink, UpstreamError};
+use crate::canon::{
+    Citation, Decode, Event, Finish, Oddity, Profile, ReasoningIn, Seal, Sink, UpstreamError,
+};
 use crate::json::{self, Lit, Malformed, Raw};
 use crate::protocol::chat::usage::{self, Habits};
 
@@ -280,7 +282,10 @@ impl Decoder {
                 Some(text) => Finish::StopSequence(Some(text.clone().into_owned())),
                 None => Finish::Stop,
             },
-            _ => Finish::Stop,
+            _ => {
+                sink(Event::Odd(Oddity::Finish));
+                Finish::Stop
+            }
         };
         let weaker =
             self.reason == Some(Finish::ToolUse) && matches!(finish, Finish::Stop | Finish::StopSequence(_));

@@ -20,7 +20,7 @@ pub(super) fn read(decoder: &mut Decoder, body: &str, sink: &mut Sink<'_>) -> Re
     decoder.start(&body, sink);
     decoder.blocks(&content, sink);
     decoder.usage(body.find("usage"), sink);
-    decoder.remember(&body);
+    decoder.remember(&body, sink);
     decoder.finish(sink);
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! A provider's answer, event by event.
 
-use crate::canon::{Args, Citation, Decode, Event, Finish, Profile, Seal, Sink, UpstreamError};
+use crate::canon::{Args, Citation, Decode, Event, Finish, Oddity, Profile, Seal, Sink, UpstreamError};
 use crate::json::{self, Lit, Malformed, Raw};
 use crate::protocol::node::{Node, Type};
 
@@ -92,7 +92,7 @@ impl Decoder {
     }
 
     /// Remembers why the answer ends; the last word counts.
-    pub(super) fn remember(&mut self, delta: &Node<'_, '_>) {
+    pub(super) fn remember(&mut self, delta: &Node<'_, '_>, sink: &mut Sink<'_>) {
         let Some(reason) = delta.find("stop_reason").and_then(|reason| reason.string().ok()) else { return };
         self.finish = Some(match &*reason {
             "end_turn" | "compaction" => Finish::Stop,
@@ -110,7 +110,10 @@ impl Decoder {
                 Finish::Refusal(words.map(Lit::into_owned))
             }
             "pause_turn" => Finish::Pause,
-            _ => self.usual_finish(),
+            _ => {
+                sink(Event::Odd(Oddity::Finish));
+                self.usual_finish()
+            }
         });
     }
 
@@ -150,7 +153,12 @@ impl Decoder {
                 id: id.and_then(Lit::read).unwrap_or_default().decode().into_owned(),
                 input: input.unwrap_or_default().to_owned(),
             },
-            _ => Block::Other,
+            // What the provider's own tools do and find is not the client's business.
+            kind if kind == "server_tool_use" || kind.ends_with("_tool_result") => Block::Other,
+            _ => {
+                sink(Event::Odd(Oddity::Content));
+                Block::Other
+            }
         };
         self.interrupted |= !matches!(state, Block::Text { .. });
         self.open.push(Open { index, block: state });
@@ -303,7 +311,7 @@ impl Decode for Decoder {
             "message_delta" => {
                 self.usage(wire.usage.map(Node::root), sink);
                 if let Some(delta) = wire.delta {
-                    self.remember(&Node::root(delta));
+                    self.remember(&Node::root(delta), sink);
                 }
             }
             "message_stop" => self.finish(sink),

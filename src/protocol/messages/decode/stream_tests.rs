@@ -165,12 +165,13 @@ fn reasons_to_end() {
         ),
         ("\"refusal\"", "Finish(Refusal(None))"),
         ("\"pause_turn\"", "Finish(Pause)"),
-        ("\"something_new\"", "Finish(Stop)"),
         ("null", "Finish(Stop)"),
     ] {
         let seen = run(&[START, &ends(reason), STOP]);
         assert_eq!(seen[4..], [finish, "End"], "{reason}");
     }
+    let novel = run(&[START, &ends("\"something_new\""), STOP]);
+    assert_eq!(novel[4..], ["Odd(Finish)", "Finish(Stop)", "End"]);
     let last_wins = run(&[START, &ends("\"end_turn\""), &ends("\"max_tokens\""), STOP]);
     assert_eq!(last_wins[5..], ["Finish(Length)", "End"]);
 }
@@ -198,7 +199,8 @@ fn failures_and_ends_that_come_too_early() {
         r#"{"type":"content_block_delta","index":5,"delta":{"type":"text_delta","text":"lost"}}"#,
         r#"{"type":"message_delta","delta":7,"usage":"x"}"#,
     ] {
-        decoder.event(None, odd, &mut |event| panic!("{odd} {event:?}")).unwrap();
+        let counted = |event: &Event<'_>| matches!(event, Event::Odd(Oddity::Content));
+        decoder.event(None, odd, &mut |event| assert!(counted(&event), "{odd} {event:?}")).unwrap();
     }
     let mut named = Vec::new();
     decoder.event(Some("message_stop"), "{}", &mut |event| named.push(show(&event))).unwrap();
@@ -241,6 +243,7 @@ fn a_whole_answer_is_its_stream() {
         "Break",
         "text b",
         "Close(None)",
+        "Odd(Content)",
         "usage Some(5) None None Some(7) Some(3)",
         "Finish(Length)",
         "End",

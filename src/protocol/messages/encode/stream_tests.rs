@@ -214,7 +214,7 @@ fn reasoning_without_text_is_redacted() {
     let block = format!(r#"{{"type":"redacted_thinking","data":"{data}"}}"#);
     assert_eq!(seen[1..4], [block_start(0, &block), block_stop(0), block_start(1, TEXT)]);
     // State of a call stands before it.
-    let state = || Seal::Call { id: Lit::plain("c0"), extra: Raw::constant(r#"{"google":{}}"#) };
+    let state = || Seal::Call { key: 0, id: Lit::plain("c0"), extra: Raw::constant(r#"{"google":{}}"#) };
     let seen = run(vec![start(), Event::Seal(state()), open(0), Event::End]);
     assert!(seen[1].contains(&carrier(vec![state().block(&Lit::default())])));
     assert_eq!(seen[3], tool(1, "c0"));

@@ -1,6 +1,6 @@
 //! The response object of an answer: how it begins, what it holds at last, and why it ended.
 
-use crate::canon::{Event, Finish, Sink, UpstreamError};
+use crate::canon::{Event, Finish, Oddity, Sink, UpstreamError};
 use crate::json::Lit;
 use crate::protocol::responses::usage;
 
@@ -39,11 +39,12 @@ pub(super) fn finish(response: &str, speech: &mut Speech, sink: &mut Sink<'_>) {
     if let Some(usage) = usage.and_then(|usage| usage::read(usage.as_bytes())) {
         sink(Event::Usage(usage));
     }
-    sink(Event::Finish(reason(response, details, speech)));
+    let reason = reason(response, details, speech, sink);
+    sink(Event::Finish(reason));
     sink(Event::End);
 }
 
-fn reason(response: &str, details: Option<&str>, speech: &Speech) -> Finish<'static> {
+fn reason(response: &str, details: Option<&str>, speech: &Speech, sink: &mut Sink<'_>) -> Finish<'static> {
     let [status] = fields(response, ["status"]);
     let [why] = details.map_or([None], |details| fields(details, ["reason"]));
     let natural = if speech.has_calls() { Finish::ToolUse } else { Finish::Stop };
@@ -57,7 +58,10 @@ fn reason(response: &str, details: Option<&str>, speech: &Speech) -> Finish<'sta
             Finish::ContextWindow
         }
         (_, Some("\"max_messages\"" | "\"steered\"")) => Finish::Stop,
-        (_, Some(_)) => natural,
+        (_, Some(_)) => {
+            sink(Event::Odd(Oddity::Finish));
+            natural
+        }
     }
 }
 

@@ -237,7 +237,7 @@ fn state(node: &Node<'_, '_>) -> Failure {
 }
 
 /// Items of tools that the provider runs by itself. What came of them lives on in the assistant's messages.
-fn is_hosted(kind: &str) -> bool {
+pub(super) fn is_hosted(kind: &str) -> bool {
     HOSTED.contains(&kind) || HOSTED_FAMILIES.iter().any(|family| kind.starts_with(family))
 }
 

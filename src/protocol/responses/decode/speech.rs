@@ -3,9 +3,10 @@
 //! Items are known by their `output_index` and not by their ids, which some servers change from event to
 //! event. What was said by deltas is not said again by the events that repeat it whole.
 
-use crate::canon::{Args, Citation, Event, Seal, Sink};
+use crate::canon::{Args, Citation, Event, Oddity, Seal, Sink};
 use crate::json::{self, Lit, Raw, compact};
 
+use super::items::is_hosted;
 use super::thought::PARAGRAPH;
 use crate::protocol::responses::members::{elements, fields};
 
@@ -220,12 +221,14 @@ impl Speech {
         let Some(item) = self.items.get_mut(slot.0) else { return };
         let Some(key) = item.key else { return };
         match Lit::read(json) {
-            Some(text) => {
-                if let Some(rest) = item.sent.rest(&text) {
+            Some(text) => match item.sent.rest(&text) {
+                Some(rest) if rest.is_empty() => {}
+                Some(rest) => {
                     item.sent.add(rest.raw());
                     sink(Event::Args { key, part: Args::Lit(rest) });
                 }
-            }
+                None => sink(Event::Odd(Oddity::Arguments)),
+            },
             // Some servers send the object itself.
             None if item.sent.length == 0 && json.starts_with(['{', '[']) => {
                 let mut out = Vec::with_capacity(json.len());
@@ -256,7 +259,12 @@ impl Speech {
                     sink(Event::Close(Some(key)));
                 }
             }
-            Kind::Other => {}
+            Kind::Other => {
+                let [kind] = fields(json, ["type"]);
+                if !kind.is_some_and(|kind| is_hosted(kind.trim_matches('"'))) {
+                    sink(Event::Odd(Oddity::Content));
+                }
+            }
         }
     }
 
@@ -314,11 +322,11 @@ impl Sent {
         self.hash = fnv(self.hash, text);
     }
 
-    /// What of the whole text was not sent; `None` if nothing is left, or if it goes on otherwise.
+    /// What of the whole text was not sent; `None` if it does not begin with what was.
     fn rest<'t>(&self, whole: &'t Lit<'_>) -> Option<Lit<'t>> {
         let sent = whole.raw().get(..self.length)?;
         let rest = whole.slice(self.length..whole.raw().len())?;
-        (fnv(FNV_OFFSET, sent) == self.hash && !rest.is_empty()).then_some(rest)
+        (fnv(FNV_OFFSET, sent) == self.hash).then_some(rest)
     }
 }
 

@@ -394,7 +394,7 @@ mod tests {
             stream(&[CREATED, added, &delta, &whole])[2..].to_vec()
         };
         assert_eq!(run(r#"{\"a\""#, r#"{\"a\":1}"#), [r#"args 0 {"a""#, "args 0 :1}"]);
-        assert_eq!(run(r#"{\"b\""#, r#"{\"a\":1}"#), [r#"args 0 {"b""#]);
+        assert_eq!(run(r#"{\"b\""#, r#"{\"a\":1}"#), [r#"args 0 {"b""#, "Odd(Arguments)"]);
         assert_eq!(run("{}", "{}"), ["args 0 {}"]);
     }
 
@@ -492,7 +492,7 @@ mod tests {
             ("max_messages", "Stop"),
             ("steered", "Stop"),
             ("model_context_window_exceeded", "ContextWindow"),
-            ("novelty", "Stop"),
+            ("novelty", "Odd(Finish), Stop"),
         ] {
             let event = format!(
                 r#"incomplete "response":{{"status":"incomplete","incomplete_details":{{"reason":"{reason}"}},"output":[]}}"#

@@ -353,7 +353,7 @@ fn plain_reasoning_is_carried_where_its_provider_wants_it_back() {
     assert_eq!(carriers(&output(&wanted, &events))[0].blocks[0].get(), r#"{"reasoning_content":"t"}"#);
     // State that is bound to a call stands in front of it.
     let extra = Raw::constant(r#"{"google":{"thought_signature":"s"}}"#);
-    let seal = Event::Seal(Seal::Call { id: Lit::plain("c"), extra });
+    let seal = Event::Seal(Seal::Call { key: 0, id: Lit::plain("c"), extra });
     let events = [start(), seal, open(0, "c", "f"), Event::Finish(Finish::ToolUse), Event::End];
     let all = output(&wanted, &events);
     let block = carriers(&all)[0].blocks[0].get().to_owned();

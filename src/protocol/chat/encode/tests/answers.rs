@@ -359,7 +359,7 @@ fn usage_and_probabilities_of_a_whole_answer() {
 fn state_of_a_call_stands_on_it() {
     let state = || {
         let extra = Raw::constant(r#"{"google":{"thought_signature":"X"}}"#);
-        Event::Seal(Seal::Call { id: Lit::plain("c0"), extra })
+        Event::Seal(Seal::Call { key: 0, id: Lit::plain("c0"), extra })
     };
     let expected = r#"{"id":"c0","type":"function","function":{"name":"f","arguments":"{}"},"extra_content":{"google":{"thought_signature":"X"}}}"#;
     let seen = choice(vec![state(), open(0, false), args(0, "{}"), Event::Finish(Finish::ToolUse)]);

@@ -279,8 +279,11 @@ fn case_79_reasoning_of_others_is_text_at_most() {
 #[test]
 fn case_82_details_and_state_of_calls_go_back_as_they_came() {
     let details = Seal::Details(Raw::constant(r#"[{"type":"reasoning.encrypted","data":"E","id":"x"}]"#));
-    let state =
-        Seal::Call { id: Lit::plain("a"), extra: Raw::constant(r#"{"google":{"thought_signature":"X"}}"#) };
+    let state = Seal::Call {
+        key: 0,
+        id: Lit::plain("a"),
+        extra: Raw::constant(r#"{"google":{"thought_signature":"X"}}"#),
+    };
     let turns = |origin| {
         let parts = vec![carried(origin, &details, ""), carried(origin, &state, ""), call("a"), call("b")];
         vec![assistant(parts), user(vec![result("a", vec![])])]
