@@ -4,7 +4,7 @@
 //! in the order of their first appearance; only the first is live and passed on at once, what belongs to
 //! the others waits until those before it are closed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::json::{Lit, Raw, write};
 
@@ -15,6 +15,13 @@ use super::{Args, Citation, Event, Seal};
 #[derive(Debug, Default)]
 pub struct Queue {
     segments: VecDeque<Waiting>,
+    /// Segments that are over.
+    gone: usize,
+    /// Which of all segments, those that are over included, is the call with a key: a provider may have very
+    /// many calls open at once.
+    calls: BTreeMap<u32, usize>,
+    /// Which of them is the last that is no call.
+    other: Option<usize>,
     /// White space after a call: nothing if another call follows, else the beginning of the text.
     blank: String,
     paragraph: bool,
@@ -148,7 +155,7 @@ impl Queue {
     }
 
     fn arguments(&mut self, key: u32, part: &Args<'_>) {
-        let Some(call) = self.segments.iter_mut().rev().find(|s| s.key == Some(key)) else { return };
+        let Some(call) = self.find(Some(key)) else { return };
         let before = call.text.len();
         match part {
             Args::Lit(text) => call.text.push_str(text.raw()),
@@ -160,18 +167,20 @@ impl Queue {
         }
         let added = call.text.get(before..).unwrap_or_default();
         call.arguments.read(added);
-        self.waiting += added.len();
+        let added = added.len();
+        self.waiting += added;
     }
 
     fn close(&mut self, key: Option<u32>) {
-        let mut from_the_end = self.segments.iter_mut().rev();
-        let found = match key {
-            Some(_) => from_the_end.find(|segment| segment.key == key),
-            None => from_the_end.find(|segment| segment.key.is_none()),
-        };
-        if let Some(segment) = found {
+        if let Some(segment) = self.find(key) {
             segment.closed = true;
         }
+    }
+
+    /// The call with a key or, without one, the last segment that is no call; `None` if it is over.
+    fn find(&mut self, key: Option<u32>) -> Option<&mut Waiting> {
+        let place = key.map_or(self.other, |key| self.calls.get(&key).copied())?;
+        self.segments.get_mut(place.checked_sub(self.gone)?)
     }
 
     fn last(&mut self, kind: &Kind) -> &mut Waiting {
@@ -188,6 +197,11 @@ impl Queue {
         let paragraph = kind == Kind::Text && std::mem::take(&mut self.paragraph);
         self.segments.push_back(Waiting::new(kind, key, paragraph));
         let index = self.segments.len() - 1;
+        let place = self.gone + index;
+        match key {
+            Some(key) => drop(self.calls.insert(key, place)),
+            None => self.other = Some(place),
+        }
         &mut self.segments[index]
     }
 
@@ -202,7 +216,10 @@ impl Queue {
                 return;
             }
             head.end(complete || behind || head.closed, out);
-            self.segments.pop_front();
+            if let Some(key) = self.segments.pop_front().and_then(|head| head.key) {
+                self.calls.remove(&key);
+            }
+            self.gone += 1;
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The stream for a client.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::canon::{Args, Citation, Context, Encode, Event, Finish, Seal, Usage};
@@ -35,7 +36,8 @@ pub(in crate::protocol::chat) struct Encoder {
     thought: String,
     thoughts: bool,
     details: Entries,
-    calls: Vec<Call>,
+    /// By their keys, which count up: a provider may make very many.
+    calls: BTreeMap<u32, Call>,
     /// State that is bound to the next call.
     extra: Option<Raw<'static>>,
     refused: bool,
@@ -54,9 +56,9 @@ enum Last {
     Search,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Call {
-    key: u32,
+    index: u64,
     custom: bool,
     /// Has it any arguments?
     spoke: bool,
@@ -80,7 +82,7 @@ impl Encoder {
             thought: String::new(),
             thoughts: false,
             details: Entries::default(),
-            calls: Vec::new(),
+            calls: BTreeMap::new(),
             extra: None,
             refused: false,
             usage: None,
@@ -284,7 +286,7 @@ impl Encoder {
         (self.last, self.closed) = (Last::Call, false);
         self.blank.clear();
         let index = self.calls.len() as u64;
-        self.calls.push(Call { key, custom, spoke: false });
+        self.calls.insert(key, Call { index, custom, spoke: false });
         let extra = self.extra.take();
         self.call(index, out, |o| {
             let (kind, input) = kind(custom);
@@ -298,8 +300,7 @@ impl Encoder {
     }
 
     fn args(&mut self, key: u32, part: &Args<'_>, out: &mut Vec<u8>) {
-        let Some(at) = self.calls.iter().rposition(|call| call.key == key) else { return };
-        let Some(call) = self.calls.get_mut(at) else { return };
+        let Some(call) = self.calls.get_mut(&key) else { return };
         let nothing = match part {
             Args::Lit(text) => text.is_empty() || !call.spoke && !call.custom && text.is_blank(),
             Args::Raw(_) => false,
@@ -308,8 +309,13 @@ impl Encoder {
             return;
         }
         call.spoke = true;
+        let call = *call;
+        self.argue(call, part, out);
+    }
+
+    fn argue(&self, call: Call, part: &Args<'_>, out: &mut Vec<u8>) {
         let (kind, input) = kind(call.custom);
-        self.call(at as u64, out, |o| {
+        self.call(call.index, out, |o| {
             o.object(kind, |o| {
                 o.string(input, |text| match part {
                     Args::Lit(lit) => text.lit(lit),
@@ -331,10 +337,9 @@ impl Encoder {
         });
     }
 
-    /// A call without arguments has an empty object of them.
     fn close(&mut self, key: u32, out: &mut Vec<u8>) {
-        if self.calls.iter().any(|call| call.key == key && !call.spoke && !call.custom) {
-            self.args(key, &Args::Lit(Lit::plain("{}")), out);
+        if self.calls.get(&key).is_some_and(Call::lacks_arguments) {
+            self.args(key, &NO_ARGUMENTS, out);
         }
     }
 
@@ -352,10 +357,8 @@ impl Encoder {
         if std::mem::replace(&mut self.finished, true) {
             return;
         }
-        for at in 0..self.calls.len() {
-            if let Some(key) = self.calls.get(at).map(|call| call.key) {
-                self.close(key, out);
-            }
+        for call in self.calls.values().filter(|call| call.lacks_arguments()) {
+            self.argue(*call, &NO_ARGUMENTS, out);
         }
         self.settle_cites();
         if let Some(words) = said::refusal(finish, self.texts).filter(|_| !self.refused) {
@@ -382,9 +385,18 @@ impl Encoder {
     }
 }
 
+impl Call {
+    /// Clients parse the arguments of a function, and nothing is no JSON.
+    fn lacks_arguments(&self) -> bool {
+        !self.spoke && !self.custom
+    }
+}
+
 /// The type of a call, and the member for its arguments.
 fn kind(custom: bool) -> (&'static str, &'static str) {
     if custom { ("custom", "input") } else { ("function", "arguments") }
 }
+
+const NO_ARGUMENTS: Args<'static> = Args::Lit(Lit::plain("{}"));
 
 const PARAGRAPH: Lit<'static> = Lit::plain("\\n\\n");

@@ -1,5 +1,7 @@
 //! A provider's answer, event by event.
 
+use std::collections::BTreeMap;
+
 use crate::canon::{Args, Citation, Decode, Event, Finish, Oddity, Profile, Seal, Sink, UpstreamError};
 use crate::json::{self, Lit, Malformed, Raw};
 use crate::protocol::node::{Node, Type};
@@ -11,7 +13,8 @@ use super::reply;
 /// Reads the answer of a provider.
 #[derive(Debug, Default)]
 pub(in crate::protocol::messages) struct Decoder {
-    open: Vec<Open>,
+    /// The blocks that are not complete, by their indexes: there may be very many.
+    open: BTreeMap<u64, Block>,
     calls: u32,
     started: bool,
     ended: bool,
@@ -20,13 +23,6 @@ pub(in crate::protocol::messages) struct Decoder {
     spoke: bool,
     /// Did another block stand behind the last text?
     interrupted: bool,
-}
-
-/// A block that is not complete.
-#[derive(Debug)]
-struct Open {
-    index: u64,
-    block: Block,
 }
 
 #[derive(Debug)]
@@ -123,7 +119,7 @@ impl Decoder {
             return;
         }
         // Some providers do not end their blocks.
-        while let Some(index) = self.open.first().map(|open| open.index) {
+        while let Some(index) = self.open.keys().next().copied() {
             self.block_stop(index, sink);
         }
         let finish = self.finish.take().unwrap_or_else(|| self.usual_finish());
@@ -161,7 +157,7 @@ impl Decoder {
             }
         };
         self.interrupted |= !matches!(state, Block::Text { .. });
-        self.open.push(Open { index, block: state });
+        self.open.insert(index, state);
         match kind.raw() {
             "text" => {
                 let [text, citations] = pick(block.text, ["text", "citations"]);
@@ -260,8 +256,8 @@ impl Decoder {
     }
 
     fn block_stop(&mut self, index: u64, sink: &mut Sink<'_>) {
-        let Some(at) = self.open.iter().position(|open| open.index == index) else { return };
-        match self.open.remove(at).block {
+        let Some(block) = self.open.remove(&index) else { return };
+        match block {
             Block::Text { spoke: true } => sink(Event::Close(None)),
             Block::Thinking { sealed: false, signature, .. } if !signature.is_empty() => {
                 sink(Event::Seal(Seal::Signature(signature)));
@@ -282,7 +278,7 @@ impl Decoder {
     }
 
     fn find(&mut self, index: u64) -> Option<&mut Block> {
-        self.open.iter_mut().find(|open| open.index == index).map(|open| &mut open.block)
+        self.open.get_mut(&index)
     }
 }
 

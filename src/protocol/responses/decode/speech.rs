@@ -3,6 +3,8 @@
 //! Items are known by their `output_index` and not by their ids, which some servers change from event to
 //! event. What was said by deltas is not said again by the events that repeat it whole.
 
+use std::collections::BTreeMap;
+
 use crate::canon::{Args, Citation, Event, Oddity, Seal, Sink};
 use crate::json::{self, Lit, Raw, compact};
 
@@ -14,6 +16,7 @@ use crate::protocol::responses::members::{elements, fields};
 #[derive(Debug, Default)]
 pub(super) struct Speech {
     items: Vec<Item>,
+    places: Places,
     /// The item whose text, refusal or reasoning is open.
     speaking: Option<usize>,
     /// Has a message said something?
@@ -21,7 +24,18 @@ pub(super) struct Speech {
     calls: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where items stand in [`Speech::items`]: a provider may make very many.
+#[derive(Debug, Default)]
+struct Places {
+    /// The last one at an index.
+    last: BTreeMap<u64, usize>,
+    /// The first one of a kind at an index.
+    first: BTreeMap<(u64, Kind), usize>,
+    /// All of a kind, in order.
+    of_kind: BTreeMap<Kind, Vec<usize>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Message,
     Reasoning,
@@ -32,7 +46,6 @@ pub(super) enum Kind {
 
 #[derive(Debug)]
 struct Item {
-    index: u64,
     kind: Kind,
     done: bool,
     /// The call's key, once it is open.
@@ -103,10 +116,8 @@ impl Speech {
     /// The item at `index` of a whole output, of which it is the `nth` of its kind: by its place, or else by
     /// its rank. `None` if it was never announced.
     pub(super) fn known(&self, index: u64, kind: Kind, nth: usize) -> Option<Slot> {
-        let same = |item: &&Item| item.kind == kind;
-        let placed = self.items.iter().position(|item| item.index == index && item.kind == kind);
-        let ranked = self.items.iter().enumerate().filter(|(_, item)| same(item)).nth(nth);
-        placed.or_else(|| ranked.map(|(place, _)| place)).map(Slot)
+        let ranked = || self.places.of_kind.get(&kind)?.get(nth);
+        self.places.first.get(&(index, kind)).or_else(ranked).copied().map(Slot)
     }
 
     /// Was the item completed?
@@ -116,10 +127,10 @@ impl Speech {
 
     fn find(&self, index: Option<u64>, kind: Kind) -> Option<Slot> {
         let found = match index {
-            Some(index) => self.items.iter().rposition(|item| item.index == index),
-            None => self.items.iter().rposition(|item| item.kind == kind),
+            Some(index) => self.places.last.get(&index),
+            None => self.places.of_kind.get(&kind)?.last(),
         };
-        found.map(Slot)
+        found.copied().map(Slot)
     }
 
     fn push(&mut self, index: Option<u64>, kind: Kind) -> Slot {
@@ -127,7 +138,10 @@ impl Speech {
         let index = index.unwrap_or(u64::MAX);
         let sent = Sent { length: 0, hash: FNV_OFFSET };
         let (key, part) = (None, None);
-        self.items.push(Item { index, kind, done: false, key, sent, part, spoken: 0, cited: 0 });
+        self.items.push(Item { kind, done: false, key, sent, part, spoken: 0, cited: 0 });
+        self.places.last.insert(index, place);
+        self.places.first.entry((index, kind)).or_insert(place);
+        self.places.of_kind.entry(kind).or_default().push(place);
         Slot(place)
     }
 
