@@ -15,6 +15,7 @@ mod upstream;
 mod wire;
 
 use std::fmt::Debug;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -44,7 +45,8 @@ fn main() {
         println!("without taskset and two CPUs, client and provider get in the way of what is measured\n");
     }
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let bench = Bench { runtime, subjects: Subjects::start(upstream::start(), pinned), plan };
+    let upstream = upstream::start();
+    let bench = Bench { runtime, upstream, pinned, subjects: Subjects::start(upstream, pinned), plan };
     for scenario in &scenarios {
         match scenario.stays_open {
             true => bench.memory(scenario),
@@ -64,6 +66,8 @@ struct Plan {
 
 struct Bench {
     runtime: Runtime,
+    upstream: SocketAddr,
+    pinned: bool,
     subjects: Subjects,
     plan: Plan,
 }
@@ -104,9 +108,11 @@ impl Bench {
         let streams = self.plan.connections(scenario);
         self.title(scenario);
         row("", ["idle", &format!("{streams} streams"), "KiB each", ""]);
-        for subject in &self.subjects.all {
+        // What an allocator keeps after other load is another question.
+        let subjects = Subjects::start(self.upstream, self.pinned);
+        for subject in &subjects.all {
             let idle = subject.resident();
-            let Traffic { load, .. } = scenario.traffic(subject, &self.subjects.key);
+            let Traffic { load, .. } = scenario.traffic(subject, &subjects.key);
             let open = self.runtime.block_on(load::open(&load, streams));
             let busy = subject.resident();
             drop(open);

@@ -29,9 +29,8 @@ pub(crate) struct Traffic {
 }
 
 impl Scenario {
-    /// All of them; a stream with pauses lasts for `time`. Memory comes before any load: what an allocator
-    /// keeps afterwards is another question.
-    pub(crate) fn all(time: Duration) -> [Self; 5] {
+    /// All of them; a stream with pauses lasts for `time`.
+    pub(crate) fn all(time: Duration) -> [Self; 6] {
         let words = (time.as_millis() / PACE.as_millis()).max(5);
         let paced = format!("words={words}][demo:slow={}", PACE.as_millis());
         let open = "words=1000][demo:slow=50";
@@ -39,6 +38,15 @@ impl Scenario {
             Self {
                 stays_open: true,
                 ..Self::new("memory", "resident, MiB", 200, request(1, 850, open, true))
+            },
+            Self {
+                stays_open: true,
+                ..Self::new(
+                    "translated memory",
+                    "resident, MiB; the provider speaks Messages, behind the gateway",
+                    200,
+                    request(1, 850, open, true).replace(subject::ALIAS, subject::TRANSLATED),
+                )
             },
             Self::new("plain", "1 KiB request, 2 KiB answer", 8, request(1, 850, "words=185", false)),
             Self::new("large", "1 MiB request, 2 KiB answer", 4, request(256, 4 << 10, "words=185", false)),

@@ -15,6 +15,9 @@ use crate::bare;
 /// The model, as the client calls it.
 pub(crate) const ALIAS: &str = "bench/alias";
 
+/// A model of a provider that speaks another protocol than the client.
+pub(crate) const TRANSLATED: &str = "bench/translated";
+
 /// A proxy in front of the provider.
 pub(crate) struct Subject {
     pub(crate) name: &'static str,
@@ -74,8 +77,10 @@ threads: 1
 access_log: {folder}/access.log
 providers:
   up: {{base_url: "http://{upstream}/v1", auth: none, protocols: [chat, responses, messages]}}
+  other: {{base_url: "http://{upstream}/v1", auth: none, protocols: [messages]}}
 models:
   - {{id: bench/real, targets: [{{provider: up, model: chat}}]}}
+  - {{id: {TRANSLATED}, targets: [{{provider: other, model: messages}}]}}
 "#
             ),
         )?;
