@@ -26,6 +26,7 @@ struct Inner {
     should_retry: Option<bool>,
     detail: Option<String>,
     body: Option<Bytes>,
+    blameless: bool,
 }
 
 /// What went wrong. Each kind has one status and one wording per protocol family, see [`Kind::row`].
@@ -128,6 +129,7 @@ impl Failure {
             should_retry: None,
             detail: None,
             body: None,
+            blameless: false,
         }))
     }
 
@@ -198,6 +200,19 @@ impl Failure {
     pub fn with_body(mut self, body: Bytes) -> Self {
         self.0.body = Some(body);
         self
+    }
+
+    /// The same, where the provider can not help it: it does not have what a request names.
+    #[must_use]
+    pub fn without_blame(mut self) -> Self {
+        self.0.blameless = true;
+        self
+    }
+
+    /// Who has to act.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        if self.0.blameless { Fault::Client } else { self.0.kind.fault() }
     }
 
     /// What went wrong.
@@ -305,12 +320,18 @@ impl Kind {
         Row { status, openai_type, code, anthropic_type }
     }
 
+    /// Is it the provider that has failed, so that another one may not?
+    #[must_use]
+    pub fn is_the_providers(self) -> bool {
+        matches!(self, Self::Provider | Self::Unavailable | Self::RateLimited)
+    }
+
     /// Who has to act.
     #[must_use]
     pub fn fault(self) -> Fault {
         match self {
             Self::Internal | Self::Store => Fault::Us,
-            Self::Provider | Self::Unavailable | Self::RateLimited => Fault::Upstream,
+            kind if kind.is_the_providers() => Fault::Upstream,
             _ => Fault::Client,
         }
     }

@@ -14,7 +14,7 @@ use crate::located::{Located, Place};
 use crate::meter::{Prices, TierSettings};
 use crate::protocol::ProtocolId;
 use crate::provider::{Auth, Provider, ProviderSettings};
-use crate::route::{Catalog, Entry, ModelSettings, Target, TargetSettings};
+use crate::route::{Catalog, Entry, Health, ModelSettings, Target, TargetSettings};
 
 use super::error::Problem;
 use super::first_run::{DEMO, demo_models};
@@ -164,6 +164,7 @@ impl Build<'_> {
             return None;
         };
         let provider = Arc::clone(provider);
+        let health = Arc::new(Health::new(provider.breaker_failures));
         let weight = settings.weight.unwrap_or(1);
         if weight == 0 {
             self.say(*place, "a weight of 0 would never be chosen: leave the target out");
@@ -179,7 +180,7 @@ impl Build<'_> {
             Some(own) => self.prices(Some(own), *place),
             None => prices.cloned(),
         };
-        Some(Target { provider, model, protocols, weight, priority: settings.priority, prices })
+        Some(Target { provider, model, protocols, weight, priority: settings.priority, prices, health })
     }
 
     fn seconds(&mut self, date: &Located<String>) -> i64 {
@@ -251,6 +252,8 @@ fn demo_settings(settings: &ProviderSettings, port: u16) -> ProviderSettings {
     ProviderSettings {
         base_url: Some(format!("http://127.0.0.1:{port}").into()),
         auth: settings.auth.or(Some(Auth::None)),
+        // It fails when it is told to.
+        breaker_failures: settings.breaker_failures.or(Some(0)),
         protocols: Some(vec![ProtocolId::Chat, ProtocolId::Responses, ProtocolId::Messages]),
         ..settings.clone()
     }

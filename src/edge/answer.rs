@@ -74,6 +74,7 @@ pub(super) async fn fail(
     }
     let envelope = || exchange.dialect().protocol().envelope(&failure, &exchange.id);
     let body = failure.body().cloned().unwrap_or_else(envelope);
+    exchange.note_failure(&failure);
     exchange.failure = Some(failure);
     exchange.release();
     send(session, exchange, head, JSON, body).await

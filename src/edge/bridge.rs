@@ -46,7 +46,17 @@ impl From<Failure> for Stop {
     }
 }
 
-/// Serves a bridged call from its first byte upstream to its last byte to the client.
+/// What has become of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Served {
+    /// The client has its answer, or is gone.
+    Yes,
+    /// It goes on to a target that it is relayed to.
+    Relay,
+}
+
+/// Serves a bridged call from its first byte upstream to its last byte to the client. If its target fails, the
+/// next one is asked; with `last`, only one that is translated to.
 ///
 /// # Errors
 /// When the client is gone.
@@ -54,15 +64,26 @@ pub(super) async fn serve(
     connector: &Connector,
     session: &mut Session,
     exchange: &mut Exchange,
-) -> pingora::Result<()> {
-    match run(connector, session, exchange).await {
-        Ok(()) => Ok(()),
-        Err(Stop::Gone) => {
-            exchange.client_gone = true;
-            session.set_keepalive(None);
-            Ok(())
+    last: bool,
+) -> pingora::Result<Served> {
+    loop {
+        match run(connector, session, exchange).await {
+            Ok(()) => return Ok(Served::Yes),
+            Err(Stop::Gone) => {
+                exchange.client_gone = true;
+                session.set_keepalive(None);
+                return Ok(Served::Yes);
+            }
+            Err(Stop::Failed(failure)) if exchange.turn(&failure, last) => {
+                if !exchange.is_translated() {
+                    return Ok(Served::Relay);
+                }
+            }
+            Err(Stop::Failed(failure)) => {
+                answer::fail(session, exchange, failure).await?;
+                return Ok(Served::Yes);
+            }
         }
-        Err(Stop::Failed(failure)) => answer::fail(session, exchange, failure).await,
     }
 }
 
@@ -86,7 +107,7 @@ async fn run(connector: &Connector, session: &mut Session, exchange: &mut Exchan
         return counted(session, exchange, client, estimate).await;
     }
     if head.status != 200 {
-        exchange.failed_attempt = Some("status");
+        exchange.fail_attempt("status");
         let body = whole(&mut provider, session, limits.reply_bytes).await?;
         release(connector, provider, &peer).await;
         let retry_after = headers::retry_after(&head.headers);
@@ -113,7 +134,7 @@ async fn run(connector: &Connector, session: &mut Session, exchange: &mut Exchan
     exchange.deliver(stream.bridge.delivered());
     exchange.oddities = stream.bridge.oddities();
     if matches!(result, Err(Stop::Failed(_))) {
-        exchange.failed_attempt = Some("broken");
+        exchange.fail_attempt("broken");
     }
     let result = match result {
         Ok(()) => stream.finish(session, exchange, wants_stream).await,
@@ -155,11 +176,13 @@ async fn open(
     session: &mut Session,
     exchange: &mut Exchange,
 ) -> Result<HttpSession> {
+    let mut tries = 0;
     loop {
-        exchange.attempts += 1;
+        tries += 1;
+        exchange.ask();
         let connected = connector.get_http_session(peer).await;
         let (mut provider, reused) = connected.map_err(|error| {
-            exchange.failed_attempt = Some("connect");
+            exchange.fail_attempt("connect");
             gateway::transport(&error)
         })?;
         provider.set_read_timeout(peer.options.read_timeout);
@@ -173,9 +196,9 @@ async fn open(
         };
         match asked {
             Ok(()) => return Ok(provider),
-            Err(error) if reused && exchange.attempts < ATTEMPTS && is_stale(&error) => {}
+            Err(error) if reused && tries < ATTEMPTS && is_stale(&error) => {}
             Err(error) => {
-                exchange.failed_attempt = Some("broken");
+                exchange.fail_attempt("broken");
                 return Err(gateway::transport(&error).into());
             }
         }
@@ -377,6 +400,7 @@ impl Stream {
     /// It has failed after its head was sent: the client is told in its own grammar.
     async fn fail(&mut self, session: &mut Session, exchange: &mut Exchange, failure: Failure) -> Result<()> {
         exchange.reply = Reply::Bridged;
+        exchange.note_failure(&failure);
         exchange.fail_in_stream(self.bridge.delivered());
         let last = self.bridge.fail(&failure);
         exchange.failure = Some(failure);

@@ -1,10 +1,11 @@
 //! From a request's head and body to a call that can go upstream. The order of the checks is a promise.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pingora_proxy::Session;
-use std::time::Duration;
 
 use crate::canon::{Caps, Context, Losses, Target};
 use crate::failure::Result;
@@ -12,13 +13,16 @@ use crate::json::Body;
 use crate::meter::Prices;
 use crate::protocol::{Head, ProtocolId};
 use crate::provider::Provider;
-use crate::route::{self, Found};
+use crate::route::{self, Choice, Found, Health};
 use crate::translate::bridge;
 use crate::translate::relay::{self, Edits};
 
 use super::exchange::Exchange;
+use super::failover::Rest;
+use super::headers;
 use super::intake::{self, Bounds};
 use super::pay::{Need, Till};
+use super::snapshot::Snapshot;
 use super::upstream::{self, Upstream};
 
 /// A request on its way to a provider.
@@ -32,6 +36,8 @@ pub(super) struct Call {
     pub(super) upstream_model: String,
     /// What it costs there; absent: nothing.
     pub(super) prices: Option<Arc<Prices>>,
+    /// How the target is.
+    pub(super) health: Arc<Health>,
     pub(super) body: Bytes,
     /// Does the answer come from a model, and not only from a counter?
     pub(super) infers: bool,
@@ -76,7 +82,15 @@ impl Written {
     }
 }
 
-/// Reads the body, finds the model and its target, writes the body for it, and sees that it is paid for.
+/// A request that was looked at, and where it may go.
+struct Plan<'b> {
+    head: Head<'b>,
+    found: Found,
+    choices: VecDeque<Choice>,
+}
+
+/// Reads the body, finds the model and its targets, writes the body for the first of them, and sees that it is
+/// paid for.
 ///
 /// # Errors
 /// What the client did wrong, or 503 when the model is not there at the moment.
@@ -84,44 +98,59 @@ pub(super) async fn admit(
     till: &Till,
     session: &mut Session,
     exchange: &mut Exchange,
-    protocol: ProtocolId,
+    client: ProtocolId,
     counts: bool,
 ) -> Result<()> {
     let limits = exchange.snapshot.limits;
     let bounds = Bounds { size: limits.body_bytes, time: Duration::from_secs(limits.body_seconds) };
-    let mut body = intake::read(session, bounds).await?;
+    let body = intake::read(session, bounds).await?;
     exchange.bytes_in = body.bytes().len();
-    let (mut call, head) = plan(exchange, protocol, counts, body.bytes())?;
+    let hint = headers::session(&session.req_header().headers);
+    let Plan { head, found, mut choices } = plan(exchange, client, hint, body.bytes())?;
+    let first = choices.pop_front().ok_or_else(upstream::unknown)?;
+    let mut call = Call::to(&exchange.snapshot, &found, first, counts)?;
     let mut need = Need::of(exchange, &call, &head, body.bytes())?;
     let wanted = need.output_cap;
-    let mut written = write(exchange, &call, protocol, &head, body.bytes(), wanted)?;
+    let mut written = write(exchange, &call, client, &head, body.bytes(), wanted)?;
     if call.infers {
-        need.meet(till, exchange, &call, written.length()).await?;
+        let prices = choices.iter().map(|choice| found.entry.targets.get(choice.target));
+        let prices = prices.flatten().map(|target| target.prices.clone());
+        need.meet(till, exchange, &call, prices.collect(), written.length()).await?;
         if need.output_cap != wanted {
-            written = write(exchange, &call, protocol, &head, body.bytes(), need.output_cap)?;
+            written = write(exchange, &call, client, &head, body.bytes(), need.output_cap)?;
+        }
+        if !choices.is_empty() {
+            let body = Bytes::copy_from_slice(body.bytes());
+            exchange.rest = Some(Box::new(Rest { choices, client, body, need }));
         }
     }
-    exchange.dropped =
-        [written.losses.header(), need.notice()].into_iter().flatten().reduce(|a, b| a + ", " + &b);
-    call.bridged = written.bridged;
-    match written.body {
-        Writing::Edits(edits) => call.withhold_usage = edits.apply(&mut body),
-        Writing::Fresh(fresh) => body = Body::from(&*fresh),
-    }
-    call.body = body.freeze();
+    put(exchange, &mut call, written, need.notice(), body);
     exchange.call = Some(Box::new(call));
     Ok(())
 }
 
-/// Finds the model and its target.
+/// The call for another target, from the body as the client has sent it.
+///
+/// # Errors
+/// 400 for what that target can not be asked, or 500 when the configuration does not know it.
+pub(super) fn redirect(exchange: &mut Exchange, rest: &Rest, choice: Choice) -> Result<Call> {
+    let found = exchange.call()?.found.clone();
+    let mut call = Call::to(&exchange.snapshot, &found, choice, false)?;
+    let head = Head::read(&rest.body, rest.client.protocol().members(), true)?;
+    let need = rest.need.elsewhere(exchange, &call);
+    let written = write(exchange, &call, rest.client, &head, &rest.body, need.output_cap)?;
+    put(exchange, &mut call, written, need.notice(), Body::from(&*rest.body));
+    Ok(call)
+}
+
+/// Finds the model and its targets.
 fn plan<'b>(
     exchange: &mut Exchange,
     client: ProtocolId,
-    counts: bool,
+    hint: Option<&str>,
     body: &'b [u8],
-) -> Result<(Call, Head<'b>)> {
+) -> Result<Plan<'b>> {
     let speaker = client.protocol();
-    let snapshot = Arc::clone(&exchange.snapshot);
     // Whether state may be referred to is the target's to say, and the target follows from the head: a
     // second scan, for the few deployments that allow it, costs less than two ways through the first.
     let strict = Head::read(body, speaker.members(), false);
@@ -131,27 +160,27 @@ fn plan<'b>(
     };
     exchange.requested_model = Some(head.model.clone().into_owned());
     let grant = exchange.grant.as_ref().ok_or_else(upstream::unknown)?;
-    let found = snapshot.catalog.find(&head.model, grant)?;
-    let choice = route::choose(&found, client)?;
-    let provider: Arc<Provider> = Arc::clone(&choice.target.provider);
-    if !provider.allow_upstream_state {
-        strict?;
+    let found = exchange.snapshot.catalog.find(&head.model, grant)?;
+    let mut choices = VecDeque::from(route::order(&found, client, hint, Instant::now())?);
+    if let Err(stateful) = strict {
+        let allows = |target: &route::Target| target.provider.allow_upstream_state;
+        choices.retain(|choice| found.entry.targets.get(choice.target).is_some_and(allows));
+        if choices.is_empty() {
+            return Err(stateful);
+        }
     }
-    let protocol = choice.protocol;
-    let way = snapshot.upstream(&provider.name).ok_or_else(upstream::unknown)?;
-    let call = Call {
-        upstream: Arc::clone(way),
-        protocol,
-        path: path(protocol, counts),
-        upstream_model: found.upstream_model(choice.target).to_owned(),
-        prices: choice.target.prices.clone(),
-        body: Bytes::new(),
-        infers: !counts,
-        withhold_usage: false,
-        bridged: None,
-        found,
-    };
-    Ok((call, head))
+    Ok(Plan { head, found, choices })
+}
+
+/// Puts what was written into the call.
+fn put(exchange: &mut Exchange, call: &mut Call, written: Written, notice: Option<String>, mut body: Body) {
+    exchange.dropped = [written.losses.header(), notice].into_iter().flatten().reduce(|a, b| a + ", " + &b);
+    call.bridged = written.bridged;
+    match written.body {
+        Writing::Edits(edits) => call.withhold_usage = edits.apply(&mut body),
+        Writing::Fresh(fresh) => body = Body::from(&*fresh),
+    }
+    call.body = body.freeze();
 }
 
 fn path(protocol: ProtocolId, counts: bool) -> &'static str {
@@ -214,6 +243,25 @@ fn translated(
 }
 
 impl Call {
+    /// A call of a model to one of its targets, for which nothing is written yet.
+    fn to(snapshot: &Snapshot, found: &Found, choice: Choice, counts: bool) -> Result<Self> {
+        let target = found.entry.targets.get(choice.target).ok_or_else(upstream::unknown)?;
+        let way = snapshot.upstream(&target.provider.name).ok_or_else(upstream::unknown)?;
+        Ok(Self {
+            upstream: Arc::clone(way),
+            protocol: choice.protocol,
+            path: path(choice.protocol, counts),
+            upstream_model: found.upstream_model(target).to_owned(),
+            prices: target.prices.clone(),
+            health: Arc::clone(&target.health),
+            body: Bytes::new(),
+            infers: !counts,
+            withhold_usage: false,
+            bridged: None,
+            found: found.clone(),
+        })
+    }
+
     /// What happens to its bytes, for the log.
     pub(super) fn route(&self) -> &'static str {
         if self.bridged.is_some() { "translation" } else { "relay" }

@@ -15,10 +15,12 @@ use crate::failure::{Failure, Kind};
 use crate::limit::{Standing, Ticket};
 use crate::meter::Bill;
 use crate::protocol::ProtocolId;
+use crate::route::Health;
 use crate::translate::relay;
 
 use super::call::Call;
 use super::endpoint::Endpoint;
+use super::failover::Rest;
 use super::snapshot::Snapshot;
 
 /// The state of one request. Opaque: embedders hold it in their own context.
@@ -35,6 +37,10 @@ pub struct Exchange {
     pub(super) grant: Option<Grant>,
     pub(super) requested_model: Option<String>,
     pub(super) call: Option<Box<Call>>,
+    /// Where the call goes if it fails where it is.
+    pub(super) rest: Option<Box<Rest>>,
+    /// The health of the target that is being asked.
+    pub(super) asked: Option<Arc<Health>>,
     /// The call's place in the limits of its key.
     pub(super) ticket: Option<Ticket>,
     /// How the key stands.
@@ -48,8 +54,8 @@ pub struct Exchange {
     pub(super) dropped: Option<String>,
     /// Does the client want a refusal rather than a loss?
     pub(super) strict: bool,
-    /// How a translated call's attempt failed.
-    pub(super) failed_attempt: Option<&'static str>,
+    /// The providers that have failed a translated call, and how.
+    pub(super) failed_attempts: Vec<(Arc<str>, &'static str)>,
     /// Is the answer only an estimate?
     pub(super) estimated: bool,
     pub(super) in_flight: Option<InFlight>,
@@ -151,6 +157,8 @@ impl Exchange {
             grant: None,
             requested_model: None,
             call: None,
+            rest: None,
+            asked: None,
             ticket: None,
             standing: Standing::default(),
             bill: None,
@@ -159,7 +167,7 @@ impl Exchange {
             upstream_id: None,
             dropped: None,
             strict: false,
-            failed_attempt: None,
+            failed_attempts: Vec::new(),
             estimated: false,
             in_flight: None,
             failure: None,
@@ -183,6 +191,17 @@ impl Exchange {
     /// The call, which is there from the choice of the target on.
     pub(super) fn call(&self) -> Result<&Call, Failure> {
         self.call.as_deref().ok_or_else(|| Failure::new(Kind::Internal, "The request has no target."))
+    }
+
+    /// Is the call's provider one that speaks another protocol than the client?
+    pub(super) fn is_translated(&self) -> bool {
+        self.call.as_ref().is_some_and(|call| call.bridged.is_some())
+    }
+
+    /// Notes how the provider of a translated call has failed.
+    pub(super) fn fail_attempt(&mut self, kind: &'static str) {
+        let provider = self.call.as_ref().map(|call| Arc::clone(&call.provider().name));
+        self.failed_attempts.extend(provider.map(|provider| (provider, kind)));
     }
 
     /// Notes that the first byte of the answer goes out now.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -22,10 +22,10 @@ use crate::failure::{Failure, Kind, Result};
 use crate::limit::Limiter;
 use crate::meter::{Bill, Ledger};
 use crate::observe::{AccessLog, Line, Metrics};
-use crate::route::{ModelList, Page, percent_decoded};
+use crate::route::{Condition, ModelList, Page, percent_decoded};
 
 use super::answer::Local;
-use super::bridge;
+use super::bridge::{self, Served};
 use super::call::{self, Call};
 use super::endpoint::{self, Endpoint};
 use super::exchange::{Exchange, InFlight, Reply};
@@ -56,7 +56,7 @@ impl Gateway {
         let failed = |what: &str, why: &dyn fmt::Display| config::Error::plain(format!("{what}: {why}"));
         let ledger = Ledger::open(&config.data).map_err(|e| failed("data", &e))?;
         Ok(Self(Arc::new(Shared {
-            snapshot: ArcSwap::from_pointee(Snapshot::new(config)),
+            snapshot: ArcSwap::from_pointee(Snapshot::new(config, None)),
             ring: Ring::open(&config.data).map_err(|e| failed("data", &e))?,
             till: Till { limiter: Limiter::new(), ledger },
             metrics: Metrics::new().map_err(|e| failed("metrics", &e))?,
@@ -67,7 +67,8 @@ impl Gateway {
 
     /// Puts another configuration into force, for requests that come from now on.
     pub fn reload(&self, config: &Config) {
-        self.0.snapshot.store(Arc::new(Snapshot::new(config)));
+        let earlier = self.0.snapshot.load_full();
+        self.0.snapshot.store(Arc::new(Snapshot::new(config, Some(&earlier))));
         self.0.metrics.reloads.inc();
     }
 
@@ -75,6 +76,14 @@ impl Gateway {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         self.0.metrics.access_dropped.set(i64::try_from(self.0.access.dropped()).unwrap_or(i64::MAX));
+        let (snapshot, now) = (self.0.snapshot.load(), Instant::now());
+        let targets = snapshot.catalog.entries().iter().flat_map(|entry| {
+            entry.targets.iter().map(move |target| {
+                let open = matches!(target.health.condition(now), Condition::Open(_));
+                (entry.id.as_str(), &*target.provider.name, open)
+            })
+        });
+        self.0.metrics.targets(targets);
         self.0.metrics.open_holds.set(self.0.till.ledger.open_holds());
         self.0.metrics.ledger_failing.set(i64::from(self.0.till.ledger.is_failing()));
         &self.0.metrics
@@ -120,6 +129,7 @@ impl Gateway {
         };
         self.limit(exchange, &grant)?;
         exchange.in_flight = Some(InFlight::count(&self.0.metrics.in_flight));
+        exchange.snapshot.budget.call();
         call::admit(&self.0.till, session, exchange, protocol, counts).await?;
         Ok(None)
     }
@@ -149,9 +159,9 @@ impl Gateway {
         self.0.ring.grant(credential, missing)
     }
 
-    fn note_failed_attempt(&self, exchange: &Exchange, kind: &'static str) {
-        if let Some(call) = &exchange.call {
-            self.0.metrics.upstream_failure(&call.provider().name, kind);
+    fn note_failed_attempts(&self, exchange: &mut Exchange) {
+        for (provider, kind) in exchange.failed_attempts.drain(..) {
+            self.0.metrics.upstream_failure(&provider, kind);
         }
     }
 
@@ -221,11 +231,9 @@ impl ProxyHttp for Gateway {
     async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> pingora::Result<bool> {
         prepare(session);
         match self.receive(session, exchange).await {
-            Ok(None) if exchange.call.as_ref().is_some_and(|call| call.bridged.is_some()) => {
-                bridge::serve(&self.0.connector, session, exchange).await?;
-                if let Some(kind) = exchange.failed_attempt {
-                    self.note_failed_attempt(exchange, kind);
-                }
+            Ok(None) if exchange.is_translated() => {
+                let served = bridge::serve(&self.0.connector, session, exchange, false).await?;
+                return Ok(served == Served::Yes);
             }
             Ok(None) => return Ok(false),
             Ok(Some(answer)) => answer::local(session, exchange, answer).await?,
@@ -239,7 +247,7 @@ impl ProxyHttp for Gateway {
         _: &mut Session,
         exchange: &mut Exchange,
     ) -> pingora::Result<Box<HttpPeer>> {
-        exchange.attempts += 1;
+        exchange.ask();
         let upstream = exchange.call().map(|call| Arc::clone(&call.upstream));
         let peer = match upstream {
             Ok(upstream) => upstream.peer().await,
@@ -287,7 +295,11 @@ impl ProxyHttp for Gateway {
         exchange: &mut Exchange,
     ) -> pingora::Result<()> {
         if head.status.is_client_error() || head.status.is_server_error() || head.status.is_redirection() {
-            self.note_failed_attempt(exchange, "status");
+            exchange.fail_attempt("status");
+            let failure = reply::refusal(head);
+            if exchange.turn(&failure, false) {
+                return Err(turned(exchange));
+            }
         }
         reply::head(exchange, head)
     }
@@ -326,8 +338,8 @@ impl ProxyHttp for Gateway {
         exchange: &mut Exchange,
         error: Box<Error>,
     ) -> Box<Error> {
-        self.note_failed_attempt(exchange, "connect");
-        error
+        exchange.fail_attempt("connect");
+        retry_elsewhere(exchange, error)
     }
 
     fn error_while_proxy(
@@ -345,10 +357,12 @@ impl ProxyHttp for Gateway {
             // A pooled connection that the provider had closed: nothing of the request was looked at.
             error.retry.decide_reuse(reused);
         }
-        if !downstream && !error.retry() {
-            self.note_failed_attempt(exchange, "broken");
+        // What was raised here has been seen to already.
+        if downstream || error.retry() || matches!(error.etype(), ErrorType::CustomCode(..)) {
+            return error;
         }
-        error
+        exchange.fail_attempt("broken");
+        if session.response_written().is_some() { error } else { retry_elsewhere(exchange, error) }
     }
 
     async fn fail_to_proxy(
@@ -361,8 +375,14 @@ impl ProxyHttp for Gateway {
             exchange.client_gone = true;
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }
-        let failure = exchange.failure.take().unwrap_or_else(|| transport(error));
         session.set_keepalive(None);
+        if exchange.failure.is_none() && exchange.is_translated() {
+            // The next target is one that Pingora can not go to by itself.
+            let served = bridge::serve(&self.0.connector, session, exchange, true).await;
+            exchange.client_gone |= served.is_err();
+            return FailToProxy { error_code: exchange.status, can_reuse_downstream: false };
+        }
+        let failure = exchange.failure.take().unwrap_or_else(|| transport(error));
         let written = if session.response_written().is_some() {
             reply::break_off(session, exchange, failure).await
         } else {
@@ -383,6 +403,7 @@ impl ProxyHttp for Gateway {
         }
         // What has ended already is not changed by this.
         exchange.break_off();
+        self.note_failed_attempts(exchange);
         self.log(session, exchange);
     }
 
@@ -414,13 +435,35 @@ pub(super) fn prepare(session: &mut Session) {
     session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
 }
 
-/// Keeps a failure for the hook that tells the client, and makes Pingora go there.
+/// Makes Pingora ask the next target or, if there is none, keeps the failure for the hook that tells the client.
 fn raise(exchange: &mut Exchange, failure: Failure) -> Box<Error> {
-    let mut error =
-        Error::explain(ErrorType::CustomCode("crossmodel", failure.status()), "see the access line");
+    exchange.fail_attempt("broken");
+    if exchange.bytes_out == 0 && exchange.turn(&failure, false) {
+        return turned(exchange);
+    }
+    let error = own_error(failure.status());
+    exchange.failure = Some(failure);
+    error
+}
+
+/// Makes Pingora ask the target that was turned to, unless that is one which it can not go to by itself.
+fn turned(exchange: &Exchange) -> Box<Error> {
+    let mut error = own_error(0);
+    error.set_retry(!exchange.is_translated());
+    error
+}
+
+fn own_error(status: u16) -> Box<Error> {
+    let mut error = Error::explain(ErrorType::CustomCode("crossmodel", status), "see the access line");
     error.as_up();
     error.set_retry(false);
-    exchange.failure = Some(failure);
+    error
+}
+
+/// Makes Pingora ask the next target, if there is one, after an error of its own.
+fn retry_elsewhere(exchange: &mut Exchange, mut error: Box<Error>) -> Box<Error> {
+    let turns = exchange.turn(&transport(&error), false);
+    error.set_retry(turns && !exchange.is_translated());
     error
 }
 

@@ -47,6 +47,11 @@ pub(super) fn is_strict(headers: &HeaderMap) -> bool {
     headers.get("x-crossmodel-strict").is_some_and(|value| matches!(value.as_bytes(), b"1" | b"true"))
 }
 
+/// What the calls of one conversation have in common, where the client says so.
+pub(super) fn session(headers: &HeaderMap) -> Option<&str> {
+    SESSION.iter().find_map(|name| headers.get(*name)?.to_str().ok().filter(|hint| !hint.is_empty()))
+}
+
 /// The request's declared length, if it has one.
 pub(super) fn content_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
@@ -267,6 +272,18 @@ const FORWARDED: &[&str] = &[
     "x-client-request-id",
     "x-session-affinity",
     "x-session-id",
+];
+
+/// Headers by which clients name the conversation that a call belongs to.
+const SESSION: &[&str] = &[
+    "x-session-affinity",
+    "x-session-id",
+    "session-id",
+    "session_id",
+    "x-claude-code-session-id",
+    "conversation-id",
+    "conversation_id",
+    "thread-id",
 ];
 
 const FORWARDED_PREFIXES: &[&str] = &["x-codex-", "x-stainless-"];

@@ -12,6 +12,7 @@ mod call;
 mod demo;
 mod endpoint;
 mod exchange;
+mod failover;
 mod gateway;
 mod headers;
 mod intake;

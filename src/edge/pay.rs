@@ -10,6 +10,7 @@ use crate::failure::{Failure, Kind, Result};
 use crate::limit::Limiter;
 use crate::meter::{Bill, Expected, Ledger, Prices, Refusal};
 use crate::protocol::{Head, OutputCap};
+use crate::route::Sign;
 use crate::translate::BYTES_PER_TOKEN;
 
 use super::call::Call;
@@ -43,7 +44,8 @@ impl Need {
     pub(super) fn of(exchange: &Exchange, call: &Call, head: &Head<'_>, body: &[u8]) -> Result<Self> {
         let entry = &call.found.entry;
         let caps = Caps::of(call.protocol, &call.upstream_model).with(&entry.caps, entry.max_output);
-        let paid = prices(exchange, call).is_some();
+        let paid = exchange.snapshot.billing == Billing::On
+            && call.found.entry.targets.iter().any(|target| target.prices.is_some());
         let wanted = match head.output_cap {
             Some(OutputCap::Tokens(tokens)) => Some(tokens),
             Some(OutputCap::Unreadable(name)) if paid => return Err(unreadable(name)),
@@ -70,7 +72,7 @@ impl Need {
     }
 
     /// Reserves the key's tokens and sets the call's money aside; of a request that was written anew, `written`
-    /// is the length. From here on, the call has a bill.
+    /// is the length, and others may answer at the prices `elsewhere`. From here on, the call has a bill.
     ///
     /// # Errors
     /// 429, 402, or 503 when the store can not be written.
@@ -79,6 +81,7 @@ impl Need {
         till: &Till,
         exchange: &mut Exchange,
         call: &Call,
+        elsewhere: Vec<Option<Arc<Prices>>>,
         written: usize,
     ) -> Result<()> {
         let longest = (written as u64 + OVERHEAD).min(self.context_window);
@@ -90,20 +93,36 @@ impl Need {
             reserved?;
         }
         let grant = exchange.grant.as_ref().ok_or_else(upstream::unknown)?;
-        let bill = match prices(exchange, call) {
-            None => Bill::free(&till.ledger, grant, self.expected),
-            Some(prices) => {
-                let opened = Bill::open(&till.ledger, grant, &call.found.id, prices, self.expected).await;
-                opened.map_err(refused)?
-            }
+        let mut prices: Vec<_> = std::iter::once(call.prices.clone()).chain(elsewhere).collect();
+        let paid = exchange.snapshot.billing == Billing::On && prices.iter().any(Option::is_some);
+        let bill = if paid {
+            let prices = prices.drain(..).map(or_free).collect();
+            Bill::open(&till.ledger, grant, &call.found.id, prices, self.expected).await.map_err(refused)?
+        } else {
+            Bill::free(&till.ledger, grant, self.expected)
         };
+        self.limit(&bill);
+        exchange.bill = Some(bill);
+        Ok(())
+    }
+
+    /// What the same request needs of another target, which is charged from now on.
+    pub(super) fn elsewhere(&self, exchange: &mut Exchange, call: &Call) -> Self {
+        let mut need = *self;
+        if let Some(bill) = &mut exchange.bill {
+            bill.charge_by(&or_free(call.prices.clone()));
+            need.limit(bill);
+        }
+        need
+    }
+
+    /// Limits the answer to what is paid for.
+    fn limit(&mut self, bill: &Bill) {
         if let Some(cap) = &mut self.output_cap {
             let paid = bill.output_cap() / self.choices;
             self.harmless &= paid >= *cap;
             *cap = paid.min(*cap);
         }
-        exchange.bill = Some(bill);
-        Ok(())
     }
 
     /// What the client has to be told: that its answer is limited, and to what.
@@ -113,9 +132,9 @@ impl Need {
     }
 }
 
-/// The prices of a call that has to be paid for.
-fn prices<'c>(exchange: &Exchange, call: &'c Call) -> Option<&'c Arc<Prices>> {
-    call.prices.as_ref().filter(|_| exchange.snapshot.billing == Billing::On)
+/// What has no prices beside something that has costs nothing.
+fn or_free(prices: Option<Arc<Prices>>) -> Arc<Prices> {
+    prices.unwrap_or_else(|| Arc::new(Prices::free()))
 }
 
 impl Exchange {
@@ -127,6 +146,7 @@ impl Exchange {
     /// The answer is whole. When this returns, its end may be passed on.
     pub(super) fn settle(&mut self) {
         let usage = self.usage;
+        self.note(Sign::Well);
         self.close_bill(|bill| bill.settle(usage));
     }
 

@@ -18,6 +18,7 @@ use pingora_proxy::Session;
 
 use crate::failure::{Failure, Kind, Result};
 use crate::protocol::UpstreamError;
+use crate::route::Sign;
 use crate::translate::{self, relay};
 
 use super::answer;
@@ -105,7 +106,10 @@ pub(super) fn body(
 ) -> Result<()> {
     match &mut exchange.reply {
         Reply::None | Reply::Bridged => Ok(()),
-        Reply::Held(held) => held.take(body.take(), exchange.snapshot.limits.reply_bytes),
+        Reply::Held(held) => {
+            held.take(body.take(), exchange.snapshot.limits.reply_bytes)?;
+            if ends { elsewhere(exchange) } else { Ok(()) }
+        }
         Reply::Stream(stream) => {
             let mut out = match body.take() {
                 Some(chunk) if !chunk.is_empty() => stream.push(chunk)?,
@@ -137,6 +141,26 @@ pub(super) fn body(
     }
 }
 
+/// An answer that is held is whole now: a failure is raised if there is another target to ask.
+fn elsewhere(exchange: &mut Exchange) -> Result<()> {
+    if exchange.rest.is_none() {
+        return Ok(());
+    }
+    let held = std::mem::take(&mut exchange.reply);
+    let failed = match &held {
+        Reply::Held(held) => whole(exchange, held).err().filter(|failure| failure.kind().is_the_providers()),
+        _ => None,
+    };
+    exchange.reply = held;
+    failed.map_or(Ok(()), Err)
+}
+
+/// What a status says, before anything is known of the body.
+pub(super) fn refusal(head: &ResponseHeader) -> Failure {
+    let retry_after = headers::retry_after(&head.headers);
+    translate::read_error(head.status.as_u16(), &UpstreamError::default(), retry_after)
+}
+
 /// Ends the stream: what is left of it and, unless it is whole, the failure of which the client does not know.
 fn end_of_stream(exchange: &mut Exchange) -> (Bytes, Option<Failure>) {
     let Reply::Stream(stream) = &mut exchange.reply else { return (Bytes::new(), None) };
@@ -151,6 +175,7 @@ fn end_of_stream(exchange: &mut Exchange) -> (Bytes, Option<Failure>) {
     match end {
         relay::End::Whole => exchange.settle(),
         relay::End::Reported => {
+            exchange.note(Sign::Well);
             exchange.fail_in_stream(delivered);
             exchange.failure = Some(Failure::provider("the provider reported a failure in its stream"));
         }
@@ -166,6 +191,7 @@ fn told(exchange: &mut Exchange, failure: Failure) -> Bytes {
     let now = u64::try_from(exchange.time.as_second()).unwrap_or(0);
     let events = stream.failure(&failure, &exchange.id, model, now);
     let delivered = stream.delivered();
+    exchange.note_failure(&failure);
     exchange.fail_in_stream(delivered);
     exchange.failure = Some(failure);
     events
@@ -205,7 +231,7 @@ pub(super) async fn deliver(session: &mut Session, exchange: &mut Exchange) -> p
             return Ok(());
         }
     };
-    match whole(exchange, held) {
+    match whole(exchange, &held) {
         Ok(body) => {
             exchange.deliver(body.len() as u64 / translate::BYTES_PER_TOKEN);
             exchange.settle();
@@ -215,7 +241,7 @@ pub(super) async fn deliver(session: &mut Session, exchange: &mut Exchange) -> p
     }
 }
 
-fn whole(exchange: &mut Exchange, held: Held) -> Result<Bytes> {
+fn whole(exchange: &mut Exchange, held: &Held) -> Result<Bytes> {
     let call = exchange.call()?;
     let client_model = exchange.requested_model.as_deref().unwrap_or_default();
     let body = held.joined();

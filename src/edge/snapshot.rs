@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::config::{Billing, Config, Limits};
 use crate::route::Catalog;
 
+use super::failover::Budget;
 use super::upstream::Upstream;
 
 /// One configuration in force.
@@ -14,16 +15,20 @@ pub(super) struct Snapshot {
     pub(super) catalog: Catalog,
     pub(super) limits: Limits,
     pub(super) billing: Billing,
+    pub(super) budget: Arc<Budget>,
     upstreams: HashMap<Arc<str>, Arc<Upstream>>,
 }
 
 impl Snapshot {
-    pub(super) fn new(config: &Config) -> Self {
+    /// What a configuration amounts to at first or, with the one that was in force before, after it.
+    pub(super) fn new(config: &Config, earlier: Option<&Self>) -> Self {
+        let catalog = &config.catalog;
         let upstream = |provider| Arc::new(Upstream::new(Arc::clone(provider), config.timeouts));
         Self {
-            catalog: config.catalog.clone(),
+            catalog: earlier.map_or_else(|| catalog.clone(), |earlier| catalog.continuing(&earlier.catalog)),
             limits: config.limits,
             billing: config.billing,
+            budget: earlier.map(|earlier| Arc::clone(&earlier.budget)).unwrap_or_default(),
             upstreams: config.providers.iter().map(|p| (Arc::clone(&p.name), upstream(p))).collect(),
         }
     }

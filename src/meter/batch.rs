@@ -136,7 +136,9 @@ impl<'t> Batch<'t> {
         else {
             return Ok(Err(Refusal::Balance(wallet.balance)));
         };
-        let price = self.price(&request.prices)?;
+        let versions = request.prices.iter().map(|prices| self.price(prices));
+        let versions = versions.collect::<rusqlite::Result<Vec<_>>>()?;
+        let price = versions.first();
         let sql = "INSERT INTO holds (call, account, key, model, price, amount, prompt, time)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
         let prompt = i64::try_from(request.prompt).unwrap_or(i64::MAX);
@@ -145,7 +147,7 @@ impl<'t> Batch<'t> {
         *self.wallet(&grant.account)? = Some(Wallet { held, ..wallet });
         self.spending(&grant.id)?.held = held_by_key;
         self.answers.opened += 1;
-        Ok(Ok(Held { call, amount }))
+        Ok(Ok(Held { call, amount, versions }))
     }
 
     /// Ends a call, once: what is said of it again changes nothing.
@@ -184,7 +186,7 @@ impl<'t> Batch<'t> {
             ":account": open.account,
             ":key": open.key,
             ":model": open.model,
-            ":price": open.price,
+            ":price": end.price.unwrap_or(open.price),
             ":held": open.amount,
             ":amount": charge,
             ":outcome": end.outcome.name(),

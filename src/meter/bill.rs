@@ -19,7 +19,7 @@ use super::{End, Outcome};
 pub struct Bill {
     ledger: Ledger,
     grant: Grant,
-    held: Option<(Held, Arc<Prices>)>,
+    held: Option<Holding>,
     expected: Expected,
     /// Tokens of the answer that have been passed on, estimated.
     delivered: u64,
@@ -27,6 +27,15 @@ pub struct Bill {
     forwarded: bool,
     marked: Instant,
     ended: Option<Charge>,
+}
+
+/// Money that is set aside, and the prices by which it may be charged.
+#[derive(Debug)]
+struct Holding {
+    held: Held,
+    prices: Vec<Arc<Prices>>,
+    /// Which of them hold.
+    current: usize,
 }
 
 /// The size of a call, as far as it is known before it is made.
@@ -67,7 +76,8 @@ impl Bill {
         }
     }
 
-    /// Sets aside what a call can cost. When this returns, it stands on the disk.
+    /// Sets aside what a call can cost, at the dearest of some prices; the first hold for now. When this returns,
+    /// it stands on the disk.
     ///
     /// # Errors
     /// Why it is not possible.
@@ -75,29 +85,44 @@ impl Bill {
         ledger: &Ledger,
         grant: &Grant,
         model: &str,
-        prices: &Arc<Prices>,
+        prices: Vec<Arc<Prices>>,
         expected: Expected,
     ) -> Result<Self, Refusal> {
         let mut bill = Self::free(ledger, grant, expected);
+        let dearest = |output| {
+            prices.iter().map(|prices| prices.ceiling(expected.prompt_most, output)).max().unwrap_or_default()
+        };
         let held = ledger.hold(Request {
             grant: Arc::clone(grant),
             model: model.into(),
-            prices: Arc::clone(prices),
-            wanted: prices.ceiling(expected.prompt_most, expected.output_most),
-            least: prices.ceiling(expected.prompt_most, expected.output_least),
+            wanted: dearest(expected.output_most),
+            least: dearest(expected.output_least),
+            prices: prices.clone(),
             prompt: expected.prompt,
         });
-        bill.held = Some((held.await?, Arc::clone(prices)));
+        bill.held = Some(Holding { held: held.await?, prices, current: 0 });
         Ok(bill)
+    }
+
+    /// Another target answers the call: from now on, these of the prices hold.
+    pub fn charge_by(&mut self, prices: &Prices) {
+        if let Some(holding) = &mut self.held
+            && let Some(place) = holding.prices.iter().position(|known| **known == *prices)
+        {
+            holding.current = place;
+        }
+        self.delivered = 0;
     }
 
     /// Tokens that the answer may have: what was asked for, or what is paid for.
     #[must_use]
     pub fn output_cap(&self) -> u64 {
         let most = self.expected.output_most;
-        let affordable =
-            |(held, prices): &(Held, Arc<Prices>)| prices.affordable(self.expected.prompt_most, held.amount);
-        self.held.as_ref().map_or(most, |held| affordable(held).min(most))
+        let affordable = |holding: &Holding| {
+            let prices = holding.prices.get(holding.current);
+            prices.map_or(most, |prices| prices.affordable(self.expected.prompt_most, holding.held.amount))
+        };
+        self.held.as_ref().map_or(most, |holding| affordable(holding).min(most))
     }
 
     /// The request goes upstream: from now on, its provider may charge for it.
@@ -108,7 +133,7 @@ impl Bill {
     /// So many tokens of the answer have been passed on in all, estimated.
     pub fn deliver(&mut self, tokens: u64) {
         self.delivered = tokens;
-        if let Some((held, _)) = &self.held
+        if let Some(Holding { held, .. }) = &self.held
             && self.marked.elapsed() >= MARK_EVERY
         {
             self.marked = Instant::now();
@@ -159,14 +184,15 @@ impl Bill {
             return;
         }
         let usage = plausible(usage);
-        let Some((held, prices)) = &self.held else {
+        let Some(Holding { held, prices, current }) = &self.held else {
             self.ended = Some(Charge { amount: Amount::ZERO, usage });
             return self.ledger.count(&self.grant, Tally::of(&usage, Amount::ZERO, whole));
         };
-        let cost = prices.cost(&usage);
+        let cost = prices.get(*current).map(|prices| prices.cost(&usage)).unwrap_or_default();
+        let price = held.versions.get(*current).copied();
         let charge = cost.min(held.amount);
         self.ended = Some(Charge { amount: charge, usage });
-        let end = End { charge, outcome, usage, capped: cost > charge, whole };
+        let end = End { charge, price, outcome, usage, capped: cost > charge, whole };
         self.ledger.record(&Record::End(held.call, end));
     }
 }

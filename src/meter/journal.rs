@@ -179,6 +179,7 @@ fn encode(record: &Record) -> [u8; SIZE] {
             for count in [usage.input, usage.cache_read, usage.cache_write, usage.output] {
                 fields.extend(count.to_le_bytes());
             }
+            fields.extend(end.price.unwrap_or_default().to_le_bytes());
             fields.push(u8::from(end.capped) | u8::from(end.whole) << 1);
         }
     }
@@ -197,7 +198,7 @@ fn decode(bytes: &[u8]) -> Option<Record> {
         return None;
     }
     let (&kind, numbers) = fields.split_first()?;
-    let (numbers, _) = numbers.as_chunks::<8>();
+    let (numbers, rest) = numbers.as_chunks::<8>();
     let number = |at: usize| numbers.get(at).copied().map(u64::from_le_bytes);
     let call = CallId(numbers.first().copied().map(i64::from_le_bytes)?);
     let outcome = match kind {
@@ -215,11 +216,12 @@ fn decode(bytes: &[u8]) -> Option<Record> {
         output: number(5)?,
         reasoning: None,
     };
-    let flags = numbers.get(6)?.first()?;
+    let price = numbers.get(6).copied().map(i64::from_le_bytes).filter(|&version| version != 0);
+    let flags = rest.first()?;
     let (capped, whole) = (flags & 1 != 0, flags & 2 != 0);
     Some(Record::End(
         call,
-        End { charge: Amount::from_nano(number(1)?.into()), outcome, usage, capped, whole },
+        End { charge: Amount::from_nano(number(1)?.into()), price, outcome, usage, capped, whole },
     ))
 }
 
@@ -243,7 +245,14 @@ mod tests {
 
     fn end(capped: bool) -> End {
         let usage = Usage { input: 1, cache_read: 2, cache_write: u64::MAX, output: 4, reasoning: None };
-        End { charge: Amount::from_nano(77), outcome: Outcome::Exact, usage, capped, whole: !capped }
+        End {
+            charge: Amount::from_nano(77),
+            price: capped.then_some(3),
+            outcome: Outcome::Exact,
+            usage,
+            capped,
+            whole: !capped,
+        }
     }
 
     #[test]

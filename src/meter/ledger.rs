@@ -52,8 +52,8 @@ pub struct Request {
     pub grant: Grant,
     /// The model that is charged for.
     pub model: Arc<str>,
-    /// Its prices.
-    pub prices: Arc<Prices>,
+    /// Its prices, at each of the targets that may answer.
+    pub prices: Vec<Arc<Prices>>,
     /// The most that it can cost.
     pub wanted: Amount,
     /// What it can be made to cost at most, by a lower limit of its output.
@@ -63,11 +63,13 @@ pub struct Request {
 }
 
 /// Money that is set aside for one call.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Held {
     pub(super) call: CallId,
     /// How much.
     pub amount: Amount,
+    /// The versions of the prices, in the order in which they were named.
+    pub(super) versions: Vec<i64>,
 }
 
 /// Why nothing is set aside for a call.

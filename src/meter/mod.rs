@@ -36,6 +36,8 @@ struct CallId(i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct End {
     charge: Amount,
+    /// The version of the prices, where they are not the ones by which money was set aside.
+    price: Option<i64>,
     outcome: Outcome,
     usage: Usage,
     /// Would it have cost more than was held?
@@ -61,7 +63,14 @@ impl End {
     /// The end of a call that costs nothing.
     fn released() -> Self {
         let usage = Usage::default();
-        Self { charge: Amount::ZERO, outcome: Outcome::Released, usage, capped: false, whole: false }
+        Self {
+            charge: Amount::ZERO,
+            price: None,
+            outcome: Outcome::Released,
+            usage,
+            capped: false,
+            whole: false,
+        }
     }
 }
 

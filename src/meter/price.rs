@@ -59,6 +59,12 @@ impl Prices {
         Ok(Self(tiers))
     }
 
+    /// The prices of what costs nothing.
+    #[must_use]
+    pub fn free() -> Self {
+        Self(vec![Tier::from(&TierSettings::default())])
+    }
+
     /// Is everything free?
     #[must_use]
     pub fn are_zero(&self) -> bool {

@@ -79,6 +79,6 @@ impl Unfinished {
         let usage = Usage { input: self.prompt, output: self.delivered, ..Usage::default() };
         let cost = self.prices.as_ref().map_or(Amount::ZERO, |prices| prices.cost(&usage));
         let charge = cost.min(self.held);
-        End { charge, outcome: Outcome::Recovered, usage, capped: cost > charge, whole: false }
+        End { charge, price: None, outcome: Outcome::Recovered, usage, capped: cost > charge, whole: false }
     }
 }

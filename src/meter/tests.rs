@@ -59,7 +59,7 @@ fn a_call_is_held_and_settled_once() {
     let grant = grant(folder.path(), Some("10"), None);
     let ledger = Ledger::open(folder.path()).unwrap();
     runtime().block_on(async {
-        let mut bill = Bill::open(&ledger, &grant, "m", &prices(), tokens(4, 4)).await.unwrap();
+        let mut bill = Bill::open(&ledger, &grant, "m", vec![prices()], tokens(4, 4)).await.unwrap();
         let wallet = ledger.wallet(ACCOUNT).await.unwrap().unwrap();
         assert_eq!((wallet.balance, wallet.held), (usd("10"), usd("5")));
         bill.forward();
@@ -86,7 +86,7 @@ fn what_is_not_there_can_not_be_held() {
     runtime().block_on(async {
         let open = |grant: Grant, expected| {
             let ledger = ledger.clone();
-            async move { Bill::open(&ledger, &grant, "m", &prices(), expected).await }
+            async move { Bill::open(&ledger, &grant, "m", vec![prices()], expected).await }
         };
         assert_eq!(open(Arc::clone(&poor), tokens(1, 1)).await.unwrap_err(), Refusal::NoWallet);
         let rich = grant(folder.path(), Some("10"), None);
@@ -112,7 +112,7 @@ fn calls_that_break_off_cost_what_has_gone_either_way() {
     let ledger = Ledger::open(folder.path()).unwrap();
     let cost = |end: fn(&mut Bill)| {
         runtime().block_on(async {
-            let mut bill = Bill::open(&ledger, &grant, "m", &prices(), tokens(9, 9)).await.unwrap();
+            let mut bill = Bill::open(&ledger, &grant, "m", vec![prices()], tokens(9, 9)).await.unwrap();
             end(&mut bill);
             bill.break_off(None);
             bill.charge().unwrap().amount.to_string()
@@ -152,7 +152,7 @@ fn two_processes_share_a_store() {
     let grant = grant(folder.path(), Some("100"), None);
     let one = Ledger::open(folder.path()).unwrap();
     let open = |ledger: &Ledger| {
-        runtime().block_on(Bill::open(ledger, &grant, "m", &prices(), tokens(4, 4))).unwrap()
+        runtime().block_on(Bill::open(ledger, &grant, "m", vec![prices()], tokens(4, 4))).unwrap()
     };
     let mut first = open(&one);
     // The second one does not take the calls of the first for lost.
@@ -178,7 +178,9 @@ fn many_calls_on_little_money_get_exactly_what_it_buys() {
         let mut calls = tokio::task::JoinSet::new();
         for _ in 0..512 {
             let (ledger, grant) = (ledger.clone(), Arc::clone(&grant));
-            calls.spawn(async move { Bill::open(&ledger, &grant, "m", &prices(), tokens(4, 4)).await.ok() });
+            calls.spawn(
+                async move { Bill::open(&ledger, &grant, "m", vec![prices()], tokens(4, 4)).await.ok() },
+            );
         }
         calls.join_all().await.into_iter().flatten().collect::<Vec<_>>()
     });
@@ -247,7 +249,7 @@ proptest! {
             count += 1;
             match step {
                 Step::Open(output) => {
-                    let bill = runtime().block_on(Bill::open(&ledger, &grant, "m", &prices(), tokens(output, output)));
+                    let bill = runtime().block_on(Bill::open(&ledger, &grant, "m", vec![prices()], tokens(output, output)));
                     prop_assert_eq!(bill.is_ok(), model.free() > output);
                     if let Ok(mut bill) = bill {
                         bill.forward();

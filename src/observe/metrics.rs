@@ -1,7 +1,8 @@
 //! Prometheus metrics. Every label has a bounded set of values: no name that a caller made up is one.
 
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use crate::canon::Usage;
@@ -17,6 +18,7 @@ pub struct Metrics {
     upstream_failures: IntCounterVec,
     losses: IntCounterVec,
     cost: IntCounterVec,
+    target_open: IntGaugeVec,
     oddities: IntCounterVec,
     /// Calls that are being answered.
     pub in_flight: IntGauge,
@@ -95,6 +97,13 @@ impl Metrics {
                 "What calls have cost, in billionths of a dollar, by catalog entry.",
                 &["model"],
             )?,
+            target_open: {
+                let help = "1 while a target is left alone because it keeps failing.";
+                let vec =
+                    IntGaugeVec::new(Opts::new("crossmodel_target_open", help), &["model", "provider"])?;
+                registry.register(Box::new(vec.clone()))?;
+                vec
+            },
             open_holds: gauge("crossmodel_ledger_open_holds", "Calls for which money is set aside.")?,
             ledger_failing: gauge(
                 "crossmodel_ledger_failing",
@@ -151,6 +160,15 @@ impl Metrics {
     pub fn cost(&self, model: &str, nano: u64) {
         if nano > 0 {
             self.cost.with_label_values(&[model]).inc_by(nano);
+        }
+    }
+
+    /// Whether the targets of all models are left alone, by catalog entry and provider.
+    pub fn targets<'t>(&self, all: impl Iterator<Item = (&'t str, &'t str, bool)>) {
+        // A target that the configuration does not know any more has no state.
+        self.target_open.reset();
+        for (model, provider, open) in all {
+            self.target_open.with_label_values(&[model, provider]).add(i64::from(open));
         }
     }
 

@@ -39,6 +39,8 @@ pub struct ProviderSettings {
     pub protocols: Option<Vec<ProtocolId>>,
     /// The HTTP version spoken to it. Default: `auto`.
     pub http: HttpVersion,
+    /// Failures in a row after which a target is left alone for a while; 0: it never is. Default: 5.
+    pub breaker_failures: Option<u32>,
     /// Habits in which it differs from its preset.
     pub profile: ProfileSettings,
     /// May requests refer to state held at the provider (stored responses, files, containers)? All
@@ -82,6 +84,8 @@ pub struct Provider {
     pub protocols: Vec<ProtocolId>,
     /// The HTTP version spoken to it.
     pub http: HttpVersion,
+    /// Failures in a row after which a target is left alone for a while; 0: it never is.
+    pub breaker_failures: u32,
     /// Its habits.
     pub profile: Profile,
     /// May requests refer to state held at the provider?
@@ -124,6 +128,7 @@ impl Provider {
             base_url,
             protocols,
             http: settings.http,
+            breaker_failures: settings.breaker_failures.unwrap_or(BREAKER_FAILURES),
             profile: Profile::default().with(&preset.profile).with(&settings.profile),
             allow_upstream_state: settings.allow_upstream_state,
             auth,
@@ -155,3 +160,6 @@ impl fmt::Debug for Provider {
         f.debug_struct("Provider").field("name", &self.name).finish_non_exhaustive()
     }
 }
+
+/// Not one broken stream, nor a short hiccup.
+const BREAKER_FAILURES: u32 = 5;

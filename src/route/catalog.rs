@@ -14,6 +14,8 @@ use crate::meter::{Prices, TierSettings};
 use crate::protocol::ProtocolId;
 use crate::provider::Provider;
 
+use super::health::Health;
+
 /// One model in the configuration file.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -115,6 +117,8 @@ pub struct Target {
     pub priority: u32,
     /// What calls cost; absent: nothing.
     pub prices: Option<Arc<Prices>>,
+    /// How it is.
+    pub health: Arc<Health>,
 }
 
 impl Target {
@@ -160,6 +164,27 @@ impl Catalog {
         }
         catalog.wildcards.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
         catalog
+    }
+
+    /// The same catalog, whose targets are as well as they were in an earlier one.
+    #[must_use]
+    pub fn continuing(&self, earlier: &Self) -> Self {
+        let entries = self.entries.iter().map(|entry| {
+            let known = earlier.entries.iter().find(|other| other.id == entry.id);
+            let mut entry = Entry::clone(entry);
+            for target in &mut entry.targets {
+                let same = |other: &&Target| {
+                    other.provider.name == target.provider.name
+                        && other.provider.breaker_failures == target.provider.breaker_failures
+                        && other.model == target.model
+                };
+                if let Some(other) = known.and_then(|known| known.targets.iter().find(same)) {
+                    target.health = Arc::clone(&other.health);
+                }
+            }
+            entry
+        });
+        Self::new(entries.collect(), self.aliases.clone())
     }
 
     /// The model that a key's owner means by `name`: aliases of the key, then those of all, then ids.

@@ -1,4 +1,7 @@
-//! Which of a model's targets answers a call.
+//! Which of a model's targets answers a call, and which others if that one fails.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::time::Instant;
 
 use rand::Rng as _;
 
@@ -6,42 +9,60 @@ use crate::failure::{Failure, Kind, Result};
 use crate::protocol::ProtocolId;
 
 use super::catalog::{Found, Target};
+use super::health::Condition;
 
 /// A target, and the protocol spoken to it.
-#[derive(Clone, Copy, Debug)]
-pub struct Choice<'a> {
-    /// The target.
-    pub target: &'a Target,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The target's place among those of its model.
+    pub target: usize,
     /// The protocol spoken to it.
     pub protocol: ProtocolId,
 }
 
-/// Chooses among the targets of the lowest priority number, by weight; where some of them speak the client's
-/// protocol, among those. To one that does not, its preferred protocol is spoken.
+/// All targets that may be called, in the order in which they are tried: those of a lower priority number first;
+/// among these those that speak the client's protocol; among these by chance, each as often as its weight says,
+/// or, for the calls of one `session`, always in the same order, so that a provider's prompt cache
+/// keeps hitting. Those that have asked for some time come last, those that are left alone not at all. To one
+/// that does not speak the client's protocol, its preferred one is spoken.
 ///
 /// # Errors
-/// 503 when there is no target.
-pub fn choose<'a>(found: &'a Found, client: ProtocolId) -> Result<Choice<'a>> {
-    let targets = found.entry.targets.as_slice();
-    let priority = targets.iter().map(|target| target.priority).min();
-    let first = || targets.iter().filter(|target| Some(target.priority) == priority);
-    let relays = first().any(|target| target.speaks(client));
-    let group = || first().filter(|target| !relays || target.speaks(client));
-    let total: u64 = group().map(|target| u64::from(target.weight)).sum();
-    let mut ticket = if total > 1 { rand::rng().random_range(0..total) } else { 0 };
-    let drawn = group().find(|target| match ticket.checked_sub(u64::from(target.weight)) {
-        Some(rest) => {
-            ticket = rest;
-            false
+/// 503 when there is no target, or none that may be called.
+pub fn order(found: &Found, client: ProtocolId, session: Option<&str>, now: Instant) -> Result<Vec<Choice>> {
+    let mut ranked = Vec::with_capacity(found.entry.targets.len());
+    let mut closest = None;
+    for (place, target) in found.entry.targets.iter().enumerate() {
+        let condition = target.health.condition(now);
+        if let Condition::Open(left) = condition {
+            closest = closest.into_iter().chain([left]).min();
+            continue;
         }
-        None => true,
-    });
-    let target = drawn.or_else(|| group().next()).ok_or_else(nobody)?;
-    let preferred = target.protocols.first().copied().ok_or_else(nobody)?;
-    let protocol = if target.speaks(client) { client } else { preferred };
-    Ok(Choice { target, protocol })
+        let speaks = target.speaks(client);
+        let Some(preferred) = target.protocols.first().copied() else { continue };
+        let choice = Choice { target: place, protocol: if speaks { client } else { preferred } };
+        let rank = (condition, target.priority, !speaks);
+        ranked.push((rank, lot(target, place, session), choice));
+    }
+    ranked.sort_by(|(a, lot_a, _), (b, lot_b, _)| a.cmp(b).then(lot_a.total_cmp(lot_b)));
+    if ranked.is_empty() {
+        let failure = Failure::new(Kind::Unavailable, "The model has no provider at the moment.");
+        let seconds = closest.map(|left| left.as_secs() + 1);
+        return Err(seconds.into_iter().fold(failure, Failure::with_retry_after));
+    }
+    Ok(ranked.into_iter().map(|(_, _, choice)| choice).collect())
 }
 
-fn nobody() -> Failure {
-    Failure::new(Kind::Unavailable, "The model has no provider at the moment.")
+/// A number by which targets are sorted: the lowest one is a target's as often as its weight says. For a session
+/// it is always the same, and most sessions keep their target when another one comes or goes.
+fn lot(target: &Target, place: usize, session: Option<&str>) -> f64 {
+    let uniform = match session {
+        None => rand::rng().random::<f64>(),
+        Some(session) => {
+            let mut hasher = DefaultHasher::new();
+            (session, &*target.provider.name, &target.model, place).hash(&mut hasher);
+            // The upper bits, as many as a fraction holds.
+            (hasher.finish() >> 12) as f64 / (1_u64 << 52) as f64
+        }
+    };
+    -uniform.max(f64::MIN_POSITIVE).ln() / f64::from(target.weight)
 }

@@ -2,9 +2,11 @@
 
 mod catalog;
 mod choose;
+mod health;
 mod models;
 
 pub use catalog::{Catalog, Entry, Found, ModelSettings, ModelStatus, Target, TargetSettings};
-pub use choose::{Choice, choose};
+pub use choose::{Choice, order};
+pub use health::{Condition, Health, Sign};
 pub(crate) use models::percent_decoded;
 pub use models::{ModelList, Page};

@@ -30,6 +30,8 @@ pub fn read_error(status: u16, error: &UpstreamError, retry_after: Option<u64>) 
         (Some(code), Kind::BadRequest) => failure.with_code(code.clone()),
         _ => failure,
     };
+    // A name that nobody has says nothing of the others.
+    let failure = if status == 404 { failure.without_blame() } else { failure };
     match retry_after {
         Some(seconds) if matches!(failure.status(), 429 | 503) => failure.with_retry_after(seconds),
         _ => failure,

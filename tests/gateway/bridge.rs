@@ -25,7 +25,7 @@ fn ask_with(gateway: &Gateway, client: usize, model: &str, said: &str, more: &st
 fn in_front_of(mock: &Mock) -> Gateway {
     let port = mock.port;
     Gateway::start(&format!(
-        "providers: {{up: {{base_url: \"http://127.0.0.1:{port}\", key: \"env:UPSTREAM_KEY\", protocols: [chat]}}}}\n\
+        "providers: {{up: {{base_url: \"http://127.0.0.1:{port}\", key: \"env:UPSTREAM_KEY\", breaker_failures: 0, protocols: [chat]}}}}\n\
          models: [{{id: v/model, targets: [{{provider: up, model: real-model}}]}}]\n"
     ))
 }

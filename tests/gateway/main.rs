@@ -18,6 +18,7 @@ mod corpus;
 mod demo;
 mod endings;
 mod errors;
+mod failover;
 mod intake;
 mod keys;
 mod listeners;

@@ -21,7 +21,7 @@ fn config(port: u16) -> String {
     let mut models = "models:\n".to_owned();
     for protocol in ["chat", "responses", "messages"] {
         text += &format!(
-            "  {protocol}: {{base_url: \"http://127.0.0.1:{port}/v1\", key: \"env:UPSTREAM_KEY\", protocols: [{protocol}]}}\n"
+            "  {protocol}: {{base_url: \"http://127.0.0.1:{port}/v1\", key: \"env:UPSTREAM_KEY\", breaker_failures: 0, protocols: [{protocol}]}}\n"
         );
         models += &format!("  - {{id: v/{protocol}, {PRICES}, targets: [{{provider: {protocol}}}]}}\n");
     }

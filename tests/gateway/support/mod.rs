@@ -54,7 +54,7 @@ pub(crate) fn config(port: u16) -> String {
 pub(crate) fn config_with(port: u16, provider: &str) -> String {
     format!(
         "providers:\n  up: {{base_url: \"http://127.0.0.1:{port}/v1\", key: \"env:UPSTREAM_KEY\", \
-         protocols: [chat, responses, messages]{provider}}}\n\
+         breaker_failures: 0, protocols: [chat, responses, messages]{provider}}}\n\
          models:\n  - {{id: v/model, targets: [{{provider: up, model: real-model}}]}}\n"
     )
 }

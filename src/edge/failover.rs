@@ -1,0 +1,142 @@
+//! What becomes of a call whose target fails before the client has got anything: it goes to the next one.
+//!
+//! Pingora asks again by itself where the next target is relayed to; where it is translated to, or was, the
+//! gateway's own loop takes over.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::failure::{Failure, Fault, Kind};
+use crate::protocol::ProtocolId;
+use crate::route::{Choice, Sign};
+
+use super::call;
+use super::exchange::{Exchange, Reply};
+use super::pay::Need;
+
+/// Where a call may still go.
+#[derive(Debug)]
+pub(super) struct Rest {
+    pub(super) choices: VecDeque<Choice>,
+    pub(super) client: ProtocolId,
+    /// The body as the client has sent it.
+    pub(super) body: Bytes,
+    pub(super) need: Need,
+}
+
+/// How many calls may be sent on: if many fail at once, asking others as well would only make things worse.
+#[derive(Debug, Default)]
+pub(super) struct Budget(Mutex<Period>);
+
+#[derive(Debug, Default)]
+struct Period {
+    start: Option<Instant>,
+    calls: u32,
+    sent_on: u32,
+}
+
+impl Budget {
+    /// A call has come.
+    pub(super) fn call(&self) {
+        self.with(|period| period.calls += 1);
+    }
+
+    /// May one more call be sent on?
+    fn spend(&self) -> bool {
+        self.with(|period| {
+            let allowed = period.sent_on < FREE + period.calls / SHARE;
+            period.sent_on += u32::from(allowed);
+            allowed
+        })
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Period) -> T) -> T {
+        let mut period = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if period.start.is_none_or(|start| start.elapsed() > PERIOD) {
+            *period = Period { start: Some(Instant::now()), ..Period::default() };
+        }
+        act(&mut period)
+    }
+}
+
+impl Exchange {
+    /// The target is being asked.
+    pub(super) fn ask(&mut self) {
+        self.attempts += 1;
+        if let Some(call) = self.call.as_ref().filter(|call| call.infers) {
+            call.health.begin(Instant::now());
+            self.asked = Some(Arc::clone(&call.health));
+        }
+    }
+
+    /// Notes once what the call says of the target that was asked.
+    pub(super) fn note(&mut self, sign: Sign) {
+        if let Some(health) = self.asked.take() {
+            health.note(sign, Instant::now());
+        }
+    }
+
+    /// Notes what a failure says of the target that was asked.
+    pub(super) fn note_failure(&mut self, failure: &Failure) {
+        self.note(match failure.fault() {
+            Fault::Upstream if failure.kind() == Kind::RateLimited => Sign::Busy(failure.retry_after()),
+            Fault::Upstream => Sign::Ill,
+            // Whoever refuses a request is there.
+            Fault::Client | Fault::Us => Sign::Well,
+        });
+    }
+
+    /// The call has failed where it was, and nothing of an answer has gone to the client. Turns to the next
+    /// target; gives whether there is one. With `translated`, only to one that is translated to.
+    pub(super) fn turn(&mut self, failure: &Failure, translated: bool) -> bool {
+        if !failure.kind().is_the_providers() {
+            return false;
+        }
+        let Some(mut rest) = self.rest.take() else { return false };
+        while let Some(choice) = rest.choices.pop_front() {
+            if translated && choice.protocol == rest.client {
+                continue;
+            }
+            if !self.snapshot.budget.spend() {
+                return false;
+            }
+            // A target that can not be asked this is passed over.
+            if let Ok(call) = call::redirect(self, &rest, choice) {
+                self.note_failure(failure);
+                self.call = Some(Box::new(call));
+                self.reply = Reply::None;
+                self.failure = None;
+                self.upstream_id = None;
+                self.usage = None;
+                self.rest = Some(rest);
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// How long calls are counted together.
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// Calls that may be sent on in any case, and the share of all that may be beside.
+const FREE: u32 = 20;
+const SHARE: u32 = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fifth_of_the_calls_may_be_sent_on() {
+        let budget = Budget::default();
+        let spent = |calls: u32| {
+            (0..calls).for_each(|_| budget.call());
+            (0..calls).filter(|_| budget.spend()).count()
+        };
+        assert_eq!((spent(10), spent(100)), (10, 32));
+    }
+}
