@@ -151,6 +151,14 @@ fn names_may_come_late_and_arguments_as_objects() {
     let custom =
         r#"{"tool_calls":[{"index":0,"id":"a","type":"custom","custom":{"name":"p","input":"*** x"}}]}"#;
     assert_eq!(plain(&[custom], "tool_calls"), ["open:0:a:p*", "args:0:*** x", "ToolUse"]);
+    // Snowflake writes all that a call can be.
+    for members in [
+        r#""custom":{"name":"","input":""},"function":{"name":"f","arguments":"{}"}"#,
+        r#""function":{"name":"f","arguments":"{}"},"custom":{"name":"","input":""}"#,
+    ] {
+        let both = format!(r#"{{"tool_calls":[{{"index":0,"id":"a","type":"function",{members}}}]}}"#);
+        assert_eq!(plain(&[&both], "tool_calls"), ["open:0:a:f", "args:0:{}", "ToolUse"]);
+    }
     let legacy = r#"{"function_call":{"name":"f","arguments":"{}"}}"#;
     assert_eq!(plain(&[legacy], "function_call"), ["open:0::f", "args:0:{}", "ToolUse"]);
 }

@@ -176,15 +176,22 @@ impl<'a> Piece<'a> {
             b"index" => piece.index = value.parse().ok(),
             b"id" => piece.id = word(value),
             b"type" => piece.custom |= value == "\"custom\"",
-            b"function" => each(value, |key, value| piece.inner(key, value)),
-            b"custom" => {
-                piece.custom = true;
-                each(value, |key, value| piece.inner(key, value));
-            }
+            b"function" => piece.body(value, false),
+            b"custom" => piece.body(value, true),
             b"extra_content" => piece.extra = Raw::read(value),
             _ => {}
         });
         piece
+    }
+
+    /// Takes what is called, and with what. Some servers write an empty body of the other kind beside it.
+    fn body(&mut self, json: &'a str, custom: bool) {
+        let mut body = Self::default();
+        each(json, |key, value| body.inner(key, value));
+        if !body.name.is_empty() || body.args.is_some() {
+            (self.name, self.args) = (body.name, body.args);
+            self.custom |= custom;
+        }
     }
 
     fn inner(&mut self, key: &[u8], value: &'a str) {

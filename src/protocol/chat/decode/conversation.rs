@@ -263,6 +263,18 @@ struct CallDraft<'a> {
 }
 
 impl<'a> CallDraft<'a> {
+    /// Takes what is called, and with what. Some servers write an empty body of the other kind beside it, and
+    /// clients send it back.
+    fn body(&mut self, node: &Node<'a, '_>, custom: bool) -> Result<()> {
+        let mut body = Self::default();
+        node.members(|name, node| body.inner(name, node))?;
+        let named = body.name.as_deref().is_some_and(|name| !name.is_empty());
+        if named || self.name.is_none() {
+            (self.name, self.args, self.custom) = (body.name, body.args, custom);
+        }
+        Ok(())
+    }
+
     fn inner(&mut self, name: &str, node: Node<'a, '_>) -> Result<()> {
         match name {
             "name" => self.name = Some(node.string()?),
@@ -295,11 +307,8 @@ fn call<'a>(node: &Node<'a, '_>) -> Result<Call<'a>> {
     node.members(|name, node| {
         match name {
             "id" => draft.id = Some(node.string()?),
-            "function" => node.members(|name, node| draft.inner(name, node))?,
-            "custom" => {
-                draft.custom = true;
-                node.members(|name, node| draft.inner(name, node))?;
-            }
+            "function" => draft.body(&node, false)?,
+            "custom" => draft.body(&node, true)?,
             "extra_content" => draft.extra = Some(node.raw()?),
             _ => {}
         }

@@ -84,6 +84,17 @@ fn turns(messages: &str) -> Vec<String> {
 }
 
 #[test]
+fn an_empty_body_of_another_kind_of_call_is_nothing() {
+    let (function, custom) =
+        (r#""function":{"name":"f","arguments":"{}"}"#, r#""custom":{"name":"","input":""}"#);
+    for (first, second) in [(function, custom), (custom, function)] {
+        let call = format!(r#"{{"id":"c1","type":"function",{first},{second}}}"#);
+        let seen = turns(&format!(r#"[{{"role":"assistant","tool_calls":[{call}]}}]"#));
+        assert_eq!(seen, ["Assistant call:c1:f:{}"]);
+    }
+}
+
+#[test]
 fn messages_become_turns() {
     let seen = turns(
         r#"[{"role":"system","content":"a"},{"role":"developer","content":[{"type":"text","text":"b","cache_control":{"type":"ephemeral"}},{"type":"text","text":""}]},
