@@ -3,19 +3,21 @@
     validate.py FOLDER
 
 Every request must be one that its provider's protocol knows, every answer must keep its client's grammar, and
-an answer must say the same in all protocols: text, reasoning, calls, the reason why it ends, and usage. The
-last line says how many of these checks passed and failed. Without validators there is nothing to do, and the
-script says so.
+an answer must say the same in all protocols: text, reasoning, calls, the reason why it ends, and usage. Where it
+does not, `explained.py` has to know why. The last lines say how many of these checks passed, which were explained
+and by what, and how many were not. Without validators there is nothing to do, and the script says so.
 """
 
 import collections
 import json
 import pathlib
+import re
 import sys
+
+from explained import Case, Difference, explained, squeezed
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"
-SHOWN = 12
 
 
 def main(folder):
@@ -27,74 +29,101 @@ def main(folder):
     import rlib
     import vlib
 
-    passed, failed = collections.Counter(), collections.defaultdict(list)
+    passed, reasons, unexplained = collections.Counter(), collections.Counter(), []
     for path in sorted(pathlib.Path(folder).glob("*/*")):
-        source, target = path.parent.name.split("-")
-        kind = next(kind for kind in ("request.json", "json", "sse") if path.name.endswith(f".{kind}"))
-        name = path.name.removesuffix(f".{kind}")
-        for what, why in check(source, target, name, kind, path):
-            if why is None:
-                passed[what] += 1
+        for what, differences in check(path):
+            whys = [explained(difference) for difference in differences]
+            unknown = [d for d, why in zip(differences, whys, strict=True) if why is None]
+            passed[what] += not differences
+            if unknown:
+                unexplained.append(f"{what}, {path.parent.name}/{path.name}: {'; '.join(map(told, unknown))}")
             else:
-                failed[what].append(f"{path.parent.name}/{path.name}: {why}")
-    for what in sorted({*passed, *failed}):
-        print(f"{what}: {passed[what]} passed, {len(failed[what])} failed")
-        for line in failed[what][:SHOWN]:
-            print(f"  {line[:400]}")
-    bad = sum(map(len, failed.values()))
-    print(f"{sum(passed.values())} passed, {bad} failed")
-    return 1 if bad else 0
+                # A check counts once, whatever differs.
+                reasons[" + ".join(dict.fromkeys(whys))] += bool(differences)
+    report(passed, +reasons, unexplained)
+    return 1 if unexplained or not passed else 0
 
 
-def check(source, target, name, kind, path):
-    """Yields what was checked and, if it failed, why."""
-    raw = path.read_bytes()
-    if kind == "request.json":
-        report = rlib.check_request(target, json.loads(raw))
-        yield f"request {source}>{target}", first(report)
-    elif kind == "json":
-        obj = json.loads(raw)
-        report, _ = pair(vlib.check_body(target, obj))
-        yield f"answer {source}>{target}", first(report)
-        yield f"meaning {source}>{target}", difference(source, name, vlib.digest(target, obj=obj))
-    else:
-        report, _ = pair(vlib.check_stream(target, raw, include_usage=True if target == "chat" else None))
-        yield f"stream {source}>{target}", first(report)
-        yield f"meaning of stream {source}>{target}", difference(source, name, vlib.digest(target, raw=raw))
+def report(passed, reasons, unexplained):
+    for what, count in sorted(passed.items()):
+        print(f"{count:6} passed     {what}")
+    for why, count in reasons.most_common():
+        print(f"{count:6} explained  {why}")
+    for line in unexplained:
+        print(f"UNEXPLAINED  {line}")
+    print(f"{sum(reasons.values())} explained")
+    print(f"{sum(passed.values())} passed, {len(unexplained)} failed")
 
 
-def pair(result):
-    return result if isinstance(result, tuple) else (result, None)
-
-
-def first(report):
-    errors = report.errors()
-    return None if not errors else "; ".join(f"{code} {message}" for _, code, message in errors[:2])
-
-
-def difference(source, name, got):
+def check(path):
+    """Yields each thing that is checked, and the differences that were found."""
+    source, target = path.parent.name.split("-")
+    name, kind = re.fullmatch(r"(.*?)\.(request\.json|json|sse)", path.name).groups()
     folder = SHARED / "corpus" / source / name
-    stream, whole = folder / "response.sse", folder / "response.json"
-    if stream.exists():
-        wanted = vlib.digest(source, raw=stream.read_bytes())
+    if kind == "request.json":
+        asked = json.loads((folder / "request.json").read_bytes())
+        yield from check_request(Case(source, target, b"", asked, path.read_bytes()))
+        return
+    recording = next(path for path in (folder / "response.sse", folder / "response.json") if path.exists())
+    case = Case(source, target, first_response(recording.read_bytes()), {}, path.read_bytes())
+    yield from check_answer(case, recording.suffix == ".sse", kind == "sse")
+
+
+def check_request(case):
+    [sent] = case.translated
+    yield f"request {case.source}>{case.target}", findings(rlib.check_request(case.target, sent), case)
+
+
+def check_answer(case, recorded_stream, stream):
+    target, way = case.target, f"{'stream' if stream else 'answer'} {case.source}>{case.target}"
+    if stream:
+        result = vlib.check_stream(target, case.translation, include_usage=True if target == "chat" else None)
     else:
-        wanted = vlib.digest(source, obj=json.loads(whole.read_bytes()))
-    wrong = [f"{key}: {short(wanted[key])} became {short(got[key])}" for key in wanted if same(key, wanted) != same(key, got)]
-    return "; ".join(wrong) or None
+        result = vlib.check_body(target, *case.translated)
+    yield way, findings(result, case)
+    wanted = vlib.digest(case.source, **as_given(recorded_stream, case.recording))
+    got = vlib.digest(target, **as_given(stream, case.translation))
+    yield f"meaning of {way}", list(unlike(wanted, got, case))
 
 
-def same(key, digest):
-    value = digest[key]
-    if key in ("text", "reasoning"):
-        # Blank lines stand between blocks in one protocol and not in another.
-        return "".join((value or "").split())
-    if key == "refusal":
-        return None
-    if key == "tools":
+def first_response(recording):
+    """A recording may hold several responses one after the other, of which a client would read the first."""
+    head, end, rest = recording.partition(b'data: {"type":"response.completed"')
+    return head + end + rest.partition(b"\n\n")[0] + b"\n\n" if end else recording
+
+
+def as_given(stream, raw):
+    return {"raw": raw} if stream else {"obj": json.loads(raw)}
+
+
+def findings(result, case):
+    report = result[0] if isinstance(result, tuple) else result
+    return [Difference(code, None, message, case) for _, code, message in report.errors()]
+
+
+def unlike(wanted, got, case):
+    # Anthropic's protocol has no refusal apart from the text.
+    refusal = () if "messages" in (case.source, case.target) else ("refusal",)
+    for part in ("text", "reasoning", "tools", "stop", "usage", *refusal):
+        if comparable(part, wanted) != comparable(part, got):
+            yield Difference(part, wanted[part], got[part], case, (wanted, got))
+
+
+def comparable(part, digest):
+    value = digest[part]
+    if part in ("text", "reasoning", "refusal"):
+        return squeezed(value)
+    if part == "tools":
         return json.dumps(value, sort_keys=True)
-    if key == "usage":
+    if part == "usage":
         return [number or 0 for number in value]
     return value
+
+
+def told(difference):
+    if difference.wanted is None and not difference.digests[0]:
+        return f"{difference.part} {difference.got}"
+    return f"{difference.part}: {short(difference.wanted)} became {short(difference.got)}"
 
 
 def short(value):
