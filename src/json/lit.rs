@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::literal;
+
 /// The inside of a JSON string literal.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Lit<'a>(Cow<'a, str>);
@@ -17,6 +19,11 @@ impl<'a> Lit<'a> {
     pub fn read(literal: &'a str) -> Option<Self> {
         let inner = literal.strip_prefix('"')?.strip_suffix('"')?;
         is_valid(inner).then_some(Self(Cow::Borrowed(inner)))
+    }
+
+    /// As [`Lit::read`], for any value that is known to be valid.
+    pub(super) fn read_valid(value: &'a str) -> Option<Self> {
+        value.strip_prefix('"')?.strip_suffix('"').map(Self::part)
     }
 
     /// A text that needs no escapes.
@@ -170,26 +177,12 @@ fn is_second_half(bytes: &[u8], at: usize) -> bool {
 
 /// Are all characters and escapes allowed inside a string literal?
 fn is_valid(inner: &str) -> bool {
-    let bytes = inner.as_bytes();
-    if bytes.iter().any(|byte| *byte < b' ') {
-        return false;
-    }
-    let mut rest = bytes;
-    while let Some(at) = super::scan::quote_or_backslash(rest) {
-        let length = match rest.get(at..at + 2) {
-            Some([b'\\', b'u']) => {
-                let digits = rest.get(at + 2..at + 6);
-                if !digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) {
-                    return false;
-                }
-                6
-            }
-            Some([b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't']) => 2,
-            _ => return false,
-        };
-        rest = rest.get(at + length..).unwrap_or_default();
-    }
-    true
+    let mut valid = !literal::has_control(inner.as_bytes());
+    let end = literal::end(inner.as_bytes(), 0, |bytes, at| {
+        valid &= literal::is_escape(bytes, at);
+        valid
+    });
+    valid && end.is_none()
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 //! [`scan`] walks a document and yields spans, [`mod@splice`] replaces spans, [`mod@write`] appends members to a
 //! buffer. A [`Lit`] is text that is carried with its escapes, a [`Raw`] any value that is only carried.
 
+mod document;
 mod lit;
+mod literal;
 mod path;
 mod raw;
 pub mod repair;
@@ -11,6 +13,7 @@ pub mod scan;
 pub mod splice;
 pub mod write;
 
+pub use document::Document;
 pub use lit::Lit;
 pub use path::Path;
 pub use raw::{Raw, compact};

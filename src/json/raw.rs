@@ -7,6 +7,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
+use super::literal;
+
 /// The text of a valid JSON value.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Raw<'a>(Cow<'a, str>);
@@ -16,6 +18,11 @@ impl<'a> Raw<'a> {
     #[must_use]
     pub fn read(json: &'a str) -> Option<Self> {
         serde_json::from_str::<IgnoredAny>(json).ok().map(|_| Self(Cow::Borrowed(json)))
+    }
+
+    /// As [`Raw::read`], for a value that is known to be valid.
+    pub(super) fn valid(value: &'a str) -> Self {
+        Self(Cow::Borrowed(value))
     }
 
     /// As [`Raw::read`], for a text that was made on the way.
@@ -81,29 +88,20 @@ impl JsonSchema for Raw<'_> {
 /// Appends a valid JSON text without the white space between its tokens.
 pub fn compact(json: &str, out: &mut Vec<u8>) {
     let bytes = json.as_bytes();
-    let mut at = 0;
+    // What is copied at once: everything between two spaces.
+    let (mut start, mut at) = (0, 0);
     while let Some(&byte) = bytes.get(at) {
-        let end = match byte {
-            b'"' => string_end(bytes, at),
-            _ => at + 1,
-        };
-        if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
-            out.extend_from_slice(bytes.get(at..end).unwrap_or_default());
+        match byte {
+            b'"' => at = literal::end(bytes, at + 1, |_, _| true).unwrap_or(bytes.len()),
+            b' ' | b'\t' | b'\n' | b'\r' => {
+                out.extend_from_slice(bytes.get(start..at).unwrap_or_default());
+                start = at + 1;
+            }
+            _ => {}
         }
-        at = end;
+        at += 1;
     }
-}
-
-/// Offset after the string that begins at `at`.
-fn string_end(bytes: &[u8], at: usize) -> usize {
-    let mut end = at + 1;
-    while let Some(hit) = bytes.get(end..).and_then(super::scan::quote_or_backslash) {
-        if bytes.get(end + hit) == Some(&b'"') {
-            return end + hit + 1;
-        }
-        end += hit + 2;
-    }
-    bytes.len()
+    out.extend_from_slice(bytes.get(start..).unwrap_or_default());
 }
 
 #[cfg(test)]

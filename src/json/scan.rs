@@ -8,7 +8,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-use memchr::memchr2;
+use super::document::Marks;
+use super::literal;
 
 /// Why a document can not be read, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,15 +33,15 @@ pub struct Member<'a> {
 
 /// The members of one object, in order. Ends after the first error.
 #[derive(Clone, Debug)]
-pub struct Members<'a> {
-    scan: Scan<'a>,
+pub struct Members<'a, 'i> {
+    scan: Scan<'a, 'i>,
     state: State,
 }
 
 /// The elements of one array, in order. Ends after the first error.
 #[derive(Clone, Debug)]
-pub struct Elements<'a> {
-    scan: Scan<'a>,
+pub struct Elements<'a, 'i> {
+    scan: Scan<'a, 'i>,
     state: State,
 }
 
@@ -51,10 +52,12 @@ enum State {
     Done,
 }
 
+/// A place in a document, and what is known of what follows it.
 #[derive(Clone, Debug)]
-struct Scan<'a> {
-    json: &'a [u8],
-    at: usize,
+pub(super) struct Scan<'a, 'i> {
+    pub(super) json: &'a [u8],
+    pub(super) at: usize,
+    marks: Marks<'i>,
     /// Was a string seen, at any depth, for which the caller wants to look closer?
     flagged: bool,
     flags: &'static [&'static str],
@@ -62,14 +65,14 @@ struct Scan<'a> {
 
 /// The members of the object that `json` holds; leading space and a byte order mark are skipped.
 #[must_use]
-pub fn members(json: &[u8]) -> Members<'_> {
-    Members { scan: Scan::new(json), state: State::First }
+pub fn members(json: &[u8]) -> Members<'_, 'static> {
+    Members::new(Scan::new(json))
 }
 
 /// The elements of the array that `json` holds.
 #[must_use]
-pub fn elements(json: &[u8]) -> Elements<'_> {
-    Elements { scan: Scan::new(json), state: State::First }
+pub fn elements(json: &[u8]) -> Elements<'_, 'static> {
+    Elements::new(Scan::new(json))
 }
 
 /// The text of a string literal; `None` for any other value and for broken escapes.
@@ -114,7 +117,11 @@ impl<'a> Member<'a> {
     }
 }
 
-impl Members<'_> {
+impl<'a, 'i> Members<'a, 'i> {
+    pub(super) fn new(scan: Scan<'a, 'i>) -> Self {
+        Self { scan, state: State::First }
+    }
+
     /// Also watch for strings equal to one of `names`, as keys or values, at any depth.
     #[must_use]
     pub fn flagging(mut self, names: &'static [&'static str]) -> Self {
@@ -150,7 +157,13 @@ impl Members<'_> {
     }
 }
 
-impl<'a> Iterator for Members<'a> {
+impl<'a, 'i> Elements<'a, 'i> {
+    pub(super) fn new(scan: Scan<'a, 'i>) -> Self {
+        Self { scan, state: State::First }
+    }
+}
+
+impl<'a> Iterator for Members<'a, '_> {
     type Item = Result<Member<'a>, Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -167,7 +180,7 @@ impl<'a> Iterator for Members<'a> {
     }
 }
 
-impl<'a> Iterator for Elements<'a> {
+impl<'a> Iterator for Elements<'a, '_> {
     type Item = Result<(&'a [u8], Range<usize>), Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -180,13 +193,13 @@ impl<'a> Iterator for Elements<'a> {
 }
 
 /// One step of an iteration over a container: its opening or a comma, then an item, or its end.
-fn step<'a, T>(
-    scan: &mut Scan<'a>,
+fn step<'a, 'i, T>(
+    scan: &mut Scan<'a, 'i>,
     state: &mut State,
     open: u8,
     close: u8,
     expected: &'static str,
-    item: impl FnOnce(&mut Scan<'a>) -> Result<T, Malformed>,
+    item: impl FnOnce(&mut Scan<'a, 'i>) -> Result<T, Malformed>,
 ) -> Option<Result<T, Malformed>> {
     let result = (|| {
         match *state {
@@ -212,12 +225,17 @@ fn step<'a, T>(
     result
 }
 
-impl<'a> Scan<'a> {
-    fn new(json: &'a [u8]) -> Self {
-        Self { json, at: 0, flagged: false, flags: &[] }
+impl<'a, 'i> Scan<'a, 'i> {
+    pub(super) fn new(json: &'a [u8]) -> Self {
+        Self { json, at: 0, marks: Marks::default(), flagged: false, flags: &[] }
     }
 
-    fn peek(&self) -> Option<u8> {
+    /// Also knows where the values end that are marked.
+    pub(super) fn with(self, marks: Marks<'i>) -> Self {
+        Self { marks, ..self }
+    }
+
+    pub(super) fn peek(&self) -> Option<u8> {
         self.json.get(self.at).copied()
     }
 
@@ -229,13 +247,13 @@ impl<'a> Scan<'a> {
         Malformed { at: self.at, expected }
     }
 
-    fn skip_space(&mut self) {
+    pub(super) fn skip_space(&mut self) {
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
             self.at += 1;
         }
     }
 
-    fn eat(&mut self, byte: u8, expected: &'static str) -> Result<(), Malformed> {
+    pub(super) fn eat(&mut self, byte: u8, expected: &'static str) -> Result<(), Malformed> {
         if self.peek() != Some(byte) {
             return Err(self.malformed(expected));
         }
@@ -255,6 +273,10 @@ impl<'a> Scan<'a> {
 
     fn value(&mut self) -> Result<Range<usize>, Malformed> {
         let start = self.at;
+        if let Some(end) = self.marks.end(start) {
+            self.at = end;
+            return Ok(start..end);
+        }
         match self.peek() {
             Some(b'"') => return self.string(),
             Some(b'{' | b'[') => self.container()?,
@@ -269,13 +291,12 @@ impl<'a> Scan<'a> {
         Ok(start..self.at)
     }
 
-    fn run(&mut self, belongs: impl Fn(u8) -> bool) {
-        while self.peek().is_some_and(&belongs) {
-            self.at += 1;
-        }
+    pub(super) fn run(&mut self, belongs: impl Fn(u8) -> bool) {
+        let rest = self.json.get(self.at..).unwrap_or_default();
+        self.at += rest.iter().position(|byte| !belongs(*byte)).unwrap_or(rest.len());
     }
 
-    fn word(&mut self, word: &'static [u8]) -> Result<(), Malformed> {
+    pub(super) fn word(&mut self, word: &'static [u8]) -> Result<(), Malformed> {
         if !self.json.get(self.at..).is_some_and(|rest| rest.starts_with(word)) {
             return Err(self.malformed("a value"));
         }
@@ -287,34 +308,21 @@ impl<'a> Scan<'a> {
     fn string(&mut self) -> Result<Range<usize>, Malformed> {
         let start = self.at;
         self.eat(b'"', "a string")?;
-        let mut escaped = false;
-        loop {
-            let rest = self.json.get(self.at..).unwrap_or_default();
-            let Some(hit) = quote_or_backslash(rest) else {
-                self.at = self.json.len();
-                return Err(self.malformed("the end of a string"));
-            };
-            if rest.get(hit) == Some(&b'"') {
-                self.at += hit + 1;
-                break;
-            }
-            escaped = true;
-            self.at += hit + 2;
-        }
-        let span = start..self.at;
-        self.flag(span.clone(), escaped);
-        Ok(span)
+        let Some(end) = literal::end(self.json, self.at, |_, _| true) else {
+            self.at = self.json.len();
+            return Err(self.malformed("the end of a string"));
+        };
+        self.at = end + 1;
+        self.flag(start..self.at);
+        Ok(start..self.at)
     }
 
-    fn flag(&mut self, span: Range<usize>, escaped: bool) {
+    fn flag(&mut self, span: Range<usize>) {
         if self.flags.is_empty() || self.flagged || span.len() > LONGEST_FLAG {
             return;
         }
         let inner = self.bytes(span.start + 1..span.end - 1);
-        self.flagged = match escaped {
-            false => self.flags.iter().any(|name| name.as_bytes() == inner),
-            true => self.flags.iter().any(|name| spells(inner, name, |a, b| a == b)),
-        };
+        self.flagged = self.flags.iter().any(|name| spells(inner, name, |a, b| a == b));
     }
 
     /// Skips an object or an array, whatever it holds.
@@ -322,6 +330,7 @@ impl<'a> Scan<'a> {
         let mut arrays: u128 = 0;
         let mut depth: u32 = 0;
         loop {
+            self.run(|byte| !matches!(byte, b'"' | b'{' | b'[' | b'}' | b']'));
             match self.peek() {
                 Some(b'"') => {
                     self.string()?;
@@ -341,8 +350,7 @@ impl<'a> Scan<'a> {
                     arrays >>= 1;
                     depth -= 1;
                 }
-                Some(_) => {}
-                None => return Err(self.malformed("a closing bracket")),
+                _ => return Err(self.malformed("a closing bracket")),
             }
             self.at += 1;
             if depth == 0 {
@@ -350,26 +358,6 @@ impl<'a> Scan<'a> {
             }
         }
     }
-}
-
-/// Where the next quote or backslash stands. Escapes come in crowds, so that what is near is looked for without
-/// the preparations that pay for what is far.
-pub(super) fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
-    let (words, _) = bytes.as_chunks::<8>();
-    for (index, word) in words.iter().take(NEAR).enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let hits = zero_bytes(word ^ QUOTES) | zero_bytes(word ^ BACKSLASHES);
-        if hits != 0 {
-            return Some(index * 8 + hits.trailing_zeros() as usize / 8);
-        }
-    }
-    let near = words.len().min(NEAR) * 8;
-    memchr2(b'"', b'\\', bytes.get(near..)?).map(|hit| near + hit)
-}
-
-/// The highest bit of each byte that is zero; bits above the lowest one may be wrong.
-fn zero_bytes(word: u64) -> u64 {
-    word.wrapping_sub(ONES) & !word & HIGHEST
 }
 
 /// Does the inside of a string literal spell `name`, which is ASCII, with or without escapes?
@@ -417,21 +405,10 @@ impl fmt::Display for Malformed {
 
 impl std::error::Error for Malformed {}
 
-/// Words of eight bytes that are near.
-const NEAR: usize = 8;
-
-const ONES: u64 = u64::MAX / 255;
-
-const HIGHEST: u64 = ONES << 7;
-
-const QUOTES: u64 = ONES * b'"' as u64;
-
-const BACKSLASHES: u64 = ONES * b'\\' as u64;
-
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Containers within each other at which a document is refused, as `serde_json` refuses it.
-const MAX_DEPTH: u32 = 128;
+pub(super) const MAX_DEPTH: u32 = 128;
 
 /// The container that is entered and the one whose members are being read.
 const OUTER: u32 = 2;
@@ -454,19 +431,6 @@ mod tests {
         }
         all.finish()?;
         Ok(found)
-    }
-
-    #[test]
-    fn quotes_and_backslashes_are_found_near_and_far() {
-        for before in (0..100).chain([1000]) {
-            for hit in ["\"", "\\", "\"\\", "\\\""] {
-                for after in ["", "x", "\"", "\u{22}\u{23}\u{21}\u{5d}\u{5b}\u{80}\u{ff}xxxxxxxxxx"] {
-                    let text = format!("{}{hit}{after}", "#".repeat(before));
-                    assert_eq!(quote_or_backslash(text.as_bytes()), Some(before));
-                }
-            }
-            assert_eq!(quote_or_backslash("é!".repeat(before).as_bytes()), None);
-        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::canon::{
     Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Request, Target, UsagePart,
 };
 use crate::failure::{Failure, Result};
-use crate::json::Edit;
+use crate::json::{Document, Edit};
 use crate::sse::Event;
 
 pub use crate::canon::{ProtocolId, UpstreamError};
@@ -105,7 +105,7 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     /// 400 for what is wrong with it, and for what the target's protocol has no place for.
     fn decode_request<'a>(
         &self,
-        body: &'a str,
+        document: &Document<'a>,
         target: &Target<'_>,
         losses: &mut Losses,
     ) -> Result<Request<'a>>;
@@ -120,8 +120,8 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     }
 
     /// Members of a client's request that answers of this protocol repeat, written already.
-    fn echo(&self, body: &str) -> String {
-        let _ = body;
+    fn echo(&self, document: &Document<'_>) -> String {
+        let _ = document;
         String::new()
     }
 

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use crate::failure::{Failure, Kind, Result};
-use crate::json::{self, Lit, Path, Raw};
+use crate::json::{self, Document, Lit, Path, Raw};
 
 /// One value of a request or an answer.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +14,7 @@ pub(super) struct Node<'a, 'p> {
     pub(super) text: &'a str,
     /// Where it stands.
     pub(super) path: Path<'p>,
+    document: &'p Document<'p>,
 }
 
 /// The types of JSON.
@@ -28,9 +29,24 @@ pub(super) enum Type {
 }
 
 impl<'a, 'p> Node<'a, 'p> {
-    /// The whole document.
+    /// A document that is read once.
     pub(super) fn root(text: &'a str) -> Node<'a, 'static> {
-        Node { text, path: Path::ROOT }
+        Node { text, path: Path::ROOT, document: Document::empty() }
+    }
+
+    /// A document.
+    pub(super) fn of(document: &'p Document<'a>) -> Self {
+        Node { text: document.text(), path: Path::ROOT, document }
+    }
+
+    /// A member of this object whose text is known.
+    pub(super) fn at<'q>(&'q self, key: &'q str, text: &'a str) -> Node<'a, 'q> {
+        Node { text, path: self.path.key(key), document: self.document }
+    }
+
+    /// A member that this object does not have.
+    pub(super) fn missing<'q>(&'q self, key: &'q str) -> Node<'a, 'q> {
+        self.at(key, "")
     }
 
     /// The value's type, by its first byte.
@@ -54,14 +70,14 @@ impl<'a, 'p> Node<'a, 'p> {
         if self.kind() != Type::Object {
             return Err(self.wrong("an object"));
         }
-        for member in json::members(self.text.as_bytes()) {
+        for member in self.document.members(self.text.as_bytes()) {
             let member = member.map_err(|malformed| self.malformed(&malformed))?;
             let text = self.text.get(member.span.clone()).unwrap_or_default();
             if text == "null" {
                 continue;
             }
             let key = key(member.key);
-            take(&key, Node { text, path: self.path.key(&key) })?;
+            take(&key, self.at(&key, text))?;
         }
         Ok(())
     }
@@ -74,25 +90,26 @@ impl<'a, 'p> Node<'a, 'p> {
         if self.kind() != Type::Array {
             return Err(self.wrong("an array"));
         }
-        for (index, element) in json::elements(self.text.as_bytes()).enumerate() {
+        for (index, element) in self.document.elements(self.text.as_bytes()).enumerate() {
             let (_, span) = element.map_err(|malformed| self.malformed(&malformed))?;
-            take(Node { text: self.text.get(span).unwrap_or_default(), path: self.path.index(index) })?;
+            let text = self.text.get(span).unwrap_or_default();
+            take(Node { text, path: self.path.index(index), document: self.document })?;
         }
         Ok(())
     }
 
     /// The member with this name, if this is an object that has it and it is not null. For objects of which
     /// only one member is wanted.
-    pub(super) fn find(&self, name: &str) -> Option<Node<'a, 'static>> {
-        let found = json::members(self.text.as_bytes()).map_while(std::result::Result::ok);
+    pub(super) fn find(&self, name: &str) -> Option<Self> {
+        let found = self.document.members(self.text.as_bytes()).map_while(std::result::Result::ok);
         let found = found.filter(|member| member.is(name)).last()?;
         let text = self.text.get(found.span).filter(|text| *text != "null")?;
-        Some(Node { text, path: Path::ROOT })
+        Some(Self { text, path: Path::ROOT, document: self.document })
     }
 
     /// A string, as it is spelled.
     pub(super) fn lit(&self) -> Result<Lit<'a>> {
-        Lit::read(self.text).ok_or_else(|| self.wrong("a string"))
+        self.document.lit(self.text).ok_or_else(|| self.wrong("a string"))
     }
 
     /// A string's text.
@@ -112,7 +129,7 @@ impl<'a, 'p> Node<'a, 'p> {
     /// A number, as it is spelled.
     pub(super) fn number(&self) -> Result<Raw<'a>> {
         match self.kind() {
-            Type::Number => Raw::read(self.text).ok_or_else(|| self.wrong("a number")),
+            Type::Number => self.document.raw(self.text).ok_or_else(|| self.wrong("a number")),
             _ => Err(self.wrong("a number")),
         }
     }
@@ -136,7 +153,7 @@ impl<'a, 'p> Node<'a, 'p> {
 
     /// Any value that is only carried, checked.
     pub(super) fn raw(&self) -> Result<Raw<'a>> {
-        Raw::read(self.text).ok_or_else(|| {
+        self.document.raw(self.text).ok_or_else(|| {
             Failure::new(Kind::InvalidJson, format!("'{}' is not valid JSON.", self.path))
                 .with_param(self.path.to_string())
         })

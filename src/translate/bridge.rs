@@ -15,7 +15,7 @@ use crate::canon::{
     UpstreamError, Usage,
 };
 use crate::failure::{Failure, Result};
-use crate::json::{self, Lit, Raw, repair};
+use crate::json::{self, Document, Lit, Raw, repair};
 use crate::protocol::{Protocol, Written};
 use crate::provider::ReasoningIn;
 use crate::sse::{self, Framer};
@@ -66,10 +66,10 @@ pub fn render(
     facts: &Facts<'_>,
 ) -> Result<Rendered> {
     let text = repair::repair(body);
-    let text = text.trim_start_matches('\u{feff}');
+    let document = Document::read(text.trim_start_matches('\u{feff}'));
     let upstream = target.protocol.protocol();
     let mut losses = Losses::new(facts.strict).told_to(client.id());
-    let mut request = client.decode_request(text, target, &mut losses)?;
+    let mut request = client.decode_request(&document, target, &mut losses)?;
     request.counting = facts.counting;
     request.max_output = request.max_output.or(facts.output_cap);
     if !facts.counting {
@@ -77,7 +77,7 @@ pub fn render(
     }
     let longest = target.profile.tool_name_max.map_or_else(|| upstream.longest_tool_name(), usize::from);
     let names = Names::new(&request.tools, longest, upstream.takes_custom_tools(target.profile));
-    let mut out = Vec::with_capacity(text.len() + text.len() / 8 + ROOM);
+    let mut out = Vec::with_capacity(body.len() + body.len() / 8 + ROOM);
     let Written { answer_tool, prefix } =
         upstream.encode_request(&request, target, &names, &mut losses, &mut out)?;
     if !facts.counting {
@@ -93,7 +93,7 @@ pub fn render(
         include_usage: request.include_usage,
         show_reasoning: request.thinking.show.or_else(|| off.then_some(false)),
         returns_reasoning: target.profile.reasoning_in != ReasoningIn::None,
-        echo: client.echo(text),
+        echo: client.echo(&document),
         stop: request.stop.iter().map(|stop| stop.decode().into_owned()).collect(),
         names,
         answer_tool,

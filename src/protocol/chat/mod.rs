@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::canon::{Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Request, Target};
 use crate::failure::{Failure, Result};
-use crate::json::Edit;
+use crate::json::{Document, Edit};
 use crate::sse::Event;
 
 use super::{Head, Members, Protocol, ProtocolId, Sight, StreamFacts, Written};
@@ -74,11 +74,11 @@ impl Protocol for Chat {
 
     fn decode_request<'a>(
         &self,
-        body: &'a str,
+        document: &Document<'a>,
         target: &Target<'_>,
         losses: &mut Losses,
     ) -> Result<Request<'a>> {
-        decode::request::read(body, target, losses)
+        decode::request::read(document, target, losses)
     }
 
     fn encode_request(

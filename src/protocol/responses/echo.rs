@@ -5,34 +5,35 @@
 //! would end the line of an event.
 
 use crate::json::write::{self, Array, Object};
-use crate::json::{self, Raw, compact};
+use crate::json::{Document, Raw, compact};
 
 /// Members of the request, by their places in [`NAMES`].
 type Found<'a> = [Option<&'a str>; NAMES.len()];
 
 /// Writes the members, without the braces around them.
-pub(super) fn write(body: &str) -> String {
+pub(super) fn write(document: &Document<'_>) -> String {
+    let body = document.text();
     let mut found: Found<'_> = [None; NAMES.len()];
-    for member in json::members(body.as_bytes()).map_while(Result::ok) {
+    for member in document.members(body.as_bytes()).map_while(Result::ok) {
         if let Some(place) = NAMES.iter().position(|name| member.is(name)) {
             found[place] = body.get(member.span).filter(|text| *text != "null");
         }
     }
     let length: usize = found.iter().flatten().map(|text| text.len()).sum();
     let mut out = Vec::with_capacity(length + ROOM);
-    write::object(&mut out, |o| members(&found, o));
+    write::object(&mut out, |o| members(document, &found, o));
     let members = out.get(1..out.len() - 1).unwrap_or_default();
-    String::from_utf8_lossy(members).into_owned()
+    std::str::from_utf8(members).unwrap_or_default().to_owned()
 }
 
-fn members(found: &Found<'_>, o: &mut Object<'_>) {
+fn members(document: &Document<'_>, found: &Found<'_>, o: &mut Object<'_>) {
     for ((name, default), text) in NAMES.iter().zip(DEFAULTS).zip(found) {
         let text = text.filter(|text| has_the_type_of(default, text));
         match (*name, text) {
-            ("tools", Some(text)) => o.array("tools", |list| tools(text, list)),
-            ("text", text) => o.object("text", |o| text_config(text, o)),
-            ("reasoning", text) => o.object("reasoning", |o| reasoning(text, o)),
-            (name, text) => copied(o, name, text, default),
+            ("tools", Some(text)) => o.array("tools", |list| tools(document, text, list)),
+            ("text", text) => o.object("text", |o| text_config(document, text, o)),
+            ("reasoning", text) => o.object("reasoning", |o| reasoning(document, text, o)),
+            (name, text) => copied(document, o, name, text, default),
         };
     }
     o.members(CONSTANTS);
@@ -40,24 +41,27 @@ fn members(found: &Found<'_>, o: &mut Object<'_>) {
 
 /// A member with somebody else's value, or with a default.
 fn copied<'o, 'b>(
+    document: &Document<'_>,
     o: &'o mut Object<'b>,
     name: &str,
     text: Option<&str>,
     default: &str,
 ) -> &'o mut Object<'b> {
-    match text.and_then(Raw::read) {
+    match text.and_then(|text| document.raw(text)) {
         Some(raw) => o.value(name, |out| compact(raw.get(), out)),
         None => o.json(name, default),
     }
 }
 
 /// The tools as the client sent them; functions get the members that clients look for.
-fn tools(text: &str, list: &mut Array<'_>) {
-    for (_, span) in json::elements(text.as_bytes()).map_while(Result::ok) {
-        let Some(tool) = text.get(span).and_then(Raw::read).filter(Raw::is_object) else { continue };
+fn tools(document: &Document<'_>, text: &str, list: &mut Array<'_>) {
+    for (_, span) in document.elements(text.as_bytes()).map_while(Result::ok) {
+        let Some(tool) = text.get(span).and_then(|tool| document.raw(tool)).filter(Raw::is_object) else {
+            continue;
+        };
         let (mut is_function, mut seen) = (false, [false; FUNCTION.len()]);
         list.object(|o| {
-            for (name, value) in members_of(tool.get()) {
+            for (name, value) in members_of(document, tool.get()) {
                 is_function |= name == "type" && value == "\"function\"";
                 // As Chat has it: such a tool keeps its shape.
                 seen.iter_mut().for_each(|seen| *seen |= name == "function");
@@ -71,23 +75,23 @@ fn tools(text: &str, list: &mut Array<'_>) {
     }
 }
 
-fn text_config(text: Option<&str>, o: &mut Object<'_>) {
-    with_defaults(text, &[("format", r#"{"type":"text"}"#)], o);
+fn text_config(document: &Document<'_>, text: Option<&str>, o: &mut Object<'_>) {
+    with_defaults(document, text, &[("format", r#"{"type":"text"}"#)], o);
 }
 
-fn reasoning(text: Option<&str>, o: &mut Object<'_>) {
-    with_defaults(text, &[("effort", "null"), ("summary", "null")], o);
+fn reasoning(document: &Document<'_>, text: Option<&str>, o: &mut Object<'_>) {
+    with_defaults(document, text, &[("effort", "null"), ("summary", "null")], o);
 }
 
 /// The members of an object, and those that it lacks.
-fn with_defaults(text: Option<&str>, defaults: &[(&str, &str)], o: &mut Object<'_>) {
-    let raw = text.and_then(Raw::read);
+fn with_defaults(document: &Document<'_>, text: Option<&str>, defaults: &[(&str, &str)], o: &mut Object<'_>) {
+    let raw = text.and_then(|text| document.raw(text));
     let object = raw.as_ref().map_or("{}", Raw::get);
     for (name, default) in defaults {
-        let own = members_of(object).filter(|(key, value)| key == name && *value != "null").last();
-        copied(o, name, own.map(|(_, value)| value), default);
+        let own = members_of(document, object).filter(|(key, value)| key == name && *value != "null").last();
+        copied(document, o, name, own.map(|(_, value)| value), default);
     }
-    for (name, value) in members_of(object) {
+    for (name, value) in members_of(document, object) {
         if !defaults.iter().any(|(known, _)| *known == name) {
             o.value(name, |out| compact(value, out));
         }
@@ -95,8 +99,8 @@ fn with_defaults(text: Option<&str>, defaults: &[(&str, &str)], o: &mut Object<'
 }
 
 /// The members of a valid object: keys as they are spelled, and values.
-fn members_of(object: &str) -> impl Iterator<Item = (&str, &str)> {
-    let members = json::members(object.as_bytes()).map_while(Result::ok);
+fn members_of<'a>(document: &Document<'_>, object: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let members = document.members(object.as_bytes()).map_while(Result::ok);
     members.filter_map(|member| Some((std::str::from_utf8(member.key).ok()?, object.get(member.span)?)))
 }
 
@@ -174,9 +178,11 @@ mod tests {
             r#""truncation":"disabled","user":null,"background":false,"previous_response_id":null,"store":false,"#,
             r#""presence_penalty":0.0,"frequency_penalty":0.0"#,
         );
-        assert_eq!(write(r#"{"input":"x"}"#), expected);
+        assert_eq!(write(&Document::read(r#"{"input":"x"}"#)), expected);
         assert_eq!(
-            write(r#"{"tools":null,"store":true,"temperature":"0.7","top_p":1.2.3,"metadata":7}"#),
+            write(&Document::read(
+                r#"{"tools":null,"store":true,"temperature":"0.7","top_p":1.2.3,"metadata":7}"#
+            )),
             expected
         );
     }
@@ -186,7 +192,7 @@ mod tests {
         let body = "{\"instructions\":\"a\\nb\",\n\"metadata\" : {\"k\" :\n\"v\"},\"temperature\":0.70,\n\"top_logprobs\":2,
             \"reasoning\":{\"summary\":\"auto\",\n\"x\":1},\"text\":{\"verbosity\":\"low\",\"format\":null},\"tool_choice\":{\"type\":\"function\",
             \"name\":\"f\"},\"parallel_tool_calls\":false,\"user\":\"u\",\"max_output_tokens\":9,\"truncation\":\"auto\"}";
-        let echo = write(body);
+        let echo = write(&Document::read(body));
         assert!(!echo.contains('\n'));
         for part in [
             r#""instructions":"a\nb""#,
@@ -215,7 +221,7 @@ mod tests {
             r#"{"type":"function","function":{"name":"g"}},"#,
             r#"{"type":"function","name":"h","strict":true,"description":null,"parameters":null},{"type":"web_search"}]"#,
         );
-        let echo = write(body);
+        let echo = write(&Document::read(body));
         assert!(echo.contains(expected), "{echo}");
         assert!(Raw::read(&format!("{{{echo}}}")).is_some());
     }

@@ -20,11 +20,6 @@ pub(super) fn pick<'a, const N: usize>(
     Ok(found)
 }
 
-/// A member of `node` that [`pick`] has found, with its place.
-pub(super) fn at<'a, 'q>(node: &'q Node<'a, '_>, name: &'q str, text: &'a str) -> Node<'a, 'q> {
-    Node { text, path: node.path.key(name) }
-}
-
 /// The members of an object that comes from a provider; what is wrong with it makes them absent.
 pub(super) fn fields<'a, const N: usize>(json: &'a str, names: [&str; N]) -> [Option<&'a str>; N] {
     pick(&Node::root(json), names).unwrap_or([None; N])

@@ -81,7 +81,7 @@ impl<'a> History<'a, '_> {
     fn message(&mut self, node: Node<'a, '_>) -> Result<()> {
         let message = Message::read(&node)?;
         let name = match message.name {
-            Some(text) => Some(Node { text, path: node.path.key("name") }.lit()?),
+            Some(text) => Some(node.at("name", text).lit()?),
             None => None,
         };
         match message.role.trim_matches('"') {
@@ -105,7 +105,7 @@ impl<'a> History<'a, '_> {
                 self.push(Turn::new(Role::User, vec![Part::Result(result)]));
             }
             _ => {
-                let role = Node { text: message.role, path: node.path.key("role") };
+                let role = node.at("role", message.role);
                 return Err(role.wrong("'system', 'developer', 'user', 'assistant' or 'tool'"));
             }
         }
@@ -155,10 +155,10 @@ impl<'a> History<'a, '_> {
         }
         content(node, message, parts)?;
         if let Some(text) = message.refusal {
-            parts.push(Part::Refusal(Node { text, path: node.path.key("refusal") }.lit()?));
+            parts.push(Part::Refusal(node.at("refusal", text).lit()?));
         }
         if let Some(text) = message.calls {
-            Node { text, path: node.path.key("tool_calls") }.items(|node| {
+            node.at("tool_calls", text).items(|node| {
                 let call = call(&node)?;
                 if call.custom {
                     self.custom.insert(call.id.clone());
@@ -169,7 +169,7 @@ impl<'a> History<'a, '_> {
         }
         if let Some(text) = message.function_call {
             let mut draft = CallDraft::default();
-            let node = Node { text, path: node.path.key("function_call") };
+            let node = node.at("function_call", text);
             node.members(|name, node| draft.inner(name, node))?;
             // The same history always gives the same id.
             let id = format!("call_{}", self.request.turns.len());
@@ -181,7 +181,7 @@ impl<'a> History<'a, '_> {
     }
 
     fn result(&self, node: &Node<'a, '_>, message: &Message<'a>) -> Result<ToolResult<'a>> {
-        let id = Node { text: message.call_id.unwrap_or_default(), path: node.path.key("tool_call_id") };
+        let id = node.at("tool_call_id", message.call_id.unwrap_or_default());
         let id = id.string()?;
         let custom = self.custom.contains(&id);
         tool_result(node, message, id, custom)
@@ -204,13 +204,13 @@ impl<'a> History<'a, '_> {
 fn content<'a>(node: &Node<'a, '_>, message: &Message<'a>, parts: &mut Vec<Part<'a>>) -> Result<()> {
     let Some(text) = message.content else { return Ok(()) };
     let first = parts.len();
-    parts::content(Node { text, path: node.path.key("content") }, parts)?;
+    parts::content(node.at("content", text), parts)?;
     // A mark on the message means its last part.
     if let Some(text) = message.cache
         && parts.len() > first
         && let Some(Part::Text(last)) = parts.last_mut()
     {
-        last.cache = Some(parts::cache(Node { text, path: node.path.key("cache_control") })?);
+        last.cache = Some(parts::cache(node.at("cache_control", text))?);
     }
     Ok(())
 }
@@ -223,7 +223,7 @@ fn tool_result<'a>(
 ) -> Result<ToolResult<'a>> {
     let mut content = Vec::with_capacity(1);
     if let Some(text) = message.content {
-        let node = Node { text, path: node.path.key("content") };
+        let node = node.at("content", text);
         match node.kind() {
             // Some clients forget to write their result as a text.
             Type::Object | Type::Number | Type::Bool => {
@@ -235,7 +235,7 @@ fn tool_result<'a>(
         }
     }
     let cache = match message.cache {
-        Some(text) => Some(parts::cache(Node { text, path: node.path.key("cache_control") })?),
+        Some(text) => Some(parts::cache(node.at("cache_control", text))?),
         None => None,
     };
     Ok(ToolResult { id, custom, content, is_error: false, cache })
@@ -290,7 +290,7 @@ impl<'a> CallDraft<'a> {
     }
 
     fn call(self, node: &Node<'a, '_>) -> Result<Call<'a>> {
-        let missing = |member| Node { text: "", path: node.path.key(member) }.wrong("a string");
+        let missing = |member| node.missing(member).wrong("a string");
         Ok(Call {
             id: self.id.ok_or_else(|| missing("id"))?,
             namespace: None,

@@ -46,7 +46,7 @@ fn part<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
         Ok(())
     })?;
     let kind = draft.kind.trim_matches('"');
-    let inner = |member| Node { text: draft.value.unwrap_or_default(), path: node.path.key(member) };
+    let inner = |member| node.at(member, draft.value.unwrap_or_default());
     match kind {
         "text" => Ok(Part::Text(Text { text: inner("text").lit()?, cache: draft.cache })),
         "refusal" => Ok(Part::Refusal(inner("refusal").lit()?)),
@@ -77,7 +77,7 @@ fn image<'a>(node: Node<'a, '_>, cache: Option<Cache>) -> Result<Part<'a>> {
             Ok(())
         })?,
     }
-    let url = url.ok_or_else(|| Node { text: "", path: node.path.key("url") }.wrong("a string"))?;
+    let url = url.ok_or_else(|| node.missing("url").wrong("a string"))?;
     let source = Source::of_url(url).ok_or_else(|| {
         let message = "A data URL of an image must be in base 64.".to_owned();
         refused("invalid_base64_image", message, node.path.to_string())
@@ -97,7 +97,7 @@ fn file<'a>(node: Node<'a, '_>, cache: Option<Cache>) -> Result<Part<'a>> {
         }
         Ok(())
     })?;
-    let data = data.ok_or_else(|| Node { text: "", path: node.path.key("file_data") }.wrong("a string"))?;
+    let data = data.ok_or_else(|| node.missing("file_data").wrong("a string"))?;
     let source = file_source(data).ok_or_else(|| {
         let message = "The data of a file must be in base 64.".to_owned();
         refused("invalid_base64_file", message, node.path.key("file_data").to_string())
@@ -133,7 +133,7 @@ fn audio<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
         }
         Ok(())
     })?;
-    let missing = |member| Node { text: "", path: node.path.key(member) }.wrong("a string");
+    let missing = |member| node.missing(member).wrong("a string");
     let data = data.ok_or_else(|| missing("data"))?;
     let format = format.ok_or_else(|| missing("format"))?;
     Ok(Part::Audio(Audio { data, format, path: node.path.to_string() }))

@@ -2,7 +2,7 @@
 
 use crate::canon::{Carry, Extra, Format, Losses, Request, Target, not_carried};
 use crate::failure::{Failure, Kind, Result};
-use crate::json::{Lit, Raw};
+use crate::json::{Document, Lit, Raw};
 use crate::protocol::chat::fields::FIELDS;
 use crate::protocol::field;
 use crate::protocol::node::{Node, Type};
@@ -11,13 +11,13 @@ use super::{conversation, parts, tools, wish};
 
 /// Reads a request that goes to `target`.
 pub(in crate::protocol::chat) fn read<'a>(
-    body: &'a str,
+    document: &Document<'a>,
     target: &Target<'_>,
     losses: &mut Losses,
 ) -> Result<Request<'a>> {
     let mut reader =
         Reader { target, losses, request: Request::default(), messages: false, limit: None, long: false };
-    Node::root(body).members(|name, node| reader.member(name, node))?;
+    Node::of(document).members(|name, node| reader.member(name, node))?;
     reader.finish()
 }
 
@@ -176,10 +176,8 @@ fn format<'a>(node: Node<'a, '_>) -> Result<Format<'a>> {
     match (kind.as_deref(), schema) {
         (Some("text"), _) => Ok(Format::Text),
         (Some("json_object"), _) => Ok(Format::JsonObject),
-        (Some("json_schema"), Some(text)) => json_schema(Node { text, path: node.path.key("json_schema") }),
-        (Some("json_schema"), None) => {
-            Err(Node { text: "", path: node.path.key("json_schema") }.wrong("an object"))
-        }
+        (Some("json_schema"), Some(text)) => json_schema(node.at("json_schema", text)),
+        (Some("json_schema"), None) => Err(node.missing("json_schema").wrong("an object")),
         _ => Err(not_carried(node.path.key("type").to_string())),
     }
 }
@@ -196,8 +194,7 @@ fn json_schema<'a>(node: Node<'a, '_>) -> Result<Format<'a>> {
         }
         Ok(())
     })?;
-    let schema =
-        body.ok_or_else(|| Node { text: "", path: node.path.key("schema") }.wrong("a JSON schema"))?;
+    let schema = body.ok_or_else(|| node.missing("schema").wrong("a JSON schema"))?;
     Ok(Format::Schema { name: title, description: about, schema, strict: exact })
 }
 

@@ -5,6 +5,7 @@ use crate::canon::{
     Target, ThinkingMode, ToolKind,
 };
 use crate::failure::{Failure, Result};
+use crate::json::Document;
 
 use super::request;
 
@@ -13,7 +14,7 @@ fn read(body: &str, protocol: ProtocolId) -> Result<(Request<'_>, String)> {
     let (profile, caps) = (Profile::default(), Caps::of(protocol, "m"));
     let target = Target { protocol, origin: "p", model: "m", profile: &profile, caps: &caps };
     let mut losses = Losses::default();
-    let request = request::read(body, &target, &mut losses)?;
+    let request = request::read(&Document::read(body), &target, &mut losses)?;
     Ok((request, losses.header().unwrap_or_default()))
 }
 

@@ -128,9 +128,7 @@ fn web_search<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Tool<'a>> {
         match name {
             "search_context_size" => search.context = Some(node.lit()?),
             "user_location" => {
-                let place = node
-                    .find("approximate")
-                    .unwrap_or(Node { text: node.text, path: crate::json::Path::ROOT });
+                let place = node.find("approximate").unwrap_or(node);
                 search.location = Some(place.raw()?);
             }
             _ => losses.drop(&node.path)?,
@@ -222,7 +220,7 @@ fn is_empty(node: &Node<'_, '_>) -> bool {
 }
 
 fn missing(node: &Node<'_, '_>, member: &str) -> crate::failure::Failure {
-    Node { text: "", path: node.path.key(member) }.wrong("a string")
+    node.missing(member).wrong("a string")
 }
 
 /// Members of tools that no other protocol carries. A tool that they defer is sent as an ordinary one.

@@ -125,7 +125,7 @@ pub(super) fn required<'a, 'q>(
     name: &'static str,
     text: Option<&'a str>,
 ) -> Result<Node<'a, 'q>> {
-    let member = Node { text: text.unwrap_or_default(), path: node.path.key(name) };
+    let member = node.at(name, text.unwrap_or_default());
     if text.is_some() { Ok(member) } else { Err(member.wrong("given")) }
 }
 
@@ -135,7 +135,7 @@ pub(super) fn optional<'a>(
     name: &'static str,
     text: Option<&'a str>,
 ) -> Result<Option<Lit<'a>>> {
-    text.map(|text| Node { text, path: node.path.key(name) }.lit()).transpose()
+    text.map(|text| node.at(name, text).lit()).transpose()
 }
 
 /// A mark for the prompt cache. Odd ones are none: they only make things cheaper.
@@ -163,7 +163,7 @@ fn call<'a>(node: &Node<'a, '_>, block: &Block<'a>) -> Result<Call<'a>> {
     let args = match block.input {
         None => Args::Raw(Raw::constant("{}")),
         Some(text) => {
-            let input = Node { text, path: node.path.key("input") };
+            let input = node.at("input", text);
             match input.kind() {
                 Type::String => Args::Lit(input.lit()?),
                 _ => Args::Raw(input.raw()?),

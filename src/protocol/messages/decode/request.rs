@@ -2,7 +2,7 @@
 
 use crate::canon::{Carry, Losses, Request, Target, Text};
 use crate::failure::{Failure, Kind, Result};
-use crate::json::Lit;
+use crate::json::{Document, Lit};
 use crate::protocol::field;
 use crate::protocol::node::{Node, Type};
 
@@ -12,14 +12,14 @@ use super::{block, tools, turn, wish};
 
 /// Reads a request that goes to `target`.
 pub(in crate::protocol::messages) fn read<'a>(
-    body: &'a str,
+    document: &Document<'a>,
     target: &Target<'_>,
     losses: &mut Losses,
 ) -> Result<Request<'a>> {
     let mut request = Request::default();
     // Instructions that come as the first messages; they stand behind those of `system`.
     let mut first = Vec::new();
-    Node::root(body).members(|key, node| {
+    Node::of(document).members(|key, node| {
         let field = FIELDS.iter().find(|field| field.name == key);
         match field.map(|field| field.carry(target.protocol)) {
             Some(Carry::Mapped | Carry::Own) => member(key, &node, &mut request, &mut first, losses),

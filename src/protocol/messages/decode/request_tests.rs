@@ -11,7 +11,7 @@ fn decode_to<'a>(body: &'a str, protocol: ProtocolId, strict: bool) -> Result<(R
     let (profile, caps) = (Profile::default(), Caps::of(protocol, "gpt"));
     let target = Target { protocol, origin: "openai", model: "gpt", profile: &profile, caps: &caps };
     let mut losses = Losses::new(strict);
-    let request = read(body, &target, &mut losses)?;
+    let request = read(&Document::read(body), &target, &mut losses)?;
     Ok((request, losses.header()))
 }
 

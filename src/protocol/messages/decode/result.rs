@@ -16,7 +16,7 @@ pub(super) fn read<'a>(
     let id = block::required(node, "tool_use_id", block.id)?.string()?;
     let mut content = Vec::new();
     if let Some(text) = block.content {
-        let inside = Node { text, path: node.path.key("content") };
+        let inside = node.at("content", text);
         match inside.kind() {
             Type::Array => inside.items(|item| block::read(&item, Place::Result, &mut content, losses))?,
             Type::Object => content.push(Part::Text(Text::new(object(inside.raw()?.get())))),
@@ -25,7 +25,7 @@ pub(super) fn read<'a>(
         }
     }
     let is_error = match block.is_error {
-        Some(text) => Node { text, path: node.path.key("is_error") }.bool()?,
+        Some(text) => node.at("is_error", text).bool()?,
         None => false,
     };
     Ok(ToolResult { id, custom: false, content, is_error, cache: block.cache })

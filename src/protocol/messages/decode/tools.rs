@@ -12,7 +12,7 @@ use super::block;
 /// Reads one tool.
 pub(super) fn read<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Tool<'a>> {
     let kind = match node.find("type") {
-        Some(kind) => Node { text: kind.text, path: node.path.key("type") }.string()?,
+        Some(kind) => node.at("type", kind.text).string()?,
         None => Cow::Borrowed("custom"),
     };
     let is = |family: &str| kind.strip_prefix(family).is_some_and(|rest| rest.starts_with('_'));
@@ -54,7 +54,7 @@ fn function<'a>(node: &Node<'a, '_>, mut tool: Tool<'a>, losses: &mut Losses) ->
         Ok(())
     })?;
     if !named {
-        return Err(Node { text: "", path: node.path.key("name") }.wrong("given"));
+        return Err(node.missing("name").wrong("given"));
     }
     tool.kind = ToolKind::Function { schema, strict };
     Ok(tool)
@@ -118,7 +118,7 @@ pub(super) fn choice<'a>(node: &Node<'a, '_>) -> Result<(Option<Choice<'a>>, Opt
         (Some("any"), _) => Choice::Required,
         (Some("none"), _) => return Ok((Some(Choice::None), None)),
         (Some("tool"), Some(name)) => Choice::Named(Chosen { namespace: None, name }),
-        (Some("tool"), None) => return Err(Node { text: "", path: node.path.key("name") }.wrong("given")),
+        (Some("tool"), None) => return Err(node.missing("name").wrong("given")),
         _ => return Err(not_carried(node.path.to_string())),
     };
     Ok((Some(choice), parallel))

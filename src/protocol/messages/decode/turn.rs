@@ -25,7 +25,7 @@ pub(super) fn read<'a>(
         Ok(())
     })?;
     let Some(role) = role else {
-        return Err(Node { text: "", path: node.path.key("role") }.wrong("given"));
+        return Err(node.missing("role").wrong("given"));
     };
     let content = block::required(node, "content", content)?;
     let mut parts = Vec::new();

@@ -57,7 +57,7 @@ pub(super) fn format<'a>(node: &Node<'a, '_>) -> Result<Format<'a>> {
         (Some("json_schema"), Some(schema)) => {
             Ok(Format::Schema { name: None, description: None, schema, strict: None })
         }
-        (Some("json_schema"), None) => Err(Node { text: "", path: node.path.key("schema") }.wrong("given")),
+        (Some("json_schema"), None) => Err(node.missing("schema").wrong("given")),
         _ => Err(not_carried(node.path.to_string())),
     }
 }

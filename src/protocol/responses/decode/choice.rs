@@ -7,7 +7,7 @@ use crate::failure::Result;
 use crate::protocol::node::{Node, Type};
 
 use super::tools::{WEB_SEARCH, is_web_search};
-use crate::protocol::responses::members::{at, pick};
+use crate::protocol::responses::members::pick;
 
 /// Reads `tool_choice`.
 pub(super) fn read<'a>(node: &Node<'a, '_>) -> Result<Choice<'a>> {
@@ -20,12 +20,12 @@ pub(super) fn read<'a>(node: &Node<'a, '_>) -> Result<Choice<'a>> {
         };
     }
     let [kind, mode, tools, allowed] = pick(node, ["type", "mode", "tools", "allowed_tools"])?;
-    match kind.map(|text| at(node, "type", text).string()).transpose()?.as_deref() {
+    match kind.map(|text| node.at("type", text).string()).transpose()?.as_deref() {
         Some("function" | "custom") => named(node).map(Choice::Named),
         Some("allowed_tools") => match allowed {
             // As Chat has it.
             Some(inner) => {
-                let inner = at(node, "allowed_tools", inner);
+                let inner = node.at("allowed_tools", inner);
                 let [mode, tools] = pick(&inner, ["mode", "tools"])?;
                 subset(&inner, mode, tools)
             }
@@ -37,12 +37,12 @@ pub(super) fn read<'a>(node: &Node<'a, '_>) -> Result<Choice<'a>> {
 
 fn subset<'a>(node: &Node<'a, '_>, mode: Option<&'a str>, tools: Option<&'a str>) -> Result<Choice<'a>> {
     let required = match mode {
-        Some(text) => at(node, "mode", text).string()? == "required",
+        Some(text) => node.at("mode", text).string()? == "required",
         None => false,
     };
     let mut chosen = Vec::new();
     if let Some(text) = tools {
-        at(node, "tools", text).items(|tool| {
+        node.at("tools", text).items(|tool| {
             chosen.push(named(&tool)?);
             Ok(())
         })?;
@@ -54,22 +54,22 @@ fn named<'a>(node: &Node<'a, '_>) -> Result<Chosen<'a>> {
     let [kind, name, namespace, function, custom] =
         pick(node, ["type", "name", "namespace", "function", "custom"])?;
     if let Some(text) = name {
-        let namespace = namespace.map(|text| at(node, "namespace", text).string()).transpose()?;
-        return Ok(Chosen { namespace, name: at(node, "name", text).string()? });
+        let namespace = namespace.map(|text| node.at("namespace", text).string()).transpose()?;
+        return Ok(Chosen { namespace, name: node.at("name", text).string()? });
     }
     // As Chat has it.
     for (key, inner) in [("function", function), ("custom", custom)] {
         let Some(inner) = inner else { continue };
-        let inner = at(node, key, inner);
+        let inner = node.at(key, inner);
         if let [Some(text)] = pick(&inner, ["name"])? {
-            return Ok(Chosen { namespace: None, name: at(&inner, "name", text).string()? });
+            return Ok(Chosen { namespace: None, name: inner.at("name", text).string()? });
         }
     }
     // Tools of the provider's own have no name but their type.
-    match kind.map(|text| at(node, "type", text).string()).transpose()? {
+    match kind.map(|text| node.at("type", text).string()).transpose()? {
         Some(kind) if is_web_search(&kind) => Ok(Chosen { namespace: None, name: Cow::Borrowed(WEB_SEARCH) }),
         Some(kind) if !matches!(&*kind, "function" | "custom") => Ok(Chosen { namespace: None, name: kind }),
-        _ => Err(at(node, "name", "").wrong("a string")),
+        _ => Err(node.missing("name").wrong("a string")),
     }
 }
 

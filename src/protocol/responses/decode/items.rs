@@ -9,7 +9,7 @@ use crate::json::{Lit, Raw, compact};
 use crate::protocol::node::{Node, Type};
 
 use super::{parts, thought, tools};
-use crate::protocol::responses::members::{at, pick};
+use crate::protocol::responses::members::pick;
 
 /// Reads the items of one request.
 pub(super) struct Items<'r, 'a> {
@@ -82,7 +82,7 @@ impl<'a> Items<'_, 'a> {
             tools,
         };
         let Some(kind) = kind else { return self.message(&item) };
-        match at(node, "type", kind).string()?.as_ref() {
+        match node.at("type", kind).string()?.as_ref() {
             "message" => self.message(&item),
             "reasoning" => self.reasoning(node),
             "function_call" => self.call(&item, false),
@@ -90,7 +90,7 @@ impl<'a> Items<'_, 'a> {
             "function_call_output" => self.output(&item, false),
             "custom_tool_call_output" => self.output(&item, true),
             "additional_tools" => match item.tools {
-                Some(text) => tools::read(&at(node, "tools", text), &mut self.request.tools, self.losses),
+                Some(text) => tools::read(&node.at("tools", text), &mut self.request.tools, self.losses),
                 None => Ok(()),
             },
             "item_reference" => Err(state(node)),
@@ -105,13 +105,13 @@ impl<'a> Items<'_, 'a> {
     }
 
     fn message(&mut self, item: &Item<'a, '_, '_>) -> Result<()> {
-        let Some(role) = item.role else { return Err(at(item.node, "role", "").wrong("a string")) };
-        let role = at(item.node, "role", role);
+        let Some(role) = item.role else { return Err(item.node.missing("role").wrong("a string")) };
+        let role = item.node.at("role", role);
         if let Some(phase) = item.phase {
-            self.losses.drop(&at(item.node, "phase", phase).path)?;
+            self.losses.drop(&item.node.at("phase", phase).path)?;
         }
         let Some(content) = item.content else { return Ok(()) };
-        let content = at(item.node, "content", content);
+        let content = item.node.at("content", content);
         let long = self.long;
         match role.string()?.as_ref() {
             "user" => {
@@ -154,15 +154,15 @@ impl<'a> Items<'_, 'a> {
     fn call(&mut self, item: &Item<'a, '_, '_>, custom: bool) -> Result<()> {
         let node = item.node;
         let (key, args) = if custom { ("input", item.input) } else { ("arguments", item.arguments) };
-        let args = match args.map(|text| at(node, key, text)) {
+        let args = match args.map(|text| node.at(key, text)) {
             None => Args::Lit(Lit::default()),
             Some(args) if args.kind() == Type::String => Args::Lit(args.lit()?),
             Some(args) => Args::Raw(compacted(&args)?),
         };
         let call = Call {
             id: item.call_id()?,
-            namespace: item.namespace.map(|text| at(node, "namespace", text).string()).transpose()?,
-            name: at(node, "name", item.name.unwrap_or_default()).string()?,
+            namespace: item.namespace.map(|text| node.at("namespace", text).string()).transpose()?,
+            name: node.at("name", item.name.unwrap_or_default()).string()?,
             custom,
             args,
             extra: None,
@@ -177,7 +177,7 @@ impl<'a> Items<'_, 'a> {
         }
         let mut content = Vec::new();
         if let Some(text) = item.output {
-            let output = at(item.node, "output", text);
+            let output = item.node.at("output", text);
             match output.kind() {
                 Type::String | Type::Array => parts::read(&output, self.long, &mut content)?,
                 // Sloppy clients send any JSON.
@@ -211,8 +211,8 @@ impl<'a> Items<'_, 'a> {
 impl<'a> Item<'a, '_, '_> {
     fn call_id(&self) -> Result<std::borrow::Cow<'a, str>> {
         match (self.call_id, self.id) {
-            (None, Some(id)) => at(self.node, "id", id).string(),
-            (id, _) => at(self.node, "call_id", id.unwrap_or_default()).string(),
+            (None, Some(id)) => self.node.at("id", id).string(),
+            (id, _) => self.node.at("call_id", id.unwrap_or_default()).string(),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::json::Lit;
 use crate::protocol::node::{Node, Type};
 
 use super::cache;
-use crate::protocol::responses::members::{at, pick};
+use crate::protocol::responses::members::pick;
 
 /// Appends the parts of a content: a text, or an array. `long`: see [`cache::mark`].
 pub(super) fn read<'a>(node: &Node<'a, '_>, long: bool, parts: &mut Vec<Part<'a>>) -> Result<()> {
@@ -27,10 +27,10 @@ pub(super) fn read<'a>(node: &Node<'a, '_>, long: bool, parts: &mut Vec<Part<'a>
 
 fn one<'a>(node: &Node<'a, '_>, long: bool) -> Result<Part<'a>> {
     let [kind, text, refusal, mark] = pick(node, ["type", "text", "refusal", "prompt_cache_breakpoint"])?;
-    let Some(kind) = kind else { return Err(at(node, "type", "").wrong("a string")) };
+    let Some(kind) = kind else { return Err(node.missing("type").wrong("a string")) };
     let cache = mark.map(|text| cache::mark(text, long));
-    let needed = |name: &'static str, value: Option<&'a str>| at(node, name, value.unwrap_or_default()).lit();
-    match at(node, "type", kind).string()?.as_ref() {
+    let needed = |name: &'static str, value: Option<&'a str>| node.at(name, value.unwrap_or_default()).lit();
+    match node.at("type", kind).string()?.as_ref() {
         "input_text" | "output_text" | "text" => Ok(Part::Text(Text { text: needed("text", text)?, cache })),
         "refusal" => Ok(Part::Refusal(needed("refusal", refusal.or(text))?)),
         "input_image" => Ok(Part::Image(Image { cache, ..image(node)? })),
@@ -42,14 +42,14 @@ fn one<'a>(node: &Node<'a, '_>, long: bool) -> Result<Part<'a>> {
 
 fn image<'a>(node: &Node<'a, '_>) -> Result<Image<'a>> {
     let [url, detail, file_id] = pick(node, ["image_url", "detail", "file_id"])?;
-    let detail = detail.map(|text| at(node, "detail", text).lit()).transpose()?;
+    let detail = detail.map(|text| node.at("detail", text).lit()).transpose()?;
     let Some(url) = url else {
         return Err(match file_id {
-            Some(text) => not_carried(at(node, "file_id", text).path.to_string()),
-            None => at(node, "image_url", "").wrong("a string"),
+            Some(text) => not_carried(node.at("file_id", text).path.to_string()),
+            None => node.missing("image_url").wrong("a string"),
         });
     };
-    let mut url = at(node, "image_url", url);
+    let mut url = node.at("image_url", url);
     if url.kind() == Type::Object {
         // As Chat has it.
         let [inner] = pick(&url, ["url"])?;
@@ -61,15 +61,15 @@ fn image<'a>(node: &Node<'a, '_>) -> Result<Image<'a>> {
 
 fn file<'a>(node: &Node<'a, '_>) -> Result<Document<'a>> {
     let [data, name, url, file_id] = pick(node, ["file_data", "filename", "file_url", "file_id"])?;
-    let name = name.map(|text| at(node, "filename", text).lit()).transpose()?;
+    let name = name.map(|text| node.at("filename", text).lit()).transpose()?;
     let source = match (data, url, file_id) {
-        (Some(data), ..) => file_data(&at(node, "file_data", data))?,
+        (Some(data), ..) => file_data(&node.at("file_data", data))?,
         (None, Some(url), _) => {
-            let url = at(node, "file_url", url);
+            let url = node.at("file_url", url);
             Source::of_url(url.lit()?).map(as_text).ok_or_else(|| not_base64(&url))?
         }
-        (None, None, Some(id)) => return Err(not_carried(at(node, "file_id", id).path.to_string())),
-        (None, None, None) => return Err(at(node, "file_data", "").wrong("a string")),
+        (None, None, Some(id)) => return Err(not_carried(node.at("file_id", id).path.to_string())),
+        (None, None, None) => return Err(node.missing("file_data").wrong("a string")),
     };
     let path = node.path.key(if data.is_some() { "file_data" } else { "file_url" }).to_string();
     let name = name.filter(|name| !name.is_empty());
@@ -100,10 +100,9 @@ fn as_text(source: Source<'_>) -> Source<'_> {
 
 fn audio<'a>(node: &Node<'a, '_>) -> Result<Audio<'a>> {
     let [inner] = pick(node, ["input_audio"])?;
-    let inner = at(node, "input_audio", inner.unwrap_or_default());
+    let inner = node.at("input_audio", inner.unwrap_or_default());
     let [data, format] = pick(&inner, ["data", "format"])?;
-    let needed =
-        |name: &'static str, value: Option<&'a str>| at(&inner, name, value.unwrap_or_default()).lit();
+    let needed = |name: &'static str, value: Option<&'a str>| inner.at(name, value.unwrap_or_default()).lit();
     let path = inner.path.to_string();
     Ok(Audio { data: needed("data", data)?, format: needed("format", format)?, path })
 }

@@ -4,24 +4,25 @@ use crate::canon::{
     CacheParts, Extra, Format, Level, Losses, ProtocolId, Request, Target, Text, ThinkingMode, not_carried,
 };
 use crate::failure::{Failure, Kind, Result};
-use crate::json::Path;
+use crate::json::Document;
 use crate::protocol::field;
 use crate::protocol::node::Node;
 
 use super::items::Items;
 use super::{cache, choice, tools};
 use crate::protocol::responses::fields::FIELDS;
-use crate::protocol::responses::members::{at, pick};
+use crate::protocol::responses::members::pick;
 
 /// Reads a request that goes to `target`.
 pub(in crate::protocol::responses) fn read<'a>(
-    body: &'a str,
+    document: &Document<'a>,
     target: &Target<'_>,
     losses: &mut Losses,
 ) -> Result<Request<'a>> {
     let mut reader = Reader { request: Request::default(), target, losses, later: Later::default() };
-    Node::root(body).members(|name, node| reader.member(name, &node))?;
-    reader.finish()
+    let root = Node::of(document);
+    root.members(|name, node| reader.member(name, &node))?;
+    reader.finish(&root)
 }
 
 struct Reader<'r, 'a> {
@@ -93,10 +94,10 @@ impl<'a> Reader<'_, 'a> {
     fn text(&mut self, node: &Node<'a, '_>) -> Result<()> {
         let [form, verbosity] = pick(node, ["format", "verbosity"])?;
         if let Some(form) = form {
-            self.request.format = format(&at(node, "format", form))?;
+            self.request.format = format(&node.at("format", form))?;
         }
         let Some(verbosity) = verbosity else { return Ok(()) };
-        let verbosity = at(node, "verbosity", verbosity);
+        let verbosity = node.at("verbosity", verbosity);
         if self.target.protocol == ProtocolId::Chat && self.target.profile.is_openai {
             self.request.verbosity = Some(verbosity.lit()?);
             return Ok(());
@@ -109,7 +110,7 @@ impl<'a> Reader<'_, 'a> {
             pick(node, ["effort", "summary", "generate_summary", "context", "mode"])?;
         let thinking = &mut self.request.thinking;
         if let Some(effort) = effort {
-            let effort = at(node, "effort", effort);
+            let effort = node.at("effort", effort);
             let level = Level::read(&effort.string()?);
             thinking.effort = Some(level.ok_or_else(|| not_carried(effort.path.to_string()))?);
             thinking.mode = (level == Some(Level::None)).then_some(ThinkingMode::Off);
@@ -118,10 +119,10 @@ impl<'a> Reader<'_, 'a> {
             thinking.show = Some(true);
         }
         if let Some(context) = context {
-            self.losses.drop(&at(node, "context", context).path)?;
+            self.losses.drop(&node.at("context", context).path)?;
         }
         if let Some(mode) = mode {
-            let mode = at(node, "mode", mode);
+            let mode = node.at("mode", mode);
             if mode.text == "\"pro\"" {
                 return Err(not_carried(mode.path.to_string()));
             }
@@ -150,9 +151,8 @@ impl<'a> Reader<'_, 'a> {
         field::take(FIELDS, name, node, self.target, &mut self.request, self.losses)
     }
 
-    fn finish(mut self) -> Result<Request<'a>> {
-        let root = Path::ROOT;
-        let node = |name: &'static str, text: &'a str| Node { text, path: root.key(name) };
+    fn finish(mut self, root: &Node<'a, '_>) -> Result<Request<'a>> {
+        let node = |name: &'static str, text: &'a str| root.at(name, text);
         if let Some(text) = self.later.tools {
             tools::read(&node("tools", text), &mut self.request.tools, self.losses)?;
         }
@@ -213,17 +213,17 @@ impl<'a> Reader<'_, 'a> {
 fn format<'a>(node: &Node<'a, '_>) -> Result<Format<'a>> {
     let [kind, name, description, schema, strict] =
         pick(node, ["type", "name", "description", "schema", "strict"])?;
-    let kind = at(node, "type", kind.unwrap_or_default()).string()?;
+    let kind = node.at("type", kind.unwrap_or_default()).string()?;
     match (kind.as_ref(), schema) {
         ("text", _) => Ok(Format::Text),
         ("json_object", _) => Ok(Format::JsonObject),
         ("json_schema", Some(schema)) => Ok(Format::Schema {
-            name: name.map(|text| at(node, "name", text).lit()).transpose()?,
-            description: description.map(|text| at(node, "description", text).lit()).transpose()?,
-            schema: at(node, "schema", schema).raw()?,
-            strict: strict.map(|text| at(node, "strict", text).bool()).transpose()?,
+            name: name.map(|text| node.at("name", text).lit()).transpose()?,
+            description: description.map(|text| node.at("description", text).lit()).transpose()?,
+            schema: node.at("schema", schema).raw()?,
+            strict: strict.map(|text| node.at("strict", text).bool()).transpose()?,
         }),
-        ("json_schema", None) => Err(at(node, "schema", "").wrong("an object")),
+        ("json_schema", None) => Err(node.missing("schema").wrong("an object")),
         _ => Err(not_carried(node.path.to_string())),
     }
 }
@@ -246,7 +246,7 @@ mod tests {
         let caps = Caps::of(to, "m");
         let target = Target { protocol: to, origin: "o", model: "m", profile, caps: &caps };
         let mut losses = Losses::default();
-        let request = read(json, &target, &mut losses)?;
+        let request = read(&Document::read(json), &target, &mut losses)?;
         Ok((request, losses.header()))
     }
 

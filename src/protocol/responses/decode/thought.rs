@@ -5,7 +5,7 @@ use crate::failure::Result;
 use crate::json::Lit;
 use crate::protocol::node::{Node, Type};
 
-use crate::protocol::responses::members::{at, pick};
+use crate::protocol::responses::members::pick;
 
 /// Reads a `reasoning` item: what a person may read of it, and the carrier or the native state in it. `None`
 /// where nothing is left, because a carrier was damaged or because the item was only a reference.
@@ -14,9 +14,9 @@ pub(super) fn read<'a>(node: &Node<'a, '_>) -> Result<Option<Reasoning<'a>>> {
     let mut text = None;
     for (key, list) in [("summary", summary), ("content", content)] {
         let Some(list) = list.filter(|_| text.is_none()) else { continue };
-        text = texts(&at(node, key, list))?;
+        text = texts(&node.at(key, list))?;
     }
-    let sealed = match encrypted.map(|text| at(node, "encrypted_content", text).lit()).transpose()? {
+    let sealed = match encrypted.map(|text| node.at("encrypted_content", text).lit()).transpose()? {
         Some(state) if state.is_empty() => None,
         Some(state) if Carrier::is_carrier(state.raw()) => {
             Carrier::decode(&state.decode()).map(Sealed::Carried)
@@ -35,7 +35,7 @@ pub(super) fn texts<'a>(list: &Node<'a, '_>) -> Result<Option<Lit<'a>>> {
     }
     list.items(|part| {
         let [Some(text)] = pick(&part, ["text"])? else { return Ok(()) };
-        let text = at(&part, "text", text).lit()?;
+        let text = part.at("text", text).lit()?;
         if text.is_empty() {
             return Ok(());
         }

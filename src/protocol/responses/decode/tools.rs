@@ -8,7 +8,7 @@ use crate::json::{self, Lit, Raw};
 use crate::protocol::node::{Node, Type};
 
 use super::cache;
-use crate::protocol::responses::members::{at, pick};
+use crate::protocol::responses::members::pick;
 
 /// Appends the tools of an array.
 pub(super) fn read<'a>(node: &Node<'a, '_>, tools: &mut Vec<Tool<'a>>, losses: &mut Losses) -> Result<()> {
@@ -19,13 +19,13 @@ pub(super) fn read<'a>(node: &Node<'a, '_>, tools: &mut Vec<Tool<'a>>, losses: &
             return Ok(());
         }
         let [name, description, members] = pick(&tool, ["name", "description", "tools"])?;
-        let Some(name) = name else { return Err(at(&tool, "name", "").wrong("a string")) };
+        let Some(name) = name else { return Err(tool.missing("name").wrong("a string")) };
         let space = Namespace {
-            name: at(&tool, "name", name).string()?,
-            description: description.map(|text| at(&tool, "description", text).lit()).transpose()?,
+            name: tool.at("name", name).string()?,
+            description: description.map(|text| tool.at("description", text).lit()).transpose()?,
         };
         let Some(members) = members else { return Ok(()) };
-        at(&tool, "tools", members).items(|member| {
+        tool.at("tools", members).items(|member| {
             let kind = self::kind(&member)?;
             tools.push(one(&member, &kind, Some(&space), losses)?);
             Ok(())
@@ -48,7 +48,7 @@ fn kind<'a>(tool: &Node<'a, '_>) -> Result<Cow<'a, str>> {
     let mut members = json::members(tool.text.as_bytes()).map_while(std::result::Result::ok);
     let kind = members.find(|member| member.is("type") && member.is_present());
     match kind.and_then(|member| tool.text.get(member.span)) {
-        Some(text) => at(tool, "type", text).string(),
+        Some(text) => tool.at("type", text).string(),
         None => Ok(Cow::Borrowed("function")),
     }
 }
@@ -95,7 +95,7 @@ fn callable<'a>(
         _ => member(&mut tool, key, &value, losses),
     })?;
     if tool.name.is_empty() {
-        return Err(at(node, "name", "").wrong("a string"));
+        return Err(node.missing("name").wrong("a string"));
     }
     if let Some(space) = space {
         tool.namespace = Some(space.name.clone());
@@ -134,7 +134,7 @@ fn member<'a>(tool: &mut Tool<'a>, key: &str, value: &Node<'a, '_>, losses: &mut
 fn read_grammar<'a>(node: &Node<'a, '_>) -> Result<Option<Grammar<'a>>> {
     let [syntax, definition, inner] = pick(node, ["syntax", "definition", "grammar"])?;
     if let Some(inner) = inner {
-        let inner = at(node, "grammar", inner);
+        let inner = node.at("grammar", inner);
         let [syntax, definition] = pick(&inner, ["syntax", "definition"])?;
         return grammar(&inner, syntax, definition);
     }
@@ -148,10 +148,10 @@ fn grammar<'a>(
 ) -> Result<Option<Grammar<'a>>> {
     let Some(definition) = definition else { return Ok(None) };
     let syntax = match syntax {
-        Some(text) => at(node, "syntax", text).lit()?,
+        Some(text) => node.at("syntax", text).lit()?,
         None => Lit::plain("lark"),
     };
-    Ok(Some(Grammar { syntax, definition: at(node, "definition", definition).lit()? }))
+    Ok(Some(Grammar { syntax, definition: node.at("definition", definition).lit()? }))
 }
 
 fn web_search<'a>(node: &Node<'a, '_>) -> Result<WebSearch<'a>> {
