@@ -292,8 +292,9 @@ impl<'a, 'i> Scan<'a, 'i> {
     }
 
     pub(super) fn run(&mut self, belongs: impl Fn(u8) -> bool) {
-        let rest = self.json.get(self.at..).unwrap_or_default();
-        self.at += rest.iter().position(|byte| !belongs(*byte)).unwrap_or(rest.len());
+        while self.peek().is_some_and(&belongs) {
+            self.at += 1;
+        }
     }
 
     pub(super) fn word(&mut self, word: &'static [u8]) -> Result<(), Malformed> {
@@ -308,21 +309,29 @@ impl<'a, 'i> Scan<'a, 'i> {
     fn string(&mut self) -> Result<Range<usize>, Malformed> {
         let start = self.at;
         self.eat(b'"', "a string")?;
-        let Some(end) = literal::end(self.json, self.at, |_, _| true) else {
+        let mut escaped = false;
+        let mut see = |_: &[u8], _| {
+            escaped = true;
+            true
+        };
+        let Some(end) = literal::end(self.json, self.at, &mut see) else {
             self.at = self.json.len();
             return Err(self.malformed("the end of a string"));
         };
         self.at = end + 1;
-        self.flag(start..self.at);
+        self.flag(start..self.at, escaped);
         Ok(start..self.at)
     }
 
-    fn flag(&mut self, span: Range<usize>) {
+    fn flag(&mut self, span: Range<usize>, escaped: bool) {
         if self.flags.is_empty() || self.flagged || span.len() > LONGEST_FLAG {
             return;
         }
         let inner = self.bytes(span.start + 1..span.end - 1);
-        self.flagged = self.flags.iter().any(|name| spells(inner, name, |a, b| a == b));
+        self.flagged = match escaped {
+            false => self.flags.iter().any(|name| name.as_bytes() == inner),
+            true => self.flags.iter().any(|name| spells(inner, name, |a, b| a == b)),
+        };
     }
 
     /// Skips an object or an array, whatever it holds.
@@ -330,7 +339,6 @@ impl<'a, 'i> Scan<'a, 'i> {
         let mut arrays: u128 = 0;
         let mut depth: u32 = 0;
         loop {
-            self.run(|byte| !matches!(byte, b'"' | b'{' | b'[' | b'}' | b']'));
             match self.peek() {
                 Some(b'"') => {
                     self.string()?;
@@ -350,7 +358,8 @@ impl<'a, 'i> Scan<'a, 'i> {
                     arrays >>= 1;
                     depth -= 1;
                 }
-                _ => return Err(self.malformed("a closing bracket")),
+                Some(_) => {}
+                None => return Err(self.malformed("a closing bracket")),
             }
             self.at += 1;
             if depth == 0 {
