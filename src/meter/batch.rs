@@ -4,8 +4,9 @@
 //! call by itself costs three statements.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
-use rusqlite::{OptionalExtension, Row, Transaction, named_params, params};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use crate::canon::Usage;
 use crate::money::Amount;
@@ -21,7 +22,7 @@ use super::{CallId, End};
 pub(super) struct Batch<'t> {
     transaction: &'t Transaction<'t>,
     now: i64,
-    wallets: HashMap<String, Option<Wallet>>,
+    wallets: HashMap<String, Changing<Option<Wallet>>>,
     spending: HashMap<String, Spending>,
     usage: HashMap<(String, String), Tally>,
     prices: HashMap<Prices, i64>,
@@ -38,6 +39,12 @@ pub(super) struct Answers {
     pub(super) opened: i64,
     /// Ends of calls that had ended.
     pub(super) repeated: u64,
+}
+
+/// Something as it was read, and as it is to be written.
+struct Changing<T> {
+    before: T,
+    now: T,
 }
 
 /// What a key has spent and is about to.
@@ -111,7 +118,8 @@ impl<'t> Batch<'t> {
             .transaction
             .prepare_cached("UPDATE wallets SET balance = ?2, held = ?3 WHERE account = ?1")?;
         for (account, wallet) in &self.wallets {
-            if let Some(wallet) = wallet {
+            // Who only asks what there is changes nothing.
+            if let Some(wallet) = wallet.now.filter(|_| wallet.now != wallet.before) {
                 wallets.execute(params![account, wallet.balance, wallet.held])?;
             }
         }
@@ -178,25 +186,24 @@ impl<'t> Batch<'t> {
         let mut insert = self.transaction.prepare_cached(
             "INSERT INTO charges (call, account, key, model, price, held, amount, outcome, capped,
                 input, cache_read, cache_write, output, time)
-             VALUES (:call, :account, :key, :model, :price, :held, :amount, :outcome, :capped,
-                :input, :cache_read, :cache_write, :output, :time)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         )?;
-        insert.execute(named_params! {
-            ":call": call.0,
-            ":account": open.account,
-            ":key": open.key,
-            ":model": open.model,
-            ":price": end.price.unwrap_or(open.price),
-            ":held": open.amount,
-            ":amount": charge,
-            ":outcome": end.outcome.name(),
-            ":capped": end.capped,
-            ":input": count(input),
-            ":cache_read": count(cache_read),
-            ":cache_write": count(cache_write),
-            ":output": count(output),
-            ":time": self.now,
-        })?;
+        insert.execute(params![
+            call.0,
+            open.account,
+            open.key,
+            open.model,
+            end.price.unwrap_or(open.price),
+            open.amount,
+            charge,
+            end.outcome.name(),
+            end.capped,
+            count(input),
+            count(cache_read),
+            count(cache_write),
+            count(output),
+            self.now,
+        ])?;
         Ok(())
     }
 
@@ -230,22 +237,25 @@ impl<'t> Batch<'t> {
     }
 
     fn wallet(&mut self, account: &str) -> rusqlite::Result<&mut Option<Wallet>> {
-        if !self.wallets.contains_key(account) {
-            let wallet = Wallet::read(self.transaction, account)?;
-            self.wallets.insert(account.to_owned(), wallet);
+        match self.wallets.entry(account.to_owned()) {
+            Entry::Occupied(known) => Ok(&mut known.into_mut().now),
+            Entry::Vacant(place) => {
+                let wallet = Wallet::read(self.transaction, account)?;
+                Ok(&mut place.insert(Changing { before: wallet, now: wallet }).now)
+            }
         }
-        Ok(self.wallets.entry(account.to_owned()).or_default())
     }
 
     fn spending(&mut self, key: &str) -> rusqlite::Result<&mut Spending> {
-        if !self.spending.contains_key(key) {
-            let mut query =
-                self.transaction.prepare_cached("SELECT spent, held FROM spending WHERE key = ?1")?;
-            let read = |row: &Row<'_>| Ok(Spending { spent: row.get(0)?, held: row.get(1)? });
-            let sums = query.query_row([key], read).optional()?.unwrap_or_default();
-            self.spending.insert(key.to_owned(), sums);
+        match self.spending.entry(key.to_owned()) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(place) => {
+                let sql = "SELECT spent, held FROM spending WHERE key = ?1";
+                let read = |row: &Row<'_>| Ok(Spending { spent: row.get(0)?, held: row.get(1)? });
+                let sums = self.transaction.prepare_cached(sql)?.query_row([key], read).optional()?;
+                Ok(place.insert(sums.unwrap_or_default()))
+            }
         }
-        Ok(self.spending.entry(key.to_owned()).or_default())
     }
 
     /// The version of a price list.
