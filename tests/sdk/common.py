@@ -121,8 +121,8 @@ def known(secret):
     return True
 
 
-def cli(*words):
-    command = [os.environ["CROSSMODEL_BIN"], "--data", os.environ["DATA"], "key", *words]
+def cli(*words, what="key"):
+    command = [os.environ["CROSSMODEL_BIN"], "--data", os.environ["DATA"], what, *words]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
