@@ -72,7 +72,7 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
-/// What a request may be.
+/// What a request may be, and how many there may be.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
@@ -80,10 +80,28 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Seconds for a request's body. Default: 60.
     pub body_seconds: u64,
+    /// Bytes per second, on average, that a request's body has to arrive with after a while. Default: 1 KiB.
+    pub body_bytes_per_second: u64,
+    /// Seconds for which a body may be slower than that. Default: 10.
+    pub body_grace_seconds: u64,
+    /// Bytes of all requests' bodies that are in memory at once. Default: 1 GiB.
+    pub body_memory_bytes: usize,
     /// Bytes of a request's head. Default: 64 KiB.
     pub head_bytes: usize,
     /// Fields of a request's head. Default: 100.
     pub head_fields: usize,
+    /// Seconds for a request's head, from its first byte. Default: 10.
+    pub head_seconds: u64,
+    /// Seconds for which a connection without a request stays open. Default: 75.
+    pub idle_seconds: u64,
+    /// Seconds after which a connection ends with the answer that it carries. Default: 3600.
+    pub connection_seconds: u64,
+    /// Connections of clients. Default: half of the files that the process may open, at most 20,000.
+    pub connections: Option<usize>,
+    /// Connections from one address, for IPv6 from one /64. Default: half of `connections`.
+    pub connections_per_address: Option<usize>,
+    /// Calls that are answered at once. Default: 10,000.
+    pub calls: usize,
     /// Bytes of one event of a provider's stream. Default: 8 MiB.
     pub event_bytes: usize,
     /// Bytes of a provider's answer that is no stream. Default: 64 MiB.
@@ -109,8 +127,17 @@ impl Default for Limits {
         Self {
             body_bytes: 32 << 20,
             body_seconds: 60,
+            body_bytes_per_second: 1 << 10,
+            body_grace_seconds: 10,
+            body_memory_bytes: 1 << 30,
             head_bytes: 64 << 10,
             head_fields: 100,
+            head_seconds: 10,
+            idle_seconds: 75,
+            connection_seconds: 3600,
+            connections: None,
+            connections_per_address: None,
+            calls: 10_000,
             event_bytes: 8 << 20,
             reply_bytes: 64 << 20,
         }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use pingora_proxy::Session;
@@ -19,11 +19,10 @@ use crate::translate::relay::{self, Edits};
 
 use super::exchange::Exchange;
 use super::failover::Rest;
-use super::headers;
-use super::intake::{self, Bounds};
 use super::pay::{Need, Till};
 use super::snapshot::Snapshot;
 use super::upstream::{self, Upstream};
+use super::{headers, intake};
 
 /// A request on its way to a provider.
 #[derive(Debug)]
@@ -101,9 +100,7 @@ pub(super) async fn admit(
     client: ProtocolId,
     counts: bool,
 ) -> Result<()> {
-    let limits = exchange.snapshot.limits;
-    let bounds = Bounds { size: limits.body_bytes, time: Duration::from_secs(limits.body_seconds) };
-    let body = intake::read(session, bounds).await?;
+    let body = intake::read(session, exchange).await?;
     exchange.bytes_in = body.bytes().len();
     let hint = headers::session(&session.req_header().headers);
     let Plan { head, found, mut choices } = plan(exchange, client, hint, body.bytes())?;

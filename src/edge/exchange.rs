@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::HeaderValue;
 use jiff::Timestamp;
-use prometheus::IntGauge;
 
 use crate::auth::Grant;
 use crate::canon::{Oddity, Usage};
 use crate::failure::{Failure, Kind};
-use crate::limit::{Standing, Ticket};
+use crate::limit::{Shed, Slot, Standing, Ticket};
 use crate::meter::Bill;
 use crate::protocol::ProtocolId;
 use crate::route::Health;
@@ -58,7 +57,10 @@ pub struct Exchange {
     pub(super) failed_attempts: Vec<(Arc<str>, &'static str)>,
     /// Is the answer only an estimate?
     pub(super) estimated: bool,
-    pub(super) in_flight: Option<InFlight>,
+    /// The call's place in all that goes on.
+    pub(super) slot: Option<Slot>,
+    /// Why the call was not let in.
+    pub(super) shed: Option<Shed>,
     pub(super) failure: Option<Failure>,
     pub(super) usage: Option<Usage>,
     /// What of the answer was not understood.
@@ -128,27 +130,10 @@ impl Unwritten {
     }
 }
 
-/// Counts a call for as long as it lives.
-#[derive(Debug)]
-pub(super) struct InFlight(IntGauge);
-
-impl InFlight {
-    pub(super) fn count(gauge: &IntGauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}
-
 impl Exchange {
     pub(super) fn new(snapshot: Arc<Snapshot>) -> Self {
         Self {
-            id: format!("{ID_PREFIX}{}", crate::auth::random(ID_LENGTH)),
+            id: new_id(),
             time: Timestamp::now(),
             started: Instant::now(),
             snapshot,
@@ -169,7 +154,8 @@ impl Exchange {
             strict: false,
             failed_attempts: Vec::new(),
             estimated: false,
-            in_flight: None,
+            slot: None,
+            shed: None,
             failure: None,
             usage: None,
             oddities: BTreeMap::new(),
@@ -204,10 +190,21 @@ impl Exchange {
         self.failed_attempts.extend(provider.map(|provider| (provider, kind)));
     }
 
+    /// Notes why the call is not let in.
+    pub(super) fn shed(&mut self, shed: Shed) -> Failure {
+        self.shed = Some(shed);
+        shed.failure()
+    }
+
     /// Notes that the first byte of the answer goes out now.
     pub(super) fn note_first_byte(&mut self) {
         self.first_byte.get_or_insert_with(|| self.started.elapsed());
     }
+}
+
+/// An id for a request.
+pub(super) fn new_id() -> String {
+    format!("{ID_PREFIX}{}", crate::auth::random(ID_LENGTH))
 }
 
 const ID_PREFIX: &str = "req_cm_";

@@ -1,6 +1,7 @@
 //! The gateway as Pingora sees it. Each hook only delegates.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,9 +18,9 @@ use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::auth::{Grant, Ring};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Limits};
 use crate::failure::{Failure, Kind, Result};
-use crate::limit::Limiter;
+use crate::limit::{Limiter, Load, Weight};
 use crate::meter::{Bill, Ledger};
 use crate::observe::{AccessLog, Line, Metrics};
 use crate::route::{Condition, ModelList, Page, percent_decoded};
@@ -27,8 +28,9 @@ use crate::route::{Condition, ModelList, Page, percent_decoded};
 use super::answer::Local;
 use super::bridge::{self, Served};
 use super::call::{self, Call};
+use super::connections::{self, Caps, Connections, Place};
 use super::endpoint::{self, Endpoint};
-use super::exchange::{Exchange, InFlight, Reply};
+use super::exchange::{Exchange, Reply};
 use super::pay::Till;
 use super::snapshot::Snapshot;
 use super::{account, answer, headers, reply, upstream};
@@ -43,6 +45,10 @@ struct Shared {
     till: Till,
     metrics: Metrics,
     access: AccessLog,
+    load: Arc<Load>,
+    connections: Arc<Connections>,
+    /// Files that the process may have open.
+    files: u64,
     /// Connections of calls that are translated.
     connector: Connector,
 }
@@ -58,6 +64,9 @@ impl Gateway {
         Ok(Self(Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(Snapshot::new(config, None)),
             ring: Ring::open(&config.data).map_err(|e| failed("data", &e))?,
+            load: Arc::default(),
+            connections: Arc::default(),
+            files: connections::raise_files(),
             till: Till { limiter: Limiter::new(), ledger },
             metrics: Metrics::new().map_err(|e| failed("metrics", &e))?,
             connector: Connector::new(Some(ConnectorOptions::new(POOL))),
@@ -84,6 +93,8 @@ impl Gateway {
             })
         });
         self.0.metrics.targets(targets);
+        let (load, connections) = (self.0.load.total(), self.0.connections.total());
+        self.0.metrics.load(load.calls, load.bytes, connections);
         self.0.metrics.open_holds.set(self.0.till.ledger.open_holds());
         self.0.metrics.ledger_failing.set(i64::from(self.0.till.ledger.is_failing()));
         &self.0.metrics
@@ -93,6 +104,25 @@ impl Gateway {
     pub fn close(&self) {
         self.0.till.ledger.close();
         self.0.access.close();
+    }
+
+    /// What requests may be, at the moment.
+    pub(super) fn limits(&self) -> Limits {
+        self.0.snapshot.load().limits
+    }
+
+    /// Lets a client's connection in, unless there are too many.
+    pub(super) fn enter(&self, peer: Option<IpAddr>) -> Option<Place> {
+        let limits = self.limits();
+        let total = limits.connections.unwrap_or_else(|| connections::default_total(self.0.files));
+        let by_peer = limits.connections_per_address.unwrap_or_else(|| total.div_ceil(2));
+        let place = self.0.connections.enter(peer, Caps { total, by_peer });
+        place.map_err(|reason| self.0.metrics.connection_refused(reason)).ok()
+    }
+
+    /// Is so much going on that connections had better not be kept?
+    pub(super) fn is_near_limits(&self) -> bool {
+        self.0.load.is_near(bounds(&self.limits()))
     }
 
     /// Everything up to the choice of the target. Answers that need no provider are written here.
@@ -127,8 +157,9 @@ impl Gateway {
             Endpoint::Call(protocol) => (protocol, false),
             Endpoint::Count(protocol) => (protocol, true),
         };
+        let slot = self.0.load.enter(&grant, bounds(&limits));
+        exchange.slot = Some(slot.map_err(|shed| exchange.shed(shed))?);
         self.limit(exchange, &grant)?;
-        exchange.in_flight = Some(InFlight::count(&self.0.metrics.in_flight));
         exchange.snapshot.budget.call();
         call::admit(&self.0.till, session, exchange, protocol, counts).await?;
         Ok(None)
@@ -175,6 +206,9 @@ impl Gateway {
         self.0.metrics.request(endpoint, exchange.status, code, total.as_secs_f64(), first_byte);
         if let Some((call, bridged)) = call.and_then(|call| Some((call, call.bridged.as_ref()?))) {
             self.0.metrics.losses(bridged.client.as_str(), call.protocol.as_str(), bridged.losses);
+        }
+        if let Some(shed) = exchange.shed {
+            self.0.metrics.shed(shed.as_str());
         }
         for (oddity, count) in &exchange.oddities {
             let provider = call.map_or("", |call| &call.provider().name);
@@ -491,6 +525,11 @@ pub(super) fn told(error: &Error) -> String {
     }
 }
 
+/// How much may go on at once.
+fn bounds(limits: &Limits) -> Weight {
+    Weight { calls: limits.calls, bytes: limits.body_memory_bytes }
+}
+
 fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
@@ -503,7 +542,7 @@ fn cut(text: &str) -> &str {
 /// Characters of a name or a message in an access line.
 const LOGGED: usize = 200;
 
-/// Seconds for which an idle connection stays open.
+/// That a connection is kept; for how long, `front` says.
 const KEEPALIVE: u64 = 75;
 
 /// Unused connections that translated calls keep.

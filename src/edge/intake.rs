@@ -13,39 +13,43 @@ use pingora::apps::HttpPersistentSettings;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v1::server::HttpSession as H1Session;
 use pingora_proxy::Session;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::config::Limits;
 use crate::failure::{Failure, Kind, Result};
 use crate::json::Body;
 
+use super::exchange::Exchange;
 use super::headers;
 
-/// What a body may be.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
-    /// Bytes.
-    pub(super) size: usize,
-    /// From the head to the last byte.
-    pub(super) time: Duration,
+/// A body that is being read.
+struct Intake<'e> {
+    exchange: &'e mut Exchange,
+    limits: Limits,
+    begun: Instant,
+    body: Body,
 }
 
 /// Reads the body.
 ///
 /// # Errors
-/// 413, 415, 408; 400 for a body that ends early, which nobody is left to read.
-pub(super) async fn read(session: &mut Session, bounds: Bounds) -> Result<Body> {
+/// 413, 415, 408, 503; 400 for a body that ends early, which nobody is left to read.
+pub(super) async fn read(session: &mut Session, exchange: &mut Exchange) -> Result<Body> {
     let request = session.req_header();
     if request.headers.get(header::CONTENT_ENCODING).is_some_and(|value| value != "identity") {
         return Err(Failure::new(Kind::UnsupportedEncoding, "Send the body without a content encoding."));
     }
+    let limits = exchange.snapshot.limits;
     let length = headers::content_length(&request.headers);
-    if length.is_some_and(|length| length > bounds.size) {
-        return Err(too_large(bounds.size));
+    if length.is_some_and(|length| length > limits.body_bytes) {
+        return Err(too_large(limits.body_bytes));
     }
-    match timeout(bounds.time, parts(session, length, bounds.size)).await {
-        Ok(result) => result,
-        Err(_) => Err(Failure::new(Kind::RequestTimeout, "The request body did not arrive in time.")),
-    }
+    let room = exchange.slot.as_ref().map_or(Ok(()), |slot| slot.has_room(length.unwrap_or_default()));
+    room.map_err(|shed| exchange.shed(shed))?;
+    let body = Body::with_capacity(length.unwrap_or(FIRST_GUESS));
+    let mut intake = Intake { exchange, limits, begun: Instant::now(), body };
+    intake.read(session, length).await?;
+    Ok(intake.body)
 }
 
 /// Reads and forgets a small body, so that the connection can be used again after an early answer.
@@ -63,77 +67,100 @@ pub(super) async fn discard(session: &mut Session) {
     }
 }
 
-async fn parts(session: &mut Session, length: Option<usize>, limit: usize) -> Result<Body> {
-    if session.req_header().headers.contains_key(header::EXPECT) {
-        let keepalive = session.downstream_session.get_keepalive();
-        session.downstream_session.write_continue_response().await.map_err(gone)?;
-        // Pingora takes it for an answer before the end of the request, after which it would close.
-        session.downstream_session.set_keepalive(keepalive);
-    }
-    let mut body = Body::with_capacity(length.unwrap_or(FIRST_GUESS));
-    match (session.downstream_session.is_http2(), length) {
-        (true, _) => read_h2(session, &mut body, limit).await?,
-        (false, Some(length)) => read_sized(session, &mut body, length).await?,
-        (false, None) => read_chunked(session, &mut body, limit).await?,
-    }
-    Ok(body)
-}
-
-/// HTTP/1 with a length: only what surely fits into the buffer is put there.
-async fn read_sized(session: &mut Session, body: &mut Body, length: usize) -> Result<()> {
-    loop {
-        if length - body.bytes().len().min(length) <= REPLAY_LIMIT {
-            session.downstream_session.enable_retry_buffering();
+impl Intake<'_> {
+    async fn read(&mut self, session: &mut Session, length: Option<usize>) -> Result<()> {
+        if session.req_header().headers.contains_key(header::EXPECT) {
+            let keepalive = session.downstream_session.get_keepalive();
+            session.downstream_session.write_continue_response().await.map_err(gone)?;
+            // Pingora takes it for an answer before the end of the request, after which it would close.
+            session.downstream_session.set_keepalive(keepalive);
         }
-        match session.downstream_session.read_request_body().await.map_err(gone)? {
-            Some(part) => body.push(&part),
-            None => return Ok(()),
+        match (session.downstream_session.is_http2(), length) {
+            (true, _) => self.read_h2(session).await,
+            (false, Some(length)) => self.read_sized(session, length).await,
+            (false, None) => self.read_chunked(session).await,
         }
     }
-}
 
-/// HTTP/1 in chunks: nobody knows which one is the last, so a body that outgrew the buffer gets a new one.
-async fn read_chunked(session: &mut Session, body: &mut Body, limit: usize) -> Result<()> {
-    session.downstream_session.enable_retry_buffering();
-    while let Some(part) = session.downstream_session.read_request_body().await.map_err(gone)? {
-        grow(body, &part, limit)?;
-    }
-    if session.downstream_session.retry_buffer_truncated() {
-        restart(session).await.map_err(gone)?;
-    }
-    Ok(())
-}
-
-/// HTTP/2: the first frame goes into the buffer, the others past it.
-async fn read_h2(session: &mut Session, body: &mut Body, limit: usize) -> Result<()> {
-    session.downstream_session.enable_retry_buffering();
-    let ServerSession::H2(h2) = &mut *session.downstream_session else { return Ok(()) };
-    // An empty frame would not fill the buffer, so the first one that is not counts.
-    while body.bytes().is_empty() {
-        match h2.read_body_bytes().await.map_err(gone)? {
-            Some(part) => body.push(&part),
-            None => return Ok(()),
+    /// HTTP/1 with a length: only what surely fits into the buffer is put there.
+    async fn read_sized(&mut self, session: &mut Session, length: usize) -> Result<()> {
+        loop {
+            if length - self.body.bytes().len().min(length) <= REPLAY_LIMIT {
+                session.downstream_session.enable_retry_buffering();
+            }
+            match self.in_time(session.downstream_session.read_request_body()).await?.map_err(gone)? {
+                Some(part) => self.push(&part)?,
+                None => return Ok(()),
+            }
         }
     }
-    while let Some(part) = poll_fn(|cx| h2.poll_read_body_bytes(cx)).await {
-        grow(body, &part.map_err(|e| interrupted(e.to_string()))?, limit)?;
-    }
-    Ok(())
-}
 
-/// Adds a part to a body that may not have said how long it is. One that turns out to be large gets all
-/// the room that it may ever need: room that is not written to takes no memory, but a body that is copied
-/// into ever larger buffers takes more than twice its own size.
-fn grow(body: &mut Body, part: &[u8], limit: usize) -> Result<()> {
-    let size = body.bytes().len() + part.len();
-    if size > limit {
-        return Err(too_large(limit));
+    /// HTTP/1 in chunks: nobody knows which one is the last, so a body that outgrew the buffer gets a new one.
+    async fn read_chunked(&mut self, session: &mut Session) -> Result<()> {
+        session.downstream_session.enable_retry_buffering();
+        while let Some(part) =
+            self.in_time(session.downstream_session.read_request_body()).await?.map_err(gone)?
+        {
+            self.grow(&part)?;
+        }
+        if session.downstream_session.retry_buffer_truncated() {
+            restart(session).await.map_err(gone)?;
+        }
+        Ok(())
     }
-    if size > SMALL {
-        body.reserve(limit);
+
+    /// HTTP/2: the first frame goes into the buffer, the others past it.
+    async fn read_h2(&mut self, session: &mut Session) -> Result<()> {
+        session.downstream_session.enable_retry_buffering();
+        let ServerSession::H2(h2) = &mut *session.downstream_session else { return Ok(()) };
+        // An empty frame would not fill the buffer, so the first one that is not counts.
+        while self.body.bytes().is_empty() {
+            match self.in_time(h2.read_body_bytes()).await?.map_err(gone)? {
+                Some(part) => self.push(&part)?,
+                None => return Ok(()),
+            }
+        }
+        while let Some(part) = self.in_time(poll_fn(|cx| h2.poll_read_body_bytes(cx))).await? {
+            self.grow(&part.map_err(|e| interrupted(e.to_string()))?)?;
+        }
+        Ok(())
     }
-    body.push(part);
-    Ok(())
+
+    /// Waits for a read, for as long as the body's pace allows: what has arrived buys time, at so many bytes
+    /// a second.
+    async fn in_time<T>(&self, read: impl Future<Output = T>) -> Result<T> {
+        let Limits { body_seconds, body_grace_seconds, body_bytes_per_second, .. } = self.limits;
+        let received = self.body.bytes().len() as u64;
+        let bought = received.checked_div(body_bytes_per_second).unwrap_or(body_seconds);
+        let seconds = body_seconds.min(body_grace_seconds.saturating_add(bought));
+        let end = self.begun + Duration::from_secs(seconds);
+        timeout_at(end, read).await.map_err(|_| too_slow())
+    }
+
+    /// Adds a part.
+    fn push(&mut self, part: &[u8]) -> Result<()> {
+        if let Some(slot) = &mut self.exchange.slot {
+            let held = slot.hold(part.len());
+            held.map_err(|shed| self.exchange.shed(shed))?;
+        }
+        self.body.push(part);
+        Ok(())
+    }
+
+    /// Adds a part to a body that may not have said how long it is. One that turns out to be large gets all
+    /// the room that it may ever need: room that is not written to takes no memory, but a body that is copied
+    /// into ever larger buffers takes more than twice its own size.
+    fn grow(&mut self, part: &[u8]) -> Result<()> {
+        let limit = self.limits.body_bytes;
+        let size = self.body.bytes().len() + part.len();
+        if size > limit {
+            return Err(too_large(limit));
+        }
+        if size > SMALL {
+            self.body.reserve(limit);
+        }
+        self.push(part)
+    }
 }
 
 /// Puts a fresh session in the place of one whose buffer overflowed: it is made to read a request with a
@@ -166,6 +193,10 @@ async fn restart(session: &mut Session) -> pingora::Result<()> {
     Ok(())
 }
 
+fn too_slow() -> Failure {
+    Failure::new(Kind::RequestTimeout, "The request body did not arrive in time.")
+}
+
 fn too_large(limit: usize) -> Failure {
     Failure::new(Kind::TooLarge, format!("The request body is larger than {limit} bytes."))
 }
@@ -173,9 +204,7 @@ fn too_large(limit: usize) -> Failure {
 #[expect(clippy::needless_pass_by_value, reason = "it is called with the errors of results")]
 fn gone(error: Box<pingora::Error>) -> Failure {
     match error.etype() {
-        pingora::ErrorType::ReadTimedout => {
-            Failure::new(Kind::RequestTimeout, "The request body did not arrive in time.")
-        }
+        pingora::ErrorType::ReadTimedout => too_slow(),
         _ => interrupted(super::gateway::told(&error)),
     }
 }

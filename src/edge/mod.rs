@@ -1,7 +1,7 @@
 //! The HTTP side of the gateway: the only user of Pingora.
 //!
-//! Bytes travel through the files in this order: [`gateway`](Gateway) is called by Pingora, `endpoint`
-//! tells what a path means, `intake` reads the body, `call` decides what happens to it, `pay` what that costs, `upstream` is the
+//! Bytes travel through the files in this order: `front` takes connections and reads heads, [`gateway`](Gateway) is
+//! called by Pingora, `endpoint` tells what a path means, `intake` reads the body, `call` decides what happens to it, `pay` what that costs, `upstream` is the
 //! way to the provider, `reply` takes its answer, `answer` says what the gateway itself has to say.
 
 mod account;
@@ -9,14 +9,18 @@ mod admin;
 mod answer;
 mod bridge;
 mod call;
+mod connections;
 mod demo;
 mod endpoint;
 mod exchange;
 mod failover;
+mod front;
 mod gateway;
+mod head;
 mod headers;
 mod intake;
 mod pay;
+mod replayed;
 mod reply;
 mod server;
 mod snapshot;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use pingora::apps::HttpServerOptions;
 use pingora::listeners::tls::TlsSettings;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::server::configuration::ServerConf;
@@ -14,14 +13,15 @@ use pingora::server::{RunArgs, ShutdownWatch};
 use pingora::services::ServiceReadyNotifier;
 use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::listening::Service;
-use pingora_proxy::{ProxyHttp, ProxyServiceBuilder};
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Config, Error, Listener};
 
 use super::admin::Admin;
+use super::connections::BeforeTls;
 use super::demo::Demo;
+use super::front::Front;
 use super::gateway::Gateway;
 
 /// A server that is ready to run.
@@ -97,19 +97,9 @@ fn conf(config: &Config) -> ServerConf {
     }
 }
 
-fn clients(
-    config: &Config,
-    conf: &Arc<ServerConf>,
-    gateway: Gateway,
-) -> Result<Service<pingora_proxy::HttpProxy<Gateway>>, Error>
-where
-    Gateway: ProxyHttp,
-{
-    let mut options = HttpServerOptions::default();
-    options.h2c = true;
-    options.keepalive_request_limit = Some(KEEPALIVE_REQUESTS);
-    options.h2_idle_timeout = Some(H2_IDLE);
-    let mut service = ProxyServiceBuilder::new(conf, gateway).name("clients").server_options(options).build();
+fn clients(config: &Config, conf: &Arc<ServerConf>, gateway: Gateway) -> Result<Service<Front>, Error> {
+    let mut service = Service::new("clients".to_owned(), Front::new(conf, gateway.clone()));
+    service.endpoints().set_pre_tls_callback(Arc::new(BeforeTls(gateway)));
     for listener in &config.listeners {
         service.add_listener(endpoint(listener)?);
     }
@@ -227,13 +217,6 @@ const POOL: usize = 512;
 
 /// Connections tried for one request: the first, and fresh ones in the place of stale ones.
 const ATTEMPTS: usize = 3;
-
-/// Requests on one connection, after which the client shall make a new one: load balancers in front of
-/// several gateways get a chance to spread them.
-const KEEPALIVE_REQUESTS: u32 = 10_000;
-
-/// How long an HTTP/2 connection without streams stays open.
-const H2_IDLE: Duration = Duration::from_secs(300);
 
 /// Bytes read at once: an agent's request in few reads.
 const READ_BUFFER: usize = 64 << 10;

@@ -1,8 +1,9 @@
-//! Requests and tokens per minute, for each key.
+//! Requests and tokens per minute, for each key; and how much goes on at once, for all of them.
 //!
 //! A call counts as one request when it comes. Its tokens are known only when it is over: so an estimate is
 //! reserved at first and made good at the end. What it was short of is a debt, which later calls wait for.
 
+mod load;
 mod window;
 
 use std::collections::HashMap;
@@ -13,6 +14,8 @@ use crate::auth::{Key, Rate};
 use crate::failure::{Failure, Kind as Wrong};
 
 use window::{Kind, Window};
+
+pub use load::{Load, Shed, Slot, Weight};
 
 /// The windows of all keys that have been used.
 #[derive(Debug)]

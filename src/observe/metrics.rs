@@ -20,8 +20,12 @@ pub struct Metrics {
     cost: IntCounterVec,
     target_open: IntGaugeVec,
     oddities: IntCounterVec,
-    /// Calls that are being answered.
-    pub in_flight: IntGauge,
+    shed: IntCounterVec,
+    connections_refused: IntCounterVec,
+    heads_refused: IntCounterVec,
+    in_flight: IntGauge,
+    body_bytes: IntGauge,
+    connections: IntGauge,
     /// Reloads of the configuration that took effect.
     pub reloads: IntCounter,
     /// Reloads that kept the old configuration because the new one is wrong.
@@ -115,6 +119,23 @@ impl Metrics {
                 &["provider", "kind"],
             )?,
             in_flight: gauge("crossmodel_requests_in_flight", "Calls that are being answered.")?,
+            body_bytes: gauge("crossmodel_request_bytes_in_flight", "Bytes of their requests' bodies.")?,
+            connections: gauge("crossmodel_connections", "Connections of clients.")?,
+            shed: counters(
+                "crossmodel_shed_total",
+                "Calls that were refused because too much was going on, by what was too much.",
+                &["reason"],
+            )?,
+            connections_refused: counters(
+                "crossmodel_connections_refused_total",
+                "Connections that were closed at once, by the cap that was reached.",
+                &["cap"],
+            )?,
+            heads_refused: counters(
+                "crossmodel_heads_refused_total",
+                "Requests that were refused by their head before they were any.",
+                &["reason"],
+            )?,
             reloads: reloads.with_label_values(&["ok"]),
             bad_reloads: reloads.with_label_values(&["refused"]),
             access_dropped: gauge(
@@ -187,6 +208,29 @@ impl Metrics {
     /// A translation did not understand something in an answer, so many times.
     pub fn oddities(&self, provider: &str, kind: &'static str, count: u64) {
         self.oddities.with_label_values(&[provider, kind]).inc_by(count);
+    }
+
+    /// How much goes on at the moment.
+    pub fn load(&self, calls: usize, body_bytes: usize, connections: usize) {
+        let set = |gauge: &IntGauge, value| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        set(&self.in_flight, calls);
+        set(&self.body_bytes, body_bytes);
+        set(&self.connections, connections);
+    }
+
+    /// A call was not let in.
+    pub fn shed(&self, reason: &'static str) {
+        self.shed.with_label_values(&[reason]).inc();
+    }
+
+    /// A connection was not let in.
+    pub fn connection_refused(&self, cap: &'static str) {
+        self.connections_refused.with_label_values(&[cap]).inc();
+    }
+
+    /// A head was no request's.
+    pub fn head_refused(&self, reason: &'static str) {
+        self.heads_refused.with_label_values(&[reason]).inc();
     }
 
     /// All metrics in the text format.

@@ -1,0 +1,216 @@
+//! The head of an HTTP/1 request, as strictly as the grammar has it.
+//!
+//! Pingora is more lenient, as most servers are: it takes lines that end without a carriage return, mends
+//! illegal URIs, and lets one of two lengths win. A head that two readers may understand in two ways
+//! (RFC 9112, 11.2) is no request here, and is told so in the client's own envelope.
+
+use memchr::{memchr, memchr_iter};
+
+/// Looks for the end of a head while it arrives, at each byte once.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    /// Bytes that were looked at.
+    looked: usize,
+    /// Where the line begins whose end has not come yet.
+    line: usize,
+}
+
+/// What a strict reader stumbled over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Malformed(pub(super) &'static str);
+
+type Result<T> = std::result::Result<T, Malformed>;
+
+impl Scan {
+    /// The length of the head, if all of it is there. `bytes` are what has arrived so far.
+    ///
+    /// # Errors
+    /// When a line ends as no line does.
+    pub(super) fn end(&mut self, bytes: &[u8]) -> Result<Option<usize>> {
+        let fresh = bytes.get(self.looked..).unwrap_or_default();
+        for at in memchr_iter(b'\n', fresh).map(|at| self.looked + at) {
+            let line = bytes.get(self.line..at).unwrap_or_default();
+            match line {
+                b"\r" => return Ok(Some(at + 1)),
+                [.., b'\r'] => self.line = at + 1,
+                _ => return Err(Malformed("a line does not end with CR LF")),
+            }
+        }
+        self.looked = bytes.len();
+        Ok(None)
+    }
+}
+
+/// The request line of a head that is well-formed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RequestLine<'h> {
+    pub(super) method: &'h str,
+    pub(super) target: &'h str,
+}
+
+impl<'h> RequestLine<'h> {
+    /// Reads the first line of a head, however the rest of it is.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub(super) fn read(head: &'h [u8]) -> Result<Self> {
+        let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+        let mut parts = line.split(|byte| *byte == b' ');
+        let (Some(method), Some(target), Some(b"HTTP/1.1" | b"HTTP/1.0"), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(Malformed("the request line"));
+        };
+        let visible = |part: &'h [u8]| match std::str::from_utf8(part) {
+            Ok(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(text),
+            _ => Err(Malformed("the request line")),
+        };
+        let line = Self { method: visible(method)?, target: visible(target)? };
+        if line.method.bytes().all(is_token) { Ok(line) } else { Err(Malformed("the method")) }
+    }
+
+    /// The path, if the target is one.
+    pub(super) fn path(self) -> &'h str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+}
+
+/// Checks a whole head, from the request line to the empty line.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn check(head: &[u8]) -> Result<RequestLine<'_>> {
+    let request = RequestLine::read(head)?;
+    let old = head.split(|byte| *byte == b'\n').next().is_some_and(|line| line.ends_with(b"HTTP/1.0\r"));
+    let (mut hosts, mut lengths, mut codings) = (0, 0, 0);
+    let lines =
+        head.split(|byte| *byte == b'\n').skip(1).map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    for line in lines.filter(|line| !line.is_empty()) {
+        let colon = memchr(b':', line).ok_or(Malformed("a header without a colon"))?;
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        if name.is_empty() || !name.iter().copied().all(is_token) {
+            return Err(Malformed("a header's name"));
+        }
+        if !value.iter().copied().all(is_field) {
+            return Err(Malformed("a header's value"));
+        }
+        if name.eq_ignore_ascii_case(b"host") {
+            hosts += 1;
+        } else if name.eq_ignore_ascii_case(b"content-length") {
+            lengths += 1;
+            if value.is_empty() || value.len() > LENGTH_DIGITS || !value.iter().all(u8::is_ascii_digit) {
+                return Err(Malformed("the content-length"));
+            }
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            codings += 1;
+            if !value.eq_ignore_ascii_case(b"chunked") {
+                return Err(Malformed("the transfer-encoding"));
+            }
+        }
+    }
+    match (hosts, lengths, codings) {
+        (0, ..) if !old => Err(Malformed("there is no host")),
+        (2.., ..) => Err(Malformed("there is more than one host")),
+        (.., lengths, codings) if lengths + codings > 1 => Err(Malformed("there is more than one length")),
+        (.., 1) if old => Err(Malformed("HTTP/1.0 knows no transfer-encoding")),
+        _ => Ok(request),
+    }
+}
+
+/// RFC 9110, 5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// RFC 9110, 5.5: what is visible, blanks, and bytes that are not ASCII.
+fn is_field(byte: u8) -> bool {
+    matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
+}
+
+/// Digits of a length: those of all numbers that fit into 64 bits.
+const LENGTH_DIGITS: usize = 19;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOST: &str = "host: g\r\n";
+
+    fn judge(head: &str) -> std::result::Result<(), &'static str> {
+        check(head.as_bytes()).map(|_| ()).map_err(|Malformed(why)| why)
+    }
+
+    #[test]
+    fn the_end_is_found_however_the_head_is_cut() {
+        let head = b"GET / HTTP/1.1\r\nhost: g\r\n\r\nrest\n";
+        for step in 1..head.len() {
+            let mut scan = Scan::default();
+            let ends = (step..).step_by(step).map(|end| scan.end(&head[..end.min(head.len())]));
+            assert_eq!(ends.flatten().flatten().next(), Some(head.len() - 5), "{step}");
+        }
+        for bare in ["GET / HTTP/1.1\n", "GET / HTTP/1.1\r\nhost: g\n\r\n", "GET / HTTP/1.1\r\n\n"] {
+            assert!(Scan::default().end(bare.as_bytes()).is_err(), "{bare:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_sent_by_clients_is_right() {
+        for head in [
+            "GET / HTTP/1.1\r\nHost: g\r\n\r\n",
+            "GET / HTTP/1.0\r\n\r\n",
+            "POST /v1/messages?beta=true HTTP/1.1\r\nhost:g\r\ncontent-length: 5\r\n\r\n",
+            "POST /v1/x HTTP/1.1\r\nhost: g\r\nTransfer-Encoding: Chunked\r\nx-empty:\r\n\r\n",
+            "GET http://g/v1/models HTTP/1.1\r\nhost: g\r\nx: a\tb \u{e9}\r\n\r\n",
+            "CONNECT g:443 HTTP/1.1\r\nhost: g:443\r\n\r\n",
+        ] {
+            assert_eq!(judge(head), Ok(()), "{head:?}");
+        }
+        let line = RequestLine::read(b"GET /v1/models?x=1 HTTP/1.1\r\n");
+        assert_eq!(line.map(RequestLine::path), Ok("/v1/models"));
+    }
+
+    #[test]
+    fn what_can_be_read_in_two_ways_is_wrong() {
+        for line in [
+            "GET  / HTTP/1.1",
+            "GET /a b HTTP/1.1",
+            "GET / HTTP/1.1 ",
+            "GET /\u{e9} HTTP/1.1",
+            "GET /\0 HTTP/1.1",
+            "GET / HTTP/2.0",
+            "GET /",
+            "G\"T / HTTP/1.1",
+            " GET / HTTP/1.1",
+            "PRI * HTTP/2.0",
+            "",
+        ] {
+            assert!(judge(&format!("{line}\r\n{HOST}\r\n")).is_err(), "{line:?}");
+        }
+        for fields in [
+            "content-length: 1\r\ntransfer-encoding: chunked\r\n",
+            "content-length: 1\r\ncontent-length: 1\r\n",
+            "content-length: 1, 1\r\n",
+            "content-length: +1\r\n",
+            "content-length: -1\r\n",
+            "content-length: 0x1\r\n",
+            "content-length:\r\n",
+            "content-length: 12345678901234567890\r\n",
+            "transfer-encoding: xchunked\r\n",
+            "transfer-encoding: chunked, identity\r\n",
+            "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
+            "transfer-encoding : chunked\r\n",
+            "transfer-encoding:\x0bchunked\r\n",
+            " folded: 1\r\n",
+            "a: 1\r\n 2\r\n",
+            "a: \0\r\n",
+            "a: b\rc\r\n",
+            ": 1\r\n",
+            "no colon\r\n",
+            "host: other\r\n",
+        ] {
+            assert!(judge(&format!("POST / HTTP/1.1\r\n{HOST}{fields}\r\n")).is_err(), "{fields:?}");
+        }
+        assert!(judge("GET / HTTP/1.1\r\n\r\n").is_err());
+        assert!(judge("POST / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n").is_err());
+    }
+}

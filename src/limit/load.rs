@@ -1,0 +1,244 @@
+//! How much goes on at once, and who is let in when it is nearly too much.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use crate::auth::Grant;
+use crate::failure::{Failure, Kind};
+
+use super::lock;
+
+/// All that is going on at the moment.
+#[derive(Debug, Default)]
+pub struct Load(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    total: Weight,
+    /// Only keys that have calls.
+    keys: HashMap<String, Weight>,
+}
+
+/// Calls, and the bytes of their requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Weight {
+    /// Calls.
+    pub calls: usize,
+    /// Bytes of their requests' bodies.
+    pub bytes: usize,
+}
+
+/// Why a call is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shed {
+    /// There are as many calls as there may be.
+    Calls,
+    /// Their requests take as much memory as they may.
+    Memory,
+    /// What is left is for keys that have less.
+    Share,
+}
+
+/// A call's place. It is free again when this is dropped.
+#[derive(Debug)]
+pub struct Slot {
+    load: Arc<Load>,
+    key: Grant,
+    bounds: Weight,
+    bytes: usize,
+}
+
+impl Load {
+    /// Lets a call of a key in.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn enter(self: &Arc<Self>, key: &Grant, bounds: Weight) -> Result<Slot, Shed> {
+        self.add(key, bounds, Weight { calls: 1, bytes: 0 })?;
+        Ok(Slot { load: Arc::clone(self), key: Arc::clone(key), bounds, bytes: 0 })
+    }
+
+    /// What goes on.
+    #[must_use]
+    pub fn total(&self) -> Weight {
+        lock(&self.0).total
+    }
+
+    /// Is nearly as much going on as may?
+    #[must_use]
+    pub fn is_near(&self, bounds: Weight) -> bool {
+        let total = self.total();
+        total.calls >= most(bounds.calls) || total.bytes >= most(bounds.bytes)
+    }
+
+    fn add(&self, key: &Grant, bounds: Weight, more: Weight) -> Result<(), Shed> {
+        let mut state = lock(&self.0);
+        let (total, own) = state.with(key, bounds, more)?;
+        state.total = total;
+        match state.keys.get_mut(&key.id) {
+            Some(weight) => *weight = own,
+            None => drop(state.keys.insert(key.id.clone(), own)),
+        }
+        Ok(())
+    }
+
+    fn remove(&self, key: &Grant, less: Weight) {
+        let mut state = lock(&self.0);
+        state.total = state.total.minus(less);
+        let Some(weight) = state.keys.get_mut(&key.id) else { return };
+        *weight = weight.minus(less);
+        if weight.calls == 0 {
+            state.keys.remove(&key.id);
+        }
+    }
+}
+
+impl State {
+    /// All and the key's own, with more: if that may be.
+    fn with(&self, key: &Grant, bounds: Weight, more: Weight) -> Result<(Weight, Weight), Shed> {
+        let known = self.keys.get(&key.id);
+        let (total, own) = (self.total.plus(more), known.copied().unwrap_or_default().plus(more));
+        let others = self.keys.len() - usize::from(known.is_some());
+        if more.calls > 0 {
+            fits(total.calls, own.calls, bounds.calls, others, Shed::Calls)?;
+        }
+        if more.bytes > 0 {
+            fits(total.bytes, own.bytes, bounds.bytes, others, Shed::Memory)?;
+        }
+        Ok((total, own))
+    }
+}
+
+impl Slot {
+    /// Could the call hold so many bytes more, at this moment?
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn has_room(&self, bytes: usize) -> Result<(), Shed> {
+        let more = Weight { calls: 0, bytes };
+        lock(&self.load.0).with(&self.key, self.bounds, more).map(|_| ())
+    }
+
+    /// Holds bytes of the call's request besides those that it holds already.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn hold(&mut self, bytes: usize) -> Result<(), Shed> {
+        self.load.add(&self.key, self.bounds, Weight { calls: 0, bytes })?;
+        self.bytes += bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.load.remove(&self.key, Weight { calls: 1, bytes: self.bytes });
+    }
+}
+
+impl Weight {
+    fn plus(self, more: Self) -> Self {
+        Self { calls: self.calls + more.calls, bytes: self.bytes.saturating_add(more.bytes) }
+    }
+
+    fn minus(self, less: Self) -> Self {
+        Self { calls: self.calls.saturating_sub(less.calls), bytes: self.bytes.saturating_sub(less.bytes) }
+    }
+}
+
+impl Shed {
+    /// The value of the metric's label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Calls => "calls",
+            Self::Memory => "memory",
+            Self::Share => "share",
+        }
+    }
+
+    /// What the client is told.
+    #[must_use]
+    pub fn failure(self) -> Failure {
+        let failure = Failure::new(Kind::Unavailable, "The gateway is overloaded. Try again later.");
+        failure.with_detail(format!("shed: {}", self.as_str()))
+    }
+}
+
+/// Does what a key would have fit? Most of the bound is for whoever comes. The last tenth is only for keys that
+/// have no more than an even share, one that is still to come counted in: so a quiet key always finds room.
+fn fits(total: usize, own: usize, bound: usize, others: usize, full: Shed) -> Result<(), Shed> {
+    if total > bound {
+        return Err(full);
+    }
+    let share = bound / (others + 2);
+    if total > most(bound) && own > share.max(1) { Err(Shed::Share) } else { Ok(()) }
+}
+
+/// Nine tenths.
+fn most(bound: usize) -> usize {
+    bound - bound / 10
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::{Digest, Key, Rights, Status};
+
+    const BOUNDS: Weight = Weight { calls: 20, bytes: 1000 };
+
+    fn key(id: &str) -> Grant {
+        Arc::new(Key {
+            id: id.to_owned(),
+            account: String::new(),
+            name: String::new(),
+            status: Status::Active,
+            rights: Rights::default(),
+            created: 0,
+            digest: Digest([0; 32]),
+            account_status: Status::Active,
+        })
+    }
+
+    #[test]
+    fn a_quiet_key_finds_room_beside_a_loud_one() {
+        let (load, loud, quiet) = (Arc::new(Load::default()), key("loud"), key("quiet"));
+        let mut held: Vec<_> = (0..18).map(|_| load.enter(&loud, BOUNDS).unwrap()).collect();
+        assert!(load.is_near(BOUNDS));
+        assert_eq!(load.enter(&loud, BOUNDS).unwrap_err(), Shed::Share);
+        held.push(load.enter(&quiet, BOUNDS).unwrap());
+        held.push(load.enter(&quiet, BOUNDS).unwrap());
+        assert_eq!(load.enter(&quiet, BOUNDS).unwrap_err(), Shed::Calls);
+        held.remove(0);
+        assert_eq!(load.enter(&loud, BOUNDS).unwrap_err(), Shed::Share);
+        assert!(load.enter(&quiet, BOUNDS).is_ok());
+        held.clear();
+        assert_eq!(load.total(), Weight::default());
+        assert!(lock(&load.0).keys.is_empty());
+    }
+
+    #[test]
+    fn memory_is_shared_in_the_same_way() {
+        let (load, loud, quiet) = (Arc::new(Load::default()), key("loud"), key("quiet"));
+        let mut first = load.enter(&loud, BOUNDS).unwrap();
+        first.hold(600).unwrap();
+        first.hold(300).unwrap();
+        assert_eq!(first.hold(1), Err(Shed::Share));
+        let mut second = load.enter(&quiet, BOUNDS).unwrap();
+        second.hold(100).unwrap();
+        assert_eq!(second.hold(1), Err(Shed::Memory));
+        drop(first);
+        assert_eq!(load.total(), Weight { calls: 1, bytes: 100 });
+        second.hold(600).unwrap();
+    }
+
+    #[test]
+    fn the_smallest_bound_lets_one_in() {
+        let (load, key) = (Arc::new(Load::default()), key("k"));
+        let bounds = Weight { calls: 1, bytes: 1 };
+        let slot = load.enter(&key, bounds).unwrap();
+        assert_eq!(load.enter(&key, bounds).unwrap_err(), Shed::Calls);
+        drop(slot);
+        assert!(load.enter(&key, bounds).is_ok());
+    }
+}
