@@ -94,8 +94,8 @@ impl Front {
             match next(&mut stream, &mut bytes, &limits, shutdown, may_be_h2).await {
                 Next::Request => {}
                 Next::Http2 => {
-                    let end = opened + Duration::from_secs(limits.connection_seconds);
-                    return self.http2(Box::new(Replayed::new(bytes, stream)), shutdown, end).await;
+                    let stream = Box::new(Replayed::new(bytes, stream));
+                    return self.http2(stream, shutdown, opened, limits.connection_seconds).await;
                 }
                 Next::Gone => return,
                 Next::Refused(refusal) => {
@@ -117,17 +117,19 @@ impl Front {
         }
     }
 
-    /// Told to wind up when the process is, or at the end of its time.
-    async fn http2(&self, stream: Stream, shutdown: &ShutdownWatch, end: Instant) {
+    /// All requests of an HTTP/2 connection. It is told to wind up when the process is, or after its time.
+    async fn http2(&self, stream: Stream, shutdown: &ShutdownWatch, opened: Instant, seconds: u64) {
+        let life = Duration::from_secs(seconds);
         let (wind_up, told) = watch::channel(false);
         let mut shutdown = shutdown.clone();
         let ending = async {
             tokio::select! {
                 _ = shutdown.wait_for(|shutdown| *shutdown) => {}
-                () = sleep_until(end) => {}
+                () = sleep_until(opened + life) => {}
             }
             let _ = wind_up.send(true);
-            std::future::pending::<()>().await;
+            // Who does not let go, and does not even answer, is let go of.
+            sleep_until(opened + 2 * life).await;
         };
         tokio::select! {
             _ = self.proxy.process_new(stream, &told) => {}

@@ -61,12 +61,18 @@ impl<'h> RequestLine<'h> {
         else {
             return Err(Malformed("the request line"));
         };
-        let visible = |part: &'h [u8]| match std::str::from_utf8(part) {
-            Ok(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(text),
-            _ => Err(Malformed("the request line")),
+        let made_of = |part: &'h [u8], allowed: fn(u8) -> bool, what| match std::str::from_utf8(part) {
+            Ok(text) if !text.is_empty() && text.bytes().all(allowed) => Ok(text),
+            _ => Err(Malformed(what)),
         };
-        let line = Self { method: visible(method)?, target: visible(target)? };
-        if line.method.bytes().all(is_token) { Ok(line) } else { Err(Malformed("the method")) }
+        let method = made_of(method, is_token, "the method")?;
+        let target = made_of(target, is_uri, "the target")?;
+        // RFC 9112, 3.2: a path, a URL, or what CONNECT wants.
+        if target.starts_with('/') || target.contains("://") || method == "CONNECT" {
+            Ok(Self { method, target })
+        } else {
+            Err(Malformed("the target"))
+        }
     }
 
     /// The path, if the target is one.
@@ -96,6 +102,9 @@ pub(super) fn check(head: &[u8]) -> Result<RequestLine<'_>> {
         }
         if name.eq_ignore_ascii_case(b"host") {
             hosts += 1;
+            if !value.iter().copied().all(is_authority) {
+                return Err(Malformed("the host"));
+            }
         } else if name.eq_ignore_ascii_case(b"content-length") {
             lengths += 1;
             if value.is_empty() || value.len() > LENGTH_DIGITS || !value.iter().all(u8::is_ascii_digit) {
@@ -120,6 +129,16 @@ pub(super) fn check(head: &[u8]) -> Result<RequestLine<'_>> {
 /// RFC 9110, 5.6.2.
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// RFC 3986, 2, without a fragment.
+fn is_uri(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%:/?[]@!$&'()*+,;=".contains(&byte)
+}
+
+/// RFC 3986, 3.2.2, as far as names and numbers of hosts go.
+fn is_authority(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%:[]".contains(&byte)
 }
 
 /// RFC 9110, 5.5: what is visible, blanks, and bytes that are not ASCII.
@@ -177,6 +196,10 @@ mod tests {
             "GET / HTTP/1.1 ",
             "GET /\u{e9} HTTP/1.1",
             "GET /\0 HTTP/1.1",
+            "GET \\v1 HTTP/1.1",
+            "GET /a#b HTTP/1.1",
+            "GET v1/models HTTP/1.1",
+            "OPTIONS * HTTP/1.1",
             "GET / HTTP/2.0",
             "GET /",
             "G\"T / HTTP/1.1",
@@ -207,6 +230,7 @@ mod tests {
             ": 1\r\n",
             "no colon\r\n",
             "host: other\r\n",
+            "host: g, other\r\n",
         ] {
             assert!(judge(&format!("POST / HTTP/1.1\r\n{HOST}{fields}\r\n")).is_err(), "{fields:?}");
         }

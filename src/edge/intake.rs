@@ -48,8 +48,13 @@ pub(super) async fn read(session: &mut Session, exchange: &mut Exchange) -> Resu
     room.map_err(|shed| exchange.shed(shed))?;
     let body = Body::with_capacity(length.unwrap_or(FIRST_GUESS));
     let mut intake = Intake { exchange, limits, begun: Instant::now(), body };
-    intake.read(session, length).await?;
-    Ok(intake.body)
+    let read = intake.read(session, length).await;
+    let body = intake.body;
+    if read.is_err() {
+        // Pingora takes a body for read that it could not read on; what follows is no request.
+        session.set_keepalive(None);
+    }
+    read.map(|()| body)
 }
 
 /// Reads and forgets a small body, so that the connection can be used again after an early answer.

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,7 +15,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 
-use crate::support::{Client, Gateway, free_port, get, h2_exchange, h2_post, request};
+use crate::support::{Client, Gateway, eventually, free_port, get, h2_exchange, h2_post, request};
 
 const PATH: &str = "/v1/chat/completions";
 const BODY: &str = r#"{"model":"demo/chat","messages":[{"role":"user","content":"hi"}]}"#;
@@ -177,4 +178,36 @@ fn several_addresses_serve_alike() {
         "the first address is the one that is shown: {}",
         gateway.stdout()
     );
+}
+
+#[test]
+fn connections_are_counted_before_their_handshake_and_may_not_take_for_ever() {
+    let certificate = Certificate::new();
+    let tls = certificate.settings();
+    let listen = format!("listen: [{{address: \"127.0.0.1:@PORT@\", {tls}}}]");
+    let limits = "limits: {connections_per_address: 4, head_seconds: 1, idle_seconds: 1}";
+    let gateway = Gateway::start(&format!("{listen}\n{limits}\n{DEMO}"));
+    let open =
+        |count: f64| eventually(Duration::from_secs(5), || gateway.metric("crossmodel_connections") == count);
+    assert!(open(0.0));
+    let silent: Vec<_> = (0..4).map(|_| Client::connect(gateway.port)).collect();
+    assert!(open(4.0));
+    assert!(Client::connect(gateway.port).ends());
+    drop(silent);
+    assert!(open(0.0));
+    // After the handshake, it is as without TLS: what says nothing is left, also where HTTP/2 was agreed on.
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        for (alpn, said) in [("http/1.1", ""), ("h2", ""), ("h2", "PRI * HT"), ("h2", "GET / HTTP/1.1\r\n")] {
+            let mut stream = connect(gateway.port, certificate.client(&TLS13, &[alpn])).await;
+            stream.write_all(said.as_bytes()).await.unwrap();
+            let mut rest = Vec::new();
+            let ended = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await;
+            assert!(ended.is_ok(), "{alpn} {said:?}");
+        }
+        let stream = connect(gateway.port, certificate.client(&TLS13, &["h2"])).await;
+        assert_eq!(h2_exchange(stream, PATH, &gateway.key, BODY.into(), true).await.status, 200);
+    });
+    drop(runtime);
+    assert!(open(0.0));
 }

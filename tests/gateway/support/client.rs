@@ -36,6 +36,15 @@ impl Client {
         self.0.get_mut().write_all(bytes).is_ok()
     }
 
+    /// Waits until the other side closes the connection; gives whether nothing came before that.
+    pub(crate) fn ends(&mut self) -> bool {
+        let mut rest = Vec::new();
+        match self.0.read_to_end(&mut rest) {
+            Ok(_) => rest.is_empty(),
+            Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+        }
+    }
+
     /// Reads one answer.
     pub(crate) fn receive(&mut self) -> Response {
         self.receive_for("POST")

@@ -132,12 +132,23 @@ impl Gateway {
 
     /// The most memory that the process has had so far, in KiB, without its program's pages.
     pub(crate) fn peak_memory(&self) -> u64 {
+        self.status("VmHWM:") - self.status("RssFile:")
+    }
+
+    /// The memory that the process has now, in KiB, without its program's pages.
+    pub(crate) fn memory(&self) -> u64 {
+        self.status("RssAnon:")
+    }
+
+    /// How many files the process has open.
+    pub(crate) fn files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
+    fn status(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let of = |name: &str| -> u64 {
-            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-            line.split_whitespace().nth(1).unwrap().parse().unwrap()
-        };
-        of("VmHWM:") - of("RssFile:")
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 }
 

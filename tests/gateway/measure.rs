@@ -1,0 +1,240 @@
+//! Figures for a bad day. They depend on the machine, so they are printed, and judged only roughly:
+//! `cargo test --release --test gateway measure -- --ignored --nocapture`.
+
+#![expect(clippy::print_stdout, reason = "figures are what this is for")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Builder;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::support::{Gateway, PROTOCOLS, config, request};
+
+/// Latencies of answers with status 200 and of all others, in milliseconds.
+#[derive(Default)]
+struct Seen {
+    good: Vec<f64>,
+    shed: Vec<f64>,
+}
+
+impl Seen {
+    fn line(&mut self, what: &str) -> f64 {
+        let p99 = |all: &mut Vec<f64>| {
+            all.sort_by(f64::total_cmp);
+            all.get(all.len() * 99 / 100).copied().unwrap_or_default()
+        };
+        let (good, shed) = (p99(&mut self.good), p99(&mut self.shed));
+        let counts = (self.good.len(), self.shed.len());
+        println!("{what}: {} answered, p99 {good:.1} ms; {} refused, p99 {shed:.1} ms", counts.0, counts.1);
+        good
+    }
+}
+
+async fn read_message(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
+    let length = head.split("content-length: ").nth(1).map_or("0", |rest| rest.split('\r').next().unwrap());
+    let mut body = vec![0; length.parse().unwrap()];
+    stream.read_exact(&mut body).await.ok()?;
+    Some(head + &String::from_utf8_lossy(&body))
+}
+
+/// A provider that takes `time` for an answer, and sends events without an end to who asks for a stream.
+async fn provide(listener: TcpListener, time: Duration) {
+    let event = format!(
+        "data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{}\"}}}}]}}\n\n",
+        "x".repeat(4000)
+    );
+    let chunk: Arc<str> = format!("{:x}\r\n{event}\r\n", event.len()).into();
+    let answer: Arc<str> = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{}",
+        PROTOCOLS[0].2.len(),
+        PROTOCOLS[0].2
+    )
+    .into();
+    while let Ok((stream, _)) = listener.accept().await {
+        let (chunk, answer) = (Arc::clone(&chunk), Arc::clone(&answer));
+        tokio::spawn(async move {
+            let mut stream = BufReader::new(stream);
+            while let Some(message) = read_message(&mut stream).await {
+                if message.contains("\"stream\":true") {
+                    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+                    let mut alive = stream.write_all(head.as_bytes()).await.is_ok();
+                    while alive {
+                        alive = stream.write_all(chunk.as_bytes()).await.is_ok();
+                        sleep(Duration::from_millis(20)).await;
+                    }
+                    return;
+                }
+                sleep(time).await;
+                if stream.write_all(answer.as_bytes()).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+/// Calls one after the other, from so many clients, for some time. Who is refused waits a little.
+async fn call(port: u16, key: &str, clients: usize, time: Duration) -> Seen {
+    let text: Arc<str> = request(PROTOCOLS[0].0, key, PROTOCOLS[0].1).into();
+    let mut all = JoinSet::new();
+    for _ in 0..clients {
+        let text = Arc::clone(&text);
+        all.spawn(async move {
+            let (mut seen, begun) = (Seen::default(), Instant::now());
+            let mut connection = None;
+            while begun.elapsed() < time {
+                let mut stream = match connection.take() {
+                    Some(stream) => stream,
+                    None => BufReader::new(TcpStream::connect(("127.0.0.1", port)).await.unwrap()),
+                };
+                let one = Instant::now();
+                let _ = stream.write_all(text.as_bytes()).await;
+                let Some(answer) = read_message(&mut stream).await else { continue };
+                let took = one.elapsed().as_secs_f64() * 1e3;
+                if !answer.contains("connection: close") {
+                    connection = Some(stream);
+                }
+                if answer.starts_with("http/1.1 200") {
+                    seen.good.push(took);
+                } else {
+                    seen.shed.push(took);
+                    sleep(Duration::from_millis(50)).await;
+                }
+            }
+            seen
+        });
+    }
+    let mut sum = Seen::default();
+    while let Some(seen) = all.join_next().await {
+        let seen = seen.unwrap();
+        sum.good.extend(seen.good);
+        sum.shed.extend(seen.shed);
+    }
+    sum
+}
+
+async fn connect(port: u16, first: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    stream.write_all(first.as_bytes()).await.unwrap();
+    stream
+}
+
+/// Opens streams and leaves them as soon as they have begun; gives how many had.
+async fn abort(port: u16, text: Arc<str>, count: usize) -> usize {
+    let (left, begun) = (Arc::new(AtomicUsize::new(count)), Arc::new(AtomicUsize::new(0)));
+    let mut all = JoinSet::new();
+    for _ in 0..50 {
+        let (left, begun, text) = (Arc::clone(&left), Arc::clone(&begun), Arc::clone(&text));
+        all.spawn(async move {
+            while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
+                let mut stream = connect(port, &text).await;
+                let mut bytes = [0; 2048];
+                if stream.read(&mut bytes).await.unwrap_or(0) > 0 && bytes.starts_with(b"HTTP/1.1 200") {
+                    begun.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+    }
+    all.join_all().await;
+    begun.load(Ordering::Relaxed)
+}
+
+fn raise_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).unwrap();
+}
+
+#[test]
+#[ignore = "it takes a minute, and figures depend on the machine"]
+fn others_do_not_notice_hostile_clients() {
+    raise_files();
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let limits = "limits: {connections: 20000, connections_per_address: 20000}";
+        let gateway = Gateway::start(&format!("{limits}\n{}", config(listener.local_addr().unwrap().port())));
+        tokio::spawn(provide(listener, Duration::from_millis(5)));
+        let (port, key, time) = (gateway.port, gateway.key.clone(), Duration::from_secs(5));
+        let stream = PROTOCOLS[0].1.replace("{\"model\"", "{\"stream\":true,\"model\"");
+        let stream: Arc<str> = request(PROTOCOLS[0].0, &key, &stream).into();
+        let state = |what: &str| {
+            let (memory, files) = (gateway.memory(), gateway.files());
+            println!("{what}: {memory} KiB, {files} files");
+            (memory, files)
+        };
+        abort(port, Arc::clone(&stream), 500).await;
+        let quiet = call(port, &key, 8, time).await.line("quiet");
+        let (memory, files) = state("quiet");
+
+        let mut slow = Vec::new();
+        for _ in 0..2000 {
+            slow.push(connect(port, "POST /v1/messages HTTP/1.1\r\nhost: g\r\nx: ").await);
+        }
+        state("2000 slow heads");
+        let slowed = call(port, &key, 8, time).await.line("beside 2000 slow heads");
+        drop(slow);
+
+        let mut stalled = Vec::new();
+        for _ in 0..1000 {
+            stalled.push(connect(port, &stream).await);
+        }
+        let beside =
+            call(port, &key, 8, time).await.line("beside 1000 stalled readers, while their streams fill up");
+        sleep(Duration::from_secs(30)).await;
+        let after = call(port, &key, 8, time).await.line("beside 1000 stalled readers, all full");
+        state("1000 stalled readers");
+        drop(stalled);
+
+        let aborting = tokio::spawn(abort(port, Arc::clone(&stream), 10_000));
+        let aborted = call(port, &key, 8, time).await.line("beside streams that are aborted");
+        println!("{} of 10000 had begun", aborting.await.unwrap());
+        sleep(Duration::from_secs(10)).await;
+        let (memory_after, files_after) = state("at the end");
+        println!(
+            "p99 / quiet p99: {:.1} {:.1} {:.1} {:.1}",
+            slowed / quiet,
+            beside / quiet,
+            after / quiet,
+            aborted / quiet
+        );
+        assert!(files_after <= files, "{files} files at first, {files_after} at the end");
+        assert!(
+            memory_after < memory * 2 + (64 << 10),
+            "{memory} KiB at first, {memory_after} KiB at the end"
+        );
+    });
+}
+
+#[test]
+#[ignore = "figures depend on the machine"]
+fn twice_the_load_takes_little_from_what_is_served() {
+    raise_files();
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let limits = "limits: {calls: 50, connections: 20000, connections_per_address: 20000}";
+        let gateway = Gateway::start(&format!("{limits}\n{}", config(listener.local_addr().unwrap().port())));
+        tokio::spawn(provide(listener, Duration::from_millis(100)));
+        let time = Duration::from_secs(8);
+        // One key alone has nine tenths.
+        let mut peak = call(gateway.port, &gateway.key, 45, time).await;
+        let mut twice = call(gateway.port, &gateway.key, 90, time).await;
+        peak.line("as much as is let in");
+        twice.line("twice as much");
+        let goodput = twice.good.len() as f64 / peak.good.len() as f64;
+        println!("goodput: {:.0} %", goodput * 100.0);
+        assert!(goodput > 0.8, "{goodput}");
+    });
+}
