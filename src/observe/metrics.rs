@@ -1,5 +1,6 @@
 //! Prometheus metrics. Every label has a bounded set of values: no name that a caller made up is one.
 
+use prometheus::core::Collector;
 use prometheus::{
     Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
@@ -45,100 +46,80 @@ impl Metrics {
     /// Never with the names below; the library checks them at run time.
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
-        let counters = |name: &str, help: &str, labels: &[&str]| {
-            let vec = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(vec.clone()))?;
-            Ok::<_, prometheus::Error>(vec)
-        };
-        let seconds = |name: &str, help: &str| {
-            let opts = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
-            let vec = HistogramVec::new(opts, &["endpoint"])?;
-            registry.register(Box::new(vec.clone()))?;
-            Ok::<_, prometheus::Error>(vec)
-        };
-        let gauge = |name: &str, help: &str| {
-            let gauge = IntGauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok::<_, prometheus::Error>(gauge)
-        };
+        let make = Maker(&registry);
+        make.build_info()?;
         let reloads =
-            counters("crossmodel_config_reloads_total", "Reloads of the configuration.", &["result"])?;
-        let build = Opts::new("crossmodel_build_info", "The version that runs.");
-        let build = IntGauge::with_opts(build.const_label("version", env!("CARGO_PKG_VERSION")))?;
-        build.set(1);
-        registry.register(Box::new(build))?;
+            make.counters("crossmodel_config_reloads_total", "Reloads of the configuration.", &["result"])?;
         Ok(Self {
-            requests: counters(
+            requests: make.counters(
                 "crossmodel_requests_total",
                 "Requests that are over, by endpoint, status and error code.",
                 &["endpoint", "status", "code"],
             )?,
-            duration: seconds(
+            duration: make.seconds(
                 "crossmodel_request_duration_seconds",
                 "Time from a request's head to its end.",
             )?,
-            first_byte: seconds(
+            first_byte: make.seconds(
                 "crossmodel_first_byte_seconds",
                 "Time from a request's head to its answer's first byte.",
             )?,
-            tokens: counters(
+            tokens: make.counters(
                 "crossmodel_tokens_total",
                 "Tokens that providers reported, by catalog entry and kind.",
                 &["model", "kind"],
             )?,
-            upstream_failures: counters(
+            upstream_failures: make.counters(
                 "crossmodel_upstream_failures_total",
                 "Attempts that a provider did not answer well.",
                 &["provider", "kind"],
             )?,
-            losses: counters(
+            losses: make.counters(
                 "crossmodel_losses_total",
                 "Members of requests that a translation left out or changed, by client's and provider's protocol.",
                 &["client", "upstream"],
             )?,
-            cost: counters(
+            cost: make.counters(
                 "crossmodel_cost_nano_usd_total",
                 "What calls have cost, in billionths of a dollar, by catalog entry.",
                 &["model"],
             )?,
-            target_open: {
-                let help = "1 while a target is left alone because it keeps failing.";
-                let vec =
-                    IntGaugeVec::new(Opts::new("crossmodel_target_open", help), &["model", "provider"])?;
-                registry.register(Box::new(vec.clone()))?;
-                vec
-            },
-            open_holds: gauge("crossmodel_ledger_open_holds", "Calls for which money is set aside.")?,
-            ledger_failing: gauge(
+            target_open: make.gauges(
+                "crossmodel_target_open",
+                "1 while a target is left alone because it keeps failing.",
+                &["model", "provider"],
+            )?,
+            open_holds: make.gauge("crossmodel_ledger_open_holds", "Calls for which money is set aside.")?,
+            ledger_failing: make.gauge(
                 "crossmodel_ledger_failing",
                 "1 while the store can not be written, so that paid calls are refused.",
             )?,
-            oddities: counters(
+            oddities: make.counters(
                 "crossmodel_oddities_total",
                 "What of providers' answers a translation did not understand, by kind.",
                 &["provider", "kind"],
             )?,
-            in_flight: gauge("crossmodel_requests_in_flight", "Calls that are being answered.")?,
-            body_bytes: gauge("crossmodel_request_bytes_in_flight", "Bytes of their requests' bodies.")?,
-            connections: gauge("crossmodel_connections", "Connections of clients.")?,
-            shed: counters(
+            in_flight: make.gauge("crossmodel_requests_in_flight", "Calls that are being answered.")?,
+            body_bytes: make.gauge("crossmodel_request_bytes_in_flight", "Bytes of their requests' bodies.")?,
+            connections: make.gauge("crossmodel_connections", "Connections of clients.")?,
+            shed: make.counters(
                 "crossmodel_shed_total",
                 "Calls that were refused because too much was going on, by what was too much.",
                 &["reason"],
             )?,
-            connections_refused: counters(
+            connections_refused: make.counters(
                 "crossmodel_connections_refused_total",
                 "Connections that were closed at once, by the cap that was reached.",
                 &["cap"],
             )?,
-            heads_refused: counters(
+            heads_refused: make.counters(
                 "crossmodel_heads_refused_total",
                 "Requests that were refused by their head before they were any.",
                 &["reason"],
             )?,
             reloads: reloads.with_label_values(&["ok"]),
             bad_reloads: reloads.with_label_values(&["refused"]),
-            access_dropped: gauge(
+            access_dropped: make.gauge(
                 "crossmodel_access_lines_dropped",
                 "Access lines lost because nobody took them.",
             )?,
@@ -241,6 +222,39 @@ impl Metrics {
             log::error!("metrics: {error}");
         }
         out
+    }
+}
+
+/// Makes metrics and registers them.
+struct Maker<'r>(&'r Registry);
+
+impl Maker<'_> {
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+        self.registered(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+        self.registered(IntGaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        self.registered(IntGauge::new(name, help)?)
+    }
+
+    fn seconds(&self, name: &str, help: &str) -> prometheus::Result<HistogramVec> {
+        let opts = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
+        self.registered(HistogramVec::new(opts, &["endpoint"])?)
+    }
+
+    fn build_info(&self) -> prometheus::Result<()> {
+        let opts = Opts::new("crossmodel_build_info", "The version that runs.");
+        self.registered(IntGauge::with_opts(opts.const_label("version", env!("CARGO_PKG_VERSION")))?)?.set(1);
+        Ok(())
+    }
+
+    fn registered<M: Collector + Clone + 'static>(&self, metric: M) -> prometheus::Result<M> {
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
     }
 }
 
