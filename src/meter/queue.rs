@@ -22,8 +22,6 @@ struct State {
     journal: Journal,
     /// Does somebody wait for an answer?
     urgent: bool,
-    /// Were there many of them the last time?
-    busy: bool,
     closed: bool,
 }
 
@@ -39,7 +37,7 @@ pub(super) struct Taken {
 
 impl Queue {
     pub(super) fn new(journal: Journal) -> Self {
-        let state = State { ops: Vec::new(), journal, urgent: false, busy: false, closed: false };
+        let state = State { ops: Vec::new(), journal, urgent: false, closed: false };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -89,13 +87,7 @@ impl Queue {
         let state = self.changed.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
         let waited = self.changed.wait_timeout_while(state, PATIENCE, waits);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        if state.busy && !state.closed {
-            drop(state);
-            std::thread::sleep(GATHER);
-            state = self.lock();
-        }
         state.urgent = false;
-        state.busy = state.ops.len() >= MANY;
         Taken { ops: std::mem::take(&mut state.ops), records: state.journal.written(), closed: state.closed }
     }
 
@@ -135,11 +127,6 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// Operations that come together when many callers are about, and how long more are then waited for: a commit costs
-/// as much as dozens of calls, and who calls so often does not notice.
-const MANY: usize = 8;
-const GATHER: Duration = Duration::from_millis(1);
 
 /// How long operations that have time wait for others, so that they share a commit.
 const PATIENCE: Duration = Duration::from_millis(25);
