@@ -190,12 +190,24 @@ impl Ledger {
 
     /// Writes what is still to be written. For the end of the process.
     pub fn close(&self) {
-        self.0.queue.close();
-        let thread = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.0.close();
+    }
+}
+
+impl Shared {
+    fn close(&self) {
+        self.queue.close();
+        let thread = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             // Its panic was told when it happened.
             let _ = thread.join();
         }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

@@ -27,7 +27,7 @@ SCHEMA = {
 }
 ARGUMENTS = {"city": "demo", "days": 1}
 # Without a limit, what Messages has to be told all the same.
-DEFAULT_LIMIT = 8192
+DEFAULT_LIMIT = 32000  # what the catalog says of the demo
 
 MODELS = {name: f"demo/{name}" for name in PROTOCOLS}
 
