@@ -105,14 +105,14 @@ pub(super) async fn admit(
     let hint = headers::session(&session.req_header().headers);
     let Plan { head, found, mut choices } = plan(exchange, client, hint, body.bytes())?;
     let first = choices.pop_front().ok_or_else(upstream::unknown)?;
-    let mut call = Call::to(&exchange.snapshot, &found, first, counts)?;
+    let mut call = Call::to(&exchange.snapshot, found, first, counts)?;
     let mut need = Need::of(exchange, &call, &head, body.bytes())?;
     let wanted = need.output_cap;
     let mut written = write(exchange, &call, client, &head, body.bytes(), wanted)?;
     if call.infers {
-        let prices = choices.iter().map(|choice| found.entry.targets.get(choice.target));
-        let prices = prices.flatten().map(|target| target.prices.clone());
-        need.meet(till, exchange, &call, prices.collect(), written.length()).await?;
+        let prices = choices.iter().map(|choice| call.found.entry.targets.get(choice.target));
+        let prices = prices.flatten().map(|target| target.prices.clone()).collect();
+        need.meet(till, exchange, &call, prices, written.length()).await?;
         if need.output_cap != wanted {
             written = write(exchange, &call, client, &head, body.bytes(), need.output_cap)?;
         }
@@ -132,7 +132,7 @@ pub(super) async fn admit(
 /// 400 for what that target can not be asked, or 500 when the configuration does not know it.
 pub(super) fn redirect(exchange: &mut Exchange, rest: &Rest, choice: Choice) -> Result<Call> {
     let found = exchange.call()?.found.clone();
-    let mut call = Call::to(&exchange.snapshot, &found, choice, false)?;
+    let mut call = Call::to(&exchange.snapshot, found, choice, false)?;
     let head = Head::read(&rest.body, rest.client.protocol().members(), true)?;
     let need = rest.need.elsewhere(exchange, &call);
     let written = write(exchange, &call, rest.client, &head, &rest.body, need.output_cap)?;
@@ -150,16 +150,15 @@ fn plan<'b>(
     let speaker = client.protocol();
     // Whether state may be referred to is the target's to say, and the target follows from the head: a
     // second scan, for the few deployments that allow it, costs less than two ways through the first.
-    let strict = Head::read(body, speaker.members(), false);
-    let head = match &strict {
-        Ok(head) => head.clone(),
-        Err(_) => Head::read(body, speaker.members(), true)?,
+    let (head, stateful) = match Head::read(body, speaker.members(), false) {
+        Ok(head) => (head, None),
+        Err(stateful) => (Head::read(body, speaker.members(), true)?, Some(stateful)),
     };
     exchange.requested_model = Some(head.model.clone().into_owned());
     let grant = exchange.grant.as_ref().ok_or_else(upstream::unknown)?;
     let found = exchange.snapshot.catalog.find(&head.model, grant)?;
     let mut choices = VecDeque::from(route::order(&found, client, hint, Instant::now())?);
-    if let Err(stateful) = strict {
+    if let Some(stateful) = stateful {
         let allows = |target: &route::Target| target.provider.allow_upstream_state;
         choices.retain(|choice| found.entry.targets.get(choice.target).is_some_and(allows));
         if choices.is_empty() {
@@ -241,7 +240,7 @@ fn translated(
 
 impl Call {
     /// A call of a model to one of its targets, for which nothing is written yet.
-    fn to(snapshot: &Snapshot, found: &Found, choice: Choice, counts: bool) -> Result<Self> {
+    fn to(snapshot: &Snapshot, found: Found, choice: Choice, counts: bool) -> Result<Self> {
         let target = found.entry.targets.get(choice.target).ok_or_else(upstream::unknown)?;
         let way = snapshot.upstream(&target.provider.name).ok_or_else(upstream::unknown)?;
         Ok(Self {
@@ -255,7 +254,7 @@ impl Call {
             infers: !counts,
             withhold_usage: false,
             bridged: None,
-            found: found.clone(),
+            found,
         })
     }
 

@@ -53,7 +53,7 @@ pub struct Exchange {
     pub(super) dropped: Option<String>,
     /// Does the client want a refusal rather than a loss?
     pub(super) strict: bool,
-    /// The providers that have failed a translated call, and how.
+    /// The providers that have failed the call, and how.
     pub(super) failed_attempts: Vec<(Arc<str>, &'static str)>,
     /// Is the answer only an estimate?
     pub(super) estimated: bool,
@@ -184,7 +184,7 @@ impl Exchange {
         self.call.as_ref().is_some_and(|call| call.bridged.is_some())
     }
 
-    /// Notes how the provider of a translated call has failed.
+    /// Notes how the provider of the call has failed.
     pub(super) fn fail_attempt(&mut self, kind: &'static str) {
         let provider = self.call.as_ref().map(|call| Arc::clone(&call.provider().name));
         self.failed_attempts.extend(provider.map(|provider| (provider, kind)));

@@ -99,7 +99,7 @@ impl Front {
                 }
                 Next::Gone => return,
                 Next::Refused(refusal) => {
-                    self.gateway.metrics().head_refused(refusal.label());
+                    self.gateway.refuse_head(refusal.label());
                     return refuse(stream, refusal, &bytes).await;
                 }
             }

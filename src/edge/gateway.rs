@@ -120,6 +120,11 @@ impl Gateway {
         place.map_err(|reason| self.0.metrics.connection_refused(reason)).ok()
     }
 
+    /// Counts a request that was refused by its head.
+    pub(super) fn refuse_head(&self, reason: &'static str) {
+        self.0.metrics.head_refused(reason);
+    }
+
     /// Is so much going on that connections had better not be kept?
     pub(super) fn is_near_limits(&self) -> bool {
         self.0.load.is_near(bounds(&self.limits()))

@@ -37,8 +37,6 @@ pub(super) struct Answers {
     reports: Vec<Report>,
     /// Holds, less ends.
     pub(super) opened: i64,
-    /// Ends of calls that had ended.
-    pub(super) repeated: u64,
 }
 
 /// Something as it was read, and as it is to be written.
@@ -162,10 +160,7 @@ impl<'t> Batch<'t> {
     fn end(&mut self, call: CallId, end: &End) -> rusqlite::Result<()> {
         let sql = "DELETE FROM holds WHERE call = ?1 RETURNING account, key, model, price, amount";
         let open = self.transaction.prepare_cached(sql)?.query_row([call.0], open).optional()?;
-        let Some(open) = open else {
-            self.answers.repeated += 1;
-            return Ok(());
-        };
+        let Some(open) = open else { return Ok(()) };
         self.answers.opened -= 1;
         let charge = end.charge.min(open.amount);
         self.write_charge(call, &open, end, charge)?;

@@ -42,7 +42,6 @@ struct State {
     failing: AtomicBool,
     /// Holds minus ends: calls of this process that are in flight.
     open: AtomicI64,
-    repeated: AtomicU64,
 }
 
 /// What a call may cost, and who pays.
@@ -182,12 +181,6 @@ impl Ledger {
         self.0.state.open.load(Ordering::Relaxed)
     }
 
-    /// Ends of calls that had ended before, and changed nothing.
-    #[must_use]
-    pub fn repeated_ends(&self) -> u64 {
-        self.0.state.repeated.load(Ordering::Relaxed)
-    }
-
     /// Writes what is still to be written. For the end of the process.
     pub fn close(&self) {
         self.0.close();
@@ -271,7 +264,6 @@ impl Writer {
         let answers = batch.finish()?;
         transaction.commit()?;
         self.state.open.fetch_add(answers.opened, Ordering::Relaxed);
-        self.state.repeated.fetch_add(answers.repeated, Ordering::Relaxed);
         Ok(answers)
     }
 
