@@ -5,29 +5,37 @@ use std::path::Path;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use serde_json::json;
 
 use crossmodel::auth::{Account, Status, Store, random_id};
-use crossmodel::meter::{Books, Report, Tally, Wallet};
+use crossmodel::meter::{Books, Report, Step, Tally, Wallet};
 use crossmodel::money::Amount;
 
 use super::Error;
 use super::keys::One;
+use super::progress::Progress;
 use super::table::{Format, print, table};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AccountCommand {
     /// Makes an account. It has no wallet before it is topped up.
+    #[command(after_help = "Examples:\n  crossmodel account create team")]
     Create(One),
     /// Lists all accounts.
+    #[command(after_help = "Examples:\n  crossmodel account list\n  crossmodel account list --json")]
     List(Format),
     /// Shows one account.
+    #[command(after_help = "Examples:\n  crossmodel account show team")]
     Show(One),
     /// Adds dollars to an account's balance.
+    #[command(
+        after_help = "Examples:\n  crossmodel account top-up team 25\n  crossmodel account top-up team 2.50 --reference invoice-7"
+    )]
     TopUp(TopUp),
     /// Switches an account off, and with it all its keys.
+    #[command(after_help = "Examples:\n  crossmodel account disable team")]
     Disable(One),
     /// Switches an account on again.
+    #[command(after_help = "Examples:\n  crossmodel account enable team")]
     Enable(One),
 }
 
@@ -58,6 +66,9 @@ pub(super) struct Usage {
 #[derive(Debug, Subcommand)]
 pub(super) enum LedgerCommand {
     /// Adds everything up again. Fails if something is wrong.
+    #[command(
+        after_help = "Examples:\n  crossmodel ledger audit\n  crossmodel ledger audit --json --data /var/lib/crossmodel"
+    )]
     Audit(Format),
 }
 
@@ -125,15 +136,18 @@ impl Usage {
 impl LedgerCommand {
     pub(super) fn run(&self, data: &Path, out: &mut dyn Write) -> Result<(), Error> {
         let Self::Audit(format) = self;
-        let audit = Books::open(data)?.audit()?;
+        let progress = Progress::new();
+        let audit = Books::open(data)?.audit_with(|Step { rule, rules, calls, .. }| {
+            let calls = if calls == 0 { String::new() } else { format!(", {calls} calls") };
+            progress.say(&format!("audit: rule {rule} of {rules}{calls}"));
+        })?;
+        drop(progress);
         if format.json {
             print(&audit, out)?;
         } else {
-            let sums = json!({
-                "calls": audit.charges, "in flight": audit.holds, "top-ups": audit.topups,
-                "estimated": audit.estimated, "capped": audit.capped,
-            });
-            writeln!(out, "{}", sums.to_string().replace(['{', '}', '"'], ""))?;
+            let counts = [audit.charges, audit.holds, audit.topups, audit.estimated, audit.capped];
+            let headings = &["CALLS", "IN FLIGHT", "TOP-UPS", "ESTIMATED", "CAPPED"];
+            table(headings, &[counts.iter().map(ToString::to_string).collect()], out)?;
             for finding in &audit.findings {
                 writeln!(out, "WRONG: {}: {}", finding.rule, finding.subject)?;
             }

@@ -20,18 +20,29 @@ pub(super) const DEFAULT_ACCOUNT: &str = "default";
 #[derive(Debug, Subcommand)]
 pub(super) enum KeyCommand {
     /// Makes a key and prints it, once.
+    #[command(
+        after_help = "Examples:\n  crossmodel key create --name 'the team' --model 'openai/*' --alias fast=openai/gpt-5-mini\n  crossmodel key create --account team --rpm 600 --tpm unlimited --spending-limit 50\n  crossmodel key create --json"
+    )]
     Create(Create),
     /// Changes what a key may do.
+    #[command(
+        after_help = "Examples:\n  crossmodel key set key_0123 --rpm unlimited --strict\n  crossmodel key set key_0123 --model all"
+    )]
     Set(Change),
     /// Lists all keys.
+    #[command(after_help = "Examples:\n  crossmodel key list\n  crossmodel key list --json")]
     List(Format),
     /// Shows one key.
+    #[command(after_help = "Examples:\n  crossmodel key show key_0123")]
     Show(One),
     /// Switches a key off.
+    #[command(after_help = "Examples:\n  crossmodel key disable key_0123")]
     Disable(One),
     /// Switches a key on again.
+    #[command(after_help = "Examples:\n  crossmodel key enable key_0123")]
     Enable(One),
     /// Removes a key.
+    #[command(after_help = "Examples:\n  crossmodel key delete key_0123")]
     Delete(One),
 }
 

@@ -2,7 +2,11 @@
 
 mod accounts;
 mod banner;
+mod check;
+mod doctor;
+mod health;
 mod keys;
+mod progress;
 mod table;
 
 use std::fmt;
@@ -10,7 +14,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crossmodel::Config;
 use crossmodel::auth::{self, Store};
@@ -22,7 +27,7 @@ use crossmodel::edge;
 /// Without a command it runs the gateway; without `-c` it needs no file: the built-in provider `demo`
 /// answers, and every provider whose key is in the environment.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(version, max_term_width = 100, after_help = HELP)]
 struct Arguments {
     /// The configuration file.
     #[arg(short, long, global = true, value_name = "FILE")]
@@ -37,22 +42,54 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the gateway; the same as no command.
+    #[command(after_help = "Examples:\n  crossmodel run -c conf/crossmodel.yaml\n  crossmodel run")]
     Run,
     /// Checks the configuration file and reports everything that is wrong with it.
-    Check,
+    #[command(
+        after_help = "Examples:\n  crossmodel check -c conf/crossmodel.yaml\n  crossmodel check -c conf/crossmodel.yaml --json"
+    )]
+    Check(table::Format),
+    /// Looks at everything that a gateway depends on: configuration, store, providers, machine; says what to do.
+    #[command(
+        after_help = "Providers are asked for their lists of models, with their keys. Nothing is changed.\n\nExamples:\n  crossmodel doctor -c conf/crossmodel.yaml\n  crossmodel doctor --json"
+    )]
+    Doctor(table::Format),
+    /// Asks a running gateway whether it can serve; for the health checks of containers.
+    #[command(
+        after_help = "Examples:\n  crossmodel health -c conf/crossmodel.yaml\n  crossmodel health --url http://127.0.0.1:9090/healthz"
+    )]
+    Health(health::Health),
     /// Prints the JSON Schema of the configuration file.
+    #[command(after_help = "Examples:\n  crossmodel schema")]
     Schema,
     /// Makes and manages keys.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  crossmodel key create --name 'the team'\n  crossmodel key list"
+    )]
     Key(keys::KeyCommand),
     /// Makes and manages accounts, which own keys and pay for them.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  crossmodel account create team\n  crossmodel account top-up team 25"
+    )]
     Account(accounts::AccountCommand),
     /// Shows what an account has used.
+    #[command(
+        after_help = "Examples:\n  crossmodel usage --account team\n  crossmodel usage --key key_0123 --json"
+    )]
     Usage(accounts::Usage),
     /// Looks after the books.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Examples:\n  crossmodel ledger audit")]
     Ledger(accounts::LedgerCommand),
+    /// Prints what makes a shell complete this command's words.
+    #[command(
+        after_help = "Examples:\n  crossmodel completions bash\n  crossmodel completions zsh\n  crossmodel completions fish"
+    )]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
 }
 
 /// Why a command failed, in words for its user.
@@ -62,6 +99,8 @@ enum Error {
     Store(auth::Error),
     Output(io::Error),
     Usage(String),
+    /// What was asked for failed, and the output says so.
+    Shown,
 }
 
 /// Runs the command that the process was started with.
@@ -72,6 +111,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read the output has seen enough.
         Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Error::Shown) => ExitCode::FAILURE,
         Err(error) => {
             let _ = writeln!(io::stderr(), "{error}");
             ExitCode::FAILURE
@@ -84,14 +124,25 @@ impl Arguments {
         let out = &mut io::stdout();
         match &self.command {
             None | Some(Command::Run) => {}
-            Some(Command::Check) => return self.check(out),
+            Some(Command::Check(format)) => return check::run(self.config.as_deref(), *format, out),
+            Some(Command::Doctor(format)) => {
+                let (config, data) = (self.read(), self.data.as_deref());
+                return doctor::run(config, data, *format, out);
+            }
+            Some(Command::Health(health)) => return health.run(self.admin(health)?.as_deref(), out),
+            Some(Command::Completions { shell }) => {
+                let command = &mut Self::command();
+                let mut script = Vec::new();
+                clap_complete::generate(*shell, command, env!("CARGO_PKG_NAME"), &mut script);
+                return Ok(out.write_all(&script)?);
+            }
             Some(Command::Schema) => return Ok(out.write_all(schema().as_bytes())?),
             Some(Command::Key(command)) => return command.run(&Store::open(&self.data()?)?, out),
             Some(Command::Account(command)) => return command.run(&self.data()?, out),
             Some(Command::Usage(command)) => return command.run(&self.data()?, out),
             Some(Command::Ledger(command)) => return command.run(&self.data()?, out),
         }
-        let mut config = self.load()?;
+        let mut config = self.read()?;
         config.data = self.data.clone().unwrap_or(config.data);
         let server = edge::Server::new(&config, self.config.clone())?;
         banner::print(&config, self.config.is_none(), out)?;
@@ -99,11 +150,16 @@ impl Arguments {
         Ok(())
     }
 
-    fn load(&self) -> Result<Config, Error> {
-        Ok(match &self.config {
-            Some(file) => Config::load(file)?,
-            None => Config::from_environment(|name| std::env::var(name).ok())?,
-        })
+    fn read(&self) -> Result<Config, config::Error> {
+        match &self.config {
+            Some(file) => Config::load(file),
+            None => Config::from_environment(|name| std::env::var(name).ok()),
+        }
+    }
+
+    /// The admin listener, where the question does not say whom to ask.
+    fn admin(&self, health: &health::Health) -> Result<Option<String>, Error> {
+        if health.is_told() { Ok(None) } else { Ok(self.read()?.admin) }
     }
 
     fn data(&self) -> Result<PathBuf, Error> {
@@ -112,17 +168,6 @@ impl Arguments {
             (None, Some(file)) => Ok(Config::load(file)?.data),
             (None, None) => Ok(PathBuf::from("data")),
         }
-    }
-
-    fn check(&self, out: &mut dyn Write) -> Result<(), Error> {
-        let file = self
-            .config
-            .as_ref()
-            .ok_or_else(|| Error::Usage("name the file: crossmodel check -c FILE".into()))?;
-        let config = Config::load(file)?;
-        let (providers, models) = (config.providers.len(), config.catalog.entries().len());
-        writeln!(out, "{}: ok, {providers} providers, {models} models", file.display())?;
-        Ok(())
     }
 }
 
@@ -133,6 +178,7 @@ impl fmt::Display for Error {
             Self::Store(error) => error.fmt(f),
             Self::Output(error) => error.fmt(f),
             Self::Usage(message) => f.write_str(message),
+            Self::Shown => Ok(()),
         }
     }
 }
@@ -152,5 +198,58 @@ impl From<auth::Error> for Error {
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         Self::Output(error)
+    }
+}
+
+/// What stands at the end of the help: the way in, and how commands end.
+const HELP: &str = "\
+Examples:
+  crossmodel
+  crossmodel -c conf/crossmodel.yaml
+  crossmodel doctor -c conf/crossmodel.yaml
+  crossmodel key create --name 'the team' --model 'openai/*'
+
+Exit status:
+  0  it is done, and nothing is wrong
+  1  it failed, or something is wrong; standard error or the output says what
+  2  the command line is wrong
+
+Commands that print data print a table, or with --json one line of JSON.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The commands below one, but for the one that only shows the help of others.
+    fn below(command: &mut clap::Command) -> impl Iterator<Item = &mut clap::Command> {
+        command.get_subcommands_mut().filter(|below| below.get_name() != "help")
+    }
+
+    /// The examples in the help of a command and of all below it.
+    fn examples(command: &mut clap::Command, found: &mut Vec<String>) {
+        let help = command.render_long_help().to_string();
+        let own = help.lines().filter_map(|line| line.trim().strip_prefix("crossmodel"));
+        let own: Vec<_> =
+            own.filter(|line| line.is_empty() || line.starts_with(' ')).map(str::to_owned).collect();
+        assert!(!own.is_empty(), "{} has no example", command.get_name());
+        found.extend(own);
+        below(command).for_each(|below| examples(below, found));
+    }
+
+    #[test]
+    fn every_command_has_examples_and_they_are_right() {
+        let command = &mut Arguments::command();
+        command.build();
+        let mut found = Vec::new();
+        below(command).for_each(|below| examples(below, &mut found));
+        found.extend(HELP.lines().filter_map(|line| line.strip_prefix("  crossmodel")).map(str::to_owned));
+        assert!(found.len() > 30, "{found:?}");
+        for example in found {
+            let words = example.split_whitespace().map(|word| word.trim_matches('\''));
+            // A name of two words.
+            let words = words.filter(|word| *word != "team" || !example.contains("the team"));
+            let parsed = Arguments::try_parse_from(std::iter::once("crossmodel").chain(words));
+            assert!(parsed.is_ok(), "crossmodel{example}: {parsed:?}");
+        }
     }
 }

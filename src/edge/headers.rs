@@ -117,6 +117,21 @@ pub(super) fn for_bridge(
     Ok(head)
 }
 
+/// The head of a question for a provider's list of models, in the way of the protocol that it prefers.
+pub(super) fn for_models(provider: &Provider) -> pingora::Result<RequestHeader> {
+    let protocol = provider.protocols.first().copied().unwrap_or(ProtocolId::Chat);
+    let target = format!("{}/models", provider.base_url.path);
+    let mut head = RequestHeader::build_no_case("GET", target.as_bytes(), Some(6))?;
+    head.insert_header(header::HOST, provider.base_url.authority.as_str())?;
+    head.insert_header(header::ACCEPT, "application/json")?;
+    head.insert_header(header::ACCEPT_ENCODING, "identity")?;
+    if protocol.is_anthropic() {
+        head.insert_header("anthropic-version", provider.profile.anthropic_version.as_str())?;
+    }
+    sign(&mut head, provider, protocol)?;
+    Ok(head)
+}
+
 /// Only this parameter is known to providers; any other might hold a credential.
 fn beta_query(client: &RequestHeader) -> &'static str {
     let mut parameters = client.uri.query().unwrap_or_default().split('&');

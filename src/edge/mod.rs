@@ -3,6 +3,7 @@
 //! Bytes travel through the files in this order: `front` takes connections and reads heads, [`gateway`](Gateway) is
 //! called by Pingora, `endpoint` tells what a path means, `intake` reads the body, `call` decides what happens to it, `pay` what that costs, `upstream` is the
 //! way to the provider, `reply` takes its answer, `answer` says what the gateway itself has to say.
+//! `probe` goes that way without a call.
 
 mod account;
 mod admin;
@@ -20,6 +21,7 @@ mod head;
 mod headers;
 mod intake;
 mod pay;
+mod probe;
 mod replayed;
 mod reply;
 mod server;
@@ -28,4 +30,5 @@ mod upstream;
 
 pub use exchange::Exchange;
 pub use gateway::Gateway;
+pub use probe::{Answer, Prober, Unreached, Visit, certificate_file_ends};
 pub use server::{Server, run};

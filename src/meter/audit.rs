@@ -34,8 +34,20 @@ pub struct Finding {
     pub subject: String,
 }
 
-/// Audits the books as they are at one moment, whoever writes to them meanwhile.
-pub(super) fn run(connection: &mut Connection) -> rusqlite::Result<Audit> {
+/// How far an audit is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Step {
+    /// The rule that is looked at, from 1 on.
+    pub rule: usize,
+    /// How many there are.
+    pub rules: usize,
+    /// Calls that this rule, which goes through them one by one, has seen.
+    pub calls: u64,
+}
+
+/// Audits the books as they are at one moment, whoever writes to them meanwhile; says from time to time how far it is.
+pub(super) fn run(connection: &mut Connection, say: &mut dyn FnMut(Step)) -> rusqlite::Result<Audit> {
     let snapshot = connection.transaction()?;
     let count = |sql: &str| snapshot.query_row(sql, [], |row| row.get(0)).map(i64::unsigned_abs);
     let mut audit = Audit {
@@ -46,19 +58,28 @@ pub(super) fn run(connection: &mut Connection) -> rusqlite::Result<Audit> {
         capped: count("SELECT COUNT(*) FROM charges WHERE capped")?,
         findings: Vec::new(),
     };
-    for &(rule, sql) in RULES {
+    let rules = RULES.len() + 1;
+    for (n, &(rule, sql)) in (1..).zip(RULES) {
+        say(Step { rule: n, rules, calls: 0 });
         let mut query = snapshot.prepare(sql)?;
         let subjects = query.query_map([], |row| row.get(0))?;
         for subject in subjects {
             audit.findings.push(Finding { rule, subject: subject? });
         }
     }
-    prices_are_right(&snapshot, &mut audit.findings)?;
+    let mut say = |calls| say(Step { rule: rules, rules, calls });
+    prices_are_right(&snapshot, &mut audit.findings, &mut say)?;
     Ok(audit)
 }
 
 /// Is every call that a provider has counted charged by the prices that held for it?
-fn prices_are_right(connection: &Connection, findings: &mut Vec<Finding>) -> rusqlite::Result<()> {
+fn prices_are_right(
+    connection: &Connection,
+    findings: &mut Vec<Finding>,
+    say: &mut dyn FnMut(u64),
+) -> rusqlite::Result<()> {
+    let mut seen = 0;
+    say(seen);
     let mut versions = connection.prepare("SELECT version, tiers FROM prices")?;
     let mut versions = versions.query([])?;
     while let Some(version) = versions.next()? {
@@ -73,6 +94,10 @@ fn prices_are_right(connection: &Connection, findings: &mut Vec<Finding>) -> rus
         )?;
         let mut charges = charges.query([number])?;
         while let Some(charge) = charges.next()? {
+            seen += 1;
+            if seen % CALLS_A_STEP == 0 {
+                say(seen);
+            }
             let (held, amount): (Amount, Amount) = (charge.get(4)?, charge.get(5)?);
             if prices.cost(&usage(charge)?).min(held) != amount {
                 let subject = charge.get::<_, i64>(6)?.to_string();
@@ -93,6 +118,9 @@ fn usage(row: &Row<'_>) -> rusqlite::Result<Usage> {
         reasoning: None,
     })
 }
+
+/// Calls between two words of how far an audit is: a fraction of a second's.
+const CALLS_A_STEP: u64 = 100_000;
 
 /// Rules, and queries that name whom each of them does not hold for.
 const RULES: &[(&str, &str)] = &[

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::money::Amount;
 use crate::store::{self, Error};
 
-use super::{Audit, Report, audit, report};
+use super::{Audit, Report, Step, audit, report};
 
 /// What an account has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -85,7 +85,15 @@ impl Books {
     /// # Errors
     /// When the store can not be read.
     pub fn audit(&mut self) -> Result<Audit, Error> {
-        Ok(audit::run(&mut self.0)?)
+        self.audit_with(|_| {})
+    }
+
+    /// The same, and says from time to time how far it is.
+    ///
+    /// # Errors
+    /// When the store can not be read.
+    pub fn audit_with(&mut self, mut say: impl FnMut(Step)) -> Result<Audit, Error> {
+        Ok(audit::run(&mut self.0, &mut say)?)
     }
 }
 

@@ -21,7 +21,7 @@ mod tests;
 use crate::canon::Usage;
 use crate::money::Amount;
 
-pub use audit::{Audit, Finding};
+pub use audit::{Audit, Finding, Step};
 pub use bill::{Bill, Charge, Expected};
 pub use books::{Books, Wallet};
 pub use ledger::{Held, Ledger, Refusal, Request};

@@ -20,6 +20,10 @@ use super::{COUNT_BITS, CallId, End, Outcome};
 /// When the store or a journal can not be read or written; then nothing was changed.
 pub(super) fn all(connection: &mut Connection, journals: &Path) -> Result<(), Error> {
     let orphans = Orphan::find(journals)?;
+    let records: usize = orphans.iter().map(|orphan| orphan.records.len()).sum();
+    if records > 0 {
+        log::info!("ledger: {records} records of {} processes that are gone are taken over", orphans.len());
+    }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut batch = Batch::new(&transaction, store::now());
     for record in orphans.iter().flat_map(|orphan| &orphan.records) {

@@ -155,7 +155,8 @@ fn wallets_are_filled_and_shown() {
     }
     assert!(ok(data, &["usage", "--account", "team"]).contains("this month  0.00"));
     assert_eq!(member(&ok(data, &["usage", "--account", "team", "--json"]), "daily.request_count"), "0");
-    assert!(ok(data, &["ledger", "audit"]).contains("top-ups:2"));
+    let audit = words(ok(data, &["ledger", "audit"]));
+    assert_eq!(audit, "CALLS IN FLIGHT TOP-UPS ESTIMATED CAPPED 0 0 2 0 0");
     assert_eq!(member(&ok(data, &["ledger", "audit", "--json"]), "findings"), "[]");
     // Books that somebody has changed are found out.
     let books = rusqlite::Connection::open(data.join("crossmodel.db")).unwrap();
@@ -195,6 +196,9 @@ fn wrong_commands_end_with_2_and_failed_ones_with_1() {
         &["key", "create", "--alias", "no-model"],
         &["serve"],
         &["check", "--strict"],
+        &["doctor", "everything"],
+        &["health", "--url", "not a url"],
+        &["completions", "dos"],
         &["-c"],
     ] {
         let (code, said) = fails(data, arguments);
@@ -214,7 +218,81 @@ fn wrong_commands_end_with_2_and_failed_ones_with_1() {
     let (code, said) = fails(&folder.path().join("file"), &["key", "list"]);
     assert!(code == 1 && said.starts_with("the data folder can not be used: "), "{said}");
     assert_eq!(ok(data, &["--version"]), format!("crossmodel {}\n", env!("CARGO_PKG_VERSION")));
-    assert!(ok(data, &["--help"]).contains("--config <FILE>"));
+    let help = ok(data, &["--help"]);
+    for words in
+        ["--config <FILE>", "  1  it failed, or something is wrong", "  2  the command line is wrong"]
+    {
+        assert!(help.contains(words), "{help}");
+    }
+}
+
+#[test]
+fn a_check_can_be_read_by_programs() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("conf.yaml");
+    let check = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let output = run(folder.path(), &["check", "--json", "-c", file.to_str().unwrap()]);
+        assert!(output.stderr.is_empty(), "{output:?}");
+        (output.status.code().unwrap(), text_of_one_line(&output.stdout))
+    };
+    let (code, good) = check("providers: {demo: {}}\n");
+    let of = |json: &str| ["ok", "providers", "models", "problems"].map(|name| member(json, name));
+    assert_eq!((code, of(&good)), (0, ["true", "1", "3", "[]"].map(str::to_owned)));
+    let (code, bad) = check("providers: {demo: {}}\nthreads: many\nadmin: nowhere\n");
+    assert_eq!((code, member(&bad, "ok")), (1, "false".to_owned()), "{bad}");
+    let places = ["problems.0.line", "problems.1.line", "problems.1.column"].map(|path| member(&bad, path));
+    assert_eq!(places, ["2", "3", "8"], "{bad}");
+    assert!(member(&bad, "problems.1.message").contains("is not an address"), "{bad}");
+}
+
+fn text_of_one_line(bytes: &[u8]) -> String {
+    let text = text(bytes);
+    assert_eq!(text.lines().count(), 1, "{text}");
+    text
+}
+
+#[test]
+fn shells_complete_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = ok(folder.path(), &["completions", shell]);
+        for word in ["crossmodel", "doctor", "top-up", "spending-limit"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+    // What bash makes of it: the words that may follow.
+    let script = folder.path().join("crossmodel.bash");
+    std::fs::write(&script, ok(folder.path(), &["completions", "bash"])).unwrap();
+    let asks = "source $0; COMP_WORDS=(crossmodel ledger au); COMP_CWORD=2; _crossmodel crossmodel au ledger; \
+        echo ${COMPREPLY[@]}";
+    match Command::new("bash").args(["-c", asks]).arg(&script).output() {
+        Ok(output) => assert_eq!(text(&output.stdout), "audit\n", "{output:?}"),
+        Err(why) => assert_eq!(why.kind(), std::io::ErrorKind::NotFound, "there is no bash"),
+    }
+}
+
+#[test]
+fn an_audit_says_on_a_terminal_how_far_it_is() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use std::io::Read;
+    let folder = tempfile::tempdir().unwrap();
+    ok(folder.path(), &["account", "create", "team"]);
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let other_end = ptsname(&terminal, Vec::new()).unwrap();
+    let other_end = std::fs::OpenOptions::new().write(true).open(other_end.to_str().unwrap()).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_crossmodel"));
+    command.arg("--data").arg(folder.path()).args(["ledger", "audit", "--json"]).stderr(other_end);
+    let output = command.output().unwrap();
+    drop(command);
+    let mut said = Vec::new();
+    // It ends with an error when nobody has the other end any more.
+    let _ = std::fs::File::from(terminal).read_to_end(&mut said);
+    let said = text(&said);
+    assert!(said.contains("audit: rule 1 of ") && said.ends_with("\r\u{1b}[K"), "{said:?}");
+    assert_eq!(member(&text(&output.stdout), "findings"), "[]", "and standard output is what it always is");
 }
 
 #[test]

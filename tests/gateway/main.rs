@@ -16,6 +16,7 @@ mod cli;
 mod config;
 mod corpus;
 mod demo;
+mod doctor;
 mod endings;
 mod errors;
 mod failover;

@@ -1,0 +1,53 @@
+//! `crossmodel check`.
+
+use std::io::Write;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crossmodel::Config;
+
+use super::Error;
+use super::table::{Format, print};
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    file: &'a Path,
+    ok: bool,
+    providers: usize,
+    models: usize,
+    problems: Vec<Problem<'a>>,
+}
+
+/// What is wrong and where; both numbers are 0 for what concerns no line.
+#[derive(Serialize)]
+struct Problem<'a> {
+    line: u64,
+    column: u64,
+    message: &'a str,
+}
+
+/// Checks a configuration file.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub(super) fn run(file: Option<&Path>, format: Format, out: &mut dyn Write) -> Result<(), Error> {
+    let file = file.ok_or_else(|| Error::Usage("name the file: crossmodel check -c FILE".into()))?;
+    let config = Config::load(file);
+    let (providers, models) =
+        config.as_ref().map_or((0, 0), |config| (config.providers.len(), config.catalog.entries().len()));
+    if format.json {
+        let problems = config.as_ref().err().map(crossmodel::config::Error::problems).unwrap_or_default();
+        let problems = problems.iter().map(|problem| Problem {
+            line: problem.place.line,
+            column: problem.place.column,
+            message: &problem.message,
+        });
+        let ok = config.is_ok();
+        print(&Shown { file, ok, providers, models, problems: problems.collect() }, out)?;
+        return if ok { Ok(()) } else { Err(Error::Shown) };
+    }
+    config?;
+    writeln!(out, "{}: ok, {providers} providers, {models} models", file.display())?;
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! `crossmodel doctor`: looks at everything that a gateway depends on, and says what to do.
+//!
+//! Nothing is changed: the store is read as it is, and providers are asked for what costs nothing.
+
+mod clock;
+mod finding;
+mod machine;
+mod providers;
+mod store;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::runtime::Builder;
+use tokio::task::JoinSet;
+
+use crossmodel::Config;
+use crossmodel::config;
+use crossmodel::edge::Prober;
+
+use super::Error;
+use super::progress::Progress;
+use super::table::Format;
+
+use finding::{Finding, State, show};
+pub(super) use machine::reachable;
+
+/// Looks at everything at once; `data` is where the store is if the configuration does not say it.
+///
+/// # Errors
+/// When something is wrong.
+pub(super) fn run(
+    config: Result<Config, config::Error>,
+    data: Option<&Path>,
+    format: Format,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    let mut findings = configuration(&config);
+    let config = config.ok().map(Arc::new);
+    let data = data.map(Path::to_owned).or_else(|| config.as_ref().map(|config| config.data.clone()));
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    findings.extend(runtime.block_on(all(config, data, Progress::new())));
+    // A name that nobody resolves is not waited for.
+    runtime.shutdown_background();
+    show(&findings, format, out)
+}
+
+async fn all(config: Option<Arc<Config>>, data: Option<PathBuf>, progress: Progress) -> Vec<Finding> {
+    let mut jobs = JoinSet::new();
+    if let Some(data) = data {
+        jobs.spawn_blocking(move || (Place::Store, store::look(&data), None));
+    }
+    if let Some(config) = config {
+        let prober = Arc::new(Prober::new());
+        for provider in &config.providers {
+            if config.demo.is_some() && &*provider.name == config::DEMO {
+                continue;
+            }
+            let (provider, prober) = (Arc::clone(provider), Arc::clone(&prober));
+            jobs.spawn(async move {
+                let (findings, skew) = providers::look(&prober, &provider).await;
+                (Place::Provider(provider.name.to_string()), findings, skew)
+            });
+        }
+        jobs.spawn(async move { (Place::Machine, machine::look(&prober, &config).await, None) });
+    }
+    let (mut found, mut skews, total) = (Vec::new(), Vec::new(), jobs.len());
+    progress.say(&format!("looking at {total} things"));
+    while let Some(done) = jobs.join_next().await {
+        // A look that broke off has found nothing, and that is said.
+        let (place, findings, skew) = done.unwrap_or_else(|error| (Place::Broken, broken(&error), None));
+        found.push((place, findings));
+        skews.extend(skew);
+        progress.say(&format!("looked at {} of {total} things", found.len()));
+    }
+    found.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let mut findings: Vec<_> = found.into_iter().flat_map(|(_, findings)| findings).collect();
+    findings.extend(clock::judge(&skews));
+    findings
+}
+
+/// The order in which findings are shown.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Broken,
+    Store,
+    Provider(String),
+    Machine,
+}
+
+fn broken(error: &tokio::task::JoinError) -> Vec<Finding> {
+    let advice = "this is a mistake in CrossModel: please report it";
+    vec![Finding::new(State::Wrong, "doctor", "itself", error.to_string(), advice)]
+}
+
+fn configuration(config: &Result<Config, config::Error>) -> Vec<Finding> {
+    let subject = "configuration";
+    let config = match config {
+        Ok(config) => config,
+        Err(error) => {
+            let wrong = error.to_string();
+            let each = wrong.lines().map(|line| {
+                let advice = "correct the file: providers are looked at when it can be read";
+                Finding::new(State::Wrong, subject, "settings", line, advice)
+            });
+            return each.collect();
+        }
+    };
+    let (providers, models) = (config.providers.len(), config.catalog.entries().len());
+    let counted = format!("{providers} providers, {models} models");
+    if models == 0 {
+        let advice = "add `models`: without one, nothing can be called";
+        return vec![Finding::new(State::Warning, subject, "settings", counted, advice)];
+    }
+    vec![Finding::ok(subject, "settings", counted)]
+}

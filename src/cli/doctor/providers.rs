@@ -1,0 +1,135 @@
+//! Can a provider be reached, is it the one that it should be, and does it know our credential?
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crossmodel::edge::{Answer, Prober, Unreached};
+use crossmodel::provider::Provider;
+
+use super::clock::{self, Skew};
+use super::finding::{Finding, State};
+
+/// Looks at one provider; says besides how far its clock and ours are apart.
+pub(super) async fn look(prober: &Prober, provider: &Arc<Provider>) -> (Vec<Finding>, Option<Skew>) {
+    let subject = format!("provider {}", provider.name);
+    let visit = prober.provider(provider).await;
+    let mut findings = Vec::new();
+    let host = &provider.base_url.host;
+    match (visit.address, &visit.answer) {
+        (Some(address), _) => {
+            let ip = address.ip().to_string();
+            let message = if ip == *host { ip } else { format!("{host} is {ip}") };
+            findings.push(Finding::ok(&subject, "name", message));
+        }
+        (None, _) => {
+            let advice =
+                "correct its `base_url`, or ask why this machine can not resolve the name: getent hosts HOST";
+            let message = format!("{host} can not be resolved");
+            findings.push(Finding::new(State::Wrong, &subject, "name", message, advice));
+            return (findings, None);
+        }
+    }
+    findings.push(connection(&subject, provider.base_url.port, &visit.answer));
+    if provider.base_url.tls && !matches!(visit.answer, Err(Unreached::Connection(_))) {
+        findings.push(certificate(&subject, visit.certificate_ends, &visit.answer));
+    }
+    let mut skew = None;
+    match &visit.answer {
+        Ok(answer) => {
+            findings.push(credential(&subject, provider.key().is_some(), answer.status));
+            findings.extend(protocol(&subject, answer));
+            skew = answer.date.as_deref().and_then(|date| Skew::of(&provider.name, date));
+        }
+        Err(Unreached::Answer(why)) => {
+            let advice =
+                "see whether `base_url` leads to an API, and whether `http` is the version that it speaks";
+            let message = format!("no answer: {why}");
+            findings.push(Finding::new(State::Wrong, &subject, "protocol", message, advice));
+        }
+        Err(_) => {}
+    }
+    (findings, skew)
+}
+
+fn connection(subject: &str, port: u16, answer: &Result<Answer, Unreached>) -> Finding {
+    match answer {
+        Err(Unreached::Connection(why)) => {
+            let advice = "see whether it runs, and whether a firewall or a proxy lets this machine go there: the \
+                gateway connects directly";
+            Finding::new(State::Wrong, subject, "connection", format!("port {port}: {why}"), advice)
+        }
+        _ => Finding::ok(subject, "connection", format!("port {port} accepts connections")),
+    }
+}
+
+fn certificate(subject: &str, ends: Option<i64>, answer: &Result<Answer, Unreached>) -> Finding {
+    let check = "certificate";
+    let Err(Unreached::Tls(why)) = answer else {
+        return clock::lifetime(subject, check, ends);
+    };
+    let advice = if why.contains("expired") {
+        "its certificate is over, or this machine's clock is wrong: see `date`"
+    } else if why.contains("not valid for name") {
+        "`base_url` has to use the name that the certificate is for"
+    } else if UNTRUSTED.iter().any(|untrusted| why.contains(untrusted)) {
+        "nobody vouches for it: install the authority's certificate on this machine, or set SSL_CERT_FILE; \
+         some company networks replace certificates"
+    } else {
+        "see whether it speaks TLS there: openssl s_client -connect HOST:PORT"
+    };
+    Finding::new(State::Wrong, subject, check, why, advice)
+}
+
+/// What rustls says of certificates of authorities that this machine does not know, one that signs for itself included.
+const UNTRUSTED: [&str; 3] = ["UnknownIssuer", "BadSignature", "CaUsedAsEndEntity"];
+
+/// What the status of the list of models says of the credential.
+fn credential(subject: &str, has_key: bool, status: u16) -> Finding {
+    let check = "credential";
+    let unknown = |message: &str, advice: &str| {
+        Finding::new(State::Unknown, subject, check, format!("{status}: {message}"), advice)
+    };
+    match status {
+        200..=299 if has_key => Finding::ok(subject, check, "accepted"),
+        200..=299 => Finding::ok(subject, check, "none is needed"),
+        401 | 403 => {
+            let said = if has_key { "the key is refused" } else { "it wants a key" };
+            let advice = "put a valid key where its `key` refers to, see whether it is for this `base_url` and may \
+                be used from here, and how it is sent (`auth`)";
+            Finding::new(State::Wrong, subject, check, format!("{status}: {said}"), advice)
+        }
+        402 => {
+            let advice = "fill the account that the key belongs to";
+            Finding::new(State::Wrong, subject, check, "402: the account has to be paid for", advice)
+        }
+        429 => unknown("too many requests", "try again later, or see what else uses this account"),
+        404 | 405 | 501 => unknown("it lists no models", "make a call to be sure"),
+        500..=599 => unknown("it has troubles of its own", "see its status page, and try again"),
+        _ => unknown("this does not say whether the key is good", "make a call to be sure"),
+    }
+}
+
+/// As much of a list of models as is looked at.
+#[derive(Deserialize)]
+struct Models {
+    #[serde(alias = "models")]
+    data: Vec<IgnoredAny>,
+}
+
+/// Does it look like an API of the protocols that it should speak?
+fn protocol(subject: &str, answer: &Answer) -> Option<Finding> {
+    let (check, advice) = ("protocol", "see whether `base_url` is the one of the API, with its path");
+    let warning = |message: String| Finding::new(State::Warning, subject, check, message, advice);
+    let is_page = answer.body.trim_ascii_start().starts_with(b"<");
+    match answer.status {
+        300..=399 => Some(warning(format!("{}: it sends elsewhere, which is not followed", answer.status))),
+        _ if is_page => Some(warning("it answers with a page for people".to_owned())),
+        200..=299 => Some(match serde_json::from_slice::<Models>(&answer.body) {
+            Ok(models) => Finding::ok(subject, check, format!("lists {} models", models.data.len())),
+            Err(_) => warning("its list of models is not one".to_owned()),
+        }),
+        _ => None,
+    }
+}

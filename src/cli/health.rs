@@ -1,0 +1,76 @@
+//! `crossmodel health`: is the gateway ready? For health checks of containers that have no `curl`.
+
+use std::io::Write;
+use std::net::ToSocketAddrs;
+
+use clap::Args;
+use serde::Serialize;
+use tokio::runtime::Builder;
+
+use crossmodel::edge::{Prober, Unreached};
+
+use super::Error;
+use super::doctor::reachable;
+use super::table::{Format, print};
+
+/// What is asked.
+#[derive(Debug, Args)]
+pub(super) struct Health {
+    /// What to ask: `http://HOST:PORT/PATH`. Default: `/readyz` of the configuration's admin listener.
+    #[arg(long, value_name = "URL")]
+    url: Option<http::Uri>,
+    #[command(flatten)]
+    format: Format,
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    url: &'a str,
+    ok: bool,
+    status: Option<u16>,
+}
+
+impl Health {
+    /// The URL, where one was named.
+    pub(super) fn is_told(&self) -> bool {
+        self.url.is_some()
+    }
+
+    /// Asks what it was told to, else the admin listener.
+    pub(super) fn run(&self, admin: Option<&str>, out: &mut dyn Write) -> Result<(), Error> {
+        let wrong = |why: &str| Error::Usage(why.to_owned());
+        let (address, tls, path) = match (&self.url, admin) {
+            (Some(url), _) => {
+                let authority = url.authority().ok_or_else(|| wrong("write http://HOST:PORT/PATH"))?;
+                let tls = url.scheme() == Some(&http::uri::Scheme::HTTPS);
+                let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
+                let path = url.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+                (format!("{}:{port}", authority.host()), tls, if path == "/" { READY } else { path })
+            }
+            (None, Some(admin)) => (admin.to_owned(), false, READY),
+            (None, None) => return Err(wrong("the admin listener is off: say what to ask with --url")),
+        };
+        let at = address.to_socket_addrs().ok().and_then(|mut all| all.next());
+        let at = at.ok_or_else(|| Error::Usage(format!("{address} leads nowhere")))?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let answer = runtime.block_on(Prober::new().own(reachable(at), tls, path));
+        let url = format!("{}://{address}{path}", if tls { "https" } else { "http" });
+        let status = answer.as_ref().ok().map(|answer| answer.status);
+        let ok = status == Some(200);
+        if self.format.json {
+            print(&Shown { url: &url, ok, status }, out)?;
+            return if ok { Ok(()) } else { Err(Error::Shown) };
+        }
+        match answer {
+            Ok(_) if ok => Ok(writeln!(out, "{url}: ok")?),
+            Ok(answer) => Err(Error::Usage(format!("{url}: {}", answer.status))),
+            Err(Unreached::Connection(why) | Unreached::Tls(why) | Unreached::Answer(why)) => {
+                Err(Error::Usage(format!("{url}: {why}")))
+            }
+            Err(_) => Err(Error::Usage(format!("{url}: can not be reached"))),
+        }
+    }
+}
+
+/// Where a gateway says whether it can serve.
+const READY: &str = "/readyz";

@@ -1,0 +1,29 @@
+//! A line on the terminal for work that takes a while.
+
+use std::io::{IsTerminal, Write, stderr};
+
+/// Writes to standard error if that is a terminal, and leaves nothing behind.
+#[derive(Debug)]
+pub(super) struct Progress(bool);
+
+impl Progress {
+    pub(super) fn new() -> Self {
+        Self(stderr().is_terminal())
+    }
+
+    /// Puts this in the place of what was said before.
+    pub(super) fn say(&self, text: &str) {
+        if self.0 {
+            let _ = write!(stderr(), "{ERASE}{text}");
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.say("");
+    }
+}
+
+/// To the beginning of the line, and nothing after it.
+const ERASE: &str = "\r\x1b[K";
