@@ -1,6 +1,6 @@
 //! The shipped configuration: it loads, the fuller example leaves no setting out, and the schema is current.
 
-#![expect(clippy::unwrap_used, reason = "these are tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
 
 use std::collections::BTreeMap;
 use std::net::{TcpListener, TcpStream};
@@ -82,6 +82,33 @@ fn what_the_minimal_file_has_in_comments_is_right() {
     let names: Vec<_> = config.providers.iter().map(|provider| &*provider.name).collect();
     assert_eq!(names, ["anthropic", "demo", "openai"]);
     assert!(config.catalog.entries().iter().any(|entry| entry.id == "anthropic/*"));
+}
+
+/// What images and manifests start with loads without any variable.
+#[test]
+fn the_files_for_containers_load() {
+    for text in [include_str!("../conf/container.yaml"), include_str!("../conf/kubernetes/crossmodel.yaml")] {
+        let config = Config::parse(text, |_| None).unwrap();
+        assert_eq!(config.data, Path::new("/var/lib/crossmodel"));
+        assert_eq!(config.listeners[0].address, "0.0.0.0:8080");
+        assert_eq!(config.admin.as_deref(), Some("0.0.0.0:9090"), "what probes ask");
+    }
+}
+
+/// Whatever stops a gateway waits for running calls, for what is written down after them, and a bit longer.
+#[test]
+fn whatever_stops_a_gateway_is_patient() {
+    let drain = Config::parse(MINIMAL, |_| None).unwrap().timeouts.drain;
+    let number = |text: &str, name: &str| -> u64 {
+        let rest = text.split(name).nth(1).unwrap_or_else(|| panic!("no {name}"));
+        rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
+    };
+    let unit = include_str!("../conf/crossmodel.service");
+    assert!(number(unit, "TimeoutStopSec=") >= drain + 10);
+    let pod = include_str!("../conf/kubernetes/gateway.yaml");
+    let before = number(pod, "command: [\"sleep\", \"");
+    assert!(number(pod, "terminationGracePeriodSeconds: ") >= before + drain + 10);
+    assert!(number(include_str!("../Dockerfile"), "--stop-timeout ") >= drain + 10);
 }
 
 #[test]
