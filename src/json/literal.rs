@@ -1,39 +1,40 @@
 //! Where a string literal ends, and whether what it holds is allowed there.
 //!
-//! Keys and other short strings are read word by word. Longer ones are read in blocks of 64 bytes, each of which
+//! Keys and other short strings are read vector by vector. Longer ones are read in blocks of 64 bytes, each of which
 //! becomes one bit per byte: which are quotes, which are backslashes, and from these, without a branch, which are
 //! escaped. Text that is full of escapes so costs hardly more than plain text.
 
 use memchr::memchr2;
+use wide::u8x16;
 
 /// Where the quote stands that ends the literal whose inside begins at `from`. `None` if there is none, or if
-/// `allows` refuses an escape before it: it gets the bytes and the place behind the backslash.
+/// `allows` refuses an escape before it: it gets the bytes and the place behind the backslash. It is not asked for
+/// `\"`, `\\` and `\n`, which everybody allows and of which text is full.
 pub(super) fn end(bytes: &[u8], from: usize, allows: impl FnMut(&[u8], usize) -> bool) -> Option<usize> {
-    let (words, _) = bytes.get(from..)?.as_chunks::<8>();
-    for (index, word) in words.iter().take(NEAR).enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let hits = zero_bytes(word ^ QUOTES) | zero_bytes(word ^ BACKSLASHES);
+    let (vectors, _) = bytes.get(from..)?.as_chunks();
+    for (index, vector) in vectors.iter().take(NEAR).enumerate() {
+        let hits = equal(vector, b'"') | equal(vector, b'\\');
         if hits != 0 {
-            let hit = from + index * 8 + hits.trailing_zeros() as usize / 8;
+            let hit = from + index * VECTOR + hits.trailing_zeros() as usize;
             return if bytes.get(hit) == Some(&b'"') { Some(hit) } else { end_in_blocks(bytes, hit, allows) };
         }
     }
-    end_in_blocks(bytes, from + words.len().min(NEAR) * 8, allows)
+    end_in_blocks(bytes, from + vectors.len().min(NEAR) * VECTOR, allows)
 }
 
 fn end_in_blocks(bytes: &[u8], from: usize, mut allows: impl FnMut(&[u8], usize) -> bool) -> Option<usize> {
-    let mut at = from;
+    let (mut at, mut first_is_escaped) = (from, false);
     loop {
         let block = Block::read(bytes.get(at..).filter(|rest| !rest.is_empty())?);
-        if block.is_plain() {
+        if block.is_plain() && !first_is_escaped {
             at += BLOCK;
             at += memchr2(b'"', b'\\', bytes.get(at..)?)?;
             continue;
         }
-        let (escaped, next_is_escaped) = block.escaped();
+        let (escaped, next_is_escaped) = block.escaped(first_is_escaped);
         let ends = block.quotes & !escaped;
         let inside = ends.wrapping_sub(1) & !ends;
-        for place in ones(escaped & inside) {
+        for place in ones(escaped & inside & !block.common()) {
             if !allows(bytes, at + place) {
                 return None;
             }
@@ -41,8 +42,7 @@ fn end_in_blocks(bytes: &[u8], from: usize, mut allows: impl FnMut(&[u8], usize)
         if ends != 0 {
             return Some(at + ends.trailing_zeros() as usize);
         }
-        // A block never begins behind the backslash of an escape.
-        at += BLOCK - usize::from(next_is_escaped);
+        (at, first_is_escaped) = (at + BLOCK, next_is_escaped);
     }
 }
 
@@ -69,6 +69,7 @@ pub(super) fn has_control(bytes: &[u8]) -> bool {
 struct Block {
     quotes: u64,
     backslashes: u64,
+    ns: u64,
 }
 
 impl Block {
@@ -85,36 +86,41 @@ impl Block {
     }
 
     fn of(bytes: &[u8; BLOCK]) -> Self {
-        Self { quotes: bits(bytes, b'"'), backslashes: bits(bytes, b'\\') }
+        Self { quotes: bits(bytes, b'"'), backslashes: bits(bytes, b'\\'), ns: bits(bytes, b'n') }
     }
 
     fn is_plain(&self) -> bool {
         self.quotes | self.backslashes == 0
     }
 
-    /// Which bytes are escaped, if the first is not, and whether the one behind the block is.
+    /// What makes a valid escape of most backslashes.
+    fn common(&self) -> u64 {
+        self.quotes | self.backslashes | self.ns
+    }
+
+    /// Which bytes are escaped, given whether the first is, and whether the one behind the block is.
     ///
     /// In a row of backslashes every second one is escaped, and what follows a row of odd length is. Adding the
     /// starts of those rows that begin at an odd place carries through each of them to its end, which shows where
     /// even and odd change their roles.
-    fn escaped(&self) -> (u64, bool) {
-        let follows = self.backslashes << 1;
-        let odd_starts = self.backslashes & !EVEN & !follows;
-        let (carried, next_is_escaped) = odd_starts.overflowing_add(self.backslashes);
+    fn escaped(&self, first: bool) -> (u64, bool) {
+        let backslashes = self.backslashes & !u64::from(first);
+        let follows = backslashes << 1 | u64::from(first);
+        let odd_starts = backslashes & !EVEN & !follows;
+        let (carried, next_is_escaped) = odd_starts.overflowing_add(backslashes);
         ((EVEN ^ carried << 1) & follows, next_is_escaped)
     }
 }
 
 /// Which bytes are `wanted`, the first of them in the lowest bit.
 fn bits(bytes: &[u8; BLOCK], wanted: u8) -> u64 {
-    let mut found = [0; BLOCK];
-    for (found, byte) in found.iter_mut().zip(bytes) {
-        *found = u8::from(*byte == wanted);
-    }
-    let (words, _) = found.as_chunks::<8>();
-    // The product moves the lowest bit of each of the eight bytes to its place in the highest byte.
-    let gather = |word: &[u8; 8]| u64::from_le_bytes(*word).wrapping_mul(GATHER) >> 56;
-    words.iter().enumerate().fold(0, |bits, (index, word)| bits | gather(word) << (8 * index))
+    let (vectors, _) = bytes.as_chunks();
+    vectors.iter().rev().fold(0, |bits, vector| bits << VECTOR | u64::from(equal(vector, wanted)))
+}
+
+#[inline(always)]
+fn equal(vector: &[u8; VECTOR], wanted: u8) -> u32 {
+    u8x16::new(*vector).simd_eq(u8x16::splat(wanted)).to_bitmask()
 }
 
 /// The places of the bits that are set.
@@ -126,29 +132,17 @@ fn ones(mut bits: u64) -> impl Iterator<Item = usize> {
     })
 }
 
-/// The highest bit of each byte that is zero; bits above the lowest one may be wrong.
-fn zero_bytes(word: u64) -> u64 {
-    word.wrapping_sub(ONES) & !word & HIGHEST
-}
-
 /// Bytes that are looked at together.
 const BLOCK: usize = 64;
 
-/// Words of eight bytes that are read before the first block: most literals end there.
-const NEAR: usize = 8;
+/// Bytes of one vector, which every 64-bit processor has.
+const VECTOR: usize = 16;
 
-const ONES: u64 = u64::MAX / 255;
-
-const HIGHEST: u64 = ONES << 7;
-
-const QUOTES: u64 = ONES * b'"' as u64;
-
-const BACKSLASHES: u64 = ONES * b'\\' as u64;
+/// Vectors that are read before the first block: most literals end there.
+const NEAR: usize = 4;
 
 /// The even places of a block.
 const EVEN: u64 = u64::MAX / 3;
-
-const GATHER: u64 = 0x0102_0408_1020_4080;
 
 #[cfg(test)]
 mod tests {

@@ -309,26 +309,21 @@ impl<'a, 'i> Scan<'a, 'i> {
     fn string(&mut self) -> Result<Range<usize>, Malformed> {
         let start = self.at;
         self.eat(b'"', "a string")?;
-        let mut escaped = false;
-        let mut see = |_: &[u8], _| {
-            escaped = true;
-            true
-        };
-        let Some(end) = literal::end(self.json, self.at, &mut see) else {
+        let Some(end) = literal::end(self.json, self.at, |_, _| true) else {
             self.at = self.json.len();
             return Err(self.malformed("the end of a string"));
         };
         self.at = end + 1;
-        self.flag(start..self.at, escaped);
+        self.flag(start..self.at);
         Ok(start..self.at)
     }
 
-    fn flag(&mut self, span: Range<usize>, escaped: bool) {
+    fn flag(&mut self, span: Range<usize>) {
         if self.flags.is_empty() || self.flagged || span.len() > LONGEST_FLAG {
             return;
         }
         let inner = self.bytes(span.start + 1..span.end - 1);
-        self.flagged = match escaped {
+        self.flagged = match inner.contains(&b'\\') {
             false => self.flags.iter().any(|name| name.as_bytes() == inner),
             true => self.flags.iter().any(|name| spells(inner, name, |a, b| a == b)),
         };
