@@ -15,6 +15,8 @@ pub struct Document<'d> {
     text: &'d str,
     /// In the order of their starts; nothing unless all of the document is valid.
     marks: Option<Vec<Mark>>,
+    /// Is there white space between its tokens, or might there be?
+    spaced: bool,
 }
 
 /// A value that is worth a look-up.
@@ -39,13 +41,15 @@ impl<'d> Document<'d> {
     /// Reads a document.
     #[must_use]
     pub fn read(text: &'d str) -> Self {
-        Self { text, marks: Check::new(text).document() }
+        let mut check = Check::new(text);
+        let valid = check.document().is_some();
+        Self { text, spaced: check.spaced || !valid, marks: valid.then_some(check.marks) }
     }
 
     /// A document without text.
     #[must_use]
     pub fn empty() -> &'static Document<'static> {
-        static EMPTY: Document<'static> = Document { text: "", marks: None };
+        static EMPTY: Document<'static> = Document { text: "", marks: None, spaced: true };
         &EMPTY
     }
 
@@ -65,6 +69,14 @@ impl<'d> Document<'d> {
     #[must_use]
     pub fn raw<'a>(&self, value: &'a str) -> Option<Raw<'a>> {
         if self.vouches_for(value) { Some(Raw::valid(value)) } else { Raw::read(value) }
+    }
+
+    /// As [`compact`](super::compact), and at once if the document holds no such space at all.
+    pub fn compact(&self, json: &str, out: &mut Vec<u8>) {
+        if self.spaced || !self.vouches_for(json) {
+            return super::compact(json, out);
+        }
+        out.extend_from_slice(json.as_bytes());
     }
 
     /// As [`members`](super::members), and faster if the object is part of the document.
@@ -121,6 +133,8 @@ struct Check<'d> {
     scan: Scan<'d, 'static>,
     /// Is there a control character, if only between the values?
     has_control: bool,
+    /// Was there space between tokens?
+    spaced: bool,
     marks: Vec<Mark>,
 }
 
@@ -128,16 +142,22 @@ impl<'d> Check<'d> {
     fn new(document: &'d str) -> Self {
         let bytes = document.as_bytes();
         let marks = Vec::with_capacity(bytes.len() / TYPICAL);
-        Self { scan: Scan::new(bytes), has_control: literal::has_control(bytes), marks }
+        Self { scan: Scan::new(bytes), has_control: literal::has_control(bytes), spaced: false, marks }
     }
 
-    /// The marks, if the document is valid.
-    fn document(mut self) -> Option<Vec<Mark>> {
+    /// Reads all of the document, if it is valid.
+    fn document(&mut self) -> Option<()> {
         u32::try_from(self.scan.json.len()).ok()?;
-        self.scan.skip_space();
+        self.skip_space();
         self.value(MAX_DEPTH - 1)?;
+        self.skip_space();
+        self.scan.peek().is_none().then_some(())
+    }
+
+    fn skip_space(&mut self) {
+        let start = self.scan.at;
         self.scan.skip_space();
-        self.scan.peek().is_none().then_some(self.marks)
+        self.spaced |= self.scan.at > start;
     }
 
     fn value(&mut self, depth: u32) -> Option<()> {
@@ -171,26 +191,26 @@ impl<'d> Check<'d> {
     /// Reads what stands between brackets.
     fn items(&mut self, close: u8, depth: u32, item: fn(&mut Self, u32) -> Option<()>) -> Option<()> {
         self.scan.at += 1;
-        self.scan.skip_space();
+        self.skip_space();
         if self.scan.eat(close, "").is_ok() {
             return Some(());
         }
         loop {
             item(self, depth)?;
-            self.scan.skip_space();
+            self.skip_space();
             if self.scan.eat(close, "").is_ok() {
                 return Some(());
             }
             self.scan.eat(b',', "").ok()?;
-            self.scan.skip_space();
+            self.skip_space();
         }
     }
 
     fn member(&mut self, depth: u32) -> Option<()> {
         self.string()?;
-        self.scan.skip_space();
+        self.skip_space();
         self.scan.eat(b':', "").ok()?;
-        self.scan.skip_space();
+        self.skip_space();
         self.value(depth)
     }
 
@@ -271,6 +291,31 @@ mod tests {
             walk(Document::empty(), &json, &mut without);
             assert_eq!(with, without);
         }
+    }
+
+    #[test]
+    fn what_is_compact_is_seen_to_be() {
+        let compact = |json: &str, value: &str| {
+            let (document, mut out) = (Document::read(json), Vec::new());
+            let at = json.find(value).unwrap();
+            document.compact(json.get(at..at + value.len()).unwrap(), &mut out);
+            (document.spaced, String::from_utf8(out).unwrap())
+        };
+        let value = r#"[1,"a b"]"#;
+        assert_eq!(compact(r#"{"a":[1,"a b"],"b":{},"c":[]}"#, value), (false, value.to_owned()));
+        for json in
+            [r#"{"a":[1, "a b"]}"#, r#"{"a":[1,"a b" ]}"#, r#"{"a":[ 1,"a b"]}"#, r#"{"a":[1 ,"a b"]}"#]
+        {
+            let array = json.get(5..json.len() - 1).unwrap();
+            assert_eq!(compact(json, array), (true, value.to_owned()), "{json}");
+        }
+        for json in [r#" {"a":1}"#, r#"{ "a":1}"#, r#"{"a" :1}"#, r#"{"a": 1}"#, r#"{"a":1 }"#, r#"{"a":1}x"#]
+        {
+            assert!(Document::read(json).spaced, "{json}");
+        }
+        let mut out = Vec::new();
+        Document::read("[1]").compact("[1, 2]", &mut out);
+        assert_eq!(out, b"[1,2]");
     }
 
     #[test]

@@ -21,8 +21,8 @@ pub fn repair_event(document: &[u8]) -> Cow<'_, str> {
 }
 
 fn repaired(document: &[u8], keep_borders: bool) -> Cow<'_, str> {
-    let text =
-        std::str::from_utf8(document).map_or_else(|_| String::from_utf8_lossy(document), Cow::Borrowed);
+    let text = simdutf8::basic::from_utf8(document)
+        .map_or_else(|_| String::from_utf8_lossy(document), Cow::Borrowed);
     if lone(&text, 0, keep_borders).is_none() {
         return text;
     }

@@ -25,6 +25,8 @@ pub struct Malformed {
 pub struct Member<'a> {
     /// The key, without its quotes but with its escapes.
     pub key: &'a [u8],
+    /// Where `key` stands in the document.
+    pub key_span: Range<usize>,
     /// The value's literal.
     pub value: &'a [u8],
     /// Where `value` stands in the document.
@@ -174,8 +176,9 @@ impl<'a> Iterator for Members<'a, '_> {
             scan.eat(b':', "a colon")?;
             scan.skip_space();
             let span = scan.value()?;
-            let key = key.start + 1..key.end - 1;
-            Ok(Member { key: scan.bytes(key), value: scan.bytes(span.clone()), span })
+            let key_span = key.start + 1..key.end - 1;
+            let (key, value) = (scan.bytes(key_span.clone()), scan.bytes(span.clone()));
+            Ok(Member { key, key_span, value, span })
         })
     }
 }

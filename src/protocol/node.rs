@@ -76,7 +76,7 @@ impl<'a, 'p> Node<'a, 'p> {
             if text == "null" {
                 continue;
             }
-            let key = key(member.key);
+            let key = key(self.text.get(member.key_span).unwrap_or_default());
             take(&key, self.at(&key, text))?;
         }
         Ok(())
@@ -174,9 +174,8 @@ impl<'a, 'p> Node<'a, 'p> {
     }
 }
 
-fn key(bytes: &[u8]) -> Cow<'_, str> {
-    let text = std::str::from_utf8(bytes).unwrap_or_default();
-    if !text.contains('\\') {
+fn key(text: &str) -> Cow<'_, str> {
+    if !text.as_bytes().contains(&b'\\') {
         return Cow::Borrowed(text);
     }
     let literal = format!("\"{text}\"");

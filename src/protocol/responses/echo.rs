@@ -5,7 +5,7 @@
 //! would end the line of an event.
 
 use crate::json::write::{self, Array, Object};
-use crate::json::{Document, Raw, compact};
+use crate::json::{Document, Raw};
 
 /// Members of the request, by their places in [`NAMES`].
 type Found<'a> = [Option<&'a str>; NAMES.len()];
@@ -48,7 +48,7 @@ fn copied<'o, 'b>(
     default: &str,
 ) -> &'o mut Object<'b> {
     match text.and_then(|text| document.raw(text)) {
-        Some(raw) => o.value(name, |out| compact(raw.get(), out)),
+        Some(raw) => o.value(name, |out| document.compact(raw.get(), out)),
         None => o.json(name, default),
     }
 }
@@ -66,7 +66,7 @@ fn tools(document: &Document<'_>, text: &str, list: &mut Array<'_>) {
                 // As Chat has it: such a tool keeps its shape.
                 seen.iter_mut().for_each(|seen| *seen |= name == "function");
                 seen.iter_mut().zip(FUNCTION).for_each(|(seen, known)| *seen |= name == known);
-                o.value(name, |out| compact(value, out));
+                o.value(name, |out| document.compact(value, out));
             }
             for (name, _) in FUNCTION.iter().zip(seen).filter(|(_, seen)| is_function && !seen) {
                 o.null(name);
@@ -93,7 +93,7 @@ fn with_defaults(document: &Document<'_>, text: Option<&str>, defaults: &[(&str,
     }
     for (name, value) in members_of(document, object) {
         if !defaults.iter().any(|(known, _)| *known == name) {
-            o.value(name, |out| compact(value, out));
+            o.value(name, |out| document.compact(value, out));
         }
     }
 }
