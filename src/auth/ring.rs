@@ -71,6 +71,13 @@ impl Ring {
         Ok(Arc::clone(key))
     }
 
+    /// All keys, in no order.
+    #[must_use]
+    pub fn keys(&self) -> Vec<Grant> {
+        self.refresh();
+        self.keys.load().values().map(Arc::clone).collect()
+    }
+
     /// Reads the keys again if the store has changed. One caller looks, the others go on with what is
     /// known; a store that can not be read leaves the keys as they are.
     fn refresh(&self) {

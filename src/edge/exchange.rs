@@ -14,7 +14,7 @@ use crate::failure::{Failure, Kind};
 use crate::limit::{Shed, Slot, Standing, Ticket};
 use crate::meter::Bill;
 use crate::protocol::ProtocolId;
-use crate::route::Health;
+use crate::route::Visit;
 use crate::translate::relay;
 
 use super::call::Call;
@@ -38,8 +38,8 @@ pub struct Exchange {
     pub(super) call: Option<Box<Call>>,
     /// Where the call goes if it fails where it is.
     pub(super) rest: Option<Box<Rest>>,
-    /// The health of the target that is being asked.
-    pub(super) asked: Option<Arc<Health>>,
+    /// The call's stay at the target that is being asked.
+    pub(super) asked: Option<Visit>,
     /// The call's place in the limits of its key.
     pub(super) ticket: Option<Ticket>,
     /// How the key stands.

@@ -4,14 +4,14 @@
 //! gateway's own loop takes over.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use crate::failure::{Failure, Fault, Kind};
 use crate::protocol::ProtocolId;
-use crate::route::{Choice, Sign};
+use crate::route::{Choice, Sign, Visit};
 
 use super::call;
 use super::exchange::{Exchange, Reply};
@@ -68,14 +68,14 @@ impl Exchange {
         self.attempts += 1;
         if let Some(call) = self.call.as_ref().filter(|call| call.infers) {
             call.health.begin(Instant::now());
-            self.asked = Some(Arc::clone(&call.health));
+            self.asked = Some(Visit::new(&call.health));
         }
     }
 
     /// Notes once what the call says of the target that was asked.
     pub(super) fn note(&mut self, sign: Sign) {
-        if let Some(health) = self.asked.take() {
-            health.note(sign, Instant::now());
+        if let Some(visit) = self.asked.take() {
+            visit.health().note(sign, Instant::now());
         }
     }
 

@@ -64,6 +64,12 @@ impl Load {
         lock(&self.0).total
     }
 
+    /// What goes on for one key.
+    #[must_use]
+    pub fn of(&self, key: &str) -> Weight {
+        lock(&self.0).keys.get(key).copied().unwrap_or_default()
+    }
+
     /// Is nearly as much going on as may?
     #[must_use]
     pub fn is_near(&self, bounds: Weight) -> bool {
@@ -205,6 +211,7 @@ mod tests {
         let (load, loud, quiet) = (Arc::new(Load::default()), key("loud"), key("quiet"));
         let mut held: Vec<_> = (0..18).map(|_| load.enter(&loud, BOUNDS).unwrap()).collect();
         assert!(load.is_near(BOUNDS));
+        assert_eq!((load.of("loud").calls, load.of("quiet").calls), (18, 0));
         assert_eq!(load.enter(&loud, BOUNDS).unwrap_err(), Shed::Share);
         held.push(load.enter(&quiet, BOUNDS).unwrap());
         held.push(load.enter(&quiet, BOUNDS).unwrap());

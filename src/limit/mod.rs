@@ -44,6 +44,15 @@ pub struct Standing {
     pub tokens: Option<Share>,
 }
 
+/// What was used in the last minute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Requests.
+    pub requests: u64,
+    /// Tokens, those that are reserved among them; 0 where they are not limited, and so not counted.
+    pub tokens: u64,
+}
+
 /// How much of a limit is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
@@ -79,6 +88,14 @@ impl Limiter {
             Ok(()) => Ok(ticket),
             Err(failure) => Err((failure, ticket.standing)),
         }
+    }
+
+    /// What a key has used in the last minute.
+    #[must_use]
+    pub fn used(&self, key: &str) -> Used {
+        let Some(window) = lock(&self.windows).get(key).map(Arc::clone) else { return Used::default() };
+        let (mut window, now) = (lock(&window), now(self.start));
+        Used { requests: window.used(Kind::Requests, now), tokens: window.used(Kind::Tokens, now) }
     }
 
     fn window(&self, key: &str) -> Arc<Mutex<Window>> {
@@ -152,8 +169,7 @@ impl Ticket {
     }
 
     fn now(&self) -> u64 {
-        // The first minute must not look like one that is over.
-        self.start.elapsed().as_secs() + 100
+        now(self.start)
     }
 }
 
@@ -172,6 +188,11 @@ impl Standing {
         };
         Self { requests: share(Kind::Requests, rate.rpm), tokens: share(Kind::Tokens, rate.tpm) }
     }
+}
+
+/// Seconds since `start`, and some: the first minute must not look like one that is over.
+fn now(start: Instant) -> u64 {
+    start.elapsed().as_secs() + 100
 }
 
 /// The documented words.
@@ -231,6 +252,8 @@ mod tests {
         assert_eq!(failure.message(), "Rate limit exceeded: max 100 tokens per minute.");
         first.settle(10);
         assert_eq!(remaining(), 90);
+        assert_eq!(limiter.used("k"), Used { requests: 3, tokens: 10 });
+        assert_eq!(limiter.used("other"), Used::default());
         second.reserve(60).unwrap();
         // What it used beyond its reservation is a debt.
         second.settle(200);

@@ -80,6 +80,15 @@ impl Books {
         Ok(report::read(&self.0, account, key, store::now())?)
     }
 
+    /// What the paid calls of a key have cost so far.
+    ///
+    /// # Errors
+    /// When the store can not be read.
+    pub fn spent(&self, key: &str) -> Result<Amount, Error> {
+        let mut query = self.0.prepare_cached("SELECT spent FROM spending WHERE key = ?1")?;
+        Ok(query.query_row([key], |row| row.get(0)).optional()?.unwrap_or_default())
+    }
+
     /// Checks that everything adds up.
     ///
     /// # Errors

@@ -7,6 +7,6 @@ mod models;
 
 pub use catalog::{Catalog, Entry, Found, ModelSettings, ModelStatus, Target, TargetSettings};
 pub use choose::{Choice, order};
-pub use health::{Condition, Health, Sign};
+pub use health::{Circuit, Condition, Health, Sign, View, Visit};
 pub(crate) use models::percent_decoded;
 pub use models::{ModelList, Page};
