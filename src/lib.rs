@@ -36,13 +36,14 @@
 //!
 //! In the order in which bytes travel: [`edge`] is HTTP, [`auth`] keys, [`limit`] and [`meter`] what
 //! they may use and have to pay, [`protocol`] what the three protocols say, [`route`] models, [`provider`] where they are, [`translate`] what happens to the bytes.
-//! [`canon`], [`json`], [`sse`], [`money`] and [`store`] are what these are made of; [`config`] and [`observe`] stand beside.
+//! [`canon`], [`json`], [`sse`], [`money`] and [`store`] are what these are made of; [`config`], [`observe`] and [`console`] stand beside.
 //! Imports only go down; the guide says [why](guide::architecture), and how a gateway is
 //! [run](guide::operations).
 
 pub mod auth;
 pub mod canon;
 pub mod config;
+pub mod console;
 pub mod demo;
 pub mod edge;
 pub mod failure;

@@ -116,6 +116,7 @@ fn the_full_file_loads_where_its_variables_are_set() {
     let folder = with_certificate();
     let config = Config::parse(&placed(FULL, folder.path()), |_| Some("sk-test".to_owned())).unwrap();
     assert!(config.listeners.iter().any(|listener| listener.tls.is_some()));
+    assert!(config.admin.as_ref().unwrap().token.is_some());
     assert!(config.demo.is_none(), "a file that does not name it switches it off");
     let entry = |id: &str| config.catalog.entries().iter().find(|entry| entry.id == id).unwrap();
     let shares = |entry: &Entry| entry.targets.iter().map(|t| (t.weight, t.priority)).collect::<Vec<_>>();

@@ -23,6 +23,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("meter", &["auth", "canon", "money", "store"]),
     ("observe", &["canon"]),
     ("route", &["auth", "canon", "failure", "json", "located", "meter", "protocol", "provider"]),
+    ("console", &["auth", "limit", "meter", "money", "observe", "route"]),
     ("translate", &["canon", "failure", "json", "protocol", "provider", "sse"]),
     ("config", &["auth", "canon", "demo", "located", "meter", "observe", "protocol", "provider", "route"]),
     (
@@ -31,6 +32,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "auth",
             "canon",
             "config",
+            "console",
             "demo",
             "failure",
             "json",

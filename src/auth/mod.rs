@@ -14,7 +14,7 @@ pub use aliases::Aliases;
 pub use ring::Ring;
 pub(crate) use secret::random;
 pub use secret::random_id;
-pub use secret::{Digest, Secret};
+pub use secret::{Digest, Secret, Token};
 pub use store::{Account, NewKey, Rights, Store};
 
 /// Is something in use?

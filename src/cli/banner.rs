@@ -17,7 +17,11 @@ pub(super) fn print(config: &Config, first_run: bool, out: &mut dyn Write) -> Re
     writeln!(out, "CrossModel {} on {base}", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "  base URL for OpenAI clients      {base}/v1")?;
     writeln!(out, "  base URL for Anthropic clients   {base}")?;
-    if let Some(admin) = &config.admin {
+    if let Some(settings) = &config.admin {
+        let admin = &settings.address;
+        if settings.token.is_some() || settings.is_loopback() {
+            writeln!(out, "  console                          http://{admin}/")?;
+        }
         writeln!(out, "  metrics                          http://{admin}/metrics")?;
     }
     let providers: Vec<_> = config.providers.iter().map(|provider| &*provider.name).collect();

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use once_cell::sync::OnceCell;
+use secrecy::ExposeSecret;
 
+use crate::auth::Token;
 use crate::located::{Located, Place};
 use crate::meter::{Prices, TierSettings};
 use crate::protocol::ProtocolId;
@@ -18,7 +20,7 @@ use crate::route::{Catalog, Entry, Health, ModelSettings, Target, TargetSettings
 
 use super::error::Problem;
 use super::first_run::{DEMO, demo_models};
-use super::{Config, Listener, ListenerSettings, Settings, secret};
+use super::{Admin, AdminSettings, Config, Listener, ListenerSettings, Settings, secret};
 
 /// What the file says, right or wrong: what follows from a mistake is not another one.
 #[derive(Default)]
@@ -60,7 +62,7 @@ pub(super) fn build(
     }
     let entries = models.iter().filter_map(|model| build.model(model)).collect();
     let listeners = build.listeners(settings.listen);
-    let admin = build.admin(settings.admin);
+    let admin = build.admin(settings.admin, variable);
     Some(Config {
         listeners,
         admin,
@@ -221,13 +223,26 @@ impl Build<'_> {
         settings.into_iter().map(|l| Listener { address: l.address.value, tls: l.tls }).collect()
     }
 
-    fn admin(&mut self, address: Option<Located<String>>) -> Option<String> {
-        let address = address.unwrap_or_else(|| "127.0.0.1:9090".to_owned().into());
+    fn admin(
+        &mut self,
+        settings: Option<Located<AdminSettings>>,
+        variable: &impl Fn(&str) -> Option<String>,
+    ) -> Option<Admin> {
+        let Located { value: AdminSettings(members), place } = settings.unwrap_or_default();
+        let mut address = members.address.unwrap_or_else(|| "127.0.0.1:9090".to_owned().into());
+        if address.place == Place::default() {
+            address.place = place;
+        }
         if address.value == "off" {
             return None;
         }
         self.address(&address);
-        Some(address.value)
+        let token = members.token.and_then(|reference| {
+            let token = secret::resolve(&reference.value, variable);
+            token.map_err(|why| self.say(reference.place, format!("admin.token: {why}"))).ok()
+        });
+        let token = token.map(|token| Token::new(token.expose_secret()));
+        Some(Admin { address: address.value, token })
     }
 
     fn address(&mut self, address: &Located<String>) {

@@ -3,6 +3,7 @@
 //! Each module owns its settings; this one only composes them. What [`Config`] holds is checked: a
 //! target's provider exists, a URL is a URL, a secret was found.
 
+mod admin;
 mod build;
 mod error;
 mod first_run;
@@ -19,6 +20,7 @@ use crate::observe::Destination;
 use crate::provider::Provider;
 use crate::route::Catalog;
 
+pub use admin::{Admin, AdminSettings};
 pub use error::{Error, Problem};
 pub use first_run::DEMO;
 pub use schema::schema;
@@ -30,7 +32,7 @@ pub struct Config {
     /// Where clients are listened for.
     pub listeners: Vec<Listener>,
     /// Where operators are listened for.
-    pub admin: Option<String>,
+    pub admin: Option<Admin>,
     /// The folder of the store.
     pub data: PathBuf,
     /// Threads that serve clients.

@@ -12,6 +12,8 @@ use crate::observe::Destination;
 use crate::provider::ProviderSettings;
 use crate::route::ModelSettings;
 
+use super::AdminSettings;
+
 /// The configuration of a CrossModel gateway.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -19,8 +21,9 @@ use crate::route::ModelSettings;
 pub struct Settings {
     /// Where clients are listened for. Default: `127.0.0.1:8080`, without TLS.
     pub listen: Option<Vec<ListenerSettings>>,
-    /// The address for `/metrics`, `/healthz` and `/readyz`. Default: `127.0.0.1:9090`. `off`: none.
-    pub admin: Option<Located<String>>,
+    /// The address for the console, `/metrics`, `/healthz` and `/readyz`, alone or with a token. Default:
+    /// `127.0.0.1:9090`. `off`: none.
+    pub admin: Option<Located<AdminSettings>>,
     /// The folder for keys and accounts. Default: `data`.
     pub data: Option<PathBuf>,
     /// Threads that serve clients. Default: one per core.

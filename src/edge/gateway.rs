@@ -18,7 +18,8 @@ use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::auth::{Grant, Ring};
-use crate::config::{self, Config, Limits};
+use crate::config::{self, Billing, Config, Limits};
+use crate::console::{Console, Sources};
 use crate::failure::{Failure, Kind, Result};
 use crate::limit::{Limiter, Load, Weight};
 use crate::meter::{Bill, Ledger};
@@ -98,6 +99,27 @@ impl Gateway {
         self.0.metrics.open_holds.set(self.0.till.ledger.open_holds());
         self.0.metrics.ledger_failing.set(i64::from(self.0.till.ledger.is_failing()));
         &self.0.metrics
+    }
+
+    /// Shows the console what there is.
+    pub(super) fn show<T>(&self, look: impl FnOnce(&Sources<'_>) -> T) -> T {
+        let snapshot = self.0.snapshot.load();
+        look(&Sources {
+            catalog: &snapshot.catalog,
+            ring: &self.0.ring,
+            limiter: &self.0.till.limiter,
+            load: &self.0.load,
+            most_calls: snapshot.limits.calls,
+            connections: self.0.connections.total(),
+            ledger: &self.0.till.ledger,
+            billing: snapshot.billing == Billing::On,
+            access_dropped: self.0.access.dropped(),
+        })
+    }
+
+    /// Gives the console a sample of what goes on.
+    pub(super) fn sample(&self, console: &Console) {
+        console.sample(self.0.metrics.reading(), self.0.load.total().calls);
     }
 
     /// Writes what the ledger and the access log still hold. For the end of the process.

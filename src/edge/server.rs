@@ -46,15 +46,19 @@ impl Server {
     /// When the store, a log or a listener can not be opened.
     pub fn new(config: &Config, file: Option<PathBuf>) -> Result<Self, Error> {
         let addresses = config.listeners.iter().map(|listener| listener.address.as_str());
-        addresses.chain(config.admin.as_deref()).try_for_each(check_free)?;
+        let admin = config.admin.as_ref().map(|admin| admin.address.as_str());
+        addresses.chain(admin).try_for_each(check_free)?;
         let gateway = Gateway::new(config)?;
         let mut server = pingora::server::Server::new_with_opt_and_conf(None, conf(config));
         server.bootstrap();
         let clients = server.add_service(clients(config, &server.configuration, gateway.clone())?);
-        if let Some(address) = &config.admin {
-            let mut service = Service::new("admin".to_owned(), Admin(gateway.clone()));
+        if let Some(settings) = &config.admin {
+            let admin = Admin::new(gateway.clone(), settings, &config.data)
+                .map_err(|e| Error::plain(format!("data: {e}")))?;
+            server.add_service(background_service("samples", admin.sampler()));
+            let mut service = Service::new("admin".to_owned(), admin);
             service.threads = Some(1);
-            service.add_tcp(address);
+            service.add_tcp(&settings.address);
             server.add_service(service);
         }
         if let Some(port) = config.demo {

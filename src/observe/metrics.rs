@@ -8,6 +8,8 @@ use prometheus::{
 
 use crate::canon::Usage;
 
+use super::reading::Reading;
+
 /// All metrics of one gateway.
 #[derive(Debug)]
 pub struct Metrics {
@@ -212,6 +214,12 @@ impl Metrics {
     /// A head was no request's.
     pub fn head_refused(&self, reason: &'static str) {
         self.heads_refused.with_label_values(&[reason]).inc();
+    }
+
+    /// What the console shows of them.
+    #[must_use]
+    pub fn reading(&self) -> Reading {
+        Reading::of(&self.registry.gather())
     }
 
     /// All metrics in the text format.

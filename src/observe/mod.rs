@@ -3,7 +3,9 @@
 mod access;
 mod log;
 mod metrics;
+mod reading;
 
 pub use access::{AccessLog, Destination, Line};
 pub use log::start as start_log;
 pub use metrics::Metrics;
+pub use reading::{ModelUse, Reading, Times};

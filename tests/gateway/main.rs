@@ -14,6 +14,7 @@ mod answers;
 mod bridge;
 mod cli;
 mod config;
+mod console;
 mod corpus;
 mod demo;
 mod doctor;

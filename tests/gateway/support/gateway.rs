@@ -176,15 +176,20 @@ fn spawn(folder: &Path, environment: &[(&str, &str)]) -> Child {
         .unwrap()
 }
 
-/// A configuration with folders, and with listeners unless it has its own.
+/// A configuration with folders, and with each kind of listeners unless it has its own.
 fn complete(folder: &Path, config: &str, port: u16, admin: u16) -> String {
-    let own = config.lines().any(|line| line.starts_with("listen:"));
-    let listen = if own { String::new() } else { format!("listen: [{{address: \"127.0.0.1:{port}\"}}]\n") };
+    let without = |name: &str, text: String| {
+        let own = config.lines().any(|line| line.starts_with(name));
+        if own { String::new() } else { text }
+    };
+    let listen = without("listen:", format!("listen: [{{address: \"127.0.0.1:{port}\"}}]\n"));
+    let operators = without("admin:", format!("admin: \"127.0.0.1:{admin}\"\n"));
     let text = format!(
-        "{listen}admin: \"127.0.0.1:{admin}\"\ndata: {}\naccess_log: {}\n{config}",
+        "{listen}{operators}data: {}\naccess_log: {}\n{config}",
         folder.join("data").display(),
         folder.join("access.log").display()
     );
+    let text = text.replace("@ADMIN@", &admin.to_string());
     text.replace("@PORT@", &port.to_string()).replace("@FOLDER@", &folder.display().to_string())
 }
 

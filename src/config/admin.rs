@@ -1,0 +1,91 @@
+//! Where operators are listened for, and what they show.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::ToSocketAddrs;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+
+use crate::auth::Token;
+use crate::located::Located;
+
+/// Where operators are listened for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// `host:port`.
+    pub address: String,
+    /// What operators show; absent: nothing, and then the console is for this machine alone.
+    pub token: Option<Token>,
+}
+
+/// The same in the file: an address, or a map.
+#[derive(Clone, Debug, Default)]
+pub struct AdminSettings(pub(super) AdminMembers);
+
+/// Where operators are listened for, and the token that they have to show.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "AdminSettings")]
+pub(super) struct AdminMembers {
+    /// The address. Default: `127.0.0.1:9090`.
+    pub(super) address: Option<Located<String>>,
+    /// Where the token is that operators have to show for the console and `/metrics`: `env:NAME` or `file:PATH`.
+    /// Without one, the console is served on loopback alone.
+    pub(super) token: Option<Located<String>>,
+}
+
+impl Admin {
+    /// Is it for this machine alone?
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        let addresses = self.address.to_socket_addrs();
+        addresses.is_ok_and(|mut all| all.all(|address| address.ip().to_canonical().is_loopback()))
+    }
+
+    /// The host of the address, without its port.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.address.rsplit_once(':').map_or(self.address.as_str(), |(host, _)| host)
+    }
+}
+
+impl<'de> Deserialize<'de> for AdminSettings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AdminVisitor)
+    }
+}
+
+struct AdminVisitor;
+
+impl<'de> Visitor<'de> for AdminVisitor {
+    type Value = AdminSettings;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an address, or a map of `address` and `token`")
+    }
+
+    fn visit_str<E: de::Error>(self, address: &str) -> Result<AdminSettings, E> {
+        Ok(AdminSettings(AdminMembers { address: Some(address.to_owned().into()), token: None }))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<AdminSettings, A::Error> {
+        AdminMembers::deserialize(de::value::MapAccessDeserializer::new(map)).map(AdminSettings)
+    }
+}
+
+impl JsonSchema for AdminSettings {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Admin".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let map = generator.subschema_for::<AdminMembers>();
+        json_schema!({ "anyOf": [{ "type": "string" }, map] })
+    }
+}

@@ -1,0 +1,37 @@
+//! The files of the page, as they stand in the source.
+
+/// One file.
+#[derive(Clone, Copy, Debug)]
+pub struct Asset {
+    /// Its `content-type`.
+    pub content_type: &'static str,
+    /// What is in it.
+    pub text: &'static str,
+}
+
+/// The file at a path.
+#[must_use]
+pub fn asset(path: &str) -> Option<Asset> {
+    let (content_type, text) = match path {
+        "/" => (HTML, include_str!("page/index.html")),
+        "/console/style.css" => (CSS, include_str!("page/style.css")),
+        "/console/icon.svg" => (SVG, include_str!("page/icon.svg")),
+        "/console/main.js" => (SCRIPT, include_str!("page/main.js")),
+        "/console/format.js" => (SCRIPT, include_str!("page/format.js")),
+        "/console/plot.js" => (SCRIPT, include_str!("page/plot.js")),
+        "/console/source.js" => (SCRIPT, include_str!("page/source.js")),
+        "/console/table.js" => (SCRIPT, include_str!("page/table.js")),
+        _ => return None,
+    };
+    Some(Asset { content_type, text })
+}
+
+/// What the page may do: load its own files, ask where it came from, and make no markup out of texts.
+pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+    img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+    require-trusted-types-for 'script'; trusted-types 'none'";
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";

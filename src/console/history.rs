@@ -1,0 +1,283 @@
+//! The last ten minutes, a sample for every second.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::observe::{ModelUse, Reading, Times};
+
+/// Samples of the last ten minutes.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    samples: VecDeque<Sample>,
+    /// The number of the sample after the last one.
+    next: u64,
+    /// The metrics at the beginning of each of the last minutes.
+    minutes: VecDeque<Reading>,
+    latest: Reading,
+}
+
+/// What had happened by one time.
+#[derive(Debug)]
+struct Sample {
+    at: Instant,
+    calls: usize,
+    requests: u64,
+    refused: u64,
+    failed: u64,
+    used: ModelUse,
+    first_byte: Times,
+    duration: Times,
+}
+
+/// Lines for plots: a point for each sample, from the one with the number `first` on. Requests, tokens and cost are
+/// per second; times are in seconds, over the last ten of them, and null where nothing was observed.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Series {
+    first: u64,
+    requests: Vec<f64>,
+    refused: Vec<f64>,
+    failed: Vec<f64>,
+    calls: Vec<usize>,
+    prompt: Vec<f64>,
+    output: Vec<f64>,
+    cost_nano: Vec<f64>,
+    first_byte: Quantiles<Vec<Option<f64>>>,
+    duration: Quantiles<Vec<Option<f64>>>,
+}
+
+/// What the last minute was like.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Minute {
+    /// Seconds that it has: fewer than 60 at the beginning.
+    seconds: f64,
+    requests: u64,
+    /// Requests that were refused as their clients' mistakes, or whose clients left before an answer.
+    refused: u64,
+    /// Requests that failed, in their answers' middle too.
+    failed: u64,
+    prompt: u64,
+    output: u64,
+    cost_nano: u64,
+    first_byte: Quantiles<Option<f64>>,
+    duration: Quantiles<Option<f64>>,
+}
+
+/// What half, 95 and 99 of a hundred are below.
+#[derive(Debug, Default, Serialize)]
+struct Quantiles<T> {
+    p50: T,
+    p95: T,
+    p99: T,
+}
+
+impl History {
+    pub(super) fn add(&mut self, at: Instant, reading: Reading, calls: usize) {
+        if self.next.is_multiple_of(SAMPLES_PER_MINUTE) {
+            self.minutes.push_back(reading.clone());
+        }
+        while self.minutes.len() > MINUTES {
+            self.minutes.pop_front();
+        }
+        while self.samples.len() >= SAMPLES {
+            self.samples.pop_front();
+        }
+        self.samples.push_back(Sample::new(at, &reading, calls));
+        self.latest = reading;
+        self.next += 1;
+    }
+
+    /// The metrics of the last sample.
+    pub(super) fn latest(&self) -> &Reading {
+        &self.latest
+    }
+
+    /// The metrics of nine to ten minutes ago; absent before the first sample.
+    pub(super) fn earlier(&self) -> Option<&Reading> {
+        self.minutes.front()
+    }
+
+    pub(super) fn minute(&self) -> Minute {
+        let back = self.samples.len().saturating_sub(1 + SAMPLES_PER_MINUTE as usize);
+        let (Some(then), Some(now)) = (self.samples.get(back), self.samples.back()) else {
+            return Minute::default();
+        };
+        let used = now.used.since(&then.used);
+        Minute {
+            seconds: now.at.duration_since(then.at).as_secs_f64(),
+            requests: now.requests.saturating_sub(then.requests),
+            refused: now.refused.saturating_sub(then.refused),
+            failed: now.failed.saturating_sub(then.failed),
+            prompt: used.prompt(),
+            output: used.output,
+            cost_nano: used.cost_nano,
+            first_byte: Quantiles::of(&now.first_byte.since(&then.first_byte)),
+            duration: Quantiles::of(&now.duration.since(&then.duration)),
+        }
+    }
+
+    /// Points for the samples from `since` on. The first sample of all has no earlier one and no point.
+    pub(super) fn series(&self, since: u64) -> Series {
+        let oldest = self.next - self.samples.len() as u64;
+        let first = since.clamp(oldest + 1, self.next.max(oldest + 1));
+        let mut series = Series { first, ..Series::default() };
+        let start = usize::try_from(first - oldest).unwrap_or(usize::MAX);
+        for n in start..self.samples.len() {
+            let (Some(now), Some(last)) = (self.samples.get(n), self.samples.get(n - 1)) else { break };
+            if let Some(window) = self.samples.get(n.saturating_sub(WINDOW)) {
+                series.add(now, last, window);
+            }
+        }
+        series
+    }
+}
+
+impl Sample {
+    fn new(at: Instant, reading: &Reading, calls: usize) -> Self {
+        let mut sample = Self {
+            at,
+            calls,
+            requests: 0,
+            refused: 0,
+            failed: 0,
+            used: ModelUse::default(),
+            first_byte: reading.first_byte.clone(),
+            duration: reading.duration.clone(),
+        };
+        for ((status, code), count) in &reading.requests {
+            sample.requests += count;
+            match Outcome::of(*status, code) {
+                Outcome::Answered => {}
+                Outcome::Refused => sample.refused += count,
+                Outcome::Failed => sample.failed += count,
+            }
+        }
+        for model in reading.models.values() {
+            sample.used.input += model.prompt();
+            sample.used.output += model.output;
+            sample.used.cost_nano += model.cost_nano;
+        }
+        sample
+    }
+}
+
+/// What has become of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Outcome {
+    /// It was answered.
+    Answered,
+    /// It was its client's mistake, or its client was gone.
+    Refused,
+    /// It has failed, perhaps in the middle of its answer.
+    Failed,
+}
+
+impl Outcome {
+    pub(super) fn of(status: u16, code: &str) -> Self {
+        match status {
+            0 | 400..=499 => Self::Refused,
+            500.. => Self::Failed,
+            _ if code.is_empty() => Self::Answered,
+            _ => Self::Failed,
+        }
+    }
+}
+
+impl Series {
+    fn add(&mut self, now: &Sample, last: &Sample, window: &Sample) {
+        let seconds = now.at.duration_since(last.at).as_secs_f64().max(0.001);
+        #[expect(clippy::cast_precision_loss, reason = "a point of a plot")]
+        let rate = |now: u64, last: u64| rounded(now.saturating_sub(last) as f64 / seconds);
+        self.requests.push(rate(now.requests, last.requests));
+        self.refused.push(rate(now.refused, last.refused));
+        self.failed.push(rate(now.failed, last.failed));
+        self.calls.push(now.calls);
+        self.prompt.push(rate(now.used.input, last.used.input));
+        self.output.push(rate(now.used.output, last.used.output));
+        self.cost_nano.push(rate(now.used.cost_nano, last.used.cost_nano));
+        self.first_byte.push(&now.first_byte.since(&window.first_byte));
+        self.duration.push(&now.duration.since(&window.duration));
+    }
+}
+
+impl Quantiles<Option<f64>> {
+    fn of(times: &Times) -> Self {
+        let at = |part| times.quantile(part).map(rounded);
+        Self { p50: at(0.5), p95: at(0.95), p99: at(0.99) }
+    }
+}
+
+impl Quantiles<Vec<Option<f64>>> {
+    fn push(&mut self, times: &Times) {
+        let Quantiles { p50, p95, p99 } = Quantiles::of(times);
+        self.p50.push(p50);
+        self.p95.push(p95);
+        self.p99.push(p99);
+    }
+}
+
+/// To four decimals, so that long lines stay short.
+fn rounded(value: f64) -> f64 {
+    (value * 10_000.0).round() / 10_000.0
+}
+
+/// A sample for each second of ten minutes, and one before them.
+const SAMPLES: usize = 601;
+
+/// Samples that make up a minute.
+const SAMPLES_PER_MINUTE: u64 = 60;
+
+/// Beginnings of minutes that are kept.
+const MINUTES: usize = 10;
+
+/// Samples over which times are looked at: fewer would jump about.
+const WINDOW: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn reading(requests: u64, failed: u64) -> Reading {
+        let mut reading = Reading::default();
+        reading.requests.insert((200, String::new()), requests - failed);
+        reading.requests.insert((502, "upstream_error".to_owned()), failed);
+        reading.models.insert("m".to_owned(), ModelUse { output: requests * 10, ..ModelUse::default() });
+        reading
+    }
+
+    #[test]
+    fn ten_minutes_are_kept_and_no_more() {
+        let (mut history, start) = (History::default(), Instant::now());
+        assert_eq!(history.series(0).requests.len(), 0);
+        for n in 0..1000 {
+            history.add(start + Duration::from_secs(n), reading(2 * n, n / 2), 3);
+        }
+        let series = history.series(0);
+        assert_eq!((series.first, series.requests.len()), (400, 600));
+        assert!(series.requests.iter().all(|rate| (rate - 2.0).abs() < 1e-9));
+        assert_eq!((series.output.first(), series.calls.last()), (Some(&20.0), Some(&3)));
+        let rest = history.series(998);
+        assert_eq!((rest.first, rest.requests.len(), rest.first_byte.p50.len()), (998, 2, 2));
+        for (since, first) in [(1000, 1000), (5000, 1000)] {
+            let none = history.series(since);
+            assert_eq!((none.first, none.requests.len()), (first, 0));
+        }
+        let minute = history.minute();
+        assert_eq!((minute.requests, minute.failed, minute.output), (120, 30, 1200));
+        assert!((minute.seconds - 60.0).abs() < 1e-9);
+        let earlier = history.earlier().unwrap().requests.values().sum::<u64>();
+        assert_eq!(earlier, 2 * 420);
+    }
+
+    #[test]
+    fn what_has_become_of_requests() {
+        let outcome = |status, code| Outcome::of(status, code);
+        assert_eq!(outcome(200, ""), Outcome::Answered);
+        assert_eq!([outcome(429, "x"), outcome(0, "")], [Outcome::Refused; 2]);
+        assert_eq!([outcome(200, "upstream_error"), outcome(503, "x")], [Outcome::Failed; 2]);
+    }
+}

@@ -1,0 +1,147 @@
+//! The console: what an operator sees at a look, in a browser.
+//!
+//! One page that asks for one JSON document every two seconds. What it shows is in memory anyway: metrics, of which a
+//! sample is kept for every second of the last ten minutes, the health of targets, the windows of keys. Only
+//! what accounts have comes from the store, over a connection for reading, and only for the keys that are shown.
+//! Nothing here can change anything, and no secret is known here.
+
+mod assets;
+mod guard;
+mod history;
+mod people;
+mod view;
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
+
+use crate::auth::{self, Error, Ring};
+use crate::limit::{Limiter, Load};
+use crate::meter::{Books, Ledger};
+use crate::observe::Reading;
+use crate::route::{Catalog, percent_decoded};
+
+use history::History;
+use people::Shelf;
+
+pub use assets::{Asset, CONTENT_SECURITY_POLICY, asset};
+pub use guard::{Guard, Refusal, What};
+pub use people::{Figures, Shown};
+pub use view::View;
+
+/// The console of one gateway.
+#[derive(Debug)]
+pub struct Console {
+    /// Another one for each process, so that a page notices that a gateway was started again.
+    instance: String,
+    started: Instant,
+    history: Mutex<History>,
+    shelf: Mutex<Shelf>,
+}
+
+/// What a gateway is made of, as far as it is shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Sources<'g> {
+    /// Models and targets.
+    pub catalog: &'g Catalog,
+    /// Keys.
+    pub ring: &'g Ring,
+    /// What keys have used.
+    pub limiter: &'g Limiter,
+    /// What goes on.
+    pub load: &'g Load,
+    /// How much of it there may be at once.
+    pub most_calls: usize,
+    /// Connections of clients.
+    pub connections: usize,
+    /// The books.
+    pub ledger: &'g Ledger,
+    /// Are calls paid for?
+    pub billing: bool,
+    /// Access lines that nobody took.
+    pub access_dropped: u64,
+}
+
+/// What a page wants to see.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query {
+    /// The process whose samples the page has.
+    instance: String,
+    /// The first sample that it does not have.
+    since: u64,
+    /// A part of the ids, names or accounts of the keys.
+    keys: String,
+    /// How these are sorted.
+    sort: people::Sort,
+}
+
+impl Console {
+    /// A console that has seen nothing yet, with the books of a data folder.
+    ///
+    /// # Errors
+    /// When the store can not be opened.
+    pub fn open(folder: &Path) -> Result<Self, Error> {
+        Ok(Self {
+            instance: auth::random_id(""),
+            started: Instant::now(),
+            history: Mutex::default(),
+            shelf: Mutex::new(Shelf::new(Books::open(folder)?)),
+        })
+    }
+
+    /// Takes a sample: to be called once a second.
+    pub fn sample(&self, reading: Reading, calls: usize) {
+        lock(&self.history).add(Instant::now(), reading, calls);
+    }
+
+    /// What can be shown without a look at the store.
+    #[must_use]
+    pub fn view(&self, sources: &Sources<'_>, query: &Query) -> View {
+        let since = if query.instance == self.instance { query.since } else { 0 };
+        let uptime = self.started.elapsed().as_secs();
+        View::new(&self.instance, uptime, sources, &lock(&self.history), since, query)
+    }
+
+    /// What the store says of the keys and accounts that are shown; nothing if it can not be read, or is being
+    /// read by others for too long. May take as long as a disk does.
+    #[must_use]
+    pub fn figures(&self, shown: &Shown) -> Option<Figures> {
+        for _ in 0..LOOKS {
+            match self.shelf.try_lock() {
+                Ok(mut shelf) => return shelf.figures(shown, Instant::now()),
+                Err(TryLockError::Poisoned(shelf)) => {
+                    return shelf.into_inner().figures(shown, Instant::now());
+                }
+                // A disk that does not answer must not make more and more threads wait for good.
+                Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+            }
+        }
+        None
+    }
+}
+
+impl Query {
+    /// Reads what follows the `?`; what is not understood is left out.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let mut query = Self::default();
+        for (name, value) in text.split('&').filter_map(|pair| pair.split_once('=')) {
+            match name {
+                "instance" => value.clone_into(&mut query.instance),
+                "since" => query.since = value.parse().unwrap_or(0),
+                "keys" => query.keys = percent_decoded(value),
+                "sort" => query.sort = people::Sort::named(value),
+                _ => {}
+            }
+        }
+        query
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How often, and how long apart, is looked whether the store is not being read any more.
+const LOOKS: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(10);

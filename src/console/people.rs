@@ -1,0 +1,215 @@
+//! Keys and their accounts: of as many as there may be, those that matter or were asked for.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::auth::{Error, Grant, Status};
+use crate::limit::Used;
+use crate::meter::{Books, Report, Wallet};
+use crate::money::Amount;
+
+use super::{Query, Sources};
+
+/// How keys are sorted: most first, or by the alphabet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Sort {
+    #[default]
+    Requests,
+    Tokens,
+    InFlight,
+    Name,
+    Account,
+}
+
+/// The keys that are shown, and how many there are.
+#[derive(Debug, Serialize)]
+pub(super) struct Keys {
+    pub(super) total: usize,
+    pub(super) matching: usize,
+    pub(super) shown: Vec<KeyRow>,
+}
+
+/// One key.
+#[derive(Debug, Serialize)]
+pub(super) struct KeyRow {
+    id: String,
+    name: String,
+    account: String,
+    /// Do its calls go through?
+    state: KeyState,
+    in_flight: usize,
+    requests: Gauge,
+    tokens: Gauge,
+    /// What its calls have cost so far.
+    spent_micro: Option<u64>,
+    spending_limit_micro: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum KeyState {
+    Active,
+    Disabled,
+    AccountDisabled,
+}
+
+/// What is used of a limit in a minute; absent: there is none.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Gauge {
+    used: u64,
+    limit: Option<u32>,
+}
+
+/// One account.
+#[derive(Debug, Serialize)]
+pub(super) struct AccountRow {
+    id: String,
+    /// Absent: it has no wallet.
+    #[serde(flatten)]
+    wallet: Option<Wallet>,
+    #[serde(flatten)]
+    report: Report,
+}
+
+/// The keys and accounts of which the store is to be asked.
+#[derive(Clone, Debug, Default)]
+pub struct Shown {
+    keys: Vec<String>,
+    accounts: BTreeSet<String>,
+}
+
+/// What the store says of them.
+#[derive(Debug)]
+pub struct Figures {
+    spent: HashMap<String, Amount>,
+    accounts: Vec<AccountRow>,
+}
+
+/// The books, and what was read in them lately.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    books: Books,
+    reports: HashMap<String, (Instant, Report)>,
+}
+
+impl Sort {
+    pub(super) fn named(name: &str) -> Self {
+        match name {
+            "tokens" => Self::Tokens,
+            "in_flight" => Self::InFlight,
+            "name" => Self::Name,
+            "account" => Self::Account,
+            _ => Self::Requests,
+        }
+    }
+}
+
+impl Keys {
+    pub(super) fn new(sources: &Sources<'_>, query: &Query) -> Self {
+        let mut keys = sources.ring.keys();
+        let total = keys.len();
+        let wanted = query.keys.to_lowercase();
+        let matches = |text: &str| text.to_lowercase().contains(&wanted);
+        keys.retain(|key| matches(&key.id) || matches(&key.name) || matches(&key.account));
+        let matching = keys.len();
+        let shown = sorted(keys, query.sort, sources).into_iter().take(MOST_KEYS);
+        let shown = shown.map(|Busy { key, used, calls }| {
+            let rights = &key.rights;
+            KeyRow {
+                id: key.id.clone(),
+                name: key.name.clone(),
+                account: key.account.clone(),
+                state: match (key.status, key.account_status) {
+                    (Status::Active, Status::Active) => KeyState::Active,
+                    (Status::Disabled, _) => KeyState::Disabled,
+                    (Status::Active, Status::Disabled) => KeyState::AccountDisabled,
+                },
+                in_flight: calls,
+                requests: Gauge { used: used.requests, limit: rights.rate.rpm },
+                tokens: Gauge { used: used.tokens, limit: rights.rate.tpm },
+                spent_micro: None,
+                spending_limit_micro: rights.spending_limit.map(Amount::micro_down),
+            }
+        });
+        Self { total, matching, shown: shown.collect() }
+    }
+
+    /// Of whom the store is to be asked.
+    pub(super) fn shown(&self) -> Shown {
+        Shown {
+            keys: self.shown.iter().map(|key| key.id.clone()).collect(),
+            accounts: self.shown.iter().map(|key| key.account.clone()).collect(),
+        }
+    }
+
+    /// Adds what the store says; gives the accounts.
+    pub(super) fn complete(&mut self, figures: Figures) -> Vec<AccountRow> {
+        for key in &mut self.shown {
+            key.spent_micro = figures.spent.get(&key.id).map(|spent| spent.micro_up());
+        }
+        figures.accounts
+    }
+}
+
+/// A key, and what it does at the moment.
+struct Busy {
+    key: Grant,
+    used: Used,
+    calls: usize,
+}
+
+/// Keys in their order.
+fn sorted(keys: Vec<Grant>, sort: Sort, sources: &Sources<'_>) -> Vec<Busy> {
+    let busy = |key: Grant| {
+        let (used, calls) = (sources.limiter.used(&key.id), sources.load.of(&key.id).calls);
+        Busy { key, used, calls }
+    };
+    let mut keys: Vec<_> = keys.into_iter().map(busy).collect();
+    keys.sort_by(|a, b| {
+        let first = match sort {
+            Sort::Requests => b.used.requests.cmp(&a.used.requests),
+            Sort::Tokens => b.used.tokens.cmp(&a.used.tokens),
+            Sort::InFlight => b.calls.cmp(&a.calls),
+            Sort::Name => a.key.name.to_lowercase().cmp(&b.key.name.to_lowercase()),
+            Sort::Account => a.key.account.cmp(&b.key.account),
+        };
+        // Keys that are equal otherwise must not change places from one look to the next.
+        first.then_with(|| a.key.created.cmp(&b.key.created)).then_with(|| a.key.id.cmp(&b.key.id))
+    });
+    keys
+}
+
+impl Shelf {
+    pub(super) fn new(books: Books) -> Self {
+        Self { books, reports: HashMap::new() }
+    }
+
+    pub(super) fn figures(&mut self, shown: &Shown, now: Instant) -> Option<Figures> {
+        let figures = self.read(shown, now);
+        figures.map_err(|error| log::warn!("console: {error}")).ok()
+    }
+
+    fn read(&mut self, shown: &Shown, now: Instant) -> Result<Figures, Error> {
+        let spent = shown.keys.iter().map(|key| Ok((key.clone(), self.books.spent(key)?)));
+        let spent = spent.collect::<Result<_, Error>>()?;
+        self.reports.retain(|_, (read, _)| now.duration_since(*read) < REPORTED_FOR);
+        let accounts = shown.accounts.iter().map(|id| {
+            let wallet = self.books.wallet(id)?;
+            let report = match self.reports.get(id) {
+                Some((_, report)) => *report,
+                None => self.books.report(id, None)?,
+            };
+            self.reports.entry(id.clone()).or_insert((now, report));
+            Ok(AccountRow { id: id.clone(), wallet, report })
+        });
+        Ok(Figures { spent, accounts: accounts.collect::<Result<_, Error>>()? })
+    }
+}
+
+/// Keys that are shown at once; others are found by a search.
+const MOST_KEYS: usize = 100;
+
+/// How long a report is believed: one adds up a row for each key and day of the month.
+const REPORTED_FOR: Duration = Duration::from_secs(5);

@@ -1,0 +1,266 @@
+//! The document that the page asks for.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::observe::{ModelUse, Reading};
+use crate::route::{Circuit, Entry, ModelStatus, Target};
+
+use super::history::{History, Minute, Outcome, Series};
+use super::people::{AccountRow, Figures, Keys, Shown};
+use super::{Query, Sources};
+
+/// All that is shown. Amounts are in nano-USD or micro-USD, as their names say; times in seconds.
+#[derive(Debug, Serialize)]
+pub struct View {
+    version: &'static str,
+    instance: String,
+    uptime: u64,
+    load: LoadNow,
+    ledger: LedgerNow,
+    minute: Minute,
+    series: Series,
+    outcomes: Vec<OutcomeRow>,
+    failures: Vec<FailureRow>,
+    models: Listed<ModelRow>,
+    targets: Listed<TargetRow>,
+    keys: Keys,
+    /// Absent: the store could not be read in time.
+    accounts: Option<Vec<AccountRow>>,
+}
+
+#[derive(Debug, Serialize)]
+struct LoadNow {
+    calls: usize,
+    most_calls: usize,
+    body_bytes: usize,
+    connections: usize,
+    access_dropped: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct LedgerNow {
+    billing: bool,
+    failing: bool,
+    open_holds: i64,
+}
+
+/// Rows, and how many there would be if there was room for all.
+#[derive(Debug, Serialize)]
+struct Listed<T> {
+    total: usize,
+    shown: Vec<T>,
+}
+
+/// Requests that ended with one status and error code; `recent` is in the last ten minutes.
+#[derive(Debug, Serialize)]
+struct OutcomeRow {
+    status: u16,
+    code: String,
+    outcome: Outcome,
+    total: u64,
+    recent: u64,
+}
+
+/// Attempts that a provider did not answer well.
+#[derive(Debug, Serialize)]
+struct FailureRow {
+    provider: String,
+    kind: String,
+    total: u64,
+    recent: u64,
+}
+
+/// One model; `recent_…` is in the last ten minutes.
+#[derive(Debug, Serialize)]
+struct ModelRow {
+    id: String,
+    state: &'static str,
+    input: u64,
+    cache_read: u64,
+    cache_write: u64,
+    output: u64,
+    cost_nano: u64,
+    recent_tokens: u64,
+    recent_cost_nano: u64,
+}
+
+/// One target.
+#[derive(Debug, Serialize)]
+struct TargetRow {
+    model: String,
+    provider: String,
+    /// The provider's own name of the model; absent in wildcards.
+    upstream_model: Option<String>,
+    priority: u32,
+    weight: u32,
+    circuit: Circuit,
+    /// Seconds for which it has been so; absent if it was never otherwise than closed.
+    since: Option<f64>,
+    /// Seconds until it may be tried again, or is rested.
+    next: Option<f64>,
+    failures: u32,
+    in_flight: usize,
+}
+
+impl View {
+    pub(super) fn new(
+        instance: &str,
+        uptime: u64,
+        sources: &Sources<'_>,
+        history: &History,
+        since: u64,
+        query: &Query,
+    ) -> Self {
+        let empty = Reading::default();
+        let (now, earlier) = (history.latest(), history.earlier().unwrap_or(&empty));
+        let total = sources.load.total();
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            instance: instance.to_owned(),
+            uptime,
+            load: LoadNow {
+                calls: total.calls,
+                most_calls: sources.most_calls,
+                body_bytes: total.bytes,
+                connections: sources.connections,
+                access_dropped: sources.access_dropped,
+            },
+            ledger: LedgerNow {
+                billing: sources.billing,
+                failing: sources.ledger.is_failing(),
+                open_holds: sources.ledger.open_holds(),
+            },
+            minute: history.minute(),
+            series: history.series(since),
+            outcomes: outcomes(now, earlier),
+            failures: failures(now, earlier),
+            models: models(sources, now, earlier),
+            targets: targets(sources),
+            keys: Keys::new(sources, query),
+            accounts: None,
+        }
+    }
+
+    /// The keys and accounts of which the store is to be asked.
+    #[must_use]
+    pub fn shown(&self) -> Shown {
+        self.keys.shown()
+    }
+
+    /// The document, with what the store says.
+    #[must_use]
+    pub fn write(mut self, figures: Option<Figures>) -> Vec<u8> {
+        self.accounts = figures.map(|figures| self.keys.complete(figures));
+        serde_json::to_vec(&self).unwrap_or_default()
+    }
+}
+
+fn outcomes(now: &Reading, earlier: &Reading) -> Vec<OutcomeRow> {
+    let rows = now.requests.iter().map(|((status, code), &total)| OutcomeRow {
+        status: *status,
+        code: code.clone(),
+        outcome: Outcome::of(*status, code),
+        total,
+        recent: recent(&earlier.requests, &(*status, code.clone()), total),
+    });
+    rows.collect()
+}
+
+fn failures(now: &Reading, earlier: &Reading) -> Vec<FailureRow> {
+    let rows = now.failures.iter().map(|(of, &total)| FailureRow {
+        provider: of.0.clone(),
+        kind: of.1.clone(),
+        total,
+        recent: recent(&earlier.failures, of, total),
+    });
+    rows.collect()
+}
+
+fn recent<K: Ord>(earlier: &BTreeMap<K, u64>, of: &K, total: u64) -> u64 {
+    total.saturating_sub(earlier.get(of).copied().unwrap_or(0))
+}
+
+/// All models that are configured, and those that no longer are but were called: the busiest first.
+fn models(sources: &Sources<'_>, now: &Reading, earlier: &Reading) -> Listed<ModelRow> {
+    let mut states: BTreeMap<&str, &str> = now.models.keys().map(|id| (id.as_str(), "gone")).collect();
+    states.extend(sources.catalog.entries().iter().map(|entry| (entry.id.as_str(), state(entry))));
+    let rows = states.into_iter().map(|(id, state)| {
+        let used = now.models.get(id).copied().unwrap_or_default();
+        let recent = used.since(&earlier.models.get(id).copied().unwrap_or_default());
+        let ModelUse { input, cache_read, cache_write, output, cost_nano } = used;
+        ModelRow {
+            id: id.to_owned(),
+            state,
+            input,
+            cache_read,
+            cache_write,
+            output,
+            cost_nano,
+            recent_tokens: recent.tokens(),
+            recent_cost_nano: recent.cost_nano,
+        }
+    });
+    let rank = |row: &ModelRow| {
+        let total = row.input + row.cache_read + row.cache_write + row.output;
+        std::cmp::Reverse((row.recent_cost_nano, row.recent_tokens, row.cost_nano, total))
+    };
+    Listed::first(rows.collect(), rank)
+}
+
+fn state(entry: &Entry) -> &'static str {
+    match entry.status {
+        ModelStatus::Active => "active",
+        ModelStatus::Hidden => "hidden",
+        ModelStatus::Down => "down",
+    }
+}
+
+/// All targets: those that are not well first.
+fn targets(sources: &Sources<'_>) -> Listed<TargetRow> {
+    let now = Instant::now();
+    let entries = sources.catalog.entries().iter();
+    let rows =
+        entries.flat_map(|entry| entry.targets.iter().map(|target| TargetRow::new(entry, target, now)));
+    let rank = |row: &TargetRow| match row.circuit {
+        Circuit::Open => 0,
+        Circuit::Trial => 1,
+        Circuit::Resting => 2,
+        Circuit::Closed => 3,
+    };
+    Listed::first(rows.collect(), rank)
+}
+
+impl TargetRow {
+    fn new(entry: &Entry, target: &Target, now: Instant) -> Self {
+        let view = target.health.view(now);
+        let seconds = |time: Option<Duration>| time.map(|time| (time.as_secs_f64() * 10.0).round() / 10.0);
+        Self {
+            model: entry.id.clone(),
+            provider: target.provider.name.to_string(),
+            upstream_model: target.model.clone(),
+            priority: target.priority,
+            weight: target.weight,
+            circuit: view.state,
+            since: seconds(view.since),
+            next: seconds(view.next),
+            failures: view.failures,
+            in_flight: view.in_flight,
+        }
+    }
+}
+
+impl<T> Listed<T> {
+    /// As many rows as there is room for, those of the lowest rank first.
+    fn first<K: Ord>(mut rows: Vec<T>, rank: impl Fn(&T) -> K) -> Self {
+        let total = rows.len();
+        rows.sort_by_key(rank);
+        rows.truncate(MOST_ROWS);
+        Self { total, shown: rows }
+    }
+}
+
+/// Rows of models, and of targets.
+const MOST_ROWS: usize = 500;

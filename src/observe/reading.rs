@@ -1,0 +1,213 @@
+//! Metrics, read back: what the console shows is what Prometheus scrapes.
+//!
+//! Families are found by their names and added up over all labels that are not asked for, so that further labels
+//! change nothing here.
+
+use std::collections::BTreeMap;
+
+use prometheus::proto::{Metric, MetricFamily};
+
+use crate::canon::ProtocolId;
+
+/// All that the console needs of the metrics, since the process began.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// Requests that are over, by status and error code.
+    pub requests: BTreeMap<(u16, String), u64>,
+    /// Attempts that failed, by provider and kind.
+    pub failures: BTreeMap<(String, String), u64>,
+    /// What models have used, by catalog entry.
+    pub models: BTreeMap<String, ModelUse>,
+    /// Seconds to the first bytes of calls' answers.
+    pub first_byte: Times,
+    /// Seconds to the ends of calls' answers.
+    pub duration: Times,
+}
+
+/// What one model has used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ModelUse {
+    /// Tokens of prompts that came from no cache.
+    pub input: u64,
+    /// Tokens of prompts that came from a provider's cache.
+    pub cache_read: u64,
+    /// Tokens of prompts that went into a provider's cache.
+    pub cache_write: u64,
+    /// Tokens of answers.
+    pub output: u64,
+    /// What that has cost, in nano-USD.
+    pub cost_nano: u64,
+}
+
+/// A histogram.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Times {
+    /// Upper bounds in seconds, ascending, and how many were at or below each.
+    buckets: Vec<(f64, u64)>,
+    count: u64,
+}
+
+impl Reading {
+    /// Reads the families that are known.
+    pub(super) fn of(families: &[MetricFamily]) -> Self {
+        let mut reading = Self::default();
+        for family in families {
+            for metric in family.get_metric() {
+                reading.add(family.name(), metric);
+            }
+        }
+        reading
+    }
+
+    fn add(&mut self, family: &str, metric: &Metric) {
+        let is_call = || ProtocolId::ALL.iter().any(|id| id.as_str() == label(metric, "endpoint"));
+        match family {
+            "crossmodel_requests_total" => {
+                let status = label(metric, "status").parse().unwrap_or(0);
+                let code = label(metric, "code").to_owned();
+                *self.requests.entry((status, code)).or_default() += count(metric);
+            }
+            "crossmodel_upstream_failures_total" => {
+                let of = (label(metric, "provider").to_owned(), label(metric, "kind").to_owned());
+                *self.failures.entry(of).or_default() += count(metric);
+            }
+            "crossmodel_tokens_total" => {
+                let model = self.models.entry(label(metric, "model").to_owned()).or_default();
+                match label(metric, "kind") {
+                    "input" => model.input += count(metric),
+                    "cache_read" => model.cache_read += count(metric),
+                    "cache_write" => model.cache_write += count(metric),
+                    "output" => model.output += count(metric),
+                    _ => {}
+                }
+            }
+            "crossmodel_cost_nano_usd_total" => {
+                self.models.entry(label(metric, "model").to_owned()).or_default().cost_nano += count(metric);
+            }
+            "crossmodel_first_byte_seconds" if is_call() => self.first_byte.add(metric),
+            "crossmodel_request_duration_seconds" if is_call() => self.duration.add(metric),
+            _ => {}
+        }
+    }
+}
+
+impl ModelUse {
+    /// All tokens.
+    #[must_use]
+    pub fn tokens(&self) -> u64 {
+        self.prompt() + self.output
+    }
+
+    /// Tokens of prompts.
+    #[must_use]
+    pub fn prompt(&self) -> u64 {
+        self.input + self.cache_read + self.cache_write
+    }
+
+    /// The same, without what had been used at an earlier time.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            input: self.input.saturating_sub(earlier.input),
+            cache_read: self.cache_read.saturating_sub(earlier.cache_read),
+            cache_write: self.cache_write.saturating_sub(earlier.cache_write),
+            output: self.output.saturating_sub(earlier.output),
+            cost_nano: self.cost_nano.saturating_sub(earlier.cost_nano),
+        }
+    }
+}
+
+impl Times {
+    /// The same, without what had been observed at an earlier time.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let before = |n: usize| earlier.buckets.get(n).map_or(0, |(_, count)| *count);
+        let buckets = self.buckets.iter().enumerate();
+        Self {
+            buckets: buckets.map(|(n, (bound, count))| (*bound, count.saturating_sub(before(n)))).collect(),
+            count: self.count.saturating_sub(earlier.count),
+        }
+    }
+
+    /// The time below which this part of all lies, as Prometheus estimates it: evenly spread in each bucket, and
+    /// what is above all bounds at the highest. Nothing where nothing was observed.
+    #[must_use]
+    pub fn quantile(&self, part: f64) -> Option<f64> {
+        #[expect(clippy::cast_precision_loss, reason = "an estimate of times")]
+        let float = |count: u64| count as f64;
+        let rank = float(self.count) * part;
+        let (mut low, mut below) = (0.0, 0);
+        if self.count == 0 {
+            return None;
+        }
+        for (bound, count) in &self.buckets {
+            if float(*count) >= rank && *count > below {
+                let inside = (rank - float(below)).max(0.0) / float(count - below);
+                return Some((bound - low).mul_add(inside, low));
+            }
+            (low, below) = (*bound, *count);
+        }
+        Some(low)
+    }
+
+    fn add(&mut self, metric: &Metric) {
+        let histogram = metric.get_histogram();
+        self.count += histogram.get_sample_count();
+        let buckets = histogram.get_bucket().iter();
+        let buckets = buckets.map(|bucket| (bucket.upper_bound(), bucket.cumulative_count()));
+        if self.buckets.is_empty() {
+            self.buckets = buckets.collect();
+        } else {
+            self.buckets.iter_mut().zip(buckets).for_each(|(sum, (_, count))| sum.1 += count);
+        }
+    }
+}
+
+fn label<'m>(metric: &'m Metric, name: &str) -> &'m str {
+    metric.get_label().iter().find(|pair| pair.name() == name).map_or("", |pair| pair.value())
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counters of whole numbers")]
+fn count(metric: &Metric) -> u64 {
+    metric.get_counter().get_value() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Metrics;
+    use super::*;
+    use crate::canon::Usage;
+
+    #[test]
+    fn what_was_counted_is_read() {
+        let metrics = Metrics::new().unwrap();
+        let usage = |input| Usage { input, output: 2, ..Usage::default() };
+        metrics.request("chat", 200, "", 0.3, Some(0.2));
+        metrics.request("responses", 200, "", 0.3, Some(0.2));
+        metrics.request("models", 200, "", 400.0, Some(300.0));
+        metrics.request("chat", 429, "rate_limit_exceeded", 0.001, None);
+        metrics.usage("a/b", &usage(5));
+        metrics.usage("a/c", &usage(7));
+        metrics.cost("a/b", 11);
+        metrics.upstream_failure("p", "connect");
+        let reading = metrics.reading();
+        let requests: Vec<_> = reading.requests.iter().map(|((s, c), n)| (*s, c.as_str(), *n)).collect();
+        assert_eq!(requests, [(200, "", 3), (429, "rate_limit_exceeded", 1)]);
+        let used = ModelUse { input: 5, output: 2, cost_nano: 11, ..ModelUse::default() };
+        assert_eq!((reading.models["a/b"], reading.models["a/c"].tokens()), (used, 9));
+        assert_eq!(reading.failures[&("p".to_owned(), "connect".to_owned())], 1);
+        assert_eq!((reading.duration.count, reading.first_byte.count), (3, 2));
+        assert!(reading.duration.quantile(1.0).unwrap() <= 0.5, "of calls alone");
+        metrics.request("chat", 200, "", 40.0, Some(1.0));
+        let later = metrics.reading().duration.since(&reading.duration);
+        assert_eq!((later.count, later.quantile(0.5)), (1, Some(45.0)));
+    }
+
+    #[test]
+    fn quantiles_are_estimated_as_prometheus_does() {
+        let times = Times { buckets: vec![(0.1, 0), (0.2, 10), (0.4, 10), (1.0, 20)], count: 21 };
+        assert_eq!(Times::default().quantile(0.5), None);
+        let near = |part: f64, expected: f64| (times.quantile(part).unwrap() - expected).abs() < 1e-9;
+        assert!(near(0.0, 0.1) && near(10.0 / 21.0, 0.2) && near(15.0 / 21.0, 0.7) && near(1.0, 1.0));
+    }
+}
