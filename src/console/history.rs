@@ -31,8 +31,8 @@ struct Sample {
     duration: Times,
 }
 
-/// Lines for plots: a point for each sample, from the one with the number `first` on. Requests, tokens and cost are
-/// per second; times are in seconds, over the last ten of them, and null where nothing was observed.
+/// Lines for plots: a point for each sample, from the one with the number `first` on. All but `calls` is over the ten
+/// seconds before it: requests, tokens and cost per second; times in seconds, and null where nothing was observed.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Series {
     first: u64,
@@ -74,7 +74,7 @@ struct Quantiles<T> {
 
 impl History {
     pub(super) fn add(&mut self, at: Instant, reading: Reading, calls: usize) {
-        if self.next.is_multiple_of(SAMPLES_PER_MINUTE) {
+        if self.next.is_multiple_of(SAMPLES_PER_MINUTE as u64) {
             self.minutes.push_back(reading.clone());
         }
         while self.minutes.len() > MINUTES {
@@ -99,7 +99,7 @@ impl History {
     }
 
     pub(super) fn minute(&self) -> Minute {
-        let back = self.samples.len().saturating_sub(1 + SAMPLES_PER_MINUTE as usize);
+        let back = self.samples.len().saturating_sub(1 + SAMPLES_PER_MINUTE);
         let (Some(then), Some(now)) = (self.samples.get(back), self.samples.back()) else {
             return Minute::default();
         };
@@ -124,9 +124,9 @@ impl History {
         let mut series = Series { first, ..Series::default() };
         let start = usize::try_from(first - oldest).unwrap_or(usize::MAX);
         for n in start..self.samples.len() {
-            let (Some(now), Some(last)) = (self.samples.get(n), self.samples.get(n - 1)) else { break };
-            if let Some(window) = self.samples.get(n.saturating_sub(WINDOW)) {
-                series.add(now, last, window);
+            if let (Some(now), Some(then)) = (self.samples.get(n), self.samples.get(n.saturating_sub(WINDOW)))
+            {
+                series.add(now, then);
             }
         }
         series
@@ -186,19 +186,19 @@ impl Outcome {
 }
 
 impl Series {
-    fn add(&mut self, now: &Sample, last: &Sample, window: &Sample) {
-        let seconds = now.at.duration_since(last.at).as_secs_f64().max(0.001);
+    fn add(&mut self, now: &Sample, then: &Sample) {
+        let seconds = now.at.duration_since(then.at).as_secs_f64().max(0.001);
         #[expect(clippy::cast_precision_loss, reason = "a point of a plot")]
-        let rate = |now: u64, last: u64| rounded(now.saturating_sub(last) as f64 / seconds);
-        self.requests.push(rate(now.requests, last.requests));
-        self.refused.push(rate(now.refused, last.refused));
-        self.failed.push(rate(now.failed, last.failed));
+        let rate = |now: u64, then: u64| rounded(now.saturating_sub(then) as f64 / seconds);
+        self.requests.push(rate(now.requests, then.requests));
+        self.refused.push(rate(now.refused, then.refused));
+        self.failed.push(rate(now.failed, then.failed));
         self.calls.push(now.calls);
-        self.prompt.push(rate(now.used.input, last.used.input));
-        self.output.push(rate(now.used.output, last.used.output));
-        self.cost_nano.push(rate(now.used.cost_nano, last.used.cost_nano));
-        self.first_byte.push(&now.first_byte.since(&window.first_byte));
-        self.duration.push(&now.duration.since(&window.duration));
+        self.prompt.push(rate(now.used.input, then.used.input));
+        self.output.push(rate(now.used.output, then.used.output));
+        self.cost_nano.push(rate(now.used.cost_nano, then.used.cost_nano));
+        self.first_byte.push(&now.first_byte.since(&then.first_byte));
+        self.duration.push(&now.duration.since(&then.duration));
     }
 }
 
@@ -227,12 +227,12 @@ fn rounded(value: f64) -> f64 {
 const SAMPLES: usize = 601;
 
 /// Samples that make up a minute.
-const SAMPLES_PER_MINUTE: u64 = 60;
+const SAMPLES_PER_MINUTE: usize = 60;
 
 /// Beginnings of minutes that are kept.
 const MINUTES: usize = 10;
 
-/// Samples over which times are looked at: fewer would jump about.
+/// Samples over which a point looks: with fewer, lines would jump about.
 const WINDOW: usize = 10;
 
 #[cfg(test)]

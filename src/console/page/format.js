@@ -48,7 +48,9 @@ export function nano(n) {
   const dollars = n / 1e9;
   if (dollars === 0) return "$0";
   if (dollars >= 100_000) return `$${short.format(dollars)}`;
-  return dollars >= 1 ? `$${cents.format(dollars)}` : `$${three.format(dollars)}`;
+  if (dollars >= 1) return `$${cents.format(dollars)}`;
+  const digits = three.format(dollars);
+  return `$${digits.length < 4 ? `${digits}0` : digits}`; // 0.5 is fifty cents
 }
 
 /** Dollars, from micro-USD. */

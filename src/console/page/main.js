@@ -82,7 +82,7 @@ const plots = [
     { label: "output", style: 1, of: (series) => series.output },
     { label: "prompt", style: 2, of: (series) => series.prompt },
   ] },
-  { title: "Cost", unit: "per hour, at the rate of the second", format: format.nano, lines: [
+  { title: "Cost", unit: "per hour, at the rate of the moment", format: format.nano, lines: [
     { label: "cost", style: 1, of: (series) => series.cost_nano?.map((cost) => cost * 3600) },
   ] },
 ].map((plot) => new Plot($("plots"), plot, look));
