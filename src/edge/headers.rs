@@ -86,6 +86,10 @@ pub(super) fn to_provider(
             head.append_header(name.clone(), value.clone())?;
         }
     }
+    let id = if protocol.is_anthropic() { "request-id" } else { "x-request-id" };
+    if let Some(value) = client.headers.get(id).filter(|value| is_id(value)) {
+        head.insert_header(id, value.clone())?;
+    }
     if protocol.is_anthropic() {
         anthropic(&mut head, client, provider)?;
     }
@@ -147,6 +151,11 @@ fn goes_on(name: &HeaderName, protocol: ProtocolId) -> bool {
         ProtocolId::Messages if anthropic => true,
         _ => FORWARDED.contains(&name) || FORWARDED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)),
     }
+}
+
+/// May a provider be told the id that a client has given to its request?
+fn is_id(value: &HeaderValue) -> bool {
+    (1..=ID_LENGTH).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic)
 }
 
 fn anthropic(head: &mut RequestHeader, client: &RequestHeader, provider: &Provider) -> pingora::Result<()> {
@@ -267,6 +276,9 @@ const MALFORMED: &str = "?";
 
 /// Sent where a client names no version.
 const DEFAULT_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
+
+/// Bytes of an id that a client may give to its request.
+const ID_LENGTH: usize = 128;
 
 /// Headers of clients that providers are shown in a relay. All others stay here: they are ours, or say
 /// who and where the client is.
