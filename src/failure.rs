@@ -147,6 +147,12 @@ impl Failure {
         Self::new(Kind::Provider, "The provider failed to answer the request.").with_detail(detail)
     }
 
+    /// The answer for a provider that took longer than it may.
+    #[must_use]
+    pub fn late() -> Self {
+        Self::new(Kind::Provider, "The provider did not answer in time.")
+    }
+
     /// The answer for a stream that ended before its protocol says that it may.
     #[must_use]
     pub fn truncated() -> Self {

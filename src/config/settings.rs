@@ -105,6 +105,8 @@ pub struct Limits {
     pub connections_per_address: Option<usize>,
     /// Calls that are answered at once. Default: 10,000.
     pub calls: usize,
+    /// Answers that are read at once although their clients are gone. Default: 100.
+    pub drains: usize,
     /// Bytes of one event of a provider's stream. Default: 8 MiB.
     pub event_bytes: usize,
     /// Bytes of a provider's answer that is no stream. Default: 64 MiB.
@@ -115,10 +117,16 @@ pub struct Limits {
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Timeouts {
-    /// For a connection. Default: 5.
+    /// For a connection, and for its TLS handshake once more. Default: 5.
     pub connect: u64,
-    /// Between two signs of life, the first byte included. Models think for minutes. Default: 600.
+    /// From the request to the first byte of the answer. Models think for minutes. Default: as `silence`.
+    pub first_byte: Option<u64>,
+    /// Between two signs of life after that. Default: 600.
     pub silence: u64,
+    /// For a whole answer that is no stream. Default: 1800.
+    pub total: u64,
+    /// For the rest of an answer whose client is gone, where it is read all the same. Default: 120.
+    pub client_gone: u64,
     /// To take one write. Default: 60.
     pub write: u64,
     /// For running requests when the gateway is told to stop. Default: 30.
@@ -141,6 +149,7 @@ impl Default for Limits {
             connections: None,
             connections_per_address: None,
             calls: 10_000,
+            drains: 100,
             event_bytes: 8 << 20,
             reply_bytes: 64 << 20,
         }
@@ -149,6 +158,14 @@ impl Default for Limits {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { connect: 5, silence: 600, write: 60, drain: 30 }
+        Self {
+            connect: 5,
+            first_byte: None,
+            silence: 600,
+            total: 1800,
+            client_gone: 120,
+            write: 60,
+            drain: 30,
+        }
     }
 }

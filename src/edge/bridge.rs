@@ -1,9 +1,10 @@
-//! A bridged call: the provider speaks another protocol than the client, so the gateway talks to both itself.
+//! Calls that the gateway carries itself, from their first byte upstream to their last byte to the client.
 //!
 //! Pingora's own way from provider to client can neither hold the head of an answer back until it is known
-//! whether it is a failure, nor say anything while the provider is silent. A bridged call needs both. So it is
-//! served from here, with Pingora's connections and Pingora's sessions, in one loop that listens to the
-//! provider, the client and the clock.
+//! whether it is a failure, nor say anything while the provider is silent; a call between two protocols needs
+//! both. Nor can it wait longer for the first byte than for the others, read on when the client is gone, or go
+//! on after a failure to where it did not begin. What needs any of this is served from here, with Pingora's
+//! connections and Pingora's sessions, in one loop that listens to the provider, the client and the clock.
 
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;
@@ -12,51 +13,30 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use pingora::ErrorSource;
 use pingora::connectors::http::Connector;
-use pingora::http::RequestHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::HttpTask;
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::Session;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::canon::Context;
 use crate::failure::{Failure, Kind};
 use crate::protocol::ProtocolId;
+use crate::translate;
 use crate::translate::bridge::{Bridge, refused};
 
-use super::call::{Bridged, Call};
+use super::call::Bridged;
 use super::exchange::{Exchange, Reply};
-use super::{answer, gateway, headers, reply, upstream};
-
-/// Why a bridged call ends before its answer is whole.
-enum Stop {
-    /// The client is gone.
-    Gone,
-    /// It has failed; the client has to be told.
-    Failed(Failure),
-}
+use super::passage::Passage;
+use super::upstream::Upstream;
+use super::watch::{Stop, Watch};
+use super::{answer, gateway, headers, reply};
 
 type Result<T> = std::result::Result<T, Stop>;
 
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
-}
-
-/// What has become of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Served {
-    /// The client has its answer, or is gone.
-    Yes,
-    /// It goes on to a target that it is relayed to.
-    Relay,
-}
-
-/// Serves a bridged call from its first byte upstream to its last byte to the client. If its target fails, the
-/// next one is asked; with `last`, only one that is translated to.
+/// Serves a call. If its target fails, the next one is asked.
 ///
 /// # Errors
 /// When the client is gone.
@@ -64,88 +44,146 @@ pub(super) async fn serve(
     connector: &Connector,
     session: &mut Session,
     exchange: &mut Exchange,
-    last: bool,
-) -> pingora::Result<Served> {
+) -> pingora::Result<()> {
     loop {
-        match run(connector, session, exchange).await {
-            Ok(()) => return Ok(Served::Yes),
-            Err(Stop::Gone) => {
-                exchange.client_gone = true;
-                session.set_keepalive(None);
-                return Ok(Served::Yes);
+        let mut watch = watch(exchange);
+        let result = run(connector, session, exchange, &mut watch).await;
+        if watch.is_alone() || matches!(result, Err(Stop::Gone)) {
+            exchange.client_gone = true;
+            session.set_keepalive(None);
+            if let Err(Stop::Failed(failure)) = result {
+                exchange.fail_unseen(failure);
             }
-            Err(Stop::Failed(failure)) if exchange.turn(&failure, last) => {
-                if !exchange.is_translated() {
-                    return Ok(Served::Relay);
-                }
-            }
-            Err(Stop::Failed(failure)) => {
-                answer::fail(session, exchange, failure).await?;
-                return Ok(Served::Yes);
-            }
+            return Ok(());
+        }
+        match result {
+            Err(Stop::Failed(failure)) if exchange.turn(&failure) => {}
+            Err(Stop::Failed(failure)) => return answer::fail(session, exchange, failure).await,
+            _ => return Ok(()),
         }
     }
 }
 
-async fn run(connector: &Connector, session: &mut Session, exchange: &mut Exchange) -> Result<()> {
-    let (call, bridged) = parts(exchange)?;
-    let (upstream, path, body) = (Arc::clone(&call.upstream), call.path, call.body.clone());
-    let (client, context, wants_stream) = (bridged.client, Arc::clone(&bridged.context), bridged.stream);
-    let (infers, protocol, estimate) = (call.infers, call.protocol, bridged.estimate);
-    if path.is_empty() {
+fn watch(exchange: &Exchange) -> Watch {
+    let call = exchange.call.as_deref();
+    let drain = call.filter(|call| call.infers).and_then(|call| call.upstream.times.drain);
+    let deadline = exchange.deadline().map(Instant::from_std);
+    Watch::new(deadline, drain, &exchange.snapshot.drains, exchange.snapshot.limits.drains)
+}
+
+async fn run(
+    connector: &Connector,
+    session: &mut Session,
+    exchange: &mut Exchange,
+    watch: &mut Watch,
+) -> Result<()> {
+    let call = exchange.call()?;
+    let bridged = call.bridged.as_ref().map(|bridged| (bridged.client, bridged.estimate));
+    if let (Some((client, estimate)), "") = (bridged, call.path) {
         return counted(session, exchange, client, estimate).await;
     }
-    let peer = upstream.peer().await?;
-    let head = headers::for_bridge(&upstream.provider, protocol, path, body.len())
-        .map_err(|error| Failure::provider(error.to_string()))?;
-    let mut provider = open(connector, &peer, head, body, session, exchange).await?;
+    let (upstream, infers) = (Arc::clone(&call.upstream), call.infers);
+    let head = match bridged {
+        Some(_) => headers::for_bridge(call.provider(), call.protocol, call.path, call.body.len()),
+        None => {
+            let client = session.req_header();
+            headers::to_provider(client, call.provider(), call.protocol, call.path, call.body.len())
+        }
+    };
+    let head = head.map_err(|error| Failure::provider(error.to_string()))?;
+    let request = (head, call.body.clone());
+    let (mut provider, peer) = open(connector, &upstream, request, session, exchange, watch).await?;
     let head = provider.response_header().ok_or_else(|| Failure::provider("no answer"))?.clone();
     exchange.upstream_id = headers::upstream_id(&head.headers);
-    let limits = exchange.snapshot.limits;
-    if !infers && matches!(head.status.as_u16(), 404 | 405 | 501) {
+    let limit = exchange.snapshot.limits.reply_bytes;
+    if let (Some((client, estimate)), false, 404 | 405 | 501) = (bridged, infers, head.status.as_u16()) {
         provider.shutdown().await;
         return counted(session, exchange, client, estimate).await;
     }
-    if head.status != 200 {
-        exchange.fail_attempt("status");
-        let body = whole(&mut provider, session, limits.reply_bytes).await?;
-        release(connector, provider, &peer).await;
-        let retry_after = headers::retry_after(&head.headers);
-        let names = (context.upstream_model.as_str(), context.model.decode());
-        return Err(refused(head.status.as_u16(), &body, retry_after, names.0, &names.1).into());
-    }
-    if !infers {
-        let body = whole(&mut provider, session, limits.reply_bytes).await?;
-        release(connector, provider, &peer).await;
-        let counted = crate::translate::count::read(&body)?;
-        let body = crate::translate::count::write(client, counted);
-        return sent(answer::write(session, exchange, 200, answer::JSON, body).await);
-    }
-    let profile = &upstream.provider.profile;
-    let (to, from) = (client.protocol(), protocol.protocol());
-    let bridge = Bridge::new(to, from, profile, Arc::clone(&context), wants_stream, limits.event_bytes);
-    let mut stream = Stream { bridge, client, context, started: false, since: Instant::now(), seen: None };
     let streams = reply::is_event_stream(&head);
+    if head.status != 200 || !infers || !streams && bridged.is_none() {
+        let body = whole(&mut provider, session, watch, limit).await;
+        let body = body.inspect_err(|stop| exchange.note_stop(stop))?;
+        release(connector, provider, &peer).await;
+        return answered(session, exchange, watch, &head, body).await;
+    }
+    let passage = passage(exchange)?;
+    let mut stream = Stream {
+        passage,
+        client: exchange.dialect(),
+        watch,
+        started: false,
+        since: Instant::now(),
+        seen: None,
+    };
     let result = match streams {
         true => stream.relay(&mut provider, session, exchange).await,
-        false => stream.replay(&mut provider, session, exchange, limits.reply_bytes).await,
+        false => stream.replay(&mut provider, session, exchange, limit).await,
     };
-    exchange.usage = stream.bridge.usage();
-    exchange.deliver(stream.bridge.delivered());
-    exchange.oddities = stream.bridge.oddities();
-    if matches!(result, Err(Stop::Failed(_))) {
-        exchange.fail_attempt("broken");
-    }
+    exchange.usage = stream.passage.usage();
+    exchange.deliver(stream.passage.delivered());
+    exchange.oddities = stream.passage.oddities();
+    let result = result.inspect_err(|stop| exchange.note_stop(stop));
     let result = match result {
-        Ok(()) => stream.finish(session, exchange, wants_stream).await,
+        Ok(()) => stream.finish(session, exchange).await,
         Err(Stop::Failed(failure)) if stream.speaks() => stream.fail(session, exchange, failure).await,
         other => other,
     };
-    if result.is_ok() && stream.bridge.is_whole() {
+    if result.is_ok() && stream.passage.is_whole() {
         drain(&mut provider).await;
         release(connector, provider, &peer).await;
     }
     result
+}
+
+/// What the provider's stream goes through.
+fn passage(exchange: &Exchange) -> std::result::Result<Passage, Failure> {
+    let (call, limit) = (exchange.call()?, exchange.snapshot.limits.event_bytes);
+    Ok(match &call.bridged {
+        Some(Bridged { client, context, stream, .. }) => {
+            let (client, from, profile) =
+                (client.protocol(), call.protocol.protocol(), &call.provider().profile);
+            let bridge = Bridge::new(client, from, profile, Arc::clone(context), *stream, limit);
+            Passage::Bridged { bridge: Box::new(bridge), client, context: Arc::clone(context) }
+        }
+        None => {
+            let model = exchange.requested_model.as_deref().unwrap_or_default();
+            Passage::relayed(call.stream(model, limit), &exchange.id, model, exchange.seconds())
+        }
+    })
+}
+
+/// Answers with what the provider has answered as a whole.
+async fn answered(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    watch: &Watch,
+    head: &ResponseHeader,
+    body: Bytes,
+) -> Result<()> {
+    let status = head.status.as_u16();
+    if status != 200 {
+        exchange.fail_attempt("status");
+    }
+    let call = exchange.call()?;
+    let body = match &call.bridged {
+        None => {
+            let held = reply::held(head, body);
+            reply::whole(exchange, &held)?
+        }
+        Some(Bridged { context, .. }) if status != 200 => {
+            let retry_after = headers::retry_after(&head.headers);
+            let names = (context.upstream_model.as_str(), context.model.decode());
+            return Err(refused(status, &body, retry_after, names.0, &names.1).into());
+        }
+        Some(Bridged { client, .. }) => translate::count::write(*client, translate::count::read(&body)?),
+    };
+    exchange.deliver(body.len() as u64 / translate::BYTES_PER_TOKEN);
+    exchange.settle();
+    match watch.is_alone() {
+        true => Ok(()),
+        false => sent(answer::write(session, exchange, 200, answer::JSON, body).await),
+    }
 }
 
 /// Answers with an estimate: nobody can be asked.
@@ -156,47 +194,54 @@ async fn counted(
     tokens: u64,
 ) -> Result<()> {
     exchange.estimated = true;
-    let body = crate::translate::count::write(client, tokens);
+    let body = translate::count::write(client, tokens);
     sent(answer::write(session, exchange, 200, answer::JSON, body).await)
 }
 
-fn parts(exchange: &Exchange) -> std::result::Result<(&Call, &Bridged), Failure> {
-    let call = exchange.call()?;
-    let bridged = call.bridged.as_ref().ok_or_else(upstream::unknown)?;
-    Ok((call, bridged))
-}
-
-/// Sends the request and waits for the head of the answer. A pooled connection that the provider had closed
-/// in the meantime costs another try, on a fresh one if need be.
+/// Sends the request and waits for the head of the answer. A pooled connection that the provider had closed in
+/// the meantime costs another try, on a fresh one; so does an address that can not be reached.
 async fn open(
     connector: &Connector,
-    peer: &HttpPeer,
-    head: RequestHeader,
-    body: Bytes,
+    upstream: &Upstream,
+    (head, body): (RequestHeader, Bytes),
     session: &mut Session,
     exchange: &mut Exchange,
-) -> Result<HttpSession> {
-    let mut tries = 0;
+    watch: &mut Watch,
+) -> Result<(HttpSession, Box<HttpPeer>)> {
     loop {
-        tries += 1;
+        let peer = upstream.peer(exchange.fresh).await?;
         exchange.ask();
-        let connected = connector.get_http_session(peer).await;
-        let (mut provider, reused) = connected.map_err(|error| {
-            exchange.fail_attempt("connect");
-            gateway::transport(&error)
-        })?;
-        provider.set_read_timeout(peer.options.read_timeout);
+        let connected = tokio::select! {
+            connected = connector.get_http_session(&*peer) => connected,
+            stop = watch.ends(session) => return Err(stop),
+        };
+        let (mut provider, reused) = match connected {
+            Ok(connected) => connected,
+            Err(error) => {
+                exchange.fail_attempt("connect");
+                if upstream.shun(&peer) && exchange.ask_elsewhere() {
+                    continue;
+                }
+                return Err(gateway::transport(&error).into());
+            }
+        };
         provider.set_write_timeout(peer.options.write_timeout);
         if let Some(bill) = &mut exchange.bill {
             bill.forward();
         }
         let asked = tokio::select! {
-            asked = ask(&mut provider, head.clone(), body.clone()) => asked,
-            _ = gone(session) => return Err(Stop::Gone),
+            asked = ask(&mut provider, head.clone(), body.clone(), upstream.times.first_byte) => asked,
+            stop = watch.ends(session) => {
+                exchange.note_stop(&stop);
+                return Err(stop);
+            }
         };
         match asked {
-            Ok(()) => return Ok(provider),
-            Err(error) if reused && tries < ATTEMPTS && is_stale(&error) => {}
+            Ok(()) => {
+                provider.set_read_timeout(Some(upstream.times.silence));
+                return Ok((provider, peer));
+            }
+            Err(error) if gateway::is_stale(&error, reused) && exchange.ask_afresh() => {}
             Err(error) => {
                 exchange.fail_attempt("broken");
                 return Err(gateway::transport(&error).into());
@@ -205,37 +250,39 @@ async fn open(
     }
 }
 
-async fn ask(provider: &mut HttpSession, head: RequestHeader, body: Bytes) -> pingora::Result<()> {
+async fn ask(
+    provider: &mut HttpSession,
+    head: RequestHeader,
+    body: Bytes,
+    first_byte: Duration,
+) -> pingora::Result<()> {
     provider.write_request_header(Box::new(head)).await?;
     provider.write_request_body(body, true).await?;
     provider.finish_request_body().await?;
-    loop {
-        provider.read_response_header().await?;
-        if !provider.response_header().is_some_and(|head| head.status.is_informational()) {
-            return Ok(());
+    let answered = async {
+        loop {
+            provider.read_response_header().await?;
+            if !provider.response_header().is_some_and(|head| head.status.is_informational()) {
+                return Ok(());
+            }
         }
-    }
-}
-
-/// Did the connection end before a single byte of an answer?
-fn is_stale(error: &pingora::Error) -> bool {
-    use pingora::ErrorType::{ConnectionClosed, H2Error, ReadError, WriteError};
-    matches!(error.etype(), ConnectionClosed | ReadError | WriteError | H2Error)
-}
-
-/// Resolves when the client goes.
-async fn gone(session: &mut Session) {
-    // Bytes that come now are no part of the request; whoever sends them gets no answer either.
-    let _ = session.downstream_session.read_body_or_idle(true).await;
+    };
+    let late = || Error::explain(ErrorType::ReadTimedout, "before the answer's head");
+    timeout(first_byte, answered).await.unwrap_or_else(|_| Err(late().into_up()))
 }
 
 /// A body that is no stream.
-async fn whole(provider: &mut HttpSession, session: &mut Session, limit: usize) -> Result<Bytes> {
+async fn whole(
+    provider: &mut HttpSession,
+    session: &mut Session,
+    watch: &mut Watch,
+    limit: usize,
+) -> Result<Bytes> {
     let mut body = BytesMut::new();
     loop {
         let part = tokio::select! {
             part = provider.read_response_body() => part.map_err(|error| gateway::transport(&error))?,
-            () = gone(session) => return Err(Stop::Gone),
+            stop = watch.ends(session) => return Err(stop),
         };
         let Some(part) = part else { return Ok(body.freeze()) };
         body.extend_from_slice(&part);
@@ -246,10 +293,10 @@ async fn whole(provider: &mut HttpSession, session: &mut Session, limit: usize) 
 }
 
 /// An answer on its way.
-struct Stream {
-    bridge: Bridge,
+struct Stream<'w> {
+    passage: Passage,
     client: ProtocolId,
-    context: Arc<Context>,
+    watch: &'w mut Watch,
     /// Has the client got its head?
     started: bool,
     /// When the provider's head came, later when the client was written to last.
@@ -258,7 +305,7 @@ struct Stream {
     seen: Option<Instant>,
 }
 
-impl Stream {
+impl Stream<'_> {
     /// Passes a provider's stream on, as it comes. What has arrived together goes out together: the client is
     /// written to when the provider would have to be waited for.
     async fn relay(
@@ -283,7 +330,7 @@ impl Stream {
                         Poll::Pending => loop {
                             tokio::select! {
                                 arrived = &mut read => break arrived,
-                                () = gone(session) => return Err(Stop::Gone),
+                                stop = self.watch.ends(session) => return Err(stop),
                                 () = &mut clock => {
                                     self.tick(session, exchange).await?;
                                     clock.as_mut().reset(self.deadline());
@@ -293,15 +340,18 @@ impl Stream {
                     }
                 }
             };
-            let Some(chunk) = arrived.map_err(|error| gateway::transport(&error))? else {
-                return Ok(self.bridge.end()?);
+            let chunk = match arrived {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => return Ok(self.passage.end()?),
+                Err(_) if self.passage.is_whole_without_end() => return Ok(()),
+                Err(error) => return Err(gateway::transport(&error).into()),
             };
             gathered += chunk.len();
-            self.bridge.push(chunk)?;
-            if self.bridge.is_whole() {
+            self.passage.push(chunk)?;
+            if self.passage.is_whole() {
                 return Ok(());
             }
-            if self.bridge.has_begun() && self.seen.is_none() {
+            if self.passage.has_begun() && self.seen.is_none() {
                 self.seen = Some(Instant::now());
                 clock.as_mut().reset(self.deadline());
             }
@@ -316,10 +366,9 @@ impl Stream {
         exchange: &mut Exchange,
         limit: usize,
     ) -> Result<()> {
-        let body = whole(provider, session, limit).await?;
+        let body = whole(provider, session, self.watch, limit).await?;
         exchange.note_first_byte();
-        self.bridge.reply(&body)?;
-        Ok(())
+        Ok(self.passage.reply(&body)?)
     }
 
     /// Until when the client may be left without a word.
@@ -348,11 +397,11 @@ impl Stream {
 
     /// Is a failure told in the stream, and no longer by a status?
     fn speaks(&self) -> bool {
-        self.started || self.wants_stream() && self.bridge.is_committed()
+        self.started || self.wants_stream() && self.passage.is_committed()
     }
 
     fn wants_stream(&self) -> bool {
-        self.bridge.is_stream()
+        self.passage.is_stream()
     }
 
     /// Writes what is ready, after the head if that was not written yet.
@@ -360,7 +409,7 @@ impl Stream {
         if !self.wants_stream() {
             return Ok(());
         }
-        let ready = self.bridge.ready();
+        let ready = self.passage.ready();
         if self.started && ready.is_empty() {
             return Ok(());
         }
@@ -368,6 +417,11 @@ impl Stream {
     }
 
     async fn send(&mut self, session: &mut Session, exchange: &mut Exchange, bytes: Bytes) -> Result<()> {
+        self.since = Instant::now();
+        if self.watch.is_alone() {
+            self.started = true;
+            return Ok(());
+        }
         let mut tasks = Vec::with_capacity(2);
         if !std::mem::replace(&mut self.started, true) {
             exchange.status = 200;
@@ -380,32 +434,51 @@ impl Stream {
             exchange.bytes_out += bytes.len();
             tasks.push(HttpTask::Body(Some(bytes), false));
         }
-        self.since = Instant::now();
-        exchange.deliver(self.bridge.delivered());
-        session.write_response_tasks(tasks).await.map(|_| ()).map_err(|_| Stop::Gone)
+        exchange.deliver(self.passage.delivered());
+        match session.write_response_tasks(tasks).await {
+            Err(_) if !self.watch.lose() => Err(Stop::Gone),
+            _ => Ok(()),
+        }
     }
 
     /// The answer is whole: writes what is left of it.
-    async fn finish(&mut self, session: &mut Session, exchange: &mut Exchange, stream: bool) -> Result<()> {
-        exchange.settle();
-        if !stream {
-            let body = self.bridge.whole(self.client.protocol(), &self.context);
-            return sent(answer::write(session, exchange, 200, answer::JSON, body).await);
+    async fn finish(&mut self, session: &mut Session, exchange: &mut Exchange) -> Result<()> {
+        if self.passage.is_reported() {
+            exchange.fail_as_told(self.passage.delivered());
+        } else {
+            exchange.settle();
         }
-        exchange.reply = Reply::Bridged;
+        if let Some(body) = self.passage.whole() {
+            return match self.watch.is_alone() {
+                true => Ok(()),
+                false => sent(answer::write(session, exchange, 200, answer::JSON, body).await),
+            };
+        }
+        exchange.reply = Reply::Carried;
         self.write(session, exchange).await?;
-        sent(session.write_response_tasks(vec![HttpTask::Done]).await.map(|_| ()))
+        self.close(session).await
+    }
+
+    /// Ends the client's stream, if there still is a client.
+    async fn close(&mut self, session: &mut Session) -> Result<()> {
+        if self.watch.is_alone() {
+            return Ok(());
+        }
+        match session.write_response_tasks(vec![HttpTask::Done]).await {
+            Err(_) if !self.watch.lose() => Err(Stop::Gone),
+            _ => Ok(()),
+        }
     }
 
     /// It has failed after its head was sent: the client is told in its own grammar.
     async fn fail(&mut self, session: &mut Session, exchange: &mut Exchange, failure: Failure) -> Result<()> {
-        exchange.reply = Reply::Bridged;
+        exchange.reply = Reply::Carried;
         exchange.note_failure(&failure);
-        exchange.fail_in_stream(self.bridge.delivered());
-        let last = self.bridge.fail(&failure);
+        exchange.fail_in_stream(self.passage.delivered());
+        let last = self.passage.fail(&failure);
         exchange.failure = Some(failure);
         self.send(session, exchange, last).await?;
-        sent(session.write_response_tasks(vec![HttpTask::Done]).await.map(|_| ()))
+        self.close(session).await
     }
 }
 
@@ -430,9 +503,6 @@ async fn release(connector: &Connector, mut provider: HttpSession, peer: &HttpPe
         provider.shutdown().await;
     }
 }
-
-/// Connections tried for one request: the first, and others in the place of stale ones.
-const ATTEMPTS: u32 = 3;
 
 /// How long after the provider's first event the client gets its head at the latest, and how long after the
 /// provider's head: a failure that comes earlier still is a status.

@@ -40,6 +40,8 @@ pub(super) struct Call {
     pub(super) body: Bytes,
     /// Does the answer come from a model, and not only from a counter?
     pub(super) infers: bool,
+    /// Does the client want a stream?
+    pub(super) streams: bool,
     withhold_usage: bool,
     /// What a call needs whose provider speaks another protocol than the client.
     pub(super) bridged: Option<Bridged>,
@@ -109,6 +111,7 @@ pub(super) async fn admit(
     let mut need = Need::of(exchange, &call, &head, body.bytes())?;
     let wanted = need.output_cap;
     let mut written = write(exchange, &call, client, &head, body.bytes(), wanted)?;
+    call.streams = head.stream;
     if call.infers {
         let prices = choices.iter().map(|choice| call.found.entry.targets.get(choice.target));
         let prices = prices.flatten().map(|target| target.prices.clone()).collect();
@@ -134,6 +137,7 @@ pub(super) fn redirect(exchange: &mut Exchange, rest: &Rest, choice: Choice) -> 
     let found = exchange.call()?.found.clone();
     let mut call = Call::to(&exchange.snapshot, found, choice, false)?;
     let head = Head::read(&rest.body, rest.client.protocol().members(), true)?;
+    call.streams = head.stream;
     let need = rest.need.elsewhere(exchange, &call);
     let written = write(exchange, &call, rest.client, &head, &rest.body, need.output_cap)?;
     put(exchange, &mut call, written, need.notice(), Body::from(&*rest.body));
@@ -221,7 +225,7 @@ fn translated(
     };
     let facts = bridge::Facts {
         request_id: &exchange.id,
-        now: u64::try_from(exchange.time.as_second()).unwrap_or(0),
+        now: exchange.seconds(),
         model,
         strict: exchange.is_strict() || entry.strict,
         counting: !call.infers,
@@ -252,10 +256,16 @@ impl Call {
             health: Arc::clone(&target.health),
             body: Bytes::new(),
             infers: !counts,
+            streams: false,
             withhold_usage: false,
             bridged: None,
             found,
         })
+    }
+
+    /// Does the gateway carry it itself, because Pingora's own way can not do what it needs?
+    pub(super) fn is_carried(&self) -> bool {
+        self.bridged.is_some() || !self.upstream.times.are_simple(self.streams)
     }
 
     /// What happens to its bytes, for the log.

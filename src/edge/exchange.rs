@@ -67,6 +67,13 @@ pub struct Exchange {
     pub(super) oddities: BTreeMap<Oddity, u64>,
     pub(super) status: u16,
     pub(super) attempts: u32,
+    /// Of these, how many at the target where the call is.
+    pub(super) tries: u32,
+    pub(super) first_asked: Option<Instant>,
+    /// Is the target asked by a connection that nothing was sent on yet?
+    pub(super) fresh: bool,
+    /// Is the target still to be asked, for the first time or once more?
+    pub(super) pending: bool,
     pub(super) bytes_in: usize,
     pub(super) bytes_out: usize,
     pub(super) first_byte: Option<Duration>,
@@ -83,8 +90,8 @@ pub(super) enum Reply {
     Held(Held),
     /// A stream that is being passed on.
     Stream(Box<relay::Stream>),
-    /// A stream that was translated, and is over.
-    Bridged,
+    /// A stream that the gateway has carried itself, and that is over.
+    Carried,
 }
 
 /// The parts of an answer that is kept until it is whole.
@@ -161,6 +168,10 @@ impl Exchange {
             oddities: BTreeMap::new(),
             status: 0,
             attempts: 0,
+            tries: 0,
+            first_asked: None,
+            fresh: false,
+            pending: false,
             bytes_in: 0,
             bytes_out: 0,
             first_byte: None,
@@ -179,9 +190,25 @@ impl Exchange {
         self.call.as_deref().ok_or_else(|| Failure::new(Kind::Internal, "The request has no target."))
     }
 
-    /// Is the call's provider one that speaks another protocol than the client?
-    pub(super) fn is_translated(&self) -> bool {
-        self.call.as_ref().is_some_and(|call| call.bridged.is_some())
+    /// Does the gateway carry the call itself?
+    pub(super) fn is_carried(&self) -> bool {
+        self.call.as_ref().is_some_and(|call| call.is_carried())
+    }
+
+    /// When an answer that is no stream has to be there.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let call = self.call.as_ref().filter(|call| !call.streams)?;
+        self.first_asked.unwrap_or_else(Instant::now).checked_add(call.upstream.times.total)
+    }
+
+    /// Is the time over in which the answer had to be there?
+    pub(super) fn is_late(&self) -> bool {
+        self.deadline().is_some_and(|deadline| deadline <= Instant::now())
+    }
+
+    /// When the request came, in seconds since the epoch.
+    pub(super) fn seconds(&self) -> u64 {
+        u64::try_from(self.time.as_second()).unwrap_or(0)
     }
 
     /// Notes how the provider of the call has failed.

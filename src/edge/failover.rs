@@ -1,7 +1,7 @@
 //! What becomes of a call whose target fails before the client has got anything: it goes to the next one.
 //!
-//! Pingora asks again by itself where the next target is relayed to; where it is translated to, or was, the
-//! gateway's own loop takes over.
+//! Pingora asks again by itself where it can carry the call, and as often as it does; where it can not, or does not
+//! any more, the gateway's own loop takes over.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -16,6 +16,7 @@ use crate::route::{Choice, Sign, Visit};
 use super::call;
 use super::exchange::{Exchange, Reply};
 use super::pay::Need;
+use super::watch::Stop;
 
 /// Where a call may still go.
 #[derive(Debug)]
@@ -65,10 +66,30 @@ impl Budget {
 impl Exchange {
     /// The target is being asked.
     pub(super) fn ask(&mut self) {
-        self.attempts += 1;
+        (self.attempts, self.tries, self.pending) = (self.attempts + 1, self.tries + 1, false);
+        self.first_asked.get_or_insert_with(Instant::now);
         if let Some(call) = self.call.as_ref().filter(|call| call.infers) {
             call.health.begin(Instant::now());
             self.asked = Some(Visit::new(&call.health));
+        }
+    }
+
+    /// The target could not be reached at one of its addresses. Gives whether another one is tried.
+    pub(super) fn ask_elsewhere(&mut self) -> bool {
+        self.pending = self.tries < TRIES;
+        self.pending
+    }
+
+    /// The connection was of no use any more. Gives whether the target is asked by another one, which is a fresh one.
+    pub(super) fn ask_afresh(&mut self) -> bool {
+        self.pending = !std::mem::replace(&mut self.fresh, true);
+        self.pending
+    }
+
+    /// Notes why an attempt has ended from outside.
+    pub(super) fn note_stop(&mut self, stop: &Stop) {
+        if matches!(stop, Stop::Failed(_)) {
+            self.fail_attempt("broken");
         }
     }
 
@@ -90,16 +111,13 @@ impl Exchange {
     }
 
     /// The call has failed where it was, and nothing of an answer has gone to the client. Turns to the next
-    /// target; gives whether there is one. With `translated`, only to one that is translated to.
-    pub(super) fn turn(&mut self, failure: &Failure, translated: bool) -> bool {
-        if !failure.kind().is_the_providers() {
+    /// target; gives whether there is one, and time for it.
+    pub(super) fn turn(&mut self, failure: &Failure) -> bool {
+        if !failure.kind().is_the_providers() || self.is_late() {
             return false;
         }
         let Some(mut rest) = self.rest.take() else { return false };
         while let Some(choice) = rest.choices.pop_front() {
-            if translated && choice.protocol == rest.client {
-                continue;
-            }
             if !self.snapshot.budget.spend() {
                 return false;
             }
@@ -112,12 +130,16 @@ impl Exchange {
                 self.upstream_id = None;
                 self.usage = None;
                 self.rest = Some(rest);
+                (self.tries, self.fresh, self.pending) = (0, false, true);
                 return true;
             }
         }
         false
     }
 }
+
+/// Addresses of one target that are tried for one call.
+const TRIES: u32 = 3;
 
 /// How long calls are counted together.
 const PERIOD: Duration = Duration::from_secs(10);

@@ -14,7 +14,7 @@ use pingora::connectors::http::Connector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, ErrorType};
+use pingora::{Error, ErrorSource, ErrorType, RetryType};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::auth::{Grant, Ring};
@@ -27,13 +27,14 @@ use crate::observe::{AccessLog, Line, Metrics};
 use crate::route::{Condition, ModelList, Page, percent_decoded};
 
 use super::answer::Local;
-use super::bridge::{self, Served};
+use super::bridge;
 use super::call::{self, Call};
 use super::connections::{self, Caps, Connections, Place};
 use super::endpoint::{self, Endpoint};
 use super::exchange::{Exchange, Reply};
 use super::pay::Till;
 use super::snapshot::Snapshot;
+use super::upstream::Upstream;
 use super::{account, answer, headers, reply, upstream};
 
 /// The gateway: cheap to clone, and to be mounted in any Pingora server.
@@ -80,6 +81,12 @@ impl Gateway {
         let earlier = self.0.snapshot.load_full();
         self.0.snapshot.store(Arc::new(Snapshot::new(config, Some(&earlier))));
         self.0.metrics.reloads.inc();
+    }
+
+    /// Has the names of all providers resolved that are due. [`super::Server`] does so once a second; without it,
+    /// the calls do.
+    pub(super) fn keep_resolved(&self) {
+        self.0.snapshot.load().upstreams().for_each(Upstream::keep_resolved);
     }
 
     /// The gateway's metrics.
@@ -263,7 +270,7 @@ impl Gateway {
             status: exchange.status,
             error: exchange.failure.as_ref().map(Failure::logged_code),
             detail: exchange.failure.as_ref().and_then(Failure::detail).map(cut),
-            stream: matches!(exchange.reply, Reply::Stream(_) | Reply::Bridged),
+            stream: matches!(exchange.reply, Reply::Stream(_) | Reply::Carried),
             client_gone: exchange.client_gone,
             bytes_in: exchange.bytes_in,
             bytes_out: exchange.bytes_out,
@@ -292,10 +299,7 @@ impl ProxyHttp for Gateway {
     async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> pingora::Result<bool> {
         prepare(session);
         match self.receive(session, exchange).await {
-            Ok(None) if exchange.is_translated() => {
-                let served = bridge::serve(&self.0.connector, session, exchange, false).await?;
-                return Ok(served == Served::Yes);
-            }
+            Ok(None) if exchange.is_carried() => bridge::serve(&self.0.connector, session, exchange).await?,
             Ok(None) => return Ok(false),
             Ok(Some(answer)) => answer::local(session, exchange, answer).await?,
             Err(failure) => answer::fail(session, exchange, failure).await?,
@@ -311,7 +315,7 @@ impl ProxyHttp for Gateway {
         exchange.ask();
         let upstream = exchange.call().map(|call| Arc::clone(&call.upstream));
         let peer = match upstream {
-            Ok(upstream) => upstream.peer().await,
+            Ok(upstream) => upstream.peer(exchange.fresh).await,
             Err(failure) => Err(failure),
         };
         peer.map_err(|failure| raise(exchange, failure))
@@ -358,7 +362,7 @@ impl ProxyHttp for Gateway {
         if head.status.is_client_error() || head.status.is_server_error() || head.status.is_redirection() {
             exchange.fail_attempt("status");
             let failure = reply::refusal(head);
-            if exchange.turn(&failure, false) {
+            if exchange.turn(&failure) {
                 return Err(turned(exchange));
             }
         }
@@ -395,11 +399,15 @@ impl ProxyHttp for Gateway {
     fn fail_to_connect(
         &self,
         _: &mut Session,
-        _: &HttpPeer,
+        peer: &HttpPeer,
         exchange: &mut Exchange,
-        error: Box<Error>,
+        mut error: Box<Error>,
     ) -> Box<Error> {
         exchange.fail_attempt("connect");
+        if exchange.call().is_ok_and(|call| call.upstream.shun(peer)) && exchange.ask_elsewhere() {
+            error.set_retry(true);
+            return error;
+        }
         retry_elsewhere(exchange, error)
     }
 
@@ -412,14 +420,17 @@ impl ProxyHttp for Gateway {
         reused: bool,
     ) -> Box<Error> {
         let downstream = *error.esource() == ErrorSource::Downstream;
-        if downstream || session.response_written().is_some() || !matches!(exchange.reply, Reply::None) {
-            error.set_retry(false);
-        } else {
-            // A pooled connection that the provider had closed: nothing of the request was looked at.
-            error.retry.decide_reuse(reused);
-        }
+        let begun = downstream || session.response_written().is_some();
         // What was raised here has been seen to already.
-        if downstream || error.retry() || matches!(error.etype(), ErrorType::CustomCode(..)) {
+        if matches!(error.etype(), ErrorType::CustomCode(..)) {
+            if begun {
+                error.set_retry(false);
+            }
+            return error;
+        }
+        let once_more = !begun && matches!(exchange.reply, Reply::None) && is_stale(&error, reused);
+        error.set_retry(once_more && exchange.ask_afresh());
+        if downstream || error.retry() {
             return error;
         }
         exchange.fail_attempt("broken");
@@ -437,9 +448,9 @@ impl ProxyHttp for Gateway {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }
         session.set_keepalive(None);
-        if exchange.failure.is_none() && exchange.is_translated() {
-            // The next target is one that Pingora can not go to by itself.
-            let served = bridge::serve(&self.0.connector, session, exchange, true).await;
+        if exchange.failure.is_none() && exchange.pending {
+            // Pingora can not go on by itself, or has done so as often as it does.
+            let served = bridge::serve(&self.0.connector, session, exchange).await;
             exchange.client_gone |= served.is_err();
             return FailToProxy { error_code: exchange.status, can_reuse_downstream: false };
         }
@@ -499,7 +510,7 @@ pub(super) fn prepare(session: &mut Session) {
 /// Makes Pingora ask the next target or, if there is none, keeps the failure for the hook that tells the client.
 fn raise(exchange: &mut Exchange, failure: Failure) -> Box<Error> {
     exchange.fail_attempt("broken");
-    if exchange.bytes_out == 0 && exchange.turn(&failure, false) {
+    if exchange.bytes_out == 0 && exchange.turn(&failure) {
         return turned(exchange);
     }
     let error = own_error(failure.status());
@@ -510,7 +521,7 @@ fn raise(exchange: &mut Exchange, failure: Failure) -> Box<Error> {
 /// Makes Pingora ask the target that was turned to, unless that is one which it can not go to by itself.
 fn turned(exchange: &Exchange) -> Box<Error> {
     let mut error = own_error(0);
-    error.set_retry(!exchange.is_translated());
+    error.set_retry(!exchange.is_carried());
     error
 }
 
@@ -523,9 +534,26 @@ fn own_error(status: u16) -> Box<Error> {
 
 /// Makes Pingora ask the next target, if there is one, after an error of its own.
 fn retry_elsewhere(exchange: &mut Exchange, mut error: Box<Error>) -> Box<Error> {
-    let turns = exchange.turn(&transport(&error), false);
-    error.set_retry(turns && !exchange.is_translated());
+    let turns = exchange.turn(&transport(&error));
+    error.set_retry(turns && !exchange.is_carried());
     error
+}
+
+/// Was the connection one that the provider had closed meanwhile, or did not take the request for, so that nothing
+/// of it was looked at?
+pub(super) fn is_stale(error: &Error, reused: bool) -> bool {
+    match error.retry {
+        RetryType::ReusedOnly => reused,
+        RetryType::Decided(true) => true,
+        // Over TLS, and while the request is written, Pingora does not tell.
+        RetryType::Decided(false) => {
+            reused
+                && matches!(
+                    error.etype(),
+                    ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError
+                )
+        }
+    }
 }
 
 /// What the client is told when the way to the provider failed.
@@ -534,9 +562,7 @@ pub(super) fn transport(error: &Error) -> Failure {
         ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => {
             Failure::new(Kind::Provider, "The provider could not be reached in time.")
         }
-        ErrorType::ReadTimedout | ErrorType::WriteTimedout => {
-            Failure::new(Kind::Provider, "The provider did not answer in time.")
-        }
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Failure::late(),
         _ => return Failure::provider(told(error)),
     };
     failure.with_detail(told(error))

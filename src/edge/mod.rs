@@ -1,9 +1,10 @@
 //! The HTTP side of the gateway: the only user of Pingora.
 //!
 //! Bytes travel through the files in this order: `front` takes connections and reads heads, [`gateway`](Gateway) is
-//! called by Pingora, `endpoint` tells what a path means, `intake` reads the body, `call` decides what happens to it, `pay` what that costs, `upstream` is the
-//! way to the provider, `reply` takes its answer, `answer` says what the gateway itself has to say.
-//! `probe` goes that way without a call.
+//! called by Pingora, `endpoint` tells what a path means, `intake` reads the body, `call` decides what happens to it,
+//! `pay` what that costs, `upstream` is the way to the provider, `reply` takes its answer where Pingora carries the
+//! call, `bridge` where the gateway itself does, `answer` says what the gateway itself has to say. `probe` goes that way
+//! without a call.
 
 mod account;
 mod admin;
@@ -20,6 +21,8 @@ mod gateway;
 mod head;
 mod headers;
 mod intake;
+mod names;
+mod passage;
 mod pay;
 mod probe;
 mod replayed;
@@ -27,6 +30,7 @@ mod reply;
 mod server;
 mod snapshot;
 mod upstream;
+mod watch;
 
 pub use exchange::Exchange;
 pub use gateway::Gateway;

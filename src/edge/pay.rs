@@ -166,6 +166,24 @@ impl Exchange {
         if delivered == 0 { self.release() } else { self.break_off() }
     }
 
+    /// The provider itself has told the client of a failure in its stream, after so many tokens.
+    pub(super) fn fail_as_told(&mut self, delivered: u64) {
+        self.note(Sign::Well);
+        self.fail_in_stream(delivered);
+        self.failure = Some(Failure::provider("the provider reported a failure in its stream"));
+    }
+
+    /// The call has failed when its client was gone already.
+    pub(super) fn fail_unseen(&mut self, failure: Failure) {
+        self.note_failure(&failure);
+        if self.bytes_out == 0 {
+            self.release();
+        } else {
+            self.break_off();
+        }
+        self.failure = Some(failure);
+    }
+
     /// So many tokens of the answer have been passed on, estimated.
     pub(super) fn deliver(&mut self, tokens: u64) {
         if let Some(bill) = &mut self.bill {

@@ -18,7 +18,6 @@ use pingora_proxy::Session;
 
 use crate::failure::{Failure, Kind, Result};
 use crate::protocol::UpstreamError;
-use crate::route::Sign;
 use crate::translate::{self, relay};
 
 use super::answer;
@@ -41,17 +40,24 @@ pub(super) fn head(exchange: &mut Exchange, head: &mut ResponseHeader) -> pingor
             let model = exchange.requested_model.as_deref().unwrap_or_default();
             Reply::Stream(Box::new(call.stream(model, exchange.snapshot.limits.event_bytes)))
         }
-        None => Reply::Held(Held {
-            status: head.status.as_u16(),
-            retry_after: headers::retry_after(&head.headers),
-            should_retry: headers::should_retry(&head.headers),
-            readable,
-            parts: Vec::new(),
-            size: 0,
-        }),
+        None => Reply::Held(held(head, Bytes::new())),
     };
     *head = ResponseHeader::build_no_case(DROPPED, None)?;
     Ok(())
+}
+
+/// An answer that is kept until it is whole, as far as it is there.
+pub(super) fn held(head: &ResponseHeader, body: Bytes) -> Held {
+    let readable = is_readable(head);
+    let parts: Vec<_> = Some(body).filter(|body| readable && !body.is_empty()).into_iter().collect();
+    Held {
+        status: head.status.as_u16(),
+        retry_after: headers::retry_after(&head.headers),
+        should_retry: headers::should_retry(&head.headers),
+        readable,
+        size: parts.iter().map(Bytes::len).sum(),
+        parts,
+    }
 }
 
 /// Writes the head of a stream when the first part of its body is about to follow.
@@ -104,8 +110,10 @@ pub(super) fn body(
     ends: bool,
     written: usize,
 ) -> Result<()> {
+    let is_late = exchange.is_late();
     match &mut exchange.reply {
-        Reply::None | Reply::Bridged => Ok(()),
+        Reply::None | Reply::Carried => Ok(()),
+        Reply::Held(_) if is_late && !ends => Err(Failure::late()),
         Reply::Held(held) => {
             held.take(body.take(), exchange.snapshot.limits.reply_bytes)?;
             if ends { elsewhere(exchange) } else { Ok(()) }
@@ -174,11 +182,7 @@ fn end_of_stream(exchange: &mut Exchange) -> (Bytes, Option<Failure>) {
     exchange.deliver(delivered);
     match end {
         relay::End::Whole => exchange.settle(),
-        relay::End::Reported => {
-            exchange.note(Sign::Well);
-            exchange.fail_in_stream(delivered);
-            exchange.failure = Some(Failure::provider("the provider reported a failure in its stream"));
-        }
+        relay::End::Reported => exchange.fail_as_told(delivered),
         relay::End::Broken(_) => {}
     }
     (rest, unknown)
@@ -188,8 +192,7 @@ fn end_of_stream(exchange: &mut Exchange) -> (Bytes, Option<Failure>) {
 fn told(exchange: &mut Exchange, failure: Failure) -> Bytes {
     let Reply::Stream(stream) = &exchange.reply else { return Bytes::new() };
     let model = exchange.requested_model.as_deref().unwrap_or_default();
-    let now = u64::try_from(exchange.time.as_second()).unwrap_or(0);
-    let events = stream.failure(&failure, &exchange.id, model, now);
+    let events = stream.failure(&failure, &exchange.id, model, exchange.seconds());
     let delivered = stream.delivered();
     exchange.note_failure(&failure);
     exchange.fail_in_stream(delivered);
@@ -241,7 +244,11 @@ pub(super) async fn deliver(session: &mut Session, exchange: &mut Exchange) -> p
     }
 }
 
-fn whole(exchange: &mut Exchange, held: &Held) -> Result<Bytes> {
+/// What the client gets of a held answer that is whole.
+///
+/// # Errors
+/// The failure that it is.
+pub(super) fn whole(exchange: &mut Exchange, held: &Held) -> Result<Bytes> {
     let call = exchange.call()?;
     let client_model = exchange.requested_model.as_deref().unwrap_or_default();
     let body = held.joined();

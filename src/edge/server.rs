@@ -23,6 +23,7 @@ use super::connections::BeforeTls;
 use super::demo::Demo;
 use super::front::Front;
 use super::gateway::Gateway;
+use super::upstream::KeepResolved;
 
 /// A server that is ready to run.
 pub struct Server {
@@ -68,6 +69,7 @@ impl Server {
             server.add_service(service);
             clients.add_dependency(server.add_service(background_service("demo-awake", Awake(port))));
         }
+        server.add_service(background_service("names", KeepResolved(gateway.clone())));
         if let Some(file) = file {
             let reload = Reload { file, gateway: gateway.clone(), demo: config.demo.is_some() };
             server.add_service(background_service("reload", reload));

@@ -1,90 +1,140 @@
-//! The way to a provider: its address, resolved in good time, as Pingora wants it.
+//! The way to a provider: an address of its host, as Pingora wants it, and how long it may take.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwapOption;
+use async_trait::async_trait;
 use pingora::protocols::ALPN;
-use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, PeerOptions};
+use pingora::protocols::l4::socket;
+use pingora::server::ShutdownWatch;
+use pingora::services::background::BackgroundService;
+use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Peer as _, PeerOptions};
+use tokio::time::timeout;
 
 use crate::config::Timeouts;
 use crate::failure::{Failure, Kind, Result};
-use crate::provider::{HttpVersion, Provider};
+use crate::provider::{HttpVersion, OnClientGone, Provider};
 
-/// A provider and the last address that its name had.
+use super::gateway::Gateway;
+use super::names::Names;
+
+/// A provider and where it is.
 #[derive(Debug)]
 pub(super) struct Upstream {
     pub(super) provider: Arc<Provider>,
-    timeouts: Timeouts,
-    resolved: ArcSwapOption<Resolved>,
+    pub(super) times: Times,
+    names: Arc<Names>,
+    /// The peer at no particular address.
+    anywhere: HttpPeer,
 }
 
-#[derive(Debug)]
-struct Resolved {
-    peer: HttpPeer,
-    until: Option<Instant>,
+/// How long a provider may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    connect: Duration,
+    /// From the request to the first byte of the answer's head.
+    pub(super) first_byte: Duration,
+    /// Between two signs of life after that.
+    pub(super) silence: Duration,
+    write: Duration,
+    /// For an answer that is no stream.
+    pub(super) total: Duration,
+    /// For the rest of an answer whose client is gone; absent: it is not read.
+    pub(super) drain: Option<Duration>,
+}
+
+impl Times {
+    fn of(provider: &Provider, general: &Timeouts) -> Self {
+        let own = &provider.timeouts;
+        let silence = own.silence.unwrap_or(general.silence);
+        let drains = provider.on_client_gone == OnClientGone::Drain;
+        Self {
+            connect: Duration::from_secs(own.connect.unwrap_or(general.connect)),
+            first_byte: Duration::from_secs(own.first_byte.or(general.first_byte).unwrap_or(silence)),
+            silence: Duration::from_secs(silence),
+            write: Duration::from_secs(general.write),
+            total: Duration::from_secs(own.total.unwrap_or(general.total)),
+            drain: drains.then(|| Duration::from_secs(general.client_gone)),
+        }
+    }
+
+    /// Can Pingora keep these times by itself? It knows one for all reads, and leaves a provider when the client
+    /// is gone.
+    pub(super) fn are_simple(&self, stream: bool) -> bool {
+        self.first_byte == self.silence && self.drain.is_none() && (stream || self.silence <= self.total)
+    }
 }
 
 impl Upstream {
-    pub(super) fn new(provider: Arc<Provider>, timeouts: Timeouts) -> Self {
-        let upstream = Self { provider, timeouts, resolved: ArcSwapOption::empty() };
-        if let Ok(ip) = upstream.provider.base_url.host.parse::<IpAddr>() {
-            let peer = upstream.peer_at(SocketAddr::new(ip, upstream.provider.base_url.port));
-            upstream.resolved.store(Some(Arc::new(Resolved { peer, until: None })));
-        }
-        upstream
+    /// The way to a provider; what the way that was there `earlier` knows of its addresses stays known.
+    pub(super) fn new(provider: Arc<Provider>, general: &Timeouts, earlier: Option<&Self>) -> Self {
+        let url = &provider.base_url;
+        let known = earlier.filter(|earlier| earlier.names.are_of(&url.host, url.port));
+        let names = known.map(|earlier| Arc::clone(&earlier.names));
+        let names = names.unwrap_or_else(|| Arc::new(Names::new(&url.host, url.port)));
+        let times = Times::of(&provider, general);
+        let mut anywhere = HttpPeer::new((Ipv4Addr::UNSPECIFIED, url.port), url.tls, url.host.clone());
+        anywhere.options = options(&provider, &times);
+        Self { provider, times, names, anywhere }
     }
 
-    /// The peer to connect to.
+    /// The peer to connect to; with `fresh`, by a connection that nothing was sent on yet.
     ///
     /// # Errors
     /// 502 when the name can not be resolved.
-    pub(super) async fn peer(&self) -> Result<Box<HttpPeer>> {
-        if let Some(resolved) = &*self.resolved.load()
-            && resolved.until.is_none_or(|until| Instant::now() < until)
-        {
-            return Ok(Box::new(resolved.peer.clone()));
+    pub(super) async fn peer(&self, fresh: bool) -> Result<Box<HttpPeer>> {
+        if self.names.is_unknown() {
+            self.names.resolve().await;
+        } else {
+            self.keep_resolved();
         }
-        let url = &self.provider.base_url;
-        let found = tokio::net::lookup_host((url.host.as_str(), url.port)).await;
-        let address = found.ok().and_then(|mut all| all.next());
-        let Some(address) = address else {
-            // An old address is better than none.
-            return match &*self.resolved.load() {
-                Some(resolved) => Ok(Box::new(resolved.peer.clone())),
-                None => Err(Failure::provider("the provider's host name can not be resolved")),
-            };
-        };
-        let peer = self.peer_at(address);
-        let until = Some(Instant::now() + RESOLVED_FOR);
-        self.resolved.store(Some(Arc::new(Resolved { peer: peer.clone(), until })));
-        Ok(Box::new(peer))
+        let address = self.names.next(Instant::now());
+        let address =
+            address.ok_or_else(|| Failure::provider("the provider's host name can not be resolved"))?;
+        let mut peer = Box::new(HttpPeer { _address: address.into(), ..self.anywhere.clone() });
+        if fresh {
+            // Of this group, no connection is in a pool, and none will be.
+            peer.group_key = GROUPS.fetch_add(1, Ordering::Relaxed);
+            peer.options.idle_timeout = Some(Duration::ZERO);
+        }
+        Ok(peer)
     }
 
-    fn peer_at(&self, address: SocketAddr) -> HttpPeer {
-        let url = &self.provider.base_url;
-        let mut peer = HttpPeer::new(address, url.tls, url.host.clone());
-        peer.options = self.options();
-        peer
+    /// A peer could not be reached. Gives whether the provider has another address to try at once.
+    pub(super) fn shun(&self, peer: &HttpPeer) -> bool {
+        match peer.address() {
+            socket::SocketAddr::Inet(address) => self.names.shun(*address, Instant::now()),
+            socket::SocketAddr::Unix(_) => false,
+        }
     }
 
-    fn options(&self) -> PeerOptions {
-        let mut options = PeerOptions::new();
-        options.alpn = match (self.provider.http, self.provider.base_url.tls) {
-            (HttpVersion::Auto, true) => ALPN::H2H1,
-            (HttpVersion::H2, _) => ALPN::H2,
-            (HttpVersion::Auto | HttpVersion::H1, _) => ALPN::H1,
-        };
-        options.connection_timeout = Some(Duration::from_secs(self.timeouts.connect));
-        options.total_connection_timeout = Some(Duration::from_secs(self.timeouts.connect.saturating_mul(2)));
-        options.read_timeout = Some(Duration::from_secs(self.timeouts.silence));
-        options.write_timeout = Some(Duration::from_secs(self.timeouts.write));
-        options.idle_timeout = Some(IDLE);
-        options.max_h2_streams = H2_STREAMS;
-        options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
-        options
+    /// Has the name resolved if that is due; nobody waits for it.
+    pub(super) fn keep_resolved(&self) {
+        if self.names.claim(Instant::now()) {
+            let names = Arc::clone(&self.names);
+            tokio::spawn(async move { names.resolve().await });
+        }
     }
+}
+
+fn options(provider: &Provider, times: &Times) -> PeerOptions {
+    let mut options = PeerOptions::new();
+    options.alpn = match (provider.http, provider.base_url.tls) {
+        (HttpVersion::Auto, true) => ALPN::H2H1,
+        (HttpVersion::H2, _) => ALPN::H2,
+        (HttpVersion::Auto | HttpVersion::H1, _) => ALPN::H1,
+    };
+    // Pingora gives the TLS handshake as long again.
+    options.connection_timeout = Some(times.connect);
+    options.total_connection_timeout = Some(times.connect.saturating_mul(2));
+    options.read_timeout = Some(times.silence);
+    options.write_timeout = Some(times.write);
+    options.idle_timeout = Some(IDLE);
+    options.max_h2_streams = H2_STREAMS;
+    options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
+    options
 }
 
 /// The failure for an exchange whose provider left the configuration between two hooks.
@@ -92,8 +142,25 @@ pub(super) fn unknown() -> Failure {
     Failure::new(Kind::Internal, "The provider is not configured.")
 }
 
-/// How long an address is believed.
-const RESOLVED_FOR: Duration = Duration::from_secs(30);
+/// Has the names of all providers resolved before they are needed, and again and again.
+pub(super) struct KeepResolved(pub(super) Gateway);
+
+#[async_trait]
+impl BackgroundService for KeepResolved {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        loop {
+            self.0.keep_resolved();
+            if timeout(LOOK, shutdown.wait_for(|shutdown| *shutdown)).await.is_ok() {
+                return;
+            }
+        }
+    }
+}
+
+static GROUPS: AtomicU64 = AtomicU64::new(1);
+
+/// How often it is looked whether a name is due.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How long an unused connection is kept: most servers close theirs after 60 s or more.
 const IDLE: Duration = Duration::from_secs(55);

@@ -41,11 +41,40 @@ pub struct ProviderSettings {
     pub http: HttpVersion,
     /// Failures in a row after which a target is left alone for a while; 0: it never is. Default: 5.
     pub breaker_failures: Option<u32>,
+    /// How long it may take, where that differs from `timeouts` for all.
+    pub timeouts: TimeoutSettings,
+    /// What becomes of its answer when the client is gone. Default: `abort`.
+    pub on_client_gone: OnClientGone,
     /// Habits in which it differs from its preset.
     pub profile: ProfileSettings,
     /// May requests refer to state held at the provider (stored responses, files, containers)? All
     /// callers share the provider's account, so this is for deployments with a single tenant.
     pub allow_upstream_state: bool,
+}
+
+/// How long one provider may take, in seconds. Default of each: what `timeouts` says for all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TimeoutSettings {
+    /// For a connection, and for its TLS handshake once more.
+    pub connect: Option<u64>,
+    /// From the request to the first byte of the answer.
+    pub first_byte: Option<u64>,
+    /// Between two signs of life after that.
+    pub silence: Option<u64>,
+    /// For a whole answer that is no stream.
+    pub total: Option<u64>,
+}
+
+/// What becomes of a provider's answer when the client is gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnClientGone {
+    /// The provider is left at once; charged is an estimate of what it has done.
+    #[default]
+    Abort,
+    /// The answer is read to its end, so that what the provider has counted is charged.
+    Drain,
 }
 
 /// How a credential is sent.
@@ -86,6 +115,10 @@ pub struct Provider {
     pub http: HttpVersion,
     /// Failures in a row after which a target is left alone for a while; 0: it never is.
     pub breaker_failures: u32,
+    /// How long it may take, where that is not what holds for all.
+    pub timeouts: TimeoutSettings,
+    /// What becomes of its answer when the client is gone.
+    pub on_client_gone: OnClientGone,
     /// Its habits.
     pub profile: Profile,
     /// May requests refer to state held at the provider?
@@ -129,6 +162,8 @@ impl Provider {
             protocols,
             http: settings.http,
             breaker_failures: settings.breaker_failures.unwrap_or(BREAKER_FAILURES),
+            timeouts: settings.timeouts,
+            on_client_gone: settings.on_client_gone,
             profile: Profile::default().with(&preset.profile).with(&settings.profile),
             allow_upstream_state: settings.allow_upstream_state,
             auth,

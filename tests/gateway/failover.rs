@@ -95,6 +95,28 @@ fn the_next_target_answers_whatever_the_first_one_does() {
 }
 
 #[test]
+fn every_target_is_asked_whatever_it_speaks() {
+    // More than Pingora tries by itself, and a relay after a translation.
+    let bad = || Mock::new(vec![Act::Close]);
+    for protocols in [["chat", "messages", "chat"], ["messages", "chat", "chat"], ["chat", "chat", "chat"]] {
+        let (all, better) = ([bad(), bad(), bad()], good());
+        let mut targets: Vec<_> =
+            all.iter().zip(protocols).map(|(mock, speaks)| (mock.port, speaks)).collect();
+        targets.push((better.port, "chat"));
+        let gateway = Gateway::start(&config(&targets, ""));
+        for stream in [false, true] {
+            let response = call(&gateway, 0, stream);
+            assert_eq!((response.status, response.complete), (200, true), "{protocols:?}: {response:?}");
+            assert!(!stream || response.body.ends_with("data: [DONE]\n\n"), "{}", response.body);
+            let told = (0..4).any(|n| response.body.contains(&format!("real-{n}")));
+            assert!(response.body.contains("v/model") && !told, "{}", response.body);
+        }
+        assert!(all.iter().all(|mock| mock.seen().len() == 2) && better.seen().len() == 2, "{protocols:?}");
+        assert!(gateway.access_log(2)[1].contains("\"attempts\":4"), "{protocols:?}");
+    }
+}
+
+#[test]
 fn a_target_that_can_not_be_reached_is_passed_over() {
     let better = good();
     for first in ["chat", "messages"] {

@@ -30,6 +30,7 @@ mod measure;
 mod money;
 mod operation;
 mod overload;
+mod patience;
 mod relay;
 mod reload;
 mod smuggling;

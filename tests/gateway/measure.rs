@@ -14,7 +14,7 @@ use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::support::{Gateway, PROTOCOLS, config, request};
+use crate::support::{Gateway, PROTOCOLS, config, member, request};
 
 /// Latencies of answers with status 200 and of all others, in milliseconds.
 #[derive(Default)]
@@ -237,4 +237,98 @@ fn twice_the_load_takes_little_from_what_is_served() {
         println!("goodput: {:.0} %", goodput * 100.0);
         assert!(goodput > 0.8, "{goodput}");
     });
+}
+
+/// A provider that closes connections at the worst moment: when a request has begun to arrive, when all of it
+/// has, or about when the next one is sent. It counts what it has answered.
+async fn close(listener: TcpListener, answered: Arc<AtomicUsize>) {
+    let moment = Arc::new(AtomicUsize::new(0));
+    while let Ok((stream, _)) = listener.accept().await {
+        let (answered, moment) = (Arc::clone(&answered), Arc::clone(&moment));
+        tokio::spawn(async move {
+            let mut stream = BufReader::new(stream);
+            for before in 0.. {
+                let moment = if before == 0 { 9 } else { moment.fetch_add(1, Ordering::Relaxed) % 10 };
+                if moment == 0 {
+                    // What is not read makes a reset of the end.
+                    let _ = stream.get_mut().readable().await;
+                    return;
+                }
+                let Some(message) = read_message(&mut stream).await else { return };
+                if moment == 1 {
+                    return;
+                }
+                let answer = PROTOCOLS[if message.contains("/messages") { 2 } else { 0 }].2;
+                let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length";
+                let answer = format!("{head}: {}\r\n\r\n{answer}", answer.len());
+                // Before the client knows, who may look at the count as soon as it has its answer.
+                answered.fetch_add(1, Ordering::Relaxed);
+                if stream.write_all(answer.as_bytes()).await.is_err() {
+                    return;
+                }
+                if moment == 2 {
+                    sleep(Duration::from_micros(300)).await;
+                    return;
+                }
+            }
+        });
+    }
+}
+
+/// So many calls, relayed and translated, to a provider that closes its connections at the worst moment.
+fn outlive_closings(calls: usize) {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let (gateway, answered) = runtime.block_on(async {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let up = |protocol: &str| {
+            format!(
+                "{protocol}: {{base_url: \"http://127.0.0.1:{}/v1\", auth: none, protocols: [{protocol}]}}",
+                listener.local_addr().unwrap().port()
+            )
+        };
+        let gateway = Gateway::start(&format!(
+            "providers:\n  {}\n  {}\nmodels:\n  - {{id: v/chat, targets: [{{provider: chat}}]}}\n  \
+             - {{id: v/messages, targets: [{{provider: messages}}]}}\n",
+            up("chat"),
+            up("messages")
+        ));
+        let answered = Arc::new(AtomicUsize::new(0));
+        tokio::spawn(close(listener, Arc::clone(&answered)));
+        let (mut all, left) = (JoinSet::new(), Arc::new(AtomicUsize::new(calls)));
+        for client in 0..8 {
+            let model = ["v/chat", "v/messages"][client % 2];
+            let text = request(PROTOCOLS[0].0, &gateway.key, &PROTOCOLS[0].1.replace("v/model", model));
+            let (left, port) = (Arc::clone(&left), gateway.port);
+            all.spawn(async move {
+                let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", port)).await.unwrap());
+                while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
+                    stream.write_all(text.as_bytes()).await.unwrap();
+                    let answer = read_message(&mut stream).await.unwrap();
+                    assert!(answer.starts_with("http/1.1 200"), "{answer}");
+                }
+            });
+        }
+        while let Some(done) = all.join_next().await {
+            done.unwrap();
+        }
+        (gateway, answered)
+    });
+    let lines = gateway.access_log(calls);
+    let attempts: usize = lines.iter().map(|line| member(line, "attempts").parse::<usize>().unwrap()).sum();
+    let again = lines.iter().filter(|line| member(line, "attempts") != "1").count();
+    println!("{} calls, {attempts} attempts, {again} calls were sent once more", lines.len());
+    assert_eq!((lines.len(), answered.load(Ordering::Relaxed)), (calls, calls), "each is answered once");
+    assert_eq!(attempts, calls + again, "no call is sent more than once more");
+    assert!(again > calls / 50, "the provider did close its connections");
+}
+
+#[test]
+fn connections_that_are_closed_at_the_worst_moment_cost_no_call() {
+    outlive_closings(400);
+}
+
+#[test]
+#[ignore = "it is the same, ten thousand times"]
+fn nor_do_they_cost_one_in_ten_thousand() {
+    outlive_closings(10_000);
 }

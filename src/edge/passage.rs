@@ -1,0 +1,198 @@
+//! A provider's stream on its way through the gateway's own loop: translated, or relayed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::canon::{Context, Oddity, Usage};
+use crate::failure::{Failure, Result};
+use crate::protocol::Protocol;
+use crate::translate::bridge::Bridge;
+use crate::translate::relay::{self, End};
+
+/// What a provider's stream goes through.
+pub(super) enum Passage {
+    /// Decoded, and encoded for the client, who may want it as a whole.
+    Bridged { bridge: Box<Bridge>, client: &'static dyn Protocol, context: Arc<Context> },
+    /// With the edits that must be.
+    Relayed(Box<Relayed>),
+}
+
+/// A stream that is relayed.
+pub(super) struct Relayed {
+    stream: relay::Stream,
+    ready: Vec<u8>,
+    end: Option<End>,
+    request_id: String,
+    model: String,
+    now: u64,
+}
+
+impl Relayed {
+    fn push(&mut self, chunk: Bytes) -> Result<()> {
+        let out = self.stream.push(chunk)?;
+        self.ready.extend_from_slice(&out);
+        if self.stream.is_over() {
+            self.end = Some(End::Whole);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> &End {
+        let (rest, end) = self.stream.end();
+        self.ready.extend_from_slice(&rest);
+        self.end.insert(end)
+    }
+
+    fn fail(&mut self, failure: &Failure) {
+        if matches!(self.end(), End::Broken(_)) {
+            let told = self.stream.failure(failure, &self.request_id, &self.model, self.now);
+            self.ready.extend_from_slice(&told);
+        }
+    }
+}
+
+impl Passage {
+    /// A relay for the request of this id, for this model, at this time in seconds since the epoch.
+    pub(super) fn relayed(stream: relay::Stream, request_id: &str, model: &str, now: u64) -> Self {
+        let (request_id, model) = (request_id.to_owned(), model.to_owned());
+        Self::Relayed(Box::new(Relayed { stream, ready: Vec::new(), end: None, request_id, model, now }))
+    }
+
+    /// Takes a whole answer that is no stream.
+    ///
+    /// # Errors
+    /// The failure that the provider reports, or 502 when the body is not what it should be.
+    pub(super) fn reply(&mut self, body: &[u8]) -> Result<()> {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.reply(body),
+            Self::Relayed(_) => Err(Failure::provider("the answer is no stream")),
+        }
+    }
+
+    /// Takes a chunk, cut anywhere.
+    ///
+    /// # Errors
+    /// The failure that the provider reports, or that its stream is.
+    pub(super) fn push(&mut self, chunk: Bytes) -> Result<()> {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.push(chunk),
+            Self::Relayed(relayed) => relayed.push(chunk),
+        }
+    }
+
+    /// Takes the end of the stream.
+    ///
+    /// # Errors
+    /// When the provider has not finished, or has failed in its last words.
+    pub(super) fn end(&mut self) -> Result<()> {
+        let relayed = match self {
+            Self::Bridged { bridge, .. } => return bridge.end(),
+            Self::Relayed(relayed) => relayed,
+        };
+        match relayed.end().clone() {
+            End::Whole | End::Reported => Ok(()),
+            End::Broken(error) => Err(relayed.stream.broken(&error)),
+        }
+    }
+
+    /// The connection broke off. Gives whether the answer is whole all the same.
+    pub(super) fn is_whole_without_end(&mut self) -> bool {
+        match self {
+            Self::Bridged { .. } => false,
+            Self::Relayed(_) => self.end().is_ok(),
+        }
+    }
+
+    /// What is ready for a client that gets a stream.
+    pub(super) fn ready(&mut self) -> Bytes {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.ready(),
+            Self::Relayed(relayed) => std::mem::take(&mut relayed.ready).into(),
+        }
+    }
+
+    /// The answer for a client that gets it as a whole; absent for one that gets a stream.
+    pub(super) fn whole(&self) -> Option<Bytes> {
+        match self {
+            Self::Bridged { bridge, client, context } if !bridge.is_stream() => {
+                Some(bridge.whole(*client, context))
+            }
+            _ => None,
+        }
+    }
+
+    /// Ends the client's stream with a failure, in its own grammar; gives all that it is still sent.
+    pub(super) fn fail(&mut self, failure: &Failure) -> Bytes {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.fail(failure),
+            Self::Relayed(relayed) => {
+                relayed.fail(failure);
+                self.ready()
+            }
+        }
+    }
+
+    /// Tokens of the answer so far, estimated.
+    pub(super) fn delivered(&self) -> u64 {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.delivered(),
+            Self::Relayed(relayed) => relayed.stream.delivered(),
+        }
+    }
+
+    /// Token counts so far.
+    pub(super) fn usage(&self) -> Option<Usage> {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.usage(),
+            Self::Relayed(relayed) => relayed.stream.usage(),
+        }
+    }
+
+    /// What was not understood so far, and how often.
+    pub(super) fn oddities(&mut self) -> BTreeMap<Oddity, u64> {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.oddities(),
+            Self::Relayed(_) => BTreeMap::new(),
+        }
+    }
+
+    /// Does the client get a stream?
+    pub(super) fn is_stream(&self) -> bool {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.is_stream(),
+            Self::Relayed(_) => true,
+        }
+    }
+
+    /// Has anything come at all?
+    pub(super) fn has_begun(&self) -> bool {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.has_begun(),
+            Self::Relayed(relayed) => !relayed.ready.is_empty(),
+        }
+    }
+
+    /// Does the provider really answer, so that a failure can no longer be a status?
+    pub(super) fn is_committed(&self) -> bool {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.is_committed(),
+            // As where Pingora relays: with the first bytes that pass.
+            Self::Relayed(relayed) => !relayed.ready.is_empty(),
+        }
+    }
+
+    /// Is the answer whole?
+    pub(super) fn is_whole(&self) -> bool {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.is_whole(),
+            Self::Relayed(relayed) => relayed.end == Some(End::Whole),
+        }
+    }
+
+    /// Has the provider itself told the client of a failure, in a stream that has ended?
+    pub(super) fn is_reported(&self) -> bool {
+        matches!(self, Self::Relayed(relayed) if relayed.end == Some(End::Reported))
+    }
+}
