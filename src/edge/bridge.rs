@@ -425,6 +425,7 @@ impl Stream<'_> {
         let mut tasks = Vec::with_capacity(2);
         if !std::mem::replace(&mut self.started, true) {
             exchange.status = 200;
+            exchange.reply = Reply::Carried;
             let head = reply::stream_start(session, exchange)
                 .map_err(|error| Failure::provider(error.to_string()))?;
             tasks.push(HttpTask::Header(Box::new(head), false));
@@ -435,6 +436,10 @@ impl Stream<'_> {
             tasks.push(HttpTask::Body(Some(bytes), false));
         }
         exchange.deliver(self.passage.delivered());
+        if self.passage.is_over() {
+            exchange.usage = self.passage.usage();
+            exchange.settle();
+        }
         match session.write_response_tasks(tasks).await {
             Err(_) if !self.watch.lose() => Err(Stop::Gone),
             _ => Ok(()),
@@ -454,7 +459,6 @@ impl Stream<'_> {
                 false => sent(answer::write(session, exchange, 200, answer::JSON, body).await),
             };
         }
-        exchange.reply = Reply::Carried;
         self.write(session, exchange).await?;
         self.close(session).await
     }
@@ -472,7 +476,6 @@ impl Stream<'_> {
 
     /// It has failed after its head was sent: the client is told in its own grammar.
     async fn fail(&mut self, session: &mut Session, exchange: &mut Exchange, failure: Failure) -> Result<()> {
-        exchange.reply = Reply::Carried;
         exchange.note_failure(&failure);
         exchange.fail_in_stream(self.passage.delivered());
         let last = self.passage.fail(&failure);

@@ -33,9 +33,6 @@ impl Relayed {
     fn push(&mut self, chunk: Bytes) -> Result<()> {
         let out = self.stream.push(chunk)?;
         self.ready.extend_from_slice(&out);
-        if self.stream.is_over() {
-            self.end = Some(End::Whole);
-        }
         Ok(())
     }
 
@@ -183,11 +180,20 @@ impl Passage {
         }
     }
 
-    /// Is the answer whole?
+    /// Is the answer whole, and nothing that may follow of interest?
     pub(super) fn is_whole(&self) -> bool {
         match self {
             Self::Bridged { bridge, .. } => bridge.is_whole(),
+            // What is behind the last event passes, too.
             Self::Relayed(relayed) => relayed.end == Some(End::Whole),
+        }
+    }
+
+    /// Has the last event of the answer come, before whose end goes on it has to be paid for?
+    pub(super) fn is_over(&self) -> bool {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.is_whole(),
+            Self::Relayed(relayed) => relayed.stream.is_over(),
         }
     }
 
