@@ -38,7 +38,7 @@ pub(crate) fn run(listen: &str, upstream: &str) {
     server.bootstrap();
     let proxy = Bare { peer: HttpPeer::new(upstream, false, String::new()) };
     let mut service = http_proxy_service(&server.configuration, proxy);
-    service.add_listener(ListenerConfig::tcp(listen).l4_buffer(L4BufferSettings::new(64 << 10, 16 << 10)));
+    service.add_listener(ListenerConfig::tcp(listen).l4_buffer(L4BufferSettings::new(0, 16 << 10)));
     server.add_service(service);
     server.run_forever();
 }

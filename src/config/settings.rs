@@ -99,6 +99,8 @@ pub struct Limits {
     pub idle_seconds: u64,
     /// Seconds after which a connection ends with the answer that it carries. Default: 3600.
     pub connection_seconds: u64,
+    /// Seconds in which a client has to take what is written to it at once. Default: 60.
+    pub write_seconds: u64,
     /// Connections of clients. Default: half of the files that the process may open, at most 20,000.
     pub connections: Option<usize>,
     /// Connections from one address, for IPv6 from one /64. Default: half of `connections`.
@@ -146,6 +148,7 @@ impl Default for Limits {
             head_seconds: 10,
             idle_seconds: 75,
             connection_seconds: 3600,
+            write_seconds: 60,
             connections: None,
             connections_per_address: None,
             calls: 10_000,

@@ -13,6 +13,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::StatusCode;
 use pingora::connectors::http::Connector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::HttpTask;
@@ -50,11 +51,11 @@ pub(super) async fn serve(
         let result = run(connector, session, exchange, &mut watch).await;
         if watch.is_alone() || matches!(result, Err(Stop::Gone)) {
             exchange.client_gone = true;
-            session.set_keepalive(None);
             if let Err(Stop::Failed(failure)) = result {
                 exchange.fail_unseen(failure);
             }
-            return Ok(());
+            // An answer that ends well would be written to its end, however long the client takes for that.
+            return Err(Error::explain(ErrorType::ConnectionClosed, "the client is gone").into_down());
         }
         match result {
             Err(Stop::Failed(failure)) if exchange.turn(&failure) => {}
@@ -262,8 +263,12 @@ async fn ask(
     let answered = async {
         loop {
             provider.read_response_header().await?;
-            if !provider.response_header().is_some_and(|head| head.status.is_informational()) {
-                return Ok(());
+            match provider.response_header().map(|head| head.status) {
+                Some(StatusCode::SWITCHING_PROTOCOLS) => {
+                    return Error::e_explain(ErrorType::InvalidHTTPHeader, "another protocol");
+                }
+                Some(status) if status.is_informational() => {}
+                _ => return Ok(()),
             }
         }
     };
@@ -440,7 +445,7 @@ impl Stream<'_> {
             exchange.usage = self.passage.usage();
             exchange.settle();
         }
-        match session.write_response_tasks(tasks).await {
+        match send_tasks(session, exchange, tasks).await {
             Err(_) if !self.watch.lose() => Err(Stop::Gone),
             _ => Ok(()),
         }
@@ -460,15 +465,15 @@ impl Stream<'_> {
             };
         }
         self.write(session, exchange).await?;
-        self.close(session).await
+        self.close(session, exchange).await
     }
 
     /// Ends the client's stream, if there still is a client.
-    async fn close(&mut self, session: &mut Session) -> Result<()> {
+    async fn close(&mut self, session: &mut Session, exchange: &Exchange) -> Result<()> {
         if self.watch.is_alone() {
             return Ok(());
         }
-        match session.write_response_tasks(vec![HttpTask::Done]).await {
+        match send_tasks(session, exchange, vec![HttpTask::Done]).await {
             Err(_) if !self.watch.lose() => Err(Stop::Gone),
             _ => Ok(()),
         }
@@ -481,7 +486,19 @@ impl Stream<'_> {
         let last = self.passage.fail(&failure);
         exchange.failure = Some(failure);
         self.send(session, exchange, last).await?;
-        self.close(session).await
+        self.close(session, exchange).await
+    }
+}
+
+/// Writes to the client, in the time that it has for that: Pingora does not watch the time in which small parts
+/// of an answer leave its buffer.
+async fn send_tasks(session: &mut Session, exchange: &Exchange, tasks: Vec<HttpTask>) -> pingora::Result<()> {
+    let time = Duration::from_secs(exchange.snapshot.limits.write_seconds);
+    match timeout(time, session.write_response_tasks(tasks)).await {
+        Ok(written) => written.map(|_| ()),
+        Err(_) => Error::e_explain(ErrorType::WriteTimedout, "the client takes nothing")
+            .map_err(|error| error.into_down()),
+    }
     }
 }
 

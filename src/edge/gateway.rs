@@ -297,7 +297,7 @@ impl ProxyHttp for Gateway {
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> pingora::Result<bool> {
-        prepare(session);
+        prepare(session, Duration::from_secs(exchange.snapshot.limits.write_seconds));
         match self.receive(session, exchange).await {
             Ok(None) if exchange.is_carried() => bridge::serve(&self.0.connector, session, exchange).await?,
             Ok(None) => return Ok(false),
@@ -359,6 +359,9 @@ impl ProxyHttp for Gateway {
         head: &mut ResponseHeader,
         exchange: &mut Exchange,
     ) -> pingora::Result<()> {
+        if head.status == http::StatusCode::SWITCHING_PROTOCOLS {
+            return Err(raise(exchange, Failure::provider("the provider has changed the protocol")));
+        }
         if head.status.is_client_error() || head.status.is_server_error() || head.status.is_redirection() {
             exchange.fail_attempt("status");
             let failure = reply::refusal(head);
@@ -496,14 +499,14 @@ impl fmt::Debug for Gateway {
 }
 
 /// What has to be set on every session, and again on one that `intake` has put in its place.
-pub(super) fn prepare(session: &mut Session) {
+pub(super) fn prepare(session: &mut Session, write: Duration) {
     let session = &mut session.downstream_session;
     // Absent: the client has asked for the connection to be closed.
     if session.get_keepalive().is_some() {
         session.set_keepalive(Some(KEEPALIVE));
     }
     session.set_ignore_info_resp(true);
-    session.set_write_timeout(Some(WRITE_TIMEOUT));
+    session.set_write_timeout(Some(write));
     session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
 }
 
@@ -600,9 +603,6 @@ const KEEPALIVE: u64 = 75;
 
 /// Unused connections that translated calls keep.
 const POOL: usize = 512;
-
-/// How long a client may take for one write.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long the rest of a body that nobody wants is read.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);

@@ -173,6 +173,7 @@ impl Intake<'_> {
 async fn restart(session: &mut Session) -> pingora::Result<()> {
     let mut settings = HttpPersistentSettings::for_session(&session.downstream_session);
     let reuses = session.downstream_session.get_keepalive_reuses_remaining();
+    let write = session.downstream_session.get_write_timeout();
     if let Some(context) = session.downstream_session.take_connection_user_context() {
         settings.set_user_context(context);
     }
@@ -194,7 +195,7 @@ async fn restart(session: &mut Session) -> pingora::Result<()> {
     *session.downstream_session = ServerSession::H1(fresh);
     settings.apply_to_session(&mut session.downstream_session);
     session.downstream_session.set_keepalive_reuses_remaining(reuses);
-    super::gateway::prepare(session);
+    super::gateway::prepare(session, write.unwrap_or_default());
     Ok(())
 }
 

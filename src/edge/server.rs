@@ -113,8 +113,9 @@ fn clients(config: &Config, conf: &Arc<ServerConf>, gateway: Gateway) -> Result<
 }
 
 fn endpoint(listener: &Listener) -> Result<ListenerConfig, Error> {
-    let tcp = ListenerConfig::tcp(listener.address.as_str())
-        .l4_buffer(L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER));
+    let read = if listener.tls.is_some() { TLS_READ_BUFFER } else { 0 };
+    let tcp =
+        ListenerConfig::tcp(listener.address.as_str()).l4_buffer(L4BufferSettings::new(read, WRITE_BUFFER));
     let Some(files) = &listener.tls else { return Ok(tcp) };
     let (certificate, key) = (files.certificate.to_string_lossy(), files.key.to_string_lossy());
     let mut settings = TlsSettings::intermediate(&certificate, &key)
@@ -224,8 +225,10 @@ const POOL: usize = 512;
 /// Connections tried for one request: the first, and fresh ones in the place of stale ones.
 const ATTEMPTS: usize = 3;
 
-/// Bytes read at once: an agent's request in few reads.
-const READ_BUFFER: usize = 64 << 10;
+/// Bytes read at once for TLS: a record (RFC 8446, 5.1) and its head. Without TLS, nothing stands between the
+/// socket and the buffers into which heads and bodies are read, and no memory that each connection would
+/// have for its whole life.
+const TLS_READ_BUFFER: usize = (16 << 10) + 256;
 
 /// Bytes gathered before a write: head and body of a usual answer leave together.
 const WRITE_BUFFER: usize = 16 << 10;

@@ -8,7 +8,12 @@
 #![expect(clippy::print_stdout, reason = "long runs by hand tell how far they went")]
 
 mod answers;
+// It needs nothing of the crate, and is nobody else's business.
+#[path = "../../src/edge/head.rs"]
+mod head;
+mod heads;
 mod mutate;
+mod relay;
 mod requests;
 mod seeds;
 mod small;

@@ -14,6 +14,19 @@ pub(crate) fn requests(protocol: ProtocolId) -> Vec<Vec<u8>> {
     small(golden(protocol, "client", "request.json").into_iter().chain(hand))
 }
 
+/// Heads of requests: what clients send, and what is nearly that.
+pub(crate) fn heads() -> Vec<Vec<u8>> {
+    let lines = [
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: gateway:8080\r\nauthorization: Bearer cm-x\r\ncontent-length: 5\r\n\r\n{...}",
+        "POST /v1/messages?beta=true HTTP/1.1\r\nhost: g\r\nx-api-key: cm-x\r\nTransfer-Encoding: chunked\r\naccept: */*\r\n\r\n",
+        "GET http://g/v1/models HTTP/1.1\r\nhost: g\r\nx-empty:\r\nx-tab:\ta\tb\u{e9}\r\n\r\n",
+        "GET / HTTP/1.0\r\n\r\n",
+        "CONNECT g:443 HTTP/1.1\r\nhost: g:443\r\nconnection: upgrade\r\nupgrade: h2c\r\nexpect: 100-continue\r\n\r\n",
+        "POST /v1/responses HTTP/1.1\r\nhost: g\r\ncontent-length : 1\r\n folded\r\ncontent-length: 1, 1\nx: \0\r\n\r\n",
+    ];
+    lines.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
 /// Streams of providers.
 pub(crate) fn streams(protocol: ProtocolId) -> Vec<Vec<u8>> {
     let said = hand(protocol).iter().map(|text| said(protocol, text));

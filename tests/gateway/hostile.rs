@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpSocket;
 use tokio::runtime::Builder;
 
+use crate::money;
+use crate::overload::gated;
 use crate::support::{
     Client, Gateway, Mock, PROTOCOLS, config, eventually, get, h2_post, json, post, request,
 };
@@ -183,7 +185,7 @@ fn heads_have_caps_while_they_arrive() {
 }
 
 /// A provider that sends events for as long as they are taken, up to `most` bytes each time.
-fn endless(most: usize) -> u16 {
+pub(crate) fn endless(most: usize) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let event = format!(
@@ -277,4 +279,91 @@ fn streams_that_are_reset_at_once_leave_nothing_behind() {
             == 0.0
     }));
     assert_eq!(h2_post(gateway.port, PROTOCOLS[0].0, &gateway.key, PROTOCOLS[0].1.into(), false).status, 200);
+}
+
+/// Who asks for a stream and reads none of it is left when the time for a write is over, whichever way the
+/// answer takes, and pays for what was sent.
+#[test]
+fn clients_that_stop_reading_are_left_in_time() {
+    let settings = format!("limits: {{write_seconds: 1}}\n{}", money::config(endless(256 << 20)));
+    let gateway = Gateway::start(&settings);
+    gateway.command(&["account", "top-up", "default", "10"]);
+    let in_flight = || gateway.metric("crossmodel_requests_in_flight");
+    for client in [0, 2] {
+        let begun = Instant::now();
+        let mut stalled = Client::connect(gateway.port);
+        let text = money::body(client, "v/chat", "\"stream\":true,");
+        stalled.send(request(PROTOCOLS[client].0, &gateway.key, &text).as_bytes());
+        assert_eq!(stalled.head().0, 200);
+        assert!(
+            eventually(Duration::from_secs(20), || in_flight() == 0.0),
+            "protocol {client} over HTTP/1.1"
+        );
+        assert!(begun.elapsed() > Duration::from_secs(1), "{:?}", begun.elapsed());
+    }
+    for client in [0, 2] {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let stalled = runtime.block_on(async {
+            let stream = tokio::net::TcpStream::connect(("127.0.0.1", gateway.port)).await.unwrap();
+            let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+            tokio::spawn(connection);
+            let mut sender = sender.ready().await.unwrap();
+            let head = http::Request::post(format!("http://gateway{}", PROTOCOLS[client].0))
+                .header("authorization", format!("Bearer {}", gateway.key));
+            let (response, mut stream) = sender.send_request(head.body(()).unwrap(), false).unwrap();
+            stream.send_data(money::body(client, "v/chat", "\"stream\":true,").into(), true).unwrap();
+            (response.await.unwrap().into_body(), sender)
+        });
+        assert!(eventually(Duration::from_secs(20), || in_flight() == 0.0), "protocol {client} over HTTP/2");
+        drop(stalled);
+    }
+    let charges = money::audited(&gateway);
+    assert_eq!(charges.len(), 4);
+    assert!(charges.iter().all(|(outcome, cost)| outcome == "estimated" && *cost > 0), "{charges:?}");
+}
+
+/// Connections that only wait take places for no longer than they may.
+#[test]
+fn idle_connections_make_room() {
+    let (gateway, _mock) = start("idle_seconds: 2, connections: 300, connections_per_address: 300");
+    let files = gateway.files();
+    let mut idle = Vec::new();
+    for n in 0..300 {
+        let mut client = Client::connect(gateway.port);
+        if n % 3 == 0 {
+            client.send(request(PROTOCOLS[0].0, &gateway.key, PROTOCOLS[0].1).as_bytes());
+            assert_eq!(client.receive().status, 200);
+        }
+        idle.push(client);
+    }
+    // Some of the first ones may have been left already.
+    assert!(eventually(Duration::from_secs(10), || gateway.metric(CONNECTIONS) == 0.0));
+    assert!(idle.iter_mut().all(Client::ends));
+    assert_eq!(call(&gateway), 200);
+    assert!(gateway.files() <= files + 20, "{} files, then {}", files, gateway.files());
+}
+
+/// Without a file descriptor left, nothing spins, what runs goes on, and later all is well again.
+#[test]
+fn without_files_it_waits_and_recovers() {
+    let (mock, gate) = gated();
+    let settings = "limits: {connections: 5000, connections_per_address: 5000, idle_seconds: 600}";
+    let gateway = Gateway::start(&format!("{settings}\n{}", config(mock.port)));
+    let mut running = Client::connect(gateway.port);
+    running.send(request(PROTOCOLS[0].0, &gateway.key, PROTOCOLS[0].1).as_bytes());
+    assert!(eventually(Duration::from_secs(5), || mock.seen().len() == 1));
+    gateway.limit_files(gateway.files() as u64 + 50);
+    let crowd: Vec<_> =
+        (0..400).filter_map(|_| TcpStream::connect(("127.0.0.1", gateway.port)).ok()).collect();
+    thread::sleep(Duration::from_secs(1));
+    let (cpu, begun) = (gateway.cpu(), Instant::now());
+    thread::sleep(Duration::from_secs(2));
+    let share = (gateway.cpu() - cpu) / begun.elapsed().as_secs_f64();
+    assert!(share < 0.2, "{share} of a CPU while there is nothing to do");
+    gate.open();
+    assert_eq!(running.receive().status, 200);
+    drop(crowd);
+    gate.open();
+    assert!(eventually(Duration::from_secs(20), || gateway.metric(CONNECTIONS) <= 1.0));
+    assert_eq!(call(&gateway), 200);
 }

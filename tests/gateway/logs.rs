@@ -232,3 +232,26 @@ fn no_level_of_logging_shows_a_secret_a_prompt_or_an_answer() {
         }
     }
 }
+
+/// Lines that nobody reads are dropped and counted; calls go on.
+#[test]
+fn a_log_that_nobody_reads_holds_nobody_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // Somebody has to have it open, and reads nothing.
+    let _reader = std::fs::File::options().read(true).write(true).open(&pipe).unwrap();
+    let gateway = Gateway::start(&format!("access_log: {}\n{DEMO}", pipe.display()));
+    let body = format!(r#"{{"model":"{}","messages":[]}}"#, "m".repeat(200));
+    let text = request("/v1/chat/completions", &gateway.key, &body);
+    let mut client = Client::connect(gateway.port);
+    let mut answered = 0;
+    while gateway.metric("crossmodel_access_lines_dropped") == 0.0 {
+        for _ in 0..500 {
+            client.send(text.as_bytes());
+            assert_eq!(client.receive().status, 404);
+        }
+        answered += 500;
+        assert!(answered < 9_500, "lines are still kept: that is more than the buffer holds");
+    }
+}

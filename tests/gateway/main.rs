@@ -10,17 +10,22 @@
     reason = "these are tests"
 )]
 
+mod abuse;
 mod answers;
 mod bridge;
+mod catalogue;
 mod cli;
+mod clock;
 mod config;
 mod console;
 mod corpus;
 mod demo;
+mod differential;
 mod doctor;
 mod endings;
 mod errors;
 mod failover;
+mod frames;
 mod hostile;
 mod intake;
 mod keys;
@@ -31,9 +36,12 @@ mod money;
 mod operation;
 mod overload;
 mod patience;
+mod providers;
 mod relay;
 mod reload;
 mod smuggling;
+mod soak;
 mod streams;
 mod support;
+mod torn;
 mod upstreams;

@@ -3,6 +3,7 @@
 
 #![expect(clippy::print_stdout, reason = "figures are what this is for")]
 
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -153,6 +154,11 @@ async fn abort(port: u16, text: Arc<str>, count: usize) -> usize {
     begun.load(Ordering::Relaxed)
 }
 
+/// A number from the environment.
+fn number<T: FromStr>(name: &str, default: T) -> T {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
 fn raise_files() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
@@ -182,7 +188,9 @@ fn others_do_not_notice_hostile_clients() {
         let (memory, files) = state("quiet");
 
         let mut ends = Vec::new();
-        for round in 1..=2 {
+        let rounds = number("ROUNDS", 2);
+        let patience = Duration::from_secs(number("PATIENCE", 30));
+        for round in 1..=rounds {
             println!("--- round {round}");
             let mut slow = Vec::new();
             for _ in 0..2000 {
@@ -197,7 +205,7 @@ fn others_do_not_notice_hostile_clients() {
                 stalled.push(connect(port, &stream).await);
             }
             // Until all buffers on the way are full.
-            sleep(Duration::from_secs(30)).await;
+            sleep(patience).await;
             let beside = call(port, &key, 8, time).await.line("beside 1000 stalled readers");
             state("1000 stalled readers");
             drop(stalled);
@@ -210,7 +218,7 @@ fn others_do_not_notice_hostile_clients() {
             println!("p99 / quiet p99: {:.1} {:.1} {:.1}", slowed / quiet, beside / quiet, aborted / quiet);
         }
         call(port, &key, 8, time).await.line("quiet again");
-        let ((first, _), (last, last_files)) = (ends[0], ends[1]);
+        let ((first, _), (last, last_files)) = (ends[0], *ends.last().unwrap());
         assert!(last_files <= files, "{files} files at first, {last_files} at the end");
         assert!(last < memory + (64 << 10), "{memory} KiB at first, {last} KiB at the end");
         assert!(last < first + first / 4, "{first} KiB after one round, {last} KiB after two");
@@ -331,4 +339,78 @@ fn connections_that_are_closed_at_the_worst_moment_cost_no_call() {
 #[ignore = "it is the same, ten thousand times"]
 fn nor_do_they_cost_one_in_ten_thousand() {
     outlive_closings(10_000);
+}
+
+/// A provider whose streams take their time: so many events, with a second between two of them.
+async fn provide_slowly(listener: TcpListener, events: usize) {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    let event =
+        "data: {\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a word or two\"}}]}\n\n";
+    let last = "data: [DONE]\n\n";
+    let chunk: Arc<str> = format!("{:x}\r\n{event}\r\n", event.len()).into();
+    let end: Arc<str> = format!("{:x}\r\n{last}\r\n0\r\n\r\n", last.len()).into();
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let (chunk, end) = (Arc::clone(&chunk), Arc::clone(&end));
+        tokio::spawn(async move {
+            read_message(&mut BufReader::new(&mut stream)).await?;
+            stream.write_all(head.as_bytes()).await.ok()?;
+            for _ in 0..events {
+                stream.write_all(chunk.as_bytes()).await.ok()?;
+                sleep(Duration::from_secs(1)).await;
+            }
+            stream.write_all(end.as_bytes()).await.ok()
+        });
+    }
+}
+
+/// `STREAMS` (10,000, or as many as the limit of open files allows), each with an event a second: all end well, and
+/// each takes its memory.
+#[test]
+#[ignore = "it takes minutes, and needs many open files"]
+fn many_streams_end_well_and_take_little_memory() {
+    raise_files();
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20) as usize;
+    let count = number("STREAMS", 10_000.min(files.saturating_sub(500) / 2));
+    let seconds = number("SECONDS", 60 + count / 100);
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let limits = "limits: {connections: 20000, connections_per_address: 20000, calls: 20000}";
+        let gateway = Gateway::start(&format!("{limits}\n{}", config(listener.local_addr().unwrap().port())));
+        tokio::spawn(provide_slowly(listener, seconds));
+        let text = PROTOCOLS[0].1.replace("{\"model\"", "{\"stream\":true,\"model\"");
+        let text: Arc<str> = request(PROTOCOLS[0].0, &gateway.key, &text).into();
+        println!("{count} streams of {seconds} s");
+        let idle = gateway.memory();
+        let mut all = JoinSet::new();
+        for n in 0..count {
+            let mut stream = connect(gateway.port, &text).await;
+            all.spawn(async move {
+                let mut end = Vec::new();
+                let mut bytes = [0; 4096];
+                while let Ok(read @ 1..) = stream.read(&mut bytes).await {
+                    end.extend_from_slice(&bytes[..read]);
+                    let tail = b"data: [DONE]\n\n\r\n0\r\n\r\n";
+                    if end.ends_with(tail) {
+                        return true;
+                    }
+                    end.drain(..end.len().saturating_sub(tail.len()));
+                }
+                false
+            });
+            if n % 200 == 0 {
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+        sleep(Duration::from_secs(10)).await;
+        let busy = gateway.memory();
+        let open = gateway.metric("crossmodel_requests_in_flight");
+        println!(
+            "idle {idle} KiB, with {open} streams {busy} KiB, {:.1} KiB each",
+            (busy - idle) as f64 / open
+        );
+        let whole = all.join_all().await.into_iter().filter(|whole| *whole).count();
+        println!("{whole} of {count} ended well; then {} KiB, {} files", gateway.memory(), gateway.files());
+        assert_eq!(whole, count);
+    });
 }

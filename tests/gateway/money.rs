@@ -8,15 +8,15 @@ use rusqlite::Connection;
 
 use crate::streams::STREAMS;
 use crate::support::{
-    Act, Client, Gate, Gateway, Mock, PROTOCOLS, Response, Seen, chunk, eventually, get, json, member, open,
-    post, request, sse,
+    Act, Client, Gate, Gateway, Mock, PROTOCOLS, Response, Seen, chunk, eventually, faults, get, json,
+    member, open, post, request, sse,
 };
 
 /// One dollar for a million input tokens, two for as many output tokens: a micro-USD for a token.
 const PRICES: &str = "prices: [{input: 1000000, output: 2000000}]";
 
 /// A model for each protocol that its provider speaks, `v/chat`, `v/responses` and `v/messages`, and a free one.
-fn config(port: u16) -> String {
+pub(crate) fn config(port: u16) -> String {
     let mut text = "providers:\n".to_owned();
     let mut models = "models:\n".to_owned();
     for protocol in ["chat", "responses", "messages"] {
@@ -40,7 +40,7 @@ fn gateway(mock: &Mock, dollars: &str) -> Gateway {
 }
 
 /// The request of a client for a model; it limits its answer to 100 tokens.
-fn body(client: usize, model: &str, more: &str) -> String {
+pub(crate) fn body(client: usize, model: &str, more: &str) -> String {
     let cap = ["max_completion_tokens", "max_output_tokens", "max_tokens"][client];
     let without = PROTOCOLS[client].1.replace("\"max_tokens\":9,", "").replace("v/model", model);
     without.replacen('{', &format!("{{\"{cap}\":100,{more}"), 1)
@@ -51,23 +51,23 @@ fn call(gateway: &Gateway, client: usize, model: &str, more: &str) -> Response {
 }
 
 /// The protocol in which a provider was asked.
-fn asked(seen: &Seen) -> usize {
+pub(crate) fn asked(seen: &Seen) -> usize {
     PROTOCOLS.iter().position(|(path, _, _)| seen.request_line().contains(path)).unwrap()
 }
 
-fn streams(seen: &Seen) -> bool {
+pub(crate) fn streams(seen: &Seen) -> bool {
     seen.text().contains("\"stream\":true")
 }
 
 /// Whole streams with their usage: 3 tokens in, 2 out.
-fn stream(protocol: usize) -> String {
+pub(crate) fn stream(protocol: usize) -> String {
     let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2}}\n\n";
     let text = STREAMS[protocol].replace('@', "real").replace("\"input_tokens\":1", "\"input_tokens\":3");
     text.replace("data: [DONE]", &format!("{usage}data: [DONE]"))
 }
 
 /// A provider that answers everything well.
-fn good() -> Mock {
+pub(crate) fn good() -> Mock {
     Mock::scripted(|seen, _| match (asked(seen), streams(seen)) {
         (protocol, true) => sse(stream(protocol).split_inclusive("\n\n").map(str::as_bytes)),
         (protocol, false) => json(200, "", PROTOCOLS[protocol].2),
@@ -75,7 +75,7 @@ fn good() -> Mock {
 }
 
 /// What the account has and what is held, in micro-USD, as the client is told.
-fn credits(gateway: &Gateway) -> (u64, u64) {
+pub(crate) fn credits(gateway: &Gateway) -> (u64, u64) {
     let answer = get(gateway.port, "/v1/credits", &format!("x-api-key: {}\r\n", gateway.key)).body;
     assert_eq!(member(&answer, "currency"), "USD");
     let amount = |name| member(&answer, name).parse().unwrap();
@@ -83,7 +83,7 @@ fn credits(gateway: &Gateway) -> (u64, u64) {
 }
 
 /// The books add up; these are the ways in which calls have ended, and what each was charged, in micro-USD.
-fn audited(gateway: &Gateway) -> Vec<(String, u64)> {
+pub(crate) fn audited(gateway: &Gateway) -> Vec<(String, u64)> {
     // What was told before is in the books when this is answered.
     credits(gateway);
     gateway.command(&["ledger", "audit"]);
@@ -455,7 +455,7 @@ fn exactly_as_many_calls_as_can_be_paid_for() {
 }
 
 /// A provider that waits in the middle of its streams.
-fn halting(gate: &Arc<Gate>) -> Mock {
+pub(crate) fn halting(gate: &Arc<Gate>) -> Mock {
     let gate = Arc::clone(gate);
     Mock::scripted(move |seen, _| {
         let rest = stream(asked(seen));
@@ -519,11 +519,7 @@ fn a_store_that_is_locked_refuses_calls_and_loses_nothing() {
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn a_disk_that_is_full_or_fails_refuses_calls_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let (shim, fault) = (folder.path().join("faults.so"), folder.path().join("fault"));
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/gateway/faults.c");
-    let built =
-        std::process::Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&shim).arg(source).status();
-    assert!(built.unwrap().success(), "a C compiler is what the gateway itself is built with");
+    let (shim, fault) = (faults(folder.path()), folder.path().join("fault"));
     let gate = Gate::new();
     let mock = halting(&gate);
     let environment = [("LD_PRELOAD", shim.to_str().unwrap()), ("FAULT", fault.to_str().unwrap())];

@@ -10,7 +10,7 @@ use crate::support::{
 const IN_FLIGHT: &str = "crossmodel_requests_in_flight";
 
 /// A provider that answers when the gate opens.
-fn gated() -> (Mock, Arc<Gate>) {
+pub(crate) fn gated() -> (Mock, Arc<Gate>) {
     let gate = Gate::new();
     let acts = [vec![Act::Await(Arc::clone(&gate))], json(200, "", PROTOCOLS[0].2)].concat();
     (Mock::new(acts), gate)

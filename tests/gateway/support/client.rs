@@ -45,6 +45,23 @@ impl Client {
         }
     }
 
+    /// Waits for no longer than a second from now on.
+    pub(crate) fn impatient(&mut self) {
+        self.0.get_mut().set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    }
+
+    /// The status of the next answer that is final, if there is one.
+    pub(crate) fn first_status(&mut self) -> Option<u16> {
+        loop {
+            let line = self.line().ok()?;
+            let status = line.strip_prefix("HTTP/1.")?.get(2..5)?.parse().ok()?;
+            if status >= 200 {
+                return Some(status);
+            }
+            while !self.line().ok()?.is_empty() {}
+        }
+    }
+
     /// Reads one answer.
     pub(crate) fn receive(&mut self) -> Response {
         self.receive_for("POST")

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use tempfile::TempDir;
 
 use super::{UPSTREAM_KEY, eventually, get};
@@ -145,6 +146,21 @@ impl Gateway {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
+    /// The seconds of CPU that it has used.
+    pub(crate) fn cpu(&self) -> f64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let after_name = text.rsplit_once(") ").unwrap().1;
+        let ticks = after_name.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap());
+        // Linux counts a hundred in a second (USER_HZ), whatever it counts by inside.
+        ticks.sum::<u64>() as f64 / 100.0
+    }
+
+    /// Lets it have no more open files than this, from now on.
+    pub(crate) fn limit_files(&self, count: u64) {
+        let limit = Rlimit { current: Some(count), ..getrlimit(Resource::Nofile) };
+        prlimit(Pid::from_child(&self.child).into(), Resource::Nofile, limit).unwrap();
+    }
+
     fn status(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with(name)).unwrap();
@@ -164,7 +180,9 @@ impl Drop for Gateway {
 }
 
 fn spawn(folder: &Path, environment: &[(&str, &str)]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_crossmodel"))
+    // Figures may be wanted of another build than that of the tests.
+    let binary = std::env::var("CROSSMODEL").unwrap_or_else(|_| env!("CARGO_BIN_EXE_crossmodel").to_owned());
+    Command::new(binary)
         .arg("-c")
         .arg(folder.join("conf.yaml"))
         .env("UPSTREAM_KEY", UPSTREAM_KEY)
@@ -176,19 +194,16 @@ fn spawn(folder: &Path, environment: &[(&str, &str)]) -> Child {
         .unwrap()
 }
 
-/// A configuration with folders, and with each kind of listeners unless it has its own.
+/// A configuration with folders, and with each kind of listeners and an access log unless it has its own.
 fn complete(folder: &Path, config: &str, port: u16, admin: u16) -> String {
-    let without = |name: &str, text: String| {
-        let own = config.lines().any(|line| line.starts_with(name));
-        if own { String::new() } else { text }
+    let unless_own = |name: &str, line: String| match config.lines().any(|line| line.starts_with(name)) {
+        true => String::new(),
+        false => line,
     };
-    let listen = without("listen:", format!("listen: [{{address: \"127.0.0.1:{port}\"}}]\n"));
-    let operators = without("admin:", format!("admin: \"127.0.0.1:{admin}\"\n"));
-    let text = format!(
-        "{listen}{operators}data: {}\naccess_log: {}\n{config}",
-        folder.join("data").display(),
-        folder.join("access.log").display()
-    );
+    let listen = unless_own("listen:", format!("listen: [{{address: \"127.0.0.1:{port}\"}}]\n"));
+    let operators = unless_own("admin:", format!("admin: \"127.0.0.1:{admin}\"\n"));
+    let log = unless_own("access_log:", format!("access_log: {}\n", folder.join("access.log").display()));
+    let text = format!("{listen}{operators}{log}data: {}\n{config}", folder.join("data").display());
     let text = text.replace("@ADMIN@", &admin.to_string());
     text.replace("@PORT@", &port.to_string()).replace("@FOLDER@", &folder.display().to_string())
 }
@@ -228,6 +243,15 @@ fn own_block() -> (u16, File) {
 const FIRST_PORT: u16 = 20_000;
 const BLOCK_SIZE: u16 = 1_000;
 const BLOCKS: u16 = 12;
+
+/// Builds what lets a gateway's disk fail and its clock jump, for `LD_PRELOAD`.
+pub(crate) fn faults(folder: &Path) -> PathBuf {
+    let shim = folder.join("faults.so");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/gateway/faults.c");
+    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&shim).arg(source).status();
+    assert!(built.unwrap().success(), "a C compiler is what the gateway itself is built with");
+    shim
+}
 
 /// Makes a key in a data folder; gives its secret.
 fn create_key(data: &Path, arguments: &[&str]) -> String {

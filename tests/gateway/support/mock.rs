@@ -14,6 +14,8 @@ pub(crate) enum Act {
     Send(Vec<u8>),
     /// Waits until the test says to go on.
     Await(Arc<Gate>),
+    /// Waits for so long.
+    Pause(Duration),
     /// Closes the connection.
     Close,
     /// Says nothing until the other side has closed the connection, and counts that.
@@ -169,6 +171,10 @@ impl Shared {
             Act::Send(bytes) => stream.write_all(&bytes).is_ok(),
             Act::Await(gate) => {
                 gate.wait();
+                true
+            }
+            Act::Pause(time) => {
+                thread::sleep(time);
                 true
             }
             Act::Close => false,

@@ -1,6 +1,7 @@
 //! A gateway process, scripted providers, and clients that show every byte.
 
 mod client;
+pub(crate) mod frames;
 mod gateway;
 mod h2;
 mod mock;
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::value::RawValue;
 
 pub(crate) use client::{Client, Response, ask, get, post, request};
-pub(crate) use gateway::{Gateway, free_port, run};
+pub(crate) use gateway::{Gateway, faults, free_port, run};
 pub(crate) use h2::{End, H2Mock, h2_exchange, h2_post};
 pub(crate) use mock::{Act, Gate, Mock, Seen, chunk, json, open, sse, whole};
 
