@@ -54,7 +54,8 @@ impl<'h> RequestLine<'h> {
     /// # Errors
     /// When it is none.
     pub(super) fn read(head: &'h [u8]) -> Result<Self> {
-        let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+        let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
         let mut parts = line.split(|byte| *byte == b' ');
         let (Some(method), Some(target), Some(b"HTTP/1.1" | b"HTTP/1.0"), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
@@ -200,6 +201,7 @@ mod tests {
             "GET /a#b HTTP/1.1",
             "GET v1/models HTTP/1.1",
             "OPTIONS * HTTP/1.1",
+            "GET / HTTP/1.1\rmodels HTTP/1.1",
             "GET / HTTP/2.0",
             "GET /",
             "G\"T / HTTP/1.1",

@@ -71,6 +71,7 @@ fn ambiguous_heads_go_nowhere() {
         "POST /v1/chat/completions x HTTP/1.1\r\n",
         "POST /v1/chat/completions\u{e9} HTTP/1.1\r\n",
         "POST /v1/chat/completions\r\n",
+        "POST /v1/chat/completions HTTP/1.1\rx HTTP/1.1\r\n",
         "POST /v1/chat/completions HTTP/1.2\r\n",
         "POST /v1/chat/completions HTTP/0.9\r\n",
         "POST /v1/chat/completions HTTP/1.1\n",
