@@ -159,7 +159,7 @@ impl Arguments {
 
     /// The admin listener, where the question does not say whom to ask.
     fn admin(&self, health: &health::Health) -> Result<Option<String>, Error> {
-        if health.is_told() { Ok(None) } else { Ok(self.read()?.admin) }
+        if health.is_told() { Ok(None) } else { Ok(self.read()?.admin.map(|admin| admin.address)) }
     }
 
     fn data(&self) -> Result<PathBuf, Error> {

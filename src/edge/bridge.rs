@@ -499,7 +499,6 @@ async fn send_tasks(session: &mut Session, exchange: &Exchange, tasks: Vec<HttpT
         Err(_) => Error::e_explain(ErrorType::WriteTimedout, "the client takes nothing")
             .map_err(|error| error.into_down()),
     }
-    }
 }
 
 fn sent(result: pingora::Result<()>) -> Result<()> {

@@ -75,9 +75,9 @@ impl Prober {
     /// Asks a provider for its list of models, which costs nothing, with its credential.
     pub async fn provider(&self, provider: &Arc<Provider>) -> Visit {
         let timeouts = Timeouts { connect: CONNECT, silence: ANSWER, write: CONNECT, ..Timeouts::default() };
-        let upstream = Upstream::new(Arc::clone(provider), timeouts);
+        let upstream = Upstream::new(Arc::clone(provider), &timeouts, None);
         let mut visit = Visit { address: None, certificate_ends: None, answer: Err(Unreached::Name) };
-        let resolved = timeout(Duration::from_secs(CONNECT), upstream.peer()).await;
+        let resolved = timeout(Duration::from_secs(CONNECT), upstream.peer(true)).await;
         let Ok(Ok(peer)) = resolved else { return visit };
         visit.address = peer.address().as_inet().copied();
         // A connection of its own: only so is the certificate seen whatever version of HTTP is spoken then.

@@ -24,7 +24,7 @@ pub(super) async fn look(prober: &Prober, config: &Config) -> Vec<Finding> {
         findings.push(finding);
         runs |= is_ours;
     }
-    if let Some(address) = &config.admin {
+    if let Some(address) = config.admin.as_ref().map(|admin| &admin.address) {
         let subject = format!("admin {address}");
         let (finding, is_ours) = port(prober, &subject, address, false, "/readyz").await;
         if runs && !is_ours && finding.state == State::Ok {
