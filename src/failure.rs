@@ -85,6 +85,8 @@ pub enum Kind {
     Store,
     /// A defect of the gateway.
     Internal,
+    /// The gateway is being stopped.
+    Stopping,
     /// The provider failed, refused our credential, timed out or answered nonsense.
     Provider,
     /// The provider is overloaded, or the model is switched off.
@@ -320,6 +322,7 @@ impl Kind {
             Self::HeadTooLarge => (431, REQUEST, "request_headers_too_large", REQUEST),
             Self::Store => (500, API, "db_error", API),
             Self::Internal => (500, API, "internal_error", API),
+            Self::Stopping => (503, API, "shutting_down", "overloaded_error"),
             Self::Provider => (502, "provider_error", "provider_error", API),
             Self::Unavailable => (503, API, "model_unavailable", "overloaded_error"),
         };
@@ -336,7 +339,7 @@ impl Kind {
     #[must_use]
     pub fn fault(self) -> Fault {
         match self {
-            Self::Internal | Self::Store => Fault::Us,
+            Self::Internal | Self::Store | Self::Stopping => Fault::Us,
             kind if kind.is_the_providers() => Fault::Upstream,
             _ => Fault::Client,
         }

@@ -91,7 +91,11 @@ fn the_files_for_containers_load() {
         let config = Config::parse(text, |_| None).unwrap();
         assert_eq!(config.data, Path::new("/var/lib/crossmodel"));
         assert_eq!(config.listeners[0].address, "0.0.0.0:8080");
-        assert_eq!(config.admin.as_deref(), Some("0.0.0.0:9090"), "what probes ask");
+        assert_eq!(
+            config.admin.map(|admin| admin.address).as_deref(),
+            Some("0.0.0.0:9090"),
+            "what probes ask"
+        );
     }
 }
 

@@ -12,7 +12,7 @@ mod table;
 use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -35,6 +35,10 @@ struct Arguments {
     /// The folder for keys and accounts. Default: the file's, else `data`.
     #[arg(long, global = true, value_name = "FOLDER")]
     data: Option<PathBuf>,
+    /// Takes the listeners over from the gateway that runs on the same folder and address; that one then ends
+    /// when its calls are over.
+    #[arg(long)]
+    upgrade: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -107,7 +111,9 @@ enum Error {
 pub(crate) fn main() -> ExitCode {
     let arguments = Arguments::parse();
     crossmodel::observe::start_log();
-    match arguments.run() {
+    let result = arguments.run();
+    log::logger().flush();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read the output has seen enough.
         Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
@@ -144,10 +150,26 @@ impl Arguments {
         }
         let mut config = self.read()?;
         config.data = self.data.clone().unwrap_or(config.data);
-        let server = edge::Server::new(&config, self.config.clone())?;
+        let server = match self.upgrade {
+            true => edge::Server::taking_over(&config, self.config.clone())?,
+            false => edge::Server::new(&config, self.config.clone())?,
+        };
         banner::print(&config, self.config.is_none(), out)?;
-        server.run();
-        Ok(())
+        let server = match self.successor() {
+            Ok(command) => server.with_successor(command),
+            Err(_) => server,
+        };
+        Ok(server.run()?)
+    }
+
+    /// The program that takes over from this one: what stands then where this one stands now.
+    fn successor(&self) -> io::Result<process::Command> {
+        let mut command = process::Command::new(std::env::current_exe()?);
+        command.args(std::env::args_os().skip(1));
+        if !self.upgrade {
+            command.arg("--upgrade");
+        }
+        Ok(command)
     }
 
     fn read(&self) -> Result<Config, config::Error> {

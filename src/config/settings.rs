@@ -133,6 +133,8 @@ pub struct Timeouts {
     pub write: u64,
     /// For running requests when the gateway is told to stop. Default: 30.
     pub drain: u64,
+    /// For running requests when another process has taken over the listeners. Default: 3600.
+    pub handover: u64,
 }
 
 impl Default for Limits {
@@ -169,6 +171,7 @@ impl Default for Timeouts {
             client_gone: 120,
             write: 60,
             drain: 30,
+            handover: 3600,
         }
     }
 }

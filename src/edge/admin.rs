@@ -8,8 +8,6 @@ use async_trait::async_trait;
 use http::{HeaderName, Response, header};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
-use pingora::server::ShutdownWatch;
-use pingora::services::background::BackgroundService;
 use tokio::time::MissedTickBehavior;
 
 use crate::auth;
@@ -91,17 +89,15 @@ impl ServeHttp for Admin {
     }
 }
 
-#[async_trait]
-impl BackgroundService for Sampler {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
+impl Sampler {
+    /// Takes them until the process ends.
+    pub(super) async fn run(self) {
         let mut ticks = tokio::time::interval(SAMPLING);
         // Late samples are later ones: a burst of them would show what never was.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                _ = shutdown.changed() => return,
-                _ = ticks.tick() => self.gateway.sample(&self.console),
-            }
+            ticks.tick().await;
+            self.gateway.sample(&self.console);
         }
     }
 }

@@ -69,7 +69,13 @@ fn watch(exchange: &Exchange) -> Watch {
     let call = exchange.call.as_deref();
     let drain = call.filter(|call| call.infers).and_then(|call| call.upstream.times.drain);
     let deadline = exchange.deadline().map(Instant::from_std);
-    Watch::new(deadline, drain, &exchange.snapshot.drains, exchange.snapshot.limits.drains)
+    Watch::new(
+        &exchange.snapshot.ending,
+        deadline,
+        drain,
+        &exchange.snapshot.drains,
+        exchange.snapshot.limits.drains,
+    )
 }
 
 async fn run(

@@ -27,6 +27,7 @@ use crate::failure::{Failure, Kind};
 use crate::protocol::ProtocolId;
 
 use super::connections;
+use super::ending::Ending;
 use super::endpoint::{self, Endpoint};
 use super::exchange;
 use super::gateway::Gateway;
@@ -38,7 +39,7 @@ pub(super) struct Front {
     proxy: Arc<HttpProxy<Gateway>>,
     gateway: Gateway,
     /// Says at once that the end is near.
-    ending: ShutdownWatch,
+    closing: ShutdownWatch,
 }
 
 /// What comes next on a connection.
@@ -79,7 +80,7 @@ impl Front {
             .initial_connection_window_size(H2_CONNECTION_WINDOW)
             .max_send_buffer_size(H2_SEND_BUFFER);
         proxy.h2_options = Some(h2);
-        Self { proxy: Arc::new(proxy), gateway, ending: watch::channel(true).1 }
+        Self { proxy: Arc::new(proxy), gateway, closing: watch::channel(true).1 }
     }
 
     /// All requests of one connection.
@@ -87,11 +88,12 @@ impl Front {
         let opened = Instant::now();
         let mut settings: Option<HttpPersistentSettings> = None;
         let mut bytes = BytesMut::new();
+        let ending = self.gateway.ending();
         loop {
             let limits = self.gateway.limits();
             let may_be_h2 = settings.is_none();
             bytes.reserve(HEAD_BUFFER);
-            match next(&mut stream, &mut bytes, &limits, shutdown, may_be_h2).await {
+            match next(&mut stream, &mut bytes, &limits, (shutdown, &ending), may_be_h2).await {
                 Next::Request => {}
                 Next::Http2 => {
                     let stream = Box::new(Replayed::new(bytes, stream));
@@ -111,7 +113,7 @@ impl Front {
             session.set_pipelined_prefix(std::mem::take(&mut bytes));
             // To Pingora it is all one whether the process is about to end or only the connection.
             let old = opened.elapsed() >= Duration::from_secs(limits.connection_seconds);
-            let watch = if old || self.gateway.is_near_limits() { &self.ending } else { shutdown };
+            let watch = if old || self.gateway.is_near_limits() { &self.closing } else { shutdown };
             let Some(reused) = self.proxy.process_new_http(session, watch).await else { return };
             (stream, settings) = reused.consume();
         }
@@ -161,19 +163,25 @@ async fn next(
     stream: &mut Stream,
     bytes: &mut BytesMut,
     limits: &Limits,
-    shutdown: &ShutdownWatch,
+    (shutdown, ending): (&ShutdownWatch, &Ending),
     may_be_h2: bool,
 ) -> Next {
     let is_h2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
     let mut shutdown = shutdown.clone();
     let mut deadline = Instant::now() + Duration::from_secs(limits.idle_seconds);
     let mut scan = Scan::default();
+    let mut leaving = false;
     loop {
         let idle = bytes.is_empty();
         let read = tokio::select! {
             biased;
             read = timeout_at(deadline, stream.read_buf(bytes)) => read,
-            _ = shutdown.wait_for(|shutdown| *shutdown), if idle => return Next::Gone,
+            () = ending.wait(), if idle => return Next::Gone,
+            _ = shutdown.wait_for(|shutdown| *shutdown), if idle && !leaving => {
+                leaving = true;
+                deadline = deadline.min(Instant::now() + LAST_REQUEST);
+                continue;
+            }
         };
         match read {
             Ok(Ok(1..)) => {}
@@ -291,6 +299,10 @@ const H2_CONNECTION_WINDOW: u32 = 1 << 20;
 
 /// Bytes of a stream that wait in memory for a client that does not read.
 const H2_SEND_BUFFER: usize = 64 << 10;
+
+/// How long a connection without a request stays open when the process is told to stop: a request that is on its
+/// way already is still answered, and the answer says that it is the last one.
+const LAST_REQUEST: Duration = Duration::from_secs(2);
 
 /// How long, and for how many reads, a client that was refused may still send.
 const LINGER: Duration = Duration::from_secs(2);

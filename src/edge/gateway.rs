@@ -23,13 +23,14 @@ use crate::console::{Console, Sources};
 use crate::failure::{Failure, Kind, Result};
 use crate::limit::{Limiter, Load, Weight};
 use crate::meter::{Bill, Ledger};
-use crate::observe::{AccessLog, Line, Metrics};
+use crate::observe::{self, AccessLog, Line, Metrics};
 use crate::route::{Condition, ModelList, Page, percent_decoded};
 
 use super::answer::Local;
 use super::bridge;
 use super::call::{self, Call};
 use super::connections::{self, Caps, Connections, Place};
+use super::ending::{self, Ending};
 use super::endpoint::{self, Endpoint};
 use super::exchange::{Exchange, Reply};
 use super::pay::Till;
@@ -93,6 +94,7 @@ impl Gateway {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         self.0.metrics.access_dropped.set(i64::try_from(self.0.access.dropped()).unwrap_or(i64::MAX));
+        self.0.metrics.log_dropped.set(i64::try_from(observe::log_dropped()).unwrap_or(i64::MAX));
         let (snapshot, now) = (self.0.snapshot.load(), Instant::now());
         let targets = snapshot.catalog.entries().iter().flat_map(|entry| {
             entry.targets.iter().map(move |target| {
@@ -147,6 +149,21 @@ impl Gateway {
         let by_peer = limits.connections_per_address.unwrap_or_else(|| total.div_ceil(2));
         let place = self.0.connections.enter(peer, Caps { total, by_peer });
         place.map_err(|reason| self.0.metrics.connection_refused(reason)).ok()
+    }
+
+    /// Is nothing going on, neither a call nor a connection?
+    pub(super) fn is_quiet(&self) -> bool {
+        self.0.load.total().calls == 0 && self.0.connections.total() == 0
+    }
+
+    /// Calls that are being answered.
+    pub(super) fn calls(&self) -> usize {
+        self.0.load.total().calls
+    }
+
+    /// What tells calls that they have to end.
+    pub(super) fn ending(&self) -> Arc<Ending> {
+        Arc::clone(&self.0.snapshot.load().ending)
     }
 
     /// Counts a request that was refused by its head.
@@ -379,6 +396,12 @@ impl ProxyHttp for Gateway {
         ends: bool,
         exchange: &mut Exchange,
     ) -> pingora::Result<Option<Duration>> {
+        if exchange.snapshot.ending.is_here() && !ends {
+            let failure = ending::failure();
+            let error = own_error(failure.status());
+            exchange.failure = Some(failure);
+            return Err(error);
+        }
         let written = session.body_bytes_sent();
         reply::body(exchange, body, ends, written).map_err(|failure| raise(exchange, failure))?;
         reply::begin(session, exchange, body.as_ref())?;

@@ -5,26 +5,34 @@
 //! `pay` what that costs, `upstream` is the way to the provider, `reply` takes its answer where Pingora carries the
 //! call, `bridge` where the gateway itself does, `answer` says what the gateway itself has to say. `probe` goes that way
 //! without a call.
+//!
+//! [`server`](Server) is the process around them: `listeners` opens its sockets, `handover` takes them over from another
+//! process, `certificates` and `reload` follow what changes while it runs, `ending` tells calls when their time is up.
 
 mod account;
 mod admin;
 mod answer;
 mod bridge;
 mod call;
+mod certificates;
 mod connections;
 mod demo;
+mod ending;
 mod endpoint;
 mod exchange;
 mod failover;
 mod front;
 mod gateway;
+mod handover;
 mod head;
 mod headers;
 mod intake;
+mod listeners;
 mod names;
 mod passage;
 mod pay;
 mod probe;
+mod reload;
 mod replayed;
 mod reply;
 mod server;

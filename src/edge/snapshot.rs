@@ -7,6 +7,7 @@ use crate::config::{Billing, Config, Limits};
 use crate::provider::Provider;
 use crate::route::Catalog;
 
+use super::ending::Ending;
 use super::failover::Budget;
 use super::upstream::Upstream;
 use super::watch::Drains;
@@ -19,6 +20,7 @@ pub(super) struct Snapshot {
     pub(super) billing: Billing,
     pub(super) budget: Arc<Budget>,
     pub(super) drains: Arc<Drains>,
+    pub(super) ending: Arc<Ending>,
     upstreams: HashMap<Arc<str>, Arc<Upstream>>,
 }
 
@@ -36,6 +38,7 @@ impl Snapshot {
             billing: config.billing,
             budget: earlier.map(|earlier| Arc::clone(&earlier.budget)).unwrap_or_default(),
             drains: earlier.map(|earlier| Arc::clone(&earlier.drains)).unwrap_or_default(),
+            ending: earlier.map(|earlier| Arc::clone(&earlier.ending)).unwrap_or_default(),
             upstreams: config.providers.iter().map(|p| (Arc::clone(&p.name), upstream(p))).collect(),
         }
     }

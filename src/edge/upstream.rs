@@ -5,13 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use pingora::protocols::ALPN;
 use pingora::protocols::l4::socket;
-use pingora::server::ShutdownWatch;
-use pingora::services::background::BackgroundService;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Peer as _, PeerOptions};
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use crate::config::Timeouts;
 use crate::failure::{Failure, Kind, Result};
@@ -143,17 +140,10 @@ pub(super) fn unknown() -> Failure {
 }
 
 /// Has the names of all providers resolved before they are needed, and again and again.
-pub(super) struct KeepResolved(pub(super) Gateway);
-
-#[async_trait]
-impl BackgroundService for KeepResolved {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
-        loop {
-            self.0.keep_resolved();
-            if timeout(LOOK, shutdown.wait_for(|shutdown| *shutdown)).await.is_ok() {
-                return;
-            }
-        }
+pub(super) async fn keep_resolved(gateway: Gateway) {
+    loop {
+        gateway.keep_resolved();
+        sleep(LOOK).await;
     }
 }
 

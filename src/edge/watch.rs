@@ -9,6 +9,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::failure::Failure;
 
+use super::ending::{self, Ending};
+
 /// Why a call ends before its answer is whole.
 pub(super) enum Stop {
     /// The client is gone.
@@ -26,6 +28,8 @@ impl From<Failure> for Stop {
 /// Watches over one call.
 #[derive(Debug)]
 pub(super) struct Watch {
+    /// When all calls have to end.
+    ending: Arc<Ending>,
     /// When the whole answer has to be there.
     deadline: Option<Instant>,
     /// For how long the rest of an answer is read whose client is gone; absent: it is not.
@@ -46,19 +50,28 @@ impl Watch {
     /// Over a call that may take until `deadline`, and whose answer is read for so long when its client is gone,
     /// unless there are `most_drains` of that kind.
     pub(super) fn new(
+        ending: &Arc<Ending>,
         deadline: Option<Instant>,
         drain: Option<Duration>,
         drains: &Arc<Drains>,
         most_drains: usize,
     ) -> Self {
-        Self { deadline, drain, drains: Arc::clone(drains), most_drains, draining: None }
+        Self {
+            ending: Arc::clone(ending),
+            deadline,
+            drain,
+            drains: Arc::clone(drains),
+            most_drains,
+            draining: None,
+        }
     }
 
     /// Resolves when the call has to end. It may be dropped and begun anew.
     pub(super) async fn ends(&mut self, session: &mut Session) -> Stop {
-        let deadline = self.deadline;
+        let (deadline, end) = (self.deadline, Arc::clone(&self.ending));
         tokio::select! {
             () = self.gone(session) => Stop::Gone,
+            () = end.wait() => Stop::Failed(ending::failure()),
             () = at(deadline) => Stop::Failed(Failure::late()),
         }
     }
@@ -125,7 +138,7 @@ mod tests {
     #[test]
     fn only_so_many_answers_are_read_for_nobody() {
         let drains = Arc::default();
-        let watch = |drain| Watch::new(None, drain, &drains, 2);
+        let watch = |drain| Watch::new(&Arc::default(), None, drain, &drains, 2);
         let mut all: Vec<_> = (0..3).map(|_| watch(Some(Duration::from_secs(1)))).collect();
         let kept: Vec<_> = all.iter_mut().map(Watch::lose).collect();
         assert_eq!(kept, [true, true, false]);

@@ -1,17 +1,13 @@
 //! One JSON line per request, for machines.
-//!
-//! Lines are put into a buffer and written by a thread of their own, so that a slow disk or a stopped
-//! reader never holds up a request: when the buffer is full, lines are dropped and counted.
 
 use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::sink::Sink;
 
 /// What is known of a request when it is over; what is not known is left out. No prompt, answer,
 /// credential or header value.
@@ -99,14 +95,7 @@ pub enum Destination {
 
 /// The log of all requests.
 #[derive(Debug)]
-pub struct AccessLog(Option<Arc<Shared>>);
-
-#[derive(Debug, Default)]
-struct Shared {
-    lines: Mutex<Vec<u8>>,
-    dropped: AtomicU64,
-    stopping: AtomicBool,
-}
+pub struct AccessLog(Option<Sink>);
 
 impl AccessLog {
     /// Opens the destination and starts its writer.
@@ -114,67 +103,35 @@ impl AccessLog {
     /// # Errors
     /// When the file can not be opened or the thread not be started.
     pub fn open(destination: &Destination) -> io::Result<Self> {
-        let sink: Box<dyn Write + Send> = match destination {
-            Destination::Off => return Ok(Self(None)),
-            Destination::Stdout => Box::new(io::stdout()),
-            Destination::File(path) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
-        };
-        let shared = Arc::new(Shared::default());
-        let theirs = Arc::clone(&shared);
-        std::thread::Builder::new().name("access-log".into()).spawn(move || write(&theirs, sink))?;
-        Ok(Self(Some(shared)))
+        Ok(Self(match destination {
+            Destination::Off => None,
+            Destination::Stdout => Some(Sink::of(WRITER, &io::stdout())?),
+            Destination::File(path) => {
+                Some(Sink::new(WRITER, OpenOptions::new().create(true).append(true).open(path)?)?)
+            }
+        }))
     }
 
     /// Adds a line.
     pub fn add(&self, line: &Line<'_>) {
-        let Some(shared) = &self.0 else { return };
-        let mut lines = shared.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.len() >= CAPACITY || serde_json::to_writer(&mut *lines, line).is_err() {
-            shared.dropped.fetch_add(1, Ordering::Relaxed);
-            return;
+        if let Some(sink) = &self.0 {
+            sink.add(|lines| serde_json::to_writer(lines, line));
         }
-        lines.push(b'\n');
     }
 
     /// Lines lost so far because nobody took them.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.0.as_ref().map_or(0, |shared| shared.dropped.load(Ordering::Relaxed))
+        self.0.as_ref().map_or(0, Sink::dropped)
     }
 
     /// Waits, for a while, until all lines are written. For the end of the process.
     pub fn close(&self) {
-        let Some(shared) = &self.0 else { return };
-        shared.stopping.store(true, Ordering::Release);
-        for _ in 0..20 {
-            if Arc::strong_count(shared) == 1 {
-                return;
-            }
-            std::thread::sleep(INTERVAL / 4);
+        if let Some(sink) = &self.0 {
+            sink.flush();
         }
     }
 }
 
-fn write(shared: &Shared, mut sink: Box<dyn Write + Send>) {
-    let mut batch = Vec::new();
-    loop {
-        let stopping = shared.stopping.load(Ordering::Acquire);
-        std::mem::swap(&mut batch, &mut *shared.lines.lock().unwrap_or_else(PoisonError::into_inner));
-        if !batch.is_empty() && (sink.write_all(&batch).is_err() || sink.flush().is_err()) {
-            let lost = memchr::memchr_iter(b'\n', &batch).count();
-            shared.dropped.fetch_add(lost as u64, Ordering::Relaxed);
-        }
-        batch.clear();
-        batch.shrink_to(CAPACITY / 16);
-        if stopping {
-            return;
-        }
-        std::thread::sleep(INTERVAL);
-    }
-}
-
-/// Bytes of lines that may wait to be written.
-const CAPACITY: usize = 4 << 20;
-
-/// How often lines are written.
-const INTERVAL: Duration = Duration::from_millis(100);
+/// The name of the thread.
+const WRITER: &str = "access-log";

@@ -3,18 +3,39 @@
 //! Libraries below us log request headers and bodies at their finer levels. Credentials and prompts must
 //! not get into a log whatever `RUST_LOG` says, so only our own records go below `warn`.
 
+use std::convert::Infallible;
+use std::io::{self, Write};
+use std::sync::OnceLock;
+
+use env_logger::Target;
 use log::{LevelFilter, Log, Metadata, Record};
 
+use super::sink::Sink;
+
 struct Filtered(env_logger::Logger);
+
+/// Where records go, once there is a log.
+static STDERR: OnceLock<Sink> = OnceLock::new();
 
 /// Starts the log. `RUST_LOG` sets our level; the default is `info`.
 pub fn start() {
     let environment = env_logger::Env::default().default_filter_or("info");
-    let logger = env_logger::Builder::from_env(environment).build();
+    let mut builder = env_logger::Builder::from_env(environment);
+    // Who logs must not have to wait for who reads. Without a thread for that, it is better than no log.
+    if let Ok(sink) = Sink::of("log", &io::stderr()) {
+        builder.target(Target::Pipe(Box::new(Lines(STDERR.get_or_init(|| sink).clone()))));
+    }
+    let logger = builder.build();
     let level = logger.filter().max(LevelFilter::Warn);
     if log::set_boxed_logger(Box::new(Filtered(logger))).is_ok() {
         log::set_max_level(level);
     }
+}
+
+/// Records lost so far because nobody took them.
+#[must_use]
+pub fn dropped() -> u64 {
+    STDERR.get().map_or(0, Sink::dropped)
 }
 
 impl Log for Filtered {
@@ -29,7 +50,27 @@ impl Log for Filtered {
     }
 
     fn flush(&self) {
-        self.0.flush();
+        if let Some(sink) = STDERR.get() {
+            sink.flush();
+        }
+    }
+}
+
+/// Takes records as they come, one with each write.
+struct Lines(Sink);
+
+impl Write for Lines {
+    fn write(&mut self, record: &[u8]) -> io::Result<usize> {
+        self.0.add(|lines| {
+            lines.extend_from_slice(record.strip_suffix(b"\n").unwrap_or(record));
+            Ok::<_, Infallible>(())
+        });
+        self.0.hurry();
+        Ok(record.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -33,8 +33,14 @@ pub struct Metrics {
     pub reloads: IntCounter,
     /// Reloads that kept the old configuration because the new one is wrong.
     pub bad_reloads: IntCounter,
+    /// Certificates that were replaced.
+    pub certificates: IntCounter,
+    /// Certificates that stayed because what was to replace them is none.
+    pub bad_certificates: IntCounter,
     /// Access lines lost because nobody took them.
     pub access_dropped: IntGauge,
+    /// Records of our own log lost because nobody took them.
+    pub log_dropped: IntGauge,
     /// Calls for which money is set aside.
     pub open_holds: IntGauge,
     /// 1 while the store can not be written, so that paid calls are refused.
@@ -52,6 +58,11 @@ impl Metrics {
         make.build_info()?;
         let reloads =
             make.counters("crossmodel_config_reloads_total", "Reloads of the configuration.", &["result"])?;
+        let certificates = make.counters(
+            "crossmodel_certificate_reloads_total",
+            "Certificates that were to be replaced.",
+            &["result"],
+        )?;
         Ok(Self {
             requests: make.counters(
                 "crossmodel_requests_total",
@@ -121,9 +132,15 @@ impl Metrics {
             )?,
             reloads: reloads.with_label_values(&["ok"]),
             bad_reloads: reloads.with_label_values(&["refused"]),
+            certificates: certificates.with_label_values(&["ok"]),
+            bad_certificates: certificates.with_label_values(&["refused"]),
             access_dropped: make.gauge(
                 "crossmodel_access_lines_dropped",
                 "Access lines lost because nobody took them.",
+            )?,
+            log_dropped: make.gauge(
+                "crossmodel_log_lines_dropped",
+                "Lines of the gateway's own log lost because nobody took them.",
             )?,
             registry,
         })

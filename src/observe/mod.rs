@@ -4,8 +4,9 @@ mod access;
 mod log;
 mod metrics;
 mod reading;
+mod sink;
 
 pub use access::{AccessLog, Destination, Line};
-pub use log::start as start_log;
+pub use log::{dropped as log_dropped, start as start_log};
 pub use metrics::Metrics;
 pub use reading::{ModelUse, Reading, Times};

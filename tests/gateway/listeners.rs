@@ -29,12 +29,18 @@ struct Certificate {
 
 impl Certificate {
     fn new() -> Self {
+        let mut new = Self { folder: tempfile::tempdir().unwrap(), pem: String::new() };
+        new.replace();
+        new
+    }
+
+    /// Writes another certificate and its key to the same files.
+    fn replace(&mut self) {
         let CertifiedKey { cert, signing_key } =
             generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("cert.pem"), cert.pem()).unwrap();
-        std::fs::write(folder.path().join("key.pem"), signing_key.serialize_pem()).unwrap();
-        Self { folder, pem: cert.pem() }
+        std::fs::write(self.folder.path().join("cert.pem"), cert.pem()).unwrap();
+        std::fs::write(self.folder.path().join("key.pem"), signing_key.serialize_pem()).unwrap();
+        self.pem = cert.pem();
     }
 
     /// The `tls` member of a listener.
@@ -56,9 +62,13 @@ impl Certificate {
 }
 
 async fn connect(port: u16, config: ClientConfig) -> TlsStream<tokio::net::TcpStream> {
-    let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    try_connect(port, config).await.unwrap()
+}
+
+async fn try_connect(port: u16, config: ClientConfig) -> std::io::Result<TlsStream<tokio::net::TcpStream>> {
+    let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
     let name = ServerName::try_from("localhost").unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }
 
 /// The protocol that was agreed on, and the status line of an answer over HTTP/1.1.
@@ -210,4 +220,74 @@ fn connections_are_counted_before_their_handshake_and_may_not_take_for_ever() {
     });
     drop(runtime);
     assert!(open(0.0));
+}
+
+#[cfg(feature = "rustls")]
+#[test]
+fn a_new_certificate_comes_into_force_and_a_broken_one_does_not() {
+    const OK: &str = "crossmodel_certificate_reloads_total{result=\"ok\"}";
+    const REFUSED: &str = "crossmodel_certificate_reloads_total{result=\"refused\"}";
+    let soon = Duration::from_secs(20);
+    let certificate = Certificate::new();
+    let tls = certificate.settings();
+    let gateway = Gateway::start(&format!("listen: [{{address: \"127.0.0.1:@PORT@\", {tls}}}]\n{DEMO}"));
+    let (port, key) = (gateway.port, gateway.key.clone());
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let h1 = &["http/1.1"][..];
+    let old = certificate.client(&TLS13, h1);
+    let before = runtime.block_on(connect(port, old.clone()));
+
+    // Clients come and go all the while; each trusts what was, what is and what comes.
+    let mut roots = RootCertStore::empty();
+    let mut next = Certificate::new();
+    for pem in [&certificate.pem, &next.pem] {
+        roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
+    }
+    let mut either = ClientConfig::builder_with_protocol_versions(&[&TLS13])
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    either.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let others = runtime.spawn({
+        let (key, mut stopped) = (key.clone(), stopped);
+        async move {
+            let mut served = 0;
+            while stopped.try_recv().is_err() {
+                let stream = connect(port, either.clone()).await;
+                assert_eq!(over_h1(stream, &key).await.1, "HTTP/1.1 200 OK");
+                served += 1;
+            }
+            served
+        }
+    });
+    // Nobody sends a signal.
+    for name in ["cert.pem", "key.pem"] {
+        std::fs::copy(next.folder.path().join(name), certificate.folder.path().join(name)).unwrap();
+    }
+    assert!(eventually(soon, || gateway.metric(OK) >= 1.0), "{}", gateway.stderr());
+    runtime.block_on(async {
+        let stream = connect(port, next.client(&TLS13, h1)).await;
+        assert_eq!(over_h1(stream, &key).await.1, "HTTP/1.1 200 OK");
+        assert!(try_connect(port, old).await.is_err(), "the old certificate is not shown any more");
+        assert_eq!(over_h1(before, &key).await.1, "HTTP/1.1 200 OK", "who was connected stays so");
+    });
+    let good = next.client(&TLS13, h1);
+    next.replace();
+    let file = |name: &str| certificate.folder.path().join(name);
+    let kept = std::fs::read_to_string(file("cert.pem")).unwrap();
+    let (half, other) =
+        (&kept[..kept.len() / 2], std::fs::read_to_string(next.folder.path().join("cert.pem")).unwrap());
+    for (n, broken) in ["", "no certificate\n", half, &other].into_iter().enumerate() {
+        std::fs::write(file("cert.pem"), broken).unwrap();
+        let refused = gateway.metric(REFUSED);
+        gateway.signal("HUP");
+        assert!(eventually(soon, || gateway.metric(REFUSED) > refused), "{n}: {}", gateway.stderr());
+        runtime.block_on(async {
+            assert_eq!(over_h1(connect(port, good.clone()).await, &key).await.1, "HTTP/1.1 200 OK")
+        });
+    }
+    assert!(gateway.stderr().contains("stays as it was"), "{}", gateway.stderr());
+    assert_eq!(gateway.metric(OK), 1.0);
+    stop.send(()).unwrap();
+    assert!(runtime.block_on(others).unwrap() > 0);
 }

@@ -233,25 +233,57 @@ fn no_level_of_logging_shows_a_secret_a_prompt_or_an_answer() {
     }
 }
 
-/// Lines that nobody reads are dropped and counted; calls go on.
-#[test]
-fn a_log_that_nobody_reads_holds_nobody_up() {
-    let folder = tempfile::tempdir().unwrap();
-    let pipe = folder.path().join("pipe");
-    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    // Somebody has to have it open, and reads nothing.
-    let _reader = std::fs::File::options().read(true).write(true).open(&pipe).unwrap();
-    let gateway = Gateway::start(&format!("access_log: {}\n{DEMO}", pipe.display()));
-    let body = format!(r#"{{"model":"{}","messages":[]}}"#, "m".repeat(200));
-    let text = request("/v1/chat/completions", &gateway.key, &body);
+/// Calls that are answered whatever becomes of their lines, which are more than a pipe takes.
+fn calls(gateway: &Gateway, count: usize) {
     let mut client = Client::connect(gateway.port);
-    let mut answered = 0;
-    while gateway.metric("crossmodel_access_lines_dropped") == 0.0 {
-        for _ in 0..500 {
-            client.send(text.as_bytes());
-            assert_eq!(client.receive().status, 404);
-        }
-        answered += 500;
-        assert!(answered < 9_500, "lines are still kept: that is more than the buffer holds");
+    for n in 0..count {
+        client.send(request(PROTOCOLS[0].0, &gateway.key, PROTOCOLS[0].1).as_bytes());
+        assert_eq!(client.receive().status, 200, "{n}");
     }
 }
+
+#[test]
+fn readers_that_stop_or_go_and_full_disks_hold_nobody_up() {
+    const DROPPED: &str = "crossmodel_access_lines_dropped";
+    const OK: &str = "crossmodel_config_reloads_total{result=\"ok\"}";
+    let mock = Mock::new(json(200, "", PROTOCOLS[0].2));
+    let good = format!("access_log: stdout\n{}", config(mock.port));
+    let (mut gateway, stdout, stderr) = Gateway::unread(&good);
+    // More on standard error than a pipe takes, and then something that has to be done all the same.
+    let wrong: String = (0..4000).map(|n| format!("no-such-setting-{n}: 1\n")).collect();
+    gateway.configure(&format!("{wrong}{good}"));
+    gateway.signal("HUP");
+    assert!(eventually(SOON, || gateway.metric(&OK.replace("ok", "refused")) >= 1.0));
+    gateway.configure(&good);
+    for n in 1..=3 {
+        gateway.signal("HUP");
+        assert!(eventually(SOON, || gateway.metric(OK) >= f64::from(n)), "{n}");
+    }
+    // Nobody reads either pipe, and lines wait in memory.
+    calls(&gateway, 400);
+    assert_eq!(gateway.metric(DROPPED), 0.0);
+    drop((stdout, stderr));
+    calls(&gateway, 20);
+    assert!(eventually(SOON, || gateway.metric(DROPPED) > 0.0), "what nobody can read any more is lost");
+    gateway.signal("TERM");
+    assert_eq!(gateway.await_end(Duration::from_secs(60)), Some(0));
+
+    if std::path::Path::new("/dev/full").exists() {
+        let full = Gateway::start(&format!("access_log: /dev/full\n{}", config(mock.port)));
+        calls(&full, 20);
+        assert!(eventually(SOON, || full.metric(DROPPED) >= 20.0), "{}", full.metric(DROPPED));
+    }
+}
+
+#[test]
+fn a_gateway_that_nobody_listens_to_still_ends() {
+    let mock = Mock::new(json(200, "", PROTOCOLS[0].2));
+    let (mut gateway, _stdout, _stderr) =
+        Gateway::unread(&format!("access_log: stdout\n{}", config(mock.port)));
+    calls(&gateway, 400);
+    gateway.signal("TERM");
+    assert_eq!(gateway.await_end(Duration::from_secs(60)), Some(0));
+}
+
+/// For what happens at once; the rest is for slow machines.
+const SOON: Duration = Duration::from_secs(20);

@@ -44,4 +44,5 @@ mod soak;
 mod streams;
 mod support;
 mod torn;
+mod upgrade;
 mod upstreams;

@@ -37,7 +37,8 @@ impl Seen {
     }
 }
 
-async fn read_message(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<String> {
+/// One message with its length, its head in lower case.
+pub(crate) async fn read_message(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);
@@ -159,7 +160,7 @@ fn number<T: FromStr>(name: &str, default: T) -> T {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-fn raise_files() {
+pub(crate) fn raise_files() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit).unwrap();

@@ -18,7 +18,7 @@ fn told_to_stop_it_lets_running_streams_end() {
     let mut script = open([first.as_bytes()]);
     script.extend([Act::Await(gate.clone()), chunk(rest.as_bytes()), Act::Send(b"0\r\n\r\n".to_vec())]);
     let mock = Mock::new(script);
-    let mut gateway = Gateway::start(&format!("timeouts: {{drain: 2}}\n{}", config(mock.port)));
+    let mut gateway = Gateway::start(&format!("timeouts: {{drain: 600}}\n{}", config(mock.port)));
     let mut client = Client::connect(gateway.port);
     client.send(request(PROTOCOLS[2].0, &gateway.key, &streaming(2)).as_bytes());
     assert_eq!(client.head().0, 200);
@@ -31,12 +31,95 @@ fn told_to_stop_it_lets_running_streams_end() {
         body.extend(part);
     }
     assert_eq!(String::from_utf8(body).unwrap(), STREAMS[2].replace('@', "v/model"));
-    assert_eq!(gateway.await_end(Duration::from_secs(15)), Some(0), "{}", gateway.stderr());
+    assert_eq!(gateway.await_end(Duration::from_secs(60)), Some(0), "{}", gateway.stderr());
     let line = gateway.access_log(1).remove(0);
     assert_eq!(
         (member(&line, "status"), member(&line, "client_gone")),
         ("200".to_owned(), "false".to_owned())
     );
+}
+
+#[test]
+fn told_to_stop_it_answers_once_more_on_idle_connections_and_does_not_wait_for_them() {
+    let mock = Mock::new(json(200, "", PROTOCOLS[0].2));
+    let mut gateway = Gateway::start(&format!("timeouts: {{drain: 600}}\n{}", config(mock.port)));
+    let text = request(PROTOCOLS[0].0, &gateway.key, PROTOCOLS[0].1);
+    let mut clients = [Client::connect(gateway.port), Client::connect(gateway.port)];
+    for client in &mut clients {
+        client.send(text.as_bytes());
+        let answer = client.receive();
+        assert_eq!((answer.status, answer.header("connection")), (200, Some("keep-alive")));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let port = gateway.port;
+    let (_h2, connection) = runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let (client, mut connection) = h2::client::handshake(stream).await.unwrap();
+        let client = client.ready();
+        let client =
+            tokio::select! { client = client => client.unwrap(), end = &mut connection => panic!("{end:?}") };
+        // Until the gateway knows that this is HTTP/2.
+        let _ = tokio::time::timeout(Duration::from_millis(200), &mut connection).await;
+        (client, connection)
+    });
+    gateway.signal("TERM");
+    clients[0].send(text.as_bytes());
+    let answer = clients[0].receive();
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    let ended = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), connection).await });
+    assert!(ended.is_ok_and(|end| end.is_ok()), "it is told to go, and not cut off");
+    assert!(clients.iter_mut().all(Client::ends));
+    assert_eq!(gateway.await_end(Duration::from_secs(60)), Some(0), "{}", gateway.stderr());
+    assert_eq!(gateway.access_log(3).len(), 3);
+}
+
+#[test]
+fn streams_that_are_still_running_at_the_end_are_told_so() {
+    let word = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}]}\n\n";
+    const WORDS: usize = 60;
+    let gate = Gate::new();
+    let held = gate.clone();
+    let mock = Mock::scripted(move |_, n| {
+        let mut script = open([word.as_bytes()]);
+        // The one that is relayed says something more, the one that is translated does not.
+        script.extend(match n {
+            0 => (0..WORDS).flat_map(|_| [Act::Await(held.clone()), chunk(word.as_bytes())]).collect(),
+            _ => Vec::new(),
+        });
+        script.push(Act::Hold);
+        script
+    });
+    let chat = config(mock.port).replace("[chat, responses, messages]", "[chat]");
+    let mut gateway = Gateway::start(&format!("timeouts: {{drain: 0}}\n{chat}"));
+    let mut streams: Vec<_> = [0, 2]
+        .map(|protocol| {
+            let mut client = Client::connect(gateway.port);
+            client.send(request(PROTOCOLS[protocol].0, &gateway.key, &streaming(protocol)).as_bytes());
+            assert_eq!(client.head().0, 200);
+            assert!(client.chunk().is_some());
+            client
+        })
+        .into();
+    gateway.signal("TERM");
+    let speaking = std::thread::spawn(move || {
+        for _ in 0..WORDS {
+            gate.open();
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    for client in &mut streams {
+        let mut rest = Vec::new();
+        while let Some(part) = client.chunk().filter(|part| !part.is_empty()) {
+            rest.extend(part);
+        }
+        let rest = String::from_utf8(rest).unwrap();
+        assert!(rest.contains("The gateway is being stopped"), "{rest}");
+    }
+    assert_eq!(gateway.await_end(Duration::from_secs(60)), Some(0), "{}", gateway.stderr());
+    for line in gateway.access_log(2) {
+        assert_eq!(member(&line, "error"), "shutting_down", "{line}");
+    }
+    speaking.join().unwrap();
 }
 
 #[test]

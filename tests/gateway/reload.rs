@@ -149,3 +149,50 @@ fn a_request_sees_one_configuration_only() {
         assert!(done, "round {round}");
     }
 }
+
+#[test]
+fn only_whole_files_come_into_force_however_they_are_written() {
+    let mock = Mock::new(answers());
+    let gateway = Gateway::start(&config(mock.port));
+    let place = gateway.file("conf.yaml");
+    let text = std::fs::read_to_string(&place).unwrap();
+    let with = |name: &str| text.replace("v/model", name);
+    let serves = |name: &str| post(&gateway, PATH, &BODY.replace("v/model", name)).status == 200;
+
+    // Written in pieces, none of which is a configuration by itself.
+    let new = with("v/slow");
+    let (first, last) = new.split_at(new.find("targets:").unwrap() + 12);
+    std::fs::write(&place, "").unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(serves("v/model"));
+    std::fs::write(&place, first).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(serves("v/model"));
+    std::fs::write(&place, format!("{first}{last}")).unwrap();
+    assert!(eventually(SOON, || serves("v/slow")));
+
+    // Put in its place as a whole, of the same length and with the same time.
+    let whole = gateway.file("next.yaml");
+    std::fs::write(&whole, with("v/move")).unwrap();
+    let time = std::fs::metadata(&place).unwrap().modified().unwrap();
+    std::fs::File::options().write(true).open(&whole).unwrap().set_modified(time).unwrap();
+    std::fs::rename(&whole, &place).unwrap();
+    assert!(eventually(SOON, || serves("v/move")));
+
+    // A link that comes to mean another file, as orchestrators do it.
+    for name in ["v/link", "v/swap"] {
+        let (file, link) = (gateway.file(&name.replace('/', "-")), gateway.file("link"));
+        std::fs::write(&file, with(name)).unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        std::fs::rename(&link, &place).unwrap();
+        assert!(eventually(SOON, || serves(name)), "{name}");
+    }
+
+    // Gone, and there again.
+    let refused = gateway.metric(REFUSED);
+    std::fs::remove_file(&place).unwrap();
+    assert!(reaches(&gateway, REFUSED, refused + 1.0));
+    assert!(serves("v/swap"));
+    std::fs::write(&place, with("v/back")).unwrap();
+    assert!(eventually(SOON, || serves("v/back")));
+}

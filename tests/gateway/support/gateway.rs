@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
@@ -21,6 +21,8 @@ pub(crate) struct Gateway {
     pub(crate) key: String,
     folder: TempDir,
     child: Child,
+    /// Processes that another has taken over from.
+    earlier: Vec<Child>,
 }
 
 impl Gateway {
@@ -45,10 +47,53 @@ impl Gateway {
         let (port, admin) = (free_port(), free_port());
         let text = complete(folder.path(), config, port, admin);
         std::fs::write(folder.path().join("conf.yaml"), text).unwrap();
-        let child = spawn(folder.path(), environment);
-        let mut gateway = Self { port, admin, key, folder, child };
+        let child = spawn(&mut command(folder.path(), environment));
+        let mut gateway = Self { port, admin, key, folder, child, earlier: Vec::new() };
         gateway.await_port();
         gateway
+    }
+
+    /// Starts a gateway whose standard output and error nobody reads yet.
+    pub(crate) fn unread(config: &str) -> (Self, ChildStdout, ChildStderr) {
+        let folder = TempDir::new().unwrap();
+        let key = create_key(&folder.path().join("data"), &[]);
+        let (port, admin) = (free_port(), free_port());
+        std::fs::write(folder.path().join("conf.yaml"), complete(folder.path(), config, port, admin))
+            .unwrap();
+        let mut child = spawn(command(folder.path(), &[]).stdout(Stdio::piped()).stderr(Stdio::piped()));
+        let pipes = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let mut gateway = Self { port, admin, key, folder, child, earlier: Vec::new() };
+        gateway.await_port();
+        (gateway, pipes.0, pipes.1)
+    }
+
+    /// Starts another process that is to take over from the one that runs.
+    pub(crate) fn successor(&self) -> Child {
+        spawn(command(self.folder.path(), &[]).arg("--upgrade"))
+    }
+
+    /// Has another process take over; from then on it is the gateway.
+    pub(crate) fn upgrade(&mut self) {
+        let child = self.successor();
+        self.earlier.push(std::mem::replace(&mut self.child, child));
+        let count = self.earlier.len();
+        let done = eventually(Duration::from_secs(60), || {
+            let log = self.stderr();
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "the new process has ended: {log}");
+            ["accepts connections now", "may go on for"].iter().all(|said| log.matches(said).count() >= count)
+        });
+        assert!(done, "nobody has taken over: {}", self.stderr());
+    }
+
+    /// Waits until all processes that were taken over from have ended; gives how.
+    pub(crate) fn await_earlier(&mut self, time: Duration) -> Vec<Option<i32>> {
+        let mut earlier = std::mem::take(&mut self.earlier);
+        eventually(time, || earlier.iter_mut().all(|child| child.try_wait().unwrap().is_some()));
+        let code = |child: &mut Child| child.try_wait().unwrap().and_then(|status| status.code());
+        let codes = earlier.iter_mut().map(code).collect();
+        self.earlier = earlier;
+        codes
     }
 
     fn await_port(&mut self) {
@@ -58,13 +103,18 @@ impl Gateway {
             [self.port, self.admin].iter().all(|port| TcpStream::connect(("127.0.0.1", *port)).is_ok())
         });
         assert!(listens, "the gateway does not listen: {}", self.stderr());
+        // It listens before it answers, and has said what it has to say when it does.
+        assert_eq!(get(self.admin, "/readyz", "").status, 200);
     }
 
     /// Ends the process and starts it again on what it has left.
     pub(crate) fn restart(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        self.child = spawn(self.folder.path(), &[]);
+        for log in ["stdout", "stderr"] {
+            std::fs::write(self.file(log), "").unwrap();
+        }
+        self.child = spawn(&mut command(self.folder.path(), &[]));
         self.await_port();
     }
 
@@ -171,27 +221,35 @@ impl Gateway {
 impl Drop for Gateway {
     #[expect(clippy::print_stdout, reason = "the harness shows it beside a failed test")]
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        for child in self.earlier.iter_mut().chain([&mut self.child]) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
         if std::thread::panicking() {
             println!("--- the gateway's standard error:\n{}", self.stderr());
         }
     }
 }
 
-fn spawn(folder: &Path, environment: &[(&str, &str)]) -> Child {
+/// The gateway of a folder, to be started. Several processes may write their logs to its files.
+fn command(folder: &Path, environment: &[(&str, &str)]) -> Command {
+    let log = |name: &str| File::options().create(true).append(true).open(folder.join(name)).unwrap();
     // Figures may be wanted of another build than that of the tests.
     let binary = std::env::var("CROSSMODEL").unwrap_or_else(|_| env!("CARGO_BIN_EXE_crossmodel").to_owned());
-    Command::new(binary)
+    let mut command = Command::new(binary);
+    command
         .arg("-c")
         .arg(folder.join("conf.yaml"))
         .env("UPSTREAM_KEY", UPSTREAM_KEY)
         .envs(environment.iter().copied())
         .stdin(Stdio::null())
-        .stdout(File::create(folder.join("stdout")).unwrap())
-        .stderr(File::create(folder.join("stderr")).unwrap())
-        .spawn()
-        .unwrap()
+        .stdout(log("stdout"))
+        .stderr(log("stderr"));
+    command
+}
+
+fn spawn(command: &mut Command) -> Child {
+    command.spawn().unwrap()
 }
 
 /// A configuration with folders, and with each kind of listeners and an access log unless it has its own.

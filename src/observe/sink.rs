@@ -1,0 +1,203 @@
+//! Lines on their way to a place that may be slow, full or gone.
+//!
+//! Lines are put into a buffer and written by a thread of their own, so that a slow disk or a reader that has
+//! stopped never holds anybody up: when the buffer is full, lines are dropped and counted.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+/// A place for lines. Cheap to clone; the thread ends with the last one.
+#[derive(Clone, Debug)]
+pub(super) struct Sink {
+    shared: Arc<Shared>,
+    writer: Thread,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    dropped: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    lines: Vec<u8>,
+    /// Is something being written that is not among the lines any more?
+    writes: bool,
+}
+
+impl Sink {
+    /// Starts the writer of a file.
+    ///
+    /// # Errors
+    /// When there is no thread.
+    pub(super) fn new(name: &str, file: File) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let theirs = Arc::clone(&shared);
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || write(&theirs, file))?;
+        Ok(Self { shared, writer: thread.thread().clone() })
+    }
+
+    /// The writer of a stream that the process was started with.
+    ///
+    /// # Errors
+    /// When there is no thread, or no file left.
+    pub(super) fn of(name: &str, stream: &impl AsFd) -> io::Result<Self> {
+        Self::new(name, stream.as_fd().try_clone_to_owned()?.into())
+    }
+
+    /// Adds a line, which `write` writes without its end.
+    pub(super) fn add<E>(&self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) {
+        let lines = &mut self.shared.lock().lines;
+        if lines.len() >= CAPACITY || write(lines).is_err() {
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        lines.push(b'\n');
+    }
+
+    /// Lines lost so far.
+    pub(super) fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Has lines written at once, without waiting for it.
+    pub(super) fn hurry(&self) {
+        self.writer.unpark();
+    }
+
+    /// Waits, for a while, until all lines are written. For the end of the process.
+    pub(super) fn flush(&self) {
+        let end = Instant::now() + PATIENCE;
+        while self.shared.lock().is_something_left() && Instant::now() < end {
+            self.hurry();
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn is_something_left(&self) -> bool {
+        self.writes || !self.lines.is_empty()
+    }
+}
+
+fn write(shared: &Arc<Shared>, mut file: File) {
+    let mut batch = Vec::new();
+    // Has the last thing that could be written no end?
+    let mut torn = false;
+    loop {
+        let is_last = Arc::strong_count(shared) == 1;
+        {
+            let mut waiting = shared.lock();
+            std::mem::swap(&mut batch, &mut waiting.lines);
+            waiting.writes = !batch.is_empty();
+        }
+        if !batch.is_empty() {
+            if torn {
+                batch.insert(0, b'\n');
+            }
+            let written = put(&mut file, &batch);
+            let (done, lost) = batch.split_at_checked(written).unwrap_or((&batch, &[]));
+            torn = done.last().map_or(torn, |&last| last != b'\n');
+            shared.dropped.fetch_add(memchr::memchr_iter(b'\n', lost).count() as u64, Ordering::Relaxed);
+            batch.clear();
+            batch.shrink_to(CAPACITY / 16);
+            shared.lock().writes = false;
+        }
+        if is_last {
+            return;
+        }
+        std::thread::park_timeout(INTERVAL);
+    }
+}
+
+/// Writes as much as can be written; gives how much that was.
+fn put(file: &mut impl Write, bytes: &[u8]) -> usize {
+    let mut written = 0;
+    while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+        match file.write(rest) {
+            Ok(0) => break,
+            Ok(more) => written += more,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // Whoever shares the pipe may have set it so; it is waited for all the same.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(INTERVAL),
+            Err(_) => break,
+        }
+    }
+    written
+}
+
+/// Bytes of lines that may wait to be written.
+const CAPACITY: usize = 4 << 20;
+
+/// How often lines are written.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long the end of the process waits for whoever takes lines, and how often it looks.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes so many bytes, then fails.
+    struct Full(usize, Vec<u8>);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let part = bytes.get(..self.0.min(3).min(bytes.len())).unwrap_or_default();
+            if part.is_empty() {
+                return Err(ErrorKind::StorageFull.into());
+            }
+            self.0 -= part.len();
+            self.1.extend_from_slice(part);
+            Ok(part.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_a_full_disk_takes_is_known() {
+        for room in 0..12 {
+            let mut disk = Full(room, Vec::new());
+            assert_eq!(put(&mut disk, b"one\ntwo\n"), room.min(8));
+        }
+    }
+
+    #[test]
+    fn lines_are_whole_when_they_were_flushed_and_the_writer_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let sink = Sink::new("test", File::create(&path).unwrap()).unwrap();
+        for n in 0..1000 {
+            sink.add(|lines| write!(lines, "line {n}"));
+        }
+        sink.flush();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!((text.lines().count(), text.lines().last()), (1000, Some("line 999")));
+        assert_eq!(sink.dropped(), 0);
+        let thread = Arc::downgrade(&sink.shared);
+        drop(sink);
+        let end = Instant::now() + Duration::from_secs(20);
+        while thread.upgrade().is_some() && Instant::now() < end {
+            std::thread::sleep(LOOK);
+        }
+        assert!(thread.upgrade().is_none());
+    }
+}

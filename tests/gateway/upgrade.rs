@@ -1,0 +1,275 @@
+//! A new process takes over from an old one, and nobody notices.
+
+use std::os::unix::net::UnixDatagram;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Builder;
+use tokio::time::sleep;
+
+use crate::measure::{raise_files, read_message};
+use crate::support::{Gateway, Mock, PROTOCOLS, config, eventually, json, member, post, request};
+
+const PATH: &str = PROTOCOLS[0].0;
+const BODY: &str = PROTOCOLS[0].1;
+const USAGE: &str = r#""usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}"#;
+/// What a client says whose stream shall last until everything is over.
+const STAY: &str = "\"stay\"";
+const SOON: Duration = Duration::from_secs(30);
+
+/// What goes on while processes come and go.
+#[derive(Default)]
+struct Load {
+    over: AtomicBool,
+    answers: AtomicUsize,
+    streams: AtomicUsize,
+    open: AtomicUsize,
+    failures: Mutex<Vec<String>>,
+}
+
+impl Load {
+    fn note(&self, what: &AtomicUsize, result: Result<(), String>) {
+        match result {
+            Ok(()) => drop(what.fetch_add(1, Relaxed)),
+            Err(why) => self.failures.lock().unwrap().push(why),
+        }
+    }
+}
+
+/// A provider whose streams say something every 50 ms: one in two until everything is over, the others for
+/// a second or so.
+async fn provide(listener: TcpListener, load: Arc<Load>) {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: ";
+    let mut count = 0;
+    while let Ok((stream, _)) = listener.accept().await {
+        count += 1;
+        let (load, events) = (Arc::clone(&load), 10 + count % 20);
+        tokio::spawn(async move {
+            let mut stream = BufReader::new(stream);
+            while let Some(message) = read_message(&mut stream).await {
+                if !message.contains("\"stream\":true") {
+                    let body = PROTOCOLS[0].2;
+                    let answer =
+                        format!("{head}application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                    continue;
+                }
+                let start = format!("{head}text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n");
+                stream.write_all(start.as_bytes()).await.unwrap();
+                let mut said = 0;
+                while said < events || message.contains(STAY) && !load.over.load(Relaxed) {
+                    said += 1;
+                    let event = format!(
+                        "data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{said}\"}}}}]}}\n\n"
+                    );
+                    let chunk = format!("{:x}\r\n{event}\r\n", event.len());
+                    if stream.write_all(chunk.as_bytes()).await.is_err() {
+                        return;
+                    }
+                    sleep(Duration::from_millis(50)).await;
+                }
+                let last = format!("data: {{\"choices\":[],{USAGE}}}\n\ndata: [DONE]\n\n");
+                let end = format!("{:x}\r\n{last}\r\n0\r\n\r\n", last.len());
+                let _ = stream.write_all(end.as_bytes()).await;
+            }
+        });
+    }
+}
+
+/// Calls one after the other, on one connection for as long as the gateway keeps it.
+async fn call(port: u16, text: Arc<str>, load: Arc<Load>) {
+    let mut kept = None;
+    while !load.over.load(Relaxed) {
+        let one = async {
+            let mut stream = match kept.take() {
+                Some(stream) => stream,
+                None => BufReader::new(
+                    TcpStream::connect(("127.0.0.1", port)).await.map_err(|e| format!("connect: {e}"))?,
+                ),
+            };
+            stream.write_all(text.as_bytes()).await.map_err(|e| format!("write: {e}"))?;
+            let answer = read_message(&mut stream).await.ok_or("no answer")?;
+            if !answer.contains("connection: close") {
+                kept = Some(stream);
+            }
+            if answer.starts_with("http/1.1 200") { Ok(()) } else { Err(answer) }
+        };
+        let result = one.await;
+        load.note(&load.answers, result);
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Streams one after the other.
+async fn listen(port: u16, text: Arc<str>, load: Arc<Load>) {
+    while !load.over.load(Relaxed) {
+        let one = async {
+            let stream = TcpStream::connect(("127.0.0.1", port)).await;
+            let mut stream = stream.map_err(|e| format!("connect: {e}"))?;
+            stream.write_all(text.as_bytes()).await.map_err(|e| format!("write: {e}"))?;
+            load.open.fetch_add(1, Relaxed);
+            let mut all = Vec::new();
+            let mut buffer = [0; 4096];
+            while !all.ends_with(b"0\r\n\r\n") {
+                match stream.read(&mut buffer).await {
+                    Ok(n @ 1..) => all.extend_from_slice(&buffer[..n]),
+                    other => return Err(format!("{other:?} after {}", String::from_utf8_lossy(&all))),
+                }
+            }
+            let all = String::from_utf8_lossy(&all);
+            let whole =
+                all.starts_with("HTTP/1.1 200") && all.contains("data: [DONE]") && !all.contains("\"error\"");
+            if whole { Ok(()) } else { Err(all.into_owned()) }
+        };
+        let result = one.await;
+        load.open.fetch_sub(1, Relaxed);
+        load.note(&load.streams, result);
+    }
+}
+
+/// So many changes of the configuration, and in even steps so many of the process, while so many streams are
+/// open; gives how many calls there were, and how many streams.
+fn change_under_load(reloads: usize, upgrades: usize, streams: usize) -> (usize, usize) {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let load = Arc::new(Load::default());
+    let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0))).unwrap();
+    let prices = "{id: v/model, prices: [{input: 1000000, output: 2000000}], ";
+    let settings = config(listener.local_addr().unwrap().port()).replace("{id: v/model, ", prices);
+    runtime.spawn(provide(listener, Arc::clone(&load)));
+    let mut gateway = Gateway::start(&settings);
+    gateway.command(&["account", "top-up", "default", "1000"]);
+    let unary: Arc<str> = request(PATH, &gateway.key, BODY).into();
+    let stream =
+        BODY.replace("{\"model\"", "{\"stream\":true,\"stream_options\":{\"include_usage\":true},\"model\"");
+    let staying = stream.replace("\"hi\"", STAY);
+    let [stream, staying]: [Arc<str>; 2] =
+        [stream, staying].map(|body| request(PATH, &gateway.key, &body).into());
+    let mut tasks = Vec::new();
+    for _ in 0..8 {
+        tasks.push(runtime.spawn(call(gateway.port, Arc::clone(&unary), Arc::clone(&load))));
+    }
+    for n in 0..streams {
+        let stream = if n % 2 == 0 { &stream } else { &staying };
+        tasks.push(runtime.spawn(listen(gateway.port, Arc::clone(stream), Arc::clone(&load))));
+    }
+    assert!(eventually(SOON, || load.open.load(Relaxed) >= streams));
+    const OK: &str = "crossmodel_config_reloads_total{result=\"ok\"}";
+    for n in 1..=reloads {
+        let before = gateway.metric(OK);
+        gateway.configure(&format!("# {n}\n{settings}"));
+        gateway.signal("HUP");
+        assert!(eventually(SOON, || gateway.metric(OK) > before), "{n}");
+        if n * upgrades / reloads > (n - 1) * upgrades / reloads {
+            gateway.upgrade();
+        }
+    }
+    load.over.store(true, Relaxed);
+    runtime.block_on(async {
+        for task in tasks {
+            task.await.unwrap();
+        }
+    });
+    let failures = std::mem::take(&mut *load.failures.lock().unwrap());
+    assert!(failures.is_empty(), "{} failures, the first: {}", failures.len(), failures[0]);
+    let codes = gateway.await_earlier(SOON);
+    assert!(codes.len() == upgrades && codes.iter().all(|code| *code == Some(0)), "{codes:?}");
+    let counts = (load.answers.load(Relaxed), load.streams.load(Relaxed));
+    let calls = format!("calls:{},", counts.0 + counts.1);
+    let audit = gateway.command(&["ledger", "audit"]);
+    assert!(
+        audit.contains(&calls) && audit.contains("estimated:0,") && audit.contains("in flight:0"),
+        "{counts:?} {audit}"
+    );
+    counts
+}
+
+#[test]
+fn neither_reloads_nor_upgrades_fail_a_call_or_cut_a_stream() {
+    let (answers, streams) = change_under_load(6, 3, 20);
+    assert!(answers > 0 && streams >= 20, "{answers} {streams}");
+}
+
+#[test]
+#[ignore = "it takes minutes"]
+#[expect(clippy::print_stdout, reason = "figures are what this is for")]
+fn two_hundred_reloads_and_twenty_upgrades() {
+    raise_files();
+    let (answers, streams) = change_under_load(200, 20, 200);
+    println!(
+        "200 reloads, 20 upgrades, 200 open streams: {answers} calls and {streams} streams, none failed"
+    );
+}
+
+#[test]
+fn a_process_that_fails_takes_nothing_over() {
+    let mock = Mock::new(json(200, "", PROTOCOLS[0].2));
+    let gateway = Gateway::start(&config(mock.port));
+    let good = std::fs::read_to_string(gateway.file("conf.yaml")).unwrap();
+    // One that does not get as far as to ask, and one that has asked.
+    for wrong in
+        [good.replace("targets", "tarrgets"), good.replace("access.log", "no/such/folder/access.log")]
+    {
+        std::fs::write(gateway.file("conf.yaml"), wrong).unwrap();
+        let mut successor = gateway.successor();
+        assert!(eventually(SOON, || successor.try_wait().unwrap().is_some()), "{}", gateway.stderr());
+        assert_eq!(successor.wait().unwrap().code(), Some(1));
+        assert_eq!(post(&gateway, PATH, BODY).status, 200);
+    }
+    assert!(eventually(SOON, || gateway.stderr().contains("nobody has taken over")), "{}", gateway.stderr());
+    // Whoever comes next still can.
+    std::fs::write(gateway.file("conf.yaml"), good).unwrap();
+    let mut gateway = gateway;
+    gateway.upgrade();
+    assert_eq!(gateway.await_earlier(SOON), [Some(0)]);
+    assert_eq!(post(&gateway, PATH, BODY).status, 200);
+}
+
+#[test]
+fn without_a_gateway_there_is_nothing_to_take_over() {
+    let mut gateway = Gateway::start("providers: {demo: {}}\n");
+    gateway.signal("TERM");
+    assert_eq!(gateway.await_end(SOON), Some(0));
+    let mut successor = gateway.successor();
+    assert!(eventually(SOON, || successor.try_wait().unwrap().is_some()));
+    assert_eq!(successor.wait().unwrap().code(), Some(1));
+    assert!(gateway.stderr().contains("there is no gateway to take over from"), "{}", gateway.stderr());
+}
+
+/// Ends a process that is not this one's child.
+struct Process(String);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-s", "KILL", &self.0]).status();
+    }
+}
+
+#[test]
+fn a_signal_starts_the_successor_and_the_service_manager_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&place).unwrap();
+    manager.set_read_timeout(Some(SOON)).unwrap();
+    let told = || {
+        let mut bytes = [0; 256];
+        let count = manager.recv(&mut bytes).unwrap();
+        let text = String::from_utf8_lossy(&bytes[..count]).into_owned();
+        assert!(text.contains("READY=1"), "{text}");
+        text.lines().find_map(|line| line.strip_prefix("MAINPID=")).unwrap().to_owned()
+    };
+    let mock = Mock::new(json(200, "", PROTOCOLS[0].2));
+    let environment = [("NOTIFY_SOCKET", place.to_str().unwrap())];
+    let mut gateway = Gateway::start_with(&config(mock.port), &[], &environment);
+    let first = told();
+    gateway.signal("USR2");
+    let second = Process(told());
+    assert_ne!(first, second.0);
+    assert_eq!(gateway.await_end(SOON), Some(0), "{}", gateway.stderr());
+    assert_eq!(post(&gateway, PATH, BODY).status, 200);
+    let line = gateway.access_log(1).remove(0);
+    assert_eq!(member(&line, "status"), "200");
+}
