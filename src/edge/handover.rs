@@ -226,7 +226,7 @@ mod tests {
         let next = Door::open(&path, inherited.take_door()).unwrap();
         let heirs = std::mem::take(&mut inherited.sockets);
         let opened = Sockets::open(addresses.iter().map(String::as_str), heirs).unwrap();
-        let mut again = next.watch(opened).unwrap();
+        let again = next.watch(opened).unwrap();
         inherited.release();
         taken.blocking_recv().unwrap();
 
