@@ -170,5 +170,6 @@ fn failures_are_counted_by_provider_and_kind() {
     assert_eq!((count(&up, "status"), count(&up, "broken"), count(&up, "connect")), (1.0, 1.0, 0.0));
     let down = Gateway::start(&config(free_port()));
     post(&down, PATH, BODY);
+    assert!(eventually(Duration::from_secs(2), || count(&down, "connect") > 0.0));
     assert_eq!((count(&down, "status"), count(&down, "connect")), (0.0, 1.0));
 }
