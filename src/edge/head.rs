@@ -94,7 +94,7 @@ pub(super) fn check(head: &[u8]) -> Result<RequestLine<'_>> {
         head.split(|byte| *byte == b'\n').skip(1).map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     for line in lines.filter(|line| !line.is_empty()) {
         let colon = memchr(b':', line).ok_or(Malformed("a header without a colon"))?;
-        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        let (name, value) = (&line[..colon], trimmed(&line[colon + 1..]));
         if name.is_empty() || !name.iter().copied().all(is_token) {
             return Err(Malformed("a header's name"));
         }
@@ -125,6 +125,14 @@ pub(super) fn check(head: &[u8]) -> Result<RequestLine<'_>> {
         (.., 1) if old => Err(Malformed("HTTP/1.0 knows no transfer-encoding")),
         _ => Ok(request),
     }
+}
+
+/// Without the blanks around it (RFC 9110, 5.5), of which a carriage return is none.
+fn trimmed(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
 }
 
 /// RFC 9110, 5.6.2.
@@ -229,6 +237,9 @@ mod tests {
             "a: 1\r\n 2\r\n",
             "a: \0\r\n",
             "a: b\rc\r\n",
+            "a:\rb\r\n",
+            "a: b\r\r\n",
+            "content-length: \x0c1\r\n",
             ": 1\r\n",
             "no colon\r\n",
             "host: other\r\n",
