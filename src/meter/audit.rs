@@ -131,11 +131,16 @@ const RULES: &[(&str, &str)] = &[
             - (SELECT COALESCE(SUM(amount), 0) FROM charges c WHERE c.account = wallets.account)",
     ),
     (
-        "what an account holds is the sum of its holds",
-        "SELECT account FROM wallets WHERE held <>
-            (SELECT COALESCE(SUM(amount), 0) FROM holds h WHERE h.account = wallets.account)",
+        "what an account has lent is the sum of its leases",
+        "SELECT account FROM wallets WHERE leased <>
+            (SELECT COALESCE(SUM(amount), 0) FROM leases l WHERE l.account = wallets.account)",
     ),
-    ("a balance is never negative, nor less than what is held", "SELECT account FROM wallets WHERE held < 0 OR held > balance"),
+    ("a balance is never negative, nor less than what is lent", "SELECT account FROM wallets WHERE leased < 0 OR leased > balance"),
+    (
+        "what a gateway holds for a key was lent to it",
+        "SELECT key FROM holds h GROUP BY call >> 40, key HAVING SUM(amount) >
+            COALESCE((SELECT amount FROM leases l WHERE l.epoch = h.call >> 40 AND l.key = h.key), 0)",
+    ),
     (
         "only accounts with a wallet hold and pay",
         "SELECT DISTINCT account FROM (SELECT account FROM holds UNION ALL SELECT account FROM charges)
@@ -151,15 +156,15 @@ const RULES: &[(&str, &str)] = &[
             WHERE amount NOT BETWEEN 0 AND held OR outcome = 'released' AND amount > 0",
     ),
     (
-        "what a key has spent and holds is the sum of its calls",
+        "what a key has spent and borrowed is the sum of its calls and leases",
         "WITH sums AS (
-            SELECT key, SUM(spent) AS spent, SUM(held) AS held FROM (
-                SELECT key, amount AS spent, 0 AS held FROM charges
-                UNION ALL SELECT key, 0, amount FROM holds)
+            SELECT key, SUM(spent) AS spent, SUM(leased) AS leased FROM (
+                SELECT key, amount AS spent, 0 AS leased FROM charges
+                UNION ALL SELECT key, 0, amount FROM leases)
             GROUP BY key)
          SELECT COALESCE(sums.key, spending.key) FROM sums FULL JOIN spending ON spending.key = sums.key
             WHERE COALESCE(sums.spent, 0) <> COALESCE(spending.spent, 0)
-                OR COALESCE(sums.held, 0) <> COALESCE(spending.held, 0)",
+                OR COALESCE(sums.leased, 0) <> COALESCE(spending.leased, 0)",
     ),
     (
         "the usage of a key costs what its calls were charged",

@@ -1,195 +1,298 @@
 //! Operations that share a transaction.
 //!
-//! Wallets and sums are read once, changed in memory and written once, however many calls concern them: a
-//! call by itself costs three statements.
+//! Sums are kept in memory and written once, however many calls concern them. A call that has begun and ended since
+//! the last transaction costs one statement by itself, another one three.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::sync::Arc;
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
+use crate::auth::{Grant, Key};
 use crate::canon::Usage;
 use crate::money::Amount;
 
 use super::books::Wallet;
-use super::journal::Record;
-use super::ledger::{Held, Op, Refusal, Reply, Request};
+use super::journal::{Hold, Record};
+use super::ledger::{Refusal, Request};
 use super::price::Prices;
+use super::purse::{Spare, Tab, Terms};
 use super::report::{self, Report, Tally};
 use super::{CallId, End};
 
-/// A transaction on its way.
+/// A transaction on its way, about the calls of one epoch.
 pub(super) struct Batch<'t> {
     transaction: &'t Transaction<'t>,
+    epoch: i64,
     now: i64,
-    wallets: HashMap<String, Changing<Option<Wallet>>>,
-    spending: HashMap<String, Spending>,
-    usage: HashMap<(String, String), Tally>,
+    /// Calls of which the store knows nothing yet.
+    begun: HashMap<CallId, Begun>,
+    /// By key.
+    sums: HashMap<Arc<str>, Sums>,
     prices: HashMap<Prices, i64>,
-    answers: Answers,
+    /// Keys to which something was lent, and the most of it for one call.
+    lent: HashMap<Arc<str>, (Grant, Amount)>,
 }
 
 /// What those get to know who wait, in the order in which they have asked.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
-    holds: Vec<Result<Held, Refusal>>,
-    wallets: Vec<Option<Wallet>>,
-    reports: Vec<Report>,
-    /// Holds, less ends.
-    pub(super) opened: i64,
+    pub(super) leases: Vec<Result<Lease, Refusal>>,
+    pub(super) wallets: Vec<Option<Wallet>>,
+    pub(super) reports: Vec<Report>,
+    /// Money for calls that are to come.
+    pub(super) more: Vec<Spare>,
 }
 
-/// Something as it was read, and as it is to be written.
-struct Changing<T> {
-    before: T,
-    now: T,
+/// Money that is lent for one call, and the terms of it.
+#[derive(Debug)]
+pub(super) struct Lease {
+    pub(super) terms: Arc<Terms>,
+    pub(super) amount: Amount,
 }
 
-/// What a key has spent and is about to.
-#[derive(Clone, Copy, Debug, Default)]
-struct Spending {
-    spent: Amount,
-    held: Amount,
+/// A call in flight.
+#[derive(Clone, Debug)]
+pub(super) struct Begun {
+    pub(super) call: CallId,
+    pub(super) tab: Arc<Tab>,
+    pub(super) amount: Amount,
+    /// Tokens, estimated.
+    pub(super) prompt: u64,
 }
 
-/// A call as it was held.
-struct Open {
-    account: String,
-    key: String,
-    model: String,
-    price: i64,
-    amount: Amount,
+/// Whose purses are to be emptied.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Whose<'a> {
+    Key(&'a str),
+    Account(&'a str),
+}
+
+/// What the calls of one key have cost.
+struct Sums {
+    account: Arc<str>,
+    tally: Tally,
 }
 
 impl<'t> Batch<'t> {
-    pub(super) fn new(transaction: &'t Transaction<'t>, now: i64) -> Self {
+    pub(super) fn new(transaction: &'t Transaction<'t>, epoch: i64, now: i64) -> Self {
         Self {
             transaction,
+            epoch,
             now,
-            wallets: HashMap::new(),
-            spending: HashMap::new(),
-            usage: HashMap::new(),
+            begun: HashMap::new(),
+            sums: HashMap::new(),
             prices: HashMap::new(),
-            answers: Answers::default(),
+            lent: HashMap::new(),
         }
     }
 
-    /// Carries out one operation.
-    pub(super) fn carry_out(&mut self, op: &Op) -> rusqlite::Result<()> {
-        match op {
-            Op::Hold(call, request, _) => {
-                let held = self.hold(*call, request)?;
-                self.answers.holds.push(held);
-            }
-            Op::Record(record) => self.record(record)?,
-            Op::Free(grant, tally) => self.count(&grant.account, &grant.id, tally),
-            Op::Wallet(account, _) => {
-                let wallet = *self.wallet(account)?;
-                self.answers.wallets.push(wallet);
-            }
-            Op::Report(account, _) => {
-                // What is still only in memory belongs to it.
-                self.write_usage()?;
-                self.answers.reports.push(report::read(self.transaction, account, None, self.now)?);
-            }
+    /// Lends money for a call, or all that there is if that is enough for the least; `empty` gives what is spare
+    /// in purses.
+    pub(super) fn lease(
+        &mut self,
+        request: &Request,
+        mut empty: impl FnMut(Whose<'_>) -> Vec<Spare>,
+    ) -> rusqlite::Result<Result<Lease, Refusal>> {
+        let Key { id, account, .. } = &*request.grant;
+        self.post()?;
+        self.give_back(&empty(Whose::Key(id)))?;
+        let mut amount = self.affordable(request)?;
+        if amount != Ok(request.wanted) {
+            self.give_back(&empty(Whose::Account(account)))?;
+            amount = self.affordable(request)?;
         }
-        Ok(())
+        let amount = match amount {
+            Ok(amount) => amount,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let terms = self.terms(request)?;
+        let tab = &terms.tab;
+        self.lend(&tab.account, &tab.key, amount.nano().cast_signed())?;
+        let grant = || (Arc::clone(&request.grant), amount);
+        let (_, most) = self.lent.entry(Arc::clone(&tab.key)).or_insert_with(grant);
+        *most = amount.max(*most);
+        Ok(Ok(Lease { terms: Arc::new(terms), amount }))
+    }
+
+    /// A call has begun.
+    pub(super) fn begin(&mut self, begun: Begun) {
+        self.begun.insert(begun.call, begun);
     }
 
     /// Carries out what the journal says.
     pub(super) fn record(&mut self, record: &Record) -> rusqlite::Result<()> {
         match record {
-            Record::Mark(call, delivered) => {
-                let sql = "UPDATE holds SET delivered = ?2 WHERE call = ?1";
-                let delivered = i64::try_from(*delivered).unwrap_or(i64::MAX);
-                self.transaction.prepare_cached(sql)?.execute(params![call.0, delivered])?;
-                Ok(())
-            }
+            Record::Hold(call, hold) => self.find(*call, hold),
+            Record::Mark(call, delivered) => self.mark(*call, *delivered),
             Record::End(call, end) => self.end(*call, end),
         }
     }
 
-    /// Writes what was changed in memory.
-    pub(super) fn finish(mut self) -> rusqlite::Result<Answers> {
-        self.write_usage()?;
-        let mut wallets = self
-            .transaction
-            .prepare_cached("UPDATE wallets SET balance = ?2, held = ?3 WHERE account = ?1")?;
-        for (account, wallet) in &self.wallets {
-            // Who only asks what there is changes nothing.
-            if let Some(wallet) = wallet.now.filter(|_| wallet.now != wallet.before) {
-                wallets.execute(params![account, wallet.balance, wallet.held])?;
-            }
-        }
-        let mut spending =
-            self.transaction.prepare_cached("INSERT OR REPLACE INTO spending VALUES (?1, ?2, ?3)")?;
-        for (key, sums) in &self.spending {
-            spending.execute(params![key, sums.spent, sums.held])?;
-        }
-        Ok(self.answers)
+    /// Counts a call that cost nothing.
+    pub(super) fn count(&mut self, key: &Key, tally: &Tally) {
+        let sums = Sums { account: key.account.as_str().into(), tally: Tally::default() };
+        self.sums.entry(key.id.as_str().into()).or_insert(sums).tally.add(tally);
     }
 
-    fn hold(&mut self, call: CallId, request: &Request) -> rusqlite::Result<Result<Held, Refusal>> {
-        let grant = &request.grant;
-        let Some(wallet) = *self.wallet(&grant.account)? else { return Ok(Err(Refusal::NoWallet)) };
-        let spending = *self.spending(&grant.id)?;
-        let amount = match affordable(request, &wallet, &spending) {
-            Ok(amount) => amount,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let (Some(held), Some(held_by_key)) =
-            (wallet.held.checked_add(amount), spending.held.checked_add(amount))
-        else {
-            return Ok(Err(Refusal::Balance(wallet.balance)));
-        };
+    /// What an account has.
+    pub(super) fn wallet(&mut self, account: &str) -> rusqlite::Result<Option<Wallet>> {
+        self.post()?;
+        Wallet::read(self.transaction, account)
+    }
+
+    /// What an account has used.
+    pub(super) fn report(&mut self, account: &str) -> rusqlite::Result<Report> {
+        self.post()?;
+        report::read(self.transaction, account, None, self.now)
+    }
+
+    /// Writes what was kept in memory. Gives what was lent for calls that are to come: some for each key that
+    /// needed something, but never more than a quarter of what is left.
+    pub(super) fn finish(mut self) -> rusqlite::Result<Vec<Spare>> {
+        self.post()?;
+        let mut more = Vec::new();
+        for (key, (grant, most)) in std::mem::take(&mut self.lent) {
+            let Some(funds) = self.funds(&grant)? else { continue };
+            let ahead = Amount::from_nano(u128::from(most.nano()) * CALLS_AHEAD);
+            let share = Amount::from_nano(u128::from(funds.free().min(funds.room()).nano()) / SHARE);
+            let (account, amount) = (Arc::from(grant.account.as_str()), ahead.min(share));
+            self.lend(&account, &key, amount.nano().cast_signed())?;
+            more.push(Spare { account, key, amount });
+        }
+        Ok(more)
+    }
+
+    /// Takes money back that was lent and is not needed.
+    pub(super) fn give_back(&self, spare: &[Spare]) -> rusqlite::Result<()> {
+        for Spare { account, key, amount } in spare {
+            self.lend(account, key, -amount.nano().cast_signed())?;
+        }
+        if !spare.is_empty() {
+            let sql = "DELETE FROM leases WHERE epoch = ?1 AND amount = 0";
+            self.transaction.prepare_cached(sql)?.execute([self.epoch])?;
+        }
+        Ok(())
+    }
+
+    /// Changes what is lent to a key, by so many nano-USD.
+    fn lend(&self, account: &str, key: &str, nano: i64) -> rusqlite::Result<()> {
+        let sql = "UPDATE wallets SET leased = leased + ?2 WHERE account = ?1";
+        self.transaction.prepare_cached(sql)?.execute(params![account, nano])?;
+        let sql = "INSERT OR IGNORE INTO spending VALUES (?1, 0, 0)";
+        self.transaction.prepare_cached(sql)?.execute([key])?;
+        let sql = "UPDATE spending SET leased = leased + ?2 WHERE key = ?1";
+        self.transaction.prepare_cached(sql)?.execute(params![key, nano])?;
+        let sql = "INSERT OR IGNORE INTO leases VALUES (?1, ?2, ?3, 0)";
+        self.transaction.prepare_cached(sql)?.execute(params![self.epoch, key, account])?;
+        let sql = "UPDATE leases SET amount = amount + ?3 WHERE epoch = ?1 AND key = ?2";
+        self.transaction.prepare_cached(sql)?.execute(params![self.epoch, key, nano])?;
+        Ok(())
+    }
+
+    /// What there is for a key; nothing where its account has no wallet.
+    fn funds(&self, key: &Key) -> rusqlite::Result<Option<Funds>> {
+        let two = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let wallet = "SELECT balance, leased FROM wallets WHERE account = ?1";
+        let wallet = self.transaction.prepare_cached(wallet)?.query_row([&key.account], two).optional()?;
+        let spending = "SELECT spent, leased FROM spending WHERE key = ?1";
+        let spending = self.transaction.prepare_cached(spending)?.query_row([&key.id], two).optional()?;
+        let limit = key.rights.spending_limit;
+        Ok(wallet.map(|wallet| Funds { wallet, limit, spending: spending.unwrap_or_default() }))
+    }
+
+    fn affordable(&self, request: &Request) -> rusqlite::Result<Result<Amount, Refusal>> {
+        let funds = self.funds(&request.grant)?.ok_or(Refusal::NoWallet);
+        Ok(funds.and_then(|funds| funds.affordable(request)))
+    }
+
+    /// The terms of a request.
+    fn terms(&mut self, request: &Request) -> rusqlite::Result<Terms> {
         let versions = request.prices.iter().map(|prices| self.price(prices));
         let versions = versions.collect::<rusqlite::Result<Vec<_>>>()?;
-        let price = versions.first();
-        let sql = "INSERT INTO holds (call, account, key, model, price, amount, prompt, time)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-        let prompt = i64::try_from(request.prompt).unwrap_or(i64::MAX);
-        let row = params![call.0, grant.account, grant.id, request.model, price, amount, prompt, self.now];
-        self.transaction.prepare_cached(sql)?.execute(row)?;
-        *self.wallet(&grant.account)? = Some(Wallet { held, ..wallet });
-        self.spending(&grant.id)?.held = held_by_key;
-        self.answers.opened += 1;
-        Ok(Ok(Held { call, amount, versions }))
+        let tab = Tab {
+            account: request.grant.account.as_str().into(),
+            key: request.grant.id.as_str().into(),
+            model: Arc::clone(&request.model),
+            price: versions.first().copied().unwrap_or_default(),
+        };
+        let known = "SELECT tab FROM tabs WHERE key = ?1 AND model = ?2 AND price = ?3";
+        let known = self
+            .transaction
+            .prepare_cached(known)?
+            .query_row(params![tab.key, tab.model, tab.price], |row| row.get(0))
+            .optional()?;
+        let number = match known {
+            Some(number) => number,
+            None => {
+                let sql = "INSERT INTO tabs (account, key, model, price) VALUES (?1, ?2, ?3, ?4)";
+                self.transaction.execute(sql, params![tab.account, tab.key, tab.model, tab.price])?;
+                self.transaction.last_insert_rowid()
+            }
+        };
+        Ok(Terms { number, tab: Arc::new(tab), prices: request.prices.clone(), versions })
+    }
+
+    /// A call that a journal says has begun: the store may know of it, and even of its end.
+    fn find(&mut self, call: CallId, hold: &Hold) -> rusqlite::Result<()> {
+        let known = "SELECT 1 FROM holds WHERE call = ?1 UNION ALL SELECT 1 FROM charges WHERE call = ?1";
+        if self.transaction.prepare_cached(known)?.exists([call.0])? {
+            return Ok(());
+        }
+        let sql = "SELECT account, key, model, price FROM tabs WHERE tab = ?1";
+        let tab = self.transaction.prepare_cached(sql)?.query_row([hold.tab], tab).optional()?;
+        let Hold { amount, prompt, .. } = *hold;
+        match tab {
+            Some(tab) => self.begin(Begun { call, tab: Arc::new(tab), amount, prompt }),
+            // The store is an older copy.
+            None => log::error!("ledger: the store does not know who pays for call {}", call.0),
+        }
+        Ok(())
+    }
+
+    fn mark(&self, call: CallId, delivered: u64) -> rusqlite::Result<()> {
+        let sql = "UPDATE holds SET delivered = ?2 WHERE call = ?1";
+        self.transaction.prepare_cached(sql)?.execute(params![call.0, count(delivered)])?;
+        Ok(())
     }
 
     /// Ends a call, once: what is said of it again changes nothing.
     fn end(&mut self, call: CallId, end: &End) -> rusqlite::Result<()> {
-        let sql = "DELETE FROM holds WHERE call = ?1 RETURNING account, key, model, price, amount";
-        let open = self.transaction.prepare_cached(sql)?.query_row([call.0], open).optional()?;
-        let Some(open) = open else { return Ok(()) };
-        self.answers.opened -= 1;
-        let charge = end.charge.min(open.amount);
-        self.write_charge(call, &open, end, charge)?;
-        if let Some(wallet) = self.wallet(&open.account)? {
-            wallet.balance = wallet.balance.checked_sub(charge).unwrap_or_default();
-            wallet.held = wallet.held.checked_sub(open.amount).unwrap_or_default();
-        }
-        let spending = self.spending(&open.key)?;
-        spending.spent = spending.spent.checked_add(charge).unwrap_or(Amount::MAX);
-        spending.held = spending.held.checked_sub(open.amount).unwrap_or_default();
-        self.count(&open.account, &open.key, &Tally::of(&end.usage, charge, end.whole));
+        let begun = match self.begun.remove(&call) {
+            Some(begun) => begun,
+            None => {
+                let sql = "DELETE FROM holds WHERE call = ?1 RETURNING account, key, model, price, amount";
+                let open = |row: &Row<'_>| {
+                    Ok(Begun { call, tab: Arc::new(tab(row)?), amount: row.get(4)?, prompt: 0 })
+                };
+                let open = self.transaction.prepare_cached(sql)?.query_row([call.0], open).optional()?;
+                let Some(open) = open else { return Ok(()) };
+                open
+            }
+        };
+        let charge = end.charge.min(begun.amount);
+        self.write_charge(&begun, end, charge)?;
+        let Tab { account, key, .. } = &*begun.tab;
+        let sums = || Sums { account: Arc::clone(account), tally: Tally::default() };
+        let sums = self.sums.entry(Arc::clone(key)).or_insert_with(sums);
+        sums.tally.add(&Tally::of(&end.usage, charge, end.whole));
         Ok(())
     }
 
-    fn write_charge(&self, call: CallId, open: &Open, end: &End, charge: Amount) -> rusqlite::Result<()> {
+    fn write_charge(&self, begun: &Begun, end: &End, charge: Amount) -> rusqlite::Result<()> {
         let Usage { input, cache_read, cache_write, output, .. } = end.usage;
-        let count = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
         let mut insert = self.transaction.prepare_cached(
             "INSERT INTO charges (call, account, key, model, price, held, amount, outcome, capped,
                 input, cache_read, cache_write, output, time)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         )?;
         insert.execute(params![
-            call.0,
-            open.account,
-            open.key,
-            open.model,
-            end.price.unwrap_or(open.price),
-            open.amount,
+            begun.call.0,
+            begun.tab.account,
+            begun.tab.key,
+            begun.tab.model,
+            end.price.unwrap_or(begun.tab.price),
+            begun.amount,
             charge,
             end.outcome.name(),
             end.capped,
@@ -202,55 +305,55 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    fn count(&mut self, account: &str, key: &str, tally: &Tally) {
-        self.usage.entry((account.to_owned(), key.to_owned())).or_default().add(tally);
+    /// Writes what was kept in memory of calls.
+    fn post(&mut self) -> rusqlite::Result<()> {
+        for begun in std::mem::take(&mut self.begun).into_values() {
+            self.write_hold(&begun)?;
+        }
+        for (key, Sums { account, tally }) in std::mem::take(&mut self.sums) {
+            self.write_usage(&account, &key, &tally)?;
+            if tally.cost == Amount::ZERO {
+                continue;
+            }
+            let sql = "UPDATE wallets SET balance = balance - ?2, leased = leased - ?2 WHERE account = ?1";
+            self.transaction.prepare_cached(sql)?.execute(params![account, tally.cost])?;
+            let sql = "UPDATE spending SET spent = spent + ?2, leased = leased - ?2 WHERE key = ?1";
+            self.transaction.prepare_cached(sql)?.execute(params![key, tally.cost])?;
+            let sql = "UPDATE leases SET amount = amount - ?3 WHERE epoch = ?1 AND key = ?2";
+            self.transaction.prepare_cached(sql)?.execute(params![self.epoch, key, tally.cost])?;
+        }
+        Ok(())
     }
 
-    fn write_usage(&mut self) -> rusqlite::Result<()> {
-        let (day, transaction) = (report::day(self.now), self.transaction);
-        let mut upsert = transaction.prepare_cached(
+    fn write_hold(&self, begun: &Begun) -> rusqlite::Result<()> {
+        let Begun { call, tab, amount, prompt } = begun;
+        let sql = "INSERT INTO holds (call, account, key, model, price, amount, prompt, time)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let Tab { account, key, model, price } = &**tab;
+        let row = params![call.0, account, key, model, price, amount, count(*prompt), self.now];
+        self.transaction.prepare_cached(sql)?.execute(row)?;
+        Ok(())
+    }
+
+    fn write_usage(&self, account: &str, key: &str, tally: &Tally) -> rusqlite::Result<()> {
+        let mut upsert = self.transaction.prepare_cached(
             "INSERT INTO usage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
              ON CONFLICT (account, day, key) DO UPDATE SET
                 cost = cost + excluded.cost, prompt = prompt + excluded.prompt,
                 completion = completion + excluded.completion, requests = requests + excluded.requests,
                 successes = successes + excluded.successes",
         )?;
-        let count = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
-        for ((account, key), tally) in self.usage.drain() {
-            upsert.execute(params![
-                account,
-                day,
-                key,
-                tally.cost,
-                count(tally.prompt),
-                count(tally.completion),
-                count(tally.requests),
-                count(tally.successes),
-            ])?;
-        }
+        upsert.execute(params![
+            account,
+            report::day(self.now),
+            key,
+            tally.cost,
+            count(tally.prompt),
+            count(tally.completion),
+            count(tally.requests),
+            count(tally.successes),
+        ])?;
         Ok(())
-    }
-
-    fn wallet(&mut self, account: &str) -> rusqlite::Result<&mut Option<Wallet>> {
-        match self.wallets.entry(account.to_owned()) {
-            Entry::Occupied(known) => Ok(&mut known.into_mut().now),
-            Entry::Vacant(place) => {
-                let wallet = Wallet::read(self.transaction, account)?;
-                Ok(&mut place.insert(Changing { before: wallet, now: wallet }).now)
-            }
-        }
-    }
-
-    fn spending(&mut self, key: &str) -> rusqlite::Result<&mut Spending> {
-        match self.spending.entry(key.to_owned()) {
-            Entry::Occupied(known) => Ok(known.into_mut()),
-            Entry::Vacant(place) => {
-                let sql = "SELECT spent, held FROM spending WHERE key = ?1";
-                let read = |row: &Row<'_>| Ok(Spending { spent: row.get(0)?, held: row.get(1)? });
-                let sums = self.transaction.prepare_cached(sql)?.query_row([key], read).optional()?;
-                Ok(place.insert(sums.unwrap_or_default()))
-            }
-        }
     }
 
     /// The version of a price list.
@@ -275,54 +378,61 @@ impl<'t> Batch<'t> {
     }
 }
 
-impl Answers {
-    /// Tells those who wait.
-    pub(super) fn give(self, ops: Vec<Op>) {
-        let Self { holds, wallets, reports, .. } = self;
-        let (mut holds, mut wallets, mut reports) =
-            (holds.into_iter(), wallets.into_iter(), reports.into_iter());
-        for op in ops {
-            match op {
-                Op::Hold(_, _, reply) => answer(reply, holds.next()),
-                Op::Wallet(_, reply) => answer(reply, wallets.next().map(Ok)),
-                Op::Report(_, reply) => answer(reply, reports.next().map(Ok)),
-                Op::Record(_) | Op::Free(..) => {}
-            }
+/// What an account has and what of it is lent; what a key may spend, has spent, and what is lent to it.
+struct Funds {
+    wallet: (Amount, Amount),
+    limit: Option<Amount>,
+    spending: (Amount, Amount),
+}
+
+impl Funds {
+    /// What the account can lend.
+    fn free(&self) -> Amount {
+        self.wallet.0.checked_sub(self.wallet.1).unwrap_or_default()
+    }
+
+    /// What the key has not spent.
+    fn unspent(&self) -> Amount {
+        self.limit.map_or(Amount::MAX, |limit| limit.checked_sub(self.spending.0).unwrap_or_default())
+    }
+
+    /// What can be lent to the key.
+    fn room(&self) -> Amount {
+        self.limit.map_or(Amount::MAX, |_| self.unspent().checked_sub(self.spending.1).unwrap_or_default())
+    }
+
+    /// How much is set aside for a call: what it wants, or all that there is if that is enough for the least.
+    fn affordable(&self, request: &Request) -> Result<Amount, Refusal> {
+        let Request { wanted, least, .. } = *request;
+        let (balance, _) = self.wallet;
+        if self.free() < least {
+            return Err(if balance >= least {
+                Refusal::InFlight(balance)
+            } else {
+                Refusal::Balance(balance)
+            });
         }
+        if self.room() < least {
+            let limit = self.limit.unwrap_or_default();
+            return Err(if self.unspent() >= least {
+                Refusal::InFlight(balance)
+            } else {
+                Refusal::Limit(limit)
+            });
+        }
+        Ok(wanted.min(self.free()).min(self.room()))
     }
 }
 
-/// Who waited may be gone.
-fn answer<T>(reply: Reply<T>, answer: Option<T>) {
-    if let Some(answer) = answer {
-        drop(reply.send(answer));
-    }
+fn tab(row: &Row<'_>) -> rusqlite::Result<Tab> {
+    Ok(Tab { account: row.get(0)?, key: row.get(1)?, model: row.get(2)?, price: row.get(3)? })
 }
 
-/// How much is set aside for a call: what it wants, or all that there is if that is enough for the least.
-fn affordable(request: &Request, wallet: &Wallet, spending: &Spending) -> Result<Amount, Refusal> {
-    let Request { wanted, least, .. } = *request;
-    let free = wallet.balance.checked_sub(wallet.held).unwrap_or_default();
-    if free < least {
-        let waits = wallet.balance >= least;
-        return Err(if waits { Refusal::InFlight(wallet.balance) } else { Refusal::Balance(wallet.balance) });
-    }
-    let amount = wanted.min(free);
-    let Some(limit) = request.grant.rights.spending_limit else { return Ok(amount) };
-    let unspent = limit.checked_sub(spending.spent).unwrap_or_default();
-    let room = unspent.checked_sub(spending.held).unwrap_or_default();
-    if room < least {
-        return Err(if unspent >= least { Refusal::InFlight(wallet.balance) } else { Refusal::Limit(limit) });
-    }
-    Ok(amount.min(room))
+/// As the store holds it.
+fn count(tokens: u64) -> i64 {
+    i64::try_from(tokens).unwrap_or(i64::MAX)
 }
 
-fn open(row: &Row<'_>) -> rusqlite::Result<Open> {
-    Ok(Open {
-        account: row.get(0)?,
-        key: row.get(1)?,
-        model: row.get(2)?,
-        price: row.get(3)?,
-        amount: row.get(4)?,
-    })
-}
+/// So many more calls are lent for when one needs a lease, and at most one part in so many of what is left.
+const CALLS_AHEAD: u128 = 64;
+const SHARE: u128 = 4;

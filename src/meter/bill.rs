@@ -7,9 +7,9 @@ use crate::auth::Grant;
 use crate::canon::Usage;
 use crate::money::Amount;
 
-use super::journal::Record;
 use super::ledger::{Held, Ledger, Refusal, Request};
 use super::price::Prices;
+use super::purse::Terms;
 use super::report::Tally;
 use super::{End, Outcome};
 
@@ -29,12 +29,11 @@ pub struct Bill {
     ended: Option<Charge>,
 }
 
-/// Money that is set aside, and the prices by which it may be charged.
+/// Money that is set aside.
 #[derive(Debug)]
 struct Holding {
     held: Held,
-    prices: Vec<Arc<Prices>>,
-    /// Which of them hold.
+    /// Which of its prices hold.
     current: usize,
 }
 
@@ -97,17 +96,17 @@ impl Bill {
             model: model.into(),
             wanted: dearest(expected.output_most),
             least: dearest(expected.output_least),
-            prices: prices.clone(),
+            prices,
             prompt: expected.prompt,
         });
-        bill.held = Some(Holding { held: held.await?, prices, current: 0 });
+        bill.held = Some(Holding { held: held.await?, current: 0 });
         Ok(bill)
     }
 
     /// Another target answers the call: from now on, these of the prices hold.
     pub fn charge_by(&mut self, prices: &Prices) {
         if let Some(holding) = &mut self.held
-            && let Some(place) = holding.prices.iter().position(|known| **known == *prices)
+            && let Some(place) = holding.held.terms.prices.iter().position(|known| **known == *prices)
         {
             holding.current = place;
         }
@@ -119,7 +118,7 @@ impl Bill {
     pub fn output_cap(&self) -> u64 {
         let most = self.expected.output_most;
         let affordable = |holding: &Holding| {
-            let prices = holding.prices.get(holding.current);
+            let prices = holding.held.terms.prices.get(holding.current);
             prices.map_or(most, |prices| prices.affordable(self.expected.prompt_most, holding.held.amount))
         };
         self.held.as_ref().map_or(most, |holding| affordable(holding).min(most))
@@ -137,7 +136,7 @@ impl Bill {
             && self.marked.elapsed() >= MARK_EVERY
         {
             self.marked = Instant::now();
-            self.ledger.record(&Record::Mark(held.call, tokens));
+            self.ledger.mark(held, tokens);
         }
     }
 
@@ -184,16 +183,17 @@ impl Bill {
             return;
         }
         let usage = plausible(usage);
-        let Some(Holding { held, prices, current }) = &self.held else {
+        let Some(Holding { held, current }) = &self.held else {
             self.ended = Some(Charge { amount: Amount::ZERO, usage });
             return self.ledger.count(&self.grant, Tally::of(&usage, Amount::ZERO, whole));
         };
+        let Terms { prices, versions, .. } = &*held.terms;
         let cost = prices.get(*current).map(|prices| prices.cost(&usage)).unwrap_or_default();
-        let price = held.versions.get(*current).copied();
+        let price = versions.get(*current).copied();
         let charge = cost.min(held.amount);
         self.ended = Some(Charge { amount: charge, usage });
         let end = End { charge, price, outcome, usage, capped: cost > charge, whole };
-        self.ledger.record(&Record::End(held.call, end));
+        self.ledger.end(held, end);
     }
 }
 

@@ -113,7 +113,10 @@ fn up<S: serde::Serializer>(amount: &Amount, serializer: S) -> Result<S::Ok, S::
 
 impl Wallet {
     pub(super) fn read(connection: &Connection, account: &str) -> rusqlite::Result<Option<Self>> {
-        let mut query = connection.prepare_cached("SELECT balance, held FROM wallets WHERE account = ?1")?;
+        let mut query = connection.prepare_cached(
+            "SELECT balance, (SELECT COALESCE(SUM(amount), 0) FROM holds WHERE holds.account = wallets.account)
+             FROM wallets WHERE account = ?1",
+        )?;
         query.query_row([account], |row| Ok(Self { balance: row.get(0)?, held: row.get(1)? })).optional()
     }
 }

@@ -1,13 +1,14 @@
-//! The journal: what has become of calls, written before the client knows.
+//! The journal: what has become of calls, written before anybody relies on it.
 //!
-//! The end of an answer may only be passed on when it is certain that the call will be charged, and there is
-//! no time to wait for a disk at that point. So a record of 64 bytes is written to a file whose blocks are
-//! there already, which takes about a microsecond and outlives the process. The ledger takes over what
-//! stands there in its own time; if the process dies before, the next one does.
+//! A call may only go upstream when its hold is on the disk, and the end of its answer may only be passed on when it
+//! is certain that it will be charged. So records of 64 bytes are written to a file whose blocks are there already.
+//! That an end is written takes a microsecond and outlives the process; holds are synced to the disk, as many at
+//! once as have come. The ledger takes over what stands there in its own time; if the process dies before, the next
+//! one does.
 //!
 //! Each process has a journal of its own and holds a lock on it for as long as it lives: by that others tell
 //! whether its calls are still in flight. A record may be replaced once the ledger has it; one that is read
-//! again all the same changes nothing, because each call ends only once.
+//! again all the same changes nothing, because each call begins and ends only once.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -33,11 +34,26 @@ pub(super) struct Journal {
 /// What is known of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Record {
+    /// It has begun.
+    Hold(CallId, Hold),
     /// It goes on; so many tokens of its answer have been passed on.
     Mark(CallId, u64),
     /// It is over.
     End(CallId, End),
 }
+
+/// What is set aside for a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hold {
+    /// Who pays for what, by its number in the store.
+    pub(super) tab: i64,
+    pub(super) amount: Amount,
+    /// Tokens of the prompt, estimated.
+    pub(super) prompt: u64,
+}
+
+/// A record as it is written.
+pub(super) type Encoded = [u8; SIZE];
 
 impl Journal {
     /// Makes the journal of an epoch that begins.
@@ -46,8 +62,9 @@ impl Journal {
     /// When the file can not be made or locked.
     pub(super) fn create(folder: &Path, epoch: i64) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
-        let path = path(folder, epoch);
-        let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        // Nobody takes it for an orphan's before it is locked.
+        let new = folder.join(format!("{epoch}.new"));
+        let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(&new)?;
         file.lock()?;
         // In small pieces: what was written at once is kept together by the system, and each record that is then put
         // into it costs four times as much.
@@ -55,26 +72,44 @@ impl Journal {
             file.write_all(&[0; PAGE])?;
         }
         file.sync_all()?;
+        let path = folder.join(epoch.to_string());
+        std::fs::rename(new, &path)?;
+        File::open(folder)?.sync_all()?;
         Ok(Self { file, path, written: 0, taken: 0 })
     }
 
-    /// Writes a record.
+    /// Writes records.
     ///
     /// # Errors
-    /// When the file can not be written, or all of it is in use: then the record is only in memory.
-    pub(super) fn write(&mut self, record: &Record) -> io::Result<()> {
-        if self.written - self.taken >= SLOTS {
+    /// When the file can not be written, or too much of it is in use: then they are only in memory.
+    pub(super) fn write(&mut self, records: &[Encoded]) -> io::Result<()> {
+        if self.room() < records.len() as u64 {
             return Err(io::Error::other("the ledger does not take over what the journal holds"));
         }
-        let place = self.written % SLOTS * SIZE as u64;
-        self.file.write_all_at(&encode(record), place)?;
-        self.written += 1;
+        let place = self.written % SLOTS;
+        let (here, there) = records.split_at(records.len().min(usize::try_from(SLOTS - place).unwrap_or(0)));
+        self.file.write_all_at(here.as_flattened(), place * SIZE as u64)?;
+        self.file.write_all_at(there.as_flattened(), 0)?;
+        self.written += records.len() as u64;
         Ok(())
+    }
+
+    /// Records for which there is room.
+    pub(super) fn room(&self) -> u64 {
+        SLOTS - (self.written - self.taken)
     }
 
     /// Is there plenty of room, so that what is only good to know may be written, too?
     pub(super) fn is_roomy(&self) -> bool {
-        self.written - self.taken < SLOTS / 2
+        self.room() > SLOTS / 2
+    }
+
+    /// The file, to be synced by who does not hold up others with it.
+    ///
+    /// # Errors
+    /// When the process has no file to spare.
+    pub(super) fn file(&self) -> io::Result<File> {
+        self.file.try_clone()
     }
 
     /// How many records there are so far.
@@ -85,6 +120,11 @@ impl Journal {
     /// The ledger has taken over the first so many records.
     pub(super) fn taken(&mut self, records: u64) {
         self.taken = records;
+    }
+
+    /// Has the ledger all of them?
+    pub(super) fn is_taken(&self) -> bool {
+        self.taken == self.written
     }
 
     #[cfg(test)]
@@ -139,7 +179,11 @@ impl Orphan {
 
     /// Removes it, now that all of it is in the ledger.
     pub(super) fn remove(self) -> io::Result<()> {
-        std::fs::remove_file(&self.path)
+        match std::fs::remove_file(&self.path) {
+            // Somebody else has taken it over just before.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done,
+        }
     }
 }
 
@@ -158,38 +202,40 @@ fn all(folder: &Path) -> io::Result<Vec<(i64, PathBuf)>> {
     Ok(all)
 }
 
-fn path(folder: &Path, epoch: i64) -> PathBuf {
-    folder.join(epoch.to_string())
-}
-
-fn encode(record: &Record) -> [u8; SIZE] {
-    let mut fields = Vec::with_capacity(SIZE);
+pub(super) fn encode(record: &Record) -> Encoded {
+    let mut bytes = [0; SIZE];
+    let mut place = bytes.as_mut_slice();
+    // It is large enough for every record.
+    let mut put = |field: &[u8]| place.write_all(field).unwrap_or_default();
     match record {
+        Record::Hold(call, hold) => {
+            put(&[HOLD]);
+            put(&call.0.to_le_bytes());
+            put(&hold.tab.to_le_bytes());
+            put(&hold.amount.nano().to_le_bytes());
+            put(&hold.prompt.to_le_bytes());
+        }
         Record::Mark(call, delivered) => {
-            fields.push(MARK);
-            fields.extend(call.0.to_le_bytes());
-            fields.extend(delivered.to_le_bytes());
+            put(&[MARK]);
+            put(&call.0.to_le_bytes());
+            put(&delivered.to_le_bytes());
         }
         Record::End(call, end) => {
-            fields.push(match end.outcome {
+            put(&[match end.outcome {
                 Outcome::Exact => b'x',
                 Outcome::Estimated => b'e',
                 Outcome::Recovered => b'r',
                 Outcome::Released => b'f',
-            });
-            fields.extend(call.0.to_le_bytes());
-            fields.extend(end.charge.nano().to_le_bytes());
+            }]);
+            put(&call.0.to_le_bytes());
+            put(&end.charge.nano().to_le_bytes());
             let usage = &end.usage;
             for count in [usage.input, usage.cache_read, usage.cache_write, usage.output] {
-                fields.extend(count.to_le_bytes());
+                put(&count.to_le_bytes());
             }
-            fields.extend(end.price.unwrap_or_default().to_le_bytes());
-            fields.push(u8::from(end.capped) | u8::from(end.whole) << 1);
+            put(&end.price.unwrap_or_default().to_le_bytes());
+            put(&[u8::from(end.capped) | u8::from(end.whole) << 1]);
         }
-    }
-    let mut bytes = [0; SIZE];
-    if let Some(place) = bytes.get_mut(..fields.len()) {
-        place.copy_from_slice(&fields);
     }
     let sum = crc32fast::hash(&bytes[..SUM]);
     bytes[SUM..].copy_from_slice(&sum.to_le_bytes());
@@ -206,6 +252,10 @@ fn decode(bytes: &[u8]) -> Option<Record> {
     let number = |at: usize| numbers.get(at).copied().map(u64::from_le_bytes);
     let call = CallId(numbers.first().copied().map(i64::from_le_bytes)?);
     let outcome = match kind {
+        HOLD => {
+            let (tab, amount) = (number(1)?.cast_signed(), Amount::from_nano(number(2)?.into()));
+            return Some(Record::Hold(call, Hold { tab, amount, prompt: number(3)? }));
+        }
         MARK => return Some(Record::Mark(call, number(1)?)),
         b'x' => Outcome::Exact,
         b'e' => Outcome::Estimated,
@@ -229,6 +279,7 @@ fn decode(bytes: &[u8]) -> Option<Record> {
     ))
 }
 
+const HOLD: u8 = b'h';
 const MARK: u8 = b'm';
 
 /// Bytes of a record: a page holds a whole number of them, so none is torn when a process is killed.
@@ -265,6 +316,7 @@ mod tests {
     #[test]
     fn records_are_read_as_they_were_written_and_only_whole() {
         for record in [
+            Record::Hold(CallId(5), Hold { tab: 7, amount: Amount::from_nano(8), prompt: u64::MAX }),
             Record::Mark(CallId(-3), 9),
             Record::End(CallId(1 << 50), end(true)),
             Record::End(CallId(7), end(false)),
@@ -284,7 +336,7 @@ mod tests {
     fn an_orphan_is_found_when_its_process_is_gone_and_not_before() {
         let folder = tempfile::tempdir().unwrap();
         let mut journal = Journal::create(folder.path(), 5).unwrap();
-        journal.write(&Record::Mark(CallId(1), 2)).unwrap();
+        journal.write(&[encode(&Record::Mark(CallId(1), 2))]).unwrap();
         assert!(Orphan::find(folder.path()).unwrap().is_empty());
         drop(journal);
         let orphan = Orphan::find(folder.path()).unwrap().remove(0);
@@ -297,13 +349,21 @@ mod tests {
     fn no_record_is_replaced_before_the_ledger_has_it() {
         let folder = tempfile::tempdir().unwrap();
         let mut journal = Journal::create(folder.path(), 1).unwrap();
-        for n in 0..SLOTS {
-            journal.write(&Record::Mark(CallId(1), n)).unwrap();
-        }
+        let records =
+            |from: u64, to: u64| (from..to).map(|n| encode(&Record::Mark(CallId(1), n))).collect::<Vec<_>>();
+        journal.write(&records(0, SLOTS - 1)).unwrap();
         assert!(!journal.is_roomy());
-        assert!(journal.write(&Record::Mark(CallId(1), 0)).is_err());
+        assert!(journal.write(&records(SLOTS - 1, SLOTS + 1)).is_err());
         journal.taken(journal.written());
         assert!(journal.is_roomy());
-        assert!(journal.write(&Record::Mark(CallId(1), 0)).is_ok());
+        // Over the end of the file.
+        journal.write(&records(SLOTS - 1, SLOTS + 2)).unwrap();
+        drop(journal);
+        let found = Orphan::find(folder.path()).unwrap().remove(0).records;
+        let mark = |n| Record::Mark(CallId(1), n);
+        assert_eq!(
+            (found.len() as u64, found.first(), found.last()),
+            (SLOTS, Some(&mark(SLOTS)), Some(&mark(SLOTS - 1)))
+        );
     }
 }

@@ -1,14 +1,16 @@
 //! The ledger: the books while a gateway runs.
 //!
-//! One thread writes, and commits as much at once as has come while the last commit was on its way to the disk.
-//! So thousands of calls share a few commits, and one call alone waits for one.
+//! A call is let in by what its key's purse has, and goes upstream when its hold is on the disk, in the journal. One
+//! thread writes holds there, as many at once as have come while the last ones were on their way. Another one writes
+//! to the store, which learns in its own time what has become of calls, and at once what somebody waits for: how an
+//! account stands, or a lease when a purse is empty.
 
 use std::fmt;
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
@@ -17,10 +19,12 @@ use crate::auth::Grant;
 use crate::money::Amount;
 use crate::store::{self, Error};
 
-use super::batch::{Answers, Batch};
+use super::batch::{Answers, Batch, Begun};
+use super::commit::Commit;
 use super::journal::{Journal, Record};
 use super::price::Prices;
-use super::queue::{Queue, Taken};
+use super::purse::{Spare, Terms};
+use super::queue::{Queue, Set, Taken};
 use super::report::Tally;
 use super::{CallId, End, JOURNALS, Report, Wallet, recover};
 
@@ -30,18 +34,7 @@ pub struct Ledger(Arc<Shared>);
 
 struct Shared {
     queue: Arc<Queue>,
-    state: Arc<State>,
-    epoch: i64,
-    calls: AtomicU64,
-    writer: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// What operators see of the ledger.
-#[derive(Debug, Default)]
-struct State {
-    failing: AtomicBool,
-    /// Holds minus ends: calls of this process that are in flight.
-    open: AtomicI64,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// What a call may cost, and who pays.
@@ -67,8 +60,8 @@ pub struct Held {
     pub(super) call: CallId,
     /// How much.
     pub amount: Amount,
-    /// The versions of the prices, in the order in which they were named.
-    pub(super) versions: Vec<i64>,
+    /// Who pays, and by which prices.
+    pub(super) terms: Arc<Terms>,
 }
 
 /// Why nothing is set aside for a call.
@@ -89,9 +82,11 @@ pub enum Refusal {
 /// Something for the store.
 #[derive(Debug)]
 pub(super) enum Op {
-    /// Set money aside.
-    Hold(CallId, Request, Reply<Result<Held, Refusal>>),
-    /// Something stands in the journal.
+    /// Lend money for a call.
+    Lease(Request, Reply<Result<Unclaimed, Refusal>>),
+    /// Money is set aside for a call.
+    Begin(Begun),
+    /// Something more stands in the journal.
     Record(Record),
     /// A call that costs nothing has ended.
     Free(Grant, Tally),
@@ -114,12 +109,14 @@ impl Ledger {
         recover::all(&mut connection, &journals)?;
         connection.execute("INSERT INTO epochs (time) VALUES (?1)", [store::now()])?;
         let epoch = connection.last_insert_rowid();
-        let queue = Arc::new(Queue::new(Journal::create(&journals, epoch)?));
-        let state = Arc::new(State::default());
-        let writer = Writer { connection, queue: Arc::clone(&queue), state: Arc::clone(&state), epoch };
-        let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || writer.run())?;
-        let writer = Mutex::new(Some(thread));
-        Ok(Self(Arc::new(Shared { queue, state, epoch, calls: AtomicU64::new(0), writer })))
+        let queue = Arc::new(Queue::new(Journal::create(&journals, epoch)?, epoch));
+        let syncer = Syncer { file: queue.file()?, queue: Arc::clone(&queue) };
+        let recovered = Instant::now();
+        let writer = Writer { connection, journals, recovered, queue: Arc::clone(&queue), epoch };
+        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        let syncer = thread("journal").spawn(move || syncer.run())?;
+        let writer = thread("ledger").spawn(move || writer.run())?;
+        Ok(Self(Arc::new(Shared { queue, threads: Mutex::new(vec![syncer, writer]) })))
     }
 
     /// Sets money aside for a call. When this returns, it stands on the disk.
@@ -127,14 +124,11 @@ impl Ledger {
     /// # Errors
     /// Why it is not possible.
     pub async fn hold(&self, request: Request) -> Result<Held, Refusal> {
-        let call = CallId::new(self.0.epoch, self.0.calls.fetch_add(1, Ordering::Relaxed));
-        let (reply, answer) = oneshot::channel();
-        // If nobody waits for it any more, the hold must not stay.
-        let mut unclaimed = Unclaimed { ledger: self, call, claimed: false };
-        self.0.queue.ask(Op::Hold(call, request, reply));
-        let held = answer.await.unwrap_or(Err(Refusal::Store));
-        unclaimed.claimed = true;
-        held
+        let unclaimed = match self.0.queue.hold(&request) {
+            Some(set) => Unclaimed::new(&self.0.queue, set),
+            None => self.ask(|reply| Op::Lease(request, reply)).await?,
+        };
+        unclaimed.claim().await
     }
 
     /// What an account has, with everything that came before; nothing if it has no wallet.
@@ -159,9 +153,14 @@ impl Ledger {
         answer.await.unwrap_or(Err(Refusal::Store))
     }
 
-    /// Notes what has become of a call. When this returns, the process may die.
-    pub(super) fn record(&self, record: &Record) {
-        self.0.queue.record(record);
+    /// Notes how far a call has come.
+    pub(super) fn mark(&self, held: &Held, delivered: u64) {
+        self.0.queue.mark(held.call, delivered);
+    }
+
+    /// Notes how a call has ended. When this returns, the process may die.
+    pub(super) fn end(&self, held: &Held, end: End) {
+        self.0.queue.end(held, end);
     }
 
     /// Counts a call that cost nothing.
@@ -169,16 +168,16 @@ impl Ledger {
         self.0.queue.tell(Op::Free(Arc::clone(grant), tally));
     }
 
-    /// Is the store failing, so that paid calls are refused?
+    /// Can the store or the journal not be written, so that paid calls are refused?
     #[must_use]
     pub fn is_failing(&self) -> bool {
-        self.0.state.failing.load(Ordering::Relaxed)
+        self.0.queue.is_failing()
     }
 
     /// Calls of this process for which money is set aside.
     #[must_use]
     pub fn open_holds(&self) -> i64 {
-        self.0.state.open.load(Ordering::Relaxed)
+        i64::try_from(self.0.queue.open()).unwrap_or(i64::MAX)
     }
 
     /// Writes what is still to be written. For the end of the process.
@@ -190,8 +189,8 @@ impl Ledger {
 impl Shared {
     fn close(&self) {
         self.queue.close();
-        let thread = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
             // Its panic was told when it happened.
             let _ = thread.join();
         }
@@ -213,40 +212,87 @@ impl Ledger {
     }
 }
 
-/// A hold whose caller may go before it has an answer.
-struct Unclaimed<'l> {
-    ledger: &'l Ledger,
-    call: CallId,
-    claimed: bool,
+/// Money that is set aside for a caller who may be gone: then it must not stay so.
+#[derive(Debug)]
+pub(super) struct Unclaimed {
+    queue: Arc<Queue>,
+    commit: Arc<Commit>,
+    leads: bool,
+    held: Option<Held>,
 }
 
-impl Drop for Unclaimed<'_> {
-    fn drop(&mut self) {
-        if !self.claimed {
-            self.ledger.record(&Record::End(self.call, End::released()));
+impl Unclaimed {
+    fn new(queue: &Arc<Queue>, Set { held, commit, leads }: Set) -> Self {
+        Self { queue: Arc::clone(queue), commit, leads, held: Some(held) }
+    }
+
+    /// Gives the money when it is on the disk that it is set aside.
+    async fn claim(mut self) -> Result<Held, Refusal> {
+        if self.leads {
+            // Calls that have come at the same time share the write.
+            for _ in 0..TURNS {
+                tokio::task::yield_now().await;
+            }
+            self.seal();
+        }
+        let on_disk = Arc::clone(&self.commit).wait().await;
+        // What could not be written may have reached the disk all the same: that it is released goes there, too.
+        let held = if on_disk { self.held.take() } else { None };
+        held.ok_or(Refusal::Store)
+    }
+
+    fn seal(&mut self) {
+        if std::mem::take(&mut self.leads) {
+            self.queue.seal();
         }
     }
 }
 
-/// The thread that writes.
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        self.seal();
+        if let Some(held) = self.held.take() {
+            self.queue.end(&held, End::released());
+        }
+    }
+}
+
+/// The thread that writes holds to the journal.
+struct Syncer {
+    queue: Arc<Queue>,
+    file: File,
+}
+
+impl Syncer {
+    fn run(self) {
+        while let Some((commit, written)) = self.queue.write_holds() {
+            let synced = written.and_then(|()| self.file.sync_data());
+            if self.queue.note_journal(synced.is_err())
+                && let Err(error) = &synced
+            {
+                log::error!("journal: {error}; paid calls are refused until it can be written again");
+            }
+            commit.finish(synced.is_ok());
+        }
+    }
+}
+
+/// The thread that writes to the store.
 struct Writer {
     connection: Connection,
+    journals: PathBuf,
+    /// When processes that are gone were looked for.
+    recovered: Instant,
     queue: Arc<Queue>,
-    state: Arc<State>,
     epoch: i64,
 }
 
 impl Writer {
     fn run(mut self) {
         loop {
-            let Taken { ops, records, closed } = self.queue.take();
-            match self.commit(&ops) {
-                Ok(answers) => {
-                    self.state.failing.store(false, Ordering::Relaxed);
-                    self.queue.done(records);
-                    answers.give(ops);
-                }
-                Err(error) => self.put_back(ops, &error, closed),
+            let Taken { ops, records, unused, closed } = self.queue.take();
+            if !ops.is_empty() || !unused.is_empty() {
+                self.carry_out(ops, records, unused, closed);
             }
             if closed {
                 return self.end();
@@ -254,22 +300,87 @@ impl Writer {
         }
     }
 
-    /// Carries out operations, all of them or none.
-    fn commit(&mut self, ops: &[Op]) -> Result<Answers, rusqlite::Error> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut batch = Batch::new(&transaction, store::now());
-        for op in ops {
-            batch.carry_out(op)?;
+    /// Carries out operations and tells those who wait for them.
+    fn carry_out(&mut self, ops: Vec<Op>, records: u64, unused: Vec<Spare>, closed: bool) {
+        // Money that is in no purse until the store has it.
+        let mut emptied = unused;
+        match self.commit(&ops, &mut emptied) {
+            Ok(answers) => {
+                self.queue.note_store(false);
+                self.queue.done(records);
+                let short = answers.leases.iter().any(|lease| matches!(lease, Err(Refusal::InFlight(_))));
+                self.answer(ops, answers);
+                if short {
+                    self.recover();
+                }
+            }
+            Err(error) => {
+                self.queue.fill(&emptied);
+                self.put_back(ops, &error, closed);
+            }
         }
-        let answers = batch.finish()?;
+    }
+
+    /// Money is short: a process that is gone may have some.
+    fn recover(&mut self) {
+        if self.recovered.elapsed() < RECOVER_EVERY {
+            return;
+        }
+        self.recovered = Instant::now();
+        if let Err(error) = recover::all(&mut self.connection, &self.journals) {
+            log::error!("ledger: {error}");
+        }
+    }
+
+    /// The same, all of them or none.
+    fn commit(&mut self, ops: &[Op], emptied: &mut Vec<Spare>) -> rusqlite::Result<Answers> {
+        let mut answers = Answers::default();
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut batch = Batch::new(&transaction, self.epoch, store::now());
+        batch.give_back(emptied)?;
+        for op in ops {
+            match op {
+                Op::Lease(request, _) => answers.leases.push(batch.lease(request, |whose| {
+                    let spare = self.queue.empty(whose);
+                    emptied.extend_from_slice(&spare);
+                    spare
+                })?),
+                Op::Begin(begun) => batch.begin(begun.clone()),
+                Op::Record(record) => batch.record(record)?,
+                Op::Free(grant, tally) => batch.count(grant, tally),
+                Op::Wallet(account, _) => answers.wallets.push(batch.wallet(account)?),
+                Op::Report(account, _) => answers.reports.push(batch.report(account)?),
+            }
+        }
+        answers.more = batch.finish()?;
         transaction.commit()?;
-        self.state.open.fetch_add(answers.opened, Ordering::Relaxed);
         Ok(answers)
+    }
+
+    /// Tells those who wait, in the order in which they have asked.
+    fn answer(&self, ops: Vec<Op>, answers: Answers) {
+        let Answers { leases, wallets, reports, more } = answers;
+        let (mut leases, mut wallets, mut reports) =
+            (leases.into_iter(), wallets.into_iter(), reports.into_iter());
+        for op in ops {
+            // Who waited may be gone.
+            match op {
+                Op::Lease(request, reply) => drop(leases.next().map(|lease| {
+                    let begun = lease.map(|lease| self.queue.lease(&request, &lease));
+                    let held = begun.and_then(|begun| begun.ok_or(Refusal::Store));
+                    reply.send(held.map(|begun| Unclaimed::new(&self.queue, begun)))
+                })),
+                Op::Wallet(_, reply) => drop(wallets.next().map(|wallet| reply.send(Ok(wallet)))),
+                Op::Report(_, reply) => drop(reports.next().map(|report| reply.send(Ok(report)))),
+                Op::Begin(_) | Op::Record(_) | Op::Free(..) => {}
+            }
+        }
+        self.queue.fill(&more);
     }
 
     /// The store can not be written: who waits is told so, and what has happened is tried again.
     fn put_back(&self, ops: Vec<Op>, error: &rusqlite::Error, closed: bool) {
-        if !self.state.failing.swap(true, Ordering::Relaxed) {
+        if self.queue.note_store(true) {
             log::error!("ledger: {error}; paid calls are refused until it can be written again");
         }
         self.queue.put_back(ops.into_iter().filter_map(Op::refuse).collect());
@@ -278,13 +389,14 @@ impl Writer {
         }
     }
 
-    /// The end: the journal goes, unless it says something that the store does not know.
-    fn end(self) {
-        let all_taken = self.queue.take().ops.is_empty();
-        let mine = "SELECT COUNT(*) FROM holds WHERE call BETWEEN ?1 AND ?2";
-        let range = [CallId::new(self.epoch, 0).0, CallId::new(self.epoch, u64::MAX).0];
-        if all_taken && self.connection.query_row(mine, range, |row| row.get(0)) == Ok(0_i64) {
-            self.queue.remove_journal();
+    /// The end: leases and journal go, unless there is something that the store does not know.
+    fn end(mut self) {
+        if !self.queue.is_done() {
+            return;
+        }
+        match recover::leave(&mut self.connection, self.epoch) {
+            Ok(()) => self.queue.remove_journal(),
+            Err(error) => log::error!("ledger: {error}"),
         }
     }
 }
@@ -293,29 +405,26 @@ impl Op {
     /// Tells who waits that it can not be done; returns what has to be done all the same.
     fn refuse(self) -> Option<Self> {
         match self {
-            Self::Hold(call, _, reply) => {
-                let _ = reply.send(Err(Refusal::Store));
-                // A commit that has failed may have reached the disk.
-                Some(Self::Record(Record::End(call, End::released())))
-            }
-            Self::Wallet(_, reply) => {
-                let _ = reply.send(Err(Refusal::Store));
-                None
-            }
-            Self::Report(_, reply) => {
-                let _ = reply.send(Err(Refusal::Store));
-                None
-            }
-            kept => Some(kept),
+            Self::Lease(_, reply) => drop(reply.send(Err(Refusal::Store))),
+            Self::Wallet(_, reply) => drop(reply.send(Err(Refusal::Store))),
+            Self::Report(_, reply) => drop(reply.send(Err(Refusal::Store))),
+            kept => return Some(kept),
         }
+        None
     }
 }
 
 impl fmt::Debug for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ledger").field("epoch", &self.0.epoch).finish_non_exhaustive()
+        f.debug_struct("Ledger").finish_non_exhaustive()
     }
 }
 
+/// How often the first of those who share a write lets others that are ready go before.
+const TURNS: u32 = 1;
+
 /// How long a store that could not be written is left alone.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How often processes that are gone are looked for, at most.
+const RECOVER_EVERY: Duration = Duration::from_secs(1);

@@ -2,16 +2,18 @@
 //!
 //! A call is *held*: the most that it can cost is set aside, on the disk, before anything goes upstream. Then it
 //! is *settled* at what it has cost, or *released*; either is written to the journal before the client is
-//! told the end of the answer. [`Bill`] is one call's way through this, [`Ledger`] the books in which all
+//! told the end of the answer. What is held comes from a purse, which a *lease* has filled. [`Bill`] is one call's way through this, [`Ledger`] the books in which all
 //! are kept, [`Books`] the same for reading, topping up and auditing.
 
 mod audit;
 mod batch;
 mod bill;
 mod books;
+mod commit;
 mod journal;
 mod ledger;
 mod price;
+mod purse;
 mod queue;
 mod recover;
 mod report;

@@ -1,28 +1,65 @@
-//! What waits to be written to the store.
+//! What this process has in memory: the purses, what waits to be written to the store, and the journal.
 //!
-//! Everybody puts in, one thread takes out, all of it at once. Who waits for an answer wakes that thread; the
-//! others do so only when it has nothing to do at all, and it then waits a little for more.
+//! Everybody puts in; one thread writes holds to the journal, another takes out for the store, each of them all at
+//! once. Who waits for an answer wakes the latter; the others do so only when it has nothing to do at all, and it
+//! then waits a little for more.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::fs::File;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::journal::{Journal, Record};
-use super::ledger::Op;
+use crate::money::Amount;
 
-/// The operations that wait, and the journal, in which they stand in the same order.
+use super::batch::{Begun, Lease, Whose};
+use super::commit::Commit;
+use super::journal::{Encoded, Hold, Journal, Record, encode};
+use super::ledger::{Held, Op, Request};
+use super::purse::{Purses, Spare, Terms};
+use super::{CallId, End};
+
+/// The purses, the operations that wait, and the journal, in which they stand in the same order.
 #[derive(Debug)]
 pub(super) struct Queue {
     state: Mutex<State>,
+    /// Something is there for the store.
     changed: Condvar,
+    /// Holds are there for the disk.
+    held: Condvar,
+    epoch: i64,
 }
 
 #[derive(Debug)]
 struct State {
     ops: Vec<Op>,
     journal: Journal,
+    purses: Purses,
+    /// Holds that are to be written to the journal, and the write that they wait for.
+    holds: Vec<Encoded>,
+    commit: Arc<Commit>,
+    /// Are they all?
+    sealed: bool,
+    /// Does the thread that writes them wait for more?
+    idle: bool,
+    /// Calls so far, and those of them that have not ended.
+    calls: u64,
+    open: u64,
+    /// Can the store not be written, nor the journal?
+    store_fails: bool,
+    journal_fails: bool,
     /// Does somebody wait for an answer?
     urgent: bool,
     closed: bool,
+}
+
+/// Money that is set aside in memory.
+#[derive(Debug)]
+pub(super) struct Set {
+    pub(super) held: Held,
+    /// The write by which it gets to the disk.
+    pub(super) commit: Arc<Commit>,
+    /// Is it the first in that write, and so the one to seal it?
+    pub(super) leads: bool,
 }
 
 /// All that was taken out at once.
@@ -31,14 +68,110 @@ pub(super) struct Taken {
     pub(super) ops: Vec<Op>,
     /// Records of the journal that were written for these and earlier operations.
     pub(super) records: u64,
+    /// Money that was not needed.
+    pub(super) unused: Vec<Spare>,
     /// Will nothing come any more?
     pub(super) closed: bool,
 }
 
 impl Queue {
-    pub(super) fn new(journal: Journal) -> Self {
-        let state = State { ops: Vec::new(), journal, urgent: false, closed: false };
-        Self { state: Mutex::new(state), changed: Condvar::new() }
+    pub(super) fn new(journal: Journal, epoch: i64) -> Self {
+        let state = State {
+            ops: Vec::new(),
+            journal,
+            purses: Purses::new(),
+            holds: Vec::new(),
+            commit: Arc::default(),
+            sealed: false,
+            idle: false,
+            calls: 0,
+            open: 0,
+            store_fails: false,
+            journal_fails: false,
+            urgent: false,
+            closed: false,
+        };
+        Self { state: Mutex::new(state), changed: Condvar::new(), held: Condvar::new(), epoch }
+    }
+
+    /// Sets money aside for a call if it is in the purse; tells when that is on the disk.
+    pub(super) fn hold(&self, request: &Request) -> Option<Set> {
+        let mut state = self.lock();
+        if state.store_fails || state.closed || !state.has_room() {
+            return None;
+        }
+        let terms = state.purses.take(request)?;
+        Some(self.begin(state, request.wanted, request.prompt, terms))
+    }
+
+    /// Sets money aside for a call that the store has lent for it.
+    pub(super) fn lease(&self, request: &Request, lease: &Lease) -> Option<Set> {
+        let mut state = self.lock();
+        let Lease { terms, amount } = lease;
+        state.purses.learn(request, terms);
+        if state.closed || !state.has_room() {
+            state.purses.put(&terms.tab.account, &terms.tab.key, *amount);
+            return None;
+        }
+        Some(self.begin(state, *amount, request.prompt, Arc::clone(terms)))
+    }
+
+    fn begin(&self, mut state: MutexGuard<'_, State>, amount: Amount, prompt: u64, terms: Arc<Terms>) -> Set {
+        let call = CallId::new(self.epoch, state.calls);
+        state.calls += 1;
+        state.open += 1;
+        state.holds.push(encode(&Record::Hold(call, Hold { tab: terms.number, amount, prompt })));
+        let (leads, commit) = (state.holds.len() == 1, Arc::clone(&state.commit));
+        self.add(state, Op::Begin(Begun { call, tab: Arc::clone(&terms.tab), amount, prompt }));
+        Set { held: Held { call, amount, terms }, commit, leads }
+    }
+
+    /// Lets the holds be written that wait for it.
+    pub(super) fn seal(&self) {
+        let mut state = self.lock();
+        state.sealed = true;
+        let idle = std::mem::take(&mut state.idle);
+        drop(state);
+        if idle {
+            self.held.notify_one();
+        }
+    }
+
+    /// Waits for holds and writes them to the journal; gives what is to be told when that is on the disk. Nothing
+    /// comes any more when there is nothing.
+    pub(super) fn write_holds(&self) -> Option<(Arc<Commit>, io::Result<()>)> {
+        let waits = |state: &mut State| {
+            state.idle = !state.closed && !(state.sealed && !state.holds.is_empty());
+            state.idle
+        };
+        let mut state = self.held.wait_while(self.lock(), waits).unwrap_or_else(PoisonError::into_inner);
+        state.sealed = false;
+        if state.holds.is_empty() {
+            return None;
+        }
+        let (holds, commit) = (std::mem::take(&mut state.holds), std::mem::take(&mut state.commit));
+        Some((commit, state.journal.write(&holds)))
+    }
+
+    /// Could the last holds be written to the disk? Gives whether it was otherwise before.
+    pub(super) fn note_journal(&self, fails: bool) -> bool {
+        std::mem::replace(&mut self.lock().journal_fails, fails) != fails
+    }
+
+    /// Can the store be written? Gives whether it was otherwise before.
+    pub(super) fn note_store(&self, fails: bool) -> bool {
+        std::mem::replace(&mut self.lock().store_fails, fails) != fails
+    }
+
+    /// Can either of them not be written?
+    pub(super) fn is_failing(&self) -> bool {
+        let state = self.lock();
+        state.store_fails || state.journal_fails
+    }
+
+    /// Calls in flight.
+    pub(super) fn open(&self) -> u64 {
+        self.lock().open
     }
 
     /// Adds an operation that somebody waits for.
@@ -58,37 +191,84 @@ impl Queue {
         self.add(self.lock(), op);
     }
 
-    /// Writes a record to the journal and adds the operation that it stands for.
-    pub(super) fn record(&self, record: &Record) {
+    /// Notes the progress of a call, if there is room for it.
+    pub(super) fn mark(&self, call: CallId, delivered: u64) {
+        let record = Record::Mark(call, delivered);
         let mut state = self.lock();
-        if matches!(record, Record::Mark(..)) && !state.journal.is_roomy() {
-            return;
+        if state.journal.is_roomy() {
+            state.write(&encode(&record));
+            self.add(state, Op::Record(record));
         }
-        if let Err(error) = state.journal.write(record) {
-            // The operation is still carried out, unless the process dies before.
-            log::error!("journal: {error}");
+    }
+
+    /// Notes the end of a call: it stands in the journal, and what it has not needed is back in the purse.
+    pub(super) fn end(&self, held: &Held, end: End) {
+        let record = Record::End(held.call, end);
+        let encoded = encode(&record);
+        let rest = held.amount.checked_sub(end.charge).unwrap_or_default();
+        let tab = &held.terms.tab;
+        let mut state = self.lock();
+        // What only memory knows of must not be spent again: who takes over from a dead process would not find it.
+        if state.write(&encoded) {
+            state.purses.put(&tab.account, &tab.key, rest);
         }
-        self.add(state, Op::Record(*record));
+        state.open = state.open.saturating_sub(1);
+        self.add(state, Op::Record(record));
     }
 
     fn add(&self, mut state: MutexGuard<'_, State>, op: Op) {
         state.ops.push(op);
-        let first = state.ops.len() == 1;
+        let wakes = state.ops.len() == 1 || state.ops.len() == MANY;
         drop(state);
-        if first {
+        if wakes {
             self.changed.notify_one();
         }
     }
 
-    /// Waits for operations and takes them all.
+    /// Waits for operations, or for money that is not needed, and takes all of it.
     pub(super) fn take(&self) -> Taken {
         let idle = |state: &mut State| state.ops.is_empty() && !state.closed;
-        let waits = |state: &mut State| !state.urgent && !state.closed;
-        let state = self.changed.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
-        let waited = self.changed.wait_timeout_while(state, PATIENCE, waits);
-        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let waits = |state: &mut State| !state.urgent && !state.closed && state.ops.len() < MANY;
+        let state = self.lock();
+        let mut state = match state.purses.rest() {
+            None => self.changed.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner),
+            Some(rest) => self.wait(state, rest, idle),
+        };
+        if !state.ops.is_empty() {
+            state = self.wait(state, PATIENCE, waits);
+        }
         state.urgent = false;
-        Taken { ops: std::mem::take(&mut state.ops), records: state.journal.written(), closed: state.closed }
+        Taken {
+            ops: std::mem::take(&mut state.ops),
+            records: state.journal.written(),
+            unused: if state.closed { state.purses.empty(|_, _| true) } else { state.purses.take_unused() },
+            closed: state.closed,
+        }
+    }
+
+    fn wait<'q>(
+        &self,
+        state: MutexGuard<'q, State>,
+        time: Duration,
+        condition: impl FnMut(&mut State) -> bool,
+    ) -> MutexGuard<'q, State> {
+        let waited = self.changed.wait_timeout_while(state, time, condition);
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Takes out what is spare in the purse of a key, or in all of an account.
+    pub(super) fn empty(&self, whose: Whose<'_>) -> Vec<Spare> {
+        let purses = &mut self.lock().purses;
+        match whose {
+            Whose::Key(key) => purses.empty(|other, _| other == key),
+            Whose::Account(account) => purses.empty(|_, other| other == account),
+        }
+    }
+
+    /// Puts money into purses.
+    pub(super) fn fill(&self, spare: &[Spare]) {
+        let purses = &mut self.lock().purses;
+        spare.iter().for_each(|spare| purses.put(&spare.account, &spare.key, spare.amount));
     }
 
     /// Puts operations back that could not be carried out, before those that have come since.
@@ -103,10 +283,25 @@ impl Queue {
         self.lock().journal.taken(records);
     }
 
-    /// Lets the thread end when it has taken everything.
+    /// Has the store everything, and is no call in flight?
+    pub(super) fn is_done(&self) -> bool {
+        let state = self.lock();
+        state.ops.is_empty() && state.open == 0 && state.journal.is_taken()
+    }
+
+    /// Lets the threads end when they have taken everything.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_one();
+        self.held.notify_one();
+    }
+
+    /// The journal's file, to be synced.
+    ///
+    /// # Errors
+    /// When the process has no file to spare.
+    pub(super) fn file(&self) -> io::Result<File> {
+        self.lock().journal.file()
     }
 
     /// Removes the journal, which nobody needs any more.
@@ -128,5 +323,22 @@ impl Queue {
     }
 }
 
+impl State {
+    /// Writes a record to the journal; says whether it could. If not, its operation is still carried out, unless
+    /// the process dies before.
+    fn write(&mut self, record: &Encoded) -> bool {
+        let written = self.journal.write(std::slice::from_ref(record));
+        written.inspect_err(|error| log::error!("journal: {error}")).is_ok()
+    }
+
+    /// Is there room in the journal for one more call, and for the ends of all?
+    fn has_room(&self) -> bool {
+        self.journal.room() > self.open + 2 * (self.holds.len() as u64 + 1)
+    }
+}
+
 /// How long operations that have time wait for others, so that they share a commit.
-const PATIENCE: Duration = Duration::from_millis(25);
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// So many do not wait.
+const MANY: usize = 8192;

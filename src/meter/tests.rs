@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use tokio::runtime::Runtime;
 
 use super::*;
-use crate::auth::{Grant, NewKey, Rights, Store};
+use crate::auth::{Grant, Key, NewKey, Rights, Store};
 
 const ACCOUNT: &str = "a";
 
@@ -158,6 +159,9 @@ fn two_processes_share_a_store() {
     // The second one does not take the calls of the first for lost.
     let two = Ledger::open(folder.path()).unwrap();
     let mut second = open(&two);
+    for ledger in [&one, &two] {
+        runtime().block_on(ledger.wallet(ACCOUNT)).unwrap();
+    }
     assert_eq!(audited(folder.path()).0.held, usd("10"));
     for bill in [&mut first, &mut second] {
         bill.forward();
@@ -185,6 +189,7 @@ fn many_calls_on_little_money_get_exactly_what_it_buys() {
         calls.join_all().await.into_iter().flatten().collect::<Vec<_>>()
     });
     assert_eq!(admitted.len(), 10);
+    runtime().block_on(ledger.wallet(ACCOUNT)).unwrap();
     assert_eq!(audited(folder.path()).0.held, usd("50"));
     for mut bill in admitted {
         bill.forward();
@@ -194,26 +199,207 @@ fn many_calls_on_little_money_get_exactly_what_it_buys() {
     assert_eq!(audited(folder.path()).0.balance, usd("0.5"));
 }
 
+#[test]
+fn a_new_limit_holds_for_a_purse_that_is_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let grant = grant(folder.path(), Some("1000"), None);
+    let ledger = Ledger::open(folder.path()).unwrap();
+    let open = |grant: &Grant, output| {
+        runtime().block_on(Bill::open(&ledger, grant, "m", vec![prices()], tokens(output, output)))
+    };
+    drop(open(&grant, 1).unwrap());
+    let limited = |limit: &str| {
+        let rights = Rights { spending_limit: Some(usd(limit)), ..Rights::default() };
+        Arc::new(Key { rights, ..(*grant).clone() })
+    };
+    assert_eq!(open(&limited("4"), 4).unwrap_err(), Refusal::Limit(usd("4")));
+    let within = open(&limited("4"), 3).unwrap();
+    assert_eq!(open(&limited("4"), 0).unwrap_err(), Refusal::InFlight(usd("1000")));
+    assert!(open(&limited("5"), 0).is_ok());
+    drop(within);
+    assert!(open(&grant, 99).is_ok());
+    ledger.close();
+    assert_eq!(audited(folder.path()).0, Wallet { balance: usd("1000"), held: Amount::ZERO });
+}
+
+#[test]
+fn keys_of_an_account_do_not_keep_money_from_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (grant(folder.path(), Some("20"), None), grant(folder.path(), None, None));
+    let ledger = Ledger::open(folder.path()).unwrap();
+    let open = |grant: &Grant, output| {
+        runtime().block_on(Bill::open(&ledger, grant, "m", vec![prices()], tokens(output, output)))
+    };
+    // Its purse keeps more than it needs; the other gets all of it, and not more.
+    drop(open(&one, 0).unwrap());
+    assert_eq!(open(&two, 20).unwrap_err(), Refusal::Balance(usd("20")));
+    let all = open(&two, 19).unwrap();
+    assert_eq!(open(&one, 0).unwrap_err(), Refusal::InFlight(usd("20")));
+    drop(all);
+    ledger.close();
+    audited(folder.path());
+}
+
+#[test]
+fn what_a_process_does_not_need_goes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let grant = grant(folder.path(), Some("20"), None);
+    let (one, two) = (Ledger::open(folder.path()).unwrap(), Ledger::open(folder.path()).unwrap());
+    let open = |ledger: &Ledger, output| {
+        runtime().block_on(Bill::open(ledger, &grant, "m", vec![prices()], tokens(output, output)))
+    };
+    drop(open(&one, 0).unwrap());
+    let begun = Instant::now();
+    while open(&two, 19).is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    one.close();
+    two.close();
+    audited(folder.path());
+}
+
+#[test]
+fn what_a_dead_process_had_comes_back_while_another_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let grant = grant(folder.path(), Some("20"), None);
+    let (one, two) = (Ledger::open(folder.path()).unwrap(), Ledger::open(folder.path()).unwrap());
+    let open = |ledger: &Ledger, output| {
+        runtime().block_on(Bill::open(ledger, &grant, "m", vec![prices()], tokens(output, output)))
+    };
+    std::mem::forget(open(&one, 9).unwrap());
+    one.die();
+    let begun = Instant::now();
+    // All but the dollar of the other's prompt.
+    while open(&two, 18).is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    two.close();
+    assert_eq!(audited(folder.path()).0.balance, usd("19"));
+}
+
+/// A copy of the store and the journals, as they are when the process is killed now.
+fn killed(folder: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::create_dir(copy.path().join(JOURNALS)).unwrap();
+    for from in [folder.to_owned(), folder.join(JOURNALS)] {
+        for file in std::fs::read_dir(&from).unwrap().map(|file| file.unwrap().path()) {
+            // SQLite makes its index of the log anew.
+            if file.is_file() && !file.to_string_lossy().ends_with("-shm") {
+                let name = file.strip_prefix(folder).unwrap();
+                std::fs::copy(&file, copy.path().join(name)).unwrap();
+            }
+        }
+    }
+    copy
+}
+
+/// The balance after somebody has taken over what a killed process left; nothing is held or lent any more.
+fn recovered(folder: &Path) -> Amount {
+    Ledger::open(folder).unwrap().close();
+    let (wallet, audit) = audited(folder);
+    assert_eq!((wallet.held, audit.holds), (Amount::ZERO, 0));
+    let lent = "SELECT COUNT(*) FROM leases";
+    let lent: i64 = crate::store::open(folder).unwrap().query_row(lent, [], |row| row.get(0)).unwrap();
+    assert_eq!(lent, 0);
+    assert!(journal::epochs(&folder.join(JOURNALS)).unwrap().is_empty());
+    wallet.balance
+}
+
+#[test]
+fn a_kill_between_any_two_steps_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let grant = grant(folder.path(), Some("100"), None);
+    let ledger = Ledger::open(folder.path()).unwrap();
+    let written = || runtime().block_on(ledger.wallet(ACCOUNT)).unwrap();
+    let after = || recovered(killed(folder.path()).path()).to_string();
+    assert_eq!(after(), "100.00", "nothing has been");
+    let open = || runtime().block_on(Bill::open(&ledger, &grant, "m", vec![prices()], tokens(9, 9))).unwrap();
+    let (mut first, mut second) = (open(), open());
+    assert_eq!(after(), "98.00", "two are held, of which the store knows nothing: each costs its prompt");
+    written();
+    assert_eq!(after(), "98.00", "two are held, also in the store");
+    first.forward();
+    first.settle(used(2, 3));
+    assert_eq!(after(), "94.00", "one has ended, of which the store knows nothing");
+    let mut third = open();
+    third.forward();
+    third.settle(used(1, 6));
+    assert_eq!(after(), "87.00", "one has begun and ended, of which the store knows nothing");
+    written();
+    assert_eq!(after(), "87.00", "the store knows, and the journal still says it");
+    second.release();
+    assert_eq!(after(), "88.00");
+    written();
+    assert_eq!(after(), "88.00");
+    // By one that goes on, beside one that goes on.
+    let copy = killed(folder.path());
+    let (one, two) = (Ledger::open(copy.path()).unwrap(), Ledger::open(copy.path()).unwrap());
+    drop(runtime().block_on(Bill::open(&one, &grant, "m", vec![prices()], tokens(87, 87))).unwrap());
+    one.close();
+    two.close();
+    assert_eq!(recovered(copy.path()).to_string(), "88.00");
+    ledger.close();
+    assert_eq!(after(), "88.00");
+}
+
+#[test]
+fn a_torn_journal_is_read_as_far_as_it_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let grant = grant(folder.path(), Some("100"), None);
+    let ledger = Ledger::open(folder.path()).unwrap();
+    let open = || runtime().block_on(Bill::open(&ledger, &grant, "m", vec![prices()], tokens(9, 9))).unwrap();
+    let mut bills = [open(), open()];
+    for bill in &mut bills {
+        bill.forward();
+        bill.settle(used(1, 4));
+    }
+    let left = killed(folder.path());
+    // Two beginnings and two ends. A call that has not begun for sure has not been anywhere.
+    for (whole, balance) in ["100.00", "99.00", "98.00", "94.00", "90.00"].into_iter().enumerate() {
+        for torn in [0, 1, 63] {
+            let copy = killed(left.path());
+            let journals = copy.path().join(JOURNALS);
+            let journal = journals.join(journal::epochs(&journals).unwrap()[0].to_string());
+            let mut bytes = std::fs::read(&journal).unwrap();
+            bytes[whole * 64 + torn..].fill(0);
+            std::fs::write(&journal, &bytes).unwrap();
+            assert_eq!(recovered(copy.path()).to_string(), balance, "{whole} records and {torn} bytes");
+            // So it is where the file ends there.
+            let copy = killed(left.path());
+            let journals = copy.path().join(JOURNALS);
+            let journal = journals.join(journal::epochs(&journals).unwrap()[0].to_string());
+            std::fs::write(&journal, &bytes[..whole * 64 + torn]).unwrap();
+            assert_eq!(recovered(copy.path()).to_string(), balance, "{whole} records and {torn} bytes");
+        }
+    }
+}
+
 /// What may happen.
 #[derive(Clone, Debug)]
 enum Step {
-    Open(u64),
+    /// In one of the processes.
+    Open(usize, u64),
     Settle(usize, u64, u64),
     Release(usize),
     BreakOff(usize, u64),
     TopUp(u64),
-    /// The process dies; its journal stays, and what it had told the ledger may be in the store or not.
-    Die,
+    /// A process tells the store everything.
+    Tell(usize),
+    /// A process dies; its journal stays, and what it had told the ledger may be in the store or not.
+    Die(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (0..9_u64).prop_map(Step::Open),
+        4 => (0..2_usize, 0..9_u64).prop_map(|(process, output)| Step::Open(process, output)),
         3 => (0..9_usize, 0..9_u64, 0..9_u64).prop_map(|(n, input, output)| Step::Settle(n, input, output)),
         1 => (0..9_usize).prop_map(Step::Release),
         1 => (0..9_usize, 0..9_u64).prop_map(|(n, delivered)| Step::BreakOff(n, delivered)),
         1 => (1..20_u64).prop_map(Step::TopUp),
-        1 => Just(Step::Die),
+        1 => (0..2_usize).prop_map(Step::Tell),
+        1 => (0..2_usize).prop_map(Step::Die),
     ]
 }
 
@@ -239,36 +425,44 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_books_are_those_of_the_model(steps in proptest::collection::vec(step(), 1..40)) {
+    fn the_books_are_those_of_the_model(
+        processes in 1..3_usize,
+        steps in proptest::collection::vec(step(), 1..40),
+    ) {
         let folder = tempfile::tempdir().unwrap();
         let grant = grant(folder.path(), Some("10"), None);
-        let mut ledger = Ledger::open(folder.path()).unwrap();
+        let mut ledgers = Vec::new();
+        ledgers.resize_with(processes, || Ledger::open(folder.path()).unwrap());
         let mut model = Model { balance: 10, ..Model::default() };
-        let (mut open, mut count): (Vec<(usize, Bill)>, _) = (Vec::new(), 0);
+        let (mut open, mut count): (Vec<(usize, usize, Bill)>, _) = (Vec::new(), 0);
         for step in steps {
             count += 1;
             match step {
-                Step::Open(output) => {
-                    let bill = runtime().block_on(Bill::open(&ledger, &grant, "m", vec![prices()], tokens(output, output)));
-                    prop_assert_eq!(bill.is_ok(), model.free() > output);
+                Step::Open(process, output) => {
+                    let ledger = &ledgers[process % processes];
+                    let expected = tokens(output, output);
+                    let bill = runtime().block_on(Bill::open(ledger, &grant, "m", vec![prices()], expected));
+                    // What is lent to another process may not be there at once.
+                    let enough = model.free() > output;
+                    prop_assert!(bill.is_ok() == enough || processes > 1 && enough);
                     if let Ok(mut bill) = bill {
                         bill.forward();
                         model.held.insert(count, output + 1);
-                        open.push((count, bill));
+                        open.push((count, process % processes, bill));
                     }
                 }
                 Step::Settle(n, input, output) if n < open.len() => {
-                    let (call, mut bill) = open.remove(n);
+                    let (call, _, mut bill) = open.remove(n);
                     bill.settle(used(input, output));
                     model.end(call, input + output);
                 }
                 Step::Release(n) if n < open.len() => {
-                    let (call, mut bill) = open.remove(n);
+                    let (call, _, mut bill) = open.remove(n);
                     bill.release();
                     model.end(call, 0);
                 }
                 Step::BreakOff(n, delivered) if n < open.len() => {
-                    let (call, mut bill) = open.remove(n);
+                    let (call, _, mut bill) = open.remove(n);
                     bill.deliver(delivered);
                     drop(bill);
                     model.end(call, 1 + delivered);
@@ -278,23 +472,29 @@ proptest! {
                     Books::open(folder.path()).unwrap().top_up(ACCOUNT, amount, &count.to_string()).unwrap();
                     model.balance += dollars;
                 }
-                Step::Die => {
-                    for (call, bill) in open.drain(..) {
+                Step::Tell(process) => {
+                    runtime().block_on(ledgers[process % processes].wallet(ACCOUNT)).unwrap();
+                }
+                Step::Die(process) => {
+                    let process = process % processes;
+                    let (dead, living) = open.into_iter().partition(|(_, owner, _)| *owner == process);
+                    open = living;
+                    for (call, _, bill) in Vec::from(dead) {
                         std::mem::forget(bill);
                         model.end(call, 1);
                     }
-                    ledger.die();
-                    ledger = Ledger::open(folder.path()).unwrap();
+                    ledgers[process].die();
+                    ledgers[process] = Ledger::open(folder.path()).unwrap();
                 }
                 _ => {}
             }
         }
-        for (call, bill) in open.drain(..) {
+        for (call, _, bill) in open {
             drop(bill);
             model.end(call, 1);
         }
-        ledger.close();
-        let (wallet, _) = audited(folder.path());
-        prop_assert_eq!((wallet.balance, wallet.held), (usd(&model.balance.to_string()), Amount::ZERO));
+        ledgers.iter().for_each(Ledger::close);
+        let balance = recovered(folder.path());
+        prop_assert_eq!(balance, usd(&model.balance.to_string()));
     }
 }

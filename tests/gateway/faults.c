@@ -1,5 +1,5 @@
-/* Makes the store's disk fail for as long as the file named by FAULT says so: "sync" or "full". And moves the wall
-   clock by as many seconds as the file named by CLOCK says. */
+/* Makes the disk of the store and the journal fail for as long as the file named by FAULT says so: "sync" or "full".
+   And moves the wall clock by as many seconds as the file named by CLOCK says. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -18,7 +18,7 @@ static int fails(const char *how, int fd) {
     ssize_t length = readlink(link, name, sizeof name - 1);
     if (length < 0) return 0;
     name[length] = 0;
-    if (!strstr(name, "crossmodel.db")) return 0;
+    if (!strstr(name, "crossmodel.db") && !strstr(name, "/journal/")) return 0;
     FILE *file = getenv("FAULT") ? fopen(getenv("FAULT"), "r") : NULL;
     if (!file) return 0;
     if (!fgets(said, sizeof said, file)) said[0] = 0;

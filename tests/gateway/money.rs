@@ -2,6 +2,7 @@
 //! all.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -486,10 +487,13 @@ fn refuses_calls_and_loses_nothing(gateway: &Gateway, mock: &Mock, gate: &Gate, 
         seen += &String::from_utf8(chunk).unwrap();
     }
     assert!(seen.ends_with("data: [DONE]\n\n") && begun.elapsed() < Duration::from_secs(3), "{seen}");
+    // A short while is waited for a store that is only busy.
+    let failing = || gateway.metric("crossmodel_ledger_failing") > 0.5;
+    assert!(eventually(Duration::from_secs(20), failing));
     let refused = call(gateway, 0, "v/chat", "");
     assert_eq!((refused.status, member(&refused.body, "error.code").as_str()), (503, "db_error"));
     assert!(refused.header("retry-after").is_some());
-    assert!((gateway.metric("crossmodel_ledger_failing") - 1.0).abs() < 0.1);
+    assert!(failing());
     assert_eq!(mock.seen().len() - asked, 1, "it was not asked for");
     gate.open();
     assert_eq!(call(gateway, 0, "v/free", "\"stream\":true,").status, 200);
@@ -533,11 +537,10 @@ fn a_disk_that_is_full_or_fails_refuses_calls_and_loses_nothing() {
     assert_eq!(credits(&gateway), (1_000_000 - 14, 0));
 }
 
-/// Calls until the gateway dies; gives the answers that were seen to their ends.
-fn calls_until_death(port: u16, key: &str) -> u64 {
-    let mut complete = 0;
+/// Calls until the gateway dies; counts the answers that were seen to their ends.
+fn call_until_death(port: u16, key: &str, complete: &AtomicU64) {
     for n in 0.. {
-        let Ok(stream) = std::net::TcpStream::connect(("127.0.0.1", port)) else { return complete };
+        let Ok(stream) = std::net::TcpStream::connect(("127.0.0.1", port)) else { return };
         drop(stream);
         let more = if n % 2 == 0 { "\"stream\":true," } else { "" };
         let text = request(PROTOCOLS[n % 3].0, key, &body(n % 3, MODELS[n / 3 % 3], more));
@@ -547,13 +550,14 @@ fn calls_until_death(port: u16, key: &str) -> u64 {
             client.receive()
         });
         match answer {
-            Ok(response) if response.status == 200 && response.complete => complete += 1,
-            Ok(response) if response.status == 200 => return complete,
+            Ok(response) if response.status == 200 && response.complete => {
+                complete.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(response) if response.status == 200 => return,
             Ok(response) => panic!("{}: {}", response.status, response.body),
-            Err(_) => return complete,
+            Err(_) => return,
         }
     }
-    complete
 }
 
 /// However often the process is killed: who saw the end of an answer has paid for it, once, and whatever was in
@@ -563,26 +567,28 @@ fn a_killed_gateway_has_charged_every_answer_that_was_seen() {
     let kills: u64 = std::env::var("KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(4);
     let mock = good();
     let mut gateway = gateway(&mock, "1000");
-    let mut seen = 0;
+    let seen = AtomicU64::new(0);
     for round in 0..kills {
         let (port, key) = (gateway.port, gateway.key.clone());
-        let mut callers = Vec::new();
-        callers.resize_with(8, || {
-            let key = key.clone();
-            std::thread::spawn(move || calls_until_death(port, &key))
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| call_until_death(port, &key, &seen));
+            }
+            // However slow the machine is, there is something to lose.
+            let enough = (round + 1) * 12;
+            let seen = eventually(Duration::from_secs(30), || seen.load(Ordering::Relaxed) >= enough);
+            std::thread::sleep(Duration::from_millis(round * 37 % 200));
+            gateway.signal("KILL");
+            assert!(seen, "no {enough} answers");
         });
-        std::thread::sleep(Duration::from_millis(150 + round * 37 % 200));
-        gateway.signal("KILL");
-        seen += callers.into_iter().map(|caller| caller.join().unwrap()).sum::<u64>();
         let begun = Instant::now();
         gateway.restart();
         assert!(begun.elapsed() < Duration::from_secs(5));
         assert_eq!(credits(&gateway).1, 0, "nothing is held for calls that are gone");
     }
-    let charges = audited(&gateway);
+    let (seen, charges) = (seen.into_inner(), audited(&gateway));
     let exact = charges.iter().filter(|(outcome, _)| outcome == "exact").count() as u64;
     let others = charges.len() as u64 - exact;
-    assert!(seen > kills * 10, "{seen} answers");
     // An answer may have been charged whose end did not get to the client any more.
     assert!((seen..=seen + kills * 8).contains(&exact), "{seen} answers seen, {exact} charged");
     assert!(others <= kills * 8, "{others}");
