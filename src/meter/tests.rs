@@ -279,6 +279,29 @@ fn what_a_dead_process_had_comes_back_while_another_runs() {
     assert_eq!(audited(folder.path()).0.balance, usd("19"));
 }
 
+#[test]
+fn a_store_from_before_leases_is_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = rusqlite::Connection::open(folder.path().join("crossmodel.db")).unwrap();
+    old.execute_batch(include_str!("../store/1_keys.sql")).unwrap();
+    old.execute_batch(include_str!("../store/2_ledger.sql")).unwrap();
+    let tiers = serde_json::to_string(&*prices()).unwrap();
+    old.execute("INSERT INTO prices VALUES (1, ?1, 0)", [tiers]).unwrap();
+    old.execute_batch(
+        "PRAGMA user_version = 2;
+         INSERT INTO accounts VALUES ('a', 'active', 0);
+         INSERT INTO wallets VALUES ('a', 10000000000, 5000000000);
+         INSERT INTO topups VALUES ('t', 'a', 10000000000, 0);
+         INSERT INTO spending VALUES ('k', 0, 5000000000);
+         INSERT INTO holds VALUES (3 << 40, 'a', 'k', 'm', 1, 5000000000, 1, 0, 0);",
+    )
+    .unwrap();
+    assert_eq!(audited(folder.path()).1.holds, 1);
+    assert_eq!(recovered(folder.path()), usd("9"));
+    // A gateway from before, if it still runs, can not hold anything by its own count.
+    assert!(old.execute("UPDATE wallets SET balance = balance, held = held", []).is_err());
+}
+
 /// A copy of the store and the journals, as they are when the process is killed now.
 fn killed(folder: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
