@@ -266,6 +266,7 @@ struct Syncer {
 impl Syncer {
     fn run(self) {
         while let Some((commit, written)) = self.queue.write_holds() {
+            let begun = Instant::now();
             let synced = written.and_then(|()| self.file.sync_data());
             if self.queue.note_journal(synced.is_err())
                 && let Err(error) = &synced
@@ -273,6 +274,8 @@ impl Syncer {
                 log::error!("journal: {error}; paid calls are refused until it can be written again");
             }
             commit.finish(synced.is_ok());
+            // Under load, a write costs more than this wait: it is shared by those who come meanwhile.
+            std::thread::sleep(PACE.saturating_sub(begun.elapsed()));
         }
     }
 }
@@ -422,6 +425,9 @@ impl fmt::Debug for Ledger {
 
 /// How often the first of those who share a write lets others that are ready go before.
 const TURNS: u32 = 1;
+
+/// From one write of holds to the next, at least.
+const PACE: Duration = Duration::from_micros(600);
 
 /// How long a store that could not be written is left alone.
 const PAUSE: Duration = Duration::from_millis(100);
