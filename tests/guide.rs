@@ -20,7 +20,7 @@ fn in_tables() -> Vec<&'static str> {
 
 #[test]
 fn operators_read_of_every_metric() {
-    let source = include_str!("../src/observe/metrics.rs");
+    let source = concat!(include_str!("../src/observe/metrics.rs"), include_str!("../src/observe/target.rs"));
     let mut metrics: Vec<_> =
         source.split("\"crossmodel_").skip(1).filter_map(|s| s.split('"').next()).collect();
     let mut told: Vec<_> =
@@ -42,6 +42,7 @@ fn operators_read_of_every_member_of_the_access_line() {
         requested_model: Some(""),
         model: Some(""),
         provider: Some(""),
+        upstream_model: Some(""),
         route: Some(""),
         dropped: Some(""),
         status: 0,
@@ -57,6 +58,7 @@ fn operators_read_of_every_member_of_the_access_line() {
         prompt_tokens: Some(0),
         completion_tokens: Some(0),
         cached_tokens: Some(0),
+        finish_reason: Some(""),
         cost_nano: Some(0),
     };
     let json = serde_json::to_string(&line).unwrap();

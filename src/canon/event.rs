@@ -216,6 +216,20 @@ impl Oddity {
 }
 
 impl Finish<'_> {
+    /// The reason in the gateway's words.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::StopSequence(_) => "stop_sequence",
+            Self::ToolUse => "tool_calls",
+            Self::Length => "length",
+            Self::ContextWindow => "context_window",
+            Self::Refusal(_) => "refusal",
+            Self::Pause => "pause",
+        }
+    }
+
     /// The same without a tie to the event that said it.
     #[must_use]
     pub fn into_owned(self) -> Finish<'static> {

@@ -17,6 +17,7 @@ mod profile;
 mod protocol;
 mod queue;
 mod request;
+mod said;
 mod tool;
 mod upstream_error;
 mod usage;
@@ -42,6 +43,7 @@ pub use request::{
     Args, Audio, Cache, Call, Document, Extra, Format, Image, Part, Reasoning, Request, Role, Samplers,
     Source, Text, Thinking, ThinkingMode, ToolResult, Turn,
 };
+pub use said::Said;
 pub use tool::{Choice, Chosen, Grammar, Offer, Tool, ToolKind, WebSearch};
 pub use upstream_error::UpstreamError;
 pub use usage::{Usage, UsagePart};

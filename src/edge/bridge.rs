@@ -102,6 +102,7 @@ async fn run(
     let (mut provider, peer) = open(connector, &upstream, request, session, exchange, watch).await?;
     let head = provider.response_header().ok_or_else(|| Failure::provider("no answer"))?.clone();
     exchange.upstream_id = headers::upstream_id(&head.headers);
+    exchange.trace.answered(head.status.as_u16());
     let limit = exchange.snapshot.limits.reply_bytes;
     if let (Some((client, estimate)), false, 404 | 405 | 501) = (bridged, infers, head.status.as_u16()) {
         provider.shutdown().await;
@@ -130,6 +131,7 @@ async fn run(
     exchange.usage = stream.passage.usage();
     exchange.deliver(stream.passage.delivered());
     exchange.oddities = stream.passage.oddities();
+    exchange.said = stream.passage.said();
     let result = result.inspect_err(|stop| exchange.note_stop(stop));
     let result = match result {
         Ok(()) => stream.finish(session, exchange).await,
@@ -170,7 +172,7 @@ async fn answered(
 ) -> Result<()> {
     let status = head.status.as_u16();
     if status != 200 {
-        exchange.fail_attempt("status");
+        exchange.fail_attempt(gateway::status_kind(status));
     }
     let call = exchange.call()?;
     let body = match &call.bridged {
@@ -225,7 +227,7 @@ async fn open(
         let (mut provider, reused) = match connected {
             Ok(connected) => connected,
             Err(error) => {
-                exchange.fail_attempt("connect");
+                exchange.fail_attempt(gateway::error_kind(&error, "connect"));
                 if upstream.shun(&peer) && exchange.ask_elsewhere() {
                     continue;
                 }
@@ -236,8 +238,10 @@ async fn open(
         if let Some(bill) = &mut exchange.bill {
             bill.forward();
         }
+        let mut head = head.clone();
+        headers::trace(&mut head, &exchange.trace).map_err(|error| Failure::provider(error.to_string()))?;
         let asked = tokio::select! {
-            asked = ask(&mut provider, head.clone(), body.clone(), upstream.times.first_byte) => asked,
+            asked = ask(&mut provider, head, body.clone(), upstream.times.first_byte) => asked,
             stop = watch.ends(session) => {
                 exchange.note_stop(&stop);
                 return Err(stop);
@@ -250,7 +254,7 @@ async fn open(
             }
             Err(error) if gateway::is_stale(&error, reused) && exchange.ask_afresh() => {}
             Err(error) => {
-                exchange.fail_attempt("broken");
+                exchange.fail_attempt(gateway::error_kind(&error, "broken"));
                 return Err(gateway::transport(&error).into());
             }
         }
@@ -357,6 +361,7 @@ impl Stream<'_> {
                 Err(_) if self.passage.is_whole_without_end() => return Ok(()),
                 Err(error) => return Err(gateway::transport(&error).into()),
             };
+            exchange.note_arrival();
             gathered += chunk.len();
             self.passage.push(chunk)?;
             if self.passage.is_whole() {
@@ -378,6 +383,7 @@ impl Stream<'_> {
         limit: usize,
     ) -> Result<()> {
         let body = whole(provider, session, self.watch, limit).await?;
+        exchange.note_arrival();
         exchange.note_first_byte();
         Ok(self.passage.reply(&body)?)
     }

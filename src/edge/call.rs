@@ -11,6 +11,7 @@ use crate::canon::{Caps, Context, Losses, Target};
 use crate::failure::Result;
 use crate::json::Body;
 use crate::meter::Prices;
+use crate::observe::{TargetMetrics, Tried};
 use crate::protocol::{Head, ProtocolId};
 use crate::provider::Provider;
 use crate::route::{self, Choice, Found, Health};
@@ -37,6 +38,8 @@ pub(super) struct Call {
     pub(super) prices: Option<Arc<Prices>>,
     /// How the target is.
     pub(super) health: Arc<Health>,
+    /// What is measured of the target.
+    pub(super) metrics: Arc<TargetMetrics>,
     pub(super) body: Bytes,
     /// Does the answer come from a model, and not only from a counter?
     pub(super) infers: bool,
@@ -254,6 +257,7 @@ impl Call {
             upstream_model: found.upstream_model(target).to_owned(),
             prices: target.prices.clone(),
             health: Arc::clone(&target.health),
+            metrics: snapshot.metrics(&found.entry, choice.target),
             body: Bytes::new(),
             infers: !counts,
             streams: false,
@@ -271,6 +275,23 @@ impl Call {
     /// What happens to its bytes, for the log.
     pub(super) fn route(&self) -> &'static str {
         if self.bridged.is_some() { "translation" } else { "relay" }
+    }
+
+    /// What is done, by the names of OpenTelemetry's conventions where they have one.
+    pub(super) fn operation(&self) -> &'static str {
+        if self.infers { "chat" } else { "count_tokens" }
+    }
+
+    /// What a trace says of the try of its target.
+    pub(super) fn tried(&self) -> Tried<'_> {
+        let provider = self.provider();
+        Tried {
+            operation: self.operation(),
+            provider: &provider.name,
+            model: &self.upstream_model,
+            host: &provider.base_url.host,
+            port: provider.base_url.port,
+        }
     }
 
     /// The provider that answers.

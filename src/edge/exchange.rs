@@ -9,10 +9,11 @@ use http::HeaderValue;
 use jiff::Timestamp;
 
 use crate::auth::Grant;
-use crate::canon::{Oddity, Usage};
+use crate::canon::{Oddity, Said, Usage};
 use crate::failure::{Failure, Kind};
 use crate::limit::{Shed, Slot, Standing, Ticket};
 use crate::meter::Bill;
+use crate::observe::{Attempt, Trace};
 use crate::protocol::ProtocolId;
 use crate::route::Visit;
 use crate::translate::relay;
@@ -53,16 +54,21 @@ pub struct Exchange {
     pub(super) dropped: Option<String>,
     /// Does the client want a refusal rather than a loss?
     pub(super) strict: bool,
-    /// The providers that have failed the call, and how.
-    pub(super) failed_attempts: Vec<(Arc<str>, &'static str)>,
+    /// The try of a target that is going on, or was the last.
+    pub(super) attempt: Option<Attempt>,
+    pub(super) trace: Trace,
     /// Is the answer only an estimate?
     pub(super) estimated: bool,
     /// The call's place in all that goes on.
     pub(super) slot: Option<Slot>,
     /// Why the call was not let in.
     pub(super) shed: Option<Shed>,
+    /// The limit of its key or account by which it was refused.
+    pub(super) limit: Option<&'static str>,
     pub(super) failure: Option<Failure>,
     pub(super) usage: Option<Usage>,
+    /// What the answer has said of itself.
+    pub(super) said: Said,
     /// What of the answer was not understood.
     pub(super) oddities: BTreeMap<Oddity, u64>,
     pub(super) status: u16,
@@ -159,12 +165,15 @@ impl Exchange {
             upstream_id: None,
             dropped: None,
             strict: false,
-            failed_attempts: Vec::new(),
+            attempt: None,
+            trace: Trace::default(),
             estimated: false,
             slot: None,
             shed: None,
+            limit: None,
             failure: None,
             usage: None,
+            said: Said::default(),
             oddities: BTreeMap::new(),
             status: 0,
             attempts: 0,
@@ -211,10 +220,19 @@ impl Exchange {
         u64::try_from(self.time.as_second()).unwrap_or(0)
     }
 
-    /// Notes how the provider of the call has failed.
+    /// Notes how the target that was tried has failed.
     pub(super) fn fail_attempt(&mut self, kind: &'static str) {
-        let provider = self.call.as_ref().map(|call| Arc::clone(&call.provider().name));
-        self.failed_attempts.extend(provider.map(|provider| (provider, kind)));
+        if let Some(attempt) = &self.attempt {
+            attempt.failed(kind);
+        }
+        self.trace.failed(kind);
+    }
+
+    /// Notes that something of the target's answer has arrived.
+    pub(super) fn note_arrival(&mut self) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.arrived();
+        }
     }
 
     /// Notes why the call is not let in.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::canon::Said;
 use crate::failure::{Failure, Fault, Kind};
 use crate::protocol::ProtocolId;
 use crate::route::{Choice, Sign, Visit};
@@ -68,6 +69,10 @@ impl Exchange {
     pub(super) fn ask(&mut self) {
         (self.attempts, self.tries, self.pending) = (self.attempts + 1, self.tries + 1, false);
         self.first_asked.get_or_insert_with(Instant::now);
+        self.attempt = self.call.as_ref().map(|call| call.metrics.begin());
+        if let Some(call) = &self.call {
+            self.trace.attempt(&call.tried());
+        }
         if let Some(call) = self.call.as_ref().filter(|call| call.infers) {
             call.health.begin(Instant::now());
             self.asked = Some(Visit::new(&call.health));
@@ -88,7 +93,7 @@ impl Exchange {
 
     /// Notes why an attempt has ended from outside.
     pub(super) fn note_stop(&mut self, stop: &Stop) {
-        if matches!(stop, Stop::Failed(_)) {
+        if matches!(stop, Stop::Failed(failure) if failure.kind().is_the_providers()) {
             self.fail_attempt("broken");
         }
     }
@@ -129,6 +134,7 @@ impl Exchange {
                 self.failure = None;
                 self.upstream_id = None;
                 self.usage = None;
+                self.said = Said::default();
                 self.rest = Some(rest);
                 (self.tries, self.fresh, self.pending) = (0, false, true);
                 return true;

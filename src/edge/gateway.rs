@@ -23,7 +23,7 @@ use crate::console::{Console, Sources};
 use crate::failure::{Failure, Kind, Result};
 use crate::limit::{Limiter, Load, Weight};
 use crate::meter::{Bill, Ledger};
-use crate::observe::{self, AccessLog, Line, Metrics};
+use crate::observe::{self, AccessLog, Line, Metrics, TargetState, Tracer};
 use crate::route::{Condition, ModelList, Page, percent_decoded};
 
 use super::answer::Local;
@@ -46,8 +46,9 @@ struct Shared {
     snapshot: ArcSwap<Snapshot>,
     ring: Ring,
     till: Till,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     access: AccessLog,
+    tracer: Tracer,
     load: Arc<Load>,
     connections: Arc<Connections>,
     /// Files that the process may have open.
@@ -64,14 +65,17 @@ impl Gateway {
     pub fn new(config: &Config) -> std::result::Result<Self, config::Error> {
         let failed = |what: &str, why: &dyn fmt::Display| config::Error::plain(format!("{what}: {why}"));
         let ledger = Ledger::open(&config.data).map_err(|e| failed("data", &e))?;
+        let metrics = Arc::new(Metrics::new().map_err(|e| failed("metrics", &e))?);
+        ledger.watch_commits(metrics.commits());
         Ok(Self(Arc::new(Shared {
-            snapshot: ArcSwap::from_pointee(Snapshot::new(config, None)),
+            snapshot: ArcSwap::from_pointee(Snapshot::new(config, &metrics, None)),
             ring: Ring::open(&config.data).map_err(|e| failed("data", &e))?,
             load: Arc::default(),
             connections: Arc::default(),
             files: connections::raise_files(),
             till: Till { limiter: Limiter::new(), ledger },
-            metrics: Metrics::new().map_err(|e| failed("metrics", &e))?,
+            metrics,
+            tracer: Tracer::from_env().map_err(|e| failed("OTEL_*", &e))?,
             connector: Connector::new(Some(ConnectorOptions::new(POOL))),
             access: AccessLog::open(&config.access_log).map_err(|e| failed("access_log", &e))?,
         })))
@@ -80,7 +84,7 @@ impl Gateway {
     /// Puts another configuration into force, for requests that come from now on.
     pub fn reload(&self, config: &Config) {
         let earlier = self.0.snapshot.load_full();
-        self.0.snapshot.store(Arc::new(Snapshot::new(config, Some(&earlier))));
+        self.0.snapshot.store(Arc::new(Snapshot::new(config, &self.0.metrics, Some(&earlier))));
         self.0.metrics.reloads.inc();
     }
 
@@ -93,18 +97,22 @@ impl Gateway {
     /// The gateway's metrics.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
-        self.0.metrics.access_dropped.set(i64::try_from(self.0.access.dropped()).unwrap_or(i64::MAX));
-        self.0.metrics.log_dropped.set(i64::try_from(observe::log_dropped()).unwrap_or(i64::MAX));
+        self.0.metrics.lost(self.0.access.dropped(), observe::log_dropped());
         let (snapshot, now) = (self.0.snapshot.load(), Instant::now());
         let targets = snapshot.catalog.entries().iter().flat_map(|entry| {
             entry.targets.iter().map(move |target| {
-                let open = matches!(target.health.condition(now), Condition::Open(_));
-                (entry.id.as_str(), &*target.provider.name, open)
+                let state = match target.health.condition(now) {
+                    Condition::Ready => TargetState::Ready,
+                    Condition::Resting => TargetState::Resting,
+                    Condition::Open(_) => TargetState::Open,
+                };
+                (entry.id.as_str(), &*target.provider.name, state)
             })
         });
         self.0.metrics.targets(targets);
         let (load, connections) = (self.0.load.total(), self.0.connections.total());
         self.0.metrics.load(load.calls, load.bytes, connections);
+        self.0.metrics.waiting(self.0.till.ledger.waiting());
         self.0.metrics.open_holds.set(self.0.till.ledger.open_holds());
         self.0.metrics.ledger_failing.set(i64::from(self.0.till.ledger.is_failing()));
         &self.0.metrics
@@ -135,6 +143,7 @@ impl Gateway {
     pub fn close(&self) {
         self.0.till.ledger.close();
         self.0.access.close();
+        self.0.tracer.close();
     }
 
     /// What requests may be, at the moment.
@@ -208,6 +217,7 @@ impl Gateway {
             Endpoint::Call(protocol) => (protocol, false),
             Endpoint::Count(protocol) => (protocol, true),
         };
+        exchange.trace = self.0.tracer.call(&request.headers, exchange.started);
         let slot = self.0.load.enter(&grant, bounds(&limits));
         exchange.slot = Some(slot.map_err(|shed| exchange.shed(shed))?);
         self.limit(exchange, &grant)?;
@@ -226,6 +236,7 @@ impl Gateway {
             }
             Err((failure, standing)) => {
                 exchange.standing = standing;
+                exchange.limit = Some("requests");
                 Err(failure)
             }
         }
@@ -241,13 +252,8 @@ impl Gateway {
         self.0.ring.grant(credential, missing)
     }
 
-    fn note_failed_attempts(&self, exchange: &mut Exchange) {
-        for (provider, kind) in exchange.failed_attempts.drain(..) {
-            self.0.metrics.upstream_failure(&provider, kind);
-        }
-    }
-
-    fn log(&self, session: &Session, exchange: &Exchange) {
+    fn log(&self, session: &Session, exchange: &mut Exchange) {
+        let mut trace = std::mem::take(&mut exchange.trace);
         let endpoint = exchange.endpoint.map_or("unknown", Endpoint::name);
         let total = exchange.started.elapsed();
         let call = exchange.call.as_deref();
@@ -261,18 +267,21 @@ impl Gateway {
         if let Some(shed) = exchange.shed {
             self.0.metrics.shed(shed.as_str());
         }
+        if let Some(limit) = exchange.limit {
+            self.0.metrics.limit_refusal(limit);
+        }
         for (oddity, count) in &exchange.oddities {
             let provider = call.map_or("", |call| &call.provider().name);
             self.0.metrics.oddities(provider, oddity.as_str(), *count);
         }
         if let (Some(call), Some(usage)) = (call, usage) {
-            self.0.metrics.usage(&call.found.entry.id, usage);
+            call.metrics.usage(usage);
         }
         let cost = exchange.bill.as_ref().and_then(Bill::charge).map(|charge| charge.amount.nano());
         if let Some((call, cost)) = call.zip(cost) {
-            self.0.metrics.cost(&call.found.entry.id, cost);
+            call.metrics.cost(cost);
         }
-        self.0.access.add(&Line {
+        let line = Line {
             time: exchange.time,
             request_id: &exchange.id,
             key: exchange.grant.as_ref().map(|key| key.id.as_str()),
@@ -282,6 +291,7 @@ impl Gateway {
             requested_model: exchange.requested_model.as_deref().map(cut),
             model: call.map(|call| call.found.id.as_str()),
             provider: call.map(|call| &*call.provider().name),
+            upstream_model: call.map(|call| call.upstream_model.as_str()).map(cut),
             route: call.map(Call::route),
             dropped: exchange.dropped.as_deref().map(cut),
             status: exchange.status,
@@ -297,8 +307,11 @@ impl Gateway {
             prompt_tokens: usage.map(crate::canon::Usage::prompt),
             completion_tokens: usage.map(|usage| usage.output),
             cached_tokens: usage.map(|usage| usage.cache_read),
+            finish_reason: exchange.said.finish.first().map(String::as_str),
             cost_nano: cost,
-        });
+        };
+        self.0.access.add(&line);
+        trace.end(&line, call.map_or("chat", Call::operation), &exchange.said);
     }
 }
 
@@ -350,6 +363,7 @@ impl ProxyHttp for Gateway {
         }
         let version = request.version;
         *request = headers::to_provider(request, call.provider(), call.protocol, call.path, call.body.len())?;
+        headers::trace(request, &exchange.trace)?;
         // Pingora has chosen it for the connection to the provider.
         request.set_version(version);
         Ok(())
@@ -376,11 +390,12 @@ impl ProxyHttp for Gateway {
         head: &mut ResponseHeader,
         exchange: &mut Exchange,
     ) -> pingora::Result<()> {
+        exchange.trace.answered(head.status.as_u16());
         if head.status == http::StatusCode::SWITCHING_PROTOCOLS {
             return Err(raise(exchange, Failure::provider("the provider has changed the protocol")));
         }
         if head.status.is_client_error() || head.status.is_server_error() || head.status.is_redirection() {
-            exchange.fail_attempt("status");
+            exchange.fail_attempt(status_kind(head.status.as_u16()));
             let failure = reply::refusal(head);
             if exchange.turn(&failure) {
                 return Err(turned(exchange));
@@ -429,7 +444,7 @@ impl ProxyHttp for Gateway {
         exchange: &mut Exchange,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        exchange.fail_attempt("connect");
+        exchange.fail_attempt(error_kind(&error, "connect"));
         if exchange.call().is_ok_and(|call| call.upstream.shun(peer)) && exchange.ask_elsewhere() {
             error.set_retry(true);
             return error;
@@ -459,7 +474,7 @@ impl ProxyHttp for Gateway {
         if downstream || error.retry() {
             return error;
         }
-        exchange.fail_attempt("broken");
+        exchange.fail_attempt(error_kind(&error, "broken"));
         if session.response_written().is_some() { error } else { retry_elsewhere(exchange, error) }
     }
 
@@ -496,12 +511,13 @@ impl ProxyHttp for Gateway {
         if error.is_none() && reply::deliver(session, exchange).await.is_err() {
             exchange.client_gone = true;
         }
-        if let Reply::Stream(stream) = &exchange.reply {
+        if let Reply::Stream(stream) = &mut exchange.reply {
             exchange.usage = stream.usage();
+            exchange.said = stream.said();
         }
         // What has ended already is not changed by this.
         exchange.break_off();
-        self.note_failed_attempts(exchange);
+        exchange.attempt = None;
         self.log(session, exchange);
     }
 
@@ -601,6 +617,25 @@ pub(super) fn told(error: &Error) -> String {
     match error.root_cause().downcast_ref::<std::io::Error>() {
         Some(cause) => format!("{name}: {cause}"),
         None => name.to_owned(),
+    }
+}
+
+/// The kind of failure that a status is, for metrics.
+pub(super) fn status_kind(status: u16) -> &'static str {
+    match status {
+        401..=403 => "credential",
+        429 => "rate_limited",
+        500.. => "server",
+        _ => "refused",
+    }
+}
+
+/// The kind of failure that an error on the way is, for metrics; `other` if it is none of time.
+pub(super) fn error_kind(error: &Error, other: &'static str) -> &'static str {
+    use ErrorType::{ConnectTimedout, ReadTimedout, TLSHandshakeTimedout, WriteTimedout};
+    match error.etype() {
+        ConnectTimedout | TLSHandshakeTimedout | ReadTimedout | WriteTimedout => "timeout",
+        _ => other,
     }
 }
 

@@ -8,6 +8,7 @@ use secrecy::ExposeSecret;
 
 use crate::failure::{Failure, Kind, Result};
 use crate::limit::Standing;
+use crate::observe::Trace;
 use crate::protocol::ProtocolId;
 use crate::provider::{Auth, Provider};
 
@@ -134,6 +135,17 @@ pub(super) fn for_models(provider: &Provider) -> pingora::Result<RequestHeader> 
     }
     sign(&mut head, provider, protocol)?;
     Ok(head)
+}
+
+/// Lets the provider go on with the call's trace, if it has one, in the place of the client's.
+pub(super) fn trace(head: &mut RequestHeader, trace: &Trace) -> pingora::Result<()> {
+    for (name, value) in trace.headers().into_iter().flatten() {
+        head.remove_header(name);
+        if !value.is_empty() {
+            head.insert_header(name, value)?;
+        }
+    }
+    Ok(())
 }
 
 /// Only this parameter is known to providers; any other might hold a credential.

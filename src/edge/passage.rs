@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::canon::{Context, Oddity, Usage};
+use crate::canon::{Context, Oddity, Said, Usage};
 use crate::failure::{Failure, Result};
 use crate::protocol::Protocol;
 use crate::translate::bridge::Bridge;
@@ -144,6 +144,14 @@ impl Passage {
         match self {
             Self::Bridged { bridge, .. } => bridge.usage(),
             Self::Relayed(relayed) => relayed.stream.usage(),
+        }
+    }
+
+    /// What the answer has said of itself.
+    pub(super) fn said(&mut self) -> Said {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.said(),
+            Self::Relayed(relayed) => relayed.stream.said(),
         }
     }
 

@@ -90,6 +90,9 @@ impl Need {
         if let Some(ticket) = &mut exchange.ticket {
             let reserved = ticket.reserve(prompt + output_least.min(MOST_RESERVED));
             exchange.standing = ticket.standing();
+            if reserved.is_err() {
+                exchange.limit = Some("tokens");
+            }
             reserved?;
         }
         let grant = exchange.grant.as_ref().ok_or_else(upstream::unknown)?;
@@ -97,7 +100,11 @@ impl Need {
         let paid = exchange.snapshot.billing == Billing::On && prices.iter().any(Option::is_some);
         let bill = if paid {
             let prices = prices.drain(..).map(or_free).collect();
-            Bill::open(&till.ledger, grant, &call.found.id, prices, self.expected).await.map_err(refused)?
+            let bill = Bill::open(&till.ledger, grant, &call.found.id, prices, self.expected).await;
+            bill.map_err(|refusal| {
+                exchange.limit = limit(refusal);
+                refused(refusal)
+            })?
         } else {
             Bill::free(&till.ledger, grant, self.expected)
         };
@@ -210,6 +217,17 @@ fn media(body: &[u8]) -> u64 {
 fn unreadable(name: &'static str) -> Failure {
     Failure::new(Kind::Unsupported, format!("The member '{name}' must be a number of tokens."))
         .with_param(name)
+}
+
+/// The limit that a refusal is, for metrics. That the store fails is none.
+fn limit(refusal: Refusal) -> Option<&'static str> {
+    match refusal {
+        Refusal::NoWallet => Some("no_wallet"),
+        Refusal::Balance(_) => Some("balance"),
+        Refusal::Limit(_) => Some("spending"),
+        Refusal::InFlight(_) => Some("in_flight"),
+        Refusal::Store => None,
+    }
 }
 
 /// What the client is told when its money can not be set aside.

@@ -17,6 +17,7 @@ use pingora::{Error, ErrorType};
 use pingora_proxy::Session;
 
 use crate::failure::{Failure, Kind, Result};
+use crate::observe::Attempt;
 use crate::protocol::UpstreamError;
 use crate::translate::{self, relay};
 
@@ -115,12 +116,19 @@ pub(super) fn body(
         Reply::None | Reply::Carried => Ok(()),
         Reply::Held(_) if is_late && !ends => Err(Failure::late()),
         Reply::Held(held) => {
+            let first = held.size == 0;
             held.take(body.take(), exchange.snapshot.limits.reply_bytes)?;
+            if first && held.size > 0 {
+                exchange.note_arrival();
+            }
             if ends { elsewhere(exchange) } else { Ok(()) }
         }
         Reply::Stream(stream) => {
             let mut out = match body.take() {
-                Some(chunk) if !chunk.is_empty() => stream.push(chunk)?,
+                Some(chunk) if !chunk.is_empty() => {
+                    exchange.attempt.as_mut().into_iter().for_each(Attempt::arrived);
+                    stream.push(chunk)?
+                }
                 _ => Bytes::new(),
             };
             let (delivered, over) = (stream.delivered(), stream.is_over());
@@ -267,6 +275,7 @@ pub(super) fn whole(exchange: &mut Exchange, held: &Held) -> Result<Bytes> {
     let mut reply = call.reply(client_model);
     let body = reply.whole(body)?;
     exchange.usage = reply.usage();
+    exchange.said = reply.said();
     Ok(body)
 }
 

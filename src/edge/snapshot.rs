@@ -1,11 +1,12 @@
 //! What a configuration amounts to at run time. It is replaced as a whole, never changed.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::config::{Billing, Config, Limits};
+use crate::observe::{Metrics, TargetMetrics};
 use crate::provider::Provider;
-use crate::route::Catalog;
+use crate::route::{Catalog, Entry};
 
 use super::ending::Ending;
 use super::failover::Budget;
@@ -22,16 +23,20 @@ pub(super) struct Snapshot {
     pub(super) drains: Arc<Drains>,
     pub(super) ending: Arc<Ending>,
     upstreams: HashMap<Arc<str>, Arc<Upstream>>,
+    metrics: Arc<Metrics>,
+    /// What is measured of the targets of each entry, in their order, once they are called.
+    targets: HashMap<String, Vec<OnceLock<Arc<TargetMetrics>>>>,
 }
 
 impl Snapshot {
     /// What a configuration amounts to at first or, with the one that was in force before, after it.
-    pub(super) fn new(config: &Config, earlier: Option<&Self>) -> Self {
+    pub(super) fn new(config: &Config, metrics: &Arc<Metrics>, earlier: Option<&Self>) -> Self {
         let catalog = &config.catalog;
         let upstream = |provider: &Arc<Provider>| {
             let earlier = earlier.and_then(|earlier| earlier.upstream(&provider.name));
             Arc::new(Upstream::new(Arc::clone(provider), &config.timeouts, earlier.map(|way| &**way)))
         };
+        let unknown = |entry: &Entry| entry.targets.iter().map(|_| OnceLock::new()).collect();
         Self {
             catalog: earlier.map_or_else(|| catalog.clone(), |earlier| catalog.continuing(&earlier.catalog)),
             limits: config.limits,
@@ -40,12 +45,22 @@ impl Snapshot {
             drains: earlier.map(|earlier| Arc::clone(&earlier.drains)).unwrap_or_default(),
             ending: earlier.map(|earlier| Arc::clone(&earlier.ending)).unwrap_or_default(),
             upstreams: config.providers.iter().map(|p| (Arc::clone(&p.name), upstream(p))).collect(),
+            metrics: Arc::clone(metrics),
+            targets: catalog.entries().iter().map(|entry| (entry.id.clone(), unknown(entry))).collect(),
         }
     }
 
     /// The ways to all providers.
     pub(super) fn upstreams(&self) -> impl Iterator<Item = &Upstream> {
         self.upstreams.values().map(|way| &**way)
+    }
+
+    /// What is measured of one of an entry's targets.
+    pub(super) fn metrics(&self, entry: &Entry, target: usize) -> Arc<TargetMetrics> {
+        let provider = entry.targets.get(target).map_or("", |target| &target.provider.name);
+        let find = || self.metrics.target(&entry.id, provider);
+        let known = self.targets.get(&entry.id).and_then(|targets| targets.get(target));
+        known.map_or_else(find, |known| Arc::clone(known.get_or_init(find)))
     }
 
     /// The way to a provider.

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,11 @@ pub struct Ledger(Arc<Shared>);
 struct Shared {
     queue: Arc<Queue>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Who wants to know how long writes to the journal take.
+    watch: Arc<OnceLock<Watch>>,
 }
+
+type Watch = Box<dyn Fn(Duration) + Send + Sync>;
 
 /// What a call may cost, and who pays.
 #[derive(Clone, Debug)]
@@ -110,13 +114,14 @@ impl Ledger {
         connection.execute("INSERT INTO epochs (time) VALUES (?1)", [store::now()])?;
         let epoch = connection.last_insert_rowid();
         let queue = Arc::new(Queue::new(Journal::create(&journals, epoch)?, epoch));
-        let syncer = Syncer { file: queue.file()?, queue: Arc::clone(&queue) };
+        let watch: Arc<OnceLock<Watch>> = Arc::default();
+        let syncer = Syncer { file: queue.file()?, queue: Arc::clone(&queue), watch: Arc::clone(&watch) };
         let recovered = Instant::now();
         let writer = Writer { connection, journals, recovered, queue: Arc::clone(&queue), epoch };
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let syncer = thread("journal").spawn(move || syncer.run())?;
         let writer = thread("ledger").spawn(move || writer.run())?;
-        Ok(Self(Arc::new(Shared { queue, threads: Mutex::new(vec![syncer, writer]) })))
+        Ok(Self(Arc::new(Shared { queue, threads: Mutex::new(vec![syncer, writer]), watch })))
     }
 
     /// Sets money aside for a call. When this returns, it stands on the disk.
@@ -178,6 +183,17 @@ impl Ledger {
     #[must_use]
     pub fn open_holds(&self) -> i64 {
         i64::try_from(self.0.queue.open()).unwrap_or(i64::MAX)
+    }
+
+    /// Operations that wait for the store.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.0.queue.len()
+    }
+
+    /// Tells how long each write to the journal takes, which calls wait for. Only the first who asks is told.
+    pub fn watch_commits(&self, watch: impl Fn(Duration) + Send + Sync + 'static) {
+        let _ = self.0.watch.set(Box::new(watch));
     }
 
     /// Writes what is still to be written. For the end of the process.
@@ -261,6 +277,7 @@ impl Drop for Unclaimed {
 struct Syncer {
     queue: Arc<Queue>,
     file: File,
+    watch: Arc<OnceLock<Watch>>,
 }
 
 impl Syncer {
@@ -274,6 +291,9 @@ impl Syncer {
                 log::error!("journal: {error}; paid calls are refused until it can be written again");
             }
             commit.finish(synced.is_ok());
+            if let Some(watch) = self.watch.get() {
+                watch(begun.elapsed());
+            }
             // Under load, a write costs more than this wait: it is shared by those who come meanwhile.
             std::thread::sleep(PACE.saturating_sub(begun.elapsed()));
         }

@@ -225,6 +225,11 @@ impl Queue {
         }
     }
 
+    /// How many operations wait.
+    pub(super) fn len(&self) -> usize {
+        self.lock().ops.len()
+    }
+
     /// Waits for operations, or for money that is not needed, and takes all of it.
     pub(super) fn take(&self) -> Taken {
         let idle = |state: &mut State| state.ops.is_empty() && !state.closed;

@@ -36,6 +36,9 @@ pub struct Line<'a> {
     /// The provider that answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<&'a str>,
+    /// The provider's own name of the model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_model: Option<&'a str>,
     /// `relay` where client and provider speak the same protocol.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<&'static str>,
@@ -74,6 +77,9 @@ pub struct Line<'a> {
     /// Input tokens read from the provider's cache.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cached_tokens: Option<u64>,
+    /// Why the answer has ended, in the words of its provider or, after a translation, of the gateway.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finish_reason: Option<&'a str>,
     /// What the call has cost, in nano-USD.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost_nano: Option<u64>,

@@ -1,14 +1,16 @@
 //! Prometheus metrics. Every label has a bounded set of values: no name that a caller made up is one.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
-use crate::canon::Usage;
-
 use super::reading::Reading;
+use super::target::{TargetMetrics, TargetState, Targets};
 
 /// All metrics of one gateway.
 #[derive(Debug)]
@@ -17,15 +19,10 @@ pub struct Metrics {
     requests: IntCounterVec,
     duration: HistogramVec,
     first_byte: HistogramVec,
-    tokens: IntCounterVec,
-    upstream_failures: IntCounterVec,
+    targets: Targets,
     losses: IntCounterVec,
-    cost: IntCounterVec,
-    target_open: IntGaugeVec,
     oddities: IntCounterVec,
-    shed: IntCounterVec,
-    connections_refused: IntCounterVec,
-    heads_refused: IntCounterVec,
+    refusals: Refusals,
     in_flight: IntGauge,
     body_bytes: IntGauge,
     connections: IntGauge,
@@ -37,10 +34,10 @@ pub struct Metrics {
     pub certificates: IntCounter,
     /// Certificates that stayed because what was to replace them is none.
     pub bad_certificates: IntCounter,
-    /// Access lines lost because nobody took them.
-    pub access_dropped: IntGauge,
-    /// Records of our own log lost because nobody took them.
-    pub log_dropped: IntGauge,
+    access_dropped: IntCounter,
+    log_dropped: IntCounter,
+    ledger_waiting: IntGauge,
+    ledger_commits: Histogram,
     /// Calls for which money is set aside.
     pub open_holds: IntGauge,
     /// 1 while the store can not be written, so that paid calls are refused.
@@ -56,6 +53,7 @@ impl Metrics {
         let registry = Registry::new();
         let make = Maker(&registry);
         make.build_info()?;
+        make.process()?;
         let reloads =
             make.counters("crossmodel_config_reloads_total", "Reloads of the configuration.", &["result"])?;
         let certificates = make.counters(
@@ -72,41 +70,31 @@ impl Metrics {
             duration: make.seconds(
                 "crossmodel_request_duration_seconds",
                 "Time from a request's head to its end.",
+                &["endpoint"],
             )?,
             first_byte: make.seconds(
                 "crossmodel_first_byte_seconds",
                 "Time from a request's head to its answer's first byte.",
+                &["endpoint"],
             )?,
-            tokens: make.counters(
-                "crossmodel_tokens_total",
-                "Tokens that providers reported, by catalog entry and kind.",
-                &["model", "kind"],
-            )?,
-            upstream_failures: make.counters(
-                "crossmodel_upstream_failures_total",
-                "Attempts that a provider did not answer well.",
-                &["provider", "kind"],
-            )?,
+            targets: Targets::new(&make)?,
             losses: make.counters(
                 "crossmodel_losses_total",
                 "Members of requests that a translation left out or changed, by client's and provider's protocol.",
                 &["client", "upstream"],
-            )?,
-            cost: make.counters(
-                "crossmodel_cost_nano_usd_total",
-                "What calls have cost, in billionths of a dollar, by catalog entry.",
-                &["model"],
-            )?,
-            target_open: make.gauges(
-                "crossmodel_target_open",
-                "1 while a target is left alone because it keeps failing.",
-                &["model", "provider"],
             )?,
             open_holds: make.gauge("crossmodel_ledger_open_holds", "Calls for which money is set aside.")?,
             ledger_failing: make.gauge(
                 "crossmodel_ledger_failing",
                 "1 while the store can not be written, so that paid calls are refused.",
             )?,
+            ledger_waiting: make.gauge(
+                "crossmodel_ledger_waiting",
+                "Operations that wait for the ledger's next commit.",
+            )?,
+            ledger_commits: make
+                .histograms("crossmodel_ledger_commit_seconds", "Time of the writes to the ledger's journal, which calls wait for.", &[], COMMITS)?
+                .with_label_values::<&str>(&[]),
             oddities: make.counters(
                 "crossmodel_oddities_total",
                 "What of providers' answers a translation did not understand, by kind.",
@@ -115,35 +103,32 @@ impl Metrics {
             in_flight: make.gauge("crossmodel_requests_in_flight", "Calls that are being answered.")?,
             body_bytes: make.gauge("crossmodel_request_bytes_in_flight", "Bytes of their requests' bodies.")?,
             connections: make.gauge("crossmodel_connections", "Connections of clients.")?,
-            shed: make.counters(
-                "crossmodel_shed_total",
-                "Calls that were refused because too much was going on, by what was too much.",
-                &["reason"],
-            )?,
-            connections_refused: make.counters(
-                "crossmodel_connections_refused_total",
-                "Connections that were closed at once, by the cap that was reached.",
-                &["cap"],
-            )?,
-            heads_refused: make.counters(
-                "crossmodel_heads_refused_total",
-                "Requests that were refused by their head before they were any.",
-                &["reason"],
-            )?,
+            refusals: Refusals::new(&make)?,
             reloads: reloads.with_label_values(&["ok"]),
             bad_reloads: reloads.with_label_values(&["refused"]),
             certificates: certificates.with_label_values(&["ok"]),
             bad_certificates: certificates.with_label_values(&["refused"]),
-            access_dropped: make.gauge(
-                "crossmodel_access_lines_dropped",
+            access_dropped: make.counter(
+                "crossmodel_access_lines_dropped_total",
                 "Access lines lost because nobody took them.",
             )?,
-            log_dropped: make.gauge(
-                "crossmodel_log_lines_dropped",
+            log_dropped: make.counter(
+                "crossmodel_log_lines_dropped_total",
                 "Lines of the gateway's own log lost because nobody took them.",
             )?,
             registry,
         })
+    }
+
+    /// The metrics of a target, by catalog entry and provider. To be kept: this looks them all up.
+    #[must_use]
+    pub fn target(&self, model: &str, provider: &str) -> Arc<TargetMetrics> {
+        self.targets.of(model, provider)
+    }
+
+    /// How the targets of all models are, by catalog entry and provider.
+    pub fn targets<'t>(&self, all: impl Iterator<Item = (&'t str, &'t str, TargetState)>) {
+        self.targets.are(all);
     }
 
     /// A request is over.
@@ -161,41 +146,6 @@ impl Metrics {
         if let Some(first_byte) = first_byte {
             self.first_byte.with_label_values(&[endpoint]).observe(first_byte);
         }
-    }
-
-    /// A provider reported the usage of a call. `model` is a catalog entry.
-    pub fn usage(&self, model: &str, usage: &Usage) {
-        for (kind, count) in [
-            ("input", usage.input),
-            ("cache_read", usage.cache_read),
-            ("cache_write", usage.cache_write),
-            ("output", usage.output),
-        ] {
-            if count > 0 {
-                self.tokens.with_label_values(&[model, kind]).inc_by(count);
-            }
-        }
-    }
-
-    /// A call has cost something. `model` is a catalog entry.
-    pub fn cost(&self, model: &str, nano: u64) {
-        if nano > 0 {
-            self.cost.with_label_values(&[model]).inc_by(nano);
-        }
-    }
-
-    /// Whether the targets of all models are left alone, by catalog entry and provider.
-    pub fn targets<'t>(&self, all: impl Iterator<Item = (&'t str, &'t str, bool)>) {
-        // A target that the configuration does not know any more has no state.
-        self.target_open.reset();
-        for (model, provider, open) in all {
-            self.target_open.with_label_values(&[model, provider]).add(i64::from(open));
-        }
-    }
-
-    /// An attempt failed.
-    pub fn upstream_failure(&self, provider: &str, kind: &'static str) {
-        self.upstream_failures.with_label_values(&[provider, kind]).inc();
     }
 
     /// A translation left out, or changed, so many members of a request.
@@ -220,17 +170,39 @@ impl Metrics {
 
     /// A call was not let in.
     pub fn shed(&self, reason: &'static str) {
-        self.shed.with_label_values(&[reason]).inc();
+        self.refusals.shed.with_label_values(&[reason]).inc();
+    }
+
+    /// A call was refused by a limit of its key or account.
+    pub fn limit_refusal(&self, limit: &'static str) {
+        self.refusals.limits.with_label_values(&[limit]).inc();
     }
 
     /// A connection was not let in.
     pub fn connection_refused(&self, cap: &'static str) {
-        self.connections_refused.with_label_values(&[cap]).inc();
+        self.refusals.connections.with_label_values(&[cap]).inc();
     }
 
     /// A head was no request's.
     pub fn head_refused(&self, reason: &'static str) {
-        self.heads_refused.with_label_values(&[reason]).inc();
+        self.refusals.heads.with_label_values(&[reason]).inc();
+    }
+
+    /// How many operations wait for the ledger.
+    pub fn waiting(&self, ledger: usize) {
+        self.ledger_waiting.set(i64::try_from(ledger).unwrap_or(i64::MAX));
+    }
+
+    /// How many access lines, and lines of the log, were lost so far.
+    pub fn lost(&self, access: u64, log: u64) {
+        self.access_dropped.inc_by(access.saturating_sub(self.access_dropped.get()));
+        self.log_dropped.inc_by(log.saturating_sub(self.log_dropped.get()));
+    }
+
+    /// What takes the time of each of the ledger's commits.
+    pub fn commits(&self) -> impl Fn(Duration) + Send + Sync + 'static {
+        let commits = self.ledger_commits.clone();
+        move |time| commits.observe(time.as_secs_f64())
     }
 
     /// What the console shows of them.
@@ -250,15 +222,60 @@ impl Metrics {
     }
 }
 
+/// Who was not let in, and why.
+#[derive(Debug)]
+struct Refusals {
+    shed: IntCounterVec,
+    limits: IntCounterVec,
+    connections: IntCounterVec,
+    heads: IntCounterVec,
+}
+
+impl Refusals {
+    fn new(make: &Maker<'_>) -> prometheus::Result<Self> {
+        Ok(Self {
+            shed: make.counters(
+                "crossmodel_shed_total",
+                "Calls that were refused because too much was going on, by what was too much.",
+                &["reason"],
+            )?,
+            limits: make.counters(
+                "crossmodel_limit_refusals_total",
+                "Calls that were refused by a limit of their key or account, by the limit.",
+                &["limit"],
+            )?,
+            connections: make.counters(
+                "crossmodel_connections_refused_total",
+                "Connections that were closed at once, by the cap that was reached.",
+                &["cap"],
+            )?,
+            heads: make.counters(
+                "crossmodel_heads_refused_total",
+                "Requests that were refused by their head before they were any.",
+                &["reason"],
+            )?,
+        })
+    }
+}
+
 /// Makes metrics and registers them.
-struct Maker<'r>(&'r Registry);
+pub(super) struct Maker<'r>(&'r Registry);
 
 impl Maker<'_> {
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+    pub(super) fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> prometheus::Result<IntCounterVec> {
         self.registered(IntCounterVec::new(Opts::new(name, help), labels)?)
     }
 
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+        self.registered(IntCounter::new(name, help)?)
+    }
+
+    pub(super) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
         self.registered(IntGaugeVec::new(Opts::new(name, help), labels)?)
     }
 
@@ -266,9 +283,30 @@ impl Maker<'_> {
         self.registered(IntGauge::new(name, help)?)
     }
 
-    fn seconds(&self, name: &str, help: &str) -> prometheus::Result<HistogramVec> {
-        let opts = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
-        self.registered(HistogramVec::new(opts, &["endpoint"])?)
+    pub(super) fn seconds(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> prometheus::Result<HistogramVec> {
+        self.histograms(name, help, labels, SECONDS)
+    }
+
+    pub(super) fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        bounds: &[f64],
+    ) -> prometheus::Result<HistogramVec> {
+        self.registered(HistogramVec::new(HistogramOpts::new(name, help).buckets(bounds.to_vec()), labels)?)
+    }
+
+    /// What the system knows of the process: CPU, memory, files, its start.
+    fn process(&self) -> prometheus::Result<()> {
+        #[cfg(target_os = "linux")]
+        self.0.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        Ok(())
     }
 
     fn build_info(&self) -> prometheus::Result<()> {
@@ -290,6 +328,9 @@ fn status_label(status: u16, digits: &mut [u8; 3]) -> &str {
     }
     std::str::from_utf8(digits).unwrap_or_default()
 }
+
+/// Upper bounds in seconds: from a fast disk to one that fails.
+const COMMITS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
 /// Upper bounds in seconds: from a local server's first byte to an hour of thinking.
 const SECONDS: &[f64] =

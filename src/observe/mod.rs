@@ -1,12 +1,17 @@
-//! What operators see: one access line per request, metrics, and our own log.
+//! What operators see: one access line per request, metrics, traces, and our own log.
 
 mod access;
 mod log;
 mod metrics;
 mod reading;
 mod sink;
+mod target;
+#[cfg_attr(not(feature = "otel"), path = "untraced.rs")]
+mod trace;
 
 pub use access::{AccessLog, Destination, Line};
 pub use log::{dropped as log_dropped, start as start_log};
 pub use metrics::Metrics;
 pub use reading::{ModelUse, Reading, Times};
+pub use target::{Attempt, TargetMetrics, TargetState, Tried};
+pub use trace::{Trace, Tracer};

@@ -186,10 +186,11 @@ mod tests {
         metrics.request("responses", 200, "", 0.3, Some(0.2));
         metrics.request("models", 200, "", 400.0, Some(300.0));
         metrics.request("chat", 429, "rate_limit_exceeded", 0.001, None);
-        metrics.usage("a/b", &usage(5));
-        metrics.usage("a/c", &usage(7));
-        metrics.cost("a/b", 11);
-        metrics.upstream_failure("p", "connect");
+        let target = metrics.target("a/b", "p");
+        target.usage(&usage(5));
+        metrics.target("a/c", "p").usage(&usage(7));
+        target.cost(11);
+        target.begin().failed("connect");
         let reading = metrics.reading();
         let requests: Vec<_> = reading.requests.iter().map(|((s, c), n)| (*s, c.as_str(), *n)).collect();
         assert_eq!(requests, [(200, "", 3), (429, "rate_limit_exceeded", 1)]);

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::canon::{
-    Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Request, Target, UsagePart,
+    Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Request, Said, Target, UsagePart,
 };
 use crate::failure::{Failure, Result};
 use crate::json::{Document, Edit};
@@ -83,6 +83,9 @@ pub trait Protocol: fmt::Debug + Send + Sync {
         let _ = (data, called);
         Vec::new()
     }
+
+    /// Notes why the choices of an answer have ended, if this event of it, or all of it, says so.
+    fn read_finish(&self, data: &[u8], said: &mut Said);
 
     /// The body of an error response.
     fn envelope(&self, failure: &Failure, request_id: &str) -> Bytes;

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::canon::{
-    Answer, Context, Decode, Encode, Event, Losses, Names, Oddity, Overflow, Profile, Target, ThinkingMode,
-    UpstreamError, Usage,
+    Answer, Context, Decode, Encode, Event, Losses, Names, Oddity, Overflow, Profile, Said, Target,
+    ThinkingMode, UpstreamError, Usage,
 };
 use crate::failure::{Failure, Result};
 use crate::json::{self, Document, Lit, Raw, repair};
@@ -132,6 +132,7 @@ struct Line {
     output: Output,
     usage: Option<Usage>,
     oddities: BTreeMap<Oddity, u64>,
+    said: Said,
     /// It is whole, or has failed: what follows does not matter.
     ended: bool,
     /// Something has come that can not be taken back.
@@ -169,6 +170,7 @@ impl Bridge {
             output,
             usage: None,
             oddities: BTreeMap::new(),
+            said: Said::default(),
             ended: false,
             committed: false,
             delivered: 0,
@@ -287,6 +289,11 @@ impl Bridge {
         self.line.usage
     }
 
+    /// What the answer has said of itself.
+    pub fn said(&mut self) -> Said {
+        std::mem::take(&mut self.line.said)
+    }
+
     /// What was not understood so far, and how often.
     pub fn oddities(&mut self) -> BTreeMap<Oddity, u64> {
         std::mem::take(&mut self.line.oddities)
@@ -327,6 +334,9 @@ impl Line {
             }
             Event::End => (self.committed, self.ended) = (true, true),
             event => {
+                if let Event::Finish(finish) = event {
+                    self.said.finish(finish.as_str());
+                }
                 self.committed |= event.commits();
                 self.delivered += event.size() as u64;
             }

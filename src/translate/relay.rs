@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::canon::Usage;
+use crate::canon::{Said, Usage};
 use crate::failure::{Failure, Kind, Result};
 use crate::json::{self, Body, Edit};
 use crate::protocol::{Head, Progress, Protocol, Sight, StreamFacts, UpstreamError};
@@ -71,6 +71,7 @@ pub struct Reply {
     /// The provider's own name, which may stand in what it says of a failure.
     upstream_model: String,
     usage: Option<Usage>,
+    said: Said,
     /// The choices that have called tools, where those are watched.
     called: Option<BTreeSet<u64>>,
 }
@@ -80,7 +81,14 @@ impl Reply {
     #[must_use]
     pub fn new(protocol: &'static dyn Protocol, model: &str) -> Self {
         let model = json::write::literal(model).into();
-        Self { protocol, model, upstream_model: String::new(), usage: None, called: None }
+        Self {
+            protocol,
+            model,
+            upstream_model: String::new(),
+            usage: None,
+            said: Said::default(),
+            called: None,
+        }
     }
 
     /// The same, to a provider that calls the model `upstream_model`.
@@ -101,6 +109,11 @@ impl Reply {
         self.usage
     }
 
+    /// What the answer says of itself.
+    pub fn said(&mut self) -> Said {
+        std::mem::take(&mut self.said)
+    }
+
     /// A whole answer.
     ///
     /// # Errors
@@ -110,7 +123,7 @@ impl Reply {
         if sight.progress == Progress::Failed {
             return Err(self.failure(&UpstreamError::read(&body)));
         }
-        self.absorb(&sight);
+        self.absorb(&sight, &body);
         let mut edits = Vec::new();
         self.edit(&sight, &body, 0, &mut edits);
         Ok(if edits.is_empty() { body } else { json::splice(&body, &edits).into() })
@@ -155,7 +168,16 @@ impl Reply {
         read_error(200, &UpstreamError { message, ..error.clone() }, None)
     }
 
-    fn absorb(&mut self, sight: &Sight) {
+    fn absorb(&mut self, sight: &Sight, data: &[u8]) {
+        if self.said.model.is_none()
+            && let Some(name) = sight.model.clone().and_then(|span| json::text(data.get(span)?))
+        {
+            self.said.model(Some(&name));
+        }
+        // No event but one of the last has either.
+        if sight.progress != Progress::Running || sight.usage.is_some() {
+            self.protocol.read_finish(data, &mut self.said);
+        }
         if let Some(part) = &sight.usage {
             self.usage.get_or_insert_default().absorb(part);
         }
@@ -265,7 +287,7 @@ impl Stream {
             return;
         };
         let sight = self.reply.protocol.read_event(&event);
-        self.reply.absorb(&sight);
+        self.reply.absorb(&sight, &data.bytes);
         // A provider's own words about a failure are not the client's to read.
         self.withheld_last =
             self.withhold_usage && sight.usage_only || matches!(sight.progress, Progress::Warned(_));
@@ -337,6 +359,11 @@ impl Stream {
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
         self.reply.usage
+    }
+
+    /// What the answer has said of itself.
+    pub fn said(&mut self) -> Said {
+        self.reply.said()
     }
 
     /// The events that tell the client of a failure.

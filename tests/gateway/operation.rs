@@ -184,6 +184,35 @@ fn tokens_are_counted_by_model_and_kind() {
 }
 
 #[test]
+fn a_stream_is_measured_by_target_and_by_limit() {
+    let gateway = Gateway::start("providers: {demo: {}}\n");
+    let limited = gateway.command(&["key", "create", "--rpm", "1", "--json"]);
+    let body =
+        r#"{"model":"demo/chat","stream":true,"messages":[{"role":"user","content":"[demo:slow=5] a b c"}]}"#;
+    for (key, status) in [(member(&limited, "secret"), 200), (member(&limited, "secret"), 429)] {
+        let mut client = Client::connect(gateway.port);
+        client.send(request(PROTOCOLS[0].0, &key, body).as_bytes());
+        assert_eq!(client.receive().status, status);
+    }
+    let of = |name: &str| gateway.metric(&format!("crossmodel_{name}"));
+    assert!(eventually(Duration::from_secs(2), || of("limit_refusals_total{limit=\"requests\"}") == 1.0));
+    let target = |name: &str| of(&format!("target_{name}{{model=\"demo/*\",provider=\"demo\"}}"));
+    assert_eq!((target("attempts_total"), target("first_byte_seconds_count")), (1.0, 1.0));
+    assert!(target("event_gap_seconds_count") >= 2.0);
+    assert!(target("event_gap_seconds_sum") > 0.0);
+    let tokens =
+        |direction: &str| of(&format!("call_tokens_sum{{direction=\"{direction}\",model=\"demo/*\"}}"));
+    let line = gateway.access_log(1).remove(0);
+    let logged =
+        ["prompt_tokens", "completion_tokens"].map(|name| member(&line, name).parse::<f64>().unwrap());
+    assert_eq!([tokens("input"), tokens("output")], logged);
+    assert_eq!(
+        (member(&line, "finish_reason"), member(&line, "upstream_model")),
+        ("stop".into(), "chat".into())
+    );
+}
+
+#[test]
 fn a_request_that_says_its_length_in_two_ways_has_one_reading_or_none() {
     let mock = Mock::new(json(200, "", PROTOCOLS[0].2));
     let gateway = Gateway::start(&config(mock.port));

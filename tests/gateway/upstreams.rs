@@ -155,21 +155,31 @@ fn targets_share_by_weight_and_yield_by_priority() {
 }
 
 #[test]
-fn failures_are_counted_by_provider_and_kind() {
+fn failures_are_counted_by_target_and_kind() {
     let mock = Mock::scripted(|_, number| match number {
         0 => json(500, "", "{}"),
+        1 => json(429, "", "{}"),
+        2 => json(403, "", "{}"),
+        3 => json(404, "", "{}"),
         _ => vec![Act::Close],
     });
     let up = Gateway::start(&config_with(mock.port, ""));
     let count = |gateway: &Gateway, kind: &str| {
-        gateway.metric(&format!("crossmodel_upstream_failures_total{{kind=\"{kind}\",provider=\"up\"}}"))
+        let labels = format!("{{kind=\"{kind}\",model=\"v/model\",provider=\"up\"}}");
+        gateway.metric(&format!("crossmodel_upstream_failures_total{labels}"))
     };
-    post(&up, PATH, BODY);
-    post(&up, PATH, BODY);
+    (0..5).for_each(|_| drop(post(&up, PATH, BODY)));
+    let kinds = ["server", "rate_limited", "credential", "refused", "broken"];
     assert!(eventually(Duration::from_secs(2), || count(&up, "broken") > 0.0));
-    assert_eq!((count(&up, "status"), count(&up, "broken"), count(&up, "connect")), (1.0, 1.0, 0.0));
+    assert_eq!(kinds.map(|kind| count(&up, kind)), [1.0; 5]);
+    assert_eq!((count(&up, "connect"), count(&up, "timeout")), (0.0, 0.0));
+    let target =
+        |name: &str| up.metric(&format!("crossmodel_target_{name}{{model=\"v/model\",provider=\"up\"}}"));
+    // A connection that is closed before an answer may be an old one, and is tried again.
+    assert!(target("attempts_total") >= 5.0);
+    assert_eq!(target("in_flight"), 0.0);
     let down = Gateway::start(&config(free_port()));
     post(&down, PATH, BODY);
     assert!(eventually(Duration::from_secs(2), || count(&down, "connect") > 0.0));
-    assert_eq!((count(&down, "status"), count(&down, "connect")), (0.0, 1.0));
+    assert_eq!((count(&down, "server"), count(&down, "connect")), (0.0, 1.0));
 }

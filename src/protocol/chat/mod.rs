@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::canon::{Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Request, Target};
+use crate::canon::{Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Request, Said, Target};
 use crate::failure::{Failure, Result};
 use crate::json::{Document, Edit};
 use crate::sse::Event;
@@ -58,6 +58,10 @@ impl Protocol for Chat {
 
     fn finish_edits(&self, data: &[u8], called: &mut BTreeSet<u64>) -> Vec<Edit> {
         relay::finish::edits(data, called)
+    }
+
+    fn read_finish(&self, data: &[u8], said: &mut Said) {
+        relay::finish::read(data, said);
     }
 
     fn envelope(&self, failure: &Failure, _request_id: &str) -> Bytes {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::canon::{Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Request, Target};
+use crate::canon::{Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Request, Said, Target};
 use crate::failure::{Failure, Result};
 use crate::json::{Document, Edit};
 use crate::sse::Event;
@@ -65,6 +65,10 @@ impl Protocol for Messages {
 
     fn read_reply(&self, body: &[u8]) -> Result<Sight> {
         relay::reply::read(body)
+    }
+
+    fn read_finish(&self, data: &[u8], said: &mut Said) {
+        relay::finish::read(data, said);
     }
 
     fn envelope(&self, failure: &Failure, request_id: &str) -> Bytes {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::canon::{Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Request, Target};
+use crate::canon::{Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Request, Said, Target};
 use crate::failure::{Failure, Result};
 use crate::json::{Document, Edit};
 use crate::sse::Event;
@@ -59,6 +59,10 @@ impl Protocol for Responses {
 
     fn read_reply(&self, body: &[u8]) -> Result<Sight> {
         relay::reply::read(body)
+    }
+
+    fn read_finish(&self, data: &[u8], said: &mut Said) {
+        relay::finish::read(data, said);
     }
 
     fn envelope(&self, failure: &Failure, _request_id: &str) -> Bytes {

@@ -1,10 +1,12 @@
-//! Answers that call tools and say that they only stop, as some providers' do: made to say what they mean.
+//! Why answers end; and those that call tools and say that they only stop, as some providers' do, made to say
+//! what they mean.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
 use bytes::Bytes;
 
+use crate::canon::Said;
 use crate::json::{self, Edit, Member};
 
 /// The edits of a whole answer, or of one chunk of a stream in which the choices in `called` have called
@@ -24,6 +26,16 @@ pub(in crate::protocol::chat) fn edits(data: &[u8], called: &mut BTreeSet<u64>) 
         }
     }
     edits
+}
+
+/// Notes why the choices have ended.
+pub(in crate::protocol::chat) fn read(data: &[u8], said: &mut Said) {
+    let Some(choices) = member(data, "choices") else { return };
+    for (choice, _) in json::elements(choices.value).map_while(Result::ok) {
+        if let Some(reason) = member(choice, "finish_reason").and_then(|reason| reason.text()) {
+            said.finish(&reason);
+        }
+    }
 }
 
 /// Does a choice hold a call, or a piece of one?

@@ -1,0 +1,54 @@
+//! What an answer says of itself, for the log and for traces.
+
+/// What an answer says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// The model that answered, in its provider's words.
+    pub model: Option<String>,
+    /// Why each of its choices has ended: in the provider's words in a relay, in the gateway's otherwise.
+    pub finish: Vec<String>,
+}
+
+impl Said {
+    /// Takes note of the model; the first who is named stays.
+    pub fn model(&mut self, name: Option<&str>) {
+        if let Some(name) = name.filter(|_| self.model.is_none()) {
+            self.model = Some(name.chars().take(LONGEST).collect());
+        }
+    }
+
+    /// Takes note of a reason. Whatever is not a word of a protocol may be part of an answer, and is left out.
+    pub fn finish(&mut self, reason: &str) {
+        let is_word = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_';
+        let fits = (1..=LONGEST).contains(&reason.len()) && reason.bytes().all(is_word);
+        if fits && self.finish.len() < CHOICES {
+            self.finish.push(reason.to_owned());
+        }
+    }
+}
+
+/// Characters of a name or a reason.
+const LONGEST: usize = 64;
+
+/// Choices whose end is noted.
+const CHOICES: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_words_and_few() {
+        let mut said = Said::default();
+        for reason in ["", "stop", "My secret answer", "STOP", &"x".repeat(65), "max_tokens"] {
+            said.finish(reason);
+        }
+        assert_eq!(said.finish, ["stop", "max_tokens"]);
+        (0..20).for_each(|_| said.finish("stop"));
+        assert_eq!(said.finish.len(), CHOICES);
+        said.model(None);
+        said.model(Some("a"));
+        said.model(Some("b"));
+        assert_eq!(said.model.as_deref(), Some("a"));
+    }
+}

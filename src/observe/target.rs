@@ -1,0 +1,244 @@
+//! What is measured of targets. The series of one are looked up when the target is first called, and never again.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use prometheus::local::LocalHistogram;
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+
+use crate::canon::Usage;
+
+use super::metrics::Maker;
+
+/// The metrics of all targets.
+#[derive(Debug)]
+pub(super) struct Targets {
+    attempts: IntCounterVec,
+    in_flight: IntGaugeVec,
+    failures: IntCounterVec,
+    first_byte: HistogramVec,
+    gaps: HistogramVec,
+    open: IntGaugeVec,
+    resting: IntGaugeVec,
+    tokens: IntCounterVec,
+    call_tokens: HistogramVec,
+    cost: IntCounterVec,
+}
+
+/// The metrics of one target: a model at a provider.
+#[derive(Debug)]
+pub struct TargetMetrics {
+    model: Box<str>,
+    provider: Box<str>,
+    attempts: IntCounter,
+    in_flight: IntGauge,
+    failures: IntCounterVec,
+    first_byte: Histogram,
+    gaps: Histogram,
+    /// Of the model, as all that follows.
+    tokens: [IntCounter; KINDS.len()],
+    prompt: Histogram,
+    completion: Histogram,
+    cost: IntCounter,
+}
+
+/// One try of a target, from its start until this is dropped.
+#[derive(Debug)]
+pub struct Attempt {
+    target: Arc<TargetMetrics>,
+    start: Instant,
+    /// When something of the answer arrived last.
+    last: Option<Instant>,
+    /// Collected here, and added to the metric at the end: an event costs no atomic operation. The mutex is
+    /// never locked; it only makes this `Sync`.
+    gaps: Mutex<Option<LocalHistogram>>,
+}
+
+/// What a trace says of a try of a target.
+#[derive(Clone, Copy, Debug)]
+pub struct Tried<'a> {
+    /// What is asked for.
+    pub operation: &'static str,
+    /// The provider's name in the configuration.
+    pub provider: &'a str,
+    /// The provider's name of the model.
+    pub model: &'a str,
+    /// Where the provider is.
+    pub host: &'a str,
+    /// Its port.
+    pub port: u16,
+}
+
+/// How a target is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetState {
+    /// Calls go there.
+    Ready,
+    /// It has asked for time.
+    Resting,
+    /// It is left alone.
+    Open,
+}
+
+impl Targets {
+    pub(super) fn new(make: &Maker<'_>) -> prometheus::Result<Self> {
+        Ok(Self {
+            tokens: make.counters(
+                "crossmodel_tokens_total",
+                "Tokens that providers reported, by catalog entry and kind.",
+                &["model", "kind"],
+            )?,
+            call_tokens: make.histograms(
+                "crossmodel_call_tokens",
+                "Tokens of one call, by catalog entry and direction.",
+                &["model", "direction"],
+                TOKENS,
+            )?,
+            cost: make.counters(
+                "crossmodel_cost_nano_usd_total",
+                "What calls have cost, in billionths of a dollar, by catalog entry.",
+                &["model"],
+            )?,
+            attempts: make.counters("crossmodel_target_attempts_total", "Tries of a target.", TARGET)?,
+            in_flight: make.gauges(
+                "crossmodel_target_in_flight",
+                "Calls that a target is answering.",
+                TARGET,
+            )?,
+            first_byte: make.seconds(
+                "crossmodel_target_first_byte_seconds",
+                "Time from the start of a try to the first byte of its answer.",
+                TARGET,
+            )?,
+            gaps: make.histograms(
+                "crossmodel_target_event_gap_seconds",
+                "Time between two arrivals of events of a stream.",
+                TARGET,
+                GAPS,
+            )?,
+            open: make.gauges(
+                "crossmodel_target_open",
+                "1 while a target is left alone because it keeps failing.",
+                TARGET,
+            )?,
+            resting: make.gauges(
+                "crossmodel_target_resting",
+                "1 while a target comes last because it has asked for time.",
+                TARGET,
+            )?,
+            failures: make.counters(
+                "crossmodel_upstream_failures_total",
+                "Tries that a provider did not answer well, by kind.",
+                &["model", "provider", "kind"],
+            )?,
+        })
+    }
+
+    /// The metrics of one. To be kept: this looks them all up.
+    pub(super) fn of(&self, model: &str, provider: &str) -> Arc<TargetMetrics> {
+        let (target, direction) =
+            (&[model, provider], |direction| self.call_tokens.with_label_values(&[model, direction]));
+        Arc::new(TargetMetrics {
+            model: model.into(),
+            provider: provider.into(),
+            attempts: self.attempts.with_label_values(target),
+            in_flight: self.in_flight.with_label_values(target),
+            failures: self.failures.clone(),
+            first_byte: self.first_byte.with_label_values(target),
+            gaps: self.gaps.with_label_values(target),
+            tokens: KINDS.map(|kind| self.tokens.with_label_values(&[model, kind])),
+            prompt: direction("input"),
+            completion: direction("output"),
+            cost: self.cost.with_label_values(&[model]),
+        })
+    }
+
+    /// How they all are, by catalog entry and provider.
+    pub(super) fn are<'t>(&self, all: impl Iterator<Item = (&'t str, &'t str, TargetState)>) {
+        // A target that the configuration does not know any more has no state.
+        self.open.reset();
+        self.resting.reset();
+        for (model, provider, state) in all {
+            let add = |gauge: &IntGaugeVec, is: TargetState| {
+                gauge.with_label_values(&[model, provider]).add(i64::from(state == is));
+            };
+            add(&self.open, TargetState::Open);
+            add(&self.resting, TargetState::Resting);
+        }
+    }
+}
+
+impl TargetMetrics {
+    /// The target is being tried.
+    #[must_use]
+    pub fn begin(self: &Arc<Self>) -> Attempt {
+        self.attempts.inc();
+        self.in_flight.inc();
+        Attempt { target: Arc::clone(self), start: Instant::now(), last: None, gaps: Mutex::default() }
+    }
+
+    /// The provider has reported the usage of a call.
+    pub fn usage(&self, usage: &Usage) {
+        let counts = [usage.input, usage.cache_read, usage.cache_write, usage.output];
+        for (counter, count) in self.tokens.iter().zip(counts) {
+            if count > 0 {
+                counter.inc_by(count);
+            }
+        }
+        self.prompt.observe(tokens(usage.prompt()));
+        self.completion.observe(tokens(usage.output));
+    }
+
+    /// A call has cost something.
+    pub fn cost(&self, nano: u64) {
+        if nano > 0 {
+            self.cost.inc_by(nano);
+        }
+    }
+}
+
+impl Attempt {
+    /// Something of the answer has arrived: its first byte, or more of a stream.
+    pub fn arrived(&mut self) {
+        let now = Instant::now();
+        match self.last.replace(now) {
+            None => self.target.first_byte.observe(now.duration_since(self.start).as_secs_f64()),
+            Some(last) => {
+                let gaps = self.gaps.get_mut().unwrap_or_else(PoisonError::into_inner);
+                let gaps = gaps.get_or_insert_with(|| self.target.gaps.local());
+                gaps.observe(now.duration_since(last).as_secs_f64());
+            }
+        }
+    }
+
+    /// It was not answered well.
+    pub fn failed(&self, kind: &'static str) {
+        let TargetMetrics { model, provider, failures, .. } = &*self.target;
+        failures.with_label_values(&[&**model, &**provider, kind]).inc();
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.target.in_flight.dec();
+    }
+}
+
+/// Counts of tokens are far below what a float can not hold any more.
+fn tokens(count: u64) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// The kinds of tokens, in the order of [`TargetMetrics::tokens`].
+const KINDS: [&str; 4] = ["input", "cache_read", "cache_write", "output"];
+
+/// The labels of a target.
+const TARGET: &[&str] = &["model", "provider"];
+
+/// Upper bounds in tokens, as the GenAI conventions of OpenTelemetry have them for `gen_ai.client.token.usage`.
+const TOKENS: &[f64] =
+    &[1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262_144.0, 1_048_576.0, 4_194_304.0];
+
+/// Upper bounds in seconds: from pieces that come together to what clients take for a hang.
+const GAPS: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];

@@ -1,0 +1,237 @@
+//! Traces of calls for OpenTelemetry, with its conventions for generative AI.
+//!
+//! One span for each call, and below it one for each try of a target. They are sent by a thread of their own, by
+//! OTLP over HTTP, to where the environment's `OTEL_*` variables say; what that thread can not take in time
+//! is dropped. Nothing of a prompt or an answer is in them.
+
+use std::env;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+use opentelemetry::propagation::TextMapPropagator;
+use opentelemetry::trace::{Span as _, SpanKind, Status, TraceContextExt, Tracer as _, TracerProvider as _};
+use opentelemetry::{Array, Context, KeyValue, StringValue, Value};
+use opentelemetry_http::{HeaderExtractor, HttpClient, HttpError};
+use opentelemetry_otlp::{SpanExporter, WithHttpConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span};
+
+use crate::canon::Said;
+
+use super::access::Line;
+use super::target::Tried;
+
+/// Who makes traces, if anybody does.
+#[derive(Debug)]
+pub struct Tracer(Option<(SdkTracerProvider, SdkTracer)>);
+
+/// The trace of one call, if it has one.
+#[derive(Default)]
+pub struct Trace(Option<Box<Open>>);
+
+struct Open {
+    tracer: SdkTracer,
+    /// Holds the span of the call.
+    context: Context,
+    attempt: Option<Span>,
+}
+
+impl Tracer {
+    /// One that does what the environment says; nothing, unless it names an endpoint.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn from_env() -> Result<Self, String> {
+        let set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+        let off = |name, value| env::var(name).is_ok_and(|is: String| is.eq_ignore_ascii_case(value));
+        let disabled = off("OTEL_SDK_DISABLED", "true") || off("OTEL_TRACES_EXPORTER", "none");
+        if disabled || !ENDPOINTS.into_iter().any(set) {
+            return Ok(Self(None));
+        }
+        let exporter = SpanExporter::builder().with_http().with_http_client(Client::new()).build();
+        let exporter = exporter.map_err(|error| error.to_string())?;
+        let resource = Resource::builder();
+        let resource = match set("OTEL_SERVICE_NAME") {
+            true => resource,
+            false => resource.with_service_name(env!("CARGO_PKG_NAME")),
+        };
+        let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
+        let provider = SdkTracerProvider::builder()
+            .with_resource(resource.with_attribute(version).build())
+            .with_batch_exporter(exporter)
+            .build();
+        let tracer = provider.tracer(env!("CARGO_PKG_NAME"));
+        Ok(Self(Some((provider, tracer))))
+    }
+
+    /// A call begins; its caller may have a trace already.
+    #[must_use]
+    pub fn call(&self, headers: &HeaderMap, started: Instant) -> Trace {
+        let Some((_, tracer)) = &self.0 else { return Trace(None) };
+        let caller =
+            TraceContextPropagator::new().extract_with_context(&Context::new(), &HeaderExtractor(headers));
+        let start = SystemTime::now() - started.elapsed();
+        let builder = tracer.span_builder("call").with_kind(SpanKind::Server).with_start_time(start);
+        let span = builder.start_with_context(tracer, &caller);
+        let context = Context::new().with_span(span);
+        Trace(Some(Box::new(Open { tracer: tracer.clone(), context, attempt: None })))
+    }
+
+    /// Sends what is left, for a while. For the end of the process.
+    pub fn close(&self) {
+        if let Some((provider, _)) = &self.0
+            && let Err(error) = provider.shutdown_with_timeout(LAST_EXPORT)
+        {
+            log::warn!("traces: {error}");
+        }
+    }
+}
+
+impl Trace {
+    /// A target is tried.
+    pub fn attempt(&mut self, tried: &Tried<'_>) {
+        let Some(open) = &mut self.0 else { return };
+        let name = format!("{} {}", tried.operation, tried.model);
+        let builder = open.tracer.span_builder(name).with_kind(SpanKind::Client).with_attributes([
+            KeyValue::new("gen_ai.operation.name", tried.operation),
+            KeyValue::new("gen_ai.provider.name", tried.provider.to_owned()),
+            KeyValue::new("gen_ai.request.model", tried.model.to_owned()),
+            KeyValue::new("server.address", tried.host.to_owned()),
+            KeyValue::new("server.port", i64::from(tried.port)),
+        ]);
+        // The one before ends here.
+        open.attempt = Some(builder.start_with_context(&open.tracer, &open.context));
+    }
+
+    /// The target that is tried has answered with this status.
+    pub fn answered(&mut self, status: u16) {
+        if let Some(span) = self.0.as_mut().and_then(|open| open.attempt.as_mut()) {
+            span.set_attribute(KeyValue::new("http.response.status_code", i64::from(status)));
+        }
+    }
+
+    /// The try has failed.
+    pub fn failed(&mut self, kind: &'static str) {
+        if let Some(span) = self.0.as_mut().and_then(|open| open.attempt.as_mut()) {
+            span.set_attribute(KeyValue::new("error.type", kind));
+            span.set_status(Status::error(kind));
+        }
+    }
+
+    /// The headers by which the provider goes on with the trace (W3C Trace Context); an empty one is none.
+    #[must_use]
+    pub fn headers(&self) -> Option<[(&'static str, HeaderValue); 2]> {
+        let context = self.0.as_ref()?.attempt.as_ref()?.span_context();
+        let (trace, span, flags) = (context.trace_id(), context.span_id(), context.trace_flags().to_u8());
+        let parent = HeaderValue::try_from(format!("00-{trace}-{span}-{flags:02x}")).ok()?;
+        let state = HeaderValue::try_from(context.trace_state().header()).ok()?;
+        Some([("traceparent", parent), ("tracestate", state)])
+    }
+
+    /// The call is over.
+    pub fn end(&mut self, line: &Line<'_>, operation: &'static str, said: &Said) {
+        let Some(open) = self.0.take() else { return };
+        let span = open.context.span();
+        span.update_name(format!("{operation} {}", line.model.unwrap_or("unknown")));
+        let word = |name, value: Option<&str>| value.map(|value| KeyValue::new(name, value.to_owned()));
+        let number = |name, value: Option<u64>| {
+            value.map(|value| KeyValue::new(name, i64::try_from(value).unwrap_or(i64::MAX)))
+        };
+        let finish = said.finish.iter().map(|reason| StringValue::from(reason.clone())).collect::<Vec<_>>();
+        let finish = Some(finish).filter(|all| !all.is_empty());
+        let attributes = [
+            word("gen_ai.operation.name", Some(operation)),
+            word("gen_ai.provider.name", line.provider),
+            word("gen_ai.request.model", line.requested_model),
+            word("gen_ai.response.model", said.model.as_deref()),
+            finish
+                .map(|all| KeyValue::new("gen_ai.response.finish_reasons", Value::Array(Array::String(all)))),
+            number("gen_ai.usage.input_tokens", line.prompt_tokens),
+            number("gen_ai.usage.output_tokens", line.completion_tokens),
+            number("gen_ai.usage.cache_read.input_tokens", line.cached_tokens),
+            word("http.request.method", Some(line.method)),
+            number("http.response.status_code", Some(line.status.into()).filter(|status| *status > 0)),
+            word("error.type", line.error),
+            word("crossmodel.request_id", Some(line.request_id)),
+            word("crossmodel.key", line.key),
+            word("crossmodel.route", line.route),
+            number("crossmodel.attempts", Some(line.attempts.into())),
+            number("crossmodel.cost_nano_usd", line.cost_nano),
+            Some(KeyValue::new("crossmodel.client_gone", line.client_gone)),
+        ];
+        span.set_attributes(attributes.into_iter().flatten());
+        if line.status >= 500 || line.status == 200 && line.error.is_some() {
+            span.set_status(Status::error(line.error.unwrap_or_default().to_owned()));
+        }
+        drop(open.attempt);
+        span.end();
+    }
+}
+
+impl fmt::Debug for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Trace").field(&self.0.is_some()).finish()
+    }
+}
+
+/// What sends spans. It is used by the exporter's thread only, which may wait.
+#[derive(Debug)]
+struct Client {
+    agent: ureq::Agent,
+    /// Did it fail the last time? Only a change is told.
+    failing: AtomicBool,
+}
+
+impl Client {
+    fn new() -> Self {
+        let millis = TIMEOUTS.into_iter().find_map(|name| env::var(name).ok()?.parse().ok());
+        let timeout = millis.map_or(TIMEOUT, Duration::from_millis);
+        let config = ureq::Agent::config_builder().timeout_global(Some(timeout)).http_status_as_error(false);
+        Self { agent: config.build().into(), failing: AtomicBool::new(false) }
+    }
+
+    fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, HttpError> {
+        let (head, body) = request.into_parts();
+        let (head, mut body) = self.agent.run(http::Request::from_parts(head, &body[..]))?.into_parts();
+        Ok(http::Response::from_parts(head, body.read_to_vec()?.into()))
+    }
+
+    fn note(&self, failure: Option<String>) {
+        let before = self.failing.swap(failure.is_some(), Ordering::Relaxed);
+        match failure {
+            Some(why) if !before => log::warn!("traces can not be sent: {why}"),
+            None if before => log::info!("traces are sent again"),
+            _ => {}
+        }
+    }
+}
+
+#[async_trait]
+impl HttpClient for Client {
+    async fn send_bytes(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, HttpError> {
+        let sent = self.send(request);
+        self.note(match &sent {
+            Ok(response) if response.status().is_success() => None,
+            Ok(response) => Some(response.status().to_string()),
+            Err(error) => Some(error.to_string()),
+        });
+        sent
+    }
+}
+
+/// Any of them says where traces go.
+const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+
+/// In milliseconds, the more special one first.
+const TIMEOUTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"];
+
+/// For one export, as the specification of the exporter has it.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// For the last export of a process.
+const LAST_EXPORT: Duration = Duration::from_secs(2);

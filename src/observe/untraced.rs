@@ -1,0 +1,57 @@
+//! What stands for traces in a build without the feature `otel`: nothing.
+
+use std::time::Instant;
+
+use http::{HeaderMap, HeaderValue};
+
+use crate::canon::Said;
+
+use super::access::Line;
+use super::target::Tried;
+
+/// Nobody.
+#[derive(Debug)]
+pub struct Tracer;
+
+/// Nothing.
+#[derive(Debug, Default)]
+pub struct Trace;
+
+impl Tracer {
+    /// Nobody, whatever the environment says.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn from_env() -> Result<Self, String> {
+        Ok(Self)
+    }
+
+    /// No trace.
+    #[must_use]
+    pub fn call(&self, _: &HeaderMap, _: Instant) -> Trace {
+        Trace
+    }
+
+    /// Does nothing.
+    pub fn close(&self) {}
+}
+
+impl Trace {
+    /// Does nothing.
+    pub fn attempt(&mut self, _: &Tried<'_>) {}
+
+    /// Does nothing.
+    pub fn answered(&mut self, _: u16) {}
+
+    /// Does nothing.
+    pub fn failed(&mut self, _: &'static str) {}
+
+    /// None.
+    #[must_use]
+    pub fn headers(&self) -> Option<[(&'static str, HeaderValue); 2]> {
+        None
+    }
+
+    /// Does nothing.
+    pub fn end(&mut self, _: &Line<'_>, _: &'static str, _: &Said) {}
+}
