@@ -6,11 +6,41 @@ use std::path::Path;
 use serde::de::IgnoredAny;
 
 const OPERATIONS: &str = include_str!("../src/guide/operations.md");
-const PAGES: [(&str, &str); 3] = [
+const EXTENDING: &str = include_str!("../src/guide/extending.md");
+const CLIENTS: &str = include_str!("../src/guide/clients.md");
+const CHAINING: &str = include_str!("../src/guide/chaining.md");
+const PAGES: [(&str, &str); 4] = [
     (".", include_str!("../README.md")),
     ("src/guide", OPERATIONS),
     ("src/guide", include_str!("../src/guide/architecture.md")),
+    ("src/guide", EXTENDING),
 ];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A section of a page, by its heading.
+fn section<'a>(page: &'a str, heading: &str) -> &'a str {
+    let after = page.split_once(&format!("\n## {heading}\n")).map(|(_, after)| after);
+    after.map(|text| text.split("\n## ").next().unwrap_or(text)).unwrap_or_else(|| panic!("no section {heading}"))
+}
+
+/// What is between single backticks, outside of blocks.
+fn names(page: &str) -> impl Iterator<Item = &str> {
+    page.split("```").step_by(2).flat_map(|text| text.split('`').skip(1).step_by(2))
+}
+
+/// The blocks of a page whose first line has this word.
+fn blocks(page: &str, word: &str) -> Vec<String> {
+    let mut fences = page.split("```").skip(1).step_by(2);
+    std::iter::from_fn(|| fences.next())
+        .filter_map(|block| block.split_once('\n'))
+        .filter(|(info, _)| info.split(' ').any(|part| part == word))
+        .map(|(_, text)| text.lines().map(|line| line.strip_prefix("   ").unwrap_or(line)).collect::<Vec<_>>())
+        .map(|lines| lines.join("\n"))
+        .collect()
+}
 
 /// Names in the first cells of the page's tables.
 fn in_tables() -> Vec<&'static str> {
@@ -76,5 +106,80 @@ fn files_that_pages_link_to_are_there() {
             let inside = !target.contains("://") && !target.contains("::");
             assert!(!inside || root.join(target).exists(), "{target}");
         }
+    }
+}
+
+#[test]
+fn what_the_lists_name_is_there() {
+    let is_path = |name: &&str| name.contains('/') && !name.contains(['*', ':', '{', '<']);
+    let paths: Vec<_> = names(EXTENDING).filter(is_path).filter(|name| !name.ends_with('/')).collect();
+    assert!(paths.len() > 15, "{paths:?}");
+    for path in paths {
+        assert!(root().join(path).exists(), "{path}");
+    }
+}
+
+#[test]
+fn each_protocol_has_the_files_of_the_list() {
+    let table = section(EXTENDING, "A protocol");
+    let rows = table.lines().filter_map(|line| line.trim_start().strip_prefix("| `")?.split('`').next());
+    let files: Vec<_> = rows.collect();
+    assert!(files.contains(&"decode/") && files.contains(&"fields.rs"), "{files:?}");
+    let registry = include_str!("../src/protocol/mod.rs");
+    for protocol in crossmodel::protocol::REGISTRY {
+        let folder = protocol.id().to_string();
+        assert!(registry.contains(&format!("&{folder}::")), "{folder}");
+        for file in &files {
+            assert!(root().join("src/protocol").join(&folder).join(file).exists(), "{folder}/{file}");
+        }
+    }
+}
+
+#[test]
+fn the_calls_of_a_limit_are_those_of_the_list() {
+    let source = include_str!("../src/limit/mod.rs");
+    let section = section(EXTENDING, "A limit, or another place to keep it");
+    let calls: Vec<_> = names(section).filter(|name| name.contains("::")).collect();
+    for call in &calls {
+        let name = call.split("::").nth(1).unwrap_or_default();
+        assert!(source.contains(&format!("pub fn {name}(")), "{call}");
+    }
+    let public = source.matches("pub fn ").count() - source.matches("pub fn new(").count();
+    assert_eq!(calls.len(), public, "{calls:?}");
+}
+
+#[test]
+fn configurations_of_pages_are_valid() {
+    let folder = tempfile::tempdir().unwrap();
+    let of_pages = [(EXTENDING, "checked"), (CHAINING, "chain-upstreams")];
+    for (page, word) in of_pages {
+        let found = blocks(page, word);
+        assert!(!found.is_empty(), "{word}");
+        for text in found {
+            let name = text.split("env:").nth(1).and_then(|rest| rest.lines().next()).unwrap_or("NONE");
+            // A secret has to be somewhere: here it is in a file.
+            let secret = folder.path().join("secret");
+            std::fs::write(&secret, "not-a-secret").unwrap();
+            let file = folder.path().join("gateway.yaml");
+            let text = text.replace(&format!("env:{name}"), &format!("file:{}", secret.display()));
+            std::fs::write(&file, text).unwrap();
+            let loaded = crossmodel::Config::load(&file);
+            assert!(loaded.is_ok(), "{loaded:?}");
+        }
+    }
+}
+
+#[test]
+fn each_client_has_a_page_that_is_run() {
+    let pages: Vec<_> = CLIENTS
+        .split("crate::guide::clients::")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next())
+        .collect();
+    let folder = root().join("src/guide/clients");
+    assert_eq!(pages.len(), std::fs::read_dir(&folder).unwrap().count());
+    for page in pages {
+        let text = std::fs::read_to_string(folder.join(format!("{page}.md"))).unwrap();
+        assert!(text.contains(" run-"), "{page}");
     }
 }
