@@ -23,7 +23,9 @@ fn root() -> &'static Path {
 /// A section of a page, by its heading.
 fn section<'a>(page: &'a str, heading: &str) -> &'a str {
     let after = page.split_once(&format!("\n## {heading}\n")).map(|(_, after)| after);
-    after.map(|text| text.split("\n## ").next().unwrap_or(text)).unwrap_or_else(|| panic!("no section {heading}"))
+    after
+        .map(|text| text.split("\n## ").next().unwrap_or(text))
+        .unwrap_or_else(|| panic!("no section {heading}"))
 }
 
 /// What is between single backticks, outside of blocks.
@@ -37,7 +39,9 @@ fn blocks(page: &str, word: &str) -> Vec<String> {
     std::iter::from_fn(|| fences.next())
         .filter_map(|block| block.split_once('\n'))
         .filter(|(info, _)| info.split(' ').any(|part| part == word))
-        .map(|(_, text)| text.lines().map(|line| line.strip_prefix("   ").unwrap_or(line)).collect::<Vec<_>>())
+        .map(|(_, text)| {
+            text.lines().map(|line| line.strip_prefix("   ").unwrap_or(line)).collect::<Vec<_>>()
+        })
         .map(|lines| lines.join("\n"))
         .collect()
 }
@@ -171,11 +175,8 @@ fn configurations_of_pages_are_valid() {
 
 #[test]
 fn each_client_has_a_page_that_is_run() {
-    let pages: Vec<_> = CLIENTS
-        .split("crate::guide::clients::")
-        .skip(1)
-        .filter_map(|rest| rest.split(')').next())
-        .collect();
+    let pages: Vec<_> =
+        CLIENTS.split("crate::guide::clients::").skip(1).filter_map(|rest| rest.split(')').next()).collect();
     let folder = root().join("src/guide/clients");
     assert_eq!(pages.len(), std::fs::read_dir(&folder).unwrap().count());
     for page in pages {

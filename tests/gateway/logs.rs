@@ -244,7 +244,7 @@ fn calls(gateway: &Gateway, count: usize) {
 
 #[test]
 fn readers_that_stop_or_go_and_full_disks_hold_nobody_up() {
-    const DROPPED: &str = "crossmodel_access_lines_dropped";
+    const DROPPED: &str = "crossmodel_access_lines_dropped_total";
     const OK: &str = "crossmodel_config_reloads_total{result=\"ok\"}";
     let mock = Mock::new(json(200, "", PROTOCOLS[0].2));
     let good = format!("access_log: stdout\n{}", config(mock.port));
