@@ -1,6 +1,6 @@
 //! The shipped configuration: it loads, the fuller example leaves no setting out, and the schema is current.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
+#![expect(clippy::unwrap_used, reason = "these are tests")]
 
 use std::collections::BTreeMap;
 use std::net::{TcpListener, TcpStream};

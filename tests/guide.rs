@@ -1,5 +1,7 @@
 //! The pages for people, held against what they describe.
 
+#![expect(clippy::unwrap_used, reason = "these are tests")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -22,10 +24,8 @@ fn root() -> &'static Path {
 
 /// A section of a page, by its heading.
 fn section<'a>(page: &'a str, heading: &str) -> &'a str {
-    let after = page.split_once(&format!("\n## {heading}\n")).map(|(_, after)| after);
-    after
-        .map(|text| text.split("\n## ").next().unwrap_or(text))
-        .unwrap_or_else(|| panic!("no section {heading}"))
+    let (_, after) = page.split_once(&format!("\n## {heading}\n")).unwrap();
+    after.split("\n## ").next().unwrap()
 }
 
 /// What is between single backticks, outside of blocks.

@@ -31,9 +31,10 @@ use crate::translate::bridge::{Bridge, refused};
 use super::call::Bridged;
 use super::exchange::{Exchange, Reply};
 use super::passage::Passage;
+use super::transport::{error_kind, is_stale, status_kind, transport};
 use super::upstream::Upstream;
 use super::watch::{Stop, Watch};
-use super::{answer, gateway, headers, reply};
+use super::{answer, headers, reply};
 
 type Result<T> = std::result::Result<T, Stop>;
 
@@ -172,7 +173,7 @@ async fn answered(
 ) -> Result<()> {
     let status = head.status.as_u16();
     if status != 200 {
-        exchange.fail_attempt(gateway::status_kind(status));
+        exchange.fail_attempt(status_kind(status));
     }
     let call = exchange.call()?;
     let body = match &call.bridged {
@@ -227,11 +228,11 @@ async fn open(
         let (mut provider, reused) = match connected {
             Ok(connected) => connected,
             Err(error) => {
-                exchange.fail_attempt(gateway::error_kind(&error, "connect"));
+                exchange.fail_attempt(error_kind(&error, "connect"));
                 if upstream.shun(&peer) && exchange.ask_elsewhere() {
                     continue;
                 }
-                return Err(gateway::transport(&error).into());
+                return Err(transport(&error).into());
             }
         };
         provider.set_write_timeout(peer.options.write_timeout);
@@ -252,10 +253,10 @@ async fn open(
                 provider.set_read_timeout(Some(upstream.times.silence));
                 return Ok((provider, peer));
             }
-            Err(error) if gateway::is_stale(&error, reused) && exchange.ask_afresh() => {}
+            Err(error) if is_stale(&error, reused) && exchange.ask_afresh() => {}
             Err(error) => {
-                exchange.fail_attempt(gateway::error_kind(&error, "broken"));
-                return Err(gateway::transport(&error).into());
+                exchange.fail_attempt(error_kind(&error, "broken"));
+                return Err(transport(&error).into());
             }
         }
     }
@@ -296,7 +297,7 @@ async fn whole(
     let mut body = BytesMut::new();
     loop {
         let part = tokio::select! {
-            part = provider.read_response_body() => part.map_err(|error| gateway::transport(&error))?,
+            part = provider.read_response_body() => part.map_err(|error| transport(&error))?,
             stop = watch.ends(session) => return Err(stop),
         };
         let Some(part) = part else { return Ok(body.freeze()) };
@@ -359,7 +360,7 @@ impl Stream<'_> {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => return Ok(self.passage.end()?),
                 Err(_) if self.passage.is_whole_without_end() => return Ok(()),
-                Err(error) => return Err(gateway::transport(&error).into()),
+                Err(error) => return Err(transport(&error).into()),
             };
             exchange.note_arrival();
             gathered += chunk.len();
@@ -515,7 +516,7 @@ async fn send_tasks(session: &mut Session, exchange: &Exchange, tasks: Vec<HttpT
 
 fn sent(result: pingora::Result<()>) -> Result<()> {
     result.map_err(|error| match error.esource() {
-        ErrorSource::Upstream => Stop::Failed(gateway::transport(&error)),
+        ErrorSource::Upstream => Stop::Failed(transport(&error)),
         _ => Stop::Gone,
     })
 }

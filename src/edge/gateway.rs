@@ -14,7 +14,7 @@ use pingora::connectors::http::Connector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, ErrorType, RetryType};
+use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::auth::{Grant, Ring};
@@ -35,6 +35,9 @@ use super::endpoint::{self, Endpoint};
 use super::exchange::{Exchange, Reply};
 use super::pay::Till;
 use super::snapshot::Snapshot;
+use super::transport::{
+    error_kind, is_stale, own_error, raise, retry_elsewhere, status_kind, transport, turned,
+};
 use super::upstream::Upstream;
 use super::{account, answer, headers, reply, upstream};
 
@@ -547,96 +550,6 @@ pub(super) fn prepare(session: &mut Session, write: Duration) {
     session.set_ignore_info_resp(true);
     session.set_write_timeout(Some(write));
     session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
-}
-
-/// Makes Pingora ask the next target or, if there is none, keeps the failure for the hook that tells the client.
-fn raise(exchange: &mut Exchange, failure: Failure) -> Box<Error> {
-    exchange.fail_attempt("broken");
-    if exchange.bytes_out == 0 && exchange.turn(&failure) {
-        return turned(exchange);
-    }
-    let error = own_error(failure.status());
-    exchange.failure = Some(failure);
-    error
-}
-
-/// Makes Pingora ask the target that was turned to, unless that is one which it can not go to by itself.
-fn turned(exchange: &Exchange) -> Box<Error> {
-    let mut error = own_error(0);
-    error.set_retry(!exchange.is_carried());
-    error
-}
-
-fn own_error(status: u16) -> Box<Error> {
-    let mut error = Error::explain(ErrorType::CustomCode("crossmodel", status), "see the access line");
-    error.as_up();
-    error.set_retry(false);
-    error
-}
-
-/// Makes Pingora ask the next target, if there is one, after an error of its own.
-fn retry_elsewhere(exchange: &mut Exchange, mut error: Box<Error>) -> Box<Error> {
-    let turns = exchange.turn(&transport(&error));
-    error.set_retry(turns && !exchange.is_carried());
-    error
-}
-
-/// Was the connection one that the provider had closed meanwhile, or did not take the request for, so that nothing
-/// of it was looked at?
-pub(super) fn is_stale(error: &Error, reused: bool) -> bool {
-    match error.retry {
-        RetryType::ReusedOnly => reused,
-        RetryType::Decided(true) => true,
-        // Over TLS, and while the request is written, Pingora does not tell.
-        RetryType::Decided(false) => {
-            reused
-                && matches!(
-                    error.etype(),
-                    ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError
-                )
-        }
-    }
-}
-
-/// What the client is told when the way to the provider failed.
-pub(super) fn transport(error: &Error) -> Failure {
-    let failure = match error.etype() {
-        ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => {
-            Failure::new(Kind::Provider, "The provider could not be reached in time.")
-        }
-        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Failure::late(),
-        _ => return Failure::provider(told(error)),
-    };
-    failure.with_detail(told(error))
-}
-
-/// An error of Pingora's for the log. Its context may hold the head that could not be read, so only its
-/// name is told, and what the system said.
-pub(super) fn told(error: &Error) -> String {
-    let name = error.etype().as_str();
-    match error.root_cause().downcast_ref::<std::io::Error>() {
-        Some(cause) => format!("{name}: {cause}"),
-        None => name.to_owned(),
-    }
-}
-
-/// The kind of failure that a status is, for metrics.
-pub(super) fn status_kind(status: u16) -> &'static str {
-    match status {
-        401..=403 => "credential",
-        429 => "rate_limited",
-        500.. => "server",
-        _ => "refused",
-    }
-}
-
-/// The kind of failure that an error on the way is, for metrics; `other` if it is none of time.
-pub(super) fn error_kind(error: &Error, other: &'static str) -> &'static str {
-    use ErrorType::{ConnectTimedout, ReadTimedout, TLSHandshakeTimedout, WriteTimedout};
-    match error.etype() {
-        ConnectTimedout | TLSHandshakeTimedout | ReadTimedout | WriteTimedout => "timeout",
-        _ => other,
-    }
 }
 
 /// How much may go on at once.

@@ -52,7 +52,7 @@ impl Door {
         if let Some(door) = inherited {
             return Ok(Self(door.into()));
         }
-        let folder = path.parent().unwrap_or(Path::new(""));
+        let folder = path.parent().unwrap_or_else(|| Path::new(""));
         // Whoever gets in can take the clients' connections.
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         match std::fs::remove_file(path) {

@@ -211,7 +211,7 @@ fn too_large(limit: usize) -> Failure {
 fn gone(error: Box<pingora::Error>) -> Failure {
     match error.etype() {
         pingora::ErrorType::ReadTimedout => too_slow(),
-        _ => interrupted(super::gateway::told(&error)),
+        _ => interrupted(super::transport::told(&error)),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Bytes travel through the files in this order: `front` takes connections and reads heads, [`gateway`](Gateway) is
 //! called by Pingora, `endpoint` tells what a path means, `intake` reads the body, `call` decides what happens to it,
-//! `pay` what that costs, `upstream` is the way to the provider, `reply` takes its answer where Pingora carries the
+//! `pay` what that costs, `upstream` is the way to the provider, `transport` knows how that fails, `reply` takes its answer where Pingora carries the
 //! call, `bridge` where the gateway itself does, `answer` says what the gateway itself has to say. `probe` goes that way
 //! without a call.
 //!
@@ -37,6 +37,7 @@ mod replayed;
 mod reply;
 mod server;
 mod snapshot;
+mod transport;
 mod upstream;
 mod watch;
 

@@ -87,14 +87,24 @@ impl Names {
     }
 
     /// Asks the system's resolver. If that knows nothing, what was known stays.
-    pub(super) async fn resolve(&self) {
+    ///
+    /// # Errors
+    /// When it has failed, or takes too long.
+    pub(super) async fn resolve(&self) -> io::Result<()> {
         let found = timeout(PATIENCE, tokio::net::lookup_host((self.host.as_str(), self.port))).await;
         let found = found.map_err(io::Error::from).flatten().map(Iterator::collect);
-        self.learn(found, Instant::now());
+        self.learn(found, Instant::now())
+    }
+
+    /// The same, where nobody waits for it.
+    pub(super) async fn refresh(&self) {
+        if let Err(error) = self.resolve().await {
+            log::warn!("{} can not be resolved: {error}", self.host);
+        }
     }
 
     /// Takes what a resolver says.
-    fn learn(&self, found: io::Result<Vec<SocketAddr>>, now: Instant) {
+    fn learn(&self, found: io::Result<Vec<SocketAddr>>, now: Instant) -> io::Result<()> {
         let mut known = self.lock();
         let found = match found {
             Ok(found) if !found.is_empty() => found,
@@ -102,10 +112,7 @@ impl Names {
             failed => {
                 let wait = if known.addresses.is_empty() { Duration::ZERO } else { REFRESH };
                 known.due = Some(now + wait);
-                if let Err(error) = failed {
-                    log::warn!("{} can not be resolved: {error}", self.host);
-                }
-                return;
+                return failed.map(drop);
             }
         };
         let mut addresses: Vec<Address> = Vec::with_capacity(found.len());
@@ -116,6 +123,7 @@ impl Names {
             }
         }
         *known = Known { addresses, due: Some(now + REFRESH) };
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -148,7 +156,7 @@ mod tests {
 
     fn known(lasts: &[u8], now: Instant) -> Names {
         let names = Names::new("provider.example", 80);
-        names.learn(Ok(lasts.iter().map(|last| at(*last)).collect()), now);
+        names.learn(Ok(lasts.iter().map(|last| at(*last)).collect()), now).unwrap();
         names
     }
 
@@ -182,11 +190,11 @@ mod tests {
         assert!(!names.claim(now));
         let later = now + REFRESH;
         assert!(names.claim(later) && !names.claim(later), "one asks");
-        names.learn(Err(io::ErrorKind::NotFound.into()), later);
-        names.learn(Ok(Vec::new()), later);
+        assert!(names.learn(Err(io::ErrorKind::NotFound.into()), later).is_err());
+        names.learn(Ok(Vec::new()), later).unwrap();
         assert_eq!(used(&names, later), [1, 1, 1, 2, 2, 2]);
         names.shun(at(2), later);
-        names.learn(Ok(vec![at(2), at(3)]), later);
+        names.learn(Ok(vec![at(2), at(3)]), later).unwrap();
         assert_eq!(used(&names, later), [3; 6], "what is known of an address stays known");
     }
 
@@ -195,7 +203,7 @@ mod tests {
         let now = Instant::now();
         let names = Names::new("provider.example", 80);
         assert!(names.is_unknown() && names.next(now).is_none() && names.claim(now) && !names.claim(now));
-        names.learn(Err(io::ErrorKind::NotFound.into()), now);
+        assert!(names.learn(Err(io::ErrorKind::NotFound.into()), now).is_err());
         assert!(names.claim(now), "the next one may have more luck");
         let fixed = Names::new("::1", 80);
         assert!(!fixed.is_unknown() && !fixed.claim(now) && !fixed.claim(now + REFRESH));

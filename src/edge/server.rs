@@ -282,7 +282,7 @@ async fn watch_over(
             }
             // There is no door, or not any more.
             *taken = None;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         tokio::select! {
             _ = signals.terminate.recv() => return Reason::Told,
@@ -323,7 +323,7 @@ fn open_door(
     let inherited = inheritance.as_mut().and_then(Inheritance::take_door);
     let door = Door::open(path, inherited).and_then(|door| door.watch(sockets.clone()));
     door.inspect_err(|error| {
-        log::warn!("{}: {error}; no process can take over from this one", path.display())
+        log::warn!("{}: {error}; no process can take over from this one", path.display());
     })
     .ok()
 }

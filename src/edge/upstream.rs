@@ -82,14 +82,13 @@ impl Upstream {
     /// # Errors
     /// 502 when the name can not be resolved.
     pub(super) async fn peer(&self, fresh: bool) -> Result<Box<HttpPeer>> {
+        let unresolved = |why: &str| Failure::provider(format!("its host name can not be resolved: {why}"));
         if self.names.is_unknown() {
-            self.names.resolve().await;
+            self.names.resolve().await.map_err(|error| unresolved(&error.to_string()))?;
         } else {
             self.keep_resolved();
         }
-        let address = self.names.next(Instant::now());
-        let address =
-            address.ok_or_else(|| Failure::provider("the provider's host name can not be resolved"))?;
+        let address = self.names.next(Instant::now()).ok_or_else(|| unresolved("no address"))?;
         let mut peer = Box::new(HttpPeer { _address: address.into(), ..self.anywhere.clone() });
         if fresh {
             // Of this group, no connection is in a pool, and none will be.
@@ -111,7 +110,7 @@ impl Upstream {
     pub(super) fn keep_resolved(&self) {
         if self.names.claim(Instant::now()) {
             let names = Arc::clone(&self.names);
-            tokio::spawn(async move { names.resolve().await });
+            tokio::spawn(async move { names.refresh().await });
         }
     }
 }

@@ -393,8 +393,8 @@ impl Writer {
                     let held = begun.and_then(|begun| begun.ok_or(Refusal::Store));
                     reply.send(held.map(|begun| Unclaimed::new(&self.queue, begun)))
                 })),
-                Op::Wallet(_, reply) => drop(wallets.next().map(|wallet| reply.send(Ok(wallet)))),
-                Op::Report(_, reply) => drop(reports.next().map(|report| reply.send(Ok(report)))),
+                Op::Wallet(_, reply) => drop(wallets.next().map(|wallet| reply.send(Ok(wallet)).is_ok())),
+                Op::Report(_, reply) => drop(reports.next().map(|report| reply.send(Ok(report)).is_ok())),
                 Op::Begin(_) | Op::Record(_) | Op::Free(..) => {}
             }
         }

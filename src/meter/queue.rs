@@ -141,7 +141,7 @@ impl Queue {
     /// comes any more when there is nothing.
     pub(super) fn write_holds(&self) -> Option<(Arc<Commit>, io::Result<()>)> {
         let waits = |state: &mut State| {
-            state.idle = !state.closed && !(state.sealed && !state.holds.is_empty());
+            state.idle = !state.closed && (!state.sealed || state.holds.is_empty());
             state.idle
         };
         let mut state = self.held.wait_while(self.lock(), waits).unwrap_or_else(PoisonError::into_inner);
@@ -314,11 +314,13 @@ impl Queue {
         self.lock().journal.remove();
     }
 
-    /// Forgets what waits, and lets go of the journal.
+    /// Forgets what waits and what it has, and lets go of the journal.
     #[cfg(test)]
     pub(super) fn die(&self) {
         let mut state = self.lock();
         state.ops.clear();
+        // To give it back would be the last thing that the process does, and it does nothing any more.
+        state.purses = Purses::new();
         state.closed = true;
         state.journal.unlock();
     }

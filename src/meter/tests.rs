@@ -500,9 +500,9 @@ proptest! {
                 }
                 Step::Die(process) => {
                     let process = process % processes;
-                    let (dead, living) = open.into_iter().partition(|(_, owner, _)| *owner == process);
+                    let (dead, living): (Vec<_>, _) = open.into_iter().partition(|(_, owner, _)| *owner == process);
                     open = living;
-                    for (call, _, bill) in Vec::from(dead) {
+                    for (call, _, bill) in dead {
                         std::mem::forget(bill);
                         model.end(call, 1);
                     }

@@ -127,7 +127,6 @@ fn malformed_requests_go_nowhere() {
         frames.send(&post(1, &fields, BODY));
         let told = frames.told(1);
         let ended = matches!(told, Told::Reset(_) | Told::GoAway(1..) | Told::Closed);
-        println!("{what}: {told:?}");
         assert!(ended || refused(&told), "{what}: {told:?}");
         assert!(mock.take().is_empty(), "{what}");
     }
@@ -281,6 +280,9 @@ fn flood(gateway: &Gateway, first: &[u8], bytes: impl Fn(u32) -> Vec<u8>) -> (bo
     (ended, frames.told(u32::MAX))
 }
 
+/// What is sent again and again.
+type Flood = Box<dyn Fn(u32) -> Vec<u8>>;
+
 #[test]
 fn floods_of_frames_take_little_and_hold_nobody_up() {
     let (gateway, mock) = start();
@@ -290,11 +292,11 @@ fn floods_of_frames_take_little_and_hold_nobody_up() {
     mock.take();
     let before = gateway.peak_memory();
     let open = frame(HEADERS, END_HEADERS, 1, &good);
-    let floods: [(&str, Vec<u8>, Box<dyn Fn(u32) -> Vec<u8>>); 6] = [
+    let floods: [(&str, Vec<u8>, Flood); 6] = [
         ("settings", vec![], Box::new(|_| frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 255, 255]))),
         ("pings", vec![], Box::new(|_| frame(PING, 0, 0, &[7; 8]))),
         ("continuations", frame(HEADERS, 0, 1, &good), Box::new(|_| frame(CONTINUATION, 0, 1, b""))),
-        ("empty data", open.clone(), Box::new(|_| frame(DATA, 0, 1, b""))),
+        ("empty data", open, Box::new(|_| frame(DATA, 0, 1, b""))),
         (
             "streams that are reset",
             vec![],
@@ -323,7 +325,6 @@ fn floods_of_frames_take_little_and_hold_nobody_up() {
     ];
     for (what, first, bytes) in floods {
         let (ended, told) = flood(&gateway, &first, bytes);
-        println!("{what}: ended {ended}, {told:?}, {} KiB", gateway.peak_memory() - before);
         if ["continuations", "streams that are reset", "streams that the server has to reset"].contains(&what)
         {
             let enough =

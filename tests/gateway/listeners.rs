@@ -283,7 +283,7 @@ fn a_new_certificate_comes_into_force_and_a_broken_one_does_not() {
         gateway.signal("HUP");
         assert!(eventually(soon, || gateway.metric(REFUSED) > refused), "{n}: {}", gateway.stderr());
         runtime.block_on(async {
-            assert_eq!(over_h1(connect(port, good.clone()).await, &key).await.1, "HTTP/1.1 200 OK")
+            assert_eq!(over_h1(connect(port, good.clone()).await, &key).await.1, "HTTP/1.1 200 OK");
         });
     }
     assert!(gateway.stderr().contains("stays as it was"), "{}", gateway.stderr());

@@ -370,7 +370,7 @@ async fn provide_slowly(listener: TcpListener, events: usize) {
 #[ignore = "it takes minutes, and needs many open files"]
 fn many_streams_end_well_and_take_little_memory() {
     raise_files();
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20) as usize;
+    let files = usize::try_from(getrlimit(Resource::Nofile).current.unwrap_or(1 << 20)).unwrap();
     let count = number("STREAMS", 10_000.min(files.saturating_sub(500) / 2));
     let seconds = number("SECONDS", 60 + count / 100);
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();

@@ -136,7 +136,7 @@ struct TlsProvider {
 
 /// What a server does with a connection.
 enum Serves {
-    Tls(ServerConfig),
+    Tls(Box<ServerConfig>),
     /// An answer without TLS.
     Plain,
     /// Nothing.
@@ -156,7 +156,7 @@ impl TlsProvider {
             PROTOCOLS[0].2
         );
         let acceptor = match serves {
-            Serves::Tls(config) => Ok(TlsAcceptor::from(Arc::new(config))),
+            Serves::Tls(config) => Ok(TlsAcceptor::from(Arc::from(config))),
             other => Err(matches!(other, Serves::Plain)),
         };
         runtime.spawn(async move {
@@ -188,10 +188,14 @@ fn a_provider_is_believed_only_with_a_certificate_for_its_name() {
     let file = folder.path().join("authority.pem");
     std::fs::write(&file, &authority.1).unwrap();
     let cases = [
-        ("a good one", Serves::Tls(authority.server("127.0.0.1", 2090)), true),
-        ("one that has expired", Serves::Tls(authority.server("127.0.0.1", 2001)), false),
-        ("one of another name", Serves::Tls(authority.server("provider.example", 2090)), false),
-        ("one of another authority", Serves::Tls(Authority::new().server("127.0.0.1", 2090)), false),
+        ("a good one", Serves::Tls(Box::new(authority.server("127.0.0.1", 2090))), true),
+        ("one that has expired", Serves::Tls(Box::new(authority.server("127.0.0.1", 2001))), false),
+        ("one of another name", Serves::Tls(Box::new(authority.server("provider.example", 2090))), false),
+        (
+            "one of another authority",
+            Serves::Tls(Box::new(Authority::new().server("127.0.0.1", 2090))),
+            false,
+        ),
         ("none", Serves::Plain, false),
         ("silence", Serves::Silence, false),
     ];

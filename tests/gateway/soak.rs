@@ -111,7 +111,8 @@ impl Soak {
         // A multiplication spreads the kinds over all paths.
         let n = self.next.fetch_add(1, Ordering::Relaxed);
         let dice = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
-        let (client, model, streams) = (dice as usize % 3, dice as usize / 3 % 3, dice / 9 % 3 > 0);
+        let (client, model, streams) =
+            (dice as usize % 3, dice as usize / 3 % 3, !(dice / 9).is_multiple_of(3));
         let kind = dice / 27 % 100;
         let pick = |list: &[&'static str]| list[(dice / 2700) as usize % list.len()];
         let model = ["v/chat", "v/responses", "v/messages"][model];
@@ -138,7 +139,7 @@ impl Soak {
         match outcome {
             Ok(whole) => counts.whole += u64::from(whole),
             Err(response) => {
-                counts.unexplained.push(format!("{n}: {ordered}, {client} to {model}: {response:?}"))
+                counts.unexplained.push(format!("{n}: {ordered}, {client} to {model}: {response:?}"));
             }
         }
     }

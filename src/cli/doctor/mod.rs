@@ -36,8 +36,6 @@ pub(super) fn run(
     format: Format,
     out: &mut dyn Write,
 ) -> Result<(), Error> {
-    // What the gateway would warn of is among the findings.
-    log::set_max_level(log::LevelFilter::Error);
     let mut findings = configuration(&config);
     let config = config.ok().map(Arc::new);
     let data = data.map(Path::to_owned).or_else(|| config.as_ref().map(|config| config.data.clone()));

@@ -113,10 +113,10 @@ pub(crate) fn literal(how: u8, name: &[u8], value: &[u8]) -> Vec<u8> {
                 bytes.push(127);
                 let mut rest = text.len() - 127;
                 while rest >= 128 {
-                    bytes.push((rest & 127) as u8 | 128);
+                    bytes.push(u8::try_from(rest & 127).unwrap() | 128);
                     rest >>= 7;
                 }
-                bytes.push(rest as u8);
+                bytes.push(u8::try_from(rest).unwrap());
             }
         }
         bytes.extend_from_slice(text);
