@@ -33,17 +33,17 @@ fn names(page: &str) -> impl Iterator<Item = &str> {
     page.split("```").step_by(2).flat_map(|text| text.split('`').skip(1).step_by(2))
 }
 
-/// The blocks of a page whose first line has this word.
+/// The blocks of a page whose first line has this word, as they are where no list surrounds them.
 fn blocks(page: &str, word: &str) -> Vec<String> {
-    let mut fences = page.split("```").skip(1).step_by(2);
-    std::iter::from_fn(|| fences.next())
-        .filter_map(|block| block.split_once('\n'))
-        .filter(|(info, _)| info.split(' ').any(|part| part == word))
-        .map(|(_, text)| {
-            text.lines().map(|line| line.strip_prefix("   ").unwrap_or(line)).collect::<Vec<_>>()
-        })
-        .map(|lines| lines.join("\n"))
-        .collect()
+    let fences = page.split("```").skip(1).step_by(2).filter_map(|block| block.split_once('\n'));
+    let found = fences.filter(|(info, _)| info.split(' ').any(|part| part == word));
+    found.map(|(_, text)| outdented(text)).collect()
+}
+
+fn outdented(text: &str) -> String {
+    let lines = || text.lines().filter(|line| !line.trim().is_empty());
+    let indent = lines().map(|line| line.len() - line.trim_start().len()).min().unwrap_or(0);
+    lines().map(|line| line.split_at(indent).1).collect::<Vec<_>>().join("\n")
 }
 
 /// Names in the first cells of the page's tables.
