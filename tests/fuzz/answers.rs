@@ -69,7 +69,7 @@ fn streams(upstream: ProtocolId) {
         let whole = call.play(&[input], true);
         check_stream(call.client, &whole);
         let pieces = call.play(&cut(input, rng), true);
-        assert_eq!(whole.bytes.escape_ascii().to_string(), pieces.bytes.escape_ascii().to_string());
+        assert_eq!(timeless(&whole.bytes), timeless(&pieces.bytes));
         assert_eq!(whole.failure.map(|f| f.status()), pieces.failure.map(|f| f.status()));
         let collected = call.play(&cut(input, rng), false);
         assert!(
@@ -102,6 +102,14 @@ fn check_stream(client: ProtocolId, told: &Told) {
     if told.failure.is_none() && client != ProtocolId::Responses {
         assert!(succeeds(client, &told.bytes), "without an end: {}", told.bytes.escape_ascii());
     }
+}
+
+/// What was sent, without the second in which a response was completed: that depends on the machine.
+fn timeless(bytes: &[u8]) -> String {
+    let text = bytes.escape_ascii().to_string();
+    let parts =
+        text.split("completed_at\\\":").map(|part| part.trim_start_matches(|c: char| c.is_ascii_digit()));
+    parts.collect::<Vec<_>>().join("completed_at")
 }
 
 /// Is there an event by which the client takes the answer for whole?
