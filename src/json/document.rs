@@ -1,12 +1,14 @@
 //! A document of which one pass has found out what nobody then has to find out again: that all of it is valid, and
-//! where its longer values end.
+//! where each of its keys and values begins and ends.
 //!
 //! Whoever walks an object skips each of its values, and whoever then walks one of these skips what is inside of
-//! it: a byte is read as often as it is deep. With the marks of that one pass a skip is a look-up, and what is
-//! taken from the document needs no check. A document that is not valid has no marks. Then everything is skipped
+//! it: a byte is read as often as it is deep. With the marks of that one pass a walk reads no byte at all, and what
+//! is taken from the document needs no check. A document that is not valid has no marks. Then everything is skipped
 //! and checked byte by byte, and the error is found where it stands.
 
-use super::scan::{Elements, MAX_DEPTH, Members, Scan};
+use std::ops::Range;
+
+use super::scan::{self, MAX_DEPTH, Malformed, Member, Scan};
 use super::{Lit, Raw, literal};
 
 /// A document that is walked more than once.
@@ -19,22 +21,28 @@ pub struct Document<'d> {
     spaced: bool,
 }
 
-/// A value that is worth a look-up.
+/// A key or a value.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     start: u32,
     end: u32,
-    /// The mark of the next value that is not inside of this one.
+    /// The mark of what follows behind all that is inside of this.
     next: u32,
 }
 
-/// The marks of a part of a document, for one walk over it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Marks<'i> {
+/// The marks of what one object or array holds.
+#[derive(Debug)]
+struct Inside<'i> {
     marks: &'i [Mark],
-    /// Where in the document the part begins.
-    start: usize,
     next: usize,
+    /// Where in the document the container's text begins.
+    origin: usize,
+}
+
+/// What stands in a container, by its marks or read byte by byte.
+enum Walk<M, S> {
+    Marked(M),
+    Scanned(S),
 }
 
 impl<'d> Document<'d> {
@@ -80,15 +88,25 @@ impl<'d> Document<'d> {
     }
 
     /// As [`members`](super::members), and faster if the object is part of the document.
-    #[must_use]
-    pub fn members<'a, 'i>(&'i self, object: &'a [u8]) -> Members<'a, 'i> {
-        Members::new(Scan::new(object).with(self.marks(object)))
+    pub fn members<'a>(&self, object: &'a [u8]) -> impl Iterator<Item = Result<Member<'a>, Malformed>> {
+        let Some(mut inside) = self.inside(object, b'{') else {
+            return Walk::Scanned(scan::members(object));
+        };
+        Walk::Marked(std::iter::from_fn(move || {
+            let (key, span) = (inside.next()?, inside.next()?);
+            let key_span = key.start + 1..key.end - 1;
+            let (key, value) = (object.get(key_span.clone())?, object.get(span.clone())?);
+            Some(Ok(Member { key, key_span, value, span }))
+        }))
     }
 
     /// As [`elements`](super::elements), and faster if the array is part of the document.
-    #[must_use]
-    pub fn elements<'a, 'i>(&'i self, array: &'a [u8]) -> Elements<'a, 'i> {
-        Elements::new(Scan::new(array).with(self.marks(array)))
+    pub fn elements<'a>(
+        &self,
+        array: &'a [u8],
+    ) -> impl Iterator<Item = Result<(&'a [u8], Range<usize>), Malformed>> {
+        let Some(inside) = self.inside(array, b'[') else { return Walk::Scanned(scan::elements(array)) };
+        Walk::Marked(inside.filter_map(|span| Some(Ok((array.get(span.clone())?, span)))))
     }
 
     /// Is this value a valid one because it stands in the document's own memory, and all of that is valid?
@@ -96,10 +114,19 @@ impl<'d> Document<'d> {
         self.marks.is_some() && !value.is_empty() && self.place(value.as_bytes()).is_some()
     }
 
-    fn marks(&self, part: &[u8]) -> Marks<'_> {
-        let (Some(marks), Some(start)) = (&self.marks, self.place(part)) else { return Marks::default() };
-        let next = marks.partition_point(|mark| (mark.start as usize) < start);
-        Marks { marks, start, next }
+    /// What stands in a container, if that is part of the document.
+    fn inside(&self, container: &[u8], open: u8) -> Option<Inside<'_>> {
+        let (marks, origin) = (self.marks.as_ref()?, self.place(container)?);
+        // All of the document is its first value, and perhaps space around that.
+        let index = match container.len() == self.text.len() {
+            true => 0,
+            false => marks.binary_search_by_key(&u32::try_from(origin).ok()?, |mark| mark.start).ok()?,
+        };
+        let mark = marks.get(index)?;
+        let is_whole = mark.end as usize <= origin + container.len();
+        let opens = container.get(mark.start as usize - origin) == Some(&open);
+        let marks = marks.get(..mark.next as usize)?;
+        (is_whole && opens).then_some(Inside { marks, next: index + 1, origin })
     }
 
     /// Where in the document `part` begins. The same memory holds the same bytes: both are borrowed.
@@ -109,28 +136,30 @@ impl<'d> Document<'d> {
     }
 }
 
-impl Marks<'_> {
-    /// Where the value ends that begins at `at`, if that is known. Values are asked for from left to right.
-    pub(super) fn end(&mut self, at: usize) -> Option<usize> {
-        let place = self.start + at;
-        loop {
-            let mark = self.marks.get(self.next)?;
-            let (start, end) = (mark.start as usize, mark.end as usize);
-            if start > place {
-                return None;
-            }
-            // What begins before and ends behind is what is being walked.
-            self.next = if start < place && place < end { self.next + 1 } else { mark.next as usize };
-            if start == place {
-                return Some(end - self.start);
-            }
+impl Iterator for Inside<'_> {
+    type Item = Range<usize>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mark = self.marks.get(self.next)?;
+        self.next = mark.next as usize;
+        Some(mark.start as usize - self.origin..mark.end as usize - self.origin)
+    }
+}
+
+impl<T, M: Iterator<Item = T>, S: Iterator<Item = T>> Iterator for Walk<M, S> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        match self {
+            Self::Marked(marked) => marked.next(),
+            Self::Scanned(scanned) => scanned.next(),
         }
     }
 }
 
 /// Reads a document as strictly as `serde_json` does.
 struct Check<'d> {
-    scan: Scan<'d, 'static>,
+    scan: Scan<'d>,
     /// Is there a control character, if only between the values?
     has_control: bool,
     /// Was there space between tokens?
@@ -161,30 +190,24 @@ impl<'d> Check<'d> {
     }
 
     fn value(&mut self, depth: u32) -> Option<()> {
-        match self.scan.peek()? {
-            b'"' => self.marked(Self::string),
-            b'{' => self.marked(|check| check.items(b'}', depth.checked_sub(1)?, Self::member)),
-            b'[' => self.marked(|check| check.items(b']', depth.checked_sub(1)?, Self::value)),
-            b't' => self.scan.word(b"true").ok(),
-            b'f' => self.scan.word(b"false").ok(),
-            b'n' => self.scan.word(b"null").ok(),
-            _ => self.number(),
-        }
+        self.marked(|check| match check.scan.peek()? {
+            b'"' => check.string(),
+            b'{' => check.items(b'}', depth.checked_sub(1)?, Self::member),
+            b'[' => check.items(b']', depth.checked_sub(1)?, Self::value),
+            b't' => check.scan.word(b"true").ok(),
+            b'f' => check.scan.word(b"false").ok(),
+            b'n' => check.scan.word(b"null").ok(),
+            _ => check.number(),
+        })
     }
 
-    /// Reads a value, and marks it if it is long.
+    /// Reads a key or a value, and marks it.
     fn marked(&mut self, read: impl FnOnce(&mut Self) -> Option<()>) -> Option<()> {
-        let (start, place) = (self.scan.at, self.marks.len());
-        let mark = |end, next| Some(Mark { start: u32::try_from(start).ok()?, end, next });
-        self.marks.push(mark(0, 0)?);
+        let (start, place) = (u32::try_from(self.scan.at).ok()?, self.marks.len());
+        self.marks.push(Mark { start, end: 0, next: 0 });
         read(self)?;
-        if self.scan.at - start < LONG {
-            // There is nothing inside that is longer.
-            self.marks.truncate(place);
-            return Some(());
-        }
         let (end, next) = (u32::try_from(self.scan.at).ok()?, u32::try_from(self.marks.len()).ok()?);
-        *self.marks.get_mut(place)? = mark(end, next)?;
+        *self.marks.get_mut(place)? = Mark { start, end, next };
         Some(())
     }
 
@@ -207,7 +230,7 @@ impl<'d> Check<'d> {
     }
 
     fn member(&mut self, depth: u32) -> Option<()> {
-        self.string()?;
+        self.marked(Self::string)?;
         self.skip_space();
         self.scan.eat(b':', "").ok()?;
         self.skip_space();
@@ -250,11 +273,8 @@ impl<'d> Check<'d> {
     }
 }
 
-/// Bytes from which on a value is marked: what is shorter is skipped as fast by reading it.
-const LONG: usize = 48;
-
-/// Bytes of a document for which one mark is expected.
-const TYPICAL: usize = 256;
+/// Bytes of a document for which one mark is expected: a conversation has fewer, with its tools it has more.
+const TYPICAL: usize = 64;
 
 #[cfg(test)]
 mod tests {

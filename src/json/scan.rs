@@ -8,7 +8,6 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-use super::document::Marks;
 use super::literal;
 
 /// Why a document can not be read, and where.
@@ -35,15 +34,15 @@ pub struct Member<'a> {
 
 /// The members of one object, in order. Ends after the first error.
 #[derive(Clone, Debug)]
-pub struct Members<'a, 'i> {
-    scan: Scan<'a, 'i>,
+pub struct Members<'a> {
+    scan: Scan<'a>,
     state: State,
 }
 
 /// The elements of one array, in order. Ends after the first error.
 #[derive(Clone, Debug)]
-pub struct Elements<'a, 'i> {
-    scan: Scan<'a, 'i>,
+pub struct Elements<'a> {
+    scan: Scan<'a>,
     state: State,
 }
 
@@ -54,12 +53,11 @@ enum State {
     Done,
 }
 
-/// A place in a document, and what is known of what follows it.
+/// A place in a document.
 #[derive(Clone, Debug)]
-pub(super) struct Scan<'a, 'i> {
+pub(super) struct Scan<'a> {
     pub(super) json: &'a [u8],
     pub(super) at: usize,
-    marks: Marks<'i>,
     /// Was a string seen, at any depth, for which the caller wants to look closer?
     flagged: bool,
     flags: &'static [&'static str],
@@ -67,13 +65,13 @@ pub(super) struct Scan<'a, 'i> {
 
 /// The members of the object that `json` holds; leading space and a byte order mark are skipped.
 #[must_use]
-pub fn members(json: &[u8]) -> Members<'_, 'static> {
+pub fn members(json: &[u8]) -> Members<'_> {
     Members::new(Scan::new(json))
 }
 
 /// The elements of the array that `json` holds.
 #[must_use]
-pub fn elements(json: &[u8]) -> Elements<'_, 'static> {
+pub fn elements(json: &[u8]) -> Elements<'_> {
     Elements::new(Scan::new(json))
 }
 
@@ -119,8 +117,8 @@ impl<'a> Member<'a> {
     }
 }
 
-impl<'a, 'i> Members<'a, 'i> {
-    pub(super) fn new(scan: Scan<'a, 'i>) -> Self {
+impl<'a> Members<'a> {
+    fn new(scan: Scan<'a>) -> Self {
         Self { scan, state: State::First }
     }
 
@@ -159,13 +157,13 @@ impl<'a, 'i> Members<'a, 'i> {
     }
 }
 
-impl<'a, 'i> Elements<'a, 'i> {
-    pub(super) fn new(scan: Scan<'a, 'i>) -> Self {
+impl<'a> Elements<'a> {
+    fn new(scan: Scan<'a>) -> Self {
         Self { scan, state: State::First }
     }
 }
 
-impl<'a> Iterator for Members<'a, '_> {
+impl<'a> Iterator for Members<'a> {
     type Item = Result<Member<'a>, Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -183,7 +181,7 @@ impl<'a> Iterator for Members<'a, '_> {
     }
 }
 
-impl<'a> Iterator for Elements<'a, '_> {
+impl<'a> Iterator for Elements<'a> {
     type Item = Result<(&'a [u8], Range<usize>), Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -196,13 +194,13 @@ impl<'a> Iterator for Elements<'a, '_> {
 }
 
 /// One step of an iteration over a container: its opening or a comma, then an item, or its end.
-fn step<'a, 'i, T>(
-    scan: &mut Scan<'a, 'i>,
+fn step<'a, T>(
+    scan: &mut Scan<'a>,
     state: &mut State,
     open: u8,
     close: u8,
     expected: &'static str,
-    item: impl FnOnce(&mut Scan<'a, 'i>) -> Result<T, Malformed>,
+    item: impl FnOnce(&mut Scan<'a>) -> Result<T, Malformed>,
 ) -> Option<Result<T, Malformed>> {
     let result = (|| {
         match *state {
@@ -228,14 +226,9 @@ fn step<'a, 'i, T>(
     result
 }
 
-impl<'a, 'i> Scan<'a, 'i> {
+impl<'a> Scan<'a> {
     pub(super) fn new(json: &'a [u8]) -> Self {
-        Self { json, at: 0, marks: Marks::default(), flagged: false, flags: &[] }
-    }
-
-    /// Also knows where the values end that are marked.
-    pub(super) fn with(self, marks: Marks<'i>) -> Self {
-        Self { marks, ..self }
+        Self { json, at: 0, flagged: false, flags: &[] }
     }
 
     pub(super) fn peek(&self) -> Option<u8> {
@@ -276,10 +269,6 @@ impl<'a, 'i> Scan<'a, 'i> {
 
     fn value(&mut self) -> Result<Range<usize>, Malformed> {
         let start = self.at;
-        if let Some(end) = self.marks.end(start) {
-            self.at = end;
-            return Ok(start..end);
-        }
         match self.peek() {
             Some(b'"') => return self.string(),
             Some(b'{' | b'[') => self.container()?,

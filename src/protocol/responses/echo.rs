@@ -21,9 +21,8 @@ pub(super) fn write(document: &Document<'_>) -> String {
     }
     let length: usize = found.iter().flatten().map(|text| text.len()).sum();
     let mut out = Vec::with_capacity(length + ROOM);
-    write::object(&mut out, |o| members(document, &found, o));
-    let members = out.get(1..out.len() - 1).unwrap_or_default();
-    std::str::from_utf8(members).unwrap_or_default().to_owned()
+    write::members(&mut out, |o| members(document, &found, o));
+    String::from_utf8(out).unwrap_or_default()
 }
 
 fn members(document: &Document<'_>, found: &Found<'_>, o: &mut Object<'_>) {
@@ -101,7 +100,7 @@ fn with_defaults(document: &Document<'_>, text: Option<&str>, defaults: &[(&str,
 /// The members of a valid object: keys as they are spelled, and values.
 fn members_of<'a>(document: &Document<'_>, object: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
     let members = document.members(object.as_bytes()).map_while(Result::ok);
-    members.filter_map(|member| Some((std::str::from_utf8(member.key).ok()?, object.get(member.span)?)))
+    members.filter_map(|member| Some((object.get(member.key_span)?, object.get(member.span)?)))
 }
 
 /// Is the value of the type that the member has by default, where it has one?

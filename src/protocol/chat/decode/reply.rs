@@ -156,7 +156,7 @@ pub(super) fn items<'a>(text: &'a str, mut take: impl FnMut(&'a str)) {
     }
 }
 
-fn next<'a>(members: &mut Members<'a, '_>, text: &'a str) -> Result<Option<(&'a [u8], &'a str)>, Malformed> {
+fn next<'a>(members: &mut Members<'a>, text: &'a str) -> Result<Option<(&'a [u8], &'a str)>, Malformed> {
     for member in members {
         let member = member?;
         match text.get(member.span) {
