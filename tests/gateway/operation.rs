@@ -65,7 +65,7 @@ fn told_to_stop_it_answers_once_more_on_idle_connections_and_does_not_wait_for_t
     gateway.signal("TERM");
     // It has heard the signal when it does not accept any more.
     let soon = Duration::from_secs(20);
-    assert!(eventually(soon, || std::net::TcpStream::connect(("127.0.0.1", port)).is_err()));
+    assert!(eventually(soon, || TcpStream::connect(("127.0.0.1", port)).is_err()));
     clients[0].send(text.as_bytes());
     let answer = clients[0].receive();
     assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
