@@ -219,7 +219,11 @@ async fn open(
     watch: &mut Watch,
 ) -> Result<(HttpSession, Box<HttpPeer>)> {
     loop {
-        let peer = upstream.peer(exchange.fresh).await?;
+        // A resolver may take its time.
+        let peer = tokio::select! {
+            peer = upstream.peer(exchange.fresh) => peer?,
+            stop = watch.ends(session) => return Err(stop),
+        };
         exchange.ask();
         let connected = tokio::select! {
             connected = connector.get_http_session(&*peer) => connected,

@@ -347,8 +347,13 @@ impl ProxyHttp for Gateway {
     ) -> pingora::Result<Box<HttpPeer>> {
         exchange.ask();
         let upstream = exchange.call().map(|call| Arc::clone(&call.upstream));
+        let end = Arc::clone(&exchange.snapshot.ending);
         let peer = match upstream {
-            Ok(upstream) => upstream.peer(exchange.fresh).await,
+            // A resolver may take its time.
+            Ok(upstream) => tokio::select! {
+                peer = upstream.peer(exchange.fresh) => peer,
+                () = end.wait() => Err(ending::failure()),
+            },
             Err(failure) => Err(failure),
         };
         peer.map_err(|failure| raise(exchange, failure))
