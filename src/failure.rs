@@ -152,7 +152,13 @@ impl Failure {
     /// The answer for a provider that took longer than it may.
     #[must_use]
     pub fn late() -> Self {
-        Self::new(Kind::Provider, "The provider did not answer in time.")
+        Self::new(Kind::Provider, LATE)
+    }
+
+    /// Is it that of a provider that took longer than it may?
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.0.message == LATE
     }
 
     /// The answer for a stream that ended before its protocol says that it may.
@@ -373,6 +379,9 @@ const API: &str = "api_error";
 
 /// Characters of an error's name.
 const LONGEST_IDENTIFIER: usize = 64;
+
+/// What a client reads when its provider took too long.
+const LATE: &str = "The provider did not answer in time.";
 
 /// Characters of a model's name that an error message repeats.
 const MODEL_SHOWN: usize = 200;

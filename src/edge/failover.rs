@@ -17,6 +17,7 @@ use crate::route::{Choice, Sign, Visit};
 use super::call;
 use super::exchange::{Exchange, Reply};
 use super::pay::Need;
+use super::transport::failure_kind;
 use super::watch::Stop;
 
 /// Where a call may still go.
@@ -93,8 +94,10 @@ impl Exchange {
 
     /// Notes why an attempt has ended from outside.
     pub(super) fn note_stop(&mut self, stop: &Stop) {
-        if matches!(stop, Stop::Failed(failure) if failure.kind().is_the_providers()) {
-            self.fail_attempt("broken");
+        if let Stop::Failed(failure) = stop
+            && failure.kind().is_the_providers()
+        {
+            self.fail_attempt(failure_kind(failure));
         }
     }
 

@@ -8,7 +8,7 @@ use super::exchange::Exchange;
 
 /// Makes Pingora ask the next target or, if there is none, keeps the failure for the hook that tells the client.
 pub(super) fn raise(exchange: &mut Exchange, failure: Failure) -> Box<Error> {
-    exchange.fail_attempt("broken");
+    exchange.fail_attempt(failure_kind(&failure));
     if exchange.bytes_out == 0 && exchange.turn(&failure) {
         return turned(exchange);
     }
@@ -85,6 +85,11 @@ pub(super) fn status_kind(status: u16) -> &'static str {
         500.. => "server",
         _ => "refused",
     }
+}
+
+/// The kind of failure that ends an answer that has begun, for metrics.
+pub(super) fn failure_kind(failure: &Failure) -> &'static str {
+    if failure.is_late() { "timeout" } else { "broken" }
 }
 
 /// The kind of failure that an error on the way is, for metrics; `other` if it is none of time.

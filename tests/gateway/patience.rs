@@ -93,6 +93,8 @@ fn a_provider_that_does_not_begin_in_time_is_a_status() {
 
 #[test]
 fn a_provider_that_falls_silent_is_told_in_the_stream() {
+    const COUNTED: &str =
+        "crossmodel_upstream_failures_total{kind=\"timeout\",model=\"v/model\",provider=\"up\"}";
     let told = ["data: {\"error\":", "event: response.failed", "event: error"];
     for (client, provider) in pairs() {
         let mock = Mock::new([open([BEGUN[provider].as_bytes()]), vec![Act::Hold]].concat());
@@ -103,6 +105,7 @@ fn a_provider_that_falls_silent_is_told_in_the_stream() {
         assert!(response.body.contains(told[client]) && response.body.contains(LATE), "{what}");
         assert!(!response.body.contains("[DONE]") && !response.body.contains("message_stop"), "{what}");
         assert!(eventually(Duration::from_secs(5), || mock.left() == 1), "{what}");
+        assert!(eventually(Duration::from_secs(5), || gateway.metric(COUNTED) == 1.0), "{what}");
     }
 }
 
