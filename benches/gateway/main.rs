@@ -1,7 +1,8 @@
-//! CPU time and memory of the whole gateway, beside a Pingora proxy that only passes bytes on, and nginx.
+//! CPU time and memory of the whole gateway, beside a Pingora proxy that only passes bytes on, and nginx; and of
+//! the gateway with its ledger, or its log and metrics, beside one without.
 //!
-//! `cargo bench --bench gateway [-- SCENARIO]`. The number to read is the ratio to bare Pingora, measured in
-//! turn, round by round: the median, and its range, which shows how quiet the machine was. Client and
+//! `cargo bench --bench gateway [-- SCENARIO]`. The number to read is the ratio to the second in the table, measured
+//! in turn, round by round: the median, and its range, which shows how quiet the machine was. Client and
 //! provider are not in it. The gateway checks a key, resolves an alias, renames the model on both ways, logs
 //! and counts. Every byte of every answer is compared: where errors are not 0, the numbers mean nothing.
 //! `BENCH_ROUNDS` (3) and `BENCH_SECONDS` (2, for one measurement) make it longer or shorter.
@@ -46,7 +47,7 @@ fn main() {
     }
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let upstream = upstream::start();
-    let bench = Bench { runtime, upstream, pinned, subjects: Subjects::start(upstream, pinned), plan };
+    let bench = Bench { runtime, upstream, pinned, plan };
     for scenario in &scenarios {
         match scenario.stays_open {
             true => bench.memory(scenario),
@@ -68,7 +69,6 @@ struct Bench {
     runtime: Runtime,
     upstream: SocketAddr,
     pinned: bool,
-    subjects: Subjects,
     plan: Plan,
 }
 
@@ -109,10 +109,10 @@ impl Bench {
         self.title(scenario);
         row("", ["idle", &format!("{streams} streams"), "KiB each", ""]);
         // What an allocator keeps after other load is another question.
-        let subjects = Subjects::start(self.upstream, self.pinned);
+        let subjects = Subjects::start(scenario.group, self.upstream, self.pinned);
         for subject in &subjects.all {
             let idle = subject.resident();
-            let Traffic { load, .. } = scenario.traffic(subject, &subjects.key);
+            let Traffic { load, .. } = scenario.traffic(subject);
             let open = self.runtime.block_on(load::open(&load, streams));
             let busy = subject.resident();
             drop(open);
@@ -122,8 +122,9 @@ impl Bench {
     }
 
     fn cpu(&self, scenario: &Scenario) {
-        let subjects = &self.subjects.all;
-        let traffic: Vec<_> = subjects.iter().map(|s| scenario.traffic(s, &self.subjects.key)).collect();
+        let started = Subjects::start(scenario.group, self.upstream, self.pinned);
+        let subjects = &started.all;
+        let traffic: Vec<_> = subjects.iter().map(|subject| scenario.traffic(subject)).collect();
         let mut rows: Vec<_> = subjects.iter().map(|_| Row::default()).collect();
         let mut why = None;
         // The first round, number 0, warms up.
@@ -144,11 +145,10 @@ impl Bench {
             }
         }
         self.title(scenario);
-        let unit = if traffic[Subjects::BARE].events > 1 { "event" } else { "request" };
-        row("", [&format!("CPU us/{unit}"), "x bare", "range", "errors"]);
+        let unit = if traffic[Subjects::BASE].events > 1 { "event" } else { "request" };
+        row("", [&format!("CPU us/{unit}"), "x second", "range", "errors"]);
         for (subject, this) in subjects.iter().zip(&rows) {
-            let bare = &rows[Subjects::BARE].cost;
-            let cells = this.cells(bare);
+            let cells = this.cells(&rows[Subjects::BASE].cost);
             row(subject.name, cells.each_ref().map(String::as_str));
         }
         if let Some(why) = why {
@@ -168,12 +168,12 @@ impl Bench {
 }
 
 impl Row {
-    fn cells(&self, bare: &[f64]) -> [String; 4] {
+    fn cells(&self, base: &[f64]) -> [String; 4] {
         let sorted = |mut values: Vec<f64>| {
             values.sort_by(f64::total_cmp);
             values
         };
-        let ratios = sorted(self.cost.iter().zip(bare).map(|(own, bare)| own / bare).collect());
+        let ratios = sorted(self.cost.iter().zip(base).map(|(own, base)| own / base).collect());
         let cost = sorted(self.cost.clone());
         let (Some(from), Some(to)) = (ratios.first(), ratios.last()) else {
             return ["-".to_owned(), "-".to_owned(), "-".to_owned(), self.errors.to_string()];

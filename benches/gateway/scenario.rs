@@ -6,7 +6,7 @@ use std::time::Duration;
 use crossmodel::demo;
 
 use crate::load::Load;
-use crate::subject::{self, Subject};
+use crate::subject::{self, Group, Subject};
 use crate::upstream;
 
 /// One kind of traffic.
@@ -16,6 +16,8 @@ pub(crate) struct Scenario {
     pub(crate) connections: u32,
     /// Between the starts of two connections: streams in step would be woken up together.
     pub(crate) stagger: Duration,
+    /// What is compared.
+    pub(crate) group: Group,
     /// It is a stream that is left open, for its memory.
     pub(crate) stays_open: bool,
     body: String,
@@ -30,10 +32,14 @@ pub(crate) struct Traffic {
 
 impl Scenario {
     /// All of them; a stream with pauses lasts for `time`.
-    pub(crate) fn all(time: Duration) -> [Self; 6] {
+    pub(crate) fn all(time: Duration) -> [Self; 9] {
         let words = (time.as_millis() / PACE.as_millis()).max(5);
         let paced = format!("words={words}][demo:slow={}", PACE.as_millis());
         let open = "words=1000][demo:slow=50";
+        let plain = |name, connections, group| Self {
+            group,
+            ..Self::new(name, "1 KiB request, 2 KiB answer", connections, request(1, 850, "words=185", false))
+        };
         [
             Self {
                 stays_open: true,
@@ -48,7 +54,10 @@ impl Scenario {
                     request(1, 850, open, true).replace(subject::ALIAS, subject::TRANSLATED),
                 )
             },
-            Self::new("plain", "1 KiB request, 2 KiB answer", 8, request(1, 850, "words=185", false)),
+            plain("plain", 8, Group::Proxies),
+            plain("billing 16", 16, Group::Billing),
+            plain("billing 64", 64, Group::Billing),
+            plain("watching", 8, Group::Watching),
             Self::new("large", "1 MiB request, 2 KiB answer", 4, request(256, 4 << 10, "words=185", false)),
             Self::new("burst", "200 events, one write each", 8, request(1, 850, "words=196", true)),
             Self {
@@ -59,13 +68,15 @@ impl Scenario {
     }
 
     fn new(name: &'static str, what: &'static str, connections: u32, body: String) -> Self {
-        Self { name, what, connections, stagger: Duration::ZERO, stays_open: false, body }
+        let group = Group::Proxies;
+        Self { name, what, connections, stagger: Duration::ZERO, group, stays_open: false, body }
     }
 
-    pub(crate) fn traffic(&self, subject: &Subject, key: &str) -> Traffic {
+    pub(crate) fn traffic(&self, subject: &Subject) -> Traffic {
         let request = format!(
-            "POST {PATH} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {key}\r\naccept: */*\r\n\
+            "POST {PATH} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {}\r\naccept: */*\r\n\
              content-type: application/json\r\ncontent-length: {}\r\n\r\n{}",
+            subject.key,
             self.body.len(),
             self.body
         );
@@ -96,7 +107,7 @@ fn request(messages: usize, letters: usize, marker: &str, stream: bool) -> Strin
     let past = format!(r#"{{"role":"user","content":"{}"}},"#, "x".repeat(letters)).repeat(messages);
     let last = format!(r#"{{"role":"user","content":"[demo:{marker}]"}}"#);
     let stream = if stream { r#""stream":true,"stream_options":{"include_usage":true},"# } else { "" };
-    format!(r#"{{"model":"{}",{stream}"messages":[{past}{last}]}}"#, subject::ALIAS)
+    format!(r#"{{"model":"{}",{stream}"max_tokens":4000,"messages":[{past}{last}]}}"#, subject::ALIAS)
 }
 
 const PATH: &str = "/v1/chat/completions";

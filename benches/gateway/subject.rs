@@ -18,20 +18,31 @@ pub(crate) const ALIAS: &str = "bench/alias";
 /// A model of a provider that speaks another protocol than the client.
 pub(crate) const TRANSLATED: &str = "bench/translated";
 
+/// What is compared with what; the second of each is what all are compared with.
+#[derive(Clone, Copy)]
+pub(crate) enum Group {
+    /// The gateway, bare Pingora, nginx.
+    Proxies,
+    /// The gateway with and without its ledger.
+    Billing,
+    /// The gateway with and without its access log, metrics and listener for operators.
+    Watching,
+}
+
 /// A proxy in front of the provider.
 pub(crate) struct Subject {
     pub(crate) name: &'static str,
     pub(crate) address: SocketAddr,
+    /// The client's credential; only the gateway looks at it.
+    pub(crate) key: String,
     /// Do client and provider each see the name by which they call the model?
     pub(crate) renames: bool,
     process: Child,
 }
 
-/// All of them, and the folder of their files.
+/// All of a group, and the folder of their files.
 pub(crate) struct Subjects {
     pub(crate) all: Vec<Subject>,
-    /// The client's credential; only the gateway looks at it.
-    pub(crate) key: String,
     _folder: TempDir,
 }
 
@@ -48,44 +59,65 @@ struct NewKey {
 
 impl Subjects {
     /// The place of the one that all are compared with.
-    pub(crate) const BARE: usize = 1;
+    pub(crate) const BASE: usize = 1;
 
-    pub(crate) fn start(upstream: SocketAddr, pinned: bool) -> Self {
+    pub(crate) fn start(group: Group, upstream: SocketAddr, pinned: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let starter = Starter { folder: folder.path(), upstream, pinned };
-        let mut all = vec![starter.gateway().unwrap(), starter.bare().unwrap()];
-        match starter.nginx() {
-            Ok(nginx) => all.push(nginx),
-            Err(why) => println!("without nginx: {why}\n"),
-        }
-        Self { all, key: key(folder.path()), _folder: folder }
+        let gateway = |name, settings: &str| starter.gateway(name, settings).unwrap();
+        let watched = |name, billing| {
+            let (admin, log) = (free(), folder.path().join("access.log"));
+            let watched = format!("admin: \"{admin}\"\naccess_log: {}", log.display());
+            gateway(name, &format!("{watched}\nbilling: {billing}"))
+        };
+        let all = match group {
+            Group::Proxies => starter.others(watched("crossmodel", "off")),
+            Group::Billing => vec![watched("with-billing", "on"), watched("without", "off")],
+            Group::Watching => vec![
+                watched("watched", "off"),
+                gateway("unwatched", "admin: off\naccess_log: off\nmetrics: off\nbilling: off"),
+            ],
+        };
+        Self { all, _folder: folder }
     }
 }
 
 impl Starter<'_> {
-    fn gateway(&self) -> io::Result<Subject> {
-        let (address, admin, folder) = (free(), free(), self.folder.display());
-        let upstream = self.upstream;
+    /// The gateway, and what it is compared with.
+    fn others(&self, gateway: Subject) -> Vec<Subject> {
+        let mut all = vec![gateway, self.bare().unwrap()];
+        match self.nginx() {
+            Ok(nginx) => all.push(nginx),
+            Err(why) => println!("without nginx: {why}\n"),
+        }
+        all
+    }
+
+    fn gateway(&self, name: &'static str, settings: &str) -> io::Result<Subject> {
+        let (address, upstream) = (free(), self.upstream);
+        let data = self.folder.join(format!("{name}.data"));
+        fs::create_dir(&data)?;
+        let folder = data.display();
         let config = self.file(
-            "gateway.yaml",
+            &format!("{name}.yaml"),
             &format!(
                 r#"
 listen: [{{address: "{address}"}}]
-admin: "{admin}"
 data: {folder}
 threads: 1
-access_log: {folder}/access.log
+{settings}
 providers:
   up: {{base_url: "http://{upstream}/v1", auth: none, protocols: [chat, responses, messages]}}
   other: {{base_url: "http://{upstream}/v1", auth: none, protocols: [messages]}}
 models:
-  - {{id: bench/real, targets: [{{provider: up, model: chat}}]}}
+  - {{id: bench/real, targets: [{{provider: up, model: chat}}], prices: [{{input: 1250000, output: 10000000}}]}}
   - {{id: {TRANSLATED}, targets: [{{provider: other, model: messages}}]}}
 "#
             ),
         )?;
-        let mut gateway = self.start("crossmodel", GATEWAY, &["-c", &config], address)?;
-        gateway.renames = true;
+        let key = key(&data);
+        let mut gateway = self.start(name, GATEWAY, &["-c", &config], address)?;
+        (gateway.key, gateway.renames) = (key, true);
         Ok(gateway)
     }
 
@@ -147,7 +179,7 @@ http {{
         let output = File::create(&said)?;
         command.args(arguments).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let process = command.spawn()?;
-        let mut subject = Subject { name, address, renames: false, process };
+        let mut subject = Subject { name, address, key: "none".to_owned(), renames: false, process };
         match subject.listens() {
             true => Ok(subject),
             false => Err(io::Error::other(fs::read_to_string(said)?)),
@@ -223,14 +255,19 @@ pub(crate) fn pin_self() -> bool {
     runs(&["-c", SUBJECT_CPU, "true"]) && runs(&["-c", "-p", OWN_CPU, &own])
 }
 
+/// A key without limits, of an account that will not run out of money.
 fn key(folder: &Path) -> String {
+    let run = |arguments: &[&str]| {
+        let made = Command::new(GATEWAY).arg("--data").arg(folder).args(arguments).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        made.stdout
+    };
+    run(&["account", "create", ACCOUNT]);
+    run(&["account", "top-up", ACCOUNT, "1000000"]);
     let alias = format!("{ALIAS}=bench/real");
-    let mut command = Command::new(GATEWAY);
-    command.arg("--data").arg(folder).args(["key", "create", "--json", "--alias", &alias]);
-    command.args(["--rpm", "unlimited", "--tpm", "unlimited"]);
-    let made = command.output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    serde_json::from_slice::<NewKey>(&made.stdout).unwrap().secret
+    let limits = ["--rpm", "unlimited", "--tpm", "unlimited"];
+    let key = ["key", "create", "--json", "--account", ACCOUNT, "--alias", &alias];
+    serde_json::from_slice::<NewKey>(&run(&[&key[..], &limits].concat())).unwrap().secret
 }
 
 /// An address that nobody listens on, which is true until somebody does.
@@ -239,5 +276,6 @@ fn free() -> SocketAddr {
 }
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_crossmodel");
+const ACCOUNT: &str = "bench";
 const SUBJECT_CPU: &str = "0";
 const OWN_CPU: &str = "1";

@@ -70,6 +70,7 @@ pub(super) fn build(
         threads: settings.threads.filter(|&n| n > 0).unwrap_or_else(cores),
         access_log: settings.access_log.unwrap_or_default(),
         billing: settings.billing,
+        metrics: settings.metrics,
         limits: settings.limits,
         timeouts: settings.timeouts,
         catalog: Catalog::new(entries, settings.aliases),

@@ -24,7 +24,7 @@ pub use admin::{Admin, AdminSettings};
 pub use error::{Error, Problem};
 pub use first_run::DEMO;
 pub use schema::schema;
-pub use settings::{Billing, Limits, ListenerSettings, Settings, Timeouts, TlsFiles};
+pub use settings::{Limits, ListenerSettings, Settings, Switch, Timeouts, TlsFiles};
 
 /// A configuration that can be put into force.
 #[derive(Debug)]
@@ -40,7 +40,9 @@ pub struct Config {
     /// Where access lines go.
     pub access_log: Destination,
     /// Are calls paid for?
-    pub billing: Billing,
+    pub billing: Switch,
+    /// Are calls counted?
+    pub metrics: Switch,
     /// What a request may be.
     pub limits: Limits,
     /// How long a provider may take.

@@ -31,7 +31,9 @@ pub struct Settings {
     /// Where access lines go: `stdout`, `off`, or a file's path. Default: `stdout`.
     pub access_log: Option<Destination>,
     /// Is a call paid for from its account's wallet, where its model has a price? Default: `on`.
-    pub billing: Billing,
+    pub billing: Switch,
+    /// Are calls counted for `/metrics` and the console? Default: `on`.
+    pub metrics: Switch,
     /// What a request may be.
     pub limits: Limits,
     /// How long a provider may take.
@@ -44,15 +46,23 @@ pub struct Settings {
     pub aliases: Aliases,
 }
 
-/// Are calls paid for?
+/// Is something done that can be left out?
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Billing {
-    /// Yes, where a model has a price.
+pub enum Switch {
+    /// Yes.
     #[default]
     On,
-    /// No: everything is free, and only counted.
+    /// No.
     Off,
+}
+
+impl Switch {
+    /// Is it on?
+    #[must_use]
+    pub fn is_on(self) -> bool {
+        self == Self::On
+    }
 }
 
 /// One address for clients.

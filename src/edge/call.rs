@@ -39,7 +39,7 @@ pub(super) struct Call {
     /// How the target is.
     pub(super) health: Arc<Health>,
     /// What is measured of the target.
-    pub(super) metrics: Arc<TargetMetrics>,
+    pub(super) metrics: Option<Arc<TargetMetrics>>,
     pub(super) body: Bytes,
     /// Does the answer come from a model, and not only from a counter?
     pub(super) infers: bool,
@@ -257,7 +257,7 @@ impl Call {
             upstream_model: found.upstream_model(target).to_owned(),
             prices: target.prices.clone(),
             health: Arc::clone(&target.health),
-            metrics: snapshot.metrics(&found.entry, choice.target),
+            metrics: snapshot.target_metrics(&found.entry, choice.target),
             body: Bytes::new(),
             infers: !counts,
             streams: false,

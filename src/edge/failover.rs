@@ -70,7 +70,7 @@ impl Exchange {
     pub(super) fn ask(&mut self) {
         (self.attempts, self.tries, self.pending) = (self.attempts + 1, self.tries + 1, false);
         self.first_asked.get_or_insert_with(Instant::now);
-        self.attempt = self.call.as_ref().map(|call| call.metrics.begin());
+        self.attempt = self.call.as_ref().and_then(|call| Some(call.metrics.as_ref()?.begin()));
         if let Some(call) = &self.call {
             self.trace.attempt(&call.tried());
         }

@@ -18,17 +18,17 @@ use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::auth::{Grant, Ring};
-use crate::config::{self, Billing, Config, Limits};
+use crate::config::{self, Config, Limits};
 use crate::console::{Console, Sources};
 use crate::failure::{Failure, Kind, Result};
 use crate::limit::{Limiter, Load, Weight};
-use crate::meter::{Bill, Ledger};
-use crate::observe::{self, AccessLog, Line, Metrics, TargetState, Tracer};
+use crate::meter::Ledger;
+use crate::observe::{self, AccessLog, Metrics, TargetState, Tracer};
 use crate::route::{Condition, ModelList, Page, percent_decoded};
 
 use super::answer::Local;
 use super::bridge;
-use super::call::{self, Call};
+use super::call;
 use super::connections::{self, Caps, Connections, Place};
 use super::ending::{self, Ending};
 use super::endpoint::{self, Endpoint};
@@ -132,7 +132,7 @@ impl Gateway {
             most_calls: snapshot.limits.calls,
             connections: self.0.connections.total(),
             ledger: &self.0.till.ledger,
-            billing: snapshot.billing == Billing::On,
+            billing: snapshot.billing.is_on(),
             access_dropped: self.0.access.dropped(),
         })
     }
@@ -253,68 +253,6 @@ impl Gateway {
             false => "Missing Bearer token in Authorization header.",
         };
         self.0.ring.grant(credential, missing)
-    }
-
-    fn log(&self, session: &Session, exchange: &mut Exchange) {
-        let mut trace = std::mem::take(&mut exchange.trace);
-        let endpoint = exchange.endpoint.map_or("unknown", Endpoint::name);
-        let total = exchange.started.elapsed();
-        let call = exchange.call.as_deref();
-        let usage = exchange.usage.as_ref();
-        let code = exchange.failure.as_ref().map(Failure::kind).map_or("", |kind| kind.row().code);
-        let first_byte = exchange.first_byte.as_ref().map(Duration::as_secs_f64);
-        self.0.metrics.request(endpoint, exchange.status, code, total.as_secs_f64(), first_byte);
-        if let Some((call, bridged)) = call.and_then(|call| Some((call, call.bridged.as_ref()?))) {
-            self.0.metrics.losses(bridged.client.as_str(), call.protocol.as_str(), bridged.losses);
-        }
-        if let Some(shed) = exchange.shed {
-            self.0.metrics.shed(shed.as_str());
-        }
-        if let Some(limit) = exchange.limit {
-            self.0.metrics.limit_refusal(limit);
-        }
-        for (oddity, count) in &exchange.oddities {
-            let provider = call.map_or("", |call| &call.provider().name);
-            self.0.metrics.oddities(provider, oddity.as_str(), *count);
-        }
-        if let (Some(call), Some(usage)) = (call, usage) {
-            call.metrics.usage(usage);
-        }
-        let cost = exchange.bill.as_ref().and_then(Bill::charge).map(|charge| charge.amount.nano());
-        if let Some((call, cost)) = call.zip(cost) {
-            call.metrics.cost(cost);
-        }
-        let line = Line {
-            time: exchange.time,
-            request_id: &exchange.id,
-            key: exchange.grant.as_ref().map(|key| key.id.as_str()),
-            method: session.req_header().method.as_str(),
-            endpoint,
-            protocol: exchange.endpoint.and_then(Endpoint::protocol).map(|protocol| protocol.as_str()),
-            requested_model: exchange.requested_model.as_deref().map(cut),
-            model: call.map(|call| call.found.id.as_str()),
-            provider: call.map(|call| &*call.provider().name),
-            upstream_model: call.map(|call| call.upstream_model.as_str()).map(cut),
-            route: call.map(Call::route),
-            dropped: exchange.dropped.as_deref().map(cut),
-            status: exchange.status,
-            error: exchange.failure.as_ref().map(Failure::logged_code),
-            detail: exchange.failure.as_ref().and_then(Failure::detail).map(cut),
-            stream: matches!(exchange.reply, Reply::Stream(_) | Reply::Carried),
-            client_gone: exchange.client_gone,
-            bytes_in: exchange.bytes_in,
-            bytes_out: exchange.bytes_out,
-            first_byte_ms: exchange.first_byte.map(millis),
-            total_ms: millis(total),
-            attempts: exchange.attempts,
-            prompt_tokens: usage.map(crate::canon::Usage::prompt),
-            completion_tokens: usage.map(|usage| usage.output),
-            cached_tokens: usage.map(|usage| usage.cache_read),
-            finish_reason: exchange.said.finish.first().map(String::as_str),
-            cost_nano: cost,
-        };
-        self.0.access.add(&line);
-        trace.end(&line, call.map_or("chat", Call::operation), &exchange.said);
     }
 }
 
@@ -526,7 +464,7 @@ impl ProxyHttp for Gateway {
         // What has ended already is not changed by this.
         exchange.break_off();
         exchange.attempt = None;
-        self.log(session, exchange);
+        exchange.record(session.req_header(), &self.0.access);
     }
 
     /// Our own access line says it all, and without the path and the headers of the client.
@@ -561,18 +499,6 @@ pub(super) fn prepare(session: &mut Session, write: Duration) {
 fn bounds(limits: &Limits) -> Weight {
     Weight { calls: limits.calls, bytes: limits.body_memory_bytes }
 }
-
-fn millis(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
-}
-
-/// The first characters of a text that a caller chose.
-fn cut(text: &str) -> &str {
-    text.char_indices().nth(LOGGED).map_or(text, |(end, _)| text.get(..end).unwrap_or_default())
-}
-
-/// Characters of a name or a message in an access line.
-const LOGGED: usize = 200;
 
 /// That a connection is kept; for how long, `front` says.
 const KEEPALIVE: u64 = 75;

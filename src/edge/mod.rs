@@ -2,9 +2,9 @@
 //!
 //! Bytes travel through the files in this order: `front` takes connections and reads heads, [`gateway`](Gateway) is
 //! called by Pingora, `endpoint` tells what a path means, `intake` reads the body, `call` decides what happens to it,
-//! `pay` what that costs, `upstream` is the way to the provider, `transport` knows how that fails, `reply` takes its answer where Pingora carries the
-//! call, `bridge` where the gateway itself does, `answer` says what the gateway itself has to say. `probe` goes that way
-//! without a call.
+//! `pay` what that costs, `upstream` is the way to the provider, `transport` knows how that fails, `reply` takes its
+//! answer where Pingora carries the call, `bridge` where the gateway itself does, `answer` says what the gateway itself
+//! has to say, `record` keeps what is known at the end. `probe` goes that way without a call.
 //!
 //! [`server`](Server) is the process around them: `listeners` opens its sockets, `handover` takes them over from another
 //! process, `certificates` and `reload` follow what changes while it runs, `ending` tells calls when their time is up.
@@ -32,6 +32,7 @@ mod names;
 mod passage;
 mod pay;
 mod probe;
+mod record;
 mod reload;
 mod replayed;
 mod reply;

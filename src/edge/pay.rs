@@ -5,7 +5,6 @@ use std::sync::Arc;
 use memchr::memmem;
 
 use crate::canon::Caps;
-use crate::config::Billing;
 use crate::failure::{Failure, Kind, Result};
 use crate::limit::Limiter;
 use crate::meter::{Bill, Expected, Ledger, Prices, Refusal};
@@ -44,7 +43,7 @@ impl Need {
     pub(super) fn of(exchange: &Exchange, call: &Call, head: &Head<'_>, body: &[u8]) -> Result<Self> {
         let entry = &call.found.entry;
         let caps = Caps::of(call.protocol, &call.upstream_model).with(&entry.caps, entry.max_output);
-        let paid = exchange.snapshot.billing == Billing::On
+        let paid = exchange.snapshot.billing.is_on()
             && call.found.entry.targets.iter().any(|target| target.prices.is_some());
         let wanted = match head.output_cap {
             Some(OutputCap::Tokens(tokens)) => Some(tokens),
@@ -97,7 +96,7 @@ impl Need {
         }
         let grant = exchange.grant.as_ref().ok_or_else(upstream::unknown)?;
         let mut prices: Vec<_> = std::iter::once(call.prices.clone()).chain(elsewhere).collect();
-        let paid = exchange.snapshot.billing == Billing::On && prices.iter().any(Option::is_some);
+        let paid = exchange.snapshot.billing.is_on() && prices.iter().any(Option::is_some);
         let bill = if paid {
             let prices = prices.drain(..).map(or_free).collect();
             let bill = Bill::open(&till.ledger, grant, &call.found.id, prices, self.expected).await;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use crate::config::{Billing, Config, Limits};
+use crate::config::{Config, Limits, Switch};
 use crate::observe::{Metrics, TargetMetrics};
 use crate::provider::Provider;
 use crate::route::{Catalog, Entry};
@@ -18,12 +18,13 @@ use super::watch::Drains;
 pub(super) struct Snapshot {
     pub(super) catalog: Catalog,
     pub(super) limits: Limits,
-    pub(super) billing: Billing,
+    pub(super) billing: Switch,
     pub(super) budget: Arc<Budget>,
     pub(super) drains: Arc<Drains>,
     pub(super) ending: Arc<Ending>,
     upstreams: HashMap<Arc<str>, Arc<Upstream>>,
-    metrics: Arc<Metrics>,
+    /// Where calls are counted, if they are.
+    pub(super) metrics: Option<Arc<Metrics>>,
     /// What is measured of the targets of each entry, in their order, once they are called.
     targets: HashMap<String, Vec<OnceLock<Arc<TargetMetrics>>>>,
 }
@@ -45,7 +46,7 @@ impl Snapshot {
             drains: earlier.map(|earlier| Arc::clone(&earlier.drains)).unwrap_or_default(),
             ending: earlier.map(|earlier| Arc::clone(&earlier.ending)).unwrap_or_default(),
             upstreams: config.providers.iter().map(|p| (Arc::clone(&p.name), upstream(p))).collect(),
-            metrics: Arc::clone(metrics),
+            metrics: config.metrics.is_on().then(|| Arc::clone(metrics)),
             targets: catalog.entries().iter().map(|entry| (entry.id.clone(), unknown(entry))).collect(),
         }
     }
@@ -55,12 +56,13 @@ impl Snapshot {
         self.upstreams.values().map(|way| &**way)
     }
 
-    /// What is measured of one of an entry's targets.
-    pub(super) fn metrics(&self, entry: &Entry, target: usize) -> Arc<TargetMetrics> {
+    /// What is measured of one of an entry's targets, if anything is.
+    pub(super) fn target_metrics(&self, entry: &Entry, target: usize) -> Option<Arc<TargetMetrics>> {
+        let metrics = self.metrics.as_ref()?;
         let provider = entry.targets.get(target).map_or("", |target| &target.provider.name);
-        let find = || self.metrics.target(&entry.id, provider);
+        let find = || metrics.target(&entry.id, provider);
         let known = self.targets.get(&entry.id).and_then(|targets| targets.get(target));
-        known.map_or_else(find, |known| Arc::clone(known.get_or_init(find)))
+        Some(known.map_or_else(find, |known| Arc::clone(known.get_or_init(find))))
     }
 
     /// The way to a provider.
