@@ -31,6 +31,7 @@ use crate::translate::bridge::{Bridge, refused};
 use super::call::Bridged;
 use super::exchange::{Exchange, Reply};
 use super::passage::Passage;
+use super::reply::Whole;
 use super::transport::{error_kind, is_stale, status_kind, transport};
 use super::upstream::Upstream;
 use super::watch::{Stop, Watch};
@@ -110,7 +111,8 @@ async fn run(
         return counted(session, exchange, client, estimate).await;
     }
     let streams = reply::is_event_stream(&head);
-    if head.status != 200 || !infers || !streams && bridged.is_none() {
+    let relays = streams && exchange.call()?.streams;
+    if head.status != 200 || !infers || !relays && bridged.is_none() {
         let body = whole(&mut provider, session, watch, limit).await;
         let body = body.inspect_err(|stop| exchange.note_stop(stop))?;
         release(connector, provider, &peer).await;
@@ -176,7 +178,7 @@ async fn answered(
         exchange.fail_attempt(status_kind(status));
     }
     let call = exchange.call()?;
-    let body = match &call.bridged {
+    let whole = match &call.bridged {
         None => {
             let held = reply::held(head, body);
             reply::whole(exchange, &held)?
@@ -186,13 +188,14 @@ async fn answered(
             let names = (context.upstream_model.as_str(), context.model.decode());
             return Err(refused(status, &body, retry_after, names.0, &names.1).into());
         }
-        Some(Bridged { client, .. }) => translate::count::write(*client, translate::count::read(&body)?),
+        Some(Bridged { client, .. }) => {
+            Whole::Json(translate::count::write(*client, translate::count::read(&body)?))
+        }
     };
-    exchange.deliver(body.len() as u64 / translate::BYTES_PER_TOKEN);
-    exchange.settle();
+    reply::settle(exchange, &whole);
     match watch.is_alone() {
         true => Ok(()),
-        false => sent(answer::write(session, exchange, 200, answer::JSON, body).await),
+        false => sent(reply::write(session, exchange, whole).await),
     }
 }
 
@@ -447,7 +450,7 @@ impl Stream<'_> {
         let mut tasks = Vec::with_capacity(2);
         if !std::mem::replace(&mut self.started, true) {
             exchange.status = 200;
-            exchange.reply = Reply::Carried;
+            exchange.reply = Reply::Written;
             let head = reply::stream_start(session, exchange)
                 .map_err(|error| Failure::provider(error.to_string()))?;
             tasks.push(HttpTask::Header(Box::new(head), false));

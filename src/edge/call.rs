@@ -201,7 +201,9 @@ fn write(
     output_cap: Option<u64>,
 ) -> Result<Written> {
     if call.protocol != client {
-        return translated(exchange, call, client, &head.model, body, output_cap);
+        let strict = exchange.is_strict() || call.found.entry.strict;
+        let facts = bridge::Facts { strict, output_cap, ..facts(exchange, call, &head.model) };
+        return translated(call, client, body, &facts);
     }
     let (speaker, profile) = (client.protocol(), &call.provider().profile);
     let edits = Edits::of(speaker, body, head, profile, &call.upstream_model, output_cap);
@@ -209,14 +211,47 @@ fn write(
 }
 
 /// The request in the words of the provider's protocol.
-fn translated(
-    exchange: &Exchange,
+fn translated(call: &Call, client: ProtocolId, body: &[u8], facts: &bridge::Facts<'_>) -> Result<Written> {
+    let written = render(call, client, body, facts)?;
+    let bridged = Bridged {
+        client,
+        context: written.context,
+        stream: written.stream,
+        estimate: written.estimate,
+        losses: written.losses.list().len() as u64,
+    };
+    Ok(Written { body: Writing::Fresh(written.body), bridged: Some(bridged), losses: written.losses })
+}
+
+/// What the answer to a relayed request has to know of it, where it can not be relayed.
+///
+/// # Errors
+/// When the request can not be read.
+pub(super) fn context(exchange: &Exchange, call: &Call) -> Result<Arc<Context>> {
+    let model = exchange.requested_model.as_deref().unwrap_or_default();
+    let context = render(call, call.protocol, &call.body, &facts(exchange, call, model))?.context;
+    // Not if only the gateway has asked for it.
+    let include_usage = context.include_usage && !call.withhold_usage;
+    Ok(Arc::new(Context { include_usage, ..Arc::unwrap_or_clone(context) }))
+}
+
+fn facts<'f>(exchange: &'f Exchange, call: &Call, model: &'f str) -> bridge::Facts<'f> {
+    bridge::Facts {
+        request_id: &exchange.id,
+        now: exchange.seconds(),
+        model,
+        strict: false,
+        counting: !call.infers,
+        output_cap: None,
+    }
+}
+
+fn render(
     call: &Call,
     client: ProtocolId,
-    model: &str,
     body: &[u8],
-    output_cap: Option<u64>,
-) -> Result<Written> {
+    facts: &bridge::Facts<'_>,
+) -> Result<bridge::Rendered> {
     let (provider, entry) = (call.provider(), &call.found.entry);
     let caps = Caps::of(call.protocol, &call.upstream_model).with(&entry.caps, entry.max_output);
     let target = Target {
@@ -226,23 +261,7 @@ fn translated(
         profile: &provider.profile,
         caps: &caps,
     };
-    let facts = bridge::Facts {
-        request_id: &exchange.id,
-        now: exchange.seconds(),
-        model,
-        strict: exchange.is_strict() || entry.strict,
-        counting: !call.infers,
-        output_cap,
-    };
-    let written = bridge::render(client.protocol(), body, &target, &facts)?;
-    let bridged = Bridged {
-        client,
-        context: written.context,
-        stream: written.stream,
-        estimate: written.estimate,
-        losses: written.losses.list().len() as u64,
-    };
-    Ok(Written { body: Writing::Fresh(written.body), bridged: Some(bridged), losses: written.losses })
+    bridge::render(client.protocol(), body, &target, facts)
 }
 
 impl Call {

@@ -96,8 +96,8 @@ pub(super) enum Reply {
     Held(Held),
     /// A stream that is being passed on.
     Stream(Box<relay::Stream>),
-    /// A stream that the gateway has carried itself, and that is over.
-    Carried,
+    /// A stream that the gateway has written itself, and that is over.
+    Written,
 }
 
 /// The parts of an answer that is kept until it is whole.
@@ -106,6 +106,8 @@ pub(super) struct Held {
     pub(super) status: u16,
     pub(super) retry_after: Option<u64>,
     pub(super) should_retry: Option<bool>,
+    /// Is it a stream?
+    pub(super) streams: bool,
     /// Can the body be read at all?
     pub(super) readable: bool,
     pub(super) parts: Vec<Bytes>,

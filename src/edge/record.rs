@@ -76,7 +76,7 @@ impl Exchange {
             status: self.status,
             error: self.failure.as_ref().map(Failure::logged_code),
             detail: self.failure.as_ref().and_then(Failure::detail).map(cut),
-            stream: matches!(self.reply, Reply::Stream(_) | Reply::Carried),
+            stream: matches!(self.reply, Reply::Stream(_) | Reply::Written),
             client_gone: self.client_gone,
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,

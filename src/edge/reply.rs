@@ -8,6 +8,7 @@
 
 use std::future::Future as _;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
@@ -19,11 +20,12 @@ use pingora_proxy::Session;
 use crate::failure::{Failure, Kind, Result};
 use crate::observe::Attempt;
 use crate::protocol::UpstreamError;
+use crate::translate::bridge::Bridge;
 use crate::translate::{self, relay};
 
-use super::answer;
 use super::exchange::{Exchange, Held, Reply};
 use super::headers;
+use super::{answer, call};
 
 /// Takes the head of the provider's answer and turns it into the client's.
 ///
@@ -33,10 +35,9 @@ pub(super) fn head(exchange: &mut Exchange, head: &mut ResponseHeader) -> pingor
     if head.status.is_informational() {
         return Ok(());
     }
-    let readable = is_readable(head);
-    let streams = head.status == 200 && is_event_stream(head) && readable;
+    let streams = head.status == 200 && is_event_stream(head) && is_readable(head);
     exchange.upstream_id = headers::upstream_id(&head.headers);
-    exchange.reply = match exchange.call.as_ref().filter(|call| streams && call.infers) {
+    exchange.reply = match exchange.call.as_ref().filter(|call| streams && call.streams && call.infers) {
         Some(call) => {
             let model = exchange.requested_model.as_deref().unwrap_or_default();
             Reply::Stream(Box::new(call.stream(model, exchange.snapshot.limits.event_bytes)))
@@ -55,6 +56,7 @@ pub(super) fn held(head: &ResponseHeader, body: Bytes) -> Held {
         status: head.status.as_u16(),
         retry_after: headers::retry_after(&head.headers),
         should_retry: headers::should_retry(&head.headers),
+        streams: is_event_stream(head),
         readable,
         size: parts.iter().map(Bytes::len).sum(),
         parts,
@@ -113,7 +115,7 @@ pub(super) fn body(
 ) -> Result<()> {
     let is_late = exchange.is_late();
     match &mut exchange.reply {
-        Reply::None | Reply::Carried => Ok(()),
+        Reply::None | Reply::Written => Ok(()),
         Reply::Held(_) if is_late && !ends => Err(Failure::late()),
         Reply::Held(held) => {
             let first = held.size == 0;
@@ -243,25 +245,62 @@ pub(super) async fn deliver(session: &mut Session, exchange: &mut Exchange) -> p
         }
     };
     match whole(exchange, &held) {
-        Ok(body) => {
-            exchange.deliver(body.len() as u64 / translate::BYTES_PER_TOKEN);
-            exchange.settle();
-            answer::write(session, exchange, 200, answer::JSON, body).await
+        Ok(whole) => {
+            settle(exchange, &whole);
+            write(session, exchange, whole).await
         }
         Err(failure) => answer::fail(session, exchange, failure).await,
     }
+}
+
+/// An answer that is whole, as its client gets it.
+pub(super) enum Whole {
+    Json(Bytes),
+    /// All events of a stream.
+    Stream(Bytes),
+}
+
+/// Charges for an answer that is whole.
+pub(super) fn settle(exchange: &mut Exchange, whole: &Whole) {
+    let (Whole::Json(body) | Whole::Stream(body)) = whole;
+    exchange.deliver(body.len() as u64 / translate::BYTES_PER_TOKEN);
+    exchange.settle();
+}
+
+/// Writes an answer that is whole.
+///
+/// # Errors
+/// When the client is gone.
+pub(super) async fn write(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    whole: Whole,
+) -> pingora::Result<()> {
+    let events = match whole {
+        Whole::Json(body) => return answer::write(session, exchange, 200, answer::JSON, body).await,
+        Whole::Stream(events) => events,
+    };
+    let head = stream_start(session, exchange)?;
+    (exchange.status, exchange.reply) = (200, Reply::Written);
+    exchange.note_first_byte();
+    session.write_response_header(Box::new(head), false).await?;
+    exchange.bytes_out += events.len();
+    session.write_response_body(Some(events), true).await
 }
 
 /// What the client gets of a held answer that is whole.
 ///
 /// # Errors
 /// The failure that it is.
-pub(super) fn whole(exchange: &mut Exchange, held: &Held) -> Result<Bytes> {
+pub(super) fn whole(exchange: &mut Exchange, held: &Held) -> Result<Whole> {
     let call = exchange.call()?;
     let client_model = exchange.requested_model.as_deref().unwrap_or_default();
     let body = held.joined();
     if held.status == 200 && !call.infers {
-        return Ok(body);
+        return Ok(Whole::Json(body));
+    }
+    if held.status == 200 && held.streams != call.streams {
+        return turned(exchange, held.streams, body);
     }
     if held.status != 200 {
         let mut error = UpstreamError::read(&body);
@@ -276,7 +315,30 @@ pub(super) fn whole(exchange: &mut Exchange, held: &Held) -> Result<Bytes> {
     let body = reply.whole(body)?;
     exchange.usage = reply.usage();
     exchange.said = reply.said();
-    Ok(body)
+    Ok(Whole::Json(body))
+}
+
+/// An answer in the other form than it was asked for: the whole of a stream, or a stream of what is whole.
+///
+/// # Errors
+/// The failure that it is.
+fn turned(exchange: &mut Exchange, streams: bool, body: Bytes) -> Result<Whole> {
+    let call = exchange.call()?;
+    let context = call::context(exchange, call)?;
+    let (speaker, profile) = (call.protocol.protocol(), &call.provider().profile);
+    let limit = exchange.snapshot.limits.event_bytes;
+    let mut bridge = Bridge::new(speaker, speaker, profile, Arc::clone(&context), !streams, limit);
+    match streams {
+        true => bridge.push(body).and_then(|()| bridge.end())?,
+        false => bridge.reply(&body)?,
+    }
+    exchange.usage = bridge.usage();
+    exchange.said = bridge.said();
+    exchange.oddities = bridge.oddities();
+    Ok(match streams {
+        true => Whole::Json(bridge.whole(speaker, &context)),
+        false => Whole::Stream(bridge.ready()),
+    })
 }
 
 impl Held {

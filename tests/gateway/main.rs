@@ -25,6 +25,7 @@ mod doctor;
 mod endings;
 mod errors;
 mod failover;
+mod forms;
 mod frames;
 mod hostile;
 mod intake;

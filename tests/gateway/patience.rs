@@ -42,7 +42,7 @@ fn pairs() -> impl Iterator<Item = (usize, usize)> {
 }
 
 /// The first words of an answer in each protocol.
-const BEGUN: [&str; 3] = [
+pub(crate) const BEGUN: [&str; 3] = [
     "data: {\"id\":\"c\",\"model\":\"real-model\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"word\"}}]}\n\n",
     concat!(
         "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"r\",\"model\":\"real-model\"}}\n\n",
@@ -57,7 +57,7 @@ const BEGUN: [&str; 3] = [
 ];
 
 /// And its last ones: 300 tokens in, 200 out.
-const ENDED: [&str; 3] = [
+pub(crate) const ENDED: [&str; 3] = [
     concat!(
         "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
         "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":300,\"completion_tokens\":200}}\n\n",
