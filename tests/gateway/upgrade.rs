@@ -1,4 +1,4 @@
-//! A new process takes over from an old one, and nobody notices.
+//! What operators do while everybody is busy: reloads, other credentials, new processes, a stop. Nobody notices.
 
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::measure::{raise_files, read_message};
@@ -26,10 +27,14 @@ const SOON: Duration = Duration::from_secs(30);
 #[derive(Default)]
 struct Load {
     over: AtomicBool,
+    /// Nobody need be connected to any more.
+    stopping: AtomicBool,
     answers: AtomicUsize,
     streams: AtomicUsize,
     open: AtomicUsize,
     failures: Mutex<Vec<String>>,
+    /// The credential that the provider saw last.
+    credential: Mutex<String>,
 }
 
 impl Load {
@@ -37,6 +42,14 @@ impl Load {
         match result {
             Ok(()) => drop(what.fetch_add(1, Relaxed)),
             Err(why) => self.failures.lock().unwrap().push(why),
+        }
+    }
+
+    /// A new connection, or the end of it all.
+    async fn connect(&self, port: u16) -> Option<Result<BufReader<TcpStream>, String>> {
+        match TcpStream::connect(("127.0.0.1", port)).await {
+            Err(_) if self.stopping.load(Relaxed) => None,
+            connected => Some(connected.map(BufReader::new).map_err(|e| format!("connect: {e}"))),
         }
     }
 }
@@ -52,6 +65,8 @@ async fn provide(listener: TcpListener, load: Arc<Load>) {
         tokio::spawn(async move {
             let mut stream = BufReader::new(stream);
             while let Some(message) = read_message(&mut stream).await {
+                let credential = message.lines().find_map(|line| line.strip_prefix("authorization: "));
+                credential.unwrap_or_default().clone_into(&mut load.credential.lock().unwrap());
                 if !message.contains("\"stream\":true") {
                     let body = PROTOCOLS[0].2;
                     let answer =
@@ -85,13 +100,13 @@ async fn provide(listener: TcpListener, load: Arc<Load>) {
 async fn call(port: u16, text: Arc<str>, load: Arc<Load>) {
     let mut kept = None;
     while !load.over.load(Relaxed) {
+        let connection = match kept.take() {
+            Some(stream) => Some(Ok(stream)),
+            None => load.connect(port).await,
+        };
+        let Some(connection) = connection else { return };
         let one = async {
-            let mut stream = match kept.take() {
-                Some(stream) => stream,
-                None => BufReader::new(
-                    TcpStream::connect(("127.0.0.1", port)).await.map_err(|e| format!("connect: {e}"))?,
-                ),
-            };
+            let mut stream = connection?;
             stream.write_all(text.as_bytes()).await.map_err(|e| format!("write: {e}"))?;
             let answer = read_message(&mut stream).await.ok_or("no answer")?;
             if !answer.contains("connection: close") {
@@ -108,9 +123,9 @@ async fn call(port: u16, text: Arc<str>, load: Arc<Load>) {
 /// Streams one after the other.
 async fn listen(port: u16, text: Arc<str>, load: Arc<Load>) {
     while !load.over.load(Relaxed) {
+        let Some(connection) = load.connect(port).await else { return };
         let one = async {
-            let stream = TcpStream::connect(("127.0.0.1", port)).await;
-            let mut stream = stream.map_err(|e| format!("connect: {e}"))?;
+            let mut stream = connection?;
             stream.write_all(text.as_bytes()).await.map_err(|e| format!("write: {e}"))?;
             load.open.fetch_add(1, Relaxed);
             let mut all = Vec::new();
@@ -132,59 +147,123 @@ async fn listen(port: u16, text: Arc<str>, load: Arc<Load>) {
     }
 }
 
+/// A gateway in the middle of everything.
+struct Busy {
+    runtime: Runtime,
+    load: Arc<Load>,
+    gateway: Gateway,
+    settings: String,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Busy {
+    /// With so many streams, of which one in two stays open, and calls beside them; of settings, `change` may
+    /// change some.
+    fn start(streams: usize, change: impl FnOnce(String) -> String) -> Self {
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let load = Arc::new(Load::default());
+        let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0))).unwrap();
+        let prices = "{id: v/model, prices: [{input: 1000000, output: 2000000}], ";
+        let settings = config(listener.local_addr().unwrap().port()).replace("{id: v/model, ", prices);
+        let settings = change(settings);
+        runtime.spawn(provide(listener, Arc::clone(&load)));
+        let gateway = Gateway::start(&settings);
+        gateway.command(&["account", "top-up", "default", "1000"]);
+        let unary: Arc<str> = request(PATH, &gateway.key, BODY).into();
+        let usage = "{\"stream\":true,\"stream_options\":{\"include_usage\":true},\"model\"";
+        let stream = BODY.replace("{\"model\"", usage);
+        let staying = stream.replace("\"hi\"", STAY);
+        let [stream, staying]: [Arc<str>; 2] =
+            [stream, staying].map(|body| request(PATH, &gateway.key, &body).into());
+        let mut tasks = Vec::new();
+        for _ in 0..8 {
+            tasks.push(runtime.spawn(call(gateway.port, Arc::clone(&unary), Arc::clone(&load))));
+        }
+        for n in 0..streams {
+            let stream = if n % 2 == 0 { &stream } else { &staying };
+            tasks.push(runtime.spawn(listen(gateway.port, Arc::clone(stream), Arc::clone(&load))));
+        }
+        assert!(eventually(SOON, || load.open.load(Relaxed) >= streams));
+        Self { runtime, load, gateway, settings, tasks }
+    }
+
+    /// Has the configuration read again, as a file that differs in a comment.
+    fn reload(&self, comment: usize) {
+        const OK: &str = "crossmodel_config_reloads_total{result=\"ok\"}";
+        let before = self.gateway.metric(OK);
+        self.gateway.configure(&format!("# {comment}\n{}", self.settings));
+        self.gateway.signal("HUP");
+        assert!(eventually(SOON, || self.gateway.metric(OK) > before), "{comment}");
+    }
+
+    /// Lets everybody come to an end; gives how many calls there were, and how many streams. None has failed.
+    fn end(&mut self) -> (usize, usize) {
+        self.load.over.store(true, Relaxed);
+        self.runtime.block_on(async {
+            for task in self.tasks.drain(..) {
+                task.await.unwrap();
+            }
+        });
+        let failures = std::mem::take(&mut *self.load.failures.lock().unwrap());
+        assert!(failures.is_empty(), "{} failures, the first: {}", failures.len(), failures[0]);
+        (self.load.answers.load(Relaxed), self.load.streams.load(Relaxed))
+    }
+
+    /// All of them are in the books, once.
+    fn audit(&self, counts: (usize, usize)) {
+        let audit = self.gateway.command(&["ledger", "audit", "--json"]);
+        let found = ["charges", "holds", "estimated"].map(|name| member(&audit, name));
+        assert_eq!(found, [(counts.0 + counts.1).to_string(), "0".to_owned(), "0".to_owned()], "{counts:?}");
+    }
+}
+
 /// So many changes of the configuration, and in even steps so many of the process, while so many streams are
 /// open; gives how many calls there were, and how many streams.
 fn change_under_load(reloads: usize, upgrades: usize, streams: usize) -> (usize, usize) {
-    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let load = Arc::new(Load::default());
-    let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0))).unwrap();
-    let prices = "{id: v/model, prices: [{input: 1000000, output: 2000000}], ";
-    let settings = config(listener.local_addr().unwrap().port()).replace("{id: v/model, ", prices);
-    runtime.spawn(provide(listener, Arc::clone(&load)));
-    let mut gateway = Gateway::start(&settings);
-    gateway.command(&["account", "top-up", "default", "1000"]);
-    let unary: Arc<str> = request(PATH, &gateway.key, BODY).into();
-    let stream =
-        BODY.replace("{\"model\"", "{\"stream\":true,\"stream_options\":{\"include_usage\":true},\"model\"");
-    let staying = stream.replace("\"hi\"", STAY);
-    let [stream, staying]: [Arc<str>; 2] =
-        [stream, staying].map(|body| request(PATH, &gateway.key, &body).into());
-    let mut tasks = Vec::new();
-    for _ in 0..8 {
-        tasks.push(runtime.spawn(call(gateway.port, Arc::clone(&unary), Arc::clone(&load))));
-    }
-    for n in 0..streams {
-        let stream = if n % 2 == 0 { &stream } else { &staying };
-        tasks.push(runtime.spawn(listen(gateway.port, Arc::clone(stream), Arc::clone(&load))));
-    }
-    assert!(eventually(SOON, || load.open.load(Relaxed) >= streams));
-    const OK: &str = "crossmodel_config_reloads_total{result=\"ok\"}";
+    let mut busy = Busy::start(streams, |settings| settings);
     for n in 1..=reloads {
-        let before = gateway.metric(OK);
-        gateway.configure(&format!("# {n}\n{settings}"));
-        gateway.signal("HUP");
-        assert!(eventually(SOON, || gateway.metric(OK) > before), "{n}");
+        busy.reload(n);
         if n * upgrades / reloads > (n - 1) * upgrades / reloads {
-            gateway.upgrade();
+            busy.gateway.upgrade();
         }
     }
-    load.over.store(true, Relaxed);
-    runtime.block_on(async {
-        for task in tasks {
-            task.await.unwrap();
-        }
-    });
-    let failures = std::mem::take(&mut *load.failures.lock().unwrap());
-    assert!(failures.is_empty(), "{} failures, the first: {}", failures.len(), failures[0]);
-    let codes = gateway.await_earlier(SOON);
+    let counts = busy.end();
+    let codes = busy.gateway.await_earlier(SOON);
     assert!(codes.len() == upgrades && codes.iter().all(|code| *code == Some(0)), "{codes:?}");
-    let counts = (load.answers.load(Relaxed), load.streams.load(Relaxed));
     // The books learn of the last calls by then.
-    credits(&gateway);
-    let audit = gateway.command(&["ledger", "audit", "--json"]);
-    let found = ["charges", "holds", "estimated"].map(|name| member(&audit, name));
-    assert_eq!(found, [(counts.0 + counts.1).to_string(), "0".to_owned(), "0".to_owned()], "{counts:?}");
+    credits(&busy.gateway);
+    busy.audit(counts);
     counts
+}
+
+#[test]
+fn a_stop_cuts_nothing_that_has_begun() {
+    let mut busy = Busy::start(100, |settings| settings);
+    busy.load.stopping.store(true, Relaxed);
+    busy.gateway.signal("TERM");
+    let port = busy.gateway.port;
+    assert!(eventually(SOON, || std::net::TcpStream::connect(("127.0.0.1", port)).is_err()));
+    let counts = busy.end();
+    assert!(counts.0 > 0 && counts.1 >= 100, "{counts:?}");
+    assert_eq!(busy.gateway.await_end(SOON), Some(0), "{}", busy.gateway.stderr());
+    busy.audit(counts);
+}
+
+#[test]
+fn another_credential_fails_no_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    std::fs::write(&file, "sk-0").unwrap();
+    let named = format!("file:{}", file.display());
+    let mut busy = Busy::start(20, |settings| settings.replace("env:UPSTREAM_KEY", &named));
+    for n in 1..=5 {
+        std::fs::write(&file, format!("sk-{n}")).unwrap();
+        busy.reload(n);
+        let credential = || busy.load.credential.lock().unwrap().clone();
+        assert!(eventually(SOON, || credential() == format!("bearer sk-{n}")), "{}", credential());
+    }
+    let counts = busy.end();
+    assert!(counts.0 > 0 && counts.1 >= 20, "{counts:?}");
 }
 
 #[test]
