@@ -229,7 +229,8 @@ async fn open(
         };
         exchange.ask();
         let connected = tokio::select! {
-            connected = connector.get_http_session(&*peer) => connected,
+            // It needs more room than all that follows, and not for long.
+            connected = Box::pin(connector.get_http_session(&*peer)) => connected,
             stop = watch.ends(session) => return Err(stop),
         };
         let (mut provider, reused) = match connected {

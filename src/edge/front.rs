@@ -5,7 +5,11 @@
 //! Pingora as bytes that came too early; what follows them it reads itself. HTTP/2 is Pingora's from its
 //! preface on.
 
+use std::future::poll_fn;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::ready;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,7 +22,7 @@ use pingora::protocols::{ALPN, Stream};
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead as _, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
@@ -92,7 +96,6 @@ impl Front {
         loop {
             let limits = self.gateway.limits();
             let may_be_h2 = settings.is_none();
-            bytes.reserve(HEAD_BUFFER);
             match next(&mut stream, &mut bytes, &limits, (shutdown, &ending), may_be_h2).await {
                 Next::Request => {}
                 Next::Http2 => {
@@ -102,7 +105,8 @@ impl Front {
                 Next::Gone => return,
                 Next::Refused(refusal) => {
                     self.gateway.refuse_head(refusal.label());
-                    return refuse(stream, refusal, &bytes).await;
+                    // Most connections never need its room.
+                    return Box::pin(refuse(stream, refusal, &bytes)).await;
                 }
             }
             let mut session = ServerSession::new_http1(stream);
@@ -148,8 +152,12 @@ impl ServerApp for Front {
             Some(_) => None,
             None => Some(self.gateway.enter(connections::peer(&*stream))?),
         };
-        self.serve(stream, shutdown).await;
-        drop(place);
+        // The task that has accepted it has room for a TLS handshake, 8 KiB of it, as long as it lives.
+        let (front, shutdown) = (Arc::clone(self), shutdown.clone());
+        tokio::spawn(async move {
+            front.serve(stream, &shutdown).await;
+            drop(place);
+        });
         None
     }
 
@@ -175,7 +183,7 @@ async fn next(
         let idle = bytes.is_empty();
         let read = tokio::select! {
             biased;
-            read = timeout_at(deadline, stream.read_buf(bytes)) => read,
+            read = timeout_at(deadline, read(stream, bytes)) => read,
             () = ending.wait(), if idle => return Next::Gone,
             _ = shutdown.wait_for(|shutdown| *shutdown), if idle && !leaving => {
                 leaving = true;
@@ -215,6 +223,18 @@ async fn next(
             };
         }
     }
+}
+
+/// Reads what has arrived. A connection that waits has no buffer for that.
+async fn read(stream: &mut Stream, bytes: &mut BytesMut) -> std::io::Result<usize> {
+    poll_fn(|cx| {
+        let mut room = [MaybeUninit::uninit(); HEAD_BUFFER];
+        let mut arrived = ReadBuf::uninit(&mut room);
+        ready!(Pin::new(&mut *stream).poll_read(cx, &mut arrived))?;
+        bytes.extend_from_slice(arrived.filled());
+        Ok(arrived.filled().len()).into()
+    })
+    .await
 }
 
 /// Tells the client in its own words, as far as it said who it is.
@@ -280,7 +300,7 @@ impl Refusal {
 /// What an HTTP/2 client says first (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Room for a head without growing: Pingora's own `INIT_HEADER_BUF_SIZE`.
+/// Bytes of a head that are read at once: Pingora's own `INIT_HEADER_BUF_SIZE`.
 const HEAD_BUFFER: usize = 4096;
 
 /// Requests on one connection, after which the client shall make a new one: load balancers in front of

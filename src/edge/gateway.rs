@@ -258,16 +258,21 @@ impl Gateway {
 
 #[async_trait]
 impl ProxyHttp for Gateway {
-    type CTX = Exchange;
+    /// In a place of its own: Pingora has its futures hold more than one of these.
+    type CTX = Box<Exchange>;
 
-    fn new_ctx(&self) -> Exchange {
-        Exchange::new(self.0.snapshot.load_full())
+    fn new_ctx(&self) -> Box<Exchange> {
+        Box::new(Exchange::new(self.0.snapshot.load_full()))
     }
 
     /// Without this, Pingora puts a compressor into every response's way.
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
-    async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> pingora::Result<bool> {
+    async fn request_filter(
+        &self,
+        session: &mut Session,
+        exchange: &mut Box<Exchange>,
+    ) -> pingora::Result<bool> {
         prepare(session, Duration::from_secs(exchange.snapshot.limits.write_seconds));
         match self.receive(session, exchange).await {
             Ok(None) if exchange.is_carried() => bridge::serve(&self.0.connector, session, exchange).await?,
@@ -281,7 +286,7 @@ impl ProxyHttp for Gateway {
     async fn upstream_peer(
         &self,
         _: &mut Session,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> pingora::Result<Box<HttpPeer>> {
         exchange.ask();
         let upstream = exchange.call().map(|call| Arc::clone(&call.upstream));
@@ -301,7 +306,7 @@ impl ProxyHttp for Gateway {
         &self,
         _: &mut Session,
         request: &mut RequestHeader,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> pingora::Result<()> {
         let Some(call) = &exchange.call else { return Err(raise(exchange, upstream::unknown())) };
         if let Some(bill) = &mut exchange.bill {
@@ -320,7 +325,7 @@ impl ProxyHttp for Gateway {
         _: &mut Session,
         body: &mut Option<Bytes>,
         ends: bool,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> pingora::Result<()> {
         // What comes in is the part that `intake` left in Pingora's buffer; what goes out is the body.
         *body = match &exchange.call {
@@ -334,7 +339,7 @@ impl ProxyHttp for Gateway {
         &self,
         _: &mut Session,
         head: &mut ResponseHeader,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> pingora::Result<()> {
         exchange.trace.answered(head.status.as_u16());
         if head.status == http::StatusCode::SWITCHING_PROTOCOLS {
@@ -355,7 +360,7 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         body: &mut Option<Bytes>,
         ends: bool,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> pingora::Result<Option<Duration>> {
         if exchange.snapshot.ending.is_here() && !ends {
             let failure = ending::failure();
@@ -374,7 +379,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         _: &mut HeaderMap,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> pingora::Result<Option<Bytes>> {
         let mut last = None;
         reply::body(exchange, &mut last, true, session.body_bytes_sent())
@@ -387,7 +392,7 @@ impl ProxyHttp for Gateway {
         &self,
         _: &mut Session,
         peer: &HttpPeer,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
         mut error: Box<Error>,
     ) -> Box<Error> {
         exchange.fail_attempt(error_kind(&error, "connect"));
@@ -403,7 +408,7 @@ impl ProxyHttp for Gateway {
         _: &HttpPeer,
         session: &mut Session,
         mut error: Box<Error>,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
         reused: bool,
     ) -> Box<Error> {
         let downstream = *error.esource() == ErrorSource::Downstream;
@@ -428,7 +433,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         error: &Error,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> FailToProxy {
         if *error.esource() == ErrorSource::Downstream {
             exchange.client_gone = true;
@@ -452,7 +457,7 @@ impl ProxyHttp for Gateway {
         FailToProxy { error_code: exchange.status, can_reuse_downstream: false }
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Box<Exchange>) {
         exchange.client_gone |= error.is_some_and(|error| *error.esource() == ErrorSource::Downstream);
         if error.is_none() && reply::deliver(session, exchange).await.is_err() {
             exchange.client_gone = true;
@@ -468,11 +473,17 @@ impl ProxyHttp for Gateway {
     }
 
     /// Our own access line says it all, and without the path and the headers of the client.
-    fn suppress_error_log(&self, _: &Session, _: &Exchange, _: &Error) -> bool {
+    fn suppress_error_log(&self, _: &Session, _: &Box<Exchange>, _: &Error) -> bool {
         true
     }
 
-    fn suppress_proxy_warn_log(&self, _: &Session, _: &Exchange, _: &Error, _: ProxyWarnLogContext) -> bool {
+    fn suppress_proxy_warn_log(
+        &self,
+        _: &Session,
+        _: &Box<Exchange>,
+        _: &Error,
+        _: ProxyWarnLogContext,
+    ) -> bool {
         true
     }
 }

@@ -80,7 +80,8 @@ pub(super) fn to_provider(
     length: usize,
 ) -> pingora::Result<RequestHeader> {
     let target = format!("{}{path}{}", provider.base_url.path, beta_query(client));
-    let mut head = RequestHeader::build_no_case("POST", target.as_bytes(), Some(16))?;
+    let fields = client.headers.len() + OWN_FIELDS;
+    let mut head = RequestHeader::build_no_case("POST", target.as_bytes(), Some(fields))?;
     head.insert_header(header::HOST, provider.base_url.authority.as_str())?;
     for (name, value) in &client.headers {
         if goes_on(name, protocol) {
@@ -291,6 +292,9 @@ const DEFAULT_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 
 /// Bytes of an id that a client may give to its request.
 const ID_LENGTH: usize = 128;
+
+/// What a provider is sent besides what there is for each header of a client: `accept-encoding`, and a trace's.
+const OWN_FIELDS: usize = 2;
 
 /// Headers of clients that providers are shown in a relay. All others stay here: they are ours, or say
 /// who and where the client is.
