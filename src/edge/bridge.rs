@@ -451,6 +451,7 @@ impl Stream<'_> {
         let mut tasks = Vec::with_capacity(2);
         if !std::mem::replace(&mut self.started, true) {
             exchange.status = 200;
+            exchange.commit();
             exchange.reply = Reply::Written;
             let head = reply::stream_start(session, exchange)
                 .map_err(|error| Failure::provider(error.to_string()))?;

@@ -243,6 +243,17 @@ impl Exchange {
         shed.failure()
     }
 
+    /// The client gets an answer now: nobody is asked any more, so what could be asked again is let go of.
+    pub(super) fn commit(&mut self) {
+        self.rest = None;
+        if let Some(call) = &mut self.call {
+            call.body = Bytes::new();
+        }
+        if let Some(slot) = &mut self.slot {
+            slot.let_go();
+        }
+    }
+
     /// Notes that the first byte of the answer goes out now.
     pub(super) fn note_first_byte(&mut self) {
         self.first_byte.get_or_insert_with(|| self.started.elapsed());

@@ -78,6 +78,7 @@ pub(super) fn begin(
     }
     let head = stream_start(session, exchange)?;
     exchange.status = 200;
+    exchange.commit();
     // The filter of bodies can not wait, and need not: this is the first that the connection takes since the
     // client has sent its request, so there is room for it.
     let write = tokio::task::unconstrained(session.write_response_header(Box::new(head), false));

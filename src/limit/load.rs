@@ -134,6 +134,12 @@ impl Slot {
         self.bytes += bytes;
         Ok(())
     }
+
+    /// The call has no bytes of its request any more.
+    pub fn let_go(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.load.remove(&self.key, Weight { calls: 0, bytes });
+    }
 }
 
 impl Drop for Slot {
@@ -234,6 +240,9 @@ mod tests {
         let mut second = load.enter(&quiet, BOUNDS).unwrap();
         second.hold(100).unwrap();
         assert_eq!(second.hold(1), Err(Shed::Memory));
+        first.let_go();
+        assert_eq!(load.total(), Weight { calls: 2, bytes: 100 });
+        first.hold(300).unwrap();
         drop(first);
         assert_eq!(load.total(), Weight { calls: 1, bytes: 100 });
         second.hold(600).unwrap();

@@ -4,8 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Act, Client, Gate, Gateway, Mock, PROTOCOLS, config, eventually, get, json, post, request,
+    Act, Client, Gate, Gateway, Mock, PROTOCOLS, config, config_with, eventually, get, json, open, post,
+    request,
 };
+
+use crate::streams::{STREAMS, streaming};
 
 const IN_FLIGHT: &str = "crossmodel_requests_in_flight";
 
@@ -119,4 +122,30 @@ fn requests_in_memory_have_a_bound() {
     );
     gate.open();
     assert_eq!(post(&gateway, PROTOCOLS[0].0, &large).status, 200);
+}
+
+/// Nobody is asked again once the client has got something, so the request is let go of.
+#[test]
+fn a_stream_that_has_begun_holds_nothing_of_its_request() {
+    const BYTES: &str = "crossmodel_request_bytes_in_flight";
+    let (before, after) = (Gate::new(), Gate::new());
+    let acts = [
+        vec![Act::Await(Arc::clone(&before))],
+        open([STREAMS[0].as_bytes()]),
+        vec![Act::Await(Arc::clone(&after)), Act::Send(b"0\r\n\r\n".to_vec())],
+    ];
+    let mock = Mock::new(acts.concat());
+    let large = streaming(0).replace("hi", &"h".repeat(100_000));
+    // Carried by Pingora, and by the gateway itself.
+    for times in ["", ", timeouts: {first_byte: 599}"] {
+        let gateway = Gateway::start(&config_with(mock.port, times));
+        let mut client = begin(&gateway, &gateway.key, &large);
+        assert!(eventually(Duration::from_secs(5), || gateway.metric(BYTES) == large.len() as f64));
+        before.open();
+        assert_eq!(client.head().0, 200);
+        assert!(client.chunk().is_some());
+        assert_eq!((gateway.metric(BYTES), gateway.metric(IN_FLIGHT)), (0.0, 1.0));
+        after.open();
+        while client.chunk().is_some_and(|chunk| !chunk.is_empty()) {}
+    }
 }
