@@ -1,8 +1,9 @@
 //! The request's body, whole, before anything is decided by it.
 //!
-//! Pingora replays a body that was read early from a buffer of 64 KiB, or not at all. So the body is
-//! kept here, and Pingora is left with some last part of it in its buffer: enough to make it call the
-//! body filter once per attempt, which then puts the real body in the place of that part.
+//! Pingora replays a body that was read early from a buffer of 64 KiB, or not at all, and keeps what it has read
+//! with until the answer is over. So the body is kept here, and Pingora is left with a small one, or with one byte
+//! in the place of a larger one: enough to make it call the body filter once per attempt, which then puts the real
+//! body in its place.
 
 use std::future::poll_fn;
 use std::time::Duration;
@@ -10,8 +11,10 @@ use std::time::Duration;
 use http::Version;
 use http::header;
 use pingora::apps::HttpPersistentSettings;
+use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v1::server::HttpSession as H1Session;
+use pingora::{Error, ErrorType};
 use pingora_proxy::Session;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -60,7 +63,7 @@ pub(super) async fn read(session: &mut Session, exchange: &mut Exchange) -> Resu
 /// Reads and forgets a small body, so that the connection can be used again after an early answer.
 pub(super) async fn discard(session: &mut Session) {
     let request = session.req_header();
-    let small = headers::content_length(&request.headers).unwrap_or(0) <= REPLAY_LIMIT;
+    let small = headers::content_length(&request.headers).unwrap_or(0) <= DISCARDED;
     let asks = request.headers.contains_key(header::EXPECT);
     if request.version < Version::HTTP_2
         && small
@@ -82,33 +85,24 @@ impl Intake<'_> {
         }
         match (session.downstream_session.is_http2(), length) {
             (true, _) => self.read_h2(session).await,
-            (false, Some(length)) => self.read_sized(session, length).await,
-            (false, None) => self.read_chunked(session).await,
+            (false, length) => self.read_h1(session, length).await,
         }
     }
 
-    /// HTTP/1 with a length: only what surely fits into the buffer is put there.
-    async fn read_sized(&mut self, session: &mut Session, length: usize) -> Result<()> {
-        loop {
-            if length - self.body.bytes().len().min(length) <= REPLAY_LIMIT {
-                session.downstream_session.enable_retry_buffering();
-            }
-            match self.in_time(session.downstream_session.read_request_body()).await?.map_err(gone)? {
-                Some(part) => self.push(&part)?,
-                None => return Ok(()),
-            }
+    /// HTTP/1. Without a length, nobody knows how large a body becomes before it is there.
+    async fn read_h1(&mut self, session: &mut Session, length: Option<usize>) -> Result<()> {
+        if length.is_none_or(|length| length <= REPLAYED) {
+            session.downstream_session.enable_retry_buffering();
         }
-    }
-
-    /// HTTP/1 in chunks: nobody knows which one is the last, so a body that outgrew the buffer gets a new one.
-    async fn read_chunked(&mut self, session: &mut Session) -> Result<()> {
-        session.downstream_session.enable_retry_buffering();
         while let Some(part) =
             self.in_time(session.downstream_session.read_request_body()).await?.map_err(gone)?
         {
-            self.grow(&part)?;
+            match length {
+                Some(_) => self.push(&part)?,
+                None => self.grow(&part)?,
+            }
         }
-        if session.downstream_session.retry_buffer_truncated() {
+        if self.body.bytes().len() > REPLAYED {
             restart(session).await.map_err(gone)?;
         }
         Ok(())
@@ -168,8 +162,8 @@ impl Intake<'_> {
     }
 }
 
-/// Puts a fresh session in the place of one whose buffer overflowed: it is made to read a request with a
-/// body of one byte, which then is its buffer, and is given the real head.
+/// Puts a fresh session in the place of one that has read a body, with all its buffers: it is made to read a
+/// request with a body of one byte, and is given the real head.
 async fn restart(session: &mut Session) -> pingora::Result<()> {
     let mut settings = HttpPersistentSettings::for_session(&session.downstream_session);
     let reuses = session.downstream_session.get_keepalive_reuses_remaining();
@@ -186,7 +180,8 @@ async fn restart(session: &mut Session) -> pingora::Result<()> {
         }
     };
     let head = old.req_header().clone();
-    let mut fresh = H1Session::new(old.into_inner());
+    let (stream, ahead) = parts(old).await?;
+    let mut fresh = H1Session::new(stream);
     fresh.set_pipelined_prefix(STAND_IN.into());
     fresh.read_request().await?;
     fresh.enable_retry_buffering();
@@ -196,7 +191,22 @@ async fn restart(session: &mut Session) -> pingora::Result<()> {
     settings.apply_to_session(&mut session.downstream_session);
     session.downstream_session.set_keepalive_reuses_remaining(reuses);
     super::gateway::prepare(session, write.unwrap_or_default());
+    if ahead {
+        // As Pingora does with a request that was sent before its turn.
+        session.set_keepalive(None);
+    }
     Ok(())
+}
+
+/// The connection of a session, and whether more than the request has been read from it.
+async fn parts(mut session: H1Session) -> pingora::Result<(Stream, bool)> {
+    if !session.will_keepalive() {
+        return Ok((session.into_inner(), false));
+    }
+    session.set_pipelining_enabled(true);
+    let reused = session.reuse().await?.ok_or_else(|| Error::new_down(ErrorType::ConnectionClosed))?;
+    let (stream, ahead) = reused.into_parts();
+    Ok((stream, ahead.is_some()))
 }
 
 fn too_slow() -> Failure {
@@ -208,9 +218,9 @@ fn too_large(limit: usize) -> Failure {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is called with the errors of results")]
-fn gone(error: Box<pingora::Error>) -> Failure {
+fn gone(error: Box<Error>) -> Failure {
     match error.etype() {
-        pingora::ErrorType::ReadTimedout => too_slow(),
+        ErrorType::ReadTimedout => too_slow(),
         _ => interrupted(super::transport::told(&error)),
     }
 }
@@ -219,8 +229,12 @@ fn interrupted(why: String) -> Failure {
     Failure::new(Kind::InvalidJson, "The request body could not be read.").with_detail(why)
 }
 
-/// Bytes that Pingora's replay buffer holds (`BODY_BUF_LIMIT`).
-const REPLAY_LIMIT: usize = 64 << 10;
+/// Bytes of a body that may stay in Pingora's buffers, of which one for replays holds no more than 64 KiB
+/// (`BODY_BUF_LIMIT`): about what arrives together with a head.
+const REPLAYED: usize = 4 << 10;
+
+/// Bytes of a body that is read only to be forgotten.
+const DISCARDED: usize = 64 << 10;
 
 /// Bytes reserved for a body that does not say how long it is.
 const FIRST_GUESS: usize = 16 << 10;

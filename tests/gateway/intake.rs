@@ -68,7 +68,7 @@ fn bodies_arrive_whole() {
     );
     let to_h1 = Gateway::start(&config(h1.port));
     let to_h2 = Gateway::start(&config_with(h2.port, ", http: h2"));
-    for size in [100, (64 << 10) - 1, 64 << 10, (64 << 10) + 1, 300 << 10, 20 << 20] {
+    for size in [100, 4 << 10, (4 << 10) + 1, 64 << 10, (64 << 10) + 1, 300 << 10, 20 << 20] {
         let body = body(size);
         assert_eq!(body.len(), size);
         let expected = body.replace("v/model", "real-model");
@@ -87,6 +87,31 @@ fn bodies_arrive_whole() {
                 );
                 assert_eq!((seen.header("expect"), seen.header("transfer-encoding")), (None, None), "{case}");
             }
+        }
+    }
+}
+
+#[test]
+fn who_wants_the_connection_closed_gets_that_after_any_body() {
+    let mock = Mock::new(json(200, "", PROTOCOLS[0].2));
+    let gateway = Gateway::start(&config(mock.port));
+    for size in [100, 100 << 10] {
+        for (version, close) in [("1.0", ""), ("1.1", "connection: close\r\n")] {
+            let body = body(size);
+            let mut client = Client::connect(gateway.port);
+            client.send(
+                format!(
+                    "POST /v1/chat/completions HTTP/{version}\r\nhost: g\r\nauthorization: Bearer {}\r\n\
+                     {close}content-length: {size}\r\n\r\n{body}",
+                    gateway.key
+                )
+                .as_bytes(),
+            );
+            let response = client.receive();
+            assert_eq!((response.status, response.header("connection")), (200, Some("close")), "{version}");
+            assert!(client.ends(), "{version} {size}");
+            assert_eq!(mock.one().body.len(), body.len() + "real-model".len() - "v/model".len());
+            mock.take();
         }
     }
 }
