@@ -19,6 +19,18 @@ pub struct Document<'d> {
     marks: Option<Vec<Mark>>,
     /// Is there white space between its tokens, or might there be?
     spaced: bool,
+    /// Is there half a character somewhere, or might there be?
+    halves: bool,
+}
+
+/// Where among the marks those of a value are looked for: that of the value itself is known, or that of something
+/// around it. It only saves time, for what is not found from there is read byte by byte.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Near(usize);
+
+impl Near {
+    /// Anywhere in the document.
+    pub const ROOT: Self = Self(0);
 }
 
 /// A key or a value.
@@ -51,13 +63,14 @@ impl<'d> Document<'d> {
     pub fn read(text: &'d str) -> Self {
         let mut check = Check::new(text);
         let valid = check.document().is_some();
-        Self { text, spaced: check.spaced || !valid, marks: valid.then_some(check.marks) }
+        let (spaced, halves) = (check.spaced || !valid, check.halves || !valid);
+        Self { text, spaced, halves, marks: valid.then_some(check.marks) }
     }
 
     /// A document without text.
     #[must_use]
     pub fn empty() -> &'static Document<'static> {
-        static EMPTY: Document<'static> = Document { text: "", marks: None, spaced: true };
+        static EMPTY: Document<'static> = Document { text: "", marks: None, spaced: true, halves: true };
         &EMPTY
     }
 
@@ -65,6 +78,12 @@ impl<'d> Document<'d> {
     #[must_use]
     pub fn text(&self) -> &'d str {
         self.text
+    }
+
+    /// Might there be half a character, for [`repair`](super::repair) to look closer?
+    #[must_use]
+    pub fn may_hold_halves(&self) -> bool {
+        self.halves
     }
 
     /// A value's text, if it is a string: a valid one, for which a valid document vouches.
@@ -87,26 +106,37 @@ impl<'d> Document<'d> {
         out.extend_from_slice(json.as_bytes());
     }
 
-    /// As [`members`](super::members), and faster if the object is part of the document.
-    pub fn members<'a>(&self, object: &'a [u8]) -> impl Iterator<Item = Result<Member<'a>, Malformed>> {
-        let Some(mut inside) = self.inside(object, b'{') else {
-            return Walk::Scanned(scan::members(object));
+    /// As [`members`](super::members), and faster if the object is part of the document. With each member comes
+    /// where its value is found.
+    pub fn members<'a>(
+        &self,
+        object: &'a [u8],
+        near: Near,
+    ) -> impl Iterator<Item = Result<(Member<'a>, Near), Malformed>> {
+        let Some(mut inside) = self.inside(object, b'{', near) else {
+            let unmarked = scan::members(object).map(|member| Ok((member?, Near::ROOT)));
+            return Walk::Scanned(unmarked);
         };
         Walk::Marked(std::iter::from_fn(move || {
-            let (key, span) = (inside.next()?, inside.next()?);
+            let ((key, _), (span, near)) = (inside.next()?, inside.next()?);
             let key_span = key.start + 1..key.end - 1;
             let (key, value) = (object.get(key_span.clone())?, object.get(span.clone())?);
-            Some(Ok(Member { key, key_span, value, span }))
+            Some(Ok((Member { key, key_span, value, span }, near)))
         }))
     }
 
-    /// As [`elements`](super::elements), and faster if the array is part of the document.
-    pub fn elements<'a>(
+    /// As [`elements`](super::elements), and faster if the array is part of the document. With each element comes
+    /// where it is found.
+    pub fn elements(
         &self,
-        array: &'a [u8],
-    ) -> impl Iterator<Item = Result<(&'a [u8], Range<usize>), Malformed>> {
-        let Some(inside) = self.inside(array, b'[') else { return Walk::Scanned(scan::elements(array)) };
-        Walk::Marked(inside.filter_map(|span| Some(Ok((array.get(span.clone())?, span)))))
+        array: &[u8],
+        near: Near,
+    ) -> impl Iterator<Item = Result<(Range<usize>, Near), Malformed>> {
+        let Some(inside) = self.inside(array, b'[', near) else {
+            let unmarked = scan::elements(array).map(|element| Ok((element?.1, Near::ROOT)));
+            return Walk::Scanned(unmarked);
+        };
+        Walk::Marked(inside.map(Ok))
     }
 
     /// Is this value a valid one because it stands in the document's own memory, and all of that is valid?
@@ -115,12 +145,12 @@ impl<'d> Document<'d> {
     }
 
     /// What stands in a container, if that is part of the document.
-    fn inside(&self, container: &[u8], open: u8) -> Option<Inside<'_>> {
+    fn inside(&self, container: &[u8], open: u8, near: Near) -> Option<Inside<'_>> {
         let (marks, origin) = (self.marks.as_ref()?, self.place(container)?);
         // All of the document is its first value, and perhaps space around that.
         let index = match container.len() == self.text.len() {
             true => 0,
-            false => marks.binary_search_by_key(&u32::try_from(origin).ok()?, |mark| mark.start).ok()?,
+            false => find(marks, u32::try_from(origin).ok()?, near)?,
         };
         let mark = marks.get(index)?;
         let is_whole = mark.end as usize <= origin + container.len();
@@ -136,13 +166,24 @@ impl<'d> Document<'d> {
     }
 }
 
+/// The mark of what begins at `start`.
+fn find(marks: &[Mark], start: u32, Near(near): Near) -> Option<usize> {
+    let mark = marks.get(near)?;
+    if mark.start == start {
+        return Some(near);
+    }
+    let inside = marks.get(near + 1..mark.next as usize)?;
+    let found = inside.binary_search_by_key(&start, |mark| mark.start).ok()?;
+    Some(near + 1 + found)
+}
+
 impl Iterator for Inside<'_> {
-    type Item = Range<usize>;
+    type Item = (Range<usize>, Near);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mark = self.marks.get(self.next)?;
+        let (near, mark) = (Near(self.next), self.marks.get(self.next)?);
         self.next = mark.next as usize;
-        Some(mark.start as usize - self.origin..mark.end as usize - self.origin)
+        Some((mark.start as usize - self.origin..mark.end as usize - self.origin, near))
     }
 }
 
@@ -164,6 +205,8 @@ struct Check<'d> {
     has_control: bool,
     /// Was there space between tokens?
     spaced: bool,
+    /// Was there an escape that can be half a character?
+    halves: bool,
     marks: Vec<Mark>,
 }
 
@@ -171,7 +214,8 @@ impl<'d> Check<'d> {
     fn new(document: &'d str) -> Self {
         let bytes = document.as_bytes();
         let marks = Vec::with_capacity(bytes.len() / TYPICAL);
-        Self { scan: Scan::new(bytes), has_control: literal::has_control(bytes), spaced: false, marks }
+        let (scan, has_control) = (Scan::new(bytes), literal::has_control(bytes));
+        Self { scan, has_control, spaced: false, halves: false, marks }
     }
 
     /// Reads all of the document, if it is valid.
@@ -240,7 +284,10 @@ impl<'d> Check<'d> {
     fn string(&mut self) -> Option<()> {
         self.scan.eat(b'"', "").ok()?;
         let start = self.scan.at;
-        let end = literal::end(self.scan.json, start, literal::is_escape)?;
+        let end = literal::end(self.scan.json, start, |bytes, at| {
+            self.halves |= literal::may_be_half(bytes, at);
+            literal::is_escape(bytes, at)
+        })?;
         if self.has_control && literal::has_control(self.scan.json.get(start..end)?) {
             return None;
         }
@@ -283,18 +330,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::json::repair;
 
     /// Walks a value of a document, and names what it finds.
-    fn walk(document: &Document<'_>, json: &str, out: &mut String) {
+    fn walk(document: &Document<'_>, json: &str, near: Near, out: &mut String) {
         match json.trim_start().as_bytes().first() {
-            Some(b'{') => document.members(json.as_bytes()).for_each(|member| {
-                let member = member.unwrap();
+            Some(b'{') => document.members(json.as_bytes(), near).for_each(|member| {
+                let (member, near) = member.unwrap();
                 write!(out, "{}:", String::from_utf8_lossy(member.key)).unwrap();
-                walk(document, json.get(member.span).unwrap(), out);
+                walk(document, json.get(member.span).unwrap(), near, out);
             }),
-            Some(b'[') => document
-                .elements(json.as_bytes())
-                .for_each(|element| walk(document, json.get(element.unwrap().1).unwrap(), out)),
+            Some(b'[') => document.elements(json.as_bytes(), near).for_each(|element| {
+                let (span, near) = element.unwrap();
+                walk(document, json.get(span).unwrap(), near, out);
+            }),
             _ => write!(out, "{json};").unwrap(),
         }
     }
@@ -307,9 +356,41 @@ mod tests {
         for json in [inner.clone(), format!(" [{inner} , {inner},\n[{inner}]]"), format!("[\"{long}\"]")] {
             let (document, mut with, mut without) = (Document::read(&json), String::new(), String::new());
             assert!(!document.marks.as_ref().unwrap().is_empty());
-            walk(&document, &json, &mut with);
-            walk(Document::empty(), &json, &mut without);
+            walk(&document, &json, Near::ROOT, &mut with);
+            walk(Document::empty(), &json, Near::ROOT, &mut without);
             assert_eq!(with, without);
+        }
+    }
+
+    #[test]
+    fn a_container_is_found_from_what_is_around_it_and_read_from_anywhere() {
+        let json = r#"{"a":{"b":[1,{"c":2}]},"d":[3]}"#;
+        let document = Document::read(json);
+        let marks = document.marks.as_ref().unwrap();
+        let at = json.find(r#"{"c""#).unwrap();
+        let object = json.get(at..at + 7).unwrap();
+        let mut found = 0;
+        for near in 0..=marks.len() {
+            let place = find(marks, u32::try_from(at).unwrap(), Near(near));
+            let around =
+                marks.get(near).is_some_and(|mark| (mark.start as usize..mark.end as usize).contains(&at));
+            assert_eq!(place.is_some(), around, "{near}");
+            found += usize::from(around);
+            let members: Vec<_> = document.members(object.as_bytes(), Near(near)).collect();
+            assert!(matches!(members.as_slice(), [Ok((only, _))] if only.key == b"c" && only.value == b"2"));
+        }
+        assert_eq!(found, 4);
+    }
+
+    #[test]
+    fn halves_are_seen_and_little_else() {
+        for (json, halves) in [
+            (r#"{"a":"x\\ud83d","b":"\u00e9\n"}"#, false),
+            (r#"{"a":"\ud83d"}"#, true),
+            (r#"{"\uDE00":1}"#, true),
+            (r#"{"a":1"#, true),
+        ] {
+            assert_eq!(Document::read(json).may_hold_halves(), halves, "{json}");
         }
     }
 
@@ -387,11 +468,18 @@ mod tests {
         }
 
         #[test]
+        fn no_half_of_a_character_is_missed(tokens in prop::collection::vec(token(), 0..40)) {
+            let json = tokens.concat();
+            let holds = repair::without_halves(&json, false).is_some();
+            prop_assert!(Document::read(&json).may_hold_halves() || !holds);
+        }
+
+        #[test]
         fn any_value_is_walked_alike_with_marks_and_without(json in value()) {
             let (document, mut with, mut without) = (Document::read(&json), String::new(), String::new());
             prop_assert!(document.marks.is_some());
-            walk(&document, &json, &mut with);
-            walk(Document::empty(), &json, &mut without);
+            walk(&document, &json, Near::ROOT, &mut with);
+            walk(Document::empty(), &json, Near::ROOT, &mut without);
             prop_assert_eq!(with, without);
         }
     }
@@ -405,7 +493,20 @@ mod tests {
     }
 
     fn literal() -> impl Strategy<Value = String> {
-        let parts = ["a", "\\\"", "\\\\", "\\n", "\\u00e9", "é", "{", "]", ",", "################"];
+        let parts = [
+            "a",
+            "\\\"",
+            "\\\\",
+            "\\n",
+            "\\u00e9",
+            "\\ud83d",
+            "\\uDE00",
+            "é",
+            "{",
+            "]",
+            ",",
+            "################",
+        ];
         let parts = prop::collection::vec(prop::sample::select(parts.to_vec()), 0..30);
         parts.prop_map(|parts| format!("\"{}\"", parts.concat()))
     }

@@ -56,6 +56,13 @@ pub(super) fn is_escape(bytes: &[u8], at: usize) -> bool {
     }
 }
 
+/// Can the escape whose backslash stands before `at` be half a character beyond the first plane? Every half begins
+/// so, and hardly anything else.
+#[inline(always)]
+pub(super) fn may_be_half(bytes: &[u8], at: usize) -> bool {
+    bytes.get(at) == Some(&b'u') && matches!(bytes.get(at + 1), Some(b'd' | b'D'))
+}
+
 fn has_digits(bytes: &[u8], at: usize) -> bool {
     bytes.get(at..at + 4).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
 }

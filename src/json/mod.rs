@@ -13,7 +13,7 @@ pub mod scan;
 pub mod splice;
 pub mod write;
 
-pub use document::Document;
+pub use document::{Document, Near};
 pub use lit::Lit;
 pub use path::Path;
 pub use raw::{Raw, compact};

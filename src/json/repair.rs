@@ -21,20 +21,34 @@ pub fn repair_event(document: &[u8]) -> Cow<'_, str> {
 }
 
 fn repaired(document: &[u8], keep_borders: bool) -> Cow<'_, str> {
-    let text = simdutf8::basic::from_utf8(document)
-        .map_or_else(|_| String::from_utf8_lossy(document), Cow::Borrowed);
-    if lone(&text, 0, keep_borders).is_none() {
-        return text;
+    let text = utf8(document);
+    match without_halves(&text, keep_borders) {
+        Some(repaired) => Cow::Owned(repaired),
+        None => text,
     }
+}
+
+/// The document with invalid UTF-8 replaced.
+#[must_use]
+pub fn utf8(document: &[u8]) -> Cow<'_, str> {
+    simdutf8::basic::from_utf8(document).map_or_else(|_| String::from_utf8_lossy(document), Cow::Borrowed)
+}
+
+/// The document with lone surrogate escapes replaced, if there are any; `keep_borders`: but for those at the border of
+/// a literal.
+#[must_use]
+pub fn without_halves(text: &str, keep_borders: bool) -> Option<String> {
+    let mut next = Some(lone(text, 0, keep_borders)?);
     let mut out = String::with_capacity(text.len());
     let mut done = 0;
-    while let Some(at) = lone(&text, done, keep_borders) {
+    while let Some(at) = next {
         out.push_str(text.get(done..at).unwrap_or_default());
         out.push_str(REPLACEMENT);
         done = at + ESCAPE;
+        next = lone(text, done, keep_borders);
     }
     out.push_str(text.get(done..).unwrap_or_default());
-    Cow::Owned(out)
+    Some(out)
 }
 
 /// Where the next lone surrogate escape stands.

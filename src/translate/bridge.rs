@@ -65,8 +65,16 @@ pub fn render(
     target: &Target<'_>,
     facts: &Facts<'_>,
 ) -> Result<Rendered> {
-    let text = repair::repair(body);
-    let document = Document::read(text.trim_start_matches('\u{feff}'));
+    let text = repair::utf8(body);
+    let mut document = Document::read(text.trim_start_matches('\u{feff}'));
+    let repaired;
+    // Whoever has read the document knows whether looking for what has to be replaced is worth while.
+    if document.may_hold_halves()
+        && let Some(whole) = repair::without_halves(document.text(), false)
+    {
+        repaired = whole;
+        document = Document::read(&repaired);
+    }
     let upstream = target.protocol.protocol();
     let mut losses = Losses::new(facts.strict).told_to(client.id());
     let mut request = client.decode_request(&document, target, &mut losses)?;
@@ -405,8 +413,26 @@ const ROOM: usize = 512;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::canon::Carrier;
+    use crate::canon::{Caps, Carrier};
     use crate::protocol::ProtocolId;
+
+    #[test]
+    fn half_a_character_is_replaced_before_anything_is_written() {
+        let (profile, caps) = (Profile::default(), Caps::of(ProtocolId::Messages, "m"));
+        let target = Target {
+            protocol: ProtocolId::Messages,
+            origin: "up",
+            model: "m",
+            profile: &profile,
+            caps: &caps,
+        };
+        let facts =
+            Facts { request_id: "r", now: 0, model: "v/m", strict: false, counting: false, output_cap: None };
+        let body = br#"{"messages":[{"role":"user","content":"a\\ud83d \ud83d\ude00 \ud83d \u00e9"}]}"#;
+        let rendered = render(ProtocolId::Chat.protocol(), body, &target, &facts).unwrap();
+        let sent = std::str::from_utf8(&rendered.body).unwrap();
+        assert!(sent.contains(r#""a\\ud83d \ud83d\ude00 \ufffd \u00e9""#), "{sent}");
+    }
 
     #[test]
     fn a_providers_own_members_are_added_but_replace_nothing() {

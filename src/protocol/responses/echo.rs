@@ -5,7 +5,7 @@
 //! would end the line of an event.
 
 use crate::json::write::{self, Array, Object};
-use crate::json::{Document, Raw};
+use crate::json::{Document, Near, Raw};
 
 /// Members of the request, by their places in [`NAMES`].
 type Found<'a> = [Option<&'a str>; NAMES.len()];
@@ -14,7 +14,7 @@ type Found<'a> = [Option<&'a str>; NAMES.len()];
 pub(super) fn write(document: &Document<'_>) -> String {
     let body = document.text();
     let mut found: Found<'_> = [None; NAMES.len()];
-    for member in document.members(body.as_bytes()).map_while(Result::ok) {
+    for (member, _) in document.members(body.as_bytes(), Near::ROOT).map_while(Result::ok) {
         if let Some(place) = NAMES.iter().position(|name| member.is(name)) {
             found[place] = body.get(member.span).filter(|text| *text != "null");
         }
@@ -54,13 +54,13 @@ fn copied<'o, 'b>(
 
 /// The tools as the client sent them; functions get the members that clients look for.
 fn tools(document: &Document<'_>, text: &str, list: &mut Array<'_>) {
-    for (_, span) in document.elements(text.as_bytes()).map_while(Result::ok) {
+    for (span, near) in document.elements(text.as_bytes(), Near::ROOT).map_while(Result::ok) {
         let Some(tool) = text.get(span).and_then(|tool| document.raw(tool)).filter(Raw::is_object) else {
             continue;
         };
         let (mut is_function, mut seen) = (false, [false; FUNCTION.len()]);
         list.object(|o| {
-            for (name, value) in members_of(document, tool.get()) {
+            for (name, value) in members_of(document, tool.get(), near) {
                 is_function |= name == "type" && value == "\"function\"";
                 // As Chat has it: such a tool keeps its shape.
                 seen.iter_mut().for_each(|seen| *seen |= name == "function");
@@ -87,10 +87,12 @@ fn with_defaults(document: &Document<'_>, text: Option<&str>, defaults: &[(&str,
     let raw = text.and_then(|text| document.raw(text));
     let object = raw.as_ref().map_or("{}", Raw::get);
     for (name, default) in defaults {
-        let own = members_of(document, object).filter(|(key, value)| key == name && *value != "null").last();
+        let own = members_of(document, object, Near::ROOT)
+            .filter(|(key, value)| key == name && *value != "null")
+            .last();
         copied(document, o, name, own.map(|(_, value)| value), default);
     }
-    for (name, value) in members_of(document, object) {
+    for (name, value) in members_of(document, object, Near::ROOT) {
         if !defaults.iter().any(|(known, _)| *known == name) {
             o.value(name, |out| document.compact(value, out));
         }
@@ -98,9 +100,13 @@ fn with_defaults(document: &Document<'_>, text: Option<&str>, defaults: &[(&str,
 }
 
 /// The members of a valid object: keys as they are spelled, and values.
-fn members_of<'a>(document: &Document<'_>, object: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
-    let members = document.members(object.as_bytes()).map_while(Result::ok);
-    members.filter_map(|member| Some((object.get(member.key_span)?, object.get(member.span)?)))
+fn members_of<'a>(
+    document: &Document<'_>,
+    object: &'a str,
+    near: Near,
+) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let members = document.members(object.as_bytes(), near).map_while(Result::ok);
+    members.filter_map(|(member, _)| Some((object.get(member.key_span)?, object.get(member.span)?)))
 }
 
 /// Is the value of the type that the member has by default, where it has one?
