@@ -51,7 +51,7 @@ impl Names {
             None => Cow::Borrowed(name),
         };
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-        if full.chars().all(allowed) && full.len() <= self.longest && !full.is_empty() {
+        if full.bytes().map(char::from).all(allowed) && full.len() <= self.longest && !full.is_empty() {
             return full;
         }
         let replaced = full.chars().map(|c| if allowed(c) { c } else { '_' });

@@ -5,8 +5,6 @@
 //! order of the calls. Each step looks only at what came before or stands in the same run, so that a
 //! conversation that grows keeps its beginning byte for byte, and the provider finds it in its cache.
 
-use std::collections::HashMap;
-
 use crate::canon::{Cache, Losses, MidSystem, Part, Request, Role, Target, Text, Turn};
 use crate::failure::{Failure, Kind, Result};
 
@@ -33,9 +31,9 @@ pub(super) enum Item<'r, 'a> {
     Dot,
 }
 
-/// The result of a call, once it is found.
-#[derive(Default)]
+/// A call, and its result once it is found.
 struct Found<'r, 'a> {
+    id: &'r str,
     result: Option<&'r Part<'a>>,
     written: bool,
 }
@@ -44,7 +42,28 @@ struct Found<'r, 'a> {
 #[derive(Default)]
 struct Calls<'r, 'a> {
     order: Vec<&'r str>,
-    results: HashMap<&'r str, Found<'r, 'a>>,
+    /// One for each id, and sorted by them: nearly always it is one or two, for which a map costs too much.
+    results: Vec<Found<'r, 'a>>,
+}
+
+impl<'r, 'a> Calls<'r, 'a> {
+    fn clear(&mut self) {
+        self.order.clear();
+        self.results.clear();
+    }
+
+    /// Makes ready to look for the results of the calls that are in order now.
+    fn await_results(&mut self) {
+        self.results.extend(self.order.iter().map(|id| Found { id, result: None, written: false }));
+        self.results.sort_unstable_by_key(|found| found.id);
+        self.results.dedup_by_key(|found| found.id);
+    }
+}
+
+/// That of the call with this id, among what is sorted by ids.
+fn find<'f, 'r, 'a>(results: &'f mut [Found<'r, 'a>], id: &str) -> Option<&'f mut Found<'r, 'a>> {
+    let place = results.binary_search_by_key(&id, |found| found.id).ok()?;
+    results.get_mut(place)
 }
 
 impl<'r, 'a> Plan<'r, 'a> {
@@ -178,8 +197,7 @@ struct Builder<'r, 'a> {
 impl<'r, 'a> Builder<'r, 'a> {
     /// Takes a run of the model's turns.
     fn assistant(&mut self, turns: &'r [Turn<'a>], target: &Target<'_>, losses: &mut Losses) -> Result<()> {
-        self.calls.order.clear();
-        self.calls.results.clear();
+        self.calls.clear();
         let parts = || turns.iter().flat_map(|turn| &turn.parts);
         let visible = parts().any(is_visible);
         for part in parts() {
@@ -189,16 +207,14 @@ impl<'r, 'a> Builder<'r, 'a> {
                     losses.drop_named("messages.content.image")?;
                     continue;
                 }
-                Part::Call(call) => {
-                    self.calls.order.push(&call.id);
-                    self.calls.results.insert(&call.id, Found::default());
-                }
+                Part::Call(call) => self.calls.order.push(&call.id),
                 part if is_dropped(part, visible) => continue,
                 _ => media::check(part)?,
             }
             self.place_late();
             self.items.push((Role::Assistant, Item::Part(part)));
         }
+        self.calls.await_results();
         Ok(())
     }
 
@@ -216,7 +232,7 @@ impl<'r, 'a> Builder<'r, 'a> {
                     }
                     continue;
                 }
-                Part::Result(result) if self.calls.results.contains_key(&*result.id) => continue,
+                Part::Result(result) if find(&mut self.calls.results, &result.id).is_some() => continue,
                 part if is_dropped(part, visible) => continue,
                 _ => media::check(part)?,
             }
@@ -235,13 +251,13 @@ impl<'r, 'a> Builder<'r, 'a> {
         }
         for part in parts {
             if let Part::Result(result) = part
-                && let Some(found) = self.calls.results.get_mut(&*result.id)
+                && let Some(found) = find(&mut self.calls.results, &result.id)
             {
                 found.result = Some(part);
             }
         }
         for id in &self.calls.order {
-            let Some(found) = self.calls.results.get_mut(id) else { continue };
+            let Some(found) = find(&mut self.calls.results, id) else { continue };
             if let Some(part) = found.result
                 && !std::mem::replace(&mut found.written, true)
             {
