@@ -364,15 +364,9 @@ async fn provide_slowly(listener: TcpListener, events: usize) {
     }
 }
 
-/// `STREAMS` (10,000, or as many as the limit of open files allows), each with an event a second: all end well, and
-/// each takes its memory.
-#[test]
-#[ignore = "it takes minutes, and needs many open files"]
-fn many_streams_end_well_and_take_little_memory() {
+/// So many streams, each with an event a second: all end well, and each takes its memory.
+fn hold_streams(count: usize, seconds: usize) {
     raise_files();
-    let files = usize::try_from(getrlimit(Resource::Nofile).current.unwrap_or(1 << 20)).unwrap();
-    let count = number("STREAMS", 10_000.min(files.saturating_sub(500) / 2));
-    let seconds = number("SECONDS", 60 + count / 100);
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -406,12 +400,29 @@ fn many_streams_end_well_and_take_little_memory() {
         sleep(Duration::from_secs(10)).await;
         let busy = gateway.memory();
         let open = gateway.metric("crossmodel_requests_in_flight");
-        println!(
-            "idle {idle} KiB, with {open} streams {busy} KiB, {:.1} KiB each",
-            (busy - idle) as f64 / open
-        );
+        let each = (busy - idle) as f64 / open;
+        println!("idle {idle} KiB, with {open} streams {busy} KiB, {each:.1} KiB each");
         let whole = all.join_all().await.into_iter().filter(|whole| *whole).count();
         println!("{whole} of {count} ended well; then {} KiB, {} files", gateway.memory(), gateway.files());
         assert_eq!(whole, count);
+        assert!(each < MOST_EACH, "{each} KiB");
     });
+}
+
+/// KiB that a stream may take.
+const MOST_EACH: f64 = 60.0;
+
+#[test]
+fn streams_end_well_and_take_little_memory() {
+    hold_streams(400, 20);
+}
+
+/// `STREAMS` (10,000, or as many as the limit of open files allows).
+#[test]
+#[ignore = "it takes minutes, and needs many open files"]
+fn many_streams_end_well_and_take_little_memory() {
+    raise_files();
+    let files = usize::try_from(getrlimit(Resource::Nofile).current.unwrap_or(1 << 20)).unwrap();
+    let count = number("STREAMS", 10_000.min(files.saturating_sub(500) / 2));
+    hold_streams(count, number("SECONDS", 60 + count / 100));
 }
