@@ -221,16 +221,25 @@ impl<'d> Check<'d> {
     /// Reads all of the document, if it is valid.
     fn document(&mut self) -> Option<()> {
         u32::try_from(self.scan.json.len()).ok()?;
-        self.skip_space();
+        self.token()?;
         self.value(MAX_DEPTH - 1)?;
-        self.skip_space();
-        self.scan.peek().is_none().then_some(())
+        self.token().is_none().then_some(())
     }
 
-    fn skip_space(&mut self) {
+    /// The first byte of the next token, to which it goes. Nearly always that stands here already.
+    #[inline(always)]
+    fn token(&mut self) -> Option<u8> {
+        match self.scan.peek() {
+            Some(b'\0'..=b' ') => self.token_behind_space(),
+            token => token,
+        }
+    }
+
+    fn token_behind_space(&mut self) -> Option<u8> {
         let start = self.scan.at;
         self.scan.skip_space();
         self.spaced |= self.scan.at > start;
+        self.scan.peek()
     }
 
     fn value(&mut self, depth: u32) -> Option<()> {
@@ -258,26 +267,28 @@ impl<'d> Check<'d> {
     /// Reads what stands between brackets.
     fn items(&mut self, close: u8, depth: u32, item: fn(&mut Self, u32) -> Option<()>) -> Option<()> {
         self.scan.at += 1;
-        self.skip_space();
-        if self.scan.eat(close, "").is_ok() {
+        if self.token()? == close {
+            self.scan.at += 1;
             return Some(());
         }
         loop {
             item(self, depth)?;
-            self.skip_space();
-            if self.scan.eat(close, "").is_ok() {
-                return Some(());
-            }
-            self.scan.eat(b',', "").ok()?;
-            self.skip_space();
+            let token = self.token()?;
+            self.scan.at += 1;
+            match token {
+                b',' => self.token()?,
+                token => return (token == close).then_some(()),
+            };
         }
     }
 
     fn member(&mut self, depth: u32) -> Option<()> {
         self.marked(Self::string)?;
-        self.skip_space();
-        self.scan.eat(b':', "").ok()?;
-        self.skip_space();
+        if self.token()? != b':' {
+            return None;
+        }
+        self.scan.at += 1;
+        self.token()?;
         self.value(depth)
     }
 

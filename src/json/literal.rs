@@ -80,18 +80,21 @@ struct Block {
 }
 
 impl Block {
-    /// The first bytes of `rest`; where there are less than 64 they are followed by nothing of interest.
+    /// The first bytes of `rest`. Inlined, so that what it finds stays in registers.
+    #[inline(always)]
     fn read(rest: &[u8]) -> Self {
-        match rest.first_chunk() {
-            Some(bytes) => Self::of(bytes),
-            None => {
-                let mut filled = [0; BLOCK];
-                filled.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-                Self::of(&filled)
-            }
-        }
+        rest.first_chunk().map_or_else(|| Self::of_last(rest), Self::of)
     }
 
+    /// Less than 64 bytes, followed by nothing of interest.
+    #[cold]
+    fn of_last(rest: &[u8]) -> Self {
+        let mut filled = [0; BLOCK];
+        filled.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        Self::of(&filled)
+    }
+
+    #[inline(always)]
     fn of(bytes: &[u8; BLOCK]) -> Self {
         Self { quotes: bits(bytes, b'"'), backslashes: bits(bytes, b'\\'), ns: bits(bytes, b'n') }
     }

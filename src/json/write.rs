@@ -24,7 +24,7 @@ pub fn bytes(value: &impl Serialize) -> Bytes {
 /// Appends the inside of the literal of `text`.
 pub fn escape(text: &str, out: &mut Vec<u8>) {
     let mut rest = text;
-    while let Some(at) = rest.bytes().position(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
+    while let Some(at) = rest.bytes().position(|byte| SPECIAL[usize::from(byte)]) {
         let (plain, special) = rest.split_at(at);
         out.extend_from_slice(plain.as_bytes());
         match special.as_bytes().first() {
@@ -40,6 +40,19 @@ pub fn escape(text: &str, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(rest.as_bytes());
 }
+
+/// Which bytes may not stand in a literal as they are. A look-up, for most texts are too short for anything else.
+static SPECIAL: [bool; 256] = {
+    let mut special = [false; 256];
+    let mut byte = 0;
+    while byte < b' ' as usize {
+        special[byte] = true;
+        byte += 1;
+    }
+    special[b'"' as usize] = true;
+    special[b'\\' as usize] = true;
+    special
+};
 
 /// Writes one object.
 pub fn object(out: &mut Vec<u8>, fill: impl FnOnce(&mut Object<'_>)) {

@@ -55,10 +55,13 @@ fn odd(text: &Lit<'_>, out: &mut Vec<u8>) {
 /// Appends the text of which this is the inside of a literal. Halves of characters become U+FFFD.
 fn unescape(inner: &str, out: &mut Vec<u8>) {
     let mut rest = inner;
-    while let Some((plain, escape)) = rest.split_once('\\') {
+    while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
+        let (plain, escape) = rest.split_at(at);
         out.extend_from_slice(plain.as_bytes());
         let mut chars = escape.chars();
-        match chars.next() {
+        // The backslash stands before what it escapes.
+        match chars.by_ref().nth(1) {
+            Some(quote @ ('"' | '\\' | '/')) => out.push(quote as u8),
             Some('n') => out.push(b'\n'),
             Some('t') => out.push(b'\t'),
             Some('r') => out.push(b'\r'),
