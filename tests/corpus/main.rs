@@ -74,12 +74,8 @@ fn answers_are_translated_whole_and_however_they_are_cut() {
                         translated += 1;
                         write(case, to, if stream { "sse" } else { "json" }, &body);
                         for size in [1, 7] {
-                            assert_eq!(
-                                answer(case, to, stream, size).unwrap().unwrap(),
-                                body,
-                                "{} to {to}",
-                                case.name
-                            );
+                            let cut = answer(case, to, stream, size).unwrap().unwrap();
+                            assert_eq!(timeless(&cut), timeless(&body), "{} to {to}", case.name);
                         }
                     }
                     Some(Err(why)) => {
@@ -142,6 +138,14 @@ fn answer(case: &Case, to: ProtocolId, stream: bool, size: usize) -> Option<Resu
         Ok(()) => Ok(bridge.whole(to.protocol(), &context)),
         Err(failure) => Err(format!("{} {}: {:?}", case.protocol, failure.code(), failure.detail().map(cut))),
     })
+}
+
+/// An answer without the second in which it was complete, which is the machine's.
+fn timeless(answer: &[u8]) -> String {
+    let text = String::from_utf8_lossy(answer);
+    text.split("\"completed_at\":")
+        .map(|part| part.trim_start_matches(|c: char| c.is_ascii_digit()))
+        .collect()
 }
 
 fn profile(provider: &str) -> Profile {
