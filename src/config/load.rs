@@ -83,7 +83,7 @@ fn too_deep(text: &str) -> Option<Place> {
             }
             deepest = deepest.max(depth);
         }
-        if marks > MOST_MARKS || deepest > MAX_DEPTH {
+        if marks + deepest > MAX_DEPTH {
             return Some(Place { line: number, column: 1 });
         }
     }
@@ -98,11 +98,9 @@ fn syntax(error: &serde_saphyr::Error) -> Error {
     Error::new(None, vec![Problem { place, message: format!("this is not YAML: {message}") }])
 }
 
-/// Brackets within each other; a configuration has less than ten levels.
-const MAX_DEPTH: usize = 64;
-
-/// Blanks and dashes before the first word of a line.
-const MOST_MARKS: usize = 256;
+/// Brackets within each other, and blanks and dashes before the first word of a line, each of which may be a level; a
+/// configuration has less than ten.
+const MAX_DEPTH: usize = 48;
 
 #[cfg(test)]
 mod tests {
@@ -113,6 +111,17 @@ mod tests {
         for (open, close) in [("[", "]"), ("{a: ", "}"), ("- ", "")] {
             let text = format!("a:\n  {}x{}\n", open.repeat(5000), close.repeat(5000));
             assert!(Config::parse(&text, |_| None).is_err(), "{open}");
+        }
+    }
+
+    #[test]
+    fn what_is_just_not_too_deep_can_be_followed() {
+        let blocks: String = (0..MAX_DEPTH).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
+        let open = |count| "{\"a\":".repeat(count);
+        let both = format!("a:\n{}{}", " ".repeat(24), open(24));
+        for text in [blocks, open(MAX_DEPTH), both, "- ".repeat(MAX_DEPTH - 1)] {
+            assert!(too_deep(&text).is_none());
+            assert!(Config::parse(&text, |_| None).is_err());
         }
     }
 }
