@@ -60,7 +60,7 @@ fn unescape(inner: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(plain.as_bytes());
         let mut chars = escape.chars();
         // The backslash stands before what it escapes.
-        match chars.by_ref().nth(1) {
+        match chars.nth(1) {
             Some(quote @ ('"' | '\\' | '/')) => out.push(quote as u8),
             Some('n') => out.push(b'\n'),
             Some('t') => out.push(b'\t'),
