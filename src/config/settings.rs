@@ -30,9 +30,10 @@ pub struct Settings {
     pub threads: Option<usize>,
     /// Where access lines go: `stdout`, `off`, or a file's path. Default: `stdout`.
     pub access_log: Option<Destination>,
-    /// Is a call paid for from its account's wallet, where its model has a price? Default: `on`.
+    /// Is a call paid for from its account's wallet, where its model has a price? `off`: everything is free, and only
+    /// counted. Default: `on`.
     pub billing: Switch,
-    /// Are calls counted for `/metrics` and the console? Default: `on`.
+    /// Are calls counted for `/metrics` and the console? `off`: what was counted before stays as it is. Default: `on`.
     pub metrics: Switch,
     /// What a request may be.
     pub limits: Limits,
@@ -46,7 +47,7 @@ pub struct Settings {
     pub aliases: Aliases,
 }
 
-/// Is something done that can be left out?
+/// Is a part of the gateway in use?
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Switch {

@@ -189,7 +189,7 @@ async fn answered(
             return Err(refused(status, &body, retry_after, names.0, &names.1).into());
         }
         Some(Bridged { client, .. }) => {
-            Whole::Json(translate::count::write(*client, translate::count::read(&body)?))
+            Whole::json(translate::count::write(*client, translate::count::read(&body)?))
         }
     };
     reply::settle(exchange, &whole);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use pingora_proxy::Session;
 
 use crate::canon::{Caps, Context, Losses, Target};
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::json::Body;
 use crate::meter::Prices;
 use crate::observe::{TargetMetrics, Tried};
@@ -212,7 +212,8 @@ fn write(
 
 /// The request in the words of the provider's protocol.
 fn translated(call: &Call, client: ProtocolId, body: &[u8], facts: &bridge::Facts<'_>) -> Result<Written> {
-    let written = render(call, client, body, facts)?;
+    let caps = call.caps();
+    let written = bridge::render(client.protocol(), body, &call.target(&caps), facts)?;
     let bridged = Bridged {
         client,
         context: written.context,
@@ -226,13 +227,24 @@ fn translated(call: &Call, client: ProtocolId, body: &[u8], facts: &bridge::Fact
 /// What the answer to a relayed request has to know of it, where it can not be relayed.
 ///
 /// # Errors
-/// When the request can not be read.
+/// 502 when the request says what only a relay can carry an answer to: the provider has answered in another form
+/// than it was asked to.
 pub(super) fn context(exchange: &Exchange, call: &Call) -> Result<Arc<Context>> {
     let model = exchange.requested_model.as_deref().unwrap_or_default();
-    let context = render(call, call.protocol, &call.body, &facts(exchange, call, model))?.context;
+    let speaker = call.protocol.protocol();
+    let several = |head: Head<'_>| head.choices > 1;
+    let context = match Head::read(&call.body, speaker.members(), true).is_ok_and(several) {
+        true => None,
+        false => {
+            let caps = call.caps();
+            bridge::context(speaker, &call.body, &call.target(&caps), &facts(exchange, call, model)).ok()
+        }
+    };
+    let context =
+        context.ok_or_else(|| Failure::provider("the answer is not in the form that was asked for"))?;
     // Not if only the gateway has asked for it.
     let include_usage = context.include_usage && !call.withhold_usage;
-    Ok(Arc::new(Context { include_usage, ..Arc::unwrap_or_clone(context) }))
+    Ok(Arc::new(Context { include_usage, ..context }))
 }
 
 fn facts<'f>(exchange: &'f Exchange, call: &Call, model: &'f str) -> bridge::Facts<'f> {
@@ -246,25 +258,24 @@ fn facts<'f>(exchange: &'f Exchange, call: &Call, model: &'f str) -> bridge::Fac
     }
 }
 
-fn render(
-    call: &Call,
-    client: ProtocolId,
-    body: &[u8],
-    facts: &bridge::Facts<'_>,
-) -> Result<bridge::Rendered> {
-    let (provider, entry) = (call.provider(), &call.found.entry);
-    let caps = Caps::of(call.protocol, &call.upstream_model).with(&entry.caps, entry.max_output);
-    let target = Target {
-        protocol: call.protocol,
-        origin: &provider.name,
-        model: &call.upstream_model,
-        profile: &provider.profile,
-        caps: &caps,
-    };
-    bridge::render(client.protocol(), body, &target, facts)
-}
-
 impl Call {
+    /// What the model can do.
+    pub(super) fn caps(&self) -> Caps {
+        let entry = &self.found.entry;
+        Caps::of(self.protocol, &self.upstream_model).with(&entry.caps, entry.max_output)
+    }
+
+    /// Who its request is written for.
+    fn target<'t>(&'t self, caps: &'t Caps) -> Target<'t> {
+        Target {
+            protocol: self.protocol,
+            origin: &self.provider().name,
+            model: &self.upstream_model,
+            profile: &self.provider().profile,
+            caps,
+        }
+    }
+
     /// A call of a model to one of its targets, for which nothing is written yet.
     fn to(snapshot: &Snapshot, found: Found, choice: Choice, counts: bool) -> Result<Self> {
         let target = found.entry.targets.get(choice.target).ok_or_else(upstream::unknown)?;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use memchr::memmem;
 
-use crate::canon::Caps;
 use crate::failure::{Failure, Kind, Result};
 use crate::limit::Limiter;
 use crate::meter::{Bill, Expected, Ledger, Prices, Refusal};
@@ -42,7 +41,7 @@ impl Need {
     /// 400 for a limit that can not be read, where it decides on money.
     pub(super) fn of(exchange: &Exchange, call: &Call, head: &Head<'_>, body: &[u8]) -> Result<Self> {
         let entry = &call.found.entry;
-        let caps = Caps::of(call.protocol, &call.upstream_model).with(&entry.caps, entry.max_output);
+        let caps = call.caps();
         let paid = exchange.snapshot.billing.is_on()
             && call.found.entry.targets.iter().any(|target| target.prices.is_some());
         let wanted = match head.output_cap {

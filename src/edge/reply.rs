@@ -255,16 +255,25 @@ pub(super) async fn deliver(session: &mut Session, exchange: &mut Exchange) -> p
 }
 
 /// An answer that is whole, as its client gets it.
-pub(super) enum Whole {
-    Json(Bytes),
-    /// All events of a stream.
-    Stream(Bytes),
+pub(super) struct Whole {
+    body: Bytes,
+    /// Is it all events of a stream?
+    streams: bool,
+    /// Tokens, estimated.
+    tokens: u64,
+}
+
+impl Whole {
+    /// An answer that is no stream.
+    pub(super) fn json(body: Bytes) -> Self {
+        let tokens = body.len() as u64 / translate::BYTES_PER_TOKEN;
+        Self { body, streams: false, tokens }
+    }
 }
 
 /// Charges for an answer that is whole.
 pub(super) fn settle(exchange: &mut Exchange, whole: &Whole) {
-    let (Whole::Json(body) | Whole::Stream(body)) = whole;
-    exchange.deliver(body.len() as u64 / translate::BYTES_PER_TOKEN);
+    exchange.deliver(whole.tokens);
     exchange.settle();
 }
 
@@ -277,16 +286,15 @@ pub(super) async fn write(
     exchange: &mut Exchange,
     whole: Whole,
 ) -> pingora::Result<()> {
-    let events = match whole {
-        Whole::Json(body) => return answer::write(session, exchange, 200, answer::JSON, body).await,
-        Whole::Stream(events) => events,
-    };
+    if !whole.streams {
+        return answer::write(session, exchange, 200, answer::JSON, whole.body).await;
+    }
     let head = stream_start(session, exchange)?;
     (exchange.status, exchange.reply) = (200, Reply::Written);
     exchange.note_first_byte();
     session.write_response_header(Box::new(head), false).await?;
-    exchange.bytes_out += events.len();
-    session.write_response_body(Some(events), true).await
+    exchange.bytes_out += whole.body.len();
+    session.write_response_body(Some(whole.body), true).await
 }
 
 /// What the client gets of a held answer that is whole.
@@ -298,7 +306,7 @@ pub(super) fn whole(exchange: &mut Exchange, held: &Held) -> Result<Whole> {
     let client_model = exchange.requested_model.as_deref().unwrap_or_default();
     let body = held.joined();
     if held.status == 200 && !call.infers {
-        return Ok(Whole::Json(body));
+        return Ok(Whole::json(body));
     }
     if held.status == 200 && held.streams != call.streams {
         return turned(exchange, held.streams, body);
@@ -316,7 +324,7 @@ pub(super) fn whole(exchange: &mut Exchange, held: &Held) -> Result<Whole> {
     let body = reply.whole(body)?;
     exchange.usage = reply.usage();
     exchange.said = reply.said();
-    Ok(Whole::Json(body))
+    Ok(Whole::json(body))
 }
 
 /// An answer in the other form than it was asked for: the whole of a stream, or a stream of what is whole.
@@ -336,10 +344,9 @@ fn turned(exchange: &mut Exchange, streams: bool, body: Bytes) -> Result<Whole> 
     exchange.usage = bridge.usage();
     exchange.said = bridge.said();
     exchange.oddities = bridge.oddities();
-    Ok(match streams {
-        true => Whole::Json(bridge.whole(speaker, &context)),
-        false => Whole::Stream(bridge.ready()),
-    })
+    let tokens = bridge.delivered();
+    let body = if streams { bridge.whole(speaker, &context) } else { bridge.ready() };
+    Ok(Whole { body, streams: !streams, tokens })
 }
 
 impl Held {

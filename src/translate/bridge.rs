@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::canon::{
-    Answer, Context, Decode, Encode, Event, Losses, Names, Oddity, Overflow, Profile, Said, Target,
+    Answer, Context, Decode, Encode, Event, Losses, Names, Oddity, Overflow, Profile, Request, Said, Target,
     ThinkingMode, UpstreamError, Usage,
 };
 use crate::failure::{Failure, Result};
@@ -91,8 +91,34 @@ pub fn render(
     if !facts.counting {
         add(&mut out, &target.profile.extra_body);
     }
+    let echo = client.echo(&document);
+    let context = Context { names, answer_tool, prefix, echo, ..known(&request, target, facts) };
+    let stream = request.stream && !facts.counting;
+    let estimate = if facts.counting { super::count::estimate(&request) } else { 0 };
+    Ok(Rendered { body: out.into(), losses, context: Arc::new(context), stream, estimate })
+}
+
+/// What the answer to a client's request has to know of it, where the request went to the provider as it is, and the
+/// answer can not come back so.
+///
+/// # Errors
+/// 400 for what is wrong with the request, or only its provider understands.
+pub fn context(
+    client: &dyn Protocol,
+    body: &[u8],
+    target: &Target<'_>,
+    facts: &Facts<'_>,
+) -> Result<Context> {
+    let text = repair::repair(body);
+    let document = Document::read(text.trim_start_matches('\u{feff}'));
+    let request = client.decode_request(&document, target, &mut Losses::new(false))?;
+    Ok(Context { echo: client.echo(&document), ..known(&request, target, facts) })
+}
+
+/// What an answer has to know of its request, but for what becomes known when that is written.
+fn known(request: &Request<'_>, target: &Target<'_>, facts: &Facts<'_>) -> Context {
     let off = request.thinking.mode == Some(ThinkingMode::Off);
-    let context = Context {
+    Context {
         request_id: facts.request_id.to_owned(),
         now: facts.now,
         model: Lit::of(facts.model),
@@ -101,15 +127,9 @@ pub fn render(
         include_usage: request.include_usage,
         show_reasoning: request.thinking.show.or_else(|| off.then_some(false)),
         returns_reasoning: target.profile.reasoning_in != ReasoningIn::None,
-        echo: client.echo(&document),
         stop: request.stop.iter().map(|stop| stop.decode().into_owned()).collect(),
-        names,
-        answer_tool,
-        prefix,
-    };
-    let stream = request.stream && !facts.counting;
-    let estimate = if facts.counting { super::count::estimate(&request) } else { 0 };
-    Ok(Rendered { body: out.into(), losses, context: Arc::new(context), stream, estimate })
+        ..Context::default()
+    }
 }
 
 /// Adds members to an object that was written, unless it has them.

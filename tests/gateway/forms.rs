@@ -1,6 +1,7 @@
 //! Providers that answer in another form than they were asked for: with a whole answer where a stream was wanted, or
 //! the reverse. Between equal protocols that is no relay any more; the client gets what it wants.
 
+use crate::money::credits;
 use crate::patience::{BEGUN, ENDED};
 use crate::streams::streaming;
 use crate::support::{Gateway, Mock, PROTOCOLS, config_with, json, member, post, sse};
@@ -93,6 +94,57 @@ fn a_stream_for_a_client_that_wants_none_becomes_a_whole_answer() {
                 (member(&line, "stream").as_str(), member(&line, "prompt_tokens").as_str()),
                 ("false", "300")
             );
+        }
+    }
+}
+
+#[test]
+fn what_only_a_relay_can_carry_is_the_providers_failure() {
+    let mock = Mock::scripted(|seen, _| match seen.text().contains("\"stream\":true") {
+        true => json(200, "", WHOLE[0]),
+        false => sse([BEGUN[0].as_bytes(), ENDED[0].as_bytes()]),
+    });
+    for way in WAYS {
+        let gateway = Gateway::start(&config_with(mock.port, way));
+        for body in [streaming(0), PROTOCOLS[0].1.to_owned()] {
+            let body = body.replace("{\"", "{\"n\":2,\"").replace("[{\"n\":2,", "[{");
+            let response = post(&gateway, PROTOCOLS[0].0, &body);
+            assert_eq!((response.status, response.complete), (502, true), "{body} {}", response.body);
+        }
+    }
+}
+
+#[test]
+fn a_tool_that_only_the_provider_knows_stands_in_nobodys_way() {
+    let mock = Mock::new(json(200, "", WHOLE[2]));
+    let gateway = Gateway::start(&config_with(mock.port, ""));
+    let tool = r#"{"tools":[{"type":"web_search_20250305","name":"web_search"}],"#;
+    let response = post(&gateway, PROTOCOLS[2].0, &streaming(2).replacen('{', tool, 1));
+    assert_eq!(response.status, 200, "{}", response.body);
+    assert!(response.body.contains("event: message_stop"), "{}", response.body);
+}
+
+#[test]
+fn without_usage_what_was_said_is_charged_in_either_form() {
+    let (stop, told) = (WHOLE.map(|whole| whole.find("\"usage\"").unwrap()), "word ".repeat(800));
+    let mock = Mock::scripted(move |seen, _| {
+        let n = protocol(&seen.head);
+        json(200, "", &(WHOLE[n][..stop[n]].trim_end_matches(',').replace("word", &told) + "}"))
+    });
+    for way in WAYS {
+        let prices = "{id: v/model, prices: [{input: 0, output: 4000000}], ";
+        let gateway = Gateway::start(&config_with(mock.port, way).replace("{id: v/model, ", prices));
+        gateway.command(&["account", "top-up", "default", "10"]);
+        for (n, protocol) in PROTOCOLS.iter().enumerate() {
+            let mut costs = Vec::new();
+            for body in [protocol.1.to_owned(), streaming(n)] {
+                let (before, _) = credits(&gateway);
+                let body = body.replace("\"max_tokens\":9", "\"max_tokens\":9000");
+                assert_eq!(post(&gateway, protocol.0, &body).status, 200);
+                costs.push(before - credits(&gateway).0);
+            }
+            // 4 micro-USD a token of 4 bytes; a whole answer counts with its braces.
+            assert!((4000..4600).contains(&costs[0]) && (3900..4600).contains(&costs[1]), "{n} {costs:?}");
         }
     }
 }

@@ -187,6 +187,31 @@ fn tokens_are_counted_by_model_and_kind() {
 }
 
 #[test]
+fn nothing_is_counted_while_metrics_are_off() {
+    let mock = Mock::new(json(200, "", PROTOCOLS[0].2));
+    let on = config(mock.port);
+    let off = format!("metrics: off\n{on}");
+    let gateway = Gateway::start(&off);
+    let counted = || {
+        let sent = "crossmodel_requests_total{code=\"\",endpoint=\"chat\",status=\"200\"}";
+        let tried = "crossmodel_target_attempts_total{model=\"v/model\",provider=\"up\"}";
+        [sent, tried].map(|name| gateway.metric(name))
+    };
+    let reloads = || gateway.metric("crossmodel_config_reloads_total{result=\"ok\"}");
+    let call = || assert_eq!(post(&gateway, PROTOCOLS[0].0, PROTOCOLS[0].1).status, 200);
+    call();
+    for (n, settings) in [(1_u8, &on), (2, &off)] {
+        gateway.configure(settings);
+        gateway.signal("HUP");
+        assert!(eventually(Duration::from_secs(20), || reloads() >= f64::from(n)));
+        call();
+        gateway.access_log(usize::from(n + 1));
+        assert!(eventually(Duration::from_secs(2), || counted() == [1.0, 1.0]), "{:?}", counted());
+    }
+    assert_eq!(gateway.metric("crossmodel_target_in_flight{model=\"v/model\",provider=\"up\"}"), 0.0);
+}
+
+#[test]
 fn a_stream_is_measured_by_target_and_by_limit() {
     let gateway = Gateway::start("providers: {demo: {}}\n");
     let limited = gateway.command(&["key", "create", "--rpm", "1", "--json"]);
