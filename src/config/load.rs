@@ -72,7 +72,9 @@ fn yaml() -> serde_saphyr::Options {
 /// reaches, so such a document is not shown to it.
 fn too_deep(text: &str) -> Option<Place> {
     let mut depth: usize = 0;
-    for (line, number) in text.lines().zip(1..) {
+    // Where a comment stands says nothing.
+    let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim_start().starts_with('#'));
+    for (line, number) in lines {
         let marks = line.split(' ').take_while(|word| matches!(*word, "" | "-" | "?")).count();
         let mut deepest = depth;
         for byte in line.bytes() {
@@ -112,6 +114,11 @@ mod tests {
             let text = format!("a:\n  {}x{}\n", open.repeat(5000), close.repeat(5000));
             assert!(Config::parse(&text, |_| None).is_err(), "{open}");
         }
+    }
+
+    #[test]
+    fn a_comment_may_stand_anywhere() {
+        assert!(too_deep(&format!("a: 1\n{}# far to the right\n", " ".repeat(80))).is_none());
     }
 
     #[test]

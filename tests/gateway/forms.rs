@@ -107,7 +107,7 @@ fn what_only_a_relay_can_carry_is_the_providers_failure() {
     for way in WAYS {
         let gateway = Gateway::start(&config_with(mock.port, way));
         for body in [streaming(0), PROTOCOLS[0].1.to_owned()] {
-            let body = body.replace("{\"", "{\"n\":2,\"").replace("[{\"n\":2,", "[{");
+            let body = body.replacen('{', "{\"n\":2,", 1);
             let response = post(&gateway, PROTOCOLS[0].0, &body);
             assert_eq!((response.status, response.complete), (502, true), "{body} {}", response.body);
         }
