@@ -232,16 +232,12 @@ fn translated(call: &Call, client: ProtocolId, body: &[u8], facts: &bridge::Fact
 pub(super) fn context(exchange: &Exchange, call: &Call) -> Result<Arc<Context>> {
     let model = exchange.requested_model.as_deref().unwrap_or_default();
     let speaker = call.protocol.protocol();
-    let several = |head: Head<'_>| head.choices > 1;
-    let context = match Head::read(&call.body, speaker.members(), true).is_ok_and(several) {
-        true => None,
-        false => {
-            let caps = call.caps();
-            bridge::context(speaker, &call.body, &call.target(&caps), &facts(exchange, call, model)).ok()
-        }
-    };
-    let context =
-        context.ok_or_else(|| Failure::provider("the answer is not in the form that was asked for"))?;
+    let misfit = || Failure::provider("the answer is not in the form that was asked for");
+    if Head::read(&call.body, speaker.members(), true).is_ok_and(|head| head.choices > 1) {
+        return Err(misfit());
+    }
+    let (caps, facts) = (call.caps(), facts(exchange, call, model));
+    let context = bridge::context(speaker, &call.body, &call.target(&caps), &facts).map_err(|_| misfit())?;
     // Not if only the gateway has asked for it.
     let include_usage = context.include_usage && !call.withhold_usage;
     Ok(Arc::new(Context { include_usage, ..context }))
