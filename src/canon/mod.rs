@@ -16,6 +16,7 @@ mod names;
 mod profile;
 mod protocol;
 mod queue;
+mod rate;
 mod request;
 mod said;
 mod tool;
@@ -39,6 +40,7 @@ pub use profile::{
 };
 pub use protocol::ProtocolId;
 pub use queue::{Overflow, Queue, Step};
+pub use rate::{Rate, Rates};
 pub use request::{
     Args, Audio, Cache, Call, Document, Extra, Format, Image, Part, Reasoning, Request, Role, Samplers,
     Source, Text, Thinking, ThinkingMode, ToolResult, Turn,

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::failure::{Failure, Kind, Result};
 use crate::json::{self, Edit, Malformed, Member};
 
+use super::demand::Demand;
 use super::state;
 
 /// The members that a protocol's requests are read by.
@@ -51,6 +52,10 @@ pub struct Head<'a> {
     pub null_options: Option<Range<usize>>,
     /// The span of `system`.
     pub system: Option<Range<usize>>,
+    /// What the request asks for beyond the tokens of its text.
+    pub demand: Demand,
+    /// Containers at the provider in which the history has run code, each with the path of its id.
+    pub containers: Vec<(String, String)>,
     /// Spans of every `model` value.
     models: Vec<Range<usize>>,
     /// Earlier values of members that stand twice, with the value that counts.
@@ -199,6 +204,8 @@ impl<'a> Found<'a> {
             stream_options: options,
             null_options,
             system: self.system.map(|member| member.span),
+            demand: Demand::default(),
+            containers: Vec::new(),
             models: self.models,
             repeats: self.repeats,
             null_caps: self.null_caps,

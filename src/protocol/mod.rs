@@ -8,6 +8,7 @@ pub mod messages;
 pub mod responses;
 
 mod carriers;
+mod demand;
 mod error;
 mod field;
 mod head;
@@ -32,6 +33,7 @@ use crate::json::{Document, Edit};
 use crate::sse::Event;
 
 pub use crate::canon::{ProtocolId, UpstreamError};
+pub use demand::{Demand, Service};
 pub use error::is_envelope;
 pub use head::{Head, Members, OutputCap};
 pub use state::Test;
