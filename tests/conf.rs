@@ -96,6 +96,11 @@ fn the_files_for_containers_load() {
             Some("0.0.0.0:9090"),
             "what probes ask"
         );
+        assert!(config.demo.is_none(), "it answers everybody, and is for trying things out");
+        assert!(config.providers.is_empty(), "what the environment does not name is not there");
+        let config =
+            Config::parse(text, |name| (name == "OPENAI_API_KEY").then(|| "sk-test".to_owned())).unwrap();
+        assert!(config.catalog.entries().iter().any(|entry| entry.id == "openai/*"));
     }
 }
 
@@ -113,6 +118,16 @@ fn whatever_stops_a_gateway_is_patient() {
     let before = number(pod, "command: [\"sleep\", \"");
     assert!(number(pod, "terminationGracePeriodSeconds: ") >= before + drain + 10);
     assert!(number(include_str!("../Dockerfile"), "--stop-timeout ") >= drain + 10);
+}
+
+/// Nobody copies a trap from here.
+#[test]
+fn the_shipped_files_warn_of_nothing() {
+    let folder = with_certificate();
+    let full = placed(FULL, folder.path());
+    for text in [MINIMAL, &full, include_str!("../conf/container.yaml")] {
+        assert_eq!(Config::parse(text, |_| Some("sk-test".to_owned())).unwrap().warnings(), []);
+    }
 }
 
 #[test]

@@ -11,11 +11,13 @@ const OPERATIONS: &str = include_str!("../src/guide/operations.md");
 const EXTENDING: &str = include_str!("../src/guide/extending.md");
 const CLIENTS: &str = include_str!("../src/guide/clients.md");
 const CHAINING: &str = include_str!("../src/guide/chaining.md");
-const PAGES: [(&str, &str); 4] = [
+const PAGES: [(&str, &str); 6] = [
     (".", include_str!("../README.md")),
     ("src/guide", OPERATIONS),
     ("src/guide", include_str!("../src/guide/architecture.md")),
     ("src/guide", EXTENDING),
+    ("src/guide", include_str!("../src/guide/threats.md")),
+    (".", include_str!("../SECURITY.md")),
 ];
 
 fn root() -> &'static Path {

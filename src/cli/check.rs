@@ -16,6 +16,7 @@ struct Shown<'a> {
     ok: bool,
     providers: usize,
     models: usize,
+    warnings: Vec<String>,
     problems: Vec<Problem<'a>>,
 }
 
@@ -36,6 +37,8 @@ pub(super) fn run(file: Option<&Path>, format: Format, out: &mut dyn Write) -> R
     let config = Config::load(file);
     let (providers, models) =
         config.as_ref().map_or((0, 0), |config| (config.providers.len(), config.catalog.entries().len()));
+    let warnings = config.as_ref().map(Config::warnings).unwrap_or_default();
+    let warnings = warnings.iter().map(ToString::to_string).collect::<Vec<_>>();
     if format.json {
         let problems = config.as_ref().err().map(crossmodel::config::Error::problems).unwrap_or_default();
         let problems = problems.iter().map(|problem| Problem {
@@ -44,10 +47,13 @@ pub(super) fn run(file: Option<&Path>, format: Format, out: &mut dyn Write) -> R
             message: &problem.message,
         });
         let ok = config.is_ok();
-        print(&Shown { file, ok, providers, models, problems: problems.collect() }, out)?;
+        print(&Shown { file, ok, providers, models, warnings, problems: problems.collect() }, out)?;
         return if ok { Ok(()) } else { Err(Error::Shown) };
     }
     config?;
+    for warning in warnings {
+        writeln!(out, "{}: warning: {warning}", file.display())?;
+    }
     writeln!(out, "{}: ok, {providers} providers, {models} models", file.display())?;
     Ok(())
 }

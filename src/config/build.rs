@@ -19,7 +19,7 @@ use crate::provider::{Auth, Provider, ProviderSettings};
 use crate::route::{Catalog, Entry, Health, ModelSettings, Target, TargetSettings};
 
 use super::error::Problem;
-use super::first_run::{DEMO, demo_models};
+use super::first_run::{self, DEMO, demo_models};
 use super::{Admin, AdminSettings, Config, Listener, ListenerSettings, Settings, secret};
 
 /// What the file says, right or wrong: what follows from a mistake is not another one.
@@ -41,11 +41,14 @@ struct Build<'a> {
 
 /// Builds what can be built. `None` only when the built-in provider finds no port.
 pub(super) fn build(
-    settings: Settings,
+    mut settings: Settings,
     known: &Known<'_>,
     variable: &impl Fn(&str) -> Option<String>,
     problems: &mut Vec<Problem>,
 ) -> Option<Config> {
+    if settings.providers_from_environment {
+        first_run::add_from_environment(&mut settings, variable);
+    }
     let mut build = Build { problems, known, providers: BTreeMap::new(), addresses: BTreeSet::new() };
     let demo = settings.providers.keys().any(|name| name.value == DEMO).then(demo_port).transpose();
     let demo = demo.map_err(|e| build.say(Place::default(), format!("no port is free: {e}"))).ok()?;

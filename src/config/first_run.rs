@@ -16,17 +16,25 @@ pub(super) fn settings(variable: &impl Fn(&str) -> Option<String>) -> Settings {
     let mut settings = Settings::default();
     settings.providers.insert(DEMO.to_owned().into(), ProviderSettings::default());
     settings.models.extend(demo_models(Some(DEMO_PRICES)));
+    add_from_environment(&mut settings, variable);
+    settings
+}
+
+/// Adds every preset that the environment enables, with all of its models, unless the settings have a provider, or a
+/// model, of that name.
+pub(super) fn add_from_environment(settings: &mut Settings, variable: &impl Fn(&str) -> Option<String>) {
     for (name, preset) in presets() {
-        if let Some(provider) = enabled(preset, variable) {
-            settings.providers.insert(name.clone().into(), provider);
+        let id = format!("{name}/*");
+        let Some(provider) = enabled(preset, variable) else { continue };
+        settings.providers.entry(name.clone().into()).or_insert(provider);
+        if settings.models.iter().all(|model| model.id.value != id) {
             settings.models.push(ModelSettings {
-                id: format!("{name}/*").into(),
+                id: id.into(),
                 targets: vec![TargetSettings { provider: name.clone().into(), ..TargetSettings::default() }],
                 ..ModelSettings::default()
             });
         }
     }
-    settings
 }
 
 /// The models of the built-in provider: one for each protocol.
@@ -105,6 +113,21 @@ mod tests {
         assert_eq!(config.providers[1].base_url.authority, "127.0.0.1:11434");
         assert!(config.demo.is_some());
         assert!(!format!("{config:?}").contains("sk-x"));
+    }
+
+    #[test]
+    fn a_file_may_add_the_providers_of_the_environment() {
+        let variable =
+            |name: &str| matches!(name, "OPENAI_API_KEY" | "GROQ_API_KEY").then(|| "sk-x".to_owned());
+        let text = "providers_from_environment: true\nproviders:\n  groq: {base_url: \"https://eu.example/v1\", auth: none}\n\
+                    models:\n  - {id: groq/*, max_output: 9, targets: [{provider: groq}]}\n";
+        let config = Config::parse(text, variable).unwrap();
+        let names: Vec<_> = config.providers.iter().map(|p| p.base_url.authority.as_str()).collect();
+        assert_eq!(names, ["eu.example", "api.openai.com"], "what the file says goes before");
+        let ids: Vec<_> =
+            config.catalog.entries().iter().map(|entry| (&*entry.id, entry.max_output)).collect();
+        assert_eq!(ids, [("groq/*", Some(9)), ("openai/*", None)]);
+        assert!(Config::parse(text, |_| None).unwrap().catalog.entries().len() == 1);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod node;
 mod schema;
 mod secret;
 mod settings;
+mod warning;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub use error::{Error, Problem};
 pub use first_run::DEMO;
 pub use schema::schema;
 pub use settings::{Limits, ListenerSettings, Settings, Switch, Timeouts, TlsFiles};
+pub use warning::Warning;
 
 /// A configuration that can be put into force.
 #[derive(Debug)]

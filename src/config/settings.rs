@@ -39,6 +39,9 @@ pub struct Settings {
     pub limits: Limits,
     /// How long a provider may take.
     pub timeouts: Timeouts,
+    /// Whether every known provider whose key is in the environment is in use besides `providers`, with all of its
+    /// models, as it is without a file. Default: `false`.
+    pub providers_from_environment: bool,
     /// Providers, by a name of your choice. `demo` is built in: `demo: {}` enables it.
     pub providers: BTreeMap<Located<String>, ProviderSettings>,
     /// Models, in the order in which they are listed.

@@ -8,6 +8,10 @@ pub mod architecture {}
 #[doc = include_str!("operations.md")]
 pub mod operations {}
 
+/// Who can do what to a gateway, and what it relies on.
+#[doc = include_str!("threats.md")]
+pub mod threats {}
+
 /// The front page; here, so that the code in it is compiled.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

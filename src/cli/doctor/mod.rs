@@ -113,5 +113,10 @@ fn configuration(config: &Result<Config, config::Error>) -> Vec<Finding> {
         let advice = "add `models`: without one, nothing can be called";
         return vec![Finding::new(State::Warning, subject, "settings", counted, advice)];
     }
-    vec![Finding::ok(subject, "settings", counted)]
+    let mut findings = vec![Finding::ok(subject, "settings", counted)];
+    let warnings = config.warnings().into_iter();
+    findings.extend(
+        warnings.map(|warning| Finding::new(State::Warning, subject, "traps", warning.trap, warning.advice)),
+    );
+    findings
 }

@@ -1,0 +1,82 @@
+//! Traps in a configuration that can be used: it does what it says, and that may not be what is meant.
+
+use std::fmt;
+
+use crate::route::Entry;
+
+use super::Config;
+
+/// A trap in a configuration, and the way out of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// The trap, as a sentence.
+    pub trap: String,
+    /// The advice, as a sentence.
+    pub advice: &'static str,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.trap, self.advice)
+    }
+}
+
+impl Config {
+    /// The traps in the configuration.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Warning> {
+        if self.billing.is_on() { self.free_wildcards().collect() } else { Vec::new() }
+    }
+
+    /// Writes the traps to the gateway's own log.
+    pub fn log_warnings(&self) {
+        for warning in self.warnings() {
+            log::warn!("configuration: {warning}");
+        }
+    }
+
+    /// Wildcards that cost nothing beside models of the same prefix that have prices: a model that has no entry of
+    /// its own, such as the dated name of one that has, is free there.
+    fn free_wildcards(&self) -> impl Iterator<Item = Warning> {
+        let entries = self.catalog.entries();
+        entries.iter().filter(|entry| !is_priced(entry)).filter_map(move |wildcard| {
+            let prefix = wildcard.id.strip_suffix('*')?;
+            let priced = entries.iter().find(|entry| entry.id.starts_with(prefix) && is_priced(entry))?;
+            let trap = format!(
+                "`{}` has no prices, but `{}` has: any other name of that model, such as one with a date, costs nothing.",
+                wildcard.id, priced.id
+            );
+            Some(Warning { trap, advice: "Give the wildcard prices, or take it out." })
+        })
+    }
+}
+
+/// Whether every way to the model costs something.
+fn is_priced(entry: &Entry) -> bool {
+    !entry.targets.is_empty() && entry.targets.iter().all(|target| target.prices.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn warnings(models: &str) -> usize {
+        let text = format!(
+            "providers: {{p: {{base_url: \"http://h/v1\", protocols: [chat], auth: none}}}}\n{models}"
+        );
+        Config::parse(&text, |_| None).unwrap().warnings().len()
+    }
+
+    #[test]
+    fn a_priced_model_beside_a_free_wildcard_is_reported() {
+        let model =
+            |id: &str, prices: &str| format!("  - {{id: {id}, {prices}targets: [{{provider: p}}]}}\n");
+        let prices = "prices: [{input: 1, output: 1}], ";
+        let both = |wildcard: &str| format!("models:\n{}{wildcard}", model("p/m", prices));
+        assert_eq!(warnings(&both(&model("p/*", ""))), 1);
+        assert_eq!(warnings(&both(&model("p/*", "prices: [{input: 0, output: 0}], "))), 1);
+        assert_eq!(warnings(&both(&model("p/*", prices))), 0);
+        assert_eq!(warnings(&both(&model("q/*", ""))), 0);
+        assert_eq!(warnings(&format!("billing: off\n{}", both(&model("p/*", "")))), 0);
+    }
+}
