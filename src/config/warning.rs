@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::route::Entry;
 
-use super::Config;
+use super::loaded::Config;
 
 /// A trap in a configuration, and the way out of it.
 #[derive(Clone, Debug, PartialEq, Eq)]

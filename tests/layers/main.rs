@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::string_slice, reason = "these are tests")]
 
+mod circles;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -74,6 +76,11 @@ impl Source {
         let text = fs::read_to_string(&path).unwrap();
         let code = blanked(&text);
         Self { path: path.strip_prefix(root).unwrap().to_owned(), text, code }
+    }
+
+    /// A file that is not there.
+    fn of(path: &str, text: &str) -> Self {
+        Self { path: PathBuf::from(path), text: text.to_owned(), code: blanked(text) }
     }
 
     /// The module below the crate's root.
@@ -330,11 +337,6 @@ fn nothing_depends_on_what_is_not_in_the_repository() {
 
 #[test]
 fn the_checks_see_what_they_look_for() {
-    let source = |path: &str, text: &str| Source {
-        path: PathBuf::from(path),
-        text: text.to_owned(),
-        code: blanked(text),
-    };
     for (path, text) in [
         ("src/json/scan.rs", "use crate::sse::Event;"),
         ("src/canon/mod.rs", "use crate::{json, protocol::{Head, Members}};"),
@@ -345,7 +347,7 @@ fn the_checks_see_what_they_look_for() {
         ("src/protocol/chat/mod.rs", "use super::responses;"),
         ("src/new.rs", ""),
     ] {
-        assert_eq!(wrong_imports(&source(path, text)).len(), 1, "{path}: {text}");
+        assert_eq!(wrong_imports(&Source::of(path, text)).len(), 1, "{path}: {text}");
     }
     for (path, text) in [
         (
@@ -357,11 +359,11 @@ fn the_checks_see_what_they_look_for() {
         ("src/protocol/mod.rs", "pub use chat::Chat; static A: &dyn P = &messages::Messages;"),
         ("src/edge/call.rs", "use pingora_proxy::Session;"),
     ] {
-        assert_eq!(wrong_imports(&source(path, text)), Vec::<String>::new());
+        assert_eq!(wrong_imports(&Source::of(path, text)), Vec::<String>::new());
     }
     let long = format!("fn f() {{\n{}}}\n", "'{';\n".repeat(FUNCTION_LINES));
     for text in [&long, &"\n".repeat(FILE_LINES + 1), "#[expect(dead_code)]\nfn f() {}"] {
-        assert_eq!(wrong_form(&source("src/a.rs", text)).len(), 1);
+        assert_eq!(wrong_form(&Source::of("src/a.rs", text)).len(), 1);
     }
-    assert_eq!(wrong_form(&source("src/a.rs", "#[expect(dead_code, reason = \"x\")]\nfn f();")).len(), 0);
+    assert_eq!(wrong_form(&Source::of("src/a.rs", "#[expect(dead_code, reason = \"x\")]\nfn f();")).len(), 0);
 }
