@@ -1,16 +1,14 @@
 //! Accounts and keys in the store. No secret is.
 
-use std::fmt;
 use std::path::Path;
 
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use serde::Serialize;
 
-use crate::money::Amount;
 use crate::store::{self, Error};
 
-use super::{Aliases, Digest, Key, Rate, Secret, Status, random_id};
+use super::{Digest, Key, Rate, Rights, Secret, Status, random_id};
 
 /// An owner of keys.
 #[derive(Clone, Debug, Serialize)]
@@ -32,23 +30,6 @@ pub struct NewKey {
     pub name: String,
     /// What it may do.
     pub rights: Rights,
-}
-
-/// What a key may do.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Rights {
-    /// Models that it may call, as ids or `vendor/*`; absent: all.
-    pub models: Option<Vec<String>>,
-    /// Its own aliases.
-    pub aliases: Aliases,
-    /// Requests and tokens per minute.
-    #[serde(flatten)]
-    pub rate: Rate,
-    /// What all of its calls together may cost; absent: as much as the account has.
-    #[serde(rename = "spending_limit_micro")]
-    pub spending_limit: Option<Amount>,
-    /// Are its requests refused rather than carried with a loss?
-    pub strict: bool,
 }
 
 /// The store, opened.
@@ -242,21 +223,6 @@ fn json(value: &impl Serialize) -> String {
 fn parse<T: serde::de::DeserializeOwned>(text: &str) -> rusqlite::Result<T> {
     serde_json::from_str(text)
         .map_err(|e| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(e)))
-}
-
-impl Status {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Disabled => "disabled",
-        }
-    }
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
 }
 
 const SELECT: &str = "SELECT k.*, a.status AS account_status FROM keys k JOIN accounts a ON a.id = k.account";

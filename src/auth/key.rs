@@ -1,0 +1,107 @@
+//! A key, its rights, and whether it is in use.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::money::Amount;
+
+use super::{Aliases, Digest};
+
+/// Is something in use?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Yes.
+    Active,
+    /// No, until somebody enables it again.
+    Disabled,
+}
+
+/// A key as it is stored. The secret itself is not.
+#[derive(Clone, Debug, Serialize)]
+pub struct Key {
+    /// The public id, `key_…`: what logs and tables carry.
+    pub id: String,
+    /// The account that owns it.
+    pub account: String,
+    /// A name for people.
+    pub name: String,
+    /// In use?
+    pub status: Status,
+    /// What it may do.
+    #[serde(flatten)]
+    pub rights: Rights,
+    /// Seconds since the epoch.
+    pub created: i64,
+    /// SHA-256 of the secret.
+    #[serde(skip)]
+    pub digest: Digest,
+    /// In use, as far as the owner is concerned?
+    #[serde(skip)]
+    pub account_status: Status,
+}
+
+/// What a key may do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Rights {
+    /// Models that it may call, as ids or `vendor/*`; absent: all.
+    pub models: Option<Vec<String>>,
+    /// Its own aliases.
+    pub aliases: Aliases,
+    /// Requests and tokens per minute.
+    #[serde(flatten)]
+    pub rate: Rate,
+    /// What all of its calls together may cost; absent: as much as the account has.
+    #[serde(rename = "spending_limit_micro")]
+    pub spending_limit: Option<Amount>,
+    /// Are its requests refused rather than carried with a loss?
+    pub strict: bool,
+}
+
+/// How much a key may do in a minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Rate {
+    /// Requests; absent: unlimited.
+    pub rpm: Option<u32>,
+    /// Tokens; absent: unlimited.
+    pub tpm: Option<u32>,
+}
+
+/// What the documentation promises to keys for which nothing else is said.
+impl Default for Rate {
+    fn default() -> Self {
+        Self { rpm: Some(60), tpm: Some(100_000) }
+    }
+}
+
+/// The right to make one call.
+pub type Grant = Arc<Key>;
+
+impl Key {
+    /// May it call this model?
+    #[must_use]
+    pub fn allows(&self, model: &str) -> bool {
+        let matches = |pattern: &String| match pattern.strip_suffix('*') {
+            Some(prefix) => model.starts_with(prefix),
+            None => pattern == model,
+        };
+        self.rights.models.as_ref().is_none_or(|models| models.iter().any(matches))
+    }
+}
+
+impl Status {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
