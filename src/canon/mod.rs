@@ -4,6 +4,7 @@
 //! bytes that they were read from: this layer owns no text but what had to be composed.
 
 mod answer;
+mod cache;
 mod caps;
 mod carrier;
 mod context;
@@ -24,6 +25,7 @@ mod upstream_error;
 mod usage;
 
 pub use answer::{Answer, Segment};
+pub use cache::Cache;
 pub use caps::{Caps, CapsSettings, SamplingCaps, ThinkingCaps};
 pub use carrier::{Carrier, Seal, Sealed};
 pub use context::{ANSWER_TOOL, Context, Target};
@@ -42,8 +44,8 @@ pub use protocol::ProtocolId;
 pub use queue::{Overflow, Queue, Step};
 pub use rate::{Rate, Rates};
 pub use request::{
-    Args, Audio, Cache, Call, Document, Extra, Format, Image, Part, Reasoning, Request, Role, Samplers,
-    Source, Text, Thinking, ThinkingMode, ToolResult, Turn,
+    Args, Audio, Call, Document, Extra, Format, Image, Part, Reasoning, Request, Role, Samplers, Source,
+    Text, Thinking, ThinkingMode, ToolResult, Turn,
 };
 pub use said::Said;
 pub use tool::{Choice, Chosen, Grammar, Offer, Tool, ToolKind, WebSearch};

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::json::{Lit, Raw};
 
-use super::{Choice, Level, Sealed, Tool};
+use super::{Cache, Choice, Level, Sealed, Tool};
 
 /// One request.
 #[derive(Clone, Debug, Default)]
@@ -99,13 +99,6 @@ pub struct Text<'a> {
     pub text: Lit<'a>,
     /// A mark for the prompt cache.
     pub cache: Option<Cache>,
-}
-
-/// A mark for the prompt cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cache {
-    /// For longer than the few minutes that are usual.
-    pub long: bool,
 }
 
 /// Where media come from.
