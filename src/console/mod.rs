@@ -9,17 +9,17 @@ mod assets;
 mod guard;
 mod history;
 mod people;
+mod query;
+mod sources;
 mod view;
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use crate::auth::{self, Error, Ring};
-use crate::limit::{Limiter, Load};
-use crate::meter::{Books, Ledger};
+use crate::auth::{self, Error};
+use crate::meter::Books;
 use crate::observe::Reading;
-use crate::route::{Catalog, percent_decoded};
 
 use history::History;
 use people::Shelf;
@@ -27,6 +27,8 @@ use people::Shelf;
 pub use assets::{Asset, CONTENT_SECURITY_POLICY, asset};
 pub use guard::{Guard, Refusal, What};
 pub use people::{Figures, Shown};
+pub use query::Query;
+pub use sources::Sources;
 pub use view::View;
 
 /// The console of one gateway.
@@ -37,42 +39,6 @@ pub struct Console {
     started: Instant,
     history: Mutex<History>,
     shelf: Mutex<Shelf>,
-}
-
-/// What a gateway is made of, as far as it is shown.
-#[derive(Clone, Copy, Debug)]
-pub struct Sources<'g> {
-    /// Models and targets.
-    pub catalog: &'g Catalog,
-    /// Keys.
-    pub ring: &'g Ring,
-    /// What keys have used.
-    pub limiter: &'g Limiter,
-    /// What goes on.
-    pub load: &'g Load,
-    /// How much of it there may be at once.
-    pub most_calls: usize,
-    /// Connections of clients.
-    pub connections: usize,
-    /// The books.
-    pub ledger: &'g Ledger,
-    /// Are calls paid for?
-    pub billing: bool,
-    /// Access lines that nobody took.
-    pub access_dropped: u64,
-}
-
-/// What a page wants to see.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Query {
-    /// The process whose samples the page has.
-    instance: String,
-    /// The first sample that it does not have.
-    since: u64,
-    /// A part of the ids, names or accounts of the keys.
-    keys: String,
-    /// How these are sorted.
-    sort: people::Sort,
 }
 
 impl Console {
@@ -117,24 +83,6 @@ impl Console {
             }
         }
         None
-    }
-}
-
-impl Query {
-    /// Reads what follows the `?`; what is not understood is left out.
-    #[must_use]
-    pub fn parse(text: &str) -> Self {
-        let mut query = Self::default();
-        for (name, value) in text.split('&').filter_map(|pair| pair.split_once('=')) {
-            match name {
-                "instance" => value.clone_into(&mut query.instance),
-                "since" => query.since = value.parse().unwrap_or(0),
-                "keys" => query.keys = percent_decoded(value),
-                "sort" => query.sort = people::Sort::named(value),
-                _ => {}
-            }
-        }
-        query
     }
 }
 

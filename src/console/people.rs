@@ -10,18 +10,8 @@ use crate::limit::Used;
 use crate::meter::{Books, Report, Wallet};
 use crate::money::Amount;
 
+use super::query::Sort;
 use super::{Query, Sources};
-
-/// How keys are sorted: most first, or by the alphabet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Sort {
-    #[default]
-    Requests,
-    Tokens,
-    InFlight,
-    Name,
-    Account,
-}
 
 /// The keys that are shown, and how many there are.
 #[derive(Debug, Serialize)]
@@ -92,18 +82,6 @@ pub struct Figures {
 pub(super) struct Shelf {
     books: Books,
     reports: HashMap<String, (Instant, Report)>,
-}
-
-impl Sort {
-    pub(super) fn named(name: &str) -> Self {
-        match name {
-            "tokens" => Self::Tokens,
-            "in_flight" => Self::InFlight,
-            "name" => Self::Name,
-            "account" => Self::Account,
-            _ => Self::Requests,
-        }
-    }
 }
 
 impl Keys {

@@ -11,7 +11,6 @@ use super::{Source, is_word};
 
 /// Circles that are still there: each is a list of files below `src`. The list may only become shorter.
 const ALLOWED: &[&[&str]] = &[
-    &["console/mod.rs", "console/people.rs", "console/view.rs"],
     &[
         "demo/chat.rs",
         "demo/error.rs",
