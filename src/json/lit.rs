@@ -36,7 +36,7 @@ impl<'a> Lit<'a> {
     #[must_use]
     pub fn of(text: &str) -> Lit<'static> {
         let mut out = Vec::with_capacity(text.len());
-        super::write::escape(text, &mut out);
+        super::escape::escape(text, &mut out);
         Lit::from_vec(out)
     }
 

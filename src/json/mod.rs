@@ -4,6 +4,7 @@
 //! buffer. A [`Lit`] is text that is carried with its escapes, a [`Raw`] any value that is only carried.
 
 mod document;
+mod escape;
 mod lit;
 mod literal;
 mod path;

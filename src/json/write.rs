@@ -8,6 +8,8 @@ use serde::Serialize;
 
 use super::{Lit, Raw};
 
+pub use super::escape::escape;
+
 /// The literal of a text, quotes and escapes included.
 #[must_use]
 pub fn literal(text: &str) -> String {
@@ -20,39 +22,6 @@ pub fn literal(text: &str) -> String {
 pub fn bytes(value: &impl Serialize) -> Bytes {
     serde_json::to_vec(value).unwrap_or_default().into()
 }
-
-/// Appends the inside of the literal of `text`.
-pub fn escape(text: &str, out: &mut Vec<u8>) {
-    let mut rest = text;
-    while let Some(at) = rest.bytes().position(|byte| SPECIAL[usize::from(byte)]) {
-        let (plain, special) = rest.split_at(at);
-        out.extend_from_slice(plain.as_bytes());
-        match special.as_bytes().first() {
-            Some(b'"') => out.extend_from_slice(b"\\\""),
-            Some(b'\\') => out.extend_from_slice(b"\\\\"),
-            Some(b'\n') => out.extend_from_slice(b"\\n"),
-            Some(b'\r') => out.extend_from_slice(b"\\r"),
-            Some(b'\t') => out.extend_from_slice(b"\\t"),
-            Some(byte) => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
-            None => {}
-        }
-        rest = special.get(1..).unwrap_or_default();
-    }
-    out.extend_from_slice(rest.as_bytes());
-}
-
-/// Which bytes may not stand in a literal as they are. A look-up, for most texts are too short for anything else.
-static SPECIAL: [bool; 256] = {
-    let mut special = [false; 256];
-    let mut byte = 0;
-    while byte < b' ' as usize {
-        special[byte] = true;
-        byte += 1;
-    }
-    special[b'"' as usize] = true;
-    special[b'\\' as usize] = true;
-    special
-};
 
 /// Writes one object.
 pub fn object(out: &mut Vec<u8>, fill: impl FnOnce(&mut Object<'_>)) {
@@ -280,15 +249,5 @@ mod tests {
         });
         let expected = "{\"a\":\"q\\\"\\n\\u0001é\",\"b\":7,\"c\":null,\"d\":{},\"t\":true,\"e\":[{\"f\":1.0},\"x\",{}],\"y\":1,\"s\":\"a\\tb\\n\"}";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
-    }
-
-    #[test]
-    fn escapes_as_the_library_does() {
-        for text in ["", "plain", "a\"b\\c\n\r\t\u{0}\u{1f}\u{7f}", "é😀"] {
-            let mut out = Vec::new();
-            escape(text, &mut out);
-            let literal = format!("\"{}\"", String::from_utf8(out).unwrap());
-            assert_eq!(serde_json::from_str::<String>(&literal).unwrap(), text);
-        }
     }
 }

@@ -36,7 +36,6 @@ const ALLOWED: &[&[&str]] = &[
         "edge/transport.rs",
         "edge/upstream.rs",
     ],
-    &["json/lit.rs", "json/write.rs"],
     &["limit/load.rs", "limit/mod.rs"],
     &[
         "meter/batch.rs",
