@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use crate::auth::Grant;
 use crate::failure::{Failure, Kind};
 
-use super::lock;
+use super::lock::lock;
 
 /// All that is going on at the moment.
 #[derive(Debug, Default)]

@@ -4,15 +4,17 @@
 //! reserved at first and made good at the end. What it was short of is a debt, which later calls wait for.
 
 mod load;
+mod lock;
 mod window;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crate::auth::{Key, Rate};
 use crate::failure::{Failure, Kind as Wrong};
 
+use lock::lock;
 use window::{Kind, Window};
 
 pub use load::{Load, Shed, Slot, Weight};
@@ -199,10 +201,6 @@ fn now(start: Instant) -> u64 {
 fn exceeded(limit: u64, what: &str, wait: u64) -> Failure {
     let message = format!("Rate limit exceeded: max {limit} {what} per minute.");
     Failure::new(Wrong::RateLimited, message).with_retry_after(wait.max(1))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -36,7 +36,6 @@ const ALLOWED: &[&[&str]] = &[
         "edge/transport.rs",
         "edge/upstream.rs",
     ],
-    &["limit/load.rs", "limit/mod.rs"],
     &[
         "meter/batch.rs",
         "meter/bill.rs",
