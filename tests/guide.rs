@@ -56,7 +56,11 @@ fn in_tables() -> Vec<&'static str> {
 
 #[test]
 fn operators_read_of_every_metric() {
-    let source = concat!(include_str!("../src/observe/metrics.rs"), include_str!("../src/observe/target.rs"));
+    let source = concat!(
+        include_str!("../src/observe/maker.rs"),
+        include_str!("../src/observe/metrics.rs"),
+        include_str!("../src/observe/target.rs"),
+    );
     let mut metrics: Vec<_> =
         source.split("\"crossmodel_").skip(1).filter_map(|s| s.split('"').next()).collect();
     let mut told: Vec<_> =

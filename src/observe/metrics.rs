@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::core::Collector;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder,
 };
 
+use super::maker::Maker;
 use super::reading::Reading;
 use super::target::{TargetMetrics, TargetState, Targets};
 
@@ -258,69 +257,6 @@ impl Refusals {
     }
 }
 
-/// Makes metrics and registers them.
-pub(super) struct Maker<'r>(&'r Registry);
-
-impl Maker<'_> {
-    pub(super) fn counters(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-    ) -> prometheus::Result<IntCounterVec> {
-        self.registered(IntCounterVec::new(Opts::new(name, help), labels)?)
-    }
-
-    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
-        self.registered(IntCounter::new(name, help)?)
-    }
-
-    pub(super) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
-        self.registered(IntGaugeVec::new(Opts::new(name, help), labels)?)
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
-        self.registered(IntGauge::new(name, help)?)
-    }
-
-    pub(super) fn seconds(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-    ) -> prometheus::Result<HistogramVec> {
-        self.histograms(name, help, labels, SECONDS)
-    }
-
-    pub(super) fn histograms(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-        bounds: &[f64],
-    ) -> prometheus::Result<HistogramVec> {
-        self.registered(HistogramVec::new(HistogramOpts::new(name, help).buckets(bounds.to_vec()), labels)?)
-    }
-
-    /// What the system knows of the process: CPU, memory, files, its start.
-    fn process(&self) -> prometheus::Result<()> {
-        #[cfg(target_os = "linux")]
-        self.0.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
-        Ok(())
-    }
-
-    fn build_info(&self) -> prometheus::Result<()> {
-        let opts = Opts::new("crossmodel_build_info", "The version that runs.");
-        self.registered(IntGauge::with_opts(opts.const_label("version", env!("CARGO_PKG_VERSION")))?)?.set(1);
-        Ok(())
-    }
-
-    fn registered<M: Collector + Clone + 'static>(&self, metric: M) -> prometheus::Result<M> {
-        self.0.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-}
-
 /// The three digits of a status, without an allocation.
 fn status_label(status: u16, digits: &mut [u8; 3]) -> &str {
     for (digit, unit) in digits.iter_mut().zip([100, 10, 1]) {
@@ -331,7 +267,3 @@ fn status_label(status: u16, digits: &mut [u8; 3]) -> &str {
 
 /// Upper bounds in seconds: from a fast disk to one that fails.
 const COMMITS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
-
-/// Upper bounds in seconds: from a local server's first byte to an hour of thinking.
-const SECONDS: &[f64] =
-    &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 3600.0];

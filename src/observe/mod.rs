@@ -2,6 +2,7 @@
 
 mod access;
 mod log;
+mod maker;
 mod metrics;
 mod reading;
 mod sink;

@@ -8,7 +8,7 @@ use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, I
 
 use crate::canon::Usage;
 
-use super::metrics::Maker;
+use super::maker::Maker;
 
 /// The metrics of all targets.
 #[derive(Debug)]
