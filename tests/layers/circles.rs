@@ -46,7 +46,6 @@ const ALLOWED: &[&[&str]] = &[
         "meter/queue.rs",
         "meter/recover.rs",
     ],
-    &["protocol/chat/decode/calls.rs", "protocol/chat/decode/stream.rs"],
     &["protocol/head.rs", "protocol/state.rs"],
     &[
         "protocol/messages/decode/block.rs",

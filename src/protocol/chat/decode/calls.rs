@@ -6,8 +6,7 @@ use std::collections::HashMap;
 use crate::canon::{Args, Event, Seal, Sink};
 use crate::json::{Lit, Raw, compact, write};
 
-use super::reply::each;
-use super::stream::word;
+use super::reply::{each, word};
 
 /// The calls so far.
 #[derive(Debug, Default)]

@@ -1,5 +1,7 @@
 //! The members of an event of a stream, and of a whole answer, which is one that has all at once.
 
+use std::borrow::Cow;
+
 use crate::json::{self, Lit, Malformed, Members};
 
 /// An event, or a whole answer.
@@ -154,6 +156,11 @@ pub(super) fn items<'a>(text: &'a str, mut take: impl FnMut(&'a str)) {
     for (_, span) in json::elements(text.as_bytes()).map_while(Result::ok) {
         take(text.get(span).unwrap_or_default());
     }
+}
+
+/// The text of a literal that is a small word: an id, a name.
+pub(super) fn word(value: &str) -> Cow<'_, str> {
+    Lit::read(value).map(Lit::into_text).unwrap_or_default()
 }
 
 fn next<'a>(members: &mut Members<'a>, text: &'a str) -> Result<Option<(&'a [u8], &'a str)>, Malformed> {

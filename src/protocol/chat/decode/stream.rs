@@ -1,7 +1,5 @@
 //! A provider's answer, event by event.
 
-use std::borrow::Cow;
-
 use crate::canon::{
     Citation, Decode, Event, Finish, Oddity, Profile, ReasoningIn, Seal, Sink, UpstreamError,
 };
@@ -355,11 +353,6 @@ fn cite(item: &str, sink: &mut Sink<'_>) {
     if let Some(url) = url {
         sink(Event::Cite(Citation { url, title: title.unwrap_or_default(), span: start.zip(end) }));
     }
-}
-
-/// The text of a literal that is a small word: an id, a name.
-pub(super) fn word(value: &str) -> Cow<'_, str> {
-    Lit::read(value).map(Lit::into_text).unwrap_or_default()
 }
 
 const DONE: &str = "[DONE]";
