@@ -53,7 +53,6 @@ const ALLOWED: &[&[&str]] = &[
         "protocol/messages/decode/result.rs",
     ],
     &["protocol/messages/decode/reply.rs", "protocol/messages/decode/stream.rs"],
-    &["protocol/messages/encode/form.rs", "protocol/messages/encode/tools.rs"],
     &["protocol/responses/decode/reply.rs", "protocol/responses/decode/stream.rs"],
     &["provider/mod.rs", "provider/preset.rs"],
 ];

@@ -4,7 +4,7 @@ use crate::canon::{ANSWER_TOOL, Format, JsonSchemaSupport, Request, Target};
 use crate::json::write::{Array, Object, string};
 use crate::json::{self, Lit, Raw};
 
-use super::{schema, tools};
+use super::schema;
 
 /// How the model is made to answer in the form that the client wants.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl<'r> Form<'r> {
         }
         match schema::enforceable(schema) {
             Some(schema) => Self::Enforced(schema),
-            None if can_force && tools::may_be_input(schema) => Self::Tool { schema, description },
+            None if can_force && schema::may_be_input(schema) => Self::Tool { schema, description },
             None => Self::Asked(Some(schema)),
         }
     }

@@ -1,4 +1,4 @@
-//! Schemas that the provider enforces on its answers.
+//! Schemas that the provider enforces on its answers, and those that the input of a tool may have.
 //!
 //! It compiles them and refuses what it can not enforce, so such keywords move into descriptions, and every
 //! object is closed. Where closing would change what is allowed there is no such schema.
@@ -26,6 +26,14 @@ pub(super) fn is_exact(schema: &Raw<'_>) -> bool {
     let mut compact = Vec::with_capacity(schema.get().len());
     json::compact(schema.get(), &mut compact);
     enforceable(schema).is_some_and(|edited| edited == compact)
+}
+
+/// Can a schema be that of a tool's input?
+pub(super) fn may_be_input(schema: &Raw<'_>) -> bool {
+    let schema = schema.get().trim();
+    let mut members = json::members(schema.as_bytes()).map_while(Result::ok);
+    schema.starts_with('{')
+        && members.find(|member| member.is("type")).is_none_or(|kind| kind.value == br#""object""#)
 }
 
 /// What decides whether a schema can be enforced.

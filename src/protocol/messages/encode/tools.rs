@@ -179,14 +179,6 @@ fn is_exact(schema: &Raw<'_>) -> bool {
     members.any(|member| member.is("type")) && schema::is_exact(schema)
 }
 
-/// Can a schema be that of a tool's input?
-pub(super) fn may_be_input(schema: &Raw<'_>) -> bool {
-    let schema = schema.get().trim();
-    let mut members = json::members(schema.as_bytes()).map_while(std::result::Result::ok);
-    schema.starts_with('{')
-        && members.find(|member| member.is("type")).is_none_or(|kind| kind.value == br#""object""#)
-}
-
 fn web_search(search: &WebSearch<'_>, o: &mut Object<'_>) {
     o.text("type", "web_search_20250305").text("name", "web_search");
     let by_size = match search.context.as_ref().map(Lit::raw) {
