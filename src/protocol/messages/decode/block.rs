@@ -1,13 +1,14 @@
 //! Content blocks of a client's request.
 
-use std::borrow::Cow;
-
-use crate::canon::{Args, Cache, Call, Carrier, Losses, Part, Reasoning, Role, Sealed, Text, not_carried};
+use crate::canon::{
+    Args, Call, Carrier, Losses, Part, Reasoning, Role, Sealed, Text, ToolResult, not_carried,
+};
 use crate::failure::{Failure, Kind, Result};
-use crate::json::{Lit, Raw};
+use crate::json::{self, Lit, Raw};
 use crate::protocol::node::{Node, Type};
 
-use super::{media, result};
+use super::media;
+use super::members::{Block, optional, required, text};
 
 /// Where a block stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,56 +17,6 @@ pub(super) enum Place {
     Message(Role),
     /// In the result of a tool.
     Result,
-}
-
-/// The members of a block, of whatever type, before they are read.
-#[derive(Default)]
-pub(super) struct Block<'a> {
-    pub(super) kind: Cow<'a, str>,
-    pub(super) text: Option<&'a str>,
-    pub(super) source: Option<&'a str>,
-    pub(super) title: Option<&'a str>,
-    pub(super) context: Option<&'a str>,
-    pub(super) content: Option<&'a str>,
-    pub(super) id: Option<&'a str>,
-    pub(super) name: Option<&'a str>,
-    pub(super) input: Option<&'a str>,
-    pub(super) is_error: Option<&'a str>,
-    pub(super) opaque: Option<&'a str>,
-    pub(super) cache: Option<Cache>,
-}
-
-impl<'a> Block<'a> {
-    pub(super) fn read(node: &Node<'a, '_>) -> Result<Self> {
-        let mut block = Self::default();
-        node.members(|key, value| {
-            let place = match key {
-                "type" => {
-                    block.kind = value.string()?;
-                    return Ok(());
-                }
-                "cache_control" => {
-                    block.cache = cache(&value);
-                    return Ok(());
-                }
-                "text" | "thinking" => &mut block.text,
-                "source" => &mut block.source,
-                "title" => &mut block.title,
-                "context" => &mut block.context,
-                "content" => &mut block.content,
-                "id" | "tool_use_id" => &mut block.id,
-                "name" | "tool_name" => &mut block.name,
-                "input" => &mut block.input,
-                "is_error" => &mut block.is_error,
-                "signature" | "data" => &mut block.opaque,
-                // Citations, transformations, callers: nothing is lost by them.
-                _ => return Ok(()),
-            };
-            *place = Some(value.text);
-            Ok(())
-        })?;
-        Ok(block)
-    }
 }
 
 /// Reads one block.
@@ -87,7 +38,7 @@ pub(super) fn read<'a>(
         "search_result" => parts.push(Part::Text(media::search_result(node, &block)?)),
         "thinking" | "redacted_thinking" if !in_result => parts.push(reasoning(node, &block)?),
         "tool_use" if !in_result => parts.push(Part::Call(call(node, &block)?)),
-        "tool_result" if !in_result => parts.push(Part::Result(result::read(node, &block, losses)?)),
+        "tool_result" if !in_result => parts.push(Part::Result(result(node, &block, losses)?)),
         "tool_reference" if in_result => {
             let name = required(node, "tool_name", block.name)?.lit()?;
             let text = Lit::concat(&[&Lit::plain("Tool loaded: "), &name]);
@@ -104,44 +55,6 @@ pub(super) fn read<'a>(
         }
     }
     Ok(())
-}
-
-/// A block that has to be text, as instructions are.
-pub(super) fn only_text<'a>(node: &Node<'a, '_>) -> Result<Text<'a>> {
-    let block = Block::read(node)?;
-    match &*block.kind {
-        "text" => text(node, &block),
-        _ => Err(not_carried(node.path.to_string())),
-    }
-}
-
-pub(super) fn text<'a>(node: &Node<'a, '_>, block: &Block<'a>) -> Result<Text<'a>> {
-    Ok(Text { text: required(node, "text", block.text)?.lit()?, cache: block.cache })
-}
-
-/// A member that has to be there.
-pub(super) fn required<'a, 'q>(
-    node: &'q Node<'a, '_>,
-    name: &'static str,
-    text: Option<&'a str>,
-) -> Result<Node<'a, 'q>> {
-    let member = node.at(name, text.unwrap_or_default());
-    if text.is_some() { Ok(member) } else { Err(member.wrong("given")) }
-}
-
-/// A text that may be there.
-pub(super) fn optional<'a>(
-    node: &Node<'a, '_>,
-    name: &'static str,
-    text: Option<&'a str>,
-) -> Result<Option<Lit<'a>>> {
-    text.map(|text| node.at(name, text).lit()).transpose()
-}
-
-/// A mark for the prompt cache. Odd ones are none: they only make things cheaper.
-pub(super) fn cache(node: &Node<'_, '_>) -> Option<Cache> {
-    (node.kind() == Type::Object)
-        .then(|| Cache { long: node.find("ttl").is_some_and(|ttl| ttl.text == "\"1h\"") })
 }
 
 /// What the model thought. A signature is the gateway's own carrier, or was made for another provider.
@@ -178,6 +91,33 @@ fn call<'a>(node: &Node<'a, '_>, block: &Block<'a>) -> Result<Call<'a>> {
         args,
         extra: None,
     })
+}
+
+/// Reads a `tool_result` block.
+fn result<'a>(node: &Node<'a, '_>, block: &Block<'a>, losses: &mut Losses) -> Result<ToolResult<'a>> {
+    let id = required(node, "tool_use_id", block.id)?.string()?;
+    let mut content = Vec::new();
+    if let Some(text) = block.content {
+        let inside = node.at("content", text);
+        match inside.kind() {
+            Type::Array => inside.items(|item| read(&item, Place::Result, &mut content, losses))?,
+            Type::Object => content.push(Part::Text(Text::new(object(inside.raw()?.get())))),
+            _ => content
+                .extend(Some(inside.lit()?).filter(|text| !text.is_empty()).map(Text::new).map(Part::Text)),
+        }
+    }
+    let is_error = match block.is_error {
+        Some(text) => node.at("is_error", text).bool()?,
+        None => false,
+    };
+    Ok(ToolResult { id, custom: false, content, is_error, cache: block.cache })
+}
+
+/// An object where a text should be: its JSON is the text.
+fn object(json: &str) -> Lit<'static> {
+    let mut compact = Vec::with_capacity(json.len());
+    json::compact(json, &mut compact);
+    Lit::of(&String::from_utf8(compact).unwrap_or_default())
 }
 
 /// What the provider did by itself in earlier turns; its results live on in the text.

@@ -7,11 +7,11 @@ use crate::failure::Result;
 use crate::json::Lit;
 use crate::protocol::node::{Node, Type};
 
-use super::block::{self, Block};
+use super::members::{self, Block};
 
 /// Reads an `image` block.
 pub(super) fn image<'a>(node: &Node<'a, '_>, block: &Block<'a>) -> Result<Image<'a>> {
-    let place = block::required(node, "source", block.source)?;
+    let place = members::required(node, "source", block.source)?;
     let source = Wire::read(&place)?;
     match &*source.kind {
         "url" | "base64" => Ok(Image {
@@ -26,16 +26,16 @@ pub(super) fn image<'a>(node: &Node<'a, '_>, block: &Block<'a>) -> Result<Image<
 
 /// Reads a `document` block; one that is made of other blocks becomes these.
 pub(super) fn document<'a>(node: &Node<'a, '_>, block: &Block<'a>, parts: &mut Vec<Part<'a>>) -> Result<()> {
-    let place = block::required(node, "source", block.source)?;
+    let place = members::required(node, "source", block.source)?;
     let source = Wire::read(&place)?;
-    let name = block::optional(node, "title", block.title)?.filter(|title| !title.is_empty());
-    let context = block::optional(node, "context", block.context)?.filter(|context| !context.is_empty());
+    let name = members::optional(node, "title", block.title)?.filter(|title| !title.is_empty());
+    let context = members::optional(node, "context", block.context)?.filter(|context| !context.is_empty());
     let source = match &*source.kind {
         "content" => {
             parts.extend(heading(name, context).map(Text::new).map(Part::Text));
-            return pieces(&block::required(&place, "content", source.content)?, block, parts);
+            return pieces(&members::required(&place, "content", source.content)?, block, parts);
         }
-        "text" => Source::Text(block::required(&place, "data", source.data)?.lit()?),
+        "text" => Source::Text(members::required(&place, "data", source.data)?.lit()?),
         "url" | "base64" => source.media(&place)?,
         _ => return Err(not_carried(place.path.to_string())),
     };
@@ -58,7 +58,7 @@ fn pieces<'a>(content: &Node<'a, '_>, outer: &Block<'a>, parts: &mut Vec<Part<'a
     content.items(|item| {
         let block = Block::read(&item)?;
         parts.push(match &*block.kind {
-            "text" => Part::Text(block::text(&item, &block)?),
+            "text" => Part::Text(members::text(&item, &block)?),
             "image" => Part::Image(image(&item, &block)?),
             _ => return Err(not_carried(item.path.to_string())),
         });
@@ -81,10 +81,10 @@ fn heading<'a>(name: Option<Lit<'a>>, context: Option<Lit<'a>>) -> Option<Lit<'a
 /// Reads a `search_result` block: title, source and texts, each on its own line.
 pub(super) fn search_result<'a>(node: &Node<'a, '_>, block: &Block<'a>) -> Result<Text<'a>> {
     let mut lines = Vec::new();
-    lines.push(block::required(node, "title", block.title)?.lit()?);
-    lines.push(block::required(node, "source", block.source)?.lit()?);
-    block::required(node, "content", block.content)?.items(|item| {
-        lines.push(block::only_text(&item)?.text);
+    lines.push(members::required(node, "title", block.title)?.lit()?);
+    lines.push(members::required(node, "source", block.source)?.lit()?);
+    members::required(node, "content", block.content)?.items(|item| {
+        lines.push(members::only_text(&item)?.text);
         Ok(())
     })?;
     let mut pieces = Vec::with_capacity(2 * lines.len());
@@ -131,14 +131,14 @@ impl<'a> Wire<'a> {
     /// An address, or the bytes themselves.
     fn media(&self, node: &Node<'a, '_>) -> Result<Source<'a>> {
         if self.kind == "url" {
-            return Ok(Source::Url(block::required(node, "url", self.url)?.lit()?));
+            return Ok(Source::Url(members::required(node, "url", self.url)?.lit()?));
         }
-        let mime = block::required(node, "media_type", self.media_type)?.string()?;
+        let mime = members::required(node, "media_type", self.media_type)?.string()?;
         let mime = match mime.bytes().any(|byte| byte.is_ascii_uppercase()) {
             true => Cow::Owned(mime.to_ascii_lowercase()),
             false => mime,
         };
-        Ok(Source::Base64 { mime, data: block::required(node, "data", self.data)?.string()? })
+        Ok(Source::Base64 { mime, data: members::required(node, "data", self.data)?.string()? })
     }
 }
 

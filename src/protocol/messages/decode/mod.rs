@@ -2,7 +2,7 @@
 
 mod block;
 mod media;
-mod result;
+mod members;
 mod turn;
 mod wish;
 

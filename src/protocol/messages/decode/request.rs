@@ -8,7 +8,7 @@ use crate::protocol::node::{Node, Type};
 
 use crate::protocol::messages::fields::FIELDS;
 
-use super::{block, tools, turn, wish};
+use super::{members, tools, turn, wish};
 
 /// Reads a request that goes to `target`.
 pub(in crate::protocol::messages) fn read<'a>(
@@ -108,7 +108,7 @@ fn system<'a>(node: &Node<'a, '_>) -> Result<Vec<Text<'a>>> {
         return Ok(blocks);
     }
     node.items(|item| {
-        let text = block::only_text(&item)?;
+        let text = members::only_text(&item)?;
         if !text.text.is_empty() && !text.text.raw().starts_with(ATTRIBUTION) {
             blocks.push(text);
         }
