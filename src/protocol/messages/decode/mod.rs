@@ -8,6 +8,5 @@ mod wish;
 
 mod tools;
 
-pub(super) mod reply;
 pub(super) mod request;
 pub(super) mod stream;

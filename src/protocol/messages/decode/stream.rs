@@ -1,4 +1,4 @@
-//! A provider's answer, event by event.
+//! A provider's answer, event by event, or whole, as the events of its stream.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,6 @@ use crate::json::{self, Lit, Malformed, Raw};
 use crate::protocol::node::{Node, Type};
 
 use crate::protocol::messages::usage;
-
-use super::reply;
 
 /// Reads the answer of a provider.
 #[derive(Debug, Default)]
@@ -55,7 +53,7 @@ impl Decoder {
     }
 
     /// The answer begins, with these members.
-    pub(super) fn start(&mut self, message: &Node<'_, '_>, sink: &mut Sink<'_>) {
+    fn start(&mut self, message: &Node<'_, '_>, sink: &mut Sink<'_>) {
         if std::mem::replace(&mut self.started, true) {
             return;
         }
@@ -64,7 +62,7 @@ impl Decoder {
     }
 
     /// Token counts and the class of service.
-    pub(super) fn usage(&self, counts: Option<Node<'_, '_>>, sink: &mut Sink<'_>) {
+    fn usage(&self, counts: Option<Node<'_, '_>>, sink: &mut Sink<'_>) {
         let Some(counts) = counts else { return };
         let tier = counts.find("service_tier").and_then(|tier| tier.string().ok());
         match tier.as_deref() {
@@ -78,7 +76,7 @@ impl Decoder {
     }
 
     /// Blocks that come complete.
-    pub(super) fn blocks(&mut self, content: &Node<'_, '_>, sink: &mut Sink<'_>) {
+    fn blocks(&mut self, content: &Node<'_, '_>, sink: &mut Sink<'_>) {
         for (index, (_, span)) in json::elements(content.text.as_bytes()).map_while(Result::ok).enumerate() {
             let index = u64::try_from(index).unwrap_or(u64::MAX);
             let block = Node::root(content.text.get(span).unwrap_or_default());
@@ -88,7 +86,7 @@ impl Decoder {
     }
 
     /// Remembers why the answer ends; the last word counts.
-    pub(super) fn remember(&mut self, delta: &Node<'_, '_>, sink: &mut Sink<'_>) {
+    fn remember(&mut self, delta: &Node<'_, '_>, sink: &mut Sink<'_>) {
         let Some(reason) = delta.find("stop_reason").and_then(|reason| reason.string().ok()) else { return };
         self.finish = Some(match &*reason {
             "end_turn" | "compaction" => Finish::Stop,
@@ -114,7 +112,7 @@ impl Decoder {
     }
 
     /// The answer is whole.
-    pub(super) fn finish(&mut self, sink: &mut Sink<'_>) {
+    fn finish(&mut self, sink: &mut Sink<'_>) {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
@@ -321,7 +319,21 @@ impl Decode for Decoder {
     }
 
     fn reply(&mut self, body: &str, sink: &mut Sink<'_>) -> Result<(), Malformed> {
-        reply::read(self, body, sink)
+        json::members(body.as_bytes()).finish()?;
+        let body = Node::root(body);
+        let content = body.find("content").filter(|content| content.kind() == Type::Array);
+        let Some(content) = content else {
+            if body.find("error").is_some() {
+                sink(Event::Fail(UpstreamError::read(body.text.as_bytes())));
+            }
+            return Ok(());
+        };
+        self.start(&body, sink);
+        self.blocks(&content, sink);
+        self.usage(body.find("usage"), sink);
+        self.remember(&body, sink);
+        self.finish(sink);
+        Ok(())
     }
 
     fn end(&mut self, sink: &mut Sink<'_>) {
