@@ -47,7 +47,6 @@ const ALLOWED: &[&[&str]] = &[
         "meter/recover.rs",
     ],
     &["protocol/head.rs", "protocol/state.rs"],
-    &["protocol/responses/decode/reply.rs", "protocol/responses/decode/stream.rs"],
     &["provider/mod.rs", "provider/preset.rs"],
 ];
 

@@ -7,10 +7,11 @@ mod items;
 #[cfg(test)]
 mod notes;
 mod parts;
+#[cfg(test)]
+mod reply_tests;
 mod speech;
 mod thought;
 mod tools;
 
-pub(super) mod reply;
 pub(super) mod request;
 pub(super) mod stream;

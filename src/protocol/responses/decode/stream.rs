@@ -1,4 +1,4 @@
-//! A provider's answer, event by event.
+//! A provider's answer, event by event, or whole, as the events of its stream.
 
 use crate::canon::{Decode, Event, Profile, Sink, UpstreamError};
 use crate::json::{self, Lit, Malformed};
@@ -109,7 +109,7 @@ impl Decoder {
     }
 
     /// Takes the response object of an answer that is whole.
-    pub(super) fn finish(&mut self, response: &str, sink: &mut Sink<'_>) {
+    fn finish(&mut self, response: &str, sink: &mut Sink<'_>) {
         if answer::failure(response).is_some() {
             return self.fail(response, sink);
         }
@@ -121,7 +121,7 @@ impl Decoder {
     }
 
     /// Takes the object that holds, or is, an error.
-    pub(super) fn fail(&mut self, json: &str, sink: &mut Sink<'_>) {
+    fn fail(&mut self, json: &str, sink: &mut Sink<'_>) {
         self.over = true;
         sink(Event::Fail(UpstreamError::read(json.as_bytes())));
     }
@@ -213,7 +213,15 @@ impl Decode for Decoder {
     }
 
     fn reply(&mut self, body: &str, sink: &mut Sink<'_>) -> Result<(), Malformed> {
-        super::reply::read(self, body, sink)
+        json::members(body.as_bytes()).finish()?;
+        let [status, output, error] = fields(body, ["status", "output", "error"]);
+        match status {
+            // Work that goes on elsewhere: this is no answer.
+            Some("\"in_progress\"" | "\"queued\"") => {}
+            None if output.is_none() && error.is_none() => {}
+            _ => self.finish(body, sink),
+        }
+        Ok(())
     }
 
     fn end(&mut self, _sink: &mut Sink<'_>) {}
