@@ -139,6 +139,22 @@ impl Passage {
         }
     }
 
+    /// Whether its model has been seen to reason.
+    pub(super) fn reasons(&self) -> bool {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.reasons(),
+            Self::Relayed(relayed) => relayed.stream.reasons(),
+        }
+    }
+
+    /// Whether the token counts of the whole answer have come, though perhaps not its end.
+    pub(super) fn is_counted(&self) -> bool {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.is_counted(),
+            Self::Relayed(relayed) => relayed.stream.is_counted(),
+        }
+    }
+
     /// Token counts so far.
     pub(super) fn usage(&self) -> Option<Usage> {
         match self {
