@@ -46,10 +46,14 @@ mod tests {
 
     #[test]
     fn thinkers_are_known_by_their_names() {
-        for name in ["o3-mini", "openai/gpt-5", "GPT-5.1-codex", "deepseek-ai/DeepSeek-R1", "kimi-k2-thinking"] {
+        for name in
+            ["o3-mini", "openai/gpt-5", "GPT-5.1-codex", "deepseek-ai/DeepSeek-R1", "kimi-k2-thinking"]
+        {
             assert!(is_thinker(name), "{name}");
         }
-        for name in ["gpt-4o", "gpt-5-chat-latest", "up", "grok-4-fast-non-reasoning", "qwen3-4b-instruct", ""] {
+        for name in
+            ["gpt-4o", "gpt-5-chat-latest", "up", "grok-4-fast-non-reasoning", "qwen3-4b-instruct", ""]
+        {
             assert!(!is_thinker(name), "{name}");
         }
     }

@@ -123,8 +123,8 @@ async fn run(
     exchange.usage = stream.passage.usage();
     exchange.deliver(stream.passage.delivered());
     exchange.note_reasoning(stream.passage.reasons());
-    if stream.passage.is_counted() && matches!(result, Err(Stop::Gone)) {
-        // Only the end of the answer is missing, and nobody waits for that.
+    if matches!(result, Err(Stop::Gone)) && stream.passage.is_counted() {
+        exchange.usage = stream.passage.usage();
         exchange.settle();
     }
     exchange.oddities = stream.passage.oddities();
@@ -297,7 +297,9 @@ async fn ask(
     };
     let late = || Error::explain(ErrorType::ReadTimedout, "before the answer's head");
     match sent {
-        Ok(()) => timeout(first_byte, answered).await.unwrap_or_else(|_| Err(late().into_up())).map(|()| true),
+        Ok(()) => {
+            timeout(first_byte, answered).await.unwrap_or_else(|_| Err(late().into_up())).map(|()| true)
+        }
         // What was said is there already; if nothing was, the first error tells why.
         Err(error) => match timeout(EARLY, answered).await {
             Ok(Ok(())) => Ok(false),
@@ -481,7 +483,9 @@ impl Stream<'_> {
             exchange.usage = self.passage.usage();
             exchange.settle();
         }
-        match send_tasks(session, exchange, tasks).await {
+        let written = send_tasks(session, exchange, tasks).await;
+        exchange.stalled += self.since.elapsed();
+        match written {
             Err(_) if !self.watch.lose() => Err(Stop::Gone),
             _ => Ok(()),
         }

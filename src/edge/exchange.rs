@@ -78,6 +78,8 @@ pub struct Exchange {
     pub(super) first_asked: Option<Instant>,
     /// When the request went to the target that is being asked.
     pub(super) sent: Option<Instant>,
+    /// How long the client was waited for to take its answer.
+    pub(super) stalled: Duration,
     /// Is the target asked by a connection that nothing was sent on yet?
     pub(super) fresh: bool,
     /// Is the target still to be asked, for the first time or once more?
@@ -184,6 +186,7 @@ impl Exchange {
             tries: 0,
             first_asked: None,
             sent: None,
+            stalled: Duration::ZERO,
             fresh: false,
             pending: false,
             bytes_in: 0,
@@ -207,7 +210,8 @@ impl Exchange {
     /// Does the gateway carry the call itself? Where money is held, its provider is read on for a while when its client
     /// goes, and Pingora would leave it.
     pub(super) fn is_carried(&self) -> bool {
-        self.bill.as_ref().is_some_and(Bill::is_held) || self.call.as_ref().is_some_and(|call| call.is_carried())
+        self.bill.as_ref().is_some_and(Bill::is_held)
+            || self.call.as_ref().is_some_and(|call| call.is_carried())
     }
 
     /// When an answer that is no stream has to be there.

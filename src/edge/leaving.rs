@@ -56,10 +56,15 @@ impl Exchange {
 
     /// The answer is whole: notes once how long its model has taken for it.
     pub(super) fn note_pace(&mut self) {
-        let Some(sent) = self.sent.take() else { return };
+        let Some(time) = self.sent.take().map(|sent| sent.elapsed()) else { return };
+        // A client that takes its answer slowly makes its provider slow.
+        if self.stalled > time / 8 {
+            return;
+        }
         // Of several answers at once, it is not known how long each took.
-        if let (Some(call), Some(usage)) = (self.call.as_ref().filter(|call| call.choices == 1), &self.usage) {
-            call.upstream.paces.note(&call.upstream_model, usage, sent.elapsed());
+        if let (Some(call), Some(usage)) = (self.call.as_ref().filter(|call| call.choices == 1), &self.usage)
+        {
+            call.upstream.paces.note(&call.upstream_model, usage, time);
         }
     }
 }

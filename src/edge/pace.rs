@@ -56,9 +56,11 @@ impl Paces {
             Pace { micros: 0, .. } => (DEFAULT_RATE, SECOND),
             Pace { tokens, micros, .. } => (tokens, micros),
         };
-        let most = time.as_micros() * u128::from(MAX_RATE) / u128::from(SECOND);
-        let written = time.as_micros().saturating_mul(u128::from(tokens)) / u128::from(micros);
-        u64::try_from(written.min(most)).unwrap_or(u64::MAX)
+        let at = |tokens: u64, micros: u64| {
+            time.as_micros().saturating_mul(u128::from(tokens)) / u128::from(micros)
+        };
+        let written = at(tokens, micros).clamp(at(MIN_RATE, SECOND), at(MAX_RATE, SECOND));
+        u64::try_from(written).unwrap_or(u64::MAX)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Box<str>, Pace>> {
@@ -77,6 +79,10 @@ const SECOND: u64 = 1_000_000;
 /// Tokens a second of a model of which nothing is known. Hosted models of the usual size write 50 to 150 (public
 /// comparisons of output speed, such as that of Artificial Analysis).
 const DEFAULT_RATE: u64 = 100;
+
+/// Tokens a second that every hosted model writes: the slowest of the same comparisons have 20 to 30. Whoever makes a model
+/// seem slow, by long prompts with short answers, gains no more than that.
+const MIN_RATE: u64 = 20;
 
 /// Tokens a second that no model exceeds: the fastest hosted ones write 2,000 to 3,000. An answer that comes from a
 /// cache would say more.
@@ -124,6 +130,8 @@ mod tests {
         let paces = Paces::default();
         paces.note("m", &usage(100_000, None), Duration::from_millis(1));
         assert_eq!(paces.tokens_in("m", TEN), 10 * MAX_RATE);
+        paces.note("s", &usage(LEAST_TOKENS, None), Duration::from_secs(1000));
+        assert_eq!(paces.tokens_in("s", TEN), 10 * MIN_RATE, "nor slower than the slowest");
         paces.note("n", &usage(100_000, None), Duration::ZERO);
         assert_eq!(paces.tokens_in("n", TEN), 10 * MAX_RATE);
     }

@@ -147,10 +147,11 @@ impl Passage {
         }
     }
 
-    /// Whether the token counts of the whole answer have come, though perhaps not its end.
-    pub(super) fn is_counted(&self) -> bool {
+    /// Nobody waits for the rest. Gives whether the token counts of the whole answer have come, though perhaps not its
+    /// end.
+    pub(super) fn is_counted(&mut self) -> bool {
         match self {
-            Self::Bridged { bridge, .. } => bridge.is_counted(),
+            Self::Bridged { bridge, .. } => bridge.end().is_ok() && bridge.usage().is_some(),
             Self::Relayed(relayed) => relayed.stream.is_counted(),
         }
     }

@@ -113,7 +113,8 @@ impl Bill {
         {
             holding.current = place;
         }
-        (self.delivered, self.presumed) = (0, 0);
+        // What the earlier one has done is not paid for.
+        (self.delivered, self.presumed, self.forwarded) = (0, 0, false);
     }
 
     /// Tokens that the answer may have: what was asked for, or what is paid for.

@@ -220,7 +220,8 @@ impl<'a> Found<'a> {
 
 /// Whether a member of any protocol's requests asks the model to think. One that can be read either way does.
 fn asks_to_think(member: &Member<'_>) -> bool {
-    THINKING.iter().any(|name| member.is(name)) && !matches!(member.value, b"null" | b"false" | b"\"none\"" | b"0")
+    THINKING.iter().any(|name| member.is(name))
+        && !matches!(member.value, b"null" | b"false" | b"\"none\"" | b"0")
 }
 
 /// A number of tokens that is written as a fraction, or with an exponent.
@@ -256,7 +257,8 @@ fn missing_conversation(members: &Members, foreign: bool) -> Failure {
 }
 
 /// Members by which a model is asked to think, of the three protocols and of servers that resemble them.
-const THINKING: [&str; 5] = ["reasoning_effort", "reasoning", "thinking", "thinking_budget", "enable_thinking"];
+const THINKING: [&str; 5] =
+    ["reasoning_effort", "reasoning", "thinking", "thinking_budget", "enable_thinking"];
 
 /// Tokens: no answer has as many.
 const MOST_TOKENS: f64 = 1e12;

@@ -326,12 +326,6 @@ impl Bridge {
         self.line.reasons
     }
 
-    /// Whether the token counts of the whole answer have come, though perhaps not its end.
-    #[must_use]
-    pub fn is_counted(&self) -> bool {
-        self.line.usage.is_some() && !self.line.said.finish.is_empty()
-    }
-
     /// What the answer has said of itself.
     pub fn said(&mut self) -> Said {
         std::mem::take(&mut self.line.said)
