@@ -20,6 +20,7 @@ mod queue;
 mod rate;
 mod request;
 mod said;
+mod thinker;
 mod tool;
 mod upstream_error;
 mod usage;
@@ -48,6 +49,7 @@ pub use request::{
     Text, Thinking, ThinkingMode, ToolResult, Turn,
 };
 pub use said::Said;
+pub use thinker::is_thinker;
 pub use tool::{Choice, Chosen, Grammar, Offer, Tool, ToolKind, WebSearch};
 pub use upstream_error::UpstreamError;
 pub use usage::{Usage, UsagePart};

@@ -121,8 +121,10 @@ pub struct Limits {
     pub connections_per_address: Option<usize>,
     /// Calls that are answered at once. Default: 10,000.
     pub calls: usize,
-    /// Answers that are read at once although their clients are gone. Default: 100.
+    /// Answers that are read at once although their clients are gone. Default: 1,000.
     pub drains: usize,
+    /// The same of one account, while the others have none. Default: a tenth of `drains`.
+    pub drains_per_account: Option<usize>,
     /// Bytes of one event of a provider's stream. Default: 8 MiB.
     pub event_bytes: usize,
     /// Bytes of a provider's answer that is no stream. Default: 64 MiB.
@@ -168,7 +170,8 @@ impl Default for Limits {
             connections: None,
             connections_per_address: None,
             calls: 10_000,
-            drains: 100,
+            drains: 1000,
+            drains_per_account: None,
             event_bytes: 8 << 20,
             reply_bytes: 64 << 20,
         }

@@ -33,7 +33,7 @@ use super::exchange::{Exchange, Reply};
 use super::passage::Passage;
 use super::reply::Whole;
 use super::transport::{error_kind, is_stale, status_kind, transport};
-use super::upstream::Upstream;
+use super::upstream::{Upstream, keep_apart};
 use super::watch::{Stop, Watch};
 use super::{answer, headers, reply};
 
@@ -49,12 +49,14 @@ pub(super) async fn serve(
     exchange: &mut Exchange,
 ) -> pingora::Result<()> {
     loop {
-        let mut watch = watch(exchange);
+        let mut watch = exchange.watch();
         let result = run(connector, session, exchange, &mut watch).await;
         if watch.is_alone() || matches!(result, Err(Stop::Gone)) {
             exchange.client_gone = true;
-            if let Err(Stop::Failed(failure)) = result {
-                exchange.fail_unseen(failure);
+            match result {
+                Err(Stop::Failed(failure)) => exchange.fail_unseen(failure),
+                Err(Stop::Gone) => exchange.leave(),
+                Ok(()) => {}
             }
             // An answer that ends well would be written to its end, however long the client takes for that.
             return Err(Error::explain(ErrorType::ConnectionClosed, "the client is gone").into_down());
@@ -65,19 +67,6 @@ pub(super) async fn serve(
             _ => return Ok(()),
         }
     }
-}
-
-fn watch(exchange: &Exchange) -> Watch {
-    let call = exchange.call.as_deref();
-    let drain = call.filter(|call| call.infers).and_then(|call| call.upstream.times.drain);
-    let deadline = exchange.deadline().map(Instant::from_std);
-    Watch::new(
-        &exchange.snapshot.ending,
-        deadline,
-        drain,
-        &exchange.snapshot.drains,
-        exchange.snapshot.limits.drains,
-    )
 }
 
 async fn run(
@@ -110,10 +99,10 @@ async fn run(
         provider.shutdown().await;
         return counted(session, exchange, client, estimate).await;
     }
-    let streams = reply::is_event_stream(&head);
+    let streams = reply::is_event_stream(&head) && reply::is_readable(&head);
     let relays = streams && exchange.call()?.streams;
     if head.status != 200 || !infers || !relays && bridged.is_none() {
-        let body = whole(&mut provider, session, watch, limit).await;
+        let body = whole(&mut provider, session, exchange, watch, limit).await;
         let body = body.inspect_err(|stop| exchange.note_stop(stop))?;
         release(connector, provider, &peer).await;
         return answered(session, exchange, watch, &head, body).await;
@@ -133,6 +122,11 @@ async fn run(
     };
     exchange.usage = stream.passage.usage();
     exchange.deliver(stream.passage.delivered());
+    exchange.note_reasoning(stream.passage.reasons());
+    if matches!(result, Err(Stop::Gone)) && stream.passage.is_counted() {
+        exchange.usage = stream.passage.usage();
+        exchange.settle();
+    }
     exchange.oddities = stream.passage.oddities();
     exchange.said = stream.passage.said();
     let result = result.inspect_err(|stop| exchange.note_stop(stop));
@@ -223,7 +217,7 @@ async fn open(
 ) -> Result<(HttpSession, Box<HttpPeer>)> {
     loop {
         // A resolver may take its time.
-        let peer = tokio::select! {
+        let mut peer = tokio::select! {
             peer = upstream.peer(exchange.fresh) => peer?,
             stop = watch.ends(session) => return Err(stop),
         };
@@ -247,6 +241,8 @@ async fn open(
         if let Some(bill) = &mut exchange.bill {
             bill.forward();
         }
+        exchange.sent = Some(std::time::Instant::now());
+        watch.ask();
         let mut head = head.clone();
         headers::trace(&mut head, &exchange.trace).map_err(|error| Failure::provider(error.to_string()))?;
         let asked = tokio::select! {
@@ -257,11 +253,14 @@ async fn open(
             }
         };
         match asked {
-            Ok(()) => {
+            Ok(whole) => {
+                if !whole {
+                    keep_apart(&mut peer);
+                }
                 provider.set_read_timeout(Some(upstream.times.silence));
                 return Ok((provider, peer));
             }
-            Err(error) if is_stale(&error, reused) && exchange.ask_afresh() => {}
+            Err(error) if is_stale(&error, reused) && !watch.is_alone() && exchange.ask_afresh() => {}
             Err(error) => {
                 exchange.fail_attempt(error_kind(&error, "broken"));
                 return Err(transport(&error).into());
@@ -270,15 +269,20 @@ async fn open(
     }
 }
 
+/// Sends the request and waits for the head of the answer. Gives whether all of the request was taken: a provider may
+/// refuse a large one before, and close.
 async fn ask(
     provider: &mut HttpSession,
     head: RequestHeader,
     body: Bytes,
     first_byte: Duration,
-) -> pingora::Result<()> {
-    provider.write_request_header(Box::new(head)).await?;
-    provider.write_request_body(body, true).await?;
-    provider.finish_request_body().await?;
+) -> pingora::Result<bool> {
+    let sent = async {
+        provider.write_request_header(Box::new(head)).await?;
+        provider.write_request_body(body, true).await?;
+        provider.finish_request_body().await
+    };
+    let sent = sent.await;
     let answered = async {
         loop {
             provider.read_response_header().await?;
@@ -292,13 +296,23 @@ async fn ask(
         }
     };
     let late = || Error::explain(ErrorType::ReadTimedout, "before the answer's head");
-    timeout(first_byte, answered).await.unwrap_or_else(|_| Err(late().into_up()))
+    match sent {
+        Ok(()) => {
+            timeout(first_byte, answered).await.unwrap_or_else(|_| Err(late().into_up())).map(|()| true)
+        }
+        // What was said is there already; if nothing was, the first error tells why.
+        Err(error) => match timeout(EARLY, answered).await {
+            Ok(Ok(())) => Ok(false),
+            _ => Err(error),
+        },
+    }
 }
 
 /// A body that is no stream.
 async fn whole(
     provider: &mut HttpSession,
     session: &mut Session,
+    exchange: &mut Exchange,
     watch: &mut Watch,
     limit: usize,
 ) -> Result<Bytes> {
@@ -309,6 +323,9 @@ async fn whole(
             stop = watch.ends(session) => return Err(stop),
         };
         let Some(part) = part else { return Ok(body.freeze()) };
+        if body.is_empty() {
+            exchange.note_arrival();
+        }
         body.extend_from_slice(&part);
         if body.len() > limit {
             return Err(Failure::new(Kind::Provider, "The provider's answer is too large.").into());
@@ -391,8 +408,7 @@ impl Stream<'_> {
         exchange: &mut Exchange,
         limit: usize,
     ) -> Result<()> {
-        let body = whole(provider, session, self.watch, limit).await?;
-        exchange.note_arrival();
+        let body = whole(provider, session, exchange, self.watch, limit).await?;
         exchange.note_first_byte();
         Ok(self.passage.reply(&body)?)
     }
@@ -467,7 +483,9 @@ impl Stream<'_> {
             exchange.usage = self.passage.usage();
             exchange.settle();
         }
-        match send_tasks(session, exchange, tasks).await {
+        let written = send_tasks(session, exchange, tasks).await;
+        exchange.stalled += self.since.elapsed();
+        match written {
             Err(_) if !self.watch.lose() => Err(Stop::Gone),
             _ => Ok(()),
         }
@@ -558,6 +576,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Longer than any answer takes: nothing is said to a client that gets its answer as a whole.
 const NEVER: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// How long an answer is waited for that came before all of the request was sent.
+const EARLY: Duration = Duration::from_millis(100);
 
 /// How long the rest of an answer that is whole is waited for.
 const DRAIN: Duration = Duration::from_millis(50);

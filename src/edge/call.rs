@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use pingora_proxy::Session;
 
-use crate::canon::{Caps, Context, Losses, Target};
+use crate::canon::{Caps, Context, Losses, Target, ThinkingCaps, is_thinker};
 use crate::failure::{Failure, Result};
 use crate::json::Body;
 use crate::meter::Prices;
@@ -45,6 +45,10 @@ pub(super) struct Call {
     pub(super) infers: bool,
     /// Does the client want a stream?
     pub(super) streams: bool,
+    /// Whether the model is asked to think, or is known to do so unasked.
+    pub(super) thinks: bool,
+    /// How many answers the client wants at once.
+    pub(super) choices: u64,
     withhold_usage: bool,
     /// What a call needs whose provider speaks another protocol than the client.
     pub(super) bridged: Option<Bridged>,
@@ -114,7 +118,7 @@ pub(super) async fn admit(
     let mut need = Need::of(exchange, &call, &head, body.bytes())?;
     let wanted = need.output_cap;
     let mut written = write(exchange, &call, client, &head, body.bytes(), wanted)?;
-    call.streams = head.stream;
+    call.told_by(&head);
     if call.infers {
         let prices = choices.iter().map(|choice| call.found.entry.targets.get(choice.target));
         let prices = prices.flatten().map(|target| target.prices.clone()).collect();
@@ -140,7 +144,7 @@ pub(super) fn redirect(exchange: &mut Exchange, rest: &Rest, choice: Choice) -> 
     let found = exchange.call()?.found.clone();
     let mut call = Call::to(&exchange.snapshot, found, choice, false)?;
     let head = Head::read(&rest.body, rest.client.protocol().members(), true)?;
-    call.streams = head.stream;
+    call.told_by(&head);
     let need = rest.need.elsewhere(exchange, &call);
     let written = write(exchange, &call, rest.client, &head, &rest.body, need.output_cap)?;
     put(exchange, &mut call, written, need.notice(), Body::from(&*rest.body));
@@ -287,10 +291,29 @@ impl Call {
             body: Bytes::new(),
             infers: !counts,
             streams: false,
+            thinks: false,
+            choices: 1,
             withhold_usage: false,
             bridged: None,
             found,
         })
+    }
+
+    /// Takes from the request's head what matters to the answer.
+    fn told_by(&mut self, head: &Head<'_>) {
+        self.streams = head.stream;
+        self.choices = head.choices;
+        self.thinks = head.thinks || self.thinks_unasked();
+    }
+
+    /// Whether the model thinks unless it is told not to, by the configuration or by its name.
+    fn thinks_unasked(&self) -> bool {
+        let caps = self.caps();
+        let settings = &self.found.entry.caps;
+        let silent = settings.thinks_by_default.is_none() && settings.thinking.is_none();
+        caps.thinks_by_default
+            || caps.thinking == ThinkingCaps::AdaptiveAlways
+            || silent && is_thinker(&self.upstream_model)
     }
 
     /// Does the gateway carry it itself, because Pingora's own way can not do what it needs?

@@ -76,6 +76,10 @@ pub struct Exchange {
     /// Of these, how many at the target where the call is.
     pub(super) tries: u32,
     pub(super) first_asked: Option<Instant>,
+    /// When the request went to the target that is being asked.
+    pub(super) sent: Option<Instant>,
+    /// How long the client was waited for to take its answer.
+    pub(super) stalled: Duration,
     /// Is the target asked by a connection that nothing was sent on yet?
     pub(super) fresh: bool,
     /// Is the target still to be asked, for the first time or once more?
@@ -181,6 +185,8 @@ impl Exchange {
             attempts: 0,
             tries: 0,
             first_asked: None,
+            sent: None,
+            stalled: Duration::ZERO,
             fresh: false,
             pending: false,
             bytes_in: 0,
@@ -201,9 +207,11 @@ impl Exchange {
         self.call.as_deref().ok_or_else(|| Failure::new(Kind::Internal, "The request has no target."))
     }
 
-    /// Does the gateway carry the call itself?
+    /// Does the gateway carry the call itself? Where money is held, its provider is read on for a while when its client
+    /// goes, and Pingora would leave it.
     pub(super) fn is_carried(&self) -> bool {
-        self.call.as_ref().is_some_and(|call| call.is_carried())
+        self.bill.as_ref().is_some_and(Bill::is_held)
+            || self.call.as_ref().is_some_and(|call| call.is_carried())
     }
 
     /// When an answer that is no stream has to be there.

@@ -136,6 +136,7 @@ impl Exchange {
                 self.reply = Reply::None;
                 self.failure = None;
                 self.upstream_id = None;
+                self.sent = None;
                 self.usage = None;
                 self.said = Said::default();
                 self.rest = Some(rest);

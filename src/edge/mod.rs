@@ -3,7 +3,7 @@
 //! Bytes travel through the files in this order: `front` takes connections and reads heads, [`gateway`](Gateway) is
 //! called by Pingora, `endpoint` tells what a path means, `intake` reads the body, `call` decides what happens to it,
 //! `pay` what that costs, `upstream` is the way to the provider, `transport` knows how that fails, `reply` takes its
-//! answer where Pingora carries the call, `bridge` where the gateway itself does, `answer` says what the gateway itself
+//! answer where Pingora carries the call, `bridge` where the gateway itself does, `leaving` what its client does not wait for, `answer` says what the gateway itself
 //! has to say, `record` keeps what is known at the end. `probe` goes that way without a call.
 //!
 //! [`server`](Server) is the process around them: `listeners` opens its sockets, `handover` takes them over from another
@@ -27,8 +27,10 @@ mod handover;
 mod head;
 mod headers;
 mod intake;
+mod leaving;
 mod listeners;
 mod names;
+mod pace;
 mod passage;
 mod pay;
 mod probe;

@@ -139,6 +139,23 @@ impl Passage {
         }
     }
 
+    /// Whether its model has been seen to reason.
+    pub(super) fn reasons(&self) -> bool {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.reasons(),
+            Self::Relayed(relayed) => relayed.stream.reasons(),
+        }
+    }
+
+    /// Nobody waits for the rest. Gives whether the token counts of the whole answer have come, though perhaps not its
+    /// end.
+    pub(super) fn is_counted(&mut self) -> bool {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.end().is_ok() && bridge.usage().is_some(),
+            Self::Relayed(relayed) => relayed.stream.is_counted(),
+        }
+    }
+
     /// Token counts so far.
     pub(super) fn usage(&self) -> Option<Usage> {
         match self {

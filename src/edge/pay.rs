@@ -151,6 +151,7 @@ impl Exchange {
     /// The answer is whole. When this returns, its end may be passed on.
     pub(super) fn settle(&mut self) {
         let usage = self.usage;
+        self.note_pace();
         self.note(Sign::Well);
         self.close_bill(|bill| bill.settle(usage));
     }

@@ -371,7 +371,7 @@ impl Held {
 }
 
 /// Providers are asked for bodies as they are. One that is compressed all the same says nothing here.
-fn is_readable(head: &ResponseHeader) -> bool {
+pub(super) fn is_readable(head: &ResponseHeader) -> bool {
     head.headers.get(header::CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity")
 }
 

@@ -16,12 +16,15 @@ use crate::provider::{HttpVersion, OnClientGone, Provider};
 
 use super::gateway::Gateway;
 use super::names::Names;
+use super::pace::Paces;
 
 /// A provider and where it is.
 #[derive(Debug)]
 pub(super) struct Upstream {
     pub(super) provider: Arc<Provider>,
     pub(super) times: Times,
+    /// How fast its models write.
+    pub(super) paces: Arc<Paces>,
     names: Arc<Names>,
     /// The peer at no particular address.
     anywhere: HttpPeer,
@@ -38,7 +41,7 @@ pub(super) struct Times {
     write: Duration,
     /// For an answer that is no stream.
     pub(super) total: Duration,
-    /// For the rest of an answer whose client is gone; absent: it is not read.
+    /// For the rest of an answer whose client is gone; absent: only what is on its way is read, where it is paid for.
     pub(super) drain: Option<Duration>,
 }
 
@@ -69,12 +72,13 @@ impl Upstream {
     pub(super) fn new(provider: Arc<Provider>, general: &Timeouts, earlier: Option<&Self>) -> Self {
         let url = &provider.base_url;
         let known = earlier.filter(|earlier| earlier.names.are_of(&url.host, url.port));
+        let paces = known.map(|earlier| Arc::clone(&earlier.paces)).unwrap_or_default();
         let names = known.map(|earlier| Arc::clone(&earlier.names));
         let names = names.unwrap_or_else(|| Arc::new(Names::new(&url.host, url.port)));
         let times = Times::of(&provider, general);
         let mut anywhere = HttpPeer::new((Ipv4Addr::UNSPECIFIED, url.port), url.tls, url.host.clone());
         anywhere.options = options(&provider, &times);
-        Self { provider, times, names, anywhere }
+        Self { provider, times, paces, names, anywhere }
     }
 
     /// The peer to connect to; with `fresh`, by a connection that nothing was sent on yet.
@@ -91,9 +95,7 @@ impl Upstream {
         let address = self.names.next(Instant::now()).ok_or_else(|| unresolved("no address"))?;
         let mut peer = Box::new(HttpPeer { _address: address.into(), ..self.anywhere.clone() });
         if fresh {
-            // Of this group, no connection is in a pool, and none will be.
-            peer.group_key = GROUPS.fetch_add(1, Ordering::Relaxed);
-            peer.options.idle_timeout = Some(Duration::ZERO);
+            keep_apart(&mut peer);
         }
         Ok(peer)
     }
@@ -113,6 +115,13 @@ impl Upstream {
             tokio::spawn(async move { names.refresh().await });
         }
     }
+}
+
+/// Sees that the peer is asked by a connection of its own, which nobody uses after that: of its group, no connection is
+/// in a pool, and none will be.
+pub(super) fn keep_apart(peer: &mut HttpPeer) {
+    peer.group_key = GROUPS.fetch_add(1, Ordering::Relaxed);
+    peer.options.idle_timeout = Some(Duration::ZERO);
 }
 
 fn options(provider: &Provider, times: &Times) -> PeerOptions {

@@ -23,6 +23,8 @@ pub struct Bill {
     expected: Expected,
     /// Tokens of the answer that have been passed on, estimated.
     delivered: u64,
+    /// Tokens of it that its provider is presumed to have written by now, seen or not.
+    presumed: u64,
     /// Has the request gone upstream?
     forwarded: bool,
     marked: Instant,
@@ -69,6 +71,7 @@ impl Bill {
             held: None,
             expected,
             delivered: 0,
+            presumed: 0,
             forwarded: false,
             marked: Instant::now(),
             ended: None,
@@ -110,7 +113,8 @@ impl Bill {
         {
             holding.current = place;
         }
-        self.delivered = 0;
+        // What the earlier one has done is not paid for.
+        (self.delivered, self.presumed, self.forwarded) = (0, 0, false);
     }
 
     /// Tokens that the answer may have: what was asked for, or what is paid for.
@@ -138,6 +142,18 @@ impl Bill {
             self.marked = Instant::now();
             self.ledger.mark(held, tokens);
         }
+    }
+
+    /// Whether money is held.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Whoever has waited for the answer is gone, and its provider is presumed to have written so many tokens by now,
+    /// seen or not. It cannot have written more than was asked for and is held.
+    pub fn presume(&mut self, tokens: u64) {
+        self.presumed = tokens.min(self.output_cap());
     }
 
     /// The answer is whole. When this returns, its end may be passed on.
@@ -175,7 +191,8 @@ impl Bill {
     }
 
     fn estimate(&self) -> Usage {
-        Usage { input: self.expected.prompt, output: self.delivered, ..Usage::default() }
+        let output = self.delivered.max(self.presumed);
+        Usage { input: self.expected.prompt, output, ..Usage::default() }
     }
 
     fn end(&mut self, usage: Usage, outcome: Outcome, whole: bool) {

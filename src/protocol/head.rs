@@ -50,6 +50,8 @@ pub struct Head<'a> {
     pub stream_options: Option<Range<usize>>,
     /// The span of a null `stream_options`.
     pub null_options: Option<Range<usize>>,
+    /// Whether the model is asked to think.
+    pub thinks: bool,
     /// The span of `system`.
     pub system: Option<Range<usize>>,
     /// What the request asks for beyond the tokens of its text.
@@ -86,6 +88,7 @@ struct Found<'a> {
     null_caps: Vec<(&'static str, Range<usize>)>,
     output_cap: Option<OutputCap>,
     choices: u64,
+    thinks: bool,
     state: Option<Cow<'static, str>>,
 }
 
@@ -142,6 +145,7 @@ impl<'a> Head<'a> {
 
 impl<'a> Found<'a> {
     fn take(&mut self, member: Member<'a>, members: &Members, allow_state: bool) -> Result<()> {
+        self.thinks |= asks_to_think(&member);
         if member.is("model") {
             self.models.push(member.span.clone());
             self.model = Some(member);
@@ -203,6 +207,7 @@ impl<'a> Found<'a> {
             open,
             stream_options: options,
             null_options,
+            thinks: self.thinks,
             system: self.system.map(|member| member.span),
             demand: Demand::default(),
             containers: Vec::new(),
@@ -211,6 +216,12 @@ impl<'a> Found<'a> {
             null_caps: self.null_caps,
         })
     }
+}
+
+/// Whether a member of any protocol's requests asks the model to think. One that can be read either way does.
+fn asks_to_think(member: &Member<'_>) -> bool {
+    THINKING.iter().any(|name| member.is(name))
+        && !matches!(member.value, b"null" | b"false" | b"\"none\"" | b"0")
 }
 
 /// A number of tokens that is written as a fraction, or with an exponent.
@@ -244,6 +255,10 @@ fn missing_conversation(members: &Members, foreign: bool) -> Failure {
     let advice = members.foreign.filter(|_| foreign).map_or("", |(_, advice)| advice);
     Failure::new(Kind::InvalidMessages, format!("The member '{name}' is required.{advice}")).with_param(name)
 }
+
+/// Members by which a model is asked to think, of the three protocols and of servers that resemble them.
+const THINKING: [&str; 5] =
+    ["reasoning_effort", "reasoning", "thinking", "thinking_budget", "enable_thinking"];
 
 /// Tokens: no answer has as many.
 const MOST_TOKENS: f64 = 1e12;

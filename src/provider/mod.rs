@@ -70,7 +70,8 @@ pub struct TimeoutSettings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnClientGone {
-    /// The provider is left at once; charged is an estimate of what it has done.
+    /// The provider is left after two seconds, in which its token counts may come; without them, charged is an
+    /// estimate of what it has done. Where nothing is charged, it is left at once.
     #[default]
     Abort,
     /// The answer is read to its end, so that what the provider has counted is charged.

@@ -167,6 +167,8 @@ struct Line {
     committed: bool,
     /// Bytes of the answer itself.
     delivered: u64,
+    /// Whether the model has been seen to reason.
+    reasons: bool,
     began: bool,
     failure: Option<Failure>,
 }
@@ -202,6 +204,7 @@ impl Bridge {
             ended: false,
             committed: false,
             delivered: 0,
+            reasons: false,
             began: false,
             failure: None,
         };
@@ -317,6 +320,12 @@ impl Bridge {
         self.line.usage
     }
 
+    /// Whether its model has been seen to reason.
+    #[must_use]
+    pub fn reasons(&self) -> bool {
+        self.line.reasons
+    }
+
     /// What the answer has said of itself.
     pub fn said(&mut self) -> Said {
         std::mem::take(&mut self.line.said)
@@ -366,6 +375,7 @@ impl Line {
                     self.said.finish(finish.as_str());
                 }
                 self.committed |= event.commits();
+                self.reasons |= matches!(event, Event::Thought(_) | Event::Seal(_)) && event.size() > 0;
                 self.delivered += event.size() as u64;
             }
         }

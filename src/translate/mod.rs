@@ -7,6 +7,7 @@ pub mod bridge;
 pub mod count;
 pub mod relay;
 
+mod reasoning;
 mod restore;
 mod unwrap;
 mod upstream;

@@ -16,7 +16,7 @@ use crate::protocol::{Head, Progress, Protocol, Sight, StreamFacts, UpstreamErro
 use crate::provider::{Profile, StreamUsage};
 use crate::sse::{Event, Framer};
 
-use super::{read_error, rename};
+use super::{read_error, reasoning, rename};
 
 /// The edits of one request.
 #[derive(Debug)]
@@ -196,6 +196,8 @@ pub struct Stream {
     id: Option<String>,
     events: u64,
     deltas: Deltas,
+    /// Whether the model has been seen to reason.
+    reasons: bool,
     /// The last event was withheld, and the LF that may complete it is, too.
     withheld_last: bool,
     /// What came in one chunk with a failure, and before it.
@@ -228,6 +230,7 @@ impl Stream {
             id: None,
             events: 0,
             deltas: Deltas::default(),
+            reasons: false,
             withheld_last: false,
             unsent: Bytes::new(),
             edits: Vec::new(),
@@ -292,6 +295,10 @@ impl Stream {
         self.withheld_last =
             self.withhold_usage && sight.usage_only || matches!(sight.progress, Progress::Warned(_));
         self.events += u64::from(!self.withheld_last);
+        // Models think first.
+        if !self.reasons && self.events <= FIRST_EVENTS {
+            self.reasons = reasoning::shows(&data.bytes);
+        }
         if sight.is_delta {
             self.deltas.add(data.bytes.len());
         }
@@ -343,6 +350,18 @@ impl Stream {
         matches!(self.progress, Progress::Over)
     }
 
+    /// Whether its model has been seen to reason.
+    #[must_use]
+    pub fn reasons(&self) -> bool {
+        self.reasons
+    }
+
+    /// Whether the token counts of the whole answer have come, though perhaps not its end.
+    #[must_use]
+    pub fn is_counted(&self) -> bool {
+        self.reply.usage.is_some() && !self.reply.said.finish.is_empty()
+    }
+
     /// Tokens of the answer so far, estimated from its events.
     #[must_use]
     pub fn delivered(&self) -> u64 {
@@ -373,6 +392,9 @@ impl Stream {
         self.reply.protocol.stream_failure(failure, &facts)
     }
 }
+
+/// Events of a stream in which reasoning is looked for.
+const FIRST_EVENTS: u64 = 16;
 
 /// The pieces of an answer. Each is a token or more, in a wrapping whose size the smallest of them tells.
 #[derive(Clone, Copy, Debug, Default)]

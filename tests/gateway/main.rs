@@ -30,6 +30,7 @@ mod frames;
 mod hostile;
 mod intake;
 mod keys;
+mod leaving;
 mod listeners;
 mod logs;
 mod measure;

@@ -304,9 +304,12 @@ fn a_client_that_goes_in_any_phase_takes_the_providers_request_with_it() {
 }
 
 #[test]
-fn where_that_is_wanted_an_answer_is_read_to_its_end_for_what_it_costs() {
+fn an_answer_is_read_on_when_its_client_goes_for_what_it_costs() {
     for phase in PHASES {
-        for (provider, http2) in [(0, false), (0, true), (2, false), (2, true)] {
+        let cases = [(0, false), (0, true), (2, false), (2, true)].into_iter();
+        // Where it is not wanted, it is read on for a moment.
+        let all = cases.flat_map(|case| ["", ", on_client_gone: drain"].map(|more| (case, more)));
+        for ((provider, http2), more) in all {
             let gate = Gate::new();
             let rest = match (phase, provider) {
                 (Phase::Head, _) => json(200, "", PROTOCOLS[provider].2),
@@ -318,16 +321,16 @@ fn where_that_is_wanted_an_answer_is_read_to_its_end_for_what_it_costs() {
             let script = [vec![Act::Await(Arc::clone(&gate))], rest].concat();
             let mock = Mock::new(in_phase(phase, provider, script));
             let prices = "prices: [{input: 1000000, output: 2000000}], ";
-            let text = config(mock.port, PROTOCOL_NAMES[provider], ", on_client_gone: drain", prices);
+            let text = config(mock.port, PROTOCOL_NAMES[provider], more, prices);
             let gateway = Gateway::start(&text);
             gateway.command(&["account", "top-up", "default", "1"]);
             go(&gateway, 0, phase == Phase::Stream, http2, || !mock.seen().is_empty());
             // Whether it has noticed by then or not, the call costs the same.
-            std::thread::sleep(Duration::from_millis(500));
+            std::thread::sleep(Duration::from_millis(if more.is_empty() { 200 } else { 500 }));
             gate.open();
             let line = gateway.access_log(1).remove(0);
             let cost = if phase == Phase::Stream { 300 + 2 * 200 } else { 3 + 2 * 2 };
-            let what = format!("{phase:?}, provider {provider}, http2 {http2}: {line}");
+            let what = format!("{phase:?}, provider {provider}, http2 {http2}{more}: {line}");
             assert_eq!(member(&line, "cost_nano"), (cost * 1000).to_string(), "{what}");
             gateway.command(&["ledger", "audit"]);
         }
