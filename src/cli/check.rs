@@ -17,6 +17,7 @@ struct Shown<'a> {
     providers: usize,
     models: usize,
     problems: Vec<Problem<'a>>,
+    warnings: Vec<String>,
 }
 
 /// What is wrong and where; both numbers are 0 for what concerns no line.
@@ -36,6 +37,8 @@ pub(super) fn run(file: Option<&Path>, format: Format, out: &mut dyn Write) -> R
     let config = Config::load(file);
     let (providers, models) =
         config.as_ref().map_or((0, 0), |config| (config.providers.len(), config.catalog.entries().len()));
+    let exposed = config.as_ref().map(|config| config.exposed.iter().map(ToString::to_string).collect());
+    let warnings: Vec<_> = exposed.unwrap_or_default();
     if format.json {
         let problems = config.as_ref().err().map(crossmodel::config::Error::problems).unwrap_or_default();
         let problems = problems.iter().map(|problem| Problem {
@@ -44,10 +47,13 @@ pub(super) fn run(file: Option<&Path>, format: Format, out: &mut dyn Write) -> R
             message: &problem.message,
         });
         let ok = config.is_ok();
-        print(&Shown { file, ok, providers, models, problems: problems.collect() }, out)?;
+        print(&Shown { file, ok, providers, models, problems: problems.collect(), warnings }, out)?;
         return if ok { Ok(()) } else { Err(Error::Shown) };
     }
     config?;
+    for warning in warnings {
+        writeln!(out, "warning: {warning}")?;
+    }
     writeln!(out, "{}: ok, {providers} providers, {models} models", file.display())?;
     Ok(())
 }

@@ -24,6 +24,7 @@ pub use admin::{Admin, AdminSettings};
 pub use error::{Error, Problem};
 pub use first_run::DEMO;
 pub use schema::schema;
+pub use secret::Exposed;
 pub use settings::{Limits, ListenerSettings, Settings, Switch, Timeouts, TlsFiles};
 
 /// A configuration that can be put into force.
@@ -53,6 +54,8 @@ pub struct Config {
     pub catalog: Catalog,
     /// The port of the built-in provider, if it is in use.
     pub demo: Option<u16>,
+    /// Files with secrets that others than the gateway may use.
+    pub exposed: Vec<Exposed>,
 }
 
 /// One address for clients.

@@ -18,6 +18,8 @@ use tokio::task::JoinSet;
 use crossmodel::Config;
 use crossmodel::config;
 use crossmodel::edge::Prober;
+use crossmodel::observe::Destination;
+use crossmodel::private::{Exposure, exposure};
 
 use super::Error;
 use super::progress::Progress;
@@ -109,9 +111,25 @@ fn configuration(config: &Result<Config, config::Error>) -> Vec<Finding> {
     };
     let (providers, models) = (config.providers.len(), config.catalog.entries().len());
     let counted = format!("{providers} providers, {models} models");
-    if models == 0 {
+    let settings = if models == 0 {
         let advice = "add `models`: without one, nothing can be called";
-        return vec![Finding::new(State::Warning, subject, "settings", counted, advice)];
-    }
-    vec![Finding::ok(subject, "settings", counted)]
+        Finding::new(State::Warning, subject, "settings", counted, advice)
+    } else {
+        Finding::ok(subject, "settings", counted)
+    };
+    let secrets = config.exposed.iter().map(|exposed| {
+        let state = if exposed.exposure == Exposure::Group { State::Warning } else { State::Wrong };
+        Finding::new(state, subject, "secrets", exposed.to_string(), "let its owner alone read it: chmod 600")
+    });
+    std::iter::once(settings).chain(secrets).chain(access_log(config)).collect()
+}
+
+/// Judges the modes of the access log, which says who has called what.
+fn access_log(config: &Config) -> Option<Finding> {
+    let Destination::File(path) = &config.access_log else { return None };
+    let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+    let message = format!("every user of this machine may use {}", path.display());
+    let advice = "chmod 600 it, or 640 for the group that reads it";
+    let is_open = exposure(&metadata) >= Exposure::Readable;
+    is_open.then(|| Finding::new(State::Wrong, "configuration", "access log", message, advice))
 }
