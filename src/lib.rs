@@ -36,7 +36,7 @@
 //!
 //! In the order in which bytes travel: [`edge`] is HTTP, [`auth`] keys, [`limit`] and [`meter`] what
 //! they may use and have to pay, [`protocol`] what the three protocols say, [`route`] models, [`provider`] where they are, [`translate`] what happens to the bytes.
-//! [`canon`], [`json`], [`sse`], [`money`] and [`store`] are what these are made of; [`config`], [`observe`] and [`console`] stand beside.
+//! [`canon`], [`json`], [`sse`], [`money`], [`private`] and [`store`] are what these are made of; [`config`], [`observe`] and [`console`] stand beside.
 //! Imports only go down; the guide says [why](guide::architecture), and how a gateway is
 //! [run](guide::operations).
 
@@ -54,6 +54,7 @@ pub mod located;
 pub mod meter;
 pub mod money;
 pub mod observe;
+pub mod private;
 pub mod protocol;
 pub mod provider;
 pub mod route;

@@ -109,6 +109,8 @@ enum Error {
 
 /// Runs the command that the process was started with.
 pub(crate) fn main() -> ExitCode {
+    // Whatever this process or a library makes is for its user alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let arguments = Arguments::parse();
     crossmodel::observe::start_log();
     let result = arguments.run();

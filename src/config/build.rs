@@ -9,17 +9,19 @@ use std::sync::Arc;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use once_cell::sync::OnceCell;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::auth::Token;
 use crate::located::{Located, Place};
 use crate::meter::{Prices, TierSettings};
+use crate::private::{self, Exposure};
 use crate::protocol::ProtocolId;
 use crate::provider::{Auth, Provider, ProviderSettings};
-use crate::route::{Catalog, Entry, Health, ModelSettings, Target, TargetSettings};
+use crate::route::{Catalog, Entry, ModelSettings, Target, TargetHealth, TargetSettings};
 
 use super::error::Problem;
 use super::first_run::{self, DEMO, demo_models};
+use super::secret::Exposed;
 use super::{Admin, AdminSettings, Config, Listener, ListenerSettings, Settings, secret};
 
 /// What the file says, right or wrong: what follows from a mistake is not another one.
@@ -37,6 +39,7 @@ struct Build<'a> {
     known: &'a Known<'a>,
     providers: BTreeMap<String, Arc<Provider>>,
     addresses: BTreeSet<String>,
+    exposed: Vec<Exposed>,
 }
 
 /// Builds what can be built. `None` only when the built-in provider finds no port.
@@ -49,7 +52,13 @@ pub(super) fn build(
     if settings.providers_from_environment {
         first_run::add_from_environment(&mut settings, variable);
     }
-    let mut build = Build { problems, known, providers: BTreeMap::new(), addresses: BTreeSet::new() };
+    let mut build = Build {
+        problems,
+        known,
+        providers: BTreeMap::new(),
+        addresses: BTreeSet::new(),
+        exposed: Vec::new(),
+    };
     let demo = settings.providers.keys().any(|name| name.value == DEMO).then(demo_port).transpose();
     let demo = demo.map_err(|e| build.say(Place::default(), format!("no port is free: {e}"))).ok()?;
     for (name, provider) in &settings.providers {
@@ -79,6 +88,7 @@ pub(super) fn build(
         catalog: Catalog::new(entries, settings.aliases),
         providers: build.providers.into_values().collect(),
         demo,
+        exposed: build.exposed,
     })
 }
 
@@ -98,10 +108,12 @@ impl Build<'_> {
         let settings = built_in.as_ref().unwrap_or(settings);
         let key = match &settings.key {
             None => None,
-            Some(reference) => match secret::resolve(&reference.value, variable) {
-                Ok(key) => Some(key),
-                Err(why) => return self.say(reference.place, format!("providers.{}.key: {why}", name.value)),
-            },
+            Some(reference) => {
+                match self.secret(&format!("providers.{}.key", name.value), reference, variable) {
+                    Some(key) => Some(key),
+                    None => return,
+                }
+            }
         };
         match Provider::build(&name.value, settings, key) {
             Ok(provider) => {
@@ -116,6 +128,33 @@ impl Build<'_> {
                 };
                 self.say(place.unwrap_or(name.place), format!("providers.{}.{member}: {why}", name.value));
             }
+        }
+    }
+
+    /// The secret that a setting refers to.
+    fn secret(
+        &mut self,
+        setting: &str,
+        reference: &Located<String>,
+        variable: &impl Fn(&str) -> Option<String>,
+    ) -> Option<SecretString> {
+        let resolved = secret::resolve(&reference.value, variable);
+        let (secret, exposed) = match resolved {
+            Ok((secret, exposed)) => (Some(secret), Ok(exposed)),
+            Err(why) => (None, Err(why)),
+        };
+        self.judge(setting.to_owned(), reference.place, exposed);
+        secret
+    }
+
+    /// Takes note of who may use the file of a secret.
+    fn judge(&mut self, setting: String, place: Place, judged: Result<Option<(PathBuf, Exposure)>, String>) {
+        match judged {
+            Ok(exposed) => {
+                let exposed = exposed.map(|(file, exposure)| Exposed { setting, place, file, exposure });
+                self.exposed.extend(exposed);
+            }
+            Err(why) => self.say(place, format!("{setting}: {why}")),
         }
     }
 
@@ -170,7 +209,6 @@ impl Build<'_> {
             return None;
         };
         let provider = Arc::clone(provider);
-        let health = Arc::new(Health::new(provider.breaker_failures));
         let weight = settings.weight.unwrap_or(1);
         if weight == 0 {
             self.say(*place, "a weight of 0 would never be chosen: leave the target out");
@@ -178,6 +216,7 @@ impl Build<'_> {
         let own_name = || id.split_once('/').map(|(_, model)| model.to_owned());
         let model =
             if id.ends_with('*') { settings.model.clone() } else { settings.model.clone().or_else(own_name) };
+        let health = Arc::new(TargetHealth::new(provider.breaker_failures, model.is_none()));
         let protocols = settings.protocols.clone().unwrap_or_else(|| provider.protocols.clone());
         if let Some(foreign) = protocols.iter().find(|protocol| !provider.speaks(**protocol)) {
             self.say(*place, format!("provider '{name}' does not speak {foreign}"));
@@ -223,6 +262,12 @@ impl Build<'_> {
                     self.say(address.place, format!("{} can not be read: {why}", file.display()));
                 }
             }
+            if let Some(key) = tls.as_ref().map(|tls| &tls.key)
+                && let Ok(metadata) = std::fs::metadata(key)
+            {
+                let judged = secret::judged(key, private::exposure(&metadata));
+                self.judge(format!("listen.{}.tls.key", address.value), address.place, judged);
+            }
         }
         settings.into_iter().map(|l| Listener { address: l.address.value, tls: l.tls }).collect()
     }
@@ -241,10 +286,7 @@ impl Build<'_> {
             return None;
         }
         self.address(&address);
-        let token = members.token.and_then(|reference| {
-            let token = secret::resolve(&reference.value, variable);
-            token.map_err(|why| self.say(reference.place, format!("admin.token: {why}"))).ok()
-        });
+        let token = members.token.and_then(|reference| self.secret("admin.token", &reference, variable));
         let token = token.map(|token| Token::new(token.expose_secret()));
         Some(Admin { address: address.value, token })
     }

@@ -8,6 +8,7 @@ use crate::provider::Provider;
 use crate::route::Catalog;
 
 use super::admin::Admin;
+use super::secret::Exposed;
 use super::settings::{Limits, Switch, Timeouts, TlsFiles};
 
 /// A configuration that can be put into force.
@@ -37,6 +38,8 @@ pub struct Config {
     pub catalog: Catalog,
     /// The port of the built-in provider, if it is in use.
     pub demo: Option<u16>,
+    /// Files with secrets that others than the gateway may use.
+    pub exposed: Vec<Exposed>,
 }
 
 /// One address for clients.

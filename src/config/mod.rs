@@ -20,5 +20,6 @@ pub use error::{Error, Problem};
 pub use first_run::DEMO;
 pub use loaded::{Config, Listener};
 pub use schema::schema;
+pub use secret::Exposed;
 pub use settings::{Limits, ListenerSettings, Settings, Switch, Timeouts, TlsFiles};
 pub use warning::Warning;

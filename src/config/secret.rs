@@ -1,6 +1,28 @@
 //! Secrets by reference: the file says where they are, never what they are.
 
+use std::fmt;
+use std::path::{Path, PathBuf};
+
 use secrecy::SecretString;
+
+use crate::located::Place;
+use crate::private::{self, Exposure};
+
+/// A file with a secret that others than the gateway may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exposed {
+    /// The setting that refers to it.
+    pub setting: String,
+    /// Where that stands.
+    pub place: Place,
+    /// The file.
+    pub file: PathBuf,
+    /// Who may use it.
+    pub exposure: Exposure,
+}
+
+/// The secret that a reference leads to, and the file that it is in, if others may use that.
+pub(super) type Resolved = (SecretString, Option<(PathBuf, Exposure)>);
 
 /// The secret that `env:NAME` or `file:PATH` refers to.
 ///
@@ -10,14 +32,17 @@ use secrecy::SecretString;
 pub(super) fn resolve(
     reference: &str,
     variable: impl Fn(&str) -> Option<String>,
-) -> Result<SecretString, String> {
+) -> Result<Resolved, String> {
+    let mut exposed = None;
     let (secret, whence) = match reference.split_once(':') {
         Some(("env", name)) => (
             variable(name).ok_or_else(|| format!("the variable {name} is not set"))?,
             format!("the variable {name}"),
         ),
         Some(("file", path)) => {
-            let read = std::fs::read_to_string(path).map_err(|e| format!("{path} can not be read: {e}"))?;
+            let file = Path::new(path);
+            let (read, exposure) = private::read(file).map_err(|e| format!("{path} can not be read: {e}"))?;
+            exposed = judged(file, exposure)?;
             (read, path.to_owned())
         }
         _ => return Err("secrets are given by reference: `env:NAME` or `file:PATH`".to_owned()),
@@ -29,5 +54,58 @@ pub(super) fn resolve(
     if !secret.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(format!("{whence} holds characters that no credential has"));
     }
-    Ok(SecretString::from(secret))
+    Ok((SecretString::from(secret), exposed))
+}
+
+/// A file of this exposure, if others may use it.
+///
+/// # Errors
+/// When everybody may write it: then it is anybody's, and no secret.
+pub(super) fn judged(file: &Path, exposure: Exposure) -> Result<Option<(PathBuf, Exposure)>, String> {
+    match exposure {
+        Exposure::Writable => {
+            let path = file.display();
+            Err(format!(
+                "every user of this machine may write {path}: replace what is in it, and chmod 600 it"
+            ))
+        }
+        Exposure::Readable | Exposure::Group => Ok(Some((file.to_owned(), exposure))),
+        Exposure::ForeignGroup | Exposure::None => Ok(None),
+    }
+}
+
+impl fmt::Display for Exposed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let who = if self.exposure == Exposure::Group { "its group" } else { "every user of this machine" };
+        write!(f, "{}: {who} may read {}.", self.setting, self.file.display())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+
+    #[test]
+    fn who_may_read_a_secret_is_known_and_what_everybody_may_write_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        std::fs::write(&path, "secret-of-nobody\n").unwrap();
+        let read = |mode: u32| {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            resolve(&format!("file:{}", path.display()), |_| None)
+        };
+        for (mode, expected) in
+            [(0o600, None), (0o640, Some(Exposure::Group)), (0o644, Some(Exposure::Readable))]
+        {
+            let (secret, exposed) = read(mode).unwrap();
+            assert_eq!(secret.expose_secret(), "secret-of-nobody");
+            assert_eq!(exposed.map(|(_, exposure)| exposure), expected, "{mode:o}");
+        }
+        let why = read(0o666).unwrap_err();
+        assert!(why.contains("chmod 600") && !why.contains("secret-of-nobody"), "{why}");
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::private::Exposure;
 use crate::route::Entry;
 
 use super::loaded::Config;
@@ -9,6 +10,10 @@ use super::loaded::Config;
 /// A trap in a configuration, and the way out of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
+    /// The kind of trap, in a word.
+    pub about: &'static str,
+    /// Whether the gateway had better not run with it.
+    pub is_wrong: bool,
     /// The trap, as a sentence.
     pub trap: String,
     /// The advice, as a sentence.
@@ -25,7 +30,8 @@ impl Config {
     /// The traps in the configuration.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
-        if self.billing.is_on() { self.free_wildcards().collect() } else { Vec::new() }
+        let prices = self.billing.is_on().then(|| self.free_wildcards());
+        self.exposed_secrets().chain(prices.into_iter().flatten()).collect()
     }
 
     /// Writes the traps to the gateway's own log.
@@ -33,6 +39,16 @@ impl Config {
         for warning in self.warnings() {
             log::warn!("configuration: {warning}");
         }
+    }
+
+    /// Files with secrets that others on this machine may read.
+    fn exposed_secrets(&self) -> impl Iterator<Item = Warning> {
+        self.exposed.iter().map(|exposed| Warning {
+            about: "secrets",
+            is_wrong: exposed.exposure != Exposure::Group,
+            trap: exposed.to_string(),
+            advice: "Let its owner alone read it: chmod 600.",
+        })
     }
 
     /// Wildcards that cost nothing beside models of the same prefix that have prices: a model that has no entry of
@@ -46,7 +62,7 @@ impl Config {
                 "`{}` has no prices, but `{}` has: any other name of that model, such as one with a date, costs nothing.",
                 wildcard.id, priced.id
             );
-            Some(Warning { trap, advice: "Give the wildcard prices, or take it out." })
+            Some(Warning { about: "prices", is_wrong: false, trap, advice: "Give the wildcard prices, or take it out." })
         })
     }
 }

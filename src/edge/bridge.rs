@@ -23,7 +23,7 @@ use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::Session;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::failure::{Failure, Kind};
+use crate::failure::Failure;
 use crate::protocol::ProtocolId;
 use crate::translate;
 use crate::translate::bridge::{Bridge, refused};
@@ -92,7 +92,7 @@ async fn run(
     let request = (head, call.body.clone());
     let (mut provider, peer) = open(connector, &upstream, request, session, exchange, watch).await?;
     let head = provider.response_header().ok_or_else(|| Failure::provider("no answer"))?.clone();
-    exchange.upstream_id = headers::upstream_id(&head.headers);
+    exchange.upstream_id = reply::upstream_id(exchange, &head);
     exchange.trace.answered(head.status.as_u16());
     let limit = exchange.snapshot.limits.reply_bytes;
     if let (Some((client, estimate)), false, 404 | 405 | 501) = (bridged, infers, head.status.as_u16()) {
@@ -150,6 +150,7 @@ fn passage(exchange: &Exchange) -> std::result::Result<Passage, Failure> {
             let (client, from, profile) =
                 (client.protocol(), call.protocol.protocol(), &call.provider().profile);
             let bridge = Bridge::new(client, from, profile, Arc::clone(context), *stream, limit);
+            let bridge = bridge.hiding(&call.keys);
             Passage::Bridged { bridge: Box::new(bridge), client, context: Arc::clone(context) }
         }
         None => {
@@ -180,6 +181,7 @@ async fn answered(
         Some(Bridged { context, .. }) if status != 200 => {
             let retry_after = headers::retry_after(&head.headers);
             let names = (context.upstream_model.as_str(), context.model.decode());
+            let body = call.keys.cleaned(body);
             return Err(refused(status, &body, retry_after, names.0, &names.1).into());
         }
         Some(Bridged { client, .. }) => {
@@ -328,7 +330,7 @@ async fn whole(
         }
         body.extend_from_slice(&part);
         if body.len() > limit {
-            return Err(Failure::new(Kind::Provider, "The provider's answer is too large.").into());
+            return Err(reply::too_large().into());
         }
     }
 }

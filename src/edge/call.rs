@@ -14,9 +14,9 @@ use crate::meter::Prices;
 use crate::observe::{TargetMetrics, Tried};
 use crate::protocol::{Head, ProtocolId};
 use crate::provider::Provider;
-use crate::route::{self, Choice, Found, Health};
-use crate::translate::bridge;
+use crate::route::{self, Choice, Found, TargetHealth};
 use crate::translate::relay::{self, Edits};
+use crate::translate::{OwnKeys, bridge};
 
 use super::exchange::Exchange;
 use super::failover::Rest;
@@ -30,6 +30,8 @@ use super::{headers, intake};
 pub(super) struct Call {
     pub(super) found: Found,
     pub(super) upstream: Arc<Upstream>,
+    /// What no client and no log may see of what providers say.
+    pub(super) keys: Arc<OwnKeys>,
     pub(super) protocol: ProtocolId,
     /// The provider's endpoint, below its base URL.
     pub(super) path: &'static str,
@@ -37,7 +39,7 @@ pub(super) struct Call {
     /// What it costs there; absent: nothing.
     pub(super) prices: Option<Arc<Prices>>,
     /// How the target is.
-    pub(super) health: Arc<Health>,
+    pub(super) health: Arc<TargetHealth>,
     /// What is measured of the target.
     pub(super) metrics: Option<Arc<TargetMetrics>>,
     pub(super) body: Bytes,
@@ -168,7 +170,7 @@ fn plan<'b>(
     exchange.requested_model = Some(head.model.clone().into_owned());
     let grant = exchange.grant.as_ref().ok_or_else(upstream::unknown)?;
     let found = exchange.snapshot.catalog.find(&head.model, grant)?;
-    let mut choices = VecDeque::from(route::order(&found, client, hint, Instant::now())?);
+    let mut choices = VecDeque::from(route::order(&found, client, hint, exchange.caller(), Instant::now())?);
     if let Some(stateful) = stateful {
         let allows = |target: &route::Target| target.provider.allow_upstream_state;
         choices.retain(|choice| found.entry.targets.get(choice.target).is_some_and(allows));
@@ -236,7 +238,8 @@ fn translated(call: &Call, client: ProtocolId, body: &[u8], facts: &bridge::Fact
 pub(super) fn context(exchange: &Exchange, call: &Call) -> Result<Arc<Context>> {
     let model = exchange.requested_model.as_deref().unwrap_or_default();
     let speaker = call.protocol.protocol();
-    let misfit = || Failure::provider("the answer is not in the form that was asked for");
+    // Others ask for what can be turned, so this is not how the target is.
+    let misfit = || Failure::provider("the answer is not in the form that was asked for").without_blame();
     if Head::read(&call.body, speaker.members(), true).is_ok_and(|head| head.choices > 1) {
         return Err(misfit());
     }
@@ -282,6 +285,7 @@ impl Call {
         let way = snapshot.upstream(&target.provider.name).ok_or_else(upstream::unknown)?;
         Ok(Self {
             upstream: Arc::clone(way),
+            keys: Arc::clone(&snapshot.keys),
             protocol: choice.protocol,
             path: path(choice.protocol, counts),
             upstream_model: found.upstream_model(target).to_owned(),
@@ -351,7 +355,7 @@ impl Call {
     /// What reads the provider's answer to a client that called its model `model`.
     pub(super) fn reply(&self, model: &str) -> relay::Reply {
         let reply = relay::Reply::new(self.protocol.protocol(), model);
-        reply.known_as(&self.upstream_model).with_habits(&self.provider().profile)
+        reply.known_as(&self.upstream_model).with_habits(&self.provider().profile).hiding(&self.keys)
     }
 
     /// What passes on the provider's stream.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::canon::Said;
 use crate::failure::{Failure, Fault, Kind};
 use crate::protocol::ProtocolId;
-use crate::route::{Choice, Sign, Visit};
+use crate::route::{Caller, Choice, Sign};
 
 use super::call;
 use super::exchange::{Exchange, Reply};
@@ -66,6 +66,11 @@ impl Budget {
 }
 
 impl Exchange {
+    /// Who makes the call, as far as the health of targets is concerned.
+    pub(super) fn caller(&self) -> Caller {
+        Caller::of(self.grant.as_ref().map_or("", |key| &key.account))
+    }
+
     /// The target is being asked.
     pub(super) fn ask(&mut self) {
         (self.attempts, self.tries, self.pending) = (self.attempts + 1, self.tries + 1, false);
@@ -75,8 +80,8 @@ impl Exchange {
             self.trace.attempt(&call.tried());
         }
         if let Some(call) = self.call.as_ref().filter(|call| call.infers) {
-            call.health.begin(Instant::now());
-            self.asked = Some(Visit::new(&call.health));
+            let (health, caller) = (&call.health, self.caller());
+            self.asked = Some(health.begin(&call.upstream_model, caller, Instant::now()));
         }
     }
 
@@ -104,7 +109,7 @@ impl Exchange {
     /// Notes once what the call says of the target that was asked.
     pub(super) fn note(&mut self, sign: Sign) {
         if let Some(visit) = self.asked.take() {
-            visit.health().note(sign, Instant::now());
+            visit.note(sign, Instant::now());
         }
     }
 

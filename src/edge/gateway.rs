@@ -66,6 +66,7 @@ impl Gateway {
     /// # Errors
     /// When the key store or the access log can not be opened.
     pub fn new(config: &Config) -> std::result::Result<Self, config::Error> {
+        config.log_warnings();
         let failed = |what: &str, why: &dyn fmt::Display| config::Error::plain(format!("{what}: {why}"));
         let ledger = Ledger::open(&config.data).map_err(|e| failed("data", &e))?;
         let metrics = Arc::new(Metrics::new().map_err(|e| failed("metrics", &e))?);
@@ -86,6 +87,7 @@ impl Gateway {
 
     /// Puts another configuration into force, for requests that come from now on.
     pub fn reload(&self, config: &Config) {
+        config.log_warnings();
         let earlier = self.0.snapshot.load_full();
         self.0.snapshot.store(Arc::new(Snapshot::new(config, &self.0.metrics, Some(&earlier))));
         self.0.metrics.reloads.inc();
@@ -104,7 +106,7 @@ impl Gateway {
         let (snapshot, now) = (self.0.snapshot.load(), Instant::now());
         let targets = snapshot.catalog.entries().iter().flat_map(|entry| {
             entry.targets.iter().map(move |target| {
-                let state = match target.health.condition(now) {
+                let state = match target.health.worst(now) {
                     Condition::Ready => TargetState::Ready,
                     Condition::Resting => TargetState::Resting,
                     Condition::Open(_) => TargetState::Open,
@@ -347,8 +349,9 @@ impl ProxyHttp for Gateway {
         }
         if head.status.is_client_error() || head.status.is_server_error() || head.status.is_redirection() {
             exchange.fail_attempt(status_kind(head.status.as_u16()));
-            let failure = reply::refusal(head);
-            if exchange.turn(&failure) {
+            if let Some(failure) = reply::refusal(head)
+                && exchange.turn(&failure)
+            {
                 return Err(turned(exchange));
             }
         }

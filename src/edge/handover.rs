@@ -7,11 +7,11 @@
 //!
 //! The door itself is one of the sockets that are handed over.
 
-use std::fs::DirBuilder;
+use std::fs::Permissions;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,6 +21,8 @@ use rustix::net::{
     SendFlags, recvmsg, sendmsg,
 };
 use tokio::sync::oneshot;
+
+use crate::private;
 
 use super::listeners::Sockets;
 
@@ -54,12 +56,14 @@ impl Door {
         }
         let folder = path.parent().unwrap_or_else(|| Path::new(""));
         // Whoever gets in can take the clients' connections.
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        private::folder(folder)?;
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        UnixListener::bind(path).map(Self)
+        let door = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
+        Ok(Self(door))
     }
 
     /// Waits for a successor in a thread of its own, and tells when one has taken over.

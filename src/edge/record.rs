@@ -19,6 +19,10 @@ impl Exchange {
         if let Some(metrics) = &self.snapshot.metrics {
             self.count(metrics);
         }
+        // Its provider's words, of which the log repeats some.
+        let keys = &self.snapshot.keys;
+        self.said.model = self.said.model.take().filter(|name| !keys.is_in(name.as_bytes()));
+        self.said.finish.retain(|reason| !keys.is_in(reason.as_bytes()));
         let mut trace = std::mem::take(&mut self.trace);
         let line = self.line(request);
         access.add(&line);

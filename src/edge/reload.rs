@@ -59,7 +59,6 @@ impl Reload {
                     log::warn!("the provider 'demo' is started with the gateway: restart it");
                 }
                 self.gateway.reload(&config);
-                config.log_warnings();
                 self.certificates.rename(&config.listeners);
                 self.pairs.files = self.certificates.files();
                 log::info!("the configuration is in force again, from {}", file.display());

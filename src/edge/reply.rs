@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
-use http::{Version, header};
+use http::{HeaderValue, Version, header};
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType};
 use pingora_proxy::Session;
@@ -36,7 +36,7 @@ pub(super) fn head(exchange: &mut Exchange, head: &mut ResponseHeader) -> pingor
         return Ok(());
     }
     let streams = head.status == 200 && is_event_stream(head) && is_readable(head);
-    exchange.upstream_id = headers::upstream_id(&head.headers);
+    exchange.upstream_id = upstream_id(exchange, head);
     exchange.reply = match exchange.call.as_ref().filter(|call| streams && call.streams && call.infers) {
         Some(call) => {
             let model = exchange.requested_model.as_deref().unwrap_or_default();
@@ -46,6 +46,11 @@ pub(super) fn head(exchange: &mut Exchange, head: &mut ResponseHeader) -> pingor
     };
     *head = ResponseHeader::build_no_case(DROPPED, None)?;
     Ok(())
+}
+
+/// The id under which the provider knows the request, unless it is a key.
+pub(super) fn upstream_id(exchange: &Exchange, head: &ResponseHeader) -> Option<HeaderValue> {
+    headers::upstream_id(&head.headers).filter(|id| !exchange.snapshot.keys.is_in(id.as_bytes()))
 }
 
 /// An answer that is kept until it is whole, as far as it is there.
@@ -174,10 +179,11 @@ fn elsewhere(exchange: &mut Exchange) -> Result<()> {
     failed.map_or(Ok(()), Err)
 }
 
-/// What a status says, before anything is known of the body.
-pub(super) fn refusal(head: &ResponseHeader) -> Failure {
-    let retry_after = headers::retry_after(&head.headers);
-    translate::read_error(head.status.as_u16(), &UpstreamError::default(), retry_after)
+/// What a status says before anything is known of the body; nothing where that tells whose failure it is.
+pub(super) fn refusal(head: &ResponseHeader) -> Option<Failure> {
+    let (status, retry_after) = (head.status.as_u16(), headers::retry_after(&head.headers));
+    let alone = !matches!(status, 402 | 403);
+    alone.then(|| translate::read_error(status, &UpstreamError::default(), retry_after))
 }
 
 /// Ends the stream: what is left of it and, unless it is whole, the failure of which the client does not know.
@@ -306,12 +312,14 @@ pub(super) fn whole(exchange: &mut Exchange, held: &Held) -> Result<Whole> {
     let client_model = exchange.requested_model.as_deref().unwrap_or_default();
     let body = held.joined();
     if held.status == 200 && !call.infers {
-        return Ok(Whole::json(body));
+        // It may be an error all the same, and is small.
+        return Ok(Whole::json(call.keys.cleaned(body)));
     }
     if held.status == 200 && held.streams != call.streams {
         return turned(exchange, held.streams, body);
     }
     if held.status != 200 {
+        let body = call.keys.cleaned(body);
         let mut error = UpstreamError::read(&body);
         error.message = translate::rename(&error.message, &call.upstream_model, client_model);
         let status = held.status;
@@ -336,7 +344,8 @@ fn turned(exchange: &mut Exchange, streams: bool, body: Bytes) -> Result<Whole> 
     let context = call::context(exchange, call)?;
     let (speaker, profile) = (call.protocol.protocol(), &call.provider().profile);
     let limit = exchange.snapshot.limits.event_bytes;
-    let mut bridge = Bridge::new(speaker, speaker, profile, Arc::clone(&context), !streams, limit);
+    let bridge = Bridge::new(speaker, speaker, profile, Arc::clone(&context), !streams, limit);
+    let mut bridge = bridge.hiding(&call.keys);
     match streams {
         true => bridge.push(body).and_then(|()| bridge.end())?,
         false => bridge.reply(&body)?,
@@ -354,7 +363,7 @@ impl Held {
         let Some(part) = part.filter(|part| self.readable && !part.is_empty()) else { return Ok(()) };
         self.size += part.len();
         if self.size > limit {
-            return Err(Failure::new(Kind::Provider, "The provider's answer is too large."));
+            return Err(too_large());
         }
         self.parts.push(part);
         Ok(())
@@ -370,13 +379,18 @@ impl Held {
     }
 }
 
+/// The failure of a provider whose answer is larger than may be: how large it is is its client's to ask for.
+pub(super) fn too_large() -> Failure {
+    Failure::new(Kind::Provider, "The provider's answer is too large.").without_blame()
+}
+
 /// Providers are asked for bodies as they are. One that is compressed all the same says nothing here.
 pub(super) fn is_readable(head: &ResponseHeader) -> bool {
     head.headers.get(header::CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity")
 }
 
 pub(super) fn is_event_stream(head: &ResponseHeader) -> bool {
-    let kind = head.headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    let kind = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     kind.trim_ascii_start()
         .get(..EVENT_STREAM.len())
         .is_some_and(|kind| kind.eq_ignore_ascii_case(EVENT_STREAM))

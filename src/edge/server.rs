@@ -100,7 +100,6 @@ impl Server {
         let addresses = config.listeners.iter().map(|listener| listener.address.as_str());
         let addresses = addresses.chain(config.admin.as_ref().map(|admin| admin.address.as_str()));
         let sockets = Sockets::open(addresses, inherited.unwrap_or_default())?;
-        config.log_warnings();
         let gateway = Gateway::new(config)?;
         let mut certificates = Certificates::default();
         let admin = config.admin.as_ref();

@@ -7,6 +7,7 @@ use crate::config::{Config, Limits, Switch};
 use crate::observe::{Metrics, TargetMetrics};
 use crate::provider::Provider;
 use crate::route::{Catalog, Entry};
+use crate::translate::OwnKeys;
 
 use super::ending::Ending;
 use super::failover::Budget;
@@ -22,6 +23,8 @@ pub(super) struct Snapshot {
     pub(super) budget: Arc<Budget>,
     pub(super) drains: Arc<Drains>,
     pub(super) ending: Arc<Ending>,
+    /// The keys of all providers.
+    pub(super) keys: Arc<OwnKeys>,
     upstreams: HashMap<Arc<str>, Arc<Upstream>>,
     /// Where calls are counted, if they are.
     pub(super) metrics: Option<Arc<Metrics>>,
@@ -45,6 +48,7 @@ impl Snapshot {
             budget: earlier.map(|earlier| Arc::clone(&earlier.budget)).unwrap_or_default(),
             drains: earlier.map(|earlier| Arc::clone(&earlier.drains)).unwrap_or_default(),
             ending: earlier.map(|earlier| Arc::clone(&earlier.ending)).unwrap_or_default(),
+            keys: Arc::new(OwnKeys::of(config.providers.iter().map(|provider| &**provider))),
             upstreams: config.providers.iter().map(|p| (Arc::clone(&p.name), upstream(p))).collect(),
             metrics: config.metrics.is_on().then(|| Arc::clone(metrics)),
             targets: catalog.entries().iter().map(|entry| (entry.id.clone(), unknown(entry))).collect(),

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use crate::canon::Usage;
 use crate::money::Amount;
+use crate::private;
 
 use super::{CallId, End, Outcome};
 
@@ -61,10 +62,10 @@ impl Journal {
     /// # Errors
     /// When the file can not be made or locked.
     pub(super) fn create(folder: &Path, epoch: i64) -> io::Result<Self> {
-        std::fs::create_dir_all(folder)?;
+        private::folder(folder)?;
         // Nobody takes it for an orphan's before it is locked.
         let new = folder.join(format!("{epoch}.new"));
-        let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(&new)?;
+        let mut file = private::options().read(true).write(true).create_new(true).open(&new)?;
         file.lock()?;
         // In small pieces: what was written at once is kept together by the system, and each record that is then put
         // into it costs four times as much.
@@ -156,9 +157,10 @@ impl Orphan {
     /// # Errors
     /// When the folder or a file in it can not be read.
     pub(super) fn find(folder: &Path) -> io::Result<Vec<Self>> {
-        std::fs::create_dir_all(folder)?;
+        private::folder(folder)?;
         let mut found = Vec::new();
         for (epoch, path) in all(folder)? {
+            private::file(&path)?;
             let mut file = match OpenOptions::new().read(true).write(true).open(&path) {
                 Ok(file) => file,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,

@@ -1,11 +1,12 @@
 //! One JSON line per request, for machines.
 
-use std::fs::OpenOptions;
 use std::io;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::private;
 
 use super::sink::Sink;
 
@@ -113,7 +114,9 @@ impl AccessLog {
             Destination::Off => None,
             Destination::Stdout => Some(Sink::of(WRITER, &io::stdout())?),
             Destination::File(path) => {
-                Some(Sink::new(WRITER, OpenOptions::new().create(true).append(true).open(path)?)?)
+                let file = private::options().create(true).append(true).open(path)?;
+                private::close_to_others(&file);
+                Some(Sink::new(WRITER, file)?)
             }
         }))
     }

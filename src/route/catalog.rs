@@ -14,7 +14,7 @@ use crate::meter::{Prices, TierSettings};
 use crate::protocol::ProtocolId;
 use crate::provider::Provider;
 
-use super::health::Health;
+use super::target_health::TargetHealth;
 
 /// One model in the configuration file.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -118,7 +118,7 @@ pub struct Target {
     /// What calls cost; absent: nothing.
     pub prices: Option<Arc<Prices>>,
     /// How it is.
-    pub health: Arc<Health>,
+    pub health: Arc<TargetHealth>,
 }
 
 impl Target {

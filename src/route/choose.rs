@@ -9,7 +9,7 @@ use crate::failure::{Failure, Kind, Result};
 use crate::protocol::ProtocolId;
 
 use super::catalog::{Found, Target};
-use super::health::Condition;
+use super::health::{Caller, Condition};
 
 /// A target, and the protocol spoken to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,15 +24,21 @@ pub struct Choice {
 /// among these those that speak the client's protocol; among these by chance, each as often as its weight says,
 /// or, for the calls of one `session`, always in the same order, so that a provider's prompt cache
 /// keeps hitting. Those that have asked for some time come last, those that are left alone not at all. To one
-/// that does not speak the client's protocol, its preferred one is spoken.
+/// that does not speak the client's protocol, its preferred one is spoken. How a target is may depend on who calls it.
 ///
 /// # Errors
 /// 503 when there is no target, or none that may be called.
-pub fn order(found: &Found, client: ProtocolId, session: Option<&str>, now: Instant) -> Result<Vec<Choice>> {
+pub fn order(
+    found: &Found,
+    client: ProtocolId,
+    session: Option<&str>,
+    caller: Caller,
+    now: Instant,
+) -> Result<Vec<Choice>> {
     let mut ranked = Vec::with_capacity(found.entry.targets.len());
     let mut closest = None;
     for (place, target) in found.entry.targets.iter().enumerate() {
-        let condition = target.health.condition(now);
+        let condition = target.health.condition(found.upstream_model(target), caller, now);
         if let Condition::Open(left) = condition {
             closest = closest.into_iter().chain([left]).min();
             continue;

@@ -1,27 +1,43 @@
-//! How a target is: whether calls go there, only if they have nowhere else to go, or not at all.
+//! How a model at a target is: whether calls go there, only if they have nowhere else to go, or not at all.
 //!
 //! Only failures of its own count: that it can not be reached, breaks off, fails or refuses our credential.
 //! Several in a row, with nothing good between them, and it is left alone for a while; then one call tries
-//! whether it is back. A target that asks for some time gets it, but is asked all the same if there is no other.
+//! whether it is back. One that asks for some time gets it, but is asked all the same if there is no other.
+//!
+//! Calls of one account may all fail for what is in them. So as long as nobody else has failed, only that account is kept
+//! away: the next call of another one shows how it really is.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The health of one target.
+/// The health of one model at one target.
 #[derive(Debug)]
 pub struct Health {
     /// Failures in a row after which it is left alone; 0: it never is.
     most_failures: u32,
     state: Mutex<State>,
-    /// Calls that are there.
-    in_flight: AtomicUsize,
+}
+
+/// Who makes a call: the account of its key. All that can be told is whether two are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller(u64);
+
+/// Whose calls have failed in a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Failed {
+    #[default]
+    Nobody,
+    One(Caller),
+    Several,
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// Failures in a row.
     failures: u32,
+    /// Whose they were.
+    failed: Failed,
     /// How often it was left alone in a row.
     rounds: u32,
     /// Until when it is left alone.
@@ -33,10 +49,6 @@ struct State {
     /// When it last became well, or last stopped to be.
     since: Option<Instant>,
 }
-
-/// A call that is at a target. It has left when this is dropped.
-#[derive(Debug)]
-pub struct Visit(Arc<Health>);
 
 /// How a target is, for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,36 +101,53 @@ pub enum Sign {
     Busy(Option<u64>),
 }
 
+impl Caller {
+    /// The caller with this account.
+    #[must_use]
+    pub fn of(account: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        account.hash(&mut hasher);
+        Self(hasher.finish())
+    }
+}
+
+impl View {
+    /// What is known of something that was never called.
+    pub(super) const UNKNOWN: Self =
+        Self { state: Circuit::Closed, since: None, next: None, failures: 0, in_flight: 0 };
+}
+
 impl Health {
-    /// The health of a target of which nothing is known, and which is left alone after so many failures in a row;
+    /// The health of a model of which nothing is known, and which is left alone after so many failures in a row;
     /// with 0 it never is.
     #[must_use]
     pub fn new(most_failures: u32) -> Self {
-        Self { most_failures, state: Mutex::default(), in_flight: AtomicUsize::new(0) }
+        Self { most_failures, state: Mutex::default() }
     }
 
-    /// May the target be called?
-    pub fn condition(&self, now: Instant) -> Condition {
+    /// May it be called by `caller`? Without one: is there nobody who may not?
+    pub fn condition(&self, caller: Option<Caller>, now: Instant) -> Condition {
         let state = self.lock();
+        let is_bound = caller.is_none_or(|caller| state.failed.binds(caller));
         let left = |until: Option<Instant>| until.and_then(|until| until.checked_duration_since(now));
         match (left(state.open_until), left(state.resting_until)) {
-            (Some(left), _) if !left.is_zero() => Condition::Open(left),
+            (Some(left), _) if !left.is_zero() && is_bound => Condition::Open(left),
             (_, Some(left)) if !left.is_zero() => Condition::Resting,
             _ => Condition::Ready,
         }
     }
 
-    /// A call goes to the target. If it was left alone until now, this one tries whether it is back, and others
-    /// wait for what comes of it.
-    pub fn begin(&self, now: Instant) {
+    /// A call goes there. If it was left alone until now, this one tries whether it is back, and others wait for what
+    /// comes of it.
+    pub fn begin(&self, caller: Caller, now: Instant) {
         let mut state = self.lock();
-        if state.open_until.is_some_and(|until| until <= now) {
+        if state.open_until.is_some_and(|until| until <= now) && state.failed.binds(caller) {
             state.open_until = Some(now + TRIAL);
             state.trial = true;
         }
     }
 
-    /// How the target is, for people.
+    /// How it is, for people.
     pub fn view(&self, now: Instant) -> View {
         let state = self.lock();
         let left = |until: Option<Instant>| {
@@ -140,12 +169,19 @@ impl Health {
             since: since.and_then(|since| now.checked_duration_since(since)),
             next,
             failures: state.failures,
-            in_flight: self.in_flight.load(Ordering::Relaxed),
+            in_flight: 0,
         }
     }
 
-    /// A call to the target is over.
-    pub fn note(&self, sign: Sign, now: Instant) {
+    /// Is it as one that was never called?
+    pub(super) fn is_blank(&self, now: Instant) -> bool {
+        let state = self.lock();
+        let rests = state.resting_until.is_some_and(|until| until > now);
+        state.failures == 0 && state.open_until.is_none() && !rests
+    }
+
+    /// A call of `caller` is over.
+    pub fn note(&self, sign: Sign, caller: Caller, now: Instant) {
         let mut state = self.lock();
         let was_well = state.is_well();
         match sign {
@@ -161,8 +197,12 @@ impl Health {
                 state.trial = false;
             }
             Sign::Ill => {
-                state.failures += 1;
+                state.failures = state.failures.saturating_add(1);
                 state.trial = false;
+                // What one account had to bear says nothing of how long all have to wait.
+                if state.failed.add(caller) {
+                    state.rounds = 0;
+                }
                 let enough = self.most_failures > 0 && state.failures >= self.most_failures;
                 if enough || state.open_until.is_some() {
                     let pause = (SHORTEST_PAUSE * 2_u32.pow(state.rounds.min(10))).min(LONGEST_PAUSE);
@@ -188,24 +228,24 @@ impl State {
     }
 }
 
-impl Visit {
-    /// A call goes to a target.
-    #[must_use]
-    pub fn new(health: &Arc<Health>) -> Self {
-        health.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(health))
+impl Failed {
+    /// Adds an account; gives whether it is the second one.
+    fn add(&mut self, caller: Caller) -> bool {
+        let is_second = matches!(self, Self::One(other) if *other != caller);
+        match self {
+            Self::Nobody => *self = Self::One(caller),
+            Self::One(_) if is_second => *self = Self::Several,
+            Self::One(_) | Self::Several => {}
+        }
+        is_second
     }
 
-    /// The target's health.
-    #[must_use]
-    pub fn health(&self) -> &Health {
-        &self.0
-    }
-}
-
-impl Drop for Visit {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    /// Does it keep this account away that a model is left alone?
+    fn binds(self, caller: Caller) -> bool {
+        match self {
+            Self::One(other) => other == caller,
+            Self::Nobody | Self::Several => true,
+        }
     }
 }
 
@@ -223,54 +263,57 @@ const LONGEST_REST: Duration = Duration::from_secs(60);
 mod tests {
     use super::*;
 
+    const ONE: Caller = Caller(1);
+    const TWO: Caller = Caller(2);
+
     #[test]
     fn it_takes_several_failures_in_a_row() {
         let (health, now) = (Health::new(5), Instant::now());
         for _ in 0..4 {
-            health.note(Sign::Ill, now);
+            health.note(Sign::Ill, ONE, now);
         }
-        health.note(Sign::Well, now);
+        health.note(Sign::Well, ONE, now);
         for _ in 0..4 {
-            health.note(Sign::Ill, now);
-            assert_eq!(health.condition(now), Condition::Ready);
+            health.note(Sign::Ill, ONE, now);
+            assert_eq!(health.condition(Some(ONE), now), Condition::Ready);
         }
-        health.note(Sign::Ill, now);
-        assert_eq!(health.condition(now), Condition::Open(SHORTEST_PAUSE));
+        health.note(Sign::Ill, ONE, now);
+        assert_eq!(health.condition(Some(ONE), now), Condition::Open(SHORTEST_PAUSE));
     }
 
     #[test]
     fn one_call_tries_whether_it_is_back() {
         let (health, start) = (Health::new(5), Instant::now());
-        (0..5).for_each(|_| health.note(Sign::Ill, start));
+        (0..5).for_each(|_| health.note(Sign::Ill, ONE, start));
         let later = start + SHORTEST_PAUSE;
-        assert_eq!(health.condition(later), Condition::Ready);
-        health.begin(later);
-        assert!(matches!(health.condition(later), Condition::Open(_)), "others wait");
-        health.note(Sign::Ill, later);
+        assert_eq!(health.condition(Some(ONE), later), Condition::Ready);
+        health.begin(ONE, later);
+        assert!(matches!(health.condition(Some(ONE), later), Condition::Open(_)), "others wait");
+        health.note(Sign::Ill, ONE, later);
         assert_eq!(
-            health.condition(later),
+            health.condition(Some(ONE), later),
             Condition::Open(2 * SHORTEST_PAUSE),
             "it is left alone for longer"
         );
         let again = later + 2 * SHORTEST_PAUSE;
-        health.begin(again);
-        health.note(Sign::Well, again);
-        assert_eq!(health.condition(again), Condition::Ready);
-        (0..20).for_each(|_| health.note(Sign::Ill, again));
-        assert_eq!(health.condition(again), Condition::Open(LONGEST_PAUSE));
+        health.begin(ONE, again);
+        health.note(Sign::Well, ONE, again);
+        assert_eq!(health.condition(Some(ONE), again), Condition::Ready);
+        (0..20).for_each(|_| health.note(Sign::Ill, ONE, again));
+        assert_eq!(health.condition(Some(ONE), again), Condition::Open(LONGEST_PAUSE));
     }
 
     #[test]
     fn who_asks_for_time_gets_it_but_not_too_much() {
         let (health, now) = (Health::new(5), Instant::now());
-        health.note(Sign::Busy(Some(1_000_000)), now);
-        assert_eq!(health.condition(now), Condition::Resting);
-        assert_eq!(health.condition(now + LONGEST_REST), Condition::Ready);
+        health.note(Sign::Busy(Some(1_000_000)), ONE, now);
+        assert_eq!(health.condition(Some(ONE), now), Condition::Resting);
+        assert_eq!(health.condition(Some(ONE), now + LONGEST_REST), Condition::Ready);
     }
 
     #[test]
     fn people_see_how_it_is_and_since_when() {
-        let (health, start) = (Arc::new(Health::new(2)), Instant::now());
+        let (health, start) = (Health::new(2), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         let view = |seconds| {
             let View { state, since, next, failures, .. } = health.view(at(seconds));
@@ -278,24 +321,61 @@ mod tests {
             (state, seconds(since), seconds(next), failures)
         };
         assert_eq!(view(0), (Circuit::Closed, None, None, 0));
-        health.note(Sign::Ill, at(1));
+        health.note(Sign::Ill, ONE, at(1));
         assert_eq!(view(2), (Circuit::Closed, None, None, 1));
-        health.note(Sign::Ill, at(10));
+        health.note(Sign::Ill, ONE, at(10));
         assert_eq!(view(10), (Circuit::Open, Some(0), Some(1), 2));
         assert_eq!(view(12), (Circuit::Trial, Some(2), None, 2), "the next call tries it");
-        health.begin(at(12));
+        health.begin(ONE, at(12));
         assert_eq!(view(13), (Circuit::Trial, Some(3), Some(29), 2));
-        health.note(Sign::Ill, at(14));
+        health.note(Sign::Ill, ONE, at(14));
         assert_eq!(view(14), (Circuit::Open, Some(4), Some(2), 3));
-        health.begin(at(20));
-        health.note(Sign::Busy(Some(5)), at(20));
+        health.begin(ONE, at(20));
+        health.note(Sign::Busy(Some(5)), ONE, at(20));
         assert_eq!(view(21), (Circuit::Resting, Some(11), Some(4), 3));
         assert_eq!(view(28), (Circuit::Closed, Some(3), None, 3));
-        health.note(Sign::Well, at(22));
+        health.note(Sign::Well, ONE, at(22));
         assert_eq!(view(25), (Circuit::Closed, Some(3), None, 0));
-        let visits = [Visit::new(&health), Visit::new(&health)];
-        assert_eq!(health.view(at(25)).in_flight, 2);
-        drop(visits);
-        assert_eq!(health.view(at(25)).in_flight, 0);
+    }
+
+    #[test]
+    fn what_fails_for_one_account_is_open_to_others_until_it_fails_for_them() {
+        let (health, now) = (Health::new(3), Instant::now());
+        let condition = |caller| health.condition(Some(caller), now);
+        (0..9).for_each(|_| health.note(Sign::Ill, ONE, now));
+        assert!(matches!(condition(ONE), Condition::Open(left) if left > 4 * SHORTEST_PAUSE));
+        assert_eq!(condition(TWO), Condition::Ready);
+        assert!(matches!(health.condition(None, now), Condition::Open(_)), "it is shown");
+        health.note(Sign::Ill, TWO, now);
+        for caller in [ONE, TWO, Caller(3)] {
+            assert_eq!(condition(caller), Condition::Open(SHORTEST_PAUSE));
+        }
+        health.note(Sign::Well, TWO, now);
+        assert_eq!([ONE, TWO].map(condition), [Condition::Ready; 2]);
+    }
+
+    #[test]
+    fn another_accounts_success_ends_what_one_has_brought_about() {
+        let (health, now) = (Health::new(3), Instant::now());
+        (0..5).for_each(|_| health.note(Sign::Ill, ONE, now));
+        let later = now + LONGEST_PAUSE;
+        health.begin(TWO, later);
+        assert_eq!(health.condition(Some(ONE), later), Condition::Ready, "the trial is its own");
+        health.begin(ONE, later);
+        assert!(matches!(health.condition(Some(ONE), later), Condition::Open(_)));
+        health.note(Sign::Well, TWO, later);
+        assert_eq!(health.condition(Some(ONE), later), Condition::Ready);
+        assert!(health.is_blank(later));
+    }
+
+    #[test]
+    fn two_accounts_failures_count_together() {
+        let (health, now) = (Health::new(4), Instant::now());
+        for caller in [ONE, TWO, ONE] {
+            health.note(Sign::Ill, caller, now);
+            assert_eq!(health.condition(Some(Caller(3)), now), Condition::Ready);
+        }
+        health.note(Sign::Ill, TWO, now);
+        assert_eq!(health.condition(Some(Caller(3)), now), Condition::Open(SHORTEST_PAUSE));
     }
 }

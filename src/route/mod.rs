@@ -4,9 +4,11 @@ mod catalog;
 mod choose;
 mod health;
 mod models;
+mod target_health;
 
 pub use catalog::{Catalog, Entry, Found, ModelSettings, ModelStatus, Target, TargetSettings};
 pub use choose::{Choice, order};
-pub use health::{Circuit, Condition, Health, Sign, View, Visit};
+pub use health::{Caller, Circuit, Condition, Health, Sign, View};
 pub(crate) use models::percent_decoded;
 pub use models::{ModelList, Page};
+pub use target_health::{TargetHealth, Visit};

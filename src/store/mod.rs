@@ -5,10 +5,13 @@
 
 use std::cmp::Ordering;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+
+use crate::private;
 
 /// The store cannot be used, or what was asked for is not in it.
 #[derive(Debug)]
@@ -77,12 +80,13 @@ fn check(file: &Path) -> rusqlite::Result<State> {
     })
 }
 
-/// Opens the store in a data folder; makes both if they do not exist, and brings an older one up to date.
+/// Opens the store in a data folder; makes both if they do not exist, and brings an older one up to date. Both are for
+/// their owner alone afterwards, whatever they were.
 ///
 /// # Errors
-/// When the folder or the file can not be made, read or brought up to date.
+/// When the folder or the file can not be made, read, closed to others or brought up to date.
 pub fn open(folder: &Path) -> Result<Connection, Error> {
-    std::fs::create_dir_all(folder)?;
+    secure(folder)?;
     let mut connection = Connection::open(folder.join(FILE))?;
     connection.busy_timeout(PATIENCE)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
@@ -91,6 +95,21 @@ pub fn open(folder: &Path) -> Result<Connection, Error> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     migrate(&mut connection)?;
     Ok(connection)
+}
+
+/// Sees that nobody else can read the store, change it, or hold it up by a lock. SQLite gives the files beside the
+/// database the mode that this one has.
+fn secure(folder: &Path) -> std::io::Result<()> {
+    // Nobody opens the database while it is made: that its maker closes it would take his locks away.
+    let _alone = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    private::own_folder(folder, FILE)?;
+    private::create(&folder.join(FILE))?;
+    files(folder).try_for_each(|file| private::file(&file))
+}
+
+/// The database in a data folder and the files that SQLite keeps beside it, whether they are there or not.
+pub fn files(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    ["", "-wal", "-shm", "-journal"].into_iter().map(move |suffix| folder.join(format!("{FILE}{suffix}")))
 }
 
 /// Seconds since the epoch.
@@ -150,6 +169,12 @@ impl std::error::Error for Error {}
 
 /// The database in a data folder.
 pub const FILE: &str = "crossmodel.db";
+
+/// Held while a database is made.
+static MAKING: Mutex<()> = Mutex::new(());
+
+/// Folders that other parts of the gateway make beside the database.
+pub const FOLDERS: &[&str] = &["journal", "handover"];
 
 /// How long a writer waits for another.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -20,8 +20,8 @@ use crate::protocol::{Protocol, Written};
 use crate::provider::ReasoningIn;
 use crate::sse::{self, Framer};
 
-use super::read_error;
 use super::restore::Restore;
+use super::{OwnKeys, read_error};
 
 /// A request as it goes upstream, and what its answer has to know of it.
 #[derive(Debug)]
@@ -171,6 +171,8 @@ struct Line {
     reasons: bool,
     began: bool,
     failure: Option<Failure>,
+    /// What must not be in what the provider says of failures.
+    keys: Arc<OwnKeys>,
 }
 
 #[derive(Debug)]
@@ -207,8 +209,16 @@ impl Bridge {
             reasons: false,
             began: false,
             failure: None,
+            keys: Arc::default(),
         };
         Self { decoder: upstream.decoder(profile), framer: Framer::new(limit), line, odd: 0 }
+    }
+
+    /// The same, in whose failures these keys do not appear.
+    #[must_use]
+    pub fn hiding(mut self, keys: &Arc<OwnKeys>) -> Self {
+        self.line.keys = Arc::clone(keys);
+        self
     }
 
     /// Takes a chunk of a provider's stream, cut anywhere.
@@ -217,7 +227,7 @@ impl Bridge {
     /// The failure that the provider reports, or that its stream is.
     pub fn push(&mut self, chunk: Bytes) -> Result<()> {
         let Self { framer, decoder, line, odd } = self;
-        let block = framer.push(chunk).map_err(|_| Failure::provider("upstream_event_too_large"))?;
+        let block = framer.push(chunk).map_err(|_| super::too_large("upstream_event_too_large"))?;
         let Some(block) = block else { return Ok(()) };
         for span in block.events() {
             read(decoder.as_mut(), line, odd, block.bytes.get(span).unwrap_or_default())?;
@@ -366,7 +376,7 @@ impl Line {
             Event::Usage(part) => self.usage.get_or_insert_default().absorb(part),
             Event::Odd(oddity) => return *self.oddities.entry(*oddity).or_default() += 1,
             Event::Fail(error) => {
-                let error = self.restore.renamed(error);
+                let error = self.restore.renamed(&self.keys.without(error));
                 return self.fail(read_error(OK, &error, None));
             }
             Event::End => (self.committed, self.ended) = (true, true),
@@ -383,7 +393,7 @@ impl Line {
         let mut overflow = false;
         restore.take(event, &mut |event| overflow |= output.take(event).is_err());
         if overflow {
-            self.fail(Failure::provider("the provider's pieces are too far apart"));
+            self.fail(super::too_large("the provider's pieces are too far apart"));
         }
     }
 

@@ -3,16 +3,27 @@
 //! Where both speak the same protocol, [`relay`] passes them on with the few edits that must be; where they
 //! do not, [`bridge`] translates.
 
+use crate::failure::Failure;
+
 pub mod bridge;
 pub mod count;
 pub mod relay;
 
+mod blame;
+mod keys;
 mod reasoning;
 mod restore;
 mod unwrap;
 mod upstream;
 
+pub use keys::OwnKeys;
 pub use upstream::{keep_body, read_error, rename};
+
+/// The failure of a provider whose answer is larger than may be: how much it says is its client's to ask for, and may be
+/// what the client has said before.
+fn too_large(detail: &str) -> Failure {
+    Failure::provider(detail).without_blame()
+}
 
 /// Bytes of English text or of code for one token, roughly.
 pub const BYTES_PER_TOKEN: u64 = 4;

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -16,7 +17,7 @@ use crate::protocol::{Head, Progress, Protocol, Sight, StreamFacts, UpstreamErro
 use crate::provider::{Profile, StreamUsage};
 use crate::sse::{Event, Framer};
 
-use super::{read_error, reasoning, rename};
+use super::{OwnKeys, read_error, reasoning, rename};
 
 /// The edits of one request.
 #[derive(Debug)]
@@ -74,6 +75,8 @@ pub struct Reply {
     said: Said,
     /// The choices that have called tools, where those are watched.
     called: Option<BTreeSet<u64>>,
+    /// What must not be in what the provider says of failures.
+    keys: Arc<OwnKeys>,
 }
 
 impl Reply {
@@ -88,6 +91,7 @@ impl Reply {
             usage: None,
             said: Said::default(),
             called: None,
+            keys: Arc::default(),
         }
     }
 
@@ -101,6 +105,12 @@ impl Reply {
     #[must_use]
     pub fn with_habits(self, profile: &Profile) -> Self {
         Self { called: profile.repair_finish.then(BTreeSet::new), ..self }
+    }
+
+    /// The same, in whose failures these keys do not appear.
+    #[must_use]
+    pub fn hiding(self, keys: &Arc<OwnKeys>) -> Self {
+        Self { keys: Arc::clone(keys), ..self }
     }
 
     /// Token counts so far.
@@ -121,7 +131,7 @@ impl Reply {
     pub fn whole(&mut self, body: Bytes) -> Result<Bytes> {
         let sight = self.protocol.read_reply(&body)?;
         if sight.progress == Progress::Failed {
-            return Err(self.failure(&UpstreamError::read(&body)));
+            return Err(self.failure(&UpstreamError::read(&self.keys.cleaned(body))));
         }
         self.absorb(&sight, &body);
         let mut edits = Vec::new();
@@ -149,23 +159,35 @@ impl Reply {
             let repairs = self.protocol.finish_edits(data, called);
             edits.extend(repairs.into_iter().map(|(at, new)| (start + at.start..start + at.end, new)));
         }
+        if sight.error.is_some() || sight.progress == Progress::Failed {
+            let done: Vec<_> = edits.get(before..).unwrap_or_default().to_vec();
+            let of_data = self.keys.edits(data).into_iter();
+            let moved = of_data.map(|(at, new)| (start + at.start..start + at.end, new));
+            let apart = |at: &Range<usize>| done.iter().all(|(o, _)| o.end <= at.start || at.end <= o.start);
+            edits.extend(moved.filter(|(at, _)| apart(at)));
+        }
         edits.get_mut(before..).unwrap_or_default().sort_by_key(|(span, _)| span.start);
     }
 
     /// What has to stand in the place of a provider's own words on why an answer has failed, unless they
     /// are about the request and may stay.
     fn reworded(&self, object: &[u8]) -> Option<Bytes> {
-        let error = UpstreamError::read(object);
+        let clean = self.keys.cleaned(Bytes::copy_from_slice(object));
+        let error = UpstreamError::read(&clean);
         let failure = self.failure(&error);
         let theirs = matches!(failure.kind(), Kind::BadRequest | Kind::ContextLength | Kind::ContentPolicy);
-        if theirs && failure.message() == error.message { None } else { self.protocol.error_object(&failure) }
+        match theirs && failure.message() == error.message {
+            true => (clean != object).then_some(clean),
+            false => self.protocol.error_object(&failure),
+        }
     }
 
     /// The failure that the provider reported in spite of its status.
     fn failure(&self, error: &UpstreamError) -> Failure {
         let client_model = json::text(&self.model).unwrap_or_default();
+        let error = self.keys.without(error);
         let message = rename(&error.message, &self.upstream_model, &client_model);
-        read_error(200, &UpstreamError { message, ..error.clone() }, None)
+        read_error(200, &UpstreamError { message, ..error }, None)
     }
 
     fn absorb(&mut self, sight: &Sight, data: &[u8]) {
@@ -251,7 +273,7 @@ impl Stream {
     }
 
     fn relay(&mut self, framer: &mut Framer, chunk: Bytes) -> Result<Bytes> {
-        let block = framer.push(chunk).map_err(|_| Failure::provider("upstream_event_too_large"))?;
+        let block = framer.push(chunk).map_err(|_| super::too_large("upstream_event_too_large"))?;
         let Some(block) = block else { return Ok(Bytes::new()) };
         let mut completes = block.leading_lf;
         let mut end = block.bytes.len();

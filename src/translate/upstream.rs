@@ -8,6 +8,8 @@ use bytes::Bytes;
 use crate::failure::{Failure, Kind, is_identifier};
 use crate::protocol::{ProtocolId, UpstreamError, is_envelope};
 
+use super::blame;
+
 /// What the client is told of a provider's error response.
 #[must_use]
 pub fn read_error(status: u16, error: &UpstreamError, retry_after: Option<u64>) -> Failure {
@@ -30,8 +32,11 @@ pub fn read_error(status: u16, error: &UpstreamError, retry_after: Option<u64>) 
         (Some(code), Kind::BadRequest) => failure.with_code(code.clone()),
         _ => failure,
     };
-    // A name that nobody has says nothing of the others.
-    let failure = if status == 404 { failure.without_blame() } else { failure };
+    let said = error.status.filter(|_| status == 200).unwrap_or(status);
+    let failure = match blame::is_the_targets(said, error, kind) {
+        true => failure,
+        false => failure.without_blame(),
+    };
     match retry_after {
         Some(seconds) if matches!(failure.status(), 429 | 503) => failure.with_retry_after(seconds),
         _ => failure,

@@ -273,7 +273,7 @@ fn a_store_that_is_damaged_or_does_not_add_up_is_noticed() {
         ))
     };
     let report = look();
-    assert_eq!([report.state("data", "permissions"), report.state("data", "books")], ["warning", "ok"]);
+    assert_eq!([report.state("data", "permissions"), report.state("data", "books")], ["wrong", "ok"]);
     let books = rusqlite::Connection::open(data.join("crossmodel.db")).unwrap();
     books.execute_batch("UPDATE wallets SET balance = balance + 1").unwrap();
     assert_eq!(look().find("data", "books"), ("wrong", "1 things do not add up"));

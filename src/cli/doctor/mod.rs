@@ -16,8 +16,10 @@ use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 
 use crossmodel::Config;
-use crossmodel::config;
+use crossmodel::config::{self, Warning};
 use crossmodel::edge::Prober;
+use crossmodel::observe::Destination;
+use crossmodel::private::{Exposure, exposure};
 
 use super::Error;
 use super::progress::Progress;
@@ -109,14 +111,25 @@ fn configuration(config: &Result<Config, config::Error>) -> Vec<Finding> {
     };
     let (providers, models) = (config.providers.len(), config.catalog.entries().len());
     let counted = format!("{providers} providers, {models} models");
-    if models == 0 {
+    let settings = if models == 0 {
         let advice = "add `models`: without one, nothing can be called";
-        return vec![Finding::new(State::Warning, subject, "settings", counted, advice)];
-    }
-    let mut findings = vec![Finding::ok(subject, "settings", counted)];
-    let warnings = config.warnings().into_iter();
-    findings.extend(
-        warnings.map(|warning| Finding::new(State::Warning, subject, "traps", warning.trap, warning.advice)),
-    );
-    findings
+        Finding::new(State::Warning, subject, "settings", counted, advice)
+    } else {
+        Finding::ok(subject, "settings", counted)
+    };
+    let warnings = config.warnings().into_iter().map(|Warning { about, is_wrong, trap, advice }| {
+        let state = if is_wrong { State::Wrong } else { State::Warning };
+        Finding::new(state, subject, about, trap, advice)
+    });
+    std::iter::once(settings).chain(warnings).chain(access_log(config)).collect()
+}
+
+/// Judges the modes of the access log, which says who has called what.
+fn access_log(config: &Config) -> Option<Finding> {
+    let Destination::File(path) = &config.access_log else { return None };
+    let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+    let message = format!("every user of this machine may use {}", path.display());
+    let advice = "chmod 600 it, or 640 for the group that reads it";
+    let is_open = exposure(&metadata) >= Exposure::Readable;
+    is_open.then(|| Finding::new(State::Wrong, "configuration", "access log", message, advice))
 }

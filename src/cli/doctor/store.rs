@@ -1,11 +1,13 @@
 //! The data folder and the store in it: may they be used, are they whole, and does everything add up?
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access, statvfs};
+use rustix::process::geteuid;
 
 use crossmodel::meter::Books;
+use crossmodel::private::{self, Exposure, exposure};
 use crossmodel::store::{self, State as Store};
 
 use super::finding::{Finding, State};
@@ -49,12 +51,65 @@ fn permissions(subject: &str, folder: &Path) -> Finding {
             return Finding::new(State::Wrong, subject, check, message, advice);
         }
     }
-    let mode = folder.metadata().map_or(0, |metadata| metadata.permissions().mode());
-    if mode & 0o007 != 0 {
-        let message = format!("mode {:03o}: every user of this machine may look into it", mode & 0o777);
-        return Finding::new(State::Warning, subject, check, message, "chmod 750, or 700");
+    modes(subject, check, folder)
+}
+
+/// Judges who besides the gateway may use the folder, and what the gateway has made in it.
+fn modes(subject: &str, check: &'static str, folder: &Path) -> Finding {
+    let mode = |path: &Path| path.metadata().map_or(0, |metadata| metadata.mode() & 0o777);
+    let is_open = |path: &Path| path.metadata().is_ok_and(|metadata| exposure(&metadata) >= Exposure::Group);
+    if let Some(finding) = volume(subject, check, folder) {
+        return finding;
     }
-    Finding::ok(subject, check, format!("mode {:03o}", mode & 0o777))
+    let open: Vec<_> = made(folder).into_iter().filter(|path| is_open(path)).collect();
+    if let Some(first) = open.first() {
+        let others = if open.len() > 1 { format!(", and {} more", open.len() - 1) } else { String::new() };
+        let first = format!("{} has mode {:03o}", first.display(), mode(first));
+        let advice = "chmod -R go= the folder; the gateway and its commands do so where they may";
+        return Finding::new(State::Wrong, subject, check, format!("{first}{others}: not only ours"), advice);
+    }
+    if let Some(parent) = private::open_parent(folder) {
+        let message = format!("every user of this machine may replace what is in {}", parent.display());
+        return Finding::new(
+            State::Wrong,
+            subject,
+            check,
+            message,
+            "chmod o-w it, or keep the data elsewhere",
+        );
+    }
+    let folders_mode = format!("mode {:03o}", mode(folder));
+    match folder.metadata().map(|metadata| exposure(&metadata)) {
+        // The files in it are the gateway's alone all the same, and as a volume is mounted, so it has to be.
+        Ok(Exposure::ForeignGroup) => {
+            Finding::ok(subject, check, format!("{folders_mode}, of another user and our group"))
+        }
+        _ => Finding::ok(subject, check, folders_mode),
+    }
+}
+
+/// Judges a folder of another user that everybody may look into: the gateway can not close it, and works in it all the
+/// same, because the files that it makes are its own.
+fn volume(subject: &str, check: &'static str, folder: &Path) -> Option<Finding> {
+    let metadata = folder.metadata().ok()?;
+    let me = geteuid();
+    let is_foreign = metadata.uid() != me.as_raw() && !me.is_root();
+    (is_foreign && exposure(&metadata) == Exposure::Readable).then(|| {
+        let message =
+            format!("mode {:03o}, of another user: everybody may look into it", metadata.mode() & 0o777);
+        let advice = "keep the data in a folder inside of it, which is then made for the gateway alone";
+        Finding::new(State::Warning, subject, check, message, advice)
+    })
+}
+
+/// The folder and what the gateway makes in it.
+fn made(folder: &Path) -> Vec<PathBuf> {
+    let below = |path: PathBuf| {
+        let files = std::fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path());
+        files.chain([path.clone()]).collect::<Vec<_>>()
+    };
+    let folders = store::FOLDERS.iter().flat_map(|name| below(folder.join(name)));
+    std::iter::once(folder.to_owned()).chain(store::files(folder)).chain(folders).collect()
 }
 
 /// Judges the bytes that are left on the disk.

@@ -1,0 +1,220 @@
+//! The health of a target, for each model that is called there.
+//!
+//! A wildcard stands for all models of a provider, and one that fails says nothing of the others. Their names come from
+//! clients, so only models that are called are known, and only so many.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::health::{Caller, Circuit, Condition, Health, Sign, View};
+
+/// The health of one target.
+#[derive(Debug)]
+pub struct TargetHealth {
+    /// Failures in a row after which a model is left alone; 0: it never is.
+    most_failures: u32,
+    models: Models,
+    /// Calls that are there.
+    in_flight: AtomicUsize,
+}
+
+#[derive(Debug)]
+enum Models {
+    /// The target has one model.
+    One(Arc<Health>),
+    /// It has those that clients name.
+    Many(Mutex<Known>),
+}
+
+/// The models of which something is known.
+#[derive(Debug, Default)]
+struct Known {
+    models: HashMap<Box<str>, Model>,
+    /// Calls so far.
+    calls: u64,
+}
+
+#[derive(Debug)]
+struct Model {
+    health: Arc<Health>,
+    /// The number of the last call.
+    last: u64,
+}
+
+/// A call that is at a target. It has left when this is dropped.
+#[derive(Debug)]
+pub struct Visit {
+    target: Arc<TargetHealth>,
+    model: Arc<Health>,
+    caller: Caller,
+}
+
+impl TargetHealth {
+    /// The health of a target of which nothing is known, and whose models are left alone after so many failures in a
+    /// row, or never with 0; `is_wildcard` says whether clients name the model.
+    #[must_use]
+    pub fn new(most_failures: u32, is_wildcard: bool) -> Self {
+        let models = match is_wildcard {
+            true => Models::Many(Mutex::default()),
+            false => Models::One(Arc::new(Health::new(most_failures))),
+        };
+        Self { most_failures, models, in_flight: AtomicUsize::new(0) }
+    }
+
+    /// Says whether `caller` may call a model of the target.
+    pub fn condition(&self, model: &str, caller: Caller, now: Instant) -> Condition {
+        let known = match &self.models {
+            Models::One(health) => Some(Arc::clone(health)),
+            Models::Many(known) => lock(known).models.get(model).map(|model| Arc::clone(&model.health)),
+        };
+        known.map_or(Condition::Ready, |health| health.condition(Some(caller), now))
+    }
+
+    /// Notes that a call goes to a model of the target.
+    #[must_use]
+    pub fn begin(self: &Arc<Self>, model: &str, caller: Caller, now: Instant) -> Visit {
+        let model = match &self.models {
+            Models::One(health) => Arc::clone(health),
+            Models::Many(known) => lock(known).find(model, self.most_failures, now),
+        };
+        model.begin(caller, now);
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        Visit { target: Arc::clone(self), model, caller }
+    }
+
+    /// The condition of that model which is worst, for whomever it is.
+    pub fn worst(&self, now: Instant) -> Condition {
+        self.fold(|health| health.condition(None, now)).max().unwrap_or(Condition::Ready)
+    }
+
+    /// How the target is, for people: as the model that is worst.
+    pub fn view(&self, now: Instant) -> View {
+        let rank = |view: &View| {
+            let state = match view.state {
+                Circuit::Closed => 0,
+                Circuit::Resting => 1,
+                Circuit::Trial => 2,
+                Circuit::Open => 3,
+            };
+            (state, view.failures)
+        };
+        let view = self.fold(|health| health.view(now)).max_by_key(rank).unwrap_or(View::UNKNOWN);
+        View { in_flight: self.in_flight.load(Ordering::Relaxed), ..view }
+    }
+
+    /// What is to be said of each model of which something is known.
+    fn fold<T>(&self, look: impl Fn(&Health) -> T) -> impl Iterator<Item = T> {
+        let all: Vec<_> = match &self.models {
+            Models::One(health) => vec![look(health)],
+            Models::Many(known) => lock(known).models.values().map(|model| look(&model.health)).collect(),
+        };
+        all.into_iter()
+    }
+}
+
+impl Known {
+    /// The health of a model that is called.
+    fn find(&mut self, name: &str, most_failures: u32, now: Instant) -> Arc<Health> {
+        self.calls += 1;
+        if let Some(model) = self.models.get_mut(name) {
+            model.last = self.calls;
+            return Arc::clone(&model.health);
+        }
+        if self.models.len() >= MAX_MODELS {
+            self.forget(now);
+        }
+        let health = Arc::new(Health::new(most_failures));
+        self.models.insert(name.into(), Model { health: Arc::clone(&health), last: self.calls });
+        health
+    }
+
+    /// Forgets all models that are well and not being called or, if there is none, the one that was called the
+    /// longest ago.
+    fn forget(&mut self, now: Instant) {
+        self.models.retain(|_, model| Arc::strong_count(&model.health) > 1 || !model.health.is_blank(now));
+        if self.models.len() >= MAX_MODELS {
+            let oldest = self.models.iter().min_by_key(|(_, model)| model.last);
+            if let Some(name) = oldest.map(|(name, _)| name.clone()) {
+                self.models.remove(&name);
+            }
+        }
+    }
+}
+
+impl Visit {
+    /// Notes what the call says of the model.
+    pub fn note(&self, sign: Sign, now: Instant) {
+        self.model.note(sign, self.caller, now);
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.target.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Models of one target of which something is known: more than any provider has, and some 200 kB.
+const MAX_MODELS: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(target: &TargetHealth) -> usize {
+        target.fold(|_| ()).count()
+    }
+
+    #[test]
+    fn one_model_of_a_wildcard_says_nothing_of_another() {
+        let (target, now) = (Arc::new(TargetHealth::new(3, true)), Instant::now());
+        let callers = [Caller::of("a"), Caller::of("b")];
+        for n in 0..4 {
+            target.begin("bad", callers[n % 2], now).note(Sign::Ill, now);
+        }
+        assert!(matches!(target.condition("bad", callers[0], now), Condition::Open(_)));
+        assert_eq!(target.condition("good", callers[0], now), Condition::Ready);
+        assert_eq!(known(&target), 1, "to ask for a model is not to call it");
+        target.begin("good", callers[0], now).note(Sign::Well, now);
+        assert_eq!((target.view(now).state, target.view(now).failures), (Circuit::Open, 4));
+        assert!(matches!(target.worst(now), Condition::Open(_)));
+        let one = Arc::new(TargetHealth::new(3, false));
+        (0..3).for_each(|_| one.begin("any", callers[0], now).note(Sign::Ill, now));
+        assert!(matches!(one.condition("other", callers[0], now), Condition::Open(_)));
+    }
+
+    #[test]
+    fn only_so_many_models_are_known_and_those_that_are_ill_stay_longest() {
+        let (target, now) = (Arc::new(TargetHealth::new(1, true)), Instant::now());
+        let caller = Caller::of("a");
+        target.begin("ill", caller, now).note(Sign::Ill, now);
+        let stays = target.begin("stays", caller, now);
+        for n in 0..3 * MAX_MODELS {
+            target.begin(&format!("well-{n}"), caller, now).note(Sign::Well, now);
+            assert!(known(&target) <= MAX_MODELS);
+        }
+        assert!(matches!(target.condition("ill", caller, now), Condition::Open(_)));
+        stays.note(Sign::Ill, now);
+        assert!(matches!(target.condition("stays", caller, now), Condition::Open(_)));
+        for n in 0..2 * MAX_MODELS {
+            target.begin(&format!("ill-{n}"), caller, now).note(Sign::Ill, now);
+            assert!(known(&target) <= MAX_MODELS);
+        }
+        assert_eq!(target.condition("ill", caller, now), Condition::Ready, "it was forgotten");
+    }
+
+    #[test]
+    fn calls_in_flight_are_counted_over_all_models() {
+        let (target, now) = (Arc::new(TargetHealth::new(1, true)), Instant::now());
+        let visits = ["x", "y", "y"].map(|model| target.begin(model, Caller::of("a"), now));
+        assert_eq!(target.view(now).in_flight, 3);
+        drop(visits);
+        assert_eq!(target.view(now).in_flight, 0);
+    }
+}

@@ -1,0 +1,336 @@
+//! The gateway's own keys, and how they are kept out of what providers say of failures.
+//!
+//! A provider may repeat the key that it was asked with, or a part of it, and one that is a gateway itself the key of
+//! another. Whatever of a failure goes to a client or a log passes through here first. The text of an answer that is
+//! none does not: a model knows no key.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
+use std::ops::Range;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use memchr::{memchr, memchr2};
+use secrecy::ExposeSecret as _;
+
+use crate::json::{self, Edit};
+use crate::protocol::UpstreamError;
+use crate::provider::Provider;
+
+/// The keys of all providers, to be found in texts, in any case and also where they are percent-encoded or part of
+/// something in base64.
+///
+/// Of a key of [`PIECE`] characters or more, so many in a row are enough, so that it does not help to cut it. A shorter
+/// one is only found as a whole, and one of less than [`MIN_KEY`] characters not at all: it is a placeholder for a server
+/// that wants none, and may be any word.
+#[derive(Default)]
+pub struct OwnKeys {
+    /// All pieces of the longer keys.
+    pieces: HashSet<[u8; PIECE]>,
+    /// Of all pairs of bytes, a bit: whether a piece begins with it.
+    pairs: Vec<u64>,
+    /// The shorter keys.
+    short: Vec<Box<[u8]>>,
+}
+
+impl OwnKeys {
+    /// The keys of these providers.
+    #[must_use]
+    pub fn of<'p>(providers: impl IntoIterator<Item = &'p Provider>) -> Self {
+        let mut keys = Self::default();
+        for key in providers.into_iter().filter_map(Provider::key) {
+            keys.add(key.expose_secret());
+        }
+        keys
+    }
+
+    fn add(&mut self, key: &str) {
+        if key.len() < MIN_KEY {
+            return;
+        }
+        let mut spellings = vec![key.to_owned(), percent_encoded(key)];
+        for before in 0..3 {
+            // What stands before and behind it decides over the characters that it shares with them.
+            let padded = [&[0; 2][..before.min(2)], key.as_bytes()].concat();
+            let (first, end) = ((before * 8).div_ceil(6), padded.len() * 8 / 6);
+            for coded in [STANDARD_NO_PAD.encode(&padded), URL_SAFE_NO_PAD.encode(&padded)] {
+                spellings.extend(coded.get(first..end).map(str::to_owned));
+            }
+        }
+        for spelling in spellings.iter().map(|spelling| spelling.to_ascii_lowercase()) {
+            if spelling.len() < PIECE {
+                self.short.extend((spelling.len() >= MIN_KEY).then(|| spelling.into_bytes().into()));
+                continue;
+            }
+            self.pairs.resize(PAIRS / 64, 0);
+            for piece in spelling.as_bytes().windows(PIECE).filter_map(|piece| piece.try_into().ok()) {
+                let (word, bit) = place(&piece);
+                self.pairs.get_mut(word).into_iter().for_each(|word| *word |= bit);
+                self.pieces.insert(piece);
+            }
+        }
+    }
+
+    /// Whether a key, or a piece of one, stands in a text as it is.
+    #[must_use]
+    pub fn is_in(&self, text: &[u8]) -> bool {
+        !self.spans(text).is_empty()
+    }
+
+    /// A text without keys.
+    #[must_use]
+    pub fn redacted<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let spans = self.spans(text.as_bytes());
+        if spans.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        let edits: Vec<_> = spans.into_iter().map(|span| (span, Bytes::from_static(REMOVED))).collect();
+        // Keys are ASCII, so nothing else is cut.
+        Cow::Owned(String::from_utf8_lossy(&json::splice(text.as_bytes(), &edits)).into_owned())
+    }
+
+    /// A body without keys, also such as its strings spell with escapes. What was JSON stays it, unless a number held
+    /// a key.
+    #[must_use]
+    pub fn cleaned(&self, body: Bytes) -> Bytes {
+        let edits = self.edits(&body);
+        if edits.is_empty() { body } else { json::splice(&body, &edits).into() }
+    }
+
+    /// An error without keys.
+    #[must_use]
+    pub fn without(&self, error: &UpstreamError) -> UpstreamError {
+        let name = |name: &Option<String>| name.clone().filter(|name| !self.is_in(name.as_bytes()));
+        UpstreamError {
+            message: self.redacted(&error.message).into_owned(),
+            kind: name(&error.kind),
+            code: name(&error.code),
+            status: error.status,
+            param: name(&error.param),
+        }
+    }
+
+    /// The edits by which a body loses all keys, in their order.
+    #[must_use]
+    pub fn edits(&self, body: &[u8]) -> Vec<Edit> {
+        if self.pieces.is_empty() && self.short.is_empty() {
+            return Vec::new();
+        }
+        let mut edits = Vec::new();
+        if memchr(b'\\', body).is_some() {
+            edits.extend(literals(body).filter_map(|span| self.respelled(body, span)));
+        }
+        let escaped = edits.len();
+        for span in self.spans(body) {
+            let done = edits.get(..escaped).unwrap_or_default();
+            let next = done.partition_point(|(other, _)| other.end <= span.start);
+            if done.get(next).is_none_or(|(other, _)| other.start >= span.end) {
+                edits.push((span, Bytes::from_static(REMOVED)));
+            }
+        }
+        edits.sort_by_key(|(span, _)| span.start);
+        edits
+    }
+
+    /// The edit by which a string with escapes loses all keys, if it has any.
+    fn respelled(&self, body: &[u8], span: Range<usize>) -> Option<Edit> {
+        let literal = body.get(span.clone())?;
+        memchr(b'\\', literal)?;
+        let text = json::text(literal)
+            .map(Cow::into_owned)
+            .or_else(|| json::text(json::repair::repair(literal).as_bytes()).map(Cow::into_owned));
+        match text {
+            Some(text) => match self.redacted(&text) {
+                Cow::Borrowed(_) => None,
+                Cow::Owned(clean) => Some((span, json::write::literal(&clean).into())),
+            },
+            // Somebody may read what this is not able to.
+            None => Some((span, json::write::literal("[removed]").into())),
+        }
+    }
+
+    /// Where keys and pieces of keys stand, in their order and apart from each other.
+    fn spans(&self, text: &[u8]) -> Vec<Range<usize>> {
+        let mut spans: Vec<Range<usize>> = Vec::new();
+        if !self.pieces.is_empty() {
+            for (at, window) in text.windows(PIECE).enumerate() {
+                let Ok(mut piece) = <[u8; PIECE]>::try_from(window) else { continue };
+                let (word, bit) = place(&piece);
+                if self.pairs.get(word).is_none_or(|word| word & bit == 0) {
+                    continue;
+                }
+                piece.make_ascii_lowercase();
+                if self.pieces.contains(&piece) {
+                    add(&mut spans, at..at + PIECE);
+                }
+            }
+        }
+        let pieces = spans.len();
+        for key in &self.short {
+            let found = text.windows(key.len()).enumerate().filter(|(_, it)| it.eq_ignore_ascii_case(key));
+            spans.extend(found.map(|(at, _)| at..at + key.len()));
+        }
+        if spans.len() > pieces {
+            spans.sort_by_key(|span| span.start);
+            let all = std::mem::take(&mut spans);
+            all.into_iter().for_each(|span| add(&mut spans, span));
+        }
+        spans
+    }
+}
+
+/// Adds a span that begins behind the start of the last one.
+fn add(spans: &mut Vec<Range<usize>>, span: Range<usize>) {
+    match spans.last_mut() {
+        Some(last) if last.end >= span.start => last.end = last.end.max(span.end),
+        _ => spans.push(span),
+    }
+}
+
+/// Where the bit of a piece's first two bytes is, whatever their case.
+fn place(piece: &[u8; PIECE]) -> (usize, u64) {
+    let [first, second, ..] = piece.map(|byte| byte.to_ascii_lowercase());
+    let pair = usize::from(first) << 8 | usize::from(second);
+    (pair / 64, 1 << (pair % 64))
+}
+
+/// The places of all JSON strings in a text, with their quotation marks.
+fn literals(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let start = at + memchr(b'"', text.get(at..)?)?;
+        let mut end = start + 1;
+        loop {
+            end += memchr2(b'"', b'\\', text.get(end..)?)?;
+            if text.get(end) == Some(&b'"') {
+                break;
+            }
+            end += 2;
+        }
+        at = end + 1;
+        Some(start..at)
+    })
+}
+
+fn percent_encoded(key: &str) -> String {
+    let mut out = String::with_capacity(key.len());
+    for byte in key.bytes() {
+        match byte {
+            b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            _ if byte.is_ascii_alphanumeric() => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    out
+}
+
+impl fmt::Debug for OwnKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnKeys").finish_non_exhaustive()
+    }
+}
+
+/// Characters of a key that are taken for it wherever they stand in a row: more than a word has in common with one by
+/// chance, and less than is of use to anybody.
+const PIECE: usize = 12;
+
+/// Characters of the shortest key that may be a secret.
+const MIN_KEY: usize = 8;
+
+/// Pairs of bytes that there are.
+const PAIRS: usize = 1 << 16;
+
+/// What stands in the place of a key.
+const REMOVED: &[u8] = b"[removed]";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "AIzaSyTest-5f0a77d91c/+e4";
+
+    fn keys() -> OwnKeys {
+        let mut keys = OwnKeys::default();
+        [KEY, "short-key", "ollama"].into_iter().for_each(|key| keys.add(key));
+        keys
+    }
+
+    #[test]
+    fn a_key_is_found_whole_in_part_and_in_other_spellings() {
+        let keys = keys();
+        for (text, expected) in [
+            (format!("Key {KEY} is bad."), "Key [removed] is bad."),
+            (format!("{KEY}{KEY}"), "[removed]"),
+            (format!("key={}...", &KEY[..14]), "key=[removed]..."),
+            (format!("...{}", &KEY[KEY.len() - 12..]), "...[removed]"),
+            (format!("Bearer {}", KEY.to_uppercase()), "Bearer [removed]"),
+            (format!("a SHORT-key b {KEY} \u{e9}"), "a [removed] b [removed] \u{e9}"),
+            ("?key=AIzaSyTest-5f0a77d91c%2F%2be4&x".to_owned(), "?key=[removed]&x"),
+        ] {
+            assert_eq!(keys.redacted(&text), expected, "{text}");
+            assert!(keys.is_in(text.as_bytes()));
+        }
+        for before in ["", ":", "me:", "user:", "longer-user:"] {
+            let coded = STANDARD_NO_PAD.encode(format!("{before}{KEY}:after"));
+            let clean = keys.redacted(&coded).into_owned();
+            assert!(clean.contains("[removed]") && clean.len() < coded.len(), "{before}: {clean}");
+            let left = clean.split("[removed]").map(str::len).max().unwrap_or_default();
+            assert!(left < 24, "{clean}");
+        }
+    }
+
+    #[test]
+    fn ordinary_text_stays_as_it_is() {
+        let keys = keys();
+        for text in [
+            "",
+            "The model 'ollama/llama' was not found, see AIzaSy",
+            "Your key ends in d91c/+e4",
+            "a short key, and a short-kex",
+            "\u{1f600} caf\u{e9} AIzaSyTest-",
+        ] {
+            assert!(matches!(keys.redacted(text), Cow::Borrowed(_)), "{text}");
+        }
+        assert!(!OwnKeys::default().is_in(KEY.as_bytes()));
+        assert!(!format!("{keys:?}").contains("short"));
+    }
+
+    #[test]
+    fn strings_are_read_before_they_are_judged() {
+        let keys = keys();
+        let escaped: String = KEY.chars().map(|c| format!("\\u{:04x}", u32::from(c))).collect();
+        let clean =
+            |body: &str| String::from_utf8(keys.cleaned(Bytes::from(body.to_owned())).to_vec()).unwrap();
+        assert_eq!(clean(&format!(r#"{{"a":"x {escaped} \n","b":1}}"#)), r#"{"a":"x [removed] \n","b":1}"#);
+        assert_eq!(
+            clean(&format!(r#"{{"{escaped}":["{KEY}","\ud83d {KEY}"]}}"#)).matches("[removed]").count(),
+            3
+        );
+        assert_eq!(
+            clean(&KEY.replace('/', "\\/").replace(KEY, "")),
+            "AIzaSyTest-5f0a77d91c\\/+e4".replace("AIzaSyTest-5f0a77d91c", "[removed]")
+        );
+        let half = format!(r#"{{"m":"\ud83d {}"}}"#, escaped);
+        assert!(clean(&half).contains("[removed]"), "{}", clean(&half));
+        // What is no JSON at all is cleaned as well.
+        assert_eq!(clean(&format!("<p>\"\\x {KEY}</p>")), "<p>\"\\x [removed]</p>");
+        let plain = r#"{"error":{"message":"a \"quoted\" word \ud83d\ude00","param":null}}"#;
+        assert_eq!(clean(plain), plain);
+    }
+
+    #[test]
+    fn an_error_loses_the_names_that_hold_a_key() {
+        let error = UpstreamError {
+            message: format!("no {KEY}"),
+            kind: Some("auth".into()),
+            code: Some(KEY.into()),
+            status: Some(401),
+            param: Some(format!("p.{KEY}")),
+        };
+        let clean = keys().without(&error);
+        assert_eq!((clean.message.as_str(), clean.kind.as_deref()), ("no [removed]", Some("auth")));
+        assert_eq!((clean.code, clean.param, clean.status), (None, None, Some(401)));
+    }
+}
