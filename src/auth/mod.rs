@@ -5,6 +5,7 @@
 mod aliases;
 mod ring;
 mod secret;
+mod shared;
 mod store;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ pub use ring::Ring;
 pub(crate) use secret::random;
 pub use secret::random_id;
 pub use secret::{Digest, Secret, Token};
+pub use shared::{NameKey, SharedSecret};
 pub use store::{Account, NewKey, Rights, Store};
 
 /// Is something in use?

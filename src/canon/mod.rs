@@ -19,6 +19,7 @@ mod queue;
 mod rate;
 mod request;
 mod said;
+mod sealer;
 mod tool;
 mod upstream_error;
 mod usage;
@@ -46,6 +47,7 @@ pub use request::{
     Source, Text, Thinking, ThinkingMode, ToolResult, Turn,
 };
 pub use said::Said;
+pub use sealer::{PREFIXES as CARRIER_PREFIXES, Rejection, Rejections, SealKey, Sealer};
 pub use tool::{Choice, Chosen, Grammar, Offer, Tool, ToolKind, WebSearch};
 pub use upstream_error::UpstreamError;
 pub use usage::{Usage, UsagePart};

@@ -94,16 +94,13 @@ async fn run(
     let (upstream, infers) = (Arc::clone(&call.upstream), call.infers);
     let head = match bridged {
         Some(_) => headers::for_bridge(call.provider(), call.protocol, call.path, call.body.len()),
-        None => {
-            let client = session.req_header();
-            headers::to_provider(client, call.provider(), call.protocol, call.path, call.body.len())
-        }
+        None => headers::to_provider(session.req_header(), exchange, call),
     };
     let head = head.map_err(|error| Failure::provider(error.to_string()))?;
     let request = (head, call.body.clone());
     let (mut provider, peer) = open(connector, &upstream, request, session, exchange, watch).await?;
     let head = provider.response_header().ok_or_else(|| Failure::provider("no answer"))?.clone();
-    exchange.upstream_id = headers::upstream_id(&head.headers);
+    exchange.upstream_id = headers::upstream_id(&head.headers, exchange.call()?.provider());
     exchange.trace.answered(head.status.as_u16());
     let limit = exchange.snapshot.limits.reply_bytes;
     if let (Some((client, estimate)), false, 404 | 405 | 501) = (bridged, infers, head.status.as_u16()) {

@@ -36,7 +36,8 @@ pub(super) fn head(exchange: &mut Exchange, head: &mut ResponseHeader) -> pingor
         return Ok(());
     }
     let streams = head.status == 200 && is_event_stream(head) && is_readable(head);
-    exchange.upstream_id = headers::upstream_id(&head.headers);
+    let provider = exchange.call.as_ref().map(|call| call.provider());
+    exchange.upstream_id = provider.and_then(|provider| headers::upstream_id(&head.headers, provider));
     exchange.reply = match exchange.call.as_ref().filter(|call| streams && call.streams && call.infers) {
         Some(call) => {
             let model = exchange.requested_model.as_deref().unwrap_or_default();

@@ -5,6 +5,7 @@
 
 pub mod bridge;
 pub mod count;
+pub mod owners;
 pub mod relay;
 
 mod restore;

@@ -9,13 +9,14 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::canon::{Said, Usage};
+use crate::canon::{Rejections, Said, Usage};
 use crate::failure::{Failure, Kind, Result};
 use crate::json::{self, Body, Edit};
 use crate::protocol::{Head, Progress, Protocol, Sight, StreamFacts, UpstreamError};
 use crate::provider::{Profile, StreamUsage};
 use crate::sse::{Event, Framer};
 
+use super::owners::Claims;
 use super::{read_error, rename};
 
 /// The edits of one request.
@@ -23,6 +24,7 @@ use super::{read_error, rename};
 pub struct Edits {
     edits: Vec<Edit>,
     withhold_usage: bool,
+    rejections: Rejections,
 }
 
 impl Edits {
@@ -43,7 +45,8 @@ impl Edits {
         if profile.strip_attribution {
             edits.extend(protocol.attribution_edit(body, head));
         }
-        edits.extend(protocol.carrier_edits(body));
+        let mut rejections = Rejections::default();
+        edits.extend(protocol.carrier_edits(body, &mut rejections));
         let mut withhold_usage = false;
         if head.stream && profile.stream_usage == StreamUsage::Option {
             let usage = protocol.usage_edits(body, head);
@@ -51,7 +54,13 @@ impl Edits {
             edits.extend(usage);
         }
         edits.sort_by_key(|(span, _)| (span.start, span.end));
-        Self { edits, withhold_usage }
+        Self { edits, withhold_usage, rejections }
+    }
+
+    /// The carriers that are removed.
+    #[must_use]
+    pub fn rejections(&self) -> Rejections {
+        self.rejections
     }
 
     /// Applies them. Returns whether the client will not expect the usage chunk that the provider was
@@ -74,6 +83,8 @@ pub struct Reply {
     said: Said,
     /// The choices that have called tools, where those are watched.
     called: Option<BTreeSet<u64>>,
+    /// What notes the containers that the provider runs code in, where it was asked to.
+    claims: Option<Claims>,
 }
 
 impl Reply {
@@ -88,6 +99,7 @@ impl Reply {
             usage: None,
             said: Said::default(),
             called: None,
+            claims: None,
         }
     }
 
@@ -101,6 +113,12 @@ impl Reply {
     #[must_use]
     pub fn with_habits(self, profile: &Profile) -> Self {
         Self { called: profile.repair_finish.then(BTreeSet::new), ..self }
+    }
+
+    /// The same, whose containers are noted.
+    #[must_use]
+    pub fn claiming(self, claims: Option<Claims>) -> Self {
+        Self { claims, ..self }
     }
 
     /// Token counts so far.
@@ -177,6 +195,9 @@ impl Reply {
         // No event but one of the last has either.
         if sight.progress != Progress::Running || sight.usage.is_some() {
             self.protocol.read_finish(data, &mut self.said);
+        }
+        if let Some(claims) = &self.claims {
+            self.protocol.read_containers(data, &mut |container| claims.note(container));
         }
         if let Some(part) = &sight.usage {
             self.usage.get_or_insert_default().absorb(part);

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::canon::{Args, Cache, Call, Carrier, Losses, Part, Reasoning, Role, Sealed, Text, not_carried};
+use crate::canon::{
+    Args, Cache, Call, Carrier, Losses, Part, Reasoning, Role, Sealed, Target, Text, not_carried,
+};
 use crate::failure::{Failure, Kind, Result};
 use crate::json::{Lit, Raw};
 use crate::protocol::node::{Node, Type};
@@ -72,6 +74,7 @@ impl<'a> Block<'a> {
 pub(super) fn read<'a>(
     node: &Node<'a, '_>,
     place: Place,
+    target: &Target<'_>,
     parts: &mut Vec<Part<'a>>,
     losses: &mut Losses,
 ) -> Result<()> {
@@ -85,9 +88,11 @@ pub(super) fn read<'a>(
         "image" => parts.push(Part::Image(media::image(node, &block)?)),
         "document" => media::document(node, &block, parts)?,
         "search_result" => parts.push(Part::Text(media::search_result(node, &block)?)),
-        "thinking" | "redacted_thinking" if !in_result => parts.push(reasoning(node, &block)?),
+        "thinking" | "redacted_thinking" if !in_result => {
+            parts.push(reasoning(node, &block, target, losses)?)
+        }
         "tool_use" if !in_result => parts.push(Part::Call(call(node, &block)?)),
-        "tool_result" if !in_result => parts.push(Part::Result(result::read(node, &block, losses)?)),
+        "tool_result" if !in_result => parts.push(Part::Result(result::read(node, &block, target, losses)?)),
         "tool_reference" if in_result => {
             let name = required(node, "tool_name", block.name)?.lit()?;
             let text = Lit::concat(&[&Lit::plain("Tool loaded: "), &name]);
@@ -145,13 +150,18 @@ pub(super) fn cache(node: &Node<'_, '_>) -> Option<Cache> {
 }
 
 /// What the model thought. A signature is the gateway's own carrier, or was made for another provider.
-fn reasoning<'a>(node: &Node<'a, '_>, block: &Block<'a>) -> Result<Part<'a>> {
+fn reasoning<'a>(
+    node: &Node<'a, '_>,
+    block: &Block<'a>,
+    target: &Target<'_>,
+    losses: &mut Losses,
+) -> Result<Part<'a>> {
     let thinking = block.kind == "thinking";
     let text = if thinking { optional(node, "thinking", block.text)? } else { None };
     let opaque = optional(node, if thinking { "signature" } else { "data" }, block.opaque)?;
     let sealed = match opaque {
         Some(opaque) if Carrier::is_carrier(opaque.raw()) => {
-            Carrier::decode(&opaque.decode()).map(Sealed::Carried)
+            target.open(&opaque.decode(), losses).map(Sealed::Carried)
         }
         Some(opaque) if !opaque.is_empty() => Some(Sealed::Thinking(node.raw()?)),
         _ => None,

@@ -1,6 +1,6 @@
 //! Results of tools in a client's request.
 
-use crate::canon::{Losses, Part, Text, ToolResult};
+use crate::canon::{Losses, Part, Target, Text, ToolResult};
 use crate::failure::Result;
 use crate::json::{self, Lit};
 use crate::protocol::node::{Node, Type};
@@ -11,6 +11,7 @@ use super::block::{self, Block, Place};
 pub(super) fn read<'a>(
     node: &Node<'a, '_>,
     block: &Block<'a>,
+    target: &Target<'_>,
     losses: &mut Losses,
 ) -> Result<ToolResult<'a>> {
     let id = block::required(node, "tool_use_id", block.id)?.string()?;
@@ -18,7 +19,9 @@ pub(super) fn read<'a>(
     if let Some(text) = block.content {
         let inside = node.at("content", text);
         match inside.kind() {
-            Type::Array => inside.items(|item| block::read(&item, Place::Result, &mut content, losses))?,
+            Type::Array => {
+                inside.items(|item| block::read(&item, Place::Result, target, &mut content, losses))?
+            }
             Type::Object => content.push(Part::Text(Text::new(object(inside.raw()?.get())))),
             _ => content
                 .extend(Some(inside.lit()?).filter(|text| !text.is_empty()).map(Text::new).map(Part::Text)),
