@@ -7,7 +7,7 @@ mod agent;
 
 use allocation_counter::measure;
 use bytes::Bytes;
-use crossmodel::canon::{Caps, Target};
+use crossmodel::canon::{Caps, Sealer, Target};
 use crossmodel::json::Body;
 use crossmodel::protocol::{Head, Protocol, ProtocolId, REGISTRY};
 use crossmodel::provider::Profile;
@@ -107,7 +107,14 @@ fn the_request_of_an_agent_is_translated_with_few_allocations() {
         for upstream in ProtocolId::ALL.into_iter().filter(|other| *other != client) {
             let (profile, model) = (Profile::default(), "claude-sonnet-4-5");
             let caps = Caps::of(upstream, model);
-            let target = Target { protocol: upstream, origin: "up", model, profile: &profile, caps: &caps };
+            let target = Target {
+                protocol: upstream,
+                origin: "up",
+                model,
+                profile: &profile,
+                caps: &caps,
+                sealer: &Sealer::default(),
+            };
             let facts = Facts {
                 request_id: "r",
                 now: 0,

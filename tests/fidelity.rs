@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crossmodel::canon::{Caps, Carry, Field, Profile, ProtocolId, Target};
+use crossmodel::canon::{Caps, Carry, Field, Profile, ProtocolId, Sealer, Target};
 use crossmodel::protocol::Protocol;
 use crossmodel::provider::preset;
 use crossmodel::translate::bridge::{Facts, Rendered, render};
@@ -140,7 +140,14 @@ fn translate(
     };
     let profile = Profile::default().with(&preset(name).unwrap().profile);
     let caps = Caps::of(upstream, model);
-    let target = Target { protocol: upstream, origin: name, model, profile: &profile, caps: &caps };
+    let target = Target {
+        protocol: upstream,
+        origin: name,
+        model,
+        profile: &profile,
+        caps: &caps,
+        sealer: &Sealer::default(),
+    };
     let facts =
         Facts { request_id: "req_cm_test", now: 0, model: "v/m", strict, counting: false, output_cap: None };
     render(client, body.as_bytes(), &target, &facts)

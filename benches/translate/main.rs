@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use crossmodel::canon::{Caps, Context, Profile, Target};
+use crossmodel::canon::{Caps, Context, Profile, Sealer, Target};
 use crossmodel::json::Lit;
 use crossmodel::protocol::ProtocolId;
 use crossmodel::translate::bridge::{Bridge, Facts, Rendered, render};
@@ -65,7 +65,14 @@ fn rendering(pair: Pair) -> impl Fn() -> Rendered {
     let (profile, model) = (Profile::default(), "claude-sonnet-4-5");
     let caps = Caps::of(pair.1, model);
     move || {
-        let target = Target { protocol: pair.1, origin: "up", model, profile: &profile, caps: &caps };
+        let target = Target {
+            protocol: pair.1,
+            origin: "up",
+            model,
+            profile: &profile,
+            caps: &caps,
+            sealer: &Sealer::default(),
+        };
         let facts = Facts {
             request_id: "req_cm_bench",
             now: 0,

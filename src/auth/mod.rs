@@ -6,6 +6,7 @@ mod aliases;
 mod key;
 mod ring;
 mod secret;
+mod shared;
 mod store;
 
 pub use crate::store::Error;
@@ -15,4 +16,5 @@ pub use ring::Ring;
 pub(crate) use secret::random;
 pub use secret::random_id;
 pub use secret::{Digest, Secret, Token};
+pub use shared::{NameKey, SharedSecret};
 pub use store::{Account, NewKey, Store};

@@ -11,13 +11,14 @@ use arc_swap::ArcSwap;
 
 use crate::failure::{Failure, Kind, Result};
 
-use super::{Digest, Error, Grant, Key, Status, Store};
+use super::{Digest, Error, Grant, Key, SharedSecret, Status, Store};
 
 /// Answers credentials from memory. Whether the store has changed is looked up by the requests
 /// themselves, at most once in `STALENESS`.
 pub struct Ring {
     keys: ArcSwap<HashMap<Digest, Grant>>,
     source: Mutex<Source>,
+    secret: SharedSecret,
     born: Instant,
     /// Milliseconds from `born` to the last look at the store.
     looked: AtomicU64,
@@ -38,15 +39,23 @@ impl Ring {
     /// When the store can not be opened or read.
     pub fn open(folder: &Path) -> std::result::Result<Self, Error> {
         let store = Store::open(folder)?;
+        let secret = store.shared_secret()?;
         // The keys last: a change between the reads is then seen as one.
         let (version, revision) = (store.version()?, store.revision()?);
         let keys = index(store.keys()?);
         Ok(Self {
             keys: ArcSwap::from_pointee(keys),
             source: Mutex::new(Source { store, version, revision }),
+            secret,
             born: Instant::now(),
             looked: AtomicU64::new(0),
         })
+    }
+
+    /// The secret that all gateways of the store share.
+    #[must_use]
+    pub fn shared_secret(&self) -> &SharedSecret {
+        &self.secret
     }
 
     /// The key of a credential.

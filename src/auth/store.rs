@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::store::{self, Error};
 
-use super::{Digest, Key, Rate, Rights, Secret, Status, random_id};
+use super::{Digest, Key, Rate, Rights, Secret, SharedSecret, Status, random_id};
 
 /// An owner of keys.
 #[derive(Clone, Debug, Serialize)]
@@ -60,6 +60,24 @@ impl Store {
     pub fn revision(&self) -> Result<i64, Error> {
         let mut query = self.0.prepare_cached("SELECT number FROM revision")?;
         Ok(query.query_row([], |row| row.get(0))?)
+    }
+
+    /// The secret that all gateways of the store share. Whoever asks first makes it.
+    ///
+    /// # Errors
+    /// When the file can not be read or written.
+    pub fn shared_secret(&self) -> Result<SharedSecret, Error> {
+        let select = "SELECT value FROM secrets WHERE name = ?1";
+        let read = || self.0.query_row(select, [SHARED], |row| row.get(0)).optional();
+        if let Some(value) = read()? {
+            return Ok(SharedSecret::new(value));
+        }
+        let fresh: [u8; 32] = rand::random();
+        // Another process may have been faster: what stands there counts.
+        self.0
+            .execute("INSERT INTO secrets VALUES (?1, ?2) ON CONFLICT DO NOTHING", params![SHARED, fresh])?;
+        let value = read()?.ok_or_else(|| Error::NotFound("shared secret".to_owned()))?;
+        Ok(SharedSecret::new(value))
     }
 
     /// All keys, oldest first.
@@ -225,6 +243,9 @@ fn parse<T: serde::de::DeserializeOwned>(text: &str) -> rusqlite::Result<T> {
         .map_err(|e| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(e)))
 }
 
+/// The name of the gateways' secret among all.
+const SHARED: &str = "shared";
+
 const SELECT: &str = "SELECT k.*, a.status AS account_status FROM keys k JOIN accounts a ON a.id = k.account";
 
 #[cfg(test)]
@@ -260,6 +281,21 @@ mod tests {
         again.delete_key(&key.id).unwrap();
         assert!(matches!(store.key(&key.id), Err(Error::NotFound(_))));
         assert!(matches!(store.delete_key(&key.id), Err(Error::NotFound(_))));
+    }
+
+    #[test]
+    fn all_who_open_a_store_share_one_secret() {
+        let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let key = |folder: &Path| Store::open(folder).unwrap().shared_secret().unwrap().key("x");
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let folder = folder.path().to_owned();
+                std::thread::spawn(move || Store::open(&folder).unwrap().shared_secret().unwrap().key("x"))
+            })
+            .collect();
+        let first = key(folder.path());
+        assert!(threads.into_iter().all(|thread| thread.join().unwrap() == first));
+        assert_ne!(key(other.path()), first);
     }
 
     #[test]

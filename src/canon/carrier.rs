@@ -1,21 +1,18 @@
 //! Reasoning that only its provider can read, on its way through a protocol that has another form for it.
 //!
 //! Signatures, encrypted reasoning and the like go out to the client in that protocol's own opaque field, as
-//! a [`Carrier`]: a tagged text that names its origin and holds the provider's own blocks, whole. When the
-//! client sends it back, the same provider and model get their blocks byte for byte, and nobody else does.
-
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+//! a [`Carrier`]: a text that holds the provider's own blocks, whole, and that only a [`Sealer`] of the same account
+//! opens. When the client sends it back, the same provider and model get their blocks byte for byte, and nobody else
+//! does.
 
 use crate::json::{self, Lit, Raw, write};
 
-/// Blocks of a provider, with their origin.
+use super::sealer::is_carrier;
+use super::{Rejection, Sealer, Target};
+
+/// Blocks of a provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Carrier {
-    /// The provider's name in the configuration.
-    pub origin: String,
-    /// The provider's name of the model.
-    pub model: String,
     /// The blocks, in the provider's own form.
     pub blocks: Vec<Raw<'static>>,
 }
@@ -65,51 +62,31 @@ pub enum Sealed<'a> {
 }
 
 impl Carrier {
-    /// The text that a client carries.
+    /// The text that a client carries, whose blocks are from a model of the provider `origin`.
     #[must_use]
-    pub fn encode(&self) -> String {
+    pub fn seal(&self, sealer: &Sealer, origin: &str, model: &str) -> String {
         let mut json = Vec::new();
-        write::object(&mut json, |o| {
-            o.text("o", &self.origin).text("m", &self.model);
-            o.array("b", |list| {
-                for block in &self.blocks {
-                    list.raw(block);
-                }
-            });
-        });
-        format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(json))
-    }
-
-    /// Reads a text that a client has carried; `None` for whatever is none, or is damaged.
-    #[must_use]
-    pub fn decode(text: &str) -> Option<Self> {
-        let encoded = text.strip_prefix(PREFIX).filter(|encoded| encoded.len() <= LARGEST)?;
-        let json = String::from_utf8(URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()?;
-        let (mut origin, mut model, mut blocks) = (None, None, None);
-        let mut members = json::members(json.as_bytes());
-        for member in members.by_ref() {
-            let member = member.ok()?;
-            match member.key {
-                b"o" => origin = Some(member.text()?.into_owned()),
-                b"m" => model = Some(member.text()?.into_owned()),
-                b"b" => blocks = Some(read_blocks(json.get(member.span)?)?),
-                _ => {}
+        write::array(&mut json, |list| {
+            for block in &self.blocks {
+                list.raw(block);
             }
-        }
-        members.finish().ok()?;
-        Some(Self { origin: origin?, model: model?, blocks: blocks? })
+        });
+        sealer.seal(origin, model, &json)
     }
 
-    /// Is this text meant to be a carrier, damaged or not?
+    /// Reads a text that a client has carried, for the provider and model that its request goes to.
+    ///
+    /// # Errors
+    /// The reason for which there is nothing in it that these may be given.
+    pub fn open(text: &str, target: &Target<'_>) -> Result<Self, Rejection> {
+        let blocks = target.sealer.open(text, target.origin, target.model)?;
+        Ok(Self { blocks: read_blocks(&blocks).ok_or(Rejection::Damaged)? })
+    }
+
+    /// Whether this text is meant to be a carrier, damaged or not.
     #[must_use]
     pub fn is_carrier(text: &str) -> bool {
-        text.starts_with(PREFIX)
-    }
-
-    /// Is it from this provider and this model?
-    #[must_use]
-    pub fn is_from(&self, origin: &str, model: &str) -> bool {
-        self.origin == origin && self.model == model
+        is_carrier(text)
     }
 }
 
@@ -168,42 +145,34 @@ fn read_blocks(array: &str) -> Option<Vec<Raw<'static>>> {
     Some(blocks)
 }
 
-/// What every carrier begins with: the gateway, and the version of the form.
-const PREFIX: &str = "cm1.";
-
-/// Bytes of a carrier, as text: 1 MiB of JSON.
-const LARGEST: usize = (1 << 20) / 3 * 4;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn carrier() -> Carrier {
-        let seal = Seal::Signature(Lit::plain("S=="));
-        Carrier {
-            origin: "anthropic".into(),
-            model: "claude-x".into(),
-            blocks: vec![seal.block(&Lit::plain(r"a\u00e9"))],
-        }
-    }
+    use crate::canon::{Caps, Profile, ProtocolId, SealKey};
 
     #[test]
     fn blocks_come_back_byte_for_byte() {
-        let text = carrier().encode();
-        assert!(Carrier::is_carrier(&text) && !text.contains('='));
-        let back = Carrier::decode(&text).unwrap();
-        assert_eq!(back, carrier());
+        let sealer = Sealer::new(&SealKey::new([1; 32]), "a");
+        let (profile, caps) = (Profile::default(), Caps::of(ProtocolId::Messages, "claude-x"));
+        let protocol = ProtocolId::Messages;
+        let target = Target {
+            protocol,
+            origin: "anthropic",
+            model: "claude-x",
+            profile: &profile,
+            caps: &caps,
+            sealer: &sealer,
+        };
+        let seal = Seal::Signature(Lit::plain("S=="));
+        let carrier = Carrier { blocks: vec![seal.block(&Lit::plain(r"a\u00e9"))] };
+        let text = carrier.seal(&sealer, "anthropic", "claude-x");
+        assert!(Carrier::is_carrier(&text));
+        let back = Carrier::open(&text, &target).unwrap();
+        assert_eq!(back, carrier);
         assert_eq!(back.blocks[0].get(), r#"{"type":"thinking","thinking":"a\u00e9","signature":"S=="}"#);
-        assert!(back.is_from("anthropic", "claude-x") && !back.is_from("anthropic", "claude-y"));
-    }
-
-    #[test]
-    fn damage_makes_it_absent() {
-        let text = carrier().encode();
-        for bad in ["", "cm1.", "cm1.####", "cm2.e30", "cm1.e30", text.split_at(text.len() - 5).0] {
-            assert_eq!(Carrier::decode(bad), None, "{bad}");
-        }
-        assert_eq!(Carrier::decode(&format!("cm1.{}", "A".repeat(LARGEST + 1))), None);
+        assert_eq!(Carrier::open(&text, &Target { model: "claude-y", ..target }), Err(Rejection::Foreign));
+        let no_json = sealer.seal("anthropic", "claude-x", b"[");
+        assert_eq!(Carrier::open(&no_json, &target), Err(Rejection::Damaged));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Caps, Names, Profile, ProtocolId};
+use super::{Caps, Carrier, Losses, Names, Profile, ProtocolId, Sealer};
 use crate::json::Lit;
 
 /// Who a request is written for.
@@ -18,6 +18,8 @@ pub struct Target<'t> {
     pub profile: &'t Profile,
     /// What the model can do.
     pub caps: &'t Caps,
+    /// Opens the carriers of the account whose request it is.
+    pub sealer: &'t Sealer,
 }
 
 /// What an answer has to know of its request.
@@ -33,6 +35,8 @@ pub struct Context {
     pub origin: String,
     /// The provider's own name of the model.
     pub upstream_model: String,
+    /// Seals the carriers of the account that is answered.
+    pub sealer: Sealer,
     /// Does a Chat client want the usage of its stream?
     pub include_usage: bool,
     /// Does the client want to see the reasoning? Absent: as its protocol does without being told.
@@ -51,7 +55,21 @@ pub struct Context {
     pub prefix: Option<String>,
 }
 
+impl Target<'_> {
+    /// The carrier that a client has sent, if there is anything in it for this provider and model.
+    #[must_use]
+    pub fn open(&self, text: &str, losses: &mut Losses) -> Option<Carrier> {
+        Carrier::open(text, self).map_err(|rejection| losses.reject(rejection)).ok()
+    }
+}
+
 impl Context {
+    /// The text in which a client carries reasoning of the provider that answers.
+    #[must_use]
+    pub fn seal(&self, carrier: &Carrier) -> String {
+        carrier.seal(&self.sealer, &self.origin, &self.upstream_model)
+    }
+
     /// The part that the ids of an answer have in common in all protocols, behind `chatcmpl-`, `resp_` or
     /// `msg_`: the provider's own id without such a beginning or, where it gave none, one that is made from
     /// the id of the request, so that it stays the same for the whole answer.

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use crate::failure::{Failure, Kind, Result};
 use crate::json::Path;
 
-use super::ProtocolId;
+use super::{ProtocolId, Rejection, Rejections};
 
 /// One member of a request that was not carried as it was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,7 @@ pub struct Losses {
     paths: HashSet<String>,
     strict: bool,
     client: Option<ProtocolId>,
+    rejections: Rejections,
 }
 
 impl Losses {
@@ -66,6 +67,18 @@ impl Losses {
     /// 400 in strict mode.
     pub fn change(&mut self, path: &str, value: impl ToString) -> Result<()> {
         self.note(self.word(path).to_owned(), Some(value.to_string()))
+    }
+
+    /// Counts a carrier that was not opened. It is not listed: the conversation goes on without that reasoning, as it
+    /// does without what another provider has sealed.
+    pub fn reject(&mut self, rejection: Rejection) {
+        self.rejections.add(rejection);
+    }
+
+    /// The carriers that were not opened.
+    #[must_use]
+    pub fn rejections(&self) -> Rejections {
+        self.rejections
     }
 
     /// What the client calls a member.

@@ -20,6 +20,7 @@ mod queue;
 mod rate;
 mod request;
 mod said;
+mod sealer;
 mod thinker;
 mod tool;
 mod upstream_error;
@@ -49,6 +50,7 @@ pub use request::{
     Text, Thinking, ThinkingMode, ToolResult, Turn,
 };
 pub use said::Said;
+pub use sealer::{PREFIXES as CARRIER_PREFIXES, Rejection, Rejections, SealKey, Sealer};
 pub use thinker::is_thinker;
 pub use tool::{Choice, Chosen, Grammar, Offer, Tool, ToolKind, WebSearch};
 pub use upstream_error::UpstreamError;

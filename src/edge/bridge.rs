@@ -83,10 +83,7 @@ async fn run(
     let (upstream, infers) = (Arc::clone(&call.upstream), call.infers);
     let head = match bridged {
         Some(_) => headers::for_bridge(call.provider(), call.protocol, call.path, call.body.len()),
-        None => {
-            let client = session.req_header();
-            headers::to_provider(client, call.provider(), call.protocol, call.path, call.body.len())
-        }
+        None => headers::to_provider(session.req_header(), exchange, call),
     };
     let head = head.map_err(|error| Failure::provider(error.to_string()))?;
     let request = (head, call.body.clone());

@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use pingora_proxy::Session;
 
-use crate::canon::{Caps, Context, Losses, Target, ThinkingCaps, is_thinker};
+use crate::canon::{Caps, Context, Losses, Rejections, Sealer, Target, ThinkingCaps, is_thinker};
 use crate::failure::{Failure, Result};
 use crate::json::Body;
 use crate::meter::Prices;
@@ -15,6 +15,7 @@ use crate::observe::{TargetMetrics, Tried};
 use crate::protocol::{Head, ProtocolId};
 use crate::provider::Provider;
 use crate::route::{self, Choice, Found, TargetHealth};
+use crate::translate::owners::Claims;
 use crate::translate::relay::{self, Edits};
 use crate::translate::{OwnKeys, bridge};
 
@@ -52,6 +53,10 @@ pub(super) struct Call {
     /// How many answers the client wants at once.
     pub(super) choices: u64,
     withhold_usage: bool,
+    /// Carriers of the request that were not opened.
+    pub(super) rejections: Rejections,
+    /// What notes the containers of the answer.
+    claims: Option<Claims>,
     /// What a call needs whose provider speaks another protocol than the client.
     pub(super) bridged: Option<Bridged>,
 }
@@ -74,6 +79,8 @@ struct Written {
     body: Writing,
     bridged: Option<Bridged>,
     losses: Losses,
+    rejections: Rejections,
+    claims: Option<Claims>,
 }
 
 /// How the body changes.
@@ -171,7 +178,9 @@ fn plan<'b>(
     let grant = exchange.grant.as_ref().ok_or_else(upstream::unknown)?;
     let found = exchange.snapshot.catalog.find(&head.model, grant)?;
     let mut choices = VecDeque::from(route::order(&found, client, hint, exchange.caller(), Instant::now())?);
-    if let Some(stateful) = stateful {
+    let strange =
+        || exchange.snapshot.tenants.strange_container(Some(grant), &head, speaker.members().refusal);
+    if let Some(stateful) = stateful.or_else(strange) {
         let allows = |target: &route::Target| target.provider.allow_upstream_state;
         choices.retain(|choice| found.entry.targets.get(choice.target).is_some_and(allows));
         if choices.is_empty() {
@@ -184,6 +193,7 @@ fn plan<'b>(
 /// Puts what was written into the call.
 fn put(exchange: &mut Exchange, call: &mut Call, written: Written, notice: Option<String>, mut body: Body) {
     exchange.dropped = [written.losses.header(), notice].into_iter().flatten().reduce(|a, b| a + ", " + &b);
+    (call.rejections, call.claims) = (written.rejections, written.claims);
     call.bridged = written.bridged;
     match written.body {
         Writing::Edits(edits) => call.withhold_usage = edits.apply(&mut body),
@@ -209,17 +219,25 @@ fn write(
     if call.protocol != client {
         let strict = exchange.is_strict() || call.found.entry.strict;
         let facts = bridge::Facts { strict, output_cap, ..facts(exchange, call, &head.model) };
-        return translated(call, client, body, &facts);
+        return translated(call, client, body, &facts, &exchange.sealer());
     }
     let (speaker, profile) = (client.protocol(), &call.provider().profile);
     let edits = Edits::of(speaker, body, head, profile, &call.upstream_model, output_cap);
-    Ok(Written { body: Writing::Edits(edits), bridged: None, losses: Losses::default() })
+    let claims = exchange.snapshot.tenants.claims(exchange.grant.as_ref(), client, body);
+    let rejections = edits.rejections();
+    Ok(Written { body: Writing::Edits(edits), bridged: None, losses: Losses::default(), rejections, claims })
 }
 
 /// The request in the words of the provider's protocol.
-fn translated(call: &Call, client: ProtocolId, body: &[u8], facts: &bridge::Facts<'_>) -> Result<Written> {
+fn translated(
+    call: &Call,
+    client: ProtocolId,
+    body: &[u8],
+    facts: &bridge::Facts<'_>,
+    sealer: &Sealer,
+) -> Result<Written> {
     let caps = call.caps();
-    let written = bridge::render(client.protocol(), body, &call.target(&caps), facts)?;
+    let written = bridge::render(client.protocol(), body, &call.target(&caps, sealer), facts)?;
     let bridged = Bridged {
         client,
         context: written.context,
@@ -227,7 +245,9 @@ fn translated(call: &Call, client: ProtocolId, body: &[u8], facts: &bridge::Fact
         estimate: written.estimate,
         losses: written.losses.list().len() as u64,
     };
-    Ok(Written { body: Writing::Fresh(written.body), bridged: Some(bridged), losses: written.losses })
+    let rejections = written.losses.rejections();
+    let body = Writing::Fresh(written.body);
+    Ok(Written { body, bridged: Some(bridged), losses: written.losses, rejections, claims: None })
 }
 
 /// What the answer to a relayed request has to know of it, where it can not be relayed.
@@ -244,7 +264,9 @@ pub(super) fn context(exchange: &Exchange, call: &Call) -> Result<Arc<Context>> 
         return Err(misfit());
     }
     let (caps, facts) = (call.caps(), facts(exchange, call, model));
-    let context = bridge::context(speaker, &call.body, &call.target(&caps), &facts).map_err(|_| misfit())?;
+    let sealer = exchange.sealer();
+    let context =
+        bridge::context(speaker, &call.body, &call.target(&caps, &sealer), &facts).map_err(|_| misfit())?;
     // Not if only the gateway has asked for it.
     let include_usage = context.include_usage && !call.withhold_usage;
     Ok(Arc::new(Context { include_usage, ..context }))
@@ -269,13 +291,14 @@ impl Call {
     }
 
     /// Who its request is written for.
-    fn target<'t>(&'t self, caps: &'t Caps) -> Target<'t> {
+    fn target<'t>(&'t self, caps: &'t Caps, sealer: &'t Sealer) -> Target<'t> {
         Target {
             protocol: self.protocol,
             origin: &self.provider().name,
             model: &self.upstream_model,
             profile: &self.provider().profile,
             caps,
+            sealer,
         }
     }
 
@@ -298,6 +321,8 @@ impl Call {
             thinks: false,
             choices: 1,
             withhold_usage: false,
+            rejections: Rejections::default(),
+            claims: None,
             bridged: None,
             found,
         })
@@ -355,7 +380,8 @@ impl Call {
     /// What reads the provider's answer to a client that called its model `model`.
     pub(super) fn reply(&self, model: &str) -> relay::Reply {
         let reply = relay::Reply::new(self.protocol.protocol(), model);
-        reply.known_as(&self.upstream_model).with_habits(&self.provider().profile).hiding(&self.keys)
+        let reply = reply.known_as(&self.upstream_model).with_habits(&self.provider().profile);
+        reply.hiding(&self.keys).claiming(self.claims.clone())
     }
 
     /// What passes on the provider's stream.

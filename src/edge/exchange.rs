@@ -9,7 +9,7 @@ use http::HeaderValue;
 use jiff::Timestamp;
 
 use crate::auth::Grant;
-use crate::canon::{Oddity, Said, Usage};
+use crate::canon::{Oddity, Said, Sealer, Usage};
 use crate::failure::{Failure, Kind};
 use crate::limit::{Shed, Slot, Standing, Ticket};
 use crate::meter::Bill;
@@ -205,6 +205,11 @@ impl Exchange {
     /// The call, which is there from the choice of the target on.
     pub(super) fn call(&self) -> Result<&Call, Failure> {
         self.call.as_deref().ok_or_else(|| Failure::new(Kind::Internal, "The request has no target."))
+    }
+
+    /// What seals the reasoning that the account carries.
+    pub(super) fn sealer(&self) -> Sealer {
+        self.snapshot.tenants.sealer(self.grant.as_ref())
     }
 
     /// Does the gateway carry the call itself? Where money is held, its provider is read on for a while when its client

@@ -35,6 +35,7 @@ use super::endpoint::{self, Endpoint};
 use super::exchange::{Exchange, Reply};
 use super::pay::Till;
 use super::snapshot::Snapshot;
+use super::tenants::Tenants;
 use super::transport::{
     error_kind, is_stale, own_error, raise, retry_elsewhere, status_kind, transport, turned,
 };
@@ -71,9 +72,11 @@ impl Gateway {
         let ledger = Ledger::open(&config.data).map_err(|e| failed("data", &e))?;
         let metrics = Arc::new(Metrics::new().map_err(|e| failed("metrics", &e))?);
         ledger.watch_commits(metrics.commits());
+        let ring = Ring::open(&config.data).map_err(|e| failed("data", &e))?;
+        let tenants = Arc::new(Tenants::new(ring.shared_secret()));
         Ok(Self(Arc::new(Shared {
-            snapshot: ArcSwap::from_pointee(Snapshot::new(config, &metrics, None)),
-            ring: Ring::open(&config.data).map_err(|e| failed("data", &e))?,
+            snapshot: ArcSwap::from_pointee(Snapshot::new(config, &metrics, &tenants, None)),
+            ring,
             load: Arc::default(),
             connections: Arc::default(),
             files: connections::raise_files(),
@@ -89,7 +92,8 @@ impl Gateway {
     pub fn reload(&self, config: &Config) {
         config.log_warnings();
         let earlier = self.0.snapshot.load_full();
-        self.0.snapshot.store(Arc::new(Snapshot::new(config, &self.0.metrics, Some(&earlier))));
+        let next = Snapshot::new(config, &self.0.metrics, &earlier.tenants, Some(&earlier));
+        self.0.snapshot.store(Arc::new(next));
         self.0.metrics.reloads.inc();
     }
 
@@ -315,7 +319,7 @@ impl ProxyHttp for Gateway {
             bill.forward();
         }
         let version = request.version;
-        *request = headers::to_provider(request, call.provider(), call.protocol, call.path, call.body.len())?;
+        *request = headers::to_provider(request, exchange, call)?;
         headers::trace(request, &exchange.trace)?;
         // Pingora has chosen it for the connection to the provider.
         request.set_version(version);

@@ -8,10 +8,13 @@ use secrecy::ExposeSecret;
 
 use crate::failure::{Failure, Kind, Result};
 use crate::limit::Standing;
+use crate::meter::Prices;
 use crate::observe::Trace;
 use crate::protocol::ProtocolId;
 use crate::provider::{Auth, Provider};
 
+use super::betas;
+use super::call::Call;
 use super::endpoint::Endpoint;
 use super::exchange::Exchange;
 
@@ -71,21 +74,26 @@ pub(super) fn check_size(request: &RequestHeader, bytes: usize, fields: usize) -
     Ok(())
 }
 
-/// The head of the request to the provider, made from nothing but what may go there.
+/// The head of the request to the call's provider, made from nothing but what may go there.
 pub(super) fn to_provider(
     client: &RequestHeader,
-    provider: &Provider,
-    protocol: ProtocolId,
-    path: &str,
-    length: usize,
+    exchange: &Exchange,
+    call: &Call,
 ) -> pingora::Result<RequestHeader> {
-    let target = format!("{}{path}{}", provider.base_url.path, beta_query(client));
+    let (provider, protocol) = (call.provider(), call.protocol);
+    let target = format!("{}{}{}", provider.base_url.path, call.path, beta_query(client));
     let fields = client.headers.len() + OWN_FIELDS;
     let mut head = RequestHeader::build_no_case("POST", target.as_bytes(), Some(fields))?;
     head.insert_header(header::HOST, provider.base_url.authority.as_str())?;
     for (name, value) in &client.headers {
-        if goes_on(name, protocol) {
+        if goes_on(name, protocol, provider.allow_upstream_state) {
             head.append_header(name.clone(), value.clone())?;
+        }
+    }
+    if let Some(value) = client.headers.get(IDEMPOTENCY_KEY) {
+        let tenants = &exchange.snapshot.tenants;
+        if let Some(value) = tenants.idempotency_key(exchange.grant.as_ref(), value.as_bytes()) {
+            head.insert_header(IDEMPOTENCY_KEY, value)?;
         }
     }
     let id = if protocol.is_anthropic() { "request-id" } else { "x-request-id" };
@@ -93,12 +101,13 @@ pub(super) fn to_provider(
         head.insert_header(id, value.clone())?;
     }
     if protocol.is_anthropic() {
-        anthropic(&mut head, client, provider)?;
+        let prices = call.prices.as_deref().filter(|_| exchange.snapshot.billing.is_on());
+        anthropic(&mut head, client, provider, prices)?;
     }
     // What we can not read we can not meter, so the answer must come as it is.
     head.insert_header(header::ACCEPT_ENCODING, "identity")?;
     head.insert_header(header::CONTENT_TYPE, "application/json")?;
-    head.insert_header(header::CONTENT_LENGTH, length)?;
+    head.insert_header(header::CONTENT_LENGTH, call.body.len())?;
     sign(&mut head, provider, protocol)?;
     Ok(head)
 }
@@ -155,13 +164,14 @@ fn beta_query(client: &RequestHeader) -> &'static str {
     if parameters.any(|parameter| parameter == "beta=true") { "?beta=true" } else { "" }
 }
 
-fn goes_on(name: &HeaderName, protocol: ProtocolId) -> bool {
+/// Whether a header of a client goes on to a provider of this protocol, which the client has to itself if it is `alone`.
+fn goes_on(name: &HeaderName, protocol: ProtocolId, alone: bool) -> bool {
     let name = name.as_str();
-    let anthropic = name.starts_with("anthropic-");
     match protocol {
         // Both are set by `anthropic`.
         ProtocolId::Messages if matches!(name, "anthropic-version" | "anthropic-beta") => false,
-        ProtocolId::Messages if anthropic => true,
+        // Others of the family name workspaces, organizations and users of the provider's account.
+        ProtocolId::Messages if name.starts_with("anthropic-") => alone || name == BROWSER_ACCESS,
         _ => FORWARDED.contains(&name) || FORWARDED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)),
     }
 }
@@ -171,13 +181,19 @@ fn is_id(value: &HeaderValue) -> bool {
     (1..=ID_LENGTH).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic)
 }
 
-fn anthropic(head: &mut RequestHeader, client: &RequestHeader, provider: &Provider) -> pingora::Result<()> {
+fn anthropic(
+    head: &mut RequestHeader,
+    client: &RequestHeader,
+    provider: &Provider,
+    prices: Option<&Prices>,
+) -> pingora::Result<()> {
     let version = client.headers.get("anthropic-version").cloned();
     head.insert_header("anthropic-version", version.unwrap_or(DEFAULT_VERSION))?;
     let values = client.headers.get_all("anthropic-beta").iter().filter_map(|value| value.to_str().ok());
     let betas = values.flat_map(|line| line.split(',')).map(str::trim).filter(|beta| !beta.is_empty());
     let known = |beta: &&str| provider.profile.betas.as_ref().is_none_or(|known| known.contains(*beta));
-    let joined = betas.filter(known).collect::<Vec<_>>().join(",");
+    let priced = |beta: &&str| betas::may_pass(beta, prices);
+    let joined = betas.filter(known).filter(priced).collect::<Vec<_>>().join(",");
     if !joined.is_empty() {
         head.insert_header("anthropic-beta", joined)?;
     }
@@ -264,9 +280,15 @@ fn duration(seconds: u64) -> String {
     }
 }
 
-/// The id under which the provider knows the request.
+/// The id under which the provider knows the request, if it is nothing but an id.
 pub(super) fn upstream_id(upstream: &HeaderMap) -> Option<HeaderValue> {
-    upstream.get("x-request-id").or_else(|| upstream.get("request-id")).cloned()
+    let id = upstream.get("x-request-id").or_else(|| upstream.get("request-id"))?;
+    is_upstream_id(id.as_bytes()).then(|| id.clone())
+}
+
+fn is_upstream_id(id: &[u8]) -> bool {
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte);
+    (1..=ID_LENGTH).contains(&id.len()) && id.iter().all(allowed)
 }
 
 /// Seconds after which the provider wants to be asked again.
@@ -290,19 +312,26 @@ const MALFORMED: &str = "?";
 /// Sent where a client names no version.
 const DEFAULT_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 
-/// Bytes of an id that a client may give to its request.
+/// Bytes of an id that a client, or a provider, may give to a request.
 const ID_LENGTH: usize = 128;
+
+/// By this a provider may keep an answer, to give it once more. All accounts share the provider's, so it gets a name
+/// that is the account's own.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// Says that the client runs in a browser.
+const BROWSER_ACCESS: &str = "anthropic-dangerous-direct-browser-access";
 
 /// What a provider is sent besides what there is for each header of a client: `accept-encoding`, and a trace's.
 const OWN_FIELDS: usize = 2;
 
-/// Headers of clients that providers are shown in a relay. All others stay here: they are ours, or say
-/// who and where the client is.
+/// Headers of clients that providers are shown in a relay. All others stay here: they are ours, say who and where the
+/// client is, or name an account, a project, a place or a cache at the provider. Those that name a conversation only
+/// steer it to where its prompt is cached: no answer is kept by them.
 const FORWARDED: &[&str] = &[
     "accept",
     "conversation-id",
     "conversation_id",
-    "idempotency-key",
     "openai-beta",
     "originator",
     "session-id",

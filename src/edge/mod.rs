@@ -12,6 +12,7 @@
 mod account;
 mod admin;
 mod answer;
+mod betas;
 mod bridge;
 mod call;
 mod certificates;
@@ -40,6 +41,7 @@ mod replayed;
 mod reply;
 mod server;
 mod snapshot;
+mod tenants;
 mod transport;
 mod upstream;
 mod watch;

@@ -49,6 +49,9 @@ impl Exchange {
         if let Some(bridged) = &call.bridged {
             metrics.losses(bridged.client.as_str(), call.protocol.as_str(), bridged.losses);
         }
+        for (rejection, count) in call.rejections.iter() {
+            metrics.rejected_carriers(rejection.as_str(), count.into());
+        }
         for (oddity, count) in &self.oddities {
             metrics.oddities(&call.provider().name, oddity.as_str(), *count);
         }

@@ -11,6 +11,7 @@ use crate::translate::OwnKeys;
 
 use super::ending::Ending;
 use super::failover::Budget;
+use super::tenants::Tenants;
 use super::upstream::Upstream;
 use super::watch::Drains;
 
@@ -25,6 +26,7 @@ pub(super) struct Snapshot {
     pub(super) ending: Arc<Ending>,
     /// The keys of all providers.
     pub(super) keys: Arc<OwnKeys>,
+    pub(super) tenants: Arc<Tenants>,
     upstreams: HashMap<Arc<str>, Arc<Upstream>>,
     /// Where calls are counted, if they are.
     pub(super) metrics: Option<Arc<Metrics>>,
@@ -34,7 +36,12 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     /// What a configuration amounts to at first or, with the one that was in force before, after it.
-    pub(super) fn new(config: &Config, metrics: &Arc<Metrics>, earlier: Option<&Self>) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        metrics: &Arc<Metrics>,
+        tenants: &Arc<Tenants>,
+        earlier: Option<&Self>,
+    ) -> Self {
         let catalog = &config.catalog;
         let upstream = |provider: &Arc<Provider>| {
             let earlier = earlier.and_then(|earlier| earlier.upstream(&provider.name));
@@ -49,6 +56,7 @@ impl Snapshot {
             drains: earlier.map(|earlier| Arc::clone(&earlier.drains)).unwrap_or_default(),
             ending: earlier.map(|earlier| Arc::clone(&earlier.ending)).unwrap_or_default(),
             keys: Arc::new(OwnKeys::of(config.providers.iter().map(|provider| &**provider))),
+            tenants: Arc::clone(tenants),
             upstreams: config.providers.iter().map(|p| (Arc::clone(&p.name), upstream(p))).collect(),
             metrics: config.metrics.is_on().then(|| Arc::clone(metrics)),
             targets: catalog.entries().iter().map(|entry| (entry.id.clone(), unknown(entry))).collect(),

@@ -71,6 +71,12 @@ impl Prices {
         self.0.iter().all(|tier| tier.dearest_input() == 0 && tier.output == 0)
     }
 
+    /// Whether longer prompts have prices of their own.
+    #[must_use]
+    pub fn are_tiered(&self) -> bool {
+        self.0.len() > 1
+    }
+
     /// What a call with these tokens costs.
     #[must_use]
     pub fn cost(&self, usage: &Usage) -> Amount {

@@ -21,6 +21,7 @@ pub struct Metrics {
     targets: Targets,
     losses: IntCounterVec,
     oddities: IntCounterVec,
+    carriers: IntCounterVec,
     refusals: Refusals,
     in_flight: IntGauge,
     body_bytes: IntGauge,
@@ -99,6 +100,11 @@ impl Metrics {
                 "What of providers' answers a translation did not understand, by kind.",
                 &["provider", "kind"],
             )?,
+            carriers: make.counters(
+                "crossmodel_carriers_rejected_total",
+                "Pieces of earlier reasoning in the gateway's own form that no provider was given, by the reason.",
+                &["reason"],
+            )?,
             in_flight: make.gauge("crossmodel_requests_in_flight", "Calls that are being answered.")?,
             body_bytes: make.gauge("crossmodel_request_bytes_in_flight", "Bytes of their requests' bodies.")?,
             connections: make.gauge("crossmodel_connections", "Connections of clients.")?,
@@ -157,6 +163,11 @@ impl Metrics {
     /// A translation did not understand something in an answer, so many times.
     pub fn oddities(&self, provider: &str, kind: &'static str, count: u64) {
         self.oddities.with_label_values(&[provider, kind]).inc_by(count);
+    }
+
+    /// A request had so many carriers of reasoning that were not opened.
+    pub fn rejected_carriers(&self, reason: &'static str, count: u64) {
+        self.carriers.with_label_values(&[reason]).inc_by(count);
     }
 
     /// How much goes on at the moment.

@@ -2,13 +2,15 @@
 //!
 //! A conversation that was translated before may hold reasoning in carriers of this gateway. A provider that
 //! speaks the client's own protocol takes them for damaged signatures and refuses the whole request, now and
-//! for ever. So a relay removes what holds one; all other bytes stay.
+//! for ever. So a relay removes what holds one; all other bytes stay. None is opened: what comes out of it would be
+//! in another protocol's form.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 use memchr::memmem;
 
+use crate::canon::{Rejection, Rejections};
 use crate::json::{self, Edit};
 
 /// Where in a protocol's requests carriers can stand.
@@ -21,9 +23,9 @@ pub(super) struct Places {
     pub(super) opaque: &'static [&'static str],
 }
 
-/// The edits that remove them, sorted. Empty, and cheap, for a body without any.
-pub(super) fn edits(body: &[u8], places: &Places) -> Vec<Edit> {
-    if memmem::find(body, MARK).is_none() {
+/// The edits that remove them, sorted, which `rejections` counts. Empty, and cheap, for a body without any.
+pub(super) fn edits(body: &[u8], places: &Places, rejections: &mut Rejections) -> Vec<Edit> {
+    if MARKS.iter().all(|(mark, _)| memmem::find(body, mark).is_none()) {
         return Vec::new();
     }
     let conversation = json::members(body).map_while(Result::ok).filter(|m| m.is(places.conversation)).last();
@@ -34,8 +36,8 @@ pub(super) fn edits(body: &[u8], places: &Places) -> Vec<Edit> {
     for (index, item) in items.iter().enumerate() {
         let bytes = conversation.value.get(item.clone()).unwrap_or_default();
         match places.blocks {
-            None => set(&mut gone, index, holds_carrier(bytes, places.opaque)),
-            Some(name) => match within(bytes, name, places.opaque) {
+            None => set(&mut gone, index, holds_carrier(bytes, places.opaque, rejections)),
+            Some(name) => match within(bytes, name, places.opaque, rejections) {
                 Within::All => set(&mut gone, index, true),
                 Within::Some(spans) => {
                     let base = start + item.start;
@@ -58,13 +60,14 @@ enum Within {
     Some(Vec<Range<usize>>),
 }
 
-fn within(message: &[u8], name: &str, opaque: &[&str]) -> Within {
+fn within(message: &[u8], name: &str, opaque: &[&str], rejections: &mut Rejections) -> Within {
     let content = json::members(message).map_while(Result::ok).filter(|m| m.is(name)).last();
     let Some(content) = content else { return Within::Some(Vec::new()) };
     let blocks = elements(content.value);
-    let carries =
-        |span: &Range<usize>| holds_carrier(content.value.get(span.clone()).unwrap_or_default(), opaque);
-    let gone: Vec<bool> = blocks.iter().map(carries).collect();
+    let mut carries = |span: &Range<usize>| {
+        holds_carrier(content.value.get(span.clone()).unwrap_or_default(), opaque, rejections)
+    };
+    let gone: Vec<bool> = blocks.iter().map(&mut carries).collect();
     if !gone.is_empty() && gone.iter().all(|gone| *gone) {
         return Within::All;
     }
@@ -79,17 +82,19 @@ fn set(gone: &mut [bool], index: usize, value: bool) {
     }
 }
 
-fn holds_carrier(block: &[u8], opaque: &[&str]) -> bool {
-    let mut members = json::members(block).map_while(Result::ok);
-    members.any(|member| member.value.starts_with(MARK) && opaque.iter().any(|name| member.is(name)))
+fn holds_carrier(block: &[u8], opaque: &[&str], rejections: &mut Rejections) -> bool {
+    let members = json::members(block).map_while(Result::ok);
+    let mut found = members.filter(|member| opaque.iter().any(|name| member.is(name)));
+    let carried = found.find_map(|member| MARKS.iter().find(|(mark, _)| member.value.starts_with(mark)));
+    carried.inspect(|(_, rejection)| rejections.add(*rejection)).is_some()
 }
 
 fn elements(array: &[u8]) -> Vec<Range<usize>> {
     json::elements(array).map_while(Result::ok).map(|(_, span)| span).collect()
 }
 
-/// How a carrier begins as a JSON string.
-const MARK: &[u8] = b"\"cm1.";
+/// How carriers begin as JSON strings, and why a relay's provider is not given them.
+const MARKS: [(&[u8], Rejection); 2] = [(b"\"cm2.", Rejection::Foreign), (b"\"cm1.", Rejection::Old)];
 
 #[cfg(test)]
 mod tests {
@@ -101,7 +106,11 @@ mod tests {
     const RESPONSES: Places = Places { conversation: "input", blocks: None, opaque: &["encrypted_content"] };
 
     fn cleaned(body: &str, places: &Places) -> String {
-        String::from_utf8(splice(body.as_bytes(), &edits(body.as_bytes(), places))).unwrap()
+        String::from_utf8(splice(
+            body.as_bytes(),
+            &edits(body.as_bytes(), places, &mut Rejections::default()),
+        ))
+        .unwrap()
     }
 
     #[test]
@@ -112,13 +121,19 @@ mod tests {
             {"role":"user","content":[{"type":"thinking","signature":"Native"}]}]}"#;
         assert_eq!(cleaned(body, &MESSAGES), expected);
         let plain = r#"{"messages":[{"role":"user","content":"x"}]}"#;
-        assert!(edits(plain.as_bytes(), &MESSAGES).is_empty());
+        assert!(edits(plain.as_bytes(), &MESSAGES, &mut Rejections::default()).is_empty());
     }
 
     #[test]
-    fn items_with_carriers_go() {
-        let body =
-            r#"{"input":[{"type":"reasoning","encrypted_content":"cm1.e30"},{"type":"message"}],"x":1}"#;
-        assert_eq!(cleaned(body, &RESPONSES), r#"{"input":[{"type":"message"}],"x":1}"#);
+    fn items_with_carriers_go_and_are_counted() {
+        let body = r#"{"input":[{"type":"reasoning","encrypted_content":"cm1.e30"},{"type":"message"},{"type":"reasoning","encrypted_content":"cm2.e30"},{"type":"reasoning","encrypted_content":"cm3.e30"}],"x":1}"#;
+        let expected =
+            r#"{"input":[{"type":"message"},{"type":"reasoning","encrypted_content":"cm3.e30"}],"x":1}"#;
+        assert_eq!(cleaned(body, &RESPONSES), expected);
+        let mut rejections = Rejections::default();
+        edits(body.as_bytes(), &RESPONSES, &mut rejections);
+        assert_eq!(rejections.iter().collect::<Vec<_>>(), [(Rejection::Old, 1), (Rejection::Foreign, 1)]);
+        let marks = MARKS.map(|(mark, _)| mark.strip_prefix(b"\"").unwrap());
+        assert_eq!(marks, crate::canon::CARRIER_PREFIXES.map(str::as_bytes));
     }
 }

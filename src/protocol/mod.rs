@@ -26,7 +26,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::canon::{
-    Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Request, Said, Target, UsagePart,
+    Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Rejections, Request, Said, Target,
+    UsagePart,
 };
 use crate::failure::{Failure, Result};
 use crate::json::{Document, Edit};
@@ -64,9 +65,10 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     /// The member by which a provider of this protocol is told the most tokens that an answer may have.
     fn output_cap(&self, profile: &Profile) -> &'static str;
 
-    /// The edits that remove carriers of other providers' reasoning from a relayed request.
-    fn carrier_edits(&self, body: &[u8]) -> Vec<Edit> {
-        let _ = body;
+    /// The edits that remove carriers of other providers' reasoning from a relayed request, which `rejections`
+    /// counts.
+    fn carrier_edits(&self, body: &[u8], rejections: &mut Rejections) -> Vec<Edit> {
+        let _ = (body, rejections);
         Vec::new()
     }
 
@@ -88,6 +90,11 @@ pub trait Protocol: fmt::Debug + Send + Sync {
 
     /// Notes why the choices of an answer have ended, if this event of it, or all of it, says so.
     fn read_finish(&self, data: &[u8], said: &mut Said);
+
+    /// Tells `found` of the containers that a whole answer, or one event of it, says the provider has run code in.
+    fn read_containers(&self, data: &[u8], found: &mut dyn FnMut(&str)) {
+        let _ = (data, found);
+    }
 
     /// The body of an error response.
     fn envelope(&self, failure: &Failure, request_id: &str) -> Bytes;

@@ -124,6 +124,7 @@ fn known(request: &Request<'_>, target: &Target<'_>, facts: &Facts<'_>) -> Conte
         model: Lit::of(facts.model),
         origin: target.origin.to_owned(),
         upstream_model: target.model.to_owned(),
+        sealer: target.sealer.clone(),
         include_usage: request.include_usage,
         show_reasoning: request.thinking.show.or_else(|| off.then_some(false)),
         returns_reasoning: target.profile.reasoning_in != ReasoningIn::None,
@@ -453,7 +454,7 @@ const ROOM: usize = 512;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::canon::{Caps, Carrier};
+    use crate::canon::{Caps, Carrier, SealKey, Sealer};
     use crate::protocol::ProtocolId;
 
     #[test]
@@ -465,6 +466,7 @@ mod tests {
             model: "m",
             profile: &profile,
             caps: &caps,
+            sealer: &Sealer::default(),
         };
         let facts =
             Facts { request_id: "r", now: 0, model: "v/m", strict: false, counting: false, output_cap: None };
@@ -486,11 +488,15 @@ mod tests {
         assert_eq!(object, before);
     }
 
+    fn sealer() -> Sealer {
+        Sealer::new(&SealKey::new([7; 32]), "account")
+    }
+
     /// What a Messages client is sent of a Chat answer, and what was odd about that.
     fn answered(stream: &str) -> (String, BTreeMap<Oddity, u64>) {
         let (client, upstream) = (ProtocolId::Messages.protocol(), ProtocolId::Chat.protocol());
-        let mut bridge =
-            Bridge::new(client, upstream, &Profile::default(), Arc::new(Context::default()), true, 1 << 20);
+        let context = Arc::new(Context { sealer: sealer(), ..Context::default() });
+        let mut bridge = Bridge::new(client, upstream, &Profile::default(), context, true, 1 << 20);
         bridge.push(Bytes::from(stream.to_owned())).unwrap();
         (String::from_utf8(bridge.ready().into()).unwrap(), bridge.oddities())
     }
@@ -506,7 +512,11 @@ mod tests {
             let (_, rest) = told.split_once(begin).unwrap();
             rest.split('"').next().unwrap().to_owned()
         };
-        let carrier = Carrier::decode(&after(r#""data":""#)).unwrap();
+        let (profile, caps) = (Profile::default(), Caps::of(ProtocolId::Chat, ""));
+        let protocol = ProtocolId::Chat;
+        let target =
+            Target { protocol, origin: "", model: "", profile: &profile, caps: &caps, sealer: &sealer() };
+        let carrier = Carrier::open(&after(r#""data":""#), &target).unwrap();
         let id = after(r#""type":"tool_use","id":""#);
         assert!(id.starts_with("toolu_"), "{told}");
         assert_eq!(carrier.blocks[0].get(), format!(r#"{{"tc":{{"{id}":{{"google":{{}}}}}}}}"#));

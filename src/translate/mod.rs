@@ -7,6 +7,7 @@ use crate::failure::Failure;
 
 pub mod bridge;
 pub mod count;
+pub mod owners;
 pub mod relay;
 
 mod blame;

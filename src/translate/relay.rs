@@ -10,13 +10,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::canon::{Said, Usage};
+use crate::canon::{Rejections, Said, Usage};
 use crate::failure::{Failure, Kind, Result};
 use crate::json::{self, Body, Edit};
 use crate::protocol::{Head, Progress, Protocol, Sight, StreamFacts, UpstreamError};
 use crate::provider::{Profile, StreamUsage};
 use crate::sse::{Event, Framer};
 
+use super::owners::Claims;
 use super::{OwnKeys, read_error, reasoning, rename};
 
 /// The edits of one request.
@@ -24,6 +25,7 @@ use super::{OwnKeys, read_error, reasoning, rename};
 pub struct Edits {
     edits: Vec<Edit>,
     withhold_usage: bool,
+    rejections: Rejections,
 }
 
 impl Edits {
@@ -44,7 +46,8 @@ impl Edits {
         if profile.strip_attribution {
             edits.extend(protocol.attribution_edit(body, head));
         }
-        edits.extend(protocol.carrier_edits(body));
+        let mut rejections = Rejections::default();
+        edits.extend(protocol.carrier_edits(body, &mut rejections));
         let mut withhold_usage = false;
         if head.stream && profile.stream_usage == StreamUsage::Option {
             let usage = protocol.usage_edits(body, head);
@@ -52,7 +55,13 @@ impl Edits {
             edits.extend(usage);
         }
         edits.sort_by_key(|(span, _)| (span.start, span.end));
-        Self { edits, withhold_usage }
+        Self { edits, withhold_usage, rejections }
+    }
+
+    /// The carriers that are removed.
+    #[must_use]
+    pub fn rejections(&self) -> Rejections {
+        self.rejections
     }
 
     /// Applies them. Returns whether the client will not expect the usage chunk that the provider was
@@ -77,6 +86,8 @@ pub struct Reply {
     called: Option<BTreeSet<u64>>,
     /// What must not be in what the provider says of failures.
     keys: Arc<OwnKeys>,
+    /// What notes the containers that the provider runs code in, where it was asked to.
+    claims: Option<Claims>,
 }
 
 impl Reply {
@@ -92,6 +103,7 @@ impl Reply {
             said: Said::default(),
             called: None,
             keys: Arc::default(),
+            claims: None,
         }
     }
 
@@ -111,6 +123,12 @@ impl Reply {
     #[must_use]
     pub fn hiding(self, keys: &Arc<OwnKeys>) -> Self {
         Self { keys: Arc::clone(keys), ..self }
+    }
+
+    /// The same, whose containers are noted.
+    #[must_use]
+    pub fn claiming(self, claims: Option<Claims>) -> Self {
+        Self { claims, ..self }
     }
 
     /// Token counts so far.
@@ -199,6 +217,9 @@ impl Reply {
         // No event but one of the last has either.
         if sight.progress != Progress::Running || sight.usage.is_some() {
             self.protocol.read_finish(data, &mut self.said);
+        }
+        if let Some(claims) = &self.claims {
+            self.protocol.read_containers(data, &mut |container| claims.note(container));
         }
         if let Some(part) = &sight.usage {
             self.usage.get_or_insert_default().absorb(part);

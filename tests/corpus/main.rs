@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use crossmodel::canon::{Caps, Context, Profile, ProtocolId, Target};
+use crossmodel::canon::{Caps, Context, Profile, ProtocolId, Sealer, Target};
 use crossmodel::json::{self, Lit};
 use crossmodel::provider::preset;
 use crossmodel::translate::bridge::{Bridge, Facts, render};
@@ -99,7 +99,14 @@ fn translate(case: &Case, request: &[u8], to: ProtocolId) -> Result<Bytes, cross
     };
     let profile = profile(name);
     let caps = Caps::of(to, model);
-    let target = Target { protocol: to, origin: name, model, profile: &profile, caps: &caps };
+    let target = Target {
+        protocol: to,
+        origin: name,
+        model,
+        profile: &profile,
+        caps: &caps,
+        sealer: &Sealer::default(),
+    };
     let facts =
         Facts { request_id: ID, now: NOW, model: MODEL, strict: false, counting: false, output_cap: None };
     render(case.protocol.protocol(), request, &target, &facts).map(|rendered| rendered.body)

@@ -1,6 +1,6 @@
 //! Requests of each protocol, for providers of each other one.
 
-use crossmodel::canon::{Caps, Profile, ProtocolId, Target};
+use crossmodel::canon::{Caps, Profile, ProtocolId, Sealer, Target};
 use crossmodel::failure::Result;
 use crossmodel::provider::preset;
 use crossmodel::translate::bridge::{Facts, Rendered, render};
@@ -85,6 +85,7 @@ impl To {
             model: self.model,
             profile: &self.profile,
             caps: &caps,
+            sealer: &Sealer::default(),
         };
         let facts = Facts {
             request_id: "req_cm_fuzz",

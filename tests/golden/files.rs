@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use crossmodel::canon::{Caps, Carrier, Profile, ProfileSettings, ProtocolId, Target};
+use crossmodel::canon::{Caps, Carrier, Profile, ProfileSettings, ProtocolId, SealKey, Sealer, Target};
 use crossmodel::json::Raw;
 use crossmodel::provider::preset;
 use crossmodel::translate::bridge::{Facts, Rendered, render};
@@ -107,6 +107,7 @@ impl Case {
             model: &self.model,
             profile: &profile,
             caps: &caps,
+            sealer: &sealer(),
         };
         let facts = Facts {
             request_id: ID,
@@ -137,14 +138,19 @@ fn expanded(text: &str) -> String {
     while let Some((before, after)) = rest.split_once("{{carrier ") {
         let (inner, after) = after.split_once("}}\"").unwrap();
         let mut parts = inner.splitn(3, ' ');
-        let (origin, model) = (parts.next().unwrap().to_owned(), parts.next().unwrap().to_owned());
+        let (origin, model) = (parts.next().unwrap(), parts.next().unwrap());
         let blocks = parts.map(|block| Raw::read_owned(block.to_owned()).unwrap()).collect();
         out.push_str(before);
-        out.push_str(&Carrier { origin, model, blocks }.encode());
+        out.push_str(&Carrier { blocks }.seal(&sealer(), origin, model));
         out.push('"');
         rest = after;
     }
     out + rest
+}
+
+/// What seals the carriers of all cases.
+fn sealer() -> Sealer {
+    Sealer::new(&SealKey::new([7; 32]), "account")
 }
 
 /// The elements of a list in a document, as they are written.

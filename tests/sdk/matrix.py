@@ -847,7 +847,7 @@ def other_thinking(path):
         # Chat takes any text of thoughts, and the others only their own.
         text = [THOUGHT] if path.upstream == "chat" else []
         path.same(seen.thoughts, text)
-        assert "cm1." not in json.dumps(seen.body), seen.body
+        assert "cm2." not in json.dumps(seen.body), seen.body
 
 
 def sealed(upstream, body):

@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::canon::{Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Request, Said, Target};
+use crate::canon::{
+    Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Rejections, Request, Said, Target,
+};
 use crate::failure::{Failure, Result};
 use crate::json::{Document, Edit};
 use crate::sse::Event;
@@ -47,8 +49,8 @@ impl Protocol for Messages {
         relay::request::attribution_edit(body, head)
     }
 
-    fn carrier_edits(&self, body: &[u8]) -> Vec<Edit> {
-        carriers::edits(body, &relay::request::CARRIERS)
+    fn carrier_edits(&self, body: &[u8], rejections: &mut Rejections) -> Vec<Edit> {
+        carriers::edits(body, &relay::request::CARRIERS, rejections)
     }
 
     fn keep_alive(&self) -> &'static [u8] {

@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::canon::{Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Request, Said, Target};
+use crate::canon::{
+    Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Rejections, Request, Said, Target,
+};
 use crate::failure::{Failure, Result};
 use crate::json::{Document, Edit};
 use crate::sse::Event;
@@ -45,8 +47,8 @@ impl Protocol for Responses {
         Vec::new()
     }
 
-    fn carrier_edits(&self, body: &[u8]) -> Vec<Edit> {
-        carriers::edits(body, &relay::request::CARRIERS)
+    fn carrier_edits(&self, body: &[u8], rejections: &mut Rejections) -> Vec<Edit> {
+        carriers::edits(body, &relay::request::CARRIERS, rejections)
     }
 
     fn output_cap(&self, _profile: &Profile) -> &'static str {
@@ -63,6 +65,10 @@ impl Protocol for Responses {
 
     fn read_finish(&self, data: &[u8], said: &mut Said) {
         relay::finish::read(data, said);
+    }
+
+    fn read_containers(&self, data: &[u8], found: &mut dyn FnMut(&str)) {
+        relay::containers::read(data, found);
     }
 
     fn envelope(&self, failure: &Failure, _request_id: &str) -> Bytes {

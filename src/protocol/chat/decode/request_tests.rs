@@ -1,8 +1,8 @@
 //! What is made of requests, by the reference. Numbers are those of its golden cases.
 
 use crate::canon::{
-    Args, Caps, Carry, Choice, Format, Level, Losses, Part, Profile, ProtocolId, Request, Sealed, Source,
-    Target, ThinkingMode, ToolKind,
+    Args, Caps, Carry, Choice, Format, Level, Losses, Part, Profile, ProtocolId, Request, Sealed, Sealer,
+    Source, Target, ThinkingMode, ToolKind,
 };
 use crate::failure::{Failure, Result};
 use crate::json::Document;
@@ -12,7 +12,14 @@ use super::request;
 /// Reads a request on its way to a protocol, and shows what was left out.
 fn read(body: &str, protocol: ProtocolId) -> Result<(Request<'_>, String)> {
     let (profile, caps) = (Profile::default(), Caps::of(protocol, "m"));
-    let target = Target { protocol, origin: "p", model: "m", profile: &profile, caps: &caps };
+    let target = Target {
+        protocol,
+        origin: "p",
+        model: "m",
+        profile: &profile,
+        caps: &caps,
+        sealer: &Sealer::default(),
+    };
     let mut losses = Losses::default();
     let request = request::read(&Document::read(body), &target, &mut losses)?;
     Ok((request, losses.header().unwrap_or_default()))

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::canon::{Args, CacheParts, Call, Carrier, Part, Profile, ReasoningIn, Sealed, Target, Turn};
+use crate::canon::{Args, CacheParts, Call, Part, Profile, ReasoningIn, Sealed, Target, Turn};
 use crate::json::write::{self, Object};
 use crate::json::{self, Lit, Raw, compact};
 
@@ -36,8 +36,8 @@ impl Thoughts {
         for part in parts {
             let Part::Reasoning(reasoning) = part else { continue };
             let text = reasoning.text.as_ref();
-            match own(reasoning.sealed.as_ref(), target) {
-                Some(carrier) if !carrier.blocks.is_empty() => {
+            match &reasoning.sealed {
+                Some(Sealed::Carried(carrier)) if !carrier.blocks.is_empty() => {
                     carrier.blocks.iter().for_each(|block| self.block(block));
                 }
                 _ => self.think(text.map(Lit::raw).unwrap_or_default()),
@@ -143,14 +143,6 @@ impl Thoughts {
     /// The state that the provider has bound to a call of this message.
     pub(super) fn call_state(&self, id: &str) -> Option<&str> {
         self.of_calls.get(id).map(String::as_str)
-    }
-}
-
-/// A carrier of this very provider and model.
-fn own<'s>(sealed: Option<&'s Sealed<'_>>, target: &Target<'_>) -> Option<&'s Carrier> {
-    match sealed {
-        Some(Sealed::Carried(carrier)) if carrier.is_from(target.origin, target.model) => Some(carrier),
-        _ => None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Content blocks of a client's request.
 
 use crate::canon::{
-    Args, Call, Carrier, Losses, Part, Reasoning, Role, Sealed, Text, ToolResult, not_carried,
+    Args, Call, Carrier, Losses, Part, Reasoning, Role, Sealed, Target, Text, ToolResult, not_carried,
 };
 use crate::failure::{Failure, Kind, Result};
 use crate::json::{self, Lit, Raw};
@@ -23,6 +23,7 @@ pub(super) enum Place {
 pub(super) fn read<'a>(
     node: &Node<'a, '_>,
     place: Place,
+    target: &Target<'_>,
     parts: &mut Vec<Part<'a>>,
     losses: &mut Losses,
 ) -> Result<()> {
@@ -36,9 +37,11 @@ pub(super) fn read<'a>(
         "image" => parts.push(Part::Image(media::image(node, &block)?)),
         "document" => media::document(node, &block, parts)?,
         "search_result" => parts.push(Part::Text(media::search_result(node, &block)?)),
-        "thinking" | "redacted_thinking" if !in_result => parts.push(reasoning(node, &block)?),
+        "thinking" | "redacted_thinking" if !in_result => {
+            parts.push(reasoning(node, &block, target, losses)?)
+        }
         "tool_use" if !in_result => parts.push(Part::Call(call(node, &block)?)),
-        "tool_result" if !in_result => parts.push(Part::Result(result(node, &block, losses)?)),
+        "tool_result" if !in_result => parts.push(Part::Result(result(node, &block, target, losses)?)),
         "tool_reference" if in_result => {
             let name = required(node, "tool_name", block.name)?.lit()?;
             let text = Lit::concat(&[&Lit::plain("Tool loaded: "), &name]);
@@ -58,13 +61,18 @@ pub(super) fn read<'a>(
 }
 
 /// What the model thought. A signature is the gateway's own carrier, or was made for another provider.
-fn reasoning<'a>(node: &Node<'a, '_>, block: &Block<'a>) -> Result<Part<'a>> {
+fn reasoning<'a>(
+    node: &Node<'a, '_>,
+    block: &Block<'a>,
+    target: &Target<'_>,
+    losses: &mut Losses,
+) -> Result<Part<'a>> {
     let thinking = block.kind == "thinking";
     let text = if thinking { optional(node, "thinking", block.text)? } else { None };
     let opaque = optional(node, if thinking { "signature" } else { "data" }, block.opaque)?;
     let sealed = match opaque {
         Some(opaque) if Carrier::is_carrier(opaque.raw()) => {
-            Carrier::decode(&opaque.decode()).map(Sealed::Carried)
+            target.open(&opaque.decode(), losses).map(Sealed::Carried)
         }
         Some(opaque) if !opaque.is_empty() => Some(Sealed::Thinking(node.raw()?)),
         _ => None,
@@ -94,13 +102,18 @@ fn call<'a>(node: &Node<'a, '_>, block: &Block<'a>) -> Result<Call<'a>> {
 }
 
 /// Reads a `tool_result` block.
-fn result<'a>(node: &Node<'a, '_>, block: &Block<'a>, losses: &mut Losses) -> Result<ToolResult<'a>> {
+fn result<'a>(
+    node: &Node<'a, '_>,
+    block: &Block<'a>,
+    target: &Target<'_>,
+    losses: &mut Losses,
+) -> Result<ToolResult<'a>> {
     let id = required(node, "tool_use_id", block.id)?.string()?;
     let mut content = Vec::new();
     if let Some(text) = block.content {
         let inside = node.at("content", text);
         match inside.kind() {
-            Type::Array => inside.items(|item| read(&item, Place::Result, &mut content, losses))?,
+            Type::Array => inside.items(|item| read(&item, Place::Result, target, &mut content, losses))?,
             Type::Object => content.push(Part::Text(Text::new(object(inside.raw()?.get())))),
             _ => content
                 .extend(Some(inside.lit()?).filter(|text| !text.is_empty()).map(Text::new).map(Part::Text)),

@@ -22,7 +22,7 @@ pub(in crate::protocol::messages) fn read<'a>(
     Node::of(document).members(|key, node| {
         let field = FIELDS.iter().find(|field| field.name == key);
         match field.map(|field| field.carry(target.protocol)) {
-            Some(Carry::Mapped | Carry::Own) => member(key, &node, &mut request, &mut first, losses),
+            Some(Carry::Mapped | Carry::Own) => member(key, &node, target, &mut request, &mut first, losses),
             Some(_) => field::take(FIELDS, key, &node, target, &mut request, losses),
             None => losses.drop(&node.path),
         }
@@ -46,6 +46,7 @@ pub(in crate::protocol::messages) fn check(request: &Request<'_>) -> Result<()> 
 fn member<'a>(
     key: &str,
     node: &Node<'a, '_>,
+    target: &Target<'_>,
     request: &mut Request<'a>,
     first: &mut Vec<Text<'a>>,
     losses: &mut Losses,
@@ -54,7 +55,7 @@ fn member<'a>(
         "messages" => {
             request.turns.clear();
             first.clear();
-            node.items(|message| turn::read(&message, &mut request.turns, first, losses))?;
+            node.items(|message| turn::read(&message, target, &mut request.turns, first, losses))?;
         }
         "system" => request.system = system(node)?,
         "max_tokens" => request.max_output = Some(limit(node)?),

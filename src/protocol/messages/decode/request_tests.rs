@@ -2,14 +2,19 @@
 
 use super::*;
 use crate::canon::{
-    Args, Cache, Caps, Carrier, Choice, Format, Level, Part, Profile, ProtocolId, Role, Seal, Sealed, Source,
-    ThinkingMode, ToolKind,
+    Args, Cache, Caps, Carrier, Choice, Format, Level, Part, Profile, ProtocolId, Role, Seal, SealKey,
+    Sealed, Sealer, Source, ThinkingMode, ToolKind,
 };
 use crate::json::Raw;
 
+fn sealer() -> Sealer {
+    Sealer::new(&SealKey::new([7; 32]), "account")
+}
+
 fn decode_to<'a>(body: &'a str, protocol: ProtocolId, strict: bool) -> Result<(Request<'a>, Option<String>)> {
-    let (profile, caps) = (Profile::default(), Caps::of(protocol, "gpt"));
-    let target = Target { protocol, origin: "openai", model: "gpt", profile: &profile, caps: &caps };
+    let (profile, caps, sealer) = (Profile::default(), Caps::of(protocol, "gpt"), sealer());
+    let target =
+        Target { protocol, origin: "openai", model: "gpt", profile: &profile, caps: &caps, sealer: &sealer };
     let mut losses = Losses::new(strict);
     let request = read(&Document::read(body), &target, &mut losses)?;
     Ok((request, losses.header()))
@@ -54,7 +59,7 @@ fn show(part: &Part<'_>) -> String {
         Part::Reasoning(thought) => {
             let text = thought.text.as_ref().map(|text| text.decode().into_owned());
             let sealed = match &thought.sealed {
-                Some(Sealed::Carried(carrier)) => format!("carried {}", carrier.origin),
+                Some(Sealed::Carried(carrier)) => format!("carried {}", carrier.blocks[0].get()),
                 Some(Sealed::Thinking(raw)) => format!("native {}", raw.get()),
                 other => format!("{other:?}"),
             };
@@ -263,21 +268,27 @@ fn calls_and_results() {
 fn thoughts_come_back_in_carriers_or_are_others() {
     let seal = Seal::Encrypted { id: None, content: Lit::plain("E"), summary: None };
     let blocks = vec![seal.block(&Lit::default())];
-    let carrier = Carrier { origin: "openai".into(), model: "gpt".into(), blocks }.encode();
+    let block = blocks[0].get().to_owned();
+    let carrier = Carrier { blocks };
+    let other = carrier.seal(&sealer(), "openai", "gpt-2");
+    let carrier = carrier.seal(&sealer(), "openai", "gpt");
     let native = r#"{"type":"thinking","thinking":"n","signature":"S=="}"#;
     let redacted = r#"{"type":"redacted_thinking","data":"D"}"#;
     let body = format!(
         r#"{{"messages":[{{"role":"user","content":"Hi"}},{{"role":"assistant","content":[
         {{"type":"thinking","thinking":"t","signature":"{carrier}"}},
         {{"type":"redacted_thinking","data":"{carrier}"}},
-        {{"type":"thinking","thinking":"d","signature":"cm1.####"}},
+        {{"type":"thinking","thinking":"d","signature":"cm2.####"}},
+        {{"type":"thinking","thinking":"o","signature":"{other}"}},{{"type":"redacted_thinking","data":"cm1.e30"}},
         {{"type":"thinking","thinking":"u","signature":""}},{native},{redacted}]}}]}}"#
     );
     let expected = [
         "Hi".to_owned(),
-        "thought Some(\"t\") carried openai".to_owned(),
-        "thought None carried openai".to_owned(),
+        format!("thought Some(\"t\") carried {block}"),
+        format!("thought None carried {block}"),
         "thought Some(\"d\") None".to_owned(),
+        "thought Some(\"o\") None".to_owned(),
+        "thought None None".to_owned(),
         "thought Some(\"u\") None".to_owned(),
         format!("thought Some(\"n\") native {native}"),
         format!("thought None native {redacted}"),

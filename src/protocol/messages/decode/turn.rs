@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::canon::{Losses, Part, Role, Text, Turn};
+use crate::canon::{Losses, Part, Role, Target, Text, Turn};
 use crate::failure::Result;
 use crate::protocol::node::{Node, Type};
 
@@ -12,6 +12,7 @@ use super::members;
 /// Reads one message. Instructions before all others go to `first`.
 pub(super) fn read<'a>(
     node: &Node<'a, '_>,
+    target: &Target<'_>,
     turns: &mut Vec<Turn<'a>>,
     first: &mut Vec<Text<'a>>,
     losses: &mut Losses,
@@ -36,7 +37,7 @@ pub(super) fn read<'a>(
             parts.push(Part::Text(members::only_text(&item)?));
             Ok(())
         })?,
-        _ => content.items(|item| block::read(&item, Place::Message(role), &mut parts, losses))?,
+        _ => content.items(|item| block::read(&item, Place::Message(role), target, &mut parts, losses))?,
     }
     if role == Role::System && turns.is_empty() {
         first.extend(parts.into_iter().filter_map(|part| match part {

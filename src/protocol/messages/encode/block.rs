@@ -1,6 +1,6 @@
 //! Content blocks of a request.
 
-use crate::canon::{Call, Names, Part, Target, Text, ToolResult};
+use crate::canon::{Call, Names, Part, Text, ToolResult};
 use crate::json::Lit;
 use crate::json::write::{Array, Object};
 
@@ -11,7 +11,6 @@ use super::{input, media, reasoning};
 
 /// What the blocks of a request are written with.
 pub(super) struct Blocks<'w> {
-    pub(super) target: &'w Target<'w>,
     pub(super) names: &'w Names,
     pub(super) ids: Ids<'w>,
     pub(super) marks: Marks,
@@ -22,7 +21,7 @@ impl Blocks<'_> {
     pub(super) fn write(&mut self, item: Item<'_, '_>, last: bool, blocks: &mut Array<'_>) {
         let cache = item.mark();
         match item {
-            Item::Part(Part::Reasoning(thought)) => reasoning::write(thought, self.target, blocks),
+            Item::Part(Part::Reasoning(thought)) => reasoning::write(thought, blocks),
             item => {
                 blocks.object(|o| {
                     self.members(item, last, o);

@@ -105,12 +105,8 @@ fn carrier(seals: &[Seal<'_>], text: &Lit<'_>, plain: bool, context: &Context) -
         true => plain && !text.is_empty(),
         false => true,
     });
-    let carrier = Carrier {
-        origin: context.origin.clone(),
-        model: context.upstream_model.clone(),
-        blocks: wanted.map(|seal| seal.block(text)).collect(),
-    };
-    (Lit::of(&carrier.encode()), carrier.blocks.len())
+    let carrier = Carrier { blocks: wanted.map(|seal| seal.block(text)).collect() };
+    (Lit::of(&context.seal(&carrier)), carrier.blocks.len())
 }
 
 const REFUSAL: &str = "refusal";

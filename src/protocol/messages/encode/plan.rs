@@ -82,7 +82,7 @@ impl<'r, 'a> Plan<'r, 'a> {
         let mut rest = request.turns.as_slice();
         while !rest.is_empty() {
             let (said, others) = rest.split_at(run(rest, true));
-            builder.assistant(said, target, losses)?;
+            builder.assistant(said, losses)?;
             let (heard, after) = others.split_at(run(others, false));
             builder.others(heard)?;
             rest = after;
@@ -196,13 +196,13 @@ struct Builder<'r, 'a> {
 
 impl<'r, 'a> Builder<'r, 'a> {
     /// Takes a run of the model's turns.
-    fn assistant(&mut self, turns: &'r [Turn<'a>], target: &Target<'_>, losses: &mut Losses) -> Result<()> {
+    fn assistant(&mut self, turns: &'r [Turn<'a>], losses: &mut Losses) -> Result<()> {
         self.calls.clear();
         let parts = || turns.iter().flat_map(|turn| &turn.parts);
         let visible = parts().any(is_visible);
         for part in parts() {
             match part {
-                Part::Reasoning(thought) if !reasoning::has_blocks(thought, target) => continue,
+                Part::Reasoning(thought) if !reasoning::has_blocks(thought) => continue,
                 Part::Image(_) | Part::Document(_) => {
                     losses.drop_named("messages.content.image")?;
                     continue;

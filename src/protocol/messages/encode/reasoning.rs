@@ -3,21 +3,21 @@
 //! Signatures are bound to provider and model. Blocks go back, byte for byte, to those they came from;
 //! whatever else was thought is left out, because the provider would refuse it.
 
-use crate::canon::{Reasoning, Sealed, Target};
+use crate::canon::{Reasoning, Sealed};
 use crate::json::write::Array;
 use crate::json::{self, Lit};
 use crate::protocol::node::Node;
 
 /// Is there anything of it that the provider takes?
-pub(super) fn has_blocks(reasoning: &Reasoning<'_>, target: &Target<'_>) -> bool {
+pub(super) fn has_blocks(reasoning: &Reasoning<'_>) -> bool {
     let mut any = false;
-    each(reasoning, target, &mut |_| any = true);
+    each(reasoning, &mut |_| any = true);
     any
 }
 
 /// Writes the blocks.
-pub(super) fn write(reasoning: &Reasoning<'_>, target: &Target<'_>, blocks: &mut Array<'_>) {
-    each(reasoning, target, &mut |block| match block {
+pub(super) fn write(reasoning: &Reasoning<'_>, blocks: &mut Array<'_>) {
+    each(reasoning, &mut |block| match block {
         Block::Whole(json) => {
             blocks.json(json);
         }
@@ -41,10 +41,10 @@ enum Block<'b> {
     Redacted(Lit<'b>),
 }
 
-fn each(reasoning: &Reasoning<'_>, target: &Target<'_>, take: &mut dyn FnMut(Block<'_>)) {
+fn each(reasoning: &Reasoning<'_>, take: &mut dyn FnMut(Block<'_>)) {
     match &reasoning.sealed {
-        Some(Sealed::Carried(carrier)) if carrier.is_from(target.origin, target.model) => {
-            // A client can make up carriers: nothing but reasoning comes out of them.
+        Some(Sealed::Carried(carrier)) => {
+            // Whatever a carrier holds: nothing but reasoning comes out of it.
             carrier.blocks.iter().map(json::Raw::get).filter(|block| is_reasoning(block)).for_each(|block| {
                 take(Block::Whole(block));
             });
@@ -93,38 +93,27 @@ const FORMAT: &str = "anthropic-claude-v1";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::canon::{Caps, Carrier, Profile, ProtocolId};
+    use crate::canon::Carrier;
     use crate::json::{Raw, write as json_write};
 
     fn written(sealed: Option<Sealed<'_>>) -> String {
-        let (profile, caps) = (Profile::default(), Caps::of(ProtocolId::Messages, "claude-x"));
-        let target = Target {
-            protocol: ProtocolId::Messages,
-            origin: "anthropic",
-            model: "claude-x",
-            profile: &profile,
-            caps: &caps,
-        };
         let reasoning = Reasoning { text: Some(Lit::plain("seen")), sealed };
         let mut out = Vec::new();
-        json_write::array(&mut out, |blocks| write(&reasoning, &target, blocks));
-        assert_eq!(has_blocks(&reasoning, &target), out != b"[]");
+        json_write::array(&mut out, |blocks| write(&reasoning, blocks));
+        assert_eq!(has_blocks(&reasoning), out != b"[]");
         String::from_utf8(out).unwrap()
     }
 
-    fn carried(origin: &str, model: &str, block: &'static str) -> Option<Sealed<'static>> {
-        let blocks = vec![Raw::constant(block)];
-        Some(Sealed::Carried(Carrier { origin: origin.into(), model: model.into(), blocks }))
+    fn carried(block: &'static str) -> Option<Sealed<'static>> {
+        Some(Sealed::Carried(Carrier { blocks: vec![Raw::constant(block)] }))
     }
 
     #[test]
-    fn blocks_go_back_to_where_they_came_from_and_nowhere_else() {
+    fn blocks_go_back_and_nothing_but_reasoning_does() {
         let block = r#"{"type":"thinking","thinking":"T\u00e9 ","signature":"S=="}"#;
-        assert_eq!(written(carried("anthropic", "claude-x", block)), format!("[{block}]"));
-        assert_eq!(written(carried("anthropic", "claude-y", block)), "[]");
-        assert_eq!(written(carried("other", "claude-x", block)), "[]");
-        let made_up = r#"{"type":"document","source":{"type":"file","file_id":"f"}}"#;
-        assert_eq!(written(carried("anthropic", "claude-x", made_up)), "[]");
+        assert_eq!(written(carried(block)), format!("[{block}]"));
+        let no_reasoning = r#"{"type":"document","source":{"type":"file","file_id":"f"}}"#;
+        assert_eq!(written(carried(no_reasoning)), "[]");
         assert_eq!(written(None), "[]");
         assert_eq!(written(Some(Sealed::Item(Raw::constant(r#"{"encrypted_content":"E"}"#)))), "[]");
     }

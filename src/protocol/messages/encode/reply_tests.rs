@@ -1,7 +1,7 @@
 //! Whole answers for clients.
 
 use super::*;
-use crate::canon::{Carrier, Event, Finish, Seal, UsagePart};
+use crate::canon::{Carrier, Event, Finish, Seal, SealKey, Sealer, UsagePart};
 use crate::json::Raw;
 
 fn context() -> Context {
@@ -9,6 +9,7 @@ fn context() -> Context {
         model: Lit::plain("vendor/m"),
         origin: "deepseek".into(),
         upstream_model: "ds".into(),
+        sealer: Sealer::new(&SealKey::new([7; 32]), "account"),
         ..Context::default()
     }
 }
@@ -90,7 +91,7 @@ fn arguments_are_objects() {
 #[test]
 fn reasoning_as_in_a_stream() {
     let thought = || Event::Thought(Lit::plain("T"));
-    let carrier = |blocks| Carrier { origin: "deepseek".into(), model: "ds".into(), blocks }.encode();
+    let carrier = |blocks| context().seal(&Carrier { blocks });
     let seal = || Seal::Encrypted { id: None, content: Lit::plain("E"), summary: None };
     let block = || vec![seal().block(&Lit::default())];
     assert_eq!(

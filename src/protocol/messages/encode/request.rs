@@ -35,7 +35,7 @@ pub(in crate::protocol::messages) fn write(
     let stop = stop(request, losses)?;
     let tier = tier(request, losses)?;
     absent(request, losses)?;
-    let mut blocks = Blocks { target, names, ids: Ids::new(request), marks: marks(request, &offer, &plan) };
+    let mut blocks = Blocks { names, ids: Ids::new(request), marks: marks(request, &offer, &plan) };
     write::object(out, |o| {
         o.text("model", target.model);
         if !request.counting {

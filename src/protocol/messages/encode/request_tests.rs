@@ -3,8 +3,8 @@
 use super::*;
 use crate::canon::{
     AnthropicVersion, Args, Audio, Cache, Call, Caps, Carrier, Choice, Chosen, Document, Format, Grammar,
-    Image, Level, Part, Profile, ProtocolId, Reasoning, Samplers as Sent, Sealed, Source, Text, Thinking,
-    ThinkingMode, Tool, ToolKind, ToolResult, Turn, WebSearch,
+    Image, Level, Part, Profile, ProtocolId, Reasoning, Samplers as Sent, Sealed, Sealer, Source, Text,
+    Thinking, ThinkingMode, Tool, ToolKind, ToolResult, Turn, WebSearch,
 };
 use crate::failure::Failure;
 use crate::json::{Lit, Raw};
@@ -43,7 +43,14 @@ fn with(
     strict: bool,
 ) -> std::result::Result<Wire, Failure> {
     let caps = Caps::of(ProtocolId::Messages, model);
-    let target = Target { protocol: ProtocolId::Messages, origin: "anthropic", model, profile, caps: &caps };
+    let target = Target {
+        protocol: ProtocolId::Messages,
+        origin: "anthropic",
+        model,
+        profile,
+        caps: &caps,
+        sealer: &Sealer::default(),
+    };
     let names = Names::new(&request.tools, 128, false);
     let (mut losses, mut out) = (Losses::new(strict), Vec::new());
     let written = write(request, &target, &names, &mut losses, &mut out)?;
@@ -348,18 +355,17 @@ fn an_answer_is_continued_by_models_that_do_so() {
 }
 
 #[test]
-fn thoughts_of_this_model_come_first_and_others_are_left_out() {
+fn thoughts_come_first_and_what_is_none_is_left_out() {
     // Cases 73, 74 and 79.
     let native = r#"{"type":"thinking","thinking":"T \u00e9","signature":"S=="}"#;
-    let thought = |model: &str| {
-        let carrier =
-            Carrier { origin: "anthropic".into(), model: model.into(), blocks: vec![Raw::constant(native)] };
+    let thought = |block| {
+        let carrier = Carrier { blocks: vec![Raw::constant(block)] };
         let text = Some(Lit::of("T"));
         Part::Reasoning(Reasoning { text, sealed: Some(Sealed::Carried(carrier)) })
     };
     let turns = |thought| vec![user("Hi"), Turn::new(Role::Assistant, vec![thought, call("a")]), result("a")];
-    assert!(messages(turns(thought(SONNET)), SONNET).contains(&message("assistant", &[native, CALL_A])));
-    assert!(messages(turns(thought(OPUS_5)), SONNET).contains(&message("assistant", &[CALL_A])));
+    assert!(messages(turns(thought(native)), SONNET).contains(&message("assistant", &[native, CALL_A])));
+    assert!(messages(turns(thought("{}")), SONNET).contains(&message("assistant", &[CALL_A])));
     let plain = Part::Reasoning(Reasoning { text: Some(Lit::of("T")), sealed: None });
     assert!(messages(turns(plain), SONNET).contains(&message("assistant", &[CALL_A])));
 }

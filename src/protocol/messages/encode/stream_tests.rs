@@ -1,7 +1,7 @@
 //! Streams for clients, from the events of an answer.
 
 use super::*;
-use crate::canon::{Args, Carrier, Citation, UsagePart};
+use crate::canon::{Args, Carrier, Citation, SealKey, Sealer, UsagePart};
 use crate::failure::Kind;
 use crate::json::Raw;
 
@@ -11,6 +11,7 @@ fn context() -> Context {
         model: Lit::plain("vendor/m"),
         origin: "deepseek".into(),
         upstream_model: "ds".into(),
+        sealer: Sealer::new(&SealKey::new([7; 32]), "account"),
         stop: vec!["END".into()],
         ..Context::default()
     }
@@ -180,7 +181,7 @@ fn usage_that_is_known_at_once_is_said_at_once() {
 }
 
 fn carrier(blocks: Vec<Raw<'static>>) -> String {
-    Carrier { origin: "deepseek".into(), model: "ds".into(), blocks }.encode()
+    context().seal(&Carrier { blocks })
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Neighbouring items of the assistant are one turn: a message, reasoning and calls, with no user and no
 //! output between them. Items that are left out do not part neighbours.
 
-use crate::canon::{Args, Call, Losses, Part, Request, Role, Text, ToolResult, Turn, not_carried};
+use crate::canon::{Args, Call, Losses, Part, Request, Role, Target, Text, ToolResult, Turn, not_carried};
 use crate::failure::{Failure, Kind, Result};
 use crate::json::{Lit, Raw, compact};
 use crate::protocol::node::{Node, Type};
@@ -15,6 +15,7 @@ use crate::protocol::responses::members::pick;
 pub(super) struct Items<'r, 'a> {
     pub(super) request: &'r mut Request<'a>,
     pub(super) losses: &'r mut Losses,
+    pub(super) target: &'r Target<'r>,
     /// Do marks for the prompt cache mean a long life unless they say otherwise?
     pub(super) long: bool,
     /// Ids of calls that were left out, as they are spelled: what came of them is left out, too.
@@ -145,7 +146,7 @@ impl<'a> Items<'_, 'a> {
     }
 
     fn reasoning(&mut self, node: &Node<'a, '_>) -> Result<()> {
-        if let Some(reasoning) = thought::read(node)? {
+        if let Some(reasoning) = thought::read(node, self.target, self.losses)? {
             self.assistant().push(Part::Reasoning(reasoning));
         }
         Ok(())
@@ -261,10 +262,16 @@ const REFUSED: [&str; 8] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::canon::{Caps, Profile, ProtocolId, Sealer};
 
     fn read(json: &str) -> Result<(Request<'_>, Option<String>)> {
         let (mut request, mut losses) = (Request::default(), Losses::default());
-        Items { request: &mut request, losses: &mut losses, long: false, gone: Vec::new() }
+        let (profile, caps) = (Profile::default(), Caps::of(ProtocolId::Messages, "m"));
+        let protocol = ProtocolId::Messages;
+        let sealer = Sealer::default();
+        let target =
+            Target { protocol, origin: "o", model: "m", profile: &profile, caps: &caps, sealer: &sealer };
+        Items { request: &mut request, losses: &mut losses, target: &target, long: false, gone: Vec::new() }
             .read(&Node::root(json))?;
         Ok((request, losses.header()))
     }

@@ -162,8 +162,14 @@ impl<'a> Reader<'_, 'a> {
         }
         if let Some(text) = self.later.input {
             let long = self.later.long;
-            Items { request: &mut self.request, losses: self.losses, long, gone: Vec::new() }
-                .read(&node("input", text))?;
+            Items {
+                request: &mut self.request,
+                losses: self.losses,
+                target: self.target,
+                long,
+                gone: Vec::new(),
+            }
+            .read(&node("input", text))?;
         }
         if self.request.turns.is_empty() && self.request.system.is_empty() {
             let message = "'input' must be a text or a list of items.";
@@ -240,11 +246,18 @@ const IN_BACKGROUND: &str = "answers are given at once; send the request without
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::canon::{Caps, Carry, Part, Profile, Role, ToolKind};
+    use crate::canon::{Caps, Carry, Part, Profile, Role, Sealer, ToolKind};
 
     fn decode<'a>(json: &'a str, to: ProtocolId, profile: &Profile) -> Result<(Request<'a>, Option<String>)> {
         let caps = Caps::of(to, "m");
-        let target = Target { protocol: to, origin: "o", model: "m", profile, caps: &caps };
+        let target = Target {
+            protocol: to,
+            origin: "o",
+            model: "m",
+            profile,
+            caps: &caps,
+            sealer: &Sealer::default(),
+        };
         let mut losses = Losses::default();
         let request = read(&Document::read(json), &target, &mut losses)?;
         Ok((request, losses.header()))

@@ -1,6 +1,6 @@
 //! Reasoning of earlier turns.
 
-use crate::canon::{Carrier, Reasoning, Sealed};
+use crate::canon::{Carrier, Losses, Reasoning, Sealed, Target};
 use crate::failure::Result;
 use crate::json::Lit;
 use crate::protocol::node::{Node, Type};
@@ -8,8 +8,12 @@ use crate::protocol::node::{Node, Type};
 use crate::protocol::responses::members::pick;
 
 /// Reads a `reasoning` item: what a person may read of it, and the carrier or the native state in it. `None`
-/// where nothing is left, because a carrier was damaged or because the item was only a reference.
-pub(super) fn read<'a>(node: &Node<'a, '_>) -> Result<Option<Reasoning<'a>>> {
+/// where nothing is left, because there was nothing in a carrier for `target` or because the item was only a reference.
+pub(super) fn read<'a>(
+    node: &Node<'a, '_>,
+    target: &Target<'_>,
+    losses: &mut Losses,
+) -> Result<Option<Reasoning<'a>>> {
     let [summary, content, encrypted] = pick(node, ["summary", "content", "encrypted_content"])?;
     let mut text = None;
     for (key, list) in [("summary", summary), ("content", content)] {
@@ -19,7 +23,7 @@ pub(super) fn read<'a>(node: &Node<'a, '_>) -> Result<Option<Reasoning<'a>>> {
     let sealed = match encrypted.map(|text| node.at("encrypted_content", text).lit()).transpose()? {
         Some(state) if state.is_empty() => None,
         Some(state) if Carrier::is_carrier(state.raw()) => {
-            Carrier::decode(&state.decode()).map(Sealed::Carried)
+            target.open(&state.decode(), losses).map(Sealed::Carried)
         }
         Some(_) => Some(Sealed::Item(node.raw()?)),
         None => None,
@@ -54,10 +58,23 @@ pub(super) const PARAGRAPH: Lit<'static> = Lit::plain("\\n\\n");
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::canon::Seal;
+    use crate::canon::{Caps, Profile, ProtocolId, Rejection, Seal, SealKey, Sealer};
+
+    fn sealer() -> Sealer {
+        Sealer::new(&SealKey::new([7; 32]), "account")
+    }
+
+    fn told(json: &str) -> (Option<Reasoning<'_>>, Losses) {
+        let (profile, caps, sealer) = (Profile::default(), Caps::of(ProtocolId::Messages, "m"), sealer());
+        let protocol = ProtocolId::Messages;
+        let target =
+            Target { protocol, origin: "o", model: "m", profile: &profile, caps: &caps, sealer: &sealer };
+        let mut losses = Losses::default();
+        (read(&Node::root(json), &target, &mut losses).unwrap(), losses)
+    }
 
     fn thought(json: &str) -> Option<Reasoning<'_>> {
-        read(&Node::root(json)).unwrap()
+        told(json).0
     }
 
     #[test]
@@ -74,10 +91,16 @@ mod tests {
     #[test]
     fn carriers_are_opened_and_native_state_is_kept_whole() {
         let seal = Seal::Signature(Lit::plain("S"));
-        let carrier =
-            Carrier { origin: "o".into(), model: "m".into(), blocks: vec![seal.block(&Lit::plain("t"))] };
-        let json = format!(r#"{{"summary":[],"encrypted_content":"{}"}}"#, carrier.encode());
+        let carrier = Carrier { blocks: vec![seal.block(&Lit::plain("t"))] };
+        let json = |model| {
+            let text = carrier.seal(&sealer(), "o", model);
+            format!(r#"{{"summary":[],"encrypted_content":"{text}"}}"#)
+        };
+        let (json, other) = (json("m"), json("other"));
         assert!(matches!(thought(&json).unwrap().sealed, Some(Sealed::Carried(found)) if found == carrier));
+        let (reasoning, losses) = told(&other);
+        assert!(reasoning.is_none() && losses.list().is_empty());
+        assert_eq!(losses.rejections().iter().collect::<Vec<_>>(), [(Rejection::Foreign, 1)]);
         let json = r#"{"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"gAAA"}"#;
         assert!(matches!(thought(json).unwrap().sealed, Some(Sealed::Item(item)) if item.get() == json));
     }
@@ -85,9 +108,9 @@ mod tests {
     #[test]
     fn damaged_carriers_and_bare_references_are_nothing() {
         // Golden case 81.
-        assert!(thought(r#"{"summary":[],"encrypted_content":"cm1.####"}"#).is_none());
+        assert!(thought(r#"{"summary":[],"encrypted_content":"cm2.####"}"#).is_none());
         assert!(thought(r#"{"id":"rs_1","summary":[]}"#).is_none());
-        let kept = thought(r#"{"summary":[{"text":"t"}],"encrypted_content":"cm1."}"#).unwrap();
+        let kept = thought(r#"{"summary":[{"text":"t"}],"encrypted_content":"cm1.e30"}"#).unwrap();
         assert_eq!((kept.text.unwrap().raw(), kept.sealed.is_none()), ("t", true));
     }
 }

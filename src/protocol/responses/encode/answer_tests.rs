@@ -4,7 +4,10 @@
 
 use std::sync::Arc;
 
-use crate::canon::{Answer, Args, Carrier, Citation, Context, Encode as _, Event, Finish, Seal, UsagePart};
+use crate::canon::{
+    Answer, Args, Caps, Carrier, Citation, Context, Encode as _, Event, Finish, Profile, ProtocolId, Seal,
+    SealKey, Sealer, Target, UsagePart,
+};
 use crate::failure::{Failure, Kind};
 use crate::json::{Lit, Raw};
 
@@ -17,6 +20,7 @@ fn context() -> Context {
         model: Lit::plain("a/b"),
         origin: "claude".into(),
         upstream_model: "claude-x".into(),
+        sealer: Sealer::new(&SealKey::new([7; 32]), "account"),
         echo: "\"store\":false".into(),
         ..Context::default()
     }
@@ -304,7 +308,16 @@ fn names_and_ids_that_are_repeated_are_said_once() {
 /// The carriers of an output, decoded.
 fn carriers(output: &str) -> Vec<Carrier> {
     let ends = output.split(r#""encrypted_content":""#).skip(1);
-    ends.map(|rest| Carrier::decode(rest.split('"').next().unwrap()).unwrap()).collect()
+    let (profile, caps) = (Profile::default(), Caps::of(ProtocolId::Messages, "claude-x"));
+    let target = Target {
+        protocol: ProtocolId::Messages,
+        origin: "claude",
+        model: "claude-x",
+        profile: &profile,
+        caps: &caps,
+        sealer: &context().sealer,
+    };
+    ends.map(|rest| Carrier::open(rest.split('"').next().unwrap(), &target).unwrap()).collect()
 }
 
 #[test]
@@ -322,7 +335,6 @@ fn signatures_travel_in_carriers_and_are_shown_only_on_demand() {
     let hidden = output(&context(), &events);
     let blocks = |output: &str| {
         let one = |carrier: &Carrier| {
-            assert!(carrier.is_from("claude", "claude-x"));
             carrier.blocks.iter().map(|block| block.get().to_owned()).collect::<Vec<_>>().join(",")
         };
         carriers(output).iter().map(one).collect::<Vec<_>>()
@@ -339,7 +351,7 @@ fn signatures_travel_in_carriers_and_are_shown_only_on_demand() {
     assert_eq!(kinds, ["reasoning", "reasoning", "function_call", "reasoning"]);
     let shown = output(&Context { show_reasoning: Some(true), ..context() }, &events);
     assert_eq!(blocks(&shown), expected);
-    assert!(shown.contains(r#""summary":[{"type":"summary_text","text":"T1"}],"encrypted_content":"cm1."#));
+    assert!(shown.contains(r#""summary":[{"type":"summary_text","text":"T1"}],"encrypted_content":"cm2."#));
     assert!(shown.contains(r#""id":"rs_X_1","type":"reasoning","summary":[],"encrypted_content":"#));
 }
 

@@ -76,7 +76,7 @@ impl Input<'_> {
                 [Part::Reasoning(reasoning)] => {
                     let rest = turn.parts.get(turn.parts.len() - after..).unwrap_or_default();
                     if rest.iter().any(|part| !matches!(part, Part::Reasoning(_)) && !is_empty(part)) {
-                        thought::write(list, reasoning, self.target);
+                        thought::write(list, reasoning);
                     }
                 }
                 said => self.said(list, said, voice, run.len() == turn.parts.len())?,

@@ -391,8 +391,7 @@ fn carrier(text: &str, seals: &[Seal<'static>], context: &Context) -> Option<Str
         blocks.push(Seal::Plain.block(&text));
     }
     blocks.extend(seals.iter().map(|seal| seal.block(&text)));
-    let (origin, model) = (context.origin.clone(), context.upstream_model.clone());
-    (!blocks.is_empty()).then(|| Carrier { origin, model, blocks }.encode())
+    (!blocks.is_empty()).then(|| context.seal(&Carrier { blocks }))
 }
 
 const ADDED: &str = "response.output_item.added";

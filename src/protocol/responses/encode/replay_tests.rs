@@ -11,11 +11,11 @@ fn thought(sealed: Sealed<'static>) -> Part<'static> {
     Part::Reasoning(Reasoning { text: Some(Lit::plain("t")), sealed: Some(sealed) })
 }
 
-fn carried(origin: &str, model: &str) -> Part<'static> {
+fn carried() -> Part<'static> {
     let summary = Some(Raw::constant(r#"[{"type":"summary_text","text":"s"}]"#));
     let seal = Seal::Encrypted { id: Some(Lit::plain("rs_1")), content: Lit::plain("E"), summary };
     let blocks = vec![seal.block(&Lit::plain("t"))];
-    thought(Sealed::Carried(Carrier { origin: origin.into(), model: model.into(), blocks }))
+    thought(Sealed::Carried(Carrier { blocks }))
 }
 
 #[test]
@@ -30,18 +30,12 @@ fn reasoning_goes_back_to_where_it_came_from() {
         let end = all.find(r#",{"type":"message","role":"assistant""#)?;
         Some(all[begin..end].to_owned())
     };
-    assert_eq!(said(carried("openai", "gpt")).as_deref(), Some(item));
+    assert_eq!(said(carried()).as_deref(), Some(item));
     // Golden case 79: others get nothing.
-    assert_eq!(said(carried("openai", "gpt-2")), None);
-    assert_eq!(said(carried("claude", "gpt")), None);
     assert_eq!(said(thought(Sealed::Thinking(Raw::constant("{}")))), None);
     assert_eq!(said(Part::Reasoning(Reasoning { text: Some(Lit::plain("t")), sealed: None })), None);
-    let foreign = Carrier {
-        origin: "openai".into(),
-        model: "gpt".into(),
-        blocks: vec![Raw::constant(r#"{"type":"item_reference","id":"x"}"#)],
-    };
-    assert_eq!(said(thought(Sealed::Carried(foreign))), None);
+    let no_reasoning = Carrier { blocks: vec![Raw::constant(r#"{"type":"item_reference","id":"x"}"#)] };
+    assert_eq!(said(thought(Sealed::Carried(no_reasoning))), None);
     let details = r#"[{"type":"reasoning.summary","summary":"s","index":0},{"type":"reasoning.encrypted","data":"E","id":"rs_1","format":"openai-responses-v1","index":1},
         {"type":"reasoning.text","text":"t","signature":"S","format":"anthropic-claude-v1"},{"type":"reasoning.encrypted","data":"R","format":"anthropic-claude-v1"}]"#;
     assert_eq!(said(thought(Sealed::Details(Raw::constant(details)))).as_deref(), Some(item));
@@ -54,10 +48,9 @@ fn reasoning_goes_back_to_where_it_came_from() {
 #[test]
 fn reasoning_that_nothing_follows_is_left_out() {
     let all = |parts| input(&turns(vec![user(vec![text("x")]), assistant(parts)]), &provider());
-    assert!(!all(vec![text("y"), carried("openai", "gpt")]).contains("encrypted"));
-    assert!(!all(vec![carried("openai", "gpt"), text("")]).contains("encrypted"));
-    let two =
-        all(vec![carried("openai", "gpt"), carried("openai", "gpt"), call("c", Args::Lit(Lit::plain("{}")))]);
+    assert!(!all(vec![text("y"), carried()]).contains("encrypted"));
+    assert!(!all(vec![carried(), text("")]).contains("encrypted"));
+    let two = all(vec![carried(), carried(), call("c", Args::Lit(Lit::plain("{}")))]);
     assert_eq!(two.matches("encrypted_content").count(), 2);
     assert!(two.rfind("encrypted_content").unwrap() < two.find("function_call").unwrap());
 }

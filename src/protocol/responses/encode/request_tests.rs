@@ -7,8 +7,8 @@ use std::borrow::Cow;
 use crate::canon::{
     Args, Audio, Cache, CacheParts, Call, Caps, Choice, Chosen, Document, Effort, Extra, Format, Grammar,
     Image, Level, Losses, MidSystem, Names, Part, Profile, ProtocolId, Request, Role, Samplers, Sampling,
-    Source, Target, Text, Thinking, ThinkingMode, Tool, ToolChoice, ToolKind, ToolResult, Turn, UserField,
-    WebSearch, hex,
+    Sealer, Source, Target, Text, Thinking, ThinkingMode, Tool, ToolChoice, ToolKind, ToolResult, Turn,
+    UserField, WebSearch, hex,
 };
 use crate::failure::Result;
 use crate::json::{Lit, Raw};
@@ -46,7 +46,14 @@ fn openai() -> Provider {
 
 fn try_written(request: &Request<'_>, provider: &Provider) -> Result<(String, Option<String>)> {
     let (profile, caps) = (&provider.profile, &provider.caps);
-    let target = Target { protocol: ProtocolId::Responses, origin: "openai", model: "gpt", profile, caps };
+    let target = Target {
+        protocol: ProtocolId::Responses,
+        origin: "openai",
+        model: "gpt",
+        profile,
+        caps,
+        sealer: &Sealer::default(),
+    };
     let names = Names::new(&request.tools, 64, profile.custom_tools);
     let (mut losses, mut out) = (Losses::default(), Vec::new());
     request::write(request, &target, &names, &mut losses, &mut out)?;

@@ -3,21 +3,21 @@
 //! Only what the provider itself has sealed goes back, without the item's id: some servers give ids that they
 //! refuse afterwards. Reasoning without a seal is left out, because nothing is stored that it could refer to.
 
-use crate::canon::{Reasoning, Sealed, Target};
+use crate::canon::{Reasoning, Sealed};
 use crate::json::write::{Array, Object};
 use crate::json::{Lit, Raw};
 
 use crate::protocol::responses::members::{elements, fields};
 
 /// Writes the items, if there is anything that the provider can read.
-pub(super) fn write(list: &mut Array<'_>, reasoning: &Reasoning<'_>, target: &Target<'_>) {
+pub(super) fn write(list: &mut Array<'_>, reasoning: &Reasoning<'_>) {
     match &reasoning.sealed {
-        Some(Sealed::Carried(carrier)) if carrier.is_from(target.origin, target.model) => {
+        Some(Sealed::Carried(carrier)) => {
             carrier.blocks.iter().for_each(|block| item(list, block.get()));
         }
         Some(Sealed::Item(native)) => item(list, native.get()),
         Some(Sealed::Details(entries)) => details(list, entries),
-        Some(Sealed::Carried(_) | Sealed::Thinking(_)) | None => {}
+        Some(Sealed::Thinking(_)) | None => {}
     }
 }
 

@@ -218,16 +218,20 @@ fn names_of_speakers_go_on() {
     assert_eq!(talk(&request(vec![turn]), &any()), r#"{"role":"user","name":"bob","content":"q"}"#);
 }
 
-fn carried<'a>(origin: &str, seal: &Seal<'_>, words: &'static str) -> Part<'a> {
-    let carrier =
-        Carrier { origin: origin.into(), model: "m".into(), blocks: vec![seal.block(&Lit::plain(words))] };
+fn carried<'a>(seal: &Seal<'_>, words: &'static str) -> Part<'a> {
+    let carrier = Carrier { blocks: vec![seal.block(&Lit::plain(words))] };
     Part::Reasoning(Reasoning { text: Some(Lit::plain("shown")), sealed: Some(Sealed::Carried(carrier)) })
+}
+
+/// What is left of reasoning whose carrier is from another provider.
+fn uncarried<'a>() -> Part<'a> {
+    Part::Reasoning(Reasoning { text: Some(Lit::plain("shown")), sealed: None })
 }
 
 #[test]
 fn case_77_every_assistant_message_carries_reasoning() {
     let turns = vec![
-        assistant(vec![carried("p", &Seal::Plain, r"a\u00e9"), call("a")]),
+        assistant(vec![carried(&Seal::Plain, r"a\u00e9"), call("a")]),
         user(vec![result("a", vec![])]),
         assistant(vec![text("x")]),
         user(vec![text("q")]),
@@ -245,8 +249,7 @@ fn case_77_every_assistant_message_carries_reasoning() {
 
 #[test]
 fn case_79_reasoning_of_others_is_text_at_most() {
-    let turns =
-        || vec![assistant(vec![carried("other", &Seal::Plain, "own"), text("x")]), user(vec![text("q")])];
+    let turns = || vec![assistant(vec![uncarried(), text("x")]), user(vec![text("q")])];
     assert_eq!(
         talk(&request(turns()), &any()),
         format!(r#"{{"role":"assistant","content":"x"}},{QUESTION}"#)
@@ -270,7 +273,7 @@ fn case_79_reasoning_of_others_is_text_at_most() {
         talk(&request(vec![assistant(vec![Part::Reasoning(native), text("x")]), user(vec![])]), &deepseek());
     assert_eq!(seen, r#"{"role":"assistant","content":"x","reasoning_content":"T"}"#);
     // Two of them are paragraphs; a message of nothing else stays.
-    let part = || carried("other", &Seal::Plain, "own");
+    let part = || uncarried();
     let seen = talk(&request(vec![assistant(vec![part(), part()]), user(vec![])]), &deepseek());
     assert_eq!(seen, r#"{"role":"assistant","content":"","reasoning_content":"shown\n\nshown"}"#);
     assert_eq!(talk(&request(vec![assistant(vec![part()]), user(vec![])]), &any()), "");
@@ -284,20 +287,21 @@ fn case_82_details_and_state_of_calls_go_back_as_they_came() {
         id: Lit::plain("a"),
         extra: Raw::constant(r#"{"google":{"thought_signature":"X"}}"#),
     };
-    let turns = |origin| {
-        let parts = vec![carried(origin, &details, ""), carried(origin, &state, ""), call("a"), call("b")];
+    let own = || [carried(&details, ""), carried(&state, "")];
+    let turns = |thoughts: [Part<'static>; 2]| {
+        let parts = thoughts.into_iter().chain([call("a"), call("b")]).collect();
         vec![assistant(parts), user(vec![result("a", vec![])])]
     };
-    let seen = talk(&request(turns("p")), &any());
+    let seen = talk(&request(turns(own())), &any());
     assert!(seen.starts_with(r#"{"role":"assistant","content":null,"reasoning_details":[{"type":"reasoning.encrypted","data":"E","id":"x"}],"tool_calls""#), "{seen}");
     assert!(seen.contains(r#"1e2}"},"extra_content":{"google":{"thought_signature":"X"}}},{"id":"b""#));
     // Where the state is required, a first call without it says so, and no other.
     let gemini = Profile { call_state_required: true, ..any() };
-    let asked = talk(&request(turns("other")), &gemini);
+    let asked = talk(&request(turns([uncarried(), uncarried()])), &gemini);
     let stand_in =
         r#""extra_content":{"google":{"thought_signature":"skip_thought_signature_validator"}}},{"id":"b""#;
     assert!(asked.contains(stand_in) && asked.matches("extra_content").count() == 1, "{asked}");
-    let foreign = talk(&request(turns("other")), &any());
+    let foreign = talk(&request(turns([uncarried(), uncarried()])), &any());
     assert!(!foreign.contains("reasoning") && !foreign.contains("extra_content"));
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::canon::{
     Args, CacheParts, Call, Caps, Document, Effort, Image, JsonSchemaSupport, Level, Losses, MaxTokensField,
-    Names, Part, Profile, ProtocolId, ReasoningIn, Request, Role, Source, SystemRole, Target, Text, Tool,
-    ToolChoice, ToolResult, Turn, UserField,
+    Names, Part, Profile, ProtocolId, ReasoningIn, Request, Role, Sealer, Source, SystemRole, Target, Text,
+    Tool, ToolChoice, ToolResult, Turn, UserField,
 };
 use crate::failure::Result;
 use crate::json::{Lit, Raw};
@@ -20,7 +20,14 @@ mod members;
 /// Writes a request, and shows what was left out.
 fn write(request: &Request<'_>, profile: &Profile) -> Result<(String, String, Written)> {
     let caps = Caps::of(ProtocolId::Chat, "m");
-    let target = Target { protocol: ProtocolId::Chat, origin: "p", model: "m", profile, caps: &caps };
+    let target = Target {
+        protocol: ProtocolId::Chat,
+        origin: "p",
+        model: "m",
+        profile,
+        caps: &caps,
+        sealer: &Sealer::default(),
+    };
     let names = Names::new(&request.tools, 64, profile.custom_tools);
     let (mut losses, mut out) = (Losses::default(), Vec::new());
     let written = request::write(request, &target, &names, &mut losses, &mut out)?;
