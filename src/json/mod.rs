@@ -6,16 +6,21 @@
 mod document;
 mod lit;
 mod literal;
+mod name;
 mod path;
 mod raw;
 pub mod repair;
 pub mod scan;
 pub mod splice;
+mod walk;
+pub(crate) mod work;
 pub mod write;
 
 pub use document::{Document, Near};
 pub use lit::Lit;
+pub use name::{Name, begins};
 pub use path::Path;
 pub use raw::{Raw, compact};
 pub use scan::{Malformed, Member, Members, elements, members, text};
 pub use splice::{Body, Edit, splice, without};
+pub use walk::Walk;

@@ -14,6 +14,7 @@ pub type Edit = (Range<usize>, Bytes);
 #[must_use]
 pub fn splice(source: &[u8], edits: &[Edit]) -> Vec<u8> {
     let added: usize = edits.iter().map(|(_, new)| new.len()).sum();
+    super::work::visited(source.len() + added + size_of_val(edits));
     let mut out = Vec::with_capacity(source.len() + added);
     let mut done = 0;
     for (span, new) in edits {
@@ -97,6 +98,7 @@ impl Body {
             return;
         }
         let rest = self.buffer.get(end..).unwrap_or_default();
+        super::work::visited(rest.len());
         self.buffer = BytesMut::from([changed.as_slice(), rest].concat().as_slice());
         self.start = 0;
     }

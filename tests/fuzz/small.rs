@@ -5,7 +5,7 @@ use std::path::Path;
 use bytes::Bytes;
 use crossmodel::Config;
 use crossmodel::canon::{Carrier, ProtocolId};
-use crossmodel::json::{Body, Lit, Raw, compact, elements, members, repair, splice, without};
+use crossmodel::json::{Body, Lit, Name, Raw, compact, elements, members, repair, splice, without};
 use crossmodel::sse::{Event, Framer};
 
 use crate::mutate::{Rng, cut, mutated};
@@ -60,7 +60,7 @@ fn json() {
 
 /// What the scanner finds stands where it says, and it finds all of what is valid.
 fn scanned(input: &[u8]) {
-    let mut found = members(input).flagging(&["model", "cache_control"]);
+    let mut found = members(input).watched_by(|inner, _| inner.first().copied().unwrap_or_default());
     let mut stopped = None;
     for member in found.by_ref() {
         let Ok(member) = member else {
@@ -68,7 +68,7 @@ fn scanned(input: &[u8]) {
             break;
         };
         assert_eq!(&input[member.span.clone()], member.value);
-        let _ = (member.text(), member.unsigned(), member.is("type"), member.resembles("TYPE"));
+        let _ = (member.text(), member.unsigned(), member.is("type"), Name::read(member.key));
     }
     // It does not go as deep as the judge, which goes to any depth.
     let whole = match stopped.or_else(|| found.finish().err()) {

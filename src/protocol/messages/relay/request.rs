@@ -24,8 +24,12 @@ pub(in crate::protocol::messages) static MEMBERS: Members = Members {
         ("thread", Test::Present),
         ("diagnostics", Test::Has("previous_message_id")),
         ("fallback_credit_token", Test::Present),
+        ("user_profile_id", Test::Present),
+        ("workspace_id", Test::Present),
+        ("billing_policy", Test::Present),
     ],
     opaque: &["input", "input_schema", "schema", "metadata"],
+    prewarms: true,
     refusal: Kind::Unsupported,
 };
 
