@@ -22,5 +22,5 @@ pub use name::{Name, begins};
 pub use path::Path;
 pub use raw::{Raw, compact};
 pub use scan::{Malformed, Member, Members, elements, members, text};
-pub use splice::{Body, Edit, splice, without};
+pub use splice::{Body, Cuts, Edit, splice};
 pub use walk::Walk;

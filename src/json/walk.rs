@@ -27,6 +27,12 @@ impl<'a> Walk<'a> {
         self.scan.peek()
     }
 
+    /// Where the walk is, in bytes from the beginning.
+    #[must_use]
+    pub fn at(&self) -> usize {
+        self.scan.at
+    }
+
     /// Passes the value that stands here, and gives its literal.
     ///
     /// # Errors

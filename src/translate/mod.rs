@@ -10,6 +10,8 @@ pub mod relay;
 mod restore;
 mod unwrap;
 mod upstream;
+#[cfg(test)]
+mod work_tests;
 
 pub use upstream::{keep_body, read_error, rename};
 

@@ -19,11 +19,11 @@ fn work_of(protocol: &dyn Protocol, body: &str) -> usize {
     work
 }
 
-/// A request of so many bytes with nothing odd in it.
+/// A request of so many bytes with nothing odd in it: it is read once, and copied for the model's name at its end.
 fn plain() -> String {
     let message = r#"{"role":"user","content":"so it is"},"#;
     let messages = message.repeat(SIZE / message.len());
-    format!(r#"{{"model":"m","stream":true,"input":[],"messages":[{}{{}}]}}"#, messages)
+    format!(r#"{{"stream":true,"input":[],"messages":[{messages}{{}}],"model":"m"}}"#)
 }
 
 /// Members as a hostile client puts them.
@@ -58,7 +58,6 @@ fn member() -> impl Strategy<Value = String> {
         "[]",
         "{}",
         r#"{"include_usage":false}"#,
-        r#"{"include_usage":null,"include_usage":null}"#,
         r#"[{"type":"text","text":"x-anthropic-billing-header: a"},{"type":"image"}]"#,
         r#"[{"id":"a"},{"role":"assistant","content":[{"type":"thinking","signature":"cm1.a"}]}]"#,
         r#"[{"type":"reasoning","id":"a","encrypted_content":"cm1.a"},{"id":"b","role":"user"}]"#,
@@ -100,7 +99,7 @@ proptest! {
 fn work_is_counted() {
     let plain = plain();
     let work = work_of(REGISTRY[0], &plain);
-    assert!(work >= plain.len() && work < 3 * plain.len(), "{work} for {}", plain.len());
+    assert!(work >= 2 * plain.len() && work < 3 * plain.len(), "{work} for {}", plain.len());
 }
 
 /// Bytes of a request.

@@ -5,7 +5,7 @@ use std::path::Path;
 use bytes::Bytes;
 use crossmodel::Config;
 use crossmodel::canon::{Carrier, ProtocolId};
-use crossmodel::json::{Body, Lit, Name, Raw, compact, elements, members, repair, splice, without};
+use crossmodel::json::{Body, Cuts, Lit, Name, Raw, compact, elements, members, repair, splice};
 use crossmodel::sse::{Event, Framer};
 
 use crate::mutate::{Rng, cut, mutated};
@@ -86,7 +86,9 @@ fn removed(text: &str, rng: &mut Rng) {
     }
     let spans: Vec<_> = elements(text.as_bytes()).flatten().map(|(_, span)| span).collect();
     let gone: Vec<bool> = spans.iter().map(|_| rng.below(2) == 0).collect();
-    let edits: Vec<_> = without(&spans, &gone).into_iter().map(|span| (span, Bytes::new())).collect();
+    let mut cuts = Cuts::default();
+    spans.iter().zip(&gone).for_each(|(span, goes)| cuts.take(span, *goes));
+    let edits: Vec<_> = cuts.finish().into_iter().map(|span| (span, Bytes::new())).collect();
     let left = splice(text.as_bytes(), &edits);
     assert!(is_json(&left), "{}", left.escape_ascii());
     let mut edits = Vec::new();
