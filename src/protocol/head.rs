@@ -132,7 +132,8 @@ impl<'a> Head<'a> {
         all.finish().map_err(invalid)?;
         found.demand.long_cache = all.seen() & watch::LONG != 0;
         let is_deep = found.is_deep || all.seen() & (watch::LOOK | scan::NAMELESS) != 0;
-        let below = if is_deep { look::look(body, members).map_err(invalid)? } else { look::Found::default() };
+        let below =
+            if is_deep { look::look(body, members).map_err(invalid)? } else { look::Found::default() };
         let head = found.head(body, members, open, below)?;
         match &head.stateful {
             Some(refusal) if !allow_state => Err(refusal.clone()),
@@ -234,7 +235,9 @@ impl<'a> Found<'a> {
             }
             "n" => {
                 self.choices = match member.is_present() {
-                    true => number(member.value).filter(|number| *number > 0).ok_or_else(|| wrong(name, "a whole number from 1"))?,
+                    true => number(member.value)
+                        .filter(|number| *number > 0)
+                        .ok_or_else(|| wrong(name, "a whole number from 1"))?,
                     false => 0,
                 };
                 self.number.push(member.span);

@@ -129,7 +129,9 @@ fn members_that_stand_twice_have_one_reading() {
     let long = "x".repeat(300);
     for often in [
         r#""n":1,"#.repeat(100) + r#""x":1"#,
-        [r#""stream":null,"#, r#""n":1,"#, r#""str\u0065am":false,"#, r#""max_tokens":null,"#].concat().repeat(20)
+        [r#""stream":null,"#, r#""n":1,"#, r#""str\u0065am":false,"#, r#""max_tokens":null,"#]
+            .concat()
+            .repeat(20)
             + r#""x":1"#,
         format!(r#""stream_options":{{}},"stream_options":{{"x":"{long}"}}"#),
     ] {

@@ -144,8 +144,9 @@ fn extra_body(member: &Member<'_>) -> Result<()> {
 }
 
 fn host(path: &str) -> Failure {
-    let message =
-        format!("'{path}' is not supported: the gateway alone decides where and with what credential it calls.");
+    let message = format!(
+        "'{path}' is not supported: the gateway alone decides where and with what credential it calls."
+    );
     Failure::new(Kind::Unsupported, message).with_param(path.to_owned())
 }
 

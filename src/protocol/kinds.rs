@@ -83,9 +83,9 @@ impl Kinds {
             b"code_execution_tool_result"
             | b"bash_code_execution_tool_result"
             | b"text_editor_code_execution_tool_result" => Self::CODE_RESULT,
-            b"code_execution_result"
-            | b"bash_code_execution_result"
-            | b"encrypted_code_execution_result" => Self::RAN,
+            b"code_execution_result" | b"bash_code_execution_result" | b"encrypted_code_execution_result" => {
+                Self::RAN
+            }
             b"file_search_call" => Self::FILE_SEARCH_CALL,
             b"code_interpreter_call" => Self::CODE_CALL,
             b"shell_call" => Self::SHELL_CALL,
@@ -128,8 +128,13 @@ impl Kinds {
     /// What the name of a member says of a tool that has no type.
     pub(super) fn of_tool_member(name: &[u8]) -> Self {
         match name {
-            b"google_search" | b"googlesearch" | b"google_search_retrieval" | b"googlesearchretrieval"
-            | b"enterprise_web_search" | b"google_maps" | b"googlemaps" => Self::WEB_SEARCH,
+            b"google_search"
+            | b"googlesearch"
+            | b"google_search_retrieval"
+            | b"googlesearchretrieval"
+            | b"enterprise_web_search"
+            | b"google_maps"
+            | b"googlemaps" => Self::WEB_SEARCH,
             b"code_execution" | b"codeexecution" => Self::CODE,
             b"url_context" | b"urlcontext" => Self::OTHER,
             _ => Self::default(),

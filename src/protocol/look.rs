@@ -125,7 +125,11 @@ struct Value<'a> {
 
 impl Value<'_> {
     fn is_present(&self) -> bool {
-        if self.is_array { self.elements > 0 } else { self.literal.is_empty() || state::is_present(self.literal) }
+        if self.is_array {
+            self.elements > 0
+        } else {
+            self.literal.is_empty() || state::is_present(self.literal)
+        }
     }
 
     fn text(&self) -> Option<String> {

@@ -63,7 +63,9 @@ fn files_that_code_has_given_to_the_assistant_are_no_references() {
     };
     let (block, result) = ("bash_code_execution_tool_result", "bash_code_execution_result");
     assert_eq!(state(Messages, &ran("assistant", block, result)), None);
-    for other in [ran("user", block, result), ran("assistant", "tool_result", result), ran("assistant", block, "x")] {
+    for other in
+        [ran("user", block, result), ran("assistant", "tool_result", result), ran("assistant", block, "x")]
+    {
         let path = state(Messages, &other);
         assert_eq!(path.as_deref(), Some("messages[0].content[0].content.content[0].file_id"), "{other}");
     }
@@ -105,7 +107,11 @@ fn an_item_that_is_nothing_but_its_id_is_a_reference() {
 fn references_are_found_in_every_shape() {
     for (protocol, members, path) in [
         (Responses, r#""input":[{"type":"item\u005freference","id":"x"}]"#, "input[0].type"),
-        (Responses, r#""input":"x","tools":[{"type":"code_interpreter","container":"cntr_1"}]"#, "tools[0].container"),
+        (
+            Responses,
+            r#""input":"x","tools":[{"type":"code_interpreter","container":"cntr_1"}]"#,
+            "tools[0].container",
+        ),
         (
             Responses,
             r#""input":"x","tools":[{"type":"shell","environment":{"type":"container_reference","container_id":"c"}}]"#,
@@ -127,10 +133,26 @@ fn references_are_found_in_every_shape() {
         (Chat, r#""messages":[],"audio":{"voice":{"id":"v"},"format":"wav"}"#, "audio.voice"),
         (Chat, r#""messages":[{"role":"assistant","audio":{"id":"a"}}]"#, "messages[0].audio"),
         (Chat, r#""messages":[],"data_sources":[{"type":"azure_search"}]"#, "data_sources"),
-        (Chat, r#""messages":[],"extra_body":{"google":{"cached_content":"c"}}"#, "extra_body.google.cached_content"),
-        (Messages, r#""messages":[],"container":{"skills":[{"type":"custom","skill_id":"s"}]}"#, "container.skills[0].skill_id"),
-        (Messages, r#""messages":[],"container":{"skills":[{"type":null,"skill_id":"s"}]}"#, "container.skills[0].skill_id"),
-        (Messages, r#""messages":[],"mcp_servers":[{"type":"url","tunnel_id":"t"}]"#, "mcp_servers[0].tunnel_id"),
+        (
+            Chat,
+            r#""messages":[],"extra_body":{"google":{"cached_content":"c"}}"#,
+            "extra_body.google.cached_content",
+        ),
+        (
+            Messages,
+            r#""messages":[],"container":{"skills":[{"type":"custom","skill_id":"s"}]}"#,
+            "container.skills[0].skill_id",
+        ),
+        (
+            Messages,
+            r#""messages":[],"container":{"skills":[{"type":null,"skill_id":"s"}]}"#,
+            "container.skills[0].skill_id",
+        ),
+        (
+            Messages,
+            r#""messages":[],"mcp_servers":[{"type":"url","tunnel_id":"t"}]"#,
+            "mcp_servers[0].tunnel_id",
+        ),
         (Messages, r#""messages":[],"user_profile_id":"u""#, "user_profile_id"),
         (Messages, r#""messages":[],"workspace_id":"w""#, "workspace_id"),
         (Messages, r#""messages":[],"billing_policy":"b""#, "billing_policy"),
@@ -142,8 +164,14 @@ fn references_are_found_in_every_shape() {
         (Messages, r#""messages":[],"container":{"skills":[{"type":"anthropic","skill_id":"pptx"}]}"#),
         (Messages, r#""messages":[],"workspace_id":null,"container":null"#),
         (Responses, r#""input":"x","store":true,"background":null,"audio":{"voice":"alloy"}"#),
-        (Responses, r#""input":[{"type":"mcp_list_tools","id":"m","tools":[{"input_schema":{"file_id":{"type":"string"}}}]}]"#),
-        (Chat, r#""messages":[],"tools":[{"type":"function","function":{"parameters":{"file_id":{"type":"image"}}}}]"#),
+        (
+            Responses,
+            r#""input":[{"type":"mcp_list_tools","id":"m","tools":[{"input_schema":{"file_id":{"type":"string"}}}]}]"#,
+        ),
+        (
+            Chat,
+            r#""messages":[],"tools":[{"type":"function","function":{"parameters":{"file_id":{"type":"image"}}}}]"#,
+        ),
     ] {
         assert_eq!(state(protocol, members), None, "{members}");
     }
@@ -153,7 +181,8 @@ fn references_are_found_in_every_shape() {
 fn containers_of_the_history_are_listed_and_others_are_references() {
     let call = r#"{"type":"code_interpreter_call","id":"ci_1","container_id":"cntr_1","code":"1"}"#;
     let shell = r#"{"type":"shell_call","id":"s","environment":{"type":"container_reference","container_id":"cntr_2"}}"#;
-    let found = head(Responses, &format!(r#""input":[{{"role":"user","content":"x"}},{call},{shell},{call}]"#));
+    let found =
+        head(Responses, &format!(r#""input":[{{"role":"user","content":"x"}},{call},{shell},{call}]"#));
     let pair = |path: &str, id: &str| (path.to_owned(), id.to_owned());
     let expected =
         [pair("input[1].container_id", "cntr_1"), pair("input[2].environment.container_id", "cntr_2")];
@@ -176,11 +205,31 @@ fn containers_of_the_history_are_listed_and_others_are_references() {
 #[test]
 fn models_of_tools_are_found() {
     for (protocol, tools, path, name) in [
-        (Messages, r#"{"type":"advisor_20260301","name":"advisor","model":"big"}"#, "tools[0].model", Some("big")),
-        (Responses, r#"{"type":"image_generation","model":"gpt-image-2"}"#, "tools[0].model", Some("gpt-image-2")),
+        (
+            Messages,
+            r#"{"type":"advisor_20260301","name":"advisor","model":"big"}"#,
+            "tools[0].model",
+            Some("big"),
+        ),
+        (
+            Responses,
+            r#"{"type":"image_generation","model":"gpt-image-2"}"#,
+            "tools[0].model",
+            Some("gpt-image-2"),
+        ),
         (Responses, r#"{"type":"image_generation","model":["a"]}"#, "tools[0].model", None),
-        (Chat, r#"{"type":"openrouter:advisor","parameters":{"model":"m"}}"#, "tools[0].parameters.model", Some("m")),
-        (Chat, r#"{"parameters":{"model":"m"},"type":"function","type":"openrouter:x"}"#, "tools[0].parameters.model", Some("m")),
+        (
+            Chat,
+            r#"{"type":"openrouter:advisor","parameters":{"model":"m"}}"#,
+            "tools[0].parameters.model",
+            Some("m"),
+        ),
+        (
+            Chat,
+            r#"{"parameters":{"model":"m"},"type":"function","type":"openrouter:x"}"#,
+            "tools[0].parameters.model",
+            Some("m"),
+        ),
     ] {
         let conversation = if protocol == Responses { "input" } else { "messages" };
         let found = head(protocol, &format!(r#""{conversation}":[],"tools":[{tools}]"#)).inner_models;
@@ -221,8 +270,16 @@ fn media_are_counted_by_part_however_they_are_spelled() {
         (Responses, r#"{"type":"input_image","image_url":"https://x"}"#, 1),
         (Responses, r#"{"type":"input_file","file_data":"data:application/pdf;base64,AA"}"#, 1),
         (Messages, r#"{"type":"image","source":{"type":"base64","media_type":"image/png","data":"AA"}}"#, 1),
-        (Messages, r#"{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"AA"}}"#, 1),
-        (Messages, r#"{"type":"document","source":{"type":"text","media_type":"text/plain","data":"AA"}}"#, 0),
+        (
+            Messages,
+            r#"{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"AA"}}"#,
+            1,
+        ),
+        (
+            Messages,
+            r#"{"type":"document","source":{"type":"text","media_type":"text/plain","data":"AA"}}"#,
+            0,
+        ),
         (
             Messages,
             r#"{"type":"tool_result","content":[{"type":"image","source":{"type":"url","url":"u"}},{"type":"image","source":{"type":"base64"}}]}"#,
@@ -239,14 +296,26 @@ fn media_are_counted_by_part_however_they_are_spelled() {
 #[test]
 fn what_the_bytes_do_not_bound_is_named() {
     for (protocol, members, path) in [
-        (Messages, said(Messages, r#"{"type":"document","source":{"type":"url","url":"https://x"}}"#), "messages[0].content[0]"),
-        (Responses, said(Responses, r#"{"type":"input_file","file_url":"https://x"}"#), "input[0].content[0].file_url"),
+        (
+            Messages,
+            said(Messages, r#"{"type":"document","source":{"type":"url","url":"https://x"}}"#),
+            "messages[0].content[0]",
+        ),
+        (
+            Responses,
+            said(Responses, r#"{"type":"input_file","file_url":"https://x"}"#),
+            "input[0].content[0].file_url",
+        ),
         (
             Chat,
             said(Chat, r#"{"type":"file","file":{"file_data":"\u0048ttps://x"}}"#),
             "messages[0].content[0].file.file_data",
         ),
-        (Chat, said(Chat, r#"{"type":"video_url","video_url":{"url":"u"}}"#), "messages[0].content[0].video_url"),
+        (
+            Chat,
+            said(Chat, r#"{"type":"video_url","video_url":{"url":"u"}}"#),
+            "messages[0].content[0].video_url",
+        ),
         (Messages, r#""messages":[],"tools":[{"type":"web_fetch_20250910"}]"#.to_owned(), "tools[0]"),
         (Messages, r#""messages":[],"tools":[{"type":"something_new"}]"#.to_owned(), "tools[0]"),
         (Messages, r#""messages":[],"mcp_servers":[{"type":"url","url":"u"}]"#.to_owned(), "mcp_servers"),
@@ -271,17 +340,42 @@ fn what_the_bytes_do_not_bound_is_named() {
 fn services_are_named_once_with_the_member_that_asks_for_them() {
     let tools = |tools: &str| format!(r#""messages":[],"input":"x","tools":[{tools}]"#);
     for (protocol, members, service, path) in [
-        (Responses, tools(r#"{"type":"web_search"},{"type":"web_search_preview"}"#), Service::WebSearch, "tools[0]"),
+        (
+            Responses,
+            tools(r#"{"type":"web_search"},{"type":"web_search_preview"}"#),
+            Service::WebSearch,
+            "tools[0]",
+        ),
         (Responses, tools(r#"{"type":"function","type":"web\u005fsearch"}"#), Service::WebSearch, "tools[0]"),
         (Messages, tools(r#"{"name":"f"},{"type":"web_search_20250305"}"#), Service::WebSearch, "tools[1]"),
-        (Chat, r#""messages":[],"web_search_options":{}"#.to_owned(), Service::WebSearch, "web_search_options"),
+        (
+            Chat,
+            r#""messages":[],"web_search_options":{}"#.to_owned(),
+            Service::WebSearch,
+            "web_search_options",
+        ),
         (Responses, tools(r#"{"type":"image_generation"}"#), Service::ImageGeneration, "tools[0]"),
-        (Responses, tools(r#"{"type":"code_interpreter","container":{"type":"auto"}}"#), Service::CodeExecution, "tools[0]"),
+        (
+            Responses,
+            tools(r#"{"type":"code_interpreter","container":{"type":"auto"}}"#),
+            Service::CodeExecution,
+            "tools[0]",
+        ),
         (Messages, tools(r#"{"type":"code_execution_20260120"}"#), Service::CodeExecution, "tools[0]"),
         (Responses, tools(r#"{"type":"shell"}"#), Service::CodeExecution, "tools[0]"),
         (Responses, tools(r#"{"type":"file_search"}"#), Service::FileSearch, "tools[0]"),
-        (Chat, said(Chat, r#"{"type":"input_audio","input_audio":{}}"#), Service::AudioInput, "messages[0].content[0]"),
-        (Chat, r#""messages":[],"modalities":["text","audio"]"#.to_owned(), Service::AudioOutput, "modalities"),
+        (
+            Chat,
+            said(Chat, r#"{"type":"input_audio","input_audio":{}}"#),
+            Service::AudioInput,
+            "messages[0].content[0]",
+        ),
+        (
+            Chat,
+            r#""messages":[],"modalities":["text","audio"]"#.to_owned(),
+            Service::AudioOutput,
+            "modalities",
+        ),
         (Chat, r#""messages":[],"Audio":{"voice":"a"}"#.to_owned(), Service::AudioOutput, "audio"),
         (Chat, r#""messages":[],"plugins":[{"id":"web"}]"#.to_owned(), Service::Plugins, "plugins"),
         (Chat, tools(r#"{"type":"openrouter:fusion"}"#), Service::Plugins, "tools[0]"),
@@ -304,7 +398,8 @@ fn rates_and_long_lives_in_the_cache_are_noted() {
         assert_eq!(demand(Messages, &format!(r#""messages":[],{members}"#)).rates, rates, "{members}");
     }
     for (ttl, is_long) in [("1h", true), ("1\\u0068", true), ("12h", true), ("5m", false)] {
-        let part = format!(r#"{{"type":"text","text":"x","cache_control":{{"type":"ephemeral","ttl":"{ttl}"}}}}"#);
+        let part =
+            format!(r#"{{"type":"text","text":"x","cache_control":{{"type":"ephemeral","ttl":"{ttl}"}}}}"#);
         assert_eq!(demand(Messages, &said(Messages, &part)).long_cache, is_long, "{ttl}");
     }
     assert_eq!(demand(Chat, r#""messages":[{"role":"user","content":"hi"}]"#), Demand::default());

@@ -53,7 +53,11 @@ fn kind(value: &[u8]) -> u8 {
         _ => return LOOK,
     };
     let text = memchr::memchr(b'"', text).and_then(|end| text.get(..end));
-    if text.is_some_and(|text| USUAL.iter().any(|usual| usual.as_bytes() == text)) { KIND } else { LOOK | KIND }
+    if text.is_some_and(|text| USUAL.iter().any(|usual| usual.as_bytes() == text)) {
+        KIND
+    } else {
+        LOOK | KIND
+    }
 }
 
 /// Whether one of the names is as long and begins with that letter.

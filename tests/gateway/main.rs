@@ -40,6 +40,7 @@ mod patience;
 mod providers;
 mod relay;
 mod reload;
+mod requests;
 mod smuggling;
 mod soak;
 mod streams;
