@@ -78,6 +78,37 @@ fn the_head_costs_the_same_whatever_the_bodys_size() {
     assert!(small <= 12, "{small} allocations");
 }
 
+/// However often a client repeats what is read of its request.
+#[test]
+fn members_that_stand_often_cost_no_more_than_others() {
+    let member = [
+        r#""stream":null"#,
+        r#""str\u0065am":true"#,
+        r#""n":1"#,
+        r#""max_tokens":null"#,
+        r#""stream_options":{}"#,
+    ];
+    for protocol in REGISTRY {
+        for often in [12, 16_000] {
+            let members = vec![member.join(","); often].join(",");
+            let body = format!(r#"{{{members},"model":"v/model","messages":[],"input":[]}}"#);
+            let mut large = Body::from(body.as_bytes());
+            let counted = measure(|| {
+                let Ok(head) = Head::read(body.as_bytes(), protocol.members(), false) else { return };
+                let profile = Profile::default();
+                Edits::of(*protocol, body.as_bytes(), &head, &profile, "real-model", Some(7))
+                    .apply(&mut large);
+            });
+            assert!(counted.count_total < 400, "{} allocations of {often}", counted.count_total);
+            assert!(
+                counted.bytes_total < 40_000 + body.len() as u64,
+                "{} bytes of {often}",
+                counted.bytes_total
+            );
+        }
+    }
+}
+
 #[test]
 fn a_name_at_the_start_is_replaced_without_copying_the_body() {
     let protocol = REGISTRY[2];

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use pingora_proxy::Session;
 
 use crate::canon::{Caps, Context, Losses, Rejections, Sealer, Target, ThinkingCaps, is_thinker};
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Kind, Result};
 use crate::json::Body;
 use crate::meter::Prices;
 use crate::observe::{TargetMetrics, Tried};
@@ -153,6 +153,7 @@ pub(super) fn redirect(exchange: &mut Exchange, rest: &Rest, choice: Choice) -> 
     let found = exchange.call()?.found.clone();
     let mut call = Call::to(&exchange.snapshot, found, choice, false)?;
     let head = Head::read(&rest.body, rest.client.protocol().members(), true)?;
+    may_ask(exchange, call.provider(), &head)?;
     call.told_by(&head);
     let need = rest.need.elsewhere(exchange, &call);
     let written = write(exchange, &call, rest.client, &head, &rest.body, need.output_cap)?;
@@ -168,26 +169,42 @@ fn plan<'b>(
     body: &'b [u8],
 ) -> Result<Plan<'b>> {
     let speaker = client.protocol();
-    // Whether state may be referred to is the target's to say, and the target follows from the head: a
-    // second scan, for the few deployments that allow it, costs less than two ways through the first.
-    let (head, stateful) = match Head::read(body, speaker.members(), false) {
-        Ok(head) => (head, None),
-        Err(stateful) => (Head::read(body, speaker.members(), true)?, Some(stateful)),
-    };
+    let head = Head::read(body, speaker.members(), true)?;
     exchange.requested_model = Some(head.model.clone().into_owned());
     let grant = exchange.grant.as_ref().ok_or_else(upstream::unknown)?;
     let found = exchange.snapshot.catalog.find(&head.model, grant)?;
     let mut choices = VecDeque::from(route::order(&found, client, hint, exchange.caller(), Instant::now())?);
-    let strange =
-        || exchange.snapshot.tenants.strange_container(Some(grant), &head, speaker.members().refusal);
-    if let Some(stateful) = stateful.or_else(strange) {
-        let allows = |target: &route::Target| target.provider.allow_upstream_state;
-        choices.retain(|choice| found.entry.targets.get(choice.target).is_some_and(allows));
-        if choices.is_empty() {
-            return Err(stateful);
-        }
+    let mut refusal = Ok(());
+    choices.retain(|choice| match found.entry.targets.get(choice.target) {
+        Some(target) => match may_ask(exchange, &target.provider, &head) {
+            Ok(()) => true,
+            refused => {
+                refusal = refused;
+                false
+            }
+        },
+        None => false,
+    });
+    if choices.is_empty() {
+        refusal?;
     }
     Ok(Plan { head, found, choices })
+}
+
+/// Whether a provider may be asked this, as far as it is a matter of whose state and which other models it names.
+///
+/// # Errors
+/// 400 for the first member that it may not be asked.
+fn may_ask(exchange: &Exchange, provider: &Provider, head: &Head<'_>) -> Result<()> {
+    head.check_inner(&provider.inner_models)?;
+    if provider.allow_upstream_state {
+        return Ok(());
+    }
+    if let Some(stateful) = &head.stateful {
+        return Err(stateful.clone());
+    }
+    let tenants = &exchange.snapshot.tenants;
+    tenants.strange_container(exchange.grant.as_ref(), head, Kind::UnsupportedState).map_or(Ok(()), Err)
 }
 
 /// Puts what was written into the call.

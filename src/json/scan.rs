@@ -58,10 +58,24 @@ enum State {
 pub(super) struct Scan<'a> {
     pub(super) json: &'a [u8],
     pub(super) at: usize,
-    /// Was a string seen, at any depth, for which the caller wants to look closer?
-    flagged: bool,
-    flags: &'static [&'static str],
+    /// What was seen so far, and in the last string.
+    seen: u8,
+    last: u8,
+    watch: Option<Watch>,
 }
+
+/// What the inside of a string literal, with what follows the literal, says to whoever watches: bits of its own, and
+/// [`ID`] and [`KIND`].
+pub type Watch = fn(&[u8], &[u8]) -> u8;
+
+/// The string is a key under which an object has its id.
+pub const ID: u8 = 0x80;
+
+/// The string is a key under which an object says what it is.
+pub const KIND: u8 = 0x40;
+
+/// An object in an array that is a member has an id and does not say what it is.
+pub const NAMELESS: u8 = 0x20;
 
 /// The members of the object that `json` holds; leading space and a byte order mark are skipped.
 #[must_use]
@@ -89,13 +103,7 @@ impl<'a> Member<'a> {
     /// Is this the key `name`, however it is spelled?
     #[must_use]
     pub fn is(&self, name: &str) -> bool {
-        spells(self.key, name, |a, b| a == b)
-    }
-
-    /// Is this the key `name` to a reader who does not mind capitals?
-    #[must_use]
-    pub fn resembles(&self, name: &str) -> bool {
-        spells(self.key, name, |a, b| a.eq_ignore_ascii_case(&b))
+        spells(self.key, name)
     }
 
     /// Is the value something else than `null`?
@@ -122,17 +130,17 @@ impl<'a> Members<'a> {
         Self { scan, state: State::First }
     }
 
-    /// Also watch for strings equal to one of `names`, as keys or values, at any depth.
+    /// Also shows every string, key or value, at any depth, to `watch`.
     #[must_use]
-    pub fn flagging(mut self, names: &'static [&'static str]) -> Self {
-        self.scan.flags = names;
+    pub fn watched_by(mut self, watch: Watch) -> Self {
+        self.scan.watch = Some(watch);
         self
     }
 
-    /// Was one of the strings of [`Members::flagging`] seen in the values so far?
+    /// What was said of the strings so far.
     #[must_use]
-    pub fn flagged(&self) -> bool {
-        self.scan.flagged
+    pub fn seen(&self) -> u8 {
+        self.scan.seen
     }
 
     /// Where the next byte will be read: after the brace that opens the object, before the first member.
@@ -168,7 +176,8 @@ impl<'a> Iterator for Members<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let (scan, state) = (&mut self.scan, &mut self.state);
-        step(scan, state, b'{', b'}', "an object", |scan| {
+        let start = scan.at;
+        let next = step(scan, state, b'{', b'}', "an object", |scan| {
             let key = scan.string()?;
             scan.skip_space();
             scan.eat(b':', "a colon")?;
@@ -177,7 +186,9 @@ impl<'a> Iterator for Members<'a> {
             let key_span = key.start + 1..key.end - 1;
             let (key, value) = (scan.bytes(key_span.clone()), scan.bytes(span.clone()));
             Ok(Member { key, key_span, value, span })
-        })
+        });
+        super::work::visited(self.scan.at - start);
+        next
     }
 }
 
@@ -186,10 +197,13 @@ impl<'a> Iterator for Elements<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let (scan, state) = (&mut self.scan, &mut self.state);
-        step(scan, state, b'[', b']', "an array", |scan| {
+        let start = scan.at;
+        let next = step(scan, state, b'[', b']', "an array", |scan| {
             let span = scan.value()?;
             Ok((scan.bytes(span.clone()), span))
-        })
+        });
+        super::work::visited(self.scan.at - start);
+        next
     }
 }
 
@@ -228,14 +242,14 @@ fn step<'a, T>(
 
 impl<'a> Scan<'a> {
     pub(super) fn new(json: &'a [u8]) -> Self {
-        Self { json, at: 0, flagged: false, flags: &[] }
+        Self { json, at: 0, seen: 0, last: 0, watch: None }
     }
 
     pub(super) fn peek(&self) -> Option<u8> {
         self.json.get(self.at).copied()
     }
 
-    fn bytes(&self, span: Range<usize>) -> &'a [u8] {
+    pub(super) fn bytes(&self, span: Range<usize>) -> &'a [u8] {
         self.json.get(span).unwrap_or_default()
     }
 
@@ -257,17 +271,21 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    fn open(&mut self, byte: u8, expected: &'static str) -> Result<(), Malformed> {
+    pub(super) fn skip_mark(&mut self) {
         if self.at == 0 && self.json.starts_with(BYTE_ORDER_MARK) {
             self.at = BYTE_ORDER_MARK.len();
         }
+    }
+
+    fn open(&mut self, byte: u8, expected: &'static str) -> Result<(), Malformed> {
+        self.skip_mark();
         self.skip_space();
         self.eat(byte, expected)?;
         self.skip_space();
         Ok(())
     }
 
-    fn value(&mut self) -> Result<Range<usize>, Malformed> {
+    pub(super) fn value(&mut self) -> Result<Range<usize>, Malformed> {
         let start = self.at;
         match self.peek() {
             Some(b'"') => return self.string(),
@@ -298,7 +316,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Skips a string; the span includes its quotes.
-    fn string(&mut self) -> Result<Range<usize>, Malformed> {
+    pub(super) fn string(&mut self) -> Result<Range<usize>, Malformed> {
         let start = self.at;
         self.eat(b'"', "a string")?;
         let Some(end) = literal::end(self.json, self.at, |_, _| true) else {
@@ -306,29 +324,25 @@ impl<'a> Scan<'a> {
             return Err(self.malformed("the end of a string"));
         };
         self.at = end + 1;
-        self.flag(start..self.at);
-        Ok(start..self.at)
-    }
-
-    fn flag(&mut self, span: Range<usize>) {
-        if self.flags.is_empty() || self.flagged || span.len() > LONGEST_FLAG {
-            return;
+        if let Some(watch) = self.watch {
+            self.last = watch(self.bytes(start + 1..end), self.json.get(self.at..).unwrap_or_default());
+            self.seen |= self.last;
         }
-        let inner = self.bytes(span.start + 1..span.end - 1);
-        self.flagged = match inner.contains(&b'\\') {
-            false => self.flags.iter().any(|name| name.as_bytes() == inner),
-            true => self.flags.iter().any(|name| spells(inner, name, |a, b| a == b)),
-        };
+        Ok(start..self.at)
     }
 
     /// Skips an object or an array, whatever it holds.
     fn container(&mut self) -> Result<(), Malformed> {
         let mut arrays: u128 = 0;
         let mut depth: u32 = 0;
+        let mut item = 0;
         loop {
             match self.peek() {
                 Some(b'"') => {
                     self.string()?;
+                    if depth == ITEM && arrays & 0b11 == 0b10 {
+                        item |= self.last;
+                    }
                     continue;
                 }
                 Some(open @ (b'{' | b'[')) => {
@@ -343,6 +357,10 @@ impl<'a> Scan<'a> {
                         return Err(self.malformed("the other closing bracket"));
                     }
                     arrays >>= 1;
+                    if depth == ITEM {
+                        let is_nameless = std::mem::take(&mut item) & (ID | KIND) == ID;
+                        self.seen |= if is_nameless { NAMELESS } else { 0 };
+                    }
                     depth -= 1;
                 }
                 Some(_) => {}
@@ -357,24 +375,28 @@ impl<'a> Scan<'a> {
 }
 
 /// Does the inside of a string literal spell `name`, which is ASCII, with or without escapes?
-fn spells(inner: &[u8], name: &str, same: impl Fn(u8, u8) -> bool) -> bool {
+fn spells(inner: &[u8], name: &str) -> bool {
     let mut rest = inner;
     for expected in name.bytes() {
-        match ascii(rest) {
-            Some((byte, after)) if same(byte, expected) => rest = after,
-            _ => return false,
+        let (unit, after) = match rest.split_first() {
+            Some((b'\\', _)) => match escaped(rest) {
+                Some(found) => found,
+                None => return false,
+            },
+            Some((byte, after)) => (u32::from(*byte), after),
+            None => return false,
+        };
+        if unit != u32::from(expected) {
+            return false;
         }
+        rest = after;
     }
     rest.is_empty()
 }
 
-/// The first character of a literal's inside, if it is ASCII and properly escaped, and what follows it.
-fn ascii(inner: &[u8]) -> Option<(u8, &[u8])> {
-    let (first, rest) = inner.split_first()?;
-    if *first != b'\\' {
-        return first.is_ascii().then_some((*first, rest));
-    }
-    let (escape, rest) = rest.split_first()?;
+/// The character, or half of one, that the escape stands for with which a literal's inside begins, and what follows.
+pub(super) fn escaped(inner: &[u8]) -> Option<(u32, &[u8])> {
+    let (escape, rest) = inner.strip_prefix(b"\\")?.split_first()?;
     let byte = match escape {
         b'"' | b'\\' | b'/' => *escape,
         b'b' => 0x08,
@@ -385,12 +407,11 @@ fn ascii(inner: &[u8]) -> Option<(u8, &[u8])> {
         b'u' => {
             let (digits, rest) = rest.split_at_checked(4)?;
             let digit = |value: u32, digit: &u8| Some(value << 4 | char::from(*digit).to_digit(16)?);
-            let unit = digits.iter().try_fold(0, digit)?;
-            return u8::try_from(unit).ok().filter(u8::is_ascii).map(|byte| (byte, rest));
+            return digits.iter().try_fold(0, digit).map(|unit| (unit, rest));
         }
         _ => return None,
     };
-    Some((byte, rest))
+    Some((u32::from(byte), rest))
 }
 
 impl fmt::Display for Malformed {
@@ -409,8 +430,8 @@ pub(super) const MAX_DEPTH: u32 = 128;
 /// The container that is entered and the one whose members are being read.
 const OUTER: u32 = 2;
 
-/// Bytes of a literal that could spell a flag: 20 characters, each as a six-byte escape, and quotes.
-const LONGEST_FLAG: usize = 20 * 6 + 2;
+/// How deep the objects of an array stand that is a member.
+const ITEM: u32 = 2;
 
 #[cfg(test)]
 mod tests {
@@ -474,15 +495,27 @@ mod tests {
     }
 
     #[test]
-    fn flags_strings_at_any_depth_however_spelled() {
-        let flagged = |json: &str| {
-            let mut all = members(json.as_bytes()).flagging(&["file_id"]);
+    fn shows_strings_at_any_depth() {
+        fn watch(inner: &[u8], rest: &[u8]) -> u8 {
+            match (inner, rest.first()) {
+                (b"id", Some(b':')) => ID,
+                (b"type", Some(b':')) => KIND,
+                (b"mark", _) => 1,
+                _ => 0,
+            }
+        }
+        let seen = |json: &str| {
+            let mut all = members(json.as_bytes()).watched_by(watch);
             all.finish().unwrap();
-            all.flagged()
+            all.seen() & !(ID | KIND)
         };
-        assert!(flagged(r#"{"x":[{"file_id":"f"}]}"#));
-        assert!(flagged(r#"{"x":[{"file\u005fid":"f"}]}"#));
-        assert!(!flagged(r#"{"x":"a \"file_id\" in a text"}"#));
+        assert_eq!(seen(r#"{"x":[{"a":["mark"]}]}"#), 1);
+        assert_eq!(seen(r#"{"x":"a \"mark\" in a text"}"#), 0);
+        assert_eq!(seen(r#"{"x":[{"type":"t","id":"i"},{"id":"i"}]}"#), NAMELESS);
+        assert_eq!(seen(r#"{"x":[{"id":"i","y":{"type":"t"}}]}"#), NAMELESS);
+        for named in [r#"[{"id":"i","type":"t"}]"#, r#"[{"x":"id"}]"#, r#"[["id"]]"#, r#"{"a":{"id":"i"}}"#] {
+            assert_eq!(seen(&format!("{{\"x\":{named}}}")), 0, "{named}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub type Edit = (Range<usize>, Bytes);
 #[must_use]
 pub fn splice(source: &[u8], edits: &[Edit]) -> Vec<u8> {
     let added: usize = edits.iter().map(|(_, new)| new.len()).sum();
+    super::work::visited(source.len() + added + size_of_val(edits));
     let mut out = Vec::with_capacity(source.len() + added);
     let mut done = 0;
     for (span, new) in edits {
@@ -25,31 +26,41 @@ pub fn splice(source: &[u8], edits: &[Edit]) -> Vec<u8> {
     out
 }
 
-/// The spans to remove so that an array, whose elements stand at `spans`, loses those that are `gone` and stays
-/// an array. Both are in the order of the array.
-#[must_use]
-pub fn without(spans: &[Range<usize>], gone: &[bool]) -> Vec<Range<usize>> {
-    let is_gone = |index: usize| gone.get(index).copied().unwrap_or(false);
-    let mut removed = Vec::new();
-    let mut index = 0;
-    while let Some(first) = spans.get(index) {
-        if !is_gone(index) {
-            index += 1;
-            continue;
+/// The spans to remove so that an array loses some of its elements and stays an array, found while the array is read.
+#[derive(Clone, Debug, Default)]
+pub struct Cuts {
+    removed: Vec<Range<usize>>,
+    /// Where the last element ends that stays, and the elements since then, which go.
+    kept: Option<usize>,
+    gone: Option<Range<usize>>,
+}
+
+impl Cuts {
+    /// Takes the next element, which stands at `span`.
+    pub fn take(&mut self, span: &Range<usize>, goes: bool) {
+        if goes {
+            let start = self.gone.take().map_or(span.start, |gone| gone.start);
+            self.gone = Some(start..span.end);
+            return;
         }
-        let start = index;
-        while is_gone(index) && index < spans.len() {
-            index += 1;
-        }
-        let last = spans.get(index - 1).map_or(first.end, |span| span.end);
-        removed.push(match (spans.get(index), start.checked_sub(1).and_then(|before| spans.get(before))) {
-            // With the comma that follows or, at the end, the one that precedes.
-            (Some(next), _) => first.start..next.start,
-            (None, Some(before)) => before.end..last,
-            (None, None) => first.start..last,
-        });
+        // With the comma that follows or, at the end, the one that precedes.
+        self.removed.extend(self.gone.take().map(|gone| gone.start..span.start));
+        self.kept = Some(span.end);
     }
-    removed
+
+    /// Whether there were elements, and all of them go.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.kept.is_none() && self.gone.is_some()
+    }
+
+    /// The spans, in their order.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<Range<usize>> {
+        let before = self.kept;
+        self.removed.extend(self.gone.map(|gone| before.unwrap_or(gone.start)..gone.end));
+        self.removed
+    }
 }
 
 /// A request body under construction.
@@ -97,6 +108,7 @@ impl Body {
             return;
         }
         let rest = self.buffer.get(end..).unwrap_or_default();
+        super::work::visited(rest.len());
         self.buffer = BytesMut::from([changed.as_slice(), rest].concat().as_slice());
         self.start = 0;
     }
@@ -147,8 +159,10 @@ mod tests {
             ([true; 4], "[  ]"),
             ([false; 4], "[ 1 , 2, 3 ,4 ]"),
         ] {
-            let edits: Vec<Edit> =
-                without(&spans, &gone).into_iter().map(|span| (span, Bytes::new())).collect();
+            let mut cuts = Cuts::default();
+            spans.iter().zip(gone).for_each(|(span, goes)| cuts.take(span, goes));
+            assert_eq!(cuts.is_all(), gone == [true; 4]);
+            let edits: Vec<Edit> = cuts.finish().into_iter().map(|span| (span, Bytes::new())).collect();
             assert_eq!(String::from_utf8(splice(array, &edits)).unwrap(), left);
         }
     }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use memchr::memmem;
 
 use crate::canon::{Rejection, Rejections};
-use crate::json::{self, Edit};
+use crate::json::{Cuts, Edit, Malformed, Name, Walk};
 
 /// Where in a protocol's requests carriers can stand.
 pub(super) struct Places {
@@ -28,69 +28,112 @@ pub(super) fn edits(body: &[u8], places: &Places, rejections: &mut Rejections) -
     if MARKS.iter().all(|(mark, _)| memmem::find(body, mark).is_none()) {
         return Vec::new();
     }
-    let conversation = json::members(body).map_while(Result::ok).filter(|m| m.is(places.conversation)).last();
-    let Some(conversation) = conversation else { return Vec::new() };
-    let (start, items) = (conversation.span.start, elements(conversation.value));
-    let mut removed = Vec::new();
-    let mut gone = vec![false; items.len()];
-    for (index, item) in items.iter().enumerate() {
-        let bytes = conversation.value.get(item.clone()).unwrap_or_default();
-        match places.blocks {
-            None => set(&mut gone, index, holds_carrier(bytes, places.opaque, rejections)),
-            Some(name) => match within(bytes, name, places.opaque, rejections) {
-                Within::All => set(&mut gone, index, true),
-                Within::Some(spans) => {
-                    let base = start + item.start;
-                    removed.extend(spans.into_iter().map(|span| base + span.start..base + span.end));
-                }
-            },
-        }
-    }
-    let spans: Vec<_> = items.iter().map(|span| start + span.start..start + span.end).collect();
-    removed.extend(json::without(&spans, &gone));
+    // A body that is no JSON is the provider's to refuse.
+    let mut removed = conversation(&mut Walk::new(body), places, rejections).unwrap_or_default();
     removed.sort_by_key(|span| span.start);
     removed.into_iter().map(|span| (span, Bytes::new())).collect()
 }
 
-/// What a message is left with.
-enum Within {
-    /// Nothing: the message goes.
-    All,
-    /// All but these spans.
-    Some(Vec<Range<usize>>),
-}
-
-fn within(message: &[u8], name: &str, opaque: &[&str], rejections: &mut Rejections) -> Within {
-    let content = json::members(message).map_while(Result::ok).filter(|m| m.is(name)).last();
-    let Some(content) = content else { return Within::Some(Vec::new()) };
-    let blocks = elements(content.value);
-    let mut carries = |span: &Range<usize>| {
-        holds_carrier(content.value.get(span.clone()).unwrap_or_default(), opaque, rejections)
-    };
-    let gone: Vec<bool> = blocks.iter().map(&mut carries).collect();
-    if !gone.is_empty() && gone.iter().all(|gone| *gone) {
-        return Within::All;
+/// The spans to remove. Of a conversation that stands twice, the last counts.
+fn conversation(
+    walk: &mut Walk<'_>,
+    places: &Places,
+    rejections: &mut Rejections,
+) -> Result<Vec<Range<usize>>, Malformed> {
+    let (mut removed, mut is_first) = (Vec::new(), true);
+    if walk.peek() != Some(b'{') {
+        return Ok(removed);
     }
-    let offset = content.span.start;
-    let spans: Vec<_> = blocks.iter().map(|span| offset + span.start..offset + span.end).collect();
-    Within::Some(json::without(&spans, &gone))
-}
-
-fn set(gone: &mut [bool], index: usize, value: bool) {
-    if let Some(slot) = gone.get_mut(index) {
-        *slot = value;
+    walk.enter();
+    while let Some(key) = walk.key(&mut is_first)? {
+        if walk.peek() == Some(b'[') && is(key, places.conversation) {
+            removed = items(walk, places, rejections)?;
+        } else {
+            walk.skip()?;
+        }
     }
+    Ok(removed)
 }
 
-fn holds_carrier(block: &[u8], opaque: &[&str], rejections: &mut Rejections) -> bool {
-    let members = json::members(block).map_while(Result::ok);
-    let mut found = members.filter(|member| opaque.iter().any(|name| member.is(name)));
-    let carried = found.find_map(|member| MARKS.iter().find(|(mark, _)| member.value.starts_with(mark)));
-    carried.inspect(|(_, rejection)| rejections.add(*rejection)).is_some()
+fn items(
+    walk: &mut Walk<'_>,
+    places: &Places,
+    rejections: &mut Rejections,
+) -> Result<Vec<Range<usize>>, Malformed> {
+    let (mut inside, mut cuts, mut is_first) = (Vec::new(), Cuts::default(), true);
+    walk.enter();
+    while walk.item(&mut is_first)? {
+        let start = walk.at();
+        let goes = match places.blocks {
+            None => holds_carrier(walk, places.opaque, rejections)?,
+            Some(name) => {
+                let blocks = message(walk, name, places.opaque, rejections)?;
+                let goes = blocks.is_all();
+                inside.extend(if goes { Vec::new() } else { blocks.finish() });
+                goes
+            }
+        };
+        cuts.take(&(start..walk.at()), goes);
+    }
+    inside.extend(cuts.finish());
+    Ok(inside)
 }
 
-fn elements(array: &[u8]) -> Vec<Range<usize>> {
-    json::elements(array).map_while(Result::ok).map(|(_, span)| span).collect()
+/// What has to go of a message's blocks.
+fn message(
+    walk: &mut Walk<'_>,
+    name: &str,
+    opaque: &[&str],
+    rejections: &mut Rejections,
+) -> Result<Cuts, Malformed> {
+    let (mut cuts, mut is_first) = (Cuts::default(), true);
+    if walk.peek() != Some(b'{') {
+        walk.skip()?;
+        return Ok(cuts);
+    }
+    walk.enter();
+    while let Some(key) = walk.key(&mut is_first)? {
+        if !is(key, name) {
+            walk.skip()?;
+            continue;
+        }
+        cuts = Cuts::default();
+        if walk.peek() != Some(b'[') {
+            walk.skip()?;
+            continue;
+        }
+        let mut is_first = true;
+        walk.enter();
+        while walk.item(&mut is_first)? {
+            let start = walk.at();
+            let goes = holds_carrier(walk, opaque, rejections)?;
+            cuts.take(&(start..walk.at()), goes);
+        }
+    }
+    Ok(cuts)
+}
+
+fn holds_carrier(
+    walk: &mut Walk<'_>,
+    opaque: &[&str],
+    rejections: &mut Rejections,
+) -> Result<bool, Malformed> {
+    let (mut found, mut is_first) = (None, true);
+    if walk.peek() != Some(b'{') {
+        walk.skip()?;
+        return Ok(false);
+    }
+    walk.enter();
+    while let Some(key) = walk.key(&mut is_first)? {
+        let value = walk.skip()?;
+        let mark = MARKS.iter().find(|(mark, _)| value.starts_with(mark));
+        found = found.or(mark.filter(|_| opaque.iter().any(|name| is(key, name))));
+    }
+    Ok(found.inspect(|(_, rejection)| rejections.add(*rejection)).is_some())
+}
+
+fn is(key: &[u8], name: &str) -> bool {
+    Name::read(key).is_some_and(|key| key.is(name))
 }
 
 /// How carriers begin as JSON strings, and why a relay's provider is not given them.

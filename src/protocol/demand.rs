@@ -1,6 +1,7 @@
 //! What a request asks for that its bytes do not show the price of.
 
 use crate::canon::Rate;
+use crate::json::{self, Member, Name};
 
 /// What a request asks for beyond the tokens of its text. The head scan fills it, the cost estimate reads it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +17,67 @@ pub struct Demand {
     pub unbounded: Option<String>,
     /// Services that cost a fee besides tokens, each with the path of the member that asks for it.
     pub services: Vec<(Service, String)>,
+}
+
+impl Demand {
+    /// Notes what a top-level member asks for.
+    pub(super) fn take(&mut self, name: &Name, member: &Member<'_>) {
+        let (name, value) = (name.as_bytes(), member.value);
+        if matches!(value, b"null" | b"false" | b"[]" | b"\"\"") {
+            return;
+        }
+        let text = || json::text(value).map(|text| text.trim().to_ascii_lowercase()).unwrap_or_default();
+        match name {
+            b"service_tier" => self.rate(Rate::of_tier(&text()), "service_tier"),
+            b"speed" => self.rate((text() == "fast").then_some(Rate::Fast), "speed"),
+            b"inference_geo" => self.rate((text() == "us").then_some(Rate::Us), "inference_geo"),
+            b"web_search_options" | b"search_parameters" | b"enable_search" => {
+                self.serve(Service::WebSearch, name);
+                self.bound_not(name);
+            }
+            b"plugins" => self.serve(Service::Plugins, name),
+            b"mcp_servers" => self.bound_not(name),
+            b"audio" => self.serve(Service::AudioOutput, name),
+            b"modalities" | b"response_modalities" | b"output_modalities" => self.modalities(name, value),
+            _ => {}
+        }
+    }
+
+    /// Adds what was found below the top level.
+    pub(super) fn absorb(&mut self, below: Self) {
+        self.media += below.media;
+        self.unbounded = self.unbounded.take().or(below.unbounded);
+        for (service, path) in below.services {
+            self.serve(service, path.as_bytes());
+        }
+    }
+
+    fn rate(&mut self, rate: Option<Rate>, path: &'static str) {
+        let rate = rate.map(|rate| (rate, path));
+        self.rates.extend(rate.filter(|rate| !self.rates.contains(rate)));
+    }
+
+    fn modalities(&mut self, name: &[u8], value: &[u8]) {
+        let single = std::iter::once(value);
+        let several = json::elements(value).map_while(Result::ok).map(|(item, _)| item);
+        for kind in single.chain(several).filter_map(json::text) {
+            match kind.to_ascii_lowercase().as_str() {
+                "audio" => self.serve(Service::AudioOutput, name),
+                "image" => self.serve(Service::ImageGeneration, name),
+                _ => {}
+            }
+        }
+    }
+
+    fn serve(&mut self, service: Service, path: &[u8]) {
+        if self.services.iter().all(|(known, _)| *known != service) {
+            self.services.push((service, String::from_utf8_lossy(path).into_owned()));
+        }
+    }
+
+    fn bound_not(&mut self, path: &[u8]) {
+        self.unbounded.get_or_insert_with(|| String::from_utf8_lossy(path).into_owned());
+    }
 }
 
 /// A service of a provider that costs something besides the four token prices.

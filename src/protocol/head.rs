@@ -1,7 +1,8 @@
-//! The head scan: the few members of a request that decide where it goes and how it is relayed.
+//! The head scan: the few members of a request that decide where it goes, what it costs and how it is relayed.
 //!
-//! In: the whole body. Out: spans. Nothing is decoded but the model's name, and a member that stands
-//! twice is read once: the last one counts, and the relay makes the others say the same.
+//! In: the whole body. Out: spans. Nothing is decoded but the model's name and numbers, and a member that stands
+//! twice is read once: the last one counts, and the relay makes the others say the same. What decides is read
+//! strictly, because others read what is wrong in ways of their own.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -9,10 +10,12 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::failure::{Failure, Kind, Result};
-use crate::json::{self, Edit, Malformed, Member};
+use crate::json::{self, Edit, Malformed, Member, Name, scan};
 
+use super::caps::{Cap, Caps, number};
 use super::demand::Demand;
-use super::state;
+use super::inner::{self, InnerModel};
+use super::{look, state, watch};
 
 /// The members that a protocol's requests are read by.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub struct Members {
     pub state: &'static [(&'static str, state::Test)],
     /// Members whose content belongs to the caller: nothing in them refers to provider state.
     pub opaque: &'static [&'static str],
+    /// Whether a limit of no tokens is a request of its own, which only fills the prompt cache.
+    pub prewarms: bool,
     /// The kind of failure for references to provider state.
     pub refusal: Kind,
 }
@@ -40,7 +45,7 @@ pub struct Head<'a> {
     pub model: Cow<'a, str>,
     /// Does the client want a stream?
     pub stream: bool,
-    /// The largest limit of the answer's tokens.
+    /// The limit of the answer's tokens; of several, the smallest.
     pub output_cap: Option<OutputCap>,
     /// How many answers the client wants at once.
     pub choices: u64,
@@ -58,12 +63,15 @@ pub struct Head<'a> {
     pub demand: Demand,
     /// Containers at the provider in which the history has run code, each with the path of its id.
     pub containers: Vec<(String, String)>,
+    /// Models that the request names besides `model`.
+    pub inner_models: Vec<InnerModel>,
+    /// The refusal of its first reference to state at the provider.
+    pub stateful: Option<Failure>,
     /// Spans of every `model` value.
     models: Vec<Range<usize>>,
-    /// Earlier values of members that stand twice, with the value that counts.
-    repeats: Vec<Edit>,
-    /// Members that could limit the answer's tokens but are null.
-    null_caps: Vec<(&'static str, Range<usize>)>,
+    /// Spans of members that stand twice, without the last of each.
+    repeats: Vec<Repeat>,
+    caps: Caps,
 }
 
 /// A limit of the answer's tokens.
@@ -75,48 +83,65 @@ pub enum OutputCap {
     Unreadable(&'static str),
 }
 
+/// An earlier value of a member that stands twice, and the one that counts.
+#[derive(Clone, Debug)]
+struct Repeat {
+    span: Range<usize>,
+    last: Range<usize>,
+    is_cap: bool,
+}
+
 #[derive(Default)]
 struct Found<'a> {
     model: Option<Member<'a>>,
     models: Vec<Range<usize>>,
-    stream: Option<Member<'a>>,
-    stream_options: Option<Member<'a>>,
-    system: Option<Member<'a>>,
+    stream: Vec<Range<usize>>,
+    is_stream: bool,
+    options: Vec<Range<usize>>,
+    number: Vec<Range<usize>>,
+    choices: u64,
+    caps: Caps,
+    system: Option<Range<usize>>,
     conversation: bool,
     foreign: bool,
-    repeats: Vec<Edit>,
-    null_caps: Vec<(&'static str, Range<usize>)>,
-    output_cap: Option<OutputCap>,
-    choices: u64,
     thinks: bool,
-    state: Option<Cow<'static, str>>,
+    state: Option<String>,
+    inner: Vec<InnerModel>,
+    demand: Demand,
+    /// Whether a member stands at the top level for which the body has to be looked through.
+    is_deep: bool,
+    /// Members that are read, however often they stand.
+    taken: usize,
 }
 
 impl<'a> Head<'a> {
     /// Reads the members of a request body.
     ///
     /// # Errors
-    /// 400 when the body is not a JSON object, has no usable model or no conversation, or, unless
-    /// `allow_state`, refers to state at the provider, which all callers of the gateway share.
+    /// 400 when the body is not a JSON object, has no usable model or no conversation, says wrongly what decides about
+    /// it, chooses the provider's host or credential, or, unless `allow_state`, refers to state at the provider, which
+    /// all callers of the gateway share.
     pub fn read(body: &'a [u8], members: &Members, allow_state: bool) -> Result<Self> {
-        let mut scan = json::members(body).flagging(if allow_state { &[] } else { state::FLAGS });
+        let mut all = json::members(body).watched_by(watch::string);
         let mut found = Found::default();
         let mut open = 0;
-        for member in scan.by_ref() {
+        for member in all.by_ref() {
             let member = member.map_err(invalid)?;
             if open == 0 {
                 open = first_member(body);
             }
-            found.take(member, members, allow_state)?;
+            found.take(member, members)?;
         }
-        scan.finish().map_err(invalid)?;
-        if let Some(path) = found.state.take() {
-            return Err(state::refused(members.refusal, path));
+        all.finish().map_err(invalid)?;
+        found.demand.long_cache = all.seen() & watch::LONG != 0;
+        let is_deep = found.is_deep || all.seen() & (watch::LOOK | scan::NAMELESS) != 0;
+        let below =
+            if is_deep { look::look(body, members).map_err(invalid)? } else { look::Found::default() };
+        let head = found.head(body, members, open, below)?;
+        match &head.stateful {
+            Some(refusal) if !allow_state => Err(refusal.clone()),
+            _ => Ok(head),
         }
-        if scan.flagged() {
-            state::check(body, members)?;
-        }
-        found.head(members, open)
     }
 
     /// The edits that make the request name `model`, sorted.
@@ -127,66 +152,114 @@ impl<'a> Head<'a> {
         self.models.iter().filter(differs).map(|span| (span.clone(), literal.clone())).collect()
     }
 
-    /// The edit that limits the answer of a request that does not do so itself.
+    /// The edits by which the request limits its answer in `member`, to so many tokens, and nowhere else. Of a
+    /// request that does so itself: none.
     #[must_use]
-    pub fn cap_edit(&self, member: &str, tokens: u64) -> Edit {
-        match self.null_caps.iter().find(|(name, _)| *name == member) {
-            Some((_, span)) => (span.clone(), Bytes::from(tokens.to_string())),
-            None => (self.open..self.open, Bytes::from(format!("\"{member}\":{tokens},"))),
-        }
+    pub fn cap_edits(&self, body: &[u8], member: &str, tokens: u64) -> Vec<Edit> {
+        self.caps.bound(body, member, tokens, self.open)
     }
 
-    /// The edits that leave one reading of members that stand twice.
+    /// The edits that leave one reading of members that stand twice, where `edits` change what counts. Limits of
+    /// the answer are left alone if they are `bound` by edits of their own.
     #[must_use]
-    pub fn repeat_edits(&self) -> &[Edit] {
-        &self.repeats
+    pub fn repeat_edits(&self, body: &[u8], edits: &[Edit], bound: bool) -> Vec<Edit> {
+        let repeats = self.repeats.iter().filter(|repeat| !(bound && repeat.is_cap));
+        let edit = |repeat: &Repeat| {
+            let Range { start, end } = repeat.last;
+            let within = edits.iter().filter(|(span, _)| start <= span.start && span.end <= end);
+            let within = within.map(|(span, new)| (span.start - start..span.end - start, new.clone()));
+            let last = body.get(start..end).unwrap_or_default();
+            (repeat.span.clone(), json::splice(last, &within.collect::<Vec<_>>()).into())
+        };
+        repeats.map(edit).filter(|(span, new): &Edit| body.get(span.clone()) != Some(new)).collect()
+    }
+
+    /// Refuses a request that names other models than these besides its own.
+    ///
+    /// # Errors
+    /// 400 for the first that is not among them.
+    pub fn check_inner(&self, allowed: &[String]) -> Result<()> {
+        let refused = self.inner_models.iter().find(|inner| !inner.is_among(allowed));
+        refused.map_or(Ok(()), |inner| Err(inner.refused()))
     }
 }
 
 impl<'a> Found<'a> {
-    fn take(&mut self, member: Member<'a>, members: &Members, allow_state: bool) -> Result<()> {
+    fn take(&mut self, member: Member<'a>, members: &Members) -> Result<()> {
+        // What is no name, no protocol and no provider knows.
+        let Some(name) = Name::read(member.key) else { return Ok(()) };
         self.thinks |= asks_to_think(&member);
-        if member.is("model") {
-            self.models.push(member.span.clone());
-            self.model = Some(member);
-        } else if member.resembles("model") {
-            // Some servers match names without regard to case: they would read another model than we do.
-            return Err(Failure::new(Kind::InvalidJson, "The member 'model' must be spelled in lower case.")
-                .with_param("model"));
-        } else if member.is("stream") {
-            replace(&mut self.stream, member, &mut self.repeats);
-        } else if members.stream_options && member.is("stream_options") {
-            replace(&mut self.stream_options, member, &mut self.repeats);
-        } else if member.is("system") {
-            self.system = Some(member);
-        } else if members.conversation.iter().any(|name| member.is(name)) {
+        let is_among = |names: &[&'static str]| names.iter().copied().find(|known| name.is(known));
+        if let Some(known) = is_among(DECIDING).or_else(|| is_among(members.output_caps)) {
+            if !name.is_exact() {
+                // Some servers match names without regard to case: they would read another request than we do.
+                let message = format!("The member '{known}' must be spelled in lower case.");
+                return Err(Failure::new(Kind::InvalidJson, message).with_param(known));
+            }
+            self.taken += 1;
+            if self.taken > MAX_TAKEN {
+                return Err(too_often(known));
+            }
+            return self.decide(known, member, members);
+        }
+        if is_among(members.conversation).is_some() {
             self.conversation |= member.is_present();
-        } else if members.foreign.is_some_and(|(name, _)| member.is(name)) {
+        } else if members.foreign.is_some_and(|(foreign, _)| name.is(foreign)) {
             self.foreign = true;
-        } else if let Some(name) = members.output_caps.iter().find(|name| member.is(name)) {
-            self.cap(name, member);
-        } else if member.is("n") {
-            self.choices = member.unsigned().unwrap_or(1).clamp(1, MOST_CHOICES);
-        } else if !allow_state && self.state.is_none() {
-            self.state = state::top_level(&member, members);
+        } else if name.is("system") {
+            self.system = Some(member.span.clone());
+        }
+        self.is_deep |= IS_DEEP.iter().any(|known| name.is(known));
+        self.demand.take(&name, &member);
+        if let Some(path) = state::top_level(&name, &member, members) {
+            self.state.get_or_insert_with(|| path.to_owned());
+            self.demand.unbounded.get_or_insert_with(|| path.to_owned());
+        }
+        inner::top_level(&name, &member, &mut self.inner)
+    }
+
+    /// Takes a member that decides where the request goes and how much it may cost.
+    fn decide(&mut self, name: &'static str, member: Member<'a>, members: &Members) -> Result<()> {
+        match name {
+            "model" => {
+                self.models.push(member.span.clone());
+                self.model = Some(member);
+            }
+            "stream" => {
+                self.is_stream = match member.value {
+                    b"true" => true,
+                    b"false" | b"null" => false,
+                    _ => return Err(wrong(name, "true or false")),
+                };
+                self.stream.push(member.span);
+            }
+            "stream_options" if members.stream_options => {
+                options(&member)?;
+                self.options.push(member.span);
+            }
+            "n" => {
+                self.choices = match member.is_present() {
+                    true => number(member.value)
+                        .filter(|number| *number > 0)
+                        .ok_or_else(|| wrong(name, "a whole number from 1"))?,
+                    false => 0,
+                };
+                self.number.push(member.span);
+            }
+            _ if members.output_caps.contains(&name) => {
+                let tokens = member.is_present().then(|| {
+                    let tokens = number(member.value).filter(|tokens| *tokens > 0 || members.prewarms);
+                    tokens.ok_or_else(|| wrong(name, "a whole number of tokens, at least 1"))
+                });
+                let tokens = tokens.transpose()?;
+                self.caps.0.push(Cap { name, key: member.key_span, span: member.span, tokens });
+            }
+            _ => {}
         }
         Ok(())
     }
 
-    fn cap(&mut self, name: &'static str, member: Member<'a>) {
-        if !member.is_present() {
-            return self.null_caps.push((name, member.span));
-        }
-        let tokens = member.unsigned().or_else(|| rounded(member.value));
-        self.output_cap = Some(match (self.output_cap, tokens) {
-            (Some(unreadable @ OutputCap::Unreadable(_)), _) => unreadable,
-            (_, None) => OutputCap::Unreadable(name),
-            (Some(OutputCap::Tokens(other)), Some(tokens)) => OutputCap::Tokens(tokens.max(other)),
-            (None, Some(tokens)) => OutputCap::Tokens(tokens),
-        });
-    }
-
-    fn head(self, members: &Members, open: usize) -> Result<Head<'a>> {
+    fn head(self, body: &[u8], members: &Members, open: usize, below: look::Found) -> Result<Head<'a>> {
         if !self.conversation {
             return Err(missing_conversation(members, self.foreign));
         }
@@ -195,25 +268,41 @@ impl<'a> Found<'a> {
                 Failure::new(Kind::Unsupported, "The member 'model' is required and must be a string.")
                     .with_param("model")
             })?;
-        let (options, null_options) = match self.stream_options {
-            Some(member) if member.is_present() => (Some(member.span), None),
-            other => (None, other.map(|member| member.span)),
-        };
+        if self.options.len() > 1 && self.options.last().is_some_and(|last| last.len() > MAX_REPEATED) {
+            return Err(too_often("stream_options"));
+        }
+        let mut repeats = Vec::new();
+        for spans in [&self.stream, &self.options, &self.number] {
+            repeat(spans.iter(), false, &mut repeats);
+        }
+        for name in members.output_caps {
+            repeat(self.caps.spans(name), true, &mut repeats);
+        }
+        let last = self.options.last().cloned();
+        let is_null = last.clone().is_some_and(|span| body.get(span) == Some(b"null"));
+        let (stream_options, null_options) = if is_null { (None, last) } else { (last, None) };
+        let mut demand = self.demand;
+        demand.absorb(below.demand);
+        let mut inner_models = self.inner;
+        inner_models.extend(below.inner);
+        let stateful = self.state.or(below.state).map(|path| state::refused(members.refusal, path));
         Ok(Head {
             model,
-            stream: self.stream.is_some_and(|member| member.value == b"true"),
-            output_cap: self.output_cap,
-            choices: self.choices.max(1),
+            stream: self.is_stream,
+            output_cap: self.caps.smallest().map(OutputCap::Tokens),
+            choices: self.choices.clamp(1, MOST_CHOICES),
             open,
-            stream_options: options,
+            stream_options,
             null_options,
             thinks: self.thinks,
-            system: self.system.map(|member| member.span),
-            demand: Demand::default(),
-            containers: Vec::new(),
+            system: self.system,
+            demand,
+            containers: below.containers,
+            inner_models,
+            stateful,
             models: self.models,
-            repeats: self.repeats,
-            null_caps: self.null_caps,
+            repeats,
+            caps: self.caps,
         })
     }
 }
@@ -224,21 +313,40 @@ fn asks_to_think(member: &Member<'_>) -> bool {
         && !matches!(member.value, b"null" | b"false" | b"\"none\"" | b"0")
 }
 
-/// A number of tokens that is written as a fraction, or with an exponent.
-fn rounded(value: &[u8]) -> Option<u64> {
-    let number: f64 = std::str::from_utf8(value).ok()?.parse().ok()?;
-    let sensible = value.first()?.is_ascii_digit() && number < MOST_TOKENS;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is small and positive")]
-    sensible.then(|| number.ceil() as u64)
+/// Notes the spans of one member, without the last.
+fn repeat<'s>(spans: impl Iterator<Item = &'s Range<usize>>, is_cap: bool, repeats: &mut Vec<Repeat>) {
+    let start = repeats.len();
+    let mut last: Option<&Range<usize>> = None;
+    for span in spans {
+        let earlier = last.replace(span);
+        repeats.extend(earlier.map(|span| Repeat { span: span.clone(), last: 0..0, is_cap }));
+    }
+    for repeat in repeats.iter_mut().skip(start) {
+        repeat.last = last.cloned().unwrap_or_default();
+    }
 }
 
-/// Keeps the last of two members; the earlier one becomes an edit that repeats the last.
-fn replace<'a>(slot: &mut Option<Member<'a>>, member: Member<'a>, repeats: &mut Vec<Edit>) {
-    let value = Bytes::copy_from_slice(member.value);
-    if let Some(earlier) = slot.replace(member) {
-        repeats.iter_mut().for_each(|(_, new)| *new = value.clone());
-        repeats.push((earlier.span, value));
+/// Reads the one option that the gateway sets itself.
+fn options(member: &Member<'_>) -> Result<()> {
+    if !member.is_present() {
+        return Ok(());
     }
+    if member.value.first() != Some(&b'{') {
+        return Err(wrong("stream_options", "an object"));
+    }
+    let mut all = json::members(member.value);
+    let mut is_set = false;
+    for option in all.by_ref() {
+        let option = option.map_err(invalid)?;
+        let Some(name) = Name::read(option.key).filter(|name| name.is("include_usage")) else { continue };
+        if !name.is_exact() || !matches!(option.value, b"true" | b"false" | b"null") {
+            return Err(wrong("stream_options.include_usage", "true or false, and spelled in lower case"));
+        }
+        if std::mem::replace(&mut is_set, true) {
+            return Err(too_often("stream_options.include_usage"));
+        }
+    }
+    Ok(())
 }
 
 /// Offset after the brace that opens the body.
@@ -248,6 +356,16 @@ fn first_member(body: &[u8]) -> usize {
 
 fn invalid(malformed: Malformed) -> Failure {
     Failure::new(Kind::InvalidJson, format!("The request body is not a valid JSON object: {malformed}."))
+}
+
+fn wrong(name: &'static str, expected: &str) -> Failure {
+    let message = format!("The member '{name}' must be {expected}.");
+    Failure::new(Kind::Unsupported, message).with_param(name)
+}
+
+fn too_often(name: &'static str) -> Failure {
+    let message = format!("The member '{name}' stands more often than once, and only one reading can count.");
+    Failure::new(Kind::InvalidJson, message).with_param(name)
 }
 
 fn missing_conversation(members: &Members, foreign: bool) -> Failure {
@@ -260,8 +378,17 @@ fn missing_conversation(members: &Members, foreign: bool) -> Failure {
 const THINKING: [&str; 5] =
     ["reasoning_effort", "reasoning", "thinking", "thinking_budget", "enable_thinking"];
 
-/// Tokens: no answer has as many.
-const MOST_TOKENS: f64 = 1e12;
+/// Members that decide in all protocols, besides limits of the answer.
+const DECIDING: &[&str] = &["model", "stream", "stream_options", "n"];
+
+/// Members of which not only the strings that are watched for say what they ask for.
+const IS_DEEP: &[&str] = &["audio", "container", "extra_body", "mcp_servers", "plugins"];
+
+/// How often the members that decide may stand in one request, all together: each is edited.
+const MAX_TAKEN: usize = 64;
+
+/// Bytes of a value that is repeated for all that stand before it.
+const MAX_REPEATED: usize = 256;
 
 /// Answers at once: the most that any provider gives.
 const MOST_CHOICES: u64 = 128;

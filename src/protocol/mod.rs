@@ -7,16 +7,26 @@ pub mod chat;
 pub mod messages;
 pub mod responses;
 
+mod caps;
 mod carriers;
 mod demand;
 mod error;
 mod field;
 mod head;
+mod inner;
+mod kinds;
+mod look;
 mod node;
 mod samplers;
 mod schema;
 mod state;
 mod usage;
+mod watch;
+
+#[cfg(test)]
+mod head_tests;
+#[cfg(test)]
+mod look_tests;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -37,6 +47,7 @@ pub use crate::canon::{ProtocolId, UpstreamError};
 pub use demand::{Demand, Service};
 pub use error::is_envelope;
 pub use head::{Head, Members, OutputCap};
+pub use inner::InnerModel;
 pub use state::Test;
 
 /// What one protocol says, and how.

@@ -50,6 +50,10 @@ pub struct ProviderSettings {
     /// May requests refer to state held at the provider (stored responses, files, containers)? All
     /// callers share the provider's account, so this is for deployments with a single tenant.
     pub allow_upstream_state: bool,
+    /// Models, by the provider's own names, that requests may name besides `model`: fall-backs, advisers, models of
+    /// tools. `*`: any model, and routes and providers of a router too. They answer whatever the caller's key may
+    /// call, at the price of the model that was asked. Default: none.
+    pub inner_models: Vec<String>,
 }
 
 /// How long one provider may take, in seconds. Default of each: what `timeouts` says for all.
@@ -124,6 +128,8 @@ pub struct Provider {
     pub profile: Profile,
     /// May requests refer to state held at the provider?
     pub allow_upstream_state: bool,
+    /// Models that requests may name besides `model`.
+    pub inner_models: Vec<String>,
     auth: Option<Auth>,
     key: Option<SecretString>,
 }
@@ -167,6 +173,7 @@ impl Provider {
             on_client_gone: settings.on_client_gone,
             profile: Profile::default().with(&preset.profile).with(&settings.profile),
             allow_upstream_state: settings.allow_upstream_state,
+            inner_models: settings.inner_models.clone(),
             auth,
             key,
         })

@@ -51,7 +51,7 @@ pub struct Facts<'f> {
     pub strict: bool,
     /// Are only its tokens to be counted?
     pub counting: bool,
-    /// Tokens that the answer may have, where the client sets no limit.
+    /// Tokens that the answer may have, whatever the client says.
     pub output_cap: Option<u64>,
 }
 
@@ -79,7 +79,7 @@ pub fn render(
     let mut losses = Losses::new(facts.strict).told_to(client.id());
     let mut request = client.decode_request(&document, target, &mut losses)?;
     request.counting = facts.counting;
-    request.max_output = request.max_output.or(facts.output_cap);
+    request.max_output = facts.output_cap.or(request.max_output);
     if !facts.counting {
         client.check_request(&request)?;
     }

@@ -16,6 +16,8 @@ mod reasoning;
 mod restore;
 mod unwrap;
 mod upstream;
+#[cfg(test)]
+mod work_tests;
 
 pub use keys::OwnKeys;
 pub use upstream::{keep_body, read_error, rename};

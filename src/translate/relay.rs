@@ -29,8 +29,8 @@ pub struct Edits {
 }
 
 impl Edits {
-    /// What has to change in a request so that its provider takes it for one of its own, and answers with at
-    /// most `output_cap` tokens.
+    /// What has to change in a request so that its provider takes it for one of its own. Its answer has at most
+    /// `output_cap` tokens then, if that is given: in the provider's own member, and in no other.
     #[must_use]
     pub fn of(
         protocol: &dyn Protocol,
@@ -41,19 +41,21 @@ impl Edits {
         output_cap: Option<u64>,
     ) -> Self {
         let mut edits = head.model_edits(body, model);
-        edits.extend(output_cap.map(|tokens| head.cap_edit(protocol.output_cap(profile), tokens)));
-        edits.extend_from_slice(head.repeat_edits());
-        if profile.strip_attribution {
-            edits.extend(protocol.attribution_edit(body, head));
+        if let Some(tokens) = output_cap {
+            edits.extend(head.cap_edits(body, protocol.output_cap(profile), tokens));
         }
         let mut rejections = Rejections::default();
-        edits.extend(protocol.carrier_edits(body, &mut rejections));
         let mut withhold_usage = false;
         if head.stream && profile.stream_usage == StreamUsage::Option {
             let usage = protocol.usage_edits(body, head);
             withhold_usage = !usage.is_empty();
             edits.extend(usage);
         }
+        edits.extend(head.repeat_edits(body, &edits, output_cap.is_some()));
+        if profile.strip_attribution {
+            edits.extend(protocol.attribution_edit(body, head));
+        }
+        edits.extend(protocol.carrier_edits(body, &mut rejections));
         edits.sort_by_key(|(span, _)| (span.start, span.end));
         Self { edits, withhold_usage, rejections }
     }

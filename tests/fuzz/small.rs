@@ -5,7 +5,7 @@ use std::path::Path;
 use bytes::Bytes;
 use crossmodel::Config;
 use crossmodel::canon::{Caps, Carrier, Profile, ProtocolId, SealKey, Sealer, Target};
-use crossmodel::json::{Body, Lit, Raw, compact, elements, members, repair, splice, without};
+use crossmodel::json::{Body, Cuts, Lit, Name, Raw, compact, elements, members, repair, splice};
 use crossmodel::sse::{Event, Framer};
 
 use crate::mutate::{Rng, cut, mutated};
@@ -60,7 +60,7 @@ fn json() {
 
 /// What the scanner finds stands where it says, and it finds all of what is valid.
 fn scanned(input: &[u8]) {
-    let mut found = members(input).flagging(&["model", "cache_control"]);
+    let mut found = members(input).watched_by(|inner, _| inner.first().copied().unwrap_or_default());
     let mut stopped = None;
     for member in found.by_ref() {
         let Ok(member) = member else {
@@ -68,7 +68,7 @@ fn scanned(input: &[u8]) {
             break;
         };
         assert_eq!(&input[member.span.clone()], member.value);
-        let _ = (member.text(), member.unsigned(), member.is("type"), member.resembles("TYPE"));
+        let _ = (member.text(), member.unsigned(), member.is("type"), Name::read(member.key));
     }
     // It does not go as deep as the judge, which goes to any depth.
     let whole = match stopped.or_else(|| found.finish().err()) {
@@ -86,7 +86,9 @@ fn removed(text: &str, rng: &mut Rng) {
     }
     let spans: Vec<_> = elements(text.as_bytes()).flatten().map(|(_, span)| span).collect();
     let gone: Vec<bool> = spans.iter().map(|_| rng.below(2) == 0).collect();
-    let edits: Vec<_> = without(&spans, &gone).into_iter().map(|span| (span, Bytes::new())).collect();
+    let mut cuts = Cuts::default();
+    spans.iter().zip(&gone).for_each(|(span, goes)| cuts.take(span, *goes));
+    let edits: Vec<_> = cuts.finish().into_iter().map(|span| (span, Bytes::new())).collect();
     let left = splice(text.as_bytes(), &edits);
     assert!(is_json(&left), "{}", left.escape_ascii());
     let mut edits = Vec::new();

@@ -44,6 +44,7 @@ mod providers;
 mod redaction;
 mod relay;
 mod reload;
+mod requests;
 mod smuggling;
 mod soak;
 mod streams;

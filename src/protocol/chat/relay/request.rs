@@ -12,8 +12,13 @@ pub(in crate::protocol::chat) static MEMBERS: Members = Members {
     foreign: Some(("prompt", " Requests with 'prompt' belong to /v1/completions, which is not served.")),
     output_caps: &["max_tokens", "max_completion_tokens"],
     stream_options: true,
-    state: &[("previous_response_id", Test::Present)],
+    state: &[
+        ("previous_response_id", Test::Present),
+        ("data_sources", Test::Present),
+        ("cached_content", Test::Present),
+    ],
     opaque: &["parameters", "schema", "metadata", "arguments"],
+    prewarms: false,
     refusal: Kind::Unsupported,
 };
 

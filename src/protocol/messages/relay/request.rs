@@ -24,8 +24,12 @@ pub(in crate::protocol::messages) static MEMBERS: Members = Members {
         ("thread", Test::Present),
         ("diagnostics", Test::Has("previous_message_id")),
         ("fallback_credit_token", Test::Present),
+        ("user_profile_id", Test::Present),
+        ("workspace_id", Test::Present),
+        ("billing_policy", Test::Present),
     ],
     opaque: &["input", "input_schema", "schema", "metadata"],
+    prewarms: true,
     refusal: Kind::Unsupported,
 };
 
@@ -44,18 +48,20 @@ pub(in crate::protocol::messages) fn attribution_edit(body: &[u8], head: &Head<'
 
 /// The block, with the comma that follows it or, for the last one, precedes it.
 fn block(system: &[u8]) -> Option<Range<usize>> {
-    let blocks: Vec<_> = json::elements(system).map_while(Result::ok).collect();
-    let found = blocks.iter().position(|(block, _)| {
+    let mut blocks = json::elements(system).map_while(Result::ok);
+    let mut before = None;
+    let found = loop {
+        let (block, span) = blocks.next()?;
         let mut members = json::members(block).map_while(Result::ok);
-        members.any(|member| {
-            member.is("text") && member.text().is_some_and(|text| text.starts_with(ATTRIBUTION))
-        })
-    })?;
-    let span = &blocks.get(found)?.1;
-    match (blocks.get(found + 1), found.checked_sub(1).and_then(|n| blocks.get(n))) {
-        (Some((_, next)), _) => Some(span.start..next.start),
-        (None, Some((_, before))) => Some(before.end..span.end),
-        (None, None) => Some(span.clone()),
+        let opens = |text: std::borrow::Cow<'_, str>| text.starts_with(ATTRIBUTION);
+        if members.any(|member| member.is("text") && member.text().is_some_and(opens)) {
+            break span;
+        }
+        before = Some(span.end);
+    };
+    match blocks.next() {
+        Some((_, next)) => Some(found.start..next.start),
+        None => Some(before.unwrap_or(found.start)..found.end),
     }
 }
 

@@ -13,13 +13,14 @@ pub(in crate::protocol::responses) static MEMBERS: Members = Members {
     conversation: &["input", "instructions"],
     foreign: Some(("messages", " Requests with 'messages' belong to /v1/chat/completions or /v1/messages.")),
     output_caps: &["max_output_tokens"],
-    stream_options: false,
+    stream_options: true,
     state: &[
         ("previous_response_id", Test::Present),
         ("conversation", Test::Present),
         ("prompt", Test::Present),
-        ("background", Test::True),
+        ("background", Test::NotFalse),
     ],
-    opaque: &["parameters", "schema", "metadata", "arguments", "client_metadata"],
+    opaque: &["parameters", "schema", "metadata", "arguments", "client_metadata", "input_schema"],
+    prewarms: false,
     refusal: Kind::UnsupportedState,
 };

@@ -1,0 +1,130 @@
+//! A way through a whole document, on which every byte is read once.
+//!
+//! Where [`scan`](super::scan) skips what a member holds, and reads it again if somebody looks inside, a walk goes on
+//! into it: whoever looks for something at any depth pays for one pass, however deep the document is.
+
+use super::scan::{Malformed, Scan};
+
+/// A place in a document on the way from its beginning to its end.
+#[derive(Clone, Debug)]
+pub struct Walk<'a> {
+    scan: Scan<'a>,
+}
+
+impl<'a> Walk<'a> {
+    /// A walk that begins in front of the document's value.
+    #[must_use]
+    pub fn new(json: &'a [u8]) -> Self {
+        let mut scan = Scan::new(json);
+        scan.skip_mark();
+        scan.skip_space();
+        Self { scan }
+    }
+
+    /// The first byte of the value that stands here.
+    #[must_use]
+    pub fn peek(&self) -> Option<u8> {
+        self.scan.peek()
+    }
+
+    /// Where the walk is, in bytes from the beginning.
+    #[must_use]
+    pub fn at(&self) -> usize {
+        self.scan.at
+    }
+
+    /// Passes the value that stands here, and gives its literal.
+    ///
+    /// # Errors
+    /// [`Malformed`] when it is none.
+    pub fn skip(&mut self) -> Result<&'a [u8], Malformed> {
+        let start = self.scan.at;
+        let span = self.scan.value()?;
+        super::work::visited(self.scan.at - start);
+        Ok(self.scan.bytes(span))
+    }
+
+    /// Goes into the object or array that stands here.
+    pub fn enter(&mut self) {
+        self.scan.at += 1;
+        self.scan.skip_space();
+    }
+
+    /// The next key of the object that the walk is in, without its quotes; its value stands here then. `None` once
+    /// the object has ended.
+    ///
+    /// # Errors
+    /// [`Malformed`] when there is neither.
+    pub fn key(&mut self, is_first: &mut bool) -> Result<Option<&'a [u8]>, Malformed> {
+        let start = self.scan.at;
+        if !self.goes_on(b'}', is_first)? {
+            return Ok(None);
+        }
+        let key = self.scan.string()?;
+        self.scan.skip_space();
+        self.scan.eat(b':', "a colon")?;
+        self.scan.skip_space();
+        super::work::visited(self.scan.at - start);
+        Ok(Some(self.scan.bytes(key.start + 1..key.end - 1)))
+    }
+
+    /// Whether the array that the walk is in has one more element, which stands here then.
+    ///
+    /// # Errors
+    /// [`Malformed`] when there is neither that nor the array's end.
+    pub fn item(&mut self, is_first: &mut bool) -> Result<bool, Malformed> {
+        self.goes_on(b']', is_first)
+    }
+
+    fn goes_on(&mut self, close: u8, is_first: &mut bool) -> Result<bool, Malformed> {
+        self.scan.skip_space();
+        if self.scan.peek() == Some(close) {
+            self.scan.at += 1;
+            return Ok(false);
+        }
+        if !std::mem::replace(is_first, false) {
+            self.scan.eat(b',', "a comma")?;
+            self.scan.skip_space();
+        }
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a walk sees, in order: keys, and literals of what is not entered.
+    fn seen(walk: &mut Walk<'_>, out: &mut Vec<String>) -> Result<(), Malformed> {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let mut first = true;
+        match walk.peek() {
+            Some(b'{') => {
+                walk.enter();
+                while let Some(key) = walk.key(&mut first)? {
+                    out.push(text(key));
+                    seen(walk, out)?;
+                }
+            }
+            Some(b'[') => {
+                walk.enter();
+                while walk.item(&mut first)? {
+                    seen(walk, out)?;
+                }
+            }
+            _ => out.push(text(walk.skip()?)),
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_walk_passes_everything_once() {
+        let mut out = Vec::new();
+        let json = "\u{feff} { \"a\" : [1 , {\"b\":\"x]\"} ,[ ]], \"c\":{ } }";
+        seen(&mut Walk::new(json.as_bytes()), &mut out).unwrap();
+        assert_eq!(out, ["a", "1", "b", "\"x]\"", "c"]);
+        for wrong in ["", "{\"a\"}", "{\"a\":1 \"b\":2}", "[1 2]", "[1,]", "{\"a\":[1,{]}", "{1:2}"] {
+            assert!(seen(&mut Walk::new(wrong.as_bytes()), &mut Vec::new()).is_err(), "{wrong}");
+        }
+    }
+}
