@@ -20,7 +20,7 @@ pub(super) fn read<'a>(
         let inside = node.at("content", text);
         match inside.kind() {
             Type::Array => {
-                inside.items(|item| block::read(&item, Place::Result, target, &mut content, losses))?
+                inside.items(|item| block::read(&item, Place::Result, target, &mut content, losses))?;
             }
             Type::Object => content.push(Part::Text(Text::new(object(inside.raw()?.get())))),
             _ => content
