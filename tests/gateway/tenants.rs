@@ -114,7 +114,6 @@ fn the_providers_id_of_a_request_is_shown_only_if_it_is_one() {
         ("see https://host/?id=1", false),
         ("org \"acme\"", false),
     ];
-    let longest = long.len();
     for (id, shown) in ids {
         let mock = Mock::new(json(200, &format!("x-request-id: {id}\r\n"), answer));
         // Relayed by Pingora, and carried by the gateway itself.
@@ -123,7 +122,7 @@ fn the_providers_id_of_a_request_is_shown_only_if_it_is_one() {
             let response = send(&gateway, &gateway.key, path, "", body);
             assert_eq!(response.status, 200);
             let expected = shown.then_some(id);
-            assert_eq!(response.header("x-upstream-request-id"), expected, "{id:.*}", longest);
+            assert_eq!(response.header("x-upstream-request-id"), expected, "{id:.40}");
         }
     }
 }
@@ -207,7 +206,7 @@ fn a_carrier_that_nobody_was_given_is_left_out_and_counted() {
         (format!("cm1.{}", old(block)), &gateway.key, "old", 1.0),
         (changed, &gateway.key, "forged", 1.0),
         (format!("cm2.{made_up}"), &gateway.key, "forged", 2.0),
-        (good.clone(), &other, "forged", 3.0),
+        (good, &other, "forged", 3.0),
         ("cm2.####".to_owned(), &gateway.key, "damaged", 1.0),
     ] {
         let sent = go_on(&mock, &gateway, key, &text);
