@@ -287,14 +287,12 @@ mod tests {
     fn all_who_open_a_store_share_one_secret() {
         let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let key = |folder: &Path| Store::open(folder).unwrap().shared_secret().unwrap().key("x");
-        let threads: Vec<_> = (0..4)
-            .map(|_| {
-                let folder = folder.path().to_owned();
-                std::thread::spawn(move || Store::open(&folder).unwrap().shared_secret().unwrap().key("x"))
-            })
-            .collect();
-        let first = key(folder.path());
-        assert!(threads.into_iter().all(|thread| thread.join().unwrap() == first));
+        let first = std::thread::scope(|scope| {
+            let others: [_; 4] = std::array::from_fn(|_| scope.spawn(|| key(folder.path())));
+            let first = key(folder.path());
+            assert!(others.into_iter().all(|other| other.join().unwrap() == first));
+            first
+        });
         assert_ne!(key(other.path()), first);
     }
 

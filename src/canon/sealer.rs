@@ -78,10 +78,10 @@ impl Sealer {
     /// # Errors
     /// The reason for which it is not to be used.
     pub fn open(&self, text: &str, origin: &str, model: &str) -> Result<String, Rejection> {
-        let encoded = text.strip_prefix(PREFIX).ok_or(match text.starts_with(OLD_PREFIX) {
-            true => Rejection::Old,
-            false => Rejection::Damaged,
-        })?;
+        if text.starts_with(OLD_PREFIX) {
+            return Err(Rejection::Old);
+        }
+        let encoded = text.strip_prefix(PREFIX).ok_or(Rejection::Damaged)?;
         if encoded.len() > LARGEST {
             return Err(Rejection::Damaged);
         }
@@ -275,7 +275,7 @@ mod tests {
         assert_eq!(open(&sealer, &old), Err(Rejection::Old));
         let short = sealer.seal("provider", "model", b"");
         let long = format!("cm2.{}", "A".repeat(LARGEST + 1));
-        for bad in ["", "cm2.", "cm2.####", "cm2.e30", "cm3.e30", &short[..short.len() - 5], &long] {
+        for bad in ["", "cm2.", "cm2.####", "cm2.e30", "cm3.e30", short.split_at(short.len() - 5).0, &long] {
             assert_eq!(open(&sealer, bad), Err(Rejection::Damaged), "{bad:.20}");
         }
         assert_eq!(Sealer::default().seal("provider", "model", b"[]"), "cm2.", "nobody opens that");

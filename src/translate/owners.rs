@@ -116,6 +116,9 @@ const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::ProtocolId;
+    use crate::provider::Profile;
+    use crate::translate::relay::{Reply, Stream};
 
     #[test]
     fn a_container_is_known_to_its_account_alone_and_for_a_day() {
@@ -132,6 +135,24 @@ mod tests {
         assert!(!owners.knows_at("a", "cntr_1", late));
         b.note_at("cntr_1", late);
         assert!(owners.knows_at("b", "cntr_1", late), "nobody's any more");
+    }
+
+    #[test]
+    fn an_answer_on_its_way_names_its_containers() {
+        let owners = Arc::new(Owners::default());
+        let reply = |claims| Reply::new(ProtocolId::Responses.protocol(), "m").claiming(claims);
+        let claims = || Some(Claims::new(&owners, "a"));
+        let answer =
+            |id: &str| format!(r#"{{"output":[{{"type":"code_interpreter_call","container_id":"{id}"}}]}}"#);
+        reply(claims()).whole(answer("cntr_1").into()).unwrap();
+        reply(None).whole(answer("cntr_2").into()).unwrap();
+        let mut stream = Stream::new(reply(claims()), &Profile::default(), false, 1 << 20);
+        let event =
+            format!("data: {{\"type\":\"response.completed\",\"response\":{}}}\n\n", answer("cntr_3"));
+        let sent = stream.push(event.clone().into()).unwrap();
+        assert_eq!(sent, event, "as it came");
+        let known = |id: &str| owners.knows("a", id);
+        assert!(known("cntr_1") && !known("cntr_2") && known("cntr_3"));
     }
 
     #[test]

@@ -49,6 +49,7 @@ mod smuggling;
 mod soak;
 mod streams;
 mod support;
+mod tenants;
 mod torn;
 mod upgrade;
 mod upstreams;

@@ -38,7 +38,7 @@ pub(super) fn read<'a>(
         "document" => media::document(node, &block, parts)?,
         "search_result" => parts.push(Part::Text(media::search_result(node, &block)?)),
         "thinking" | "redacted_thinking" if !in_result => {
-            parts.push(reasoning(node, &block, target, losses)?)
+            parts.push(reasoning(node, &block, target, losses)?);
         }
         "tool_use" if !in_result => parts.push(Part::Call(call(node, &block)?)),
         "tool_result" if !in_result => parts.push(Part::Result(result(node, &block, target, losses)?)),
