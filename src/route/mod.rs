@@ -4,9 +4,11 @@ mod catalog;
 mod choose;
 mod health;
 mod models;
+mod name;
 
 pub use catalog::{Catalog, Entry, Found, ModelSettings, ModelStatus, Target, TargetSettings};
 pub use choose::{Choice, order};
 pub use health::{Circuit, Condition, Health, Sign, View, Visit};
 pub(crate) use models::percent_decoded;
 pub use models::{ModelList, Page};
+pub use name::{MAX_NAME_BYTES, is_model_name};
