@@ -129,7 +129,9 @@ pub(super) async fn admit(
     }
     put(exchange, &mut call, written, need.notice(), body);
     exchange.call = Some(Box::new(call));
-    Ok(())
+    let held = exchange.held();
+    let fits = exchange.slot.as_mut().map_or(Ok(()), |slot| slot.fit(held));
+    fits.map_err(|shed| exchange.shed(shed))
 }
 
 /// The call for another target, from the body as the client has sent it.
@@ -161,7 +163,9 @@ fn plan<'b>(
         Ok(head) => (head, None),
         Err(stateful) => (Head::read(body, speaker.members(), true)?, Some(stateful)),
     };
-    exchange.requested_model = Some(head.model.clone().into_owned());
+    // What can be no model's name is kept nowhere.
+    exchange.requested_model =
+        Some(&*head.model).filter(|name| route::is_model_name(name)).map(str::to_owned);
     let grant = exchange.grant.as_ref().ok_or_else(upstream::unknown)?;
     let found = exchange.snapshot.catalog.find(&head.model, grant)?;
     let mut choices = VecDeque::from(route::order(&found, client, hint, Instant::now())?);
@@ -181,7 +185,10 @@ fn put(exchange: &mut Exchange, call: &mut Call, written: Written, notice: Optio
     call.bridged = written.bridged;
     match written.body {
         Writing::Edits(edits) => call.withhold_usage = edits.apply(&mut body),
-        Writing::Fresh(fresh) => body = Body::from(&*fresh),
+        Writing::Fresh(fresh) => {
+            call.body = fresh;
+            return;
+        }
     }
     call.body = body.freeze();
 }
@@ -291,6 +298,11 @@ impl Call {
             bridged: None,
             found,
         })
+    }
+
+    /// Bytes of the request that it keeps.
+    pub(super) fn held(&self) -> usize {
+        self.body.len() + self.bridged.as_ref().map_or(0, |bridged| bridged.context.size())
     }
 
     /// Does the gateway carry it itself, because Pingora's own way can not do what it needs?
