@@ -138,9 +138,8 @@ impl Failure {
     /// The documented answer for a model that can not be used, whatever the reason.
     #[must_use]
     pub fn model_not_found(model: &str) -> Self {
-        let shown: String = model.chars().take(MODEL_SHOWN).collect();
-        Self::new(Kind::ModelNotFound, format!("Model '{shown}' was not found or is unavailable."))
-            .with_param("model")
+        let message = format!("Model '{}' was not found or is unavailable.", shown(model));
+        Self::new(Kind::ModelNotFound, message).with_param("model")
     }
 
     /// The answer for a provider that failed without saying anything worth repeating.
@@ -373,6 +372,16 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 const REQUEST: &str = "invalid_request_error";
+/// A name that a client chose, as far as a message repeats it: its first characters, and of these only what is visible.
+pub(crate) fn shown(name: &str) -> String {
+    let visible = |c: char| if c.is_ascii_graphic() { c } else { '?' };
+    let mut shown: String = name.chars().take(NAME_SHOWN).map(visible).collect();
+    if name.chars().nth(NAME_SHOWN).is_some() {
+        shown.push_str("...");
+    }
+    shown
+}
+
 const AUTH: &str = "authentication_error";
 const BILLING: &str = "billing_error";
 const API: &str = "api_error";
@@ -383,8 +392,8 @@ const LONGEST_IDENTIFIER: usize = 64;
 /// What a client reads when its provider took too long.
 const LATE: &str = "The provider did not answer in time.";
 
-/// Characters of a model's name that an error message repeats.
-const MODEL_SHOWN: usize = 200;
+/// Characters of a name that an error message repeats.
+const NAME_SHOWN: usize = 100;
 
 /// Seconds, where nothing better is known: SDKs wait about as long by themselves.
 const DEFAULT_RETRY_AFTER: u64 = 1;

@@ -1,5 +1,6 @@
 //! What both sides of a translation have to know of each other.
 
+use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::{Caps, Carrier, Losses, Names, Profile, ProtocolId, Sealer};
@@ -44,7 +45,7 @@ pub struct Context {
     /// Does the provider want plain reasoning back in later turns?
     pub returns_reasoning: bool,
     /// Members of the request that a Responses answer repeats, written already.
-    pub echo: String,
+    pub echo: Bytes,
     /// The texts that end the answer, as the client sent them.
     pub stop: Vec<String>,
     /// Tools that client and provider know by different names.
@@ -70,6 +71,26 @@ impl Context {
         carrier.seal(&self.sealer, &self.origin, &self.upstream_model)
     }
 
+    /// What a stream writes in the place of the echo: the echo itself or, where that is large, a mark, in the place of
+    /// which [`Context::large_echo`] is sent without a copy.
+    #[must_use]
+    pub fn echo_in_stream(&self) -> &[u8] {
+        if self.large_echo().is_some() { ECHO_MARK } else { &self.echo }
+    }
+
+    /// The echo, if it is too large to be written into every event that repeats it.
+    #[must_use]
+    pub fn large_echo(&self) -> Option<&Bytes> {
+        Some(&self.echo).filter(|echo| echo.len() > LARGE_ECHO)
+    }
+
+    /// Bytes of the request that live on in here.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let stop: usize = self.stop.iter().map(String::len).sum();
+        self.echo.len() + stop + self.prefix.as_ref().map_or(0, String::len)
+    }
+
     /// The part that the ids of an answer have in common in all protocols, behind `chatcmpl-`, `resp_` or
     /// `msg_`: the provider's own id without such a beginning or, where it gave none, one that is made from
     /// the id of the request, so that it stays the same for the whole answer.
@@ -86,6 +107,12 @@ impl Context {
         own.chars().map(allowed).take(LONGEST).collect()
     }
 }
+
+/// Stands for an echo that is not written yet. No JSON has such a character.
+pub const ECHO_MARK: &[u8] = b"\0echo\0";
+
+/// Bytes of an echo that are copied without a thought.
+const LARGE_ECHO: usize = 16 << 10;
 
 /// How the ids of answers begin.
 const PREFIXES: [&str; 4] = ["chatcmpl-", "resp_", "msg_", "gen-"];

@@ -121,10 +121,10 @@ impl Losses {
             if shown > 0 {
                 text.push_str(", ");
             }
-            text.extend(loss.path.chars().filter(char::is_ascii_graphic));
+            text.extend(loss.path.chars().filter(char::is_ascii_graphic).take(LONGEST_PART));
             if let Some(value) = &loss.value {
                 text.push('=');
-                text.extend(value.chars().filter(|c| c.is_ascii_graphic() && *c != ','));
+                text.extend(value.chars().filter(|c| c.is_ascii_graphic() && *c != ',').take(LONGEST_PART));
             }
         }
         (!text.is_empty()).then_some(text)
@@ -148,6 +148,9 @@ const WORDS: [[&str; 3]; 4] = [
 
 /// Bytes of the header after which losses are only counted.
 const LONGEST_HEADER: usize = 2000;
+
+/// Characters of one path or value in the header: clients choose the names of members.
+const LONGEST_PART: usize = 200;
 
 #[cfg(test)]
 mod tests {

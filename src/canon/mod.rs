@@ -30,7 +30,7 @@ pub use answer::{Answer, Segment};
 pub use cache::Cache;
 pub use caps::{Caps, CapsSettings, SamplingCaps, ThinkingCaps};
 pub use carrier::{Carrier, Seal, Sealed};
-pub use context::{ANSWER_TOOL, Context, Target};
+pub use context::{ANSWER_TOOL, Context, ECHO_MARK, Target};
 pub use event::{Citation, Decode, Encode, Event, Finish, Kind as SegmentKind, Oddity, Sink};
 pub use field::{Carry, Field};
 pub use level::Level;

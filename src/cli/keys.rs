@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crossmodel::auth::{Key, NewKey, Rights, Status, Store};
 use crossmodel::money::Amount;
+use crossmodel::route::{MAX_NAME_BYTES, is_model_name};
 
 use super::Error;
 use super::table::{Format, print, table};
@@ -72,7 +73,7 @@ pub(super) struct Change {
 #[derive(Debug, Args)]
 struct RightsArguments {
     /// A model that the key may call, as `vendor/model` or `vendor/*`; may be repeated. `all`: every one.
-    #[arg(long = "model", value_name = "MODEL")]
+    #[arg(long = "model", value_name = "MODEL", value_parser = model_name)]
     models: Vec<String>,
     /// Another name for a model, as `name=vendor/model` or `prefix*=vendor/model`; may be repeated.
     #[arg(long = "alias", value_name = "NAME=MODEL", value_parser = alias)]
@@ -112,7 +113,13 @@ struct Created<'a> {
 
 fn alias(text: &str) -> Result<(String, String), String> {
     let (name, model) = text.split_once('=').ok_or("write NAME=MODEL")?;
-    Ok((name.to_owned(), model.to_owned()))
+    Ok((model_name(name)?, model_name(model)?))
+}
+
+/// A name by which a model can be asked for.
+fn model_name(text: &str) -> Result<String, String> {
+    let why = || format!("a model's name has 1 to {MAX_NAME_BYTES} visible ASCII characters");
+    is_model_name(text).then(|| text.to_owned()).ok_or_else(why)
 }
 
 impl KeyCommand {

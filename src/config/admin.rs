@@ -18,6 +18,8 @@ pub struct Admin {
     pub address: String,
     /// What operators show; absent: nothing, and then the console is for this machine alone.
     pub token: Option<Token>,
+    /// Names by which it may be called without a token, besides addresses and the names of this machine.
+    pub hosts: Vec<String>,
 }
 
 /// The same in the file: an address, or a map.
@@ -34,6 +36,10 @@ pub(super) struct AdminMembers {
     /// Where the token is that operators have to show for the console and `/metrics`: `env:NAME` or `file:PATH`.
     /// Without one, the console is served on loopback alone.
     pub(super) token: Option<Located<String>>,
+    /// Names by which it may be called without a token, as a service in a network of containers: under any other name
+    /// than these, an address or `localhost`, only health is given out. Default: none.
+    #[serde(default)]
+    pub(super) hosts: Vec<String>,
 }
 
 impl Admin {
@@ -44,10 +50,10 @@ impl Admin {
         addresses.is_ok_and(|mut all| all.all(|address| address.ip().to_canonical().is_loopback()))
     }
 
-    /// The host of the address, without its port.
-    #[must_use]
-    pub fn host(&self) -> &str {
-        self.address.rsplit_once(':').map_or(self.address.as_str(), |(host, _)| host)
+    /// The names of the listener: the host of its address, without the port, and those that it was given.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let host = self.address.rsplit_once(':').map_or(self.address.as_str(), |(host, _)| host);
+        std::iter::once(host).chain(self.hosts.iter().map(String::as_str))
     }
 }
 
@@ -63,11 +69,14 @@ impl<'de> Visitor<'de> for AdminVisitor {
     type Value = AdminSettings;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an address, or a map of `address` and `token`")
+        f.write_str("an address, or a map of `address`, `token` and `hosts`")
     }
 
     fn visit_str<E: de::Error>(self, address: &str) -> Result<AdminSettings, E> {
-        Ok(AdminSettings(AdminMembers { address: Some(address.to_owned().into()), token: None }))
+        Ok(AdminSettings(AdminMembers {
+            address: Some(address.to_owned().into()),
+            ..AdminMembers::default()
+        }))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<AdminSettings, A::Error> {

@@ -11,13 +11,15 @@ use jiff::tz::TimeZone;
 use once_cell::sync::OnceCell;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::auth::Token;
+use crate::auth::{self, Aliases, Token};
 use crate::located::{Located, Place};
 use crate::meter::{Prices, TierSettings};
 use crate::private::{self, Exposure};
 use crate::protocol::ProtocolId;
 use crate::provider::{Auth, Provider, ProviderSettings};
-use crate::route::{Catalog, Entry, ModelSettings, Target, TargetHealth, TargetSettings};
+use crate::route::{
+    Catalog, Entry, MAX_NAME_BYTES, ModelSettings, Target, TargetHealth, TargetSettings, is_model_name,
+};
 
 use super::error::Problem;
 use super::first_run::{self, DEMO, demo_models};
@@ -73,6 +75,7 @@ pub(super) fn build(
         models.extend(missing);
     }
     let entries = models.iter().filter_map(|model| build.model(model)).collect();
+    build.aliases(&settings.aliases);
     let listeners = build.listeners(settings.listen);
     let admin = build.admin(settings.admin, variable);
     Some(Config {
@@ -107,6 +110,7 @@ impl Build<'_> {
         let built_in = demo.filter(|_| name.value == DEMO).map(|port| demo_settings(settings, port));
         let settings = built_in.as_ref().unwrap_or(settings);
         let key = match &settings.key {
+            _ if built_in.is_some() => Some(demo_key()),
             None => None,
             Some(reference) => {
                 match self.secret(&format!("providers.{}.key", name.value), reference, variable) {
@@ -248,6 +252,17 @@ impl Build<'_> {
         }
     }
 
+    fn aliases(&mut self, aliases: &Aliases) {
+        for name in
+            aliases.iter().flat_map(|(alias, model)| [alias, model]).filter(|name| !is_model_name(name))
+        {
+            let message = format!(
+                "aliases: '{name}' is no model's name: write 1 to {MAX_NAME_BYTES} visible ASCII characters"
+            );
+            self.say(Place::default(), message);
+        }
+    }
+
     fn listeners(&mut self, settings: Option<Vec<ListenerSettings>>) -> Vec<Listener> {
         let Some(settings) = settings else {
             return vec![Listener { address: "127.0.0.1:8080".to_owned(), tls: None }];
@@ -288,7 +303,7 @@ impl Build<'_> {
         self.address(&address);
         let token = members.token.and_then(|reference| self.secret("admin.token", &reference, variable));
         let token = token.map(|token| Token::new(token.expose_secret()));
-        Some(Admin { address: address.value, token })
+        Some(Admin { address: address.value, token, hosts: members.hosts })
     }
 
     fn address(&mut self, address: &Located<String>) {
@@ -304,15 +319,16 @@ impl Build<'_> {
 
 fn is_model_id(id: &str) -> bool {
     let parts = id.split_once('/');
-    let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && b != b'*');
-    parts.is_some_and(|(vendor, model)| plain(vendor) && (model == "*" || plain(model)))
+    let plain = |text: &str| !text.is_empty() && !text.contains('*');
+    is_model_name(id) && parts.is_some_and(|(vendor, model)| plain(vendor) && (model == "*" || plain(model)))
 }
 
-/// The built-in provider listens on loopback and asks for no credential.
+/// The built-in provider listens on loopback, where others can reach it, too: it asks for a credential that only this
+/// process knows.
 fn demo_settings(settings: &ProviderSettings, port: u16) -> ProviderSettings {
     ProviderSettings {
         base_url: Some(format!("http://127.0.0.1:{port}").into()),
-        auth: settings.auth.or(Some(Auth::None)),
+        auth: Some(Auth::Bearer),
         // It fails when it is told to.
         breaker_failures: settings.breaker_failures.or(Some(0)),
         protocols: Some(vec![ProtocolId::Chat, ProtocolId::Responses, ProtocolId::Messages]),
@@ -326,8 +342,15 @@ fn demo_port() -> std::io::Result<u16> {
     DEMO_PORT.get_or_try_init(free).copied()
 }
 
+/// The credential of the built-in provider: another one for each process, the same after a reload.
+fn demo_key() -> SecretString {
+    DEMO_KEY.get_or_init(|| SecretString::from(auth::random_id("demo-"))).clone()
+}
+
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 static DEMO_PORT: OnceCell<u16> = OnceCell::new();
+
+static DEMO_KEY: OnceCell<SecretString> = OnceCell::new();

@@ -101,7 +101,8 @@ pub struct Limits {
     pub body_bytes_per_second: u64,
     /// Seconds for which a body may be slower than that. Default: 10.
     pub body_grace_seconds: u64,
-    /// Bytes of all requests' bodies that are in memory at once. Default: 1 GiB.
+    /// Bytes of all requests' bodies that are in memory at once, also of those that were written for a provider or live on
+    /// in an answer. Default: 1 GiB.
     pub body_memory_bytes: usize,
     /// Bytes of a request's head. Default: 64 KiB.
     pub head_bytes: usize,

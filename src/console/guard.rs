@@ -1,7 +1,8 @@
 //! Who may look.
 //!
-//! With a token, who shows it. Without one, programs on this machine, but no page of somebody else's that has made
-//! its own name lead here (DNS rebinding): such a page can not be asked for under an address or a local name.
+//! With a token, who shows it. Without one, programs on this machine, and for metrics programs in its network, but no
+//! page of somebody else's that has made its own name lead here (DNS rebinding): such a page can not be asked for under
+//! an address, a local name or one that the configuration gives.
 
 use std::net::IpAddr;
 
@@ -14,13 +15,15 @@ pub struct Guard(Access);
 #[derive(Debug)]
 enum Access {
     Token(Token),
-    /// Whoever is on this machine; `host` is the listener's own name.
-    Local {
-        host: String,
-    },
-    /// Nobody.
-    Closed,
+    /// Whoever is on this machine.
+    Local(Names),
+    /// Whoever can connect, but for metrics alone.
+    Closed(Names),
 }
+
+/// The names of the listener, in lower case.
+#[derive(Debug)]
+struct Names(Vec<String>);
 
 /// What somebody wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,13 +48,14 @@ pub struct Refusal {
 }
 
 impl Guard {
-    /// The guard of a listener at `host`, which is for this machine alone or is not.
+    /// The guard of a listener with these names, which is for this machine alone or is not.
     #[must_use]
-    pub fn new(token: Option<Token>, is_loopback: bool, host: &str) -> Self {
+    pub fn new<'n>(token: Option<Token>, is_loopback: bool, names: impl Iterator<Item = &'n str>) -> Self {
+        let names = Names(names.map(str::to_ascii_lowercase).collect());
         Self(match token {
             Some(token) => Access::Token(token),
-            None if is_loopback => Access::Local { host: host.to_owned() },
-            None => Access::Closed,
+            None if is_loopback => Access::Local(names),
+            None => Access::Closed(names),
         })
     }
 
@@ -66,11 +70,14 @@ impl Guard {
                 let shown = authorization.and_then(bearer);
                 if shown.is_some_and(|shown| token.is(shown)) { Ok(()) } else { Err(UNAUTHORIZED) }
             }
-            (Access::Local { .. } | Access::Closed, What::Metrics) => Ok(()),
-            (Access::Local { host: own }, What::Page | What::Console) => {
-                if host.is_some_and(|host| is_local(host, own)) { Ok(()) } else { Err(FOREIGN) }
+            (Access::Closed(_), What::Page | What::Console) => Err(CLOSED),
+            (Access::Local(names) | Access::Closed(names), _) => {
+                if host.is_some_and(|host| names.are(host)) {
+                    Ok(())
+                } else {
+                    Err(FOREIGN)
+                }
             }
-            (Access::Closed, What::Page | What::Console) => Err(CLOSED),
         }
     }
 }
@@ -81,15 +88,17 @@ fn bearer(authorization: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Is a `Host` an address, a name of this machine, or the listener's own?
-fn is_local(host: &str, own: &str) -> bool {
-    let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, _)) => address,
-        None => host.split_once(':').map_or(host, |(name, _)| name),
-    };
-    let lower = name.to_ascii_lowercase();
-    let local = lower == "localhost" || lower.ends_with(".localhost") || lower == own.to_ascii_lowercase();
-    local || name.parse::<IpAddr>().is_ok()
+impl Names {
+    /// Whether a `Host` is an address, a name of this machine, or one of these.
+    fn are(&self, host: &str) -> bool {
+        let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((address, _)) => address,
+            None => host.split_once(':').map_or(host, |(name, _)| name),
+        };
+        let lower = name.to_ascii_lowercase();
+        let local = lower == "localhost" || lower.ends_with(".localhost") || self.0.contains(&lower);
+        local || name.parse::<IpAddr>().is_ok()
+    }
 }
 
 const UNAUTHORIZED: Refusal =
@@ -97,7 +106,7 @@ const UNAUTHORIZED: Refusal =
 
 const FOREIGN: Refusal = Refusal {
     status: 403,
-    message: "without a token the console is for this machine: call it by an address or as localhost",
+    message: "without a token this is for this machine: call it by an address, as localhost or by a name of `admin.hosts`",
 };
 
 const CLOSED: Refusal = Refusal {
@@ -111,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_token_is_asked_for_where_figures_are() {
-        let guard = Guard::new(Some(Token::new("secret")), true, "127.0.0.1");
+        let guard = Guard::new(Some(Token::new("secret")), true, ["127.0.0.1"].into_iter());
         let with = |what, authorization| guard.admit(what, Some("evil.example"), authorization);
         for what in [What::Console, What::Metrics] {
             for bad in
@@ -126,10 +135,9 @@ mod tests {
 
     #[test]
     fn without_a_token_only_this_machine_sees_the_console() {
-        let open = Guard::new(None, false, "0.0.0.0");
+        let open = Guard::new(None, false, ["0.0.0.0"].into_iter());
         assert_eq!(open.admit(What::Page, Some("127.0.0.1"), None), Err(CLOSED));
-        assert_eq!(open.admit(What::Metrics, Some("gateway:9090"), None), Ok(()));
-        let local = Guard::new(None, true, "Console.internal");
+        let local = Guard::new(None, true, ["Console.internal"].into_iter());
         let at = |host| local.admit(What::Console, host, None);
         for good in [
             "127.0.0.1:9090",
@@ -145,5 +153,24 @@ mod tests {
             assert_eq!(at(Some(bad)), Err(FOREIGN), "{bad}");
         }
         assert_eq!(at(None), Err(FOREIGN));
+    }
+
+    #[test]
+    fn metrics_are_not_given_out_under_a_foreign_name() {
+        let at = |is_loopback, host| {
+            let guard = Guard::new(None, is_loopback, ["0.0.0.0", "Gateway"].into_iter());
+            assert_eq!(guard.admit(What::Health, host, None), Ok(()), "{host:?}");
+            guard.admit(What::Metrics, host, None)
+        };
+        for is_loopback in [true, false] {
+            for good in
+                ["127.0.0.1:9090", "10.244.0.7:9090", "[fd00::7]:9090", "localhost:9090", "gateway:9090"]
+            {
+                assert_eq!(at(is_loopback, Some(good)), Ok(()), "{good}");
+            }
+            for bad in [Some("evil.example:9090"), Some("gateway.evil.example"), Some(""), None] {
+                assert_eq!(at(is_loopback, bad), Err(FOREIGN), "{bad:?}");
+            }
+        }
     }
 }

@@ -71,7 +71,7 @@ impl Markers {
         let number = argument.trim().parse().ok();
         match verb.trim() {
             "status" => self.status = number.and_then(status).or(self.status),
-            "code" => self.code = Some(argument.trim().to_owned()),
+            "code" => self.code = Some(argument.trim().chars().take(MOST_CHARACTERS).collect()),
             "html" => self.html = true,
             "wait" => self.wait = number.map(millis).or(self.wait),
             "slow" => self.slow = number.map(millis).or(self.slow),
@@ -84,7 +84,7 @@ impl Markers {
             "no-tools" => self.no_tools = true,
             "quote" => self.quote = true,
             "body" => self.body = true,
-            "calls" => self.calls = number.filter(|n| *n > 0).or(self.calls),
+            "calls" => self.calls = number.filter(|n| *n > 0).map(|n| n.min(MOST_CALLS)).or(self.calls),
             "limit" => self.limit = true,
             verb => self.fault = fault(verb, number).or(self.fault),
         }
@@ -116,13 +116,19 @@ fn status(number: usize) -> Option<u16> {
 }
 
 fn millis(number: usize) -> Duration {
-    Duration::from_millis(u64::try_from(number).unwrap_or(u64::MAX))
+    Duration::from_millis(u64::try_from(number).unwrap_or(u64::MAX)).min(LONGEST_WAIT)
 }
 
 /// The most words one answer has.
-const MOST_WORDS: usize = 1_000_000;
+const MOST_WORDS: usize = 10_000;
 /// The most letters one delta has.
-const MOST_BYTES: usize = 64 << 20;
+pub(super) const MOST_BYTES: usize = 1 << 20;
+/// The most tools that one answer calls.
+const MOST_CALLS: usize = 32;
+/// The most characters of an error's code.
+const MOST_CHARACTERS: usize = 200;
+/// The longest wait before the first byte, or between two events.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
@@ -147,8 +153,12 @@ mod tests {
 
     #[test]
     fn amounts_have_bounds() {
-        let (markers, _) = Markers::read("[demo:words=99999999][demo:huge=99999999999]");
+        let (markers, _) = Markers::read("[demo:words=99999999][demo:huge=99999999999][demo:calls=999]");
         assert_eq!((markers.words, markers.huge), (Some(MOST_WORDS), Some(MOST_BYTES)));
+        assert_eq!(markers.calls, Some(MOST_CALLS));
+        let (markers, _) = Markers::read(&format!("[demo:slow=99999999][demo:code={}]", "x".repeat(9_999)));
+        assert_eq!(markers.slow, Some(LONGEST_WAIT));
+        assert_eq!(markers.code.map(|code| code.len()), Some(MOST_CHARACTERS));
     }
 
     #[test]

@@ -29,15 +29,15 @@
 //! | `[demo:cut=N]` | after N deltas, or N bytes of a unary body, the connection is closed |
 //! | `[demo:end=N]` | after N deltas the body ends as if it were whole |
 //! | `[demo:stall=N]` | after N deltas, or N bytes of a unary body, nothing more comes |
-//! | `[demo:wait=MS]` | so many milliseconds pass before the first byte |
-//! | `[demo:slow=MS]` | so many milliseconds pass between two events |
-//! | `[demo:words=N]` | the text is `word0 word1 …`, N words, at most 1,000,000 |
-//! | `[demo:huge=BYTES]` | the text is one delta of so many letters `x`, at most 64 MiB |
-//! | `[demo:body]` | the text is the body of the request, as it arrived |
-//! | `[demo:calls=N]` | the first N tools are called at once, the chosen one first |
+//! | `[demo:wait=MS]` | so many milliseconds, at most a minute, pass before the first byte |
+//! | `[demo:slow=MS]` | so many milliseconds, at most a minute, pass between two events |
+//! | `[demo:words=N]` | the text is `word0 word1 …`, N words, at most 10,000 |
+//! | `[demo:huge=BYTES]` | the text is one delta of so many letters `x`, at most 1 MiB |
+//! | `[demo:body]` | the text is the body of the request, as it arrived, at most 1 MiB of it |
+//! | `[demo:calls=N]` | the first N tools, at most 32, are called at once, the chosen one first |
 //! | `[demo:limit]` | the answer ends as if its limit of tokens had been reached |
 //! | `[demo:quote]` | before the text stands one that looks like a `model` member |
-//! | `[demo:chunk=N]` | the body is sent in pieces of N bytes, wherever events end |
+//! | `[demo:chunk=N]` | the body is sent in pieces of N bytes, wherever events end; a large one in 50,000 pieces |
 //! | `[demo:crlf]` | the lines of a stream end in CR LF |
 //! | `[demo:no-usage]` | no usage anywhere |
 //! | `[demo:no-done]` | chat: the stream ends without `[DONE]` |

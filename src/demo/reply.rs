@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use super::marker::Markers;
+use super::marker::{MOST_BYTES, Markers};
 use super::request::{Format, Function, Request};
 use super::{json, schema};
 
@@ -87,13 +87,16 @@ pub(super) enum Block<'r> {
 }
 
 impl<'r> Block<'r> {
-    /// The pieces a stream sends the block in: words, or parts of the arguments.
+    /// The pieces a stream sends the block in: words, or parts of the arguments. After very many words, the rest is one.
     pub(super) fn deltas(self) -> impl Iterator<Item = &'r str> {
         let (words, parts) = match self {
             Self::Reasoning(text) | Self::Text(text) => (text, [""; 3]),
             Self::Call(call) => ("", call.parts()),
         };
-        words.split_inclusive(' ').chain(parts.into_iter().filter(|part| !part.is_empty()))
+        let end = words.match_indices(' ').nth(MOST_DELTAS).map_or(words.len(), |(at, _)| at);
+        let (words, rest) = split(words, end);
+        let parts = parts.into_iter().chain([rest]).filter(|part| !part.is_empty());
+        words.split_inclusive(' ').chain(parts)
     }
 }
 
@@ -149,7 +152,8 @@ pub(super) fn prompt_tokens(request: &Request<'_>) -> usize {
 
 fn text(request: &Request<'_>, markers: &Markers, said: &str) -> String {
     if markers.body {
-        return String::from_utf8_lossy(request.body).into_owned();
+        let end = request.body.len().min(MOST_BYTES);
+        return String::from_utf8_lossy(request.body.get(..end).unwrap_or_default()).into_owned();
     }
     let text = match (markers.huge, markers.words) {
         (Some(bytes), _) => "x".repeat(bytes),
@@ -205,6 +209,8 @@ fn split(text: &str, place: usize) -> (&str, &str) {
 const REASONING: &str = "The user wants an echo.";
 /// A text that looks like what a gateway rewrites.
 const QUOTE: &str = r#"{"model":"quoted-model"} \"model\":\"x\" "#;
+/// The most words that a block is sent in: each of them becomes an event, which is far larger.
+const MOST_DELTAS: usize = 10_000;
 /// How much of what was said is repeated.
 const MOST_CHARACTERS: usize = 2_000;
 

@@ -5,6 +5,7 @@
 //! alternatives; bounds and patterns it does not read.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 
 use serde::Deserialize;
@@ -18,7 +19,7 @@ pub(super) fn sample(schema: Option<&RawValue>) -> String {
     let root = schema.map(Schema::read).unwrap_or_default();
     let mut out = Vec::new();
     let first = root.properties.0.first().filter(|_| root.required.is_empty()).map(|(name, _)| name);
-    Sampler { root: &root }.object(&mut out, &root, first, MOST_LEVELS);
+    Sampler { root: &root, left: Cell::new(MOST_READ) }.object(&mut out, &root, first, MOST_LEVELS);
     String::from_utf8(out).unwrap_or_default()
 }
 
@@ -66,10 +67,16 @@ impl<'a> Schema<'a> {
 
 struct Sampler<'s> {
     root: &'s Schema<'s>,
+    /// Bytes of schemas that may still be read: one that refers to itself in several places has no end.
+    left: Cell<usize>,
 }
 
 impl Sampler<'_> {
     fn value(&self, out: &mut Vec<u8>, raw: &RawValue, levels: usize) {
+        let Some(left) = self.left.get().checked_sub(raw.get().len()) else {
+            return json::literal(out, WORD);
+        };
+        self.left.set(left);
         let schema = Schema::read(raw);
         if let Some(fixed) = schema.constant.or_else(|| schema.values.first().copied()) {
             return out.extend_from_slice(fixed.get().as_bytes());
@@ -94,7 +101,10 @@ impl Sampler<'_> {
     fn object(&self, out: &mut Vec<u8>, schema: &Schema<'_>, extra: Option<&Cow<'_, str>>, levels: usize) {
         let wanted = if levels == 0 { &[] } else { schema.required.as_slice() };
         out.push(b'{');
-        for (at, name) in wanted.iter().chain(extra).enumerate() {
+        for (at, name) in wanted.iter().take(MOST_MEMBERS).chain(extra).enumerate() {
+            if out.len() > MOST_BYTES {
+                break;
+            }
             out.extend_from_slice(if at > 0 { b"," } else { b"" });
             json::literal(out, name);
             out.push(b':');
@@ -151,6 +161,12 @@ impl<'de> Visitor<'de> for InOrder {
 const WORD: &str = "demo";
 /// How deep objects are filled: a schema may refer to itself.
 const MOST_LEVELS: usize = 8;
+/// How many members of an object are filled.
+const MOST_MEMBERS: usize = 100;
+/// Bytes after which no more members are filled.
+const MOST_BYTES: usize = 64 << 10;
+/// Bytes of schemas that are read for one value, those that are read again counted again.
+const MOST_READ: usize = 4 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -183,5 +199,20 @@ mod tests {
         let circle = r##"{"required":["x"],"properties":{"x":{"$ref":"#/$defs/P"}},
             "$defs":{"P":{"$ref":"#/$defs/P"}}}"##;
         assert_eq!(of(circle), r#"{"x":"demo"}"#);
+    }
+
+    #[test]
+    fn a_schema_that_multiplies_gives_a_value_of_a_bounded_size() {
+        let names: Vec<_> = (0..50).map(|n| format!("\"n{n}\"")).collect();
+        let properties: Vec<_> =
+            names.iter().map(|name| format!("{name}:{{\"$ref\":\"#/$defs/P\"}}")).collect();
+        let object = format!(
+            r#""type":"object","required":[{}],"properties":{{{}}}"#,
+            names.join(","),
+            properties.join(",")
+        );
+        let value = of(&format!(r#"{{{object},"$defs":{{"P":{{{object}}}}}}}"#));
+        assert!(value.len() < 4 * MOST_BYTES, "{}", value.len());
+        assert!(serde_json::from_str::<serde::de::IgnoredAny>(&value).is_ok());
     }
 }

@@ -95,8 +95,10 @@ impl Tape {
         other
     }
 
-    /// The pieces to send: the events, or pieces of `size` bytes. None of them is empty.
+    /// The pieces to send: the events, or pieces of `size` bytes, of more bytes where there were too many of them. None
+    /// of them is empty.
     pub(super) fn pieces(self, size: Option<usize>) -> Vec<Bytes> {
+        let size = size.map(|size| size.max(self.bytes.len().div_ceil(MOST_PIECES)));
         let mut rest = Bytes::from(self.bytes);
         let mut take = |len: usize| rest.split_to(len.min(rest.len()));
         match size {
@@ -117,6 +119,9 @@ impl Tape {
         self
     }
 }
+
+/// The most pieces of one size.
+const MOST_PIECES: usize = 50_000;
 
 fn line_end(byte: &u8) -> &[u8] {
     if *byte == b'\n' { b"\r\n" } else { std::slice::from_ref(byte) }
@@ -159,6 +164,7 @@ mod tests {
         assert_eq!(tape().pieces(Some(3)).concat(), tape().pieces(None).concat());
         assert!(tape().pieces(Some(3)).iter().rev().skip(1).all(|piece| piece.len() == 3));
         assert_eq!(Tape::body(Vec::new()).pieces(None).len(), 0);
+        assert_eq!(Tape::body(vec![0; 4 * MOST_PIECES]).pieces(Some(1)).len(), MOST_PIECES);
     }
 
     #[test]

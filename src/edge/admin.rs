@@ -37,7 +37,7 @@ impl Admin {
     /// # Errors
     /// When the store can not be opened.
     pub(super) fn new(gateway: Gateway, settings: &config::Admin, data: &Path) -> Result<Self, auth::Error> {
-        let guard = Guard::new(settings.token.clone(), settings.is_loopback(), settings.host());
+        let guard = Guard::new(settings.token.clone(), settings.is_loopback(), settings.names());
         Ok(Self { gateway, guard, console: Arc::new(Console::open(data)?) })
     }
 

@@ -3,11 +3,13 @@
 use bytes::Bytes;
 use http::header;
 use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
 use pingora_proxy::Session;
 
 use crate::failure::Failure;
 
 use super::exchange::Exchange;
+use super::outbox::Outbox;
 use super::{headers, intake};
 
 pub(super) const JSON: &str = "application/json";
@@ -24,7 +26,7 @@ pub(super) async fn write(
     body: Bytes,
 ) -> pingora::Result<()> {
     let head = ResponseHeader::build_no_case(status, Some(12))?;
-    send(session, exchange, head, content_type, body).await
+    send(session, exchange, head, (content_type, Whose::Provider), body).await
 }
 
 /// What the gateway knows by itself.
@@ -50,7 +52,7 @@ pub(super) async fn local(
     };
     let mut head = ResponseHeader::build_no_case(200, Some(12))?;
     head.insert_header(header::CACHE_CONTROL, kept)?;
-    send(session, exchange, head, JSON, body).await
+    send(session, exchange, head, (JSON, Whose::Own), body).await
 }
 
 /// Writes a failure in the client's envelope.
@@ -77,21 +79,30 @@ pub(super) async fn fail(
     exchange.note_failure(&failure);
     exchange.failure = Some(failure);
     exchange.release();
-    send(session, exchange, head, JSON, body).await
+    send(session, exchange, head, (JSON, Whose::Own), body).await
+}
+
+/// Whose an answer is.
+#[derive(Clone, Copy)]
+enum Whose {
+    /// The gateway's.
+    Own,
+    /// A provider's, for which the client has paid.
+    Provider,
 }
 
 async fn send(
     session: &mut Session,
     exchange: &mut Exchange,
     mut head: ResponseHeader,
-    content_type: &str,
+    (content_type, whose): (&str, Whose),
     body: Bytes,
 ) -> pingora::Result<()> {
     intake::discard(session).await;
     exchange.status = head.status.as_u16();
     head.insert_header(header::CONTENT_TYPE, content_type)?;
     head.insert_header(header::CONTENT_LENGTH, body.len())?;
-    headers::identify(&mut head, exchange)?;
+    headers::identify(&mut head, exchange);
     let bodiless = session.req_header().method == http::Method::HEAD || body.is_empty();
     exchange.note_first_byte();
     session.write_response_header(Box::new(head), bodiless).await?;
@@ -99,5 +110,10 @@ async fn send(
         return Ok(());
     }
     exchange.bytes_out += body.len();
+    if let (ServerSession::H2(h2), Whose::Own) = (&mut *session.downstream_session, whose) {
+        // Nothing else of the request is needed for it, however long the client lets it wait.
+        Outbox::of_connection().send(h2, body);
+        return Ok(());
+    }
     session.write_response_body(Some(body), true).await
 }

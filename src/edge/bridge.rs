@@ -450,11 +450,15 @@ impl Stream<'_> {
         if !self.wants_stream() {
             return Ok(());
         }
-        let ready = self.passage.ready();
-        if self.started && ready.is_empty() {
+        let (first, rest) = self.passage.ready();
+        if self.started && first.is_empty() && rest.is_empty() {
             return Ok(());
         }
-        self.send(session, exchange, ready).await
+        self.send(session, exchange, first).await?;
+        for piece in rest {
+            self.send(session, exchange, piece).await?;
+        }
+        Ok(())
     }
 
     async fn send(&mut self, session: &mut Session, exchange: &mut Exchange, bytes: Bytes) -> Result<()> {
@@ -522,9 +526,9 @@ impl Stream<'_> {
     async fn fail(&mut self, session: &mut Session, exchange: &mut Exchange, failure: Failure) -> Result<()> {
         exchange.note_failure(&failure);
         exchange.fail_in_stream(self.passage.delivered());
-        let last = self.passage.fail(&failure);
+        self.passage.fail(&failure);
         exchange.failure = Some(failure);
-        self.send(session, exchange, last).await?;
+        self.write(session, exchange).await?;
         self.close(session, exchange).await
     }
 }

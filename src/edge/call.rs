@@ -142,7 +142,9 @@ pub(super) async fn admit(
     }
     put(exchange, &mut call, written, need.notice(), body);
     exchange.call = Some(Box::new(call));
-    Ok(())
+    let held = exchange.held();
+    let fits = exchange.slot.as_mut().map_or(Ok(()), |slot| slot.fit(held));
+    fits.map_err(|shed| exchange.shed(shed))
 }
 
 /// The call for another target, from the body as the client has sent it.
@@ -170,7 +172,9 @@ fn plan<'b>(
 ) -> Result<Plan<'b>> {
     let speaker = client.protocol();
     let head = Head::read(body, speaker.members(), true)?;
-    exchange.requested_model = Some(head.model.clone().into_owned());
+    // What can be no model's name is kept nowhere.
+    exchange.requested_model =
+        Some(&*head.model).filter(|name| route::is_model_name(name)).map(str::to_owned);
     let grant = exchange.grant.as_ref().ok_or_else(upstream::unknown)?;
     let found = exchange.snapshot.catalog.find(&head.model, grant)?;
     let mut choices = VecDeque::from(route::order(&found, client, hint, exchange.caller(), Instant::now())?);
@@ -214,7 +218,10 @@ fn put(exchange: &mut Exchange, call: &mut Call, written: Written, notice: Optio
     call.bridged = written.bridged;
     match written.body {
         Writing::Edits(edits) => call.withhold_usage = edits.apply(&mut body),
-        Writing::Fresh(fresh) => body = Body::from(&*fresh),
+        Writing::Fresh(fresh) => {
+            call.body = fresh;
+            return;
+        }
     }
     call.body = body.freeze();
 }
@@ -360,6 +367,11 @@ impl Call {
         caps.thinks_by_default
             || caps.thinking == ThinkingCaps::AdaptiveAlways
             || silent && is_thinker(&self.upstream_model)
+    }
+
+    /// Bytes of the request that it keeps.
+    pub(super) fn held(&self) -> usize {
+        self.body.len() + self.bridged.as_ref().map_or(0, |bridged| bridged.context.size())
     }
 
     /// Does the gateway carry it itself, because Pingora's own way can not do what it needs?

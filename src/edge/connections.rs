@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -83,6 +84,25 @@ impl Drop for Place {
     }
 }
 
+/// The place of a request on an HTTP/2 connection among all of them. It is free again when this is dropped.
+#[derive(Debug)]
+pub(super) struct StreamPlace(Arc<AtomicUsize>);
+
+impl StreamPlace {
+    /// Lets a request in, unless there are `most` already.
+    pub(super) fn enter(streams: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
+        let more = |count: usize| (count < most).then_some(count + 1);
+        streams.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Self(Arc::clone(streams)))
+    }
+}
+
+impl Drop for StreamPlace {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Who a connection comes from. With IPv6, one customer has a network of 64 bits (RFC 6177).
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -136,6 +156,12 @@ pub(super) fn default_total(files: u64) -> usize {
     usize::try_from(pairs).unwrap_or(MOST).clamp(1, MOST)
 }
 
+/// How many connections the built-in provider may have. Each call of it takes two files more than others do, and
+/// whoever is on this machine can take these.
+pub(super) fn demo_total(files: u64) -> usize {
+    (default_total(files) / 4).max(1)
+}
+
 /// Lets the process have as many open files as it may, and says how many these are. The limit that processes
 /// are given at first is low for the sake of programs that use `select`, which this one does not.
 pub(super) fn raise_files() -> u64 {
@@ -146,8 +172,12 @@ pub(super) fn raise_files() -> u64 {
     now.unwrap_or(u64::MAX)
 }
 
-/// Open files that are not connections of clients: the store, logs, listeners, unused connections to providers.
-const RESERVED: u64 = 128;
+/// Connections of operators: some dashboards, a few scrapers, the probes of an orchestrator.
+pub(super) const OPERATORS: usize = 64;
+
+/// Open files that are not connections of clients: the store, logs, listeners, unused connections to providers, and
+/// 64 connections of operators.
+const RESERVED: u64 = 192;
 
 /// Two for each call that there may be by default: one is used, one is idle.
 const MOST: usize = 20_000;
@@ -174,7 +204,7 @@ mod tests {
 
     #[test]
     fn the_default_leaves_files_for_the_rest() {
-        for (files, total) in [(0, 1), (1024, 448), (1 << 20, MOST), (u64::MAX, MOST)] {
+        for (files, total) in [(0, 1), (1024, 416), (1 << 20, MOST), (u64::MAX, MOST)] {
             assert_eq!(default_total(files), total, "{files}");
         }
     }

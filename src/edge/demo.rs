@@ -5,16 +5,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::BytesMut;
 use http::header;
-use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream};
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 
+use crate::auth::Token;
 use crate::demo::{self, Script, Step};
 
 /// The application behind the built-in provider's listener.
 #[derive(Debug)]
-pub(super) struct Demo(HttpServerOptions);
+pub(super) struct Demo(Token);
 
 /// How a script ended.
 #[derive(PartialEq, Eq)]
@@ -25,10 +26,15 @@ enum End {
 }
 
 impl Demo {
-    pub(super) fn new() -> Self {
-        let mut options = HttpServerOptions::default();
-        options.h2c = true;
-        Self(options)
+    /// The provider, for who shows the credential with which the gateway asks it.
+    pub(super) fn new(key: &str) -> Self {
+        Self(Token::new(key))
+    }
+
+    fn admits(&self, session: &ServerSession) -> bool {
+        let shown = session.req_header().headers.get(header::AUTHORIZATION);
+        let token = shown.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        token.is_some_and(|token| self.0.is(token))
     }
 }
 
@@ -40,6 +46,15 @@ impl HttpServerApp for Demo {
         _: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         if !session.read_request().await.ok()? {
+            return None;
+        }
+        if !self.admits(&session) {
+            // Who does not take an answer does not get one with a body.
+            let mut head = ResponseHeader::build_no_case(401, Some(1)).ok()?;
+            head.insert_header(header::CONTENT_LENGTH, 0).ok()?;
+            session.set_keepalive(None);
+            session.write_response_header(Box::new(head)).await.ok()?;
+            session.finish().await.ok()?;
             return None;
         }
         let mut body = BytesMut::new();
@@ -59,10 +74,6 @@ impl HttpServerApp for Demo {
         let settings = HttpPersistentSettings::for_session(&session);
         let stream = session.finish().await.ok()??;
         Some(ReusedHttpStream::from_reusable_stream(stream, settings))
-    }
-
-    fn server_options(&self) -> Option<&HttpServerOptions> {
-        Some(&self.0)
     }
 }
 

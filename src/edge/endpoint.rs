@@ -1,6 +1,6 @@
 //! What a path and a method mean.
 
-use crate::failure::{Failure, Kind, Result};
+use crate::failure::{self, Failure, Kind, Result};
 use crate::protocol::{ProtocolId, REGISTRY};
 
 /// One of the things that can be asked for.
@@ -88,7 +88,7 @@ impl Endpoint {
         if upgrade && self == Self::Call(ProtocolId::Responses) && method == http::Method::GET {
             return Err(Failure::new(Kind::UpgradeRequired, "WebSocket is not served here: use POST."));
         }
-        let message = format!("Method {method} is not allowed here: use {allow}.");
+        let message = format!("Method {} is not allowed here: use {allow}.", failure::shown(method.as_str()));
         Err(Failure::new(Kind::MethodNotAllowed, message).with_allow(allow))
     }
 }

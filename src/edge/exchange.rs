@@ -262,9 +262,17 @@ impl Exchange {
         if let Some(call) = &mut self.call {
             call.body = Bytes::new();
         }
+        let held = self.held();
         if let Some(slot) = &mut self.slot {
-            slot.let_go();
+            slot.keep(held);
         }
+    }
+
+    /// Bytes of the request that are kept in memory: as it goes to the provider, as it may go to others, and what its
+    /// answer repeats of it.
+    pub(super) fn held(&self) -> usize {
+        let call = self.call.as_ref().map_or(0, |call| call.held());
+        call + self.rest.as_ref().map_or(0, |rest| rest.body.len())
     }
 
     /// Notes that the first byte of the answer goes out now.

@@ -138,6 +138,10 @@ impl Exchange {
             if let Ok(call) = call::redirect(self, &rest, choice) {
                 self.note_failure(failure);
                 self.call = Some(Box::new(call));
+                let held = self.held() + rest.body.len();
+                if let Some(slot) = &mut self.slot {
+                    slot.keep(held);
+                }
                 self.reply = Reply::None;
                 self.failure = None;
                 self.upstream_id = None;

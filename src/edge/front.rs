@@ -14,42 +14,42 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::BytesMut;
-use http::StatusCode;
-use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ServerApp};
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::v2::server::default_h2_options;
+use pingora::protocols::http::v2::server::{H2Options, HttpSession, default_h2_options};
 use pingora::protocols::{ALPN, Stream};
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
-use tokio::io::{AsyncRead as _, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead as _, AsyncWriteExt, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::config::Limits;
 use crate::failure::{Failure, Kind};
-use crate::protocol::ProtocolId;
 
 use super::connections;
 use super::ending::Ending;
-use super::endpoint::{self, Endpoint};
-use super::exchange;
+use super::framing;
 use super::gateway::Gateway;
-use super::head::{self, Malformed, RequestLine, Scan};
-use super::replayed::Replayed;
+use super::head::{self, Length, Malformed, RequestLine, Scan};
+use super::outbox::Outbox;
+use super::refused::Refused;
+use super::streams::{self, Asked, Guard, PREFACE};
 
 /// The application behind the listeners for clients.
 pub(super) struct Front {
     proxy: Arc<HttpProxy<Gateway>>,
     gateway: Gateway,
+    h2: H2Options,
     /// Says at once that the end is near.
     closing: ShutdownWatch,
 }
 
 /// What comes next on a connection.
-enum Next {
-    /// A request's head, whole and well-formed.
-    Request,
+pub(super) enum Next {
+    /// A request's head, whole and well-formed, of so many bytes, and how long its body is.
+    Request(usize, Length),
     /// A client that speaks HTTP/2.
     Http2,
     /// Nothing any more.
@@ -73,18 +73,13 @@ pub(super) enum Refusal {
 
 impl Front {
     pub(super) fn new(conf: &Arc<ServerConf>, gateway: Gateway) -> Self {
-        let mut proxy = http_proxy(conf, gateway.clone());
-        let mut options = HttpServerOptions::default();
-        options.h2c = true;
-        options.h2_idle_timeout = Some(H2_IDLE);
-        proxy.server_options = Some(options);
         let mut h2 = default_h2_options();
         h2.max_header_list_size(u32::try_from(gateway.limits().head_bytes).unwrap_or(u32::MAX))
             .max_concurrent_streams(H2_STREAMS)
             .initial_connection_window_size(H2_CONNECTION_WINDOW)
             .max_send_buffer_size(H2_SEND_BUFFER);
-        proxy.h2_options = Some(h2);
-        Self { proxy: Arc::new(proxy), gateway, closing: watch::channel(true).1 }
+        let proxy = Arc::new(http_proxy(conf, gateway.clone()));
+        Self { proxy, gateway, h2, closing: watch::channel(true).1 }
     }
 
     /// All requests of one connection.
@@ -96,38 +91,45 @@ impl Front {
         loop {
             let limits = self.gateway.limits();
             let may_be_h2 = settings.is_none();
-            match next(&mut stream, &mut bytes, &limits, (shutdown, &ending), may_be_h2).await {
-                Next::Request => {}
-                Next::Http2 => {
-                    let stream = Box::new(Replayed::new(bytes, stream));
-                    return self.http2(stream, shutdown, opened, limits.connection_seconds).await;
-                }
-                Next::Gone => return,
-                Next::Refused(refusal) => {
-                    self.gateway.refuse_head(refusal.label());
+            let (end, length) =
+                match next(&mut stream, &mut bytes, &limits, (shutdown, &ending), may_be_h2).await {
+                    Next::Request(end, length) => (end, length),
+                    Next::Http2 => return self.http2(stream, bytes, shutdown, opened, &limits).await,
+                    Next::Gone => return,
                     // Most connections never need its room.
-                    return Box::pin(refuse(stream, refusal, &bytes)).await;
+                    Next::Refused(refusal) => return Box::pin(self.refuse(stream, refusal, &bytes)).await,
+                };
+            let mut session = match framing::session(stream, &mut bytes, end, length) {
+                Ok(session) => session,
+                Err((stream, Malformed(why))) => {
+                    return Box::pin(self.refuse(stream, Refusal::Malformed(why), &bytes)).await;
                 }
-            }
-            let mut session = ServerSession::new_http1(stream);
+            };
             match settings.take() {
                 Some(settings) => settings.apply_to_session(&mut session),
                 None => session.set_keepalive_reuses_remaining(Some(KEEPALIVE_REQUESTS)),
             }
-            session.set_pipelined_prefix(std::mem::take(&mut bytes));
             // To Pingora it is all one whether the process is about to end or only the connection.
             let old = opened.elapsed() >= Duration::from_secs(limits.connection_seconds);
             let watch = if old || self.gateway.is_near_limits() { &self.closing } else { shutdown };
             let Some(reused) = self.proxy.process_new_http(session, watch).await else { return };
-            (stream, settings) = reused.consume();
+            let Some(reused) = framing::reused(reused).await else { return };
+            (stream, settings) = reused;
         }
     }
 
     /// All requests of an HTTP/2 connection. It is told to wind up when the process is, or after its time.
-    async fn http2(&self, stream: Stream, shutdown: &ShutdownWatch, opened: Instant, seconds: u64) {
-        let life = Duration::from_secs(seconds);
+    async fn http2(
+        &self,
+        stream: Stream,
+        first: BytesMut,
+        shutdown: &ShutdownWatch,
+        opened: Instant,
+        limits: &Limits,
+    ) {
+        let life = Duration::from_secs(limits.connection_seconds);
         let (wind_up, told) = watch::channel(false);
-        let mut shutdown = shutdown.clone();
+        let (mut shutdown, passed_on) = (shutdown.clone(), told.clone());
         let ending = async {
             tokio::select! {
                 _ = shutdown.wait_for(|shutdown| *shutdown) => {}
@@ -137,9 +139,54 @@ impl Front {
             // Who does not let go, and does not even answer, is let go of.
             sleep_until(opened + 2 * life).await;
         };
+        let outbox = Outbox::default();
+        let serving = streams::serve(stream, first, &self.h2, told, H2_IDLE, |asked| match asked {
+            Asked::Request(session, guard) => self.stream(*session, guard, &outbox, &passed_on),
+            Asked::Malformed => self.gateway.note_refused(&Refused::malformed()),
+        });
         tokio::select! {
-            _ = self.proxy.process_new(stream, &told) => {}
+            () = serving => {}
             () = ending => {}
+        }
+    }
+
+    /// One request of an HTTP/2 connection. What is wrong with its head is told at once.
+    fn stream(&self, session: HttpSession, guard: Guard, outbox: &Outbox, shutdown: &ShutdownWatch) {
+        let place = match self.gateway.enter_stream(session.req_header()) {
+            Ok(place) => place,
+            Err(failure) => return self.refuse_stream(session, failure, outbox),
+        };
+        let (proxy, shutdown) = (Arc::clone(&self.proxy), shutdown.clone());
+        let outbox = outbox.clone();
+        tokio::spawn(async move {
+            outbox.serving(proxy.process_new_http(ServerSession::new_http2(session), &shutdown)).await;
+            drop((guard, place));
+        });
+    }
+
+    /// Tells the client of a stream why it is not served.
+    fn refuse_stream(&self, mut session: HttpSession, failure: Failure, outbox: &Outbox) {
+        let request = session.req_header();
+        let refused = Refused::new(request.method.as_str(), request.uri.path(), failure);
+        self.gateway.note_refused(&refused);
+        let body = refused.body.clone();
+        if let Ok(head) = refused.head()
+            && session.write_response_header(Box::new(head), false).is_ok()
+        {
+            outbox.send(&mut session, body);
+        }
+    }
+
+    /// Tells the client in its own words, as far as it said who it is.
+    async fn refuse(&self, mut stream: Stream, refusal: Refusal, head: &[u8]) {
+        let line = RequestLine::read(head).ok();
+        let (method, path) = line.map_or(("", ""), |line| (line.method, line.path()));
+        let refused = Refused::new(method, path, refusal.failure());
+        self.gateway.refuse_head(refusal.label());
+        self.gateway.note_refused(&refused);
+        // Whoever can not be told is gone anyway.
+        if let Ok(Ok(())) = timeout(LAST_REQUEST, stream.write_all(&refused.http1())).await {
+            framing::linger(stream).await;
         }
     }
 }
@@ -167,7 +214,7 @@ impl ServerApp for Front {
 }
 
 /// Reads until it is known what comes next.
-async fn next(
+pub(super) async fn next(
     stream: &mut Stream,
     bytes: &mut BytesMut,
     limits: &Limits,
@@ -217,8 +264,8 @@ async fn next(
         }
         if let Some(end) = end {
             return match head::check(bytes.get(..end).unwrap_or_default()) {
-                Ok(line) if line.method == "CONNECT" => Next::Refused(Refusal::Connect),
-                Ok(_) => Next::Request,
+                Ok((line, _)) if line.method == "CONNECT" => Next::Refused(Refusal::Connect),
+                Ok((_, length)) => Next::Request(end, length),
                 Err(Malformed(why)) => Next::Refused(Refusal::Malformed(why)),
             };
         }
@@ -237,39 +284,6 @@ async fn read(stream: &mut Stream, bytes: &mut BytesMut) -> std::io::Result<usiz
     .await
 }
 
-/// Tells the client in its own words, as far as it said who it is.
-async fn refuse(mut stream: Stream, refusal: Refusal, head: &[u8]) {
-    let path = RequestLine::read(head).map_or("", RequestLine::path);
-    let protocol = endpoint::find(path).and_then(|(endpoint, _)| Endpoint::protocol(endpoint));
-    let (failure, id) = (refusal.failure(), exchange::new_id());
-    let body = protocol.unwrap_or(ProtocolId::Chat).protocol().envelope(&failure, &id);
-    let status = failure.status();
-    let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
-    let allow = failure.allow().map(|methods| format!("allow: {methods}\r\n")).unwrap_or_default();
-    let mut answer = format!(
-        "HTTP/1.1 {status} {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{allow}\
-         request-id: {id}\r\nx-request-id: {id}\r\nconnection: close\r\n\r\n",
-        reason.unwrap_or_default(),
-        body.len()
-    )
-    .into_bytes();
-    answer.extend_from_slice(&body);
-    let telling = async {
-        stream.write_all(&answer).await?;
-        AsyncWriteExt::shutdown(&mut stream).await?;
-        // A connection that is closed before all is read is reset, and the answer with it.
-        let mut rest = [0; 1024];
-        for _ in 0..LINGER_READS {
-            if stream.read(&mut rest).await? == 0 {
-                break;
-            }
-        }
-        std::io::Result::Ok(())
-    };
-    // Whoever can not be told is gone anyway.
-    let _ = timeout(LINGER, telling).await;
-}
-
 impl Refusal {
     /// The value of the metric's label.
     fn label(self) -> &'static str {
@@ -281,7 +295,7 @@ impl Refusal {
         }
     }
 
-    fn failure(self) -> Failure {
+    pub(super) fn failure(self) -> Failure {
         match self {
             Self::Slow => Failure::new(Kind::RequestTimeout, "The request's head did not arrive in time."),
             Self::Large => Failure::new(Kind::HeadTooLarge, "The request's headers are too large."),
@@ -296,9 +310,6 @@ impl Refusal {
         }
     }
 }
-
-/// What an HTTP/2 client says first (RFC 9113, 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Bytes of a head that are read at once: Pingora's own `INIT_HEADER_BUF_SIZE`.
 const HEAD_BUFFER: usize = 4096;
@@ -323,7 +334,3 @@ const H2_SEND_BUFFER: usize = 64 << 10;
 /// How long a connection without a request stays open when the process is told to stop: a request that is on its
 /// way already is still answered, and the answer says that it is the last one.
 const LAST_REQUEST: Duration = Duration::from_secs(2);
-
-/// How long, and for how many reads, a client that was refused may still send.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_READS: usize = 256;

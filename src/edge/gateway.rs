@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -21,7 +22,7 @@ use crate::auth::{Grant, Ring};
 use crate::config::{self, Config, Limits};
 use crate::console::{Console, Sources};
 use crate::failure::{Failure, Kind, Result};
-use crate::limit::{Limiter, Load, Weight};
+use crate::limit::{Limiter, Load, Shed, Weight};
 use crate::meter::Ledger;
 use crate::observe::{self, AccessLog, Metrics, TargetState, Tracer};
 use crate::route::{Condition, ModelList, Page, percent_decoded};
@@ -29,11 +30,13 @@ use crate::route::{Condition, ModelList, Page, percent_decoded};
 use super::answer::Local;
 use super::bridge;
 use super::call;
-use super::connections::{self, Caps, Connections, Place};
+use super::connections::{self, Caps, Connections, Place, StreamPlace};
 use super::ending::{self, Ending};
 use super::endpoint::{self, Endpoint};
 use super::exchange::{Exchange, Reply};
+use super::front::Refusal;
 use super::pay::Till;
+use super::refused::{self, Refused};
 use super::snapshot::Snapshot;
 use super::tenants::Tenants;
 use super::transport::{
@@ -55,6 +58,8 @@ struct Shared {
     tracer: Tracer,
     load: Arc<Load>,
     connections: Arc<Connections>,
+    /// Requests on HTTP/2 connections.
+    streams: Arc<AtomicUsize>,
     /// Files that the process may have open.
     files: u64,
     /// Connections of calls that are translated.
@@ -79,6 +84,7 @@ impl Gateway {
             ring,
             load: Arc::default(),
             connections: Arc::default(),
+            streams: Arc::default(),
             files: connections::raise_files(),
             till: Till { limiter: Limiter::new(), ledger },
             metrics,
@@ -169,6 +175,11 @@ impl Gateway {
         place.map_err(|reason| self.0.metrics.connection_refused(reason)).ok()
     }
 
+    /// How many connections the built-in provider may have.
+    pub(super) fn demo_connections(&self) -> usize {
+        connections::demo_total(self.0.files)
+    }
+
     /// Is nothing going on, neither a call nor a connection?
     pub(super) fn is_quiet(&self) -> bool {
         self.0.load.total().calls == 0 && self.0.connections.total() == 0
@@ -189,6 +200,31 @@ impl Gateway {
         self.0.metrics.head_refused(reason);
     }
 
+    /// Leaves the access line of a request that was refused by its head.
+    pub(super) fn note_refused(&self, refused: &Refused<'_>) {
+        if let Some(metrics) = &self.0.snapshot.load().metrics {
+            refused.count(metrics);
+        }
+        self.0.access.add(&refused.line());
+    }
+
+    /// Lets a request on an HTTP/2 connection in, before it has a task of its own.
+    ///
+    /// # Errors
+    /// 431 and 405 for its head, 503 when there are too many.
+    pub(super) fn enter_stream(&self, request: &RequestHeader) -> Result<StreamPlace> {
+        let limits = self.limits();
+        headers::check_size(request, limits.head_bytes, limits.head_fields)?;
+        if request.method == http::Method::CONNECT {
+            return Err(Refusal::Connect.failure());
+        }
+        let most = limits.calls.saturating_add(SPARE_STREAMS);
+        StreamPlace::enter(&self.0.streams, most).ok_or_else(|| {
+            self.0.metrics.shed(Shed::Calls.as_str());
+            Shed::Calls.failure()
+        })
+    }
+
     /// Is so much going on that connections had better not be kept?
     pub(super) fn is_near_limits(&self) -> bool {
         self.0.load.is_near(bounds(&self.limits()))
@@ -205,6 +241,7 @@ impl Gateway {
         endpoint.admit(&request.method, request.headers.contains_key(http::header::UPGRADE))?;
         let limits = exchange.snapshot.limits;
         headers::check_size(request, limits.head_bytes, limits.head_fields)?;
+        refused::check_credentials(&request.headers)?;
         if endpoint == Endpoint::Root {
             return Ok(Some(Local::Lasting(Bytes::from_static(ROOT.as_bytes()))));
         }
@@ -523,6 +560,9 @@ const KEEPALIVE: u64 = 75;
 
 /// Unused connections that translated calls keep.
 const POOL: usize = 512;
+
+/// Requests on HTTP/2 connections that there may be besides calls. Whatever is answered without a provider takes no time.
+const SPARE_STREAMS: usize = 1000;
 
 /// How long the rest of a body that nobody wants is read.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);

@@ -82,14 +82,23 @@ impl<'h> RequestLine<'h> {
     }
 }
 
+/// How long a request's body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Length {
+    /// So many bytes; without a word about it, none.
+    Sized(u64),
+    /// As long as its chunks say.
+    Chunked,
+}
+
 /// Checks a whole head, from the request line to the empty line.
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn check(head: &[u8]) -> Result<RequestLine<'_>> {
+pub(super) fn check(head: &[u8]) -> Result<(RequestLine<'_>, Length)> {
     let request = RequestLine::read(head)?;
     let old = head.split(|byte| *byte == b'\n').next().is_some_and(|line| line.ends_with(b"HTTP/1.0\r"));
-    let (mut hosts, mut lengths, mut codings) = (0, 0, 0);
+    let (mut hosts, mut lengths, mut codings, mut size) = (0, 0, 0, 0);
     let lines =
         head.split(|byte| *byte == b'\n').skip(1).map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     for line in lines.filter(|line| !line.is_empty()) {
@@ -108,9 +117,10 @@ pub(super) fn check(head: &[u8]) -> Result<RequestLine<'_>> {
             }
         } else if name.eq_ignore_ascii_case(b"content-length") {
             lengths += 1;
-            if value.is_empty() || value.len() > LENGTH_DIGITS || !value.iter().all(u8::is_ascii_digit) {
-                return Err(Malformed("the content-length"));
-            }
+            let digits = value.len() <= LENGTH_DIGITS && value.iter().all(u8::is_ascii_digit);
+            let number =
+                std::str::from_utf8(value).ok().filter(|_| digits).and_then(|text| text.parse().ok());
+            size = number.ok_or(Malformed("the content-length"))?;
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             codings += 1;
             if !value.eq_ignore_ascii_case(b"chunked") {
@@ -123,7 +133,8 @@ pub(super) fn check(head: &[u8]) -> Result<RequestLine<'_>> {
         (2.., ..) => Err(Malformed("there is more than one host")),
         (.., lengths, codings) if lengths + codings > 1 => Err(Malformed("there is more than one length")),
         (.., 1) if old => Err(Malformed("HTTP/1.0 knows no transfer-encoding")),
-        _ => Ok(request),
+        (.., 1) => Ok((request, Length::Chunked)),
+        _ => Ok((request, Length::Sized(size))),
     }
 }
 
@@ -151,7 +162,7 @@ fn is_authority(byte: u8) -> bool {
 }
 
 /// RFC 9110, 5.5: what is visible, blanks, and bytes that are not ASCII.
-fn is_field(byte: u8) -> bool {
+pub(super) fn is_field(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }
 
@@ -193,6 +204,11 @@ mod tests {
         ] {
             assert_eq!(judge(head), Ok(()), "{head:?}");
         }
+        let length = |head: &str| check(head.as_bytes()).map(|(_, length)| length);
+        assert_eq!(length("GET / HTTP/1.1\r\nhost: g\r\n\r\n"), Ok(Length::Sized(0)));
+        assert_eq!(length("POST / HTTP/1.1\r\nhost: g\r\ncontent-length: 07\r\n\r\n"), Ok(Length::Sized(7)));
+        let chunked = "POST / HTTP/1.1\r\nhost: g\r\ntransfer-encoding: CHUNKED\r\n\r\n";
+        assert_eq!(length(chunked), Ok(Length::Chunked));
         let line = RequestLine::read(b"GET /v1/models?x=1 HTTP/1.1\r\n");
         assert_eq!(line.map(RequestLine::path), Ok("/v1/models"));
     }

@@ -221,27 +221,32 @@ fn sensitive(text: String) -> pingora::Result<HeaderValue> {
     Ok(value)
 }
 
-/// Adds what every answer carries.
-pub(super) fn identify(head: &mut ResponseHeader, exchange: &Exchange) -> pingora::Result<()> {
-    let id = HeaderValue::from_str(&exchange.id).unwrap_or(HeaderValue::from_static(""));
-    head.insert_header("request-id", id.clone())?;
-    head.insert_header("x-request-id", id)?;
+/// Adds what every answer carries. By now the answer may have cost something, so what can not be a header's value is
+/// left out, and the answer goes without it.
+pub(super) fn identify(head: &mut ResponseHeader, exchange: &Exchange) {
+    let mut put = |name: &'static str, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            let _ = head.insert_header(name, value);
+        }
+    };
+    put("request-id", &exchange.id);
+    put("x-request-id", &exchange.id);
     if let Some(call) = &exchange.call {
-        head.insert_header("x-crossmodel-model", call.found.id.as_str())?;
+        put("x-crossmodel-model", &call.found.id);
     }
     if exchange.estimated {
-        head.insert_header("x-crossmodel-estimated", "true")?;
-    }
-    if let Some(Endpoint::Call(protocol)) = exchange.endpoint {
-        limits(head, protocol, &exchange.standing, exchange.time)?;
+        put("x-crossmodel-estimated", "true");
     }
     if let Some(dropped) = &exchange.dropped {
-        head.insert_header("x-crossmodel-dropped", dropped.as_str())?;
+        put("x-crossmodel-dropped", dropped);
+    }
+    if let Some(Endpoint::Call(protocol)) = exchange.endpoint {
+        // Names that are fixed and numbers can not be wrong.
+        let _ = limits(head, protocol, &exchange.standing, exchange.time);
     }
     if let Some(id) = &exchange.upstream_id {
-        head.insert_header("x-upstream-request-id", id.clone())?;
+        let _ = head.insert_header("x-upstream-request-id", id.clone());
     }
-    Ok(())
 }
 
 /// Adds how the key stands in its limits, in the words of the client's protocol.

@@ -6,11 +6,13 @@
 //! body in its place.
 
 use std::future::poll_fn;
+use std::io;
 use std::time::Duration;
 
 use http::Version;
 use http::header;
 use pingora::apps::HttpPersistentSettings;
+use pingora::http::RequestHeader;
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v1::server::HttpSession as H1Session;
@@ -22,8 +24,11 @@ use crate::config::Limits;
 use crate::failure::{Failure, Kind, Result};
 use crate::json::Body;
 
+use super::chunks;
 use super::exchange::Exchange;
+use super::front::Refusal;
 use super::headers;
+use super::wire::Over;
 
 /// A body that is being read.
 struct Intake<'e> {
@@ -180,13 +185,15 @@ async fn restart(session: &mut Session) -> pingora::Result<()> {
         }
     };
     let head = old.req_header().clone();
-    let (stream, ahead) = parts(old).await?;
-    let mut fresh = H1Session::new(stream);
-    fresh.set_pipelined_prefix(STAND_IN.into());
-    fresh.read_request().await?;
-    fresh.enable_retry_buffering();
-    while fresh.read_body_bytes().await?.is_some() {}
-    *fresh.req_header_mut() = head;
+    let (fresh, ahead) = match parts(old).await {
+        Ok((stream, ahead)) => (stand_in(stream, &head).await, ahead),
+        Err(error) => (Err(error), false),
+    };
+    let (fresh, failed) = match fresh {
+        Ok(fresh) => (fresh, None),
+        // The connection is lost, but the request is still to be accounted for.
+        Err(error) => (stand_in(Box::new(Over), &head).await?, Some(error)),
+    };
     *session.downstream_session = ServerSession::H1(fresh);
     settings.apply_to_session(&mut session.downstream_session);
     session.downstream_session.set_keepalive_reuses_remaining(reuses);
@@ -195,7 +202,18 @@ async fn restart(session: &mut Session) -> pingora::Result<()> {
         // As Pingora does with a request that was sent before its turn.
         session.set_keepalive(None);
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
+}
+
+/// A session on a connection that has read a request with this head and a body of one byte.
+async fn stand_in(stream: Stream, head: &RequestHeader) -> pingora::Result<H1Session> {
+    let mut fresh = H1Session::new(stream);
+    fresh.set_pipelined_prefix(STAND_IN.into());
+    fresh.read_request().await?;
+    fresh.enable_retry_buffering();
+    while fresh.read_body_bytes().await?.is_some() {}
+    *fresh.req_header_mut() = head.clone();
+    Ok(fresh)
 }
 
 /// The connection of a session, and whether more than the request has been read from it.
@@ -219,8 +237,12 @@ fn too_large(limit: usize) -> Failure {
 
 #[expect(clippy::needless_pass_by_value, reason = "it is called with the errors of results")]
 fn gone(error: Box<Error>) -> Failure {
+    let cause = error.root_cause().downcast_ref::<io::Error>();
     match error.etype() {
         ErrorType::ReadTimedout => too_slow(),
+        _ if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData) => {
+            Refusal::Malformed(chunks::MALFORMED.0).failure()
+        }
         _ => interrupted(super::transport::told(&error)),
     }
 }

@@ -102,11 +102,11 @@ impl Passage {
         }
     }
 
-    /// What is ready for a client that gets a stream.
-    pub(super) fn ready(&mut self) -> Bytes {
+    /// What is ready for a client that gets a stream, in pieces that are sent one after the other.
+    pub(super) fn ready(&mut self) -> (Bytes, Vec<Bytes>) {
         match self {
-            Self::Bridged { bridge, .. } => bridge.ready(),
-            Self::Relayed(relayed) => std::mem::take(&mut relayed.ready).into(),
+            Self::Bridged { bridge, .. } => bridge.pieces(),
+            Self::Relayed(relayed) => (std::mem::take(&mut relayed.ready).into(), Vec::new()),
         }
     }
 
@@ -120,14 +120,11 @@ impl Passage {
         }
     }
 
-    /// Ends the client's stream with a failure, in its own grammar; gives all that it is still sent.
-    pub(super) fn fail(&mut self, failure: &Failure) -> Bytes {
+    /// Ends the client's stream with a failure, in its own grammar.
+    pub(super) fn fail(&mut self, failure: &Failure) {
         match self {
-            Self::Bridged { bridge, .. } => bridge.fail(failure),
-            Self::Relayed(relayed) => {
-                relayed.fail(failure);
-                self.ready()
-            }
+            Self::Bridged { bridge, .. } => bridge.tell(failure),
+            Self::Relayed(relayed) => relayed.fail(failure),
         }
     }
 

@@ -98,7 +98,7 @@ impl Need {
         let paid = exchange.snapshot.billing.is_on() && prices.iter().any(Option::is_some);
         let bill = if paid {
             let prices = prices.drain(..).map(or_free).collect();
-            let bill = Bill::open(&till.ledger, grant, &call.found.id, prices, self.expected).await;
+            let bill = Bill::open(&till.ledger, grant, &call.found.entry.id, prices, self.expected).await;
             bill.map_err(|refusal| {
                 exchange.limit = limit(refusal);
                 refused(refusal)

@@ -71,7 +71,7 @@ impl Exchange {
             time: self.time,
             request_id: &self.id,
             key: self.grant.as_ref().map(|key| key.id.as_str()),
-            method: request.method.as_str(),
+            method: cut(request.method.as_str()),
             endpoint: self.endpoint_name(),
             protocol: self.endpoint.and_then(Endpoint::protocol).map(|protocol| protocol.as_str()),
             requested_model: self.requested_model.as_deref().map(cut),
@@ -113,7 +113,7 @@ fn millis(duration: Duration) -> f64 {
 }
 
 /// The first characters of a text that a caller chose.
-fn cut(text: &str) -> &str {
+pub(super) fn cut(text: &str) -> &str {
     text.char_indices().nth(LOGGED).map_or(text, |(end, _)| text.get(..end).unwrap_or_default())
 }
 

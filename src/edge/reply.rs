@@ -105,7 +105,7 @@ pub(super) fn stream_start(session: &Session, exchange: &Exchange) -> pingora::R
     if session.req_header().version == Version::HTTP_11 && !session.downstream_session.is_http2() {
         fresh.insert_header(header::TRANSFER_ENCODING, "chunked")?;
     }
-    headers::identify(&mut fresh, exchange)?;
+    headers::identify(&mut fresh, exchange);
     Ok(fresh)
 }
 

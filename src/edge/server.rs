@@ -15,6 +15,7 @@ use pingora::services::Service as _;
 use pingora::services::listening::Service;
 use pingora_runtime::{Runtime, RuntimeBuilder};
 use sd_notify::NotifyState;
+use secrecy::ExposeSecret;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -24,7 +25,7 @@ use crate::config::{self, Config, Error, Timeouts};
 
 use super::admin::{Admin, Sampler};
 use super::certificates::Certificates;
-use super::connections::BeforeTls;
+use super::connections::{self, BeforeTls};
 use super::demo::Demo;
 use super::ending::Ending;
 use super::front::Front;
@@ -32,6 +33,7 @@ use super::gateway::Gateway;
 use super::handover::{Door, Inheritance};
 use super::listeners::Sockets;
 use super::reload::Reload;
+use super::side::Side;
 use super::upstream::keep_resolved;
 
 /// A server that is ready to run.
@@ -46,8 +48,8 @@ struct Life {
     gateway: Gateway,
     clients: Service<Front>,
     threads: usize,
-    admin: Option<(Service<Admin>, Sampler)>,
-    demo: Option<(Service<Demo>, Sockets)>,
+    admin: Option<(Service<Side<Admin>>, Sampler)>,
+    demo: Option<(Service<Side<Demo>>, Sockets)>,
     sockets: Sockets,
     reload: Reload,
     timeouts: Timeouts,
@@ -107,7 +109,10 @@ impl Server {
         // Each process has a built-in provider of its own, which nobody takes over.
         let own = Sockets::open(demo.as_deref().into_iter(), Vec::new())?;
         let demo = demo.map(|address| {
-            let mut service = Service::new("demo".to_owned(), Demo::new());
+            let provider = config.providers.iter().find(|provider| &*provider.name == config::DEMO);
+            let key = provider.and_then(|provider| provider.key()).map_or("", ExposeSecret::expose_secret);
+            let app = Side::new(Demo::new(key), gateway.demo_connections()).lasting();
+            let mut service = Service::new("demo".to_owned(), app);
             service.add_tcp(&address);
             (service, own)
         });
@@ -420,10 +425,10 @@ fn operators(
     settings: &config::Admin,
     data: &Path,
     gateway: Gateway,
-) -> Result<(Service<Admin>, Sampler), Error> {
+) -> Result<(Service<Side<Admin>>, Sampler), Error> {
     let admin = Admin::new(gateway, settings, data).map_err(|e| Error::plain(format!("data: {e}")))?;
     let sampler = admin.sampler();
-    let mut service = Service::new("admin".to_owned(), admin);
+    let mut service = Service::new("admin".to_owned(), Side::new(admin, connections::OPERATORS));
     service.add_tcp(&settings.address);
     Ok((service, sampler))
 }

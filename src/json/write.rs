@@ -143,10 +143,11 @@ impl Object<'_> {
     }
 
     /// Members that were written before, without the braces around them.
-    pub fn members(&mut self, members: &str) -> &mut Self {
+    pub fn members(&mut self, members: impl AsRef<[u8]>) -> &mut Self {
+        let members = members.as_ref();
         if !members.is_empty() {
             self.comma();
-            self.out.extend_from_slice(members.as_bytes());
+            self.out.extend_from_slice(members);
         }
         self
     }

@@ -89,10 +89,14 @@ impl Load {
     }
 
     fn remove(&self, key: &Grant, less: Weight) {
+        self.change(key, Weight::default(), less);
+    }
+
+    fn change(&self, key: &Grant, more: Weight, less: Weight) {
         let mut state = lock(&self.0);
-        state.total = state.total.minus(less);
+        state.total = state.total.plus(more).minus(less);
         let Some(weight) = state.keys.get_mut(&key.id) else { return };
-        *weight = weight.minus(less);
+        *weight = weight.plus(more).minus(less);
         if weight.calls == 0 {
             state.keys.remove(&key.id);
         }
@@ -135,10 +139,25 @@ impl Slot {
         Ok(())
     }
 
-    /// The call has no bytes of its request any more.
-    pub fn let_go(&mut self) {
-        let bytes = std::mem::take(&mut self.bytes);
-        self.load.remove(&self.key, Weight { calls: 0, bytes });
+    /// Holds so many bytes in all from now on.
+    ///
+    /// # Errors
+    /// Why not, if these are more than before.
+    pub fn fit(&mut self, bytes: usize) -> Result<(), Shed> {
+        if bytes > self.bytes {
+            return self.hold(bytes - self.bytes);
+        }
+        self.keep(bytes);
+        Ok(())
+    }
+
+    /// Of the call's request so many bytes live on, which are there already, whether or not they are more than there may
+    /// be.
+    pub fn keep(&mut self, bytes: usize) {
+        let before = std::mem::replace(&mut self.bytes, bytes);
+        let more = Weight { calls: 0, bytes: bytes.saturating_sub(before) };
+        let less = Weight { calls: 0, bytes: before.saturating_sub(bytes) };
+        self.load.change(&self.key, more, less);
     }
 }
 
@@ -240,9 +259,14 @@ mod tests {
         let mut second = load.enter(&quiet, BOUNDS).unwrap();
         second.hold(100).unwrap();
         assert_eq!(second.hold(1), Err(Shed::Memory));
-        first.let_go();
+        first.keep(0);
         assert_eq!(load.total(), Weight { calls: 2, bytes: 100 });
         first.hold(300).unwrap();
+        assert_eq!(first.fit(901), Err(Shed::Memory));
+        first.fit(200).unwrap();
+        assert_eq!((load.total().bytes, load.of("loud").bytes), (300, 200));
+        first.keep(950);
+        assert_eq!((load.total().bytes, load.of("loud").bytes), (1050, 950));
         drop(first);
         assert_eq!(load.total(), Weight { calls: 1, bytes: 100 });
         second.hold(600).unwrap();

@@ -143,9 +143,9 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     }
 
     /// Members of a client's request that answers of this protocol repeat, written already.
-    fn echo(&self, document: &Document<'_>) -> String {
+    fn echo(&self, document: &Document<'_>) -> Bytes {
         let _ = document;
-        String::new()
+        Bytes::new()
     }
 
     /// Writes the request for a provider of this protocol.

@@ -14,6 +14,7 @@ use crate::meter::{Prices, TierSettings};
 use crate::protocol::ProtocolId;
 use crate::provider::Provider;
 
+use super::name::is_model_name;
 use super::target_health::TargetHealth;
 
 /// One model in the configuration file.
@@ -190,11 +191,16 @@ impl Catalog {
     /// The model that a key's owner means by `name`: aliases of the key, then those of all, then ids.
     ///
     /// # Errors
-    /// 404 for a model that is unknown, hidden or not allowed; 503 for one that is switched off.
+    /// 404 for a model that is unknown, hidden or not allowed, and for what can be no model's name; 503 for one that
+    /// is switched off.
     pub fn find(&self, name: &str, key: &Key) -> Result<Found> {
+        if !is_model_name(name) {
+            return Err(Failure::model_not_found(name));
+        }
         let resolved = key.rights.aliases.resolve(name).or_else(|| self.aliases.resolve(name));
         let id = resolved.as_deref().unwrap_or(name);
-        let entry = self.lookup(id).filter(|_| key.allows(id));
+        // An alias that carries the rest of a name over may make it longer.
+        let entry = self.lookup(id).filter(|_| is_model_name(id) && key.allows(id));
         let entry = entry.ok_or_else(|| Failure::model_not_found(name))?;
         match entry.status {
             ModelStatus::Active => Ok(Found { entry: Arc::clone(entry), id: id.to_owned() }),

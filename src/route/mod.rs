@@ -4,6 +4,7 @@ mod catalog;
 mod choose;
 mod health;
 mod models;
+mod name;
 mod target_health;
 
 pub use catalog::{Catalog, Entry, Found, ModelSettings, ModelStatus, Target, TargetSettings};
@@ -11,4 +12,5 @@ pub use choose::{Choice, order};
 pub use health::{Caller, Circuit, Condition, Health, Sign, View};
 pub(crate) use models::percent_decoded;
 pub use models::{ModelList, Page};
+pub use name::{MAX_NAME_BYTES, is_model_name};
 pub use target_health::{TargetHealth, Visit};

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::auth::Key;
-use crate::failure::{Failure, Kind, Result};
+use crate::failure::{self, Failure, Kind, Result};
 use crate::json;
 
 use super::catalog::{Catalog, Entry, ModelStatus};
@@ -74,7 +74,9 @@ impl ModelList {
     pub fn answer(&self, page: &Page) -> Result<Bytes> {
         let position = |name: &'static str, id: &str| {
             let found = self.0.iter().position(|model| model.id == id);
-            found.ok_or_else(|| invalid(name, format!("There is no model '{id}' in the list.")))
+            found.ok_or_else(|| {
+                invalid(name, format!("There is no model '{}' in the list.", failure::shown(id)))
+            })
         };
         let limit = page.limit.unwrap_or(self.0.len());
         let (start, end) = match (&page.after, &page.before) {

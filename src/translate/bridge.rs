@@ -8,11 +8,12 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
+use memchr::memmem;
 
 use crate::canon::{
-    Answer, Context, Decode, Encode, Event, Losses, Names, Oddity, Overflow, Profile, Request, Said, Target,
-    ThinkingMode, UpstreamError, Usage,
+    Answer, Context, Decode, ECHO_MARK, Encode, Event, Losses, Names, Oddity, Overflow, Profile, Request,
+    Said, Target, ThinkingMode, UpstreamError, Usage,
 };
 use crate::failure::{Failure, Result};
 use crate::json::{self, Document, Lit, Raw, repair};
@@ -150,6 +151,7 @@ pub struct Bridge {
     decoder: Box<dyn Decode>,
     framer: Framer,
     line: Line,
+    context: Arc<Context>,
     /// Events that were not JSON.
     odd: u32,
 }
@@ -199,7 +201,7 @@ impl Bridge {
             false => Output::Whole(Box::default()),
         };
         let line = Line {
-            restore: Restore::new(context, client.id()),
+            restore: Restore::new(Arc::clone(&context), client.id()),
             output,
             usage: None,
             oddities: BTreeMap::new(),
@@ -212,7 +214,7 @@ impl Bridge {
             failure: None,
             keys: Arc::default(),
         };
-        Self { decoder: upstream.decoder(profile), framer: Framer::new(limit), line, odd: 0 }
+        Self { decoder: upstream.decoder(profile), framer: Framer::new(limit), line, context, odd: 0 }
     }
 
     /// The same, in whose failures these keys do not appear.
@@ -227,7 +229,7 @@ impl Bridge {
     /// # Errors
     /// The failure that the provider reports, or that its stream is.
     pub fn push(&mut self, chunk: Bytes) -> Result<()> {
-        let Self { framer, decoder, line, odd } = self;
+        let Self { framer, decoder, line, odd, .. } = self;
         let block = framer.push(chunk).map_err(|_| super::too_large("upstream_event_too_large"))?;
         let Some(block) = block else { return Ok(()) };
         for span in block.events() {
@@ -272,10 +274,27 @@ impl Bridge {
 
     /// What is ready for a client that gets a stream.
     pub fn ready(&mut self) -> Bytes {
-        match &mut self.line.output {
-            Output::Stream { ready, .. } => Bytes::from(std::mem::take(ready)),
-            Output::Whole(_) => Bytes::new(),
+        match self.pieces() {
+            (first, rest) if rest.is_empty() => first,
+            (first, rest) => [&[first], rest.as_slice()].concat().concat().into(),
         }
+    }
+
+    /// The same in pieces: what of it would be large to copy is shared.
+    pub fn pieces(&mut self) -> (Bytes, Vec<Bytes>) {
+        let Output::Stream { ready, .. } = &mut self.line.output else { return Default::default() };
+        let mut rest = Bytes::from(std::mem::take(ready));
+        let Some(echo) = self.context.large_echo() else { return (rest, Vec::new()) };
+        let mut pieces = Vec::new();
+        while let Some(at) = memmem::find(&rest, ECHO_MARK) {
+            pieces.extend([rest.split_to(at), echo.clone()]);
+            rest.advance(ECHO_MARK.len());
+        }
+        if pieces.is_empty() {
+            return (rest, pieces);
+        }
+        pieces.push(rest);
+        (pieces.remove(0), pieces)
     }
 
     /// The answer for a client that gets it as a whole.
@@ -289,10 +308,15 @@ impl Bridge {
 
     /// Ends the client's stream with a failure, in its own grammar; gives all that it is still sent.
     pub fn fail(&mut self, failure: &Failure) -> Bytes {
+        self.tell(failure);
+        self.ready()
+    }
+
+    /// Ends the client's stream with a failure, in its own grammar.
+    pub fn tell(&mut self, failure: &Failure) {
         if let Output::Stream { encoder, ready } = &mut self.line.output {
             encoder.fail(failure, ready);
         }
-        self.ready()
     }
 
     /// Tokens of the answer so far, estimated from its text.

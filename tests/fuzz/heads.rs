@@ -20,7 +20,7 @@ fn heads() {
         assert_eq!(in_pieces, whole);
         let line = RequestLine::read(input);
         let Ok(Some(end)) = whole else { return };
-        let Ok(checked) = check(&input[..end]) else { return };
+        let Ok((checked, _)) = check(&input[..end]) else { return };
         assert_eq!(line, Ok(checked));
         assert!(checked.target.starts_with(checked.path()));
         same_to_another_reader(&input[..end], checked);

@@ -57,7 +57,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("listen: [{address: \"127.0.0.1:99999\"}]", "1:20", "is not an address"),
     ("admin: nowhere", "1:8", "'nowhere' is not an address"),
     ("admin: {address: nowhere}", "1:18", "'nowhere' is not an address"),
-    ("admin: [here]", "1:8", "expected an address, or a map of `address` and `token`"),
+    ("admin: [here]", "1:8", "expected an address, or a map of `address`, `token` and `hosts`"),
     ("admin: {adress: \"127.0.0.1:1\"}", "1:9", "unknown field `adress`"),
     ("admin: {token: secret}", "1:16", "admin.token: secrets are given by reference"),
     ("admin: {token: \"env:MISSING_KEY\"}", "1:16", "admin.token: the variable MISSING_KEY is not set"),

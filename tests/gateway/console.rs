@@ -191,7 +191,8 @@ fn without_a_token_the_console_is_for_this_machine() {
         let refused = look(&gateway, "/console.json", host, "");
         assert_eq!((refused.status, refused.body.contains("this machine")), (403, true), "{host}");
         assert_eq!(look(&gateway, "/", host, "").status, 403);
-        assert_eq!(look(&gateway, "/metrics", host, "").status, 200);
+        assert_eq!(look(&gateway, "/metrics", host, "").status, 403, "{host}");
+        assert_eq!(look(&gateway, "/healthz", host, "").status, 200, "{host}");
     }
     let open = Gateway::start(&format!("admin: \"0.0.0.0:@ADMIN@\"\n{DEMO}"));
     for path in ["/", "/console.json", "/console/main.js"] {
@@ -199,6 +200,14 @@ fn without_a_token_the_console_is_for_this_machine() {
         assert_eq!((refused.status, refused.body.contains("admin.token")), (403, true), "{path}");
     }
     assert_eq!(["/metrics", "/healthz"].map(|path| get(open.admin, path, "").status), [200, 200]);
+    // As Prometheus asks a pod; and as a page asks that has made its own name lead here.
+    assert_eq!(look(&open, "/metrics", "10.244.1.7:9090", "").status, 200);
+    assert_eq!(look(&open, "/metrics", "evil.example:9090", "").status, 403);
+    let named = Gateway::start(&format!("admin: {{address: \"0.0.0.0:@ADMIN@\", hosts: [Monitor]}}\n{DEMO}"));
+    assert_eq!(
+        ["monitor:9090", "monitor.evil.example"].map(|host| look(&named, "/metrics", host, "").status),
+        [200, 403]
+    );
 }
 
 fn bearer(token: &str) -> String {

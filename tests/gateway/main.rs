@@ -12,6 +12,7 @@
 
 mod abuse;
 mod answers;
+mod bounded;
 mod bridge;
 mod catalogue;
 mod cli;

@@ -119,6 +119,12 @@ fn bad_chunks_go_nowhere() {
         format!("FFFFFFFFFFFFFFFFF\r\n{BODY}\r\n0\r\n\r\n"),
         format!("-{size}\r\n{BODY}\r\n0\r\n\r\n"),
         format!("{size}\r\n{BODY}junk\r\n0\r\n\r\n"),
+        // What one reader takes for a part of an extension ends the line for another.
+        format!("{size};a\nb\r\n{BODY}\r\n0\r\n\r\n"),
+        format!("{size};a\rb\r\n{BODY}\r\n0\r\n\r\n"),
+        format!("{size}\r\n{BODY}\r\n0;\n\r\n\r\n"),
+        format!("{size}\r\n{BODY}\r\n0\r\nx: y\nz: w\r\n\r\n"),
+        format!("\r\n{BODY}\r\n0\r\n\r\n"),
     ] {
         let (status, mut client) =
             send(&gateway, &format!("{POST}@transfer-encoding: chunked\r\n\r\n"), &body);

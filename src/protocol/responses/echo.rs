@@ -4,6 +4,8 @@
 //! said nothing. They are written once, for all response objects of the answer, and without line breaks, which
 //! would end the line of an event.
 
+use bytes::Bytes;
+
 use crate::json::write::{self, Array, Object};
 use crate::json::{Document, Near, Raw};
 
@@ -11,7 +13,7 @@ use crate::json::{Document, Near, Raw};
 type Found<'a> = [Option<&'a str>; NAMES.len()];
 
 /// Writes the members, without the braces around them.
-pub(super) fn write(document: &Document<'_>) -> String {
+pub(super) fn write(document: &Document<'_>) -> Bytes {
     let body = document.text();
     let mut found: Found<'_> = [None; NAMES.len()];
     for (member, _) in document.members(body.as_bytes(), Near::ROOT).map_while(Result::ok) {
@@ -22,7 +24,9 @@ pub(super) fn write(document: &Document<'_>) -> String {
     let length: usize = found.iter().flatten().map(|text| text.len()).sum();
     let mut out = Vec::with_capacity(length + ROOM);
     write::members(&mut out, |o| members(document, &found, o));
-    String::from_utf8(out).unwrap_or_default()
+    // It lives as long as the answer, so it gives back what room it has too much.
+    out.shrink_to_fit();
+    Bytes::from(out)
 }
 
 fn members(document: &Document<'_>, found: &Found<'_>, o: &mut Object<'_>) {
@@ -174,6 +178,10 @@ const ROOM: usize = 640;
 mod tests {
     use super::*;
 
+    fn text(body: &str) -> String {
+        String::from_utf8(write(&Document::read(body)).to_vec()).unwrap()
+    }
+
     #[test]
     fn says_the_defaults_where_the_client_says_nothing() {
         let expected = concat!(
@@ -183,11 +191,9 @@ mod tests {
             r#""truncation":"disabled","user":null,"background":false,"previous_response_id":null,"store":false,"#,
             r#""presence_penalty":0.0,"frequency_penalty":0.0"#,
         );
-        assert_eq!(write(&Document::read(r#"{"input":"x"}"#)), expected);
+        assert_eq!(text(r#"{"input":"x"}"#), expected);
         assert_eq!(
-            write(&Document::read(
-                r#"{"tools":null,"store":true,"temperature":"0.7","top_p":1.2.3,"metadata":7}"#
-            )),
+            text(r#"{"tools":null,"store":true,"temperature":"0.7","top_p":1.2.3,"metadata":7}"#),
             expected
         );
     }
@@ -197,7 +203,7 @@ mod tests {
         let body = "{\"instructions\":\"a\\nb\",\n\"metadata\" : {\"k\" :\n\"v\"},\"temperature\":0.70,\n\"top_logprobs\":2,
             \"reasoning\":{\"summary\":\"auto\",\n\"x\":1},\"text\":{\"verbosity\":\"low\",\"format\":null},\"tool_choice\":{\"type\":\"function\",
             \"name\":\"f\"},\"parallel_tool_calls\":false,\"user\":\"u\",\"max_output_tokens\":9,\"truncation\":\"auto\"}";
-        let echo = write(&Document::read(body));
+        let echo = text(body);
         assert!(!echo.contains('\n'));
         for part in [
             r#""instructions":"a\nb""#,
@@ -226,7 +232,7 @@ mod tests {
             r#"{"type":"function","function":{"name":"g"}},"#,
             r#"{"type":"function","name":"h","strict":true,"description":null,"parameters":null},{"type":"web_search"}]"#,
         );
-        let echo = write(&Document::read(body));
+        let echo = text(body);
         assert!(echo.contains(expected), "{echo}");
         assert!(Raw::read(&format!("{{{echo}}}")).is_some());
     }

@@ -96,7 +96,7 @@ impl Protocol for Responses {
         decode::request::read(document, target, losses)
     }
 
-    fn echo(&self, document: &Document<'_>) -> String {
+    fn echo(&self, document: &Document<'_>) -> Bytes {
         echo::write(document)
     }
 

@@ -21,7 +21,10 @@ pub(crate) struct Response {
 
 impl Client {
     pub(crate) fn connect(port: u16) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        Self::over(TcpStream::connect(("127.0.0.1", port)).unwrap())
+    }
+
+    pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream.set_nodelay(true).unwrap();
         Self(BufReader::new(stream))
@@ -152,7 +155,7 @@ pub(crate) fn post(gateway: &Gateway, path: &str, body: &str) -> Response {
 /// Sends one request without a body on a connection of its own.
 pub(crate) fn ask(port: u16, method: &str, path: &str, headers: &str) -> Response {
     let mut client = Client::connect(port);
-    client.send(format!("{method} {path} HTTP/1.1\r\nhost: g\r\n{headers}\r\n").as_bytes());
+    client.send(format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n").as_bytes());
     client.receive_for(method)
 }
 

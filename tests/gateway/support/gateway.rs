@@ -196,6 +196,13 @@ impl Gateway {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
+    /// The sockets that it has open, as the system names them.
+    pub(crate) fn sockets(&self) -> Vec<String> {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
+        let targets = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+        targets.map(|target| target.to_string_lossy().into_owned()).collect()
+    }
+
     /// The seconds of CPU that it has used.
     pub(crate) fn cpu(&self) -> f64 {
         let text = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();

@@ -10,6 +10,8 @@ use crate::protocol::responses::usage;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame<'f> {
     pub(super) context: &'f Context,
+    /// What the response repeats of its request.
+    pub(super) echo: &'f [u8],
     /// The id, without `resp_`.
     pub(super) id: &'f str,
     pub(super) created: u64,
@@ -85,7 +87,7 @@ pub(super) fn write(frame: &Frame<'_>, state: &State<'_>, o: &mut Object<'_>) {
         out.extend_from_slice(state.output);
         out.push(b']');
     });
-    o.text("service_tier", tier(frame.tier)).members(&frame.context.echo);
+    o.text("service_tier", tier(frame.tier)).members(frame.echo);
     match &state.usage {
         Some(usage) => o.object("usage", |o| usage::write(usage, o)),
         None => o.null("usage"),
@@ -120,7 +122,7 @@ pub(super) fn written(o: &mut Object<'_>, name: &str, json: &[u8]) {
 
 /// The body of an answer.
 pub(super) fn body(frame: &Frame<'_>, state: &State<'_>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(state.output.len() + frame.context.echo.len() + ROOM);
+    let mut out = Vec::with_capacity(state.output.len() + frame.echo.len() + ROOM);
     write::object(&mut out, |o| write(frame, state, o));
     out
 }

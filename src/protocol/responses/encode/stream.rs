@@ -78,6 +78,7 @@ impl Encoder {
         };
         let frame = Frame {
             context: &self.context,
+            echo: self.context.echo_in_stream(),
             id: items.id(),
             created: self.created,
             tier: self.tier.as_deref(),
@@ -88,7 +89,8 @@ impl Encoder {
 
     fn lifecycle(&mut self, name: &'static str, state: &State<'_>, out: &mut Vec<u8>) {
         let tier = self.tier.as_deref();
-        let frame = Frame { context: &self.context, id: self.items.id(), created: self.created, tier };
+        let echo = self.context.echo_in_stream();
+        let frame = Frame { context: &self.context, echo, id: self.items.id(), created: self.created, tier };
         emit(name, &frame, state, &mut self.sequence, out);
     }
 }
@@ -138,6 +140,7 @@ impl Encode for Encoder {
         };
         let frame = Frame {
             context: &self.context,
+            echo: self.context.echo_in_stream(),
             id: items.id(),
             created: self.created,
             tier: self.tier.as_deref(),
