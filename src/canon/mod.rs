@@ -48,4 +48,4 @@ pub use request::{
 pub use said::Said;
 pub use tool::{Choice, Chosen, Grammar, Offer, Tool, ToolKind, WebSearch};
 pub use upstream_error::UpstreamError;
-pub use usage::{Usage, UsagePart};
+pub use usage::{Inner, Usage, UsagePart};

@@ -137,6 +137,7 @@ impl Exchange {
                 self.failure = None;
                 self.upstream_id = None;
                 self.usage = None;
+                self.served = None;
                 self.said = Said::default();
                 self.rest = Some(rest);
                 (self.tries, self.fresh, self.pending) = (0, false, true);

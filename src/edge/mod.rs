@@ -31,6 +31,7 @@ mod listeners;
 mod names;
 mod passage;
 mod pay;
+mod priced;
 mod probe;
 mod record;
 mod reload;

@@ -22,6 +22,7 @@ pub struct Metrics {
     targets: Targets,
     losses: IntCounterVec,
     oddities: IntCounterVec,
+    unpriced: IntCounterVec,
     refusals: Refusals,
     in_flight: IntGauge,
     body_bytes: IntGauge,
@@ -100,6 +101,11 @@ impl Metrics {
                 "What of providers' answers a translation did not understand, by kind.",
                 &["provider", "kind"],
             )?,
+            unpriced: make.counters(
+                "crossmodel_unpriced_total",
+                "Calls of priced models that used something without a price of its own, by kind.",
+                &["kind"],
+            )?,
             in_flight: make.gauge("crossmodel_requests_in_flight", "Calls that are being answered.")?,
             body_bytes: make.gauge("crossmodel_request_bytes_in_flight", "Bytes of their requests' bodies.")?,
             connections: make.gauge("crossmodel_connections", "Connections of clients.")?,
@@ -158,6 +164,11 @@ impl Metrics {
     /// A translation did not understand something in an answer, so many times.
     pub fn oddities(&self, provider: &str, kind: &'static str, count: u64) {
         self.oddities.with_label_values(&[provider, kind]).inc_by(count);
+    }
+
+    /// A paid call has used something that its model has no price for.
+    pub fn unpriced(&self, kind: &'static str) {
+        self.unpriced.with_label_values(&[kind]).inc();
     }
 
     /// How much goes on at the moment.

@@ -158,8 +158,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const STATEMENTS: usize = 64;
 
 /// What brings a store from each version to the next.
-const MIGRATIONS: &[&str] =
-    &[include_str!("1_keys.sql"), include_str!("2_ledger.sql"), include_str!("3_leases.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("1_keys.sql"),
+    include_str!("2_ledger.sql"),
+    include_str!("3_leases.sql"),
+    include_str!("4_rates.sql"),
+];
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@ pub mod count;
 pub mod relay;
 
 mod restore;
+mod source;
 mod unwrap;
 mod upstream;
 

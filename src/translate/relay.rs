@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::canon::{Said, Usage};
+use crate::canon::{Rates, Said, Usage};
 use crate::failure::{Failure, Kind, Result};
 use crate::json::{self, Body, Edit};
 use crate::protocol::{Head, Progress, Protocol, Sight, StreamFacts, UpstreamError};
@@ -38,6 +38,7 @@ impl Edits {
         output_cap: Option<u64>,
     ) -> Self {
         let mut edits = head.model_edits(body, model);
+        let output_cap = output_cap.filter(|_| head.output_cap.is_none());
         edits.extend(output_cap.map(|tokens| head.cap_edit(protocol.output_cap(profile), tokens)));
         edits.extend_from_slice(head.repeat_edits());
         if profile.strip_attribution {
@@ -71,6 +72,8 @@ pub struct Reply {
     /// The provider's own name, which may stand in what it says of a failure.
     upstream_model: String,
     usage: Option<Usage>,
+    /// The rates that the answer has reported beside the usage.
+    rates: Rates,
     said: Said,
     /// The choices that have called tools, where those are watched.
     called: Option<BTreeSet<u64>>,
@@ -86,6 +89,7 @@ impl Reply {
             model,
             upstream_model: String::new(),
             usage: None,
+            rates: Rates::default(),
             said: Said::default(),
             called: None,
         }
@@ -106,7 +110,13 @@ impl Reply {
     /// Token counts so far.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
-        self.usage
+        self.usage.clone().map(|usage| Usage { rates: usage.rates.and(self.rates), ..usage })
+    }
+
+    /// The model that answers, in its provider's words.
+    #[must_use]
+    pub fn served(&self) -> Option<&str> {
+        self.said.model.as_deref()
     }
 
     /// What the answer says of itself.
@@ -178,6 +188,7 @@ impl Reply {
         if sight.progress != Progress::Running || sight.usage.is_some() {
             self.protocol.read_finish(data, &mut self.said);
         }
+        self.rates = self.rates.and(sight.rates);
         if let Some(part) = &sight.usage {
             self.usage.get_or_insert_default().absorb(part);
         }
@@ -358,7 +369,13 @@ impl Stream {
     /// Token counts so far.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
-        self.reply.usage
+        self.reply.usage()
+    }
+
+    /// The model that answers, in its provider's words.
+    #[must_use]
+    pub fn served(&self) -> Option<&str> {
+        self.reply.served()
     }
 
     /// What the answer has said of itself.
