@@ -243,15 +243,13 @@ impl Bill {
             }
             _ => usage,
         };
+        let is_sure = outcome == Outcome::Exact && is_believable(&usage);
         let Sum { usage, others, elsewhere, cost } = self.sum(usage, own);
         let price = versions.get(*current).copied();
-        // What nobody has counted is never charged beyond what was set aside for it.
-        let most = match outcome {
-            Outcome::Exact => cost,
-            _ => {
-                self.reported.take().map_or(Amount::ZERO, |usage| self.sum(usage, own).cost).max(held.amount)
-            }
-        };
+        // What nobody has counted, or nobody can have counted right, never costs more than what was set aside for it.
+        let reported = self.reported.take().filter(is_believable);
+        let reported = reported.map_or(Amount::ZERO, |usage| self.sum(usage, own).cost);
+        let most = if is_sure { cost } else { reported.max(held.amount) };
         let charge = cost.min(most);
         let end = End {
             charge,
@@ -296,6 +294,15 @@ impl Drop for Bill {
     }
 }
 
+/// Whether these counts can be right, of whatever model.
+fn is_believable(usage: &Usage) -> bool {
+    let sums = [usage.prompt(), usage.output, usage.cache_write_long, usage.audio_input, usage.audio_output];
+    let inner = usage.inner.as_deref().unwrap_or_default();
+    sums.into_iter().all(|sum| sum <= MOST_TOKENS)
+        && usage.searches <= MAX_SEARCHES
+        && inner.iter().all(|inner| is_believable(&inner.usage))
+}
+
 /// Counts as large as they can be meant, so that sums of them stay numbers.
 fn plausible(usage: Usage) -> Usage {
     let count = |tokens: u64| tokens.min(MOST_TOKENS);
@@ -315,7 +322,7 @@ fn plausible(usage: Usage) -> Usage {
 /// How often the progress of an answer is noted, for the case that the process dies.
 const MARK_EVERY: Duration = Duration::from_secs(2);
 
-/// Tokens: a thousand times the largest context window.
+/// Tokens beyond which no count is right: a thousand times the largest context window.
 const MOST_TOKENS: u64 = 1 << 30;
 
 /// Web searches of one call: far more than any makes, and as many as a record of the journal holds.

@@ -37,6 +37,7 @@ mod money;
 mod operation;
 mod overload;
 mod patience;
+mod prices;
 mod providers;
 mod relay;
 mod reload;
