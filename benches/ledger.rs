@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crossmodel::auth::{Grant, NewKey, Rights, Store};
 use crossmodel::canon::Usage;
-use crossmodel::meter::{Bill, Books, Expected, Ledger, Prices, TierSettings};
+use crossmodel::meter::{Bill, Books, Expected, Extras, Ledger, Prices, TierSettings};
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 use tokio::time::interval;
@@ -74,7 +74,8 @@ async fn admission(ledger: &Ledger, grant: &Grant, time: Duration) -> Vec<Durati
 }
 
 async fn hold(ledger: &Ledger, grant: &Grant, prices: &Arc<Prices>) -> Bill {
-    let expected = Expected { prompt_most: 1000, prompt: 250, output_most: 1000, output_least: 1000 };
+    let extras = Extras::default();
+    let expected = Expected { prompt_most: 1000, prompt: 250, output_most: 1000, output_least: 1000, extras };
     Bill::open(ledger, grant, "vendor/model", vec![Arc::clone(prices)], expected).await.unwrap()
 }
 

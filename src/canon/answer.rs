@@ -151,7 +151,7 @@ mod tests {
         let seen: Vec<_> = answer.segments.iter().map(|s| (&s.kind, s.text.as_str(), s.complete)).collect();
         assert_eq!(seen, [(&Kind::Reasoning, "t", true), (&Kind::Text, "ab", false)]);
         assert_eq!(
-            (answer.id.as_deref(), answer.usage.unwrap().output, answer.is_cut()),
+            (answer.id.as_deref(), answer.usage.as_ref().unwrap().output, answer.is_cut()),
             (Some("x"), 3, true)
         );
     }

@@ -54,4 +54,4 @@ pub use sealer::{PREFIXES as CARRIER_PREFIXES, Rejection, Rejections, SealKey, S
 pub use thinker::is_thinker;
 pub use tool::{Choice, Chosen, Grammar, Offer, Tool, ToolKind, WebSearch};
 pub use upstream_error::UpstreamError;
-pub use usage::{Usage, UsagePart};
+pub use usage::{Inner, Usage, UsagePart};

@@ -59,6 +59,12 @@ impl Rates {
         Self(self.0 | rate.bit())
     }
 
+    /// The rates of both sets.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// Whether `rate` is in the set.
     #[must_use]
     pub fn has(self, rate: Rate) -> bool {

@@ -1,7 +1,11 @@
-//! Token counts of one call, whatever the provider calls them.
+//! Token counts of one call, whatever the provider calls them, and what else of it costs something.
 
-/// Token counts of one call.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+use std::sync::Arc;
+
+use super::Rates;
+
+/// Token counts of one call, and what else of it costs something.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Input tokens that were neither read from nor written to the prompt cache.
     pub input: u64,
@@ -13,10 +17,31 @@ pub struct Usage {
     pub output: u64,
     /// The part of `output` that was reasoning; absent where the provider does not say.
     pub reasoning: Option<u64>,
+    /// The part of `cache_write` that is kept for longer than the default.
+    pub cache_write_long: u64,
+    /// The part of the input tokens that was sound.
+    pub audio_input: u64,
+    /// The part of `output` that was sound.
+    pub audio_output: u64,
+    /// Web searches that the provider has made.
+    pub searches: u64,
+    /// The rates that the answer reports.
+    pub rates: Rates,
+    /// What the provider has done inside of the call besides, which is in none of the counts above.
+    pub inner: Option<Arc<[Inner]>>,
+}
+
+/// Something that the provider has done inside of a call: its history was made shorter, another model was asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inner {
+    /// The provider's name of the other model; absent: the model of the call.
+    pub model: Option<String>,
+    /// What it took.
+    pub usage: Usage,
 }
 
 /// What one event or body says of the usage; absent counts are `None`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UsagePart {
     /// See [`Usage::input`].
     pub input: Option<u64>,
@@ -28,6 +53,18 @@ pub struct UsagePart {
     pub output: Option<u64>,
     /// See [`Usage::reasoning`].
     pub reasoning: Option<u64>,
+    /// See [`Usage::cache_write_long`].
+    pub cache_write_long: Option<u64>,
+    /// See [`Usage::audio_input`].
+    pub audio_input: Option<u64>,
+    /// See [`Usage::audio_output`].
+    pub audio_output: Option<u64>,
+    /// See [`Usage::searches`].
+    pub searches: Option<u64>,
+    /// See [`Usage::rates`].
+    pub rates: Rates,
+    /// See [`Usage::inner`].
+    pub inner: Option<Arc<[Inner]>>,
 }
 
 impl Usage {
@@ -40,6 +77,35 @@ impl Usage {
         self.cache_write = keep(self.cache_write, part.cache_write);
         self.output = part.output.unwrap_or(self.output);
         self.reasoning = part.reasoning.or(self.reasoning);
+        self.cache_write_long = keep(self.cache_write_long, part.cache_write_long);
+        self.audio_input = keep(self.audio_input, part.audio_input);
+        self.audio_output = keep(self.audio_output, part.audio_output);
+        self.searches = keep(self.searches, part.searches);
+        self.rates = self.rates.and(part.rates);
+        if part.inner.is_some() {
+            self.inner.clone_from(&part.inner);
+        }
+    }
+
+    /// Adds what was used besides. The rates stay as they are.
+    pub fn add(&mut self, other: &Self) {
+        let counts = [
+            (&mut self.input, other.input),
+            (&mut self.cache_read, other.cache_read),
+            (&mut self.cache_write, other.cache_write),
+            (&mut self.output, other.output),
+            (&mut self.cache_write_long, other.cache_write_long),
+            (&mut self.audio_input, other.audio_input),
+            (&mut self.audio_output, other.audio_output),
+            (&mut self.searches, other.searches),
+        ];
+        counts.into_iter().for_each(|(sum, count)| *sum = sum.saturating_add(count));
+    }
+
+    /// Whether nothing is counted at all, as by a provider that does not count.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.prompt() == 0 && self.output == 0 && self.searches == 0 && self.inner.is_none()
     }
 
     /// All input tokens.
@@ -60,6 +126,7 @@ impl From<UsagePart> for Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::canon::Rate;
 
     #[test]
     fn later_counts_replace_and_zeros_keep_the_input() {
@@ -72,5 +139,20 @@ mod tests {
         });
         assert_eq!(usage, Usage { input: 9, cache_read: 4, output: 20, ..Usage::default() });
         assert_eq!(usage.prompt(), 13);
+    }
+
+    #[test]
+    fn rates_that_one_event_reports_hold_for_the_whole_call() {
+        let start = UsagePart { rates: Rates::default().with(Rate::Fast), ..UsagePart::default() };
+        let mut usage = Usage::from(start);
+        let inner = Inner { model: Some("m".into()), usage: Usage { input: 7, ..Usage::default() } };
+        let (rates, inner) = (Rates::default().with(Rate::Us), Some(Arc::from([inner])));
+        usage.absorb(&UsagePart { searches: Some(2), rates, inner: inner.clone(), ..UsagePart::default() });
+        usage.absorb(&UsagePart { output: Some(1), searches: Some(0), ..UsagePart::default() });
+        assert_eq!(usage.rates.iter().collect::<Vec<_>>(), [Rate::Fast, Rate::Us]);
+        assert_eq!((usage.searches, usage.inner.clone()), (2, inner));
+        assert!(!usage.is_empty() && Usage::default().is_empty());
+        usage.add(&Usage { input: 3, output: 4, ..Usage::default() });
+        assert_eq!((usage.input, usage.output), (3, 5));
     }
 }

@@ -184,6 +184,7 @@ impl Build<'_> {
             max_output: settings.max_output,
             caps: settings.caps.clone(),
             strict: settings.strict,
+            unmetered: settings.unmetered.clone(),
             targets,
         })
     }

@@ -1,7 +1,7 @@
 //! The settings of a gateway that was given no file.
 
 use crate::located::Located;
-use crate::meter::TierSettings;
+use crate::meter::{RateSettings, TierSettings};
 use crate::protocol::REGISTRY;
 use crate::provider::{Preset, ProviderSettings, presets};
 use crate::route::{ModelSettings, TargetSettings};
@@ -92,6 +92,11 @@ const DEMO_PRICES: TierSettings = TierSettings {
     output: 2_000_000,
     cache_read: Some(25_000),
     cache_write: Some(312_500),
+    cache_write_long: None,
+    audio_input: None,
+    audio_output: None,
+    web_search: None,
+    rates: RateSettings::NONE,
 };
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ use super::reply::Whole;
 use super::transport::{error_kind, is_stale, status_kind, transport};
 use super::upstream::{Upstream, keep_apart};
 use super::watch::{Stop, Watch};
-use super::{answer, headers, reply};
+use super::{answer, headers, priced, reply};
 
 type Result<T> = std::result::Result<T, Stop>;
 
@@ -118,6 +118,7 @@ async fn run(
         false => stream.replay(&mut provider, session, exchange, limit).await,
     };
     exchange.usage = stream.passage.usage();
+    priced::note_served(&mut exchange.served, exchange.call.as_deref(), stream.passage.served());
     exchange.deliver(stream.passage.delivered());
     exchange.note_reasoning(stream.passage.reasons());
     if matches!(result, Err(Stop::Gone)) && stream.passage.is_counted() {
@@ -484,6 +485,7 @@ impl Stream<'_> {
         exchange.deliver(self.passage.delivered());
         if self.passage.is_over() {
             exchange.usage = self.passage.usage();
+            priced::note_served(&mut exchange.served, exchange.call.as_deref(), self.passage.served());
             exchange.settle();
         }
         let written = send_tasks(session, exchange, tasks).await;

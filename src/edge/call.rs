@@ -24,7 +24,7 @@ use super::failover::Rest;
 use super::pay::{Need, Till};
 use super::snapshot::Snapshot;
 use super::upstream::{self, Upstream};
-use super::{headers, intake};
+use super::{headers, intake, priced};
 
 /// A request on its way to a provider.
 #[derive(Debug)]
@@ -121,7 +121,7 @@ pub(super) async fn admit(
     let body = intake::read(session, exchange).await?;
     exchange.bytes_in = body.bytes().len();
     let hint = headers::session(&session.req_header().headers);
-    let Plan { head, found, mut choices } = plan(exchange, client, hint, body.bytes())?;
+    let Plan { head, found, mut choices } = plan(exchange, client, hint, body.bytes(), counts)?;
     let first = choices.pop_front().ok_or_else(upstream::unknown)?;
     let mut call = Call::to(&exchange.snapshot, found, first, counts)?;
     let mut need = Need::of(exchange, &call, &head, body.bytes())?;
@@ -169,6 +169,7 @@ fn plan<'b>(
     client: ProtocolId,
     hint: Option<&str>,
     body: &'b [u8],
+    counts: bool,
 ) -> Result<Plan<'b>> {
     let speaker = client.protocol();
     let head = Head::read(body, speaker.members(), true)?;
@@ -191,6 +192,9 @@ fn plan<'b>(
     });
     if choices.is_empty() {
         refusal?;
+    }
+    if !counts && exchange.snapshot.billing.is_on() {
+        priced::retain(&mut choices, &found, &head.demand)?;
     }
     Ok(Plan { head, found, choices })
 }

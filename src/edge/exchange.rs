@@ -67,6 +67,8 @@ pub struct Exchange {
     pub(super) limit: Option<&'static str>,
     pub(super) failure: Option<Failure>,
     pub(super) usage: Option<Usage>,
+    /// The model that has answered, in its provider's words, if it is not the one that was asked.
+    pub(super) served: Option<String>,
     /// What the answer has said of itself.
     pub(super) said: Said,
     /// What of the answer was not understood.
@@ -179,6 +181,7 @@ impl Exchange {
             limit: None,
             failure: None,
             usage: None,
+            served: None,
             said: Said::default(),
             oddities: BTreeMap::new(),
             status: 0,

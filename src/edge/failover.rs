@@ -147,6 +147,7 @@ impl Exchange {
                 self.upstream_id = None;
                 self.sent = None;
                 self.usage = None;
+                self.served = None;
                 self.said = Said::default();
                 self.rest = Some(rest);
                 (self.tries, self.fresh, self.pending) = (0, false, true);

@@ -43,7 +43,7 @@ use super::transport::{
     error_kind, is_stale, own_error, raise, retry_elsewhere, status_kind, transport, turned,
 };
 use super::upstream::Upstream;
-use super::{account, answer, headers, reply, upstream};
+use super::{account, answer, headers, priced, reply, upstream};
 
 /// The gateway: cheap to clone, and to be mounted in any Pingora server.
 #[derive(Clone)]
@@ -508,6 +508,7 @@ impl ProxyHttp for Gateway {
         }
         if let Reply::Stream(stream) = &mut exchange.reply {
             exchange.usage = stream.usage();
+            priced::note_served(&mut exchange.served, exchange.call.as_deref(), stream.served());
             exchange.said = stream.said();
         }
         // What has ended already is not changed by this.

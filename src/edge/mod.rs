@@ -37,6 +37,7 @@ mod outbox;
 mod pace;
 mod passage;
 mod pay;
+mod priced;
 mod probe;
 mod record;
 mod refused;

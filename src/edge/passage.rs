@@ -153,6 +153,14 @@ impl Passage {
         }
     }
 
+    /// The model that answers, in its provider's words.
+    pub(super) fn served(&self) -> Option<&str> {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.served(),
+            Self::Relayed(relayed) => relayed.stream.served(),
+        }
+    }
+
     /// Token counts so far.
     pub(super) fn usage(&self) -> Option<Usage> {
         match self {

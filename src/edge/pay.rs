@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use memchr::memmem;
-
 use crate::failure::{Failure, Kind, Result};
 use crate::limit::Limiter;
 use crate::meter::{Bill, Expected, Ledger, Prices, Refusal};
@@ -13,7 +11,7 @@ use crate::translate::BYTES_PER_TOKEN;
 
 use super::call::Call;
 use super::exchange::Exchange;
-use super::upstream;
+use super::{priced, upstream};
 
 /// Where limits and money are kept.
 #[derive(Debug)]
@@ -27,10 +25,11 @@ pub(super) struct Till {
 pub(super) struct Need {
     expected: Expected,
     context_window: u64,
-    /// The tokens to which the gateway has to limit each of the answers, because the client does not.
+    /// The tokens to which each of the answers is limited, so that it costs no more than is set aside: what the client
+    /// asks for, or less. Absent for calls that are not paid for.
     pub(super) output_cap: Option<u64>,
     choices: u64,
-    /// Is that all that the model can write anyway?
+    /// Is that all that the client wants, or the model can write anyway?
     harmless: bool,
 }
 
@@ -57,15 +56,23 @@ impl Need {
         let output_least = if reducible { output.min(WORTHWHILE) } else { output };
         let context_window = entry.context_window.unwrap_or(u64::MAX);
         let bytes = body.len() as u64;
-        let prompt_most = (bytes + OVERHEAD + media(body) * MEDIUM).min(context_window);
+        let media = head.demand.media.saturating_mul(MEDIUM);
+        let seen = (bytes + OVERHEAD).saturating_add(media).min(context_window);
+        let unseen =
+            head.demand.unbounded.as_ref().map(|_| entry.context_window.unwrap_or(DEFAULT_CONTEXT_WINDOW));
+        let prompt_most = seen.max(unseen.unwrap_or(0));
         let expected = Expected {
             prompt_most,
             prompt: bytes.div_ceil(BYTES_PER_TOKEN).min(prompt_most),
             output_most: output.saturating_mul(head.choices),
             output_least: output_least.saturating_mul(head.choices),
+            extras: priced::extras(&head.demand, head.choices),
         };
-        let output_cap = (call.infers && paid && wanted.is_none()).then_some(output);
-        let harmless = caps.max_output.is_some_and(|known| known <= output);
+        // Some providers refuse a low limit, but what the client asks for is between the two.
+        let cap = wanted.map_or(output, |wanted| wanted.min(most).max(1));
+        let output_cap = (call.infers && paid).then_some(cap);
+        let harmless =
+            caps.max_output.is_some_and(|known| known <= cap) || wanted.is_some_and(|all| all <= cap);
         Ok(Self { expected, context_window, output_cap, choices: head.choices, harmless })
     }
 
@@ -150,7 +157,7 @@ impl Exchange {
 
     /// The answer is whole. When this returns, its end may be passed on.
     pub(super) fn settle(&mut self) {
-        let usage = self.usage;
+        let usage = self.usage.clone();
         self.note_pace();
         self.note(Sign::Well);
         self.close_bill(|bill| bill.settle(usage));
@@ -158,7 +165,7 @@ impl Exchange {
 
     /// The answer breaks off after a part of it has been passed on, or with the client.
     pub(super) fn break_off(&mut self) {
-        let usage = self.usage;
+        let usage = self.usage.clone();
         self.close_bill(|bill| bill.break_off(usage));
     }
 
@@ -198,6 +205,7 @@ impl Exchange {
     }
 
     fn close_bill(&mut self, close: impl FnOnce(&mut Bill)) {
+        self.price_others();
         let Some(bill) = &mut self.bill else { return };
         close(bill);
         let usage = bill.charge().map(|charge| charge.usage).unwrap_or_default();
@@ -205,12 +213,6 @@ impl Exchange {
             ticket.settle(usage.prompt().saturating_add(usage.output));
         }
     }
-}
-
-/// Pictures and documents in a body, more rather than fewer: each may cost more tokens than it has bytes here.
-fn media(body: &[u8]) -> u64 {
-    let count = |needle: &str| memmem::find_iter(body, needle).count() as u64;
-    count("base64") + count("url\":\"http") + count("url\": \"http")
 }
 
 fn unreadable(name: &'static str) -> Failure {
@@ -270,3 +272,7 @@ const OVERHEAD: u64 = 1024;
 
 /// Tokens of a picture, or of some pages, beyond the bytes that stand for them.
 const MEDIUM: u64 = 5000;
+
+/// Tokens of a prompt of which the request does not show how long it becomes, for models whose context window is not
+/// configured: the window of GPT-5. What is more is paid for from the balance.
+const DEFAULT_CONTEXT_WINDOW: u64 = 400_000;

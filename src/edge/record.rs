@@ -55,6 +55,9 @@ impl Exchange {
         for (oddity, count) in &self.oddities {
             metrics.oddities(&call.provider().name, oddity.as_str(), *count);
         }
+        if let (Some(prices), Some(usage)) = (self.prices(), &self.usage) {
+            prices.unpriced(usage).into_iter().for_each(|kind| metrics.unpriced(kind));
+        }
         let Some(target) = &call.metrics else { return };
         if let Some(usage) = &self.usage {
             target.usage(usage);

@@ -25,7 +25,7 @@ use crate::translate::{self, relay};
 
 use super::exchange::{Exchange, Held, Reply};
 use super::headers;
-use super::{answer, call};
+use super::{answer, call, priced};
 
 /// Takes the head of the provider's answer and turns it into the client's.
 ///
@@ -141,6 +141,7 @@ pub(super) fn body(
             };
             let (delivered, over) = (stream.delivered(), stream.is_over());
             exchange.usage = stream.usage();
+            priced::note_served(&mut exchange.served, exchange.call.as_deref(), stream.served());
             exchange.deliver(delivered);
             if over {
                 exchange.settle();
@@ -196,6 +197,7 @@ fn end_of_stream(exchange: &mut Exchange) -> (Bytes, Option<Failure>) {
         relay::End::Whole | relay::End::Reported => None,
     };
     exchange.usage = stream.usage();
+    priced::note_served(&mut exchange.served, exchange.call.as_deref(), stream.served());
     exchange.deliver(delivered);
     match end {
         relay::End::Whole => exchange.settle(),
@@ -331,6 +333,7 @@ pub(super) fn whole(exchange: &mut Exchange, held: &Held) -> Result<Whole> {
     let mut reply = call.reply(client_model);
     let body = reply.whole(body)?;
     exchange.usage = reply.usage();
+    priced::note_served(&mut exchange.served, exchange.call.as_deref(), reply.served());
     exchange.said = reply.said();
     Ok(Whole::json(body))
 }
@@ -351,6 +354,7 @@ fn turned(exchange: &mut Exchange, streams: bool, body: Bytes) -> Result<Whole> 
         false => bridge.reply(&body)?,
     }
     exchange.usage = bridge.usage();
+    priced::note_served(&mut exchange.served, exchange.call.as_deref(), bridge.served());
     exchange.said = bridge.said();
     exchange.oddities = bridge.oddities();
     let tokens = bridge.delivered();

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Row};
 use serde::Serialize;
 
-use crate::canon::Usage;
+use crate::canon::{Rates, Usage};
 use crate::money::Amount;
 
 use super::price::Prices;
@@ -19,7 +19,7 @@ pub struct Audit {
     pub topups: u64,
     /// Calls that were charged by an estimate.
     pub estimated: u64,
-    /// Calls that would have cost more than was held for them.
+    /// Calls that would have cost more than was held for them and their account had.
     pub capped: u64,
     /// What does not add up: nothing, in books that are right.
     pub findings: Vec<Finding>,
@@ -89,7 +89,8 @@ fn prices_are_right(
             continue;
         };
         let mut charges = connection.prepare_cached(
-            "SELECT input, cache_read, cache_write, output, held, amount, call FROM charges
+            "SELECT input, cache_read, cache_write, output, cache_write_long, audio_input, audio_output, searches,
+                rates, others, elsewhere, held, amount, call FROM charges
              WHERE price = ?1 AND outcome <> 'released'",
         )?;
         let mut charges = charges.query([number])?;
@@ -98,9 +99,11 @@ fn prices_are_right(
             if seen % CALLS_A_STEP == 0 {
                 say(seen);
             }
-            let (held, amount): (Amount, Amount) = (charge.get(4)?, charge.get(5)?);
-            if prices.cost(&usage(charge)?).min(held) != amount {
-                let subject = charge.get::<_, i64>(6)?.to_string();
+            let (others, elsewhere): (Amount, bool) = (charge.get(9)?, charge.get(10)?);
+            let (held, amount): (Amount, Amount) = (charge.get(11)?, charge.get(12)?);
+            let own = if elsewhere { Amount::ZERO } else { prices.cost(&usage(charge)?) };
+            if own.checked_add(others).unwrap_or(Amount::MAX).min(held) != amount {
+                let subject = charge.get::<_, i64>(13)?.to_string();
                 findings.push(Finding { rule: "a charge is what its tokens cost", subject });
             }
         }
@@ -115,7 +118,12 @@ fn usage(row: &Row<'_>) -> rusqlite::Result<Usage> {
         cache_read: count(1)?,
         cache_write: count(2)?,
         output: count(3)?,
-        reasoning: None,
+        cache_write_long: count(4)?,
+        audio_input: count(5)?,
+        audio_output: count(6)?,
+        searches: count(7)?,
+        rates: Rates::from_bits(row.get(8)?),
+        ..Usage::default()
     })
 }
 
@@ -154,6 +162,10 @@ const RULES: &[(&str, &str)] = &[
         "a charge is at most what was held, and nothing for a call that has failed",
         "SELECT CAST(call AS TEXT) FROM charges
             WHERE amount NOT BETWEEN 0 AND held OR outcome = 'released' AND amount > 0",
+    ),
+    (
+        "what is taken beyond a hold is needed, and charged",
+        "SELECT CAST(call AS TEXT) FROM charges WHERE excess > 0 AND (amount <> held OR outcome = 'released')",
     ),
     (
         "what a key has spent and borrowed is the sum of its calls and leases",

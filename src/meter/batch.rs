@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use crate::auth::{Grant, Key};
-use crate::canon::Usage;
+use crate::canon::Rates;
 use crate::money::Amount;
 
 use super::books::Wallet;
@@ -59,6 +59,8 @@ pub(super) struct Begun {
     pub(super) amount: Amount,
     /// Tokens, estimated.
     pub(super) prompt: u64,
+    /// What was asked for.
+    pub(super) rates: Rates,
 }
 
 /// Whose purses are to be emptied.
@@ -72,6 +74,14 @@ pub(super) enum Whose<'a> {
 struct Sums {
     account: Arc<str>,
     tally: Tally,
+    /// The part of it that was not held for them.
+    excess: Amount,
+}
+
+impl Sums {
+    fn of(account: &str) -> Self {
+        Self { account: account.into(), tally: Tally::default(), excess: Amount::ZERO }
+    }
 }
 
 impl<'t> Batch<'t> {
@@ -120,19 +130,24 @@ impl<'t> Batch<'t> {
         self.begun.insert(begun.call, begun);
     }
 
-    /// Carries out what the journal says.
-    pub(super) fn record(&mut self, record: &Record) -> rusqlite::Result<()> {
+    /// Carries out what the journal says; `empty` gives what is spare in purses, for a call that has cost more than
+    /// was held for it.
+    pub(super) fn record(
+        &mut self,
+        record: &Record,
+        empty: impl FnMut(Whose<'_>) -> Vec<Spare>,
+    ) -> rusqlite::Result<()> {
         match record {
             Record::Hold(call, hold) => self.find(*call, hold),
             Record::Mark(call, delivered) => self.mark(*call, *delivered),
-            Record::End(call, end) => self.end(*call, end),
+            Record::End(call, end) => self.end(*call, end, empty),
         }
     }
 
     /// Counts a call that cost nothing.
     pub(super) fn count(&mut self, key: &Key, tally: &Tally) {
-        let sums = Sums { account: key.account.as_str().into(), tally: Tally::default() };
-        self.sums.entry(key.id.as_str().into()).or_insert(sums).tally.add(tally);
+        let sums = || Sums::of(&key.account);
+        self.sums.entry(key.id.as_str().into()).or_insert_with(sums).tally.add(tally);
     }
 
     /// What an account has.
@@ -192,12 +207,16 @@ impl<'t> Batch<'t> {
 
     /// What there is for a key; nothing where its account has no wallet.
     fn funds(&self, key: &Key) -> rusqlite::Result<Option<Funds>> {
+        self.funds_of(&key.account, &key.id, key.rights.spending_limit)
+    }
+
+    /// The same, for the key of this id, which may spend `limit` in all.
+    fn funds_of(&self, account: &str, key: &str, limit: Option<Amount>) -> rusqlite::Result<Option<Funds>> {
         let two = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
         let wallet = "SELECT balance, leased FROM wallets WHERE account = ?1";
-        let wallet = self.transaction.prepare_cached(wallet)?.query_row([&key.account], two).optional()?;
+        let wallet = self.transaction.prepare_cached(wallet)?.query_row([account], two).optional()?;
         let spending = "SELECT spent, leased FROM spending WHERE key = ?1";
-        let spending = self.transaction.prepare_cached(spending)?.query_row([&key.id], two).optional()?;
-        let limit = key.rights.spending_limit;
+        let spending = self.transaction.prepare_cached(spending)?.query_row([key], two).optional()?;
         Ok(wallet.map(|wallet| Funds { wallet, limit, spending: spending.unwrap_or_default() }))
     }
 
@@ -241,9 +260,9 @@ impl<'t> Batch<'t> {
         }
         let sql = "SELECT account, key, model, price FROM tabs WHERE tab = ?1";
         let tab = self.transaction.prepare_cached(sql)?.query_row([hold.tab], tab).optional()?;
-        let Hold { amount, prompt, .. } = *hold;
+        let Hold { amount, prompt, rates, .. } = *hold;
         match tab {
-            Some(tab) => self.begin(Begun { call, tab: Arc::new(tab), amount, prompt }),
+            Some(tab) => self.begin(Begun { call, tab: Arc::new(tab), amount, prompt, rates }),
             // The store is an older copy.
             None => log::error!("ledger: the store does not know who pays for call {}", call.0),
         }
@@ -257,34 +276,77 @@ impl<'t> Batch<'t> {
     }
 
     /// Ends a call, once: what is said of it again changes nothing.
-    fn end(&mut self, call: CallId, end: &End) -> rusqlite::Result<()> {
+    fn end(
+        &mut self,
+        call: CallId,
+        end: &End,
+        empty: impl FnMut(Whose<'_>) -> Vec<Spare>,
+    ) -> rusqlite::Result<()> {
         let begun = match self.begun.remove(&call) {
             Some(begun) => begun,
             None => {
                 let sql = "DELETE FROM holds WHERE call = ?1 RETURNING account, key, model, price, amount";
                 let open = |row: &Row<'_>| {
-                    Ok(Begun { call, tab: Arc::new(tab(row)?), amount: row.get(4)?, prompt: 0 })
+                    let (tab, amount, rates) = (Arc::new(tab(row)?), row.get(4)?, Rates::default());
+                    Ok(Begun { call, tab, amount, prompt: 0, rates })
                 };
                 let open = self.transaction.prepare_cached(sql)?.query_row([call.0], open).optional()?;
                 let Some(open) = open else { return Ok(()) };
                 open
             }
         };
-        let charge = end.charge.min(begun.amount);
-        self.write_charge(&begun, end, charge)?;
+        let over = end.charge.checked_sub(begun.amount).unwrap_or_default();
+        let excess = if over > Amount::ZERO { self.take(&begun.tab, over, empty)? } else { over };
+        let held = begun.amount.checked_add(excess).unwrap_or(Amount::MAX);
+        let charge = end.charge.min(held);
+        self.write_charge(&begun, end, (held, excess, charge))?;
         let Tab { account, key, .. } = &*begun.tab;
-        let sums = || Sums { account: Arc::clone(account), tally: Tally::default() };
-        let sums = self.sums.entry(Arc::clone(key)).or_insert_with(sums);
+        let sums = self.sums.entry(Arc::clone(key)).or_insert_with(|| Sums::of(account));
         sums.tally.add(&Tally::of(&end.usage, charge, end.whole));
+        sums.excess = sums.excess.checked_add(excess).unwrap_or(Amount::MAX);
         Ok(())
     }
 
-    fn write_charge(&self, begun: &Begun, end: &End, charge: Amount) -> rusqlite::Result<()> {
-        let Usage { input, cache_read, cache_write, output, .. } = end.usage;
+    /// How much of what a call has cost beyond its hold can be taken: what the account has not lent, then what is spare
+    /// in purses, as far as the key may spend it. It is taken with the sums, before anybody else looks.
+    fn take(
+        &mut self,
+        tab: &Tab,
+        over: Amount,
+        mut empty: impl FnMut(Whose<'_>) -> Vec<Spare>,
+    ) -> rusqlite::Result<Amount> {
+        self.post()?;
+        let limit = "SELECT spending_limit FROM keys WHERE id = ?1";
+        let limit =
+            self.transaction.prepare_cached(limit)?.query_row([&tab.key], |row| row.get(0)).optional()?;
+        let limit: Option<Amount> = limit.flatten();
+        let mut left = self.left(tab, limit)?;
+        if left < over {
+            self.give_back(&empty(Whose::Account(&tab.account)))?;
+            left = self.left(tab, limit)?;
+        }
+        Ok(over.min(left))
+    }
+
+    fn left(&self, tab: &Tab, limit: Option<Amount>) -> rusqlite::Result<Amount> {
+        let funds = self.funds_of(&tab.account, &tab.key, limit)?;
+        Ok(funds.map_or(Amount::ZERO, |funds| funds.free().min(funds.room())))
+    }
+
+    /// Writes what was held for a call, how much of that was taken at its end, and what it was charged.
+    fn write_charge(
+        &self,
+        begun: &Begun,
+        end: &End,
+        (held, excess, charge): (Amount, Amount, Amount),
+    ) -> rusqlite::Result<()> {
+        let usage = &end.usage;
         let mut insert = self.transaction.prepare_cached(
             "INSERT INTO charges (call, account, key, model, price, held, amount, outcome, capped,
-                input, cache_read, cache_write, output, time)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                input, cache_read, cache_write, output, time,
+                rates, cache_write_long, audio_input, audio_output, searches, others, elsewhere, excess)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14,
+                ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)",
         )?;
         insert.execute(params![
             begun.call.0,
@@ -292,15 +354,23 @@ impl<'t> Batch<'t> {
             begun.tab.key,
             begun.tab.model,
             end.price.unwrap_or(begun.tab.price),
-            begun.amount,
+            held,
             charge,
             end.outcome.name(),
-            end.capped,
-            count(input),
-            count(cache_read),
-            count(cache_write),
-            count(output),
+            end.capped || charge < end.charge,
+            count(usage.input),
+            count(usage.cache_read),
+            count(usage.cache_write),
+            count(usage.output),
             self.now,
+            usage.rates.bits(),
+            count(usage.cache_write_long),
+            count(usage.audio_input),
+            count(usage.audio_output),
+            count(usage.searches),
+            end.others,
+            end.elsewhere,
+            excess,
         ])?;
         Ok(())
     }
@@ -310,27 +380,29 @@ impl<'t> Batch<'t> {
         for begun in std::mem::take(&mut self.begun).into_values() {
             self.write_hold(&begun)?;
         }
-        for (key, Sums { account, tally }) in std::mem::take(&mut self.sums) {
+        for (key, Sums { account, tally, excess }) in std::mem::take(&mut self.sums) {
             self.write_usage(&account, &key, &tally)?;
             if tally.cost == Amount::ZERO {
                 continue;
             }
-            let sql = "UPDATE wallets SET balance = balance - ?2, leased = leased - ?2 WHERE account = ?1";
-            self.transaction.prepare_cached(sql)?.execute(params![account, tally.cost])?;
-            let sql = "UPDATE spending SET spent = spent + ?2, leased = leased - ?2 WHERE key = ?1";
-            self.transaction.prepare_cached(sql)?.execute(params![key, tally.cost])?;
+            let held = tally.cost.checked_sub(excess).unwrap_or_default();
+            let sql = "UPDATE wallets SET balance = balance - ?2, leased = leased - ?3 WHERE account = ?1";
+            self.transaction.prepare_cached(sql)?.execute(params![account, tally.cost, held])?;
+            let sql = "UPDATE spending SET spent = spent + ?2, leased = leased - ?3 WHERE key = ?1";
+            self.transaction.prepare_cached(sql)?.execute(params![key, tally.cost, held])?;
             let sql = "UPDATE leases SET amount = amount - ?3 WHERE epoch = ?1 AND key = ?2";
-            self.transaction.prepare_cached(sql)?.execute(params![self.epoch, key, tally.cost])?;
+            self.transaction.prepare_cached(sql)?.execute(params![self.epoch, key, held])?;
         }
         Ok(())
     }
 
     fn write_hold(&self, begun: &Begun) -> rusqlite::Result<()> {
-        let Begun { call, tab, amount, prompt } = begun;
-        let sql = "INSERT INTO holds (call, account, key, model, price, amount, prompt, time)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let Begun { call, tab, amount, prompt, rates } = begun;
+        let sql = "INSERT INTO holds (call, account, key, model, price, amount, prompt, time, rates)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
         let Tab { account, key, model, price } = &**tab;
-        let row = params![call.0, account, key, model, price, amount, count(*prompt), self.now];
+        let prompt = count(*prompt);
+        let row = params![call.0, account, key, model, price, amount, prompt, self.now, rates.bits()];
         self.transaction.prepare_cached(sql)?.execute(row)?;
         Ok(())
     }

@@ -8,7 +8,7 @@ use crate::canon::Usage;
 use crate::money::Amount;
 
 use super::ledger::{Held, Ledger, Refusal, Request};
-use super::price::Prices;
+use super::price::{Extras, Prices};
 use super::purse::Terms;
 use super::report::Tally;
 use super::{End, Outcome};
@@ -21,6 +21,12 @@ pub struct Bill {
     grant: Grant,
     held: Option<Holding>,
     expected: Expected,
+    /// What the provider has reported of a call that has broken off.
+    reported: Option<Usage>,
+    /// The prices of the other model that has answered, if one has.
+    served: Option<Arc<Prices>>,
+    /// The prices of models that the provider has asked inside of the call, by its names of them.
+    inner: Vec<(String, Arc<Prices>)>,
     /// Tokens of the answer that have been passed on, estimated.
     delivered: u64,
     /// Tokens of it that its provider is presumed to have written by now, seen or not.
@@ -50,12 +56,25 @@ pub struct Expected {
     pub output_most: u64,
     /// Tokens to which the answer may be limited if there is no money for more.
     pub output_least: u64,
+    /// What it may cost beside the tokens of its text.
+    pub extras: Extras,
+}
+
+/// What a usage comes to.
+struct Sum {
+    /// With all that was done at the call's own prices.
+    usage: Usage,
+    /// What other models have cost, at their prices.
+    others: Amount,
+    /// Was all of it answered by another model?
+    elsewhere: bool,
+    cost: Amount,
 }
 
 /// What a call has cost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Charge {
-    /// The cost.
+    /// The cost. Of what is beyond the money that was set aside, the account pays what its balance covers.
     pub amount: Amount,
     /// The tokens that were charged for.
     pub usage: Usage,
@@ -70,6 +89,9 @@ impl Bill {
             grant: Arc::clone(grant),
             held: None,
             expected,
+            reported: None,
+            served: None,
+            inner: Vec::new(),
             delivered: 0,
             presumed: 0,
             forwarded: false,
@@ -92,7 +114,11 @@ impl Bill {
     ) -> Result<Self, Refusal> {
         let mut bill = Self::free(ledger, grant, expected);
         let dearest = |output| {
-            prices.iter().map(|prices| prices.ceiling(expected.prompt_most, output)).max().unwrap_or_default()
+            prices
+                .iter()
+                .map(|prices| prices.ceiling(expected.prompt_most, output, &expected.extras))
+                .max()
+                .unwrap_or_default()
         };
         let held = ledger.hold(Request {
             grant: Arc::clone(grant),
@@ -101,6 +127,7 @@ impl Bill {
             least: dearest(expected.output_least),
             prices,
             prompt: expected.prompt,
+            rates: expected.extras.rates,
         });
         bill.held = Some(Holding { held: held.await?, current: 0 });
         Ok(bill)
@@ -121,11 +148,22 @@ impl Bill {
     #[must_use]
     pub fn output_cap(&self) -> u64 {
         let most = self.expected.output_most;
+        let Expected { prompt_most, extras, .. } = &self.expected;
         let affordable = |holding: &Holding| {
             let prices = holding.held.terms.prices.get(holding.current);
-            prices.map_or(most, |prices| prices.affordable(self.expected.prompt_most, holding.held.amount))
+            prices.map_or(most, |prices| prices.affordable(*prompt_most, holding.held.amount, extras))
         };
         self.held.as_ref().map_or(most, |holding| affordable(holding).min(most))
+    }
+
+    /// Another model has answered than was asked, which has these prices.
+    pub fn served_at(&mut self, prices: &Arc<Prices>) {
+        self.served = Some(Arc::clone(prices));
+    }
+
+    /// The provider has asked another model inside of the call, which has these prices.
+    pub fn inner_at(&mut self, model: &str, prices: &Arc<Prices>) {
+        self.inner.push((model.to_owned(), Arc::clone(prices)));
     }
 
     /// The request goes upstream: from now on, its provider may charge for it.
@@ -158,7 +196,8 @@ impl Bill {
 
     /// The answer is whole. When this returns, its end may be passed on.
     pub fn settle(&mut self, usage: Option<Usage>) {
-        match usage {
+        // A provider that reports nothing but zeros does not count: the answer was there.
+        match usage.filter(|usage| !usage.is_empty()) {
             Some(usage) => self.end(usage, Outcome::Exact, true),
             None => self.end(self.estimate(), Outcome::Estimated, true),
         }
@@ -171,6 +210,7 @@ impl Bill {
             return self.release();
         }
         let estimate = self.estimate();
+        self.reported.clone_from(&usage);
         let usage = match usage {
             // What a provider says before it is done may count only the beginning of its answer.
             Some(usage) if usage.prompt() > 0 => Usage { output: usage.output.max(estimate.output), ..usage },
@@ -184,10 +224,16 @@ impl Bill {
         self.end(Usage::default(), Outcome::Released, false);
     }
 
+    /// Whether it has not ended yet.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.ended.is_none()
+    }
+
     /// What the call has cost; nothing before it has ended.
     #[must_use]
     pub fn charge(&self) -> Option<Charge> {
-        self.ended
+        self.ended.clone()
     }
 
     fn estimate(&self) -> Usage {
@@ -199,18 +245,63 @@ impl Bill {
         if self.ended.is_some() {
             return;
         }
-        let usage = plausible(usage);
         let Some(Holding { held, current }) = &self.held else {
+            let Sum { usage, .. } = self.sum(usage, None);
+            self.ledger.count(&self.grant, Tally::of(&usage, Amount::ZERO, whole));
             self.ended = Some(Charge { amount: Amount::ZERO, usage });
-            return self.ledger.count(&self.grant, Tally::of(&usage, Amount::ZERO, whole));
+            return;
         };
         let Terms { prices, versions, .. } = &*held.terms;
-        let cost = prices.get(*current).map(|prices| prices.cost(&usage)).unwrap_or_default();
+        let own = prices.get(*current).map(|prices| &**prices);
+        let usage = match (outcome, own) {
+            // It may have broken off before its rates were told.
+            (Outcome::Estimated, Some(own)) => {
+                Usage { rates: usage.rates.and(own.dearer(self.expected.extras.rates)), ..usage }
+            }
+            _ => usage,
+        };
+        let is_sure = outcome == Outcome::Exact && is_believable(&usage);
+        let Sum { usage, others, elsewhere, cost } = self.sum(usage, own);
         let price = versions.get(*current).copied();
-        let charge = cost.min(held.amount);
-        self.ended = Some(Charge { amount: charge, usage });
-        let end = End { charge, price, outcome, usage, capped: cost > charge, whole };
+        // What nobody has counted, or nobody can have counted right, never costs more than what was set aside for it.
+        let reported = self.reported.take().filter(is_believable);
+        let reported = reported.map_or(Amount::ZERO, |usage| self.sum(usage, own).cost);
+        let most = if is_sure { cost } else { reported.max(held.amount) };
+        let charge = cost.min(most);
+        let end = End {
+            charge,
+            others,
+            elsewhere,
+            price,
+            outcome,
+            usage: usage.clone(),
+            capped: cost > charge,
+            whole,
+        };
         self.ledger.end(held, end);
+        self.ended = Some(Charge { amount: charge, usage });
+    }
+
+    /// What a usage comes to, at these prices where no other ones hold.
+    fn sum(&self, mut usage: Usage, own: Option<&Prices>) -> Sum {
+        let (inner, rates) = (usage.inner.take(), usage.rates);
+        let mut others = Amount::ZERO;
+        let mut add = |amount| others = others.checked_add(amount).unwrap_or(Amount::MAX);
+        for part in inner.iter().flat_map(|inner| inner.iter()) {
+            let known = self.inner.iter().find(|(model, _)| Some(model) == part.model.as_ref());
+            match known {
+                Some((_, prices)) => add(prices.cost(&plausible(Usage { rates, ..part.usage.clone() }))),
+                None => usage.add(&part.usage),
+            }
+        }
+        let usage = plausible(usage);
+        if let Some(served) = &self.served {
+            add(served.cost(&usage));
+        }
+        let elsewhere = self.served.is_some();
+        let own = own.filter(|_| !elsewhere).map_or(Amount::ZERO, |own| own.cost(&usage));
+        let cost = own.checked_add(others).unwrap_or(Amount::MAX);
+        Sum { usage, others, elsewhere, cost }
     }
 }
 
@@ -220,19 +311,36 @@ impl Drop for Bill {
     }
 }
 
+/// Whether these counts can be right, of whatever model.
+fn is_believable(usage: &Usage) -> bool {
+    let sums = [usage.prompt(), usage.output, usage.cache_write_long, usage.audio_input, usage.audio_output];
+    let inner = usage.inner.as_deref().unwrap_or_default();
+    sums.into_iter().all(|sum| sum <= MOST_TOKENS)
+        && usage.searches <= MAX_SEARCHES
+        && inner.iter().all(|inner| is_believable(&inner.usage))
+}
+
 /// Counts as large as they can be meant, so that sums of them stay numbers.
 fn plausible(usage: Usage) -> Usage {
+    let count = |tokens: u64| tokens.min(MOST_TOKENS);
     Usage {
-        input: usage.input.min(MOST_TOKENS),
-        cache_read: usage.cache_read.min(MOST_TOKENS),
-        cache_write: usage.cache_write.min(MOST_TOKENS),
-        output: usage.output.min(MOST_TOKENS),
-        reasoning: usage.reasoning,
+        input: count(usage.input),
+        cache_read: count(usage.cache_read),
+        cache_write: count(usage.cache_write),
+        output: count(usage.output),
+        cache_write_long: count(usage.cache_write_long),
+        audio_input: count(usage.audio_input),
+        audio_output: count(usage.audio_output),
+        searches: usage.searches.min(MAX_SEARCHES),
+        ..usage
     }
 }
 
 /// How often the progress of an answer is noted, for the case that the process dies.
 const MARK_EVERY: Duration = Duration::from_secs(2);
 
-/// Tokens: a thousand times the largest context window.
+/// Tokens beyond which no count is right: a thousand times the largest context window.
 const MOST_TOKENS: u64 = 1 << 30;
+
+/// Web searches of one call: far more than any makes, and as many as a record of the journal holds.
+const MAX_SEARCHES: u64 = u16::MAX as u64;

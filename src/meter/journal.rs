@@ -15,7 +15,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::canon::Usage;
+use crate::canon::{Rates, Usage};
 use crate::money::Amount;
 use crate::private;
 
@@ -33,7 +33,7 @@ pub(super) struct Journal {
 }
 
 /// What is known of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Record {
     /// It has begun.
     Hold(CallId, Hold),
@@ -51,6 +51,8 @@ pub(super) struct Hold {
     pub(super) amount: Amount,
     /// Tokens of the prompt, estimated.
     pub(super) prompt: u64,
+    /// The rates that were asked for.
+    pub(super) rates: Rates,
 }
 
 /// A record as it is written.
@@ -216,6 +218,7 @@ pub(super) fn encode(record: &Record) -> Encoded {
             put(&hold.tab.to_le_bytes());
             put(&hold.amount.nano().to_le_bytes());
             put(&hold.prompt.to_le_bytes());
+            put(&[hold.rates.bits()]);
         }
         Record::Mark(call, delivered) => {
             put(&[MARK]);
@@ -223,20 +226,20 @@ pub(super) fn encode(record: &Record) -> Encoded {
             put(&delivered.to_le_bytes());
         }
         Record::End(call, end) => {
-            put(&[match end.outcome {
-                Outcome::Exact => b'x',
-                Outcome::Estimated => b'e',
-                Outcome::Recovered => b'r',
-                Outcome::Released => b'f',
-            }]);
+            let letter = OUTCOMES.into_iter().find(|(_, outcome)| *outcome == end.outcome);
+            put(&[letter.map_or(0, |(letter, _)| letter)]);
             put(&call.0.to_le_bytes());
             put(&end.charge.nano().to_le_bytes());
+            put(&end.others.nano().to_le_bytes());
             let usage = &end.usage;
-            for count in [usage.input, usage.cache_read, usage.cache_write, usage.output] {
-                put(&count.to_le_bytes());
+            put(&short(end.price.unwrap_or_default().unsigned_abs()).to_le_bytes());
+            for count in counts(usage) {
+                put(&short(count).to_le_bytes());
             }
-            put(&end.price.unwrap_or_default().to_le_bytes());
-            put(&[u8::from(end.capped) | u8::from(end.whole) << 1]);
+            put(&u16::try_from(usage.searches).unwrap_or(u16::MAX).to_le_bytes());
+            let flags = [end.capped, end.whole, end.elsewhere];
+            let flags = (0..).zip(flags).fold(0, |bits, (at, set)| bits | u8::from(set) << at);
+            put(&[flags | usage.rates.bits() << FLAGS]);
         }
     }
     let sum = crc32fast::hash(&bytes[..SUM]);
@@ -244,45 +247,125 @@ pub(super) fn encode(record: &Record) -> Encoded {
     bytes
 }
 
+/// The counts of tokens in a record, in their order.
+fn counts(usage: &Usage) -> [u64; 7] {
+    [
+        usage.input,
+        usage.cache_read,
+        usage.cache_write,
+        usage.output,
+        usage.cache_write_long,
+        usage.audio_input,
+        usage.audio_output,
+    ]
+}
+
+/// A number as a record of an end holds it. Counts are far smaller, and so are numbers of price lists.
+fn short(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
 fn decode(bytes: &[u8]) -> Option<Record> {
     let (fields, sum) = bytes.split_at_checked(SUM)?;
     if sum != crc32fast::hash(fields).to_le_bytes() {
         return None;
     }
-    let (&kind, numbers) = fields.split_first()?;
-    let (numbers, rest) = numbers.as_chunks::<8>();
-    let number = |at: usize| numbers.get(at).copied().map(u64::from_le_bytes);
-    let call = CallId(numbers.first().copied().map(i64::from_le_bytes)?);
-    let outcome = match kind {
+    let mut fields = Fields(fields);
+    let kind = fields.byte()?;
+    let call = CallId(fields.long()?.cast_signed());
+    match kind {
         HOLD => {
-            let (tab, amount) = (number(1)?.cast_signed(), Amount::from_nano(number(2)?.into()));
-            return Some(Record::Hold(call, Hold { tab, amount, prompt: number(3)? }));
+            let (tab, amount) = (fields.long()?.cast_signed(), Amount::from_nano(fields.long()?.into()));
+            let (prompt, rates) = (fields.long()?, Rates::from_bits(fields.byte()?));
+            Some(Record::Hold(call, Hold { tab, amount, prompt, rates }))
         }
-        MARK => return Some(Record::Mark(call, number(1)?)),
-        b'x' => Outcome::Exact,
-        b'e' => Outcome::Estimated,
-        b'r' => Outcome::Recovered,
-        b'f' => Outcome::Released,
-        _ => return None,
-    };
-    let usage = Usage {
-        input: number(2)?,
-        cache_read: number(3)?,
-        cache_write: number(4)?,
-        output: number(5)?,
-        reasoning: None,
-    };
-    let price = numbers.get(6).copied().map(i64::from_le_bytes).filter(|&version| version != 0);
-    let flags = rest.first()?;
-    let (capped, whole) = (flags & 1 != 0, flags & 2 != 0);
-    Some(Record::End(
-        call,
-        End { charge: Amount::from_nano(number(1)?.into()), price, outcome, usage, capped, whole },
-    ))
+        MARK => Some(Record::Mark(call, fields.long()?)),
+        _ => {
+            let (_, outcome) =
+                OUTCOMES.into_iter().find(|(letter, _)| *letter == kind.to_ascii_uppercase())?;
+            // Small letters were written before rates and long writes to the cache were counted.
+            let earlier = kind.is_ascii_lowercase();
+            let end = if earlier { fields.earlier_end(outcome) } else { fields.end(outcome) };
+            end.map(|end| Record::End(call, end))
+        }
+    }
+}
+
+/// The fields of a record that are still to be read.
+struct Fields<'b>(&'b [u8]);
+
+impl Fields<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (first, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        self.take().map(u8::from_le_bytes)
+    }
+
+    fn short(&mut self) -> Option<u64> {
+        self.take().map(u32::from_le_bytes).map(u64::from)
+    }
+
+    fn long(&mut self) -> Option<u64> {
+        self.take().map(u64::from_le_bytes)
+    }
+
+    fn amount(&mut self) -> Option<Amount> {
+        self.long().map(|nano| Amount::from_nano(nano.into()))
+    }
+
+    fn end(&mut self, outcome: Outcome) -> Option<End> {
+        let (charge, others) = (self.amount()?, self.amount()?);
+        let price = Some(self.short()?.cast_signed()).filter(|&version| version != 0);
+        let mut usage = Usage {
+            input: self.short()?,
+            cache_read: self.short()?,
+            cache_write: self.short()?,
+            output: self.short()?,
+            cache_write_long: self.short()?,
+            audio_input: self.short()?,
+            audio_output: self.short()?,
+            searches: self.take().map(u16::from_le_bytes)?.into(),
+            ..Usage::default()
+        };
+        let flags = self.byte()?;
+        usage.rates = Rates::from_bits(flags >> FLAGS);
+        let [capped, whole, elsewhere] = [1, 2, 4].map(|flag| flags & flag != 0);
+        Some(End { charge, others, elsewhere, price, outcome, usage, capped, whole })
+    }
+
+    fn earlier_end(&mut self, outcome: Outcome) -> Option<End> {
+        let charge = self.amount()?;
+        let usage = Usage {
+            input: self.long()?,
+            cache_read: self.long()?,
+            cache_write: self.long()?,
+            output: self.long()?,
+            ..Usage::default()
+        };
+        let price = Some(self.long()?.cast_signed()).filter(|&version| version != 0);
+        let flags = self.byte()?;
+        let (capped, whole) = (flags & 1 != 0, flags & 2 != 0);
+        Some(End { price, capped, whole, charge, usage, outcome, ..End::released() })
+    }
 }
 
 const HOLD: u8 = b'h';
 const MARK: u8 = b'm';
+
+/// The kinds of ends.
+const OUTCOMES: [(u8, Outcome); 4] = [
+    (b'X', Outcome::Exact),
+    (b'E', Outcome::Estimated),
+    (b'R', Outcome::Recovered),
+    (b'F', Outcome::Released),
+];
+
+/// Bits in the last byte of an end that say how it is; those above are its rates.
+const FLAGS: u32 = 3;
 
 /// Bytes of a record: a page holds a whole number of them, so none is torn when a process is killed.
 const SIZE: usize = 64;
@@ -302,11 +385,25 @@ const LENGTH: usize = SIZE << 16;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::canon::Rate;
 
     fn end(capped: bool) -> End {
-        let usage = Usage { input: 1, cache_read: 2, cache_write: u64::MAX, output: 4, reasoning: None };
+        let usage = Usage {
+            input: 1,
+            cache_read: 2,
+            cache_write: u32::MAX.into(),
+            output: 4,
+            cache_write_long: 5,
+            audio_input: 6,
+            audio_output: 7,
+            searches: u16::MAX.into(),
+            rates: Rate::ALL.into_iter().filter(|rate| capped || *rate == Rate::Us).collect(),
+            ..Usage::default()
+        };
         End {
             charge: Amount::from_nano(77),
+            others: Amount::from_nano(33),
+            elsewhere: capped,
             price: capped.then_some(3),
             outcome: Outcome::Exact,
             usage,
@@ -318,7 +415,15 @@ mod tests {
     #[test]
     fn records_are_read_as_they_were_written_and_only_whole() {
         for record in [
-            Record::Hold(CallId(5), Hold { tab: 7, amount: Amount::from_nano(8), prompt: u64::MAX }),
+            Record::Hold(
+                CallId(5),
+                Hold {
+                    tab: 7,
+                    amount: Amount::from_nano(8),
+                    prompt: u64::MAX,
+                    rates: Rates::default().with(Rate::Priority),
+                },
+            ),
             Record::Mark(CallId(-3), 9),
             Record::End(CallId(1 << 50), end(true)),
             Record::End(CallId(7), end(false)),
@@ -332,6 +437,28 @@ mod tests {
             }
         }
         assert_eq!(decode(&[0; SIZE]), None);
+    }
+
+    #[test]
+    fn records_of_the_version_before_are_read() {
+        let written = |fields: &[&[u8]]| {
+            let mut bytes = [0; SIZE];
+            let fields = fields.concat();
+            bytes[..fields.len()].copy_from_slice(&fields);
+            let sum = crc32fast::hash(&bytes[..SUM]);
+            bytes[SUM..].copy_from_slice(&sum.to_le_bytes());
+            decode(&bytes).unwrap()
+        };
+        let number = |n: u64| n.to_le_bytes();
+        let hold = written(&[b"h", &number(5), &number(7), &number(8), &number(9)]);
+        let begun = Hold { tab: 7, amount: Amount::from_nano(8), prompt: 9, rates: Rates::default() };
+        assert_eq!(hold, Record::Hold(CallId(5), begun));
+        let end = written(&[b"x", &[5, 77, 1, 2, 3, 4, 6].map(number).concat(), &[3]]);
+        let usage = Usage { input: 1, cache_read: 2, cache_write: 3, output: 4, ..Usage::default() };
+        let (charge, outcome) = (Amount::from_nano(77), Outcome::Exact);
+        let ended =
+            End { charge, price: Some(6), outcome, usage, capped: true, whole: true, ..End::released() };
+        assert_eq!(end, Record::End(CallId(5), ended));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use crate::auth::Grant;
+use crate::canon::Rates;
 use crate::money::Amount;
 use crate::store::{self, Error};
 
@@ -56,6 +57,8 @@ pub struct Request {
     pub least: Amount,
     /// Tokens of the prompt, estimated.
     pub prompt: u64,
+    /// The rates that it asks for.
+    pub rates: Rates,
 }
 
 /// Money that is set aside for one call.
@@ -369,7 +372,11 @@ impl Writer {
                     spare
                 })?),
                 Op::Begin(begun) => batch.begin(begun.clone()),
-                Op::Record(record) => batch.record(record)?,
+                Op::Record(record) => batch.record(record, |whose| {
+                    let spare = self.queue.empty(whose);
+                    emptied.extend_from_slice(&spare);
+                    spare
+                })?,
                 Op::Free(grant, tally) => batch.count(grant, tally),
                 Op::Wallet(account, _) => answers.wallets.push(batch.wallet(account)?),
                 Op::Report(account, _) => answers.reports.push(batch.report(account)?),

@@ -7,6 +7,8 @@
 
 mod audit;
 mod batch;
+#[cfg(test)]
+mod beyond_tests;
 mod bill;
 mod books;
 mod commit;
@@ -27,7 +29,7 @@ pub use audit::{Audit, Finding, Step};
 pub use bill::{Bill, Charge, Expected};
 pub use books::{Books, Wallet};
 pub use ledger::{Held, Ledger, Refusal, Request};
-pub use price::{Prices, TierSettings};
+pub use price::{Extras, Prices, RateSettings, TierSettings};
 pub use report::{Report, Tally};
 
 /// The number of a call, of which there is no other in the same store: an epoch, and a count in it.
@@ -35,14 +37,19 @@ pub use report::{Report, Tally};
 struct CallId(i64);
 
 /// How a call has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct End {
+    /// What it costs, which may be more than was held for it.
     charge: Amount,
+    /// The part of it that other models have cost, at their own prices.
+    others: Amount,
+    /// Whether all of it was answered by another model, so that the usage is a part of `others`, too.
+    elsewhere: bool,
     /// The version of the prices, where they are not the ones by which money was set aside.
     price: Option<i64>,
     outcome: Outcome,
     usage: Usage,
-    /// Would it have cost more than was held?
+    /// Would it have cost more than it may be charged for?
     capped: bool,
     /// Was it answered in full?
     whole: bool,
@@ -67,6 +74,8 @@ impl End {
         let usage = Usage::default();
         Self {
             charge: Amount::ZERO,
+            others: Amount::ZERO,
+            elsewhere: false,
             price: None,
             outcome: Outcome::Released,
             usage,

@@ -101,7 +101,7 @@ impl Queue {
             return None;
         }
         let terms = state.purses.take(request)?;
-        Some(self.begin(state, request.wanted, request.prompt, terms))
+        Some(self.begin(state, request.wanted, request, terms))
     }
 
     /// Sets money aside for a call that the store has lent for it.
@@ -113,16 +113,23 @@ impl Queue {
             state.purses.put(&terms.tab.account, &terms.tab.key, *amount);
             return None;
         }
-        Some(self.begin(state, *amount, request.prompt, Arc::clone(terms)))
+        Some(self.begin(state, *amount, request, Arc::clone(terms)))
     }
 
-    fn begin(&self, mut state: MutexGuard<'_, State>, amount: Amount, prompt: u64, terms: Arc<Terms>) -> Set {
+    fn begin(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        amount: Amount,
+        request: &Request,
+        terms: Arc<Terms>,
+    ) -> Set {
+        let Request { prompt, rates, .. } = *request;
         let call = CallId::new(self.epoch, state.calls);
         state.calls += 1;
         state.open += 1;
-        state.holds.push(encode(&Record::Hold(call, Hold { tab: terms.number, amount, prompt })));
+        state.holds.push(encode(&Record::Hold(call, Hold { tab: terms.number, amount, prompt, rates })));
         let (leads, commit) = (state.holds.len() == 1, Arc::clone(&state.commit));
-        self.add(state, Op::Begin(Begun { call, tab: Arc::clone(&terms.tab), amount, prompt }));
+        self.add(state, Op::Begin(Begun { call, tab: Arc::clone(&terms.tab), amount, prompt, rates }));
         Set { held: Held { call, amount, terms }, commit, leads }
     }
 
@@ -203,9 +210,9 @@ impl Queue {
 
     /// Notes the end of a call: it stands in the journal, and what it has not needed is back in the purse.
     pub(super) fn end(&self, held: &Held, end: End) {
+        let rest = held.amount.checked_sub(end.charge).unwrap_or_default();
         let record = Record::End(held.call, end);
         let encoded = encode(&record);
-        let rest = held.amount.checked_sub(end.charge).unwrap_or_default();
         let tab = &held.terms.tab;
         let mut state = self.lock();
         // What only memory knows of must not be spent again: who takes over from a dead process would not find it.

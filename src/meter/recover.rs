@@ -1,15 +1,16 @@
 //! What is done for processes that are gone: their journals are taken over, and calls of which they say no
 //! end are charged by what is known of them.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
 
-use crate::canon::Usage;
+use crate::canon::{Rates, Usage};
 use crate::money::Amount;
 use crate::store::{self, Error};
 
-use super::batch::Batch;
+use super::batch::{Batch, Whose};
 use super::journal::{self, Orphan, Record};
 use super::price::Prices;
 use super::purse::Spare;
@@ -26,14 +27,17 @@ pub(super) fn all(connection: &mut Connection, journals: &Path) -> Result<(), Er
         log::info!("ledger: {records} records of {} processes that are gone are taken over", orphans.len());
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut late = Vec::new();
     for orphan in &orphans {
-        replay(&transaction, orphan)?;
+        late.push((orphan.epoch, replay(&transaction, orphan)?));
     }
     let gone: Vec<_> = orphans.iter().map(|orphan| orphan.epoch).collect();
     let living = journal::epochs(journals)?;
     for epoch in epochs(&transaction)? {
         if gone.contains(&epoch) || !living.contains(&epoch) {
-            estimate(&transaction, epoch)?;
+            let late = late.iter().find(|(other, _)| *other == epoch).map_or(&[][..], |(_, late)| late);
+            estimate(&transaction, epoch, late)?;
+            charge_beyond(&transaction, epoch, late)?;
             end_leases(&transaction, epoch)?;
         }
     }
@@ -54,33 +58,91 @@ pub(super) fn leave(connection: &mut Connection, epoch: i64) -> rusqlite::Result
     transaction.commit()
 }
 
-/// Writes what a journal says to the store.
-fn replay(transaction: &Transaction<'_>, orphan: &Orphan) -> rusqlite::Result<()> {
+/// Writes what a journal says to the store, and gives the ends of calls that have cost more than was held for them:
+/// these come last, when it is known what the others have not needed.
+fn replay(transaction: &Transaction<'_>, orphan: &Orphan) -> rusqlite::Result<Vec<Record>> {
     let mut batch = Batch::new(transaction, orphan.epoch, store::now());
     // A place may have been used again, so an end may stand before its beginning.
     let is_hold = |record: &&Record| matches!(record, Record::Hold(..));
     let (holds, others): (Vec<_>, Vec<_>) = orphan.records.iter().partition(is_hold);
     for record in holds {
-        batch.record(record)?;
+        batch.record(record, no_purses)?;
     }
     batch.finish()?;
+    let held = held(transaction, orphan.epoch)?;
+    let is_late = |record: &&Record| match record {
+        Record::End(call, end) => held.get(call).is_some_and(|held| end.charge > *held),
+        Record::Hold(..) | Record::Mark(..) => false,
+    };
+    let (late, others): (Vec<_>, Vec<_>) = others.into_iter().partition(is_late);
     let mut batch = Batch::new(transaction, orphan.epoch, store::now());
     for record in others {
-        batch.record(record)?;
+        batch.record(record, no_purses)?;
+    }
+    batch.finish()?;
+    Ok(late.into_iter().cloned().collect())
+}
+
+/// Ends the calls of an epoch of which no end is known; that of some is `known`.
+fn estimate(transaction: &Transaction<'_>, epoch: i64, known: &[Record]) -> rusqlite::Result<()> {
+    let mut batch = Batch::new(transaction, epoch, store::now());
+    let is_known =
+        |call: CallId| known.iter().any(|record| matches!(record, Record::End(other, _) if *other == call));
+    for call in unfinished(transaction, epoch)?.into_iter().filter(|call| !is_known(call.id)) {
+        log::warn!("ledger: call {} was found unfinished and is charged by an estimate", call.id.0);
+        batch.record(&Record::End(call.id, call.end()), no_purses)?;
     }
     batch.finish()?;
     Ok(())
 }
 
-/// Ends the calls of an epoch of which no end is known.
-fn estimate(transaction: &Transaction<'_>, epoch: i64) -> rusqlite::Result<()> {
-    let mut batch = Batch::new(transaction, epoch, store::now());
-    for call in unfinished(transaction, epoch)? {
-        log::warn!("ledger: call {} was found unfinished and is charged by an estimate", call.id.0);
-        batch.record(&Record::End(call.id, call.end()))?;
+/// Ends calls of an epoch that have cost more than was held for them. What the epoch has lent and holds for no call is
+/// there for them, too.
+fn charge_beyond(transaction: &Transaction<'_>, epoch: i64, late: &[Record]) -> rusqlite::Result<()> {
+    for record in late {
+        let Record::End(call, _) = record else { continue };
+        let spare = spare(transaction, epoch)?;
+        let mut batch = Batch::new(transaction, epoch, store::now());
+        batch.record(record, |whose| match whose {
+            Whose::Account(account) => {
+                spare.iter().filter(|spare| &*spare.account == account).cloned().collect()
+            }
+            Whose::Key(_) => Vec::new(),
+        })?;
+        batch.finish()?;
+        log::debug!("ledger: call {} has cost more than was held for it", call.0);
     }
-    batch.finish()?;
     Ok(())
+}
+
+/// What an epoch has lent and holds for no call.
+fn spare(transaction: &Transaction<'_>, epoch: i64) -> rusqlite::Result<Vec<Spare>> {
+    let mut query = transaction.prepare_cached(
+        "SELECT account, key, amount - (SELECT COALESCE(SUM(amount), 0) FROM holds
+            WHERE holds.key = leases.key AND call BETWEEN ?2 AND ?3) AS spare
+         FROM leases WHERE epoch = ?1 AND spare > 0",
+    )?;
+    let [first, last] = calls_of(epoch);
+    let spare = |row: &Row<'_>| Ok(Spare { account: row.get(0)?, key: row.get(1)?, amount: row.get(2)? });
+    query.query_map([epoch, first, last], spare)?.collect()
+}
+
+/// What is held for each call of an epoch.
+fn held(transaction: &Transaction<'_>, epoch: i64) -> rusqlite::Result<HashMap<CallId, Amount>> {
+    let mut query =
+        transaction.prepare_cached("SELECT call, amount FROM holds WHERE call BETWEEN ?1 AND ?2")?;
+    let held = query.query_map(calls_of(epoch), |row| Ok((CallId(row.get(0)?), row.get(1)?)))?;
+    held.collect()
+}
+
+/// The first and the last number that a call of an epoch can have.
+fn calls_of(epoch: i64) -> [i64; 2] {
+    [CallId::new(epoch, 0).0, CallId::new(epoch, u64::MAX).0]
+}
+
+/// A process that is gone has no purses but its leases.
+fn no_purses(_: Whose<'_>) -> Vec<Spare> {
+    Vec::new()
 }
 
 /// Gives back what was lent in an epoch.
@@ -106,15 +168,16 @@ struct Unfinished {
     /// Tokens, estimated.
     prompt: u64,
     delivered: u64,
+    /// What was asked for.
+    rates: Rates,
 }
 
 fn unfinished(transaction: &Transaction<'_>, epoch: i64) -> rusqlite::Result<Vec<Unfinished>> {
     let mut query = transaction.prepare(
-        "SELECT call, tiers, amount, prompt, delivered FROM holds LEFT JOIN prices ON version = price
+        "SELECT call, tiers, amount, prompt, delivered, rates FROM holds LEFT JOIN prices ON version = price
          WHERE call BETWEEN ?1 AND ?2",
     )?;
-    let range = [CallId::new(epoch, 0).0, CallId::new(epoch, u64::MAX).0];
-    let calls = query.query_map(range, |row| {
+    let calls = query.query_map(calls_of(epoch), |row| {
         let tiers: Option<String> = row.get(1)?;
         let count = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
         Ok(Unfinished {
@@ -123,6 +186,7 @@ fn unfinished(transaction: &Transaction<'_>, epoch: i64) -> rusqlite::Result<Vec
             held: row.get(2)?,
             prompt: count(3)?,
             delivered: count(4)?,
+            rates: Rates::from_bits(row.get(5)?),
         })
     })?;
     calls.collect()
@@ -131,9 +195,11 @@ fn unfinished(transaction: &Transaction<'_>, epoch: i64) -> rusqlite::Result<Vec
 impl Unfinished {
     /// Its provider may have charged for the prompt, and for what was passed on.
     fn end(&self) -> End {
-        let usage = Usage { input: self.prompt, output: self.delivered, ..Usage::default() };
+        let rates = self.prices.as_ref().map(|prices| prices.dearer(self.rates)).unwrap_or_default();
+        let usage = Usage { input: self.prompt, output: self.delivered, rates, ..Usage::default() };
         let cost = self.prices.as_ref().map_or(Amount::ZERO, |prices| prices.cost(&usage));
         let charge = cost.min(self.held);
-        End { charge, price: None, outcome: Outcome::Recovered, usage, capped: cost > charge, whole: false }
+        let outcome = Outcome::Recovered;
+        End { charge, outcome, usage, capped: cost > charge, ..End::released() }
     }
 }

@@ -11,18 +11,18 @@ use tokio::runtime::Runtime;
 use super::*;
 use crate::auth::{Grant, Key, NewKey, Rights, Store};
 
-const ACCOUNT: &str = "a";
+pub(super) const ACCOUNT: &str = "a";
 
-fn runtime() -> Runtime {
+pub(super) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-fn usd(text: &str) -> Amount {
+pub(super) fn usd(text: &str) -> Amount {
     text.parse().unwrap()
 }
 
 /// A store with an account that has so many dollars, and a key that may spend `limit`.
-fn grant(folder: &Path, balance: Option<&str>, limit: Option<&str>) -> Grant {
+pub(super) fn grant(folder: &Path, balance: Option<&str>, limit: Option<&str>) -> Grant {
     let store = Store::open(folder).unwrap();
     let _ = store.create_account(ACCOUNT);
     if let Some(balance) = balance {
@@ -34,23 +34,23 @@ fn grant(folder: &Path, balance: Option<&str>, limit: Option<&str>) -> Grant {
 }
 
 /// One dollar for a token, in either direction.
-fn prices() -> Arc<Prices> {
+pub(super) fn prices() -> Arc<Prices> {
     let price = 1_000_000_000_000;
     Arc::new(Prices::new(&[TierSettings { input: price, output: price, ..TierSettings::default() }]).unwrap())
 }
 
-fn tokens(output_least: u64, output_most: u64) -> Expected {
-    Expected { prompt_most: 1, prompt: 1, output_most, output_least }
+pub(super) fn tokens(output_least: u64, output_most: u64) -> Expected {
+    Expected { prompt_most: 1, prompt: 1, output_most, output_least, extras: Extras::default() }
 }
 
-fn audited(folder: &Path) -> (Wallet, Audit) {
+pub(super) fn audited(folder: &Path) -> (Wallet, Audit) {
     let mut books = Books::open(folder).unwrap();
     let audit = books.audit().unwrap();
     assert_eq!(audit.findings, []);
     (books.wallet(ACCOUNT).unwrap().unwrap(), audit)
 }
 
-fn used(input: u64, output: u64) -> Option<Usage> {
+pub(super) fn used(input: u64, output: u64) -> Option<Usage> {
     Some(Usage { input, output, ..Usage::default() })
 }
 
@@ -125,10 +125,11 @@ fn calls_that_break_off_cost_what_has_gone_either_way() {
     assert_eq!(cost(|bill| (bill.forward(), bill.deliver(3), bill.break_off(used(2, 1))).0), "5.00");
     assert_eq!(cost(|bill| (bill.forward(), bill.release()).0), "0.00", "it has failed");
     assert_eq!(
-        cost(|bill| (bill.forward(), bill.settle(used(50, 50))).0),
-        "10.00",
-        "never more than was held"
+        cost(|bill| (bill.forward(), bill.settle(used(20, 20))).0),
+        "40.00",
+        "more than was held, if it was counted"
     );
+    assert_eq!(cost(|bill| (bill.forward(), bill.deliver(99)).0), "10.00", "if it was not, no more");
     assert_eq!(cost(|bill| (bill.forward(), bill.settle(used(u64::MAX, u64::MAX))).0), "10.00");
     ledger.close();
     assert_eq!(audited(folder.path()).1.capped, 2);
@@ -303,7 +304,7 @@ fn a_store_from_before_leases_is_taken_over() {
 }
 
 /// A copy of the store and the journals, as they are when the process is killed now.
-fn killed(folder: &Path) -> tempfile::TempDir {
+pub(super) fn killed(folder: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     std::fs::create_dir(copy.path().join(JOURNALS)).unwrap();
     for from in [folder.to_owned(), folder.join(JOURNALS)] {
@@ -319,7 +320,7 @@ fn killed(folder: &Path) -> tempfile::TempDir {
 }
 
 /// The balance after somebody has taken over what a killed process left; nothing is held or lent any more.
-fn recovered(folder: &Path) -> Amount {
+pub(super) fn recovered(folder: &Path) -> Amount {
     Ledger::open(folder).unwrap().close();
     let (wallet, audit) = audited(folder);
     assert_eq!((wallet.held, audit.holds), (Amount::ZERO, 0));
@@ -442,6 +443,12 @@ impl Model {
         let held = self.held.remove(&call).unwrap();
         self.balance -= cost.min(held);
     }
+
+    /// Ends a call whose tokens were counted: it may cost more than was held for it.
+    fn settle(&mut self, call: usize, cost: u64) {
+        self.held.remove(&call);
+        self.balance -= cost.min(self.free());
+    }
 }
 
 proptest! {
@@ -475,9 +482,22 @@ proptest! {
                     }
                 }
                 Step::Settle(n, input, output) if n < open.len() => {
-                    let (call, _, mut bill) = open.remove(n);
+                    let (call, process, mut bill) = open.remove(n);
+                    let held = model.held[&call];
+                    // What is lent to another process is not there for a call that costs more than was held.
+                    let output = if processes > 1 { output.min(held.saturating_sub(input)) } else { output };
+                    let input = if processes > 1 { input.min(held) } else { input };
                     bill.settle(used(input, output));
-                    model.end(call, input + output);
+                    if input + output == 0 {
+                        // Nothing was counted, so it costs its prompt.
+                        model.end(call, 1);
+                    } else {
+                        model.settle(call, input + output);
+                    }
+                    // What is there for it is found out when the store is told.
+                    if input + output > held {
+                        runtime().block_on(ledgers[process].wallet(ACCOUNT)).unwrap();
+                    }
                 }
                 Step::Release(n) if n < open.len() => {
                     let (call, _, mut bill) = open.remove(n);

@@ -22,6 +22,7 @@ pub struct Metrics {
     losses: IntCounterVec,
     oddities: IntCounterVec,
     carriers: IntCounterVec,
+    unpriced: IntCounterVec,
     refusals: Refusals,
     in_flight: IntGauge,
     body_bytes: IntGauge,
@@ -105,6 +106,11 @@ impl Metrics {
                 "Pieces of earlier reasoning in the gateway's own form that no provider was given, by the reason.",
                 &["reason"],
             )?,
+            unpriced: make.counters(
+                "crossmodel_unpriced_total",
+                "Calls of priced models that used something without a price of its own, by kind.",
+                &["kind"],
+            )?,
             in_flight: make.gauge("crossmodel_requests_in_flight", "Calls that are being answered.")?,
             body_bytes: make.gauge("crossmodel_request_bytes_in_flight", "Bytes of their requests' bodies.")?,
             connections: make.gauge("crossmodel_connections", "Connections of clients.")?,
@@ -168,6 +174,11 @@ impl Metrics {
     /// A request had so many carriers of reasoning that were not opened.
     pub fn rejected_carriers(&self, reason: &'static str, count: u64) {
         self.carriers.with_label_values(&[reason]).inc_by(count);
+    }
+
+    /// A paid call has used something that its model has no price for.
+    pub fn unpriced(&self, kind: &'static str) {
+        self.unpriced.with_label_values(&[kind]).inc();
     }
 
     /// How much goes on at the moment.

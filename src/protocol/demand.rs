@@ -1,5 +1,8 @@
 //! What a request asks for that its bytes do not show the price of.
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 use crate::canon::Rate;
 use crate::json::{self, Member, Name};
 
@@ -81,7 +84,8 @@ impl Demand {
 }
 
 /// A service of a provider that costs something besides the four token prices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Service {
     /// Web searches, at a fee for each.
     WebSearch,

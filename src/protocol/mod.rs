@@ -36,7 +36,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::canon::{
-    Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Rejections, Request, Said, Target,
+    Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Rates, Rejections, Request, Said, Target,
     UsagePart,
 };
 use crate::failure::{Failure, Result};
@@ -205,6 +205,8 @@ pub struct Sight {
     pub error: Option<Range<usize>>,
     /// Token counts.
     pub usage: Option<UsagePart>,
+    /// The rates that the answer reports, where they stand beside the counts.
+    pub rates: Rates,
     /// The event carries nothing but usage that only the gateway asked for.
     pub usage_only: bool,
     /// Is the event a piece of the answer itself?

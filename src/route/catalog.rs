@@ -11,7 +11,7 @@ use crate::canon::CapsSettings;
 use crate::failure::{Failure, Kind, Result};
 use crate::located::Located;
 use crate::meter::{Prices, TierSettings};
-use crate::protocol::ProtocolId;
+use crate::protocol::{ProtocolId, Service};
 use crate::provider::Provider;
 
 use super::name::is_model_name;
@@ -43,6 +43,10 @@ pub struct ModelSettings {
     pub strict: bool,
     /// What it costs, in tiers by the size of the prompt. Default: nothing.
     pub prices: Option<Vec<TierSettings>>,
+    /// Services of the provider that clients may ask for although they have no price: what they cost, the operator
+    /// pays. Default: none of them, if the model has prices.
+    #[serde(default)]
+    pub unmetered: Vec<Service>,
     /// Who answers.
     #[serde(default)]
     pub targets: Vec<TargetSettings>,
@@ -99,6 +103,8 @@ pub struct Entry {
     pub caps: CapsSettings,
     /// Is a request refused rather than carried with a loss?
     pub strict: bool,
+    /// Services that may be asked for although there is no price for them.
+    pub unmetered: Vec<Service>,
     /// Who answers.
     pub targets: Vec<Target>,
 }
@@ -137,6 +143,8 @@ pub struct Catalog {
     by_id: HashMap<String, Arc<Entry>>,
     /// Prefixes, the longest first.
     wildcards: Vec<(String, Arc<Entry>)>,
+    /// By provider, and by its own name of the model.
+    prices: HashMap<Arc<str>, HashMap<String, Arc<Prices>>>,
     aliases: Aliases,
 }
 
@@ -155,6 +163,7 @@ impl Catalog {
     pub fn new(entries: Vec<Entry>, aliases: Aliases) -> Self {
         let mut catalog = Self { aliases, ..Self::default() };
         for entry in entries.into_iter().map(Arc::new) {
+            catalog.note_prices(&entry);
             match entry.id.strip_suffix('*') {
                 Some(prefix) => catalog.wildcards.push((prefix.to_owned(), Arc::clone(&entry))),
                 None => {
@@ -218,6 +227,22 @@ impl Catalog {
             self.wildcards.iter().find(|(prefix, _)| longer(prefix)).map(|(_, entry)| entry)
         };
         self.by_id.get(id).or_else(wildcard)
+    }
+
+    fn note_prices(&mut self, entry: &Entry) {
+        for Target { provider, model, prices, .. } in &entry.targets {
+            if let (Some(model), Some(prices)) = (model, prices) {
+                let known = self.prices.entry(Arc::clone(&provider.name)).or_default();
+                known.entry(model.clone()).or_insert_with(|| Arc::clone(prices));
+            }
+        }
+    }
+
+    /// What a model costs that its provider calls `model`, if it is configured with prices. Of several, the first
+    /// counts.
+    #[must_use]
+    pub fn prices_of(&self, provider: &str, model: &str) -> Option<&Arc<Prices>> {
+        self.prices.get(provider)?.get(model)
     }
 
     /// All entries, in the order of the configuration.

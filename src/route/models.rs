@@ -205,6 +205,7 @@ mod tests {
             max_output: None,
             caps: crate::canon::CapsSettings::default(),
             strict: false,
+            unmetered: Vec::new(),
             targets: Vec::new(),
         };
         let list = ModelList(["a", "b", "c", "d"].map(|id| Model::new(&entry(id).id, &entry(id))).into());

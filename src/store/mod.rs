@@ -188,6 +188,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("2_ledger.sql"),
     include_str!("3_leases.sql"),
     include_str!("4_secrets.sql"),
+    include_str!("5_rates.sql"),
 ];
 
 #[cfg(test)]

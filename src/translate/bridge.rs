@@ -12,8 +12,8 @@ use bytes::{Buf as _, Bytes};
 use memchr::memmem;
 
 use crate::canon::{
-    Answer, Context, Decode, ECHO_MARK, Encode, Event, Losses, Names, Oddity, Overflow, Profile, Request,
-    Said, Target, ThinkingMode, UpstreamError, Usage,
+    Answer, Context, Decode, ECHO_MARK, Encode, Event, Losses, Names, Oddity, Overflow, Profile, Rate, Rates,
+    Request, Said, Target, ThinkingMode, UpstreamError, Usage,
 };
 use crate::failure::{Failure, Result};
 use crate::json::{self, Document, Lit, Raw, repair};
@@ -22,6 +22,7 @@ use crate::provider::ReasoningIn;
 use crate::sse::{self, Framer};
 
 use super::restore::Restore;
+use super::source::Source;
 use super::{OwnKeys, read_error};
 
 /// A request as it goes upstream, and what its answer has to know of it.
@@ -80,7 +81,10 @@ pub fn render(
     let mut losses = Losses::new(facts.strict).told_to(client.id());
     let mut request = client.decode_request(&document, target, &mut losses)?;
     request.counting = facts.counting;
-    request.max_output = facts.output_cap.or(request.max_output);
+    request.max_output = match (request.max_output, facts.output_cap) {
+        (Some(asked), Some(cap)) => Some(asked.min(cap)),
+        (asked, cap) => asked.or(cap),
+    };
     if !facts.counting {
         client.check_request(&request)?;
     }
@@ -154,6 +158,7 @@ pub struct Bridge {
     context: Arc<Context>,
     /// Events that were not JSON.
     odd: u32,
+    source: Source,
 }
 
 /// What stands behind the decoder.
@@ -162,6 +167,8 @@ struct Line {
     restore: Restore,
     output: Output,
     usage: Option<Usage>,
+    /// The classes of service that the answer reports.
+    rates: Rates,
     oddities: BTreeMap<Oddity, u64>,
     said: Said,
     /// It is whole, or has failed: what follows does not matter.
@@ -204,6 +211,7 @@ impl Bridge {
             restore: Restore::new(Arc::clone(&context), client.id()),
             output,
             usage: None,
+            rates: Rates::default(),
             oddities: BTreeMap::new(),
             said: Said::default(),
             ended: false,
@@ -214,7 +222,8 @@ impl Bridge {
             failure: None,
             keys: Arc::default(),
         };
-        Self { decoder: upstream.decoder(profile), framer: Framer::new(limit), line, context, odd: 0 }
+        let source = Source::new(upstream.id().protocol());
+        Self { decoder: upstream.decoder(profile), framer: Framer::new(limit), line, context, odd: 0, source }
     }
 
     /// The same, in whose failures these keys do not appear.
@@ -229,11 +238,13 @@ impl Bridge {
     /// # Errors
     /// The failure that the provider reports, or that its stream is.
     pub fn push(&mut self, chunk: Bytes) -> Result<()> {
-        let Self { framer, decoder, line, odd, .. } = self;
+        let Self { framer, decoder, line, odd, source, .. } = self;
         let block = framer.push(chunk).map_err(|_| super::too_large("upstream_event_too_large"))?;
         let Some(block) = block else { return Ok(()) };
         for span in block.events() {
-            read(decoder.as_mut(), line, odd, block.bytes.get(span).unwrap_or_default())?;
+            let event = block.bytes.get(span).unwrap_or_default();
+            source.look(event);
+            read(decoder.as_mut(), line, odd, event)?;
         }
         Ok(())
     }
@@ -243,9 +254,10 @@ impl Bridge {
     /// # Errors
     /// The failure that the provider reports, or 502 when the body is not what it should be.
     pub fn reply(&mut self, body: &[u8]) -> Result<()> {
-        let Self { decoder, line, .. } = self;
+        let Self { decoder, line, source, .. } = self;
         let text = repair::repair(body);
         let text = text.trim_start_matches('\u{feff}').trim();
+        source.look_at_all(text);
         let read = decoder.reply(text, &mut |event| line.take_in_pieces(event));
         read.map_err(|malformed| Failure::provider(format!("the answer is not JSON: {malformed}")))?;
         line.check()?;
@@ -352,7 +364,14 @@ impl Bridge {
     /// Token counts so far.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
-        self.line.usage
+        let rates = self.line.rates;
+        self.line.usage.clone().map(|usage| Usage { rates: usage.rates.and(rates), ..usage })
+    }
+
+    /// The model that answers, in its provider's words.
+    #[must_use]
+    pub fn served(&self) -> Option<&str> {
+        self.source.served()
     }
 
     /// Whether its model has been seen to reason.
@@ -397,6 +416,9 @@ impl Line {
             return;
         }
         self.began = true;
+        if let Event::Tier(tier) = &event {
+            self.rates = self.rates.and(Rate::of_tier(tier).into_iter().collect());
+        }
         match &event {
             Event::Usage(part) => self.usage.get_or_insert_default().absorb(part),
             Event::Odd(oddity) => return *self.oddities.entry(*oddity).or_default() += 1,

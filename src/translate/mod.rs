@@ -14,6 +14,7 @@ mod blame;
 mod keys;
 mod reasoning;
 mod restore;
+mod source;
 mod unwrap;
 mod upstream;
 #[cfg(test)]

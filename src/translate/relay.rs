@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::canon::{Rejections, Said, Usage};
+use crate::canon::{Rates, Rejections, Said, Usage};
 use crate::failure::{Failure, Kind, Result};
 use crate::json::{self, Body, Edit};
 use crate::protocol::{Head, Progress, Protocol, Sight, StreamFacts, UpstreamError};
@@ -83,6 +83,8 @@ pub struct Reply {
     /// The provider's own name, which may stand in what it says of a failure.
     upstream_model: String,
     usage: Option<Usage>,
+    /// The rates that the answer has reported beside the usage.
+    rates: Rates,
     said: Said,
     /// The choices that have called tools, where those are watched.
     called: Option<BTreeSet<u64>>,
@@ -102,6 +104,7 @@ impl Reply {
             model,
             upstream_model: String::new(),
             usage: None,
+            rates: Rates::default(),
             said: Said::default(),
             called: None,
             keys: Arc::default(),
@@ -136,7 +139,13 @@ impl Reply {
     /// Token counts so far.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
-        self.usage
+        self.usage.clone().map(|usage| Usage { rates: usage.rates.and(self.rates), ..usage })
+    }
+
+    /// The model that answers, in its provider's words.
+    #[must_use]
+    pub fn served(&self) -> Option<&str> {
+        self.said.model.as_deref()
     }
 
     /// What the answer says of itself.
@@ -223,6 +232,7 @@ impl Reply {
         if let Some(claims) = &self.claims {
             self.protocol.read_containers(data, &mut |container| claims.note(container));
         }
+        self.rates = self.rates.and(sight.rates);
         if let Some(part) = &sight.usage {
             self.usage.get_or_insert_default().absorb(part);
         }
@@ -422,7 +432,13 @@ impl Stream {
     /// Token counts so far.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
-        self.reply.usage
+        self.reply.usage()
+    }
+
+    /// The model that answers, in its provider's words.
+    #[must_use]
+    pub fn served(&self) -> Option<&str> {
+        self.reply.served()
     }
 
     /// What the answer has said of itself.

@@ -40,6 +40,7 @@ mod money;
 mod operation;
 mod overload;
 mod patience;
+mod prices;
 mod private;
 mod providers;
 mod redaction;

@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 
-use crate::canon::{Profile, Usage, UsagePart};
+use crate::canon::{Profile, Rates, Usage, UsagePart};
 use crate::json::write::Object;
-use crate::protocol::usage::Count;
+use crate::protocol::usage::{Count, Nested, Word};
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -17,8 +17,22 @@ struct Wire {
     num_cached_tokens: Count,
     cache_creation_input_tokens: Count,
     reasoning_tokens: Count,
-    prompt_tokens_details: Option<Prompt>,
-    completion_tokens_details: Option<Completion>,
+    prompt_tokens_details: Nested<Prompt>,
+    completion_tokens_details: Nested<Completion>,
+    service_tier: Word,
+    num_search_queries: Count,
+    num_sources_used: Count,
+    server_tool_use: Nested<Tools>,
+    server_side_tool_usage_details: Nested<Tools>,
+}
+
+/// Web searches, by the names of the providers that count them.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Tools {
+    web_search_requests: Count,
+    web_search_calls: Count,
+    x_search_calls: Count,
 }
 
 #[derive(Deserialize, Default)]
@@ -27,12 +41,52 @@ struct Prompt {
     cached_tokens: Count,
     cache_write_tokens: Count,
     cache_creation_tokens: Count,
+    cache_write_tokens_details: Nested<Writes>,
+    cache_creation_token_details: Nested<Writes>,
+    audio_tokens: Count,
+}
+
+/// Of what was written to the cache, that which is kept for longer than the default.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Writes {
+    ttl_12h_tokens: Count,
+    ephemeral_1h_input_tokens: Count,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Completion {
     reasoning_tokens: Count,
+    audio_tokens: Count,
+}
+
+impl Tools {
+    fn searches(&self) -> u64 {
+        let calls = self.web_search_calls.get().saturating_add(self.x_search_calls.get());
+        self.web_search_requests.get().max(calls)
+    }
+}
+
+impl Wire {
+    /// The web searches: each provider counts them in one place, if at all.
+    fn searches(&self) -> u64 {
+        let places = [
+            self.num_search_queries.get(),
+            self.num_sources_used.get(),
+            self.server_tool_use.0.searches(),
+            self.server_side_tool_usage_details.0.searches(),
+        ];
+        places.into_iter().max().unwrap_or(0)
+    }
+}
+
+impl Prompt {
+    fn long(&self) -> Count {
+        let (Nested(one), Nested(other)) =
+            (&self.cache_write_tokens_details, &self.cache_creation_token_details);
+        one.ttl_12h_tokens.or(other.ephemeral_1h_input_tokens)
+    }
 }
 
 /// How a provider counts, where that can not be seen in the counts themselves.
@@ -61,7 +115,9 @@ pub(super) fn read(json: &[u8]) -> Option<UsagePart> {
 /// As [`read`], for a provider with these habits.
 pub(super) fn read_as(json: &[u8], habits: Habits) -> Option<UsagePart> {
     let wire: Wire = serde_json::from_slice::<Option<Wire>>(json).ok()??;
-    let prompt = wire.prompt_tokens_details.unwrap_or_default();
+    let searches = wire.searches();
+    let (Nested(prompt), Nested(completion)) = (wire.prompt_tokens_details, wire.completion_tokens_details);
+    let (long, audio_input) = (prompt.long(), prompt.audio_tokens.0);
     let cache_read = prompt
         .cached_tokens
         .or(wire.cached_tokens)
@@ -70,14 +126,14 @@ pub(super) fn read_as(json: &[u8], habits: Habits) -> Option<UsagePart> {
         .get();
     let cache_write =
         prompt.cache_write_tokens.or(prompt.cache_creation_tokens).or(wire.cache_creation_input_tokens).get();
+    let cache_write = cache_write.max(long.get());
     let sent = wire.prompt_tokens.get();
     let cached = cache_read.saturating_add(cache_write);
     // More read from the cache than sent: this provider does not count cached tokens in.
     let excluded = habits.cached_excluded || cache_read > sent;
     let (input, prompt) =
         if excluded { (sent, sent.saturating_add(cached)) } else { (sent.saturating_sub(cached), sent) };
-    let reasoning =
-        wire.completion_tokens_details.unwrap_or_default().reasoning_tokens.or(wire.reasoning_tokens);
+    let reasoning = completion.reasoning_tokens.or(wire.reasoning_tokens);
     Some(UsagePart {
         input: Some(input),
         cache_read: Some(cache_read),
@@ -90,6 +146,12 @@ pub(super) fn read_as(json: &[u8], habits: Habits) -> Option<UsagePart> {
             habits,
         )),
         reasoning: reasoning.0,
+        cache_write_long: long.0,
+        audio_input,
+        audio_output: completion.audio_tokens.0,
+        searches: Some(searches),
+        rates: wire.service_tier.tier().into_iter().collect::<Rates>(),
+        inner: None,
     })
 }
 
@@ -168,6 +230,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_dearer_is_told_apart() {
+        let json = r#"{"prompt_tokens":100,"completion_tokens":9,"service_tier":"priority","completion_tokens_details":{"audio_tokens":4},
+            "prompt_tokens_details":{"audio_tokens":7,"cache_write_tokens":50,"cache_write_tokens_details":{"ttl_12h_tokens":30}}}"#;
+        let usage = Usage::from(read(json.as_bytes()).unwrap());
+        assert_eq!((usage.input, usage.cache_write, usage.cache_write_long), (50, 50, 30));
+        assert_eq!((usage.audio_input, usage.audio_output), (7, 4));
+        assert!(usage.rates.has(crate::canon::Rate::Priority));
+        for searched in [
+            r#""num_search_queries":3"#,
+            r#""num_sources_used":3"#,
+            r#""server_tool_use":{"web_search_requests":3}"#,
+            r#""server_side_tool_usage_details":{"web_search_calls":1,"x_search_calls":2}"#,
+        ] {
+            assert_eq!(read(format!("{{{searched}}}").as_bytes()).unwrap().searches, Some(3), "{searched}");
+        }
+    }
+
+    #[test]
     fn golden_case_112_counts_cached_tokens_once() {
         let json = r#"{"prompt_tokens":2570,"completion_tokens":10,"prompt_tokens_details":{"cached_tokens":2400,"cache_write_tokens":120}}"#;
         assert_eq!(read_all(json), (50, 2400, 120, 10, 0));
@@ -175,7 +255,7 @@ mod tests {
 
     #[test]
     fn golden_case_111_adds_the_cached_tokens_up() {
-        let usage = Usage { input: 50, cache_read: 2400, cache_write: 120, output: 10, reasoning: None };
+        let usage = Usage { input: 50, cache_read: 2400, cache_write: 120, output: 10, ..Usage::default() };
         let mut out = Vec::new();
         crate::json::write::object(&mut out, |o| write(o, &usage));
         let expected = r#"{"prompt_tokens":2570,"completion_tokens":10,"total_tokens":2580,"prompt_tokens_details":{"cached_tokens":2400,"audio_tokens":0,"cache_write_tokens":120},"completion_tokens_details":{"reasoning_tokens":0}}"#;

@@ -2,17 +2,20 @@
 
 use serde::Deserialize;
 
-use crate::canon::{Usage, UsagePart};
+use crate::canon::{Rate, Usage, UsagePart};
+use crate::json;
 use crate::json::write::Object;
-use crate::protocol::usage::Count;
+use crate::protocol::usage::{Count, Nested};
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Wire {
     input_tokens: Count,
     output_tokens: Count,
-    input_tokens_details: Option<Input>,
-    output_tokens_details: Option<Output>,
+    input_tokens_details: Nested<Input>,
+    output_tokens_details: Nested<Output>,
+    /// What one provider counts here and not beside.
+    server_side_tool_usage_details: Nested<Tools>,
 }
 
 #[derive(Deserialize, Default)]
@@ -20,26 +23,74 @@ struct Wire {
 struct Input {
     cached_tokens: Count,
     cache_write_tokens: Count,
+    cache_write_tokens_details: Nested<Writes>,
+    audio_tokens: Count,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Writes {
+    ttl_12h_tokens: Count,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Output {
     reasoning_tokens: Count,
+    audio_tokens: Count,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Tools {
+    web_search_calls: Count,
+    x_search_calls: Count,
+}
+
+/// The `tool_usage` object of a response.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct ToolUsage {
+    web_search: Nested<Searches>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Searches {
+    num_requests: Count,
 }
 
 /// Reads a `usage` object; `None` for null and for anything that is not an object.
 pub(super) fn read(json: &[u8]) -> Option<UsagePart> {
     let wire: Wire = serde_json::from_slice::<Option<Wire>>(json).ok()??;
-    let details = wire.input_tokens_details.unwrap_or_default();
-    let (cache_read, cache_write) = (details.cached_tokens.get(), details.cache_write_tokens.get());
+    let (Nested(details), Nested(output)) = (wire.input_tokens_details, wire.output_tokens_details);
+    let long = details.cache_write_tokens_details.0.ttl_12h_tokens;
+    let (cache_read, cache_write) =
+        (details.cached_tokens.get(), details.cache_write_tokens.get().max(long.get()));
+    let Nested(tools) = wire.server_side_tool_usage_details;
     Some(UsagePart {
         input: Some(wire.input_tokens.get().saturating_sub(cache_read.saturating_add(cache_write))),
         cache_read: Some(cache_read),
         cache_write: Some(cache_write),
         output: Some(wire.output_tokens.get()),
-        reasoning: wire.output_tokens_details.unwrap_or_default().reasoning_tokens.0,
+        reasoning: output.reasoning_tokens.0,
+        cache_write_long: long.0,
+        audio_input: details.audio_tokens.0,
+        audio_output: output.audio_tokens.0,
+        searches: Some(tools.web_search_calls.get().saturating_add(tools.x_search_calls.get())),
+        ..UsagePart::default()
     })
+}
+
+/// Reads what stands beside the usage in a response: the literal of its class of service, and its `tool_usage`.
+pub(super) fn read_with(usage: &[u8], tier: Option<&[u8]>, tools: Option<&[u8]>) -> Option<UsagePart> {
+    let mut part = read(usage)?;
+    let tier = tier.and_then(json::text);
+    part.rates = tier.as_deref().and_then(Rate::of_tier).into_iter().collect();
+    let tools = tools.and_then(|json| serde_json::from_slice::<Nested<ToolUsage>>(json).ok());
+    let searches = tools.map(|Nested(tools)| tools.web_search.0.num_requests.get());
+    part.searches = part.searches.max(searches);
+    Some(part)
 }
 
 /// Writes the members of a `usage` object.
@@ -71,11 +122,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_dearer_is_told_apart() {
+        let json = br#"{"input_tokens":100,"input_tokens_details":{"cache_write_tokens":50,"audio_tokens":7,
+            "cache_write_tokens_details":{"ttl_30m_tokens":20,"ttl_12h_tokens":30}},"output_tokens":9,
+            "output_tokens_details":{"audio_tokens":4}}"#;
+        let tools = br#"{"image_gen":{"input_tokens":0},"web_search":{"num_requests":3}}"#;
+        let usage = Usage::from(read_with(json, Some(b"\"priority\""), Some(tools)).unwrap());
+        assert_eq!((usage.input, usage.cache_write, usage.cache_write_long), (50, 50, 30));
+        assert_eq!((usage.audio_input, usage.audio_output, usage.searches), (7, 4, 3));
+        assert!(usage.rates.has(Rate::Priority));
+        // Whatever stands in their place.
+        for odd in [&b"null"[..], b"7", b"\"\"", b"[]", br#"{"web_search":[1]}"#] {
+            let usage = Usage::from(read_with(json, Some(odd), Some(odd)).unwrap());
+            assert_eq!((usage.rates, usage.searches), (Default::default(), 0));
+        }
+        let xai = br#"{"input_tokens":1,"server_side_tool_usage_details":{"web_search_calls":2,"x_search_calls":1}}"#;
+        assert_eq!(read(xai).unwrap().searches, Some(3));
+    }
+
+    #[test]
     fn totals_hold_what_was_cached() {
         // The numbers of golden case 111.
-        let usage = Usage { input: 50, cache_read: 2400, cache_write: 120, output: 10, reasoning: None };
+        let usage = Usage { input: 50, cache_read: 2400, cache_write: 120, output: 10, ..Usage::default() };
         let mut out = Vec::new();
-        crate::json::write::object(&mut out, |o| write(&usage, o));
+        json::write::object(&mut out, |o| write(&usage, o));
         let expected = r#"{"input_tokens":2570,"input_tokens_details":{"cached_tokens":2400,"cache_write_tokens":120},"output_tokens":10,"output_tokens_details":{"reasoning_tokens":0},"total_tokens":2580}"#;
         assert_eq!(String::from_utf8(out.clone()).unwrap(), expected);
         let back = Usage::from(read(&out).unwrap());

@@ -27,7 +27,7 @@ fn show(event: &Event<'_>) -> String {
         Event::Args { key, part: Args::Lit(text) } => format!("args:{key}:{}", text.decode()),
         Event::Args { key, part: Args::Raw(raw) } => format!("object:{key}:{}", raw.get()),
         Event::Usage(part) => {
-            let usage = Usage::from(*part);
+            let usage = Usage::from(part.clone());
             format!("usage:{}+{}:{}", usage.input, usage.cache_read, usage.output)
         }
         Event::Finish(finish) => format!("{finish:?}"),

@@ -1,7 +1,7 @@
 //! A provider's answer, event by event.
 
 use crate::canon::{
-    Citation, Decode, Event, Finish, Oddity, Profile, ReasoningIn, Seal, Sink, UpstreamError,
+    Citation, Decode, Event, Finish, Oddity, Profile, Rate, ReasoningIn, Seal, Sink, UpstreamError,
 };
 use crate::json::{self, Lit, Malformed, Raw};
 use crate::protocol::chat::usage::{self, Habits};
@@ -104,7 +104,9 @@ impl Decoder {
         }
         let counts = chunk.usage.or_else(|| choice.as_ref()?.usage).or(chunk.nested_usage);
         self.start(chunk, choice.is_some() || counts.is_some(), sink);
-        if let Some(counts) = counts.and_then(|json| usage::read_as(json.as_bytes(), self.habits)) {
+        if let Some(mut counts) = counts.and_then(|json| usage::read_as(json.as_bytes(), self.habits)) {
+            let tier = chunk.tier.as_ref().and_then(|tier| Rate::of_tier(&tier.decode()));
+            counts.rates = counts.rates.and(tier.into_iter().collect());
             sink(Event::Usage(counts));
         }
         let Some(choice) = choice else { return };

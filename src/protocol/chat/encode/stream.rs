@@ -375,10 +375,10 @@ impl Encoder {
 
     fn end(&mut self, out: &mut Vec<u8>) {
         self.finish(None, out);
-        if let Some(usage) = self.usage.filter(|_| self.context.include_usage) {
+        if let Some(usage) = self.usage.as_ref().filter(|_| self.context.include_usage) {
             out.extend_from_slice(&self.head);
             out.extend_from_slice(br#","choices":[],"usage":"#);
-            write::object(out, |o| usage::write(o, &usage));
+            write::object(out, |o| usage::write(o, usage));
             out.extend_from_slice(b"}\n\n");
         }
         out.extend_from_slice(b"data: [DONE]\n\n");

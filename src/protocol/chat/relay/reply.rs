@@ -1,5 +1,6 @@
 //! What matters in a whole Chat answer.
 
+use crate::canon::Rate;
 use crate::failure::{Failure, Result};
 use crate::json;
 use crate::protocol::{Progress, Sight};
@@ -15,6 +16,9 @@ pub(in crate::protocol::chat) fn read(body: &[u8]) -> Result<Sight> {
         match member.key {
             b"model" if member.value.first() == Some(&b'"') => sight.model = Some(member.span),
             b"usage" if member.is_present() => sight.usage = usage::read(member.value),
+            b"service_tier" => {
+                sight.rates = member.text().and_then(|tier| Rate::of_tier(&tier)).into_iter().collect();
+            }
             b"choices" => choices = true,
             b"error" => error = member.is_present(),
             _ => {}

@@ -3,6 +3,7 @@
 use memchr::memmem::Finder;
 use once_cell::sync::Lazy;
 
+use crate::canon::Rate;
 use crate::json::{self, Member};
 use crate::protocol::{Progress, Sight, UpstreamError};
 use crate::sse::Event;
@@ -41,6 +42,9 @@ fn take<'a>(member: &Member<'a>, sight: &mut Sight, choices: &mut Option<&'a [u8
         b"model" if member.value.first() == Some(&b'"') => sight.model = Some(member.span.clone()),
         b"choices" => *choices = Some(member.value),
         b"usage" if member.is_present() => sight.usage = usage::read(member.value),
+        b"service_tier" => {
+            sight.rates = member.text().and_then(|tier| Rate::of_tier(&tier)).into_iter().collect()
+        }
         b"x_groq" if sight.usage.is_none() => sight.usage = nested_usage(member.value),
         b"error" => *failed |= member.is_present(),
         // The error frame of servers that put the error's members at the top level.

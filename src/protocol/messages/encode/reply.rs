@@ -16,7 +16,7 @@ pub(in crate::protocol::messages) fn write(answer: &Answer, context: &Context) -
     let mut out = Vec::new();
     let refused = refused(answer);
     let stop = Stop::new(answer.finish.as_ref(), answer.calls(), refused.as_ref(), context);
-    let counts = answer.usage.unwrap_or_default();
+    let counts = answer.usage.clone().unwrap_or_default();
     let tier = if answer.tier.as_deref() == Some("priority") { "priority" } else { "standard" };
     write::object(&mut out, |o| {
         message::head(answer.id.as_deref(), context, o);

@@ -46,7 +46,7 @@ fn a_whole_answer() {
         cache_read: Some(2400),
         cache_write: Some(120),
         output: Some(10),
-        reasoning: None,
+        ..UsagePart::default()
     };
     let expected = concat!(
         r#"{"id":"msg_1","type":"message","role":"assistant","model":"vendor/m","#,

@@ -104,6 +104,7 @@ fn text_and_usage_after_the_finish() {
         cache_write: Some(120),
         output: Some(40),
         reasoning: Some(30),
+        ..UsagePart::default()
     };
     let seen = run(vec![
         start(),

@@ -23,8 +23,8 @@ pub(super) fn failure(response: &str) -> Option<UpstreamError> {
 
 /// Says what of the output was not said yet, and then how the answer ends.
 pub(super) fn finish(response: &str, speech: &mut Speech, sink: &mut Sink<'_>) {
-    let [output, usage, tier, details] =
-        fields(response, ["output", "usage", "service_tier", "incomplete_details"]);
+    let [output, usage, tier, tools, details] =
+        fields(response, ["output", "usage", "service_tier", "tool_usage", "incomplete_details"]);
     let mut seen = [0usize; 4];
     for (index, item) in elements(output) {
         let kind = Kind::of(item);
@@ -36,7 +36,9 @@ pub(super) fn finish(response: &str, speech: &mut Speech, sink: &mut Sink<'_>) {
     if let Some(tier) = tier.and_then(Lit::read).filter(|tier| !tier.is_empty()) {
         sink(Event::Tier(tier.into_text()));
     }
-    if let Some(usage) = usage.and_then(|usage| usage::read(usage.as_bytes())) {
+    let beside = [tier, tools].map(|json| json.map(str::as_bytes));
+    let counts = usage.and_then(|usage| usage::read_with(usage.as_bytes(), beside[0], beside[1]));
+    if let Some(usage) = counts {
         sink(Event::Usage(usage));
     }
     let reason = reason(response, details, speech, sink);

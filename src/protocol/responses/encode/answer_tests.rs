@@ -447,6 +447,7 @@ fn usage_and_tier_stand_in_the_last_event() {
             cache_write: Some(120),
             output: Some(10),
             reasoning: Some(4),
+            ..UsagePart::default()
         };
         let events = [
             start(),

@@ -29,6 +29,6 @@ pub(in crate::protocol::responses) fn write(answer: &Answer, context: &Context) 
     items.finish(answer.finish.as_ref(), answer.is_cut(), &mut wire);
     let created = answer.created.unwrap_or(context.now);
     let frame = Frame { context, echo: &context.echo, id: items.id(), created, tier: answer.tier.as_deref() };
-    let state = State::ended(answer.finish.as_ref(), items.output(), answer.usage, context.now);
+    let state = State::ended(answer.finish.as_ref(), items.output(), answer.usage.clone(), context.now);
     body(&frame, &state).into()
 }

@@ -20,7 +20,7 @@ pub(super) struct Frame<'f> {
 }
 
 /// How far the answer is.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct State<'s> {
     pub(super) status: &'static str,
     /// Why it is not whole.

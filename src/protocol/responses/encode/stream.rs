@@ -71,7 +71,7 @@ impl Encoder {
         items.finish(finish.as_ref(), cut, &mut wire);
         let now = self.context.now.saturating_add(self.clock.elapsed().as_secs());
         let items = std::mem::take(&mut self.items);
-        let state = State::ended(self.finish.as_ref(), items.output(), self.usage, now);
+        let state = State::ended(self.finish.as_ref(), items.output(), self.usage.clone(), now);
         let name = match state.incomplete {
             Some(_) => "response.incomplete",
             None => "response.completed",
@@ -135,7 +135,7 @@ impl Encode for Encoder {
             status: "failed",
             error: Some((error::code(failure), failure.message())),
             output: items.output(),
-            usage: self.usage,
+            usage: self.usage.clone(),
             ..State::default()
         };
         let frame = Frame {

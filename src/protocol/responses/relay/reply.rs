@@ -10,11 +10,14 @@ use crate::protocol::responses::usage;
 pub(in crate::protocol::responses) fn read(body: &[u8]) -> Result<Sight> {
     let mut sight = Sight { progress: Progress::Finished, ..Sight::default() };
     let (mut output, mut error) = (false, false);
+    let (mut counts, mut tier, mut tools) = (None, None, None);
     for member in json::members(body) {
         let member = member.map_err(|e| Failure::provider(format!("the answer is not JSON: {e}")))?;
         match member.key {
             b"model" if member.value.first() == Some(&b'"') => sight.model = Some(member.span),
-            b"usage" if member.is_present() => sight.usage = usage::read(member.value),
+            b"usage" if member.is_present() => counts = Some(member.value),
+            b"service_tier" => tier = Some(member.value),
+            b"tool_usage" => tools = Some(member.value),
             b"output" => output = true,
             b"error" => {
                 error = member.is_present();
@@ -24,6 +27,7 @@ pub(in crate::protocol::responses) fn read(body: &[u8]) -> Result<Sight> {
             _ => {}
         }
     }
+    sight.usage = counts.and_then(|counts| usage::read_with(counts, tier, tools));
     if error && !output {
         sight.progress = Progress::Failed;
     }

@@ -48,16 +48,20 @@ fn read_kind<'a>(kind: &[u8], data: &[u8], members: &mut impl Iterator<Item = Me
 
 /// The `response` object inside an event: its places are moved to where the object stands.
 fn lifecycle(response: &Member<'_>, sight: &mut Sight) {
+    let (mut counts, mut tier, mut tools) = (None, None, None);
     let moved = |span: &Range<usize>| response.span.start + span.start..response.span.start + span.end;
     for member in json::members(response.value).map_while(Result::ok) {
         match member.key {
             b"model" if member.value.first() == Some(&b'"') => sight.model = Some(moved(&member.span)),
             b"error" if member.is_present() => sight.error = Some(moved(&member.span)),
-            b"usage" if member.is_present() => sight.usage = usage::read(member.value),
+            b"usage" if member.is_present() => counts = Some(member.value),
+            b"service_tier" => tier = Some(member.value),
+            b"tool_usage" => tools = Some(member.value),
             b"id" => sight.id = member.text().map(Into::into),
             _ => {}
         }
     }
+    sight.usage = counts.and_then(|counts| usage::read_with(counts, tier, tools));
 }
 
 #[cfg(test)]

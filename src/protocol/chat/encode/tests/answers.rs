@@ -39,7 +39,13 @@ fn signature<'a>() -> Event<'a> {
 
 fn usage<'a>() -> Event<'a> {
     let (input, output) = (Some(50), Some(10));
-    Event::Usage(UsagePart { input, output, cache_read: Some(2400), cache_write: Some(120), reasoning: None })
+    Event::Usage(UsagePart {
+        input,
+        output,
+        cache_read: Some(2400),
+        cache_write: Some(120),
+        ..UsagePart::default()
+    })
 }
 
 /// The data of all events that a client is sent.

@@ -1,0 +1,220 @@
+//! What a request may ask for beside tokens: what its model has a price for; and what other models cost that a
+//! provider asks by itself.
+
+use std::collections::VecDeque;
+
+use crate::canon::Rate;
+use crate::failure::{Failure, Kind, Result};
+use crate::meter::{Extras, Prices};
+use crate::protocol::{Demand, Service};
+use crate::route::{Choice, Entry, Found};
+
+use super::call::Call;
+use super::exchange::Exchange;
+
+/// Leaves out the targets that have prices, but none for what a request asks for.
+///
+/// # Errors
+/// 400 when no target is left.
+pub(super) fn retain(choices: &mut VecDeque<Choice>, found: &Found, demand: &Demand) -> Result<()> {
+    let mut refusal = None;
+    choices.retain(|choice| {
+        let prices = found.entry.targets.get(choice.target).and_then(|target| target.prices.as_deref());
+        match prices.map_or(Ok(()), |prices| check(prices, &found.entry, demand)) {
+            Ok(()) => true,
+            Err(failure) => {
+                refusal.get_or_insert(failure);
+                false
+            }
+        }
+    });
+    refusal.filter(|_| choices.is_empty()).map_or(Ok(()), Err)
+}
+
+/// Refuses what these prices do not cover.
+fn check(prices: &Prices, entry: &Entry, demand: &Demand) -> Result<()> {
+    // What is cheaper at the provider costs the usual price here, unless there is one for it.
+    let is_covered = |rate| rate == Rate::Flex || prices.have_rate(rate);
+    if let Some((rate, member)) = demand.rates.iter().find(|(rate, _)| !is_covered(*rate)) {
+        return Err(refused(rate.name(), (*member).to_owned()));
+    }
+    let is_covered = |service| match service {
+        _ if entry.unmetered.contains(&service) => true,
+        Service::WebSearch => prices.have_searches(),
+        Service::AudioInput => prices.have_audio_input(),
+        Service::AudioOutput => prices.have_audio_output(),
+        Service::ImageGeneration | Service::CodeExecution | Service::FileSearch | Service::Plugins => false,
+    };
+    match demand.services.iter().find(|(service, _)| !is_covered(*service)) {
+        Some((service, member)) => Err(refused(service.name(), member.clone())),
+        None => Ok(()),
+    }
+}
+
+fn refused(name: &str, member: String) -> Failure {
+    let message = format!(
+        "The member '{member}' asks for '{name}', and this model has no price for it. Leave it out, or choose another \
+         model; the gateway's operator can set a price."
+    );
+    Failure::new(Kind::Unsupported, message).with_param(member)
+}
+
+/// What a request may cost beside the tokens of its text.
+pub(super) fn extras(demand: &Demand, choices: u64) -> Extras {
+    let asks = |service| demand.services.iter().any(|(asked, _)| *asked == service);
+    Extras {
+        rates: demand.rates.iter().map(|(rate, _)| *rate).collect(),
+        long_cache: demand.long_cache,
+        audio_input: asks(Service::AudioInput),
+        audio_output: asks(Service::AudioOutput),
+        searches: if asks(Service::WebSearch) { SEARCHES_HELD.saturating_mul(choices) } else { 0 },
+    }
+}
+
+/// Notes the name of the model that has answered a call, unless it is the one that was asked.
+pub(super) fn note_served(slot: &mut Option<String>, call: Option<&Call>, name: Option<&str>) {
+    if let (None, Some(call), Some(name)) = (&slot, call, name)
+        && call.upstream_model != name
+    {
+        *slot = Some(name.to_owned());
+    }
+}
+
+impl Exchange {
+    /// Tells the bill what other models cost, where one has answered or was asked inside of the call.
+    pub(super) fn price_others(&mut self) {
+        let (Some(bill), Some(call)) = (&mut self.bill, &self.call) else { return };
+        if !bill.is_open() {
+            return;
+        }
+        let catalog = &self.snapshot.catalog;
+        let prices = |model: &str| {
+            let other = model != call.upstream_model;
+            if other { catalog.prices_of(&call.provider().name, model) } else { None }
+        };
+        if let Some(prices) = self.served.as_deref().and_then(prices) {
+            bill.served_at(prices);
+        }
+        let inner = self.usage.iter().filter_map(|usage| usage.inner.as_deref()).flatten();
+        for model in inner.filter_map(|inner| inner.model.as_deref()) {
+            if let Some(prices) = prices(model) {
+                bill.inner_at(model, prices);
+            }
+        }
+    }
+
+    /// The prices of the call, if it is paid for.
+    pub(super) fn prices(&self) -> Option<&Prices> {
+        let paid = self.snapshot.billing.is_on() && self.bill.is_some();
+        self.call.as_ref().filter(|_| paid)?.prices.as_deref()
+    }
+}
+
+/// Web searches for which money is set aside: more than answers mostly need. Others are paid for from the balance.
+const SEARCHES_HELD: u64 = 10;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::canon::CapsSettings;
+    use crate::meter::{RateSettings, TierSettings};
+    use crate::route::ModelStatus;
+
+    fn entry(unmetered: &[Service]) -> Entry {
+        Entry {
+            id: "v/m".into(),
+            name: String::new(),
+            created: 0,
+            status: ModelStatus::Active,
+            context_window: None,
+            max_output: None,
+            caps: CapsSettings::default(),
+            strict: false,
+            unmetered: unmetered.to_vec(),
+            targets: Vec::new(),
+        }
+    }
+
+    fn prices(change: impl Fn(&mut TierSettings)) -> Prices {
+        let mut tier = TierSettings { input: 1, output: 1, ..TierSettings::default() };
+        change(&mut tier);
+        Prices::new(&[tier]).unwrap()
+    }
+
+    fn rate(rate: Rate) -> Demand {
+        Demand { rates: vec![(rate, "service_tier")], ..Demand::default() }
+    }
+
+    fn service(service: Service) -> Demand {
+        Demand { services: vec![(service, "tools[0]".into())], ..Demand::default() }
+    }
+
+    #[test]
+    fn a_dearer_rate_needs_its_own_price() {
+        let priority = RateSettings { priority: Some(200), ..RateSettings::NONE };
+        let (plain, rated) = (prices(|_| ()), prices(|tier| tier.rates = priority));
+        let allowed = |prices, asked| check(prices, &entry(&[]), &rate(asked)).is_ok();
+        assert!(!allowed(&plain, Rate::Priority) && allowed(&rated, Rate::Priority));
+        assert!(allowed(&plain, Rate::Flex), "what is cheaper needs none");
+        for other in [Rate::Fast, Rate::Ultrafast, Rate::Us] {
+            assert!(!allowed(&rated, other), "{other:?}");
+        }
+        let failure = check(&plain, &entry(&[]), &rate(Rate::Priority)).unwrap_err();
+        assert_eq!((failure.status(), failure.kind()), (400, Kind::Unsupported));
+        assert!(failure.message().contains("this model has no price for"), "{}", failure.message());
+    }
+
+    #[test]
+    fn a_service_needs_a_price_or_the_operators_leave() {
+        use Service::{
+            AudioInput, AudioOutput, CodeExecution, FileSearch, ImageGeneration, Plugins, WebSearch,
+        };
+        let all = [WebSearch, AudioInput, AudioOutput, CodeExecution, FileSearch, ImageGeneration, Plugins];
+        let plain = prices(|_| ());
+        let free = prices(|tier| {
+            (tier.web_search, tier.audio_input, tier.audio_output) = (Some(0), Some(0), Some(0));
+        });
+        for (n, asked) in all.into_iter().enumerate() {
+            let allowed =
+                |prices, unmetered: &[Service]| check(prices, &entry(unmetered), &service(asked)).is_ok();
+            assert!(!allowed(&plain, &[]), "{asked:?}");
+            assert!(allowed(&plain, &[asked]), "{asked:?}");
+            assert_eq!(allowed(&free, &[]), n < 3, "{asked:?}: a price of nothing is one");
+        }
+    }
+
+    #[test]
+    fn targets_without_the_price_are_passed_over() {
+        let text = "providers: {p: {base_url: 'http://x', key: 'env:K', protocols: [chat]}}\nmodels:\n  - id: v/m\n    targets:\n";
+        let targets = "    - {provider: p, prices: [{input: 1, output: 1}]}\n    - {provider: p, model: b, prices: [{input: 1, output: 1, rates: {priority: 200}}]}\n";
+        let config = crate::Config::parse(&format!("{text}{targets}"), |_| Some("k".to_owned())).unwrap();
+        let entry = Arc::clone(&config.catalog.entries()[0]);
+        let found = Found { entry, id: "v/m".into() };
+        let all: VecDeque<_> =
+            [0, 1].map(|target| Choice { target, protocol: crate::protocol::ProtocolId::Chat }).into();
+        let left = |demand: &Demand| {
+            let mut choices = all.clone();
+            retain(&mut choices, &found, demand)?;
+            Ok::<_, Failure>(choices.iter().map(|choice| choice.target).collect::<Vec<_>>())
+        };
+        assert_eq!(left(&Demand::default()).unwrap(), [0, 1]);
+        assert_eq!(left(&rate(Rate::Priority)).unwrap(), [1]);
+        assert_eq!(left(&rate(Rate::Us)).unwrap_err().status(), 400);
+    }
+
+    #[test]
+    fn what_is_asked_for_is_set_aside() {
+        let demand = Demand {
+            rates: vec![(Rate::Fast, "speed"), (Rate::Us, "inference_geo")],
+            long_cache: true,
+            services: vec![(Service::WebSearch, String::new()), (Service::AudioOutput, String::new())],
+            ..Demand::default()
+        };
+        let rates = [Rate::Fast, Rate::Us].into_iter().collect();
+        let searches = 2 * SEARCHES_HELD;
+        let expected = Extras { rates, long_cache: true, audio_input: false, audio_output: true, searches };
+        assert_eq!(extras(&demand, 2), expected);
+    }
+}
