@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -208,7 +209,9 @@ fn with_certificate() -> tempfile::TempDir {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     std::fs::create_dir_all(folder.path().join("data/tls")).unwrap();
     std::fs::write(folder.path().join("data/tls/certificate.pem"), made.cert.pem()).unwrap();
-    std::fs::write(folder.path().join("data/tls/key.pem"), made.signing_key.serialize_pem()).unwrap();
+    let key = folder.path().join("data/tls/key.pem");
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
     folder
 }
 
