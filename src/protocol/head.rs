@@ -190,7 +190,7 @@ impl<'a> Found<'a> {
         let Some(name) = Name::read(member.key) else { return Ok(()) };
         self.thinks |= asks_to_think(&member);
         let is_among = |names: &[&'static str]| names.iter().copied().find(|known| name.is(known));
-        if let Some(known) = is_among(DECIDING).or_else(|| is_among(members.output_caps)) {
+        if let Some(known) = is_among(DECIDING) {
             if !name.is_exact() {
                 // Some servers match names without regard to case: they would read another request than we do.
                 let message = format!("The member '{known}' must be spelled in lower case.");
@@ -378,8 +378,9 @@ fn missing_conversation(members: &Members, foreign: bool) -> Failure {
 const THINKING: [&str; 5] =
     ["reasoning_effort", "reasoning", "thinking", "thinking_budget", "enable_thinking"];
 
-/// Members that decide in all protocols, besides limits of the answer.
-const DECIDING: &[&str] = &["model", "stream", "stream_options", "n"];
+/// Members that decide, in one protocol or another.
+const DECIDING: &[&str] =
+    &["model", "stream", "stream_options", "n", "max_tokens", "max_completion_tokens", "max_output_tokens"];
 
 /// Members of which not only the strings that are watched for say what they ask for.
 const IS_DEEP: &[&str] = &["audio", "container", "extra_body", "mcp_servers", "plugins"];

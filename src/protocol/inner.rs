@@ -4,6 +4,8 @@
 //! request, or a provider by name, or even the address and the credential to call; so a request that says any of it
 //! is refused, unless the provider's `inner_models` allows what it names. Hosts and credentials are never allowed.
 
+use std::fmt::Display;
+
 use crate::failure::{Failure, Kind, Result};
 use crate::json::{self, Member, Name};
 
@@ -58,7 +60,7 @@ pub(super) fn top_level(name: &Name, member: &Member<'_>, found: &mut Vec<InnerM
         Choice::Host if name.is("extra_body") => extra_body(member),
         Choice::Host => Err(host(&path)),
         Choice::Route => {
-            note(found, &path, None);
+            note(found, &*path, None);
             Ok(())
         }
         Choice::Models => models(&path, member.value, found),
@@ -89,7 +91,7 @@ fn models(path: &str, value: &[u8], found: &mut Vec<InnerModel>) -> Result<()> {
             note(found, path, None);
             break;
         };
-        if found.len() > MAX_NAMED {
+        if is_full(found) {
             break;
         }
         one(&format!("{path}[{index}]"), element, found)?;
@@ -99,7 +101,7 @@ fn models(path: &str, value: &[u8], found: &mut Vec<InnerModel>) -> Result<()> {
 
 fn one(path: &str, value: &[u8], found: &mut Vec<InnerModel>) -> Result<()> {
     if value.first() != Some(&b'{') {
-        note(found, path, json::text(value).map(Into::into));
+        note(found, path, Some(value));
         return Ok(());
     }
     let before = found.len();
@@ -110,7 +112,7 @@ fn one(path: &str, value: &[u8], found: &mut Vec<InnerModel>) -> Result<()> {
         };
         match Name::read(member.key) {
             Some(name) if name.is("model") => {
-                note(found, &format!("{path}.model"), member.text().map(Into::into));
+                note(found, &format_args!("{path}.model"), Some(member.value));
             }
             Some(name) if matches!(choice(name.as_bytes()), Some(Choice::Host)) => {
                 return Err(host(&format!("{path}.{}", String::from_utf8_lossy(name.as_bytes()))));
@@ -125,13 +127,26 @@ fn one(path: &str, value: &[u8], found: &mut Vec<InnerModel>) -> Result<()> {
     Ok(())
 }
 
-/// Notes one more, as long as there are not many; beyond that it is as good as a route.
-pub(super) fn note(found: &mut Vec<InnerModel>, path: &str, name: Option<String>) {
+/// Notes the model that a literal names, if it is a name.
+pub(super) fn note(found: &mut Vec<InnerModel>, path: &(impl Display + ?Sized), literal: Option<&[u8]>) {
+    if !is_full(found) {
+        let name = literal.and_then(json::text).map(Into::into);
+        keep(found, InnerModel { path: path.to_string(), name });
+    }
+}
+
+/// Keeps one more, as long as there are not many; the one beyond that is as good as a route.
+pub(super) fn keep(found: &mut Vec<InnerModel>, inner: InnerModel) {
     match found.len() {
-        0..MAX_NAMED => found.push(InnerModel { path: path.to_owned(), name }),
-        MAX_NAMED => found.push(InnerModel { path: path.to_owned(), name: None }),
+        0..MAX_NAMED => found.push(inner),
+        MAX_NAMED => found.push(InnerModel { name: None, ..inner }),
         _ => {}
     }
+}
+
+/// Whether more of them change nothing.
+pub(super) fn is_full(found: &[InnerModel]) -> bool {
+    found.len() > MAX_NAMED
 }
 
 /// What is to be put into a body may be anything. Google's own settings are the only ones that servers take so.

@@ -5,6 +5,8 @@
 //! an object with several types, all count. An id that the provider itself has written into an answer is no
 //! reference when the answer comes back as history; whether it is, shows only when the object ends that says so.
 
+use std::fmt::Display;
+
 use crate::json::{self, Malformed, Name, Path, Walk};
 
 use super::demand::{Demand, Service};
@@ -132,8 +134,15 @@ impl Value<'_> {
         }
     }
 
-    fn text(&self) -> Option<String> {
-        json::text(self.literal).filter(|text| !text.is_empty()).map(Into::into)
+    /// Whether it is a string that is not empty.
+    fn is_text(&self) -> bool {
+        self.literal.len() > 2 && self.literal.starts_with(b"\"")
+    }
+
+    /// Whether it is this word.
+    fn is(&self, word: &str) -> bool {
+        let inner = self.literal.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+        inner.and_then(Name::read).is_some_and(|name| name.is(word) && name.is_exact())
     }
 }
 
@@ -230,7 +239,8 @@ impl<'a> Look<'a, '_> {
         while let Some(key) = self.walk.key(&mut is_first)? {
             let value = self.walk.skip()?;
             if Name::read(key).is_some_and(|name| names_models(name.as_bytes())) {
-                name_models(&mut object.named, value, &path.key(&String::from_utf8_lossy(key)));
+                let key = std::str::from_utf8(key).unwrap_or_default();
+                self.name_models(object, value, &path.key(key));
             }
         }
         Ok(())
@@ -240,7 +250,7 @@ impl<'a> Look<'a, '_> {
     fn member(&mut self, object: &mut Object, place: Place, name: &[u8], value: Value<'a>, path: &Path<'_>) {
         object.media_inside += value.media;
         if let Some(at) = WORTH.iter().position(|known| known.as_bytes() == name) {
-            let is_full = value.is_array && value.elements > 0 || value.text().is_some();
+            let is_full = value.is_array && value.elements > 0 || value.is_text();
             *(if is_full { &mut object.full } else { &mut object.hollow }) |= 1 << at;
         }
         match name {
@@ -248,13 +258,11 @@ impl<'a> Look<'a, '_> {
                 let kinds = Kinds::of(value.literal);
                 object.kinds = object.kinds.and(kinds);
                 if kinds.has(Kinds::ITEM_REFERENCE.and(Kinds::SKILL)) {
-                    self.refer(&path.to_string());
+                    self.refer(path);
                 }
             }
-            b"role" => match value.text().as_deref() {
-                Some("assistant") => object.is_said = true,
-                _ => object.is_asked = true,
-            },
+            b"role" if value.is("assistant") => object.is_said = true,
+            b"role" => object.is_asked = true,
             b"id" => object.has_id |= value.is_present(),
             b"url" => object.has_url |= value.is_present(),
             b"source" => {
@@ -268,12 +276,12 @@ impl<'a> Look<'a, '_> {
             b"file_id" | b"file_ids" | b"container_id" | b"vector_store_ids" if value.is_present() => {
                 self.id(object, place, name, &value, path);
             }
-            b"container" if value.text().is_some() || value.has_id => self.refer(&path.to_string()),
-            b"audio" | b"voice" if value.has_id => self.refer(&path.to_string()),
+            b"container" if value.is_text() || value.has_id => self.refer(path),
+            b"audio" | b"voice" if value.has_id => self.refer(path),
             b"tunnel_id" | b"comparison_response_id" | b"cached_content" | b"cachedcontent"
                 if value.is_present() =>
             {
-                self.refer(&path.to_string());
+                self.refer(path);
             }
             b"skill_id" if value.is_present() => object.skill = Some(path.to_string()),
             _ if value.is_present() => self.medium(object, place, name, &value, path),
@@ -290,12 +298,13 @@ impl<'a> Look<'a, '_> {
             (Place::SearchResult, b"file_id") => Some(Proof::Search),
             _ => None,
         };
-        match (proof, place, name, value.text()) {
+        match (proof, place, name) {
             (Some(proof), ..) => self.doubt(&mut object.doubt, Some((proof, path.to_string()))),
-            (None, Place::Item | Place::Environment, b"container_id", Some(id)) => {
+            (None, Place::Item | Place::Environment, b"container_id") if value.is_text() => {
+                let id = json::text(value.literal).unwrap_or_default().into();
                 self.contain(&mut object.container, Some((path.to_string(), id)));
             }
-            _ => self.refer(&path.to_string()),
+            _ => self.refer(path),
         }
     }
 
@@ -322,7 +331,7 @@ impl<'a> Look<'a, '_> {
             _ if matches!(place, Place::Tool | Place::Plugin) => {
                 object.kinds = object.kinds.and(Kinds::of_tool_member(name));
                 if names_models(name) {
-                    name_models(&mut object.named, value.literal, path);
+                    self.name_models(object, value.literal, path);
                 }
             }
             _ => {}
@@ -386,7 +395,7 @@ impl<'a> Look<'a, '_> {
         let is_its_id = !object.says(TYPE | ROLE) || is_thought && !object.says(THOUGHT);
         let has_no_picture = kinds.has(Kinds::IMAGE_CALL) && !object.says(RESULT);
         if object.has_id && is_its_id || has_no_picture {
-            self.refer(&path.to_string());
+            self.refer(path);
         }
         let ran = object.container.take_if(|_| kinds.are_only(Kinds::CODE_CALL));
         let shell = object.surrounding.take_if(|_| kinds.are_only(Kinds::SHELL_CALL));
@@ -429,8 +438,14 @@ impl<'a> Look<'a, '_> {
         if is_plugin {
             self.serve(Service::Plugins, path);
         }
-        for InnerModel { path, name } in object.named.drain(..) {
-            inner::note(&mut self.found.inner, &path, name);
+        for named in object.named.drain(..) {
+            inner::keep(&mut self.found.inner, named);
+        }
+    }
+
+    fn name_models(&self, object: &mut Object, value: &[u8], path: &Path<'_>) {
+        if value != b"null" && !inner::is_full(&self.found.inner) {
+            inner::note(&mut object.named, path, Some(value));
         }
     }
 
@@ -474,10 +489,10 @@ impl<'a> Look<'a, '_> {
     }
 
     /// Notes a reference to state.
-    fn refer(&mut self, path: &str) {
+    fn refer(&mut self, path: &dyn Display) {
         let found = &mut self.found;
-        found.state.get_or_insert_with(|| path.to_owned());
-        found.demand.unbounded.get_or_insert_with(|| path.to_owned());
+        found.state.get_or_insert_with(|| path.to_string());
+        found.demand.unbounded.get_or_insert_with(|| path.to_string());
     }
 
     fn unbounded(&mut self, path: &Path<'_>) {
@@ -498,12 +513,6 @@ fn names_models(name: &[u8]) -> bool {
         name,
         b"model" | b"models" | b"allowed_models" | b"fallback_models" | b"fallbacks" | b"advisor_model"
     )
-}
-
-fn name_models(named: &mut Vec<InnerModel>, value: &[u8], path: &Path<'_>) {
-    if value != b"null" {
-        inner::note(named, &path.to_string(), json::text(value).map(Into::into));
-    }
 }
 
 /// Members that tell what an item is, or hold what its id stands for.

@@ -26,7 +26,7 @@ pub enum Test {
 
 /// The name of a top-level member that refers to state.
 pub(super) fn top_level(name: &Name, member: &Member<'_>, members: &Members) -> Option<&'static str> {
-    let (name, test) = members.state.iter().find(|(known, _)| name.is(known))?;
+    let (name, test) = members.state.iter().chain(COMMON).find(|(known, _)| name.is(known))?;
     test.holds(member.value).then_some(*name)
 }
 
@@ -63,3 +63,15 @@ impl Test {
         }
     }
 }
+
+/// Members that refer to state wherever they are understood: a router, or a translation, may carry them further.
+const COMMON: &[(&str, Test)] = &[
+    ("billing_policy", Test::Present),
+    ("cached_content", Test::Present),
+    ("cachedcontent", Test::Present),
+    ("data_sources", Test::Present),
+    ("fallback_credit_token", Test::Present),
+    ("previous_response_id", Test::Present),
+    ("user_profile_id", Test::Present),
+    ("workspace_id", Test::Present),
+];

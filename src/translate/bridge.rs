@@ -523,6 +523,39 @@ mod tests {
     }
 
     #[test]
+    fn the_answers_limit_is_the_one_that_is_given_and_stands_once() {
+        for (client, upstream, own) in [
+            (ProtocolId::Chat, ProtocolId::Responses, "max_output_tokens"),
+            (ProtocolId::Chat, ProtocolId::Messages, "max_tokens"),
+            (ProtocolId::Responses, ProtocolId::Chat, "max_tokens"),
+            (ProtocolId::Responses, ProtocolId::Messages, "max_tokens"),
+            (ProtocolId::Messages, ProtocolId::Chat, "max_tokens"),
+            (ProtocolId::Messages, ProtocolId::Responses, "max_output_tokens"),
+        ] {
+            let (profile, caps) = (Profile::default(), Caps::of(upstream, "m"));
+            let target =
+                Target { protocol: upstream, origin: "up", model: "m", profile: &profile, caps: &caps };
+            let facts = Facts {
+                request_id: "r",
+                now: 0,
+                model: "v/m",
+                strict: false,
+                counting: false,
+                output_cap: Some(4321),
+            };
+            let conversation = if client == ProtocolId::Responses { "input" } else { "messages" };
+            let body = format!(
+                r#"{{"{conversation}":[{{"role":"user","content":"a"}}],"max_tokens":9000,"max_output_tokens":8000,"max_completion_tokens":7000}}"#
+            );
+            let rendered = render(client.protocol(), body.as_bytes(), &target, &facts).unwrap();
+            let sent = std::str::from_utf8(&rendered.body).unwrap();
+            assert!(sent.contains(&format!("\"{own}\":4321")), "{client} to {upstream}: {sent}");
+            let others = ["7000", "8000", "9000"].iter().filter(|tokens| sent.contains(**tokens));
+            assert_eq!(others.count(), 0, "{client} to {upstream}: {sent}");
+        }
+    }
+
+    #[test]
     fn a_providers_own_members_are_added_but_replace_nothing() {
         let extra = [("a", "1"), ("model", "\"x\""), ("z\"", "{\"y\":[1.50]}")];
         let extra: BTreeMap<_, _> = extra.map(|(name, value)| (name.to_owned(), Raw::constant(value))).into();

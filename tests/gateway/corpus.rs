@@ -140,7 +140,8 @@ fn every_recorded_request_keeps_its_bytes() {
         if let Err(failure) = Head::read(body.as_bytes(), protocol.members(), false) {
             let path = failure.param().unwrap_or_default().to_owned();
             let last = path.rsplit('.').next().unwrap_or_default();
-            assert!(STATE.contains(&last), "{}: {path}", file.display());
+            let is_item = path.starts_with("input[") && path.ends_with(']');
+            assert!(STATE.contains(&last) || is_item, "{}: {path}", file.display());
             stateful += 1;
         }
     }

@@ -60,7 +60,9 @@ fn members(
         }
     }
     writer.finish(o);
-    for extra in request.extra.iter().filter(|extra| !OWN.contains(&&*extra.name)) {
+    // Some servers match names without regard to case.
+    let is_own = |name: &str| OWN.iter().any(|own| own.eq_ignore_ascii_case(name));
+    for extra in request.extra.iter().filter(|extra| !is_own(&extra.name)) {
         // The name is the client's, who may have put anything into it.
         o.raw(Lit::of(&extra.name).raw(), &extra.value);
     }

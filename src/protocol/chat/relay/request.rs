@@ -4,7 +4,6 @@ use bytes::Bytes;
 
 use crate::failure::Kind;
 use crate::json::{self, Edit, Member};
-use crate::protocol::state::Test;
 use crate::protocol::{Head, Members};
 
 pub(in crate::protocol::chat) static MEMBERS: Members = Members {
@@ -12,11 +11,7 @@ pub(in crate::protocol::chat) static MEMBERS: Members = Members {
     foreign: Some(("prompt", " Requests with 'prompt' belong to /v1/completions, which is not served.")),
     output_caps: &["max_tokens", "max_completion_tokens"],
     stream_options: true,
-    state: &[
-        ("previous_response_id", Test::Present),
-        ("data_sources", Test::Present),
-        ("cached_content", Test::Present),
-    ],
+    state: &[],
     opaque: &["parameters", "schema", "metadata", "arguments"],
     prewarms: false,
     refusal: Kind::Unsupported,

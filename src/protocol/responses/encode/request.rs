@@ -197,8 +197,10 @@ fn identity(o: &mut Object<'_>, request: &Request<'_>, target: &Target<'_>) {
 fn extras(o: &mut Object<'_>, request: &Request<'_>, losses: &mut Losses) -> Result<()> {
     for extra in &request.extra {
         let name = &*extra.name;
-        let said = OWN.contains(&name) || name == "service_tier" && request.tier.is_some();
-        if FORBIDDEN.contains(&name) {
+        // Some servers match names without regard to case.
+        let is_in = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
+        let said = is_in(&OWN) || is_in(&["service_tier"]) && request.tier.is_some();
+        if is_in(&FORBIDDEN) {
             losses.drop_named(name)?;
         } else if !said {
             // The name is the client's, who may have put anything into it.

@@ -14,12 +14,7 @@ pub(in crate::protocol::responses) static MEMBERS: Members = Members {
     foreign: Some(("messages", " Requests with 'messages' belong to /v1/chat/completions or /v1/messages.")),
     output_caps: &["max_output_tokens"],
     stream_options: true,
-    state: &[
-        ("previous_response_id", Test::Present),
-        ("conversation", Test::Present),
-        ("prompt", Test::Present),
-        ("background", Test::NotFalse),
-    ],
+    state: &[("conversation", Test::Present), ("prompt", Test::Present), ("background", Test::NotFalse)],
     opaque: &["parameters", "schema", "metadata", "arguments", "client_metadata", "input_schema"],
     prewarms: false,
     refusal: Kind::UnsupportedState,
