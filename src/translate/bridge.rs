@@ -533,8 +533,14 @@ mod tests {
             (ProtocolId::Messages, ProtocolId::Responses, "max_output_tokens"),
         ] {
             let (profile, caps) = (Profile::default(), Caps::of(upstream, "m"));
-            let target =
-                Target { protocol: upstream, origin: "up", model: "m", profile: &profile, caps: &caps };
+            let target = Target {
+                protocol: upstream,
+                origin: "up",
+                model: "m",
+                profile: &profile,
+                caps: &caps,
+                sealer: &Sealer::default(),
+            };
             let facts = Facts {
                 request_id: "r",
                 now: 0,
