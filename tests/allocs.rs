@@ -109,6 +109,27 @@ fn members_that_stand_often_cost_no_more_than_others() {
     }
 }
 
+/// However much there is of what is looked for below the top level.
+#[test]
+fn what_is_looked_for_costs_no_more_where_there_is_much_of_it() {
+    for element in [
+        r#"{"file_id":"f"}"#,
+        r#"{"type":"item_reference"}"#,
+        r#"{"type":"image","image_url":"u","image_url":"u"}"#,
+        r#"{"id":"a"}"#,
+        r#"{"type":"x","tools":[{"type":"web_search","model":"m","model":"n"}]}"#,
+        r#"{"role":"assistant","content":[{"type":"document","source":{"type":"url"}}]}"#,
+    ] {
+        let all = vec![element; 10_000].join(",");
+        let body = format!(r#"{{"model":"v/model","messages":[{all}],"input":[{all}],"models":[{all}]}}"#);
+        for protocol in REGISTRY {
+            let counted = measure(|| drop(Head::read(body.as_bytes(), protocol.members(), true).unwrap()));
+            assert!(counted.count_total < 1_500, "{} allocations for {element}", counted.count_total);
+            assert!(counted.bytes_total < body.len() as u64, "{} bytes for {element}", counted.bytes_total);
+        }
+    }
+}
+
 #[test]
 fn a_name_at_the_start_is_replaced_without_copying_the_body() {
     let protocol = REGISTRY[2];

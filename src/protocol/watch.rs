@@ -18,7 +18,7 @@ pub(super) fn string(inner: &[u8], rest: &[u8]) -> u8 {
     if inner.len() > LONGEST_SPELLED {
         return 0;
     }
-    let is_plain = || !inner.iter().any(|byte| *byte == b'\\' || !byte.is_ascii());
+    let is_plain = || inner.is_ascii() && memchr::memchr(b'\\', inner).is_none();
     match inner.len() {
         // Only by escapes can it be a shorter name.
         26.. if is_plain() => return 0,

@@ -112,7 +112,8 @@ fn no_request_says_where_it_goes() {
     }
     for name in ["api_base", "base_url", "custom_llm_provider", "api_key", "extra_headers", "user_config"] {
         let body = BODY.replacen('{', &format!("{{\"{name}\":\"{there}\","), 1);
-        assert_eq!(post(&gateway, PATH, &body).status, 200, "{name}");
+        let response = post(&gateway, PATH, &body);
+        assert_eq!((response.status, response.text("error.param").as_str()), (400, name));
     }
     let response = with_headers(&gateway, "", BODY);
     assert_eq!(response.status, 200);
