@@ -71,8 +71,10 @@ impl Need {
         // Some providers refuse a low limit, but what the client asks for is between the two.
         let cap = wanted.map_or(output, |wanted| wanted.min(most).max(1));
         let output_cap = (call.infers && paid).then_some(cap);
-        let harmless =
-            caps.max_output.is_some_and(|known| known <= cap) || wanted.is_some_and(|all| all <= cap);
+        let harmless = match wanted {
+            Some(wanted) => wanted <= cap,
+            None => caps.max_output.is_some_and(|known| known <= cap),
+        };
         Ok(Self { expected, context_window, output_cap, choices: head.choices, harmless })
     }
 

@@ -304,7 +304,6 @@ fn counts_that_can_not_be_right_cost_no_more_than_was_held() {
     let huge = u64::MAX;
     let cases = [
         (format!("{{\"prompt_tokens\":{huge},\"completion_tokens\":{huge}}}"), ("exact", held(0))),
-        // Who counts nothing at all does not count.
         ("{\"prompt_tokens\":-5,\"completion_tokens\":-1}".to_owned(), ("estimated", 0)),
         // A count that is a string counts nothing.
         ("{\"prompt_tokens\":\"3\",\"completion_tokens\":2.0}".to_owned(), ("exact", 4)),

@@ -1,7 +1,11 @@
 //! What costs something beside tokens at the plain price: what of it is refused, and what is on the bill.
 
+use std::time::Duration;
+
 use crate::money::{PRICES, asked, audited, body, config, credits, streams};
-use crate::support::{Gateway, Mock, PROTOCOLS, Response, json, member, post, sse};
+use crate::support::{
+    Act, Client, Gateway, Mock, PROTOCOLS, Response, eventually, json, member, post, request, sse,
+};
 
 const MODELS: [&str; 3] = ["v/chat", "v/responses", "v/messages"];
 
@@ -113,7 +117,7 @@ fn a_rate_without_a_price_is_charged_at_the_plain_one_and_counted() {
     let count = || gateway.metric("crossmodel_unpriced_total{kind=\"priority\"}");
     assert_eq!(cost(&gateway, 0, "v/chat", "\"service_tier\":\"auto\","), 1_100);
     assert_eq!(cost(&gateway, 1, "v/responses", "\"service_tier\":\"auto\",\"stream\":true,"), 1_100);
-    assert!(crate::support::eventually(std::time::Duration::from_secs(5), || count() == 2.0), "{}", count());
+    assert!(eventually(Duration::from_secs(5), || count() == 2.0), "{}", count());
 }
 
 #[test]
@@ -223,6 +227,46 @@ fn what_was_really_used_is_paid_for_as_far_as_the_balance_goes() {
         let charges: Vec<_> = audited(&gateway).into_iter().map(|(_, charge)| charge).collect();
         assert_eq!(charges, [110_000, 110_000, 30_000]);
     }
+}
+
+#[test]
+fn the_provider_is_held_to_what_is_held() {
+    let mock = counting("", "\"input_tokens\":1000,\"output_tokens\":100");
+    let text = config(mock.port).replace(PRICES, &format!("max_output: 50, prices: [{{{TOKENS}}}]"));
+    let gateway = start(&text, "10");
+    let caps = ["max_completion_tokens", "max_output_tokens", "max_tokens"];
+    for (client, provider, more) in ways().filter(|(client, provider, _)| client != provider) {
+        let response = call(&gateway, client, MODELS[provider], more);
+        assert_eq!(response.status, 200, "{}", response.body);
+        let told = response.header("x-crossmodel-dropped").unwrap_or_default();
+        assert!(told.contains("max_output_tokens=50"), "{client} {provider}: {told}");
+        let sent = mock.last().text();
+        let cap = if provider == 0 && !sent.contains(caps[0]) { "max_tokens" } else { caps[provider] };
+        assert_eq!(member(&sent, cap), "50", "{client} {provider}: {sent}");
+    }
+}
+
+#[test]
+fn what_the_request_does_not_show_is_held() {
+    let mock = Mock::new(vec![Act::Hold]);
+    let gateway = gateway(&mock, TOKENS, "10");
+    let held = |client: usize, body: &str| {
+        let mut going = Client::connect(gateway.port);
+        going.send(request(PROTOCOLS[client].0, &gateway.key, body).as_bytes());
+        assert!(eventually(Duration::from_secs(10), || credits(&gateway).1 > 0));
+        let held = credits(&gateway).1;
+        drop(going);
+        assert!(eventually(Duration::from_secs(10), || credits(&gateway).1 == 0));
+        held
+    };
+    let image = r#"{"type":"image_url","image_url":{"url" : "HTTPS:\/\/x\/a.png"}}"#;
+    let images = vec![image; 20].join(",");
+    let images = format!(
+        r#"{{"model":"v/chat","max_completion_tokens":16,"messages":[{{"role":"user","content":[{images}]}}]}}"#
+    );
+    assert!(held(0, &images) >= 20 * 5_000, "pictures by any spelling of their address");
+    let tools = r#"{"model":"v/responses","input":"hi","max_output_tokens":16,"tools":[{"type":"mcp","server_label":"x","server_url":"https://x"}]}"#;
+    assert!(held(1, tools) >= 400_000, "tools that the provider runs: the context window");
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn take<'a>(member: &Member<'a>, sight: &mut Sight, choices: &mut Option<&'a [u8
         b"choices" => *choices = Some(member.value),
         b"usage" if member.is_present() => sight.usage = usage::read(member.value),
         b"service_tier" => {
-            sight.rates = member.text().and_then(|tier| Rate::of_tier(&tier)).into_iter().collect()
+            sight.rates = member.text().and_then(|tier| Rate::of_tier(&tier)).into_iter().collect();
         }
         b"x_groq" if sight.usage.is_none() => sight.usage = nested_usage(member.value),
         b"error" => *failed |= member.is_present(),
