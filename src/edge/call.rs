@@ -373,9 +373,13 @@ impl Call {
             || silent && is_thinker(&self.upstream_model)
     }
 
-    /// Bytes of the request that it keeps.
-    pub(super) fn held(&self) -> usize {
-        self.body.len() + self.bridged.as_ref().map_or(0, |bridged| bridged.context.size())
+    /// Bytes that it keeps of a request of so many. One that is relayed is as long as it came, but for a few bytes.
+    pub(super) fn held(&self, length: usize) -> usize {
+        match &self.bridged {
+            Some(bridged) => self.body.len() + bridged.context.size(),
+            None if self.body.is_empty() => 0,
+            None => length,
+        }
     }
 
     /// Does the gateway carry it itself, because Pingora's own way can not do what it needs?

@@ -274,7 +274,7 @@ impl Exchange {
     /// Bytes of the request that are kept in memory: as it goes to the provider, as it may go to others, and what its
     /// answer repeats of it.
     pub(super) fn held(&self) -> usize {
-        let call = self.call.as_ref().map_or(0, |call| call.held());
+        let call = self.call.as_ref().map_or(0, |call| call.held(self.bytes_in));
         call + self.rest.as_ref().map_or(0, |rest| rest.body.len())
     }
 

@@ -137,7 +137,7 @@ pub(super) async fn reused(reused: ReusedHttpStream) -> Option<(Stream, Option<H
     let wire = stream.into_any().downcast::<Wire<Framing>>().ok()?;
     let Wire { reader, stream } = *wire;
     if reader.behind > 0 {
-        linger(stream).await;
+        Box::pin(linger(stream)).await;
         return None;
     }
     Some((stream, settings))

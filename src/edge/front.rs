@@ -2,8 +2,8 @@
 //!
 //! Pingora's own reader waits for each read and not for the head, and answers what it does not understand
 //! with an empty 400. So HTTP/1 heads are read here, under one deadline, in bounded memory, and handed to
-//! Pingora as bytes that came too early; what follows them it reads itself. HTTP/2 is Pingora's from its
-//! preface on.
+//! Pingora as bytes that came too early; what follows them it reads itself, as far as [`framing`] lets it. An HTTP/2
+//! connection is served by [`streams`] from its preface on.
 
 use std::future::poll_fn;
 use std::mem::MaybeUninit;
@@ -94,9 +94,11 @@ impl Front {
             let (end, length) =
                 match next(&mut stream, &mut bytes, &limits, (shutdown, &ending), may_be_h2).await {
                     Next::Request(end, length) => (end, length),
-                    Next::Http2 => return self.http2(stream, bytes, shutdown, opened, &limits).await,
+                    // Most connections never need the room of either.
+                    Next::Http2 => {
+                        return Box::pin(self.http2(stream, bytes, shutdown, opened, &limits)).await;
+                    }
                     Next::Gone => return,
-                    // Most connections never need its room.
                     Next::Refused(refusal) => return Box::pin(self.refuse(stream, refusal, &bytes)).await,
                 };
             let mut session = match framing::session(stream, &mut bytes, end, length) {

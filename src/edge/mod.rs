@@ -1,13 +1,15 @@
 //! The HTTP side of the gateway: the only user of Pingora.
 //!
-//! Bytes travel through the files in this order: `front` takes connections and reads heads, [`gateway`](Gateway) is
-//! called by Pingora, `endpoint` tells what a path means, `intake` reads the body, `call` decides what happens to it,
-//! `pay` what that costs, `upstream` is the way to the provider, `transport` knows how that fails, `reply` takes its
-//! answer where Pingora carries the call, `bridge` where the gateway itself does, `leaving` what its client does not wait for, `answer` says what the gateway itself
-//! has to say, `record` keeps what is known at the end. `probe` goes that way without a call.
+//! Bytes travel through the files in this order: `front` takes connections and reads heads, `framing` and `chunks` see
+//! where a request ends, `streams` takes those of HTTP/2 apart, `refused` and `outbox` tell those that go no further,
+//! [`gateway`](Gateway) is called by Pingora, `endpoint` tells what a path means, `intake` reads the body, `call`
+//! decides what happens to it, `pay` what that costs, `upstream` is the way to the provider, `transport` knows how that
+//! fails, `reply` takes its answer where Pingora carries the call, `bridge` where the gateway itself does, `leaving` what
+//! its client does not wait for, `answer` says what the gateway itself has to say, `record` keeps what is known at the end. `probe` goes that way without a call.
 //!
-//! [`server`](Server) is the process around them: `listeners` opens its sockets, `handover` takes them over from another
-//! process, `certificates` and `reload` follow what changes while it runs, `ending` tells calls when their time is up.
+//! [`server`](Server) is the process around them: `listeners` opens its sockets, `side` serves those that are not for
+//! clients, `handover` takes them over from another process, `certificates` and `reload` follow what changes while it
+//! runs, `ending` tells calls when their time is up.
 
 mod account;
 mod admin;

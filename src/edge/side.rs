@@ -65,7 +65,9 @@ impl<A: HttpServerApp + Send + Sync + 'static> Side<A> {
             let next = next(&mut stream, &mut bytes, &self.limits, (shutdown, &ending), may_be_h2).await;
             let (end, length) = match (next, &self.h2) {
                 (Next::Request(end, length), _) => (end, length),
-                (Next::Http2, Some(h2)) => return self.http2(stream, bytes, h2, shutdown, seat).await,
+                (Next::Http2, Some(h2)) => {
+                    return Box::pin(self.http2(stream, bytes, h2, shutdown, seat)).await;
+                }
                 (Next::Refused(refusal), _) => return refuse(stream, refusal).await,
                 (Next::Gone | Next::Http2, _) => return,
             };

@@ -123,11 +123,14 @@ struct Frame {
     have: usize,
     /// Whether the payload is the last part of a header block.
     ends_head: bool,
+    /// Header blocks that there were, and streams that the client has reset.
+    heads: u64,
+    resets: u64,
 }
 
 impl Default for Frame {
     fn default() -> Self {
-        Self { left: PREFACE.len(), head: [0; FRAME_HEAD], have: 0, ends_head: false }
+        Self { left: PREFACE.len(), head: [0; FRAME_HEAD], have: 0, ends_head: false, heads: 0, resets: 0 }
     }
 }
 
@@ -153,8 +156,15 @@ impl Frame {
                 let [a, b, c, kind, flags, ..] = self.head;
                 self.left = usize::try_from(u32::from_be_bytes([0, a, b, c])).unwrap_or(usize::MAX);
                 self.ends_head = matches!(kind, HEADERS | CONTINUATION) && flags & END_HEADERS != 0;
+                self.heads += u64::from(self.ends_head);
+                self.resets += u64::from(kind == RST_STREAM);
             }
         }
+    }
+
+    /// Whether the client asks only to take it back (CVE-2023-44487): most of what it has asked, and often.
+    fn is_flood(&self) -> bool {
+        self.resets > MAX_RESETS && self.resets > self.heads / 2
     }
 }
 
@@ -165,6 +175,9 @@ impl Reader for Heads {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.frame.is_flood() {
+            return Poll::Ready(Err(io::Error::other("too many streams are reset")));
+        }
         if std::mem::take(&mut self.ended) {
             // Who reads takes the head that there is when there is nothing more to read.
             cx.waker().wake_by_ref();
@@ -197,8 +210,12 @@ pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes of a frame's head (RFC 9113, 4.1).
 const FRAME_HEAD: usize = 9;
 
-/// Frames that carry header blocks, and the flag of their last one (RFC 9113, 6.2 and 6.10).
+/// Streams of a connection that its client may reset, however many there are beside.
+const MAX_RESETS: u64 = 200;
+
+/// Frames that carry header blocks or end streams, and the flag of the last of a block (RFC 9113, 6).
 const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
 
@@ -249,5 +266,20 @@ mod tests {
             }
             assert_eq!(found, ends, "{step}");
         }
+    }
+
+    #[test]
+    fn a_client_may_take_back_some_of_what_it_asks() {
+        let mut state = Frame { left: 0, ..Frame::default() };
+        let mut take = |kind: u8, count: u64| {
+            for _ in 0..count {
+                let bytes = frame(kind, END_HEADERS, 4);
+                let _ = state.take(&bytes);
+            }
+            state.is_flood()
+        };
+        assert!(!take(HEADERS, MAX_RESETS) && !take(RST_STREAM, MAX_RESETS));
+        assert!(take(RST_STREAM, 1));
+        assert!(!take(HEADERS, MAX_RESETS + 2) && take(RST_STREAM, 1));
     }
 }
