@@ -55,7 +55,7 @@ enum Command {
     Check(table::Format),
     /// Looks at everything that a gateway depends on: configuration, store, providers, machine; says what to do.
     #[command(
-        after_help = "Providers are asked for their lists of models, with their keys. Nothing is changed.\n\nExamples:\n  crossmodel doctor -c conf/crossmodel.yaml\n  crossmodel doctor --json"
+        after_help = "Providers are asked for their lists of models, with their keys. Nothing is changed but the modes of a store that others may read.\n\nExamples:\n  crossmodel doctor -c conf/crossmodel.yaml\n  crossmodel doctor --json"
     )]
     Doctor(table::Format),
     /// Asks a running gateway whether it can serve; for the health checks of containers.

@@ -47,6 +47,7 @@ const ABOUT_THE_REQUEST: &[&str] = &[
     "content_policy",
     "safety",
     "max_tokens",
+    "max tokens",
     "can only afford",
     "your input",
     "your prompt",

@@ -1,8 +1,8 @@
 //! The gateway's own keys, and how they are kept out of what providers say of failures.
 //!
 //! A provider may repeat the key that it was asked with, or a part of it, and one that is a gateway itself the key of
-//! another. Whatever of a failure goes to a client or a log passes through here first. The text of an answer that is
-//! none does not: a model knows no key.
+//! another. Whatever of a failure goes to a client or a log passes through here first. An answer that is none does not: a
+//! model knows no key.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -263,8 +263,8 @@ mod tests {
         for (text, expected) in [
             (format!("Key {KEY} is bad."), "Key [removed] is bad."),
             (format!("{KEY}{KEY}"), "[removed]"),
-            (format!("key={}...", &KEY[..14]), "key=[removed]..."),
-            (format!("...{}", &KEY[KEY.len() - 12..]), "...[removed]"),
+            (format!("key={}...", KEY.get(..14).unwrap()), "key=[removed]..."),
+            (format!("...{}", KEY.get(KEY.len() - 12..).unwrap()), "...[removed]"),
             (format!("Bearer {}", KEY.to_uppercase()), "Bearer [removed]"),
             (format!("a SHORT-key b {KEY} \u{e9}"), "a [removed] b [removed] \u{e9}"),
             ("?key=AIzaSyTest-5f0a77d91c%2F%2be4&x".to_owned(), "?key=[removed]&x"),
@@ -312,7 +312,7 @@ mod tests {
             clean(&KEY.replace('/', "\\/").replace(KEY, "")),
             "AIzaSyTest-5f0a77d91c\\/+e4".replace("AIzaSyTest-5f0a77d91c", "[removed]")
         );
-        let half = format!(r#"{{"m":"\ud83d {}"}}"#, escaped);
+        let half = format!(r#"{{"m":"\ud83d {escaped}"}}"#);
         assert!(clean(&half).contains("[removed]"), "{}", clean(&half));
         // What is no JSON at all is cleaned as well.
         assert_eq!(clean(&format!("<p>\"\\x {KEY}</p>")), "<p>\"\\x [removed]</p>");

@@ -165,6 +165,10 @@ impl Reply {
         self.absorb(&sight, &body);
         let mut edits = Vec::new();
         self.edit(&sight, &body, 0, &mut edits);
+        // An answer that has used nothing may be an error in words of its own.
+        if sight.usage.is_none() {
+            self.hide(&body, 0, 0, &mut edits);
+        }
         Ok(if edits.is_empty() { body } else { json::splice(&body, &edits).into() })
     }
 
@@ -189,12 +193,19 @@ impl Reply {
             edits.extend(repairs.into_iter().map(|(at, new)| (start + at.start..start + at.end, new)));
         }
         if sight.error.is_some() || sight.progress == Progress::Failed {
-            let done: Vec<_> = edits.get(before..).unwrap_or_default().to_vec();
-            let of_data = self.keys.edits(data).into_iter();
-            let moved = of_data.map(|(at, new)| (start + at.start..start + at.end, new));
-            let apart = |at: &Range<usize>| done.iter().all(|(o, _)| o.end <= at.start || at.end <= o.start);
-            edits.extend(moved.filter(|(at, _)| apart(at)));
+            self.hide(data, start, before, edits);
         }
+        edits.get_mut(before..).unwrap_or_default().sort_by_key(|(span, _)| span.start);
+    }
+
+    /// Adds the edits by which what stands at `start`, and has the edits from `before` on, loses all keys.
+    fn hide(&self, data: &[u8], start: usize, before: usize, edits: &mut Vec<Edit>) {
+        let of_data = self.keys.edits(data).into_iter();
+        let moved = of_data.map(|(at, new)| (start + at.start..start + at.end, new));
+        let own = edits.get(before..).unwrap_or_default();
+        let apart = |at: &Range<usize>| own.iter().all(|(o, _)| o.end <= at.start || at.end <= o.start);
+        let added: Vec<_> = moved.filter(|(at, _)| apart(at)).collect();
+        edits.extend(added);
         edits.get_mut(before..).unwrap_or_default().sort_by_key(|(span, _)| span.start);
     }
 

@@ -16,7 +16,7 @@ fn wildcard(mock: &Mock, more: &str) -> (Gateway, String) {
     ));
     gateway.command(&["account", "create", "other"]);
     let made = gateway.command(&["key", "create", "--account", "other", "--rpm", "unlimited", "--json"]);
-    let other = member(&made, "key");
+    let other = member(&made, "secret");
     let known = || call(&gateway, &other, "known", "hi").status != 401;
     assert!(eventually(Duration::from_secs(5), known), "{made}");
     (gateway, other)

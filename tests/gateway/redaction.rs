@@ -135,14 +135,12 @@ fn no_key_of_the_gateways_gets_to_a_client_or_a_log() {
         let all: Vec<_> = texts.flat_map(|text| answers(n, &text)).collect();
         let script: Vec<_> = all.iter().map(|(_, acts)| acts.clone()).collect();
         let mock = Mock::scripted(move |_, number| script[number / 3].clone());
-        let arguments = ["--rpm", "unlimited", "--tpm", "unlimited"];
-        let gateway =
-            Gateway::start_with(&config(mock.port, speaks), &arguments, &[("OTHER_KEY", OTHER_KEY)]);
+        let gateway = Gateway::start_with(&config(mock.port, speaks), &[], &[("OTHER_KEY", OTHER_KEY)]);
         for (number, (stream, acts)) in all.iter().enumerate() {
             for (client, (path, body, _)) in PROTOCOLS.iter().enumerate() {
                 let body = if *stream { streaming(client) } else { (*body).to_owned() };
                 let response = post(&gateway, path, &body);
-                let told = format!("{:?}", response);
+                let told = format!("{response:?}");
                 assert!(!leaks(&told), "{speaks} to {path}, {acts:?}: {told}");
                 assert_eq!(mock.seen().len(), number * 3 + client + 1);
             }

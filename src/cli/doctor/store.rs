@@ -106,7 +106,7 @@ fn volume(subject: &str, check: &'static str, folder: &Path) -> Option<Finding> 
 fn made(folder: &Path) -> Vec<PathBuf> {
     let below = |path: PathBuf| {
         let files = std::fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path());
-        files.chain([path.clone()]).collect::<Vec<_>>()
+        files.chain([path]).collect::<Vec<_>>()
     };
     let folders = store::FOLDERS.iter().flat_map(|name| below(folder.join(name)));
     std::iter::once(folder.to_owned()).chain(store::files(folder)).chain(folders).collect()
