@@ -8,7 +8,7 @@
 use crate::json::{self, Lit, Raw, write};
 
 use super::sealer::is_carrier;
-use super::{Rejection, Sealer, Target};
+use super::{Rejection, Sealer};
 
 /// Blocks of a provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,8 +78,8 @@ impl Carrier {
     ///
     /// # Errors
     /// The reason for which there is nothing in it that these may be given.
-    pub fn open(text: &str, target: &Target<'_>) -> Result<Self, Rejection> {
-        let blocks = target.sealer.open(text, target.origin, target.model)?;
+    pub fn open(text: &str, sealer: &Sealer, origin: &str, model: &str) -> Result<Self, Rejection> {
+        let blocks = sealer.open(text, origin, model)?;
         Ok(Self { blocks: read_blocks(&blocks).ok_or(Rejection::Damaged)? })
     }
 
@@ -148,31 +148,22 @@ fn read_blocks(array: &str) -> Option<Vec<Raw<'static>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::canon::{Caps, Profile, ProtocolId, SealKey};
+    use crate::canon::SealKey;
 
     #[test]
     fn blocks_come_back_byte_for_byte() {
         let sealer = Sealer::new(&SealKey::new([1; 32]), "a");
-        let (profile, caps) = (Profile::default(), Caps::of(ProtocolId::Messages, "claude-x"));
-        let protocol = ProtocolId::Messages;
-        let target = Target {
-            protocol,
-            origin: "anthropic",
-            model: "claude-x",
-            profile: &profile,
-            caps: &caps,
-            sealer: &sealer,
-        };
+        let open = |text: &str, model: &str| Carrier::open(text, &sealer, "anthropic", model);
         let seal = Seal::Signature(Lit::plain("S=="));
         let carrier = Carrier { blocks: vec![seal.block(&Lit::plain(r"a\u00e9"))] };
         let text = carrier.seal(&sealer, "anthropic", "claude-x");
         assert!(Carrier::is_carrier(&text));
-        let back = Carrier::open(&text, &target).unwrap();
+        let back = open(&text, "claude-x").unwrap();
         assert_eq!(back, carrier);
         assert_eq!(back.blocks[0].get(), r#"{"type":"thinking","thinking":"a\u00e9","signature":"S=="}"#);
-        assert_eq!(Carrier::open(&text, &Target { model: "claude-y", ..target }), Err(Rejection::Foreign));
+        assert_eq!(open(&text, "claude-y"), Err(Rejection::Foreign));
         let no_json = sealer.seal("anthropic", "claude-x", b"[");
-        assert_eq!(Carrier::open(&no_json, &target), Err(Rejection::Damaged));
+        assert_eq!(open(&no_json, "claude-x"), Err(Rejection::Damaged));
     }
 
     #[test]

@@ -60,7 +60,9 @@ impl Target<'_> {
     /// The carrier that a client has sent, if there is anything in it for this provider and model.
     #[must_use]
     pub fn open(&self, text: &str, losses: &mut Losses) -> Option<Carrier> {
-        Carrier::open(text, self).map_err(|rejection| losses.reject(rejection)).ok()
+        Carrier::open(text, self.sealer, self.origin, self.model)
+            .map_err(|rejection| losses.reject(rejection))
+            .ok()
     }
 }
 

@@ -20,14 +20,9 @@ pub(super) fn may_pass(beta: &str, prices: Option<&Prices>) -> bool {
     let effect = DEAR.iter().find(|(family, _)| is_of(beta, family)).map(|(_, effect)| effect);
     match (effect, prices) {
         (None, _) | (_, None) => true,
-        (Some(Effect::Rate(rate)), Some(prices)) => has_rate(prices, *rate),
+        (Some(Effect::Rate(rate)), Some(prices)) => prices.have_rate(*rate),
         (Some(Effect::LongPrompts), Some(prices)) => prices.are_tiered(),
     }
-}
-
-/// Whether the prices have a multiplier for this rate.
-fn has_rate(_prices: &Prices, _rate: Rate) -> bool {
-    false
 }
 
 /// Whether `beta` is some version of a feature: its name, and a date behind that.

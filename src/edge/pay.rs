@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::failure::{Failure, Kind, Result};
 use crate::limit::Limiter;
 use crate::meter::{Bill, Expected, Ledger, Prices, Refusal};
-use crate::protocol::{Head, OutputCap};
+use crate::protocol::Head;
 use crate::route::Sign;
 use crate::translate::BYTES_PER_TOKEN;
 
@@ -43,11 +43,7 @@ impl Need {
         let caps = call.caps();
         let paid = exchange.snapshot.billing.is_on()
             && call.found.entry.targets.iter().any(|target| target.prices.is_some());
-        let wanted = match head.output_cap {
-            Some(OutputCap::Tokens(tokens)) => Some(tokens),
-            Some(OutputCap::Unreadable(name)) if paid => return Err(unreadable(name)),
-            _ => None,
-        };
+        let wanted = head.output_cap;
         let unknown = if wanted.is_some() { u64::MAX } else { DEFAULT_OUTPUT };
         let most = caps.max_output.unwrap_or(unknown);
         let least = LEAST_OUTPUT.max(call.provider().profile.min_max_tokens.into());
@@ -215,11 +211,6 @@ impl Exchange {
             ticket.settle(usage.prompt().saturating_add(usage.output));
         }
     }
-}
-
-fn unreadable(name: &'static str) -> Failure {
-    Failure::new(Kind::Unsupported, format!("The member '{name}' must be a number of tokens."))
-        .with_param(name)
 }
 
 /// The limit that a refusal is, for metrics. That the store fails is none.

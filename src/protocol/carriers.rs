@@ -127,7 +127,7 @@ fn holds_carrier(
     while let Some(key) = walk.key(&mut is_first)? {
         let value = walk.skip()?;
         let mark = MARKS.iter().find(|(mark, _)| value.starts_with(mark));
-        found = found.or(mark.filter(|_| opaque.iter().any(|name| is(key, name))));
+        found = found.or_else(|| mark.filter(|_| opaque.iter().any(|name| is(key, name))));
     }
     Ok(found.inspect(|(_, rejection)| rejections.add(*rejection)).is_some())
 }

@@ -15,28 +15,8 @@ use crate::json::{self, Edit, Malformed, Member, Name, scan};
 use super::caps::{Cap, Caps, number};
 use super::demand::Demand;
 use super::inner::{self, InnerModel};
+use super::members::Members;
 use super::{look, state, watch};
-
-/// The members that a protocol's requests are read by.
-#[derive(Debug)]
-pub struct Members {
-    /// Any of these must be present.
-    pub conversation: &'static [&'static str],
-    /// A member of another protocol's requests, and the advice for who sends it instead.
-    pub foreign: Option<(&'static str, &'static str)>,
-    /// Members that limit the tokens of the answer.
-    pub output_caps: &'static [&'static str],
-    /// Is there a `stream_options` member?
-    pub stream_options: bool,
-    /// Members that refer to state held at the provider.
-    pub state: &'static [(&'static str, state::Test)],
-    /// Members whose content belongs to the caller: nothing in them refers to provider state.
-    pub opaque: &'static [&'static str],
-    /// Whether a limit of no tokens is a request of its own, which only fills the prompt cache.
-    pub prewarms: bool,
-    /// The kind of failure for references to provider state.
-    pub refusal: Kind,
-}
 
 /// What was read of one request.
 #[derive(Clone, Debug)]
@@ -46,7 +26,7 @@ pub struct Head<'a> {
     /// Does the client want a stream?
     pub stream: bool,
     /// The limit of the answer's tokens; of several, the smallest.
-    pub output_cap: Option<OutputCap>,
+    pub output_cap: Option<u64>,
     /// How many answers the client wants at once.
     pub choices: u64,
     /// Where the first member may be inserted.
@@ -72,15 +52,6 @@ pub struct Head<'a> {
     /// Spans of members that stand twice, without the last of each.
     repeats: Vec<Repeat>,
     caps: Caps,
-}
-
-/// A limit of the answer's tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OutputCap {
-    /// So many.
-    Tokens(u64),
-    /// The member of this name is no number of tokens.
-    Unreadable(&'static str),
 }
 
 /// An earlier value of a member that stands twice, and the one that counts.
@@ -211,7 +182,7 @@ impl<'a> Found<'a> {
         }
         self.is_deep |= IS_DEEP.iter().any(|known| name.is(known));
         self.demand.take(&name, &member);
-        if let Some(path) = state::top_level(&name, &member, members) {
+        if let Some(path) = state::top_level(&name, &member, members.state) {
             self.state.get_or_insert_with(|| path.to_owned());
             self.demand.unbounded.get_or_insert_with(|| path.to_owned());
         }
@@ -289,7 +260,7 @@ impl<'a> Found<'a> {
         Ok(Head {
             model,
             stream: self.is_stream,
-            output_cap: self.caps.smallest().map(OutputCap::Tokens),
+            output_cap: self.caps.smallest(),
             choices: self.choices.clamp(1, MOST_CHOICES),
             open,
             stream_options,

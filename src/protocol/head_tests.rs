@@ -1,6 +1,6 @@
 //! What a request says of itself at the top level, read strictly.
 
-use super::{Head, OutputCap, ProtocolId};
+use super::{Head, ProtocolId};
 use crate::failure::Result;
 use crate::json::splice;
 
@@ -14,7 +14,7 @@ fn read(protocol: ProtocolId, members: &str) -> Result<Head<'static>> {
     Head::read(body(members).leak().as_bytes(), protocol.protocol().members(), false)
 }
 
-fn cap(protocol: ProtocolId, members: &str) -> Option<OutputCap> {
+fn cap(protocol: ProtocolId, members: &str) -> Option<u64> {
     read(protocol, members).unwrap().output_cap
 }
 
@@ -63,7 +63,7 @@ fn numbers_are_read_however_they_are_written() {
     }
     assert_eq!(read(Chat, r#""n":8,"n":1"#).unwrap().choices, 1);
     assert_eq!(read(Chat, r#""n":null"#).unwrap().choices, 1);
-    let tokens = |tokens| Some(OutputCap::Tokens(tokens));
+    let tokens = Some::<u64>;
     assert_eq!(cap(Chat, r#""max_tokens":100.0"#), tokens(100));
     assert_eq!(cap(Chat, r#""max_tokens":1e2,"max_completion_tokens":null"#), tokens(100));
     assert_eq!(cap(Chat, r#""max_tokens":900,"max_tokens":7"#), tokens(7));

@@ -12,7 +12,8 @@ use crate::json::{self, Malformed, Name, Path, Walk};
 use super::demand::{Demand, Service};
 use super::inner::{self, InnerModel};
 use super::kinds::{Kinds, is_address};
-use super::{Members, state};
+use super::members::Members;
+use super::state;
 
 /// What was found.
 #[derive(Debug, Default)]

@@ -16,6 +16,7 @@ mod head;
 mod inner;
 mod kinds;
 mod look;
+mod members;
 mod node;
 mod samplers;
 mod schema;
@@ -46,8 +47,9 @@ use crate::sse::Event;
 pub use crate::canon::{ProtocolId, UpstreamError};
 pub use demand::{Demand, Service};
 pub use error::is_envelope;
-pub use head::{Head, Members, OutputCap};
+pub use head::Head;
 pub use inner::InnerModel;
+pub use members::Members;
 pub use state::Test;
 
 /// What one protocol says, and how.

@@ -9,8 +9,6 @@ use std::borrow::Cow;
 use crate::failure::{Failure, Kind};
 use crate::json::{self, Member, Name, scan::Malformed};
 
-use super::Members;
-
 /// When a member refers to state.
 #[derive(Clone, Copy, Debug)]
 pub enum Test {
@@ -24,9 +22,13 @@ pub enum Test {
     Has(&'static str),
 }
 
-/// The name of a top-level member that refers to state.
-pub(super) fn top_level(name: &Name, member: &Member<'_>, members: &Members) -> Option<&'static str> {
-    let (name, test) = members.state.iter().chain(COMMON).find(|(known, _)| name.is(known))?;
+/// The name of a top-level member that refers to state, by a protocol's `own` table or that of all.
+pub(super) fn top_level(
+    name: &Name,
+    member: &Member<'_>,
+    own: &[(&'static str, Test)],
+) -> Option<&'static str> {
+    let (name, test) = own.iter().chain(COMMON).find(|(known, _)| name.is(known))?;
     test.holds(member.value).then_some(*name)
 }
 

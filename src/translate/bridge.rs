@@ -12,8 +12,8 @@ use bytes::{Buf as _, Bytes};
 use memchr::memmem;
 
 use crate::canon::{
-    Answer, Context, Decode, ECHO_MARK, Encode, Event, Losses, Names, Oddity, Overflow, Profile, Rate, Rates,
-    Request, Said, Target, ThinkingMode, UpstreamError, Usage,
+    Context, Decode, ECHO_MARK, Losses, Names, Oddity, Profile, Request, Said, Target, ThinkingMode,
+    UpstreamError, Usage,
 };
 use crate::failure::{Failure, Result};
 use crate::json::{self, Document, Lit, Raw, repair};
@@ -21,6 +21,7 @@ use crate::protocol::{Protocol, Written};
 use crate::provider::ReasoningIn;
 use crate::sse::{self, Framer};
 
+use super::pipeline::{Output, Pipeline};
 use super::restore::Restore;
 use super::source::Source;
 use super::{OwnKeys, read_error};
@@ -154,41 +155,11 @@ fn add(object: &mut Vec<u8>, extra: &BTreeMap<String, Raw<'static>>) {
 pub struct Bridge {
     decoder: Box<dyn Decode>,
     framer: Framer,
-    line: Line,
+    pipeline: Pipeline,
     context: Arc<Context>,
     /// Events that were not JSON.
     odd: u32,
     source: Source,
-}
-
-/// What stands behind the decoder.
-#[derive(Debug)]
-struct Line {
-    restore: Restore,
-    output: Output,
-    usage: Option<Usage>,
-    /// The classes of service that the answer reports.
-    rates: Rates,
-    oddities: BTreeMap<Oddity, u64>,
-    said: Said,
-    /// It is whole, or has failed: what follows does not matter.
-    ended: bool,
-    /// Something has come that can not be taken back.
-    committed: bool,
-    /// Bytes of the answer itself.
-    delivered: u64,
-    /// Whether the model has been seen to reason.
-    reasons: bool,
-    began: bool,
-    failure: Option<Failure>,
-    /// What must not be in what the provider says of failures.
-    keys: Arc<OwnKeys>,
-}
-
-#[derive(Debug)]
-enum Output {
-    Stream { encoder: Box<dyn Encode>, ready: Vec<u8> },
-    Whole(Box<Answer>),
 }
 
 impl Bridge {
@@ -207,29 +178,22 @@ impl Bridge {
             true => Output::Stream { encoder: client.encoder(Arc::clone(&context)), ready: Vec::new() },
             false => Output::Whole(Box::default()),
         };
-        let line = Line {
-            restore: Restore::new(Arc::clone(&context), client.id()),
-            output,
-            usage: None,
-            rates: Rates::default(),
-            oddities: BTreeMap::new(),
-            said: Said::default(),
-            ended: false,
-            committed: false,
-            delivered: 0,
-            reasons: false,
-            began: false,
-            failure: None,
-            keys: Arc::default(),
-        };
+        let pipeline = Pipeline::new(Restore::new(Arc::clone(&context), client.id()), output);
         let source = Source::new(upstream.id().protocol());
-        Self { decoder: upstream.decoder(profile), framer: Framer::new(limit), line, context, odd: 0, source }
+        Self {
+            decoder: upstream.decoder(profile),
+            framer: Framer::new(limit),
+            pipeline,
+            context,
+            odd: 0,
+            source,
+        }
     }
 
     /// The same, in whose failures these keys do not appear.
     #[must_use]
     pub fn hiding(mut self, keys: &Arc<OwnKeys>) -> Self {
-        self.line.keys = Arc::clone(keys);
+        self.pipeline.keys = Arc::clone(keys);
         self
     }
 
@@ -238,13 +202,13 @@ impl Bridge {
     /// # Errors
     /// The failure that the provider reports, or that its stream is.
     pub fn push(&mut self, chunk: Bytes) -> Result<()> {
-        let Self { framer, decoder, line, odd, source, .. } = self;
+        let Self { framer, decoder, pipeline, odd, source, .. } = self;
         let block = framer.push(chunk).map_err(|_| super::too_large("upstream_event_too_large"))?;
         let Some(block) = block else { return Ok(()) };
         for span in block.events() {
             let event = block.bytes.get(span).unwrap_or_default();
             source.look(event);
-            read(decoder.as_mut(), line, odd, event)?;
+            read(decoder.as_mut(), pipeline, odd, event)?;
         }
         Ok(())
     }
@@ -254,14 +218,14 @@ impl Bridge {
     /// # Errors
     /// The failure that the provider reports, or 502 when the body is not what it should be.
     pub fn reply(&mut self, body: &[u8]) -> Result<()> {
-        let Self { decoder, line, source, .. } = self;
+        let Self { decoder, pipeline, source, .. } = self;
         let text = repair::repair(body);
         let text = text.trim_start_matches('\u{feff}').trim();
         source.look_at_all(text);
-        let read = decoder.reply(text, &mut |event| line.take_in_pieces(event));
+        let read = decoder.reply(text, &mut |event| pipeline.take_in_pieces(event));
         read.map_err(|malformed| Failure::provider(format!("the answer is not JSON: {malformed}")))?;
-        line.check()?;
-        if line.ended { Ok(()) } else { Err(Failure::provider("the answer is incomplete")) }
+        pipeline.check()?;
+        if pipeline.ended { Ok(()) } else { Err(Failure::provider("the answer is incomplete")) }
     }
 
     /// Takes the end of a provider's stream.
@@ -270,18 +234,18 @@ impl Bridge {
     /// When the provider has not finished, or has failed in its last words.
     pub fn end(&mut self) -> Result<()> {
         let rest = self.framer.rest();
-        let Self { decoder, line, odd, .. } = self;
+        let Self { decoder, pipeline, odd, .. } = self;
         if !rest.is_empty() {
             // An event whose blank line never came counts if it is whole otherwise.
             let mut ignored = *odd;
-            let _ = read(decoder.as_mut(), line, &mut ignored, &rest);
+            let _ = read(decoder.as_mut(), pipeline, &mut ignored, &rest);
         }
-        line.check()?;
-        if !line.ended {
-            decoder.end(&mut |event| line.take(event));
-            line.check()?;
+        pipeline.check()?;
+        if !pipeline.ended {
+            decoder.end(&mut |event| pipeline.take(event));
+            pipeline.check()?;
         }
-        if line.ended { Ok(()) } else { Err(Failure::truncated()) }
+        if pipeline.ended { Ok(()) } else { Err(Failure::truncated()) }
     }
 
     /// What is ready for a client that gets a stream.
@@ -294,7 +258,7 @@ impl Bridge {
 
     /// The same in pieces: what of it would be large to copy is shared.
     pub fn pieces(&mut self) -> (Bytes, Vec<Bytes>) {
-        let Output::Stream { ready, .. } = &mut self.line.output else { return Default::default() };
+        let Output::Stream { ready, .. } = &mut self.pipeline.output else { return Default::default() };
         let mut rest = Bytes::from(std::mem::take(ready));
         let Some(echo) = self.context.large_echo() else { return (rest, Vec::new()) };
         let mut pieces = Vec::new();
@@ -312,7 +276,7 @@ impl Bridge {
     /// The answer for a client that gets it as a whole.
     #[must_use]
     pub fn whole(&self, client: &dyn Protocol, context: &Context) -> Bytes {
-        match &self.line.output {
+        match &self.pipeline.output {
             Output::Whole(answer) => client.encode_reply(answer, context),
             Output::Stream { .. } => Bytes::new(),
         }
@@ -326,7 +290,7 @@ impl Bridge {
 
     /// Ends the client's stream with a failure, in its own grammar.
     pub fn tell(&mut self, failure: &Failure) {
-        if let Output::Stream { encoder, ready } = &mut self.line.output {
+        if let Output::Stream { encoder, ready } = &mut self.pipeline.output {
             encoder.fail(failure, ready);
         }
     }
@@ -334,38 +298,38 @@ impl Bridge {
     /// Tokens of the answer so far, estimated from its text.
     #[must_use]
     pub fn delivered(&self) -> u64 {
-        self.line.delivered.div_ceil(super::BYTES_PER_TOKEN)
+        self.pipeline.delivered.div_ceil(super::BYTES_PER_TOKEN)
     }
 
     /// Does the client get a stream?
     #[must_use]
     pub fn is_stream(&self) -> bool {
-        matches!(self.line.output, Output::Stream { .. })
+        matches!(self.pipeline.output, Output::Stream { .. })
     }
 
     /// Has anything come at all?
     #[must_use]
     pub fn has_begun(&self) -> bool {
-        self.line.began
+        self.pipeline.began
     }
 
     /// Does the provider really answer, so that a failure can no longer be a status?
     #[must_use]
     pub fn is_committed(&self) -> bool {
-        self.line.committed
+        self.pipeline.committed
     }
 
     /// Is the answer whole?
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.line.ended && self.line.failure.is_none()
+        self.pipeline.ended && self.pipeline.failure.is_none()
     }
 
     /// Token counts so far.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
-        let rates = self.line.rates;
-        self.line.usage.clone().map(|usage| Usage { rates: usage.rates.and(rates), ..usage })
+        let rates = self.pipeline.rates;
+        self.pipeline.usage.clone().map(|usage| Usage { rates: usage.rates.and(rates), ..usage })
     }
 
     /// The model that answers, in its provider's words.
@@ -377,104 +341,36 @@ impl Bridge {
     /// Whether its model has been seen to reason.
     #[must_use]
     pub fn reasons(&self) -> bool {
-        self.line.reasons
+        self.pipeline.reasons
     }
 
     /// What the answer has said of itself.
     pub fn said(&mut self) -> Said {
-        std::mem::take(&mut self.line.said)
+        std::mem::take(&mut self.pipeline.said)
     }
 
     /// What was not understood so far, and how often.
     pub fn oddities(&mut self) -> BTreeMap<Oddity, u64> {
-        std::mem::take(&mut self.line.oddities)
+        std::mem::take(&mut self.pipeline.oddities)
     }
 }
 
 /// Reads one event as the framer cut it.
-fn read(decoder: &mut dyn Decode, line: &mut Line, odd: &mut u32, bytes: &[u8]) -> Result<()> {
+fn read(decoder: &mut dyn Decode, pipeline: &mut Pipeline, odd: &mut u32, bytes: &[u8]) -> Result<()> {
     let event = sse::Event::parse(bytes);
     let Some(data) = &event.data else { return Ok(()) };
-    if line.ended || data.bytes.trim_ascii().is_empty() {
+    if pipeline.ended || data.bytes.trim_ascii().is_empty() {
         return Ok(());
     }
     let text: Cow<'_, str> = repair::repair_event(&data.bytes);
     let name = event.name.and_then(|name| std::str::from_utf8(name).ok());
-    if decoder.event(name, text.trim(), &mut |event| line.take(event)).is_err() {
+    if decoder.event(name, text.trim(), &mut |event| pipeline.take(event)).is_err() {
         *odd += 1;
         if *odd >= MOST_ODD {
             return Err(Failure::provider("the provider's events are not JSON"));
         }
     }
-    line.check()
-}
-
-impl Line {
-    /// Takes one event of the decoder.
-    fn take(&mut self, event: Event<'_>) {
-        if self.ended {
-            return;
-        }
-        self.began = true;
-        if let Event::Tier(tier) = &event {
-            self.rates = self.rates.and(Rate::of_tier(tier).into_iter().collect());
-        }
-        match &event {
-            Event::Usage(part) => self.usage.get_or_insert_default().absorb(part),
-            Event::Odd(oddity) => return *self.oddities.entry(*oddity).or_default() += 1,
-            Event::Fail(error) => {
-                let error = self.restore.renamed(&self.keys.without(error));
-                return self.fail(read_error(OK, &error, None));
-            }
-            Event::End => (self.committed, self.ended) = (true, true),
-            event => {
-                if let Event::Finish(finish) = event {
-                    self.said.finish(finish.as_str());
-                }
-                self.committed |= event.commits();
-                self.reasons |= matches!(event, Event::Thought(_) | Event::Seal(_)) && event.size() > 0;
-                self.delivered += event.size() as u64;
-            }
-        }
-        let (restore, output) = (&mut self.restore, &mut self.output);
-        let mut overflow = false;
-        restore.take(event, &mut |event| overflow |= output.take(event).is_err());
-        if overflow {
-            self.fail(super::too_large("the provider's pieces are too far apart"));
-        }
-    }
-
-    /// As [`Line::take`], with long texts as a stream would bring them.
-    fn take_in_pieces(&mut self, event: Event<'_>) {
-        let streams = matches!(self.output, Output::Stream { .. });
-        match event {
-            Event::Text(text) if streams => {
-                text.pieces(PIECE).for_each(|piece| self.take(Event::Text(piece)));
-            }
-            other => self.take(other),
-        }
-    }
-
-    fn fail(&mut self, failure: Failure) {
-        self.ended = true;
-        self.failure = Some(failure);
-    }
-
-    fn check(&self) -> Result<()> {
-        self.failure.clone().map_or(Ok(()), Err)
-    }
-}
-
-impl Output {
-    fn take(&mut self, event: Event<'_>) -> std::result::Result<(), Overflow> {
-        match self {
-            Self::Stream { encoder, ready } => {
-                encoder.event(event, ready);
-                Ok(())
-            }
-            Self::Whole(answer) => answer.take(event),
-        }
-    }
+    pipeline.check()
 }
 
 /// The failure for a provider's error response to a bridged call, in words that the client may read.
@@ -484,12 +380,6 @@ pub fn refused(status: u16, body: &[u8], retry_after: Option<u64>, upstream: &st
     error.message = super::rename(&error.message, upstream, client);
     read_error(status, &error, retry_after)
 }
-
-/// The status under which a failure inside of an answer comes.
-const OK: u16 = 200;
-
-/// Bytes of a text that is told at once, where a stream is made of a whole answer.
-const PIECE: usize = 4 << 10;
 
 /// Events that are not JSON, of which the last is too many.
 const MOST_ODD: u32 = 3;
@@ -597,11 +487,7 @@ mod tests {
             let (_, rest) = told.split_once(begin).unwrap();
             rest.split('"').next().unwrap().to_owned()
         };
-        let (profile, caps) = (Profile::default(), Caps::of(ProtocolId::Chat, ""));
-        let protocol = ProtocolId::Chat;
-        let target =
-            Target { protocol, origin: "", model: "", profile: &profile, caps: &caps, sealer: &sealer() };
-        let carrier = Carrier::open(&after(r#""data":""#), &target).unwrap();
+        let carrier = Carrier::open(&after(r#""data":""#), &sealer(), "", "").unwrap();
         let id = after(r#""type":"tool_use","id":""#);
         assert!(id.starts_with("toolu_"), "{told}");
         assert_eq!(carrier.blocks[0].get(), format!(r#"{{"tc":{{"{id}":{{"google":{{}}}}}}}}"#));

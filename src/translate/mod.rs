@@ -12,6 +12,7 @@ pub mod relay;
 
 mod blame;
 mod keys;
+mod pipeline;
 mod reasoning;
 mod restore;
 mod source;

@@ -212,10 +212,10 @@ fn an_answer_is_limited_to_what_is_paid_for() {
     post(&gateway, PROTOCOLS[0].0, &plain.replacen('{', "{\"max_tokens\":null,", 1));
     assert!(mock.last().text().starts_with("{\"max_tokens\":"), "{}", mock.last().text());
     assert!(member(&mock.last().text(), "max_tokens").parse::<u64>().unwrap() >= 1024);
-    // Who limits it himself gets what he asked for, and is not told anything.
+    // Who limits it himself gets that, and is not told anything.
     let limited = call(&gateway, 0, "v/chat", "");
     assert_eq!(limited.header("x-crossmodel-dropped"), None);
-    assert_eq!(member(&mock.last().text(), "max_completion_tokens"), "100");
+    assert_eq!(member(&mock.last().text(), "max_tokens"), "100", "the member that its provider reads");
     let wrong = plain.replacen('{', "{\"max_tokens\":\"many\",", 1);
     let response = post(&gateway, PROTOCOLS[0].0, &wrong);
     assert_eq!((response.status, member(&response.body, "error.param").as_str()), (400, "max_tokens"));

@@ -27,10 +27,14 @@ const ALLOWED: &[&[&str]] = &[
         "edge/connections.rs",
         "edge/exchange.rs",
         "edge/failover.rs",
+        "edge/front.rs",
         "edge/gateway.rs",
         "edge/headers.rs",
         "edge/intake.rs",
         "edge/pay.rs",
+        "edge/priced.rs",
+        "edge/record.rs",
+        "edge/refused.rs",
         "edge/reply.rs",
         "edge/snapshot.rs",
         "edge/transport.rs",
@@ -46,7 +50,6 @@ const ALLOWED: &[&[&str]] = &[
         "meter/queue.rs",
         "meter/recover.rs",
     ],
-    &["protocol/head.rs", "protocol/state.rs"],
     &["provider/mod.rs", "provider/preset.rs"],
 ];
 

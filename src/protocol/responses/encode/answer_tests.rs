@@ -5,8 +5,7 @@
 use std::sync::Arc;
 
 use crate::canon::{
-    Answer, Args, Caps, Carrier, Citation, Context, Encode as _, Event, Finish, Profile, ProtocolId, Seal,
-    SealKey, Sealer, Target, UsagePart,
+    Answer, Args, Carrier, Citation, Context, Encode as _, Event, Finish, Seal, SealKey, Sealer, UsagePart,
 };
 use crate::failure::{Failure, Kind};
 use crate::json::{Lit, Raw};
@@ -308,16 +307,9 @@ fn names_and_ids_that_are_repeated_are_said_once() {
 /// The carriers of an output, decoded.
 fn carriers(output: &str) -> Vec<Carrier> {
     let ends = output.split(r#""encrypted_content":""#).skip(1);
-    let (profile, caps) = (Profile::default(), Caps::of(ProtocolId::Messages, "claude-x"));
-    let target = Target {
-        protocol: ProtocolId::Messages,
-        origin: "claude",
-        model: "claude-x",
-        profile: &profile,
-        caps: &caps,
-        sealer: &context().sealer,
-    };
-    ends.map(|rest| Carrier::open(rest.split('"').next().unwrap(), &target).unwrap()).collect()
+    let sealer = context().sealer;
+    let open = |text: &str| Carrier::open(text, &sealer, "claude", "claude-x").unwrap();
+    ends.map(|rest| open(rest.split('"').next().unwrap())).collect()
 }
 
 #[test]

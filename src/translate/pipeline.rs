@@ -1,0 +1,134 @@
+//! The way of an answer's events from the decoder to what its client reads.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::canon::{Answer, Encode, Event, Oddity, Overflow, Rate, Rates, Said, Usage};
+use crate::failure::{Failure, Result};
+
+use super::restore::Restore;
+use super::{OwnKeys, read_error};
+
+/// Everything behind the decoder: the client's own names are put back, and the answer is written for it.
+#[derive(Debug)]
+pub(super) struct Pipeline {
+    restore: Restore,
+    pub(super) output: Output,
+    pub(super) usage: Option<Usage>,
+    /// The classes of service that the answer reports.
+    pub(super) rates: Rates,
+    pub(super) oddities: BTreeMap<Oddity, u64>,
+    pub(super) said: Said,
+    /// It is whole, or has failed: what follows does not matter.
+    pub(super) ended: bool,
+    /// Something has come that can not be taken back.
+    pub(super) committed: bool,
+    /// Bytes of the answer itself.
+    pub(super) delivered: u64,
+    /// Whether the model has been seen to reason.
+    pub(super) reasons: bool,
+    pub(super) began: bool,
+    pub(super) failure: Option<Failure>,
+    /// What must not be in what the provider says of failures.
+    pub(super) keys: Arc<OwnKeys>,
+}
+
+/// The answer as its client gets it: as a stream, or as a whole.
+#[derive(Debug)]
+pub(super) enum Output {
+    Stream { encoder: Box<dyn Encode>, ready: Vec<u8> },
+    Whole(Box<Answer>),
+}
+
+impl Pipeline {
+    /// A pipeline through which nothing has gone.
+    pub(super) fn new(restore: Restore, output: Output) -> Self {
+        Self {
+            restore,
+            output,
+            usage: None,
+            rates: Rates::default(),
+            oddities: BTreeMap::new(),
+            said: Said::default(),
+            ended: false,
+            committed: false,
+            delivered: 0,
+            reasons: false,
+            began: false,
+            failure: None,
+            keys: Arc::default(),
+        }
+    }
+
+    /// Takes one event of the decoder.
+    pub(super) fn take(&mut self, event: Event<'_>) {
+        if self.ended {
+            return;
+        }
+        self.began = true;
+        if let Event::Tier(tier) = &event {
+            self.rates = self.rates.and(Rate::of_tier(tier).into_iter().collect());
+        }
+        match &event {
+            Event::Usage(part) => self.usage.get_or_insert_default().absorb(part),
+            Event::Odd(oddity) => return *self.oddities.entry(*oddity).or_default() += 1,
+            Event::Fail(error) => {
+                let error = self.restore.renamed(&self.keys.without(error));
+                return self.fail(read_error(OK, &error, None));
+            }
+            Event::End => (self.committed, self.ended) = (true, true),
+            event => {
+                if let Event::Finish(finish) = event {
+                    self.said.finish(finish.as_str());
+                }
+                self.committed |= event.commits();
+                self.reasons |= matches!(event, Event::Thought(_) | Event::Seal(_)) && event.size() > 0;
+                self.delivered += event.size() as u64;
+            }
+        }
+        let (restore, output) = (&mut self.restore, &mut self.output);
+        let mut overflow = false;
+        restore.take(event, &mut |event| overflow |= output.take(event).is_err());
+        if overflow {
+            self.fail(super::too_large("the provider's pieces are too far apart"));
+        }
+    }
+
+    /// As [`Pipeline::take`], with long texts as a stream would bring them.
+    pub(super) fn take_in_pieces(&mut self, event: Event<'_>) {
+        let streams = matches!(self.output, Output::Stream { .. });
+        match event {
+            Event::Text(text) if streams => {
+                text.pieces(PIECE).for_each(|piece| self.take(Event::Text(piece)));
+            }
+            other => self.take(other),
+        }
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        self.ended = true;
+        self.failure = Some(failure);
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        self.failure.clone().map_or(Ok(()), Err)
+    }
+}
+
+impl Output {
+    fn take(&mut self, event: Event<'_>) -> std::result::Result<(), Overflow> {
+        match self {
+            Self::Stream { encoder, ready } => {
+                encoder.event(event, ready);
+                Ok(())
+            }
+            Self::Whole(answer) => answer.take(event),
+        }
+    }
+}
+
+/// The status under which a failure inside of an answer comes.
+const OK: u16 = 200;
+
+/// Bytes of a text that is told at once, where a stream is made of a whole answer.
+const PIECE: usize = 4 << 10;
