@@ -18,6 +18,22 @@ impl Maker<'_> {
         self.registered(IntCounterVec::new(Opts::new(name, help), labels)?)
     }
 
+    /// A counter for each of a few `values` of one label. All are there from the start, so that a first increase is seen
+    /// as one.
+    pub(super) fn counters_of(
+        &self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: &[&str],
+    ) -> prometheus::Result<IntCounterVec> {
+        let counters = self.counters(name, help, &[label])?;
+        for value in values {
+            counters.with_label_values(&[value]);
+        }
+        Ok(counters)
+    }
+
     pub(super) fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
         self.registered(IntCounter::new(name, help)?)
     }

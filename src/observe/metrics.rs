@@ -7,6 +7,8 @@ use prometheus::{
     Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder,
 };
 
+use crate::canon::Rejection;
+
 use super::maker::Maker;
 use super::reading::Reading;
 use super::target::{TargetMetrics, TargetState, Targets};
@@ -101,15 +103,17 @@ impl Metrics {
                 "What of providers' answers a translation did not understand, by kind.",
                 &["provider", "kind"],
             )?,
-            carriers: make.counters(
+            carriers: make.counters_of(
                 "crossmodel_carriers_rejected_total",
                 "Pieces of earlier reasoning in the gateway's own form that no provider was given, by the reason.",
-                &["reason"],
+                "reason",
+                &Rejection::ALL.map(Rejection::as_str),
             )?,
-            unpriced: make.counters(
+            unpriced: make.counters_of(
                 "crossmodel_unpriced_total",
                 "Calls of priced models that used something without a price of its own, by kind.",
-                &["kind"],
+                "kind",
+                &UNPRICED,
             )?,
             in_flight: make.gauge("crossmodel_requests_in_flight", "Calls that are being answered.")?,
             body_bytes: make.gauge("crossmodel_request_bytes_in_flight", "Bytes of their requests' bodies.")?,
@@ -289,3 +293,7 @@ fn status_label(status: u16, digits: &mut [u8; 3]) -> &str {
 
 /// Upper bounds in seconds: from a fast disk to one that fails.
 const COMMITS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+/// The labels of what an answer may report and a model can have no price for: rates, and what is not counted in tokens.
+const UNPRICED: [&str; 7] =
+    ["fast", "priority", "ultrafast", "us", "web_search", "audio_input", "audio_output"];

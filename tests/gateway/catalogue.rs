@@ -6,7 +6,7 @@ use std::path::Path;
 const PAGE: &str = include_str!("CATALOGUE.md");
 
 /// Cases of the catalogue.
-const CASES: usize = 87;
+const CASES: usize = 112;
 
 #[test]
 fn the_catalogue_names_tests_that_there_are() {

@@ -245,3 +245,55 @@ fn the_secret_of_the_carriers_is_in_no_log() {
     let shown = gateway.stdout() + &gateway.stderr();
     assert!(!shown.contains(&hex) && !shown.contains(&format!("{secret:?}")));
 }
+
+const RAN: &str = r#"{"type":"code_interpreter_call","id":"ci_1","status":"completed","container_id":"cntr_1","code":"1","outputs":[]}"#;
+
+/// A history in which code has run.
+fn after_code(tools: &str) -> String {
+    format!(
+        r#"{{"model":"v/model","tools":[{tools}],"input":[{{"role":"user","content":"hi"}},{RAN},{{"role":"user","content":"more"}}]}}"#
+    )
+}
+
+#[test]
+fn a_history_goes_on_in_the_container_that_its_account_was_given() {
+    const AUTO: &str = r#"{"type":"code_interpreter","container":{"type":"auto"}}"#;
+    let answer = PROTOCOLS[1].2.replace(r#""output":[]"#, &format!(r#""output":[{RAN}]"#));
+    let mock = Mock::new(json(200, "", &answer));
+    let mut gateway = Gateway::start(&config(mock.port));
+    let other = other_key(&gateway);
+    let path = PROTOCOLS[1].0;
+    let next = after_code(AUTO);
+    let refused = |gateway: &Gateway, key: &str| {
+        let asked = mock.seen().len();
+        let response = send(gateway, key, path, "", &next);
+        assert_eq!(response.status, 400, "{}", response.body);
+        assert_eq!(response.text("error.param"), "input[1].container_id");
+        assert_eq!(
+            response.text("error.message"),
+            "container cntr_1 is not known to this gateway; start a new conversation"
+        );
+        assert_eq!(mock.seen().len(), asked, "nobody is asked");
+    };
+    refused(&gateway, &gateway.key);
+    let first =
+        format!(r#"{{"model":"v/model","tools":[{AUTO}],"input":[{{"role":"user","content":"hi"}}]}}"#);
+    assert_eq!(send(&gateway, &gateway.key, path, "", &first).status, 200);
+    let response = send(&gateway, &gateway.key, path, "", &next);
+    assert_eq!(response.status, 200, "{}", response.body);
+    assert_eq!(mock.last().text(), next.replace("v/model", "real-model"));
+    refused(&gateway, &other);
+
+    // A new configuration forgets nothing, a new process does.
+    gateway.configure(&config(mock.port).replace("real-model", "newer-model"));
+    gateway.signal("HUP");
+    assert!(eventually(Duration::from_secs(10), || gateway
+        .metric(r#"crossmodel_config_reloads_total{result="ok"}"#)
+        > 0.5));
+    assert_eq!(send(&gateway, &gateway.key, path, "", &next).status, 200);
+    gateway.restart();
+    refused(&gateway, &gateway.key);
+
+    let single = Gateway::start(&config_with(mock.port, ", allow_upstream_state: true"));
+    assert_eq!(send(&single, &single.key, path, "", &next).status, 200);
+}
