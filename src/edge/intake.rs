@@ -26,8 +26,8 @@ use crate::json::Body;
 
 use super::chunks;
 use super::exchange::Exchange;
-use super::front::Refusal;
 use super::headers;
+use super::refusal::Refusal;
 use super::wire::Over;
 
 /// A body that is being read.
@@ -36,6 +36,17 @@ struct Intake<'e> {
     limits: Limits,
     begun: Instant,
     body: Body,
+}
+
+/// What has to be set on every session, and again on one that is put in its place.
+pub(super) fn prepare(session: &mut Session, write: Duration) {
+    let session = &mut session.downstream_session;
+    // Absent: the client has asked for the connection to be closed.
+    if session.get_keepalive().is_some() {
+        session.set_keepalive(Some(KEEPALIVE));
+    }
+    session.set_write_timeout(Some(write));
+    session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
 }
 
 /// Reads the body.
@@ -197,7 +208,7 @@ async fn restart(session: &mut Session) -> pingora::Result<()> {
     *session.downstream_session = ServerSession::H1(fresh);
     settings.apply_to_session(&mut session.downstream_session);
     session.downstream_session.set_keepalive_reuses_remaining(reuses);
-    super::gateway::prepare(session, write.unwrap_or_default());
+    prepare(session, write.unwrap_or_default());
     if ahead {
         // As Pingora does with a request that was sent before its turn.
         session.set_keepalive(None);
@@ -263,6 +274,12 @@ const FIRST_GUESS: usize = 16 << 10;
 
 /// Bytes up to which a body may grow by copies.
 const SMALL: usize = 1 << 20;
+
+/// That a connection is kept; for how long, `front` says.
+const KEEPALIVE: u64 = 75;
+
+/// How long the rest of a body that nobody wants is read.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Time for a small body that is not wanted.
 const DISCARD_TIME: Duration = Duration::from_secs(2);
