@@ -1,11 +1,8 @@
 //! The request's body, whole, before anything is decided by it.
 //!
-//! Pingora replays a body that was read early from a buffer of 64 KiB, or not at all, and keeps what it has read
-//! with until the answer is over. So the body is kept here, and Pingora is left with a small one, or with one byte
-//! in the place of a larger one: enough to make it call the body filter once per attempt, which then puts the real
-//! body in its place.
+//! Pingora keeps what it has read a body with until the answer is over. So the body is kept here, and a session that has
+//! read a large one is replaced by a fresh one.
 
-use std::future::poll_fn;
 use std::io;
 use std::time::Duration;
 
@@ -107,9 +104,6 @@ impl Intake<'_> {
 
     /// HTTP/1. Without a length, nobody knows how large a body becomes before it is there.
     async fn read_h1(&mut self, session: &mut Session, length: Option<usize>) -> Result<()> {
-        if length.is_none_or(|length| length <= REPLAYED) {
-            session.downstream_session.enable_retry_buffering();
-        }
         while let Some(part) =
             self.in_time(session.downstream_session.read_request_body()).await?.map_err(gone)?
         {
@@ -118,25 +112,17 @@ impl Intake<'_> {
                 None => self.grow(&part)?,
             }
         }
-        if self.body.bytes().len() > REPLAYED {
+        if self.body.bytes().len() > KEPT {
             restart(session).await.map_err(gone)?;
         }
         Ok(())
     }
 
-    /// HTTP/2: the first frame goes into the buffer, the others past it.
+    /// HTTP/2.
     async fn read_h2(&mut self, session: &mut Session) -> Result<()> {
-        session.downstream_session.enable_retry_buffering();
         let ServerSession::H2(h2) = &mut *session.downstream_session else { return Ok(()) };
-        // An empty frame would not fill the buffer, so the first one that is not counts.
-        while self.body.bytes().is_empty() {
-            match self.in_time(h2.read_body_bytes()).await?.map_err(gone)? {
-                Some(part) => self.push(&part)?,
-                None => return Ok(()),
-            }
-        }
-        while let Some(part) = self.in_time(poll_fn(|cx| h2.poll_read_body_bytes(cx))).await? {
-            self.grow(&part.map_err(|e| interrupted(e.to_string()))?)?;
+        while let Some(part) = self.in_time(h2.read_body_bytes()).await?.map_err(gone)? {
+            self.grow(&part)?;
         }
         Ok(())
     }
@@ -221,7 +207,6 @@ async fn stand_in(stream: Stream, head: &RequestHeader) -> pingora::Result<H1Ses
     let mut fresh = H1Session::new(stream);
     fresh.set_pipelined_prefix(STAND_IN.into());
     fresh.read_request().await?;
-    fresh.enable_retry_buffering();
     while fresh.read_body_bytes().await?.is_some() {}
     *fresh.req_header_mut() = head.clone();
     Ok(fresh)
@@ -262,9 +247,8 @@ fn interrupted(why: String) -> Failure {
     Failure::new(Kind::InvalidJson, "The request body could not be read.").with_detail(why)
 }
 
-/// Bytes of a body that may stay in Pingora's buffers, of which one for replays holds no more than 64 KiB
-/// (`BODY_BUF_LIMIT`): about what arrives together with a head.
-const REPLAYED: usize = 4 << 10;
+/// Bytes of a body that may stay in Pingora's buffers: about what arrives together with a head.
+const KEPT: usize = 4 << 10;
 
 /// Bytes of a body that is read only to be forgotten.
 const DISCARDED: usize = 64 << 10;

@@ -268,3 +268,23 @@ impl Passage {
         matches!(self, Self::Relayed(relayed) if relayed.end == Some(End::Reported))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_comes_alone_is_not_copied() {
+        let (one, two) = (Bytes::from(vec![b'a'; 9]), Bytes::from(vec![b'b'; 9]));
+        let mut ready = Ready::default();
+        ready.add(one.clone());
+        ready.add(Bytes::new());
+        assert_eq!(ready.take().as_ptr(), one.as_ptr());
+        assert!(ready.is_empty() && ready.take().is_empty());
+        for part in [&one, &two, &one] {
+            ready.add(part.clone());
+        }
+        assert_eq!(ready.take(), [one.as_ref(), &two, &one].concat());
+        assert!(ready.is_empty());
+    }
+}

@@ -74,3 +74,16 @@ pub(super) fn error_kind(error: &Error, other: &'static str) -> &'static str {
         _ => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_comes_through_a_hook_as_it_is() {
+        let failure = Failure::new(Kind::RateLimited, "Wait.").with_retry_after(7).with_detail("why");
+        let same = transport(&raised(failure.clone()));
+        assert_eq!((same.kind(), same.message(), same.retry_after()), (failure.kind(), "Wait.", Some(7)));
+        assert_eq!(same.detail(), failure.detail());
+    }
+}
