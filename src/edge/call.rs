@@ -382,11 +382,6 @@ impl Call {
         }
     }
 
-    /// Does the gateway carry it itself, because Pingora's own way can not do what it needs?
-    pub(super) fn is_carried(&self) -> bool {
-        self.bridged.is_some() || !self.upstream.times.are_simple(self.streams)
-    }
-
     /// What happens to its bytes, for the log.
     pub(super) fn route(&self) -> &'static str {
         if self.bridged.is_some() { "translation" } else { "relay" }

@@ -1,6 +1,6 @@
 //! One request and its answer: all that is known of them between the hooks.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,6 @@ use crate::meter::Bill;
 use crate::observe::{Attempt, Trace};
 use crate::protocol::ProtocolId;
 use crate::route::Visit;
-use crate::translate::relay;
 
 use super::call::Call;
 use super::endpoint::Endpoint;
@@ -46,8 +45,6 @@ pub struct Exchange {
     /// How the key stands.
     pub(super) standing: Standing,
     pub(super) bill: Option<Bill>,
-    pub(super) reply: Reply,
-    pub(super) unwritten: Unwritten,
     /// The id under which the provider knows the request.
     pub(super) upstream_id: Option<HeaderValue>,
     /// What of the request could not be carried.
@@ -74,6 +71,8 @@ pub struct Exchange {
     /// What of the answer was not understood.
     pub(super) oddities: BTreeMap<Oddity, u64>,
     pub(super) status: u16,
+    /// Whether the client was sent the head of a stream.
+    pub(super) streams: bool,
     pub(super) attempts: u32,
     /// Of these, how many at the target where the call is.
     pub(super) tries: u32,
@@ -84,71 +83,10 @@ pub struct Exchange {
     pub(super) stalled: Duration,
     /// Is the target asked by a connection that nothing was sent on yet?
     pub(super) fresh: bool,
-    /// Is the target still to be asked, for the first time or once more?
-    pub(super) pending: bool,
     pub(super) bytes_in: usize,
     pub(super) bytes_out: usize,
     pub(super) first_byte: Option<Duration>,
     pub(super) client_gone: bool,
-}
-
-/// What has come of the provider's answer so far.
-#[derive(Debug, Default)]
-pub(super) enum Reply {
-    /// Nothing that may be passed on.
-    #[default]
-    None,
-    /// An answer of which nothing is passed on before all of it is there.
-    Held(Held),
-    /// A stream that is being passed on.
-    Stream(Box<relay::Stream>),
-    /// A stream that the gateway has written itself, and that is over.
-    Written,
-}
-
-/// The parts of an answer that is kept until it is whole.
-#[derive(Debug)]
-pub(super) struct Held {
-    pub(super) status: u16,
-    pub(super) retry_after: Option<u64>,
-    pub(super) should_retry: Option<bool>,
-    /// Is it a stream?
-    pub(super) streams: bool,
-    /// Can the body be read at all?
-    pub(super) readable: bool,
-    pub(super) parts: Vec<Bytes>,
-    pub(super) size: usize,
-}
-
-/// What was handed to Pingora and may not have been written yet: it gathers several parts for one write, and
-/// when a filter fails for one of them, it throws the ones before away.
-#[derive(Debug, Default)]
-pub(super) struct Unwritten {
-    parts: VecDeque<Bytes>,
-    /// Bytes before the first part.
-    before: usize,
-}
-
-impl Unwritten {
-    /// Adds a part, and forgets what has been written: `written` bytes of the body in all.
-    pub(super) fn push(&mut self, part: Bytes, written: usize) {
-        self.forget(written);
-        self.parts.push_back(part);
-    }
-
-    /// What is left when `written` bytes of the body have been written.
-    pub(super) fn rest(&mut self, written: usize) -> Bytes {
-        self.forget(written);
-        let parts: Vec<_> = self.parts.drain(..).collect();
-        let rest = Bytes::from(parts.concat());
-        rest.slice(written.saturating_sub(self.before).min(rest.len())..)
-    }
-
-    fn forget(&mut self, written: usize) {
-        while let Some(part) = self.parts.pop_front_if(|part| self.before + part.len() <= written) {
-            self.before += part.len();
-        }
-    }
 }
 
 impl Exchange {
@@ -168,8 +106,6 @@ impl Exchange {
             ticket: None,
             standing: Standing::default(),
             bill: None,
-            reply: Reply::None,
-            unwritten: Unwritten::default(),
             upstream_id: None,
             dropped: None,
             strict: false,
@@ -185,13 +121,13 @@ impl Exchange {
             said: Said::default(),
             oddities: BTreeMap::new(),
             status: 0,
+            streams: false,
             attempts: 0,
             tries: 0,
             first_asked: None,
             sent: None,
             stalled: Duration::ZERO,
             fresh: false,
-            pending: false,
             bytes_in: 0,
             bytes_out: 0,
             first_byte: None,
@@ -213,13 +149,6 @@ impl Exchange {
     /// What seals the reasoning that the account carries.
     pub(super) fn sealer(&self) -> Sealer {
         self.snapshot.tenants.sealer(self.grant.as_ref())
-    }
-
-    /// Does the gateway carry the call itself? Where money is held, its provider is read on for a while when its client
-    /// goes, and Pingora would leave it.
-    pub(super) fn is_carried(&self) -> bool {
-        self.bill.as_ref().is_some_and(Bill::is_held)
-            || self.call.as_ref().is_some_and(|call| call.is_carried())
     }
 
     /// When an answer that is no stream has to be there.
@@ -293,22 +222,3 @@ const ID_PREFIX: &str = "req_cm_";
 
 /// Characters after the prefix.
 const ID_LENGTH: usize = 24;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_unwritten_is_known_to_the_byte() {
-        let filled = || {
-            let mut unwritten = Unwritten::default();
-            for (part, written) in [("ab", 0), ("cde", 0), ("f", 2)] {
-                unwritten.push(Bytes::from(part), written);
-            }
-            unwritten
-        };
-        for (written, rest) in [(2, "cdef"), (3, "def"), (5, "f"), (6, ""), (9, "")] {
-            assert_eq!(filled().rest(written), rest, "{written}");
-        }
-    }
-}

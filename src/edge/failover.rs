@@ -1,7 +1,4 @@
 //! What becomes of a call whose target fails before the client has got anything: it goes to the next one.
-//!
-//! Pingora asks again by itself where it can carry the call, and as often as it does; where it can not, or does not
-//! any more, the gateway's own loop takes over.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +12,7 @@ use crate::protocol::ProtocolId;
 use crate::route::{Caller, Choice, Sign};
 
 use super::call;
-use super::exchange::{Exchange, Reply};
+use super::exchange::Exchange;
 use super::pay::Need;
 use super::transport::failure_kind;
 use super::watch::Stop;
@@ -73,7 +70,7 @@ impl Exchange {
 
     /// The target is being asked.
     pub(super) fn ask(&mut self) {
-        (self.attempts, self.tries, self.pending) = (self.attempts + 1, self.tries + 1, false);
+        (self.attempts, self.tries) = (self.attempts + 1, self.tries + 1);
         self.first_asked.get_or_insert_with(Instant::now);
         self.attempt = self.call.as_ref().and_then(|call| Some(call.metrics.as_ref()?.begin()));
         if let Some(call) = &self.call {
@@ -86,15 +83,13 @@ impl Exchange {
     }
 
     /// The target could not be reached at one of its addresses. Gives whether another one is tried.
-    pub(super) fn ask_elsewhere(&mut self) -> bool {
-        self.pending = self.tries < TRIES;
-        self.pending
+    pub(super) fn ask_elsewhere(&self) -> bool {
+        self.tries < TRIES
     }
 
     /// The connection was of no use any more. Gives whether the target is asked by another one, which is a fresh one.
     pub(super) fn ask_afresh(&mut self) -> bool {
-        self.pending = !std::mem::replace(&mut self.fresh, true);
-        self.pending
+        !std::mem::replace(&mut self.fresh, true)
     }
 
     /// Notes why an attempt has ended from outside.
@@ -142,7 +137,6 @@ impl Exchange {
                 if let Some(slot) = &mut self.slot {
                     slot.keep(held);
                 }
-                self.reply = Reply::None;
                 self.failure = None;
                 self.upstream_id = None;
                 self.sent = None;
@@ -150,7 +144,7 @@ impl Exchange {
                 self.served = None;
                 self.said = Said::default();
                 self.rest = Some(rest);
-                (self.tries, self.fresh, self.pending) = (0, false, true);
+                (self.tries, self.fresh) = (0, false);
                 return true;
             }
         }

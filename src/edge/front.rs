@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::config::Limits;
-use crate::failure::{Failure, Kind};
+use crate::failure::Failure;
 
 use super::connections;
 use super::ending::Ending;
@@ -34,6 +34,7 @@ use super::framing;
 use super::gateway::Gateway;
 use super::head::{self, Length, Malformed, RequestLine, Scan};
 use super::outbox::Outbox;
+use super::refusal::Refusal;
 use super::refused::Refused;
 use super::streams::{self, Asked, Guard, PREFACE};
 
@@ -56,19 +57,6 @@ pub(super) enum Next {
     Gone,
     /// What is no request.
     Refused(Refusal),
-}
-
-/// Why a head is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// It did not arrive in time.
-    Slow,
-    /// It is longer than it may be.
-    Large,
-    /// It is not HTTP, or not unambiguously.
-    Malformed(&'static str),
-    /// It asks for a tunnel.
-    Connect,
 }
 
 impl Front {
@@ -284,33 +272,6 @@ async fn read(stream: &mut Stream, bytes: &mut BytesMut) -> std::io::Result<usiz
         Ok(arrived.filled().len()).into()
     })
     .await
-}
-
-impl Refusal {
-    /// The value of the metric's label.
-    fn label(self) -> &'static str {
-        match self {
-            Self::Slow => "slow",
-            Self::Large => "large",
-            Self::Malformed(_) => "malformed",
-            Self::Connect => "connect",
-        }
-    }
-
-    pub(super) fn failure(self) -> Failure {
-        match self {
-            Self::Slow => Failure::new(Kind::RequestTimeout, "The request's head did not arrive in time."),
-            Self::Large => Failure::new(Kind::HeadTooLarge, "The request's headers are too large."),
-            Self::Malformed(why) => {
-                let message = format!("The request is not HTTP, or not unambiguously: {why}.");
-                Failure::new(Kind::BadRequest, message).with_code("invalid_http")
-            }
-            Self::Connect => {
-                let failure = Failure::new(Kind::MethodNotAllowed, "There are no tunnels here.");
-                failure.with_allow("GET, HEAD, POST")
-            }
-        }
-    }
 }
 
 /// Bytes of a head that are read at once: Pingora's own `INIT_HEADER_BUF_SIZE`.

@@ -9,14 +9,13 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::HeaderMap;
 use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::Connector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, ErrorType};
-use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use pingora::{Error, ErrorSource};
+use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use crate::auth::{Grant, Ring};
 use crate::config::{self, Config, Limits};
@@ -28,22 +27,20 @@ use crate::observe::{self, AccessLog, Metrics, TargetState, Tracer};
 use crate::route::{Condition, ModelList, Page, percent_decoded};
 
 use super::answer::Local;
-use super::bridge;
 use super::call;
 use super::connections::{self, Caps, Connections, Place, StreamPlace};
-use super::ending::{self, Ending};
+use super::driver::Driver;
+use super::ending::Ending;
 use super::endpoint::{self, Endpoint};
-use super::exchange::{Exchange, Reply};
-use super::front::Refusal;
+use super::exchange::Exchange;
 use super::pay::Till;
+use super::refusal::Refusal;
 use super::refused::{self, Refused};
 use super::snapshot::Snapshot;
 use super::tenants::Tenants;
-use super::transport::{
-    error_kind, is_stale, own_error, raise, retry_elsewhere, status_kind, transport, turned,
-};
+use super::transport::{raised, transport};
 use super::upstream::Upstream;
-use super::{account, answer, headers, priced, reply, upstream};
+use super::{account, answer, headers, intake, reply};
 
 /// The gateway: cheap to clone, and to be mounted in any Pingora server.
 #[derive(Clone)]
@@ -62,7 +59,7 @@ struct Shared {
     streams: Arc<AtomicUsize>,
     /// Files that the process may have open.
     files: u64,
-    /// Connections of calls that are translated.
+    /// Connections to providers.
     connector: Connector,
 }
 
@@ -316,53 +313,44 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         exchange: &mut Box<Exchange>,
     ) -> pingora::Result<bool> {
-        prepare(session, Duration::from_secs(exchange.snapshot.limits.write_seconds));
+        intake::prepare(session, Duration::from_secs(exchange.snapshot.limits.write_seconds));
         match self.receive(session, exchange).await {
-            Ok(None) if exchange.is_carried() => bridge::serve(&self.0.connector, session, exchange).await?,
-            Ok(None) => return Ok(false),
+            Ok(None) => {
+                let driver = Driver { proxy: self, connector: &self.0.connector };
+                driver.serve(session, exchange).await?;
+            }
             Ok(Some(answer)) => answer::local(session, exchange, answer).await?,
             Err(failure) => answer::fail(session, exchange, failure).await?,
         }
         Ok(true)
     }
 
+    /// The address to connect to, once one is known.
     async fn upstream_peer(
         &self,
         _: &mut Session,
         exchange: &mut Box<Exchange>,
     ) -> pingora::Result<Box<HttpPeer>> {
-        exchange.ask();
-        let upstream = exchange.call().map(|call| Arc::clone(&call.upstream));
-        let end = Arc::clone(&exchange.snapshot.ending);
-        let peer = match upstream {
-            // A resolver may take its time.
-            Ok(upstream) => tokio::select! {
-                peer = upstream.peer(exchange.fresh) => peer,
-                () = end.wait() => Err(ending::failure()),
-            },
-            Err(failure) => Err(failure),
-        };
-        peer.map_err(|failure| raise(exchange, failure))
+        let peer = exchange.call().and_then(|call| call.upstream.peer(exchange.fresh));
+        peer.map_err(raised)
     }
 
+    /// The head that its provider gets, made anew: the one that is passed in may be any.
     async fn upstream_request_filter(
         &self,
-        _: &mut Session,
-        request: &mut RequestHeader,
+        session: &mut Session,
+        head: &mut RequestHeader,
         exchange: &mut Box<Exchange>,
     ) -> pingora::Result<()> {
-        let Some(call) = &exchange.call else { return Err(raise(exchange, upstream::unknown())) };
-        if let Some(bill) = &mut exchange.bill {
-            bill.forward();
-        }
-        let version = request.version;
-        *request = headers::to_provider(request, exchange, call)?;
-        headers::trace(request, &exchange.trace)?;
-        // Pingora has chosen it for the connection to the provider.
-        request.set_version(version);
-        Ok(())
+        let call = exchange.call().map_err(raised)?;
+        *head = match &call.bridged {
+            Some(_) => headers::for_bridge(call.provider(), call.protocol, call.path, call.body.len())?,
+            None => headers::to_provider(session.req_header(), exchange, call)?,
+        };
+        headers::trace(head, &exchange.trace)
     }
 
+    /// The body that its provider gets, at the end of the client's.
     async fn request_body_filter(
         &self,
         _: &mut Session,
@@ -370,147 +358,53 @@ impl ProxyHttp for Gateway {
         ends: bool,
         exchange: &mut Box<Exchange>,
     ) -> pingora::Result<()> {
-        // What comes in is the part that `intake` left in Pingora's buffer; what goes out is the body.
-        *body = match &exchange.call {
-            Some(call) if ends => Some(call.body.clone()),
-            _ => Some(Bytes::new()),
-        };
+        *body = exchange.call.as_ref().filter(|_| ends).map(|call| call.body.clone());
         Ok(())
     }
 
+    /// Takes from the head of an answer what the client and the trace are told of it.
     async fn upstream_response_filter(
         &self,
         _: &mut Session,
         head: &mut ResponseHeader,
         exchange: &mut Box<Exchange>,
     ) -> pingora::Result<()> {
+        exchange.upstream_id = reply::upstream_id(exchange, head);
         exchange.trace.answered(head.status.as_u16());
-        if head.status == http::StatusCode::SWITCHING_PROTOCOLS {
-            return Err(raise(exchange, Failure::provider("the provider has changed the protocol")));
-        }
-        if head.status.is_client_error() || head.status.is_server_error() || head.status.is_redirection() {
-            exchange.fail_attempt(status_kind(head.status.as_u16()));
-            if let Some(failure) = reply::refusal(head)
-                && exchange.turn(&failure)
-            {
-                return Err(turned(exchange));
-            }
-        }
-        reply::head(exchange, head)
+        Ok(())
     }
 
-    fn response_body_filter(
+    /// The head with which the client gets a stream. What is written as a whole gets its own from `answer`.
+    async fn response_filter(
         &self,
         session: &mut Session,
-        body: &mut Option<Bytes>,
-        ends: bool,
+        head: &mut ResponseHeader,
         exchange: &mut Box<Exchange>,
-    ) -> pingora::Result<Option<Duration>> {
-        if exchange.snapshot.ending.is_here() && !ends {
-            let failure = ending::failure();
-            let error = own_error(failure.status());
-            exchange.failure = Some(failure);
-            return Err(error);
-        }
-        let written = session.body_bytes_sent();
-        reply::body(exchange, body, ends, written).map_err(|failure| raise(exchange, failure))?;
-        reply::begin(session, exchange, body.as_ref())?;
-        Ok(None)
+    ) -> pingora::Result<()> {
+        reply::stream_start(session, exchange, head)
     }
 
-    /// Trailers end a body in the place of its last part; what they say is not for the client.
-    async fn response_trailer_filter(
-        &self,
-        session: &mut Session,
-        _: &mut HeaderMap,
-        exchange: &mut Box<Exchange>,
-    ) -> pingora::Result<Option<Bytes>> {
-        let mut last = None;
-        reply::body(exchange, &mut last, true, session.body_bytes_sent())
-            .map_err(|failure| raise(exchange, failure))?;
-        reply::begin(session, exchange, last.as_ref())?;
-        Ok(Some(last.unwrap_or_default()))
-    }
-
-    fn fail_to_connect(
-        &self,
-        _: &mut Session,
-        peer: &HttpPeer,
-        exchange: &mut Box<Exchange>,
-        mut error: Box<Error>,
-    ) -> Box<Error> {
-        exchange.fail_attempt(error_kind(&error, "connect"));
-        if exchange.call().is_ok_and(|call| call.upstream.shun(peer)) && exchange.ask_elsewhere() {
-            error.set_retry(true);
-            return error;
-        }
-        retry_elsewhere(exchange, error)
-    }
-
-    fn error_while_proxy(
-        &self,
-        _: &HttpPeer,
-        session: &mut Session,
-        mut error: Box<Error>,
-        exchange: &mut Box<Exchange>,
-        reused: bool,
-    ) -> Box<Error> {
-        let downstream = *error.esource() == ErrorSource::Downstream;
-        let begun = downstream || session.response_written().is_some();
-        // What was raised here has been seen to already.
-        if matches!(error.etype(), ErrorType::CustomCode(..)) {
-            if begun {
-                error.set_retry(false);
-            }
-            return error;
-        }
-        let once_more = !begun && matches!(exchange.reply, Reply::None) && is_stale(&error, reused);
-        error.set_retry(once_more && exchange.ask_afresh());
-        if downstream || error.retry() {
-            return error;
-        }
-        exchange.fail_attempt(error_kind(&error, "broken"));
-        if session.response_written().is_some() { error } else { retry_elsewhere(exchange, error) }
-    }
-
+    /// The client is gone, or an answer to it could not be written.
     async fn fail_to_proxy(
         &self,
         session: &mut Session,
         error: &Error,
         exchange: &mut Box<Exchange>,
     ) -> FailToProxy {
-        if *error.esource() == ErrorSource::Downstream {
-            exchange.client_gone = true;
+        session.set_keepalive(None);
+        exchange.client_gone |= *error.esource() == ErrorSource::Downstream;
+        if exchange.client_gone {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }
-        session.set_keepalive(None);
-        if exchange.failure.is_none() && exchange.pending {
-            // Pingora can not go on by itself, or has done so as often as it does.
-            let served = bridge::serve(&self.0.connector, session, exchange).await;
-            exchange.client_gone |= served.is_err();
-            return FailToProxy { error_code: exchange.status, can_reuse_downstream: false };
+        if session.response_written().is_none() {
+            let written = answer::fail(session, exchange, transport(error)).await;
+            exchange.client_gone |= written.is_err();
         }
-        let failure = exchange.failure.take().unwrap_or_else(|| transport(error));
-        let written = if session.response_written().is_some() {
-            reply::break_off(session, exchange, failure).await
-        } else {
-            exchange.reply = Reply::None;
-            answer::fail(session, exchange, failure).await
-        };
-        exchange.client_gone |= written.is_err();
         FailToProxy { error_code: exchange.status, can_reuse_downstream: false }
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Box<Exchange>) {
         exchange.client_gone |= error.is_some_and(|error| *error.esource() == ErrorSource::Downstream);
-        if error.is_none() && reply::deliver(session, exchange).await.is_err() {
-            exchange.client_gone = true;
-        }
-        if let Reply::Stream(stream) = &mut exchange.reply {
-            exchange.usage = stream.usage();
-            priced::note_served(&mut exchange.served, exchange.call.as_deref(), stream.served());
-            exchange.said = stream.said();
-        }
         // What has ended already is not changed by this.
         exchange.break_off();
         exchange.attempt = None;
@@ -521,16 +415,6 @@ impl ProxyHttp for Gateway {
     fn suppress_error_log(&self, _: &Session, _: &Box<Exchange>, _: &Error) -> bool {
         true
     }
-
-    fn suppress_proxy_warn_log(
-        &self,
-        _: &Session,
-        _: &Box<Exchange>,
-        _: &Error,
-        _: ProxyWarnLogContext,
-    ) -> bool {
-        true
-    }
 }
 
 impl fmt::Debug for Gateway {
@@ -539,33 +423,15 @@ impl fmt::Debug for Gateway {
     }
 }
 
-/// What has to be set on every session, and again on one that `intake` has put in its place.
-pub(super) fn prepare(session: &mut Session, write: Duration) {
-    let session = &mut session.downstream_session;
-    // Absent: the client has asked for the connection to be closed.
-    if session.get_keepalive().is_some() {
-        session.set_keepalive(Some(KEEPALIVE));
-    }
-    session.set_ignore_info_resp(true);
-    session.set_write_timeout(Some(write));
-    session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
-}
-
 /// How much may go on at once.
 fn bounds(limits: &Limits) -> Weight {
     Weight { calls: limits.calls, bytes: limits.body_memory_bytes }
 }
 
-/// That a connection is kept; for how long, `front` says.
-const KEEPALIVE: u64 = 75;
-
-/// Unused connections that translated calls keep.
+/// Unused connections to providers that are kept, per thread.
 const POOL: usize = 512;
 
 /// Requests on HTTP/2 connections that there may be besides calls. Whatever is answered without a provider takes no time.
 const SPARE_STREAMS: usize = 1000;
-
-/// How long the rest of a body that nobody wants is read.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 const ROOT: &str = concat!("{\"name\":\"crossmodel\",\"version\":\"", env!("CARGO_PKG_VERSION"), "\"}");

@@ -1,11 +1,8 @@
 //! The request's body, whole, before anything is decided by it.
 //!
-//! Pingora replays a body that was read early from a buffer of 64 KiB, or not at all, and keeps what it has read
-//! with until the answer is over. So the body is kept here, and Pingora is left with a small one, or with one byte
-//! in the place of a larger one: enough to make it call the body filter once per attempt, which then puts the real
-//! body in its place.
+//! Pingora keeps what it has read a body with until the answer is over. So the body is kept here, and a session that has
+//! read a large one is replaced by a fresh one.
 
-use std::future::poll_fn;
 use std::io;
 use std::time::Duration;
 
@@ -26,8 +23,8 @@ use crate::json::Body;
 
 use super::chunks;
 use super::exchange::Exchange;
-use super::front::Refusal;
 use super::headers;
+use super::refusal::Refusal;
 use super::wire::Over;
 
 /// A body that is being read.
@@ -36,6 +33,17 @@ struct Intake<'e> {
     limits: Limits,
     begun: Instant,
     body: Body,
+}
+
+/// What has to be set on every session, and again on one that is put in its place.
+pub(super) fn prepare(session: &mut Session, write: Duration) {
+    let session = &mut session.downstream_session;
+    // Absent: the client has asked for the connection to be closed.
+    if session.get_keepalive().is_some() {
+        session.set_keepalive(Some(KEEPALIVE));
+    }
+    session.set_write_timeout(Some(write));
+    session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
 }
 
 /// Reads the body.
@@ -96,9 +104,6 @@ impl Intake<'_> {
 
     /// HTTP/1. Without a length, nobody knows how large a body becomes before it is there.
     async fn read_h1(&mut self, session: &mut Session, length: Option<usize>) -> Result<()> {
-        if length.is_none_or(|length| length <= REPLAYED) {
-            session.downstream_session.enable_retry_buffering();
-        }
         while let Some(part) =
             self.in_time(session.downstream_session.read_request_body()).await?.map_err(gone)?
         {
@@ -107,25 +112,17 @@ impl Intake<'_> {
                 None => self.grow(&part)?,
             }
         }
-        if self.body.bytes().len() > REPLAYED {
+        if self.body.bytes().len() > KEPT {
             restart(session).await.map_err(gone)?;
         }
         Ok(())
     }
 
-    /// HTTP/2: the first frame goes into the buffer, the others past it.
+    /// HTTP/2.
     async fn read_h2(&mut self, session: &mut Session) -> Result<()> {
-        session.downstream_session.enable_retry_buffering();
         let ServerSession::H2(h2) = &mut *session.downstream_session else { return Ok(()) };
-        // An empty frame would not fill the buffer, so the first one that is not counts.
-        while self.body.bytes().is_empty() {
-            match self.in_time(h2.read_body_bytes()).await?.map_err(gone)? {
-                Some(part) => self.push(&part)?,
-                None => return Ok(()),
-            }
-        }
-        while let Some(part) = self.in_time(poll_fn(|cx| h2.poll_read_body_bytes(cx))).await? {
-            self.grow(&part.map_err(|e| interrupted(e.to_string()))?)?;
+        while let Some(part) = self.in_time(h2.read_body_bytes()).await?.map_err(gone)? {
+            self.grow(&part)?;
         }
         Ok(())
     }
@@ -197,7 +194,7 @@ async fn restart(session: &mut Session) -> pingora::Result<()> {
     *session.downstream_session = ServerSession::H1(fresh);
     settings.apply_to_session(&mut session.downstream_session);
     session.downstream_session.set_keepalive_reuses_remaining(reuses);
-    super::gateway::prepare(session, write.unwrap_or_default());
+    prepare(session, write.unwrap_or_default());
     if ahead {
         // As Pingora does with a request that was sent before its turn.
         session.set_keepalive(None);
@@ -210,7 +207,6 @@ async fn stand_in(stream: Stream, head: &RequestHeader) -> pingora::Result<H1Ses
     let mut fresh = H1Session::new(stream);
     fresh.set_pipelined_prefix(STAND_IN.into());
     fresh.read_request().await?;
-    fresh.enable_retry_buffering();
     while fresh.read_body_bytes().await?.is_some() {}
     *fresh.req_header_mut() = head.clone();
     Ok(fresh)
@@ -251,9 +247,8 @@ fn interrupted(why: String) -> Failure {
     Failure::new(Kind::InvalidJson, "The request body could not be read.").with_detail(why)
 }
 
-/// Bytes of a body that may stay in Pingora's buffers, of which one for replays holds no more than 64 KiB
-/// (`BODY_BUF_LIMIT`): about what arrives together with a head.
-const REPLAYED: usize = 4 << 10;
+/// Bytes of a body that may stay in Pingora's buffers: about what arrives together with a head.
+const KEPT: usize = 4 << 10;
 
 /// Bytes of a body that is read only to be forgotten.
 const DISCARDED: usize = 64 << 10;
@@ -263,6 +258,12 @@ const FIRST_GUESS: usize = 16 << 10;
 
 /// Bytes up to which a body may grow by copies.
 const SMALL: usize = 1 << 20;
+
+/// That a connection is kept; for how long, `front` says.
+const KEEPALIVE: u64 = 75;
+
+/// How long the rest of a body that nobody wants is read.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Time for a small body that is not wanted.
 const DISCARD_TIME: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! A provider's stream on its way through the gateway's own loop: translated, or relayed.
+//! What a provider's stream goes through on its way to the client: it is translated, or relayed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,30 +22,59 @@ pub(super) enum Passage {
 /// A stream that is relayed.
 pub(super) struct Relayed {
     stream: relay::Stream,
-    ready: Vec<u8>,
+    ready: Ready,
     end: Option<End>,
     request_id: String,
     model: String,
     now: u64,
 }
 
+/// Bytes for the client, of which a first part is not copied as long as no other comes.
+#[derive(Default)]
+struct Ready {
+    first: Bytes,
+    all: Vec<u8>,
+}
+
+impl Ready {
+    fn add(&mut self, part: Bytes) {
+        if self.is_empty() {
+            self.first = part;
+        } else if !part.is_empty() {
+            self.all.extend_from_slice(&std::mem::take(&mut self.first));
+            self.all.extend_from_slice(&part);
+        }
+    }
+
+    fn take(&mut self) -> Bytes {
+        match self.all.is_empty() {
+            true => std::mem::take(&mut self.first),
+            false => std::mem::take(&mut self.all).into(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first.is_empty() && self.all.is_empty()
+    }
+}
+
 impl Relayed {
     fn push(&mut self, chunk: Bytes) -> Result<()> {
         let out = self.stream.push(chunk)?;
-        self.ready.extend_from_slice(&out);
+        self.ready.add(out);
         Ok(())
     }
 
     fn end(&mut self) -> &End {
         let (rest, end) = self.stream.end();
-        self.ready.extend_from_slice(&rest);
+        self.ready.add(rest);
         self.end.insert(end)
     }
 
     fn fail(&mut self, failure: &Failure) {
         if matches!(self.end(), End::Broken(_)) {
             let told = self.stream.failure(failure, &self.request_id, &self.model, self.now);
-            self.ready.extend_from_slice(&told);
+            self.ready.add(told);
         }
     }
 }
@@ -54,7 +83,14 @@ impl Passage {
     /// A relay for the request of this id, for this model, at this time in seconds since the epoch.
     pub(super) fn relayed(stream: relay::Stream, request_id: &str, model: &str, now: u64) -> Self {
         let (request_id, model) = (request_id.to_owned(), model.to_owned());
-        Self::Relayed(Box::new(Relayed { stream, ready: Vec::new(), end: None, request_id, model, now }))
+        Self::Relayed(Box::new(Relayed {
+            stream,
+            ready: Ready::default(),
+            end: None,
+            request_id,
+            model,
+            now,
+        }))
     }
 
     /// Takes a whole answer that is no stream.
@@ -106,7 +142,7 @@ impl Passage {
     pub(super) fn ready(&mut self) -> (Bytes, Vec<Bytes>) {
         match self {
             Self::Bridged { bridge, .. } => bridge.pieces(),
-            Self::Relayed(relayed) => (std::mem::take(&mut relayed.ready).into(), Vec::new()),
+            Self::Relayed(relayed) => (relayed.ready.take(), Vec::new()),
         }
     }
 
@@ -205,7 +241,7 @@ impl Passage {
     pub(super) fn is_committed(&self) -> bool {
         match self {
             Self::Bridged { bridge, .. } => bridge.is_committed(),
-            // As where Pingora relays: with the first bytes that pass.
+            // With the first bytes that pass.
             Self::Relayed(relayed) => !relayed.ready.is_empty(),
         }
     }
@@ -230,5 +266,25 @@ impl Passage {
     /// Has the provider itself told the client of a failure, in a stream that has ended?
     pub(super) fn is_reported(&self) -> bool {
         matches!(self, Self::Relayed(relayed) if relayed.end == Some(End::Reported))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_comes_alone_is_not_copied() {
+        let (one, two) = (Bytes::from(vec![b'a'; 9]), Bytes::from(vec![b'b'; 9]));
+        let mut ready = Ready::default();
+        ready.add(one.clone());
+        ready.add(Bytes::new());
+        assert_eq!(ready.take().as_ptr(), one.as_ptr());
+        assert!(ready.is_empty() && ready.take().is_empty());
+        for part in [&one, &two, &one] {
+            ready.add(part.clone());
+        }
+        assert_eq!(ready.take(), [one.as_ref(), &two, &one].concat());
+        assert!(ready.is_empty());
     }
 }

@@ -11,7 +11,7 @@ use crate::observe::{AccessLog, Line, Metrics};
 
 use super::call::Call;
 use super::endpoint::Endpoint;
-use super::exchange::{Exchange, Reply};
+use super::exchange::Exchange;
 
 impl Exchange {
     /// The request is over.
@@ -86,7 +86,7 @@ impl Exchange {
             status: self.status,
             error: self.failure.as_ref().map(Failure::logged_code),
             detail: self.failure.as_ref().and_then(Failure::detail).map(cut),
-            stream: matches!(self.reply, Reply::Stream(_) | Reply::Written),
+            stream: self.streams,
             client_gone: self.client_gone,
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,

@@ -34,7 +34,6 @@ use super::handover::{Door, Inheritance};
 use super::listeners::Sockets;
 use super::reload::Reload;
 use super::side::Side;
-use super::upstream::keep_resolved;
 
 /// A server that is ready to run.
 pub struct Server {
@@ -391,13 +390,16 @@ impl Drain<'_> {
     }
 }
 
-fn conf(config: &Config) -> ServerConf {
-    ServerConf {
-        threads: config.threads,
-        upstream_keepalive_pool_size: POOL,
-        max_retries: ATTEMPTS,
-        ..ServerConf::default()
+/// Has the names of all providers resolved before they are needed, and again and again.
+async fn keep_resolved(gateway: Gateway) {
+    loop {
+        gateway.keep_resolved();
+        sleep(RESOLVE).await;
     }
+}
+
+fn conf(config: &Config) -> ServerConf {
+    ServerConf { threads: config.threads, ..ServerConf::default() }
 }
 
 fn clients(
@@ -433,12 +435,6 @@ fn operators(
     Ok((service, sampler))
 }
 
-/// Unused connections to providers that are kept, per thread.
-const POOL: usize = 512;
-
-/// Connections tried for one request: the first, and fresh ones in the place of stale ones.
-const ATTEMPTS: usize = 3;
-
 /// Bytes read at once for TLS: a record (RFC 8446, 5.1) and its head. Without TLS, nothing stands between the
 /// socket and the buffers into which heads and bodies are read, and no memory that each connection would
 /// have for its whole life.
@@ -447,12 +443,14 @@ const TLS_READ_BUFFER: usize = (16 << 10) + 256;
 /// Bytes gathered before a write: head and body of a usual answer leave together.
 const WRITE_BUFFER: usize = 16 << 10;
 
+/// How often it is looked whether a provider's name is due to be resolved.
+const RESOLVE: Duration = Duration::from_secs(1);
+
 /// How often files are looked at.
 const WATCH: Duration = Duration::from_millis(500);
 
 /// How often it is looked whether something still goes on when the process ends.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// How long calls may take to tell their clients that they can not go on: those that are relayed can do so with
-/// their next event.
+/// How long calls may take to tell their clients that they can not go on.
 const LAST_WORDS: Duration = Duration::from_secs(2);

@@ -23,8 +23,9 @@ use crate::config::Limits;
 
 use super::ending::Ending;
 use super::framing;
-use super::front::{Next, Refusal, next};
+use super::front::{Next, next};
 use super::head::Malformed;
+use super::refusal::Refusal;
 use super::refused::Refused;
 use super::streams::{self, Asked};
 

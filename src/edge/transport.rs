@@ -1,41 +1,12 @@
-//! Errors on the way to a provider: what Pingora's mean, and those by which it is told what to do next.
+//! Errors on the way to a provider: what Pingora's mean, and failures of our own in their place.
 
 use pingora::{Error, ErrorType, RetryType};
 
 use crate::failure::{Failure, Kind};
 
-use super::exchange::Exchange;
-
-/// Makes Pingora ask the next target or, if there is none, keeps the failure for the hook that tells the client.
-pub(super) fn raise(exchange: &mut Exchange, failure: Failure) -> Box<Error> {
-    exchange.fail_attempt(failure_kind(&failure));
-    if exchange.bytes_out == 0 && exchange.turn(&failure) {
-        return turned(exchange);
-    }
-    let error = own_error(failure.status());
-    exchange.failure = Some(failure);
-    error
-}
-
-/// Makes Pingora ask the target that was turned to, unless that is one which it can not go to by itself.
-pub(super) fn turned(exchange: &Exchange) -> Box<Error> {
-    let mut error = own_error(0);
-    error.set_retry(!exchange.is_carried());
-    error
-}
-
-pub(super) fn own_error(status: u16) -> Box<Error> {
-    let mut error = Error::explain(ErrorType::CustomCode("crossmodel", status), "see the access line");
-    error.as_up();
-    error.set_retry(false);
-    error
-}
-
-/// Makes Pingora ask the next target, if there is one, after an error of its own.
-pub(super) fn retry_elsewhere(exchange: &mut Exchange, mut error: Box<Error>) -> Box<Error> {
-    let turns = exchange.turn(&transport(&error));
-    error.set_retry(turns && !exchange.is_carried());
-    error
+/// A failure as an error of Pingora's, in which hooks hand it on; [`transport`] gives it back.
+pub(super) fn raised(failure: Failure) -> Box<Error> {
+    Error::because(ErrorType::InternalError, "see the access line", failure)
 }
 
 /// Was the connection one that the provider had closed meanwhile, or did not take the request for, so that nothing
@@ -57,6 +28,9 @@ pub(super) fn is_stale(error: &Error, reused: bool) -> bool {
 
 /// What the client is told when the way to the provider failed.
 pub(super) fn transport(error: &Error) -> Failure {
+    if let Some(failure) = error.root_cause().downcast_ref::<Failure>() {
+        return failure.clone();
+    }
     let failure = match error.etype() {
         ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => {
             Failure::new(Kind::Provider, "The provider could not be reached in time.")
@@ -98,5 +72,18 @@ pub(super) fn error_kind(error: &Error, other: &'static str) -> &'static str {
     match error.etype() {
         ConnectTimedout | TLSHandshakeTimedout | ReadTimedout | WriteTimedout => "timeout",
         _ => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_comes_through_a_hook_as_it_is() {
+        let failure = Failure::new(Kind::RateLimited, "Wait.").with_retry_after(7).with_detail("why");
+        let same = transport(&raised(failure.clone()));
+        assert_eq!((same.kind(), same.message(), same.retry_after()), (failure.kind(), "Wait.", Some(7)));
+        assert_eq!(same.detail(), failure.detail());
     }
 }

@@ -8,13 +8,11 @@ use std::time::{Duration, Instant};
 use pingora::protocols::ALPN;
 use pingora::protocols::l4::socket;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Peer as _, PeerOptions};
-use tokio::time::sleep;
 
 use crate::config::Timeouts;
 use crate::failure::{Failure, Kind, Result};
 use crate::provider::{HttpVersion, OnClientGone, Provider};
 
-use super::gateway::Gateway;
 use super::names::Names;
 use super::pace::Paces;
 
@@ -59,12 +57,6 @@ impl Times {
             drain: drains.then(|| Duration::from_secs(general.client_gone)),
         }
     }
-
-    /// Can Pingora keep these times by itself? It knows one for all reads, and leaves a provider when the client
-    /// is gone.
-    pub(super) fn are_simple(&self, stream: bool) -> bool {
-        self.first_byte == self.silence && self.drain.is_none() && (stream || self.silence <= self.total)
-    }
 }
 
 impl Upstream {
@@ -81,17 +73,23 @@ impl Upstream {
         Self { provider, times, paces, names, anywhere }
     }
 
-    /// The peer to connect to; with `fresh`, by a connection that nothing was sent on yet.
+    /// Waits until an address of the provider's host is known, which it mostly is.
     ///
     /// # Errors
     /// 502 when the name can not be resolved.
-    pub(super) async fn peer(&self, fresh: bool) -> Result<Box<HttpPeer>> {
-        let unresolved = |why: &str| Failure::provider(format!("its host name can not be resolved: {why}"));
+    pub(super) async fn resolved(&self) -> Result<()> {
         if self.names.is_unknown() {
-            self.names.resolve().await.map_err(|error| unresolved(&error.to_string()))?;
-        } else {
-            self.keep_resolved();
+            return self.names.resolve().await.map_err(|error| unresolved(&error.to_string()));
         }
+        self.keep_resolved();
+        Ok(())
+    }
+
+    /// The peer to connect to; with `fresh`, by a connection that nothing was sent on yet.
+    ///
+    /// # Errors
+    /// 502 when no address is known.
+    pub(super) fn peer(&self, fresh: bool) -> Result<Box<HttpPeer>> {
         let address = self.names.next(Instant::now()).ok_or_else(|| unresolved("no address"))?;
         let mut peer = Box::new(HttpPeer { _address: address.into(), ..self.anywhere.clone() });
         if fresh {
@@ -142,23 +140,16 @@ fn options(provider: &Provider, times: &Times) -> PeerOptions {
     options
 }
 
+fn unresolved(why: &str) -> Failure {
+    Failure::provider(format!("its host name can not be resolved: {why}"))
+}
+
 /// The failure for an exchange whose provider left the configuration between two hooks.
 pub(super) fn unknown() -> Failure {
     Failure::new(Kind::Internal, "The provider is not configured.")
 }
 
-/// Has the names of all providers resolved before they are needed, and again and again.
-pub(super) async fn keep_resolved(gateway: Gateway) {
-    loop {
-        gateway.keep_resolved();
-        sleep(LOOK).await;
-    }
-}
-
 static GROUPS: AtomicU64 = AtomicU64::new(1);
-
-/// How often it is looked whether a name is due.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// How long an unused connection is kept: most servers close theirs after 60 s or more.
 const IDLE: Duration = Duration::from_secs(55);

@@ -96,7 +96,7 @@ fn the_next_target_answers_whatever_the_first_one_does() {
 
 #[test]
 fn every_target_is_asked_whatever_it_speaks() {
-    // More than Pingora tries by itself, and a relay after a translation.
+    // A relay after a translation, too.
     let bad = || Mock::new(vec![Act::Close]);
     for protocols in [["chat", "messages", "chat"], ["messages", "chat", "chat"], ["chat", "chat", "chat"]] {
         let (all, better) = ([bad(), bad(), bad()], good());
@@ -113,6 +113,24 @@ fn every_target_is_asked_whatever_it_speaks() {
         }
         assert!(all.iter().all(|mock| mock.seen().len() == 2) && better.seen().len() == 2, "{protocols:?}");
         assert!(gateway.access_log(2)[1].contains("\"attempts\":4"), "{protocols:?}");
+    }
+}
+
+/// The body that belongs to it may never come.
+#[test]
+fn a_status_that_says_enough_is_acted_upon_at_once() {
+    for first in ["chat", "messages"] {
+        let never = Gate::new();
+        let head = "HTTP/1.1 500 X\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{";
+        let bad = Mock::new(vec![Act::Send(head.into()), Act::Await(Arc::clone(&never))]);
+        let better = good();
+        let gateway = Gateway::start(&config(&[(bad.port, first), (better.port, "chat")], ""));
+        for stream in [false, true] {
+            let response = call(&gateway, 0, stream);
+            assert_eq!((response.status, response.complete), (200, true), "{first}: {response:?}");
+        }
+        assert_eq!((bad.seen().len(), better.seen().len()), (2, 2), "{first}");
+        never.open();
     }
 }
 

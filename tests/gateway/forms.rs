@@ -40,9 +40,6 @@ const FINDS: [[&str; 2]; 3] = [
     ["content.0.text", "usage.output_tokens"],
 ];
 
-/// Carried by Pingora, and by the gateway itself.
-const WAYS: [&str; 2] = ["", ", timeouts: {first_byte: 599}"];
-
 fn protocol(path: &str) -> usize {
     PROTOCOLS.iter().position(|protocol| path.contains(protocol.0)).unwrap()
 }
@@ -50,26 +47,21 @@ fn protocol(path: &str) -> usize {
 #[test]
 fn a_whole_answer_to_a_request_for_a_stream_becomes_one() {
     let mock = Mock::scripted(|seen, _| json(200, "", WHOLE[protocol(&seen.head)]));
-    for way in WAYS {
-        let gateway = Gateway::start(&config_with(mock.port, way));
-        for (n, says) in SAYS.iter().enumerate() {
-            let response = post(&gateway, PROTOCOLS[n].0, &streaming(n));
-            assert_eq!((response.status, response.complete), (200, true), "{}", response.body);
-            assert_eq!(response.header("content-type"), Some("text/event-stream; charset=utf-8"));
-            let mut rest = response.body.as_str();
-            for part in *says {
-                rest = rest.split_once(part).unwrap_or_else(|| panic!("{part}: {}", response.body)).1;
-            }
-            // Nobody has asked for the usage that the gateway itself wants to know.
-            assert_eq!(response.body.contains("200"), n != 0, "{}", response.body);
+    let gateway = Gateway::start(&config_with(mock.port, ""));
+    for (n, says) in SAYS.iter().enumerate() {
+        let response = post(&gateway, PROTOCOLS[n].0, &streaming(n));
+        assert_eq!((response.status, response.complete), (200, true), "{}", response.body);
+        assert_eq!(response.header("content-type"), Some("text/event-stream; charset=utf-8"));
+        let mut rest = response.body.as_str();
+        for part in *says {
+            rest = rest.split_once(part).unwrap_or_else(|| panic!("{part}: {}", response.body)).1;
         }
-        for line in gateway.access_log(3) {
-            assert_eq!(
-                (member(&line, "stream").as_str(), member(&line, "route").as_str()),
-                ("true", "relay")
-            );
-            assert_eq!(member(&line, "completion_tokens"), "200");
-        }
+        // Nobody has asked for the usage that the gateway itself wants to know.
+        assert_eq!(response.body.contains("200"), n != 0, "{}", response.body);
+    }
+    for line in gateway.access_log(3) {
+        assert_eq!((member(&line, "stream").as_str(), member(&line, "route").as_str()), ("true", "relay"));
+        assert_eq!(member(&line, "completion_tokens"), "200");
     }
 }
 
@@ -79,22 +71,20 @@ fn a_stream_for_a_client_that_wants_none_becomes_a_whole_answer() {
         let n = protocol(&seen.head);
         sse([BEGUN[n].as_bytes(), ENDED[n].as_bytes()])
     });
-    for way in WAYS {
-        let gateway = Gateway::start(&config_with(mock.port, way));
-        for (n, [text, tokens]) in FINDS.into_iter().enumerate() {
-            let response = post(&gateway, PROTOCOLS[n].0, PROTOCOLS[n].1);
-            assert_eq!((response.status, response.complete), (200, true), "{}", response.body);
-            assert_eq!(response.header("content-type"), Some("application/json"));
-            assert_eq!(member(&response.body, "model"), "v/model");
-            assert_eq!(member(&response.body, text), "word", "{}", response.body);
-            assert_eq!(member(&response.body, tokens), "200");
-        }
-        for line in gateway.access_log(3) {
-            assert_eq!(
-                (member(&line, "stream").as_str(), member(&line, "prompt_tokens").as_str()),
-                ("false", "300")
-            );
-        }
+    let gateway = Gateway::start(&config_with(mock.port, ""));
+    for (n, [text, tokens]) in FINDS.into_iter().enumerate() {
+        let response = post(&gateway, PROTOCOLS[n].0, PROTOCOLS[n].1);
+        assert_eq!((response.status, response.complete), (200, true), "{}", response.body);
+        assert_eq!(response.header("content-type"), Some("application/json"));
+        assert_eq!(member(&response.body, "model"), "v/model");
+        assert_eq!(member(&response.body, text), "word", "{}", response.body);
+        assert_eq!(member(&response.body, tokens), "200");
+    }
+    for line in gateway.access_log(3) {
+        assert_eq!(
+            (member(&line, "stream").as_str(), member(&line, "prompt_tokens").as_str()),
+            ("false", "300")
+        );
     }
 }
 
@@ -104,13 +94,11 @@ fn what_only_a_relay_can_carry_is_the_providers_failure() {
         true => json(200, "", WHOLE[0]),
         false => sse([BEGUN[0].as_bytes(), ENDED[0].as_bytes()]),
     });
-    for way in WAYS {
-        let gateway = Gateway::start(&config_with(mock.port, way));
-        for body in [streaming(0), PROTOCOLS[0].1.to_owned()] {
-            let body = body.replacen('{', "{\"n\":2,", 1);
-            let response = post(&gateway, PROTOCOLS[0].0, &body);
-            assert_eq!((response.status, response.complete), (502, true), "{body} {}", response.body);
-        }
+    let gateway = Gateway::start(&config_with(mock.port, ""));
+    for body in [streaming(0), PROTOCOLS[0].1.to_owned()] {
+        let body = body.replacen('{', "{\"n\":2,", 1);
+        let response = post(&gateway, PROTOCOLS[0].0, &body);
+        assert_eq!((response.status, response.complete), (502, true), "{body} {}", response.body);
     }
 }
 
@@ -131,32 +119,28 @@ fn without_usage_what_was_said_is_charged_in_either_form() {
         let n = protocol(&seen.head);
         json(200, "", &(WHOLE[n][..stop[n]].trim_end_matches(',').replace("word", &told) + "}"))
     });
-    for way in WAYS {
-        let prices = "{id: v/model, prices: [{input: 0, output: 4000000}], ";
-        let gateway = Gateway::start(&config_with(mock.port, way).replace("{id: v/model, ", prices));
-        gateway.command(&["account", "top-up", "default", "10"]);
-        for (n, protocol) in PROTOCOLS.iter().enumerate() {
-            let mut costs = Vec::new();
-            for body in [protocol.1.to_owned(), streaming(n)] {
-                let (before, _) = credits(&gateway);
-                let body = body.replace("\"max_tokens\":9", "\"max_tokens\":9000");
-                assert_eq!(post(&gateway, protocol.0, &body).status, 200);
-                costs.push(before - credits(&gateway).0);
-            }
-            // 4 micro-USD a token of 4 bytes; a whole answer counts with its braces.
-            assert!((4000..4600).contains(&costs[0]) && (3900..4600).contains(&costs[1]), "{n} {costs:?}");
+    let prices = "{id: v/model, prices: [{input: 0, output: 4000000}], ";
+    let gateway = Gateway::start(&config_with(mock.port, "").replace("{id: v/model, ", prices));
+    gateway.command(&["account", "top-up", "default", "10"]);
+    for (n, protocol) in PROTOCOLS.iter().enumerate() {
+        let mut costs = Vec::new();
+        for body in [protocol.1.to_owned(), streaming(n)] {
+            let (before, _) = credits(&gateway);
+            let body = body.replace("\"max_tokens\":9", "\"max_tokens\":9000");
+            assert_eq!(post(&gateway, protocol.0, &body).status, 200);
+            costs.push(before - credits(&gateway).0);
         }
+        // 4 micro-USD a token of 4 bytes; a whole answer counts with its braces.
+        assert!((4000..4600).contains(&costs[0]) && (3900..4600).contains(&costs[1]), "{n} {costs:?}");
     }
 }
 
 #[test]
 fn half_of_a_stream_is_no_answer() {
     let mock = Mock::scripted(|seen, _| sse([BEGUN[protocol(&seen.head)].as_bytes()]));
-    for way in WAYS {
-        let gateway = Gateway::start(&config_with(mock.port, way));
-        for (path, body, _) in PROTOCOLS {
-            let response = post(&gateway, path, body);
-            assert_eq!((response.status, response.complete), (502, true), "{}", response.body);
-        }
+    let gateway = Gateway::start(&config_with(mock.port, ""));
+    for (path, body, _) in PROTOCOLS {
+        let response = post(&gateway, path, body);
+        assert_eq!((response.status, response.complete), (502, true), "{}", response.body);
     }
 }

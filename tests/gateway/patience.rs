@@ -24,7 +24,7 @@ fn config(port: u16, protocol: &str, provider: &str, prices: &str) -> String {
     )
 }
 
-/// Its times differ, so that Pingora can not keep them; in seconds.
+/// In seconds.
 const FIRST_BYTE: &str = ", timeouts: {first_byte: 1, silence: 60}";
 const SILENCE: &str = ", timeouts: {first_byte: 60, silence: 1}";
 const TOTALS: [&str; 2] = [", timeouts: {total: 1}", ", timeouts: {silence: 1, total: 1}"];
