@@ -14,11 +14,9 @@ use crate::money::Amount;
 
 use super::books::Wallet;
 use super::journal::{Hold, Record};
-use super::ledger::{Refusal, Request};
 use super::price::Prices;
-use super::purse::{Spare, Tab, Terms};
 use super::report::{self, Report, Tally};
-use super::{CallId, End};
+use super::types::{Begun, CallId, End, Lease, Refusal, Request, Spare, Tab, Terms, Whose};
 
 /// A transaction on its way, about the calls of one epoch.
 pub(super) struct Batch<'t> {
@@ -42,32 +40,6 @@ pub(super) struct Answers {
     pub(super) reports: Vec<Report>,
     /// Money for calls that are to come.
     pub(super) more: Vec<Spare>,
-}
-
-/// Money that is lent for one call, and the terms of it.
-#[derive(Debug)]
-pub(super) struct Lease {
-    pub(super) terms: Arc<Terms>,
-    pub(super) amount: Amount,
-}
-
-/// A call in flight.
-#[derive(Clone, Debug)]
-pub(super) struct Begun {
-    pub(super) call: CallId,
-    pub(super) tab: Arc<Tab>,
-    pub(super) amount: Amount,
-    /// Tokens, estimated.
-    pub(super) prompt: u64,
-    /// What was asked for.
-    pub(super) rates: Rates,
-}
-
-/// Whose purses are to be emptied.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Whose<'a> {
-    Key(&'a str),
-    Account(&'a str),
 }
 
 /// What the calls of one key have cost.

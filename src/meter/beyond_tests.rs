@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::tests::{ACCOUNT, audited, grant, killed, prices, recovered, runtime, tokens, usd, used};
 use super::*;
-use crate::canon::{Inner, Rate, Rates};
+use crate::canon::{Inner, Rate, Rates, Usage};
+use crate::money::Amount;
 
 /// Opens a call that may cost `dollars`.
 fn open(ledger: &Ledger, grant: &crate::auth::Grant, dollars: u64) -> Bill {

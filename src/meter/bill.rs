@@ -7,11 +7,10 @@ use crate::auth::Grant;
 use crate::canon::Usage;
 use crate::money::Amount;
 
-use super::ledger::{Held, Ledger, Refusal, Request};
+use super::ledger::Ledger;
 use super::price::{Extras, Prices};
-use super::purse::Terms;
 use super::report::Tally;
-use super::{End, Outcome};
+use super::types::{End, Held, Outcome, Refusal, Request, Terms};
 
 /// What is to be paid for one call. It ends exactly once: settled, broken off or released. One that is
 /// dropped before ends as a call whose client is gone.

@@ -19,7 +19,7 @@ use crate::canon::{Rates, Usage};
 use crate::money::Amount;
 use crate::private;
 
-use super::{CallId, End, Outcome};
+use super::types::{CallId, End, Outcome};
 
 /// The journal of this process.
 #[derive(Debug)]
@@ -363,6 +363,9 @@ const OUTCOMES: [(u8, Outcome); 4] = [
     (b'R', Outcome::Recovered),
     (b'F', Outcome::Released),
 ];
+
+/// Where the journals are, below the data folder.
+pub(super) const JOURNALS: &str = "journal";
 
 /// Bits in the last byte of an end that say how it is; those above are its rates.
 const FLAGS: u32 = 3;

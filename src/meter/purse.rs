@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::money::Amount;
 
-use super::ledger::Request;
-use super::price::Prices;
+use super::types::{Request, Spare, Terms};
 
 /// The purses of all keys that have called lately.
 #[derive(Debug)]
@@ -31,36 +30,6 @@ struct Purse {
     unused: Amount,
     /// By model.
     terms: HashMap<Arc<str>, Arc<Terms>>,
-}
-
-/// Who pays for which model, and by which prices: a row of the store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Tab {
-    pub(super) account: Arc<str>,
-    pub(super) key: Arc<str>,
-    pub(super) model: Arc<str>,
-    /// The version of the prices.
-    pub(super) price: i64,
-}
-
-/// What the calls of a key to a model are charged by.
-#[derive(Debug)]
-pub(super) struct Terms {
-    /// The number of the tab.
-    pub(super) number: i64,
-    pub(super) tab: Arc<Tab>,
-    /// At each of the targets that may answer; the first is the tab's.
-    pub(super) prices: Vec<Arc<Prices>>,
-    /// Their versions.
-    pub(super) versions: Vec<i64>,
-}
-
-/// Money that was taken out of a purse, to be given back to the store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Spare {
-    pub(super) account: Arc<str>,
-    pub(super) key: Arc<str>,
-    pub(super) amount: Amount,
 }
 
 impl Purses {

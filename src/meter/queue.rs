@@ -9,14 +9,17 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
+use crate::auth::Grant;
 use crate::money::Amount;
 
-use super::batch::{Begun, Lease, Whose};
+use super::books::Wallet;
 use super::commit::Commit;
 use super::journal::{Encoded, Hold, Journal, Record, encode};
-use super::ledger::{Held, Op, Request};
-use super::purse::{Purses, Spare, Terms};
-use super::{CallId, End};
+use super::purse::Purses;
+use super::report::{Report, Tally};
+use super::types::{Begun, CallId, End, Held, Lease, Refusal, Request, Spare, Terms, Whose};
 
 /// The purses, the operations that wait, and the journal, in which they stand in the same order.
 #[derive(Debug)]
@@ -72,6 +75,34 @@ pub(super) struct Taken {
     pub(super) unused: Vec<Spare>,
     /// Will nothing come any more?
     pub(super) closed: bool,
+}
+
+/// Something for the store.
+#[derive(Debug)]
+pub(super) enum Op {
+    /// Lend money for a call.
+    Lease(Request, Reply<Result<Unclaimed, Refusal>>),
+    /// Money is set aside for a call.
+    Begin(Begun),
+    /// Something more stands in the journal.
+    Record(Record),
+    /// A call that costs nothing has ended.
+    Free(Grant, Tally),
+    /// Tell what an account has.
+    Wallet(String, Reply<Result<Option<Wallet>, Refusal>>),
+    /// Tell what an account has used.
+    Report(String, Reply<Result<Report, Refusal>>),
+}
+
+pub(super) type Reply<T> = oneshot::Sender<T>;
+
+/// Money that is set aside for a caller who may be gone: then it must not stay so.
+#[derive(Debug)]
+pub(super) struct Unclaimed {
+    queue: Arc<Queue>,
+    commit: Arc<Commit>,
+    leads: bool,
+    held: Option<Held>,
 }
 
 impl Queue {
@@ -350,6 +381,58 @@ impl State {
         self.journal.room() > self.open + 2 * (self.holds.len() as u64 + 1)
     }
 }
+
+impl Op {
+    /// Tells who waits that it can not be done; returns what has to be done all the same.
+    pub(super) fn refuse(self) -> Option<Self> {
+        match self {
+            Self::Lease(_, reply) => drop(reply.send(Err(Refusal::Store))),
+            Self::Wallet(_, reply) => drop(reply.send(Err(Refusal::Store))),
+            Self::Report(_, reply) => drop(reply.send(Err(Refusal::Store))),
+            kept => return Some(kept),
+        }
+        None
+    }
+}
+
+impl Unclaimed {
+    pub(super) fn new(queue: &Arc<Queue>, Set { held, commit, leads }: Set) -> Self {
+        Self { queue: Arc::clone(queue), commit, leads, held: Some(held) }
+    }
+
+    /// Gives the money when it is on the disk that it is set aside.
+    pub(super) async fn claim(mut self) -> Result<Held, Refusal> {
+        if self.leads {
+            // Calls that have come at the same time share the write.
+            for _ in 0..TURNS {
+                tokio::task::yield_now().await;
+            }
+            self.seal();
+        }
+        let on_disk = Arc::clone(&self.commit).wait().await;
+        // What could not be written may have reached the disk all the same: that it is released goes there, too.
+        let held = if on_disk { self.held.take() } else { None };
+        held.ok_or(Refusal::Store)
+    }
+
+    fn seal(&mut self) {
+        if std::mem::take(&mut self.leads) {
+            self.queue.seal();
+        }
+    }
+}
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        self.seal();
+        if let Some(held) = self.held.take() {
+            self.queue.end(&held, End::released());
+        }
+    }
+}
+
+/// How often the first of those who share a write lets others that are ready go before.
+const TURNS: u32 = 1;
 
 /// How long operations that have time wait for others, so that they share a commit.
 const PATIENCE: Duration = Duration::from_millis(100);

@@ -10,11 +10,10 @@ use crate::canon::{Rates, Usage};
 use crate::money::Amount;
 use crate::store::{self, Error};
 
-use super::batch::{Batch, Whose};
+use super::batch::Batch;
 use super::journal::{self, Orphan, Record};
 use super::price::Prices;
-use super::purse::Spare;
-use super::{CallId, End, Outcome};
+use super::types::{CallId, End, Outcome, Spare, Whose};
 
 /// Takes over everything that no living process owns.
 ///

@@ -8,8 +8,11 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use tokio::runtime::Runtime;
 
+use super::journal::JOURNALS;
 use super::*;
 use crate::auth::{Grant, Key, NewKey, Rights, Store};
+use crate::canon::Usage;
+use crate::money::Amount;
 
 pub(super) const ACCOUNT: &str = "a";
 
