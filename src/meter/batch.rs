@@ -6,13 +6,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rusqlite::{OptionalExtension, Params, Row, Transaction, params};
 
 use crate::auth::{Grant, Key};
 use crate::canon::Rates;
 use crate::money::Amount;
 
 use super::books::Wallet;
+use super::invariant::{Invariant, difference, sum, violated};
 use super::journal::{Hold, Record};
 use super::price::Prices;
 use super::report::{self, Report, Tally};
@@ -88,7 +89,7 @@ impl<'t> Batch<'t> {
             Ok(amount) => amount,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let terms = self.terms(request)?;
+        let Some(terms) = self.terms(request)? else { return Ok(Err(Refusal::Store)) };
         let tab = &terms.tab;
         self.lend(&tab.account, &tab.key, amount.nano().cast_signed())?;
         let grant = || (Arc::clone(&request.grant), amount);
@@ -142,7 +143,8 @@ impl<'t> Batch<'t> {
         for (key, (grant, most)) in std::mem::take(&mut self.lent) {
             let Some(funds) = self.funds(&grant)? else { continue };
             let ahead = Amount::from_nano(u128::from(most.nano()) * CALLS_AHEAD);
-            let share = Amount::from_nano(u128::from(funds.free().min(funds.room()).nano()) / SHARE);
+            let free = funds.free().unwrap_or_default().min(funds.room());
+            let share = Amount::from_nano(u128::from(free.nano()) / SHARE);
             let (account, amount) = (Arc::from(grant.account.as_str()), ahead.min(share));
             self.lend(&account, &key, amount.nano().cast_signed())?;
             more.push(Spare { account, key, amount });
@@ -165,15 +167,22 @@ impl<'t> Batch<'t> {
     /// Changes what is lent to a key, by so many nano-USD.
     fn lend(&self, account: &str, key: &str, nano: i64) -> rusqlite::Result<()> {
         let sql = "UPDATE wallets SET leased = leased + ?2 WHERE account = ?1";
-        self.transaction.prepare_cached(sql)?.execute(params![account, nano])?;
+        self.change(sql, params![account, nano])?;
         let sql = "INSERT OR IGNORE INTO spending VALUES (?1, 0, 0)";
         self.transaction.prepare_cached(sql)?.execute([key])?;
         let sql = "UPDATE spending SET leased = leased + ?2 WHERE key = ?1";
-        self.transaction.prepare_cached(sql)?.execute(params![key, nano])?;
+        self.change(sql, params![key, nano])?;
         let sql = "INSERT OR IGNORE INTO leases VALUES (?1, ?2, ?3, 0)";
         self.transaction.prepare_cached(sql)?.execute(params![self.epoch, key, account])?;
         let sql = "UPDATE leases SET amount = amount + ?3 WHERE epoch = ?1 AND key = ?2";
-        self.transaction.prepare_cached(sql)?.execute(params![self.epoch, key, nano])?;
+        self.change(sql, params![self.epoch, key, nano])
+    }
+
+    /// Moves money at one account or key, which the store knows.
+    fn change(&self, sql: &str, params: impl Params) -> rusqlite::Result<()> {
+        if self.transaction.prepare_cached(sql)?.execute(params)? != 1 {
+            violated(Invariant::MissingRow, format_args!("nothing to change by: {sql}"));
+        }
         Ok(())
     }
 
@@ -197,15 +206,19 @@ impl<'t> Batch<'t> {
         Ok(funds.and_then(|funds| funds.affordable(request)))
     }
 
-    /// The terms of a request.
-    fn terms(&mut self, request: &Request) -> rusqlite::Result<Terms> {
+    /// The terms of a request; nothing where it has no prices, or none that the store can hold.
+    fn terms(&mut self, request: &Request) -> rusqlite::Result<Option<Terms>> {
         let versions = request.prices.iter().map(|prices| self.price(prices));
-        let versions = versions.collect::<rusqlite::Result<Vec<_>>>()?;
+        let Some(versions) = versions.collect::<rusqlite::Result<Option<Vec<_>>>>()? else { return Ok(None) };
+        let Some(&price) = versions.first() else {
+            violated(Invariant::NoPrices, format_args!("a call of {} has no prices", request.model));
+            return Ok(None);
+        };
         let tab = Tab {
             account: request.grant.account.as_str().into(),
             key: request.grant.id.as_str().into(),
             model: Arc::clone(&request.model),
-            price: versions.first().copied().unwrap_or_default(),
+            price,
         };
         let known = "SELECT tab FROM tabs WHERE key = ?1 AND model = ?2 AND price = ?3";
         let known = self
@@ -221,7 +234,7 @@ impl<'t> Batch<'t> {
                 self.transaction.last_insert_rowid()
             }
         };
-        Ok(Terms { number, tab: Arc::new(tab), prices: request.prices.clone(), versions })
+        Ok(Some(Terms { number, tab: Arc::new(tab), prices: request.prices.clone(), versions }))
     }
 
     /// A call that a journal says has begun: the store may know of it, and even of its end.
@@ -267,15 +280,15 @@ impl<'t> Batch<'t> {
                 open
             }
         };
-        let over = end.charge.checked_sub(begun.amount).unwrap_or_default();
+        let over = difference(end.charge, begun.amount.min(end.charge));
         let excess = if over > Amount::ZERO { self.take(&begun.tab, over, empty)? } else { over };
-        let held = begun.amount.checked_add(excess).unwrap_or(Amount::MAX);
+        let held = sum(begun.amount, excess);
         let charge = end.charge.min(held);
         self.write_charge(&begun, end, (held, excess, charge))?;
         let Tab { account, key, .. } = &*begun.tab;
         let sums = self.sums.entry(Arc::clone(key)).or_insert_with(|| Sums::of(account));
         sums.tally.add(&Tally::of(&end.usage, charge, end.whole));
-        sums.excess = sums.excess.checked_add(excess).unwrap_or(Amount::MAX);
+        sums.excess = sum(sums.excess, excess);
         Ok(())
     }
 
@@ -302,7 +315,7 @@ impl<'t> Batch<'t> {
 
     fn left(&self, tab: &Tab, limit: Option<Amount>) -> rusqlite::Result<Amount> {
         let funds = self.funds_of(&tab.account, &tab.key, limit)?;
-        Ok(funds.map_or(Amount::ZERO, |funds| funds.free().min(funds.room())))
+        Ok(funds.and_then(|funds| Some(funds.free()?.min(funds.room()))).unwrap_or_default())
     }
 
     /// Writes what was held for a call, how much of that was taken at its end, and what it was charged.
@@ -357,13 +370,16 @@ impl<'t> Batch<'t> {
             if tally.cost == Amount::ZERO {
                 continue;
             }
-            let held = tally.cost.checked_sub(excess).unwrap_or_default();
+            let held = difference(tally.cost, excess);
             let sql = "UPDATE wallets SET balance = balance - ?2, leased = leased - ?3 WHERE account = ?1";
-            self.transaction.prepare_cached(sql)?.execute(params![account, tally.cost, held])?;
+            self.change(sql, params![account, tally.cost, held])?;
             let sql = "UPDATE spending SET spent = spent + ?2, leased = leased - ?3 WHERE key = ?1";
-            self.transaction.prepare_cached(sql)?.execute(params![key, tally.cost, held])?;
-            let sql = "UPDATE leases SET amount = amount - ?3 WHERE epoch = ?1 AND key = ?2";
-            self.transaction.prepare_cached(sql)?.execute(params![self.epoch, key, held])?;
+            self.change(sql, params![key, tally.cost, held])?;
+            // A lease of nothing is removed, and what was taken beyond holds was not leased.
+            if held > Amount::ZERO {
+                let sql = "UPDATE leases SET amount = amount - ?3 WHERE epoch = ?1 AND key = ?2";
+                self.change(sql, params![self.epoch, key, held])?;
+            }
         }
         Ok(())
     }
@@ -400,12 +416,18 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// The version of a price list.
-    fn price(&mut self, prices: &Prices) -> rusqlite::Result<i64> {
+    /// The version of a price list; nothing where it cannot be written.
+    fn price(&mut self, prices: &Prices) -> rusqlite::Result<Option<i64>> {
         if let Some(version) = self.prices.get(prices) {
-            return Ok(*version);
+            return Ok(Some(*version));
         }
-        let tiers = serde_json::to_string(prices).unwrap_or_default();
+        let tiers = match serde_json::to_string(prices) {
+            Ok(tiers) => tiers,
+            Err(error) => {
+                violated(Invariant::UnwritablePrices, error);
+                return Ok(None);
+            }
+        };
         let known = "SELECT version FROM prices WHERE tiers = ?1";
         let known =
             self.transaction.prepare_cached(known)?.query_row([&tiers], |row| row.get(0)).optional()?;
@@ -418,7 +440,7 @@ impl<'t> Batch<'t> {
             }
         };
         self.prices.insert(prices.clone(), version);
-        Ok(version)
+        Ok(Some(version))
     }
 }
 
@@ -430,17 +452,22 @@ struct Funds {
 }
 
 impl Funds {
-    /// What the account can lend.
-    fn free(&self) -> Amount {
-        self.wallet.0.checked_sub(self.wallet.1).unwrap_or_default()
+    /// What the account can lend; nothing where it has lent more than it has, so that nobody knows.
+    fn free(&self) -> Option<Amount> {
+        let (balance, leased) = self.wallet;
+        let free = balance.checked_sub(leased);
+        if free.is_none() {
+            violated(Invariant::Overleased, format_args!("{leased} USD are leased of {balance} USD"));
+        }
+        free
     }
 
-    /// What the key has not spent.
+    /// What the key has not spent. A limit may have been lowered below that.
     fn unspent(&self) -> Amount {
         self.limit.map_or(Amount::MAX, |limit| limit.checked_sub(self.spending.0).unwrap_or_default())
     }
 
-    /// What can be lent to the key.
+    /// What can be lent to the key. A limit may have been lowered below what is lent already.
     fn room(&self) -> Amount {
         self.limit.map_or(Amount::MAX, |_| self.unspent().checked_sub(self.spending.1).unwrap_or_default())
     }
@@ -449,22 +476,24 @@ impl Funds {
     fn affordable(&self, request: &Request) -> Result<Amount, Refusal> {
         let Request { wanted, least, .. } = *request;
         let (balance, _) = self.wallet;
-        if self.free() < least {
+        let free = self.free().ok_or(Refusal::Store)?;
+        if free < least {
             return Err(if balance >= least {
                 Refusal::InFlight(balance)
             } else {
                 Refusal::Balance(balance)
             });
         }
-        if self.room() < least {
-            let limit = self.limit.unwrap_or_default();
+        if let Some(limit) = self.limit
+            && self.room() < least
+        {
             return Err(if self.unspent() >= least {
                 Refusal::InFlight(balance)
             } else {
                 Refusal::Limit(limit)
             });
         }
-        Ok(wanted.min(self.free()).min(self.room()))
+        Ok(wanted.min(free).min(self.room()))
     }
 }
 
@@ -472,7 +501,7 @@ fn tab(row: &Row<'_>) -> rusqlite::Result<Tab> {
     Ok(Tab { account: row.get(0)?, key: row.get(1)?, model: row.get(2)?, price: row.get(3)? })
 }
 
-/// As the store holds it.
+/// As the store holds it. No money depends on counts beyond it.
 fn count(tokens: u64) -> i64 {
     i64::try_from(tokens).unwrap_or(i64::MAX)
 }

@@ -12,6 +12,9 @@ mod beyond_tests;
 mod bill;
 mod books;
 mod commit;
+mod invariant;
+#[cfg(test)]
+mod invariant_tests;
 mod journal;
 mod ledger;
 mod price;
@@ -27,6 +30,8 @@ mod writer;
 pub use audit::{Audit, Finding, Step};
 pub use bill::{Bill, Charge, Expected};
 pub use books::{Books, Wallet};
+pub(crate) use invariant::violated;
+pub use invariant::{Invariant, violations};
 pub use ledger::Ledger;
 pub use price::{Extras, Prices, RateSettings, TierSettings};
 pub use report::{Report, Tally};

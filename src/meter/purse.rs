@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::money::Amount;
 
+use super::invariant::{Invariant, difference, violated};
 use super::types::{Request, Spare, Terms};
 
 /// The purses of all keys that have called lately.
@@ -52,7 +53,11 @@ impl Purses {
     /// Puts money into a key's purse: of a lease, or what a call has not needed.
     pub(super) fn put(&mut self, account: &Arc<str>, key: &Arc<str>, amount: Amount) {
         let purse = self.purse(account, key);
-        purse.spare = purse.spare.checked_add(amount).unwrap_or(Amount::MAX);
+        match purse.spare.checked_add(amount) {
+            Some(spare) => purse.spare = spare,
+            // It stays leased, and nobody can spend it.
+            None => violated(Invariant::Amount, format_args!("a purse cannot take {amount} USD more")),
+        }
     }
 
     /// Remembers the terms on which a request was granted.
@@ -105,7 +110,7 @@ impl Purses {
         let mut taken = Vec::new();
         for (key, purse) in self.purses.iter_mut().filter(|(key, purse)| whose(key, &purse.account)) {
             let amount = how_much(purse).min(purse.spare);
-            purse.spare = purse.spare.checked_sub(amount).unwrap_or_default();
+            purse.spare = difference(purse.spare, amount);
             purse.unused = purse.unused.min(purse.spare);
             if amount > Amount::ZERO {
                 taken.push(Spare { account: Arc::clone(&purse.account), key: Arc::clone(key), amount });

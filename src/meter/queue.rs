@@ -16,6 +16,7 @@ use crate::money::Amount;
 
 use super::books::Wallet;
 use super::commit::Commit;
+use super::invariant::{Invariant, difference, violated};
 use super::journal::{Encoded, Hold, Journal, Record, encode};
 use super::purse::Purses;
 use super::report::{Report, Tally};
@@ -132,7 +133,7 @@ impl Queue {
             return None;
         }
         let terms = state.purses.take(request)?;
-        Some(self.begin(state, request.wanted, request, terms))
+        self.begin(state, request.wanted, request, terms)
     }
 
     /// Sets money aside for a call that the store has lent for it.
@@ -144,24 +145,30 @@ impl Queue {
             state.purses.put(&terms.tab.account, &terms.tab.key, *amount);
             return None;
         }
-        Some(self.begin(state, *amount, request, Arc::clone(terms)))
+        self.begin(state, *amount, request, Arc::clone(terms))
     }
 
+    /// Begins a call with money that was taken for it; gives it back where the call cannot be written down.
     fn begin(
         &self,
         mut state: MutexGuard<'_, State>,
         amount: Amount,
         request: &Request,
         terms: Arc<Terms>,
-    ) -> Set {
+    ) -> Option<Set> {
         let Request { prompt, rates, .. } = *request;
+        let hold = |call| encode(&Record::Hold(call, Hold { tab: terms.number, amount, prompt, rates }));
         let call = CallId::new(self.epoch, state.calls);
+        let Some((call, record)) = call.and_then(|call| Some((call, hold(call)?))) else {
+            state.purses.put(&terms.tab.account, &terms.tab.key, amount);
+            return None;
+        };
         state.calls += 1;
         state.open += 1;
-        state.holds.push(encode(&Record::Hold(call, Hold { tab: terms.number, amount, prompt, rates })));
+        state.holds.push(record);
         let (leads, commit) = (state.holds.len() == 1, Arc::clone(&state.commit));
         self.add(state, Op::Begin(Begun { call, tab: Arc::clone(&terms.tab), amount, prompt, rates }));
-        Set { held: Held { call, amount, terms }, commit, leads }
+        Some(Set { held: Held { call, amount, terms }, commit, leads })
     }
 
     /// Lets the holds be written that wait for it.
@@ -234,23 +241,29 @@ impl Queue {
         let record = Record::Mark(call, delivered);
         let mut state = self.lock();
         if state.journal.is_roomy() {
-            state.write(&encode(&record));
+            state.write(encode(&record));
             self.add(state, Op::Record(record));
         }
     }
 
     /// Notes the end of a call: it stands in the journal, and what it has not needed is back in the purse.
     pub(super) fn end(&self, held: &Held, end: End) {
-        let rest = held.amount.checked_sub(end.charge).unwrap_or_default();
+        // What a call has cost beyond its hold is taken from the balance, not from the purse.
+        let rest = difference(held.amount, end.charge.min(held.amount));
         let record = Record::End(held.call, end);
         let encoded = encode(&record);
         let tab = &held.terms.tab;
         let mut state = self.lock();
         // What only memory knows of must not be spent again: who takes over from a dead process would not find it.
-        if state.write(&encoded) {
+        if state.write(encoded) {
             state.purses.put(&tab.account, &tab.key, rest);
         }
-        state.open = state.open.saturating_sub(1);
+        match state.open.checked_sub(1) {
+            Some(open) => state.open = open,
+            None => {
+                violated(Invariant::OpenHolds, format_args!("call {} ends, and none is open", held.call.0));
+            }
+        }
         self.add(state, Op::Record(record));
     }
 
@@ -371,8 +384,9 @@ impl Queue {
 impl State {
     /// Writes a record to the journal; says whether it could. If not, its operation is still carried out, unless
     /// the process dies before.
-    fn write(&mut self, record: &Encoded) -> bool {
-        let written = self.journal.write(std::slice::from_ref(record));
+    fn write(&mut self, record: Option<Encoded>) -> bool {
+        let Some(record) = record else { return false };
+        let written = self.journal.write(&[record]);
         written.inspect_err(|error| log::error!("journal: {error}")).is_ok()
     }
 

@@ -11,6 +11,7 @@ use crate::money::Amount;
 use crate::store::{self, Error};
 
 use super::batch::Batch;
+use super::invariant::{Invariant, violated};
 use super::journal::{self, Orphan, Record};
 use super::price::Prices;
 use super::types::{CallId, End, Outcome, Spare, Whose};
@@ -121,7 +122,7 @@ fn spare(transaction: &Transaction<'_>, epoch: i64) -> rusqlite::Result<Vec<Spar
             WHERE holds.key = leases.key AND call BETWEEN ?2 AND ?3) AS spare
          FROM leases WHERE epoch = ?1 AND spare > 0",
     )?;
-    let [first, last] = calls_of(epoch);
+    let [first, last] = CallId::range(epoch);
     let spare = |row: &Row<'_>| Ok(Spare { account: row.get(0)?, key: row.get(1)?, amount: row.get(2)? });
     query.query_map([epoch, first, last], spare)?.collect()
 }
@@ -130,13 +131,8 @@ fn spare(transaction: &Transaction<'_>, epoch: i64) -> rusqlite::Result<Vec<Spar
 fn held(transaction: &Transaction<'_>, epoch: i64) -> rusqlite::Result<HashMap<CallId, Amount>> {
     let mut query =
         transaction.prepare_cached("SELECT call, amount FROM holds WHERE call BETWEEN ?1 AND ?2")?;
-    let held = query.query_map(calls_of(epoch), |row| Ok((CallId(row.get(0)?), row.get(1)?)))?;
+    let held = query.query_map(CallId::range(epoch), |row| Ok((CallId(row.get(0)?), row.get(1)?)))?;
     held.collect()
-}
-
-/// The first and the last number that a call of an epoch can have.
-fn calls_of(epoch: i64) -> [i64; 2] {
-    [CallId::new(epoch, 0).0, CallId::new(epoch, u64::MAX).0]
 }
 
 /// A process that is gone has no purses but its leases.
@@ -176,7 +172,7 @@ fn unfinished(transaction: &Transaction<'_>, epoch: i64) -> rusqlite::Result<Vec
         "SELECT call, tiers, amount, prompt, delivered, rates FROM holds LEFT JOIN prices ON version = price
          WHERE call BETWEEN ?1 AND ?2",
     )?;
-    let calls = query.query_map(calls_of(epoch), |row| {
+    let calls = query.query_map(CallId::range(epoch), |row| {
         let tiers: Option<String> = row.get(1)?;
         let count = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
         Ok(Unfinished {
@@ -194,11 +190,15 @@ fn unfinished(transaction: &Transaction<'_>, epoch: i64) -> rusqlite::Result<Vec
 impl Unfinished {
     /// Its provider may have charged for the prompt, and for what was passed on.
     fn end(&self) -> End {
-        let rates = self.prices.as_ref().map(|prices| prices.dearer(self.rates)).unwrap_or_default();
-        let usage = Usage { input: self.prompt, output: self.delivered, rates, ..Usage::default() };
-        let cost = self.prices.as_ref().map_or(Amount::ZERO, |prices| prices.cost(&usage));
-        let charge = cost.min(self.held);
         let outcome = Outcome::Recovered;
+        let usage = Usage { input: self.prompt, output: self.delivered, ..Usage::default() };
+        let Some(prices) = &self.prices else {
+            violated(Invariant::UnknownPrice, format_args!("the store has no prices for call {}", self.id.0));
+            return End { charge: self.held, outcome, usage, ..End::released() };
+        };
+        let usage = Usage { rates: prices.dearer(self.rates), ..usage };
+        let cost = prices.cost(&usage);
+        let charge = cost.min(self.held);
         End { charge, outcome, usage, capped: cost > charge, ..End::released() }
     }
 }

@@ -6,6 +6,7 @@ use crate::auth::Grant;
 use crate::canon::{Rates, Usage};
 use crate::money::Amount;
 
+use super::invariant::{Invariant, violated};
 use super::price::Prices;
 
 /// The number of a call, of which there is no other in the same store: an epoch, and a count in it.
@@ -62,9 +63,19 @@ impl End {
 }
 
 impl CallId {
-    /// The call of this number in an epoch.
-    pub(super) fn new(epoch: i64, count: u64) -> Self {
-        Self(epoch << COUNT_BITS | (count.cast_signed() & ((1 << COUNT_BITS) - 1)))
+    /// The call of this number in an epoch; nothing where there are no numbers left.
+    pub(super) fn new(epoch: i64, count: u64) -> Option<Self> {
+        let [first, last] = Self::range(epoch);
+        let call = first.checked_add_unsigned(count).filter(|call| (0..=last).contains(call)).map(Self);
+        if call.is_none() {
+            violated(Invariant::CallNumbers, format_args!("call {count} of epoch {epoch}"));
+        }
+        call
+    }
+
+    /// The first and the last number that a call of an epoch can have.
+    pub(super) fn range(epoch: i64) -> [i64; 2] {
+        [epoch << COUNT_BITS, epoch << COUNT_BITS | ((1 << COUNT_BITS) - 1)]
     }
 }
 
@@ -180,4 +191,4 @@ pub(super) enum Whose<'a> {
 }
 
 /// Bits for the calls of one epoch: a million million of them.
-const COUNT_BITS: u32 = 40;
+pub(super) const COUNT_BITS: u32 = 40;

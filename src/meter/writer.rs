@@ -10,6 +10,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::store;
 
 use super::batch::{Answers, Batch};
+use super::invariant::{Invariant, violated};
 use super::queue::{Op, Queue, Taken, Unclaimed};
 use super::recover;
 use super::types::{Refusal, Spare};
@@ -145,6 +146,9 @@ impl Writer {
                 Op::Report(_, reply) => drop(reports.next().map(|report| reply.send(Ok(report)).is_ok())),
                 Op::Begin(_) | Op::Record(_) | Op::Free(..) => {}
             }
+        }
+        if leases.next().is_some() || wallets.next().is_some() || reports.next().is_some() {
+            violated(Invariant::Answers, "there are more answers than were asked for");
         }
         self.queue.fill(&more);
     }
