@@ -14,7 +14,7 @@ use super::batch::Batch;
 use super::invariant::{Invariant, violated};
 use super::journal::{self, Orphan, Record};
 use super::price::Prices;
-use super::types::{CallId, End, Outcome, Spare, Whose};
+use super::types::{COUNT_BITS, CallId, End, Outcome, Spare, Whose};
 
 /// Takes over everything that no living process owns.
 ///
@@ -150,8 +150,8 @@ fn end_leases(transaction: &Transaction<'_>, epoch: i64) -> rusqlite::Result<()>
 
 /// The epochs that have something to give back.
 fn epochs(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<i64>> {
-    let mut query = transaction.prepare("SELECT call >> 40 FROM holds UNION SELECT epoch FROM leases")?;
-    let epochs = query.query_map([], |row| row.get(0))?;
+    let mut query = transaction.prepare("SELECT call >> ?1 FROM holds UNION SELECT epoch FROM leases")?;
+    let epochs = query.query_map([COUNT_BITS], |row| row.get(0))?;
     epochs.collect()
 }
 

@@ -192,3 +192,24 @@ pub(super) enum Whose<'a> {
 
 /// Bits for the calls of one epoch: a million million of them.
 pub(super) const COUNT_BITS: u32 = 40;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_of_an_epoch_are_those_that_the_store_takes_for_it() {
+        let [first, last] = CallId::range(7);
+        assert_eq!((first >> COUNT_BITS, last >> COUNT_BITS, (last + 1) >> COUNT_BITS), (7, 7, 8));
+        assert_eq!(CallId::new(7, 0), Some(CallId(first)));
+        assert_eq!(CallId::new(7, last.abs_diff(first)), Some(CallId(last)));
+        // A migration has run as it stands, and cannot be told the number.
+        let migration = include_str!("../store/3_leases.sql");
+        let shifts: Vec<_> = migration.split("call >> ").skip(1).collect();
+        assert!(!shifts.is_empty() && shifts.iter().all(|rest| rest.starts_with(&format!("{COUNT_BITS}"))));
+        for source in [include_str!("audit.rs"), include_str!("recover.rs"), include_str!("batch.rs")] {
+            let by_value = |rest: &&str| rest.starts_with(|c: char| c.is_ascii_digit());
+            assert_eq!(source.split("call >> ").skip(1).find(by_value), None);
+        }
+    }
+}
