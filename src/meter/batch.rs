@@ -71,7 +71,7 @@ impl<'t> Batch<'t> {
     }
 
     /// Lends money for a call, or all that there is if that is enough for the least; `empty` gives what is spare
-    /// in purses.
+    /// in leased balances.
     pub(super) fn lease(
         &mut self,
         request: &Request,
@@ -103,7 +103,7 @@ impl<'t> Batch<'t> {
         self.begun.insert(begun.call, begun);
     }
 
-    /// Carries out what the journal says; `empty` gives what is spare in purses, for a call that has cost more than
+    /// Carries out what the journal says; `empty` gives what is spare in leased balances, for a call that has cost more than
     /// was held for it.
     pub(super) fn record(
         &mut self,
@@ -293,7 +293,7 @@ impl<'t> Batch<'t> {
     }
 
     /// How much of what a call has cost beyond its hold can be taken: what the account has not lent, then what is spare
-    /// in purses, as far as the key may spend it. It is taken with the sums, before anybody else looks.
+    /// in leased balances, as far as the key may spend it. It is taken with the sums, before anybody else looks.
     fn take(
         &mut self,
         tab: &Tab,

@@ -96,7 +96,7 @@ fn two_calls_never_spend_the_same_cent() {
     one.close();
     two.close();
     let left = audited(folder.path()).0.balance;
-    // What is in the purse of one is not there for the other.
+    // What is in the leased balance of one is not there for the other.
     assert!(left < usd("15"), "{left}");
 }
 

@@ -142,7 +142,7 @@ fn a_call_that_cannot_be_written_down_gets_no_money() {
     assert_eq!((set, seen), (false, vec![Invariant::CallNumbers; 2]));
     assert_eq!(queue.open(), 0);
     let spare = queue.take().unused.len() + queue.empty(types::Whose::Account(ACCOUNT)).len();
-    assert_eq!(spare, 1, "the money is back in the purse");
+    assert_eq!(spare, 1, "the money is back in the balance");
 }
 
 #[test]

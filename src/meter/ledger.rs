@@ -1,9 +1,9 @@
 //! The ledger: the books while a gateway runs.
 //!
-//! A call is let in by what its key's purse has, and goes upstream when its hold is on the disk, in the journal. One
+//! A call is let in by what its key's leased balance has, and goes upstream when its hold is on the disk, in the journal. One
 //! thread writes holds there, as many at once as have come while the last ones were on their way. Another one writes
 //! to the store, which learns in its own time what has become of calls, and at once what somebody waits for: how an
-//! account stands, or a lease when a purse is empty.
+//! account stands, or a lease when a leased balance is empty.
 
 use std::fmt;
 use std::path::Path;

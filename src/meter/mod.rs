@@ -2,7 +2,7 @@
 //!
 //! A call is *held*: the most that it can cost is set aside, on the disk, before anything goes upstream. Then it
 //! is *settled* at what it has cost, or *released*; either is written to the journal before the client is
-//! told the end of the answer. What is held comes from a purse, which a *lease* has filled. [`Bill`] is one call's way
+//! told the end of the answer. What is held comes from a leased balance, which a *lease* has filled. [`Bill`] is one call's way
 //! through this, [`Ledger`] the books in which all are kept, [`Books`] the same for reading, topping up and auditing.
 
 mod audit;
@@ -16,9 +16,9 @@ mod invariant;
 #[cfg(test)]
 mod invariant_tests;
 mod journal;
+mod leased_balance;
 mod ledger;
 mod price;
-mod purse;
 mod queue;
 mod recover;
 mod report;

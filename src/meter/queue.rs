@@ -1,4 +1,4 @@
-//! What this process has in memory: the purses, what waits to be written to the store, and the journal.
+//! What this process has in memory: the leased balances, what waits to be written to the store, and the journal.
 //!
 //! Everybody puts in; one thread writes holds to the journal, another takes out for the store, each of them all at
 //! once. Who waits for an answer wakes the latter; the others do so only when it has nothing to do at all, and it
@@ -18,11 +18,11 @@ use super::books::Wallet;
 use super::commit::Commit;
 use super::invariant::{Invariant, difference, violated};
 use super::journal::{Encoded, Hold, Journal, Record, encode};
-use super::purse::Purses;
+use super::leased_balance::LeasedBalances;
 use super::report::{Report, Tally};
 use super::types::{Begun, CallId, End, Held, Lease, Refusal, Request, Spare, Terms, Whose};
 
-/// The purses, the operations that wait, and the journal, in which they stand in the same order.
+/// The leased balances, the operations that wait, and the journal, in which they stand in the same order.
 #[derive(Debug)]
 pub(super) struct Queue {
     state: Mutex<State>,
@@ -37,7 +37,7 @@ pub(super) struct Queue {
 struct State {
     ops: Vec<Op>,
     journal: Journal,
-    purses: Purses,
+    balances: LeasedBalances,
     /// Holds that are to be written to the journal, and the write that they wait for.
     holds: Vec<Encoded>,
     commit: Arc<Commit>,
@@ -111,7 +111,7 @@ impl Queue {
         let state = State {
             ops: Vec::new(),
             journal,
-            purses: Purses::new(),
+            balances: LeasedBalances::new(),
             holds: Vec::new(),
             commit: Arc::default(),
             sealed: false,
@@ -126,13 +126,13 @@ impl Queue {
         Self { state: Mutex::new(state), changed: Condvar::new(), held: Condvar::new(), epoch }
     }
 
-    /// Sets money aside for a call if it is in the purse; tells when that is on the disk.
+    /// Sets money aside for a call if it is in the leased balance; tells when that is on the disk.
     pub(super) fn hold(&self, request: &Request) -> Option<Set> {
         let mut state = self.lock();
         if state.store_fails || state.closed || !state.has_room() {
             return None;
         }
-        let terms = state.purses.take(request)?;
+        let terms = state.balances.take(request)?;
         self.begin(state, request.wanted, request, terms)
     }
 
@@ -140,9 +140,9 @@ impl Queue {
     pub(super) fn lease(&self, request: &Request, lease: &Lease) -> Option<Set> {
         let mut state = self.lock();
         let Lease { terms, amount } = lease;
-        state.purses.learn(request, terms);
+        state.balances.learn(request, terms);
         if state.closed || !state.has_room() {
-            state.purses.put(&terms.tab.account, &terms.tab.key, *amount);
+            state.balances.put(&terms.tab.account, &terms.tab.key, *amount);
             return None;
         }
         self.begin(state, *amount, request, Arc::clone(terms))
@@ -160,7 +160,7 @@ impl Queue {
         let hold = |call| encode(&Record::Hold(call, Hold { tab: terms.number, amount, prompt, rates }));
         let call = CallId::new(self.epoch, state.calls);
         let Some((call, record)) = call.and_then(|call| Some((call, hold(call)?))) else {
-            state.purses.put(&terms.tab.account, &terms.tab.key, amount);
+            state.balances.put(&terms.tab.account, &terms.tab.key, amount);
             return None;
         };
         state.calls += 1;
@@ -246,9 +246,9 @@ impl Queue {
         }
     }
 
-    /// Notes the end of a call: it stands in the journal, and what it has not needed is back in the purse.
+    /// Notes the end of a call: it stands in the journal, and what it has not needed is back in the leased balance.
     pub(super) fn end(&self, held: &Held, end: End) {
-        // What a call has cost beyond its hold is taken from the balance, not from the purse.
+        // What a call has cost beyond its hold is taken from the balance, not from the leased balance.
         let rest = difference(held.amount, end.charge.min(held.amount));
         let record = Record::End(held.call, end);
         let encoded = encode(&record);
@@ -256,7 +256,7 @@ impl Queue {
         let mut state = self.lock();
         // What only memory knows of must not be spent again: who takes over from a dead process would not find it.
         if state.write(encoded) {
-            state.purses.put(&tab.account, &tab.key, rest);
+            state.balances.put(&tab.account, &tab.key, rest);
         }
         match state.open.checked_sub(1) {
             Some(open) => state.open = open,
@@ -286,7 +286,7 @@ impl Queue {
         let idle = |state: &mut State| state.ops.is_empty() && !state.closed;
         let waits = |state: &mut State| !state.urgent && !state.closed && state.ops.len() < MANY;
         let state = self.lock();
-        let mut state = match state.purses.rest() {
+        let mut state = match state.balances.rest() {
             None => self.changed.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner),
             Some(rest) => self.wait(state, rest, idle),
         };
@@ -297,7 +297,11 @@ impl Queue {
         Taken {
             ops: std::mem::take(&mut state.ops),
             records: state.journal.written(),
-            unused: if state.closed { state.purses.empty(|_, _| true) } else { state.purses.take_unused() },
+            unused: if state.closed {
+                state.balances.empty(|_, _| true)
+            } else {
+                state.balances.take_unused()
+            },
             closed: state.closed,
         }
     }
@@ -312,19 +316,19 @@ impl Queue {
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Takes out what is spare in the purse of a key, or in all of an account.
+    /// Takes out what is spare in the leased balance of a key, or in all of an account.
     pub(super) fn empty(&self, whose: Whose<'_>) -> Vec<Spare> {
-        let purses = &mut self.lock().purses;
+        let balances = &mut self.lock().balances;
         match whose {
-            Whose::Key(key) => purses.empty(|other, _| other == key),
-            Whose::Account(account) => purses.empty(|_, other| other == account),
+            Whose::Key(key) => balances.empty(|other, _| other == key),
+            Whose::Account(account) => balances.empty(|_, other| other == account),
         }
     }
 
-    /// Puts money into purses.
+    /// Puts money into leased balances.
     pub(super) fn fill(&self, spare: &[Spare]) {
-        let purses = &mut self.lock().purses;
-        spare.iter().for_each(|spare| purses.put(&spare.account, &spare.key, spare.amount));
+        let balances = &mut self.lock().balances;
+        spare.iter().for_each(|spare| balances.put(&spare.account, &spare.key, spare.amount));
     }
 
     /// Puts operations back that could not be carried out, before those that have come since.
@@ -371,7 +375,7 @@ impl Queue {
         let mut state = self.lock();
         state.ops.clear();
         // To give it back would be the last thing that the process does, and it does nothing any more.
-        state.purses = Purses::new();
+        state.balances = LeasedBalances::new();
         state.closed = true;
         state.journal.unlock();
     }

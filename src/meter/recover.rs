@@ -66,7 +66,7 @@ fn replay(transaction: &Transaction<'_>, orphan: &Orphan) -> rusqlite::Result<Ve
     let is_hold = |record: &&Record| matches!(record, Record::Hold(..));
     let (holds, others): (Vec<_>, Vec<_>) = orphan.records.iter().partition(is_hold);
     for record in holds {
-        batch.record(record, no_purses)?;
+        batch.record(record, no_balances)?;
     }
     batch.finish()?;
     let held = held(transaction, orphan.epoch)?;
@@ -77,7 +77,7 @@ fn replay(transaction: &Transaction<'_>, orphan: &Orphan) -> rusqlite::Result<Ve
     let (late, others): (Vec<_>, Vec<_>) = others.into_iter().partition(is_late);
     let mut batch = Batch::new(transaction, orphan.epoch, store::now());
     for record in others {
-        batch.record(record, no_purses)?;
+        batch.record(record, no_balances)?;
     }
     batch.finish()?;
     Ok(late.into_iter().cloned().collect())
@@ -90,7 +90,7 @@ fn estimate(transaction: &Transaction<'_>, epoch: i64, known: &[Record]) -> rusq
         |call: CallId| known.iter().any(|record| matches!(record, Record::End(other, _) if *other == call));
     for call in unfinished(transaction, epoch)?.into_iter().filter(|call| !is_known(call.id)) {
         log::warn!("ledger: call {} was found unfinished and is charged by an estimate", call.id.0);
-        batch.record(&Record::End(call.id, call.end()), no_purses)?;
+        batch.record(&Record::End(call.id, call.end()), no_balances)?;
     }
     batch.finish()?;
     Ok(())
@@ -135,8 +135,8 @@ fn held(transaction: &Transaction<'_>, epoch: i64) -> rusqlite::Result<HashMap<C
     held.collect()
 }
 
-/// A process that is gone has no purses but its leases.
-fn no_purses(_: Whose<'_>) -> Vec<Spare> {
+/// A process that is gone has no leased balances but its leases.
+fn no_balances(_: Whose<'_>) -> Vec<Spare> {
     Vec::new()
 }
 

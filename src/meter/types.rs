@@ -156,7 +156,7 @@ pub(super) struct Terms {
     pub(super) versions: Vec<i64>,
 }
 
-/// Money that was taken out of a purse, to be given back to the store.
+/// Money that was taken out of a leased balance, to be given back to the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Spare {
     pub(super) account: Arc<str>,
@@ -183,7 +183,7 @@ pub(super) struct Begun {
     pub(super) rates: Rates,
 }
 
-/// Whose purses are to be emptied.
+/// Whose leased balances are to be emptied.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Whose<'a> {
     Key(&'a str),

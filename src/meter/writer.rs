@@ -70,7 +70,7 @@ impl Writer {
 
     /// Carries out operations and tells those who wait for them.
     fn carry_out(&mut self, ops: Vec<Op>, records: u64, unused: Vec<Spare>, closed: bool) {
-        // Money that is in no purse until the store has it.
+        // Money that is in no leased balance until the store has it.
         let mut emptied = unused;
         match self.commit(&ops, &mut emptied) {
             Ok(answers) => {
