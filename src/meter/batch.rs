@@ -17,7 +17,7 @@ use super::invariant::{Invariant, difference, sum, violated};
 use super::journal::{Hold, Record};
 use super::price::Prices;
 use super::report::{self, Report, Tally};
-use super::types::{Begun, CallId, End, Lease, Refusal, Request, Spare, Tab, Terms, Whose};
+use super::types::{Begun, BillingKey, CallId, End, Lease, Refusal, Request, Spare, Terms, Whose};
 
 /// A transaction on its way, about the calls of one epoch.
 pub(super) struct Batch<'t> {
@@ -90,10 +90,10 @@ impl<'t> Batch<'t> {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let Some(terms) = self.terms(request)? else { return Ok(Err(Refusal::Store)) };
-        let tab = &terms.tab;
-        self.lend(&tab.account, &tab.key, amount.nano().cast_signed())?;
+        let billing = &terms.billing;
+        self.lend(&billing.account, &billing.key, amount.nano().cast_signed())?;
         let grant = || (Arc::clone(&request.grant), amount);
-        let (_, most) = self.lent.entry(Arc::clone(&tab.key)).or_insert_with(grant);
+        let (_, most) = self.lent.entry(Arc::clone(&billing.key)).or_insert_with(grant);
         *most = amount.max(*most);
         Ok(Ok(Lease { terms: Arc::new(terms), amount }))
     }
@@ -214,7 +214,7 @@ impl<'t> Batch<'t> {
             violated(Invariant::NoPrices, format_args!("a call of {} has no prices", request.model));
             return Ok(None);
         };
-        let tab = Tab {
+        let billing = BillingKey {
             account: request.grant.account.as_str().into(),
             key: request.grant.id.as_str().into(),
             model: Arc::clone(&request.model),
@@ -224,17 +224,18 @@ impl<'t> Batch<'t> {
         let known = self
             .transaction
             .prepare_cached(known)?
-            .query_row(params![tab.key, tab.model, tab.price], |row| row.get(0))
+            .query_row(params![billing.key, billing.model, billing.price], |row| row.get(0))
             .optional()?;
         let number = match known {
             Some(number) => number,
             None => {
                 let sql = "INSERT INTO tabs (account, key, model, price) VALUES (?1, ?2, ?3, ?4)";
-                self.transaction.execute(sql, params![tab.account, tab.key, tab.model, tab.price])?;
+                self.transaction
+                    .execute(sql, params![billing.account, billing.key, billing.model, billing.price])?;
                 self.transaction.last_insert_rowid()
             }
         };
-        Ok(Some(Terms { number, tab: Arc::new(tab), prices: request.prices.clone(), versions }))
+        Ok(Some(Terms { number, billing: Arc::new(billing), prices: request.prices.clone(), versions }))
     }
 
     /// A call that a journal says has begun: the store may know of it, and even of its end.
@@ -244,10 +245,11 @@ impl<'t> Batch<'t> {
             return Ok(());
         }
         let sql = "SELECT account, key, model, price FROM tabs WHERE tab = ?1";
-        let tab = self.transaction.prepare_cached(sql)?.query_row([hold.tab], tab).optional()?;
+        let billing =
+            self.transaction.prepare_cached(sql)?.query_row([hold.billing], billing_key).optional()?;
         let Hold { amount, prompt, rates, .. } = *hold;
-        match tab {
-            Some(tab) => self.begin(Begun { call, tab: Arc::new(tab), amount, prompt, rates }),
+        match billing {
+            Some(billing) => self.begin(Begun { call, billing: Arc::new(billing), amount, prompt, rates }),
             // The store is an older copy.
             None => log::error!("ledger: the store does not know who pays for call {}", call.0),
         }
@@ -272,8 +274,9 @@ impl<'t> Batch<'t> {
             None => {
                 let sql = "DELETE FROM holds WHERE call = ?1 RETURNING account, key, model, price, amount";
                 let open = |row: &Row<'_>| {
-                    let (tab, amount, rates) = (Arc::new(tab(row)?), row.get(4)?, Rates::default());
-                    Ok(Begun { call, tab, amount, prompt: 0, rates })
+                    let (billing, amount, rates) =
+                        (Arc::new(billing_key(row)?), row.get(4)?, Rates::default());
+                    Ok(Begun { call, billing, amount, prompt: 0, rates })
                 };
                 let open = self.transaction.prepare_cached(sql)?.query_row([call.0], open).optional()?;
                 let Some(open) = open else { return Ok(()) };
@@ -281,11 +284,11 @@ impl<'t> Batch<'t> {
             }
         };
         let over = difference(end.charge, begun.amount.min(end.charge));
-        let excess = if over > Amount::ZERO { self.take(&begun.tab, over, empty)? } else { over };
+        let excess = if over > Amount::ZERO { self.take(&begun.billing, over, empty)? } else { over };
         let held = sum(begun.amount, excess);
         let charge = end.charge.min(held);
         self.write_charge(&begun, end, (held, excess, charge))?;
-        let Tab { account, key, .. } = &*begun.tab;
+        let BillingKey { account, key, .. } = &*begun.billing;
         let sums = self.sums.entry(Arc::clone(key)).or_insert_with(|| Sums::of(account));
         sums.tally.add(&Tally::of(&end.usage, charge, end.whole));
         sums.excess = sum(sums.excess, excess);
@@ -296,25 +299,25 @@ impl<'t> Batch<'t> {
     /// in leased balances, as far as the key may spend it. It is taken with the sums, before anybody else looks.
     fn take(
         &mut self,
-        tab: &Tab,
+        billing: &BillingKey,
         over: Amount,
         mut empty: impl FnMut(Whose<'_>) -> Vec<Spare>,
     ) -> rusqlite::Result<Amount> {
         self.post()?;
         let limit = "SELECT spending_limit FROM keys WHERE id = ?1";
         let limit =
-            self.transaction.prepare_cached(limit)?.query_row([&tab.key], |row| row.get(0)).optional()?;
+            self.transaction.prepare_cached(limit)?.query_row([&billing.key], |row| row.get(0)).optional()?;
         let limit: Option<Amount> = limit.flatten();
-        let mut left = self.left(tab, limit)?;
+        let mut left = self.left(billing, limit)?;
         if left < over {
-            self.give_back(&empty(Whose::Account(&tab.account)))?;
-            left = self.left(tab, limit)?;
+            self.give_back(&empty(Whose::Account(&billing.account)))?;
+            left = self.left(billing, limit)?;
         }
         Ok(over.min(left))
     }
 
-    fn left(&self, tab: &Tab, limit: Option<Amount>) -> rusqlite::Result<Amount> {
-        let funds = self.funds_of(&tab.account, &tab.key, limit)?;
+    fn left(&self, billing: &BillingKey, limit: Option<Amount>) -> rusqlite::Result<Amount> {
+        let funds = self.funds_of(&billing.account, &billing.key, limit)?;
         Ok(funds.and_then(|funds| Some(funds.free()?.min(funds.room()))).unwrap_or_default())
     }
 
@@ -335,10 +338,10 @@ impl<'t> Batch<'t> {
         )?;
         insert.execute(params![
             begun.call.0,
-            begun.tab.account,
-            begun.tab.key,
-            begun.tab.model,
-            end.price.unwrap_or(begun.tab.price),
+            begun.billing.account,
+            begun.billing.key,
+            begun.billing.model,
+            end.price.unwrap_or(begun.billing.price),
             held,
             charge,
             end.outcome.name(),
@@ -385,10 +388,10 @@ impl<'t> Batch<'t> {
     }
 
     fn write_hold(&self, begun: &Begun) -> rusqlite::Result<()> {
-        let Begun { call, tab, amount, prompt, rates } = begun;
+        let Begun { call, billing, amount, prompt, rates } = begun;
         let sql = "INSERT INTO holds (call, account, key, model, price, amount, prompt, time, rates)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-        let Tab { account, key, model, price } = &**tab;
+        let BillingKey { account, key, model, price } = &**billing;
         let prompt = count(*prompt);
         let row = params![call.0, account, key, model, price, amount, prompt, self.now, rates.bits()];
         self.transaction.prepare_cached(sql)?.execute(row)?;
@@ -497,8 +500,8 @@ impl Funds {
     }
 }
 
-fn tab(row: &Row<'_>) -> rusqlite::Result<Tab> {
-    Ok(Tab { account: row.get(0)?, key: row.get(1)?, model: row.get(2)?, price: row.get(3)? })
+fn billing_key(row: &Row<'_>) -> rusqlite::Result<BillingKey> {
+    Ok(BillingKey { account: row.get(0)?, key: row.get(1)?, model: row.get(2)?, price: row.get(3)? })
 }
 
 /// As the store holds it. No money depends on counts beyond it.

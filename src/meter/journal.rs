@@ -48,7 +48,7 @@ pub(super) enum Record {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Hold {
     /// Who pays for what, by its number in the store.
-    pub(super) tab: i64,
+    pub(super) billing: i64,
     pub(super) amount: Amount,
     /// Tokens of the prompt, estimated.
     pub(super) prompt: u64,
@@ -234,7 +234,7 @@ fn fields(record: &Record) -> Option<Encoded> {
         Record::Hold(call, hold) => {
             put(&[HOLD]);
             put(&call.0.to_le_bytes());
-            put(&hold.tab.to_le_bytes());
+            put(&hold.billing.to_le_bytes());
             put(&hold.amount.nano().to_le_bytes());
             put(&hold.prompt.to_le_bytes());
             put(&[hold.rates.bits()]);
@@ -290,9 +290,9 @@ fn decode(bytes: &[u8]) -> Option<Record> {
     let call = CallId(fields.long()?.cast_signed());
     match kind {
         HOLD => {
-            let (tab, amount) = (fields.long()?.cast_signed(), Amount::from_nano(fields.long()?.into()));
+            let (billing, amount) = (fields.long()?.cast_signed(), Amount::from_nano(fields.long()?.into()));
             let (prompt, rates) = (fields.long()?, Rates::from_bits(fields.byte()?));
-            Some(Record::Hold(call, Hold { tab, amount, prompt, rates }))
+            Some(Record::Hold(call, Hold { billing, amount, prompt, rates }))
         }
         MARK => Some(Record::Mark(call, fields.long()?)),
         _ => {
@@ -436,7 +436,7 @@ mod tests {
             Record::Hold(
                 CallId(5),
                 Hold {
-                    tab: 7,
+                    billing: 7,
                     amount: Amount::from_nano(8),
                     prompt: u64::MAX,
                     rates: Rates::default().with(Rate::Priority),
@@ -469,7 +469,7 @@ mod tests {
         };
         let number = |n: u64| n.to_le_bytes();
         let hold = written(&[b"h", &number(5), &number(7), &number(8), &number(9)]);
-        let begun = Hold { tab: 7, amount: Amount::from_nano(8), prompt: 9, rates: Rates::default() };
+        let begun = Hold { billing: 7, amount: Amount::from_nano(8), prompt: 9, rates: Rates::default() };
         assert_eq!(hold, Record::Hold(CallId(5), begun));
         let end = written(&[b"x", &[5, 77, 1, 2, 3, 4, 6].map(number).concat(), &[3]]);
         let usage = Usage { input: 1, cache_read: 2, cache_write: 3, output: 4, ..Usage::default() };

@@ -64,12 +64,12 @@ impl LeasedBalances {
 
     /// Remembers the terms on which a request was granted.
     pub(super) fn learn(&mut self, request: &Request, terms: &Arc<Terms>) {
-        let balance = self.balance(&terms.tab.account, &terms.tab.key);
+        let balance = self.balance(&terms.billing.account, &terms.billing.key);
         balance.limit = request.grant.rights.spending_limit;
         if balance.terms.len() >= MOST_TERMS {
             balance.terms.clear();
         }
-        balance.terms.insert(Arc::clone(&terms.tab.model), Arc::clone(terms));
+        balance.terms.insert(Arc::clone(&terms.billing.model), Arc::clone(terms));
     }
 
     fn balance(&mut self, account: &Arc<str>, key: &Arc<str>) -> &mut LeasedBalance {

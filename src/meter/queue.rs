@@ -142,7 +142,7 @@ impl Queue {
         let Lease { terms, amount } = lease;
         state.balances.learn(request, terms);
         if state.closed || !state.has_room() {
-            state.balances.put(&terms.tab.account, &terms.tab.key, *amount);
+            state.balances.put(&terms.billing.account, &terms.billing.key, *amount);
             return None;
         }
         self.begin(state, *amount, request, Arc::clone(terms))
@@ -157,17 +157,20 @@ impl Queue {
         terms: Arc<Terms>,
     ) -> Option<Set> {
         let Request { prompt, rates, .. } = *request;
-        let hold = |call| encode(&Record::Hold(call, Hold { tab: terms.number, amount, prompt, rates }));
+        let hold = |call| encode(&Record::Hold(call, Hold { billing: terms.number, amount, prompt, rates }));
         let call = CallId::new(self.epoch, state.calls);
         let Some((call, record)) = call.and_then(|call| Some((call, hold(call)?))) else {
-            state.balances.put(&terms.tab.account, &terms.tab.key, amount);
+            state.balances.put(&terms.billing.account, &terms.billing.key, amount);
             return None;
         };
         state.calls += 1;
         state.open += 1;
         state.holds.push(record);
         let (leads, commit) = (state.holds.len() == 1, Arc::clone(&state.commit));
-        self.add(state, Op::Begin(Begun { call, tab: Arc::clone(&terms.tab), amount, prompt, rates }));
+        self.add(
+            state,
+            Op::Begin(Begun { call, billing: Arc::clone(&terms.billing), amount, prompt, rates }),
+        );
         Some(Set { held: Held { call, amount, terms }, commit, leads })
     }
 
@@ -252,11 +255,11 @@ impl Queue {
         let rest = difference(held.amount, end.charge.min(held.amount));
         let record = Record::End(held.call, end);
         let encoded = encode(&record);
-        let tab = &held.terms.tab;
+        let billing = &held.terms.billing;
         let mut state = self.lock();
         // What only memory knows of must not be spent again: who takes over from a dead process would not find it.
         if state.write(encoded) {
-            state.balances.put(&tab.account, &tab.key, rest);
+            state.balances.put(&billing.account, &billing.key, rest);
         }
         match state.open.checked_sub(1) {
             Some(open) => state.open = open,

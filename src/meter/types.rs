@@ -136,7 +136,7 @@ pub enum Refusal {
 
 /// Who pays for which model, and by which prices: a row of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Tab {
+pub(super) struct BillingKey {
     pub(super) account: Arc<str>,
     pub(super) key: Arc<str>,
     pub(super) model: Arc<str>,
@@ -147,10 +147,10 @@ pub(super) struct Tab {
 /// What the calls of a key to a model are charged by.
 #[derive(Debug)]
 pub(super) struct Terms {
-    /// The number of the tab.
+    /// The number of the billing key.
     pub(super) number: i64,
-    pub(super) tab: Arc<Tab>,
-    /// At each of the targets that may answer; the first is the tab's.
+    pub(super) billing: Arc<BillingKey>,
+    /// At each of the targets that may answer; the first is the billing key's.
     pub(super) prices: Vec<Arc<Prices>>,
     /// Their versions.
     pub(super) versions: Vec<i64>,
@@ -175,7 +175,7 @@ pub(super) struct Lease {
 #[derive(Clone, Debug)]
 pub(super) struct Begun {
     pub(super) call: CallId,
-    pub(super) tab: Arc<Tab>,
+    pub(super) billing: Arc<BillingKey>,
     pub(super) amount: Amount,
     /// Tokens, estimated.
     pub(super) prompt: u64,
