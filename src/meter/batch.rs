@@ -17,7 +17,7 @@ use super::invariant::{Invariant, difference, sum, violated};
 use super::journal::{Hold, Record};
 use super::price::Prices;
 use super::report::{self, Report, Tally};
-use super::types::{Begun, BillingKey, CallId, End, Lease, Refusal, Request, Spare, Terms, Whose};
+use super::types::{Begun, BillingKey, CallId, End, Lease, PriceTerms, Refusal, Request, Spare, Whose};
 
 /// A transaction on its way, about the calls of one epoch.
 pub(super) struct Batch<'t> {
@@ -207,7 +207,7 @@ impl<'t> Batch<'t> {
     }
 
     /// The terms of a request; nothing where it has no prices, or none that the store can hold.
-    fn terms(&mut self, request: &Request) -> rusqlite::Result<Option<Terms>> {
+    fn terms(&mut self, request: &Request) -> rusqlite::Result<Option<PriceTerms>> {
         let versions = request.prices.iter().map(|prices| self.price(prices));
         let Some(versions) = versions.collect::<rusqlite::Result<Option<Vec<_>>>>()? else { return Ok(None) };
         let Some(&price) = versions.first() else {
@@ -235,7 +235,7 @@ impl<'t> Batch<'t> {
                 self.transaction.last_insert_rowid()
             }
         };
-        Ok(Some(Terms { number, billing: Arc::new(billing), prices: request.prices.clone(), versions }))
+        Ok(Some(PriceTerms { number, billing: Arc::new(billing), prices: request.prices.clone(), versions }))
     }
 
     /// A call that a journal says has begun: the store may know of it, and even of its end.

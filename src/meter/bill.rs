@@ -11,7 +11,7 @@ use super::invariant::{Invariant, violated};
 use super::ledger::Ledger;
 use super::price::{Extras, Prices};
 use super::report::Tally;
-use super::types::{End, Held, Outcome, Refusal, Request, Terms};
+use super::types::{End, Held, Outcome, PriceTerms, Refusal, Request};
 
 /// What is to be paid for one call. It ends exactly once: settled, broken off or released. One that is
 /// dropped before ends as a call whose client is gone.
@@ -55,7 +55,7 @@ impl Holding {
 
     /// Charges by these of the prices for which the money was set aside.
     fn charge_by(&mut self, prices: &Prices) {
-        let Terms { prices: all, versions, .. } = &*self.held.terms;
+        let PriceTerms { prices: all, versions, .. } = &*self.held.terms;
         let known = all.iter().zip(versions).find(|(known, _)| ***known == *prices);
         self.current = known.map(|(prices, version)| (Arc::clone(prices), *version));
         if self.current.is_none() {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::money::Amount;
 
 use super::invariant::{Invariant, difference, violated};
-use super::types::{Request, Spare, Terms};
+use super::types::{PriceTerms, Request, Spare};
 
 /// The leased balances of all keys that have called lately.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ struct LeasedBalance {
     /// The least that was spare since somebody looked.
     unused: Amount,
     /// By model.
-    terms: HashMap<Arc<str>, Arc<Terms>>,
+    terms: HashMap<Arc<str>, Arc<PriceTerms>>,
 }
 
 impl LeasedBalances {
@@ -39,7 +39,7 @@ impl LeasedBalances {
     }
 
     /// Takes what a request wants, if there is as much for it and its terms are known.
-    pub(super) fn take(&mut self, request: &Request) -> Option<Arc<Terms>> {
+    pub(super) fn take(&mut self, request: &Request) -> Option<Arc<PriceTerms>> {
         let balance = self.balances.get_mut(request.grant.id.as_str())?;
         let terms = balance.terms.get(&request.model).filter(|terms| terms.prices == request.prices)?;
         if balance.limit != request.grant.rights.spending_limit {
@@ -63,7 +63,7 @@ impl LeasedBalances {
     }
 
     /// Remembers the terms on which a request was granted.
-    pub(super) fn learn(&mut self, request: &Request, terms: &Arc<Terms>) {
+    pub(super) fn learn(&mut self, request: &Request, terms: &Arc<PriceTerms>) {
         let balance = self.balance(&terms.billing.account, &terms.billing.key);
         balance.limit = request.grant.rights.spending_limit;
         if balance.terms.len() >= MOST_TERMS {

@@ -20,7 +20,7 @@ use super::invariant::{Invariant, difference, violated};
 use super::journal::{Encoded, Hold, Journal, Record, encode};
 use super::leased_balance::LeasedBalances;
 use super::report::{Report, Tally};
-use super::types::{Begun, CallId, End, Held, Lease, Refusal, Request, Spare, Terms, Whose};
+use super::types::{Begun, CallId, End, Held, Lease, PriceTerms, Refusal, Request, Spare, Whose};
 
 /// The leased balances, the operations that wait, and the journal, in which they stand in the same order.
 #[derive(Debug)]
@@ -154,7 +154,7 @@ impl Queue {
         mut state: MutexGuard<'_, State>,
         amount: Amount,
         request: &Request,
-        terms: Arc<Terms>,
+        terms: Arc<PriceTerms>,
     ) -> Option<Set> {
         let Request { prompt, rates, .. } = *request;
         let hold = |call| encode(&Record::Hold(call, Hold { billing: terms.number, amount, prompt, rates }));

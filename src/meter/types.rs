@@ -116,7 +116,7 @@ pub struct Held {
     /// How much.
     pub amount: Amount,
     /// Who pays, and by which prices.
-    pub(super) terms: Arc<Terms>,
+    pub(super) terms: Arc<PriceTerms>,
 }
 
 /// Why nothing is set aside for a call.
@@ -146,7 +146,7 @@ pub(super) struct BillingKey {
 
 /// What the calls of a key to a model are charged by.
 #[derive(Debug)]
-pub(super) struct Terms {
+pub(super) struct PriceTerms {
     /// The number of the billing key.
     pub(super) number: i64,
     pub(super) billing: Arc<BillingKey>,
@@ -167,7 +167,7 @@ pub(super) struct Spare {
 /// Money that is lent for one call, and the terms of it.
 #[derive(Debug)]
 pub(super) struct Lease {
-    pub(super) terms: Arc<Terms>,
+    pub(super) terms: Arc<PriceTerms>,
     pub(super) amount: Amount,
 }
 
