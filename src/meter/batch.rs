@@ -17,7 +17,7 @@ use super::invariant::{Invariant, difference, sum, violated};
 use super::journal::{Hold, Record};
 use super::price::Prices;
 use super::report::{self, Report, Tally};
-use super::types::{Begun, BillingKey, CallId, End, Lease, PriceTerms, Refusal, Request, Spare, Whose};
+use super::types::{Begun, BillingKey, CallId, End, Lease, PriceTerms, Refusal, Request, UnusedLease, Whose};
 
 /// A transaction on its way, about the calls of one epoch.
 pub(super) struct Batch<'t> {
@@ -40,7 +40,7 @@ pub(super) struct Answers {
     pub(super) wallets: Vec<Option<Wallet>>,
     pub(super) reports: Vec<Report>,
     /// Money for calls that are to come.
-    pub(super) more: Vec<Spare>,
+    pub(super) more: Vec<UnusedLease>,
 }
 
 /// What the calls of one key have cost.
@@ -75,7 +75,7 @@ impl<'t> Batch<'t> {
     pub(super) fn lease(
         &mut self,
         request: &Request,
-        mut empty: impl FnMut(Whose<'_>) -> Vec<Spare>,
+        mut empty: impl FnMut(Whose<'_>) -> Vec<UnusedLease>,
     ) -> rusqlite::Result<Result<Lease, Refusal>> {
         let Key { id, account, .. } = &*request.grant;
         self.post()?;
@@ -108,7 +108,7 @@ impl<'t> Batch<'t> {
     pub(super) fn record(
         &mut self,
         record: &Record,
-        empty: impl FnMut(Whose<'_>) -> Vec<Spare>,
+        empty: impl FnMut(Whose<'_>) -> Vec<UnusedLease>,
     ) -> rusqlite::Result<()> {
         match record {
             Record::Hold(call, hold) => self.find(*call, hold),
@@ -137,7 +137,7 @@ impl<'t> Batch<'t> {
 
     /// Writes what was kept in memory. Gives what was lent for calls that are to come: some for each key that
     /// needed something, but never more than a quarter of what is left.
-    pub(super) fn finish(mut self) -> rusqlite::Result<Vec<Spare>> {
+    pub(super) fn finish(mut self) -> rusqlite::Result<Vec<UnusedLease>> {
         self.post()?;
         let mut more = Vec::new();
         for (key, (grant, most)) in std::mem::take(&mut self.lent) {
@@ -147,14 +147,14 @@ impl<'t> Batch<'t> {
             let share = Amount::from_nano(u128::from(free.nano()) / SHARE);
             let (account, amount) = (Arc::from(grant.account.as_str()), ahead.min(share));
             self.lend(&account, &key, amount.nano().cast_signed())?;
-            more.push(Spare { account, key, amount });
+            more.push(UnusedLease { account, key, amount });
         }
         Ok(more)
     }
 
     /// Takes money back that was lent and is not needed.
-    pub(super) fn give_back(&self, spare: &[Spare]) -> rusqlite::Result<()> {
-        for Spare { account, key, amount } in spare {
+    pub(super) fn give_back(&self, spare: &[UnusedLease]) -> rusqlite::Result<()> {
+        for UnusedLease { account, key, amount } in spare {
             self.lend(account, key, -amount.nano().cast_signed())?;
         }
         if !spare.is_empty() {
@@ -267,7 +267,7 @@ impl<'t> Batch<'t> {
         &mut self,
         call: CallId,
         end: &End,
-        empty: impl FnMut(Whose<'_>) -> Vec<Spare>,
+        empty: impl FnMut(Whose<'_>) -> Vec<UnusedLease>,
     ) -> rusqlite::Result<()> {
         let begun = match self.begun.remove(&call) {
             Some(begun) => begun,
@@ -301,7 +301,7 @@ impl<'t> Batch<'t> {
         &mut self,
         billing: &BillingKey,
         over: Amount,
-        mut empty: impl FnMut(Whose<'_>) -> Vec<Spare>,
+        mut empty: impl FnMut(Whose<'_>) -> Vec<UnusedLease>,
     ) -> rusqlite::Result<Amount> {
         self.post()?;
         let limit = "SELECT spending_limit FROM keys WHERE id = ?1";

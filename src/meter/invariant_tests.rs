@@ -10,7 +10,7 @@ use super::invariant::{Invariant, expected::violations};
 use super::journal::{JOURNALS, Journal};
 use super::queue::Queue;
 use super::tests::{ACCOUNT, audited, grant, killed, prices, runtime, tokens, usd, used};
-use super::types::{End, Lease, Refusal, Request, Spare};
+use super::types::{End, Lease, Refusal, Request, UnusedLease};
 use super::*;
 use crate::auth::Grant;
 use crate::canon::{Rates, Usage};
@@ -122,7 +122,7 @@ fn money_that_moves_nowhere_is_noticed() {
     let mut store = crate::store::open(folder.path()).unwrap();
     let transaction = store.transaction().unwrap();
     let batch = Batch::new(&transaction, 1, 0);
-    let spare = Spare { account: "nobody".into(), key: "k".into(), amount: Amount::ZERO };
+    let spare = UnusedLease { account: "nobody".into(), key: "k".into(), amount: Amount::ZERO };
     let (done, seen) = violations(|| batch.give_back(&[spare]));
     done.unwrap();
     assert_eq!(seen, [Invariant::MissingRow]);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::money::Amount;
 
 use super::invariant::{Invariant, difference, violated};
-use super::types::{PriceTerms, Request, Spare};
+use super::types::{PriceTerms, Request, UnusedLease};
 
 /// The leased balances of all keys that have called lately.
 #[derive(Debug)]
@@ -83,12 +83,12 @@ impl LeasedBalances {
     }
 
     /// Takes out what is spare in the leased balances of some keys and accounts.
-    pub(super) fn empty(&mut self, whose: impl Fn(&str, &str) -> bool) -> Vec<Spare> {
+    pub(super) fn empty(&mut self, whose: impl Fn(&str, &str) -> bool) -> Vec<UnusedLease> {
         self.take_out(whose, |balance| balance.spare)
     }
 
     /// Takes out what was not needed for a while, if it is time for that, and forgets leased balances that are empty then.
-    pub(super) fn take_unused(&mut self) -> Vec<Spare> {
+    pub(super) fn take_unused(&mut self) -> Vec<UnusedLease> {
         if self.looked.elapsed() < WHILE {
             return Vec::new();
         }
@@ -108,14 +108,18 @@ impl LeasedBalances {
         &mut self,
         whose: impl Fn(&str, &str) -> bool,
         how_much: impl Fn(&LeasedBalance) -> Amount,
-    ) -> Vec<Spare> {
+    ) -> Vec<UnusedLease> {
         let mut taken = Vec::new();
         for (key, balance) in self.balances.iter_mut().filter(|(key, balance)| whose(key, &balance.account)) {
             let amount = how_much(balance).min(balance.spare);
             balance.spare = difference(balance.spare, amount);
             balance.unused = balance.unused.min(balance.spare);
             if amount > Amount::ZERO {
-                taken.push(Spare { account: Arc::clone(&balance.account), key: Arc::clone(key), amount });
+                taken.push(UnusedLease {
+                    account: Arc::clone(&balance.account),
+                    key: Arc::clone(key),
+                    amount,
+                });
             }
         }
         taken

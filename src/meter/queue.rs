@@ -20,7 +20,7 @@ use super::invariant::{Invariant, difference, violated};
 use super::journal::{Encoded, Hold, Journal, Record, encode};
 use super::leased_balance::LeasedBalances;
 use super::report::{Report, Tally};
-use super::types::{Begun, CallId, End, Held, Lease, PriceTerms, Refusal, Request, Spare, Whose};
+use super::types::{Begun, CallId, End, Held, Lease, PriceTerms, Refusal, Request, UnusedLease, Whose};
 
 /// The leased balances, the operations that wait, and the journal, in which they stand in the same order.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ pub(super) struct Taken {
     /// Records of the journal that were written for these and earlier operations.
     pub(super) records: u64,
     /// Money that was not needed.
-    pub(super) unused: Vec<Spare>,
+    pub(super) unused: Vec<UnusedLease>,
     /// Will nothing come any more?
     pub(super) closed: bool,
 }
@@ -320,7 +320,7 @@ impl Queue {
     }
 
     /// Takes out what is spare in the leased balance of a key, or in all of an account.
-    pub(super) fn empty(&self, whose: Whose<'_>) -> Vec<Spare> {
+    pub(super) fn empty(&self, whose: Whose<'_>) -> Vec<UnusedLease> {
         let balances = &mut self.lock().balances;
         match whose {
             Whose::Key(key) => balances.empty(|other, _| other == key),
@@ -329,7 +329,7 @@ impl Queue {
     }
 
     /// Puts money into leased balances.
-    pub(super) fn fill(&self, spare: &[Spare]) {
+    pub(super) fn fill(&self, spare: &[UnusedLease]) {
         let balances = &mut self.lock().balances;
         spare.iter().for_each(|spare| balances.put(&spare.account, &spare.key, spare.amount));
     }

@@ -14,7 +14,7 @@ use super::batch::Batch;
 use super::invariant::{Invariant, violated};
 use super::journal::{self, Orphan, Record};
 use super::price::Prices;
-use super::types::{COUNT_BITS, CallId, End, Outcome, Spare, Whose};
+use super::types::{COUNT_BITS, CallId, End, Outcome, UnusedLease, Whose};
 
 /// Takes over everything that no living process owns.
 ///
@@ -116,14 +116,15 @@ fn charge_beyond(transaction: &Transaction<'_>, epoch: i64, late: &[Record]) -> 
 }
 
 /// What an epoch has lent and holds for no call.
-fn spare(transaction: &Transaction<'_>, epoch: i64) -> rusqlite::Result<Vec<Spare>> {
+fn spare(transaction: &Transaction<'_>, epoch: i64) -> rusqlite::Result<Vec<UnusedLease>> {
     let mut query = transaction.prepare_cached(
         "SELECT account, key, amount - (SELECT COALESCE(SUM(amount), 0) FROM holds
             WHERE holds.key = leases.key AND call BETWEEN ?2 AND ?3) AS spare
          FROM leases WHERE epoch = ?1 AND spare > 0",
     )?;
     let [first, last] = CallId::range(epoch);
-    let spare = |row: &Row<'_>| Ok(Spare { account: row.get(0)?, key: row.get(1)?, amount: row.get(2)? });
+    let spare =
+        |row: &Row<'_>| Ok(UnusedLease { account: row.get(0)?, key: row.get(1)?, amount: row.get(2)? });
     query.query_map([epoch, first, last], spare)?.collect()
 }
 
@@ -136,14 +137,15 @@ fn held(transaction: &Transaction<'_>, epoch: i64) -> rusqlite::Result<HashMap<C
 }
 
 /// A process that is gone has no leased balances but its leases.
-fn no_balances(_: Whose<'_>) -> Vec<Spare> {
+fn no_balances(_: Whose<'_>) -> Vec<UnusedLease> {
     Vec::new()
 }
 
 /// Gives back what was lent in an epoch.
 fn end_leases(transaction: &Transaction<'_>, epoch: i64) -> rusqlite::Result<()> {
     let mut lent = transaction.prepare("SELECT account, key, amount FROM leases WHERE epoch = ?1")?;
-    let spare = |row: &Row<'_>| Ok(Spare { account: row.get(0)?, key: row.get(1)?, amount: row.get(2)? });
+    let spare =
+        |row: &Row<'_>| Ok(UnusedLease { account: row.get(0)?, key: row.get(1)?, amount: row.get(2)? });
     let lent = lent.query_map([epoch], spare)?.collect::<rusqlite::Result<Vec<_>>>()?;
     Batch::new(transaction, epoch, store::now()).give_back(&lent)
 }

@@ -158,7 +158,7 @@ pub(super) struct PriceTerms {
 
 /// Money that was taken out of a leased balance, to be given back to the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Spare {
+pub(super) struct UnusedLease {
     pub(super) account: Arc<str>,
     pub(super) key: Arc<str>,
     pub(super) amount: Amount,

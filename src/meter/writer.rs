@@ -13,7 +13,7 @@ use super::batch::{Answers, Batch};
 use super::invariant::{Invariant, violated};
 use super::queue::{Op, Queue, Taken, Unclaimed};
 use super::recover;
-use super::types::{Refusal, Spare};
+use super::types::{Refusal, UnusedLease};
 
 /// Is told how long each write to the journal takes.
 pub(super) type Watch = Box<dyn Fn(Duration) + Send + Sync>;
@@ -69,7 +69,7 @@ impl Writer {
     }
 
     /// Carries out operations and tells those who wait for them.
-    fn carry_out(&mut self, ops: Vec<Op>, records: u64, unused: Vec<Spare>, closed: bool) {
+    fn carry_out(&mut self, ops: Vec<Op>, records: u64, unused: Vec<UnusedLease>, closed: bool) {
         // Money that is in no leased balance until the store has it.
         let mut emptied = unused;
         match self.commit(&ops, &mut emptied) {
@@ -101,7 +101,7 @@ impl Writer {
     }
 
     /// The same, all of them or none.
-    fn commit(&mut self, ops: &[Op], emptied: &mut Vec<Spare>) -> rusqlite::Result<Answers> {
+    fn commit(&mut self, ops: &[Op], emptied: &mut Vec<UnusedLease>) -> rusqlite::Result<Answers> {
         let mut answers = Answers::default();
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut batch = Batch::new(&transaction, self.epoch, store::now());
