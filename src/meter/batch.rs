@@ -17,7 +17,9 @@ use super::invariant::{Invariant, difference, sum, violated};
 use super::journal::{Hold, Record};
 use super::price::Prices;
 use super::report::{self, Report, Tally};
-use super::types::{Begun, BillingKey, CallId, End, Lease, PriceTerms, Refusal, Request, UnusedLease, Whose};
+use super::types::{
+    BillingKey, CallId, End, Lease, OpenHold, PriceTerms, Refusal, Request, UnusedLease, Whose,
+};
 
 /// A transaction on its way, about the calls of one epoch.
 pub(super) struct Batch<'t> {
@@ -25,7 +27,7 @@ pub(super) struct Batch<'t> {
     epoch: i64,
     now: i64,
     /// Calls of which the store knows nothing yet.
-    begun: HashMap<CallId, Begun>,
+    open: HashMap<CallId, OpenHold>,
     /// By key.
     sums: HashMap<Arc<str>, Sums>,
     prices: HashMap<Prices, i64>,
@@ -63,7 +65,7 @@ impl<'t> Batch<'t> {
             transaction,
             epoch,
             now,
-            begun: HashMap::new(),
+            open: HashMap::new(),
             sums: HashMap::new(),
             prices: HashMap::new(),
             lent: HashMap::new(),
@@ -99,8 +101,8 @@ impl<'t> Batch<'t> {
     }
 
     /// A call has begun.
-    pub(super) fn begin(&mut self, begun: Begun) {
-        self.begun.insert(begun.call, begun);
+    pub(super) fn begin(&mut self, hold: OpenHold) {
+        self.open.insert(hold.call, hold);
     }
 
     /// Carries out what the journal says; `empty` gives what is spare in leased balances, for a call that has cost more than
@@ -249,7 +251,7 @@ impl<'t> Batch<'t> {
             self.transaction.prepare_cached(sql)?.query_row([hold.billing], billing_key).optional()?;
         let Hold { amount, prompt, rates, .. } = *hold;
         match billing {
-            Some(billing) => self.begin(Begun { call, billing: Arc::new(billing), amount, prompt, rates }),
+            Some(billing) => self.begin(OpenHold { call, billing: Arc::new(billing), amount, prompt, rates }),
             // The store is an older copy.
             None => log::error!("ledger: the store does not know who pays for call {}", call.0),
         }
@@ -269,26 +271,26 @@ impl<'t> Batch<'t> {
         end: &End,
         empty: impl FnMut(Whose<'_>) -> Vec<UnusedLease>,
     ) -> rusqlite::Result<()> {
-        let begun = match self.begun.remove(&call) {
-            Some(begun) => begun,
+        let hold = match self.open.remove(&call) {
+            Some(hold) => hold,
             None => {
                 let sql = "DELETE FROM holds WHERE call = ?1 RETURNING account, key, model, price, amount";
                 let open = |row: &Row<'_>| {
                     let (billing, amount, rates) =
                         (Arc::new(billing_key(row)?), row.get(4)?, Rates::default());
-                    Ok(Begun { call, billing, amount, prompt: 0, rates })
+                    Ok(OpenHold { call, billing, amount, prompt: 0, rates })
                 };
                 let open = self.transaction.prepare_cached(sql)?.query_row([call.0], open).optional()?;
                 let Some(open) = open else { return Ok(()) };
                 open
             }
         };
-        let over = difference(end.charge, begun.amount.min(end.charge));
-        let excess = if over > Amount::ZERO { self.take(&begun.billing, over, empty)? } else { over };
-        let held = sum(begun.amount, excess);
+        let over = difference(end.charge, hold.amount.min(end.charge));
+        let excess = if over > Amount::ZERO { self.take(&hold.billing, over, empty)? } else { over };
+        let held = sum(hold.amount, excess);
         let charge = end.charge.min(held);
-        self.write_charge(&begun, end, (held, excess, charge))?;
-        let BillingKey { account, key, .. } = &*begun.billing;
+        self.write_charge(&hold, end, (held, excess, charge))?;
+        let BillingKey { account, key, .. } = &*hold.billing;
         let sums = self.sums.entry(Arc::clone(key)).or_insert_with(|| Sums::of(account));
         sums.tally.add(&Tally::of(&end.usage, charge, end.whole));
         sums.excess = sum(sums.excess, excess);
@@ -324,7 +326,7 @@ impl<'t> Batch<'t> {
     /// Writes what was held for a call, how much of that was taken at its end, and what it was charged.
     fn write_charge(
         &self,
-        begun: &Begun,
+        hold: &OpenHold,
         end: &End,
         (held, excess, charge): (Amount, Amount, Amount),
     ) -> rusqlite::Result<()> {
@@ -337,11 +339,11 @@ impl<'t> Batch<'t> {
                 ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)",
         )?;
         insert.execute(params![
-            begun.call.0,
-            begun.billing.account,
-            begun.billing.key,
-            begun.billing.model,
-            end.price.unwrap_or(begun.billing.price),
+            hold.call.0,
+            hold.billing.account,
+            hold.billing.key,
+            hold.billing.model,
+            end.price.unwrap_or(hold.billing.price),
             held,
             charge,
             end.outcome.name(),
@@ -365,8 +367,8 @@ impl<'t> Batch<'t> {
 
     /// Writes what was kept in memory of calls.
     fn post(&mut self) -> rusqlite::Result<()> {
-        for begun in std::mem::take(&mut self.begun).into_values() {
-            self.write_hold(&begun)?;
+        for hold in std::mem::take(&mut self.open).into_values() {
+            self.write_hold(&hold)?;
         }
         for (key, Sums { account, tally, excess }) in std::mem::take(&mut self.sums) {
             self.write_usage(&account, &key, &tally)?;
@@ -387,8 +389,8 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    fn write_hold(&self, begun: &Begun) -> rusqlite::Result<()> {
-        let Begun { call, billing, amount, prompt, rates } = begun;
+    fn write_hold(&self, hold: &OpenHold) -> rusqlite::Result<()> {
+        let OpenHold { call, billing, amount, prompt, rates } = hold;
         let sql = "INSERT INTO holds (call, account, key, model, price, amount, prompt, time, rates)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
         let BillingKey { account, key, model, price } = &**billing;

@@ -20,7 +20,7 @@ use super::invariant::{Invariant, difference, violated};
 use super::journal::{Encoded, Hold, Journal, Record, encode};
 use super::leased_balance::LeasedBalances;
 use super::report::{Report, Tally};
-use super::types::{Begun, CallId, End, Held, Lease, PriceTerms, Refusal, Request, UnusedLease, Whose};
+use super::types::{CallId, End, Held, Lease, OpenHold, PriceTerms, Refusal, Request, UnusedLease, Whose};
 
 /// The leased balances, the operations that wait, and the journal, in which they stand in the same order.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ pub(super) enum Op {
     /// Lend money for a call.
     Lease(Request, Reply<Result<Unclaimed, Refusal>>),
     /// Money is set aside for a call.
-    Begin(Begun),
+    Begin(OpenHold),
     /// Something more stands in the journal.
     Record(Record),
     /// A call that costs nothing has ended.
@@ -169,7 +169,7 @@ impl Queue {
         let (leads, commit) = (state.holds.len() == 1, Arc::clone(&state.commit));
         self.add(
             state,
-            Op::Begin(Begun { call, billing: Arc::clone(&terms.billing), amount, prompt, rates }),
+            Op::Begin(OpenHold { call, billing: Arc::clone(&terms.billing), amount, prompt, rates }),
         );
         Some(Set { held: Held { call, amount, terms }, commit, leads })
     }

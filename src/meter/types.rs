@@ -173,7 +173,7 @@ pub(super) struct Lease {
 
 /// A call in flight.
 #[derive(Clone, Debug)]
-pub(super) struct Begun {
+pub(super) struct OpenHold {
     pub(super) call: CallId,
     pub(super) billing: Arc<BillingKey>,
     pub(super) amount: Amount,

@@ -113,7 +113,7 @@ impl Writer {
                     emptied.extend_from_slice(&spare);
                     spare
                 })?),
-                Op::Begin(begun) => batch.begin(begun.clone()),
+                Op::Begin(hold) => batch.begin(hold.clone()),
                 Op::Record(record) => batch.record(record, |whose| {
                     let spare = self.queue.empty(whose);
                     emptied.extend_from_slice(&spare);
@@ -138,9 +138,9 @@ impl Writer {
             // Who waited may be gone.
             match op {
                 Op::Lease(request, reply) => drop(leases.next().map(|lease| {
-                    let begun = lease.map(|lease| self.queue.lease(&request, &lease));
-                    let held = begun.and_then(|begun| begun.ok_or(Refusal::Store));
-                    reply.send(held.map(|begun| Unclaimed::new(&self.queue, begun)))
+                    let set = lease.map(|lease| self.queue.lease(&request, &lease));
+                    let set = set.and_then(|set| set.ok_or(Refusal::Store));
+                    reply.send(set.map(|set| Unclaimed::new(&self.queue, set)))
                 })),
                 Op::Wallet(_, reply) => drop(wallets.next().map(|wallet| reply.send(Ok(wallet)).is_ok())),
                 Op::Report(_, reply) => drop(reports.next().map(|report| reply.send(Ok(report)).is_ok())),
