@@ -18,7 +18,7 @@ use super::journal::{Hold, Record};
 use super::price::Prices;
 use super::report::{self, Report, Tally};
 use super::types::{
-    BillingKey, CallId, End, Lease, OpenHold, PriceTerms, Refusal, Request, UnusedLease, Whose,
+    BalanceSelector, BillingKey, CallId, End, Lease, OpenHold, PriceTerms, Refusal, Request, UnusedLease,
 };
 
 /// A transaction on its way, about the calls of one epoch.
@@ -77,14 +77,14 @@ impl<'t> Batch<'t> {
     pub(super) fn lease(
         &mut self,
         request: &Request,
-        mut empty: impl FnMut(Whose<'_>) -> Vec<UnusedLease>,
+        mut empty: impl FnMut(BalanceSelector<'_>) -> Vec<UnusedLease>,
     ) -> rusqlite::Result<Result<Lease, Refusal>> {
         let Key { id, account, .. } = &*request.grant;
         self.post()?;
-        self.give_back(&empty(Whose::Key(id)))?;
+        self.give_back(&empty(BalanceSelector::Key(id)))?;
         let mut amount = self.affordable(request)?;
         if amount != Ok(request.wanted) {
-            self.give_back(&empty(Whose::Account(account)))?;
+            self.give_back(&empty(BalanceSelector::Account(account)))?;
             amount = self.affordable(request)?;
         }
         let amount = match amount {
@@ -110,7 +110,7 @@ impl<'t> Batch<'t> {
     pub(super) fn record(
         &mut self,
         record: &Record,
-        empty: impl FnMut(Whose<'_>) -> Vec<UnusedLease>,
+        empty: impl FnMut(BalanceSelector<'_>) -> Vec<UnusedLease>,
     ) -> rusqlite::Result<()> {
         match record {
             Record::Hold(call, hold) => self.find(*call, hold),
@@ -269,7 +269,7 @@ impl<'t> Batch<'t> {
         &mut self,
         call: CallId,
         end: &End,
-        empty: impl FnMut(Whose<'_>) -> Vec<UnusedLease>,
+        empty: impl FnMut(BalanceSelector<'_>) -> Vec<UnusedLease>,
     ) -> rusqlite::Result<()> {
         let hold = match self.open.remove(&call) {
             Some(hold) => hold,
@@ -303,7 +303,7 @@ impl<'t> Batch<'t> {
         &mut self,
         billing: &BillingKey,
         over: Amount,
-        mut empty: impl FnMut(Whose<'_>) -> Vec<UnusedLease>,
+        mut empty: impl FnMut(BalanceSelector<'_>) -> Vec<UnusedLease>,
     ) -> rusqlite::Result<Amount> {
         self.post()?;
         let limit = "SELECT spending_limit FROM keys WHERE id = ?1";
@@ -312,7 +312,7 @@ impl<'t> Batch<'t> {
         let limit: Option<Amount> = limit.flatten();
         let mut left = self.left(billing, limit)?;
         if left < over {
-            self.give_back(&empty(Whose::Account(&billing.account)))?;
+            self.give_back(&empty(BalanceSelector::Account(&billing.account)))?;
             left = self.left(billing, limit)?;
         }
         Ok(over.min(left))

@@ -141,7 +141,7 @@ fn a_call_that_cannot_be_written_down_gets_no_money() {
         violations(|| queue.lease(&request, &lease).is_some() || queue.hold(&request).is_some());
     assert_eq!((set, seen), (false, vec![Invariant::CallNumbers; 2]));
     assert_eq!(queue.open(), 0);
-    let spare = queue.take().unused.len() + queue.empty(types::Whose::Account(ACCOUNT)).len();
+    let spare = queue.take().unused.len() + queue.empty(types::BalanceSelector::Account(ACCOUNT)).len();
     assert_eq!(spare, 1, "the money is back in the balance");
 }
 
@@ -159,7 +159,7 @@ fn an_end_that_does_not_fit_is_not_spent_again() {
     assert_eq!(seen, [Invariant::Record, Invariant::OpenHolds]);
     let ((), seen) = violations(|| queue.done(99));
     assert_eq!(seen, [Invariant::Journal]);
-    let spare = queue.empty(types::Whose::Account(ACCOUNT));
+    let spare = queue.empty(types::BalanceSelector::Account(ACCOUNT));
     assert_eq!(spare.len(), 1, "only the end that stands in the journal gives something back");
     assert_eq!(spare[0].amount, usd("5"));
 }

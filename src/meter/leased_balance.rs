@@ -83,8 +83,8 @@ impl LeasedBalances {
     }
 
     /// Takes out what is spare in the leased balances of some keys and accounts.
-    pub(super) fn empty(&mut self, whose: impl Fn(&str, &str) -> bool) -> Vec<UnusedLease> {
-        self.take_out(whose, |balance| balance.spare)
+    pub(super) fn empty(&mut self, selector: impl Fn(&str, &str) -> bool) -> Vec<UnusedLease> {
+        self.take_out(selector, |balance| balance.spare)
     }
 
     /// Takes out what was not needed for a while, if it is time for that, and forgets leased balances that are empty then.
@@ -106,11 +106,13 @@ impl LeasedBalances {
 
     fn take_out(
         &mut self,
-        whose: impl Fn(&str, &str) -> bool,
+        selector: impl Fn(&str, &str) -> bool,
         how_much: impl Fn(&LeasedBalance) -> Amount,
     ) -> Vec<UnusedLease> {
         let mut taken = Vec::new();
-        for (key, balance) in self.balances.iter_mut().filter(|(key, balance)| whose(key, &balance.account)) {
+        for (key, balance) in
+            self.balances.iter_mut().filter(|(key, balance)| selector(key, &balance.account))
+        {
             let amount = how_much(balance).min(balance.spare);
             balance.spare = difference(balance.spare, amount);
             balance.unused = balance.unused.min(balance.spare);

@@ -20,7 +20,9 @@ use super::invariant::{Invariant, difference, violated};
 use super::journal::{Encoded, Hold, Journal, Record, encode};
 use super::leased_balance::LeasedBalances;
 use super::report::{Report, Tally};
-use super::types::{CallId, End, Held, Lease, OpenHold, PriceTerms, Refusal, Request, UnusedLease, Whose};
+use super::types::{
+    BalanceSelector, CallId, End, Held, Lease, OpenHold, PriceTerms, Refusal, Request, UnusedLease,
+};
 
 /// The leased balances, the operations that wait, and the journal, in which they stand in the same order.
 #[derive(Debug)]
@@ -320,11 +322,11 @@ impl Queue {
     }
 
     /// Takes out what is spare in the leased balance of a key, or in all of an account.
-    pub(super) fn empty(&self, whose: Whose<'_>) -> Vec<UnusedLease> {
+    pub(super) fn empty(&self, selector: BalanceSelector<'_>) -> Vec<UnusedLease> {
         let balances = &mut self.lock().balances;
-        match whose {
-            Whose::Key(key) => balances.empty(|other, _| other == key),
-            Whose::Account(account) => balances.empty(|_, other| other == account),
+        match selector {
+            BalanceSelector::Key(key) => balances.empty(|other, _| other == key),
+            BalanceSelector::Account(account) => balances.empty(|_, other| other == account),
         }
     }
 

@@ -14,7 +14,7 @@ use super::batch::Batch;
 use super::invariant::{Invariant, violated};
 use super::journal::{self, Orphan, Record};
 use super::price::Prices;
-use super::types::{COUNT_BITS, CallId, End, Outcome, UnusedLease, Whose};
+use super::types::{BalanceSelector, COUNT_BITS, CallId, End, Outcome, UnusedLease};
 
 /// Takes over everything that no living process owns.
 ///
@@ -103,11 +103,11 @@ fn charge_beyond(transaction: &Transaction<'_>, epoch: i64, late: &[Record]) -> 
         let Record::End(call, _) = record else { continue };
         let spare = spare(transaction, epoch)?;
         let mut batch = Batch::new(transaction, epoch, store::now());
-        batch.record(record, |whose| match whose {
-            Whose::Account(account) => {
+        batch.record(record, |selector| match selector {
+            BalanceSelector::Account(account) => {
                 spare.iter().filter(|spare| &*spare.account == account).cloned().collect()
             }
-            Whose::Key(_) => Vec::new(),
+            BalanceSelector::Key(_) => Vec::new(),
         })?;
         batch.finish()?;
         log::debug!("ledger: call {} has cost more than was held for it", call.0);
@@ -137,7 +137,7 @@ fn held(transaction: &Transaction<'_>, epoch: i64) -> rusqlite::Result<HashMap<C
 }
 
 /// A process that is gone has no leased balances but its leases.
-fn no_balances(_: Whose<'_>) -> Vec<UnusedLease> {
+fn no_balances(_: BalanceSelector<'_>) -> Vec<UnusedLease> {
     Vec::new()
 }
 

@@ -183,9 +183,9 @@ pub(super) struct OpenHold {
     pub(super) rates: Rates,
 }
 
-/// Whose leased balances are to be emptied.
+/// BalanceSelector leased balances are to be emptied.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Whose<'a> {
+pub(super) enum BalanceSelector<'a> {
     Key(&'a str),
     Account(&'a str),
 }

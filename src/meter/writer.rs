@@ -108,14 +108,14 @@ impl Writer {
         batch.give_back(emptied)?;
         for op in ops {
             match op {
-                Op::Lease(request, _) => answers.leases.push(batch.lease(request, |whose| {
-                    let spare = self.queue.empty(whose);
+                Op::Lease(request, _) => answers.leases.push(batch.lease(request, |selector| {
+                    let spare = self.queue.empty(selector);
                     emptied.extend_from_slice(&spare);
                     spare
                 })?),
                 Op::Begin(hold) => batch.begin(hold.clone()),
-                Op::Record(record) => batch.record(record, |whose| {
-                    let spare = self.queue.empty(whose);
+                Op::Record(record) => batch.record(record, |selector| {
+                    let spare = self.queue.empty(selector);
                     emptied.extend_from_slice(&spare);
                     spare
                 })?,
