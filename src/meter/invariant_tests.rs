@@ -8,7 +8,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::batch::Batch;
 use super::invariant::{Invariant, expected::violations};
 use super::journal::{JOURNALS, Journal};
-use super::queue::Queue;
+use super::state::LedgerState;
 use super::tests::{ACCOUNT, audited, grant, killed, prices, runtime, tokens, usd, used};
 use super::types::{End, Lease, Refusal, Request, UnusedLease};
 use super::*;
@@ -136,12 +136,12 @@ fn a_call_that_cannot_be_written_down_gets_no_money() {
     let lease = lease(folder.path(), &request).unwrap();
     // The numbers of the last epoch that has any are used up.
     let journal = Journal::create(&folder.path().join(JOURNALS), i64::MAX).unwrap();
-    let queue = Queue::new(journal, i64::MAX);
+    let state = LedgerState::new(journal, i64::MAX);
     let (set, seen) =
-        violations(|| queue.lease(&request, &lease).is_some() || queue.hold(&request).is_some());
+        violations(|| state.lease(&request, &lease).is_some() || state.hold(&request).is_some());
     assert_eq!((set, seen), (false, vec![Invariant::CallNumbers; 2]));
-    assert_eq!(queue.open(), 0);
-    let spare = queue.take().unused.len() + queue.empty(types::BalanceSelector::Account(ACCOUNT)).len();
+    assert_eq!(state.open(), 0);
+    let spare = state.take().unused.len() + state.empty(types::BalanceSelector::Account(ACCOUNT)).len();
     assert_eq!(spare, 1, "the money is back in the balance");
 }
 
@@ -151,15 +151,15 @@ fn an_end_that_does_not_fit_is_not_spent_again() {
     let grant = grant(folder.path(), Some("10"), None);
     let request = request(&grant, vec![prices()]);
     let lease = lease(folder.path(), &request).unwrap();
-    let queue = Queue::new(Journal::create(&folder.path().join(JOURNALS), 1).unwrap(), 1);
-    let set = queue.lease(&request, &lease).unwrap();
+    let state = LedgerState::new(Journal::create(&folder.path().join(JOURNALS), 1).unwrap(), 1);
+    let set = state.lease(&request, &lease).unwrap();
     let usage = Usage { output: u64::MAX, ..Usage::default() };
     let ends = [End { usage, ..End::released() }, End::released()];
-    let ((), seen) = violations(|| ends.into_iter().for_each(|end| queue.end(&set.held, end)));
+    let ((), seen) = violations(|| ends.into_iter().for_each(|end| state.end(&set.held, end)));
     assert_eq!(seen, [Invariant::Record, Invariant::OpenHolds]);
-    let ((), seen) = violations(|| queue.done(99));
+    let ((), seen) = violations(|| state.done(99));
     assert_eq!(seen, [Invariant::Journal]);
-    let spare = queue.empty(types::BalanceSelector::Account(ACCOUNT));
+    let spare = state.empty(types::BalanceSelector::Account(ACCOUNT));
     assert_eq!(spare.len(), 1, "only the end that stands in the journal gives something back");
     assert_eq!(spare[0].amount, usd("5"));
 }

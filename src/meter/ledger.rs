@@ -18,9 +18,9 @@ use crate::store::{self, Error};
 
 use super::books::Wallet;
 use super::journal::{JOURNALS, Journal};
-use super::queue::{Op, Queue, Reply, Unclaimed};
 use super::recover;
 use super::report::{Report, Tally};
+use super::state::{LedgerState, Op, Reply, Unclaimed};
 use super::types::{End, Held, Refusal, Request};
 use super::writer::{Syncer, Watch, Writer};
 
@@ -29,7 +29,7 @@ use super::writer::{Syncer, Watch, Writer};
 pub struct Ledger(Arc<Shared>);
 
 struct Shared {
-    queue: Arc<Queue>,
+    state: Arc<LedgerState>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Who wants to know how long writes to the journal take.
     watch: Arc<OnceLock<Watch>>,
@@ -46,15 +46,15 @@ impl Ledger {
         recover::all(&mut connection, &journals)?;
         connection.execute("INSERT INTO epochs (time) VALUES (?1)", [store::now()])?;
         let epoch = connection.last_insert_rowid();
-        let queue = Arc::new(Queue::new(Journal::create(&journals, epoch)?, epoch));
+        let state = Arc::new(LedgerState::new(Journal::create(&journals, epoch)?, epoch));
         let watch: Arc<OnceLock<Watch>> = Arc::default();
-        let syncer = Syncer { file: queue.file()?, queue: Arc::clone(&queue), watch: Arc::clone(&watch) };
+        let syncer = Syncer { file: state.file()?, state: Arc::clone(&state), watch: Arc::clone(&watch) };
         let recovered = Instant::now();
-        let writer = Writer { connection, journals, recovered, queue: Arc::clone(&queue), epoch };
+        let writer = Writer { connection, journals, recovered, state: Arc::clone(&state), epoch };
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let syncer = thread("journal").spawn(move || syncer.run())?;
         let writer = thread("ledger").spawn(move || writer.run())?;
-        Ok(Self(Arc::new(Shared { queue, threads: Mutex::new(vec![syncer, writer]), watch })))
+        Ok(Self(Arc::new(Shared { state, threads: Mutex::new(vec![syncer, writer]), watch })))
     }
 
     /// Sets money aside for a call. When this returns, it stands on the disk.
@@ -62,8 +62,8 @@ impl Ledger {
     /// # Errors
     /// Why it is not possible.
     pub async fn hold(&self, request: Request) -> Result<Held, Refusal> {
-        let unclaimed = match self.0.queue.hold(&request) {
-            Some(set) => Unclaimed::new(&self.0.queue, set),
+        let unclaimed = match self.0.state.hold(&request) {
+            Some(set) => Unclaimed::new(&self.0.state, set),
             None => self.ask(|reply| Op::Lease(request, reply)).await?,
         };
         unclaimed.claim().await
@@ -87,41 +87,41 @@ impl Ledger {
 
     async fn ask<T>(&self, op: impl FnOnce(Reply<Result<T, Refusal>>) -> Op) -> Result<T, Refusal> {
         let (reply, answer) = oneshot::channel();
-        self.0.queue.ask(op(reply));
+        self.0.state.ask(op(reply));
         answer.await.unwrap_or(Err(Refusal::Store))
     }
 
     /// Notes how far a call has come.
     pub(super) fn mark(&self, held: &Held, delivered: u64) {
-        self.0.queue.mark(held.call, delivered);
+        self.0.state.mark(held.call, delivered);
     }
 
     /// Notes how a call has ended. When this returns, the process may die.
     pub(super) fn end(&self, held: &Held, end: End) {
-        self.0.queue.end(held, end);
+        self.0.state.end(held, end);
     }
 
     /// Counts a call that cost nothing.
     pub(super) fn count(&self, grant: &Grant, tally: Tally) {
-        self.0.queue.tell(Op::Free(Arc::clone(grant), tally));
+        self.0.state.tell(Op::Free(Arc::clone(grant), tally));
     }
 
     /// Can the store or the journal not be written, so that paid calls are refused?
     #[must_use]
     pub fn is_failing(&self) -> bool {
-        self.0.queue.is_failing()
+        self.0.state.is_failing()
     }
 
     /// Calls of this process for which money is set aside.
     #[must_use]
     pub fn open_holds(&self) -> i64 {
-        i64::try_from(self.0.queue.open()).unwrap_or(i64::MAX)
+        i64::try_from(self.0.state.open()).unwrap_or(i64::MAX)
     }
 
     /// Operations that wait for the store.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.0.queue.len()
+        self.0.state.len()
     }
 
     /// Tells how long each write to the journal takes, which calls wait for. Only the first who asks is told.
@@ -137,7 +137,7 @@ impl Ledger {
 
 impl Shared {
     fn close(&self) {
-        self.queue.close();
+        self.state.close();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
             // Its panic was told when it happened.
@@ -156,7 +156,7 @@ impl Drop for Shared {
 impl Ledger {
     /// Ends as a process does that is killed: what the journal says, the store may not know.
     pub(super) fn die(&self) {
-        self.0.queue.die();
+        self.0.state.die();
         self.close();
     }
 }

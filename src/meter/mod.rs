@@ -19,9 +19,9 @@ mod journal;
 mod leased_balance;
 mod ledger;
 mod price;
-mod queue;
 mod recover;
 mod report;
+mod state;
 #[cfg(test)]
 mod tests;
 mod types;

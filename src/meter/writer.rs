@@ -11,8 +11,8 @@ use crate::store;
 
 use super::batch::{Answers, Batch};
 use super::invariant::{Invariant, violated};
-use super::queue::{Op, Queue, Taken, Unclaimed};
 use super::recover;
+use super::state::{LedgerState, Op, Taken, Unclaimed};
 use super::types::{Refusal, UnusedLease};
 
 /// Is told how long each write to the journal takes.
@@ -20,17 +20,17 @@ pub(super) type Watch = Box<dyn Fn(Duration) + Send + Sync>;
 
 /// The thread that writes holds to the journal.
 pub(super) struct Syncer {
-    pub(super) queue: Arc<Queue>,
+    pub(super) state: Arc<LedgerState>,
     pub(super) file: File,
     pub(super) watch: Arc<OnceLock<Watch>>,
 }
 
 impl Syncer {
     pub(super) fn run(self) {
-        while let Some((commit, written)) = self.queue.write_holds() {
+        while let Some((commit, written)) = self.state.write_holds() {
             let begun = Instant::now();
             let synced = written.and_then(|()| self.file.sync_data());
-            if self.queue.note_journal(synced.is_err())
+            if self.state.note_journal(synced.is_err())
                 && let Err(error) = &synced
             {
                 log::error!("journal: {error}; paid calls are refused until it can be written again");
@@ -51,14 +51,14 @@ pub(super) struct Writer {
     pub(super) journals: PathBuf,
     /// When processes that are gone were looked for.
     pub(super) recovered: Instant,
-    pub(super) queue: Arc<Queue>,
+    pub(super) state: Arc<LedgerState>,
     pub(super) epoch: i64,
 }
 
 impl Writer {
     pub(super) fn run(mut self) {
         loop {
-            let Taken { ops, records, unused, closed } = self.queue.take();
+            let Taken { ops, records, unused, closed } = self.state.take();
             if !ops.is_empty() || !unused.is_empty() {
                 self.carry_out(ops, records, unused, closed);
             }
@@ -74,8 +74,8 @@ impl Writer {
         let mut emptied = unused;
         match self.commit(&ops, &mut emptied) {
             Ok(answers) => {
-                self.queue.note_store(false);
-                self.queue.done(records);
+                self.state.note_store(false);
+                self.state.done(records);
                 let short = answers.leases.iter().any(|lease| matches!(lease, Err(Refusal::InFlight(_))));
                 self.answer(ops, answers);
                 if short {
@@ -83,7 +83,7 @@ impl Writer {
                 }
             }
             Err(error) => {
-                self.queue.fill(&emptied);
+                self.state.fill(&emptied);
                 self.put_back(ops, &error, closed);
             }
         }
@@ -109,13 +109,13 @@ impl Writer {
         for op in ops {
             match op {
                 Op::Lease(request, _) => answers.leases.push(batch.lease(request, |selector| {
-                    let spare = self.queue.empty(selector);
+                    let spare = self.state.empty(selector);
                     emptied.extend_from_slice(&spare);
                     spare
                 })?),
                 Op::Begin(hold) => batch.begin(hold.clone()),
                 Op::Record(record) => batch.record(record, |selector| {
-                    let spare = self.queue.empty(selector);
+                    let spare = self.state.empty(selector);
                     emptied.extend_from_slice(&spare);
                     spare
                 })?,
@@ -138,9 +138,9 @@ impl Writer {
             // Who waited may be gone.
             match op {
                 Op::Lease(request, reply) => drop(leases.next().map(|lease| {
-                    let set = lease.map(|lease| self.queue.lease(&request, &lease));
+                    let set = lease.map(|lease| self.state.lease(&request, &lease));
                     let set = set.and_then(|set| set.ok_or(Refusal::Store));
-                    reply.send(set.map(|set| Unclaimed::new(&self.queue, set)))
+                    reply.send(set.map(|set| Unclaimed::new(&self.state, set)))
                 })),
                 Op::Wallet(_, reply) => drop(wallets.next().map(|wallet| reply.send(Ok(wallet)).is_ok())),
                 Op::Report(_, reply) => drop(reports.next().map(|report| reply.send(Ok(report)).is_ok())),
@@ -150,15 +150,15 @@ impl Writer {
         if leases.next().is_some() || wallets.next().is_some() || reports.next().is_some() {
             violated(Invariant::Answers, "there are more answers than were asked for");
         }
-        self.queue.fill(&more);
+        self.state.fill(&more);
     }
 
     /// The store can not be written: who waits is told so, and what has happened is tried again.
     fn put_back(&self, ops: Vec<Op>, error: &rusqlite::Error, closed: bool) {
-        if self.queue.note_store(true) {
+        if self.state.note_store(true) {
             log::error!("ledger: {error}; paid calls are refused until it can be written again");
         }
-        self.queue.put_back(ops.into_iter().filter_map(Op::refuse).collect());
+        self.state.put_back(ops.into_iter().filter_map(Op::refuse).collect());
         if !closed {
             std::thread::sleep(PAUSE);
         }
@@ -166,11 +166,11 @@ impl Writer {
 
     /// The end: leases and journal go, unless there is something that the store does not know.
     fn end(mut self) {
-        if !self.queue.is_done() {
+        if !self.state.is_done() {
             return;
         }
         match recover::leave(&mut self.connection, self.epoch) {
-            Ok(()) => self.queue.remove_journal(),
+            Ok(()) => self.state.remove_journal(),
             Err(error) => log::error!("ledger: {error}"),
         }
     }

@@ -26,8 +26,8 @@ use super::types::{
 
 /// The leased balances, the operations that wait, and the journal, in which they stand in the same order.
 #[derive(Debug)]
-pub(super) struct Queue {
-    state: Mutex<State>,
+pub(super) struct LedgerState {
+    state: Mutex<Inner>,
     /// Something is there for the store.
     changed: Condvar,
     /// Holds are there for the disk.
@@ -36,7 +36,7 @@ pub(super) struct Queue {
 }
 
 #[derive(Debug)]
-struct State {
+struct Inner {
     ops: Vec<Op>,
     journal: Journal,
     balances: LeasedBalances,
@@ -102,15 +102,15 @@ pub(super) type Reply<T> = oneshot::Sender<T>;
 /// Money that is set aside for a caller who may be gone: then it must not stay so.
 #[derive(Debug)]
 pub(super) struct Unclaimed {
-    queue: Arc<Queue>,
+    state: Arc<LedgerState>,
     commit: Arc<Commit>,
     leads: bool,
     held: Option<Held>,
 }
 
-impl Queue {
+impl LedgerState {
     pub(super) fn new(journal: Journal, epoch: i64) -> Self {
-        let state = State {
+        let state = Inner {
             ops: Vec::new(),
             journal,
             balances: LeasedBalances::new(),
@@ -153,7 +153,7 @@ impl Queue {
     /// Begins a call with money that was taken for it; gives it back where the call cannot be written down.
     fn begin(
         &self,
-        mut state: MutexGuard<'_, State>,
+        mut state: MutexGuard<'_, Inner>,
         amount: Amount,
         request: &Request,
         terms: Arc<PriceTerms>,
@@ -190,7 +190,7 @@ impl Queue {
     /// Waits for holds and writes them to the journal; gives what is to be told when that is on the disk. Nothing
     /// comes any more when there is nothing.
     pub(super) fn write_holds(&self) -> Option<(Arc<Commit>, io::Result<()>)> {
-        let waits = |state: &mut State| {
+        let waits = |state: &mut Inner| {
             state.idle = !state.closed && (!state.sealed || state.holds.is_empty());
             state.idle
         };
@@ -272,7 +272,7 @@ impl Queue {
         self.add(state, Op::Record(record));
     }
 
-    fn add(&self, mut state: MutexGuard<'_, State>, op: Op) {
+    fn add(&self, mut state: MutexGuard<'_, Inner>, op: Op) {
         state.ops.push(op);
         let wakes = state.ops.len() == 1 || state.ops.len() == MANY;
         drop(state);
@@ -288,8 +288,8 @@ impl Queue {
 
     /// Waits for operations, or for money that is not needed, and takes all of it.
     pub(super) fn take(&self) -> Taken {
-        let idle = |state: &mut State| state.ops.is_empty() && !state.closed;
-        let waits = |state: &mut State| !state.urgent && !state.closed && state.ops.len() < MANY;
+        let idle = |state: &mut Inner| state.ops.is_empty() && !state.closed;
+        let waits = |state: &mut Inner| !state.urgent && !state.closed && state.ops.len() < MANY;
         let state = self.lock();
         let mut state = match state.balances.rest() {
             None => self.changed.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner),
@@ -313,10 +313,10 @@ impl Queue {
 
     fn wait<'q>(
         &self,
-        state: MutexGuard<'q, State>,
+        state: MutexGuard<'q, Inner>,
         time: Duration,
-        condition: impl FnMut(&mut State) -> bool,
-    ) -> MutexGuard<'q, State> {
+        condition: impl FnMut(&mut Inner) -> bool,
+    ) -> MutexGuard<'q, Inner> {
         let waited = self.changed.wait_timeout_while(state, time, condition);
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
@@ -385,12 +385,12 @@ impl Queue {
         state.journal.unlock();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl Inner {
     /// Writes a record to the journal; says whether it could. If not, its operation is still carried out, unless
     /// the process dies before.
     fn write(&mut self, record: Option<Encoded>) -> bool {
@@ -419,8 +419,8 @@ impl Op {
 }
 
 impl Unclaimed {
-    pub(super) fn new(queue: &Arc<Queue>, Set { held, commit, leads }: Set) -> Self {
-        Self { queue: Arc::clone(queue), commit, leads, held: Some(held) }
+    pub(super) fn new(state: &Arc<LedgerState>, Set { held, commit, leads }: Set) -> Self {
+        Self { state: Arc::clone(state), commit, leads, held: Some(held) }
     }
 
     /// Gives the money when it is on the disk that it is set aside.
@@ -440,7 +440,7 @@ impl Unclaimed {
 
     fn seal(&mut self) {
         if std::mem::take(&mut self.leads) {
-            self.queue.seal();
+            self.state.seal();
         }
     }
 }
@@ -449,7 +449,7 @@ impl Drop for Unclaimed {
     fn drop(&mut self) {
         self.seal();
         if let Some(held) = self.held.take() {
-            self.queue.end(&held, End::released());
+            self.state.end(&held, End::released());
         }
     }
 }
