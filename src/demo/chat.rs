@@ -3,9 +3,8 @@
 //! Comes in: a [`Reply`]. Goes out: a `chat.completion`, or a stream of chunks: the role, the deltas, the
 //! finish reason, the usage if it was asked for, `[DONE]`.
 
-use super::CREATED;
 use super::json::{self, Array, Object};
-use super::reply::{Block, Call, Reply, Usage};
+use super::reply::{Block, CREATED, Call, Reply, Usage};
 use super::tape::Tape;
 
 /// The answer as one body.

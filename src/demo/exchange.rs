@@ -6,13 +6,13 @@
 
 use super::error::{self, Failure};
 use super::marker::{Fault, Markers};
-use super::protocol::Protocol;
+use super::protocol::{JSON, Protocol};
 use super::reply::{self, Reply};
 use super::request::{self, Request};
-use super::responses::{self, State};
+use super::responses::State;
 use super::script::{Headers, Script};
 use super::tape::Tape;
-use super::{JSON, json};
+use super::{chat, json, messages, responses};
 
 /// One request on its way to an answer.
 pub(super) struct Exchange<'a> {
@@ -66,7 +66,7 @@ fn unary(exchange: &Exchange<'_>) -> Script {
         (Some(Fault::Failed(_)), Protocol::Responses) => {
             responses::unary(&reply, State::Failed(&exchange.failure()))
         }
-        _ => protocol.unary(&reply),
+        _ => whole(protocol, &reply),
     };
     exchange.unary(200, body)
 }
@@ -74,15 +74,48 @@ fn unary(exchange: &Exchange<'_>) -> Script {
 fn stream(exchange: &Exchange<'_>) -> Script {
     let mut tape = Tape::default();
     if exchange.markers.fault != Some(Fault::ErrorFirst) {
-        exchange.protocol.stream(&mut tape, &exchange.reply());
+        events(exchange.protocol, &mut tape, &exchange.reply());
     }
     go_wrong(&mut tape, exchange);
     Script::stream(exchange.headers(EVENTS), tape, &exchange.markers)
 }
 
+/// Writes the whole answer as one body.
+fn whole(protocol: Protocol, reply: &Reply<'_>) -> Vec<u8> {
+    match protocol {
+        Protocol::Chat => chat::unary(reply),
+        Protocol::Responses => responses::unary(reply, State::Complete),
+        Protocol::Messages => messages::unary(reply),
+    }
+}
+
+/// Writes the whole answer as events.
+fn events(protocol: Protocol, tape: &mut Tape, reply: &Reply<'_>) {
+    match protocol {
+        Protocol::Chat => chat::stream(tape, reply),
+        Protocol::Responses => responses::stream(tape, reply),
+        Protocol::Messages => messages::stream(tape, reply),
+    }
+}
+
+/// Writes the event that reports a failure.
+fn error_event(protocol: Protocol, tape: &mut Tape, failure: &Failure<'_>, hash: &str) {
+    match protocol {
+        Protocol::Chat => {
+            tape.data(|o| failure.envelope(o, protocol, hash));
+        }
+        Protocol::Responses => responses::error(tape, failure),
+        Protocol::Messages => {
+            tape.event("error", |o| failure.anthropic(o, hash));
+        }
+    }
+}
+
 /// The faults that stand in the bytes; those of the connection are the script's.
 fn go_wrong(tape: &mut Tape, exchange: &Exchange<'_>) {
-    let error = |tape: &mut Tape| exchange.protocol.error(tape, &exchange.failure(), &exchange.request.hash);
+    let error = |tape: &mut Tape| {
+        error_event(exchange.protocol, tape, &exchange.failure(), &exchange.request.hash);
+    };
     match (exchange.markers.fault, exchange.protocol) {
         (Some(Fault::ErrorFirst), _) => error(tape),
         (Some(Fault::Error(place)), _) => {

@@ -64,7 +64,8 @@ mod tape;
 use error::Failure;
 use exchange::{count, exchange, generate, refuse};
 use marker::Markers;
-use protocol::Protocol;
+use protocol::{JSON, Protocol};
+use reply::CREATED;
 
 pub use script::{Script, Step};
 
@@ -106,10 +107,6 @@ fn unknown(method: &str, route: &str, body: &[u8]) -> Script {
     let message = format!("Invalid URL ({method} {route})");
     refuse(protocol, 404, &Failure::request(&message, "not_found_error"), body)
 }
-
-/// The time of every answer: 2026-01-01T00:00:00Z.
-const CREATED: usize = 1_767_225_600;
-const JSON: &str = "application/json";
 
 #[cfg(test)]
 mod tests {

@@ -214,6 +214,9 @@ const MOST_DELTAS: usize = 10_000;
 /// How much of what was said is repeated.
 const MOST_CHARACTERS: usize = 2_000;
 
+/// The time of every answer: 2026-01-01T00:00:00Z.
+pub(super) const CREATED: usize = 1_767_225_600;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,10 +9,9 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::CREATED;
 use super::error::Failure;
 use super::json::{self, Array, Object};
-use super::reply::{Block, Reply, Usage};
+use super::reply::{Block, CREATED, Reply, Usage};
 use super::tape::Tape;
 
 /// How far a response is.

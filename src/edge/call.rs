@@ -157,7 +157,7 @@ pub(super) fn redirect(exchange: &mut Exchange, rest: &Rest, choice: Choice) -> 
     let head = Head::read(&rest.body, rest.client.protocol().members(), true)?;
     may_ask(exchange, call.provider(), &head)?;
     call.told_by(&head);
-    let need = rest.need.elsewhere(exchange, &call);
+    let need = rest.need.elsewhere(exchange, &call)?;
     let written = write(exchange, &call, rest.client, &head, &rest.body, need.output_cap)?;
     put(exchange, &mut call, written, need.notice(), Body::from(&*rest.body));
     Ok(call)

@@ -22,7 +22,7 @@ use crate::config::{self, Config, Limits};
 use crate::console::{Console, Sources};
 use crate::failure::{Failure, Kind, Result};
 use crate::limit::{Limiter, Load, Shed, Weight};
-use crate::meter::Ledger;
+use crate::meter::{self, Ledger};
 use crate::observe::{self, AccessLog, Metrics, TargetState, Tracer};
 use crate::route::{Condition, ModelList, Page, percent_decoded};
 
@@ -127,6 +127,7 @@ impl Gateway {
         self.0.metrics.waiting(self.0.till.ledger.waiting());
         self.0.metrics.open_holds.set(self.0.till.ledger.open_holds());
         self.0.metrics.ledger_failing.set(i64::from(self.0.till.ledger.is_failing()));
+        self.0.metrics.violations(meter::violations().map(|(which, count)| (which.as_str(), count)));
         &self.0.metrics
     }
 

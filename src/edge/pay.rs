@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::failure::{Failure, Kind, Result};
 use crate::limit::Limiter;
-use crate::meter::{Bill, Expected, Ledger, Prices, Refusal};
+use crate::meter::{self, Bill, Expected, Invariant, Ledger, Prices, Refusal};
 use crate::protocol::Head;
 use crate::route::Sign;
 use crate::translate::BYTES_PER_TOKEN;
@@ -117,13 +117,22 @@ impl Need {
     }
 
     /// What the same request needs of another target, which is charged from now on.
-    pub(super) fn elsewhere(&self, exchange: &mut Exchange, call: &Call) -> Self {
+    ///
+    /// # Errors
+    /// 503 for a target that is paid for when no money is set aside.
+    pub(super) fn elsewhere(&self, exchange: &mut Exchange, call: &Call) -> Result<Self> {
         let mut need = *self;
+        let paid = exchange.snapshot.billing.is_on() && call.prices.is_some();
+        if paid && !exchange.bill.as_ref().is_some_and(Bill::is_held) {
+            let id = &call.found.entry.id;
+            meter::violated(Invariant::UnheldCall, format_args!("a call of {id} has no hold"));
+            return Err(refused(Refusal::Store));
+        }
         if let Some(bill) = &mut exchange.bill {
             bill.charge_by(&or_free(call.prices.clone()));
             need.limit(bill);
         }
-        need
+        Ok(need)
     }
 
     /// Limits the answer to what is paid for.
@@ -206,9 +215,9 @@ impl Exchange {
         self.price_others();
         let Some(bill) = &mut self.bill else { return };
         close(bill);
-        let usage = bill.charge().map(|charge| charge.usage).unwrap_or_default();
-        if let Some(ticket) = &mut self.ticket {
-            ticket.settle(usage.prompt().saturating_add(usage.output));
+        // What is reserved stays so for a bill that is not closed.
+        if let (Some(charge), Some(ticket)) = (bill.charge(), &mut self.ticket) {
+            ticket.settle(charge.usage.prompt().saturating_add(charge.usage.output));
         }
     }
 }

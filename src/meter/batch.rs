@@ -6,19 +6,20 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rusqlite::{OptionalExtension, Params, Row, Transaction, params};
 
 use crate::auth::{Grant, Key};
 use crate::canon::Rates;
 use crate::money::Amount;
 
 use super::books::Wallet;
+use super::invariant::{Invariant, difference, sum, violated};
 use super::journal::{Hold, Record};
-use super::ledger::{Refusal, Request};
 use super::price::Prices;
-use super::purse::{Spare, Tab, Terms};
 use super::report::{self, Report, Tally};
-use super::{CallId, End};
+use super::types::{
+    BalanceSelector, BillingKey, CallId, End, Lease, OpenHold, PriceTerms, Refusal, Request, UnusedLease,
+};
 
 /// A transaction on its way, about the calls of one epoch.
 pub(super) struct Batch<'t> {
@@ -26,7 +27,7 @@ pub(super) struct Batch<'t> {
     epoch: i64,
     now: i64,
     /// Calls of which the store knows nothing yet.
-    begun: HashMap<CallId, Begun>,
+    open: HashMap<CallId, OpenHold>,
     /// By key.
     sums: HashMap<Arc<str>, Sums>,
     prices: HashMap<Prices, i64>,
@@ -41,33 +42,7 @@ pub(super) struct Answers {
     pub(super) wallets: Vec<Option<Wallet>>,
     pub(super) reports: Vec<Report>,
     /// Money for calls that are to come.
-    pub(super) more: Vec<Spare>,
-}
-
-/// Money that is lent for one call, and the terms of it.
-#[derive(Debug)]
-pub(super) struct Lease {
-    pub(super) terms: Arc<Terms>,
-    pub(super) amount: Amount,
-}
-
-/// A call in flight.
-#[derive(Clone, Debug)]
-pub(super) struct Begun {
-    pub(super) call: CallId,
-    pub(super) tab: Arc<Tab>,
-    pub(super) amount: Amount,
-    /// Tokens, estimated.
-    pub(super) prompt: u64,
-    /// What was asked for.
-    pub(super) rates: Rates,
-}
-
-/// Whose purses are to be emptied.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Whose<'a> {
-    Key(&'a str),
-    Account(&'a str),
+    pub(super) more: Vec<UnusedLease>,
 }
 
 /// What the calls of one key have cost.
@@ -90,7 +65,7 @@ impl<'t> Batch<'t> {
             transaction,
             epoch,
             now,
-            begun: HashMap::new(),
+            open: HashMap::new(),
             sums: HashMap::new(),
             prices: HashMap::new(),
             lent: HashMap::new(),
@@ -98,44 +73,44 @@ impl<'t> Batch<'t> {
     }
 
     /// Lends money for a call, or all that there is if that is enough for the least; `empty` gives what is spare
-    /// in purses.
+    /// in leased balances.
     pub(super) fn lease(
         &mut self,
         request: &Request,
-        mut empty: impl FnMut(Whose<'_>) -> Vec<Spare>,
+        mut empty: impl FnMut(BalanceSelector<'_>) -> Vec<UnusedLease>,
     ) -> rusqlite::Result<Result<Lease, Refusal>> {
         let Key { id, account, .. } = &*request.grant;
         self.post()?;
-        self.give_back(&empty(Whose::Key(id)))?;
+        self.give_back(&empty(BalanceSelector::Key(id)))?;
         let mut amount = self.affordable(request)?;
         if amount != Ok(request.wanted) {
-            self.give_back(&empty(Whose::Account(account)))?;
+            self.give_back(&empty(BalanceSelector::Account(account)))?;
             amount = self.affordable(request)?;
         }
         let amount = match amount {
             Ok(amount) => amount,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let terms = self.terms(request)?;
-        let tab = &terms.tab;
-        self.lend(&tab.account, &tab.key, amount.nano().cast_signed())?;
+        let Some(terms) = self.terms(request)? else { return Ok(Err(Refusal::Store)) };
+        let billing = &terms.billing;
+        self.lend(&billing.account, &billing.key, amount.nano().cast_signed())?;
         let grant = || (Arc::clone(&request.grant), amount);
-        let (_, most) = self.lent.entry(Arc::clone(&tab.key)).or_insert_with(grant);
+        let (_, most) = self.lent.entry(Arc::clone(&billing.key)).or_insert_with(grant);
         *most = amount.max(*most);
         Ok(Ok(Lease { terms: Arc::new(terms), amount }))
     }
 
     /// A call has begun.
-    pub(super) fn begin(&mut self, begun: Begun) {
-        self.begun.insert(begun.call, begun);
+    pub(super) fn begin(&mut self, hold: OpenHold) {
+        self.open.insert(hold.call, hold);
     }
 
-    /// Carries out what the journal says; `empty` gives what is spare in purses, for a call that has cost more than
+    /// Carries out what the journal says; `empty` gives what is spare in leased balances, for a call that has cost more than
     /// was held for it.
     pub(super) fn record(
         &mut self,
         record: &Record,
-        empty: impl FnMut(Whose<'_>) -> Vec<Spare>,
+        empty: impl FnMut(BalanceSelector<'_>) -> Vec<UnusedLease>,
     ) -> rusqlite::Result<()> {
         match record {
             Record::Hold(call, hold) => self.find(*call, hold),
@@ -164,23 +139,24 @@ impl<'t> Batch<'t> {
 
     /// Writes what was kept in memory. Gives what was lent for calls that are to come: some for each key that
     /// needed something, but never more than a quarter of what is left.
-    pub(super) fn finish(mut self) -> rusqlite::Result<Vec<Spare>> {
+    pub(super) fn finish(mut self) -> rusqlite::Result<Vec<UnusedLease>> {
         self.post()?;
         let mut more = Vec::new();
         for (key, (grant, most)) in std::mem::take(&mut self.lent) {
             let Some(funds) = self.funds(&grant)? else { continue };
             let ahead = Amount::from_nano(u128::from(most.nano()) * CALLS_AHEAD);
-            let share = Amount::from_nano(u128::from(funds.free().min(funds.room()).nano()) / SHARE);
+            let free = funds.free().unwrap_or_default().min(funds.room());
+            let share = Amount::from_nano(u128::from(free.nano()) / SHARE);
             let (account, amount) = (Arc::from(grant.account.as_str()), ahead.min(share));
             self.lend(&account, &key, amount.nano().cast_signed())?;
-            more.push(Spare { account, key, amount });
+            more.push(UnusedLease { account, key, amount });
         }
         Ok(more)
     }
 
     /// Takes money back that was lent and is not needed.
-    pub(super) fn give_back(&self, spare: &[Spare]) -> rusqlite::Result<()> {
-        for Spare { account, key, amount } in spare {
+    pub(super) fn give_back(&self, spare: &[UnusedLease]) -> rusqlite::Result<()> {
+        for UnusedLease { account, key, amount } in spare {
             self.lend(account, key, -amount.nano().cast_signed())?;
         }
         if !spare.is_empty() {
@@ -193,15 +169,22 @@ impl<'t> Batch<'t> {
     /// Changes what is lent to a key, by so many nano-USD.
     fn lend(&self, account: &str, key: &str, nano: i64) -> rusqlite::Result<()> {
         let sql = "UPDATE wallets SET leased = leased + ?2 WHERE account = ?1";
-        self.transaction.prepare_cached(sql)?.execute(params![account, nano])?;
+        self.change(sql, params![account, nano])?;
         let sql = "INSERT OR IGNORE INTO spending VALUES (?1, 0, 0)";
         self.transaction.prepare_cached(sql)?.execute([key])?;
         let sql = "UPDATE spending SET leased = leased + ?2 WHERE key = ?1";
-        self.transaction.prepare_cached(sql)?.execute(params![key, nano])?;
+        self.change(sql, params![key, nano])?;
         let sql = "INSERT OR IGNORE INTO leases VALUES (?1, ?2, ?3, 0)";
         self.transaction.prepare_cached(sql)?.execute(params![self.epoch, key, account])?;
         let sql = "UPDATE leases SET amount = amount + ?3 WHERE epoch = ?1 AND key = ?2";
-        self.transaction.prepare_cached(sql)?.execute(params![self.epoch, key, nano])?;
+        self.change(sql, params![self.epoch, key, nano])
+    }
+
+    /// Moves money at one account or key, which the store knows.
+    fn change(&self, sql: &str, params: impl Params) -> rusqlite::Result<()> {
+        if self.transaction.prepare_cached(sql)?.execute(params)? != 1 {
+            violated(Invariant::MissingRow, format_args!("nothing to change by: {sql}"));
+        }
         Ok(())
     }
 
@@ -225,31 +208,36 @@ impl<'t> Batch<'t> {
         Ok(funds.and_then(|funds| funds.affordable(request)))
     }
 
-    /// The terms of a request.
-    fn terms(&mut self, request: &Request) -> rusqlite::Result<Terms> {
+    /// The terms of a request; nothing where it has no prices, or none that the store can hold.
+    fn terms(&mut self, request: &Request) -> rusqlite::Result<Option<PriceTerms>> {
         let versions = request.prices.iter().map(|prices| self.price(prices));
-        let versions = versions.collect::<rusqlite::Result<Vec<_>>>()?;
-        let tab = Tab {
+        let Some(versions) = versions.collect::<rusqlite::Result<Option<Vec<_>>>>()? else { return Ok(None) };
+        let Some(&price) = versions.first() else {
+            violated(Invariant::NoPrices, format_args!("a call of {} has no prices", request.model));
+            return Ok(None);
+        };
+        let billing = BillingKey {
             account: request.grant.account.as_str().into(),
             key: request.grant.id.as_str().into(),
             model: Arc::clone(&request.model),
-            price: versions.first().copied().unwrap_or_default(),
+            price,
         };
         let known = "SELECT tab FROM tabs WHERE key = ?1 AND model = ?2 AND price = ?3";
         let known = self
             .transaction
             .prepare_cached(known)?
-            .query_row(params![tab.key, tab.model, tab.price], |row| row.get(0))
+            .query_row(params![billing.key, billing.model, billing.price], |row| row.get(0))
             .optional()?;
         let number = match known {
             Some(number) => number,
             None => {
                 let sql = "INSERT INTO tabs (account, key, model, price) VALUES (?1, ?2, ?3, ?4)";
-                self.transaction.execute(sql, params![tab.account, tab.key, tab.model, tab.price])?;
+                self.transaction
+                    .execute(sql, params![billing.account, billing.key, billing.model, billing.price])?;
                 self.transaction.last_insert_rowid()
             }
         };
-        Ok(Terms { number, tab: Arc::new(tab), prices: request.prices.clone(), versions })
+        Ok(Some(PriceTerms { number, billing: Arc::new(billing), prices: request.prices.clone(), versions }))
     }
 
     /// A call that a journal says has begun: the store may know of it, and even of its end.
@@ -259,10 +247,11 @@ impl<'t> Batch<'t> {
             return Ok(());
         }
         let sql = "SELECT account, key, model, price FROM tabs WHERE tab = ?1";
-        let tab = self.transaction.prepare_cached(sql)?.query_row([hold.tab], tab).optional()?;
+        let billing =
+            self.transaction.prepare_cached(sql)?.query_row([hold.billing], billing_key).optional()?;
         let Hold { amount, prompt, rates, .. } = *hold;
-        match tab {
-            Some(tab) => self.begin(Begun { call, tab: Arc::new(tab), amount, prompt, rates }),
+        match billing {
+            Some(billing) => self.begin(OpenHold { call, billing: Arc::new(billing), amount, prompt, rates }),
             // The store is an older copy.
             None => log::error!("ledger: the store does not know who pays for call {}", call.0),
         }
@@ -280,63 +269,64 @@ impl<'t> Batch<'t> {
         &mut self,
         call: CallId,
         end: &End,
-        empty: impl FnMut(Whose<'_>) -> Vec<Spare>,
+        empty: impl FnMut(BalanceSelector<'_>) -> Vec<UnusedLease>,
     ) -> rusqlite::Result<()> {
-        let begun = match self.begun.remove(&call) {
-            Some(begun) => begun,
+        let hold = match self.open.remove(&call) {
+            Some(hold) => hold,
             None => {
                 let sql = "DELETE FROM holds WHERE call = ?1 RETURNING account, key, model, price, amount";
                 let open = |row: &Row<'_>| {
-                    let (tab, amount, rates) = (Arc::new(tab(row)?), row.get(4)?, Rates::default());
-                    Ok(Begun { call, tab, amount, prompt: 0, rates })
+                    let (billing, amount, rates) =
+                        (Arc::new(billing_key(row)?), row.get(4)?, Rates::default());
+                    Ok(OpenHold { call, billing, amount, prompt: 0, rates })
                 };
                 let open = self.transaction.prepare_cached(sql)?.query_row([call.0], open).optional()?;
                 let Some(open) = open else { return Ok(()) };
                 open
             }
         };
-        let over = end.charge.checked_sub(begun.amount).unwrap_or_default();
-        let excess = if over > Amount::ZERO { self.take(&begun.tab, over, empty)? } else { over };
-        let held = begun.amount.checked_add(excess).unwrap_or(Amount::MAX);
+        let over = difference(end.charge, hold.amount.min(end.charge));
+        let excess = if over > Amount::ZERO { self.take(&hold.billing, over, empty)? } else { over };
+        let held = sum(hold.amount, excess);
         let charge = end.charge.min(held);
-        self.write_charge(&begun, end, (held, excess, charge))?;
-        let Tab { account, key, .. } = &*begun.tab;
+        self.write_charge(&hold, end, (held, excess, charge))?;
+        let BillingKey { account, key, .. } = &*hold.billing;
         let sums = self.sums.entry(Arc::clone(key)).or_insert_with(|| Sums::of(account));
         sums.tally.add(&Tally::of(&end.usage, charge, end.whole));
-        sums.excess = sums.excess.checked_add(excess).unwrap_or(Amount::MAX);
+        sums.excess = sum(sums.excess, excess);
         Ok(())
     }
 
     /// How much of what a call has cost beyond its hold can be taken: what the account has not lent, then what is spare
-    /// in purses, as far as the key may spend it. It is taken with the sums, before anybody else looks.
+    /// in leased balances, as far as the key may spend it. It is taken with the sums, before anybody else looks.
     fn take(
         &mut self,
-        tab: &Tab,
+        billing: &BillingKey,
         over: Amount,
-        mut empty: impl FnMut(Whose<'_>) -> Vec<Spare>,
+        mut empty: impl FnMut(BalanceSelector<'_>) -> Vec<UnusedLease>,
     ) -> rusqlite::Result<Amount> {
         self.post()?;
         let limit = "SELECT spending_limit FROM keys WHERE id = ?1";
         let limit =
-            self.transaction.prepare_cached(limit)?.query_row([&tab.key], |row| row.get(0)).optional()?;
+            self.transaction.prepare_cached(limit)?.query_row([&billing.key], |row| row.get(0)).optional()?;
         let limit: Option<Amount> = limit.flatten();
-        let mut left = self.left(tab, limit)?;
+        let mut left = self.left(billing, limit)?;
         if left < over {
-            self.give_back(&empty(Whose::Account(&tab.account)))?;
-            left = self.left(tab, limit)?;
+            self.give_back(&empty(BalanceSelector::Account(&billing.account)))?;
+            left = self.left(billing, limit)?;
         }
         Ok(over.min(left))
     }
 
-    fn left(&self, tab: &Tab, limit: Option<Amount>) -> rusqlite::Result<Amount> {
-        let funds = self.funds_of(&tab.account, &tab.key, limit)?;
-        Ok(funds.map_or(Amount::ZERO, |funds| funds.free().min(funds.room())))
+    fn left(&self, billing: &BillingKey, limit: Option<Amount>) -> rusqlite::Result<Amount> {
+        let funds = self.funds_of(&billing.account, &billing.key, limit)?;
+        Ok(funds.and_then(|funds| Some(funds.free()?.min(funds.room()))).unwrap_or_default())
     }
 
     /// Writes what was held for a call, how much of that was taken at its end, and what it was charged.
     fn write_charge(
         &self,
-        begun: &Begun,
+        hold: &OpenHold,
         end: &End,
         (held, excess, charge): (Amount, Amount, Amount),
     ) -> rusqlite::Result<()> {
@@ -349,11 +339,11 @@ impl<'t> Batch<'t> {
                 ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)",
         )?;
         insert.execute(params![
-            begun.call.0,
-            begun.tab.account,
-            begun.tab.key,
-            begun.tab.model,
-            end.price.unwrap_or(begun.tab.price),
+            hold.call.0,
+            hold.billing.account,
+            hold.billing.key,
+            hold.billing.model,
+            end.price.unwrap_or(hold.billing.price),
             held,
             charge,
             end.outcome.name(),
@@ -377,30 +367,33 @@ impl<'t> Batch<'t> {
 
     /// Writes what was kept in memory of calls.
     fn post(&mut self) -> rusqlite::Result<()> {
-        for begun in std::mem::take(&mut self.begun).into_values() {
-            self.write_hold(&begun)?;
+        for hold in std::mem::take(&mut self.open).into_values() {
+            self.write_hold(&hold)?;
         }
         for (key, Sums { account, tally, excess }) in std::mem::take(&mut self.sums) {
             self.write_usage(&account, &key, &tally)?;
             if tally.cost == Amount::ZERO {
                 continue;
             }
-            let held = tally.cost.checked_sub(excess).unwrap_or_default();
+            let held = difference(tally.cost, excess);
             let sql = "UPDATE wallets SET balance = balance - ?2, leased = leased - ?3 WHERE account = ?1";
-            self.transaction.prepare_cached(sql)?.execute(params![account, tally.cost, held])?;
+            self.change(sql, params![account, tally.cost, held])?;
             let sql = "UPDATE spending SET spent = spent + ?2, leased = leased - ?3 WHERE key = ?1";
-            self.transaction.prepare_cached(sql)?.execute(params![key, tally.cost, held])?;
-            let sql = "UPDATE leases SET amount = amount - ?3 WHERE epoch = ?1 AND key = ?2";
-            self.transaction.prepare_cached(sql)?.execute(params![self.epoch, key, held])?;
+            self.change(sql, params![key, tally.cost, held])?;
+            // A lease of nothing is removed, and what was taken beyond holds was not leased.
+            if held > Amount::ZERO {
+                let sql = "UPDATE leases SET amount = amount - ?3 WHERE epoch = ?1 AND key = ?2";
+                self.change(sql, params![self.epoch, key, held])?;
+            }
         }
         Ok(())
     }
 
-    fn write_hold(&self, begun: &Begun) -> rusqlite::Result<()> {
-        let Begun { call, tab, amount, prompt, rates } = begun;
+    fn write_hold(&self, hold: &OpenHold) -> rusqlite::Result<()> {
+        let OpenHold { call, billing, amount, prompt, rates } = hold;
         let sql = "INSERT INTO holds (call, account, key, model, price, amount, prompt, time, rates)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-        let Tab { account, key, model, price } = &**tab;
+        let BillingKey { account, key, model, price } = &**billing;
         let prompt = count(*prompt);
         let row = params![call.0, account, key, model, price, amount, prompt, self.now, rates.bits()];
         self.transaction.prepare_cached(sql)?.execute(row)?;
@@ -428,12 +421,18 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// The version of a price list.
-    fn price(&mut self, prices: &Prices) -> rusqlite::Result<i64> {
+    /// The version of a price list; nothing where it cannot be written.
+    fn price(&mut self, prices: &Prices) -> rusqlite::Result<Option<i64>> {
         if let Some(version) = self.prices.get(prices) {
-            return Ok(*version);
+            return Ok(Some(*version));
         }
-        let tiers = serde_json::to_string(prices).unwrap_or_default();
+        let tiers = match serde_json::to_string(prices) {
+            Ok(tiers) => tiers,
+            Err(error) => {
+                violated(Invariant::UnwritablePrices, error);
+                return Ok(None);
+            }
+        };
         let known = "SELECT version FROM prices WHERE tiers = ?1";
         let known =
             self.transaction.prepare_cached(known)?.query_row([&tiers], |row| row.get(0)).optional()?;
@@ -446,7 +445,7 @@ impl<'t> Batch<'t> {
             }
         };
         self.prices.insert(prices.clone(), version);
-        Ok(version)
+        Ok(Some(version))
     }
 }
 
@@ -458,17 +457,22 @@ struct Funds {
 }
 
 impl Funds {
-    /// What the account can lend.
-    fn free(&self) -> Amount {
-        self.wallet.0.checked_sub(self.wallet.1).unwrap_or_default()
+    /// What the account can lend; nothing where it has lent more than it has, so that nobody knows.
+    fn free(&self) -> Option<Amount> {
+        let (balance, leased) = self.wallet;
+        let free = balance.checked_sub(leased);
+        if free.is_none() {
+            violated(Invariant::Overleased, format_args!("{leased} USD are leased of {balance} USD"));
+        }
+        free
     }
 
-    /// What the key has not spent.
+    /// What the key has not spent. A limit may have been lowered below that.
     fn unspent(&self) -> Amount {
         self.limit.map_or(Amount::MAX, |limit| limit.checked_sub(self.spending.0).unwrap_or_default())
     }
 
-    /// What can be lent to the key.
+    /// What can be lent to the key. A limit may have been lowered below what is lent already.
     fn room(&self) -> Amount {
         self.limit.map_or(Amount::MAX, |_| self.unspent().checked_sub(self.spending.1).unwrap_or_default())
     }
@@ -477,30 +481,32 @@ impl Funds {
     fn affordable(&self, request: &Request) -> Result<Amount, Refusal> {
         let Request { wanted, least, .. } = *request;
         let (balance, _) = self.wallet;
-        if self.free() < least {
+        let free = self.free().ok_or(Refusal::Store)?;
+        if free < least {
             return Err(if balance >= least {
                 Refusal::InFlight(balance)
             } else {
                 Refusal::Balance(balance)
             });
         }
-        if self.room() < least {
-            let limit = self.limit.unwrap_or_default();
+        if let Some(limit) = self.limit
+            && self.room() < least
+        {
             return Err(if self.unspent() >= least {
                 Refusal::InFlight(balance)
             } else {
                 Refusal::Limit(limit)
             });
         }
-        Ok(wanted.min(self.free()).min(self.room()))
+        Ok(wanted.min(free).min(self.room()))
     }
 }
 
-fn tab(row: &Row<'_>) -> rusqlite::Result<Tab> {
-    Ok(Tab { account: row.get(0)?, key: row.get(1)?, model: row.get(2)?, price: row.get(3)? })
+fn billing_key(row: &Row<'_>) -> rusqlite::Result<BillingKey> {
+    Ok(BillingKey { account: row.get(0)?, key: row.get(1)?, model: row.get(2)?, price: row.get(3)? })
 }
 
-/// As the store holds it.
+/// As the store holds it. No money depends on counts beyond it.
 fn count(tokens: u64) -> i64 {
     i64::try_from(tokens).unwrap_or(i64::MAX)
 }

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::tests::{ACCOUNT, audited, grant, killed, prices, recovered, runtime, tokens, usd, used};
 use super::*;
-use crate::canon::{Inner, Rate, Rates};
+use crate::canon::{Inner, Rate, Rates, Usage};
+use crate::money::Amount;
 
 /// Opens a call that may cost `dollars`.
 fn open(ledger: &Ledger, grant: &crate::auth::Grant, dollars: u64) -> Bill {
@@ -95,7 +96,7 @@ fn two_calls_never_spend_the_same_cent() {
     one.close();
     two.close();
     let left = audited(folder.path()).0.balance;
-    // What is in the purse of one is not there for the other.
+    // What is in the leased balance of one is not there for the other.
     assert!(left < usd("15"), "{left}");
 }
 

@@ -7,11 +7,11 @@ use crate::auth::Grant;
 use crate::canon::Usage;
 use crate::money::Amount;
 
-use super::ledger::{Held, Ledger, Refusal, Request};
+use super::invariant::{Invariant, violated};
+use super::ledger::Ledger;
 use super::price::{Extras, Prices};
-use super::purse::Terms;
 use super::report::Tally;
-use super::{End, Outcome};
+use super::types::{End, Held, Outcome, PriceTerms, Refusal, Request};
 
 /// What is to be paid for one call. It ends exactly once: settled, broken off or released. One that is
 /// dropped before ends as a call whose client is gone.
@@ -41,8 +41,37 @@ pub struct Bill {
 #[derive(Debug)]
 struct Holding {
     held: Held,
-    /// Which of its prices hold.
-    current: usize,
+    /// The prices that hold, and their version; absent where these are not known: then all of it is charged.
+    current: Option<(Arc<Prices>, i64)>,
+}
+
+impl Holding {
+    /// Money that is set aside, for a target with these prices.
+    fn new(held: Held, prices: &Prices) -> Self {
+        let mut holding = Self { held, current: None };
+        holding.charge_by(prices);
+        holding
+    }
+
+    /// Charges by these of the prices for which the money was set aside.
+    fn charge_by(&mut self, prices: &Prices) {
+        let PriceTerms { prices: all, versions, .. } = &*self.held.terms;
+        let known = all.iter().zip(versions).find(|(known, _)| ***known == *prices);
+        self.current = known.map(|(prices, version)| (Arc::clone(prices), *version));
+        if self.current.is_none() {
+            let call = self.held.call.0;
+            violated(Invariant::UnknownPrice, format_args!("call {call} goes to a target of other prices"));
+        }
+    }
+
+    /// Output tokens that are surely paid for.
+    fn affordable(&self, Expected { prompt_most, extras, .. }: &Expected) -> u64 {
+        let affordable = |prices: &Arc<Prices>| prices.affordable(*prompt_most, self.held.amount, extras);
+        match &self.current {
+            Some((prices, _)) => affordable(prices),
+            None => self.held.terms.prices.iter().map(affordable).min().unwrap_or(0),
+        }
+    }
 }
 
 /// The size of a call, as far as it is known before it is made.
@@ -113,12 +142,13 @@ impl Bill {
         expected: Expected,
     ) -> Result<Self, Refusal> {
         let mut bill = Self::free(ledger, grant, expected);
+        let Some(first) = prices.first().cloned() else {
+            violated(Invariant::NoPrices, format_args!("a call of {model} has no prices"));
+            return Err(Refusal::Store);
+        };
         let dearest = |output| {
-            prices
-                .iter()
-                .map(|prices| prices.ceiling(expected.prompt_most, output, &expected.extras))
-                .max()
-                .unwrap_or_default()
+            let ceiling = |prices: &Prices| prices.ceiling(expected.prompt_most, output, &expected.extras);
+            prices.iter().fold(ceiling(&first), |most, prices| most.max(ceiling(prices)))
         };
         let held = ledger.hold(Request {
             grant: Arc::clone(grant),
@@ -129,16 +159,14 @@ impl Bill {
             prompt: expected.prompt,
             rates: expected.extras.rates,
         });
-        bill.held = Some(Holding { held: held.await?, current: 0 });
+        bill.held = Some(Holding::new(held.await?, &first));
         Ok(bill)
     }
 
     /// Another target answers the call: from now on, these of the prices hold.
     pub fn charge_by(&mut self, prices: &Prices) {
-        if let Some(holding) = &mut self.held
-            && let Some(place) = holding.held.terms.prices.iter().position(|known| **known == *prices)
-        {
-            holding.current = place;
+        if let Some(holding) = &mut self.held {
+            holding.charge_by(prices);
         }
         // What the earlier one has done is not paid for.
         (self.delivered, self.presumed, self.forwarded) = (0, 0, false);
@@ -148,12 +176,7 @@ impl Bill {
     #[must_use]
     pub fn output_cap(&self) -> u64 {
         let most = self.expected.output_most;
-        let Expected { prompt_most, extras, .. } = &self.expected;
-        let affordable = |holding: &Holding| {
-            let prices = holding.held.terms.prices.get(holding.current);
-            prices.map_or(most, |prices| prices.affordable(*prompt_most, holding.held.amount, extras))
-        };
-        self.held.as_ref().map_or(most, |holding| affordable(holding).min(most))
+        self.held.as_ref().map_or(most, |holding| holding.affordable(&self.expected).min(most))
     }
 
     /// Another model has answered than was asked, which has these prices.
@@ -251,8 +274,7 @@ impl Bill {
             self.ended = Some(Charge { amount: Amount::ZERO, usage });
             return;
         };
-        let Terms { prices, versions, .. } = &*held.terms;
-        let own = prices.get(*current).map(|prices| &**prices);
+        let own = current.as_ref().map(|(prices, _)| &**prices);
         let usage = match (outcome, own) {
             // It may have broken off before its rates were told.
             (Outcome::Estimated, Some(own)) => {
@@ -262,12 +284,13 @@ impl Bill {
         };
         let is_sure = outcome == Outcome::Exact && is_believable(&usage);
         let Sum { usage, others, elsewhere, cost } = self.sum(usage, own);
-        let price = versions.get(*current).copied();
+        let price = current.as_ref().map(|(_, version)| *version);
         // What nobody has counted, or nobody can have counted right, never costs more than what was set aside for it.
         let reported = self.reported.take().filter(is_believable);
         let reported = reported.map_or(Amount::ZERO, |usage| self.sum(usage, own).cost);
         let most = if is_sure { cost } else { reported.max(held.amount) };
-        let charge = cost.min(most);
+        let is_known = own.is_some() || elsewhere || outcome == Outcome::Released;
+        let charge = if is_known { cost.min(most) } else { held.amount };
         let end = End {
             charge,
             others,
@@ -282,7 +305,7 @@ impl Bill {
         self.ended = Some(Charge { amount: charge, usage });
     }
 
-    /// What a usage comes to, at these prices where no other ones hold.
+    /// What a usage comes to, which is the largest amount where it is more; at these prices where no other ones hold.
     fn sum(&self, mut usage: Usage, own: Option<&Prices>) -> Sum {
         let (inner, rates) = (usage.inner.take(), usage.rates);
         let mut others = Amount::ZERO;

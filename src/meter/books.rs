@@ -8,7 +8,8 @@ use serde::Serialize;
 use crate::money::Amount;
 use crate::store::{self, Error};
 
-use super::{Audit, Report, Step, audit, report};
+use super::audit::{self, Audit, Step};
+use super::report::{self, Report};
 
 /// What an account has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

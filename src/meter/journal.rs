@@ -19,7 +19,8 @@ use crate::canon::{Rates, Usage};
 use crate::money::Amount;
 use crate::private;
 
-use super::{CallId, End, Outcome};
+use super::invariant::{Invariant, violated};
+use super::types::{CallId, End, Outcome};
 
 /// The journal of this process.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ pub(super) enum Record {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Hold {
     /// Who pays for what, by its number in the store.
-    pub(super) tab: i64,
+    pub(super) billing: i64,
     pub(super) amount: Amount,
     /// Tokens of the prompt, estimated.
     pub(super) prompt: u64,
@@ -90,7 +91,8 @@ impl Journal {
             return Err(io::Error::other("the ledger does not take over what the journal holds"));
         }
         let place = self.written % SLOTS;
-        let (here, there) = records.split_at(records.len().min(usize::try_from(SLOTS - place).unwrap_or(0)));
+        let to_end = usize::try_from(SLOTS - place).map_err(io::Error::other)?;
+        let (here, there) = records.split_at(records.len().min(to_end));
         self.file.write_all_at(here.as_flattened(), place * SIZE as u64)?;
         self.file.write_all_at(there.as_flattened(), 0)?;
         self.written += records.len() as u64;
@@ -122,6 +124,14 @@ impl Journal {
 
     /// The ledger has taken over the first so many records.
     pub(super) fn taken(&mut self, records: u64) {
+        if records < self.taken || records > self.written {
+            let Self { written, taken, .. } = self;
+            // None of its records is replaced then.
+            return violated(
+                Invariant::Journal,
+                format_args!("{records} records of {written}, {taken} before"),
+            );
+        }
         self.taken = records;
     }
 
@@ -206,16 +216,25 @@ fn all(folder: &Path) -> io::Result<Vec<(i64, PathBuf)>> {
     Ok(all)
 }
 
-pub(super) fn encode(record: &Record) -> Encoded {
+/// Writes a record; nothing where it does not fit, which no record of a right call does.
+pub(super) fn encode(record: &Record) -> Option<Encoded> {
+    let encoded = fields(record);
+    if encoded.is_none() {
+        violated(Invariant::Record, format_args!("{record:?} does not fit into the journal"));
+    }
+    encoded
+}
+
+fn fields(record: &Record) -> Option<Encoded> {
     let mut bytes = [0; SIZE];
-    let mut place = bytes.as_mut_slice();
-    // It is large enough for every record.
-    let mut put = |field: &[u8]| place.write_all(field).unwrap_or_default();
+    let mut place = &mut bytes[..SUM];
+    let mut fits = true;
+    let mut put = |field: &[u8]| fits &= place.write_all(field).is_ok();
     match record {
         Record::Hold(call, hold) => {
             put(&[HOLD]);
             put(&call.0.to_le_bytes());
-            put(&hold.tab.to_le_bytes());
+            put(&hold.billing.to_le_bytes());
             put(&hold.amount.nano().to_le_bytes());
             put(&hold.prompt.to_le_bytes());
             put(&[hold.rates.bits()]);
@@ -226,17 +245,18 @@ pub(super) fn encode(record: &Record) -> Encoded {
             put(&delivered.to_le_bytes());
         }
         Record::End(call, end) => {
-            let letter = OUTCOMES.into_iter().find(|(_, outcome)| *outcome == end.outcome);
-            put(&[letter.map_or(0, |(letter, _)| letter)]);
+            let (letter, _) = OUTCOMES.into_iter().find(|(_, outcome)| *outcome == end.outcome)?;
+            put(&[letter]);
             put(&call.0.to_le_bytes());
             put(&end.charge.nano().to_le_bytes());
             put(&end.others.nano().to_le_bytes());
             let usage = &end.usage;
-            put(&short(end.price.unwrap_or_default().unsigned_abs()).to_le_bytes());
+            // Versions begin at 1.
+            put(&end.price.map_or(Some(0), |version| u32::try_from(version).ok())?.to_le_bytes());
             for count in counts(usage) {
-                put(&short(count).to_le_bytes());
+                put(&u32::try_from(count).ok()?.to_le_bytes());
             }
-            put(&u16::try_from(usage.searches).unwrap_or(u16::MAX).to_le_bytes());
+            put(&u16::try_from(usage.searches).ok()?.to_le_bytes());
             let flags = [end.capped, end.whole, end.elsewhere];
             let flags = (0..).zip(flags).fold(0, |bits, (at, set)| bits | u8::from(set) << at);
             put(&[flags | usage.rates.bits() << FLAGS]);
@@ -244,7 +264,7 @@ pub(super) fn encode(record: &Record) -> Encoded {
     }
     let sum = crc32fast::hash(&bytes[..SUM]);
     bytes[SUM..].copy_from_slice(&sum.to_le_bytes());
-    bytes
+    fits.then_some(bytes)
 }
 
 /// The counts of tokens in a record, in their order.
@@ -260,11 +280,6 @@ fn counts(usage: &Usage) -> [u64; 7] {
     ]
 }
 
-/// A number as a record of an end holds it. Counts are far smaller, and so are numbers of price lists.
-fn short(number: u64) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
-}
-
 fn decode(bytes: &[u8]) -> Option<Record> {
     let (fields, sum) = bytes.split_at_checked(SUM)?;
     if sum != crc32fast::hash(fields).to_le_bytes() {
@@ -275,9 +290,9 @@ fn decode(bytes: &[u8]) -> Option<Record> {
     let call = CallId(fields.long()?.cast_signed());
     match kind {
         HOLD => {
-            let (tab, amount) = (fields.long()?.cast_signed(), Amount::from_nano(fields.long()?.into()));
+            let (billing, amount) = (fields.long()?.cast_signed(), Amount::from_nano(fields.long()?.into()));
             let (prompt, rates) = (fields.long()?, Rates::from_bits(fields.byte()?));
-            Some(Record::Hold(call, Hold { tab, amount, prompt, rates }))
+            Some(Record::Hold(call, Hold { billing, amount, prompt, rates }))
         }
         MARK => Some(Record::Mark(call, fields.long()?)),
         _ => {
@@ -364,6 +379,9 @@ const OUTCOMES: [(u8, Outcome); 4] = [
     (b'F', Outcome::Released),
 ];
 
+/// Where the journals are, below the data folder.
+pub(super) const JOURNALS: &str = "journal";
+
 /// Bits in the last byte of an end that say how it is; those above are its rates.
 const FLAGS: u32 = 3;
 
@@ -418,7 +436,7 @@ mod tests {
             Record::Hold(
                 CallId(5),
                 Hold {
-                    tab: 7,
+                    billing: 7,
                     amount: Amount::from_nano(8),
                     prompt: u64::MAX,
                     rates: Rates::default().with(Rate::Priority),
@@ -428,7 +446,7 @@ mod tests {
             Record::End(CallId(1 << 50), end(true)),
             Record::End(CallId(7), end(false)),
         ] {
-            let bytes = encode(&record);
+            let bytes = encode(&record).unwrap();
             assert_eq!(decode(&bytes), Some(record));
             for at in 0..SIZE {
                 let mut damaged = bytes;
@@ -451,7 +469,7 @@ mod tests {
         };
         let number = |n: u64| n.to_le_bytes();
         let hold = written(&[b"h", &number(5), &number(7), &number(8), &number(9)]);
-        let begun = Hold { tab: 7, amount: Amount::from_nano(8), prompt: 9, rates: Rates::default() };
+        let begun = Hold { billing: 7, amount: Amount::from_nano(8), prompt: 9, rates: Rates::default() };
         assert_eq!(hold, Record::Hold(CallId(5), begun));
         let end = written(&[b"x", &[5, 77, 1, 2, 3, 4, 6].map(number).concat(), &[3]]);
         let usage = Usage { input: 1, cache_read: 2, cache_write: 3, output: 4, ..Usage::default() };
@@ -465,7 +483,7 @@ mod tests {
     fn an_orphan_is_found_when_its_process_is_gone_and_not_before() {
         let folder = tempfile::tempdir().unwrap();
         let mut journal = Journal::create(folder.path(), 5).unwrap();
-        journal.write(&[encode(&Record::Mark(CallId(1), 2))]).unwrap();
+        journal.write(&[encode(&Record::Mark(CallId(1), 2)).unwrap()]).unwrap();
         assert!(Orphan::find(folder.path()).unwrap().is_empty());
         drop(journal);
         let orphan = Orphan::find(folder.path()).unwrap().remove(0);
@@ -478,8 +496,9 @@ mod tests {
     fn no_record_is_replaced_before_the_ledger_has_it() {
         let folder = tempfile::tempdir().unwrap();
         let mut journal = Journal::create(folder.path(), 1).unwrap();
-        let records =
-            |from: u64, to: u64| (from..to).map(|n| encode(&Record::Mark(CallId(1), n))).collect::<Vec<_>>();
+        let records = |from: u64, to: u64| {
+            (from..to).map(|n| encode(&Record::Mark(CallId(1), n)).unwrap()).collect::<Vec<_>>()
+        };
         journal.write(&records(0, SLOTS - 1)).unwrap();
         assert!(!journal.is_roomy());
         assert!(journal.write(&records(SLOTS - 1, SLOTS + 1)).is_err());

@@ -79,8 +79,13 @@ pub struct Extras {
 
 /// A model's prices, in tiers by the size of the prompt.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Prices(Vec<Tier>);
+#[serde(try_from = "Vec<Tier>", into = "Vec<Tier>")]
+pub struct Prices {
+    /// The tier of the smallest prompts: there always is one.
+    first: Tier,
+    /// The others, by rising thresholds.
+    more: Vec<Tier>,
+}
 
 /// Micro-USD for a million tokens of each kind. What a price list of an earlier version has not, it has no price for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -112,15 +117,10 @@ impl Prices {
     pub fn new(tiers: &[TierSettings]) -> Result<Self, String> {
         let mut tiers: Vec<_> = tiers.iter().map(Tier::from).collect();
         tiers.sort_by_key(|tier| tier.threshold);
-        if tiers.first().is_none_or(|first| first.threshold != 0) {
-            return Err("one tier needs the threshold 0, or none".to_owned());
-        }
-        if let Some([one, _]) = tiers.array_windows().find(|[one, next]| one.threshold == next.threshold) {
-            return Err(format!("two tiers have the threshold {}", one.threshold));
-        }
+        let prices = Self::try_from(tiers)?;
         let bad = |rate: &Rate| {
             let multiplier = |tier: &Tier| tier.rates.of(*rate);
-            tiers.iter().filter_map(multiplier).any(|multiplier| !MULTIPLIERS.contains(&multiplier))
+            prices.tiers().filter_map(multiplier).any(|multiplier| !MULTIPLIERS.contains(&multiplier))
         };
         if let Some(rate) = Rate::ALL.iter().find(|rate| bad(rate)) {
             return Err(format!(
@@ -130,13 +130,13 @@ impl Prices {
                 MULTIPLIERS.end()
             ));
         }
-        Ok(Self(tiers))
+        Ok(prices)
     }
 
     /// The prices of what costs nothing.
     #[must_use]
     pub fn free() -> Self {
-        Self(vec![Tier::default()])
+        Self { first: Tier::default(), more: Vec::new() }
     }
 
     /// Is everything free?
@@ -149,38 +149,38 @@ impl Prices {
     /// Whether there is a multiplier for this rate, whatever the size of the prompt.
     #[must_use]
     pub fn have_rate(&self, rate: Rate) -> bool {
-        self.0.iter().all(|tier| tier.rates.of(rate).is_some())
+        self.tiers().all(|tier| tier.rates.of(rate).is_some())
     }
 
     /// Those of some rates that make a call no cheaper.
     #[must_use]
     pub fn dearer(&self, rates: Rates) -> Rates {
         let cheaper = |tier: &Tier, rate| tier.rates.of(rate).is_some_and(|rate| u128::from(rate) < PLAIN);
-        rates.iter().filter(|rate| !self.0.iter().any(|tier| cheaper(tier, *rate))).collect()
+        rates.iter().filter(|rate| !self.tiers().any(|tier| cheaper(tier, *rate))).collect()
     }
 
     /// Whether there is a price for web searches, whatever the size of the prompt.
     #[must_use]
     pub fn have_searches(&self) -> bool {
-        self.0.iter().all(|tier| tier.web_search.is_some())
+        self.tiers().all(|tier| tier.web_search.is_some())
     }
 
     /// Whether there is a price for sound in prompts, whatever their size.
     #[must_use]
     pub fn have_audio_input(&self) -> bool {
-        self.0.iter().all(|tier| tier.audio_input.is_some())
+        self.tiers().all(|tier| tier.audio_input.is_some())
     }
 
     /// Whether there is a price for sound in answers, whatever the size of the prompt.
     #[must_use]
     pub fn have_audio_output(&self) -> bool {
-        self.0.iter().all(|tier| tier.audio_output.is_some())
+        self.tiers().all(|tier| tier.audio_output.is_some())
     }
 
     /// What of a call there is no price for, so that the plain price holds, or none.
     #[must_use]
     pub fn unpriced(&self, usage: &Usage) -> Vec<&'static str> {
-        let Some(tier) = self.tier(usage) else { return Vec::new() };
+        let tier = self.tier(usage);
         // Without its own multiplier, what is cheaper costs as much as all else, and nobody loses.
         let rates = usage.rates.iter().filter(|rate| *rate != Rate::Flex && tier.rates.of(*rate).is_none());
         let others = [
@@ -195,13 +195,13 @@ impl Prices {
     /// Whether longer prompts have prices of their own.
     #[must_use]
     pub fn are_tiered(&self) -> bool {
-        self.0.len() > 1
+        !self.more.is_empty()
     }
 
     /// What a call with these tokens costs.
     #[must_use]
     pub fn cost(&self, usage: &Usage) -> Amount {
-        let Some(tier) = self.tier(usage) else { return Amount::ZERO };
+        let tier = self.tier(usage);
         let long = usage.cache_write_long.min(usage.cache_write);
         // Sound that was read from the cache is charged as all that was.
         let heard = usage.audio_input.min(usage.input);
@@ -243,16 +243,22 @@ impl Prices {
     }
 
     /// The tier that holds for a call.
-    fn tier(&self, usage: &Usage) -> Option<&Tier> {
+    fn tier(&self, usage: &Usage) -> &Tier {
         let prompt = usage.prompt();
-        self.0.iter().rev().find(|tier| tier.threshold <= prompt)
+        self.more.iter().rev().find(|tier| tier.threshold <= prompt).unwrap_or(&self.first)
+    }
+
+    fn tiers(&self) -> impl Iterator<Item = &Tier> {
+        std::iter::once(&self.first).chain(&self.more)
     }
 
     /// The highest price of each direction that can apply to a prompt of at most so many tokens.
     fn dearest(&self, prompt: u64, extras: &Extras) -> Tier {
-        let possible = || self.0.iter().filter(|tier| tier.threshold <= prompt);
-        let input = possible().map(|tier| tier.dearest_input(extras)).max().unwrap_or(0);
-        let output = possible().map(|tier| tier.dearest_output(extras)).max().unwrap_or(0);
+        let possible = || self.tiers().filter(|tier| tier.threshold <= prompt);
+        let dearest = |of: fn(&Tier, &Extras) -> u64| {
+            possible().fold(of(&self.first, extras), |most, tier| most.max(of(tier, extras)))
+        };
+        let (input, output) = (dearest(Tier::dearest_input), dearest(Tier::dearest_output));
         let rate = |of: fn(&RateSettings) -> Option<u32>| possible().filter_map(|tier| of(&tier.rates)).max();
         Tier {
             threshold: 0,
@@ -270,6 +276,31 @@ impl Prices {
             },
             ..Tier::default()
         }
+    }
+}
+
+/// Tiers as the store holds them.
+impl TryFrom<Vec<Tier>> for Prices {
+    type Error = String;
+
+    fn try_from(tiers: Vec<Tier>) -> Result<Self, String> {
+        let mut tiers = tiers.into_iter();
+        let Some(first) = tiers.next().filter(|first| first.threshold == 0) else {
+            return Err("one tier needs the threshold 0, or none".to_owned());
+        };
+        let prices = Self { first, more: tiers.collect() };
+        let wrong = prices.tiers().zip(&prices.more).find(|(one, next)| one.threshold >= next.threshold);
+        if let Some((_, next)) = wrong {
+            return Err(format!("two tiers have the threshold {}", next.threshold));
+        }
+        Ok(prices)
+    }
+}
+
+impl From<Prices> for Vec<Tier> {
+    fn from(Prices { first, mut more }: Prices) -> Self {
+        more.insert(0, first);
+        more
     }
 }
 
@@ -378,199 +409,5 @@ const PLAIN: u128 = 100;
 const MULTIPLIERS: std::ops::RangeInclusive<u32> = 1..=100_000;
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn tier(threshold: u64, input: u64, output: u64) -> TierSettings {
-        TierSettings { threshold, input, output, ..TierSettings::default() }
-    }
-
-    #[test]
-    fn each_kind_has_its_price() {
-        let prices = Prices::new(&[TierSettings {
-            cache_read: Some(300_000),
-            cache_write: Some(3_750_000),
-            ..tier(0, 3_000_000, 15_000_000)
-        }])
-        .unwrap();
-        let usage =
-            Usage { input: 1_000, cache_read: 10_000, cache_write: 100, output: 500, ..Usage::default() };
-        // 3 + 3 + 0.375 + 7.5 thousandths of a dollar.
-        assert_eq!(prices.cost(&usage).nano(), 13_875_000);
-    }
-
-    #[test]
-    fn the_tier_of_the_prompt_holds_for_the_whole_call() {
-        let prices = Prices::new(&[tier(200_000, 2_000, 4_000), tier(0, 1_000, 2_000)]).unwrap();
-        let cost = |input, output| prices.cost(&Usage { input, output, ..Usage::default() }).nano();
-        assert_eq!((cost(199_999, 1), cost(200_000, 1)), (199_999 + 2, 400_000 + 4));
-        // A prompt that may reach the second tier is held at its price.
-        assert_eq!(prices.ceiling(200_000, 1, &Extras::default()).nano(), 400_004);
-        assert_eq!(prices.ceiling(199_999, 1, &Extras::default()).nano(), 200_001);
-    }
-
-    #[test]
-    fn a_part_of_a_unit_counts_once_for_a_call() {
-        let prices = Prices::new(&[tier(0, 1, 1)]).unwrap();
-        let cost = |input, output| prices.cost(&Usage { input, output, ..Usage::default() }).nano();
-        assert_eq!([cost(0, 0), cost(1, 0), cost(1, 1), cost(500, 500), cost(500, 501)], [0, 1, 1, 1, 2]);
-    }
-
-    #[test]
-    fn tiers_begin_at_nothing_and_differ() {
-        assert!(Prices::new(&[]).is_err());
-        assert!(Prices::new(&[tier(1, 1, 1)]).is_err());
-        assert!(Prices::new(&[tier(0, 1, 1), tier(0, 2, 2)]).is_err());
-        assert!(Prices::new(&[tier(0, 0, 0)]).unwrap().are_zero());
-    }
-
-    #[test]
-    fn writes_that_last_longer_have_their_own_price() {
-        let prices = |cache_write, cache_write_long| {
-            let tier = TierSettings { cache_write, cache_write_long, ..tier(0, 1_000_000, 1_000_000) };
-            Prices::new(&[tier]).unwrap()
-        };
-        let usage = Usage { cache_write: 1_000, cache_write_long: 600, ..Usage::default() };
-        let cost = |cache_write, long| prices(cache_write, long).cost(&usage).nano();
-        assert_eq!(cost(Some(1_250_000), Some(2_000_000)), 1_700_000);
-        assert_eq!(cost(Some(1_250_000), None), 1_700_000, "twice the input by default");
-        assert_eq!(cost(None, None), 1_000_000, "unless writes cost no more than input");
-        assert_eq!(cost(Some(1_250_000), Some(0)), 500_000);
-        // More than was written can not last longer.
-        let odd = Usage { cache_write: 1, cache_write_long: 600, ..Usage::default() };
-        assert_eq!(prices(Some(0), None).cost(&odd).nano(), 2_000);
-    }
-
-    fn rated() -> Prices {
-        let rates = RateSettings { fast: Some(200), flex: Some(50), us: Some(110), ..RateSettings::NONE };
-        Prices::new(&[TierSettings { rates, web_search: Some(10_000), ..tier(0, 1_000_000, 1_000_000) }])
-            .unwrap()
-    }
-
-    #[test]
-    fn rates_multiply_tokens_and_fees_are_added() {
-        let cost = |rates: &[Rate], searches| {
-            let rates = rates.iter().copied().collect();
-            let usage = Usage { input: 1_000, output: 100, searches, rates, ..Usage::default() };
-            (rated().cost(&usage).nano(), rated().unpriced(&usage))
-        };
-        assert_eq!(cost(&[], 0), (1_100_000, vec![]));
-        assert_eq!(cost(&[Rate::Fast], 0), (2_200_000, vec![]));
-        assert_eq!(cost(&[Rate::Flex], 0), (550_000, vec![]));
-        assert_eq!(cost(&[Rate::Fast, Rate::Us], 3), (2_420_000 + 30_000_000, vec![]));
-        assert_eq!(
-            cost(&[Rate::Priority], 0),
-            (1_100_000, vec!["priority"]),
-            "the plain price, and it is told"
-        );
-        let plain = Prices::new(&[tier(0, 1, 1)]).unwrap();
-        let rates = Rates::default().with(Rate::Flex);
-        let usage = Usage { searches: 1, audio_input: 1, audio_output: 1, rates, ..Usage::default() };
-        assert_eq!(plain.unpriced(&usage), ["web_search", "audio_input", "audio_output"]);
-    }
-
-    #[test]
-    fn sound_has_its_own_price() {
-        let (audio_input, audio_output) = (Some(10_000_000), Some(20_000_000));
-        let prices =
-            Prices::new(&[TierSettings { audio_input, audio_output, ..tier(0, 1_000_000, 1_000_000) }]);
-        let usage = Usage {
-            input: 10,
-            output: 10,
-            audio_input: 4,
-            audio_output: 9,
-            cache_read: 5,
-            ..Usage::default()
-        };
-        assert_eq!(prices.unwrap().cost(&usage).nano(), 6_000 + 40_000 + 5_000 + 1_000 + 180_000);
-    }
-
-    #[test]
-    fn what_has_a_price_has_it_in_all_tiers() {
-        let mut settings = [tier(0, 1, 1), tier(9, 1, 1)];
-        settings[1].web_search = Some(0);
-        settings[1].audio_input = Some(0);
-        settings[1].rates.priority = Some(1);
-        let has = |settings: &[TierSettings]| {
-            let prices = Prices::new(settings).unwrap();
-            (prices.have_rate(Rate::Priority), prices.have_searches(), prices.have_audio_input())
-        };
-        assert_eq!(has(&settings), (false, false, false));
-        settings[0] = TierSettings { threshold: 0, ..settings[1] };
-        assert_eq!(has(&settings), (true, true, true));
-        settings[0].rates.priority = Some(0);
-        assert!(Prices::new(&settings).unwrap_err().contains("'priority'"));
-    }
-
-    #[test]
-    fn price_lists_of_earlier_versions_are_read_and_written_as_they_were() {
-        let earlier = r#"[{"threshold":0,"input":5,"output":6,"cache_read":1,"cache_write":5}]"#;
-        let prices: Prices = serde_json::from_str(earlier).unwrap();
-        let settings = TierSettings { cache_read: Some(1), ..tier(0, 5, 6) };
-        assert_eq!(prices, Prices::new(&[settings]).unwrap());
-        assert_eq!(serde_json::to_string(&prices).unwrap(), earlier);
-        let rated = rated();
-        assert_eq!(serde_json::from_str::<Prices>(&serde_json::to_string(&rated).unwrap()).unwrap(), rated);
-    }
-
-    /// A tier with any prices, of which those beyond the plain ones may be absent.
-    fn any_tier() -> impl Strategy<Value = TierSettings> {
-        let price = || 0..u64::MAX;
-        let maybe = || proptest::option::of(0..u64::MAX);
-        let rate = || proptest::option::of(MULTIPLIERS);
-        let rates = (rate(), rate(), rate(), rate(), rate());
-        ((price(), price()), (maybe(), maybe(), maybe(), maybe(), maybe(), maybe()), rates).prop_map(
-            |(
-                (input, output),
-                (read, write, long, heard, spoken, search),
-                (fast, priority, ultrafast, flex, us),
-            )| {
-                TierSettings {
-                    threshold: 0,
-                    input,
-                    output,
-                    cache_read: read,
-                    cache_write: write,
-                    cache_write_long: long,
-                    audio_input: heard,
-                    audio_output: spoken,
-                    web_search: search,
-                    rates: RateSettings { fast, priority, ultrafast, flex, us },
-                }
-            },
-        )
-    }
-
-    proptest! {
-        #[test]
-        fn no_usage_within_the_bounds_costs_more_than_the_ceiling(
-            tiers in proptest::collection::vec((0..3_u64, any_tier()), 1..3),
-            parts in (0..1_000_u64, 0..1_000_u64, 0..1_000_u64, 0..1_000_u64),
-            special in (0..1_500_u64, 0..1_500_u64, 0..1_500_u64, 0..9_u64),
-            (asked, reported) in (0..32_u8, 0..32_u8),
-            room in 0..1_000_u64,
-        ) {
-            let tiers: Vec<_> = tiers.into_iter().enumerate().map(|(n, (step, tier))| {
-                TierSettings { threshold: n as u64 * (step + 1) * 700, ..tier }
-            }).collect();
-            let prices = Prices::new(&tiers).unwrap();
-            let (input, cache_read, cache_write, output) = parts;
-            let (cache_write_long, audio_input, audio_output, searches) = special;
-            // A provider may answer at less than it was asked for, but not at more.
-            let (asked, rates) = (Rates::from_bits(asked), Rates::from_bits(asked & reported));
-            let usage = Usage {
-                input, cache_read, cache_write, output, cache_write_long, audio_input, audio_output, searches, rates,
-                ..Usage::default()
-            };
-            let extras = Extras { rates: asked, long_cache: true, audio_input: true, audio_output: true, searches };
-            let prompt = usage.prompt() + room;
-            prop_assert!(prices.cost(&usage) <= prices.ceiling(prompt, output + room, &extras));
-            let amount = prices.ceiling(prompt, output, &extras);
-            prop_assert!(prices.affordable(prompt, amount, &extras) >= output || amount == Amount::MAX);
-            let most = prices.affordable(prompt, amount, &extras);
-            prop_assert!(amount == Amount::MAX || prices.ceiling(prompt, most, &extras) <= amount);
-        }
-    }
-}
+#[path = "price_tests.rs"]
+mod tests;

@@ -10,11 +10,11 @@ use crate::canon::{Rates, Usage};
 use crate::money::Amount;
 use crate::store::{self, Error};
 
-use super::batch::{Batch, Whose};
+use super::batch::Batch;
+use super::invariant::{Invariant, violated};
 use super::journal::{self, Orphan, Record};
 use super::price::Prices;
-use super::purse::Spare;
-use super::{CallId, End, Outcome};
+use super::types::{BalanceSelector, COUNT_BITS, CallId, End, Outcome, UnusedLease};
 
 /// Takes over everything that no living process owns.
 ///
@@ -66,7 +66,7 @@ fn replay(transaction: &Transaction<'_>, orphan: &Orphan) -> rusqlite::Result<Ve
     let is_hold = |record: &&Record| matches!(record, Record::Hold(..));
     let (holds, others): (Vec<_>, Vec<_>) = orphan.records.iter().partition(is_hold);
     for record in holds {
-        batch.record(record, no_purses)?;
+        batch.record(record, no_balances)?;
     }
     batch.finish()?;
     let held = held(transaction, orphan.epoch)?;
@@ -77,7 +77,7 @@ fn replay(transaction: &Transaction<'_>, orphan: &Orphan) -> rusqlite::Result<Ve
     let (late, others): (Vec<_>, Vec<_>) = others.into_iter().partition(is_late);
     let mut batch = Batch::new(transaction, orphan.epoch, store::now());
     for record in others {
-        batch.record(record, no_purses)?;
+        batch.record(record, no_balances)?;
     }
     batch.finish()?;
     Ok(late.into_iter().cloned().collect())
@@ -90,7 +90,7 @@ fn estimate(transaction: &Transaction<'_>, epoch: i64, known: &[Record]) -> rusq
         |call: CallId| known.iter().any(|record| matches!(record, Record::End(other, _) if *other == call));
     for call in unfinished(transaction, epoch)?.into_iter().filter(|call| !is_known(call.id)) {
         log::warn!("ledger: call {} was found unfinished and is charged by an estimate", call.id.0);
-        batch.record(&Record::End(call.id, call.end()), no_purses)?;
+        batch.record(&Record::End(call.id, call.end()), no_balances)?;
     }
     batch.finish()?;
     Ok(())
@@ -103,11 +103,11 @@ fn charge_beyond(transaction: &Transaction<'_>, epoch: i64, late: &[Record]) -> 
         let Record::End(call, _) = record else { continue };
         let spare = spare(transaction, epoch)?;
         let mut batch = Batch::new(transaction, epoch, store::now());
-        batch.record(record, |whose| match whose {
-            Whose::Account(account) => {
+        batch.record(record, |selector| match selector {
+            BalanceSelector::Account(account) => {
                 spare.iter().filter(|spare| &*spare.account == account).cloned().collect()
             }
-            Whose::Key(_) => Vec::new(),
+            BalanceSelector::Key(_) => Vec::new(),
         })?;
         batch.finish()?;
         log::debug!("ledger: call {} has cost more than was held for it", call.0);
@@ -116,14 +116,15 @@ fn charge_beyond(transaction: &Transaction<'_>, epoch: i64, late: &[Record]) -> 
 }
 
 /// What an epoch has lent and holds for no call.
-fn spare(transaction: &Transaction<'_>, epoch: i64) -> rusqlite::Result<Vec<Spare>> {
+fn spare(transaction: &Transaction<'_>, epoch: i64) -> rusqlite::Result<Vec<UnusedLease>> {
     let mut query = transaction.prepare_cached(
         "SELECT account, key, amount - (SELECT COALESCE(SUM(amount), 0) FROM holds
             WHERE holds.key = leases.key AND call BETWEEN ?2 AND ?3) AS spare
          FROM leases WHERE epoch = ?1 AND spare > 0",
     )?;
-    let [first, last] = calls_of(epoch);
-    let spare = |row: &Row<'_>| Ok(Spare { account: row.get(0)?, key: row.get(1)?, amount: row.get(2)? });
+    let [first, last] = CallId::range(epoch);
+    let spare =
+        |row: &Row<'_>| Ok(UnusedLease { account: row.get(0)?, key: row.get(1)?, amount: row.get(2)? });
     query.query_map([epoch, first, last], spare)?.collect()
 }
 
@@ -131,32 +132,28 @@ fn spare(transaction: &Transaction<'_>, epoch: i64) -> rusqlite::Result<Vec<Spar
 fn held(transaction: &Transaction<'_>, epoch: i64) -> rusqlite::Result<HashMap<CallId, Amount>> {
     let mut query =
         transaction.prepare_cached("SELECT call, amount FROM holds WHERE call BETWEEN ?1 AND ?2")?;
-    let held = query.query_map(calls_of(epoch), |row| Ok((CallId(row.get(0)?), row.get(1)?)))?;
+    let held = query.query_map(CallId::range(epoch), |row| Ok((CallId(row.get(0)?), row.get(1)?)))?;
     held.collect()
 }
 
-/// The first and the last number that a call of an epoch can have.
-fn calls_of(epoch: i64) -> [i64; 2] {
-    [CallId::new(epoch, 0).0, CallId::new(epoch, u64::MAX).0]
-}
-
-/// A process that is gone has no purses but its leases.
-fn no_purses(_: Whose<'_>) -> Vec<Spare> {
+/// A process that is gone has no leased balances but its leases.
+fn no_balances(_: BalanceSelector<'_>) -> Vec<UnusedLease> {
     Vec::new()
 }
 
 /// Gives back what was lent in an epoch.
 fn end_leases(transaction: &Transaction<'_>, epoch: i64) -> rusqlite::Result<()> {
     let mut lent = transaction.prepare("SELECT account, key, amount FROM leases WHERE epoch = ?1")?;
-    let spare = |row: &Row<'_>| Ok(Spare { account: row.get(0)?, key: row.get(1)?, amount: row.get(2)? });
+    let spare =
+        |row: &Row<'_>| Ok(UnusedLease { account: row.get(0)?, key: row.get(1)?, amount: row.get(2)? });
     let lent = lent.query_map([epoch], spare)?.collect::<rusqlite::Result<Vec<_>>>()?;
     Batch::new(transaction, epoch, store::now()).give_back(&lent)
 }
 
 /// The epochs that have something to give back.
 fn epochs(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<i64>> {
-    let mut query = transaction.prepare("SELECT call >> 40 FROM holds UNION SELECT epoch FROM leases")?;
-    let epochs = query.query_map([], |row| row.get(0))?;
+    let mut query = transaction.prepare("SELECT call >> ?1 FROM holds UNION SELECT epoch FROM leases")?;
+    let epochs = query.query_map([COUNT_BITS], |row| row.get(0))?;
     epochs.collect()
 }
 
@@ -177,7 +174,7 @@ fn unfinished(transaction: &Transaction<'_>, epoch: i64) -> rusqlite::Result<Vec
         "SELECT call, tiers, amount, prompt, delivered, rates FROM holds LEFT JOIN prices ON version = price
          WHERE call BETWEEN ?1 AND ?2",
     )?;
-    let calls = query.query_map(calls_of(epoch), |row| {
+    let calls = query.query_map(CallId::range(epoch), |row| {
         let tiers: Option<String> = row.get(1)?;
         let count = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
         Ok(Unfinished {
@@ -195,11 +192,15 @@ fn unfinished(transaction: &Transaction<'_>, epoch: i64) -> rusqlite::Result<Vec
 impl Unfinished {
     /// Its provider may have charged for the prompt, and for what was passed on.
     fn end(&self) -> End {
-        let rates = self.prices.as_ref().map(|prices| prices.dearer(self.rates)).unwrap_or_default();
-        let usage = Usage { input: self.prompt, output: self.delivered, rates, ..Usage::default() };
-        let cost = self.prices.as_ref().map_or(Amount::ZERO, |prices| prices.cost(&usage));
-        let charge = cost.min(self.held);
         let outcome = Outcome::Recovered;
+        let usage = Usage { input: self.prompt, output: self.delivered, ..Usage::default() };
+        let Some(prices) = &self.prices else {
+            violated(Invariant::UnknownPrice, format_args!("the store has no prices for call {}", self.id.0));
+            return End { charge: self.held, outcome, usage, ..End::released() };
+        };
+        let usage = Usage { rates: prices.dearer(self.rates), ..usage };
+        let cost = prices.cost(&usage);
+        let charge = cost.min(self.held);
         End { charge, outcome, usage, capped: cost > charge, ..End::released() }
     }
 }

@@ -7,6 +7,8 @@ use serde::Serialize;
 use crate::canon::Usage;
 use crate::money::Amount;
 
+use super::invariant::sum;
+
 /// Calls added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -42,13 +44,14 @@ impl Tally {
     }
 
     pub(super) fn add(&mut self, other: &Self) {
-        self.cost = self.cost.checked_add(other.cost).unwrap_or(Amount::MAX);
+        self.cost = sum(self.cost, other.cost);
         let sums = [
             (&mut self.prompt, other.prompt),
             (&mut self.completion, other.completion),
             (&mut self.requests, other.requests),
             (&mut self.successes, other.successes),
         ];
+        // Providers count tokens as they like, and no money depends on these sums.
         sums.into_iter().for_each(|(sum, part)| *sum = sum.saturating_add(part).min(MOST));
     }
 }

@@ -8,8 +8,11 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use tokio::runtime::Runtime;
 
+use super::journal::JOURNALS;
 use super::*;
 use crate::auth::{Grant, Key, NewKey, Rights, Store};
+use crate::canon::Usage;
+use crate::money::Amount;
 
 pub(super) const ACCOUNT: &str = "a";
 
@@ -231,7 +234,7 @@ fn keys_of_an_account_do_not_keep_money_from_each_other() {
     let open = |grant: &Grant, output| {
         runtime().block_on(Bill::open(&ledger, grant, "m", vec![prices()], tokens(output, output)))
     };
-    // Its purse keeps more than it needs; the other gets all of it, and not more.
+    // Its leased balance keeps more than it needs; the other gets all of it, and not more.
     drop(open(&one, 0).unwrap());
     assert_eq!(open(&two, 20).unwrap_err(), Refusal::Balance(usd("20")));
     let all = open(&two, 19).unwrap();

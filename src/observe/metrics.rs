@@ -1,6 +1,6 @@
 //! Prometheus metrics. Every label has a bounded set of values: no name that a caller made up is one.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::{
@@ -41,6 +41,7 @@ pub struct Metrics {
     log_dropped: IntCounter,
     ledger_waiting: IntGauge,
     ledger_commits: Histogram,
+    ledger_violations: Mutex<IntCounterVec>,
     /// Calls for which money is set aside.
     pub open_holds: IntGauge,
     /// 1 while the store can not be written, so that paid calls are refused.
@@ -98,6 +99,11 @@ impl Metrics {
             ledger_commits: make
                 .histograms("crossmodel_ledger_commit_seconds", "Time of the writes to the ledger's journal, which calls wait for.", &[], COMMITS)?
                 .with_label_values::<&str>(&[]),
+            ledger_violations: Mutex::new(make.counters(
+                "crossmodel_ledger_invariant_violations_total",
+                "Defects of the gateway that the ledger has noticed in its own books, by the invariant.",
+                &["which"],
+            )?),
             oddities: make.counters(
                 "crossmodel_oddities_total",
                 "What of providers' answers a translation did not understand, by kind.",
@@ -222,6 +228,16 @@ impl Metrics {
     pub fn lost(&self, access: u64, log: u64) {
         self.access_dropped.inc_by(access.saturating_sub(self.access_dropped.get()));
         self.log_dropped.inc_by(log.saturating_sub(self.log_dropped.get()));
+    }
+
+    /// How often each invariant of the ledger was violated so far.
+    pub fn violations(&self, totals: impl Iterator<Item = (&'static str, u64)>) {
+        // Others may ask for the metrics at the same time, and nothing is counted twice.
+        let counters = self.ledger_violations.lock().unwrap_or_else(PoisonError::into_inner);
+        for (which, total) in totals {
+            let counter = counters.with_label_values(&[which]);
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
     }
 
     /// What takes the time of each of the ledger's commits.

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use once_cell::sync::Lazy;
 use serde::Deserialize;
 
+use crate::canon::ProfileSettings;
 use crate::protocol::ProtocolId;
 
-use super::{Auth, ProfileSettings};
+use super::settings::Auth;
 
 /// What is known of a provider.
 #[derive(Clone, Debug, Default, Deserialize)]

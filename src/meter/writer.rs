@@ -1,0 +1,186 @@
+//! The two threads of the ledger: one writes holds to the journal, the other everything to the store.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::store;
+
+use super::batch::{Answers, Batch};
+use super::invariant::{Invariant, violated};
+use super::recover;
+use super::state::{LedgerState, Op, Taken, Unclaimed};
+use super::types::{Refusal, UnusedLease};
+
+/// Is told how long each write to the journal takes.
+pub(super) type Watch = Box<dyn Fn(Duration) + Send + Sync>;
+
+/// The thread that writes holds to the journal.
+pub(super) struct Syncer {
+    pub(super) state: Arc<LedgerState>,
+    pub(super) file: File,
+    pub(super) watch: Arc<OnceLock<Watch>>,
+}
+
+impl Syncer {
+    pub(super) fn run(self) {
+        while let Some((commit, written)) = self.state.write_holds() {
+            let begun = Instant::now();
+            let synced = written.and_then(|()| self.file.sync_data());
+            if self.state.note_journal(synced.is_err())
+                && let Err(error) = &synced
+            {
+                log::error!("journal: {error}; paid calls are refused until it can be written again");
+            }
+            commit.finish(synced.is_ok());
+            if let Some(watch) = self.watch.get() {
+                watch(begun.elapsed());
+            }
+            // Under load, a write costs more than this wait: it is shared by those who come meanwhile.
+            std::thread::sleep(PACE.saturating_sub(begun.elapsed()));
+        }
+    }
+}
+
+/// The thread that writes to the store.
+pub(super) struct Writer {
+    pub(super) connection: Connection,
+    pub(super) journals: PathBuf,
+    /// When processes that are gone were looked for.
+    pub(super) recovered: Instant,
+    pub(super) state: Arc<LedgerState>,
+    pub(super) epoch: i64,
+}
+
+impl Writer {
+    pub(super) fn run(mut self) {
+        loop {
+            let Taken { ops, records, unused, closed } = self.state.take();
+            if !ops.is_empty() || !unused.is_empty() {
+                self.carry_out(ops, records, unused, closed);
+            }
+            if closed {
+                return self.end();
+            }
+        }
+    }
+
+    /// Carries out operations and tells those who wait for them.
+    fn carry_out(&mut self, ops: Vec<Op>, records: u64, unused: Vec<UnusedLease>, closed: bool) {
+        // Money that is in no leased balance until the store has it.
+        let mut emptied = unused;
+        match self.commit(&ops, &mut emptied) {
+            Ok(answers) => {
+                self.state.note_store(false);
+                self.state.done(records);
+                let short = answers.leases.iter().any(|lease| matches!(lease, Err(Refusal::InFlight(_))));
+                self.answer(ops, answers);
+                if short {
+                    self.recover();
+                }
+            }
+            Err(error) => {
+                self.state.fill(&emptied);
+                self.put_back(ops, &error, closed);
+            }
+        }
+    }
+
+    /// Money is short: a process that is gone may have some.
+    fn recover(&mut self) {
+        if self.recovered.elapsed() < RECOVER_EVERY {
+            return;
+        }
+        self.recovered = Instant::now();
+        if let Err(error) = recover::all(&mut self.connection, &self.journals) {
+            log::error!("ledger: {error}");
+        }
+    }
+
+    /// The same, all of them or none.
+    fn commit(&mut self, ops: &[Op], emptied: &mut Vec<UnusedLease>) -> rusqlite::Result<Answers> {
+        let mut answers = Answers::default();
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut batch = Batch::new(&transaction, self.epoch, store::now());
+        batch.give_back(emptied)?;
+        for op in ops {
+            match op {
+                Op::Lease(request, _) => answers.leases.push(batch.lease(request, |selector| {
+                    let spare = self.state.empty(selector);
+                    emptied.extend_from_slice(&spare);
+                    spare
+                })?),
+                Op::Begin(hold) => batch.begin(hold.clone()),
+                Op::Record(record) => batch.record(record, |selector| {
+                    let spare = self.state.empty(selector);
+                    emptied.extend_from_slice(&spare);
+                    spare
+                })?,
+                Op::Free(grant, tally) => batch.count(grant, tally),
+                Op::Wallet(account, _) => answers.wallets.push(batch.wallet(account)?),
+                Op::Report(account, _) => answers.reports.push(batch.report(account)?),
+            }
+        }
+        answers.more = batch.finish()?;
+        transaction.commit()?;
+        Ok(answers)
+    }
+
+    /// Tells those who wait, in the order in which they have asked.
+    fn answer(&self, ops: Vec<Op>, answers: Answers) {
+        let Answers { leases, wallets, reports, more } = answers;
+        let (mut leases, mut wallets, mut reports) =
+            (leases.into_iter(), wallets.into_iter(), reports.into_iter());
+        for op in ops {
+            // Who waited may be gone.
+            match op {
+                Op::Lease(request, reply) => drop(leases.next().map(|lease| {
+                    let set = lease.map(|lease| self.state.lease(&request, &lease));
+                    let set = set.and_then(|set| set.ok_or(Refusal::Store));
+                    reply.send(set.map(|set| Unclaimed::new(&self.state, set)))
+                })),
+                Op::Wallet(_, reply) => drop(wallets.next().map(|wallet| reply.send(Ok(wallet)).is_ok())),
+                Op::Report(_, reply) => drop(reports.next().map(|report| reply.send(Ok(report)).is_ok())),
+                Op::Begin(_) | Op::Record(_) | Op::Free(..) => {}
+            }
+        }
+        if leases.next().is_some() || wallets.next().is_some() || reports.next().is_some() {
+            violated(Invariant::Answers, "there are more answers than were asked for");
+        }
+        self.state.fill(&more);
+    }
+
+    /// The store can not be written: who waits is told so, and what has happened is tried again.
+    fn put_back(&self, ops: Vec<Op>, error: &rusqlite::Error, closed: bool) {
+        if self.state.note_store(true) {
+            log::error!("ledger: {error}; paid calls are refused until it can be written again");
+        }
+        self.state.put_back(ops.into_iter().filter_map(Op::refuse).collect());
+        if !closed {
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// The end: leases and journal go, unless there is something that the store does not know.
+    fn end(mut self) {
+        if !self.state.is_done() {
+            return;
+        }
+        match recover::leave(&mut self.connection, self.epoch) {
+            Ok(()) => self.state.remove_journal(),
+            Err(error) => log::error!("ledger: {error}"),
+        }
+    }
+}
+
+/// From one write of holds to the next, at least.
+const PACE: Duration = Duration::from_micros(600);
+
+/// How long a store that could not be written is left alone.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How often processes that are gone are looked for, at most.
+const RECOVER_EVERY: Duration = Duration::from_secs(1);
