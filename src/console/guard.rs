@@ -51,7 +51,8 @@ impl Guard {
     /// The guard of a listener with these names, which is for this machine alone or is not.
     #[must_use]
     pub fn new<'n>(token: Option<Token>, is_loopback: bool, names: impl Iterator<Item = &'n str>) -> Self {
-        let names = Names(names.map(str::to_ascii_lowercase).collect());
+        let names =
+            Names(names.map(|name| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()).collect());
         Self(match token {
             Some(token) => Access::Token(token),
             None if is_loopback => Access::Local(names),
@@ -91,11 +92,16 @@ fn bearer(authorization: &str) -> Option<&str> {
 impl Names {
     /// Whether a `Host` is an address, a name of this machine, or one of these.
     fn are(&self, host: &str) -> bool {
-        let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((address, _)) => address,
-            None => host.split_once(':').map_or(host, |(name, _)| name),
+        let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((address, port)) => (address, port),
+            None => host.split_at(host.find(':').unwrap_or(host.len())),
         };
-        let lower = name.to_ascii_lowercase();
+        let digits = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+        if !port.is_empty() && !port.strip_prefix(':').is_some_and(digits) {
+            return false;
+        }
+        // With a dot behind it, a name is the same one, from the root.
+        let lower = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
         let local = lower == "localhost" || lower.ends_with(".localhost") || self.0.contains(&lower);
         local || name.parse::<IpAddr>().is_ok()
     }
@@ -106,7 +112,8 @@ const UNAUTHORIZED: Refusal =
 
 const FOREIGN: Refusal = Refusal {
     status: 403,
-    message: "without a token this is for this machine: call it by an address, as localhost or by a name of `admin.hosts`",
+    message: "without a token this is for this machine and its network: call it by an address, as localhost or by a name \
+              of `admin.hosts`, or set `admin.token`",
 };
 
 const CLOSED: Refusal = Refusal {
@@ -146,10 +153,22 @@ mod tests {
             "a.localhost:9",
             "[::1]:9090",
             "console.internal:1",
+            "console.internal.:1",
+            "localhost.",
         ] {
             assert_eq!(at(Some(good)), Ok(()), "{good}");
         }
-        for bad in ["evil.example:9090", "localhost.evil.example", "127.0.0.1.evil.example", "", "[::1"] {
+        for bad in [
+            "evil.example:9090",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "127.0.0.1:80.evil.example",
+            "[::1].evil.example",
+            "[::1]1",
+            "localhost..",
+            "",
+            "[::1",
+        ] {
             assert_eq!(at(Some(bad)), Err(FOREIGN), "{bad}");
         }
         assert_eq!(at(None), Err(FOREIGN));

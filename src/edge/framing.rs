@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead as _, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
 use super::chunks::Chunks;
+use super::front::EMPTY_LINE;
 use super::head::{Length, Malformed};
 use super::wire::{Reader, Wire};
 
@@ -26,6 +27,8 @@ pub(super) struct Framing {
     rest: Rest,
     /// Bytes that came before their turn, and were thrown away.
     behind: usize,
+    /// How many of them are those of an empty line, which means nothing.
+    blank: usize,
 }
 
 #[derive(Debug)]
@@ -42,7 +45,7 @@ impl Framing {
             Length::Sized(bytes) => Rest::Sized(bytes),
             Length::Chunked => Rest::Chunked(Chunks::default()),
         };
-        Self { rest, behind: 0 }
+        Self { rest, behind: 0, blank: 0 }
     }
 
     /// Takes what has arrived; gives how much of it is the body's.
@@ -66,8 +69,22 @@ impl Framing {
             },
             Rest::Broken => 0,
         };
-        self.behind += bytes.len() - own;
+        self.pass_over(bytes.get(own..).unwrap_or_default());
         Ok(own)
+    }
+
+    /// Takes what came before its turn.
+    fn pass_over(&mut self, bytes: &[u8]) {
+        let line = EMPTY_LINE.get(self.behind..).unwrap_or_default();
+        if self.blank == self.behind {
+            self.blank += line.iter().zip(bytes).take_while(|(known, byte)| known == byte).count();
+        }
+        self.behind += bytes.len();
+    }
+
+    /// Whether the next request is still to come, whole.
+    fn is_clear(&self) -> bool {
+        self.behind == 0 || self.behind == EMPTY_LINE.len() && self.blank == self.behind
     }
 
     /// Waits until the client goes; what it sends meanwhile is of no use any more.
@@ -78,7 +95,7 @@ impl Framing {
             ready!(Pin::new(&mut *stream).poll_read(cx, &mut arrived))?;
             match arrived.filled().len() {
                 0 => return Poll::Ready(Ok(())),
-                count => self.behind += count,
+                _ => self.pass_over(arrived.filled()),
             }
         }
         Poll::Pending
@@ -136,7 +153,7 @@ pub(super) async fn reused(reused: ReusedHttpStream) -> Option<(Stream, Option<H
     let (stream, settings) = reused.consume();
     let wire = stream.into_any().downcast::<Wire<Framing>>().ok()?;
     let Wire { reader, stream } = *wire;
-    if reader.behind > 0 {
+    if !reader.is_clear() {
         Box::pin(linger(stream)).await;
         return None;
     }

@@ -13,7 +13,7 @@ use std::task::ready;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::BytesMut;
+use bytes::{Buf as _, BytesMut};
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, HttpSession, default_h2_options};
@@ -215,7 +215,7 @@ pub(super) async fn next(
     let mut shutdown = shutdown.clone();
     let mut deadline = Instant::now() + Duration::from_secs(limits.idle_seconds);
     let mut scan = Scan::default();
-    let mut leaving = false;
+    let (mut leaving, mut begun) = (false, false);
     loop {
         let idle = bytes.is_empty();
         let read = tokio::select! {
@@ -232,6 +232,16 @@ pub(super) async fn next(
             Ok(Ok(1..)) => {}
             Err(_) if !idle && !is_h2 => return Next::Refused(Refusal::Slow),
             _ => return Next::Gone,
+        }
+        if !begun && bytes.len() >= EMPTY_LINE.len() {
+            begun = true;
+            if bytes.starts_with(EMPTY_LINE) && !is_h2 {
+                bytes.advance(EMPTY_LINE.len());
+                scan = Scan::default();
+            }
+            if bytes.is_empty() {
+                continue;
+            }
         }
         if idle {
             deadline = Instant::now() + Duration::from_secs(limits.head_seconds);
@@ -273,6 +283,9 @@ async fn read(stream: &mut Stream, bytes: &mut BytesMut) -> std::io::Result<usiz
     })
     .await
 }
+
+/// What may stand before a request (RFC 9112, 2.2): some clients send it behind the body of the one before.
+pub(super) const EMPTY_LINE: &[u8] = b"\r\n";
 
 /// Bytes of a head that are read at once: Pingora's own `INIT_HEADER_BUF_SIZE`.
 const HEAD_BUFFER: usize = 4096;

@@ -45,13 +45,14 @@ impl<A> Side<A> {
     pub(super) fn new(app: A, connections: usize) -> Self {
         let limits =
             Limits { head_bytes: HEAD, head_seconds: SECONDS, idle_seconds: SECONDS, ..Limits::default() };
-        let room = Arc::new(Room { most: connections, seats: Mutex::default() });
+        let room = Arc::new(Room { most: connections, gives_up_busy: true, seats: Mutex::default() });
         Self { app: Arc::new(app), room, limits, h2: None, answer: Some(ANSWER) }
     }
 
     /// The same, whose answers may take any time and are also given over HTTP/2.
     pub(super) fn lasting(self) -> Self {
-        Self { h2: Some(default_h2_options()), answer: None, ..self }
+        let room = Arc::new(Room { most: self.room.most, gives_up_busy: false, seats: Mutex::default() });
+        Self { h2: Some(default_h2_options()), answer: None, room, ..self }
     }
 }
 
@@ -75,7 +76,10 @@ impl<A: HttpServerApp + Send + Sync + 'static> Side<A> {
             seat.is_busy.store(true, Ordering::Relaxed);
             let mut session = match framing::session(stream, &mut bytes, end, length) {
                 Ok(session) => session,
-                Err((stream, Malformed(why))) => return refuse(stream, Refusal::Malformed(why)).await,
+                Err((stream, Malformed(why))) => {
+                    seat.is_busy.store(false, Ordering::Relaxed);
+                    return refuse(stream, Refusal::Malformed(why)).await;
+                }
             };
             if let Some(settings) = settings.take() {
                 pingora::apps::HttpPersistentSettings::apply_to_session(settings, &mut session);
@@ -87,6 +91,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> Side<A> {
                 Some(time) => timeout(time, answered).await.ok().flatten(),
                 None => answered.await,
             };
+            // Whoever is only seen off may go for another.
+            seat.is_busy.store(false, Ordering::Relaxed);
             let Some(reused) = reused else { return };
             let Some(reused) = framing::reused(reused).await else { return };
             (stream, settings) = reused;
@@ -146,6 +152,8 @@ async fn refuse(mut stream: Stream, refusal: Refusal) {
 #[derive(Debug)]
 struct Room {
     most: usize,
+    /// Whether one that is being answered goes where none waits: answers take no time, unless their client reads slowly.
+    gives_up_busy: bool,
     seats: Mutex<Seats>,
 }
 
@@ -168,12 +176,13 @@ struct Seat {
 struct Taken(Arc<Seat>, u64, Arc<Room>);
 
 impl Room {
-    /// A place for a connection. If there is none, the oldest connection goes that waits for a request.
+    /// A place for a connection. If there is none, the oldest connection goes that waits for a request, or else the oldest.
     fn enter(self: &Arc<Self>) -> Option<Taken> {
         let mut seats = self.lock();
         if seats.taken.len() >= self.most {
             let waits = |(_, seat): &(&u64, &Arc<Seat>)| !seat.is_busy.load(Ordering::Relaxed);
-            let oldest = seats.taken.iter().find(waits).map(|(number, _)| *number)?;
+            let busy = || seats.taken.iter().next().filter(|_| self.gives_up_busy);
+            let oldest = seats.taken.iter().find(waits).or_else(busy).map(|(number, _)| *number)?;
             if let Some(seat) = seats.taken.remove(&oldest) {
                 seat.given_up.notify_one();
             }
@@ -218,7 +227,7 @@ mod tests {
 
     #[test]
     fn the_oldest_that_waits_makes_room_for_the_newest() {
-        let room = Arc::new(Room { most: 3, seats: Mutex::default() });
+        let room = Arc::new(Room { most: 3, gives_up_busy: false, seats: Mutex::default() });
         let [first, second, third] = [(); 3].map(|()| room.enter().unwrap());
         first.0.is_busy.store(true, Ordering::Relaxed);
         let fourth = room.enter().unwrap();
@@ -231,5 +240,14 @@ mod tests {
         assert!(room.enter().is_none());
         drop(first);
         assert!(room.enter().is_some());
+    }
+
+    #[test]
+    fn where_answers_are_short_the_oldest_makes_room_if_none_waits() {
+        let room = Arc::new(Room { most: 2, gives_up_busy: true, seats: Mutex::default() });
+        let taken = [(); 2].map(|()| room.enter().unwrap());
+        taken.iter().for_each(|taken| taken.0.is_busy.store(true, Ordering::Relaxed));
+        assert!(room.enter().is_some());
+        assert_eq!([0, 1].map(|n| given_up(&taken[n].0)), [true, false]);
     }
 }

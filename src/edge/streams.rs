@@ -7,7 +7,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -33,6 +33,22 @@ pub(super) enum Asked {
 struct Open {
     count: AtomicUsize,
     none: Notify,
+}
+
+/// Whether a client takes back most of what it asks.
+#[derive(Debug, Default)]
+struct Fickle {
+    is: AtomicBool,
+    seen: Notify,
+}
+
+impl Fickle {
+    /// Tells whoever waits for it, once.
+    fn see(&self) {
+        if !self.is.swap(true, Ordering::Relaxed) {
+            self.seen.notify_one();
+        }
+    }
 }
 
 /// The place of a stream among those of its connection. It is free again when this is dropped.
@@ -62,7 +78,7 @@ impl Open {
 }
 
 /// Serves a connection of which `first` has been read already, until it has been idle for some time. When `wind_up` says
-/// so, its client is told to come again on another one.
+/// so, its client is told to come again on another one; as is one that takes back most of what it asks.
 pub(super) async fn serve(
     stream: Stream,
     first: BytesMut,
@@ -77,7 +93,9 @@ pub(super) async fn serve(
         proxy_digest: stream.get_proxy_digest(),
         socket_digest: stream.get_socket_digest(),
     });
-    let stream = Box::new(Wire { reader: Heads { first, ..Heads::default() }, stream });
+    let fickle = Arc::new(Fickle::default());
+    let heads = Heads { first, fickle: Arc::clone(&fickle), ..Heads::default() };
+    let stream = Box::new(Wire { reader: heads, stream });
     let handshake = timeout(HANDSHAKE, server::handshake(stream, Some(options.clone())));
     let Ok(Ok(mut connection)) = handshake.await else { return };
     let (open, mut winding_up, mut malformed) = (Arc::new(Open::default()), false, 0);
@@ -85,6 +103,11 @@ pub(super) async fn serve(
         let accepted = tokio::select! {
             biased;
             _ = wind_up.wait_for(|wind_up| *wind_up), if !winding_up => {
+                winding_up = true;
+                connection.graceful_shutdown();
+                continue;
+            }
+            () = fickle.seen.notified(), if !winding_up => {
                 winding_up = true;
                 connection.graceful_shutdown();
                 continue;
@@ -111,6 +134,7 @@ struct Heads {
     frame: Frame,
     /// Whether a head has just ended.
     ended: bool,
+    fickle: Arc<Fickle>,
 }
 
 /// Where a connection stands between its frames (RFC 9113, 4.1).
@@ -162,9 +186,15 @@ impl Frame {
         }
     }
 
-    /// Whether the client asks only to take it back (CVE-2023-44487): most of what it has asked, and often.
-    fn is_flood(&self) -> bool {
+    /// Whether the client takes most of what it asks back, and often. It may have had what it wanted, as one has that
+    /// has read the last event of a stream and does not wait for its end.
+    fn is_fickle(&self) -> bool {
         self.resets > MAX_RESETS && self.resets > self.heads / 2
+    }
+
+    /// Whether it goes on with that for long after it was told to come again on another connection (CVE-2023-44487).
+    fn is_flood(&self) -> bool {
+        self.is_fickle() && self.resets > 2 * MAX_RESETS
     }
 }
 
@@ -177,6 +207,9 @@ impl Reader for Heads {
     ) -> Poll<io::Result<()>> {
         if self.frame.is_flood() {
             return Poll::Ready(Err(io::Error::other("too many streams are reset")));
+        }
+        if self.frame.is_fickle() {
+            self.fickle.see();
         }
         if std::mem::take(&mut self.ended) {
             // Who reads takes the head that there is when there is nothing more to read.
@@ -210,7 +243,8 @@ pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes of a frame's head (RFC 9113, 4.1).
 const FRAME_HEAD: usize = 9;
 
-/// Streams of a connection that its client may reset, however many there are beside.
+/// Streams of a connection that its client may reset before it is told to make another one, however many there are
+/// beside; and after that.
 const MAX_RESETS: u64 = 200;
 
 /// Frames that carry header blocks or end streams, and the flag of the last of a block (RFC 9113, 6).
@@ -276,10 +310,13 @@ mod tests {
                 let bytes = frame(kind, END_HEADERS, 4);
                 let _ = state.take(&bytes);
             }
-            state.is_flood()
+            (state.is_fickle(), state.is_flood())
         };
-        assert!(!take(HEADERS, MAX_RESETS) && !take(RST_STREAM, MAX_RESETS));
-        assert!(take(RST_STREAM, 1));
-        assert!(!take(HEADERS, MAX_RESETS + 2) && take(RST_STREAM, 1));
+        assert_eq!(take(HEADERS, MAX_RESETS), (false, false));
+        assert_eq!(take(RST_STREAM, MAX_RESETS), (false, false));
+        assert_eq!(take(RST_STREAM, 1), (true, false));
+        assert_eq!(take(HEADERS, MAX_RESETS + 2), (false, false));
+        assert_eq!(take(RST_STREAM, MAX_RESETS - 1), (true, false));
+        assert_eq!(take(RST_STREAM, 1), (true, true));
     }
 }

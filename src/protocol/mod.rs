@@ -213,6 +213,8 @@ pub struct Sight {
     pub usage_only: bool,
     /// Is the event a piece of the answer itself?
     pub is_delta: bool,
+    /// Whether it carries words of the model, be they pieces or the whole: any may stand in them.
+    pub has_words: bool,
     /// How far the answer is.
     pub progress: Progress,
     /// The answer's own id.

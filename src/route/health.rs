@@ -5,7 +5,8 @@
 //! whether it is back. One that asks for some time gets it, but is asked all the same if there is no other.
 //!
 //! Calls of one account may all fail for what is in them. So as long as nobody else has failed, only that account is kept
-//! away: the next call of another one shows how it really is.
+//! away: the next call of another one shows how it really is. And when it is left alone by all, a trial of one account
+//! that fails leaves room for one of another: nobody can keep it closed by failing whenever it may be tried.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -23,9 +24,9 @@ pub struct Health {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller(u64);
 
-/// Whose calls have failed in a row.
+/// Whose calls they were: those that have failed in a row, or that have tried whether it is back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Failed {
+enum Whose {
     #[default]
     Nobody,
     One(Caller),
@@ -37,7 +38,7 @@ struct State {
     /// Failures in a row.
     failures: u32,
     /// Whose they were.
-    failed: Failed,
+    failed: Whose,
     /// How often it was left alone in a row.
     rounds: u32,
     /// Until when it is left alone.
@@ -46,6 +47,8 @@ struct State {
     resting_until: Option<Instant>,
     /// Is a call trying whether it is back?
     trial: bool,
+    /// Who has tried since it could be.
+    tried: Whose,
     /// When it last became well, or last stopped to be.
     since: Option<Instant>,
 }
@@ -128,7 +131,7 @@ impl Health {
     /// May it be called by `caller`? Without one: is there nobody who may not?
     pub fn condition(&self, caller: Option<Caller>, now: Instant) -> Condition {
         let state = self.lock();
-        let is_bound = caller.is_none_or(|caller| state.failed.binds(caller));
+        let is_bound = caller.is_none_or(|caller| state.binds(caller));
         let left = |until: Option<Instant>| until.and_then(|until| until.checked_duration_since(now));
         match (left(state.open_until), left(state.resting_until)) {
             (Some(left), _) if !left.is_zero() && is_bound => Condition::Open(left),
@@ -141,10 +144,16 @@ impl Health {
     /// comes of it.
     pub fn begin(&self, caller: Caller, now: Instant) {
         let mut state = self.lock();
-        if state.open_until.is_some_and(|until| until <= now) && state.failed.binds(caller) {
-            state.open_until = Some(now + TRIAL);
-            state.trial = true;
+        let Some(until) = state.open_until.filter(|_| state.failed.binds(caller)) else { return };
+        if until <= now {
+            state.tried = Whose::One(caller);
+        } else if state.tried.is_other(caller) {
+            state.tried.add(caller);
+        } else {
+            return;
         }
+        state.open_until = Some(until.max(now + TRIAL));
+        state.trial = true;
     }
 
     /// How it is, for people.
@@ -194,17 +203,26 @@ impl Health {
                 state.resting_until = Some(now + rest);
                 // It is there, if a trial was to show that.
                 state.open_until = None;
-                state.trial = false;
+                (state.trial, state.tried) = (false, Whose::Nobody);
             }
             Sign::Ill => {
                 state.failures = state.failures.saturating_add(1);
-                state.trial = false;
+                let is_open = state.open_until.is_some();
                 // What one account had to bear says nothing of how long all have to wait.
                 if state.failed.add(caller) {
-                    state.rounds = 0;
+                    (state.rounds, state.tried) = (0, Whose::Nobody);
+                } else if is_open && state.failed == Whose::Several {
+                    state.tried = match state.tried {
+                        // It has begun before, and says nothing new.
+                        Whose::Nobody => return,
+                        // Two have failed, so it is.
+                        Whose::One(other) if other != caller => Whose::Nobody,
+                        Whose::One(_) | Whose::Several => Whose::One(caller),
+                    };
                 }
+                state.trial = false;
                 let enough = self.most_failures > 0 && state.failures >= self.most_failures;
-                if enough || state.open_until.is_some() {
+                if enough || is_open {
                     let pause = (SHORTEST_PAUSE * 2_u32.pow(state.rounds.min(10))).min(LONGEST_PAUSE);
                     state.open_until = Some(now + pause);
                     state.rounds += 1;
@@ -226,9 +244,14 @@ impl State {
     fn is_well(&self) -> bool {
         self.open_until.is_none() && self.resting_until.is_none()
     }
+
+    /// Whether this account is kept away while it is left alone.
+    fn binds(&self, caller: Caller) -> bool {
+        self.failed.binds(caller) && !self.tried.is_other(caller)
+    }
 }
 
-impl Failed {
+impl Whose {
     /// Adds an account; gives whether it is the second one.
     fn add(&mut self, caller: Caller) -> bool {
         let is_second = matches!(self, Self::One(other) if *other != caller);
@@ -238,6 +261,11 @@ impl Failed {
             Self::One(_) | Self::Several => {}
         }
         is_second
+    }
+
+    /// Whether it is one account, and not this one.
+    fn is_other(self, caller: Caller) -> bool {
+        matches!(self, Self::One(other) if other != caller)
     }
 
     /// Does it keep this account away that a model is left alone?
@@ -366,6 +394,56 @@ mod tests {
         health.note(Sign::Well, TWO, later);
         assert_eq!(health.condition(Some(ONE), later), Condition::Ready);
         assert!(health.is_blank(later));
+    }
+
+    #[test]
+    fn one_account_that_fails_at_each_trial_does_not_keep_others_away() {
+        let (health, start) = (Health::new(3), Instant::now());
+        (0..5).for_each(|_| health.note(Sign::Ill, ONE, start));
+        health.note(Sign::Ill, TWO, start);
+        // Calls that were there before say nothing new.
+        (0..50).for_each(|_| health.note(Sign::Ill, ONE, start));
+        assert_eq!(health.condition(Some(TWO), start), Condition::Open(SHORTEST_PAUSE));
+        let mut now = start + SHORTEST_PAUSE;
+        for _ in 0..3 {
+            health.begin(ONE, now);
+            assert!(matches!(health.condition(Some(ONE), now), Condition::Open(_)));
+            assert_eq!(health.condition(Some(TWO), now), Condition::Ready, "while it tries");
+            health.note(Sign::Ill, ONE, now);
+            assert_eq!(health.condition(Some(TWO), now), Condition::Ready, "when it has failed");
+            now += LONGEST_PAUSE;
+        }
+        health.begin(ONE, now);
+        health.begin(TWO, now);
+        assert!(matches!(health.condition(Some(Caller(3)), now), Condition::Open(_)), "two are enough");
+        health.note(Sign::Ill, ONE, now);
+        assert_eq!(health.condition(Some(Caller(3)), now), Condition::Ready, "only one has failed");
+        health.note(Sign::Well, TWO, now);
+        assert_eq!([ONE, TWO].map(|caller| health.condition(Some(caller), now)), [Condition::Ready; 2]);
+        assert!(health.is_blank(now));
+    }
+
+    #[test]
+    fn what_is_down_is_tried_by_two_accounts_and_left_alone_by_all() {
+        let (health, mut now) = (Health::new(3), Instant::now());
+        let callers = [1, 2, 3, 4].map(Caller);
+        let open =
+            |now| callers.map(|caller| matches!(health.condition(Some(caller), now), Condition::Open(_)));
+        callers.iter().for_each(|caller| health.note(Sign::Ill, *caller, now));
+        let mut pause = SHORTEST_PAUSE;
+        for _ in 0..3 {
+            assert_eq!(open(now), [true; 4]);
+            now += LONGEST_PAUSE;
+            assert_eq!(open(now), [false; 4]);
+            health.begin(ONE, now);
+            assert_eq!(open(now), [true, false, false, false]);
+            health.begin(TWO, now);
+            assert_eq!(open(now), [true; 4]);
+            [ONE, TWO].iter().for_each(|caller| health.note(Sign::Ill, *caller, now));
+            let Condition::Open(left) = health.condition(Some(ONE), now) else { panic!() };
+            assert!(left > pause || left == LONGEST_PAUSE);
+            pause = left;
+        }
     }
 
     #[test]

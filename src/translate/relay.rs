@@ -165,8 +165,8 @@ impl Reply {
         self.absorb(&sight, &body);
         let mut edits = Vec::new();
         self.edit(&sight, &body, 0, &mut edits);
-        // An answer that has used nothing may be an error in words of its own.
-        if sight.usage.is_none() {
+        // An answer that has used nothing may be an error in words of its own, and one of several choices may be one.
+        if sight.usage.is_none() || self.said.finish.iter().any(|reason| reason == "error") {
             self.hide(&body, 0, 0, &mut edits);
         }
         Ok(if edits.is_empty() { body } else { json::splice(&body, &edits).into() })
@@ -192,18 +192,22 @@ impl Reply {
             let repairs = self.protocol.finish_edits(data, called);
             edits.extend(repairs.into_iter().map(|(at, new)| (start + at.start..start + at.end, new)));
         }
+        edits.get_mut(before..).unwrap_or_default().sort_by_key(|(span, _)| span.start);
         if sight.error.is_some() || sight.progress == Progress::Failed {
             self.hide(data, start, before, edits);
         }
-        edits.get_mut(before..).unwrap_or_default().sort_by_key(|(span, _)| span.start);
     }
 
     /// Adds the edits by which what stands at `start`, and has the edits from `before` on, loses all keys.
     fn hide(&self, data: &[u8], start: usize, before: usize, edits: &mut Vec<Edit>) {
         let of_data = self.keys.edits(data).into_iter();
         let moved = of_data.map(|(at, new)| (start + at.start..start + at.end, new));
+        // They are in their order and apart from each other.
         let own = edits.get(before..).unwrap_or_default();
-        let apart = |at: &Range<usize>| own.iter().all(|(o, _)| o.end <= at.start || at.end <= o.start);
+        let apart = |at: &Range<usize>| {
+            let next = own.partition_point(|(other, _)| other.end <= at.start);
+            own.get(next).is_none_or(|(other, _)| at.end <= other.start)
+        };
         let added: Vec<_> = moved.filter(|(at, _)| apart(at)).collect();
         edits.extend(added);
         edits.get_mut(before..).unwrap_or_default().sort_by_key(|(span, _)| span.start);
@@ -353,7 +357,7 @@ impl Stream {
         let event = Event::parse(bytes);
         let Some(data) = &event.data else {
             self.withheld_last = false;
-            return;
+            return self.reply.hide(bytes, start, self.edits.len(), &mut self.edits);
         };
         let sight = self.reply.protocol.read_event(&event);
         self.reply.absorb(&sight, &data.bytes);
@@ -371,7 +375,12 @@ impl Stream {
         if self.withheld_last {
             self.edits.push((start..start + bytes.len(), Bytes::new()));
         } else {
+            let before = self.edits.len();
             self.reply.edit(&sight, &data.bytes, start + data.start, &mut self.edits);
+            // What carries nothing of the model may be an error in words of its own, or those of another protocol.
+            if !sight.has_words {
+                self.reply.hide(bytes, start, before, &mut self.edits);
+            }
         }
         advance(&mut self.progress, sight.progress);
         self.id = self.id.take().or(sight.id);

@@ -127,7 +127,7 @@ fn what_comes_behind_a_body_does_not_cost_its_answer() {
         let head = head.replace(&length, "transfer-encoding: chunked");
         let chunked = format!("{head}\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
         for request in [&sized, &chunked] {
-            for behind in ["\r\n", "x", request] {
+            for behind in ["\r", "\r\n\r\n", "x", request] {
                 let mut client = Client::connect(gateway.port);
                 client.send(format!("{request}{behind}").as_bytes());
                 assert_eq!(client.receive().status, 200, "{size} {}", behind.len());
@@ -138,6 +138,48 @@ fn what_comes_behind_a_body_does_not_cost_its_answer() {
             }
         }
     }
+}
+
+#[test]
+fn an_empty_line_behind_a_body_is_none_of_a_request() {
+    let mock = Mock::new(json(200, "", PROTOCOLS[0].2));
+    let gateway = Gateway::start(&config(mock.port));
+    let (path, body, _) = PROTOCOLS[0];
+    let mut client = Client::connect(gateway.port);
+    for (number, size) in [10, 100_000, 10].into_iter().enumerate() {
+        let request = request(path, &gateway.key, &body.replace("hi", &"h".repeat(size)));
+        client.send(format!("{request}\r\n").as_bytes());
+        assert_eq!(client.receive().status, 200, "{size}");
+        // And when it comes late, whole or in parts.
+        if number == 0 {
+            client.send(b"\r\n");
+        } else {
+            client.send(b"\r");
+            client.send(b"\n");
+        }
+    }
+    client.send(b"\r\n\r\n");
+    assert_eq!(client.receive().status, 400, "two are too many");
+    assert!(client.ends());
+    assert_eq!(mock.take().len(), 3);
+}
+
+#[test]
+fn answers_that_nobody_takes_leave_operators_their_connections() {
+    let gateway = Gateway::start("providers: {demo: {}}\n");
+    // Each is answered, and seen off for as long as it does not go.
+    let held: Vec<_> = (0..100)
+        .map(|_| {
+            let mut stream = TcpStream::connect(("127.0.0.1", gateway.admin)).unwrap();
+            let ask = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
+            stream.write_all(&ask.repeat(3)).unwrap();
+            stream
+        })
+        .collect();
+    for _ in 0..3 {
+        assert_eq!(get(gateway.admin, "/healthz", "").status, 200, "a probe finds a place");
+    }
+    drop(held);
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! HTTP/2 as no client speaks it: what breaks its rules ends the stream or the connection, reaches no provider, and
 //! takes little memory.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::frames::{
-    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, PING, PRIORITY, PUSH_PROMISE,
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, PING, PRIORITY, PUSH_PROMISE,
     RST_STREAM, SETTINGS, Told, WINDOW_UPDATE, block, frame, literal,
 };
-use crate::support::{Gateway, Mock, PROTOCOLS, config, eventually, h2_post, json};
+use crate::support::{Act, Gate, Gateway, Mock, PROTOCOLS, config, eventually, h2_post, json};
 
 const PATH: &str = PROTOCOLS[0].0;
 const BODY: &str = PROTOCOLS[0].1;
@@ -278,6 +279,50 @@ fn flood(gateway: &Gateway, first: &[u8], bytes: impl Fn(u32) -> Vec<u8>) -> (bo
         }
     }
     (ended, frames.told(u32::MAX))
+}
+
+#[test]
+fn who_takes_many_streams_back_is_told_to_come_again_and_loses_none() {
+    let gate = Gate::new();
+    let opened = Arc::clone(&gate);
+    let mock = Mock::scripted(move |seen, _| {
+        let answer = json(200, "", PROTOCOLS[0].2);
+        if seen.text().contains("wait") {
+            [vec![Act::Await(Arc::clone(&opened))], answer].concat()
+        } else {
+            answer
+        }
+    });
+    let gateway = Gateway::start(&config(mock.port));
+    let bearer = format!("Bearer {}", gateway.key);
+    let fields = fields(&bearer);
+    let mut client = Frames::connect(gateway.port);
+    client.send(&post(1, &fields, &BODY.replace("hi", "wait")));
+    assert!(eventually(Duration::from_secs(5), || mock.seen().len() == 1));
+    let mut stream = 1;
+    let told = loop {
+        stream += 2;
+        assert!(stream < 2000, "nobody says a word");
+        assert!(client.send(&frame(HEADERS, END_HEADERS, stream, &block(&fields))));
+        assert!(client.send(&frame(RST_STREAM, 0, stream, &[0, 0, 0, 8])));
+        // Each has been read when this is answered.
+        assert!(client.send(&frame(PING, 0, 0, &[7; 8])));
+        let told = loop {
+            match client.next() {
+                Ok(Some((PING, _, payload))) if payload == [7; 8] => break None,
+                Ok(Some((GOAWAY, _, payload))) => break Some(payload),
+                Ok(Some(_)) => {}
+                other => panic!("{other:?} at {stream}"),
+            }
+        };
+        if let Some(payload) = told {
+            break payload;
+        }
+    };
+    assert_eq!(told[4..8], [0; 4], "there is no error");
+    gate.open();
+    let told = client.told(1);
+    assert!(matches!(&told, Told::Answer(block) if block.first() == Some(&0x88)), "{told:?}");
 }
 
 /// What is sent again and again.

@@ -68,8 +68,25 @@ fn streams(n: usize, text: &str) -> Vec<String> {
          event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n\
          event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"word\"}}\n\n",
     ][n];
+    // What another protocol says, or none.
+    let mut foreign = vec![
+        format!("data: {{\"error\":{}}}\n\n", error("server_error")),
+        format!("event: odd\ndata: {{\"error\":\ndata: {}}}\n\n", error("server_error")),
+        format!(
+            "data: {{\"choices\":[{{\"index\":0,\"delta\":{{}},\"finish_reason\":\"error\",\"error\":{}}}]}}\n\n",
+            error("server_error")
+        ),
+    ];
+    if !text.contains('\\') {
+        foreign.extend([
+            format!("data: error {text}\n\n"),
+            format!(": {text}\nevent: {text}\nid: {text}\ndata: {{}}\n\n"),
+            format!(": {text}\n\n"),
+            format!("{text}\n\n"),
+        ]);
+    }
     let ends = match n {
-        0 => vec![format!("data: {{\"error\":{}}}\n\n", error("server_error"))],
+        0 => Vec::new(),
         1 => vec![
             format!(
                 "event: error\ndata: {{\"type\":\"error\",\"code\":\"{text}\",\"message\":\"{text}\",\"param\":\"{text}\"}}\n\n"
@@ -90,7 +107,7 @@ fn streams(n: usize, text: &str) -> Vec<String> {
             error("invalid_request_error")
         )],
     };
-    ends.into_iter().flat_map(|end| [format!("{begin}{end}"), end]).collect()
+    ends.into_iter().chain(foreign).flat_map(|end| [format!("{begin}{end}"), end]).collect()
 }
 
 /// All answers of a provider of protocol `n` that repeat a text.

@@ -34,6 +34,7 @@ pub(in crate::protocol::chat) fn read(event: &Event<'_>) -> Sight {
     let empty = is_empty_array(choices);
     sight.usage_only = sight.usage.is_some() && empty;
     sight.is_delta = !empty && sight.progress == Progress::Running;
+    sight.has_words = sight.is_delta && !choices.is_empty();
     sight
 }
 

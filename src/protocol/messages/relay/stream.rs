@@ -18,7 +18,8 @@ pub(in crate::protocol::messages) fn read(event: &Event<'_>) -> Sight {
             let usage = members.find(|m| m.is("usage")).and_then(|m| usage::read(m.value));
             Sight { usage, ..Sight::default() }
         }
-        b"content_block_delta" => Sight { is_delta: true, ..Sight::default() },
+        b"content_block_start" => Sight { has_words: true, ..Sight::default() },
+        b"content_block_delta" => Sight { is_delta: true, has_words: true, ..Sight::default() },
         b"message_stop" => Sight { progress: Progress::Over, ..Sight::default() },
         b"error" => {
             Sight { progress: Progress::Warned(UpstreamError::read(&data.bytes)), ..Sight::default() }
@@ -75,7 +76,7 @@ mod tests {
         let error = r#"{"type":"error","error":{"message":"m"}}"#;
         let failed = UpstreamError { message: "m".into(), ..UpstreamError::default() };
         assert_eq!(sight(error).progress, Progress::Warned(failed));
-        let delta = Sight { is_delta: true, ..Sight::default() };
+        let delta = Sight { is_delta: true, has_words: true, ..Sight::default() };
         assert_eq!(sight(r#"{"type":"content_block_delta","message":{"model":"x"}}"#), delta);
     }
 }

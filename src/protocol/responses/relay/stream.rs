@@ -30,6 +30,7 @@ fn unquoted(rest: &[u8]) -> &[u8] {
 }
 
 fn read_kind<'a>(kind: &[u8], data: &[u8], members: &mut impl Iterator<Item = Member<'a>>) -> Sight {
+    let has_words = kind.starts_with(b"response.");
     let progress = match kind {
         b"response.created" | b"response.in_progress" | b"response.queued" => Progress::Running,
         b"response.completed" | b"response.incomplete" => Progress::Over,
@@ -37,9 +38,9 @@ fn read_kind<'a>(kind: &[u8], data: &[u8], members: &mut impl Iterator<Item = Me
         b"error" => {
             return Sight { progress: Progress::Warned(UpstreamError::read(data)), ..Sight::default() };
         }
-        _ => return Sight { is_delta: kind.ends_with(b".delta"), ..Sight::default() },
+        _ => return Sight { is_delta: kind.ends_with(b".delta"), has_words, ..Sight::default() },
     };
-    let mut sight = Sight { progress, ..Sight::default() };
+    let mut sight = Sight { progress, has_words, ..Sight::default() };
     if let Some(response) = members.find(|member| member.is("response")) {
         lifecycle(&response, &mut sight);
     }
@@ -79,7 +80,7 @@ mod tests {
         assert_eq!(data.get(found.model.unwrap()), Some("\"gpt\""));
         assert_eq!(found.id.unwrap(), "resp_1");
         let delta = r#"{"type":"response.output_text.delta","response":{"model":"x"},"model":"x"}"#;
-        let unread = Sight { is_delta: true, ..Sight::default() };
+        let unread = Sight { is_delta: true, has_words: true, ..Sight::default() };
         assert_eq!(sight(&format!("data: {delta}\n\n")), unread);
     }
 
