@@ -50,6 +50,8 @@ pub struct Exchange {
     pub(super) unwritten: Unwritten,
     /// The id under which the provider knows the request.
     pub(super) upstream_id: Option<HeaderValue>,
+    /// Tools that were left out of the request, because the model has no price for them.
+    pub(super) spared: Option<String>,
     /// What of the request could not be carried.
     pub(super) dropped: Option<String>,
     /// Does the client want a refusal rather than a loss?
@@ -171,6 +173,7 @@ impl Exchange {
             reply: Reply::None,
             unwritten: Unwritten::default(),
             upstream_id: None,
+            spared: None,
             dropped: None,
             strict: false,
             attempt: None,
