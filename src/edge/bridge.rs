@@ -100,6 +100,7 @@ async fn run(
     let relays = streams && exchange.call()?.streams;
     if head.status != 200 || !infers || !relays && bridged.is_none() {
         let body = whole(&mut provider, session, exchange, watch, limit).await;
+        let body = body.map_err(|stop| if head.status == 200 { stop } else { stop.without_cost() });
         let body = body.inspect_err(|stop| exchange.note_stop(stop))?;
         release(connector, provider, &peer).await;
         return answered(session, exchange, watch, &head, body).await;
@@ -527,7 +528,7 @@ impl Stream<'_> {
     /// It has failed after its head was sent: the client is told in its own grammar.
     async fn fail(&mut self, session: &mut Session, exchange: &mut Exchange, failure: Failure) -> Result<()> {
         exchange.note_failure(&failure);
-        exchange.fail_in_stream(self.passage.delivered());
+        exchange.fail(&failure, self.passage.delivered());
         self.passage.fail(&failure);
         exchange.failure = Some(failure);
         self.write(session, exchange).await?;

@@ -299,7 +299,7 @@ pub(super) fn context(exchange: &Exchange, call: &Call) -> Result<Arc<Context>> 
     let model = exchange.requested_model.as_deref().unwrap_or_default();
     let speaker = call.protocol.protocol();
     // Others ask for what can be turned, so this is not how the target is.
-    let misfit = || Failure::provider("the answer is not in the form that was asked for").without_blame();
+    let misfit = || Failure::provider("the answer is not in the form that was asked for").at_cost();
     if Head::read(&call.body, speaker.members(), true).is_ok_and(|head| head.choices > 1) {
         return Err(misfit());
     }

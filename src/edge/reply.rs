@@ -214,7 +214,7 @@ fn told(exchange: &mut Exchange, failure: Failure) -> Bytes {
     let events = stream.failure(&failure, &exchange.id, model, exchange.seconds());
     let delivered = stream.delivered();
     exchange.note_failure(&failure);
-    exchange.fail_in_stream(delivered);
+    exchange.fail(&failure, delivered);
     exchange.failure = Some(failure);
     events
 }
@@ -385,7 +385,7 @@ impl Held {
 
 /// The failure of a provider whose answer is larger than may be: how large it is is its client's to ask for.
 pub(super) fn too_large() -> Failure {
-    Failure::new(Kind::Provider, "The provider's answer is too large.").without_blame()
+    Failure::new(Kind::Provider, "The provider's answer is too large.").at_cost()
 }
 
 /// Providers are asked for bodies as they are. One that is compressed all the same says nothing here.

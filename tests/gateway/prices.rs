@@ -398,3 +398,51 @@ fn tools_that_the_client_wants_to_be_used_are_refused_where_they_have_no_price()
     }
     assert_eq!(mock.seen().len(), 0, "nobody was asked");
 }
+
+#[test]
+fn an_answer_that_is_too_large_to_pass_on_is_paid_for_and_asked_for_once() {
+    let mock = Mock::scripted(|seen, _| {
+        let (protocol, long) = (asked(seen), "y".repeat(3 << 20));
+        let usage = ["\"prompt_tokens\":9,\"completion_tokens\":9", "\"input_tokens\":9,\"output_tokens\":9"]
+            [protocol.min(1)];
+        match streams(seen) {
+            true => sse([events(protocol, usage, "")
+                .replace("\"x\"", &format!("\"{long}\""))
+                .replace("\"r\"", &format!("\"{long}\""))
+                .as_bytes()]),
+            false => json(200, "", &answer(protocol, usage, &format!("\"more\":\"{long}\","))),
+        }
+    });
+    let limits = "limits: {reply_bytes: 2097152, event_bytes: 1048576}\n";
+    let prices = format!("prices: [{{{TOKENS}}}]");
+    let target = |protocol: &str| format!("{{provider: {protocol}}}");
+    let mut text = limits.to_owned() + &config(mock.port).replace(PRICES, &prices);
+    for protocol in ["chat", "responses", "messages"] {
+        text = text.replace(&format!("[{}]}}", target(protocol)), &format!("[{0}, {0}]}}", target(protocol)));
+    }
+    let gateway = start(&text, "10");
+    for (n, (client, provider, more)) in ways().enumerate() {
+        let before = credits(&gateway).0;
+        let response = call(&gateway, client, MODELS[provider], more);
+        let what = format!("{client} {provider} {more}: {} {}", response.status, response.body);
+        assert!(response.status == 502 || !more.is_empty(), "{what}");
+        assert!(eventually(Duration::from_secs(5), || credits(&gateway).1 == 0));
+        assert!(before > credits(&gateway).0, "the prompt at least: {what}");
+        assert_eq!(mock.seen().len(), n + 1, "{what}");
+    }
+    // An error is none, however long it is.
+    let mock = Mock::new(json(500, "", &"y".repeat(3 << 20)));
+    let gateway = start(&(limits.to_owned() + &config(mock.port).replace(PRICES, &prices)), "10");
+    assert_eq!(call(&gateway, 0, "v/chat", "").status, 502);
+    assert_eq!(credits(&gateway), (10_000_000, 0));
+}
+
+#[test]
+fn a_request_that_only_fills_the_prompt_cache_stays_one() {
+    let mock = counting("", "\"input_tokens\":1000,\"output_tokens\":0");
+    let gateway = gateway(&mock, TOKENS, "10");
+    let request = body(2, "v/messages", "").replace("\"max_tokens\":100", "\"max_tokens\":0");
+    assert_eq!(post(&gateway, PROTOCOLS[2].0, &request).status, 200);
+    assert_eq!(member(&mock.last().text(), "max_tokens"), "0");
+    assert_eq!(credits(&gateway), (10_000_000 - 1_000, 0));
+}
