@@ -17,8 +17,12 @@ use super::exchange::Exchange;
 /// # Errors
 /// 400 when no target would be left; then all of them are.
 pub(super) fn retain(choices: &mut VecDeque<Choice>, found: &Found, demand: &Demand) -> Result<()> {
-    let is_covered =
-        |choice: &Choice| prices(choice, found).map_or(Ok(()), |prices| check(prices, &found.entry, demand));
+    let is_covered = |choice: &Choice| {
+        prices(choice, found).map_or(Ok(()), |prices| {
+            check_name(prices, found)?;
+            check(prices, &found.entry, demand)
+        })
+    };
     let refusals: Vec<_> = choices.iter().map(|choice| is_covered(choice).err()).collect();
     if refusals.iter().any(Option::is_none) {
         let mut refused = refusals.iter().map(Option::is_some);
@@ -41,6 +45,18 @@ pub(super) fn spare(
 
 fn prices<'f>(choice: &Choice, found: &'f Found) -> Option<&'f Prices> {
     found.entry.targets.get(choice.target)?.prices.as_deref()
+}
+
+/// Refuses what the name of a model asks for, where the client has chosen all of it.
+///
+/// # Errors
+/// 400 for a router's search of the web, if it has no price.
+fn check_name(prices: &Prices, found: &Found) -> Result<()> {
+    let searches = found.entry.id != found.id && found.id.to_ascii_lowercase().contains(SEARCHING);
+    if searches && !covers(prices, &found.entry, Service::WebSearch) {
+        return Err(refused(Service::WebSearch.name(), "model".to_owned(), setting(Service::WebSearch)));
+    }
+    Ok(())
 }
 
 /// Refuses what these prices do not cover.
@@ -140,6 +156,9 @@ impl Exchange {
 
 /// Web searches for which money is set aside: more than answers mostly need. Others are paid for from the balance.
 const SEARCHES_HELD: u64 = 10;
+
+/// What is in the name of a router's model that is to search the web.
+const SEARCHING: &str = ":online";
 
 #[cfg(test)]
 mod tests {

@@ -446,3 +446,20 @@ fn a_request_that_only_fills_the_prompt_cache_stays_one() {
     assert_eq!(member(&mock.last().text(), "max_tokens"), "0");
     assert_eq!(credits(&gateway), (10_000_000 - 1_000, 0));
 }
+
+#[test]
+fn a_name_behind_a_wildcard_asks_for_no_more_than_its_model() {
+    let mock = counting("", "\"input_tokens\":1000,\"output_tokens\":100");
+    let models = |prices: &str| {
+        let wildcard =
+            format!("  - {{id: \"r/*\", prices: [{{{prices}}}], targets: [{{provider: chat}}]}}\n");
+        start(&(config(mock.port) + &wildcard), "10")
+    };
+    let (plain, searching) = (models(TOKENS), models(&format!("{TOKENS}, web_search: 10000")));
+    for (model, status) in [("r/x/m", 200), ("r/x/m:free", 200), ("r/x/m:online", 400), ("r/x/m:ONLINE", 400)]
+    {
+        let response = call(&plain, 0, model, "");
+        assert_eq!(response.status, status, "{model}: {}", response.body);
+        assert_eq!(call(&searching, 0, model, "").status, 200, "{model}");
+    }
+}
