@@ -27,6 +27,7 @@ struct Inner {
     detail: Option<String>,
     body: Option<Bytes>,
     blameless: bool,
+    costly: bool,
 }
 
 /// What went wrong. Each kind has one status and one wording per protocol family, see [`Kind::row`].
@@ -132,6 +133,7 @@ impl Failure {
             detail: None,
             body: None,
             blameless: false,
+            costly: false,
         }))
     }
 
@@ -220,6 +222,27 @@ impl Failure {
     pub fn without_blame(mut self) -> Self {
         self.0.blameless = true;
         self
+    }
+
+    /// The same, where the provider has done its work all the same: it has answered what the request asked for, and that is
+    /// of no use.
+    #[must_use]
+    pub fn at_cost(mut self) -> Self {
+        (self.0.blameless, self.0.costly) = (true, true);
+        self
+    }
+
+    /// The same, where it has not.
+    #[must_use]
+    pub fn without_cost(mut self) -> Self {
+        self.0.costly = false;
+        self
+    }
+
+    /// Whether the provider has done its work, and may charge for it.
+    #[must_use]
+    pub fn is_costly(&self) -> bool {
+        self.0.costly
     }
 
     /// Who has to act.

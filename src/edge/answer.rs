@@ -77,8 +77,8 @@ pub(super) async fn fail(
     let envelope = || exchange.dialect().protocol().envelope(&failure, &exchange.id);
     let body = failure.body().cloned().unwrap_or_else(envelope);
     exchange.note_failure(&failure);
+    exchange.fail(&failure, 0);
     exchange.failure = Some(failure);
-    exchange.release();
     send(session, exchange, head, (JSON, Whose::Own), body).await
 }
 

@@ -12,7 +12,7 @@ use crate::failure::{Failure, Kind, Result};
 use crate::json::Body;
 use crate::meter::Prices;
 use crate::observe::{TargetMetrics, Tried};
-use crate::protocol::{Head, ProtocolId};
+use crate::protocol::{Head, ProtocolId, Spare};
 use crate::provider::Provider;
 use crate::route::{self, Choice, Found, TargetHealth};
 use crate::translate::owners::Claims;
@@ -118,10 +118,25 @@ pub(super) async fn admit(
     client: ProtocolId,
     counts: bool,
 ) -> Result<()> {
-    let body = intake::read(session, exchange).await?;
+    let mut body = intake::read(session, exchange).await?;
     exchange.bytes_in = body.bytes().len();
     let hint = headers::session(&session.req_header().headers);
-    let Plan { head, found, mut choices } = plan(exchange, client, hint, body.bytes(), counts)?;
+    let members = client.protocol().members();
+    let Plan { mut head, found, mut choices } = plan(exchange, client, hint, body.bytes())?;
+    if !counts
+        && exchange.snapshot.billing.is_on()
+        && let Err(refusal) = priced::retain(&mut choices, &found, &head.demand)
+    {
+        let can_spare = !exchange.is_strict() && !found.entry.strict;
+        let spare = can_spare.then(|| priced::spare(&choices, &found, body.bytes(), members)).flatten();
+        let Spare { edits, paths } = spare.ok_or(refusal)?;
+        body.splice(&edits);
+        head = Head::read(body.bytes(), members, true)?;
+        priced::retain(&mut choices, &found, &head.demand)?;
+        let mut losses = Losses::default();
+        paths.iter().try_for_each(|path| losses.drop_named(path))?;
+        exchange.spared = losses.header();
+    }
     let first = choices.pop_front().ok_or_else(upstream::unknown)?;
     let mut call = Call::to(&exchange.snapshot, found, first, counts)?;
     let mut need = Need::of(exchange, &call, &head, body.bytes())?;
@@ -169,7 +184,6 @@ fn plan<'b>(
     client: ProtocolId,
     hint: Option<&str>,
     body: &'b [u8],
-    counts: bool,
 ) -> Result<Plan<'b>> {
     let speaker = client.protocol();
     let head = Head::read(body, speaker.members(), true)?;
@@ -193,9 +207,6 @@ fn plan<'b>(
     if choices.is_empty() {
         refusal?;
     }
-    if !counts && exchange.snapshot.billing.is_on() {
-        priced::retain(&mut choices, &found, &head.demand)?;
-    }
     Ok(Plan { head, found, choices })
 }
 
@@ -217,7 +228,8 @@ fn may_ask(exchange: &Exchange, provider: &Provider, head: &Head<'_>) -> Result<
 
 /// Puts what was written into the call.
 fn put(exchange: &mut Exchange, call: &mut Call, written: Written, notice: Option<String>, mut body: Body) {
-    exchange.dropped = [written.losses.header(), notice].into_iter().flatten().reduce(|a, b| a + ", " + &b);
+    let told = [exchange.spared.clone(), written.losses.header(), notice];
+    exchange.dropped = told.into_iter().flatten().reduce(|a, b| a + ", " + &b);
     (call.rejections, call.claims) = (written.rejections, written.claims);
     call.bridged = written.bridged;
     match written.body {
@@ -287,7 +299,7 @@ pub(super) fn context(exchange: &Exchange, call: &Call) -> Result<Arc<Context>> 
     let model = exchange.requested_model.as_deref().unwrap_or_default();
     let speaker = call.protocol.protocol();
     // Others ask for what can be turned, so this is not how the target is.
-    let misfit = || Failure::provider("the answer is not in the form that was asked for").without_blame();
+    let misfit = || Failure::provider("the answer is not in the form that was asked for").at_cost();
     if Head::read(&call.body, speaker.members(), true).is_ok_and(|head| head.choices > 1) {
         return Err(misfit());
     }

@@ -263,7 +263,7 @@ impl<'d, P: Proxy> Delivery<'d, P> {
         failure: Failure,
     ) -> Result<()> {
         exchange.note_failure(&failure);
-        exchange.fail_in_stream(self.passage.delivered());
+        exchange.fail(&failure, self.passage.delivered());
         self.passage.fail(&failure);
         exchange.failure = Some(failure);
         self.write(session, exchange).await?;

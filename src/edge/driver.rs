@@ -106,6 +106,7 @@ impl<P: Proxy> Driver<'_, P> {
         let relays = head.flows() && exchange.call()?.streams;
         if head.status != 200 || !infers || !relays && bridged.is_none() {
             let body = whole(&mut provider, session, exchange, watch, limit).await;
+            let body = body.map_err(|stop| if head.status == 200 { stop } else { stop.without_cost() });
             let body = body.inspect_err(|stop| note_stop(exchange, &head, stop))?;
             self.release(provider, &peer).await;
             return self.answered(session, exchange, watch, &head, body).await;

@@ -47,6 +47,8 @@ pub struct Exchange {
     pub(super) bill: Option<Bill>,
     /// The id under which the provider knows the request.
     pub(super) upstream_id: Option<HeaderValue>,
+    /// Tools that were left out of the request, because the model has no price for them.
+    pub(super) spared: Option<String>,
     /// What of the request could not be carried.
     pub(super) dropped: Option<String>,
     /// Does the client want a refusal rather than a loss?
@@ -107,6 +109,7 @@ impl Exchange {
             standing: Standing::default(),
             bill: None,
             upstream_id: None,
+            spared: None,
             dropped: None,
             strict: false,
             attempt: None,

@@ -121,7 +121,8 @@ impl Exchange {
     /// The call has failed where it was, and nothing of an answer has gone to the client. Turns to the next
     /// target; gives whether there is one, and time for it.
     pub(super) fn turn(&mut self, failure: &Failure) -> bool {
-        if !failure.kind().is_the_providers() || self.is_late() {
+        // What one has written in vain, others would write in vain as well.
+        if !failure.kind().is_the_providers() || failure.is_costly() || self.is_late() {
             return false;
         }
         let Some(mut rest) = self.rest.take() else { return false };

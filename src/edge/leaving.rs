@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::call::Call;
 use super::exchange::Exchange;
 use super::watch::{Leave, Places, Watch};
 
@@ -34,14 +35,24 @@ impl Exchange {
     /// The client is gone and its answer will not be whole. Charged is what has come of it; of a model that reasons, what
     /// it is likely to have written in the time that it had.
     pub(super) fn leave(&mut self) {
+        let reasons = |call: &Call| call.thinks || call.upstream.paces.has_reasoned(&call.upstream_model);
+        if self.call.as_ref().is_some_and(|call| reasons(call)) {
+            self.presume();
+        }
+        self.break_off();
+    }
+
+    /// The answer is of no use, but was written. Charged is what its model is likely to have written in the time that it
+    /// had.
+    pub(super) fn waste(&mut self) {
         self.presume();
         self.break_off();
     }
 
     fn presume(&mut self) {
         let (Some(call), Some(bill), Some(sent)) = (&self.call, &mut self.bill, self.sent) else { return };
-        let paces = &call.upstream.paces;
-        if call.infers && (call.thinks || paces.has_reasoned(&call.upstream_model)) {
+        if call.infers {
+            let paces = &call.upstream.paces;
             let tokens = paces.tokens_in(&call.upstream_model, sent.elapsed());
             bill.presume(tokens.saturating_mul(call.choices));
         }

@@ -64,8 +64,9 @@ impl Need {
             output_least: output_least.saturating_mul(head.choices),
             extras: priced::extras(&head.demand, head.choices),
         };
-        // Some providers refuse a low limit, but what the client asks for is between the two.
-        let cap = wanted.map_or(output, |wanted| wanted.min(most).max(1));
+        // Some providers refuse a low limit, but what the client asks for is between the two: nothing at all, where
+        // that only fills the prompt cache.
+        let cap = wanted.map_or(output, |wanted| wanted.min(most));
         let output_cap = (call.infers && paid).then_some(cap);
         let harmless = match wanted {
             Some(wanted) => wanted <= cap,
@@ -181,26 +182,30 @@ impl Exchange {
         self.close_bill(Bill::release);
     }
 
-    /// The stream of the answer ends with a failure, after so many tokens of it.
-    pub(super) fn fail_in_stream(&mut self, delivered: u64) {
-        if delivered == 0 { self.release() } else { self.break_off() }
+    /// The answer ends with a failure, after so many tokens of it. One that the provider has written in vain is charged
+    /// for, whatever of it has come: how much it says, and in which form, is the client's to ask for.
+    pub(super) fn fail(&mut self, failure: &Failure, delivered: u64) {
+        if failure.is_costly() {
+            self.waste();
+        } else if delivered == 0 {
+            self.release();
+        } else {
+            self.break_off();
+        }
     }
 
     /// The provider itself has told the client of a failure in its stream, after so many tokens.
     pub(super) fn fail_as_told(&mut self, delivered: u64) {
         self.note(Sign::Well);
-        self.fail_in_stream(delivered);
-        self.failure = Some(Failure::provider("the provider reported a failure in its stream"));
+        let failure = Failure::provider("the provider reported a failure in its stream");
+        self.fail(&failure, delivered);
+        self.failure = Some(failure);
     }
 
     /// The call has failed when its client was gone already.
     pub(super) fn fail_unseen(&mut self, failure: Failure) {
         self.note_failure(&failure);
-        if self.bytes_out == 0 {
-            self.release();
-        } else {
-            self.break_off();
-        }
+        self.fail(&failure, self.bytes_out as u64);
         self.failure = Some(failure);
     }
 

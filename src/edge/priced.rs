@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use crate::canon::Rate;
 use crate::failure::{Failure, Kind, Result};
 use crate::meter::{Extras, Prices};
-use crate::protocol::{Demand, Service};
+use crate::protocol::{Demand, Members, Service, Spare};
 use crate::route::{Choice, Entry, Found};
 
 use super::call::Call;
@@ -15,20 +15,48 @@ use super::exchange::Exchange;
 /// Leaves out the targets that have prices, but none for what a request asks for.
 ///
 /// # Errors
-/// 400 when no target is left.
+/// 400 when no target would be left; then all of them are.
 pub(super) fn retain(choices: &mut VecDeque<Choice>, found: &Found, demand: &Demand) -> Result<()> {
-    let mut refusal = None;
-    choices.retain(|choice| {
-        let prices = found.entry.targets.get(choice.target).and_then(|target| target.prices.as_deref());
-        match prices.map_or(Ok(()), |prices| check(prices, &found.entry, demand)) {
-            Ok(()) => true,
-            Err(failure) => {
-                refusal.get_or_insert(failure);
-                false
-            }
-        }
-    });
-    refusal.filter(|_| choices.is_empty()).map_or(Ok(()), Err)
+    let is_covered = |choice: &Choice| {
+        prices(choice, found).map_or(Ok(()), |prices| {
+            check_name(prices, found)?;
+            check(prices, &found.entry, demand)
+        })
+    };
+    let refusals: Vec<_> = choices.iter().map(|choice| is_covered(choice).err()).collect();
+    if refusals.iter().any(Option::is_none) {
+        let mut refused = refusals.iter().map(Option::is_some);
+        choices.retain(|_| !refused.next().unwrap_or_default());
+        return Ok(());
+    }
+    refusals.into_iter().flatten().next().map_or(Ok(()), Err)
+}
+
+/// The tools that a request can do without, so that the first target for which there are any can be asked.
+pub(super) fn spare(
+    choices: &VecDeque<Choice>,
+    found: &Found,
+    body: &[u8],
+    members: &Members,
+) -> Option<Spare> {
+    let all = choices.iter().filter_map(|choice| prices(choice, found));
+    all.filter_map(|prices| Spare::of(body, members, |service| covers(prices, &found.entry, service))).next()
+}
+
+fn prices<'f>(choice: &Choice, found: &'f Found) -> Option<&'f Prices> {
+    found.entry.targets.get(choice.target)?.prices.as_deref()
+}
+
+/// Refuses what the name of a model asks for, where the client has chosen all of it.
+///
+/// # Errors
+/// 400 for a router's search of the web, if it has no price.
+fn check_name(prices: &Prices, found: &Found) -> Result<()> {
+    let searches = found.entry.id != found.id && found.id.to_ascii_lowercase().contains(SEARCHING);
+    if searches && !covers(prices, &found.entry, Service::WebSearch) {
+        return Err(refused(Service::WebSearch.name(), "model".to_owned(), setting(Service::WebSearch)));
+    }
+    Ok(())
 }
 
 /// Refuses what these prices do not cover.
@@ -36,25 +64,41 @@ fn check(prices: &Prices, entry: &Entry, demand: &Demand) -> Result<()> {
     // What is cheaper at the provider costs the usual price here, unless there is one for it.
     let is_covered = |rate| rate == Rate::Flex || prices.have_rate(rate);
     if let Some((rate, member)) = demand.rates.iter().find(|(rate, _)| !is_covered(*rate)) {
-        return Err(refused(rate.name(), (*member).to_owned()));
+        return Err(refused(rate.name(), (*member).to_owned(), "set a price for it (`rates`)"));
     }
-    let is_covered = |service| match service {
+    match demand.services.iter().find(|(service, _)| !covers(prices, entry, *service)) {
+        Some((service, member)) => Err(refused(service.name(), member.clone(), setting(*service))),
+        None => Ok(()),
+    }
+}
+
+/// Whether a service is paid for, or the operator gives it away.
+fn covers(prices: &Prices, entry: &Entry, service: Service) -> bool {
+    match service {
         _ if entry.unmetered.contains(&service) => true,
         Service::WebSearch => prices.have_searches(),
         Service::AudioInput => prices.have_audio_input(),
         Service::AudioOutput => prices.have_audio_output(),
         Service::ImageGeneration | Service::CodeExecution | Service::FileSearch | Service::Plugins => false,
-    };
-    match demand.services.iter().find(|(service, _)| !is_covered(*service)) {
-        Some((service, member)) => Err(refused(service.name(), member.clone())),
-        None => Ok(()),
     }
 }
 
-fn refused(name: &str, member: String) -> Failure {
+/// What of the configuration lets a model have a service.
+fn setting(service: Service) -> &'static str {
+    match service {
+        Service::WebSearch | Service::AudioInput | Service::AudioOutput => {
+            "set a price for it (`prices`) or give it away (`unmetered`)"
+        }
+        Service::ImageGeneration | Service::CodeExecution | Service::FileSearch | Service::Plugins => {
+            "give it away (`unmetered`)"
+        }
+    }
+}
+
+fn refused(name: &str, member: String, setting: &str) -> Failure {
     let message = format!(
         "The member '{member}' asks for '{name}', and this model has no price for it. Leave it out, or choose another \
-         model; the gateway's operator can set a price."
+         model; the gateway's operator can {setting}."
     );
     Failure::new(Kind::Unsupported, message).with_param(member)
 }
@@ -112,6 +156,9 @@ impl Exchange {
 
 /// Web searches for which money is set aside: more than answers mostly need. Others are paid for from the balance.
 const SEARCHES_HELD: u64 = 10;
+
+/// What is in the name of a router's model that is to search the web.
+const SEARCHING: &str = ":online";
 
 #[cfg(test)]
 mod tests {

@@ -179,7 +179,7 @@ fn turned(exchange: &mut Exchange, streams: bool, body: Bytes) -> Result<Whole> 
 
 /// The failure of a provider whose answer is larger than may be: how large it is is its client's to ask for.
 pub(super) fn too_large() -> Failure {
-    Failure::new(Kind::Provider, "The provider's answer is too large.").without_blame()
+    Failure::new(Kind::Provider, "The provider's answer is too large.").at_cost()
 }
 
 fn is_event_stream(head: &ResponseHeader) -> bool {

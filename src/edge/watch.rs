@@ -20,6 +20,16 @@ pub(super) enum Stop {
     Failed(Failure),
 }
 
+impl Stop {
+    /// The same, where the provider has not worked for it.
+    pub(super) fn without_cost(self) -> Self {
+        match self {
+            Self::Failed(failure) => Self::Failed(failure.without_cost()),
+            Self::Gone => self,
+        }
+    }
+}
+
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)

@@ -32,7 +32,8 @@ pub struct TierSettings {
     pub audio_input: Option<u64>,
     /// Micro-USD for a million output tokens of sound. Default: none, and requests for sound are refused.
     pub audio_output: Option<u64>,
-    /// Micro-USD for a web search of the provider. Default: none, and requests that allow it are refused.
+    /// Micro-USD for a web search of the provider. Default: none; then the tool is left out of
+    /// requests that have others, and requests that are for a search are refused.
     pub web_search: Option<u64>,
     /// What all tokens of a call cost more, or less, that is answered at another class of service, speed or geography
     /// than the usual one.

@@ -34,7 +34,7 @@ impl Demand {
             b"service_tier" => self.rate(Rate::of_tier(&text()), "service_tier"),
             b"speed" => self.rate((text() == "fast").then_some(Rate::Fast), "speed"),
             b"inference_geo" => self.rate((text() == "us").then_some(Rate::Us), "inference_geo"),
-            b"web_search_options" | b"search_parameters" | b"enable_search" => {
+            _ if SEARCHES.iter().any(|known| known.as_bytes() == name) => {
                 self.serve(Service::WebSearch, name);
                 self.bound_not(name);
             }
@@ -82,6 +82,19 @@ impl Demand {
         self.unbounded.get_or_insert_with(|| String::from_utf8_lossy(path).into_owned());
     }
 }
+
+/// Members by which providers and routers are told to search the web.
+const SEARCHES: &[&str] = &[
+    "connectors",
+    "enable_search",
+    "enable_web_search",
+    "search_parameters",
+    "search_settings",
+    "venice_parameters",
+    "web_search",
+    "web_search_enabled",
+    "web_search_options",
+];
 
 /// A service of a provider that costs something besides the four token prices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]

@@ -280,8 +280,29 @@ impl<'a> Found<'a> {
 
 /// Whether a member of any protocol's requests asks the model to think. One that can be read either way does.
 fn asks_to_think(member: &Member<'_>) -> bool {
-    THINKING.iter().any(|name| member.is(name))
-        && !matches!(member.value, b"null" | b"false" | b"\"none\"" | b"0")
+    let forbids = || match member.value {
+        b"null" | b"false" | b"\"none\"" | b"0" | b"{}" => true,
+        value => {
+            json::members(value).any(|inner| inner.is_ok_and(|inner| says_no(&inner)))
+                && json::members(value)
+                    .all(|inner| inner.is_ok_and(|inner| says_no(&inner) || !decides(&inner)))
+        }
+    };
+    THINKING.iter().any(|name| member.is(name)) && !forbids()
+}
+
+/// Whether a member of such an object decides, and whether it says that the model is not to think.
+fn decides(inner: &Member<'_>) -> bool {
+    ["type", "effort", "enabled", "budget_tokens", "max_tokens"].iter().any(|name| inner.is(name))
+}
+
+fn says_no(inner: &Member<'_>) -> bool {
+    match inner.value {
+        b"\"disabled\"" => inner.is("type"),
+        b"\"none\"" => inner.is("effort"),
+        b"false" => inner.is("enabled"),
+        _ => false,
+    }
 }
 
 /// Notes the spans of one member, without the last.

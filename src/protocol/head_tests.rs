@@ -159,3 +159,23 @@ fn models_routes_and_hosts_within_a_request_are_refused() {
     assert_eq!(routed.check_inner(&list(&["a"])).unwrap_err().param(), Some("route"));
     assert_eq!(read(Chat, r#""Api_Key":"k""#).unwrap_err().param(), Some("api_key"));
 }
+
+#[test]
+fn who_forbids_thinking_does_not_ask_for_it() {
+    for (members, thinks) in [
+        (r#""thinking":{"type":"disabled"}"#, false),
+        (r#""reasoning":{"effort":"none","summary":"auto"}"#, false),
+        (r#""reasoning":{"enabled":false}"#, false),
+        (r#""reasoning":{}"#, false),
+        (r#""reasoning_effort":"none""#, false),
+        (r#""thinking":{"type":"adaptive"}"#, true),
+        (r#""reasoning":{"summary":"auto"}"#, true),
+        (r#""thinking":{"type":"disabled","type":"enabled"}"#, true),
+        (r#""thinking":{"type":"disabled","budget_tokens":2000}"#, true),
+        (r#""thinking":{"type":"disabled"},"thinking":{"type":"enabled"}"#, true),
+        (r#""thinking":{"type":"dis\u0061bled"}"#, true),
+        (r#""thinking":7"#, true),
+    ] {
+        assert_eq!(read(Chat, members).unwrap().thinks, thinks, "{members}");
+    }
+}

@@ -38,6 +38,20 @@ pub(super) fn look(body: &[u8], members: &Members) -> Result<Found, Malformed> {
     Ok(look.found)
 }
 
+/// The services that one element of `tools` asks for, each with its path.
+///
+/// # Errors
+/// [`Malformed`] when it is no JSON.
+pub(super) fn tool(
+    tool: &[u8],
+    index: usize,
+    members: &Members,
+) -> Result<Vec<(Service, String)>, Malformed> {
+    let mut look = Look { walk: Walk::new(tool), members, found: Found::default() };
+    look.value(Place::Tool, &Path::ROOT.key("tools").index(index), DEPTH)?;
+    Ok(look.found.demand.services)
+}
+
 /// Where a value stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {

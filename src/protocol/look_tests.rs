@@ -354,6 +354,7 @@ fn services_are_named_once_with_the_member_that_asks_for_them() {
             Service::WebSearch,
             "web_search_options",
         ),
+        (Chat, r#""messages":[],"web_search":true"#.to_owned(), Service::WebSearch, "web_search"),
         (Responses, tools(r#"{"type":"image_generation"}"#), Service::ImageGeneration, "tools[0]"),
         (
             Responses,
@@ -382,7 +383,7 @@ fn services_are_named_once_with_the_member_that_asks_for_them() {
     ] {
         assert_eq!(services(protocol, &members), [(service, path.to_owned())], "{members}");
     }
-    let none = r#""messages":[],"web_search_options":null,"plugins":[],"modalities":["text"],"audio":null,"tools":[]"#;
+    let none = r#""messages":[],"web_search_options":null,"web_search":false,"plugins":[],"modalities":["text"],"audio":null,"tools":[]"#;
     assert_eq!(services(Chat, none), []);
 }
 

@@ -20,6 +20,7 @@ mod members;
 mod node;
 mod samplers;
 mod schema;
+mod spare;
 mod state;
 mod usage;
 mod watch;
@@ -50,6 +51,7 @@ pub use error::is_envelope;
 pub use head::Head;
 pub use inner::InnerModel;
 pub use members::Members;
+pub use spare::Spare;
 pub use state::Test;
 
 /// What one protocol says, and how.

@@ -27,7 +27,7 @@ pub use upstream::{keep_body, read_error, rename};
 /// The failure of a provider whose answer is larger than may be: how much it says is its client's to ask for, and may be
 /// what the client has said before.
 fn too_large(detail: &str) -> Failure {
-    Failure::provider(detail).without_blame()
+    Failure::provider(detail).at_cost()
 }
 
 /// Bytes of English text or of code for one token, roughly.

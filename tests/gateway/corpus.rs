@@ -391,6 +391,37 @@ fn every_captured_client_is_served() {
     assert_eq!(mock.seen().len(), served);
 }
 
+#[test]
+fn every_captured_client_is_served_by_models_with_prices() {
+    let Some(folder) = recordings("clients/captures") else { return };
+    let mock = Mock::scripted(|seen, _| answer_to(&seen.request_line().replace("?beta=true", "")));
+    for n in 0..3 {
+        // The provider speaks one protocol: one client is relayed, two are translated.
+        let text = crate::money::config(mock.port).replace("v/free", "v/other");
+        let model = ["v/chat", "v/responses", "v/messages"][n];
+        let names =
+            ["claude-sonnet-4-5", "anthropic/claude-sonnet-4-5", "m", "gpt-5", "openai/gpt-5", "gpt-5-codex"];
+        let aliases: Vec<_> = names.iter().map(|name| format!("{name}: {model}")).collect();
+        let gateway = Gateway::start(&format!("aliases: {{{}}}\n{text}", aliases.join(", ")));
+        gateway.command(&["account", "top-up", "default", "100"]);
+        for client in sorted(&folder).into_iter().filter(|client| !speaks_gemini(client)) {
+            for file in
+                sorted(&client).into_iter().filter(|file| file.extension().is_some_and(|e| e == "json"))
+            {
+                let text = fs::read_to_string(&file).unwrap();
+                let capture: Capture<'_> = serde_json::from_str(&text).unwrap();
+                if capture.method != "POST" {
+                    continue;
+                }
+                let mut connection = Client::connect(gateway.port);
+                connection.send(replay(&capture, &gateway.key).as_bytes());
+                let response = connection.receive_for("POST");
+                assert_eq!(response.status, 200, "{model} {}: {}", file.display(), response.body);
+            }
+        }
+    }
+}
+
 fn answer_to(request_line: &str) -> Vec<Act> {
     let path = request_line.split(' ').nth(1).unwrap();
     match PROTOCOLS.iter().find(|(known, ..)| *known == path) {

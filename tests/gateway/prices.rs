@@ -323,3 +323,143 @@ fn targets_without_the_price_are_passed_over_and_not_failed_over_to() {
     assert!(response.status >= 500, "{}", response.body);
     assert_eq!((mock.seen().len(), good.seen().len()), (asked + 1, 1));
 }
+
+/// What a coding client offers with every request: functions, and tools that the provider would run.
+const OFFERED: [&str; 3] = [
+    r#""tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}},{"type":"openrouter:web_search"}],"#,
+    r#""tool_choice":"auto","tools":[{"type":"function","name":"f","parameters":{"type":"object"}},{"type":"web_search","external_web_access":true},{"type":"image_generation","output_format":"png"}],"#,
+    r#""tools":[{"type":"web_search_20260318","name":"web_search"},{"name":"f","input_schema":{"type":"object"}}],"#,
+];
+
+#[test]
+fn tools_that_the_model_may_use_and_need_not_are_left_out_where_they_have_no_price() {
+    let mock = counting("", "\"input_tokens\":1000,\"output_tokens\":100");
+    let plain = gateway(&mock, TOKENS, "0.1");
+    for (client, provider, more) in ways() {
+        let request = body(client, MODELS[provider], &format!("{more}{}", OFFERED[client]));
+        let response = post(&plain, PROTOCOLS[client].0, &request);
+        let what = format!("{client} {provider} {more}: {}", response.body);
+        assert_eq!(response.status, 200, "{what}");
+        let told = response.header("x-crossmodel-dropped").unwrap_or_default();
+        let gone = ["tools[1]", "tools[1], tools[2]", "tools[0]"][client];
+        assert!(told.contains(gone), "{what}: {told}");
+        let sent = mock.last().text();
+        assert!(
+            sent.contains("\"f\"") && !sent.contains("web_search") && !sent.contains("image_gen"),
+            "{sent}"
+        );
+    }
+    audited(&plain);
+    // Who wants no loss is told of it.
+    let request = request(PROTOCOLS[1].0, &plain.key, &body(1, MODELS[1], OFFERED[1]));
+    let mut client = Client::connect(plain.port);
+    client.send(request.replace("\r\n\r\n", "\r\nx-crossmodel-strict: 1\r\n\r\n").as_bytes());
+    let response = client.receive();
+    assert_eq!(
+        (response.status, member(&response.body, "error.param").as_str()),
+        (400, "tools[1]"),
+        "{}",
+        response.body
+    );
+    assert!(response.body.contains("`unmetered`") && response.body.contains("`prices`"), "{}", response.body);
+    // Where they are paid for, or given away, they go on.
+    let paid = format!("{TOKENS}, web_search: 10000");
+    let text = config(mock.port)
+        .replace(PRICES, &format!("unmetered: [plugins, image_generation], prices: [{{{paid}}}]"));
+    let paid = start(&text, "10");
+    for (client, model) in MODELS.iter().enumerate() {
+        assert_eq!(call(&paid, client, model, OFFERED[client]).status, 200);
+        let kept = ["web_search", "output_format", "web_search_20260318"][client];
+        assert!(mock.last().text().contains(kept), "{}", mock.last().text());
+    }
+}
+
+#[test]
+fn tools_that_the_client_wants_to_be_used_are_refused_where_they_have_no_price() {
+    let mock = counting("", "\"input_tokens\":1000,\"output_tokens\":100");
+    let plain = gateway(&mock, TOKENS, "10");
+    for (client, more) in [
+        (0, r#""web_search_options":{},"#),
+        (1, r#""tools":[{"type":"web_search"}],"#),
+        (1, r#""tool_choice":"required","tools":[{"type":"function","name":"f"},{"type":"web_search"}],"#),
+        (
+            1,
+            r#""tool_choice":{"type":"web_search"},"tools":[{"type":"function","name":"f"},{"type":"web_search"}],"#,
+        ),
+        (2, r#""tools":[{"type":"web_search_20260318","name":"web_search","max_uses":8}],"#),
+        (
+            2,
+            r#""service_tier":"priority","tools":[{"type":"web_search_20260318","name":"web_search"},{"name":"f","input_schema":{}}],"#,
+        ),
+    ] {
+        let response = call(&plain, client, MODELS[client], more);
+        assert_eq!(response.status, 400, "{more}: {}", response.body);
+        assert!(response.body.contains("this model has no price for it"), "{}", response.body);
+    }
+    assert_eq!(mock.seen().len(), 0, "nobody was asked");
+}
+
+#[test]
+fn an_answer_that_is_too_large_to_pass_on_is_paid_for_and_asked_for_once() {
+    let mock = Mock::scripted(|seen, _| {
+        let (protocol, long) = (asked(seen), "y".repeat(3 << 20));
+        let usage = ["\"prompt_tokens\":9,\"completion_tokens\":9", "\"input_tokens\":9,\"output_tokens\":9"]
+            [protocol.min(1)];
+        match streams(seen) {
+            true => sse([events(protocol, usage, "")
+                .replace("\"x\"", &format!("\"{long}\""))
+                .replace("\"r\"", &format!("\"{long}\""))
+                .as_bytes()]),
+            false => json(200, "", &answer(protocol, usage, &format!("\"more\":\"{long}\","))),
+        }
+    });
+    let limits = "limits: {reply_bytes: 2097152, event_bytes: 1048576}\n";
+    let prices = format!("prices: [{{{TOKENS}}}]");
+    let target = |protocol: &str| format!("{{provider: {protocol}}}");
+    let mut text = limits.to_owned() + &config(mock.port).replace(PRICES, &prices);
+    for protocol in ["chat", "responses", "messages"] {
+        text = text.replace(&format!("[{}]}}", target(protocol)), &format!("[{0}, {0}]}}", target(protocol)));
+    }
+    let gateway = start(&text, "10");
+    for (n, (client, provider, more)) in ways().enumerate() {
+        let before = credits(&gateway).0;
+        let response = call(&gateway, client, MODELS[provider], more);
+        let what = format!("{client} {provider} {more}: {} {}", response.status, response.body);
+        assert!(response.status == 502 || !more.is_empty(), "{what}");
+        assert!(eventually(Duration::from_secs(5), || credits(&gateway).1 == 0));
+        assert!(before > credits(&gateway).0, "the prompt at least: {what}");
+        assert_eq!(mock.seen().len(), n + 1, "{what}");
+    }
+    // An error is none, however long it is.
+    let mock = Mock::new(json(500, "", &"y".repeat(3 << 20)));
+    let gateway = start(&(limits.to_owned() + &config(mock.port).replace(PRICES, &prices)), "10");
+    assert_eq!(call(&gateway, 0, "v/chat", "").status, 502);
+    assert_eq!(credits(&gateway), (10_000_000, 0));
+}
+
+#[test]
+fn a_request_that_only_fills_the_prompt_cache_stays_one() {
+    let mock = counting("", "\"input_tokens\":1000,\"output_tokens\":0");
+    let gateway = gateway(&mock, TOKENS, "10");
+    let request = body(2, "v/messages", "").replace("\"max_tokens\":100", "\"max_tokens\":0");
+    assert_eq!(post(&gateway, PROTOCOLS[2].0, &request).status, 200);
+    assert_eq!(member(&mock.last().text(), "max_tokens"), "0");
+    assert_eq!(credits(&gateway), (10_000_000 - 1_000, 0));
+}
+
+#[test]
+fn a_name_behind_a_wildcard_asks_for_no_more_than_its_model() {
+    let mock = counting("", "\"input_tokens\":1000,\"output_tokens\":100");
+    let models = |prices: &str| {
+        let wildcard =
+            format!("  - {{id: \"r/*\", prices: [{{{prices}}}], targets: [{{provider: chat}}]}}\n");
+        start(&(config(mock.port) + &wildcard), "10")
+    };
+    let (plain, searching) = (models(TOKENS), models(&format!("{TOKENS}, web_search: 10000")));
+    for (model, status) in [("r/x/m", 200), ("r/x/m:free", 200), ("r/x/m:online", 400), ("r/x/m:ONLINE", 400)]
+    {
+        let response = call(&plain, 0, model, "");
+        assert_eq!(response.status, status, "{model}: {}", response.body);
+        assert_eq!(call(&searching, 0, model, "").status, 200, "{model}");
+    }
+}
