@@ -410,7 +410,7 @@ proptest! {
             match ending {
                 Ending::Settled if counted => prop_assert_eq!(paid, cost.min(cover)),
                 Ending::BrokenOff if usage.prompt() > 0 => {
-                    prop_assert!(paid >= cost.min(cover));
+                    prop_assert!(paid >= cost.min(cover), "{paid} paid of {cost}, {cover} to pay with");
                     prop_assert!(paid <= cost.max(held.into()).min(cover));
                 }
                 // A call that was in flight with it has been charged as well.

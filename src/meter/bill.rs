@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::auth::Grant;
-use crate::canon::Usage;
+use crate::canon::{Rates, Usage};
 use crate::money::Amount;
 
 use super::invariant::{Invariant, violated};
@@ -269,25 +269,20 @@ impl Bill {
             return;
         }
         let Some(Holding { held, current }) = &self.held else {
-            let Sum { usage, .. } = self.sum(usage, None);
+            let Sum { usage, .. } = self.sum(usage, None, Rates::default());
             self.ledger.count(&self.grant, Tally::of(&usage, Amount::ZERO, whole));
             self.ended = Some(Charge { amount: Amount::ZERO, usage });
             return;
         };
         let own = current.as_ref().map(|(prices, _)| &**prices);
-        let usage = match (outcome, own) {
-            // It may have broken off before its rates were told.
-            (Outcome::Estimated, Some(own)) => {
-                Usage { rates: usage.rates.and(own.dearer(self.expected.extras.rates)), ..usage }
-            }
-            _ => usage,
-        };
+        // It may have broken off before its rates were told.
+        let asked = if outcome == Outcome::Estimated { self.expected.extras.rates } else { Rates::default() };
         let is_sure = outcome == Outcome::Exact && is_believable(&usage);
-        let Sum { usage, others, elsewhere, cost } = self.sum(usage, own);
+        let Sum { usage, others, elsewhere, cost } = self.sum(usage, own, asked);
         let price = current.as_ref().map(|(_, version)| *version);
         // What nobody has counted, or nobody can have counted right, never costs more than what was set aside for it.
         let reported = self.reported.take().filter(is_believable);
-        let reported = reported.map_or(Amount::ZERO, |usage| self.sum(usage, own).cost);
+        let reported = reported.map_or(Amount::ZERO, |usage| self.sum(usage, own, Rates::default()).cost);
         let most = if is_sure { cost } else { reported.max(held.amount) };
         let is_known = own.is_some() || elsewhere || outcome == Outcome::Released;
         let charge = if is_known { cost.min(most) } else { held.amount };
@@ -306,22 +301,27 @@ impl Bill {
     }
 
     /// What a usage comes to, which is the largest amount where it is more; at these prices where no other ones hold.
-    fn sum(&self, mut usage: Usage, own: Option<&Prices>) -> Sum {
-        let (inner, rates) = (usage.inner.take(), usage.rates);
+    /// Rates that were only `asked` for count where they make the call no cheaper, which differs between price lists.
+    fn sum(&self, mut usage: Usage, own: Option<&Prices>, asked: Rates) -> Sum {
+        let (inner, reported) = (usage.inner.take(), usage.rates);
+        let rates = |prices: &Prices| reported.and(prices.dearer(asked));
         let mut others = Amount::ZERO;
         let mut add = |amount| others = others.checked_add(amount).unwrap_or(Amount::MAX);
         for part in inner.iter().flat_map(|inner| inner.iter()) {
             let known = self.inner.iter().find(|(model, _)| Some(model) == part.model.as_ref());
             match known {
-                Some((_, prices)) => add(prices.cost(&plausible(Usage { rates, ..part.usage.clone() }))),
+                Some((_, prices)) => {
+                    add(prices.cost(&plausible(Usage { rates: rates(prices), ..part.usage.clone() })));
+                }
                 None => usage.add(&part.usage),
             }
         }
-        let usage = plausible(usage);
+        let elsewhere = self.served.is_some();
+        let charged_by = self.served.as_deref().or(own);
+        let usage = plausible(Usage { rates: charged_by.map_or(reported, rates), ..usage });
         if let Some(served) = &self.served {
             add(served.cost(&usage));
         }
-        let elsewhere = self.served.is_some();
         let own = own.filter(|_| !elsewhere).map_or(Amount::ZERO, |own| own.cost(&usage));
         let cost = own.checked_add(others).unwrap_or(Amount::MAX);
         Sum { usage, others, elsewhere, cost }
