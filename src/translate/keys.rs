@@ -177,10 +177,10 @@ impl OwnKeys {
                     add(&mut spans, at..at + PIECE);
                 }
             }
-            let begins =
-                |key: &&Box<[u8]>| rest.get(..key.len()).is_some_and(|it| it.eq_ignore_ascii_case(key));
-            for key in self.short.iter().filter(begins) {
-                add(&mut spans, at..at + key.len());
+            for key in &self.short {
+                if rest.get(..key.len()).is_some_and(|it| it.eq_ignore_ascii_case(key)) {
+                    add(&mut spans, at..at + key.len());
+                }
             }
         }
         spans
