@@ -4,7 +4,7 @@
 //! for one that is too many the one goes that has been waited for the longest.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -58,11 +58,10 @@ impl<A> Side<A> {
 
 impl<A: HttpServerApp + Send + Sync + 'static> Side<A> {
     /// All requests of one connection.
-    async fn serve(&self, mut stream: Stream, shutdown: &ShutdownWatch, seat: &Seat) {
+    async fn serve(&self, mut stream: Stream, shutdown: &ShutdownWatch, seat: &Arc<Seat>) {
         let (mut settings, mut bytes) = (None, BytesMut::new());
         let ending = Ending::default();
         loop {
-            seat.is_busy.store(false, Ordering::Relaxed);
             let may_be_h2 = self.h2.is_some() && settings.is_none();
             let next = next(&mut stream, &mut bytes, &self.limits, (shutdown, &ending), may_be_h2).await;
             let (end, length) = match (next, &self.h2) {
@@ -73,26 +72,23 @@ impl<A: HttpServerApp + Send + Sync + 'static> Side<A> {
                 (Next::Refused(refusal), _) => return refuse(stream, refusal).await,
                 (Next::Gone | Next::Http2, _) => return,
             };
-            seat.is_busy.store(true, Ordering::Relaxed);
             let mut session = match framing::session(stream, &mut bytes, end, length) {
                 Ok(session) => session,
-                Err((stream, Malformed(why))) => {
-                    seat.is_busy.store(false, Ordering::Relaxed);
-                    return refuse(stream, Refusal::Malformed(why)).await;
-                }
+                Err((stream, Malformed(why))) => return refuse(stream, Refusal::Malformed(why)).await,
             };
             if let Some(settings) = settings.take() {
                 pingora::apps::HttpPersistentSettings::apply_to_session(settings, &mut session);
             }
             session.set_write_timeout(Some(WRITE));
             session.set_total_drain_timeout(Some(DRAIN));
+            let answering = Answering::at(seat);
             let answered = self.app.process_new_http(session, shutdown);
             let reused = match self.answer {
                 Some(time) => timeout(time, answered).await.ok().flatten(),
                 None => answered.await,
             };
             // Whoever is only seen off may go for another.
-            seat.is_busy.store(false, Ordering::Relaxed);
+            drop(answering);
             let Some(reused) = reused else { return };
             let Some(reused) = framing::reused(reused).await else { return };
             (stream, settings) = reused;
@@ -106,18 +102,17 @@ impl<A: HttpServerApp + Send + Sync + 'static> Side<A> {
         first: BytesMut,
         options: &H2Options,
         shutdown: &ShutdownWatch,
-        seat: &Seat,
+        seat: &Arc<Seat>,
     ) {
-        seat.is_busy.store(true, Ordering::Relaxed);
         let idle = Duration::from_secs(self.limits.idle_seconds);
         streams::serve(stream, first, options, shutdown.clone(), idle, |asked| {
             let Asked::Request(session, guard) = asked else { return };
-            let (app, shutdown) = (Arc::clone(&self.app), shutdown.clone());
+            let (app, shutdown, answering) = (Arc::clone(&self.app), shutdown.clone(), Answering::at(seat));
             tokio::spawn(async move {
                 let mut session = ServerSession::new_http2(*session);
                 session.set_write_timeout(Some(WRITE));
                 app.process_new_http(session, &shutdown).await;
-                drop(guard);
+                drop((guard, answering));
             });
         })
         .await;
@@ -166,10 +161,26 @@ struct Seats {
 /// What is known of a connection.
 #[derive(Debug, Default)]
 struct Seat {
-    /// Whether a request is being answered.
-    is_busy: AtomicBool,
+    /// Requests that are being answered.
+    requests: AtomicUsize,
     /// Tells that another one has the place now.
     given_up: Notify,
+}
+
+/// A request that is being answered. It is over when this is dropped.
+struct Answering(Arc<Seat>);
+
+impl Answering {
+    fn at(seat: &Arc<Seat>) -> Self {
+        seat.requests.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(seat))
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The place of a connection. It is free again when this is dropped.
@@ -180,7 +191,7 @@ impl Room {
     fn enter(self: &Arc<Self>) -> Option<Taken> {
         let mut seats = self.lock();
         if seats.taken.len() >= self.most {
-            let waits = |(_, seat): &(&u64, &Arc<Seat>)| !seat.is_busy.load(Ordering::Relaxed);
+            let waits = |(_, seat): &(&u64, &Arc<Seat>)| seat.requests.load(Ordering::Relaxed) == 0;
             let busy = || seats.taken.iter().next().filter(|_| self.gives_up_busy);
             let oldest = seats.taken.iter().find(waits).or_else(busy).map(|(number, _)| *number)?;
             if let Some(seat) = seats.taken.remove(&oldest) {
@@ -218,9 +229,12 @@ const DRAIN: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt as _;
+
+    use super::super::demo::Demo;
     use super::*;
 
-    fn given_up(seat: &Seat) -> bool {
+    fn given_up(seat: &Arc<Seat>) -> bool {
         let notified = std::pin::pin!(seat.given_up.notified());
         notified.poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_ready()
     }
@@ -229,13 +243,13 @@ mod tests {
     fn the_oldest_that_waits_makes_room_for_the_newest() {
         let room = Arc::new(Room { most: 3, gives_up_busy: false, seats: Mutex::default() });
         let [first, second, third] = [(); 3].map(|()| room.enter().unwrap());
-        first.0.is_busy.store(true, Ordering::Relaxed);
+        first.0.requests.store(1, Ordering::Relaxed);
         let fourth = room.enter().unwrap();
         assert_eq!([&first, &second, &third].map(|taken| given_up(&taken.0)), [false, true, false]);
         drop(second);
         assert_eq!(room.lock().taken.len(), 3);
         for taken in [&third, &fourth] {
-            taken.0.is_busy.store(true, Ordering::Relaxed);
+            taken.0.requests.store(1, Ordering::Relaxed);
         }
         assert!(room.enter().is_none());
         drop(first);
@@ -246,8 +260,26 @@ mod tests {
     fn where_answers_are_short_the_oldest_makes_room_if_none_waits() {
         let room = Arc::new(Room { most: 2, gives_up_busy: true, seats: Mutex::default() });
         let taken = [(); 2].map(|()| room.enter().unwrap());
-        taken.iter().for_each(|taken| taken.0.is_busy.store(true, Ordering::Relaxed));
+        taken.iter().for_each(|taken| taken.0.requests.store(1, Ordering::Relaxed));
         assert!(room.enter().is_some());
         assert_eq!([0, 1].map(|n| given_up(&taken[n].0)), [true, false]);
+    }
+
+    #[test]
+    fn an_http2_connection_without_a_request_waits() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let side = Arc::new(Side::new(Demo::new("key"), 1).lasting());
+            let (mut client, server) = tokio::io::duplex(1 << 16);
+            let (_stop, shutdown) = tokio::sync::watch::channel(false);
+            let app = Arc::clone(&side);
+            let served = tokio::spawn(async move { app.process_new(Box::new(server), &shutdown).await });
+            let empty_settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+            client.write_all(&[streams::PREFACE, &empty_settings].concat()).await.unwrap();
+            // It is served when it has been told something.
+            client.read_u8().await.unwrap();
+            assert!(side.room.enter().is_some(), "it makes room");
+            assert!(served.await.unwrap().is_none());
+        });
     }
 }

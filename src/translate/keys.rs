@@ -29,7 +29,7 @@ use crate::provider::Provider;
 pub struct OwnKeys {
     /// All pieces of the longer keys.
     pieces: HashSet<[u8; PIECE]>,
-    /// Of all pairs of bytes, a bit: whether a piece begins with it.
+    /// Of all pairs of bytes, a bit: whether a piece or a shorter key begins with it.
     pairs: Vec<u64>,
     /// The shorter keys.
     short: Vec<Box<[u8]>>,
@@ -61,16 +61,26 @@ impl OwnKeys {
         }
         for spelling in spellings.iter().map(|spelling| spelling.to_ascii_lowercase()) {
             if spelling.len() < PIECE {
-                self.short.extend((spelling.len() >= MIN_KEY).then(|| spelling.into_bytes().into()));
+                let is_known = self.short.iter().any(|known| **known == *spelling.as_bytes());
+                if spelling.len() >= MIN_KEY && !is_known {
+                    self.mark(spelling.as_bytes());
+                    self.short.push(spelling.into_bytes().into());
+                }
                 continue;
             }
-            self.pairs.resize(PAIRS / 64, 0);
-            for piece in spelling.as_bytes().windows(PIECE).filter_map(|piece| piece.try_into().ok()) {
-                let (word, bit) = place(&piece);
-                self.pairs.get_mut(word).into_iter().for_each(|word| *word |= bit);
-                self.pieces.insert(piece);
+            for piece in spelling.as_bytes().windows(PIECE) {
+                self.mark(piece);
+                self.pieces.extend(piece.first_chunk::<PIECE>());
             }
         }
+    }
+
+    /// Notes how a key or a piece of one begins.
+    fn mark(&mut self, beginning: &[u8]) {
+        let &[first, second, ..] = beginning else { return };
+        let (word, bit) = place(first, second);
+        self.pairs.resize(PAIRS / 64, 0);
+        self.pairs.get_mut(word).into_iter().for_each(|word| *word |= bit);
     }
 
     /// Whether a key, or a piece of one, stands in a text as it is.
@@ -154,34 +164,30 @@ impl OwnKeys {
     /// Where keys and pieces of keys stand, in their order and apart from each other.
     fn spans(&self, text: &[u8]) -> Vec<Range<usize>> {
         let mut spans: Vec<Range<usize>> = Vec::new();
-        if !self.pieces.is_empty() {
-            for (at, window) in text.windows(PIECE).enumerate() {
-                let Ok(mut piece) = <[u8; PIECE]>::try_from(window) else { continue };
-                let (word, bit) = place(&piece);
-                if self.pairs.get(word).is_none_or(|word| word & bit == 0) {
-                    continue;
-                }
+        for (at, pair) in text.windows(2).enumerate() {
+            let &[first, second] = pair else { continue };
+            let (word, bit) = place(first, second);
+            if self.pairs.get(word).is_none_or(|word| word & bit == 0) {
+                continue;
+            }
+            let rest = text.get(at..).unwrap_or_default();
+            if let Some(mut piece) = rest.first_chunk::<PIECE>().copied() {
                 piece.make_ascii_lowercase();
                 if self.pieces.contains(&piece) {
                     add(&mut spans, at..at + PIECE);
                 }
             }
-        }
-        let pieces = spans.len();
-        for key in &self.short {
-            let found = text.windows(key.len()).enumerate().filter(|(_, it)| it.eq_ignore_ascii_case(key));
-            spans.extend(found.map(|(at, _)| at..at + key.len()));
-        }
-        if spans.len() > pieces {
-            spans.sort_by_key(|span| span.start);
-            let all = std::mem::take(&mut spans);
-            all.into_iter().for_each(|span| add(&mut spans, span));
+            for key in &self.short {
+                if rest.get(..key.len()).is_some_and(|it| it.eq_ignore_ascii_case(key)) {
+                    add(&mut spans, at..at + key.len());
+                }
+            }
         }
         spans
     }
 }
 
-/// Adds a span that begins behind the start of the last one.
+/// Adds a span that begins where the last one does, or behind that.
 fn add(spans: &mut Vec<Range<usize>>, span: Range<usize>) {
     match spans.last_mut() {
         Some(last) if last.end >= span.start => last.end = last.end.max(span.end),
@@ -189,10 +195,9 @@ fn add(spans: &mut Vec<Range<usize>>, span: Range<usize>) {
     }
 }
 
-/// Where the bit of a piece's first two bytes is, whatever their case.
-fn place(piece: &[u8; PIECE]) -> (usize, u64) {
-    let [first, second, ..] = piece.map(|byte| byte.to_ascii_lowercase());
-    let pair = usize::from(first) << 8 | usize::from(second);
+/// Where the bit of two bytes is, whatever their case.
+fn place(first: u8, second: u8) -> (usize, u64) {
+    let pair = usize::from(first.to_ascii_lowercase()) << 8 | usize::from(second.to_ascii_lowercase());
     (pair / 64, 1 << (pair % 64))
 }
 
@@ -267,6 +272,8 @@ mod tests {
             (format!("...{}", KEY.get(KEY.len() - 12..).unwrap()), "...[removed]"),
             (format!("Bearer {}", KEY.to_uppercase()), "Bearer [removed]"),
             (format!("a SHORT-key b {KEY} \u{e9}"), "a [removed] b [removed] \u{e9}"),
+            ("short-key".to_owned(), "[removed]"),
+            (format!("short-key{KEY}short-keyshort-ke"), "[removed]short-ke"),
             ("?key=AIzaSyTest-5f0a77d91c%2F%2be4&x".to_owned(), "?key=[removed]&x"),
         ] {
             assert_eq!(keys.redacted(&text), expected, "{text}");
