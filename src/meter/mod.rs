@@ -11,7 +11,7 @@ mod batch;
 mod beyond_tests;
 mod bill;
 mod books;
-mod commit;
+mod group_commit;
 mod invariant;
 #[cfg(test)]
 mod invariant_tests;

@@ -15,7 +15,7 @@ use crate::auth::Grant;
 use crate::money::Amount;
 
 use super::books::Wallet;
-use super::commit::Commit;
+use super::group_commit::GroupCommit;
 use super::invariant::{Invariant, difference, violated};
 use super::journal::{Encoded, Hold, Journal, Record, encode};
 use super::leased_balance::LeasedBalances;
@@ -42,7 +42,7 @@ struct Inner {
     balances: LeasedBalances,
     /// Holds that are to be written to the journal, and the write that they wait for.
     holds: Vec<Encoded>,
-    commit: Arc<Commit>,
+    commit: Arc<GroupCommit>,
     /// Are they all?
     sealed: bool,
     /// Does the thread that writes them wait for more?
@@ -63,7 +63,7 @@ struct Inner {
 pub(super) struct Set {
     pub(super) held: Held,
     /// The write by which it gets to the disk.
-    pub(super) commit: Arc<Commit>,
+    pub(super) commit: Arc<GroupCommit>,
     /// Is it the first in that write, and so the one to seal it?
     pub(super) leads: bool,
 }
@@ -103,7 +103,7 @@ pub(super) type Reply<T> = oneshot::Sender<T>;
 #[derive(Debug)]
 pub(super) struct Unclaimed {
     state: Arc<LedgerState>,
-    commit: Arc<Commit>,
+    commit: Arc<GroupCommit>,
     leads: bool,
     held: Option<Held>,
 }
@@ -189,7 +189,7 @@ impl LedgerState {
 
     /// Waits for holds and writes them to the journal; gives what is to be told when that is on the disk. Nothing
     /// comes any more when there is nothing.
-    pub(super) fn write_holds(&self) -> Option<(Arc<Commit>, io::Result<()>)> {
+    pub(super) fn write_holds(&self) -> Option<(Arc<GroupCommit>, io::Result<()>)> {
         let waits = |state: &mut Inner| {
             state.idle = !state.closed && (!state.sealed || state.holds.is_empty());
             state.idle

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 /// One write, which has been made or will be.
 #[derive(Debug, Default)]
-pub(super) struct Commit(Mutex<State>);
+pub(super) struct GroupCommit(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -22,11 +22,11 @@ struct State {
 /// Gives, when the write was made, whether it is on the disk.
 #[derive(Debug)]
 pub(super) struct Written {
-    commit: Arc<Commit>,
+    commit: Arc<GroupCommit>,
     place: Option<usize>,
 }
 
-impl Commit {
+impl GroupCommit {
     /// The write was made.
     pub(super) fn finish(&self, on_disk: bool) {
         let mut state = self.lock();
@@ -108,7 +108,7 @@ mod tests {
     }
 
     impl Waiter {
-        fn on(commit: &Arc<Commit>) -> Self {
+        fn on(commit: &Arc<GroupCommit>) -> Self {
             let written = Box::pin(Arc::clone(commit).wait());
             let mut waiter = Self { written, woken: Arc::default() };
             assert_eq!(waiter.poll(), Poll::Pending);
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn one_is_woken_and_wakes_the_others() {
-        let commit = Arc::new(Commit::default());
+        let commit = Arc::new(GroupCommit::default());
         let mut waiters = [Waiter::on(&commit), Waiter::on(&commit), Waiter::on(&commit)];
         commit.finish(true);
         assert_eq!(woken(&waiters), [1, 0, 0]);
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn nobody_is_forgotten_when_others_go() {
-        let commit = Arc::new(Commit::default());
+        let commit = Arc::new(GroupCommit::default());
         let mut waiters = [Waiter::on(&commit), Waiter::on(&commit), Waiter::on(&commit)].into_iter();
         // One goes before, one that was woken, before it can tell.
         drop(waiters.next());
