@@ -52,7 +52,7 @@ pub(super) fn all(connection: &mut Connection, journals: &Path) -> Result<(), Er
 ///
 /// # Errors
 /// When the store can not be written.
-pub(super) fn leave(connection: &mut Connection, epoch: i64) -> rusqlite::Result<()> {
+pub(super) fn release_leases(connection: &mut Connection, epoch: i64) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     end_leases(&transaction, epoch)?;
     transaction.commit()

@@ -169,7 +169,7 @@ impl Writer {
         if !self.state.is_done() {
             return;
         }
-        match recover::leave(&mut self.connection, self.epoch) {
+        match recover::release_leases(&mut self.connection, self.epoch) {
             Ok(()) => self.state.remove_journal(),
             Err(error) => log::error!("ledger: {error}"),
         }
