@@ -66,7 +66,7 @@ impl LeasedBalances {
     pub(super) fn learn(&mut self, request: &Request, terms: &Arc<PriceTerms>) {
         let balance = self.balance(&terms.billing.account, &terms.billing.key);
         balance.limit = request.grant.rights.spending_limit;
-        if balance.terms.len() >= MOST_TERMS {
+        if balance.terms.len() >= MAX_TERMS {
             balance.terms.clear();
         }
         balance.terms.insert(Arc::clone(&terms.billing.model), Arc::clone(terms));
@@ -132,4 +132,4 @@ impl LeasedBalances {
 const WHILE: Duration = Duration::from_secs(1);
 
 /// Models of one key whose terms are remembered.
-const MOST_TERMS: usize = 1024;
+const MAX_TERMS: usize = 1024;
