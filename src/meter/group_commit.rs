@@ -1,4 +1,4 @@
-//! A write to the disk that many wait for.
+//! A write to the disk that many calls share and wait for.
 //!
 //! Waking a task of another thread costs a system call. So only one of those who wait is woken from outside, and
 //! whoever finds that it is done wakes the others, which mostly run on the same thread.
@@ -7,15 +7,15 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// One write, which has been made or will be.
+/// One shared write to the disk, which has been made or will be.
 #[derive(Debug, Default)]
 pub(super) struct GroupCommit(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Has it been made, and is it on the disk?
+    /// Whether the write is on the disk; absent before it was made.
     done: Option<bool>,
-    /// Who waits; nobody where one has gone.
+    /// The waiting tasks; `None` for a task that has gone.
     waiting: Vec<Option<Waker>>,
 }
 
