@@ -57,7 +57,7 @@ impl LeasedBalances {
             Some(spare) => balance.spare = spare,
             // It stays leased, and nobody can spend it.
             None => {
-                violated(Invariant::Amount, format_args!("a leased balance cannot take {amount} USD more"))
+                violated(Invariant::Amount, format_args!("a leased balance cannot take {amount} USD more"));
             }
         }
     }
