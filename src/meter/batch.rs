@@ -21,35 +21,35 @@ use super::types::{
     BalanceSelector, BillingKey, CallId, End, Lease, OpenHold, PriceTerms, Refusal, Request, UnusedLease,
 };
 
-/// A transaction on its way, about the calls of one epoch.
+/// An open transaction about the calls of one epoch.
 pub(super) struct Batch<'t> {
     transaction: &'t Transaction<'t>,
     epoch: i64,
     now: i64,
-    /// Calls of which the store knows nothing yet.
+    /// Holds that are not in the store yet.
     open: HashMap<CallId, OpenHold>,
     /// By key.
     sums: HashMap<Arc<str>, Sums>,
     prices: HashMap<Prices, i64>,
-    /// Keys to which something was lent, and the most of it for one call.
+    /// Keys that got a lease, and the largest lease for one call.
     lent: HashMap<Arc<str>, (Grant, Amount)>,
 }
 
-/// What those get to know who wait, in the order in which they have asked.
+/// Replies to the waiting callers, in the order of their requests.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     pub(super) leases: Vec<Result<Lease, Refusal>>,
     pub(super) wallets: Vec<Option<Wallet>>,
     pub(super) reports: Vec<Report>,
-    /// Money for calls that are to come.
+    /// Leases for later calls.
     pub(super) more: Vec<UnusedLease>,
 }
 
-/// What the calls of one key have cost.
+/// The sums of one key's calls.
 struct Sums {
     account: Arc<str>,
     tally: Tally,
-    /// The part of it that was not held for them.
+    /// The part of the cost beyond the holds.
     excess: Amount,
 }
 
@@ -72,8 +72,8 @@ impl<'t> Batch<'t> {
         }
     }
 
-    /// Lends money for a call, or all that there is if that is enough for the least; `empty` gives what is spare
-    /// in leased balances.
+    /// Leases money for a call: what it wants, or all that there is if that is enough for the least. `empty` takes
+    /// spare money out of leased balances.
     pub(super) fn lease(
         &mut self,
         request: &Request,
@@ -100,13 +100,13 @@ impl<'t> Batch<'t> {
         Ok(Ok(Lease { terms: Arc::new(terms), amount }))
     }
 
-    /// A call has begun.
+    /// Adds the hold of a call.
     pub(super) fn begin(&mut self, hold: OpenHold) {
         self.open.insert(hold.call, hold);
     }
 
-    /// Carries out what the journal says; `empty` gives what is spare in leased balances, for a call that has cost more than
-    /// was held for it.
+    /// Takes over a record of the journal. `empty` takes spare money out of leased balances, for a call that has cost
+    /// more than its hold.
     pub(super) fn record(
         &mut self,
         record: &Record,
@@ -125,20 +125,20 @@ impl<'t> Batch<'t> {
         self.sums.entry(key.id.as_str().into()).or_insert_with(sums).tally.add(tally);
     }
 
-    /// What an account has.
+    /// Reads the wallet of an account.
     pub(super) fn wallet(&mut self, account: &str) -> rusqlite::Result<Option<Wallet>> {
         self.post()?;
         Wallet::read(self.transaction, account)
     }
 
-    /// What an account has used.
+    /// Reads the usage of an account.
     pub(super) fn report(&mut self, account: &str) -> rusqlite::Result<Report> {
         self.post()?;
         report::read(self.transaction, account, None, self.now)
     }
 
-    /// Writes what was kept in memory. Gives what was lent for calls that are to come: some for each key that
-    /// needed something, but never more than a quarter of what is left.
+    /// Writes what was kept in memory. Returns leases for later calls of each key that needed one, each at most a
+    /// quarter of what is left.
     pub(super) fn finish(mut self) -> rusqlite::Result<Vec<UnusedLease>> {
         self.post()?;
         let mut more = Vec::new();
@@ -154,7 +154,7 @@ impl<'t> Batch<'t> {
         Ok(more)
     }
 
-    /// Takes money back that was lent and is not needed.
+    /// Takes back leases that are not needed.
     pub(super) fn give_back(&self, spare: &[UnusedLease]) -> rusqlite::Result<()> {
         for UnusedLease { account, key, amount } in spare {
             self.lend(account, key, -amount.nano().cast_signed())?;
@@ -166,7 +166,7 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// Changes what is lent to a key, by so many nano-USD.
+    /// Changes what is leased to a key by `nano` nano-USD.
     fn lend(&self, account: &str, key: &str, nano: i64) -> rusqlite::Result<()> {
         let sql = "UPDATE wallets SET leased = leased + ?2 WHERE account = ?1";
         self.change(sql, params![account, nano])?;
@@ -180,7 +180,7 @@ impl<'t> Batch<'t> {
         self.change(sql, params![self.epoch, key, nano])
     }
 
-    /// Moves money at one account or key, which the store knows.
+    /// Changes one row of an account or key, which must exist.
     fn change(&self, sql: &str, params: impl Params) -> rusqlite::Result<()> {
         if self.transaction.prepare_cached(sql)?.execute(params)? != 1 {
             violated(Invariant::MissingRow, format_args!("nothing to change by: {sql}"));
@@ -188,12 +188,12 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// What there is for a key; nothing where its account has no wallet.
+    /// Returns the funds of a key, or `None` if its account has no wallet.
     fn funds(&self, key: &Key) -> rusqlite::Result<Option<Funds>> {
         self.funds_of(&key.account, &key.id, key.rights.spending_limit)
     }
 
-    /// The same, for the key of this id, which may spend `limit` in all.
+    /// Returns the funds of a key with this id and spending limit.
     fn funds_of(&self, account: &str, key: &str, limit: Option<Amount>) -> rusqlite::Result<Option<Funds>> {
         let two = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
         let wallet = "SELECT balance, leased FROM wallets WHERE account = ?1";
@@ -208,7 +208,7 @@ impl<'t> Batch<'t> {
         Ok(funds.and_then(|funds| funds.affordable(request)))
     }
 
-    /// The terms of a request; nothing where it has no prices, or none that the store can hold.
+    /// Returns the price terms of a request, or `None` if it has no prices, or the store cannot hold them.
     fn terms(&mut self, request: &Request) -> rusqlite::Result<Option<PriceTerms>> {
         let versions = request.prices.iter().map(|prices| self.price(prices));
         let Some(versions) = versions.collect::<rusqlite::Result<Option<Vec<_>>>>()? else { return Ok(None) };
@@ -240,7 +240,7 @@ impl<'t> Batch<'t> {
         Ok(Some(PriceTerms { number, billing: Arc::new(billing), prices: request.prices.clone(), versions }))
     }
 
-    /// A call that a journal says has begun: the store may know of it, and even of its end.
+    /// Adds the hold of a call from a journal, unless the store has it already, or its end.
     fn find(&mut self, call: CallId, hold: &Hold) -> rusqlite::Result<()> {
         let known = "SELECT 1 FROM holds WHERE call = ?1 UNION ALL SELECT 1 FROM charges WHERE call = ?1";
         if self.transaction.prepare_cached(known)?.exists([call.0])? {
@@ -264,7 +264,7 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// Ends a call, once: what is said of it again changes nothing.
+    /// Ends a call. The end of a call that has ended changes nothing.
     fn end(
         &mut self,
         call: CallId,
@@ -297,8 +297,8 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// How much of what a call has cost beyond its hold can be taken: what the account has not lent, then what is spare
-    /// in leased balances, as far as the key may spend it. It is taken with the sums, before anybody else looks.
+    /// Returns how much of a call's cost beyond its hold can be taken: from what the account has not leased, then from
+    /// spare money in leased balances, within the key's spending limit. It is taken with the sums.
     fn take(
         &mut self,
         billing: &BillingKey,
@@ -323,7 +323,7 @@ impl<'t> Batch<'t> {
         Ok(funds.and_then(|funds| Some(funds.free()?.min(funds.room()))).unwrap_or_default())
     }
 
-    /// Writes what was held for a call, how much of that was taken at its end, and what it was charged.
+    /// Writes the hold of a call, the part of it that was taken at its end, and the charge.
     fn write_charge(
         &self,
         hold: &OpenHold,
@@ -365,7 +365,7 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// Writes what was kept in memory of calls.
+    /// Writes the holds and sums that were kept in memory.
     fn post(&mut self) -> rusqlite::Result<()> {
         for hold in std::mem::take(&mut self.open).into_values() {
             self.write_hold(&hold)?;
@@ -421,7 +421,7 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// The version of a price list; nothing where it cannot be written.
+    /// Returns the version of a price list, or `None` if the list cannot be written.
     fn price(&mut self, prices: &Prices) -> rusqlite::Result<Option<i64>> {
         if let Some(version) = self.prices.get(prices) {
             return Ok(Some(*version));
@@ -449,7 +449,7 @@ impl<'t> Batch<'t> {
     }
 }
 
-/// What an account has and what of it is lent; what a key may spend, has spent, and what is lent to it.
+/// The funds of a key: its account's balance and leases, its spending limit, its spending and leases.
 struct Funds {
     wallet: (Amount, Amount),
     limit: Option<Amount>,
@@ -457,7 +457,7 @@ struct Funds {
 }
 
 impl Funds {
-    /// What the account can lend; nothing where it has lent more than it has, so that nobody knows.
+    /// Returns what the account can lease, or `None` if its leases exceed its balance.
     fn free(&self) -> Option<Amount> {
         let (balance, leased) = self.wallet;
         let free = balance.checked_sub(leased);
@@ -467,17 +467,17 @@ impl Funds {
         free
     }
 
-    /// What the key has not spent. A limit may have been lowered below that.
+    /// Returns what the key may still spend: nothing if its limit was lowered below its spending.
     fn unspent(&self) -> Amount {
         self.limit.map_or(Amount::MAX, |limit| limit.checked_sub(self.spending.0).unwrap_or_default())
     }
 
-    /// What can be lent to the key. A limit may have been lowered below what is lent already.
+    /// Returns what can be leased to the key: nothing if its limit was lowered below its spending and leases.
     fn room(&self) -> Amount {
         self.limit.map_or(Amount::MAX, |_| self.unspent().checked_sub(self.spending.1).unwrap_or_default())
     }
 
-    /// How much is set aside for a call: what it wants, or all that there is if that is enough for the least.
+    /// Returns the amount to set aside: what the call wants, or all that there is if that is enough for the least.
     fn affordable(&self, request: &Request) -> Result<Amount, Refusal> {
         let Request { wanted, least, .. } = *request;
         let (balance, _) = self.wallet;
@@ -506,7 +506,7 @@ fn billing_key(row: &Row<'_>) -> rusqlite::Result<BillingKey> {
     Ok(BillingKey { account: row.get(0)?, key: row.get(1)?, model: row.get(2)?, price: row.get(3)? })
 }
 
-/// As the store holds it. No money depends on counts beyond it.
+/// Converts a count for the store, which has no larger ones. No money depends on it.
 fn count(tokens: u64) -> i64 {
     i64::try_from(tokens).unwrap_or(i64::MAX)
 }

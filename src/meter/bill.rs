@@ -338,14 +338,14 @@ impl Drop for Bill {
 fn is_believable(usage: &Usage) -> bool {
     let sums = [usage.prompt(), usage.output, usage.cache_write_long, usage.audio_input, usage.audio_output];
     let inner = usage.inner.as_deref().unwrap_or_default();
-    sums.into_iter().all(|sum| sum <= MOST_TOKENS)
+    sums.into_iter().all(|sum| sum <= MAX_TOKENS)
         && usage.searches <= MAX_SEARCHES
         && inner.iter().all(|inner| is_believable(&inner.usage))
 }
 
 /// Counts as large as they can be meant, so that sums of them stay numbers.
 fn plausible(usage: Usage) -> Usage {
-    let count = |tokens: u64| tokens.min(MOST_TOKENS);
+    let count = |tokens: u64| tokens.min(MAX_TOKENS);
     Usage {
         input: count(usage.input),
         cache_read: count(usage.cache_read),
@@ -363,7 +363,7 @@ fn plausible(usage: Usage) -> Usage {
 const MARK_EVERY: Duration = Duration::from_secs(2);
 
 /// Tokens beyond which no count is right: a thousand times the largest context window.
-const MOST_TOKENS: u64 = 1 << 30;
+const MAX_TOKENS: u64 = 1 << 30;
 
 /// Web searches of one call: far more than any makes, and as many as a record of the journal holds.
 const MAX_SEARCHES: u64 = u16::MAX as u64;

@@ -1,8 +1,8 @@
-//! Leased balances: what this process may hold for the calls of each key without asking the store.
+//! Leased balances: the money that this process may hold for the calls of each key without asking the store.
 //!
-//! A leased balance is filled by a lease, which stands in the store before anything is taken from it. So a call is let in
-//! by a look into memory, and all processes together never hold more than there is. What is not needed for a
-//! while goes back.
+//! A balance is filled by a lease, which is in the store before anything is taken from the balance. So a call is
+//! admitted by a look into memory, and all processes together never hold more than there is. What is not needed for
+//! a while is returned.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::money::Amount;
 use super::invariant::{Invariant, difference, violated};
 use super::types::{PriceTerms, Request, UnusedLease};
 
-/// The leased balances of all keys that have called lately.
+/// The leased balances of all keys with recent calls.
 #[derive(Debug)]
 pub(super) struct LeasedBalances {
     balances: HashMap<Arc<str>, LeasedBalance>,
@@ -23,13 +23,13 @@ pub(super) struct LeasedBalances {
 #[derive(Debug)]
 struct LeasedBalance {
     account: Arc<str>,
-    /// What the key may spend in all, when the leased balance was filled.
+    /// The key's spending limit when the balance was filled.
     limit: Option<Amount>,
-    /// What is leased and not held.
+    /// Money that is leased and not held.
     spare: Amount,
-    /// The least that was spare since somebody looked.
+    /// The lowest value of `spare` since [`LeasedBalances::take_unused`] last looked.
     unused: Amount,
-    /// By model.
+    /// The prices of each model.
     terms: HashMap<Arc<str>, Arc<PriceTerms>>,
 }
 
@@ -38,7 +38,7 @@ impl LeasedBalances {
         Self { balances: HashMap::new(), looked: Instant::now() }
     }
 
-    /// Takes what a request wants, if there is as much for it and its terms are known.
+    /// Takes what a request wants, if there is as much and the prices are known.
     pub(super) fn take(&mut self, request: &Request) -> Option<Arc<PriceTerms>> {
         let balance = self.balances.get_mut(request.grant.id.as_str())?;
         let terms = balance.terms.get(&request.model).filter(|terms| terms.prices == request.prices)?;
@@ -50,7 +50,7 @@ impl LeasedBalances {
         Some(Arc::clone(terms))
     }
 
-    /// Puts money into a key's leased balance: of a lease, or what a call has not needed.
+    /// Adds money to a key's balance: from a lease, or what a call has not needed.
     pub(super) fn put(&mut self, account: &Arc<str>, key: &Arc<str>, amount: Amount) {
         let balance = self.balance(account, key);
         match balance.spare.checked_add(amount) {
@@ -62,11 +62,11 @@ impl LeasedBalances {
         }
     }
 
-    /// Remembers the terms on which a request was granted.
+    /// Remembers the prices of a request that was granted.
     pub(super) fn learn(&mut self, request: &Request, terms: &Arc<PriceTerms>) {
         let balance = self.balance(&terms.billing.account, &terms.billing.key);
         balance.limit = request.grant.rights.spending_limit;
-        if balance.terms.len() >= MOST_TERMS {
+        if balance.terms.len() >= MAX_TERMS {
             balance.terms.clear();
         }
         balance.terms.insert(Arc::clone(&terms.billing.model), Arc::clone(terms));
@@ -82,12 +82,12 @@ impl LeasedBalances {
         })
     }
 
-    /// Takes out what is spare in the leased balances of some keys and accounts.
+    /// Takes out all spare money of the selected keys and accounts.
     pub(super) fn empty(&mut self, selector: impl Fn(&str, &str) -> bool) -> Vec<UnusedLease> {
         self.take_out(selector, |balance| balance.spare)
     }
 
-    /// Takes out what was not needed for a while, if it is time for that, and forgets leased balances that are empty then.
+    /// Takes out what was not needed for [`WHILE`], once that time is over, and forgets empty balances.
     pub(super) fn take_unused(&mut self) -> Vec<UnusedLease> {
         if self.looked.elapsed() < WHILE {
             return Vec::new();
@@ -99,7 +99,7 @@ impl LeasedBalances {
         unused
     }
 
-    /// How long until [`Self::take_unused`] has something to do; nothing where there are no leased balances.
+    /// Returns the time until [`Self::take_unused`] has something to do, or `None` if there are no balances.
     pub(super) fn rest(&self) -> Option<Duration> {
         (!self.balances.is_empty()).then(|| WHILE.saturating_sub(self.looked.elapsed()))
     }
@@ -128,8 +128,8 @@ impl LeasedBalances {
     }
 }
 
-/// How long money may lie in a leased balance of which nobody takes it.
+/// The time after which unused money is returned.
 const WHILE: Duration = Duration::from_secs(1);
 
-/// Models of one key whose terms are remembered.
-const MOST_TERMS: usize = 1024;
+/// The number of models of one key whose prices are remembered.
+const MAX_TERMS: usize = 1024;

@@ -1,9 +1,9 @@
 //! The ledger: the books while a gateway runs.
 //!
-//! A call is let in by what its key's leased balance has, and goes upstream when its hold is on the disk, in the journal. One
-//! thread writes holds there, as many at once as have come while the last ones were on their way. Another one writes
-//! to the store, which learns in its own time what has become of calls, and at once what somebody waits for: how an
-//! account stands, or a lease when a leased balance is empty.
+//! A call is admitted if its key's leased balance suffices, and goes upstream when its hold is on the disk, in the
+//! journal. One thread writes holds there, as many at once as have come during the last write. Another one writes to
+//! the store: the ends of calls in batches, and at once what somebody waits for, such as the state of an account, or a
+//! lease when a leased balance is empty.
 
 use std::fmt;
 use std::path::Path;
@@ -31,7 +31,7 @@ pub struct Ledger(Arc<Shared>);
 struct Shared {
     state: Arc<LedgerState>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// Who wants to know how long writes to the journal take.
+    /// Receives the time of each write to the journal.
     watch: Arc<OnceLock<Watch>>,
 }
 
@@ -39,7 +39,7 @@ impl Ledger {
     /// Opens the books and takes over what processes that are gone have left undone.
     ///
     /// # Errors
-    /// When the store or a journal can not be opened, read or written.
+    /// Fails if the store or a journal cannot be opened, read or written.
     pub fn open(folder: &Path) -> Result<Self, Error> {
         let mut connection = store::open(folder)?;
         let journals = folder.join(JOURNALS);
@@ -60,7 +60,7 @@ impl Ledger {
     /// Sets money aside for a call. When this returns, it stands on the disk.
     ///
     /// # Errors
-    /// Why it is not possible.
+    /// Returns the reason if it is not possible.
     pub async fn hold(&self, request: Request) -> Result<Held, Refusal> {
         let unclaimed = match self.0.state.hold(&request) {
             Some(set) => Unclaimed::new(&self.0.state, set),
@@ -106,7 +106,7 @@ impl Ledger {
         self.0.state.tell(Op::Free(Arc::clone(grant), tally));
     }
 
-    /// Can the store or the journal not be written, so that paid calls are refused?
+    /// Whether the store or the journal cannot be written, so that paid calls are refused.
     #[must_use]
     pub fn is_failing(&self) -> bool {
         self.0.state.is_failing()

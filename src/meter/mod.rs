@@ -2,8 +2,9 @@
 //!
 //! A call is *held*: the most that it can cost is set aside, on the disk, before anything goes upstream. Then it
 //! is *settled* at what it has cost, or *released*; either is written to the journal before the client is
-//! told the end of the answer. What is held comes from a leased balance, which a *lease* has filled. [`Bill`] is one call's way
-//! through this, [`Ledger`] the books in which all are kept, [`Books`] the same for reading, topping up and auditing.
+//! told the end of the answer. What is held comes from the balance that the process has *leased* for the key. [`Bill`]
+//! is one call's way through this, [`Ledger`] the books in which all are kept, [`Books`] the same for reading, topping
+//! up and auditing.
 
 mod audit;
 mod batch;
@@ -11,7 +12,7 @@ mod batch;
 mod beyond_tests;
 mod bill;
 mod books;
-mod commit;
+mod group_commit;
 mod invariant;
 #[cfg(test)]
 mod invariant_tests;

@@ -1,5 +1,5 @@
-//! What is done for processes that are gone: their journals are taken over, and calls of which they say no
-//! end are charged by what is known of them.
+//! Recovery after the death of a process: its journal is taken over, and calls without an end in it are charged by an
+//! estimate.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -19,7 +19,7 @@ use super::types::{BalanceSelector, COUNT_BITS, CallId, End, Outcome, UnusedLeas
 /// Takes over everything that no living process owns.
 ///
 /// # Errors
-/// When the store or a journal can not be read or written; then nothing was changed.
+/// Fails if the store or a journal cannot be read or written; then nothing was changed.
 pub(super) fn all(connection: &mut Connection, journals: &Path) -> Result<(), Error> {
     let orphans = Orphan::find(journals)?;
     let records: usize = orphans.iter().map(|orphan| orphan.records.len()).sum();
@@ -48,11 +48,11 @@ pub(super) fn all(connection: &mut Connection, journals: &Path) -> Result<(), Er
     Ok(())
 }
 
-/// Ends the leases of a process that ends, and has no call in flight.
+/// Releases the leases of this process, which ends and has no call in flight.
 ///
 /// # Errors
-/// When the store can not be written.
-pub(super) fn leave(connection: &mut Connection, epoch: i64) -> rusqlite::Result<()> {
+/// Fails if the store cannot be written.
+pub(super) fn release_leases(connection: &mut Connection, epoch: i64) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     end_leases(&transaction, epoch)?;
     transaction.commit()

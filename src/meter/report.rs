@@ -52,7 +52,7 @@ impl Tally {
             (&mut self.successes, other.successes),
         ];
         // Providers count tokens as they like, and no money depends on these sums.
-        sums.into_iter().for_each(|(sum, part)| *sum = sum.saturating_add(part).min(MOST));
+        sums.into_iter().for_each(|(sum, part)| *sum = sum.saturating_add(part).min(MAX_COUNT));
     }
 }
 
@@ -130,7 +130,7 @@ impl Starts {
 const SECONDS_PER_DAY: i64 = 86_400;
 
 /// The largest count that the store holds.
-const MOST: u64 = i64::MAX.cast_unsigned();
+const MAX_COUNT: u64 = i64::MAX.cast_unsigned();
 
 #[cfg(test)]
 mod tests {

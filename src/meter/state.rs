@@ -1,8 +1,8 @@
-//! What this process has in memory: the leased balances, what waits to be written to the store, and the journal.
+//! The ledger's state in memory: the leased balances, the operations that wait for the store, and the journal.
 //!
-//! Everybody puts in; one thread writes holds to the journal, another takes out for the store, each of them all at
-//! once. Who waits for an answer wakes the latter; the others do so only when it has nothing to do at all, and it
-//! then waits a little for more.
+//! Every thread adds to it. One thread writes holds to the journal, another takes the operations for the store, each
+//! of them all at once. A caller that waits for an answer wakes the second one at once; other operations wake it only
+//! when it is idle, and it then waits a little for more.
 
 use std::fs::File;
 use std::io;
@@ -15,7 +15,7 @@ use crate::auth::Grant;
 use crate::money::Amount;
 
 use super::books::Wallet;
-use super::commit::Commit;
+use super::group_commit::GroupCommit;
 use super::invariant::{Invariant, difference, violated};
 use super::journal::{Encoded, Hold, Journal, Record, encode};
 use super::leased_balance::LeasedBalances;
@@ -28,9 +28,9 @@ use super::types::{
 #[derive(Debug)]
 pub(super) struct LedgerState {
     state: Mutex<Inner>,
-    /// Something is there for the store.
+    /// Signals operations for the store.
     changed: Condvar,
-    /// Holds are there for the disk.
+    /// Signals holds for the journal.
     held: Condvar,
     epoch: i64,
 }
@@ -40,20 +40,20 @@ struct Inner {
     ops: Vec<Op>,
     journal: Journal,
     balances: LeasedBalances,
-    /// Holds that are to be written to the journal, and the write that they wait for.
+    /// Holds for the journal, and the write in which they will be.
     holds: Vec<Encoded>,
-    commit: Arc<Commit>,
-    /// Are they all?
+    commit: Arc<GroupCommit>,
+    /// Whether the holds may be written now.
     sealed: bool,
-    /// Does the thread that writes them wait for more?
+    /// Whether the thread that writes holds is waiting.
     idle: bool,
-    /// Calls so far, and those of them that have not ended.
+    /// Calls so far, and those that are open.
     calls: u64,
     open: u64,
-    /// Can the store not be written, nor the journal?
+    /// Whether the last write to the store, and to the journal, has failed.
     store_fails: bool,
     journal_fails: bool,
-    /// Does somebody wait for an answer?
+    /// Whether somebody waits for an answer.
     urgent: bool,
     closed: bool,
 }
@@ -62,48 +62,48 @@ struct Inner {
 #[derive(Debug)]
 pub(super) struct Set {
     pub(super) held: Held,
-    /// The write by which it gets to the disk.
-    pub(super) commit: Arc<Commit>,
-    /// Is it the first in that write, and so the one to seal it?
+    /// The write that takes it to the disk.
+    pub(super) commit: Arc<GroupCommit>,
+    /// Whether this is the first hold of that write, which seals it.
     pub(super) leads: bool,
 }
 
-/// All that was taken out at once.
+/// The work for one transaction of the store.
 #[derive(Debug)]
 pub(super) struct Taken {
     pub(super) ops: Vec<Op>,
-    /// Records of the journal that were written for these and earlier operations.
+    /// The number of journal records that these and earlier operations have written.
     pub(super) records: u64,
-    /// Money that was not needed.
+    /// Unused leases to return.
     pub(super) unused: Vec<UnusedLease>,
-    /// Will nothing come any more?
+    /// Whether the ledger is closed.
     pub(super) closed: bool,
 }
 
-/// Something for the store.
+/// An operation for the store.
 #[derive(Debug)]
 pub(super) enum Op {
-    /// Lend money for a call.
+    /// Leases money for a call.
     Lease(Request, Reply<Result<Unclaimed, Refusal>>),
-    /// Money is set aside for a call.
+    /// Writes the hold of a call.
     Begin(OpenHold),
-    /// Something more stands in the journal.
+    /// Takes over a record of the journal.
     Record(Record),
-    /// A call that costs nothing has ended.
+    /// Counts a call that cost nothing.
     Free(Grant, Tally),
-    /// Tell what an account has.
+    /// Reads the wallet of an account.
     Wallet(String, Reply<Result<Option<Wallet>, Refusal>>),
-    /// Tell what an account has used.
+    /// Reads the usage of an account.
     Report(String, Reply<Result<Report, Refusal>>),
 }
 
 pub(super) type Reply<T> = oneshot::Sender<T>;
 
-/// Money that is set aside for a caller who may be gone: then it must not stay so.
+/// A hold whose caller may be gone: unless it is claimed, it is released.
 #[derive(Debug)]
 pub(super) struct Unclaimed {
     state: Arc<LedgerState>,
-    commit: Arc<Commit>,
+    commit: Arc<GroupCommit>,
     leads: bool,
     held: Option<Held>,
 }
@@ -128,7 +128,7 @@ impl LedgerState {
         Self { state: Mutex::new(state), changed: Condvar::new(), held: Condvar::new(), epoch }
     }
 
-    /// Sets money aside for a call if it is in the leased balance; tells when that is on the disk.
+    /// Sets money aside for a call if the leased balance has as much.
     pub(super) fn hold(&self, request: &Request) -> Option<Set> {
         let mut state = self.lock();
         if state.store_fails || state.closed || !state.has_room() {
@@ -138,7 +138,7 @@ impl LedgerState {
         self.begin(state, request.wanted, request, terms)
     }
 
-    /// Sets money aside for a call that the store has lent for it.
+    /// Sets money aside that the store has leased for a call.
     pub(super) fn lease(&self, request: &Request, lease: &Lease) -> Option<Set> {
         let mut state = self.lock();
         let Lease { terms, amount } = lease;
@@ -150,7 +150,7 @@ impl LedgerState {
         self.begin(state, *amount, request, Arc::clone(terms))
     }
 
-    /// Begins a call with money that was taken for it; gives it back where the call cannot be written down.
+    /// Begins a call with money that was taken for it, or returns the money if the call cannot be recorded.
     fn begin(
         &self,
         mut state: MutexGuard<'_, Inner>,
@@ -176,7 +176,7 @@ impl LedgerState {
         Some(Set { held: Held { call, amount, terms }, commit, leads })
     }
 
-    /// Lets the holds be written that wait for it.
+    /// Lets the waiting holds be written.
     pub(super) fn seal(&self) {
         let mut state = self.lock();
         state.sealed = true;
@@ -187,9 +187,9 @@ impl LedgerState {
         }
     }
 
-    /// Waits for holds and writes them to the journal; gives what is to be told when that is on the disk. Nothing
-    /// comes any more when there is nothing.
-    pub(super) fn write_holds(&self) -> Option<(Arc<Commit>, io::Result<()>)> {
+    /// Waits for holds and writes them to the journal; returns the write, to be finished when it is synced to the disk,
+    /// or `None` once the ledger is closed.
+    pub(super) fn write_holds(&self) -> Option<(Arc<GroupCommit>, io::Result<()>)> {
         let waits = |state: &mut Inner| {
             state.idle = !state.closed && (!state.sealed || state.holds.is_empty());
             state.idle
@@ -203,23 +203,23 @@ impl LedgerState {
         Some((commit, state.journal.write(&holds)))
     }
 
-    /// Could the last holds be written to the disk? Gives whether it was otherwise before.
+    /// Notes whether the last write to the journal has failed; returns whether that is a change.
     pub(super) fn note_journal(&self, fails: bool) -> bool {
         std::mem::replace(&mut self.lock().journal_fails, fails) != fails
     }
 
-    /// Can the store be written? Gives whether it was otherwise before.
+    /// Notes whether the last write to the store has failed; returns whether that is a change.
     pub(super) fn note_store(&self, fails: bool) -> bool {
         std::mem::replace(&mut self.lock().store_fails, fails) != fails
     }
 
-    /// Can either of them not be written?
+    /// Whether the store or the journal cannot be written.
     pub(super) fn is_failing(&self) -> bool {
         let state = self.lock();
         state.store_fails || state.journal_fails
     }
 
-    /// Calls in flight.
+    /// Returns the number of calls in flight.
     pub(super) fn open(&self) -> u64 {
         self.lock().open
     }
@@ -236,12 +236,12 @@ impl LedgerState {
         }
     }
 
-    /// Adds an operation that has time.
+    /// Adds an operation that nobody waits for.
     pub(super) fn tell(&self, op: Op) {
         self.add(self.lock(), op);
     }
 
-    /// Notes the progress of a call, if there is room for it.
+    /// Notes the progress of a call, if the journal has plenty of room.
     pub(super) fn mark(&self, call: CallId, delivered: u64) {
         let record = Record::Mark(call, delivered);
         let mut state = self.lock();
@@ -251,7 +251,7 @@ impl LedgerState {
         }
     }
 
-    /// Notes the end of a call: it stands in the journal, and what it has not needed is back in the leased balance.
+    /// Notes the end of a call in the journal, and returns what it has not needed to the leased balance.
     pub(super) fn end(&self, held: &Held, end: End) {
         // What a call has cost beyond its hold is taken from the balance, not from the leased balance.
         let rest = difference(held.amount, end.charge.min(held.amount));
@@ -281,12 +281,12 @@ impl LedgerState {
         }
     }
 
-    /// How many operations wait.
+    /// Returns the number of operations that wait.
     pub(super) fn len(&self) -> usize {
         self.lock().ops.len()
     }
 
-    /// Waits for operations, or for money that is not needed, and takes all of it.
+    /// Waits for operations or unused leases, and takes all of them.
     pub(super) fn take(&self) -> Taken {
         let idle = |state: &mut Inner| state.ops.is_empty() && !state.closed;
         let waits = |state: &mut Inner| !state.urgent && !state.closed && state.ops.len() < MANY;
@@ -321,7 +321,7 @@ impl LedgerState {
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Takes out what is spare in the leased balance of a key, or in all of an account.
+    /// Takes out all spare money of a key or an account.
     pub(super) fn empty(&self, selector: BalanceSelector<'_>) -> Vec<UnusedLease> {
         let balances = &mut self.lock().balances;
         match selector {
@@ -330,7 +330,7 @@ impl LedgerState {
         }
     }
 
-    /// Puts money into leased balances.
+    /// Adds money to leased balances.
     pub(super) fn fill(&self, spare: &[UnusedLease]) {
         let balances = &mut self.lock().balances;
         spare.iter().for_each(|spare| balances.put(&spare.account, &spare.key, spare.amount));
@@ -343,12 +343,12 @@ impl LedgerState {
         state.ops = ops;
     }
 
-    /// The store has the first so many records of the journal.
+    /// Notes that the store has the first `records` records of the journal.
     pub(super) fn done(&self, records: u64) {
         self.lock().journal.taken(records);
     }
 
-    /// Has the store everything, and is no call in flight?
+    /// Whether the store has everything, and no call is in flight.
     pub(super) fn is_done(&self) -> bool {
         let state = self.lock();
         state.ops.is_empty() && state.open == 0 && state.journal.is_taken()
@@ -364,7 +364,7 @@ impl LedgerState {
     /// The journal's file, to be synced.
     ///
     /// # Errors
-    /// When the process has no file to spare.
+    /// Fails if the process cannot open another file.
     pub(super) fn file(&self) -> io::Result<File> {
         self.lock().journal.file()
     }
@@ -399,14 +399,14 @@ impl Inner {
         written.inspect_err(|error| log::error!("journal: {error}")).is_ok()
     }
 
-    /// Is there room in the journal for one more call, and for the ends of all?
+    /// Whether the journal has room for one more call, and for the ends of all calls.
     fn has_room(&self) -> bool {
         self.journal.room() > self.open + 2 * (self.holds.len() as u64 + 1)
     }
 }
 
 impl Op {
-    /// Tells who waits that it can not be done; returns what has to be done all the same.
+    /// Refuses an operation that somebody waits for; returns any other one.
     pub(super) fn refuse(self) -> Option<Self> {
         match self {
             Self::Lease(_, reply) => drop(reply.send(Err(Refusal::Store))),
@@ -423,7 +423,7 @@ impl Unclaimed {
         Self { state: Arc::clone(state), commit, leads, held: Some(held) }
     }
 
-    /// Gives the money when it is on the disk that it is set aside.
+    /// Returns the hold once it is on the disk.
     pub(super) async fn claim(mut self) -> Result<Held, Refusal> {
         if self.leads {
             // Calls that have come at the same time share the write.
@@ -454,11 +454,11 @@ impl Drop for Unclaimed {
     }
 }
 
-/// How often the first of those who share a write lets others that are ready go before.
+/// How often the first hold of a write yields, so that calls that are ready share the write.
 const TURNS: u32 = 1;
 
-/// How long operations that have time wait for others, so that they share a commit.
+/// How long operations that nobody waits for are kept, so that they share a transaction.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// So many do not wait.
+/// The number of operations that are not kept waiting.
 const MANY: usize = 8192;

@@ -1,4 +1,4 @@
-//! The words that the parts of the ledger share: calls and how they end, who pays by which prices, and what is lent.
+//! Types that the parts of the ledger share: calls and their ends, billing keys and prices, holds and leases.
 
 use std::sync::Arc;
 
@@ -9,44 +9,44 @@ use crate::money::Amount;
 use super::invariant::{Invariant, violated};
 use super::price::Prices;
 
-/// The number of a call, of which there is no other in the same store: an epoch, and a count in it.
+/// The number of a call, unique in its store: an epoch in the upper bits, and a count in the lower [`COUNT_BITS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct CallId(pub(super) i64);
 
-/// How a call has ended.
+/// The end of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct End {
-    /// What it costs, which may be more than was held for it.
+    /// The charge, which may be more than the hold.
     pub(super) charge: Amount,
-    /// The part of it that other models have cost, at their own prices.
+    /// The part of the charge that is due to other models, at their own prices.
     pub(super) others: Amount,
-    /// Whether all of it was answered by another model, so that the usage is a part of `others`, too.
+    /// Whether another model has answered, so that `others` includes the usage.
     pub(super) elsewhere: bool,
-    /// The version of the prices, where they are not the ones by which money was set aside.
+    /// The version of the prices; absent for the version of the billing key.
     pub(super) price: Option<i64>,
     pub(super) outcome: Outcome,
     pub(super) usage: Usage,
-    /// Would it have cost more than it may be charged for?
+    /// Whether the call would have cost more than its charge.
     pub(super) capped: bool,
-    /// Was it answered in full?
+    /// Whether the call was answered in full.
     pub(super) whole: bool,
 }
 
-/// By what a call was charged.
+/// The basis of a charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// By the usage that its provider has reported.
+    /// The usage that the provider has reported.
     Exact,
-    /// By what had gone either way.
+    /// An estimate from the bytes in both directions.
     Estimated,
-    /// The same, by a process that found it unfinished.
+    /// An estimate by a process that found the call unfinished.
     Recovered,
-    /// It has failed and costs nothing.
+    /// Nothing: the call has failed.
     Released,
 }
 
 impl End {
-    /// The end of a call that costs nothing.
+    /// Returns the end of a call that costs nothing.
     pub(super) fn released() -> Self {
         let usage = Usage::default();
         Self {
@@ -63,7 +63,7 @@ impl End {
 }
 
 impl CallId {
-    /// The call of this number in an epoch; nothing where there are no numbers left.
+    /// Returns the number of a call in an epoch, or `None` if the epoch has no numbers left.
     pub(super) fn new(epoch: i64, count: u64) -> Option<Self> {
         let [first, last] = Self::range(epoch);
         let call = first.checked_add_unsigned(count).filter(|call| (0..=last).contains(call)).map(Self);
@@ -73,7 +73,7 @@ impl CallId {
         call
     }
 
-    /// The first and the last number that a call of an epoch can have.
+    /// Returns the first and the last number that a call of an epoch can have.
     pub(super) fn range(epoch: i64) -> [i64; 2] {
         [epoch << COUNT_BITS, epoch << COUNT_BITS | ((1 << COUNT_BITS) - 1)]
     }
@@ -90,22 +90,22 @@ impl Outcome {
     }
 }
 
-/// What a call may cost, and who pays.
+/// A request to set money aside for a call.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Who pays.
+    /// The key that pays.
     pub grant: Grant,
-    /// The model that is charged for.
+    /// The model of the call.
     pub model: Arc<str>,
-    /// Its prices, at each of the targets that may answer.
+    /// The prices at each of the targets that may answer, the first target's first.
     pub prices: Vec<Arc<Prices>>,
-    /// The most that it can cost.
+    /// The highest possible cost of the call.
     pub wanted: Amount,
-    /// What it can be made to cost at most, by a lower limit of its output.
+    /// The highest possible cost if the output is limited to the least that is useful.
     pub least: Amount,
-    /// Tokens of the prompt, estimated.
+    /// An estimate of the prompt's tokens.
     pub prompt: u64,
-    /// The rates that it asks for.
+    /// The rates that the call asks for.
     pub rates: Rates,
 }
 
@@ -113,28 +113,28 @@ pub struct Request {
 #[derive(Clone, Debug)]
 pub struct Held {
     pub(super) call: CallId,
-    /// How much.
+    /// The amount.
     pub amount: Amount,
-    /// Who pays, and by which prices.
+    /// The billing key and the prices.
     pub(super) terms: Arc<PriceTerms>,
 }
 
-/// Why nothing is set aside for a call.
+/// The reason for which no money is set aside for a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The account has no wallet.
     NoWallet,
-    /// It does not have as much. This is its balance.
+    /// The account's balance, which is too low.
     Balance(Amount),
-    /// It has, but other calls in flight hold it.
+    /// The account's balance, too much of which is held by other calls in flight.
     InFlight(Amount),
-    /// The key may not spend as much in all.
+    /// The key's spending limit, which would be exceeded.
     Limit(Amount),
-    /// The store can not be written.
+    /// The store or the journal cannot be written, or an invariant of the ledger is violated.
     Store,
 }
 
-/// Who pays for which model, and by which prices: a row of the store.
+/// An account, key, model and price version: the row of the store to which a call is charged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct BillingKey {
     pub(super) account: Arc<str>,
@@ -144,19 +144,19 @@ pub(super) struct BillingKey {
     pub(super) price: i64,
 }
 
-/// What the calls of a key to a model are charged by.
+/// The prices of a key's calls to a model, with their versions in the store.
 #[derive(Debug)]
 pub(super) struct PriceTerms {
-    /// The number of the billing key.
+    /// The number of the billing key in the store.
     pub(super) number: i64,
     pub(super) billing: Arc<BillingKey>,
-    /// At each of the targets that may answer; the first is the billing key's.
+    /// The prices at each target that may answer; the first are those of the billing key.
     pub(super) prices: Vec<Arc<Prices>>,
-    /// Their versions.
+    /// The version of each of the prices.
     pub(super) versions: Vec<i64>,
 }
 
-/// Money that was taken out of a leased balance, to be given back to the store.
+/// Money taken out of a [leased balance](super::leased_balance), to be returned to the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct UnusedLease {
     pub(super) account: Arc<str>,
@@ -164,33 +164,33 @@ pub(super) struct UnusedLease {
     pub(super) amount: Amount,
 }
 
-/// Money that is lent for one call, and the terms of it.
+/// Money that is leased for one call, and its prices.
 #[derive(Debug)]
 pub(super) struct Lease {
     pub(super) terms: Arc<PriceTerms>,
     pub(super) amount: Amount,
 }
 
-/// A call in flight.
+/// The hold of a call in flight.
 #[derive(Clone, Debug)]
 pub(super) struct OpenHold {
     pub(super) call: CallId,
     pub(super) billing: Arc<BillingKey>,
     pub(super) amount: Amount,
-    /// Tokens, estimated.
+    /// An estimate of the prompt's tokens.
     pub(super) prompt: u64,
-    /// What was asked for.
+    /// The rates that the call asks for.
     pub(super) rates: Rates,
 }
 
-/// BalanceSelector leased balances are to be emptied.
+/// Selects leased balances.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum BalanceSelector<'a> {
     Key(&'a str),
     Account(&'a str),
 }
 
-/// Bits for the calls of one epoch: a million million of them.
+/// Bits of a [`CallId`] that count the calls of one epoch: about 10^12 calls. Stored numbers depend on it.
 pub(super) const COUNT_BITS: u32 = 40;
 
 #[cfg(test)]

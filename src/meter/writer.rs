@@ -15,7 +15,7 @@ use super::recover;
 use super::state::{LedgerState, Op, Taken, Unclaimed};
 use super::types::{Refusal, UnusedLease};
 
-/// Is told how long each write to the journal takes.
+/// Receives the time of each write to the journal.
 pub(super) type Watch = Box<dyn Fn(Duration) + Send + Sync>;
 
 /// The thread that writes holds to the journal.
@@ -49,7 +49,7 @@ impl Syncer {
 pub(super) struct Writer {
     pub(super) connection: Connection,
     pub(super) journals: PathBuf,
-    /// When processes that are gone were looked for.
+    /// The time of the last recovery of dead processes' calls.
     pub(super) recovered: Instant,
     pub(super) state: Arc<LedgerState>,
     pub(super) epoch: i64,
@@ -68,7 +68,7 @@ impl Writer {
         }
     }
 
-    /// Carries out operations and tells those who wait for them.
+    /// Carries out operations and answers those who wait for them.
     fn carry_out(&mut self, ops: Vec<Op>, records: u64, unused: Vec<UnusedLease>, closed: bool) {
         // Money that is in no leased balance until the store has it.
         let mut emptied = unused;
@@ -89,7 +89,7 @@ impl Writer {
         }
     }
 
-    /// Money is short: a process that is gone may have some.
+    /// Recovers the leases of dead processes when money is short.
     fn recover(&mut self) {
         if self.recovered.elapsed() < RECOVER_EVERY {
             return;
@@ -100,7 +100,7 @@ impl Writer {
         }
     }
 
-    /// The same, all of them or none.
+    /// Carries out all operations in one transaction, or none of them.
     fn commit(&mut self, ops: &[Op], emptied: &mut Vec<UnusedLease>) -> rusqlite::Result<Answers> {
         let mut answers = Answers::default();
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -129,7 +129,7 @@ impl Writer {
         Ok(answers)
     }
 
-    /// Tells those who wait, in the order in which they have asked.
+    /// Sends the answers, in the order of the requests.
     fn answer(&self, ops: Vec<Op>, answers: Answers) {
         let Answers { leases, wallets, reports, more } = answers;
         let (mut leases, mut wallets, mut reports) =
@@ -153,7 +153,7 @@ impl Writer {
         self.state.fill(&more);
     }
 
-    /// The store can not be written: who waits is told so, and what has happened is tried again.
+    /// Refuses what somebody waits for, and keeps the rest for the next attempt: the store cannot be written.
     fn put_back(&self, ops: Vec<Op>, error: &rusqlite::Error, closed: bool) {
         if self.state.note_store(true) {
             log::error!("ledger: {error}; paid calls are refused until it can be written again");
@@ -164,23 +164,23 @@ impl Writer {
         }
     }
 
-    /// The end: leases and journal go, unless there is something that the store does not know.
+    /// Releases the leases and removes the journal, unless the store lacks something.
     fn end(mut self) {
         if !self.state.is_done() {
             return;
         }
-        match recover::leave(&mut self.connection, self.epoch) {
+        match recover::release_leases(&mut self.connection, self.epoch) {
             Ok(()) => self.state.remove_journal(),
             Err(error) => log::error!("ledger: {error}"),
         }
     }
 }
 
-/// From one write of holds to the next, at least.
+/// The shortest time between two writes of holds.
 const PACE: Duration = Duration::from_micros(600);
 
-/// How long a store that could not be written is left alone.
+/// The pause before a store that could not be written is tried again.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How often processes that are gone are looked for, at most.
+/// The shortest time between two recoveries of dead processes' calls.
 const RECOVER_EVERY: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! A write to the disk that many wait for.
+//! A write to the disk that many calls share and wait for.
 //!
 //! Waking a task of another thread costs a system call. So only one of those who wait is woken from outside, and
 //! whoever finds that it is done wakes the others, which mostly run on the same thread.
@@ -7,26 +7,26 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// One write, which has been made or will be.
+/// One shared write to the disk, which has been made or will be.
 #[derive(Debug, Default)]
-pub(super) struct Commit(Mutex<State>);
+pub(super) struct GroupCommit(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Has it been made, and is it on the disk?
+    /// Whether the write is on the disk; absent before it was made.
     done: Option<bool>,
-    /// Who waits; nobody where one has gone.
+    /// The waiting tasks; `None` for a task that has gone.
     waiting: Vec<Option<Waker>>,
 }
 
 /// Gives, when the write was made, whether it is on the disk.
 #[derive(Debug)]
 pub(super) struct Written {
-    commit: Arc<Commit>,
+    commit: Arc<GroupCommit>,
     place: Option<usize>,
 }
 
-impl Commit {
+impl GroupCommit {
     /// The write was made.
     pub(super) fn finish(&self, on_disk: bool) {
         let mut state = self.lock();
@@ -108,7 +108,7 @@ mod tests {
     }
 
     impl Waiter {
-        fn on(commit: &Arc<Commit>) -> Self {
+        fn on(commit: &Arc<GroupCommit>) -> Self {
             let written = Box::pin(Arc::clone(commit).wait());
             let mut waiter = Self { written, woken: Arc::default() };
             assert_eq!(waiter.poll(), Poll::Pending);
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn one_is_woken_and_wakes_the_others() {
-        let commit = Arc::new(Commit::default());
+        let commit = Arc::new(GroupCommit::default());
         let mut waiters = [Waiter::on(&commit), Waiter::on(&commit), Waiter::on(&commit)];
         commit.finish(true);
         assert_eq!(woken(&waiters), [1, 0, 0]);
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn nobody_is_forgotten_when_others_go() {
-        let commit = Arc::new(Commit::default());
+        let commit = Arc::new(GroupCommit::default());
         let mut waiters = [Waiter::on(&commit), Waiter::on(&commit), Waiter::on(&commit)].into_iter();
         // One goes before, one that was woken, before it can tell.
         drop(waiters.next());
