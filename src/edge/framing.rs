@@ -17,7 +17,6 @@ use tokio::io::{AsyncRead as _, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
 use super::chunks::Chunks;
-use super::front::EMPTY_LINE;
 use super::head::{Length, Malformed};
 use super::wire::{Reader, Wire};
 
@@ -183,3 +182,6 @@ const MAX_BEHIND: usize = 64 << 10;
 /// How long, and for how many reads, a client may still send that is not listened to any more.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_READS: usize = 256;
+
+/// What may stand before a request (RFC 9112, 2.2): some clients send it behind the body of the one before.
+pub(super) const EMPTY_LINE: &[u8] = b"\r\n";

@@ -31,6 +31,7 @@ use crate::failure::Failure;
 use super::connections;
 use super::ending::Ending;
 use super::framing;
+use super::framing::EMPTY_LINE;
 use super::gateway::Gateway;
 use super::head::{self, Length, Malformed, RequestLine, Scan};
 use super::outbox::Outbox;
@@ -283,9 +284,6 @@ async fn read(stream: &mut Stream, bytes: &mut BytesMut) -> std::io::Result<usiz
     })
     .await
 }
-
-/// What may stand before a request (RFC 9112, 2.2): some clients send it behind the body of the one before.
-pub(super) const EMPTY_LINE: &[u8] = b"\r\n";
 
 /// Bytes of a head that are read at once: Pingora's own `INIT_HEADER_BUF_SIZE`.
 const HEAD_BUFFER: usize = 4096;

@@ -33,6 +33,7 @@ mod hostile;
 mod intake;
 mod keys;
 mod leaving;
+mod limits;
 mod listeners;
 mod logs;
 mod measure;
