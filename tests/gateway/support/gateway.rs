@@ -158,6 +158,18 @@ impl Gateway {
         value.map_or(0.0, |value| value.parse().unwrap())
     }
 
+    /// Checks that the books add up, and that the gateway has noticed no contradiction in them.
+    pub(crate) fn audit(&self) {
+        self.command(&["ledger", "audit"]);
+        let page = get(self.admin, "/metrics", "").body;
+        let violations = "crossmodel_ledger_invariant_violations_total{";
+        let violations: Vec<_> = page.lines().filter(|line| line.starts_with(violations)).collect();
+        assert!(
+            !violations.is_empty() && violations.iter().all(|line| line.ends_with(" 0")),
+            "{violations:?}"
+        );
+    }
+
     /// Runs a command on the gateway's folder and returns what it printed.
     pub(crate) fn command(&self, arguments: &[&str]) -> String {
         let output = run(&self.data(), arguments);
