@@ -22,8 +22,8 @@ use crate::provider::Provider;
 /// The keys of all providers, to be found in texts, in any case and also where they are percent-encoded or part of
 /// something in base64.
 ///
-/// Of a key of [`PIECE`] characters or more, so many in a row are enough, so that it does not help to cut it. A shorter
-/// one is only found as a whole, and one of less than [`MIN_KEY`] characters not at all: it is a placeholder for a server
+/// Of a key of 12 characters or more, so many in a row are enough, so that it does not help to cut it. A shorter
+/// one is only found as a whole, and one of less than 8 characters not at all: it is a placeholder for a server
 /// that wants none, and may be any word.
 #[derive(Default)]
 pub struct OwnKeys {
