@@ -1,20 +1,12 @@
 //! How many connections of clients there are, and how many there may be.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use async_trait::async_trait;
-use pingora::listeners::PreTlsProcess;
 use pingora::protocols::GetSocketDigest;
-use pingora::protocols::l4::stream::Stream;
-use pingora::upstreams::peer::{Tracer, Tracing};
-use pingora::{Error, ErrorType};
 use rustix::process::{Resource, getrlimit, setrlimit};
-
-use super::gateway::Gateway;
 
 /// All connections that there are.
 #[derive(Debug, Default)]
@@ -114,40 +106,6 @@ fn network(address: IpAddr) -> IpAddr {
 /// The address at the other end of a connection.
 pub(super) fn peer(stream: &(impl GetSocketDigest + ?Sized)) -> Option<IpAddr> {
     Some(stream.get_socket_digest()?.peer_addr()?.as_inet()?.ip())
-}
-
-/// Counts connections before their TLS handshake, which may take a minute.
-pub(super) struct BeforeTls(pub(super) Gateway);
-
-#[async_trait]
-impl PreTlsProcess for BeforeTls {
-    async fn process(&self, stream: &mut Stream) -> pingora::Result<()> {
-        let place = self.0.enter(peer(stream));
-        let place = place.ok_or_else(|| Error::explain(ErrorType::ConnectRefused, "too many"))?;
-        // The only thing of ours that a connection takes along through its handshake.
-        stream.tracer = Some(Tracer(Box::new(Kept(Arc::new(place)))));
-        Ok(())
-    }
-}
-
-/// Keeps a place for as long as the connection lives that holds it.
-#[derive(Clone)]
-struct Kept(#[expect(dead_code, reason = "it is kept only to be dropped")] Arc<Place>);
-
-impl fmt::Debug for Kept {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Kept")
-    }
-}
-
-impl Tracing for Kept {
-    fn on_connected(&self) {}
-
-    fn on_disconnected(&self) {}
-
-    fn boxed_clone(&self) -> Box<dyn Tracing> {
-        Box::new(self.clone())
-    }
 }
 
 /// How many connections of clients there may be where nobody says it: each may need one to a provider, too.

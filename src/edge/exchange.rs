@@ -19,7 +19,7 @@ use crate::route::Visit;
 
 use super::call::Call;
 use super::endpoint::Endpoint;
-use super::failover::Rest;
+use super::fallback::Fallbacks;
 use super::snapshot::Snapshot;
 
 /// The state of one request. Opaque: embedders hold it in their own context.
@@ -37,7 +37,7 @@ pub struct Exchange {
     pub(super) requested_model: Option<String>,
     pub(super) call: Option<Box<Call>>,
     /// Where the call goes if it fails where it is.
-    pub(super) rest: Option<Box<Rest>>,
+    pub(super) fallbacks: Option<Box<Fallbacks>>,
     /// The call's stay at the target that is being asked.
     pub(super) asked: Option<Visit>,
     /// The call's place in the limits of its key.
@@ -103,7 +103,7 @@ impl Exchange {
             grant: None,
             requested_model: None,
             call: None,
-            rest: None,
+            fallbacks: None,
             asked: None,
             ticket: None,
             standing: Standing::default(),
@@ -193,7 +193,7 @@ impl Exchange {
 
     /// The client gets an answer now: nobody is asked any more, so what could be asked again is let go of.
     pub(super) fn commit(&mut self) {
-        self.rest = None;
+        self.fallbacks = None;
         if let Some(call) = &mut self.call {
             call.body = Bytes::new();
         }
@@ -207,7 +207,7 @@ impl Exchange {
     /// answer repeats of it.
     pub(super) fn held(&self) -> usize {
         let call = self.call.as_ref().map_or(0, |call| call.held(self.bytes_in));
-        call + self.rest.as_ref().map_or(0, |rest| rest.body.len())
+        call + self.fallbacks.as_ref().map_or(0, |rest| rest.body.len())
     }
 
     /// Notes that the first byte of the answer goes out now.

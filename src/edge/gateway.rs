@@ -27,13 +27,13 @@ use crate::observe::{self, AccessLog, Metrics, TargetState, Tracer};
 use crate::route::{Condition, ModelList, Page, percent_decoded};
 
 use super::answer::Local;
-use super::call;
 use super::connections::{self, Caps, Connections, Place, StreamPlace};
 use super::driver::Driver;
 use super::ending::Ending;
 use super::endpoint::{self, Endpoint};
 use super::exchange::Exchange;
-use super::pay::Till;
+use super::pay::Quotas;
+use super::plan;
 use super::refusal::Refusal;
 use super::refused::{self, Refused};
 use super::snapshot::Snapshot;
@@ -49,7 +49,7 @@ pub struct Gateway(Arc<Shared>);
 struct Shared {
     snapshot: ArcSwap<Snapshot>,
     ring: Ring,
-    till: Till,
+    quotas: Quotas,
     metrics: Arc<Metrics>,
     access: AccessLog,
     tracer: Tracer,
@@ -83,7 +83,7 @@ impl Gateway {
             connections: Arc::default(),
             streams: Arc::default(),
             files: connections::raise_files(),
-            till: Till { limiter: Limiter::new(), ledger },
+            quotas: Quotas { limiter: Limiter::new(), ledger },
             metrics,
             tracer: Tracer::from_env().map_err(|e| failed("OTEL_*", &e))?,
             connector: Connector::new(Some(ConnectorOptions::new(POOL))),
@@ -124,9 +124,9 @@ impl Gateway {
         self.0.metrics.targets(targets);
         let (load, connections) = (self.0.load.total(), self.0.connections.total());
         self.0.metrics.load(load.calls, load.bytes, connections);
-        self.0.metrics.waiting(self.0.till.ledger.waiting());
-        self.0.metrics.open_holds.set(self.0.till.ledger.open_holds());
-        self.0.metrics.ledger_failing.set(i64::from(self.0.till.ledger.is_failing()));
+        self.0.metrics.waiting(self.0.quotas.ledger.waiting());
+        self.0.metrics.open_holds.set(self.0.quotas.ledger.open_holds());
+        self.0.metrics.ledger_failing.set(i64::from(self.0.quotas.ledger.is_failing()));
         self.0.metrics.violations(meter::violations().map(|(which, count)| (which.as_str(), count)));
         &self.0.metrics
     }
@@ -137,11 +137,11 @@ impl Gateway {
         look(&Sources {
             catalog: &snapshot.catalog,
             ring: &self.0.ring,
-            limiter: &self.0.till.limiter,
+            limiter: &self.0.quotas.limiter,
             load: &self.0.load,
             most_calls: snapshot.limits.calls,
             connections: self.0.connections.total(),
-            ledger: &self.0.till.ledger,
+            ledger: &self.0.quotas.ledger,
             billing: snapshot.billing.is_on(),
             access_dropped: self.0.access.dropped(),
         })
@@ -154,7 +154,7 @@ impl Gateway {
 
     /// Writes what the ledger and the access log still hold. For the end of the process.
     pub fn close(&self) {
-        self.0.till.ledger.close();
+        self.0.quotas.ledger.close();
         self.0.access.close();
         self.0.tracer.close();
     }
@@ -256,8 +256,8 @@ impl Gateway {
                 let model = ModelList::retrieve(catalog, &grant, &percent_decoded(id));
                 return model.map(Local::Lasting).map(Some);
             }
-            Endpoint::Credits => return account::credits(&self.0.till.ledger, &grant).await.map(Some),
-            Endpoint::Usage => return account::usage(&self.0.till.ledger, &grant).await.map(Some),
+            Endpoint::Credits => return account::credits(&self.0.quotas.ledger, &grant).await.map(Some),
+            Endpoint::Usage => return account::usage(&self.0.quotas.ledger, &grant).await.map(Some),
             Endpoint::Call(protocol) => (protocol, false),
             Endpoint::Count(protocol) => (protocol, true),
         };
@@ -266,13 +266,13 @@ impl Gateway {
         exchange.slot = Some(slot.map_err(|shed| exchange.shed(shed))?);
         self.limit(exchange, &grant)?;
         exchange.snapshot.budget.call();
-        call::admit(&self.0.till, session, exchange, protocol, counts).await?;
+        plan::admit(&self.0.quotas, session, exchange, protocol, counts).await?;
         Ok(None)
     }
 
     /// Counts the request for its key.
     fn limit(&self, exchange: &mut Exchange, grant: &Grant) -> Result<()> {
-        match self.0.till.limiter.admit(grant) {
+        match self.0.quotas.limiter.admit(grant) {
             Ok(ticket) => {
                 exchange.standing = ticket.standing();
                 exchange.ticket = Some(ticket);

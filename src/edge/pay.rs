@@ -5,84 +5,29 @@ use std::sync::Arc;
 use crate::failure::{Failure, Kind, Result};
 use crate::limit::Limiter;
 use crate::meter::{self, Bill, Expected, Invariant, Ledger, Prices, Refusal};
-use crate::protocol::Head;
 use crate::route::Sign;
-use crate::translate::BYTES_PER_TOKEN;
 
 use super::call::Call;
+use super::estimate::{CostEstimate, OVERHEAD};
 use super::exchange::Exchange;
-use super::{priced, upstream};
+use super::upstream;
 
-/// Where limits and money are kept.
+/// The rate limits and the ledger.
 #[derive(Debug)]
-pub(super) struct Till {
+pub(super) struct Quotas {
     pub(super) limiter: Limiter,
     pub(super) ledger: Ledger,
 }
 
-/// What a call is going to need.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Need {
-    expected: Expected,
-    context_window: u64,
-    /// The tokens to which each of the answers is limited, so that it costs no more than is set aside: what the client
-    /// asks for, or less. Absent for calls that are not paid for.
-    pub(super) output_cap: Option<u64>,
-    choices: u64,
-    /// Is that all that the client wants, or the model can write anyway?
-    harmless: bool,
-}
-
-impl Need {
-    /// What a request of so many bytes is going to need.
-    ///
-    /// # Errors
-    /// 400 for a limit that can not be read, where it decides on money.
-    pub(super) fn of(exchange: &Exchange, call: &Call, head: &Head<'_>, body: &[u8]) -> Result<Self> {
-        let entry = &call.found.entry;
-        let caps = call.caps();
-        let paid = exchange.snapshot.billing.is_on()
-            && call.found.entry.targets.iter().any(|target| target.prices.is_some());
-        let wanted = head.output_cap;
-        let unknown = if wanted.is_some() { u64::MAX } else { DEFAULT_OUTPUT };
-        let most = caps.max_output.unwrap_or(unknown);
-        let least = LEAST_OUTPUT.max(call.provider().profile.min_max_tokens.into());
-        let output = wanted.unwrap_or(most).min(most).max(least);
-        let reducible = wanted.is_none() && !exchange.is_strict();
-        let output_least = if reducible { output.min(WORTHWHILE) } else { output };
-        let context_window = entry.context_window.unwrap_or(u64::MAX);
-        let bytes = body.len() as u64;
-        let media = head.demand.media.saturating_mul(MEDIUM);
-        let seen = (bytes + OVERHEAD).saturating_add(media).min(context_window);
-        let unseen =
-            head.demand.unbounded.as_ref().map(|_| entry.context_window.unwrap_or(DEFAULT_CONTEXT_WINDOW));
-        let prompt_most = seen.max(unseen.unwrap_or(0));
-        let expected = Expected {
-            prompt_most,
-            prompt: bytes.div_ceil(BYTES_PER_TOKEN).min(prompt_most),
-            output_most: output.saturating_mul(head.choices),
-            output_least: output_least.saturating_mul(head.choices),
-            extras: priced::extras(&head.demand, head.choices),
-        };
-        // Some providers refuse a low limit, but what the client asks for is between the two: nothing at all, where
-        // that only fills the prompt cache.
-        let cap = wanted.map_or(output, |wanted| wanted.min(most));
-        let output_cap = (call.infers && paid).then_some(cap);
-        let harmless = match wanted {
-            Some(wanted) => wanted <= cap,
-            None => caps.max_output.is_some_and(|known| known <= cap),
-        };
-        Ok(Self { expected, context_window, output_cap, choices: head.choices, harmless })
-    }
-
+impl CostEstimate {
     /// Reserves the key's tokens and sets the call's money aside; of a request that was written anew, `written`
     /// is the length, and others may answer at the prices `elsewhere`. From here on, the call has a bill.
     ///
     /// # Errors
     /// 429, 402, or 503 when the store can not be written.
-    pub(super) async fn meet(
+    pub(super) async fn reserve(
         &mut self,
-        till: &Till,
+        quotas: &Quotas,
         exchange: &mut Exchange,
         call: &Call,
         elsewhere: Vec<Option<Arc<Prices>>>,
@@ -104,13 +49,13 @@ impl Need {
         let paid = exchange.snapshot.billing.is_on() && prices.iter().any(Option::is_some);
         let bill = if paid {
             let prices = prices.drain(..).map(or_free).collect();
-            let bill = Bill::open(&till.ledger, grant, &call.found.entry.id, prices, self.expected).await;
+            let bill = Bill::open(&quotas.ledger, grant, &call.found.entry.id, prices, self.expected).await;
             bill.map_err(|refusal| {
                 exchange.limit = limit(refusal);
                 refused(refusal)
             })?
         } else {
-            Bill::free(&till.ledger, grant, self.expected)
+            Bill::free(&quotas.ledger, grant, self.expected)
         };
         self.limit(&bill);
         exchange.bill = Some(bill);
@@ -122,7 +67,7 @@ impl Need {
     /// # Errors
     /// 503 for a target that is paid for when no money is set aside.
     pub(super) fn elsewhere(&self, exchange: &mut Exchange, call: &Call) -> Result<Self> {
-        let mut need = *self;
+        let mut estimate = *self;
         let paid = exchange.snapshot.billing.is_on() && call.prices.is_some();
         if paid && !exchange.bill.as_ref().is_some_and(Bill::is_held) {
             let id = &call.found.entry.id;
@@ -131,24 +76,9 @@ impl Need {
         }
         if let Some(bill) = &mut exchange.bill {
             bill.charge_by(&or_free(call.prices.clone()));
-            need.limit(bill);
+            estimate.limit(bill);
         }
-        Ok(need)
-    }
-
-    /// Limits the answer to what is paid for.
-    fn limit(&mut self, bill: &Bill) {
-        if let Some(cap) = &mut self.output_cap {
-            let paid = bill.output_cap() / self.choices;
-            self.harmless &= paid >= *cap;
-            *cap = paid.min(*cap);
-        }
-    }
-
-    /// What the client has to be told: that its answer is limited, and to what.
-    pub(super) fn notice(&self) -> Option<String> {
-        let cap = self.output_cap.filter(|_| !self.harmless)?;
-        Some(format!("max_output_tokens={cap}"))
+        Ok(estimate)
     }
 }
 
@@ -262,24 +192,5 @@ fn refused(refusal: Refusal) -> Failure {
     }
 }
 
-/// Output tokens where neither the client nor the catalog says how many there may be.
-const DEFAULT_OUTPUT: u64 = 8192;
-
-/// Tokens below which some providers refuse a limit.
-const LEAST_OUTPUT: u64 = 16;
-
-/// Output tokens for which a call is worth while, when there is no money for more.
-const WORTHWHILE: u64 = 1024;
-
 /// Output tokens that are reserved of a key's limit: few answers are longer, and all are made good at the end.
 const MOST_RESERVED: u64 = 4096;
-
-/// Tokens that providers add to a prompt: their own instructions, where tools are given.
-const OVERHEAD: u64 = 1024;
-
-/// Tokens of a picture, or of some pages, beyond the bytes that stand for them.
-const MEDIUM: u64 = 5000;
-
-/// Tokens of a prompt of which the request does not show how long it becomes, for models whose context window is not
-/// configured: the window of GPT-5. What is more is paid for from the balance.
-const DEFAULT_CONTEXT_WINDOW: u64 = 400_000;

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use crate::canon::Rate;
 use crate::failure::{Failure, Kind, Result};
-use crate::meter::{Extras, Prices};
+use crate::meter::Prices;
 use crate::protocol::{Demand, Members, Service, Spare};
 use crate::route::{Choice, Entry, Found};
 
@@ -103,18 +103,6 @@ fn refused(name: &str, member: String, setting: &str) -> Failure {
     Failure::new(Kind::Unsupported, message).with_param(member)
 }
 
-/// What a request may cost beside the tokens of its text.
-pub(super) fn extras(demand: &Demand, choices: u64) -> Extras {
-    let asks = |service| demand.services.iter().any(|(asked, _)| *asked == service);
-    Extras {
-        rates: demand.rates.iter().map(|(rate, _)| *rate).collect(),
-        long_cache: demand.long_cache,
-        audio_input: asks(Service::AudioInput),
-        audio_output: asks(Service::AudioOutput),
-        searches: if asks(Service::WebSearch) { SEARCHES_HELD.saturating_mul(choices) } else { 0 },
-    }
-}
-
 /// Notes the name of the model that has answered a call, unless it is the one that was asked.
 pub(super) fn note_served(slot: &mut Option<String>, call: Option<&Call>, name: Option<&str>) {
     if let (None, Some(call), Some(name)) = (&slot, call, name)
@@ -153,9 +141,6 @@ impl Exchange {
         self.call.as_ref().filter(|_| paid)?.prices.as_deref()
     }
 }
-
-/// Web searches for which money is set aside: more than answers mostly need. Others are paid for from the balance.
-const SEARCHES_HELD: u64 = 10;
 
 /// What is in the name of a router's model that is to search the web.
 const SEARCHING: &str = ":online";
@@ -249,19 +234,5 @@ mod tests {
         assert_eq!(left(&Demand::default()).unwrap(), [0, 1]);
         assert_eq!(left(&rate(Rate::Priority)).unwrap(), [1]);
         assert_eq!(left(&rate(Rate::Us)).unwrap_err().status(), 400);
-    }
-
-    #[test]
-    fn what_is_asked_for_is_set_aside() {
-        let demand = Demand {
-            rates: vec![(Rate::Fast, "speed"), (Rate::Us, "inference_geo")],
-            long_cache: true,
-            services: vec![(Service::WebSearch, String::new()), (Service::AudioOutput, String::new())],
-            ..Demand::default()
-        };
-        let rates = [Rate::Fast, Rate::Us].into_iter().collect();
-        let searches = 2 * SEARCHES_HELD;
-        let expected = Extras { rates, long_cache: true, audio_input: false, audio_output: true, searches };
-        assert_eq!(extras(&demand, 2), expected);
     }
 }

@@ -15,8 +15,9 @@ use crate::protocol::UpstreamError;
 use crate::translate;
 use crate::translate::bridge::{Bridge, refused};
 
-use super::call::{self, Bridged, Call};
+use super::call::{Bridged, Call};
 use super::exchange::Exchange;
+use super::plan;
 use super::{headers, priced};
 
 /// The head of an answer, as far as it matters here.
@@ -159,7 +160,7 @@ fn failed(call: &Call, head: &Head, body: Bytes, client_model: &str) -> Failure 
 /// The failure that it is.
 fn turned(exchange: &mut Exchange, streams: bool, body: Bytes) -> Result<Whole> {
     let call = exchange.call()?;
-    let context = call::context(exchange, call)?;
+    let context = plan::context(exchange, call)?;
     let (speaker, profile) = (call.protocol.protocol(), &call.provider().profile);
     let limit = exchange.snapshot.limits.event_bytes;
     let bridge = Bridge::new(speaker, speaker, profile, Arc::clone(&context), !streams, limit);

@@ -25,13 +25,14 @@ use crate::config::{self, Config, Error, Timeouts};
 
 use super::admin::{Admin, Sampler};
 use super::certificates::Certificates;
-use super::connections::{self, BeforeTls};
+use super::connections;
 use super::demo::Demo;
 use super::ending::Ending;
 use super::front::Front;
 use super::gateway::Gateway;
 use super::handover::{Door, Inheritance};
 use super::listeners::Sockets;
+use super::pre_tls::BeforeTls;
 use super::reload::Reload;
 use super::side::Side;
 

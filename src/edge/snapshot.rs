@@ -10,7 +10,7 @@ use crate::route::{Catalog, Entry};
 use crate::translate::OwnKeys;
 
 use super::ending::Ending;
-use super::failover::Budget;
+use super::retry_budget::RetryBudget;
 use super::tenants::Tenants;
 use super::upstream::Upstream;
 use super::watch::Drains;
@@ -21,7 +21,7 @@ pub(super) struct Snapshot {
     pub(super) catalog: Catalog,
     pub(super) limits: Limits,
     pub(super) billing: Switch,
-    pub(super) budget: Arc<Budget>,
+    pub(super) budget: Arc<RetryBudget>,
     pub(super) drains: Arc<Drains>,
     pub(super) ending: Arc<Ending>,
     /// The keys of all providers.
