@@ -1,7 +1,7 @@
 //! The one error of the request path: what went wrong, whose fault it is, and what the client is told.
 //!
 //! A [`Failure`] knows nothing of protocols. The folders under `protocol` turn it into the envelope
-//! that their clients expect; `edge::answer` gives it its status and headers.
+//! that their clients expect; `edge::respond::answer` gives it its status and headers.
 
 use std::borrow::Cow;
 use std::fmt;

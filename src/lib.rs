@@ -8,7 +8,7 @@
 //!  client bytes                                                              client bytes
 //!      |                                                                          ^
 //!      v                                                                          |
-//!  edge::intake -> auth -> limit -> protocol::Head -> route -> meter -> translate -> provider -> translate::{relay, bridge}
+//!  edge::request -> auth -> limit -> protocol::Head -> route -> meter -> translate -> provider -> translate::{relay, bridge}
 //!                                                                                         |
 //!                                                                      canon::Usage -> meter, limit, observe
 //! ```

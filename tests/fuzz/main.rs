@@ -9,7 +9,7 @@
 
 mod answers;
 // It needs nothing of the crate, and is nobody else's business.
-#[path = "../../src/edge/head.rs"]
+#[path = "../../src/edge/wire/head.rs"]
 mod head;
 mod heads;
 mod mutate;

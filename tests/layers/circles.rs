@@ -93,7 +93,7 @@ struct Used {
 }
 
 /// The code without modules that are only there in tests.
-fn without_tests(code: &str) -> String {
+pub(super) fn without_tests(code: &str) -> String {
     let mut out = String::new();
     let mut rest = code;
     while let Some(at) = rest.find("#[cfg(test)]") {
@@ -130,7 +130,9 @@ fn uses(code: &str) -> Vec<Used> {
     for start in ["crate::", "super::", "self::"] {
         for (at, _) in elsewhere.match_indices(start) {
             let before = elsewhere[..at].chars().next_back();
-            if before.is_some_and(|c| is_word(c) || c == ':' || c == '$') {
+            // A place from which something is seen is no import.
+            let is_visibility = elsewhere[..at].ends_with("(in ");
+            if is_visibility || before.is_some_and(|c| is_word(c) || c == ':' || c == '$') {
                 continue;
             }
             let path: String = elsewhere[at..].chars().take_while(|c| is_word(*c) || *c == ':').collect();

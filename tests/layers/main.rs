@@ -66,6 +66,9 @@ const ON_PINGORA: [&str; 3] = ["edge", "main", "cli"];
 /// Where bytes are borrowed and never parsed into a tree.
 const WITHOUT_TREES: [&str; 3] = ["protocol", "translate", "canon"];
 
+/// The folders of the edge: each may import those before it.
+const EDGE: [&str; 8] = ["wire", "upstream", "call", "request", "respond", "gateway", "accept", "server"];
+
 const FILE_LINES: usize = 600;
 const FUNCTION_LINES: usize = 100;
 
@@ -255,6 +258,19 @@ fn wrong_imports(source: &Source) -> Vec<String> {
     faults
 }
 
+/// What is wrong with the imports of one file between the folders of the edge.
+fn wrong_folders(source: &Source) -> Vec<String> {
+    let folder = source.path.strip_prefix("src/edge").ok().and_then(|path| path.iter().next());
+    let place = |name: &str| EDGE.iter().position(|folder| *folder == name);
+    let Some(own) = folder.and_then(|folder| place(&folder.to_string_lossy())) else { return Vec::new() };
+    let code = circles::without_tests(&source.code);
+    let imports = names_after(&code, "crate::edge::").into_iter();
+    let upward = imports.filter(|(_, name)| place(name).is_some_and(|other| other > own));
+    upward
+        .map(|(line, name)| format!("{}:{line}: {} imports {name}", source.path.display(), EDGE[own]))
+        .collect()
+}
+
 /// What is wrong with the size and the attributes of one file.
 fn wrong_form(source: &Source) -> Vec<String> {
     let path = source.path.display();
@@ -314,6 +330,7 @@ fn none(faults: &[String]) {
 #[test]
 fn imports_only_go_down() {
     none(&sources(&["src"]).iter().flat_map(wrong_imports).collect::<Vec<_>>());
+    none(&sources(&["src"]).iter().flat_map(wrong_folders).collect::<Vec<_>>());
 }
 
 #[test]
@@ -362,9 +379,15 @@ fn the_checks_see_what_they_look_for() {
         ("src/canon/request/block.rs", "use crate::json::{lit, raw};"),
         ("src/protocol/chat/encode/mod.rs", "use crate::canon::Event; use super::super::{chat, Head};"),
         ("src/protocol/mod.rs", "pub use chat::Chat; static A: &dyn P = &messages::Messages;"),
-        ("src/edge/call.rs", "use pingora_proxy::Session;"),
+        ("src/edge/request/plan.rs", "use pingora_proxy::Session;"),
     ] {
         assert_eq!(wrong_imports(&Source::of(path, text)), Vec::<String>::new());
+    }
+    for (path, text, faults) in [
+        ("src/edge/call/pay.rs", "use crate::edge::request::plan;", 1),
+        ("src/edge/respond/driver.rs", "use crate::edge::request::plan;", 0),
+    ] {
+        assert_eq!(wrong_folders(&Source::of(path, text)).len(), faults, "{path}: {text}");
     }
     let long = format!("fn f() {{\n{}}}\n", "'{';\n".repeat(FUNCTION_LINES));
     for text in [&long, &"\n".repeat(FILE_LINES + 1), "#[expect(dead_code)]\nfn f() {}"] {

@@ -1,0 +1,312 @@
+//! Where connections arrive: before Pingora sees a request, its head is here, whole and well-formed.
+//!
+//! Pingora's own reader waits for each read and not for the head, and answers what it does not understand
+//! with an empty 400. So HTTP/1 heads are read here, under one deadline, in bounded memory, and handed to
+//! Pingora as bytes that came too early; what follows them it reads itself, as far as [`framing`] lets it. An HTTP/2
+//! connection is served by [`streams`] from its preface on.
+
+pub(in crate::edge) mod pre_tls;
+pub(in crate::edge) mod side;
+
+use std::future::poll_fn;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::ready;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Buf as _, BytesMut};
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::{H2Options, HttpSession, default_h2_options};
+use pingora::protocols::{ALPN, Stream};
+use pingora::server::ShutdownWatch;
+use pingora::server::configuration::ServerConf;
+use pingora_proxy::{HttpProxy, http_proxy};
+use tokio::io::{AsyncRead as _, AsyncWriteExt, ReadBuf};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+
+use crate::config::Limits;
+use crate::edge::call::ending::Ending;
+use crate::edge::call::refusal::Refusal;
+use crate::edge::gateway::Gateway;
+use crate::edge::gateway::connections;
+use crate::edge::gateway::refused::Refused;
+use crate::edge::respond::outbox::Outbox;
+use crate::edge::wire::framing;
+use crate::edge::wire::framing::EMPTY_LINE;
+use crate::edge::wire::head::{self, Length, Malformed, RequestLine, Scan};
+use crate::edge::wire::streams::{self, Asked, Guard, PREFACE};
+use crate::failure::Failure;
+
+/// The application behind the listeners for clients.
+pub(in crate::edge) struct Front {
+    proxy: Arc<HttpProxy<Gateway>>,
+    gateway: Gateway,
+    h2: H2Options,
+    /// Says at once that the end is near.
+    closing: ShutdownWatch,
+}
+
+/// What comes next on a connection.
+pub(in crate::edge) enum Next {
+    /// A request's head, whole and well-formed, of so many bytes, and how long its body is.
+    Request(usize, Length),
+    /// A client that speaks HTTP/2.
+    Http2,
+    /// Nothing any more.
+    Gone,
+    /// What is no request.
+    Refused(Refusal),
+}
+
+impl Front {
+    pub(in crate::edge) fn new(conf: &Arc<ServerConf>, gateway: Gateway) -> Self {
+        let mut h2 = default_h2_options();
+        h2.max_header_list_size(u32::try_from(gateway.limits().head_bytes).unwrap_or(u32::MAX))
+            .max_concurrent_streams(H2_STREAMS)
+            .initial_connection_window_size(H2_CONNECTION_WINDOW)
+            .max_send_buffer_size(H2_SEND_BUFFER);
+        let proxy = Arc::new(http_proxy(conf, gateway.clone()));
+        Self { proxy, gateway, h2, closing: watch::channel(true).1 }
+    }
+
+    /// All requests of one connection.
+    async fn serve(&self, mut stream: Stream, shutdown: &ShutdownWatch) {
+        let opened = Instant::now();
+        let mut settings: Option<HttpPersistentSettings> = None;
+        let mut bytes = BytesMut::new();
+        let ending = self.gateway.ending();
+        loop {
+            let limits = self.gateway.limits();
+            let may_be_h2 = settings.is_none();
+            let (end, length) =
+                match next(&mut stream, &mut bytes, &limits, (shutdown, &ending), may_be_h2).await {
+                    Next::Request(end, length) => (end, length),
+                    // Most connections never need the room of either.
+                    Next::Http2 => {
+                        return Box::pin(self.http2(stream, bytes, shutdown, opened, &limits)).await;
+                    }
+                    Next::Gone => return,
+                    Next::Refused(refusal) => return Box::pin(self.refuse(stream, refusal, &bytes)).await,
+                };
+            let mut session = match framing::session(stream, &mut bytes, end, length) {
+                Ok(session) => session,
+                Err((stream, Malformed(why))) => {
+                    return Box::pin(self.refuse(stream, Refusal::Malformed(why), &bytes)).await;
+                }
+            };
+            match settings.take() {
+                Some(settings) => settings.apply_to_session(&mut session),
+                None => session.set_keepalive_reuses_remaining(Some(KEEPALIVE_REQUESTS)),
+            }
+            // To Pingora it is all one whether the process is about to end or only the connection.
+            let old = opened.elapsed() >= Duration::from_secs(limits.connection_seconds);
+            let watch = if old || self.gateway.is_near_limits() { &self.closing } else { shutdown };
+            let Some(reused) = self.proxy.process_new_http(session, watch).await else { return };
+            let Some(reused) = framing::reused(reused).await else { return };
+            (stream, settings) = reused;
+        }
+    }
+
+    /// All requests of an HTTP/2 connection. It is told to wind up when the process is, or after its time.
+    async fn http2(
+        &self,
+        stream: Stream,
+        first: BytesMut,
+        shutdown: &ShutdownWatch,
+        opened: Instant,
+        limits: &Limits,
+    ) {
+        let life = Duration::from_secs(limits.connection_seconds);
+        let (wind_up, told) = watch::channel(false);
+        let (mut shutdown, passed_on) = (shutdown.clone(), told.clone());
+        let ending = async {
+            tokio::select! {
+                _ = shutdown.wait_for(|shutdown| *shutdown) => {}
+                () = sleep_until(opened + life) => {}
+            }
+            let _ = wind_up.send(true);
+            // Who does not let go, and does not even answer, is let go of.
+            sleep_until(opened + 2 * life).await;
+        };
+        let outbox = Outbox::default();
+        let serving = streams::serve(stream, first, &self.h2, told, H2_IDLE, |asked| match asked {
+            Asked::Request(session, guard) => self.stream(*session, guard, &outbox, &passed_on),
+            Asked::Malformed => self.gateway.note_refused(&Refused::malformed()),
+        });
+        tokio::select! {
+            () = serving => {}
+            () = ending => {}
+        }
+    }
+
+    /// One request of an HTTP/2 connection. What is wrong with its head is told at once.
+    fn stream(&self, session: HttpSession, guard: Guard, outbox: &Outbox, shutdown: &ShutdownWatch) {
+        let place = match self.gateway.enter_stream(session.req_header()) {
+            Ok(place) => place,
+            Err(failure) => return self.refuse_stream(session, failure, outbox),
+        };
+        let (proxy, shutdown) = (Arc::clone(&self.proxy), shutdown.clone());
+        let outbox = outbox.clone();
+        tokio::spawn(async move {
+            outbox.serving(proxy.process_new_http(ServerSession::new_http2(session), &shutdown)).await;
+            drop((guard, place));
+        });
+    }
+
+    /// Tells the client of a stream why it is not served.
+    fn refuse_stream(&self, mut session: HttpSession, failure: Failure, outbox: &Outbox) {
+        let request = session.req_header();
+        let refused = Refused::new(request.method.as_str(), request.uri.path(), failure);
+        self.gateway.note_refused(&refused);
+        let body = refused.body.clone();
+        if let Ok(head) = refused.head()
+            && session.write_response_header(Box::new(head), false).is_ok()
+        {
+            outbox.send(&mut session, body);
+        }
+    }
+
+    /// Tells the client in its own words, as far as it said who it is.
+    async fn refuse(&self, mut stream: Stream, refusal: Refusal, head: &[u8]) {
+        let line = RequestLine::read(head).ok();
+        let (method, path) = line.map_or(("", ""), |line| (line.method, line.path()));
+        let refused = Refused::new(method, path, refusal.failure());
+        self.gateway.refuse_head(refusal.label());
+        self.gateway.note_refused(&refused);
+        // Whoever can not be told is gone anyway.
+        if let Ok(Ok(())) = timeout(LAST_REQUEST, stream.write_all(&refused.http1())).await {
+            framing::linger(stream).await;
+        }
+    }
+}
+
+#[async_trait]
+impl ServerApp for Front {
+    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        // What comes over TLS has been counted before its handshake.
+        let place = match stream.get_ssl_digest() {
+            Some(_) => None,
+            None => Some(self.gateway.enter(connections::peer(&*stream))?),
+        };
+        // The task that has accepted it has room for a TLS handshake, 8 KiB of it, as long as it lives.
+        let (front, shutdown) = (Arc::clone(self), shutdown.clone());
+        tokio::spawn(async move {
+            front.serve(stream, &shutdown).await;
+            drop(place);
+        });
+        None
+    }
+
+    async fn cleanup(&self) {
+        self.proxy.http_cleanup().await;
+    }
+}
+
+/// Reads until it is known what comes next.
+pub(in crate::edge) async fn next(
+    stream: &mut Stream,
+    bytes: &mut BytesMut,
+    limits: &Limits,
+    (shutdown, ending): (&ShutdownWatch, &Ending),
+    may_be_h2: bool,
+) -> Next {
+    let is_h2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
+    let mut shutdown = shutdown.clone();
+    let mut deadline = Instant::now() + Duration::from_secs(limits.idle_seconds);
+    let mut scan = Scan::default();
+    let (mut leaving, mut begun) = (false, false);
+    loop {
+        let idle = bytes.is_empty();
+        let read = tokio::select! {
+            biased;
+            read = timeout_at(deadline, read(stream, bytes)) => read,
+            () = ending.wait(), if idle => return Next::Gone,
+            _ = shutdown.wait_for(|shutdown| *shutdown), if idle && !leaving => {
+                leaving = true;
+                deadline = deadline.min(Instant::now() + LAST_REQUEST);
+                continue;
+            }
+        };
+        match read {
+            Ok(Ok(1..)) => {}
+            Err(_) if !idle && !is_h2 => return Next::Refused(Refusal::Slow),
+            _ => return Next::Gone,
+        }
+        if !begun && bytes.len() >= EMPTY_LINE.len() {
+            begun = true;
+            if bytes.starts_with(EMPTY_LINE) && !is_h2 {
+                bytes.advance(EMPTY_LINE.len());
+                scan = Scan::default();
+            }
+            if bytes.is_empty() {
+                continue;
+            }
+        }
+        if idle {
+            deadline = Instant::now() + Duration::from_secs(limits.head_seconds);
+        }
+        if may_be_h2 {
+            let known = bytes.len().min(PREFACE.len());
+            match bytes.get(..known) == PREFACE.get(..known) {
+                true if known == PREFACE.len() => return Next::Http2,
+                true => continue,
+                false if is_h2 => return Next::Gone,
+                false => {}
+            }
+        }
+        let end = match scan.end(bytes) {
+            Ok(end) => end,
+            Err(Malformed(why)) => return Next::Refused(Refusal::Malformed(why)),
+        };
+        if end.unwrap_or(bytes.len()) > limits.head_bytes {
+            return Next::Refused(Refusal::Large);
+        }
+        if let Some(end) = end {
+            return match head::check(bytes.get(..end).unwrap_or_default()) {
+                Ok((line, _)) if line.method == "CONNECT" => Next::Refused(Refusal::Connect),
+                Ok((_, length)) => Next::Request(end, length),
+                Err(Malformed(why)) => Next::Refused(Refusal::Malformed(why)),
+            };
+        }
+    }
+}
+
+/// Reads what has arrived. A connection that waits has no buffer for that.
+async fn read(stream: &mut Stream, bytes: &mut BytesMut) -> std::io::Result<usize> {
+    poll_fn(|cx| {
+        let mut room = [MaybeUninit::uninit(); HEAD_BUFFER];
+        let mut arrived = ReadBuf::uninit(&mut room);
+        ready!(Pin::new(&mut *stream).poll_read(cx, &mut arrived))?;
+        bytes.extend_from_slice(arrived.filled());
+        Ok(arrived.filled().len()).into()
+    })
+    .await
+}
+
+/// Bytes of a head that are read at once: Pingora's own `INIT_HEADER_BUF_SIZE`.
+const HEAD_BUFFER: usize = 4096;
+
+/// Requests on one connection, after which the client shall make a new one: load balancers in front of
+/// several gateways get a chance to spread them.
+const KEEPALIVE_REQUESTS: u32 = 10_000;
+
+/// How long an HTTP/2 connection without streams stays open: Envoy's advice for edges.
+const H2_IDLE: Duration = Duration::from_secs(300);
+
+/// Streams of one HTTP/2 connection at a time: Envoy's advice for edges, and Pingora's default.
+const H2_STREAMS: u32 = 100;
+
+/// Bytes that clients may send on one connection before they are read: Envoy's advice for edges. For one
+/// stream, it is the protocol's default of 64 KiB.
+const H2_CONNECTION_WINDOW: u32 = 1 << 20;
+
+/// Bytes of a stream that wait in memory for a client that does not read.
+const H2_SEND_BUFFER: usize = 64 << 10;
+
+/// How long a connection without a request stays open when the process is told to stop: a request that is on its
+/// way already is still answered, and the answer says that it is the last one.
+const LAST_REQUEST: Duration = Duration::from_secs(2);

@@ -1,0 +1,284 @@
+//! Listeners beside the one for clients: for operators, and of the built-in provider.
+//!
+//! Whoever can reach them can take up files of the process, of which clients need most. So there are few connections, and
+//! for one that is too many the one goes that has been waited for the longest.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::BytesMut;
+use pingora::apps::{HttpServerApp, ServerApp};
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
+use pingora::server::ShutdownWatch;
+use tokio::io::AsyncWriteExt as _;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use crate::config::Limits;
+use crate::edge::accept::{Next, next};
+use crate::edge::call::ending::Ending;
+use crate::edge::call::refusal::Refusal;
+use crate::edge::gateway::refused::Refused;
+use crate::edge::wire::framing;
+use crate::edge::wire::head::Malformed;
+use crate::edge::wire::streams::{self, Asked};
+
+/// An application behind a listener that few use.
+pub(in crate::edge) struct Side<A> {
+    app: Arc<A>,
+    room: Arc<Room>,
+    limits: Limits,
+    /// For clients that speak HTTP/2 without being asked.
+    h2: Option<H2Options>,
+    /// How long an answer may take; absent: for ever.
+    answer: Option<Duration>,
+}
+
+impl<A> Side<A> {
+    /// An application with so many connections at a time.
+    pub(in crate::edge) fn new(app: A, connections: usize) -> Self {
+        let limits =
+            Limits { head_bytes: HEAD, head_seconds: SECONDS, idle_seconds: SECONDS, ..Limits::default() };
+        let room = Arc::new(Room { most: connections, gives_up_busy: true, seats: Mutex::default() });
+        Self { app: Arc::new(app), room, limits, h2: None, answer: Some(ANSWER) }
+    }
+
+    /// The same, whose answers may take any time and are also given over HTTP/2.
+    pub(in crate::edge) fn lasting(self) -> Self {
+        let room = Arc::new(Room { most: self.room.most, gives_up_busy: false, seats: Mutex::default() });
+        Self { h2: Some(default_h2_options()), answer: None, room, ..self }
+    }
+}
+
+impl<A: HttpServerApp + Send + Sync + 'static> Side<A> {
+    /// All requests of one connection.
+    async fn serve(&self, mut stream: Stream, shutdown: &ShutdownWatch, seat: &Arc<Seat>) {
+        let (mut settings, mut bytes) = (None, BytesMut::new());
+        let ending = Ending::default();
+        loop {
+            let may_be_h2 = self.h2.is_some() && settings.is_none();
+            let next = next(&mut stream, &mut bytes, &self.limits, (shutdown, &ending), may_be_h2).await;
+            let (end, length) = match (next, &self.h2) {
+                (Next::Request(end, length), _) => (end, length),
+                (Next::Http2, Some(h2)) => {
+                    return Box::pin(self.http2(stream, bytes, h2, shutdown, seat)).await;
+                }
+                (Next::Refused(refusal), _) => return refuse(stream, refusal).await,
+                (Next::Gone | Next::Http2, _) => return,
+            };
+            let mut session = match framing::session(stream, &mut bytes, end, length) {
+                Ok(session) => session,
+                Err((stream, Malformed(why))) => return refuse(stream, Refusal::Malformed(why)).await,
+            };
+            if let Some(settings) = settings.take() {
+                pingora::apps::HttpPersistentSettings::apply_to_session(settings, &mut session);
+            }
+            session.set_write_timeout(Some(WRITE));
+            session.set_total_drain_timeout(Some(DRAIN));
+            let answering = Answering::at(seat);
+            let answered = self.app.process_new_http(session, shutdown);
+            let reused = match self.answer {
+                Some(time) => timeout(time, answered).await.ok().flatten(),
+                None => answered.await,
+            };
+            // Whoever is only seen off may go for another.
+            drop(answering);
+            let Some(reused) = reused else { return };
+            let Some(reused) = framing::reused(reused).await else { return };
+            (stream, settings) = reused;
+        }
+    }
+
+    /// All requests of an HTTP/2 connection.
+    async fn http2(
+        &self,
+        stream: Stream,
+        first: BytesMut,
+        options: &H2Options,
+        shutdown: &ShutdownWatch,
+        seat: &Arc<Seat>,
+    ) {
+        let idle = Duration::from_secs(self.limits.idle_seconds);
+        streams::serve(stream, first, options, shutdown.clone(), idle, |asked| {
+            let Asked::Request(session, guard) = asked else { return };
+            let (app, shutdown, answering) = (Arc::clone(&self.app), shutdown.clone(), Answering::at(seat));
+            tokio::spawn(async move {
+                let mut session = ServerSession::new_http2(*session);
+                session.set_write_timeout(Some(WRITE));
+                app.process_new_http(session, &shutdown).await;
+                drop((guard, answering));
+            });
+        })
+        .await;
+    }
+}
+
+#[async_trait]
+impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Side<A> {
+    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let seat = self.room.enter()?;
+        tokio::select! {
+            () = self.serve(stream, shutdown, &seat.0) => {}
+            () = seat.0.given_up.notified() => {}
+        }
+        None
+    }
+
+    async fn cleanup(&self) {
+        self.app.http_cleanup().await;
+    }
+}
+
+/// Tells the client why its request is none.
+async fn refuse(mut stream: Stream, refusal: Refusal) {
+    let answer = Refused::new("", "", refusal.failure()).http1();
+    if let Ok(Ok(())) = timeout(DRAIN, stream.write_all(&answer)).await {
+        framing::linger(stream).await;
+    }
+}
+
+/// The connections of a listener, in the order in which they came.
+#[derive(Debug)]
+struct Room {
+    most: usize,
+    /// Whether one that is being answered goes where none waits: answers take no time, unless their client reads slowly.
+    gives_up_busy: bool,
+    seats: Mutex<Seats>,
+}
+
+#[derive(Debug, Default)]
+struct Seats {
+    next: u64,
+    taken: BTreeMap<u64, Arc<Seat>>,
+}
+
+/// What is known of a connection.
+#[derive(Debug, Default)]
+struct Seat {
+    /// Requests that are being answered.
+    requests: AtomicUsize,
+    /// Tells that another one has the place now.
+    given_up: Notify,
+}
+
+/// A request that is being answered. It is over when this is dropped.
+struct Answering(Arc<Seat>);
+
+impl Answering {
+    fn at(seat: &Arc<Seat>) -> Self {
+        seat.requests.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(seat))
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The place of a connection. It is free again when this is dropped.
+struct Taken(Arc<Seat>, u64, Arc<Room>);
+
+impl Room {
+    /// A place for a connection. If there is none, the oldest connection goes that waits for a request, or else the oldest.
+    fn enter(self: &Arc<Self>) -> Option<Taken> {
+        let mut seats = self.lock();
+        if seats.taken.len() >= self.most {
+            let waits = |(_, seat): &(&u64, &Arc<Seat>)| seat.requests.load(Ordering::Relaxed) == 0;
+            let busy = || seats.taken.iter().next().filter(|_| self.gives_up_busy);
+            let oldest = seats.taken.iter().find(waits).or_else(busy).map(|(number, _)| *number)?;
+            if let Some(seat) = seats.taken.remove(&oldest) {
+                seat.given_up.notify_one();
+            }
+        }
+        let (seat, number) = (Arc::new(Seat::default()), seats.next);
+        seats.next += 1;
+        seats.taken.insert(number, Arc::clone(&seat));
+        Some(Taken(seat, number, Arc::clone(self)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seats> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.2.lock().taken.remove(&self.1);
+    }
+}
+
+/// Bytes of a request's head.
+const HEAD: usize = 16 << 10;
+
+/// Seconds for a head, and between two requests.
+const SECONDS: u64 = 10;
+
+/// How long an answer for an operator may take in all, how long each of its parts, and the rest of a request that
+/// nobody wants.
+const ANSWER: Duration = Duration::from_secs(30);
+const WRITE: Duration = Duration::from_secs(10);
+const DRAIN: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+    use crate::edge::server::demo::Demo;
+
+    fn given_up(seat: &Arc<Seat>) -> bool {
+        let notified = std::pin::pin!(seat.given_up.notified());
+        notified.poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_ready()
+    }
+
+    #[test]
+    fn the_oldest_that_waits_makes_room_for_the_newest() {
+        let room = Arc::new(Room { most: 3, gives_up_busy: false, seats: Mutex::default() });
+        let [first, second, third] = [(); 3].map(|()| room.enter().unwrap());
+        first.0.requests.store(1, Ordering::Relaxed);
+        let fourth = room.enter().unwrap();
+        assert_eq!([&first, &second, &third].map(|taken| given_up(&taken.0)), [false, true, false]);
+        drop(second);
+        assert_eq!(room.lock().taken.len(), 3);
+        for taken in [&third, &fourth] {
+            taken.0.requests.store(1, Ordering::Relaxed);
+        }
+        assert!(room.enter().is_none());
+        drop(first);
+        assert!(room.enter().is_some());
+    }
+
+    #[test]
+    fn where_answers_are_short_the_oldest_makes_room_if_none_waits() {
+        let room = Arc::new(Room { most: 2, gives_up_busy: true, seats: Mutex::default() });
+        let taken = [(); 2].map(|()| room.enter().unwrap());
+        taken.iter().for_each(|taken| taken.0.requests.store(1, Ordering::Relaxed));
+        assert!(room.enter().is_some());
+        assert_eq!([0, 1].map(|n| given_up(&taken[n].0)), [true, false]);
+    }
+
+    #[test]
+    fn an_http2_connection_without_a_request_waits() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let side = Arc::new(Side::new(Demo::new("key"), 1).lasting());
+            let (mut client, server) = tokio::io::duplex(1 << 16);
+            let (_stop, shutdown) = tokio::sync::watch::channel(false);
+            let app = Arc::clone(&side);
+            let served = tokio::spawn(async move { app.process_new(Box::new(server), &shutdown).await });
+            let empty_settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+            client.write_all(&[streams::PREFACE, &empty_settings].concat()).await.unwrap();
+            // It is served when it has been told something.
+            client.read_u8().await.unwrap();
+            assert!(side.room.enter().is_some(), "it makes room");
+            assert!(served.await.unwrap().is_none());
+        });
+    }
+}

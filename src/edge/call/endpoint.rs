@@ -1,0 +1,137 @@
+//! What a path and a method mean.
+
+use crate::failure::{self, Failure, Kind, Result};
+use crate::protocol::{ProtocolId, REGISTRY};
+
+/// One of the things that can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::edge) enum Endpoint {
+    /// Name and version.
+    Root,
+    /// A call in a protocol.
+    Call(ProtocolId),
+    /// How many tokens a call would take.
+    Count(ProtocolId),
+    /// The list of models.
+    Models,
+    /// One model.
+    Model,
+    /// What the account has.
+    Credits,
+    /// What the account has used.
+    Usage,
+}
+
+/// The endpoint of a path, and for [`Endpoint::Model`] the id, still percent-encoded.
+pub(in crate::edge) fn find(path: &str) -> Option<(Endpoint, &str)> {
+    if path == "/" {
+        return Some((Endpoint::Root, ""));
+    }
+    let below = path.strip_prefix("/v1").unwrap_or(path);
+    for protocol in REGISTRY {
+        if below == protocol.path() {
+            return Some((Endpoint::Call(protocol.id()), ""));
+        }
+        if protocol.count_path() == Some(below) {
+            return Some((Endpoint::Count(protocol.id()), ""));
+        }
+    }
+    match below {
+        "/credits" => return Some((Endpoint::Credits, "")),
+        "/usage" => return Some((Endpoint::Usage, "")),
+        _ => {}
+    }
+    match below.strip_prefix("/models")? {
+        "" | "/" => Some((Endpoint::Models, "")),
+        rest => {
+            let id = rest.strip_prefix('/')?;
+            Some((Endpoint::Model, id.strip_suffix('/').unwrap_or(id)))
+        }
+    }
+}
+
+impl Endpoint {
+    /// The name in logs and metrics.
+    pub(in crate::edge) fn name(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::Call(protocol) => protocol.as_str(),
+            Self::Count(ProtocolId::Messages) => "count_tokens",
+            Self::Count(_) => "input_tokens",
+            Self::Models => "models",
+            Self::Model => "model",
+            Self::Credits => "credits",
+            Self::Usage => "usage",
+        }
+    }
+
+    /// The protocol whose clients call it.
+    pub(in crate::edge) fn protocol(self) -> Option<ProtocolId> {
+        match self {
+            Self::Call(protocol) | Self::Count(protocol) => Some(protocol),
+            _ => None,
+        }
+    }
+
+    /// Is the method served here?
+    ///
+    /// # Errors
+    /// 405, or 426 where a coding client asks for a WebSocket and goes on by HTTP when told so.
+    pub(in crate::edge) fn admit(self, method: &http::Method, upgrade: bool) -> Result<()> {
+        let allow = match self {
+            Self::Call(_) | Self::Count(_) => "POST",
+            _ => "GET, HEAD",
+        };
+        if allow.split(", ").any(|allowed| method == allowed) {
+            return Ok(());
+        }
+        if upgrade && self == Self::Call(ProtocolId::Responses) && method == http::Method::GET {
+            return Err(Failure::new(Kind::UpgradeRequired, "WebSocket is not served here: use POST."));
+        }
+        let message = format!("Method {} is not allowed here: use {allow}.", failure::shown(method.as_str()));
+        Err(Failure::new(Kind::MethodNotAllowed, message).with_allow(allow))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_documented_spellings_are_served() {
+        for prefix in ["", "/v1"] {
+            let of = |path: &str| {
+                find(&format!("{prefix}{path}")).map(|(endpoint, id)| (endpoint.name(), id.to_owned()))
+            };
+            for (path, name, id) in [
+                ("/chat/completions", "chat", ""),
+                ("/responses", "responses", ""),
+                ("/messages", "messages", ""),
+                ("/messages/count_tokens", "count_tokens", ""),
+                ("/responses/input_tokens", "input_tokens", ""),
+                ("/models", "models", ""),
+                ("/models/", "models", ""),
+                ("/models/v/m", "model", "v/m"),
+                ("/models/v%2Fm/", "model", "v%2Fm"),
+            ] {
+                assert_eq!(of(path), Some((name, id.to_owned())), "{prefix}{path}");
+            }
+        }
+        for path in [
+            "/v1",
+            "/v1/",
+            "//v1/models",
+            "/V1/models",
+            "/v1/v1/models",
+            "/v1/messages/",
+            "/v1/modelsx",
+            "/v1/%6dodels",
+            "/v1/../v1/models",
+            "/v1/completions",
+            "/v1/responses/resp_1",
+            "",
+        ] {
+            assert_eq!(find(path), None, "{path}");
+        }
+    }
+}

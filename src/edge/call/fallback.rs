@@ -1,0 +1,19 @@
+//! The targets that a call may still go to.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::edge::call::estimate::CostEstimate;
+use crate::protocol::ProtocolId;
+use crate::route::Choice;
+
+/// The targets that a call may still go to, and what is needed to write it for one of them.
+#[derive(Debug)]
+pub(in crate::edge) struct Fallbacks {
+    pub(in crate::edge) choices: VecDeque<Choice>,
+    pub(in crate::edge) client: ProtocolId,
+    /// The body as the client has sent it.
+    pub(in crate::edge) body: Bytes,
+    pub(in crate::edge) estimate: CostEstimate,
+}

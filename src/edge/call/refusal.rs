@@ -1,0 +1,43 @@
+//! Why a connection's bytes are no request, in the words of an answer.
+
+use crate::failure::{Failure, Kind};
+
+/// Why a head is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::edge) enum Refusal {
+    /// It did not arrive in time.
+    Slow,
+    /// It is longer than it may be.
+    Large,
+    /// It is not HTTP, or not unambiguously.
+    Malformed(&'static str),
+    /// It asks for a tunnel.
+    Connect,
+}
+
+impl Refusal {
+    /// The value of the metric's label.
+    pub(in crate::edge) fn label(self) -> &'static str {
+        match self {
+            Self::Slow => "slow",
+            Self::Large => "large",
+            Self::Malformed(_) => "malformed",
+            Self::Connect => "connect",
+        }
+    }
+
+    pub(in crate::edge) fn failure(self) -> Failure {
+        match self {
+            Self::Slow => Failure::new(Kind::RequestTimeout, "The request's head did not arrive in time."),
+            Self::Large => Failure::new(Kind::HeadTooLarge, "The request's headers are too large."),
+            Self::Malformed(why) => {
+                let message = format!("The request is not HTTP, or not unambiguously: {why}.");
+                Failure::new(Kind::BadRequest, message).with_code("invalid_http")
+            }
+            Self::Connect => {
+                let failure = Failure::new(Kind::MethodNotAllowed, "There are no tunnels here.");
+                failure.with_allow("GET, HEAD, POST")
+            }
+        }
+    }
+}

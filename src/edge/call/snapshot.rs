@@ -1,0 +1,83 @@
+//! What a configuration amounts to at run time. It is replaced as a whole, never changed.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use crate::config::{Config, Limits, Switch};
+use crate::edge::call::ending::Ending;
+use crate::edge::call::retry_budget::RetryBudget;
+use crate::edge::call::tenants::Tenants;
+use crate::edge::call::watch::Drains;
+use crate::edge::upstream::Upstream;
+use crate::observe::{Metrics, TargetMetrics};
+use crate::provider::Provider;
+use crate::route::{Catalog, Entry};
+use crate::translate::OwnKeys;
+
+/// One configuration in force.
+#[derive(Debug)]
+pub(in crate::edge) struct Snapshot {
+    pub(in crate::edge) catalog: Catalog,
+    pub(in crate::edge) limits: Limits,
+    pub(in crate::edge) billing: Switch,
+    pub(in crate::edge) budget: Arc<RetryBudget>,
+    pub(in crate::edge) drains: Arc<Drains>,
+    pub(in crate::edge) ending: Arc<Ending>,
+    /// The keys of all providers.
+    pub(in crate::edge) keys: Arc<OwnKeys>,
+    pub(in crate::edge) tenants: Arc<Tenants>,
+    upstreams: HashMap<Arc<str>, Arc<Upstream>>,
+    /// Where calls are counted, if they are.
+    pub(in crate::edge) metrics: Option<Arc<Metrics>>,
+    /// What is measured of the targets of each entry, in their order, once they are called.
+    targets: HashMap<String, Vec<OnceLock<Arc<TargetMetrics>>>>,
+}
+
+impl Snapshot {
+    /// What a configuration amounts to at first or, with the one that was in force before, after it.
+    pub(in crate::edge) fn new(
+        config: &Config,
+        metrics: &Arc<Metrics>,
+        tenants: &Arc<Tenants>,
+        earlier: Option<&Self>,
+    ) -> Self {
+        let catalog = &config.catalog;
+        let upstream = |provider: &Arc<Provider>| {
+            let earlier = earlier.and_then(|earlier| earlier.upstream(&provider.name));
+            Arc::new(Upstream::new(Arc::clone(provider), &config.timeouts, earlier.map(|way| &**way)))
+        };
+        let unknown = |entry: &Entry| entry.targets.iter().map(|_| OnceLock::new()).collect();
+        Self {
+            catalog: earlier.map_or_else(|| catalog.clone(), |earlier| catalog.continuing(&earlier.catalog)),
+            limits: config.limits,
+            billing: config.billing,
+            budget: earlier.map(|earlier| Arc::clone(&earlier.budget)).unwrap_or_default(),
+            drains: earlier.map(|earlier| Arc::clone(&earlier.drains)).unwrap_or_default(),
+            ending: earlier.map(|earlier| Arc::clone(&earlier.ending)).unwrap_or_default(),
+            keys: Arc::new(OwnKeys::of(config.providers.iter().map(|provider| &**provider))),
+            tenants: Arc::clone(tenants),
+            upstreams: config.providers.iter().map(|p| (Arc::clone(&p.name), upstream(p))).collect(),
+            metrics: config.metrics.is_on().then(|| Arc::clone(metrics)),
+            targets: catalog.entries().iter().map(|entry| (entry.id.clone(), unknown(entry))).collect(),
+        }
+    }
+
+    /// The ways to all providers.
+    pub(in crate::edge) fn upstreams(&self) -> impl Iterator<Item = &Upstream> {
+        self.upstreams.values().map(|way| &**way)
+    }
+
+    /// What is measured of one of an entry's targets, if anything is.
+    pub(in crate::edge) fn target_metrics(&self, entry: &Entry, target: usize) -> Option<Arc<TargetMetrics>> {
+        let metrics = self.metrics.as_ref()?;
+        let provider = entry.targets.get(target).map_or("", |target| &target.provider.name);
+        let find = || metrics.target(&entry.id, provider);
+        let known = self.targets.get(&entry.id).and_then(|targets| targets.get(target));
+        Some(known.map_or_else(find, |known| Arc::clone(known.get_or_init(find))))
+    }
+
+    /// The way to a provider.
+    pub(in crate::edge) fn upstream(&self, provider: &str) -> Option<&Arc<Upstream>> {
+        self.upstreams.get(provider)
+    }
+}

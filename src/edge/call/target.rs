@@ -1,0 +1,188 @@
+//! One request on its way to one target.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::canon::{Caps, Context, Rejections, Sealer, Target, ThinkingCaps, is_thinker};
+use crate::edge::call::snapshot::Snapshot;
+use crate::edge::upstream::{self, Upstream};
+use crate::failure::Result;
+use crate::meter::Prices;
+use crate::observe::{TargetMetrics, Tried};
+use crate::protocol::{Head, ProtocolId};
+use crate::provider::Provider;
+use crate::route::{Choice, Found, TargetHealth};
+use crate::translate::OwnKeys;
+use crate::translate::owners::Claims;
+use crate::translate::relay;
+
+/// A request on its way to a provider.
+#[derive(Debug)]
+pub(in crate::edge) struct Call {
+    pub(in crate::edge) found: Found,
+    pub(in crate::edge) upstream: Arc<Upstream>,
+    /// What no client and no log may see of what providers say.
+    pub(in crate::edge) keys: Arc<OwnKeys>,
+    pub(in crate::edge) protocol: ProtocolId,
+    /// The provider's endpoint, below its base URL.
+    pub(in crate::edge) path: &'static str,
+    pub(in crate::edge) upstream_model: String,
+    /// What it costs there; absent: nothing.
+    pub(in crate::edge) prices: Option<Arc<Prices>>,
+    /// How the target is.
+    pub(in crate::edge) health: Arc<TargetHealth>,
+    /// What is measured of the target.
+    pub(in crate::edge) metrics: Option<Arc<TargetMetrics>>,
+    pub(in crate::edge) body: Bytes,
+    /// Does the answer come from a model, and not only from a counter?
+    pub(in crate::edge) infers: bool,
+    /// Does the client want a stream?
+    pub(in crate::edge) streams: bool,
+    /// Whether the model is asked to think, or is known to do so unasked.
+    pub(in crate::edge) thinks: bool,
+    /// How many answers the client wants at once.
+    pub(in crate::edge) choices: u64,
+    /// Whether the usage of a stream is reported only because the gateway has asked for it.
+    pub(in crate::edge) withhold_usage: bool,
+    /// Carriers of the request that were not opened.
+    pub(in crate::edge) rejections: Rejections,
+    /// What notes the containers of the answer.
+    pub(in crate::edge) claims: Option<Claims>,
+    /// What a call needs whose provider speaks another protocol than the client.
+    pub(in crate::edge) bridged: Option<Bridged>,
+}
+
+/// What a translated call needs.
+#[derive(Debug)]
+pub(in crate::edge) struct Bridged {
+    pub(in crate::edge) client: ProtocolId,
+    pub(in crate::edge) context: Arc<Context>,
+    /// Does the client want a stream?
+    pub(in crate::edge) stream: bool,
+    /// Tokens of the request, estimated.
+    pub(in crate::edge) estimate: u64,
+    /// How many members could not be carried as they were.
+    pub(in crate::edge) losses: u64,
+}
+
+impl Call {
+    /// What the model can do.
+    pub(in crate::edge) fn caps(&self) -> Caps {
+        let entry = &self.found.entry;
+        Caps::of(self.protocol, &self.upstream_model).with(&entry.caps, entry.max_output)
+    }
+
+    /// Who its request is written for.
+    pub(in crate::edge) fn target<'t>(&'t self, caps: &'t Caps, sealer: &'t Sealer) -> Target<'t> {
+        Target {
+            protocol: self.protocol,
+            origin: &self.provider().name,
+            model: &self.upstream_model,
+            profile: &self.provider().profile,
+            caps,
+            sealer,
+        }
+    }
+
+    /// A call of a model to one of its targets, for which nothing is written yet.
+    pub(in crate::edge) fn to(
+        snapshot: &Snapshot,
+        found: Found,
+        choice: Choice,
+        counts: bool,
+    ) -> Result<Self> {
+        let target = found.entry.targets.get(choice.target).ok_or_else(upstream::unknown)?;
+        let way = snapshot.upstream(&target.provider.name).ok_or_else(upstream::unknown)?;
+        Ok(Self {
+            upstream: Arc::clone(way),
+            keys: Arc::clone(&snapshot.keys),
+            protocol: choice.protocol,
+            path: path(choice.protocol, counts),
+            upstream_model: found.upstream_model(target).to_owned(),
+            prices: target.prices.clone(),
+            health: Arc::clone(&target.health),
+            metrics: snapshot.target_metrics(&found.entry, choice.target),
+            body: Bytes::new(),
+            infers: !counts,
+            streams: false,
+            thinks: false,
+            choices: 1,
+            withhold_usage: false,
+            rejections: Rejections::default(),
+            claims: None,
+            bridged: None,
+            found,
+        })
+    }
+
+    /// Takes from the request's head what matters to the answer.
+    pub(in crate::edge) fn told_by(&mut self, head: &Head<'_>) {
+        self.streams = head.stream;
+        self.choices = head.choices;
+        self.thinks = head.thinks || self.thinks_unasked();
+    }
+
+    /// Whether the model thinks unless it is told not to, by the configuration or by its name.
+    fn thinks_unasked(&self) -> bool {
+        let caps = self.caps();
+        let settings = &self.found.entry.caps;
+        let silent = settings.thinks_by_default.is_none() && settings.thinking.is_none();
+        caps.thinks_by_default
+            || caps.thinking == ThinkingCaps::AdaptiveAlways
+            || silent && is_thinker(&self.upstream_model)
+    }
+
+    /// Bytes that it keeps of a request of so many. One that is relayed is as long as it came, but for a few bytes.
+    pub(in crate::edge) fn held(&self, length: usize) -> usize {
+        match &self.bridged {
+            Some(bridged) => self.body.len() + bridged.context.size(),
+            None if self.body.is_empty() => 0,
+            None => length,
+        }
+    }
+
+    /// What happens to its bytes, for the log.
+    pub(in crate::edge) fn route(&self) -> &'static str {
+        if self.bridged.is_some() { "translation" } else { "relay" }
+    }
+
+    /// What is done, by the names of OpenTelemetry's conventions where they have one.
+    pub(in crate::edge) fn operation(&self) -> &'static str {
+        if self.infers { "chat" } else { "count_tokens" }
+    }
+
+    /// What a trace says of the try of its target.
+    pub(in crate::edge) fn tried(&self) -> Tried<'_> {
+        let provider = self.provider();
+        Tried {
+            operation: self.operation(),
+            provider: &provider.name,
+            model: &self.upstream_model,
+            host: &provider.base_url.host,
+            port: provider.base_url.port,
+        }
+    }
+
+    /// The provider that answers.
+    pub(in crate::edge) fn provider(&self) -> &Provider {
+        &self.upstream.provider
+    }
+
+    /// What reads the provider's answer to a client that called its model `model`.
+    pub(in crate::edge) fn reply(&self, model: &str) -> relay::Reply {
+        let reply = relay::Reply::new(self.protocol.protocol(), model);
+        let reply = reply.known_as(&self.upstream_model).with_habits(&self.provider().profile);
+        reply.hiding(&self.keys).claiming(self.claims.clone())
+    }
+
+    /// What passes on the provider's stream.
+    pub(in crate::edge) fn stream(&self, model: &str, event_bytes: usize) -> relay::Stream {
+        relay::Stream::new(self.reply(model), &self.provider().profile, self.withhold_usage, event_bytes)
+    }
+}
+
+fn path(protocol: ProtocolId, counts: bool) -> &'static str {
+    let speaker = protocol.protocol();
+    if counts { speaker.count_path().unwrap_or_default() } else { speaker.path() }
+}

@@ -1,0 +1,276 @@
+//! What ends a call from outside, while its provider is waited for: its client goes, or its time is over.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use pingora_proxy::Session;
+use tokio::time::{Instant, sleep_until};
+
+use crate::auth::Grant;
+use crate::edge::call::ending::{self, Ending};
+use crate::failure::Failure;
+
+/// Why a call ends before its answer is whole.
+pub(in crate::edge) enum Stop {
+    /// The client is gone.
+    Gone,
+    /// It has failed; the client has to be told.
+    Failed(Failure),
+}
+
+impl Stop {
+    /// The same, where the provider has not worked for it.
+    pub(in crate::edge) fn without_cost(self) -> Self {
+        match self {
+            Self::Failed(failure) => Self::Failed(failure.without_cost()),
+            Self::Gone => self,
+        }
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// Watches over one call.
+#[derive(Debug)]
+pub(in crate::edge) struct Watch {
+    /// When all calls have to end.
+    ending: Arc<Ending>,
+    /// When the whole answer has to be there.
+    deadline: Option<Instant>,
+    /// How the rest of an answer is read whose client is gone; absent: it is not.
+    leave: Option<Leave>,
+    /// Whether the provider has the request: before that, nothing has to be read.
+    asked: bool,
+    draining: Option<Draining>,
+}
+
+/// How the rest of an answer is read whose client is gone.
+#[derive(Debug)]
+pub(in crate::edge) struct Leave {
+    /// For how long.
+    pub(in crate::edge) time: Duration,
+    /// Whose client it is.
+    pub(in crate::edge) grant: Grant,
+    /// All that are read so.
+    pub(in crate::edge) drains: Arc<Drains>,
+    /// How many there may be.
+    pub(in crate::edge) places: Places,
+}
+
+/// A call whose client is gone, and whose answer is read all the same.
+#[derive(Debug)]
+struct Draining {
+    until: Instant,
+    _place: Place,
+}
+
+impl Watch {
+    /// Over a call that may take until `deadline`.
+    pub(in crate::edge) fn new(
+        ending: &Arc<Ending>,
+        deadline: Option<Instant>,
+        leave: Option<Leave>,
+    ) -> Self {
+        Self { ending: Arc::clone(ending), deadline, leave, asked: false, draining: None }
+    }
+
+    /// The request goes to the provider now.
+    pub(in crate::edge) fn ask(&mut self) {
+        self.asked = true;
+    }
+
+    /// Resolves when the call has to end. It may be dropped and begun anew.
+    pub(in crate::edge) async fn ends(&mut self, session: &mut Session) -> Stop {
+        let (deadline, end) = (self.deadline, Arc::clone(&self.ending));
+        tokio::select! {
+            () = self.gone(session) => Stop::Gone,
+            // Nobody waits for it: that its time is over is not why it ends.
+            () = end.wait() => if self.is_alone() { Stop::Gone } else { Stop::Failed(ending::failure()) },
+            () = at(deadline) => Stop::Failed(Failure::late()),
+        }
+    }
+
+    async fn gone(&mut self, session: &mut Session) {
+        if self.draining.is_none() {
+            // Bytes that come now are no part of the request; whoever sends them gets no answer either.
+            let _ = session.downstream_session.read_body_or_idle(true).await;
+            self.lose();
+        }
+        if let Some(Draining { until, .. }) = &self.draining {
+            sleep_until(*until).await;
+        }
+    }
+
+    /// The client is gone. Gives whether the answer is read all the same.
+    pub(in crate::edge) fn lose(&mut self) -> bool {
+        if let (None, true, Some(leave)) = (&self.draining, self.asked, &self.leave) {
+            let place = Drains::enter(&leave.drains, &leave.grant, leave.places);
+            self.draining = place.map(|place| Draining { until: Instant::now() + leave.time, _place: place });
+        }
+        self.is_alone()
+    }
+
+    /// Is the answer read for nobody?
+    pub(in crate::edge) fn is_alone(&self) -> bool {
+        self.draining.is_some()
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// How many answers are read whose clients are gone.
+#[derive(Debug, Default)]
+pub(in crate::edge) struct Drains(Mutex<Taken>);
+
+#[derive(Debug, Default)]
+struct Taken {
+    all: usize,
+    /// Only accounts that have some.
+    accounts: HashMap<Box<str>, usize>,
+}
+
+/// How many such answers there may be.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::edge) struct Places {
+    /// Of all accounts.
+    pub(in crate::edge) all: usize,
+    /// Of one account, while the others have none.
+    pub(in crate::edge) account: usize,
+}
+
+/// The place of one of them.
+#[derive(Debug)]
+struct Place {
+    drains: Arc<Drains>,
+    grant: Grant,
+}
+
+impl Drains {
+    fn enter(drains: &Arc<Self>, grant: &Grant, places: Places) -> Option<Place> {
+        let mut taken = drains.lock();
+        let own = taken.accounts.get(&*grant.account).copied().unwrap_or_default();
+        if !places.admit(own, taken.all - own) {
+            return None;
+        }
+        taken.all += 1;
+        *taken.accounts.entry(grant.account.as_str().into()).or_default() += 1;
+        Some(Place { drains: Arc::clone(drains), grant: Arc::clone(grant) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Places {
+    /// Whether an account that has `own` places gets another one. Of what the others leave, it may have the share that
+    /// it may have of all: so the places that are left shrink with each account that takes some, and are never gone.
+    fn admit(self, own: usize, others: usize) -> bool {
+        let left = self.all.saturating_sub(others);
+        let most = self.account.min(self.all);
+        own < left && own.saturating_mul(self.all) < most.saturating_mul(left)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.drains.lock();
+        taken.all -= 1;
+        if let Some(own) = taken.accounts.get_mut(&*self.grant.account) {
+            *own -= 1;
+            if *own == 0 {
+                taken.accounts.remove(&*self.grant.account);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::{Digest, Key, Rights, Status};
+
+    fn grant(account: &str) -> Grant {
+        Arc::new(Key {
+            id: String::new(),
+            account: account.to_owned(),
+            name: String::new(),
+            status: Status::Active,
+            rights: Rights::default(),
+            created: 0,
+            digest: Digest([0; 32]),
+            account_status: Status::Active,
+        })
+    }
+
+    #[test]
+    fn only_so_many_answers_are_read_for_nobody() {
+        let drains = Arc::default();
+        let watch = |seconds: Option<u64>| {
+            let leave = seconds.map(|seconds| Leave {
+                time: Duration::from_secs(seconds),
+                grant: grant("a"),
+                drains: Arc::clone(&drains),
+                places: Places { all: 9, account: 2 },
+            });
+            let mut watch = Watch::new(&Arc::default(), None, leave);
+            watch.ask();
+            watch
+        };
+        let mut all: Vec<_> = (0..3).map(|_| watch(Some(1))).collect();
+        let kept: Vec<_> = all.iter_mut().map(Watch::lose).collect();
+        assert_eq!(kept, [true, true, false]);
+        all.remove(0);
+        assert!(all.iter_mut().all(Watch::lose), "a place is free again");
+        assert!(!watch(None).lose(), "unless that is wanted, none is");
+        drop(all);
+        assert!(drains.lock().accounts.is_empty() && drains.lock().all == 0);
+        let mut early = watch(Some(1));
+        early.asked = false;
+        assert!(!early.lose(), "who has not been asked is not waited for");
+    }
+
+    /// Has these accounts take places in turn until none gets another one; gives how many each has.
+    fn settled(places: Places, accounts: usize) -> Vec<usize> {
+        let drains: Arc<Drains> = Arc::default();
+        let mut taken: Vec<Vec<Place>> = (0..accounts).map(|_| Vec::new()).collect();
+        loop {
+            let mut more = false;
+            for (n, own) in taken.iter_mut().enumerate() {
+                let place = Drains::enter(&drains, &grant(&n.to_string()), places);
+                more |= place.is_some();
+                own.extend(place);
+            }
+            if !more {
+                return taken.iter().map(Vec::len).collect();
+            }
+        }
+    }
+
+    #[test]
+    fn accounts_can_not_take_each_others_places() {
+        let places = Places { all: 1000, account: 100 };
+        assert_eq!(settled(places, 1), [100]);
+        for accounts in [2, 10, 91, 500] {
+            let taken = settled(places, accounts);
+            let all: usize = taken.iter().sum();
+            assert!(taken.iter().all(|own| *own > 0) && all < 1000, "{accounts}: {all}");
+            assert!(places.admit(0, all), "{accounts}: one more account gets a place");
+        }
+        let few = Places { all: 3, account: 1 };
+        assert_eq!(settled(few, 2), [1, 1]);
+        assert_eq!(settled(Places { all: 0, account: 5 }, 2), [0, 0]);
+        assert_eq!(settled(Places { all: 5, account: 0 }, 1), [0]);
+        assert_eq!(settled(Places { all: 5, account: 9 }, 1), [5]);
+    }
+}

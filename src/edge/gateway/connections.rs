@@ -1,0 +1,173 @@
+//! How many connections of clients there are, and how many there may be.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pingora::protocols::GetSocketDigest;
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+/// All connections that there are.
+#[derive(Debug, Default)]
+pub(in crate::edge) struct Connections(Mutex<Open>);
+
+#[derive(Debug, Default)]
+struct Open {
+    total: usize,
+    by_peer: HashMap<IpAddr, usize>,
+}
+
+/// How many there may be.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::edge) struct Caps {
+    pub(in crate::edge) total: usize,
+    pub(in crate::edge) by_peer: usize,
+}
+
+/// A connection's place. It is free again when this is dropped.
+#[derive(Debug)]
+pub(in crate::edge) struct Place {
+    connections: Arc<Connections>,
+    peer: Option<IpAddr>,
+}
+
+impl Connections {
+    /// Lets a connection in, or says which cap is reached.
+    pub(in crate::edge) fn enter(
+        self: &Arc<Self>,
+        peer: Option<IpAddr>,
+        caps: Caps,
+    ) -> Result<Place, &'static str> {
+        let peer = peer.map(network);
+        let mut open = self.lock();
+        if open.total >= caps.total {
+            return Err("total");
+        }
+        if let Some(peer) = peer {
+            let own = open.by_peer.get(&peer).copied().unwrap_or_default();
+            if own >= caps.by_peer {
+                return Err("address");
+            }
+            open.by_peer.insert(peer, own + 1);
+        }
+        open.total += 1;
+        Ok(Place { connections: Arc::clone(self), peer })
+    }
+
+    /// How many there are.
+    pub(in crate::edge) fn total(&self) -> usize {
+        self.lock().total
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.connections.lock();
+        open.total -= 1;
+        if let Some(peer) = self.peer
+            && let Some(own) = open.by_peer.get_mut(&peer)
+        {
+            *own -= 1;
+            if *own == 0 {
+                open.by_peer.remove(&peer);
+            }
+        }
+    }
+}
+
+/// The place of a request on an HTTP/2 connection among all of them. It is free again when this is dropped.
+#[derive(Debug)]
+pub(in crate::edge) struct StreamPlace(Arc<AtomicUsize>);
+
+impl StreamPlace {
+    /// Lets a request in, unless there are `most` already.
+    pub(in crate::edge) fn enter(streams: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
+        let more = |count: usize| (count < most).then_some(count + 1);
+        streams.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Self(Arc::clone(streams)))
+    }
+}
+
+impl Drop for StreamPlace {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Who a connection comes from. With IPv6, one customer has a network of 64 bits (RFC 6177).
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::from((v6.to_bits() & !u128::from(u64::MAX)).to_be_bytes()),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+/// The address at the other end of a connection.
+pub(in crate::edge) fn peer(stream: &(impl GetSocketDigest + ?Sized)) -> Option<IpAddr> {
+    Some(stream.get_socket_digest()?.peer_addr()?.as_inet()?.ip())
+}
+
+/// How many connections of clients there may be where nobody says it: each may need one to a provider, too.
+pub(in crate::edge) fn default_total(files: u64) -> usize {
+    let pairs = files.saturating_sub(RESERVED) / 2;
+    usize::try_from(pairs).unwrap_or(MOST).clamp(1, MOST)
+}
+
+/// How many connections the built-in provider may have. Each call of it takes two files more than others do, and
+/// whoever is on this machine can take these.
+pub(in crate::edge) fn demo_total(files: u64) -> usize {
+    (default_total(files) / 4).max(1)
+}
+
+/// Lets the process have as many open files as it may, and says how many these are. The limit that processes
+/// are given at first is low for the sake of programs that use `select`, which this one does not.
+pub(in crate::edge) fn raise_files() -> u64 {
+    let mut limit = getrlimit(Resource::Nofile);
+    let given = limit.current;
+    limit.current = limit.maximum;
+    let now = if setrlimit(Resource::Nofile, limit).is_ok() { limit.maximum } else { given };
+    now.unwrap_or(u64::MAX)
+}
+
+/// Connections of operators: some dashboards, a few scrapers, the probes of an orchestrator.
+pub(in crate::edge) const OPERATORS: usize = 64;
+
+/// Open files that are not connections of clients: the store, logs, listeners, unused connections to providers, and
+/// 64 connections of operators.
+const RESERVED: u64 = 192;
+
+/// Two for each call that there may be by default: one is used, one is idle.
+const MOST: usize = 20_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_counted_by_network() {
+        let connections = Arc::new(Connections::default());
+        let caps = Caps { total: 3, by_peer: 2 };
+        let enter = |peer: &str| connections.enter(Some(peer.parse().unwrap()), caps);
+        let first = enter("10.0.0.1").unwrap();
+        let _second = enter("::ffff:10.0.0.1").unwrap();
+        assert_eq!(enter("10.0.0.1").unwrap_err(), "address");
+        drop(first);
+        let third = enter("2001:db8::1").unwrap();
+        let fourth = enter("2001:db8::2").unwrap();
+        assert_eq!(enter("10.0.0.2").unwrap_err(), "total");
+        drop((third, fourth));
+        assert_eq!((connections.total(), connections.lock().by_peer.len()), (1, 1));
+    }
+
+    #[test]
+    fn the_default_leaves_files_for_the_rest() {
+        for (files, total) in [(0, 1), (1024, 416), (1 << 20, MOST), (u64::MAX, MOST)] {
+            assert_eq!(default_total(files), total, "{files}");
+        }
+    }
+}

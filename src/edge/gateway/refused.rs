@@ -1,0 +1,138 @@
+//! What is refused before Pingora has seen it as a request: its answer, and its access line.
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+use jiff::Timestamp;
+use pingora::http::ResponseHeader;
+
+use crate::edge::call::endpoint::{self, Endpoint};
+use crate::edge::call::exchange;
+use crate::edge::call::record::cut;
+use crate::edge::respond::answer::JSON;
+use crate::failure::{Failure, Kind};
+use crate::observe::{Line, Metrics};
+use crate::protocol::ProtocolId;
+
+/// A request that is refused by its head, as far as that says what it is.
+#[derive(Debug)]
+pub(in crate::edge) struct Refused<'h> {
+    id: String,
+    method: &'h str,
+    endpoint: Option<Endpoint>,
+    failure: Failure,
+    pub(in crate::edge) body: Bytes,
+}
+
+impl<'h> Refused<'h> {
+    /// A request by a method for a path; both may be missing.
+    pub(in crate::edge) fn new(method: &'h str, path: &str, failure: Failure) -> Self {
+        let id = exchange::new_id();
+        let endpoint = endpoint::find(path).map(|(endpoint, _)| endpoint);
+        let protocol = endpoint.and_then(Endpoint::protocol).unwrap_or(ProtocolId::Chat);
+        let body = protocol.protocol().envelope(&failure, &id);
+        Self { id, method, endpoint, failure, body }
+    }
+
+    /// What Pingora has refused on HTTP/2, which says nothing of it.
+    pub(in crate::edge) fn malformed() -> Self {
+        let failure = Failure::new(Kind::BadRequest, "The request is not HTTP.").with_code("invalid_http");
+        Self { body: Bytes::new(), ..Self::new("", "", failure) }
+    }
+
+    /// The answer's head.
+    ///
+    /// # Errors
+    /// When it can not be built.
+    pub(in crate::edge) fn head(&self) -> pingora::Result<ResponseHeader> {
+        let mut head = ResponseHeader::build_no_case(self.failure.status(), Some(6))?;
+        head.insert_header(header::CONTENT_TYPE, JSON)?;
+        head.insert_header(header::CONTENT_LENGTH, self.body.len())?;
+        for (name, value) in self.fields() {
+            head.insert_header(name, value)?;
+        }
+        Ok(head)
+    }
+
+    /// The whole answer over HTTP/1, after which the connection is closed.
+    pub(in crate::edge) fn http1(&self) -> Vec<u8> {
+        let status = self.failure.status();
+        let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+        let mut answer = format!(
+            "HTTP/1.1 {status} {}\r\ncontent-type: {JSON}\r\ncontent-length: {}\r\n",
+            reason.unwrap_or_default(),
+            self.body.len()
+        );
+        for (name, value) in self.fields() {
+            answer.extend([name, ": ", &value, "\r\n"]);
+        }
+        answer.push_str("connection: close\r\n\r\n");
+        let mut answer = answer.into_bytes();
+        answer.extend_from_slice(&self.body);
+        answer
+    }
+
+    fn fields(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let allow = self.failure.allow().map(|methods| ("allow", methods.to_owned()));
+        let retry = self.failure.retry_after().map(|seconds| ("retry-after", seconds.to_string()));
+        let ids = ["request-id", "x-request-id"].map(|name| (name, self.id.clone()));
+        ids.into_iter().chain(allow).chain(retry)
+    }
+
+    /// The endpoint's name in logs and metrics.
+    fn endpoint_name(&self) -> &'static str {
+        self.endpoint.map_or("unknown", Endpoint::name)
+    }
+
+    /// Counts it as a request that is over.
+    pub(in crate::edge) fn count(&self, metrics: &Metrics) {
+        let code = self.failure.kind().row().code;
+        metrics.request(self.endpoint_name(), self.failure.status(), code, 0.0, None);
+    }
+
+    /// Its access line.
+    pub(in crate::edge) fn line(&self) -> Line<'_> {
+        Line {
+            time: Timestamp::now(),
+            request_id: &self.id,
+            key: None,
+            method: cut(self.method),
+            endpoint: self.endpoint_name(),
+            protocol: self.endpoint.and_then(Endpoint::protocol).map(|protocol| protocol.as_str()),
+            requested_model: None,
+            model: None,
+            provider: None,
+            upstream_model: None,
+            route: None,
+            dropped: None,
+            status: self.failure.status(),
+            error: Some(self.failure.logged_code()),
+            detail: self.failure.detail().map(cut),
+            stream: false,
+            client_gone: false,
+            bytes_in: 0,
+            bytes_out: self.body.len(),
+            first_byte_ms: None,
+            total_ms: 0.0,
+            attempts: 0,
+            prompt_tokens: None,
+            completion_tokens: None,
+            cached_tokens: None,
+            finish_reason: None,
+            cost_nano: None,
+        }
+    }
+}
+
+/// Refuses a request that shows a credential more than once: of two, one reader may take the first and another the last.
+///
+/// # Errors
+/// 400.
+pub(in crate::edge) fn check_credentials(headers: &HeaderMap) -> Result<(), Failure> {
+    let repeated = |name: &&str| headers.get_all(*name).iter().nth(1).is_some();
+    let Some(name) = CREDENTIALS.into_iter().find(repeated) else { return Ok(()) };
+    let message = format!("There is more than one '{name}' header: send one.");
+    Err(Failure::new(Kind::BadRequest, message).with_code("invalid_http"))
+}
+
+/// Headers that hold a credential.
+const CREDENTIALS: [&str; 3] = ["authorization", "x-api-key", "api-key"];

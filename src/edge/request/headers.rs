@@ -1,0 +1,392 @@
+//! Headers: whose they are, which go on, and the exchange of one credential for another.
+
+use http::HeaderMap;
+use http::header::{self, HeaderName, HeaderValue};
+use jiff::{SignedDuration, Timestamp};
+use pingora::http::{RequestHeader, ResponseHeader};
+use secrecy::ExposeSecret;
+
+use crate::edge::call::endpoint::Endpoint;
+use crate::edge::call::exchange::Exchange;
+use crate::edge::call::target::Call;
+use crate::edge::upstream::betas;
+use crate::failure::{Failure, Kind, Result};
+use crate::limit::Standing;
+use crate::meter::Prices;
+use crate::observe::Trace;
+use crate::protocol::ProtocolId;
+use crate::provider::{Auth, Provider};
+
+/// The credential of a request: the endpoint's own header, and the other one only if that is absent or
+/// empty. A credential in the query is none.
+pub(in crate::edge) fn credential(headers: &HeaderMap, endpoint_is_openai: bool) -> Option<&str> {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().map_or(MALFORMED, str::trim));
+    let named = |name: &str| text(name).filter(|text| !text.is_empty());
+    // A scheme without a token is as empty as no text at all.
+    let bearer = || named("authorization").filter(|text| !text.eq_ignore_ascii_case("bearer")).map(bearer);
+    if endpoint_is_openai {
+        bearer().or_else(|| named("x-api-key")).or_else(|| named("api-key"))
+    } else {
+        named("x-api-key").or_else(bearer)
+    }
+}
+
+/// The token after `Bearer`. Any other scheme is a credential all the same, only not a valid one.
+fn bearer(text: &str) -> &str {
+    match text.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+        _ => MALFORMED,
+    }
+}
+
+/// Does a request on a shared endpoint come from an Anthropic client?
+pub(in crate::edge) fn is_anthropic(headers: &HeaderMap) -> bool {
+    let key = headers.get("x-api-key").is_some_and(|value| !value.is_empty());
+    key || headers.contains_key("anthropic-version")
+}
+
+/// Does the client want a refusal rather than a loss?
+pub(in crate::edge) fn is_strict(headers: &HeaderMap) -> bool {
+    headers.get("x-crossmodel-strict").is_some_and(|value| matches!(value.as_bytes(), b"1" | b"true"))
+}
+
+/// What the calls of one conversation have in common, where the client says so.
+pub(in crate::edge) fn session(headers: &HeaderMap) -> Option<&str> {
+    SESSION.iter().find_map(|name| headers.get(*name)?.to_str().ok().filter(|hint| !hint.is_empty()))
+}
+
+/// The request's declared length, if it has one.
+pub(in crate::edge) fn content_length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Refuses heads over the limits.
+///
+/// # Errors
+/// 431.
+pub(in crate::edge) fn check_size(request: &RequestHeader, bytes: usize, fields: usize) -> Result<()> {
+    let headers = &request.headers;
+    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if headers.len() > fields || size + request.raw_path().len() > bytes {
+        return Err(Failure::new(Kind::HeadTooLarge, "The request's headers are too large."));
+    }
+    Ok(())
+}
+
+/// The head of the request to the call's provider, made from nothing but what may go there.
+pub(in crate::edge) fn to_provider(
+    client: &RequestHeader,
+    exchange: &Exchange,
+    call: &Call,
+) -> pingora::Result<RequestHeader> {
+    let (provider, protocol) = (call.provider(), call.protocol);
+    let target = format!("{}{}{}", provider.base_url.path, call.path, beta_query(client));
+    let fields = client.headers.len() + OWN_FIELDS;
+    let mut head = RequestHeader::build_no_case("POST", target.as_bytes(), Some(fields))?;
+    head.insert_header(header::HOST, provider.base_url.authority.as_str())?;
+    for (name, value) in &client.headers {
+        if goes_on(name, protocol, provider.allow_upstream_state) {
+            head.append_header(name.clone(), value.clone())?;
+        }
+    }
+    if let Some(value) = client.headers.get(IDEMPOTENCY_KEY) {
+        let tenants = &exchange.snapshot.tenants;
+        if let Some(value) = tenants.idempotency_key(exchange.grant.as_ref(), value.as_bytes()) {
+            head.insert_header(IDEMPOTENCY_KEY, value)?;
+        }
+    }
+    let id = if protocol.is_anthropic() { "request-id" } else { "x-request-id" };
+    if let Some(value) = client.headers.get(id).filter(|value| is_id(value)) {
+        head.insert_header(id, value.clone())?;
+    }
+    if protocol.is_anthropic() {
+        let prices = call.prices.as_deref().filter(|_| exchange.snapshot.billing.is_on());
+        anthropic(&mut head, client, provider, prices)?;
+    }
+    // What we can not read we can not meter, so the answer must come as it is.
+    head.insert_header(header::ACCEPT_ENCODING, "identity")?;
+    head.insert_header(header::CONTENT_TYPE, "application/json")?;
+    head.insert_header(header::CONTENT_LENGTH, call.body.len())?;
+    sign(&mut head, provider, protocol)?;
+    Ok(head)
+}
+
+/// The head of a request that was written by the gateway itself: nothing in it comes from the client.
+pub(in crate::edge) fn for_bridge(
+    provider: &Provider,
+    protocol: ProtocolId,
+    path: &str,
+    length: usize,
+) -> pingora::Result<RequestHeader> {
+    let target = format!("{}{path}", provider.base_url.path);
+    let mut head = RequestHeader::build_no_case("POST", target.as_bytes(), Some(10))?;
+    head.insert_header(header::HOST, provider.base_url.authority.as_str())?;
+    head.insert_header(header::ACCEPT_ENCODING, "identity")?;
+    head.insert_header(header::CONTENT_TYPE, "application/json")?;
+    head.insert_header(header::CONTENT_LENGTH, length)?;
+    if protocol.is_anthropic() {
+        head.insert_header("anthropic-version", provider.profile.anthropic_version.as_str())?;
+    }
+    sign(&mut head, provider, protocol)?;
+    Ok(head)
+}
+
+/// The head of a question for a provider's list of models, in the way of the protocol that it prefers.
+pub(in crate::edge) fn for_models(provider: &Provider) -> pingora::Result<RequestHeader> {
+    let protocol = provider.protocols.first().copied().unwrap_or(ProtocolId::Chat);
+    let target = format!("{}/models", provider.base_url.path);
+    let mut head = RequestHeader::build_no_case("GET", target.as_bytes(), Some(6))?;
+    head.insert_header(header::HOST, provider.base_url.authority.as_str())?;
+    head.insert_header(header::ACCEPT, "application/json")?;
+    head.insert_header(header::ACCEPT_ENCODING, "identity")?;
+    if protocol.is_anthropic() {
+        head.insert_header("anthropic-version", provider.profile.anthropic_version.as_str())?;
+    }
+    sign(&mut head, provider, protocol)?;
+    Ok(head)
+}
+
+/// Lets the provider go on with the call's trace, if it has one, in the place of the client's.
+pub(in crate::edge) fn trace(head: &mut RequestHeader, trace: &Trace) -> pingora::Result<()> {
+    for (name, value) in trace.headers().into_iter().flatten() {
+        head.remove_header(name);
+        if !value.is_empty() {
+            head.insert_header(name, value)?;
+        }
+    }
+    Ok(())
+}
+
+/// Only this parameter is known to providers; any other might hold a credential.
+fn beta_query(client: &RequestHeader) -> &'static str {
+    let mut parameters = client.uri.query().unwrap_or_default().split('&');
+    if parameters.any(|parameter| parameter == "beta=true") { "?beta=true" } else { "" }
+}
+
+/// Whether a header of a client goes on to a provider of this protocol, which the client has to itself if it is `alone`.
+fn goes_on(name: &HeaderName, protocol: ProtocolId, alone: bool) -> bool {
+    let name = name.as_str();
+    match protocol {
+        // Both are set by `anthropic`.
+        ProtocolId::Messages if matches!(name, "anthropic-version" | "anthropic-beta") => false,
+        // Others of the family name workspaces, organizations and users of the provider's account.
+        ProtocolId::Messages if name.starts_with("anthropic-") => alone || name == BROWSER_ACCESS,
+        _ => FORWARDED.contains(&name) || FORWARDED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)),
+    }
+}
+
+/// May a provider be told the id that a client has given to its request?
+fn is_id(value: &HeaderValue) -> bool {
+    (1..=ID_LENGTH).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic)
+}
+
+fn anthropic(
+    head: &mut RequestHeader,
+    client: &RequestHeader,
+    provider: &Provider,
+    prices: Option<&Prices>,
+) -> pingora::Result<()> {
+    let version = client.headers.get("anthropic-version").cloned();
+    head.insert_header("anthropic-version", version.unwrap_or(DEFAULT_VERSION))?;
+    let values = client.headers.get_all("anthropic-beta").iter().filter_map(|value| value.to_str().ok());
+    let betas = values.flat_map(|line| line.split(',')).map(str::trim).filter(|beta| !beta.is_empty());
+    let known = |beta: &&str| provider.profile.betas.as_ref().is_none_or(|known| known.contains(*beta));
+    let priced = |beta: &&str| betas::may_pass(beta, prices);
+    let joined = betas.filter(known).filter(priced).collect::<Vec<_>>().join(",");
+    if !joined.is_empty() {
+        head.insert_header("anthropic-beta", joined)?;
+    }
+    Ok(())
+}
+
+fn sign(head: &mut RequestHeader, provider: &Provider, protocol: ProtocolId) -> pingora::Result<()> {
+    let Some(key) = provider.key() else { return Ok(()) };
+    match provider.auth(protocol) {
+        Auth::Bearer => {
+            let value = sensitive(format!("Bearer {}", key.expose_secret()))?;
+            head.insert_header(header::AUTHORIZATION, value)
+        }
+        Auth::XApiKey => head.insert_header("x-api-key", sensitive(key.expose_secret().to_owned())?),
+        Auth::None => Ok(()),
+    }
+}
+
+fn sensitive(text: String) -> pingora::Result<HeaderValue> {
+    let invalid = |_| {
+        pingora::Error::explain(pingora::ErrorType::InternalError, "the provider's key is no header value")
+    };
+    let mut value = HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).map_err(invalid)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Adds what every answer carries. By now the answer may have cost something, so what can not be a header's value is
+/// left out, and the answer goes without it.
+pub(in crate::edge) fn identify(head: &mut ResponseHeader, exchange: &Exchange) {
+    let mut put = |name: &'static str, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            let _ = head.insert_header(name, value);
+        }
+    };
+    put("request-id", &exchange.id);
+    put("x-request-id", &exchange.id);
+    if let Some(call) = &exchange.call {
+        put("x-crossmodel-model", &call.found.id);
+    }
+    if exchange.estimated {
+        put("x-crossmodel-estimated", "true");
+    }
+    if let Some(dropped) = &exchange.dropped {
+        put("x-crossmodel-dropped", dropped);
+    }
+    if let Some(Endpoint::Call(protocol)) = exchange.endpoint {
+        // Names that are fixed and numbers can not be wrong.
+        let _ = limits(head, protocol, &exchange.standing, exchange.time);
+    }
+    if let Some(id) = &exchange.upstream_id {
+        let _ = head.insert_header("x-upstream-request-id", id.clone());
+    }
+}
+
+/// Adds how the key stands in its limits, in the words of the client's protocol.
+fn limits(
+    head: &mut ResponseHeader,
+    protocol: ProtocolId,
+    standing: &Standing,
+    now: Timestamp,
+) -> pingora::Result<()> {
+    let kinds = [("requests", standing.requests), ("tokens", standing.tokens)];
+    for (kind, share) in kinds.into_iter().filter_map(|(kind, share)| Some((kind, share?))) {
+        if protocol.is_anthropic() {
+            let reset = now.saturating_add(SignedDuration::from_secs(share.reset.cast_signed()));
+            let reset = reset.unwrap_or(now).strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+            let names: &[&str] =
+                if kind == "tokens" { &["tokens", "input-tokens", "output-tokens"] } else { &["requests"] };
+            for name in names {
+                head.insert_header(format!("anthropic-ratelimit-{name}-limit"), share.limit)?;
+                head.insert_header(format!("anthropic-ratelimit-{name}-remaining"), share.remaining)?;
+                head.insert_header(format!("anthropic-ratelimit-{name}-reset"), reset.as_str())?;
+            }
+        } else {
+            head.insert_header(format!("x-ratelimit-limit-{kind}"), share.limit)?;
+            head.insert_header(format!("x-ratelimit-remaining-{kind}"), share.remaining)?;
+            head.insert_header(format!("x-ratelimit-reset-{kind}"), duration(share.reset))?;
+        }
+    }
+    Ok(())
+}
+
+/// Seconds as OpenAI writes them: `6m0s`, `1s`.
+fn duration(seconds: u64) -> String {
+    match (seconds / 60, seconds % 60) {
+        (0, seconds) => format!("{seconds}s"),
+        (minutes, seconds) => format!("{minutes}m{seconds}s"),
+    }
+}
+
+/// The id under which the provider knows the request, if it is nothing but an id.
+pub(in crate::edge) fn upstream_id(upstream: &HeaderMap) -> Option<HeaderValue> {
+    let id = upstream.get("x-request-id").or_else(|| upstream.get("request-id"))?;
+    is_upstream_id(id.as_bytes()).then(|| id.clone())
+}
+
+fn is_upstream_id(id: &[u8]) -> bool {
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte);
+    (1..=ID_LENGTH).contains(&id.len()) && id.iter().all(allowed)
+}
+
+/// Seconds after which the provider wants to be asked again.
+pub(in crate::edge) fn retry_after(upstream: &HeaderMap) -> Option<u64> {
+    let number = |name: &str| upstream.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+    number("retry-after").or_else(|| number("retry-after-ms").map(|ms| ms.div_ceil(1000)))
+}
+
+/// What the provider says about asking again, whatever its status says.
+pub(in crate::edge) fn should_retry(upstream: &HeaderMap) -> Option<bool> {
+    match upstream.get("x-should-retry")?.as_bytes() {
+        b"true" => Some(true),
+        b"false" => Some(false),
+        _ => None,
+    }
+}
+
+/// A credential that is there but has no form that we know; never a valid key.
+const MALFORMED: &str = "?";
+
+/// Sent where a client names no version.
+const DEFAULT_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
+
+/// Bytes of an id that a client, or a provider, may give to a request.
+const ID_LENGTH: usize = 128;
+
+/// By this a provider may keep an answer, to give it once more. All accounts share the provider's, so it gets a name
+/// that is the account's own.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// Says that the client runs in a browser.
+const BROWSER_ACCESS: &str = "anthropic-dangerous-direct-browser-access";
+
+/// What a provider is sent besides what there is for each header of a client: `accept-encoding`, and a trace's.
+const OWN_FIELDS: usize = 2;
+
+/// Headers of clients that providers are shown in a relay. All others stay here: they are ours, say who and where the
+/// client is, or name an account, a project, a place or a cache at the provider. Those that name a conversation only
+/// steer it to where its prompt is cached: no answer is kept by them.
+const FORWARDED: &[&str] = &[
+    "accept",
+    "conversation-id",
+    "conversation_id",
+    "openai-beta",
+    "originator",
+    "session-id",
+    "session_id",
+    "thread-id",
+    "traceparent",
+    "tracestate",
+    "x-app",
+    "x-claude-code-session-id",
+    "x-client-request-id",
+    "x-session-affinity",
+    "x-session-id",
+];
+
+/// Headers by which clients name the conversation that a call belongs to.
+const SESSION: &[&str] = &[
+    "x-session-affinity",
+    "x-session-id",
+    "session-id",
+    "session_id",
+    "x-claude-code-session-id",
+    "conversation-id",
+    "conversation_id",
+    "thread-id",
+];
+
+const FORWARDED_PREFIXES: &[&str] = &["x-codex-", "x-stainless-"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
+    }
+
+    #[test]
+    fn the_endpoints_own_header_decides_alone() {
+        let both = headers(&[("authorization", "Bearer b"), ("x-api-key", "x")]);
+        assert_eq!(credential(&both, true), Some("b"));
+        assert_eq!(credential(&both, false), Some("x"));
+        let empty = headers(&[("authorization", "Bearer b"), ("x-api-key", " ")]);
+        assert_eq!(credential(&empty, false), Some("b"));
+        assert_eq!(credential(&headers(&[("api-key", "a")]), true), Some("a"));
+        assert_eq!(
+            credential(&headers(&[("authorization", "Basic eDp5"), ("x-api-key", "x")]), true),
+            Some("?")
+        );
+        assert_eq!(credential(&headers(&[("authorization", "bearer  b ")]), true), Some("b"));
+        let bare = headers(&[("authorization", "Bearer "), ("x-api-key", "x")]);
+        assert_eq!(credential(&bare, true), Some("x"));
+        assert_eq!(credential(&HeaderMap::new(), true), None);
+    }
+}

@@ -1,0 +1,270 @@
+//! The request's body, whole, before anything is decided by it.
+//!
+//! Pingora keeps what it has read a body with until the answer is over. So the body is kept here, and a session that has
+//! read a large one is replaced by a fresh one.
+
+use std::io;
+use std::time::Duration;
+
+use http::Version;
+use http::header;
+use pingora::apps::HttpPersistentSettings;
+use pingora::http::RequestHeader;
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v1::server::HttpSession as H1Session;
+use pingora::{Error, ErrorType};
+use pingora_proxy::Session;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::config::Limits;
+use crate::edge::call::exchange::Exchange;
+use crate::edge::call::refusal::Refusal;
+use crate::edge::request::headers;
+use crate::edge::wire::Over;
+use crate::edge::wire::chunks;
+use crate::failure::{Failure, Kind, Result};
+use crate::json::Body;
+
+/// A body that is being read.
+struct Intake<'e> {
+    exchange: &'e mut Exchange,
+    limits: Limits,
+    begun: Instant,
+    body: Body,
+}
+
+/// What has to be set on every session, and again on one that is put in its place.
+pub(in crate::edge) fn prepare(session: &mut Session, write: Duration) {
+    let session = &mut session.downstream_session;
+    // Absent: the client has asked for the connection to be closed.
+    if session.get_keepalive().is_some() {
+        session.set_keepalive(Some(KEEPALIVE));
+    }
+    session.set_write_timeout(Some(write));
+    session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
+}
+
+/// Reads the body.
+///
+/// # Errors
+/// 413, 415, 408, 503; 400 for a body that ends early, which nobody is left to read.
+pub(in crate::edge) async fn read(session: &mut Session, exchange: &mut Exchange) -> Result<Body> {
+    let request = session.req_header();
+    if request.headers.get(header::CONTENT_ENCODING).is_some_and(|value| value != "identity") {
+        return Err(Failure::new(Kind::UnsupportedEncoding, "Send the body without a content encoding."));
+    }
+    let limits = exchange.snapshot.limits;
+    let length = headers::content_length(&request.headers);
+    if length.is_some_and(|length| length > limits.body_bytes) {
+        return Err(too_large(limits.body_bytes));
+    }
+    let room = exchange.slot.as_ref().map_or(Ok(()), |slot| slot.has_room(length.unwrap_or_default()));
+    room.map_err(|shed| exchange.shed(shed))?;
+    let body = Body::with_capacity(length.unwrap_or(FIRST_GUESS));
+    let mut intake = Intake { exchange, limits, begun: Instant::now(), body };
+    let read = intake.read(session, length).await;
+    let body = intake.body;
+    if read.is_err() {
+        // Pingora takes a body for read that it could not read on; what follows is no request.
+        session.set_keepalive(None);
+    }
+    read.map(|()| body)
+}
+
+/// Reads and forgets a small body, so that the connection can be used again after an early answer.
+pub(in crate::edge) async fn discard(session: &mut Session) {
+    let request = session.req_header();
+    let small = headers::content_length(&request.headers).unwrap_or(0) <= DISCARDED;
+    let asks = request.headers.contains_key(header::EXPECT);
+    if request.version < Version::HTTP_2
+        && small
+        && !asks
+        && !request.headers.contains_key(header::TRANSFER_ENCODING)
+    {
+        // Whatever goes wrong here only costs the connection.
+        let _ = timeout(DISCARD_TIME, session.downstream_session.drain_request_body()).await;
+    }
+}
+
+impl Intake<'_> {
+    async fn read(&mut self, session: &mut Session, length: Option<usize>) -> Result<()> {
+        if session.req_header().headers.contains_key(header::EXPECT) {
+            let keepalive = session.downstream_session.get_keepalive();
+            session.downstream_session.write_continue_response().await.map_err(gone)?;
+            // Pingora takes it for an answer before the end of the request, after which it would close.
+            session.downstream_session.set_keepalive(keepalive);
+        }
+        match (session.downstream_session.is_http2(), length) {
+            (true, _) => self.read_h2(session).await,
+            (false, length) => self.read_h1(session, length).await,
+        }
+    }
+
+    /// HTTP/1. Without a length, nobody knows how large a body becomes before it is there.
+    async fn read_h1(&mut self, session: &mut Session, length: Option<usize>) -> Result<()> {
+        while let Some(part) =
+            self.in_time(session.downstream_session.read_request_body()).await?.map_err(gone)?
+        {
+            match length {
+                Some(_) => self.push(&part)?,
+                None => self.grow(&part)?,
+            }
+        }
+        if self.body.bytes().len() > KEPT {
+            restart(session).await.map_err(gone)?;
+        }
+        Ok(())
+    }
+
+    /// HTTP/2.
+    async fn read_h2(&mut self, session: &mut Session) -> Result<()> {
+        let ServerSession::H2(h2) = &mut *session.downstream_session else { return Ok(()) };
+        while let Some(part) = self.in_time(h2.read_body_bytes()).await?.map_err(gone)? {
+            self.grow(&part)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for a read, for as long as the body's pace allows: what has arrived buys time, at so many bytes
+    /// a second.
+    async fn in_time<T>(&self, read: impl Future<Output = T>) -> Result<T> {
+        let Limits { body_seconds, body_grace_seconds, body_bytes_per_second, .. } = self.limits;
+        let received = self.body.bytes().len() as u64;
+        let bought = received.checked_div(body_bytes_per_second).unwrap_or(body_seconds);
+        let seconds = body_seconds.min(body_grace_seconds.saturating_add(bought));
+        let end = self.begun + Duration::from_secs(seconds);
+        timeout_at(end, read).await.map_err(|_| too_slow())
+    }
+
+    /// Adds a part.
+    fn push(&mut self, part: &[u8]) -> Result<()> {
+        if let Some(slot) = &mut self.exchange.slot {
+            let held = slot.hold(part.len());
+            held.map_err(|shed| self.exchange.shed(shed))?;
+        }
+        self.body.push(part);
+        Ok(())
+    }
+
+    /// Adds a part to a body that may not have said how long it is. One that turns out to be large gets all
+    /// the room that it may ever need: room that is not written to takes no memory, but a body that is copied
+    /// into ever larger buffers takes more than twice its own size.
+    fn grow(&mut self, part: &[u8]) -> Result<()> {
+        let limit = self.limits.body_bytes;
+        let size = self.body.bytes().len() + part.len();
+        if size > limit {
+            return Err(too_large(limit));
+        }
+        if size > SMALL {
+            self.body.reserve(limit);
+        }
+        self.push(part)
+    }
+}
+
+/// Puts a fresh session in the place of one that has read a body, with all its buffers: it is made to read a
+/// request with a body of one byte, and is given the real head.
+async fn restart(session: &mut Session) -> pingora::Result<()> {
+    let mut settings = HttpPersistentSettings::for_session(&session.downstream_session);
+    let reuses = session.downstream_session.get_keepalive_reuses_remaining();
+    let write = session.downstream_session.get_write_timeout();
+    if let Some(context) = session.downstream_session.take_connection_user_context() {
+        settings.set_user_context(context);
+    }
+    let placeholder = ServerSession::new_custom(Box::new(()));
+    let old = match std::mem::replace(&mut *session.downstream_session, placeholder) {
+        ServerSession::H1(old) => old,
+        other => {
+            *session.downstream_session = other;
+            return Ok(());
+        }
+    };
+    let head = old.req_header().clone();
+    let (fresh, ahead) = match parts(old).await {
+        Ok((stream, ahead)) => (stand_in(stream, &head).await, ahead),
+        Err(error) => (Err(error), false),
+    };
+    let (fresh, failed) = match fresh {
+        Ok(fresh) => (fresh, None),
+        // The connection is lost, but the request is still to be accounted for.
+        Err(error) => (stand_in(Box::new(Over), &head).await?, Some(error)),
+    };
+    *session.downstream_session = ServerSession::H1(fresh);
+    settings.apply_to_session(&mut session.downstream_session);
+    session.downstream_session.set_keepalive_reuses_remaining(reuses);
+    prepare(session, write.unwrap_or_default());
+    if ahead {
+        // As Pingora does with a request that was sent before its turn.
+        session.set_keepalive(None);
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+/// A session on a connection that has read a request with this head and a body of one byte.
+async fn stand_in(stream: Stream, head: &RequestHeader) -> pingora::Result<H1Session> {
+    let mut fresh = H1Session::new(stream);
+    fresh.set_pipelined_prefix(STAND_IN.into());
+    fresh.read_request().await?;
+    while fresh.read_body_bytes().await?.is_some() {}
+    *fresh.req_header_mut() = head.clone();
+    Ok(fresh)
+}
+
+/// The connection of a session, and whether more than the request has been read from it.
+async fn parts(mut session: H1Session) -> pingora::Result<(Stream, bool)> {
+    if !session.will_keepalive() {
+        return Ok((session.into_inner(), false));
+    }
+    session.set_pipelining_enabled(true);
+    let reused = session.reuse().await?.ok_or_else(|| Error::new_down(ErrorType::ConnectionClosed))?;
+    let (stream, ahead) = reused.into_parts();
+    Ok((stream, ahead.is_some()))
+}
+
+fn too_slow() -> Failure {
+    Failure::new(Kind::RequestTimeout, "The request body did not arrive in time.")
+}
+
+fn too_large(limit: usize) -> Failure {
+    Failure::new(Kind::TooLarge, format!("The request body is larger than {limit} bytes."))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is called with the errors of results")]
+fn gone(error: Box<Error>) -> Failure {
+    let cause = error.root_cause().downcast_ref::<io::Error>();
+    match error.etype() {
+        ErrorType::ReadTimedout => too_slow(),
+        _ if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData) => {
+            Refusal::Malformed(chunks::MALFORMED.0).failure()
+        }
+        _ => interrupted(crate::edge::upstream::transport::told(&error)),
+    }
+}
+
+fn interrupted(why: String) -> Failure {
+    Failure::new(Kind::InvalidJson, "The request body could not be read.").with_detail(why)
+}
+
+/// Bytes of a body that may stay in Pingora's buffers: about what arrives together with a head.
+const KEPT: usize = 4 << 10;
+
+/// Bytes of a body that is read only to be forgotten.
+const DISCARDED: usize = 64 << 10;
+
+/// Bytes reserved for a body that does not say how long it is.
+const FIRST_GUESS: usize = 16 << 10;
+
+/// Bytes up to which a body may grow by copies.
+const SMALL: usize = 1 << 20;
+
+/// That a connection is kept; for how long, `front` says.
+const KEEPALIVE: u64 = 75;
+
+/// How long the rest of a body that nobody wants is read.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time for a small body that is not wanted.
+const DISCARD_TIME: Duration = Duration::from_secs(2);
+
+const STAND_IN: &[u8] = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\nx";

@@ -1,0 +1,53 @@
+//! What a client may know of its account.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::auth::Grant;
+use crate::edge::respond::answer::Local;
+use crate::failure::{Failure, Kind, Result};
+use crate::meter::{Ledger, Report, Wallet};
+
+/// All amounts are in this currency.
+const CURRENCY: &str = "USD";
+
+#[derive(Serialize)]
+struct Credits {
+    currency: &'static str,
+    #[serde(flatten)]
+    wallet: Wallet,
+}
+
+#[derive(Serialize)]
+struct Usage {
+    currency: &'static str,
+    #[serde(flatten)]
+    report: Report,
+}
+
+/// What the account has; zeros, if it has no wallet.
+///
+/// # Errors
+/// 500 when the store can not be read.
+pub(in crate::edge) async fn credits(ledger: &Ledger, grant: &Grant) -> Result<Local> {
+    let wallet = ledger.wallet(&grant.account).await.map_err(|_| unreadable())?.unwrap_or_default();
+    json(&Credits { currency: CURRENCY, wallet })
+}
+
+/// What the account has used on this day, in this week and in this month.
+///
+/// # Errors
+/// 500 when the store can not be read.
+pub(in crate::edge) async fn usage(ledger: &Ledger, grant: &Grant) -> Result<Local> {
+    let report = ledger.report(&grant.account).await.map_err(|_| unreadable())?;
+    json(&Usage { currency: CURRENCY, report })
+}
+
+fn json(answer: &impl Serialize) -> Result<Local> {
+    let body = serde_json::to_vec(answer).map_err(|error| unreadable().with_detail(error.to_string()))?;
+    Ok(Local::Passing(Bytes::from(body)))
+}
+
+fn unreadable() -> Failure {
+    Failure::new(Kind::Store, "The account can not be read at the moment.")
+}

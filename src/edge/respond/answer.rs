@@ -1,0 +1,119 @@
+//! Answers that the gateway writes itself: failures, models, whole replies.
+
+use bytes::Bytes;
+use http::header;
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
+use pingora_proxy::Session;
+
+use crate::edge::call::exchange::Exchange;
+use crate::edge::request::headers;
+use crate::edge::request::intake;
+use crate::edge::respond::outbox::Outbox;
+use crate::failure::Failure;
+
+pub(in crate::edge) const JSON: &str = "application/json";
+
+/// Writes a whole answer.
+///
+/// # Errors
+/// When the client is gone.
+pub(in crate::edge) async fn write(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    status: u16,
+    content_type: &str,
+    body: Bytes,
+) -> pingora::Result<()> {
+    let head = ResponseHeader::build_no_case(status, Some(12))?;
+    send(session, exchange, head, (content_type, Whose::Provider), body).await
+}
+
+/// What the gateway knows by itself.
+pub(in crate::edge) enum Local {
+    /// Clients may keep it for a while.
+    Lasting(Bytes),
+    /// They may not.
+    Passing(Bytes),
+}
+
+/// Writes what the gateway knows by itself.
+///
+/// # Errors
+/// When the client is gone.
+pub(in crate::edge) async fn local(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    answer: Local,
+) -> pingora::Result<()> {
+    let (body, kept) = match answer {
+        Local::Lasting(body) => (body, "private, max-age=60"),
+        Local::Passing(body) => (body, "no-store"),
+    };
+    let mut head = ResponseHeader::build_no_case(200, Some(12))?;
+    head.insert_header(header::CACHE_CONTROL, kept)?;
+    send(session, exchange, head, (JSON, Whose::Own), body).await
+}
+
+/// Writes a failure in the client's envelope.
+///
+/// # Errors
+/// When the client is gone.
+pub(in crate::edge) async fn fail(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    failure: Failure,
+) -> pingora::Result<()> {
+    let mut head = ResponseHeader::build_no_case(failure.status(), Some(12))?;
+    if let Some(seconds) = failure.retry_after() {
+        head.insert_header(header::RETRY_AFTER, seconds)?;
+    }
+    if let Some(retry) = failure.should_retry() {
+        head.insert_header("x-should-retry", if retry { "true" } else { "false" })?;
+    }
+    if let Some(methods) = failure.allow() {
+        head.insert_header(header::ALLOW, methods)?;
+    }
+    let envelope = || exchange.dialect().protocol().envelope(&failure, &exchange.id);
+    let body = failure.body().cloned().unwrap_or_else(envelope);
+    exchange.note_failure(&failure);
+    exchange.fail(&failure, 0);
+    exchange.failure = Some(failure);
+    send(session, exchange, head, (JSON, Whose::Own), body).await
+}
+
+/// Whose an answer is.
+#[derive(Clone, Copy)]
+enum Whose {
+    /// The gateway's.
+    Own,
+    /// A provider's, for which the client has paid.
+    Provider,
+}
+
+async fn send(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    mut head: ResponseHeader,
+    (content_type, whose): (&str, Whose),
+    body: Bytes,
+) -> pingora::Result<()> {
+    intake::discard(session).await;
+    exchange.status = head.status.as_u16();
+    head.insert_header(header::CONTENT_TYPE, content_type)?;
+    head.insert_header(header::CONTENT_LENGTH, body.len())?;
+    headers::identify(&mut head, exchange);
+    let bodiless = session.req_header().method == http::Method::HEAD || body.is_empty();
+    exchange.note_first_byte();
+    session.write_response_header(Box::new(head), bodiless).await?;
+    if bodiless {
+        return Ok(());
+    }
+    exchange.bytes_out += body.len();
+    if let (ServerSession::H2(h2), Whose::Own) = (&mut *session.downstream_session, whose) {
+        // Nothing else of the request is needed for it, however long the client lets it wait.
+        Outbox::of_connection().send(h2, body);
+        return Ok(());
+    }
+    session.write_response_body(Some(body), true).await
+}

@@ -1,0 +1,9 @@
+//! From the provider's answer to the client's.
+
+pub(in crate::edge) mod account;
+pub(in crate::edge) mod answer;
+pub(in crate::edge) mod delivery;
+pub(in crate::edge) mod driver;
+pub(in crate::edge) mod outbox;
+pub(in crate::edge) mod passage;
+pub(in crate::edge) mod reply;

@@ -1,0 +1,97 @@
+//! Answers of the gateway itself that wait for an HTTP/2 client to give them room.
+//!
+//! A client says how much it takes, and may say nothing for as long as it likes. So an answer that can not go out at once
+//! leaves its request behind, with all that is kept for that, and waits on its own: for a while, and beside few others
+//! of its connection.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use pingora::protocols::http::v2::server::HttpSession;
+use tokio::time::timeout;
+
+/// The answers of one connection that wait. All clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(in crate::edge) struct Outbox(Arc<AtomicUsize>);
+
+/// The place of an answer that waits. It is free again when this is dropped.
+struct Place(Arc<AtomicUsize>);
+
+tokio::task_local! {
+    /// That of the connection whose request is being answered.
+    static CURRENT: Outbox;
+}
+
+impl Outbox {
+    /// Answers a request of the connection.
+    pub(in crate::edge) async fn serving<T>(self, answering: impl Future<Output = T>) -> T {
+        CURRENT.scope(self, answering).await
+    }
+
+    /// That of the connection whose request is being answered.
+    pub(in crate::edge) fn of_connection() -> Self {
+        CURRENT.try_with(Clone::clone).unwrap_or_default()
+    }
+
+    /// Sends the body of an answer whose head is written already, as soon as there is room for it. If that takes too
+    /// long, or too many wait already, the stream is reset.
+    pub(in crate::edge) fn send(&self, session: &mut HttpSession, mut body: Bytes) {
+        let Some(mut writer) = session.take_response_body_writer() else { return };
+        let mut going = Box::pin(async move {
+            while !body.is_empty() {
+                writer.reserve_capacity(body.len());
+                let Some(Ok(room)) = poll_fn(|cx| writer.poll_capacity(cx)).await else { return };
+                let part = body.split_to(room.min(body.len()));
+                if writer.send_data(part, body.is_empty()).is_err() {
+                    return;
+                }
+            }
+        });
+        if going.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+            return;
+        }
+        // A stream whose writer is dropped before its end is reset.
+        if let Some(place) = self.enter() {
+            tokio::spawn(async move {
+                let _ = timeout(PATIENCE, going).await;
+                drop(place);
+            });
+        }
+    }
+
+    fn enter(&self) -> Option<Place> {
+        let more = |waiting: usize| (waiting < MAX_WAITING).then_some(waiting + 1);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Place(Arc::clone(&self.0)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Answers of one connection that wait at a time: browsers and SDKs give room before they ask.
+const MAX_WAITING: usize = 8;
+
+/// How long an answer waits for room: some round trips around the world.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_answers_wait_on_one_connection() {
+        let outbox = Outbox::default();
+        let mut places: Vec<_> = (0..MAX_WAITING).map(|_| outbox.clone().enter().unwrap()).collect();
+        assert!(outbox.enter().is_none());
+        places.pop();
+        assert!(outbox.enter().is_some());
+    }
+}

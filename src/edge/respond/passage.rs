@@ -1,0 +1,290 @@
+//! What a provider's stream goes through on its way to the client: it is translated, or relayed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::canon::{Context, Oddity, Said, Usage};
+use crate::failure::{Failure, Result};
+use crate::protocol::Protocol;
+use crate::translate::bridge::Bridge;
+use crate::translate::relay::{self, End};
+
+/// What a provider's stream goes through.
+pub(in crate::edge) enum Passage {
+    /// Decoded, and encoded for the client, who may want it as a whole.
+    Bridged { bridge: Box<Bridge>, client: &'static dyn Protocol, context: Arc<Context> },
+    /// With the edits that must be.
+    Relayed(Box<Relayed>),
+}
+
+/// A stream that is relayed.
+pub(in crate::edge) struct Relayed {
+    stream: relay::Stream,
+    ready: Ready,
+    end: Option<End>,
+    request_id: String,
+    model: String,
+    now: u64,
+}
+
+/// Bytes for the client, of which a first part is not copied as long as no other comes.
+#[derive(Default)]
+struct Ready {
+    first: Bytes,
+    all: Vec<u8>,
+}
+
+impl Ready {
+    fn add(&mut self, part: Bytes) {
+        if self.is_empty() {
+            self.first = part;
+        } else if !part.is_empty() {
+            self.all.extend_from_slice(&std::mem::take(&mut self.first));
+            self.all.extend_from_slice(&part);
+        }
+    }
+
+    fn take(&mut self) -> Bytes {
+        match self.all.is_empty() {
+            true => std::mem::take(&mut self.first),
+            false => std::mem::take(&mut self.all).into(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first.is_empty() && self.all.is_empty()
+    }
+}
+
+impl Relayed {
+    fn push(&mut self, chunk: Bytes) -> Result<()> {
+        let out = self.stream.push(chunk)?;
+        self.ready.add(out);
+        Ok(())
+    }
+
+    fn end(&mut self) -> &End {
+        let (rest, end) = self.stream.end();
+        self.ready.add(rest);
+        self.end.insert(end)
+    }
+
+    fn fail(&mut self, failure: &Failure) {
+        if matches!(self.end(), End::Broken(_)) {
+            let told = self.stream.failure(failure, &self.request_id, &self.model, self.now);
+            self.ready.add(told);
+        }
+    }
+}
+
+impl Passage {
+    /// A relay for the request of this id, for this model, at this time in seconds since the epoch.
+    pub(in crate::edge) fn relayed(stream: relay::Stream, request_id: &str, model: &str, now: u64) -> Self {
+        let (request_id, model) = (request_id.to_owned(), model.to_owned());
+        Self::Relayed(Box::new(Relayed {
+            stream,
+            ready: Ready::default(),
+            end: None,
+            request_id,
+            model,
+            now,
+        }))
+    }
+
+    /// Takes a whole answer that is no stream.
+    ///
+    /// # Errors
+    /// The failure that the provider reports, or 502 when the body is not what it should be.
+    pub(in crate::edge) fn reply(&mut self, body: &[u8]) -> Result<()> {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.reply(body),
+            Self::Relayed(_) => Err(Failure::provider("the answer is no stream")),
+        }
+    }
+
+    /// Takes a chunk, cut anywhere.
+    ///
+    /// # Errors
+    /// The failure that the provider reports, or that its stream is.
+    pub(in crate::edge) fn push(&mut self, chunk: Bytes) -> Result<()> {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.push(chunk),
+            Self::Relayed(relayed) => relayed.push(chunk),
+        }
+    }
+
+    /// Takes the end of the stream.
+    ///
+    /// # Errors
+    /// When the provider has not finished, or has failed in its last words.
+    pub(in crate::edge) fn end(&mut self) -> Result<()> {
+        let relayed = match self {
+            Self::Bridged { bridge, .. } => return bridge.end(),
+            Self::Relayed(relayed) => relayed,
+        };
+        match relayed.end().clone() {
+            End::Whole | End::Reported => Ok(()),
+            End::Broken(error) => Err(relayed.stream.broken(&error)),
+        }
+    }
+
+    /// The connection broke off. Gives whether the answer is whole all the same.
+    pub(in crate::edge) fn is_whole_without_end(&mut self) -> bool {
+        match self {
+            Self::Bridged { .. } => false,
+            Self::Relayed(_) => self.end().is_ok(),
+        }
+    }
+
+    /// What is ready for a client that gets a stream, in pieces that are sent one after the other.
+    pub(in crate::edge) fn ready(&mut self) -> (Bytes, Vec<Bytes>) {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.pieces(),
+            Self::Relayed(relayed) => (relayed.ready.take(), Vec::new()),
+        }
+    }
+
+    /// The answer for a client that gets it as a whole; absent for one that gets a stream.
+    pub(in crate::edge) fn whole(&self) -> Option<Bytes> {
+        match self {
+            Self::Bridged { bridge, client, context } if !bridge.is_stream() => {
+                Some(bridge.whole(*client, context))
+            }
+            _ => None,
+        }
+    }
+
+    /// Ends the client's stream with a failure, in its own grammar.
+    pub(in crate::edge) fn fail(&mut self, failure: &Failure) {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.tell(failure),
+            Self::Relayed(relayed) => relayed.fail(failure),
+        }
+    }
+
+    /// Tokens of the answer so far, estimated.
+    pub(in crate::edge) fn delivered(&self) -> u64 {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.delivered(),
+            Self::Relayed(relayed) => relayed.stream.delivered(),
+        }
+    }
+
+    /// Whether its model has been seen to reason.
+    pub(in crate::edge) fn reasons(&self) -> bool {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.reasons(),
+            Self::Relayed(relayed) => relayed.stream.reasons(),
+        }
+    }
+
+    /// Nobody waits for the rest. Gives whether the token counts of the whole answer have come, though perhaps not its
+    /// end.
+    pub(in crate::edge) fn is_counted(&mut self) -> bool {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.end().is_ok() && bridge.usage().is_some(),
+            Self::Relayed(relayed) => relayed.stream.is_counted(),
+        }
+    }
+
+    /// The model that answers, in its provider's words.
+    pub(in crate::edge) fn served(&self) -> Option<&str> {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.served(),
+            Self::Relayed(relayed) => relayed.stream.served(),
+        }
+    }
+
+    /// Token counts so far.
+    pub(in crate::edge) fn usage(&self) -> Option<Usage> {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.usage(),
+            Self::Relayed(relayed) => relayed.stream.usage(),
+        }
+    }
+
+    /// What the answer has said of itself.
+    pub(in crate::edge) fn said(&mut self) -> Said {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.said(),
+            Self::Relayed(relayed) => relayed.stream.said(),
+        }
+    }
+
+    /// What was not understood so far, and how often.
+    pub(in crate::edge) fn oddities(&mut self) -> BTreeMap<Oddity, u64> {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.oddities(),
+            Self::Relayed(_) => BTreeMap::new(),
+        }
+    }
+
+    /// Does the client get a stream?
+    pub(in crate::edge) fn is_stream(&self) -> bool {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.is_stream(),
+            Self::Relayed(_) => true,
+        }
+    }
+
+    /// Has anything come at all?
+    pub(in crate::edge) fn has_begun(&self) -> bool {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.has_begun(),
+            Self::Relayed(relayed) => !relayed.ready.is_empty(),
+        }
+    }
+
+    /// Does the provider really answer, so that a failure can no longer be a status?
+    pub(in crate::edge) fn is_committed(&self) -> bool {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.is_committed(),
+            // With the first bytes that pass.
+            Self::Relayed(relayed) => !relayed.ready.is_empty(),
+        }
+    }
+
+    /// Is the answer whole, and nothing that may follow of interest?
+    pub(in crate::edge) fn is_whole(&self) -> bool {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.is_whole(),
+            // What is behind the last event passes, too.
+            Self::Relayed(relayed) => relayed.end == Some(End::Whole),
+        }
+    }
+
+    /// Has the last event of the answer come, before whose end goes on it has to be paid for?
+    pub(in crate::edge) fn is_over(&self) -> bool {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.is_whole(),
+            Self::Relayed(relayed) => relayed.stream.is_over(),
+        }
+    }
+
+    /// Has the provider itself told the client of a failure, in a stream that has ended?
+    pub(in crate::edge) fn is_reported(&self) -> bool {
+        matches!(self, Self::Relayed(relayed) if relayed.end == Some(End::Reported))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_comes_alone_is_not_copied() {
+        let (one, two) = (Bytes::from(vec![b'a'; 9]), Bytes::from(vec![b'b'; 9]));
+        let mut ready = Ready::default();
+        ready.add(one.clone());
+        ready.add(Bytes::new());
+        assert_eq!(ready.take().as_ptr(), one.as_ptr());
+        assert!(ready.is_empty() && ready.take().is_empty());
+        for part in [&one, &two, &one] {
+            ready.add(part.clone());
+        }
+        assert_eq!(ready.take(), [one.as_ref(), &two, &one].concat());
+        assert!(ready.is_empty());
+    }
+}

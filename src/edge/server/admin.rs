@@ -1,0 +1,138 @@
+//! What operators may ask: metrics, health and the console, on an address of their own.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::{HeaderName, Response, header};
+use pingora::apps::http_app::ServeHttp;
+use pingora::protocols::http::ServerSession;
+use tokio::time::MissedTickBehavior;
+
+use crate::auth;
+use crate::config;
+use crate::console::{self, Asset, Console, Guard, Query, Refusal, What};
+use crate::edge::gateway::Gateway;
+
+/// The application behind the admin listener.
+#[derive(Debug)]
+pub(in crate::edge) struct Admin {
+    gateway: Gateway,
+    guard: Guard,
+    console: Arc<Console>,
+}
+
+/// Takes the samples that the console shows.
+#[derive(Debug)]
+pub(in crate::edge) struct Sampler {
+    gateway: Gateway,
+    console: Arc<Console>,
+}
+
+impl Admin {
+    /// The application at an address, with the books of a data folder.
+    ///
+    /// # Errors
+    /// When the store can not be opened.
+    pub(in crate::edge) fn new(
+        gateway: Gateway,
+        settings: &config::Admin,
+        data: &Path,
+    ) -> Result<Self, auth::Error> {
+        let guard = Guard::new(settings.token.clone(), settings.is_loopback(), settings.names());
+        Ok(Self { gateway, guard, console: Arc::new(Console::open(data)?) })
+    }
+
+    /// What has to run beside it.
+    pub(in crate::edge) fn sampler(&self) -> Sampler {
+        Sampler { gateway: self.gateway.clone(), console: Arc::clone(&self.console) }
+    }
+
+    /// The figures of the console, with what the store says if it says it in time.
+    async fn figures(&self, query: &Query) -> Vec<u8> {
+        let view = self.gateway.show(|sources| self.console.view(sources, query));
+        let (console, shown) = (Arc::clone(&self.console), view.shown());
+        let read = tokio::task::spawn_blocking(move || console.figures(&shown));
+        let figures = tokio::time::timeout(PATIENCE, read).await;
+        view.write(figures.ok().and_then(Result::ok).flatten())
+    }
+}
+
+#[async_trait]
+impl ServeHttp for Admin {
+    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        let request = session.req_header();
+        if request.method != http::Method::GET {
+            return answer(405, TEXT, b"only GET\n".to_vec());
+        }
+        let path = request.uri.path();
+        let page = console::asset(path);
+        let what = match path {
+            "/console.json" => What::Console,
+            "/metrics" => What::Metrics,
+            "/healthz" | "/readyz" => What::Health,
+            _ if page.is_some() => What::Page,
+            _ => return answer(404, TEXT, b"there are /, /metrics, /healthz and /readyz\n".to_vec()),
+        };
+        let field = |name: HeaderName| request.headers.get(name).and_then(|value| value.to_str().ok());
+        if let Err(refusal) = self.guard.admit(what, field(header::HOST), field(header::AUTHORIZATION)) {
+            return refused(refusal);
+        }
+        match (what, page) {
+            (What::Metrics, _) => answer(200, "text/plain; version=0.0.4", self.gateway.metrics().render()),
+            (What::Console, _) => {
+                let query = Query::parse(request.uri.query().unwrap_or_default());
+                answer(200, "application/json", self.figures(&query).await)
+            }
+            (_, Some(Asset { content_type, text })) => answer(200, content_type, text.into()),
+            // That this is answered is the answer; a gateway that accepts connections can serve.
+            _ => answer(200, TEXT, b"ok\n".to_vec()),
+        }
+    }
+}
+
+impl Sampler {
+    /// Takes them until the process ends.
+    pub(in crate::edge) async fn run(self) {
+        let mut ticks = tokio::time::interval(SAMPLING);
+        // Late samples are later ones: a burst of them would show what never was.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.gateway.sample(&self.console);
+        }
+    }
+}
+
+fn refused(Refusal { status, message }: Refusal) -> Response<Vec<u8>> {
+    let mut response = answer(status, TEXT, format!("{message}\n").into_bytes());
+    if status == 401 {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, http::HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
+/// An answer, with what keeps a browser from making anything else of it.
+fn answer(status: u16, content_type: &'static str, body: Vec<u8>) -> Response<Vec<u8>> {
+    let length = body.len();
+    let response = Response::builder()
+        .status(status)
+        .header(header::CONTENT_TYPE, content_type)
+        .header(header::CONTENT_LENGTH, length)
+        .header(header::CACHE_CONTROL, "no-store")
+        .header(header::CONTENT_SECURITY_POLICY, console::CONTENT_SECURITY_POLICY)
+        .header(header::REFERRER_POLICY, "no-referrer")
+        .header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
+        .header("cross-origin-resource-policy", "same-origin")
+        .body(body);
+    response.unwrap_or_default()
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// How often a sample is taken.
+const SAMPLING: Duration = Duration::from_secs(1);
+
+/// How long the store may take; the rest of the figures does not wait for it any longer.
+const PATIENCE: Duration = Duration::from_secs(1);

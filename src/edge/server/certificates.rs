@@ -1,0 +1,158 @@
+//! The certificates of listeners. With rustls, the default backend, they change while they are in use; with
+//! another backend they are what they were at the start.
+
+use std::path::PathBuf;
+
+use pingora::listeners::tls::TlsSettings;
+
+use crate::config::{Error, Listener, TlsFiles};
+
+/// The certificates of all listeners that have one.
+#[derive(Debug, Default)]
+pub(in crate::edge) struct Certificates(Vec<Kept>);
+
+/// The certificate of one listener.
+#[derive(Debug)]
+struct Kept {
+    address: String,
+    files: TlsFiles,
+    in_force: backend::InForce,
+}
+
+/// What has become of a certificate that was read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::edge) enum Renewal {
+    /// There is a new one.
+    New,
+    /// What is there now is none; the old one goes on.
+    Refused,
+}
+
+impl Certificates {
+    /// The settings of a listener, whose certificate is kept here from now on.
+    ///
+    /// # Errors
+    /// When the files do not hold a certificate and its key.
+    pub(in crate::edge) fn settings(
+        &mut self,
+        address: &str,
+        files: &TlsFiles,
+    ) -> Result<TlsSettings, Error> {
+        let failed = |why| Error::plain(format!("the certificate for {address}: {why}"));
+        let (mut settings, in_force) = backend::settings(files).map_err(failed)?;
+        settings.enable_h2();
+        self.0.push(Kept { address: address.to_owned(), files: files.clone(), in_force });
+        Ok(settings)
+    }
+
+    /// The files from which they come.
+    pub(in crate::edge) fn files(&self) -> Vec<PathBuf> {
+        self.0.iter().flat_map(|kept| [kept.files.certificate.clone(), kept.files.key.clone()]).collect()
+    }
+
+    /// Takes the names of files from a new configuration, for listeners that are in both.
+    pub(in crate::edge) fn rename(&mut self, listeners: &[Listener]) {
+        for kept in &mut self.0 {
+            let same = listeners.iter().find(|listener| listener.address == kept.address);
+            if let Some(files) = same.and_then(|listener| listener.tls.as_ref()) {
+                kept.files.clone_from(files);
+            }
+        }
+    }
+
+    /// Reads all files again; gives what has come of those that hold something new.
+    pub(in crate::edge) fn renew(&self) -> Vec<Renewal> {
+        let renew = |kept: &Kept| match backend::renew(&kept.in_force, &kept.files) {
+            Ok(true) => {
+                log::info!("{} has a new certificate", kept.address);
+                Some(Renewal::New)
+            }
+            Ok(false) => None,
+            Err(why) => {
+                log::error!("the certificate for {} stays as it was: {why}", kept.address);
+                Some(Renewal::Refused)
+            }
+        };
+        self.0.iter().filter_map(renew).collect()
+    }
+}
+
+#[cfg(feature = "rustls")]
+mod backend {
+    use std::sync::Arc;
+
+    use arc_swap::ArcSwap;
+    use pingora::listeners::tls::TlsSettings;
+    use pingora::tls::sign::CertifiedKey;
+    use pingora::tls::{
+        ClientHello, CryptoProvider, ResolvesServerCert, install_default_crypto_provider,
+        load_certs_and_key_files,
+    };
+
+    use crate::config::TlsFiles;
+
+    /// A certificate that can be replaced. It is Pingora's, too.
+    #[derive(Clone, Debug)]
+    pub(in crate::edge) struct InForce(Arc<ArcSwap<CertifiedKey>>);
+
+    impl ResolvesServerCert for InForce {
+        fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+            Some(self.0.load_full())
+        }
+    }
+
+    pub(in crate::edge) fn settings(files: &TlsFiles) -> Result<(TlsSettings, InForce), String> {
+        let in_force = InForce(Arc::new(ArcSwap::from_pointee(read(files)?)));
+        let (certificate, key) = (files.certificate.to_string_lossy(), files.key.to_string_lossy());
+        let mut settings = TlsSettings::intermediate(&certificate, &key).map_err(|e| e.to_string())?;
+        settings.set_cert_resolver(Arc::new(in_force.clone()));
+        Ok((settings, in_force))
+    }
+
+    /// Puts what the files hold into force; gives whether it is another certificate.
+    pub(in crate::edge) fn renew(in_force: &InForce, files: &TlsFiles) -> Result<bool, String> {
+        let read = read(files)?;
+        let is_new = read.cert != in_force.0.load().cert;
+        in_force.0.store(Arc::new(read));
+        Ok(is_new)
+    }
+
+    fn read(files: &TlsFiles) -> Result<CertifiedKey, String> {
+        let (certificate, key) = (files.certificate.to_string_lossy(), files.key.to_string_lossy());
+        // Pingora's errors name the file, and what is wrong, in two parts.
+        let loaded = load_certs_and_key_files(&certificate, &key).map_err(|e| e.to_string())?;
+        let Some((chain, key)) = loaded else {
+            return Err(format!(
+                "there is no certificate in {certificate}, or no key in {}",
+                files.key.display()
+            ));
+        };
+        install_default_crypto_provider();
+        let provider = CryptoProvider::get_default().ok_or("there is no cryptography")?;
+        let pair = CertifiedKey::from_der(chain, key, provider).map_err(|e| e.to_string())?;
+        // What no client could take, such as a file that was cut in its middle.
+        pair.end_entity_cert().map_err(|e| e.to_string())?;
+        Ok(pair)
+    }
+}
+
+#[cfg(not(feature = "rustls"))]
+mod backend {
+    use pingora::listeners::tls::TlsSettings;
+
+    use crate::config::TlsFiles;
+
+    #[derive(Debug)]
+    pub(in crate::edge) struct InForce;
+
+    pub(in crate::edge) fn settings(files: &TlsFiles) -> Result<(TlsSettings, InForce), String> {
+        let (certificate, key) = (files.certificate.to_string_lossy(), files.key.to_string_lossy());
+        let settings = TlsSettings::intermediate(&certificate, &key).map_err(|e| e.to_string())?;
+        Ok((settings, InForce))
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "it is what the other backend can do")]
+    pub(in crate::edge) fn renew(_: &InForce, _: &TlsFiles) -> Result<bool, String> {
+        Ok(false)
+    }
+}

@@ -1,0 +1,73 @@
+//! The sockets that are listened on: opened here, or taken over, before anything else begins.
+
+use std::net::TcpListener;
+use std::os::fd::{IntoRawFd as _, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pingora::server::{Fds, ListenFds};
+
+use crate::config::Error;
+
+/// Sockets by the addresses with which they were asked for. Cheap to clone; all clones are the same sockets.
+#[derive(Clone, Debug, Default)]
+pub(in crate::edge) struct Sockets(Arc<Mutex<Vec<(String, TcpListener)>>>);
+
+impl Sockets {
+    /// Listens on addresses, on those that are `inherited` by going on where another process was.
+    ///
+    /// # Errors
+    /// When one can not be listened on.
+    pub(in crate::edge) fn open<'a>(
+        addresses: impl Iterator<Item = &'a str>,
+        mut inherited: Vec<(String, OwnedFd)>,
+    ) -> Result<Self, Error> {
+        let mut all = Vec::new();
+        for address in addresses {
+            let known = inherited.iter().position(|(theirs, _)| theirs == address);
+            let socket = match known.map(|at| inherited.swap_remove(at)) {
+                Some((_, socket)) => Ok(TcpListener::from(socket)),
+                None => TcpListener::bind(address),
+            };
+            // Pingora waits for connections without blocking.
+            let socket = socket.and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
+            let socket =
+                socket.map_err(|why| Error::plain(format!("{address} can not be listened on: {why}")))?;
+            all.push((address.to_owned(), socket));
+        }
+        for (address, _) in inherited {
+            log::info!("{address} is not listened on any more");
+        }
+        Ok(Self(Arc::new(Mutex::new(all))))
+    }
+
+    /// The same sockets for Pingora, which closes them when it stops to accept.
+    ///
+    /// # Errors
+    /// When the process has no file left.
+    pub(in crate::edge) fn table(&self) -> std::io::Result<ListenFds> {
+        let mut table = Fds::new();
+        for (address, socket) in self.lock().iter() {
+            table.add(address.clone(), socket.try_clone()?.into_raw_fd());
+        }
+        Ok(Arc::new(table.into()))
+    }
+
+    /// The same sockets for another process.
+    ///
+    /// # Errors
+    /// When the process has no file left.
+    pub(in crate::edge) fn copies(&self) -> std::io::Result<Vec<(String, OwnedFd)>> {
+        let copy =
+            |(address, socket): &(String, TcpListener)| Ok((address.clone(), socket.try_clone()?.into()));
+        self.lock().iter().map(copy).collect()
+    }
+
+    /// Stops to listen. What has not been accepted yet is refused, unless another process has the sockets, too.
+    pub(in crate::edge) fn close(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(String, TcpListener)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,216 @@
+//! A visit to a provider, or to a gateway, on the way that calls take: for `crossmodel doctor` and `health`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header;
+use pingora::connectors::http::Connector;
+use pingora::connectors::{ConnectorOptions, TransportConnector};
+use pingora::http::RequestHeader;
+use pingora::protocols::Stream;
+use pingora::upstreams::peer::{HttpPeer, Peer};
+use pingora::{Error, ErrorType};
+use tokio::time::timeout;
+
+use crate::config::Timeouts;
+use crate::edge::request::headers;
+use crate::edge::upstream::Upstream;
+use crate::provider::Provider;
+
+/// Visits providers and gateways, each within bounded time.
+pub struct Prober {
+    transport: TransportConnector,
+    http: Connector,
+}
+
+/// How far a visit to a provider has come.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Visit {
+    /// The address that its name leads to.
+    pub address: Option<SocketAddr>,
+    /// When its certificate ends, in seconds since the epoch, where there is one that can be read.
+    pub certificate_ends: Option<i64>,
+    /// What it has answered, or where the visit ended.
+    pub answer: Result<Answer, Unreached>,
+}
+
+/// An answer, as much of it as is looked at.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// Its `date`.
+    pub date: Option<String>,
+    /// The beginning of its body.
+    pub body: Bytes,
+}
+
+/// Where a visit ended, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unreached {
+    /// The name leads nowhere.
+    Name,
+    /// No connection.
+    Connection(String),
+    /// A connection, but no trust.
+    Tls(String),
+    /// Trust, but no answer.
+    Answer(String),
+}
+
+impl Prober {
+    /// One that trusts whom the gateway trusts.
+    #[must_use]
+    pub fn new() -> Self {
+        let options = || Some(ConnectorOptions::new(1));
+        Self { transport: TransportConnector::new(options()), http: Connector::new(options()) }
+    }
+
+    /// Asks a provider for its list of models, which costs nothing, with its credential.
+    pub async fn provider(&self, provider: &Arc<Provider>) -> Visit {
+        let timeouts = Timeouts { connect: CONNECT, silence: ANSWER, write: CONNECT, ..Timeouts::default() };
+        let upstream = Upstream::new(Arc::clone(provider), &timeouts, None);
+        let mut visit = Visit { address: None, certificate_ends: None, answer: Err(Unreached::Name) };
+        let resolved = timeout(Duration::from_secs(CONNECT), upstream.resolved()).await;
+        let peer = resolved.is_ok_and(|known| known.is_ok()).then(|| upstream.peer(true));
+        let Some(Ok(peer)) = peer else { return visit };
+        visit.address = peer.address().as_inet().copied();
+        // A connection of its own: only so is the certificate seen whatever version of HTTP is spoken then.
+        match self.transport.new_stream(&*peer).await {
+            Ok(stream) => visit.certificate_ends = certificate_end(&stream),
+            Err(error) => {
+                visit.answer = Err(Unreached::from_connecting(&error));
+                return visit;
+            }
+        }
+        visit.answer = match headers::for_models(provider) {
+            Ok(head) => self.ask(&peer, head).await,
+            Err(error) => Err(Unreached::Answer(words(&error))),
+        };
+        visit
+    }
+
+    /// Gets a path from a gateway of one's own, whose certificate need not be for the address that it is at.
+    ///
+    /// # Errors
+    /// Where that ended.
+    pub async fn own(&self, address: SocketAddr, tls: bool, path: &str) -> Result<Answer, Unreached> {
+        let mut peer = HttpPeer::new(address, tls, String::new());
+        let patience = Some(Duration::from_secs(CONNECT));
+        (peer.options.connection_timeout, peer.options.total_connection_timeout) = (patience, patience);
+        (peer.options.read_timeout, peer.options.write_timeout) = (patience, patience);
+        let head = || {
+            let mut head = RequestHeader::build_no_case("GET", path.as_bytes(), Some(2))?;
+            head.insert_header(header::HOST, address.to_string())?;
+            Ok::<_, Box<Error>>(head)
+        };
+        let head = head().map_err(|error| Unreached::Answer(words(&error)))?;
+        self.ask(&peer, head).await
+    }
+
+    async fn ask(&self, peer: &HttpPeer, head: RequestHeader) -> Result<Answer, Unreached> {
+        let answer = timeout(Duration::from_secs(ANSWER), self.exchange(peer, head)).await;
+        answer.unwrap_or_else(|_| Err(Unreached::Answer(format!("nothing came within {ANSWER} s"))))
+    }
+
+    async fn exchange(&self, peer: &HttpPeer, head: RequestHeader) -> Result<Answer, Unreached> {
+        let session = self.http.get_http_session(peer).await;
+        let (mut session, _) = session.map_err(|error| Unreached::from_connecting(&error))?;
+        let failed = |error: Box<Error>| Unreached::Answer(words(&error));
+        session.write_request_header(Box::new(head)).await.map_err(failed)?;
+        session.finish_request_body().await.map_err(failed)?;
+        session.read_response_header().await.map_err(failed)?;
+        let (status, date) = match session.response_header() {
+            Some(head) => (head.status.as_u16(), head.headers.get(header::DATE).cloned()),
+            None => return Err(Unreached::Answer("it has no head".to_owned())),
+        };
+        let mut body = BytesMut::new();
+        while body.len() < BODY {
+            match session.read_response_body().await.map_err(failed)? {
+                Some(part) => body.extend_from_slice(&part),
+                None => break,
+            }
+        }
+        session.shutdown().await;
+        let date = date.and_then(|date| Some(date.to_str().ok()?.to_owned()));
+        Ok(Answer { status, date, body: body.freeze() })
+    }
+}
+
+impl Default for Prober {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for Prober {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Prober").finish_non_exhaustive()
+    }
+}
+
+impl Unreached {
+    fn from_connecting(error: &Error) -> Self {
+        match error.etype() {
+            ErrorType::TLSHandshakeFailure | ErrorType::TLSHandshakeTimedout | ErrorType::InvalidCert => {
+                Self::Tls(words(error))
+            }
+            _ => Self::Connection(words(error)),
+        }
+    }
+}
+
+/// The innermost reason of an error, which says the most; Pingora puts whence and whither around it.
+fn words(error: &Error) -> String {
+    let chain = error.to_string();
+    let reason = chain.rsplit(" cause: ").find(|reason| !reason.starts_with("local address "));
+    let reason = reason.and_then(|reason| reason.rsplit("context: ").next()?.split(", SNI: ").next());
+    reason.unwrap_or_else(|| error.etype().as_str()).trim().to_owned()
+}
+
+/// The end of the certificate that the other side has shown.
+#[cfg(feature = "rustls")]
+fn certificate_end(stream: &Stream) -> Option<i64> {
+    certificate_ends_at(stream.get_ssl()?.peer_certificate_der()?)
+}
+
+#[cfg(not(feature = "rustls"))]
+fn certificate_end(_: &Stream) -> Option<i64> {
+    None
+}
+
+/// When a certificate in DER ends, in seconds since the epoch.
+#[cfg(feature = "rustls")]
+fn certificate_ends_at(der: &[u8]) -> Option<i64> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
+    Some(certificate.validity().not_after.timestamp())
+}
+
+/// When the certificate in a PEM file ends, in seconds since the epoch; nothing if that can not be read.
+#[must_use]
+pub fn certificate_file_ends(pem: &[u8]) -> Option<i64> {
+    #[cfg(feature = "rustls")]
+    {
+        let (_, pem) = x509_parser::pem::parse_x509_pem(pem).ok()?;
+        certificate_ends_at(&pem.contents)
+    }
+    #[cfg(not(feature = "rustls"))]
+    {
+        let _ = pem;
+        None
+    }
+}
+
+/// Seconds for a name, and for a connection.
+const CONNECT: u64 = 5;
+
+/// Seconds for an answer.
+const ANSWER: u64 = 10;
+
+/// Bytes of an answer that are looked at: a list of models of the larger routers has some hundred thousand.
+const BODY: usize = 4 << 20;

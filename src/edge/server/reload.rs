@@ -1,0 +1,125 @@
+//! Changes while the gateway runs: of the configuration, and of certificates.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::config::Config;
+use crate::edge::gateway::Gateway;
+use crate::edge::server::certificates::{Certificates, Renewal};
+
+/// Puts changed files into force: when somebody says so, or when they have changed and rest.
+#[derive(Debug)]
+pub(in crate::edge) struct Reload {
+    gateway: Gateway,
+    certificates: Certificates,
+    file: Option<PathBuf>,
+    /// Is there a provider `demo`, which is started with the process?
+    demo: bool,
+    configuration: Watch,
+    pairs: Watch,
+}
+
+impl Reload {
+    pub(in crate::edge) fn new(
+        gateway: Gateway,
+        certificates: Certificates,
+        file: Option<PathBuf>,
+        demo: bool,
+    ) -> Self {
+        let configuration = Watch::new(file.iter().cloned().collect());
+        let pairs = Watch::new(certificates.files());
+        Self { gateway, certificates, file, demo, configuration, pairs }
+    }
+
+    /// Reads everything again.
+    pub(in crate::edge) fn now(&mut self) {
+        self.configuration.look();
+        self.configure();
+        self.pairs.look();
+        self.renew();
+    }
+
+    /// Looks at the files. To be called again and again.
+    pub(in crate::edge) fn tick(&mut self) {
+        if self.configuration.has_changed() {
+            self.configure();
+        }
+        if self.pairs.has_changed() {
+            self.renew();
+        }
+    }
+
+    fn configure(&mut self) {
+        let Some(file) = &self.file else { return };
+        match Config::load(file) {
+            Ok(config) => {
+                if config.demo.is_some() && !self.demo {
+                    log::warn!("the provider 'demo' is started with the gateway: restart it");
+                }
+                self.gateway.reload(&config);
+                self.certificates.rename(&config.listeners);
+                self.pairs.files = self.certificates.files();
+                log::info!("the configuration is in force again, from {}", file.display());
+            }
+            Err(error) => {
+                self.gateway.metrics().bad_reloads.inc();
+                log::error!("the configuration stays as it was:\n{error}");
+            }
+        }
+    }
+
+    fn renew(&self) {
+        for renewal in self.certificates.renew() {
+            let metrics = self.gateway.metrics();
+            match renewal {
+                Renewal::New => metrics.certificates.inc(),
+                Renewal::Refused => metrics.bad_certificates.inc(),
+            }
+        }
+    }
+}
+
+/// Files, and how they looked last.
+#[derive(Debug)]
+struct Watch {
+    files: Vec<PathBuf>,
+    seen: Vec<Look>,
+    settling: bool,
+}
+
+/// When a file was written, its length and its number: a name may come to mean another file.
+type Look = Option<(SystemTime, u64, u64)>;
+
+impl Watch {
+    fn new(files: Vec<PathBuf>) -> Self {
+        let seen = looks(&files);
+        Self { files, seen, settling: false }
+    }
+
+    /// Takes them as they are.
+    fn look(&mut self) {
+        self.seen = looks(&self.files);
+        self.settling = false;
+    }
+
+    /// Has one changed, and do all rest? A file that is still being written looks different at the next tick.
+    fn has_changed(&mut self) -> bool {
+        let now = looks(&self.files);
+        if now != self.seen {
+            self.seen = now;
+            self.settling = true;
+            return false;
+        }
+        std::mem::take(&mut self.settling)
+    }
+}
+
+fn looks(files: &[PathBuf]) -> Vec<Look> {
+    files.iter().map(|file| look(file)).collect()
+}
+
+fn look(file: &Path) -> Look {
+    let metadata = std::fs::metadata(file).ok()?;
+    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
+}

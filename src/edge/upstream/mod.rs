@@ -1,0 +1,162 @@
+//! The way to a provider: an address of its host, as Pingora wants it, and how long it may take.
+
+pub(in crate::edge) mod betas;
+pub(in crate::edge) mod names;
+pub(in crate::edge) mod pace;
+pub(in crate::edge) mod transport;
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use pingora::protocols::ALPN;
+use pingora::protocols::l4::socket;
+use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Peer as _, PeerOptions};
+
+use crate::config::Timeouts;
+use crate::edge::upstream::names::Names;
+use crate::edge::upstream::pace::Paces;
+use crate::failure::{Failure, Kind, Result};
+use crate::provider::{HttpVersion, OnClientGone, Provider};
+
+/// A provider and where it is.
+#[derive(Debug)]
+pub(in crate::edge) struct Upstream {
+    pub(in crate::edge) provider: Arc<Provider>,
+    pub(in crate::edge) times: Times,
+    /// How fast its models write.
+    pub(in crate::edge) paces: Arc<Paces>,
+    names: Arc<Names>,
+    /// The peer at no particular address.
+    anywhere: HttpPeer,
+}
+
+/// How long a provider may take.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::edge) struct Times {
+    connect: Duration,
+    /// From the request to the first byte of the answer's head.
+    pub(in crate::edge) first_byte: Duration,
+    /// Between two signs of life after that.
+    pub(in crate::edge) silence: Duration,
+    write: Duration,
+    /// For an answer that is no stream.
+    pub(in crate::edge) total: Duration,
+    /// For the rest of an answer whose client is gone; absent: only what is on its way is read, where it is paid for.
+    pub(in crate::edge) drain: Option<Duration>,
+}
+
+impl Times {
+    fn of(provider: &Provider, general: &Timeouts) -> Self {
+        let own = &provider.timeouts;
+        let silence = own.silence.unwrap_or(general.silence);
+        let drains = provider.on_client_gone == OnClientGone::Drain;
+        Self {
+            connect: Duration::from_secs(own.connect.unwrap_or(general.connect)),
+            first_byte: Duration::from_secs(own.first_byte.or(general.first_byte).unwrap_or(silence)),
+            silence: Duration::from_secs(silence),
+            write: Duration::from_secs(general.write),
+            total: Duration::from_secs(own.total.unwrap_or(general.total)),
+            drain: drains.then(|| Duration::from_secs(general.client_gone)),
+        }
+    }
+}
+
+impl Upstream {
+    /// The way to a provider; what the way that was there `earlier` knows of its addresses stays known.
+    pub(in crate::edge) fn new(provider: Arc<Provider>, general: &Timeouts, earlier: Option<&Self>) -> Self {
+        let url = &provider.base_url;
+        let known = earlier.filter(|earlier| earlier.names.are_of(&url.host, url.port));
+        let paces = known.map(|earlier| Arc::clone(&earlier.paces)).unwrap_or_default();
+        let names = known.map(|earlier| Arc::clone(&earlier.names));
+        let names = names.unwrap_or_else(|| Arc::new(Names::new(&url.host, url.port)));
+        let times = Times::of(&provider, general);
+        let mut anywhere = HttpPeer::new((Ipv4Addr::UNSPECIFIED, url.port), url.tls, url.host.clone());
+        anywhere.options = options(&provider, &times);
+        Self { provider, times, paces, names, anywhere }
+    }
+
+    /// Waits until an address of the provider's host is known, which it mostly is.
+    ///
+    /// # Errors
+    /// 502 when the name can not be resolved.
+    pub(in crate::edge) async fn resolved(&self) -> Result<()> {
+        if self.names.is_unknown() {
+            return self.names.resolve().await.map_err(|error| unresolved(&error.to_string()));
+        }
+        self.keep_resolved();
+        Ok(())
+    }
+
+    /// The peer to connect to; with `fresh`, by a connection that nothing was sent on yet.
+    ///
+    /// # Errors
+    /// 502 when no address is known.
+    pub(in crate::edge) fn peer(&self, fresh: bool) -> Result<Box<HttpPeer>> {
+        let address = self.names.next(Instant::now()).ok_or_else(|| unresolved("no address"))?;
+        let mut peer = Box::new(HttpPeer { _address: address.into(), ..self.anywhere.clone() });
+        if fresh {
+            keep_apart(&mut peer);
+        }
+        Ok(peer)
+    }
+
+    /// A peer could not be reached. Gives whether the provider has another address to try at once.
+    pub(in crate::edge) fn shun(&self, peer: &HttpPeer) -> bool {
+        match peer.address() {
+            socket::SocketAddr::Inet(address) => self.names.shun(*address, Instant::now()),
+            socket::SocketAddr::Unix(_) => false,
+        }
+    }
+
+    /// Has the name resolved if that is due; nobody waits for it.
+    pub(in crate::edge) fn keep_resolved(&self) {
+        if self.names.claim(Instant::now()) {
+            let names = Arc::clone(&self.names);
+            tokio::spawn(async move { names.refresh().await });
+        }
+    }
+}
+
+/// Sees that the peer is asked by a connection of its own, which nobody uses after that: of its group, no connection is
+/// in a pool, and none will be.
+pub(in crate::edge) fn keep_apart(peer: &mut HttpPeer) {
+    peer.group_key = GROUPS.fetch_add(1, Ordering::Relaxed);
+    peer.options.idle_timeout = Some(Duration::ZERO);
+}
+
+fn options(provider: &Provider, times: &Times) -> PeerOptions {
+    let mut options = PeerOptions::new();
+    options.alpn = match (provider.http, provider.base_url.tls) {
+        (HttpVersion::Auto, true) => ALPN::H2H1,
+        (HttpVersion::H2, _) => ALPN::H2,
+        (HttpVersion::Auto | HttpVersion::H1, _) => ALPN::H1,
+    };
+    // Pingora gives the TLS handshake as long again.
+    options.connection_timeout = Some(times.connect);
+    options.total_connection_timeout = Some(times.connect.saturating_mul(2));
+    options.read_timeout = Some(times.silence);
+    options.write_timeout = Some(times.write);
+    options.idle_timeout = Some(IDLE);
+    options.max_h2_streams = H2_STREAMS;
+    options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
+    options
+}
+
+fn unresolved(why: &str) -> Failure {
+    Failure::provider(format!("its host name can not be resolved: {why}"))
+}
+
+/// The failure for an exchange whose provider left the configuration between two hooks.
+pub(in crate::edge) fn unknown() -> Failure {
+    Failure::new(Kind::Internal, "The provider is not configured.")
+}
+
+static GROUPS: AtomicU64 = AtomicU64::new(1);
+
+/// How long an unused connection is kept: most servers close theirs after 60 s or more.
+const IDLE: Duration = Duration::from_secs(55);
+
+/// Streams on one HTTP/2 connection: what most servers allow.
+const H2_STREAMS: usize = 100;

@@ -1,0 +1,211 @@
+//! The addresses behind a provider's host name: all of them are used, changes are followed, and a call waits
+//! for the resolver only if nothing was ever known.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
+
+/// A host and what is known of its addresses.
+#[derive(Debug)]
+pub(in crate::edge) struct Names {
+    host: String,
+    port: u16,
+    /// Whose turn it is.
+    turn: AtomicUsize,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    addresses: Vec<Address>,
+    /// When they are asked for again; absent: never, or not yet.
+    due: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Address {
+    at: SocketAddr,
+    /// Until when others are tried before it.
+    shunned_until: Option<Instant>,
+}
+
+impl Names {
+    /// A host; what is an address already never changes.
+    pub(in crate::edge) fn new(host: &str, port: u16) -> Self {
+        let fixed = host.parse::<IpAddr>().map(|ip| Address { at: (ip, port).into(), shunned_until: None });
+        let known = Known { addresses: fixed.into_iter().collect(), due: None };
+        Self { host: host.to_owned(), port, turn: AtomicUsize::new(0), known: Mutex::new(known) }
+    }
+
+    /// Are they the addresses of this host?
+    pub(in crate::edge) fn are_of(&self, host: &str, port: u16) -> bool {
+        self.host == host && self.port == port
+    }
+
+    /// The address whose turn it is; of those that could not be reached lately, only if there is no other.
+    pub(in crate::edge) fn next(&self, now: Instant) -> Option<SocketAddr> {
+        let known = self.lock();
+        let good = || known.addresses.iter().filter(|address| !address.is_shunned(now));
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let count = good().count();
+        let chosen = match count {
+            0 => known.addresses.get(turn % known.addresses.len().max(1)),
+            _ => good().nth(turn % count),
+        };
+        chosen.map(|address| address.at)
+    }
+
+    /// An address could not be reached. Gives whether there is another to try at once.
+    pub(in crate::edge) fn shun(&self, at: SocketAddr, now: Instant) -> bool {
+        let mut known = self.lock();
+        for address in known.addresses.iter_mut().filter(|address| address.at == at) {
+            address.shunned_until = Some(now + SHUN);
+        }
+        known.addresses.iter().any(|address| !address.is_shunned(now))
+    }
+
+    /// Have the addresses to be asked for? Who is told so asks, and nobody else meanwhile.
+    pub(in crate::edge) fn claim(&self, now: Instant) -> bool {
+        let mut known = self.lock();
+        let is_due = match known.due {
+            Some(due) => due <= now,
+            None => known.addresses.is_empty(),
+        };
+        if is_due {
+            known.due = Some(now + REFRESH);
+        }
+        is_due
+    }
+
+    /// Is nothing known yet?
+    pub(in crate::edge) fn is_unknown(&self) -> bool {
+        self.lock().addresses.is_empty()
+    }
+
+    /// Asks the system's resolver. If that knows nothing, what was known stays.
+    ///
+    /// # Errors
+    /// When it has failed, or takes too long.
+    pub(in crate::edge) async fn resolve(&self) -> io::Result<()> {
+        let found = timeout(PATIENCE, tokio::net::lookup_host((self.host.as_str(), self.port))).await;
+        let found = found.map_err(io::Error::from).flatten().map(Iterator::collect);
+        self.learn(found, Instant::now())
+    }
+
+    /// The same, where nobody waits for it.
+    pub(in crate::edge) async fn refresh(&self) {
+        if let Err(error) = self.resolve().await {
+            log::warn!("{} can not be resolved: {error}", self.host);
+        }
+    }
+
+    /// Takes what a resolver says.
+    fn learn(&self, found: io::Result<Vec<SocketAddr>>, now: Instant) -> io::Result<()> {
+        let mut known = self.lock();
+        let found = match found {
+            Ok(found) if !found.is_empty() => found,
+            // An old address is better than none; with none, the next call asks again.
+            failed => {
+                let wait = if known.addresses.is_empty() { Duration::ZERO } else { REFRESH };
+                known.due = Some(now + wait);
+                return failed.map(drop);
+            }
+        };
+        let mut addresses: Vec<Address> = Vec::with_capacity(found.len());
+        for at in found {
+            if addresses.iter().all(|address| address.at != at) {
+                let before = known.addresses.iter().find(|address| address.at == at);
+                addresses.push(before.copied().unwrap_or(Address { at, shunned_until: None }));
+            }
+        }
+        *known = Known { addresses, due: Some(now + REFRESH) };
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Address {
+    fn is_shunned(&self, now: Instant) -> bool {
+        self.shunned_until.is_some_and(|until| now < until)
+    }
+}
+
+/// How often a name is resolved anew: providers move their names within a minute.
+const REFRESH: Duration = Duration::from_secs(30);
+
+/// How long an address that could not be reached comes last.
+const SHUN: Duration = Duration::from_secs(10);
+
+/// How long a resolver may take: as long as usual ones try themselves, twice.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(last: u8) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, last], 80))
+    }
+
+    fn known(lasts: &[u8], now: Instant) -> Names {
+        let names = Names::new("provider.example", 80);
+        names.learn(Ok(lasts.iter().map(|last| at(*last)).collect()), now).unwrap();
+        names
+    }
+
+    fn used(names: &Names, now: Instant) -> Vec<u8> {
+        let one = |_| match names.next(now) {
+            Some(SocketAddr::V4(address)) => address.ip().octets()[3],
+            other => panic!("{other:?}"),
+        };
+        let mut used: Vec<u8> = (0..6).map(one).collect();
+        used.sort_unstable();
+        used
+    }
+
+    #[test]
+    fn all_addresses_are_used_and_what_can_not_be_reached_comes_last() {
+        let now = Instant::now();
+        let names = known(&[1, 2, 3, 2], now);
+        assert_eq!(used(&names, now), [1, 1, 2, 2, 3, 3]);
+        assert!(names.shun(at(2), now));
+        assert_eq!(used(&names, now), [1, 1, 1, 3, 3, 3]);
+        assert!(names.shun(at(1), now));
+        assert!(!names.shun(at(3), now), "there is no other to try at once");
+        assert_eq!(used(&names, now), [1, 1, 2, 2, 3, 3]);
+        assert_eq!(used(&names, now + SHUN), [1, 1, 2, 2, 3, 3]);
+    }
+
+    #[test]
+    fn changes_are_followed_and_a_failing_resolver_changes_nothing() {
+        let now = Instant::now();
+        let names = known(&[1, 2], now);
+        assert!(!names.claim(now));
+        let later = now + REFRESH;
+        assert!(names.claim(later) && !names.claim(later), "one asks");
+        assert!(names.learn(Err(io::ErrorKind::NotFound.into()), later).is_err());
+        names.learn(Ok(Vec::new()), later).unwrap();
+        assert_eq!(used(&names, later), [1, 1, 1, 2, 2, 2]);
+        names.shun(at(2), later);
+        names.learn(Ok(vec![at(2), at(3)]), later).unwrap();
+        assert_eq!(used(&names, later), [3; 6], "what is known of an address stays known");
+    }
+
+    #[test]
+    fn a_name_of_which_nothing_is_known_is_asked_for_by_whoever_comes() {
+        let now = Instant::now();
+        let names = Names::new("provider.example", 80);
+        assert!(names.is_unknown() && names.next(now).is_none() && names.claim(now) && !names.claim(now));
+        assert!(names.learn(Err(io::ErrorKind::NotFound.into()), now).is_err());
+        assert!(names.claim(now), "the next one may have more luck");
+        let fixed = Names::new("::1", 80);
+        assert!(!fixed.is_unknown() && !fixed.claim(now) && !fixed.claim(now + REFRESH));
+    }
+}

@@ -1,0 +1,166 @@
+//! The framing of a chunked body (RFC 9112, 7.1), watched while it passes.
+//!
+//! Pingora takes any octet for a part of a chunk's extension, a line feed too, where another reader may see a line end.
+//! So the lines between the data are checked here, at each byte once; the data itself is only counted.
+
+use crate::edge::wire::head::{Malformed, is_field};
+
+/// Where a chunked body stands.
+#[derive(Debug, Default)]
+pub(in crate::edge) struct Chunks {
+    at: At,
+    /// Bytes of the chunk whose size is being read.
+    size: u64,
+    /// Bytes of the line that is being read, or of all trailers.
+    line: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum At {
+    /// Before the first digit of a size.
+    #[default]
+    Start,
+    Size,
+    /// Blanks behind a size.
+    Blank,
+    Extension,
+    /// Behind the carriage return of a size's line.
+    SizeEnd,
+    /// So many bytes of data are still to come.
+    Data(u64),
+    DataCr,
+    DataLf,
+    /// At the beginning of a trailer, or of the last line.
+    Trailers,
+    Trailer,
+    TrailerEnd,
+    /// Behind the last carriage return.
+    Last,
+    End,
+}
+
+impl Chunks {
+    /// Takes the next bytes; gives how many of them belong to the body once it ends.
+    ///
+    /// # Errors
+    /// When the body is not framed as the grammar has it.
+    pub(in crate::edge) fn take(&mut self, bytes: &[u8]) -> Result<Option<usize>, Malformed> {
+        let mut at = 0;
+        while let Some(byte) = bytes.get(at) {
+            if let At::Data(left) = self.at {
+                let here = left.min((bytes.len() - at) as u64);
+                self.at = if here == left { At::DataCr } else { At::Data(left - here) };
+                at += usize::try_from(here).unwrap_or(usize::MAX);
+                continue;
+            }
+            self.at = self.next(*byte).ok_or(MALFORMED)?;
+            at += 1;
+            if self.at == At::End {
+                return Ok(Some(at));
+            }
+        }
+        Ok(None)
+    }
+
+    fn next(&mut self, byte: u8) -> Option<At> {
+        self.line += 1;
+        let digit = char::from(byte).to_digit(16).map(u64::from);
+        let next = match (self.at, byte) {
+            (At::Start | At::Size, _) if digit.is_some() => {
+                self.size = self.size.checked_mul(16)?.checked_add(digit?)?;
+                At::Size
+            }
+            (At::Size | At::Blank, b' ' | b'\t') => At::Blank,
+            (At::Size | At::Blank, b';') => At::Extension,
+            (At::Size | At::Blank | At::Extension, b'\r') => At::SizeEnd,
+            (At::Extension, byte) if is_field(byte) => At::Extension,
+            (At::SizeEnd, b'\n') => {
+                self.line = 0;
+                match std::mem::take(&mut self.size) {
+                    0 => At::Trailers,
+                    size => At::Data(size),
+                }
+            }
+            (At::DataCr, b'\r') => At::DataLf,
+            (At::DataLf, b'\n') => {
+                self.line = 0;
+                At::Start
+            }
+            (At::Trailers, b'\r') => At::Last,
+            (At::Trailer, b'\r') => At::TrailerEnd,
+            (At::Trailers | At::Trailer, byte) if is_field(byte) => At::Trailer,
+            (At::TrailerEnd, b'\n') => At::Trailers,
+            (At::Last, b'\n') => At::End,
+            _ => return None,
+        };
+        (self.line <= MAX_LINE).then_some(next)
+    }
+}
+
+/// What is told to whoever has sent such a body.
+pub(in crate::edge) const MALFORMED: Malformed = Malformed("the framing of its chunks");
+
+/// Bytes of a chunk's size with its extension, and of all trailers together. Nothing that is in them is used.
+const MAX_LINE: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What becomes of a body, however it is cut.
+    fn judge(body: &str) -> Option<usize> {
+        let whole = Chunks::default().take(body.as_bytes()).ok().flatten();
+        let mut chunks = Chunks::default();
+        let mut pieces = body.as_bytes().chunks(1).enumerate();
+        let single = pieces.find_map(|(at, byte)| match chunks.take(byte) {
+            Ok(end) => end.map(|_| Some(at + 1)),
+            Err(_) => Some(None),
+        });
+        assert_eq!(whole, single.flatten(), "{body:?}");
+        whole
+    }
+
+    #[test]
+    fn the_end_is_found_and_what_follows_does_not_belong_to_it() {
+        for body in [
+            "0\r\n\r\n",
+            "5\r\nhello\r\n0\r\n\r\n",
+            "5;a=\"b\";c\r\nhello\r\n000\r\nx: y\r\nz: \r\n\r\n",
+            "A \t\r\n0123456789\r\n1 ; x\r\n\n\r\n0;\u{e9}\r\n\r\n",
+            "0000000000000005\r\n\r\n\r\n0\r\n0\r\n\r\n",
+        ] {
+            if !body.ends_with("0\r\n0\r\n\r\n") {
+                assert_eq!(judge(&format!("{body}GET / HTTP/1.1\r\n")), Some(body.len()), "{body:?}");
+            }
+        }
+        assert_eq!(judge("5\r\nhel"), None);
+    }
+
+    #[test]
+    fn what_can_be_read_in_two_ways_is_wrong() {
+        let long = format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(MAX_LINE));
+        for body in [
+            "5;a\nb\r\nhello\r\n0\r\n\r\n",
+            "5;a\rb\r\nhello\r\n0\r\n\r\n",
+            "5;\0\r\nhello\r\n0\r\n\r\n",
+            "5\nhello\r\n0\r\n\r\n",
+            "5\r\nhello\n0\r\n\r\n",
+            "5\r\nhello0\r\n\r\n",
+            "\r\nhello",
+            ";x\r\n0\r\n\r\n",
+            " 5\r\nhello\r\n0\r\n\r\n",
+            "0x5\r\nhello\r\n0\r\n\r\n",
+            "+5\r\nhello\r\n0\r\n\r\n",
+            "5 5\r\nhello\r\n0\r\n\r\n",
+            "10000000000000000\r\n",
+            "0\r\nx: y\nz\r\n\r\n",
+            "0\r\nx\ry\r\n\r\n",
+            "0\r\n\n",
+            "0\r\n\r\r\n",
+            &long,
+        ] {
+            assert!(Chunks::default().take(body.as_bytes()).is_err(), "{body:?}");
+            assert_eq!(judge(body), None);
+        }
+    }
+}

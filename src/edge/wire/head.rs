@@ -1,0 +1,269 @@
+//! The head of an HTTP/1 request, as strictly as the grammar has it.
+//!
+//! Pingora is more lenient, as most servers are: it takes lines that end without a carriage return, mends
+//! illegal URIs, and lets one of two lengths win. A head that two readers may understand in two ways
+//! (RFC 9112, 11.2) is no request here, and is told so in the client's own envelope.
+
+use memchr::{memchr, memchr_iter};
+
+/// Looks for the end of a head while it arrives, at each byte once.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    /// Bytes that were looked at.
+    looked: usize,
+    /// Where the line begins whose end has not come yet.
+    line: usize,
+}
+
+/// What a strict reader stumbled over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed(pub(crate) &'static str);
+
+type Result<T> = std::result::Result<T, Malformed>;
+
+impl Scan {
+    /// The length of the head, if all of it is there. `bytes` are what has arrived so far.
+    ///
+    /// # Errors
+    /// When a line ends as no line does.
+    pub(crate) fn end(&mut self, bytes: &[u8]) -> Result<Option<usize>> {
+        let fresh = bytes.get(self.looked..).unwrap_or_default();
+        for at in memchr_iter(b'\n', fresh).map(|at| self.looked + at) {
+            let line = bytes.get(self.line..at).unwrap_or_default();
+            match line {
+                b"\r" => return Ok(Some(at + 1)),
+                [.., b'\r'] => self.line = at + 1,
+                _ => return Err(Malformed("a line does not end with CR LF")),
+            }
+        }
+        self.looked = bytes.len();
+        Ok(None)
+    }
+}
+
+/// The request line of a head that is well-formed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RequestLine<'h> {
+    pub(crate) method: &'h str,
+    pub(crate) target: &'h str,
+}
+
+impl<'h> RequestLine<'h> {
+    /// Reads the first line of a head, however the rest of it is.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub(crate) fn read(head: &'h [u8]) -> Result<Self> {
+        let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let mut parts = line.split(|byte| *byte == b' ');
+        let (Some(method), Some(target), Some(b"HTTP/1.1" | b"HTTP/1.0"), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(Malformed("the request line"));
+        };
+        let made_of = |part: &'h [u8], allowed: fn(u8) -> bool, what| match std::str::from_utf8(part) {
+            Ok(text) if !text.is_empty() && text.bytes().all(allowed) => Ok(text),
+            _ => Err(Malformed(what)),
+        };
+        let method = made_of(method, is_token, "the method")?;
+        let target = made_of(target, is_uri, "the target")?;
+        // RFC 9112, 3.2: a path, a URL, or what CONNECT wants.
+        if target.starts_with('/') || target.contains("://") || method == "CONNECT" {
+            Ok(Self { method, target })
+        } else {
+            Err(Malformed("the target"))
+        }
+    }
+
+    /// The path, if the target is one.
+    pub(crate) fn path(self) -> &'h str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+}
+
+/// How long a request's body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Length {
+    /// So many bytes; without a word about it, none.
+    Sized(u64),
+    /// As long as its chunks say.
+    Chunked,
+}
+
+/// Checks a whole head, from the request line to the empty line.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn check(head: &[u8]) -> Result<(RequestLine<'_>, Length)> {
+    let request = RequestLine::read(head)?;
+    let old = head.split(|byte| *byte == b'\n').next().is_some_and(|line| line.ends_with(b"HTTP/1.0\r"));
+    let (mut hosts, mut lengths, mut codings, mut size) = (0, 0, 0, 0);
+    let lines =
+        head.split(|byte| *byte == b'\n').skip(1).map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    for line in lines.filter(|line| !line.is_empty()) {
+        let colon = memchr(b':', line).ok_or(Malformed("a header without a colon"))?;
+        let (name, value) = (&line[..colon], trimmed(&line[colon + 1..]));
+        if name.is_empty() || !name.iter().copied().all(is_token) {
+            return Err(Malformed("a header's name"));
+        }
+        if !value.iter().copied().all(is_field) {
+            return Err(Malformed("a header's value"));
+        }
+        if name.eq_ignore_ascii_case(b"host") {
+            hosts += 1;
+            if !value.iter().copied().all(is_authority) {
+                return Err(Malformed("the host"));
+            }
+        } else if name.eq_ignore_ascii_case(b"content-length") {
+            lengths += 1;
+            let digits = value.len() <= LENGTH_DIGITS && value.iter().all(u8::is_ascii_digit);
+            let number =
+                std::str::from_utf8(value).ok().filter(|_| digits).and_then(|text| text.parse().ok());
+            size = number.ok_or(Malformed("the content-length"))?;
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            codings += 1;
+            if !value.eq_ignore_ascii_case(b"chunked") {
+                return Err(Malformed("the transfer-encoding"));
+            }
+        }
+    }
+    match (hosts, lengths, codings) {
+        (0, ..) if !old => Err(Malformed("there is no host")),
+        (2.., ..) => Err(Malformed("there is more than one host")),
+        (.., lengths, codings) if lengths + codings > 1 => Err(Malformed("there is more than one length")),
+        (.., 1) if old => Err(Malformed("HTTP/1.0 knows no transfer-encoding")),
+        (.., 1) => Ok((request, Length::Chunked)),
+        _ => Ok((request, Length::Sized(size))),
+    }
+}
+
+/// Without the blanks around it (RFC 9110, 5.5), of which a carriage return is none.
+fn trimmed(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
+/// RFC 9110, 5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// RFC 3986, 2, without a fragment.
+fn is_uri(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%:/?[]@!$&'()*+,;=".contains(&byte)
+}
+
+/// RFC 3986, 3.2.2, as far as names and numbers of hosts go.
+fn is_authority(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%:[]".contains(&byte)
+}
+
+/// RFC 9110, 5.5: what is visible, blanks, and bytes that are not ASCII.
+pub(crate) fn is_field(byte: u8) -> bool {
+    matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
+}
+
+/// Digits of a length: those of all numbers that fit into 64 bits.
+const LENGTH_DIGITS: usize = 19;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOST: &str = "host: g\r\n";
+
+    fn judge(head: &str) -> std::result::Result<(), &'static str> {
+        check(head.as_bytes()).map(|_| ()).map_err(|Malformed(why)| why)
+    }
+
+    #[test]
+    fn the_end_is_found_however_the_head_is_cut() {
+        let head = b"GET / HTTP/1.1\r\nhost: g\r\n\r\nrest\n";
+        for step in 1..head.len() {
+            let mut scan = Scan::default();
+            let ends = (step..).step_by(step).map(|end| scan.end(&head[..end.min(head.len())]));
+            assert_eq!(ends.flatten().flatten().next(), Some(head.len() - 5), "{step}");
+        }
+        for bare in ["GET / HTTP/1.1\n", "GET / HTTP/1.1\r\nhost: g\n\r\n", "GET / HTTP/1.1\r\n\n"] {
+            assert!(Scan::default().end(bare.as_bytes()).is_err(), "{bare:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_sent_by_clients_is_right() {
+        for head in [
+            "GET / HTTP/1.1\r\nHost: g\r\n\r\n",
+            "GET / HTTP/1.0\r\n\r\n",
+            "POST /v1/messages?beta=true HTTP/1.1\r\nhost:g\r\ncontent-length: 5\r\n\r\n",
+            "POST /v1/x HTTP/1.1\r\nhost: g\r\nTransfer-Encoding: Chunked\r\nx-empty:\r\n\r\n",
+            "GET http://g/v1/models HTTP/1.1\r\nhost: g\r\nx: a\tb \u{e9}\r\n\r\n",
+            "CONNECT g:443 HTTP/1.1\r\nhost: g:443\r\n\r\n",
+        ] {
+            assert_eq!(judge(head), Ok(()), "{head:?}");
+        }
+        let length = |head: &str| check(head.as_bytes()).map(|(_, length)| length);
+        assert_eq!(length("GET / HTTP/1.1\r\nhost: g\r\n\r\n"), Ok(Length::Sized(0)));
+        assert_eq!(length("POST / HTTP/1.1\r\nhost: g\r\ncontent-length: 07\r\n\r\n"), Ok(Length::Sized(7)));
+        let chunked = "POST / HTTP/1.1\r\nhost: g\r\ntransfer-encoding: CHUNKED\r\n\r\n";
+        assert_eq!(length(chunked), Ok(Length::Chunked));
+        let line = RequestLine::read(b"GET /v1/models?x=1 HTTP/1.1\r\n");
+        assert_eq!(line.map(RequestLine::path), Ok("/v1/models"));
+    }
+
+    #[test]
+    fn what_can_be_read_in_two_ways_is_wrong() {
+        for line in [
+            "GET  / HTTP/1.1",
+            "GET /a b HTTP/1.1",
+            "GET / HTTP/1.1 ",
+            "GET /\u{e9} HTTP/1.1",
+            "GET /\0 HTTP/1.1",
+            "GET \\v1 HTTP/1.1",
+            "GET /a#b HTTP/1.1",
+            "GET v1/models HTTP/1.1",
+            "OPTIONS * HTTP/1.1",
+            "GET / HTTP/1.1\rmodels HTTP/1.1",
+            "GET / HTTP/2.0",
+            "GET /",
+            "G\"T / HTTP/1.1",
+            " GET / HTTP/1.1",
+            "PRI * HTTP/2.0",
+            "",
+        ] {
+            assert!(judge(&format!("{line}\r\n{HOST}\r\n")).is_err(), "{line:?}");
+        }
+        for fields in [
+            "content-length: 1\r\ntransfer-encoding: chunked\r\n",
+            "content-length: 1\r\ncontent-length: 1\r\n",
+            "content-length: 1, 1\r\n",
+            "content-length: +1\r\n",
+            "content-length: -1\r\n",
+            "content-length: 0x1\r\n",
+            "content-length:\r\n",
+            "content-length: 12345678901234567890\r\n",
+            "transfer-encoding: xchunked\r\n",
+            "transfer-encoding: chunked, identity\r\n",
+            "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
+            "transfer-encoding : chunked\r\n",
+            "transfer-encoding:\x0bchunked\r\n",
+            " folded: 1\r\n",
+            "a: 1\r\n 2\r\n",
+            "a: \0\r\n",
+            "a: b\rc\r\n",
+            "a:\rb\r\n",
+            "a: b\r\r\n",
+            "content-length: \x0c1\r\n",
+            ": 1\r\n",
+            "no colon\r\n",
+            "host: other\r\n",
+            "host: g, other\r\n",
+        ] {
+            assert!(judge(&format!("POST / HTTP/1.1\r\n{HOST}{fields}\r\n")).is_err(), "{fields:?}");
+        }
+        assert!(judge("GET / HTTP/1.1\r\n\r\n").is_err());
+        assert!(judge("POST / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n").is_err());
+    }
+}
