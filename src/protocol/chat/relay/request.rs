@@ -14,7 +14,7 @@ pub(in crate::protocol::chat) static MEMBERS: Members = Members {
     state: &[],
     opaque: &["parameters", "schema", "metadata", "arguments"],
     prewarms: false,
-    refusal: Kind::Unsupported,
+    refusal: Kind::UnsupportedState,
 };
 
 /// Turns `stream_options.include_usage` on, by the smallest edit. Empty if the client did so itself.
