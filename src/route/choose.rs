@@ -1,9 +1,9 @@
 //! Which of a model's targets answers a call, and which others if that one fails.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Instant;
 
 use rand::Rng as _;
+use sha2::{Digest as _, Sha256};
 
 use crate::failure::{Failure, Kind, Result};
 use crate::protocol::ProtocolId;
@@ -47,9 +47,9 @@ pub fn order(
         let Some(preferred) = target.protocols.first().copied() else { continue };
         let choice = Choice { target: place, protocol: if speaks { client } else { preferred } };
         let rank = (condition, target.priority, !speaks);
-        ranked.push((rank, lot(target, place, session), choice));
+        ranked.push((rank, weighted_rank(target, place, session), choice));
     }
-    ranked.sort_by(|(a, lot_a, _), (b, lot_b, _)| a.cmp(b).then(lot_a.total_cmp(lot_b)));
+    ranked.sort_by(|(a, rank_a, _), (b, rank_b, _)| a.cmp(b).then(rank_a.total_cmp(rank_b)));
     if ranked.is_empty() {
         let failure = Failure::new(Kind::Unavailable, "The model has no provider at the moment.");
         let seconds = closest.map(|left| left.as_secs() + 1);
@@ -58,17 +58,42 @@ pub fn order(
     Ok(ranked.into_iter().map(|(_, _, choice)| choice).collect())
 }
 
-/// A number by which targets are sorted: the lowest one is a target's as often as its weight says. For a session
-/// it is always the same, and most sessions keep their target when another one comes or goes.
-fn lot(target: &Target, place: usize, session: Option<&str>) -> f64 {
+/// The rank by which targets of equal standing are sorted: the lowest one is a target's as often as its weight says. For
+/// a session it is always the same, and most sessions keep their target when another one comes or goes.
+fn weighted_rank(target: &Target, place: usize, session: Option<&str>) -> f64 {
     let uniform = match session {
         None => rand::rng().random::<f64>(),
         Some(session) => {
-            let mut hasher = DefaultHasher::new();
-            (session, &*target.provider.name, &target.model, place).hash(&mut hasher);
-            // The upper bits, as many as a fraction holds.
-            (hasher.finish() >> 12) as f64 / (1_u64 << 52) as f64
+            let model = target.model.as_deref().unwrap_or_default();
+            session_share(session, &target.provider.name, model, place)
         }
     };
     -uniform.max(f64::MIN_POSITIVE).ln() / f64::from(target.weight)
+}
+
+/// A number from 0 to 1 that is the same for a session and a target on every machine and after every update: sessions
+/// would lose their providers' prompt caches otherwise. Hence SHA-256, and not the hash of the standard library, which
+/// may change with the compiler.
+fn session_share(session: &str, provider: &str, model: &str, place: usize) -> f64 {
+    let mut hash = Sha256::new();
+    for part in [session, provider, model] {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.update((place as u64).to_le_bytes());
+    let digest = hash.finalize();
+    let number = digest.iter().take(8).rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    // The upper bits, as many as a fraction holds.
+    (number >> 12) as f64 / (1_u64 << 52) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_keeps_its_targets_whatever_compiles_the_gateway() {
+        let share = session_share("s1", "openai", "gpt-5", 1);
+        assert_eq!(share, 988_918_721_378_894_f64 / (1_u64 << 52) as f64);
+    }
 }
