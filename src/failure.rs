@@ -28,6 +28,8 @@ struct Inner {
     body: Option<Bytes>,
     blameless: bool,
     costly: bool,
+    /// Whether the provider took longer than it may.
+    late: bool,
 }
 
 /// What went wrong. Each kind has one status and one wording per protocol family, see [`Kind::row`].
@@ -134,6 +136,7 @@ impl Failure {
             body: None,
             blameless: false,
             costly: false,
+            late: false,
         }))
     }
 
@@ -153,13 +156,15 @@ impl Failure {
     /// The answer for a provider that took longer than it may.
     #[must_use]
     pub fn late() -> Self {
-        Self::new(Kind::Provider, LATE)
+        let mut failure = Self::new(Kind::Provider, "The provider did not answer in time.");
+        failure.0.late = true;
+        failure
     }
 
-    /// Is it that of a provider that took longer than it may?
+    /// Whether it is that of a provider that took longer than it may.
     #[must_use]
     pub fn is_late(&self) -> bool {
-        self.0.message == LATE
+        self.0.late
     }
 
     /// The answer for a stream that ended before its protocol says that it may.
@@ -411,9 +416,6 @@ const API: &str = "api_error";
 
 /// Characters of an error's name.
 const LONGEST_IDENTIFIER: usize = 64;
-
-/// What a client reads when its provider took too long.
-const LATE: &str = "The provider did not answer in time.";
 
 /// Characters of a name that an error message repeats.
 const NAME_SHOWN: usize = 100;
