@@ -235,8 +235,11 @@ impl Bill {
         let estimate = self.estimate();
         self.reported.clone_from(&usage);
         let usage = match usage {
-            // What a provider says before it is done may count only the beginning of its answer.
-            Some(usage) if usage.prompt() > 0 => Usage { output: usage.output.max(estimate.output), ..usage },
+            // What a provider says before it is done may count only the beginning of its answer, or not yet the prompt.
+            Some(usage) if !usage.is_empty() => {
+                let input = if usage.prompt() > 0 { usage.input } else { estimate.input };
+                Usage { input, output: usage.output.max(estimate.output), ..usage }
+            }
             _ => estimate,
         };
         self.end(usage, Outcome::Estimated, false);
