@@ -50,7 +50,7 @@ pub fn exposure(metadata: &Metadata) -> Exposure {
 /// have modes of their own.
 ///
 /// # Errors
-/// When it can not be made, or is open and can not be tightened. Then the error says what to do.
+/// When it cannot be made, or is open and cannot be tightened. Then the error says what to do.
 pub fn folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(FOLDER).create(path)?;
     let link = fs::symlink_metadata(path)?;
@@ -100,7 +100,7 @@ pub fn own_folder(path: &Path, sign: &str) -> io::Result<()> {
 /// has to use it afterwards.
 ///
 /// # Errors
-/// When it can not be made.
+/// When it cannot be made.
 pub fn create(path: &Path) -> io::Result<()> {
     let made = match options().write(true).create_new(true).open(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(()),
@@ -116,7 +116,7 @@ pub fn create(path: &Path) -> io::Result<()> {
 /// Tightens a file, if it is there.
 ///
 /// # Errors
-/// When it is open to everybody and can not be tightened, or is no file of its own. Then the error says what to do.
+/// When it is open to everybody and cannot be tightened, or is no file of its own. Then the error says what to do.
 pub fn file(path: &Path) -> io::Result<()> {
     let metadata = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -152,7 +152,7 @@ pub fn options() -> OpenOptions {
 pub fn close_to_others(file: &File) {
     let Ok(metadata) = file.metadata() else { return };
     if metadata.is_file() && is_ours(&metadata) && metadata.mode() & OTHERS != 0 {
-        // What can not be changed was opened all the same.
+        // What cannot be changed was opened all the same.
         let _ = file.set_permissions(Permissions::from_mode(metadata.mode() & 0o777 & !OTHERS));
     }
 }
@@ -160,7 +160,7 @@ pub fn close_to_others(file: &File) {
 /// Reads a text, and says who else may read it.
 ///
 /// # Errors
-/// When it can not be read.
+/// When it cannot be read.
 pub fn read(path: &Path) -> io::Result<(String, Exposure)> {
     let mut file = File::open(path)?;
     let exposure = exposure(&file.metadata()?);

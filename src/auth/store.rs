@@ -65,7 +65,7 @@ impl Store {
     /// The secret that all gateways of the store share. Whoever asks first makes it.
     ///
     /// # Errors
-    /// When the file can not be read or written.
+    /// When the file cannot be read or written.
     pub fn shared_secret(&self) -> Result<SharedSecret, Error> {
         let select = "SELECT value FROM secrets WHERE name = ?1";
         let read = || self.0.query_row(select, [SHARED], |row| row.get(0)).optional();

@@ -41,7 +41,7 @@ pub(super) fn resolve(
         ),
         Some(("file", path)) => {
             let file = Path::new(path);
-            let (read, exposure) = private::read(file).map_err(|e| format!("{path} can not be read: {e}"))?;
+            let (read, exposure) = private::read(file).map_err(|e| format!("{path} cannot be read: {e}"))?;
             exposed = judged(file, exposure)?;
             (read, path.to_owned())
         }

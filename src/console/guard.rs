@@ -1,7 +1,7 @@
 //! Who may look.
 //!
 //! With a token, who shows it. Without one, programs on this machine, and for metrics programs in its network, but no
-//! page of somebody else's that has made its own name lead here (DNS rebinding): such a page can not be asked for under
+//! page of somebody else's that has made its own name lead here (DNS rebinding): such a page cannot be asked for under
 //! an address, a local name or one that the configuration gives.
 
 use std::net::IpAddr;

@@ -58,7 +58,7 @@ fn writes_that_last_longer_have_their_own_price() {
     assert_eq!(cost(Some(1_250_000), None), 1_700_000, "twice the input by default");
     assert_eq!(cost(None, None), 1_000_000, "unless writes cost no more than input");
     assert_eq!(cost(Some(1_250_000), Some(0)), 500_000);
-    // More than was written can not last longer.
+    // More than was written cannot last longer.
     let odd = Usage { cache_write: 1, cache_write_long: 600, ..Usage::default() };
     assert_eq!(prices(Some(0), None).cost(&odd).nano(), 2_000);
 }

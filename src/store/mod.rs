@@ -84,7 +84,7 @@ fn check(file: &Path) -> rusqlite::Result<State> {
 /// their owner alone afterwards, whatever they were.
 ///
 /// # Errors
-/// When the folder or the file can not be made, read, closed to others or brought up to date.
+/// When the folder or the file cannot be made, read, closed to others or brought up to date.
 pub fn open(folder: &Path) -> Result<Connection, Error> {
     secure(folder)?;
     let mut connection = Connection::open(folder.join(FILE))?;

@@ -21,7 +21,7 @@ pub(super) struct Pipeline {
     pub(super) said: Said,
     /// It is whole, or has failed: what follows does not matter.
     pub(super) ended: bool,
-    /// Something has come that can not be taken back.
+    /// Something has come that cannot be taken back.
     pub(super) committed: bool,
     /// Bytes of the answer itself.
     pub(super) delivered: u64,

@@ -88,7 +88,7 @@ fn modes(subject: &str, check: &'static str, folder: &Path) -> Finding {
     }
 }
 
-/// Judges a folder of another user that everybody may look into: the gateway can not close it, and works in it all the
+/// Judges a folder of another user that everybody may look into: the gateway cannot close it, and works in it all the
 /// same, because the files that it makes are its own.
 fn volume(subject: &str, check: &'static str, folder: &Path) -> Option<Finding> {
     let metadata = folder.metadata().ok()?;

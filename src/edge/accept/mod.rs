@@ -177,7 +177,7 @@ impl Front {
         let refused = Refused::new(method, path, refusal.failure());
         self.gateway.refuse_head(refusal.label());
         self.gateway.note_refused(&refused);
-        // Whoever can not be told is gone anyway.
+        // Whoever cannot be told is gone anyway.
         if let Ok(Ok(())) = timeout(LAST_REQUEST, stream.write_all(&refused.http1())).await {
             framing::linger(stream).await;
         }

@@ -23,7 +23,7 @@ impl CostEstimate {
     /// is the length, and others may answer at the prices `elsewhere`. From here on, the call has a bill.
     ///
     /// # Errors
-    /// 429, 402, or 503 when the store can not be written.
+    /// 429, 402, or 503 when the store cannot be written.
     pub(in crate::edge) async fn reserve(
         &mut self,
         quotas: &Quotas,
@@ -167,7 +167,7 @@ fn limit(refusal: Refusal) -> Option<&'static str> {
     }
 }
 
-/// What the client is told when its money can not be set aside.
+/// What the client is told when its money cannot be set aside.
 fn refused(refusal: Refusal) -> Failure {
     let insufficient = |message: String| Failure::new(Kind::InsufficientBalance, message);
     match refusal {
@@ -186,7 +186,7 @@ fn refused(refusal: Refusal) -> Failure {
                 .with_retry_after(1)
                 .with_should_retry(true)
         }
-        Refusal::Store => Failure::new(Kind::Unavailable, "Requests can not be paid for at the moment.")
+        Refusal::Store => Failure::new(Kind::Unavailable, "Requests cannot be paid for at the moment.")
             .with_code("db_error"),
     }
 }

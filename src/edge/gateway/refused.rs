@@ -42,7 +42,7 @@ impl<'h> Refused<'h> {
     /// The answer's head.
     ///
     /// # Errors
-    /// When it can not be built.
+    /// When it cannot be built.
     pub(in crate::edge) fn head(&self) -> pingora::Result<ResponseHeader> {
         let mut head = ResponseHeader::build_no_case(self.failure.status(), Some(6))?;
         head.insert_header(header::CONTENT_TYPE, JSON)?;

@@ -18,7 +18,7 @@ impl Exchange {
             if !self.snapshot.budget.spend() {
                 return false;
             }
-            // A target that can not be asked this is passed over.
+            // A target that cannot be asked this is passed over.
             if let Ok(call) = plan::redirect(self, &fallbacks, choice) {
                 self.note_failure(failure);
                 self.call = Some(Box::new(call));

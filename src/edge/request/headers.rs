@@ -220,7 +220,7 @@ fn sensitive(text: String) -> pingora::Result<HeaderValue> {
     Ok(value)
 }
 
-/// Adds what every answer carries. By now the answer may have cost something, so what can not be a header's value is
+/// Adds what every answer carries. By now the answer may have cost something, so what cannot be a header's value is
 /// left out, and the answer goes without it.
 pub(in crate::edge) fn identify(head: &mut ResponseHeader, exchange: &Exchange) {
     let mut put = |name: &'static str, value: &str| {
@@ -240,7 +240,7 @@ pub(in crate::edge) fn identify(head: &mut ResponseHeader, exchange: &Exchange) 
         put("x-crossmodel-dropped", dropped);
     }
     if let Some(Endpoint::Call(protocol)) = exchange.endpoint {
-        // Names that are fixed and numbers can not be wrong.
+        // Names that are fixed and numbers cannot be wrong.
         let _ = limits(head, protocol, &exchange.standing, exchange.time);
     }
     if let Some(id) = &exchange.upstream_id {

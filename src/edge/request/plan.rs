@@ -118,7 +118,7 @@ pub(in crate::edge) async fn admit(
 /// The call for another target, from the body as the client has sent it.
 ///
 /// # Errors
-/// 400 for what that target can not be asked, or 500 when the configuration does not know it.
+/// 400 for what that target cannot be asked, or 500 when the configuration does not know it.
 pub(in crate::edge) fn redirect(
     exchange: &mut Exchange,
     fallbacks: &Fallbacks,
@@ -242,7 +242,7 @@ fn translated(
     Ok(Written { body, bridged: Some(bridged), losses: written.losses, rejections, claims: None })
 }
 
-/// What the answer to a relayed request has to know of it, where it can not be relayed.
+/// What the answer to a relayed request has to know of it, where it cannot be relayed.
 ///
 /// # Errors
 /// 502 when the request says what only a relay can carry an answer to: the provider has answered in another form

@@ -279,7 +279,7 @@ impl<'d, P: Proxy> Delivery<'d, P> {
 /// The head with which the client gets a stream.
 ///
 /// # Errors
-/// When a header can not be written.
+/// When a header cannot be written.
 pub(in crate::edge) async fn head<P: Proxy>(
     proxy: &P,
     session: &mut Session,

@@ -125,7 +125,7 @@ impl<P: Proxy> Driver<'_, P> {
     }
 
     /// Sends the request and waits for the head of the answer. A pooled connection that the provider had closed in
-    /// the meantime costs another try, on a fresh one; so does an address that can not be reached.
+    /// the meantime costs another try, on a fresh one; so does an address that cannot be reached.
     async fn open(
         &self,
         session: &mut Session,

@@ -1,6 +1,6 @@
 //! Answers of the gateway itself that wait for an HTTP/2 client to give them room.
 //!
-//! A client says how much it takes, and may say nothing for as long as it likes. So an answer that can not go out at once
+//! A client says how much it takes, and may say nothing for as long as it likes. So an answer that cannot go out at once
 //! leaves its request behind, with all that is kept for that, and waits on its own: for a while, and beside few others
 //! of its connection.
 

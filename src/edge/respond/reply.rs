@@ -66,7 +66,7 @@ pub(in crate::edge) fn upstream_id(exchange: &Exchange, head: &ResponseHeader) -
 /// Makes a head that of a stream to the client.
 ///
 /// # Errors
-/// When a header can not be written.
+/// When a header cannot be written.
 pub(in crate::edge) fn stream_start(
     session: &Session,
     exchange: &Exchange,

@@ -460,5 +460,5 @@ const WATCH: Duration = Duration::from_millis(500);
 /// How often it is looked whether something still goes on when the process ends.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// How long calls may take to tell their clients that they can not go on.
+/// How long calls may take to tell their clients that they cannot go on.
 const LAST_WORDS: Duration = Duration::from_secs(2);

@@ -145,7 +145,7 @@ fn options(provider: &Provider, times: &Times) -> PeerOptions {
 }
 
 fn unresolved(why: &str) -> Failure {
-    Failure::provider(format!("its host name can not be resolved: {why}"))
+    Failure::provider(format!("its host name cannot be resolved: {why}"))
 }
 
 /// The failure for an exchange whose provider left the configuration between two hooks.

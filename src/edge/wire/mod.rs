@@ -75,7 +75,7 @@ impl<R: Reader> AsyncWrite for Wire<R> {
     }
 }
 
-/// What has been looked at can not be looked at again before it is read.
+/// What has been looked at cannot be looked at again before it is read.
 impl<R: Reader> Peek for Wire<R> {}
 
 #[async_trait]
