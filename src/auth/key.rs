@@ -9,7 +9,7 @@ use crate::money::Amount;
 
 use super::{Aliases, Digest};
 
-/// Is something in use?
+/// Whether something is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
@@ -30,7 +30,7 @@ pub struct Key {
     pub name: String,
     /// In use?
     pub status: Status,
-    /// What it may do.
+    /// Its rights.
     #[serde(flatten)]
     pub rights: Rights,
     /// Seconds since the epoch.
@@ -43,7 +43,7 @@ pub struct Key {
     pub account_status: Status,
 }
 
-/// What a key may do.
+/// The rights of a key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Rights {
     /// Models that it may call, as ids or `vendor/*`; absent: all.
@@ -53,14 +53,14 @@ pub struct Rights {
     /// Requests and tokens per minute.
     #[serde(flatten)]
     pub rate: Rate,
-    /// What all of its calls together may cost; absent: as much as the account has.
+    /// The most that all of its calls together may cost; absent: as much as the account has.
     #[serde(rename = "spending_limit_micro")]
     pub spending_limit: Option<Amount>,
-    /// Are its requests refused rather than carried with a loss?
+    /// Whether its requests are refused rather than carried with a loss.
     pub strict: bool,
 }
 
-/// How much a key may do in a minute.
+/// The requests and tokens that a key may use in a minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Rate {
     /// Requests; absent: unlimited.
@@ -69,7 +69,7 @@ pub struct Rate {
     pub tpm: Option<u32>,
 }
 
-/// What the documentation promises to keys for which nothing else is said.
+/// The limits that the documentation promises to keys for which nothing else is said.
 impl Default for Rate {
     fn default() -> Self {
         Self { rpm: Some(60), tpm: Some(100_000) }
@@ -80,7 +80,7 @@ impl Default for Rate {
 pub type Grant = Arc<Key>;
 
 impl Key {
-    /// May it call this model?
+    /// Whether it may call this model.
     #[must_use]
     pub fn allows(&self, model: &str) -> bool {
         let matches = |pattern: &String| match pattern.strip_suffix('*') {

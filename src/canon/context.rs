@@ -73,7 +73,7 @@ impl Context {
         carrier.seal(&self.sealer, &self.origin, &self.upstream_model)
     }
 
-    /// What a stream writes in the place of the echo: the echo itself or, where that is large, a mark, in the place of
+    /// The bytes that a stream writes in the place of the echo: the echo itself or, where that is large, a mark, in the place of
     /// which [`Context::large_echo`] is sent without a copy.
     #[must_use]
     pub fn echo_in_stream(&self) -> &[u8] {

@@ -1,4 +1,4 @@
-//! What tells the gateway's own carriers from any other text.
+//! The seal that tells the gateway's own carriers from any other text.
 //!
 //! Carriers travel through the hands of clients. Each bears an authentication code over the account that it was
 //! given to, the provider and the model that its blocks are from, and the blocks. So nobody can make one up, change
@@ -28,7 +28,7 @@ struct Keys {
     derived: OnceLock<Hmac<Sha256>>,
 }
 
-/// Why a carrier is not opened.
+/// The reason for which a carrier is not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejection {
     /// It has the form of an earlier version, which proved nothing.
@@ -73,7 +73,7 @@ impl Sealer {
         format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(sealed))
     }
 
-    /// What [`Sealer::seal`] was given, if this account was given the text for the same provider and model.
+    /// Opens a text: gives the blocks of [`Sealer::seal`], if this account was given the text for the same provider and model.
     ///
     /// # Errors
     /// The reason for which it is not to be used.
@@ -98,7 +98,7 @@ impl Sealer {
 }
 
 impl Keys {
-    /// What names a provider and a model without telling who they are.
+    /// The keyed name of a provider and a model, which does not tell who they are.
     fn name(&self, origin: &str, model: &str) -> [u8; NAME] {
         let mut hash = self.account();
         hash.update(b"from");
@@ -200,7 +200,7 @@ const CODE: usize = 16;
 
 const HEAD: usize = NAME + CODE;
 
-/// What every carrier begins with: the gateway, and the version of the form.
+/// The beginning of every carrier: the gateway, and the version of the form.
 const PREFIX: &str = "cm2.";
 
 /// The form before, which anybody could make.

@@ -27,7 +27,7 @@ pub struct Usage {
     pub searches: u64,
     /// The rates that the answer reports.
     pub rates: Rates,
-    /// What the provider has done inside of the call besides, which is in none of the counts above.
+    /// The provider's further work inside of the call, which is in none of the counts above.
     pub inner: Option<Arc<[Inner]>>,
 }
 
@@ -36,7 +36,7 @@ pub struct Usage {
 pub struct Inner {
     /// The provider's name of the other model; absent: the model of the call.
     pub model: Option<String>,
-    /// What it took.
+    /// The tokens that it took.
     pub usage: Usage,
 }
 

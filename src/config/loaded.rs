@@ -14,23 +14,23 @@ use super::settings::{Limits, Switch, Timeouts, TlsFiles};
 /// A configuration that can be put into force.
 #[derive(Debug)]
 pub struct Config {
-    /// Where clients are listened for.
+    /// The listeners for clients.
     pub listeners: Vec<Listener>,
-    /// Where operators are listened for.
+    /// The listener for operators.
     pub admin: Option<Admin>,
     /// The folder of the store.
     pub data: PathBuf,
     /// Threads that serve clients.
     pub threads: usize,
-    /// Where access lines go.
+    /// The destination of access lines.
     pub access_log: Destination,
-    /// Are calls paid for?
+    /// Whether calls are paid for.
     pub billing: Switch,
-    /// Are calls counted?
+    /// Whether calls are counted.
     pub metrics: Switch,
-    /// What a request may be.
+    /// The limits of a request.
     pub limits: Limits,
-    /// How long a provider may take.
+    /// The time-outs of providers.
     pub timeouts: Timeouts,
     /// All providers.
     pub providers: Vec<Arc<Provider>>,

@@ -13,11 +13,11 @@ use crate::private::{self, Exposure};
 pub struct Exposed {
     /// The setting that refers to it.
     pub setting: String,
-    /// Where that stands.
+    /// The place of that setting.
     pub place: Place,
     /// The file.
     pub file: PathBuf,
-    /// Who may use it.
+    /// The others who may use it.
     pub exposure: Exposure,
 }
 

@@ -2,7 +2,7 @@
 
 use crate::route::percent_decoded;
 
-/// What a page wants to see.
+/// The part of the document that a page wants to see.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
     /// The process whose samples the page has.
@@ -11,11 +11,11 @@ pub struct Query {
     pub(super) since: u64,
     /// A part of the ids, names or accounts of the keys.
     pub(super) keys: String,
-    /// How these are sorted.
+    /// The order of these.
     pub(super) sort: Sort,
 }
 
-/// How keys are sorted: most first, or by the alphabet.
+/// The order of keys: most first, or by the alphabet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Sort {
     #[default]

@@ -5,24 +5,24 @@ use crate::limit::{Limiter, Load};
 use crate::meter::Ledger;
 use crate::route::Catalog;
 
-/// What a gateway is made of, as far as it is shown.
+/// The parts of a gateway, as far as they are shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Sources<'g> {
     /// Models and targets.
     pub catalog: &'g Catalog,
     /// Keys.
     pub ring: &'g Ring,
-    /// What keys have used.
+    /// The usage of keys.
     pub limiter: &'g Limiter,
-    /// What goes on.
+    /// The calls that are running.
     pub load: &'g Load,
-    /// How much of it there may be at once.
+    /// The most calls that there may be at once.
     pub most_calls: usize,
     /// Connections of clients.
     pub connections: usize,
     /// The books.
     pub ledger: &'g Ledger,
-    /// Are calls paid for?
+    /// Whether calls are paid for.
     pub billing: bool,
     /// Access lines that nobody took.
     pub access_dropped: u64,

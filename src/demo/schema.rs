@@ -161,7 +161,7 @@ impl<'de> Visitor<'de> for InOrder {
 const WORD: &str = "demo";
 /// How deep objects are filled: a schema may refer to itself.
 const MOST_LEVELS: usize = 8;
-/// How many members of an object are filled.
+/// The number of members of an object that are filled.
 const MOST_MEMBERS: usize = 100;
 /// Bytes after which no more members are filled.
 const MOST_BYTES: usize = 64 << 10;

@@ -35,7 +35,7 @@ pub(in crate::edge) struct Side<A> {
     limits: Limits,
     /// For clients that speak HTTP/2 without being asked.
     h2: Option<H2Options>,
-    /// How long an answer may take; absent: for ever.
+    /// The longest time of an answer; absent: for ever.
     answer: Option<Duration>,
 }
 
@@ -157,7 +157,7 @@ struct Seats {
     taken: BTreeMap<u64, Arc<Seat>>,
 }
 
-/// What is known of a connection.
+/// The state of a connection.
 #[derive(Debug, Default)]
 struct Seat {
     /// Requests that are being answered.

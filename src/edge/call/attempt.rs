@@ -9,7 +9,7 @@ use crate::failure::{Failure, Fault, Kind};
 use crate::route::{Caller, Sign};
 
 impl Exchange {
-    /// Who makes the call, as far as the health of targets is concerned.
+    /// The account that makes the call, as far as the health of targets is concerned.
     pub(in crate::edge) fn caller(&self) -> Caller {
         Caller::of(self.grant.as_ref().map_or("", |key| &key.account))
     }

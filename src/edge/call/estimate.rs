@@ -73,14 +73,14 @@ impl CostEstimate {
         }
     }
 
-    /// What the client has to be told: that its answer is limited, and to what.
+    /// The notice for the client that its answer is limited, and to how many tokens.
     pub(in crate::edge) fn notice(&self) -> Option<String> {
         let cap = self.output_cap.filter(|_| !self.harmless)?;
         Some(format!("max_output_tokens={cap}"))
     }
 }
 
-/// What a request may cost beside the tokens of its text.
+/// The possible cost of a request beside the tokens of its text.
 fn extras(demand: &Demand, choices: u64) -> Extras {
     let asks = |service| demand.services.iter().any(|(asked, _)| *asked == service);
     Extras {

@@ -30,36 +30,36 @@ pub struct Exchange {
     /// The configuration that holds for this request from its start to its end.
     pub(in crate::edge) snapshot: Arc<Snapshot>,
     pub(in crate::edge) endpoint: Option<Endpoint>,
-    /// Does the client expect Anthropic's error shape?
+    /// Whether the client expects Anthropic's error shape.
     pub(in crate::edge) anthropic: bool,
     pub(in crate::edge) grant: Option<Grant>,
     pub(in crate::edge) requested_model: Option<String>,
     pub(in crate::edge) call: Option<Box<Call>>,
-    /// Where the call goes if it fails where it is.
+    /// The targets that the call may still go to if it fails where it is.
     pub(in crate::edge) fallbacks: Option<Box<Fallbacks>>,
     /// The call's stay at the target that is being asked.
     pub(in crate::edge) asked: Option<Visit>,
     /// The call's place in the limits of its key.
     pub(in crate::edge) ticket: Option<Ticket>,
-    /// How the key stands.
+    /// The key's standing in its limits.
     pub(in crate::edge) standing: Standing,
     pub(in crate::edge) bill: Option<Bill>,
     /// The id under which the provider knows the request.
     pub(in crate::edge) upstream_id: Option<HeaderValue>,
     /// Tools that were left out of the request, because the model has no price for them.
     pub(in crate::edge) spared: Option<String>,
-    /// What of the request could not be carried.
+    /// The members of the request that could not be carried.
     pub(in crate::edge) dropped: Option<String>,
-    /// Does the client want a refusal rather than a loss?
+    /// Whether the client wants a refusal rather than a loss.
     pub(in crate::edge) strict: bool,
     /// The try of a target that is going on, or was the last.
     pub(in crate::edge) attempt: Option<Attempt>,
     pub(in crate::edge) trace: Trace,
-    /// Is the answer only an estimate?
+    /// Whether the answer is only an estimate.
     pub(in crate::edge) estimated: bool,
     /// The call's place in all that goes on.
     pub(in crate::edge) slot: Option<Slot>,
-    /// Why the call was not let in.
+    /// The reason for which the call was not let in.
     pub(in crate::edge) shed: Option<Shed>,
     /// The limit of its key or account by which it was refused.
     pub(in crate::edge) limit: Option<&'static str>,
@@ -67,9 +67,9 @@ pub struct Exchange {
     pub(in crate::edge) usage: Option<Usage>,
     /// The model that has answered, in its provider's words, if it is not the one that was asked.
     pub(in crate::edge) served: Option<String>,
-    /// What the answer has said of itself.
+    /// The answer's own id, model and finish reason.
     pub(in crate::edge) said: Said,
-    /// What of the answer was not understood.
+    /// The parts of the answer that were not understood.
     pub(in crate::edge) oddities: BTreeMap<Oddity, u64>,
     pub(in crate::edge) status: u16,
     /// Whether the client was sent the head of a stream.
@@ -78,11 +78,11 @@ pub struct Exchange {
     /// Of these, how many at the target where the call is.
     pub(in crate::edge) tries: u32,
     pub(in crate::edge) first_asked: Option<Instant>,
-    /// When the request went to the target that is being asked.
+    /// The time at which the request went to the target that is being asked.
     pub(in crate::edge) sent: Option<Instant>,
-    /// How long the client was waited for to take its answer.
+    /// The time for which the client was waited for to take its answer.
     pub(in crate::edge) stalled: Duration,
-    /// Is the target asked by a connection that nothing was sent on yet?
+    /// Whether the target is asked by a connection that nothing was sent on yet.
     pub(in crate::edge) fresh: bool,
     pub(in crate::edge) bytes_in: usize,
     pub(in crate::edge) bytes_out: usize,
@@ -148,23 +148,23 @@ impl Exchange {
         self.call.as_deref().ok_or_else(|| Failure::new(Kind::Internal, "The request has no target."))
     }
 
-    /// What seals the reasoning that the account carries.
+    /// The seal of the reasoning that the account carries.
     pub(in crate::edge) fn sealer(&self) -> Sealer {
         self.snapshot.tenants.sealer(self.grant.as_ref())
     }
 
-    /// When an answer that is no stream has to be there.
+    /// The time at which an answer that is no stream has to be there.
     pub(in crate::edge) fn deadline(&self) -> Option<Instant> {
         let call = self.call.as_ref().filter(|call| !call.streams)?;
         self.first_asked.unwrap_or_else(Instant::now).checked_add(call.upstream.times.total)
     }
 
-    /// Is the time over in which the answer had to be there?
+    /// Whether the time is over in which the answer had to be there.
     pub(in crate::edge) fn is_late(&self) -> bool {
         self.deadline().is_some_and(|deadline| deadline <= Instant::now())
     }
 
-    /// When the request came, in seconds since the epoch.
+    /// The time of the request, in seconds since the epoch.
     pub(in crate::edge) fn seconds(&self) -> u64 {
         u64::try_from(self.time.as_second()).unwrap_or(0)
     }

@@ -11,13 +11,13 @@ use crate::edge::call::target::Call;
 use crate::edge::call::watch::{Leave, Places, Watch};
 
 impl Exchange {
-    /// What watches over the call at the target where it is.
+    /// Makes the watch over the call at the target where it is.
     pub(in crate::edge) fn watch(&self) -> Watch {
         let deadline = self.deadline().map(Instant::from_std);
         Watch::new(&self.snapshot.ending, deadline, self.leave_taking())
     }
 
-    /// What is done when the client goes; absent: the provider is left.
+    /// The way to read on when the client goes; absent: the provider is left.
     fn leave_taking(&self) -> Option<Leave> {
         let call = self.call.as_ref().filter(|call| call.infers)?;
         let is_held = self.bill.as_ref().is_some_and(|bill| bill.is_held());

@@ -1,4 +1,4 @@
-//! What a call may use and must pay, before it goes anywhere; and what it has used and paid, at its end.
+//! The reservation of tokens and money for a call before it goes anywhere, and the settling of both at its end.
 
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ impl CostEstimate {
         Ok(())
     }
 
-    /// What the same request needs of another target, which is charged from now on.
+    /// The estimate for the same request at another target, which is charged from now on.
     ///
     /// # Errors
     /// 503 for a target that is paid for when no money is set aside.
@@ -81,13 +81,13 @@ impl CostEstimate {
     }
 }
 
-/// What has no prices beside something that has costs nothing.
+/// Treats a target without prices as free when another target of the model is priced.
 fn or_free(prices: Option<Arc<Prices>>) -> Arc<Prices> {
     prices.unwrap_or_else(|| Arc::new(Prices::free()))
 }
 
 impl Exchange {
-    /// Do losses lead to a refusal, because the client, the key or the model wants it?
+    /// Whether losses lead to a refusal, because the client, the key or the model wants it.
     pub(in crate::edge) fn is_strict(&self) -> bool {
         self.strict || self.grant.as_ref().is_some_and(|key| key.rights.strict)
     }
@@ -167,7 +167,7 @@ fn limit(refusal: Refusal) -> Option<&'static str> {
     }
 }
 
-/// What the client is told when its money cannot be set aside.
+/// The failure for the client whose money cannot be set aside.
 fn refused(refusal: Refusal) -> Failure {
     let insufficient = |message: String| Failure::new(Kind::InsufficientBalance, message);
     match refusal {

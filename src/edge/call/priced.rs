@@ -82,7 +82,7 @@ fn covers(prices: &Prices, entry: &Entry, service: Service) -> bool {
     }
 }
 
-/// What of the configuration lets a model have a service.
+/// The setting that lets a model have a service.
 fn setting(service: Service) -> &'static str {
     match service {
         Service::WebSearch | Service::AudioInput | Service::AudioOutput => {
@@ -141,7 +141,7 @@ impl Exchange {
     }
 }
 
-/// What is in the name of a router's model that is to search the web.
+/// The part of a router's model name that makes the model search the web.
 const SEARCHING: &str = ":online";
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! Why a connection's bytes are no request, in the words of an answer.
+//! The refusal of bytes that are no request, in the words of an answer.
 
 use crate::failure::{Failure, Kind};
 
-/// Why a head is refused.
+/// The reason for which a head is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::edge) enum Refusal {
     /// It did not arrive in time.

@@ -38,7 +38,7 @@ impl RetryBudget {
     }
 }
 
-/// How long calls are counted together.
+/// The period in which calls are counted together.
 const PERIOD: Duration = Duration::from_secs(10);
 
 /// Calls that may be sent on in any case, and the share of all that may be beside.

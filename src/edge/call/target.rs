@@ -22,58 +22,58 @@ use crate::translate::relay;
 pub(in crate::edge) struct Call {
     pub(in crate::edge) found: Found,
     pub(in crate::edge) upstream: Arc<Upstream>,
-    /// What no client and no log may see of what providers say.
+    /// The provider keys that no client and no log may see.
     pub(in crate::edge) keys: Arc<OwnKeys>,
     pub(in crate::edge) protocol: ProtocolId,
     /// The provider's endpoint, below its base URL.
     pub(in crate::edge) path: &'static str,
     pub(in crate::edge) upstream_model: String,
-    /// What it costs there; absent: nothing.
+    /// The prices there; absent: it costs nothing.
     pub(in crate::edge) prices: Option<Arc<Prices>>,
-    /// How the target is.
+    /// The health of the target.
     pub(in crate::edge) health: Arc<TargetHealth>,
-    /// What is measured of the target.
+    /// The metrics of the target.
     pub(in crate::edge) metrics: Option<Arc<TargetMetrics>>,
     pub(in crate::edge) body: Bytes,
-    /// Does the answer come from a model, and not only from a counter?
+    /// Whether the answer comes from a model, and not only from a counter.
     pub(in crate::edge) infers: bool,
-    /// Does the client want a stream?
+    /// Whether the client wants a stream.
     pub(in crate::edge) streams: bool,
     /// Whether the model is asked to think, or is known to do so unasked.
     pub(in crate::edge) thinks: bool,
-    /// How many answers the client wants at once.
+    /// The number of answers that the client wants at once.
     pub(in crate::edge) choices: u64,
     /// Whether the usage of a stream is reported only because the gateway has asked for it.
     pub(in crate::edge) withhold_usage: bool,
     /// Carriers of the request that were not opened.
     pub(in crate::edge) rejections: Rejections,
-    /// What notes the containers of the answer.
+    /// The recorder of the containers that the answer names.
     pub(in crate::edge) claims: Option<Claims>,
-    /// What a call needs whose provider speaks another protocol than the client.
+    /// The state of a translation, where the provider speaks another protocol than the client.
     pub(in crate::edge) bridged: Option<Bridged>,
 }
 
-/// What a translated call needs.
+/// The state of a translated call.
 #[derive(Debug)]
 pub(in crate::edge) struct Bridged {
     pub(in crate::edge) client: ProtocolId,
     pub(in crate::edge) context: Arc<Context>,
-    /// Does the client want a stream?
+    /// Whether the client wants a stream.
     pub(in crate::edge) stream: bool,
     /// Tokens of the request, estimated.
     pub(in crate::edge) estimate: u64,
-    /// How many members could not be carried as they were.
+    /// The number of members that could not be carried as they were.
     pub(in crate::edge) losses: u64,
 }
 
 impl Call {
-    /// What the model can do.
+    /// The capabilities of the model.
     pub(in crate::edge) fn caps(&self) -> Caps {
         let entry = &self.found.entry;
         Caps::of(self.protocol, &self.upstream_model).with(&entry.caps, entry.max_output)
     }
 
-    /// Who its request is written for.
+    /// The target that its request is written for.
     pub(in crate::edge) fn target<'t>(&'t self, caps: &'t Caps, sealer: &'t Sealer) -> Target<'t> {
         Target {
             protocol: self.protocol,
@@ -142,17 +142,17 @@ impl Call {
         }
     }
 
-    /// What happens to its bytes, for the log.
+    /// The road of its bytes, for the log.
     pub(in crate::edge) fn route(&self) -> &'static str {
         if self.bridged.is_some() { "translation" } else { "relay" }
     }
 
-    /// What is done, by the names of OpenTelemetry's conventions where they have one.
+    /// The operation, by the names of OpenTelemetry's conventions where they have one.
     pub(in crate::edge) fn operation(&self) -> &'static str {
         if self.infers { "chat" } else { "count_tokens" }
     }
 
-    /// What a trace says of the try of its target.
+    /// The description of the attempt at its target, for a trace.
     pub(in crate::edge) fn tried(&self) -> Tried<'_> {
         let provider = self.provider();
         Tried {
@@ -169,14 +169,14 @@ impl Call {
         &self.upstream.provider
     }
 
-    /// What reads the provider's answer to a client that called its model `model`.
+    /// Makes the reader of the provider's answer to a client that called its model `model`.
     pub(in crate::edge) fn reply(&self, model: &str) -> relay::Reply {
         let reply = relay::Reply::new(self.protocol.protocol(), model);
         let reply = reply.known_as(&self.upstream_model).with_habits(&self.provider().profile);
         reply.hiding(&self.keys).claiming(self.claims.clone())
     }
 
-    /// What passes on the provider's stream.
+    /// Makes the relay of the provider's stream.
     pub(in crate::edge) fn stream(&self, model: &str, event_bytes: usize) -> relay::Stream {
         relay::Stream::new(self.reply(model), &self.provider().profile, self.withhold_usage, event_bytes)
     }

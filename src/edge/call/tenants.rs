@@ -1,4 +1,4 @@
-//! What keeps the accounts of the gateway apart at providers, who know only one: the gateway's.
+//! The separation of the gateway's accounts at providers, who know only one: the gateway's.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::failure::{Failure, Kind};
 use crate::protocol::{Head, ProtocolId};
 use crate::translate::owners::{Claims, Owners};
 
-/// What is the same for all configurations of a gateway, one after the other.
+/// The keys and owners that are the same for all configurations of a gateway, one after the other.
 #[derive(Debug)]
 pub(in crate::edge) struct Tenants {
     seal: SealKey,
@@ -31,7 +31,7 @@ impl Tenants {
         }
     }
 
-    /// What seals the reasoning that the account carries.
+    /// The seal of the reasoning that the account carries.
     pub(in crate::edge) fn sealer(&self, grant: Option<&Grant>) -> Sealer {
         grant.map_or_else(Sealer::default, |grant| Sealer::new(&self.seal, &grant.account))
     }
@@ -47,7 +47,7 @@ impl Tenants {
         HeaderValue::from_str(&URL_SAFE_NO_PAD.encode(name)).ok()
     }
 
-    /// What notes the containers of the answer, if the request is one whose answer can have any.
+    /// The recorder of the containers of the answer, if the request is one whose answer can have any.
     pub(in crate::edge) fn claims(
         &self,
         grant: Option<&Grant>,

@@ -1,4 +1,4 @@
-//! What ends a call from outside, while its provider is waited for: its client goes, or its time is over.
+//! The watch that ends a call from outside, while its provider is waited for: its client goes, or its time is over.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use crate::auth::Grant;
 use crate::edge::call::ending::{self, Ending};
 use crate::failure::Failure;
 
-/// Why a call ends before its answer is whole.
+/// The reason for which a call ends before its answer is whole.
 pub(in crate::edge) enum Stop {
     /// The client is gone.
     Gone,
@@ -38,18 +38,18 @@ impl From<Failure> for Stop {
 /// Watches over one call.
 #[derive(Debug)]
 pub(in crate::edge) struct Watch {
-    /// When all calls have to end.
+    /// The end of all calls.
     ending: Arc<Ending>,
-    /// When the whole answer has to be there.
+    /// The time at which the whole answer has to be there.
     deadline: Option<Instant>,
-    /// How the rest of an answer is read whose client is gone; absent: it is not.
+    /// The way to read the rest of an answer whose client is gone; absent: it is not read.
     leave: Option<Leave>,
     /// Whether the provider has the request: before that, nothing has to be read.
     asked: bool,
     draining: Option<Draining>,
 }
 
-/// How the rest of an answer is read whose client is gone.
+/// The way to read the rest of an answer whose client is gone.
 #[derive(Debug)]
 pub(in crate::edge) struct Leave {
     /// For how long.
@@ -58,7 +58,7 @@ pub(in crate::edge) struct Leave {
     pub(in crate::edge) grant: Grant,
     /// All that are read so.
     pub(in crate::edge) drains: Arc<Drains>,
-    /// How many there may be.
+    /// The bounds of the number of such answers.
     pub(in crate::edge) places: Places,
 }
 
@@ -115,7 +115,7 @@ impl Watch {
         self.is_alone()
     }
 
-    /// Is the answer read for nobody?
+    /// Whether the answer is read for nobody.
     pub(in crate::edge) fn is_alone(&self) -> bool {
         self.draining.is_some()
     }
@@ -128,7 +128,7 @@ async fn at(time: Option<Instant>) {
     }
 }
 
-/// How many answers are read whose clients are gone.
+/// The answers that are read whose clients are gone.
 #[derive(Debug, Default)]
 pub(in crate::edge) struct Drains(Mutex<Taken>);
 
@@ -139,7 +139,7 @@ struct Taken {
     accounts: HashMap<Box<str>, usize>,
 }
 
-/// How many such answers there may be.
+/// The bounds of the number of such answers.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::edge) struct Places {
     /// Of all accounts.

@@ -118,7 +118,7 @@ pub(in crate::edge) fn default_total(files: u64) -> usize {
     usize::try_from(pairs).unwrap_or(MOST).clamp(1, MOST)
 }
 
-/// How many connections the built-in provider may have. Each call of it takes two files more than others do, and
+/// The most connections of the built-in provider. Each call of it takes two files more than others do, and
 /// whoever is on this machine can take these.
 pub(in crate::edge) fn demo_total(files: u64) -> usize {
     (default_total(files) / 4).max(1)

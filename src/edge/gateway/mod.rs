@@ -179,7 +179,7 @@ impl Gateway {
         place.map_err(|reason| self.0.metrics.connection_refused(reason)).ok()
     }
 
-    /// How many connections the built-in provider may have.
+    /// The most connections of the built-in provider.
     pub(in crate::edge) fn demo_connections(&self) -> usize {
         connections::demo_total(self.0.files)
     }

@@ -1,4 +1,4 @@
-//! What is refused before Pingora has seen it as a request: its answer, and its access line.
+//! Requests that are refused before Pingora has seen them: their answers, and their access lines.
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
@@ -33,7 +33,7 @@ impl<'h> Refused<'h> {
         Self { id, method, endpoint, failure, body }
     }
 
-    /// What Pingora has refused on HTTP/2, which says nothing of it.
+    /// Notes a request on HTTP/2 that Pingora has refused, which says nothing of it.
     pub(in crate::edge) fn malformed() -> Self {
         let failure = Failure::new(Kind::BadRequest, "The request is not HTTP.").with_code("invalid_http");
         Self { body: Bytes::new(), ..Self::new("", "", failure) }

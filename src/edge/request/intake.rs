@@ -34,7 +34,7 @@ struct Intake<'e> {
     body: Body,
 }
 
-/// What has to be set on every session, and again on one that is put in its place.
+/// Sets up a session, also one that is put in the place of another.
 pub(in crate::edge) fn prepare(session: &mut Session, write: Duration) {
     let session = &mut session.downstream_session;
     // Absent: the client has asked for the connection to be closed.
@@ -258,10 +258,10 @@ const FIRST_GUESS: usize = 16 << 10;
 /// Bytes up to which a body may grow by copies.
 const SMALL: usize = 1 << 20;
 
-/// That a connection is kept; for how long, `front` says.
+/// The value by which a connection is kept; for how long, `front` says.
 const KEEPALIVE: u64 = 75;
 
-/// How long the rest of a body that nobody wants is read.
+/// The time for which the rest of a body is read that nobody wants.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Time for a small body that is not wanted.

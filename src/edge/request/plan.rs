@@ -35,7 +35,7 @@ struct Written {
     claims: Option<Claims>,
 }
 
-/// How the body changes.
+/// The change of the body.
 enum Writing {
     Edits(Edits),
     Fresh(Bytes),
@@ -242,7 +242,7 @@ fn translated(
     Ok(Written { body, bridged: Some(bridged), losses: written.losses, rejections, claims: None })
 }
 
-/// What the answer to a relayed request has to know of it, where it cannot be relayed.
+/// Makes the context of an answer to a relayed request, where the answer cannot be relayed.
 ///
 /// # Errors
 /// 502 when the request says what only a relay can carry an answer to: the provider has answered in another form

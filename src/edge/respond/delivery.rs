@@ -40,9 +40,9 @@ pub(in crate::edge) struct Delivery<'d, P> {
     watch: &'d mut Watch,
     /// Whether the client has got its head.
     started: bool,
-    /// When the provider's head came, later when the client was written to last.
+    /// The time of the provider's head, later that of the last write to the client.
     since: Instant,
-    /// When the provider's first event came.
+    /// The time of the provider's first event.
     seen: Option<Instant>,
 }
 
@@ -57,7 +57,7 @@ impl<'d, P: Proxy> Delivery<'d, P> {
         Self { proxy, passage, client, watch, started: false, since: Instant::now(), seen: None }
     }
 
-    /// What watches over the call.
+    /// The watch over the call.
     pub(in crate::edge) fn watch(&mut self) -> &mut Watch {
         self.watch
     }
@@ -302,7 +302,7 @@ async fn send_tasks(session: &mut Session, exchange: &Exchange, tasks: Vec<HttpT
     }
 }
 
-/// What the error means with which a client was written to.
+/// The reason for which a write to the client has failed.
 pub(in crate::edge) fn sent(result: pingora::Result<()>) -> Result<()> {
     result.map_err(|error| match error.esource() {
         ErrorSource::Upstream => Stop::Failed(transport(&error)),
@@ -318,7 +318,7 @@ const COMMIT_AFTER_HEAD: Duration = Duration::from_secs(5);
 /// Bytes of a provider's stream after which the client is written to in any case.
 const GATHER: usize = 16 << 10;
 
-/// How long a client that waits for a stream is left without a word.
+/// The longest time for which a client that waits for a stream is left without a word.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Longer than any answer takes: nothing is said to a client that gets its answer as a whole.

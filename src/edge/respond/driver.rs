@@ -278,7 +278,7 @@ impl<P: Proxy> Driver<'_, P> {
     }
 }
 
-/// What has become of a call at one target, if it has not failed there.
+/// The outcome of a call at one target, if it has not failed there.
 enum Outcome {
     /// The client has its answer.
     Answered,
@@ -286,7 +286,7 @@ enum Outcome {
     Turned,
 }
 
-/// What the provider's stream goes through.
+/// Makes the passage of the provider's stream.
 fn passage(exchange: &Exchange) -> std::result::Result<Passage, Failure> {
     let (call, limit) = (exchange.call()?, exchange.snapshot.limits.event_bytes);
     Ok(match &call.bridged {
@@ -402,8 +402,8 @@ fn failed(error: Box<Error>) -> Stop {
     Stop::Failed(transport(&error))
 }
 
-/// How long an answer is waited for that came before all of the request was sent.
+/// The time for which an answer is waited for that came before all of the request was sent.
 const EARLY: Duration = Duration::from_millis(100);
 
-/// How long the rest of an answer that is whole is waited for.
+/// The time for which the rest of an answer is waited for that is whole.
 const DRAIN: Duration = Duration::from_millis(50);

@@ -79,7 +79,7 @@ impl Drop for Place {
 /// Answers of one connection that wait at a time: browsers and SDKs give room before they ask.
 const MAX_WAITING: usize = 8;
 
-/// How long an answer waits for room: some round trips around the world.
+/// The time for which an answer waits for room: some round trips around the world.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

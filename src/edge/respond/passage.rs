@@ -1,4 +1,4 @@
-//! What a provider's stream goes through on its way to the client: it is translated, or relayed.
+//! The passage of a provider's stream to the client: it is translated, or relayed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -138,7 +138,7 @@ impl Passage {
         }
     }
 
-    /// What is ready for a client that gets a stream, in pieces that are sent one after the other.
+    /// The bytes that are ready for a client that gets a stream, in pieces that are sent one after the other.
     pub(in crate::edge) fn ready(&mut self) -> (Bytes, Vec<Bytes>) {
         match self {
             Self::Bridged { bridge, .. } => bridge.pieces(),

@@ -122,7 +122,7 @@ pub(in crate::edge) fn whole(exchange: &mut Exchange, head: &Head, body: Bytes) 
     Ok(whole)
 }
 
-/// What the client gets of an answer in its own protocol.
+/// Makes the client's answer of one in its own protocol.
 fn relayed(exchange: &mut Exchange, head: &Head, body: Bytes) -> Result<Whole> {
     let call = exchange.call()?;
     let client_model = exchange.requested_model.as_deref().unwrap_or_default();

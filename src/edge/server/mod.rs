@@ -398,7 +398,7 @@ impl Drain<'_> {
     }
 }
 
-/// Has the names of all providers resolved before they are needed, and again and again.
+/// Resolves the names of all providers before they are needed, and again and again.
 async fn keep_resolved(gateway: Gateway) {
     loop {
         gateway.keep_resolved();
@@ -451,7 +451,7 @@ const TLS_READ_BUFFER: usize = (16 << 10) + 256;
 /// Bytes gathered before a write: head and body of a usual answer leave together.
 const WRITE_BUFFER: usize = 16 << 10;
 
-/// How often it is looked whether a provider's name is due to be resolved.
+/// The interval at which it is looked whether a provider's name is due to be resolved.
 const RESOLVE: Duration = Duration::from_secs(1);
 
 /// How often files are looked at.
@@ -460,5 +460,5 @@ const WATCH: Duration = Duration::from_millis(500);
 /// How often it is looked whether something still goes on when the process ends.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// How long calls may take to tell their clients that they cannot go on.
+/// The time in which calls may tell their clients that they cannot go on.
 const LAST_WORDS: Duration = Duration::from_secs(2);

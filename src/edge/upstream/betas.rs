@@ -7,7 +7,7 @@
 use crate::canon::Rate;
 use crate::meter::Prices;
 
-/// What a feature does to the price of a call.
+/// The effect of a feature on the price of a call.
 enum Effect {
     /// All of the call is charged by this rate.
     Rate(Rate),

@@ -25,7 +25,7 @@ use crate::provider::{HttpVersion, OnClientGone, Provider};
 pub(in crate::edge) struct Upstream {
     pub(in crate::edge) provider: Arc<Provider>,
     pub(in crate::edge) times: Times,
-    /// How fast its models write.
+    /// The pace at which its models write.
     pub(in crate::edge) paces: Arc<Paces>,
     names: Arc<Names>,
     /// The peer at no particular address.

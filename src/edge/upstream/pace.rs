@@ -68,7 +68,7 @@ impl Paces {
     }
 }
 
-/// What is left of a sum when one more answer is added: the last sixteen or so decide.
+/// The part of a sum that is left when one more answer is added: the last sixteen or so decide.
 fn older(sum: u64) -> u64 {
     sum - sum / 16
 }

@@ -5,7 +5,7 @@
 
 use crate::edge::wire::head::{Malformed, is_field};
 
-/// Where a chunked body stands.
+/// The position within a chunked body.
 #[derive(Debug, Default)]
 pub(in crate::edge) struct Chunks {
     at: At,
@@ -97,7 +97,7 @@ impl Chunks {
     }
 }
 
-/// What is told to whoever has sent such a body.
+/// The failure for whoever has sent such a body.
 pub(in crate::edge) const MALFORMED: Malformed = Malformed("the framing of its chunks");
 
 /// Bytes of a chunk's size with its extension, and of all trailers together. Nothing that is in them is used.
@@ -107,7 +107,7 @@ const MAX_LINE: usize = 4096;
 mod tests {
     use super::*;
 
-    /// What becomes of a body, however it is cut.
+    /// Reads a body, however it is cut.
     fn judge(body: &str) -> Option<usize> {
         let whole = Chunks::default().take(body.as_bytes()).ok().flatten();
         let mut chunks = Chunks::default();

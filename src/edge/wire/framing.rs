@@ -1,4 +1,4 @@
-//! Where an HTTP/1 request ends: what reads it reads nothing that is behind it.
+//! The end of an HTTP/1 request: the reader before it gets nothing that stands behind.
 //!
 //! Pingora gives a call up when more arrives than its request, and loses what it has read too far. So it is shown the
 //! bytes of one request and no more. What a client sends behind it before it is answered ends the connection, when
@@ -20,13 +20,13 @@ use crate::edge::wire::chunks::Chunks;
 use crate::edge::wire::head::{Length, Malformed};
 use crate::edge::wire::{Reader, Wire};
 
-/// What is still to come of a request's body, and what came behind it.
+/// The bytes that are still to come of a request's body, and those that came behind it.
 #[derive(Debug)]
 pub(in crate::edge) struct Framing {
     rest: Rest,
     /// Bytes that came before their turn, and were thrown away.
     behind: usize,
-    /// How many of them are those of an empty line, which means nothing.
+    /// The number of them that belong to an empty line, which means nothing.
     blank: usize,
 }
 
@@ -181,9 +181,9 @@ pub(in crate::edge) async fn linger(mut stream: Stream) {
 /// Bytes behind a request that are read, while it is answered, only to see whether its client goes.
 const MAX_BEHIND: usize = 64 << 10;
 
-/// How long, and for how many reads, a client may still send that is not listened to any more.
+/// The time, and the number of reads, for which a client may still send that is not listened to any more.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_READS: usize = 256;
 
-/// What may stand before a request (RFC 9112, 2.2): some clients send it behind the body of the one before.
+/// The empty line that may stand before a request (RFC 9112, 2.2): some clients send it behind the body of the one before.
 pub(in crate::edge) const EMPTY_LINE: &[u8] = b"\r\n";

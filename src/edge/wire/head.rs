@@ -82,7 +82,7 @@ impl<'h> RequestLine<'h> {
     }
 }
 
-/// How long a request's body is.
+/// The length of a request's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Length {
     /// So many bytes; without a word about it, none.

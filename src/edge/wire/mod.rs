@@ -20,7 +20,7 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What decides over the bytes of a connection.
+/// The judge over the bytes of a connection.
 pub(in crate::edge) trait Reader: fmt::Debug + Send + Sync + Unpin + 'static {
     /// Reads from the connection, or gives what it has read before.
     fn poll_read(

@@ -20,11 +20,11 @@ use tokio::time::{sleep, timeout};
 
 use crate::edge::wire::{Reader, Wire};
 
-/// What is asked on an HTTP/2 connection.
+/// A request on an HTTP/2 connection.
 pub(in crate::edge) enum Asked {
     /// A request.
     Request(Box<HttpSession>, Guard),
-    /// What is none; it has been told so.
+    /// A head that is no request; it has been told so.
     Malformed,
 }
 
@@ -129,7 +129,7 @@ pub(in crate::edge) async fn serve(
 /// Hands the bytes of a connection on up to the end of a request's head, and no further before that is taken.
 #[derive(Debug, Default)]
 struct Heads {
-    /// What has been read and is not handed on yet.
+    /// The bytes that have been read and are not handed on yet.
     first: BytesMut,
     frame: Frame,
     /// Whether a head has just ended.
@@ -137,12 +137,12 @@ struct Heads {
     fickle: Arc<Fickle>,
 }
 
-/// Where a connection stands between its frames (RFC 9113, 4.1).
+/// The position of a connection between its frames (RFC 9113, 4.1).
 #[derive(Debug)]
 struct Frame {
     /// Bytes before the next frame's head: of the client's preface, or of a payload.
     left: usize,
-    /// What is there of a frame's head.
+    /// The part of a frame's head that is there.
     head: [u8; FRAME_HEAD],
     have: usize,
     /// Whether the payload is the last part of a header block.
@@ -237,7 +237,7 @@ impl Reader for Heads {
     }
 }
 
-/// What an HTTP/2 client says first (RFC 9113, 3.4).
+/// The preface of an HTTP/2 client (RFC 9113, 3.4).
 pub(in crate::edge) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Bytes of a frame's head (RFC 9113, 4.1).
@@ -253,7 +253,7 @@ const RST_STREAM: u8 = 3;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
 
-/// How long a client may take until it has our settings.
+/// The time in which a client has to acknowledge our settings.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Requests of one connection that are none, after which it is closed: as many as Pingora takes.
