@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
-/// Who besides its owner may use a file or folder; the more, the greater.
+/// The circle of those who besides its owner may use a file or folder; the more, the greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exposure {
     /// Nobody.
@@ -210,7 +210,7 @@ const STICKY: u32 = 0o1000;
 /// The user to whom a system's own links belong.
 const ROOT: u32 = 0;
 
-/// What an empty file system holds.
+/// The folder that an empty file system holds.
 const LOST_AND_FOUND: &str = "lost+found";
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub fn escape(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(rest.as_bytes());
 }
 
-/// Which bytes may not stand in a literal as they are. A look-up, for most texts are too short for anything else.
+/// The bytes that may not stand in a literal as they are. A look-up, for most texts are too short for anything else.
 static SPECIAL: [bool; 256] = {
     let mut special = [false; 256];
     let mut byte = 0;

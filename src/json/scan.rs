@@ -58,7 +58,7 @@ enum State {
 pub(super) struct Scan<'a> {
     pub(super) json: &'a [u8],
     pub(super) at: usize,
-    /// What was seen so far, and in the last string.
+    /// The bits of all strings so far, and of the last one.
     seen: u8,
     last: u8,
     watch: Option<Watch>,
@@ -137,7 +137,7 @@ impl<'a> Members<'a> {
         self
     }
 
-    /// What was said of the strings so far.
+    /// The bits of the strings so far.
     #[must_use]
     pub fn seen(&self) -> u8 {
         self.scan.seen
@@ -430,7 +430,7 @@ pub(super) const MAX_DEPTH: u32 = 128;
 /// The container that is entered and the one whose members are being read.
 const OUTER: u32 = 2;
 
-/// How deep the objects of an array stand that is a member.
+/// The depth of the objects of an array that is a member.
 const ITEM: u32 = 2;
 
 #[cfg(test)]

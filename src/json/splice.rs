@@ -30,7 +30,7 @@ pub fn splice(source: &[u8], edits: &[Edit]) -> Vec<u8> {
 #[derive(Clone, Debug, Default)]
 pub struct Cuts {
     removed: Vec<Range<usize>>,
-    /// Where the last element ends that stays, and the elements since then, which go.
+    /// The end of the last element that stays, and the elements since then, which go.
     kept: Option<usize>,
     gone: Option<Range<usize>>,
 }

@@ -27,7 +27,7 @@ impl<'a> Walk<'a> {
         self.scan.peek()
     }
 
-    /// Where the walk is, in bytes from the beginning.
+    /// The position of the walk, in bytes from the beginning.
     #[must_use]
     pub fn at(&self) -> usize {
         self.scan.at
@@ -94,7 +94,7 @@ impl<'a> Walk<'a> {
 mod tests {
     use super::*;
 
-    /// What a walk sees, in order: keys, and literals of what is not entered.
+    /// Lists all that a walk sees, in order: keys, and literals of values that are not entered.
     fn seen(walk: &mut Walk<'_>, out: &mut Vec<String>) -> Result<(), Malformed> {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let mut first = true;

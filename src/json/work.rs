@@ -1,4 +1,4 @@
-//! How much work reading and changing a document was, for tests that hold it against its size.
+//! The amount of work for reading and changing a document, for tests that hold it against its size.
 
 #[cfg(test)]
 std::thread_local! {

@@ -1,4 +1,4 @@
-//! What calls cost beside their tokens at the plain price, and beyond what was set aside for them.
+//! The cost of calls beside their tokens at the plain price, and beyond the money that was set aside for them.
 
 use proptest::prelude::*;
 
@@ -19,7 +19,7 @@ fn balance(ledger: &Ledger) -> Wallet {
     runtime().block_on(ledger.wallet(ACCOUNT)).unwrap().unwrap()
 }
 
-/// What the books say of the last call: what was held, and what was charged beyond that.
+/// Reads the last call from the books: its hold, its charge beyond that, and whether it was capped.
 fn last(folder: &std::path::Path) -> (Amount, Amount, bool) {
     let store = crate::store::open(folder).unwrap();
     let sql = "SELECT amount, excess, capped FROM charges ORDER BY call DESC LIMIT 1";
@@ -205,7 +205,7 @@ fn a_call_that_breaks_off_has_the_rates_that_it_asked_for() {
     audited(folder.path());
 }
 
-/// How a call of the property ends.
+/// The ways in which a call of the property ends.
 #[derive(Clone, Debug)]
 enum Ending {
     Settled,
@@ -308,7 +308,7 @@ fn any_tier() -> impl Strategy<Value = TierSettings> {
         )
 }
 
-/// What a usage costs by a price list, as somebody would work it out by hand, in nano-USD.
+/// The cost of a usage by a price list, as somebody would work it out by hand, in nano-USD.
 fn by_hand(tier: &TierSettings, usage: &Usage) -> u128 {
     let most = 1 << 30;
     let count = |tokens: u64| u128::from(tokens.min(most));

@@ -21,7 +21,7 @@ pub struct Bill {
     grant: Grant,
     held: Option<Holding>,
     expected: Expected,
-    /// What the provider has reported of a call that has broken off.
+    /// The provider's report on a call that has broken off.
     reported: Option<Usage>,
     /// The prices of the other model that has answered, if one has.
     served: Option<Arc<Prices>>,
@@ -85,17 +85,17 @@ pub struct Expected {
     pub output_most: u64,
     /// Tokens to which the answer may be limited if there is no money for more.
     pub output_least: u64,
-    /// What it may cost beside the tokens of its text.
+    /// Its possible cost beside the tokens of its text.
     pub extras: Extras,
 }
 
-/// What a usage comes to.
+/// The cost of a usage, by its parts.
 struct Sum {
     /// With all that was done at the call's own prices.
     usage: Usage,
-    /// What other models have cost, at their prices.
+    /// The cost of other models, at their prices.
     others: Amount,
-    /// Was all of it answered by another model?
+    /// Whether all of it was answered by another model.
     elsewhere: bool,
     cost: Amount,
 }
@@ -303,7 +303,7 @@ impl Bill {
         self.ended = Some(Charge { amount: charge, usage });
     }
 
-    /// What a usage comes to, which is the largest amount where it is more; at these prices where no other ones hold.
+    /// Adds up the cost of a usage, which is the largest amount where it is more; at these prices where no other ones hold.
     /// Rates that were only `asked` for count where they make the call no cheaper, which differs between price lists.
     fn sum(&self, mut usage: Usage, own: Option<&Prices>, asked: Rates) -> Sum {
         let (inner, reported) = (usage.inner.take(), usage.rates);

@@ -30,7 +30,7 @@ pub enum Invariant {
     OpenHolds,
     /// Every call has a number of its own.
     CallNumbers,
-    /// What is known of a call fits into a record of the journal.
+    /// Each fact of a call fits into a record of the journal.
     Record,
     /// The store takes over no more records than were written.
     Journal,
@@ -78,7 +78,7 @@ impl Invariant {
 /// Violations in this process so far, of each invariant in the order of [`Invariant::ALL`].
 static VIOLATIONS: [AtomicU64; Invariant::ALL.len()] = [const { AtomicU64::new(0) }; Invariant::ALL.len()];
 
-/// How often each invariant of the ledger was violated in this process: never, unless the gateway has a defect.
+/// The number of violations of each invariant in this process: none, unless the gateway has a defect.
 pub fn violations() -> impl Iterator<Item = (Invariant, u64)> {
     Invariant::ALL.into_iter().zip(VIOLATIONS.iter().map(|count| count.load(Ordering::Relaxed)))
 }

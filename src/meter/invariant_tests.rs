@@ -1,4 +1,4 @@
-//! What the ledger does where its own books contradict themselves: it says so, and gives no money away.
+//! The ledger with books that contradict themselves: it says so, and gives no money away.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -379,7 +379,7 @@ const OUTCOMES: [(u8, Outcome); 4] = [
     (b'F', Outcome::Released),
 ];
 
-/// Where the journals are, below the data folder.
+/// The folder of the journals, below the data folder.
 pub(super) const JOURNALS: &str = "journal";
 
 /// Bits in the last byte of an end that say how it is; those above are its rates.

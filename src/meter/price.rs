@@ -63,7 +63,7 @@ pub struct RateSettings {
     pub us: Option<u32>,
 }
 
-/// What a call may be charged for beside the tokens of its text.
+/// The things beside the tokens of its text that a call may be charged for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extras {
     /// The rates that it asks for.
@@ -178,7 +178,7 @@ impl Prices {
         self.tiers().all(|tier| tier.audio_output.is_some())
     }
 
-    /// What of a call there is no price for, so that the plain price holds, or none.
+    /// The labels of all that a usage has no price for, so that the plain price holds, or none.
     #[must_use]
     pub fn unpriced(&self, usage: &Usage) -> Vec<&'static str> {
         let tier = self.tier(usage);
@@ -327,7 +327,7 @@ impl Tier {
         rates.filter(|multiplier| u128::from(*multiplier) > PLAIN)
     }
 
-    /// What so many searches cost, in parts of a nano-USD.
+    /// The cost of so many searches, in parts of a nano-USD.
     fn fees(&self, searches: u64) -> u128 {
         product(searches, self.web_search.unwrap_or(0)).saturating_mul(PER_MICRO)
     }
@@ -384,7 +384,7 @@ fn product(tokens: u64, price: u64) -> u128 {
     u128::from(tokens) * u128::from(price)
 }
 
-/// What so many tokens at such prices cost, in parts of a nano-USD.
+/// The cost of so many tokens at such prices, in parts of a nano-USD.
 fn sum(parts: &[(u64, u64)]) -> u128 {
     parts.iter().fold(0, |sum: u128, &(tokens, price)| sum.saturating_add(product(tokens, price)))
 }

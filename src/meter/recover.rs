@@ -115,7 +115,7 @@ fn charge_beyond(transaction: &Transaction<'_>, epoch: i64, late: &[Record]) -> 
     Ok(())
 }
 
-/// What an epoch has lent and holds for no call.
+/// The money that an epoch has lent and holds for no call.
 fn spare(transaction: &Transaction<'_>, epoch: i64) -> rusqlite::Result<Vec<UnusedLease>> {
     let mut query = transaction.prepare_cached(
         "SELECT account, key, amount - (SELECT COALESCE(SUM(amount), 0) FROM holds
@@ -128,7 +128,7 @@ fn spare(transaction: &Transaction<'_>, epoch: i64) -> rusqlite::Result<Vec<Unus
     query.query_map([epoch, first, last], spare)?.collect()
 }
 
-/// What is held for each call of an epoch.
+/// The money that is held for each call of an epoch.
 fn held(transaction: &Transaction<'_>, epoch: i64) -> rusqlite::Result<HashMap<CallId, Amount>> {
     let mut query =
         transaction.prepare_cached("SELECT call, amount FROM holds WHERE call BETWEEN ?1 AND ?2")?;
@@ -165,7 +165,7 @@ struct Unfinished {
     /// Tokens, estimated.
     prompt: u64,
     delivered: u64,
-    /// What was asked for.
+    /// The rates that were asked for.
     rates: Rates,
 }
 

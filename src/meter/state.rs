@@ -454,10 +454,10 @@ impl Drop for Unclaimed {
     }
 }
 
-/// How often the first hold of a write yields, so that calls that are ready share the write.
+/// The number of times that the first hold of a write yields, so that calls that are ready share the write.
 const TURNS: u32 = 1;
 
-/// How long operations that nobody waits for are kept, so that they share a transaction.
+/// The time for which operations are kept that nobody waits for, so that they share a transaction.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The number of operations that are not kept waiting.

@@ -65,7 +65,7 @@ impl Maker<'_> {
         self.registered(HistogramVec::new(HistogramOpts::new(name, help).buckets(bounds.to_vec()), labels)?)
     }
 
-    /// What the system knows of the process: CPU, memory, files, its start.
+    /// Registers the system's figures of the process: CPU, memory, files, its start.
     pub(super) fn process(&self) -> prometheus::Result<()> {
         #[cfg(target_os = "linux")]
         self.0.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;

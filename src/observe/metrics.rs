@@ -230,7 +230,7 @@ impl Metrics {
         self.log_dropped.inc_by(log.saturating_sub(self.log_dropped.get()));
     }
 
-    /// How often each invariant of the ledger was violated so far.
+    /// Takes over the number of violations of each invariant of the ledger so far.
     pub fn violations(&self, totals: impl Iterator<Item = (&'static str, u64)>) {
         // Others may ask for the metrics at the same time, and nothing is counted twice.
         let counters = self.ledger_violations.lock().unwrap_or_else(PoisonError::into_inner);

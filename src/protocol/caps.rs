@@ -11,9 +11,9 @@ use crate::json::Edit;
 pub(super) struct Cap {
     /// Its name.
     pub(super) name: &'static str,
-    /// Where its key stands, without the quotes.
+    /// The span of its key, without the quotes.
     pub(super) key: Range<usize>,
-    /// Where its value stands.
+    /// The span of its value.
     pub(super) span: Range<usize>,
     /// The limit; absent: null.
     pub(super) tokens: Option<u64>,
@@ -67,7 +67,7 @@ pub(super) fn number(value: &[u8]) -> Option<u64> {
     is_whole.then(|| number.min(MOST) as u64)
 }
 
-/// Where the next member begins, after one that ends at `end`.
+/// The start of the next member, after one that ends at `end`.
 fn next(body: &[u8], end: usize) -> usize {
     let mut rest = body.get(end..).unwrap_or_default().trim_ascii_start();
     if let Some(after) = rest.strip_prefix(b",") {

@@ -79,7 +79,7 @@ fn items(
     Ok(inside)
 }
 
-/// What has to go of a message's blocks.
+/// Finds the blocks of a message that have to go.
 fn message(
     walk: &mut Walk<'_>,
     name: &str,
@@ -136,7 +136,7 @@ fn is(key: &[u8], name: &str) -> bool {
     Name::read(key).is_some_and(|key| key.is(name))
 }
 
-/// How carriers begin as JSON strings, and why a relay's provider is not given them.
+/// The beginnings of carriers as JSON strings, and the reasons for which a relay's provider is not given them.
 const MARKS: [(&[u8], Rejection); 2] = [(b"\"cm2.", Rejection::Foreign), (b"\"cm1.", Rejection::Old)];
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a request asks for that its bytes do not show the price of.
+//! The demands of a request whose price its bytes do not show.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::canon::Rate;
 use crate::json::{self, Member, Name};
 
-/// What a request asks for beyond the tokens of its text. The head scan fills it, the cost estimate reads it.
+/// The demands of a request beyond the tokens of its text. The head scan fills them, the cost estimate reads them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Demand {
     /// Rates that the request asks for, each with the path of the member that does: `service_tier`.

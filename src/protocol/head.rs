@@ -39,7 +39,7 @@ pub struct Head<'a> {
     pub thinks: bool,
     /// The span of `system`.
     pub system: Option<Range<usize>>,
-    /// What the request asks for beyond the tokens of its text.
+    /// The demands beyond the tokens of its text.
     pub demand: Demand,
     /// Containers at the provider in which the history has run code, each with the path of its id.
     pub containers: Vec<(String, String)>,
@@ -377,7 +377,7 @@ const DECIDING: &[&str] =
 /// Members of which not only the strings that are watched for say what they ask for.
 const IS_DEEP: &[&str] = &["audio", "container", "extra_body", "mcp_servers", "plugins"];
 
-/// How often the members that decide may stand in one request, all together: each is edited.
+/// The number of times that the members that decide may stand in one request, all together: each is edited.
 const MAX_TAKEN: usize = 64;
 
 /// Bytes of a value that is repeated for all that stand before it.

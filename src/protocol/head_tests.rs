@@ -1,4 +1,4 @@
-//! What a request says of itself at the top level, read strictly.
+//! The top level of a request, read strictly.
 
 use super::{Head, ProtocolId};
 use crate::failure::Result;
@@ -76,7 +76,7 @@ fn numbers_are_read_however_they_are_written() {
     assert!(!read(Chat, r#""stream":true,"stream":null"#).unwrap().stream);
 }
 
-/// What goes to a provider that limits its answers in `member`.
+/// Writes the request for a provider that limits its answers in `member`.
 fn bound(members: &str, member: &str) -> String {
     let body = body(members);
     let head = Head::read(body.as_bytes(), Chat.protocol().members(), false).unwrap();

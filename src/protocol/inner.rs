@@ -12,13 +12,13 @@ use crate::json::{self, Member, Name};
 /// A model that a request names besides `model`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InnerModel {
-    /// Where it stands: `fallbacks[0].model`.
+    /// Its path: `fallbacks[0].model`.
     pub path: String,
     /// Its name; absent for a route or a provider, of which no list of models says whether it is allowed.
     pub name: Option<String>,
 }
 
-/// What a top-level member chooses.
+/// The things that a top-level member chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Choice {
     /// Models.
@@ -149,7 +149,7 @@ pub(super) fn is_full(found: &[InnerModel]) -> bool {
     found.len() > MAX_NAMED
 }
 
-/// What is to be put into a body may be anything. Google's own settings are the only ones that servers take so.
+/// Members to be put into a body may be anything. Google's own settings are the only ones that servers take so.
 fn extra_body(member: &Member<'_>) -> Result<()> {
     let wrong = |key: &[u8]| Name::read(key).is_none_or(|name| !name.is("google"));
     match json::members(member.value).find(|inner| inner.as_ref().map_or(true, |inner| wrong(inner.key))) {
@@ -209,7 +209,7 @@ const ROUTES: &[&str] = &[
     "specific_deployment",
 ];
 
-/// How the names of such members begin where there are many.
+/// The beginnings of the names of such members where there are many.
 const ROUTE_FAMILIES: &[&str] = &["mock_testing_"];
 
 /// Members that name hosts, accounts, credentials, or what is to be sent with them.
@@ -243,7 +243,7 @@ const HOSTS: &[&str] = &[
     "user_config",
 ];
 
-/// How the names of such members begin where there are many.
+/// The beginnings of the names of such members where there are many.
 const HOST_FAMILIES: &[&str] = &["aws_", "azure_", "tensorzero::", "vertex_", "watsonx_"];
 
 /// Models that are noted of one request.

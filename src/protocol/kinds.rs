@@ -1,8 +1,8 @@
-//! What the `type` of a part, an item or a tool says, as far as money and state are concerned.
+//! The meaning of the `type` of a part, an item or a tool, as far as money and state are concerned.
 
 use crate::json::{Name, begins};
 
-/// What the types of one object say: of an object that has several, all of it.
+/// The meanings of the types of one object: of an object that has several, all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Kinds(u64);
 
@@ -62,7 +62,7 @@ impl Kinds {
     /// Anything else.
     pub(super) const OTHER: Self = Self(1 << 26);
 
-    /// What one type says: the literal of its value.
+    /// The meaning of one type: the literal of its value.
     pub(super) fn of(literal: &[u8]) -> Self {
         let inner = literal.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
         let Some(inner) = inner else { return Self::OTHER };
@@ -125,7 +125,7 @@ impl Kinds {
         }
     }
 
-    /// What the name of a member says of a tool that has no type.
+    /// The meaning of a member's name for a tool that has no type.
     pub(super) fn of_tool_member(name: &[u8]) -> Self {
         match name {
             b"google_search"

@@ -15,7 +15,7 @@ use super::kinds::{Kinds, is_address};
 use super::members::Members;
 use super::state;
 
-/// What was found.
+/// The findings of a look.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// The first reference to state.
@@ -24,7 +24,7 @@ pub(super) struct Found {
     pub(super) inner: Vec<InnerModel>,
     /// Containers of the history, each with the path of its id.
     pub(super) containers: Vec<(String, String)>,
-    /// What it costs.
+    /// The demands that were found.
     pub(super) demand: Demand,
 }
 
@@ -52,7 +52,7 @@ pub(super) fn tool(
     Ok(look.found.demand.services)
 }
 
-/// Where a value stands.
+/// The place of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Root,
@@ -65,7 +65,7 @@ enum Place {
     Results,
     SearchResult,
     Environment,
-    /// What code has given, and the files in it.
+    /// A result of code, and the files in it.
     Ran,
     Files,
     File,
@@ -77,7 +77,7 @@ enum Place {
 }
 
 impl Place {
-    /// Where the value of a member stands.
+    /// The place of the value of a member.
     fn member(self, name: &[u8], members: &Members) -> Self {
         let is_conversation = || members.conversation.first().is_some_and(|known| known.as_bytes() == name);
         match (self, name) {
@@ -95,7 +95,7 @@ impl Place {
         }
     }
 
-    /// Where the elements of an array stand that stands here.
+    /// The place of the elements of an array that stands here.
     fn element(self) -> Self {
         match self {
             Self::Conversation => Self::Item,
@@ -113,18 +113,18 @@ impl Place {
 /// The ids that the provider may have written itself, by what has to prove it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Proof {
-    /// That the assistant has said it.
+    /// The assistant has said it.
     Said,
-    /// That the provider has run code for the assistant.
+    /// The provider has run code for the assistant.
     Ran,
-    /// That a search has found it.
+    /// A search has found it.
     Search,
 }
 
 /// An id that is a reference unless it is proved to be none.
 type Doubt = (Proof, String);
 
-/// What is known of a value whose end was reached.
+/// The facts of a value whose end was reached.
 #[derive(Debug, Default)]
 struct Value<'a> {
     /// The literal of what is neither an object nor an array.
@@ -533,7 +533,7 @@ fn names_models(name: &[u8]) -> bool {
 /// Members that tell what an item is, or hold what its id stands for.
 const WORTH: [&str; 6] = ["type", "role", "result", "summary", "content", "encrypted_content"];
 
-/// Which of them say so, by their bits.
+/// The sources that say so, by their bits.
 const TYPE: u8 = 1;
 const ROLE: u8 = 1 << 1;
 const RESULT: u8 = 1 << 2;

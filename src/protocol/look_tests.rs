@@ -1,4 +1,4 @@
-//! What a request refers to, names and asks for below its top level.
+//! The references, names and demands of a request below its top level.
 
 use super::{Demand, Head, ProtocolId, Service};
 use crate::canon::Rate;

@@ -13,7 +13,7 @@ pub struct Members {
     pub foreign: Option<(&'static str, &'static str)>,
     /// Members that limit the tokens of the answer.
     pub output_caps: &'static [&'static str],
-    /// Is there a `stream_options` member?
+    /// Whether there is a `stream_options` member.
     pub stream_options: bool,
     /// Members that refer to state held at the provider.
     pub state: &'static [(&'static str, state::Test)],

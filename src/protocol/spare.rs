@@ -12,12 +12,12 @@ use super::demand::Service;
 use super::look;
 use super::members::Members;
 
-/// What a request is without some of its tools.
+/// The removal of some tools from a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spare {
     /// The edits that take them out.
     pub edits: Vec<Edit>,
-    /// Where they stand: `tools[8]`.
+    /// Their paths: `tools[8]`.
     pub paths: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What the head scan watches for below the top level: strings for which it is worth while to look closer.
+//! The strings below the top level for which it is worth while to look closer.
 //!
 //! Most requests hold texts, calls of functions and their schemas, and nothing else; they are read once. A string of
 //! [`NAMES`], or a `type` that is not one of the [`USUAL`] ones, is a reason to go through the body once more. What
@@ -13,7 +13,7 @@ pub(super) const LOOK: u8 = 1;
 /// Somewhere stands a lifetime of the prompt cache that is longer than the default.
 pub(super) const LONG: u8 = 2;
 
-/// What the inside of a string says, given what follows the string.
+/// The bits of the inside of a string, given the bytes that follow the string.
 pub(super) fn string(inner: &[u8], rest: &[u8]) -> u8 {
     if inner.len() > LONGEST_SPELLED {
         return 0;

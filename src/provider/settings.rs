@@ -14,11 +14,11 @@ pub struct ProviderSettings {
     /// A known provider whose address, protocols and habits are the defaults here. Absent: the known
     /// provider of the same name, if there is one.
     pub preset: Option<Located<String>>,
-    /// Where the provider is: `https://host/v1`. Without a path, `/v1` is assumed.
+    /// The address of the provider: `https://host/v1`. Without a path, `/v1` is assumed.
     pub base_url: Option<Located<String>>,
     /// The credential, by reference: `env:NAME` or `file:PATH`.
     pub key: Option<Located<String>>,
-    /// How the credential is sent. Default: `x-api-key` for Messages, else `bearer`.
+    /// The way to send the credential. Default: `x-api-key` for Messages, else `bearer`.
     pub auth: Option<Auth>,
     /// The protocols it speaks, the preferred one first.
     pub protocols: Option<Vec<ProtocolId>>,
@@ -26,9 +26,9 @@ pub struct ProviderSettings {
     pub http: HttpVersion,
     /// Failures in a row after which a target is left alone for a while; 0: it never is. Default: 5.
     pub breaker_failures: Option<u32>,
-    /// How long it may take, where that differs from `timeouts` for all.
+    /// Its time-outs, where they differ from `timeouts` for all.
     pub timeouts: TimeoutSettings,
-    /// What becomes of its answer when the client is gone. Default: `abort`.
+    /// The treatment of its answer when the client is gone. Default: `abort`.
     pub on_client_gone: OnClientGone,
     /// Habits in which it differs from its preset.
     pub profile: ProfileSettings,
@@ -41,7 +41,7 @@ pub struct ProviderSettings {
     pub inner_models: Vec<String>,
 }
 
-/// How long one provider may take, in seconds. Default of each: what `timeouts` says for all.
+/// The time-outs of one provider, in seconds. Default of each: that of `timeouts` for all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TimeoutSettings {
@@ -55,7 +55,7 @@ pub struct TimeoutSettings {
     pub total: Option<u64>,
 }
 
-/// What becomes of a provider's answer when the client is gone.
+/// The treatment of a provider's answer when the client is gone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnClientGone {
@@ -67,7 +67,7 @@ pub enum OnClientGone {
     Drain,
 }
 
-/// How a credential is sent.
+/// The way to send a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Auth {

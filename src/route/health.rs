@@ -1,4 +1,4 @@
-//! How a model at a target is: whether calls go there, only if they have nowhere else to go, or not at all.
+//! The health of a model at a target: calls go there, only if they have nowhere else to go, or not at all.
 //!
 //! Only failures of its own count: that it can not be reached, breaks off, fails or refuses our credential.
 //! Several in a row, with nothing good between them, and it is left alone for a while; then one call tries
@@ -20,7 +20,7 @@ pub struct Health {
     state: Mutex<State>,
 }
 
-/// Who makes a call: the account of its key. All that can be told is whether two are the same.
+/// The account of the key that makes a call. All that can be told is whether two are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller(u64);
 
@@ -47,7 +47,7 @@ struct State {
     resting_until: Option<Instant>,
     /// Is a call trying whether it is back?
     trial: bool,
-    /// Who has tried since it could be.
+    /// The accounts that have tried since it could be.
     tried: Whose,
     /// When it last became well, or last stopped to be.
     since: Option<Instant>,
@@ -115,7 +115,7 @@ impl Caller {
 }
 
 impl View {
-    /// What is known of something that was never called.
+    /// The health of a model that was never called.
     pub(super) const UNKNOWN: Self =
         Self { state: Circuit::Closed, since: None, next: None, failures: 0, in_flight: 0 };
 }
@@ -128,7 +128,7 @@ impl Health {
         Self { most_failures, state: Mutex::default() }
     }
 
-    /// May it be called by `caller`? Without one: is there nobody who may not?
+    /// Whether it may be called by `caller`; without one, whether there is nobody who may not.
     pub fn condition(&self, caller: Option<Caller>, now: Instant) -> Condition {
         let state = self.lock();
         let is_bound = caller.is_none_or(|caller| state.binds(caller));
@@ -156,7 +156,7 @@ impl Health {
         state.trial = true;
     }
 
-    /// How it is, for people.
+    /// Its health, for people.
     pub fn view(&self, now: Instant) -> View {
         let state = self.lock();
         let left = |until: Option<Instant>| {
@@ -182,7 +182,7 @@ impl Health {
         }
     }
 
-    /// Is it as one that was never called?
+    /// Whether it is as one that was never called.
     pub(super) fn is_blank(&self, now: Instant) -> bool {
         let state = self.lock();
         let rests = state.resting_until.is_some_and(|until| until > now);
@@ -268,7 +268,7 @@ impl Whose {
         matches!(self, Self::One(other) if other != caller)
     }
 
-    /// Does it keep this account away that a model is left alone?
+    /// Whether it keeps this account away that a model is left alone.
     fn binds(self, caller: Caller) -> bool {
         match self {
             Self::One(other) => other == caller,

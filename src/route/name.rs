@@ -1,4 +1,4 @@
-//! What a model may be called.
+//! The names that a model may have.
 
 /// Whether a text can be the name of a model: visible ASCII characters, and not more than have ever been needed.
 /// Names go into rows of the store, log lines, headers and every event of an answer, and clients choose them.

@@ -89,7 +89,7 @@ impl TargetHealth {
         self.fold(|health| health.condition(None, now)).max().unwrap_or(Condition::Ready)
     }
 
-    /// How the target is, for people: as the model that is worst.
+    /// The health of the target, for people: that of the model that is worst.
     pub fn view(&self, now: Instant) -> View {
         let rank = |view: &View| {
             let state = match view.state {
@@ -104,7 +104,7 @@ impl TargetHealth {
         View { in_flight: self.in_flight.load(Ordering::Relaxed), ..view }
     }
 
-    /// What is to be said of each model of which something is known.
+    /// The view of each model of which something is known.
     fn fold<T>(&self, look: impl Fn(&Health) -> T) -> impl Iterator<Item = T> {
         let all: Vec<_> = match &self.models {
             Models::One(health) => vec![look(health)],

@@ -14,12 +14,12 @@
 //! | other 4xx | no: it is there, and does not want the request |
 //! | other 5xx, and errors without a status | yes |
 //!
-//! What an error names goes before its status: an account without quota counts, and a refused prompt does not.
+//! The name of an error goes before its status: an account without quota counts, and a refused prompt does not.
 
 use crate::failure::Kind;
 use crate::protocol::UpstreamError;
 
-/// Does the error count against the target? `status` is the one that it has said last, 200 if it has said none.
+/// Whether the error counts against the target. `status` is the one that it has said last, 200 if it has said none.
 pub(super) fn is_the_targets(status: u16, error: &UpstreamError, kind: Kind) -> bool {
     let names = [&error.kind, &error.code];
     let names = names.into_iter().flatten().map(String::as_str).chain([error.message.as_str()]);
@@ -53,7 +53,7 @@ const ABOUT_THE_REQUEST: &[&str] = &[
     "your prompt",
 ];
 
-/// How providers say that it is our credential or our account that they refuse.
+/// The words by which providers refuse our credential or our account.
 const ABOUT_US: &[&str] = &[
     "api key",
     "api-key",

@@ -161,7 +161,7 @@ impl OwnKeys {
         }
     }
 
-    /// Where keys and pieces of keys stand, in their order and apart from each other.
+    /// Finds keys and pieces of keys, in their order and apart from each other.
     fn spans(&self, text: &[u8]) -> Vec<Range<usize>> {
         let mut spans: Vec<Range<usize>> = Vec::new();
         for (at, pair) in text.windows(2).enumerate() {
@@ -195,7 +195,7 @@ fn add(spans: &mut Vec<Range<usize>>, span: Range<usize>) {
     }
 }
 
-/// Where the bit of two bytes is, whatever their case.
+/// The place of the bit of two bytes, whatever their case.
 fn place(first: u8, second: u8) -> (usize, u64) {
     let pair = usize::from(first.to_ascii_lowercase()) << 8 | usize::from(second.to_ascii_lowercase());
     (pair / 64, 1 << (pair % 64))
@@ -247,7 +247,7 @@ const MIN_KEY: usize = 8;
 /// Pairs of bytes that there are.
 const PAIRS: usize = 1 << 16;
 
-/// What stands in the place of a key.
+/// The text in the place of a key.
 const REMOVED: &[u8] = b"[removed]";
 
 #[cfg(test)]

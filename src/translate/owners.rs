@@ -1,4 +1,4 @@
-//! Which account a container at a provider belongs to.
+//! The account that a container at a provider belongs to.
 //!
 //! All accounts share the provider's own account, so an id is all that a request needs to go on in a container in which
 //! another account has run code. A history that names one is let through for the account whose answer has named it
@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
-/// Who owns which container.
+/// The owners of containers.
 #[derive(Default)]
 pub struct Owners(Mutex<Known>);
 
-/// What notes the containers of the answers to one account.
+/// The recorder of the containers in the answers to one account.
 #[derive(Clone, Debug)]
 pub struct Claims {
     owners: Arc<Owners>,
@@ -58,7 +58,7 @@ impl Owners {
 }
 
 impl Claims {
-    /// What notes containers as those of `account`.
+    /// Makes the recorder of containers as those of `account`.
     #[must_use]
     pub fn new(owners: &Arc<Owners>, account: &str) -> Self {
         Self { owners: Arc::clone(owners), owner: hash(account) }
@@ -110,7 +110,7 @@ impl fmt::Debug for Owners {
 /// Containers that are known at once; the one that was seen longest ago makes room. About 10 MiB.
 const MAX_CONTAINERS: usize = 65_536;
 
-/// How long a container is known after an answer has named it: longer than any provider keeps one.
+/// The time for which a container is known after an answer has named it: longer than any provider keeps one.
 const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[cfg(test)]

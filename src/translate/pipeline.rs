@@ -29,7 +29,7 @@ pub(super) struct Pipeline {
     pub(super) reasons: bool,
     pub(super) began: bool,
     pub(super) failure: Option<Failure>,
-    /// What must not be in what the provider says of failures.
+    /// The keys that must not be in the provider's words on failures.
     pub(super) keys: Arc<OwnKeys>,
 }
 

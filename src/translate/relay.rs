@@ -88,9 +88,9 @@ pub struct Reply {
     said: Said,
     /// The choices that have called tools, where those are watched.
     called: Option<BTreeSet<u64>>,
-    /// What must not be in what the provider says of failures.
+    /// The keys that must not be in the provider's words on failures.
     keys: Arc<OwnKeys>,
-    /// What notes the containers that the provider runs code in, where it was asked to.
+    /// The recorder of the containers that the provider runs code in, where it was asked to.
     claims: Option<Claims>,
 }
 

@@ -1,4 +1,4 @@
-//! Where an answer comes from: the model that its provider says has answered.
+//! The source of an answer: the model that its provider says has answered.
 
 use crate::json;
 use crate::protocol::Protocol;

@@ -8,7 +8,7 @@ use crate::json::{Body, work};
 use crate::protocol::{Head, Protocol, REGISTRY};
 use crate::provider::Profile;
 
-/// What of a request is read, written and copied before it goes upstream, in bytes.
+/// The bytes of a request that are read, written and copied before it goes upstream.
 fn work_of(protocol: &dyn Protocol, body: &str) -> usize {
     let mut spliced = Body::from(body.as_bytes());
     let ((), work) = work::of(|| {

@@ -1,4 +1,4 @@
-//! What anybody can make the gateway keep: little, whether or not they have a key.
+//! The little that anybody can make the gateway keep, with a key or without.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -238,7 +238,7 @@ fn the_built_in_provider_answers_the_gateway_alone_and_not_without_end() {
     }
 }
 
-/// What can be no model's name.
+/// Texts that cannot be a model's name.
 fn odd_names() -> [String; 6] {
     let names = ["w/a\\r\\nx: y", "w/a\\u0000", "w/a\\u007f", "w/a b", "w/\u{e9}"].map(str::to_owned);
     let [a, b, c, d, e] = names;

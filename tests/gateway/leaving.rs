@@ -105,7 +105,7 @@ fn thinking(reasoning: u64, end: Act) -> Mock {
     })
 }
 
-/// Has a call end whole, so that the pace of its model is known; gives what has been charged for calls after that.
+/// Lets a call end whole, so that the pace of its model is known; gives the charge for calls after that.
 fn after_a_whole_one(gateway: &Gateway, then: impl FnOnce()) -> Vec<(String, u64)> {
     let whole = post(gateway, PROTOCOLS[0].0, &asking(0, "v/chat", 50_000, ""));
     assert_eq!(whole.status, 200, "{}", whole.body);

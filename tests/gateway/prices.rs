@@ -1,4 +1,4 @@
-//! What costs something beside tokens at the plain price: what of it is refused, and what is on the bill.
+//! The things that cost something beside tokens at the plain price: some are refused, some are on the bill.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn call(gateway: &Gateway, client: usize, model: &str, more: &str) -> Response {
     post(gateway, PROTOCOLS[client].0, &body(client, model, more))
 }
 
-/// What the account is short of after a call that is answered, in micro-USD.
+/// The money that the account is short of after a call that is answered, in micro-USD.
 fn cost(gateway: &Gateway, client: usize, model: &str, more: &str) -> u64 {
     let before = credits(gateway).0;
     let response = call(gateway, client, model, more);
@@ -324,7 +324,7 @@ fn targets_without_the_price_are_passed_over_and_not_failed_over_to() {
     assert_eq!((mock.seen().len(), good.seen().len()), (asked + 1, 1));
 }
 
-/// What a coding client offers with every request: functions, and tools that the provider would run.
+/// The tools that a coding client offers with every request: functions, and those that the provider would run.
 const OFFERED: [&str; 3] = [
     r#""tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}},{"type":"openrouter:web_search"}],"#,
     r#""tool_choice":"auto","tools":[{"type":"function","name":"f","parameters":{"type":"object"}},{"type":"web_search","external_web_access":true},{"type":"image_generation","output_format":"png"}],"#,

@@ -24,7 +24,7 @@ fn all(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// What in a folder others than its owner may use.
+/// Lists the entries of a folder that others than its owner may use.
 fn open(folder: &Path) -> Vec<String> {
     let open = all(folder).into_iter().filter(|path| mode(path) & 0o077 != 0);
     open.map(|path| format!("{} {:o}", path.display(), mode(&path))).collect()

@@ -148,7 +148,7 @@ fn expanded(text: &str) -> String {
     out + rest
 }
 
-/// What seals the carriers of all cases.
+/// The seal of the carriers of all cases.
 fn sealer() -> Sealer {
     Sealer::new(&SealKey::new([7; 32]), "account")
 }

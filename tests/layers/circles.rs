@@ -60,7 +60,7 @@ impl Tree {
         Some(at)
     }
 
-    /// Where a name comes from that a module re-exports.
+    /// Finds the origin of a name that a module re-exports.
     fn export(&self, name: &str, below: &[String], module: &Module, depth: u32) -> Option<Module> {
         let exports = self.exports.get(module)?;
         let (_, path) = exports.iter().find(|(exported, _)| exported == name)?;

@@ -258,7 +258,7 @@ fn wrong_imports(source: &Source) -> Vec<String> {
     faults
 }
 
-/// What is wrong with the imports of one file between the folders of the edge.
+/// Lists the wrong imports of one file between the folders of the edge.
 fn wrong_folders(source: &Source) -> Vec<String> {
     let folder = source.path.strip_prefix("src/edge").ok().and_then(|path| path.iter().next());
     let place = |name: &str| EDGE.iter().position(|folder| *folder == name);

@@ -14,7 +14,7 @@ struct Wire {
     output_tokens: Count,
     input_tokens_details: Nested<Input>,
     output_tokens_details: Nested<Output>,
-    /// What one provider counts here and not beside.
+    /// The count of one provider here that others have beside.
     server_side_tool_usage_details: Nested<Tools>,
 }
 

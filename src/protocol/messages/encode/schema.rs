@@ -28,7 +28,7 @@ pub(super) fn is_exact(schema: &Raw<'_>) -> bool {
     enforceable(schema).is_some_and(|edited| edited == compact)
 }
 
-/// Can a schema be that of a tool's input?
+/// Whether a schema can be that of a tool's input.
 pub(super) fn may_be_input(schema: &Raw<'_>) -> bool {
     let schema = schema.get().trim();
     let mut members = json::members(schema.as_bytes()).map_while(Result::ok);

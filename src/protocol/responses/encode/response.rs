@@ -10,7 +10,7 @@ use crate::protocol::responses::usage;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame<'f> {
     pub(super) context: &'f Context,
-    /// What the response repeats of its request.
+    /// The part of the response that repeats its request.
     pub(super) echo: &'f [u8],
     /// The id, without `resp_`.
     pub(super) id: &'f str,

@@ -223,7 +223,7 @@ fn carried<'a>(seal: &Seal<'_>, words: &'static str) -> Part<'a> {
     Part::Reasoning(Reasoning { text: Some(Lit::plain("shown")), sealed: Some(Sealed::Carried(carrier)) })
 }
 
-/// What is left of reasoning whose carrier is from another provider.
+/// Writes reasoning whose carrier is from another provider; gives the rest of it.
 fn uncarried<'a>() -> Part<'a> {
     Part::Reasoning(Reasoning { text: Some(Lit::plain("shown")), sealed: None })
 }
