@@ -105,3 +105,20 @@ impl fmt::Display for Status {
         f.write_str(self.name())
     }
 }
+
+#[cfg(test)]
+impl Key {
+    /// An active key for tests, with the usual rights.
+    pub(crate) fn sample(id: &str, account: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            account: account.to_owned(),
+            name: String::new(),
+            status: Status::Active,
+            rights: Rights::default(),
+            created: 0,
+            digest: Digest([0; 32]),
+            account_status: Status::Active,
+        }
+    }
+}

@@ -214,21 +214,12 @@ fn most(bound: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::{Digest, Key, Rights, Status};
+    use crate::auth::Key;
 
     const BOUNDS: Weight = Weight { calls: 20, bytes: 1000 };
 
     fn key(id: &str) -> Grant {
-        Arc::new(Key {
-            id: id.to_owned(),
-            account: String::new(),
-            name: String::new(),
-            status: Status::Active,
-            rights: Rights::default(),
-            created: 0,
-            digest: Digest([0; 32]),
-            account_status: Status::Active,
-        })
+        Arc::new(Key::sample(id, ""))
     }
 
     #[test]

@@ -206,19 +206,11 @@ fn exceeded(limit: u64, what: &str, wait: u64) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::{Digest, Rights, Status};
+    use crate::auth::Rights;
 
     fn key(id: &str, rpm: Option<u32>, tpm: Option<u32>) -> Key {
-        Key {
-            id: id.into(),
-            account: "a".into(),
-            name: String::new(),
-            status: Status::Active,
-            rights: Rights { rate: Rate { rpm, tpm }, ..Rights::default() },
-            created: 0,
-            digest: Digest([0; 32]),
-            account_status: Status::Active,
-        }
+        let rights = Rights { rate: Rate { rpm, tpm }, ..Rights::default() };
+        Key { rights, ..Key::sample(id, "a") }
     }
 
     #[test]

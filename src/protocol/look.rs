@@ -126,7 +126,7 @@ type Doubt = (Proof, String);
 
 /// The facts of a value whose end was reached.
 #[derive(Debug, Default)]
-struct Value<'a> {
+struct ValueFacts<'a> {
     /// The literal of what is neither an object nor an array.
     literal: &'a [u8],
     is_array: bool,
@@ -140,7 +140,7 @@ struct Value<'a> {
     container: Option<(String, String)>,
 }
 
-impl Value<'_> {
+impl ValueFacts<'_> {
     fn is_present(&self) -> bool {
         if self.is_array {
             self.elements > 0
@@ -200,16 +200,16 @@ struct Look<'a, 'm> {
 }
 
 impl<'a> Look<'a, '_> {
-    fn value(&mut self, place: Place, path: &Path<'_>, depth: u32) -> Result<Value<'a>, Malformed> {
+    fn value(&mut self, place: Place, path: &Path<'_>, depth: u32) -> Result<ValueFacts<'a>, Malformed> {
         match (self.walk.peek(), depth.checked_sub(1)) {
             (Some(b'{'), Some(depth)) => self.object(place, path, depth),
             (Some(b'['), Some(depth)) => self.array(place, path, depth),
-            _ => Ok(Value { literal: self.walk.skip()?, ..Value::default() }),
+            _ => Ok(ValueFacts { literal: self.walk.skip()?, ..ValueFacts::default() }),
         }
     }
 
-    fn array(&mut self, place: Place, path: &Path<'_>, depth: u32) -> Result<Value<'a>, Malformed> {
-        let mut all = Value { is_array: true, ..Value::default() };
+    fn array(&mut self, place: Place, path: &Path<'_>, depth: u32) -> Result<ValueFacts<'a>, Malformed> {
+        let mut all = ValueFacts { is_array: true, ..ValueFacts::default() };
         let (mut index, mut is_first) = (0, true);
         self.walk.enter();
         while self.walk.item(&mut is_first)? {
@@ -222,7 +222,7 @@ impl<'a> Look<'a, '_> {
         Ok(all)
     }
 
-    fn object(&mut self, place: Place, path: &Path<'_>, depth: u32) -> Result<Value<'a>, Malformed> {
+    fn object(&mut self, place: Place, path: &Path<'_>, depth: u32) -> Result<ValueFacts<'a>, Malformed> {
         let mut object = Object::default();
         let mut is_first = true;
         self.walk.enter();
@@ -262,7 +262,14 @@ impl<'a> Look<'a, '_> {
     }
 
     /// Notes what a member says of its object.
-    fn member(&mut self, object: &mut Object, place: Place, name: &[u8], value: Value<'a>, path: &Path<'_>) {
+    fn member(
+        &mut self,
+        object: &mut Object,
+        place: Place,
+        name: &[u8],
+        value: ValueFacts<'a>,
+        path: &Path<'_>,
+    ) {
         object.media_inside += value.media;
         if let Some(at) = WORTH.iter().position(|known| known.as_bytes() == name) {
             let is_full = value.is_array && value.elements > 0 || value.is_text();
@@ -306,7 +313,14 @@ impl<'a> Look<'a, '_> {
     }
 
     /// An id of a file or a container: a reference, unless it may be the provider's own.
-    fn id(&mut self, object: &mut Object, place: Place, name: &[u8], value: &Value<'a>, path: &Path<'_>) {
+    fn id(
+        &mut self,
+        object: &mut Object,
+        place: Place,
+        name: &[u8],
+        value: &ValueFacts<'a>,
+        path: &Path<'_>,
+    ) {
         let proof = match (place, name) {
             (Place::Annotation, b"file_id" | b"container_id") => Some(Proof::Said),
             (Place::File, b"file_id") => Some(Proof::Ran),
@@ -324,7 +338,14 @@ impl<'a> Look<'a, '_> {
     }
 
     /// Pictures and the like by their member, whatever the part is called; and what tools say without a type.
-    fn medium(&mut self, object: &mut Object, place: Place, name: &[u8], value: &Value<'a>, path: &Path<'_>) {
+    fn medium(
+        &mut self,
+        object: &mut Object,
+        place: Place,
+        name: &[u8],
+        value: &ValueFacts<'a>,
+        path: &Path<'_>,
+    ) {
         let count = if value.is_array { value.elements } else { 1 };
         match name {
             b"image_url" | b"images" | b"inline_data" | b"inlinedata" => object.media_members += count,
@@ -354,7 +375,7 @@ impl<'a> Look<'a, '_> {
     }
 
     /// Draws the conclusions once all of an object is known.
-    fn end(&mut self, mut object: Object, place: Place, path: &Path<'_>) -> Value<'a> {
+    fn end(&mut self, mut object: Object, place: Place, path: &Path<'_>) -> ValueFacts<'a> {
         let kinds = object.kinds;
         if let Some(skill) = object.skill.take()
             && !kinds.are_only(Kinds::ANTHROPIC)
@@ -376,14 +397,14 @@ impl<'a> Look<'a, '_> {
             }
             _ => self.media(&object, path),
         };
-        Value {
+        ValueFacts {
             has_id: object.has_id,
             has_url: object.has_url,
             kinds,
             media,
             doubt: object.doubt,
             container: object.container,
-            ..Value::default()
+            ..ValueFacts::default()
         }
     }
 

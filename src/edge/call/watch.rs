@@ -198,19 +198,10 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::{Digest, Key, Rights, Status};
+    use crate::auth::Key;
 
     fn grant(account: &str) -> Grant {
-        Arc::new(Key {
-            id: String::new(),
-            account: account.to_owned(),
-            name: String::new(),
-            status: Status::Active,
-            rights: Rights::default(),
-            created: 0,
-            digest: Digest([0; 32]),
-            account_status: Status::Active,
-        })
+        Arc::new(Key::sample("", account))
     }
 
     #[test]
