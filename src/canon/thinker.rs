@@ -13,7 +13,7 @@ pub fn is_thinker(model: &str) -> bool {
     FAMILIES.iter().any(is_of) || parts().any(|part| MARKS.contains(&part))
 }
 
-/// How the names of families begin, from the model pages of OpenAI, Google, xAI, DeepSeek, Alibaba, Mistral, Zhipu and
+/// The beginnings of the names of families, from the model pages of OpenAI, Google, xAI, DeepSeek, Alibaba, Mistral, Zhipu and
 /// MiniMax.
 const FAMILIES: &[&str] = &[
     "o1",

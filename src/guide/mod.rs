@@ -8,7 +8,7 @@ pub mod architecture {}
 #[doc = include_str!("operations.md")]
 pub mod operations {}
 
-/// Who can do what to a gateway, and what it relies on.
+/// The threat model: the powers of each credential, and the assumptions.
 #[doc = include_str!("threats.md")]
 pub mod threats {}
 

@@ -64,7 +64,7 @@ pub(super) struct Scan<'a> {
     watch: Option<Watch>,
 }
 
-/// What the inside of a string literal, with what follows the literal, says to whoever watches: bits of its own, and
+/// The bits by which a watcher marks the inside of a string literal, given what follows the literal: bits of its own, and
 /// [`ID`] and [`KIND`].
 pub type Watch = fn(&[u8], &[u8]) -> u8;
 

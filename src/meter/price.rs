@@ -35,7 +35,7 @@ pub struct TierSettings {
     /// Micro-USD for a web search of the provider. Default: none; then the tool is left out of
     /// requests that have others, and requests that are for a search are refused.
     pub web_search: Option<u64>,
-    /// What all tokens of a call cost more, or less, that is answered at another class of service, speed or geography
+    /// Multipliers for all tokens of a call that is answered at another class of service, speed or geography
     /// than the usual one.
     #[serde(default)]
     pub rates: RateSettings,

@@ -32,7 +32,7 @@ pub struct ProviderSettings {
     pub on_client_gone: OnClientGone,
     /// Habits in which it differs from its preset.
     pub profile: ProfileSettings,
-    /// May requests refer to state held at the provider (stored responses, files, containers)? All
+    /// Whether requests may refer to state held at the provider (stored responses, files, containers). All
     /// callers share the provider's account, so this is for deployments with a single tenant.
     pub allow_upstream_state: bool,
     /// Models, by the provider's own names, that requests may name besides `model`: fall-backs, advisers, models of

@@ -238,7 +238,7 @@ impl Catalog {
         }
     }
 
-    /// What a model costs that its provider calls `model`, if it is configured with prices. Of several, the first
+    /// The prices of the model that its provider calls `model`, if it is configured with any. Of several, the first
     /// counts.
     #[must_use]
     pub fn prices_of(&self, provider: &str, model: &str) -> Option<&Arc<Prices>> {

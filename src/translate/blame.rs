@@ -36,7 +36,7 @@ pub(super) fn is_the_targets(status: u16, error: &UpstreamError, kind: Kind) -> 
     }
 }
 
-/// How providers say that a request was refused for what is in it: OpenRouter's moderation (403) and limit of what can
+/// The words by which providers refuse a request for what is in it: OpenRouter's moderation (403) and limit of what can
 /// be afforded (402), content filters.
 const ABOUT_THE_REQUEST: &[&str] = &[
     "flagged",

@@ -29,7 +29,7 @@ pub struct Edits {
 }
 
 impl Edits {
-    /// What has to change in a request so that its provider takes it for one of its own. Its answer has at most
+    /// Makes the edits by which a provider takes a request for one of its own. Its answer has at most
     /// `output_cap` tokens then, if that is given: in the provider's own member, and in no other.
     #[must_use]
     pub fn of(

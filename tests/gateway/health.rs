@@ -1,4 +1,4 @@
-//! How targets are, and who may change that: a model's failures are its own, and what a client brings about by what it
+//! The health of targets: a model's failures are its own, and the failures that a client brings about by what it
 //! asks takes no model from others.
 
 use std::time::Duration;

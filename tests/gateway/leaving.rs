@@ -22,7 +22,7 @@ fn asking(client: usize, model: &str, most: u64, more: &str) -> String {
     body(client, model, more).replacen(":100,", &format!(":{most},"), 1)
 }
 
-/// What a provider is waited for with before a request costs anything: what its bytes are likely to be.
+/// The estimate of a prompt, for which a call is charged while its provider is waited for.
 fn prompt(body: &str) -> u64 {
     body.len().div_ceil(4) as u64
 }

@@ -1,4 +1,4 @@
-//! What a request may say, and what only its provider may: requests that are refused before anything goes upstream, and
+//! The members of requests that decide: requests that are refused before anything goes upstream, and
 //! those that pass with every byte.
 
 use crate::support::{Gateway, Mock, PROTOCOLS, config, config_with, json, member, post};

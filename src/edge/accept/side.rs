@@ -220,7 +220,7 @@ const HEAD: usize = 16 << 10;
 /// Seconds for a head, and between two requests.
 const SECONDS: u64 = 10;
 
-/// How long an answer for an operator may take in all, how long each of its parts, and the rest of a request that
+/// The time for an answer to an operator in all, for each of its parts, and for the rest of a request that
 /// nobody wants.
 const ANSWER: Duration = Duration::from_secs(30);
 const WRITE: Duration = Duration::from_secs(10);

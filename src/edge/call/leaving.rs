@@ -1,4 +1,4 @@
-//! What a client that goes leaves behind: an answer that is read on for a while so that its token counts may come, and
+//! The end of a call whose client goes: an answer that is read on for a while so that its token counts may come, and
 //! a charge by an estimate where they do not.
 
 use std::sync::Arc;
@@ -80,7 +80,7 @@ impl Exchange {
     }
 }
 
-/// How long a provider that is to be left is read on when its client is gone: most say what an answer has cost within a
+/// The time for which a provider that is to be left is read on when its client is gone: most say what an answer has cost within a
 /// second of its last piece. It is no setting, as it only decides between a count and an estimate.
 const CLIENT_GONE_GRACE: Duration = Duration::from_secs(2);
 

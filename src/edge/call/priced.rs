@@ -1,4 +1,4 @@
-//! What a request may ask for beside tokens: what its model has a price for; and what other models cost that a
+//! The prices of things beside tokens that a request may ask for, and of other models that a
 //! provider asks by itself.
 
 use std::collections::VecDeque;

@@ -231,7 +231,7 @@ mod tests {
         assert!(!early.lose(), "who has not been asked is not waited for");
     }
 
-    /// Has these accounts take places in turn until none gets another one; gives how many each has.
+    /// Lets these accounts take places in turn until none gets another one; gives the places of each.
     fn settled(places: Places, accounts: usize) -> Vec<usize> {
         let drains: Arc<Drains> = Arc::default();
         let mut taken: Vec<Vec<Place>> = (0..accounts).map(|_| Vec::new()).collect();

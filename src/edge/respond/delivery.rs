@@ -1,6 +1,6 @@
 //! A stream on its way from a provider to a client, in a loop that listens to the provider, the client and the clock.
 //!
-//! What arrives goes through a passage, and what is ready there goes to the client when the provider would have to be
+//! Each part that arrives goes through a passage, and the ready ones go to the client when the provider would have to be
 //! waited for. The head is held back until the provider really answers: a failure before that still is a status.
 
 use std::future::{Future as _, poll_fn};
@@ -310,7 +310,7 @@ pub(in crate::edge) fn sent(result: pingora::Result<()>) -> Result<()> {
     })
 }
 
-/// How long after the provider's first event the client gets its head at the latest, and how long after the
+/// The longest time from the provider's first event to the client's head, and the longest time from the
 /// provider's head: a failure that comes earlier still is a status.
 const COMMIT_AFTER_FIRST: Duration = Duration::from_millis(50);
 const COMMIT_AFTER_HEAD: Duration = Duration::from_secs(5);

@@ -22,7 +22,7 @@ pub(in crate::edge) struct Outbox(Arc<AtomicUsize>);
 struct Place(Arc<AtomicUsize>);
 
 tokio::task_local! {
-    /// That of the connection whose request is being answered.
+    /// The outbox of the connection whose request is being answered.
     static CURRENT: Outbox;
 }
 
@@ -32,7 +32,7 @@ impl Outbox {
         CURRENT.scope(self, answering).await
     }
 
-    /// That of the connection whose request is being answered.
+    /// The outbox of the connection whose request is being answered.
     pub(in crate::edge) fn of_connection() -> Self {
         CURRENT.try_with(Clone::clone).unwrap_or_default()
     }

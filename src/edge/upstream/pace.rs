@@ -1,4 +1,4 @@
-//! How fast the models of a provider write, as their whole answers show. A call that breaks off with its client has
+//! The pace at which the models of a provider write, as their whole answers show. A call that breaks off with its client has
 //! no token count; what its model has written unseen is estimated by this.
 
 use std::collections::HashMap;

@@ -75,7 +75,7 @@ impl<R: Reader> AsyncWrite for Wire<R> {
     }
 }
 
-/// What has been looked at cannot be looked at again before it is read.
+/// Bytes that have been looked at cannot be looked at again before they are read.
 impl<R: Reader> Peek for Wire<R> {}
 
 #[async_trait]
