@@ -5,12 +5,11 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderValue;
-use memchr::memmem;
 
 use crate::auth::{Grant, NameKey, SharedSecret};
 use crate::canon::{SealKey, Sealer};
 use crate::failure::{Failure, Kind};
-use crate::protocol::{Head, ProtocolId};
+use crate::protocol::{Demand, Head, ProtocolId, Service};
 use crate::translate::owners::{Claims, Owners};
 
 /// The keys and owners that are the same for all configurations of a gateway, one after the other.
@@ -52,9 +51,9 @@ impl Tenants {
         &self,
         grant: Option<&Grant>,
         protocol: ProtocolId,
-        body: &[u8],
+        demand: &Demand,
     ) -> Option<Claims> {
-        let runs_code = || RUNNERS.iter().any(|tool| memmem::find(body, tool).is_some());
+        let runs_code = || demand.services.iter().any(|(service, _)| *service == Service::CodeExecution);
         let grant = grant.filter(|_| protocol == ProtocolId::Responses && runs_code())?;
         Some(Claims::new(&self.owners, &grant.account))
     }
@@ -78,9 +77,6 @@ impl Tenants {
 const CARRIERS: &str = "carriers";
 const IDEMPOTENCY: &str = "idempotency";
 
-/// The tools whose calls name containers.
-const RUNNERS: [&[u8]; 2] = [b"\"code_interpreter\"", b"\"shell\""];
-
 /// Characters of an id in a message.
 const SHOWN: usize = 80;
 
@@ -103,12 +99,12 @@ mod tests {
         let (one, two) = (grant(&store, "one"), grant(&store, "two"));
         let body =
             br#"{"tools":[{"type":"code_interpreter","container":{"type":"auto"}}],"model":"m","input":"x"}"#;
-        assert!(tenants.claims(Some(&one), ProtocolId::Chat, body).is_none());
-        assert!(tenants.claims(Some(&one), ProtocolId::Responses, b"{}").is_none());
-        tenants.claims(Some(&one), ProtocolId::Responses, body).unwrap().note("cntr_1");
-
         let members = ProtocolId::Responses.protocol().members();
         let mut head = Head::read(body, members, false).unwrap();
+        assert!(tenants.claims(Some(&one), ProtocolId::Chat, &head.demand).is_none());
+        assert!(tenants.claims(Some(&one), ProtocolId::Responses, &Demand::default()).is_none());
+        tenants.claims(Some(&one), ProtocolId::Responses, &head.demand).unwrap().note("cntr_1");
+
         let refused =
             |head: &Head<'_>, who: Option<&Grant>| tenants.strange_container(who, head, Kind::Unsupported);
         assert!(refused(&head, Some(&two)).is_none(), "it names none");

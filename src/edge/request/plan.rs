@@ -215,7 +215,7 @@ fn write(
     }
     let (speaker, profile) = (client.protocol(), &call.provider().profile);
     let edits = Edits::of(speaker, body, head, profile, &call.upstream_model, output_cap);
-    let claims = exchange.snapshot.tenants.claims(exchange.grant.as_ref(), client, body);
+    let claims = exchange.snapshot.tenants.claims(exchange.grant.as_ref(), client, &head.demand);
     let rejections = edits.rejections();
     Ok(Written { body: Writing::Edits(edits), bridged: None, losses: Losses::default(), rejections, claims })
 }
