@@ -275,7 +275,7 @@ impl Build<'_> {
             self.address(address);
             for file in tls.iter().flat_map(|tls| [&tls.certificate, &tls.key]) {
                 if let Err(why) = std::fs::metadata(file) {
-                    self.say(address.place, format!("{} can not be read: {why}", file.display()));
+                    self.say(address.place, format!("{} cannot be read: {why}", file.display()));
                 }
             }
             if let Some(key) = tls.as_ref().map(|tls| &tls.key)

@@ -17,7 +17,7 @@ impl Config {
         let text = std::fs::read_to_string(path).map_err(|e| {
             Error::new(
                 Some(path),
-                vec![Problem { place: Place::default(), message: format!("can not be read: {e}") }],
+                vec![Problem { place: Place::default(), message: format!("cannot be read: {e}") }],
             )
         })?;
         Self::parse(&text, |name| std::env::var(name).ok())

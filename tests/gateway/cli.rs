@@ -207,8 +207,8 @@ fn wrong_commands_end_with_2_and_failed_ones_with_1() {
     assert!(!data.exists(), "a wrong command makes nothing");
     for (arguments, words) in [
         (&["check"][..], "name the file: crossmodel check -c FILE"),
-        (&["check", "-c", "gone.yaml"], "gone.yaml: can not be read: "),
-        (&["-c", "gone.yaml"], "gone.yaml: can not be read: "),
+        (&["check", "-c", "gone.yaml"], "gone.yaml: cannot be read: "),
+        (&["-c", "gone.yaml"], "gone.yaml: cannot be read: "),
         (&["key", "show", "key_unknown"], "there is no key 'key_unknown'"),
     ] {
         let (code, said) = fails(data, arguments);

@@ -65,7 +65,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "listen: [{address: \"127.0.0.1:1\", tls: {certificate: gone.pem, key: conf.yaml}}]",
         "1:20",
-        "gone.pem can not be read",
+        "gone.pem cannot be read",
     ),
     ("providers: {demo: {base_uri: x}}", "1:20", "unknown field `base_uri`"),
     ("providers: {up: {key: \"env:UPSTREAM_KEY\"}}", "1:13", "providers.up.base_url: is required"),
@@ -96,7 +96,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("providers: {openai: {key: \"env:MISSING_KEY\"}}", "1:27", "the variable MISSING_KEY is not set"),
     ("providers: {openai: {key: \"env:BLANK_KEY\"}}", "1:27", "the variable BLANK_KEY is empty"),
     ("providers: {openai: {key: \"env:ODD_KEY\"}}", "1:27", "characters that no credential has"),
-    ("providers: {openai: {key: \"file:gone\"}}", "1:27", "gone can not be read"),
+    ("providers: {openai: {key: \"file:gone\"}}", "1:27", "gone cannot be read"),
     ("providers: {openai: {key: \"file:empty\"}}", "1:27", "empty is empty"),
     ("providers: {openai: {key: \"file:odd\"}}", "1:27", "characters that no credential has"),
     ("providers: {openai: {key: sk-upstream-canary}}", "1:27", "secrets are given by reference"),
