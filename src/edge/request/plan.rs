@@ -79,7 +79,7 @@ pub(in crate::edge) async fn admit(
         && exchange.snapshot.billing.is_on()
         && let Err(refusal) = priced::retain(&mut choices, &found, &head.demand)
     {
-        let can_spare = !exchange.is_strict() && !found.entry.strict;
+        let can_spare = !exchange.is_strict(&found.entry);
         let spare = can_spare.then(|| priced::spare(&choices, &found, body.bytes(), members)).flatten();
         let Spare { edits, paths } = spare.ok_or(refusal)?;
         body.splice(&edits);
@@ -91,7 +91,7 @@ pub(in crate::edge) async fn admit(
     }
     let first = choices.pop_front().ok_or_else(upstream::unknown)?;
     let mut call = Call::to(&exchange.snapshot, found, first, counts)?;
-    let (billing, strict) = (exchange.snapshot.billing, exchange.is_strict());
+    let (billing, strict) = (exchange.snapshot.billing, exchange.is_strict(&call.found.entry));
     let mut estimate = CostEstimate::of(&call, &head, body.bytes().len(), billing, strict);
     let wanted = estimate.output_cap;
     let mut written = write(exchange, &call, client, &head, body.bytes(), wanted)?;
@@ -209,7 +209,7 @@ fn write(
     output_cap: Option<u64>,
 ) -> Result<Written> {
     if call.protocol != client {
-        let strict = exchange.is_strict() || call.found.entry.strict;
+        let strict = exchange.is_strict(&call.found.entry);
         let facts = bridge::Facts { strict, output_cap, ..facts(exchange, call, &head.model) };
         return translated(call, client, body, &facts, &exchange.sealer());
     }
