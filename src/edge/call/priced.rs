@@ -2,6 +2,7 @@
 //! provider asks by itself.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::canon::Rate;
 use crate::edge::call::exchange::Exchange;
@@ -42,8 +43,9 @@ pub(in crate::edge) fn spare(
     all.filter_map(|prices| Spare::of(body, members, |service| covers(prices, &found.entry, service))).next()
 }
 
-fn prices<'f>(choice: &Choice, found: &'f Found) -> Option<&'f Prices> {
-    found.entry.targets.get(choice.target)?.prices.as_deref()
+/// The prices of the model at a target; absent: it costs nothing.
+pub(in crate::edge) fn prices<'f>(choice: &Choice, found: &'f Found) -> Option<&'f Arc<Prices>> {
+    found.entry.targets.get(choice.target)?.prices.as_ref()
 }
 
 /// Refuses what the name of a model asks for, where the client has chosen all of it.
@@ -136,8 +138,7 @@ impl Exchange {
 
     /// The prices of the call, if it is paid for.
     pub(in crate::edge) fn prices(&self) -> Option<&Prices> {
-        let paid = self.snapshot.billing.is_on() && self.bill.is_some();
-        self.call.as_ref().filter(|_| paid)?.prices.as_deref()
+        self.call.as_ref().filter(|_| self.bill.is_some())?.prices.as_deref()
     }
 }
 
@@ -146,8 +147,6 @@ const SEARCHING: &str = ":online";
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::canon::CapsSettings;
     use crate::meter::{RateSettings, TierSettings};

@@ -100,7 +100,7 @@ impl Call {
             protocol: choice.protocol,
             path: path(choice.protocol, counts),
             upstream_model: found.upstream_model(target).to_owned(),
-            prices: target.prices.clone(),
+            prices: target.prices.clone().filter(|_| snapshot.billing.is_on()),
             health: Arc::clone(&target.health),
             metrics: snapshot.target_metrics(&found.entry, choice.target),
             body: Bytes::new(),

@@ -75,10 +75,8 @@ pub(in crate::edge) async fn admit(
     let hint = headers::session(&session.req_header().headers);
     let members = client.protocol().members();
     let Plan { mut head, found, mut choices } = plan(exchange, client, hint, body.bytes())?;
-    if !counts
-        && exchange.snapshot.billing.is_on()
-        && let Err(refusal) = priced::retain(&mut choices, &found, &head.demand)
-    {
+    let counts_money = !counts && exchange.snapshot.billing.is_on();
+    if counts_money && let Err(refusal) = priced::retain(&mut choices, &found, &head.demand) {
         let can_spare = !exchange.is_strict(&found.entry);
         let spare = can_spare.then(|| priced::spare(&choices, &found, body.bytes(), members)).flatten();
         let Spare { edits, paths } = spare.ok_or(refusal)?;
@@ -91,15 +89,17 @@ pub(in crate::edge) async fn admit(
     }
     let first = choices.pop_front().ok_or_else(upstream::unknown)?;
     let mut call = Call::to(&exchange.snapshot, found, first, counts)?;
-    let (billing, strict) = (exchange.snapshot.billing, exchange.is_strict(&call.found.entry));
-    let mut estimate = CostEstimate::of(&call, &head, body.bytes().len(), billing, strict);
+    let elsewhere: Vec<_> =
+        choices.iter().map(|choice| priced::prices(choice, &call.found).cloned()).collect();
+    let is_priced = call.prices.is_some() || elsewhere.iter().any(Option::is_some);
+    let paid = counts_money && is_priced;
+    let strict = exchange.is_strict(&call.found.entry);
+    let mut estimate = CostEstimate::of(&call, &head, body.bytes().len(), paid, strict);
     let wanted = estimate.output_cap;
     let mut written = write(exchange, &call, client, &head, body.bytes(), wanted)?;
     call.told_by(&head);
     if call.infers {
-        let prices = choices.iter().map(|choice| call.found.entry.targets.get(choice.target));
-        let prices = prices.flatten().map(|target| target.prices.clone()).collect();
-        estimate.reserve(quotas, exchange, &call, prices, written.length()).await?;
+        estimate.reserve(quotas, exchange, &call, elsewhere, written.length()).await?;
         if estimate.output_cap != wanted {
             written = write(exchange, &call, client, &head, body.bytes(), estimate.output_cap)?;
         }
