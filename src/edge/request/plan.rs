@@ -104,7 +104,11 @@ pub(in crate::edge) async fn admit(
             written = write(exchange, &call, client, &head, body.bytes(), estimate.output_cap)?;
         }
         if !choices.is_empty() {
-            let body = Bytes::copy_from_slice(body.bytes());
+            let body = match written.body {
+                Writing::Edits(_) => Bytes::copy_from_slice(body.bytes()),
+                // Its provider gets another one, so it need not be copied.
+                Writing::Fresh(_) => std::mem::take(&mut body).freeze(),
+            };
             exchange.fallbacks = Some(Box::new(Fallbacks { choices, client, body, estimate }));
         }
     }
@@ -115,7 +119,7 @@ pub(in crate::edge) async fn admit(
     fits.map_err(|shed| exchange.shed(shed))
 }
 
-/// The call for another target, from the body as the client has sent it.
+/// The call for another target, from the body as it was before it was written for the first one.
 ///
 /// # Errors
 /// 400 for what that target cannot be asked, or 500 when the configuration does not know it.
