@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use crate::canon::Rate;
 use crate::edge::call::exchange::Exchange;
-use crate::edge::call::target::Call;
 use crate::failure::{Failure, Kind, Result};
 use crate::meter::Prices;
 use crate::protocol::{Demand, Members, Service, Spare};
@@ -104,16 +103,16 @@ fn refused(name: &str, member: String, setting: &str) -> Failure {
     Failure::new(Kind::Unsupported, message).with_param(member)
 }
 
-/// Notes the name of the model that has answered a call, unless it is the one that was asked.
-pub(in crate::edge) fn note_served(slot: &mut Option<String>, call: Option<&Call>, name: Option<&str>) {
-    if let (None, Some(call), Some(name)) = (&slot, call, name)
-        && call.upstream_model != name
-    {
-        *slot = Some(name.to_owned());
-    }
-}
-
 impl Exchange {
+    /// Notes the name of the model that has answered, unless it is the one that was asked.
+    pub(in crate::edge) fn note_served(&mut self, name: Option<&str>) {
+        if let (None, Some(call), Some(name)) = (&self.served, &self.call, name)
+            && call.upstream_model != name
+        {
+            self.served = Some(name.to_owned());
+        }
+    }
+
     /// Tells the bill what other models cost, where one has answered or was asked inside of the call.
     pub(in crate::edge) fn price_others(&mut self) {
         let (Some(bill), Some(call)) = (&mut self.bill, &self.call) else { return };

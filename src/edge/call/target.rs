@@ -58,8 +58,6 @@ pub(in crate::edge) struct Call {
 pub(in crate::edge) struct Bridged {
     pub(in crate::edge) client: ProtocolId,
     pub(in crate::edge) context: Arc<Context>,
-    /// Whether the client wants a stream.
-    pub(in crate::edge) stream: bool,
     /// Tokens of the request, estimated.
     pub(in crate::edge) estimate: u64,
     /// The number of members that could not be carried as they were.

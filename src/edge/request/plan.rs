@@ -237,7 +237,6 @@ fn translated(
     let bridged = Bridged {
         client,
         context: written.context,
-        stream: written.stream,
         estimate: written.estimate,
         losses: written.losses.list().len() as u64,
     };
@@ -252,14 +251,13 @@ fn translated(
 /// 502 when the request says what only a relay can carry an answer to: the provider has answered in another form
 /// than it was asked to.
 pub(in crate::edge) fn context(exchange: &Exchange, call: &Call) -> Result<Arc<Context>> {
-    let model = exchange.requested_model.as_deref().unwrap_or_default();
     let speaker = call.protocol.protocol();
     // Others ask for what can be turned, so this is not how the target is.
     let misfit = || Failure::provider("the answer is not in the form that was asked for").at_cost();
     if Head::read(&call.body, speaker.members(), true).is_ok_and(|head| head.choices > 1) {
         return Err(misfit());
     }
-    let (caps, facts) = (call.caps(), facts(exchange, call, model));
+    let (caps, facts) = (call.caps(), facts(exchange, call, exchange.client_model()));
     let sealer = exchange.sealer();
     let context =
         bridge::context(speaker, &call.body, &call.target(&caps, &sealer), &facts).map_err(|_| misfit())?;
