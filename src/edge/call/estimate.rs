@@ -23,7 +23,7 @@ impl CostEstimate {
     /// wanted (`strict`), the answer is not limited to what there is money for.
     pub(in crate::edge) fn of(call: &Call, head: &Head<'_>, length: usize, paid: bool, strict: bool) -> Self {
         let entry = &call.found.entry;
-        let caps = call.caps();
+        let caps = &call.caps;
         let wanted = head.output_cap;
         let unknown = if wanted.is_some() { u64::MAX } else { DEFAULT_OUTPUT };
         let most = caps.max_output.unwrap_or(unknown);

@@ -232,8 +232,7 @@ fn translated(
     facts: &bridge::Facts<'_>,
     sealer: &Sealer,
 ) -> Result<Written> {
-    let caps = call.caps();
-    let written = bridge::render(client.protocol(), body, &call.target(&caps, sealer), facts)?;
+    let written = bridge::render(client.protocol(), body, &call.target(sealer), facts)?;
     let bridged = Bridged {
         client,
         context: written.context,
@@ -257,10 +256,10 @@ pub(in crate::edge) fn context(exchange: &Exchange, call: &Call) -> Result<Arc<C
     if Head::read(&call.body, speaker.members(), true).is_ok_and(|head| head.choices > 1) {
         return Err(misfit());
     }
-    let (caps, facts) = (call.caps(), facts(exchange, call, exchange.client_model()));
+    let facts = facts(exchange, call, exchange.client_model());
     let sealer = exchange.sealer();
     let context =
-        bridge::context(speaker, &call.body, &call.target(&caps, &sealer), &facts).map_err(|_| misfit())?;
+        bridge::context(speaker, &call.body, &call.target(&sealer), &facts).map_err(|_| misfit())?;
     // Not if only the gateway has asked for it.
     let include_usage = context.include_usage && !call.withhold_usage;
     Ok(Arc::new(Context { include_usage, ..context }))
