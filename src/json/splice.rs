@@ -64,7 +64,7 @@ impl Cuts {
 }
 
 /// A request body under construction.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Body {
     buffer: BytesMut,
     start: usize,

@@ -65,11 +65,13 @@ impl TargetHealth {
 
     /// Says whether `caller` may call a model of the target.
     pub fn condition(&self, model: &str, caller: Caller, now: Instant) -> Condition {
-        let known = match &self.models {
-            Models::One(health) => Some(Arc::clone(health)),
-            Models::Many(known) => lock(known).models.get(model).map(|model| Arc::clone(&model.health)),
-        };
-        known.map_or(Condition::Ready, |health| health.condition(Some(caller), now))
+        let condition = |health: &Health| health.condition(Some(caller), now);
+        match &self.models {
+            Models::One(health) => condition(health),
+            Models::Many(known) => {
+                lock(known).models.get(model).map_or(Condition::Ready, |model| condition(&model.health))
+            }
+        }
     }
 
     /// Notes that a call goes to a model of the target.

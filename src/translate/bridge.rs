@@ -373,7 +373,7 @@ fn read(decoder: &mut dyn Decode, pipeline: &mut Pipeline, odd: &mut u32, bytes:
     pipeline.check()
 }
 
-/// The failure for a provider's error response to a bridged call, in words that the client may read.
+/// The failure for a provider's error response, in words that the client may read.
 #[must_use]
 pub fn refused(status: u16, body: &[u8], retry_after: Option<u64>, upstream: &str, client: &str) -> Failure {
     let mut error = UpstreamError::read(body);

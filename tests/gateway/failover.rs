@@ -304,3 +304,23 @@ fn the_dearest_target_is_held_and_the_one_that_answers_is_charged() {
     );
     gateway.command(&["ledger", "audit"]);
 }
+
+#[test]
+fn an_answer_that_costs_nothing_is_not_limited_by_the_price_that_it_has_elsewhere() {
+    let (priced, free) = (Mock::new(json(500, "", "{}")), good());
+    let text = config(&[(priced.port, "chat"), (free.port, "chat")], "")
+        .replacen("protocols: [chat]", "protocols: [chat], breaker_failures: 1", 1)
+        .replace("priority: 0", "priority: 0, prices: [{input: 1, output: 1}]");
+    let gateway = Gateway::start(&text);
+    gateway.command(&["account", "top-up", "default", "1"]);
+    let limit = || member(&free.last().text(), "max_tokens");
+    assert_eq!(call(&gateway, 0, false).status, 200);
+    assert!(!limit().is_empty(), "money was set aside for the first target");
+    // That one is left alone, for longer each time.
+    let alone = || {
+        let asked = priced.seen().len();
+        call(&gateway, 0, false).status == 200 && priced.seen().len() == asked
+    };
+    assert!(eventually(Duration::from_secs(10), alone));
+    assert_eq!(limit(), "");
+}

@@ -217,3 +217,18 @@ fn containers_of_others_are_refused() {
     assert!(mock.seen().is_empty());
     passes(&single, &mock, 1, &members);
 }
+
+/// An answer that is limited to what there is money for is a loss like any other.
+#[test]
+fn a_strict_model_is_not_asked_for_less_than_its_client_wants() {
+    let mock = provider();
+    for (strict, status) in [("", 200), ("strict: true, ", 402)] {
+        let prices = format!("{{id: v/model, {strict}prices: [{{input: 1000000, output: 2000000}}], ");
+        let gateway = Gateway::start(&config(mock.port).replace("{id: v/model, ", &prices));
+        gateway.command(&["account", "top-up", "default", "0.005"]);
+        let response = post(&gateway, PROTOCOLS[0].0, PROTOCOLS[0].1);
+        assert_eq!(response.status, status, "{strict}{}", response.body);
+        assert_eq!(response.header("x-crossmodel-dropped").is_some(), strict.is_empty(), "{strict}");
+    }
+    assert_eq!(mock.seen().len(), 1, "nobody is asked where it is refused");
+}

@@ -1,6 +1,5 @@
 //! The estimate of what a call needs, before it goes anywhere.
 
-use crate::config::Switch;
 use crate::edge::call::target::Call;
 use crate::meter::{Bill, Expected, Extras};
 use crate::protocol::{Demand, Head, Service};
@@ -20,18 +19,11 @@ pub(in crate::edge) struct CostEstimate {
 }
 
 impl CostEstimate {
-    /// The estimate for a request of so many bytes. Where losses are not wanted (`strict`), the answer is not limited to
-    /// what there is money for.
-    pub(in crate::edge) fn of(
-        call: &Call,
-        head: &Head<'_>,
-        length: usize,
-        billing: Switch,
-        strict: bool,
-    ) -> Self {
+    /// The estimate for a request of so many bytes, which is paid for at one of its targets or not. Where losses are not
+    /// wanted (`strict`), the answer is not limited to what there is money for.
+    pub(in crate::edge) fn of(call: &Call, head: &Head<'_>, length: usize, paid: bool, strict: bool) -> Self {
         let entry = &call.found.entry;
-        let caps = call.caps();
-        let paid = billing.is_on() && call.found.entry.targets.iter().any(|target| target.prices.is_some());
+        let caps = &call.caps;
         let wanted = head.output_cap;
         let unknown = if wanted.is_some() { u64::MAX } else { DEFAULT_OUTPUT };
         let most = caps.max_output.unwrap_or(unknown);
@@ -56,12 +48,17 @@ impl CostEstimate {
         // Some providers refuse a low limit, but what the client asks for is between the two: nothing at all, where
         // that only fills the prompt cache.
         let cap = wanted.map_or(output, |wanted| wanted.min(most));
-        let output_cap = (call.infers && paid).then_some(cap);
+        let output_cap = paid.then_some(cap);
         let harmless = match wanted {
             Some(wanted) => wanted <= cap,
             None => caps.max_output.is_some_and(|known| known <= cap),
         };
         Self { expected, context_window, output_cap, choices: head.choices, harmless }
+    }
+
+    /// Whether the call is paid for.
+    pub(in crate::edge) fn is_paid(&self) -> bool {
+        self.output_cap.is_some()
     }
 
     /// Limits the answer to what is paid for.

@@ -148,6 +148,11 @@ impl Exchange {
         self.call.as_deref().ok_or_else(|| Failure::new(Kind::Internal, "The request has no target."))
     }
 
+    /// The model, as the client named it.
+    pub(in crate::edge) fn client_model(&self) -> &str {
+        self.requested_model.as_deref().unwrap_or_default()
+    }
+
     /// The seal of the reasoning that the account carries.
     pub(in crate::edge) fn sealer(&self) -> Sealer {
         self.snapshot.tenants.sealer(self.grant.as_ref())
@@ -196,6 +201,11 @@ impl Exchange {
         if let Some(call) = &mut self.call {
             call.body = Bytes::new();
         }
+        self.keep_held();
+    }
+
+    /// Lets go of the room for what is not kept in memory any more.
+    pub(in crate::edge) fn keep_held(&mut self) {
         let held = self.held();
         if let Some(slot) = &mut self.slot {
             slot.keep(held);

@@ -13,7 +13,7 @@ use crate::route::Choice;
 pub(in crate::edge) struct Fallbacks {
     pub(in crate::edge) choices: VecDeque<Choice>,
     pub(in crate::edge) client: ProtocolId,
-    /// The body as the client has sent it.
+    /// The body before it is written for a target: what the client has sent, without what has no price anywhere.
     pub(in crate::edge) body: Bytes,
     pub(in crate::edge) estimate: CostEstimate,
 }

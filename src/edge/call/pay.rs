@@ -9,7 +9,7 @@ use crate::edge::upstream;
 use crate::failure::{Failure, Kind, Result};
 use crate::limit::Limiter;
 use crate::meter::{self, Bill, Expected, Invariant, Ledger, Prices, Refusal};
-use crate::route::Sign;
+use crate::route::{Entry, Sign};
 
 /// The rate limits and the ledger.
 #[derive(Debug)]
@@ -44,10 +44,8 @@ impl CostEstimate {
             reserved?;
         }
         let grant = exchange.grant.as_ref().ok_or_else(upstream::unknown)?;
-        let mut prices: Vec<_> = std::iter::once(call.prices.clone()).chain(elsewhere).collect();
-        let paid = exchange.snapshot.billing.is_on() && prices.iter().any(Option::is_some);
-        let bill = if paid {
-            let prices = prices.drain(..).map(or_free).collect();
+        let bill = if self.is_paid() {
+            let prices = std::iter::once(call.prices.clone()).chain(elsewhere).map(or_free).collect();
             let bill = Bill::open(&quotas.ledger, grant, &call.found.entry.id, prices, self.expected).await;
             bill.map_err(|refusal| {
                 exchange.limit = limit(refusal);
@@ -67,8 +65,7 @@ impl CostEstimate {
     /// 503 for a target that is paid for when no money is set aside.
     pub(in crate::edge) fn elsewhere(&self, exchange: &mut Exchange, call: &Call) -> Result<Self> {
         let mut estimate = *self;
-        let paid = exchange.snapshot.billing.is_on() && call.prices.is_some();
-        if paid && !exchange.bill.as_ref().is_some_and(Bill::is_held) {
+        if call.prices.is_some() && !exchange.bill.as_ref().is_some_and(Bill::is_held) {
             let id = &call.found.entry.id;
             meter::violated(Invariant::UnheldCall, format_args!("a call of {id} has no hold"));
             return Err(refused(Refusal::Store));
@@ -88,8 +85,8 @@ fn or_free(prices: Option<Arc<Prices>>) -> Arc<Prices> {
 
 impl Exchange {
     /// Whether losses lead to a refusal, because the client, the key or the model wants it.
-    pub(in crate::edge) fn is_strict(&self) -> bool {
-        self.strict || self.grant.as_ref().is_some_and(|key| key.rights.strict)
+    pub(in crate::edge) fn is_strict(&self, model: &Entry) -> bool {
+        self.strict || model.strict || self.grant.as_ref().is_some_and(|key| key.rights.strict)
     }
 
     /// The answer is whole. When this returns, its end may be passed on.

@@ -2,10 +2,10 @@
 //! provider asks by itself.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::canon::Rate;
 use crate::edge::call::exchange::Exchange;
-use crate::edge::call::target::Call;
 use crate::failure::{Failure, Kind, Result};
 use crate::meter::Prices;
 use crate::protocol::{Demand, Members, Service, Spare};
@@ -42,8 +42,9 @@ pub(in crate::edge) fn spare(
     all.filter_map(|prices| Spare::of(body, members, |service| covers(prices, &found.entry, service))).next()
 }
 
-fn prices<'f>(choice: &Choice, found: &'f Found) -> Option<&'f Prices> {
-    found.entry.targets.get(choice.target)?.prices.as_deref()
+/// The prices of the model at a target; absent: it costs nothing.
+pub(in crate::edge) fn prices<'f>(choice: &Choice, found: &'f Found) -> Option<&'f Arc<Prices>> {
+    found.entry.targets.get(choice.target)?.prices.as_ref()
 }
 
 /// Refuses what the name of a model asks for, where the client has chosen all of it.
@@ -102,16 +103,16 @@ fn refused(name: &str, member: String, setting: &str) -> Failure {
     Failure::new(Kind::Unsupported, message).with_param(member)
 }
 
-/// Notes the name of the model that has answered a call, unless it is the one that was asked.
-pub(in crate::edge) fn note_served(slot: &mut Option<String>, call: Option<&Call>, name: Option<&str>) {
-    if let (None, Some(call), Some(name)) = (&slot, call, name)
-        && call.upstream_model != name
-    {
-        *slot = Some(name.to_owned());
-    }
-}
-
 impl Exchange {
+    /// Notes the name of the model that has answered, unless it is the one that was asked.
+    pub(in crate::edge) fn note_served(&mut self, name: Option<&str>) {
+        if let (None, Some(call), Some(name)) = (&self.served, &self.call, name)
+            && call.upstream_model != name
+        {
+            self.served = Some(name.to_owned());
+        }
+    }
+
     /// Tells the bill what other models cost, where one has answered or was asked inside of the call.
     pub(in crate::edge) fn price_others(&mut self) {
         let (Some(bill), Some(call)) = (&mut self.bill, &self.call) else { return };
@@ -136,8 +137,7 @@ impl Exchange {
 
     /// The prices of the call, if it is paid for.
     pub(in crate::edge) fn prices(&self) -> Option<&Prices> {
-        let paid = self.snapshot.billing.is_on() && self.bill.is_some();
-        self.call.as_ref().filter(|_| paid)?.prices.as_deref()
+        self.call.as_ref().filter(|_| self.bill.is_some())?.prices.as_deref()
     }
 }
 
@@ -146,8 +146,6 @@ const SEARCHING: &str = ":online";
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::canon::CapsSettings;
     use crate::meter::{RateSettings, TierSettings};

@@ -28,6 +28,8 @@ pub(in crate::edge) struct Call {
     /// The provider's endpoint, below its base URL.
     pub(in crate::edge) path: &'static str,
     pub(in crate::edge) upstream_model: String,
+    /// The capabilities of the model.
+    pub(in crate::edge) caps: Caps,
     /// The prices there; absent: it costs nothing.
     pub(in crate::edge) prices: Option<Arc<Prices>>,
     /// The health of the target.
@@ -58,8 +60,6 @@ pub(in crate::edge) struct Call {
 pub(in crate::edge) struct Bridged {
     pub(in crate::edge) client: ProtocolId,
     pub(in crate::edge) context: Arc<Context>,
-    /// Whether the client wants a stream.
-    pub(in crate::edge) stream: bool,
     /// Tokens of the request, estimated.
     pub(in crate::edge) estimate: u64,
     /// The number of members that could not be carried as they were.
@@ -67,20 +67,14 @@ pub(in crate::edge) struct Bridged {
 }
 
 impl Call {
-    /// The capabilities of the model.
-    pub(in crate::edge) fn caps(&self) -> Caps {
-        let entry = &self.found.entry;
-        Caps::of(self.protocol, &self.upstream_model).with(&entry.caps, entry.max_output)
-    }
-
     /// The target that its request is written for.
-    pub(in crate::edge) fn target<'t>(&'t self, caps: &'t Caps, sealer: &'t Sealer) -> Target<'t> {
+    pub(in crate::edge) fn target<'t>(&'t self, sealer: &'t Sealer) -> Target<'t> {
         Target {
             protocol: self.protocol,
             origin: &self.provider().name,
             model: &self.upstream_model,
             profile: &self.provider().profile,
-            caps,
+            caps: &self.caps,
             sealer,
         }
     }
@@ -94,13 +88,16 @@ impl Call {
     ) -> Result<Self> {
         let target = found.entry.targets.get(choice.target).ok_or_else(upstream::unknown)?;
         let way = snapshot.upstream(&target.provider.name).ok_or_else(upstream::unknown)?;
+        let (entry, upstream_model) = (&found.entry, found.upstream_model(target).to_owned());
+        let caps = Caps::of(choice.protocol, &upstream_model).with(&entry.caps, entry.max_output);
         Ok(Self {
             upstream: Arc::clone(way),
             keys: Arc::clone(&snapshot.keys),
             protocol: choice.protocol,
             path: path(choice.protocol, counts),
-            upstream_model: found.upstream_model(target).to_owned(),
-            prices: target.prices.clone(),
+            upstream_model,
+            caps,
+            prices: target.prices.clone().filter(|_| snapshot.billing.is_on()),
             health: Arc::clone(&target.health),
             metrics: snapshot.target_metrics(&found.entry, choice.target),
             body: Bytes::new(),
@@ -125,7 +122,7 @@ impl Call {
 
     /// Whether the model thinks unless it is told not to, by the configuration or by its name.
     fn thinks_unasked(&self) -> bool {
-        let caps = self.caps();
+        let caps = &self.caps;
         let settings = &self.found.entry.caps;
         let silent = settings.thinks_by_default.is_none() && settings.thinking.is_none();
         caps.thinks_by_default

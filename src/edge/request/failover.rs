@@ -22,10 +22,6 @@ impl Exchange {
             if let Ok(call) = plan::redirect(self, &fallbacks, choice) {
                 self.note_failure(failure);
                 self.call = Some(Box::new(call));
-                let held = self.held() + fallbacks.body.len();
-                if let Some(slot) = &mut self.slot {
-                    slot.keep(held);
-                }
                 self.failure = None;
                 self.upstream_id = None;
                 self.sent = None;
@@ -33,6 +29,7 @@ impl Exchange {
                 self.served = None;
                 self.said = Said::default();
                 self.fallbacks = Some(fallbacks);
+                self.keep_held();
                 (self.tries, self.fresh) = (0, false);
                 return true;
             }

@@ -100,8 +100,7 @@ pub(in crate::edge) fn to_provider(
         head.insert_header(id, value.clone())?;
     }
     if protocol.is_anthropic() {
-        let prices = call.prices.as_deref().filter(|_| exchange.snapshot.billing.is_on());
-        anthropic(&mut head, client, provider, prices)?;
+        anthropic(&mut head, client, provider, call.prices.as_deref())?;
     }
     // What we can not read we can not meter, so the answer must come as it is.
     head.insert_header(header::ACCEPT_ENCODING, "identity")?;

@@ -75,11 +75,9 @@ pub(in crate::edge) async fn admit(
     let hint = headers::session(&session.req_header().headers);
     let members = client.protocol().members();
     let Plan { mut head, found, mut choices } = plan(exchange, client, hint, body.bytes())?;
-    if !counts
-        && exchange.snapshot.billing.is_on()
-        && let Err(refusal) = priced::retain(&mut choices, &found, &head.demand)
-    {
-        let can_spare = !exchange.is_strict() && !found.entry.strict;
+    let counts_money = !counts && exchange.snapshot.billing.is_on();
+    if counts_money && let Err(refusal) = priced::retain(&mut choices, &found, &head.demand) {
+        let can_spare = !exchange.is_strict(&found.entry);
         let spare = can_spare.then(|| priced::spare(&choices, &found, body.bytes(), members)).flatten();
         let Spare { edits, paths } = spare.ok_or(refusal)?;
         body.splice(&edits);
@@ -91,20 +89,26 @@ pub(in crate::edge) async fn admit(
     }
     let first = choices.pop_front().ok_or_else(upstream::unknown)?;
     let mut call = Call::to(&exchange.snapshot, found, first, counts)?;
-    let (billing, strict) = (exchange.snapshot.billing, exchange.is_strict());
-    let mut estimate = CostEstimate::of(&call, &head, body.bytes().len(), billing, strict);
+    let elsewhere: Vec<_> =
+        choices.iter().map(|choice| priced::prices(choice, &call.found).cloned()).collect();
+    let is_priced = call.prices.is_some() || elsewhere.iter().any(Option::is_some);
+    let paid = counts_money && is_priced;
+    let strict = exchange.is_strict(&call.found.entry);
+    let mut estimate = CostEstimate::of(&call, &head, body.bytes().len(), paid, strict);
     let wanted = estimate.output_cap;
     let mut written = write(exchange, &call, client, &head, body.bytes(), wanted)?;
     call.told_by(&head);
     if call.infers {
-        let prices = choices.iter().map(|choice| call.found.entry.targets.get(choice.target));
-        let prices = prices.flatten().map(|target| target.prices.clone()).collect();
-        estimate.reserve(quotas, exchange, &call, prices, written.length()).await?;
+        estimate.reserve(quotas, exchange, &call, elsewhere, written.length()).await?;
         if estimate.output_cap != wanted {
             written = write(exchange, &call, client, &head, body.bytes(), estimate.output_cap)?;
         }
         if !choices.is_empty() {
-            let body = Bytes::copy_from_slice(body.bytes());
+            let body = match written.body {
+                Writing::Edits(_) => Bytes::copy_from_slice(body.bytes()),
+                // Its provider gets another one, so it need not be copied.
+                Writing::Fresh(_) => std::mem::take(&mut body).freeze(),
+            };
             exchange.fallbacks = Some(Box::new(Fallbacks { choices, client, body, estimate }));
         }
     }
@@ -115,7 +119,7 @@ pub(in crate::edge) async fn admit(
     fits.map_err(|shed| exchange.shed(shed))
 }
 
-/// The call for another target, from the body as the client has sent it.
+/// The call for another target, from the body as it was before it was written for the first one.
 ///
 /// # Errors
 /// 400 for what that target cannot be asked, or 500 when the configuration does not know it.
@@ -209,7 +213,7 @@ fn write(
     output_cap: Option<u64>,
 ) -> Result<Written> {
     if call.protocol != client {
-        let strict = exchange.is_strict() || call.found.entry.strict;
+        let strict = exchange.is_strict(&call.found.entry);
         let facts = bridge::Facts { strict, output_cap, ..facts(exchange, call, &head.model) };
         return translated(call, client, body, &facts, &exchange.sealer());
     }
@@ -228,12 +232,10 @@ fn translated(
     facts: &bridge::Facts<'_>,
     sealer: &Sealer,
 ) -> Result<Written> {
-    let caps = call.caps();
-    let written = bridge::render(client.protocol(), body, &call.target(&caps, sealer), facts)?;
+    let written = bridge::render(client.protocol(), body, &call.target(sealer), facts)?;
     let bridged = Bridged {
         client,
         context: written.context,
-        stream: written.stream,
         estimate: written.estimate,
         losses: written.losses.list().len() as u64,
     };
@@ -248,17 +250,16 @@ fn translated(
 /// 502 when the request says what only a relay can carry an answer to: the provider has answered in another form
 /// than it was asked to.
 pub(in crate::edge) fn context(exchange: &Exchange, call: &Call) -> Result<Arc<Context>> {
-    let model = exchange.requested_model.as_deref().unwrap_or_default();
     let speaker = call.protocol.protocol();
     // Others ask for what can be turned, so this is not how the target is.
     let misfit = || Failure::provider("the answer is not in the form that was asked for").at_cost();
     if Head::read(&call.body, speaker.members(), true).is_ok_and(|head| head.choices > 1) {
         return Err(misfit());
     }
-    let (caps, facts) = (call.caps(), facts(exchange, call, model));
+    let facts = facts(exchange, call, exchange.client_model());
     let sealer = exchange.sealer();
     let context =
-        bridge::context(speaker, &call.body, &call.target(&caps, &sealer), &facts).map_err(|_| misfit())?;
+        bridge::context(speaker, &call.body, &call.target(&sealer), &facts).map_err(|_| misfit())?;
     // Not if only the gateway has asked for it.
     let include_usage = context.include_usage && !call.withhold_usage;
     Ok(Arc::new(Context { include_usage, ..context }))

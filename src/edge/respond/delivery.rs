@@ -17,13 +17,11 @@ use pingora_proxy::{ProxyHttp, Session};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::edge::call::exchange::Exchange;
-use crate::edge::call::priced;
 use crate::edge::call::watch::{Stop, Watch};
 use crate::edge::respond::answer;
 use crate::edge::respond::passage::Passage;
 use crate::edge::upstream::transport::transport;
 use crate::failure::Failure;
-use crate::protocol::ProtocolId;
 
 type Result<T> = std::result::Result<T, Stop>;
 
@@ -36,7 +34,6 @@ impl<P: ProxyHttp<CTX = Box<Exchange>> + Sync> Proxy for P {}
 pub(in crate::edge) struct Delivery<'d, P> {
     proxy: &'d P,
     passage: Passage,
-    client: ProtocolId,
     watch: &'d mut Watch,
     /// Whether the client has got its head.
     started: bool,
@@ -48,13 +45,8 @@ pub(in crate::edge) struct Delivery<'d, P> {
 
 impl<'d, P: Proxy> Delivery<'d, P> {
     /// One that begins now.
-    pub(in crate::edge) fn new(
-        proxy: &'d P,
-        passage: Passage,
-        client: ProtocolId,
-        watch: &'d mut Watch,
-    ) -> Self {
-        Self { proxy, passage, client, watch, started: false, since: Instant::now(), seen: None }
+    pub(in crate::edge) fn new(proxy: &'d P, passage: Passage, watch: &'d mut Watch) -> Self {
+        Self { proxy, passage, watch, started: false, since: Instant::now(), seen: None }
     }
 
     /// The watch over the call.
@@ -70,7 +62,7 @@ impl<'d, P: Proxy> Delivery<'d, P> {
         exchange: &mut Box<Exchange>,
     ) -> Result<bool> {
         exchange.usage = self.passage.usage();
-        priced::note_served(&mut exchange.served, exchange.call.as_deref(), self.passage.served());
+        exchange.note_served(self.passage.served());
         exchange.deliver(self.passage.delivered());
         exchange.note_reasoning(self.passage.reasons());
         if matches!(result, Err(Stop::Gone)) && self.passage.is_counted() {
@@ -166,7 +158,7 @@ impl<'d, P: Proxy> Delivery<'d, P> {
         if !self.started {
             return self.write(session, exchange).await;
         }
-        let sign = self.client.protocol().keep_alive();
+        let sign = exchange.dialect().protocol().keep_alive();
         self.send(session, exchange, Bytes::from_static(sign)).await
     }
 
@@ -221,7 +213,7 @@ impl<'d, P: Proxy> Delivery<'d, P> {
         exchange.deliver(self.passage.delivered());
         if self.passage.is_over() {
             exchange.usage = self.passage.usage();
-            priced::note_served(&mut exchange.served, exchange.call.as_deref(), self.passage.served());
+            exchange.note_served(self.passage.served());
             exchange.settle();
         }
         let written = send_tasks(session, exchange, tasks).await;
@@ -269,7 +261,7 @@ impl<'d, P: Proxy> Delivery<'d, P> {
     ) -> Result<()> {
         exchange.note_failure(&failure);
         exchange.fail(&failure, self.passage.delivered());
-        self.passage.fail(&failure);
+        self.passage.fail(&failure, exchange);
         exchange.failure = Some(failure);
         self.write(session, exchange).await?;
         self.close(session, exchange).await

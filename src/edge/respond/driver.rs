@@ -110,7 +110,7 @@ impl<P: Proxy> Driver<'_, P> {
             self.release(provider, &peer).await;
             return self.answered(session, exchange, watch, &head, body).await;
         }
-        let mut delivery = Delivery::new(self.proxy, passage(exchange)?, exchange.dialect(), watch);
+        let mut delivery = Delivery::new(self.proxy, passage(exchange)?, watch);
         let result = match head.flows() {
             true => delivery.relay(&mut provider, session, exchange).await,
             false => match whole(&mut provider, session, exchange, delivery.watch(), limit).await {
@@ -290,17 +290,14 @@ enum Outcome {
 fn passage(exchange: &Exchange) -> std::result::Result<Passage, Failure> {
     let (call, limit) = (exchange.call()?, exchange.snapshot.limits.event_bytes);
     Ok(match &call.bridged {
-        Some(Bridged { client, context, stream, .. }) => {
+        Some(Bridged { client, context, .. }) => {
             let (client, from, profile) =
                 (client.protocol(), call.protocol.protocol(), &call.provider().profile);
-            let bridge = Bridge::new(client, from, profile, Arc::clone(context), *stream, limit);
+            let bridge = Bridge::new(client, from, profile, Arc::clone(context), call.streams, limit);
             let bridge = bridge.hiding(&call.keys);
             Passage::Bridged { bridge: Box::new(bridge), client, context: Arc::clone(context) }
         }
-        None => {
-            let model = exchange.requested_model.as_deref().unwrap_or_default();
-            Passage::relayed(call.stream(model, limit), &exchange.id, model, exchange.seconds())
-        }
+        None => Passage::relayed(call.stream(exchange.client_model(), limit)),
     })
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::canon::{Context, Oddity, Said, Usage};
+use crate::edge::call::exchange::Exchange;
 use crate::failure::{Failure, Result};
 use crate::protocol::Protocol;
 use crate::translate::bridge::Bridge;
@@ -24,9 +25,6 @@ pub(in crate::edge) struct Relayed {
     stream: relay::Stream,
     ready: Ready,
     end: Option<End>,
-    request_id: String,
-    model: String,
-    now: u64,
 }
 
 /// Bytes for the client, of which a first part is not copied as long as no other comes.
@@ -71,26 +69,19 @@ impl Relayed {
         self.end.insert(end)
     }
 
-    fn fail(&mut self, failure: &Failure) {
+    fn fail(&mut self, failure: &Failure, exchange: &Exchange) {
         if matches!(self.end(), End::Broken(_)) {
-            let told = self.stream.failure(failure, &self.request_id, &self.model, self.now);
+            let (model, now) = (exchange.client_model(), exchange.seconds());
+            let told = self.stream.failure(failure, &exchange.id, model, now);
             self.ready.add(told);
         }
     }
 }
 
 impl Passage {
-    /// A relay for the request of this id, for this model, at this time in seconds since the epoch.
-    pub(in crate::edge) fn relayed(stream: relay::Stream, request_id: &str, model: &str, now: u64) -> Self {
-        let (request_id, model) = (request_id.to_owned(), model.to_owned());
-        Self::Relayed(Box::new(Relayed {
-            stream,
-            ready: Ready::default(),
-            end: None,
-            request_id,
-            model,
-            now,
-        }))
+    /// A relay.
+    pub(in crate::edge) fn relayed(stream: relay::Stream) -> Self {
+        Self::Relayed(Box::new(Relayed { stream, ready: Ready::default(), end: None }))
     }
 
     /// Takes a whole answer that is no stream.
@@ -157,10 +148,10 @@ impl Passage {
     }
 
     /// Ends the client's stream with a failure, in its own grammar.
-    pub(in crate::edge) fn fail(&mut self, failure: &Failure) {
+    pub(in crate::edge) fn fail(&mut self, failure: &Failure, exchange: &Exchange) {
         match self {
             Self::Bridged { bridge, .. } => bridge.tell(failure),
-            Self::Relayed(relayed) => relayed.fail(failure),
+            Self::Relayed(relayed) => relayed.fail(failure, exchange),
         }
     }
 

@@ -11,7 +11,6 @@ use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 
 use crate::edge::call::exchange::Exchange;
-use crate::edge::call::priced;
 use crate::edge::call::target::{Bridged, Call};
 use crate::edge::request::headers;
 use crate::edge::request::plan;
@@ -106,13 +105,11 @@ impl Whole {
 pub(in crate::edge) fn whole(exchange: &mut Exchange, head: &Head, body: Bytes) -> Result<Whole> {
     let body = if head.readable { body } else { Bytes::new() };
     let call = exchange.call()?;
+    if head.status != 200 {
+        return Err(failed(call, head, body, exchange.client_model()));
+    }
     let whole = match &call.bridged {
-        None => relayed(exchange, head, body)?,
-        Some(Bridged { context, .. }) if head.status != 200 => {
-            let names = (context.upstream_model.as_str(), context.model.decode());
-            let body = call.keys.cleaned(body);
-            return Err(refused(head.status, &body, head.retry_after, names.0, &names.1));
-        }
+        None => relayed(exchange, head.streams, body)?,
         Some(Bridged { client, .. }) => {
             Whole::json(translate::count::write(*client, translate::count::read(&body)?))
         }
@@ -123,23 +120,19 @@ pub(in crate::edge) fn whole(exchange: &mut Exchange, head: &Head, body: Bytes) 
 }
 
 /// Makes the client's answer of one in its own protocol.
-fn relayed(exchange: &mut Exchange, head: &Head, body: Bytes) -> Result<Whole> {
+fn relayed(exchange: &mut Exchange, streams: bool, body: Bytes) -> Result<Whole> {
     let call = exchange.call()?;
-    let client_model = exchange.requested_model.as_deref().unwrap_or_default();
-    if head.status != 200 {
-        return Err(failed(call, head, body, client_model));
-    }
     if !call.infers {
         // It may be an error all the same, and is small.
         return Ok(Whole::json(call.keys.cleaned(body)));
     }
-    if head.streams != call.streams {
-        return turned(exchange, head.streams, body);
+    if streams != call.streams {
+        return turned(exchange, streams, body);
     }
-    let mut reply = call.reply(client_model);
+    let mut reply = call.reply(exchange.client_model());
     let body = reply.whole(body)?;
     exchange.usage = reply.usage();
-    priced::note_served(&mut exchange.served, exchange.call.as_deref(), reply.served());
+    exchange.note_served(reply.served());
     exchange.said = reply.said();
     Ok(Whole::json(body))
 }
@@ -147,9 +140,10 @@ fn relayed(exchange: &mut Exchange, head: &Head, body: Bytes) -> Result<Whole> {
 /// The failure that an answer of another status than 200 is.
 fn failed(call: &Call, head: &Head, body: Bytes, client_model: &str) -> Failure {
     let body = call.keys.cleaned(body);
-    let mut error = UpstreamError::read(&body);
-    error.message = translate::rename(&error.message, &call.upstream_model, client_model);
-    let failure = translate::read_error(head.status, &error, head.retry_after);
+    let failure = refused(head.status, &body, head.retry_after, &call.upstream_model, client_model);
+    if call.bridged.is_some() {
+        return failure;
+    }
     let failure = head.should_retry.into_iter().fold(failure, Failure::with_should_retry);
     translate::keep_body(failure, call.protocol, body, &call.upstream_model, client_model)
 }
@@ -170,7 +164,7 @@ fn turned(exchange: &mut Exchange, streams: bool, body: Bytes) -> Result<Whole> 
         false => bridge.reply(&body)?,
     }
     exchange.usage = bridge.usage();
-    priced::note_served(&mut exchange.served, exchange.call.as_deref(), bridge.served());
+    exchange.note_served(bridge.served());
     exchange.said = bridge.said();
     exchange.oddities = bridge.oddities();
     let tokens = bridge.delivered();
