@@ -175,6 +175,9 @@ fn who_forbids_thinking_does_not_ask_for_it() {
         (r#""thinking":{"type":"disabled"},"thinking":{"type":"enabled"}"#, true),
         (r#""thinking":{"type":"dis\u0061bled"}"#, true),
         (r#""thinking":7"#, true),
+        (r#""Reasoning_Effort":"high""#, true),
+        (r#""Thinking":{"type":"disabled"}"#, false),
+        (r#""thinking":{"type":"disabled","Type":"enabled"}"#, true),
     ] {
         assert_eq!(read(Chat, members).unwrap().thinks, thinks, "{members}");
     }
