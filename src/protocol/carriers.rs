@@ -131,7 +131,7 @@ fn holds_carrier(
 /// The reason for which a relay's provider is not given a text, by the inside of its literal, if it is a carrier.
 pub(super) fn rejection(inner: &[u8]) -> Option<Rejection> {
     let [new, old] = CARRIER_PREFIXES.map(|prefix| inner.starts_with(prefix.as_bytes()));
-    new.then_some(Rejection::Foreign).or(old.then_some(Rejection::Old))
+    new.then_some(Rejection::Foreign).or_else(|| old.then_some(Rejection::Old))
 }
 
 fn is(key: &[u8], name: &str) -> bool {

@@ -47,7 +47,7 @@ pub struct Head<'a> {
     pub has_carriers: bool,
     /// Models that the request names besides `model`.
     pub inner_models: Vec<InnerModel>,
-    /// The refusal of its first reference to state at the provider.
+    /// The refusal of its first reference to state at a provider whose account all callers of the gateway share.
     pub stateful: Option<Failure>,
     /// Spans of every `model` value.
     models: Vec<Range<usize>>,
@@ -93,9 +93,8 @@ impl<'a> Head<'a> {
     ///
     /// # Errors
     /// 400 when the body is not a JSON object, has no usable model or no conversation, says wrongly what decides about
-    /// it, chooses the provider's host or credential, or, unless `allow_state`, refers to state at the provider, which
-    /// all callers of the gateway share.
-    pub fn read(body: &'a [u8], members: &Members, allow_state: bool) -> Result<Self> {
+    /// it, or chooses the provider's host or credential.
+    pub fn read(body: &'a [u8], members: &Members) -> Result<Self> {
         let mut all = json::members(body).watched_by(watch::string);
         let mut found = Found::default();
         for member in all.by_ref() {
@@ -107,11 +106,7 @@ impl<'a> Head<'a> {
         let is_deep = found.is_deep || all.seen() & (watch::LOOK | scan::NAMELESS) != 0;
         let below =
             if is_deep { look::look(body, members).map_err(invalid)? } else { look::Found::default() };
-        let head = found.head(body, members, below)?;
-        match &head.stateful {
-            Some(refusal) if !allow_state => Err(refusal.clone()),
-            _ => Ok(head),
-        }
+        found.head(body, members, below)
     }
 
     /// The edits that make the request name `model`, sorted.
