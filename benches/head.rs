@@ -24,10 +24,10 @@ fn head_read(bencher: Bencher<'_, '_>, shape: Shape) {
     let body = shape.body();
     let members = ProtocolId::Chat.protocol().members();
     // The first call finds out what the CPU can do.
-    let head = Head::read(&body, members, false).unwrap();
+    let head = Head::read(&body, members).unwrap();
     assert_eq!(head.model, "bench/alias");
     let counted = bencher.counter(BytesCount::of_slice(&body));
-    counted.bench(|| Head::read(black_box(&body), members, false).unwrap());
+    counted.bench(|| Head::read(black_box(&body), members).unwrap());
 }
 
 #[divan::bench(args = Shape::ALL)]
@@ -98,7 +98,7 @@ impl Place {
     }
 
     fn edits(self, body: &[u8]) -> Vec<Edit> {
-        let head = Head::read(body, ProtocolId::Chat.protocol().members(), false).unwrap();
+        let head = Head::read(body, ProtocolId::Chat.protocol().members()).unwrap();
         head.model_edits(body, "a-model-as-its-provider-calls-it")
     }
 }

@@ -67,7 +67,7 @@ fn the_head_costs_the_same_whatever_the_bodys_size() {
         let mut large = Body::from(body.as_bytes());
         let profile = Profile::default();
         let counted = measure(|| {
-            let head = Head::read(body.as_bytes(), protocol.members(), false).unwrap();
+            let head = Head::read(body.as_bytes(), protocol.members()).unwrap();
             Edits::of(protocol, body.as_bytes(), &head, &profile, "real-model", None).apply(&mut large);
         });
         (counted.count_total, counted.bytes_max)
@@ -94,7 +94,7 @@ fn members_that_stand_often_cost_no_more_than_others() {
             let body = format!(r#"{{{members},"model":"v/model","messages":[],"input":[]}}"#);
             let mut large = Body::from(body.as_bytes());
             let counted = measure(|| {
-                let Ok(head) = Head::read(body.as_bytes(), protocol.members(), false) else { return };
+                let Ok(head) = Head::read(body.as_bytes(), protocol.members()) else { return };
                 let profile = Profile::default();
                 Edits::of(*protocol, body.as_bytes(), &head, &profile, "real-model", Some(7))
                     .apply(&mut large);
@@ -123,7 +123,7 @@ fn what_is_looked_for_costs_no_more_where_there_is_much_of_it() {
         let all = vec![element; 10_000].join(",");
         let body = format!(r#"{{"model":"v/model","messages":[{all}],"input":[{all}],"models":[{all}]}}"#);
         for protocol in REGISTRY {
-            let counted = measure(|| drop(Head::read(body.as_bytes(), protocol.members(), true).unwrap()));
+            let counted = measure(|| drop(Head::read(body.as_bytes(), protocol.members()).unwrap()));
             assert!(counted.count_total < 1_500, "{} allocations for {element}", counted.count_total);
             assert!(counted.bytes_total < body.len() as u64, "{} bytes for {element}", counted.bytes_total);
         }
@@ -135,7 +135,7 @@ fn a_name_at_the_start_is_replaced_without_copying_the_body() {
     let protocol = REGISTRY[2];
     let text = "x".repeat(1 << 20);
     let body = format!(r#"{{"model":"v/model","messages":[{{"role":"user","content":"{text}"}}]}}"#);
-    let head = Head::read(body.as_bytes(), protocol.members(), false).unwrap();
+    let head = Head::read(body.as_bytes(), protocol.members()).unwrap();
     let mut large = Body::from(body.as_bytes());
     let profile = Profile::default();
     let counted = measure(|| {

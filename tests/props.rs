@@ -201,7 +201,7 @@ proptest! {
             object.replacen("@", &members, 1)
         };
         let body = with(CLIENT);
-        let head = Head::read(body.as_bytes(), protocol.members(), false).unwrap();
+        let head = Head::read(body.as_bytes(), protocol.members()).unwrap();
         let mut edited = Body::from(body.as_bytes());
         let edits = Edits::of(protocol, body.as_bytes(), &head, &Profile::default(), UPSTREAM, None);
         let adds = edits.apply(&mut edited);
@@ -233,7 +233,7 @@ proptest! {
         for protocol in REGISTRY {
             protocol.read_event(&event);
             let _ = protocol.read_reply(&bytes);
-            if let Ok(head) = Head::read(&bytes, protocol.members(), false) {
+            if let Ok(head) = Head::read(&bytes, protocol.members()) {
                 let edits = Edits::of(*protocol, &bytes, &head, &Profile::default(), UPSTREAM, None);
                 edits.apply(&mut Body::from(bytes.as_slice()));
             }
@@ -262,11 +262,11 @@ proptest! {
         prop_assume!(!name.is_empty());
         let literal = serde_json::to_string(&name).unwrap();
         let body = format!(r#"{{"messages":[],"model":{literal}}}"#);
-        let head = Head::read(body.as_bytes(), REGISTRY[0].members(), false).unwrap();
+        let head = Head::read(body.as_bytes(), REGISTRY[0].members()).unwrap();
         prop_assert_eq!(&head.model, &name);
-        let other = Head::read(br#"{"messages":[],"model":"m"}"#, REGISTRY[0].members(), false).unwrap();
+        let other = Head::read(br#"{"messages":[],"model":"m"}"#, REGISTRY[0].members()).unwrap();
         let spliced = json::splice(br#"{"messages":[],"model":"m"}"#, &other.model_edits(br#"{"messages":[],"model":"m"}"#, &name));
-        let read = Head::read(&spliced, REGISTRY[0].members(), false).unwrap();
+        let read = Head::read(&spliced, REGISTRY[0].members()).unwrap();
         prop_assert_eq!(&read.model, &name);
     }
 }
@@ -275,7 +275,7 @@ proptest! {
 fn a_body_that_is_no_object_is_refused_as_such() {
     for body in ["", "[]", "{\"model\":\"m\"", "{}x", "nul"] {
         for protocol in REGISTRY {
-            let failure = Head::read(body.as_bytes(), protocol.members(), false).unwrap_err();
+            let failure = Head::read(body.as_bytes(), protocol.members()).unwrap_err();
             assert_eq!(failure.kind(), Kind::InvalidJson, "{body}");
         }
     }

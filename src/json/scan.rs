@@ -143,12 +143,6 @@ impl<'a> Members<'a> {
         self.scan.seen
     }
 
-    /// Where the next byte will be read: after the brace that opens the object, before the first member.
-    #[must_use]
-    pub fn at(&self) -> usize {
-        self.scan.at
-    }
-
     /// Reads on to the end of the document: an error if anything but space follows the object.
     ///
     /// # Errors

@@ -8,9 +8,8 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use memchr::memmem;
 
-use crate::canon::{Rejection, Rejections};
+use crate::canon::{CARRIER_PREFIXES, Rejection, Rejections};
 use crate::json::{Cuts, Edit, Malformed, Name, Walk};
 
 /// Where in a protocol's requests carriers can stand.
@@ -23,11 +22,8 @@ pub(super) struct Places {
     pub(super) opaque: &'static [&'static str],
 }
 
-/// The edits that remove them, sorted, which `rejections` counts. Empty, and cheap, for a body without any.
+/// The edits that remove them, sorted, which `rejections` counts.
 pub(super) fn edits(body: &[u8], places: &Places, rejections: &mut Rejections) -> Vec<Edit> {
-    if MARKS.iter().all(|(mark, _)| memmem::find(body, mark).is_none()) {
-        return Vec::new();
-    }
     // A body that is no JSON is the provider's to refuse.
     let mut removed = conversation(&mut Walk::new(body), places, rejections).unwrap_or_default();
     removed.sort_by_key(|span| span.start);
@@ -126,18 +122,21 @@ fn holds_carrier(
     walk.enter();
     while let Some(key) = walk.key(&mut is_first)? {
         let value = walk.skip()?;
-        let mark = MARKS.iter().find(|(mark, _)| value.starts_with(mark));
-        found = found.or_else(|| mark.filter(|_| opaque.iter().any(|name| is(key, name))));
+        let rejection = value.strip_prefix(b"\"").and_then(rejection);
+        found = found.or_else(|| rejection.filter(|_| opaque.iter().any(|name| is(key, name))));
     }
-    Ok(found.inspect(|(_, rejection)| rejections.add(*rejection)).is_some())
+    Ok(found.inspect(|rejection| rejections.add(*rejection)).is_some())
+}
+
+/// The reason for which a relay's provider is not given a text, by the inside of its literal, if it is a carrier.
+pub(super) fn rejection(inner: &[u8]) -> Option<Rejection> {
+    let [new, old] = CARRIER_PREFIXES.map(|prefix| inner.starts_with(prefix.as_bytes()));
+    new.then_some(Rejection::Foreign).or_else(|| old.then_some(Rejection::Old))
 }
 
 fn is(key: &[u8], name: &str) -> bool {
     Name::read(key).is_some_and(|key| key.is(name))
 }
-
-/// The beginnings of carriers as JSON strings, and the reasons for which a relay's provider is not given them.
-const MARKS: [(&[u8], Rejection); 2] = [(b"\"cm2.", Rejection::Foreign), (b"\"cm1.", Rejection::Old)];
 
 #[cfg(test)]
 mod tests {
@@ -176,7 +175,5 @@ mod tests {
         let mut rejections = Rejections::default();
         edits(body.as_bytes(), &RESPONSES, &mut rejections);
         assert_eq!(rejections.iter().collect::<Vec<_>>(), [(Rejection::Old, 1), (Rejection::Foreign, 1)]);
-        let marks = MARKS.map(|(mark, _)| mark.strip_prefix(b"\"").unwrap());
-        assert_eq!(marks, crate::canon::CARRIER_PREFIXES.map(str::as_bytes));
     }
 }

@@ -43,9 +43,11 @@ pub struct Head<'a> {
     pub demand: Demand,
     /// Containers at the provider in which the history has run code, each with the path of its id.
     pub containers: Vec<(String, String)>,
+    /// Whether a text that is, or looks like, a carrier of this gateway stands anywhere in it.
+    pub has_carriers: bool,
     /// Models that the request names besides `model`.
     pub inner_models: Vec<InnerModel>,
-    /// The refusal of its first reference to state at the provider.
+    /// The refusal of its first reference to state at a provider whose account all callers of the gateway share.
     pub stateful: Option<Failure>,
     /// Spans of every `model` value.
     models: Vec<Range<usize>>,
@@ -79,6 +81,7 @@ struct Found<'a> {
     state: Option<String>,
     inner: Vec<InnerModel>,
     demand: Demand,
+    has_carriers: bool,
     /// Whether a member stands at the top level for which the body has to be looked through.
     is_deep: bool,
     /// Members that are read, however often they stand.
@@ -90,29 +93,20 @@ impl<'a> Head<'a> {
     ///
     /// # Errors
     /// 400 when the body is not a JSON object, has no usable model or no conversation, says wrongly what decides about
-    /// it, chooses the provider's host or credential, or, unless `allow_state`, refers to state at the provider, which
-    /// all callers of the gateway share.
-    pub fn read(body: &'a [u8], members: &Members, allow_state: bool) -> Result<Self> {
+    /// it, or chooses the provider's host or credential.
+    pub fn read(body: &'a [u8], members: &Members) -> Result<Self> {
         let mut all = json::members(body).watched_by(watch::string);
         let mut found = Found::default();
-        let mut open = 0;
         for member in all.by_ref() {
-            let member = member.map_err(invalid)?;
-            if open == 0 {
-                open = first_member(body);
-            }
-            found.take(member, members)?;
+            found.take(member.map_err(invalid)?, members)?;
         }
         all.finish().map_err(invalid)?;
         found.demand.long_cache = all.seen() & watch::LONG != 0;
+        found.has_carriers = all.seen() & watch::CARRIER != 0;
         let is_deep = found.is_deep || all.seen() & (watch::LOOK | scan::NAMELESS) != 0;
         let below =
             if is_deep { look::look(body, members).map_err(invalid)? } else { look::Found::default() };
-        let head = found.head(body, members, open, below)?;
-        match &head.stateful {
-            Some(refusal) if !allow_state => Err(refusal.clone()),
-            _ => Ok(head),
-        }
+        found.head(body, members, below)
     }
 
     /// The edits that make the request name `model`, sorted.
@@ -159,7 +153,7 @@ impl<'a> Found<'a> {
     fn take(&mut self, member: Member<'a>, members: &Members) -> Result<()> {
         // What is no name, no protocol and no provider knows.
         let Some(name) = Name::read(member.key) else { return Ok(()) };
-        self.thinks |= asks_to_think(&member);
+        self.thinks |= asks_to_think(&name, &member);
         let is_among = |names: &[&'static str]| names.iter().copied().find(|known| name.is(known));
         if let Some(known) = is_among(DECIDING) {
             if !name.is_exact() {
@@ -230,7 +224,7 @@ impl<'a> Found<'a> {
         Ok(())
     }
 
-    fn head(self, body: &[u8], members: &Members, open: usize, below: look::Found) -> Result<Head<'a>> {
+    fn head(self, body: &[u8], members: &Members, below: look::Found) -> Result<Head<'a>> {
         if !self.conversation {
             return Err(missing_conversation(members, self.foreign));
         }
@@ -262,13 +256,14 @@ impl<'a> Found<'a> {
             stream: self.is_stream,
             output_cap: self.caps.smallest(),
             choices: self.choices.clamp(1, MOST_CHOICES),
-            open,
+            open: first_member(body),
             stream_options,
             null_options,
             thinks: self.thinks,
             system: self.system,
             demand,
             containers: below.containers,
+            has_carriers: self.has_carriers,
             inner_models,
             stateful,
             models: self.models,
@@ -279,21 +274,30 @@ impl<'a> Found<'a> {
 }
 
 /// Whether a member of any protocol's requests asks the model to think. One that can be read either way does.
-fn asks_to_think(member: &Member<'_>) -> bool {
-    let forbids = || match member.value {
-        b"null" | b"false" | b"\"none\"" | b"0" | b"{}" => true,
-        value => {
-            json::members(value).any(|inner| inner.is_ok_and(|inner| says_no(&inner)))
-                && json::members(value)
-                    .all(|inner| inner.is_ok_and(|inner| says_no(&inner) || !decides(&inner)))
+fn asks_to_think(name: &Name, member: &Member<'_>) -> bool {
+    THINKING.iter().any(|known| name.is(known)) && !forbids(member.value)
+}
+
+/// Whether a value says that the model is not to think, and nothing else.
+fn forbids(value: &[u8]) -> bool {
+    if matches!(value, b"null" | b"false" | b"\"none\"" | b"0" | b"{}") {
+        return true;
+    }
+    let mut is_said = false;
+    for inner in json::members(value) {
+        match inner {
+            Ok(inner) if says_no(&inner) => is_said = true,
+            Ok(inner) if !decides(&inner) => {}
+            _ => return false,
         }
-    };
-    THINKING.iter().any(|name| member.is(name)) && !forbids()
+    }
+    is_said
 }
 
 /// Whether a member of such an object decides, and whether it says that the model is not to think.
 fn decides(inner: &Member<'_>) -> bool {
-    ["type", "effort", "enabled", "budget_tokens", "max_tokens"].iter().any(|name| inner.is(name))
+    let name = Name::read(inner.key);
+    name.is_some_and(|name| THINKING_INSIDE.iter().any(|known| name.is(known)))
 }
 
 fn says_no(inner: &Member<'_>) -> bool {
@@ -370,12 +374,15 @@ fn missing_conversation(members: &Members, foreign: bool) -> Failure {
 const THINKING: [&str; 5] =
     ["reasoning_effort", "reasoning", "thinking", "thinking_budget", "enable_thinking"];
 
+/// Members of their values that decide about it.
+const THINKING_INSIDE: [&str; 5] = ["type", "effort", "enabled", "budget_tokens", "max_tokens"];
+
 /// Members that decide, in one protocol or another.
 const DECIDING: &[&str] =
     &["model", "stream", "stream_options", "n", "max_tokens", "max_completion_tokens", "max_output_tokens"];
 
 /// Members of which not only the strings that are watched for say what they ask for.
-const IS_DEEP: &[&str] = &["audio", "container", "extra_body", "mcp_servers", "plugins"];
+const IS_DEEP: &[&str] = &["extra_body", "mcp_servers", "plugins"];
 
 /// The number of times that the members that decide may stand in one request, all together: each is edited.
 const MAX_TAKEN: usize = 64;

@@ -11,7 +11,7 @@ fn body(members: &str) -> String {
 }
 
 fn read(protocol: ProtocolId, members: &str) -> Result<Head<'static>> {
-    Head::read(body(members).leak().as_bytes(), protocol.protocol().members(), false)
+    Head::read(body(members).leak().as_bytes(), protocol.protocol().members())
 }
 
 fn cap(protocol: ProtocolId, members: &str) -> Option<u64> {
@@ -79,7 +79,7 @@ fn numbers_are_read_however_they_are_written() {
 /// Writes the request for a provider that limits its answers in `member`.
 fn bound(members: &str, member: &str) -> String {
     let body = body(members);
-    let head = Head::read(body.as_bytes(), Chat.protocol().members(), false).unwrap();
+    let head = Head::read(body.as_bytes(), Chat.protocol().members()).unwrap();
     let edits = head.cap_edits(body.as_bytes(), member, 50);
     let mut edits = [edits, head.repeat_edits(body.as_bytes(), &[], true)].concat();
     edits.sort_by_key(|(span, _)| (span.start, span.end));
@@ -108,7 +108,7 @@ fn a_limit_stands_in_the_providers_own_member_and_nowhere_else() {
 fn members_that_stand_twice_have_one_reading() {
     let edited = |members: &str| {
         let body = body(members);
-        let head = Head::read(body.as_bytes(), Chat.protocol().members(), false).unwrap();
+        let head = Head::read(body.as_bytes(), Chat.protocol().members()).unwrap();
         let usage = Chat.protocol().usage_edits(body.as_bytes(), &head);
         let mut edits = [head.repeat_edits(body.as_bytes(), &usage, false), usage].concat();
         edits.sort_by_key(|(span, _)| (span.start, span.end));
@@ -175,6 +175,9 @@ fn who_forbids_thinking_does_not_ask_for_it() {
         (r#""thinking":{"type":"disabled"},"thinking":{"type":"enabled"}"#, true),
         (r#""thinking":{"type":"dis\u0061bled"}"#, true),
         (r#""thinking":7"#, true),
+        (r#""Reasoning_Effort":"high""#, true),
+        (r#""Thinking":{"type":"disabled"}"#, false),
+        (r#""thinking":{"type":"disabled","Type":"enabled"}"#, true),
     ] {
         assert_eq!(read(Chat, members).unwrap().thinks, thinks, "{members}");
     }

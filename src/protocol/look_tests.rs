@@ -7,7 +7,7 @@ use ProtocolId::{Chat, Messages, Responses};
 
 fn head(protocol: ProtocolId, members: &str) -> Head<'static> {
     let body = format!("{{\"model\":\"m\",{members}}}").leak();
-    let read = Head::read(body.as_bytes(), protocol.protocol().members(), true);
+    let read = Head::read(body.as_bytes(), protocol.protocol().members());
     read.unwrap_or_else(|why| panic!("{body}: {}", why.message()))
 }
 

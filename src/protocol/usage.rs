@@ -5,9 +5,10 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, Deserialize, Deserializer, IgnoredAny, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::canon::Rate;
+use crate::canon::{Rate, Rates};
+use crate::json;
 
 /// A token count that never fails to parse: fractions are rounded, anything else that is not a number
 /// from zero counts as zero, null as absent.
@@ -24,64 +25,9 @@ impl Count {
     }
 }
 
-impl<'de> Deserialize<'de> for Count {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(CountVisitor)
-    }
-}
-
 /// An object inside of another one; anything else in its place is an empty one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Nested<T>(pub(super) T);
-
-impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for Nested<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NestedVisitor(PhantomData))
-    }
-}
-
-struct NestedVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de> + Default> Visitor<'de> for NestedVisitor<T> {
-    type Value = Nested<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Nested<T>, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(map)).map(Nested)
-    }
-
-    fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Nested<T>, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Nested::default())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Nested<T>, E> {
-        Ok(Nested::default())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Nested<T>, E> {
-        Ok(Nested::default())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Nested<T>, E> {
-        Ok(Nested::default())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Nested<T>, E> {
-        Ok(Nested::default())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Nested<T>, E> {
-        Ok(Nested::default())
-    }
-
-    fn visit_unit<E>(self) -> Result<Nested<T>, E> {
-        Ok(Nested::default())
-    }
-}
 
 /// A text; absent where there is something else in its place.
 #[derive(Clone, Debug, Default)]
@@ -98,71 +44,48 @@ impl Word {
     }
 }
 
-impl<'de> Deserialize<'de> for Word {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(WordVisitor)
-    }
+/// The rates of an answer whose tier of service is this literal.
+pub(super) fn rates(tier: &[u8]) -> Rates {
+    json::text(tier).and_then(|tier| Rate::of_tier(&tier)).into_iter().collect()
 }
 
-struct WordVisitor;
-
-impl<'de> Visitor<'de> for WordVisitor {
-    type Value = Word;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text")
+/// A value that never fails to parse, whatever stands in its place.
+pub(super) trait Lenient<'de>: Default {
+    /// The reading of what has no reading of its own.
+    fn odd() -> Self {
+        Self::default()
     }
 
-    fn visit_str<E>(self, word: &str) -> Result<Word, E> {
-        Ok(Word(Some(word.to_owned())))
+    fn integer(_: u64) -> Self {
+        Self::odd()
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Word, E> {
-        Ok(Word::default())
+    fn fraction(_: f64) -> Self {
+        Self::odd()
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Word, E> {
-        Ok(Word::default())
+    fn text(_: &str) -> Self {
+        Self::odd()
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Word, E> {
-        Ok(Word::default())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Word, E> {
-        Ok(Word::default())
-    }
-
-    fn visit_unit<E>(self) -> Result<Word, E> {
-        Ok(Word::default())
-    }
-
-    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Word, A::Error> {
+    fn object<A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Word::default())
+        Ok(Self::odd())
     }
 
-    fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Word, A::Error> {
+    fn list<A: SeqAccess<'de>>(mut seq: A) -> Result<Self, A::Error> {
         while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Word::default())
+        Ok(Self::odd())
     }
 }
 
-struct CountVisitor;
-
-impl<'de> Visitor<'de> for CountVisitor {
-    type Value = Count;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a count")
+impl Lenient<'_> for Count {
+    fn odd() -> Self {
+        Self(Some(0))
     }
 
-    fn visit_u64<E>(self, n: u64) -> Result<Count, E> {
-        Ok(Count(Some(n)))
-    }
-
-    fn visit_i64<E>(self, n: i64) -> Result<Count, E> {
-        Ok(Count(Some(u64::try_from(n).unwrap_or(0))))
+    fn integer(n: u64) -> Self {
+        Self(Some(n))
     }
 
     #[expect(
@@ -170,30 +93,101 @@ impl<'de> Visitor<'de> for CountVisitor {
         clippy::cast_sign_loss,
         reason = "`as` saturates, which is wanted"
     )]
-    fn visit_f64<E>(self, n: f64) -> Result<Count, E> {
-        Ok(Count(Some(n.round() as u64)))
+    fn fraction(n: f64) -> Self {
+        Self(Some(n.round() as u64))
+    }
+}
+
+impl<'de, T: Deserialize<'de> + Default> Lenient<'de> for Nested<T> {
+    fn object<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Self)
+    }
+}
+
+impl Lenient<'_> for Word {
+    fn text(word: &str) -> Self {
+        Self(Some(word.to_owned()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        lenient(deserializer)
+    }
+}
+
+impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for Nested<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        lenient(deserializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Word {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        lenient(deserializer)
+    }
+}
+
+/// Reads a value, whatever it is.
+pub(super) fn lenient<'de, T: Lenient<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    deserializer.deserialize_any(AnyVisitor(PhantomData))
+}
+
+struct AnyVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Lenient<'de>> Visitor<'de> for AnyVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Count, E> {
-        Ok(Count(Some(0)))
+    fn visit_unit<E>(self) -> Result<T, E> {
+        Ok(T::default())
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Count, E> {
-        Ok(Count(Some(0)))
+    fn visit_bool<E>(self, _: bool) -> Result<T, E> {
+        Ok(T::odd())
     }
 
-    fn visit_unit<E>(self) -> Result<Count, E> {
-        Ok(Count(None))
+    fn visit_u64<E>(self, n: u64) -> Result<T, E> {
+        Ok(T::integer(n))
     }
 
-    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Count, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Count(Some(0)))
+    fn visit_i64<E>(self, n: i64) -> Result<T, E> {
+        Ok(T::integer(u64::try_from(n).unwrap_or(0)))
     }
 
-    fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Count, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Count(Some(0)))
+    fn visit_f64<E>(self, n: f64) -> Result<T, E> {
+        Ok(T::fraction(n))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<T, E> {
+        Ok(T::text(text))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::object(map)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<T, A::Error> {
+        T::list(seq)
+    }
+}
+
+/// Web searches, by the names of the providers that count them.
+#[derive(serde::Deserialize, Default)]
+#[serde(default)]
+pub(super) struct Tools {
+    web_search_requests: Count,
+    web_search_calls: Count,
+    x_search_calls: Count,
+}
+
+impl Tools {
+    pub(super) fn searches(&self) -> u64 {
+        let calls = self.web_search_calls.get().saturating_add(self.x_search_calls.get());
+        self.web_search_requests.get().max(calls)
     }
 }
 

@@ -7,24 +7,26 @@
 use crate::json::Name;
 use crate::json::scan::{ID, KIND};
 
+use super::carriers;
+
 /// The body has to be looked through.
 pub(super) const LOOK: u8 = 1;
 
 /// Somewhere stands a lifetime of the prompt cache that is longer than the default.
 pub(super) const LONG: u8 = 2;
 
+/// Somewhere stands reasoning in a carrier.
+pub(super) const CARRIER: u8 = 4;
+
 /// The bits of the inside of a string, given the bytes that follow the string.
 pub(super) fn string(inner: &[u8], rest: &[u8]) -> u8 {
-    if inner.len() > LONGEST_SPELLED {
-        return 0;
+    if carriers::rejection(inner).is_some() {
+        return CARRIER;
     }
     let is_plain = || inner.is_ascii() && memchr::memchr(b'\\', inner).is_none();
-    match inner.len() {
-        // Only by escapes can it be a shorter name.
-        26.. if is_plain() => return 0,
-        26.. => {}
-        _ if !is_likely(inner) && is_plain() => return 0,
-        _ => {}
+    // Only by escapes, or letters beyond ASCII, can one that is not likely be a name.
+    if inner.len() > LONGEST_SPELLED || !is_likely(inner) && is_plain() {
+        return 0;
     }
     Name::read(inner).map_or(0, |name| named(&name, rest))
 }
@@ -228,6 +230,14 @@ mod tests {
             assert_eq!(seen(body) & LOOK, LOOK, "{body}");
         }
         assert_eq!(seen(r#"{"a":[{"ttl":"1\u0068"}]}"#), LONG);
+        let long = "x".repeat(2 * LONGEST_SPELLED);
+        for (body, is_carrier) in [
+            (format!(r#"{{"a":[{{"signature":"cm2.{long}"}}]}}"#), true),
+            (r#"{"a":"cm1."}"#.to_owned(), true),
+            (format!(r#"{{"a":"cm3.{long}","b":"\"cm2.","c":"of cm2."}}"#), false),
+        ] {
+            assert_eq!(seen(&body), if is_carrier { CARRIER } else { 0 }, "{body}");
+        }
         for body in [r#"{"a":[{"id":"x"}]}"#, r#"{"a":[{"role":null,"id":"x"}]}"#] {
             assert_eq!(seen(body), crate::json::scan::NAMELESS, "{body}");
         }

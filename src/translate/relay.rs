@@ -55,7 +55,9 @@ impl Edits {
         if profile.strip_attribution {
             edits.extend(protocol.attribution_edit(body, head));
         }
-        edits.extend(protocol.carrier_edits(body, &mut rejections));
+        if head.has_carriers {
+            edits.extend(protocol.carrier_edits(body, &mut rejections));
+        }
         edits.sort_by_key(|(span, _)| (span.start, span.end));
         Self { edits, withhold_usage, rejections }
     }

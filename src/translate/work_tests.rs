@@ -12,7 +12,7 @@ use crate::provider::Profile;
 fn work_of(protocol: &dyn Protocol, body: &str) -> usize {
     let mut spliced = Body::from(body.as_bytes());
     let ((), work) = work::of(|| {
-        let Ok(head) = Head::read(body.as_bytes(), protocol.members(), true) else { return };
+        let Ok(head) = Head::read(body.as_bytes(), protocol.members()) else { return };
         let profile = Profile::default();
         let cap = Some(77);
         Edits::of(protocol, body.as_bytes(), &head, &profile, "real-model", cap).apply(&mut spliced);

@@ -48,7 +48,7 @@ fn relayed(id: ProtocolId) {
 
 /// The provider is asked for the model that was decided on, whoever reads the request, and for nothing else.
 fn request(protocol: &dyn Protocol, input: &[u8], rng: &mut Rng) {
-    let Ok(head) = Head::read(input, protocol.members(), rng.below(2) == 0) else { return };
+    let Ok(head) = Head::read(input, protocol.members()) else { return };
     let profile = Profile { strip_attribution: rng.below(2) == 0, ..Profile::default() };
     let cap = (rng.below(2) == 0).then_some(77);
     let edited = |bytes: &[u8], head: &Head<'_>, cap| {
@@ -66,7 +66,7 @@ fn request(protocol: &dyn Protocol, input: &[u8], rng: &mut Rng) {
     let sent: HashMap<String, &RawValue> =
         serde_json::from_slice(&out).unwrap_or_else(|why| panic!("{why}: {}", out.escape_ascii()));
     assert_eq!(sent.get("model").unwrap().get(), format!("\"{MODEL}\""), "{}", out.escape_ascii());
-    let again = Head::read(&out, protocol.members(), true).unwrap();
+    let again = Head::read(&out, protocol.members()).unwrap();
     assert_eq!(again.model, MODEL);
     assert_eq!(edited(&out, &again, None).escape_ascii().to_string(), out.escape_ascii().to_string());
 }

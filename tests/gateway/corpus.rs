@@ -128,7 +128,7 @@ fn every_recorded_request_keeps_its_bytes() {
     for (n, file) in &all {
         let body = fs::read_to_string(file).unwrap();
         let protocol = REGISTRY[*n];
-        let Ok(head) = Head::read(body.as_bytes(), protocol.members(), true) else {
+        let Ok(head) = Head::read(body.as_bytes(), protocol.members()) else {
             assert_eq!(model(&body, &["model"]), None, "{}", file.display());
             nameless += 1;
             continue;
@@ -137,7 +137,7 @@ fn every_recorded_request_keeps_its_bytes() {
         Edits::of(protocol, body.as_bytes(), &head, &Profile::default(), "real-model", None)
             .apply(&mut edited);
         assert!(edited.bytes() == expected_request(*n, &body).as_bytes(), "{}", file.display());
-        if let Err(failure) = Head::read(body.as_bytes(), protocol.members(), false) {
+        if let Some(failure) = &head.stateful {
             let path = failure.param().unwrap_or_default().to_owned();
             let last = path.rsplit('.').next().unwrap_or_default();
             let is_item = path.starts_with("input[") && path.ends_with(']');
@@ -288,7 +288,7 @@ fn a_sample_of_recordings_passes_the_binary() {
     let complete = |(n, file): &(usize, PathBuf)| {
         let request = fs::read_to_string(file.with_file_name("request.json")).ok()?;
         let body = request.as_bytes();
-        let usable = Head::read(body, REGISTRY[*n].members(), true).is_ok() && status(file) == "200";
+        let usable = Head::read(body, REGISTRY[*n].members()).is_ok() && status(file) == "200";
         let answer = fs::read_to_string(file).unwrap();
         (usable && !answer.is_empty()).then_some((*n, request, answer))
     };

@@ -100,7 +100,7 @@ mod tests {
         let body =
             br#"{"tools":[{"type":"code_interpreter","container":{"type":"auto"}}],"model":"m","input":"x"}"#;
         let members = ProtocolId::Responses.protocol().members();
-        let mut head = Head::read(body, members, false).unwrap();
+        let mut head = Head::read(body, members).unwrap();
         assert!(tenants.claims(Some(&one), ProtocolId::Chat, &head.demand).is_none());
         assert!(tenants.claims(Some(&one), ProtocolId::Responses, &Demand::default()).is_none());
         tenants.claims(Some(&one), ProtocolId::Responses, &head.demand).unwrap().note("cntr_1");

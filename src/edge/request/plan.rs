@@ -81,7 +81,7 @@ pub(in crate::edge) async fn admit(
         let spare = can_spare.then(|| priced::spare(&choices, &found, body.bytes(), members)).flatten();
         let Spare { edits, paths } = spare.ok_or(refusal)?;
         body.splice(&edits);
-        head = Head::read(body.bytes(), members, true)?;
+        head = Head::read(body.bytes(), members)?;
         priced::retain(&mut choices, &found, &head.demand)?;
         let mut losses = Losses::default();
         paths.iter().try_for_each(|path| losses.drop_named(path))?;
@@ -130,7 +130,7 @@ pub(in crate::edge) fn redirect(
 ) -> Result<Call> {
     let found = exchange.call()?.found.clone();
     let mut call = Call::to(&exchange.snapshot, found, choice, false)?;
-    let head = Head::read(&fallbacks.body, fallbacks.client.protocol().members(), true)?;
+    let head = Head::read(&fallbacks.body, fallbacks.client.protocol().members())?;
     may_ask(exchange, call.provider(), &head)?;
     call.told_by(&head);
     let estimate = fallbacks.estimate.elsewhere(exchange, &call)?;
@@ -147,7 +147,7 @@ fn plan<'b>(
     body: &'b [u8],
 ) -> Result<Plan<'b>> {
     let speaker = client.protocol();
-    let head = Head::read(body, speaker.members(), true)?;
+    let head = Head::read(body, speaker.members())?;
     // What can be no model's name is kept nowhere.
     exchange.requested_model =
         Some(&*head.model).filter(|name| route::is_model_name(name)).map(str::to_owned);
@@ -253,7 +253,7 @@ pub(in crate::edge) fn context(exchange: &Exchange, call: &Call) -> Result<Arc<C
     let speaker = call.protocol.protocol();
     // Others ask for what can be turned, so this is not how the target is.
     let misfit = || Failure::provider("the answer is not in the form that was asked for").at_cost();
-    if Head::read(&call.body, speaker.members(), true).is_ok_and(|head| head.choices > 1) {
+    if Head::read(&call.body, speaker.members()).is_ok_and(|head| head.choices > 1) {
         return Err(misfit());
     }
     let facts = facts(exchange, call, exchange.client_model());

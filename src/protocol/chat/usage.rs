@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::canon::{Profile, Rates, Usage, UsagePart};
 use crate::json::write::Object;
-use crate::protocol::usage::{Count, Nested, Word};
+use crate::protocol::usage::{Count, Nested, Tools, Word};
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -24,15 +24,6 @@ struct Wire {
     num_sources_used: Count,
     server_tool_use: Nested<Tools>,
     server_side_tool_usage_details: Nested<Tools>,
-}
-
-/// Web searches, by the names of the providers that count them.
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Tools {
-    web_search_requests: Count,
-    web_search_calls: Count,
-    x_search_calls: Count,
 }
 
 #[derive(Deserialize, Default)]
@@ -59,13 +50,6 @@ struct Writes {
 struct Completion {
     reasoning_tokens: Count,
     audio_tokens: Count,
-}
-
-impl Tools {
-    fn searches(&self) -> u64 {
-        let calls = self.web_search_calls.get().saturating_add(self.x_search_calls.get());
-        self.web_search_requests.get().max(calls)
-    }
 }
 
 impl Wire {

@@ -1,13 +1,12 @@
 //! The `usage` object of the Messages protocol.
 
-use std::fmt;
 use std::sync::Arc;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, SeqAccess};
 
 use crate::canon::{Inner, Rate, Rates, Usage, UsagePart};
 use crate::json::write::Object;
-use crate::protocol::usage::{Count, Nested, Word};
+use crate::protocol::usage::{Count, Lenient, Nested, Word, lenient};
 
 #[derive(serde::Deserialize, Default)]
 #[serde(default)]
@@ -74,50 +73,13 @@ impl Iterations {
 
 impl<'de> Deserialize<'de> for Iterations {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(IterationsVisitor)
+        lenient(deserializer)
     }
 }
 
-struct IterationsVisitor;
-
-impl<'de> Visitor<'de> for IterationsVisitor {
-    type Value = Iterations;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list")
-    }
-
-    fn visit_unit<E>(self) -> Result<Iterations, E> {
-        Ok(Iterations::default())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Iterations, E> {
-        Ok(Iterations::default())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Iterations, E> {
-        Ok(Iterations::default())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Iterations, E> {
-        Ok(Iterations::default())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Iterations, E> {
-        Ok(Iterations::default())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Iterations, E> {
-        Ok(Iterations::default())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Iterations, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Iterations::default())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Iterations, A::Error> {
-        let mut iterations = Iterations::default();
+impl<'de> Lenient<'de> for Iterations {
+    fn list<A: SeqAccess<'de>>(mut seq: A) -> Result<Self, A::Error> {
+        let mut iterations = Self::default();
         while let Some(Nested(iteration)) = seq.next_element::<Nested<Iteration>>()? {
             iteration.inner().into_iter().for_each(|inner| iterations.add(inner));
         }

@@ -2,10 +2,9 @@
 
 use serde::Deserialize;
 
-use crate::canon::{Rate, Usage, UsagePart};
-use crate::json;
+use crate::canon::{Usage, UsagePart};
 use crate::json::write::Object;
-use crate::protocol::usage::{Count, Nested};
+use crate::protocol::usage::{self, Count, Nested, Tools};
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -40,13 +39,6 @@ struct Output {
     audio_tokens: Count,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Tools {
-    web_search_calls: Count,
-    x_search_calls: Count,
-}
-
 /// The `tool_usage` object of a response.
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -67,7 +59,6 @@ pub(super) fn read(json: &[u8]) -> Option<UsagePart> {
     let long = details.cache_write_tokens_details.0.ttl_12h_tokens;
     let (cache_read, cache_write) =
         (details.cached_tokens.get(), details.cache_write_tokens.get().max(long.get()));
-    let Nested(tools) = wire.server_side_tool_usage_details;
     Some(UsagePart {
         input: Some(wire.input_tokens.get().saturating_sub(cache_read.saturating_add(cache_write))),
         cache_read: Some(cache_read),
@@ -77,7 +68,7 @@ pub(super) fn read(json: &[u8]) -> Option<UsagePart> {
         cache_write_long: long.0,
         audio_input: details.audio_tokens.0,
         audio_output: output.audio_tokens.0,
-        searches: Some(tools.web_search_calls.get().saturating_add(tools.x_search_calls.get())),
+        searches: Some(wire.server_side_tool_usage_details.0.searches()),
         ..UsagePart::default()
     })
 }
@@ -85,8 +76,7 @@ pub(super) fn read(json: &[u8]) -> Option<UsagePart> {
 /// Reads what stands beside the usage in a response: the literal of its class of service, and its `tool_usage`.
 pub(super) fn read_with(usage: &[u8], tier: Option<&[u8]>, tools: Option<&[u8]>) -> Option<UsagePart> {
     let mut part = read(usage)?;
-    let tier = tier.and_then(json::text);
-    part.rates = tier.as_deref().and_then(Rate::of_tier).into_iter().collect();
+    part.rates = tier.map(usage::rates).unwrap_or_default();
     let tools = tools.and_then(|json| serde_json::from_slice::<Nested<ToolUsage>>(json).ok());
     let searches = tools.map(|Nested(tools)| tools.web_search.0.num_requests.get());
     part.searches = part.searches.max(searches);
@@ -110,6 +100,8 @@ pub(super) fn write(usage: &Usage, o: &mut Object<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::canon::Rate;
+    use crate::json;
 
     #[test]
     fn input_is_what_was_not_cached() {

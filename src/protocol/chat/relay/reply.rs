@@ -1,11 +1,11 @@
 //! What matters in a whole Chat answer.
 
-use crate::canon::Rate;
 use crate::failure::{Failure, Result};
 use crate::json;
 use crate::protocol::{Progress, Sight};
 
 use crate::protocol::chat::usage;
+use crate::protocol::usage::rates;
 
 /// Reads an answer's body.
 pub(in crate::protocol::chat) fn read(body: &[u8]) -> Result<Sight> {
@@ -16,9 +16,7 @@ pub(in crate::protocol::chat) fn read(body: &[u8]) -> Result<Sight> {
         match member.key {
             b"model" if member.value.first() == Some(&b'"') => sight.model = Some(member.span),
             b"usage" if member.is_present() => sight.usage = usage::read(member.value),
-            b"service_tier" => {
-                sight.rates = member.text().and_then(|tier| Rate::of_tier(&tier)).into_iter().collect();
-            }
+            b"service_tier" => sight.rates = rates(member.value),
             b"choices" => choices = true,
             b"error" => error = member.is_present(),
             _ => {}

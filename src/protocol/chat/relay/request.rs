@@ -56,7 +56,7 @@ mod tests {
     use crate::json::splice;
 
     fn edited(body: &str) -> String {
-        let head = Head::read(body.as_bytes(), &MEMBERS, false).unwrap();
+        let head = Head::read(body.as_bytes(), &MEMBERS).unwrap();
         String::from_utf8(splice(body.as_bytes(), &usage_edits(body.as_bytes(), &head))).unwrap()
     }
 

@@ -3,12 +3,12 @@
 use memchr::memmem::Finder;
 use once_cell::sync::Lazy;
 
-use crate::canon::Rate;
 use crate::json::{self, Member};
 use crate::protocol::{Progress, Sight, UpstreamError};
 use crate::sse::Event;
 
 use crate::protocol::chat::usage;
+use crate::protocol::usage::rates;
 
 /// Reads one event.
 pub(in crate::protocol::chat) fn read(event: &Event<'_>) -> Sight {
@@ -43,9 +43,7 @@ fn take<'a>(member: &Member<'a>, sight: &mut Sight, choices: &mut Option<&'a [u8
         b"model" if member.value.first() == Some(&b'"') => sight.model = Some(member.span.clone()),
         b"choices" => *choices = Some(member.value),
         b"usage" if member.is_present() => sight.usage = usage::read(member.value),
-        b"service_tier" => {
-            sight.rates = member.text().and_then(|tier| Rate::of_tier(&tier)).into_iter().collect();
-        }
+        b"service_tier" => sight.rates = rates(member.value),
         b"x_groq" if sight.usage.is_none() => sight.usage = nested_usage(member.value),
         b"error" => *failed |= member.is_present(),
         // The error frame of servers that put the error's members at the top level.

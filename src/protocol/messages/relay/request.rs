@@ -92,7 +92,7 @@ mod tests {
             (format!("[{b}]"), format!("[{b}]")),
         ] {
             let before = body(&before);
-            let head = Head::read(before.as_bytes(), &MEMBERS, false).unwrap();
+            let head = Head::read(before.as_bytes(), &MEMBERS).unwrap();
             let edits: Vec<_> = attribution_edit(before.as_bytes(), &head).into_iter().collect();
             assert_eq!(splice(before.as_bytes(), &edits), body(&after).as_bytes());
         }
