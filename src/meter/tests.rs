@@ -302,7 +302,7 @@ fn a_store_from_before_leases_is_taken_over() {
     .unwrap();
     assert_eq!(audited(folder.path()).1.holds, 1);
     assert_eq!(recovered(folder.path()), usd("9"));
-    // A gateway from before, if it still runs, can not hold anything by its own count.
+    // A gateway from before, if it still runs, cannot hold anything by its own count.
     assert!(old.execute("UPDATE wallets SET balance = balance, held = held", []).is_err());
 }
 
