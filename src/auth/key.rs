@@ -28,7 +28,7 @@ pub struct Key {
     pub account: String,
     /// A name for people.
     pub name: String,
-    /// In use?
+    /// Whether it is in use.
     pub status: Status,
     /// Its rights.
     #[serde(flatten)]
@@ -38,7 +38,7 @@ pub struct Key {
     /// SHA-256 of the secret.
     #[serde(skip)]
     pub digest: Digest,
-    /// In use, as far as the owner is concerned?
+    /// Whether the account is in use.
     #[serde(skip)]
     pub account_status: Status,
 }

@@ -36,7 +36,7 @@ impl Ring {
     /// Opens the store in a data folder and reads all keys.
     ///
     /// # Errors
-    /// When the store can not be opened or read.
+    /// When the store cannot be opened or read.
     pub fn open(folder: &Path) -> std::result::Result<Self, Error> {
         let store = Store::open(folder)?;
         let secret = store.shared_secret()?;
@@ -88,7 +88,7 @@ impl Ring {
     }
 
     /// Reads the keys again if the store has changed. One caller looks, the others go on with what is
-    /// known; a store that can not be read leaves the keys as they are.
+    /// known; a store that cannot be read leaves the keys as they are.
     fn refresh(&self) {
         let now = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
         let looked = self.looked.load(Ordering::Relaxed);

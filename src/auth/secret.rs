@@ -50,7 +50,7 @@ impl Digest {
     }
 }
 
-/// What operators show instead of a key: kept as its digest alone.
+/// The token that operators show instead of a key, kept as its digest alone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(Digest);
 
@@ -61,7 +61,7 @@ impl Token {
         Self(Digest(Sha256::digest(text.as_bytes()).into()))
     }
 
-    /// Is `shown` the token? Takes the same time wherever the difference is.
+    /// Whether `shown` is the token. Takes the same time wherever the difference is.
     #[must_use]
     pub fn is(&self, shown: &str) -> bool {
         self.0.same(&Self::new(shown).0)

@@ -15,20 +15,20 @@ use super::{Digest, Key, Rate, Rights, Secret, SharedSecret, Status, random_id};
 pub struct Account {
     /// Its name.
     pub id: String,
-    /// In use?
+    /// Whether it is in use.
     pub status: Status,
     /// Seconds since the epoch.
     pub created: i64,
 }
 
-/// What a new key shall be.
+/// The properties of a new key.
 #[derive(Clone, Debug, Default)]
 pub struct NewKey {
     /// The account that owns it.
     pub account: String,
     /// A name for people.
     pub name: String,
-    /// What it may do.
+    /// Its rights.
     pub rights: Rights,
 }
 
@@ -40,7 +40,7 @@ impl Store {
     /// Opens the store in a data folder; makes both if they do not exist.
     ///
     /// # Errors
-    /// When the folder or the file can not be made, read or brought to the current form.
+    /// When the folder or the file cannot be made, read or brought to the current form.
     pub fn open(folder: &Path) -> Result<Self, Error> {
         Ok(Self(store::open(folder)?))
     }
@@ -48,7 +48,7 @@ impl Store {
     /// A number that changes whenever another process, or another part of this one, has changed the file.
     ///
     /// # Errors
-    /// When the file can not be read.
+    /// When the file cannot be read.
     pub fn version(&self) -> Result<i64, Error> {
         Ok(self.0.pragma_query_value(None, "data_version", |row| row.get(0))?)
     }
@@ -56,7 +56,7 @@ impl Store {
     /// A number that changes whenever keys or accounts have changed.
     ///
     /// # Errors
-    /// When the file can not be read.
+    /// When the file cannot be read.
     pub fn revision(&self) -> Result<i64, Error> {
         let mut query = self.0.prepare_cached("SELECT number FROM revision")?;
         Ok(query.query_row([], |row| row.get(0))?)
@@ -83,7 +83,7 @@ impl Store {
     /// All keys, oldest first.
     ///
     /// # Errors
-    /// When the file can not be read.
+    /// When the file cannot be read.
     pub fn keys(&self) -> Result<Vec<Key>, Error> {
         let mut query = self.0.prepare_cached(&format!("{SELECT} ORDER BY k.rowid"))?;
         let keys = query.query_map([], key)?.collect::<Result<_, _>>()?;
@@ -93,16 +93,16 @@ impl Store {
     /// One key, by its id.
     ///
     /// # Errors
-    /// [`Error::NotFound`], or when the file can not be read.
+    /// [`Error::NotFound`], or when the file cannot be read.
     pub fn key(&self, id: &str) -> Result<Key, Error> {
         let mut query = self.0.prepare_cached(&format!("{SELECT} WHERE k.id = ?1"))?;
         query.query_row([id], key).optional()?.ok_or_else(|| Error::NotFound(format!("key '{id}'")))
     }
 
-    /// Makes a key. The secret is returned once and can not be read again.
+    /// Makes a key. The secret is returned once and cannot be read again.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for an unknown account, or when the file can not be written.
+    /// [`Error::NotFound`] for an unknown account, or when the file cannot be written.
     pub fn create_key(&self, new: &NewKey) -> Result<(Key, Secret), Error> {
         self.account(&new.account)?;
         let secret = Secret::generate();
@@ -122,7 +122,7 @@ impl Store {
     /// Changes what a key may do.
     ///
     /// # Errors
-    /// [`Error::NotFound`], or when the file can not be written.
+    /// [`Error::NotFound`], or when the file cannot be written.
     pub fn set_rights(&self, id: &str, rights: &Rights) -> Result<(), Error> {
         let changed = self.0.execute(
             "UPDATE keys SET models = :models, aliases = :aliases, rpm = :rpm, tpm = :tpm,
@@ -143,7 +143,7 @@ impl Store {
     /// Switches a key on or off.
     ///
     /// # Errors
-    /// [`Error::NotFound`], or when the file can not be written.
+    /// [`Error::NotFound`], or when the file cannot be written.
     pub fn set_key_status(&self, id: &str, status: Status) -> Result<(), Error> {
         let changed =
             self.0.execute("UPDATE keys SET status = ?2 WHERE id = ?1", params![id, status.name()])?;
@@ -153,7 +153,7 @@ impl Store {
     /// Removes a key.
     ///
     /// # Errors
-    /// [`Error::NotFound`], or when the file can not be written.
+    /// [`Error::NotFound`], or when the file cannot be written.
     pub fn delete_key(&self, id: &str) -> Result<(), Error> {
         found(self.0.execute("DELETE FROM keys WHERE id = ?1", [id])?, || format!("key '{id}'"))
     }
@@ -161,7 +161,7 @@ impl Store {
     /// All accounts, oldest first.
     ///
     /// # Errors
-    /// When the file can not be read.
+    /// When the file cannot be read.
     pub fn accounts(&self) -> Result<Vec<Account>, Error> {
         let mut query = self.0.prepare_cached("SELECT id, status, created FROM accounts ORDER BY rowid")?;
         let accounts = query.query_map([], account)?.collect::<Result<_, _>>()?;
@@ -171,7 +171,7 @@ impl Store {
     /// One account.
     ///
     /// # Errors
-    /// [`Error::NotFound`], or when the file can not be read.
+    /// [`Error::NotFound`], or when the file cannot be read.
     pub fn account(&self, id: &str) -> Result<Account, Error> {
         let mut query = self.0.prepare_cached("SELECT id, status, created FROM accounts WHERE id = ?1")?;
         query.query_row([id], account).optional()?.ok_or_else(|| Error::NotFound(format!("account '{id}'")))
@@ -180,7 +180,7 @@ impl Store {
     /// Makes an account.
     ///
     /// # Errors
-    /// [`Error::Exists`], or when the file can not be written.
+    /// [`Error::Exists`], or when the file cannot be written.
     pub fn create_account(&self, id: &str) -> Result<Account, Error> {
         let sql =
             "INSERT INTO accounts (id, status, created) VALUES (?1, 'active', ?2) ON CONFLICT DO NOTHING";
@@ -193,7 +193,7 @@ impl Store {
     /// Switches an account, and with it all its keys, on or off.
     ///
     /// # Errors
-    /// [`Error::NotFound`], or when the file can not be written.
+    /// [`Error::NotFound`], or when the file cannot be written.
     pub fn set_account_status(&self, id: &str, status: Status) -> Result<(), Error> {
         let sql = "UPDATE accounts SET status = ?2 WHERE id = ?1";
         found(self.0.execute(sql, params![id, status.name()])?, || format!("account '{id}'"))

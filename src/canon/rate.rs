@@ -72,7 +72,7 @@ impl Rates {
     }
 
     /// The rates in the set.
-    pub fn iter(self) -> impl Iterator<Item = Rate> {
+    pub fn iter(self) -> impl DoubleEndedIterator<Item = Rate> {
         Rate::ALL.into_iter().filter(move |rate| self.has(*rate))
     }
 

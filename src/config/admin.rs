@@ -1,4 +1,4 @@
-//! Where operators are listened for, and what they show.
+//! The listener for operators, and the token that they show.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,12 +11,12 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use crate::auth::Token;
 use crate::located::Located;
 
-/// Where operators are listened for.
+/// The listener for operators.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
     /// `host:port`.
     pub address: String,
-    /// What operators show; absent: nothing, and then the console is for this machine alone.
+    /// The token that operators show; absent: none, and the console is for this machine alone.
     pub token: Option<Token>,
     /// Names by which it may be called without a token, besides addresses and the names of this machine.
     pub hosts: Vec<String>,
@@ -26,14 +26,14 @@ pub struct Admin {
 #[derive(Clone, Debug, Default)]
 pub struct AdminSettings(pub(super) AdminMembers);
 
-/// Where operators are listened for, and the token that they have to show.
+/// The address of the listener for operators, and the token that they have to show.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "AdminSettings")]
 pub(super) struct AdminMembers {
     /// The address. Default: `127.0.0.1:9090`.
     pub(super) address: Option<Located<String>>,
-    /// Where the token is that operators have to show for the console and `/metrics`: `env:NAME` or `file:PATH`.
+    /// A reference to the token that operators have to show for the console and `/metrics`: `env:NAME` or `file:PATH`.
     /// Without one, the console is served on loopback alone.
     pub(super) token: Option<Located<String>>,
     /// Names by which it may be called without a token, as a service in a network of containers: under any other name
@@ -43,7 +43,7 @@ pub(super) struct AdminMembers {
 }
 
 impl Admin {
-    /// Is it for this machine alone?
+    /// Whether it is for this machine alone.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         let addresses = self.address.to_socket_addrs();

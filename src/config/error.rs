@@ -14,7 +14,7 @@ pub struct Problem {
     pub message: String,
 }
 
-/// A configuration that can not be used.
+/// A configuration that cannot be used.
 #[derive(Debug)]
 pub struct Error {
     file: Option<PathBuf>,

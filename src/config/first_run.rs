@@ -85,7 +85,7 @@ fn url(address: &str, default_port: Option<u16>) -> String {
 const DEMO_CONTEXT: u64 = 200_000;
 const DEMO_OUTPUT: u64 = 32_000;
 
-/// What the built-in provider costs where there is demo credit to pay it with: as much as a small model.
+/// The prices of the built-in provider where there is demo credit to pay it with: as much as a small model.
 const DEMO_PRICES: TierSettings = TierSettings {
     threshold: 0,
     input: 250_000,

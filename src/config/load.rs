@@ -54,7 +54,7 @@ impl Config {
     /// one whose key is in the environment.
     ///
     /// # Errors
-    /// A variable whose value can not be used.
+    /// A variable whose value cannot be used.
     pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let mut problems = Vec::new();
         let settings = first_run::settings(&variable);

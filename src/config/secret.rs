@@ -60,7 +60,7 @@ pub(super) fn resolve(
 /// A file of this exposure, if others may use it.
 ///
 /// # Errors
-/// When everybody may write it: then it is anybody's, and no secret.
+/// Fails if everybody may write it: then it is anybody's, and no secret.
 pub(super) fn judged(file: &Path, exposure: Exposure) -> Result<Option<(PathBuf, Exposure)>, String> {
     match exposure {
         Exposure::Writable => {

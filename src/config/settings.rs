@@ -19,7 +19,7 @@ use super::AdminSettings;
 #[serde(default, deny_unknown_fields)]
 #[schemars(title = "CrossModel configuration")]
 pub struct Settings {
-    /// Where clients are listened for. Default: `127.0.0.1:8080`, without TLS.
+    /// The addresses for clients. Default: `127.0.0.1:8080`, without TLS.
     pub listen: Option<Vec<ListenerSettings>>,
     /// The address for the console, `/metrics`, `/healthz` and `/readyz`, alone or with a token. Default:
     /// `127.0.0.1:9090`. `off`: none.
@@ -28,16 +28,16 @@ pub struct Settings {
     pub data: Option<PathBuf>,
     /// Threads that serve clients. Default: one per core.
     pub threads: Option<usize>,
-    /// Where access lines go: `stdout`, `off`, or a file's path. Default: `stdout`.
+    /// The destination of access lines: `stdout`, `off`, or a file's path. Default: `stdout`.
     pub access_log: Option<Destination>,
-    /// Is a call paid for from its account's wallet, where its model has a price? `off`: everything is free, and only
+    /// Whether a call is paid for from its account's wallet, where its model has a price. `off`: everything is free, and only
     /// counted. Default: `on`.
     pub billing: Switch,
-    /// Are calls counted for `/metrics` and the console? `off`: what was counted before stays as it is. Default: `on`.
+    /// Whether calls are counted for `/metrics` and the console. `off`: what was counted before stays as it is. Default: `on`.
     pub metrics: Switch,
-    /// What a request may be.
+    /// The limits of a request.
     pub limits: Limits,
-    /// How long a provider may take.
+    /// The time-outs of providers.
     pub timeouts: Timeouts,
     /// Whether every known provider whose key is in the environment is in use besides `providers`, with all of its
     /// models, as it is without a file. Default: `false`.
@@ -50,7 +50,7 @@ pub struct Settings {
     pub aliases: Aliases,
 }
 
-/// Is a part of the gateway in use?
+/// Whether a part of the gateway is in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Switch {
@@ -62,7 +62,7 @@ pub enum Switch {
 }
 
 impl Switch {
-    /// Is it on?
+    /// Whether it is on.
     #[must_use]
     pub fn is_on(self) -> bool {
         self == Self::On
@@ -89,7 +89,7 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
-/// What a request may be, and how many there may be.
+/// The limits of a request, and of how many there may be.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
@@ -132,7 +132,7 @@ pub struct Limits {
     pub reply_bytes: usize,
 }
 
-/// How long a provider may take, in seconds.
+/// The time-outs of a provider, in seconds.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Timeouts {

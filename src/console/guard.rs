@@ -1,6 +1,6 @@
-//! Who may look.
+//! The guard of the admin listener, which decides who may see what.
 //!
-//! With a token, who shows it. Without one, programs on this machine, and for metrics programs in its network, but no
+//! With a token, whoever shows it is let in. Without one, programs on this machine are, and for metrics programs in its network, but no
 //! page of somebody else's that has made its own name lead here (DNS rebinding): such a page cannot be asked for under
 //! an address, a local name or one that the configuration gives.
 
@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use crate::auth::Token;
 
-/// What stands between the admin listener and its callers.
+/// The rule by which callers of the admin listener are let in.
 #[derive(Debug)]
 pub struct Guard(Access);
 
@@ -25,7 +25,7 @@ enum Access {
 #[derive(Debug)]
 struct Names(Vec<String>);
 
-/// What somebody wants.
+/// The kinds of things that are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
     /// The page, in which no figure is.
@@ -38,12 +38,12 @@ pub enum What {
     Health,
 }
 
-/// Why somebody does not get it.
+/// The reason for which a caller does not get it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The answer's status: 401 where a token would help, else 403.
     pub status: u16,
-    /// Why, in a sentence.
+    /// The reason, in a sentence.
     pub message: &'static str,
 }
 
@@ -60,10 +60,10 @@ impl Guard {
         })
     }
 
-    /// May `what` be given to a request with these headers?
+    /// Checks whether `what` may be given to a request with these headers.
     ///
     /// # Errors
-    /// Why not.
+    /// Fails with the reason for which it may not.
     pub fn admit(&self, what: What, host: Option<&str>, authorization: Option<&str>) -> Result<(), Refusal> {
         match (&self.0, what) {
             (_, What::Health) | (Access::Token(_), What::Page) => Ok(()),

@@ -45,7 +45,7 @@ impl Console {
     /// A console that has seen nothing yet, with the books of a data folder.
     ///
     /// # Errors
-    /// When the store can not be opened.
+    /// When the store cannot be opened.
     pub fn open(folder: &Path) -> Result<Self, Error> {
         Ok(Self {
             instance: auth::random_id(""),
@@ -68,7 +68,7 @@ impl Console {
         View::new(&self.instance, uptime, sources, &lock(&self.history), since, query)
     }
 
-    /// What the store says of the keys and accounts that are shown; nothing if it can not be read, or is being
+    /// What the store says of the keys and accounts that are shown; nothing if it cannot be read, or is being
     /// read by others for too long. May take as long as a disk does.
     #[must_use]
     pub fn figures(&self, shown: &Shown) -> Option<Figures> {

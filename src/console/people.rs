@@ -27,12 +27,12 @@ pub(super) struct KeyRow {
     id: String,
     name: String,
     account: String,
-    /// Do its calls go through?
+    /// Whether its calls go through.
     state: KeyState,
     in_flight: usize,
     requests: Gauge,
     tokens: Gauge,
-    /// What its calls have cost so far.
+    /// The cost of its calls so far.
     spent_micro: Option<u64>,
     spending_limit_micro: Option<u64>,
 }
@@ -45,7 +45,7 @@ enum KeyState {
     AccountDisabled,
 }
 
-/// What is used of a limit in a minute; absent: there is none.
+/// The usage of a limit in a minute; absent: there is no limit.
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Gauge {
     used: u64,
@@ -70,7 +70,7 @@ pub struct Shown {
     accounts: BTreeSet<String>,
 }
 
-/// What the store says of them.
+/// The facts that the store knows of them.
 #[derive(Debug)]
 pub struct Figures {
     spent: HashMap<String, Amount>,
@@ -189,5 +189,5 @@ impl Shelf {
 /// Keys that are shown at once; others are found by a search.
 const MOST_KEYS: usize = 100;
 
-/// How long a report is believed: one adds up a row for each key and day of the month.
+/// The time for which a report is believed: one adds up a row for each key and day of the month.
 const REPORTED_FOR: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! How much goes on at once, and who is let in when it is nearly too much.
+//! The calls that go on at once, and the choice of those that are let in when there are nearly too many.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -28,14 +28,14 @@ pub struct Weight {
     pub bytes: usize,
 }
 
-/// Why a call is not let in.
+/// The reason for which a call is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shed {
     /// There are as many calls as there may be.
     Calls,
     /// Their requests take as much memory as they may.
     Memory,
-    /// What is left is for keys that have less.
+    /// The rest is kept for keys that have less.
     Share,
 }
 
@@ -52,25 +52,25 @@ impl Load {
     /// Lets a call of a key in.
     ///
     /// # Errors
-    /// Why not.
+    /// Fails with the reason for which it may not.
     pub fn enter(self: &Arc<Self>, key: &Grant, bounds: Weight) -> Result<Slot, Shed> {
         self.add(key, bounds, Weight { calls: 1, bytes: 0 })?;
         Ok(Slot { load: Arc::clone(self), key: Arc::clone(key), bounds, bytes: 0 })
     }
 
-    /// What goes on.
+    /// Everything that goes on.
     #[must_use]
     pub fn total(&self) -> Weight {
         lock(&self.0).total
     }
 
-    /// What goes on for one key.
+    /// Everything that goes on for one key.
     #[must_use]
     pub fn of(&self, key: &str) -> Weight {
         lock(&self.0).keys.get(key).copied().unwrap_or_default()
     }
 
-    /// Is nearly as much going on as may?
+    /// Whether nearly as much goes on as may.
     #[must_use]
     pub fn is_near(&self, bounds: Weight) -> bool {
         let total = self.total();
@@ -120,10 +120,10 @@ impl State {
 }
 
 impl Slot {
-    /// Could the call hold so many bytes more, at this moment?
+    /// Checks whether the call could hold so many bytes more at this moment.
     ///
     /// # Errors
-    /// Why not.
+    /// Fails with the reason for which it may not.
     pub fn has_room(&self, bytes: usize) -> Result<(), Shed> {
         let more = Weight { calls: 0, bytes };
         lock(&self.load.0).with(&self.key, self.bounds, more).map(|_| ())
@@ -132,7 +132,7 @@ impl Slot {
     /// Holds bytes of the call's request besides those that it holds already.
     ///
     /// # Errors
-    /// Why not.
+    /// Fails with the reason for which it may not.
     pub fn hold(&mut self, bytes: usize) -> Result<(), Shed> {
         self.load.add(&self.key, self.bounds, Weight { calls: 0, bytes })?;
         self.bytes += bytes;
@@ -142,7 +142,7 @@ impl Slot {
     /// Holds so many bytes in all from now on.
     ///
     /// # Errors
-    /// Why not, if these are more than before.
+    /// Fails with the reason if these are more than before, and too many.
     pub fn fit(&mut self, bytes: usize) -> Result<(), Shed> {
         if bytes > self.bytes {
             return self.hold(bytes - self.bytes);
@@ -151,8 +151,7 @@ impl Slot {
         Ok(())
     }
 
-    /// Of the call's request so many bytes live on, which are there already, whether or not they are more than there may
-    /// be.
+    /// Holds so many bytes in all from now on, even if they are more than there may be: they are in memory already.
     pub fn keep(&mut self, bytes: usize) {
         let before = std::mem::replace(&mut self.bytes, bytes);
         let more = Weight { calls: 0, bytes: bytes.saturating_sub(before) };
@@ -188,7 +187,7 @@ impl Shed {
         }
     }
 
-    /// What the client is told.
+    /// The message for the client.
     #[must_use]
     pub fn failure(self) -> Failure {
         let failure = Failure::new(Kind::Unavailable, "The gateway is overloaded. Try again later.");
@@ -196,7 +195,7 @@ impl Shed {
     }
 }
 
-/// Does what a key would have fit? Most of the bound is for whoever comes. The last tenth is only for keys that
+/// Whether what a key would have fits. Most of the bound is for whoever comes. The last tenth is only for keys that
 /// have no more than an even share, one that is still to come counted in: so a quiet key always finds room.
 fn fits(total: usize, own: usize, bound: usize, others: usize, full: Shed) -> Result<(), Shed> {
     if total > bound {

@@ -37,7 +37,7 @@ pub struct Ticket {
     standing: Standing,
 }
 
-/// What a client is told of its limits.
+/// The state of a key's limits, for its client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
     /// Requests per minute, if they are limited.
@@ -46,7 +46,7 @@ pub struct Standing {
     pub tokens: Option<Share>,
 }
 
-/// What was used in the last minute.
+/// The usage of the last minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Used {
     /// Requests.
@@ -55,12 +55,12 @@ pub struct Used {
     pub tokens: u64,
 }
 
-/// How much of a limit is left.
+/// A limit and its rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
     /// The limit.
     pub limit: u64,
-    /// What is left of it.
+    /// The rest of it.
     pub remaining: u64,
     /// Seconds until all of it is there again.
     pub reset: u64,
@@ -92,7 +92,7 @@ impl Limiter {
         }
     }
 
-    /// What a key has used in the last minute.
+    /// The usage of a key in the last minute.
     #[must_use]
     pub fn used(&self, key: &str) -> Used {
         let Some(window) = lock(&self.windows).get(key).map(Arc::clone) else { return Used::default() };
@@ -164,7 +164,7 @@ impl Ticket {
         }
     }
 
-    /// How the key stood when the call was admitted.
+    /// The state of the key's limits when the call was admitted.
     #[must_use]
     pub fn standing(&self) -> Standing {
         self.standing

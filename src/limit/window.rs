@@ -3,7 +3,7 @@
 //! Whatever sixty seconds one looks at, no more was admitted in them than the limit says: a request counts until
 //! the second in which it came is a minute ago in whole. Memory is the same for every limit.
 
-/// What one key has used in the last minute. Times are seconds since some start.
+/// The usage of one key in the last minute. Times are seconds since some start.
 #[derive(Debug)]
 pub(super) struct Window {
     seconds: [Second; SECONDS],
@@ -11,7 +11,7 @@ pub(super) struct Window {
     tokens: u64,
 }
 
-/// What was used in one second.
+/// The usage of one second.
 #[derive(Clone, Copy, Debug, Default)]
 struct Second {
     at: u64,
@@ -19,7 +19,7 @@ struct Second {
     tokens: u64,
 }
 
-/// What is counted.
+/// The kinds of counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Requests,
@@ -33,7 +33,7 @@ impl Default for Window {
 }
 
 impl Window {
-    /// What was used in the minute before `now`.
+    /// The usage of the minute before `now`.
     pub(super) fn used(&mut self, kind: Kind, now: u64) -> u64 {
         self.expire(now);
         match kind {

@@ -258,8 +258,10 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
+    /// Notes how far a call has come. In a journal that has begun anew from its start, a later mark stands before an earlier
+    /// one.
     fn mark(&self, call: CallId, delivered: u64) -> rusqlite::Result<()> {
-        let sql = "UPDATE holds SET delivered = ?2 WHERE call = ?1";
+        let sql = "UPDATE holds SET delivered = MAX(delivered, ?2) WHERE call = ?1";
         self.transaction.prepare_cached(sql)?.execute(params![call.0, count(delivered)])?;
         Ok(())
     }

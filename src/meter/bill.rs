@@ -1,4 +1,4 @@
-//! One call's bill: what was set aside for it, and how it ends.
+//! The bill of one call: the money that is set aside for it, and its end.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,16 +13,14 @@ use super::price::{Extras, Prices};
 use super::report::Tally;
 use super::types::{End, Held, Outcome, PriceTerms, Refusal, Request};
 
-/// What is to be paid for one call. It ends exactly once: settled, broken off or released. One that is
-/// dropped before ends as a call whose client is gone.
+/// The bill of one call. It ends exactly once: settled, broken off or released. One that is dropped before that ends as
+/// a call whose client is gone.
 #[derive(Debug)]
 pub struct Bill {
     ledger: Ledger,
     grant: Grant,
     held: Option<Holding>,
     expected: Expected,
-    /// The provider's report on a call that has broken off.
-    reported: Option<Usage>,
     /// The prices of the other model that has answered, if one has.
     served: Option<Arc<Prices>>,
     /// The prices of models that the provider has asked inside of the call, by its names of them.
@@ -31,7 +29,7 @@ pub struct Bill {
     delivered: u64,
     /// Tokens of it that its provider is presumed to have written by now, seen or not.
     presumed: u64,
-    /// Has the request gone upstream?
+    /// Whether the request has gone upstream.
     forwarded: bool,
     marked: Instant,
     ended: Option<Charge>,
@@ -46,7 +44,7 @@ struct Holding {
 }
 
 impl Holding {
-    /// Money that is set aside, for a target with these prices.
+    /// Makes the holding of a call that goes to a target with these prices.
     fn new(held: Held, prices: &Prices) -> Self {
         let mut holding = Self { held, current: None };
         holding.charge_by(prices);
@@ -64,7 +62,7 @@ impl Holding {
         }
     }
 
-    /// Output tokens that are surely paid for.
+    /// Returns the number of output tokens that are surely paid for.
     fn affordable(&self, Expected { prompt_most, extras, .. }: &Expected) -> u64 {
         let affordable = |prices: &Arc<Prices>| prices.affordable(*prompt_most, self.held.amount, extras);
         match &self.current {
@@ -81,7 +79,7 @@ pub struct Expected {
     pub prompt_most: u64,
     /// Tokens that the prompt is likely to have.
     pub prompt: u64,
-    /// Tokens that the answer can not exceed.
+    /// Tokens that the answer cannot exceed.
     pub output_most: u64,
     /// Tokens to which the answer may be limited if there is no money for more.
     pub output_least: u64,
@@ -100,7 +98,7 @@ struct Sum {
     cost: Amount,
 }
 
-/// What a call has cost.
+/// The charge for a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Charge {
     /// The cost. Of what is beyond the money that was set aside, the account pays what its balance covers.
@@ -110,7 +108,7 @@ pub struct Charge {
 }
 
 impl Bill {
-    /// The bill of a call that costs nothing.
+    /// Makes the bill of a call that costs nothing.
     #[must_use]
     pub fn free(ledger: &Ledger, grant: &Grant, expected: Expected) -> Self {
         Self {
@@ -118,7 +116,6 @@ impl Bill {
             grant: Arc::clone(grant),
             held: None,
             expected,
-            reported: None,
             served: None,
             inner: Vec::new(),
             delivered: 0,
@@ -129,11 +126,11 @@ impl Bill {
         }
     }
 
-    /// Sets aside what a call can cost, at the dearest of some prices; the first hold for now. When this returns,
-    /// it stands on the disk.
+    /// Sets aside the most that a call can cost at the dearest of some prices, of which the first apply for now. When
+    /// this returns, the hold is on the disk.
     ///
     /// # Errors
-    /// Why it is not possible.
+    /// Fails if the account or the key cannot pay for the call, or if its hold cannot be written.
     pub async fn open(
         ledger: &Ledger,
         grant: &Grant,
@@ -163,7 +160,7 @@ impl Bill {
         Ok(bill)
     }
 
-    /// Another target answers the call: from now on, these of the prices hold.
+    /// Notes that another target answers the call: from now on, these of the prices apply.
     pub fn charge_by(&mut self, prices: &Prices) {
         if let Some(holding) = &mut self.held {
             holding.charge_by(prices);
@@ -172,29 +169,30 @@ impl Bill {
         (self.delivered, self.presumed, self.forwarded) = (0, 0, false);
     }
 
-    /// Tokens that the answer may have: what was asked for, or what is paid for.
+    /// Returns the number of tokens that the answer may have: as many as were asked for, or fewer if no more are paid
+    /// for.
     #[must_use]
     pub fn output_cap(&self) -> u64 {
         let most = self.expected.output_most;
         self.held.as_ref().map_or(most, |holding| holding.affordable(&self.expected).min(most))
     }
 
-    /// Another model has answered than was asked, which has these prices.
+    /// Notes that another model than the one that was asked has answered, which has these prices.
     pub fn served_at(&mut self, prices: &Arc<Prices>) {
         self.served = Some(Arc::clone(prices));
     }
 
-    /// The provider has asked another model inside of the call, which has these prices.
+    /// Notes that the provider has asked another model inside of the call, which has these prices.
     pub fn inner_at(&mut self, model: &str, prices: &Arc<Prices>) {
         self.inner.push((model.to_owned(), Arc::clone(prices)));
     }
 
-    /// The request goes upstream: from now on, its provider may charge for it.
+    /// Notes that the request goes upstream: from now on, its provider may charge for it.
     pub fn forward(&mut self) {
         self.forwarded = true;
     }
 
-    /// So many tokens of the answer have been passed on in all, estimated.
+    /// Notes that so many tokens of the answer have been passed on in all, estimated.
     pub fn deliver(&mut self, tokens: u64) {
         self.delivered = tokens;
         if let Some(Holding { held, .. }) = &self.held
@@ -211,52 +209,52 @@ impl Bill {
         self.held.is_some()
     }
 
-    /// Whoever has waited for the answer is gone, and its provider is presumed to have written so many tokens by now,
-    /// seen or not. It cannot have written more than was asked for and is held.
+    /// Notes that nobody waits for the answer any more, and that its provider is presumed to have written so many tokens
+    /// by now, seen or not. It cannot have written more than was asked for and is held.
     pub fn presume(&mut self, tokens: u64) {
         self.presumed = tokens.min(self.output_cap());
     }
 
-    /// The answer is whole. When this returns, its end may be passed on.
+    /// Ends a call whose answer is whole. When this returns, the end of the answer may be passed on.
     pub fn settle(&mut self, usage: Option<Usage>) {
         // A provider that reports nothing but zeros does not count: the answer was there.
         match usage.filter(|usage| !usage.is_empty()) {
-            Some(usage) => self.end(usage, Outcome::Exact, true),
-            None => self.end(self.estimate(), Outcome::Estimated, true),
+            Some(usage) => self.end(usage, Outcome::Exact, true, None),
+            None => self.end(self.estimate(), Outcome::Estimated, true, None),
         }
     }
 
-    /// The call breaks off, because the client is gone or the provider has failed in the middle. Charged is what
-    /// has gone either way, if anything has.
-    pub fn break_off(&mut self, usage: Option<Usage>) {
+    /// Ends a call that has broken off, because the client is gone or the provider has failed in the middle. It costs
+    /// what has gone in each direction, if anything has. The provider's count applies where there is one, and the
+    /// estimate of the answer where that is larger.
+    pub fn break_off(&mut self, reported: Option<Usage>) {
         if !self.forwarded {
             return self.release();
         }
         let estimate = self.estimate();
-        self.reported.clone_from(&usage);
-        let usage = match usage {
+        let usage = match &reported {
             // What a provider says before it is done may count only the beginning of its answer, or not yet the prompt.
             Some(usage) if !usage.is_empty() => {
                 let input = if usage.prompt() > 0 { usage.input } else { estimate.input };
-                Usage { input, output: usage.output.max(estimate.output), ..usage }
+                Usage { input, output: usage.output.max(estimate.output), ..usage.clone() }
             }
             _ => estimate,
         };
-        self.end(usage, Outcome::Estimated, false);
+        self.end(usage, Outcome::Estimated, false, reported);
     }
 
-    /// The call has failed and costs nothing.
+    /// Ends a call that has failed and costs nothing.
     pub fn release(&mut self) {
-        self.end(Usage::default(), Outcome::Released, false);
+        self.end(Usage::default(), Outcome::Released, false, None);
     }
 
-    /// Whether it has not ended yet.
+    /// Whether the call has not ended yet.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.ended.is_none()
     }
 
-    /// What the call has cost; nothing before it has ended.
+    /// Returns the charge, or `None` before the call has ended.
     #[must_use]
     pub fn charge(&self) -> Option<Charge> {
         self.ended.clone()
@@ -267,7 +265,8 @@ impl Bill {
         Usage { input: self.expected.prompt, output, ..Usage::default() }
     }
 
-    fn end(&mut self, usage: Usage, outcome: Outcome, whole: bool) {
+    /// Ends the call, unless it has ended. `reported` is what the provider has counted of a call that has broken off.
+    fn end(&mut self, usage: Usage, outcome: Outcome, whole: bool, reported: Option<Usage>) {
         if self.ended.is_some() {
             return;
         }
@@ -284,7 +283,7 @@ impl Bill {
         let Sum { usage, others, elsewhere, cost } = self.sum(usage, own, asked);
         let price = current.as_ref().map(|(_, version)| *version);
         // What nobody has counted, or nobody can have counted right, never costs more than what was set aside for it.
-        let reported = self.reported.take().filter(is_believable);
+        let reported = reported.filter(is_believable);
         let reported = reported.map_or(Amount::ZERO, |usage| self.sum(usage, own, Rates::default()).cost);
         let most = if is_sure { cost } else { reported.max(held.amount) };
         let is_known = own.is_some() || elsewhere || outcome == Outcome::Released;
@@ -346,7 +345,7 @@ fn is_believable(usage: &Usage) -> bool {
         && inner.iter().all(|inner| is_believable(&inner.usage))
 }
 
-/// Counts as large as they can be meant, so that sums of them stay numbers.
+/// Limits counts to the largest that can be meant, so that sums of them stay numbers.
 fn plausible(usage: Usage) -> Usage {
     let count = |tokens: u64| tokens.min(MAX_TOKENS);
     Usage {
@@ -362,7 +361,7 @@ fn plausible(usage: Usage) -> Usage {
     }
 }
 
-/// How often the progress of an answer is noted, for the case that the process dies.
+/// The shortest time between two notes of an answer's progress, for the case that the process dies.
 const MARK_EVERY: Duration = Duration::from_secs(2);
 
 /// Tokens beyond which no count is right: a thousand times the largest context window.

@@ -1,4 +1,4 @@
-//! The books without a gateway: what the command line reads, and how wallets are filled.
+//! The books without a gateway: the command line reads them and fills wallets.
 
 use std::path::Path;
 
@@ -11,13 +11,13 @@ use crate::store::{self, Error};
 use super::audit::{self, Audit, Step};
 use super::report::{self, Report};
 
-/// What an account has.
+/// The money of an account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Wallet {
-    /// Everything, with what is held.
+    /// The balance, which includes what is held.
     #[serde(rename = "balance_micro")]
     pub balance: Amount,
-    /// What calls in flight may cost.
+    /// The money that is held for calls in flight.
     #[serde(rename = "uncollected_micro", serialize_with = "up")]
     pub held: Amount,
 }
@@ -30,15 +30,15 @@ impl Books {
     /// Opens the books in a data folder.
     ///
     /// # Errors
-    /// When the store can not be opened.
+    /// Fails if the store cannot be opened.
     pub fn open(folder: &Path) -> Result<Self, Error> {
         Ok(Self(store::open(folder)?))
     }
 
-    /// What an account has; nothing if it has no wallet.
+    /// Reads the wallet of an account, or `None` if it has none.
     ///
     /// # Errors
-    /// When the store can not be read.
+    /// Fails if the store cannot be read.
     pub fn wallet(&self, account: &str) -> Result<Option<Wallet>, Error> {
         Ok(Wallet::read(&self.0, account)?)
     }
@@ -47,8 +47,8 @@ impl Books {
     /// nothing, so that one whose answer was lost can be repeated. Returns whether it was new.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for an unknown account, [`Error::Exists`] for a known id with another account or
-    /// amount, [`Error::TooMuch`] where the balance would not fit, or when the store can not be written.
+    /// Fails with [`Error::NotFound`] for an unknown account, with [`Error::Exists`] for a known id with another account or
+    /// amount, with [`Error::TooMuch`] if the balance would not fit, and if the store cannot be written.
     pub fn top_up(&mut self, account: &str, amount: Amount, id: &str) -> Result<bool, Error> {
         let transaction = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let known = "SELECT account, amount FROM topups WHERE id = ?1";
@@ -73,18 +73,18 @@ impl Books {
         Ok(true)
     }
 
-    /// What an account, or one of its keys, has used by now.
+    /// Reads the usage of an account, or of one of its keys, by now.
     ///
     /// # Errors
-    /// When the store can not be read.
+    /// Fails if the store cannot be read.
     pub fn report(&self, account: &str, key: Option<&str>) -> Result<Report, Error> {
         Ok(report::read(&self.0, account, key, store::now())?)
     }
 
-    /// What the paid calls of a key have cost so far.
+    /// Reads the cost of all paid calls of a key so far.
     ///
     /// # Errors
-    /// When the store can not be read.
+    /// Fails if the store cannot be read.
     pub fn spent(&self, key: &str) -> Result<Amount, Error> {
         let mut query = self.0.prepare_cached("SELECT spent FROM spending WHERE key = ?1")?;
         Ok(query.query_row([key], |row| row.get(0)).optional()?.unwrap_or_default())
@@ -93,21 +93,21 @@ impl Books {
     /// Checks that everything adds up.
     ///
     /// # Errors
-    /// When the store can not be read.
+    /// Fails if the store cannot be read.
     pub fn audit(&mut self) -> Result<Audit, Error> {
         self.audit_with(|_| {})
     }
 
-    /// The same, and says from time to time how far it is.
+    /// Checks that everything adds up, and tells `say` its progress from time to time.
     ///
     /// # Errors
-    /// When the store can not be read.
+    /// Fails if the store cannot be read.
     pub fn audit_with(&mut self, mut say: impl FnMut(Step)) -> Result<Audit, Error> {
         Ok(audit::run(&mut self.0, &mut say)?)
     }
 }
 
-/// A part of a micro-USD that is held counts as one.
+/// Writes an amount in micro-USD, a part of one counted as a whole.
 fn up<S: serde::Serializer>(amount: &Amount, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(amount.micro_up())
 }

@@ -27,7 +27,7 @@ pub(super) struct Written {
 }
 
 impl GroupCommit {
-    /// The write was made.
+    /// Notes that the write was made, and whether it is on the disk.
     pub(super) fn finish(&self, on_disk: bool) {
         let mut state = self.lock();
         state.done = Some(on_disk);
@@ -68,7 +68,7 @@ impl Future for Written {
     }
 }
 
-/// Who goes may be the one who was woken for all.
+/// A waiter that goes may be the one that was woken for all.
 impl Drop for Written {
     fn drop(&mut self) {
         let mut state = self.commit.lock();

@@ -1,4 +1,4 @@
-//! The journal: what has become of calls, written before anybody relies on it.
+//! The journal: the beginnings and ends of calls, written before anybody relies on them.
 //!
 //! A call may only go upstream when its hold is on the disk, and the end of its answer may only be passed on when it
 //! is certain that it will be charged. So records of 64 bytes are written to a file whose blocks are there already.
@@ -8,7 +8,7 @@
 //!
 //! Each process has a journal of its own and holds a lock on it for as long as it lives: by that others tell
 //! whether its calls are still in flight. A record may be replaced once the ledger has it; one that is read
-//! again all the same changes nothing, because each call begins and ends only once.
+//! again all the same changes nothing, because each call begins and ends only once, and its progress only grows.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -33,7 +33,7 @@ pub(super) struct Journal {
     taken: u64,
 }
 
-/// What is known of a call.
+/// A fact about a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Record {
     /// It has begun.
@@ -44,10 +44,10 @@ pub(super) enum Record {
     End(CallId, End),
 }
 
-/// What is set aside for a call.
+/// The money that is set aside for a call, and what an estimate of its cost needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Hold {
-    /// Who pays for what, by its number in the store.
+    /// The number of the billing key in the store.
     pub(super) billing: i64,
     pub(super) amount: Amount,
     /// Tokens of the prompt, estimated.
@@ -59,11 +59,20 @@ pub(super) struct Hold {
 /// A record as it is written.
 pub(super) type Encoded = [u8; SIZE];
 
+impl Record {
+    /// Returns the call that the record is about.
+    pub(super) fn call(&self) -> CallId {
+        match self {
+            Self::Hold(call, _) | Self::Mark(call, _) | Self::End(call, _) => *call,
+        }
+    }
+}
+
 impl Journal {
     /// Makes the journal of an epoch that begins.
     ///
     /// # Errors
-    /// When the file can not be made or locked.
+    /// Fails if the file cannot be made or locked.
     pub(super) fn create(folder: &Path, epoch: i64) -> io::Result<Self> {
         private::folder(folder)?;
         // Nobody takes it for an orphan's before it is locked.
@@ -85,7 +94,7 @@ impl Journal {
     /// Writes records.
     ///
     /// # Errors
-    /// When the file can not be written, or too much of it is in use: then they are only in memory.
+    /// Fails if the file cannot be written, or too much of it is in use. The records are only in memory then.
     pub(super) fn write(&mut self, records: &[Encoded]) -> io::Result<()> {
         if self.room() < records.len() as u64 {
             return Err(io::Error::other("the ledger does not take over what the journal holds"));
@@ -99,30 +108,30 @@ impl Journal {
         Ok(())
     }
 
-    /// Records for which there is room.
+    /// Returns the number of records for which there is room.
     pub(super) fn room(&self) -> u64 {
         SLOTS - (self.written - self.taken)
     }
 
-    /// Is there plenty of room, so that what is only good to know may be written, too?
+    /// Whether there is plenty of room, so that what is only good to know may be written, too.
     pub(super) fn is_roomy(&self) -> bool {
         self.room() > SLOTS / 2
     }
 
-    /// The file, to be synced by who does not hold up others with it.
+    /// Returns the file, to be synced by a thread that holds up nobody with it.
     ///
     /// # Errors
-    /// When the process has no file to spare.
+    /// Fails if the process cannot open another file.
     pub(super) fn file(&self) -> io::Result<File> {
         self.file.try_clone()
     }
 
-    /// How many records there are so far.
+    /// Returns the number of records so far.
     pub(super) fn written(&self) -> u64 {
         self.written
     }
 
-    /// The ledger has taken over the first so many records.
+    /// Notes that the ledger has taken over the first so many records.
     pub(super) fn taken(&mut self, records: u64) {
         if records < self.taken || records > self.written {
             let Self { written, taken, .. } = self;
@@ -135,7 +144,7 @@ impl Journal {
         self.taken = records;
     }
 
-    /// Has the ledger all of them?
+    /// Whether the ledger has all of them.
     pub(super) fn is_taken(&self) -> bool {
         self.taken == self.written
     }
@@ -164,10 +173,10 @@ pub(super) struct Orphan {
 }
 
 impl Orphan {
-    /// All journals whose processes are gone.
+    /// Returns all journals whose processes are gone.
     ///
     /// # Errors
-    /// When the folder or a file in it can not be read.
+    /// Fails if the folder or a file in it cannot be read.
     pub(super) fn find(folder: &Path) -> io::Result<Vec<Self>> {
         private::folder(folder)?;
         let mut found = Vec::new();
@@ -201,7 +210,7 @@ impl Orphan {
     }
 }
 
-/// The epochs that have a journal.
+/// Returns the epochs that have a journal.
 pub(super) fn epochs(folder: &Path) -> io::Result<Vec<i64>> {
     Ok(all(folder)?.into_iter().map(|(epoch, _)| epoch).collect())
 }
@@ -216,7 +225,7 @@ fn all(folder: &Path) -> io::Result<Vec<(i64, PathBuf)>> {
     Ok(all)
 }
 
-/// Writes a record; nothing where it does not fit, which no record of a right call does.
+/// Encodes a record, or returns `None` if it does not fit, which is a violation.
 pub(super) fn encode(record: &Record) -> Option<Encoded> {
     let encoded = fields(record);
     if encoded.is_none() {
@@ -267,7 +276,7 @@ fn fields(record: &Record) -> Option<Encoded> {
     fits.then_some(bytes)
 }
 
-/// The counts of tokens in a record, in their order.
+/// Returns the counts of tokens in a record, in their order.
 fn counts(usage: &Usage) -> [u64; 7] {
     [
         usage.input,

@@ -69,18 +69,18 @@ impl Ledger {
         unclaimed.claim().await
     }
 
-    /// What an account has, with everything that came before; nothing if it has no wallet.
+    /// Reads the wallet of an account, with everything that came before, or `None` if it has none.
     ///
     /// # Errors
-    /// When the store can not be read.
+    /// Fails if the store cannot be read.
     pub async fn wallet(&self, account: &str) -> Result<Option<Wallet>, Refusal> {
         self.ask(|reply| Op::Wallet(account.to_owned(), reply)).await
     }
 
-    /// What an account has used.
+    /// Reads the usage of an account.
     ///
     /// # Errors
-    /// When the store can not be read.
+    /// Fails if the store cannot be read.
     pub async fn report(&self, account: &str) -> Result<Report, Refusal> {
         self.ask(|reply| Op::Report(account.to_owned(), reply)).await
     }
@@ -112,24 +112,25 @@ impl Ledger {
         self.0.state.is_failing()
     }
 
-    /// Calls of this process for which money is set aside.
+    /// Returns the number of calls of this process for which money is set aside.
     #[must_use]
     pub fn open_holds(&self) -> i64 {
         i64::try_from(self.0.state.open()).unwrap_or(i64::MAX)
     }
 
-    /// Operations that wait for the store.
+    /// Returns the number of operations that wait for the store.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.0.state.len()
     }
 
-    /// Tells how long each write to the journal takes, which calls wait for. Only the first who asks is told.
+    /// Sets the receiver of the time of each write to the journal, which calls wait for. Only the first one that is set
+    /// is told.
     pub fn watch_commits(&self, watch: impl Fn(Duration) + Send + Sync + 'static) {
         let _ = self.0.watch.set(Box::new(watch));
     }
 
-    /// Writes what is still to be written. For the end of the process.
+    /// Writes what is still to be written, at the end of the process.
     pub fn close(&self) {
         self.0.close();
     }

@@ -1,4 +1,4 @@
-//! Money: what calls may cost, what they have cost, and who has paid.
+//! Money: the most that calls may cost, their cost, and the accounts that pay.
 //!
 //! A call is *held*: the most that it can cost is set aside, on the disk, before anything goes upstream. Then it
 //! is *settled* at what it has cost, or *released*; either is written to the journal before the client is

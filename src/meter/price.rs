@@ -1,8 +1,9 @@
-//! Prices, and what a call costs by them.
+//! Prices, and the cost of a call by them.
 //!
 //! A price is micro-USD for a million tokens, so the cost of a call in nano-USD is tokens times price divided
-//! by 1,000. The products are added up first; what is left of a nano-USD counts as a whole one, once for each
-//! call. So no part of a unit is lost, and none is counted twice.
+//! by 1,000. The products are added up first, and a part of a nano-USD that is left counts as a whole one: once for each
+//! price list by which a call is charged, which is more than one only if its provider has asked other models. A
+//! multiplier rounds up the thousandths of a nano-USD. So no part of a unit is lost.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -88,7 +89,8 @@ pub struct Prices {
     more: Vec<Tier>,
 }
 
-/// Micro-USD for a million tokens of each kind. What a price list of an earlier version has not, it has no price for.
+/// Micro-USD for a million tokens of each kind. A price that a list of an earlier version does not
+/// name is absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Tier {
     threshold: u64,
@@ -111,10 +113,10 @@ struct Tier {
 }
 
 impl Prices {
-    /// The prices of these tiers, in any order.
+    /// Makes the prices of these tiers, in any order.
     ///
     /// # Errors
-    /// What is wrong with them.
+    /// Fails if there is not exactly one tier for each threshold, with one for 0, or if a multiplier makes no sense.
     pub fn new(tiers: &[TierSettings]) -> Result<Self, String> {
         let mut tiers: Vec<_> = tiers.iter().map(Tier::from).collect();
         tiers.sort_by_key(|tier| tier.threshold);
@@ -134,13 +136,13 @@ impl Prices {
         Ok(prices)
     }
 
-    /// The prices of what costs nothing.
+    /// Returns the prices of what costs nothing.
     #[must_use]
     pub fn free() -> Self {
         Self { first: Tier::default(), more: Vec::new() }
     }
 
-    /// Is everything free?
+    /// Whether everything is free.
     #[must_use]
     pub fn are_zero(&self) -> bool {
         let dearest = self.dearest(u64::MAX, &Extras::most());
@@ -153,7 +155,7 @@ impl Prices {
         self.tiers().all(|tier| tier.rates.of(rate).is_some())
     }
 
-    /// Those of some rates that make a call no cheaper.
+    /// Returns those of some rates that make a call no cheaper.
     #[must_use]
     pub fn dearer(&self, rates: Rates) -> Rates {
         let cheaper = |tier: &Tier, rate| tier.rates.of(rate).is_some_and(|rate| u128::from(rate) < PLAIN);
@@ -178,7 +180,8 @@ impl Prices {
         self.tiers().all(|tier| tier.audio_output.is_some())
     }
 
-    /// The labels of all that a usage has no price for, so that the plain price holds, or none.
+    /// Returns the labels of everything in a usage that has no price of its own, so that the plain price applies, or
+    /// none.
     #[must_use]
     pub fn unpriced(&self, usage: &Usage) -> Vec<&'static str> {
         let tier = self.tier(usage);
@@ -199,7 +202,7 @@ impl Prices {
         !self.more.is_empty()
     }
 
-    /// What a call with these tokens costs.
+    /// Returns the cost of a call with this usage.
     #[must_use]
     pub fn cost(&self, usage: &Usage) -> Amount {
         let tier = self.tier(usage);
@@ -221,7 +224,8 @@ impl Prices {
         rounded_up(tokens.saturating_add(tier.fees(usage.searches)))
     }
 
-    /// The most that a call can cost whose prompt and output have at most so many tokens.
+    /// Returns the most that a call can cost whose prompt and output have at most so many tokens, unless its provider does
+    /// something that is not among the `extras`.
     #[must_use]
     pub fn ceiling(&self, prompt: u64, output: u64, extras: &Extras) -> Amount {
         let dearest = self.dearest(prompt, extras);
@@ -230,20 +234,22 @@ impl Prices {
         rounded_up(tokens.saturating_add(dearest.fees(extras.searches)))
     }
 
-    /// The most output tokens that surely cost no more than `amount`, beside a prompt of at most so many.
+    /// Returns the most output tokens that surely cost no more than `amount`, with a prompt of at most so many.
     #[must_use]
     pub fn affordable(&self, prompt: u64, amount: Amount, extras: &Extras) -> u64 {
         let dearest = self.dearest(prompt, extras);
         let rest = (u128::from(amount.nano()) * PER_NANO).saturating_sub(dearest.fees(extras.searches));
         let divided = |rest: u128, multiplier| rest.saturating_mul(PLAIN) / u128::from(multiplier).max(1);
-        let rest = dearest.raises(extras).fold(rest, divided).saturating_sub(product(prompt, dearest.input));
+        // In the opposite order, so that what is rounded here is rounded there.
+        let raises = dearest.raises(extras).rev();
+        let rest = raises.fold(rest, divided).saturating_sub(product(prompt, dearest.input));
         match u128::from(dearest.output) {
             0 => u64::MAX,
             price => u64::try_from(rest / price).unwrap_or(u64::MAX),
         }
     }
 
-    /// The tier that holds for a call.
+    /// Returns the tier that applies to a call.
     fn tier(&self, usage: &Usage) -> &Tier {
         let prompt = usage.prompt();
         self.more.iter().rev().find(|tier| tier.threshold <= prompt).unwrap_or(&self.first)
@@ -253,7 +259,7 @@ impl Prices {
         std::iter::once(&self.first).chain(&self.more)
     }
 
-    /// The highest price of each direction that can apply to a prompt of at most so many tokens.
+    /// Returns the highest price of each direction that can apply to a prompt of at most so many tokens.
     fn dearest(&self, prompt: u64, extras: &Extras) -> Tier {
         let possible = || self.tiers().filter(|tier| tier.threshold <= prompt);
         let dearest = |of: fn(&Tier, &Extras) -> u64| {
@@ -321,13 +327,14 @@ impl Tier {
         self.output.max(self.audio_output.filter(|_| extras.audio_output).unwrap_or(0))
     }
 
-    /// The multipliers of what a call asks for, as far as they make it dearer: the provider may not do as it is asked.
-    fn raises(&self, extras: &Extras) -> impl Iterator<Item = u32> {
+    /// Returns the multipliers of the rates that a call asks for, as far as they make it dearer: the provider may not do as
+    /// it is asked.
+    fn raises(&self, extras: &Extras) -> impl DoubleEndedIterator<Item = u32> {
         let rates = extras.rates.iter().filter_map(|rate| self.rates.of(rate));
         rates.filter(|multiplier| u128::from(*multiplier) > PLAIN)
     }
 
-    /// The cost of so many searches, in parts of a nano-USD.
+    /// Returns the cost of so many searches, in thousandths of a nano-USD.
     fn fees(&self, searches: u64) -> u128 {
         product(searches, self.web_search.unwrap_or(0)).saturating_mul(PER_MICRO)
     }
@@ -337,7 +344,7 @@ impl RateSettings {
     /// No multipliers.
     pub const NONE: Self = Self { fast: None, priority: None, ultrafast: None, flex: None, us: None };
 
-    /// The multiplier of a rate.
+    /// Returns the multiplier of a rate.
     #[must_use]
     pub fn of(&self, rate: Rate) -> Option<u32> {
         match rate {
@@ -355,7 +362,7 @@ impl RateSettings {
 }
 
 impl Extras {
-    /// Everything that there may be a price for.
+    /// Returns everything that there may be a price for.
     fn most() -> Self {
         Self { rates: Rates::default(), long_cache: true, audio_input: true, audio_output: true, searches: 1 }
     }
@@ -384,7 +391,7 @@ fn product(tokens: u64, price: u64) -> u128 {
     u128::from(tokens) * u128::from(price)
 }
 
-/// The cost of so many tokens at such prices, in parts of a nano-USD.
+/// Returns the cost of so many tokens at such prices, in thousandths of a nano-USD.
 fn sum(parts: &[(u64, u64)]) -> u128 {
     parts.iter().fold(0, |sum: u128, &(tokens, price)| sum.saturating_add(product(tokens, price)))
 }
@@ -397,7 +404,7 @@ fn rounded_up(sum: u128) -> Amount {
     Amount::from_nano(sum.div_ceil(PER_NANO))
 }
 
-/// Tokens times micro-USD for a million of them, in one nano-USD.
+/// Tokens times micro-USD for a million of them, in one nano-USD: each is a thousandth of a nano-USD.
 const PER_NANO: u128 = 1_000;
 
 /// The same, in one micro-USD.

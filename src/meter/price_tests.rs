@@ -87,6 +87,19 @@ fn rates_multiply_tokens_and_fees_are_added() {
 }
 
 #[test]
+fn two_rates_do_not_make_an_answer_dearer_than_what_it_may_cost() {
+    for (fast, us) in [(150, 110), (250, 130), (333, 110)] {
+        let rates = RateSettings { fast: Some(fast), us: Some(us), ..RateSettings::NONE };
+        let prices = Prices::new(&[TierSettings { rates, ..tier(0, 1, 1) }]).unwrap();
+        let extras = Extras { rates: [Rate::Fast, Rate::Us].into_iter().collect(), ..Extras::default() };
+        for amount in (0..200).map(Amount::from_nano) {
+            let most = prices.affordable(0, amount, &extras);
+            assert!(prices.ceiling(0, most, &extras) <= amount, "{most} for {amount} at {fast} and {us}");
+        }
+    }
+}
+
+#[test]
 fn sound_has_its_own_price() {
     let (audio_input, audio_output) = (Some(10_000_000), Some(20_000_000));
     let prices = Prices::new(&[TierSettings { audio_input, audio_output, ..tier(0, 1_000_000, 1_000_000) }]);

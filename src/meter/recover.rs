@@ -1,7 +1,7 @@
 //! Recovery after the death of a process: its journal is taken over, and calls without an end in it are charged by an
 //! estimate.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
@@ -86,9 +86,8 @@ fn replay(transaction: &Transaction<'_>, orphan: &Orphan) -> rusqlite::Result<Ve
 /// Ends the calls of an epoch of which no end is known; that of some is `known`.
 fn estimate(transaction: &Transaction<'_>, epoch: i64, known: &[Record]) -> rusqlite::Result<()> {
     let mut batch = Batch::new(transaction, epoch, store::now());
-    let is_known =
-        |call: CallId| known.iter().any(|record| matches!(record, Record::End(other, _) if *other == call));
-    for call in unfinished(transaction, epoch)?.into_iter().filter(|call| !is_known(call.id)) {
+    let known: HashSet<_> = known.iter().map(Record::call).collect();
+    for call in unfinished(transaction, epoch)?.into_iter().filter(|call| !known.contains(&call.id)) {
         log::warn!("ledger: call {} was found unfinished and is charged by an estimate", call.id.0);
         batch.record(&Record::End(call.id, call.end()), no_balances)?;
     }

@@ -1,4 +1,4 @@
-//! What an account has used, by day, week and month.
+//! The usage of an account, by day, week and month.
 
 use jiff::civil::{Date, Weekday};
 use rusqlite::{Connection, params};
@@ -9,23 +9,23 @@ use crate::money::Amount;
 
 use super::invariant::sum;
 
-/// Calls added up.
+/// The sums of some calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// What they have cost.
+    /// Their cost.
     pub cost: Amount,
     /// Input tokens.
     pub prompt: u64,
     /// Output tokens.
     pub completion: u64,
-    /// How many there were.
+    /// The number of calls.
     pub requests: u64,
-    /// How many of them were answered in full.
+    /// The number of calls that were answered in full.
     pub successes: u64,
 }
 
-/// What an account has used so far on this day, in this week, which begins on Monday, and in this month. All
-/// of them are UTC's.
+/// The usage of an account so far on this day, in this week, which begins on Monday, and in this month, all of them in
+/// UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// This day.
@@ -37,7 +37,7 @@ pub struct Report {
 }
 
 impl Tally {
-    /// One call, which was answered in full or was not.
+    /// Makes the tally of one call, which was answered in full if `whole`.
     pub(super) fn of(usage: &Usage, cost: Amount, whole: bool) -> Self {
         let (prompt, completion) = (usage.prompt(), usage.output);
         Self { cost, prompt, completion, requests: 1, successes: u64::from(whole) }
@@ -56,7 +56,7 @@ impl Tally {
     }
 }
 
-/// As `/v1/usage` writes it.
+/// The form of `/v1/usage`.
 impl Serialize for Tally {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct;
@@ -71,7 +71,7 @@ impl Serialize for Tally {
     }
 }
 
-/// The report of one account, or of one of its keys, at a time in seconds since the epoch.
+/// Reads the report of one account, or of one of its keys, at a time in seconds since the epoch.
 pub(super) fn read(
     connection: &Connection,
     account: &str,
@@ -104,12 +104,12 @@ fn since(connection: &Connection, account: &str, key: Option<&str>, day: i64) ->
     })
 }
 
-/// The day of a time, both since the epoch.
+/// Converts seconds since the epoch to days since the epoch.
 pub(super) fn day(seconds: i64) -> i64 {
     seconds.div_euclid(SECONDS_PER_DAY)
 }
 
-/// When the periods began to which a time belongs, in days since the epoch.
+/// The beginnings of the periods to which a time belongs, in days since the epoch.
 #[derive(Debug, PartialEq, Eq)]
 struct Starts {
     day: i64,

@@ -391,7 +391,7 @@ impl LedgerState {
 }
 
 impl Inner {
-    /// Writes a record to the journal; says whether it could. If not, its operation is still carried out, unless
+    /// Writes a record to the journal; returns whether it could. If not, its operation is still carried out, unless
     /// the process dies before.
     fn write(&mut self, record: Option<Encoded>) -> bool {
         let Some(record) = record else { return false };
@@ -406,6 +406,11 @@ impl Inner {
 }
 
 impl Op {
+    /// Whether somebody waits for an answer.
+    pub(super) fn is_asked(&self) -> bool {
+        matches!(self, Self::Lease(..) | Self::Wallet(..) | Self::Report(..))
+    }
+
     /// Refuses an operation that somebody waits for; returns any other one.
     pub(super) fn refuse(self) -> Option<Self> {
         match self {

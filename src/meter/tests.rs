@@ -302,7 +302,7 @@ fn a_store_from_before_leases_is_taken_over() {
     .unwrap();
     assert_eq!(audited(folder.path()).1.holds, 1);
     assert_eq!(recovered(folder.path()), usd("9"));
-    // A gateway from before, if it still runs, can not hold anything by its own count.
+    // A gateway from before, if it still runs, cannot hold anything by its own count.
     assert!(old.execute("UPDATE wallets SET balance = balance, held = held", []).is_err());
 }
 
@@ -332,6 +332,25 @@ pub(super) fn recovered(folder: &Path) -> Amount {
     assert_eq!(lent, 0);
     assert!(journal::epochs(&folder.join(JOURNALS)).unwrap().is_empty());
     wallet.balance
+}
+
+#[test]
+fn a_journal_that_has_begun_anew_does_not_take_back_how_far_a_call_has_come() {
+    use super::journal::{Record, encode};
+    use std::os::unix::fs::FileExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let grant = grant(folder.path(), Some("100"), None);
+    let ledger = Ledger::open(folder.path()).unwrap();
+    let open = Bill::open(&ledger, &grant, "m", vec![prices()], tokens(50, 50));
+    std::mem::forget(runtime().block_on(open).unwrap());
+    ledger.die();
+    let marks =
+        [9, 4].map(|tokens| encode(&Record::Mark(types::CallId::new(1, 0).unwrap(), tokens)).unwrap());
+    let journal =
+        std::fs::OpenOptions::new().write(true).open(folder.path().join(JOURNALS).join("1")).unwrap();
+    journal.write_all_at(marks.as_flattened(), 64 * 100).unwrap();
+    assert_eq!(recovered(folder.path()), usd("90"), "one token of the prompt and nine of the answer");
 }
 
 #[test]

@@ -132,6 +132,11 @@ impl Writer {
     /// Sends the answers, in the order of the requests.
     fn answer(&self, ops: Vec<Op>, answers: Answers) {
         let Answers { leases, wallets, reports, more } = answers;
+        let asked = ops.iter().filter(|op| op.is_asked()).count();
+        let given = leases.len() + wallets.len() + reports.len();
+        if asked != given {
+            violated(Invariant::Answers, format_args!("{given} answers to {asked} requests"));
+        }
         let (mut leases, mut wallets, mut reports) =
             (leases.into_iter(), wallets.into_iter(), reports.into_iter());
         for op in ops {
@@ -146,9 +151,6 @@ impl Writer {
                 Op::Report(_, reply) => drop(reports.next().map(|report| reply.send(Ok(report)).is_ok())),
                 Op::Begin(_) | Op::Record(_) | Op::Free(..) => {}
             }
-        }
-        if leases.next().is_some() || wallets.next().is_some() || reports.next().is_some() {
-            violated(Invariant::Answers, "there are more answers than were asked for");
         }
         self.state.fill(&more);
     }
@@ -184,3 +186,33 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// The shortest time between two recoveries of dead processes' calls.
 const RECOVER_EVERY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::super::books::Wallet;
+    use super::super::invariant::expected::violations;
+    use super::super::journal::Journal;
+    use super::*;
+
+    #[test]
+    fn too_few_answers_and_too_many_are_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let journals = folder.path().join("journal");
+        let connection = store::open(folder.path()).unwrap();
+        let state = Arc::new(LedgerState::new(Journal::create(&journals, 1).unwrap(), 1));
+        let writer = Writer { connection, journals, recovered: Instant::now(), state, epoch: 1 };
+        let answered = |ops: Vec<Op>, wallets| {
+            violations(|| writer.answer(ops, Answers { wallets, ..Answers::default() })).1
+        };
+        let ask = |reply| vec![Op::Wallet("a".to_owned(), reply)];
+        let (reply, mut answer) = oneshot::channel();
+        assert_eq!(answered(ask(reply), vec![]), [Invariant::Answers]);
+        assert!(answer.try_recv().is_err(), "whoever waits does not wait forever");
+        let (reply, mut answer) = oneshot::channel();
+        assert_eq!(answered(ask(reply), vec![None::<Wallet>]), []);
+        assert_eq!(answer.try_recv().unwrap(), Ok(None));
+        assert_eq!(answered(Vec::new(), vec![None]), [Invariant::Answers]);
+    }
+}

@@ -10,11 +10,11 @@ use crate::private;
 
 use super::sink::Sink;
 
-/// What is known of a request when it is over; what is not known is left out. No prompt, answer,
+/// The facts of a request when it is over; those that are not known are left out. No prompt, answer,
 /// credential or header value.
 #[derive(Debug, Serialize)]
 pub struct Line<'a> {
-    /// When it began, RFC 3339.
+    /// The time of its beginning, RFC 3339.
     pub time: jiff::Timestamp,
     /// The gateway's id of the request.
     pub request_id: &'a str,
@@ -51,12 +51,12 @@ pub struct Line<'a> {
     /// The error's code, if it failed, also after its status was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<&'a str>,
-    /// What the log may know of the failure and the client may not.
+    /// Details of the failure that the log may know and the client may not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<&'a str>,
-    /// Was the answer a stream?
+    /// Whether the answer was a stream.
     pub stream: bool,
-    /// Did the client go before the end?
+    /// Whether the client went before the end.
     pub client_gone: bool,
     /// Bytes of the request's body.
     pub bytes_in: usize,
@@ -78,10 +78,10 @@ pub struct Line<'a> {
     /// Input tokens read from the provider's cache.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cached_tokens: Option<u64>,
-    /// Why the answer has ended, in the words of its provider or, after a translation, of the gateway.
+    /// The reason for which the answer has ended, in the words of its provider or, after a translation, of the gateway.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finish_reason: Option<&'a str>,
-    /// What the call has cost, in nano-USD.
+    /// The cost of the call, in nano-USD.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost_nano: Option<u64>,
 }
@@ -108,7 +108,7 @@ impl AccessLog {
     /// Opens the destination and starts its writer.
     ///
     /// # Errors
-    /// When the file can not be opened or the thread not be started.
+    /// Fails if the file cannot be opened or the thread cannot be started.
     pub fn open(destination: &Destination) -> io::Result<Self> {
         Ok(Self(match destination {
             Destination::Off => None,

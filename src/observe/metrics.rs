@@ -44,7 +44,7 @@ pub struct Metrics {
     ledger_violations: Mutex<IntCounterVec>,
     /// Calls for which money is set aside.
     pub open_holds: IntGauge,
-    /// 1 while the store can not be written, so that paid calls are refused.
+    /// 1 while the store cannot be written, so that paid calls are refused.
     pub ledger_failing: IntGauge,
 }
 
@@ -147,7 +147,7 @@ impl Metrics {
         self.targets.of(model, provider)
     }
 
-    /// How the targets of all models are, by catalog entry and provider.
+    /// Sets the states of the targets of all models, by catalog entry and provider.
     pub fn targets<'t>(&self, all: impl Iterator<Item = (&'t str, &'t str, TargetState)>) {
         self.targets.are(all);
     }
@@ -181,17 +181,17 @@ impl Metrics {
         self.oddities.with_label_values(&[provider, kind]).inc_by(count);
     }
 
-    /// A request had so many carriers of reasoning that were not opened.
+    /// Counts the carriers of reasoning in a request that were not opened.
     pub fn rejected_carriers(&self, reason: &'static str, count: u64) {
         self.carriers.with_label_values(&[reason]).inc_by(count);
     }
 
-    /// A paid call has used something that its model has no price for.
+    /// Counts a paid call that has used something for which its model has no price.
     pub fn unpriced(&self, kind: &'static str) {
         self.unpriced.with_label_values(&[kind]).inc();
     }
 
-    /// How much goes on at the moment.
+    /// Sets how much goes on at the moment.
     pub fn load(&self, calls: usize, body_bytes: usize, connections: usize) {
         let set = |gauge: &IntGauge, value| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         set(&self.in_flight, calls);
@@ -219,12 +219,12 @@ impl Metrics {
         self.refusals.heads.with_label_values(&[reason]).inc();
     }
 
-    /// How many operations wait for the ledger.
+    /// Sets how many operations wait for the ledger.
     pub fn waiting(&self, ledger: usize) {
         self.ledger_waiting.set(i64::try_from(ledger).unwrap_or(i64::MAX));
     }
 
-    /// How many access lines, and lines of the log, were lost so far.
+    /// Sets how many access lines, and lines of the log, were lost so far.
     pub fn lost(&self, access: u64, log: u64) {
         self.access_dropped.inc_by(access.saturating_sub(self.access_dropped.get()));
         self.log_dropped.inc_by(log.saturating_sub(self.log_dropped.get()));
@@ -240,7 +240,7 @@ impl Metrics {
         }
     }
 
-    /// What takes the time of each of the ledger's commits.
+    /// Makes the receiver of the time of each of the ledger's commits.
     pub fn commits(&self) -> impl Fn(Duration) + Send + Sync + 'static {
         let commits = self.ledger_commits.clone();
         move |time| commits.observe(time.as_secs_f64())
@@ -263,7 +263,7 @@ impl Metrics {
     }
 }
 
-/// Who was not let in, and why.
+/// The refusals, by their reasons.
 #[derive(Debug)]
 struct Refusals {
     shed: IntCounterVec,

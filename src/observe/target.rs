@@ -224,7 +224,7 @@ impl Drop for Attempt {
     }
 }
 
-/// Counts of tokens are far below what a float can not hold any more.
+/// Counts of tokens are far below what a float cannot hold any more.
 fn tokens(count: u64) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }

@@ -1,7 +1,7 @@
 //! Traces of calls for OpenTelemetry, with its conventions for generative AI.
 //!
 //! One span for each call, and below it one for each try of a target. They are sent by a thread of their own, by
-//! OTLP over HTTP, to where the environment's `OTEL_*` variables say; what that thread can not take in time
+//! OTLP over HTTP, to where the environment's `OTEL_*` variables say; what that thread cannot take in time
 //! is dropped. Nothing of a prompt or an answer is in them.
 
 use std::env;

@@ -18,7 +18,7 @@ CREATE TABLE tabs (
     UNIQUE (key, model, price)
 ) STRICT;
 
--- Another name, too, so that a gateway from before, which knows nothing of leases, can not go on.
+-- Another name, too, so that a gateway from before, which knows nothing of leases, cannot go on.
 ALTER TABLE wallets RENAME COLUMN held TO leased;
 ALTER TABLE spending RENAME COLUMN held TO leased;
 INSERT INTO leases SELECT call >> 40, key, account, SUM(amount) FROM holds GROUP BY call >> 40, key;

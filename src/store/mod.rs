@@ -18,7 +18,7 @@ use crate::private;
 pub enum Error {
     /// SQLite's own words.
     Database(rusqlite::Error),
-    /// A file beside the database can not be used.
+    /// A file beside the database cannot be used.
     File(std::io::Error),
     /// No such account or key.
     NotFound(String),
@@ -30,7 +30,7 @@ pub enum Error {
     TooNew,
 }
 
-/// What a store is like.
+/// The state of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     /// There is none yet.
@@ -39,7 +39,7 @@ pub enum State {
     Older,
     /// As this version makes it.
     Current,
-    /// Made by a later version, which this one can not use.
+    /// Made by a later version, which this one cannot use.
     Newer,
     /// SQLite finds it damaged, and says how.
     Damaged(String),
@@ -48,7 +48,7 @@ pub enum State {
 /// Looks at the store in a data folder and changes nothing.
 ///
 /// # Errors
-/// When it can not be read.
+/// Fails if it cannot be read.
 pub fn inspect(folder: &Path) -> Result<State, Error> {
     let file = folder.join(FILE);
     if !file.try_exists()? {
@@ -84,7 +84,7 @@ fn check(file: &Path) -> rusqlite::Result<State> {
 /// their owner alone afterwards, whatever they were.
 ///
 /// # Errors
-/// When the folder or the file cannot be made, read, closed to others or brought up to date.
+/// Fails if the folder or the file cannot be made, read, closed to others or brought up to date.
 pub fn open(folder: &Path) -> Result<Connection, Error> {
     secure(folder)?;
     let mut connection = Connection::open(folder.join(FILE))?;
@@ -176,13 +176,13 @@ static MAKING: Mutex<()> = Mutex::new(());
 /// Folders that other parts of the gateway make beside the database.
 pub const FOLDERS: &[&str] = &["journal", "handover"];
 
-/// How long a writer waits for another.
+/// The time for which a writer waits for another.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Prepared statements that are kept: more than there are.
 const STATEMENTS: usize = 64;
 
-/// What brings a store from each version to the next.
+/// The scripts that bring a store from each version to the next.
 const MIGRATIONS: &[&str] = &[
     include_str!("1_keys.sql"),
     include_str!("2_ledger.sql"),

@@ -393,7 +393,7 @@ pub(crate) fn halting(gate: &Arc<Gate>) -> Mock {
     })
 }
 
-/// While the store can not be written, a running call ends in good time, a new one is refused without having been
+/// While the store cannot be written, a running call ends in good time, a new one is refused without having been
 /// asked for, and one that costs nothing is served; afterwards, nothing is lost.
 fn refuses_calls_and_loses_nothing(gateway: &Gateway, mock: &Mock, gate: &Gate, breaks: impl Fn(bool)) {
     let before = credits(gateway).0;
@@ -424,7 +424,7 @@ fn refuses_calls_and_loses_nothing(gateway: &Gateway, mock: &Mock, gate: &Gate, 
     audited(gateway);
 }
 
-/// As [`credits`], unless the store can not be read.
+/// As [`credits`], unless the store cannot be read.
 fn credits_if_told(gateway: &Gateway) -> Option<(u64, u64)> {
     let told = get(gateway.port, "/v1/credits", &format!("x-api-key: {}\r\n", gateway.key)).status == 200;
     told.then(|| credits(gateway))

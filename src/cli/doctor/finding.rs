@@ -56,7 +56,7 @@ struct Report<'a> {
 /// Shows all findings.
 ///
 /// # Errors
-/// When something is wrong, and when it can not be written.
+/// When something is wrong, and when it cannot be written.
 pub(super) fn show(findings: &[Finding], format: Format, out: &mut dyn Write) -> Result<(), Error> {
     let count = |state: State| findings.iter().filter(|finding| finding.state == state).count();
     let wrong = count(State::Wrong);

@@ -1,4 +1,4 @@
-//! Can a provider be reached, is it the one that it should be, and does it know our credential?
+//! Providers: whether each can be reached, is the one that it should be, and knows our credential.
 
 use std::sync::Arc;
 
@@ -118,7 +118,7 @@ struct Models {
     data: Vec<IgnoredAny>,
 }
 
-/// Does it look like an API of the protocols that it should speak?
+/// Judges whether it looks like an API of the protocols that it should speak.
 fn protocol(subject: &str, answer: &Answer) -> Option<Finding> {
     let (check, advice) = ("protocol", "see whether `base_url` is the one of the API, with its path");
     let warning = |message: String| Finding::new(State::Warning, subject, check, message, advice);

@@ -1,4 +1,4 @@
-//! The data folder and the store in it: may they be used, are they whole, and does everything add up?
+//! The data folder and the store in it: whether they may be used, are whole, and add up.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
