@@ -24,9 +24,9 @@ use pingora::protocols::{ALPN, Stream};
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
-use tokio::io::{AsyncRead as _, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::config::Limits;
 use crate::edge::call::ending::Ending;
@@ -171,16 +171,13 @@ impl Front {
     }
 
     /// Tells the client in its own words, as far as it said who it is.
-    async fn refuse(&self, mut stream: Stream, refusal: Refusal, head: &[u8]) {
+    async fn refuse(&self, stream: Stream, refusal: Refusal, head: &[u8]) {
         let line = RequestLine::read(head).ok();
         let (method, path) = line.map_or(("", ""), |line| (line.method, line.path()));
         let refused = Refused::new(method, path, refusal.failure());
         self.gateway.refuse_head(refusal.label());
         self.gateway.note_refused(&refused);
-        // Whoever cannot be told is gone anyway.
-        if let Ok(Ok(())) = timeout(LAST_REQUEST, stream.write_all(&refused.http1())).await {
-            framing::linger(stream).await;
-        }
+        framing::answer_last(stream, &refused.http1()).await;
     }
 }
 

@@ -15,7 +15,6 @@ use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::server::ShutdownWatch;
-use tokio::io::AsyncWriteExt as _;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -135,11 +134,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Side<A> {
 }
 
 /// Tells the client why its request is none.
-async fn refuse(mut stream: Stream, refusal: Refusal) {
-    let answer = Refused::new("", "", refusal.failure()).http1();
-    if let Ok(Ok(())) = timeout(DRAIN, stream.write_all(&answer)).await {
-        framing::linger(stream).await;
-    }
+async fn refuse(stream: Stream, refusal: Refusal) {
+    framing::answer_last(stream, &Refused::new("", "", refusal.failure()).http1()).await;
 }
 
 /// The connections of a listener, in the order in which they came.
@@ -228,7 +224,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncReadExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
     use crate::edge::server::demo::Demo;
