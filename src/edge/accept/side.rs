@@ -65,7 +65,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Side<A> {
             let (end, length) = match (next, &self.h2) {
                 (Next::Request(end, length), _) => (end, length),
                 (Next::Http2, Some(h2)) => {
-                    return Box::pin(self.http2(stream, bytes, h2, shutdown, seat)).await;
+                    return Box::pin(self.http2(stream, bytes, h2.clone(), shutdown, seat)).await;
                 }
                 (Next::Refused(refusal), _) => return refuse(stream, refusal).await,
                 (Next::Gone | Next::Http2, _) => return,
@@ -98,7 +98,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Side<A> {
         &self,
         stream: Stream,
         first: BytesMut,
-        options: &H2Options,
+        options: H2Options,
         shutdown: &ShutdownWatch,
         seat: &Arc<Seat>,
     ) {

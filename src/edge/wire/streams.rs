@@ -105,7 +105,7 @@ impl Drop for Place {
 pub(in crate::edge) async fn serve(
     stream: Stream,
     first: BytesMut,
-    options: &H2Options,
+    options: H2Options,
     mut wind_up: watch::Receiver<bool>,
     idle: Duration,
     mut asked: impl FnMut(Asked),
@@ -119,7 +119,7 @@ pub(in crate::edge) async fn serve(
     let fickle = Arc::new(Fickle::default());
     let heads = Heads { first, fickle: Arc::clone(&fickle), ..Heads::default() };
     let stream = Box::new(Wire { reader: heads, stream });
-    let handshake = timeout(HANDSHAKE, server::handshake(stream, Some(options.clone())));
+    let handshake = timeout(HANDSHAKE, server::handshake(stream, Some(options)));
     let Ok(Ok(mut connection)) = handshake.await else { return };
     let (open, mut winding_up, mut malformed) = (Arc::new(Open::default()), false, 0);
     loop {
