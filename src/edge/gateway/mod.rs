@@ -73,7 +73,7 @@ impl Gateway {
     /// A gateway with this configuration. Listeners and threads are not its business.
     ///
     /// # Errors
-    /// When the key store or the access log can not be opened.
+    /// When the key store or the access log cannot be opened.
     pub fn new(config: &Config) -> std::result::Result<Self, config::Error> {
         config.log_warnings();
         let failed = |what: &str, why: &dyn fmt::Display| config::Error::plain(format!("{what}: {why}"));
