@@ -1,4 +1,4 @@
-//! What goes wrong on purpose, and what the demo can not answer.
+//! What goes wrong on purpose, and what the demo cannot answer.
 //!
 //! Comes in: a status, or the wish for an error inside a stream. Goes out: the wording, type and code that
 //! the real providers give to it, in both kinds of envelope: that of OpenAI (chat, responses) and that of

@@ -145,7 +145,7 @@ pub(super) fn members(fill: impl FnOnce(&mut Object<'_>)) -> Vec<u8> {
 
 /// Writes a string with its quotes and escapes.
 pub(super) fn literal(out: &mut Vec<u8>, text: &str) {
-    // Writing a string to a Vec can not fail, so there is no error to hand on.
+    // Writing a string to a Vec cannot fail, so there is no error to hand on.
     let _ = serde_json::to_writer(out, text);
 }
 

@@ -1,7 +1,7 @@
 //! The markers a user's text may hold, `[demo:verb]` or `[demo:verb=arg]`.
 //!
 //! Comes in: the text of the last user message. Goes out: what the markers ask for, and the text without
-//! them. A verb that is not known, or an argument that can not be read, asks for nothing; of contradicting
+//! them. A verb that is not known, or an argument that cannot be read, asks for nothing; of contradicting
 //! markers the last one counts. The table of verbs is in the module's own documentation.
 
 use std::time::Duration;

@@ -189,7 +189,7 @@ fn count(words: usize) -> String {
     let mut text = String::new();
     for word in 0..words {
         let blank = if word > 0 { " " } else { "" };
-        // Writing to a String can not fail.
+        // Writing to a String cannot fail.
         let _ = write!(text, "{blank}word{word}");
     }
     text

@@ -49,7 +49,7 @@ struct Schema<'a> {
 }
 
 impl<'a> Schema<'a> {
-    /// What can not be read asks for nothing: `true` is a schema too.
+    /// What cannot be read asks for nothing: `true` is a schema too.
     fn read(raw: &'a RawValue) -> Self {
         serde_json::from_str(raw.get()).unwrap_or_default()
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::frames::{
-    DATA, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, SETTINGS, WINDOW_UPDATE, block, frame,
+    DATA, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, SETTINGS, Told, WINDOW_UPDATE, block, frame,
     literal,
 };
 use crate::support::{
@@ -71,6 +71,28 @@ fn requests_end_also_when_their_client_gives_no_room_for_the_answer() {
             }
         }
     }
+}
+
+#[test]
+fn a_reload_changes_the_bound_of_heads_over_http2() {
+    let limited = |bytes: u32| format!("limits: {{head_bytes: {bytes}}}\nproviders: {{demo: {{}}}}\n");
+    let gateway = Gateway::start(&limited(5_000));
+    let target = block(&[(":method", "GET"), (":scheme", "http"), (":authority", "g"), (":path", "/")]);
+    // 71 fields of 140 bytes, of which all but the first take one.
+    let head = [target, literal(0x40, b"x-a", &[b'b'; 100]), vec![0xbe; 70]].concat();
+    let is_served = || {
+        let mut client = Frames::connect(gateway.port);
+        assert!(client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &head)));
+        let Told::Answer(answer) = client.told(1) else { panic!("there is no answer") };
+        answer.first() == Some(&0x88)
+    };
+    assert!(!is_served());
+    gateway.configure(&limited(20_000));
+    gateway.signal("HUP");
+    assert!(eventually(TIME, is_served));
+    gateway.configure(&limited(5_000));
+    gateway.signal("HUP");
+    assert!(eventually(TIME, || !is_served()));
 }
 
 #[test]
@@ -332,7 +354,7 @@ fn two_credentials_are_none() {
             (name, &value),
         ]);
         assert!(client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &fields)));
-        let crate::support::frames::Told::Answer(head) = client.told(1) else { panic!("{name}") };
+        let Told::Answer(head) = client.told(1) else { panic!("{name}") };
         assert_eq!(head.first(), Some(&0x8c), "{name}");
     }
 }

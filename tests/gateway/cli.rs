@@ -417,7 +417,7 @@ fn without_a_file_the_usual_ports_are_listened_on_or_named() {
     let output: Output = bare(folder.path()).output().unwrap();
     let said = text(&output.stderr);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{said}");
-    assert!(said.starts_with("127.0.0.1:8080 can not be listened on: "), "{said}");
+    assert!(said.starts_with("127.0.0.1:8080 cannot be listened on: "), "{said}");
 }
 
 #[test]
@@ -433,7 +433,7 @@ fn a_listener_that_is_taken_is_named() {
     );
     std::fs::write(&file, text).unwrap();
     let (code, said) = fails(&folder.path().join("data"), &["-c", file.to_str().unwrap()]);
-    assert!(code == 1 && said.starts_with(&format!("{taken} can not be listened on: ")), "{said}");
+    assert!(code == 1 && said.starts_with(&format!("{taken} cannot be listened on: ")), "{said}");
     let output = run(&folder.path().join("data"), &["check", "-c", file.to_str().unwrap()]);
     assert!(output.status.success(), "a check is no start");
 }

@@ -24,9 +24,9 @@ use pingora::protocols::{ALPN, Stream};
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
-use tokio::io::{AsyncRead as _, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::config::Limits;
 use crate::edge::call::ending::Ending;
@@ -65,8 +65,7 @@ pub(in crate::edge) enum Next {
 impl Front {
     pub(in crate::edge) fn new(conf: &Arc<ServerConf>, gateway: Gateway) -> Self {
         let mut h2 = default_h2_options();
-        h2.max_header_list_size(u32::try_from(gateway.limits().head_bytes).unwrap_or(u32::MAX))
-            .max_concurrent_streams(H2_STREAMS)
+        h2.max_concurrent_streams(H2_STREAMS)
             .initial_connection_window_size(H2_CONNECTION_WINDOW)
             .max_send_buffer_size(H2_SEND_BUFFER);
         let proxy = Arc::new(http_proxy(conf, gateway.clone()));
@@ -133,7 +132,9 @@ impl Front {
             sleep_until(opened + 2 * life).await;
         };
         let outbox = Outbox::default();
-        let serving = streams::serve(stream, first, &self.h2, told, H2_IDLE, |asked| match asked {
+        let mut options = self.h2.clone();
+        options.max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX));
+        let serving = streams::serve(stream, first, options, told, H2_IDLE, |asked| match asked {
             Asked::Request(session, guard) => self.stream(*session, guard, &outbox, &passed_on),
             Asked::Malformed => self.gateway.note_refused(&Refused::malformed()),
         });
@@ -171,16 +172,13 @@ impl Front {
     }
 
     /// Tells the client in its own words, as far as it said who it is.
-    async fn refuse(&self, mut stream: Stream, refusal: Refusal, head: &[u8]) {
+    async fn refuse(&self, stream: Stream, refusal: Refusal, head: &[u8]) {
         let line = RequestLine::read(head).ok();
         let (method, path) = line.map_or(("", ""), |line| (line.method, line.path()));
         let refused = Refused::new(method, path, refusal.failure());
         self.gateway.refuse_head(refusal.label());
         self.gateway.note_refused(&refused);
-        // Whoever cannot be told is gone anyway.
-        if let Ok(Ok(())) = timeout(LAST_REQUEST, stream.write_all(&refused.http1())).await {
-            framing::linger(stream).await;
-        }
+        framing::answer_last(stream, &refused.http1()).await;
     }
 }
 

@@ -15,7 +15,6 @@ use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::server::ShutdownWatch;
-use tokio::io::AsyncWriteExt as _;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -44,14 +43,13 @@ impl<A> Side<A> {
     pub(in crate::edge) fn new(app: A, connections: usize) -> Self {
         let limits =
             Limits { head_bytes: HEAD, head_seconds: SECONDS, idle_seconds: SECONDS, ..Limits::default() };
-        let room = Arc::new(Room { most: connections, gives_up_busy: true, seats: Mutex::default() });
+        let room = Arc::new(Room { most: connections, seats: Mutex::default() });
         Self { app: Arc::new(app), room, limits, h2: None, answer: Some(ANSWER) }
     }
 
     /// The same, whose answers may take any time and are also given over HTTP/2.
     pub(in crate::edge) fn lasting(self) -> Self {
-        let room = Arc::new(Room { most: self.room.most, gives_up_busy: false, seats: Mutex::default() });
-        Self { h2: Some(default_h2_options()), answer: None, room, ..self }
+        Self { h2: Some(default_h2_options()), answer: None, ..self }
     }
 }
 
@@ -66,7 +64,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Side<A> {
             let (end, length) = match (next, &self.h2) {
                 (Next::Request(end, length), _) => (end, length),
                 (Next::Http2, Some(h2)) => {
-                    return Box::pin(self.http2(stream, bytes, h2, shutdown, seat)).await;
+                    return Box::pin(self.http2(stream, bytes, h2.clone(), shutdown, seat)).await;
                 }
                 (Next::Refused(refusal), _) => return refuse(stream, refusal).await,
                 (Next::Gone | Next::Http2, _) => return,
@@ -99,7 +97,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Side<A> {
         &self,
         stream: Stream,
         first: BytesMut,
-        options: &H2Options,
+        options: H2Options,
         shutdown: &ShutdownWatch,
         seat: &Arc<Seat>,
     ) {
@@ -121,7 +119,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> Side<A> {
 #[async_trait]
 impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Side<A> {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let seat = self.room.enter()?;
+        // Answers that may not last take no time, unless their client reads slowly.
+        let seat = self.room.enter(self.answer.is_some())?;
         tokio::select! {
             () = self.serve(stream, shutdown, &seat.0) => {}
             () = seat.0.given_up.notified() => {}
@@ -135,19 +134,14 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Side<A> {
 }
 
 /// Tells the client why its request is none.
-async fn refuse(mut stream: Stream, refusal: Refusal) {
-    let answer = Refused::new("", "", refusal.failure()).http1();
-    if let Ok(Ok(())) = timeout(DRAIN, stream.write_all(&answer)).await {
-        framing::linger(stream).await;
-    }
+async fn refuse(stream: Stream, refusal: Refusal) {
+    framing::answer_last(stream, &Refused::new("", "", refusal.failure()).http1()).await;
 }
 
 /// The connections of a listener, in the order in which they came.
 #[derive(Debug)]
 struct Room {
     most: usize,
-    /// Whether one that is being answered goes where none waits: answers take no time, unless their client reads slowly.
-    gives_up_busy: bool,
     seats: Mutex<Seats>,
 }
 
@@ -186,12 +180,13 @@ impl Drop for Answering {
 struct Taken(Arc<Seat>, u64, Arc<Room>);
 
 impl Room {
-    /// A place for a connection. If there is none, the oldest connection goes that waits for a request, or else the oldest.
-    fn enter(self: &Arc<Self>) -> Option<Taken> {
+    /// A place for a connection. If there is none, the oldest connection goes that waits for a request or, if
+    /// `gives_up_busy`, the oldest of those that are being answered.
+    fn enter(self: &Arc<Self>, gives_up_busy: bool) -> Option<Taken> {
         let mut seats = self.lock();
         if seats.taken.len() >= self.most {
             let waits = |(_, seat): &(&u64, &Arc<Seat>)| seat.requests.load(Ordering::Relaxed) == 0;
-            let busy = || seats.taken.iter().next().filter(|_| self.gives_up_busy);
+            let busy = || seats.taken.iter().next().filter(|_| gives_up_busy);
             let oldest = seats.taken.iter().find(waits).or_else(busy).map(|(number, _)| *number)?;
             if let Some(seat) = seats.taken.remove(&oldest) {
                 seat.given_up.notify_one();
@@ -228,7 +223,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncReadExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
     use crate::edge::server::demo::Demo;
@@ -240,27 +235,27 @@ mod tests {
 
     #[test]
     fn the_oldest_that_waits_makes_room_for_the_newest() {
-        let room = Arc::new(Room { most: 3, gives_up_busy: false, seats: Mutex::default() });
-        let [first, second, third] = [(); 3].map(|()| room.enter().unwrap());
+        let room = Arc::new(Room { most: 3, seats: Mutex::default() });
+        let [first, second, third] = [(); 3].map(|()| room.enter(false).unwrap());
         first.0.requests.store(1, Ordering::Relaxed);
-        let fourth = room.enter().unwrap();
+        let fourth = room.enter(false).unwrap();
         assert_eq!([&first, &second, &third].map(|taken| given_up(&taken.0)), [false, true, false]);
         drop(second);
         assert_eq!(room.lock().taken.len(), 3);
         for taken in [&third, &fourth] {
             taken.0.requests.store(1, Ordering::Relaxed);
         }
-        assert!(room.enter().is_none());
+        assert!(room.enter(false).is_none());
         drop(first);
-        assert!(room.enter().is_some());
+        assert!(room.enter(false).is_some());
     }
 
     #[test]
     fn where_answers_are_short_the_oldest_makes_room_if_none_waits() {
-        let room = Arc::new(Room { most: 2, gives_up_busy: true, seats: Mutex::default() });
-        let taken = [(); 2].map(|()| room.enter().unwrap());
+        let room = Arc::new(Room { most: 2, seats: Mutex::default() });
+        let taken = [(); 2].map(|()| room.enter(true).unwrap());
         taken.iter().for_each(|taken| taken.0.requests.store(1, Ordering::Relaxed));
-        assert!(room.enter().is_some());
+        assert!(room.enter(true).is_some());
         assert_eq!([0, 1].map(|n| given_up(&taken[n].0)), [true, false]);
     }
 
@@ -277,7 +272,7 @@ mod tests {
             client.write_all(&[streams::PREFACE, &empty_settings].concat()).await.unwrap();
             // It is served when it has been told something.
             client.read_u8().await.unwrap();
-            assert!(side.room.enter().is_some(), "it makes room");
+            assert!(side.room.enter(false).is_some(), "it makes room");
             assert!(served.await.unwrap().is_none());
         });
     }

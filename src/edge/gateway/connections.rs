@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pingora::protocols::GetSocketDigest;
@@ -77,25 +76,6 @@ impl Drop for Place {
                 open.by_peer.remove(&peer);
             }
         }
-    }
-}
-
-/// The place of a request on an HTTP/2 connection among all of them. It is free again when this is dropped.
-#[derive(Debug)]
-pub(in crate::edge) struct StreamPlace(Arc<AtomicUsize>);
-
-impl StreamPlace {
-    /// Lets a request in, unless there are `most` already.
-    pub(in crate::edge) fn enter(streams: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
-        let more = |count: usize| (count < most).then_some(count + 1);
-        streams.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(Self(Arc::clone(streams)))
-    }
-}
-
-impl Drop for StreamPlace {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

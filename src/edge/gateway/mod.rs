@@ -6,7 +6,6 @@ pub(in crate::edge) mod refused;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -30,7 +29,7 @@ use crate::edge::call::pay::Quotas;
 use crate::edge::call::refusal::Refusal;
 use crate::edge::call::snapshot::Snapshot;
 use crate::edge::call::tenants::Tenants;
-use crate::edge::gateway::connections::{Caps, Connections, Place, StreamPlace};
+use crate::edge::gateway::connections::{Caps, Connections, Place};
 use crate::edge::gateway::refused::Refused;
 use crate::edge::request::headers;
 use crate::edge::request::intake;
@@ -42,6 +41,7 @@ use crate::edge::respond::driver::Driver;
 use crate::edge::respond::reply;
 use crate::edge::upstream::Upstream;
 use crate::edge::upstream::transport::{raised, transport};
+use crate::edge::wire::streams::{self, Places};
 use crate::failure::{Failure, Kind, Result};
 use crate::limit::{Limiter, Load, Shed, Weight};
 use crate::meter::{self, Ledger};
@@ -62,7 +62,7 @@ struct Shared {
     load: Arc<Load>,
     connections: Arc<Connections>,
     /// Requests on HTTP/2 connections.
-    streams: Arc<AtomicUsize>,
+    streams: Places,
     /// Files that the process may have open.
     files: u64,
     /// Connections to providers.
@@ -73,7 +73,7 @@ impl Gateway {
     /// A gateway with this configuration. Listeners and threads are not its business.
     ///
     /// # Errors
-    /// When the key store or the access log can not be opened.
+    /// When the key store or the access log cannot be opened.
     pub fn new(config: &Config) -> std::result::Result<Self, config::Error> {
         config.log_warnings();
         let failed = |what: &str, why: &dyn fmt::Display| config::Error::plain(format!("{what}: {why}"));
@@ -87,7 +87,7 @@ impl Gateway {
             ring,
             load: Arc::default(),
             connections: Arc::default(),
-            streams: Arc::default(),
+            streams: Places::default(),
             files: connections::raise_files(),
             quotas: Quotas { limiter: Limiter::new(), ledger },
             metrics,
@@ -216,14 +216,14 @@ impl Gateway {
     ///
     /// # Errors
     /// 431 and 405 for its head, 503 when there are too many.
-    pub(in crate::edge) fn enter_stream(&self, request: &RequestHeader) -> Result<StreamPlace> {
+    pub(in crate::edge) fn enter_stream(&self, request: &RequestHeader) -> Result<streams::Place> {
         let limits = self.limits();
         headers::check_size(request, limits.head_bytes, limits.head_fields)?;
         if request.method == http::Method::CONNECT {
             return Err(Refusal::Connect.failure());
         }
         let most = limits.calls.saturating_add(SPARE_STREAMS);
-        StreamPlace::enter(&self.0.streams, most).ok_or_else(|| {
+        self.0.streams.enter(most).ok_or_else(|| {
             self.0.metrics.shed(Shed::Calls.as_str());
             Shed::Calls.failure()
         })

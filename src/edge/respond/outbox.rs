@@ -5,8 +5,6 @@
 //! of its connection.
 
 use std::future::poll_fn;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -14,12 +12,11 @@ use bytes::Bytes;
 use pingora::protocols::http::v2::server::HttpSession;
 use tokio::time::timeout;
 
+use crate::edge::wire::streams::Places;
+
 /// The answers of one connection that wait. All clones are the same.
 #[derive(Clone, Debug, Default)]
-pub(in crate::edge) struct Outbox(Arc<AtomicUsize>);
-
-/// The place of an answer that waits. It is free again when this is dropped.
-struct Place(Arc<AtomicUsize>);
+pub(in crate::edge) struct Outbox(Places);
 
 tokio::task_local! {
     /// The outbox of the connection whose request is being answered.
@@ -55,24 +52,12 @@ impl Outbox {
             return;
         }
         // A stream whose writer is dropped before its end is reset.
-        if let Some(place) = self.enter() {
+        if let Some(place) = self.0.enter(MAX_WAITING) {
             tokio::spawn(async move {
                 let _ = timeout(PATIENCE, going).await;
                 drop(place);
             });
         }
-    }
-
-    fn enter(&self) -> Option<Place> {
-        let more = |waiting: usize| (waiting < MAX_WAITING).then_some(waiting + 1);
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(Place(Arc::clone(&self.0)))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -81,17 +66,3 @@ const MAX_WAITING: usize = 8;
 
 /// The time for which an answer waits for room: some round trips around the world.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn few_answers_wait_on_one_connection() {
-        let outbox = Outbox::default();
-        let mut places: Vec<_> = (0..MAX_WAITING).map(|_| outbox.clone().enter().unwrap()).collect();
-        assert!(outbox.enter().is_none());
-        places.pop();
-        assert!(outbox.enter().is_some());
-    }
-}

@@ -34,7 +34,7 @@ impl Admin {
     /// The application at an address, with the books of a data folder.
     ///
     /// # Errors
-    /// When the store can not be opened.
+    /// When the store cannot be opened.
     pub(in crate::edge) fn new(
         gateway: Gateway,
         settings: &config::Admin,

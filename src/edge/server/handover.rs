@@ -48,7 +48,7 @@ impl Door {
     /// that what is found there is left over.
     ///
     /// # Errors
-    /// When the socket can not be made.
+    /// When the socket cannot be made.
     pub(in crate::edge) fn open(path: &Path, inherited: Option<OwnedFd>) -> io::Result<Self> {
         if let Some(door) = inherited {
             return Ok(Self(door.into()));

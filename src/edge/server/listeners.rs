@@ -16,7 +16,7 @@ impl Sockets {
     /// Listens on addresses, on those that are `inherited` by going on where another process was.
     ///
     /// # Errors
-    /// When one can not be listened on.
+    /// When one cannot be listened on.
     pub(in crate::edge) fn open<'a>(
         addresses: impl Iterator<Item = &'a str>,
         mut inherited: Vec<(String, OwnedFd)>,
@@ -31,7 +31,7 @@ impl Sockets {
             // Pingora waits for connections without blocking.
             let socket = socket.and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
             let socket =
-                socket.map_err(|why| Error::plain(format!("{address} can not be listened on: {why}")))?;
+                socket.map_err(|why| Error::plain(format!("{address} cannot be listened on: {why}")))?;
             all.push((address.to_owned(), socket));
         }
         for (address, _) in inherited {

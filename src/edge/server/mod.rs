@@ -68,7 +68,7 @@ struct Life {
 /// Runs a gateway until it is told to stop.
 ///
 /// # Errors
-/// When the store, a log or a listener can not be opened.
+/// When the store, a log or a listener cannot be opened.
 pub fn run(config: &Config, file: Option<PathBuf>) -> Result<(), Error> {
     Server::new(config, file)?.run()
 }
@@ -78,7 +78,7 @@ impl Server {
     /// can connect; they are answered when it runs.
     ///
     /// # Errors
-    /// When the store, a log or a listener can not be opened.
+    /// When the store, a log or a listener cannot be opened.
     pub fn new(config: &Config, file: Option<PathBuf>) -> Result<Self, Error> {
         Self::build(config, file, None)
     }
@@ -87,7 +87,7 @@ impl Server {
     /// folder and with the same first address. That one goes on until this one runs.
     ///
     /// # Errors
-    /// When there is no such gateway, or when the store, a log or a listener can not be opened.
+    /// When there is no such gateway, or when the store, a log or a listener cannot be opened.
     pub fn taking_over(config: &Config, file: Option<PathBuf>) -> Result<Self, Error> {
         let door = door(config);
         let inheritance = Inheritance::ask(&door).map_err(|error| {
@@ -103,7 +103,7 @@ impl Server {
     ) -> Result<Self, Error> {
         // Who can connect may send signals, too.
         let (main, signals) = Signals::new()
-            .map_err(|error| Error::plain(format!("signals can not be waited for: {error}")))?;
+            .map_err(|error| Error::plain(format!("signals cannot be waited for: {error}")))?;
         let inherited = inheritance.as_mut().map(|from| std::mem::take(&mut from.sockets));
         let demo = config.demo.map(|port| format!("127.0.0.1:{port}"));
         let addresses = config.listeners.iter().map(|listener| listener.address.as_str());
@@ -158,7 +158,7 @@ impl Server {
         // A name that is being resolved is not waited for.
         main.shutdown_background();
         gateway.close();
-        ended.map_err(|error| Error::plain(format!("the gateway can not run: {error}")))
+        ended.map_err(|error| Error::plain(format!("the gateway cannot run: {error}")))
     }
 }
 
@@ -322,7 +322,7 @@ fn start(successor: Option<&mut Command>) {
             };
             let _ = std::thread::Builder::new().name("successor".to_owned()).spawn(wait);
         }
-        Err(error) => log::error!("{} can not be started: {error}", command.get_program().display()),
+        Err(error) => log::error!("{} cannot be started: {error}", command.get_program().display()),
     }
 }
 
@@ -350,7 +350,7 @@ fn door(config: &Config) -> PathBuf {
 fn tell_manager() {
     let told = sd_notify::notify(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
     if let Err(error) = told {
-        log::warn!("the service manager can not be told that the gateway is ready: {error}");
+        log::warn!("the service manager cannot be told that the gateway is ready: {error}");
     }
 }
 

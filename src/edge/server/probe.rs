@@ -191,7 +191,7 @@ fn certificate_ends_at(der: &[u8]) -> Option<i64> {
     Some(certificate.validity().not_after.timestamp())
 }
 
-/// When the certificate in a PEM file ends, in seconds since the epoch; nothing if that can not be read.
+/// When the certificate in a PEM file ends, in seconds since the epoch; nothing if that cannot be read.
 #[must_use]
 pub fn certificate_file_ends(pem: &[u8]) -> Option<i64> {
     #[cfg(feature = "rustls")]

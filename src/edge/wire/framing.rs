@@ -161,9 +161,16 @@ pub(in crate::edge) async fn reused(
     Some((stream, settings))
 }
 
+/// Writes the last answer of a connection, and closes it. Whoever cannot be told is gone anyway.
+pub(in crate::edge) async fn answer_last(mut stream: Stream, answer: &[u8]) {
+    if let Ok(Ok(())) = timeout(LINGER, stream.write_all(answer)).await {
+        linger(stream).await;
+    }
+}
+
 /// Closes a connection whose client may not have read its answer yet: one that is closed before all is read is reset,
 /// and the answer with it.
-pub(in crate::edge) async fn linger(mut stream: Stream) {
+async fn linger(mut stream: Stream) {
     let closing = async {
         AsyncWriteExt::shutdown(&mut stream).await?;
         let mut rest = [0; 1024];
@@ -181,7 +188,8 @@ pub(in crate::edge) async fn linger(mut stream: Stream) {
 /// Bytes behind a request that are read, while it is answered, only to see whether its client goes.
 const MAX_BEHIND: usize = 64 << 10;
 
-/// The time, and the number of reads, for which a client may still send that is not listened to any more.
+/// The time in which a client has to take its last answer; and the time, and the number of reads, for which one may still
+/// send that is not listened to any more.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_READS: usize = 256;
 

@@ -96,11 +96,10 @@ pub(crate) enum Length {
 /// # Errors
 /// What is wrong with it.
 pub(crate) fn check(head: &[u8]) -> Result<(RequestLine<'_>, Length)> {
-    let request = RequestLine::read(head)?;
-    let old = head.split(|byte| *byte == b'\n').next().is_some_and(|line| line.ends_with(b"HTTP/1.0\r"));
+    let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let first = lines.next().unwrap_or_default();
+    let (request, old) = (RequestLine::read(first)?, first.ends_with(b"HTTP/1.0"));
     let (mut hosts, mut lengths, mut codings, mut size) = (0, 0, 0, 0);
-    let lines =
-        head.split(|byte| *byte == b'\n').skip(1).map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     for line in lines.filter(|line| !line.is_empty()) {
         let colon = memchr(b':', line).ok_or(Malformed("a header without a colon"))?;
         let (name, value) = (&line[..colon], trimmed(&line[colon + 1..]));

@@ -77,12 +77,35 @@ impl Open {
     }
 }
 
+/// Places for what is bounded in number. All clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(in crate::edge) struct Places(Arc<AtomicUsize>);
+
+/// One of the places. It is free again when this is dropped.
+#[derive(Debug)]
+pub(in crate::edge) struct Place(Places);
+
+impl Places {
+    /// A place, unless `most` are taken.
+    pub(in crate::edge) fn enter(&self, most: usize) -> Option<Place> {
+        let more = |taken: usize| (taken < most).then_some(taken + 1);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Place(self.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Serves a connection of which `first` has been read already, until it has been idle for some time. When `wind_up` says
 /// so, its client is told to come again on another one; as is one that takes back most of what it asks.
 pub(in crate::edge) async fn serve(
     stream: Stream,
     first: BytesMut,
-    options: &H2Options,
+    options: H2Options,
     mut wind_up: watch::Receiver<bool>,
     idle: Duration,
     mut asked: impl FnMut(Asked),
@@ -96,7 +119,7 @@ pub(in crate::edge) async fn serve(
     let fickle = Arc::new(Fickle::default());
     let heads = Heads { first, fickle: Arc::clone(&fickle), ..Heads::default() };
     let stream = Box::new(Wire { reader: heads, stream });
-    let handshake = timeout(HANDSHAKE, server::handshake(stream, Some(options.clone())));
+    let handshake = timeout(HANDSHAKE, server::handshake(stream, Some(options)));
     let Ok(Ok(mut connection)) = handshake.await else { return };
     let (open, mut winding_up, mut malformed) = (Arc::new(Open::default()), false, 0);
     loop {
@@ -300,6 +323,15 @@ mod tests {
             }
             assert_eq!(found, ends, "{step}");
         }
+    }
+
+    #[test]
+    fn a_place_is_free_again_when_it_is_left() {
+        let places = Places::default();
+        let mut taken: Vec<_> = (0..3).map(|_| places.clone().enter(3).unwrap()).collect();
+        assert!(places.enter(3).is_none());
+        taken.pop();
+        assert!(places.enter(3).is_some());
     }
 
     #[test]
