@@ -11,8 +11,6 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use pingora::connectors::ConnectorOptions;
-use pingora::connectors::http::Connector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::upstreams::peer::HttpPeer;
@@ -40,6 +38,7 @@ use crate::edge::respond::answer::Local;
 use crate::edge::respond::driver::Driver;
 use crate::edge::respond::reply;
 use crate::edge::upstream::Upstream;
+use crate::edge::upstream::connection::Connector;
 use crate::edge::upstream::transport::{raised, transport};
 use crate::edge::wire::streams::{self, Places};
 use crate::failure::{Failure, Kind, Result};
@@ -92,7 +91,7 @@ impl Gateway {
             quotas: Quotas { limiter: Limiter::new(), ledger },
             metrics,
             tracer: Tracer::from_env().map_err(|e| failed("OTEL_*", &e))?,
-            connector: Connector::new(Some(ConnectorOptions::new(POOL))),
+            connector: Connector::new(),
             access: AccessLog::open(&config.access_log).map_err(|e| failed("access_log", &e))?,
         })))
     }
@@ -106,10 +105,10 @@ impl Gateway {
         self.0.metrics.reloads.inc();
     }
 
-    /// Has the names of all providers resolved that are due. [`super::Server`] does so once a second; without it,
-    /// the calls do.
-    pub(in crate::edge) fn keep_resolved(&self) {
-        self.0.snapshot.load().upstreams().for_each(Upstream::keep_resolved);
+    /// Looks after the names of all providers and the connections to them. [`super::Server`] does so once a second; without
+    /// it, the calls do.
+    pub(in crate::edge) fn look_after_upstreams(&self) {
+        self.0.snapshot.load().upstreams().for_each(Upstream::look_after);
     }
 
     /// The gateway's metrics.
@@ -434,9 +433,6 @@ impl fmt::Debug for Gateway {
 fn bounds(limits: &Limits) -> Weight {
     Weight { calls: limits.calls, bytes: limits.body_memory_bytes }
 }
-
-/// Unused connections to providers that are kept, per thread.
-const POOL: usize = 512;
 
 /// Requests on HTTP/2 connections that there may be besides calls. Whatever is answered without a provider takes no time.
 const SPARE_STREAMS: usize = 1000;

@@ -11,7 +11,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::HttpTask;
-use pingora::protocols::http::client::HttpSession;
 use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{ProxyHttp, Session};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -20,6 +19,7 @@ use crate::edge::call::exchange::Exchange;
 use crate::edge::call::watch::{Stop, Watch};
 use crate::edge::respond::answer;
 use crate::edge::respond::passage::Passage;
+use crate::edge::upstream::connection::Connection;
 use crate::edge::upstream::transport::transport;
 use crate::failure::Failure;
 
@@ -83,7 +83,7 @@ impl<'d, P: Proxy> Delivery<'d, P> {
     /// written to when the provider would have to be waited for.
     pub(in crate::edge) async fn relay(
         &mut self,
-        provider: &mut HttpSession,
+        provider: &mut Connection,
         session: &mut Session,
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {

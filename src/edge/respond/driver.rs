@@ -12,9 +12,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
-use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
-use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 use pingora_proxy::Session;
@@ -27,6 +25,7 @@ use crate::edge::respond::answer;
 use crate::edge::respond::delivery::{self, Delivery, Proxy, sent};
 use crate::edge::respond::passage::Passage;
 use crate::edge::respond::reply::{self, Head};
+use crate::edge::upstream::connection::{Connection, Connector};
 use crate::edge::upstream::transport::{error_kind, failure_kind, is_stale, status_kind, transport};
 use crate::edge::upstream::{Upstream, keep_apart};
 use crate::failure::Failure;
@@ -87,7 +86,8 @@ impl<P: Proxy> Driver<'_, P> {
             return counted(session, exchange, client, estimate).await;
         }
         let infers = call.infers;
-        let (mut provider, peer) = self.open(session, exchange, watch).await?;
+        let upstream = Arc::clone(&call.upstream);
+        let (mut provider, peer) = self.open(&upstream, session, exchange, watch).await?;
         let head = self.head(&provider, session, exchange).await?;
         let limit = exchange.snapshot.limits.reply_bytes;
         if let (Some((client, estimate)), false, 404 | 405 | 501) = (bridged, infers, head.status) {
@@ -98,7 +98,7 @@ impl<P: Proxy> Driver<'_, P> {
             exchange.fail_attempt(status_kind(head.status));
             // Its status may be enough to go on to the next target.
             if !watch.is_alone() && head.refusal().is_some_and(|failure| exchange.turn(&failure)) {
-                self.leave(provider, &peer).await;
+                self.leave(provider, &upstream, &peer).await;
                 return Ok(Outcome::Turned);
             }
         }
@@ -107,7 +107,7 @@ impl<P: Proxy> Driver<'_, P> {
             let body = whole(&mut provider, session, exchange, watch, limit).await;
             let body = body.map_err(|stop| if head.status == 200 { stop } else { stop.without_cost() });
             let body = body.inspect_err(|stop| note_stop(exchange, &head, stop))?;
-            self.release(provider, &peer).await;
+            self.connector.release(provider, &upstream, &peer).await;
             return self.answered(session, exchange, watch, &head, body).await;
         }
         let mut delivery = Delivery::new(self.proxy, passage(exchange)?, watch);
@@ -119,7 +119,7 @@ impl<P: Proxy> Driver<'_, P> {
             },
         };
         if delivery.end(result, session, exchange).await? {
-            self.leave(provider, &peer).await;
+            self.leave(provider, &upstream, &peer).await;
         }
         Ok(Outcome::Answered)
     }
@@ -128,14 +128,14 @@ impl<P: Proxy> Driver<'_, P> {
     /// the meantime costs another try, on a fresh one; so does an address that cannot be reached.
     async fn open(
         &self,
+        upstream: &Upstream,
         session: &mut Session,
         exchange: &mut Box<Exchange>,
         watch: &mut Watch,
-    ) -> Result<(HttpSession, Box<HttpPeer>)> {
-        let upstream = Arc::clone(&exchange.call()?.upstream);
+    ) -> Result<(Connection, Box<HttpPeer>)> {
         loop {
             exchange.ask();
-            let connected = self.connect(&upstream, session, exchange, watch).await?;
+            let connected = self.connect(upstream, session, exchange, watch).await?;
             let Some((mut provider, mut peer, reused)) = connected else { continue };
             let (head, body) = self.request(session, exchange).await.map_err(failed)?;
             if let Some(bill) = &mut exchange.bill {
@@ -174,7 +174,7 @@ impl<P: Proxy> Driver<'_, P> {
         session: &mut Session,
         exchange: &mut Box<Exchange>,
         watch: &mut Watch,
-    ) -> Result<Option<(HttpSession, Box<HttpPeer>, bool)>> {
+    ) -> Result<Option<(Connection, Box<HttpPeer>, bool)>> {
         // A resolver may take its time, in which the client is listened to; so that is not left to the hook.
         let resolved = tokio::select! {
             resolved = upstream.resolved() => resolved,
@@ -183,8 +183,7 @@ impl<P: Proxy> Driver<'_, P> {
         resolved.inspect_err(|failure| exchange.fail_attempt(failure_kind(failure)))?;
         let peer = self.proxy.upstream_peer(session, exchange).await.map_err(failed)?;
         let connected = tokio::select! {
-            // It needs more room than all that follows, and not for long.
-            connected = Box::pin(self.connector.get_http_session(&*peer)) => connected,
+            connected = self.connector.connect(upstream, &peer) => connected,
             stop = watch.ends(session) => return Err(stop),
         };
         match connected {
@@ -218,7 +217,7 @@ impl<P: Proxy> Driver<'_, P> {
     /// The head of the answer, after the hooks have seen it.
     async fn head(
         &self,
-        provider: &HttpSession,
+        provider: &Connection,
         session: &mut Session,
         exchange: &mut Box<Exchange>,
     ) -> Result<Head> {
@@ -262,19 +261,10 @@ impl<P: Proxy> Driver<'_, P> {
     }
 
     /// Keeps the connection if what the provider still sends after its last word that matters ends soon.
-    async fn leave(&self, mut provider: HttpSession, peer: &HttpPeer) {
+    async fn leave(&self, mut provider: Connection, upstream: &Upstream, peer: &HttpPeer) {
         let rest = async { while let Ok(Some(_)) = provider.read_response_body().await {} };
         let _ = timeout(DRAIN, rest).await;
-        self.release(provider, peer).await;
-    }
-
-    /// Keeps the connection if the answer was read to its end.
-    async fn release(&self, mut provider: HttpSession, peer: &HttpPeer) {
-        if provider.response_done() {
-            self.connector.release_http_session(provider, peer, peer.options.idle_timeout).await;
-        } else {
-            provider.shutdown().await;
-        }
+        self.connector.release(provider, upstream, peer).await;
     }
 }
 
@@ -316,17 +306,12 @@ async fn counted(
 /// Sends the request and waits for the head of the answer. Gives whether all of the request was taken: a provider may
 /// refuse a large one before, and close.
 async fn ask(
-    provider: &mut HttpSession,
+    provider: &mut Connection,
     head: RequestHeader,
     body: Bytes,
     first_byte: Duration,
 ) -> pingora::Result<bool> {
-    let sent = async {
-        provider.write_request_header(Box::new(head)).await?;
-        provider.write_request_body(body, true).await?;
-        provider.finish_request_body().await
-    };
-    let sent = sent.await;
+    let sent = provider.write(head, body).await;
     let answered = async {
         loop {
             provider.read_response_header().await?;
@@ -354,7 +339,7 @@ async fn ask(
 
 /// A body that is no stream.
 async fn whole(
-    provider: &mut HttpSession,
+    provider: &mut Connection,
     session: &mut Session,
     exchange: &mut Exchange,
     watch: &mut Watch,

@@ -102,8 +102,8 @@ impl Server {
         mut inheritance: Option<Inheritance>,
     ) -> Result<Self, Error> {
         // Who can connect may send signals, too.
-        let (main, signals) = Signals::new()
-            .map_err(|error| Error::plain(format!("signals cannot be waited for: {error}")))?;
+        let (main, signals) =
+            Signals::new().map_err(|error| Error::plain(format!("signals cannot be waited for: {error}")))?;
         let inherited = inheritance.as_mut().map(|from| std::mem::take(&mut from.sockets));
         let demo = config.demo.map(|port| format!("127.0.0.1:{port}"));
         let addresses = config.listeners.iter().map(|listener| listener.address.as_str());
@@ -177,7 +177,7 @@ impl Life {
             tokio::spawn(sampler.run());
             services.start(admin, 1, &table, stopping.clone())
         });
-        tokio::spawn(keep_resolved(self.gateway.clone()));
+        tokio::spawn(look_after_upstreams(self.gateway.clone()));
         let clients = services.start(self.clients, self.threads, &table, stopping);
         let mut taken = open_door(&self.door, &mut self.inheritance, &self.sockets);
         tell_manager();
@@ -399,9 +399,9 @@ impl Drain<'_> {
 }
 
 /// Resolves the names of all providers before they are needed, and again and again.
-async fn keep_resolved(gateway: Gateway) {
+async fn look_after_upstreams(gateway: Gateway) {
     loop {
-        gateway.keep_resolved();
+        gateway.look_after_upstreams();
         sleep(RESOLVE).await;
     }
 }

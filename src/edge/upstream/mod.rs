@@ -1,6 +1,10 @@
 //! The way to a provider: an address of its host, as Pingora wants it, and how long it may take.
 
+mod answer_head;
 pub(in crate::edge) mod betas;
+pub(in crate::edge) mod connection;
+mod http1;
+mod idle;
 pub(in crate::edge) mod names;
 pub(in crate::edge) mod pace;
 pub(in crate::edge) mod transport;
@@ -10,11 +14,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use pingora::protocols::ALPN;
 use pingora::protocols::l4::socket;
+use pingora::protocols::{ALPN, Stream};
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Peer as _, PeerOptions};
 
 use crate::config::Timeouts;
+use crate::edge::upstream::idle::{Idle, MAX_IDLE};
 use crate::edge::upstream::names::Names;
 use crate::edge::upstream::pace::Paces;
 use crate::failure::{Failure, Kind, Result};
@@ -28,6 +33,8 @@ pub(in crate::edge) struct Upstream {
     /// The pace at which its models write.
     pub(in crate::edge) paces: Arc<Paces>,
     names: Arc<Names>,
+    /// Unused connections over HTTP/1.
+    idle: Arc<Idle>,
     /// The peer at no particular address.
     anywhere: HttpPeer,
 }
@@ -71,10 +78,29 @@ impl Upstream {
         let paces = known.map(|earlier| Arc::clone(&earlier.paces)).unwrap_or_default();
         let names = known.map(|earlier| Arc::clone(&earlier.names));
         let names = names.unwrap_or_else(|| Arc::new(Names::new(&url.host, url.port)));
+        let idle = known.filter(|earlier| earlier.is_reached_like(&provider));
+        let idle = idle.map(|earlier| Arc::clone(&earlier.idle)).unwrap_or_default();
         let times = Times::of(&provider, general);
         let mut anywhere = HttpPeer::new((Ipv4Addr::UNSPECIFIED, url.port), url.tls, url.host.clone());
         anywhere.options = options(&provider, &times);
-        Self { provider, times, paces, names, anywhere }
+        Self { provider, times, paces, names, idle, anywhere }
+    }
+
+    /// Whether a provider at the same host is connected to in the same way.
+    fn is_reached_like(&self, provider: &Provider) -> bool {
+        self.provider.base_url.tls == provider.base_url.tls && self.provider.http == provider.http
+    }
+
+    /// Takes an unused connection over HTTP/1 to a peer, unless it is asked apart from others.
+    pub(in crate::edge) fn idle(&self, peer: &HttpPeer) -> Option<Stream> {
+        if is_apart(peer) { None } else { self.idle.take(peer.address()) }
+    }
+
+    /// Keeps a connection over HTTP/1 to a peer for its next request, unless that is asked apart from others.
+    pub(in crate::edge) fn keep(&self, stream: Stream, peer: &HttpPeer) {
+        if !is_apart(peer) {
+            self.idle.put(stream, peer.address().clone());
+        }
     }
 
     /// Waits until an address of the provider's host is known, which it mostly is.
@@ -110,8 +136,15 @@ impl Upstream {
         }
     }
 
+    /// Looks after what is known and kept between calls: resolves the name if that is due, which nobody waits for, and closes
+    /// connections that are of no use any more.
+    pub(in crate::edge) fn look_after(&self) {
+        self.idle.sweep();
+        self.keep_resolved();
+    }
+
     /// Has the name resolved if that is due; nobody waits for it.
-    pub(in crate::edge) fn keep_resolved(&self) {
+    fn keep_resolved(&self) {
         if self.names.claim(Instant::now()) {
             let names = Arc::clone(&self.names);
             tokio::spawn(async move { names.refresh().await });
@@ -126,6 +159,11 @@ pub(in crate::edge) fn keep_apart(peer: &mut HttpPeer) {
     peer.options.idle_timeout = Some(Duration::ZERO);
 }
 
+/// Whether a peer is asked apart from others.
+fn is_apart(peer: &HttpPeer) -> bool {
+    peer.group_key != 0
+}
+
 fn options(provider: &Provider, times: &Times) -> PeerOptions {
     let mut options = PeerOptions::new();
     options.alpn = match (provider.http, provider.base_url.tls) {
@@ -138,7 +176,7 @@ fn options(provider: &Provider, times: &Times) -> PeerOptions {
     options.total_connection_timeout = Some(times.connect.saturating_mul(2));
     options.read_timeout = Some(times.silence);
     options.write_timeout = Some(times.write);
-    options.idle_timeout = Some(IDLE);
+    options.idle_timeout = Some(MAX_IDLE);
     options.max_h2_streams = H2_STREAMS;
     options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
     options
@@ -154,9 +192,6 @@ pub(in crate::edge) fn unknown() -> Failure {
 }
 
 static GROUPS: AtomicU64 = AtomicU64::new(1);
-
-/// How long an unused connection is kept: most servers close theirs after 60 s or more.
-const IDLE: Duration = Duration::from_secs(55);
 
 /// Streams on one HTTP/2 connection: what most servers allow.
 const H2_STREAMS: usize = 100;

@@ -3,6 +3,8 @@
 //! Pingora takes any octet for a part of a chunk's extension, a line feed too, where another reader may see a line end.
 //! So the lines between the data are checked here, at each byte once; the data itself is only counted.
 
+use std::ops::Range;
+
 use crate::edge::wire::head::{Malformed, is_field};
 
 /// The position within a chunked body.
@@ -46,20 +48,33 @@ impl Chunks {
     /// When the body is not framed as the grammar has it.
     pub(in crate::edge) fn take(&mut self, bytes: &[u8]) -> Result<Option<usize>, Malformed> {
         let mut at = 0;
-        while let Some(byte) = bytes.get(at) {
+        while at < bytes.len() && !self.is_over() {
+            at = self.data(bytes, at)?.end;
+        }
+        Ok(self.is_over().then_some(at))
+    }
+
+    /// Takes the next bytes from `at` on, to the end of the first data among them, to the body's end or to their own; gives
+    /// where that data is. The range is empty if there is none; its end is where the next call goes on.
+    ///
+    /// # Errors
+    /// When the body is not framed as the grammar has it.
+    pub(in crate::edge) fn data(&mut self, bytes: &[u8], mut at: usize) -> Result<Range<usize>, Malformed> {
+        while let Some(byte) = bytes.get(at).filter(|_| !self.is_over()) {
             if let At::Data(left) = self.at {
                 let here = left.min((bytes.len() - at) as u64);
                 self.at = if here == left { At::DataCr } else { At::Data(left - here) };
-                at += usize::try_from(here).unwrap_or(usize::MAX);
-                continue;
+                return Ok(at..at + usize::try_from(here).unwrap_or(usize::MAX));
             }
             self.at = self.next(*byte).ok_or(MALFORMED)?;
             at += 1;
-            if self.at == At::End {
-                return Ok(Some(at));
-            }
         }
-        Ok(None)
+        Ok(at..at)
+    }
+
+    /// Whether the body has come to its end.
+    pub(in crate::edge) fn is_over(&self) -> bool {
+        self.at == At::End
     }
 
     fn next(&mut self, byte: u8) -> Option<At> {
@@ -134,6 +149,24 @@ mod tests {
             }
         }
         assert_eq!(judge("5\r\nhel"), None);
+    }
+
+    #[test]
+    fn the_data_comes_without_its_framing_however_it_is_cut() {
+        let body = "5;a\r\nhello\r\n1\r\n \r\n10\r\n0123456789abcdef\r\n0\r\nx: y\r\n\r\nnext";
+        for size in 1..=body.len() {
+            let (mut chunks, mut data, mut left) = (Chunks::default(), String::new(), 0);
+            for piece in body.as_bytes().chunks(size) {
+                let mut at = 0;
+                while at < piece.len() && !chunks.is_over() {
+                    let range = chunks.data(piece, at).unwrap();
+                    at = range.end;
+                    data.push_str(std::str::from_utf8(&piece[range]).unwrap());
+                }
+                left += piece.len() - at;
+            }
+            assert_eq!((data.as_str(), left), ("hello 0123456789abcdef", 4), "{size}");
+        }
     }
 
     #[test]
