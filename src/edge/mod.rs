@@ -4,7 +4,7 @@
 //!
 //! | Folder | Purpose |
 //! |---|---|
-//! | `wire` | framing: HTTP/1 heads and chunks to the letter, and the requests of an HTTP/2 connection |
+//! | `wire` | framing: HTTP/1 heads and chunks to the letter, the session of a request, and the requests of an HTTP/2 connection |
 //! | `upstream` | connections to providers: addresses, time-outs, the observed pace, how a connection fails |
 //! | `call` | the state of one call, what it may cost and has cost, and what its client does not wait for |
 //! | `request` | from the client's head to the body that is sent, for the first target and after a fail-over |

@@ -1,9 +1,11 @@
 //! Where connections arrive: before Pingora sees a request, its head is here, whole and well-formed.
 //!
 //! Pingora's own reader waits for each read and not for the head, and answers what it does not understand
-//! with an empty 400. So HTTP/1 heads are read here, under one deadline, in bounded memory, and handed to
-//! Pingora as bytes that came too early; what follows them it reads itself, as far as [`framing`] lets it. An HTTP/2
-//! connection is served by [`streams`] from its preface on.
+//! with an empty 400. So HTTP/1 heads are read here, under one deadline, in bounded memory. A request is then a [`served`]
+//! one, or, beside the listener for clients, handed to Pingora as bytes that came too early; what follows them it reads
+//! itself, as far as [`framing`] lets it. An HTTP/2 connection is served by [`streams`] from its preface on.
+//!
+//! [`served`]: crate::edge::wire::served
 
 pub(in crate::edge) mod pre_tls;
 pub(in crate::edge) mod side;
@@ -17,13 +19,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf as _, BytesMut};
-use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
+use pingora::apps::{HttpServerApp, ServerApp};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, HttpSession, default_h2_options};
 use pingora::protocols::{ALPN, Stream};
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
-use pingora_proxy::{HttpProxy, http_proxy};
+use pingora_proxy::{HttpProxy, ProxyHttp as _, Session, http_proxy};
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -35,9 +37,11 @@ use crate::edge::gateway::Gateway;
 use crate::edge::gateway::connections;
 use crate::edge::gateway::refused::Refused;
 use crate::edge::respond::outbox::Outbox;
+use crate::edge::wire::Over;
 use crate::edge::wire::framing;
 use crate::edge::wire::framing::EMPTY_LINE;
 use crate::edge::wire::head::{self, Length, Malformed, RequestLine, Scan};
+use crate::edge::wire::served::{Return, Served};
 use crate::edge::wire::streams::{self, Asked, Guard, PREFACE};
 use crate::failure::Failure;
 
@@ -46,8 +50,6 @@ pub(in crate::edge) struct Front {
     proxy: Arc<HttpProxy<Gateway>>,
     gateway: Gateway,
     h2: H2Options,
-    /// Says at once that the end is near.
-    closing: ShutdownWatch,
 }
 
 /// What comes next on a connection.
@@ -69,44 +71,53 @@ impl Front {
             .initial_connection_window_size(H2_CONNECTION_WINDOW)
             .max_send_buffer_size(H2_SEND_BUFFER);
         let proxy = Arc::new(http_proxy(conf, gateway.clone()));
-        Self { proxy, gateway, h2, closing: watch::channel(true).1 }
+        Self { proxy, gateway, h2 }
     }
 
     /// All requests of one connection.
     async fn serve(&self, mut stream: Stream, shutdown: &ShutdownWatch) {
         let opened = Instant::now();
-        let mut settings: Option<HttpPersistentSettings> = None;
-        let mut bytes = BytesMut::new();
-        let ending = self.gateway.ending();
+        let (mut bytes, mut before) = (BytesMut::new(), 0);
+        let (ending, back) = (self.gateway.ending(), Arc::new(Return::default()));
         loop {
             let limits = self.gateway.limits();
-            let may_be_h2 = settings.is_none();
-            let (end, length) =
-                match next(&mut stream, &mut bytes, &limits, (shutdown, &ending), may_be_h2).await {
-                    Next::Request(end, length) => (end, length),
-                    // Most connections never need the room of either.
-                    Next::Http2 => {
-                        return Box::pin(self.http2(stream, bytes, shutdown, opened, &limits)).await;
-                    }
-                    Next::Gone => return,
-                    Next::Refused(refusal) => return Box::pin(self.refuse(stream, refusal, &bytes)).await,
-                };
-            let mut session = match framing::session(stream, &mut bytes, end, length) {
-                Ok(session) => session,
+            let next = next(&mut stream, &mut bytes, &limits, (shutdown, &ending), before == 0).await;
+            let request = match next {
+                Next::Request(end, length) => (end, length),
+                // Most connections never need the room of either.
+                Next::Http2 => {
+                    return Box::pin(self.http2(stream, bytes, shutdown, opened, &limits)).await;
+                }
+                Next::Gone => return,
+                Next::Refused(refusal) => return Box::pin(self.refuse(stream, refusal, &bytes)).await,
+            };
+            before += 1;
+            let old = opened.elapsed() >= Duration::from_secs(limits.connection_seconds);
+            let is_last =
+                old || before > KEEPALIVE_REQUESTS || *shutdown.borrow() || self.gateway.is_near_limits();
+            match Served::new(stream, &mut bytes, request, !is_last, &back) {
+                Ok(served) => self.answer(served).await,
                 Err((stream, Malformed(why))) => {
                     return Box::pin(self.refuse(stream, Refusal::Malformed(why), &bytes)).await;
                 }
-            };
-            match settings.take() {
-                Some(settings) => settings.apply_to_session(&mut session),
-                None => session.set_keepalive_reuses_remaining(Some(KEEPALIVE_REQUESTS)),
             }
-            // To Pingora it is all one whether the process is about to end or only the connection.
-            let old = opened.elapsed() >= Duration::from_secs(limits.connection_seconds);
-            let watch = if old || self.gateway.is_near_limits() { &self.closing } else { shutdown };
-            let Some(reused) = self.proxy.process_new_http(session, watch).await else { return };
-            let Some(reused) = framing::reused(reused).await else { return };
-            (stream, settings) = reused;
+            let Some(same) = back.take() else { return };
+            stream = same;
+        }
+    }
+
+    /// Answers a request over HTTP/1. The hooks are called as Pingora would call them for a request that is answered by the
+    /// first of them; its flow around them, whose state for one request takes 100 KiB, is left out.
+    async fn answer(&self, served: Served) {
+        let (mut session, mut exchange) = (framed(served), self.gateway.new_ctx());
+        let failed = self.gateway.request_filter(&mut session, &mut exchange).await.err();
+        if let Some(error) = &failed {
+            self.gateway.fail_to_proxy(&mut session, error, &mut exchange).await;
+        }
+        self.gateway.logging(&mut session, failed.as_deref(), &mut exchange).await;
+        if failed.is_none() {
+            // Whoever does not take the end of an answer is gone.
+            let _ = session.downstream_session.finish().await;
         }
     }
 
@@ -202,6 +213,13 @@ impl ServerApp for Front {
     async fn cleanup(&self) {
         self.proxy.http_cleanup().await;
     }
+}
+
+/// A session as the hooks get it. Pingora makes one only of a connection, so it is given one that is over.
+fn framed(served: Served) -> Session {
+    let mut session = Session::new_h1(Box::new(Over));
+    *session.downstream_session = ServerSession::new_custom(Box::new(served));
+    session
 }
 
 /// Reads until it is known what comes next.

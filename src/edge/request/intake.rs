@@ -68,6 +68,7 @@ pub(in crate::edge) async fn read(session: &mut Session, exchange: &mut Exchange
     if read.is_err() {
         // Pingora takes a body for read that it could not read on; what follows is no request.
         session.set_keepalive(None);
+        session.downstream_session.set_total_drain_timeout(Some(Duration::ZERO));
     }
     read.map(|()| body)
 }
@@ -111,7 +112,8 @@ impl Intake<'_> {
                 None => self.grow(&part)?,
             }
         }
-        if self.body.bytes().len() > KEPT {
+        // The sessions of the gateway's own listeners keep nothing.
+        if self.body.bytes().len() > KEPT && !session.downstream_session.is_custom() {
             restart(session).await.map_err(gone)?;
         }
         Ok(())

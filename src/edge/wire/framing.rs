@@ -5,6 +5,7 @@
 //! the answer is written.
 
 use std::io;
+use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use pingora::protocols::http::ServerSession;
 use tokio::io::{AsyncRead as _, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
-use crate::edge::wire::chunks::Chunks;
+use crate::edge::wire::chunks::{Chunks, MALFORMED};
 use crate::edge::wire::head::{Length, Malformed};
 use crate::edge::wire::{Reader, Wire};
 
@@ -39,7 +40,7 @@ enum Rest {
 }
 
 impl Framing {
-    fn new(length: Length) -> Self {
+    pub(super) fn new(length: Length) -> Self {
         let rest = match length {
             Length::Sized(bytes) => Rest::Sized(bytes),
             Length::Chunked => Rest::Chunked(Chunks::default()),
@@ -48,7 +49,7 @@ impl Framing {
     }
 
     /// Takes what has arrived; gives how much of it is the body's.
-    fn take(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         let own = match &mut self.rest {
             Rest::Sized(left) => {
                 let own = (*left).min(bytes.len() as u64);
@@ -72,8 +73,34 @@ impl Framing {
         Ok(own)
     }
 
+    /// Takes the beginning of what has arrived, up to the end of the first data among it; gives where that is.
+    pub(super) fn data(&mut self, bytes: &[u8]) -> Result<Range<usize>, Malformed> {
+        match &mut self.rest {
+            Rest::Sized(left) => {
+                let own = (*left).min(bytes.len() as u64);
+                *left -= own;
+                Ok(0..usize::try_from(own).unwrap_or(bytes.len()))
+            }
+            Rest::Chunked(chunks) => {
+                let data = chunks.data(bytes, 0);
+                match &data {
+                    Ok(_) if chunks.is_over() => self.rest = Rest::Sized(0),
+                    Ok(_) => {}
+                    Err(_) => self.rest = Rest::Broken,
+                }
+                data
+            }
+            Rest::Broken => Err(MALFORMED),
+        }
+    }
+
+    /// Whether all of the body has come.
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self.rest, Rest::Sized(0))
+    }
+
     /// Takes what came before its turn.
-    fn pass_over(&mut self, bytes: &[u8]) {
+    pub(super) fn pass_over(&mut self, bytes: &[u8]) {
         let line = EMPTY_LINE.get(self.behind..).unwrap_or_default();
         if self.blank == self.behind {
             self.blank += line.iter().zip(bytes).take_while(|(known, byte)| known == byte).count();
@@ -82,12 +109,12 @@ impl Framing {
     }
 
     /// Whether the next request is still to come, whole.
-    fn is_clear(&self) -> bool {
+    pub(super) fn is_clear(&self) -> bool {
         self.behind == 0 || self.behind == EMPTY_LINE.len() && self.blank == self.behind
     }
 
     /// Waits until the client goes; what it sends meanwhile is of no use any more.
-    fn poll_gone(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_gone(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.behind < MAX_BEHIND {
             let mut room = [0; 512];
             let mut arrived = ReadBuf::new(&mut room);
@@ -170,7 +197,7 @@ pub(in crate::edge) async fn answer_last(mut stream: Stream, answer: &[u8]) {
 
 /// Closes a connection whose client may not have read its answer yet: one that is closed before all is read is reset,
 /// and the answer with it.
-async fn linger(mut stream: Stream) {
+pub(super) async fn linger(mut stream: Stream) {
     let closing = async {
         AsyncWriteExt::shutdown(&mut stream).await?;
         let mut rest = [0; 1024];

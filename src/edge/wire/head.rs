@@ -4,7 +4,12 @@
 //! illegal URIs, and lets one of two lengths win. A head that two readers may understand in two ways
 //! (RFC 9112, 11.2) is no request here, and is told so in the client's own envelope.
 
+use bytes::Bytes;
+use http::Version;
+use http::header::{HeaderName, HeaderValue};
 use memchr::{memchr, memchr_iter};
+use pingora::http::RequestHeader;
+use pingora::protocols::http::authority::validate_request_authority;
 
 /// Looks for the end of a head while it arrives, at each byte once.
 #[derive(Debug, Default)]
@@ -137,6 +142,29 @@ pub(crate) fn check(head: &[u8]) -> Result<(RequestLine<'_>, Length)> {
     }
 }
 
+/// The request of a head that was found to be well-formed. Its fields are parts of these bytes.
+///
+/// # Errors
+/// When its target names another host than its `host`, or is no URI after all.
+pub(crate) fn request(head: &Bytes) -> Result<RequestHeader> {
+    let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let first = lines.next().unwrap_or_default();
+    let RequestLine { method, target } = RequestLine::read(first)?;
+    let fields = memchr_iter(b'\n', head).count();
+    let request = RequestHeader::build_no_case(method, target.as_bytes(), Some(fields));
+    let mut request = request.map_err(|_| Malformed("the target"))?;
+    request.set_version(if first.ends_with(b"HTTP/1.0") { Version::HTTP_10 } else { Version::HTTP_11 });
+    for line in lines.filter(|line| !line.is_empty()) {
+        let colon = memchr(b':', line).ok_or(Malformed("a header without a colon"))?;
+        let name = HeaderName::from_bytes(&line[..colon]).map_err(|_| Malformed("a header's name"))?;
+        let value = HeaderValue::from_maybe_shared(head.slice_ref(trimmed(&line[colon + 1..])));
+        let value = value.map_err(|_| Malformed("a header's value"))?;
+        request.append_header(name, value).map_err(|_| Malformed("the headers"))?;
+    }
+    validate_request_authority(&request).map_err(|_| Malformed("the host"))?;
+    Ok(request)
+}
+
 /// Without the blanks around it (RFC 9110, 5.5), of which a carriage return is none.
 fn trimmed(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
@@ -210,6 +238,26 @@ mod tests {
         assert_eq!(length(chunked), Ok(Length::Chunked));
         let line = RequestLine::read(b"GET /v1/models?x=1 HTTP/1.1\r\n");
         assert_eq!(line.map(RequestLine::path), Ok("/v1/models"));
+    }
+
+    #[test]
+    fn a_request_has_all_of_its_head() {
+        let head = "POST /v1/x?y=1 HTTP/1.1\r\nHost: g\r\nX-A:\t1 2 \r\nx-a:\r\n\r\n";
+        let read = request(&Bytes::from_static(head.as_bytes())).unwrap();
+        assert_eq!((read.method.as_str(), read.uri.path(), read.uri.query()), ("POST", "/v1/x", Some("y=1")));
+        let values: Vec<_> =
+            read.headers.get_all("x-a").iter().map(|value| value.to_str().unwrap()).collect();
+        assert_eq!(
+            (values.as_slice(), &read.headers["host"], read.version),
+            (&["1 2", ""][..], &HeaderValue::from_static("g"), Version::HTTP_11)
+        );
+        for (target, host, right) in
+            [("http://g/v1", "g", true), ("http://h/v1", "g", false), ("http://u@g/v1", "g", false)]
+        {
+            let head = format!("GET {target} HTTP/1.0\r\nhost: {host}\r\n\r\n");
+            let read = request(&Bytes::from(head.clone().into_bytes()));
+            assert_eq!(read.is_ok_and(|read| read.version == Version::HTTP_10), right, "{target}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub(in crate::edge) mod chunks;
 pub(in crate::edge) mod framing;
 pub(in crate::edge) mod head;
+pub(in crate::edge) mod served;
 pub(in crate::edge) mod streams;
 
 use std::fmt;
