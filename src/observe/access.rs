@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::private;
 
+use super::members::Members;
 use super::sink::Sink;
 
 /// The facts of a request when it is over; those that are not known are left out. No prompt, answer,
@@ -86,6 +87,42 @@ pub struct Line<'a> {
     pub cost_nano: Option<u64>,
 }
 
+impl Line<'_> {
+    /// Writes it as its serializer would, in a third of the time.
+    fn write(&self, out: &mut Vec<u8>) -> serde_json::Result<()> {
+        let mut members = Members::new(out);
+        members.time("time", self.time)?;
+        members.text("request_id", self.request_id)?;
+        members.text_if("key", self.key)?;
+        members.text("method", self.method)?;
+        members.text("endpoint", self.endpoint)?;
+        members.text_if("protocol", self.protocol)?;
+        members.text_if("requested_model", self.requested_model)?;
+        members.text_if("model", self.model)?;
+        members.text_if("provider", self.provider)?;
+        members.text_if("upstream_model", self.upstream_model)?;
+        members.text_if("route", self.route)?;
+        members.text_if("dropped", self.dropped)?;
+        members.number("status", u64::from(self.status));
+        members.text_if("error", self.error)?;
+        members.text_if("detail", self.detail)?;
+        members.flag("stream", self.stream);
+        members.flag("client_gone", self.client_gone);
+        members.number("bytes_in", self.bytes_in as u64);
+        members.number("bytes_out", self.bytes_out as u64);
+        members.decimal("first_byte_ms", self.first_byte_ms)?;
+        members.decimal("total_ms", self.total_ms)?;
+        members.number("attempts", u64::from(self.attempts));
+        members.number("prompt_tokens", self.prompt_tokens);
+        members.number("completion_tokens", self.completion_tokens);
+        members.number("cached_tokens", self.cached_tokens);
+        members.text_if("finish_reason", self.finish_reason)?;
+        members.number("cost_nano", self.cost_nano);
+        members.end();
+        Ok(())
+    }
+}
+
 /// Where access lines go.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -124,7 +161,7 @@ impl AccessLog {
     /// Adds a line.
     pub fn add(&self, line: &Line<'_>) {
         if let Some(sink) = &self.0 {
-            sink.add(|lines| serde_json::to_writer(lines, line));
+            sink.add(|lines| line.write(lines));
         }
     }
 
@@ -144,3 +181,52 @@ impl AccessLog {
 
 /// The name of the thread.
 const WRITER: &str = "access-log";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A line with everything that a line can have, or with as little as possible.
+    fn line(all: bool) -> Line<'static> {
+        let some = |text: &'static str| all.then_some(text);
+        Line {
+            time: jiff::Timestamp::from_microsecond(1_700_000_000_123_456).unwrap(),
+            request_id: "req_cm_1",
+            key: some("k"),
+            method: "POST",
+            endpoint: "chat",
+            protocol: some("chat"),
+            requested_model: some("a \"model\" \\ of\n\u{7f}\u{1}any \u{e9}"),
+            model: some("v/m"),
+            provider: some("p"),
+            upstream_model: some("m"),
+            route: some("relay"),
+            dropped: some("a, b"),
+            status: 200,
+            error: some("code"),
+            detail: some(""),
+            stream: all,
+            client_gone: all,
+            bytes_in: usize::from(all) * 12_345,
+            bytes_out: usize::MAX,
+            first_byte_ms: all.then_some(0.5),
+            total_ms: 1234.567,
+            attempts: 10,
+            prompt_tokens: all.then_some(0),
+            completion_tokens: all.then_some(u64::MAX),
+            cached_tokens: all.then_some(9),
+            finish_reason: some("stop"),
+            cost_nano: all.then_some(1),
+        }
+    }
+
+    #[test]
+    fn a_line_is_written_as_its_serializer_would() {
+        for all in [true, false] {
+            let mut written = Vec::new();
+            line(all).write(&mut written).unwrap();
+            let expected = serde_json::to_string(&line(all)).unwrap();
+            assert_eq!(String::from_utf8(written).unwrap(), expected);
+        }
+    }
+}

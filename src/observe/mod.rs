@@ -3,6 +3,7 @@
 mod access;
 mod log;
 mod maker;
+mod members;
 mod metrics;
 mod reading;
 mod sink;

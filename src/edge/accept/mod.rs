@@ -28,7 +28,7 @@ use pingora::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, ProxyHttp as _, Session, http_proxy};
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 use crate::config::Limits;
 use crate::edge::call::ending::Ending;
@@ -38,6 +38,7 @@ use crate::edge::gateway::connections;
 use crate::edge::gateway::refused::Refused;
 use crate::edge::respond::outbox::Outbox;
 use crate::edge::wire::Over;
+use crate::edge::wire::alarm::Alarm;
 use crate::edge::wire::framing;
 use crate::edge::wire::framing::EMPTY_LINE;
 use crate::edge::wire::head::{self, Length, Malformed, RequestLine, Scan};
@@ -77,11 +78,12 @@ impl Front {
     /// All requests of one connection.
     async fn serve(&self, mut stream: Stream, shutdown: &ShutdownWatch) {
         let opened = Instant::now();
-        let (mut bytes, mut before) = (BytesMut::new(), 0);
+        let (mut bytes, mut alarm, mut before) = (BytesMut::new(), Alarm::default(), 0);
         let (ending, back) = (self.gateway.ending(), Arc::new(Return::default()));
         loop {
             let limits = self.gateway.limits();
-            let next = next(&mut stream, &mut bytes, &limits, (shutdown, &ending), before == 0).await;
+            let told = (shutdown, &*ending);
+            let next = next(&mut stream, &mut bytes, &limits, &mut alarm, told, before == 0).await;
             let request = match next {
                 Next::Request(end, length) => (end, length),
                 // Most connections never need the room of either.
@@ -227,6 +229,7 @@ pub(in crate::edge) async fn next(
     stream: &mut Stream,
     bytes: &mut BytesMut,
     limits: &Limits,
+    alarm: &mut Alarm,
     (shutdown, ending): (&ShutdownWatch, &Ending),
     may_be_h2: bool,
 ) -> Next {
@@ -239,17 +242,18 @@ pub(in crate::edge) async fn next(
         let idle = bytes.is_empty();
         let read = tokio::select! {
             biased;
-            read = timeout_at(deadline, read(stream, bytes)) => read,
+            read = read(stream, bytes) => Some(read),
             () = ending.wait(), if idle => return Next::Gone,
             _ = shutdown.wait_for(|shutdown| *shutdown), if idle && !leaving => {
                 leaving = true;
                 deadline = deadline.min(Instant::now() + LAST_REQUEST);
                 continue;
             }
+            () = alarm.at(deadline) => None,
         };
         match read {
-            Ok(Ok(1..)) => {}
-            Err(_) if !idle && !is_h2 => return Next::Refused(Refusal::Slow),
+            Some(Ok(1..)) => {}
+            None if !idle && !is_h2 => return Next::Refused(Refusal::Slow),
             _ => return Next::Gone,
         }
         if !begun && bytes.len() >= EMPTY_LINE.len() {

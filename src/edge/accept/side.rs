@@ -23,6 +23,7 @@ use crate::edge::accept::{Next, next};
 use crate::edge::call::ending::Ending;
 use crate::edge::call::refusal::Refusal;
 use crate::edge::gateway::refused::Refused;
+use crate::edge::wire::alarm::Alarm;
 use crate::edge::wire::framing;
 use crate::edge::wire::head::Malformed;
 use crate::edge::wire::streams::{self, Asked};
@@ -56,11 +57,12 @@ impl<A> Side<A> {
 impl<A: HttpServerApp + Send + Sync + 'static> Side<A> {
     /// All requests of one connection.
     async fn serve(&self, mut stream: Stream, shutdown: &ShutdownWatch, seat: &Arc<Seat>) {
-        let (mut settings, mut bytes) = (None, BytesMut::new());
+        let (mut settings, mut bytes, mut alarm) = (None, BytesMut::new(), Alarm::default());
         let ending = Ending::default();
         loop {
             let may_be_h2 = self.h2.is_some() && settings.is_none();
-            let next = next(&mut stream, &mut bytes, &self.limits, (shutdown, &ending), may_be_h2).await;
+            let told = (shutdown, &ending);
+            let next = next(&mut stream, &mut bytes, &self.limits, &mut alarm, told, may_be_h2).await;
             let (end, length) = match (next, &self.h2) {
                 (Next::Request(end, length), _) => (end, length),
                 (Next::Http2, Some(h2)) => {

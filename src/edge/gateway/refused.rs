@@ -1,14 +1,15 @@
 //! Requests that are refused before Pingora has seen them: their answers, and their access lines.
 
-use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, header};
 use jiff::Timestamp;
 use pingora::http::ResponseHeader;
 
 use crate::edge::call::endpoint::{self, Endpoint};
 use crate::edge::call::exchange;
 use crate::edge::call::record::cut;
-use crate::edge::respond::answer::JSON;
+use crate::edge::respond::answer::{self, JSON};
+use crate::edge::wire;
 use crate::failure::{Failure, Kind};
 use crate::observe::{Line, Metrics};
 use crate::protocol::ProtocolId;
@@ -44,38 +45,24 @@ impl<'h> Refused<'h> {
     /// # Errors
     /// When it cannot be built.
     pub(in crate::edge) fn head(&self) -> pingora::Result<ResponseHeader> {
-        let mut head = ResponseHeader::build_no_case(self.failure.status(), Some(6))?;
-        head.insert_header(header::CONTENT_TYPE, JSON)?;
-        head.insert_header(header::CONTENT_LENGTH, self.body.len())?;
-        for (name, value) in self.fields() {
-            head.insert_header(name, value)?;
+        let mut head = answer::failed_head(&self.failure)?;
+        answer::describe(&mut head, JSON, &self.body)?;
+        for name in ["request-id", "x-request-id"] {
+            head.insert_header(name, self.id.as_str())?;
         }
         Ok(head)
     }
 
-    /// The whole answer over HTTP/1, after which the connection is closed.
-    pub(in crate::edge) fn http1(&self) -> Vec<u8> {
-        let status = self.failure.status();
-        let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
-        let mut answer = format!(
-            "HTTP/1.1 {status} {}\r\ncontent-type: {JSON}\r\ncontent-length: {}\r\n",
-            reason.unwrap_or_default(),
-            self.body.len()
-        );
-        for (name, value) in self.fields() {
-            answer.extend([name, ": ", &value, "\r\n"]);
+    /// The whole answer over HTTP/1, after which the connection is closed. It is empty if it cannot be built.
+    pub(in crate::edge) fn http1(&self) -> BytesMut {
+        let mut answer = BytesMut::new();
+        if let Ok(mut head) = self.head()
+            && head.insert_header(header::CONNECTION, "close").is_ok()
+        {
+            wire::head::put_answer(&mut answer, &head);
+            answer.extend_from_slice(&self.body);
         }
-        answer.push_str("connection: close\r\n\r\n");
-        let mut answer = answer.into_bytes();
-        answer.extend_from_slice(&self.body);
         answer
-    }
-
-    fn fields(&self) -> impl Iterator<Item = (&'static str, String)> {
-        let allow = self.failure.allow().map(|methods| ("allow", methods.to_owned()));
-        let retry = self.failure.retry_after().map(|seconds| ("retry-after", seconds.to_string()));
-        let ids = ["request-id", "x-request-id"].map(|name| (name, self.id.clone()));
-        ids.into_iter().chain(allow).chain(retry)
     }
 
     /// The endpoint's name in logs and metrics.

@@ -52,7 +52,12 @@ pub(in crate::edge) fn is_strict(headers: &HeaderMap) -> bool {
 
 /// What the calls of one conversation have in common, where the client says so.
 pub(in crate::edge) fn session(headers: &HeaderMap) -> Option<&str> {
-    SESSION.iter().find_map(|name| headers.get(*name)?.to_str().ok().filter(|hint| !hint.is_empty()))
+    // All headers are looked at once: there are fewer than names to look for.
+    let ranked = headers.iter().filter_map(|(name, value)| {
+        let rank = SESSION.iter().position(|known| *known == name.as_str())?;
+        Some((rank, value.to_str().ok().filter(|hint| !hint.is_empty())?))
+    });
+    ranked.min_by_key(|(rank, _)| *rank).map(|(_, hint)| hint)
 }
 
 /// The request's declared length, if it has one.
@@ -103,8 +108,8 @@ pub(in crate::edge) fn to_provider(
         anthropic(&mut head, client, provider, call.prices.as_deref())?;
     }
     // What we can not read we can not meter, so the answer must come as it is.
-    head.insert_header(header::ACCEPT_ENCODING, "identity")?;
-    head.insert_header(header::CONTENT_TYPE, "application/json")?;
+    head.insert_header(header::ACCEPT_ENCODING, IDENTITY)?;
+    head.insert_header(header::CONTENT_TYPE, JSON)?;
     head.insert_header(header::CONTENT_LENGTH, call.body.len())?;
     sign(&mut head, provider, protocol)?;
     Ok(head)
@@ -120,8 +125,8 @@ pub(in crate::edge) fn for_bridge(
     let target = format!("{}{path}", provider.base_url.path);
     let mut head = RequestHeader::build_no_case("POST", target.as_bytes(), Some(10))?;
     head.insert_header(header::HOST, provider.base_url.authority.as_str())?;
-    head.insert_header(header::ACCEPT_ENCODING, "identity")?;
-    head.insert_header(header::CONTENT_TYPE, "application/json")?;
+    head.insert_header(header::ACCEPT_ENCODING, IDENTITY)?;
+    head.insert_header(header::CONTENT_TYPE, JSON)?;
     head.insert_header(header::CONTENT_LENGTH, length)?;
     if protocol.is_anthropic() {
         head.insert_header("anthropic-version", provider.profile.anthropic_version.as_str())?;
@@ -136,8 +141,8 @@ pub(in crate::edge) fn for_models(provider: &Provider) -> pingora::Result<Reques
     let target = format!("{}/models", provider.base_url.path);
     let mut head = RequestHeader::build_no_case("GET", target.as_bytes(), Some(6))?;
     head.insert_header(header::HOST, provider.base_url.authority.as_str())?;
-    head.insert_header(header::ACCEPT, "application/json")?;
-    head.insert_header(header::ACCEPT_ENCODING, "identity")?;
+    head.insert_header(header::ACCEPT, JSON)?;
+    head.insert_header(header::ACCEPT_ENCODING, IDENTITY)?;
     if protocol.is_anthropic() {
         head.insert_header("anthropic-version", provider.profile.anthropic_version.as_str())?;
     }
@@ -222,28 +227,28 @@ fn sensitive(text: String) -> pingora::Result<HeaderValue> {
 /// Adds what every answer carries. By now the answer may have cost something, so what cannot be a header's value is
 /// left out, and the answer goes without it.
 pub(in crate::edge) fn identify(head: &mut ResponseHeader, exchange: &Exchange) {
-    let mut put = |name: &'static str, value: &str| {
+    let mut put = |name: HeaderName, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
             let _ = head.insert_header(name, value);
         }
     };
-    put("request-id", &exchange.id);
-    put("x-request-id", &exchange.id);
+    put(HeaderName::from_static("request-id"), &exchange.id);
+    put(HeaderName::from_static("x-request-id"), &exchange.id);
     if let Some(call) = &exchange.call {
-        put("x-crossmodel-model", &call.found.id);
+        put(HeaderName::from_static("x-crossmodel-model"), &call.found.id);
     }
     if exchange.estimated {
-        put("x-crossmodel-estimated", "true");
+        put(HeaderName::from_static("x-crossmodel-estimated"), "true");
     }
     if let Some(dropped) = &exchange.dropped {
-        put("x-crossmodel-dropped", dropped);
+        put(HeaderName::from_static("x-crossmodel-dropped"), dropped);
     }
     if let Some(Endpoint::Call(protocol)) = exchange.endpoint {
         // Names that are fixed and numbers cannot be wrong.
         let _ = limits(head, protocol, &exchange.standing, exchange.time);
     }
     if let Some(id) = &exchange.upstream_id {
-        let _ = head.insert_header("x-upstream-request-id", id.clone());
+        let _ = head.insert_header(HeaderName::from_static("x-upstream-request-id"), id.clone());
     }
 }
 
@@ -312,6 +317,10 @@ pub(in crate::edge) fn should_retry(upstream: &HeaderMap) -> Option<bool> {
 /// A credential that is there but has no form that we know; never a valid key.
 const MALFORMED: &str = "?";
 
+/// The only encoding in which answers can be read, and the only form of requests.
+const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
 /// Sent where a client names no version.
 const DEFAULT_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 
@@ -369,6 +378,15 @@ mod tests {
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
+    }
+
+    #[test]
+    fn a_conversation_is_named_by_the_first_header_that_says_something() {
+        let named = |pairs| headers(pairs);
+        let all = named(&[("thread-id", "t"), ("session-id", "s"), ("x-session-affinity", ""), ("x", "y")]);
+        assert_eq!(session(&all), Some("s"));
+        assert_eq!(session(&named(&[("thread-id", "t")])), Some("t"));
+        assert_eq!(session(&named(&[("x", "y")])), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Answers that the gateway writes itself: failures, models, whole replies.
 
 use bytes::Bytes;
-use http::header;
+use http::header::{self, HeaderValue};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use pingora_proxy::Session;
@@ -22,7 +22,7 @@ pub(in crate::edge) async fn write(
     session: &mut Session,
     exchange: &mut Exchange,
     status: u16,
-    content_type: &str,
+    content_type: &'static str,
     body: Bytes,
 ) -> pingora::Result<()> {
     let head = ResponseHeader::build_no_case(status, Some(12))?;
@@ -64,6 +64,20 @@ pub(in crate::edge) async fn fail(
     exchange: &mut Exchange,
     failure: Failure,
 ) -> pingora::Result<()> {
+    let head = failed_head(&failure)?;
+    let envelope = || exchange.dialect().protocol().envelope(&failure, &exchange.id);
+    let body = failure.body().cloned().unwrap_or_else(envelope);
+    exchange.note_failure(&failure);
+    exchange.fail(&failure, 0);
+    exchange.failure = Some(failure);
+    send(session, exchange, head, (JSON, Whose::Own), body).await
+}
+
+/// The head with which a failure is told, before it is known whose request it ends.
+///
+/// # Errors
+/// When it cannot be built.
+pub(in crate::edge) fn failed_head(failure: &Failure) -> pingora::Result<ResponseHeader> {
     let mut head = ResponseHeader::build_no_case(failure.status(), Some(12))?;
     if let Some(seconds) = failure.retry_after() {
         head.insert_header(header::RETRY_AFTER, seconds)?;
@@ -74,12 +88,20 @@ pub(in crate::edge) async fn fail(
     if let Some(methods) = failure.allow() {
         head.insert_header(header::ALLOW, methods)?;
     }
-    let envelope = || exchange.dialect().protocol().envelope(&failure, &exchange.id);
-    let body = failure.body().cloned().unwrap_or_else(envelope);
-    exchange.note_failure(&failure);
-    exchange.fail(&failure, 0);
-    exchange.failure = Some(failure);
-    send(session, exchange, head, (JSON, Whose::Own), body).await
+    Ok(head)
+}
+
+/// Adds what the head of a whole answer says of its body.
+///
+/// # Errors
+/// When it cannot be built.
+pub(in crate::edge) fn describe(
+    head: &mut ResponseHeader,
+    content_type: &'static str,
+    body: &Bytes,
+) -> pingora::Result<()> {
+    head.insert_header(header::CONTENT_TYPE, HeaderValue::from_static(content_type))?;
+    head.insert_header(header::CONTENT_LENGTH, body.len())
 }
 
 /// Whose an answer is.
@@ -95,13 +117,12 @@ async fn send(
     session: &mut Session,
     exchange: &mut Exchange,
     mut head: ResponseHeader,
-    (content_type, whose): (&str, Whose),
+    (content_type, whose): (&'static str, Whose),
     body: Bytes,
 ) -> pingora::Result<()> {
     intake::discard(session).await;
     exchange.status = head.status.as_u16();
-    head.insert_header(header::CONTENT_TYPE, content_type)?;
-    head.insert_header(header::CONTENT_LENGTH, body.len())?;
+    describe(&mut head, content_type, &body)?;
     headers::identify(&mut head, exchange);
     let bodiless = session.req_header().method == http::Method::HEAD || body.is_empty();
     exchange.note_first_byte();

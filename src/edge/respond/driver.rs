@@ -144,6 +144,7 @@ impl<P: Proxy> Driver<'_, P> {
             exchange.sent = Some(std::time::Instant::now());
             watch.ask();
             let asked = tokio::select! {
+                biased;
                 asked = ask(&mut provider, head, body, upstream.times.first_byte) => asked,
                 stop = watch.ends(session) => {
                     exchange.note_stop(&stop);
@@ -177,12 +178,14 @@ impl<P: Proxy> Driver<'_, P> {
     ) -> Result<Option<(Connection, Box<HttpPeer>, bool)>> {
         // A resolver may take its time, in which the client is listened to; so that is not left to the hook.
         let resolved = tokio::select! {
+            biased;
             resolved = upstream.resolved() => resolved,
             stop = watch.ends(session) => return Err(stop),
         };
         resolved.inspect_err(|failure| exchange.fail_attempt(failure_kind(failure)))?;
         let peer = self.proxy.upstream_peer(session, exchange).await.map_err(failed)?;
         let connected = tokio::select! {
+            biased;
             connected = self.connector.connect(upstream, &peer) => connected,
             stop = watch.ends(session) => return Err(stop),
         };
@@ -348,6 +351,7 @@ async fn whole(
     let (mut parts, mut size) = (Vec::new(), 0);
     loop {
         let part = tokio::select! {
+            biased;
             part = provider.read_response_body() => part.map_err(failed)?,
             stop = watch.ends(session) => return Err(stop),
         };

@@ -15,9 +15,10 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Stream;
 use pingora::{Error, ErrorType};
 use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 
 use crate::edge::upstream::answer_head::{self, End};
+use crate::edge::wire::alarm::Alarm;
 
 /// A connection on which one request is asked.
 pub(in crate::edge) struct Http1 {
@@ -230,14 +231,13 @@ fn request(head: &RequestHeader, body: &[u8]) -> pingora::Result<BytesMut> {
     Ok(out)
 }
 
-/// The watch over the time for which nothing comes. Its timer is left alone while something does: when it rings too early,
-/// it is set anew.
+/// The watch over the time for which nothing comes.
 #[derive(Debug, Default)]
 struct Silence {
     longest: Option<Duration>,
     /// The beginning of the silence.
     since: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
+    alarm: Alarm,
 }
 
 impl Silence {
@@ -245,18 +245,7 @@ impl Silence {
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(longest) = self.longest else { return Poll::Pending };
         let since = *self.since.get_or_insert_with(Instant::now);
-        let Some(end) = since.checked_add(longest) else { return Poll::Pending };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(end)));
-        if timer.deadline() > end {
-            timer.as_mut().reset(end);
-        }
-        while timer.as_mut().poll(cx).is_ready() {
-            if timer.deadline() >= end {
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(end);
-        }
-        Poll::Pending
+        since.checked_add(longest).map_or(Poll::Pending, |end| self.alarm.poll(end, cx))
     }
 
     /// Something has come.

@@ -1,5 +1,6 @@
 //! A connection of which somebody watches what is read.
 
+pub(in crate::edge) mod alarm;
 pub(in crate::edge) mod chunks;
 pub(in crate::edge) mod framing;
 pub(in crate::edge) mod head;

@@ -175,26 +175,19 @@ impl Served {
     }
 
     /// Takes the head of an answer. It goes out with what follows.
-    fn begin(&mut self, mut head: Box<ResponseHeader>) -> pingora::Result<()> {
-        if self.answer.as_ref().is_some_and(|answer| !answer.status.is_informational()) {
+    fn begin(&mut self, mut answer: Box<ResponseHeader>) -> pingora::Result<()> {
+        if self.answer.as_ref().is_some_and(|before| !before.status.is_informational()) {
             return Ok(());
         }
-        if !head.status.is_informational() {
-            self.outgoing = self.framing_of(&head);
+        if !answer.status.is_informational() {
+            self.outgoing = self.framing_of(&answer);
             self.keeps &= self.framing.is_done() && self.outgoing != Outgoing::Closed;
-            head.insert_header(header::DATE, get_cached_date())?;
+            answer.insert_header(header::DATE, get_cached_date())?;
             let connection = if self.keeps { "keep-alive" } else { "close" };
-            head.insert_header(header::CONNECTION, HeaderValue::from_static(connection))?;
+            answer.insert_header(header::CONNECTION, HeaderValue::from_static(connection))?;
         }
-        let status = head.status;
-        self.out.reserve(HEAD_GUESS);
-        for part in ["HTTP/1.1 ", status.as_str(), " ", status.canonical_reason().unwrap_or_default(), "\r\n"]
-        {
-            self.out.put_slice(part.as_bytes());
-        }
-        head.header_to_h1_wire(&mut self.out);
-        self.out.put_slice(b"\r\n");
-        self.answer = Some(head);
+        head::put_answer(&mut self.out, &answer);
+        self.answer = Some(answer);
         Ok(())
     }
 
@@ -545,9 +538,6 @@ const MAX_JOINED: usize = 16 << 10;
 
 /// Bytes of room for what waits that are kept for the next part.
 const MAX_KEPT: usize = 4 << 10;
-
-/// Bytes of an answer's head, as a guess.
-const HEAD_GUESS: usize = 512;
 
 /// Bytes that are read at once.
 const READ: usize = 16 << 10;
