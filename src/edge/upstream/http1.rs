@@ -264,7 +264,7 @@ const HEAD_GUESS: usize = 512;
 const MAX_HEAD: usize = 256 << 10;
 
 /// Bytes that are read at once.
-const READ: usize = 16 << 10;
+const READ: usize = 32 << 10;
 
 #[cfg(test)]
 mod tests {
