@@ -6,14 +6,9 @@ use crate::edge::call::exchange::Exchange;
 use crate::edge::call::watch::Stop;
 use crate::edge::upstream::transport::failure_kind;
 use crate::failure::{Failure, Fault, Kind};
-use crate::route::{Caller, Sign};
+use crate::route::Sign;
 
 impl Exchange {
-    /// The account that makes the call, as far as the health of targets is concerned.
-    pub(in crate::edge) fn caller(&self) -> Caller {
-        Caller::of(self.grant.as_ref().map_or("", |key| &key.account))
-    }
-
     /// The target is being asked.
     pub(in crate::edge) fn ask(&mut self) {
         (self.attempts, self.tries) = (self.attempts + 1, self.tries + 1);
@@ -23,7 +18,7 @@ impl Exchange {
             self.trace.attempt(&call.tried());
         }
         if let Some(call) = self.call.as_ref().filter(|call| call.infers) {
-            let (health, caller) = (&call.health, self.caller());
+            let (health, caller) = (&call.health, self.request.caller());
             self.asked = Some(health.begin(&call.upstream_model, caller, Instant::now()));
         }
     }

@@ -6,34 +6,22 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderValue;
-use jiff::Timestamp;
 
-use crate::auth::Grant;
-use crate::canon::{Oddity, Said, Sealer, Usage};
-use crate::edge::call::endpoint::Endpoint;
+use crate::canon::{Oddity, Said, Usage};
 use crate::edge::call::fallback::Fallbacks;
+use crate::edge::call::request_info::RequestInfo;
 use crate::edge::call::snapshot::Snapshot;
 use crate::edge::call::target::Call;
 use crate::failure::{Failure, Kind};
 use crate::limit::{Shed, Slot, Standing, Ticket};
 use crate::meter::Bill;
 use crate::observe::{Attempt, Trace};
-use crate::protocol::ProtocolId;
 use crate::route::Visit;
 
 /// The state of one request. Opaque: embedders hold it in their own context.
 #[derive(Debug)]
 pub struct Exchange {
-    pub(in crate::edge) id: String,
-    pub(in crate::edge) time: Timestamp,
-    pub(in crate::edge) started: Instant,
-    /// The configuration that holds for this request from its start to its end.
-    pub(in crate::edge) snapshot: Arc<Snapshot>,
-    pub(in crate::edge) endpoint: Option<Endpoint>,
-    /// Whether the client expects Anthropic's error shape.
-    pub(in crate::edge) anthropic: bool,
-    pub(in crate::edge) grant: Option<Grant>,
-    pub(in crate::edge) requested_model: Option<String>,
+    pub(in crate::edge) request: RequestInfo,
     pub(in crate::edge) call: Option<Box<Call>>,
     /// The targets that the call may still go to if it fails where it is.
     pub(in crate::edge) fallbacks: Option<Box<Fallbacks>>,
@@ -50,8 +38,6 @@ pub struct Exchange {
     pub(in crate::edge) spared: Option<String>,
     /// The members of the request that could not be carried.
     pub(in crate::edge) dropped: Option<String>,
-    /// Whether the client wants a refusal rather than a loss.
-    pub(in crate::edge) strict: bool,
     /// The try of a target that is going on, or was the last.
     pub(in crate::edge) attempt: Option<Attempt>,
     pub(in crate::edge) trace: Trace,
@@ -84,7 +70,6 @@ pub struct Exchange {
     pub(in crate::edge) stalled: Duration,
     /// Whether the target is asked by a connection that nothing was sent on yet.
     pub(in crate::edge) fresh: bool,
-    pub(in crate::edge) bytes_in: usize,
     pub(in crate::edge) bytes_out: usize,
     pub(in crate::edge) first_byte: Option<Duration>,
     pub(in crate::edge) client_gone: bool,
@@ -93,14 +78,7 @@ pub struct Exchange {
 impl Exchange {
     pub(in crate::edge) fn new(snapshot: Arc<Snapshot>) -> Self {
         Self {
-            id: new_id(),
-            time: Timestamp::now(),
-            started: Instant::now(),
-            snapshot,
-            endpoint: None,
-            anthropic: false,
-            grant: None,
-            requested_model: None,
+            request: RequestInfo::new(snapshot),
             call: None,
             fallbacks: None,
             asked: None,
@@ -110,7 +88,6 @@ impl Exchange {
             upstream_id: None,
             spared: None,
             dropped: None,
-            strict: false,
             attempt: None,
             trace: Trace::default(),
             estimated: false,
@@ -130,32 +107,15 @@ impl Exchange {
             sent: None,
             stalled: Duration::ZERO,
             fresh: false,
-            bytes_in: 0,
             bytes_out: 0,
             first_byte: None,
             client_gone: false,
         }
     }
 
-    /// The protocol in which the client is answered.
-    pub(in crate::edge) fn dialect(&self) -> ProtocolId {
-        let shared = if self.anthropic { ProtocolId::Messages } else { ProtocolId::Chat };
-        self.endpoint.and_then(Endpoint::protocol).unwrap_or(shared)
-    }
-
     /// The call, which is there from the choice of the target on.
     pub(in crate::edge) fn call(&self) -> Result<&Call, Failure> {
         self.call.as_deref().ok_or_else(|| Failure::new(Kind::Internal, "The request has no target."))
-    }
-
-    /// The model, as the client named it.
-    pub(in crate::edge) fn client_model(&self) -> &str {
-        self.requested_model.as_deref().unwrap_or_default()
-    }
-
-    /// The seal of the reasoning that the account carries.
-    pub(in crate::edge) fn sealer(&self) -> Sealer {
-        self.snapshot.tenants.sealer(self.grant.as_ref())
     }
 
     /// The time at which an answer that is no stream has to be there.
@@ -167,11 +127,6 @@ impl Exchange {
     /// Whether the time is over in which the answer had to be there.
     pub(in crate::edge) fn is_late(&self) -> bool {
         self.deadline().is_some_and(|deadline| deadline <= Instant::now())
-    }
-
-    /// The time of the request, in seconds since the epoch.
-    pub(in crate::edge) fn seconds(&self) -> u64 {
-        u64::try_from(self.time.as_second()).unwrap_or(0)
     }
 
     /// Notes how the target that was tried has failed.
@@ -215,22 +170,12 @@ impl Exchange {
     /// Bytes of the request that are kept in memory: as it goes to the provider, as it may go to others, and what its
     /// answer repeats of it.
     pub(in crate::edge) fn held(&self) -> usize {
-        let call = self.call.as_ref().map_or(0, |call| call.held(self.bytes_in));
+        let call = self.call.as_ref().map_or(0, |call| call.held(self.request.bytes_in));
         call + self.fallbacks.as_ref().map_or(0, |rest| rest.body.len())
     }
 
     /// Notes that the first byte of the answer goes out now.
     pub(in crate::edge) fn note_first_byte(&mut self) {
-        self.first_byte.get_or_insert_with(|| self.started.elapsed());
+        self.first_byte.get_or_insert_with(|| self.request.started.elapsed());
     }
 }
-
-/// An id for a request.
-pub(in crate::edge) fn new_id() -> String {
-    format!("{ID_PREFIX}{}", crate::auth::random(ID_LENGTH))
-}
-
-const ID_PREFIX: &str = "req_cm_";
-
-/// Characters after the prefix.
-const ID_LENGTH: usize = 24;

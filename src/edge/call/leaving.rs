@@ -14,7 +14,7 @@ impl Exchange {
     /// Makes the watch over the call at the target where it is.
     pub(in crate::edge) fn watch(&self) -> Watch {
         let deadline = self.deadline().map(Instant::from_std);
-        Watch::new(&self.snapshot.ending, deadline, self.leave_taking())
+        Watch::new(&self.request.snapshot.ending, deadline, self.leave_taking())
     }
 
     /// The way to read on when the client goes; absent: the provider is left.
@@ -22,12 +22,12 @@ impl Exchange {
         let call = self.call.as_ref().filter(|call| call.infers)?;
         let is_held = self.bill.as_ref().is_some_and(|bill| bill.is_held());
         let time = call.upstream.times.drain.or_else(|| is_held.then_some(CLIENT_GONE_GRACE))?;
-        let limits = &self.snapshot.limits;
+        let limits = &self.request.snapshot.limits;
         let account = limits.drains_per_account.unwrap_or_else(|| limits.drains.div_ceil(ACCOUNTS));
         Some(Leave {
             time,
-            grant: Arc::clone(self.grant.as_ref()?),
-            drains: Arc::clone(&self.snapshot.drains),
+            grant: Arc::clone(self.request.grant.as_ref()?),
+            drains: Arc::clone(&self.request.snapshot.drains),
             places: Places { all: limits.drains, account },
         })
     }

@@ -11,6 +11,7 @@ pub(in crate::edge) mod pay;
 pub(in crate::edge) mod priced;
 pub(in crate::edge) mod record;
 pub(in crate::edge) mod refusal;
+pub(in crate::edge) mod request_info;
 pub(in crate::edge) mod retry_budget;
 pub(in crate::edge) mod snapshot;
 pub(in crate::edge) mod target;

@@ -9,7 +9,7 @@ use crate::edge::upstream;
 use crate::failure::{Failure, Kind, Result};
 use crate::limit::Limiter;
 use crate::meter::{self, Bill, Expected, Invariant, Ledger, Prices, Refusal};
-use crate::route::{Entry, Sign};
+use crate::route::Sign;
 
 /// The rate limits and the ledger.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl CostEstimate {
             }
             reserved?;
         }
-        let grant = exchange.grant.as_ref().ok_or_else(upstream::unknown)?;
+        let grant = exchange.request.grant.as_ref().ok_or_else(upstream::unknown)?;
         let bill = if self.is_paid() {
             let prices = std::iter::once(call.prices.clone()).chain(elsewhere).map(or_free).collect();
             let bill = Bill::open(&quotas.ledger, grant, &call.found.entry.id, prices, self.expected).await;
@@ -84,11 +84,6 @@ fn or_free(prices: Option<Arc<Prices>>) -> Arc<Prices> {
 }
 
 impl Exchange {
-    /// Whether losses lead to a refusal, because the client, the key or the model wants it.
-    pub(in crate::edge) fn is_strict(&self, model: &Entry) -> bool {
-        self.strict || model.strict || self.grant.as_ref().is_some_and(|key| key.rights.strict)
-    }
-
     /// The answer is whole. When this returns, its end may be passed on.
     pub(in crate::edge) fn settle(&mut self) {
         let usage = self.usage.clone();

@@ -119,7 +119,7 @@ impl Exchange {
         if !bill.is_open() {
             return;
         }
-        let catalog = &self.snapshot.catalog;
+        let catalog = &self.request.snapshot.catalog;
         let prices = |model: &str| {
             let other = model != call.upstream_model;
             if other { catalog.prices_of(&call.provider().name, model) } else { None }

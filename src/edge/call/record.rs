@@ -15,11 +15,11 @@ use crate::observe::{AccessLog, Line, Metrics};
 impl Exchange {
     /// The request is over.
     pub(in crate::edge) fn record(&mut self, request: &RequestHeader, access: &AccessLog) {
-        if let Some(metrics) = &self.snapshot.metrics {
+        if let Some(metrics) = &self.request.snapshot.metrics {
             self.count(metrics);
         }
         // Its provider's words, of which the log repeats some.
-        let keys = &self.snapshot.keys;
+        let keys = &self.request.snapshot.keys;
         self.said.model = self.said.model.take().filter(|name| !keys.is_in(name.as_bytes()));
         self.said.finish.retain(|reason| !keys.is_in(reason.as_bytes()));
         let mut trace = std::mem::take(&mut self.trace);
@@ -31,8 +31,8 @@ impl Exchange {
     fn count(&self, metrics: &Metrics) {
         let code = self.failure.as_ref().map(Failure::kind).map_or("", |kind| kind.row().code);
         let first_byte = self.first_byte.as_ref().map(Duration::as_secs_f64);
-        let total = self.started.elapsed().as_secs_f64();
-        metrics.request(self.endpoint_name(), self.status, code, total, first_byte);
+        let total = self.request.started.elapsed().as_secs_f64();
+        metrics.request(self.request.endpoint_name(), self.status, code, total, first_byte);
         if let Some(shed) = self.shed {
             metrics.shed(shed.as_str());
         }
@@ -70,13 +70,13 @@ impl Exchange {
         let call = self.call.as_deref();
         let usage = self.usage.as_ref();
         Line {
-            time: self.time,
-            request_id: &self.id,
-            key: self.grant.as_ref().map(|key| key.id.as_str()),
+            time: self.request.time,
+            request_id: &self.request.id,
+            key: self.request.grant.as_ref().map(|key| key.id.as_str()),
             method: cut(request.method.as_str()),
-            endpoint: self.endpoint_name(),
-            protocol: self.endpoint.and_then(Endpoint::protocol).map(|protocol| protocol.as_str()),
-            requested_model: self.requested_model.as_deref().map(cut),
+            endpoint: self.request.endpoint_name(),
+            protocol: self.request.endpoint.and_then(Endpoint::protocol).map(|protocol| protocol.as_str()),
+            requested_model: self.request.requested_model.as_deref().map(cut),
             model: call.map(|call| call.found.id.as_str()),
             provider: call.map(|call| &*call.provider().name),
             upstream_model: call.map(|call| call.upstream_model.as_str()).map(cut),
@@ -87,10 +87,10 @@ impl Exchange {
             detail: self.failure.as_ref().and_then(Failure::detail).map(cut),
             stream: self.streams,
             client_gone: self.client_gone,
-            bytes_in: self.bytes_in,
+            bytes_in: self.request.bytes_in,
             bytes_out: self.bytes_out,
             first_byte_ms: self.first_byte.map(millis),
-            total_ms: millis(self.started.elapsed()),
+            total_ms: millis(self.request.started.elapsed()),
             attempts: self.attempts,
             prompt_tokens: usage.map(Usage::prompt),
             completion_tokens: usage.map(|usage| usage.output),
@@ -98,10 +98,6 @@ impl Exchange {
             finish_reason: self.said.finish.first().map(String::as_str),
             cost_nano: self.cost(),
         }
-    }
-
-    fn endpoint_name(&self) -> &'static str {
-        self.endpoint.map_or("unknown", Endpoint::name)
     }
 
     /// What the call has cost so far, in nano-USD.

@@ -237,21 +237,21 @@ impl Gateway {
     /// Everything up to the choice of the target. Answers that need no provider are written here.
     async fn receive(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Option<Local>> {
         let request = session.req_header();
-        exchange.anthropic = headers::is_anthropic(&request.headers);
-        exchange.strict = headers::is_strict(&request.headers);
+        exchange.request.anthropic = headers::is_anthropic(&request.headers);
+        exchange.request.strict = headers::is_strict(&request.headers);
         let (endpoint, id) = endpoint::find(request.uri.path())
             .ok_or_else(|| Failure::new(Kind::UnknownUrl, "There is no such endpoint."))?;
-        exchange.endpoint = Some(endpoint);
+        exchange.request.endpoint = Some(endpoint);
         endpoint.admit(&request.method, request.headers.contains_key(http::header::UPGRADE))?;
-        let limits = exchange.snapshot.limits;
+        let limits = exchange.request.snapshot.limits;
         headers::check_size(request, limits.head_bytes, limits.head_fields)?;
         refused::check_credentials(&request.headers)?;
         if endpoint == Endpoint::Root {
             return Ok(Some(Local::Lasting(Bytes::from_static(ROOT.as_bytes()))));
         }
         let grant = self.grant(request, endpoint, exchange)?;
-        exchange.grant = Some(Arc::clone(&grant));
-        let catalog = &exchange.snapshot.catalog;
+        exchange.request.grant = Some(Arc::clone(&grant));
+        let catalog = &exchange.request.snapshot.catalog;
         let (protocol, counts) = match endpoint {
             Endpoint::Root => return Ok(None),
             Endpoint::Models => {
@@ -267,11 +267,11 @@ impl Gateway {
             Endpoint::Call(protocol) => (protocol, false),
             Endpoint::Count(protocol) => (protocol, true),
         };
-        exchange.trace = self.0.tracer.call(&request.headers, exchange.started);
+        exchange.trace = self.0.tracer.call(&request.headers, exchange.request.started);
         let slot = self.0.load.enter(&grant, bounds(&limits));
         exchange.slot = Some(slot.map_err(|shed| exchange.shed(shed))?);
         self.limit(exchange, &grant)?;
-        exchange.snapshot.budget.call();
+        exchange.request.snapshot.budget.call();
         plan::admit(&self.0.quotas, session, exchange, protocol, counts).await?;
         Ok(None)
     }
@@ -295,7 +295,7 @@ impl Gateway {
     fn grant(&self, request: &RequestHeader, endpoint: Endpoint, exchange: &Exchange) -> Result<Grant> {
         let openai = endpoint.protocol().is_some_and(|protocol| !protocol.is_anthropic());
         let credential = headers::credential(&request.headers, openai);
-        let missing = match exchange.dialect().is_anthropic() {
+        let missing = match exchange.request.dialect().is_anthropic() {
             true => "Missing API key.",
             false => "Missing Bearer token in Authorization header.",
         };
@@ -320,7 +320,7 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         exchange: &mut Box<Exchange>,
     ) -> pingora::Result<bool> {
-        intake::prepare(session, Duration::from_secs(exchange.snapshot.limits.write_seconds));
+        intake::prepare(session, Duration::from_secs(exchange.request.snapshot.limits.write_seconds));
         match self.receive(session, exchange).await {
             Ok(None) => {
                 let driver = Driver { proxy: self, connector: &self.0.connector };
@@ -352,7 +352,7 @@ impl ProxyHttp for Gateway {
         let call = exchange.call().map_err(raised)?;
         *head = match &call.bridged {
             Some(_) => headers::for_bridge(call.provider(), call.protocol, call.path, call.body.len())?,
-            None => headers::to_provider(session.req_header(), exchange, call)?,
+            None => headers::to_provider(session.req_header(), &exchange.request, call)?,
         };
         headers::trace(head, &exchange.trace)
     }

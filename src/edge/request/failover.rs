@@ -15,7 +15,7 @@ impl Exchange {
         }
         let Some(mut fallbacks) = self.fallbacks.take() else { return false };
         while let Some(choice) = fallbacks.choices.pop_front() {
-            if !self.snapshot.budget.spend() {
+            if !self.request.snapshot.budget.spend() {
                 return false;
             }
             // A target that cannot be asked this is passed over.

@@ -8,6 +8,7 @@ use secrecy::ExposeSecret;
 
 use crate::edge::call::endpoint::Endpoint;
 use crate::edge::call::exchange::Exchange;
+use crate::edge::call::request_info::RequestInfo;
 use crate::edge::call::target::Call;
 use crate::edge::upstream::betas;
 use crate::failure::{Failure, Kind, Result};
@@ -76,7 +77,7 @@ pub(in crate::edge) fn check_size(request: &RequestHeader, bytes: usize, fields:
 /// The head of the request to the call's provider, made from nothing but what may go there.
 pub(in crate::edge) fn to_provider(
     client: &RequestHeader,
-    exchange: &Exchange,
+    request: &RequestInfo,
     call: &Call,
 ) -> pingora::Result<RequestHeader> {
     let (provider, protocol) = (call.provider(), call.protocol);
@@ -90,8 +91,8 @@ pub(in crate::edge) fn to_provider(
         }
     }
     if let Some(value) = client.headers.get(IDEMPOTENCY_KEY) {
-        let tenants = &exchange.snapshot.tenants;
-        if let Some(value) = tenants.idempotency_key(exchange.grant.as_ref(), value.as_bytes()) {
+        let tenants = &request.snapshot.tenants;
+        if let Some(value) = tenants.idempotency_key(request.grant.as_ref(), value.as_bytes()) {
             head.insert_header(IDEMPOTENCY_KEY, value)?;
         }
     }
@@ -227,8 +228,8 @@ pub(in crate::edge) fn identify(head: &mut ResponseHeader, exchange: &Exchange) 
             let _ = head.insert_header(name, value);
         }
     };
-    put("request-id", &exchange.id);
-    put("x-request-id", &exchange.id);
+    put("request-id", &exchange.request.id);
+    put("x-request-id", &exchange.request.id);
     if let Some(call) = &exchange.call {
         put("x-crossmodel-model", &call.found.id);
     }
@@ -238,9 +239,9 @@ pub(in crate::edge) fn identify(head: &mut ResponseHeader, exchange: &Exchange) 
     if let Some(dropped) = &exchange.dropped {
         put("x-crossmodel-dropped", dropped);
     }
-    if let Some(Endpoint::Call(protocol)) = exchange.endpoint {
+    if let Some(Endpoint::Call(protocol)) = exchange.request.endpoint {
         // Names that are fixed and numbers cannot be wrong.
-        let _ = limits(head, protocol, &exchange.standing, exchange.time);
+        let _ = limits(head, protocol, &exchange.standing, exchange.request.time);
     }
     if let Some(id) = &exchange.upstream_id {
         let _ = head.insert_header("x-upstream-request-id", id.clone());

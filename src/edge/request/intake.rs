@@ -54,7 +54,7 @@ pub(in crate::edge) async fn read(session: &mut Session, exchange: &mut Exchange
     if request.headers.get(header::CONTENT_ENCODING).is_some_and(|value| value != "identity") {
         return Err(Failure::new(Kind::UnsupportedEncoding, "Send the body without a content encoding."));
     }
-    let limits = exchange.snapshot.limits;
+    let limits = exchange.request.snapshot.limits;
     let length = headers::content_length(&request.headers);
     if length.is_some_and(|length| length > limits.body_bytes) {
         return Err(too_large(limits.body_bytes));

@@ -74,7 +74,7 @@ pub(in crate::edge) async fn fail(
     if let Some(methods) = failure.allow() {
         head.insert_header(header::ALLOW, methods)?;
     }
-    let envelope = || exchange.dialect().protocol().envelope(&failure, &exchange.id);
+    let envelope = || exchange.request.dialect().protocol().envelope(&failure, &exchange.request.id);
     let body = failure.body().cloned().unwrap_or_else(envelope);
     exchange.note_failure(&failure);
     exchange.fail(&failure, 0);

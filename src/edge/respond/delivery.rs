@@ -17,6 +17,7 @@ use pingora_proxy::{ProxyHttp, Session};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::edge::call::exchange::Exchange;
+use crate::edge::call::request_info::RequestInfo;
 use crate::edge::call::watch::{Stop, Watch};
 use crate::edge::respond::answer;
 use crate::edge::respond::passage::Passage;
@@ -158,7 +159,7 @@ impl<'d, P: Proxy> Delivery<'d, P> {
         if !self.started {
             return self.write(session, exchange).await;
         }
-        let sign = exchange.dialect().protocol().keep_alive();
+        let sign = exchange.request.dialect().protocol().keep_alive();
         self.send(session, exchange, Bytes::from_static(sign)).await
     }
 
@@ -216,7 +217,7 @@ impl<'d, P: Proxy> Delivery<'d, P> {
             exchange.note_served(self.passage.served());
             exchange.settle();
         }
-        let written = send_tasks(session, exchange, tasks).await;
+        let written = send_tasks(session, &exchange.request, tasks).await;
         exchange.stalled += self.since.elapsed();
         match written {
             Err(_) if !self.watch.lose() => Err(Stop::Gone),
@@ -238,15 +239,15 @@ impl<'d, P: Proxy> Delivery<'d, P> {
             };
         }
         self.write(session, exchange).await?;
-        self.close(session, exchange).await
+        self.close(session, &exchange.request).await
     }
 
     /// Ends the client's stream, if there still is a client.
-    async fn close(&mut self, session: &mut Session, exchange: &Exchange) -> Result<()> {
+    async fn close(&mut self, session: &mut Session, request: &RequestInfo) -> Result<()> {
         if self.watch.is_alone() {
             return Ok(());
         }
-        match send_tasks(session, exchange, vec![HttpTask::Done]).await {
+        match send_tasks(session, request, vec![HttpTask::Done]).await {
             Err(_) if !self.watch.lose() => Err(Stop::Gone),
             _ => Ok(()),
         }
@@ -261,10 +262,10 @@ impl<'d, P: Proxy> Delivery<'d, P> {
     ) -> Result<()> {
         exchange.note_failure(&failure);
         exchange.fail(&failure, self.passage.delivered());
-        self.passage.fail(&failure, exchange);
+        self.passage.fail(&failure, &exchange.request);
         exchange.failure = Some(failure);
         self.write(session, exchange).await?;
-        self.close(session, exchange).await
+        self.close(session, &exchange.request).await
     }
 }
 
@@ -285,8 +286,12 @@ pub(in crate::edge) async fn head<P: Proxy>(
 
 /// Writes to the client, in the time that it has for that: Pingora does not watch the time in which small parts
 /// of an answer leave its buffer.
-async fn send_tasks(session: &mut Session, exchange: &Exchange, tasks: Vec<HttpTask>) -> pingora::Result<()> {
-    let time = Duration::from_secs(exchange.snapshot.limits.write_seconds);
+async fn send_tasks(
+    session: &mut Session,
+    request: &RequestInfo,
+    tasks: Vec<HttpTask>,
+) -> pingora::Result<()> {
+    let time = Duration::from_secs(request.snapshot.limits.write_seconds);
     match timeout(time, session.write_response_tasks(tasks)).await {
         Ok(written) => written.map(|_| ()),
         Err(_) => Error::e_explain(ErrorType::WriteTimedout, "the client takes nothing")

@@ -89,7 +89,7 @@ impl<P: Proxy> Driver<'_, P> {
         let infers = call.infers;
         let (mut provider, peer) = self.open(session, exchange, watch).await?;
         let head = self.head(&provider, session, exchange).await?;
-        let limit = exchange.snapshot.limits.reply_bytes;
+        let limit = exchange.request.snapshot.limits.reply_bytes;
         if let (Some((client, estimate)), false, 404 | 405 | 501) = (bridged, infers, head.status) {
             provider.shutdown().await;
             return counted(session, exchange, client, estimate).await;
@@ -288,7 +288,7 @@ enum Outcome {
 
 /// Makes the passage of the provider's stream.
 fn passage(exchange: &Exchange) -> std::result::Result<Passage, Failure> {
-    let (call, limit) = (exchange.call()?, exchange.snapshot.limits.event_bytes);
+    let (call, limit) = (exchange.call()?, exchange.request.snapshot.limits.event_bytes);
     Ok(match &call.bridged {
         Some(Bridged { client, context, .. }) => {
             let (client, from, profile) =
@@ -297,7 +297,7 @@ fn passage(exchange: &Exchange) -> std::result::Result<Passage, Failure> {
             let bridge = bridge.hiding(&call.keys);
             Passage::Bridged { bridge: Box::new(bridge), client, context: Arc::clone(context) }
         }
-        None => Passage::relayed(call.stream(exchange.client_model(), limit)),
+        None => Passage::relayed(call.stream(exchange.request.client_model(), limit)),
     })
 }
 

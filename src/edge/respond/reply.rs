@@ -59,7 +59,7 @@ impl Head {
 
 /// The id under which the provider knows the request, unless it is a key.
 pub(in crate::edge) fn upstream_id(exchange: &Exchange, head: &ResponseHeader) -> Option<HeaderValue> {
-    headers::upstream_id(&head.headers).filter(|id| !exchange.snapshot.keys.is_in(id.as_bytes()))
+    headers::upstream_id(&head.headers).filter(|id| !exchange.request.snapshot.keys.is_in(id.as_bytes()))
 }
 
 /// Makes a head that of a stream to the client.
@@ -106,7 +106,7 @@ pub(in crate::edge) fn whole(exchange: &mut Exchange, head: &Head, body: Bytes) 
     let body = if head.readable { body } else { Bytes::new() };
     let call = exchange.call()?;
     if head.status != 200 {
-        return Err(failed(call, head, body, exchange.client_model()));
+        return Err(failed(call, head, body, exchange.request.client_model()));
     }
     let whole = match &call.bridged {
         None => relayed(exchange, head.streams, body)?,
@@ -129,7 +129,7 @@ fn relayed(exchange: &mut Exchange, streams: bool, body: Bytes) -> Result<Whole>
     if streams != call.streams {
         return turned(exchange, streams, body);
     }
-    let mut reply = call.reply(exchange.client_model());
+    let mut reply = call.reply(exchange.request.client_model());
     let body = reply.whole(body)?;
     exchange.usage = reply.usage();
     exchange.note_served(reply.served());
@@ -154,9 +154,9 @@ fn failed(call: &Call, head: &Head, body: Bytes, client_model: &str) -> Failure 
 /// The failure that it is.
 fn turned(exchange: &mut Exchange, streams: bool, body: Bytes) -> Result<Whole> {
     let call = exchange.call()?;
-    let context = plan::context(exchange, call)?;
+    let context = plan::context(&exchange.request, call)?;
     let (speaker, profile) = (call.protocol.protocol(), &call.provider().profile);
-    let limit = exchange.snapshot.limits.event_bytes;
+    let limit = exchange.request.snapshot.limits.event_bytes;
     let bridge = Bridge::new(speaker, speaker, profile, Arc::clone(&context), !streams, limit);
     let mut bridge = bridge.hiding(&call.keys);
     match streams {
