@@ -1,13 +1,15 @@
 //! The state of one call, and what is decided from it. Nothing here reads or writes a connection.
 
-pub(in crate::edge) mod attempt;
+pub(in crate::edge) mod admission;
+pub(in crate::edge) mod attempts;
+pub(in crate::edge) mod billing;
 pub(in crate::edge) mod ending;
 pub(in crate::edge) mod endpoint;
 pub(in crate::edge) mod estimate;
 pub(in crate::edge) mod exchange;
 pub(in crate::edge) mod fallback;
 pub(in crate::edge) mod leaving;
-pub(in crate::edge) mod pay;
+pub(in crate::edge) mod outcome;
 pub(in crate::edge) mod priced;
 pub(in crate::edge) mod record;
 pub(in crate::edge) mod refusal;

@@ -47,6 +47,8 @@ pub(in crate::edge) struct Call {
     pub(in crate::edge) choices: u64,
     /// Whether the usage of a stream is reported only because the gateway has asked for it.
     pub(in crate::edge) withhold_usage: bool,
+    /// The members of the request that could not be carried.
+    pub(in crate::edge) dropped: Option<String>,
     /// Carriers of the request that were not opened.
     pub(in crate::edge) rejections: Rejections,
     /// The recorder of the containers that the answer names.
@@ -106,6 +108,7 @@ impl Call {
             thinks: false,
             choices: 1,
             withhold_usage: false,
+            dropped: None,
             rejections: Rejections::default(),
             claims: None,
             bridged: None,

@@ -6,8 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use pingora::http::{RequestHeader, ResponseHeader};
 use secrecy::ExposeSecret;
 
+use crate::edge::call::attempts::Attempts;
+use crate::edge::call::billing::Billing;
 use crate::edge::call::endpoint::Endpoint;
-use crate::edge::call::exchange::Exchange;
 use crate::edge::call::request_info::RequestInfo;
 use crate::edge::call::target::Call;
 use crate::edge::upstream::betas;
@@ -220,30 +221,50 @@ fn sensitive(text: String) -> pingora::Result<HeaderValue> {
     Ok(value)
 }
 
+/// The parts of a call that the head of its answer tells of.
+#[derive(Clone, Copy)]
+pub(in crate::edge) struct Identity<'c> {
+    pub(in crate::edge) request: &'c RequestInfo,
+    attempts: &'c Attempts,
+    /// The key's standing in its limits.
+    standing: &'c Standing,
+}
+
+impl<'c> Identity<'c> {
+    /// The identity of the call that these parts are of.
+    pub(in crate::edge) fn of(
+        request: &'c RequestInfo,
+        attempts: &'c Attempts,
+        billing: &'c Billing,
+    ) -> Self {
+        Self { request, attempts, standing: billing.standing() }
+    }
+}
+
 /// Adds what every answer carries. By now the answer may have cost something, so what cannot be a header's value is
 /// left out, and the answer goes without it.
-pub(in crate::edge) fn identify(head: &mut ResponseHeader, exchange: &Exchange) {
+pub(in crate::edge) fn identify(head: &mut ResponseHeader, identity: Identity<'_>) {
+    let Identity { request, attempts, standing } = identity;
     let mut put = |name: &'static str, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
             let _ = head.insert_header(name, value);
         }
     };
-    put("request-id", &exchange.request.id);
-    put("x-request-id", &exchange.request.id);
-    if let Some(call) = &exchange.call {
+    put("request-id", &request.id);
+    put("x-request-id", &request.id);
+    if let Some(call) = &attempts.call {
         put("x-crossmodel-model", &call.found.id);
     }
-    if exchange.estimated {
+    if attempts.answer.estimated {
         put("x-crossmodel-estimated", "true");
     }
-    if let Some(dropped) = &exchange.dropped {
+    if let Some(dropped) = attempts.call.as_ref().and_then(|call| call.dropped.as_deref()) {
         put("x-crossmodel-dropped", dropped);
     }
-    if let Some(Endpoint::Call(protocol)) = exchange.request.endpoint {
-        // Names that are fixed and numbers cannot be wrong.
-        let _ = limits(head, protocol, &exchange.standing, exchange.request.time);
+    if let Some(Endpoint::Call(protocol)) = request.endpoint {
+        let _ = limits(head, protocol, standing, request.time);
     }
-    if let Some(id) = &exchange.upstream_id {
+    if let Some(id) = &attempts.answer.upstream_id {
         let _ = head.insert_header("x-upstream-request-id", id.clone());
     }
 }

@@ -5,18 +5,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use pingora_proxy::Session;
 
 use crate::canon::{Context, Losses, Rejections, Sealer};
+use crate::edge::call::billing::{Billing, Quotas};
 use crate::edge::call::estimate::CostEstimate;
-use crate::edge::call::exchange::Exchange;
 use crate::edge::call::fallback::Fallbacks;
-use crate::edge::call::pay::Quotas;
 use crate::edge::call::priced;
 use crate::edge::call::request_info::RequestInfo;
 use crate::edge::call::target::{Bridged, Call};
-use crate::edge::request::headers;
-use crate::edge::request::intake;
 use crate::edge::upstream;
 use crate::failure::{Failure, Kind, Result};
 use crate::json::Body;
@@ -59,26 +55,25 @@ struct Plan<'b> {
     choices: VecDeque<Choice>,
 }
 
-/// Reads the body, finds the model and its targets, writes the body for the first of them, and sees that it is
-/// paid for.
+/// Finds the model of a body and its targets, writes the body for the first of them, and sees that it is paid for.
+/// `hint` tells which calls belong together. Gives the call, and the targets that it may still go to.
 ///
 /// # Errors
 /// What the client did wrong, or 503 when the model is not there at the moment.
 pub(in crate::edge) async fn admit(
     quotas: &Quotas,
-    session: &mut Session,
-    exchange: &mut Exchange,
-    client: ProtocolId,
-    counts: bool,
-) -> Result<()> {
-    let mut body = intake::read(session, exchange).await?;
-    exchange.request.bytes_in = body.bytes().len();
-    let hint = headers::session(&session.req_header().headers);
+    request: &mut RequestInfo,
+    billing: &mut Billing,
+    (client, counts): (ProtocolId, bool),
+    hint: Option<&str>,
+    mut body: Body,
+) -> Result<(Call, Option<Fallbacks>)> {
     let members = client.protocol().members();
-    let Plan { mut head, found, mut choices } = plan(&mut exchange.request, client, hint, body.bytes())?;
-    let counts_money = !counts && exchange.request.snapshot.billing.is_on();
+    let Plan { mut head, found, mut choices } = plan(request, client, hint, body.bytes())?;
+    let mut spared = None;
+    let counts_money = !counts && request.snapshot.billing.is_on();
     if counts_money && let Err(refusal) = priced::retain(&mut choices, &found, &head.demand) {
-        let can_spare = !exchange.request.is_strict(&found.entry);
+        let can_spare = !request.is_strict(&found.entry);
         let spare = can_spare.then(|| priced::spare(&choices, &found, body.bytes(), members)).flatten();
         let Spare { edits, paths } = spare.ok_or(refusal)?;
         body.splice(&edits);
@@ -86,23 +81,25 @@ pub(in crate::edge) async fn admit(
         priced::retain(&mut choices, &found, &head.demand)?;
         let mut losses = Losses::default();
         paths.iter().try_for_each(|path| losses.drop_named(path))?;
-        exchange.spared = losses.header();
+        spared = losses.header();
     }
     let first = choices.pop_front().ok_or_else(upstream::unknown)?;
-    let mut call = Call::to(&exchange.request.snapshot, found, first, counts)?;
+    let mut call = Call::to(&request.snapshot, found, first, counts)?;
     let elsewhere: Vec<_> =
         choices.iter().map(|choice| priced::prices(choice, &call.found).cloned()).collect();
     let is_priced = call.prices.is_some() || elsewhere.iter().any(Option::is_some);
     let paid = counts_money && is_priced;
-    let strict = exchange.request.is_strict(&call.found.entry);
+    let strict = request.is_strict(&call.found.entry);
     let mut estimate = CostEstimate::of(&call, &head, body.bytes().len(), paid, strict);
     let wanted = estimate.output_cap;
-    let mut written = write(&exchange.request, &call, client, &head, body.bytes(), wanted)?;
+    let mut written = write(request, &call, client, &head, body.bytes(), wanted)?;
     call.told_by(&head);
+    let mut fallbacks = None;
     if call.infers {
-        estimate.reserve(quotas, exchange, &call, elsewhere, written.length()).await?;
+        let grant = request.grant.as_ref().ok_or_else(upstream::unknown)?;
+        estimate.reserve(quotas, grant, billing, &call, elsewhere, written.length()).await?;
         if estimate.output_cap != wanted {
-            written = write(&exchange.request, &call, client, &head, body.bytes(), estimate.output_cap)?;
+            written = write(request, &call, client, &head, body.bytes(), estimate.output_cap)?;
         }
         if !choices.is_empty() {
             let body = match written.body {
@@ -110,14 +107,12 @@ pub(in crate::edge) async fn admit(
                 // Its provider gets another one, so it need not be copied.
                 Writing::Fresh(_) => std::mem::take(&mut body).freeze(),
             };
-            exchange.fallbacks = Some(Box::new(Fallbacks { choices, client, body, estimate }));
+            let spared = spared.clone();
+            fallbacks = Some(Fallbacks { choices, client, body, spared, estimate });
         }
     }
-    put(exchange, &mut call, written, estimate.notice(), body);
-    exchange.call = Some(Box::new(call));
-    let held = exchange.held();
-    let fits = exchange.slot.as_mut().map_or(Ok(()), |slot| slot.fit(held));
-    fits.map_err(|shed| exchange.shed(shed))
+    put(&mut call, written, [spared, estimate.notice()], body);
+    Ok((call, fallbacks))
 }
 
 /// The call for another target, from the body as it was before it was written for the first one.
@@ -125,19 +120,19 @@ pub(in crate::edge) async fn admit(
 /// # Errors
 /// 400 for what that target cannot be asked, or 500 when the configuration does not know it.
 pub(in crate::edge) fn redirect(
-    exchange: &mut Exchange,
+    request: &RequestInfo,
+    billing: &mut Billing,
+    last: &Call,
     fallbacks: &Fallbacks,
     choice: Choice,
 ) -> Result<Call> {
-    let found = exchange.call()?.found.clone();
-    let mut call = Call::to(&exchange.request.snapshot, found, choice, false)?;
+    let mut call = Call::to(&request.snapshot, last.found.clone(), choice, false)?;
     let head = Head::read(&fallbacks.body, fallbacks.client.protocol().members())?;
-    may_ask(&exchange.request, call.provider(), &head)?;
+    may_ask(request, call.provider(), &head)?;
     call.told_by(&head);
-    let estimate = fallbacks.estimate.elsewhere(exchange, &call)?;
-    let written =
-        write(&exchange.request, &call, fallbacks.client, &head, &fallbacks.body, estimate.output_cap)?;
-    put(exchange, &mut call, written, estimate.notice(), Body::from(&*fallbacks.body));
+    let estimate = fallbacks.estimate.elsewhere(billing, &call)?;
+    let written = write(request, &call, fallbacks.client, &head, &fallbacks.body, estimate.output_cap)?;
+    put(&mut call, written, [fallbacks.spared.clone(), estimate.notice()], Body::from(&*fallbacks.body));
     Ok(call)
 }
 
@@ -189,9 +184,9 @@ fn may_ask(request: &RequestInfo, provider: &Provider, head: &Head<'_>) -> Resul
 }
 
 /// Puts what was written into the call.
-fn put(exchange: &mut Exchange, call: &mut Call, written: Written, notice: Option<String>, mut body: Body) {
-    let told = [exchange.spared.clone(), written.losses.header(), notice];
-    exchange.dropped = told.into_iter().flatten().reduce(|a, b| a + ", " + &b);
+fn put(call: &mut Call, written: Written, [spared, notice]: [Option<String>; 2], mut body: Body) {
+    let told = [spared, written.losses.header(), notice];
+    call.dropped = told.into_iter().flatten().reduce(|a, b| a + ", " + &b);
     (call.rejections, call.claims) = (written.rejections, written.claims);
     call.bridged = written.bridged;
     match written.body {

@@ -10,14 +10,15 @@ use http::{HeaderValue, Version, header};
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 
-use crate::edge::call::exchange::Exchange;
+use crate::edge::call::attempts::Attempts;
+use crate::edge::call::request_info::RequestInfo;
 use crate::edge::call::target::{Bridged, Call};
-use crate::edge::request::headers;
+use crate::edge::request::headers::{self, Identity};
 use crate::edge::request::plan;
 use crate::failure::{Failure, Kind, Result};
 use crate::protocol::UpstreamError;
-use crate::translate;
 use crate::translate::bridge::{Bridge, refused};
+use crate::translate::{self, OwnKeys};
 
 /// The head of an answer, as far as it matters here.
 #[derive(Clone, Copy, Debug)]
@@ -58,27 +59,27 @@ impl Head {
 }
 
 /// The id under which the provider knows the request, unless it is a key.
-pub(in crate::edge) fn upstream_id(exchange: &Exchange, head: &ResponseHeader) -> Option<HeaderValue> {
-    headers::upstream_id(&head.headers).filter(|id| !exchange.request.snapshot.keys.is_in(id.as_bytes()))
+pub(in crate::edge) fn upstream_id(keys: &OwnKeys, head: &ResponseHeader) -> Option<HeaderValue> {
+    headers::upstream_id(&head.headers).filter(|id| !keys.is_in(id.as_bytes()))
 }
 
-/// Makes a head that of a stream to the client.
+/// Makes the head of a stream to the client.
 ///
 /// # Errors
 /// When a header cannot be written.
 pub(in crate::edge) fn stream_start(
     session: &Session,
-    exchange: &Exchange,
-    head: &mut ResponseHeader,
-) -> pingora::Result<()> {
+    identity: Identity<'_>,
+) -> pingora::Result<Box<ResponseHeader>> {
+    let mut head = Box::new(ResponseHeader::build_no_case(200, Some(10))?);
     head.insert_header(header::CONTENT_TYPE, "text/event-stream; charset=utf-8")?;
     head.insert_header(header::CACHE_CONTROL, "no-cache")?;
     head.insert_header("x-accel-buffering", "no")?;
     if session.req_header().version == Version::HTTP_11 && !session.downstream_session.is_http2() {
         head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
     }
-    headers::identify(head, exchange);
-    Ok(())
+    headers::identify(&mut head, identity);
+    Ok(head)
 }
 
 /// An answer that is whole, as its client gets it.
@@ -87,7 +88,7 @@ pub(in crate::edge) struct Whole {
     /// Whether it is all events of a stream.
     pub(in crate::edge) streams: bool,
     /// Tokens, estimated.
-    tokens: u64,
+    pub(in crate::edge) tokens: u64,
 }
 
 impl Whole {
@@ -98,42 +99,44 @@ impl Whole {
     }
 }
 
-/// Takes an answer that is whole, and charges for it. Gives what the client gets of it.
+/// Takes an answer that is whole. Gives what the client gets of it, when it is paid for.
 ///
 /// # Errors
 /// The failure that it is.
-pub(in crate::edge) fn whole(exchange: &mut Exchange, head: &Head, body: Bytes) -> Result<Whole> {
+pub(in crate::edge) fn whole(
+    request: &RequestInfo,
+    attempts: &mut Attempts,
+    head: &Head,
+    body: Bytes,
+) -> Result<Whole> {
     let body = if head.readable { body } else { Bytes::new() };
-    let call = exchange.call()?;
+    let call = attempts.call()?;
     if head.status != 200 {
-        return Err(failed(call, head, body, exchange.request.client_model()));
+        return Err(failed(call, head, body, request.client_model()));
     }
-    let whole = match &call.bridged {
-        None => relayed(exchange, head.streams, body)?,
+    match &call.bridged {
+        None => relayed(request, attempts, head.streams, body),
         Some(Bridged { client, .. }) => {
-            Whole::json(translate::count::write(*client, translate::count::read(&body)?))
+            Ok(Whole::json(translate::count::write(*client, translate::count::read(&body)?)))
         }
-    };
-    exchange.deliver(whole.tokens);
-    exchange.settle();
-    Ok(whole)
+    }
 }
 
 /// Makes the client's answer of one in its own protocol.
-fn relayed(exchange: &mut Exchange, streams: bool, body: Bytes) -> Result<Whole> {
-    let call = exchange.call()?;
+fn relayed(request: &RequestInfo, attempts: &mut Attempts, streams: bool, body: Bytes) -> Result<Whole> {
+    let call = attempts.call()?;
     if !call.infers {
         // It may be an error all the same, and is small.
         return Ok(Whole::json(call.keys.cleaned(body)));
     }
     if streams != call.streams {
-        return turned(exchange, streams, body);
+        return turned(request, attempts, streams, body);
     }
-    let mut reply = call.reply(exchange.request.client_model());
+    let mut reply = call.reply(request.client_model());
     let body = reply.whole(body)?;
-    exchange.usage = reply.usage();
-    exchange.note_served(reply.served());
-    exchange.said = reply.said();
+    attempts.answer.usage = reply.usage();
+    attempts.note_served(reply.served());
+    attempts.answer.said = reply.said();
     Ok(Whole::json(body))
 }
 
@@ -152,21 +155,21 @@ fn failed(call: &Call, head: &Head, body: Bytes, client_model: &str) -> Failure 
 ///
 /// # Errors
 /// The failure that it is.
-fn turned(exchange: &mut Exchange, streams: bool, body: Bytes) -> Result<Whole> {
-    let call = exchange.call()?;
-    let context = plan::context(&exchange.request, call)?;
+fn turned(request: &RequestInfo, attempts: &mut Attempts, streams: bool, body: Bytes) -> Result<Whole> {
+    let call = attempts.call()?;
+    let context = plan::context(request, call)?;
     let (speaker, profile) = (call.protocol.protocol(), &call.provider().profile);
-    let limit = exchange.request.snapshot.limits.event_bytes;
+    let limit = request.snapshot.limits.event_bytes;
     let bridge = Bridge::new(speaker, speaker, profile, Arc::clone(&context), !streams, limit);
     let mut bridge = bridge.hiding(&call.keys);
     match streams {
         true => bridge.push(body).and_then(|()| bridge.end())?,
         false => bridge.reply(&body)?,
     }
-    exchange.usage = bridge.usage();
-    exchange.note_served(bridge.served());
-    exchange.said = bridge.said();
-    exchange.oddities = bridge.oddities();
+    attempts.answer.usage = bridge.usage();
+    attempts.note_served(bridge.served());
+    attempts.answer.said = bridge.said();
+    attempts.answer.oddities = bridge.oddities();
     let tokens = bridge.delivered();
     let body = if streams { bridge.whole(speaker, &context) } else { bridge.ready() };
     Ok(Whole { body, streams: !streams, tokens })
