@@ -10,9 +10,9 @@ use crate::canon::{Oddity, Said, Usage};
 use crate::edge::call::fallback::Fallbacks;
 use crate::edge::call::target::Call;
 use crate::edge::call::watch::Stop;
-use crate::edge::upstream::transport::failure_kind;
+use crate::edge::upstream::transport::answer_failure;
 use crate::failure::{Failure, Fault, Kind};
-use crate::observe::{Attempt, Trace};
+use crate::observe::{Attempt, AttemptFailure, Trace};
 use crate::route::{Caller, Sign, Visit};
 
 /// The attempts of a call: the target where it is, those that it may still go to, and what has come of it.
@@ -143,11 +143,11 @@ impl Attempts {
     }
 
     /// Notes how the target that was tried has failed.
-    pub(in crate::edge) fn fail_attempt(&mut self, kind: &'static str) {
+    pub(in crate::edge) fn fail_attempt(&mut self, failure: AttemptFailure) {
         if let Some(attempt) = &self.attempt {
-            attempt.failed(kind);
+            attempt.failed(failure);
         }
-        self.trace.failed(kind);
+        self.trace.failed(failure);
     }
 
     /// Notes why an attempt has ended from outside.
@@ -155,7 +155,7 @@ impl Attempts {
         if let Stop::Failed(failure) = stop
             && failure.kind().is_the_providers()
         {
-            self.fail_attempt(failure_kind(failure));
+            self.fail_attempt(answer_failure(failure));
         }
     }
 

@@ -26,8 +26,50 @@ pub(in crate::edge) struct Billing {
     /// The key's standing in its limits.
     standing: Standing,
     /// The limit of its key or account by which the call was refused.
-    limit: Option<&'static str>,
+    limit: Option<RefusingLimit>,
     bill: Option<Bill>,
+}
+
+/// A limit of a key or an account by which a call is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::edge) enum RefusingLimit {
+    /// The key's requests in a minute.
+    Requests,
+    /// The key's tokens in a minute.
+    Tokens,
+    /// The account has no money at all.
+    NoWallet,
+    /// The account has less money than the call can cost.
+    Balance,
+    /// The key has less left to spend than the call can cost.
+    Spending,
+    /// Other calls hold the money.
+    InFlight,
+}
+
+impl RefusingLimit {
+    /// The limit that a refusal of the ledger's is. That the store fails is none.
+    fn of(refusal: Refusal) -> Option<Self> {
+        match refusal {
+            Refusal::NoWallet => Some(Self::NoWallet),
+            Refusal::Balance(_) => Some(Self::Balance),
+            Refusal::Limit(_) => Some(Self::Spending),
+            Refusal::InFlight(_) => Some(Self::InFlight),
+            Refusal::Store => None,
+        }
+    }
+
+    /// The value of the metric's label.
+    pub(in crate::edge) fn as_str(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Tokens => "tokens",
+            Self::NoWallet => "no_wallet",
+            Self::Balance => "balance",
+            Self::Spending => "spending",
+            Self::InFlight => "in_flight",
+        }
+    }
 }
 
 impl CostEstimate {
@@ -52,7 +94,7 @@ impl CostEstimate {
             let reserved = ticket.reserve(prompt + output_least.min(MOST_RESERVED));
             billing.standing = ticket.standing();
             if reserved.is_err() {
-                billing.limit = Some("tokens");
+                billing.limit = Some(RefusingLimit::Tokens);
             }
             reserved?;
         }
@@ -60,7 +102,7 @@ impl CostEstimate {
             let prices = std::iter::once(call.prices.clone()).chain(elsewhere).map(or_free).collect();
             let bill = Bill::open(&quotas.ledger, grant, &call.found.entry.id, prices, self.expected).await;
             bill.map_err(|refusal| {
-                billing.limit = limit(refusal);
+                billing.limit = RefusingLimit::of(refusal);
                 refused(refusal)
             })?
         } else {
@@ -109,7 +151,7 @@ impl Billing {
             }
             Err((failure, standing)) => {
                 self.standing = standing;
-                self.limit = Some("requests");
+                self.limit = Some(RefusingLimit::Requests);
                 Err(failure)
             }
         }
@@ -121,7 +163,7 @@ impl Billing {
     }
 
     /// The limit by which the call was refused.
-    pub(in crate::edge) fn refused_by(&self) -> Option<&'static str> {
+    pub(in crate::edge) fn refused_by(&self) -> Option<RefusingLimit> {
         self.limit
     }
 
@@ -244,17 +286,6 @@ fn price_others(bill: &mut Bill, catalog: &Catalog, attempts: &Attempts) {
         if let Some(prices) = prices(model) {
             bill.inner_at(model, prices);
         }
-    }
-}
-
-/// The limit that a refusal is, for metrics. That the store fails is none.
-fn limit(refusal: Refusal) -> Option<&'static str> {
-    match refusal {
-        Refusal::NoWallet => Some("no_wallet"),
-        Refusal::Balance(_) => Some("balance"),
-        Refusal::Limit(_) => Some("spending"),
-        Refusal::InFlight(_) => Some("in_flight"),
-        Refusal::Store => None,
     }
 }
 

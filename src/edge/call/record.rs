@@ -41,7 +41,7 @@ impl Exchange {
             metrics.shed(shed.as_str());
         }
         if let Some(limit) = self.billing.refused_by() {
-            metrics.limit_refusal(limit);
+            metrics.limit_refusal(limit.as_str());
         }
         if let Some(call) = &self.attempts.call {
             self.count_call(call, metrics);

@@ -177,7 +177,7 @@ impl Gateway {
         let total = limits.connections.unwrap_or_else(|| connections::default_total(self.0.files));
         let by_peer = limits.connections_per_address.unwrap_or_else(|| total.div_ceil(2));
         let place = self.0.connections.enter(peer, Caps { total, by_peer });
-        place.map_err(|reason| self.0.metrics.connection_refused(reason)).ok()
+        place.map_err(|reached| self.0.metrics.connection_refused(reached.as_str())).ok()
     }
 
     /// The most connections of the built-in provider.
@@ -201,8 +201,8 @@ impl Gateway {
     }
 
     /// Counts a request that was refused by its head.
-    pub(in crate::edge) fn refuse_head(&self, reason: &'static str) {
-        self.0.metrics.head_refused(reason);
+    pub(in crate::edge) fn refuse_head(&self, refusal: Refusal) {
+        self.0.metrics.head_refused(refusal.as_str());
     }
 
     /// Leaves the access line of a request that was refused by its head.

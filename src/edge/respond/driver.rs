@@ -33,9 +33,10 @@ use crate::edge::respond::answer;
 use crate::edge::respond::delivery::{Delivery, Progress, sent};
 use crate::edge::respond::passage::Passage;
 use crate::edge::respond::reply::{self, Head};
-use crate::edge::upstream::transport::{error_kind, failure_kind, is_stale, status_kind, transport};
+use crate::edge::upstream::transport::{answer_failure, error_failure, is_stale, status_failure, transport};
 use crate::edge::upstream::{Upstream, keep_apart};
 use crate::failure::Failure;
+use crate::observe::AttemptFailure;
 use crate::protocol::ProtocolId;
 use crate::translate;
 use crate::translate::bridge::Bridge;
@@ -109,7 +110,7 @@ impl<P: Proxy> Driver<'_, P> {
             return counted(session, exchange, client, estimate).await;
         }
         if head.status != 200 {
-            exchange.attempts.fail_attempt(status_kind(head.status));
+            exchange.attempts.fail_attempt(status_failure(head.status));
             // Its status may be enough to go on to the next target.
             if !watch.is_alone() && head.refusal().is_some_and(|failure| turn(exchange, &failure)) {
                 self.leave(provider, &peer).await;
@@ -173,7 +174,7 @@ impl<P: Proxy> Driver<'_, P> {
                 Err(error)
                     if is_stale(&error, reused) && !watch.is_alone() && exchange.attempts.ask_afresh() => {}
                 Err(error) => {
-                    exchange.attempts.fail_attempt(error_kind(&error, "broken"));
+                    exchange.attempts.fail_attempt(error_failure(&error, AttemptFailure::Broken));
                     return Err(failed(error));
                 }
             }
@@ -193,7 +194,7 @@ impl<P: Proxy> Driver<'_, P> {
             resolved = upstream.resolved() => resolved,
             stop = watch.ends(session) => return Err(stop),
         };
-        resolved.inspect_err(|failure| exchange.attempts.fail_attempt(failure_kind(failure)))?;
+        resolved.inspect_err(|failure| exchange.attempts.fail_attempt(answer_failure(failure)))?;
         let peer = self.proxy.upstream_peer(session, exchange).await.map_err(failed)?;
         let connected = tokio::select! {
             // It needs more room than all that follows, and not for long.
@@ -206,7 +207,7 @@ impl<P: Proxy> Driver<'_, P> {
                 Ok(Some((provider, peer, reused)))
             }
             Err(error) => {
-                exchange.attempts.fail_attempt(error_kind(&error, "connect"));
+                exchange.attempts.fail_attempt(error_failure(&error, AttemptFailure::Connect));
                 match upstream.shun(&peer) && exchange.attempts.ask_elsewhere() {
                     true => Ok(None),
                     false => Err(failed(error)),
