@@ -88,7 +88,7 @@ impl Attempts {
 
     /// The time at which an answer that is no stream has to be there.
     pub(in crate::edge) fn deadline(&self) -> Option<Instant> {
-        let call = self.call.as_ref().filter(|call| !call.streams)?;
+        let call = self.call.as_ref().filter(|call| !call.form.is_stream())?;
         self.first_asked.unwrap_or_else(Instant::now).checked_add(call.upstream.times.total)
     }
 
@@ -105,7 +105,7 @@ impl Attempts {
         if let Some(call) = &self.call {
             self.trace.attempt(&call.tried());
         }
-        if let Some(call) = self.call.as_ref().filter(|call| call.infers) {
+        if let Some(call) = self.call.as_ref().filter(|call| call.infers()) {
             self.asked = Some(call.health.begin(&call.upstream_model, caller, Instant::now()));
         }
     }

@@ -251,7 +251,7 @@ impl Billing {
         else {
             return;
         };
-        if call.infers {
+        if call.infers() {
             let tokens = call.upstream.paces.tokens_in(&call.upstream_model, time);
             bill.presume(tokens.saturating_mul(call.choices));
         }

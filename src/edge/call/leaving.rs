@@ -18,7 +18,7 @@ pub(in crate::edge) fn watch(request: &RequestInfo, attempts: &Attempts, billing
 
 /// The way to read on when the client goes; absent: the provider is left.
 fn leave_taking(request: &RequestInfo, attempts: &Attempts, billing: &Billing) -> Option<Leave> {
-    let call = attempts.call.as_ref().filter(|call| call.infers)?;
+    let call = attempts.call.as_ref().filter(|call| call.infers())?;
     let time = call.upstream.times.drain.or_else(|| billing.is_held().then_some(CLIENT_GONE_GRACE))?;
     let limits = &request.snapshot.limits;
     let account = limits.drains_per_account.unwrap_or_else(|| limits.drains.div_ceil(ACCOUNTS));

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::edge::call::form::Form;
 use crate::failure::Failure;
 
 /// What the client of a request has got so far.
@@ -9,8 +10,8 @@ use crate::failure::Failure;
 pub(in crate::edge) struct Outcome {
     pub(in crate::edge) status: u16,
     pub(in crate::edge) failure: Option<Failure>,
-    /// Whether the client was sent the head of a stream.
-    pub(in crate::edge) streams: bool,
+    /// The form of the answer: that of a stream, once the client was sent the head of one.
+    pub(in crate::edge) form: Form,
     pub(in crate::edge) bytes_out: usize,
     /// The time from the start of the request to the first byte of its answer.
     pub(in crate::edge) first_byte: Option<Duration>,

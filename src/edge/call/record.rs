@@ -7,7 +7,7 @@ use pingora::http::RequestHeader;
 use crate::canon::Usage;
 use crate::edge::call::endpoint::Endpoint;
 use crate::edge::call::exchange::Exchange;
-use crate::edge::call::target::Call;
+use crate::edge::call::target::{Call, Operation};
 use crate::failure::Failure;
 use crate::observe::{AccessLog, Line, Metrics};
 
@@ -27,7 +27,7 @@ impl Exchange {
         access.add(&line);
         trace.end(
             &line,
-            self.attempts.call.as_ref().map_or("chat", |call| call.operation()),
+            self.attempts.call.as_ref().map_or(Operation::Infer, |call| call.operation).as_str(),
             &self.attempts.answer.said,
         );
     }
@@ -90,7 +90,7 @@ impl Exchange {
             status: self.outcome.status,
             error: self.outcome.failure.as_ref().map(Failure::logged_code),
             detail: self.outcome.failure.as_ref().and_then(Failure::detail).map(cut),
-            stream: self.outcome.streams,
+            stream: self.outcome.form.is_stream(),
             client_gone: self.outcome.client_gone,
             bytes_in: self.request.bytes_in,
             bytes_out: self.outcome.bytes_out,

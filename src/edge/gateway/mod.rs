@@ -28,6 +28,7 @@ use crate::edge::call::endpoint::{self, Endpoint};
 use crate::edge::call::exchange::Exchange;
 use crate::edge::call::refusal::Refusal;
 use crate::edge::call::snapshot::Snapshot;
+use crate::edge::call::target::Operation;
 use crate::edge::call::tenants::Tenants;
 use crate::edge::gateway::connections::{Caps, Connections, Place};
 use crate::edge::gateway::refused::Refused;
@@ -253,7 +254,7 @@ impl Gateway {
         let grant = self.grant(request, endpoint, exchange.request.dialect())?;
         exchange.request.grant = Some(Arc::clone(&grant));
         let catalog = &exchange.request.snapshot.catalog;
-        let (protocol, counts) = match endpoint {
+        let (protocol, operation) = match endpoint {
             Endpoint::Root => return Ok(None),
             Endpoint::Models => {
                 let page = Page::parse(request.uri.query().unwrap_or_default())?;
@@ -265,14 +266,14 @@ impl Gateway {
             }
             Endpoint::Credits => return account::credits(&self.0.quotas.ledger, &grant).await.map(Some),
             Endpoint::Usage => return account::usage(&self.0.quotas.ledger, &grant).await.map(Some),
-            Endpoint::Call(protocol) => (protocol, false),
-            Endpoint::Count(protocol) => (protocol, true),
+            Endpoint::Call(protocol) => (protocol, Operation::Infer),
+            Endpoint::Count(protocol) => (protocol, Operation::Count),
         };
         exchange.attempts.trace = self.0.tracer.call(&request.headers, exchange.request.started);
         exchange.admission.enter(&self.0.load, &grant, bounds(&limits))?;
         exchange.billing.enter(&self.0.quotas.limiter, &grant)?;
         exchange.request.snapshot.budget.call();
-        self.admit(session, exchange, (protocol, counts)).await?;
+        self.admit(session, exchange, (protocol, operation)).await?;
         Ok(None)
     }
 
@@ -281,7 +282,7 @@ impl Gateway {
         &self,
         session: &mut Session,
         exchange: &mut Exchange,
-        wanted: (ProtocolId, bool),
+        wanted: (ProtocolId, Operation),
     ) -> Result<()> {
         let Exchange { request, attempts, billing, admission, .. } = exchange;
         let body = intake::read(session, request.snapshot.limits, admission).await?;

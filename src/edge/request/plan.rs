@@ -12,7 +12,7 @@ use crate::edge::call::estimate::CostEstimate;
 use crate::edge::call::fallback::Fallbacks;
 use crate::edge::call::priced;
 use crate::edge::call::request_info::RequestInfo;
-use crate::edge::call::target::{Bridged, Call};
+use crate::edge::call::target::{Bridged, Call, Operation};
 use crate::edge::upstream;
 use crate::failure::{Failure, Kind, Result};
 use crate::json::Body;
@@ -64,14 +64,14 @@ pub(in crate::edge) async fn admit(
     quotas: &Quotas,
     request: &mut RequestInfo,
     billing: &mut Billing,
-    (client, counts): (ProtocolId, bool),
+    (client, operation): (ProtocolId, Operation),
     hint: Option<&str>,
     mut body: Body,
 ) -> Result<(Call, Option<Fallbacks>)> {
     let members = client.protocol().members();
     let Plan { mut head, found, mut choices } = plan(request, client, hint, body.bytes())?;
     let mut spared = None;
-    let counts_money = !counts && request.snapshot.billing.is_on();
+    let counts_money = operation == Operation::Infer && request.snapshot.billing.is_on();
     if counts_money && let Err(refusal) = priced::retain(&mut choices, &found, &head.demand) {
         let can_spare = !request.is_strict(&found.entry);
         let spare = can_spare.then(|| priced::spare(&choices, &found, body.bytes(), members)).flatten();
@@ -84,7 +84,7 @@ pub(in crate::edge) async fn admit(
         spared = losses.header();
     }
     let first = choices.pop_front().ok_or_else(upstream::unknown)?;
-    let mut call = Call::to(&request.snapshot, found, first, counts)?;
+    let mut call = Call::to(&request.snapshot, found, first, operation)?;
     let elsewhere: Vec<_> =
         choices.iter().map(|choice| priced::prices(choice, &call.found).cloned()).collect();
     let is_priced = call.prices.is_some() || elsewhere.iter().any(Option::is_some);
@@ -95,7 +95,7 @@ pub(in crate::edge) async fn admit(
     let mut written = write(request, &call, client, &head, body.bytes(), wanted)?;
     call.told_by(&head);
     let mut fallbacks = None;
-    if call.infers {
+    if call.infers() {
         let grant = request.grant.as_ref().ok_or_else(upstream::unknown)?;
         estimate.reserve(quotas, grant, billing, &call, elsewhere, written.length()).await?;
         if estimate.output_cap != wanted {
@@ -126,7 +126,7 @@ pub(in crate::edge) fn redirect(
     fallbacks: &Fallbacks,
     choice: Choice,
 ) -> Result<Call> {
-    let mut call = Call::to(&request.snapshot, last.found.clone(), choice, false)?;
+    let mut call = Call::to(&request.snapshot, last.found.clone(), choice, Operation::Infer)?;
     let head = Head::read(&fallbacks.body, fallbacks.client.protocol().members())?;
     may_ask(request, call.provider(), &head)?;
     call.told_by(&head);
@@ -267,7 +267,7 @@ fn facts<'f>(request: &'f RequestInfo, call: &Call, model: &'f str) -> bridge::F
         now: request.seconds(),
         model,
         strict: false,
-        counting: !call.infers,
+        counting: !call.infers(),
         output_cap: None,
     }
 }

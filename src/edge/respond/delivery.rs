@@ -18,12 +18,14 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::edge::call::admission::Admission;
 use crate::edge::call::attempts::Attempts;
 use crate::edge::call::billing::Billing;
+use crate::edge::call::form::Form;
 use crate::edge::call::outcome::Outcome;
 use crate::edge::call::request_info::RequestInfo;
 use crate::edge::call::watch::{Stop, Watch};
 use crate::edge::request::headers::Identity;
 use crate::edge::respond::answer;
 use crate::edge::respond::passage::Passage;
+use crate::edge::respond::phase::Phase;
 use crate::edge::respond::reply;
 use crate::edge::upstream::transport::transport;
 use crate::failure::Failure;
@@ -40,25 +42,7 @@ pub(in crate::edge) struct Delivery<'d> {
     pub(in crate::edge) outcome: &'d mut Outcome,
     pub(in crate::edge) watch: &'d mut Watch,
     pub(in crate::edge) passage: Passage,
-    pub(in crate::edge) progress: Progress,
-}
-
-/// How far an answer has come on its way.
-#[derive(Debug)]
-pub(in crate::edge) struct Progress {
-    /// Whether the client has got its head.
-    started: bool,
-    /// The time of the provider's head, later that of the last write to the client.
-    since: Instant,
-    /// The time of the provider's first event.
-    seen: Option<Instant>,
-}
-
-impl Progress {
-    /// That of an answer that begins now.
-    pub(in crate::edge) fn new() -> Self {
-        Self { started: false, since: Instant::now(), seen: None }
-    }
+    pub(in crate::edge) phase: Phase,
 }
 
 impl Delivery<'_> {
@@ -127,8 +111,8 @@ impl Delivery<'_> {
             if self.passage.is_whole() {
                 return Ok(());
             }
-            if self.passage.has_begun() && self.progress.seen.is_none() {
-                self.progress.seen = Some(Instant::now());
+            if self.phase.is_waiting() && self.passage.has_begun() {
+                self.phase.begin(Instant::now());
                 clock.as_mut().reset(self.deadline());
             }
         }
@@ -167,14 +151,8 @@ impl Delivery<'_> {
 
     /// Until when the client may be left without a word.
     fn deadline(&self) -> Instant {
-        if !self.wants_stream() {
-            return self.progress.since + NEVER;
-        }
-        match (self.progress.started, self.progress.seen) {
-            (true, _) => self.progress.since + KEEP_ALIVE,
-            (false, Some(seen)) => (seen + COMMIT_AFTER_FIRST).min(self.progress.since + COMMIT_AFTER_HEAD),
-            (false, None) => self.progress.since + COMMIT_AFTER_HEAD,
-        }
+        let deadline = self.phase.deadline().filter(|_| self.wants_stream());
+        deadline.unwrap_or_else(|| Instant::now() + NEVER)
     }
 
     /// The clock has come to the deadline, or it was moved since.
@@ -182,7 +160,7 @@ impl Delivery<'_> {
         if Instant::now() < self.deadline() {
             return Ok(());
         }
-        if !self.progress.started {
+        if !self.phase.is_committed() {
             return self.write(session).await;
         }
         let sign = self.request.dialect().protocol().keep_alive();
@@ -191,11 +169,11 @@ impl Delivery<'_> {
 
     /// Whether a failure is told in the stream, and no longer by a status.
     fn speaks(&self) -> bool {
-        self.progress.started || self.wants_stream() && self.passage.is_committed()
+        self.phase.is_committed() || self.wants_stream() && self.passage.is_committed()
     }
 
     fn wants_stream(&self) -> bool {
-        self.passage.is_stream()
+        self.passage.form().is_stream()
     }
 
     /// Writes what is ready, after the head if that was not written yet.
@@ -204,7 +182,7 @@ impl Delivery<'_> {
             return Ok(());
         }
         let (first, rest) = self.passage.ready();
-        if self.progress.started && first.is_empty() && rest.is_empty() {
+        if self.phase.is_committed() && first.is_empty() && rest.is_empty() {
             return Ok(());
         }
         self.send(session, first).await?;
@@ -215,17 +193,17 @@ impl Delivery<'_> {
     }
 
     async fn send(&mut self, session: &mut Session, bytes: Bytes) -> Result<()> {
-        self.progress.since = Instant::now();
+        let now = Instant::now();
+        let is_first = self.phase.write(now);
         if self.watch.is_alone() {
-            self.progress.started = true;
             return Ok(());
         }
         let mut tasks = Vec::with_capacity(2);
-        if !std::mem::replace(&mut self.progress.started, true) {
+        if is_first {
             self.commit();
             let head = reply::stream_start(session, Identity::of(self.request, self.attempts, self.billing));
             let head = head.map_err(|error| Stop::Failed(transport(&error)))?;
-            (self.outcome.status, self.outcome.streams) = (200, true);
+            (self.outcome.status, self.outcome.form) = (200, Form::Stream);
             tasks.push(HttpTask::Header(head, false));
         }
         if !bytes.is_empty() {
@@ -240,7 +218,7 @@ impl Delivery<'_> {
             self.settle();
         }
         let written = send_tasks(session, self.request, tasks).await;
-        self.attempts.note_stall(self.progress.since.elapsed());
+        self.attempts.note_stall(now.elapsed());
         match written {
             Err(_) if !self.watch.lose() => Err(Stop::Gone),
             _ => Ok(()),
@@ -269,6 +247,7 @@ impl Delivery<'_> {
 
     /// Ends the client's stream, if there still is a client.
     async fn close(&mut self, session: &mut Session) -> Result<()> {
+        self.phase.end();
         if self.watch.is_alone() {
             return Ok(());
         }
@@ -312,16 +291,8 @@ pub(in crate::edge) fn sent(result: pingora::Result<()>) -> Result<()> {
     })
 }
 
-/// The longest time from the provider's first event to the client's head, and the longest time from the
-/// provider's head: a failure that comes earlier still is a status.
-const COMMIT_AFTER_FIRST: Duration = Duration::from_millis(50);
-const COMMIT_AFTER_HEAD: Duration = Duration::from_secs(5);
-
 /// Bytes of a provider's stream after which the client is written to in any case.
 const GATHER: usize = 16 << 10;
-
-/// The longest time for which a client that waits for a stream is left without a word.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Longer than any answer takes: nothing is said to a client that gets its answer as a whole.
 const NEVER: Duration = Duration::from_secs(7 * 24 * 3600);

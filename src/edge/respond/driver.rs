@@ -22,6 +22,7 @@ use tokio::time::timeout;
 
 use crate::edge::call::attempts::Attempts;
 use crate::edge::call::exchange::Exchange;
+use crate::edge::call::form::Form;
 use crate::edge::call::leaving;
 use crate::edge::call::outcome::Outcome;
 use crate::edge::call::request_info::RequestInfo;
@@ -30,8 +31,9 @@ use crate::edge::call::watch::{Stop, Watch};
 use crate::edge::request::failover;
 use crate::edge::request::headers::Identity;
 use crate::edge::respond::answer;
-use crate::edge::respond::delivery::{Delivery, Progress, sent};
+use crate::edge::respond::delivery::{Delivery, sent};
 use crate::edge::respond::passage::Passage;
+use crate::edge::respond::phase::Phase;
 use crate::edge::respond::reply::{self, Head};
 use crate::edge::upstream::transport::{answer_failure, error_failure, is_stale, status_failure, transport};
 use crate::edge::upstream::{Upstream, keep_apart};
@@ -101,7 +103,7 @@ impl<P: Proxy> Driver<'_, P> {
         if let (Some((client, estimate)), "") = (bridged, call.path) {
             return counted(session, exchange, client, estimate).await;
         }
-        let infers = call.infers;
+        let infers = call.infers();
         let (mut provider, peer) = self.open(session, exchange, watch).await?;
         let head = self.head(&provider, session, exchange).await?;
         let limit = exchange.request.snapshot.limits.reply_bytes;
@@ -117,7 +119,7 @@ impl<P: Proxy> Driver<'_, P> {
                 return Ok(Turn::Turned);
             }
         }
-        let relays = head.flows() && exchange.attempts.call()?.streams;
+        let relays = head.flows() && exchange.attempts.call()?.form.is_stream();
         if head.status != 200 || !infers || !relays && bridged.is_none() {
             let body = whole(&mut provider, session, &mut exchange.attempts, watch, limit).await;
             let body = body.map_err(|stop| if head.status == 200 { stop } else { stop.without_cost() });
@@ -258,9 +260,9 @@ impl<P: Proxy> Driver<'_, P> {
         }
         let Exchange { request, attempts, billing, outcome, .. } = &mut **exchange;
         let identity = Identity::of(request, attempts, billing);
-        let written = match whole.streams {
-            true => write_stream(session, outcome, identity, whole.body).await,
-            false => answer::write(session, outcome, identity, whole.body).await,
+        let written = match whole.form {
+            Form::Stream => write_stream(session, outcome, identity, whole.body).await,
+            Form::Whole => answer::write(session, outcome, identity, whole.body).await,
         };
         sent(written).map(|()| Turn::Answered)
     }
@@ -328,8 +330,8 @@ fn turn(exchange: &mut Exchange, failure: &Failure) -> bool {
 fn delivery<'d>(exchange: &'d mut Exchange, watch: &'d mut Watch) -> Result<Delivery<'d>> {
     let Exchange { request, admission, attempts, billing, outcome } = exchange;
     let passage = passage(request, attempts)?;
-    let progress = Progress::new();
-    Ok(Delivery { request, admission, attempts, billing, outcome, watch, passage, progress })
+    let phase = Phase::new(tokio::time::Instant::now());
+    Ok(Delivery { request, admission, attempts, billing, outcome, watch, passage, phase })
 }
 
 /// Makes the passage of the provider's stream.
@@ -339,7 +341,8 @@ fn passage(request: &RequestInfo, attempts: &Attempts) -> std::result::Result<Pa
         Some(Bridged { client, context, .. }) => {
             let (client, from, profile) =
                 (client.protocol(), call.protocol.protocol(), &call.provider().profile);
-            let bridge = Bridge::new(client, from, profile, Arc::clone(context), call.streams, limit);
+            let bridge =
+                Bridge::new(client, from, profile, Arc::clone(context), call.form.is_stream(), limit);
             let bridge = bridge.hiding(&call.keys);
             Passage::Bridged { bridge: Box::new(bridge), client, context: Arc::clone(context) }
         }
@@ -408,7 +411,7 @@ async fn write_stream(
     body: Bytes,
 ) -> pingora::Result<()> {
     let head = reply::stream_start(session, identity)?;
-    (outcome.status, outcome.streams) = (200, true);
+    (outcome.status, outcome.form) = (200, Form::Stream);
     outcome.note_first_byte(identity.request.started);
     session.write_response_header(head, false).await?;
     outcome.bytes_out += body.len();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::canon::{Context, Oddity, Said, Usage};
+use crate::edge::call::form::Form;
 use crate::edge::call::request_info::RequestInfo;
 use crate::failure::{Failure, Result};
 use crate::protocol::Protocol;
@@ -212,11 +213,11 @@ impl Passage {
         }
     }
 
-    /// Does the client get a stream?
-    pub(in crate::edge) fn is_stream(&self) -> bool {
+    /// The form in which the client gets it.
+    pub(in crate::edge) fn form(&self) -> Form {
         match self {
-            Self::Bridged { bridge, .. } => bridge.is_stream(),
-            Self::Relayed(_) => true,
+            Self::Bridged { bridge, .. } => Form::of(bridge.is_stream()),
+            Self::Relayed(_) => Form::Stream,
         }
     }
 

@@ -11,6 +11,7 @@ use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 
 use crate::edge::call::attempts::Attempts;
+use crate::edge::call::form::Form;
 use crate::edge::call::request_info::RequestInfo;
 use crate::edge::call::target::{Bridged, Call};
 use crate::edge::request::headers::{self, Identity};
@@ -26,8 +27,8 @@ pub(in crate::edge) struct Head {
     pub(in crate::edge) status: u16,
     retry_after: Option<u64>,
     should_retry: Option<bool>,
-    /// Whether its body is a stream of events.
-    pub(in crate::edge) streams: bool,
+    /// The form of its body.
+    form: Form,
     /// Whether its body can be read at all. Providers are asked for bodies as they are; one that is compressed all the
     /// same says nothing here.
     readable: bool,
@@ -41,14 +42,14 @@ impl Head {
             status: head.status.as_u16(),
             retry_after: headers::retry_after(&head.headers),
             should_retry: headers::should_retry(&head.headers),
-            streams: is_event_stream(head),
+            form: Form::of(is_event_stream(head)),
             readable,
         }
     }
 
     /// Whether its body is a stream that can be passed on as it comes.
     pub(in crate::edge) fn flows(&self) -> bool {
-        self.status == 200 && self.streams && self.readable
+        self.status == 200 && self.form.is_stream() && self.readable
     }
 
     /// The failure that its status is before anything is known of its body; nothing where that tells whose failure it is.
@@ -85,8 +86,8 @@ pub(in crate::edge) fn stream_start(
 /// An answer that is whole, as its client gets it.
 pub(in crate::edge) struct Whole {
     pub(in crate::edge) body: Bytes,
-    /// Whether it is all events of a stream.
-    pub(in crate::edge) streams: bool,
+    /// The form in which the client gets it: all events of a stream, or none.
+    pub(in crate::edge) form: Form,
     /// Tokens, estimated.
     pub(in crate::edge) tokens: u64,
 }
@@ -95,7 +96,7 @@ impl Whole {
     /// An answer that is no stream.
     fn json(body: Bytes) -> Self {
         let tokens = body.len() as u64 / translate::BYTES_PER_TOKEN;
-        Self { body, streams: false, tokens }
+        Self { body, form: Form::Whole, tokens }
     }
 }
 
@@ -115,7 +116,7 @@ pub(in crate::edge) fn whole(
         return Err(failed(call, head, body, request.client_model()));
     }
     match &call.bridged {
-        None => relayed(request, attempts, head.streams, body),
+        None => relayed(request, attempts, head.form, body),
         Some(Bridged { client, .. }) => {
             Ok(Whole::json(translate::count::write(*client, translate::count::read(&body)?)))
         }
@@ -123,14 +124,14 @@ pub(in crate::edge) fn whole(
 }
 
 /// Makes the client's answer of one in its own protocol.
-fn relayed(request: &RequestInfo, attempts: &mut Attempts, streams: bool, body: Bytes) -> Result<Whole> {
+fn relayed(request: &RequestInfo, attempts: &mut Attempts, came: Form, body: Bytes) -> Result<Whole> {
     let call = attempts.call()?;
-    if !call.infers {
+    if !call.infers() {
         // It may be an error all the same, and is small.
         return Ok(Whole::json(call.keys.cleaned(body)));
     }
-    if streams != call.streams {
-        return turned(request, attempts, streams, body);
+    if came != call.form {
+        return turned(request, attempts, came, body);
     }
     let mut reply = call.reply(request.client_model());
     let body = reply.whole(body)?;
@@ -155,24 +156,28 @@ fn failed(call: &Call, head: &Head, body: Bytes, client_model: &str) -> Failure 
 ///
 /// # Errors
 /// The failure that it is.
-fn turned(request: &RequestInfo, attempts: &mut Attempts, streams: bool, body: Bytes) -> Result<Whole> {
+fn turned(request: &RequestInfo, attempts: &mut Attempts, came: Form, body: Bytes) -> Result<Whole> {
     let call = attempts.call()?;
     let context = plan::context(request, call)?;
     let (speaker, profile) = (call.protocol.protocol(), &call.provider().profile);
     let limit = request.snapshot.limits.event_bytes;
-    let bridge = Bridge::new(speaker, speaker, profile, Arc::clone(&context), !streams, limit);
+    let bridge =
+        Bridge::new(speaker, speaker, profile, Arc::clone(&context), came.other().is_stream(), limit);
     let mut bridge = bridge.hiding(&call.keys);
-    match streams {
-        true => bridge.push(body).and_then(|()| bridge.end())?,
-        false => bridge.reply(&body)?,
+    match came {
+        Form::Stream => bridge.push(body).and_then(|()| bridge.end())?,
+        Form::Whole => bridge.reply(&body)?,
     }
     attempts.answer.usage = bridge.usage();
     attempts.note_served(bridge.served());
     attempts.answer.said = bridge.said();
     attempts.answer.oddities = bridge.oddities();
     let tokens = bridge.delivered();
-    let body = if streams { bridge.whole(speaker, &context) } else { bridge.ready() };
-    Ok(Whole { body, streams: !streams, tokens })
+    let body = match came {
+        Form::Stream => bridge.whole(speaker, &context),
+        Form::Whole => bridge.ready(),
+    };
+    Ok(Whole { body, form: came.other(), tokens })
 }
 
 /// The failure of a provider whose answer is larger than may be: how large it is is its client's to ask for.
