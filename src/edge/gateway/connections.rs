@@ -24,6 +24,25 @@ pub(in crate::edge) struct Caps {
     pub(in crate::edge) by_peer: usize,
 }
 
+/// A limit by which a connection is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::edge) enum ReachedCap {
+    /// That of all connections.
+    Total,
+    /// That of those from one address.
+    Address,
+}
+
+impl ReachedCap {
+    /// The value of the metric's label.
+    pub(in crate::edge) fn as_str(self) -> &'static str {
+        match self {
+            Self::Total => "total",
+            Self::Address => "address",
+        }
+    }
+}
+
 /// A connection's place. It is free again when this is dropped.
 #[derive(Debug)]
 pub(in crate::edge) struct Place {
@@ -32,21 +51,21 @@ pub(in crate::edge) struct Place {
 }
 
 impl Connections {
-    /// Lets a connection in, or says which cap is reached.
+    /// Lets a connection in, or says which limit is reached.
     pub(in crate::edge) fn enter(
         self: &Arc<Self>,
         peer: Option<IpAddr>,
         caps: Caps,
-    ) -> Result<Place, &'static str> {
+    ) -> Result<Place, ReachedCap> {
         let peer = peer.map(network);
         let mut open = self.lock();
         if open.total >= caps.total {
-            return Err("total");
+            return Err(ReachedCap::Total);
         }
         if let Some(peer) = peer {
             let own = open.by_peer.get(&peer).copied().unwrap_or_default();
             if own >= caps.by_peer {
-                return Err("address");
+                return Err(ReachedCap::Address);
             }
             open.by_peer.insert(peer, own + 1);
         }
@@ -135,11 +154,11 @@ mod tests {
         let enter = |peer: &str| connections.enter(Some(peer.parse().unwrap()), caps);
         let first = enter("10.0.0.1").unwrap();
         let _second = enter("::ffff:10.0.0.1").unwrap();
-        assert_eq!(enter("10.0.0.1").unwrap_err(), "address");
+        assert_eq!(enter("10.0.0.1").unwrap_err(), ReachedCap::Address);
         drop(first);
         let third = enter("2001:db8::1").unwrap();
         let fourth = enter("2001:db8::2").unwrap();
-        assert_eq!(enter("10.0.0.2").unwrap_err(), "total");
+        assert_eq!(enter("10.0.0.2").unwrap_err(), ReachedCap::Total);
         drop((third, fourth));
         assert_eq!((connections.total(), connections.lock().by_peer.len()), (1, 1));
     }

@@ -20,22 +20,23 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use crate::auth::{Grant, Ring};
 use crate::config::{self, Config, Limits};
 use crate::console::{Console, Sources};
+use crate::edge::call::billing::Quotas;
 use crate::edge::call::ending::Ending;
 use crate::edge::call::endpoint::{self, Endpoint};
 use crate::edge::call::exchange::Exchange;
-use crate::edge::call::pay::Quotas;
 use crate::edge::call::refusal::Refusal;
 use crate::edge::call::snapshot::Snapshot;
+use crate::edge::call::target::Operation;
 use crate::edge::call::tenants::Tenants;
 use crate::edge::gateway::connections::{Caps, Connections, Place};
 use crate::edge::gateway::refused::Refused;
-use crate::edge::request::headers;
+use crate::edge::request::headers::{self, Identity};
 use crate::edge::request::intake;
 use crate::edge::request::plan;
 use crate::edge::respond::account;
 use crate::edge::respond::answer;
 use crate::edge::respond::answer::Local;
-use crate::edge::respond::driver::Driver;
+use crate::edge::respond::driver::{self, Driver};
 use crate::edge::respond::reply;
 use crate::edge::upstream::Upstream;
 use crate::edge::upstream::connection::Connector;
@@ -45,6 +46,7 @@ use crate::failure::{Failure, Kind, Result};
 use crate::limit::{Limiter, Load, Shed, Weight};
 use crate::meter::{self, Ledger};
 use crate::observe::{self, AccessLog, Metrics, TargetState, Tracer};
+use crate::protocol::ProtocolId;
 use crate::route::{Condition, ModelList, Page, percent_decoded};
 
 /// The gateway: cheap to clone, and to be mounted in any Pingora server.
@@ -175,7 +177,7 @@ impl Gateway {
         let total = limits.connections.unwrap_or_else(|| connections::default_total(self.0.files));
         let by_peer = limits.connections_per_address.unwrap_or_else(|| total.div_ceil(2));
         let place = self.0.connections.enter(peer, Caps { total, by_peer });
-        place.map_err(|reason| self.0.metrics.connection_refused(reason)).ok()
+        place.map_err(|reached| self.0.metrics.connection_refused(reached.as_str())).ok()
     }
 
     /// The most connections of the built-in provider.
@@ -199,8 +201,8 @@ impl Gateway {
     }
 
     /// Counts a request that was refused by its head.
-    pub(in crate::edge) fn refuse_head(&self, reason: &'static str) {
-        self.0.metrics.head_refused(reason);
+    pub(in crate::edge) fn refuse_head(&self, refusal: Refusal) {
+        self.0.metrics.head_refused(refusal.as_str());
     }
 
     /// Leaves the access line of a request that was refused by its head.
@@ -236,22 +238,22 @@ impl Gateway {
     /// Everything up to the choice of the target. Answers that need no provider are written here.
     async fn receive(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Option<Local>> {
         let request = session.req_header();
-        exchange.anthropic = headers::is_anthropic(&request.headers);
-        exchange.strict = headers::is_strict(&request.headers);
+        exchange.request.anthropic = headers::is_anthropic(&request.headers);
+        exchange.request.strict = headers::is_strict(&request.headers);
         let (endpoint, id) = endpoint::find(request.uri.path())
             .ok_or_else(|| Failure::new(Kind::UnknownUrl, "There is no such endpoint."))?;
-        exchange.endpoint = Some(endpoint);
+        exchange.request.endpoint = Some(endpoint);
         endpoint.admit(&request.method, request.headers.contains_key(http::header::UPGRADE))?;
-        let limits = exchange.snapshot.limits;
+        let limits = exchange.request.snapshot.limits;
         headers::check_size(request, limits.head_bytes, limits.head_fields)?;
         refused::check_credentials(&request.headers)?;
         if endpoint == Endpoint::Root {
             return Ok(Some(Local::Lasting(Bytes::from_static(ROOT.as_bytes()))));
         }
-        let grant = self.grant(request, endpoint, exchange)?;
-        exchange.grant = Some(Arc::clone(&grant));
-        let catalog = &exchange.snapshot.catalog;
-        let (protocol, counts) = match endpoint {
+        let grant = self.grant(request, endpoint, exchange.request.dialect())?;
+        exchange.request.grant = Some(Arc::clone(&grant));
+        let catalog = &exchange.request.snapshot.catalog;
+        let (protocol, operation) = match endpoint {
             Endpoint::Root => return Ok(None),
             Endpoint::Models => {
                 let page = Page::parse(request.uri.query().unwrap_or_default())?;
@@ -263,38 +265,37 @@ impl Gateway {
             }
             Endpoint::Credits => return account::credits(&self.0.quotas.ledger, &grant).await.map(Some),
             Endpoint::Usage => return account::usage(&self.0.quotas.ledger, &grant).await.map(Some),
-            Endpoint::Call(protocol) => (protocol, false),
-            Endpoint::Count(protocol) => (protocol, true),
+            Endpoint::Call(protocol) => (protocol, Operation::Infer),
+            Endpoint::Count(protocol) => (protocol, Operation::Count),
         };
-        exchange.trace = self.0.tracer.call(&request.headers, exchange.started);
-        let slot = self.0.load.enter(&grant, bounds(&limits));
-        exchange.slot = Some(slot.map_err(|shed| exchange.shed(shed))?);
-        self.limit(exchange, &grant)?;
-        exchange.snapshot.budget.call();
-        plan::admit(&self.0.quotas, session, exchange, protocol, counts).await?;
+        exchange.attempts.trace = self.0.tracer.call(&request.headers, exchange.request.started);
+        exchange.admission.enter(&self.0.load, &grant, bounds(&limits))?;
+        exchange.billing.enter(&self.0.quotas.limiter, &grant)?;
+        exchange.request.snapshot.budget.call();
+        self.admit(session, exchange, (protocol, operation)).await?;
         Ok(None)
     }
 
-    /// Counts the request for its key.
-    fn limit(&self, exchange: &mut Exchange, grant: &Grant) -> Result<()> {
-        match self.0.quotas.limiter.admit(grant) {
-            Ok(ticket) => {
-                exchange.standing = ticket.standing();
-                exchange.ticket = Some(ticket);
-                Ok(())
-            }
-            Err((failure, standing)) => {
-                exchange.standing = standing;
-                exchange.limit = Some("requests");
-                Err(failure)
-            }
-        }
+    /// Reads the body, and admits the call to its first target.
+    async fn admit(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        wanted: (ProtocolId, Operation),
+    ) -> Result<()> {
+        let Exchange { request, attempts, billing, admission, .. } = exchange;
+        let body = intake::read(session, request.snapshot.limits, admission).await?;
+        request.bytes_in = body.bytes().len();
+        let hint = headers::session(&session.req_header().headers);
+        let (call, fallbacks) = plan::admit(&self.0.quotas, request, billing, wanted, hint, body).await?;
+        attempts.start(call, fallbacks);
+        admission.fit(attempts.held(request.bytes_in))
     }
 
-    fn grant(&self, request: &RequestHeader, endpoint: Endpoint, exchange: &Exchange) -> Result<Grant> {
+    fn grant(&self, request: &RequestHeader, endpoint: Endpoint, dialect: ProtocolId) -> Result<Grant> {
         let openai = endpoint.protocol().is_some_and(|protocol| !protocol.is_anthropic());
         let credential = headers::credential(&request.headers, openai);
-        let missing = match exchange.dialect().is_anthropic() {
+        let missing = match dialect.is_anthropic() {
             true => "Missing API key.",
             false => "Missing Bearer token in Authorization header.",
         };
@@ -319,14 +320,18 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         exchange: &mut Box<Exchange>,
     ) -> pingora::Result<bool> {
-        intake::prepare(session, Duration::from_secs(exchange.snapshot.limits.write_seconds));
+        intake::prepare(session, Duration::from_secs(exchange.request.snapshot.limits.write_seconds));
         match self.receive(session, exchange).await {
             Ok(None) => {
                 let driver = Driver { proxy: self, connector: &self.0.connector };
                 driver.serve(session, exchange).await?;
             }
-            Ok(Some(answer)) => answer::local(session, exchange, answer).await?,
-            Err(failure) => answer::fail(session, exchange, failure).await?,
+            Ok(Some(answer)) => {
+                let Exchange { request, attempts, billing, outcome, .. } = &mut **exchange;
+                let identity = Identity::of(request, attempts, billing);
+                answer::local(session, outcome, identity, answer).await?;
+            }
+            Err(failure) => driver::fail(session, exchange, failure).await?,
         }
         Ok(true)
     }
@@ -337,7 +342,7 @@ impl ProxyHttp for Gateway {
         _: &mut Session,
         exchange: &mut Box<Exchange>,
     ) -> pingora::Result<Box<HttpPeer>> {
-        let peer = exchange.call().and_then(|call| call.upstream.peer(exchange.fresh));
+        let peer = exchange.attempts.call().and_then(|call| call.upstream.peer(exchange.attempts.is_fresh()));
         peer.map_err(raised)
     }
 
@@ -348,12 +353,12 @@ impl ProxyHttp for Gateway {
         head: &mut RequestHeader,
         exchange: &mut Box<Exchange>,
     ) -> pingora::Result<()> {
-        let call = exchange.call().map_err(raised)?;
+        let call = exchange.attempts.call().map_err(raised)?;
         *head = match &call.bridged {
             Some(_) => headers::for_bridge(call.provider(), call.protocol, call.path, call.body.len())?,
-            None => headers::to_provider(session.req_header(), exchange, call)?,
+            None => headers::to_provider(session.req_header(), &exchange.request, call)?,
         };
-        headers::trace(head, &exchange.trace)
+        headers::trace(head, &exchange.attempts.trace)
     }
 
     /// The body that its provider gets, at the end of the client's.
@@ -364,7 +369,7 @@ impl ProxyHttp for Gateway {
         ends: bool,
         exchange: &mut Box<Exchange>,
     ) -> pingora::Result<()> {
-        *body = exchange.call.as_ref().filter(|_| ends).map(|call| call.body.clone());
+        *body = exchange.attempts.call.as_ref().filter(|_| ends).map(|call| call.body.clone());
         Ok(())
     }
 
@@ -375,19 +380,10 @@ impl ProxyHttp for Gateway {
         head: &mut ResponseHeader,
         exchange: &mut Box<Exchange>,
     ) -> pingora::Result<()> {
-        exchange.upstream_id = reply::upstream_id(exchange, head);
-        exchange.trace.answered(head.status.as_u16());
+        let keys = &exchange.request.snapshot.keys;
+        exchange.attempts.answer.upstream_id = reply::upstream_id(keys, head);
+        exchange.attempts.trace.answered(head.status.as_u16());
         Ok(())
-    }
-
-    /// The head with which the client gets a stream. What is written as a whole gets its own from `answer`.
-    async fn response_filter(
-        &self,
-        session: &mut Session,
-        head: &mut ResponseHeader,
-        exchange: &mut Box<Exchange>,
-    ) -> pingora::Result<()> {
-        reply::stream_start(session, exchange, head)
     }
 
     /// The client is gone, or an answer to it could not be written.
@@ -398,22 +394,23 @@ impl ProxyHttp for Gateway {
         exchange: &mut Box<Exchange>,
     ) -> FailToProxy {
         session.set_keepalive(None);
-        exchange.client_gone |= *error.esource() == ErrorSource::Downstream;
-        if exchange.client_gone {
+        exchange.outcome.client_gone |= *error.esource() == ErrorSource::Downstream;
+        if exchange.outcome.client_gone {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }
         if session.response_written().is_none() {
-            let written = answer::fail(session, exchange, transport(error)).await;
-            exchange.client_gone |= written.is_err();
+            let written = driver::fail(session, exchange, transport(error)).await;
+            exchange.outcome.client_gone |= written.is_err();
         }
-        FailToProxy { error_code: exchange.status, can_reuse_downstream: false }
+        FailToProxy { error_code: exchange.outcome.status, can_reuse_downstream: false }
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Box<Exchange>) {
-        exchange.client_gone |= error.is_some_and(|error| *error.esource() == ErrorSource::Downstream);
+        exchange.outcome.client_gone |=
+            error.is_some_and(|error| *error.esource() == ErrorSource::Downstream);
         // What has ended already is not changed by this.
-        exchange.break_off();
-        exchange.attempt = None;
+        exchange.billing.break_off(&exchange.request.snapshot.catalog, &exchange.attempts);
+        exchange.attempts.end();
         exchange.record(session.req_header(), &self.0.access);
     }
 

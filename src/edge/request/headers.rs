@@ -6,8 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use pingora::http::{RequestHeader, ResponseHeader};
 use secrecy::ExposeSecret;
 
+use crate::edge::call::attempts::Attempts;
+use crate::edge::call::billing::Billing;
 use crate::edge::call::endpoint::Endpoint;
-use crate::edge::call::exchange::Exchange;
+use crate::edge::call::request_info::RequestInfo;
 use crate::edge::call::target::Call;
 use crate::edge::upstream::betas;
 use crate::failure::{Failure, Kind, Result};
@@ -81,7 +83,7 @@ pub(in crate::edge) fn check_size(request: &RequestHeader, bytes: usize, fields:
 /// The head of the request to the call's provider, made from nothing but what may go there.
 pub(in crate::edge) fn to_provider(
     client: &RequestHeader,
-    exchange: &Exchange,
+    request: &RequestInfo,
     call: &Call,
 ) -> pingora::Result<RequestHeader> {
     let (provider, protocol) = (call.provider(), call.protocol);
@@ -95,8 +97,8 @@ pub(in crate::edge) fn to_provider(
         }
     }
     if let Some(value) = client.headers.get(IDEMPOTENCY_KEY) {
-        let tenants = &exchange.snapshot.tenants;
-        if let Some(value) = tenants.idempotency_key(exchange.grant.as_ref(), value.as_bytes()) {
+        let tenants = &request.snapshot.tenants;
+        if let Some(value) = tenants.idempotency_key(request.grant.as_ref(), value.as_bytes()) {
             head.insert_header(IDEMPOTENCY_KEY, value)?;
         }
     }
@@ -224,30 +226,50 @@ fn sensitive(text: String) -> pingora::Result<HeaderValue> {
     Ok(value)
 }
 
+/// The parts of a call that the head of its answer tells of.
+#[derive(Clone, Copy)]
+pub(in crate::edge) struct Identity<'c> {
+    pub(in crate::edge) request: &'c RequestInfo,
+    attempts: &'c Attempts,
+    /// The key's standing in its limits.
+    standing: &'c Standing,
+}
+
+impl<'c> Identity<'c> {
+    /// The identity of the call that these parts are of.
+    pub(in crate::edge) fn of(
+        request: &'c RequestInfo,
+        attempts: &'c Attempts,
+        billing: &'c Billing,
+    ) -> Self {
+        Self { request, attempts, standing: billing.standing() }
+    }
+}
+
 /// Adds what every answer carries. By now the answer may have cost something, so what cannot be a header's value is
 /// left out, and the answer goes without it.
-pub(in crate::edge) fn identify(head: &mut ResponseHeader, exchange: &Exchange) {
+pub(in crate::edge) fn identify(head: &mut ResponseHeader, identity: Identity<'_>) {
+    let Identity { request, attempts, standing } = identity;
     let mut put = |name: HeaderName, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
             let _ = head.insert_header(name, value);
         }
     };
-    put(HeaderName::from_static("request-id"), &exchange.id);
-    put(HeaderName::from_static("x-request-id"), &exchange.id);
-    if let Some(call) = &exchange.call {
+    put(HeaderName::from_static("request-id"), &request.id);
+    put(HeaderName::from_static("x-request-id"), &request.id);
+    if let Some(call) = &attempts.call {
         put(HeaderName::from_static("x-crossmodel-model"), &call.found.id);
     }
-    if exchange.estimated {
+    if attempts.answer.estimated {
         put(HeaderName::from_static("x-crossmodel-estimated"), "true");
     }
-    if let Some(dropped) = &exchange.dropped {
+    if let Some(dropped) = attempts.call.as_ref().and_then(|call| call.dropped.as_deref()) {
         put(HeaderName::from_static("x-crossmodel-dropped"), dropped);
     }
-    if let Some(Endpoint::Call(protocol)) = exchange.endpoint {
-        // Names that are fixed and numbers cannot be wrong.
-        let _ = limits(head, protocol, &exchange.standing, exchange.time);
+    if let Some(Endpoint::Call(protocol)) = request.endpoint {
+        let _ = limits(head, protocol, standing, request.time);
     }
-    if let Some(id) = &exchange.upstream_id {
+    if let Some(id) = &attempts.answer.upstream_id {
         let _ = head.insert_header(HeaderName::from_static("x-upstream-request-id"), id.clone());
     }
 }

@@ -18,7 +18,7 @@ use pingora_proxy::Session;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::config::Limits;
-use crate::edge::call::exchange::Exchange;
+use crate::edge::call::admission::Admission;
 use crate::edge::call::refusal::Refusal;
 use crate::edge::request::headers;
 use crate::edge::wire::Over;
@@ -28,7 +28,7 @@ use crate::json::Body;
 
 /// A body that is being read.
 struct Intake<'e> {
-    exchange: &'e mut Exchange,
+    admission: &'e mut Admission,
     limits: Limits,
     begun: Instant,
     body: Body,
@@ -49,20 +49,22 @@ pub(in crate::edge) fn prepare(session: &mut Session, write: Duration) {
 ///
 /// # Errors
 /// 413, 415, 408, 503; 400 for a body that ends early, which nobody is left to read.
-pub(in crate::edge) async fn read(session: &mut Session, exchange: &mut Exchange) -> Result<Body> {
+pub(in crate::edge) async fn read(
+    session: &mut Session,
+    limits: Limits,
+    admission: &mut Admission,
+) -> Result<Body> {
     let request = session.req_header();
     if request.headers.get(header::CONTENT_ENCODING).is_some_and(|value| value != "identity") {
         return Err(Failure::new(Kind::UnsupportedEncoding, "Send the body without a content encoding."));
     }
-    let limits = exchange.snapshot.limits;
     let length = headers::content_length(&request.headers);
     if length.is_some_and(|length| length > limits.body_bytes) {
         return Err(too_large(limits.body_bytes));
     }
-    let room = exchange.slot.as_ref().map_or(Ok(()), |slot| slot.has_room(length.unwrap_or_default()));
-    room.map_err(|shed| exchange.shed(shed))?;
+    admission.has_room(length.unwrap_or_default())?;
     let body = Body::with_capacity(length.unwrap_or(FIRST_GUESS));
-    let mut intake = Intake { exchange, limits, begun: Instant::now(), body };
+    let mut intake = Intake { admission, limits, begun: Instant::now(), body };
     let read = intake.read(session, length).await;
     let body = intake.body;
     if read.is_err() {
@@ -141,10 +143,7 @@ impl Intake<'_> {
 
     /// Adds a part.
     fn push(&mut self, part: &[u8]) -> Result<()> {
-        if let Some(slot) = &mut self.exchange.slot {
-            let held = slot.hold(part.len());
-            held.map_err(|shed| self.exchange.shed(shed))?;
-        }
+        self.admission.hold(part.len())?;
         self.body.push(part);
         Ok(())
     }

@@ -9,71 +9,58 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pingora::http::ResponseHeader;
 use pingora::protocols::http::HttpTask;
 use pingora::{Error, ErrorSource, ErrorType};
-use pingora_proxy::{ProxyHttp, Session};
+use pingora_proxy::Session;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::edge::call::exchange::Exchange;
+use crate::edge::call::admission::Admission;
+use crate::edge::call::attempts::Attempts;
+use crate::edge::call::billing::Billing;
+use crate::edge::call::form::Form;
+use crate::edge::call::outcome::Outcome;
+use crate::edge::call::request_info::RequestInfo;
 use crate::edge::call::watch::{Stop, Watch};
+use crate::edge::request::headers::Identity;
 use crate::edge::respond::answer;
 use crate::edge::respond::passage::Passage;
+use crate::edge::respond::phase::Phase;
+use crate::edge::respond::reply;
 use crate::edge::upstream::connection::Connection;
 use crate::edge::upstream::transport::transport;
 use crate::failure::Failure;
+use crate::route::Sign;
 
 type Result<T> = std::result::Result<T, Stop>;
 
-/// Whose hooks a call goes through.
-pub(in crate::edge) trait Proxy: ProxyHttp<CTX = Box<Exchange>> + Sync {}
-
-impl<P: ProxyHttp<CTX = Box<Exchange>> + Sync> Proxy for P {}
-
-/// An answer on its way.
-pub(in crate::edge) struct Delivery<'d, P> {
-    proxy: &'d P,
-    passage: Passage,
-    watch: &'d mut Watch,
-    /// Whether the client has got its head.
-    started: bool,
-    /// The time of the provider's head, later that of the last write to the client.
-    since: Instant,
-    /// The time of the provider's first event.
-    seen: Option<Instant>,
+/// An answer on its way, with the parts of its call that are written meanwhile.
+pub(in crate::edge) struct Delivery<'d> {
+    pub(in crate::edge) request: &'d RequestInfo,
+    pub(in crate::edge) admission: &'d mut Admission,
+    pub(in crate::edge) attempts: &'d mut Attempts,
+    pub(in crate::edge) billing: &'d mut Billing,
+    pub(in crate::edge) outcome: &'d mut Outcome,
+    pub(in crate::edge) watch: &'d mut Watch,
+    pub(in crate::edge) passage: Passage,
+    pub(in crate::edge) phase: Phase,
 }
 
-impl<'d, P: Proxy> Delivery<'d, P> {
-    /// One that begins now.
-    pub(in crate::edge) fn new(proxy: &'d P, passage: Passage, watch: &'d mut Watch) -> Self {
-        Self { proxy, passage, watch, started: false, since: Instant::now(), seen: None }
-    }
-
-    /// The watch over the call.
-    pub(in crate::edge) fn watch(&mut self) -> &mut Watch {
-        self.watch
-    }
-
+impl Delivery<'_> {
     /// Ends what has come to its end, as well or badly as it did. Gives whether nothing more has to be read.
-    pub(in crate::edge) async fn end(
-        &mut self,
-        result: Result<()>,
-        session: &mut Session,
-        exchange: &mut Box<Exchange>,
-    ) -> Result<bool> {
-        exchange.usage = self.passage.usage();
-        exchange.note_served(self.passage.served());
-        exchange.deliver(self.passage.delivered());
-        exchange.note_reasoning(self.passage.reasons());
+    pub(in crate::edge) async fn end(&mut self, result: Result<()>, session: &mut Session) -> Result<bool> {
+        self.attempts.answer.usage = self.passage.usage();
+        self.attempts.note_served(self.passage.served());
+        self.billing.deliver(self.passage.delivered());
+        self.attempts.note_reasoning(self.passage.reasons());
         if matches!(result, Err(Stop::Gone)) && self.passage.is_counted() {
-            exchange.usage = self.passage.usage();
-            exchange.settle();
+            self.attempts.answer.usage = self.passage.usage();
+            self.settle();
         }
-        exchange.oddities = self.passage.oddities();
-        exchange.said = self.passage.said();
-        match result.inspect_err(|stop| exchange.note_stop(stop)) {
-            Ok(()) => self.finish(session, exchange).await?,
-            Err(Stop::Failed(failure)) if self.speaks() => self.fail(session, exchange, failure).await?,
+        self.attempts.answer.oddities = self.passage.oddities();
+        self.attempts.answer.said = self.passage.said();
+        match result.inspect_err(|stop| self.attempts.note_stop(stop)) {
+            Ok(()) => self.finish(session).await?,
+            Err(Stop::Failed(failure)) if self.speaks() => self.fail(session, failure).await?,
             Err(stop) => return Err(stop),
         }
         Ok(self.passage.is_whole())
@@ -85,7 +72,6 @@ impl<'d, P: Proxy> Delivery<'d, P> {
         &mut self,
         provider: &mut Connection,
         session: &mut Session,
-        exchange: &mut Box<Exchange>,
     ) -> Result<()> {
         let mut clock = pin!(sleep_until(self.deadline()));
         let mut gathered = 0;
@@ -96,7 +82,7 @@ impl<'d, P: Proxy> Delivery<'d, P> {
                 early => {
                     gathered = 0;
                     if self.speaks() {
-                        self.write(session, exchange).await?;
+                        self.write(session).await?;
                     }
                     match early {
                         Poll::Ready(arrived) => arrived,
@@ -105,7 +91,7 @@ impl<'d, P: Proxy> Delivery<'d, P> {
                                 arrived = &mut read => break arrived,
                                 stop = self.watch.ends(session) => return Err(stop),
                                 () = &mut clock => {
-                                    self.tick(session, exchange).await?;
+                                    self.tick(session).await?;
                                     clock.as_mut().reset(self.deadline());
                                 }
                             }
@@ -119,105 +105,120 @@ impl<'d, P: Proxy> Delivery<'d, P> {
                 Err(_) if self.passage.is_whole_without_end() => return Ok(()),
                 Err(error) => return Err(transport(&error).into()),
             };
-            exchange.note_arrival();
+            self.attempts.note_arrival();
             gathered += chunk.len();
             self.passage.push(chunk)?;
             if self.passage.is_whole() {
                 return Ok(());
             }
-            if self.passage.has_begun() && self.seen.is_none() {
-                self.seen = Some(Instant::now());
+            if self.phase.is_waiting() && self.passage.has_begun() {
+                self.phase.begin(Instant::now());
                 clock.as_mut().reset(self.deadline());
             }
         }
     }
 
     /// A provider that answers as a whole: its answer is told as if it had been a stream.
-    pub(in crate::edge) fn replay(&mut self, exchange: &mut Exchange, body: &[u8]) -> Result<()> {
-        exchange.note_first_byte();
+    pub(in crate::edge) fn replay(&mut self, body: &[u8]) -> Result<()> {
+        self.outcome.note_first_byte(self.request.started);
         Ok(self.passage.reply(body)?)
+    }
+
+    /// The client gets an answer now.
+    fn commit(&mut self) {
+        self.attempts.commit();
+        self.admission.keep(self.attempts.held(self.request.bytes_in));
+    }
+
+    /// The answer is whole. When this returns, its end may be passed on.
+    fn settle(&mut self) {
+        self.billing.settle(&self.request.snapshot.catalog, self.attempts);
+    }
+
+    /// It ends with a failure.
+    fn charge_failure(&mut self, failure: &Failure) {
+        let catalog = &self.request.snapshot.catalog;
+        self.billing.fail(catalog, self.attempts, failure, self.passage.delivered());
+    }
+
+    /// The provider itself has told the client of a failure in its stream.
+    fn fail_as_told(&mut self) {
+        self.attempts.note(Sign::Well);
+        let failure = Failure::provider("the provider reported a failure in its stream");
+        self.charge_failure(&failure);
+        self.outcome.failure = Some(failure);
     }
 
     /// Until when the client may be left without a word.
     fn deadline(&self) -> Instant {
-        if !self.wants_stream() {
-            return self.since + NEVER;
-        }
-        match (self.started, self.seen) {
-            (true, _) => self.since + KEEP_ALIVE,
-            (false, Some(seen)) => (seen + COMMIT_AFTER_FIRST).min(self.since + COMMIT_AFTER_HEAD),
-            (false, None) => self.since + COMMIT_AFTER_HEAD,
-        }
+        let deadline = self.phase.deadline().filter(|_| self.wants_stream());
+        deadline.unwrap_or_else(|| Instant::now() + NEVER)
     }
 
     /// The clock has come to the deadline, or it was moved since.
-    async fn tick(&mut self, session: &mut Session, exchange: &mut Box<Exchange>) -> Result<()> {
+    async fn tick(&mut self, session: &mut Session) -> Result<()> {
         if Instant::now() < self.deadline() {
             return Ok(());
         }
-        if !self.started {
-            return self.write(session, exchange).await;
+        if !self.phase.is_committed() {
+            return self.write(session).await;
         }
-        let sign = exchange.dialect().protocol().keep_alive();
-        self.send(session, exchange, Bytes::from_static(sign)).await
+        let sign = self.request.dialect().protocol().keep_alive();
+        self.send(session, Bytes::from_static(sign)).await
     }
 
     /// Whether a failure is told in the stream, and no longer by a status.
     fn speaks(&self) -> bool {
-        self.started || self.wants_stream() && self.passage.is_committed()
+        self.phase.is_committed() || self.wants_stream() && self.passage.is_committed()
     }
 
     fn wants_stream(&self) -> bool {
-        self.passage.is_stream()
+        self.passage.form().is_stream()
     }
 
     /// Writes what is ready, after the head if that was not written yet.
-    async fn write(&mut self, session: &mut Session, exchange: &mut Box<Exchange>) -> Result<()> {
+    async fn write(&mut self, session: &mut Session) -> Result<()> {
         if !self.wants_stream() {
             return Ok(());
         }
         let (first, rest) = self.passage.ready();
-        if self.started && first.is_empty() && rest.is_empty() {
+        if self.phase.is_committed() && first.is_empty() && rest.is_empty() {
             return Ok(());
         }
-        self.send(session, exchange, first).await?;
+        self.send(session, first).await?;
         for piece in rest {
-            self.send(session, exchange, piece).await?;
+            self.send(session, piece).await?;
         }
         Ok(())
     }
 
-    async fn send(
-        &mut self,
-        session: &mut Session,
-        exchange: &mut Box<Exchange>,
-        bytes: Bytes,
-    ) -> Result<()> {
-        self.since = Instant::now();
+    async fn send(&mut self, session: &mut Session, bytes: Bytes) -> Result<()> {
+        let now = Instant::now();
+        let is_first = self.phase.write(now);
         if self.watch.is_alone() {
-            self.started = true;
             return Ok(());
         }
         let mut tasks = Vec::with_capacity(2);
-        if !std::mem::replace(&mut self.started, true) {
-            exchange.commit();
-            let head = head(self.proxy, session, exchange).await;
+        if is_first {
+            self.commit();
+            let head = reply::stream_start(session, Identity::of(self.request, self.attempts, self.billing));
             let head = head.map_err(|error| Stop::Failed(transport(&error)))?;
+            (self.outcome.status, self.outcome.form) = (200, Form::Stream);
             tasks.push(HttpTask::Header(head, false));
         }
         if !bytes.is_empty() {
-            exchange.note_first_byte();
-            exchange.bytes_out += bytes.len();
+            self.outcome.note_first_byte(self.request.started);
+            self.outcome.bytes_out += bytes.len();
             tasks.push(HttpTask::Body(Some(bytes), false));
         }
-        exchange.deliver(self.passage.delivered());
+        self.billing.deliver(self.passage.delivered());
         if self.passage.is_over() {
-            exchange.usage = self.passage.usage();
-            exchange.note_served(self.passage.served());
-            exchange.settle();
+            self.attempts.answer.usage = self.passage.usage();
+            self.attempts.note_served(self.passage.served());
+            self.settle();
         }
-        let written = send_tasks(session, exchange, tasks).await;
-        exchange.stalled += self.since.elapsed();
+        let written = send_tasks(session, self.request, tasks).await;
+        self.attempts.note_stall(now.elapsed());
         match written {
             Err(_) if !self.watch.lose() => Err(Stop::Gone),
             _ => Ok(()),
@@ -225,68 +226,56 @@ impl<'d, P: Proxy> Delivery<'d, P> {
     }
 
     /// The answer is whole: writes what is left of it.
-    async fn finish(&mut self, session: &mut Session, exchange: &mut Box<Exchange>) -> Result<()> {
+    async fn finish(&mut self, session: &mut Session) -> Result<()> {
         if self.passage.is_reported() {
-            exchange.fail_as_told(self.passage.delivered());
+            self.fail_as_told();
         } else {
-            exchange.settle();
+            self.settle();
         }
         if let Some(body) = self.passage.whole() {
             return match self.watch.is_alone() {
                 true => Ok(()),
-                false => sent(answer::write(session, exchange, 200, answer::JSON, body).await),
+                false => {
+                    let identity = Identity::of(self.request, self.attempts, self.billing);
+                    sent(answer::write(session, self.outcome, identity, body).await)
+                }
             };
         }
-        self.write(session, exchange).await?;
-        self.close(session, exchange).await
+        self.write(session).await?;
+        self.close(session).await
     }
 
     /// Ends the client's stream, if there still is a client.
-    async fn close(&mut self, session: &mut Session, exchange: &Exchange) -> Result<()> {
+    async fn close(&mut self, session: &mut Session) -> Result<()> {
+        self.phase.end();
         if self.watch.is_alone() {
             return Ok(());
         }
-        match send_tasks(session, exchange, vec![HttpTask::Done]).await {
+        match send_tasks(session, self.request, vec![HttpTask::Done]).await {
             Err(_) if !self.watch.lose() => Err(Stop::Gone),
             _ => Ok(()),
         }
     }
 
     /// It has failed after its head was sent: the client is told in its own grammar.
-    async fn fail(
-        &mut self,
-        session: &mut Session,
-        exchange: &mut Box<Exchange>,
-        failure: Failure,
-    ) -> Result<()> {
-        exchange.note_failure(&failure);
-        exchange.fail(&failure, self.passage.delivered());
-        self.passage.fail(&failure, exchange);
-        exchange.failure = Some(failure);
-        self.write(session, exchange).await?;
-        self.close(session, exchange).await
+    async fn fail(&mut self, session: &mut Session, failure: Failure) -> Result<()> {
+        self.attempts.note_failure(&failure);
+        self.charge_failure(&failure);
+        self.passage.fail(&failure, self.request);
+        self.outcome.failure = Some(failure);
+        self.write(session).await?;
+        self.close(session).await
     }
-}
-
-/// The head with which the client gets a stream.
-///
-/// # Errors
-/// When a header cannot be written.
-pub(in crate::edge) async fn head<P: Proxy>(
-    proxy: &P,
-    session: &mut Session,
-    exchange: &mut Box<Exchange>,
-) -> pingora::Result<Box<ResponseHeader>> {
-    let mut head = Box::new(ResponseHeader::build_no_case(200, Some(10))?);
-    proxy.response_filter(session, &mut head, exchange).await?;
-    (exchange.status, exchange.streams) = (200, true);
-    Ok(head)
 }
 
 /// Writes to the client, in the time that it has for that: Pingora does not watch the time in which small parts
 /// of an answer leave its buffer.
-async fn send_tasks(session: &mut Session, exchange: &Exchange, tasks: Vec<HttpTask>) -> pingora::Result<()> {
-    let time = Duration::from_secs(exchange.snapshot.limits.write_seconds);
+async fn send_tasks(
+    session: &mut Session,
+    request: &RequestInfo,
+    tasks: Vec<HttpTask>,
+) -> pingora::Result<()> {
+    let time = Duration::from_secs(request.snapshot.limits.write_seconds);
     match timeout(time, session.write_response_tasks(tasks)).await {
         Ok(written) => written.map(|_| ()),
         Err(_) => Error::e_explain(ErrorType::WriteTimedout, "the client takes nothing")
@@ -302,16 +291,8 @@ pub(in crate::edge) fn sent(result: pingora::Result<()>) -> Result<()> {
     })
 }
 
-/// The longest time from the provider's first event to the client's head, and the longest time from the
-/// provider's head: a failure that comes earlier still is a status.
-const COMMIT_AFTER_FIRST: Duration = Duration::from_millis(50);
-const COMMIT_AFTER_HEAD: Duration = Duration::from_secs(5);
-
 /// Bytes of a provider's stream after which the client is written to in any case.
 const GATHER: usize = 16 << 10;
-
-/// The longest time for which a client that waits for a stream is left without a word.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Longer than any answer takes: nothing is said to a client that gets its answer as a whole.
 const NEVER: Duration = Duration::from_secs(7 * 24 * 3600);

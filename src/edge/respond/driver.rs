@@ -15,25 +15,39 @@ use http::StatusCode;
 use pingora::http::RequestHeader;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
-use pingora_proxy::Session;
+use pingora_proxy::{ProxyHttp, Session};
 use tokio::time::timeout;
 
+use crate::edge::call::attempts::Attempts;
 use crate::edge::call::exchange::Exchange;
+use crate::edge::call::form::Form;
+use crate::edge::call::leaving;
+use crate::edge::call::outcome::Outcome;
+use crate::edge::call::request_info::RequestInfo;
 use crate::edge::call::target::Bridged;
 use crate::edge::call::watch::{Stop, Watch};
+use crate::edge::request::failover;
+use crate::edge::request::headers::Identity;
 use crate::edge::respond::answer;
-use crate::edge::respond::delivery::{self, Delivery, Proxy, sent};
+use crate::edge::respond::delivery::{Delivery, sent};
 use crate::edge::respond::passage::Passage;
+use crate::edge::respond::phase::Phase;
 use crate::edge::respond::reply::{self, Head};
 use crate::edge::upstream::connection::{Connection, Connector};
-use crate::edge::upstream::transport::{error_kind, failure_kind, is_stale, status_kind, transport};
+use crate::edge::upstream::transport::{answer_failure, error_failure, is_stale, status_failure, transport};
 use crate::edge::upstream::{Upstream, keep_apart};
 use crate::failure::Failure;
+use crate::observe::AttemptFailure;
 use crate::protocol::ProtocolId;
 use crate::translate;
 use crate::translate::bridge::Bridge;
 
 type Result<T> = std::result::Result<T, Stop>;
+
+/// Whose hooks a call goes through.
+pub(in crate::edge) trait Proxy: ProxyHttp<CTX = Box<Exchange>> + Sync {}
+
+impl<P: ProxyHttp<CTX = Box<Exchange>> + Sync> Proxy for P {}
 
 /// Carries calls with the connections of one pool.
 pub(in crate::edge) struct Driver<'d, P> {
@@ -52,23 +66,26 @@ impl<P: Proxy> Driver<'_, P> {
         exchange: &mut Box<Exchange>,
     ) -> pingora::Result<()> {
         loop {
-            let mut watch = exchange.watch();
+            let mut watch = leaving::watch(&exchange.request, &exchange.attempts, &exchange.billing);
             let result = self.run(session, exchange, &mut watch).await;
             if watch.is_alone() || matches!(result, Err(Stop::Gone)) {
-                exchange.client_gone = true;
+                exchange.outcome.client_gone = true;
                 match result {
-                    Err(Stop::Failed(failure)) => exchange.fail_unseen(failure),
-                    Err(Stop::Gone) => exchange.leave(),
+                    Err(Stop::Failed(failure)) => fail_unseen(exchange, failure),
+                    Err(Stop::Gone) => {
+                        let catalog = &exchange.request.snapshot.catalog;
+                        exchange.billing.leave(catalog, &exchange.attempts);
+                    }
                     Ok(_) => {}
                 }
                 // An answer that ends well would be written to its end, however long the client takes for that.
                 return Err(Error::explain(ErrorType::ConnectionClosed, "the client is gone").into_down());
             }
             match result {
-                Ok(Outcome::Turned) => {}
-                Ok(Outcome::Answered) => return Ok(()),
-                Err(Stop::Failed(failure)) if exchange.turn(&failure) => {}
-                Err(Stop::Failed(failure)) => return answer::fail(session, exchange, failure).await,
+                Ok(Turn::Turned) => {}
+                Ok(Turn::Answered) => return Ok(()),
+                Err(Stop::Failed(failure)) if turn(exchange, &failure) => {}
+                Err(Stop::Failed(failure)) => return fail(session, exchange, failure).await,
                 Err(Stop::Gone) => return Ok(()),
             }
         }
@@ -79,49 +96,49 @@ impl<P: Proxy> Driver<'_, P> {
         session: &mut Session,
         exchange: &mut Box<Exchange>,
         watch: &mut Watch,
-    ) -> Result<Outcome> {
-        let call = exchange.call()?;
+    ) -> Result<Turn> {
+        let call = exchange.attempts.call()?;
         let bridged = call.bridged.as_ref().map(|bridged| (bridged.client, bridged.estimate));
         if let (Some((client, estimate)), "") = (bridged, call.path) {
             return counted(session, exchange, client, estimate).await;
         }
-        let infers = call.infers;
+        let infers = call.infers();
         let upstream = Arc::clone(&call.upstream);
         let (mut provider, peer) = self.open(&upstream, session, exchange, watch).await?;
         let head = self.head(&provider, session, exchange).await?;
-        let limit = exchange.snapshot.limits.reply_bytes;
+        let limit = exchange.request.snapshot.limits.reply_bytes;
         if let (Some((client, estimate)), false, 404 | 405 | 501) = (bridged, infers, head.status) {
             provider.shutdown().await;
             return counted(session, exchange, client, estimate).await;
         }
         if head.status != 200 {
-            exchange.fail_attempt(status_kind(head.status));
+            exchange.attempts.fail_attempt(status_failure(head.status));
             // Its status may be enough to go on to the next target.
-            if !watch.is_alone() && head.refusal().is_some_and(|failure| exchange.turn(&failure)) {
+            if !watch.is_alone() && head.refusal().is_some_and(|failure| turn(exchange, &failure)) {
                 self.leave(provider, &upstream, &peer).await;
-                return Ok(Outcome::Turned);
+                return Ok(Turn::Turned);
             }
         }
-        let relays = head.flows() && exchange.call()?.streams;
+        let relays = head.flows() && exchange.attempts.call()?.form.is_stream();
         if head.status != 200 || !infers || !relays && bridged.is_none() {
-            let body = whole(&mut provider, session, exchange, watch, limit).await;
+            let body = whole(&mut provider, session, &mut exchange.attempts, watch, limit).await;
             let body = body.map_err(|stop| if head.status == 200 { stop } else { stop.without_cost() });
-            let body = body.inspect_err(|stop| note_stop(exchange, &head, stop))?;
+            let body = body.inspect_err(|stop| note_stop(&mut exchange.attempts, &head, stop))?;
             self.connector.release(provider, &upstream, &peer).await;
             return self.answered(session, exchange, watch, &head, body).await;
         }
-        let mut delivery = Delivery::new(self.proxy, passage(exchange)?, watch);
+        let mut delivery = delivery(exchange, watch)?;
         let result = match head.flows() {
-            true => delivery.relay(&mut provider, session, exchange).await,
-            false => match whole(&mut provider, session, exchange, delivery.watch(), limit).await {
-                Ok(body) => delivery.replay(exchange, &body),
+            true => delivery.relay(&mut provider, session).await,
+            false => match whole(&mut provider, session, delivery.attempts, delivery.watch, limit).await {
+                Ok(body) => delivery.replay(&body),
                 Err(stop) => Err(stop),
             },
         };
-        if delivery.end(result, session, exchange).await? {
+        if delivery.end(result, session).await? {
             self.leave(provider, &upstream, &peer).await;
         }
-        Ok(Outcome::Answered)
+        Ok(Turn::Answered)
     }
 
     /// Sends the request and waits for the head of the answer. A pooled connection that the provider had closed in
@@ -134,20 +151,18 @@ impl<P: Proxy> Driver<'_, P> {
         watch: &mut Watch,
     ) -> Result<(Connection, Box<HttpPeer>)> {
         loop {
-            exchange.ask();
+            exchange.attempts.ask(exchange.request.caller());
             let connected = self.connect(upstream, session, exchange, watch).await?;
             let Some((mut provider, mut peer, reused)) = connected else { continue };
             let (head, body) = self.request(session, exchange).await.map_err(failed)?;
-            if let Some(bill) = &mut exchange.bill {
-                bill.forward();
-            }
-            exchange.sent = Some(std::time::Instant::now());
+            exchange.billing.forward();
+            exchange.attempts.note_sent();
             watch.ask();
             let asked = tokio::select! {
                 biased;
                 asked = ask(&mut provider, head, body, upstream.times.first_byte) => asked,
                 stop = watch.ends(session) => {
-                    exchange.note_stop(&stop);
+                    exchange.attempts.note_stop(&stop);
                     return Err(stop);
                 }
             };
@@ -159,9 +174,10 @@ impl<P: Proxy> Driver<'_, P> {
                     provider.set_read_timeout(Some(upstream.times.silence));
                     return Ok((provider, peer));
                 }
-                Err(error) if is_stale(&error, reused) && !watch.is_alone() && exchange.ask_afresh() => {}
+                Err(error)
+                    if is_stale(&error, reused) && !watch.is_alone() && exchange.attempts.ask_afresh() => {}
                 Err(error) => {
-                    exchange.fail_attempt(error_kind(&error, "broken"));
+                    exchange.attempts.fail_attempt(error_failure(&error, AttemptFailure::Broken));
                     return Err(failed(error));
                 }
             }
@@ -182,7 +198,7 @@ impl<P: Proxy> Driver<'_, P> {
             resolved = upstream.resolved() => resolved,
             stop = watch.ends(session) => return Err(stop),
         };
-        resolved.inspect_err(|failure| exchange.fail_attempt(failure_kind(failure)))?;
+        resolved.inspect_err(|failure| exchange.attempts.fail_attempt(answer_failure(failure)))?;
         let peer = self.proxy.upstream_peer(session, exchange).await.map_err(failed)?;
         let connected = tokio::select! {
             biased;
@@ -195,8 +211,8 @@ impl<P: Proxy> Driver<'_, P> {
                 Ok(Some((provider, peer, reused)))
             }
             Err(error) => {
-                exchange.fail_attempt(error_kind(&error, "connect"));
-                match upstream.shun(&peer) && exchange.ask_elsewhere() {
+                exchange.attempts.fail_attempt(error_failure(&error, AttemptFailure::Connect));
+                match upstream.shun(&peer) && exchange.attempts.ask_elsewhere() {
                     true => Ok(None),
                     false => Err(failed(error)),
                 }
@@ -237,30 +253,20 @@ impl<P: Proxy> Driver<'_, P> {
         watch: &Watch,
         head: &Head,
         body: Bytes,
-    ) -> Result<Outcome> {
-        let whole = reply::whole(exchange, head, body)?;
+    ) -> Result<Turn> {
+        let whole = reply::whole(&exchange.request, &mut exchange.attempts, head, body)?;
+        exchange.billing.deliver(whole.tokens);
+        exchange.billing.settle(&exchange.request.snapshot.catalog, &mut exchange.attempts);
         if watch.is_alone() {
-            return Ok(Outcome::Answered);
+            return Ok(Turn::Answered);
         }
-        let written = match whole.streams {
-            true => self.write_stream(session, exchange, whole.body).await,
-            false => answer::write(session, exchange, 200, answer::JSON, whole.body).await,
+        let Exchange { request, attempts, billing, outcome, .. } = &mut **exchange;
+        let identity = Identity::of(request, attempts, billing);
+        let written = match whole.form {
+            Form::Stream => write_stream(session, outcome, identity, whole.body).await,
+            Form::Whole => answer::write(session, outcome, identity, whole.body).await,
         };
-        sent(written).map(|()| Outcome::Answered)
-    }
-
-    /// Writes all of a stream.
-    async fn write_stream(
-        &self,
-        session: &mut Session,
-        exchange: &mut Box<Exchange>,
-        body: Bytes,
-    ) -> pingora::Result<()> {
-        let head = delivery::head(self.proxy, session, exchange).await?;
-        exchange.note_first_byte();
-        session.write_response_header(head, false).await?;
-        exchange.bytes_out += body.len();
-        session.write_response_body(Some(body), true).await
+        sent(written).map(|()| Turn::Answered)
     }
 
     /// Keeps the connection if what the provider still sends after its last word that matters ends soon.
@@ -272,25 +278,68 @@ impl<P: Proxy> Driver<'_, P> {
 }
 
 /// The outcome of a call at one target, if it has not failed there.
-enum Outcome {
+enum Turn {
     /// The client has its answer.
     Answered,
     /// The target has refused it, and it has turned to another one.
     Turned,
 }
 
+/// Writes a failure that the client gets as an answer, and charges for what it has cost.
+///
+/// # Errors
+/// When the client is gone.
+pub(in crate::edge) async fn fail(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    failure: Failure,
+) -> pingora::Result<()> {
+    let Exchange { request, attempts, billing, outcome, .. } = exchange;
+    attempts.note_failure(&failure);
+    billing.fail(&request.snapshot.catalog, attempts, &failure, 0);
+    let identity = Identity::of(request, attempts, billing);
+    answer::fail(session, outcome, identity, failure).await
+}
+
+/// The call has failed when its client was gone already.
+fn fail_unseen(exchange: &mut Exchange, failure: Failure) {
+    let Exchange { request, attempts, billing, outcome, .. } = exchange;
+    attempts.note_failure(&failure);
+    billing.fail(&request.snapshot.catalog, attempts, &failure, outcome.bytes_out as u64);
+    outcome.failure = Some(failure);
+}
+
+/// Turns to the next target, if there is one.
+fn turn(exchange: &mut Exchange, failure: &Failure) -> bool {
+    let Exchange { request, attempts, billing, admission, .. } = exchange;
+    let turned = failover::turn(request, attempts, billing, failure);
+    if turned {
+        admission.keep(attempts.held(request.bytes_in));
+    }
+    turned
+}
+
+/// Begins to deliver the provider's answer.
+fn delivery<'d>(exchange: &'d mut Exchange, watch: &'d mut Watch) -> Result<Delivery<'d>> {
+    let Exchange { request, admission, attempts, billing, outcome } = exchange;
+    let passage = passage(request, attempts)?;
+    let phase = Phase::new(tokio::time::Instant::now());
+    Ok(Delivery { request, admission, attempts, billing, outcome, watch, passage, phase })
+}
+
 /// Makes the passage of the provider's stream.
-fn passage(exchange: &Exchange) -> std::result::Result<Passage, Failure> {
-    let (call, limit) = (exchange.call()?, exchange.snapshot.limits.event_bytes);
+fn passage(request: &RequestInfo, attempts: &Attempts) -> std::result::Result<Passage, Failure> {
+    let (call, limit) = (attempts.call()?, request.snapshot.limits.event_bytes);
     Ok(match &call.bridged {
         Some(Bridged { client, context, .. }) => {
             let (client, from, profile) =
                 (client.protocol(), call.protocol.protocol(), &call.provider().profile);
-            let bridge = Bridge::new(client, from, profile, Arc::clone(context), call.streams, limit);
+            let bridge =
+                Bridge::new(client, from, profile, Arc::clone(context), call.form.is_stream(), limit);
             let bridge = bridge.hiding(&call.keys);
             Passage::Bridged { bridge: Box::new(bridge), client, context: Arc::clone(context) }
         }
-        None => Passage::relayed(call.stream(exchange.client_model(), limit)),
+        None => Passage::relayed(call.stream(request.client_model(), limit)),
     })
 }
 
@@ -300,10 +349,12 @@ async fn counted(
     exchange: &mut Exchange,
     client: ProtocolId,
     tokens: u64,
-) -> Result<Outcome> {
-    exchange.estimated = true;
+) -> Result<Turn> {
+    exchange.attempts.answer.estimated = true;
     let body = translate::count::write(client, tokens);
-    sent(answer::write(session, exchange, 200, answer::JSON, body).await).map(|()| Outcome::Answered)
+    let Exchange { request, attempts, billing, outcome, .. } = exchange;
+    let identity = Identity::of(request, attempts, billing);
+    sent(answer::write(session, outcome, identity, body).await).map(|()| Turn::Answered)
 }
 
 /// Sends the request and waits for the head of the answer. Gives whether all of the request was taken: a provider may
@@ -340,11 +391,26 @@ async fn ask(
     }
 }
 
+/// Writes all of a stream.
+async fn write_stream(
+    session: &mut Session,
+    outcome: &mut Outcome,
+    identity: Identity<'_>,
+    body: Bytes,
+) -> pingora::Result<()> {
+    let head = reply::stream_start(session, identity)?;
+    (outcome.status, outcome.form) = (200, Form::Stream);
+    outcome.note_first_byte(identity.request.started);
+    session.write_response_header(head, false).await?;
+    outcome.bytes_out += body.len();
+    session.write_response_body(Some(body), true).await
+}
+
 /// A body that is no stream.
 async fn whole(
     provider: &mut Connection,
     session: &mut Session,
-    exchange: &mut Exchange,
+    attempts: &mut Attempts,
     watch: &mut Watch,
     limit: usize,
 ) -> Result<Bytes> {
@@ -357,7 +423,7 @@ async fn whole(
         };
         let Some(part) = part else { return Ok(joined(parts, size)) };
         if size == 0 {
-            exchange.note_arrival();
+            attempts.note_arrival();
         }
         size += part.len();
         if size > limit {
@@ -377,9 +443,9 @@ fn joined(mut parts: Vec<Bytes>, size: usize) -> Bytes {
 }
 
 /// Notes why an attempt has ended from outside, unless it had failed before.
-fn note_stop(exchange: &mut Exchange, head: &Head, stop: &Stop) {
+fn note_stop(attempts: &mut Attempts, head: &Head, stop: &Stop) {
     if head.status == 200 {
-        exchange.note_stop(stop);
+        attempts.note_stop(stop);
     }
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::canon::{Context, Oddity, Said, Usage};
-use crate::edge::call::exchange::Exchange;
+use crate::edge::call::form::Form;
+use crate::edge::call::request_info::RequestInfo;
 use crate::failure::{Failure, Result};
 use crate::protocol::Protocol;
 use crate::translate::bridge::Bridge;
@@ -69,10 +70,10 @@ impl Relayed {
         self.end.insert(end)
     }
 
-    fn fail(&mut self, failure: &Failure, exchange: &Exchange) {
+    fn fail(&mut self, failure: &Failure, request: &RequestInfo) {
         if matches!(self.end(), End::Broken(_)) {
-            let (model, now) = (exchange.client_model(), exchange.seconds());
-            let told = self.stream.failure(failure, &exchange.id, model, now);
+            let (model, now) = (request.client_model(), request.seconds());
+            let told = self.stream.failure(failure, &request.id, model, now);
             self.ready.add(told);
         }
     }
@@ -148,10 +149,10 @@ impl Passage {
     }
 
     /// Ends the client's stream with a failure, in its own grammar.
-    pub(in crate::edge) fn fail(&mut self, failure: &Failure, exchange: &Exchange) {
+    pub(in crate::edge) fn fail(&mut self, failure: &Failure, request: &RequestInfo) {
         match self {
             Self::Bridged { bridge, .. } => bridge.tell(failure),
-            Self::Relayed(relayed) => relayed.fail(failure, exchange),
+            Self::Relayed(relayed) => relayed.fail(failure, request),
         }
     }
 
@@ -212,11 +213,11 @@ impl Passage {
         }
     }
 
-    /// Does the client get a stream?
-    pub(in crate::edge) fn is_stream(&self) -> bool {
+    /// The form in which the client gets it.
+    pub(in crate::edge) fn form(&self) -> Form {
         match self {
-            Self::Bridged { bridge, .. } => bridge.is_stream(),
-            Self::Relayed(_) => true,
+            Self::Bridged { bridge, .. } => Form::of(bridge.is_stream()),
+            Self::Relayed(_) => Form::Stream,
         }
     }
 
