@@ -31,8 +31,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::config::Limits;
-use crate::edge::call::ending::Ending;
 use crate::edge::call::refusal::Refusal;
+use crate::edge::call::shutdown::Shutdown;
 use crate::edge::gateway::Gateway;
 use crate::edge::gateway::connections;
 use crate::edge::gateway::refused::Refused;
@@ -47,7 +47,7 @@ use crate::edge::wire::streams::{self, Asked, Guard, PREFACE};
 use crate::failure::Failure;
 
 /// The application behind the listeners for clients.
-pub(in crate::edge) struct Front {
+pub(in crate::edge) struct Acceptor {
     proxy: Arc<HttpProxy<Gateway>>,
     gateway: Gateway,
     h2: H2Options,
@@ -65,7 +65,7 @@ pub(in crate::edge) enum Next {
     Refused(Refusal),
 }
 
-impl Front {
+impl Acceptor {
     pub(in crate::edge) fn new(conf: &Arc<ServerConf>, gateway: Gateway) -> Self {
         let mut h2 = default_h2_options();
         h2.max_concurrent_streams(H2_STREAMS)
@@ -79,7 +79,7 @@ impl Front {
     async fn serve(&self, mut stream: Stream, shutdown: &ShutdownWatch) {
         let opened = Instant::now();
         let (mut bytes, mut alarm, mut before) = (BytesMut::new(), Alarm::default(), 0);
-        let (ending, back) = (self.gateway.ending(), Arc::new(Return::default()));
+        let (ending, back) = (self.gateway.shutdown(), Arc::new(Return::default()));
         loop {
             let limits = self.gateway.limits();
             let told = (shutdown, &*ending);
@@ -196,7 +196,7 @@ impl Front {
 }
 
 #[async_trait]
-impl ServerApp for Front {
+impl ServerApp for Acceptor {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         // What comes over TLS has been counted before its handshake.
         let place = match stream.get_ssl_digest() {
@@ -204,9 +204,9 @@ impl ServerApp for Front {
             None => Some(self.gateway.enter(connections::peer(&*stream))?),
         };
         // The task that has accepted it has room for a TLS handshake, 8 KiB of it, as long as it lives.
-        let (front, shutdown) = (Arc::clone(self), shutdown.clone());
+        let (acceptor, shutdown) = (Arc::clone(self), shutdown.clone());
         tokio::spawn(async move {
-            front.serve(stream, &shutdown).await;
+            acceptor.serve(stream, &shutdown).await;
             drop(place);
         });
         None
@@ -230,7 +230,7 @@ pub(in crate::edge) async fn next(
     bytes: &mut BytesMut,
     limits: &Limits,
     alarm: &mut Alarm,
-    (shutdown, ending): (&ShutdownWatch, &Ending),
+    (shutdown, ending): (&ShutdownWatch, &Shutdown),
     may_be_h2: bool,
 ) -> Next {
     let is_h2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));

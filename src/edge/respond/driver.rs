@@ -19,22 +19,24 @@ use pingora_proxy::{ProxyHttp, Session};
 use tokio::time::timeout;
 
 use crate::edge::call::attempts::Attempts;
-use crate::edge::call::exchange::Exchange;
+use crate::edge::call::call_guard::{Abort, CallGuard};
+use crate::edge::call::context::CallContext;
 use crate::edge::call::form::Form;
 use crate::edge::call::leaving;
 use crate::edge::call::outcome::Outcome;
 use crate::edge::call::request_info::RequestInfo;
 use crate::edge::call::target::Bridged;
-use crate::edge::call::watch::{Stop, Watch};
 use crate::edge::request::failover;
 use crate::edge::request::headers::Identity;
 use crate::edge::respond::answer;
-use crate::edge::respond::delivery::{Delivery, sent};
-use crate::edge::respond::passage::Passage;
+use crate::edge::respond::delivery::{Delivery, client_write};
 use crate::edge::respond::phase::Phase;
 use crate::edge::respond::reply::{self, Head};
+use crate::edge::respond::response_stream::ResponseStream;
 use crate::edge::upstream::connection::{Connection, Connector};
-use crate::edge::upstream::transport::{answer_failure, error_failure, is_stale, status_failure, transport};
+use crate::edge::upstream::transport::{
+    answer_failure, error_failure, is_stale, provider_failure, status_failure,
+};
 use crate::edge::upstream::{Upstream, keep_apart};
 use crate::failure::Failure;
 use crate::observe::AttemptFailure;
@@ -42,12 +44,12 @@ use crate::protocol::ProtocolId;
 use crate::translate;
 use crate::translate::bridge::Bridge;
 
-type Result<T> = std::result::Result<T, Stop>;
+type Result<T> = std::result::Result<T, Abort>;
 
 /// Whose hooks a call goes through.
-pub(in crate::edge) trait Proxy: ProxyHttp<CTX = Box<Exchange>> + Sync {}
+pub(in crate::edge) trait Proxy: ProxyHttp<CTX = Box<CallContext>> + Sync {}
 
-impl<P: ProxyHttp<CTX = Box<Exchange>> + Sync> Proxy for P {}
+impl<P: ProxyHttp<CTX = Box<CallContext>> + Sync> Proxy for P {}
 
 /// Carries calls with the connections of one pool.
 pub(in crate::edge) struct Driver<'d, P> {
@@ -63,18 +65,18 @@ impl<P: Proxy> Driver<'_, P> {
     pub(in crate::edge) async fn serve(
         &self,
         session: &mut Session,
-        exchange: &mut Box<Exchange>,
+        ctx: &mut Box<CallContext>,
     ) -> pingora::Result<()> {
         loop {
-            let mut watch = leaving::watch(&exchange.request, &exchange.attempts, &exchange.billing);
-            let result = self.run(session, exchange, &mut watch).await;
-            if watch.is_alone() || matches!(result, Err(Stop::Gone)) {
-                exchange.outcome.client_gone = true;
+            let mut guard = leaving::guard(&ctx.request, &ctx.attempts, &ctx.billing);
+            let result = self.run(session, ctx, &mut guard).await;
+            if guard.is_draining() || matches!(result, Err(Abort::Gone)) {
+                ctx.outcome.client_gone = true;
                 match result {
-                    Err(Stop::Failed(failure)) => fail_unseen(exchange, failure),
-                    Err(Stop::Gone) => {
-                        let catalog = &exchange.request.snapshot.catalog;
-                        exchange.billing.leave(catalog, &exchange.attempts);
+                    Err(Abort::Failed(failure)) => fail_unseen(ctx, failure),
+                    Err(Abort::Gone) => {
+                        let catalog = &ctx.request.snapshot.catalog;
+                        ctx.billing.leave(catalog, &ctx.attempts);
                     }
                     Ok(_) => {}
                 }
@@ -82,11 +84,11 @@ impl<P: Proxy> Driver<'_, P> {
                 return Err(Error::explain(ErrorType::ConnectionClosed, "the client is gone").into_down());
             }
             match result {
-                Ok(Turn::Turned) => {}
-                Ok(Turn::Answered) => return Ok(()),
-                Err(Stop::Failed(failure)) if turn(exchange, &failure) => {}
-                Err(Stop::Failed(failure)) => return fail(session, exchange, failure).await,
-                Err(Stop::Gone) => return Ok(()),
+                Ok(Served::Elsewhere) => {}
+                Ok(Served::Answered) => return Ok(()),
+                Err(Abort::Failed(failure)) if next_target(ctx, &failure) => {}
+                Err(Abort::Failed(failure)) => return fail(session, ctx, failure).await,
+                Err(Abort::Gone) => return Ok(()),
             }
         }
     }
@@ -94,51 +96,52 @@ impl<P: Proxy> Driver<'_, P> {
     async fn run(
         &self,
         session: &mut Session,
-        exchange: &mut Box<Exchange>,
-        watch: &mut Watch,
-    ) -> Result<Turn> {
-        let call = exchange.attempts.call()?;
+        ctx: &mut Box<CallContext>,
+        guard: &mut CallGuard,
+    ) -> Result<Served> {
+        let call = ctx.attempts.call()?;
         let bridged = call.bridged.as_ref().map(|bridged| (bridged.client, bridged.estimate));
         if let (Some((client, estimate)), "") = (bridged, call.path) {
-            return counted(session, exchange, client, estimate).await;
+            return counted(session, ctx, client, estimate).await;
         }
         let infers = call.infers();
         let upstream = Arc::clone(&call.upstream);
-        let (mut provider, peer) = self.open(&upstream, session, exchange, watch).await?;
-        let head = self.head(&provider, session, exchange).await?;
-        let limit = exchange.request.snapshot.limits.reply_bytes;
+        let (mut provider, peer) = self.open(&upstream, session, ctx, guard).await?;
+        let head = self.head(&provider, session, ctx).await?;
+        let limit = ctx.request.snapshot.limits.reply_bytes;
         if let (Some((client, estimate)), false, 404 | 405 | 501) = (bridged, infers, head.status) {
             provider.shutdown().await;
-            return counted(session, exchange, client, estimate).await;
+            return counted(session, ctx, client, estimate).await;
         }
         if head.status != 200 {
-            exchange.attempts.fail_attempt(status_failure(head.status));
+            ctx.attempts.fail_attempt(status_failure(head.status));
             // Its status may be enough to go on to the next target.
-            if !watch.is_alone() && head.refusal().is_some_and(|failure| turn(exchange, &failure)) {
+            if !guard.is_draining() && head.refusal().is_some_and(|failure| next_target(ctx, &failure)) {
                 self.leave(provider, &upstream, &peer).await;
-                return Ok(Turn::Turned);
+                return Ok(Served::Elsewhere);
             }
         }
-        let relays = head.flows() && exchange.attempts.call()?.form.is_stream();
+        let relays = head.flows() && ctx.attempts.call()?.form.is_stream();
         if head.status != 200 || !infers || !relays && bridged.is_none() {
-            let body = whole(&mut provider, session, &mut exchange.attempts, watch, limit).await;
-            let body = body.map_err(|stop| if head.status == 200 { stop } else { stop.without_cost() });
-            let body = body.inspect_err(|stop| note_stop(&mut exchange.attempts, &head, stop))?;
+            let body = read_whole(&mut provider, session, &mut ctx.attempts, guard, limit).await;
+            let body = body.map_err(|abort| if head.status == 200 { abort } else { abort.without_cost() });
+            let body = body.inspect_err(|abort| note_abort(&mut ctx.attempts, &head, abort))?;
             self.connector.release(provider, &upstream, &peer).await;
-            return self.answered(session, exchange, watch, &head, body).await;
+            return self.answered(session, ctx, guard, &head, body).await;
         }
-        let mut delivery = delivery(exchange, watch)?;
+        let mut delivery = delivery(ctx, guard)?;
         let result = match head.flows() {
             true => delivery.relay(&mut provider, session).await,
-            false => match whole(&mut provider, session, delivery.attempts, delivery.watch, limit).await {
+            false => match read_whole(&mut provider, session, delivery.attempts, delivery.guard, limit).await
+            {
                 Ok(body) => delivery.replay(&body),
-                Err(stop) => Err(stop),
+                Err(abort) => Err(abort),
             },
         };
         if delivery.end(result, session).await? {
             self.leave(provider, &upstream, &peer).await;
         }
-        Ok(Turn::Answered)
+        Ok(Served::Answered)
     }
 
     /// Sends the request and waits for the head of the answer. A pooled connection that the provider had closed in
@@ -147,23 +150,23 @@ impl<P: Proxy> Driver<'_, P> {
         &self,
         upstream: &Upstream,
         session: &mut Session,
-        exchange: &mut Box<Exchange>,
-        watch: &mut Watch,
+        ctx: &mut Box<CallContext>,
+        guard: &mut CallGuard,
     ) -> Result<(Connection, Box<HttpPeer>)> {
         loop {
-            exchange.attempts.ask(exchange.request.caller());
-            let connected = self.connect(upstream, session, exchange, watch).await?;
+            ctx.attempts.ask(ctx.request.caller());
+            let connected = self.connect(upstream, session, ctx, guard).await?;
             let Some((mut provider, mut peer, reused)) = connected else { continue };
-            let (head, body) = self.request(session, exchange).await.map_err(failed)?;
-            exchange.billing.forward();
-            exchange.attempts.note_sent();
-            watch.ask();
+            let (head, body) = self.request(session, ctx).await.map_err(failed)?;
+            ctx.billing.forward();
+            ctx.attempts.note_sent();
+            guard.ask();
             let asked = tokio::select! {
                 biased;
-                asked = ask(&mut provider, head, body, upstream.times.first_byte) => asked,
-                stop = watch.ends(session) => {
-                    exchange.attempts.note_stop(&stop);
-                    return Err(stop);
+                asked = send_request(&mut provider, head, body, upstream.times.first_byte) => asked,
+                abort = guard.ends(session) => {
+                    ctx.attempts.note_abort(&abort);
+                    return Err(abort);
                 }
             };
             match asked {
@@ -175,9 +178,9 @@ impl<P: Proxy> Driver<'_, P> {
                     return Ok((provider, peer));
                 }
                 Err(error)
-                    if is_stale(&error, reused) && !watch.is_alone() && exchange.attempts.ask_afresh() => {}
+                    if is_stale(&error, reused) && !guard.is_draining() && ctx.attempts.ask_afresh() => {}
                 Err(error) => {
-                    exchange.attempts.fail_attempt(error_failure(&error, AttemptFailure::Broken));
+                    ctx.attempts.fail_attempt(error_failure(&error, AttemptFailure::Broken));
                     return Err(failed(error));
                 }
             }
@@ -189,21 +192,21 @@ impl<P: Proxy> Driver<'_, P> {
         &self,
         upstream: &Upstream,
         session: &mut Session,
-        exchange: &mut Box<Exchange>,
-        watch: &mut Watch,
+        ctx: &mut Box<CallContext>,
+        guard: &mut CallGuard,
     ) -> Result<Option<(Connection, Box<HttpPeer>, bool)>> {
         // A resolver may take its time, in which the client is listened to; so that is not left to the hook.
         let resolved = tokio::select! {
             biased;
             resolved = upstream.resolved() => resolved,
-            stop = watch.ends(session) => return Err(stop),
+            abort = guard.ends(session) => return Err(abort),
         };
-        resolved.inspect_err(|failure| exchange.attempts.fail_attempt(answer_failure(failure)))?;
-        let peer = self.proxy.upstream_peer(session, exchange).await.map_err(failed)?;
+        resolved.inspect_err(|failure| ctx.attempts.fail_attempt(answer_failure(failure)))?;
+        let peer = self.proxy.upstream_peer(session, ctx).await.map_err(failed)?;
         let connected = tokio::select! {
             biased;
             connected = self.connector.connect(upstream, &peer) => connected,
-            stop = watch.ends(session) => return Err(stop),
+            abort = guard.ends(session) => return Err(abort),
         };
         match connected {
             Ok((mut provider, reused)) => {
@@ -211,8 +214,8 @@ impl<P: Proxy> Driver<'_, P> {
                 Ok(Some((provider, peer, reused)))
             }
             Err(error) => {
-                exchange.attempts.fail_attempt(error_failure(&error, AttemptFailure::Connect));
-                match upstream.shun(&peer) && exchange.attempts.ask_elsewhere() {
+                ctx.attempts.fail_attempt(error_failure(&error, AttemptFailure::Connect));
+                match upstream.mark_unreachable(&peer) && ctx.attempts.ask_elsewhere() {
                     true => Ok(None),
                     false => Err(failed(error)),
                 }
@@ -224,12 +227,12 @@ impl<P: Proxy> Driver<'_, P> {
     async fn request(
         &self,
         session: &mut Session,
-        exchange: &mut Box<Exchange>,
+        ctx: &mut Box<CallContext>,
     ) -> pingora::Result<(RequestHeader, Bytes)> {
         let mut head = RequestHeader::build_no_case("POST", b"/", Some(0))?;
-        self.proxy.upstream_request_filter(session, &mut head, exchange).await?;
+        self.proxy.upstream_request_filter(session, &mut head, ctx).await?;
         let mut body = None;
-        self.proxy.request_body_filter(session, &mut body, true, exchange).await?;
+        self.proxy.request_body_filter(session, &mut body, true, ctx).await?;
         Ok((head, body.unwrap_or_default()))
     }
 
@@ -238,10 +241,10 @@ impl<P: Proxy> Driver<'_, P> {
         &self,
         provider: &Connection,
         session: &mut Session,
-        exchange: &mut Box<Exchange>,
+        ctx: &mut Box<CallContext>,
     ) -> Result<Head> {
         let mut head = provider.response_header().ok_or_else(|| Failure::provider("no answer"))?.clone();
-        self.proxy.upstream_response_filter(session, &mut head, exchange).await.map_err(failed)?;
+        self.proxy.upstream_response_filter(session, &mut head, ctx).await.map_err(failed)?;
         Ok(Head::of(&head))
     }
 
@@ -249,24 +252,24 @@ impl<P: Proxy> Driver<'_, P> {
     async fn answered(
         &self,
         session: &mut Session,
-        exchange: &mut Box<Exchange>,
-        watch: &Watch,
+        ctx: &mut Box<CallContext>,
+        guard: &CallGuard,
         head: &Head,
         body: Bytes,
-    ) -> Result<Turn> {
-        let whole = reply::whole(&exchange.request, &mut exchange.attempts, head, body)?;
-        exchange.billing.deliver(whole.tokens);
-        exchange.billing.settle(&exchange.request.snapshot.catalog, &mut exchange.attempts);
-        if watch.is_alone() {
-            return Ok(Turn::Answered);
+    ) -> Result<Served> {
+        let whole = reply::buffered(&ctx.request, &mut ctx.attempts, head, body)?;
+        ctx.billing.deliver(whole.tokens);
+        ctx.billing.settle(&ctx.request.snapshot.catalog, &mut ctx.attempts);
+        if guard.is_draining() {
+            return Ok(Served::Answered);
         }
-        let Exchange { request, attempts, billing, outcome, .. } = &mut **exchange;
+        let CallContext { request, attempts, billing, outcome, .. } = &mut **ctx;
         let identity = Identity::of(request, attempts, billing);
         let written = match whole.form {
             Form::Stream => write_stream(session, outcome, identity, whole.body).await,
             Form::Whole => answer::write(session, outcome, identity, whole.body).await,
         };
-        sent(written).map(|()| Turn::Answered)
+        client_write(written).map(|()| Served::Answered)
     }
 
     /// Keeps the connection if what the provider still sends after its last word that matters ends soon.
@@ -278,11 +281,11 @@ impl<P: Proxy> Driver<'_, P> {
 }
 
 /// The outcome of a call at one target, if it has not failed there.
-enum Turn {
+enum Served {
     /// The client has its answer.
     Answered,
     /// The target has refused it, and it has turned to another one.
-    Turned,
+    Elsewhere,
 }
 
 /// Writes a failure that the client gets as an answer, and charges for what it has cost.
@@ -291,10 +294,10 @@ enum Turn {
 /// When the client is gone.
 pub(in crate::edge) async fn fail(
     session: &mut Session,
-    exchange: &mut Exchange,
+    ctx: &mut CallContext,
     failure: Failure,
 ) -> pingora::Result<()> {
-    let Exchange { request, attempts, billing, outcome, .. } = exchange;
+    let CallContext { request, attempts, billing, outcome, .. } = ctx;
     attempts.note_failure(&failure);
     billing.fail(&request.snapshot.catalog, attempts, &failure, 0);
     let identity = Identity::of(request, attempts, billing);
@@ -302,17 +305,17 @@ pub(in crate::edge) async fn fail(
 }
 
 /// The call has failed when its client was gone already.
-fn fail_unseen(exchange: &mut Exchange, failure: Failure) {
-    let Exchange { request, attempts, billing, outcome, .. } = exchange;
+fn fail_unseen(ctx: &mut CallContext, failure: Failure) {
+    let CallContext { request, attempts, billing, outcome, .. } = ctx;
     attempts.note_failure(&failure);
     billing.fail(&request.snapshot.catalog, attempts, &failure, outcome.bytes_out as u64);
     outcome.failure = Some(failure);
 }
 
 /// Turns to the next target, if there is one.
-fn turn(exchange: &mut Exchange, failure: &Failure) -> bool {
-    let Exchange { request, attempts, billing, admission, .. } = exchange;
-    let turned = failover::turn(request, attempts, billing, failure);
+fn next_target(ctx: &mut CallContext, failure: &Failure) -> bool {
+    let CallContext { request, attempts, billing, admission, .. } = ctx;
+    let turned = failover::next_target(request, attempts, billing, failure);
     if turned {
         admission.keep(attempts.held(request.bytes_in));
     }
@@ -320,15 +323,18 @@ fn turn(exchange: &mut Exchange, failure: &Failure) -> bool {
 }
 
 /// Begins to deliver the provider's answer.
-fn delivery<'d>(exchange: &'d mut Exchange, watch: &'d mut Watch) -> Result<Delivery<'d>> {
-    let Exchange { request, admission, attempts, billing, outcome } = exchange;
-    let passage = passage(request, attempts)?;
+fn delivery<'d>(ctx: &'d mut CallContext, guard: &'d mut CallGuard) -> Result<Delivery<'d>> {
+    let CallContext { request, admission, attempts, billing, outcome } = ctx;
+    let response = response_stream(request, attempts)?;
     let phase = Phase::new(tokio::time::Instant::now());
-    Ok(Delivery { request, admission, attempts, billing, outcome, watch, passage, phase })
+    Ok(Delivery { request, admission, attempts, billing, outcome, guard, response, phase })
 }
 
 /// Makes the passage of the provider's stream.
-fn passage(request: &RequestInfo, attempts: &Attempts) -> std::result::Result<Passage, Failure> {
+fn response_stream(
+    request: &RequestInfo,
+    attempts: &Attempts,
+) -> std::result::Result<ResponseStream, Failure> {
     let (call, limit) = (attempts.call()?, request.snapshot.limits.event_bytes);
     Ok(match &call.bridged {
         Some(Bridged { client, context, .. }) => {
@@ -337,29 +343,29 @@ fn passage(request: &RequestInfo, attempts: &Attempts) -> std::result::Result<Pa
             let bridge =
                 Bridge::new(client, from, profile, Arc::clone(context), call.form.is_stream(), limit);
             let bridge = bridge.hiding(&call.keys);
-            Passage::Bridged { bridge: Box::new(bridge), client, context: Arc::clone(context) }
+            ResponseStream::Bridged { bridge: Box::new(bridge), client, context: Arc::clone(context) }
         }
-        None => Passage::relayed(call.stream(request.client_model(), limit)),
+        None => ResponseStream::relayed(call.stream(request.client_model(), limit)),
     })
 }
 
 /// Answers with an estimate: nobody can be asked.
 async fn counted(
     session: &mut Session,
-    exchange: &mut Exchange,
+    ctx: &mut CallContext,
     client: ProtocolId,
     tokens: u64,
-) -> Result<Turn> {
-    exchange.attempts.answer.estimated = true;
+) -> Result<Served> {
+    ctx.attempts.answer.estimated = true;
     let body = translate::count::write(client, tokens);
-    let Exchange { request, attempts, billing, outcome, .. } = exchange;
+    let CallContext { request, attempts, billing, outcome, .. } = ctx;
     let identity = Identity::of(request, attempts, billing);
-    sent(answer::write(session, outcome, identity, body).await).map(|()| Turn::Answered)
+    client_write(answer::write(session, outcome, identity, body).await).map(|()| Served::Answered)
 }
 
 /// Sends the request and waits for the head of the answer. Gives whether all of the request was taken: a provider may
 /// refuse a large one before, and close.
-async fn ask(
+async fn send_request(
     provider: &mut Connection,
     head: RequestHeader,
     body: Bytes,
@@ -407,11 +413,11 @@ async fn write_stream(
 }
 
 /// A body that is no stream.
-async fn whole(
+async fn read_whole(
     provider: &mut Connection,
     session: &mut Session,
     attempts: &mut Attempts,
-    watch: &mut Watch,
+    guard: &mut CallGuard,
     limit: usize,
 ) -> Result<Bytes> {
     let (mut parts, mut size) = (Vec::new(), 0);
@@ -419,7 +425,7 @@ async fn whole(
         let part = tokio::select! {
             biased;
             part = provider.read_response_body() => part.map_err(failed)?,
-            stop = watch.ends(session) => return Err(stop),
+            abort = guard.ends(session) => return Err(abort),
         };
         let Some(part) = part else { return Ok(joined(parts, size)) };
         if size == 0 {
@@ -443,15 +449,15 @@ fn joined(mut parts: Vec<Bytes>, size: usize) -> Bytes {
 }
 
 /// Notes why an attempt has ended from outside, unless it had failed before.
-fn note_stop(attempts: &mut Attempts, head: &Head, stop: &Stop) {
+fn note_abort(attempts: &mut Attempts, head: &Head, abort: &Abort) {
     if head.status == 200 {
-        attempts.note_stop(stop);
+        attempts.note_abort(abort);
     }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is called with the errors of results")]
-fn failed(error: Box<Error>) -> Stop {
-    Stop::Failed(transport(&error))
+fn failed(error: Box<Error>) -> Abort {
+    Abort::Failed(provider_failure(&error))
 }
 
 /// The time for which an answer is waited for that came before all of the request was sent.
