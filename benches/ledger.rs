@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossmodel::auth::{Grant, NewKey, Rights, Store};
-use crossmodel::canon::Usage;
 use crossmodel::meter::{Bill, Books, Expected, Extras, Ledger, Prices, TierSettings};
+use crossmodel_core::canon::Usage;
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 use tokio::time::interval;

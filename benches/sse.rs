@@ -11,10 +11,10 @@ use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 use crossmodel::demo::{self, Step};
-use crossmodel::protocol::{ProtocolId, REGISTRY};
 use crossmodel::provider::Profile;
-use crossmodel::sse::Event;
-use crossmodel::translate::relay;
+use crossmodel_core::protocol::{ProtocolId, REGISTRY};
+use crossmodel_core::sse::Event;
+use crossmodel_core::translate::relay;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use serde::de::IgnoredAny;

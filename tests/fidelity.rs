@@ -7,11 +7,11 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crossmodel::canon::{Caps, Carry, Field, Profile, ProtocolId, Sealer, Target};
-use crossmodel::protocol::Protocol;
 use crossmodel::provider::preset;
-use crossmodel::translate::bridge::{Facts, Rendered, render};
-use crossmodel::{Failure, protocol};
+use crossmodel_core::canon::{Caps, Carry, Field, Profile, ProtocolId, Sealer, Target};
+use crossmodel_core::protocol::Protocol;
+use crossmodel_core::translate::bridge::{Facts, Rendered, render};
+use crossmodel_core::{Failure, protocol};
 
 #[test]
 fn the_page_is_made_from_the_tables() {

@@ -135,12 +135,15 @@ fn each_protocol_has_the_files_of_the_list() {
     let rows = table.lines().filter_map(|line| line.trim_start().strip_prefix("| `")?.split('`').next());
     let files: Vec<_> = rows.collect();
     assert!(files.contains(&"decode/") && files.contains(&"fields.rs"), "{files:?}");
-    let registry = include_str!("../src/protocol/mod.rs");
-    for protocol in crossmodel::protocol::REGISTRY {
+    let registry = include_str!("../crates/core/src/protocol/mod.rs");
+    for protocol in crossmodel_core::protocol::REGISTRY {
         let folder = protocol.id().to_string();
         assert!(registry.contains(&format!("&{folder}::")), "{folder}");
         for file in &files {
-            assert!(root().join("src/protocol").join(&folder).join(file).exists(), "{folder}/{file}");
+            assert!(
+                root().join("crates/core/src/protocol").join(&folder).join(file).exists(),
+                "{folder}/{file}"
+            );
         }
     }
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use crossmodel::Config;
 use crossmodel::auth::{NewKey, Rate, Rights, Store};
 use crossmodel::meter::Books;
-use crossmodel::protocol::{ProtocolId, REGISTRY};
+use crossmodel_core::protocol::{ProtocolId, REGISTRY};
 
 use super::Error;
 use super::keys::DEFAULT_ACCOUNT;

@@ -75,7 +75,7 @@ impl ModelList {
         let position = |name: &'static str, id: &str| {
             let found = self.0.iter().position(|model| model.id == id);
             found.ok_or_else(|| {
-                invalid(name, format!("There is no model '{}' in the list.", failure::shown(id)))
+                invalid(name, format!("There is no model '{}' in the list.", failure::printable(id)))
             })
         };
         let limit = page.limit.unwrap_or(self.0.len());

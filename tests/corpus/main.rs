@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use crossmodel::canon::{Caps, Context, Profile, ProtocolId, Sealer, Target};
-use crossmodel::json::{self, Lit};
 use crossmodel::provider::preset;
-use crossmodel::translate::bridge::{Bridge, Facts, render};
+use crossmodel_core::canon::{Caps, Context, Profile, ProtocolId, Sealer, Target};
+use crossmodel_core::json::{self, Lit};
+use crossmodel_core::translate::bridge::{Bridge, Facts, render};
 
 /// One recording.
 struct Case {
@@ -91,7 +91,7 @@ fn answers_are_translated_whole_and_however_they_are_cut() {
     assert!(translated > 50 * failed, "only what is cut or broken in the recordings fails");
 }
 
-fn translate(case: &Case, request: &[u8], to: ProtocolId) -> Result<Bytes, crossmodel::Failure> {
+fn translate(case: &Case, request: &[u8], to: ProtocolId) -> Result<Bytes, crossmodel_core::Failure> {
     let (name, model) = match to {
         ProtocolId::Chat => ("openai", "gpt-4.1"),
         ProtocolId::Responses => ("openai", "gpt-5.1"),

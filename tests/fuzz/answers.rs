@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use crossmodel::Failure;
-use crossmodel::canon::{Context, ProtocolId};
-use crossmodel::json::members;
-use crossmodel::translate::bridge::Bridge;
+use crossmodel_core::Failure;
+use crossmodel_core::canon::{Context, ProtocolId};
+use crossmodel_core::json::members;
+use crossmodel_core::translate::bridge::Bridge;
 
 use crate::mutate::{Rng, cut};
 use crate::requests::{To, others};

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crossmodel::canon::ProtocolId;
 use crossmodel::demo;
 use crossmodel::demo::Step;
-use crossmodel::json::members;
+use crossmodel_core::canon::ProtocolId;
+use crossmodel_core::json::members;
 
 /// Requests of clients.
 pub(crate) fn requests(protocol: ProtocolId) -> Vec<Vec<u8>> {

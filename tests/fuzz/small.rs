@@ -4,9 +4,9 @@ use std::path::Path;
 
 use bytes::Bytes;
 use crossmodel::Config;
-use crossmodel::canon::{Carrier, ProtocolId, SealKey, Sealer};
-use crossmodel::json::{Body, Cuts, Lit, Name, Raw, compact, elements, members, repair, splice};
-use crossmodel::sse::{Event, Framer};
+use crossmodel_core::canon::{Carrier, ProtocolId, SealKey, Sealer};
+use crossmodel_core::json::{Body, Cuts, Lit, Name, Raw, compact, elements, members, repair, splice};
+use crossmodel_core::sse::{Event, Framer};
 
 use crate::mutate::{Rng, cut, mutated};
 use crate::{fuzz, is_json, seeds};

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use crossmodel::canon::{Caps, Carrier, Profile, ProfileSettings, ProtocolId, SealKey, Sealer, Target};
-use crossmodel::json::Raw;
 use crossmodel::provider::preset;
-use crossmodel::translate::bridge::{Facts, Rendered, render};
-use crossmodel::{Failure, json};
+use crossmodel_core::canon::{Caps, Carrier, Profile, ProfileSettings, ProtocolId, SealKey, Sealer, Target};
+use crossmodel_core::json::Raw;
+use crossmodel_core::translate::bridge::{Facts, Rendered, render};
+use crossmodel_core::{Failure, json};
 use serde::Deserialize;
 
 /// `case.json`.

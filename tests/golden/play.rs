@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use crossmodel::Failure;
-use crossmodel::canon::Context;
-use crossmodel::translate::bridge::{Bridge, refused};
+use crossmodel_core::Failure;
+use crossmodel_core::canon::Context;
+use crossmodel_core::translate::bridge::{Bridge, refused};
 
 use crate::files::{Case, MODEL};
 

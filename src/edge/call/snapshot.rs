@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
+use secrecy::ExposeSecret;
+
 use crate::config::{Config, Limits, Switch};
 use crate::edge::call::ending::Ending;
 use crate::edge::call::retry_budget::RetryBudget;
@@ -46,6 +48,7 @@ impl Snapshot {
             let earlier = earlier.and_then(|earlier| earlier.upstream(&provider.name));
             Arc::new(Upstream::new(Arc::clone(provider), &config.timeouts, earlier.map(|way| &**way)))
         };
+        let keys = config.providers.iter().filter_map(|provider| provider.key());
         let unknown = |entry: &Entry| entry.targets.iter().map(|_| OnceLock::new()).collect();
         Self {
             catalog: earlier.map_or_else(|| catalog.clone(), |earlier| catalog.continuing(&earlier.catalog)),
@@ -54,7 +57,7 @@ impl Snapshot {
             budget: earlier.map(|earlier| Arc::clone(&earlier.budget)).unwrap_or_default(),
             drains: earlier.map(|earlier| Arc::clone(&earlier.drains)).unwrap_or_default(),
             ending: earlier.map(|earlier| Arc::clone(&earlier.ending)).unwrap_or_default(),
-            keys: Arc::new(OwnKeys::of(config.providers.iter().map(|provider| &**provider))),
+            keys: Arc::new(keys.map(ExposeSecret::expose_secret).collect()),
             tenants: Arc::clone(tenants),
             upstreams: config.providers.iter().map(|p| (Arc::clone(&p.name), upstream(p))).collect(),
             metrics: config.metrics.is_on().then(|| Arc::clone(metrics)),

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
@@ -71,7 +70,8 @@ impl<'de> Deserialize<'de> for Raw<'static> {
     }
 }
 
-impl JsonSchema for Raw<'_> {
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Raw<'_> {
     fn inline_schema() -> bool {
         true
     }
@@ -80,7 +80,7 @@ impl JsonSchema for Raw<'_> {
         "Json".into()
     }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         true.into()
     }
 }

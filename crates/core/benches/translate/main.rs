@@ -15,10 +15,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use crossmodel::canon::{Caps, Context, Profile, Sealer, Target};
-use crossmodel::json::Lit;
-use crossmodel::protocol::ProtocolId;
-use crossmodel::translate::bridge::{Bridge, Facts, Rendered, render};
+use crossmodel_core::canon::{Caps, Context, Profile, Sealer, Target};
+use crossmodel_core::json::Lit;
+use crossmodel_core::protocol::ProtocolId;
+use crossmodel_core::translate::bridge::{Bridge, Facts, Rendered, render};
 use divan::{Bencher, black_box};
 
 fn main() {

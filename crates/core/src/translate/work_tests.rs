@@ -4,9 +4,9 @@ use once_cell::sync::Lazy;
 use proptest::prelude::*;
 
 use super::relay::Edits;
+use crate::canon::Profile;
 use crate::json::{Body, work};
 use crate::protocol::{Head, Protocol, REGISTRY};
-use crate::provider::Profile;
 
 /// The bytes of a request that are read, written and copied before it goes upstream.
 fn work_of(protocol: &dyn Protocol, body: &str) -> usize {

@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::canon::{Profile, StreamUsage};
 use crate::canon::{Rates, Rejections, Said, Usage};
 use crate::failure::{Failure, Kind, Result};
 use crate::json::{self, Body, Edit};
 use crate::protocol::{Head, Progress, Protocol, Sight, StreamFacts, UpstreamError};
-use crate::provider::{Profile, StreamUsage};
 use crate::sse::{Event, Framer};
 
 use super::owners::Claims;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Level, ProtocolId};
@@ -31,7 +30,8 @@ pub struct Caps {
 }
 
 /// The sampling parameters that a model takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SamplingCaps {
     /// All.
@@ -43,7 +43,8 @@ pub enum SamplingCaps {
 }
 
 /// How a model can be made to think.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ThinkingCaps {
     /// Not at all.
@@ -59,7 +60,8 @@ pub enum ThinkingCaps {
 }
 
 /// What a model can do, where the configuration knows better.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct CapsSettings {
     /// The sampling parameters that it takes.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crossmodel::protocol::ProtocolId;
+use crossmodel_core::protocol::ProtocolId;
 
 /// The request in a protocol.
 pub(crate) fn request(protocol: ProtocolId) -> String {

@@ -13,11 +13,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use memchr::{memchr, memchr2};
-use secrecy::ExposeSecret as _;
 
 use crate::json::{self, Edit};
 use crate::protocol::UpstreamError;
-use crate::provider::Provider;
 
 /// The keys of all providers, to be found in texts, in any case and also where they are percent-encoded or part of
 /// something in base64.
@@ -35,17 +33,15 @@ pub struct OwnKeys {
     short: Vec<Box<[u8]>>,
 }
 
-impl OwnKeys {
-    /// The keys of these providers.
-    #[must_use]
-    pub fn of<'p>(providers: impl IntoIterator<Item = &'p Provider>) -> Self {
+impl<'k> FromIterator<&'k str> for OwnKeys {
+    fn from_iter<I: IntoIterator<Item = &'k str>>(providers_keys: I) -> Self {
         let mut keys = Self::default();
-        for key in providers.into_iter().filter_map(Provider::key) {
-            keys.add(key.expose_secret());
-        }
+        providers_keys.into_iter().for_each(|key| keys.add(key));
         keys
     }
+}
 
+impl OwnKeys {
     fn add(&mut self, key: &str) {
         if key.len() < MIN_KEY {
             return;

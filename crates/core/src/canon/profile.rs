@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Level;
@@ -22,7 +21,8 @@ macro_rules! profile {
         }
 
         /// Habits in which a provider differs from its preset.
-        #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+        #[derive(Clone, Debug, Default, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         #[serde(default, deny_unknown_fields)]
         pub struct ProfileSettings { $($(#[$doc])* pub $key: Option<$type>,)* }
 
@@ -41,7 +41,8 @@ macro_rules! profile {
 macro_rules! choices {
     ($($(#[$doc:meta])* $name:ident { $($(#[$item:meta])* $choice:ident),* $(,)? })*) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         #[serde(rename_all = "snake_case")]
         pub enum $name { $($(#[$item])* $choice,)* }
     )*};

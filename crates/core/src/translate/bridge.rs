@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::{Buf as _, Bytes};
 use memchr::memmem;
 
+use crate::canon::ReasoningIn;
 use crate::canon::{
     Context, Decode, ECHO_MARK, Losses, Names, Oddity, Profile, Request, Said, Target, ThinkingMode,
     UpstreamError, Usage,
@@ -18,7 +19,6 @@ use crate::canon::{
 use crate::failure::{Failure, Result};
 use crate::json::{self, Document, Lit, Raw, repair};
 use crate::protocol::{Protocol, Written};
-use crate::provider::ReasoningIn;
 use crate::sse::{self, Framer};
 
 use super::pipeline::{Output, Pipeline};

@@ -116,8 +116,8 @@ const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::canon::Profile;
     use crate::protocol::ProtocolId;
-    use crate::provider::Profile;
     use crate::translate::relay::{Reply, Stream};
 
     #[test]

@@ -143,7 +143,7 @@ impl Failure {
     /// The documented answer for a model that can not be used, whatever the reason.
     #[must_use]
     pub fn model_not_found(model: &str) -> Self {
-        let message = format!("Model '{}' was not found or is unavailable.", shown(model));
+        let message = format!("Model '{}' was not found or is unavailable.", printable(model));
         Self::new(Kind::ModelNotFound, message).with_param("model")
     }
 
@@ -385,6 +385,18 @@ pub(crate) fn is_identifier(text: &str) -> bool {
     text.len() <= LONGEST_IDENTIFIER && text.bytes().all(plain)
 }
 
+/// Shortens a name that a client chose to what a message repeats of it: its first characters, with `?` for those that
+/// are not visible ASCII.
+#[must_use]
+pub fn printable(name: &str) -> String {
+    let visible = |c: char| if c.is_ascii_graphic() { c } else { '?' };
+    let mut shown: String = name.chars().take(NAME_SHOWN).map(visible).collect();
+    if name.chars().nth(NAME_SHOWN).is_some() {
+        shown.push_str("...");
+    }
+    shown
+}
+
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Failure({:?}: {})", self.0.kind, self.detail().unwrap_or_else(|| self.message()))
@@ -400,16 +412,6 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 const REQUEST: &str = "invalid_request_error";
-/// A name that a client chose, as far as a message repeats it: its first characters, and of these only what is visible.
-pub(crate) fn shown(name: &str) -> String {
-    let visible = |c: char| if c.is_ascii_graphic() { c } else { '?' };
-    let mut shown: String = name.chars().take(NAME_SHOWN).map(visible).collect();
-    if name.chars().nth(NAME_SHOWN).is_some() {
-        shown.push_str("...");
-    }
-    shown
-}
-
 const AUTH: &str = "authentication_error";
 const BILLING: &str = "billing_error";
 const API: &str = "api_error";

@@ -7,12 +7,12 @@ mod agent;
 
 use allocation_counter::measure;
 use bytes::Bytes;
-use crossmodel::canon::{Caps, Sealer, Target};
-use crossmodel::json::Body;
-use crossmodel::protocol::{Head, Protocol, ProtocolId, REGISTRY};
-use crossmodel::provider::Profile;
-use crossmodel::translate::bridge::{Facts, render};
-use crossmodel::translate::relay::{Edits, Reply, Stream};
+use crossmodel_core::canon::Profile;
+use crossmodel_core::canon::{Caps, Sealer, Target};
+use crossmodel_core::json::Body;
+use crossmodel_core::protocol::{Head, Protocol, ProtocolId, REGISTRY};
+use crossmodel_core::translate::bridge::{Facts, render};
+use crossmodel_core::translate::relay::{Edits, Reply, Stream};
 
 /// Events in which nothing changes, per protocol in the order of the registry.
 const DELTAS: [&str; 3] = [

@@ -9,8 +9,8 @@
 use std::fmt;
 
 use bytes::Bytes;
-use crossmodel::json::{Body, Edit};
-use crossmodel::protocol::{Head, ProtocolId};
+use crossmodel_core::json::{Body, Edit};
+use crossmodel_core::protocol::{Head, ProtocolId};
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use serde::de::IgnoredAny;
@@ -45,7 +45,7 @@ fn splice(bencher: Bencher<'_, '_>, place: Place) {
     // Whatever the edit moves, the result has to be the same.
     let mut once = Body::from(body.as_slice());
     once.splice(&edits);
-    assert_eq!(once.bytes(), crossmodel::json::splice(&body, &edits));
+    assert_eq!(once.bytes(), crossmodel_core::json::splice(&body, &edits));
     bencher.with_inputs(|| Body::from(body.as_slice())).bench_refs(|body| body.splice(black_box(&edits)));
 }
 

@@ -3,12 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
 use bytes::Bytes;
-use crossmodel::failure::Kind;
-use crossmodel::json::{self, Body};
-use crossmodel::protocol::{Head, Protocol, REGISTRY, UpstreamError};
-use crossmodel::provider::Profile;
-use crossmodel::sse::{Event, Framer};
-use crossmodel::translate::relay::{Edits, End, Reply, Stream};
+use crossmodel_core::canon::Profile;
+use crossmodel_core::failure::Kind;
+use crossmodel_core::json::{self, Body};
+use crossmodel_core::protocol::{Head, Protocol, REGISTRY, UpstreamError};
+use crossmodel_core::sse::{Event, Framer};
+use crossmodel_core::translate::relay::{Edits, End, Reply, Stream};
 use proptest::prelude::*;
 
 /// The client's name for the model, and the provider's.

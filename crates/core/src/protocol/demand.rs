@@ -1,6 +1,5 @@
 //! The demands of a request whose price its bytes do not show.
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::canon::Rate;
@@ -97,7 +96,8 @@ const SEARCHES: &[&str] = &[
 ];
 
 /// A service of a provider that costs something besides the four token prices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Service {
     /// Web searches, at a fee for each.
