@@ -13,19 +13,12 @@ pub(crate) struct Callgrind<'a> {
     pub(crate) folder: &'a Path,
 }
 
-/// What a process did between two moments.
+/// What a thread did between two moments.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) instructions: f64,
     /// Calls of an allocator's functions from outside of it.
     pub(crate) allocations: f64,
-}
-
-impl Counts {
-    /// The same for one of so many.
-    pub(crate) fn per(self, units: f64) -> Self {
-        Self { instructions: self.instructions / units, allocations: self.allocations / units }
-    }
 }
 
 impl Callgrind<'_> {
@@ -36,6 +29,7 @@ impl Callgrind<'_> {
             "valgrind".to_owned(),
             "--tool=callgrind".to_owned(),
             format!("--callgrind-out-file={folder}/%p"),
+            "--separate-threads=yes".to_owned(),
             format!("--vgdb-prefix={folder}/vgdb"),
         ]
     }
@@ -45,13 +39,17 @@ impl Callgrind<'_> {
         self.tell(process, "zero");
     }
 
-    /// What was counted since.
-    pub(crate) fn counts(&self, process: u32) -> Counts {
+    /// What each thread did since, those first that did most.
+    pub(crate) fn counts(&self, process: u32) -> Vec<Counts> {
         self.tell(process, "dump");
-        let file = self.newest(process);
-        let counts = read(&fs::read_to_string(&file).unwrap());
-        fs::remove_file(file).unwrap();
-        counts
+        let take = |file: PathBuf| {
+            let counts = read(&fs::read_to_string(&file).unwrap());
+            fs::remove_file(file).unwrap();
+            counts
+        };
+        let mut threads: Vec<_> = self.files(process).into_iter().map(take).collect();
+        threads.sort_by(|one, other| other.instructions.total_cmp(&one.instructions));
+        threads
     }
 
     fn tell(&self, process: u32, what: &str) {
@@ -60,12 +58,12 @@ impl Callgrind<'_> {
         assert!(told.status.success(), "vgdb {what}: {}", String::from_utf8_lossy(&told.stderr));
     }
 
-    /// Its files are numbered, after the number of the process; the one without a number is for the end.
-    fn newest(&self, process: u32) -> PathBuf {
+    /// The files of its threads: the numbers of process, dump and thread. The one without a number is for the end.
+    fn files(&self, process: u32) -> Vec<PathBuf> {
         let own = format!("{process}.");
         let files = fs::read_dir(self.folder).unwrap().map(|entry| entry.unwrap());
-        let mut own = files.filter(|entry| entry.file_name().to_string_lossy().starts_with(&own));
-        own.next().unwrap().path()
+        let own = files.filter(|entry| entry.file_name().to_string_lossy().starts_with(&own));
+        own.map(|entry| entry.path()).collect()
     }
 }
 

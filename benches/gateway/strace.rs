@@ -111,4 +111,5 @@ const REQUESTS: u32 = 200;
 pub(crate) const SENDS: &[&str] = &["sendto", "sendmsg", "sendmmsg", "writev"];
 /// `read` is not among them, either.
 pub(crate) const RECEIVES: &[&str] = &["recvfrom", "recvmsg", "recvmmsg", "readv"];
+pub(crate) const WAITS: &[&str] = &["epoll_wait", "epoll_pwait", "epoll_pwait2", "epoll_ctl"];
 const QUESTIONS: &[&str] = &["getpeername", "getsockname", "getsockopt", "setsockopt"];
