@@ -44,6 +44,28 @@ pub(crate) async fn run(load: &Arc<Load>, connections: u32, stagger: Duration, t
     all
 }
 
+/// Sends so many requests, one after the other, on one connection that is kept for the next time.
+pub(crate) async fn times(load: &Load, times: u32, connection: &mut Option<Wire>) -> io::Result<()> {
+    for _ in 0..times {
+        *connection = timeout(PATIENCE, once(load, connection.take())).await??;
+    }
+    Ok(())
+}
+
+/// The answer to one request, whatever it is.
+pub(crate) async fn answer(load: &Load) -> io::Result<Vec<u8>> {
+    let mut wire = connect(load).await?;
+    wire.send(&load.request).await?;
+    let head = wire.head().await?;
+    let mut answer = Vec::new();
+    wire.body(&head, |piece| {
+        answer.extend_from_slice(piece);
+        Ok(())
+    })
+    .await?;
+    Ok(answer)
+}
+
 /// Opens so many streams, and gives them when all of them have run for a while.
 pub(crate) async fn open(load: &Load, streams: u32) -> Vec<Wire> {
     let mut open = Vec::new();
