@@ -5,13 +5,13 @@ use std::time::Duration;
 use pingora::http::RequestHeader;
 
 use crate::canon::Usage;
+use crate::edge::call::context::CallContext;
 use crate::edge::call::endpoint::Endpoint;
-use crate::edge::call::exchange::Exchange;
 use crate::edge::call::target::{Call, Operation};
 use crate::failure::Failure;
 use crate::observe::{AccessLog, Line, Metrics};
 
-impl Exchange {
+impl CallContext {
     /// The request is over.
     pub(in crate::edge) fn record(&mut self, request: &RequestHeader, access: &AccessLog) {
         if let Some(metrics) = &self.request.snapshot.metrics {

@@ -23,9 +23,9 @@ use crate::auth::{Grant, Ring};
 use crate::config::{self, Config, Limits};
 use crate::console::{Console, Sources};
 use crate::edge::call::billing::Quotas;
+use crate::edge::call::context::CallContext;
 use crate::edge::call::ending::Ending;
 use crate::edge::call::endpoint::{self, Endpoint};
-use crate::edge::call::exchange::Exchange;
 use crate::edge::call::refusal::Refusal;
 use crate::edge::call::snapshot::Snapshot;
 use crate::edge::call::target::Operation;
@@ -237,23 +237,23 @@ impl Gateway {
     }
 
     /// Everything up to the choice of the target. Answers that need no provider are written here.
-    async fn receive(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Option<Local>> {
+    async fn receive(&self, session: &mut Session, ctx: &mut CallContext) -> Result<Option<Local>> {
         let request = session.req_header();
-        exchange.request.anthropic = headers::is_anthropic(&request.headers);
-        exchange.request.strict = headers::is_strict(&request.headers);
+        ctx.request.anthropic = headers::is_anthropic(&request.headers);
+        ctx.request.strict = headers::is_strict(&request.headers);
         let (endpoint, id) = endpoint::find(request.uri.path())
             .ok_or_else(|| Failure::new(Kind::UnknownUrl, "There is no such endpoint."))?;
-        exchange.request.endpoint = Some(endpoint);
+        ctx.request.endpoint = Some(endpoint);
         endpoint.admit(&request.method, request.headers.contains_key(http::header::UPGRADE))?;
-        let limits = exchange.request.snapshot.limits;
+        let limits = ctx.request.snapshot.limits;
         headers::check_size(request, limits.head_bytes, limits.head_fields)?;
         refused::check_credentials(&request.headers)?;
         if endpoint == Endpoint::Root {
             return Ok(Some(Local::Lasting(Bytes::from_static(ROOT.as_bytes()))));
         }
-        let grant = self.grant(request, endpoint, exchange.request.dialect())?;
-        exchange.request.grant = Some(Arc::clone(&grant));
-        let catalog = &exchange.request.snapshot.catalog;
+        let grant = self.grant(request, endpoint, ctx.request.dialect())?;
+        ctx.request.grant = Some(Arc::clone(&grant));
+        let catalog = &ctx.request.snapshot.catalog;
         let (protocol, operation) = match endpoint {
             Endpoint::Root => return Ok(None),
             Endpoint::Models => {
@@ -269,11 +269,11 @@ impl Gateway {
             Endpoint::Call(protocol) => (protocol, Operation::Infer),
             Endpoint::Count(protocol) => (protocol, Operation::Count),
         };
-        exchange.attempts.trace = self.0.tracer.call(&request.headers, exchange.request.started);
-        exchange.admission.enter(&self.0.load, &grant, bounds(&limits))?;
-        exchange.billing.enter(&self.0.quotas.limiter, &grant)?;
-        exchange.request.snapshot.budget.call();
-        self.admit(session, exchange, (protocol, operation)).await?;
+        ctx.attempts.trace = self.0.tracer.call(&request.headers, ctx.request.started);
+        ctx.admission.enter(&self.0.load, &grant, bounds(&limits))?;
+        ctx.billing.enter(&self.0.quotas.limiter, &grant)?;
+        ctx.request.snapshot.budget.call();
+        self.admit(session, ctx, (protocol, operation)).await?;
         Ok(None)
     }
 
@@ -281,10 +281,10 @@ impl Gateway {
     async fn admit(
         &self,
         session: &mut Session,
-        exchange: &mut Exchange,
+        ctx: &mut CallContext,
         wanted: (ProtocolId, Operation),
     ) -> Result<()> {
-        let Exchange { request, attempts, billing, admission, .. } = exchange;
+        let CallContext { request, attempts, billing, admission, .. } = ctx;
         let body = intake::read(session, request.snapshot.limits, admission).await?;
         request.bytes_in = body.bytes().len();
         let hint = headers::session(&session.req_header().headers);
@@ -307,10 +307,10 @@ impl Gateway {
 #[async_trait]
 impl ProxyHttp for Gateway {
     /// In a place of its own: Pingora has its futures hold more than one of these.
-    type CTX = Box<Exchange>;
+    type CTX = Box<CallContext>;
 
-    fn new_ctx(&self) -> Box<Exchange> {
-        Box::new(Exchange::new(self.0.snapshot.load_full()))
+    fn new_ctx(&self) -> Box<CallContext> {
+        Box::new(CallContext::new(self.0.snapshot.load_full()))
     }
 
     /// Without this, Pingora puts a compressor into every response's way.
@@ -319,20 +319,20 @@ impl ProxyHttp for Gateway {
     async fn request_filter(
         &self,
         session: &mut Session,
-        exchange: &mut Box<Exchange>,
+        ctx: &mut Box<CallContext>,
     ) -> pingora::Result<bool> {
-        intake::prepare(session, Duration::from_secs(exchange.request.snapshot.limits.write_seconds));
-        match self.receive(session, exchange).await {
+        intake::prepare(session, Duration::from_secs(ctx.request.snapshot.limits.write_seconds));
+        match self.receive(session, ctx).await {
             Ok(None) => {
                 let driver = Driver { proxy: self, connector: &self.0.connector };
-                driver.serve(session, exchange).await?;
+                driver.serve(session, ctx).await?;
             }
             Ok(Some(answer)) => {
-                let Exchange { request, attempts, billing, outcome, .. } = &mut **exchange;
+                let CallContext { request, attempts, billing, outcome, .. } = &mut **ctx;
                 let identity = Identity::of(request, attempts, billing);
                 answer::local(session, outcome, identity, answer).await?;
             }
-            Err(failure) => driver::fail(session, exchange, failure).await?,
+            Err(failure) => driver::fail(session, ctx, failure).await?,
         }
         Ok(true)
     }
@@ -341,9 +341,9 @@ impl ProxyHttp for Gateway {
     async fn upstream_peer(
         &self,
         _: &mut Session,
-        exchange: &mut Box<Exchange>,
+        ctx: &mut Box<CallContext>,
     ) -> pingora::Result<Box<HttpPeer>> {
-        let peer = exchange.attempts.call().and_then(|call| call.upstream.peer(exchange.attempts.is_fresh()));
+        let peer = ctx.attempts.call().and_then(|call| call.upstream.peer(ctx.attempts.is_fresh()));
         peer.map_err(raised)
     }
 
@@ -352,14 +352,14 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         head: &mut RequestHeader,
-        exchange: &mut Box<Exchange>,
+        ctx: &mut Box<CallContext>,
     ) -> pingora::Result<()> {
-        let call = exchange.attempts.call().map_err(raised)?;
+        let call = ctx.attempts.call().map_err(raised)?;
         *head = match &call.bridged {
             Some(_) => headers::for_bridge(call.provider(), call.protocol, call.path, call.body.len())?,
-            None => headers::to_provider(session.req_header(), &exchange.request, call)?,
+            None => headers::to_provider(session.req_header(), &ctx.request, call)?,
         };
-        headers::trace(head, &exchange.attempts.trace)
+        headers::trace(head, &ctx.attempts.trace)
     }
 
     /// The body that its provider gets, at the end of the client's.
@@ -368,9 +368,9 @@ impl ProxyHttp for Gateway {
         _: &mut Session,
         body: &mut Option<Bytes>,
         ends: bool,
-        exchange: &mut Box<Exchange>,
+        ctx: &mut Box<CallContext>,
     ) -> pingora::Result<()> {
-        *body = exchange.attempts.call.as_ref().filter(|_| ends).map(|call| call.body.clone());
+        *body = ctx.attempts.call.as_ref().filter(|_| ends).map(|call| call.body.clone());
         Ok(())
     }
 
@@ -379,11 +379,11 @@ impl ProxyHttp for Gateway {
         &self,
         _: &mut Session,
         head: &mut ResponseHeader,
-        exchange: &mut Box<Exchange>,
+        ctx: &mut Box<CallContext>,
     ) -> pingora::Result<()> {
-        let keys = &exchange.request.snapshot.keys;
-        exchange.attempts.answer.upstream_id = reply::upstream_id(keys, head);
-        exchange.attempts.trace.answered(head.status.as_u16());
+        let keys = &ctx.request.snapshot.keys;
+        ctx.attempts.answer.upstream_id = reply::upstream_id(keys, head);
+        ctx.attempts.trace.answered(head.status.as_u16());
         Ok(())
     }
 
@@ -392,31 +392,30 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         error: &Error,
-        exchange: &mut Box<Exchange>,
+        ctx: &mut Box<CallContext>,
     ) -> FailToProxy {
         session.set_keepalive(None);
-        exchange.outcome.client_gone |= *error.esource() == ErrorSource::Downstream;
-        if exchange.outcome.client_gone {
+        ctx.outcome.client_gone |= *error.esource() == ErrorSource::Downstream;
+        if ctx.outcome.client_gone {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }
         if session.response_written().is_none() {
-            let written = driver::fail(session, exchange, transport(error)).await;
-            exchange.outcome.client_gone |= written.is_err();
+            let written = driver::fail(session, ctx, transport(error)).await;
+            ctx.outcome.client_gone |= written.is_err();
         }
-        FailToProxy { error_code: exchange.outcome.status, can_reuse_downstream: false }
+        FailToProxy { error_code: ctx.outcome.status, can_reuse_downstream: false }
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Box<Exchange>) {
-        exchange.outcome.client_gone |=
-            error.is_some_and(|error| *error.esource() == ErrorSource::Downstream);
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Box<CallContext>) {
+        ctx.outcome.client_gone |= error.is_some_and(|error| *error.esource() == ErrorSource::Downstream);
         // What has ended already is not changed by this.
-        exchange.billing.break_off(&exchange.request.snapshot.catalog, &exchange.attempts);
-        exchange.attempts.end();
-        exchange.record(session.req_header(), &self.0.access);
+        ctx.billing.break_off(&ctx.request.snapshot.catalog, &ctx.attempts);
+        ctx.attempts.end();
+        ctx.record(session.req_header(), &self.0.access);
     }
 
     /// Our own access line says it all, and without the path and the headers of the client.
-    fn suppress_error_log(&self, _: &Session, _: &Box<Exchange>, _: &Error) -> bool {
+    fn suppress_error_log(&self, _: &Session, _: &Box<CallContext>, _: &Error) -> bool {
         true
     }
 }

@@ -21,7 +21,7 @@ use pingora_proxy::{ProxyHttp, Session};
 use tokio::time::timeout;
 
 use crate::edge::call::attempts::Attempts;
-use crate::edge::call::exchange::Exchange;
+use crate::edge::call::context::CallContext;
 use crate::edge::call::form::Form;
 use crate::edge::call::leaving;
 use crate::edge::call::outcome::Outcome;
@@ -46,9 +46,9 @@ use crate::translate::bridge::Bridge;
 type Result<T> = std::result::Result<T, Stop>;
 
 /// Whose hooks a call goes through.
-pub(in crate::edge) trait Proxy: ProxyHttp<CTX = Box<Exchange>> + Sync {}
+pub(in crate::edge) trait Proxy: ProxyHttp<CTX = Box<CallContext>> + Sync {}
 
-impl<P: ProxyHttp<CTX = Box<Exchange>> + Sync> Proxy for P {}
+impl<P: ProxyHttp<CTX = Box<CallContext>> + Sync> Proxy for P {}
 
 /// Carries calls with the connections of one pool.
 pub(in crate::edge) struct Driver<'d, P> {
@@ -64,18 +64,18 @@ impl<P: Proxy> Driver<'_, P> {
     pub(in crate::edge) async fn serve(
         &self,
         session: &mut Session,
-        exchange: &mut Box<Exchange>,
+        ctx: &mut Box<CallContext>,
     ) -> pingora::Result<()> {
         loop {
-            let mut watch = leaving::watch(&exchange.request, &exchange.attempts, &exchange.billing);
-            let result = self.run(session, exchange, &mut watch).await;
+            let mut watch = leaving::watch(&ctx.request, &ctx.attempts, &ctx.billing);
+            let result = self.run(session, ctx, &mut watch).await;
             if watch.is_alone() || matches!(result, Err(Stop::Gone)) {
-                exchange.outcome.client_gone = true;
+                ctx.outcome.client_gone = true;
                 match result {
-                    Err(Stop::Failed(failure)) => fail_unseen(exchange, failure),
+                    Err(Stop::Failed(failure)) => fail_unseen(ctx, failure),
                     Err(Stop::Gone) => {
-                        let catalog = &exchange.request.snapshot.catalog;
-                        exchange.billing.leave(catalog, &exchange.attempts);
+                        let catalog = &ctx.request.snapshot.catalog;
+                        ctx.billing.leave(catalog, &ctx.attempts);
                     }
                     Ok(_) => {}
                 }
@@ -85,8 +85,8 @@ impl<P: Proxy> Driver<'_, P> {
             match result {
                 Ok(Turn::Turned) => {}
                 Ok(Turn::Answered) => return Ok(()),
-                Err(Stop::Failed(failure)) if turn(exchange, &failure) => {}
-                Err(Stop::Failed(failure)) => return fail(session, exchange, failure).await,
+                Err(Stop::Failed(failure)) if turn(ctx, &failure) => {}
+                Err(Stop::Failed(failure)) => return fail(session, ctx, failure).await,
                 Err(Stop::Gone) => return Ok(()),
             }
         }
@@ -95,39 +95,39 @@ impl<P: Proxy> Driver<'_, P> {
     async fn run(
         &self,
         session: &mut Session,
-        exchange: &mut Box<Exchange>,
+        ctx: &mut Box<CallContext>,
         watch: &mut Watch,
     ) -> Result<Turn> {
-        let call = exchange.attempts.call()?;
+        let call = ctx.attempts.call()?;
         let bridged = call.bridged.as_ref().map(|bridged| (bridged.client, bridged.estimate));
         if let (Some((client, estimate)), "") = (bridged, call.path) {
-            return counted(session, exchange, client, estimate).await;
+            return counted(session, ctx, client, estimate).await;
         }
         let infers = call.infers();
-        let (mut provider, peer) = self.open(session, exchange, watch).await?;
-        let head = self.head(&provider, session, exchange).await?;
-        let limit = exchange.request.snapshot.limits.reply_bytes;
+        let (mut provider, peer) = self.open(session, ctx, watch).await?;
+        let head = self.head(&provider, session, ctx).await?;
+        let limit = ctx.request.snapshot.limits.reply_bytes;
         if let (Some((client, estimate)), false, 404 | 405 | 501) = (bridged, infers, head.status) {
             provider.shutdown().await;
-            return counted(session, exchange, client, estimate).await;
+            return counted(session, ctx, client, estimate).await;
         }
         if head.status != 200 {
-            exchange.attempts.fail_attempt(status_failure(head.status));
+            ctx.attempts.fail_attempt(status_failure(head.status));
             // Its status may be enough to go on to the next target.
-            if !watch.is_alone() && head.refusal().is_some_and(|failure| turn(exchange, &failure)) {
+            if !watch.is_alone() && head.refusal().is_some_and(|failure| turn(ctx, &failure)) {
                 self.leave(provider, &peer).await;
                 return Ok(Turn::Turned);
             }
         }
-        let relays = head.flows() && exchange.attempts.call()?.form.is_stream();
+        let relays = head.flows() && ctx.attempts.call()?.form.is_stream();
         if head.status != 200 || !infers || !relays && bridged.is_none() {
-            let body = whole(&mut provider, session, &mut exchange.attempts, watch, limit).await;
+            let body = whole(&mut provider, session, &mut ctx.attempts, watch, limit).await;
             let body = body.map_err(|stop| if head.status == 200 { stop } else { stop.without_cost() });
-            let body = body.inspect_err(|stop| note_stop(&mut exchange.attempts, &head, stop))?;
+            let body = body.inspect_err(|stop| note_stop(&mut ctx.attempts, &head, stop))?;
             self.release(provider, &peer).await;
-            return self.answered(session, exchange, watch, &head, body).await;
+            return self.answered(session, ctx, watch, &head, body).await;
         }
-        let mut delivery = delivery(exchange, watch)?;
+        let mut delivery = delivery(ctx, watch)?;
         let result = match head.flows() {
             true => delivery.relay(&mut provider, session).await,
             false => match whole(&mut provider, session, delivery.attempts, delivery.watch, limit).await {
@@ -146,22 +146,22 @@ impl<P: Proxy> Driver<'_, P> {
     async fn open(
         &self,
         session: &mut Session,
-        exchange: &mut Box<Exchange>,
+        ctx: &mut Box<CallContext>,
         watch: &mut Watch,
     ) -> Result<(HttpSession, Box<HttpPeer>)> {
-        let upstream = Arc::clone(&exchange.attempts.call()?.upstream);
+        let upstream = Arc::clone(&ctx.attempts.call()?.upstream);
         loop {
-            exchange.attempts.ask(exchange.request.caller());
-            let connected = self.connect(&upstream, session, exchange, watch).await?;
+            ctx.attempts.ask(ctx.request.caller());
+            let connected = self.connect(&upstream, session, ctx, watch).await?;
             let Some((mut provider, mut peer, reused)) = connected else { continue };
-            let (head, body) = self.request(session, exchange).await.map_err(failed)?;
-            exchange.billing.forward();
-            exchange.attempts.note_sent();
+            let (head, body) = self.request(session, ctx).await.map_err(failed)?;
+            ctx.billing.forward();
+            ctx.attempts.note_sent();
             watch.ask();
             let asked = tokio::select! {
                 asked = ask(&mut provider, head, body, upstream.times.first_byte) => asked,
                 stop = watch.ends(session) => {
-                    exchange.attempts.note_stop(&stop);
+                    ctx.attempts.note_stop(&stop);
                     return Err(stop);
                 }
             };
@@ -173,10 +173,9 @@ impl<P: Proxy> Driver<'_, P> {
                     provider.set_read_timeout(Some(upstream.times.silence));
                     return Ok((provider, peer));
                 }
-                Err(error)
-                    if is_stale(&error, reused) && !watch.is_alone() && exchange.attempts.ask_afresh() => {}
+                Err(error) if is_stale(&error, reused) && !watch.is_alone() && ctx.attempts.ask_afresh() => {}
                 Err(error) => {
-                    exchange.attempts.fail_attempt(error_failure(&error, AttemptFailure::Broken));
+                    ctx.attempts.fail_attempt(error_failure(&error, AttemptFailure::Broken));
                     return Err(failed(error));
                 }
             }
@@ -188,7 +187,7 @@ impl<P: Proxy> Driver<'_, P> {
         &self,
         upstream: &Upstream,
         session: &mut Session,
-        exchange: &mut Box<Exchange>,
+        ctx: &mut Box<CallContext>,
         watch: &mut Watch,
     ) -> Result<Option<(HttpSession, Box<HttpPeer>, bool)>> {
         // A resolver may take its time, in which the client is listened to; so that is not left to the hook.
@@ -196,8 +195,8 @@ impl<P: Proxy> Driver<'_, P> {
             resolved = upstream.resolved() => resolved,
             stop = watch.ends(session) => return Err(stop),
         };
-        resolved.inspect_err(|failure| exchange.attempts.fail_attempt(answer_failure(failure)))?;
-        let peer = self.proxy.upstream_peer(session, exchange).await.map_err(failed)?;
+        resolved.inspect_err(|failure| ctx.attempts.fail_attempt(answer_failure(failure)))?;
+        let peer = self.proxy.upstream_peer(session, ctx).await.map_err(failed)?;
         let connected = tokio::select! {
             // It needs more room than all that follows, and not for long.
             connected = Box::pin(self.connector.get_http_session(&*peer)) => connected,
@@ -209,8 +208,8 @@ impl<P: Proxy> Driver<'_, P> {
                 Ok(Some((provider, peer, reused)))
             }
             Err(error) => {
-                exchange.attempts.fail_attempt(error_failure(&error, AttemptFailure::Connect));
-                match upstream.shun(&peer) && exchange.attempts.ask_elsewhere() {
+                ctx.attempts.fail_attempt(error_failure(&error, AttemptFailure::Connect));
+                match upstream.shun(&peer) && ctx.attempts.ask_elsewhere() {
                     true => Ok(None),
                     false => Err(failed(error)),
                 }
@@ -222,12 +221,12 @@ impl<P: Proxy> Driver<'_, P> {
     async fn request(
         &self,
         session: &mut Session,
-        exchange: &mut Box<Exchange>,
+        ctx: &mut Box<CallContext>,
     ) -> pingora::Result<(RequestHeader, Bytes)> {
         let mut head = RequestHeader::build_no_case("POST", b"/", Some(0))?;
-        self.proxy.upstream_request_filter(session, &mut head, exchange).await?;
+        self.proxy.upstream_request_filter(session, &mut head, ctx).await?;
         let mut body = None;
-        self.proxy.request_body_filter(session, &mut body, true, exchange).await?;
+        self.proxy.request_body_filter(session, &mut body, true, ctx).await?;
         Ok((head, body.unwrap_or_default()))
     }
 
@@ -236,10 +235,10 @@ impl<P: Proxy> Driver<'_, P> {
         &self,
         provider: &HttpSession,
         session: &mut Session,
-        exchange: &mut Box<Exchange>,
+        ctx: &mut Box<CallContext>,
     ) -> Result<Head> {
         let mut head = provider.response_header().ok_or_else(|| Failure::provider("no answer"))?.clone();
-        self.proxy.upstream_response_filter(session, &mut head, exchange).await.map_err(failed)?;
+        self.proxy.upstream_response_filter(session, &mut head, ctx).await.map_err(failed)?;
         Ok(Head::of(&head))
     }
 
@@ -247,18 +246,18 @@ impl<P: Proxy> Driver<'_, P> {
     async fn answered(
         &self,
         session: &mut Session,
-        exchange: &mut Box<Exchange>,
+        ctx: &mut Box<CallContext>,
         watch: &Watch,
         head: &Head,
         body: Bytes,
     ) -> Result<Turn> {
-        let whole = reply::whole(&exchange.request, &mut exchange.attempts, head, body)?;
-        exchange.billing.deliver(whole.tokens);
-        exchange.billing.settle(&exchange.request.snapshot.catalog, &mut exchange.attempts);
+        let whole = reply::whole(&ctx.request, &mut ctx.attempts, head, body)?;
+        ctx.billing.deliver(whole.tokens);
+        ctx.billing.settle(&ctx.request.snapshot.catalog, &mut ctx.attempts);
         if watch.is_alone() {
             return Ok(Turn::Answered);
         }
-        let Exchange { request, attempts, billing, outcome, .. } = &mut **exchange;
+        let CallContext { request, attempts, billing, outcome, .. } = &mut **ctx;
         let identity = Identity::of(request, attempts, billing);
         let written = match whole.form {
             Form::Stream => write_stream(session, outcome, identity, whole.body).await,
@@ -298,10 +297,10 @@ enum Turn {
 /// When the client is gone.
 pub(in crate::edge) async fn fail(
     session: &mut Session,
-    exchange: &mut Exchange,
+    ctx: &mut CallContext,
     failure: Failure,
 ) -> pingora::Result<()> {
-    let Exchange { request, attempts, billing, outcome, .. } = exchange;
+    let CallContext { request, attempts, billing, outcome, .. } = ctx;
     attempts.note_failure(&failure);
     billing.fail(&request.snapshot.catalog, attempts, &failure, 0);
     let identity = Identity::of(request, attempts, billing);
@@ -309,16 +308,16 @@ pub(in crate::edge) async fn fail(
 }
 
 /// The call has failed when its client was gone already.
-fn fail_unseen(exchange: &mut Exchange, failure: Failure) {
-    let Exchange { request, attempts, billing, outcome, .. } = exchange;
+fn fail_unseen(ctx: &mut CallContext, failure: Failure) {
+    let CallContext { request, attempts, billing, outcome, .. } = ctx;
     attempts.note_failure(&failure);
     billing.fail(&request.snapshot.catalog, attempts, &failure, outcome.bytes_out as u64);
     outcome.failure = Some(failure);
 }
 
 /// Turns to the next target, if there is one.
-fn turn(exchange: &mut Exchange, failure: &Failure) -> bool {
-    let Exchange { request, attempts, billing, admission, .. } = exchange;
+fn turn(ctx: &mut CallContext, failure: &Failure) -> bool {
+    let CallContext { request, attempts, billing, admission, .. } = ctx;
     let turned = failover::turn(request, attempts, billing, failure);
     if turned {
         admission.keep(attempts.held(request.bytes_in));
@@ -327,8 +326,8 @@ fn turn(exchange: &mut Exchange, failure: &Failure) -> bool {
 }
 
 /// Begins to deliver the provider's answer.
-fn delivery<'d>(exchange: &'d mut Exchange, watch: &'d mut Watch) -> Result<Delivery<'d>> {
-    let Exchange { request, admission, attempts, billing, outcome } = exchange;
+fn delivery<'d>(ctx: &'d mut CallContext, watch: &'d mut Watch) -> Result<Delivery<'d>> {
+    let CallContext { request, admission, attempts, billing, outcome } = ctx;
     let passage = passage(request, attempts)?;
     let phase = Phase::new(tokio::time::Instant::now());
     Ok(Delivery { request, admission, attempts, billing, outcome, watch, passage, phase })
@@ -353,13 +352,13 @@ fn passage(request: &RequestInfo, attempts: &Attempts) -> std::result::Result<Pa
 /// Answers with an estimate: nobody can be asked.
 async fn counted(
     session: &mut Session,
-    exchange: &mut Exchange,
+    ctx: &mut CallContext,
     client: ProtocolId,
     tokens: u64,
 ) -> Result<Turn> {
-    exchange.attempts.answer.estimated = true;
+    ctx.attempts.answer.estimated = true;
     let body = translate::count::write(client, tokens);
-    let Exchange { request, attempts, billing, outcome, .. } = exchange;
+    let CallContext { request, attempts, billing, outcome, .. } = ctx;
     let identity = Identity::of(request, attempts, billing);
     sent(answer::write(session, outcome, identity, body).await).map(|()| Turn::Answered)
 }

@@ -13,7 +13,7 @@ use crate::edge::call::snapshot::Snapshot;
 ///
 /// Each part is written by one place. What works on a call takes the parts that it needs.
 #[derive(Debug)]
-pub struct Exchange {
+pub struct CallContext {
     pub(in crate::edge) request: RequestInfo,
     pub(in crate::edge) attempts: Attempts,
     pub(in crate::edge) billing: Billing,
@@ -22,7 +22,7 @@ pub struct Exchange {
     pub(in crate::edge) outcome: Outcome,
 }
 
-impl Exchange {
+impl CallContext {
     /// The state of a request that comes now.
     pub(in crate::edge) fn new(snapshot: Arc<Snapshot>) -> Self {
         Self {
