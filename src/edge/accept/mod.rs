@@ -42,7 +42,7 @@ use crate::edge::wire::streams::{self, Asked, Guard, PREFACE};
 use crate::failure::Failure;
 
 /// The application behind the listeners for clients.
-pub(in crate::edge) struct Front {
+pub(in crate::edge) struct Acceptor {
     proxy: Arc<HttpProxy<Gateway>>,
     gateway: Gateway,
     h2: H2Options,
@@ -62,7 +62,7 @@ pub(in crate::edge) enum Next {
     Refused(Refusal),
 }
 
-impl Front {
+impl Acceptor {
     pub(in crate::edge) fn new(conf: &Arc<ServerConf>, gateway: Gateway) -> Self {
         let mut h2 = default_h2_options();
         h2.max_concurrent_streams(H2_STREAMS)
@@ -183,7 +183,7 @@ impl Front {
 }
 
 #[async_trait]
-impl ServerApp for Front {
+impl ServerApp for Acceptor {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         // What comes over TLS has been counted before its handshake.
         let place = match stream.get_ssl_digest() {
@@ -191,9 +191,9 @@ impl ServerApp for Front {
             None => Some(self.gateway.enter(connections::peer(&*stream))?),
         };
         // The task that has accepted it has room for a TLS handshake, 8 KiB of it, as long as it lives.
-        let (front, shutdown) = (Arc::clone(self), shutdown.clone());
+        let (acceptor, shutdown) = (Arc::clone(self), shutdown.clone());
         tokio::spawn(async move {
-            front.serve(stream, &shutdown).await;
+            acceptor.serve(stream, &shutdown).await;
             drop(place);
         });
         None

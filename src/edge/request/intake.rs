@@ -257,7 +257,7 @@ const FIRST_GUESS: usize = 16 << 10;
 /// Bytes up to which a body may grow by copies.
 const SMALL: usize = 1 << 20;
 
-/// The value by which a connection is kept; for how long, `front` says.
+/// The value by which a connection is kept; for how long, `accept` says.
 const KEEPALIVE: u64 = 75;
 
 /// The time for which the rest of a body is read that nobody wants.

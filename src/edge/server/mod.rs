@@ -30,7 +30,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 
 use crate::config::{self, Config, Error, Timeouts};
-use crate::edge::accept::Front;
+use crate::edge::accept::Acceptor;
 use crate::edge::accept::pre_tls::BeforeTls;
 use crate::edge::accept::side::Side;
 use crate::edge::call::ending::Ending;
@@ -53,7 +53,7 @@ pub struct Server {
 /// What a process lives on.
 struct Life {
     gateway: Gateway,
-    clients: Service<Front>,
+    clients: Service<Acceptor>,
     threads: usize,
     admin: Option<(Service<Side<Admin>>, Sampler)>,
     demo: Option<(Service<Side<Demo>>, Sockets)>,
@@ -414,9 +414,9 @@ fn clients(
     config: &Config,
     gateway: Gateway,
     certificates: &mut Certificates,
-) -> Result<Service<Front>, Error> {
-    let front = Front::new(&Arc::new(conf(config)), gateway.clone());
-    let mut service = Service::new("clients".to_owned(), front);
+) -> Result<Service<Acceptor>, Error> {
+    let acceptor = Acceptor::new(&Arc::new(conf(config)), gateway.clone());
+    let mut service = Service::new("clients".to_owned(), acceptor);
     service.endpoints().set_pre_tls_callback(Arc::new(BeforeTls(gateway)));
     for listener in &config.listeners {
         let read = if listener.tls.is_some() { TLS_READ_BUFFER } else { 0 };
