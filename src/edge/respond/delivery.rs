@@ -24,9 +24,9 @@ use crate::edge::call::request_info::RequestInfo;
 use crate::edge::call::watch::{Stop, Watch};
 use crate::edge::request::headers::Identity;
 use crate::edge::respond::answer;
-use crate::edge::respond::passage::Passage;
 use crate::edge::respond::phase::Phase;
 use crate::edge::respond::reply;
+use crate::edge::respond::response_stream::ResponseStream;
 use crate::edge::upstream::transport::transport;
 use crate::failure::Failure;
 use crate::route::Sign;
@@ -41,29 +41,29 @@ pub(in crate::edge) struct Delivery<'d> {
     pub(in crate::edge) billing: &'d mut Billing,
     pub(in crate::edge) outcome: &'d mut Outcome,
     pub(in crate::edge) watch: &'d mut Watch,
-    pub(in crate::edge) passage: Passage,
+    pub(in crate::edge) response: ResponseStream,
     pub(in crate::edge) phase: Phase,
 }
 
 impl Delivery<'_> {
     /// Ends what has come to its end, as well or badly as it did. Gives whether nothing more has to be read.
     pub(in crate::edge) async fn end(&mut self, result: Result<()>, session: &mut Session) -> Result<bool> {
-        self.attempts.answer.usage = self.passage.usage();
-        self.attempts.note_served(self.passage.served());
-        self.billing.deliver(self.passage.delivered());
-        self.attempts.note_reasoning(self.passage.reasons());
-        if matches!(result, Err(Stop::Gone)) && self.passage.is_counted() {
-            self.attempts.answer.usage = self.passage.usage();
+        self.attempts.answer.usage = self.response.usage();
+        self.attempts.note_served(self.response.served());
+        self.billing.deliver(self.response.delivered());
+        self.attempts.note_reasoning(self.response.reasons());
+        if matches!(result, Err(Stop::Gone)) && self.response.is_counted() {
+            self.attempts.answer.usage = self.response.usage();
             self.settle();
         }
-        self.attempts.answer.oddities = self.passage.oddities();
-        self.attempts.answer.said = self.passage.said();
+        self.attempts.answer.oddities = self.response.oddities();
+        self.attempts.answer.said = self.response.said();
         match result.inspect_err(|stop| self.attempts.note_stop(stop)) {
             Ok(()) => self.finish(session).await?,
             Err(Stop::Failed(failure)) if self.speaks() => self.fail(session, failure).await?,
             Err(stop) => return Err(stop),
         }
-        Ok(self.passage.is_whole())
+        Ok(self.response.is_whole())
     }
 
     /// Passes a provider's stream on, as it comes. What has arrived together goes out together: the client is
@@ -101,17 +101,17 @@ impl Delivery<'_> {
             };
             let chunk = match arrived {
                 Ok(Some(chunk)) => chunk,
-                Ok(None) => return Ok(self.passage.end()?),
-                Err(_) if self.passage.is_whole_without_end() => return Ok(()),
+                Ok(None) => return Ok(self.response.end()?),
+                Err(_) if self.response.is_whole_without_end() => return Ok(()),
                 Err(error) => return Err(transport(&error).into()),
             };
             self.attempts.note_arrival();
             gathered += chunk.len();
-            self.passage.push(chunk)?;
-            if self.passage.is_whole() {
+            self.response.push(chunk)?;
+            if self.response.is_whole() {
                 return Ok(());
             }
-            if self.phase.is_waiting() && self.passage.has_begun() {
+            if self.phase.is_waiting() && self.response.has_begun() {
                 self.phase.begin(Instant::now());
                 clock.as_mut().reset(self.deadline());
             }
@@ -121,7 +121,7 @@ impl Delivery<'_> {
     /// A provider that answers as a whole: its answer is told as if it had been a stream.
     pub(in crate::edge) fn replay(&mut self, body: &[u8]) -> Result<()> {
         self.outcome.note_first_byte(self.request.started);
-        Ok(self.passage.reply(body)?)
+        Ok(self.response.reply(body)?)
     }
 
     /// The client gets an answer now.
@@ -138,7 +138,7 @@ impl Delivery<'_> {
     /// It ends with a failure.
     fn charge_failure(&mut self, failure: &Failure) {
         let catalog = &self.request.snapshot.catalog;
-        self.billing.fail(catalog, self.attempts, failure, self.passage.delivered());
+        self.billing.fail(catalog, self.attempts, failure, self.response.delivered());
     }
 
     /// The provider itself has told the client of a failure in its stream.
@@ -169,11 +169,11 @@ impl Delivery<'_> {
 
     /// Whether a failure is told in the stream, and no longer by a status.
     fn speaks(&self) -> bool {
-        self.phase.is_committed() || self.wants_stream() && self.passage.is_committed()
+        self.phase.is_committed() || self.wants_stream() && self.response.is_committed()
     }
 
     fn wants_stream(&self) -> bool {
-        self.passage.form().is_stream()
+        self.response.form().is_stream()
     }
 
     /// Writes what is ready, after the head if that was not written yet.
@@ -181,7 +181,7 @@ impl Delivery<'_> {
         if !self.wants_stream() {
             return Ok(());
         }
-        let (first, rest) = self.passage.ready();
+        let (first, rest) = self.response.ready();
         if self.phase.is_committed() && first.is_empty() && rest.is_empty() {
             return Ok(());
         }
@@ -211,10 +211,10 @@ impl Delivery<'_> {
             self.outcome.bytes_out += bytes.len();
             tasks.push(HttpTask::Body(Some(bytes), false));
         }
-        self.billing.deliver(self.passage.delivered());
-        if self.passage.is_over() {
-            self.attempts.answer.usage = self.passage.usage();
-            self.attempts.note_served(self.passage.served());
+        self.billing.deliver(self.response.delivered());
+        if self.response.is_over() {
+            self.attempts.answer.usage = self.response.usage();
+            self.attempts.note_served(self.response.served());
             self.settle();
         }
         let written = send_tasks(session, self.request, tasks).await;
@@ -227,12 +227,12 @@ impl Delivery<'_> {
 
     /// The answer is whole: writes what is left of it.
     async fn finish(&mut self, session: &mut Session) -> Result<()> {
-        if self.passage.is_reported() {
+        if self.response.is_reported() {
             self.fail_as_told();
         } else {
             self.settle();
         }
-        if let Some(body) = self.passage.whole() {
+        if let Some(body) = self.response.whole() {
             return match self.watch.is_alone() {
                 true => Ok(()),
                 false => {
@@ -261,7 +261,7 @@ impl Delivery<'_> {
     async fn fail(&mut self, session: &mut Session, failure: Failure) -> Result<()> {
         self.attempts.note_failure(&failure);
         self.charge_failure(&failure);
-        self.passage.fail(&failure, self.request);
+        self.response.fail(&failure, self.request);
         self.outcome.failure = Some(failure);
         self.write(session).await?;
         self.close(session).await

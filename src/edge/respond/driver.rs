@@ -32,9 +32,9 @@ use crate::edge::request::failover;
 use crate::edge::request::headers::Identity;
 use crate::edge::respond::answer;
 use crate::edge::respond::delivery::{Delivery, sent};
-use crate::edge::respond::passage::Passage;
 use crate::edge::respond::phase::Phase;
 use crate::edge::respond::reply::{self, Head};
+use crate::edge::respond::response_stream::ResponseStream;
 use crate::edge::upstream::transport::{answer_failure, error_failure, is_stale, status_failure, transport};
 use crate::edge::upstream::{Upstream, keep_apart};
 use crate::failure::Failure;
@@ -328,13 +328,16 @@ fn turn(ctx: &mut CallContext, failure: &Failure) -> bool {
 /// Begins to deliver the provider's answer.
 fn delivery<'d>(ctx: &'d mut CallContext, watch: &'d mut Watch) -> Result<Delivery<'d>> {
     let CallContext { request, admission, attempts, billing, outcome } = ctx;
-    let passage = passage(request, attempts)?;
+    let response = response_stream(request, attempts)?;
     let phase = Phase::new(tokio::time::Instant::now());
-    Ok(Delivery { request, admission, attempts, billing, outcome, watch, passage, phase })
+    Ok(Delivery { request, admission, attempts, billing, outcome, watch, response, phase })
 }
 
 /// Makes the passage of the provider's stream.
-fn passage(request: &RequestInfo, attempts: &Attempts) -> std::result::Result<Passage, Failure> {
+fn response_stream(
+    request: &RequestInfo,
+    attempts: &Attempts,
+) -> std::result::Result<ResponseStream, Failure> {
     let (call, limit) = (attempts.call()?, request.snapshot.limits.event_bytes);
     Ok(match &call.bridged {
         Some(Bridged { client, context, .. }) => {
@@ -343,9 +346,9 @@ fn passage(request: &RequestInfo, attempts: &Attempts) -> std::result::Result<Pa
             let bridge =
                 Bridge::new(client, from, profile, Arc::clone(context), call.form.is_stream(), limit);
             let bridge = bridge.hiding(&call.keys);
-            Passage::Bridged { bridge: Box::new(bridge), client, context: Arc::clone(context) }
+            ResponseStream::Bridged { bridge: Box::new(bridge), client, context: Arc::clone(context) }
         }
-        None => Passage::relayed(call.stream(request.client_model(), limit)),
+        None => ResponseStream::relayed(call.stream(request.client_model(), limit)),
     })
 }
 

@@ -14,7 +14,7 @@ use crate::translate::bridge::Bridge;
 use crate::translate::relay::{self, End};
 
 /// What a provider's stream goes through.
-pub(in crate::edge) enum Passage {
+pub(in crate::edge) enum ResponseStream {
     /// Decoded, and encoded for the client, who may want it as a whole.
     Bridged { bridge: Box<Bridge>, client: &'static dyn Protocol, context: Arc<Context> },
     /// With the edits that must be.
@@ -79,7 +79,7 @@ impl Relayed {
     }
 }
 
-impl Passage {
+impl ResponseStream {
     /// A relay.
     pub(in crate::edge) fn relayed(stream: relay::Stream) -> Self {
         Self::Relayed(Box::new(Relayed { stream, ready: Ready::default(), end: None }))
