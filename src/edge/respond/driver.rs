@@ -121,7 +121,7 @@ impl<P: Proxy> Driver<'_, P> {
         }
         let relays = head.flows() && ctx.attempts.call()?.form.is_stream();
         if head.status != 200 || !infers || !relays && bridged.is_none() {
-            let body = whole(&mut provider, session, &mut ctx.attempts, watch, limit).await;
+            let body = read_whole(&mut provider, session, &mut ctx.attempts, watch, limit).await;
             let body = body.map_err(|stop| if head.status == 200 { stop } else { stop.without_cost() });
             let body = body.inspect_err(|stop| note_stop(&mut ctx.attempts, &head, stop))?;
             self.release(provider, &peer).await;
@@ -130,7 +130,8 @@ impl<P: Proxy> Driver<'_, P> {
         let mut delivery = delivery(ctx, watch)?;
         let result = match head.flows() {
             true => delivery.relay(&mut provider, session).await,
-            false => match whole(&mut provider, session, delivery.attempts, delivery.watch, limit).await {
+            false => match read_whole(&mut provider, session, delivery.attempts, delivery.watch, limit).await
+            {
                 Ok(body) => delivery.replay(&body),
                 Err(stop) => Err(stop),
             },
@@ -251,7 +252,7 @@ impl<P: Proxy> Driver<'_, P> {
         head: &Head,
         body: Bytes,
     ) -> Result<Turn> {
-        let whole = reply::whole(&ctx.request, &mut ctx.attempts, head, body)?;
+        let whole = reply::buffered(&ctx.request, &mut ctx.attempts, head, body)?;
         ctx.billing.deliver(whole.tokens);
         ctx.billing.settle(&ctx.request.snapshot.catalog, &mut ctx.attempts);
         if watch.is_alone() {
@@ -421,7 +422,7 @@ async fn write_stream(
 }
 
 /// A body that is no stream.
-async fn whole(
+async fn read_whole(
     provider: &mut HttpSession,
     session: &mut Session,
     attempts: &mut Attempts,

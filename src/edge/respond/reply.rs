@@ -84,7 +84,7 @@ pub(in crate::edge) fn stream_start(
 }
 
 /// An answer that is whole, as its client gets it.
-pub(in crate::edge) struct Whole {
+pub(in crate::edge) struct BufferedResponse {
     pub(in crate::edge) body: Bytes,
     /// The form in which the client gets it: all events of a stream, or none.
     pub(in crate::edge) form: Form,
@@ -92,7 +92,7 @@ pub(in crate::edge) struct Whole {
     pub(in crate::edge) tokens: u64,
 }
 
-impl Whole {
+impl BufferedResponse {
     /// An answer that is no stream.
     fn json(body: Bytes) -> Self {
         let tokens = body.len() as u64 / translate::BYTES_PER_TOKEN;
@@ -104,12 +104,12 @@ impl Whole {
 ///
 /// # Errors
 /// The failure that it is.
-pub(in crate::edge) fn whole(
+pub(in crate::edge) fn buffered(
     request: &RequestInfo,
     attempts: &mut Attempts,
     head: &Head,
     body: Bytes,
-) -> Result<Whole> {
+) -> Result<BufferedResponse> {
     let body = if head.readable { body } else { Bytes::new() };
     let call = attempts.call()?;
     if head.status != 200 {
@@ -118,27 +118,32 @@ pub(in crate::edge) fn whole(
     match &call.bridged {
         None => relayed(request, attempts, head.form, body),
         Some(Bridged { client, .. }) => {
-            Ok(Whole::json(translate::count::write(*client, translate::count::read(&body)?)))
+            Ok(BufferedResponse::json(translate::count::write(*client, translate::count::read(&body)?)))
         }
     }
 }
 
 /// Makes the client's answer of one in its own protocol.
-fn relayed(request: &RequestInfo, attempts: &mut Attempts, came: Form, body: Bytes) -> Result<Whole> {
+fn relayed(
+    request: &RequestInfo,
+    attempts: &mut Attempts,
+    came: Form,
+    body: Bytes,
+) -> Result<BufferedResponse> {
     let call = attempts.call()?;
     if !call.infers() {
         // It may be an error all the same, and is small.
-        return Ok(Whole::json(call.keys.cleaned(body)));
+        return Ok(BufferedResponse::json(call.keys.cleaned(body)));
     }
     if came != call.form {
-        return turned(request, attempts, came, body);
+        return convert_form(request, attempts, came, body);
     }
     let mut reply = call.reply(request.client_model());
     let body = reply.whole(body)?;
     attempts.answer.usage = reply.usage();
     attempts.note_served(reply.served());
     attempts.answer.said = reply.said();
-    Ok(Whole::json(body))
+    Ok(BufferedResponse::json(body))
 }
 
 /// The failure that an answer of another status than 200 is.
@@ -156,7 +161,12 @@ fn failed(call: &Call, head: &Head, body: Bytes, client_model: &str) -> Failure 
 ///
 /// # Errors
 /// The failure that it is.
-fn turned(request: &RequestInfo, attempts: &mut Attempts, came: Form, body: Bytes) -> Result<Whole> {
+fn convert_form(
+    request: &RequestInfo,
+    attempts: &mut Attempts,
+    came: Form,
+    body: Bytes,
+) -> Result<BufferedResponse> {
     let call = attempts.call()?;
     let context = plan::context(request, call)?;
     let (speaker, profile) = (call.protocol.protocol(), &call.provider().profile);
@@ -177,7 +187,7 @@ fn turned(request: &RequestInfo, attempts: &mut Attempts, came: Form, body: Byte
         Form::Stream => bridge.whole(speaker, &context),
         Form::Whole => bridge.ready(),
     };
-    Ok(Whole { body, form: came.other(), tokens })
+    Ok(BufferedResponse { body, form: came.other(), tokens })
 }
 
 /// The failure of a provider whose answer is larger than may be: how large it is is its client's to ask for.
