@@ -29,8 +29,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::config::Limits;
-use crate::edge::call::ending::Ending;
 use crate::edge::call::refusal::Refusal;
+use crate::edge::call::shutdown::Shutdown;
 use crate::edge::gateway::Gateway;
 use crate::edge::gateway::connections;
 use crate::edge::gateway::refused::Refused;
@@ -77,7 +77,7 @@ impl Acceptor {
         let opened = Instant::now();
         let mut settings: Option<HttpPersistentSettings> = None;
         let mut bytes = BytesMut::new();
-        let ending = self.gateway.ending();
+        let ending = self.gateway.shutdown();
         loop {
             let limits = self.gateway.limits();
             let may_be_h2 = settings.is_none();
@@ -209,7 +209,7 @@ pub(in crate::edge) async fn next(
     stream: &mut Stream,
     bytes: &mut BytesMut,
     limits: &Limits,
-    (shutdown, ending): (&ShutdownWatch, &Ending),
+    (shutdown, ending): (&ShutdownWatch, &Shutdown),
     may_be_h2: bool,
 ) -> Next {
     let is_h2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));

@@ -13,7 +13,7 @@ use crate::edge::call::watch::{Leave, Places, Watch};
 /// Makes the watch over the call at the target where it is.
 pub(in crate::edge) fn watch(request: &RequestInfo, attempts: &Attempts, billing: &Billing) -> Watch {
     let deadline = attempts.deadline().map(Instant::from_std);
-    Watch::new(&request.snapshot.ending, deadline, leave_taking(request, attempts, billing))
+    Watch::new(&request.snapshot.shutdown, deadline, leave_taking(request, attempts, billing))
 }
 
 /// The way to read on when the client goes; absent: the provider is left.

@@ -8,7 +8,7 @@ use pingora_proxy::Session;
 use tokio::time::{Instant, sleep_until};
 
 use crate::auth::Grant;
-use crate::edge::call::ending::{self, Ending};
+use crate::edge::call::shutdown::{self, Shutdown};
 use crate::failure::Failure;
 
 /// The reason for which a call ends before its answer is whole.
@@ -39,7 +39,7 @@ impl From<Failure> for Stop {
 #[derive(Debug)]
 pub(in crate::edge) struct Watch {
     /// The end of all calls.
-    ending: Arc<Ending>,
+    shutdown: Arc<Shutdown>,
     /// The time at which the whole answer has to be there.
     deadline: Option<Instant>,
     /// The way to read the rest of an answer whose client is gone; absent: it is not read.
@@ -72,11 +72,11 @@ struct Draining {
 impl Watch {
     /// Over a call that may take until `deadline`.
     pub(in crate::edge) fn new(
-        ending: &Arc<Ending>,
+        shutdown: &Arc<Shutdown>,
         deadline: Option<Instant>,
         leave: Option<Leave>,
     ) -> Self {
-        Self { ending: Arc::clone(ending), deadline, leave, asked: false, draining: None }
+        Self { shutdown: Arc::clone(shutdown), deadline, leave, asked: false, draining: None }
     }
 
     /// The request goes to the provider now.
@@ -86,11 +86,11 @@ impl Watch {
 
     /// Resolves when the call has to end. It may be dropped and begun anew.
     pub(in crate::edge) async fn ends(&mut self, session: &mut Session) -> Stop {
-        let (deadline, end) = (self.deadline, Arc::clone(&self.ending));
+        let (deadline, end) = (self.deadline, Arc::clone(&self.shutdown));
         tokio::select! {
             () = self.gone(session) => Stop::Gone,
             // Nobody waits for it: that its time is over is not why it ends.
-            () = end.wait() => if self.is_alone() { Stop::Gone } else { Stop::Failed(ending::failure()) },
+            () = end.wait() => if self.is_alone() { Stop::Gone } else { Stop::Failed(shutdown::failure()) },
             () = at(deadline) => Stop::Failed(Failure::late()),
         }
     }

@@ -24,9 +24,9 @@ use crate::config::{self, Config, Limits};
 use crate::console::{Console, Sources};
 use crate::edge::call::billing::Quotas;
 use crate::edge::call::context::CallContext;
-use crate::edge::call::ending::Ending;
 use crate::edge::call::endpoint::{self, Endpoint};
 use crate::edge::call::refusal::Refusal;
+use crate::edge::call::shutdown::Shutdown;
 use crate::edge::call::snapshot::Snapshot;
 use crate::edge::call::target::Operation;
 use crate::edge::call::tenants::Tenants;
@@ -197,8 +197,8 @@ impl Gateway {
     }
 
     /// What tells calls that they have to end.
-    pub(in crate::edge) fn ending(&self) -> Arc<Ending> {
-        Arc::clone(&self.0.snapshot.load().ending)
+    pub(in crate::edge) fn shutdown(&self) -> Arc<Shutdown> {
+        Arc::clone(&self.0.snapshot.load().shutdown)
     }
 
     /// Counts a request that was refused by its head.

@@ -33,7 +33,7 @@ use crate::config::{self, Config, Error, Timeouts};
 use crate::edge::accept::Acceptor;
 use crate::edge::accept::pre_tls::BeforeTls;
 use crate::edge::accept::side::Side;
-use crate::edge::call::ending::Ending;
+use crate::edge::call::shutdown::Shutdown;
 use crate::edge::gateway::Gateway;
 use crate::edge::gateway::connections;
 use crate::edge::server::admin::{Admin, Sampler};
@@ -185,7 +185,8 @@ impl Life {
             log::info!("this process accepts connections now, and the one before it ends");
             inheritance.release();
         }
-        let drain = Drain { gateway: &self.gateway, ending: self.gateway.ending(), timeouts: self.timeouts };
+        let drain =
+            Drain { gateway: &self.gateway, shutdown: self.gateway.shutdown(), timeouts: self.timeouts };
         let reason = watch_over(&mut signals, &mut taken, &mut self.reload, &mut self.successor).await;
         if reason != Reason::TakenOver {
             Door::remove(&self.door);
@@ -357,7 +358,7 @@ fn tell_manager() {
 /// The time between the order to stop and the end.
 struct Drain<'s> {
     gateway: &'s Gateway,
-    ending: Arc<Ending>,
+    shutdown: Arc<Shutdown>,
     timeouts: Timeouts,
 }
 
@@ -382,7 +383,7 @@ impl Drain<'_> {
                 }
             }
         }
-        self.ending.come();
+        self.shutdown.announce();
         if timeout(LAST_WORDS, self.quiet()).await.is_err() {
             log::warn!("{} calls are cut off", self.gateway.calls());
         }
