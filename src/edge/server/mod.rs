@@ -39,7 +39,7 @@ use crate::edge::gateway::connections;
 use crate::edge::server::admin::{Admin, Sampler};
 use crate::edge::server::certificates::Certificates;
 use crate::edge::server::demo::Demo;
-use crate::edge::server::handover::{Door, Inheritance};
+use crate::edge::server::handover::{HandoverSocket, InheritedListeners};
 use crate::edge::server::listeners::Sockets;
 use crate::edge::server::reload::Reload;
 
@@ -61,7 +61,7 @@ struct Life {
     reload: Reload,
     timeouts: Timeouts,
     door: PathBuf,
-    inheritance: Option<Inheritance>,
+    inheritance: Option<InheritedListeners>,
     successor: Option<Command>,
 }
 
@@ -90,7 +90,7 @@ impl Server {
     /// When there is no such gateway, or when the store, a log or a listener cannot be opened.
     pub fn taking_over(config: &Config, file: Option<PathBuf>) -> Result<Self, Error> {
         let door = door(config);
-        let inheritance = Inheritance::ask(&door).map_err(|error| {
+        let inheritance = InheritedListeners::ask(&door).map_err(|error| {
             Error::plain(format!("there is no gateway to take over from at {}: {error}", door.display()))
         })?;
         Self::build(config, file, Some(inheritance))
@@ -99,7 +99,7 @@ impl Server {
     fn build(
         config: &Config,
         file: Option<PathBuf>,
-        mut inheritance: Option<Inheritance>,
+        mut inheritance: Option<InheritedListeners>,
     ) -> Result<Self, Error> {
         // Who can connect may send signals, too.
         let (main, signals) =
@@ -189,7 +189,7 @@ impl Life {
             Drain { gateway: &self.gateway, shutdown: self.gateway.shutdown(), timeouts: self.timeouts };
         let reason = watch_over(&mut signals, &mut taken, &mut self.reload, &mut self.successor).await;
         if reason != Reason::TakenOver {
-            Door::remove(&self.door);
+            HandoverSocket::remove(&self.door);
         }
         self.sockets.close();
         let _ = stop.send(true);
@@ -330,11 +330,11 @@ fn start(successor: Option<&mut Command>) {
 /// A door for a successor. A gateway without one can only be stopped and started again.
 fn open_door(
     path: &Path,
-    inheritance: &mut Option<Inheritance>,
+    inheritance: &mut Option<InheritedListeners>,
     sockets: &Sockets,
 ) -> Option<oneshot::Receiver<()>> {
-    let inherited = inheritance.as_mut().and_then(Inheritance::take_door);
-    let door = Door::open(path, inherited).and_then(|door| door.watch(sockets.clone()));
+    let inherited = inheritance.as_mut().and_then(InheritedListeners::take_door);
+    let door = HandoverSocket::open(path, inherited).and_then(|door| door.watch(sockets.clone()));
     door.inspect_err(|error| {
         log::warn!("{}: {error}; no process can take over from this one", path.display());
     })
@@ -344,7 +344,7 @@ fn open_door(
 /// The door of the gateway of a configuration.
 fn door(config: &Config) -> PathBuf {
     let address = config.listeners.first().map_or("", |listener| listener.address.as_str());
-    Door::path(&config.data, address)
+    HandoverSocket::path(&config.data, address)
 }
 
 /// Tells systemd, if it has started this, that the process is ready, and that it is the one to look after.
