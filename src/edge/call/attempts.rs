@@ -7,9 +7,9 @@ use bytes::Bytes;
 use http::HeaderValue;
 
 use crate::canon::{Oddity, Said, Usage};
+use crate::edge::call::call_guard::Abort;
 use crate::edge::call::fallback::Fallbacks;
 use crate::edge::call::target::Call;
-use crate::edge::call::watch::Stop;
 use crate::edge::upstream::transport::answer_failure;
 use crate::failure::{Failure, Fault, Kind};
 use crate::observe::{Attempt, AttemptFailure, Trace};
@@ -151,8 +151,8 @@ impl Attempts {
     }
 
     /// Notes why an attempt has ended from outside.
-    pub(in crate::edge) fn note_stop(&mut self, stop: &Stop) {
-        if let Stop::Failed(failure) = stop
+    pub(in crate::edge) fn note_abort(&mut self, abort: &Abort) {
+        if let Abort::Failed(failure) = abort
             && failure.kind().is_the_providers()
         {
             self.fail_attempt(answer_failure(failure));

@@ -7,13 +7,13 @@ use tokio::time::Instant;
 
 use crate::edge::call::attempts::Attempts;
 use crate::edge::call::billing::Billing;
+use crate::edge::call::call_guard::{CallGuard, DrainLimits, Leave};
 use crate::edge::call::request_info::RequestInfo;
-use crate::edge::call::watch::{Leave, Places, Watch};
 
 /// Makes the watch over the call at the target where it is.
-pub(in crate::edge) fn watch(request: &RequestInfo, attempts: &Attempts, billing: &Billing) -> Watch {
+pub(in crate::edge) fn guard(request: &RequestInfo, attempts: &Attempts, billing: &Billing) -> CallGuard {
     let deadline = attempts.deadline().map(Instant::from_std);
-    Watch::new(&request.snapshot.shutdown, deadline, leave_taking(request, attempts, billing))
+    CallGuard::new(&request.snapshot.shutdown, deadline, leave_taking(request, attempts, billing))
 }
 
 /// The way to read on when the client goes; absent: the provider is left.
@@ -26,7 +26,7 @@ fn leave_taking(request: &RequestInfo, attempts: &Attempts, billing: &Billing) -
         time,
         grant: Arc::clone(request.grant.as_ref()?),
         drains: Arc::clone(&request.snapshot.drains),
-        places: Places { all: limits.drains, account },
+        places: DrainLimits { all: limits.drains, account },
     })
 }
 

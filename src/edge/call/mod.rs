@@ -3,6 +3,7 @@
 pub(in crate::edge) mod admission;
 pub(in crate::edge) mod attempts;
 pub(in crate::edge) mod billing;
+pub(in crate::edge) mod call_guard;
 pub(in crate::edge) mod context;
 pub(in crate::edge) mod endpoint;
 pub(in crate::edge) mod estimate;
@@ -19,4 +20,3 @@ pub(in crate::edge) mod shutdown;
 pub(in crate::edge) mod snapshot;
 pub(in crate::edge) mod target;
 pub(in crate::edge) mod tenants;
-pub(in crate::edge) mod watch;

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use crate::config::{Config, Limits, Switch};
+use crate::edge::call::call_guard::Drains;
 use crate::edge::call::retry_budget::RetryBudget;
 use crate::edge::call::shutdown::Shutdown;
 use crate::edge::call::tenants::Tenants;
-use crate::edge::call::watch::Drains;
 use crate::edge::upstream::Upstream;
 use crate::observe::{Metrics, TargetMetrics};
 use crate::provider::Provider;

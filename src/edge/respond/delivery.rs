@@ -18,10 +18,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::edge::call::admission::Admission;
 use crate::edge::call::attempts::Attempts;
 use crate::edge::call::billing::Billing;
+use crate::edge::call::call_guard::{Abort, CallGuard};
 use crate::edge::call::form::Form;
 use crate::edge::call::outcome::Outcome;
 use crate::edge::call::request_info::RequestInfo;
-use crate::edge::call::watch::{Stop, Watch};
 use crate::edge::request::headers::Identity;
 use crate::edge::respond::answer;
 use crate::edge::respond::phase::Phase;
@@ -31,7 +31,7 @@ use crate::edge::upstream::transport::transport;
 use crate::failure::Failure;
 use crate::route::Sign;
 
-type Result<T> = std::result::Result<T, Stop>;
+type Result<T> = std::result::Result<T, Abort>;
 
 /// An answer on its way, with the parts of its call that are written meanwhile.
 pub(in crate::edge) struct Delivery<'d> {
@@ -40,7 +40,7 @@ pub(in crate::edge) struct Delivery<'d> {
     pub(in crate::edge) attempts: &'d mut Attempts,
     pub(in crate::edge) billing: &'d mut Billing,
     pub(in crate::edge) outcome: &'d mut Outcome,
-    pub(in crate::edge) watch: &'d mut Watch,
+    pub(in crate::edge) guard: &'d mut CallGuard,
     pub(in crate::edge) response: ResponseStream,
     pub(in crate::edge) phase: Phase,
 }
@@ -52,16 +52,16 @@ impl Delivery<'_> {
         self.attempts.note_served(self.response.served());
         self.billing.deliver(self.response.delivered());
         self.attempts.note_reasoning(self.response.reasons());
-        if matches!(result, Err(Stop::Gone)) && self.response.is_counted() {
+        if matches!(result, Err(Abort::Gone)) && self.response.is_counted() {
             self.attempts.answer.usage = self.response.usage();
             self.settle();
         }
         self.attempts.answer.oddities = self.response.oddities();
         self.attempts.answer.said = self.response.said();
-        match result.inspect_err(|stop| self.attempts.note_stop(stop)) {
+        match result.inspect_err(|abort| self.attempts.note_abort(abort)) {
             Ok(()) => self.finish(session).await?,
-            Err(Stop::Failed(failure)) if self.speaks() => self.fail(session, failure).await?,
-            Err(stop) => return Err(stop),
+            Err(Abort::Failed(failure)) if self.speaks() => self.fail(session, failure).await?,
+            Err(abort) => return Err(abort),
         }
         Ok(self.response.is_whole())
     }
@@ -89,7 +89,7 @@ impl Delivery<'_> {
                         Poll::Pending => loop {
                             tokio::select! {
                                 arrived = &mut read => break arrived,
-                                stop = self.watch.ends(session) => return Err(stop),
+                                abort = self.guard.ends(session) => return Err(abort),
                                 () = &mut clock => {
                                     self.tick(session).await?;
                                     clock.as_mut().reset(self.deadline());
@@ -195,14 +195,14 @@ impl Delivery<'_> {
     async fn send(&mut self, session: &mut Session, bytes: Bytes) -> Result<()> {
         let now = Instant::now();
         let is_first = self.phase.write(now);
-        if self.watch.is_alone() {
+        if self.guard.is_draining() {
             return Ok(());
         }
         let mut tasks = Vec::with_capacity(2);
         if is_first {
             self.commit();
             let head = reply::stream_start(session, Identity::of(self.request, self.attempts, self.billing));
-            let head = head.map_err(|error| Stop::Failed(transport(&error)))?;
+            let head = head.map_err(|error| Abort::Failed(transport(&error)))?;
             (self.outcome.status, self.outcome.form) = (200, Form::Stream);
             tasks.push(HttpTask::Header(head, false));
         }
@@ -220,7 +220,7 @@ impl Delivery<'_> {
         let written = send_tasks(session, self.request, tasks).await;
         self.attempts.note_stall(now.elapsed());
         match written {
-            Err(_) if !self.watch.lose() => Err(Stop::Gone),
+            Err(_) if !self.guard.client_disconnected() => Err(Abort::Gone),
             _ => Ok(()),
         }
     }
@@ -233,7 +233,7 @@ impl Delivery<'_> {
             self.settle();
         }
         if let Some(body) = self.response.whole() {
-            return match self.watch.is_alone() {
+            return match self.guard.is_draining() {
                 true => Ok(()),
                 false => {
                     let identity = Identity::of(self.request, self.attempts, self.billing);
@@ -248,11 +248,11 @@ impl Delivery<'_> {
     /// Ends the client's stream, if there still is a client.
     async fn close(&mut self, session: &mut Session) -> Result<()> {
         self.phase.end();
-        if self.watch.is_alone() {
+        if self.guard.is_draining() {
             return Ok(());
         }
         match send_tasks(session, self.request, vec![HttpTask::Done]).await {
-            Err(_) if !self.watch.lose() => Err(Stop::Gone),
+            Err(_) if !self.guard.client_disconnected() => Err(Abort::Gone),
             _ => Ok(()),
         }
     }
@@ -286,8 +286,8 @@ async fn send_tasks(
 /// The reason for which a write to the client has failed.
 pub(in crate::edge) fn sent(result: pingora::Result<()>) -> Result<()> {
     result.map_err(|error| match error.esource() {
-        ErrorSource::Upstream => Stop::Failed(transport(&error)),
-        _ => Stop::Gone,
+        ErrorSource::Upstream => Abort::Failed(transport(&error)),
+        _ => Abort::Gone,
     })
 }
 

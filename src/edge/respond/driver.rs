@@ -21,13 +21,13 @@ use pingora_proxy::{ProxyHttp, Session};
 use tokio::time::timeout;
 
 use crate::edge::call::attempts::Attempts;
+use crate::edge::call::call_guard::{Abort, CallGuard};
 use crate::edge::call::context::CallContext;
 use crate::edge::call::form::Form;
 use crate::edge::call::leaving;
 use crate::edge::call::outcome::Outcome;
 use crate::edge::call::request_info::RequestInfo;
 use crate::edge::call::target::Bridged;
-use crate::edge::call::watch::{Stop, Watch};
 use crate::edge::request::failover;
 use crate::edge::request::headers::Identity;
 use crate::edge::respond::answer;
@@ -43,7 +43,7 @@ use crate::protocol::ProtocolId;
 use crate::translate;
 use crate::translate::bridge::Bridge;
 
-type Result<T> = std::result::Result<T, Stop>;
+type Result<T> = std::result::Result<T, Abort>;
 
 /// Whose hooks a call goes through.
 pub(in crate::edge) trait Proxy: ProxyHttp<CTX = Box<CallContext>> + Sync {}
@@ -67,13 +67,13 @@ impl<P: Proxy> Driver<'_, P> {
         ctx: &mut Box<CallContext>,
     ) -> pingora::Result<()> {
         loop {
-            let mut watch = leaving::watch(&ctx.request, &ctx.attempts, &ctx.billing);
-            let result = self.run(session, ctx, &mut watch).await;
-            if watch.is_alone() || matches!(result, Err(Stop::Gone)) {
+            let mut guard = leaving::guard(&ctx.request, &ctx.attempts, &ctx.billing);
+            let result = self.run(session, ctx, &mut guard).await;
+            if guard.is_draining() || matches!(result, Err(Abort::Gone)) {
                 ctx.outcome.client_gone = true;
                 match result {
-                    Err(Stop::Failed(failure)) => fail_unseen(ctx, failure),
-                    Err(Stop::Gone) => {
+                    Err(Abort::Failed(failure)) => fail_unseen(ctx, failure),
+                    Err(Abort::Gone) => {
                         let catalog = &ctx.request.snapshot.catalog;
                         ctx.billing.leave(catalog, &ctx.attempts);
                     }
@@ -85,9 +85,9 @@ impl<P: Proxy> Driver<'_, P> {
             match result {
                 Ok(Turn::Turned) => {}
                 Ok(Turn::Answered) => return Ok(()),
-                Err(Stop::Failed(failure)) if turn(ctx, &failure) => {}
-                Err(Stop::Failed(failure)) => return fail(session, ctx, failure).await,
-                Err(Stop::Gone) => return Ok(()),
+                Err(Abort::Failed(failure)) if turn(ctx, &failure) => {}
+                Err(Abort::Failed(failure)) => return fail(session, ctx, failure).await,
+                Err(Abort::Gone) => return Ok(()),
             }
         }
     }
@@ -96,7 +96,7 @@ impl<P: Proxy> Driver<'_, P> {
         &self,
         session: &mut Session,
         ctx: &mut Box<CallContext>,
-        watch: &mut Watch,
+        guard: &mut CallGuard,
     ) -> Result<Turn> {
         let call = ctx.attempts.call()?;
         let bridged = call.bridged.as_ref().map(|bridged| (bridged.client, bridged.estimate));
@@ -104,7 +104,7 @@ impl<P: Proxy> Driver<'_, P> {
             return counted(session, ctx, client, estimate).await;
         }
         let infers = call.infers();
-        let (mut provider, peer) = self.open(session, ctx, watch).await?;
+        let (mut provider, peer) = self.open(session, ctx, guard).await?;
         let head = self.head(&provider, session, ctx).await?;
         let limit = ctx.request.snapshot.limits.reply_bytes;
         if let (Some((client, estimate)), false, 404 | 405 | 501) = (bridged, infers, head.status) {
@@ -114,26 +114,26 @@ impl<P: Proxy> Driver<'_, P> {
         if head.status != 200 {
             ctx.attempts.fail_attempt(status_failure(head.status));
             // Its status may be enough to go on to the next target.
-            if !watch.is_alone() && head.refusal().is_some_and(|failure| turn(ctx, &failure)) {
+            if !guard.is_draining() && head.refusal().is_some_and(|failure| turn(ctx, &failure)) {
                 self.leave(provider, &peer).await;
                 return Ok(Turn::Turned);
             }
         }
         let relays = head.flows() && ctx.attempts.call()?.form.is_stream();
         if head.status != 200 || !infers || !relays && bridged.is_none() {
-            let body = read_whole(&mut provider, session, &mut ctx.attempts, watch, limit).await;
-            let body = body.map_err(|stop| if head.status == 200 { stop } else { stop.without_cost() });
-            let body = body.inspect_err(|stop| note_stop(&mut ctx.attempts, &head, stop))?;
+            let body = read_whole(&mut provider, session, &mut ctx.attempts, guard, limit).await;
+            let body = body.map_err(|abort| if head.status == 200 { abort } else { abort.without_cost() });
+            let body = body.inspect_err(|abort| note_abort(&mut ctx.attempts, &head, abort))?;
             self.release(provider, &peer).await;
-            return self.answered(session, ctx, watch, &head, body).await;
+            return self.answered(session, ctx, guard, &head, body).await;
         }
-        let mut delivery = delivery(ctx, watch)?;
+        let mut delivery = delivery(ctx, guard)?;
         let result = match head.flows() {
             true => delivery.relay(&mut provider, session).await,
-            false => match read_whole(&mut provider, session, delivery.attempts, delivery.watch, limit).await
+            false => match read_whole(&mut provider, session, delivery.attempts, delivery.guard, limit).await
             {
                 Ok(body) => delivery.replay(&body),
-                Err(stop) => Err(stop),
+                Err(abort) => Err(abort),
             },
         };
         if delivery.end(result, session).await? {
@@ -148,22 +148,22 @@ impl<P: Proxy> Driver<'_, P> {
         &self,
         session: &mut Session,
         ctx: &mut Box<CallContext>,
-        watch: &mut Watch,
+        guard: &mut CallGuard,
     ) -> Result<(HttpSession, Box<HttpPeer>)> {
         let upstream = Arc::clone(&ctx.attempts.call()?.upstream);
         loop {
             ctx.attempts.ask(ctx.request.caller());
-            let connected = self.connect(&upstream, session, ctx, watch).await?;
+            let connected = self.connect(&upstream, session, ctx, guard).await?;
             let Some((mut provider, mut peer, reused)) = connected else { continue };
             let (head, body) = self.request(session, ctx).await.map_err(failed)?;
             ctx.billing.forward();
             ctx.attempts.note_sent();
-            watch.ask();
+            guard.ask();
             let asked = tokio::select! {
                 asked = ask(&mut provider, head, body, upstream.times.first_byte) => asked,
-                stop = watch.ends(session) => {
-                    ctx.attempts.note_stop(&stop);
-                    return Err(stop);
+                abort = guard.ends(session) => {
+                    ctx.attempts.note_abort(&abort);
+                    return Err(abort);
                 }
             };
             match asked {
@@ -174,7 +174,8 @@ impl<P: Proxy> Driver<'_, P> {
                     provider.set_read_timeout(Some(upstream.times.silence));
                     return Ok((provider, peer));
                 }
-                Err(error) if is_stale(&error, reused) && !watch.is_alone() && ctx.attempts.ask_afresh() => {}
+                Err(error)
+                    if is_stale(&error, reused) && !guard.is_draining() && ctx.attempts.ask_afresh() => {}
                 Err(error) => {
                     ctx.attempts.fail_attempt(error_failure(&error, AttemptFailure::Broken));
                     return Err(failed(error));
@@ -189,19 +190,19 @@ impl<P: Proxy> Driver<'_, P> {
         upstream: &Upstream,
         session: &mut Session,
         ctx: &mut Box<CallContext>,
-        watch: &mut Watch,
+        guard: &mut CallGuard,
     ) -> Result<Option<(HttpSession, Box<HttpPeer>, bool)>> {
         // A resolver may take its time, in which the client is listened to; so that is not left to the hook.
         let resolved = tokio::select! {
             resolved = upstream.resolved() => resolved,
-            stop = watch.ends(session) => return Err(stop),
+            abort = guard.ends(session) => return Err(abort),
         };
         resolved.inspect_err(|failure| ctx.attempts.fail_attempt(answer_failure(failure)))?;
         let peer = self.proxy.upstream_peer(session, ctx).await.map_err(failed)?;
         let connected = tokio::select! {
             // It needs more room than all that follows, and not for long.
             connected = Box::pin(self.connector.get_http_session(&*peer)) => connected,
-            stop = watch.ends(session) => return Err(stop),
+            abort = guard.ends(session) => return Err(abort),
         };
         match connected {
             Ok((mut provider, reused)) => {
@@ -248,14 +249,14 @@ impl<P: Proxy> Driver<'_, P> {
         &self,
         session: &mut Session,
         ctx: &mut Box<CallContext>,
-        watch: &Watch,
+        guard: &CallGuard,
         head: &Head,
         body: Bytes,
     ) -> Result<Turn> {
         let whole = reply::buffered(&ctx.request, &mut ctx.attempts, head, body)?;
         ctx.billing.deliver(whole.tokens);
         ctx.billing.settle(&ctx.request.snapshot.catalog, &mut ctx.attempts);
-        if watch.is_alone() {
+        if guard.is_draining() {
             return Ok(Turn::Answered);
         }
         let CallContext { request, attempts, billing, outcome, .. } = &mut **ctx;
@@ -327,11 +328,11 @@ fn turn(ctx: &mut CallContext, failure: &Failure) -> bool {
 }
 
 /// Begins to deliver the provider's answer.
-fn delivery<'d>(ctx: &'d mut CallContext, watch: &'d mut Watch) -> Result<Delivery<'d>> {
+fn delivery<'d>(ctx: &'d mut CallContext, guard: &'d mut CallGuard) -> Result<Delivery<'d>> {
     let CallContext { request, admission, attempts, billing, outcome } = ctx;
     let response = response_stream(request, attempts)?;
     let phase = Phase::new(tokio::time::Instant::now());
-    Ok(Delivery { request, admission, attempts, billing, outcome, watch, response, phase })
+    Ok(Delivery { request, admission, attempts, billing, outcome, guard, response, phase })
 }
 
 /// Makes the passage of the provider's stream.
@@ -426,14 +427,14 @@ async fn read_whole(
     provider: &mut HttpSession,
     session: &mut Session,
     attempts: &mut Attempts,
-    watch: &mut Watch,
+    guard: &mut CallGuard,
     limit: usize,
 ) -> Result<Bytes> {
     let (mut parts, mut size) = (Vec::new(), 0);
     loop {
         let part = tokio::select! {
             part = provider.read_response_body() => part.map_err(failed)?,
-            stop = watch.ends(session) => return Err(stop),
+            abort = guard.ends(session) => return Err(abort),
         };
         let Some(part) = part else { return Ok(joined(parts, size)) };
         if size == 0 {
@@ -457,15 +458,15 @@ fn joined(mut parts: Vec<Bytes>, size: usize) -> Bytes {
 }
 
 /// Notes why an attempt has ended from outside, unless it had failed before.
-fn note_stop(attempts: &mut Attempts, head: &Head, stop: &Stop) {
+fn note_abort(attempts: &mut Attempts, head: &Head, abort: &Abort) {
     if head.status == 200 {
-        attempts.note_stop(stop);
+        attempts.note_abort(abort);
     }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is called with the errors of results")]
-fn failed(error: Box<Error>) -> Stop {
-    Stop::Failed(transport(&error))
+fn failed(error: Box<Error>) -> Abort {
+    Abort::Failed(transport(&error))
 }
 
 /// The time for which an answer is waited for that came before all of the request was sent.
