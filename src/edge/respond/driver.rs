@@ -211,7 +211,7 @@ impl<P: Proxy> Driver<'_, P> {
             }
             Err(error) => {
                 ctx.attempts.fail_attempt(error_failure(&error, AttemptFailure::Connect));
-                match upstream.shun(&peer) && ctx.attempts.ask_elsewhere() {
+                match upstream.mark_unreachable(&peer) && ctx.attempts.ask_elsewhere() {
                     true => Ok(None),
                     false => Err(failed(error)),
                 }

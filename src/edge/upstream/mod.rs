@@ -103,9 +103,9 @@ impl Upstream {
     }
 
     /// A peer could not be reached. Gives whether the provider has another address to try at once.
-    pub(in crate::edge) fn shun(&self, peer: &HttpPeer) -> bool {
+    pub(in crate::edge) fn mark_unreachable(&self, peer: &HttpPeer) -> bool {
         match peer.address() {
-            socket::SocketAddr::Inet(address) => self.names.shun(*address, Instant::now()),
+            socket::SocketAddr::Inet(address) => self.names.mark_unreachable(*address, Instant::now()),
             socket::SocketAddr::Unix(_) => false,
         }
     }
