@@ -30,7 +30,7 @@ use crate::edge::call::shutdown::Shutdown;
 use crate::edge::call::snapshot::Snapshot;
 use crate::edge::call::target::Operation;
 use crate::edge::call::tenants::Tenants;
-use crate::edge::gateway::connections::{Caps, Connections, Place};
+use crate::edge::gateway::connections::{ConnectionLimits, ConnectionPermit, Connections};
 use crate::edge::gateway::refused::Refused;
 use crate::edge::request::headers::{self, Identity};
 use crate::edge::request::intake;
@@ -42,7 +42,7 @@ use crate::edge::respond::driver::{self, Driver};
 use crate::edge::respond::reply;
 use crate::edge::upstream::Upstream;
 use crate::edge::upstream::transport::{raised, transport};
-use crate::edge::wire::streams::{self, Places};
+use crate::edge::wire::streams::{self, StreamPermits};
 use crate::failure::{Failure, Kind, Result};
 use crate::limit::{Limiter, Load, Shed, Weight};
 use crate::meter::{self, Ledger};
@@ -64,7 +64,7 @@ struct Shared {
     load: Arc<Load>,
     connections: Arc<Connections>,
     /// Requests on HTTP/2 connections.
-    streams: Places,
+    streams: StreamPermits,
     /// Files that the process may have open.
     files: u64,
     /// Connections to providers.
@@ -89,7 +89,7 @@ impl Gateway {
             ring,
             load: Arc::default(),
             connections: Arc::default(),
-            streams: Places::default(),
+            streams: StreamPermits::default(),
             files: connections::raise_files(),
             quotas: Quotas { limiter: Limiter::new(), ledger },
             metrics,
@@ -173,11 +173,11 @@ impl Gateway {
     }
 
     /// Lets a client's connection in, unless there are too many.
-    pub(in crate::edge) fn enter(&self, peer: Option<IpAddr>) -> Option<Place> {
+    pub(in crate::edge) fn enter(&self, peer: Option<IpAddr>) -> Option<ConnectionPermit> {
         let limits = self.limits();
         let total = limits.connections.unwrap_or_else(|| connections::default_total(self.0.files));
         let by_peer = limits.connections_per_address.unwrap_or_else(|| total.div_ceil(2));
-        let place = self.0.connections.enter(peer, Caps { total, by_peer });
+        let place = self.0.connections.enter(peer, ConnectionLimits { total, by_peer });
         place.map_err(|reached| self.0.metrics.connection_refused(reached.as_str())).ok()
     }
 
@@ -218,7 +218,7 @@ impl Gateway {
     ///
     /// # Errors
     /// 431 and 405 for its head, 503 when there are too many.
-    pub(in crate::edge) fn enter_stream(&self, request: &RequestHeader) -> Result<streams::Place> {
+    pub(in crate::edge) fn enter_stream(&self, request: &RequestHeader) -> Result<streams::StreamPermit> {
         let limits = self.limits();
         headers::check_size(request, limits.head_bytes, limits.head_fields)?;
         if request.method == http::Method::CONNECT {
