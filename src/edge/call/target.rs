@@ -145,7 +145,7 @@ impl Call {
     }
 
     /// Takes from the request's head what matters to the answer.
-    pub(in crate::edge) fn told_by(&mut self, head: &Head<'_>) {
+    pub(in crate::edge) fn note_head(&mut self, head: &Head<'_>) {
         self.form = Form::of(head.stream);
         self.choices = head.choices;
         self.thinks = head.thinks || self.thinks_unasked();

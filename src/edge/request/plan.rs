@@ -93,7 +93,7 @@ pub(in crate::edge) async fn admit(
     let mut estimate = CostEstimate::of(&call, &head, body.bytes().len(), paid, strict);
     let wanted = estimate.output_cap;
     let mut written = write(request, &call, client, &head, body.bytes(), wanted)?;
-    call.told_by(&head);
+    call.note_head(&head);
     let mut fallbacks = None;
     if call.infers() {
         let grant = request.grant.as_ref().ok_or_else(upstream::unknown)?;
@@ -129,7 +129,7 @@ pub(in crate::edge) fn redirect(
     let mut call = Call::to(&request.snapshot, last.found.clone(), choice, Operation::Infer)?;
     let head = Head::read(&fallbacks.body, fallbacks.client.protocol().members())?;
     may_ask(request, call.provider(), &head)?;
-    call.told_by(&head);
+    call.note_head(&head);
     let estimate = fallbacks.estimate.elsewhere(billing, &call)?;
     let written = write(request, &call, fallbacks.client, &head, &fallbacks.body, estimate.output_cap)?;
     put(&mut call, written, [fallbacks.spared.clone(), estimate.notice()], Body::from(&*fallbacks.body));

@@ -37,14 +37,14 @@ pub(in crate::edge) fn transport(error: &Error) -> Failure {
             Failure::new(Kind::Provider, "The provider could not be reached in time.")
         }
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => Failure::late(),
-        _ => return Failure::provider(told(error)),
+        _ => return Failure::provider(log_text(error)),
     };
-    failure.with_detail(told(error))
+    failure.with_detail(log_text(error))
 }
 
 /// An error of Pingora's for the log. Its context may hold the head that could not be read, so only its
 /// name is told, and what the system said.
-pub(in crate::edge) fn told(error: &Error) -> String {
+pub(in crate::edge) fn log_text(error: &Error) -> String {
     let name = error.etype().as_str();
     match error.root_cause().downcast_ref::<std::io::Error>() {
         Some(cause) => format!("{name}: {cause}"),
