@@ -32,8 +32,8 @@ use crate::edge::call::target::Operation;
 use crate::edge::call::tenants::Tenants;
 use crate::edge::gateway::connections::{ConnectionLimits, ConnectionPermit, Connections};
 use crate::edge::gateway::refused::Refused;
+use crate::edge::request::body;
 use crate::edge::request::headers::{self, Identity};
-use crate::edge::request::intake;
 use crate::edge::request::plan;
 use crate::edge::respond::account;
 use crate::edge::respond::answer;
@@ -285,7 +285,7 @@ impl Gateway {
         wanted: (ProtocolId, Operation),
     ) -> Result<()> {
         let CallContext { request, attempts, billing, admission, .. } = ctx;
-        let body = intake::read(session, request.snapshot.limits, admission).await?;
+        let body = body::read(session, request.snapshot.limits, admission).await?;
         request.bytes_in = body.bytes().len();
         let hint = headers::session(&session.req_header().headers);
         let (call, fallbacks) = plan::admit(&self.0.quotas, request, billing, wanted, hint, body).await?;
@@ -321,7 +321,7 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         ctx: &mut Box<CallContext>,
     ) -> pingora::Result<bool> {
-        intake::prepare(session, Duration::from_secs(ctx.request.snapshot.limits.write_seconds));
+        body::prepare(session, Duration::from_secs(ctx.request.snapshot.limits.write_seconds));
         match self.receive(session, ctx).await {
             Ok(None) => {
                 let driver = Driver { proxy: self, connector: &self.0.connector };

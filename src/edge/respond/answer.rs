@@ -7,8 +7,8 @@ use pingora::protocols::http::ServerSession;
 use pingora_proxy::Session;
 
 use crate::edge::call::outcome::Outcome;
+use crate::edge::request::body;
 use crate::edge::request::headers::{self, Identity};
-use crate::edge::request::intake;
 use crate::edge::respond::outbox::Outbox;
 use crate::failure::Failure;
 
@@ -98,7 +98,7 @@ async fn send(
     (mut head, whose): (ResponseHeader, Whose),
     body: Bytes,
 ) -> pingora::Result<()> {
-    intake::discard(session).await;
+    body::discard(session).await;
     outcome.status = head.status.as_u16();
     head.insert_header(header::CONTENT_TYPE, JSON)?;
     head.insert_header(header::CONTENT_LENGTH, body.len())?;

@@ -27,7 +27,7 @@ use crate::failure::{Failure, Kind, Result};
 use crate::json::Body;
 
 /// A body that is being read.
-struct Intake<'e> {
+struct BodyReader<'e> {
     admission: &'e mut Admission,
     limits: Limits,
     begun: Instant,
@@ -64,9 +64,9 @@ pub(in crate::edge) async fn read(
     }
     admission.has_room(length.unwrap_or_default())?;
     let body = Body::with_capacity(length.unwrap_or(FIRST_GUESS));
-    let mut intake = Intake { admission, limits, begun: Instant::now(), body };
-    let read = intake.read(session, length).await;
-    let body = intake.body;
+    let mut reader = BodyReader { admission, limits, begun: Instant::now(), body };
+    let read = reader.read(session, length).await;
+    let body = reader.body;
     if read.is_err() {
         // Pingora takes a body for read that it could not read on; what follows is no request.
         session.set_keepalive(None);
@@ -89,7 +89,7 @@ pub(in crate::edge) async fn discard(session: &mut Session) {
     }
 }
 
-impl Intake<'_> {
+impl BodyReader<'_> {
     async fn read(&mut self, session: &mut Session, length: Option<usize>) -> Result<()> {
         if session.req_header().headers.contains_key(header::EXPECT) {
             let keepalive = session.downstream_session.get_keepalive();
