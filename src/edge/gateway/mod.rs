@@ -41,7 +41,7 @@ use crate::edge::respond::answer::Local;
 use crate::edge::respond::driver::{self, Driver};
 use crate::edge::respond::reply;
 use crate::edge::upstream::Upstream;
-use crate::edge::upstream::transport::{raised, transport};
+use crate::edge::upstream::transport::{hook_error, provider_failure};
 use crate::edge::wire::streams::{self, StreamPermits};
 use crate::failure::{Failure, Kind, Result};
 use crate::limit::{Limiter, Load, Shed, Weight};
@@ -344,7 +344,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Box<CallContext>,
     ) -> pingora::Result<Box<HttpPeer>> {
         let peer = ctx.attempts.call().and_then(|call| call.upstream.peer(ctx.attempts.is_fresh()));
-        peer.map_err(raised)
+        peer.map_err(hook_error)
     }
 
     /// The head that its provider gets, made anew: the one that is passed in may be any.
@@ -354,7 +354,7 @@ impl ProxyHttp for Gateway {
         head: &mut RequestHeader,
         ctx: &mut Box<CallContext>,
     ) -> pingora::Result<()> {
-        let call = ctx.attempts.call().map_err(raised)?;
+        let call = ctx.attempts.call().map_err(hook_error)?;
         *head = match &call.bridged {
             Some(_) => headers::for_bridge(call.provider(), call.protocol, call.path, call.body.len())?,
             None => headers::to_provider(session.req_header(), &ctx.request, call)?,
@@ -400,7 +400,7 @@ impl ProxyHttp for Gateway {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }
         if session.response_written().is_none() {
-            let written = driver::fail(session, ctx, transport(error)).await;
+            let written = driver::fail(session, ctx, provider_failure(error)).await;
             ctx.outcome.client_gone |= written.is_err();
         }
         FailToProxy { error_code: ctx.outcome.status, can_reuse_downstream: false }

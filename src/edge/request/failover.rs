@@ -8,7 +8,7 @@ use crate::failure::Failure;
 
 /// The call has failed where it was, and nothing of an answer has gone to the client. Turns to the next
 /// target; gives whether there is one, and time for it.
-pub(in crate::edge) fn turn(
+pub(in crate::edge) fn next_target(
     request: &RequestInfo,
     attempts: &mut Attempts,
     billing: &mut Billing,

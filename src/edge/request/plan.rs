@@ -69,7 +69,7 @@ pub(in crate::edge) async fn admit(
     mut body: Body,
 ) -> Result<(Call, Option<Fallbacks>)> {
     let members = client.protocol().members();
-    let Plan { mut head, found, mut choices } = plan(request, client, hint, body.bytes())?;
+    let Plan { mut head, found, mut choices } = find_targets(request, client, hint, body.bytes())?;
     let mut spared = None;
     let counts_money = operation == Operation::Infer && request.snapshot.billing.is_on();
     if counts_money && let Err(refusal) = priced::retain(&mut choices, &found, &head.demand) {
@@ -92,14 +92,14 @@ pub(in crate::edge) async fn admit(
     let strict = request.is_strict(&call.found.entry);
     let mut estimate = CostEstimate::of(&call, &head, body.bytes().len(), paid, strict);
     let wanted = estimate.output_cap;
-    let mut written = write(request, &call, client, &head, body.bytes(), wanted)?;
+    let mut written = write_request(request, &call, client, &head, body.bytes(), wanted)?;
     call.note_head(&head);
     let mut fallbacks = None;
     if call.infers() {
         let grant = request.grant.as_ref().ok_or_else(upstream::unknown)?;
         estimate.reserve(quotas, grant, billing, &call, elsewhere, written.length()).await?;
         if estimate.output_cap != wanted {
-            written = write(request, &call, client, &head, body.bytes(), estimate.output_cap)?;
+            written = write_request(request, &call, client, &head, body.bytes(), estimate.output_cap)?;
         }
         if !choices.is_empty() {
             let body = match written.body {
@@ -111,7 +111,7 @@ pub(in crate::edge) async fn admit(
             fallbacks = Some(Fallbacks { choices, client, body, spared, estimate });
         }
     }
-    put(&mut call, written, [spared, estimate.notice()], body);
+    put_written(&mut call, written, [spared, estimate.notice()], body);
     Ok((call, fallbacks))
 }
 
@@ -131,13 +131,19 @@ pub(in crate::edge) fn redirect(
     may_ask(request, call.provider(), &head)?;
     call.note_head(&head);
     let estimate = fallbacks.estimate.elsewhere(billing, &call)?;
-    let written = write(request, &call, fallbacks.client, &head, &fallbacks.body, estimate.output_cap)?;
-    put(&mut call, written, [fallbacks.spared.clone(), estimate.notice()], Body::from(&*fallbacks.body));
+    let written =
+        write_request(request, &call, fallbacks.client, &head, &fallbacks.body, estimate.output_cap)?;
+    put_written(
+        &mut call,
+        written,
+        [fallbacks.spared.clone(), estimate.notice()],
+        Body::from(&*fallbacks.body),
+    );
     Ok(call)
 }
 
 /// Finds the model and its targets.
-fn plan<'b>(
+fn find_targets<'b>(
     request: &mut RequestInfo,
     client: ProtocolId,
     hint: Option<&str>,
@@ -184,7 +190,7 @@ fn may_ask(request: &RequestInfo, provider: &Provider, head: &Head<'_>) -> Resul
 }
 
 /// Puts what was written into the call.
-fn put(call: &mut Call, written: Written, [spared, notice]: [Option<String>; 2], mut body: Body) {
+fn put_written(call: &mut Call, written: Written, [spared, notice]: [Option<String>; 2], mut body: Body) {
     let told = [spared, written.losses.header(), notice];
     call.dropped = told.into_iter().flatten().reduce(|a, b| a + ", " + &b);
     (call.rejections, call.claims) = (written.rejections, written.claims);
@@ -200,7 +206,7 @@ fn put(call: &mut Call, written: Written, [spared, notice]: [Option<String>; 2],
 }
 
 /// Writes the request for its provider, with an answer of at most `output_cap` tokens if that is given.
-fn write(
+fn write_request(
     request: &RequestInfo,
     call: &Call,
     client: ProtocolId,
@@ -211,7 +217,7 @@ fn write(
     if call.protocol != client {
         let strict = request.is_strict(&call.found.entry);
         let facts = bridge::Facts { strict, output_cap, ..facts(request, call, &head.model) };
-        return translated(call, client, body, &facts, &request.sealer());
+        return translate_request(call, client, body, &facts, &request.sealer());
     }
     let (speaker, profile) = (client.protocol(), &call.provider().profile);
     let edits = Edits::of(speaker, body, head, profile, &call.upstream_model, output_cap);
@@ -221,7 +227,7 @@ fn write(
 }
 
 /// The request in the words of the provider's protocol.
-fn translated(
+fn translate_request(
     call: &Call,
     client: ProtocolId,
     body: &[u8],

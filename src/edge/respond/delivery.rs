@@ -27,7 +27,7 @@ use crate::edge::respond::answer;
 use crate::edge::respond::phase::Phase;
 use crate::edge::respond::reply;
 use crate::edge::respond::response_stream::ResponseStream;
-use crate::edge::upstream::transport::transport;
+use crate::edge::upstream::transport::provider_failure;
 use crate::failure::Failure;
 use crate::route::Sign;
 
@@ -103,7 +103,7 @@ impl Delivery<'_> {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => return Ok(self.response.end()?),
                 Err(_) if self.response.is_whole_without_end() => return Ok(()),
-                Err(error) => return Err(transport(&error).into()),
+                Err(error) => return Err(provider_failure(&error).into()),
             };
             self.attempts.note_arrival();
             gathered += chunk.len();
@@ -202,7 +202,7 @@ impl Delivery<'_> {
         if is_first {
             self.commit();
             let head = reply::stream_start(session, Identity::of(self.request, self.attempts, self.billing));
-            let head = head.map_err(|error| Abort::Failed(transport(&error)))?;
+            let head = head.map_err(|error| Abort::Failed(provider_failure(&error)))?;
             (self.outcome.status, self.outcome.form) = (200, Form::Stream);
             tasks.push(HttpTask::Header(head, false));
         }
@@ -237,7 +237,7 @@ impl Delivery<'_> {
                 true => Ok(()),
                 false => {
                     let identity = Identity::of(self.request, self.attempts, self.billing);
-                    sent(answer::write(session, self.outcome, identity, body).await)
+                    client_write(answer::write(session, self.outcome, identity, body).await)
                 }
             };
         }
@@ -284,9 +284,9 @@ async fn send_tasks(
 }
 
 /// The reason for which a write to the client has failed.
-pub(in crate::edge) fn sent(result: pingora::Result<()>) -> Result<()> {
+pub(in crate::edge) fn client_write(result: pingora::Result<()>) -> Result<()> {
     result.map_err(|error| match error.esource() {
-        ErrorSource::Upstream => Abort::Failed(transport(&error)),
+        ErrorSource::Upstream => Abort::Failed(provider_failure(&error)),
         _ => Abort::Gone,
     })
 }

@@ -31,11 +31,13 @@ use crate::edge::call::target::Bridged;
 use crate::edge::request::failover;
 use crate::edge::request::headers::Identity;
 use crate::edge::respond::answer;
-use crate::edge::respond::delivery::{Delivery, sent};
+use crate::edge::respond::delivery::{Delivery, client_write};
 use crate::edge::respond::phase::Phase;
 use crate::edge::respond::reply::{self, Head};
 use crate::edge::respond::response_stream::ResponseStream;
-use crate::edge::upstream::transport::{answer_failure, error_failure, is_stale, status_failure, transport};
+use crate::edge::upstream::transport::{
+    answer_failure, error_failure, is_stale, provider_failure, status_failure,
+};
 use crate::edge::upstream::{Upstream, keep_apart};
 use crate::failure::Failure;
 use crate::observe::AttemptFailure;
@@ -83,9 +85,9 @@ impl<P: Proxy> Driver<'_, P> {
                 return Err(Error::explain(ErrorType::ConnectionClosed, "the client is gone").into_down());
             }
             match result {
-                Ok(Turn::Turned) => {}
-                Ok(Turn::Answered) => return Ok(()),
-                Err(Abort::Failed(failure)) if turn(ctx, &failure) => {}
+                Ok(Served::Elsewhere) => {}
+                Ok(Served::Answered) => return Ok(()),
+                Err(Abort::Failed(failure)) if next_target(ctx, &failure) => {}
                 Err(Abort::Failed(failure)) => return fail(session, ctx, failure).await,
                 Err(Abort::Gone) => return Ok(()),
             }
@@ -97,7 +99,7 @@ impl<P: Proxy> Driver<'_, P> {
         session: &mut Session,
         ctx: &mut Box<CallContext>,
         guard: &mut CallGuard,
-    ) -> Result<Turn> {
+    ) -> Result<Served> {
         let call = ctx.attempts.call()?;
         let bridged = call.bridged.as_ref().map(|bridged| (bridged.client, bridged.estimate));
         if let (Some((client, estimate)), "") = (bridged, call.path) {
@@ -114,9 +116,9 @@ impl<P: Proxy> Driver<'_, P> {
         if head.status != 200 {
             ctx.attempts.fail_attempt(status_failure(head.status));
             // Its status may be enough to go on to the next target.
-            if !guard.is_draining() && head.refusal().is_some_and(|failure| turn(ctx, &failure)) {
+            if !guard.is_draining() && head.refusal().is_some_and(|failure| next_target(ctx, &failure)) {
                 self.leave(provider, &peer).await;
-                return Ok(Turn::Turned);
+                return Ok(Served::Elsewhere);
             }
         }
         let relays = head.flows() && ctx.attempts.call()?.form.is_stream();
@@ -139,7 +141,7 @@ impl<P: Proxy> Driver<'_, P> {
         if delivery.end(result, session).await? {
             self.leave(provider, &peer).await;
         }
-        Ok(Turn::Answered)
+        Ok(Served::Answered)
     }
 
     /// Sends the request and waits for the head of the answer. A pooled connection that the provider had closed in
@@ -160,7 +162,7 @@ impl<P: Proxy> Driver<'_, P> {
             ctx.attempts.note_sent();
             guard.ask();
             let asked = tokio::select! {
-                asked = ask(&mut provider, head, body, upstream.times.first_byte) => asked,
+                asked = send_request(&mut provider, head, body, upstream.times.first_byte) => asked,
                 abort = guard.ends(session) => {
                     ctx.attempts.note_abort(&abort);
                     return Err(abort);
@@ -252,12 +254,12 @@ impl<P: Proxy> Driver<'_, P> {
         guard: &CallGuard,
         head: &Head,
         body: Bytes,
-    ) -> Result<Turn> {
+    ) -> Result<Served> {
         let whole = reply::buffered(&ctx.request, &mut ctx.attempts, head, body)?;
         ctx.billing.deliver(whole.tokens);
         ctx.billing.settle(&ctx.request.snapshot.catalog, &mut ctx.attempts);
         if guard.is_draining() {
-            return Ok(Turn::Answered);
+            return Ok(Served::Answered);
         }
         let CallContext { request, attempts, billing, outcome, .. } = &mut **ctx;
         let identity = Identity::of(request, attempts, billing);
@@ -265,7 +267,7 @@ impl<P: Proxy> Driver<'_, P> {
             Form::Stream => write_stream(session, outcome, identity, whole.body).await,
             Form::Whole => answer::write(session, outcome, identity, whole.body).await,
         };
-        sent(written).map(|()| Turn::Answered)
+        client_write(written).map(|()| Served::Answered)
     }
 
     /// Keeps the connection if what the provider still sends after its last word that matters ends soon.
@@ -286,11 +288,11 @@ impl<P: Proxy> Driver<'_, P> {
 }
 
 /// The outcome of a call at one target, if it has not failed there.
-enum Turn {
+enum Served {
     /// The client has its answer.
     Answered,
     /// The target has refused it, and it has turned to another one.
-    Turned,
+    Elsewhere,
 }
 
 /// Writes a failure that the client gets as an answer, and charges for what it has cost.
@@ -318,9 +320,9 @@ fn fail_unseen(ctx: &mut CallContext, failure: Failure) {
 }
 
 /// Turns to the next target, if there is one.
-fn turn(ctx: &mut CallContext, failure: &Failure) -> bool {
+fn next_target(ctx: &mut CallContext, failure: &Failure) -> bool {
     let CallContext { request, attempts, billing, admission, .. } = ctx;
-    let turned = failover::turn(request, attempts, billing, failure);
+    let turned = failover::next_target(request, attempts, billing, failure);
     if turned {
         admission.keep(attempts.held(request.bytes_in));
     }
@@ -360,17 +362,17 @@ async fn counted(
     ctx: &mut CallContext,
     client: ProtocolId,
     tokens: u64,
-) -> Result<Turn> {
+) -> Result<Served> {
     ctx.attempts.answer.estimated = true;
     let body = translate::count::write(client, tokens);
     let CallContext { request, attempts, billing, outcome, .. } = ctx;
     let identity = Identity::of(request, attempts, billing);
-    sent(answer::write(session, outcome, identity, body).await).map(|()| Turn::Answered)
+    client_write(answer::write(session, outcome, identity, body).await).map(|()| Served::Answered)
 }
 
 /// Sends the request and waits for the head of the answer. Gives whether all of the request was taken: a provider may
 /// refuse a large one before, and close.
-async fn ask(
+async fn send_request(
     provider: &mut HttpSession,
     head: RequestHeader,
     body: Bytes,
@@ -466,7 +468,7 @@ fn note_abort(attempts: &mut Attempts, head: &Head, abort: &Abort) {
 
 #[expect(clippy::needless_pass_by_value, reason = "it is called with the errors of results")]
 fn failed(error: Box<Error>) -> Abort {
-    Abort::Failed(transport(&error))
+    Abort::Failed(provider_failure(&error))
 }
 
 /// The time for which an answer is waited for that came before all of the request was sent.

@@ -5,8 +5,8 @@ use pingora::{Error, ErrorType, RetryType};
 use crate::failure::{Failure, Kind};
 use crate::observe::AttemptFailure;
 
-/// A failure as an error of Pingora's, in which hooks hand it on; [`transport`] gives it back.
-pub(in crate::edge) fn raised(failure: Failure) -> Box<Error> {
+/// A failure as an error of Pingora's, in which hooks hand it on; [`provider_failure`] gives it back.
+pub(in crate::edge) fn hook_error(failure: Failure) -> Box<Error> {
     Error::because(ErrorType::InternalError, "see the access line", failure)
 }
 
@@ -28,7 +28,7 @@ pub(in crate::edge) fn is_stale(error: &Error, reused: bool) -> bool {
 }
 
 /// What the client is told when the way to the provider failed.
-pub(in crate::edge) fn transport(error: &Error) -> Failure {
+pub(in crate::edge) fn provider_failure(error: &Error) -> Failure {
     if let Some(failure) = error.root_cause().downcast_ref::<Failure>() {
         return failure.clone();
     }
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn a_failure_comes_through_a_hook_as_it_is() {
         let failure = Failure::new(Kind::RateLimited, "Wait.").with_retry_after(7).with_detail("why");
-        let same = transport(&raised(failure.clone()));
+        let same = provider_failure(&hook_error(failure.clone()));
         assert_eq!((same.kind(), same.message(), same.retry_after()), (failure.kind(), "Wait.", Some(7)));
         assert_eq!(same.detail(), failure.detail());
     }
