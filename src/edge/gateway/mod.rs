@@ -294,8 +294,7 @@ impl Gateway {
     }
 
     fn grant(&self, request: &RequestHeader, endpoint: Endpoint, dialect: ProtocolId) -> Result<Grant> {
-        let openai = endpoint.protocol().is_some_and(|protocol| !protocol.is_anthropic());
-        let credential = headers::credential(&request.headers, openai);
+        let credential = headers::credential(&request.headers, endpoint.protocol());
         let missing = match dialect.is_anthropic() {
             true => "Missing API key.",
             false => "Missing Bearer token in Authorization header.",

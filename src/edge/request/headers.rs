@@ -21,7 +21,8 @@ use crate::provider::{Auth, Provider};
 
 /// The credential of a request: the endpoint's own header, and the other one only if that is absent or
 /// empty. A credential in the query is none.
-pub(in crate::edge) fn credential(headers: &HeaderMap, endpoint_is_openai: bool) -> Option<&str> {
+pub(in crate::edge) fn credential(headers: &HeaderMap, protocol: Option<ProtocolId>) -> Option<&str> {
+    let endpoint_is_openai = protocol.is_some_and(|protocol| !protocol.is_anthropic());
     let text = |name: &str| headers.get(name).map(|value| value.to_str().map_or(MALFORMED, str::trim));
     let named = |name: &str| text(name).filter(|text| !text.is_empty());
     // A scheme without a token is as empty as no text at all.
@@ -389,6 +390,8 @@ const FORWARDED_PREFIXES: &[&str] = &["x-codex-", "x-stainless-"];
 mod tests {
     use super::*;
 
+    const OPENAI: Option<ProtocolId> = Some(ProtocolId::Chat);
+
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
     }
@@ -396,18 +399,18 @@ mod tests {
     #[test]
     fn the_endpoints_own_header_decides_alone() {
         let both = headers(&[("authorization", "Bearer b"), ("x-api-key", "x")]);
-        assert_eq!(credential(&both, true), Some("b"));
-        assert_eq!(credential(&both, false), Some("x"));
+        assert_eq!(credential(&both, OPENAI), Some("b"));
+        assert_eq!(credential(&both, None), Some("x"));
         let empty = headers(&[("authorization", "Bearer b"), ("x-api-key", " ")]);
-        assert_eq!(credential(&empty, false), Some("b"));
-        assert_eq!(credential(&headers(&[("api-key", "a")]), true), Some("a"));
+        assert_eq!(credential(&empty, None), Some("b"));
+        assert_eq!(credential(&headers(&[("api-key", "a")]), OPENAI), Some("a"));
         assert_eq!(
-            credential(&headers(&[("authorization", "Basic eDp5"), ("x-api-key", "x")]), true),
+            credential(&headers(&[("authorization", "Basic eDp5"), ("x-api-key", "x")]), OPENAI),
             Some("?")
         );
-        assert_eq!(credential(&headers(&[("authorization", "bearer  b ")]), true), Some("b"));
+        assert_eq!(credential(&headers(&[("authorization", "bearer  b ")]), OPENAI), Some("b"));
         let bare = headers(&[("authorization", "Bearer "), ("x-api-key", "x")]);
-        assert_eq!(credential(&bare, true), Some("x"));
-        assert_eq!(credential(&HeaderMap::new(), true), None);
+        assert_eq!(credential(&bare, OPENAI), Some("x"));
+        assert_eq!(credential(&HeaderMap::new(), OPENAI), None);
     }
 }

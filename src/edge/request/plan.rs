@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::canon::{Context, Losses, Rejections, Sealer};
 use crate::edge::call::billing::{Billing, Quotas};
-use crate::edge::call::estimate::CostEstimate;
+use crate::edge::call::estimate::{CostEstimate, Payment};
 use crate::edge::call::fallback::Fallbacks;
 use crate::edge::call::priced;
 use crate::edge::call::request_info::RequestInfo;
@@ -88,9 +88,9 @@ pub(in crate::edge) async fn admit(
     let elsewhere: Vec<_> =
         choices.iter().map(|choice| priced::prices(choice, &call.found).cloned()).collect();
     let is_priced = call.prices.is_some() || elsewhere.iter().any(Option::is_some);
-    let paid = counts_money && is_priced;
+    let payment = if counts_money && is_priced { Payment::Held } else { Payment::Free };
     let strict = request.is_strict(&call.found.entry);
-    let mut estimate = CostEstimate::of(&call, &head, body.bytes().len(), paid, strict);
+    let mut estimate = CostEstimate::of(&call, &head, body.bytes().len(), payment, strict);
     let wanted = estimate.output_cap;
     let mut written = write_request(request, &call, client, &head, body.bytes(), wanted)?;
     call.note_head(&head);

@@ -1,6 +1,6 @@
 //! A stream on its way from a provider to a client, in a loop that listens to the provider, the client and the clock.
 //!
-//! Each part that arrives goes through a passage, and the ready ones go to the client when the provider would have to be
+//! Each part that arrives goes through a [`ResponseStream`], and the ready ones go to the client when the provider would have to be
 //! waited for. The head is held back until the provider really answers: a failure before that still is a status.
 
 use std::future::{Future as _, poll_fn};

@@ -4,8 +4,10 @@
 //! is a failure, nor say anything while the provider is silent. Nor can it wait longer for the first byte than for the
 //! others, read on when the client is gone, or go on after a failure to another target with another body. So it is never
 //! entered: calls are served from here, within `request_filter`, with Pingora's connections and Pingora's sessions, in one
-//! loop that listens to the provider, the client and the clock. What a request and the head of an answer become is for the
-//! hooks to say, which are called here in the order in which Pingora would call them.
+//! loop that listens to the provider, the client and the clock. What a request becomes, and what is kept of the head of an
+//! answer, is for the hooks to say, which are called here in the order in which Pingora would call them.
+//!
+//! The driver is one of the few places that see the whole of a [`CallContext`]: it hands its parts out to what needs them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -337,7 +339,7 @@ fn delivery<'d>(ctx: &'d mut CallContext, guard: &'d mut CallGuard) -> Result<De
     Ok(Delivery { request, admission, attempts, billing, outcome, guard, response, phase })
 }
 
-/// Makes the passage of the provider's stream.
+/// Makes what the provider's stream goes through.
 fn response_stream(
     request: &RequestInfo,
     attempts: &Attempts,

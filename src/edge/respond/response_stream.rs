@@ -1,4 +1,4 @@
-//! The passage of a provider's stream to the client: it is translated, or relayed.
+//! A provider's stream on its way to the client: it is translated, or relayed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
