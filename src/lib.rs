@@ -34,7 +34,7 @@
 //!
 //! # Modules
 //!
-//! The public interface is [`Config`], [`Gateway`], [`Server`], [`Exchange`], [`Failure`] and what these name. All other
+//! The public interface is [`Config`], [`Gateway`], [`Server`], [`CallContext`], [`Failure`] and what these name. All other
 //! modules are only public for the command, the tests and the benchmarks: they are not documented here, and change
 //! without notice. The translation core is a crate of its own, [`crossmodel_core`].
 //!
@@ -72,4 +72,4 @@ pub mod store;
 pub use config::Config;
 pub use crossmodel_core::Failure;
 use crossmodel_core::{canon, failure, json, protocol, translate};
-pub use edge::{Exchange, Gateway, Server};
+pub use edge::{CallContext, Gateway, Server};

@@ -22,7 +22,7 @@ mod server;
 mod upstream;
 mod wire;
 
-pub use call::exchange::Exchange;
+pub use call::context::CallContext;
 pub use gateway::Gateway;
 #[doc(hidden)]
 pub use server::probe::{Answer, Prober, Unreached, Visit, certificate_file_ends};

@@ -14,5 +14,5 @@ pub use access::{AccessLog, Destination, Line};
 pub use log::{dropped as log_dropped, start as start_log};
 pub use metrics::Metrics;
 pub use reading::{ModelUse, Reading, Times};
-pub use target::{Attempt, TargetMetrics, TargetState, Tried};
+pub use target::{Attempt, AttemptFailure, TargetMetrics, TargetState, Tried};
 pub use trace::{Trace, Tracer};

@@ -174,7 +174,7 @@ fn count(metric: &Metric) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Metrics;
+    use super::super::{AttemptFailure, Metrics};
     use super::*;
     use crate::canon::Usage;
 
@@ -190,7 +190,7 @@ mod tests {
         target.usage(&usage(5));
         metrics.target("a/c", "p").usage(&usage(7));
         target.cost(11);
-        target.begin().failed("connect");
+        target.begin().failed(AttemptFailure::Connect);
         let reading = metrics.reading();
         let requests: Vec<_> = reading.requests.iter().map(|((s, c), n)| (*s, c.as_str(), *n)).collect();
         assert_eq!(requests, [(200, "", 3), (429, "rate_limit_exceeded", 1)]);

@@ -54,6 +54,41 @@ pub struct Attempt {
     gaps: Mutex<Option<LocalHistogram>>,
 }
 
+/// The way in which a try of a target has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttemptFailure {
+    /// No connection was made.
+    Connect,
+    /// The target took longer than it may.
+    Timeout,
+    /// The answer broke off, or was nonsense.
+    Broken,
+    /// The target has refused the gateway's credential, or has not been paid.
+    Credential,
+    /// The gateway has asked too much of the target.
+    RateLimited,
+    /// The target reports a failure of its own.
+    Server,
+    /// The target has refused the request for another reason.
+    Refused,
+}
+
+impl AttemptFailure {
+    /// The value of the metric's label, and of `error.type` in a trace.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Timeout => "timeout",
+            Self::Broken => "broken",
+            Self::Credential => "credential",
+            Self::RateLimited => "rate_limited",
+            Self::Server => "server",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 /// What a trace says of a try of a target.
 #[derive(Clone, Copy, Debug)]
 pub struct Tried<'a> {
@@ -212,9 +247,9 @@ impl Attempt {
     }
 
     /// It was not answered well.
-    pub fn failed(&self, kind: &'static str) {
+    pub fn failed(&self, failure: AttemptFailure) {
         let TargetMetrics { model, provider, failures, .. } = &*self.target;
-        failures.with_label_values(&[&**model, &**provider, kind]).inc();
+        failures.with_label_values(&[&**model, &**provider, failure.as_str()]).inc();
     }
 }
 

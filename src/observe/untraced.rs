@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue};
 use crate::canon::Said;
 
 use super::access::Line;
-use super::target::Tried;
+use super::target::{AttemptFailure, Tried};
 
 /// Nobody.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Trace {
     pub fn answered(&mut self, _: u16) {}
 
     /// Does nothing.
-    pub fn failed(&mut self, _: &'static str) {}
+    pub fn failed(&mut self, _: AttemptFailure) {}
 
     /// None.
     #[must_use]

@@ -443,8 +443,8 @@ fn the_checks_see_what_they_look_for() {
         assert_eq!(wrong_imports(&Source::of(path, text)), Vec::<String>::new());
     }
     for (path, text, faults) in [
-        ("src/edge/call/pay.rs", "use crate::edge::request::plan;", 1),
-        ("src/edge/call/pay.rs", "use super::super::request::plan;", 1),
+        ("src/edge/call/billing.rs", "use crate::edge::request::plan;", 1),
+        ("src/edge/call/billing.rs", "use super::super::request::plan;", 1),
         ("src/edge/call/mod.rs", "use super::request::plan;", 1),
         ("src/edge/respond/driver.rs", "use crate::edge::request::plan;", 0),
         ("src/edge/respond/driver.rs", "use super::super::request::plan;", 0),

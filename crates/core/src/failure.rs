@@ -26,10 +26,20 @@ struct Inner {
     should_retry: Option<bool>,
     detail: Option<String>,
     body: Option<Bytes>,
-    blameless: bool,
-    costly: bool,
+    work: Work,
     /// Whether the provider took longer than it may.
     late: bool,
+}
+
+/// The provider's share in a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    /// What the kind of the failure says.
+    Failed,
+    /// The provider cannot help it.
+    Blameless,
+    /// The provider has done its work, and may charge for it.
+    Costly,
 }
 
 /// What went wrong. Each kind has one status and one wording per protocol family, see [`Kind::row`].
@@ -134,8 +144,7 @@ impl Failure {
             should_retry: None,
             detail: None,
             body: None,
-            blameless: false,
-            costly: false,
+            work: Work::Failed,
             late: false,
         }))
     }
@@ -225,7 +234,9 @@ impl Failure {
     /// The same, where the provider can not help it: it does not have what a request names.
     #[must_use]
     pub fn without_blame(mut self) -> Self {
-        self.0.blameless = true;
+        if self.0.work == Work::Failed {
+            self.0.work = Work::Blameless;
+        }
         self
     }
 
@@ -233,27 +244,29 @@ impl Failure {
     /// of no use.
     #[must_use]
     pub fn at_cost(mut self) -> Self {
-        (self.0.blameless, self.0.costly) = (true, true);
+        self.0.work = Work::Costly;
         self
     }
 
     /// The same, where it has not.
     #[must_use]
     pub fn without_cost(mut self) -> Self {
-        self.0.costly = false;
+        if self.0.work == Work::Costly {
+            self.0.work = Work::Blameless;
+        }
         self
     }
 
     /// Whether the provider has done its work, and may charge for it.
     #[must_use]
     pub fn is_costly(&self) -> bool {
-        self.0.costly
+        self.0.work == Work::Costly
     }
 
     /// Who has to act.
     #[must_use]
     pub fn fault(&self) -> Fault {
-        if self.0.blameless { Fault::Client } else { self.0.kind.fault() }
+        if self.0.work == Work::Failed { self.0.kind.fault() } else { Fault::Client }
     }
 
     /// What went wrong.

@@ -29,8 +29,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::config::Limits;
-use crate::edge::call::ending::Ending;
 use crate::edge::call::refusal::Refusal;
+use crate::edge::call::shutdown::Shutdown;
 use crate::edge::gateway::Gateway;
 use crate::edge::gateway::connections;
 use crate::edge::gateway::refused::Refused;
@@ -42,7 +42,7 @@ use crate::edge::wire::streams::{self, Asked, Guard, PREFACE};
 use crate::failure::Failure;
 
 /// The application behind the listeners for clients.
-pub(in crate::edge) struct Front {
+pub(in crate::edge) struct Acceptor {
     proxy: Arc<HttpProxy<Gateway>>,
     gateway: Gateway,
     h2: H2Options,
@@ -62,7 +62,7 @@ pub(in crate::edge) enum Next {
     Refused(Refusal),
 }
 
-impl Front {
+impl Acceptor {
     pub(in crate::edge) fn new(conf: &Arc<ServerConf>, gateway: Gateway) -> Self {
         let mut h2 = default_h2_options();
         h2.max_concurrent_streams(H2_STREAMS)
@@ -77,7 +77,7 @@ impl Front {
         let opened = Instant::now();
         let mut settings: Option<HttpPersistentSettings> = None;
         let mut bytes = BytesMut::new();
-        let ending = self.gateway.ending();
+        let ending = self.gateway.shutdown();
         loop {
             let limits = self.gateway.limits();
             let may_be_h2 = settings.is_none();
@@ -176,14 +176,14 @@ impl Front {
         let line = RequestLine::read(head).ok();
         let (method, path) = line.map_or(("", ""), |line| (line.method, line.path()));
         let refused = Refused::new(method, path, refusal.failure());
-        self.gateway.refuse_head(refusal.label());
+        self.gateway.refuse_head(refusal);
         self.gateway.note_refused(&refused);
         framing::answer_last(stream, &refused.http1()).await;
     }
 }
 
 #[async_trait]
-impl ServerApp for Front {
+impl ServerApp for Acceptor {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         // What comes over TLS has been counted before its handshake.
         let place = match stream.get_ssl_digest() {
@@ -191,9 +191,9 @@ impl ServerApp for Front {
             None => Some(self.gateway.enter(connections::peer(&*stream))?),
         };
         // The task that has accepted it has room for a TLS handshake, 8 KiB of it, as long as it lives.
-        let (front, shutdown) = (Arc::clone(self), shutdown.clone());
+        let (acceptor, shutdown) = (Arc::clone(self), shutdown.clone());
         tokio::spawn(async move {
-            front.serve(stream, &shutdown).await;
+            acceptor.serve(stream, &shutdown).await;
             drop(place);
         });
         None
@@ -209,7 +209,7 @@ pub(in crate::edge) async fn next(
     stream: &mut Stream,
     bytes: &mut BytesMut,
     limits: &Limits,
-    (shutdown, ending): (&ShutdownWatch, &Ending),
+    (shutdown, ending): (&ShutdownWatch, &Shutdown),
     may_be_h2: bool,
 ) -> Next {
     let is_h2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));

@@ -10,7 +10,7 @@ use pingora::upstreams::peer::{Tracer, Tracing};
 use pingora::{Error, ErrorType};
 
 use crate::edge::gateway::Gateway;
-use crate::edge::gateway::connections::{Place, peer};
+use crate::edge::gateway::connections::{ConnectionPermit, peer};
 
 /// Counts connections before their TLS handshake, which may take a minute.
 pub(in crate::edge) struct BeforeTls(pub(in crate::edge) Gateway);
@@ -28,7 +28,7 @@ impl PreTlsProcess for BeforeTls {
 
 /// Keeps a place for as long as the connection lives that holds it.
 #[derive(Clone)]
-struct Kept(#[expect(dead_code, reason = "it is kept only to be dropped")] Arc<Place>);
+struct Kept(#[expect(dead_code, reason = "it is kept only to be dropped")] Arc<ConnectionPermit>);
 
 impl fmt::Debug for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -20,8 +20,8 @@ use tokio::time::timeout;
 
 use crate::config::Limits;
 use crate::edge::accept::{Next, next};
-use crate::edge::call::ending::Ending;
 use crate::edge::call::refusal::Refusal;
+use crate::edge::call::shutdown::Shutdown;
 use crate::edge::gateway::refused::Refused;
 use crate::edge::wire::framing;
 use crate::edge::wire::head::Malformed;
@@ -57,7 +57,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Side<A> {
     /// All requests of one connection.
     async fn serve(&self, mut stream: Stream, shutdown: &ShutdownWatch, seat: &Arc<Seat>) {
         let (mut settings, mut bytes) = (None, BytesMut::new());
-        let ending = Ending::default();
+        let ending = Shutdown::default();
         loop {
             let may_be_h2 = self.h2.is_some() && settings.is_none();
             let next = next(&mut stream, &mut bytes, &self.limits, (shutdown, &ending), may_be_h2).await;

@@ -15,5 +15,7 @@ pub(in crate::edge) struct Fallbacks {
     pub(in crate::edge) client: ProtocolId,
     /// The body before it is written for a target: what the client has sent, without what has no price anywhere.
     pub(in crate::edge) body: Bytes,
+    /// What that is, for the client.
+    pub(in crate::edge) spared: Option<String>,
     pub(in crate::edge) estimate: CostEstimate,
 }

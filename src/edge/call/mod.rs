@@ -1,18 +1,22 @@
 //! The state of one call, and what is decided from it. Nothing here reads or writes a connection.
 
-pub(in crate::edge) mod attempt;
-pub(in crate::edge) mod ending;
+pub(in crate::edge) mod admission;
+pub(in crate::edge) mod attempts;
+pub(in crate::edge) mod billing;
+pub(in crate::edge) mod call_guard;
+pub(in crate::edge) mod context;
 pub(in crate::edge) mod endpoint;
 pub(in crate::edge) mod estimate;
-pub(in crate::edge) mod exchange;
 pub(in crate::edge) mod fallback;
+pub(in crate::edge) mod form;
 pub(in crate::edge) mod leaving;
-pub(in crate::edge) mod pay;
+pub(in crate::edge) mod outcome;
 pub(in crate::edge) mod priced;
 pub(in crate::edge) mod record;
 pub(in crate::edge) mod refusal;
+pub(in crate::edge) mod request_info;
 pub(in crate::edge) mod retry_budget;
+pub(in crate::edge) mod shutdown;
 pub(in crate::edge) mod snapshot;
 pub(in crate::edge) mod target;
 pub(in crate::edge) mod tenants;
-pub(in crate::edge) mod watch;

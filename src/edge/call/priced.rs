@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::canon::Rate;
-use crate::edge::call::exchange::Exchange;
 use crate::failure::{Failure, Kind, Result};
 use crate::meter::Prices;
 use crate::protocol::{Demand, Members, Service, Spare};
@@ -101,44 +100,6 @@ fn refused(name: &str, member: String, setting: &str) -> Failure {
          model; the gateway's operator can {setting}."
     );
     Failure::new(Kind::Unsupported, message).with_param(member)
-}
-
-impl Exchange {
-    /// Notes the name of the model that has answered, unless it is the one that was asked.
-    pub(in crate::edge) fn note_served(&mut self, name: Option<&str>) {
-        if let (None, Some(call), Some(name)) = (&self.served, &self.call, name)
-            && call.upstream_model != name
-        {
-            self.served = Some(name.to_owned());
-        }
-    }
-
-    /// Tells the bill what other models cost, where one has answered or was asked inside of the call.
-    pub(in crate::edge) fn price_others(&mut self) {
-        let (Some(bill), Some(call)) = (&mut self.bill, &self.call) else { return };
-        if !bill.is_open() {
-            return;
-        }
-        let catalog = &self.snapshot.catalog;
-        let prices = |model: &str| {
-            let other = model != call.upstream_model;
-            if other { catalog.prices_of(&call.provider().name, model) } else { None }
-        };
-        if let Some(prices) = self.served.as_deref().and_then(prices) {
-            bill.served_at(prices);
-        }
-        let inner = self.usage.iter().filter_map(|usage| usage.inner.as_deref()).flatten();
-        for model in inner.filter_map(|inner| inner.model.as_deref()) {
-            if let Some(prices) = prices(model) {
-                bill.inner_at(model, prices);
-            }
-        }
-    }
-
-    /// The prices of the call, if it is paid for.
-    pub(in crate::edge) fn prices(&self) -> Option<&Prices> {
-        self.call.as_ref().filter(|_| self.bill.is_some())?.prices.as_deref()
-    }
 }
 
 /// The part of a router's model name that makes the model search the web.

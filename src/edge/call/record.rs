@@ -5,41 +5,45 @@ use std::time::Duration;
 use pingora::http::RequestHeader;
 
 use crate::canon::Usage;
+use crate::edge::call::context::CallContext;
 use crate::edge::call::endpoint::Endpoint;
-use crate::edge::call::exchange::Exchange;
-use crate::edge::call::target::Call;
+use crate::edge::call::target::{Call, Operation};
 use crate::failure::Failure;
-use crate::meter::Bill;
 use crate::observe::{AccessLog, Line, Metrics};
 
-impl Exchange {
+impl CallContext {
     /// The request is over.
     pub(in crate::edge) fn record(&mut self, request: &RequestHeader, access: &AccessLog) {
-        if let Some(metrics) = &self.snapshot.metrics {
+        if let Some(metrics) = &self.request.snapshot.metrics {
             self.count(metrics);
         }
         // Its provider's words, of which the log repeats some.
-        let keys = &self.snapshot.keys;
-        self.said.model = self.said.model.take().filter(|name| !keys.is_in(name.as_bytes()));
-        self.said.finish.retain(|reason| !keys.is_in(reason.as_bytes()));
-        let mut trace = std::mem::take(&mut self.trace);
+        let keys = &self.request.snapshot.keys;
+        self.attempts.answer.said.model =
+            self.attempts.answer.said.model.take().filter(|name| !keys.is_in(name.as_bytes()));
+        self.attempts.answer.said.finish.retain(|reason| !keys.is_in(reason.as_bytes()));
+        let mut trace = std::mem::take(&mut self.attempts.trace);
         let line = self.line(request);
         access.add(&line);
-        trace.end(&line, self.call.as_ref().map_or("chat", |call| call.operation()), &self.said);
+        trace.end(
+            &line,
+            self.attempts.call.as_ref().map_or(Operation::Infer, |call| call.operation).as_str(),
+            &self.attempts.answer.said,
+        );
     }
 
     fn count(&self, metrics: &Metrics) {
-        let code = self.failure.as_ref().map(Failure::kind).map_or("", |kind| kind.row().code);
-        let first_byte = self.first_byte.as_ref().map(Duration::as_secs_f64);
-        let total = self.started.elapsed().as_secs_f64();
-        metrics.request(self.endpoint_name(), self.status, code, total, first_byte);
-        if let Some(shed) = self.shed {
+        let code = self.outcome.failure.as_ref().map(Failure::kind).map_or("", |kind| kind.row().code);
+        let first_byte = self.outcome.first_byte.as_ref().map(Duration::as_secs_f64);
+        let total = self.request.started.elapsed().as_secs_f64();
+        metrics.request(self.request.endpoint_name(), self.outcome.status, code, total, first_byte);
+        if let Some(shed) = self.admission.shed() {
             metrics.shed(shed.as_str());
         }
-        if let Some(limit) = self.limit {
-            metrics.limit_refusal(limit);
+        if let Some(limit) = self.billing.refused_by() {
+            metrics.limit_refusal(limit.as_str());
         }
-        if let Some(call) = &self.call {
+        if let Some(call) = &self.attempts.call {
             self.count_call(call, metrics);
         }
     }
@@ -51,62 +55,54 @@ impl Exchange {
         for (rejection, count) in call.rejections.iter() {
             metrics.rejected_carriers(rejection.as_str(), count.into());
         }
-        for (oddity, count) in &self.oddities {
+        for (oddity, count) in &self.attempts.answer.oddities {
             metrics.oddities(&call.provider().name, oddity.as_str(), *count);
         }
-        if let (Some(prices), Some(usage)) = (self.prices(), &self.usage) {
+        let prices = call.prices.as_ref().filter(|_| self.billing.has_bill());
+        if let (Some(prices), Some(usage)) = (prices, &self.attempts.answer.usage) {
             prices.unpriced(usage).into_iter().for_each(|kind| metrics.unpriced(kind));
         }
         let Some(target) = &call.metrics else { return };
-        if let Some(usage) = &self.usage {
+        if let Some(usage) = &self.attempts.answer.usage {
             target.usage(usage);
         }
-        if let Some(cost) = self.cost() {
+        if let Some(cost) = self.billing.cost() {
             target.cost(cost);
         }
     }
 
     fn line<'a>(&'a self, request: &'a RequestHeader) -> Line<'a> {
-        let call = self.call.as_deref();
-        let usage = self.usage.as_ref();
+        let call = self.attempts.call.as_deref();
+        let usage = self.attempts.answer.usage.as_ref();
         Line {
-            time: self.time,
-            request_id: &self.id,
-            key: self.grant.as_ref().map(|key| key.id.as_str()),
+            time: self.request.time,
+            request_id: &self.request.id,
+            key: self.request.grant.as_ref().map(|key| key.id.as_str()),
             method: cut(request.method.as_str()),
-            endpoint: self.endpoint_name(),
-            protocol: self.endpoint.and_then(Endpoint::protocol).map(|protocol| protocol.as_str()),
-            requested_model: self.requested_model.as_deref().map(cut),
+            endpoint: self.request.endpoint_name(),
+            protocol: self.request.endpoint.and_then(Endpoint::protocol).map(|protocol| protocol.as_str()),
+            requested_model: self.request.requested_model.as_deref().map(cut),
             model: call.map(|call| call.found.id.as_str()),
             provider: call.map(|call| &*call.provider().name),
             upstream_model: call.map(|call| call.upstream_model.as_str()).map(cut),
             route: call.map(Call::route),
-            dropped: self.dropped.as_deref().map(cut),
-            status: self.status,
-            error: self.failure.as_ref().map(Failure::logged_code),
-            detail: self.failure.as_ref().and_then(Failure::detail).map(cut),
-            stream: self.streams,
-            client_gone: self.client_gone,
-            bytes_in: self.bytes_in,
-            bytes_out: self.bytes_out,
-            first_byte_ms: self.first_byte.map(millis),
-            total_ms: millis(self.started.elapsed()),
-            attempts: self.attempts,
+            dropped: call.and_then(|call| call.dropped.as_deref()).map(cut),
+            status: self.outcome.status,
+            error: self.outcome.failure.as_ref().map(Failure::logged_code),
+            detail: self.outcome.failure.as_ref().and_then(Failure::detail).map(cut),
+            stream: self.outcome.form.is_stream(),
+            client_gone: self.outcome.client_gone,
+            bytes_in: self.request.bytes_in,
+            bytes_out: self.outcome.bytes_out,
+            first_byte_ms: self.outcome.first_byte.map(millis),
+            total_ms: millis(self.request.started.elapsed()),
+            attempts: self.attempts.count(),
             prompt_tokens: usage.map(Usage::prompt),
             completion_tokens: usage.map(|usage| usage.output),
             cached_tokens: usage.map(|usage| usage.cache_read),
-            finish_reason: self.said.finish.first().map(String::as_str),
-            cost_nano: self.cost(),
+            finish_reason: self.attempts.answer.said.finish.first().map(String::as_str),
+            cost_nano: self.billing.cost(),
         }
-    }
-
-    fn endpoint_name(&self) -> &'static str {
-        self.endpoint.map_or("unknown", Endpoint::name)
-    }
-
-    /// What the call has cost so far, in nano-USD.
-    fn cost(&self) -> Option<u64> {
-        self.bill.as_ref().and_then(Bill::charge).map(|charge| charge.amount.nano())
     }
 }
 

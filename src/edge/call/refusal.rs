@@ -17,7 +17,7 @@ pub(in crate::edge) enum Refusal {
 
 impl Refusal {
     /// The value of the metric's label.
-    pub(in crate::edge) fn label(self) -> &'static str {
+    pub(in crate::edge) fn as_str(self) -> &'static str {
         match self {
             Self::Slow => "slow",
             Self::Large => "large",

@@ -6,10 +6,10 @@ use std::sync::{Arc, OnceLock};
 use secrecy::ExposeSecret;
 
 use crate::config::{Config, Limits, Switch};
-use crate::edge::call::ending::Ending;
+use crate::edge::call::call_guard::Drains;
 use crate::edge::call::retry_budget::RetryBudget;
+use crate::edge::call::shutdown::Shutdown;
 use crate::edge::call::tenants::Tenants;
-use crate::edge::call::watch::Drains;
 use crate::edge::upstream::Upstream;
 use crate::observe::{Metrics, TargetMetrics};
 use crate::provider::Provider;
@@ -24,7 +24,7 @@ pub(in crate::edge) struct Snapshot {
     pub(in crate::edge) billing: Switch,
     pub(in crate::edge) budget: Arc<RetryBudget>,
     pub(in crate::edge) drains: Arc<Drains>,
-    pub(in crate::edge) ending: Arc<Ending>,
+    pub(in crate::edge) shutdown: Arc<Shutdown>,
     /// The keys of all providers.
     pub(in crate::edge) keys: Arc<OwnKeys>,
     pub(in crate::edge) tenants: Arc<Tenants>,
@@ -56,7 +56,7 @@ impl Snapshot {
             billing: config.billing,
             budget: earlier.map(|earlier| Arc::clone(&earlier.budget)).unwrap_or_default(),
             drains: earlier.map(|earlier| Arc::clone(&earlier.drains)).unwrap_or_default(),
-            ending: earlier.map(|earlier| Arc::clone(&earlier.ending)).unwrap_or_default(),
+            shutdown: earlier.map(|earlier| Arc::clone(&earlier.shutdown)).unwrap_or_default(),
             keys: Arc::new(keys.map(ExposeSecret::expose_secret).collect()),
             tenants: Arc::clone(tenants),
             upstreams: config.providers.iter().map(|p| (Arc::clone(&p.name), upstream(p))).collect(),

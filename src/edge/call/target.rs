@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::canon::{Caps, Context, Rejections, Sealer, Target, ThinkingCaps, is_thinker};
+use crate::edge::call::form::Form;
 use crate::edge::call::snapshot::Snapshot;
 use crate::edge::upstream::{self, Upstream};
 use crate::failure::Result;
@@ -37,22 +38,51 @@ pub(in crate::edge) struct Call {
     /// The metrics of the target.
     pub(in crate::edge) metrics: Option<Arc<TargetMetrics>>,
     pub(in crate::edge) body: Bytes,
-    /// Whether the answer comes from a model, and not only from a counter.
-    pub(in crate::edge) infers: bool,
-    /// Whether the client wants a stream.
-    pub(in crate::edge) streams: bool,
+    pub(in crate::edge) operation: Operation,
+    /// The form in which the client wants the answer.
+    pub(in crate::edge) form: Form,
     /// Whether the model is asked to think, or is known to do so unasked.
     pub(in crate::edge) thinks: bool,
     /// The number of answers that the client wants at once.
     pub(in crate::edge) choices: u64,
     /// Whether the usage of a stream is reported only because the gateway has asked for it.
     pub(in crate::edge) withhold_usage: bool,
+    /// The members of the request that could not be carried.
+    pub(in crate::edge) dropped: Option<String>,
     /// Carriers of the request that were not opened.
     pub(in crate::edge) rejections: Rejections,
     /// The recorder of the containers that the answer names.
     pub(in crate::edge) claims: Option<Claims>,
     /// The state of a translation, where the provider speaks another protocol than the client.
     pub(in crate::edge) bridged: Option<Bridged>,
+}
+
+/// What a call asks of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::edge) enum Operation {
+    /// An answer.
+    Infer,
+    /// The number of tokens that the request would take.
+    Count,
+}
+
+impl Operation {
+    /// The name in OpenTelemetry's conventions, where they have one.
+    pub(in crate::edge) fn as_str(self) -> &'static str {
+        match self {
+            Self::Infer => "chat",
+            Self::Count => "count_tokens",
+        }
+    }
+
+    /// The endpoint in a protocol, below the base URL; empty where it has none.
+    fn path(self, protocol: ProtocolId) -> &'static str {
+        let speaker = protocol.protocol();
+        match self {
+            Self::Infer => speaker.path(),
+            Self::Count => speaker.count_path().unwrap_or_default(),
+        }
+    }
 }
 
 /// The state of a translated call.
@@ -84,7 +114,7 @@ impl Call {
         snapshot: &Snapshot,
         found: Found,
         choice: Choice,
-        counts: bool,
+        operation: Operation,
     ) -> Result<Self> {
         let target = found.entry.targets.get(choice.target).ok_or_else(upstream::unknown)?;
         let way = snapshot.upstream(&target.provider.name).ok_or_else(upstream::unknown)?;
@@ -94,18 +124,19 @@ impl Call {
             upstream: Arc::clone(way),
             keys: Arc::clone(&snapshot.keys),
             protocol: choice.protocol,
-            path: path(choice.protocol, counts),
+            path: operation.path(choice.protocol),
             upstream_model,
             caps,
             prices: target.prices.clone().filter(|_| snapshot.billing.is_on()),
             health: Arc::clone(&target.health),
             metrics: snapshot.target_metrics(&found.entry, choice.target),
             body: Bytes::new(),
-            infers: !counts,
-            streams: false,
+            operation,
+            form: Form::Whole,
             thinks: false,
             choices: 1,
             withhold_usage: false,
+            dropped: None,
             rejections: Rejections::default(),
             claims: None,
             bridged: None,
@@ -114,8 +145,8 @@ impl Call {
     }
 
     /// Takes from the request's head what matters to the answer.
-    pub(in crate::edge) fn told_by(&mut self, head: &Head<'_>) {
-        self.streams = head.stream;
+    pub(in crate::edge) fn note_head(&mut self, head: &Head<'_>) {
+        self.form = Form::of(head.stream);
         self.choices = head.choices;
         self.thinks = head.thinks || self.thinks_unasked();
     }
@@ -144,16 +175,16 @@ impl Call {
         if self.bridged.is_some() { "translation" } else { "relay" }
     }
 
-    /// The operation, by the names of OpenTelemetry's conventions where they have one.
-    pub(in crate::edge) fn operation(&self) -> &'static str {
-        if self.infers { "chat" } else { "count_tokens" }
+    /// Whether the answer comes from a model, and not only from a counter.
+    pub(in crate::edge) fn infers(&self) -> bool {
+        self.operation == Operation::Infer
     }
 
     /// The description of the attempt at its target, for a trace.
     pub(in crate::edge) fn tried(&self) -> Tried<'_> {
         let provider = self.provider();
         Tried {
-            operation: self.operation(),
+            operation: self.operation.as_str(),
             provider: &provider.name,
             model: &self.upstream_model,
             host: &provider.base_url.host,
@@ -177,9 +208,4 @@ impl Call {
     pub(in crate::edge) fn stream(&self, model: &str, event_bytes: usize) -> relay::Stream {
         relay::Stream::new(self.reply(model), &self.provider().profile, self.withhold_usage, event_bytes)
     }
-}
-
-fn path(protocol: ProtocolId, counts: bool) -> &'static str {
-    let speaker = protocol.protocol();
-    if counts { speaker.count_path().unwrap_or_default() } else { speaker.path() }
 }

@@ -19,39 +19,58 @@ struct Open {
 
 /// How many there may be.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::edge) struct Caps {
+pub(in crate::edge) struct ConnectionLimits {
     pub(in crate::edge) total: usize,
     pub(in crate::edge) by_peer: usize,
 }
 
+/// A limit by which a connection is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::edge) enum ReachedConnectionLimit {
+    /// That of all connections.
+    Total,
+    /// That of those from one address.
+    Address,
+}
+
+impl ReachedConnectionLimit {
+    /// The value of the metric's label.
+    pub(in crate::edge) fn as_str(self) -> &'static str {
+        match self {
+            Self::Total => "total",
+            Self::Address => "address",
+        }
+    }
+}
+
 /// A connection's place. It is free again when this is dropped.
 #[derive(Debug)]
-pub(in crate::edge) struct Place {
+pub(in crate::edge) struct ConnectionPermit {
     connections: Arc<Connections>,
     peer: Option<IpAddr>,
 }
 
 impl Connections {
-    /// Lets a connection in, or says which cap is reached.
+    /// Lets a connection in, or says which limit is reached.
     pub(in crate::edge) fn enter(
         self: &Arc<Self>,
         peer: Option<IpAddr>,
-        caps: Caps,
-    ) -> Result<Place, &'static str> {
+        caps: ConnectionLimits,
+    ) -> Result<ConnectionPermit, ReachedConnectionLimit> {
         let peer = peer.map(network);
         let mut open = self.lock();
         if open.total >= caps.total {
-            return Err("total");
+            return Err(ReachedConnectionLimit::Total);
         }
         if let Some(peer) = peer {
             let own = open.by_peer.get(&peer).copied().unwrap_or_default();
             if own >= caps.by_peer {
-                return Err("address");
+                return Err(ReachedConnectionLimit::Address);
             }
             open.by_peer.insert(peer, own + 1);
         }
         open.total += 1;
-        Ok(Place { connections: Arc::clone(self), peer })
+        Ok(ConnectionPermit { connections: Arc::clone(self), peer })
     }
 
     /// How many there are.
@@ -64,7 +83,7 @@ impl Connections {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut open = self.connections.lock();
         open.total -= 1;
@@ -131,15 +150,15 @@ mod tests {
     #[test]
     fn places_are_counted_by_network() {
         let connections = Arc::new(Connections::default());
-        let caps = Caps { total: 3, by_peer: 2 };
+        let caps = ConnectionLimits { total: 3, by_peer: 2 };
         let enter = |peer: &str| connections.enter(Some(peer.parse().unwrap()), caps);
         let first = enter("10.0.0.1").unwrap();
         let _second = enter("::ffff:10.0.0.1").unwrap();
-        assert_eq!(enter("10.0.0.1").unwrap_err(), "address");
+        assert_eq!(enter("10.0.0.1").unwrap_err(), ReachedConnectionLimit::Address);
         drop(first);
         let third = enter("2001:db8::1").unwrap();
         let fourth = enter("2001:db8::2").unwrap();
-        assert_eq!(enter("10.0.0.2").unwrap_err(), "total");
+        assert_eq!(enter("10.0.0.2").unwrap_err(), ReachedConnectionLimit::Total);
         drop((third, fourth));
         assert_eq!((connections.total(), connections.lock().by_peer.len()), (1, 1));
     }

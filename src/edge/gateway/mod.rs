@@ -22,30 +22,32 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use crate::auth::{Grant, Ring};
 use crate::config::{self, Config, Limits};
 use crate::console::{Console, Sources};
-use crate::edge::call::ending::Ending;
+use crate::edge::call::billing::Quotas;
+use crate::edge::call::context::CallContext;
 use crate::edge::call::endpoint::{self, Endpoint};
-use crate::edge::call::exchange::Exchange;
-use crate::edge::call::pay::Quotas;
 use crate::edge::call::refusal::Refusal;
+use crate::edge::call::shutdown::Shutdown;
 use crate::edge::call::snapshot::Snapshot;
+use crate::edge::call::target::Operation;
 use crate::edge::call::tenants::Tenants;
-use crate::edge::gateway::connections::{Caps, Connections, Place};
+use crate::edge::gateway::connections::{ConnectionLimits, ConnectionPermit, Connections};
 use crate::edge::gateway::refused::Refused;
-use crate::edge::request::headers;
-use crate::edge::request::intake;
+use crate::edge::request::body;
+use crate::edge::request::headers::{self, Identity};
 use crate::edge::request::plan;
 use crate::edge::respond::account;
 use crate::edge::respond::answer;
 use crate::edge::respond::answer::Local;
-use crate::edge::respond::driver::Driver;
+use crate::edge::respond::driver::{self, Driver};
 use crate::edge::respond::reply;
 use crate::edge::upstream::Upstream;
-use crate::edge::upstream::transport::{raised, transport};
-use crate::edge::wire::streams::{self, Places};
+use crate::edge::upstream::transport::{hook_error, provider_failure};
+use crate::edge::wire::streams::{self, StreamPermits};
 use crate::failure::{Failure, Kind, Result};
 use crate::limit::{Limiter, Load, Shed, Weight};
 use crate::meter::{self, Ledger};
 use crate::observe::{self, AccessLog, Metrics, TargetState, Tracer};
+use crate::protocol::ProtocolId;
 use crate::route::{Condition, ModelList, Page, percent_decoded};
 
 /// The gateway: cheap to clone, and to be mounted in any Pingora server.
@@ -62,7 +64,7 @@ struct Shared {
     load: Arc<Load>,
     connections: Arc<Connections>,
     /// Requests on HTTP/2 connections.
-    streams: Places,
+    streams: StreamPermits,
     /// Files that the process may have open.
     files: u64,
     /// Connections to providers.
@@ -87,7 +89,7 @@ impl Gateway {
             ring,
             load: Arc::default(),
             connections: Arc::default(),
-            streams: Places::default(),
+            streams: StreamPermits::default(),
             files: connections::raise_files(),
             quotas: Quotas { limiter: Limiter::new(), ledger },
             metrics,
@@ -171,12 +173,12 @@ impl Gateway {
     }
 
     /// Lets a client's connection in, unless there are too many.
-    pub(in crate::edge) fn enter(&self, peer: Option<IpAddr>) -> Option<Place> {
+    pub(in crate::edge) fn enter(&self, peer: Option<IpAddr>) -> Option<ConnectionPermit> {
         let limits = self.limits();
         let total = limits.connections.unwrap_or_else(|| connections::default_total(self.0.files));
         let by_peer = limits.connections_per_address.unwrap_or_else(|| total.div_ceil(2));
-        let place = self.0.connections.enter(peer, Caps { total, by_peer });
-        place.map_err(|reason| self.0.metrics.connection_refused(reason)).ok()
+        let place = self.0.connections.enter(peer, ConnectionLimits { total, by_peer });
+        place.map_err(|reached| self.0.metrics.connection_refused(reached.as_str())).ok()
     }
 
     /// The most connections of the built-in provider.
@@ -195,13 +197,13 @@ impl Gateway {
     }
 
     /// What tells calls that they have to end.
-    pub(in crate::edge) fn ending(&self) -> Arc<Ending> {
-        Arc::clone(&self.0.snapshot.load().ending)
+    pub(in crate::edge) fn shutdown(&self) -> Arc<Shutdown> {
+        Arc::clone(&self.0.snapshot.load().shutdown)
     }
 
     /// Counts a request that was refused by its head.
-    pub(in crate::edge) fn refuse_head(&self, reason: &'static str) {
-        self.0.metrics.head_refused(reason);
+    pub(in crate::edge) fn refuse_head(&self, refusal: Refusal) {
+        self.0.metrics.head_refused(refusal.as_str());
     }
 
     /// Leaves the access line of a request that was refused by its head.
@@ -216,7 +218,7 @@ impl Gateway {
     ///
     /// # Errors
     /// 431 and 405 for its head, 503 when there are too many.
-    pub(in crate::edge) fn enter_stream(&self, request: &RequestHeader) -> Result<streams::Place> {
+    pub(in crate::edge) fn enter_stream(&self, request: &RequestHeader) -> Result<streams::StreamPermit> {
         let limits = self.limits();
         headers::check_size(request, limits.head_bytes, limits.head_fields)?;
         if request.method == http::Method::CONNECT {
@@ -235,24 +237,24 @@ impl Gateway {
     }
 
     /// Everything up to the choice of the target. Answers that need no provider are written here.
-    async fn receive(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Option<Local>> {
+    async fn receive(&self, session: &mut Session, ctx: &mut CallContext) -> Result<Option<Local>> {
         let request = session.req_header();
-        exchange.anthropic = headers::is_anthropic(&request.headers);
-        exchange.strict = headers::is_strict(&request.headers);
+        ctx.request.anthropic = headers::is_anthropic(&request.headers);
+        ctx.request.strict = headers::is_strict(&request.headers);
         let (endpoint, id) = endpoint::find(request.uri.path())
             .ok_or_else(|| Failure::new(Kind::UnknownUrl, "There is no such endpoint."))?;
-        exchange.endpoint = Some(endpoint);
+        ctx.request.endpoint = Some(endpoint);
         endpoint.admit(&request.method, request.headers.contains_key(http::header::UPGRADE))?;
-        let limits = exchange.snapshot.limits;
+        let limits = ctx.request.snapshot.limits;
         headers::check_size(request, limits.head_bytes, limits.head_fields)?;
         refused::check_credentials(&request.headers)?;
         if endpoint == Endpoint::Root {
             return Ok(Some(Local::Lasting(Bytes::from_static(ROOT.as_bytes()))));
         }
-        let grant = self.grant(request, endpoint, exchange)?;
-        exchange.grant = Some(Arc::clone(&grant));
-        let catalog = &exchange.snapshot.catalog;
-        let (protocol, counts) = match endpoint {
+        let grant = self.grant(request, endpoint, ctx.request.dialect())?;
+        ctx.request.grant = Some(Arc::clone(&grant));
+        let catalog = &ctx.request.snapshot.catalog;
+        let (protocol, operation) = match endpoint {
             Endpoint::Root => return Ok(None),
             Endpoint::Models => {
                 let page = Page::parse(request.uri.query().unwrap_or_default())?;
@@ -264,38 +266,36 @@ impl Gateway {
             }
             Endpoint::Credits => return account::credits(&self.0.quotas.ledger, &grant).await.map(Some),
             Endpoint::Usage => return account::usage(&self.0.quotas.ledger, &grant).await.map(Some),
-            Endpoint::Call(protocol) => (protocol, false),
-            Endpoint::Count(protocol) => (protocol, true),
+            Endpoint::Call(protocol) => (protocol, Operation::Infer),
+            Endpoint::Count(protocol) => (protocol, Operation::Count),
         };
-        exchange.trace = self.0.tracer.call(&request.headers, exchange.started);
-        let slot = self.0.load.enter(&grant, bounds(&limits));
-        exchange.slot = Some(slot.map_err(|shed| exchange.shed(shed))?);
-        self.limit(exchange, &grant)?;
-        exchange.snapshot.budget.call();
-        plan::admit(&self.0.quotas, session, exchange, protocol, counts).await?;
+        ctx.attempts.trace = self.0.tracer.call(&request.headers, ctx.request.started);
+        ctx.admission.enter(&self.0.load, &grant, bounds(&limits))?;
+        ctx.billing.enter(&self.0.quotas.limiter, &grant)?;
+        ctx.request.snapshot.budget.call();
+        self.admit(session, ctx, (protocol, operation)).await?;
         Ok(None)
     }
 
-    /// Counts the request for its key.
-    fn limit(&self, exchange: &mut Exchange, grant: &Grant) -> Result<()> {
-        match self.0.quotas.limiter.admit(grant) {
-            Ok(ticket) => {
-                exchange.standing = ticket.standing();
-                exchange.ticket = Some(ticket);
-                Ok(())
-            }
-            Err((failure, standing)) => {
-                exchange.standing = standing;
-                exchange.limit = Some("requests");
-                Err(failure)
-            }
-        }
+    /// Reads the body, and admits the call to its first target.
+    async fn admit(
+        &self,
+        session: &mut Session,
+        ctx: &mut CallContext,
+        wanted: (ProtocolId, Operation),
+    ) -> Result<()> {
+        let CallContext { request, attempts, billing, admission, .. } = ctx;
+        let body = body::read(session, request.snapshot.limits, admission).await?;
+        request.bytes_in = body.bytes().len();
+        let hint = headers::session(&session.req_header().headers);
+        let (call, fallbacks) = plan::admit(&self.0.quotas, request, billing, wanted, hint, body).await?;
+        attempts.start(call, fallbacks);
+        admission.fit(attempts.held(request.bytes_in))
     }
 
-    fn grant(&self, request: &RequestHeader, endpoint: Endpoint, exchange: &Exchange) -> Result<Grant> {
-        let openai = endpoint.protocol().is_some_and(|protocol| !protocol.is_anthropic());
-        let credential = headers::credential(&request.headers, openai);
-        let missing = match exchange.dialect().is_anthropic() {
+    fn grant(&self, request: &RequestHeader, endpoint: Endpoint, dialect: ProtocolId) -> Result<Grant> {
+        let credential = headers::credential(&request.headers, endpoint.protocol());
+        let missing = match dialect.is_anthropic() {
             true => "Missing API key.",
             false => "Missing Bearer token in Authorization header.",
         };
@@ -306,10 +306,10 @@ impl Gateway {
 #[async_trait]
 impl ProxyHttp for Gateway {
     /// In a place of its own: Pingora has its futures hold more than one of these.
-    type CTX = Box<Exchange>;
+    type CTX = Box<CallContext>;
 
-    fn new_ctx(&self) -> Box<Exchange> {
-        Box::new(Exchange::new(self.0.snapshot.load_full()))
+    fn new_ctx(&self) -> Box<CallContext> {
+        Box::new(CallContext::new(self.0.snapshot.load_full()))
     }
 
     /// Without this, Pingora puts a compressor into every response's way.
@@ -318,16 +318,20 @@ impl ProxyHttp for Gateway {
     async fn request_filter(
         &self,
         session: &mut Session,
-        exchange: &mut Box<Exchange>,
+        ctx: &mut Box<CallContext>,
     ) -> pingora::Result<bool> {
-        intake::prepare(session, Duration::from_secs(exchange.snapshot.limits.write_seconds));
-        match self.receive(session, exchange).await {
+        body::prepare(session, Duration::from_secs(ctx.request.snapshot.limits.write_seconds));
+        match self.receive(session, ctx).await {
             Ok(None) => {
                 let driver = Driver { proxy: self, connector: &self.0.connector };
-                driver.serve(session, exchange).await?;
+                driver.serve(session, ctx).await?;
             }
-            Ok(Some(answer)) => answer::local(session, exchange, answer).await?,
-            Err(failure) => answer::fail(session, exchange, failure).await?,
+            Ok(Some(answer)) => {
+                let CallContext { request, attempts, billing, outcome, .. } = &mut **ctx;
+                let identity = Identity::of(request, attempts, billing);
+                answer::local(session, outcome, identity, answer).await?;
+            }
+            Err(failure) => driver::fail(session, ctx, failure).await?,
         }
         Ok(true)
     }
@@ -336,10 +340,10 @@ impl ProxyHttp for Gateway {
     async fn upstream_peer(
         &self,
         _: &mut Session,
-        exchange: &mut Box<Exchange>,
+        ctx: &mut Box<CallContext>,
     ) -> pingora::Result<Box<HttpPeer>> {
-        let peer = exchange.call().and_then(|call| call.upstream.peer(exchange.fresh));
-        peer.map_err(raised)
+        let peer = ctx.attempts.call().and_then(|call| call.upstream.peer(ctx.attempts.is_fresh()));
+        peer.map_err(hook_error)
     }
 
     /// The head that its provider gets, made anew: the one that is passed in may be any.
@@ -347,14 +351,14 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         head: &mut RequestHeader,
-        exchange: &mut Box<Exchange>,
+        ctx: &mut Box<CallContext>,
     ) -> pingora::Result<()> {
-        let call = exchange.call().map_err(raised)?;
+        let call = ctx.attempts.call().map_err(hook_error)?;
         *head = match &call.bridged {
             Some(_) => headers::for_bridge(call.provider(), call.protocol, call.path, call.body.len())?,
-            None => headers::to_provider(session.req_header(), exchange, call)?,
+            None => headers::to_provider(session.req_header(), &ctx.request, call)?,
         };
-        headers::trace(head, &exchange.trace)
+        headers::trace(head, &ctx.attempts.trace)
     }
 
     /// The body that its provider gets, at the end of the client's.
@@ -363,9 +367,9 @@ impl ProxyHttp for Gateway {
         _: &mut Session,
         body: &mut Option<Bytes>,
         ends: bool,
-        exchange: &mut Box<Exchange>,
+        ctx: &mut Box<CallContext>,
     ) -> pingora::Result<()> {
-        *body = exchange.call.as_ref().filter(|_| ends).map(|call| call.body.clone());
+        *body = ctx.attempts.call.as_ref().filter(|_| ends).map(|call| call.body.clone());
         Ok(())
     }
 
@@ -374,21 +378,12 @@ impl ProxyHttp for Gateway {
         &self,
         _: &mut Session,
         head: &mut ResponseHeader,
-        exchange: &mut Box<Exchange>,
+        ctx: &mut Box<CallContext>,
     ) -> pingora::Result<()> {
-        exchange.upstream_id = reply::upstream_id(exchange, head);
-        exchange.trace.answered(head.status.as_u16());
+        let keys = &ctx.request.snapshot.keys;
+        ctx.attempts.answer.upstream_id = reply::upstream_id(keys, head);
+        ctx.attempts.trace.answered(head.status.as_u16());
         Ok(())
-    }
-
-    /// The head with which the client gets a stream. What is written as a whole gets its own from `answer`.
-    async fn response_filter(
-        &self,
-        session: &mut Session,
-        head: &mut ResponseHeader,
-        exchange: &mut Box<Exchange>,
-    ) -> pingora::Result<()> {
-        reply::stream_start(session, exchange, head)
     }
 
     /// The client is gone, or an answer to it could not be written.
@@ -396,30 +391,30 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         error: &Error,
-        exchange: &mut Box<Exchange>,
+        ctx: &mut Box<CallContext>,
     ) -> FailToProxy {
         session.set_keepalive(None);
-        exchange.client_gone |= *error.esource() == ErrorSource::Downstream;
-        if exchange.client_gone {
+        ctx.outcome.client_gone |= *error.esource() == ErrorSource::Downstream;
+        if ctx.outcome.client_gone {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }
         if session.response_written().is_none() {
-            let written = answer::fail(session, exchange, transport(error)).await;
-            exchange.client_gone |= written.is_err();
+            let written = driver::fail(session, ctx, provider_failure(error)).await;
+            ctx.outcome.client_gone |= written.is_err();
         }
-        FailToProxy { error_code: exchange.status, can_reuse_downstream: false }
+        FailToProxy { error_code: ctx.outcome.status, can_reuse_downstream: false }
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Box<Exchange>) {
-        exchange.client_gone |= error.is_some_and(|error| *error.esource() == ErrorSource::Downstream);
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Box<CallContext>) {
+        ctx.outcome.client_gone |= error.is_some_and(|error| *error.esource() == ErrorSource::Downstream);
         // What has ended already is not changed by this.
-        exchange.break_off();
-        exchange.attempt = None;
-        exchange.record(session.req_header(), &self.0.access);
+        ctx.billing.break_off(&ctx.request.snapshot.catalog, &ctx.attempts);
+        ctx.attempts.end();
+        ctx.record(session.req_header(), &self.0.access);
     }
 
     /// Our own access line says it all, and without the path and the headers of the client.
-    fn suppress_error_log(&self, _: &Session, _: &Box<Exchange>, _: &Error) -> bool {
+    fn suppress_error_log(&self, _: &Session, _: &Box<CallContext>, _: &Error) -> bool {
         true
     }
 }

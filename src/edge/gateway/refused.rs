@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use pingora::http::ResponseHeader;
 
 use crate::edge::call::endpoint::{self, Endpoint};
-use crate::edge::call::exchange;
 use crate::edge::call::record::cut;
+use crate::edge::call::request_info;
 use crate::edge::respond::answer::JSON;
 use crate::failure::{Failure, Kind};
 use crate::observe::{Line, Metrics};
@@ -26,7 +26,7 @@ pub(in crate::edge) struct Refused<'h> {
 impl<'h> Refused<'h> {
     /// A request by a method for a path; both may be missing.
     pub(in crate::edge) fn new(method: &'h str, path: &str, failure: Failure) -> Self {
-        let id = exchange::new_id();
+        let id = request_info::new_id();
         let endpoint = endpoint::find(path).map(|(endpoint, _)| endpoint);
         let protocol = endpoint.and_then(Endpoint::protocol).unwrap_or(ProtocolId::Chat);
         let body = protocol.protocol().envelope(&failure, &id);

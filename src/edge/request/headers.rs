@@ -6,8 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use pingora::http::{RequestHeader, ResponseHeader};
 use secrecy::ExposeSecret;
 
+use crate::edge::call::attempts::Attempts;
+use crate::edge::call::billing::Billing;
 use crate::edge::call::endpoint::Endpoint;
-use crate::edge::call::exchange::Exchange;
+use crate::edge::call::request_info::RequestInfo;
 use crate::edge::call::target::Call;
 use crate::edge::upstream::betas;
 use crate::failure::{Failure, Kind, Result};
@@ -19,7 +21,8 @@ use crate::provider::{Auth, Provider};
 
 /// The credential of a request: the endpoint's own header, and the other one only if that is absent or
 /// empty. A credential in the query is none.
-pub(in crate::edge) fn credential(headers: &HeaderMap, endpoint_is_openai: bool) -> Option<&str> {
+pub(in crate::edge) fn credential(headers: &HeaderMap, protocol: Option<ProtocolId>) -> Option<&str> {
+    let endpoint_is_openai = protocol.is_some_and(|protocol| !protocol.is_anthropic());
     let text = |name: &str| headers.get(name).map(|value| value.to_str().map_or(MALFORMED, str::trim));
     let named = |name: &str| text(name).filter(|text| !text.is_empty());
     // A scheme without a token is as empty as no text at all.
@@ -76,7 +79,7 @@ pub(in crate::edge) fn check_size(request: &RequestHeader, bytes: usize, fields:
 /// The head of the request to the call's provider, made from nothing but what may go there.
 pub(in crate::edge) fn to_provider(
     client: &RequestHeader,
-    exchange: &Exchange,
+    request: &RequestInfo,
     call: &Call,
 ) -> pingora::Result<RequestHeader> {
     let (provider, protocol) = (call.provider(), call.protocol);
@@ -90,8 +93,8 @@ pub(in crate::edge) fn to_provider(
         }
     }
     if let Some(value) = client.headers.get(IDEMPOTENCY_KEY) {
-        let tenants = &exchange.snapshot.tenants;
-        if let Some(value) = tenants.idempotency_key(exchange.grant.as_ref(), value.as_bytes()) {
+        let tenants = &request.snapshot.tenants;
+        if let Some(value) = tenants.idempotency_key(request.grant.as_ref(), value.as_bytes()) {
             head.insert_header(IDEMPOTENCY_KEY, value)?;
         }
     }
@@ -219,30 +222,50 @@ fn sensitive(text: String) -> pingora::Result<HeaderValue> {
     Ok(value)
 }
 
+/// The parts of a call that the head of its answer tells of.
+#[derive(Clone, Copy)]
+pub(in crate::edge) struct Identity<'c> {
+    pub(in crate::edge) request: &'c RequestInfo,
+    attempts: &'c Attempts,
+    /// The key's standing in its limits.
+    standing: &'c Standing,
+}
+
+impl<'c> Identity<'c> {
+    /// The identity of the call that these parts are of.
+    pub(in crate::edge) fn of(
+        request: &'c RequestInfo,
+        attempts: &'c Attempts,
+        billing: &'c Billing,
+    ) -> Self {
+        Self { request, attempts, standing: billing.standing() }
+    }
+}
+
 /// Adds what every answer carries. By now the answer may have cost something, so what cannot be a header's value is
 /// left out, and the answer goes without it.
-pub(in crate::edge) fn identify(head: &mut ResponseHeader, exchange: &Exchange) {
+pub(in crate::edge) fn identify(head: &mut ResponseHeader, identity: Identity<'_>) {
+    let Identity { request, attempts, standing } = identity;
     let mut put = |name: &'static str, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
             let _ = head.insert_header(name, value);
         }
     };
-    put("request-id", &exchange.id);
-    put("x-request-id", &exchange.id);
-    if let Some(call) = &exchange.call {
+    put("request-id", &request.id);
+    put("x-request-id", &request.id);
+    if let Some(call) = &attempts.call {
         put("x-crossmodel-model", &call.found.id);
     }
-    if exchange.estimated {
+    if attempts.answer.estimated {
         put("x-crossmodel-estimated", "true");
     }
-    if let Some(dropped) = &exchange.dropped {
+    if let Some(dropped) = attempts.call.as_ref().and_then(|call| call.dropped.as_deref()) {
         put("x-crossmodel-dropped", dropped);
     }
-    if let Some(Endpoint::Call(protocol)) = exchange.endpoint {
-        // Names that are fixed and numbers cannot be wrong.
-        let _ = limits(head, protocol, &exchange.standing, exchange.time);
+    if let Some(Endpoint::Call(protocol)) = request.endpoint {
+        let _ = limits(head, protocol, standing, request.time);
     }
-    if let Some(id) = &exchange.upstream_id {
+    if let Some(id) = &attempts.answer.upstream_id {
         let _ = head.insert_header("x-upstream-request-id", id.clone());
     }
 }
@@ -367,6 +390,8 @@ const FORWARDED_PREFIXES: &[&str] = &["x-codex-", "x-stainless-"];
 mod tests {
     use super::*;
 
+    const OPENAI: Option<ProtocolId> = Some(ProtocolId::Chat);
+
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
     }
@@ -374,18 +399,18 @@ mod tests {
     #[test]
     fn the_endpoints_own_header_decides_alone() {
         let both = headers(&[("authorization", "Bearer b"), ("x-api-key", "x")]);
-        assert_eq!(credential(&both, true), Some("b"));
-        assert_eq!(credential(&both, false), Some("x"));
+        assert_eq!(credential(&both, OPENAI), Some("b"));
+        assert_eq!(credential(&both, None), Some("x"));
         let empty = headers(&[("authorization", "Bearer b"), ("x-api-key", " ")]);
-        assert_eq!(credential(&empty, false), Some("b"));
-        assert_eq!(credential(&headers(&[("api-key", "a")]), true), Some("a"));
+        assert_eq!(credential(&empty, None), Some("b"));
+        assert_eq!(credential(&headers(&[("api-key", "a")]), OPENAI), Some("a"));
         assert_eq!(
-            credential(&headers(&[("authorization", "Basic eDp5"), ("x-api-key", "x")]), true),
+            credential(&headers(&[("authorization", "Basic eDp5"), ("x-api-key", "x")]), OPENAI),
             Some("?")
         );
-        assert_eq!(credential(&headers(&[("authorization", "bearer  b ")]), true), Some("b"));
+        assert_eq!(credential(&headers(&[("authorization", "bearer  b ")]), OPENAI), Some("b"));
         let bare = headers(&[("authorization", "Bearer "), ("x-api-key", "x")]);
-        assert_eq!(credential(&bare, true), Some("x"));
-        assert_eq!(credential(&HeaderMap::new(), true), None);
+        assert_eq!(credential(&bare, OPENAI), Some("x"));
+        assert_eq!(credential(&HeaderMap::new(), OPENAI), None);
     }
 }

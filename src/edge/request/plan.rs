@@ -5,17 +5,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use pingora_proxy::Session;
 
 use crate::canon::{Context, Losses, Rejections, Sealer};
-use crate::edge::call::estimate::CostEstimate;
-use crate::edge::call::exchange::Exchange;
+use crate::edge::call::billing::{Billing, Quotas};
+use crate::edge::call::estimate::{CostEstimate, Payment};
 use crate::edge::call::fallback::Fallbacks;
-use crate::edge::call::pay::Quotas;
 use crate::edge::call::priced;
-use crate::edge::call::target::{Bridged, Call};
-use crate::edge::request::headers;
-use crate::edge::request::intake;
+use crate::edge::call::request_info::RequestInfo;
+use crate::edge::call::target::{Bridged, Call, Operation};
 use crate::edge::upstream;
 use crate::failure::{Failure, Kind, Result};
 use crate::json::Body;
@@ -58,26 +55,25 @@ struct Plan<'b> {
     choices: VecDeque<Choice>,
 }
 
-/// Reads the body, finds the model and its targets, writes the body for the first of them, and sees that it is
-/// paid for.
+/// Finds the model of a body and its targets, writes the body for the first of them, and sees that it is paid for.
+/// `hint` tells which calls belong together. Gives the call, and the targets that it may still go to.
 ///
 /// # Errors
 /// What the client did wrong, or 503 when the model is not there at the moment.
 pub(in crate::edge) async fn admit(
     quotas: &Quotas,
-    session: &mut Session,
-    exchange: &mut Exchange,
-    client: ProtocolId,
-    counts: bool,
-) -> Result<()> {
-    let mut body = intake::read(session, exchange).await?;
-    exchange.bytes_in = body.bytes().len();
-    let hint = headers::session(&session.req_header().headers);
+    request: &mut RequestInfo,
+    billing: &mut Billing,
+    (client, operation): (ProtocolId, Operation),
+    hint: Option<&str>,
+    mut body: Body,
+) -> Result<(Call, Option<Fallbacks>)> {
     let members = client.protocol().members();
-    let Plan { mut head, found, mut choices } = plan(exchange, client, hint, body.bytes())?;
-    let counts_money = !counts && exchange.snapshot.billing.is_on();
+    let Plan { mut head, found, mut choices } = find_targets(request, client, hint, body.bytes())?;
+    let mut spared = None;
+    let counts_money = operation == Operation::Infer && request.snapshot.billing.is_on();
     if counts_money && let Err(refusal) = priced::retain(&mut choices, &found, &head.demand) {
-        let can_spare = !exchange.is_strict(&found.entry);
+        let can_spare = !request.is_strict(&found.entry);
         let spare = can_spare.then(|| priced::spare(&choices, &found, body.bytes(), members)).flatten();
         let Spare { edits, paths } = spare.ok_or(refusal)?;
         body.splice(&edits);
@@ -85,23 +81,25 @@ pub(in crate::edge) async fn admit(
         priced::retain(&mut choices, &found, &head.demand)?;
         let mut losses = Losses::default();
         paths.iter().try_for_each(|path| losses.drop_named(path))?;
-        exchange.spared = losses.header();
+        spared = losses.header();
     }
     let first = choices.pop_front().ok_or_else(upstream::unknown)?;
-    let mut call = Call::to(&exchange.snapshot, found, first, counts)?;
+    let mut call = Call::to(&request.snapshot, found, first, operation)?;
     let elsewhere: Vec<_> =
         choices.iter().map(|choice| priced::prices(choice, &call.found).cloned()).collect();
     let is_priced = call.prices.is_some() || elsewhere.iter().any(Option::is_some);
-    let paid = counts_money && is_priced;
-    let strict = exchange.is_strict(&call.found.entry);
-    let mut estimate = CostEstimate::of(&call, &head, body.bytes().len(), paid, strict);
+    let payment = if counts_money && is_priced { Payment::Held } else { Payment::Free };
+    let strict = request.is_strict(&call.found.entry);
+    let mut estimate = CostEstimate::of(&call, &head, body.bytes().len(), payment, strict);
     let wanted = estimate.output_cap;
-    let mut written = write(exchange, &call, client, &head, body.bytes(), wanted)?;
-    call.told_by(&head);
-    if call.infers {
-        estimate.reserve(quotas, exchange, &call, elsewhere, written.length()).await?;
+    let mut written = write_request(request, &call, client, &head, body.bytes(), wanted)?;
+    call.note_head(&head);
+    let mut fallbacks = None;
+    if call.infers() {
+        let grant = request.grant.as_ref().ok_or_else(upstream::unknown)?;
+        estimate.reserve(quotas, grant, billing, &call, elsewhere, written.length()).await?;
         if estimate.output_cap != wanted {
-            written = write(exchange, &call, client, &head, body.bytes(), estimate.output_cap)?;
+            written = write_request(request, &call, client, &head, body.bytes(), estimate.output_cap)?;
         }
         if !choices.is_empty() {
             let body = match written.body {
@@ -109,14 +107,12 @@ pub(in crate::edge) async fn admit(
                 // Its provider gets another one, so it need not be copied.
                 Writing::Fresh(_) => std::mem::take(&mut body).freeze(),
             };
-            exchange.fallbacks = Some(Box::new(Fallbacks { choices, client, body, estimate }));
+            let spared = spared.clone();
+            fallbacks = Some(Fallbacks { choices, client, body, spared, estimate });
         }
     }
-    put(exchange, &mut call, written, estimate.notice(), body);
-    exchange.call = Some(Box::new(call));
-    let held = exchange.held();
-    let fits = exchange.slot.as_mut().map_or(Ok(()), |slot| slot.fit(held));
-    fits.map_err(|shed| exchange.shed(shed))
+    put_written(&mut call, written, [spared, estimate.notice()], body);
+    Ok((call, fallbacks))
 }
 
 /// The call for another target, from the body as it was before it was written for the first one.
@@ -124,24 +120,31 @@ pub(in crate::edge) async fn admit(
 /// # Errors
 /// 400 for what that target cannot be asked, or 500 when the configuration does not know it.
 pub(in crate::edge) fn redirect(
-    exchange: &mut Exchange,
+    request: &RequestInfo,
+    billing: &mut Billing,
+    last: &Call,
     fallbacks: &Fallbacks,
     choice: Choice,
 ) -> Result<Call> {
-    let found = exchange.call()?.found.clone();
-    let mut call = Call::to(&exchange.snapshot, found, choice, false)?;
+    let mut call = Call::to(&request.snapshot, last.found.clone(), choice, Operation::Infer)?;
     let head = Head::read(&fallbacks.body, fallbacks.client.protocol().members())?;
-    may_ask(exchange, call.provider(), &head)?;
-    call.told_by(&head);
-    let estimate = fallbacks.estimate.elsewhere(exchange, &call)?;
-    let written = write(exchange, &call, fallbacks.client, &head, &fallbacks.body, estimate.output_cap)?;
-    put(exchange, &mut call, written, estimate.notice(), Body::from(&*fallbacks.body));
+    may_ask(request, call.provider(), &head)?;
+    call.note_head(&head);
+    let estimate = fallbacks.estimate.elsewhere(billing, &call)?;
+    let written =
+        write_request(request, &call, fallbacks.client, &head, &fallbacks.body, estimate.output_cap)?;
+    put_written(
+        &mut call,
+        written,
+        [fallbacks.spared.clone(), estimate.notice()],
+        Body::from(&*fallbacks.body),
+    );
     Ok(call)
 }
 
 /// Finds the model and its targets.
-fn plan<'b>(
-    exchange: &mut Exchange,
+fn find_targets<'b>(
+    request: &mut RequestInfo,
     client: ProtocolId,
     hint: Option<&str>,
     body: &'b [u8],
@@ -149,14 +152,13 @@ fn plan<'b>(
     let speaker = client.protocol();
     let head = Head::read(body, speaker.members())?;
     // What can be no model's name is kept nowhere.
-    exchange.requested_model =
-        Some(&*head.model).filter(|name| route::is_model_name(name)).map(str::to_owned);
-    let grant = exchange.grant.as_ref().ok_or_else(upstream::unknown)?;
-    let found = exchange.snapshot.catalog.find(&head.model, grant)?;
-    let mut choices = VecDeque::from(route::order(&found, client, hint, exchange.caller(), Instant::now())?);
+    request.requested_model = Some(&*head.model).filter(|name| route::is_model_name(name)).map(str::to_owned);
+    let grant = request.grant.as_ref().ok_or_else(upstream::unknown)?;
+    let found = request.snapshot.catalog.find(&head.model, grant)?;
+    let mut choices = VecDeque::from(route::order(&found, client, hint, request.caller(), Instant::now())?);
     let mut refusal = Ok(());
     choices.retain(|choice| match found.entry.targets.get(choice.target) {
-        Some(target) => match may_ask(exchange, &target.provider, &head) {
+        Some(target) => match may_ask(request, &target.provider, &head) {
             Ok(()) => true,
             refused => {
                 refusal = refused;
@@ -175,7 +177,7 @@ fn plan<'b>(
 ///
 /// # Errors
 /// 400 for the first member that it may not be asked.
-fn may_ask(exchange: &Exchange, provider: &Provider, head: &Head<'_>) -> Result<()> {
+fn may_ask(request: &RequestInfo, provider: &Provider, head: &Head<'_>) -> Result<()> {
     head.check_inner(&provider.inner_models)?;
     if provider.allow_upstream_state {
         return Ok(());
@@ -183,14 +185,14 @@ fn may_ask(exchange: &Exchange, provider: &Provider, head: &Head<'_>) -> Result<
     if let Some(stateful) = &head.stateful {
         return Err(stateful.clone());
     }
-    let tenants = &exchange.snapshot.tenants;
-    tenants.strange_container(exchange.grant.as_ref(), head, Kind::UnsupportedState).map_or(Ok(()), Err)
+    let tenants = &request.snapshot.tenants;
+    tenants.strange_container(request.grant.as_ref(), head, Kind::UnsupportedState).map_or(Ok(()), Err)
 }
 
 /// Puts what was written into the call.
-fn put(exchange: &mut Exchange, call: &mut Call, written: Written, notice: Option<String>, mut body: Body) {
-    let told = [exchange.spared.clone(), written.losses.header(), notice];
-    exchange.dropped = told.into_iter().flatten().reduce(|a, b| a + ", " + &b);
+fn put_written(call: &mut Call, written: Written, [spared, notice]: [Option<String>; 2], mut body: Body) {
+    let told = [spared, written.losses.header(), notice];
+    call.dropped = told.into_iter().flatten().reduce(|a, b| a + ", " + &b);
     (call.rejections, call.claims) = (written.rejections, written.claims);
     call.bridged = written.bridged;
     match written.body {
@@ -204,8 +206,8 @@ fn put(exchange: &mut Exchange, call: &mut Call, written: Written, notice: Optio
 }
 
 /// Writes the request for its provider, with an answer of at most `output_cap` tokens if that is given.
-fn write(
-    exchange: &Exchange,
+fn write_request(
+    request: &RequestInfo,
     call: &Call,
     client: ProtocolId,
     head: &Head<'_>,
@@ -213,19 +215,19 @@ fn write(
     output_cap: Option<u64>,
 ) -> Result<Written> {
     if call.protocol != client {
-        let strict = exchange.is_strict(&call.found.entry);
-        let facts = bridge::Facts { strict, output_cap, ..facts(exchange, call, &head.model) };
-        return translated(call, client, body, &facts, &exchange.sealer());
+        let strict = request.is_strict(&call.found.entry);
+        let facts = bridge::Facts { strict, output_cap, ..facts(request, call, &head.model) };
+        return translate_request(call, client, body, &facts, &request.sealer());
     }
     let (speaker, profile) = (client.protocol(), &call.provider().profile);
     let edits = Edits::of(speaker, body, head, profile, &call.upstream_model, output_cap);
-    let claims = exchange.snapshot.tenants.claims(exchange.grant.as_ref(), client, &head.demand);
+    let claims = request.snapshot.tenants.claims(request.grant.as_ref(), client, &head.demand);
     let rejections = edits.rejections();
     Ok(Written { body: Writing::Edits(edits), bridged: None, losses: Losses::default(), rejections, claims })
 }
 
 /// The request in the words of the provider's protocol.
-fn translated(
+fn translate_request(
     call: &Call,
     client: ProtocolId,
     body: &[u8],
@@ -249,15 +251,15 @@ fn translated(
 /// # Errors
 /// 502 when the request says what only a relay can carry an answer to: the provider has answered in another form
 /// than it was asked to.
-pub(in crate::edge) fn context(exchange: &Exchange, call: &Call) -> Result<Arc<Context>> {
+pub(in crate::edge) fn context(request: &RequestInfo, call: &Call) -> Result<Arc<Context>> {
     let speaker = call.protocol.protocol();
     // Others ask for what can be turned, so this is not how the target is.
     let misfit = || Failure::provider("the answer is not in the form that was asked for").at_cost();
     if Head::read(&call.body, speaker.members()).is_ok_and(|head| head.choices > 1) {
         return Err(misfit());
     }
-    let facts = facts(exchange, call, exchange.client_model());
-    let sealer = exchange.sealer();
+    let facts = facts(request, call, request.client_model());
+    let sealer = request.sealer();
     let context =
         bridge::context(speaker, &call.body, &call.target(&sealer), &facts).map_err(|_| misfit())?;
     // Not if only the gateway has asked for it.
@@ -265,13 +267,13 @@ pub(in crate::edge) fn context(exchange: &Exchange, call: &Call) -> Result<Arc<C
     Ok(Arc::new(Context { include_usage, ..context }))
 }
 
-fn facts<'f>(exchange: &'f Exchange, call: &Call, model: &'f str) -> bridge::Facts<'f> {
+fn facts<'f>(request: &'f RequestInfo, call: &Call, model: &'f str) -> bridge::Facts<'f> {
     bridge::Facts {
-        request_id: &exchange.id,
-        now: exchange.seconds(),
+        request_id: &request.id,
+        now: request.seconds(),
         model,
         strict: false,
-        counting: !call.infers,
+        counting: !call.infers(),
         output_cap: None,
     }
 }

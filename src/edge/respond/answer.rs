@@ -6,27 +6,26 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use pingora_proxy::Session;
 
-use crate::edge::call::exchange::Exchange;
-use crate::edge::request::headers;
-use crate::edge::request::intake;
+use crate::edge::call::outcome::Outcome;
+use crate::edge::request::body;
+use crate::edge::request::headers::{self, Identity};
 use crate::edge::respond::outbox::Outbox;
 use crate::failure::Failure;
 
 pub(in crate::edge) const JSON: &str = "application/json";
 
-/// Writes a whole answer.
+/// Writes a whole answer of a provider.
 ///
 /// # Errors
 /// When the client is gone.
 pub(in crate::edge) async fn write(
     session: &mut Session,
-    exchange: &mut Exchange,
-    status: u16,
-    content_type: &str,
+    outcome: &mut Outcome,
+    identity: Identity<'_>,
     body: Bytes,
 ) -> pingora::Result<()> {
-    let head = ResponseHeader::build_no_case(status, Some(12))?;
-    send(session, exchange, head, (content_type, Whose::Provider), body).await
+    let head = ResponseHeader::build_no_case(200, Some(12))?;
+    send(session, outcome, identity, (head, Whose::Provider), body).await
 }
 
 /// What the gateway knows by itself.
@@ -43,7 +42,8 @@ pub(in crate::edge) enum Local {
 /// When the client is gone.
 pub(in crate::edge) async fn local(
     session: &mut Session,
-    exchange: &mut Exchange,
+    outcome: &mut Outcome,
+    identity: Identity<'_>,
     answer: Local,
 ) -> pingora::Result<()> {
     let (body, kept) = match answer {
@@ -52,16 +52,17 @@ pub(in crate::edge) async fn local(
     };
     let mut head = ResponseHeader::build_no_case(200, Some(12))?;
     head.insert_header(header::CACHE_CONTROL, kept)?;
-    send(session, exchange, head, (JSON, Whose::Own), body).await
+    send(session, outcome, identity, (head, Whose::Own), body).await
 }
 
-/// Writes a failure in the client's envelope.
+/// Writes a failure in the client's envelope, and notes it.
 ///
 /// # Errors
 /// When the client is gone.
 pub(in crate::edge) async fn fail(
     session: &mut Session,
-    exchange: &mut Exchange,
+    outcome: &mut Outcome,
+    identity: Identity<'_>,
     failure: Failure,
 ) -> pingora::Result<()> {
     let mut head = ResponseHeader::build_no_case(failure.status(), Some(12))?;
@@ -74,12 +75,11 @@ pub(in crate::edge) async fn fail(
     if let Some(methods) = failure.allow() {
         head.insert_header(header::ALLOW, methods)?;
     }
-    let envelope = || exchange.dialect().protocol().envelope(&failure, &exchange.id);
+    let Identity { request, .. } = identity;
+    let envelope = || request.dialect().protocol().envelope(&failure, &request.id);
     let body = failure.body().cloned().unwrap_or_else(envelope);
-    exchange.note_failure(&failure);
-    exchange.fail(&failure, 0);
-    exchange.failure = Some(failure);
-    send(session, exchange, head, (JSON, Whose::Own), body).await
+    outcome.failure = Some(failure);
+    send(session, outcome, identity, (head, Whose::Own), body).await
 }
 
 /// Whose an answer is.
@@ -93,23 +93,23 @@ enum Whose {
 
 async fn send(
     session: &mut Session,
-    exchange: &mut Exchange,
-    mut head: ResponseHeader,
-    (content_type, whose): (&str, Whose),
+    outcome: &mut Outcome,
+    identity: Identity<'_>,
+    (mut head, whose): (ResponseHeader, Whose),
     body: Bytes,
 ) -> pingora::Result<()> {
-    intake::discard(session).await;
-    exchange.status = head.status.as_u16();
-    head.insert_header(header::CONTENT_TYPE, content_type)?;
+    body::discard(session).await;
+    outcome.status = head.status.as_u16();
+    head.insert_header(header::CONTENT_TYPE, JSON)?;
     head.insert_header(header::CONTENT_LENGTH, body.len())?;
-    headers::identify(&mut head, exchange);
+    headers::identify(&mut head, identity);
     let bodiless = session.req_header().method == http::Method::HEAD || body.is_empty();
-    exchange.note_first_byte();
+    outcome.note_first_byte(identity.request.started);
     session.write_response_header(Box::new(head), bodiless).await?;
     if bodiless {
         return Ok(());
     }
-    exchange.bytes_out += body.len();
+    outcome.bytes_out += body.len();
     if let (ServerSession::H2(h2), Whose::Own) = (&mut *session.downstream_session, whose) {
         // Nothing else of the request is needed for it, however long the client lets it wait.
         Outbox::of_connection().send(h2, body);

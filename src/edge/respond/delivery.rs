@@ -1,6 +1,6 @@
 //! A stream on its way from a provider to a client, in a loop that listens to the provider, the client and the clock.
 //!
-//! Each part that arrives goes through a passage, and the ready ones go to the client when the provider would have to be
+//! Each part that arrives goes through a [`ResponseStream`], and the ready ones go to the client when the provider would have to be
 //! waited for. The head is held back until the provider really answers: a failure before that still is a status.
 
 use std::future::{Future as _, poll_fn};
@@ -9,74 +9,61 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pingora::http::ResponseHeader;
 use pingora::protocols::http::HttpTask;
 use pingora::protocols::http::client::HttpSession;
 use pingora::{Error, ErrorSource, ErrorType};
-use pingora_proxy::{ProxyHttp, Session};
+use pingora_proxy::Session;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::edge::call::exchange::Exchange;
-use crate::edge::call::watch::{Stop, Watch};
+use crate::edge::call::admission::Admission;
+use crate::edge::call::attempts::Attempts;
+use crate::edge::call::billing::Billing;
+use crate::edge::call::call_guard::{Abort, CallGuard};
+use crate::edge::call::form::Form;
+use crate::edge::call::outcome::Outcome;
+use crate::edge::call::request_info::RequestInfo;
+use crate::edge::request::headers::Identity;
 use crate::edge::respond::answer;
-use crate::edge::respond::passage::Passage;
-use crate::edge::upstream::transport::transport;
+use crate::edge::respond::phase::Phase;
+use crate::edge::respond::reply;
+use crate::edge::respond::response_stream::ResponseStream;
+use crate::edge::upstream::transport::provider_failure;
 use crate::failure::Failure;
+use crate::route::Sign;
 
-type Result<T> = std::result::Result<T, Stop>;
+type Result<T> = std::result::Result<T, Abort>;
 
-/// Whose hooks a call goes through.
-pub(in crate::edge) trait Proxy: ProxyHttp<CTX = Box<Exchange>> + Sync {}
-
-impl<P: ProxyHttp<CTX = Box<Exchange>> + Sync> Proxy for P {}
-
-/// An answer on its way.
-pub(in crate::edge) struct Delivery<'d, P> {
-    proxy: &'d P,
-    passage: Passage,
-    watch: &'d mut Watch,
-    /// Whether the client has got its head.
-    started: bool,
-    /// The time of the provider's head, later that of the last write to the client.
-    since: Instant,
-    /// The time of the provider's first event.
-    seen: Option<Instant>,
+/// An answer on its way, with the parts of its call that are written meanwhile.
+pub(in crate::edge) struct Delivery<'d> {
+    pub(in crate::edge) request: &'d RequestInfo,
+    pub(in crate::edge) admission: &'d mut Admission,
+    pub(in crate::edge) attempts: &'d mut Attempts,
+    pub(in crate::edge) billing: &'d mut Billing,
+    pub(in crate::edge) outcome: &'d mut Outcome,
+    pub(in crate::edge) guard: &'d mut CallGuard,
+    pub(in crate::edge) response: ResponseStream,
+    pub(in crate::edge) phase: Phase,
 }
 
-impl<'d, P: Proxy> Delivery<'d, P> {
-    /// One that begins now.
-    pub(in crate::edge) fn new(proxy: &'d P, passage: Passage, watch: &'d mut Watch) -> Self {
-        Self { proxy, passage, watch, started: false, since: Instant::now(), seen: None }
-    }
-
-    /// The watch over the call.
-    pub(in crate::edge) fn watch(&mut self) -> &mut Watch {
-        self.watch
-    }
-
+impl Delivery<'_> {
     /// Ends what has come to its end, as well or badly as it did. Gives whether nothing more has to be read.
-    pub(in crate::edge) async fn end(
-        &mut self,
-        result: Result<()>,
-        session: &mut Session,
-        exchange: &mut Box<Exchange>,
-    ) -> Result<bool> {
-        exchange.usage = self.passage.usage();
-        exchange.note_served(self.passage.served());
-        exchange.deliver(self.passage.delivered());
-        exchange.note_reasoning(self.passage.reasons());
-        if matches!(result, Err(Stop::Gone)) && self.passage.is_counted() {
-            exchange.usage = self.passage.usage();
-            exchange.settle();
+    pub(in crate::edge) async fn end(&mut self, result: Result<()>, session: &mut Session) -> Result<bool> {
+        self.attempts.answer.usage = self.response.usage();
+        self.attempts.note_served(self.response.served());
+        self.billing.deliver(self.response.delivered());
+        self.attempts.note_reasoning(self.response.reasons());
+        if matches!(result, Err(Abort::Gone)) && self.response.is_counted() {
+            self.attempts.answer.usage = self.response.usage();
+            self.settle();
         }
-        exchange.oddities = self.passage.oddities();
-        exchange.said = self.passage.said();
-        match result.inspect_err(|stop| exchange.note_stop(stop)) {
-            Ok(()) => self.finish(session, exchange).await?,
-            Err(Stop::Failed(failure)) if self.speaks() => self.fail(session, exchange, failure).await?,
-            Err(stop) => return Err(stop),
+        self.attempts.answer.oddities = self.response.oddities();
+        self.attempts.answer.said = self.response.said();
+        match result.inspect_err(|abort| self.attempts.note_abort(abort)) {
+            Ok(()) => self.finish(session).await?,
+            Err(Abort::Failed(failure)) if self.speaks() => self.fail(session, failure).await?,
+            Err(abort) => return Err(abort),
         }
-        Ok(self.passage.is_whole())
+        Ok(self.response.is_whole())
     }
 
     /// Passes a provider's stream on, as it comes. What has arrived together goes out together: the client is
@@ -85,7 +72,6 @@ impl<'d, P: Proxy> Delivery<'d, P> {
         &mut self,
         provider: &mut HttpSession,
         session: &mut Session,
-        exchange: &mut Box<Exchange>,
     ) -> Result<()> {
         let mut clock = pin!(sleep_until(self.deadline()));
         let mut gathered = 0;
@@ -96,16 +82,16 @@ impl<'d, P: Proxy> Delivery<'d, P> {
                 early => {
                     gathered = 0;
                     if self.speaks() {
-                        self.write(session, exchange).await?;
+                        self.write(session).await?;
                     }
                     match early {
                         Poll::Ready(arrived) => arrived,
                         Poll::Pending => loop {
                             tokio::select! {
                                 arrived = &mut read => break arrived,
-                                stop = self.watch.ends(session) => return Err(stop),
+                                abort = self.guard.ends(session) => return Err(abort),
                                 () = &mut clock => {
-                                    self.tick(session, exchange).await?;
+                                    self.tick(session).await?;
                                     clock.as_mut().reset(self.deadline());
                                 }
                             }
@@ -115,178 +101,181 @@ impl<'d, P: Proxy> Delivery<'d, P> {
             };
             let chunk = match arrived {
                 Ok(Some(chunk)) => chunk,
-                Ok(None) => return Ok(self.passage.end()?),
-                Err(_) if self.passage.is_whole_without_end() => return Ok(()),
-                Err(error) => return Err(transport(&error).into()),
+                Ok(None) => return Ok(self.response.end()?),
+                Err(_) if self.response.is_whole_without_end() => return Ok(()),
+                Err(error) => return Err(provider_failure(&error).into()),
             };
-            exchange.note_arrival();
+            self.attempts.note_arrival();
             gathered += chunk.len();
-            self.passage.push(chunk)?;
-            if self.passage.is_whole() {
+            self.response.push(chunk)?;
+            if self.response.is_whole() {
                 return Ok(());
             }
-            if self.passage.has_begun() && self.seen.is_none() {
-                self.seen = Some(Instant::now());
+            if self.phase.is_waiting() && self.response.has_begun() {
+                self.phase.begin(Instant::now());
                 clock.as_mut().reset(self.deadline());
             }
         }
     }
 
     /// A provider that answers as a whole: its answer is told as if it had been a stream.
-    pub(in crate::edge) fn replay(&mut self, exchange: &mut Exchange, body: &[u8]) -> Result<()> {
-        exchange.note_first_byte();
-        Ok(self.passage.reply(body)?)
+    pub(in crate::edge) fn replay(&mut self, body: &[u8]) -> Result<()> {
+        self.outcome.note_first_byte(self.request.started);
+        Ok(self.response.reply(body)?)
+    }
+
+    /// The client gets an answer now.
+    fn commit(&mut self) {
+        self.attempts.commit();
+        self.admission.keep(self.attempts.held(self.request.bytes_in));
+    }
+
+    /// The answer is whole. When this returns, its end may be passed on.
+    fn settle(&mut self) {
+        self.billing.settle(&self.request.snapshot.catalog, self.attempts);
+    }
+
+    /// It ends with a failure.
+    fn charge_failure(&mut self, failure: &Failure) {
+        let catalog = &self.request.snapshot.catalog;
+        self.billing.fail(catalog, self.attempts, failure, self.response.delivered());
+    }
+
+    /// The provider itself has told the client of a failure in its stream.
+    fn fail_as_told(&mut self) {
+        self.attempts.note(Sign::Well);
+        let failure = Failure::provider("the provider reported a failure in its stream");
+        self.charge_failure(&failure);
+        self.outcome.failure = Some(failure);
     }
 
     /// Until when the client may be left without a word.
     fn deadline(&self) -> Instant {
-        if !self.wants_stream() {
-            return self.since + NEVER;
-        }
-        match (self.started, self.seen) {
-            (true, _) => self.since + KEEP_ALIVE,
-            (false, Some(seen)) => (seen + COMMIT_AFTER_FIRST).min(self.since + COMMIT_AFTER_HEAD),
-            (false, None) => self.since + COMMIT_AFTER_HEAD,
-        }
+        let deadline = self.phase.deadline().filter(|_| self.wants_stream());
+        deadline.unwrap_or_else(|| Instant::now() + NEVER)
     }
 
     /// The clock has come to the deadline, or it was moved since.
-    async fn tick(&mut self, session: &mut Session, exchange: &mut Box<Exchange>) -> Result<()> {
+    async fn tick(&mut self, session: &mut Session) -> Result<()> {
         if Instant::now() < self.deadline() {
             return Ok(());
         }
-        if !self.started {
-            return self.write(session, exchange).await;
+        if !self.phase.is_committed() {
+            return self.write(session).await;
         }
-        let sign = exchange.dialect().protocol().keep_alive();
-        self.send(session, exchange, Bytes::from_static(sign)).await
+        let sign = self.request.dialect().protocol().keep_alive();
+        self.send(session, Bytes::from_static(sign)).await
     }
 
     /// Whether a failure is told in the stream, and no longer by a status.
     fn speaks(&self) -> bool {
-        self.started || self.wants_stream() && self.passage.is_committed()
+        self.phase.is_committed() || self.wants_stream() && self.response.is_committed()
     }
 
     fn wants_stream(&self) -> bool {
-        self.passage.is_stream()
+        self.response.form().is_stream()
     }
 
     /// Writes what is ready, after the head if that was not written yet.
-    async fn write(&mut self, session: &mut Session, exchange: &mut Box<Exchange>) -> Result<()> {
+    async fn write(&mut self, session: &mut Session) -> Result<()> {
         if !self.wants_stream() {
             return Ok(());
         }
-        let (first, rest) = self.passage.ready();
-        if self.started && first.is_empty() && rest.is_empty() {
+        let (first, rest) = self.response.ready();
+        if self.phase.is_committed() && first.is_empty() && rest.is_empty() {
             return Ok(());
         }
-        self.send(session, exchange, first).await?;
+        self.send(session, first).await?;
         for piece in rest {
-            self.send(session, exchange, piece).await?;
+            self.send(session, piece).await?;
         }
         Ok(())
     }
 
-    async fn send(
-        &mut self,
-        session: &mut Session,
-        exchange: &mut Box<Exchange>,
-        bytes: Bytes,
-    ) -> Result<()> {
-        self.since = Instant::now();
-        if self.watch.is_alone() {
-            self.started = true;
+    async fn send(&mut self, session: &mut Session, bytes: Bytes) -> Result<()> {
+        let now = Instant::now();
+        let is_first = self.phase.write(now);
+        if self.guard.is_draining() {
             return Ok(());
         }
         let mut tasks = Vec::with_capacity(2);
-        if !std::mem::replace(&mut self.started, true) {
-            exchange.commit();
-            let head = head(self.proxy, session, exchange).await;
-            let head = head.map_err(|error| Stop::Failed(transport(&error)))?;
+        if is_first {
+            self.commit();
+            let head = reply::stream_start(session, Identity::of(self.request, self.attempts, self.billing));
+            let head = head.map_err(|error| Abort::Failed(provider_failure(&error)))?;
+            (self.outcome.status, self.outcome.form) = (200, Form::Stream);
             tasks.push(HttpTask::Header(head, false));
         }
         if !bytes.is_empty() {
-            exchange.note_first_byte();
-            exchange.bytes_out += bytes.len();
+            self.outcome.note_first_byte(self.request.started);
+            self.outcome.bytes_out += bytes.len();
             tasks.push(HttpTask::Body(Some(bytes), false));
         }
-        exchange.deliver(self.passage.delivered());
-        if self.passage.is_over() {
-            exchange.usage = self.passage.usage();
-            exchange.note_served(self.passage.served());
-            exchange.settle();
+        self.billing.deliver(self.response.delivered());
+        if self.response.is_over() {
+            self.attempts.answer.usage = self.response.usage();
+            self.attempts.note_served(self.response.served());
+            self.settle();
         }
-        let written = send_tasks(session, exchange, tasks).await;
-        exchange.stalled += self.since.elapsed();
+        let written = send_tasks(session, self.request, tasks).await;
+        self.attempts.note_stall(now.elapsed());
         match written {
-            Err(_) if !self.watch.lose() => Err(Stop::Gone),
+            Err(_) if !self.guard.client_disconnected() => Err(Abort::Gone),
             _ => Ok(()),
         }
     }
 
     /// The answer is whole: writes what is left of it.
-    async fn finish(&mut self, session: &mut Session, exchange: &mut Box<Exchange>) -> Result<()> {
-        if self.passage.is_reported() {
-            exchange.fail_as_told(self.passage.delivered());
+    async fn finish(&mut self, session: &mut Session) -> Result<()> {
+        if self.response.is_reported() {
+            self.fail_as_told();
         } else {
-            exchange.settle();
+            self.settle();
         }
-        if let Some(body) = self.passage.whole() {
-            return match self.watch.is_alone() {
+        if let Some(body) = self.response.whole() {
+            return match self.guard.is_draining() {
                 true => Ok(()),
-                false => sent(answer::write(session, exchange, 200, answer::JSON, body).await),
+                false => {
+                    let identity = Identity::of(self.request, self.attempts, self.billing);
+                    client_write(answer::write(session, self.outcome, identity, body).await)
+                }
             };
         }
-        self.write(session, exchange).await?;
-        self.close(session, exchange).await
+        self.write(session).await?;
+        self.close(session).await
     }
 
     /// Ends the client's stream, if there still is a client.
-    async fn close(&mut self, session: &mut Session, exchange: &Exchange) -> Result<()> {
-        if self.watch.is_alone() {
+    async fn close(&mut self, session: &mut Session) -> Result<()> {
+        self.phase.end();
+        if self.guard.is_draining() {
             return Ok(());
         }
-        match send_tasks(session, exchange, vec![HttpTask::Done]).await {
-            Err(_) if !self.watch.lose() => Err(Stop::Gone),
+        match send_tasks(session, self.request, vec![HttpTask::Done]).await {
+            Err(_) if !self.guard.client_disconnected() => Err(Abort::Gone),
             _ => Ok(()),
         }
     }
 
     /// It has failed after its head was sent: the client is told in its own grammar.
-    async fn fail(
-        &mut self,
-        session: &mut Session,
-        exchange: &mut Box<Exchange>,
-        failure: Failure,
-    ) -> Result<()> {
-        exchange.note_failure(&failure);
-        exchange.fail(&failure, self.passage.delivered());
-        self.passage.fail(&failure, exchange);
-        exchange.failure = Some(failure);
-        self.write(session, exchange).await?;
-        self.close(session, exchange).await
+    async fn fail(&mut self, session: &mut Session, failure: Failure) -> Result<()> {
+        self.attempts.note_failure(&failure);
+        self.charge_failure(&failure);
+        self.response.fail(&failure, self.request);
+        self.outcome.failure = Some(failure);
+        self.write(session).await?;
+        self.close(session).await
     }
-}
-
-/// The head with which the client gets a stream.
-///
-/// # Errors
-/// When a header cannot be written.
-pub(in crate::edge) async fn head<P: Proxy>(
-    proxy: &P,
-    session: &mut Session,
-    exchange: &mut Box<Exchange>,
-) -> pingora::Result<Box<ResponseHeader>> {
-    let mut head = Box::new(ResponseHeader::build_no_case(200, Some(10))?);
-    proxy.response_filter(session, &mut head, exchange).await?;
-    (exchange.status, exchange.streams) = (200, true);
-    Ok(head)
 }
 
 /// Writes to the client, in the time that it has for that: Pingora does not watch the time in which small parts
 /// of an answer leave its buffer.
-async fn send_tasks(session: &mut Session, exchange: &Exchange, tasks: Vec<HttpTask>) -> pingora::Result<()> {
-    let time = Duration::from_secs(exchange.snapshot.limits.write_seconds);
+async fn send_tasks(
+    session: &mut Session,
+    request: &RequestInfo,
+    tasks: Vec<HttpTask>,
+) -> pingora::Result<()> {
+    let time = Duration::from_secs(request.snapshot.limits.write_seconds);
     match timeout(time, session.write_response_tasks(tasks)).await {
         Ok(written) => written.map(|_| ()),
         Err(_) => Error::e_explain(ErrorType::WriteTimedout, "the client takes nothing")
@@ -295,23 +284,15 @@ async fn send_tasks(session: &mut Session, exchange: &Exchange, tasks: Vec<HttpT
 }
 
 /// The reason for which a write to the client has failed.
-pub(in crate::edge) fn sent(result: pingora::Result<()>) -> Result<()> {
+pub(in crate::edge) fn client_write(result: pingora::Result<()>) -> Result<()> {
     result.map_err(|error| match error.esource() {
-        ErrorSource::Upstream => Stop::Failed(transport(&error)),
-        _ => Stop::Gone,
+        ErrorSource::Upstream => Abort::Failed(provider_failure(&error)),
+        _ => Abort::Gone,
     })
 }
 
-/// The longest time from the provider's first event to the client's head, and the longest time from the
-/// provider's head: a failure that comes earlier still is a status.
-const COMMIT_AFTER_FIRST: Duration = Duration::from_millis(50);
-const COMMIT_AFTER_HEAD: Duration = Duration::from_secs(5);
-
 /// Bytes of a provider's stream after which the client is written to in any case.
 const GATHER: usize = 16 << 10;
-
-/// The longest time for which a client that waits for a stream is left without a word.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Longer than any answer takes: nothing is said to a client that gets its answer as a whole.
 const NEVER: Duration = Duration::from_secs(7 * 24 * 3600);

@@ -4,8 +4,10 @@
 //! is a failure, nor say anything while the provider is silent. Nor can it wait longer for the first byte than for the
 //! others, read on when the client is gone, or go on after a failure to another target with another body. So it is never
 //! entered: calls are served from here, within `request_filter`, with Pingora's connections and Pingora's sessions, in one
-//! loop that listens to the provider, the client and the clock. What a request and the head of an answer become is for the
-//! hooks to say, which are called here in the order in which Pingora would call them.
+//! loop that listens to the provider, the client and the clock. What a request becomes, and what is kept of the head of an
+//! answer, is for the hooks to say, which are called here in the order in which Pingora would call them.
+//!
+//! The driver is one of the few places that see the whole of a [`CallContext`]: it hands its parts out to what needs them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,24 +19,40 @@ use pingora::http::RequestHeader;
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
-use pingora_proxy::Session;
+use pingora_proxy::{ProxyHttp, Session};
 use tokio::time::timeout;
 
-use crate::edge::call::exchange::Exchange;
+use crate::edge::call::attempts::Attempts;
+use crate::edge::call::call_guard::{Abort, CallGuard};
+use crate::edge::call::context::CallContext;
+use crate::edge::call::form::Form;
+use crate::edge::call::leaving;
+use crate::edge::call::outcome::Outcome;
+use crate::edge::call::request_info::RequestInfo;
 use crate::edge::call::target::Bridged;
-use crate::edge::call::watch::{Stop, Watch};
+use crate::edge::request::failover;
+use crate::edge::request::headers::Identity;
 use crate::edge::respond::answer;
-use crate::edge::respond::delivery::{self, Delivery, Proxy, sent};
-use crate::edge::respond::passage::Passage;
+use crate::edge::respond::delivery::{Delivery, client_write};
+use crate::edge::respond::phase::Phase;
 use crate::edge::respond::reply::{self, Head};
-use crate::edge::upstream::transport::{error_kind, failure_kind, is_stale, status_kind, transport};
+use crate::edge::respond::response_stream::ResponseStream;
+use crate::edge::upstream::transport::{
+    answer_failure, error_failure, is_stale, provider_failure, status_failure,
+};
 use crate::edge::upstream::{Upstream, keep_apart};
 use crate::failure::Failure;
+use crate::observe::AttemptFailure;
 use crate::protocol::ProtocolId;
 use crate::translate;
 use crate::translate::bridge::Bridge;
 
-type Result<T> = std::result::Result<T, Stop>;
+type Result<T> = std::result::Result<T, Abort>;
+
+/// Whose hooks a call goes through.
+pub(in crate::edge) trait Proxy: ProxyHttp<CTX = Box<CallContext>> + Sync {}
+
+impl<P: ProxyHttp<CTX = Box<CallContext>> + Sync> Proxy for P {}
 
 /// Carries calls with the connections of one pool.
 pub(in crate::edge) struct Driver<'d, P> {
@@ -50,27 +68,30 @@ impl<P: Proxy> Driver<'_, P> {
     pub(in crate::edge) async fn serve(
         &self,
         session: &mut Session,
-        exchange: &mut Box<Exchange>,
+        ctx: &mut Box<CallContext>,
     ) -> pingora::Result<()> {
         loop {
-            let mut watch = exchange.watch();
-            let result = self.run(session, exchange, &mut watch).await;
-            if watch.is_alone() || matches!(result, Err(Stop::Gone)) {
-                exchange.client_gone = true;
+            let mut guard = leaving::guard(&ctx.request, &ctx.attempts, &ctx.billing);
+            let result = self.run(session, ctx, &mut guard).await;
+            if guard.is_draining() || matches!(result, Err(Abort::Gone)) {
+                ctx.outcome.client_gone = true;
                 match result {
-                    Err(Stop::Failed(failure)) => exchange.fail_unseen(failure),
-                    Err(Stop::Gone) => exchange.leave(),
+                    Err(Abort::Failed(failure)) => fail_unseen(ctx, failure),
+                    Err(Abort::Gone) => {
+                        let catalog = &ctx.request.snapshot.catalog;
+                        ctx.billing.leave(catalog, &ctx.attempts);
+                    }
                     Ok(_) => {}
                 }
                 // An answer that ends well would be written to its end, however long the client takes for that.
                 return Err(Error::explain(ErrorType::ConnectionClosed, "the client is gone").into_down());
             }
             match result {
-                Ok(Outcome::Turned) => {}
-                Ok(Outcome::Answered) => return Ok(()),
-                Err(Stop::Failed(failure)) if exchange.turn(&failure) => {}
-                Err(Stop::Failed(failure)) => return answer::fail(session, exchange, failure).await,
-                Err(Stop::Gone) => return Ok(()),
+                Ok(Served::Elsewhere) => {}
+                Ok(Served::Answered) => return Ok(()),
+                Err(Abort::Failed(failure)) if next_target(ctx, &failure) => {}
+                Err(Abort::Failed(failure)) => return fail(session, ctx, failure).await,
+                Err(Abort::Gone) => return Ok(()),
             }
         }
     }
@@ -78,50 +99,51 @@ impl<P: Proxy> Driver<'_, P> {
     async fn run(
         &self,
         session: &mut Session,
-        exchange: &mut Box<Exchange>,
-        watch: &mut Watch,
-    ) -> Result<Outcome> {
-        let call = exchange.call()?;
+        ctx: &mut Box<CallContext>,
+        guard: &mut CallGuard,
+    ) -> Result<Served> {
+        let call = ctx.attempts.call()?;
         let bridged = call.bridged.as_ref().map(|bridged| (bridged.client, bridged.estimate));
         if let (Some((client, estimate)), "") = (bridged, call.path) {
-            return counted(session, exchange, client, estimate).await;
+            return counted(session, ctx, client, estimate).await;
         }
-        let infers = call.infers;
-        let (mut provider, peer) = self.open(session, exchange, watch).await?;
-        let head = self.head(&provider, session, exchange).await?;
-        let limit = exchange.snapshot.limits.reply_bytes;
+        let infers = call.infers();
+        let (mut provider, peer) = self.open(session, ctx, guard).await?;
+        let head = self.head(&provider, session, ctx).await?;
+        let limit = ctx.request.snapshot.limits.reply_bytes;
         if let (Some((client, estimate)), false, 404 | 405 | 501) = (bridged, infers, head.status) {
             provider.shutdown().await;
-            return counted(session, exchange, client, estimate).await;
+            return counted(session, ctx, client, estimate).await;
         }
         if head.status != 200 {
-            exchange.fail_attempt(status_kind(head.status));
+            ctx.attempts.fail_attempt(status_failure(head.status));
             // Its status may be enough to go on to the next target.
-            if !watch.is_alone() && head.refusal().is_some_and(|failure| exchange.turn(&failure)) {
+            if !guard.is_draining() && head.refusal().is_some_and(|failure| next_target(ctx, &failure)) {
                 self.leave(provider, &peer).await;
-                return Ok(Outcome::Turned);
+                return Ok(Served::Elsewhere);
             }
         }
-        let relays = head.flows() && exchange.call()?.streams;
+        let relays = head.flows() && ctx.attempts.call()?.form.is_stream();
         if head.status != 200 || !infers || !relays && bridged.is_none() {
-            let body = whole(&mut provider, session, exchange, watch, limit).await;
-            let body = body.map_err(|stop| if head.status == 200 { stop } else { stop.without_cost() });
-            let body = body.inspect_err(|stop| note_stop(exchange, &head, stop))?;
+            let body = read_whole(&mut provider, session, &mut ctx.attempts, guard, limit).await;
+            let body = body.map_err(|abort| if head.status == 200 { abort } else { abort.without_cost() });
+            let body = body.inspect_err(|abort| note_abort(&mut ctx.attempts, &head, abort))?;
             self.release(provider, &peer).await;
-            return self.answered(session, exchange, watch, &head, body).await;
+            return self.answered(session, ctx, guard, &head, body).await;
         }
-        let mut delivery = Delivery::new(self.proxy, passage(exchange)?, watch);
+        let mut delivery = delivery(ctx, guard)?;
         let result = match head.flows() {
-            true => delivery.relay(&mut provider, session, exchange).await,
-            false => match whole(&mut provider, session, exchange, delivery.watch(), limit).await {
-                Ok(body) => delivery.replay(exchange, &body),
-                Err(stop) => Err(stop),
+            true => delivery.relay(&mut provider, session).await,
+            false => match read_whole(&mut provider, session, delivery.attempts, delivery.guard, limit).await
+            {
+                Ok(body) => delivery.replay(&body),
+                Err(abort) => Err(abort),
             },
         };
-        if delivery.end(result, session, exchange).await? {
+        if delivery.end(result, session).await? {
             self.leave(provider, &peer).await;
         }
-        Ok(Outcome::Answered)
+        Ok(Served::Answered)
     }
 
     /// Sends the request and waits for the head of the answer. A pooled connection that the provider had closed in
@@ -129,25 +151,23 @@ impl<P: Proxy> Driver<'_, P> {
     async fn open(
         &self,
         session: &mut Session,
-        exchange: &mut Box<Exchange>,
-        watch: &mut Watch,
+        ctx: &mut Box<CallContext>,
+        guard: &mut CallGuard,
     ) -> Result<(HttpSession, Box<HttpPeer>)> {
-        let upstream = Arc::clone(&exchange.call()?.upstream);
+        let upstream = Arc::clone(&ctx.attempts.call()?.upstream);
         loop {
-            exchange.ask();
-            let connected = self.connect(&upstream, session, exchange, watch).await?;
+            ctx.attempts.ask(ctx.request.caller());
+            let connected = self.connect(&upstream, session, ctx, guard).await?;
             let Some((mut provider, mut peer, reused)) = connected else { continue };
-            let (head, body) = self.request(session, exchange).await.map_err(failed)?;
-            if let Some(bill) = &mut exchange.bill {
-                bill.forward();
-            }
-            exchange.sent = Some(std::time::Instant::now());
-            watch.ask();
+            let (head, body) = self.request(session, ctx).await.map_err(failed)?;
+            ctx.billing.forward();
+            ctx.attempts.note_sent();
+            guard.ask();
             let asked = tokio::select! {
-                asked = ask(&mut provider, head, body, upstream.times.first_byte) => asked,
-                stop = watch.ends(session) => {
-                    exchange.note_stop(&stop);
-                    return Err(stop);
+                asked = send_request(&mut provider, head, body, upstream.times.first_byte) => asked,
+                abort = guard.ends(session) => {
+                    ctx.attempts.note_abort(&abort);
+                    return Err(abort);
                 }
             };
             match asked {
@@ -158,9 +178,10 @@ impl<P: Proxy> Driver<'_, P> {
                     provider.set_read_timeout(Some(upstream.times.silence));
                     return Ok((provider, peer));
                 }
-                Err(error) if is_stale(&error, reused) && !watch.is_alone() && exchange.ask_afresh() => {}
+                Err(error)
+                    if is_stale(&error, reused) && !guard.is_draining() && ctx.attempts.ask_afresh() => {}
                 Err(error) => {
-                    exchange.fail_attempt(error_kind(&error, "broken"));
+                    ctx.attempts.fail_attempt(error_failure(&error, AttemptFailure::Broken));
                     return Err(failed(error));
                 }
             }
@@ -172,20 +193,20 @@ impl<P: Proxy> Driver<'_, P> {
         &self,
         upstream: &Upstream,
         session: &mut Session,
-        exchange: &mut Box<Exchange>,
-        watch: &mut Watch,
+        ctx: &mut Box<CallContext>,
+        guard: &mut CallGuard,
     ) -> Result<Option<(HttpSession, Box<HttpPeer>, bool)>> {
         // A resolver may take its time, in which the client is listened to; so that is not left to the hook.
         let resolved = tokio::select! {
             resolved = upstream.resolved() => resolved,
-            stop = watch.ends(session) => return Err(stop),
+            abort = guard.ends(session) => return Err(abort),
         };
-        resolved.inspect_err(|failure| exchange.fail_attempt(failure_kind(failure)))?;
-        let peer = self.proxy.upstream_peer(session, exchange).await.map_err(failed)?;
+        resolved.inspect_err(|failure| ctx.attempts.fail_attempt(answer_failure(failure)))?;
+        let peer = self.proxy.upstream_peer(session, ctx).await.map_err(failed)?;
         let connected = tokio::select! {
             // It needs more room than all that follows, and not for long.
             connected = Box::pin(self.connector.get_http_session(&*peer)) => connected,
-            stop = watch.ends(session) => return Err(stop),
+            abort = guard.ends(session) => return Err(abort),
         };
         match connected {
             Ok((mut provider, reused)) => {
@@ -193,8 +214,8 @@ impl<P: Proxy> Driver<'_, P> {
                 Ok(Some((provider, peer, reused)))
             }
             Err(error) => {
-                exchange.fail_attempt(error_kind(&error, "connect"));
-                match upstream.shun(&peer) && exchange.ask_elsewhere() {
+                ctx.attempts.fail_attempt(error_failure(&error, AttemptFailure::Connect));
+                match upstream.mark_unreachable(&peer) && ctx.attempts.ask_elsewhere() {
                     true => Ok(None),
                     false => Err(failed(error)),
                 }
@@ -206,12 +227,12 @@ impl<P: Proxy> Driver<'_, P> {
     async fn request(
         &self,
         session: &mut Session,
-        exchange: &mut Box<Exchange>,
+        ctx: &mut Box<CallContext>,
     ) -> pingora::Result<(RequestHeader, Bytes)> {
         let mut head = RequestHeader::build_no_case("POST", b"/", Some(0))?;
-        self.proxy.upstream_request_filter(session, &mut head, exchange).await?;
+        self.proxy.upstream_request_filter(session, &mut head, ctx).await?;
         let mut body = None;
-        self.proxy.request_body_filter(session, &mut body, true, exchange).await?;
+        self.proxy.request_body_filter(session, &mut body, true, ctx).await?;
         Ok((head, body.unwrap_or_default()))
     }
 
@@ -220,10 +241,10 @@ impl<P: Proxy> Driver<'_, P> {
         &self,
         provider: &HttpSession,
         session: &mut Session,
-        exchange: &mut Box<Exchange>,
+        ctx: &mut Box<CallContext>,
     ) -> Result<Head> {
         let mut head = provider.response_header().ok_or_else(|| Failure::provider("no answer"))?.clone();
-        self.proxy.upstream_response_filter(session, &mut head, exchange).await.map_err(failed)?;
+        self.proxy.upstream_response_filter(session, &mut head, ctx).await.map_err(failed)?;
         Ok(Head::of(&head))
     }
 
@@ -231,34 +252,24 @@ impl<P: Proxy> Driver<'_, P> {
     async fn answered(
         &self,
         session: &mut Session,
-        exchange: &mut Box<Exchange>,
-        watch: &Watch,
+        ctx: &mut Box<CallContext>,
+        guard: &CallGuard,
         head: &Head,
         body: Bytes,
-    ) -> Result<Outcome> {
-        let whole = reply::whole(exchange, head, body)?;
-        if watch.is_alone() {
-            return Ok(Outcome::Answered);
+    ) -> Result<Served> {
+        let whole = reply::buffered(&ctx.request, &mut ctx.attempts, head, body)?;
+        ctx.billing.deliver(whole.tokens);
+        ctx.billing.settle(&ctx.request.snapshot.catalog, &mut ctx.attempts);
+        if guard.is_draining() {
+            return Ok(Served::Answered);
         }
-        let written = match whole.streams {
-            true => self.write_stream(session, exchange, whole.body).await,
-            false => answer::write(session, exchange, 200, answer::JSON, whole.body).await,
+        let CallContext { request, attempts, billing, outcome, .. } = &mut **ctx;
+        let identity = Identity::of(request, attempts, billing);
+        let written = match whole.form {
+            Form::Stream => write_stream(session, outcome, identity, whole.body).await,
+            Form::Whole => answer::write(session, outcome, identity, whole.body).await,
         };
-        sent(written).map(|()| Outcome::Answered)
-    }
-
-    /// Writes all of a stream.
-    async fn write_stream(
-        &self,
-        session: &mut Session,
-        exchange: &mut Box<Exchange>,
-        body: Bytes,
-    ) -> pingora::Result<()> {
-        let head = delivery::head(self.proxy, session, exchange).await?;
-        exchange.note_first_byte();
-        session.write_response_header(head, false).await?;
-        exchange.bytes_out += body.len();
-        session.write_response_body(Some(body), true).await
+        client_write(written).map(|()| Served::Answered)
     }
 
     /// Keeps the connection if what the provider still sends after its last word that matters ends soon.
@@ -279,43 +290,91 @@ impl<P: Proxy> Driver<'_, P> {
 }
 
 /// The outcome of a call at one target, if it has not failed there.
-enum Outcome {
+enum Served {
     /// The client has its answer.
     Answered,
     /// The target has refused it, and it has turned to another one.
-    Turned,
+    Elsewhere,
 }
 
-/// Makes the passage of the provider's stream.
-fn passage(exchange: &Exchange) -> std::result::Result<Passage, Failure> {
-    let (call, limit) = (exchange.call()?, exchange.snapshot.limits.event_bytes);
+/// Writes a failure that the client gets as an answer, and charges for what it has cost.
+///
+/// # Errors
+/// When the client is gone.
+pub(in crate::edge) async fn fail(
+    session: &mut Session,
+    ctx: &mut CallContext,
+    failure: Failure,
+) -> pingora::Result<()> {
+    let CallContext { request, attempts, billing, outcome, .. } = ctx;
+    attempts.note_failure(&failure);
+    billing.fail(&request.snapshot.catalog, attempts, &failure, 0);
+    let identity = Identity::of(request, attempts, billing);
+    answer::fail(session, outcome, identity, failure).await
+}
+
+/// The call has failed when its client was gone already.
+fn fail_unseen(ctx: &mut CallContext, failure: Failure) {
+    let CallContext { request, attempts, billing, outcome, .. } = ctx;
+    attempts.note_failure(&failure);
+    billing.fail(&request.snapshot.catalog, attempts, &failure, outcome.bytes_out as u64);
+    outcome.failure = Some(failure);
+}
+
+/// Turns to the next target, if there is one.
+fn next_target(ctx: &mut CallContext, failure: &Failure) -> bool {
+    let CallContext { request, attempts, billing, admission, .. } = ctx;
+    let turned = failover::next_target(request, attempts, billing, failure);
+    if turned {
+        admission.keep(attempts.held(request.bytes_in));
+    }
+    turned
+}
+
+/// Begins to deliver the provider's answer.
+fn delivery<'d>(ctx: &'d mut CallContext, guard: &'d mut CallGuard) -> Result<Delivery<'d>> {
+    let CallContext { request, admission, attempts, billing, outcome } = ctx;
+    let response = response_stream(request, attempts)?;
+    let phase = Phase::new(tokio::time::Instant::now());
+    Ok(Delivery { request, admission, attempts, billing, outcome, guard, response, phase })
+}
+
+/// Makes what the provider's stream goes through.
+fn response_stream(
+    request: &RequestInfo,
+    attempts: &Attempts,
+) -> std::result::Result<ResponseStream, Failure> {
+    let (call, limit) = (attempts.call()?, request.snapshot.limits.event_bytes);
     Ok(match &call.bridged {
         Some(Bridged { client, context, .. }) => {
             let (client, from, profile) =
                 (client.protocol(), call.protocol.protocol(), &call.provider().profile);
-            let bridge = Bridge::new(client, from, profile, Arc::clone(context), call.streams, limit);
+            let bridge =
+                Bridge::new(client, from, profile, Arc::clone(context), call.form.is_stream(), limit);
             let bridge = bridge.hiding(&call.keys);
-            Passage::Bridged { bridge: Box::new(bridge), client, context: Arc::clone(context) }
+            ResponseStream::Bridged { bridge: Box::new(bridge), client, context: Arc::clone(context) }
         }
-        None => Passage::relayed(call.stream(exchange.client_model(), limit)),
+        None => ResponseStream::relayed(call.stream(request.client_model(), limit)),
     })
 }
 
 /// Answers with an estimate: nobody can be asked.
 async fn counted(
     session: &mut Session,
-    exchange: &mut Exchange,
+    ctx: &mut CallContext,
     client: ProtocolId,
     tokens: u64,
-) -> Result<Outcome> {
-    exchange.estimated = true;
+) -> Result<Served> {
+    ctx.attempts.answer.estimated = true;
     let body = translate::count::write(client, tokens);
-    sent(answer::write(session, exchange, 200, answer::JSON, body).await).map(|()| Outcome::Answered)
+    let CallContext { request, attempts, billing, outcome, .. } = ctx;
+    let identity = Identity::of(request, attempts, billing);
+    client_write(answer::write(session, outcome, identity, body).await).map(|()| Served::Answered)
 }
 
 /// Sends the request and waits for the head of the answer. Gives whether all of the request was taken: a provider may
 /// refuse a large one before, and close.
-async fn ask(
+async fn send_request(
     provider: &mut HttpSession,
     head: RequestHeader,
     body: Bytes,
@@ -352,23 +411,38 @@ async fn ask(
     }
 }
 
+/// Writes all of a stream.
+async fn write_stream(
+    session: &mut Session,
+    outcome: &mut Outcome,
+    identity: Identity<'_>,
+    body: Bytes,
+) -> pingora::Result<()> {
+    let head = reply::stream_start(session, identity)?;
+    (outcome.status, outcome.form) = (200, Form::Stream);
+    outcome.note_first_byte(identity.request.started);
+    session.write_response_header(head, false).await?;
+    outcome.bytes_out += body.len();
+    session.write_response_body(Some(body), true).await
+}
+
 /// A body that is no stream.
-async fn whole(
+async fn read_whole(
     provider: &mut HttpSession,
     session: &mut Session,
-    exchange: &mut Exchange,
-    watch: &mut Watch,
+    attempts: &mut Attempts,
+    guard: &mut CallGuard,
     limit: usize,
 ) -> Result<Bytes> {
     let (mut parts, mut size) = (Vec::new(), 0);
     loop {
         let part = tokio::select! {
             part = provider.read_response_body() => part.map_err(failed)?,
-            stop = watch.ends(session) => return Err(stop),
+            abort = guard.ends(session) => return Err(abort),
         };
         let Some(part) = part else { return Ok(joined(parts, size)) };
         if size == 0 {
-            exchange.note_arrival();
+            attempts.note_arrival();
         }
         size += part.len();
         if size > limit {
@@ -388,15 +462,15 @@ fn joined(mut parts: Vec<Bytes>, size: usize) -> Bytes {
 }
 
 /// Notes why an attempt has ended from outside, unless it had failed before.
-fn note_stop(exchange: &mut Exchange, head: &Head, stop: &Stop) {
+fn note_abort(attempts: &mut Attempts, head: &Head, abort: &Abort) {
     if head.status == 200 {
-        exchange.note_stop(stop);
+        attempts.note_abort(abort);
     }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is called with the errors of results")]
-fn failed(error: Box<Error>) -> Stop {
-    Stop::Failed(transport(&error))
+fn failed(error: Box<Error>) -> Abort {
+    Abort::Failed(provider_failure(&error))
 }
 
 /// The time for which an answer is waited for that came before all of the request was sent.

@@ -5,5 +5,6 @@ pub(in crate::edge) mod answer;
 pub(in crate::edge) mod delivery;
 pub(in crate::edge) mod driver;
 pub(in crate::edge) mod outbox;
-pub(in crate::edge) mod passage;
+pub(in crate::edge) mod phase;
 pub(in crate::edge) mod reply;
+pub(in crate::edge) mod response_stream;

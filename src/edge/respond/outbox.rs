@@ -12,11 +12,11 @@ use bytes::Bytes;
 use pingora::protocols::http::v2::server::HttpSession;
 use tokio::time::timeout;
 
-use crate::edge::wire::streams::Places;
+use crate::edge::wire::streams::StreamPermits;
 
 /// The answers of one connection that wait. All clones are the same.
 #[derive(Clone, Debug, Default)]
-pub(in crate::edge) struct Outbox(Places);
+pub(in crate::edge) struct Outbox(StreamPermits);
 
 tokio::task_local! {
     /// The outbox of the connection whose request is being answered.

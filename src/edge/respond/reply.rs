@@ -10,14 +10,16 @@ use http::{HeaderValue, Version, header};
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 
-use crate::edge::call::exchange::Exchange;
+use crate::edge::call::attempts::Attempts;
+use crate::edge::call::form::Form;
+use crate::edge::call::request_info::RequestInfo;
 use crate::edge::call::target::{Bridged, Call};
-use crate::edge::request::headers;
+use crate::edge::request::headers::{self, Identity};
 use crate::edge::request::plan;
 use crate::failure::{Failure, Kind, Result};
 use crate::protocol::UpstreamError;
-use crate::translate;
 use crate::translate::bridge::{Bridge, refused};
+use crate::translate::{self, OwnKeys};
 
 /// The head of an answer, as far as it matters here.
 #[derive(Clone, Copy, Debug)]
@@ -25,8 +27,8 @@ pub(in crate::edge) struct Head {
     pub(in crate::edge) status: u16,
     retry_after: Option<u64>,
     should_retry: Option<bool>,
-    /// Whether its body is a stream of events.
-    pub(in crate::edge) streams: bool,
+    /// The form of its body.
+    form: Form,
     /// Whether its body can be read at all. Providers are asked for bodies as they are; one that is compressed all the
     /// same says nothing here.
     readable: bool,
@@ -40,14 +42,14 @@ impl Head {
             status: head.status.as_u16(),
             retry_after: headers::retry_after(&head.headers),
             should_retry: headers::should_retry(&head.headers),
-            streams: is_event_stream(head),
+            form: Form::of(is_event_stream(head)),
             readable,
         }
     }
 
     /// Whether its body is a stream that can be passed on as it comes.
     pub(in crate::edge) fn flows(&self) -> bool {
-        self.status == 200 && self.streams && self.readable
+        self.status == 200 && self.form.is_stream() && self.readable
     }
 
     /// The failure that its status is before anything is known of its body; nothing where that tells whose failure it is.
@@ -58,83 +60,90 @@ impl Head {
 }
 
 /// The id under which the provider knows the request, unless it is a key.
-pub(in crate::edge) fn upstream_id(exchange: &Exchange, head: &ResponseHeader) -> Option<HeaderValue> {
-    headers::upstream_id(&head.headers).filter(|id| !exchange.snapshot.keys.is_in(id.as_bytes()))
+pub(in crate::edge) fn upstream_id(keys: &OwnKeys, head: &ResponseHeader) -> Option<HeaderValue> {
+    headers::upstream_id(&head.headers).filter(|id| !keys.is_in(id.as_bytes()))
 }
 
-/// Makes a head that of a stream to the client.
+/// Makes the head of a stream to the client.
 ///
 /// # Errors
 /// When a header cannot be written.
 pub(in crate::edge) fn stream_start(
     session: &Session,
-    exchange: &Exchange,
-    head: &mut ResponseHeader,
-) -> pingora::Result<()> {
+    identity: Identity<'_>,
+) -> pingora::Result<Box<ResponseHeader>> {
+    let mut head = Box::new(ResponseHeader::build_no_case(200, Some(10))?);
     head.insert_header(header::CONTENT_TYPE, "text/event-stream; charset=utf-8")?;
     head.insert_header(header::CACHE_CONTROL, "no-cache")?;
     head.insert_header("x-accel-buffering", "no")?;
     if session.req_header().version == Version::HTTP_11 && !session.downstream_session.is_http2() {
         head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
     }
-    headers::identify(head, exchange);
-    Ok(())
+    headers::identify(&mut head, identity);
+    Ok(head)
 }
 
 /// An answer that is whole, as its client gets it.
-pub(in crate::edge) struct Whole {
+pub(in crate::edge) struct BufferedResponse {
     pub(in crate::edge) body: Bytes,
-    /// Whether it is all events of a stream.
-    pub(in crate::edge) streams: bool,
+    /// The form in which the client gets it: all events of a stream, or none.
+    pub(in crate::edge) form: Form,
     /// Tokens, estimated.
-    tokens: u64,
+    pub(in crate::edge) tokens: u64,
 }
 
-impl Whole {
+impl BufferedResponse {
     /// An answer that is no stream.
     fn json(body: Bytes) -> Self {
         let tokens = body.len() as u64 / translate::BYTES_PER_TOKEN;
-        Self { body, streams: false, tokens }
+        Self { body, form: Form::Whole, tokens }
     }
 }
 
-/// Takes an answer that is whole, and charges for it. Gives what the client gets of it.
+/// Takes an answer that is whole. Gives what the client gets of it, when it is paid for.
 ///
 /// # Errors
 /// The failure that it is.
-pub(in crate::edge) fn whole(exchange: &mut Exchange, head: &Head, body: Bytes) -> Result<Whole> {
+pub(in crate::edge) fn buffered(
+    request: &RequestInfo,
+    attempts: &mut Attempts,
+    head: &Head,
+    body: Bytes,
+) -> Result<BufferedResponse> {
     let body = if head.readable { body } else { Bytes::new() };
-    let call = exchange.call()?;
+    let call = attempts.call()?;
     if head.status != 200 {
-        return Err(failed(call, head, body, exchange.client_model()));
+        return Err(failed(call, head, body, request.client_model()));
     }
-    let whole = match &call.bridged {
-        None => relayed(exchange, head.streams, body)?,
+    match &call.bridged {
+        None => relayed(request, attempts, head.form, body),
         Some(Bridged { client, .. }) => {
-            Whole::json(translate::count::write(*client, translate::count::read(&body)?))
+            Ok(BufferedResponse::json(translate::count::write(*client, translate::count::read(&body)?)))
         }
-    };
-    exchange.deliver(whole.tokens);
-    exchange.settle();
-    Ok(whole)
+    }
 }
 
 /// Makes the client's answer of one in its own protocol.
-fn relayed(exchange: &mut Exchange, streams: bool, body: Bytes) -> Result<Whole> {
-    let call = exchange.call()?;
-    if !call.infers {
+fn relayed(
+    request: &RequestInfo,
+    attempts: &mut Attempts,
+    came: Form,
+    body: Bytes,
+) -> Result<BufferedResponse> {
+    let call = attempts.call()?;
+    if !call.infers() {
         // It may be an error all the same, and is small.
-        return Ok(Whole::json(call.keys.cleaned(body)));
+        return Ok(BufferedResponse::json(call.keys.cleaned(body)));
     }
-    if streams != call.streams {
-        return turned(exchange, streams, body);
+    if came != call.form {
+        return convert_form(request, attempts, came, body);
     }
-    let mut reply = call.reply(exchange.client_model());
+    let mut reply = call.reply(request.client_model());
     let body = reply.whole(body)?;
-    exchange.usage = reply.usage();
-    exchange.note_served(reply.served());
-    exchange.said = reply.said();
-    Ok(Whole::json(body))
+    attempts.answer.usage = reply.usage();
+    attempts.note_served(reply.served());
+    attempts.answer.said = reply.said();
+    Ok(BufferedResponse::json(body))
 }
 
 /// The failure that an answer of another status than 200 is.
@@ -152,24 +161,33 @@ fn failed(call: &Call, head: &Head, body: Bytes, client_model: &str) -> Failure 
 ///
 /// # Errors
 /// The failure that it is.
-fn turned(exchange: &mut Exchange, streams: bool, body: Bytes) -> Result<Whole> {
-    let call = exchange.call()?;
-    let context = plan::context(exchange, call)?;
+fn convert_form(
+    request: &RequestInfo,
+    attempts: &mut Attempts,
+    came: Form,
+    body: Bytes,
+) -> Result<BufferedResponse> {
+    let call = attempts.call()?;
+    let context = plan::context(request, call)?;
     let (speaker, profile) = (call.protocol.protocol(), &call.provider().profile);
-    let limit = exchange.snapshot.limits.event_bytes;
-    let bridge = Bridge::new(speaker, speaker, profile, Arc::clone(&context), !streams, limit);
+    let limit = request.snapshot.limits.event_bytes;
+    let bridge =
+        Bridge::new(speaker, speaker, profile, Arc::clone(&context), came.other().is_stream(), limit);
     let mut bridge = bridge.hiding(&call.keys);
-    match streams {
-        true => bridge.push(body).and_then(|()| bridge.end())?,
-        false => bridge.reply(&body)?,
+    match came {
+        Form::Stream => bridge.push(body).and_then(|()| bridge.end())?,
+        Form::Whole => bridge.reply(&body)?,
     }
-    exchange.usage = bridge.usage();
-    exchange.note_served(bridge.served());
-    exchange.said = bridge.said();
-    exchange.oddities = bridge.oddities();
+    attempts.answer.usage = bridge.usage();
+    attempts.note_served(bridge.served());
+    attempts.answer.said = bridge.said();
+    attempts.answer.oddities = bridge.oddities();
     let tokens = bridge.delivered();
-    let body = if streams { bridge.whole(speaker, &context) } else { bridge.ready() };
-    Ok(Whole { body, streams: !streams, tokens })
+    let body = match came {
+        Form::Stream => bridge.whole(speaker, &context),
+        Form::Whole => bridge.ready(),
+    };
+    Ok(BufferedResponse { body, form: came.other(), tokens })
 }
 
 /// The failure of a provider whose answer is larger than may be: how large it is is its client's to ask for.

@@ -27,18 +27,18 @@ use crate::private;
 
 /// Where a successor knocks.
 #[derive(Debug)]
-pub(in crate::edge) struct Door(UnixListener);
+pub(in crate::edge) struct HandoverSocket(UnixListener);
 
 /// What a process was handed by another.
 #[derive(Debug)]
-pub(in crate::edge) struct Inheritance {
+pub(in crate::edge) struct InheritedListeners {
     /// Listening sockets, by their addresses.
     pub(in crate::edge) sockets: Vec<(String, OwnedFd)>,
     door: Option<OwnedFd>,
     predecessor: UnixStream,
 }
 
-impl Door {
+impl HandoverSocket {
     /// The place of the door of the gateway that listens on `address`.
     pub(in crate::edge) fn path(data: &Path, address: &str) -> PathBuf {
         data.join(FOLDER).join(address)
@@ -113,7 +113,7 @@ impl Door {
     }
 }
 
-impl Inheritance {
+impl InheritedListeners {
     /// Asks the gateway behind a door for its listeners.
     ///
     /// # Errors
@@ -212,21 +212,21 @@ mod tests {
     #[test]
     fn more_sockets_than_fit_into_one_message_are_handed_over() {
         let folder = tempfile::tempdir().unwrap();
-        let path = Door::path(folder.path(), "127.0.0.1:1");
+        let path = HandoverSocket::path(folder.path(), "127.0.0.1:1");
         let (all, addresses) = sockets(100);
-        let door = Door::open(&path, None).unwrap();
+        let door = HandoverSocket::open(&path, None).unwrap();
         let mut taken = door.watch(all).unwrap();
 
         // Who only asks changes nothing.
-        let asked = Inheritance::ask(&path).unwrap();
+        let asked = InheritedListeners::ask(&path).unwrap();
         assert_eq!(asked.sockets.len(), addresses.len());
         drop(asked);
         assert!(taken.try_recv().is_err());
 
-        let mut inherited = Inheritance::ask(&path).unwrap();
+        let mut inherited = InheritedListeners::ask(&path).unwrap();
         let names: Vec<_> = inherited.sockets.iter().map(|(address, _)| address.clone()).collect();
         assert_eq!(names, addresses);
-        let next = Door::open(&path, inherited.take_door()).unwrap();
+        let next = HandoverSocket::open(&path, inherited.take_door()).unwrap();
         let heirs = std::mem::take(&mut inherited.sockets);
         let opened = Sockets::open(addresses.iter().map(String::as_str), heirs).unwrap();
         let again = next.watch(opened).unwrap();
@@ -234,17 +234,17 @@ mod tests {
         taken.blocking_recv().unwrap();
 
         // The door is the successor's now, under the same name.
-        Inheritance::ask(&path).unwrap().release();
+        InheritedListeners::ask(&path).unwrap().release();
         assert!(again.blocking_recv().is_ok());
     }
 
     #[test]
     fn what_a_dead_process_has_left_is_nobodys_door() {
         let folder = tempfile::tempdir().unwrap();
-        let path = Door::path(folder.path(), "127.0.0.1:1");
-        drop(Door::open(&path, None).unwrap());
+        let path = HandoverSocket::path(folder.path(), "127.0.0.1:1");
+        drop(HandoverSocket::open(&path, None).unwrap());
         assert!(path.exists());
-        assert!(Inheritance::ask(&path).is_err());
-        assert!(Door::open(&path, None).is_ok());
+        assert!(InheritedListeners::ask(&path).is_err());
+        assert!(HandoverSocket::open(&path, None).is_ok());
     }
 }

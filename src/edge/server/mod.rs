@@ -30,16 +30,16 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 
 use crate::config::{self, Config, Error, Timeouts};
-use crate::edge::accept::Front;
+use crate::edge::accept::Acceptor;
 use crate::edge::accept::pre_tls::BeforeTls;
 use crate::edge::accept::side::Side;
-use crate::edge::call::ending::Ending;
+use crate::edge::call::shutdown::Shutdown;
 use crate::edge::gateway::Gateway;
 use crate::edge::gateway::connections;
 use crate::edge::server::admin::{Admin, Sampler};
 use crate::edge::server::certificates::Certificates;
 use crate::edge::server::demo::Demo;
-use crate::edge::server::handover::{Door, Inheritance};
+use crate::edge::server::handover::{HandoverSocket, InheritedListeners};
 use crate::edge::server::listeners::Sockets;
 use crate::edge::server::reload::Reload;
 
@@ -53,7 +53,7 @@ pub struct Server {
 /// What a process lives on.
 struct Life {
     gateway: Gateway,
-    clients: Service<Front>,
+    clients: Service<Acceptor>,
     threads: usize,
     admin: Option<(Service<Side<Admin>>, Sampler)>,
     demo: Option<(Service<Side<Demo>>, Sockets)>,
@@ -61,7 +61,7 @@ struct Life {
     reload: Reload,
     timeouts: Timeouts,
     door: PathBuf,
-    inheritance: Option<Inheritance>,
+    inheritance: Option<InheritedListeners>,
     successor: Option<Command>,
 }
 
@@ -90,7 +90,7 @@ impl Server {
     /// When there is no such gateway, or when the store, a log or a listener cannot be opened.
     pub fn taking_over(config: &Config, file: Option<PathBuf>) -> Result<Self, Error> {
         let door = door(config);
-        let inheritance = Inheritance::ask(&door).map_err(|error| {
+        let inheritance = InheritedListeners::ask(&door).map_err(|error| {
             Error::plain(format!("there is no gateway to take over from at {}: {error}", door.display()))
         })?;
         Self::build(config, file, Some(inheritance))
@@ -99,7 +99,7 @@ impl Server {
     fn build(
         config: &Config,
         file: Option<PathBuf>,
-        mut inheritance: Option<Inheritance>,
+        mut inheritance: Option<InheritedListeners>,
     ) -> Result<Self, Error> {
         // Who can connect may send signals, too.
         let (main, signals) =
@@ -185,10 +185,11 @@ impl Life {
             log::info!("this process accepts connections now, and the one before it ends");
             inheritance.release();
         }
-        let drain = Drain { gateway: &self.gateway, ending: self.gateway.ending(), timeouts: self.timeouts };
+        let drain =
+            Drain { gateway: &self.gateway, shutdown: self.gateway.shutdown(), timeouts: self.timeouts };
         let reason = watch_over(&mut signals, &mut taken, &mut self.reload, &mut self.successor).await;
         if reason != Reason::TakenOver {
-            Door::remove(&self.door);
+            HandoverSocket::remove(&self.door);
         }
         self.sockets.close();
         let _ = stop.send(true);
@@ -329,11 +330,11 @@ fn start(successor: Option<&mut Command>) {
 /// A door for a successor. A gateway without one can only be stopped and started again.
 fn open_door(
     path: &Path,
-    inheritance: &mut Option<Inheritance>,
+    inheritance: &mut Option<InheritedListeners>,
     sockets: &Sockets,
 ) -> Option<oneshot::Receiver<()>> {
-    let inherited = inheritance.as_mut().and_then(Inheritance::take_door);
-    let door = Door::open(path, inherited).and_then(|door| door.watch(sockets.clone()));
+    let inherited = inheritance.as_mut().and_then(InheritedListeners::take_door);
+    let door = HandoverSocket::open(path, inherited).and_then(|door| door.watch(sockets.clone()));
     door.inspect_err(|error| {
         log::warn!("{}: {error}; no process can take over from this one", path.display());
     })
@@ -343,7 +344,7 @@ fn open_door(
 /// The door of the gateway of a configuration.
 fn door(config: &Config) -> PathBuf {
     let address = config.listeners.first().map_or("", |listener| listener.address.as_str());
-    Door::path(&config.data, address)
+    HandoverSocket::path(&config.data, address)
 }
 
 /// Tells systemd, if it has started this, that the process is ready, and that it is the one to look after.
@@ -357,7 +358,7 @@ fn tell_manager() {
 /// The time between the order to stop and the end.
 struct Drain<'s> {
     gateway: &'s Gateway,
-    ending: Arc<Ending>,
+    shutdown: Arc<Shutdown>,
     timeouts: Timeouts,
 }
 
@@ -382,7 +383,7 @@ impl Drain<'_> {
                 }
             }
         }
-        self.ending.come();
+        self.shutdown.announce();
         if timeout(LAST_WORDS, self.quiet()).await.is_err() {
             log::warn!("{} calls are cut off", self.gateway.calls());
         }
@@ -414,9 +415,9 @@ fn clients(
     config: &Config,
     gateway: Gateway,
     certificates: &mut Certificates,
-) -> Result<Service<Front>, Error> {
-    let front = Front::new(&Arc::new(conf(config)), gateway.clone());
-    let mut service = Service::new("clients".to_owned(), front);
+) -> Result<Service<Acceptor>, Error> {
+    let acceptor = Acceptor::new(&Arc::new(conf(config)), gateway.clone());
+    let mut service = Service::new("clients".to_owned(), acceptor);
     service.endpoints().set_pre_tls_callback(Arc::new(BeforeTls(gateway)));
     for listener in &config.listeners {
         let read = if listener.tls.is_some() { TLS_READ_BUFFER } else { 0 };

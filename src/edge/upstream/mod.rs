@@ -1,8 +1,8 @@
 //! The way to a provider: an address of its host, as Pingora wants it, and how long it may take.
 
 pub(in crate::edge) mod betas;
-pub(in crate::edge) mod names;
 pub(in crate::edge) mod pace;
+pub(in crate::edge) mod resolver;
 pub(in crate::edge) mod transport;
 
 use std::net::Ipv4Addr;
@@ -15,8 +15,8 @@ use pingora::protocols::l4::socket;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Peer as _, PeerOptions};
 
 use crate::config::Timeouts;
-use crate::edge::upstream::names::Names;
 use crate::edge::upstream::pace::Paces;
+use crate::edge::upstream::resolver::Resolver;
 use crate::failure::{Failure, Kind, Result};
 use crate::provider::{HttpVersion, OnClientGone, Provider};
 
@@ -27,7 +27,7 @@ pub(in crate::edge) struct Upstream {
     pub(in crate::edge) times: Times,
     /// The pace at which its models write.
     pub(in crate::edge) paces: Arc<Paces>,
-    names: Arc<Names>,
+    resolver: Arc<Resolver>,
     /// The peer at no particular address.
     anywhere: HttpPeer,
 }
@@ -67,14 +67,14 @@ impl Upstream {
     /// The way to a provider; what the way that was there `earlier` knows of its addresses stays known.
     pub(in crate::edge) fn new(provider: Arc<Provider>, general: &Timeouts, earlier: Option<&Self>) -> Self {
         let url = &provider.base_url;
-        let known = earlier.filter(|earlier| earlier.names.are_of(&url.host, url.port));
+        let known = earlier.filter(|earlier| earlier.resolver.are_of(&url.host, url.port));
         let paces = known.map(|earlier| Arc::clone(&earlier.paces)).unwrap_or_default();
-        let names = known.map(|earlier| Arc::clone(&earlier.names));
-        let names = names.unwrap_or_else(|| Arc::new(Names::new(&url.host, url.port)));
+        let resolver = known.map(|earlier| Arc::clone(&earlier.resolver));
+        let resolver = resolver.unwrap_or_else(|| Arc::new(Resolver::new(&url.host, url.port)));
         let times = Times::of(&provider, general);
         let mut anywhere = HttpPeer::new((Ipv4Addr::UNSPECIFIED, url.port), url.tls, url.host.clone());
         anywhere.options = options(&provider, &times);
-        Self { provider, times, paces, names, anywhere }
+        Self { provider, times, paces, resolver, anywhere }
     }
 
     /// Waits until an address of the provider's host is known, which it mostly is.
@@ -82,8 +82,8 @@ impl Upstream {
     /// # Errors
     /// 502 when the name can not be resolved.
     pub(in crate::edge) async fn resolved(&self) -> Result<()> {
-        if self.names.is_unknown() {
-            return self.names.resolve().await.map_err(|error| unresolved(&error.to_string()));
+        if self.resolver.is_unknown() {
+            return self.resolver.resolve().await.map_err(|error| unresolved(&error.to_string()));
         }
         self.keep_resolved();
         Ok(())
@@ -94,7 +94,7 @@ impl Upstream {
     /// # Errors
     /// 502 when no address is known.
     pub(in crate::edge) fn peer(&self, fresh: bool) -> Result<Box<HttpPeer>> {
-        let address = self.names.next(Instant::now()).ok_or_else(|| unresolved("no address"))?;
+        let address = self.resolver.next(Instant::now()).ok_or_else(|| unresolved("no address"))?;
         let mut peer = Box::new(HttpPeer { _address: address.into(), ..self.anywhere.clone() });
         if fresh {
             keep_apart(&mut peer);
@@ -103,18 +103,18 @@ impl Upstream {
     }
 
     /// A peer could not be reached. Gives whether the provider has another address to try at once.
-    pub(in crate::edge) fn shun(&self, peer: &HttpPeer) -> bool {
+    pub(in crate::edge) fn mark_unreachable(&self, peer: &HttpPeer) -> bool {
         match peer.address() {
-            socket::SocketAddr::Inet(address) => self.names.shun(*address, Instant::now()),
+            socket::SocketAddr::Inet(address) => self.resolver.mark_unreachable(*address, Instant::now()),
             socket::SocketAddr::Unix(_) => false,
         }
     }
 
     /// Has the name resolved if that is due; nobody waits for it.
     pub(in crate::edge) fn keep_resolved(&self) {
-        if self.names.claim(Instant::now()) {
-            let names = Arc::clone(&self.names);
-            tokio::spawn(async move { names.refresh().await });
+        if self.resolver.claim(Instant::now()) {
+            let resolver = Arc::clone(&self.resolver);
+            tokio::spawn(async move { resolver.refresh().await });
         }
     }
 }
@@ -148,7 +148,7 @@ fn unresolved(why: &str) -> Failure {
     Failure::provider(format!("its host name cannot be resolved: {why}"))
 }
 
-/// The failure for an exchange whose provider left the configuration between two hooks.
+/// The failure for a call whose provider left the configuration between two hooks.
 pub(in crate::edge) fn unknown() -> Failure {
     Failure::new(Kind::Internal, "The provider is not configured.")
 }

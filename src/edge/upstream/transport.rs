@@ -3,9 +3,10 @@
 use pingora::{Error, ErrorType, RetryType};
 
 use crate::failure::{Failure, Kind};
+use crate::observe::AttemptFailure;
 
-/// A failure as an error of Pingora's, in which hooks hand it on; [`transport`] gives it back.
-pub(in crate::edge) fn raised(failure: Failure) -> Box<Error> {
+/// A failure as an error of Pingora's, in which hooks hand it on; [`provider_failure`] gives it back.
+pub(in crate::edge) fn hook_error(failure: Failure) -> Box<Error> {
     Error::because(ErrorType::InternalError, "see the access line", failure)
 }
 
@@ -27,7 +28,7 @@ pub(in crate::edge) fn is_stale(error: &Error, reused: bool) -> bool {
 }
 
 /// What the client is told when the way to the provider failed.
-pub(in crate::edge) fn transport(error: &Error) -> Failure {
+pub(in crate::edge) fn provider_failure(error: &Error) -> Failure {
     if let Some(failure) = error.root_cause().downcast_ref::<Failure>() {
         return failure.clone();
     }
@@ -36,14 +37,14 @@ pub(in crate::edge) fn transport(error: &Error) -> Failure {
             Failure::new(Kind::Provider, "The provider could not be reached in time.")
         }
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => Failure::late(),
-        _ => return Failure::provider(told(error)),
+        _ => return Failure::provider(log_text(error)),
     };
-    failure.with_detail(told(error))
+    failure.with_detail(log_text(error))
 }
 
 /// An error of Pingora's for the log. Its context may hold the head that could not be read, so only its
 /// name is told, and what the system said.
-pub(in crate::edge) fn told(error: &Error) -> String {
+pub(in crate::edge) fn log_text(error: &Error) -> String {
     let name = error.etype().as_str();
     match error.root_cause().downcast_ref::<std::io::Error>() {
         Some(cause) => format!("{name}: {cause}"),
@@ -51,26 +52,26 @@ pub(in crate::edge) fn told(error: &Error) -> String {
     }
 }
 
-/// The kind of failure that a status is, for metrics.
-pub(in crate::edge) fn status_kind(status: u16) -> &'static str {
+/// The failure that a status is.
+pub(in crate::edge) fn status_failure(status: u16) -> AttemptFailure {
     match status {
-        401..=403 => "credential",
-        429 => "rate_limited",
-        500.. => "server",
-        _ => "refused",
+        401..=403 => AttemptFailure::Credential,
+        429 => AttemptFailure::RateLimited,
+        500.. => AttemptFailure::Server,
+        _ => AttemptFailure::Refused,
     }
 }
 
-/// The kind of failure that ends an answer that has begun, for metrics.
-pub(in crate::edge) fn failure_kind(failure: &Failure) -> &'static str {
-    if failure.is_late() { "timeout" } else { "broken" }
+/// The failure that ends an answer that has begun.
+pub(in crate::edge) fn answer_failure(failure: &Failure) -> AttemptFailure {
+    if failure.is_late() { AttemptFailure::Timeout } else { AttemptFailure::Broken }
 }
 
-/// The kind of failure that an error on the way is, for metrics; `other` if it is none of time.
-pub(in crate::edge) fn error_kind(error: &Error, other: &'static str) -> &'static str {
+/// The failure that an error on the way is; `other` if it is none of time.
+pub(in crate::edge) fn error_failure(error: &Error, other: AttemptFailure) -> AttemptFailure {
     use ErrorType::{ConnectTimedout, ReadTimedout, TLSHandshakeTimedout, WriteTimedout};
     match error.etype() {
-        ConnectTimedout | TLSHandshakeTimedout | ReadTimedout | WriteTimedout => "timeout",
+        ConnectTimedout | TLSHandshakeTimedout | ReadTimedout | WriteTimedout => AttemptFailure::Timeout,
         _ => other,
     }
 }
@@ -82,7 +83,7 @@ mod tests {
     #[test]
     fn a_failure_comes_through_a_hook_as_it_is() {
         let failure = Failure::new(Kind::RateLimited, "Wait.").with_retry_after(7).with_detail("why");
-        let same = transport(&raised(failure.clone()));
+        let same = provider_failure(&hook_error(failure.clone()));
         assert_eq!((same.kind(), same.message(), same.retry_after()), (failure.kind(), "Wait.", Some(7)));
         assert_eq!(same.detail(), failure.detail());
     }

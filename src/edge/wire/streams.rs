@@ -79,22 +79,22 @@ impl Open {
 
 /// Places for what is bounded in number. All clones are the same.
 #[derive(Clone, Debug, Default)]
-pub(in crate::edge) struct Places(Arc<AtomicUsize>);
+pub(in crate::edge) struct StreamPermits(Arc<AtomicUsize>);
 
 /// One of the places. It is free again when this is dropped.
 #[derive(Debug)]
-pub(in crate::edge) struct Place(Places);
+pub(in crate::edge) struct StreamPermit(StreamPermits);
 
-impl Places {
+impl StreamPermits {
     /// A place, unless `most` are taken.
-    pub(in crate::edge) fn enter(&self, most: usize) -> Option<Place> {
+    pub(in crate::edge) fn enter(&self, most: usize) -> Option<StreamPermit> {
         let more = |taken: usize| (taken < most).then_some(taken + 1);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(Place(self.clone()))
+        Some(StreamPermit(self.clone()))
     }
 }
 
-impl Drop for Place {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -327,7 +327,7 @@ mod tests {
 
     #[test]
     fn a_place_is_free_again_when_it_is_left() {
-        let places = Places::default();
+        let places = StreamPermits::default();
         let mut taken: Vec<_> = (0..3).map(|_| places.clone().enter(3).unwrap()).collect();
         assert!(places.enter(3).is_none());
         taken.pop();

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 /// A host and what is known of its addresses.
 #[derive(Debug)]
-pub(in crate::edge) struct Names {
+pub(in crate::edge) struct Resolver {
     host: String,
     port: u16,
     /// Whose turn it is.
@@ -30,13 +30,14 @@ struct Known {
 struct Address {
     at: SocketAddr,
     /// Until when others are tried before it.
-    shunned_until: Option<Instant>,
+    unreachable_until: Option<Instant>,
 }
 
-impl Names {
+impl Resolver {
     /// A host; what is an address already never changes.
     pub(in crate::edge) fn new(host: &str, port: u16) -> Self {
-        let fixed = host.parse::<IpAddr>().map(|ip| Address { at: (ip, port).into(), shunned_until: None });
+        let fixed =
+            host.parse::<IpAddr>().map(|ip| Address { at: (ip, port).into(), unreachable_until: None });
         let known = Known { addresses: fixed.into_iter().collect(), due: None };
         Self { host: host.to_owned(), port, turn: AtomicUsize::new(0), known: Mutex::new(known) }
     }
@@ -60,10 +61,10 @@ impl Names {
     }
 
     /// An address could not be reached. Gives whether there is another to try at once.
-    pub(in crate::edge) fn shun(&self, at: SocketAddr, now: Instant) -> bool {
+    pub(in crate::edge) fn mark_unreachable(&self, at: SocketAddr, now: Instant) -> bool {
         let mut known = self.lock();
         for address in known.addresses.iter_mut().filter(|address| address.at == at) {
-            address.shunned_until = Some(now + SHUN);
+            address.unreachable_until = Some(now + UNREACHABLE_FOR);
         }
         known.addresses.iter().any(|address| !address.is_shunned(now))
     }
@@ -119,7 +120,7 @@ impl Names {
         for at in found {
             if addresses.iter().all(|address| address.at != at) {
                 let before = known.addresses.iter().find(|address| address.at == at);
-                addresses.push(before.copied().unwrap_or(Address { at, shunned_until: None }));
+                addresses.push(before.copied().unwrap_or(Address { at, unreachable_until: None }));
             }
         }
         *known = Known { addresses, due: Some(now + REFRESH) };
@@ -133,7 +134,7 @@ impl Names {
 
 impl Address {
     fn is_shunned(&self, now: Instant) -> bool {
-        self.shunned_until.is_some_and(|until| now < until)
+        self.unreachable_until.is_some_and(|until| now < until)
     }
 }
 
@@ -141,7 +142,7 @@ impl Address {
 const REFRESH: Duration = Duration::from_secs(30);
 
 /// How long an address that could not be reached comes last.
-const SHUN: Duration = Duration::from_secs(10);
+const UNREACHABLE_FOR: Duration = Duration::from_secs(10);
 
 /// How long a resolver may take: as long as usual ones try themselves, twice.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -154,14 +155,14 @@ mod tests {
         SocketAddr::from(([127, 0, 0, last], 80))
     }
 
-    fn known(lasts: &[u8], now: Instant) -> Names {
-        let names = Names::new("provider.example", 80);
-        names.learn(Ok(lasts.iter().map(|last| at(*last)).collect()), now).unwrap();
-        names
+    fn known(lasts: &[u8], now: Instant) -> Resolver {
+        let resolver = Resolver::new("provider.example", 80);
+        resolver.learn(Ok(lasts.iter().map(|last| at(*last)).collect()), now).unwrap();
+        resolver
     }
 
-    fn used(names: &Names, now: Instant) -> Vec<u8> {
-        let one = |_| match names.next(now) {
+    fn used(resolver: &Resolver, now: Instant) -> Vec<u8> {
+        let one = |_| match resolver.next(now) {
             Some(SocketAddr::V4(address)) => address.ip().octets()[3],
             other => panic!("{other:?}"),
         };
@@ -173,39 +174,44 @@ mod tests {
     #[test]
     fn all_addresses_are_used_and_what_can_not_be_reached_comes_last() {
         let now = Instant::now();
-        let names = known(&[1, 2, 3, 2], now);
-        assert_eq!(used(&names, now), [1, 1, 2, 2, 3, 3]);
-        assert!(names.shun(at(2), now));
-        assert_eq!(used(&names, now), [1, 1, 1, 3, 3, 3]);
-        assert!(names.shun(at(1), now));
-        assert!(!names.shun(at(3), now), "there is no other to try at once");
-        assert_eq!(used(&names, now), [1, 1, 2, 2, 3, 3]);
-        assert_eq!(used(&names, now + SHUN), [1, 1, 2, 2, 3, 3]);
+        let resolver = known(&[1, 2, 3, 2], now);
+        assert_eq!(used(&resolver, now), [1, 1, 2, 2, 3, 3]);
+        assert!(resolver.mark_unreachable(at(2), now));
+        assert_eq!(used(&resolver, now), [1, 1, 1, 3, 3, 3]);
+        assert!(resolver.mark_unreachable(at(1), now));
+        assert!(!resolver.mark_unreachable(at(3), now), "there is no other to try at once");
+        assert_eq!(used(&resolver, now), [1, 1, 2, 2, 3, 3]);
+        assert_eq!(used(&resolver, now + UNREACHABLE_FOR), [1, 1, 2, 2, 3, 3]);
     }
 
     #[test]
     fn changes_are_followed_and_a_failing_resolver_changes_nothing() {
         let now = Instant::now();
-        let names = known(&[1, 2], now);
-        assert!(!names.claim(now));
+        let resolver = known(&[1, 2], now);
+        assert!(!resolver.claim(now));
         let later = now + REFRESH;
-        assert!(names.claim(later) && !names.claim(later), "one asks");
-        assert!(names.learn(Err(io::ErrorKind::NotFound.into()), later).is_err());
-        names.learn(Ok(Vec::new()), later).unwrap();
-        assert_eq!(used(&names, later), [1, 1, 1, 2, 2, 2]);
-        names.shun(at(2), later);
-        names.learn(Ok(vec![at(2), at(3)]), later).unwrap();
-        assert_eq!(used(&names, later), [3; 6], "what is known of an address stays known");
+        assert!(resolver.claim(later) && !resolver.claim(later), "one asks");
+        assert!(resolver.learn(Err(io::ErrorKind::NotFound.into()), later).is_err());
+        resolver.learn(Ok(Vec::new()), later).unwrap();
+        assert_eq!(used(&resolver, later), [1, 1, 1, 2, 2, 2]);
+        resolver.mark_unreachable(at(2), later);
+        resolver.learn(Ok(vec![at(2), at(3)]), later).unwrap();
+        assert_eq!(used(&resolver, later), [3; 6], "what is known of an address stays known");
     }
 
     #[test]
     fn a_name_of_which_nothing_is_known_is_asked_for_by_whoever_comes() {
         let now = Instant::now();
-        let names = Names::new("provider.example", 80);
-        assert!(names.is_unknown() && names.next(now).is_none() && names.claim(now) && !names.claim(now));
-        assert!(names.learn(Err(io::ErrorKind::NotFound.into()), now).is_err());
-        assert!(names.claim(now), "the next one may have more luck");
-        let fixed = Names::new("::1", 80);
+        let resolver = Resolver::new("provider.example", 80);
+        assert!(
+            resolver.is_unknown()
+                && resolver.next(now).is_none()
+                && resolver.claim(now)
+                && !resolver.claim(now)
+        );
+        assert!(resolver.learn(Err(io::ErrorKind::NotFound.into()), now).is_err());
+        assert!(resolver.claim(now), "the next one may have more luck");
+        let fixed = Resolver::new("::1", 80);
         assert!(!fixed.is_unknown() && !fixed.claim(now) && !fixed.claim(now + REFRESH));
     }
 }

@@ -8,28 +8,28 @@ use crate::failure::{Failure, Kind};
 
 /// Tells calls that they have to end now. To look at it costs next to nothing.
 #[derive(Debug, Default)]
-pub(in crate::edge) struct Ending {
-    is_here: AtomicBool,
+pub(in crate::edge) struct Shutdown {
+    is_announced: AtomicBool,
     told: Notify,
 }
 
-impl Ending {
+impl Shutdown {
     /// Tells everybody.
-    pub(in crate::edge) fn come(&self) {
-        self.is_here.store(true, Ordering::Release);
+    pub(in crate::edge) fn announce(&self) {
+        self.is_announced.store(true, Ordering::Release);
         self.told.notify_waiters();
     }
 
     /// Is it time to end?
-    pub(in crate::edge) fn is_here(&self) -> bool {
-        self.is_here.load(Ordering::Acquire)
+    pub(in crate::edge) fn is_announced(&self) -> bool {
+        self.is_announced.load(Ordering::Acquire)
     }
 
     /// Waits until it is.
     pub(in crate::edge) async fn wait(&self) {
         // In this order, none can be missed: who waits is told from here on, even before it is first polled.
         let told = self.told.notified();
-        if !self.is_here() {
+        if !self.is_announced() {
             told.await;
         }
     }

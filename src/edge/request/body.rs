@@ -18,7 +18,7 @@ use pingora_proxy::Session;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::config::Limits;
-use crate::edge::call::exchange::Exchange;
+use crate::edge::call::admission::Admission;
 use crate::edge::call::refusal::Refusal;
 use crate::edge::request::headers;
 use crate::edge::wire::Over;
@@ -27,8 +27,8 @@ use crate::failure::{Failure, Kind, Result};
 use crate::json::Body;
 
 /// A body that is being read.
-struct Intake<'e> {
-    exchange: &'e mut Exchange,
+struct BodyReader<'e> {
+    admission: &'e mut Admission,
     limits: Limits,
     begun: Instant,
     body: Body,
@@ -49,22 +49,24 @@ pub(in crate::edge) fn prepare(session: &mut Session, write: Duration) {
 ///
 /// # Errors
 /// 413, 415, 408, 503; 400 for a body that ends early, which nobody is left to read.
-pub(in crate::edge) async fn read(session: &mut Session, exchange: &mut Exchange) -> Result<Body> {
+pub(in crate::edge) async fn read(
+    session: &mut Session,
+    limits: Limits,
+    admission: &mut Admission,
+) -> Result<Body> {
     let request = session.req_header();
     if request.headers.get(header::CONTENT_ENCODING).is_some_and(|value| value != "identity") {
         return Err(Failure::new(Kind::UnsupportedEncoding, "Send the body without a content encoding."));
     }
-    let limits = exchange.snapshot.limits;
     let length = headers::content_length(&request.headers);
     if length.is_some_and(|length| length > limits.body_bytes) {
         return Err(too_large(limits.body_bytes));
     }
-    let room = exchange.slot.as_ref().map_or(Ok(()), |slot| slot.has_room(length.unwrap_or_default()));
-    room.map_err(|shed| exchange.shed(shed))?;
+    admission.has_room(length.unwrap_or_default())?;
     let body = Body::with_capacity(length.unwrap_or(FIRST_GUESS));
-    let mut intake = Intake { exchange, limits, begun: Instant::now(), body };
-    let read = intake.read(session, length).await;
-    let body = intake.body;
+    let mut reader = BodyReader { admission, limits, begun: Instant::now(), body };
+    let read = reader.read(session, length).await;
+    let body = reader.body;
     if read.is_err() {
         // Pingora takes a body for read that it could not read on; what follows is no request.
         session.set_keepalive(None);
@@ -87,7 +89,7 @@ pub(in crate::edge) async fn discard(session: &mut Session) {
     }
 }
 
-impl Intake<'_> {
+impl BodyReader<'_> {
     async fn read(&mut self, session: &mut Session, length: Option<usize>) -> Result<()> {
         if session.req_header().headers.contains_key(header::EXPECT) {
             let keepalive = session.downstream_session.get_keepalive();
@@ -139,10 +141,7 @@ impl Intake<'_> {
 
     /// Adds a part.
     fn push(&mut self, part: &[u8]) -> Result<()> {
-        if let Some(slot) = &mut self.exchange.slot {
-            let held = slot.hold(part.len());
-            held.map_err(|shed| self.exchange.shed(shed))?;
-        }
+        self.admission.hold(part.len())?;
         self.body.push(part);
         Ok(())
     }
@@ -238,7 +237,7 @@ fn gone(error: Box<Error>) -> Failure {
         _ if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData) => {
             Refusal::Malformed(chunks::MALFORMED.0).failure()
         }
-        _ => interrupted(crate::edge::upstream::transport::told(&error)),
+        _ => interrupted(crate::edge::upstream::transport::log_text(&error)),
     }
 }
 
@@ -258,7 +257,7 @@ const FIRST_GUESS: usize = 16 << 10;
 /// Bytes up to which a body may grow by copies.
 const SMALL: usize = 1 << 20;
 
-/// The value by which a connection is kept; for how long, `front` says.
+/// The value by which a connection is kept; for how long, `accept` says.
 const KEEPALIVE: u64 = 75;
 
 /// The time for which the rest of a body is read that nobody wants.

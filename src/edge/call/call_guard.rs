@@ -8,18 +8,18 @@ use pingora_proxy::Session;
 use tokio::time::{Instant, sleep_until};
 
 use crate::auth::Grant;
-use crate::edge::call::ending::{self, Ending};
+use crate::edge::call::shutdown::{self, Shutdown};
 use crate::failure::Failure;
 
 /// The reason for which a call ends before its answer is whole.
-pub(in crate::edge) enum Stop {
+pub(in crate::edge) enum Abort {
     /// The client is gone.
     Gone,
     /// It has failed; the client has to be told.
     Failed(Failure),
 }
 
-impl Stop {
+impl Abort {
     /// The same, where the provider has not worked for it.
     pub(in crate::edge) fn without_cost(self) -> Self {
         match self {
@@ -29,7 +29,7 @@ impl Stop {
     }
 }
 
-impl From<Failure> for Stop {
+impl From<Failure> for Abort {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)
     }
@@ -37,9 +37,9 @@ impl From<Failure> for Stop {
 
 /// Watches over one call.
 #[derive(Debug)]
-pub(in crate::edge) struct Watch {
+pub(in crate::edge) struct CallGuard {
     /// The end of all calls.
-    ending: Arc<Ending>,
+    shutdown: Arc<Shutdown>,
     /// The time at which the whole answer has to be there.
     deadline: Option<Instant>,
     /// The way to read the rest of an answer whose client is gone; absent: it is not read.
@@ -59,24 +59,24 @@ pub(in crate::edge) struct Leave {
     /// All that are read so.
     pub(in crate::edge) drains: Arc<Drains>,
     /// The bounds of the number of such answers.
-    pub(in crate::edge) places: Places,
+    pub(in crate::edge) places: DrainLimits,
 }
 
 /// A call whose client is gone, and whose answer is read all the same.
 #[derive(Debug)]
 struct Draining {
     until: Instant,
-    _place: Place,
+    _place: DrainPermit,
 }
 
-impl Watch {
+impl CallGuard {
     /// Over a call that may take until `deadline`.
     pub(in crate::edge) fn new(
-        ending: &Arc<Ending>,
+        shutdown: &Arc<Shutdown>,
         deadline: Option<Instant>,
         leave: Option<Leave>,
     ) -> Self {
-        Self { ending: Arc::clone(ending), deadline, leave, asked: false, draining: None }
+        Self { shutdown: Arc::clone(shutdown), deadline, leave, asked: false, draining: None }
     }
 
     /// The request goes to the provider now.
@@ -85,13 +85,13 @@ impl Watch {
     }
 
     /// Resolves when the call has to end. It may be dropped and begun anew.
-    pub(in crate::edge) async fn ends(&mut self, session: &mut Session) -> Stop {
-        let (deadline, end) = (self.deadline, Arc::clone(&self.ending));
+    pub(in crate::edge) async fn ends(&mut self, session: &mut Session) -> Abort {
+        let (deadline, end) = (self.deadline, Arc::clone(&self.shutdown));
         tokio::select! {
-            () = self.gone(session) => Stop::Gone,
+            () = self.gone(session) => Abort::Gone,
             // Nobody waits for it: that its time is over is not why it ends.
-            () = end.wait() => if self.is_alone() { Stop::Gone } else { Stop::Failed(ending::failure()) },
-            () = at(deadline) => Stop::Failed(Failure::late()),
+            () = end.wait() => if self.is_draining() { Abort::Gone } else { Abort::Failed(shutdown::failure()) },
+            () = at(deadline) => Abort::Failed(Failure::late()),
         }
     }
 
@@ -99,7 +99,7 @@ impl Watch {
         if self.draining.is_none() {
             // Bytes that come now are no part of the request; whoever sends them gets no answer either.
             let _ = session.downstream_session.read_body_or_idle(true).await;
-            self.lose();
+            self.client_disconnected();
         }
         if let Some(Draining { until, .. }) = &self.draining {
             sleep_until(*until).await;
@@ -107,16 +107,16 @@ impl Watch {
     }
 
     /// The client is gone. Gives whether the answer is read all the same.
-    pub(in crate::edge) fn lose(&mut self) -> bool {
+    pub(in crate::edge) fn client_disconnected(&mut self) -> bool {
         if let (None, true, Some(leave)) = (&self.draining, self.asked, &self.leave) {
             let place = Drains::enter(&leave.drains, &leave.grant, leave.places);
             self.draining = place.map(|place| Draining { until: Instant::now() + leave.time, _place: place });
         }
-        self.is_alone()
+        self.is_draining()
     }
 
     /// Whether the answer is read for nobody.
-    pub(in crate::edge) fn is_alone(&self) -> bool {
+    pub(in crate::edge) fn is_draining(&self) -> bool {
         self.draining.is_some()
     }
 }
@@ -141,7 +141,7 @@ struct Taken {
 
 /// The bounds of the number of such answers.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::edge) struct Places {
+pub(in crate::edge) struct DrainLimits {
     /// Of all accounts.
     pub(in crate::edge) all: usize,
     /// Of one account, while the others have none.
@@ -150,13 +150,13 @@ pub(in crate::edge) struct Places {
 
 /// The place of one of them.
 #[derive(Debug)]
-struct Place {
+struct DrainPermit {
     drains: Arc<Drains>,
     grant: Grant,
 }
 
 impl Drains {
-    fn enter(drains: &Arc<Self>, grant: &Grant, places: Places) -> Option<Place> {
+    fn enter(drains: &Arc<Self>, grant: &Grant, places: DrainLimits) -> Option<DrainPermit> {
         let mut taken = drains.lock();
         let own = taken.accounts.get(&*grant.account).copied().unwrap_or_default();
         if !places.admit(own, taken.all - own) {
@@ -164,7 +164,7 @@ impl Drains {
         }
         taken.all += 1;
         *taken.accounts.entry(grant.account.as_str().into()).or_default() += 1;
-        Some(Place { drains: Arc::clone(drains), grant: Arc::clone(grant) })
+        Some(DrainPermit { drains: Arc::clone(drains), grant: Arc::clone(grant) })
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
@@ -172,7 +172,7 @@ impl Drains {
     }
 }
 
-impl Places {
+impl DrainLimits {
     /// Whether an account that has `own` places gets another one. Of what the others leave, it may have the share that
     /// it may have of all: so the places that are left shrink with each account that takes some, and are never gone.
     fn admit(self, own: usize, others: usize) -> bool {
@@ -182,7 +182,7 @@ impl Places {
     }
 }
 
-impl Drop for Place {
+impl Drop for DrainPermit {
     fn drop(&mut self) {
         let mut taken = self.drains.lock();
         taken.all -= 1;
@@ -207,34 +207,34 @@ mod tests {
     #[test]
     fn only_so_many_answers_are_read_for_nobody() {
         let drains = Arc::default();
-        let watch = |seconds: Option<u64>| {
+        let guard = |seconds: Option<u64>| {
             let leave = seconds.map(|seconds| Leave {
                 time: Duration::from_secs(seconds),
                 grant: grant("a"),
                 drains: Arc::clone(&drains),
-                places: Places { all: 9, account: 2 },
+                places: DrainLimits { all: 9, account: 2 },
             });
-            let mut watch = Watch::new(&Arc::default(), None, leave);
-            watch.ask();
-            watch
+            let mut guard = CallGuard::new(&Arc::default(), None, leave);
+            guard.ask();
+            guard
         };
-        let mut all: Vec<_> = (0..3).map(|_| watch(Some(1))).collect();
-        let kept: Vec<_> = all.iter_mut().map(Watch::lose).collect();
+        let mut all: Vec<_> = (0..3).map(|_| guard(Some(1))).collect();
+        let kept: Vec<_> = all.iter_mut().map(CallGuard::client_disconnected).collect();
         assert_eq!(kept, [true, true, false]);
         all.remove(0);
-        assert!(all.iter_mut().all(Watch::lose), "a place is free again");
-        assert!(!watch(None).lose(), "unless that is wanted, none is");
+        assert!(all.iter_mut().all(CallGuard::client_disconnected), "a place is free again");
+        assert!(!guard(None).client_disconnected(), "unless that is wanted, none is");
         drop(all);
         assert!(drains.lock().accounts.is_empty() && drains.lock().all == 0);
-        let mut early = watch(Some(1));
+        let mut early = guard(Some(1));
         early.asked = false;
-        assert!(!early.lose(), "who has not been asked is not waited for");
+        assert!(!early.client_disconnected(), "who has not been asked is not waited for");
     }
 
     /// Lets these accounts take places in turn until none gets another one; gives the places of each.
-    fn settled(places: Places, accounts: usize) -> Vec<usize> {
+    fn settled(places: DrainLimits, accounts: usize) -> Vec<usize> {
         let drains: Arc<Drains> = Arc::default();
-        let mut taken: Vec<Vec<Place>> = (0..accounts).map(|_| Vec::new()).collect();
+        let mut taken: Vec<Vec<DrainPermit>> = (0..accounts).map(|_| Vec::new()).collect();
         loop {
             let mut more = false;
             for (n, own) in taken.iter_mut().enumerate() {
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn accounts_can_not_take_each_others_places() {
-        let places = Places { all: 1000, account: 100 };
+        let places = DrainLimits { all: 1000, account: 100 };
         assert_eq!(settled(places, 1), [100]);
         for accounts in [2, 10, 91, 500] {
             let taken = settled(places, accounts);
@@ -258,10 +258,10 @@ mod tests {
             assert!(taken.iter().all(|own| *own > 0) && all < 1000, "{accounts}: {all}");
             assert!(places.admit(0, all), "{accounts}: one more account gets a place");
         }
-        let few = Places { all: 3, account: 1 };
+        let few = DrainLimits { all: 3, account: 1 };
         assert_eq!(settled(few, 2), [1, 1]);
-        assert_eq!(settled(Places { all: 0, account: 5 }, 2), [0, 0]);
-        assert_eq!(settled(Places { all: 5, account: 0 }, 1), [0]);
-        assert_eq!(settled(Places { all: 5, account: 9 }, 1), [5]);
+        assert_eq!(settled(DrainLimits { all: 0, account: 5 }, 2), [0, 0]);
+        assert_eq!(settled(DrainLimits { all: 5, account: 0 }, 1), [0]);
+        assert_eq!(settled(DrainLimits { all: 5, account: 9 }, 1), [5]);
     }
 }

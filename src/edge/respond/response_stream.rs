@@ -1,4 +1,4 @@
-//! The passage of a provider's stream to the client: it is translated, or relayed.
+//! A provider's stream on its way to the client: it is translated, or relayed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,14 +6,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::canon::{Context, Oddity, Said, Usage};
-use crate::edge::call::exchange::Exchange;
+use crate::edge::call::form::Form;
+use crate::edge::call::request_info::RequestInfo;
 use crate::failure::{Failure, Result};
 use crate::protocol::Protocol;
 use crate::translate::bridge::Bridge;
 use crate::translate::relay::{self, End};
 
 /// What a provider's stream goes through.
-pub(in crate::edge) enum Passage {
+pub(in crate::edge) enum ResponseStream {
     /// Decoded, and encoded for the client, who may want it as a whole.
     Bridged { bridge: Box<Bridge>, client: &'static dyn Protocol, context: Arc<Context> },
     /// With the edits that must be.
@@ -69,16 +70,16 @@ impl Relayed {
         self.end.insert(end)
     }
 
-    fn fail(&mut self, failure: &Failure, exchange: &Exchange) {
+    fn fail(&mut self, failure: &Failure, request: &RequestInfo) {
         if matches!(self.end(), End::Broken(_)) {
-            let (model, now) = (exchange.client_model(), exchange.seconds());
-            let told = self.stream.failure(failure, &exchange.id, model, now);
+            let (model, now) = (request.client_model(), request.seconds());
+            let told = self.stream.failure(failure, &request.id, model, now);
             self.ready.add(told);
         }
     }
 }
 
-impl Passage {
+impl ResponseStream {
     /// A relay.
     pub(in crate::edge) fn relayed(stream: relay::Stream) -> Self {
         Self::Relayed(Box::new(Relayed { stream, ready: Ready::default(), end: None }))
@@ -148,10 +149,10 @@ impl Passage {
     }
 
     /// Ends the client's stream with a failure, in its own grammar.
-    pub(in crate::edge) fn fail(&mut self, failure: &Failure, exchange: &Exchange) {
+    pub(in crate::edge) fn fail(&mut self, failure: &Failure, request: &RequestInfo) {
         match self {
             Self::Bridged { bridge, .. } => bridge.tell(failure),
-            Self::Relayed(relayed) => relayed.fail(failure, exchange),
+            Self::Relayed(relayed) => relayed.fail(failure, request),
         }
     }
 
@@ -212,11 +213,11 @@ impl Passage {
         }
     }
 
-    /// Does the client get a stream?
-    pub(in crate::edge) fn is_stream(&self) -> bool {
+    /// The form in which the client gets it.
+    pub(in crate::edge) fn form(&self) -> Form {
         match self {
-            Self::Bridged { bridge, .. } => bridge.is_stream(),
-            Self::Relayed(_) => true,
+            Self::Bridged { bridge, .. } => Form::of(bridge.is_stream()),
+            Self::Relayed(_) => Form::Stream,
         }
     }
 

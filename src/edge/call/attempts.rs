@@ -1,0 +1,231 @@
+//! The attempts of a call at its targets, and what they say of these.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::HeaderValue;
+
+use crate::canon::{Oddity, Said, Usage};
+use crate::edge::call::call_guard::Abort;
+use crate::edge::call::fallback::Fallbacks;
+use crate::edge::call::target::Call;
+use crate::edge::upstream::transport::answer_failure;
+use crate::failure::{Failure, Fault, Kind};
+use crate::observe::{Attempt, AttemptFailure, Trace};
+use crate::route::{Caller, Sign, Visit};
+
+/// The attempts of a call: the target where it is, those that it may still go to, and what has come of it.
+#[derive(Debug, Default)]
+pub(in crate::edge) struct Attempts {
+    pub(in crate::edge) call: Option<Box<Call>>,
+    /// The targets that the call may still go to if it fails where it is.
+    pub(in crate::edge) fallbacks: Option<Box<Fallbacks>>,
+    pub(in crate::edge) answer: ProviderAnswer,
+    pub(in crate::edge) trace: Trace,
+    /// The call's stay at the target that is being asked.
+    asked: Option<Visit>,
+    /// The try of a target that is going on, or was the last.
+    attempt: Option<Attempt>,
+    count: u32,
+    /// Of these, how many at the target where the call is.
+    tries: u32,
+    first_asked: Option<Instant>,
+    /// The time at which the request went to the target that is being asked.
+    sent: Option<Instant>,
+    /// The time for which the client was waited for to take its answer.
+    stalled: Duration,
+    /// Whether the target is asked by a connection that nothing was sent on yet.
+    fresh: bool,
+}
+
+/// What the provider's answer says of itself.
+#[derive(Debug, Default)]
+pub(in crate::edge) struct ProviderAnswer {
+    /// The id under which the provider knows the request.
+    pub(in crate::edge) upstream_id: Option<HeaderValue>,
+    pub(in crate::edge) usage: Option<Usage>,
+    /// The model that has answered, in its provider's words, if it is not the one that was asked.
+    pub(in crate::edge) served: Option<String>,
+    /// The answer's own id, model and finish reason.
+    pub(in crate::edge) said: Said,
+    /// The parts of the answer that were not understood.
+    pub(in crate::edge) oddities: BTreeMap<Oddity, u64>,
+    /// Whether the answer is only an estimate of the gateway's.
+    pub(in crate::edge) estimated: bool,
+}
+
+impl Attempts {
+    /// Puts the call at its first target, with the others that it may go to.
+    pub(in crate::edge) fn start(&mut self, call: Call, fallbacks: Option<Fallbacks>) {
+        self.call = Some(Box::new(call));
+        self.fallbacks = fallbacks.map(Box::new);
+    }
+
+    /// Puts the call at another target: what the last one has answered counts no more.
+    pub(in crate::edge) fn go_on(&mut self, call: Call, fallbacks: Box<Fallbacks>) {
+        self.call = Some(Box::new(call));
+        self.fallbacks = Some(fallbacks);
+        let oddities = std::mem::take(&mut self.answer.oddities);
+        self.answer = ProviderAnswer { oddities, ..ProviderAnswer::default() };
+        (self.sent, self.tries, self.fresh) = (None, 0, false);
+    }
+
+    /// The call, which is there from the choice of the target on.
+    pub(in crate::edge) fn call(&self) -> Result<&Call, Failure> {
+        self.call.as_deref().ok_or_else(|| Failure::new(Kind::Internal, "The request has no target."))
+    }
+
+    /// How often a target was asked.
+    pub(in crate::edge) fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Whether the target is asked by a connection that nothing was sent on yet.
+    pub(in crate::edge) fn is_fresh(&self) -> bool {
+        self.fresh
+    }
+
+    /// The time at which an answer that is no stream has to be there.
+    pub(in crate::edge) fn deadline(&self) -> Option<Instant> {
+        let call = self.call.as_ref().filter(|call| !call.form.is_stream())?;
+        self.first_asked.unwrap_or_else(Instant::now).checked_add(call.upstream.times.total)
+    }
+
+    /// Whether the time is over in which the answer had to be there.
+    pub(in crate::edge) fn is_late(&self) -> bool {
+        self.deadline().is_some_and(|deadline| deadline <= Instant::now())
+    }
+
+    /// The target is being asked.
+    pub(in crate::edge) fn ask(&mut self, caller: Caller) {
+        (self.count, self.tries) = (self.count + 1, self.tries + 1);
+        self.first_asked.get_or_insert_with(Instant::now);
+        self.attempt = self.call.as_ref().and_then(|call| Some(call.metrics.as_ref()?.begin()));
+        if let Some(call) = &self.call {
+            self.trace.attempt(&call.tried());
+        }
+        if let Some(call) = self.call.as_ref().filter(|call| call.infers()) {
+            self.asked = Some(call.health.begin(&call.upstream_model, caller, Instant::now()));
+        }
+    }
+
+    /// The target could not be reached at one of its addresses. Gives whether another one is tried.
+    pub(in crate::edge) fn ask_elsewhere(&self) -> bool {
+        self.tries < TRIES
+    }
+
+    /// The connection was of no use any more. Gives whether the target is asked by another one, which is a fresh one.
+    pub(in crate::edge) fn ask_afresh(&mut self) -> bool {
+        !std::mem::replace(&mut self.fresh, true)
+    }
+
+    /// The request goes to the target now.
+    pub(in crate::edge) fn note_sent(&mut self) {
+        self.sent = Some(Instant::now());
+    }
+
+    /// The time since the request went to the target, if it has.
+    pub(in crate::edge) fn since_sent(&self) -> Option<Duration> {
+        self.sent.map(|sent| sent.elapsed())
+    }
+
+    /// Notes that something of the target's answer has arrived.
+    pub(in crate::edge) fn note_arrival(&mut self) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.arrived();
+        }
+    }
+
+    /// Notes that the client was waited for.
+    pub(in crate::edge) fn note_stall(&mut self, time: Duration) {
+        self.stalled += time;
+    }
+
+    /// Notes how the target that was tried has failed.
+    pub(in crate::edge) fn fail_attempt(&mut self, failure: AttemptFailure) {
+        if let Some(attempt) = &self.attempt {
+            attempt.failed(failure);
+        }
+        self.trace.failed(failure);
+    }
+
+    /// Notes why an attempt has ended from outside.
+    pub(in crate::edge) fn note_abort(&mut self, abort: &Abort) {
+        if let Abort::Failed(failure) = abort
+            && failure.kind().is_the_providers()
+        {
+            self.fail_attempt(answer_failure(failure));
+        }
+    }
+
+    /// Notes once what the call says of the target that was asked.
+    pub(in crate::edge) fn note(&mut self, sign: Sign) {
+        if let Some(visit) = self.asked.take() {
+            visit.note(sign, Instant::now());
+        }
+    }
+
+    /// Notes what a failure says of the target that was asked.
+    pub(in crate::edge) fn note_failure(&mut self, failure: &Failure) {
+        self.note(match failure.fault() {
+            Fault::Upstream if failure.kind() == Kind::RateLimited => Sign::Busy(failure.retry_after()),
+            Fault::Upstream => Sign::Ill,
+            // Whoever refuses a request is there.
+            Fault::Client | Fault::Us => Sign::Well,
+        });
+    }
+
+    /// Notes the name of the model that has answered, unless it is the one that was asked.
+    pub(in crate::edge) fn note_served(&mut self, name: Option<&str>) {
+        if let (None, Some(call), Some(name)) = (&self.answer.served, &self.call, name)
+            && call.upstream_model != name
+        {
+            self.answer.served = Some(name.to_owned());
+        }
+    }
+
+    /// The answer has been seen to be one of a model that reasons.
+    pub(in crate::edge) fn note_reasoning(&mut self, reasons: bool) {
+        if let Some(call) = &mut self.call {
+            call.thinks |= reasons;
+        }
+    }
+
+    /// The answer is whole: notes once how long its model has taken for it.
+    pub(in crate::edge) fn note_pace(&mut self) {
+        let Some(time) = self.sent.take().map(|sent| sent.elapsed()) else { return };
+        // A client that takes its answer slowly makes its provider slow.
+        if self.stalled > time / 8 {
+            return;
+        }
+        // Of several answers at once, it is not known how long each took.
+        let single = self.call.as_ref().filter(|call| call.choices == 1);
+        if let (Some(call), Some(usage)) = (single, &self.answer.usage) {
+            call.upstream.paces.note(&call.upstream_model, usage, time);
+        }
+    }
+
+    /// The client gets an answer now: nobody is asked any more, so what could be asked again is let go of.
+    pub(in crate::edge) fn commit(&mut self) {
+        self.fallbacks = None;
+        if let Some(call) = &mut self.call {
+            call.body = Bytes::new();
+        }
+    }
+
+    /// Bytes of a request of so many that are kept in memory: as it goes to the provider, as it may go to others, and
+    /// what its answer repeats of it.
+    pub(in crate::edge) fn held(&self, length: usize) -> usize {
+        let call = self.call.as_ref().map_or(0, |call| call.held(length));
+        call + self.fallbacks.as_ref().map_or(0, |rest| rest.body.len())
+    }
+
+    /// The request is over: the last attempt is, too.
+    pub(in crate::edge) fn end(&mut self) {
+        self.attempt = None;
+    }
+}
+
+/// Addresses of one target that are tried for one call.
+const TRIES: u32 = 3;

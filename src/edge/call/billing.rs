@@ -1,0 +1,317 @@
+//! The reservation of tokens and money for a call before it goes anywhere, and the settling of both at its end.
+
+use std::sync::Arc;
+
+use crate::auth::Grant;
+use crate::edge::call::attempts::Attempts;
+use crate::edge::call::estimate::{CostEstimate, OVERHEAD};
+use crate::edge::call::target::Call;
+use crate::failure::{Failure, Kind, Result};
+use crate::limit::{Limiter, Standing, Ticket};
+use crate::meter::{self, Bill, Expected, Invariant, Ledger, Prices, Refusal};
+use crate::route::{Catalog, Sign};
+
+/// The rate limits and the ledger.
+#[derive(Debug)]
+pub(in crate::edge) struct Quotas {
+    pub(in crate::edge) limiter: Limiter,
+    pub(in crate::edge) ledger: Ledger,
+}
+
+/// The tokens and the money that are set aside for a call, until it is known what it has cost.
+#[derive(Debug, Default)]
+pub(in crate::edge) struct Billing {
+    /// The call's place in the limits of its key.
+    ticket: Option<Ticket>,
+    /// The key's standing in its limits.
+    standing: Standing,
+    /// The limit of its key or account by which the call was refused.
+    limit: Option<RefusingLimit>,
+    bill: Option<Bill>,
+}
+
+/// A limit of a key or an account by which a call is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::edge) enum RefusingLimit {
+    /// The key's requests in a minute.
+    Requests,
+    /// The key's tokens in a minute.
+    Tokens,
+    /// The account has no money at all.
+    NoWallet,
+    /// The account has less money than the call can cost.
+    Balance,
+    /// The key has less left to spend than the call can cost.
+    Spending,
+    /// Other calls hold the money.
+    InFlight,
+}
+
+impl RefusingLimit {
+    /// The limit that a refusal of the ledger's is. That the store fails is none.
+    fn of(refusal: Refusal) -> Option<Self> {
+        match refusal {
+            Refusal::NoWallet => Some(Self::NoWallet),
+            Refusal::Balance(_) => Some(Self::Balance),
+            Refusal::Limit(_) => Some(Self::Spending),
+            Refusal::InFlight(_) => Some(Self::InFlight),
+            Refusal::Store => None,
+        }
+    }
+
+    /// The value of the metric's label.
+    pub(in crate::edge) fn as_str(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Tokens => "tokens",
+            Self::NoWallet => "no_wallet",
+            Self::Balance => "balance",
+            Self::Spending => "spending",
+            Self::InFlight => "in_flight",
+        }
+    }
+}
+
+impl CostEstimate {
+    /// Reserves the key's tokens and sets the call's money aside; of a request that was written anew, `written`
+    /// is the length, and others may answer at the prices `elsewhere`. From here on, the call has a bill.
+    ///
+    /// # Errors
+    /// 429, 402, or 503 when the store cannot be written.
+    pub(in crate::edge) async fn reserve(
+        &mut self,
+        quotas: &Quotas,
+        grant: &Grant,
+        billing: &mut Billing,
+        call: &Call,
+        elsewhere: Vec<Option<Arc<Prices>>>,
+        written: usize,
+    ) -> Result<()> {
+        let longest = (written as u64 + OVERHEAD).min(self.context_window);
+        self.expected.prompt_most = self.expected.prompt_most.max(longest);
+        let Expected { prompt, output_least, .. } = self.expected;
+        if let Some(ticket) = &mut billing.ticket {
+            let reserved = ticket.reserve(prompt + output_least.min(MOST_RESERVED));
+            billing.standing = ticket.standing();
+            if reserved.is_err() {
+                billing.limit = Some(RefusingLimit::Tokens);
+            }
+            reserved?;
+        }
+        let bill = if self.is_paid() {
+            let prices = std::iter::once(call.prices.clone()).chain(elsewhere).map(or_free).collect();
+            let bill = Bill::open(&quotas.ledger, grant, &call.found.entry.id, prices, self.expected).await;
+            bill.map_err(|refusal| {
+                billing.limit = RefusingLimit::of(refusal);
+                refused(refusal)
+            })?
+        } else {
+            Bill::free(&quotas.ledger, grant, self.expected)
+        };
+        self.limit(&bill);
+        billing.bill = Some(bill);
+        Ok(())
+    }
+
+    /// The estimate for the same request at another target, which is charged from now on.
+    ///
+    /// # Errors
+    /// 503 for a target that is paid for when no money is set aside.
+    pub(in crate::edge) fn elsewhere(&self, billing: &mut Billing, call: &Call) -> Result<Self> {
+        let mut estimate = *self;
+        if call.prices.is_some() && !billing.is_held() {
+            let id = &call.found.entry.id;
+            meter::violated(Invariant::UnheldCall, format_args!("a call of {id} has no hold"));
+            return Err(refused(Refusal::Store));
+        }
+        if let Some(bill) = &mut billing.bill {
+            bill.charge_by(&or_free(call.prices.clone()));
+            estimate.limit(bill);
+        }
+        Ok(estimate)
+    }
+}
+
+/// Treats a target without prices as free when another target of the model is priced.
+fn or_free(prices: Option<Arc<Prices>>) -> Arc<Prices> {
+    prices.unwrap_or_else(|| Arc::new(Prices::free()))
+}
+
+impl Billing {
+    /// Counts the request for its key.
+    ///
+    /// # Errors
+    /// Returns 429 when the key has made too many.
+    pub(in crate::edge) fn enter(&mut self, limiter: &Limiter, grant: &Grant) -> Result<()> {
+        match limiter.admit(grant) {
+            Ok(ticket) => {
+                self.standing = ticket.standing();
+                self.ticket = Some(ticket);
+                Ok(())
+            }
+            Err((failure, standing)) => {
+                self.standing = standing;
+                self.limit = Some(RefusingLimit::Requests);
+                Err(failure)
+            }
+        }
+    }
+
+    /// The key's standing in its limits.
+    pub(in crate::edge) fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// The limit by which the call was refused.
+    pub(in crate::edge) fn refused_by(&self) -> Option<RefusingLimit> {
+        self.limit
+    }
+
+    /// Whether the call has a bill, which it has from its admission on.
+    pub(in crate::edge) fn has_bill(&self) -> bool {
+        self.bill.is_some()
+    }
+
+    /// Whether money is set aside for the call.
+    pub(in crate::edge) fn is_held(&self) -> bool {
+        self.bill.as_ref().is_some_and(Bill::is_held)
+    }
+
+    /// What the call has cost so far, in nano-USD.
+    pub(in crate::edge) fn cost(&self) -> Option<u64> {
+        self.bill.as_ref().and_then(Bill::charge).map(|charge| charge.amount.nano())
+    }
+
+    /// The request goes to a provider now.
+    pub(in crate::edge) fn forward(&mut self) {
+        if let Some(bill) = &mut self.bill {
+            bill.forward();
+        }
+    }
+
+    /// So many tokens of the answer have been passed on, estimated.
+    pub(in crate::edge) fn deliver(&mut self, tokens: u64) {
+        if let Some(bill) = &mut self.bill {
+            bill.deliver(tokens);
+        }
+    }
+
+    /// The answer is whole. When this returns, its end may be passed on.
+    pub(in crate::edge) fn settle(&mut self, catalog: &Catalog, attempts: &mut Attempts) {
+        let usage = attempts.answer.usage.clone();
+        attempts.note_pace();
+        attempts.note(Sign::Well);
+        self.close(catalog, attempts, |bill| bill.settle(usage));
+    }
+
+    /// The answer breaks off after a part of it has been passed on, or with the client.
+    pub(in crate::edge) fn break_off(&mut self, catalog: &Catalog, attempts: &Attempts) {
+        let usage = attempts.answer.usage.clone();
+        self.close(catalog, attempts, |bill| bill.break_off(usage));
+    }
+
+    /// The answer ends with a failure, after so many tokens of it. One that the provider has written in vain is charged
+    /// for, whatever of it has come: how much it says, and in which form, is the client's to ask for.
+    pub(in crate::edge) fn fail(
+        &mut self,
+        catalog: &Catalog,
+        attempts: &Attempts,
+        failure: &Failure,
+        delivered: u64,
+    ) {
+        if failure.is_costly() {
+            self.waste(catalog, attempts);
+        } else if delivered == 0 {
+            // The client has got nothing of an answer.
+            self.close(catalog, attempts, Bill::release);
+        } else {
+            self.break_off(catalog, attempts);
+        }
+    }
+
+    /// The client is gone and its answer will not be whole. Charged is what has come of it; of a model that reasons, what
+    /// it is likely to have written in the time that it had.
+    pub(in crate::edge) fn leave(&mut self, catalog: &Catalog, attempts: &Attempts) {
+        let reasons = |call: &Call| call.thinks || call.upstream.paces.has_reasoned(&call.upstream_model);
+        if attempts.call.as_ref().is_some_and(|call| reasons(call)) {
+            self.presume(attempts);
+        }
+        self.break_off(catalog, attempts);
+    }
+
+    /// The answer is of no use, but was written. Charged is what its model is likely to have written in the time that it
+    /// had.
+    fn waste(&mut self, catalog: &Catalog, attempts: &Attempts) {
+        self.presume(attempts);
+        self.break_off(catalog, attempts);
+    }
+
+    fn presume(&mut self, attempts: &Attempts) {
+        let (Some(call), Some(bill), Some(time)) = (&attempts.call, &mut self.bill, attempts.since_sent())
+        else {
+            return;
+        };
+        if call.infers() {
+            let tokens = call.upstream.paces.tokens_in(&call.upstream_model, time);
+            bill.presume(tokens.saturating_mul(call.choices));
+        }
+    }
+
+    fn close(&mut self, catalog: &Catalog, attempts: &Attempts, close: impl FnOnce(&mut Bill)) {
+        let Some(bill) = &mut self.bill else { return };
+        price_others(bill, catalog, attempts);
+        close(bill);
+        // What is reserved stays so for a bill that is not closed.
+        if let (Some(charge), Some(ticket)) = (bill.charge(), &mut self.ticket) {
+            ticket.settle(charge.usage.prompt().saturating_add(charge.usage.output));
+        }
+    }
+}
+
+/// Tells the bill what other models cost, where one has answered or was asked inside of the call.
+fn price_others(bill: &mut Bill, catalog: &Catalog, attempts: &Attempts) {
+    let Some(call) = &attempts.call else { return };
+    if !bill.is_open() {
+        return;
+    }
+    let prices = |model: &str| {
+        let other = model != call.upstream_model;
+        if other { catalog.prices_of(&call.provider().name, model) } else { None }
+    };
+    if let Some(prices) = attempts.answer.served.as_deref().and_then(prices) {
+        bill.served_at(prices);
+    }
+    let inner = attempts.answer.usage.iter().filter_map(|usage| usage.inner.as_deref()).flatten();
+    for model in inner.filter_map(|inner| inner.model.as_deref()) {
+        if let Some(prices) = prices(model) {
+            bill.inner_at(model, prices);
+        }
+    }
+}
+
+/// The failure for the client whose money cannot be set aside.
+fn refused(refusal: Refusal) -> Failure {
+    let insufficient = |message: String| Failure::new(Kind::InsufficientBalance, message);
+    match refusal {
+        Refusal::NoWallet => Failure::new(Kind::NoWallet, "The account of this API key has no wallet.")
+            .with_should_retry(false),
+        Refusal::Balance(balance) => {
+            insufficient(format!("Insufficient balance: {balance} USD is less than this request can cost."))
+                .with_should_retry(false)
+        }
+        Refusal::Limit(limit) => {
+            insufficient(format!("The spending limit of this API key, {limit} USD, is reached."))
+                .with_should_retry(false)
+        }
+        Refusal::InFlight(balance) => {
+            insufficient(format!("Other requests in flight hold too much of the balance of {balance} USD."))
+                .with_retry_after(1)
+                .with_should_retry(true)
+        }
+        Refusal::Store => Failure::new(Kind::Unavailable, "Requests cannot be paid for at the moment.")
+            .with_code("db_error"),
+    }
+}
+
+/// Output tokens that are reserved of a key's limit: few answers are longer, and all are made good at the end.
+const MOST_RESERVED: u64 = 4096;

@@ -1,0 +1,96 @@
+//! The facts of a request that its answer depends on.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use crate::auth::Grant;
+use crate::canon::Sealer;
+use crate::edge::call::endpoint::Endpoint;
+use crate::edge::call::snapshot::Snapshot;
+use crate::protocol::ProtocolId;
+use crate::route::{Caller, Entry};
+
+/// The facts of a request, which are set while it is read and admitted, and not changed afterwards.
+#[derive(Debug)]
+pub(in crate::edge) struct RequestInfo {
+    pub(in crate::edge) id: String,
+    pub(in crate::edge) time: Timestamp,
+    pub(in crate::edge) started: Instant,
+    /// The configuration that holds for this request from its start to its end.
+    pub(in crate::edge) snapshot: Arc<Snapshot>,
+    pub(in crate::edge) endpoint: Option<Endpoint>,
+    /// Whether the client expects Anthropic's error shape.
+    pub(in crate::edge) anthropic: bool,
+    /// Whether the client wants a refusal rather than a loss.
+    pub(in crate::edge) strict: bool,
+    pub(in crate::edge) grant: Option<Grant>,
+    pub(in crate::edge) requested_model: Option<String>,
+    /// Bytes of the body as it came.
+    pub(in crate::edge) bytes_in: usize,
+}
+
+impl RequestInfo {
+    /// A request that comes now.
+    pub(in crate::edge) fn new(snapshot: Arc<Snapshot>) -> Self {
+        Self {
+            id: new_id(),
+            time: Timestamp::now(),
+            started: Instant::now(),
+            snapshot,
+            endpoint: None,
+            anthropic: false,
+            strict: false,
+            grant: None,
+            requested_model: None,
+            bytes_in: 0,
+        }
+    }
+
+    /// The protocol in which the client is answered.
+    pub(in crate::edge) fn dialect(&self) -> ProtocolId {
+        let shared = if self.anthropic { ProtocolId::Messages } else { ProtocolId::Chat };
+        self.endpoint.and_then(Endpoint::protocol).unwrap_or(shared)
+    }
+
+    /// The model, as the client named it.
+    pub(in crate::edge) fn client_model(&self) -> &str {
+        self.requested_model.as_deref().unwrap_or_default()
+    }
+
+    /// The seal of the reasoning that the account carries.
+    pub(in crate::edge) fn sealer(&self) -> Sealer {
+        self.snapshot.tenants.sealer(self.grant.as_ref())
+    }
+
+    /// The time of the request, in seconds since the epoch.
+    pub(in crate::edge) fn seconds(&self) -> u64 {
+        u64::try_from(self.time.as_second()).unwrap_or(0)
+    }
+
+    /// The account that makes the call, as far as the health of targets is concerned.
+    pub(in crate::edge) fn caller(&self) -> Caller {
+        Caller::of(self.grant.as_ref().map_or("", |key| &key.account))
+    }
+
+    /// Whether losses lead to a refusal, because the client, the key or the model wants it.
+    pub(in crate::edge) fn is_strict(&self, model: &Entry) -> bool {
+        self.strict || model.strict || self.grant.as_ref().is_some_and(|key| key.rights.strict)
+    }
+
+    /// The endpoint's name in logs and metrics.
+    pub(in crate::edge) fn endpoint_name(&self) -> &'static str {
+        self.endpoint.map_or("unknown", Endpoint::name)
+    }
+}
+
+/// An id for a request.
+pub(in crate::edge) fn new_id() -> String {
+    format!("{ID_PREFIX}{}", crate::auth::random(ID_LENGTH))
+}
+
+const ID_PREFIX: &str = "req_cm_";
+
+/// Characters after the prefix.
+const ID_LENGTH: usize = 24;
