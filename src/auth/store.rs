@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::store::{self, Error};
 
-use super::{Digest, Key, Rate, Rights, Secret, SharedSecret, Status, random_id};
+use super::{Digest, Key, RateLimits, Rights, Secret, SharedSecret, Status, random_id};
 
 /// An owner of keys.
 #[derive(Clone, Debug, Serialize)]
@@ -216,7 +216,7 @@ fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
         rights: Rights {
             models: models.map(|text| parse(&text)).transpose()?,
             aliases: parse(&aliases)?,
-            rate: Rate { rpm: row.get("rpm")?, tpm: row.get("tpm")? },
+            rate: RateLimits { rpm: row.get("rpm")?, tpm: row.get("tpm")? },
             spending_limit: row.get("spending_limit")?,
             strict: row.get("strict")?,
         },
@@ -265,7 +265,7 @@ mod tests {
         assert!(key.allows("x/y") && !key.allows("y/x"));
 
         let before = store.revision().unwrap();
-        let rate = Rate { rpm: Some(7), tpm: None };
+        let rate = RateLimits { rpm: Some(7), tpm: None };
         let limit = Some("1.5".parse().unwrap());
         let rights = Rights { rate, spending_limit: limit, strict: true, ..Rights::default() };
         store.set_rights(&key.id, &rights).unwrap();

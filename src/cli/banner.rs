@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use crossmodel::Config;
-use crossmodel::auth::{NewKey, Rate, Rights, Store};
+use crossmodel::auth::{NewKey, RateLimits, Rights, Store};
 use crossmodel::meter::Books;
 use crossmodel::protocol::{ProtocolId, REGISTRY};
 
@@ -56,7 +56,7 @@ fn first_key(config: &Config, credit: bool) -> Result<Option<String>, Error> {
         Books::open(&config.data)?.top_up(DEFAULT_ACCOUNT, amount, "demo-credit")?;
     }
     // Who starts a gateway and tries it with an agent sends more in a minute than others may.
-    let rights = Rights { rate: Rate { rpm: None, tpm: None }, ..Rights::default() };
+    let rights = Rights { rate: RateLimits { rpm: None, tpm: None }, ..Rights::default() };
     let new = NewKey { account: DEFAULT_ACCOUNT.into(), name: "first key".into(), rights };
     let (_, secret) = store.create_key(&new)?;
     Ok(Some(secret.expose().to_owned()))

@@ -86,7 +86,7 @@ pub(super) struct Shelf {
 
 impl Keys {
     pub(super) fn new(sources: &Sources<'_>, query: &Query) -> Self {
-        let mut keys = sources.ring.keys();
+        let mut keys = sources.key_table.keys();
         let total = keys.len();
         let wanted = query.keys.to_lowercase();
         let matches = |text: &str| text.to_lowercase().contains(&wanted);

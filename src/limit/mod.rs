@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use crate::auth::{Key, Rate};
+use crate::auth::{Key, RateLimits};
 use crate::failure::{Failure, Kind as Wrong};
 
 use lock::lock;
@@ -30,7 +30,7 @@ pub struct Limiter {
 #[derive(Debug)]
 pub struct Ticket {
     window: Arc<Mutex<Window>>,
-    rate: Rate,
+    rate: RateLimits,
     start: Instant,
     /// Tokens, and when they were reserved.
     reserved: Option<(u64, u64)>,
@@ -182,7 +182,7 @@ impl Drop for Ticket {
 }
 
 impl Standing {
-    fn read(window: &mut Window, rate: Rate, now: u64) -> Self {
+    fn read(window: &mut Window, rate: RateLimits, now: u64) -> Self {
         let mut share = |kind, limit: Option<u32>| {
             let limit = u64::from(limit?);
             let remaining = limit.saturating_sub(window.used(kind, now));
@@ -209,7 +209,7 @@ mod tests {
     use crate::auth::Rights;
 
     fn key(id: &str, rpm: Option<u32>, tpm: Option<u32>) -> Key {
-        let rights = Rights { rate: Rate { rpm, tpm }, ..Rights::default() };
+        let rights = Rights { rate: RateLimits { rpm, tpm }, ..Rights::default() };
         Key { rights, ..Key::sample(id, "a") }
     }
 

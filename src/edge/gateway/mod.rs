@@ -19,7 +19,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
-use crate::auth::{Grant, Ring};
+use crate::auth::{Grant, KeyTable};
 use crate::config::{self, Config, Limits};
 use crate::console::{Console, Sources};
 use crate::edge::call::ending::Ending;
@@ -54,7 +54,7 @@ pub struct Gateway(Arc<Shared>);
 
 struct Shared {
     snapshot: ArcSwap<Snapshot>,
-    ring: Ring,
+    key_table: KeyTable,
     quotas: Quotas,
     metrics: Arc<Metrics>,
     access: AccessLog,
@@ -80,11 +80,11 @@ impl Gateway {
         let ledger = Ledger::open(&config.data).map_err(|e| failed("data", &e))?;
         let metrics = Arc::new(Metrics::new().map_err(|e| failed("metrics", &e))?);
         ledger.watch_commits(metrics.commits());
-        let ring = Ring::open(&config.data).map_err(|e| failed("data", &e))?;
-        let tenants = Arc::new(Tenants::new(ring.shared_secret()));
+        let key_table = KeyTable::open(&config.data).map_err(|e| failed("data", &e))?;
+        let tenants = Arc::new(Tenants::new(key_table.shared_secret()));
         Ok(Self(Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(Snapshot::new(config, &metrics, &tenants, None)),
-            ring,
+            key_table,
             load: Arc::default(),
             connections: Arc::default(),
             streams: Places::default(),
@@ -142,7 +142,7 @@ impl Gateway {
         let snapshot = self.0.snapshot.load();
         look(&Sources {
             catalog: &snapshot.catalog,
-            ring: &self.0.ring,
+            key_table: &self.0.key_table,
             limiter: &self.0.quotas.limiter,
             load: &self.0.load,
             most_calls: snapshot.limits.calls,
@@ -299,7 +299,7 @@ impl Gateway {
             true => "Missing API key.",
             false => "Missing Bearer token in Authorization header.",
         };
-        self.0.ring.grant(credential, missing)
+        self.0.key_table.grant(credential, missing)
     }
 }
 
