@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 
 use crate::failure::{Failure, Kind, Result};
 
-use super::{Digest, Error, Grant, Key, SharedSecret, Status, Store};
+use super::{Digest, Grant, Key, SharedSecret, Status, Store, StoreError};
 
 /// Answers credentials from memory. Whether the store has changed is checked by the requests
 /// themselves, at most once in `STORE_CHECK_INTERVAL_MS` milliseconds.
@@ -38,7 +38,7 @@ impl KeyTable {
     ///
     /// # Errors
     /// When the store cannot be opened or read.
-    pub fn open(folder: &Path) -> std::result::Result<Self, Error> {
+    pub fn open(folder: &Path) -> std::result::Result<Self, StoreError> {
         let store = Store::open(folder)?;
         let secret = store.shared_secret()?;
         // The keys last: a change between the reads is then seen as one.
@@ -107,7 +107,7 @@ impl KeyTable {
 }
 
 impl StoredKeys {
-    fn changed(&mut self) -> std::result::Result<Option<Vec<Key>>, Error> {
+    fn changed(&mut self) -> std::result::Result<Option<Vec<Key>>, StoreError> {
         let version = self.store.version()?;
         if version == self.version {
             return Ok(None);

@@ -9,7 +9,7 @@ mod secret;
 mod shared;
 mod store;
 
-pub use crate::store::Error;
+pub use crate::store::StoreError;
 pub use aliases::Aliases;
 pub use key::{Grant, Key, RateLimits, Rights, Status};
 pub use key_table::KeyTable;

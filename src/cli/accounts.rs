@@ -10,7 +10,7 @@ use crossmodel::auth::{Account, Status, Store, random_id};
 use crossmodel::meter::{Books, Report, Step, Tally, Wallet};
 use crossmodel::money::Amount;
 
-use super::Error;
+use super::CommandError;
 use super::keys::One;
 use super::progress::Progress;
 use super::table::{Format, print, table};
@@ -80,7 +80,7 @@ struct Shown {
 }
 
 impl AccountCommand {
-    pub(super) fn run(&self, data: &Path, out: &mut dyn Write) -> Result<(), Error> {
+    pub(super) fn run(&self, data: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
         let (store, books) = (Store::open(data)?, Books::open(data)?);
         match self {
             Self::List(format) => {
@@ -106,10 +106,10 @@ impl AccountCommand {
 }
 
 impl TopUp {
-    fn run(&self, store: &Store, mut books: Books, out: &mut dyn Write) -> Result<(), Error> {
+    fn run(&self, store: &Store, mut books: Books, out: &mut dyn Write) -> Result<(), CommandError> {
         let reference = self.reference.clone().unwrap_or_else(|| random_id("top_"));
         if self.amount == Amount::ZERO {
-            return Err(Error::Usage("the amount must be more than nothing".to_owned()));
+            return Err(CommandError::Usage("the amount must be more than nothing".to_owned()));
         }
         let new = books.top_up(&self.one.id, self.amount, &reference)?;
         if !new && !self.one.format.json {
@@ -120,7 +120,7 @@ impl TopUp {
 }
 
 impl Usage {
-    pub(super) fn run(&self, data: &Path, out: &mut dyn Write) -> Result<(), Error> {
+    pub(super) fn run(&self, data: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
         Store::open(data)?.account(&self.account)?;
         let report = Books::open(data)?.report(&self.account, self.key.as_deref())?;
         if self.format.json {
@@ -134,7 +134,7 @@ impl Usage {
 }
 
 impl LedgerCommand {
-    pub(super) fn run(&self, data: &Path, out: &mut dyn Write) -> Result<(), Error> {
+    pub(super) fn run(&self, data: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
         let Self::Audit(format) = self;
         let progress = Progress::new();
         let audit = Books::open(data)?.audit_with(|Step { rule, rules, calls, .. }| {
@@ -154,17 +154,17 @@ impl LedgerCommand {
         }
         match audit.findings.len() {
             0 => Ok(()),
-            wrong => Err(Error::Usage(format!("the books do not add up: {wrong} findings"))),
+            wrong => Err(CommandError::Usage(format!("the books do not add up: {wrong} findings"))),
         }
     }
 }
 
-fn show(one: &One, store: &Store, books: &Books, out: &mut dyn Write) -> Result<(), Error> {
+fn show(one: &One, store: &Store, books: &Books, out: &mut dyn Write) -> Result<(), CommandError> {
     let shown = shown(store.account(&one.id)?, books)?;
     if one.format.json { print(&shown, out) } else { table(HEADINGS, &[row(&shown)], out) }
 }
 
-fn shown(account: Account, books: &Books) -> Result<Shown, Error> {
+fn shown(account: Account, books: &Books) -> Result<Shown, CommandError> {
     let wallet = books.wallet(&account.id)?;
     Ok(Shown { account, wallet })
 }

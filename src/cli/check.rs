@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crossmodel::Config;
 
-use super::Error;
+use super::CommandError;
 use super::table::{Format, print};
 
 #[derive(Serialize)]
@@ -32,15 +32,16 @@ struct Problem<'a> {
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub(super) fn run(file: Option<&Path>, format: Format, out: &mut dyn Write) -> Result<(), Error> {
-    let file = file.ok_or_else(|| Error::Usage("name the file: crossmodel check -c FILE".into()))?;
+pub(super) fn run(file: Option<&Path>, format: Format, out: &mut dyn Write) -> Result<(), CommandError> {
+    let file = file.ok_or_else(|| CommandError::Usage("name the file: crossmodel check -c FILE".into()))?;
     let config = Config::load(file);
     let (providers, models) =
         config.as_ref().map_or((0, 0), |config| (config.providers.len(), config.catalog.entries().len()));
     let warnings = config.as_ref().map(Config::warnings).unwrap_or_default();
     let warnings = warnings.iter().map(ToString::to_string).collect::<Vec<_>>();
     if format.json {
-        let problems = config.as_ref().err().map(crossmodel::config::Error::problems).unwrap_or_default();
+        let problems =
+            config.as_ref().err().map(crossmodel::config::ConfigError::problems).unwrap_or_default();
         let problems = problems.iter().map(|problem| Problem {
             line: problem.place.line,
             column: problem.place.column,
@@ -48,7 +49,7 @@ pub(super) fn run(file: Option<&Path>, format: Format, out: &mut dyn Write) -> R
         });
         let ok = config.is_ok();
         print(&Shown { file, ok, providers, models, warnings, problems: problems.collect() }, out)?;
-        return if ok { Ok(()) } else { Err(Error::Shown) };
+        return if ok { Ok(()) } else { Err(CommandError::Shown) };
     }
     config?;
     for warning in warnings {

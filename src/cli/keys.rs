@@ -12,7 +12,7 @@ use crossmodel::auth::{Key, NewKey, Rights, Status, Store};
 use crossmodel::money::Amount;
 use crossmodel::route::{MAX_NAME_BYTES, is_model_name};
 
-use super::Error;
+use super::CommandError;
 use super::table::{Format, print, table};
 
 /// The account of keys for which none is named.
@@ -123,7 +123,7 @@ fn model_name(text: &str) -> Result<String, String> {
 }
 
 impl KeyCommand {
-    pub(super) fn run(&self, store: &Store, out: &mut dyn Write) -> Result<(), Error> {
+    pub(super) fn run(&self, store: &Store, out: &mut dyn Write) -> Result<(), CommandError> {
         match self {
             Self::Create(create) => create.run(store, out),
             Self::Set(change) => change.run(store, out),
@@ -146,7 +146,7 @@ impl KeyCommand {
 }
 
 impl Create {
-    fn run(&self, store: &Store, out: &mut dyn Write) -> Result<(), Error> {
+    fn run(&self, store: &Store, out: &mut dyn Write) -> Result<(), CommandError> {
         if self.account == DEFAULT_ACCOUNT && store.account(DEFAULT_ACCOUNT).is_err() {
             store.create_account(DEFAULT_ACCOUNT)?;
         }
@@ -162,7 +162,7 @@ impl Create {
 }
 
 impl Change {
-    fn run(&self, store: &Store, out: &mut dyn Write) -> Result<(), Error> {
+    fn run(&self, store: &Store, out: &mut dyn Write) -> Result<(), CommandError> {
         let rights = self.rights.applied(store.key(&self.one.id)?.rights);
         store.set_rights(&self.one.id, &rights)?;
         self.one.show(store, out)
@@ -204,12 +204,12 @@ impl<T: FromStr> FromStr for Limit<T> {
 }
 
 impl One {
-    fn show(&self, store: &Store, out: &mut dyn Write) -> Result<(), Error> {
+    fn show(&self, store: &Store, out: &mut dyn Write) -> Result<(), CommandError> {
         let key = store.key(&self.id)?;
         if self.format.json { print(&key, out) } else { table(HEADINGS, &[row(&key)], out) }
     }
 
-    pub(super) fn say(&self, what: &str, out: &mut dyn Write) -> Result<(), Error> {
+    pub(super) fn say(&self, what: &str, out: &mut dyn Write) -> Result<(), CommandError> {
         match self.format.json {
             true => print(&BTreeMap::from([("id", json!(self.id)), (what, json!(true))]), out)?,
             false => writeln!(out, "{} {what}", self.id)?,

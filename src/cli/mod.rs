@@ -98,9 +98,9 @@ enum Command {
 
 /// Why a command failed, in words for its user.
 #[derive(Debug)]
-enum Error {
-    Config(config::Error),
-    Store(auth::Error),
+enum CommandError {
+    Config(config::ConfigError),
+    Store(auth::StoreError),
     Output(io::Error),
     Usage(String),
     /// What was asked for failed, and the output says so.
@@ -118,8 +118,8 @@ pub(crate) fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read the output has seen enough.
-        Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(Error::Shown) => ExitCode::FAILURE,
+        Err(CommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(CommandError::Shown) => ExitCode::FAILURE,
         Err(error) => {
             let _ = writeln!(io::stderr(), "{error}");
             ExitCode::FAILURE
@@ -128,7 +128,7 @@ pub(crate) fn main() -> ExitCode {
 }
 
 impl Arguments {
-    fn run(&self) -> Result<(), Error> {
+    fn run(&self) -> Result<(), CommandError> {
         let out = &mut io::stdout();
         match &self.command {
             None | Some(Command::Run) => {}
@@ -174,7 +174,7 @@ impl Arguments {
         Ok(command)
     }
 
-    fn read(&self) -> Result<Config, config::Error> {
+    fn read(&self) -> Result<Config, config::ConfigError> {
         match &self.config {
             Some(file) => Config::load(file),
             None => Config::from_environment(|name| std::env::var(name).ok()),
@@ -182,11 +182,11 @@ impl Arguments {
     }
 
     /// The admin listener, where the question does not say whom to ask.
-    fn admin(&self, health: &health::Health) -> Result<Option<String>, Error> {
+    fn admin(&self, health: &health::Health) -> Result<Option<String>, CommandError> {
         if health.is_told() { Ok(None) } else { Ok(self.read()?.admin.map(|admin| admin.address)) }
     }
 
-    fn data(&self) -> Result<PathBuf, Error> {
+    fn data(&self) -> Result<PathBuf, CommandError> {
         match (&self.data, &self.config) {
             (Some(folder), _) => Ok(folder.clone()),
             (None, Some(file)) => Ok(Config::load(file)?.data),
@@ -195,7 +195,7 @@ impl Arguments {
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => error.fmt(f),
@@ -207,19 +207,19 @@ impl fmt::Display for Error {
     }
 }
 
-impl From<config::Error> for Error {
-    fn from(error: config::Error) -> Self {
+impl From<config::ConfigError> for CommandError {
+    fn from(error: config::ConfigError) -> Self {
         Self::Config(error)
     }
 }
 
-impl From<auth::Error> for Error {
-    fn from(error: auth::Error) -> Self {
+impl From<auth::StoreError> for CommandError {
+    fn from(error: auth::StoreError) -> Self {
         Self::Store(error)
     }
 }
 
-impl From<io::Error> for Error {
+impl From<io::Error> for CommandError {
     fn from(error: io::Error) -> Self {
         Self::Output(error)
     }

@@ -16,12 +16,12 @@ pub struct Problem {
 
 /// A configuration that cannot be used.
 #[derive(Debug)]
-pub struct Error {
+pub struct ConfigError {
     file: Option<PathBuf>,
     problems: Vec<Problem>,
 }
 
-impl Error {
+impl ConfigError {
     /// An error that concerns no file.
     #[must_use]
     pub fn plain(message: impl Into<String>) -> Self {
@@ -41,7 +41,7 @@ impl Error {
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, problem) in self.problems.iter().enumerate() {
             if n > 0 {
@@ -59,4 +59,4 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for ConfigError {}

@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use crate::auth::{self, Error};
+use crate::auth::{self, StoreError};
 use crate::meter::Books;
 use crate::observe::Reading;
 
@@ -46,7 +46,7 @@ impl Console {
     ///
     /// # Errors
     /// When the store cannot be opened.
-    pub fn open(folder: &Path) -> Result<Self, Error> {
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
         Ok(Self {
             instance: auth::random_id(""),
             started: Instant::now(),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::auth::{Error, Grant, Status};
+use crate::auth::{Grant, Status, StoreError};
 use crate::limit::Used;
 use crate::meter::{Books, Report, Wallet};
 use crate::money::Amount;
@@ -169,9 +169,9 @@ impl Shelf {
         figures.map_err(|error| log::warn!("console: {error}")).ok()
     }
 
-    fn read(&mut self, shown: &Shown, now: Instant) -> Result<Figures, Error> {
+    fn read(&mut self, shown: &Shown, now: Instant) -> Result<Figures, StoreError> {
         let spent = shown.keys.iter().map(|key| Ok((key.clone(), self.books.spent(key)?)));
-        let spent = spent.collect::<Result<_, Error>>()?;
+        let spent = spent.collect::<Result<_, StoreError>>()?;
         self.reports.retain(|_, (read, _)| now.duration_since(*read) < REPORTED_FOR);
         let accounts = shown.accounts.iter().map(|id| {
             let wallet = self.books.wallet(id)?;
@@ -182,7 +182,7 @@ impl Shelf {
             self.reports.entry(id.clone()).or_insert((now, report));
             Ok(AccountRow { id: id.clone(), wallet, report })
         });
-        Ok(Figures { spent, accounts: accounts.collect::<Result<_, Error>>()? })
+        Ok(Figures { spent, accounts: accounts.collect::<Result<_, StoreError>>()? })
     }
 }
 

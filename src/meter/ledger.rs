@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::auth::Grant;
-use crate::store::{self, Error};
+use crate::store::{self, StoreError};
 
 use super::books::Wallet;
 use super::journal::{JOURNALS, Journal};
@@ -40,7 +40,7 @@ impl Ledger {
     ///
     /// # Errors
     /// Fails if the store or a journal cannot be opened, read or written.
-    pub fn open(folder: &Path) -> Result<Self, Error> {
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let mut connection = store::open(folder)?;
         let journals = folder.join(JOURNALS);
         recover::all(&mut connection, &journals)?;

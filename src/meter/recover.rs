@@ -8,7 +8,7 @@ use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
 
 use crate::canon::{Rates, Usage};
 use crate::money::Amount;
-use crate::store::{self, Error};
+use crate::store::{self, StoreError};
 
 use super::batch::Batch;
 use super::invariant::{Invariant, violated};
@@ -20,7 +20,7 @@ use super::types::{BalanceSelector, COUNT_BITS, CallId, End, Outcome, UnusedLeas
 ///
 /// # Errors
 /// Fails if the store or a journal cannot be read or written; then nothing was changed.
-pub(super) fn all(connection: &mut Connection, journals: &Path) -> Result<(), Error> {
+pub(super) fn all(connection: &mut Connection, journals: &Path) -> Result<(), StoreError> {
     let orphans = Orphan::find(journals)?;
     let records: usize = orphans.iter().map(|orphan| orphan.records.len()).sum();
     if records > 0 {

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use crate::cli::Error;
+use crate::cli::CommandError;
 use crate::cli::table::{Format, print, table};
 
 /// How something is.
@@ -57,12 +57,12 @@ struct Report<'a> {
 ///
 /// # Errors
 /// When something is wrong, and when it cannot be written.
-pub(super) fn show(findings: &[Finding], format: Format, out: &mut dyn Write) -> Result<(), Error> {
+pub(super) fn show(findings: &[Finding], format: Format, out: &mut dyn Write) -> Result<(), CommandError> {
     let count = |state: State| findings.iter().filter(|finding| finding.state == state).count();
     let wrong = count(State::Wrong);
     if format.json {
         print(&Report { ok: wrong == 0, checks: findings }, out)?;
-        return if wrong == 0 { Ok(()) } else { Err(Error::Shown) };
+        return if wrong == 0 { Ok(()) } else { Err(CommandError::Shown) };
     }
     let rows: Vec<_> = findings.iter().map(row).collect();
     table(&["STATE", "SUBJECT", "CHECK", "FOUND"], &rows, out)?;
@@ -76,7 +76,7 @@ pub(super) fn show(findings: &[Finding], format: Format, out: &mut dyn Write) ->
     }
     let (warnings, unknown) = (count(State::Warning), count(State::Unknown));
     writeln!(out, "\n{wrong} wrong, {warnings} to look at, {unknown} unknown, {} ok", count(State::Ok))?;
-    if wrong == 0 { Ok(()) } else { Err(Error::Shown) }
+    if wrong == 0 { Ok(()) } else { Err(CommandError::Shown) }
 }
 
 fn row(finding: &Finding) -> Vec<String> {

@@ -21,7 +21,7 @@ use crossmodel::edge::Prober;
 use crossmodel::observe::Destination;
 use crossmodel::private::{Exposure, exposure};
 
-use super::Error;
+use super::CommandError;
 use super::progress::Progress;
 use super::table::Format;
 
@@ -33,11 +33,11 @@ pub(super) use machine::reachable;
 /// # Errors
 /// When something is wrong.
 pub(super) fn run(
-    config: Result<Config, config::Error>,
+    config: Result<Config, config::ConfigError>,
     data: Option<&Path>,
     format: Format,
     out: &mut dyn Write,
-) -> Result<(), Error> {
+) -> Result<(), CommandError> {
     let mut findings = configuration(&config);
     let config = config.ok().map(Arc::new);
     let data = data.map(Path::to_owned).or_else(|| config.as_ref().map(|config| config.data.clone()));
@@ -96,7 +96,7 @@ fn broken(error: &tokio::task::JoinError) -> Vec<Finding> {
     vec![Finding::new(State::Wrong, "doctor", "itself", error.to_string(), advice)]
 }
 
-fn configuration(config: &Result<Config, config::Error>) -> Vec<Finding> {
+fn configuration(config: &Result<Config, config::ConfigError>) -> Vec<Finding> {
     let subject = "configuration";
     let config = match config {
         Ok(config) => config,

@@ -8,7 +8,7 @@ use rustix::process::geteuid;
 
 use crossmodel::meter::Books;
 use crossmodel::private::{self, Exposure, exposure};
-use crossmodel::store::{self, State as Store};
+use crossmodel::store::{self, StoreState};
 
 use super::finding::{Finding, State};
 
@@ -129,16 +129,16 @@ fn store(subject: &str, folder: &Path) -> Vec<Finding> {
     let wrong = |message: String, advice: &str| Finding::new(State::Wrong, subject, check, message, advice);
     let restore = "stop the gateway, keep a copy of the folder, and restore a backup";
     match store::inspect(folder) {
-        Ok(Store::Absent) => vec![Finding::ok(subject, check, "the first start makes it")],
-        Ok(Store::Damaged(what)) => vec![wrong(format!("it is damaged: {what}"), restore)],
-        Ok(Store::Newer) => {
+        Ok(StoreState::Absent) => vec![Finding::ok(subject, check, "the first start makes it")],
+        Ok(StoreState::Damaged(what)) => vec![wrong(format!("it is damaged: {what}"), restore)],
+        Ok(StoreState::Newer) => {
             let advice = "run the version of CrossModel that has made it, or a later one";
             vec![wrong("it was made by a newer version of CrossModel".to_owned(), advice)]
         }
-        Ok(Store::Older) => {
+        Ok(StoreState::Older) => {
             vec![Finding::ok(subject, check, "whole; the next start brings it up to date, back it up before")]
         }
-        Ok(Store::Current) => {
+        Ok(StoreState::Current) => {
             vec![Finding::ok(subject, check, "whole, and up to date"), books(subject, folder)]
         }
         Err(why) => vec![wrong(why.to_string(), restore)],

@@ -74,9 +74,10 @@ impl Gateway {
     ///
     /// # Errors
     /// When the key store or the access log cannot be opened.
-    pub fn new(config: &Config) -> std::result::Result<Self, config::Error> {
+    pub fn new(config: &Config) -> std::result::Result<Self, config::ConfigError> {
         config.log_warnings();
-        let failed = |what: &str, why: &dyn fmt::Display| config::Error::plain(format!("{what}: {why}"));
+        let failed =
+            |what: &str, why: &dyn fmt::Display| config::ConfigError::plain(format!("{what}: {why}"));
         let ledger = Ledger::open(&config.data).map_err(|e| failed("data", &e))?;
         let metrics = Arc::new(Metrics::new().map_err(|e| failed("metrics", &e))?);
         ledger.watch_commits(metrics.commits());

@@ -39,7 +39,7 @@ impl Admin {
         gateway: Gateway,
         settings: &config::Admin,
         data: &Path,
-    ) -> Result<Self, auth::Error> {
+    ) -> Result<Self, auth::StoreError> {
         let guard = Guard::new(settings.token.clone(), settings.is_loopback(), settings.names());
         Ok(Self { gateway, guard, console: Arc::new(Console::open(data)?) })
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pingora::server::{Fds, ListenFds};
 
-use crate::config::Error;
+use crate::config::ConfigError;
 
 /// Sockets by the addresses with which they were asked for. Cheap to clone; all clones are the same sockets.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +20,7 @@ impl Sockets {
     pub(in crate::edge) fn open<'a>(
         addresses: impl Iterator<Item = &'a str>,
         mut inherited: Vec<(String, OwnedFd)>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, ConfigError> {
         let mut all = Vec::new();
         for address in addresses {
             let known = inherited.iter().position(|(theirs, _)| theirs == address);
@@ -30,8 +30,8 @@ impl Sockets {
             };
             // Pingora waits for connections without blocking.
             let socket = socket.and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
-            let socket =
-                socket.map_err(|why| Error::plain(format!("{address} cannot be listened on: {why}")))?;
+            let socket = socket
+                .map_err(|why| ConfigError::plain(format!("{address} cannot be listened on: {why}")))?;
             all.push((address.to_owned(), socket));
         }
         for (address, _) in inherited {
