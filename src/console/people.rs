@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::auth::{Grant, Status, StoreError};
-use crate::limit::Used;
+use crate::limit::MinuteUsage;
 use crate::meter::{Books, Report, Wallet};
 use crate::money::Amount;
 
@@ -134,7 +134,7 @@ impl Keys {
 /// A key, and what it does at the moment.
 struct Busy {
     key: Grant,
-    used: Used,
+    used: MinuteUsage,
     calls: usize,
 }
 

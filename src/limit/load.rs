@@ -10,10 +10,11 @@ use super::lock::lock;
 
 /// All that is going on at the moment.
 #[derive(Debug, Default)]
-pub struct Load(Mutex<State>);
+pub struct Load(Mutex<LoadState>);
 
+/// The sums behind a [`Load`].
 #[derive(Debug, Default)]
-struct State {
+struct LoadState {
     total: Weight,
     /// Only keys that have calls.
     keys: HashMap<String, Weight>,
@@ -41,7 +42,7 @@ pub enum Shed {
 
 /// A call's place. It is free again when this is dropped.
 #[derive(Debug)]
-pub struct Slot {
+pub struct CallSlot {
     load: Arc<Load>,
     key: Grant,
     bounds: Weight,
@@ -53,9 +54,9 @@ impl Load {
     ///
     /// # Errors
     /// Fails with the reason for which it may not.
-    pub fn enter(self: &Arc<Self>, key: &Grant, bounds: Weight) -> Result<Slot, Shed> {
+    pub fn enter(self: &Arc<Self>, key: &Grant, bounds: Weight) -> Result<CallSlot, Shed> {
         self.add(key, bounds, Weight { calls: 1, bytes: 0 })?;
-        Ok(Slot { load: Arc::clone(self), key: Arc::clone(key), bounds, bytes: 0 })
+        Ok(CallSlot { load: Arc::clone(self), key: Arc::clone(key), bounds, bytes: 0 })
     }
 
     /// Everything that goes on.
@@ -74,7 +75,7 @@ impl Load {
     #[must_use]
     pub fn is_near(&self, bounds: Weight) -> bool {
         let total = self.total();
-        total.calls >= most(bounds.calls) || total.bytes >= most(bounds.bytes)
+        total.calls >= nine_tenths(bounds.calls) || total.bytes >= nine_tenths(bounds.bytes)
     }
 
     fn add(&self, key: &Grant, bounds: Weight, more: Weight) -> Result<(), Shed> {
@@ -103,7 +104,7 @@ impl Load {
     }
 }
 
-impl State {
+impl LoadState {
     /// All and the key's own, with more: if that may be.
     fn with(&self, key: &Grant, bounds: Weight, more: Weight) -> Result<(Weight, Weight), Shed> {
         let known = self.keys.get(&key.id);
@@ -119,7 +120,7 @@ impl State {
     }
 }
 
-impl Slot {
+impl CallSlot {
     /// Checks whether the call could hold so many bytes more at this moment.
     ///
     /// # Errors
@@ -160,7 +161,7 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
+impl Drop for CallSlot {
     fn drop(&mut self) {
         self.load.remove(&self.key, Weight { calls: 1, bytes: self.bytes });
     }
@@ -202,11 +203,11 @@ fn fits(total: usize, own: usize, bound: usize, others: usize, full: Shed) -> Re
         return Err(full);
     }
     let share = bound / (others + 2);
-    if total > most(bound) && own > share.max(1) { Err(Shed::Share) } else { Ok(()) }
+    if total > nine_tenths(bound) && own > share.max(1) { Err(Shed::Share) } else { Ok(()) }
 }
 
-/// Nine tenths.
-fn most(bound: usize) -> usize {
+/// Nine tenths of a bound, rounded up.
+fn nine_tenths(bound: usize) -> usize {
     bound - bound / 10
 }
 

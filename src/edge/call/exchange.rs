@@ -15,7 +15,7 @@ use crate::edge::call::fallback::Fallbacks;
 use crate::edge::call::snapshot::Snapshot;
 use crate::edge::call::target::Call;
 use crate::failure::{Failure, Kind};
-use crate::limit::{Shed, Slot, Standing, Ticket};
+use crate::limit::{CallSlot, RateLimitStatus, Shed, Ticket};
 use crate::meter::Bill;
 use crate::observe::{Attempt, Trace};
 use crate::protocol::ProtocolId;
@@ -42,7 +42,7 @@ pub struct Exchange {
     /// The call's place in the limits of its key.
     pub(in crate::edge) ticket: Option<Ticket>,
     /// The key's standing in its limits.
-    pub(in crate::edge) standing: Standing,
+    pub(in crate::edge) standing: RateLimitStatus,
     pub(in crate::edge) bill: Option<Bill>,
     /// The id under which the provider knows the request.
     pub(in crate::edge) upstream_id: Option<HeaderValue>,
@@ -58,7 +58,7 @@ pub struct Exchange {
     /// Whether the answer is only an estimate.
     pub(in crate::edge) estimated: bool,
     /// The call's place in all that goes on.
-    pub(in crate::edge) slot: Option<Slot>,
+    pub(in crate::edge) slot: Option<CallSlot>,
     /// The reason for which the call was not let in.
     pub(in crate::edge) shed: Option<Shed>,
     /// The limit of its key or account by which it was refused.
@@ -105,7 +105,7 @@ impl Exchange {
             fallbacks: None,
             asked: None,
             ticket: None,
-            standing: Standing::default(),
+            standing: RateLimitStatus::default(),
             bill: None,
             upstream_id: None,
             spared: None,

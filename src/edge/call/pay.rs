@@ -37,7 +37,7 @@ impl CostEstimate {
         let Expected { prompt, output_least, .. } = self.expected;
         if let Some(ticket) = &mut exchange.ticket {
             let reserved = ticket.reserve(prompt + output_least.min(MOST_RESERVED));
-            exchange.standing = ticket.standing();
+            exchange.standing = ticket.status();
             if reserved.is_err() {
                 exchange.limit = Some("tokens");
             }

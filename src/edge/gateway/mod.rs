@@ -281,7 +281,7 @@ impl Gateway {
     fn limit(&self, exchange: &mut Exchange, grant: &Grant) -> Result<()> {
         match self.0.quotas.limiter.admit(grant) {
             Ok(ticket) => {
-                exchange.standing = ticket.standing();
+                exchange.standing = ticket.status();
                 exchange.ticket = Some(ticket);
                 Ok(())
             }

@@ -11,7 +11,7 @@ use crate::edge::call::exchange::Exchange;
 use crate::edge::call::target::Call;
 use crate::edge::upstream::betas;
 use crate::failure::{Failure, Kind, Result};
-use crate::limit::Standing;
+use crate::limit::RateLimitStatus;
 use crate::meter::Prices;
 use crate::observe::Trace;
 use crate::protocol::ProtocolId;
@@ -251,7 +251,7 @@ pub(in crate::edge) fn identify(head: &mut ResponseHeader, exchange: &Exchange) 
 fn limits(
     head: &mut ResponseHeader,
     protocol: ProtocolId,
-    standing: &Standing,
+    standing: &RateLimitStatus,
     now: Timestamp,
 ) -> pingora::Result<()> {
     let kinds = [("requests", standing.requests), ("tokens", standing.tokens)];
