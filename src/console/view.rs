@@ -227,7 +227,7 @@ fn targets(sources: &Sources<'_>) -> Listed<TargetRow> {
     let rank = |row: &TargetRow| match row.circuit {
         Circuit::Open => 0,
         Circuit::Trial => 1,
-        Circuit::Resting => 2,
+        Circuit::BackingOff => 2,
         Circuit::Closed => 3,
     };
     Listed::first(rows.collect(), rank)

@@ -19,7 +19,7 @@ pub(super) struct Targets {
     first_byte: HistogramVec,
     gaps: HistogramVec,
     open: IntGaugeVec,
-    resting: IntGaugeVec,
+    backing_off: IntGaugeVec,
     tokens: IntCounterVec,
     call_tokens: HistogramVec,
     cost: IntCounterVec,
@@ -75,7 +75,7 @@ pub enum TargetState {
     /// Calls go there.
     Ready,
     /// It has asked for time.
-    Resting,
+    BackingOff,
     /// It is left alone.
     Open,
 }
@@ -121,7 +121,7 @@ impl Targets {
                 "1 while a target is left alone because it keeps failing.",
                 TARGET,
             )?,
-            resting: make.gauges(
+            backing_off: make.gauges(
                 "crossmodel_target_resting",
                 "1 while a target comes last because it has asked for time.",
                 TARGET,
@@ -157,13 +157,13 @@ impl Targets {
     pub(super) fn are<'t>(&self, all: impl Iterator<Item = (&'t str, &'t str, TargetState)>) {
         // A target that the configuration does not know any more has no state.
         self.open.reset();
-        self.resting.reset();
+        self.backing_off.reset();
         for (model, provider, state) in all {
             let add = |gauge: &IntGaugeVec, is: TargetState| {
                 gauge.with_label_values(&[model, provider]).add(i64::from(state == is));
             };
             add(&self.open, TargetState::Open);
-            add(&self.resting, TargetState::Resting);
+            add(&self.backing_off, TargetState::BackingOff);
         }
     }
 }

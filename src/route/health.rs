@@ -44,7 +44,7 @@ struct State {
     /// Until when it is left alone.
     open_until: Option<Instant>,
     /// Until when it has asked for time.
-    resting_until: Option<Instant>,
+    backing_off_until: Option<Instant>,
     /// Is a call trying whether it is back?
     trial: bool,
     /// The accounts that have tried since it could be.
@@ -70,12 +70,12 @@ pub struct View {
 
 /// Whether calls go to a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Circuit {
     /// They do.
     Closed,
     /// They do if they have nowhere else to go: it has asked for time.
-    Resting,
+    BackingOff,
     /// They do not.
     Open,
     /// One is there, or the next one will be, to see whether it is back.
@@ -88,20 +88,20 @@ pub enum Condition {
     /// Yes.
     Ready,
     /// If there is no other.
-    Resting,
+    BackingOff,
     /// No, not for so long.
     Open(Duration),
 }
 
-/// What a call says of its target.
+/// The outcome of a call, as far as the health of its target is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sign {
-    /// It has answered.
-    Well,
-    /// It has failed.
-    Ill,
-    /// It has asked for so many seconds.
-    Busy(Option<u64>),
+pub enum AttemptOutcome {
+    /// The target has answered.
+    Succeeded,
+    /// The target has failed.
+    Failed,
+    /// The target has asked for a pause of so many seconds.
+    BackOff(Option<u64>),
 }
 
 impl Caller {
@@ -133,9 +133,9 @@ impl Health {
         let state = self.lock();
         let is_bound = caller.is_none_or(|caller| state.binds(caller));
         let left = |until: Option<Instant>| until.and_then(|until| until.checked_duration_since(now));
-        match (left(state.open_until), left(state.resting_until)) {
+        match (left(state.open_until), left(state.backing_off_until)) {
             (Some(left), _) if !left.is_zero() && is_bound => Condition::Open(left),
-            (_, Some(left)) if !left.is_zero() => Condition::Resting,
+            (_, Some(left)) if !left.is_zero() => Condition::BackingOff,
             _ => Condition::Ready,
         }
     }
@@ -162,17 +162,17 @@ impl Health {
         let left = |until: Option<Instant>| {
             until.and_then(|until| until.checked_duration_since(now)).filter(|left| !left.is_zero())
         };
-        let (open, resting) = (left(state.open_until), left(state.resting_until));
-        let (circuit, next) = match (open, resting) {
+        let (open, backing_off) = (left(state.open_until), left(state.backing_off_until));
+        let (circuit, next) = match (open, backing_off) {
             (Some(_), _) if state.trial => (Circuit::Trial, open),
             (Some(_), _) => (Circuit::Open, open),
             (None, _) if state.open_until.is_some() => (Circuit::Trial, None),
-            (None, Some(_)) => (Circuit::Resting, resting),
+            (None, Some(_)) => (Circuit::BackingOff, backing_off),
             (None, None) => (Circuit::Closed, None),
         };
         // One whose time is over is well from then on.
         let since =
-            if circuit == Circuit::Closed { state.resting_until.or(state.since) } else { state.since };
+            if circuit == Circuit::Closed { state.backing_off_until.or(state.since) } else { state.since };
         View {
             state: circuit,
             since: since.and_then(|since| now.checked_duration_since(since)),
@@ -185,27 +185,27 @@ impl Health {
     /// Whether it is as one that was never called.
     pub(super) fn is_blank(&self, now: Instant) -> bool {
         let state = self.lock();
-        let rests = state.resting_until.is_some_and(|until| until > now);
+        let rests = state.backing_off_until.is_some_and(|until| until > now);
         state.failures == 0 && state.open_until.is_none() && !rests
     }
 
     /// A call of `caller` is over.
-    pub fn note(&self, sign: Sign, caller: Caller, now: Instant) {
+    pub fn record(&self, outcome: AttemptOutcome, caller: Caller, now: Instant) {
         let mut state = self.lock();
         let was_well = state.is_well();
-        match sign {
-            Sign::Well => {
+        match outcome {
+            AttemptOutcome::Succeeded => {
                 let since = if was_well { state.since } else { Some(now) };
                 *state = State { since, ..State::default() };
             }
-            Sign::Busy(seconds) => {
+            AttemptOutcome::BackOff(seconds) => {
                 let rest = Duration::from_secs(seconds.unwrap_or(1)).min(LONGEST_REST);
-                state.resting_until = Some(now + rest);
+                state.backing_off_until = Some(now + rest);
                 // It is there, if a trial was to show that.
                 state.open_until = None;
                 (state.trial, state.tried) = (false, Whose::Nobody);
             }
-            Sign::Ill => {
+            AttemptOutcome::Failed => {
                 state.failures = state.failures.saturating_add(1);
                 let is_open = state.open_until.is_some();
                 // What one account had to bear says nothing of how long all have to wait.
@@ -242,7 +242,7 @@ impl Health {
 impl State {
     /// Does it get calls as others do? One that has asked for time has not answered well since.
     fn is_well(&self) -> bool {
-        self.open_until.is_none() && self.resting_until.is_none()
+        self.open_until.is_none() && self.backing_off_until.is_none()
     }
 
     /// Whether this account is kept away while it is left alone.
@@ -298,26 +298,26 @@ mod tests {
     fn it_takes_several_failures_in_a_row() {
         let (health, now) = (Health::new(5), Instant::now());
         for _ in 0..4 {
-            health.note(Sign::Ill, ONE, now);
+            health.record(AttemptOutcome::Failed, ONE, now);
         }
-        health.note(Sign::Well, ONE, now);
+        health.record(AttemptOutcome::Succeeded, ONE, now);
         for _ in 0..4 {
-            health.note(Sign::Ill, ONE, now);
+            health.record(AttemptOutcome::Failed, ONE, now);
             assert_eq!(health.condition(Some(ONE), now), Condition::Ready);
         }
-        health.note(Sign::Ill, ONE, now);
+        health.record(AttemptOutcome::Failed, ONE, now);
         assert_eq!(health.condition(Some(ONE), now), Condition::Open(SHORTEST_PAUSE));
     }
 
     #[test]
     fn one_call_tries_whether_it_is_back() {
         let (health, start) = (Health::new(5), Instant::now());
-        (0..5).for_each(|_| health.note(Sign::Ill, ONE, start));
+        (0..5).for_each(|_| health.record(AttemptOutcome::Failed, ONE, start));
         let later = start + SHORTEST_PAUSE;
         assert_eq!(health.condition(Some(ONE), later), Condition::Ready);
         health.begin(ONE, later);
         assert!(matches!(health.condition(Some(ONE), later), Condition::Open(_)), "others wait");
-        health.note(Sign::Ill, ONE, later);
+        health.record(AttemptOutcome::Failed, ONE, later);
         assert_eq!(
             health.condition(Some(ONE), later),
             Condition::Open(2 * SHORTEST_PAUSE),
@@ -325,17 +325,17 @@ mod tests {
         );
         let again = later + 2 * SHORTEST_PAUSE;
         health.begin(ONE, again);
-        health.note(Sign::Well, ONE, again);
+        health.record(AttemptOutcome::Succeeded, ONE, again);
         assert_eq!(health.condition(Some(ONE), again), Condition::Ready);
-        (0..20).for_each(|_| health.note(Sign::Ill, ONE, again));
+        (0..20).for_each(|_| health.record(AttemptOutcome::Failed, ONE, again));
         assert_eq!(health.condition(Some(ONE), again), Condition::Open(LONGEST_PAUSE));
     }
 
     #[test]
     fn who_asks_for_time_gets_it_but_not_too_much() {
         let (health, now) = (Health::new(5), Instant::now());
-        health.note(Sign::Busy(Some(1_000_000)), ONE, now);
-        assert_eq!(health.condition(Some(ONE), now), Condition::Resting);
+        health.record(AttemptOutcome::BackOff(Some(1_000_000)), ONE, now);
+        assert_eq!(health.condition(Some(ONE), now), Condition::BackingOff);
         assert_eq!(health.condition(Some(ONE), now + LONGEST_REST), Condition::Ready);
     }
 
@@ -349,20 +349,20 @@ mod tests {
             (state, seconds(since), seconds(next), failures)
         };
         assert_eq!(view(0), (Circuit::Closed, None, None, 0));
-        health.note(Sign::Ill, ONE, at(1));
+        health.record(AttemptOutcome::Failed, ONE, at(1));
         assert_eq!(view(2), (Circuit::Closed, None, None, 1));
-        health.note(Sign::Ill, ONE, at(10));
+        health.record(AttemptOutcome::Failed, ONE, at(10));
         assert_eq!(view(10), (Circuit::Open, Some(0), Some(1), 2));
         assert_eq!(view(12), (Circuit::Trial, Some(2), None, 2), "the next call tries it");
         health.begin(ONE, at(12));
         assert_eq!(view(13), (Circuit::Trial, Some(3), Some(29), 2));
-        health.note(Sign::Ill, ONE, at(14));
+        health.record(AttemptOutcome::Failed, ONE, at(14));
         assert_eq!(view(14), (Circuit::Open, Some(4), Some(2), 3));
         health.begin(ONE, at(20));
-        health.note(Sign::Busy(Some(5)), ONE, at(20));
-        assert_eq!(view(21), (Circuit::Resting, Some(11), Some(4), 3));
+        health.record(AttemptOutcome::BackOff(Some(5)), ONE, at(20));
+        assert_eq!(view(21), (Circuit::BackingOff, Some(11), Some(4), 3));
         assert_eq!(view(28), (Circuit::Closed, Some(3), None, 3));
-        health.note(Sign::Well, ONE, at(22));
+        health.record(AttemptOutcome::Succeeded, ONE, at(22));
         assert_eq!(view(25), (Circuit::Closed, Some(3), None, 0));
     }
 
@@ -370,28 +370,28 @@ mod tests {
     fn what_fails_for_one_account_is_open_to_others_until_it_fails_for_them() {
         let (health, now) = (Health::new(3), Instant::now());
         let condition = |caller| health.condition(Some(caller), now);
-        (0..9).for_each(|_| health.note(Sign::Ill, ONE, now));
+        (0..9).for_each(|_| health.record(AttemptOutcome::Failed, ONE, now));
         assert!(matches!(condition(ONE), Condition::Open(left) if left > 4 * SHORTEST_PAUSE));
         assert_eq!(condition(TWO), Condition::Ready);
         assert!(matches!(health.condition(None, now), Condition::Open(_)), "it is shown");
-        health.note(Sign::Ill, TWO, now);
+        health.record(AttemptOutcome::Failed, TWO, now);
         for caller in [ONE, TWO, Caller(3)] {
             assert_eq!(condition(caller), Condition::Open(SHORTEST_PAUSE));
         }
-        health.note(Sign::Well, TWO, now);
+        health.record(AttemptOutcome::Succeeded, TWO, now);
         assert_eq!([ONE, TWO].map(condition), [Condition::Ready; 2]);
     }
 
     #[test]
     fn another_accounts_success_ends_what_one_has_brought_about() {
         let (health, now) = (Health::new(3), Instant::now());
-        (0..5).for_each(|_| health.note(Sign::Ill, ONE, now));
+        (0..5).for_each(|_| health.record(AttemptOutcome::Failed, ONE, now));
         let later = now + LONGEST_PAUSE;
         health.begin(TWO, later);
         assert_eq!(health.condition(Some(ONE), later), Condition::Ready, "the trial is its own");
         health.begin(ONE, later);
         assert!(matches!(health.condition(Some(ONE), later), Condition::Open(_)));
-        health.note(Sign::Well, TWO, later);
+        health.record(AttemptOutcome::Succeeded, TWO, later);
         assert_eq!(health.condition(Some(ONE), later), Condition::Ready);
         assert!(health.is_blank(later));
     }
@@ -399,26 +399,26 @@ mod tests {
     #[test]
     fn one_account_that_fails_at_each_trial_does_not_keep_others_away() {
         let (health, start) = (Health::new(3), Instant::now());
-        (0..5).for_each(|_| health.note(Sign::Ill, ONE, start));
-        health.note(Sign::Ill, TWO, start);
+        (0..5).for_each(|_| health.record(AttemptOutcome::Failed, ONE, start));
+        health.record(AttemptOutcome::Failed, TWO, start);
         // Calls that were there before say nothing new.
-        (0..50).for_each(|_| health.note(Sign::Ill, ONE, start));
+        (0..50).for_each(|_| health.record(AttemptOutcome::Failed, ONE, start));
         assert_eq!(health.condition(Some(TWO), start), Condition::Open(SHORTEST_PAUSE));
         let mut now = start + SHORTEST_PAUSE;
         for _ in 0..3 {
             health.begin(ONE, now);
             assert!(matches!(health.condition(Some(ONE), now), Condition::Open(_)));
             assert_eq!(health.condition(Some(TWO), now), Condition::Ready, "while it tries");
-            health.note(Sign::Ill, ONE, now);
+            health.record(AttemptOutcome::Failed, ONE, now);
             assert_eq!(health.condition(Some(TWO), now), Condition::Ready, "when it has failed");
             now += LONGEST_PAUSE;
         }
         health.begin(ONE, now);
         health.begin(TWO, now);
         assert!(matches!(health.condition(Some(Caller(3)), now), Condition::Open(_)), "two are enough");
-        health.note(Sign::Ill, ONE, now);
+        health.record(AttemptOutcome::Failed, ONE, now);
         assert_eq!(health.condition(Some(Caller(3)), now), Condition::Ready, "only one has failed");
-        health.note(Sign::Well, TWO, now);
+        health.record(AttemptOutcome::Succeeded, TWO, now);
         assert_eq!([ONE, TWO].map(|caller| health.condition(Some(caller), now)), [Condition::Ready; 2]);
         assert!(health.is_blank(now));
     }
@@ -429,7 +429,7 @@ mod tests {
         let callers = [1, 2, 3, 4].map(Caller);
         let open =
             |now| callers.map(|caller| matches!(health.condition(Some(caller), now), Condition::Open(_)));
-        callers.iter().for_each(|caller| health.note(Sign::Ill, *caller, now));
+        callers.iter().for_each(|caller| health.record(AttemptOutcome::Failed, *caller, now));
         let mut pause = SHORTEST_PAUSE;
         for _ in 0..3 {
             assert_eq!(open(now), [true; 4]);
@@ -439,7 +439,7 @@ mod tests {
             assert_eq!(open(now), [true, false, false, false]);
             health.begin(TWO, now);
             assert_eq!(open(now), [true; 4]);
-            [ONE, TWO].iter().for_each(|caller| health.note(Sign::Ill, *caller, now));
+            [ONE, TWO].iter().for_each(|caller| health.record(AttemptOutcome::Failed, *caller, now));
             let Condition::Open(left) = health.condition(Some(ONE), now) else { panic!() };
             assert!(left > pause || left == LONGEST_PAUSE);
             pause = left;
@@ -450,10 +450,10 @@ mod tests {
     fn two_accounts_failures_count_together() {
         let (health, now) = (Health::new(4), Instant::now());
         for caller in [ONE, TWO, ONE] {
-            health.note(Sign::Ill, caller, now);
+            health.record(AttemptOutcome::Failed, caller, now);
             assert_eq!(health.condition(Some(Caller(3)), now), Condition::Ready);
         }
-        health.note(Sign::Ill, TWO, now);
+        health.record(AttemptOutcome::Failed, TWO, now);
         assert_eq!(health.condition(Some(Caller(3)), now), Condition::Open(SHORTEST_PAUSE));
     }
 }

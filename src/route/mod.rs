@@ -9,8 +9,8 @@ mod target_health;
 
 pub use catalog::{Catalog, Entry, Found, ModelSettings, ModelStatus, Target, TargetSettings};
 pub use choose::{Choice, order};
-pub use health::{Caller, Circuit, Condition, Health, Sign, View};
+pub use health::{AttemptOutcome, Caller, Circuit, Condition, Health, View};
 pub(crate) use models::percent_decoded;
 pub use models::{ModelList, Page};
 pub use name::{MAX_NAME_BYTES, is_model_name};
-pub use target_health::{TargetHealth, Visit};
+pub use target_health::{InFlightCall, TargetHealth};

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::health::{Caller, Circuit, Condition, Health, Sign, View};
+use super::health::{AttemptOutcome, Caller, Circuit, Condition, Health, View};
 
 /// The health of one target.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ struct Model {
 
 /// A call that is at a target. It has left when this is dropped.
 #[derive(Debug)]
-pub struct Visit {
+pub struct InFlightCall {
     target: Arc<TargetHealth>,
     model: Arc<Health>,
     caller: Caller,
@@ -76,14 +76,14 @@ impl TargetHealth {
 
     /// Notes that a call goes to a model of the target.
     #[must_use]
-    pub fn begin(self: &Arc<Self>, model: &str, caller: Caller, now: Instant) -> Visit {
+    pub fn begin(self: &Arc<Self>, model: &str, caller: Caller, now: Instant) -> InFlightCall {
         let model = match &self.models {
             Models::One(health) => Arc::clone(health),
             Models::Many(known) => lock(known).find(model, self.most_failures, now),
         };
         model.begin(caller, now);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        Visit { target: Arc::clone(self), model, caller }
+        InFlightCall { target: Arc::clone(self), model, caller }
     }
 
     /// The condition of that model which is worst, for whomever it is.
@@ -96,7 +96,7 @@ impl TargetHealth {
         let rank = |view: &View| {
             let state = match view.state {
                 Circuit::Closed => 0,
-                Circuit::Resting => 1,
+                Circuit::BackingOff => 1,
                 Circuit::Trial => 2,
                 Circuit::Open => 3,
             };
@@ -145,14 +145,14 @@ impl Known {
     }
 }
 
-impl Visit {
+impl InFlightCall {
     /// Notes what the call says of the model.
-    pub fn note(&self, sign: Sign, now: Instant) {
-        self.model.note(sign, self.caller, now);
+    pub fn record(&self, outcome: AttemptOutcome, now: Instant) {
+        self.model.record(outcome, self.caller, now);
     }
 }
 
-impl Drop for Visit {
+impl Drop for InFlightCall {
     fn drop(&mut self) {
         self.target.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
@@ -178,16 +178,16 @@ mod tests {
         let (target, now) = (Arc::new(TargetHealth::new(3, true)), Instant::now());
         let callers = [Caller::of("a"), Caller::of("b")];
         for n in 0..4 {
-            target.begin("bad", callers[n % 2], now).note(Sign::Ill, now);
+            target.begin("bad", callers[n % 2], now).record(AttemptOutcome::Failed, now);
         }
         assert!(matches!(target.condition("bad", callers[0], now), Condition::Open(_)));
         assert_eq!(target.condition("good", callers[0], now), Condition::Ready);
         assert_eq!(known(&target), 1, "to ask for a model is not to call it");
-        target.begin("good", callers[0], now).note(Sign::Well, now);
+        target.begin("good", callers[0], now).record(AttemptOutcome::Succeeded, now);
         assert_eq!((target.view(now).state, target.view(now).failures), (Circuit::Open, 4));
         assert!(matches!(target.worst(now), Condition::Open(_)));
         let one = Arc::new(TargetHealth::new(3, false));
-        (0..3).for_each(|_| one.begin("any", callers[0], now).note(Sign::Ill, now));
+        (0..3).for_each(|_| one.begin("any", callers[0], now).record(AttemptOutcome::Failed, now));
         assert!(matches!(one.condition("other", callers[0], now), Condition::Open(_)));
     }
 
@@ -195,17 +195,17 @@ mod tests {
     fn only_so_many_models_are_known_and_those_that_are_ill_stay_longest() {
         let (target, now) = (Arc::new(TargetHealth::new(1, true)), Instant::now());
         let caller = Caller::of("a");
-        target.begin("ill", caller, now).note(Sign::Ill, now);
+        target.begin("ill", caller, now).record(AttemptOutcome::Failed, now);
         let stays = target.begin("stays", caller, now);
         for n in 0..3 * MAX_MODELS {
-            target.begin(&format!("well-{n}"), caller, now).note(Sign::Well, now);
+            target.begin(&format!("well-{n}"), caller, now).record(AttemptOutcome::Succeeded, now);
             assert!(known(&target) <= MAX_MODELS);
         }
         assert!(matches!(target.condition("ill", caller, now), Condition::Open(_)));
-        stays.note(Sign::Ill, now);
+        stays.record(AttemptOutcome::Failed, now);
         assert!(matches!(target.condition("stays", caller, now), Condition::Open(_)));
         for n in 0..2 * MAX_MODELS {
-            target.begin(&format!("ill-{n}"), caller, now).note(Sign::Ill, now);
+            target.begin(&format!("ill-{n}"), caller, now).record(AttemptOutcome::Failed, now);
             assert!(known(&target) <= MAX_MODELS);
         }
         assert_eq!(target.condition("ill", caller, now), Condition::Ready, "it was forgotten");

@@ -6,7 +6,7 @@ use crate::edge::call::exchange::Exchange;
 use crate::edge::call::watch::Stop;
 use crate::edge::upstream::transport::failure_kind;
 use crate::failure::{Failure, Fault, Kind};
-use crate::route::{Caller, Sign};
+use crate::route::{AttemptOutcome, Caller};
 
 impl Exchange {
     /// The account that makes the call, as far as the health of targets is concerned.
@@ -48,19 +48,21 @@ impl Exchange {
     }
 
     /// Notes once what the call says of the target that was asked.
-    pub(in crate::edge) fn note(&mut self, sign: Sign) {
-        if let Some(visit) = self.asked.take() {
-            visit.note(sign, Instant::now());
+    pub(in crate::edge) fn note(&mut self, outcome: AttemptOutcome) {
+        if let Some(in_flight) = self.asked.take() {
+            in_flight.record(outcome, Instant::now());
         }
     }
 
     /// Notes what a failure says of the target that was asked.
     pub(in crate::edge) fn note_failure(&mut self, failure: &Failure) {
         self.note(match failure.fault() {
-            Fault::Upstream if failure.kind() == Kind::RateLimited => Sign::Busy(failure.retry_after()),
-            Fault::Upstream => Sign::Ill,
+            Fault::Upstream if failure.kind() == Kind::RateLimited => {
+                AttemptOutcome::BackOff(failure.retry_after())
+            }
+            Fault::Upstream => AttemptOutcome::Failed,
             // Whoever refuses a request is there.
-            Fault::Client | Fault::Us => Sign::Well,
+            Fault::Client | Fault::Us => AttemptOutcome::Succeeded,
         });
     }
 }

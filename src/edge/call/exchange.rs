@@ -19,7 +19,7 @@ use crate::limit::{CallSlot, RateLimitStatus, Shed, Ticket};
 use crate::meter::Bill;
 use crate::observe::{Attempt, Trace};
 use crate::protocol::ProtocolId;
-use crate::route::Visit;
+use crate::route::InFlightCall;
 
 /// The state of one request. Opaque: embedders hold it in their own context.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub struct Exchange {
     /// The targets that the call may still go to if it fails where it is.
     pub(in crate::edge) fallbacks: Option<Box<Fallbacks>>,
     /// The call's stay at the target that is being asked.
-    pub(in crate::edge) asked: Option<Visit>,
+    pub(in crate::edge) asked: Option<InFlightCall>,
     /// The call's place in the limits of its key.
     pub(in crate::edge) ticket: Option<Ticket>,
     /// The key's standing in its limits.

@@ -9,7 +9,7 @@ use crate::edge::upstream;
 use crate::failure::{Failure, Kind, Result};
 use crate::limit::Limiter;
 use crate::meter::{self, Bill, Expected, Invariant, Ledger, Prices, Refusal};
-use crate::route::{Entry, Sign};
+use crate::route::{AttemptOutcome, Entry};
 
 /// The rate limits and the ledger.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ impl Exchange {
     pub(in crate::edge) fn settle(&mut self) {
         let usage = self.usage.clone();
         self.note_pace();
-        self.note(Sign::Well);
+        self.note(AttemptOutcome::Succeeded);
         self.close_bill(|bill| bill.settle(usage));
     }
 
@@ -122,7 +122,7 @@ impl Exchange {
 
     /// The provider itself has told the client of a failure in its stream, after so many tokens.
     pub(in crate::edge) fn fail_as_told(&mut self, delivered: u64) {
-        self.note(Sign::Well);
+        self.note(AttemptOutcome::Succeeded);
         let failure = Failure::provider("the provider reported a failure in its stream");
         self.fail(&failure, delivered);
         self.failure = Some(failure);

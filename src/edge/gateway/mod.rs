@@ -122,7 +122,7 @@ impl Gateway {
             entry.targets.iter().map(move |target| {
                 let state = match target.health.worst(now) {
                     Condition::Ready => TargetState::Ready,
-                    Condition::Resting => TargetState::Resting,
+                    Condition::BackingOff => TargetState::BackingOff,
                     Condition::Open(_) => TargetState::Open,
                 };
                 (entry.id.as_str(), &*target.provider.name, state)
