@@ -66,7 +66,7 @@ fn first_key(config: &Config, credit: bool) -> Result<Option<String>, CommandErr
 fn lines(config: &Config, base: &str, secret: &str, out: &mut dyn Write) -> Result<(), CommandError> {
     for protocol in REGISTRY {
         let id = protocol.id();
-        let speaks = |entry: &&std::sync::Arc<crossmodel::route::Entry>| {
+        let speaks = |entry: &&std::sync::Arc<crossmodel::route::ModelEntry>| {
             !entry.id.ends_with('*') && entry.targets.iter().any(|target| target.speaks(id))
         };
         if let Some(entry) = config.catalog.entries().iter().find(speaks) {

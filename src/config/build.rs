@@ -18,7 +18,8 @@ use crate::private::{self, Exposure};
 use crate::protocol::ProtocolId;
 use crate::provider::{Auth, Provider, ProviderSettings};
 use crate::route::{
-    Catalog, Entry, MAX_NAME_BYTES, ModelSettings, Target, TargetHealth, TargetSettings, is_model_name,
+    Catalog, MAX_NAME_BYTES, ModelEntry, ModelSettings, ModelTarget, TargetHealth, TargetSettings,
+    is_model_name,
 };
 
 use super::error::Problem;
@@ -162,7 +163,7 @@ impl Build<'_> {
         }
     }
 
-    fn model(&mut self, settings: &ModelSettings) -> Option<Entry> {
+    fn model(&mut self, settings: &ModelSettings) -> Option<ModelEntry> {
         let Located { value: id, place } = &settings.id;
         let before = self.problems.len();
         if !is_model_id(id) {
@@ -175,7 +176,7 @@ impl Build<'_> {
         let prices = self.prices(settings.prices.as_deref(), *place);
         let targets = settings.targets.iter().filter_map(|target| self.target(id, target, prices.as_ref()));
         let targets = targets.collect();
-        (self.problems.len() == before).then(|| Entry {
+        (self.problems.len() == before).then(|| ModelEntry {
             id: id.clone(),
             name: settings.name.clone().unwrap_or_else(|| id.clone()),
             created,
@@ -205,7 +206,7 @@ impl Build<'_> {
         id: &str,
         settings: &TargetSettings,
         prices: Option<&Arc<Prices>>,
-    ) -> Option<Target> {
+    ) -> Option<ModelTarget> {
         let Located { value: name, place } = &settings.provider;
         let Some(provider) = self.providers.get(name) else {
             if !self.known.providers.contains(name) {
@@ -230,7 +231,7 @@ impl Build<'_> {
             Some(own) => self.prices(Some(own), *place),
             None => prices.cloned(),
         };
-        Some(Target { provider, model, protocols, weight, priority: settings.priority, prices, health })
+        Some(ModelTarget { provider, model, protocols, weight, priority: settings.priority, prices, health })
     }
 
     fn seconds(&mut self, date: &Located<String>) -> i64 {

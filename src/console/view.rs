@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::observe::{ModelUse, Reading};
-use crate::route::{Circuit, Entry, ModelStatus, Target};
+use crate::route::{Circuit, ModelEntry, ModelStatus, ModelTarget};
 
 use super::history::{History, Minute, Outcome, Series};
 use super::people::{AccountRow, Figures, Keys, Shown};
@@ -210,7 +210,7 @@ fn models(sources: &Sources<'_>, now: &Reading, earlier: &Reading) -> Listed<Mod
     Listed::first(rows.collect(), rank)
 }
 
-fn state(entry: &Entry) -> &'static str {
+fn state(entry: &ModelEntry) -> &'static str {
     match entry.status {
         ModelStatus::Active => "active",
         ModelStatus::Hidden => "hidden",
@@ -234,7 +234,7 @@ fn targets(sources: &Sources<'_>) -> Listed<TargetRow> {
 }
 
 impl TargetRow {
-    fn new(entry: &Entry, target: &Target, now: Instant) -> Self {
+    fn new(entry: &ModelEntry, target: &ModelTarget, now: Instant) -> Self {
         let view = target.health.view(now);
         let seconds = |time: Option<Duration>| time.map(|time| (time.as_secs_f64() * 10.0).round() / 10.0);
         Self {

@@ -1,6 +1,6 @@
 //! The health of a model at a target: calls go there, only if they have nowhere else to go, or not at all.
 //!
-//! Only failures of its own count: that it can not be reached, breaks off, fails or refuses our credential.
+//! Only failures of its own count: that it cannot be reached, breaks off, fails or refuses our credential.
 //! Several in a row, with nothing good between them, and it is left alone for a while; then one call tries
 //! whether it is back. One that asks for some time gets it, but is asked all the same if there is no other.
 //!
@@ -17,50 +17,50 @@ use std::time::{Duration, Instant};
 pub struct Health {
     /// Failures in a row after which it is left alone; 0: it never is.
     most_failures: u32,
-    state: Mutex<State>,
+    state: Mutex<HealthState>,
 }
 
 /// The account of the key that makes a call. All that can be told is whether two are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller(u64);
 
-/// Whose calls they were: those that have failed in a row, or that have tried whether it is back.
+/// The callers whose calls have failed in a row, or have tried whether a target is back: one by name, or several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Whose {
+enum CallerSet {
     #[default]
-    Nobody,
+    Empty,
     One(Caller),
     Several,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct HealthState {
     /// Failures in a row.
     failures: u32,
-    /// Whose they were.
-    failed: Whose,
+    /// The callers to whom these failures happened.
+    failed: CallerSet,
     /// How often it was left alone in a row.
     rounds: u32,
     /// Until when it is left alone.
     open_until: Option<Instant>,
     /// Until when it has asked for time.
     backing_off_until: Option<Instant>,
-    /// Is a call trying whether it is back?
+    /// Whether a call is trying whether it is back.
     trial: bool,
     /// The accounts that have tried since it could be.
-    tried: Whose,
+    tried: CallerSet,
     /// When it last became well, or last stopped to be.
     since: Option<Instant>,
 }
 
-/// How a target is, for people.
+/// The health of a target, for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct View {
-    /// In one word.
+pub struct HealthView {
+    /// The state of the circuit.
     pub state: Circuit,
-    /// For how long it has been well, or not; absent if it was never otherwise than well.
+    /// The time since it became well, or stopped being well; absent if it was always well.
     pub since: Option<Duration>,
-    /// When this changes by itself, or may be tried again.
+    /// The time until this changes by itself, or until the next trial.
     pub next: Option<Duration>,
     /// Failures in a row.
     pub failures: u32,
@@ -68,28 +68,28 @@ pub struct View {
     pub in_flight: usize,
 }
 
-/// Whether calls go to a target.
+/// The state of the circuit breaker of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Circuit {
-    /// They do.
+    /// Calls go to the target.
     Closed,
-    /// They do if they have nowhere else to go: it has asked for time.
+    /// Calls go to the target only if they have nowhere else to go: it has asked for time.
     BackingOff,
-    /// They do not.
+    /// No call goes to the target.
     Open,
-    /// One is there, or the next one will be, to see whether it is back.
+    /// One call, which is there or comes next, tries whether the target is back.
     Trial,
 }
 
-/// May a target be called?
+/// The condition under which a target may be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Condition {
-    /// Yes.
+    /// It may be called.
     Ready,
-    /// If there is no other.
+    /// It may be called if there is no other.
     BackingOff,
-    /// No, not for so long.
+    /// It may not be called for so long.
     Open(Duration),
 }
 
@@ -114,7 +114,7 @@ impl Caller {
     }
 }
 
-impl View {
+impl HealthView {
     /// The health of a model that was never called.
     pub(super) const UNKNOWN: Self =
         Self { state: Circuit::Closed, since: None, next: None, failures: 0, in_flight: 0 };
@@ -146,18 +146,18 @@ impl Health {
         let mut state = self.lock();
         let Some(until) = state.open_until.filter(|_| state.failed.binds(caller)) else { return };
         if until <= now {
-            state.tried = Whose::One(caller);
+            state.tried = CallerSet::One(caller);
         } else if state.tried.is_other(caller) {
             state.tried.add(caller);
         } else {
             return;
         }
-        state.open_until = Some(until.max(now + TRIAL));
+        state.open_until = Some(until.max(now + TRIAL_TIMEOUT));
         state.trial = true;
     }
 
     /// Its health, for people.
-    pub fn view(&self, now: Instant) -> View {
+    pub fn view(&self, now: Instant) -> HealthView {
         let state = self.lock();
         let left = |until: Option<Instant>| {
             until.and_then(|until| until.checked_duration_since(now)).filter(|left| !left.is_zero())
@@ -173,7 +173,7 @@ impl Health {
         // One whose time is over is well from then on.
         let since =
             if circuit == Circuit::Closed { state.backing_off_until.or(state.since) } else { state.since };
-        View {
+        HealthView {
             state: circuit,
             since: since.and_then(|since| now.checked_duration_since(since)),
             next,
@@ -196,34 +196,34 @@ impl Health {
         match outcome {
             AttemptOutcome::Succeeded => {
                 let since = if was_well { state.since } else { Some(now) };
-                *state = State { since, ..State::default() };
+                *state = HealthState { since, ..HealthState::default() };
             }
             AttemptOutcome::BackOff(seconds) => {
-                let rest = Duration::from_secs(seconds.unwrap_or(1)).min(LONGEST_REST);
+                let rest = Duration::from_secs(seconds.unwrap_or(1)).min(MAX_BACK_OFF);
                 state.backing_off_until = Some(now + rest);
                 // It is there, if a trial was to show that.
                 state.open_until = None;
-                (state.trial, state.tried) = (false, Whose::Nobody);
+                (state.trial, state.tried) = (false, CallerSet::Empty);
             }
             AttemptOutcome::Failed => {
                 state.failures = state.failures.saturating_add(1);
                 let is_open = state.open_until.is_some();
                 // What one account had to bear says nothing of how long all have to wait.
                 if state.failed.add(caller) {
-                    (state.rounds, state.tried) = (0, Whose::Nobody);
-                } else if is_open && state.failed == Whose::Several {
+                    (state.rounds, state.tried) = (0, CallerSet::Empty);
+                } else if is_open && state.failed == CallerSet::Several {
                     state.tried = match state.tried {
                         // It has begun before, and says nothing new.
-                        Whose::Nobody => return,
+                        CallerSet::Empty => return,
                         // Two have failed, so it is.
-                        Whose::One(other) if other != caller => Whose::Nobody,
-                        Whose::One(_) | Whose::Several => Whose::One(caller),
+                        CallerSet::One(other) if other != caller => CallerSet::Empty,
+                        CallerSet::One(_) | CallerSet::Several => CallerSet::One(caller),
                     };
                 }
                 state.trial = false;
                 let enough = self.most_failures > 0 && state.failures >= self.most_failures;
                 if enough || is_open {
-                    let pause = (SHORTEST_PAUSE * 2_u32.pow(state.rounds.min(10))).min(LONGEST_PAUSE);
+                    let pause = (MIN_OPEN_TIME * 2_u32.pow(state.rounds.min(10))).min(MAX_OPEN_TIME);
                     state.open_until = Some(now + pause);
                     state.rounds += 1;
                 }
@@ -234,13 +234,13 @@ impl Health {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, HealthState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    /// Does it get calls as others do? One that has asked for time has not answered well since.
+impl HealthState {
+    /// Whether it gets calls as others do. One that has asked for time has not answered well since.
     fn is_well(&self) -> bool {
         self.open_until.is_none() && self.backing_off_until.is_none()
     }
@@ -251,12 +251,12 @@ impl State {
     }
 }
 
-impl Whose {
+impl CallerSet {
     /// Adds an account; gives whether it is the second one.
     fn add(&mut self, caller: Caller) -> bool {
         let is_second = matches!(self, Self::One(other) if *other != caller);
         match self {
-            Self::Nobody => *self = Self::One(caller),
+            Self::Empty => *self = Self::One(caller),
             Self::One(_) if is_second => *self = Self::Several,
             Self::One(_) | Self::Several => {}
         }
@@ -272,20 +272,21 @@ impl Whose {
     fn binds(self, caller: Caller) -> bool {
         match self {
             Self::One(other) => other == caller,
-            Self::Nobody | Self::Several => true,
+            Self::Empty | Self::Several => true,
         }
     }
 }
 
-/// How long it is left alone at first, and how long at most: it is back as soon as it really is.
-const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The times for which a target is left alone at first, and at most. Each trial that fails doubles the time; a target that
+/// is back is found at the next trial, so 30 s is also the longest that it stays unused.
+const MIN_OPEN_TIME: Duration = Duration::from_secs(1);
+const MAX_OPEN_TIME: Duration = Duration::from_secs(30);
 
-/// How long a trial may take before there is another.
-const TRIAL: Duration = Duration::from_secs(30);
+/// The time after which another trial may begin although the last one has not ended.
+const TRIAL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a target may ask for, at most.
-const LONGEST_REST: Duration = Duration::from_secs(60);
+/// The longest pause that a target gets when it asks for one: a provider that asks for more is tried again earlier.
+const MAX_BACK_OFF: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
@@ -306,29 +307,29 @@ mod tests {
             assert_eq!(health.condition(Some(ONE), now), Condition::Ready);
         }
         health.record(AttemptOutcome::Failed, ONE, now);
-        assert_eq!(health.condition(Some(ONE), now), Condition::Open(SHORTEST_PAUSE));
+        assert_eq!(health.condition(Some(ONE), now), Condition::Open(MIN_OPEN_TIME));
     }
 
     #[test]
     fn one_call_tries_whether_it_is_back() {
         let (health, start) = (Health::new(5), Instant::now());
         (0..5).for_each(|_| health.record(AttemptOutcome::Failed, ONE, start));
-        let later = start + SHORTEST_PAUSE;
+        let later = start + MIN_OPEN_TIME;
         assert_eq!(health.condition(Some(ONE), later), Condition::Ready);
         health.begin(ONE, later);
         assert!(matches!(health.condition(Some(ONE), later), Condition::Open(_)), "others wait");
         health.record(AttemptOutcome::Failed, ONE, later);
         assert_eq!(
             health.condition(Some(ONE), later),
-            Condition::Open(2 * SHORTEST_PAUSE),
+            Condition::Open(2 * MIN_OPEN_TIME),
             "it is left alone for longer"
         );
-        let again = later + 2 * SHORTEST_PAUSE;
+        let again = later + 2 * MIN_OPEN_TIME;
         health.begin(ONE, again);
         health.record(AttemptOutcome::Succeeded, ONE, again);
         assert_eq!(health.condition(Some(ONE), again), Condition::Ready);
         (0..20).for_each(|_| health.record(AttemptOutcome::Failed, ONE, again));
-        assert_eq!(health.condition(Some(ONE), again), Condition::Open(LONGEST_PAUSE));
+        assert_eq!(health.condition(Some(ONE), again), Condition::Open(MAX_OPEN_TIME));
     }
 
     #[test]
@@ -336,7 +337,7 @@ mod tests {
         let (health, now) = (Health::new(5), Instant::now());
         health.record(AttemptOutcome::BackOff(Some(1_000_000)), ONE, now);
         assert_eq!(health.condition(Some(ONE), now), Condition::BackingOff);
-        assert_eq!(health.condition(Some(ONE), now + LONGEST_REST), Condition::Ready);
+        assert_eq!(health.condition(Some(ONE), now + MAX_BACK_OFF), Condition::Ready);
     }
 
     #[test]
@@ -344,7 +345,7 @@ mod tests {
         let (health, start) = (Health::new(2), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         let view = |seconds| {
-            let View { state, since, next, failures, .. } = health.view(at(seconds));
+            let HealthView { state, since, next, failures, .. } = health.view(at(seconds));
             let seconds = |time: Option<Duration>| time.map(|time| time.as_secs());
             (state, seconds(since), seconds(next), failures)
         };
@@ -371,12 +372,12 @@ mod tests {
         let (health, now) = (Health::new(3), Instant::now());
         let condition = |caller| health.condition(Some(caller), now);
         (0..9).for_each(|_| health.record(AttemptOutcome::Failed, ONE, now));
-        assert!(matches!(condition(ONE), Condition::Open(left) if left > 4 * SHORTEST_PAUSE));
+        assert!(matches!(condition(ONE), Condition::Open(left) if left > 4 * MIN_OPEN_TIME));
         assert_eq!(condition(TWO), Condition::Ready);
         assert!(matches!(health.condition(None, now), Condition::Open(_)), "it is shown");
         health.record(AttemptOutcome::Failed, TWO, now);
         for caller in [ONE, TWO, Caller(3)] {
-            assert_eq!(condition(caller), Condition::Open(SHORTEST_PAUSE));
+            assert_eq!(condition(caller), Condition::Open(MIN_OPEN_TIME));
         }
         health.record(AttemptOutcome::Succeeded, TWO, now);
         assert_eq!([ONE, TWO].map(condition), [Condition::Ready; 2]);
@@ -386,7 +387,7 @@ mod tests {
     fn another_accounts_success_ends_what_one_has_brought_about() {
         let (health, now) = (Health::new(3), Instant::now());
         (0..5).for_each(|_| health.record(AttemptOutcome::Failed, ONE, now));
-        let later = now + LONGEST_PAUSE;
+        let later = now + MAX_OPEN_TIME;
         health.begin(TWO, later);
         assert_eq!(health.condition(Some(ONE), later), Condition::Ready, "the trial is its own");
         health.begin(ONE, later);
@@ -403,15 +404,15 @@ mod tests {
         health.record(AttemptOutcome::Failed, TWO, start);
         // Calls that were there before say nothing new.
         (0..50).for_each(|_| health.record(AttemptOutcome::Failed, ONE, start));
-        assert_eq!(health.condition(Some(TWO), start), Condition::Open(SHORTEST_PAUSE));
-        let mut now = start + SHORTEST_PAUSE;
+        assert_eq!(health.condition(Some(TWO), start), Condition::Open(MIN_OPEN_TIME));
+        let mut now = start + MIN_OPEN_TIME;
         for _ in 0..3 {
             health.begin(ONE, now);
             assert!(matches!(health.condition(Some(ONE), now), Condition::Open(_)));
             assert_eq!(health.condition(Some(TWO), now), Condition::Ready, "while it tries");
             health.record(AttemptOutcome::Failed, ONE, now);
             assert_eq!(health.condition(Some(TWO), now), Condition::Ready, "when it has failed");
-            now += LONGEST_PAUSE;
+            now += MAX_OPEN_TIME;
         }
         health.begin(ONE, now);
         health.begin(TWO, now);
@@ -430,10 +431,10 @@ mod tests {
         let open =
             |now| callers.map(|caller| matches!(health.condition(Some(caller), now), Condition::Open(_)));
         callers.iter().for_each(|caller| health.record(AttemptOutcome::Failed, *caller, now));
-        let mut pause = SHORTEST_PAUSE;
+        let mut pause = MIN_OPEN_TIME;
         for _ in 0..3 {
             assert_eq!(open(now), [true; 4]);
-            now += LONGEST_PAUSE;
+            now += MAX_OPEN_TIME;
             assert_eq!(open(now), [false; 4]);
             health.begin(ONE, now);
             assert_eq!(open(now), [true, false, false, false]);
@@ -441,7 +442,7 @@ mod tests {
             assert_eq!(open(now), [true; 4]);
             [ONE, TWO].iter().for_each(|caller| health.record(AttemptOutcome::Failed, *caller, now));
             let Condition::Open(left) = health.condition(Some(ONE), now) else { panic!() };
-            assert!(left > pause || left == LONGEST_PAUSE);
+            assert!(left > pause || left == MAX_OPEN_TIME);
             pause = left;
         }
     }
@@ -454,6 +455,6 @@ mod tests {
             assert_eq!(health.condition(Some(Caller(3)), now), Condition::Ready);
         }
         health.record(AttemptOutcome::Failed, TWO, now);
-        assert_eq!(health.condition(Some(Caller(3)), now), Condition::Open(SHORTEST_PAUSE));
+        assert_eq!(health.condition(Some(Caller(3)), now), Condition::Open(MIN_OPEN_TIME));
     }
 }

@@ -8,36 +8,38 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::health::{AttemptOutcome, Caller, Circuit, Condition, Health, View};
+use super::health::{AttemptOutcome, Caller, Circuit, Condition, Health, HealthView};
 
 /// The health of one target.
 #[derive(Debug)]
 pub struct TargetHealth {
     /// Failures in a row after which a model is left alone; 0: it never is.
     most_failures: u32,
-    models: Models,
+    models: ModelHealth,
     /// Calls that are there.
     in_flight: AtomicUsize,
 }
 
+/// The health of the models of a target.
 #[derive(Debug)]
-enum Models {
+enum ModelHealth {
     /// The target has one model.
     One(Arc<Health>),
     /// It has those that clients name.
-    Many(Mutex<Known>),
+    Many(Mutex<KnownModels>),
 }
 
 /// The models of which something is known.
 #[derive(Debug, Default)]
-struct Known {
-    models: HashMap<Box<str>, Model>,
+struct KnownModels {
+    models: HashMap<Box<str>, KnownModel>,
     /// Calls so far.
     calls: u64,
 }
 
+/// A model of a wildcard that has been called.
 #[derive(Debug)]
-struct Model {
+struct KnownModel {
     health: Arc<Health>,
     /// The number of the last call.
     last: u64,
@@ -57,8 +59,8 @@ impl TargetHealth {
     #[must_use]
     pub fn new(most_failures: u32, is_wildcard: bool) -> Self {
         let models = match is_wildcard {
-            true => Models::Many(Mutex::default()),
-            false => Models::One(Arc::new(Health::new(most_failures))),
+            true => ModelHealth::Many(Mutex::default()),
+            false => ModelHealth::One(Arc::new(Health::new(most_failures))),
         };
         Self { most_failures, models, in_flight: AtomicUsize::new(0) }
     }
@@ -67,8 +69,8 @@ impl TargetHealth {
     pub fn condition(&self, model: &str, caller: Caller, now: Instant) -> Condition {
         let condition = |health: &Health| health.condition(Some(caller), now);
         match &self.models {
-            Models::One(health) => condition(health),
-            Models::Many(known) => {
+            ModelHealth::One(health) => condition(health),
+            ModelHealth::Many(known) => {
                 lock(known).models.get(model).map_or(Condition::Ready, |model| condition(&model.health))
             }
         }
@@ -78,8 +80,8 @@ impl TargetHealth {
     #[must_use]
     pub fn begin(self: &Arc<Self>, model: &str, caller: Caller, now: Instant) -> InFlightCall {
         let model = match &self.models {
-            Models::One(health) => Arc::clone(health),
-            Models::Many(known) => lock(known).find(model, self.most_failures, now),
+            ModelHealth::One(health) => Arc::clone(health),
+            ModelHealth::Many(known) => lock(known).find(model, self.most_failures, now),
         };
         model.begin(caller, now);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
@@ -92,8 +94,8 @@ impl TargetHealth {
     }
 
     /// The health of the target, for people: that of the model that is worst.
-    pub fn view(&self, now: Instant) -> View {
-        let rank = |view: &View| {
+    pub fn view(&self, now: Instant) -> HealthView {
+        let rank = |view: &HealthView| {
             let state = match view.state {
                 Circuit::Closed => 0,
                 Circuit::BackingOff => 1,
@@ -102,21 +104,23 @@ impl TargetHealth {
             };
             (state, view.failures)
         };
-        let view = self.fold(|health| health.view(now)).max_by_key(rank).unwrap_or(View::UNKNOWN);
-        View { in_flight: self.in_flight.load(Ordering::Relaxed), ..view }
+        let view = self.fold(|health| health.view(now)).max_by_key(rank).unwrap_or(HealthView::UNKNOWN);
+        HealthView { in_flight: self.in_flight.load(Ordering::Relaxed), ..view }
     }
 
     /// The view of each model of which something is known.
     fn fold<T>(&self, look: impl Fn(&Health) -> T) -> impl Iterator<Item = T> {
         let all: Vec<_> = match &self.models {
-            Models::One(health) => vec![look(health)],
-            Models::Many(known) => lock(known).models.values().map(|model| look(&model.health)).collect(),
+            ModelHealth::One(health) => vec![look(health)],
+            ModelHealth::Many(known) => {
+                lock(known).models.values().map(|model| look(&model.health)).collect()
+            }
         };
         all.into_iter()
     }
 }
 
-impl Known {
+impl KnownModels {
     /// The health of a model that is called.
     fn find(&mut self, name: &str, most_failures: u32, now: Instant) -> Arc<Health> {
         self.calls += 1;
@@ -128,7 +132,7 @@ impl Known {
             self.forget(now);
         }
         let health = Arc::new(Health::new(most_failures));
-        self.models.insert(name.into(), Model { health: Arc::clone(&health), last: self.calls });
+        self.models.insert(name.into(), KnownModel { health: Arc::clone(&health), last: self.calls });
         health
     }
 
@@ -158,7 +162,7 @@ impl Drop for InFlightCall {
     }
 }
 
-fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
+fn lock(known: &Mutex<KnownModels>) -> MutexGuard<'_, KnownModels> {
     known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

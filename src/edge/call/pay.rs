@@ -9,7 +9,7 @@ use crate::edge::upstream;
 use crate::failure::{Failure, Kind, Result};
 use crate::limit::Limiter;
 use crate::meter::{self, Bill, Expected, Invariant, Ledger, Prices, Refusal};
-use crate::route::{AttemptOutcome, Entry};
+use crate::route::{AttemptOutcome, ModelEntry};
 
 /// The rate limits and the ledger.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ fn or_free(prices: Option<Arc<Prices>>) -> Arc<Prices> {
 
 impl Exchange {
     /// Whether losses lead to a refusal, because the client, the key or the model wants it.
-    pub(in crate::edge) fn is_strict(&self, model: &Entry) -> bool {
+    pub(in crate::edge) fn is_strict(&self, model: &ModelEntry) -> bool {
         self.strict || model.strict || self.grant.as_ref().is_some_and(|key| key.rights.strict)
     }
 

@@ -11,7 +11,7 @@ use crate::edge::call::watch::Drains;
 use crate::edge::upstream::Upstream;
 use crate::observe::{Metrics, TargetMetrics};
 use crate::provider::Provider;
-use crate::route::{Catalog, Entry};
+use crate::route::{Catalog, ModelEntry};
 use crate::translate::OwnKeys;
 
 /// One configuration in force.
@@ -46,7 +46,7 @@ impl Snapshot {
             let earlier = earlier.and_then(|earlier| earlier.upstream(&provider.name));
             Arc::new(Upstream::new(Arc::clone(provider), &config.timeouts, earlier.map(|way| &**way)))
         };
-        let unknown = |entry: &Entry| entry.targets.iter().map(|_| OnceLock::new()).collect();
+        let unknown = |entry: &ModelEntry| entry.targets.iter().map(|_| OnceLock::new()).collect();
         Self {
             catalog: earlier.map_or_else(|| catalog.clone(), |earlier| catalog.continuing(&earlier.catalog)),
             limits: config.limits,
@@ -68,7 +68,11 @@ impl Snapshot {
     }
 
     /// What is measured of one of an entry's targets, if anything is.
-    pub(in crate::edge) fn target_metrics(&self, entry: &Entry, target: usize) -> Option<Arc<TargetMetrics>> {
+    pub(in crate::edge) fn target_metrics(
+        &self,
+        entry: &ModelEntry,
+        target: usize,
+    ) -> Option<Arc<TargetMetrics>> {
         let metrics = self.metrics.as_ref()?;
         let provider = entry.targets.get(target).map_or("", |target| &target.provider.name);
         let find = || metrics.target(&entry.id, provider);

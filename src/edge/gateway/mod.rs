@@ -46,7 +46,7 @@ use crate::failure::{Failure, Kind, Result};
 use crate::limit::{Limiter, Load, Shed, Weight};
 use crate::meter::{self, Ledger};
 use crate::observe::{self, AccessLog, Metrics, TargetState, Tracer};
-use crate::route::{Condition, ModelList, Page, percent_decoded};
+use crate::route::{Condition, ModelList, ModelListPage, percent_decoded};
 
 /// The gateway: cheap to clone, and to be mounted in any Pingora server.
 #[derive(Clone)]
@@ -256,7 +256,7 @@ impl Gateway {
         let (protocol, counts) = match endpoint {
             Endpoint::Root => return Ok(None),
             Endpoint::Models => {
-                let page = Page::parse(request.uri.query().unwrap_or_default())?;
+                let page = ModelListPage::parse(request.uri.query().unwrap_or_default())?;
                 return ModelList::new(catalog, &grant).answer(&page).map(Local::Lasting).map(Some);
             }
             Endpoint::Model => {

@@ -21,7 +21,7 @@ use crate::failure::{Failure, Kind, Result};
 use crate::json::Body;
 use crate::protocol::{Head, ProtocolId, Spare};
 use crate::provider::Provider;
-use crate::route::{self, Choice, Found};
+use crate::route::{self, ResolvedModel, TargetChoice};
 use crate::translate::bridge;
 use crate::translate::owners::Claims;
 use crate::translate::relay::Edits;
@@ -54,8 +54,8 @@ impl Written {
 /// A request that was looked at, and where it may go.
 struct Plan<'b> {
     head: Head<'b>,
-    found: Found,
-    choices: VecDeque<Choice>,
+    found: ResolvedModel,
+    choices: VecDeque<TargetChoice>,
 }
 
 /// Reads the body, finds the model and its targets, writes the body for the first of them, and sees that it is
@@ -126,7 +126,7 @@ pub(in crate::edge) async fn admit(
 pub(in crate::edge) fn redirect(
     exchange: &mut Exchange,
     fallbacks: &Fallbacks,
-    choice: Choice,
+    choice: TargetChoice,
 ) -> Result<Call> {
     let found = exchange.call()?.found.clone();
     let mut call = Call::to(&exchange.snapshot, found, choice, false)?;
