@@ -3,9 +3,9 @@
 //! Comes in: a [`Reply`]. Goes out: a `chat.completion`, or a stream of chunks: the role, the deltas, the
 //! finish reason, the usage if it was asked for, `[DONE]`.
 
+use super::event_buffer::EventBuffer;
 use super::json::{self, Array, Object};
 use super::reply::{Block, CREATED, Call, Reply, Usage};
-use super::tape::Tape;
 
 /// The answer as one body.
 pub(super) fn unary(reply: &Reply<'_>) -> Vec<u8> {
@@ -24,8 +24,8 @@ pub(super) fn unary(reply: &Reply<'_>) -> Vec<u8> {
 }
 
 /// The answer as events.
-pub(super) fn stream(tape: &mut Tape, reply: &Reply<'_>) {
-    let mut out = Chunks::new(tape, reply);
+pub(super) fn stream(buffer: &mut EventBuffer, reply: &Reply<'_>) {
+    let mut out = Chunks::new(buffer, reply);
     let content = if reply.text().is_some() { "\"\"" } else { "null" };
     out.delta(|o| o.text("role", "assistant").raw("content", content).raw("refusal", "null").done());
     for block in reply.blocks() {
@@ -34,12 +34,12 @@ pub(super) fn stream(tape: &mut Tape, reply: &Reply<'_>) {
     out.choice(|_| {}, Some(finish(reply)));
     out.usage();
     if reply.done {
-        tape.word("[DONE]");
+        buffer.word("[DONE]");
     }
 }
 
 struct Chunks<'t, 'r> {
-    tape: &'t mut Tape,
+    buffer: &'t mut EventBuffer,
     reply: &'r Reply<'r>,
     /// The members every chunk begins with.
     head: Vec<u8>,
@@ -48,9 +48,9 @@ struct Chunks<'t, 'r> {
 }
 
 impl<'t, 'r> Chunks<'t, 'r> {
-    fn new(tape: &'t mut Tape, reply: &'r Reply<'r>) -> Self {
+    fn new(buffer: &'t mut EventBuffer, reply: &'r Reply<'r>) -> Self {
         let head = json::members(|o| head(o, reply, "chat.completion.chunk"));
-        Self { tape, reply, head, usage: reply.usage.filter(|_| reply.request.include_usage()) }
+        Self { buffer, reply, head, usage: reply.usage.filter(|_| reply.request.include_usage()) }
     }
 
     fn block(&mut self, block: Block<'_>) {
@@ -66,7 +66,7 @@ impl<'t, 'r> Chunks<'t, 'r> {
                     self.call(call, |o| o.object("function", |o| o.text("arguments", piece).done()).done());
                 }
             }
-            self.tape.delta();
+            self.buffer.delta();
         }
     }
 
@@ -91,7 +91,7 @@ impl<'t, 'r> Chunks<'t, 'r> {
 
     fn chunk(&mut self, usage: &str, choices: impl FnOnce(&mut Array<'_>)) {
         let (head, wanted) = (&self.head, self.usage.is_some());
-        self.tape.data(|o| {
+        self.buffer.data(|o| {
             o.members(head).array("choices", choices);
             if wanted {
                 o.raw("usage", usage);

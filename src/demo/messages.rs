@@ -3,9 +3,9 @@
 //! Comes in: a [`Reply`]. Goes out: a `message`, or its event ladder: `message_start`, `ping`, for each block
 //! its start, deltas and stop, `message_delta` with the stop reason, `message_stop`.
 
+use super::event_buffer::EventBuffer;
 use super::json::{self, Object};
 use super::reply::{Block, Call, Reply, Usage};
-use super::tape::Tape;
 
 /// The answer as one body.
 pub(super) fn unary(reply: &Reply<'_>) -> Vec<u8> {
@@ -24,36 +24,41 @@ pub(super) fn unary(reply: &Reply<'_>) -> Vec<u8> {
 }
 
 /// The answer as events.
-pub(super) fn stream(tape: &mut Tape, reply: &Reply<'_>) {
-    tape.event("message_start", |o| o.object("message", |o| start(o, reply)).done());
-    tape.event("ping", |_| {});
+pub(super) fn stream(buffer: &mut EventBuffer, reply: &Reply<'_>) {
+    buffer.event("message_start", |o| o.object("message", |o| start(o, reply)).done());
+    buffer.event("ping", |_| {});
     for (index, block) in reply.blocks().enumerate() {
-        self::block(tape, reply, index, block);
+        self::block(buffer, reply, index, block);
     }
-    tape.event("message_delta", |o| {
+    buffer.event("message_delta", |o| {
         o.object("delta", |o| o.text("stop_reason", stop(reply)).raw("stop_sequence", "null").done());
         if let Some(usage) = reply.usage {
             o.object("usage", |o| counts(o, usage, usage.completion));
         }
     });
-    tape.event("message_stop", |_| {});
+    buffer.event("message_stop", |_| {});
 }
 
-fn block(tape: &mut Tape, reply: &Reply<'_>, index: usize, block: Block<'_>) {
-    tape.event("content_block_start", |o| {
+fn block(buffer: &mut EventBuffer, reply: &Reply<'_>, index: usize, block: Block<'_>) {
+    buffer.event("content_block_start", |o| {
         o.number("index", index).object("content_block", |o| empty(o, reply, block));
     });
     for piece in block.deltas() {
-        delta(tape, index, kind(block), piece).delta();
+        delta(buffer, index, kind(block), piece).delta();
     }
     if let Block::Reasoning(_) = block {
-        delta(tape, index, ("signature_delta", "signature"), &reply.seal());
+        delta(buffer, index, ("signature_delta", "signature"), &reply.seal());
     }
-    tape.event("content_block_stop", |o| o.number("index", index).done());
+    buffer.event("content_block_stop", |o| o.number("index", index).done());
 }
 
-fn delta<'t>(tape: &'t mut Tape, index: usize, (kind, member): (&str, &str), piece: &str) -> &'t mut Tape {
-    tape.event("content_block_delta", |o| {
+fn delta<'t>(
+    buffer: &'t mut EventBuffer,
+    index: usize,
+    (kind, member): (&str, &str),
+    piece: &str,
+) -> &'t mut EventBuffer {
+    buffer.event("content_block_delta", |o| {
         o.number("index", index).object("delta", |o| o.text("type", kind).text(member, piece).done());
     })
 }

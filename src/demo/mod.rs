@@ -13,12 +13,12 @@
 //! a JSON schema it fills the schema. A text is sent word by word, arguments in three pieces; all of these,
 //! and the words of the reasoning, are the *deltas* below.
 //!
-//! # Markers
+//! # Directives
 //!
-//! The last user message may hold markers, several at once, and they are not part of what was said. What is
+//! The last user message may hold directives, several at once, and they are not part of what was said. What is
 //! not known is passed over. A fault whose place is never reached happens after the last delta.
 //!
-//! | Marker | Answer |
+//! | Directive | Answer |
 //! |---|---|
 //! | `[demo:status=N]` | status N with the provider's error; 429, 503 and 529 with `retry-after: 7` |
 //! | `[demo:code=TEXT]` | the code (OpenAI) or type (Anthropic) of that error, or of those below |
@@ -47,10 +47,12 @@
 //! call. `error` and `end` do nothing to a unary answer. Of several faults the last one counts.
 
 mod chat;
+mod conversation;
+mod directive;
 mod error;
+mod event_buffer;
 mod exchange;
 mod json;
-mod marker;
 mod messages;
 mod protocol;
 mod reply;
@@ -58,12 +60,10 @@ mod request;
 mod responses;
 mod schema;
 mod script;
-mod talk;
-mod tape;
 
+use directive::Directives;
 use error::Failure;
 use exchange::{count, exchange, generate, refuse};
-use marker::Markers;
 use protocol::{JSON, Protocol};
 use reply::CREATED;
 
@@ -99,7 +99,7 @@ fn models(body: &[u8]) -> Script {
             }
         });
     });
-    Script::unary(200, Protocol::Chat.headers(JSON, &request::hash(body)), list, &Markers::default())
+    Script::unary(200, Protocol::Chat.headers(JSON, &request::hash(body)), list, &Directives::default())
 }
 
 fn unknown(method: &str, route: &str, body: &[u8]) -> Script {

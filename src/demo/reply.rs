@@ -1,12 +1,12 @@
 //! What the demo answers, before it is put into a protocol.
 //!
-//! Comes in: a request and its markers. Goes out: the blocks of the answer (reasoning, text, a tool call),
+//! Comes in: a request and its directives. Goes out: the blocks of the answer (reasoning, text, a tool call),
 //! each in the deltas a stream sends it in, and what they cost. Unary answers and streams of all protocols
 //! are written from this, so they carry the same content.
 
 use std::fmt::Write;
 
-use super::marker::{MOST_BYTES, Markers};
+use super::directive::{Directives, MOST_BYTES};
 use super::request::{Format, Function, Request};
 use super::{json, schema};
 
@@ -25,17 +25,17 @@ pub(super) struct Reply<'a> {
 }
 
 impl<'a> Reply<'a> {
-    /// Makes up the answer. `said` is the user's text without the markers, `fallback` the model where the
+    /// Makes up the answer. `said` is the user's text without the directives, `fallback` the model where the
     /// request names none.
-    pub(super) fn new(request: &'a Request<'a>, markers: &Markers, said: &str, fallback: &str) -> Self {
-        let most = if markers.no_tools { 0 } else { markers.calls.unwrap_or(1) };
+    pub(super) fn new(request: &'a Request<'a>, directives: &Directives, said: &str, fallback: &str) -> Self {
+        let most = if directives.no_tools { 0 } else { directives.calls.unwrap_or(1) };
         let functions = request.tools.iter().take(most).enumerate();
         let calls: Vec<_> = functions.map(|(index, function)| Call::new(index, function)).collect();
-        let text = (calls.is_empty() || markers.text()).then(|| text(request, markers, said));
+        let text = (calls.is_empty() || directives.text()).then(|| text(request, directives, said));
         let model = format!("{}-2026-01-01", request.wire.model.as_deref().unwrap_or(fallback));
-        let (done, limit) = (!markers.no_done, markers.limit);
+        let (done, limit) = (!directives.no_done, directives.limit);
         let mut reply = Self { request, model, usage: None, done, limit, text, calls };
-        reply.usage = (!markers.no_usage).then(|| Usage::of(&reply));
+        reply.usage = (!directives.no_usage).then(|| Usage::of(&reply));
         reply
     }
 
@@ -150,25 +150,25 @@ pub(super) fn prompt_tokens(request: &Request<'_>) -> usize {
     request.body.len().div_ceil(4)
 }
 
-fn text(request: &Request<'_>, markers: &Markers, said: &str) -> String {
-    if markers.body {
+fn text(request: &Request<'_>, directives: &Directives, said: &str) -> String {
+    if directives.body {
         let end = request.body.len().min(MOST_BYTES);
         return String::from_utf8_lossy(request.body.get(..end).unwrap_or_default()).into_owned();
     }
-    let text = match (markers.huge, markers.words) {
+    let text = match (directives.huge, directives.words) {
         (Some(bytes), _) => "x".repeat(bytes),
         (None, Some(words)) => count(words),
-        (None, None) if markers.quote => echo(request, said),
+        (None, None) if directives.quote => echo(request, said),
         (None, None) => formatted(request, echo(request, said)),
     };
-    if markers.quote { format!("{QUOTE}{text}") } else { text }
+    if directives.quote { format!("{QUOTE}{text}") } else { text }
 }
 
 fn echo(request: &Request<'_>, said: &str) -> String {
-    if let Some(result) = &request.talk.result {
+    if let Some(result) = &request.conversation.result {
         return format!("The tool answered: {}", cut(result));
     }
-    match request.talk.images {
+    match request.conversation.images {
         0 => format!("You said: {}", cut(said)),
         1 => format!("You said: {} (1 image seen)", cut(said)),
         many => format!("You said: {} ({many} images seen)", cut(said)),
@@ -223,8 +223,8 @@ mod tests {
 
     fn with<T>(body: &str, see: impl FnOnce(&Reply<'_>) -> T) -> T {
         let request = Request::read(body.as_bytes()).unwrap();
-        let (markers, said) = Markers::read(&request.talk.user);
-        see(&Reply::new(&request, &markers, &said, "chat"))
+        let (directives, said) = Directives::read(&request.conversation.user);
+        see(&Reply::new(&request, &directives, &said, "chat"))
     }
 
     fn text(body: &str) -> String {

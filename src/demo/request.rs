@@ -10,14 +10,14 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::conversation::Conversation;
 use super::json::{loose, read};
-use super::talk::Talk;
 
 /// What the demo has to know of a request.
 pub(super) struct Request<'a> {
     /// The members as they came, for those who echo them.
     pub(super) wire: Wire<'a>,
-    pub(super) talk: Talk,
+    pub(super) conversation: Conversation,
     /// The functions that may be called, the one to call first; none if none is to be called.
     pub(super) tools: Vec<Function<'a>>,
     pub(super) format: Format<'a>,
@@ -32,10 +32,10 @@ impl<'a> Request<'a> {
     /// Reads a body; `None` where it is no JSON object or a basic member has the wrong type.
     pub(super) fn read(body: &'a [u8]) -> Option<Self> {
         let wire: Wire<'_> = serde_json::from_slice(body).ok()?;
-        let talk = Talk::read(wire.messages.or(wire.input));
-        let tools = if talk.result.is_some() { Vec::new() } else { wire.functions() };
+        let conversation = Conversation::read(wire.messages.or(wire.input));
+        let tools = if conversation.result.is_some() { Vec::new() } else { wire.functions() };
         let (format, reasoning) = (wire.format(), wire.reasons());
-        Some(Self { wire, talk, tools, format, reasoning, body, hash: hash(body) })
+        Some(Self { wire, conversation, tools, format, reasoning, body, hash: hash(body) })
     }
 
     /// Whether a chat stream is to carry usage.

@@ -10,9 +10,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::error::Failure;
+use super::event_buffer::EventBuffer;
 use super::json::{self, Array, Object};
 use super::reply::{Block, CREATED, Reply, Usage};
-use super::tape::Tape;
 
 /// How far a response is.
 #[derive(Clone, Copy)]
@@ -31,30 +31,30 @@ pub(super) fn unary(reply: &Reply<'_>, state: State<'_>) -> Vec<u8> {
 }
 
 /// The answer as events.
-pub(super) fn stream(tape: &mut Tape, reply: &Reply<'_>) {
-    report(tape, reply, "response.created", State::Begun);
-    report(tape, reply, "response.in_progress", State::Begun);
+pub(super) fn stream(buffer: &mut EventBuffer, reply: &Reply<'_>) {
+    report(buffer, reply, "response.created", State::Begun);
+    report(buffer, reply, "response.in_progress", State::Begun);
     for (index, block) in reply.blocks().enumerate() {
-        let mut item = Item { tape: &mut *tape, reply, index, block, id: id(reply, block) };
+        let mut item = Item { buffer: &mut *buffer, reply, index, block, id: id(reply, block) };
         item.stream();
     }
     let last = if reply.limit { "response.incomplete" } else { "response.completed" };
-    report(tape, reply, last, State::Complete);
+    report(buffer, reply, last, State::Complete);
 }
 
 /// Ends a stream as failed.
-pub(super) fn fail(tape: &mut Tape, reply: &Reply<'_>, failure: &Failure<'_>) {
-    report(tape, reply, "response.failed", State::Failed(failure));
+pub(super) fn fail(buffer: &mut EventBuffer, reply: &Reply<'_>, failure: &Failure<'_>) {
+    report(buffer, reply, "response.failed", State::Failed(failure));
 }
 
 /// Puts the error event into a stream.
-pub(super) fn error(tape: &mut Tape, failure: &Failure<'_>) {
-    event(tape, "error", |o| failure.event(o));
+pub(super) fn error(buffer: &mut EventBuffer, failure: &Failure<'_>) {
+    event(buffer, "error", |o| failure.event(o));
 }
 
 /// An item of the output on its way.
 struct Item<'t, 'r> {
-    tape: &'t mut Tape,
+    buffer: &'t mut EventBuffer,
     reply: &'r Reply<'r>,
     index: usize,
     block: Block<'r>,
@@ -64,7 +64,7 @@ struct Item<'t, 'r> {
 impl Item<'_, '_> {
     fn stream(&mut self) {
         let (reply, block, index) = (self.reply, self.block, self.index);
-        event(self.tape, "response.output_item.added", |o| {
+        event(self.buffer, "response.output_item.added", |o| {
             o.number("output_index", index).object("item", |o| item(o, reply, block, false));
         });
         match block {
@@ -72,7 +72,7 @@ impl Item<'_, '_> {
             Block::Text(text) => self.part(CONTENT, text),
             Block::Call(call) => self.arguments(call.name, &call.arguments),
         }
-        event(self.tape, "response.output_item.done", |o| {
+        event(self.buffer, "response.output_item.done", |o| {
             o.number("output_index", index).object("item", |o| item(o, reply, block, true));
         });
     }
@@ -82,7 +82,7 @@ impl Item<'_, '_> {
         self.event(added, names, |o| o.object("part", |o| part(o, names.kind, "")).done());
         for piece in self.block.deltas() {
             self.event(delta, names, |o| loose(o.text("delta", piece), names));
-            self.tape.delta();
+            self.buffer.delta();
         }
         self.event(done, names, |o| loose(o.text("text", text), names));
         self.event(closed, names, |o| o.object("part", |o| part(o, names.kind, text)).done());
@@ -91,7 +91,7 @@ impl Item<'_, '_> {
     fn arguments(&mut self, name: &str, arguments: &str) {
         for piece in self.block.deltas() {
             self.plain("response.function_call_arguments.delta", |o| o.text("delta", piece).done());
-            self.tape.delta();
+            self.buffer.delta();
         }
         self.plain("response.function_call_arguments.done", |o| {
             o.text("name", name).text("arguments", arguments);
@@ -104,7 +104,7 @@ impl Item<'_, '_> {
 
     fn plain(&mut self, name: &str, fill: impl FnOnce(&mut Object<'_>)) {
         let (id, index) = (&self.id, self.index);
-        event(self.tape, name, |o| fill(o.text("item_id", id).number("output_index", index)));
+        event(self.buffer, name, |o| fill(o.text("item_id", id).number("output_index", index)));
     }
 }
 
@@ -118,16 +118,16 @@ struct Names {
 }
 
 /// An event with its number, which counts all events before it.
-fn event(tape: &mut Tape, name: &str, fill: impl FnOnce(&mut Object<'_>)) {
-    let number = tape.events();
-    tape.event(name, |o| {
+fn event(buffer: &mut EventBuffer, name: &str, fill: impl FnOnce(&mut Object<'_>)) {
+    let number = buffer.events();
+    buffer.event(name, |o| {
         fill(o);
         o.number("sequence_number", number);
     });
 }
 
-fn report(tape: &mut Tape, reply: &Reply<'_>, name: &str, state: State<'_>) {
-    event(tape, name, |o| o.object("response", |o| response(o, reply, state)).done());
+fn report(buffer: &mut EventBuffer, reply: &Reply<'_>, name: &str, state: State<'_>) {
+    event(buffer, name, |o| o.object("response", |o| response(o, reply, state)).done());
 }
 
 fn id(reply: &Reply<'_>, block: Block<'_>) -> String {

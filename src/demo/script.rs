@@ -1,14 +1,14 @@
 //! What the transport plays on a connection: a head, then steps.
 //!
-//! Comes in: a status, headers and a body, and the markers that say how it is to be sent. Goes out: a
+//! Comes in: a status, headers and a body, and the directives that say how it is to be sent. Goes out: a
 //! [`Script`] that sends it, waits, falls silent or hangs up. It knows nothing of sockets.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::marker::{Fault, Markers};
-use super::tape::Tape;
+use super::directive::{Directives, Fault};
+use super::event_buffer::EventBuffer;
 
 /// An answer: what to send, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,24 +37,24 @@ pub enum Step {
 
 impl Script {
     /// An answer of a known length; faults that name a place count its bytes.
-    pub(super) fn unary(status: u16, headers: Headers, body: Vec<u8>, markers: &Markers) -> Self {
+    pub(super) fn unary(status: u16, headers: Headers, body: Vec<u8>, directives: &Directives) -> Self {
         let length = Some(body.len());
-        let mut tape = Tape::body(body);
-        let (place, last) = ending(markers);
+        let mut buffer = EventBuffer::body(body);
+        let (place, last) = ending(directives);
         if last.is_some() {
-            tape.clip(place);
+            buffer.clip(place);
         }
-        Self { status, headers, steps: steps(tape, markers, last), length }
+        Self { status, headers, steps: steps(buffer, directives, last), length }
     }
 
     /// An answer in events; faults that name a place count the deltas of the content.
-    pub(super) fn stream(headers: Headers, mut tape: Tape, markers: &Markers) -> Self {
-        let (place, last) = ending(markers);
+    pub(super) fn stream(headers: Headers, mut buffer: EventBuffer, directives: &Directives) -> Self {
+        let (place, last) = ending(directives);
         if last.is_some() {
-            tape.keep(place);
+            buffer.keep(place);
         }
-        let tape = if markers.crlf { tape.crlf() } else { tape };
-        Self { status: 200, headers, steps: steps(tape, markers, last), length: None }
+        let buffer = if directives.crlf { buffer.crlf() } else { buffer };
+        Self { status: 200, headers, steps: steps(buffer, directives, last), length: None }
     }
 
     /// The length to declare; `None` for a stream, which goes in chunks. Where the connection is cut it is
@@ -88,20 +88,20 @@ impl Script {
 pub(super) type Headers = Vec<(&'static str, String)>;
 
 /// Where the bytes stop although HTTP does not end the body there, and what happens then.
-fn ending(markers: &Markers) -> (usize, Option<Step>) {
-    match markers.fault {
+fn ending(directives: &Directives) -> (usize, Option<Step>) {
+    match directives.fault {
         Some(Fault::Cut(place)) => (place, Some(Step::Cut)),
         Some(Fault::Stall(place)) => (place, Some(Step::Stall)),
         _ => (0, None),
     }
 }
 
-fn steps(tape: Tape, markers: &Markers, last: Option<Step>) -> Vec<Step> {
-    let pieces = tape.pieces(markers.chunk);
+fn steps(buffer: EventBuffer, directives: &Directives, last: Option<Step>) -> Vec<Step> {
+    let pieces = buffer.pieces(directives.chunk);
     let mut steps = Vec::with_capacity(pieces.len() + 2);
-    steps.extend(markers.wait.map(Step::Wait));
+    steps.extend(directives.wait.map(Step::Wait));
     for (at, piece) in pieces.into_iter().enumerate() {
-        steps.extend(markers.slow.filter(|_| at > 0).map(Step::Wait));
+        steps.extend(directives.slow.filter(|_| at > 0).map(Step::Wait));
         steps.push(Step::Send(piece));
     }
     steps.extend(last);
@@ -112,8 +112,8 @@ fn steps(tape: Tape, markers: &Markers, last: Option<Step>) -> Vec<Step> {
 mod tests {
     use super::*;
 
-    fn unary(markers: &str) -> Script {
-        Script::unary(200, Vec::new(), b"0123456789".to_vec(), &Markers::read(markers).0)
+    fn unary(directives: &str) -> Script {
+        Script::unary(200, Vec::new(), b"0123456789".to_vec(), &Directives::read(directives).0)
     }
 
     fn send(text: &'static str) -> Step {

@@ -10,7 +10,7 @@ use super::json::{self, Object};
 
 /// A body in the making.
 #[derive(Debug, Default)]
-pub(super) struct Tape {
+pub(super) struct EventBuffer {
     bytes: Vec<u8>,
     frames: Vec<Frame>,
     /// Where the event that is being written begins.
@@ -23,12 +23,12 @@ struct Frame {
     delta: bool,
 }
 
-impl Tape {
+impl EventBuffer {
     /// A body of one piece.
     pub(super) fn body(bytes: Vec<u8>) -> Self {
-        let mut tape = Self { bytes, ..Self::default() };
-        tape.end();
-        tape
+        let mut buffer = Self { bytes, ..Self::default() };
+        buffer.end();
+        buffer
     }
 
     /// Adds an event that has a name: `event:` and `data:` lines.
@@ -131,45 +131,45 @@ fn line_end(byte: &u8) -> &[u8] {
 mod tests {
     use super::*;
 
-    fn tape() -> Tape {
-        let mut tape = Tape::default();
-        tape.event("open", |_| {});
-        tape.data(|o| o.number("n", 1).done()).delta();
-        tape.data(|o| o.number("n", 2).done()).delta();
-        tape.word("[DONE]");
-        tape
+    fn buffer() -> EventBuffer {
+        let mut buffer = EventBuffer::default();
+        buffer.event("open", |_| {});
+        buffer.data(|o| o.number("n", 1).done()).delta();
+        buffer.data(|o| o.number("n", 2).done()).delta();
+        buffer.word("[DONE]");
+        buffer
     }
 
-    fn text(tape: Tape) -> String {
-        String::from_utf8(tape.pieces(None).concat()).unwrap()
+    fn text(buffer: EventBuffer) -> String {
+        String::from_utf8(buffer.pieces(None).concat()).unwrap()
     }
 
     #[test]
     fn keeps_up_to_a_delta() {
         let kept = |n| {
-            let mut tape = tape();
-            tape.keep(n);
-            (tape.events(), text(tape).lines().last().unwrap_or_default().to_owned())
+            let mut buffer = buffer();
+            buffer.keep(n);
+            (buffer.events(), text(buffer).lines().last().unwrap_or_default().to_owned())
         };
         assert_eq!(kept(0).0, 1);
-        assert_eq!(tape().events(), 4);
-        assert!(text(tape()).ends_with("data: [DONE]\n\n"));
+        assert_eq!(buffer().events(), 4);
+        assert!(text(buffer()).ends_with("data: [DONE]\n\n"));
         assert_eq!(kept(1).0, 2);
         assert_eq!(kept(2), kept(9), "a fault that comes too late comes after the last delta");
     }
 
     #[test]
     fn pieces_are_events_or_of_one_size() {
-        assert_eq!(tape().pieces(None).len(), 4);
-        assert_eq!(tape().pieces(Some(3)).concat(), tape().pieces(None).concat());
-        assert!(tape().pieces(Some(3)).iter().rev().skip(1).all(|piece| piece.len() == 3));
-        assert_eq!(Tape::body(Vec::new()).pieces(None).len(), 0);
-        assert_eq!(Tape::body(vec![0; 4 * MOST_PIECES]).pieces(Some(1)).len(), MOST_PIECES);
+        assert_eq!(buffer().pieces(None).len(), 4);
+        assert_eq!(buffer().pieces(Some(3)).concat(), buffer().pieces(None).concat());
+        assert!(buffer().pieces(Some(3)).iter().rev().skip(1).all(|piece| piece.len() == 3));
+        assert_eq!(EventBuffer::body(Vec::new()).pieces(None).len(), 0);
+        assert_eq!(EventBuffer::body(vec![0; 4 * MOST_PIECES]).pieces(Some(1)).len(), MOST_PIECES);
     }
 
     #[test]
     fn line_ends_can_be_changed() {
-        assert_eq!(text(tape().crlf()), text(tape()).replace('\n', "\r\n"));
-        assert_eq!(tape().crlf().pieces(None).len(), 4);
+        assert_eq!(text(buffer().crlf()), text(buffer()).replace('\n', "\r\n"));
+        assert_eq!(buffer().crlf().pieces(None).len(), 4);
     }
 }

@@ -1,14 +1,14 @@
-//! The markers a user's text may hold, `[demo:verb]` or `[demo:verb=arg]`.
+//! The directives a user's text may hold, `[demo:verb]` or `[demo:verb=arg]`.
 //!
-//! Comes in: the text of the last user message. Goes out: what the markers ask for, and the text without
+//! Comes in: the text of the last user message. Goes out: what the directives ask for, and the text without
 //! them. A verb that is not known, or an argument that cannot be read, asks for nothing; of contradicting
-//! markers the last one counts. The table of verbs is in the module's own documentation.
+//! directives the last one counts. The table of verbs is in the module's own documentation.
 
 use std::time::Duration;
 
-/// What the markers ask for.
+/// What the directives ask for.
 #[derive(Debug, Default)]
-pub(super) struct Markers {
+pub(super) struct Directives {
     pub(super) status: Option<u16>,
     pub(super) code: Option<String>,
     pub(super) html: bool,
@@ -45,20 +45,20 @@ pub(super) enum Fault {
     Stall(usize),
 }
 
-impl Markers {
-    /// Reads the markers of a text; gives them and the text without them.
+impl Directives {
+    /// Reads the directives of a text; gives them and the text without them.
     pub(super) fn read(text: &str) -> (Self, String) {
-        let mut markers = Self::default();
-        let mut said = String::new();
+        let mut directives = Self::default();
+        let mut text_left = String::new();
         let mut rest = text;
-        while let Some((before, marker, after)) = next(rest) {
-            said.push_str(before);
-            markers.note(marker);
-            // One of the two blanks around a marker goes with it.
+        while let Some((before, directive, after)) = next(rest) {
+            text_left.push_str(before);
+            directives.add(directive);
+            // One of the two blanks around a directive goes with it.
             rest = after.strip_prefix(' ').unwrap_or(after);
         }
-        said.push_str(rest);
-        (markers, said.trim().to_owned())
+        text_left.push_str(rest);
+        (directives, text_left.trim().to_owned())
     }
 
     /// Whether a text of its own is asked for, also where a tool would be called.
@@ -66,8 +66,8 @@ impl Markers {
         self.words.is_some() || self.huge.is_some() || self.quote || self.body
     }
 
-    fn note(&mut self, marker: &str) {
-        let (verb, argument) = marker.split_once('=').unwrap_or((marker, ""));
+    fn add(&mut self, directive: &str) {
+        let (verb, argument) = directive.split_once('=').unwrap_or((directive, ""));
         let number = argument.trim().parse().ok();
         match verb.trim() {
             "status" => self.status = number.and_then(status).or(self.status),
@@ -91,11 +91,11 @@ impl Markers {
     }
 }
 
-/// The text before the next marker, the marker without its brackets, the text after it.
+/// The text before the next directive, the directive without its brackets, the text after it.
 fn next(text: &str) -> Option<(&str, &str, &str)> {
     let (before, after) = text.split_once("[demo:")?;
-    let (marker, after) = after.split_once(']')?;
-    Some((before, marker, after))
+    let (directive, after) = after.split_once(']')?;
+    Some((before, directive, after))
 }
 
 fn fault(verb: &str, place: Option<usize>) -> Option<Fault> {
@@ -136,33 +136,35 @@ mod tests {
 
     #[test]
     fn reads_several_markers_and_leaves_the_text() {
-        let (markers, said) =
-            Markers::read("[demo:status=429] say [demo:code=slow_down] hi [demo:sing=1] [x]");
-        assert_eq!(markers.status, Some(429));
-        assert_eq!(markers.code.as_deref(), Some("slow_down"));
-        assert_eq!(said, "say hi [x]");
+        let (directives, text_left) =
+            Directives::read("[demo:status=429] say [demo:code=slow_down] hi [demo:sing=1] [x]");
+        assert_eq!(directives.status, Some(429));
+        assert_eq!(directives.code.as_deref(), Some("slow_down"));
+        assert_eq!(text_left, "say hi [x]");
     }
 
     #[test]
     fn the_last_fault_counts_and_bad_arguments_do_not() {
-        assert_eq!(Markers::read("[demo:cut=1][demo:end=2]").0.fault, Some(Fault::End(2)));
-        assert_eq!(Markers::read("[demo:cut=1][demo:end=x]").0.fault, Some(Fault::Cut(1)));
-        assert_eq!(Markers::read("[demo:error-first]").0.fault, Some(Fault::ErrorFirst));
-        assert_eq!(Markers::read("[demo:status=99][demo:chunk=0]").0.status, None);
+        assert_eq!(Directives::read("[demo:cut=1][demo:end=2]").0.fault, Some(Fault::End(2)));
+        assert_eq!(Directives::read("[demo:cut=1][demo:end=x]").0.fault, Some(Fault::Cut(1)));
+        assert_eq!(Directives::read("[demo:error-first]").0.fault, Some(Fault::ErrorFirst));
+        assert_eq!(Directives::read("[demo:status=99][demo:chunk=0]").0.status, None);
     }
 
     #[test]
     fn amounts_have_bounds() {
-        let (markers, _) = Markers::read("[demo:words=99999999][demo:huge=99999999999][demo:calls=999]");
-        assert_eq!((markers.words, markers.huge), (Some(MOST_WORDS), Some(MOST_BYTES)));
-        assert_eq!(markers.calls, Some(MOST_CALLS));
-        let (markers, _) = Markers::read(&format!("[demo:slow=99999999][demo:code={}]", "x".repeat(9_999)));
-        assert_eq!(markers.slow, Some(LONGEST_WAIT));
-        assert_eq!(markers.code.map(|code| code.len()), Some(MOST_CHARACTERS));
+        let (directives, _) =
+            Directives::read("[demo:words=99999999][demo:huge=99999999999][demo:calls=999]");
+        assert_eq!((directives.words, directives.huge), (Some(MOST_WORDS), Some(MOST_BYTES)));
+        assert_eq!(directives.calls, Some(MOST_CALLS));
+        let (directives, _) =
+            Directives::read(&format!("[demo:slow=99999999][demo:code={}]", "x".repeat(9_999)));
+        assert_eq!(directives.slow, Some(LONGEST_WAIT));
+        assert_eq!(directives.code.map(|code| code.len()), Some(MOST_CHARACTERS));
     }
 
     #[test]
     fn an_open_marker_is_text() {
-        assert_eq!(Markers::read("see [demo:cut=1").1, "see [demo:cut=1");
+        assert_eq!(Directives::read("see [demo:cut=1").1, "see [demo:cut=1");
     }
 }
