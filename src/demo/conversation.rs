@@ -27,13 +27,13 @@ impl Conversation {
         if raw.is_some_and(|raw| raw.get().starts_with('"')) {
             return Self { user: read(raw), ..Self::default() };
         }
-        let items: Vec<Item<'_>> = read(raw);
+        let items: Vec<ConversationItem<'_>> = read(raw);
         let (mut conversation, mut fresh, mut found) = (Self::default(), true, false);
         for item in items.iter().rev() {
             match item.speaker() {
                 Speaker::Assistant => fresh = false,
                 Speaker::Tool if fresh => {
-                    conversation.take_result(Content::read(item.output.or(item.content)).text)
+                    conversation.take_result(MessageContent::read(item.output.or(item.content)).text)
                 }
                 Speaker::User if fresh || !found => {
                     found |= conversation.take_user(item.content, fresh, found)
@@ -49,7 +49,7 @@ impl Conversation {
 
     /// Takes in a user message; gives whether it says something.
     fn take_user(&mut self, raw: Option<&RawValue>, fresh: bool, found: bool) -> bool {
-        let content = Content::read(raw);
+        let content = MessageContent::read(raw);
         if let Some(result) = content.result.filter(|_| fresh) {
             self.take_result(result);
         }
@@ -66,20 +66,20 @@ impl Conversation {
 }
 
 #[derive(Default)]
-struct Content {
+struct MessageContent {
     text: String,
     images: usize,
     result: Option<String>,
     speaks: bool,
 }
 
-impl Content {
+impl MessageContent {
     fn read(raw: Option<&RawValue>) -> Self {
         if raw.is_some_and(|raw| raw.get().starts_with('"')) {
             return Self { text: read(raw), speaks: true, ..Self::default() };
         }
-        let parts: Vec<Part<'_>> = read(raw);
-        let texts: Vec<&str> = parts.iter().filter_map(Part::text).collect();
+        let parts: Vec<ContentPart<'_>> = read(raw);
+        let texts: Vec<&str> = parts.iter().filter_map(ContentPart::text).collect();
         let images =
             parts.iter().filter(|part| part.kind.ends_with("image") || part.kind == "image_url").count();
         let result = parts.iter().rfind(|part| part.kind == "tool_result");
@@ -92,6 +92,7 @@ impl Content {
     }
 }
 
+/// The one who speaks in an item.
 enum Speaker {
     User,
     Assistant,
@@ -99,9 +100,10 @@ enum Speaker {
     Other,
 }
 
+/// A message or an input item.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Item<'a> {
+struct ConversationItem<'a> {
     #[serde(borrow, rename = "type")]
     kind: Cow<'a, str>,
     #[serde(borrow)]
@@ -112,7 +114,7 @@ struct Item<'a> {
     output: Option<&'a RawValue>,
 }
 
-impl Item<'_> {
+impl ConversationItem<'_> {
     fn speaker(&self) -> Speaker {
         match (&*self.role, &*self.kind) {
             ("user", _) => Speaker::User,
@@ -125,9 +127,10 @@ impl Item<'_> {
     }
 }
 
+/// A part of a message.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Part<'a> {
+struct ContentPart<'a> {
     #[serde(borrow, rename = "type")]
     kind: Cow<'a, str>,
     #[serde(borrow, deserialize_with = "loose")]
@@ -136,7 +139,7 @@ struct Part<'a> {
     content: Option<&'a RawValue>,
 }
 
-impl Part<'_> {
+impl ContentPart<'_> {
     fn text(&self) -> Option<&str> {
         matches!(&*self.kind, "text" | "input_text" | "output_text").then_some(&*self.text)
     }
@@ -144,10 +147,10 @@ impl Part<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::request::Request;
+    use super::super::request::DemoRequest;
 
     fn conversation(body: &str) -> (String, usize, Option<String>) {
-        let conversation = Request::read(body.as_bytes()).unwrap().conversation;
+        let conversation = DemoRequest::read(body.as_bytes()).unwrap().conversation;
         (conversation.user, conversation.images, conversation.result)
     }
 

@@ -6,13 +6,13 @@
 
 use std::time::Duration;
 
-/// What the directives ask for.
+/// The wishes of the directives in a text.
 #[derive(Debug, Default)]
 pub(super) struct Directives {
     pub(super) status: Option<u16>,
     pub(super) code: Option<String>,
     pub(super) html: bool,
-    pub(super) fault: Option<Fault>,
+    pub(super) fault: Option<InjectedFault>,
     pub(super) wait: Option<Duration>,
     pub(super) slow: Option<Duration>,
     pub(super) words: Option<usize>,
@@ -28,9 +28,9 @@ pub(super) struct Directives {
     pub(super) limit: bool,
 }
 
-/// How an answer goes wrong after its head, and where.
+/// The way in which an answer fails after its head, and the place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum InjectedFault {
     /// The first event is the protocol's error.
     ErrorFirst,
     /// An error event follows so many deltas.
@@ -71,12 +71,12 @@ impl Directives {
         let number = argument.trim().parse().ok();
         match verb.trim() {
             "status" => self.status = number.and_then(status).or(self.status),
-            "code" => self.code = Some(argument.trim().chars().take(MOST_CHARACTERS).collect()),
+            "code" => self.code = Some(argument.trim().chars().take(MAX_CODE_CHARS).collect()),
             "html" => self.html = true,
             "wait" => self.wait = number.map(millis).or(self.wait),
             "slow" => self.slow = number.map(millis).or(self.slow),
-            "words" => self.words = number.map(|n| n.min(MOST_WORDS)).or(self.words),
-            "huge" => self.huge = number.map(|n| n.min(MOST_BYTES)).or(self.huge),
+            "words" => self.words = number.map(|n| n.min(MAX_WORD_COUNT)).or(self.words),
+            "huge" => self.huge = number.map(|n| n.min(MAX_DELTA_BYTES)).or(self.huge),
             "chunk" => self.chunk = number.filter(|n| *n > 0).or(self.chunk),
             "crlf" => self.crlf = true,
             "no-usage" => self.no_usage = true,
@@ -84,7 +84,7 @@ impl Directives {
             "no-tools" => self.no_tools = true,
             "quote" => self.quote = true,
             "body" => self.body = true,
-            "calls" => self.calls = number.filter(|n| *n > 0).map(|n| n.min(MOST_CALLS)).or(self.calls),
+            "calls" => self.calls = number.filter(|n| *n > 0).map(|n| n.min(MAX_CALL_COUNT)).or(self.calls),
             "limit" => self.limit = true,
             verb => self.fault = fault(verb, number).or(self.fault),
         }
@@ -98,14 +98,14 @@ fn next(text: &str) -> Option<(&str, &str, &str)> {
     Some((before, directive, after))
 }
 
-fn fault(verb: &str, place: Option<usize>) -> Option<Fault> {
+fn fault(verb: &str, place: Option<usize>) -> Option<InjectedFault> {
     match verb {
-        "error-first" => Some(Fault::ErrorFirst),
-        "error" => place.map(Fault::Error),
-        "failed" => place.map(Fault::Failed),
-        "cut" => place.map(Fault::Cut),
-        "end" => place.map(Fault::End),
-        "stall" => place.map(Fault::Stall),
+        "error-first" => Some(InjectedFault::ErrorFirst),
+        "error" => place.map(InjectedFault::Error),
+        "failed" => place.map(InjectedFault::Failed),
+        "cut" => place.map(InjectedFault::Cut),
+        "end" => place.map(InjectedFault::End),
+        "stall" => place.map(InjectedFault::Stall),
         _ => None,
     }
 }
@@ -116,19 +116,19 @@ fn status(number: usize) -> Option<u16> {
 }
 
 fn millis(number: usize) -> Duration {
-    Duration::from_millis(u64::try_from(number).unwrap_or(u64::MAX)).min(LONGEST_WAIT)
+    Duration::from_millis(u64::try_from(number).unwrap_or(u64::MAX)).min(MAX_WAIT)
 }
 
 /// The most words one answer has.
-const MOST_WORDS: usize = 10_000;
+const MAX_WORD_COUNT: usize = 10_000;
 /// The most letters one delta has.
-pub(super) const MOST_BYTES: usize = 1 << 20;
+pub(super) const MAX_DELTA_BYTES: usize = 1 << 20;
 /// The most tools that one answer calls.
-const MOST_CALLS: usize = 32;
+const MAX_CALL_COUNT: usize = 32;
 /// The most characters of an error's code.
-const MOST_CHARACTERS: usize = 200;
+const MAX_CODE_CHARS: usize = 200;
 /// The longest wait before the first byte, or between two events.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
@@ -145,9 +145,9 @@ mod tests {
 
     #[test]
     fn the_last_fault_counts_and_bad_arguments_do_not() {
-        assert_eq!(Directives::read("[demo:cut=1][demo:end=2]").0.fault, Some(Fault::End(2)));
-        assert_eq!(Directives::read("[demo:cut=1][demo:end=x]").0.fault, Some(Fault::Cut(1)));
-        assert_eq!(Directives::read("[demo:error-first]").0.fault, Some(Fault::ErrorFirst));
+        assert_eq!(Directives::read("[demo:cut=1][demo:end=2]").0.fault, Some(InjectedFault::End(2)));
+        assert_eq!(Directives::read("[demo:cut=1][demo:end=x]").0.fault, Some(InjectedFault::Cut(1)));
+        assert_eq!(Directives::read("[demo:error-first]").0.fault, Some(InjectedFault::ErrorFirst));
         assert_eq!(Directives::read("[demo:status=99][demo:chunk=0]").0.status, None);
     }
 
@@ -155,12 +155,12 @@ mod tests {
     fn amounts_have_bounds() {
         let (directives, _) =
             Directives::read("[demo:words=99999999][demo:huge=99999999999][demo:calls=999]");
-        assert_eq!((directives.words, directives.huge), (Some(MOST_WORDS), Some(MOST_BYTES)));
-        assert_eq!(directives.calls, Some(MOST_CALLS));
+        assert_eq!((directives.words, directives.huge), (Some(MAX_WORD_COUNT), Some(MAX_DELTA_BYTES)));
+        assert_eq!(directives.calls, Some(MAX_CALL_COUNT));
         let (directives, _) =
             Directives::read(&format!("[demo:slow=99999999][demo:code={}]", "x".repeat(9_999)));
-        assert_eq!(directives.slow, Some(LONGEST_WAIT));
-        assert_eq!(directives.code.map(|code| code.len()), Some(MOST_CHARACTERS));
+        assert_eq!(directives.slow, Some(MAX_WAIT));
+        assert_eq!(directives.code.map(|code| code.len()), Some(MAX_CODE_CHARS));
     }
 
     #[test]
