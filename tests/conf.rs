@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crossmodel::Config;
 use crossmodel::config::schema;
-use crossmodel::route::Entry;
+use crossmodel::route::ModelEntry;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
