@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use crossmodel::auth::{Account, Status, Store, random_id};
-use crossmodel::meter::{Books, Report, Step, Tally, Wallet};
+use crossmodel::meter::{AuditStep, Books, Tally, UsageReport, Wallet};
 use crossmodel::money::Amount;
 
 use super::CommandError;
@@ -126,7 +126,7 @@ impl Usage {
         if self.format.json {
             return print(&report, out);
         }
-        let Report { daily, weekly, monthly } = report;
+        let UsageReport { daily, weekly, monthly } = report;
         let rows = [("today", daily), ("this week", weekly), ("this month", monthly)];
         let rows: Vec<_> = rows.into_iter().map(|(period, tally)| usage_row(period, &tally)).collect();
         table(&["UTC", "COST USD", "PROMPT", "COMPLETION", "REQUESTS", "SUCCESSES"], &rows, out)
@@ -137,7 +137,7 @@ impl LedgerCommand {
     pub(super) fn run(&self, data: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
         let Self::Audit(format) = self;
         let progress = Progress::new();
-        let audit = Books::open(data)?.audit_with(|Step { rule, rules, calls, .. }| {
+        let audit = Books::open(data)?.audit_with(|AuditStep { rule, rules, calls, .. }| {
             let calls = if calls == 0 { String::new() } else { format!(", {calls} calls") };
             progress.say(&format!("audit: rule {rule} of {rules}{calls}"));
         })?;

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::auth::{Grant, Status, StoreError};
 use crate::limit::MinuteUsage;
-use crate::meter::{Books, Report, Wallet};
+use crate::meter::{Books, UsageReport, Wallet};
 use crate::money::Amount;
 
 use super::query::Sort;
@@ -60,7 +60,7 @@ pub(super) struct AccountRow {
     #[serde(flatten)]
     wallet: Option<Wallet>,
     #[serde(flatten)]
-    report: Report,
+    report: UsageReport,
 }
 
 /// The keys and accounts of which the store is to be asked.
@@ -81,7 +81,7 @@ pub struct Figures {
 #[derive(Debug)]
 pub(super) struct Shelf {
     books: Books,
-    reports: HashMap<String, (Instant, Report)>,
+    reports: HashMap<String, (Instant, UsageReport)>,
 }
 
 impl Keys {

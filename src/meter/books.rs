@@ -8,8 +8,8 @@ use serde::Serialize;
 use crate::money::Amount;
 use crate::store::{self, StoreError};
 
-use super::audit::{self, Audit, Step};
-use super::report::{self, Report};
+use super::audit::{self, Audit, AuditStep};
+use super::report::{self, UsageReport};
 
 /// The money of an account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -77,7 +77,7 @@ impl Books {
     ///
     /// # Errors
     /// Fails if the store cannot be read.
-    pub fn report(&self, account: &str, key: Option<&str>) -> Result<Report, StoreError> {
+    pub fn report(&self, account: &str, key: Option<&str>) -> Result<UsageReport, StoreError> {
         Ok(report::read(&self.0, account, key, store::now())?)
     }
 
@@ -102,7 +102,7 @@ impl Books {
     ///
     /// # Errors
     /// Fails if the store cannot be read.
-    pub fn audit_with(&mut self, mut say: impl FnMut(Step)) -> Result<Audit, StoreError> {
+    pub fn audit_with(&mut self, mut say: impl FnMut(AuditStep)) -> Result<Audit, StoreError> {
         Ok(audit::run(&mut self.0, &mut say)?)
     }
 }

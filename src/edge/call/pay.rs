@@ -8,7 +8,7 @@ use crate::edge::call::target::Call;
 use crate::edge::upstream;
 use crate::failure::{Failure, Kind, Result};
 use crate::limit::Limiter;
-use crate::meter::{self, Bill, Expected, Invariant, Ledger, Prices, Refusal};
+use crate::meter::{self, Bill, Expected, HoldRefusal, Invariant, Ledger, Prices};
 use crate::route::{AttemptOutcome, ModelEntry};
 
 /// The rate limits and the ledger.
@@ -68,7 +68,7 @@ impl CostEstimate {
         if call.prices.is_some() && !exchange.bill.as_ref().is_some_and(Bill::is_held) {
             let id = &call.found.entry.id;
             meter::violated(Invariant::UnheldCall, format_args!("a call of {id} has no hold"));
-            return Err(refused(Refusal::Store));
+            return Err(refused(HoldRefusal::Store));
         }
         if let Some(bill) = &mut exchange.bill {
             bill.charge_by(&or_free(call.prices.clone()));
@@ -154,36 +154,36 @@ impl Exchange {
 }
 
 /// The limit that a refusal is, for metrics. That the store fails is none.
-fn limit(refusal: Refusal) -> Option<&'static str> {
+fn limit(refusal: HoldRefusal) -> Option<&'static str> {
     match refusal {
-        Refusal::NoWallet => Some("no_wallet"),
-        Refusal::Balance(_) => Some("balance"),
-        Refusal::Limit(_) => Some("spending"),
-        Refusal::InFlight(_) => Some("in_flight"),
-        Refusal::Store => None,
+        HoldRefusal::NoWallet => Some("no_wallet"),
+        HoldRefusal::Balance(_) => Some("balance"),
+        HoldRefusal::Limit(_) => Some("spending"),
+        HoldRefusal::InFlight(_) => Some("in_flight"),
+        HoldRefusal::Store => None,
     }
 }
 
 /// The failure for the client whose money cannot be set aside.
-fn refused(refusal: Refusal) -> Failure {
+fn refused(refusal: HoldRefusal) -> Failure {
     let insufficient = |message: String| Failure::new(Kind::InsufficientBalance, message);
     match refusal {
-        Refusal::NoWallet => Failure::new(Kind::NoWallet, "The account of this API key has no wallet.")
+        HoldRefusal::NoWallet => Failure::new(Kind::NoWallet, "The account of this API key has no wallet.")
             .with_should_retry(false),
-        Refusal::Balance(balance) => {
+        HoldRefusal::Balance(balance) => {
             insufficient(format!("Insufficient balance: {balance} USD is less than this request can cost."))
                 .with_should_retry(false)
         }
-        Refusal::Limit(limit) => {
+        HoldRefusal::Limit(limit) => {
             insufficient(format!("The spending limit of this API key, {limit} USD, is reached."))
                 .with_should_retry(false)
         }
-        Refusal::InFlight(balance) => {
+        HoldRefusal::InFlight(balance) => {
             insufficient(format!("Other requests in flight hold too much of the balance of {balance} USD."))
                 .with_retry_after(1)
                 .with_should_retry(true)
         }
-        Refusal::Store => Failure::new(Kind::Unavailable, "Requests cannot be paid for at the moment.")
+        HoldRefusal::Store => Failure::new(Kind::Unavailable, "Requests cannot be paid for at the moment.")
             .with_code("db_error"),
     }
 }
