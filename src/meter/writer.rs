@@ -126,8 +126,8 @@ impl LedgerWriter {
                     spare
                 })?,
                 StoreOperation::Free(grant, tally) => batch.count(grant, tally),
-                StoreOperation::Wallet(account, _) => answers._ = wallets.next().map(|wallet| reply.send(Ok(wallet)));s.push(batch.wallet(account)?),
-                StoreOperation::Report(account, _) => answers._ = reports.next().map(|report| reply.send(Ok(report)));s.push(batch.report(account)?),
+                StoreOperation::Wallet(account, _) => answers.wallets.push(batch.wallet(account)?),
+                StoreOperation::Report(account, _) => answers.reports.push(batch.report(account)?),
             }
         }
         answers.more = batch.finish()?;
@@ -154,10 +154,10 @@ impl LedgerWriter {
                     reply.send(set.map(|set| UnclaimedHold::new(&self.state, set)))
                 })),
                 StoreOperation::Wallet(_, reply) => {
-                    drop(wallets.next().map(|wallet| reply.send(Ok(wallet)).is_ok()))
+                    _ = wallets.next().map(|wallet| reply.send(Ok(wallet)));
                 }
                 StoreOperation::Report(_, reply) => {
-                    drop(reports.next().map(|report| reply.send(Ok(report)).is_ok()))
+                    _ = reports.next().map(|report| reply.send(Ok(report)));
                 }
                 StoreOperation::Begin(_) | StoreOperation::Record(_) | StoreOperation::Free(..) => {}
             }
