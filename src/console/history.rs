@@ -9,7 +9,7 @@ use crate::observe::{ModelUse, Reading, Times};
 
 /// Samples of the last ten minutes.
 #[derive(Debug, Default)]
-pub(super) struct History {
+pub(super) struct MetricsHistory {
     samples: VecDeque<Sample>,
     /// The number of the sample after the last one.
     next: u64,
@@ -18,7 +18,7 @@ pub(super) struct History {
     latest: Reading,
 }
 
-/// What had happened by one time.
+/// The sums of all that had happened by one time.
 #[derive(Debug)]
 struct Sample {
     at: Instant,
@@ -47,7 +47,7 @@ pub(super) struct Series {
     duration: Quantiles<Vec<Option<f64>>>,
 }
 
-/// What the last minute was like.
+/// The sums and quantiles of the last minute.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Minute {
     /// Seconds that it has: fewer than 60 at the beginning.
@@ -64,7 +64,7 @@ pub(super) struct Minute {
     duration: Quantiles<Option<f64>>,
 }
 
-/// What half, 95 and 99 of a hundred are below.
+/// The median, and the 95th and 99th percentiles.
 #[derive(Debug, Default, Serialize)]
 struct Quantiles<T> {
     p50: T,
@@ -72,15 +72,15 @@ struct Quantiles<T> {
     p99: T,
 }
 
-impl History {
+impl MetricsHistory {
     pub(super) fn add(&mut self, at: Instant, reading: Reading, calls: usize) {
         if self.next.is_multiple_of(SAMPLES_PER_MINUTE as u64) {
             self.minutes.push_back(reading.clone());
         }
-        while self.minutes.len() > MINUTES {
+        while self.minutes.len() > MAX_MINUTE_COUNT {
             self.minutes.pop_front();
         }
-        while self.samples.len() >= SAMPLES {
+        while self.samples.len() >= MAX_SAMPLE_COUNT {
             self.samples.pop_front();
         }
         self.samples.push_back(Sample::new(at, &reading, calls));
@@ -124,7 +124,8 @@ impl History {
         let mut series = Series { first, ..Series::default() };
         let start = usize::try_from(first - oldest).unwrap_or(usize::MAX);
         for n in start..self.samples.len() {
-            if let (Some(now), Some(then)) = (self.samples.get(n), self.samples.get(n.saturating_sub(WINDOW)))
+            if let (Some(now), Some(then)) =
+                (self.samples.get(n), self.samples.get(n.saturating_sub(RATE_WINDOW_SAMPLES)))
             {
                 series.add(now, then);
             }
@@ -147,10 +148,10 @@ impl Sample {
         };
         for ((status, code), count) in &reading.requests {
             sample.requests += count;
-            match Outcome::of(*status, code) {
-                Outcome::Answered => {}
-                Outcome::Refused => sample.refused += count,
-                Outcome::Failed => sample.failed += count,
+            match RequestOutcome::of(*status, code) {
+                RequestOutcome::Answered => {}
+                RequestOutcome::Refused => sample.refused += count,
+                RequestOutcome::Failed => sample.failed += count,
             }
         }
         for model in reading.models.values() {
@@ -162,10 +163,10 @@ impl Sample {
     }
 }
 
-/// What has become of a request.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Outcome {
+pub(super) enum RequestOutcome {
     /// It was answered.
     Answered,
     /// It was its client's mistake, or its client was gone.
@@ -174,7 +175,7 @@ pub(super) enum Outcome {
     Failed,
 }
 
-impl Outcome {
+impl RequestOutcome {
     pub(super) fn of(status: u16, code: &str) -> Self {
         match status {
             0 | 400..=499 => Self::Refused,
@@ -224,16 +225,16 @@ fn rounded(value: f64) -> f64 {
 }
 
 /// A sample for each second of ten minutes, and one before them.
-const SAMPLES: usize = 601;
+const MAX_SAMPLE_COUNT: usize = 601;
 
 /// Samples that make up a minute.
 const SAMPLES_PER_MINUTE: usize = 60;
 
-/// Beginnings of minutes that are kept.
-const MINUTES: usize = 10;
+/// The most beginnings of minutes that are kept.
+const MAX_MINUTE_COUNT: usize = 10;
 
-/// Samples over which a point looks: with fewer, lines would jump about.
-const WINDOW: usize = 10;
+/// The number of samples over which a point is computed: with fewer, lines would jump about.
+const RATE_WINDOW_SAMPLES: usize = 10;
 
 #[cfg(test)]
 mod tests {
@@ -251,7 +252,7 @@ mod tests {
 
     #[test]
     fn ten_minutes_are_kept_and_no_more() {
-        let (mut history, start) = (History::default(), Instant::now());
+        let (mut history, start) = (MetricsHistory::default(), Instant::now());
         assert_eq!(history.series(0).requests.len(), 0);
         for n in 0..1000 {
             history.add(start + Duration::from_secs(n), reading(2 * n, n / 2), 3);
@@ -275,9 +276,9 @@ mod tests {
 
     #[test]
     fn what_has_become_of_requests() {
-        let outcome = |status, code| Outcome::of(status, code);
-        assert_eq!(outcome(200, ""), Outcome::Answered);
-        assert_eq!([outcome(429, "x"), outcome(0, "")], [Outcome::Refused; 2]);
-        assert_eq!([outcome(200, "upstream_error"), outcome(503, "x")], [Outcome::Failed; 2]);
+        let outcome = |status, code| RequestOutcome::of(status, code);
+        assert_eq!(outcome(200, ""), RequestOutcome::Answered);
+        assert_eq!([outcome(429, "x"), outcome(0, "")], [RequestOutcome::Refused; 2]);
+        assert_eq!([outcome(200, "upstream_error"), outcome(503, "x")], [RequestOutcome::Failed; 2]);
     }
 }

@@ -8,7 +8,7 @@
 mod assets;
 mod guard;
 mod history;
-mod people;
+mod keys;
 mod query;
 mod sources;
 mod view;
@@ -21,15 +21,15 @@ use crate::auth::{self, StoreError};
 use crate::meter::Books;
 use crate::observe::Reading;
 
-use history::History;
-use people::Shelf;
+use history::MetricsHistory;
+use keys::LedgerCache;
 
 pub use assets::{Asset, CONTENT_SECURITY_POLICY, asset};
-pub use guard::{Guard, Refusal, What};
-pub use people::{Figures, Shown};
+pub use guard::{AccessDenied, AdminResource, Guard};
+pub use keys::{LedgerFigures, LedgerQuery};
 pub use query::Query;
 pub use sources::Sources;
-pub use view::View;
+pub use view::ConsoleView;
 
 /// The console of one gateway.
 #[derive(Debug)]
@@ -37,8 +37,8 @@ pub struct Console {
     /// Another one for each process, so that a page notices that a gateway was started again.
     instance: String,
     started: Instant,
-    history: Mutex<History>,
-    shelf: Mutex<Shelf>,
+    history: Mutex<MetricsHistory>,
+    ledger_cache: Mutex<LedgerCache>,
 }
 
 impl Console {
@@ -51,7 +51,7 @@ impl Console {
             instance: auth::random_id(""),
             started: Instant::now(),
             history: Mutex::default(),
-            shelf: Mutex::new(Shelf::new(Books::open(folder)?)),
+            ledger_cache: Mutex::new(LedgerCache::new(Books::open(folder)?)),
         })
     }
 
@@ -60,26 +60,26 @@ impl Console {
         lock(&self.history).add(Instant::now(), reading, calls);
     }
 
-    /// What can be shown without a look at the store.
+    /// Returns the part of the document that needs no look at the store.
     #[must_use]
-    pub fn view(&self, sources: &Sources<'_>, query: &Query) -> View {
+    pub fn view(&self, sources: &Sources<'_>, query: &Query) -> ConsoleView {
         let since = if query.instance == self.instance { query.since } else { 0 };
         let uptime = self.started.elapsed().as_secs();
-        View::new(&self.instance, uptime, sources, &lock(&self.history), since, query)
+        ConsoleView::new(&self.instance, uptime, sources, &lock(&self.history), since, query)
     }
 
-    /// What the store says of the keys and accounts that are shown; nothing if it cannot be read, or is being
-    /// read by others for too long. May take as long as a disk does.
+    /// Reads the facts that the store knows of the keys and accounts that are shown. Returns nothing if the store cannot
+    /// be read, or is being read by others for too long. May take as long as a disk does.
     #[must_use]
-    pub fn figures(&self, shown: &Shown) -> Option<Figures> {
-        for _ in 0..LOOKS {
-            match self.shelf.try_lock() {
-                Ok(mut shelf) => return shelf.figures(shown, Instant::now()),
-                Err(TryLockError::Poisoned(shelf)) => {
-                    return shelf.into_inner().figures(shown, Instant::now());
+    pub fn figures(&self, shown: &LedgerQuery) -> Option<LedgerFigures> {
+        for _ in 0..CACHE_LOCK_ATTEMPTS {
+            match self.ledger_cache.try_lock() {
+                Ok(mut ledger_cache) => return ledger_cache.figures(shown, Instant::now()),
+                Err(TryLockError::Poisoned(ledger_cache)) => {
+                    return ledger_cache.into_inner().figures(shown, Instant::now());
                 }
                 // A disk that does not answer must not make more and more threads wait for good.
-                Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(CACHE_LOCK_INTERVAL),
             }
         }
         None
@@ -90,6 +90,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How often, and how long apart, is looked whether the store is not being read any more.
-const LOOKS: u32 = 50;
-const PAUSE: Duration = Duration::from_millis(10);
+/// The number of attempts to get the cache while others read the store.
+const CACHE_LOCK_ATTEMPTS: u32 = 50;
+
+/// The time between two attempts to get the cache: with 50 of them, a page waits for half a second at most.
+const CACHE_LOCK_INTERVAL: Duration = Duration::from_millis(10);

@@ -8,13 +8,13 @@ use serde::Serialize;
 use crate::observe::{ModelUse, Reading};
 use crate::route::{Circuit, ModelEntry, ModelStatus, ModelTarget};
 
-use super::history::{History, Minute, Outcome, Series};
-use super::people::{AccountRow, Figures, Keys, Shown};
+use super::history::{MetricsHistory, Minute, RequestOutcome, Series};
+use super::keys::{AccountRow, KeyList, LedgerFigures, LedgerQuery};
 use super::{Query, Sources};
 
 /// All that is shown. Amounts are in nano-USD or micro-USD, as their names say; times in seconds.
 #[derive(Debug, Serialize)]
-pub struct View {
+pub struct ConsoleView {
     version: &'static str,
     instance: String,
     uptime: u64,
@@ -26,7 +26,7 @@ pub struct View {
     failures: Vec<FailureRow>,
     models: Listed<ModelRow>,
     targets: Listed<TargetRow>,
-    keys: Keys,
+    keys: KeyList,
     /// Absent: the store could not be read in time.
     accounts: Option<Vec<AccountRow>>,
 }
@@ -59,7 +59,7 @@ struct Listed<T> {
 struct OutcomeRow {
     status: u16,
     code: String,
-    outcome: Outcome,
+    outcome: RequestOutcome,
     total: u64,
     recent: u64,
 }
@@ -105,12 +105,12 @@ struct TargetRow {
     in_flight: usize,
 }
 
-impl View {
+impl ConsoleView {
     pub(super) fn new(
         instance: &str,
         uptime: u64,
         sources: &Sources<'_>,
-        history: &History,
+        history: &MetricsHistory,
         since: u64,
         query: &Query,
     ) -> Self {
@@ -139,20 +139,20 @@ impl View {
             failures: failures(now, earlier),
             models: models(sources, now, earlier),
             targets: targets(sources),
-            keys: Keys::new(sources, query),
+            keys: KeyList::new(sources, query),
             accounts: None,
         }
     }
 
     /// The keys and accounts of which the store is to be asked.
     #[must_use]
-    pub fn shown(&self) -> Shown {
+    pub fn shown(&self) -> LedgerQuery {
         self.keys.shown()
     }
 
     /// The document, with what the store says.
     #[must_use]
-    pub fn write(mut self, figures: Option<Figures>) -> Vec<u8> {
+    pub fn write(mut self, figures: Option<LedgerFigures>) -> Vec<u8> {
         self.accounts = figures.map(|figures| self.keys.complete(figures));
         serde_json::to_vec(&self).unwrap_or_default()
     }
@@ -162,7 +162,7 @@ fn outcomes(now: &Reading, earlier: &Reading) -> Vec<OutcomeRow> {
     let rows = now.requests.iter().map(|((status, code), &total)| OutcomeRow {
         status: *status,
         code: code.clone(),
-        outcome: Outcome::of(*status, code),
+        outcome: RequestOutcome::of(*status, code),
         total,
         recent: recent(&earlier.requests, &(*status, code.clone()), total),
     });
@@ -257,10 +257,10 @@ impl<T> Listed<T> {
     fn first<K: Ord>(mut rows: Vec<T>, rank: impl Fn(&T) -> K) -> Self {
         let total = rows.len();
         rows.sort_by_key(rank);
-        rows.truncate(MOST_ROWS);
+        rows.truncate(MAX_ROW_COUNT);
         Self { total, shown: rows }
     }
 }
 
-/// Rows of models, and of targets.
-const MOST_ROWS: usize = 500;
+/// The most rows of models, and of targets.
+const MAX_ROW_COUNT: usize = 500;
