@@ -12,8 +12,8 @@ use crossmodel::money::Amount;
 
 use super::CommandError;
 use super::keys::One;
-use super::progress::Progress;
-use super::table::{Format, print, table};
+use super::progress::ProgressLine;
+use super::table::{OutputFormat, print, table};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AccountCommand {
@@ -22,7 +22,7 @@ pub(super) enum AccountCommand {
     Create(One),
     /// Lists all accounts.
     #[command(after_help = "Examples:\n  crossmodel account list\n  crossmodel account list --json")]
-    List(Format),
+    List(OutputFormat),
     /// Shows one account.
     #[command(after_help = "Examples:\n  crossmodel account show team")]
     Show(One),
@@ -52,7 +52,7 @@ pub(super) struct TopUp {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Usage {
+pub(super) struct UsageArguments {
     /// The account.
     #[arg(long, default_value = super::keys::DEFAULT_ACCOUNT)]
     account: String,
@@ -60,7 +60,7 @@ pub(super) struct Usage {
     #[arg(long)]
     key: Option<String>,
     #[command(flatten)]
-    format: Format,
+    format: OutputFormat,
 }
 
 #[derive(Debug, Subcommand)]
@@ -69,11 +69,12 @@ pub(super) enum LedgerCommand {
     #[command(
         after_help = "Examples:\n  crossmodel ledger audit\n  crossmodel ledger audit --json --data /var/lib/crossmodel"
     )]
-    Audit(Format),
+    Audit(OutputFormat),
 }
 
+/// An account and its wallet, as JSON.
 #[derive(Serialize)]
-struct Shown {
+struct AccountOutput {
     #[serde(flatten)]
     account: Account,
     wallet: Option<Wallet>,
@@ -119,7 +120,7 @@ impl TopUp {
     }
 }
 
-impl Usage {
+impl UsageArguments {
     pub(super) fn run(&self, data: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
         Store::open(data)?.account(&self.account)?;
         let report = Books::open(data)?.report(&self.account, self.key.as_deref())?;
@@ -136,7 +137,7 @@ impl Usage {
 impl LedgerCommand {
     pub(super) fn run(&self, data: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
         let Self::Audit(format) = self;
-        let progress = Progress::new();
+        let progress = ProgressLine::new();
         let audit = Books::open(data)?.audit_with(|AuditStep { rule, rules, calls, .. }| {
             let calls = if calls == 0 { String::new() } else { format!(", {calls} calls") };
             progress.say(&format!("audit: rule {rule} of {rules}{calls}"));
@@ -164,12 +165,12 @@ fn show(one: &One, store: &Store, books: &Books, out: &mut dyn Write) -> Result<
     if one.format.json { print(&shown, out) } else { table(HEADINGS, &[row(&shown)], out) }
 }
 
-fn shown(account: Account, books: &Books) -> Result<Shown, CommandError> {
+fn shown(account: Account, books: &Books) -> Result<AccountOutput, CommandError> {
     let wallet = books.wallet(&account.id)?;
-    Ok(Shown { account, wallet })
+    Ok(AccountOutput { account, wallet })
 }
 
-fn row(shown: &Shown) -> Vec<String> {
+fn row(shown: &AccountOutput) -> Vec<String> {
     let amount = |part: fn(&Wallet) -> Amount| {
         shown.wallet.as_ref().map_or_else(|| "no wallet".to_owned(), |wallet| part(wallet).to_string())
     };

@@ -8,21 +8,22 @@ use serde::Serialize;
 use crossmodel::Config;
 
 use super::CommandError;
-use super::table::{Format, print};
+use super::table::{OutputFormat, print};
 
+/// The result of a check, as JSON.
 #[derive(Serialize)]
-struct Shown<'a> {
+struct CheckOutput<'a> {
     file: &'a Path,
     ok: bool,
     providers: usize,
     models: usize,
     warnings: Vec<String>,
-    problems: Vec<Problem<'a>>,
+    problems: Vec<ProblemOutput<'a>>,
 }
 
-/// What is wrong and where; both numbers are 0 for what concerns no line.
+/// A problem and its position; both numbers are 0 for a problem that concerns no line.
 #[derive(Serialize)]
-struct Problem<'a> {
+struct ProblemOutput<'a> {
     line: u64,
     column: u64,
     message: &'a str,
@@ -32,7 +33,11 @@ struct Problem<'a> {
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub(super) fn run(file: Option<&Path>, format: Format, out: &mut dyn Write) -> Result<(), CommandError> {
+pub(super) fn run(
+    file: Option<&Path>,
+    format: OutputFormat,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
     let file = file.ok_or_else(|| CommandError::Usage("name the file: crossmodel check -c FILE".into()))?;
     let config = Config::load(file);
     let (providers, models) =
@@ -42,13 +47,13 @@ pub(super) fn run(file: Option<&Path>, format: Format, out: &mut dyn Write) -> R
     if format.json {
         let problems =
             config.as_ref().err().map(crossmodel::config::ConfigError::problems).unwrap_or_default();
-        let problems = problems.iter().map(|problem| Problem {
+        let problems = problems.iter().map(|problem| ProblemOutput {
             line: problem.place.line,
             column: problem.place.column,
             message: &problem.message,
         });
         let ok = config.is_ok();
-        print(&Shown { file, ok, providers, models, warnings, problems: problems.collect() }, out)?;
+        print(&CheckOutput { file, ok, providers, models, warnings, problems: problems.collect() }, out)?;
         return if ok { Ok(()) } else { Err(CommandError::Shown) };
     }
     config?;

@@ -11,26 +11,27 @@ use crossmodel::edge::{Prober, Unreached};
 
 use super::CommandError;
 use super::doctor::reachable;
-use super::table::{Format, print};
+use super::table::{OutputFormat, print};
 
 /// What is asked.
 #[derive(Debug, Args)]
-pub(super) struct Health {
+pub(super) struct HealthCommand {
     /// What to ask: `http://HOST:PORT/PATH`. Default: `/readyz` of the configuration's admin listener.
     #[arg(long, value_name = "URL")]
     url: Option<http::Uri>,
     #[command(flatten)]
-    format: Format,
+    format: OutputFormat,
 }
 
+/// The answer of the gateway, as JSON.
 #[derive(Serialize)]
-struct Shown<'a> {
+struct HealthOutput<'a> {
     url: &'a str,
     ok: bool,
     status: Option<u16>,
 }
 
-impl Health {
+impl HealthCommand {
     /// The URL, where one was named.
     pub(super) fn is_told(&self) -> bool {
         self.url.is_some()
@@ -58,7 +59,7 @@ impl Health {
         let status = answer.as_ref().ok().map(|answer| answer.status);
         let ok = status == Some(200);
         if self.format.json {
-            print(&Shown { url: &url, ok, status }, out)?;
+            print(&HealthOutput { url: &url, ok, status }, out)?;
             return if ok { Ok(()) } else { Err(CommandError::Shown) };
         }
         match answer {

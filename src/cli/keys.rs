@@ -13,7 +13,7 @@ use crossmodel::money::Amount;
 use crossmodel::route::{MAX_NAME_BYTES, is_model_name};
 
 use super::CommandError;
-use super::table::{Format, print, table};
+use super::table::{OutputFormat, print, table};
 
 /// The account of keys for which none is named.
 pub(super) const DEFAULT_ACCOUNT: &str = "default";
@@ -32,7 +32,7 @@ pub(super) enum KeyCommand {
     Set(Change),
     /// Lists all keys.
     #[command(after_help = "Examples:\n  crossmodel key list\n  crossmodel key list --json")]
-    List(Format),
+    List(OutputFormat),
     /// Shows one key.
     #[command(after_help = "Examples:\n  crossmodel key show key_0123")]
     Show(One),
@@ -58,7 +58,7 @@ pub(super) struct Create {
     #[command(flatten)]
     rights: RightsArguments,
     #[command(flatten)]
-    format: Format,
+    format: OutputFormat,
 }
 
 #[derive(Debug, Args)]
@@ -101,7 +101,7 @@ pub(super) struct One {
     /// Its id.
     pub(super) id: String,
     #[command(flatten)]
-    pub(super) format: Format,
+    pub(super) format: OutputFormat,
 }
 
 #[derive(Serialize)]

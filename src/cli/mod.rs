@@ -28,7 +28,7 @@ use crossmodel::edge;
 /// answers, and every provider whose key is in the environment.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_help = HELP)]
-struct Arguments {
+struct CommandLine {
     /// The configuration file.
     #[arg(short, long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -52,17 +52,17 @@ enum Command {
     #[command(
         after_help = "Examples:\n  crossmodel check -c conf/crossmodel.yaml\n  crossmodel check -c conf/crossmodel.yaml --json"
     )]
-    Check(table::Format),
+    Check(table::OutputFormat),
     /// Looks at everything that a gateway depends on: configuration, store, providers, machine; says what to do.
     #[command(
         after_help = "Providers are asked for their lists of models, with their keys. Nothing is changed but the modes of a store that others may read.\n\nExamples:\n  crossmodel doctor -c conf/crossmodel.yaml\n  crossmodel doctor --json"
     )]
-    Doctor(table::Format),
+    Doctor(table::OutputFormat),
     /// Asks a running gateway whether it can serve; for the health checks of containers.
     #[command(
         after_help = "Examples:\n  crossmodel health -c conf/crossmodel.yaml\n  crossmodel health --url http://127.0.0.1:9090/healthz"
     )]
-    Health(health::Health),
+    Health(health::HealthCommand),
     /// Prints the JSON Schema of the configuration file.
     #[command(after_help = "Examples:\n  crossmodel schema")]
     Schema,
@@ -82,7 +82,7 @@ enum Command {
     #[command(
         after_help = "Examples:\n  crossmodel usage --account team\n  crossmodel usage --key key_0123 --json"
     )]
-    Usage(accounts::Usage),
+    Usage(accounts::UsageArguments),
     /// Looks after the books.
     #[command(subcommand, after_help = "Examples:\n  crossmodel ledger audit")]
     Ledger(accounts::LedgerCommand),
@@ -111,7 +111,7 @@ enum CommandError {
 pub(crate) fn main() -> ExitCode {
     // Whatever this process or a library makes is for its user alone.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    let arguments = Arguments::parse();
+    let arguments = CommandLine::parse();
     crossmodel::observe::start_log();
     let result = arguments.run();
     log::logger().flush();
@@ -127,7 +127,7 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-impl Arguments {
+impl CommandLine {
     fn run(&self) -> Result<(), CommandError> {
         let out = &mut io::stdout();
         match &self.command {
@@ -182,7 +182,7 @@ impl Arguments {
     }
 
     /// The admin listener, where the question does not say whom to ask.
-    fn admin(&self, health: &health::Health) -> Result<Option<String>, CommandError> {
+    fn admin(&self, health: &health::HealthCommand) -> Result<Option<String>, CommandError> {
         if health.is_told() { Ok(None) } else { Ok(self.read()?.admin.map(|admin| admin.address)) }
     }
 
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn every_command_has_examples_and_they_are_right() {
-        let command = &mut Arguments::command();
+        let command = &mut CommandLine::command();
         command.build();
         let mut found = Vec::new();
         below(command).for_each(|below| examples(below, &mut found));
@@ -272,7 +272,7 @@ mod tests {
             let words = example.split_whitespace().map(|word| word.trim_matches('\''));
             // A name of two words.
             let words = words.filter(|word| *word != "team" || !example.contains("the team"));
-            let parsed = Arguments::try_parse_from(std::iter::once("crossmodel").chain(words));
+            let parsed = CommandLine::try_parse_from(std::iter::once("crossmodel").chain(words));
             assert!(parsed.is_ok(), "crossmodel{example}: {parsed:?}");
         }
     }

@@ -8,13 +8,13 @@ use serde::Serialize;
 use super::CommandError;
 
 #[derive(Clone, Copy, Debug, Args)]
-pub(super) struct Format {
+pub(super) struct OutputFormat {
     /// Prints JSON.
     #[arg(long)]
     pub(super) json: bool,
 }
 
-impl Format {
+impl OutputFormat {
     pub(super) fn list<T: Serialize>(
         self,
         items: &[T],
