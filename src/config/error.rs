@@ -3,13 +3,13 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::located::Place;
+use crate::located::SourcePosition;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     /// Where; all zero for what concerns no line.
-    pub place: Place,
+    pub place: SourcePosition,
     /// What.
     pub message: String,
 }
@@ -25,7 +25,10 @@ impl ConfigError {
     /// An error that concerns no file.
     #[must_use]
     pub fn plain(message: impl Into<String>) -> Self {
-        Self { file: None, problems: vec![Problem { place: Place::default(), message: message.into() }] }
+        Self {
+            file: None,
+            problems: vec![Problem { place: SourcePosition::default(), message: message.into() }],
+        }
     }
 
     pub(super) fn new(file: Option<&Path>, mut problems: Vec<Problem>) -> Self {

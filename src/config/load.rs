@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::build::Known;
+use super::build::DeclaredNames;
 use super::error::Problem;
-use super::node::{self, Node};
+use super::node::{self, ConfigNode};
 use super::{Config, ConfigError, Settings, build, first_run};
-use crate::located::Place;
+use crate::located::SourcePosition;
 
 impl Config {
     /// The configuration in a file.
@@ -17,7 +17,7 @@ impl Config {
         let text = std::fs::read_to_string(path).map_err(|e| {
             ConfigError::new(
                 Some(path),
-                vec![Problem { place: Place::default(), message: format!("cannot be read: {e}") }],
+                vec![Problem { place: SourcePosition::default(), message: format!("cannot be read: {e}") }],
             )
         })?;
         Self::parse(&text, |name| std::env::var(name).ok())
@@ -36,19 +36,24 @@ impl Config {
                 vec![Problem { place, message: "this nests too deep".to_owned() }],
             ));
         }
-        let tree: Option<Node> = serde_saphyr::from_str_with_options(text, yaml()).map_err(|e| syntax(&e))?;
+        let tree: Option<ConfigNode> =
+            serde_saphyr::from_str_with_options(text, yaml()).map_err(|e| syntax(&e))?;
         let Some(tree) = tree else {
             return Err(ConfigError::plain(
                 "the file is empty: without a file, start the gateway without `-c`",
             ));
         };
         // Names are taken from the tree, so that one wrong provider does not make its targets wrong, too.
-        let known = tree.member("providers").map(Node::members).unwrap_or_default();
+        let known = tree.member("providers").map(ConfigNode::members).unwrap_or_default();
         let known: Vec<_> = known.iter().filter_map(|(key, _)| key.text()).map(str::to_owned).collect();
         let mut wrong = Vec::new();
         let settings: Settings = node::read(tree, &mut problems, &mut wrong);
-        let config =
-            build::build(settings, &Known { providers: &known, wrong: &wrong }, &variable, &mut problems);
+        let config = build::build(
+            settings,
+            &DeclaredNames { providers: &known, wrong: &wrong },
+            &variable,
+            &mut problems,
+        );
         match config {
             Some(config) if problems.is_empty() => Ok(config),
             _ => Err(ConfigError::new(None, problems)),
@@ -63,7 +68,7 @@ impl Config {
     pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut problems = Vec::new();
         let settings = first_run::settings(&variable);
-        let config = build::build(settings, &Known::default(), &variable, &mut problems);
+        let config = build::build(settings, &DeclaredNames::default(), &variable, &mut problems);
         config.filter(|_| problems.is_empty()).ok_or_else(|| ConfigError::new(None, problems))
     }
 }
@@ -75,7 +80,7 @@ fn yaml() -> serde_saphyr::Options {
 
 /// Where a document nests deeper than any configuration does. The library follows it further than the stack
 /// reaches, so such a document is not shown to it.
-fn too_deep(text: &str) -> Option<Place> {
+fn too_deep(text: &str) -> Option<SourcePosition> {
     let mut depth: usize = 0;
     // Where a comment stands says nothing.
     let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim_start().starts_with('#'));
@@ -91,14 +96,17 @@ fn too_deep(text: &str) -> Option<Place> {
             deepest = deepest.max(depth);
         }
         if marks + deepest > MAX_DEPTH {
-            return Some(Place { line: number, column: 1 });
+            return Some(SourcePosition { line: number, column: 1 });
         }
     }
     None
 }
 
 fn syntax(error: &serde_saphyr::Error) -> ConfigError {
-    let place = error.location().map(|at| Place { line: at.line(), column: at.column() }).unwrap_or_default();
+    let place = error
+        .location()
+        .map(|at| SourcePosition { line: at.line(), column: at.column() })
+        .unwrap_or_default();
     // The library's text repeats the place and shows the lines around it, which may hold anything.
     let text = error.to_string();
     let message = text.lines().next().unwrap_or_default().to_owned();
