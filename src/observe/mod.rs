@@ -10,7 +10,7 @@ mod target;
 #[cfg_attr(not(feature = "otel"), path = "untraced.rs")]
 mod trace;
 
-pub use access::{AccessLog, Destination, Line};
+pub use access::{AccessLine, AccessLog, Destination};
 pub use log::{dropped as log_dropped, start as start_log};
 pub use metrics::Metrics;
 pub use reading::{ModelUse, Reading, Times};

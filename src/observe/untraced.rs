@@ -53,5 +53,5 @@ impl Trace {
     }
 
     /// Does nothing.
-    pub fn end(&mut self, _: &Line<'_>, _: &'static str, _: &Said) {}
+    pub fn end(&mut self, _: &AccessLine<'_>, _: &'static str, _: &Said) {}
 }

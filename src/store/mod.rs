@@ -67,7 +67,7 @@ pub fn inspect(folder: &Path) -> Result<StoreState, StoreError> {
 
 fn check(file: &Path) -> rusqlite::Result<StoreState> {
     let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    connection.busy_timeout(PATIENCE)?;
+    connection.busy_timeout(LOCK_TIMEOUT)?;
     // Without the indexes' order, which takes many times as long.
     let said: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if said != "ok" {
@@ -88,11 +88,11 @@ fn check(file: &Path) -> rusqlite::Result<StoreState> {
 pub fn open(folder: &Path) -> Result<Connection, StoreError> {
     secure(folder)?;
     let mut connection = Connection::open(folder.join(FILE))?;
-    connection.busy_timeout(PATIENCE)?;
+    connection.busy_timeout(LOCK_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.set_prepared_statement_cache_capacity(MAX_STATEMENT_COUNT);
     migrate(&mut connection)?;
     Ok(connection)
 }
@@ -101,7 +101,7 @@ pub fn open(folder: &Path) -> Result<Connection, StoreError> {
 /// database the mode that this one has.
 fn secure(folder: &Path) -> std::io::Result<()> {
     // Nobody opens the database while it is made: that its maker closes it would take his locks away.
-    let _alone = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = CREATION_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
     private::own_folder(folder, FILE)?;
     private::create(&folder.join(FILE))?;
     files(folder).try_for_each(|file| private::file(&file))
@@ -171,16 +171,16 @@ impl std::error::Error for StoreError {}
 pub const FILE: &str = "crossmodel.db";
 
 /// Held while a database is made.
-static MAKING: Mutex<()> = Mutex::new(());
+static CREATION_LOCK: Mutex<()> = Mutex::new(());
 
 /// Folders that other parts of the gateway make beside the database.
 pub const FOLDERS: &[&str] = &["journal", "handover"];
 
 /// The time for which a writer waits for another.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Prepared statements that are kept: more than there are.
-const STATEMENTS: usize = 64;
+/// The most prepared statements that are kept: more than there are.
+const MAX_STATEMENT_COUNT: usize = 64;
 
 /// The scripts that bring a store from each version to the next.
 const MIGRATIONS: &[&str] = &[

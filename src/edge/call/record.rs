@@ -10,7 +10,7 @@ use crate::edge::call::exchange::Exchange;
 use crate::edge::call::target::Call;
 use crate::failure::Failure;
 use crate::meter::Bill;
-use crate::observe::{AccessLog, Line, Metrics};
+use crate::observe::{AccessLine, AccessLog, Metrics};
 
 impl Exchange {
     /// The request is over.
@@ -66,10 +66,10 @@ impl Exchange {
         }
     }
 
-    fn line<'a>(&'a self, request: &'a RequestHeader) -> Line<'a> {
+    fn line<'a>(&'a self, request: &'a RequestHeader) -> AccessLine<'a> {
         let call = self.call.as_deref();
         let usage = self.usage.as_ref();
-        Line {
+        AccessLine {
             time: self.time,
             request_id: &self.id,
             key: self.grant.as_ref().map(|key| key.id.as_str()),
