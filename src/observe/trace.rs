@@ -23,7 +23,7 @@ use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span};
 
 use crate::canon::Said;
 
-use super::access::Line;
+use super::access::AccessLine;
 use super::target::Tried;
 
 /// Who makes traces, if anybody does.

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::canon::Said;
 
-use super::access::Line;
+use super::access::AccessLine;
 use super::target::Tried;
 
 /// Nobody.
