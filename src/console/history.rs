@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::observe::{ModelUse, Reading, Times};
+use crate::observe::{HistogramSnapshot, MetricsSnapshot, ModelUsage};
 
 /// Samples of the last ten minutes.
 #[derive(Debug, Default)]
@@ -14,8 +14,8 @@ pub(super) struct MetricsHistory {
     /// The number of the sample after the last one.
     next: u64,
     /// The metrics at the beginning of each of the last minutes.
-    minutes: VecDeque<Reading>,
-    latest: Reading,
+    minutes: VecDeque<MetricsSnapshot>,
+    latest: MetricsSnapshot,
 }
 
 /// The sums of all that had happened by one time.
@@ -26,9 +26,9 @@ struct Sample {
     requests: u64,
     refused: u64,
     failed: u64,
-    used: ModelUse,
-    first_byte: Times,
-    duration: Times,
+    used: ModelUsage,
+    first_byte: HistogramSnapshot,
+    duration: HistogramSnapshot,
 }
 
 /// Lines for plots: a point for each sample, from the one with the number `first` on. All but `calls` is over the ten
@@ -73,9 +73,9 @@ struct Quantiles<T> {
 }
 
 impl MetricsHistory {
-    pub(super) fn add(&mut self, at: Instant, reading: Reading, calls: usize) {
+    pub(super) fn add(&mut self, at: Instant, snapshot: MetricsSnapshot, calls: usize) {
         if self.next.is_multiple_of(SAMPLES_PER_MINUTE as u64) {
-            self.minutes.push_back(reading.clone());
+            self.minutes.push_back(snapshot.clone());
         }
         while self.minutes.len() > MAX_MINUTE_COUNT {
             self.minutes.pop_front();
@@ -83,18 +83,18 @@ impl MetricsHistory {
         while self.samples.len() >= MAX_SAMPLE_COUNT {
             self.samples.pop_front();
         }
-        self.samples.push_back(Sample::new(at, &reading, calls));
-        self.latest = reading;
+        self.samples.push_back(Sample::new(at, &snapshot, calls));
+        self.latest = snapshot;
         self.next += 1;
     }
 
     /// The metrics of the last sample.
-    pub(super) fn latest(&self) -> &Reading {
+    pub(super) fn latest(&self) -> &MetricsSnapshot {
         &self.latest
     }
 
     /// The metrics of nine to ten minutes ago; absent before the first sample.
-    pub(super) fn earlier(&self) -> Option<&Reading> {
+    pub(super) fn earlier(&self) -> Option<&MetricsSnapshot> {
         self.minutes.front()
     }
 
@@ -135,18 +135,18 @@ impl MetricsHistory {
 }
 
 impl Sample {
-    fn new(at: Instant, reading: &Reading, calls: usize) -> Self {
+    fn new(at: Instant, snapshot: &MetricsSnapshot, calls: usize) -> Self {
         let mut sample = Self {
             at,
             calls,
             requests: 0,
             refused: 0,
             failed: 0,
-            used: ModelUse::default(),
-            first_byte: reading.first_byte.clone(),
-            duration: reading.duration.clone(),
+            used: ModelUsage::default(),
+            first_byte: snapshot.first_byte.clone(),
+            duration: snapshot.duration.clone(),
         };
-        for ((status, code), count) in &reading.requests {
+        for ((status, code), count) in &snapshot.requests {
             sample.requests += count;
             match RequestOutcome::of(*status, code) {
                 RequestOutcome::Answered => {}
@@ -154,7 +154,7 @@ impl Sample {
                 RequestOutcome::Failed => sample.failed += count,
             }
         }
-        for model in reading.models.values() {
+        for model in snapshot.models.values() {
             sample.used.input += model.prompt();
             sample.used.output += model.output;
             sample.used.cost_nano += model.cost_nano;
@@ -204,14 +204,14 @@ impl Series {
 }
 
 impl Quantiles<Option<f64>> {
-    fn of(times: &Times) -> Self {
+    fn of(times: &HistogramSnapshot) -> Self {
         let at = |part| times.quantile(part).map(rounded);
         Self { p50: at(0.5), p95: at(0.95), p99: at(0.99) }
     }
 }
 
 impl Quantiles<Vec<Option<f64>>> {
-    fn push(&mut self, times: &Times) {
+    fn push(&mut self, times: &HistogramSnapshot) {
         let Quantiles { p50, p95, p99 } = Quantiles::of(times);
         self.p50.push(p50);
         self.p95.push(p95);
@@ -242,12 +242,12 @@ mod tests {
 
     use super::*;
 
-    fn reading(requests: u64, failed: u64) -> Reading {
-        let mut reading = Reading::default();
-        reading.requests.insert((200, String::new()), requests - failed);
-        reading.requests.insert((502, "upstream_error".to_owned()), failed);
-        reading.models.insert("m".to_owned(), ModelUse { output: requests * 10, ..ModelUse::default() });
-        reading
+    fn snapshot(requests: u64, failed: u64) -> MetricsSnapshot {
+        let mut snapshot = MetricsSnapshot::default();
+        snapshot.requests.insert((200, String::new()), requests - failed);
+        snapshot.requests.insert((502, "upstream_error".to_owned()), failed);
+        snapshot.models.insert("m".to_owned(), ModelUsage { output: requests * 10, ..ModelUsage::default() });
+        snapshot
     }
 
     #[test]
@@ -255,7 +255,7 @@ mod tests {
         let (mut history, start) = (MetricsHistory::default(), Instant::now());
         assert_eq!(history.series(0).requests.len(), 0);
         for n in 0..1000 {
-            history.add(start + Duration::from_secs(n), reading(2 * n, n / 2), 3);
+            history.add(start + Duration::from_secs(n), snapshot(2 * n, n / 2), 3);
         }
         let series = history.series(0);
         assert_eq!((series.first, series.requests.len()), (400, 600));

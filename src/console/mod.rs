@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use crate::auth::{self, StoreError};
 use crate::meter::Books;
-use crate::observe::Reading;
+use crate::observe::MetricsSnapshot;
 
 use history::MetricsHistory;
 use keys::LedgerCache;
@@ -56,8 +56,8 @@ impl Console {
     }
 
     /// Takes a sample: to be called once a second.
-    pub fn sample(&self, reading: Reading, calls: usize) {
-        lock(&self.history).add(Instant::now(), reading, calls);
+    pub fn sample(&self, snapshot: MetricsSnapshot, calls: usize) {
+        lock(&self.history).add(Instant::now(), snapshot, calls);
     }
 
     /// Returns the part of the document that needs no look at the store.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::observe::{ModelUse, Reading};
+use crate::observe::{MetricsSnapshot, ModelUsage};
 use crate::route::{Circuit, ModelEntry, ModelStatus, ModelTarget};
 
 use super::history::{MetricsHistory, Minute, RequestOutcome, Series};
@@ -68,7 +68,7 @@ struct OutcomeRow {
 #[derive(Debug, Serialize)]
 struct FailureRow {
     provider: String,
-    kind: String,
+    kind: &'static str,
     total: u64,
     recent: u64,
 }
@@ -114,7 +114,7 @@ impl ConsoleView {
         since: u64,
         query: &Query,
     ) -> Self {
-        let empty = Reading::default();
+        let empty = MetricsSnapshot::default();
         let (now, earlier) = (history.latest(), history.earlier().unwrap_or(&empty));
         let total = sources.load.total();
         Self {
@@ -158,7 +158,7 @@ impl ConsoleView {
     }
 }
 
-fn outcomes(now: &Reading, earlier: &Reading) -> Vec<OutcomeRow> {
+fn outcomes(now: &MetricsSnapshot, earlier: &MetricsSnapshot) -> Vec<OutcomeRow> {
     let rows = now.requests.iter().map(|((status, code), &total)| OutcomeRow {
         status: *status,
         code: code.clone(),
@@ -169,10 +169,10 @@ fn outcomes(now: &Reading, earlier: &Reading) -> Vec<OutcomeRow> {
     rows.collect()
 }
 
-fn failures(now: &Reading, earlier: &Reading) -> Vec<FailureRow> {
+fn failures(now: &MetricsSnapshot, earlier: &MetricsSnapshot) -> Vec<FailureRow> {
     let rows = now.failures.iter().map(|(of, &total)| FailureRow {
         provider: of.0.clone(),
-        kind: of.1.clone(),
+        kind: of.1.as_str(),
         total,
         recent: recent(&earlier.failures, of, total),
     });
@@ -184,13 +184,13 @@ fn recent<K: Ord>(earlier: &BTreeMap<K, u64>, of: &K, total: u64) -> u64 {
 }
 
 /// All models that are configured, and those that no longer are but were called: the busiest first.
-fn models(sources: &Sources<'_>, now: &Reading, earlier: &Reading) -> Listed<ModelRow> {
+fn models(sources: &Sources<'_>, now: &MetricsSnapshot, earlier: &MetricsSnapshot) -> Listed<ModelRow> {
     let mut states: BTreeMap<&str, &str> = now.models.keys().map(|id| (id.as_str(), "gone")).collect();
     states.extend(sources.catalog.entries().iter().map(|entry| (entry.id.as_str(), state(entry))));
     let rows = states.into_iter().map(|(id, state)| {
         let used = now.models.get(id).copied().unwrap_or_default();
         let recent = used.since(&earlier.models.get(id).copied().unwrap_or_default());
-        let ModelUse { input, cache_read, cache_write, output, cost_nano } = used;
+        let ModelUsage { input, cache_read, cache_write, output, cost_nano } = used;
         ModelRow {
             id: id.to_owned(),
             state,

@@ -34,6 +34,6 @@ pub use books::{Books, Wallet};
 pub(crate) use invariant::violated;
 pub use invariant::{Invariant, violations};
 pub use ledger::Ledger;
-pub use price::{Extras, Prices, RateSettings, TierSettings};
+pub use price::{Extras, Prices, RateSettings, TierSettings, Unpriced};
 pub use report::{Tally, UsageReport};
 pub use types::{HeldMoney, HoldRefusal, HoldRequest};

@@ -1,5 +1,6 @@
 //! What is measured of targets. The series of one are looked up when the target is first called, and never again.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -8,7 +9,9 @@ use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, I
 
 use crate::canon::Usage;
 
+use super::labels::AttemptFailure;
 use super::maker::Maker;
+use super::snapshot::{ModelUsage, count, each_series, label};
 
 /// The metrics of all targets.
 #[derive(Debug)]
@@ -35,8 +38,8 @@ pub struct TargetMetrics {
     failures: IntCounterVec,
     first_byte: Histogram,
     gaps: Histogram,
-    /// Of the model, as all that follows.
-    tokens: [IntCounter; KINDS.len()],
+    /// Of the model, as all that follows; in the order of [`TokenKind::ALL`].
+    tokens: [IntCounter; TokenKind::ALL.len()],
     prompt: Histogram,
     completion: Histogram,
     cost: IntCounter,
@@ -69,7 +72,16 @@ pub struct Tried<'a> {
     pub port: u16,
 }
 
-/// How a target is.
+/// The kinds of tokens that are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TokenKind {
+    Input,
+    CacheRead,
+    CacheWrite,
+    Output,
+}
+
+/// The state of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetState {
     /// Calls go there.
@@ -146,7 +158,7 @@ impl Targets {
             failures: self.failures.clone(),
             first_byte: self.first_byte.with_label_values(target),
             gaps: self.gaps.with_label_values(target),
-            tokens: KINDS.map(|kind| self.tokens.with_label_values(&[model, kind])),
+            tokens: TokenKind::ALL.map(|kind| self.tokens.with_label_values(&[model, kind.as_str()])),
             prompt: direction("input"),
             completion: direction("output"),
             cost: self.cost.with_label_values(&[model]),
@@ -168,6 +180,63 @@ impl Targets {
     }
 }
 
+/// For the console.
+impl Targets {
+    /// Returns the number of failures by provider and kind.
+    pub(super) fn failures(&self) -> BTreeMap<(String, AttemptFailure), u64> {
+        let mut failures = BTreeMap::new();
+        each_series(&self.failures, |series| {
+            if let Some(failure) = AttemptFailure::named(label(series, "kind")) {
+                let key = (label(series, "provider").to_owned(), failure);
+                *failures.entry(key).or_default() += count(series);
+            }
+        });
+        failures
+    }
+
+    /// Returns the usage of models, by catalog entry.
+    pub(super) fn usage(&self) -> BTreeMap<String, ModelUsage> {
+        let mut models = BTreeMap::<_, ModelUsage>::new();
+        each_series(&self.tokens, |series| {
+            let model = models.entry(label(series, "model").to_owned()).or_default();
+            let kind = TokenKind::ALL.into_iter().find(|kind| kind.as_str() == label(series, "kind"));
+            match kind {
+                Some(TokenKind::Input) => model.input += count(series),
+                Some(TokenKind::CacheRead) => model.cache_read += count(series),
+                Some(TokenKind::CacheWrite) => model.cache_write += count(series),
+                Some(TokenKind::Output) => model.output += count(series),
+                None => {}
+            }
+        });
+        each_series(&self.cost, |series| {
+            models.entry(label(series, "model").to_owned()).or_default().cost_nano += count(series);
+        });
+        models
+    }
+}
+
+impl TokenKind {
+    const ALL: [Self; 4] = [Self::Input, Self::CacheRead, Self::CacheWrite, Self::Output];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Input => "input",
+            Self::CacheRead => "cache_read",
+            Self::CacheWrite => "cache_write",
+            Self::Output => "output",
+        }
+    }
+
+    fn of(self, usage: &Usage) -> u64 {
+        match self {
+            Self::Input => usage.input,
+            Self::CacheRead => usage.cache_read,
+            Self::CacheWrite => usage.cache_write,
+            Self::Output => usage.output,
+        }
+    }
+}
+
 impl TargetMetrics {
     /// The target is being tried.
     #[must_use]
@@ -179,8 +248,8 @@ impl TargetMetrics {
 
     /// The provider has reported the usage of a call.
     pub fn usage(&self, usage: &Usage) {
-        let counts = [usage.input, usage.cache_read, usage.cache_write, usage.output];
-        for (counter, count) in self.tokens.iter().zip(counts) {
+        for (counter, kind) in self.tokens.iter().zip(TokenKind::ALL) {
+            let count = kind.of(usage);
             if count > 0 {
                 counter.inc_by(count);
             }
@@ -211,10 +280,10 @@ impl Attempt {
         }
     }
 
-    /// It was not answered well.
-    pub fn failed(&self, kind: &'static str) {
+    /// Counts the failure of the attempt.
+    pub fn failed(&self, failure: AttemptFailure) {
         let TargetMetrics { model, provider, failures, .. } = &*self.target;
-        failures.with_label_values(&[&**model, &**provider, kind]).inc();
+        failures.with_label_values(&[&**model, &**provider, failure.as_str()]).inc();
     }
 }
 
@@ -228,9 +297,6 @@ impl Drop for Attempt {
 fn tokens(count: u64) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
-
-/// The kinds of tokens, in the order of [`TargetMetrics::tokens`].
-const KINDS: [&str; 4] = ["input", "cache_read", "cache_write", "output"];
 
 /// The labels of a target.
 const TARGET: &[&str] = &["model", "provider"];

@@ -24,6 +24,7 @@ use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span};
 use crate::canon::Said;
 
 use super::access::AccessLine;
+use super::labels::AttemptFailure;
 use super::target::Tried;
 
 /// Who makes traces, if anybody does.
@@ -116,10 +117,10 @@ impl Trace {
     }
 
     /// The try has failed.
-    pub fn failed(&mut self, kind: &'static str) {
+    pub fn failed(&mut self, failure: AttemptFailure) {
         if let Some(span) = self.0.as_mut().and_then(|open| open.attempt.as_mut()) {
-            span.set_attribute(KeyValue::new("error.type", kind));
-            span.set_status(Status::error(kind));
+            span.set_attribute(KeyValue::new("error.type", failure.as_str()));
+            span.set_status(Status::error(failure.as_str()));
         }
     }
 

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue};
 use crate::canon::Said;
 
 use super::access::AccessLine;
+use super::labels::AttemptFailure;
 use super::target::Tried;
 
 /// Nobody.
@@ -44,7 +45,7 @@ impl Trace {
     pub fn answered(&mut self, _: u16) {}
 
     /// Does nothing.
-    pub fn failed(&mut self, _: &'static str) {}
+    pub fn failed(&mut self, _: AttemptFailure) {}
 
     /// None.
     #[must_use]

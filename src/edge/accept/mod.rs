@@ -176,7 +176,7 @@ impl Front {
         let line = RequestLine::read(head).ok();
         let (method, path) = line.map_or(("", ""), |line| (line.method, line.path()));
         let refused = Refused::new(method, path, refusal.failure());
-        self.gateway.refuse_head(refusal.label());
+        self.gateway.refuse_head(refusal.reason());
         self.gateway.note_refused(&refused);
         framing::answer_last(stream, &refused.http1()).await;
     }

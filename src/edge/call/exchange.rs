@@ -17,7 +17,7 @@ use crate::edge::call::target::Call;
 use crate::failure::{Failure, Kind};
 use crate::limit::{CallSlot, RateLimitStatus, Shed, Ticket};
 use crate::meter::Bill;
-use crate::observe::{Attempt, Trace};
+use crate::observe::{Attempt, AttemptFailure, LimitRefusal, Trace};
 use crate::protocol::ProtocolId;
 use crate::route::InFlightCall;
 
@@ -62,7 +62,7 @@ pub struct Exchange {
     /// The reason for which the call was not let in.
     pub(in crate::edge) shed: Option<Shed>,
     /// The limit of its key or account by which it was refused.
-    pub(in crate::edge) limit: Option<&'static str>,
+    pub(in crate::edge) limit: Option<LimitRefusal>,
     pub(in crate::edge) failure: Option<Failure>,
     pub(in crate::edge) usage: Option<Usage>,
     /// The model that has answered, in its provider's words, if it is not the one that was asked.
@@ -175,7 +175,7 @@ impl Exchange {
     }
 
     /// Notes how the target that was tried has failed.
-    pub(in crate::edge) fn fail_attempt(&mut self, kind: &'static str) {
+    pub(in crate::edge) fn fail_attempt(&mut self, kind: AttemptFailure) {
         if let Some(attempt) = &self.attempt {
             attempt.failed(kind);
         }

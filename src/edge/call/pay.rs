@@ -9,6 +9,7 @@ use crate::edge::upstream;
 use crate::failure::{Failure, Kind, Result};
 use crate::limit::Limiter;
 use crate::meter::{self, Bill, Expected, HoldRefusal, Invariant, Ledger, Prices};
+use crate::observe::LimitRefusal;
 use crate::route::{AttemptOutcome, ModelEntry};
 
 /// The rate limits and the ledger.
@@ -39,7 +40,7 @@ impl CostEstimate {
             let reserved = ticket.reserve(prompt + output_least.min(MOST_RESERVED));
             exchange.standing = ticket.status();
             if reserved.is_err() {
-                exchange.limit = Some("tokens");
+                exchange.limit = Some(LimitRefusal::Tokens);
             }
             reserved?;
         }
@@ -154,12 +155,12 @@ impl Exchange {
 }
 
 /// The limit that a refusal is, for metrics. That the store fails is none.
-fn limit(refusal: HoldRefusal) -> Option<&'static str> {
+fn limit(refusal: HoldRefusal) -> Option<LimitRefusal> {
     match refusal {
-        HoldRefusal::NoWallet => Some("no_wallet"),
-        HoldRefusal::Balance(_) => Some("balance"),
-        HoldRefusal::Limit(_) => Some("spending"),
-        HoldRefusal::InFlight(_) => Some("in_flight"),
+        HoldRefusal::NoWallet => Some(LimitRefusal::NoWallet),
+        HoldRefusal::Balance(_) => Some(LimitRefusal::Balance),
+        HoldRefusal::Limit(_) => Some(LimitRefusal::Spending),
+        HoldRefusal::InFlight(_) => Some(LimitRefusal::InFlight),
         HoldRefusal::Store => None,
     }
 }

@@ -34,7 +34,7 @@ impl Exchange {
         let total = self.started.elapsed().as_secs_f64();
         metrics.request(self.endpoint_name(), self.status, code, total, first_byte);
         if let Some(shed) = self.shed {
-            metrics.shed(shed.as_str());
+            metrics.shed(shed);
         }
         if let Some(limit) = self.limit {
             metrics.limit_refusal(limit);
@@ -46,13 +46,13 @@ impl Exchange {
 
     fn count_call(&self, call: &Call, metrics: &Metrics) {
         if let Some(bridged) = &call.bridged {
-            metrics.losses(bridged.client.as_str(), call.protocol.as_str(), bridged.losses);
+            metrics.losses(bridged.client, call.protocol, bridged.losses);
         }
         for (rejection, count) in call.rejections.iter() {
-            metrics.rejected_carriers(rejection.as_str(), count.into());
+            metrics.rejected_carriers(rejection, count.into());
         }
         for (oddity, count) in &self.oddities {
-            metrics.oddities(&call.provider().name, oddity.as_str(), *count);
+            metrics.oddities(&call.provider().name, *oddity, *count);
         }
         if let (Some(prices), Some(usage)) = (self.prices(), &self.usage) {
             prices.unpriced(usage).into_iter().for_each(|kind| metrics.unpriced(kind));

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pingora::protocols::GetSocketDigest;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
+use crate::observe::ConnectionCap;
+
 /// All connections that there are.
 #[derive(Debug, Default)]
 pub(in crate::edge) struct Connections(Mutex<Open>);
@@ -37,16 +39,16 @@ impl Connections {
         self: &Arc<Self>,
         peer: Option<IpAddr>,
         caps: Caps,
-    ) -> Result<Place, &'static str> {
+    ) -> Result<Place, ConnectionCap> {
         let peer = peer.map(network);
         let mut open = self.lock();
         if open.total >= caps.total {
-            return Err("total");
+            return Err(ConnectionCap::Total);
         }
         if let Some(peer) = peer {
             let own = open.by_peer.get(&peer).copied().unwrap_or_default();
             if own >= caps.by_peer {
-                return Err("address");
+                return Err(ConnectionCap::Address);
             }
             open.by_peer.insert(peer, own + 1);
         }
@@ -135,11 +137,11 @@ mod tests {
         let enter = |peer: &str| connections.enter(Some(peer.parse().unwrap()), caps);
         let first = enter("10.0.0.1").unwrap();
         let _second = enter("::ffff:10.0.0.1").unwrap();
-        assert_eq!(enter("10.0.0.1").unwrap_err(), "address");
+        assert_eq!(enter("10.0.0.1").unwrap_err(), ConnectionCap::Address);
         drop(first);
         let third = enter("2001:db8::1").unwrap();
         let fourth = enter("2001:db8::2").unwrap();
-        assert_eq!(enter("10.0.0.2").unwrap_err(), "total");
+        assert_eq!(enter("10.0.0.2").unwrap_err(), ConnectionCap::Total);
         drop((third, fourth));
         assert_eq!((connections.total(), connections.lock().by_peer.len()), (1, 1));
     }

@@ -45,7 +45,7 @@ use crate::edge::wire::streams::{self, Places};
 use crate::failure::{Failure, Kind, Result};
 use crate::limit::{Limiter, Load, Shed, Weight};
 use crate::meter::{self, Ledger};
-use crate::observe::{self, AccessLog, Metrics, TargetState, Tracer};
+use crate::observe::{self, AccessLog, HeadRefusal, LimitRefusal, Metrics, TargetState, Tracer};
 use crate::route::{Condition, ModelList, ModelListPage, percent_decoded};
 
 /// The gateway: cheap to clone, and to be mounted in any Pingora server.
@@ -134,7 +134,7 @@ impl Gateway {
         self.0.metrics.waiting(self.0.quotas.ledger.waiting());
         self.0.metrics.open_holds.set(self.0.quotas.ledger.open_holds());
         self.0.metrics.ledger_failing.set(i64::from(self.0.quotas.ledger.is_failing()));
-        self.0.metrics.violations(meter::violations().map(|(which, count)| (which.as_str(), count)));
+        self.0.metrics.violations(meter::violations());
         &self.0.metrics
     }
 
@@ -156,7 +156,7 @@ impl Gateway {
 
     /// Gives the console a sample of what goes on.
     pub(in crate::edge) fn sample(&self, console: &Console) {
-        console.sample(self.0.metrics.reading(), self.0.load.total().calls);
+        console.sample(self.0.metrics.snapshot(), self.0.load.total().calls);
     }
 
     /// Writes what the ledger and the access log still hold. For the end of the process.
@@ -201,7 +201,7 @@ impl Gateway {
     }
 
     /// Counts a request that was refused by its head.
-    pub(in crate::edge) fn refuse_head(&self, reason: &'static str) {
+    pub(in crate::edge) fn refuse_head(&self, reason: HeadRefusal) {
         self.0.metrics.head_refused(reason);
     }
 
@@ -225,7 +225,7 @@ impl Gateway {
         }
         let most = limits.calls.saturating_add(SPARE_STREAMS);
         self.0.streams.enter(most).ok_or_else(|| {
-            self.0.metrics.shed(Shed::Calls.as_str());
+            self.0.metrics.shed(Shed::Calls);
             Shed::Calls.failure()
         })
     }
@@ -287,7 +287,7 @@ impl Gateway {
             }
             Err((failure, standing)) => {
                 exchange.standing = standing;
-                exchange.limit = Some("requests");
+                exchange.limit = Some(LimitRefusal::Requests);
                 Err(failure)
             }
         }

@@ -30,6 +30,7 @@ use crate::edge::respond::reply::{self, Head};
 use crate::edge::upstream::transport::{error_kind, failure_kind, is_stale, status_kind, transport};
 use crate::edge::upstream::{Upstream, keep_apart};
 use crate::failure::Failure;
+use crate::observe::AttemptFailure;
 use crate::protocol::ProtocolId;
 use crate::translate;
 use crate::translate::bridge::Bridge;
@@ -160,7 +161,7 @@ impl<P: Proxy> Driver<'_, P> {
                 }
                 Err(error) if is_stale(&error, reused) && !watch.is_alone() && exchange.ask_afresh() => {}
                 Err(error) => {
-                    exchange.fail_attempt(error_kind(&error, "broken"));
+                    exchange.fail_attempt(error_kind(&error, AttemptFailure::Broken));
                     return Err(failed(error));
                 }
             }
@@ -193,7 +194,7 @@ impl<P: Proxy> Driver<'_, P> {
                 Ok(Some((provider, peer, reused)))
             }
             Err(error) => {
-                exchange.fail_attempt(error_kind(&error, "connect"));
+                exchange.fail_attempt(error_kind(&error, AttemptFailure::Connect));
                 match upstream.shun(&peer) && exchange.ask_elsewhere() {
                     true => Ok(None),
                     false => Err(failed(error)),

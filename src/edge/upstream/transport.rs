@@ -3,6 +3,7 @@
 use pingora::{Error, ErrorType, RetryType};
 
 use crate::failure::{Failure, Kind};
+use crate::observe::AttemptFailure;
 
 /// A failure as an error of Pingora's, in which hooks hand it on; [`transport`] gives it back.
 pub(in crate::edge) fn raised(failure: Failure) -> Box<Error> {
@@ -52,25 +53,25 @@ pub(in crate::edge) fn told(error: &Error) -> String {
 }
 
 /// The kind of failure that a status is, for metrics.
-pub(in crate::edge) fn status_kind(status: u16) -> &'static str {
+pub(in crate::edge) fn status_kind(status: u16) -> AttemptFailure {
     match status {
-        401..=403 => "credential",
-        429 => "rate_limited",
-        500.. => "server",
-        _ => "refused",
+        401..=403 => AttemptFailure::Credential,
+        429 => AttemptFailure::RateLimited,
+        500.. => AttemptFailure::Server,
+        _ => AttemptFailure::Refused,
     }
 }
 
 /// The kind of failure that ends an answer that has begun, for metrics.
-pub(in crate::edge) fn failure_kind(failure: &Failure) -> &'static str {
-    if failure.is_late() { "timeout" } else { "broken" }
+pub(in crate::edge) fn failure_kind(failure: &Failure) -> AttemptFailure {
+    if failure.is_late() { AttemptFailure::Timeout } else { AttemptFailure::Broken }
 }
 
 /// The kind of failure that an error on the way is, for metrics; `other` if it is none of time.
-pub(in crate::edge) fn error_kind(error: &Error, other: &'static str) -> &'static str {
+pub(in crate::edge) fn error_kind(error: &Error, other: AttemptFailure) -> AttemptFailure {
     use ErrorType::{ConnectTimedout, ReadTimedout, TLSHandshakeTimedout, WriteTimedout};
     match error.etype() {
-        ConnectTimedout | TLSHandshakeTimedout | ReadTimedout | WriteTimedout => "timeout",
+        ConnectTimedout | TLSHandshakeTimedout | ReadTimedout | WriteTimedout => AttemptFailure::Timeout,
         _ => other,
     }
 }
