@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 
 use crate::failure::{Failure, Kind, Result};
 
@@ -96,7 +97,7 @@ impl KeyTable {
         if now < checked.saturating_add(STORE_CHECK_INTERVAL_MS) {
             return;
         }
-        let Ok(mut source) = self.source.try_lock() else { return };
+        let Some(mut source) = self.source.try_lock() else { return };
         self.checked.store(now, Ordering::Relaxed);
         match source.changed() {
             Ok(Some(keys)) => self.keys.store(Arc::new(index(keys))),

@@ -14,8 +14,9 @@ mod sources;
 mod view;
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::auth::{self, StoreError};
 use crate::meter::Books;
@@ -57,7 +58,7 @@ impl Console {
 
     /// Takes a sample: to be called once a second.
     pub fn sample(&self, snapshot: MetricsSnapshot, calls: usize) {
-        lock(&self.history).add(Instant::now(), snapshot, calls);
+        self.history.lock().add(Instant::now(), snapshot, calls);
     }
 
     /// Returns the part of the document that needs no look at the store.
@@ -65,33 +66,17 @@ impl Console {
     pub fn view(&self, sources: &Sources<'_>, query: &Query) -> ConsoleView {
         let since = if query.instance == self.instance { query.since } else { 0 };
         let uptime = self.started.elapsed().as_secs();
-        ConsoleView::new(&self.instance, uptime, sources, &lock(&self.history), since, query)
+        ConsoleView::new(&self.instance, uptime, sources, &self.history.lock(), since, query)
     }
 
     /// Reads the facts that the store knows of the keys and accounts that are shown. Returns nothing if the store cannot
     /// be read, or is being read by others for too long. May take as long as a disk does.
     #[must_use]
     pub fn figures(&self, shown: &LedgerQuery) -> Option<LedgerFigures> {
-        for _ in 0..CACHE_LOCK_ATTEMPTS {
-            match self.ledger_cache.try_lock() {
-                Ok(mut ledger_cache) => return ledger_cache.figures(shown, Instant::now()),
-                Err(TryLockError::Poisoned(ledger_cache)) => {
-                    return ledger_cache.into_inner().figures(shown, Instant::now());
-                }
-                // A disk that does not answer must not make more and more threads wait for good.
-                Err(TryLockError::WouldBlock) => std::thread::sleep(CACHE_LOCK_INTERVAL),
-            }
-        }
-        None
+        // A disk that does not answer must not make more and more threads wait for good.
+        self.ledger_cache.try_lock_for(CACHE_LOCK_TIMEOUT)?.figures(shown, Instant::now())
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The number of attempts to get the cache while others read the store.
-const CACHE_LOCK_ATTEMPTS: u32 = 50;
-
-/// The time between two attempts to get the cache: with 50 of them, a page waits for half a second at most.
-const CACHE_LOCK_INTERVAL: Duration = Duration::from_millis(10);
+/// The time for which a page waits for others that read the store: with a disk that answers, a read takes far less.
+const CACHE_LOCK_TIMEOUT: Duration = Duration::from_millis(500);

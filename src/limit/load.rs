@@ -1,12 +1,12 @@
 //! The calls that go on at once, and the choice of those that are let in when there are nearly too many.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::auth::Grant;
 use crate::failure::{Failure, Kind};
-
-use super::lock::lock;
 
 /// All that is going on at the moment.
 #[derive(Debug, Default)]
@@ -62,13 +62,13 @@ impl Load {
     /// Everything that goes on.
     #[must_use]
     pub fn total(&self) -> Weight {
-        lock(&self.0).total
+        self.0.lock().total
     }
 
     /// Everything that goes on for one key.
     #[must_use]
     pub fn of(&self, key: &str) -> Weight {
-        lock(&self.0).keys.get(key).copied().unwrap_or_default()
+        self.0.lock().keys.get(key).copied().unwrap_or_default()
     }
 
     /// Whether nearly as much goes on as may.
@@ -79,7 +79,7 @@ impl Load {
     }
 
     fn add(&self, key: &Grant, bounds: Weight, more: Weight) -> Result<(), Shed> {
-        let mut state = lock(&self.0);
+        let mut state = self.0.lock();
         let (total, own) = state.with(key, bounds, more)?;
         state.total = total;
         match state.keys.get_mut(&key.id) {
@@ -94,7 +94,7 @@ impl Load {
     }
 
     fn change(&self, key: &Grant, more: Weight, less: Weight) {
-        let mut state = lock(&self.0);
+        let mut state = self.0.lock();
         state.total = state.total.plus(more).minus(less);
         let Some(weight) = state.keys.get_mut(&key.id) else { return };
         *weight = weight.plus(more).minus(less);
@@ -127,7 +127,7 @@ impl CallSlot {
     /// Fails with the reason for which it may not.
     pub fn has_room(&self, bytes: usize) -> Result<(), Shed> {
         let more = Weight { calls: 0, bytes };
-        lock(&self.load.0).with(&self.key, self.bounds, more).map(|_| ())
+        self.load.0.lock().with(&self.key, self.bounds, more).map(|_| ())
     }
 
     /// Holds bytes of the call's request besides those that it holds already.
@@ -237,7 +237,7 @@ mod tests {
         assert!(load.enter(&quiet, BOUNDS).is_ok());
         held.clear();
         assert_eq!(load.total(), Weight::default());
-        assert!(lock(&load.0).keys.is_empty());
+        assert!(load.0.lock().keys.is_empty());
     }
 
     #[test]

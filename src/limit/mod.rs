@@ -4,17 +4,17 @@
 //! reserved at first and made good at the end. What it was short of is a debt, which later calls wait for.
 
 mod load;
-mod lock;
 mod window;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
+
+use parking_lot::Mutex;
 
 use crate::auth::{Key, RateLimits};
 use crate::failure::{Failure, Kind};
 
-use lock::lock;
 use window::{Counted, Window};
 
 pub use load::{CallSlot, Load, Shed, Weight};
@@ -95,10 +95,10 @@ impl Limiter {
     /// The usage of a key in the last minute.
     #[must_use]
     pub fn used(&self, key: &str) -> MinuteUsage {
-        let Some(window) = lock(&self.windows).get(key).map(Arc::clone) else {
+        let Some(window) = self.windows.lock().get(key).map(Arc::clone) else {
             return MinuteUsage::default();
         };
-        let (mut window, now) = (lock(&window), now(self.start));
+        let (mut window, now) = (window.lock(), now(self.start));
         MinuteUsage {
             requests: window.used(Counted::Requests, now),
             tokens: window.used(Counted::Tokens, now),
@@ -106,7 +106,7 @@ impl Limiter {
     }
 
     fn window(&self, key: &str) -> Arc<Mutex<Window>> {
-        let mut windows = lock(&self.windows);
+        let mut windows = self.windows.lock();
         if let Some(window) = windows.get(key) {
             return Arc::clone(window);
         }
@@ -123,7 +123,7 @@ impl Default for Limiter {
 impl Ticket {
     fn count(&mut self) -> Result<(), Failure> {
         let now = self.now();
-        let mut window = lock(&self.window);
+        let mut window = self.window.lock();
         let refused = match self.rate.rpm.map(u64::from) {
             Some(limit) if window.used(Counted::Requests, now) >= limit => {
                 let wait = window.wait(Counted::Requests, limit.saturating_sub(1), now);
@@ -145,7 +145,7 @@ impl Ticket {
     pub fn reserve(&mut self, tokens: u64) -> Result<(), Failure> {
         let Some(limit) = self.rate.tpm.map(u64::from) else { return Ok(()) };
         let (now, tokens) = (self.now(), tokens.min(limit));
-        let mut window = lock(&self.window);
+        let mut window = self.window.lock();
         let refused = if window.used(Counted::Tokens, now) + tokens > limit {
             let wait = window.wait(Counted::Tokens, limit - tokens, now);
             Some(exceeded(limit, "tokens", wait))
@@ -162,7 +162,7 @@ impl Ticket {
     pub fn settle(&mut self, tokens: u64) {
         let Some((reserved, added)) = self.reserved.take() else { return };
         let now = self.now();
-        let mut window = lock(&self.window);
+        let mut window = self.window.lock();
         match tokens.checked_sub(reserved) {
             Some(short) => window.add(Counted::Tokens, short, now),
             None => window.take_back(reserved - tokens, added, now),

@@ -4,8 +4,10 @@
 //! whoever finds that it is done wakes the others, which mostly run on the same thread.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+
+use parking_lot::{Mutex, MutexGuard};
 
 /// One shared write to the disk, which has been made or will be.
 #[derive(Debug, Default)]
@@ -30,7 +32,7 @@ pub(super) struct CommitWait {
 impl GroupCommit {
     /// Records that the write was made, and whether it is on the disk.
     pub(super) fn finish(&self, on_disk: bool) {
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         state.done = Some(on_disk);
         let one = state.waiting.iter_mut().find_map(Option::take);
         drop(state);
@@ -43,10 +45,6 @@ impl GroupCommit {
     pub(super) fn wait(self: Arc<Self>) -> CommitWait {
         CommitWait { commit: self, place: None }
     }
-
-    fn lock(&self) -> MutexGuard<'_, CommitState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Future for CommitWait {
@@ -54,7 +52,7 @@ impl Future for CommitWait {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<bool> {
         let commit = Arc::clone(&self.commit);
-        let mut state = commit.lock();
+        let mut state = commit.0.lock();
         if let Some(done) = state.done {
             wake_all(state);
             return Poll::Ready(done);
@@ -72,7 +70,7 @@ impl Future for CommitWait {
 /// A waiter that goes may be the one that was woken for all.
 impl Drop for CommitWait {
     fn drop(&mut self) {
-        let mut state = self.commit.lock();
+        let mut state = self.commit.0.lock();
         if state.done.is_some() {
             wake_all(state);
         } else if let Some(mine) = self.place.and_then(|place| state.waiting.get_mut(place)) {

@@ -6,9 +6,10 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use crate::auth::Grant;
@@ -201,7 +202,8 @@ impl LedgerState {
             state.idle = !state.closed && (!state.sealed || state.holds.is_empty());
             state.idle
         };
-        let mut state = self.held.wait_while(self.lock(), waits).unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
+        self.held.wait_while(&mut state, waits);
         state.sealed = false;
         if state.holds.is_empty() {
             return None;
@@ -298,13 +300,13 @@ impl LedgerState {
         let idle = |state: &mut InnerState| state.ops.is_empty() && !state.closed;
         let waits =
             |state: &mut InnerState| !state.urgent && !state.closed && state.ops.len() < MAX_DELAYED_COUNT;
-        let state = self.lock();
-        let mut state = match state.balances.rest() {
-            None => self.changed.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner),
-            Some(rest) => self.wait(state, rest, idle),
-        };
+        let mut state = self.lock();
+        match state.balances.rest() {
+            None => self.changed.wait_while(&mut state, idle),
+            Some(rest) => drop(self.changed.wait_while_for(&mut state, idle, rest)),
+        }
         if !state.ops.is_empty() {
-            state = self.wait(state, STORE_BATCH_DELAY, waits);
+            self.changed.wait_while_for(&mut state, waits, STORE_BATCH_DELAY);
         }
         state.urgent = false;
         StoreWork {
@@ -317,16 +319,6 @@ impl LedgerState {
             },
             closed: state.closed,
         }
-    }
-
-    fn wait<'q>(
-        &self,
-        state: MutexGuard<'q, InnerState>,
-        time: Duration,
-        condition: impl FnMut(&mut InnerState) -> bool,
-    ) -> MutexGuard<'q, InnerState> {
-        let waited = self.changed.wait_timeout_while(state, time, condition);
-        waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// Takes out all spare money of a key or an account.
@@ -394,7 +386,7 @@ impl LedgerState {
     }
 
     fn lock(&self) -> MutexGuard<'_, InnerState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

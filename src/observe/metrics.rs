@@ -1,8 +1,9 @@
 //! Prometheus metrics. Every label has a bounded set of values: no name that a caller made up is one.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus::{Encoder, Histogram, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
 use crate::canon::{Oddity, ProtocolId, Rejection};
@@ -214,7 +215,7 @@ impl Metrics {
     /// Takes over the number of violations of each invariant of the ledger so far.
     pub fn violations(&self, totals: impl Iterator<Item = (Invariant, u64)>) {
         // Others may ask for the metrics at the same time, and nothing is counted twice.
-        let counters = self.ledger_violations.lock().unwrap_or_else(PoisonError::into_inner);
+        let counters = self.ledger_violations.lock();
         for (which, total) in totals {
             let counter = counters.with_label_values(&[which.as_str()]);
             counter.inc_by(total.saturating_sub(counter.get()));

@@ -6,10 +6,12 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// A place for lines. Cheap to clone; the thread ends with the last one.
 #[derive(Clone, Debug)]
@@ -55,7 +57,7 @@ impl LineSink {
 
     /// Adds a line, which `write` writes without its end.
     pub(super) fn add<E>(&self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) {
-        let lines = &mut self.shared.lock().lines;
+        let lines = &mut self.shared.waiting.lock().lines;
         if lines.len() >= MAX_PENDING_BYTES || write(lines).is_err() {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
             return;
@@ -76,16 +78,10 @@ impl LineSink {
     /// Waits, for a while, until all lines are written. For the end of the process.
     pub(super) fn flush(&self) {
         let end = Instant::now() + FLUSH_TIMEOUT;
-        while self.shared.lock().is_something_left() && Instant::now() < end {
+        while self.shared.waiting.lock().is_something_left() && Instant::now() < end {
             self.hurry();
             std::thread::sleep(FLUSH_POLL_INTERVAL);
         }
-    }
-}
-
-impl SinkState {
-    fn lock(&self) -> MutexGuard<'_, PendingLines> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -102,7 +98,7 @@ fn write(shared: &Arc<SinkState>, mut file: File) {
     loop {
         let is_last = Arc::strong_count(shared) == 1;
         {
-            let mut waiting = shared.lock();
+            let mut waiting = shared.waiting.lock();
             std::mem::swap(&mut batch, &mut waiting.lines);
             waiting.writes = !batch.is_empty();
         }
@@ -116,7 +112,7 @@ fn write(shared: &Arc<SinkState>, mut file: File) {
             shared.dropped.fetch_add(memchr::memchr_iter(b'\n', lost).count() as u64, Ordering::Relaxed);
             batch.clear();
             batch.shrink_to(MAX_PENDING_BYTES / 16);
-            shared.lock().writes = false;
+            shared.waiting.lock().writes = false;
         }
         if is_last {
             return;

@@ -1,9 +1,10 @@
 //! What is measured of targets. The series of one are looked up when the target is first called, and never again.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use prometheus::local::LocalHistogram;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
@@ -273,8 +274,7 @@ impl Attempt {
         match self.last.replace(now) {
             None => self.target.first_byte.observe(now.duration_since(self.start).as_secs_f64()),
             Some(last) => {
-                let gaps = self.gaps.get_mut().unwrap_or_else(PoisonError::into_inner);
-                let gaps = gaps.get_or_insert_with(|| self.target.gaps.local());
+                let gaps = self.gaps.get_mut().get_or_insert_with(|| self.target.gaps.local());
                 gaps.observe(now.duration_since(last).as_secs_f64());
             }
         }

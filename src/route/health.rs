@@ -9,8 +9,9 @@
 //! that fails leaves room for one of another: nobody can keep it closed by failing whenever it may be tried.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// The health of one model at one target.
 #[derive(Debug)]
@@ -130,7 +131,7 @@ impl Health {
 
     /// Whether it may be called by `caller`; without one, whether there is nobody who may not.
     pub fn condition(&self, caller: Option<Caller>, now: Instant) -> Condition {
-        let state = self.lock();
+        let state = self.state.lock();
         let is_bound = caller.is_none_or(|caller| state.binds(caller));
         let left = |until: Option<Instant>| until.and_then(|until| until.checked_duration_since(now));
         match (left(state.open_until), left(state.backing_off_until)) {
@@ -143,7 +144,7 @@ impl Health {
     /// A call goes there. If it was left alone until now, this one tries whether it is back, and others wait for what
     /// comes of it.
     pub fn begin(&self, caller: Caller, now: Instant) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let Some(until) = state.open_until.filter(|_| state.failed.binds(caller)) else { return };
         if until <= now {
             state.tried = CallerSet::One(caller);
@@ -158,7 +159,7 @@ impl Health {
 
     /// Its health, for people.
     pub fn view(&self, now: Instant) -> HealthView {
-        let state = self.lock();
+        let state = self.state.lock();
         let left = |until: Option<Instant>| {
             until.and_then(|until| until.checked_duration_since(now)).filter(|left| !left.is_zero())
         };
@@ -184,14 +185,14 @@ impl Health {
 
     /// Whether it is as one that was never called.
     pub(super) fn is_blank(&self, now: Instant) -> bool {
-        let state = self.lock();
+        let state = self.state.lock();
         let rests = state.backing_off_until.is_some_and(|until| until > now);
         state.failures == 0 && state.open_until.is_none() && !rests
     }
 
     /// A call of `caller` is over.
     pub fn record(&self, outcome: AttemptOutcome, caller: Caller, now: Instant) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let was_well = state.is_well();
         match outcome {
             AttemptOutcome::Succeeded => {
@@ -232,10 +233,6 @@ impl Health {
         if was_well && !state.is_well() {
             state.since = Some(now);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HealthState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

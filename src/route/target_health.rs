@@ -4,9 +4,11 @@
 //! clients, so only models that are called are known, and only so many.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+
+use parking_lot::Mutex;
 
 use super::health::{AttemptOutcome, Caller, Circuit, Condition, Health, HealthView};
 
@@ -71,7 +73,7 @@ impl TargetHealth {
         match &self.models {
             ModelHealth::One(health) => condition(health),
             ModelHealth::Many(known) => {
-                lock(known).models.get(model).map_or(Condition::Ready, |model| condition(&model.health))
+                known.lock().models.get(model).map_or(Condition::Ready, |model| condition(&model.health))
             }
         }
     }
@@ -81,7 +83,7 @@ impl TargetHealth {
     pub fn begin(self: &Arc<Self>, model: &str, caller: Caller, now: Instant) -> InFlightCall {
         let model = match &self.models {
             ModelHealth::One(health) => Arc::clone(health),
-            ModelHealth::Many(known) => lock(known).find(model, self.most_failures, now),
+            ModelHealth::Many(known) => known.lock().find(model, self.most_failures, now),
         };
         model.begin(caller, now);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
@@ -113,7 +115,7 @@ impl TargetHealth {
         let all: Vec<_> = match &self.models {
             ModelHealth::One(health) => vec![look(health)],
             ModelHealth::Many(known) => {
-                lock(known).models.values().map(|model| look(&model.health)).collect()
+                known.lock().models.values().map(|model| look(&model.health)).collect()
             }
         };
         all.into_iter()
@@ -160,10 +162,6 @@ impl Drop for InFlightCall {
     fn drop(&mut self) {
         self.target.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-fn lock(known: &Mutex<KnownModels>) -> MutexGuard<'_, KnownModels> {
-    known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Models of one target of which something is known: more than any provider has, and some 200 kB.

@@ -6,9 +6,9 @@
 use std::cmp::Ordering;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::private;
@@ -101,7 +101,7 @@ pub fn open(folder: &Path) -> Result<Connection, StoreError> {
 /// database the mode that this one has.
 fn secure(folder: &Path) -> std::io::Result<()> {
     // Nobody opens the database while it is made: that its maker closes it would take his locks away.
-    let _alone = CREATION_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = CREATION_LOCK.lock();
     private::own_folder(folder, FILE)?;
     private::create(&folder.join(FILE))?;
     files(folder).try_for_each(|file| private::file(&file))
