@@ -3,6 +3,7 @@
 //! A [`KeyTable`] answers from memory; the command line may change the [`Store`] behind it while the proxy runs.
 
 mod aliases;
+mod bearer;
 mod key;
 mod key_table;
 mod secret;
@@ -11,6 +12,7 @@ mod store;
 
 pub use crate::store::StoreError;
 pub use aliases::Aliases;
+pub use bearer::bearer_token;
 pub use key::{Grant, Key, RateLimits, Rights, Status};
 pub use key_table::KeyTable;
 pub(crate) use secret::random;

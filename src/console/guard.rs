@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use crate::auth::Token;
+use crate::auth::{Token, bearer_token};
 
 /// The rule by which callers of the admin listener are let in.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ impl Guard {
         match (&self.0, what) {
             (_, AdminResource::Health) | (Access::Token(_), AdminResource::Page) => Ok(()),
             (Access::Token(token), AdminResource::Console | AdminResource::Metrics) => {
-                let shown = authorization.and_then(bearer);
+                let shown = authorization.and_then(bearer_token);
                 if shown.is_some_and(|shown| token.is(shown)) { Ok(()) } else { Err(UNAUTHORIZED) }
             }
             (Access::Closed(_), AdminResource::Page | AdminResource::Console) => Err(CLOSED),
@@ -88,12 +88,6 @@ impl Guard {
             }
         }
     }
-}
-
-/// The token of `Bearer TOKEN`.
-fn bearer(authorization: &str) -> Option<&str> {
-    let (scheme, token) = authorization.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 impl HostNames {

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use pingora::http::{RequestHeader, ResponseHeader};
 use secrecy::ExposeSecret;
 
+use crate::auth::bearer_token;
 use crate::edge::call::endpoint::Endpoint;
 use crate::edge::call::exchange::Exchange;
 use crate::edge::call::target::Call;
@@ -23,19 +24,13 @@ pub(in crate::edge) fn credential(headers: &HeaderMap, endpoint_is_openai: bool)
     let text = |name: &str| headers.get(name).map(|value| value.to_str().map_or(MALFORMED, str::trim));
     let named = |name: &str| text(name).filter(|text| !text.is_empty());
     // A scheme without a token is as empty as no text at all.
-    let bearer = || named("authorization").filter(|text| !text.eq_ignore_ascii_case("bearer")).map(bearer);
+    // Any other scheme is a credential all the same, only not a valid one.
+    let token = |text| bearer_token(text).unwrap_or(MALFORMED);
+    let bearer = || named("authorization").filter(|text| !text.eq_ignore_ascii_case("bearer")).map(token);
     if endpoint_is_openai {
         bearer().or_else(|| named("x-api-key")).or_else(|| named("api-key"))
     } else {
         named("x-api-key").or_else(bearer)
-    }
-}
-
-/// The token after `Bearer`. Any other scheme is a credential all the same, only not a valid one.
-fn bearer(text: &str) -> &str {
-    match text.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
-        _ => MALFORMED,
     }
 }
 
