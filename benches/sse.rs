@@ -10,7 +10,7 @@
 use std::fmt;
 
 use bytes::{Bytes, BytesMut};
-use crossmodel::demo::{self, Step};
+use crossmodel::demo::{self, ScriptStep};
 use crossmodel::provider::Profile;
 use crossmodel_core::protocol::{ProtocolId, REGISTRY};
 use crossmodel_core::sse::Event;
@@ -159,8 +159,8 @@ fn deltas(protocol: ProtocolId) -> Vec<Bytes> {
     let path = format!("/v1{}", protocol.protocol().path());
     let steps = demo::answer("POST", &path, body.as_bytes()).steps;
     let sent = steps.into_iter().filter_map(|step| match step {
-        Step::Send(event) => Some(event),
-        Step::Wait(_) | Step::Stall | Step::Cut => None,
+        ScriptStep::Send(event) => Some(event),
+        ScriptStep::Wait(_) | ScriptStep::Stall | ScriptStep::Cut => None,
     });
     let is_word = |event: &Bytes| {
         let text = String::from_utf8_lossy(event);

@@ -72,7 +72,7 @@ fn operators_read_of_every_metric() {
 
 #[test]
 fn operators_read_of_every_member_of_the_access_line() {
-    let line = crossmodel::observe::Line {
+    let line = crossmodel::observe::AccessLine {
         time: jiff::Timestamp::UNIX_EPOCH,
         request_id: "",
         key: Some(""),

@@ -7,7 +7,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
-use crossmodel::demo::{self, Script, Step};
+use crossmodel::demo::{self, Script, ScriptStep};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::wire::Wire;
@@ -30,9 +30,9 @@ pub(crate) fn start() -> SocketAddr {
 
 /// The pieces of the body of an answer.
 pub(crate) fn pieces(script: &Script) -> Vec<String> {
-    let piece = |step: &Step| match step {
-        Step::Send(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
-        Step::Wait(_) | Step::Stall | Step::Cut => None,
+    let piece = |step: &ScriptStep| match step {
+        ScriptStep::Send(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        ScriptStep::Wait(_) | ScriptStep::Stall | ScriptStep::Cut => None,
     };
     script.steps.iter().filter_map(piece).collect()
 }
@@ -77,17 +77,17 @@ async fn play(wire: &mut Wire, script: &Script) -> io::Result<()> {
     }
     for step in &script.steps {
         match step {
-            Step::Send(bytes) if chunked => {
+            ScriptStep::Send(bytes) if chunked => {
                 out.extend_from_slice(format!("{:x}\r\n", bytes.len()).as_bytes());
                 out.extend_from_slice(bytes);
                 out.extend_from_slice(b"\r\n");
             }
-            Step::Send(bytes) => out.extend_from_slice(bytes),
-            Step::Wait(time) => {
+            ScriptStep::Send(bytes) => out.extend_from_slice(bytes),
+            ScriptStep::Wait(time) => {
                 tokio::time::sleep(*time).await;
                 continue;
             }
-            Step::Stall | Step::Cut => return Err(io::ErrorKind::Unsupported.into()),
+            ScriptStep::Stall | ScriptStep::Cut => return Err(io::ErrorKind::Unsupported.into()),
         }
         wire.send(&out).await?;
         out.clear();

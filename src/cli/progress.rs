@@ -4,9 +4,9 @@ use std::io::{IsTerminal, Write, stderr};
 
 /// Writes to standard error if that is a terminal, and leaves nothing behind.
 #[derive(Debug)]
-pub(super) struct Progress(bool);
+pub(super) struct ProgressLine(bool);
 
-impl Progress {
+impl ProgressLine {
     pub(super) fn new() -> Self {
         Self(stderr().is_terminal())
     }
@@ -19,7 +19,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for ProgressLine {
     fn drop(&mut self) {
         self.say("");
     }

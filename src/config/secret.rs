@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
-use crate::located::Place;
+use crate::located::SourcePosition;
 use crate::private::{self, Exposure};
 
 /// A file with a secret that others than the gateway may use.
@@ -14,7 +14,7 @@ pub struct Exposed {
     /// The setting that refers to it.
     pub setting: String,
     /// The place of that setting.
-    pub place: Place,
+    pub place: SourcePosition,
     /// The file.
     pub file: PathBuf,
     /// The others who may use it.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crossmodel::demo;
-use crossmodel::demo::Step;
+use crossmodel::demo::ScriptStep;
 use crossmodel_core::canon::ProtocolId;
 use crossmodel_core::json::members;
 
@@ -50,7 +50,7 @@ fn said(protocol: ProtocolId, body: &str) -> Vec<u8> {
     let path = format!("/v1{}", protocol.protocol().path());
     let script = demo::answer("POST", &path, body.as_bytes());
     let sent = script.steps.iter().filter_map(|step| match step {
-        Step::Send(bytes) => Some(bytes),
+        ScriptStep::Send(bytes) => Some(bytes),
         _ => None,
     });
     sent.flatten().copied().collect()

@@ -165,7 +165,7 @@ fn configurations() {
         let text = String::from_utf8_lossy(input);
         let read = || Config::parse(&text, |name| name.starts_with("OPEN").then(|| "key".to_owned()));
         let told = |config: Result<Config, _>| {
-            config.err().map(|error: crossmodel::config::Error| error.to_string())
+            config.err().map(|error: crossmodel::config::ConfigError| error.to_string())
         };
         assert_eq!(told(read()), told(read()));
     });

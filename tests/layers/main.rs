@@ -24,7 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("auth", &["failure", "money", "store"]),
     ("limit", &["auth", "failure"]),
     ("meter", &["auth", "canon", "money", "private", "store"]),
-    ("observe", &["canon", "private"]),
+    ("observe", &["canon", "limit", "meter", "private"]),
     ("route", &["auth", "canon", "failure", "json", "located", "meter", "protocol", "provider"]),
     ("console", &["auth", "limit", "meter", "money", "observe", "route"]),
     ("translate", &["canon", "failure", "json", "protocol", "sse"]),

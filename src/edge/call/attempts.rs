@@ -13,7 +13,7 @@ use crate::edge::call::target::Call;
 use crate::edge::upstream::transport::answer_failure;
 use crate::failure::{Failure, Fault, Kind};
 use crate::observe::{Attempt, AttemptFailure, Trace};
-use crate::route::{Caller, Sign, Visit};
+use crate::route::{AttemptOutcome, Caller, InFlightCall};
 
 /// The attempts of a call: the target where it is, those that it may still go to, and what has come of it.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ pub(in crate::edge) struct Attempts {
     pub(in crate::edge) answer: ProviderAnswer,
     pub(in crate::edge) trace: Trace,
     /// The call's stay at the target that is being asked.
-    asked: Option<Visit>,
+    asked: Option<InFlightCall>,
     /// The try of a target that is going on, or was the last.
     attempt: Option<Attempt>,
     count: u32,
@@ -160,19 +160,21 @@ impl Attempts {
     }
 
     /// Notes once what the call says of the target that was asked.
-    pub(in crate::edge) fn note(&mut self, sign: Sign) {
-        if let Some(visit) = self.asked.take() {
-            visit.note(sign, Instant::now());
+    pub(in crate::edge) fn note(&mut self, outcome: AttemptOutcome) {
+        if let Some(in_flight) = self.asked.take() {
+            in_flight.record(outcome, Instant::now());
         }
     }
 
     /// Notes what a failure says of the target that was asked.
     pub(in crate::edge) fn note_failure(&mut self, failure: &Failure) {
         self.note(match failure.fault() {
-            Fault::Upstream if failure.kind() == Kind::RateLimited => Sign::Busy(failure.retry_after()),
-            Fault::Upstream => Sign::Ill,
+            Fault::Upstream if failure.kind() == Kind::RateLimited => {
+                AttemptOutcome::BackOff(failure.retry_after())
+            }
+            Fault::Upstream => AttemptOutcome::Failed,
             // Whoever refuses a request is there.
-            Fault::Client | Fault::Us => Sign::Well,
+            Fault::Client | Fault::Us => AttemptOutcome::Succeeded,
         });
     }
 

@@ -13,7 +13,7 @@ use crate::edge::call::tenants::Tenants;
 use crate::edge::upstream::Upstream;
 use crate::observe::{Metrics, TargetMetrics};
 use crate::provider::Provider;
-use crate::route::{Catalog, Entry};
+use crate::route::{Catalog, ModelEntry};
 use crate::translate::OwnKeys;
 
 /// One configuration in force.
@@ -49,7 +49,7 @@ impl Snapshot {
             Arc::new(Upstream::new(Arc::clone(provider), &config.timeouts, earlier.map(|way| &**way)))
         };
         let keys = config.providers.iter().filter_map(|provider| provider.key());
-        let unknown = |entry: &Entry| entry.targets.iter().map(|_| OnceLock::new()).collect();
+        let unknown = |entry: &ModelEntry| entry.targets.iter().map(|_| OnceLock::new()).collect();
         Self {
             catalog: earlier.map_or_else(|| catalog.clone(), |earlier| catalog.continuing(&earlier.catalog)),
             limits: config.limits,
@@ -71,7 +71,11 @@ impl Snapshot {
     }
 
     /// What is measured of one of an entry's targets, if anything is.
-    pub(in crate::edge) fn target_metrics(&self, entry: &Entry, target: usize) -> Option<Arc<TargetMetrics>> {
+    pub(in crate::edge) fn target_metrics(
+        &self,
+        entry: &ModelEntry,
+        target: usize,
+    ) -> Option<Arc<TargetMetrics>> {
         let metrics = self.metrics.as_ref()?;
         let provider = entry.targets.get(target).map_or("", |target| &target.provider.name);
         let find = || metrics.target(&entry.id, provider);

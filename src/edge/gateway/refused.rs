@@ -10,7 +10,7 @@ use crate::edge::call::record::cut;
 use crate::edge::call::request_info;
 use crate::edge::respond::answer::JSON;
 use crate::failure::{Failure, Kind};
-use crate::observe::{Line, Metrics};
+use crate::observe::{AccessLine, Metrics};
 use crate::protocol::ProtocolId;
 
 /// A request that is refused by its head, as far as that says what it is.
@@ -90,8 +90,8 @@ impl<'h> Refused<'h> {
     }
 
     /// Its access line.
-    pub(in crate::edge) fn line(&self) -> Line<'_> {
-        Line {
+    pub(in crate::edge) fn line(&self) -> AccessLine<'_> {
+        AccessLine {
             time: Timestamp::now(),
             request_id: &self.id,
             key: None,

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use pingora::http::{RequestHeader, ResponseHeader};
 use secrecy::ExposeSecret;
 
+use crate::auth::bearer_token;
 use crate::edge::call::attempts::Attempts;
 use crate::edge::call::billing::Billing;
 use crate::edge::call::endpoint::Endpoint;
@@ -13,7 +14,7 @@ use crate::edge::call::request_info::RequestInfo;
 use crate::edge::call::target::Call;
 use crate::edge::upstream::betas;
 use crate::failure::{Failure, Kind, Result};
-use crate::limit::Standing;
+use crate::limit::RateLimitStatus;
 use crate::meter::Prices;
 use crate::observe::Trace;
 use crate::protocol::ProtocolId;
@@ -26,19 +27,13 @@ pub(in crate::edge) fn credential(headers: &HeaderMap, protocol: Option<Protocol
     let text = |name: &str| headers.get(name).map(|value| value.to_str().map_or(MALFORMED, str::trim));
     let named = |name: &str| text(name).filter(|text| !text.is_empty());
     // A scheme without a token is as empty as no text at all.
-    let bearer = || named("authorization").filter(|text| !text.eq_ignore_ascii_case("bearer")).map(bearer);
+    // Any other scheme is a credential all the same, only not a valid one.
+    let token = |text| bearer_token(text).unwrap_or(MALFORMED);
+    let bearer = || named("authorization").filter(|text| !text.eq_ignore_ascii_case("bearer")).map(token);
     if endpoint_is_openai {
         bearer().or_else(|| named("x-api-key")).or_else(|| named("api-key"))
     } else {
         named("x-api-key").or_else(bearer)
-    }
-}
-
-/// The token after `Bearer`. Any other scheme is a credential all the same, only not a valid one.
-fn bearer(text: &str) -> &str {
-    match text.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
-        _ => MALFORMED,
     }
 }
 
@@ -228,7 +223,7 @@ pub(in crate::edge) struct Identity<'c> {
     pub(in crate::edge) request: &'c RequestInfo,
     attempts: &'c Attempts,
     /// The key's standing in its limits.
-    standing: &'c Standing,
+    standing: &'c RateLimitStatus,
 }
 
 impl<'c> Identity<'c> {
@@ -274,7 +269,7 @@ pub(in crate::edge) fn identify(head: &mut ResponseHeader, identity: Identity<'_
 fn limits(
     head: &mut ResponseHeader,
     protocol: ProtocolId,
-    standing: &Standing,
+    standing: &RateLimitStatus,
     now: Timestamp,
 ) -> pingora::Result<()> {
     let kinds = [("requests", standing.requests), ("tokens", standing.tokens)];

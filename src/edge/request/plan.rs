@@ -18,7 +18,7 @@ use crate::failure::{Failure, Kind, Result};
 use crate::json::Body;
 use crate::protocol::{Head, ProtocolId, Spare};
 use crate::provider::Provider;
-use crate::route::{self, Choice, Found};
+use crate::route::{self, ResolvedModel, TargetChoice};
 use crate::translate::bridge;
 use crate::translate::owners::Claims;
 use crate::translate::relay::Edits;
@@ -51,8 +51,8 @@ impl Written {
 /// A request that was looked at, and where it may go.
 struct Plan<'b> {
     head: Head<'b>,
-    found: Found,
-    choices: VecDeque<Choice>,
+    found: ResolvedModel,
+    choices: VecDeque<TargetChoice>,
 }
 
 /// Finds the model of a body and its targets, writes the body for the first of them, and sees that it is paid for.
@@ -124,7 +124,7 @@ pub(in crate::edge) fn redirect(
     billing: &mut Billing,
     last: &Call,
     fallbacks: &Fallbacks,
-    choice: Choice,
+    choice: TargetChoice,
 ) -> Result<Call> {
     let mut call = Call::to(&request.snapshot, last.found.clone(), choice, Operation::Infer)?;
     let head = Head::read(&fallbacks.body, fallbacks.client.protocol().members())?;

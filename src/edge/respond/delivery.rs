@@ -29,7 +29,7 @@ use crate::edge::respond::reply;
 use crate::edge::respond::response_stream::ResponseStream;
 use crate::edge::upstream::transport::provider_failure;
 use crate::failure::Failure;
-use crate::route::Sign;
+use crate::route::AttemptOutcome;
 
 type Result<T> = std::result::Result<T, Abort>;
 
@@ -143,7 +143,7 @@ impl Delivery<'_> {
 
     /// The provider itself has told the client of a failure in its stream.
     fn fail_as_told(&mut self) {
-        self.attempts.note(Sign::Well);
+        self.attempts.note(AttemptOutcome::Succeeded);
         let failure = Failure::provider("the provider reported a failure in its stream");
         self.charge_failure(&failure);
         self.outcome.failure = Some(failure);

@@ -1,32 +1,32 @@
-//! Metrics, read back: what the console shows is what Prometheus scrapes.
+//! A snapshot of the metrics that the console shows: the same counters that Prometheus scrapes.
 //!
-//! Families are found by their names and added up over all labels that are not asked for, so that further labels
-//! change nothing here.
+//! The struct that counts into a metric also reads it, so the labels of a metric are known in one place.
 
 use std::collections::BTreeMap;
 
-use prometheus::proto::{Metric, MetricFamily};
+use prometheus::core::Collector;
+use prometheus::proto::Metric;
 
-use crate::canon::ProtocolId;
+use super::labels::AttemptFailure;
 
-/// All that the console needs of the metrics, since the process began.
+/// The metrics that the console shows, since the process began.
 #[derive(Clone, Debug, Default)]
-pub struct Reading {
+pub struct MetricsSnapshot {
     /// Requests that are over, by status and error code.
     pub requests: BTreeMap<(u16, String), u64>,
     /// Attempts that failed, by provider and kind.
-    pub failures: BTreeMap<(String, String), u64>,
-    /// What models have used, by catalog entry.
-    pub models: BTreeMap<String, ModelUse>,
+    pub failures: BTreeMap<(String, AttemptFailure), u64>,
+    /// The usage of models, by catalog entry.
+    pub models: BTreeMap<String, ModelUsage>,
     /// Seconds to the first bytes of calls' answers.
-    pub first_byte: Times,
+    pub first_byte: HistogramSnapshot,
     /// Seconds to the ends of calls' answers.
-    pub duration: Times,
+    pub duration: HistogramSnapshot,
 }
 
-/// What one model has used.
+/// The usage of one model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ModelUse {
+pub struct ModelUsage {
     /// Tokens of prompts that came from no cache.
     pub input: u64,
     /// Tokens of prompts that came from a provider's cache.
@@ -35,63 +35,19 @@ pub struct ModelUse {
     pub cache_write: u64,
     /// Tokens of answers.
     pub output: u64,
-    /// What that has cost, in nano-USD.
+    /// The cost of these tokens, in nano-USD.
     pub cost_nano: u64,
 }
 
-/// A histogram.
+/// A histogram of times, summed over series.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Times {
+pub struct HistogramSnapshot {
     /// Upper bounds in seconds, ascending, and how many were at or below each.
     buckets: Vec<(f64, u64)>,
     count: u64,
 }
 
-impl Reading {
-    /// Reads the families that are known.
-    pub(super) fn of(families: &[MetricFamily]) -> Self {
-        let mut reading = Self::default();
-        for family in families {
-            for metric in family.get_metric() {
-                reading.add(family.name(), metric);
-            }
-        }
-        reading
-    }
-
-    fn add(&mut self, family: &str, metric: &Metric) {
-        let is_call = || ProtocolId::ALL.iter().any(|id| id.as_str() == label(metric, "endpoint"));
-        match family {
-            "crossmodel_requests_total" => {
-                let status = label(metric, "status").parse().unwrap_or(0);
-                let code = label(metric, "code").to_owned();
-                *self.requests.entry((status, code)).or_default() += count(metric);
-            }
-            "crossmodel_upstream_failures_total" => {
-                let of = (label(metric, "provider").to_owned(), label(metric, "kind").to_owned());
-                *self.failures.entry(of).or_default() += count(metric);
-            }
-            "crossmodel_tokens_total" => {
-                let model = self.models.entry(label(metric, "model").to_owned()).or_default();
-                match label(metric, "kind") {
-                    "input" => model.input += count(metric),
-                    "cache_read" => model.cache_read += count(metric),
-                    "cache_write" => model.cache_write += count(metric),
-                    "output" => model.output += count(metric),
-                    _ => {}
-                }
-            }
-            "crossmodel_cost_nano_usd_total" => {
-                self.models.entry(label(metric, "model").to_owned()).or_default().cost_nano += count(metric);
-            }
-            "crossmodel_first_byte_seconds" if is_call() => self.first_byte.add(metric),
-            "crossmodel_request_duration_seconds" if is_call() => self.duration.add(metric),
-            _ => {}
-        }
-    }
-}
-
-impl ModelUse {
+impl ModelUsage {
     /// All tokens.
     #[must_use]
     pub fn tokens(&self) -> u64 {
@@ -117,7 +73,7 @@ impl ModelUse {
     }
 }
 
-impl Times {
+impl HistogramSnapshot {
     /// The same, without what had been observed at an earlier time.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
@@ -150,8 +106,9 @@ impl Times {
         Some(low)
     }
 
-    fn add(&mut self, metric: &Metric) {
-        let histogram = metric.get_histogram();
+    /// Adds the observations of a series.
+    pub(super) fn add(&mut self, series: &Metric) {
+        let histogram = series.get_histogram();
         self.count += histogram.get_sample_count();
         let buckets = histogram.get_bucket().iter();
         let buckets = buckets.map(|bucket| (bucket.upper_bound(), bucket.cumulative_count()));
@@ -163,18 +120,25 @@ impl Times {
     }
 }
 
-fn label<'m>(metric: &'m Metric, name: &str) -> &'m str {
-    metric.get_label().iter().find(|pair| pair.name() == name).map_or("", |pair| pair.value())
+/// Calls `read` for each series of a metric.
+pub(super) fn each_series(metric: &impl Collector, read: impl FnMut(&Metric)) {
+    metric.collect().iter().flat_map(|family| family.get_metric()).for_each(read);
 }
 
+/// Returns the value of a label of a series.
+pub(super) fn label<'m>(series: &'m Metric, name: &str) -> &'m str {
+    series.get_label().iter().find(|pair| pair.name() == name).map_or("", |pair| pair.value())
+}
+
+/// Returns the value of a counter.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counters of whole numbers")]
-fn count(metric: &Metric) -> u64 {
-    metric.get_counter().get_value() as u64
+pub(super) fn count(series: &Metric) -> u64 {
+    series.get_counter().get_value() as u64
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{AttemptFailure, Metrics};
+    use super::super::Metrics;
     use super::*;
     use crate::canon::Usage;
 
@@ -191,23 +155,23 @@ mod tests {
         metrics.target("a/c", "p").usage(&usage(7));
         target.cost(11);
         target.begin().failed(AttemptFailure::Connect);
-        let reading = metrics.reading();
-        let requests: Vec<_> = reading.requests.iter().map(|((s, c), n)| (*s, c.as_str(), *n)).collect();
+        let snapshot = metrics.snapshot();
+        let requests: Vec<_> = snapshot.requests.iter().map(|((s, c), n)| (*s, c.as_str(), *n)).collect();
         assert_eq!(requests, [(200, "", 3), (429, "rate_limit_exceeded", 1)]);
-        let used = ModelUse { input: 5, output: 2, cost_nano: 11, ..ModelUse::default() };
-        assert_eq!((reading.models["a/b"], reading.models["a/c"].tokens()), (used, 9));
-        assert_eq!(reading.failures[&("p".to_owned(), "connect".to_owned())], 1);
-        assert_eq!((reading.duration.count, reading.first_byte.count), (3, 2));
-        assert!(reading.duration.quantile(1.0).unwrap() <= 0.5, "of calls alone");
+        let used = ModelUsage { input: 5, output: 2, cost_nano: 11, ..ModelUsage::default() };
+        assert_eq!((snapshot.models["a/b"], snapshot.models["a/c"].tokens()), (used, 9));
+        assert_eq!(snapshot.failures[&("p".to_owned(), AttemptFailure::Connect)], 1);
+        assert_eq!((snapshot.duration.count, snapshot.first_byte.count), (3, 2));
+        assert!(snapshot.duration.quantile(1.0).unwrap() <= 0.5, "of calls alone");
         metrics.request("chat", 200, "", 40.0, Some(1.0));
-        let later = metrics.reading().duration.since(&reading.duration);
+        let later = metrics.snapshot().duration.since(&snapshot.duration);
         assert_eq!((later.count, later.quantile(0.5)), (1, Some(45.0)));
     }
 
     #[test]
     fn quantiles_are_estimated_as_prometheus_does() {
-        let times = Times { buckets: vec![(0.1, 0), (0.2, 10), (0.4, 10), (1.0, 20)], count: 21 };
-        assert_eq!(Times::default().quantile(0.5), None);
+        let times = HistogramSnapshot { buckets: vec![(0.1, 0), (0.2, 10), (0.4, 10), (1.0, 20)], count: 21 };
+        assert_eq!(HistogramSnapshot::default().quantile(0.5), None);
         let near = |part: f64, expected: f64| (times.quantile(part).unwrap() - expected).abs() < 1e-9;
         assert!(near(0.0, 0.1) && near(10.0 / 21.0, 0.2) && near(15.0 / 21.0, 0.7) && near(1.0, 1.0));
     }

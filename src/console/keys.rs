@@ -1,13 +1,13 @@
-//! Keys and their accounts: of as many as there may be, those that matter or were asked for.
+//! KeyList and their accounts: of as many as there may be, those that matter or were asked for.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::auth::{Error, Grant, Status};
-use crate::limit::Used;
-use crate::meter::{Books, Report, Wallet};
+use crate::auth::{Grant, Status, StoreError};
+use crate::limit::MinuteUsage;
+use crate::meter::{Books, UsageReport, Wallet};
 use crate::money::Amount;
 
 use super::query::Sort;
@@ -15,7 +15,7 @@ use super::{Query, Sources};
 
 /// The keys that are shown, and how many there are.
 #[derive(Debug, Serialize)]
-pub(super) struct Keys {
+pub(super) struct KeyList {
     pub(super) total: usize,
     pub(super) matching: usize,
     pub(super) shown: Vec<KeyRow>,
@@ -60,40 +60,40 @@ pub(super) struct AccountRow {
     #[serde(flatten)]
     wallet: Option<Wallet>,
     #[serde(flatten)]
-    report: Report,
+    report: UsageReport,
 }
 
 /// The keys and accounts of which the store is to be asked.
 #[derive(Clone, Debug, Default)]
-pub struct Shown {
+pub struct LedgerQuery {
     keys: Vec<String>,
     accounts: BTreeSet<String>,
 }
 
-/// The facts that the store knows of them.
+/// The facts that the store knows of these keys and accounts.
 #[derive(Debug)]
-pub struct Figures {
+pub struct LedgerFigures {
     spent: HashMap<String, Amount>,
     accounts: Vec<AccountRow>,
 }
 
-/// The books, and what was read in them lately.
+/// The books, and the reports that were read from them lately.
 #[derive(Debug)]
-pub(super) struct Shelf {
+pub(super) struct LedgerCache {
     books: Books,
-    reports: HashMap<String, (Instant, Report)>,
+    reports: HashMap<String, (Instant, UsageReport)>,
 }
 
-impl Keys {
+impl KeyList {
     pub(super) fn new(sources: &Sources<'_>, query: &Query) -> Self {
-        let mut keys = sources.ring.keys();
+        let mut keys = sources.key_table.keys();
         let total = keys.len();
         let wanted = query.keys.to_lowercase();
         let matches = |text: &str| text.to_lowercase().contains(&wanted);
         keys.retain(|key| matches(&key.id) || matches(&key.name) || matches(&key.account));
         let matching = keys.len();
-        let shown = sorted(keys, query.sort, sources).into_iter().take(MOST_KEYS);
-        let shown = shown.map(|Busy { key, used, calls }| {
+        let shown = sorted(keys, query.sort, sources).into_iter().take(MAX_KEY_COUNT);
+        let shown = shown.map(|KeyActivity { key, used, calls }| {
             let rights = &key.rights;
             KeyRow {
                 id: key.id.clone(),
@@ -114,16 +114,16 @@ impl Keys {
         Self { total, matching, shown: shown.collect() }
     }
 
-    /// Of whom the store is to be asked.
-    pub(super) fn shown(&self) -> Shown {
-        Shown {
+    /// The keys and accounts of which the store is to be asked.
+    pub(super) fn shown(&self) -> LedgerQuery {
+        LedgerQuery {
             keys: self.shown.iter().map(|key| key.id.clone()).collect(),
             accounts: self.shown.iter().map(|key| key.account.clone()).collect(),
         }
     }
 
-    /// Adds what the store says; gives the accounts.
-    pub(super) fn complete(&mut self, figures: Figures) -> Vec<AccountRow> {
+    /// Adds the facts that the store knows; returns the accounts.
+    pub(super) fn complete(&mut self, figures: LedgerFigures) -> Vec<AccountRow> {
         for key in &mut self.shown {
             key.spent_micro = figures.spent.get(&key.id).map(|spent| spent.micro_up());
         }
@@ -132,17 +132,17 @@ impl Keys {
 }
 
 /// A key, and what it does at the moment.
-struct Busy {
+struct KeyActivity {
     key: Grant,
-    used: Used,
+    used: MinuteUsage,
     calls: usize,
 }
 
-/// Keys in their order.
-fn sorted(keys: Vec<Grant>, sort: Sort, sources: &Sources<'_>) -> Vec<Busy> {
+/// KeyList in their order.
+fn sorted(keys: Vec<Grant>, sort: Sort, sources: &Sources<'_>) -> Vec<KeyActivity> {
     let busy = |key: Grant| {
         let (used, calls) = (sources.limiter.used(&key.id), sources.load.of(&key.id).calls);
-        Busy { key, used, calls }
+        KeyActivity { key, used, calls }
     };
     let mut keys: Vec<_> = keys.into_iter().map(busy).collect();
     keys.sort_by(|a, b| {
@@ -153,26 +153,26 @@ fn sorted(keys: Vec<Grant>, sort: Sort, sources: &Sources<'_>) -> Vec<Busy> {
             Sort::Name => a.key.name.to_lowercase().cmp(&b.key.name.to_lowercase()),
             Sort::Account => a.key.account.cmp(&b.key.account),
         };
-        // Keys that are equal otherwise must not change places from one look to the next.
+        // KeyList that are equal otherwise must not change places from one look to the next.
         first.then_with(|| a.key.created.cmp(&b.key.created)).then_with(|| a.key.id.cmp(&b.key.id))
     });
     keys
 }
 
-impl Shelf {
+impl LedgerCache {
     pub(super) fn new(books: Books) -> Self {
         Self { books, reports: HashMap::new() }
     }
 
-    pub(super) fn figures(&mut self, shown: &Shown, now: Instant) -> Option<Figures> {
+    pub(super) fn figures(&mut self, shown: &LedgerQuery, now: Instant) -> Option<LedgerFigures> {
         let figures = self.read(shown, now);
         figures.map_err(|error| log::warn!("console: {error}")).ok()
     }
 
-    fn read(&mut self, shown: &Shown, now: Instant) -> Result<Figures, Error> {
+    fn read(&mut self, shown: &LedgerQuery, now: Instant) -> Result<LedgerFigures, StoreError> {
         let spent = shown.keys.iter().map(|key| Ok((key.clone(), self.books.spent(key)?)));
-        let spent = spent.collect::<Result<_, Error>>()?;
-        self.reports.retain(|_, (read, _)| now.duration_since(*read) < REPORTED_FOR);
+        let spent = spent.collect::<Result<_, StoreError>>()?;
+        self.reports.retain(|_, (read, _)| now.duration_since(*read) < REPORT_CACHE_TIME);
         let accounts = shown.accounts.iter().map(|id| {
             let wallet = self.books.wallet(id)?;
             let report = match self.reports.get(id) {
@@ -182,12 +182,12 @@ impl Shelf {
             self.reports.entry(id.clone()).or_insert((now, report));
             Ok(AccountRow { id: id.clone(), wallet, report })
         });
-        Ok(Figures { spent, accounts: accounts.collect::<Result<_, Error>>()? })
+        Ok(LedgerFigures { spent, accounts: accounts.collect::<Result<_, StoreError>>()? })
     }
 }
 
-/// Keys that are shown at once; others are found by a search.
-const MOST_KEYS: usize = 100;
+/// KeyList that are shown at once; others are found by a search.
+const MAX_KEY_COUNT: usize = 100;
 
 /// The time for which a report is believed: one adds up a row for each key and day of the month.
-const REPORTED_FOR: Duration = Duration::from_secs(5);
+const REPORT_CACHE_TIME: Duration = Duration::from_secs(5);

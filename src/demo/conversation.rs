@@ -1,6 +1,6 @@
 //! The end of a conversation: what the user said last, and what a tool answered.
 //!
-//! Comes in: the messages or input items of a request, of any of the three protocols. Goes out: a [`Talk`].
+//! Comes in: the messages or input items of a request, of any of the three protocols. Goes out: a [`Conversation`].
 //! It goes backwards from the last message and reads no further than it must: agents send long histories.
 
 use std::borrow::Cow;
@@ -12,7 +12,7 @@ use super::json::{loose, read};
 
 /// The last words of a conversation.
 #[derive(Default)]
-pub(super) struct Talk {
+pub(super) struct Conversation {
     /// The text of the last user message that has a text or an image.
     pub(super) user: String,
     /// The images in that message.
@@ -21,33 +21,37 @@ pub(super) struct Talk {
     pub(super) result: Option<String>,
 }
 
-impl Talk {
+impl Conversation {
     /// Reads the messages; a string is one user message.
     pub(super) fn read(raw: Option<&RawValue>) -> Self {
         if raw.is_some_and(|raw| raw.get().starts_with('"')) {
             return Self { user: read(raw), ..Self::default() };
         }
-        let items: Vec<Item<'_>> = read(raw);
-        let (mut talk, mut fresh, mut found) = (Self::default(), true, false);
+        let items: Vec<ConversationItem<'_>> = read(raw);
+        let (mut conversation, mut fresh, mut found) = (Self::default(), true, false);
         for item in items.iter().rev() {
             match item.speaker() {
                 Speaker::Assistant => fresh = false,
-                Speaker::Tool if fresh => talk.answered(Content::read(item.output.or(item.content)).text),
-                Speaker::User if fresh || !found => found |= talk.said(item.content, fresh, found),
+                Speaker::Tool if fresh => {
+                    conversation.take_result(MessageContent::read(item.output.or(item.content)).text)
+                }
+                Speaker::User if fresh || !found => {
+                    found |= conversation.take_user(item.content, fresh, found)
+                }
                 _ => {}
             }
             if found && !fresh {
                 break;
             }
         }
-        talk
+        conversation
     }
 
     /// Takes in a user message; gives whether it says something.
-    fn said(&mut self, raw: Option<&RawValue>, fresh: bool, found: bool) -> bool {
-        let content = Content::read(raw);
+    fn take_user(&mut self, raw: Option<&RawValue>, fresh: bool, found: bool) -> bool {
+        let content = MessageContent::read(raw);
         if let Some(result) = content.result.filter(|_| fresh) {
-            self.answered(result);
+            self.take_result(result);
         }
         if content.speaks && !found {
             (self.user, self.images) = (content.text, content.images);
@@ -56,26 +60,26 @@ impl Talk {
     }
 
     /// Takes in a tool result. The walk goes backwards: the first one seen is the last one.
-    fn answered(&mut self, text: String) {
+    fn take_result(&mut self, text: String) {
         self.result.get_or_insert(text);
     }
 }
 
 #[derive(Default)]
-struct Content {
+struct MessageContent {
     text: String,
     images: usize,
     result: Option<String>,
     speaks: bool,
 }
 
-impl Content {
+impl MessageContent {
     fn read(raw: Option<&RawValue>) -> Self {
         if raw.is_some_and(|raw| raw.get().starts_with('"')) {
             return Self { text: read(raw), speaks: true, ..Self::default() };
         }
-        let parts: Vec<Part<'_>> = read(raw);
-        let texts: Vec<&str> = parts.iter().filter_map(Part::said).collect();
+        let parts: Vec<ContentPart<'_>> = read(raw);
+        let texts: Vec<&str> = parts.iter().filter_map(ContentPart::text).collect();
         let images =
             parts.iter().filter(|part| part.kind.ends_with("image") || part.kind == "image_url").count();
         let result = parts.iter().rfind(|part| part.kind == "tool_result");
@@ -88,6 +92,7 @@ impl Content {
     }
 }
 
+/// The one who speaks in an item.
 enum Speaker {
     User,
     Assistant,
@@ -95,9 +100,10 @@ enum Speaker {
     Other,
 }
 
+/// A message or an input item.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Item<'a> {
+struct ConversationItem<'a> {
     #[serde(borrow, rename = "type")]
     kind: Cow<'a, str>,
     #[serde(borrow)]
@@ -108,7 +114,7 @@ struct Item<'a> {
     output: Option<&'a RawValue>,
 }
 
-impl Item<'_> {
+impl ConversationItem<'_> {
     fn speaker(&self) -> Speaker {
         match (&*self.role, &*self.kind) {
             ("user", _) => Speaker::User,
@@ -121,9 +127,10 @@ impl Item<'_> {
     }
 }
 
+/// A part of a message.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Part<'a> {
+struct ContentPart<'a> {
     #[serde(borrow, rename = "type")]
     kind: Cow<'a, str>,
     #[serde(borrow, deserialize_with = "loose")]
@@ -132,19 +139,19 @@ struct Part<'a> {
     content: Option<&'a RawValue>,
 }
 
-impl Part<'_> {
-    fn said(&self) -> Option<&str> {
+impl ContentPart<'_> {
+    fn text(&self) -> Option<&str> {
         matches!(&*self.kind, "text" | "input_text" | "output_text").then_some(&*self.text)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::request::Request;
+    use super::super::request::DemoRequest;
 
-    fn talk(body: &str) -> (String, usize, Option<String>) {
-        let talk = Request::read(body.as_bytes()).unwrap().talk;
-        (talk.user, talk.images, talk.result)
+    fn conversation(body: &str) -> (String, usize, Option<String>) {
+        let conversation = DemoRequest::read(body.as_bytes()).unwrap().conversation;
+        (conversation.user, conversation.images, conversation.result)
     }
 
     #[test]
@@ -157,8 +164,11 @@ mod tests {
             {"type":"input_image","image_url":"u"},{"type":"input_text","text":"b"}]}]}"#;
         let messages = r#"{"messages":[{"role":"user","content":[{"type":"text","text":"a"},
             {"type":"image","source":{}},{"type":"text","text":"b"}]}]}"#;
-        assert_eq!([talk(chat), talk(responses), talk(messages)], [hi.clone(), hi.clone(), hi]);
-        assert_eq!(talk(r#"{"input":"a"}"#), ("a".to_owned(), 0, None));
+        assert_eq!(
+            [conversation(chat), conversation(responses), conversation(messages)],
+            [hi.clone(), hi.clone(), hi]
+        );
+        assert_eq!(conversation(r#"{"input":"a"}"#), ("a".to_owned(), 0, None));
     }
 
     #[test]
@@ -170,7 +180,10 @@ mod tests {
             {"type":"function_call_output","call_id":"c","output":[{"type":"input_text","text":"21"}]}]}"#;
         let messages = r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":[]},
             {"role":"user","content":[{"type":"tool_result","tool_use_id":"c","content":"21"}]}]}"#;
-        assert_eq!([talk(chat), talk(responses), talk(messages)], [done.clone(), done.clone(), done]);
+        assert_eq!(
+            [conversation(chat), conversation(responses), conversation(messages)],
+            [done.clone(), done.clone(), done]
+        );
     }
 
     #[test]
@@ -179,7 +192,7 @@ mod tests {
             let body = format!(
                 r#"{{"messages":[{{"role":"tool","content":"r"}},{last}{{"role":"user","content":"then"}}]}}"#
             );
-            talk(&body)
+            conversation(&body)
         };
         assert_eq!(with(""), ("then".to_owned(), 0, Some("r".to_owned())));
         assert_eq!(with(r#"{"role":"assistant","content":"ok"},"#), ("then".to_owned(), 0, None));

@@ -3,28 +3,30 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 
 use crate::failure::{Failure, Kind, Result};
 
-use super::{Digest, Error, Grant, Key, SharedSecret, Status, Store};
+use super::{Digest, Grant, Key, SharedSecret, Status, Store, StoreError};
 
-/// Answers credentials from memory. Whether the store has changed is looked up by the requests
-/// themselves, at most once in `STALENESS`.
-pub struct Ring {
+/// Answers credentials from memory. Whether the store has changed is checked by the requests
+/// themselves, at most once in `STORE_CHECK_INTERVAL_MS` milliseconds.
+pub struct KeyTable {
     keys: ArcSwap<HashMap<Digest, Grant>>,
-    source: Mutex<Source>,
+    source: Mutex<StoredKeys>,
     secret: SharedSecret,
-    born: Instant,
-    /// Milliseconds from `born` to the last look at the store.
-    looked: AtomicU64,
+    started: Instant,
+    /// Milliseconds from `started` to the last check of the store.
+    checked: AtomicU64,
 }
 
-struct Source {
+/// The store, and the version of it that the table was last read from.
+struct StoredKeys {
     store: Store,
     /// See [`Store::version`] and [`Store::revision`]: every call is written to the file, so only a look at
     /// the second tells whether a change of the first concerns keys.
@@ -32,12 +34,12 @@ struct Source {
     revision: i64,
 }
 
-impl Ring {
+impl KeyTable {
     /// Opens the store in a data folder and reads all keys.
     ///
     /// # Errors
     /// When the store cannot be opened or read.
-    pub fn open(folder: &Path) -> std::result::Result<Self, Error> {
+    pub fn open(folder: &Path) -> std::result::Result<Self, StoreError> {
         let store = Store::open(folder)?;
         let secret = store.shared_secret()?;
         // The keys last: a change between the reads is then seen as one.
@@ -45,10 +47,10 @@ impl Ring {
         let keys = index(store.keys()?);
         Ok(Self {
             keys: ArcSwap::from_pointee(keys),
-            source: Mutex::new(Source { store, version, revision }),
+            source: Mutex::new(StoredKeys { store, version, revision }),
             secret,
-            born: Instant::now(),
-            looked: AtomicU64::new(0),
+            started: Instant::now(),
+            checked: AtomicU64::new(0),
         })
     }
 
@@ -90,13 +92,13 @@ impl Ring {
     /// Reads the keys again if the store has changed. One caller looks, the others go on with what is
     /// known; a store that cannot be read leaves the keys as they are.
     fn refresh(&self) {
-        let now = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let looked = self.looked.load(Ordering::Relaxed);
-        if now < looked.saturating_add(STALENESS) {
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let checked = self.checked.load(Ordering::Relaxed);
+        if now < checked.saturating_add(STORE_CHECK_INTERVAL_MS) {
             return;
         }
-        let Ok(mut source) = self.source.try_lock() else { return };
-        self.looked.store(now, Ordering::Relaxed);
+        let Some(mut source) = self.source.try_lock() else { return };
+        self.checked.store(now, Ordering::Relaxed);
         match source.changed() {
             Ok(Some(keys)) => self.keys.store(Arc::new(index(keys))),
             Ok(None) => {}
@@ -105,8 +107,8 @@ impl Ring {
     }
 }
 
-impl Source {
-    fn changed(&mut self) -> std::result::Result<Option<Vec<Key>>, Error> {
+impl StoredKeys {
+    fn changed(&mut self) -> std::result::Result<Option<Vec<Key>>, StoreError> {
         let version = self.store.version()?;
         if version == self.version {
             return Ok(None);
@@ -122,14 +124,14 @@ fn index(keys: Vec<Key>) -> HashMap<Digest, Grant> {
     keys.into_iter().map(|key| (key.digest, Arc::new(key))).collect()
 }
 
-impl fmt::Debug for Ring {
+impl fmt::Debug for KeyTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ring").field("keys", &self.keys.load().len()).finish_non_exhaustive()
+        f.debug_struct("KeyTable").field("keys", &self.keys.load().len()).finish_non_exhaustive()
     }
 }
 
-/// Milliseconds for which a change of the store may go unseen. A look costs a few microseconds.
-const STALENESS: u64 = 10;
+/// The least time between two checks of the store, in milliseconds: for so long a change may go unseen. A check costs a few microseconds.
+const STORE_CHECK_INTERVAL_MS: u64 = 10;
 
 #[cfg(test)]
 mod tests {
@@ -141,10 +143,10 @@ mod tests {
     #[test]
     fn changes_by_others_are_seen() {
         let folder = tempfile::tempdir().unwrap();
-        let ring = Ring::open(folder.path()).unwrap();
+        let table = KeyTable::open(folder.path()).unwrap();
         let kind = |credential: &str| {
-            std::thread::sleep(Duration::from_millis(STALENESS + 5));
-            ring.grant(Some(credential), "missing").map_err(|failure| failure.kind())
+            std::thread::sleep(Duration::from_millis(STORE_CHECK_INTERVAL_MS + 5));
+            table.grant(Some(credential), "missing").map_err(|failure| failure.kind())
         };
         let other = Store::open(folder.path()).unwrap();
         other.create_account("a").unwrap();
@@ -156,7 +158,7 @@ mod tests {
         assert_eq!(kind(secret.expose()).unwrap_err(), Kind::KeyInactive);
         other.delete_key(&key.id).unwrap();
         assert_eq!(kind(secret.expose()).unwrap_err(), Kind::InvalidKey);
-        assert_eq!(ring.grant(None, "missing").unwrap_err().kind(), Kind::MissingKey);
-        assert_eq!(ring.grant(Some(""), "missing").unwrap_err().message(), "missing");
+        assert_eq!(table.grant(None, "missing").unwrap_err().kind(), Kind::MissingKey);
+        assert_eq!(table.grant(Some(""), "missing").unwrap_err().message(), "missing");
     }
 }
