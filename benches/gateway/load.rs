@@ -50,7 +50,7 @@ pub(crate) async fn open(load: &Load, streams: u32) -> Vec<Wire> {
     for _ in 0..streams {
         let mut wire = connect(load).await.unwrap();
         wire.send(&load.request).await.unwrap();
-        let head = timeout(PATIENCE, wire.head()).await.unwrap().unwrap();
+        let head = timeout(ANSWER_TIMEOUT, wire.head()).await.unwrap().unwrap();
         assert!(is_ok(&head.first), "{}", head.first);
         open.push(wire);
     }
@@ -64,7 +64,7 @@ async fn repeat(load: Arc<Load>, delay: Duration, time: Duration) -> Tally {
     let mut tally = Tally::default();
     let mut connection = None;
     loop {
-        match timeout(time + PATIENCE, once(&load, connection.take())).await {
+        match timeout(time + ANSWER_TIMEOUT, once(&load, connection.take())).await {
             Ok(Ok(kept)) => {
                 tally.answers += 1;
                 connection = kept;
@@ -124,4 +124,5 @@ impl Tally {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The time after which a call has failed.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);

@@ -33,8 +33,8 @@ pub(crate) struct Traffic {
 impl Scenario {
     /// All of them; a stream with pauses lasts for `time`.
     pub(crate) fn all(time: Duration) -> [Self; 9] {
-        let words = (time.as_millis() / PACE.as_millis()).max(5);
-        let paced = format!("words={words}][demo:slow={}", PACE.as_millis());
+        let words = (time.as_millis() / PIECE_INTERVAL.as_millis()).max(5);
+        let paced = format!("words={words}][demo:slow={}", PIECE_INTERVAL.as_millis());
         let open = "words=1000][demo:slow=50";
         let plain = |name, connections, group| Self {
             group,
@@ -61,7 +61,7 @@ impl Scenario {
             Self::new("large", "1 MiB request, 2 KiB answer", 4, request(256, 4 << 10, "words=185", false)),
             Self::new("burst", "200 events, one write each", 8, request(1, 850, "words=196", true)),
             Self {
-                stagger: PACE / 32,
+                stagger: PIECE_INTERVAL / 32,
                 ..Self::new("paced", "one event every 10 ms", 32, request(1, 850, &paced, true))
             },
         ]
@@ -113,4 +113,4 @@ fn request(messages: usize, letters: usize, marker: &str, stream: bool) -> Strin
 const PATH: &str = "/v1/chat/completions";
 
 /// The pause between two events of a paced stream.
-const PACE: Duration = Duration::from_millis(10);
+const PIECE_INTERVAL: Duration = Duration::from_millis(10);

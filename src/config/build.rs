@@ -25,7 +25,7 @@ use crate::route::{
 use super::error::Problem;
 use super::first_run::{self, DEMO, demo_models};
 use super::secret::Exposed;
-use super::{Admin, AdminSettings, Config, Listener, ListenerSettings, Settings, secret};
+use super::{AdminListener, AdminSettings, Config, Listener, ListenerSettings, Settings, secret};
 
 /// The names that a file declares, rightly or wrongly: an error that follows from another one is not reported.
 #[derive(Default)]
@@ -299,7 +299,7 @@ impl Build<'_> {
         &mut self,
         settings: Option<Located<AdminSettings>>,
         variable: &impl Fn(&str) -> Option<String>,
-    ) -> Option<Admin> {
+    ) -> Option<AdminListener> {
         let Located { value: AdminSettings(members), place } = settings.unwrap_or_default();
         let mut address = members.address.unwrap_or_else(|| "127.0.0.1:9090".to_owned().into());
         if address.place == SourcePosition::default() {
@@ -311,7 +311,7 @@ impl Build<'_> {
         self.address(&address);
         let token = members.token.and_then(|reference| self.secret("admin.token", &reference, variable));
         let token = token.map(|token| Token::new(token.expose_secret()));
-        Some(Admin { address: address.value, token, hosts: members.hosts })
+        Some(AdminListener { address: address.value, token, hosts: members.hosts })
     }
 
     fn address(&mut self, address: &Located<String>) {

@@ -160,13 +160,13 @@ mod tests {
 
     #[derive(Deserialize)]
     struct Message {
-        content: Vec<ReplyBlock>,
+        content: Vec<EventBlock>,
         stop_reason: String,
     }
 
     #[derive(Deserialize, Default)]
     #[serde(default)]
-    struct ReplyBlock {
+    struct EventBlock {
         thinking: String,
         signature: String,
         text: String,
