@@ -76,15 +76,11 @@ impl AdminGuard {
             (_, AdminResource::Health) | (Access::Token(_), AdminResource::Page) => Ok(()),
             (Access::Token(token), AdminResource::Console | AdminResource::Metrics) => {
                 let shown = authorization.and_then(bearer_token);
-                if shown.is_some_and(|shown| token.is(shown)) { Ok(()) } else { Err(UNAUTHORIZED) }
+                if shown.is_some_and(|shown| token.matches(shown)) { Ok(()) } else { Err(UNAUTHORIZED) }
             }
             (Access::Closed(_), AdminResource::Page | AdminResource::Console) => Err(CLOSED),
             (Access::Local(names) | Access::Closed(names), _) => {
-                if host.is_some_and(|host| names.are(host)) {
-                    Ok(())
-                } else {
-                    Err(FOREIGN)
-                }
+                if host.is_some_and(|host| names.include(host)) { Ok(()) } else { Err(FOREIGN) }
             }
         }
     }
@@ -92,7 +88,7 @@ impl AdminGuard {
 
 impl HostNames {
     /// Whether a `Host` is an address, a name of this machine, or one of these.
-    fn are(&self, host: &str) -> bool {
+    fn include(&self, host: &str) -> bool {
         let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((address, port)) => (address, port),
             None => host.split_at(host.find(':').unwrap_or(host.len())),

@@ -54,7 +54,7 @@ struct Schema<'a> {
 }
 
 impl<'a> Schema<'a> {
-    /// What cannot be read asks for nothing: `true` is a schema too.
+    /// Reads a schema. One that cannot be read asks for nothing: `true` is a schema too.
     fn read(raw: &'a RawValue) -> Self {
         serde_json::from_str(raw.get()).unwrap_or_default()
     }
