@@ -23,7 +23,7 @@ pub struct SourcePosition {
 pub struct Located<T> {
     /// The value.
     pub value: T,
-    /// Where it stands.
+    /// Its position.
     pub place: SourcePosition,
 }
 

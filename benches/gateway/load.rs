@@ -47,7 +47,7 @@ pub(crate) async fn run(load: &Arc<Load>, connections: u32, stagger: Duration, t
 /// Sends so many requests, one after the other, on one connection that is kept for the next time.
 pub(crate) async fn times(load: &Load, times: u32, connection: &mut Option<Wire>) -> io::Result<()> {
     for _ in 0..times {
-        *connection = timeout(PATIENCE, once(load, connection.take())).await??;
+        *connection = timeout(ANSWER_TIMEOUT, once(load, connection.take())).await??;
     }
     Ok(())
 }
@@ -72,7 +72,7 @@ pub(crate) async fn open(load: &Load, streams: u32) -> Vec<Wire> {
     for _ in 0..streams {
         let mut wire = connect(load).await.unwrap();
         wire.send(&load.request).await.unwrap();
-        let head = timeout(PATIENCE, wire.head()).await.unwrap().unwrap();
+        let head = timeout(ANSWER_TIMEOUT, wire.head()).await.unwrap().unwrap();
         assert!(is_ok(&head.first), "{}", head.first);
         open.push(wire);
     }
@@ -86,7 +86,7 @@ async fn repeat(load: Arc<Load>, delay: Duration, time: Duration) -> Tally {
     let mut tally = Tally::default();
     let mut connection = None;
     loop {
-        match timeout(time + PATIENCE, once(&load, connection.take())).await {
+        match timeout(time + ANSWER_TIMEOUT, once(&load, connection.take())).await {
             Ok(Ok(kept)) => {
                 tally.answers += 1;
                 connection = kept;
@@ -146,4 +146,5 @@ impl Tally {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The time after which a call has failed.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);

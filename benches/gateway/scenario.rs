@@ -41,15 +41,19 @@ pub(crate) struct Traffic {
 impl Scenario {
     /// All of them; a stream with pauses lasts for `time`.
     pub(crate) fn all(time: Duration) -> Vec<Self> {
-        let words = (time.as_millis() / PACE.as_millis()).max(5);
+        let words = (time.as_millis() / PIECE_INTERVAL.as_millis()).max(5);
         let paced = Self {
             name: "paced",
             what: "one event every 10 ms",
             connections: 32,
-            ..Self::paced(words, PACE)
+            ..Self::paced(words, PIECE_INTERVAL)
         };
-        let open =
-            Self { stays_open: true, what: "resident, MiB", connections: 200, ..Self::paced(1000, PACE * 5) };
+        let open = Self {
+            stays_open: true,
+            what: "resident, MiB",
+            connections: 200,
+            ..Self::paced(1000, PIECE_INTERVAL * 5)
+        };
         let billing = |name, connections| Self { name, connections, group: Group::Billing, ..Self::plain() };
         vec![
             Self { name: "memory", ..open.clone() },
@@ -59,8 +63,8 @@ impl Scenario {
             Self::large(),
             Self::burst(),
             Self { name: "translated burst", translated: true, ..Self::burst() },
-            Self { stagger: PACE / 32, ..paced.clone() },
-            Self { name: "translated paced", translated: true, stagger: PACE / 32, ..paced },
+            Self { stagger: PIECE_INTERVAL / 32, ..paced.clone() },
+            Self { name: "translated paced", translated: true, stagger: PIECE_INTERVAL / 32, ..paced },
             billing("billing 16", 16),
             billing("billing 64", 64),
             Self { name: "watching", group: Group::Watching, ..Self::plain() },
@@ -69,7 +73,7 @@ impl Scenario {
 
     /// Those that are counted, not timed. A pause is long enough for an event to come alone.
     pub(crate) fn counted() -> Vec<Self> {
-        let paced = Self { name: "paced", times: 3, ..Self::paced(196, PACE / 2) };
+        let paced = Self { name: "paced", times: 3, ..Self::paced(196, PIECE_INTERVAL / 2) };
         vec![
             Self::plain(),
             Self { name: "translated", translated: true, ..Self::plain() },
@@ -176,4 +180,4 @@ impl Scenario {
 }
 
 /// The pause between two events of a paced stream.
-const PACE: Duration = Duration::from_millis(10);
+const PIECE_INTERVAL: Duration = Duration::from_millis(10);

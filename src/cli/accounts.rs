@@ -92,15 +92,15 @@ impl AccountCommand {
             Self::TopUp(top_up) => top_up.run(&store, books, out),
             Self::Create(one) => {
                 store.create_account(&one.id)?;
-                one.say("created", out)
+                one.confirm("created", out)
             }
             Self::Disable(one) => {
                 store.set_account_status(&one.id, Status::Disabled)?;
-                one.say("disabled", out)
+                one.confirm("disabled", out)
             }
             Self::Enable(one) => {
                 store.set_account_status(&one.id, Status::Active)?;
-                one.say("enabled", out)
+                one.confirm("enabled", out)
             }
         }
     }
@@ -140,7 +140,7 @@ impl LedgerCommand {
         let progress = ProgressLine::new();
         let audit = Books::open(data)?.audit_with(|AuditStep { rule, rules, calls, .. }| {
             let calls = if calls == 0 { String::new() } else { format!(", {calls} calls") };
-            progress.say(&format!("audit: rule {rule} of {rules}{calls}"));
+            progress.show(&format!("audit: rule {rule} of {rules}{calls}"));
         })?;
         drop(progress);
         if format.json {

@@ -13,7 +13,7 @@ use super::CommandError;
 use super::doctor::reachable;
 use super::table::{OutputFormat, print};
 
-/// What is asked.
+/// The arguments of `crossmodel health`.
 #[derive(Debug, Args)]
 pub(super) struct HealthCommand {
     /// What to ask: `http://HOST:PORT/PATH`. Default: `/readyz` of the configuration's admin listener.
@@ -68,10 +68,10 @@ impl HealthCommand {
             Err(Unreached::Connection(why) | Unreached::Tls(why) | Unreached::Answer(why)) => {
                 Err(CommandError::Usage(format!("{url}: {why}")))
             }
-            Err(_) => Err(CommandError::Usage(format!("{url}: can not be reached"))),
+            Err(_) => Err(CommandError::Usage(format!("{url}: cannot be reached"))),
         }
     }
 }
 
-/// Where a gateway says whether it can serve.
+/// The path at which a gateway says whether it can serve.
 const READY: &str = "/readyz";

@@ -87,7 +87,7 @@ struct RightsArguments {
     /// Dollars that all calls of the key together may cost, or `unlimited`, which a new key is.
     #[arg(long, value_name = "USD")]
     spending_limit: Option<Limit<Amount>>,
-    /// Are its requests refused rather than carried with a loss?
+    /// Whether its requests are refused rather than carried with a loss.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     strict: Option<bool>,
 }
@@ -139,7 +139,7 @@ impl KeyCommand {
             }
             Self::Delete(one) => {
                 store.delete_key(&one.id)?;
-                one.say("deleted", out)
+                one.confirm("deleted", out)
             }
         }
     }
@@ -156,7 +156,7 @@ impl Create {
         if self.format.json {
             return print(&Created { key: &key, secret: secret.expose() }, out);
         }
-        writeln!(out, "{}\n\n{} can not be shown again: keep it now.", secret.expose(), key.id)?;
+        writeln!(out, "{}\n\n{} cannot be shown again: keep it now.", secret.expose(), key.id)?;
         Ok(())
     }
 }
@@ -170,7 +170,7 @@ impl Change {
 }
 
 impl RightsArguments {
-    /// What a key may do that could do `before`.
+    /// Returns the rights of a key that had the rights `before`.
     fn applied(&self, before: Rights) -> Rights {
         let mut rights = before;
         match self.models.as_slice() {
@@ -209,7 +209,7 @@ impl One {
         if self.format.json { print(&key, out) } else { table(HEADINGS, &[row(&key)], out) }
     }
 
-    pub(super) fn say(&self, what: &str, out: &mut dyn Write) -> Result<(), CommandError> {
+    pub(super) fn confirm(&self, what: &str, out: &mut dyn Write) -> Result<(), CommandError> {
         match self.format.json {
             true => print(&BTreeMap::from([("id", json!(self.id)), (what, json!(true))]), out)?,
             false => writeln!(out, "{} {what}", self.id)?,

@@ -96,14 +96,14 @@ enum Command {
     },
 }
 
-/// Why a command failed, in words for its user.
+/// The reason for which a command failed, in words for its user.
 #[derive(Debug)]
 enum CommandError {
     Config(config::ConfigError),
     Store(auth::StoreError),
     Output(io::Error),
     Usage(String),
-    /// What was asked for failed, and the output says so.
+    /// The command failed, and its output says so.
     Shown,
 }
 
@@ -225,7 +225,7 @@ impl From<io::Error> for CommandError {
     }
 }
 
-/// What stands at the end of the help: the way in, and how commands end.
+/// The end of the help: the first steps, and the exit codes.
 const HELP: &str = "\
 Examples:
   crossmodel

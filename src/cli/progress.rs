@@ -12,7 +12,7 @@ impl ProgressLine {
     }
 
     /// Puts this in the place of what was said before.
-    pub(super) fn say(&self, text: &str) {
+    pub(super) fn show(&self, text: &str) {
         if self.0 {
             let _ = write!(stderr(), "{ERASE}{text}");
         }
@@ -21,7 +21,7 @@ impl ProgressLine {
 
 impl Drop for ProgressLine {
     fn drop(&mut self) {
-        self.say("");
+        self.show("");
     }
 }
 

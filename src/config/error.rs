@@ -8,9 +8,9 @@ use crate::located::SourcePosition;
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
-    /// Where; all zero for what concerns no line.
+    /// The position; all zero for a problem that concerns no line.
     pub place: SourcePosition,
-    /// What.
+    /// The message.
     pub message: String,
 }
 

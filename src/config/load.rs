@@ -78,7 +78,7 @@ fn yaml() -> serde_saphyr::Options {
     serde_saphyr::options! { strict_booleans: true }
 }
 
-/// Where a document nests deeper than any configuration does. The library follows it further than the stack
+/// Finds the place at which a document nests deeper than any configuration does. The library follows it further than the stack
 /// reaches, so such a document is not shown to it.
 fn too_deep(text: &str) -> Option<SourcePosition> {
     let mut depth: usize = 0;

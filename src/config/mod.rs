@@ -15,7 +15,7 @@ mod secret;
 mod settings;
 mod warning;
 
-pub use admin::{Admin, AdminSettings};
+pub use admin::{AdminListener, AdminSettings};
 pub use error::{ConfigError, Problem};
 pub use first_run::DEMO;
 pub use loaded::{Config, Listener};

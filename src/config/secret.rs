@@ -27,7 +27,7 @@ pub(super) type Resolved = (SecretString, Option<(PathBuf, Exposure)>);
 /// The secret that `env:NAME` or `file:PATH` refers to.
 ///
 /// # Errors
-/// What is wrong, without a word of the secret. A value that is no reference is not repeated: it might
+/// Describes an error, without a word of the secret. A value that is no reference is not repeated: it might
 /// be a secret that somebody wrote into the file.
 pub(super) fn resolve(
     reference: &str,

@@ -10,9 +10,9 @@ use crate::auth::{Token, bearer_token};
 
 /// The rule by which callers of the admin listener are let in.
 #[derive(Debug)]
-pub struct Guard(Access);
+pub struct AdminGuard(Access);
 
-/// The rule behind a [`Guard`].
+/// The rule behind a [`AdminGuard`].
 #[derive(Debug)]
 enum Access {
     Token(Token),
@@ -48,7 +48,7 @@ pub struct AccessDenied {
     pub message: &'static str,
 }
 
-impl Guard {
+impl AdminGuard {
     /// The guard of a listener with these names, which is for this machine alone or is not.
     #[must_use]
     pub fn new<'n>(token: Option<Token>, is_loopback: bool, names: impl Iterator<Item = &'n str>) -> Self {
@@ -76,15 +76,11 @@ impl Guard {
             (_, AdminResource::Health) | (Access::Token(_), AdminResource::Page) => Ok(()),
             (Access::Token(token), AdminResource::Console | AdminResource::Metrics) => {
                 let shown = authorization.and_then(bearer_token);
-                if shown.is_some_and(|shown| token.is(shown)) { Ok(()) } else { Err(UNAUTHORIZED) }
+                if shown.is_some_and(|shown| token.matches(shown)) { Ok(()) } else { Err(UNAUTHORIZED) }
             }
             (Access::Closed(_), AdminResource::Page | AdminResource::Console) => Err(CLOSED),
             (Access::Local(names) | Access::Closed(names), _) => {
-                if host.is_some_and(|host| names.are(host)) {
-                    Ok(())
-                } else {
-                    Err(FOREIGN)
-                }
+                if host.is_some_and(|host| names.include(host)) { Ok(()) } else { Err(FOREIGN) }
             }
         }
     }
@@ -92,7 +88,7 @@ impl Guard {
 
 impl HostNames {
     /// Whether a `Host` is an address, a name of this machine, or one of these.
-    fn are(&self, host: &str) -> bool {
+    fn include(&self, host: &str) -> bool {
         let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((address, port)) => (address, port),
             None => host.split_at(host.find(':').unwrap_or(host.len())),
@@ -128,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_token_is_asked_for_where_figures_are() {
-        let guard = Guard::new(Some(Token::new("secret")), true, ["127.0.0.1"].into_iter());
+        let guard = AdminGuard::new(Some(Token::new("secret")), true, ["127.0.0.1"].into_iter());
         let with = |what, authorization| guard.admit(what, Some("evil.example"), authorization);
         for what in [AdminResource::Console, AdminResource::Metrics] {
             for bad in
@@ -143,9 +139,9 @@ mod tests {
 
     #[test]
     fn without_a_token_only_this_machine_sees_the_console() {
-        let open = Guard::new(None, false, ["0.0.0.0"].into_iter());
+        let open = AdminGuard::new(None, false, ["0.0.0.0"].into_iter());
         assert_eq!(open.admit(AdminResource::Page, Some("127.0.0.1"), None), Err(CLOSED));
-        let local = Guard::new(None, true, ["Console.internal"].into_iter());
+        let local = AdminGuard::new(None, true, ["Console.internal"].into_iter());
         let at = |host| local.admit(AdminResource::Console, host, None);
         for good in [
             "127.0.0.1:9090",
@@ -178,7 +174,7 @@ mod tests {
     #[test]
     fn metrics_are_not_given_out_under_a_foreign_name() {
         let at = |is_loopback, host| {
-            let guard = Guard::new(None, is_loopback, ["0.0.0.0", "Gateway"].into_iter());
+            let guard = AdminGuard::new(None, is_loopback, ["0.0.0.0", "Gateway"].into_iter());
             assert_eq!(guard.admit(AdminResource::Health, host, None), Ok(()), "{host:?}");
             guard.admit(AdminResource::Metrics, host, None)
         };

@@ -141,7 +141,7 @@ struct KeyActivity {
 /// KeyList in their order.
 fn sorted(keys: Vec<Grant>, sort: Sort, sources: &Sources<'_>) -> Vec<KeyActivity> {
     let busy = |key: Grant| {
-        let (used, calls) = (sources.limiter.used(&key.id), sources.load.of(&key.id).calls);
+        let (used, calls) = (sources.limiter.used(&key.id), sources.load.of_key(&key.id).calls);
         KeyActivity { key, used, calls }
     };
     let mut keys: Vec<_> = keys.into_iter().map(busy).collect();

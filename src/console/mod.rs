@@ -26,7 +26,7 @@ use history::MetricsHistory;
 use keys::LedgerCache;
 
 pub use assets::{Asset, CONTENT_SECURITY_POLICY, asset};
-pub use guard::{AccessDenied, AdminResource, Guard};
+pub use guard::{AccessDenied, AdminGuard, AdminResource};
 pub use keys::{LedgerFigures, LedgerQuery};
 pub use query::Query;
 pub use sources::Sources;

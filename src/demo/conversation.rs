@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::json::{loose, read};
+use super::json::{loose, read_or_default};
 
 /// The last words of a conversation.
 #[derive(Default)]
@@ -25,18 +25,18 @@ impl Conversation {
     /// Reads the messages; a string is one user message.
     pub(super) fn read(raw: Option<&RawValue>) -> Self {
         if raw.is_some_and(|raw| raw.get().starts_with('"')) {
-            return Self { user: read(raw), ..Self::default() };
+            return Self { user: read_or_default(raw), ..Self::default() };
         }
-        let items: Vec<ConversationItem<'_>> = read(raw);
+        let items: Vec<ConversationItem<'_>> = read_or_default(raw);
         let (mut conversation, mut fresh, mut found) = (Self::default(), true, false);
         for item in items.iter().rev() {
             match item.speaker() {
                 Speaker::Assistant => fresh = false,
                 Speaker::Tool if fresh => {
-                    conversation.take_result(MessageContent::read(item.output.or(item.content)).text)
+                    conversation.take_result(MessageContent::read(item.output.or(item.content)).text);
                 }
                 Speaker::User if fresh || !found => {
-                    found |= conversation.take_user(item.content, fresh, found)
+                    found |= conversation.take_user(item.content, fresh, found);
                 }
                 _ => {}
             }
@@ -76,9 +76,9 @@ struct MessageContent {
 impl MessageContent {
     fn read(raw: Option<&RawValue>) -> Self {
         if raw.is_some_and(|raw| raw.get().starts_with('"')) {
-            return Self { text: read(raw), speaks: true, ..Self::default() };
+            return Self { text: read_or_default(raw), speaks: true, ..Self::default() };
         }
-        let parts: Vec<ContentPart<'_>> = read(raw);
+        let parts: Vec<ContentPart<'_>> = read_or_default(raw);
         let texts: Vec<&str> = parts.iter().filter_map(ContentPart::text).collect();
         let images =
             parts.iter().filter(|part| part.kind.ends_with("image") || part.kind == "image_url").count();

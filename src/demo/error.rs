@@ -109,7 +109,7 @@ fn phrase(status: u16) -> &'static str {
     }
 }
 
-/// How many seconds a client is told to wait after a status.
+/// Returns the seconds that a client is told to wait after a status.
 pub(super) fn retry_after(status: u16) -> Option<&'static str> {
     matches!(status, 429 | 503 | 529).then_some("7")
 }

@@ -13,7 +13,7 @@ use super::json::{self, ObjectWriter};
 pub(super) struct EventBuffer {
     bytes: Vec<u8>,
     extents: Vec<EventExtent>,
-    /// Where the event that is being written begins.
+    /// The offset at which the event that is being written begins.
     start: usize,
 }
 
@@ -28,32 +28,32 @@ impl EventBuffer {
     /// A body of one piece.
     pub(super) fn body(bytes: Vec<u8>) -> Self {
         let mut buffer = Self { bytes, ..Self::default() };
-        buffer.end();
+        buffer.end_event();
         buffer
     }
 
     /// Adds an event that has a name: `event:` and `data:` lines.
     pub(super) fn event(&mut self, name: &str, fill: impl FnOnce(&mut ObjectWriter<'_>)) -> &mut Self {
-        self.put("event: ");
-        self.put(name);
-        self.put("\n");
+        self.push("event: ");
+        self.push(name);
+        self.push("\n");
         self.data(|o| fill(o.text("type", name)))
     }
 
     /// Adds an event of one `data:` line.
     pub(super) fn data(&mut self, fill: impl FnOnce(&mut ObjectWriter<'_>)) -> &mut Self {
-        self.put("data: ");
+        self.push("data: ");
         json::object(&mut self.bytes, fill);
-        self.put("\n\n");
-        self.end()
+        self.push("\n\n");
+        self.end_event()
     }
 
     /// Adds an event whose data is no JSON.
     pub(super) fn word(&mut self, data: &str) {
-        self.put("data: ");
-        self.put(data);
-        self.put("\n\n");
-        self.end();
+        self.push("data: ");
+        self.push(data);
+        self.push("\n\n");
+        self.end_event();
     }
 
     /// Says of the event added last that it carries a piece of the content: faults count these.
@@ -91,7 +91,7 @@ impl EventBuffer {
         let mut other = Self::default();
         for piece in self.pieces(None) {
             other.bytes.extend(piece.iter().flat_map(line_end));
-            other.end();
+            other.end_event();
         }
         other
     }
@@ -110,11 +110,11 @@ impl EventBuffer {
         }
     }
 
-    fn put(&mut self, text: &str) {
+    fn push(&mut self, text: &str) {
         self.bytes.extend_from_slice(text.as_bytes());
     }
 
-    fn end(&mut self) -> &mut Self {
+    fn end_event(&mut self) -> &mut Self {
         self.extents.push(EventExtent { len: self.bytes.len() - self.start, delta: false });
         self.start = self.bytes.len();
         self

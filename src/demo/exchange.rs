@@ -76,7 +76,7 @@ fn stream(exchange: &DemoExchange<'_>) -> Script {
     if exchange.directives.fault != Some(InjectedFault::ErrorFirst) {
         events(exchange.protocol, &mut buffer, &exchange.reply());
     }
-    go_wrong(&mut buffer, exchange);
+    inject_fault(&mut buffer, exchange);
     Script::stream(exchange.headers(EVENTS), buffer, &exchange.directives)
 }
 
@@ -112,7 +112,7 @@ fn error_event(protocol: DemoProtocol, buffer: &mut EventBuffer, failure: &Provi
 }
 
 /// The faults that stand in the bytes; those of the connection are the script's.
-fn go_wrong(buffer: &mut EventBuffer, exchange: &DemoExchange<'_>) {
+fn inject_fault(buffer: &mut EventBuffer, exchange: &DemoExchange<'_>) {
     let error = |buffer: &mut EventBuffer| {
         error_event(exchange.protocol, buffer, &exchange.failure(), &exchange.request.hash);
     };

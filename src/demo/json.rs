@@ -150,7 +150,7 @@ pub(super) fn literal(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Reads JSON that may have any shape: what is not of the wanted one gives the default.
-pub(super) fn read<'a, T: Deserialize<'a> + Default>(raw: Option<&'a RawValue>) -> T {
+pub(super) fn read_or_default<'a, T: Deserialize<'a> + Default>(raw: Option<&'a RawValue>) -> T {
     raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
 }
 
@@ -160,7 +160,7 @@ where
     D: Deserializer<'de>,
     T: Deserialize<'de> + Default,
 {
-    <&RawValue>::deserialize(deserializer).map(|raw| read(Some(raw)))
+    <&RawValue>::deserialize(deserializer).map(|raw| read_or_default(Some(raw)))
 }
 
 fn number(out: &mut Vec<u8>, value: usize) {

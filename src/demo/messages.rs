@@ -90,7 +90,7 @@ fn start(o: &mut ObjectWriter<'_>, reply: &DemoReply<'_>) {
 fn empty(o: &mut ObjectWriter<'_>, reply: &DemoReply<'_>, block: ReplyBlock<'_>) {
     match block {
         ReplyBlock::Reasoning(_) => {
-            o.text("type", "thinking").text("thinking", "").text("signature", "").done()
+            o.text("type", "thinking").text("thinking", "").text("signature", "").done();
         }
         ReplyBlock::Text(_) => o.text("type", "text").text("text", "").done(),
         ReplyBlock::Call(call) => tool(o, reply, call, "{}"),
@@ -160,13 +160,13 @@ mod tests {
 
     #[derive(Deserialize)]
     struct Message {
-        content: Vec<ReplyBlock>,
+        content: Vec<EventBlock>,
         stop_reason: String,
     }
 
     #[derive(Deserialize, Default)]
     #[serde(default)]
-    struct ReplyBlock {
+    struct EventBlock {
         thinking: String,
         signature: String,
         text: String,

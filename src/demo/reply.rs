@@ -74,7 +74,7 @@ impl<'a> DemoReply<'a> {
         }
     }
 
-    /// What stands for the provider's secret form of the reasoning.
+    /// Returns the stand-in for the provider's secret form of the reasoning.
     pub(super) fn seal(&self) -> String {
         self.id("EqDemo00")
     }
@@ -128,7 +128,7 @@ impl<'a> ReplyCall<'a> {
     }
 }
 
-/// What an answer costs; the prompt's tokens include the cached ones.
+/// The tokens of an answer; those of the prompt include the cached ones.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReplyUsage {
     pub(super) prompt: usize,
@@ -150,7 +150,7 @@ impl ReplyUsage {
     }
 }
 
-/// What the prompt is taken to cost.
+/// Returns the tokens that the prompt is taken to have.
 pub(super) fn prompt_tokens(request: &DemoRequest<'_>) -> usize {
     request.body.len().div_ceil(4)
 }

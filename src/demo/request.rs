@@ -11,9 +11,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::conversation::Conversation;
-use super::json::{loose, read};
+use super::json::{loose, read_or_default};
 
-/// What the demo has to know of a request.
+/// The facts of a request that the demo answers to.
 pub(super) struct DemoRequest<'a> {
     /// The members as they came, for those who echo them.
     pub(super) wire: RequestWire<'a>,
@@ -112,7 +112,7 @@ pub(super) struct RequestWire<'a> {
 impl<'a> RequestWire<'a> {
     /// The functions of the request: the one that it names, and then the others in their order.
     fn functions(&self) -> Vec<CallableFunction<'a>> {
-        let tools: Vec<ToolWire<'_>> = read(self.tools);
+        let tools: Vec<ToolWire<'_>> = read_or_default(self.tools);
         let mut functions: Vec<_> = tools.into_iter().filter_map(ToolWire::function).collect();
         let choice = ToolChoiceWire::read(self.tool_choice);
         if choice.kind == "none" {
@@ -126,9 +126,9 @@ impl<'a> RequestWire<'a> {
     }
 
     fn format(&self) -> AnswerFormat<'a> {
-        let held = |raw| read::<FormatHolderWire<'a>>(raw).format;
+        let held = |raw| read_or_default::<FormatHolderWire<'a>>(raw).format;
         let raw = self.response_format.or_else(|| held(self.text)).or_else(|| held(self.output_config));
-        let shape: FormatWire<'_> = read(raw);
+        let shape: FormatWire<'_> = read_or_default(raw);
         match &*shape.kind {
             "json_object" => AnswerFormat::Object,
             "json_schema" => AnswerFormat::Schema(shape.schema.or(shape.json_schema.schema)),
@@ -137,9 +137,10 @@ impl<'a> RequestWire<'a> {
     }
 
     fn reasons(&self) -> bool {
-        let effort = |raw| read::<Option<Cow<'_, str>>>(raw).is_some_and(|e| e != "none" && e != "minimal");
-        let reasoning: ReasoningWire<'_> = read(self.reasoning);
-        let thinking: ToolChoiceWire<'_> = read(self.thinking);
+        let effort =
+            |raw| read_or_default::<Option<Cow<'_, str>>>(raw).is_some_and(|e| e != "none" && e != "minimal");
+        let reasoning: ReasoningWire<'_> = read_or_default(self.reasoning);
+        let thinking: ToolChoiceWire<'_> = read_or_default(self.thinking);
         effort(self.reasoning_effort)
             || effort(reasoning.effort)
             || reasoning.summary.is_some()
@@ -211,9 +212,9 @@ struct ToolChoiceWire<'a> {
 impl<'a> ToolChoiceWire<'a> {
     fn read(raw: Option<&'a RawValue>) -> Self {
         if raw.is_some_and(|raw| raw.get().starts_with('"')) {
-            return Self { kind: read(raw), ..Self::default() };
+            return Self { kind: read_or_default(raw), ..Self::default() };
         }
-        read(raw)
+        read_or_default(raw)
     }
 
     fn is(&self, name: &str) -> bool {

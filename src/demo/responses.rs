@@ -220,8 +220,8 @@ fn response(o: &mut ObjectWriter<'_>, reply: &DemoReply<'_>, state: ResponsePhas
 
 /// The tools that the request offers; a function is shown with all of its members.
 fn tools(list: &mut ArrayWriter<'_>, tools: Option<&RawValue>) {
-    for raw in json::read::<Vec<&RawValue>>(tools) {
-        let tool: EchoedTool<'_> = json::read(Some(raw));
+    for raw in json::read_or_default::<Vec<&RawValue>>(tools) {
+        let tool: EchoedTool<'_> = json::read_or_default(Some(raw));
         if tool.kind != "function" {
             list.echo(raw);
             continue;

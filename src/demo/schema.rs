@@ -19,7 +19,7 @@ pub(super) fn sample(schema: Option<&RawValue>) -> String {
     let root = schema.map(Schema::read).unwrap_or_default();
     let mut out = Vec::new();
     let first = root.properties.0.first().filter(|_| root.required.is_empty()).map(|(name, _)| name);
-    Sampler { root: &root, left: Cell::new(MAX_SCHEMA_BYTES) }.object(
+    SchemaSampler { root: &root, left: Cell::new(MAX_SCHEMA_BYTES) }.object(
         &mut out,
         &root,
         first,
@@ -54,7 +54,7 @@ struct Schema<'a> {
 }
 
 impl<'a> Schema<'a> {
-    /// What cannot be read asks for nothing: `true` is a schema too.
+    /// Reads a schema. One that cannot be read asks for nothing: `true` is a schema too.
     fn read(raw: &'a RawValue) -> Self {
         serde_json::from_str(raw.get()).unwrap_or_default()
     }
@@ -70,13 +70,13 @@ impl<'a> Schema<'a> {
     }
 }
 
-struct Sampler<'s> {
+struct SchemaSampler<'s> {
     root: &'s Schema<'s>,
     /// Bytes of schemas that may still be read: one that refers to itself in several places has no end.
     left: Cell<usize>,
 }
 
-impl Sampler<'_> {
+impl SchemaSampler<'_> {
     fn value(&self, out: &mut Vec<u8>, raw: &RawValue, levels: usize) {
         let Some(left) = self.left.get().checked_sub(raw.get().len()) else {
             return json::literal(out, WORD);

@@ -17,7 +17,7 @@ pub struct Script {
     pub status: u16,
     /// The headers, without `content-length` and `transfer-encoding`.
     pub headers: Vec<(&'static str, String)>,
-    /// What happens after the head, in order; after the last step the body ends as HTTP wants it.
+    /// The steps after the head, in order; after the last step the body ends as HTTP wants it.
     pub steps: Vec<ScriptStep>,
     length: Option<usize>,
 }
@@ -87,7 +87,7 @@ impl Script {
 
 pub(super) type Headers = Vec<(&'static str, String)>;
 
-/// Where the bytes stop although HTTP does not end the body there, and what happens then.
+/// Returns the place at which the bytes stop although HTTP does not end the body there, and the step that follows.
 fn ending(directives: &Directives) -> (usize, Option<ScriptStep>) {
     match directives.fault {
         Some(InjectedFault::Cut(place)) => (place, Some(ScriptStep::Cut)),

@@ -67,7 +67,7 @@ impl Load {
 
     /// Everything that goes on for one key.
     #[must_use]
-    pub fn of(&self, key: &str) -> Weight {
+    pub fn of_key(&self, key: &str) -> Weight {
         self.0.lock().keys.get(key).copied().unwrap_or_default()
     }
 
@@ -227,7 +227,7 @@ mod tests {
         let (load, loud, quiet) = (Arc::new(Load::default()), key("loud"), key("quiet"));
         let mut held: Vec<_> = (0..18).map(|_| load.enter(&loud, BOUNDS).unwrap()).collect();
         assert!(load.is_near(BOUNDS));
-        assert_eq!((load.of("loud").calls, load.of("quiet").calls), (18, 0));
+        assert_eq!((load.of_key("loud").calls, load.of_key("quiet").calls), (18, 0));
         assert_eq!(load.enter(&loud, BOUNDS).unwrap_err(), Shed::Share);
         held.push(load.enter(&quiet, BOUNDS).unwrap());
         held.push(load.enter(&quiet, BOUNDS).unwrap());
@@ -255,9 +255,9 @@ mod tests {
         first.hold(300).unwrap();
         assert_eq!(first.fit(901), Err(Shed::Memory));
         first.fit(200).unwrap();
-        assert_eq!((load.total().bytes, load.of("loud").bytes), (300, 200));
+        assert_eq!((load.total().bytes, load.of_key("loud").bytes), (300, 200));
         first.keep(950);
-        assert_eq!((load.total().bytes, load.of("loud").bytes), (1050, 950));
+        assert_eq!((load.total().bytes, load.of_key("loud").bytes), (1050, 950));
         drop(first);
         assert_eq!(load.total(), Weight { calls: 1, bytes: 100 });
         second.hold(600).unwrap();

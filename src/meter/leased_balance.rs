@@ -51,7 +51,7 @@ impl LeasedBalances {
     }
 
     /// Adds money to a key's balance: from a lease, or what a call has not needed.
-    pub(super) fn put(&mut self, account: &Arc<str>, key: &Arc<str>, amount: Amount) {
+    pub(super) fn deposit(&mut self, account: &Arc<str>, key: &Arc<str>, amount: Amount) {
         let balance = self.balance(account, key);
         match balance.spare.checked_add(amount) {
             Some(spare) => balance.spare = spare,

@@ -145,7 +145,7 @@ impl LedgerState {
         let Lease { terms, amount } = lease;
         state.balances.learn(request, terms);
         if state.closed || !state.has_room() {
-            state.balances.put(&terms.billing.account, &terms.billing.key, *amount);
+            state.balances.deposit(&terms.billing.account, &terms.billing.key, *amount);
             return None;
         }
         self.begin(state, *amount, request, Arc::clone(terms))
@@ -164,7 +164,7 @@ impl LedgerState {
             |call| encode(&JournalRecord::Hold(call, Hold { billing: terms.number, amount, prompt, rates }));
         let call = CallId::new(self.epoch, state.calls);
         let Some((call, record)) = call.and_then(|call| Some((call, hold(call)?))) else {
-            state.balances.put(&terms.billing.account, &terms.billing.key, amount);
+            state.balances.deposit(&terms.billing.account, &terms.billing.key, amount);
             return None;
         };
         state.calls += 1;
@@ -270,7 +270,7 @@ impl LedgerState {
         let mut state = self.lock();
         // What only memory knows of must not be spent again: who takes over from a dead process would not find it.
         if state.write(encoded) {
-            state.balances.put(&billing.account, &billing.key, rest);
+            state.balances.deposit(&billing.account, &billing.key, rest);
         }
         match state.open.checked_sub(1) {
             Some(open) => state.open = open,
@@ -333,7 +333,7 @@ impl LedgerState {
     /// Adds money to leased balances.
     pub(super) fn fill(&self, spare: &[UnusedLease]) {
         let balances = &mut self.lock().balances;
-        spare.iter().for_each(|spare| balances.put(&spare.account, &spare.key, spare.amount));
+        spare.iter().for_each(|spare| balances.deposit(&spare.account, &spare.key, spare.amount));
     }
 
     /// Puts operations back that could not be carried out, before those that have come since.

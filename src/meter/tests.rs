@@ -428,7 +428,7 @@ fn a_torn_journal_is_read_as_far_as_it_is_whole() {
     }
 }
 
-/// What may happen.
+/// A step of a random history.
 #[derive(Clone, Debug)]
 enum Step {
     /// In one of the processes.

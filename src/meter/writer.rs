@@ -117,7 +117,7 @@ impl LedgerWriter {
                         let spare = self.state.empty(selector);
                         emptied.extend_from_slice(&spare);
                         spare
-                    })?)
+                    })?);
                 }
                 StoreOperation::Begin(hold) => batch.begin(hold.clone()),
                 StoreOperation::Record(record) => batch.record(record, |selector| {
@@ -154,10 +154,14 @@ impl LedgerWriter {
                     reply.send(set.map(|set| UnclaimedHold::new(&self.state, set)))
                 })),
                 StoreOperation::Wallet(_, reply) => {
-                    _ = wallets.next().map(|wallet| reply.send(Ok(wallet)));
+                    if let Some(wallet) = wallets.next() {
+                        _ = reply.send(Ok(wallet));
+                    }
                 }
                 StoreOperation::Report(_, reply) => {
-                    _ = reports.next().map(|report| reply.send(Ok(report)));
+                    if let Some(report) = reports.next() {
+                        _ = reply.send(Ok(report));
+                    }
                 }
                 StoreOperation::Begin(_) | StoreOperation::Record(_) | StoreOperation::Free(..) => {}
             }

@@ -86,7 +86,7 @@ pub struct AccessLine<'a> {
     pub cost_nano: Option<u64>,
 }
 
-/// Where access lines go.
+/// The destination of access lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Destination {

@@ -14,7 +14,7 @@ use super::sink::LineSink;
 
 struct Filtered(env_logger::Logger);
 
-/// Where records go, once there is a log.
+/// The sink for records, once there is a log.
 static STDERR: OnceLock<LineSink> = OnceLock::new();
 
 /// Starts the log. `RUST_LOG` sets our level; the default is `info`.

@@ -77,7 +77,7 @@ impl Metrics {
             open_holds: make.gauge("crossmodel_ledger_open_holds", "Calls for which money is set aside.")?,
             ledger_failing: make.gauge(
                 "crossmodel_ledger_failing",
-                "1 while the store can not be written, so that paid calls are refused.",
+                "1 while the store cannot be written, so that paid calls are refused.",
             )?,
             ledger_waiting: make.gauge(
                 "crossmodel_ledger_waiting",
@@ -131,12 +131,12 @@ impl Metrics {
     /// The metrics of a target, by catalog entry and provider. To be kept: this looks them all up.
     #[must_use]
     pub fn target(&self, model: &str, provider: &str) -> Arc<TargetMetrics> {
-        self.targets.of(model, provider)
+        self.targets.find(model, provider)
     }
 
     /// Sets the states of the targets of all models, by catalog entry and provider.
     pub fn targets<'t>(&self, all: impl Iterator<Item = (&'t str, &'t str, TargetState)>) {
-        self.targets.are(all);
+        self.targets.set_states(all);
     }
 
     /// Counts a request that is over.

@@ -43,7 +43,8 @@ impl LineSink {
     pub(super) fn new(name: &str, file: File) -> io::Result<Self> {
         let shared = Arc::new(SinkState::default());
         let theirs = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || write(&theirs, file))?;
+        let thread =
+            std::thread::Builder::new().name(name.to_owned()).spawn(move || run_writer(&theirs, file))?;
         Ok(Self { shared, writer: thread.thread().clone() })
     }
 
@@ -70,7 +71,7 @@ impl LineSink {
         self.shared.dropped.load(Ordering::Relaxed)
     }
 
-    /// Has lines written at once, without waiting for it.
+    /// Wakes the writer, so that lines are written at once. Does not wait for it.
     pub(super) fn hurry(&self) {
         self.writer.unpark();
     }
@@ -91,7 +92,7 @@ impl PendingLines {
     }
 }
 
-fn write(shared: &Arc<SinkState>, mut file: File) {
+fn run_writer(shared: &Arc<SinkState>, mut file: File) {
     let mut batch = Vec::new();
     // Whether the last thing that could be written has no end.
     let mut torn = false;

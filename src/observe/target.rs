@@ -58,16 +58,16 @@ pub struct Attempt {
     gaps: Mutex<Option<LocalHistogram>>,
 }
 
-/// What a trace says of a try of a target.
+/// An attempt at a target, as a trace shows it.
 #[derive(Clone, Copy, Debug)]
 pub struct Tried<'a> {
-    /// What is asked for.
+    /// The name of the operation.
     pub operation: &'static str,
     /// The provider's name in the configuration.
     pub provider: &'a str,
     /// The provider's name of the model.
     pub model: &'a str,
-    /// Where the provider is.
+    /// The host of the provider.
     pub host: &'a str,
     /// Its port.
     pub port: u16,
@@ -147,8 +147,8 @@ impl Targets {
         })
     }
 
-    /// The metrics of one. To be kept: this looks them all up.
-    pub(super) fn of(&self, model: &str, provider: &str) -> Arc<TargetMetrics> {
+    /// Returns the metrics of a target. To be kept: this looks them all up.
+    pub(super) fn find(&self, model: &str, provider: &str) -> Arc<TargetMetrics> {
         let (target, direction) =
             (&[model, provider], |direction| self.call_tokens.with_label_values(&[model, direction]));
         Arc::new(TargetMetrics {
@@ -166,8 +166,8 @@ impl Targets {
         })
     }
 
-    /// How they all are, by catalog entry and provider.
-    pub(super) fn are<'t>(&self, all: impl Iterator<Item = (&'t str, &'t str, TargetState)>) {
+    /// Sets the states of all targets, by catalog entry and provider.
+    pub(super) fn set_states<'t>(&self, all: impl Iterator<Item = (&'t str, &'t str, TargetState)>) {
         // A target that the configuration does not know any more has no state.
         self.open.reset();
         self.backing_off.reset();
@@ -239,7 +239,7 @@ impl TokenKind {
 }
 
 impl TargetMetrics {
-    /// The target is being tried.
+    /// Begins an attempt at the target.
     #[must_use]
     pub fn begin(self: &Arc<Self>) -> Attempt {
         self.attempts.inc();
@@ -247,7 +247,7 @@ impl TargetMetrics {
         Attempt { target: Arc::clone(self), start: Instant::now(), last: None, gaps: Mutex::default() }
     }
 
-    /// The provider has reported the usage of a call.
+    /// Counts the usage of a call that the provider has reported.
     pub fn usage(&self, usage: &Usage) {
         for (counter, kind) in self.tokens.iter().zip(TokenKind::ALL) {
             let count = kind.of(usage);
@@ -259,7 +259,7 @@ impl TargetMetrics {
         self.completion.observe(tokens(usage.output));
     }
 
-    /// A call has cost something.
+    /// Counts the cost of a call.
     pub fn cost(&self, nano: u64) {
         if nano > 0 {
             self.cost.inc_by(nano);

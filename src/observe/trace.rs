@@ -27,7 +27,7 @@ use super::access::AccessLine;
 use super::labels::AttemptFailure;
 use super::target::Tried;
 
-/// Who makes traces, if anybody does.
+/// The maker of traces; absent if they are off.
 #[derive(Debug)]
 pub struct Tracer(Option<(SdkTracerProvider, SdkTracer)>);
 
@@ -46,7 +46,7 @@ impl Tracer {
     /// One that does what the environment says; nothing, unless it names an endpoint.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Fails with the reason for which it cannot be used.
     pub fn from_env() -> Result<Self, String> {
         let set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
         let off = |name, value| env::var(name).is_ok_and(|is: String| is.eq_ignore_ascii_case(value));
@@ -180,7 +180,7 @@ impl fmt::Debug for Trace {
     }
 }
 
-/// What sends spans. It is used by the exporter's thread only, which may wait.
+/// The sender of spans. It is used by the exporter's thread only, which may wait.
 #[derive(Debug)]
 struct Client {
     agent: ureq::Agent,
@@ -205,7 +205,7 @@ impl Client {
     fn note(&self, failure: Option<String>) {
         let before = self.failing.swap(failure.is_some(), Ordering::Relaxed);
         match failure {
-            Some(why) if !before => log::warn!("traces can not be sent: {why}"),
+            Some(why) if !before => log::warn!("traces cannot be sent: {why}"),
             None if before => log::info!("traces are sent again"),
             _ => {}
         }

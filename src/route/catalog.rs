@@ -28,26 +28,26 @@ pub struct ModelSettings {
     pub name: Option<String>,
     /// When the model was published, `YYYY-MM-DD`.
     pub created: Option<Located<String>>,
-    /// Is it offered? Default: `active`.
+    /// Whether it is offered. Default: `active`.
     #[serde(default)]
     pub status: ModelStatus,
     /// Tokens that a conversation may have.
     pub context_window: Option<u64>,
     /// Tokens that an answer may have.
     pub max_output: Option<u64>,
-    /// What it can do, where that is not known by its name.
+    /// Its capabilities, where they are not known by its name.
     #[serde(default)]
     pub caps: CapsSettings,
-    /// Is a request refused rather than carried with a loss?
+    /// Whether a request is refused rather than carried with a loss.
     #[serde(default)]
     pub strict: bool,
-    /// What it costs, in tiers by the size of the prompt. Default: nothing.
+    /// Its prices, in tiers by the size of the prompt. Default: nothing.
     pub prices: Option<Vec<TierSettings>>,
     /// Services of the provider that clients may ask for although they have no price: what they cost, the operator
     /// pays. Default: none of them, if the model has prices.
     #[serde(default)]
     pub unmetered: Vec<Service>,
-    /// Who answers.
+    /// The targets that answer.
     #[serde(default)]
     pub targets: Vec<TargetSettings>,
 }
@@ -64,14 +64,14 @@ pub struct TargetSettings {
     pub protocols: Option<Vec<ProtocolId>>,
     /// Share of the calls within its priority. Default: 1.
     pub weight: Option<u32>,
-    /// Targets with a higher number are used only when those with lower ones can not be. Default: 0.
+    /// Targets with a higher number are used only when those with lower ones cannot be. Default: 0.
     #[serde(default)]
     pub priority: u32,
-    /// What the model costs where this target answers. Default: the model's prices.
+    /// The prices of the model where this target answers. Default: the model's prices.
     pub prices: Option<Vec<TierSettings>>,
 }
 
-/// Is a model offered?
+/// Whether a model is offered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ModelStatus {
@@ -93,19 +93,19 @@ pub struct ModelEntry {
     pub name: String,
     /// Seconds since the epoch; 0 if unknown.
     pub created: i64,
-    /// Is it offered?
+    /// Whether it is offered.
     pub status: ModelStatus,
     /// Tokens that a conversation may have.
     pub context_window: Option<u64>,
     /// Tokens that an answer may have.
     pub max_output: Option<u64>,
-    /// What it can do, where that is not known by its name.
+    /// Its capabilities, where they are not known by its name.
     pub caps: CapsSettings,
-    /// Is a request refused rather than carried with a loss?
+    /// Whether a request is refused rather than carried with a loss.
     pub strict: bool,
     /// Services that may be asked for although there is no price for them.
     pub unmetered: Vec<Service>,
-    /// Who answers.
+    /// The targets that answer.
     pub targets: Vec<ModelTarget>,
 }
 
@@ -122,14 +122,14 @@ pub struct ModelTarget {
     pub weight: u32,
     /// Lower numbers first.
     pub priority: u32,
-    /// What calls cost; absent: nothing.
+    /// The prices of calls; absent: nothing.
     pub prices: Option<Arc<Prices>>,
-    /// How it is.
+    /// Its health.
     pub health: Arc<TargetHealth>,
 }
 
 impl ModelTarget {
-    /// Can it be called in this protocol?
+    /// Whether it can be called in this protocol.
     #[must_use]
     pub fn speaks(&self, protocol: ProtocolId) -> bool {
         self.protocols.contains(&protocol)

@@ -40,7 +40,7 @@ struct HealthState {
     failures: u32,
     /// The callers to whom these failures happened.
     failed: CallerSet,
-    /// How often it was left alone in a row.
+    /// The number of times in a row that it was left alone.
     rounds: u32,
     /// Until when it is left alone.
     open_until: Option<Instant>,

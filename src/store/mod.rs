@@ -156,7 +156,7 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Database(error) => write!(f, "the store failed: {error}"),
-            Self::File(error) => write!(f, "the data folder can not be used: {error}"),
+            Self::File(error) => write!(f, "the data folder cannot be used: {error}"),
             Self::NotFound(what) => write!(f, "there is no {what}"),
             Self::Exists(what) => write!(f, "there is already an {what}"),
             Self::TooMuch => f.write_str("the balance would be too large"),

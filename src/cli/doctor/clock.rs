@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::finding::{CheckState, DoctorFinding};
 
-/// How far a provider's clock is ahead of ours.
+/// The difference between a provider's clock and ours.
 #[derive(Clone, Debug)]
 pub(super) struct Skew {
     provider: String,
@@ -46,7 +46,7 @@ pub(super) fn lifetime(subject: &str, check: &'static str, ends: Option<i64>) ->
             CheckState::Unknown,
             subject,
             check,
-            "its end can not be read here",
+            "its end cannot be read here",
             advice,
         );
     };

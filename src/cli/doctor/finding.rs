@@ -26,7 +26,7 @@ pub(super) struct DoctorFinding {
     pub(super) check: &'static str,
     pub(super) state: CheckState,
     pub(super) message: String,
-    /// What to do about it.
+    /// The advice for it.
     pub(super) advice: Option<String>,
 }
 

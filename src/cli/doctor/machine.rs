@@ -63,21 +63,21 @@ fn certificate(subject: &str, listener: &Listener) -> Option<DoctorFinding> {
     Some(match std::fs::read(file) {
         Ok(pem) => clock::lifetime(subject, check, certificate_file_ends(&pem)),
         Err(why) => {
-            let message = format!("{} can not be read: {why}", file.display());
+            let message = format!("{} cannot be read: {why}", file.display());
             let advice = "let the user that runs the gateway read it";
             DoctorFinding::new(CheckState::Wrong, subject, check, message, advice)
         }
     })
 }
 
-/// What a gateway says of itself at `/`.
+/// The answer of a gateway at `/`.
 #[derive(Deserialize)]
 struct Root {
     name: String,
     version: String,
 }
 
-/// Is an address free, or does a gateway serve it already? Says that besides.
+/// Judges whether an address is free. Also returns whether a gateway serves it already.
 async fn port(
     prober: &Prober,
     subject: &str,
@@ -122,7 +122,7 @@ async fn port(
     }
 }
 
-/// Where something that listens at this address is reached from here.
+/// Returns the address by which a listener is reached from this machine.
 pub(in crate::cli) fn reachable(listener: SocketAddr) -> SocketAddr {
     let mut at = listener;
     if at.ip().is_unspecified() {

@@ -25,7 +25,7 @@ use super::CommandError;
 use super::progress::ProgressLine;
 use super::table::OutputFormat;
 
-use finding::{CheckState, DoctorFinding, show};
+use finding::{CheckState, DoctorFinding};
 pub(super) use machine::reachable;
 
 /// Looks at everything at once; `data` is where the store is if the configuration does not say it.
@@ -45,7 +45,7 @@ pub(super) fn run(
     findings.extend(runtime.block_on(all(config, data, ProgressLine::new())));
     // A name that nobody resolves is not waited for.
     runtime.shutdown_background();
-    show(&findings, format, out)
+    finding::show(&findings, format, out)
 }
 
 async fn all(
@@ -72,14 +72,14 @@ async fn all(
         jobs.spawn(async move { (FindingOrigin::Machine, machine::look(&prober, &config).await, None) });
     }
     let (mut found, mut skews, total) = (Vec::new(), Vec::new(), jobs.len());
-    progress.say(&format!("looking at {total} things"));
+    progress.show(&format!("looking at {total} things"));
     while let Some(done) = jobs.join_next().await {
         // A look that broke off has found nothing, and that is said.
         let (place, findings, skew) =
             done.unwrap_or_else(|error| (FindingOrigin::Broken, broken(&error), None));
         found.push((place, findings));
         skews.extend(skew);
-        progress.say(&format!("looked at {} of {total} things", found.len()));
+        progress.show(&format!("looked at {} of {total} things", found.len()));
     }
     found.sort_by(|(a, _), (b, _)| a.cmp(b));
     let mut findings: Vec<_> = found.into_iter().flat_map(|(_, findings)| findings).collect();

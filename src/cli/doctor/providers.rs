@@ -25,8 +25,8 @@ pub(super) async fn look(prober: &Prober, provider: &Arc<Provider>) -> (Vec<Doct
         }
         (None, _) => {
             let advice =
-                "correct its `base_url`, or ask why this machine can not resolve the name: getent hosts HOST";
-            let message = format!("{host} can not be resolved");
+                "correct its `base_url`, or ask why this machine cannot resolve the name: getent hosts HOST";
+            let message = format!("{host} cannot be resolved");
             findings.push(DoctorFinding::new(CheckState::Wrong, &subject, "name", message, advice));
             return (findings, None);
         }
@@ -88,10 +88,10 @@ fn certificate(subject: &str, ends: Option<i64>, answer: &Result<Answer, Unreach
     DoctorFinding::new(CheckState::Wrong, subject, check, why, advice)
 }
 
-/// What rustls says of certificates of authorities that this machine does not know, one that signs for itself included.
+/// The errors of rustls for certificates of authorities that this machine does not know, self-signed ones included.
 const UNTRUSTED: [&str; 3] = ["UnknownIssuer", "BadSignature", "CaUsedAsEndEntity"];
 
-/// What the status of the list of models says of the credential.
+/// Judges the credential by the status of the list of models.
 fn credential(subject: &str, has_key: bool, status: u16) -> DoctorFinding {
     let check = "credential";
     let unknown = |message: &str, advice: &str| {

@@ -33,7 +33,7 @@ fn absent(subject: &str, folder: &Path) -> DoctorFinding {
     match access(parent, Access::WRITE_OK) {
         Ok(()) => DoctorFinding::ok(subject, "folder", "the first start makes it"),
         Err(why) => {
-            let message = format!("it is not there, and {} can not be written to: {why}", parent.display());
+            let message = format!("it is not there, and {} cannot be written to: {why}", parent.display());
             let advice = "make it, owned by the user that runs the gateway";
             DoctorFinding::new(CheckState::Wrong, subject, "folder", message, advice)
         }
@@ -45,7 +45,7 @@ fn permissions(subject: &str, folder: &Path) -> DoctorFinding {
     let files = [folder.to_owned(), folder.join(store::FILE)];
     for file in files.iter().filter(|file| file.exists()) {
         if let Err(why) = access(file, Access::READ_OK | Access::WRITE_OK) {
-            let message = format!("{} can not be written: {why}", file.display());
+            let message = format!("{} cannot be written: {why}", file.display());
             let advice = "give it to the user that runs the gateway (chown), and see that the disk is not mounted \
                 read-only";
             return DoctorFinding::new(CheckState::Wrong, subject, check, message, advice);

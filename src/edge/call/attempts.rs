@@ -1,6 +1,7 @@
 //! The attempts of a call at its targets, and what they say of these.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -23,6 +24,8 @@ pub(in crate::edge) struct Attempts {
     pub(in crate::edge) fallbacks: Option<Box<Fallbacks>>,
     pub(in crate::edge) answer: ProviderAnswer,
     pub(in crate::edge) trace: Trace,
+    /// The parts of answers that were not understood, by the provider that the call has left.
+    left_oddities: Vec<(Arc<str>, BTreeMap<Oddity, u64>)>,
     /// The call's stay at the target that is being asked.
     asked: Option<InFlightCall>,
     /// The try of a target that is going on, or was the last.
@@ -64,11 +67,21 @@ impl Attempts {
 
     /// Puts the call at another target: what the last one has answered counts no more.
     pub(in crate::edge) fn go_on(&mut self, call: Call, fallbacks: Box<Fallbacks>) {
-        self.call = Some(Box::new(call));
+        let left = self.call.replace(Box::new(call));
         self.fallbacks = Some(fallbacks);
-        let oddities = std::mem::take(&mut self.answer.oddities);
-        self.answer = ProviderAnswer { oddities, ..ProviderAnswer::default() };
+        let answer = std::mem::take(&mut self.answer);
+        if let Some(left) = left.filter(|_| !answer.oddities.is_empty()) {
+            self.left_oddities.push((Arc::clone(&left.provider().name), answer.oddities));
+        }
         (self.sent, self.tries, self.fresh) = (None, 0, false);
+    }
+
+    /// Returns the parts of all answers that were not understood, with the providers that have sent them.
+    pub(in crate::edge) fn oddities(&self) -> impl Iterator<Item = (&str, Oddity, u64)> {
+        let current = self.call.iter().map(|call| (&*call.provider().name, &self.answer.oddities));
+        let left = self.left_oddities.iter().map(|(provider, oddities)| (&**provider, oddities));
+        let all = left.chain(current);
+        all.flat_map(|(name, oddities)| oddities.iter().map(move |(oddity, count)| (name, *oddity, *count)))
     }
 
     /// The call, which is there from the choice of the target on.

@@ -55,8 +55,8 @@ impl CallContext {
         for (rejection, count) in call.rejections.iter() {
             metrics.rejected_carriers(rejection, count.into());
         }
-        for (oddity, count) in &self.attempts.answer.oddities {
-            metrics.oddities(&call.provider().name, *oddity, *count);
+        for (provider, oddity, count) in self.attempts.oddities() {
+            metrics.oddities(provider, oddity, count);
         }
         let prices = call.prices.as_ref().filter(|_| self.billing.has_bill());
         if let (Some(prices), Some(usage)) = (prices, &self.attempts.answer.usage) {

@@ -12,14 +12,14 @@ use tokio::time::MissedTickBehavior;
 
 use crate::auth;
 use crate::config;
-use crate::console::{self, AccessDenied, AdminResource, Asset, Console, Guard, Query};
+use crate::console::{self, AccessDenied, AdminGuard, AdminResource, Asset, Console, Query};
 use crate::edge::gateway::Gateway;
 
 /// The application behind the admin listener.
 #[derive(Debug)]
 pub(in crate::edge) struct Admin {
     gateway: Gateway,
-    guard: Guard,
+    guard: AdminGuard,
     console: Arc<Console>,
 }
 
@@ -37,10 +37,10 @@ impl Admin {
     /// When the store cannot be opened.
     pub(in crate::edge) fn new(
         gateway: Gateway,
-        settings: &config::Admin,
+        settings: &config::AdminListener,
         data: &Path,
     ) -> Result<Self, auth::StoreError> {
-        let guard = Guard::new(settings.token.clone(), settings.is_loopback(), settings.names());
+        let guard = AdminGuard::new(settings.token.clone(), settings.is_loopback(), settings.names());
         Ok(Self { gateway, guard, console: Arc::new(Console::open(data)?) })
     }
 

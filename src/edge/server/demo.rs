@@ -34,7 +34,7 @@ impl Demo {
     fn admits(&self, session: &ServerSession) -> bool {
         let shown = session.req_header().headers.get(header::AUTHORIZATION);
         let token = shown.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-        token.is_some_and(|token| self.0.is(token))
+        token.is_some_and(|token| self.0.matches(token))
     }
 }
 

@@ -436,7 +436,7 @@ fn clients(
 
 /// What operators are answered by, and what takes the samples that it shows.
 fn operators(
-    settings: &config::Admin,
+    settings: &config::AdminListener,
     data: &Path,
     gateway: Gateway,
 ) -> Result<(Service<Side<Admin>>, Sampler), ConfigError> {
