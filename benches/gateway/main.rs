@@ -7,8 +7,9 @@
 //! and counts. Every byte of every answer is compared: where errors are not 0, the numbers mean nothing.
 //! `BENCH_ROUNDS` (3) and `BENCH_SECONDS` (2, for one measurement) make it longer or shorter.
 //!
-//! `cargo bench --bench gateway -- instructions` counts instead what does not depend on the machine, and compares it
-//! with the bounds in `bounds.yaml`: instructions and allocations under Callgrind, and system calls.
+//! `cargo test --bench gateway -- instructions` counts instead what does not depend on the machine, and compares it with
+//! the bounds in `bounds.yaml`: instructions and allocations under Callgrind, and system calls. It counts what
+//! `cargo build --release --workspace` has built, so it may be a debug build itself.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "it is a program that measures and tells")]
 
 mod bare;
