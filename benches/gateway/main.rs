@@ -59,9 +59,8 @@ fn main() -> ExitCode {
     }
     let programs = Programs::built_along(pinned);
     let bench = Bench { runtime, upstream, programs, plan: Plan::new(&arguments) };
-    let scenarios: Vec<_> =
-        Scenario::all(bench.plan.time).into_iter().filter(|s| bench.plan.wants(s)).collect();
-    let (proxies, own): (Vec<_>, Vec<_>) = scenarios.into_iter().partition(|s| s.group == Group::Proxies);
+    let wanted = Scenario::all(bench.plan.time).into_iter().filter(|scenario| bench.plan.wants(scenario));
+    let (proxies, own): (Vec<_>, Vec<_>) = wanted.partition(|scenario| scenario.group == Group::Proxies);
     bench.beside_others(&proxies);
     for scenario in &own {
         bench.beside_itself(scenario);
