@@ -1,4 +1,4 @@
-//! The gate of `cargo bench --bench gateway -- instructions`, on figures that nobody counted.
+//! The gate of `cargo test --bench gateway -- instructions`, on figures that nobody counted.
 
 #[path = "../benches/gateway/bounds.rs"]
 mod bounds;

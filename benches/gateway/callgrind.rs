@@ -13,12 +13,19 @@ pub(crate) struct Callgrind<'a> {
     pub(crate) folder: &'a Path,
 }
 
-/// What a thread did between two moments.
+/// What a process did between two moments.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) instructions: f64,
     /// Calls of an allocator's functions from outside of it.
     pub(crate) allocations: f64,
+}
+
+impl Counts {
+    /// The same for one of so many.
+    pub(crate) fn per(self, units: f64) -> Self {
+        Self { instructions: self.instructions / units, allocations: self.allocations / units }
+    }
 }
 
 impl Callgrind<'_> {
@@ -29,7 +36,6 @@ impl Callgrind<'_> {
             "valgrind".to_owned(),
             "--tool=callgrind".to_owned(),
             format!("--callgrind-out-file={folder}/%p"),
-            "--separate-threads=yes".to_owned(),
             format!("--vgdb-prefix={folder}/vgdb"),
         ]
     }
@@ -39,17 +45,13 @@ impl Callgrind<'_> {
         self.tell(process, "zero");
     }
 
-    /// What each thread did since, those first that did most.
-    pub(crate) fn counts(&self, process: u32) -> Vec<Counts> {
+    /// What it has done since.
+    pub(crate) fn counts(&self, process: u32) -> Counts {
         self.tell(process, "dump");
-        let take = |file: PathBuf| {
-            let counts = read(&fs::read_to_string(&file).unwrap());
-            fs::remove_file(file).unwrap();
-            counts
-        };
-        let mut threads: Vec<_> = self.files(process).into_iter().map(take).collect();
-        threads.sort_by(|one, other| other.instructions.total_cmp(&one.instructions));
-        threads
+        let file = self.dump(process);
+        let counts = read(&fs::read_to_string(&file).unwrap());
+        fs::remove_file(file).unwrap();
+        counts
     }
 
     fn tell(&self, process: u32, what: &str) {
@@ -58,12 +60,11 @@ impl Callgrind<'_> {
         assert!(told.status.success(), "vgdb {what}: {}", String::from_utf8_lossy(&told.stderr));
     }
 
-    /// The files of its threads: the numbers of process, dump and thread. The one without a number is for the end.
-    fn files(&self, process: u32) -> Vec<PathBuf> {
+    /// The file of its last dump, which has a number; the one without is for the end.
+    fn dump(&self, process: u32) -> PathBuf {
         let own = format!("{process}.");
-        let files = fs::read_dir(self.folder).unwrap().map(|entry| entry.unwrap());
-        let own = files.filter(|entry| entry.file_name().to_string_lossy().starts_with(&own));
-        own.map(|entry| entry.path()).collect()
+        let mut files = fs::read_dir(self.folder).unwrap().map(|entry| entry.unwrap());
+        files.find(|entry| entry.file_name().to_string_lossy().starts_with(&own)).unwrap().path()
     }
 }
 

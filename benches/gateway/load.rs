@@ -3,12 +3,14 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::upstream::RECEIVED;
 use crate::wire::Wire;
 
 /// One request, and its whole answer.
@@ -44,9 +46,18 @@ pub(crate) async fn run(load: &Arc<Load>, connections: u32, stagger: Duration, t
     all
 }
 
-/// Sends so many requests, one after the other, on one connection that is kept for the next time.
-pub(crate) async fn times(load: &Load, times: u32, connection: &mut Option<Wire>) -> io::Result<()> {
+/// Sends so many requests, one after the other and each after a pause, on one connection that is kept for the next
+/// time.
+pub(crate) async fn times(
+    load: &Load,
+    times: u32,
+    pause: Duration,
+    connection: &mut Option<Wire>,
+) -> io::Result<()> {
     for _ in 0..times {
+        if !pause.is_zero() {
+            sleep(pause).await;
+        }
         *connection = timeout(ANSWER_TIMEOUT, once(load, connection.take())).await??;
     }
     Ok(())
@@ -59,6 +70,7 @@ pub(crate) async fn answer(load: &Load) -> io::Result<Vec<u8>> {
     let head = wire.head().await?;
     let mut answer = Vec::new();
     wire.body(&head, |piece| {
+        RECEIVED.fetch_add(piece.len() as u64, Ordering::Release);
         answer.extend_from_slice(piece);
         Ok(())
     })
@@ -117,6 +129,7 @@ async fn once(load: &Load, connection: Option<Wire>) -> io::Result<Option<Wire>>
     }
     let mut left = load.expected.as_slice();
     wire.body(&head, |piece| {
+        RECEIVED.fetch_add(piece.len() as u64, Ordering::Release);
         let wrong = || {
             let same = left.iter().zip(piece).take_while(|(wanted, got)| wanted == got).count();
             io::Error::other(format!("another answer from byte {}", load.expected.len() - left.len() + same))
@@ -146,5 +159,4 @@ impl Tally {
     }
 }
 
-/// The time after which a call has failed.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);

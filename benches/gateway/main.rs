@@ -7,8 +7,9 @@
 //! and counts. Every byte of every answer is compared: where errors are not 0, the numbers mean nothing.
 //! `BENCH_ROUNDS` (3) and `BENCH_SECONDS` (2, for one measurement) make it longer or shorter.
 //!
-//! `cargo bench --bench gateway -- instructions` counts instead what does not depend on the machine, and compares it
-//! with the bounds in `bounds.yaml`: instructions and allocations under Callgrind, and system calls.
+//! `cargo test --bench gateway -- instructions` counts instead what does not depend on the machine, and compares it with
+//! the bounds in `bounds.yaml`: instructions and allocations under Callgrind, and system calls. It counts what
+//! `cargo build --release --workspace` has built, so it may be a debug build itself.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "it is a program that measures and tells")]
 
 mod bare;
@@ -58,8 +59,8 @@ fn main() -> ExitCode {
     }
     let programs = Programs::built_along(pinned);
     let bench = Bench { runtime, upstream, programs, plan: Plan::new(&arguments) };
-    let wanted = Scenario::all(bench.plan.time).into_iter().filter(|s| bench.plan.wants(s));
-    let (proxies, own): (Vec<_>, Vec<_>) = wanted.partition(|s| s.group == Group::Proxies);
+    let wanted = Scenario::all(bench.plan.time).into_iter().filter(|scenario| bench.plan.wants(scenario));
+    let (proxies, own): (Vec<_>, Vec<_>) = wanted.partition(|scenario| scenario.group == Group::Proxies);
     bench.beside_others(&proxies);
     for scenario in &own {
         bench.beside_itself(scenario);

@@ -71,9 +71,9 @@ impl Scenario {
         ]
     }
 
-    /// Those that are counted, not timed. A pause is long enough for an event to come alone.
+    /// Those that are counted, not timed. The events of a paced stream come one by one, each after the last was received.
     pub(crate) fn counted() -> Vec<Self> {
-        let paced = Self { name: "paced", times: 3, ..Self::paced(196, PIECE_INTERVAL / 2) };
+        let paced = Self { name: "paced", times: 2, ..Self::paced(196, upstream::UNTIL_RECEIVED) };
         vec![
             Self::plain(),
             Self { name: "translated", translated: true, ..Self::plain() },
@@ -90,7 +90,7 @@ impl Scenario {
             name: "plain",
             what: "1 KiB request, 2 KiB answer",
             connections: 8,
-            times: 300,
+            times: 200,
             stagger: Duration::ZERO,
             group: Group::Proxies,
             stays_open: false,
@@ -103,12 +103,12 @@ impl Scenario {
 
     fn large() -> Self {
         let what = "1 MiB request, 2 KiB answer";
-        Self { name: "large", what, connections: 4, times: 20, past: (256, 4 << 10), ..Self::plain() }
+        Self { name: "large", what, connections: 4, times: 10, past: (256, 4 << 10), ..Self::plain() }
     }
 
     fn burst() -> Self {
         let what = "200 events, one write each";
-        Self { name: "burst", what, times: 20, stream: true, marker: "words=196".to_owned(), ..Self::plain() }
+        Self { name: "burst", what, times: 10, stream: true, marker: "words=196".to_owned(), ..Self::plain() }
     }
 
     fn paced(words: u128, pace: Duration) -> Self {

@@ -31,9 +31,9 @@ pub(crate) fn per_request(
     let mut connection = None;
     runtime.block_on(async {
         let load = scenario.traffic(subject).await.load;
-        load::times(&load, WARM_UP, &mut connection).await.unwrap();
+        load::times(&load, WARM_UP, Duration::ZERO, &mut connection).await.unwrap();
         let strace = Strace::attach(subject.id())?;
-        load::times(&load, REQUESTS, &mut connection).await.unwrap();
+        load::times(&load, REQUESTS, Duration::ZERO, &mut connection).await.unwrap();
         let calls = strace.detach().into_iter();
         Ok(calls.map(|(name, calls)| (name, calls / f64::from(REQUESTS))).collect())
     })
@@ -111,5 +111,4 @@ const REQUESTS: u32 = 200;
 pub(crate) const SENDS: &[&str] = &["sendto", "sendmsg", "sendmmsg", "writev"];
 /// `read` is not among them, either.
 pub(crate) const RECEIVES: &[&str] = &["recvfrom", "recvmsg", "recvmmsg", "readv"];
-pub(crate) const WAITS: &[&str] = &["epoll_wait", "epoll_pwait", "epoll_pwait2", "epoll_ctl"];
 const QUESTIONS: &[&str] = &["getpeername", "getsockname", "getsockopt", "setsockopt"];

@@ -160,7 +160,7 @@ models:
 "#
             ),
         )?;
-        let key = key(&data);
+        let key = key(&self.programs.gateway, &data);
         let mut gateway = self.start(name, &[&self.programs.gateway, "-c", &config], address)?;
         (gateway.key, gateway.renames) = (key, true);
         Ok(gateway)
@@ -297,9 +297,9 @@ pub(crate) fn pin_self() -> bool {
 }
 
 /// A key without limits, of an account that will not run out of money.
-fn key(folder: &Path) -> String {
+fn key(program: &str, folder: &Path) -> String {
     let run = |arguments: &[&str]| {
-        let made = Command::new(GATEWAY).arg("--data").arg(folder).args(arguments).output().unwrap();
+        let made = Command::new(program).arg("--data").arg(folder).args(arguments).output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         made.stdout
     };

@@ -5,7 +5,9 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use crossmodel::demo::{self, Script, ScriptStep};
 use tokio::net::{TcpListener, TcpStream};
@@ -75,6 +77,7 @@ async fn play(wire: &mut Wire, script: &Script) -> io::Result<()> {
         Some(length) => out.extend_from_slice(format!("content-length: {length}\r\n\r\n").as_bytes()),
         None => out.extend_from_slice(b"transfer-encoding: chunked\r\n\r\n"),
     }
+    let mut sent = 0;
     for step in &script.steps {
         match step {
             ScriptStep::Send(bytes) if chunked => {
@@ -83,12 +86,17 @@ async fn play(wire: &mut Wire, script: &Script) -> io::Result<()> {
                 out.extend_from_slice(b"\r\n");
             }
             ScriptStep::Send(bytes) => out.extend_from_slice(bytes),
+            ScriptStep::Wait(UNTIL_RECEIVED) => {
+                until_received(sent).await;
+                continue;
+            }
             ScriptStep::Wait(time) => {
                 tokio::time::sleep(*time).await;
                 continue;
             }
             ScriptStep::Stall | ScriptStep::Cut => return Err(io::ErrorKind::Unsupported.into()),
         }
+        sent = RECEIVED.load(Ordering::Acquire);
         wire.send(&out).await?;
         out.clear();
     }
@@ -97,6 +105,22 @@ async fn play(wire: &mut Wire, script: &Script) -> io::Result<()> {
     }
     wire.send(&out).await
 }
+
+/// Waits until the client has more than it had when the last event was sent, or for as long as an event takes of which
+/// the client gets nothing.
+async fn until_received(before: u64) {
+    let start = Instant::now();
+    while RECEIVED.load(Ordering::Acquire) == before && start.elapsed() < NOTHING_COMES {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Bytes of answers that the client has received.
+pub(crate) static RECEIVED: AtomicU64 = AtomicU64::new(0);
+
+/// A pause that lasts until the client has the event before it, so that each comes alone on a machine of any speed.
+pub(crate) const UNTIL_RECEIVED: Duration = Duration::from_millis(1);
+const NOTHING_COMES: Duration = Duration::from_millis(100);
 
 impl Answers {
     fn to(&self, path: &str, body: &[u8]) -> Arc<Script> {
