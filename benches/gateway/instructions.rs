@@ -37,7 +37,7 @@ struct Counter<'a> {
 /// Counts and compares; or counts and writes the bounds.
 pub(crate) fn run(runtime: &Runtime, upstream: SocketAddr, pinned: bool, arguments: &[String]) -> ExitCode {
     let Some(programs) = Programs::released(pinned) else {
-        println!("there is nothing to count: run `cargo build --release --workspace`");
+        println!("there is nothing to count: run `cargo build --profile dist --workspace`");
         return ExitCode::FAILURE;
     };
     let counter = Counter { runtime, upstream, programs };

@@ -9,7 +9,7 @@
 //!
 //! `cargo test --bench gateway -- instructions` counts instead what does not depend on the machine, and compares it with
 //! the bounds in `bounds.yaml`: instructions and allocations under Callgrind, and system calls. It counts what
-//! `cargo build --release --workspace` has built, so it may be a debug build itself.
+//! `cargo build --profile dist --workspace` has built, so it may be a debug build itself.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "it is a program that measures and tells")]
 
 mod bare;

@@ -108,10 +108,10 @@ impl Programs {
         }
     }
 
-    /// Those of `cargo build --release --workspace`; nothing if they are not there.
+    /// Those of `cargo build --profile dist --workspace`; nothing if they are not there.
     pub(crate) fn released(pinned: bool) -> Option<Self> {
         let own = std::env::current_exe().ok()?;
-        let folder = own.ancestors().nth(3)?.join("release");
+        let folder = own.ancestors().nth(3)?.join("dist");
         let path = |name: &str| {
             let path = folder.join(name);
             path.is_file().then(|| path.to_string_lossy().into_owned())
