@@ -1,12 +1,12 @@
 //! From the canonical form to the protocol: requests for providers and answers for clients.
 
+mod answer;
 mod block;
 mod form;
 mod ids;
 mod input;
 mod mark;
 mod media;
-mod message;
 mod plan;
 mod reasoning;
 mod samplers;

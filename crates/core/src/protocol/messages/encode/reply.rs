@@ -8,8 +8,8 @@ use crate::json::write::{self, Array};
 
 use crate::protocol::messages::usage;
 
+use super::answer::{self, Opaque, Stop};
 use super::input;
-use super::message::{self, Opaque, Stop};
 
 /// Writes the answer's body.
 pub(in crate::protocol::messages) fn write(answer: &Answer, context: &Context) -> Bytes {
@@ -19,7 +19,7 @@ pub(in crate::protocol::messages) fn write(answer: &Answer, context: &Context) -
     let counts = answer.usage.clone().unwrap_or_default();
     let tier = if answer.tier.as_deref() == Some("priority") { "priority" } else { "standard" };
     write::object(&mut out, |o| {
-        message::head(answer.id.as_deref(), context, o);
+        answer::head(answer.id.as_deref(), context, o);
         o.array("content", |blocks| {
             let mut spoke = false;
             for part in &answer.segments {

@@ -9,7 +9,7 @@ use crate::json::write::{self, Object};
 
 use crate::protocol::messages::{error, usage};
 
-use super::message::{self, Opaque, Stop};
+use super::answer::{self, Opaque, Stop};
 
 /// Writes the stream for a client.
 #[derive(Debug)]
@@ -113,7 +113,7 @@ impl State {
         }
         send("message_start", out, |o| {
             o.object("message", |o| {
-                message::head(id, &self.context, o);
+                answer::head(id, &self.context, o);
                 o.json("content", "[]").null("stop_reason").null("stop_sequence");
                 o.object("usage", |o| usage::write(&self.usage, o));
             });

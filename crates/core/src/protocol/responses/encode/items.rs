@@ -6,7 +6,7 @@
 use crate::canon::{Carrier, Context, Finish, Seal, SegmentKind, Step};
 use crate::json::{Lit, Raw, write};
 
-use super::message::{Message, Place};
+use super::output_message::{Message, Place};
 use super::response::{begin_item, inner, written};
 use super::wire::{Wire, quoted};
 

@@ -2,7 +2,7 @@
 
 mod input;
 mod items;
-mod message;
+mod output_message;
 mod response;
 mod thought;
 mod tools;
