@@ -392,3 +392,7 @@ const MAX_REPEATED: usize = 256;
 
 /// Answers at once: the most that any provider gives.
 const MOST_CHOICES: u64 = 128;
+
+#[cfg(test)]
+#[path = "head_tests.rs"]
+mod tests;

@@ -565,3 +565,7 @@ const DEPTH: u32 = 16;
 
 /// Containers of one history.
 const MAX_CONTAINERS: usize = 64;
+
+#[cfg(test)]
+#[path = "look_tests.rs"]
+mod tests;

@@ -25,11 +25,6 @@ mod state;
 mod usage;
 mod watch;
 
-#[cfg(test)]
-mod head_tests;
-#[cfg(test)]
-mod look_tests;
-
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;

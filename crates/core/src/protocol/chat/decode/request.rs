@@ -7,7 +7,7 @@ use crate::protocol::chat::fields::FIELDS;
 use crate::protocol::field;
 use crate::protocol::node::{Node, Type};
 
-use super::{conversation, parts, tools, wish};
+use super::{content, message, reasoning, tools};
 
 /// Reads a request that goes to `target`.
 pub(in crate::protocol::chat) fn read<'a>(
@@ -52,7 +52,7 @@ impl<'a> Reader<'a, '_, '_> {
         let request = &mut self.request;
         match name {
             "model" => {}
-            "messages" => self.messages = conversation::read(node, request)?,
+            "messages" => self.messages = message::read(node, request)?,
             "stream" => request.stream = node.bool()?,
             "stream_options" => self.stream_options(node)?,
             "max_completion_tokens" => request.max_output = Some(limit(node)?),
@@ -77,13 +77,12 @@ impl<'a> Reader<'a, '_, '_> {
                 request.user.get_or_insert(user);
             }
             "service_tier" => request.tier = Some(node.string()?),
-            "cache_control" => request.cache = Some(parts::cache(node)?),
+            "cache_control" => request.cache = Some(content::cache(node)?),
             "prompt_cache_options" => return self.cache_options(node),
             _ => {
                 let losses = &mut *self.losses;
-                return Ok(
-                    tools::member(name, node, request, losses)? || wish::member(name, node, request, losses)?
-                );
+                return Ok(tools::member(name, node, request, losses)?
+                    || reasoning::member(name, node, request, losses)?);
             }
         }
         Ok(true)
@@ -114,7 +113,7 @@ impl<'a> Reader<'a, '_, '_> {
         let (losses, long) = (&mut *self.losses, &mut self.long);
         node.members(|name, node| match name {
             "ttl" => {
-                *long = parts::is_long(&node);
+                *long = content::is_long(&node);
                 Ok(())
             }
             _ => losses.drop(&node.path),
@@ -129,7 +128,7 @@ impl<'a> Reader<'a, '_, '_> {
         }
         self.request.max_output = self.request.max_output.or(self.limit);
         if self.long {
-            parts::lengthen(&mut self.request);
+            content::lengthen(&mut self.request);
         }
         Ok(self.request)
     }
@@ -200,3 +199,7 @@ fn json_schema<'a>(node: Node<'a, '_>) -> Result<Format<'a>> {
 
 const OBFUSCATED: &str = r#"{"include_obfuscation":true}"#;
 const CLEAR: &str = r#"{"include_obfuscation":false}"#;
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

@@ -7,8 +7,6 @@ use crate::canon::{
 use crate::failure::{Failure, Result};
 use crate::json::Document;
 
-use super::request;
-
 /// Reads a request on its way to a protocol, and shows what was left out.
 fn read(body: &str, protocol: ProtocolId) -> Result<(Request<'_>, String)> {
     let (profile, caps) = (Profile::default(), Caps::of(protocol, "m"));
@@ -21,7 +19,7 @@ fn read(body: &str, protocol: ProtocolId) -> Result<(Request<'_>, String)> {
         sealer: &Sealer::default(),
     };
     let mut losses = Losses::default();
-    let request = request::read(&Document::read(body), &target, &mut losses)?;
+    let request = super::read(&Document::read(body), &target, &mut losses)?;
     Ok((request, losses.header().unwrap_or_default()))
 }
 
@@ -293,9 +291,7 @@ fn knobs_are_left_out_and_listed() {
 
 #[test]
 fn every_member_of_the_table_does_what_it_says() {
-    for field in
-        super::super::fields::FIELDS.iter().filter(|field| !["model", "messages"].contains(&field.name))
-    {
+    for field in super::FIELDS.iter().filter(|field| !["model", "messages"].contains(&field.name)) {
         for protocol in [MS, RS] {
             let body = with(&format!("\"{}\":{}", field.name, field.sample));
             let read = read(&body, protocol);

@@ -6,10 +6,10 @@ use crate::canon::{
 use crate::json::{self, Lit, Malformed, Raw};
 use crate::protocol::chat::usage::{self, Habits};
 
-use super::calls::Calls;
-use super::details::Details;
+use super::reasoning_details::Details;
+use super::reasoning_tags::Think;
 use super::reply::{Choice, Chunk, Delta, each, items};
-use super::think::Think;
+use super::tool_calls::Calls;
 
 /// Reads the answer of a provider.
 #[derive(Debug)]
@@ -358,3 +358,7 @@ fn cite(item: &str, sink: &mut Sink<'_>) {
 }
 
 const DONE: &str = "[DONE]";
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;

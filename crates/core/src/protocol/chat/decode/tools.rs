@@ -7,7 +7,7 @@ use crate::failure::Result;
 use crate::json::Lit;
 use crate::protocol::node::{Node, Type};
 
-use super::parts;
+use super::content;
 
 /// Reads a member that is about tools; false for all others.
 pub(super) fn member<'a>(
@@ -57,7 +57,7 @@ impl<'a> Draft<'a> {
                 self.custom |= name == "custom";
                 node.members(|name, node| self.inner(name, node, losses))?;
             }
-            "cache_control" | "prompt_cache_breakpoint" => self.cache = Some(parts::cache(node)?),
+            "cache_control" | "prompt_cache_breakpoint" => self.cache = Some(content::cache(node)?),
             _ => self.inner(name, node, losses)?,
         }
         Ok(())

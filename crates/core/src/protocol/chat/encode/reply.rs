@@ -7,7 +7,7 @@ use crate::json::write::{self, Array, Object};
 use crate::json::{self, Lit};
 use crate::protocol::chat::usage;
 
-use super::said::{self, Entries};
+use super::answer::{self, Entries};
 
 /// Writes the answer's body.
 pub(in crate::protocol::chat) fn write(answer: &Answer, context: &Context) -> Bytes {
@@ -20,7 +20,7 @@ pub(in crate::protocol::chat) fn write(answer: &Answer, context: &Context) -> By
         o.text("object", "chat.completion").number("created", answer.created.unwrap_or(context.now));
         o.lit("model", &context.model);
         if let Some(tier) = &answer.tier {
-            o.text("service_tier", said::tier(tier));
+            o.text("service_tier", answer::tier(tier));
         }
         o.array("choices", |list| {
             list.object(|o| choice(o, answer, context));
@@ -43,7 +43,7 @@ fn choice(o: &mut Object<'_>, answer: &Answer, context: &Context) {
     } else {
         o.null("logprobs");
     }
-    o.text("finish_reason", said::finish_reason(answer.finish.as_ref(), answer.calls()));
+    o.text("finish_reason", answer::finish_reason(answer.finish.as_ref(), answer.calls()));
 }
 
 fn logprobs(list: &mut Array<'_>, segment: &Segment) {
@@ -58,7 +58,7 @@ fn message(o: &mut Object<'_>, answer: &Answer, context: &Context) {
     let texts = || texts(answer);
     let has_text = texts().next().is_some();
     o.text("role", "assistant");
-    let words = said::refusal(answer.finish.as_ref(), has_text);
+    let words = answer::refusal(answer.finish.as_ref(), has_text);
     let refused = answer.segments.iter().any(|segment| segment.kind == SegmentKind::Refusal);
     if has_text {
         o.string("content", |content| {
@@ -140,7 +140,7 @@ fn annotations(o: &mut Object<'_>, answer: &Answer) {
     let mut at = 0;
     for text in texts(answer) {
         let begin = at + if text.apart { 2 } else { 0 };
-        at = begin + said::characters(&text.segment.lit());
+        at = begin + answer::characters(&text.segment.lit());
         for cite in &text.segment.cites {
             let span = cite
                 .span

@@ -9,9 +9,9 @@ use crate::json::write::{self, Object};
 use crate::json::{Lit, Raw};
 use crate::protocol::{Written, samplers, schema};
 
-use super::conversation::Writer;
+use super::message::Writer;
 use super::tools::Plan;
-use super::{effort, tools};
+use super::{reasoning, tools};
 
 /// Writes the request.
 pub(in crate::protocol::chat) fn write(
@@ -22,7 +22,7 @@ pub(in crate::protocol::chat) fn write(
     out: &mut Vec<u8>,
 ) -> Result<Written> {
     let plan = Plan::new(request, target, losses)?;
-    let off = effort::is_off(request, &plan, target.profile);
+    let off = reasoning::is_off(request, &plan, target.profile);
     let writer = Writer::new(request, target, names, off, losses)?;
     let mut written = Ok(Written::default());
     write::object(out, |o| written = members(o, request, target, names, &plan, writer, losses));
@@ -50,7 +50,7 @@ fn members(
     limit(o, request, target);
     samplers(o, request, target, losses)?;
     stop(o, request, profile, losses)?;
-    effort::write(o, request, plan, target, losses)?;
+    reasoning::write(o, request, plan, target, losses)?;
     format(o, &request.format, profile);
     identity(o, request, profile, losses)?;
     if let Some(count) = request.logprobs {
@@ -222,3 +222,7 @@ const OWN: &[&str] = &[
     "add_generation_prompt",
     "continue_final_message",
 ];
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

@@ -9,7 +9,7 @@ use crate::json::write::{self, Object};
 use crate::json::{Lit, Raw};
 use crate::protocol::chat::{error, usage};
 
-use super::said::{self, Entries};
+use super::answer::{self, Entries};
 
 /// Writes the stream for a client. Everything is written at once: this protocol's clients put pieces
 /// together by their indexes. Only what they would put together badly waits for the end.
@@ -144,7 +144,7 @@ impl Encoder {
             o.text("object", "chat.completion.chunk").number("created", created.unwrap_or(context.now));
             o.lit("model", &context.model);
             if let Some(tier) = &self.tier {
-                o.text("service_tier", said::tier(tier));
+                o.text("service_tier", answer::tier(tier));
             }
         });
         // The object goes on in each event.
@@ -157,7 +157,7 @@ impl Encoder {
     fn tier(&mut self, tier: &str) {
         if self.tier.replace(tier.to_owned()).is_none() && !self.head.is_empty() {
             self.head.extend_from_slice(b",\"service_tier\":\"");
-            write::escape(said::tier(tier), &mut self.head);
+            write::escape(answer::tier(tier), &mut self.head);
             self.head.push(b'"');
         }
     }
@@ -221,7 +221,7 @@ impl Encoder {
         }
         self.texts = true;
         let blank = std::mem::take(&mut self.blank);
-        self.characters += said::characters(&Lit::part(&blank)) + said::characters(text);
+        self.characters += answer::characters(&Lit::part(&blank)) + answer::characters(text);
         self.chunk(out, None, None, |o| {
             o.string("content", |content| {
                 if apart {
@@ -361,7 +361,7 @@ impl Encoder {
             self.argue(*call, &NO_ARGUMENTS, out);
         }
         self.settle_cites();
-        if let Some(words) = said::refusal(finish, self.texts).filter(|_| !self.refused) {
+        if let Some(words) = answer::refusal(finish, self.texts).filter(|_| !self.refused) {
             self.refusal(&words, out);
         }
         for (name, entries) in [("annotations", &self.annotations), ("reasoning_details", &self.details)] {
@@ -369,7 +369,7 @@ impl Encoder {
                 self.chunk(out, None, None, |o| entries.write(name, o));
             }
         }
-        let reason = said::finish_reason(finish, !self.calls.is_empty());
+        let reason = answer::finish_reason(finish, !self.calls.is_empty());
         self.chunk(out, Some(reason), None, |_| {});
     }
 
@@ -400,3 +400,7 @@ fn kind(custom: bool) -> (&'static str, &'static str) {
 const NO_ARGUMENTS: Args<'static> = Args::Lit(Lit::plain("{}"));
 
 const PARAGRAPH: Lit<'static> = Lit::plain("\\n\\n");
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;

@@ -1,10 +1,10 @@
 //! From the protocol to the canonical form: clients' requests and providers' answers.
 
-mod block;
+mod content;
 mod media;
 mod members;
-mod turn;
-mod wish;
+mod message;
+mod reasoning;
 
 mod tools;
 

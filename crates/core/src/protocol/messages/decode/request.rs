@@ -8,7 +8,7 @@ use crate::protocol::node::{Node, Type};
 
 use crate::protocol::messages::fields::FIELDS;
 
-use super::{members, tools, turn, wish};
+use super::{members, message, reasoning, tools};
 
 /// Reads a request that goes to `target`.
 pub(in crate::protocol::messages) fn read<'a>(
@@ -55,7 +55,7 @@ fn member<'a>(
         "messages" => {
             request.turns.clear();
             first.clear();
-            node.items(|message| turn::read(&message, target, &mut request.turns, first, losses))?;
+            node.items(|message| message::read(&message, target, &mut request.turns, first, losses))?;
         }
         "system" => request.system = system(node)?,
         "max_tokens" => request.max_output = Some(limit(node)?),
@@ -78,9 +78,9 @@ fn member<'a>(
             })?;
         }
         "tool_choice" => (request.choice, request.parallel) = tools::choice(node)?,
-        "thinking" => wish::thinking(node, &mut request.thinking, losses)?,
-        "output_config" => wish::output(node, request, losses)?,
-        "output_format" => request.format = wish::format(node)?,
+        "thinking" => reasoning::thinking(node, &mut request.thinking, losses)?,
+        "output_config" => reasoning::output(node, request, losses)?,
+        "output_format" => request.format = reasoning::format(node)?,
         "metadata" => node.members(|key, value| {
             match key {
                 "user_id" => request.user = Some(value.string()?),

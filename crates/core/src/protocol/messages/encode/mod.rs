@@ -1,13 +1,13 @@
 //! From the canonical form to the protocol: requests for providers and answers for clients.
 
 mod answer;
-mod block;
-mod form;
+mod content;
+mod format;
 mod ids;
 mod input;
 mod mark;
 mod media;
-mod plan;
+mod message;
 mod reasoning;
 mod samplers;
 mod schema;

@@ -5,11 +5,11 @@ use crate::failure::Result;
 use crate::json::write::{self, Object};
 use crate::protocol::Written;
 
-use super::block::Blocks;
-use super::form::Form;
+use super::content::Blocks;
+use super::format::Form;
 use super::ids::Ids;
 use super::mark::{self, Marks};
-use super::plan::Plan;
+use super::message::Plan;
 use super::samplers::Samplers;
 use super::think::Thought;
 use super::tools::{self, Pick};

@@ -9,7 +9,7 @@ use crate::canon::{
 use crate::failure::Failure;
 use crate::json::{Lit, Raw};
 
-#[path = "wish_tests.rs"]
+#[path = "reasoning_tests.rs"]
 mod wishes;
 
 #[path = "tools_tests.rs"]

@@ -4,7 +4,7 @@ use crate::canon::{Caps, Level, Losses, Request, Target, Thinking, ThinkingCaps}
 use crate::failure::{Failure, Kind, Result};
 use crate::json::write::Object;
 
-use super::plan::Plan;
+use super::message::Plan;
 
 /// What is said of thinking and limits.
 #[derive(Debug)]

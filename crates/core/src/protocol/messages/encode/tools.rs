@@ -5,7 +5,7 @@ use crate::failure::Result;
 use crate::json::write::{Array, Object};
 use crate::json::{self, Lit, Raw};
 
-use super::form::Form;
+use super::format::Form;
 use super::mark::Marks;
 use super::schema;
 

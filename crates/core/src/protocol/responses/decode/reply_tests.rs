@@ -2,8 +2,7 @@
 
 use crate::canon::Decode as _;
 
-use super::notes::note;
-use super::stream::Decoder;
+use super::{Decoder, note};
 
 fn reply(body: &str) -> Vec<String> {
     let mut notes = Vec::new();

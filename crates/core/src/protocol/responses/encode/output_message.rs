@@ -4,8 +4,8 @@ use crate::canon::Citation;
 use crate::json::write::{self, Array, Object};
 use crate::json::{Lit, Raw, compact};
 
-use super::response::{inner, written};
-use super::wire::{Wire, quoted};
+use super::answer::{inner, written};
+use super::event_writer::{Wire, quoted};
 
 /// A message that goes on.
 #[derive(Debug, Default)]

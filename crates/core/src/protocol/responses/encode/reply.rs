@@ -4,9 +4,9 @@ use bytes::Bytes;
 
 use crate::canon::{Answer, Context, SegmentKind, Step};
 
-use super::items::Items;
-use super::response::{Frame, State, body};
-use super::wire::Wire;
+use super::answer::{Frame, State, body};
+use super::event_writer::Wire;
+use super::output_items::Items;
 
 /// Writes the answer's body.
 pub(in crate::protocol::responses) fn write(answer: &Answer, context: &Context) -> Bytes {

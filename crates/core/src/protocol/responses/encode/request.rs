@@ -8,7 +8,7 @@ use crate::json::write::{self, Object};
 use crate::json::{Lit, Raw};
 use crate::protocol::{Written, samplers, schema};
 
-use super::input::{self, Input};
+use super::message::{self, Input};
 use super::tools;
 
 /// Writes the request.
@@ -33,7 +33,7 @@ fn members(
 ) -> Result<()> {
     let offer = tools::plan(request, target, losses)?;
     o.text("model", target.model);
-    let instructions = input::instructions(request, target);
+    let instructions = message::instructions(request, target);
     if let Some(text) = instructions {
         o.lit("instructions", &text.text);
     }
@@ -243,3 +243,7 @@ const OWN: [&str; 17] = [
 /// Members that would reach state that all callers of the provider's account share.
 const FORBIDDEN: [&str; 5] =
     ["previous_response_id", "conversation", "prompt", "background", "background_options"];
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

@@ -13,7 +13,8 @@ use crate::canon::{
 use crate::failure::Result;
 use crate::json::{Lit, Raw};
 
-use super::request;
+#[path = "message_tests.rs"]
+mod messages;
 
 /// What the tests may change of the provider.
 pub(super) struct Provider {
@@ -56,7 +57,7 @@ fn try_written(request: &Request<'_>, provider: &Provider) -> Result<(String, Op
     };
     let names = Names::new(&request.tools, 64, profile.custom_tools);
     let (mut losses, mut out) = (Losses::default(), Vec::new());
-    request::write(request, &target, &names, &mut losses, &mut out)?;
+    super::write(request, &target, &names, &mut losses, &mut out)?;
     let json = String::from_utf8(out).unwrap();
     assert!(Raw::read(&json).is_some(), "{json}");
     Ok((json, losses.header()))

@@ -6,9 +6,9 @@ use std::time::Instant;
 use crate::canon::{Context, Encode, Event, Finish, Queue, Usage};
 use crate::failure::Failure;
 
-use super::items::Items;
-use super::response::{self, Frame, State};
-use super::wire::Wire;
+use super::answer::{self, Frame, State};
+use super::event_writer::Wire;
+use super::output_items::Items;
 use crate::protocol::responses::error;
 
 /// Writes the stream for a client.
@@ -98,7 +98,7 @@ impl Encoder {
 /// An event that holds the response object.
 fn emit(name: &'static str, frame: &Frame<'_>, state: &State<'_>, sequence: &mut u64, out: &mut Vec<u8>) {
     Wire::new(out, sequence).event(name, |o| {
-        o.object("response", |o| response::write(frame, state, o));
+        o.object("response", |o| answer::write(frame, state, o));
     });
 }
 
@@ -148,3 +148,7 @@ impl Encode for Encoder {
         emit("response.failed", &frame, &state, &mut self.sequence, out);
     }
 }
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;

@@ -4,7 +4,7 @@ use crate::canon::{Event, Finish, Oddity, Sink, UpstreamError};
 use crate::json::Lit;
 use crate::protocol::responses::usage;
 
-use super::speech::{Kind, Speech};
+use super::output_items::{Kind, Speech};
 use crate::protocol::responses::members::{elements, fields};
 
 /// The beginning of an answer, out of its response object.

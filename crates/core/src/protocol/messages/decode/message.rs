@@ -6,7 +6,7 @@ use crate::canon::{Losses, Part, Role, Target, Text, Turn};
 use crate::failure::Result;
 use crate::protocol::node::{Node, Type};
 
-use super::block::{self, Place};
+use super::content::{self, Place};
 use super::members;
 
 /// Reads one message. Instructions before all others go to `first`.
@@ -37,7 +37,7 @@ pub(super) fn read<'a>(
             parts.push(Part::Text(members::only_text(&item)?));
             Ok(())
         })?,
-        _ => content.items(|item| block::read(&item, Place::Message(role), target, &mut parts, losses))?,
+        _ => content.items(|item| content::read(&item, Place::Message(role), target, &mut parts, losses))?,
     }
     if role == Role::System && turns.is_empty() {
         first.extend(parts.into_iter().filter_map(|part| match part {

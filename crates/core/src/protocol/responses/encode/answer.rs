@@ -3,7 +3,7 @@
 use crate::canon::{Context, Finish, Usage};
 use crate::json::write::{self, Object};
 
-use super::wire::quoted;
+use super::event_writer::quoted;
 use crate::protocol::responses::usage;
 
 /// What all response objects of one answer have in common.

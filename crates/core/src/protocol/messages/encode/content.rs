@@ -6,7 +6,7 @@ use crate::json::write::{Array, Object};
 
 use super::ids::Ids;
 use super::mark::Marks;
-use super::plan::Item;
+use super::message::Item;
 use super::{input, media, reasoning};
 
 /// What the blocks of a request are written with.

@@ -11,11 +11,10 @@ use crate::failure::Result;
 use crate::json::{Lit, Raw};
 use crate::protocol::Written;
 
-use super::request;
-
-mod answers;
-mod conversation;
-mod members;
+#[path = "members_tests.rs"]
+mod members_beside_messages;
+#[path = "message_tests.rs"]
+mod messages;
 
 /// Writes a request, and shows what was left out.
 fn write(request: &Request<'_>, profile: &Profile) -> Result<(String, String, Written)> {
@@ -30,7 +29,7 @@ fn write(request: &Request<'_>, profile: &Profile) -> Result<(String, String, Wr
     };
     let names = Names::new(&request.tools, 64, profile.custom_tools);
     let (mut losses, mut out) = (Losses::default(), Vec::new());
-    let written = request::write(request, &target, &names, &mut losses, &mut out)?;
+    let written = super::write(request, &target, &names, &mut losses, &mut out)?;
     let body = String::from_utf8(out).unwrap();
     assert!(Raw::read(&body).is_some(), "{body}");
     Ok((body, losses.header().unwrap_or_default(), written))

@@ -13,7 +13,7 @@ use crate::failure::Result;
 use crate::json::write::{self, Array, Object};
 use crate::json::{Lit, compact};
 
-use super::thought;
+use super::reasoning;
 
 /// The instructions, if they can be told apart from the conversation: one block, which bears no mark that would
 /// be lost there, and a conversation beside it.
@@ -76,7 +76,7 @@ impl Input<'_> {
                 [Part::Reasoning(reasoning)] => {
                     let rest = turn.parts.get(turn.parts.len() - after..).unwrap_or_default();
                     if rest.iter().any(|part| !matches!(part, Part::Reasoning(_)) && !is_empty(part)) {
-                        thought::write(list, reasoning);
+                        reasoning::write(list, reasoning);
                     }
                 }
                 said => self.said(list, said, voice, run.len() == turn.parts.len())?,

@@ -10,7 +10,8 @@ use crate::canon::{
 use crate::failure::{Failure, Kind};
 use crate::json::{Lit, Raw};
 
-use super::{reply, stream::Encoder};
+use super::super::reply;
+use super::Encoder;
 
 fn context() -> Context {
     Context {

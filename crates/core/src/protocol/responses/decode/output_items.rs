@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use crate::canon::{Args, Citation, Event, Oddity, Seal, Sink};
 use crate::json::{self, Lit, Raw, compact};
 
-use super::items::is_hosted;
-use super::thought::PARAGRAPH;
+use super::message::is_hosted;
+use super::reasoning::PARAGRAPH;
 use crate::protocol::responses::members::{elements, fields};
 
 /// The items of one answer so far.

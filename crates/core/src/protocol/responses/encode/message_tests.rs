@@ -5,7 +5,7 @@
 use crate::canon::{Args, Carrier, Part, Reasoning, Seal, Sealed};
 use crate::json::{Lit, Raw};
 
-use super::request_tests::{assistant, call, input, provider, text, turns, user};
+use super::{assistant, call, input, provider, text, turns, user};
 
 fn thought(sealed: Sealed<'static>) -> Part<'static> {
     Part::Reasoning(Reasoning { text: Some(Lit::plain("t")), sealed: Some(sealed) })

@@ -6,9 +6,9 @@
 use crate::canon::{Carrier, Context, Finish, Seal, SegmentKind, Step};
 use crate::json::{Lit, Raw, write};
 
+use super::answer::{begin_item, inner, written};
+use super::event_writer::{Wire, quoted};
 use super::output_message::{Message, Place};
-use super::response::{begin_item, inner, written};
-use super::wire::{Wire, quoted};
 
 /// The items of one answer.
 #[derive(Debug, Default)]

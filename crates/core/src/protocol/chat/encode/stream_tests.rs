@@ -7,7 +7,7 @@ use crate::failure::{Failure, Kind};
 use crate::json::{Lit, Raw};
 
 use super::super::reply;
-use super::super::stream::Encoder;
+use super::Encoder;
 
 fn context() -> Context {
     Context { model: Lit::plain("vendor/model"), now: 1_700_000_000, ..Context::default() }

@@ -2,7 +2,7 @@
 
 use crate::canon::{Args, Decode as _, Event, Profile, ReasoningIn, Seal, Usage};
 
-use super::stream::Decoder;
+use super::Decoder;
 
 /// Shows the events of an answer, one word each.
 fn show(event: &Event<'_>) -> String {

@@ -8,7 +8,7 @@ use crate::failure::Result;
 use crate::json::{Lit, Raw, compact};
 use crate::protocol::node::{Node, Type};
 
-use super::parts;
+use super::content;
 
 /// Reads the messages into a request; false if there is none.
 pub(super) fn read<'a>(node: Node<'a, '_>, request: &mut Request<'a>) -> Result<bool> {
@@ -204,13 +204,13 @@ impl<'a> History<'a, '_> {
 fn content<'a>(node: &Node<'a, '_>, message: &Message<'a>, parts: &mut Vec<Part<'a>>) -> Result<()> {
     let Some(text) = message.content else { return Ok(()) };
     let first = parts.len();
-    parts::content(node.at("content", text), parts)?;
+    content::content(node.at("content", text), parts)?;
     // A mark on the message means its last part.
     if let Some(text) = message.cache
         && parts.len() > first
         && let Some(Part::Text(last)) = parts.last_mut()
     {
-        last.cache = Some(parts::cache(node.at("cache_control", text))?);
+        last.cache = Some(content::cache(node.at("cache_control", text))?);
     }
     Ok(())
 }
@@ -231,11 +231,11 @@ fn tool_result<'a>(
                 compact(node.raw()?.get(), &mut json);
                 content.push(Part::Text(Text::new(Lit::of(&String::from_utf8_lossy(&json)))));
             }
-            _ => parts::content(node, &mut content)?,
+            _ => content::content(node, &mut content)?,
         }
     }
     let cache = match message.cache {
-        Some(text) => Some(parts::cache(node.at("cache_control", text))?),
+        Some(text) => Some(content::cache(node.at("cache_control", text))?),
         None => None,
     };
     Ok(ToolResult { id, custom, content, is_error: false, cache })
