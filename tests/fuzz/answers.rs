@@ -1,5 +1,6 @@
 //! Answers of each protocol, for clients of each other one.
 
+use crossmodel_core::json::Lenient as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -120,7 +121,7 @@ fn succeeds(client: ProtocolId, bytes: &[u8]) -> bool {
         ProtocolId::Messages => "message_stop",
     };
     bytes.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"data: ")).any(|data| {
-        let kind = members(data).map_while(Result::ok).find(|member| member.is("type"));
+        let kind = members(data).lenient().find(|member| member.is("type"));
         data == wanted.as_bytes() || kind.and_then(|kind| kind.text()).is_some_and(|kind| kind == wanted)
     })
 }

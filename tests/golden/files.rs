@@ -1,5 +1,6 @@
 //! The files of a case.
 
+use crossmodel_core::json::Lenient as _;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -155,11 +156,11 @@ fn sealer() -> Sealer {
 
 /// The elements of a list in a document, as they are written.
 pub(crate) fn elements<'b>(body: &'b [u8], name: &str) -> Vec<&'b str> {
-    let Some(list) = json::members(body).map_while(Result::ok).find(|member| member.is(name)) else {
+    let Some(list) = json::members(body).lenient().find(|member| member.is(name)) else {
         return Vec::new();
     };
     let list = &body[list.span];
-    let spans = json::elements(list).map_while(Result::ok);
+    let spans = json::elements(list).lenient();
     spans.map(|(_, span)| std::str::from_utf8(&list[span]).unwrap()).collect()
 }
 

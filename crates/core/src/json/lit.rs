@@ -13,6 +13,9 @@ use super::literal;
 pub struct Lit<'a>(Cow<'a, str>);
 
 impl<'a> Lit<'a> {
+    /// The empty line between two paragraphs.
+    pub const PARAGRAPH: Lit<'static> = Lit::plain("\\n\\n");
+
     /// The inside of a literal that is given with its quotes; `None` for what is not one, or has escapes
     /// or characters that JSON does not know.
     #[must_use]

@@ -5,6 +5,7 @@
 
 mod document;
 mod escape;
+mod lenient;
 mod lit;
 mod literal;
 mod name;
@@ -18,6 +19,7 @@ pub(crate) mod work;
 pub mod write;
 
 pub use document::{Document, Near};
+pub use lenient::{Lenient, LenientIter};
 pub use lit::Lit;
 pub use name::{Name, begins};
 pub use path::Path;

@@ -1,5 +1,6 @@
 //! The demands of a request whose price its bytes do not show.
 
+use crate::json::Lenient as _;
 use serde::Deserialize;
 
 use crate::canon::Rate;
@@ -61,7 +62,7 @@ impl Demand {
 
     fn modalities(&mut self, name: &[u8], value: &[u8]) {
         let single = std::iter::once(value);
-        let several = json::elements(value).map_while(Result::ok).map(|(item, _)| item);
+        let several = json::elements(value).lenient().map(|(item, _)| item);
         for kind in single.chain(several).filter_map(json::text) {
             match kind.to_ascii_lowercase().as_str() {
                 "audio" => self.serve(Service::AudioOutput, name),

@@ -1,5 +1,6 @@
 //! Errors in the shapes that providers use, and OpenAI's shape for our own.
 
+use crate::json::Lenient as _;
 use std::borrow::Cow;
 
 use bytes::Bytes;
@@ -113,7 +114,7 @@ pub fn is_envelope(protocol: ProtocolId, body: &[u8]) -> bool {
 }
 
 fn member<'a>(json: &'a [u8], name: &str) -> Option<Member<'a>> {
-    json::members(json).map_while(Result::ok).find(|member| member.is(name))
+    json::members(json).lenient().find(|member| member.is(name))
 }
 
 fn has(json: &[u8], names: &[&str]) -> bool {

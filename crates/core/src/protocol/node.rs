@@ -2,6 +2,7 @@
 //!
 //! Null is the same as absent everywhere, so members that are null are not seen at all.
 
+use crate::json::Lenient as _;
 use std::borrow::Cow;
 
 use crate::failure::{Failure, Kind, Result};
@@ -108,7 +109,7 @@ impl<'a, 'p> Node<'a, 'p> {
     /// The member with this name, if this is an object that has it and it is not null. For objects of which
     /// only one member is wanted.
     pub(super) fn find(&self, name: &str) -> Option<Self> {
-        let found = self.document.members(self.text.as_bytes(), self.near).map_while(std::result::Result::ok);
+        let found = self.document.members(self.text.as_bytes(), self.near).lenient();
         let (found, near) = found.filter(|(member, _)| member.is(name)).last()?;
         let text = self.text.get(found.span).filter(|text| *text != "null")?;
         Some(Self { text, path: Path::ROOT, document: self.document, near })

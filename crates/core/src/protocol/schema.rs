@@ -1,6 +1,7 @@
 //! Is a JSON schema one that OpenAI's strict mode takes as it is?
 
 use crate::json;
+use crate::json::Lenient as _;
 
 /// Does every object in a schema require all its properties and allow no others?
 pub(super) fn is_closed(schema: &str) -> bool {
@@ -41,14 +42,12 @@ fn take<'a>(schema: &'a str, waiting: &mut Vec<&'a str>) -> bool {
 
 fn members(object: &str) -> impl Iterator<Item = (&[u8], &str)> {
     json::members(object.as_bytes())
-        .map_while(Result::ok)
+        .lenient()
         .map(|member| (member.key, object.get(member.span).unwrap_or_default()))
 }
 
 fn elements(array: &str) -> impl Iterator<Item = &str> {
-    json::elements(array.as_bytes())
-        .map_while(Result::ok)
-        .map(|(_, span)| array.get(span).unwrap_or_default())
+    json::elements(array.as_bytes()).lenient().map(|(_, span)| array.get(span).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! event by event, restored to what the client knows, and written in the client's protocol: as a stream, or
 //! collected. There is no code for any particular pair.
 
+use crate::json::Lenient as _;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -142,7 +143,7 @@ fn known(request: &Request<'_>, target: &Target<'_>, facts: &Facts<'_>) -> Conte
 /// Adds members to an object that was written, unless it has them.
 fn add(object: &mut Vec<u8>, extra: &BTreeMap<String, Raw<'static>>) {
     for (name, value) in extra {
-        let known = json::members(object).map_while(std::result::Result::ok).any(|member| member.is(name));
+        let known = json::members(object).lenient().any(|member| member.is(name));
         if !known && object.pop().is_some() {
             let member = format!(",{}:{}}}", json::write::literal(name), value.get());
             object.extend_from_slice(member.as_bytes());

@@ -1,5 +1,6 @@
 //! How many tokens a request has: what a provider says, or an estimate where none can be asked.
 
+use crate::json::Lenient as _;
 use bytes::Bytes;
 
 use crate::canon::{Args, Part, ProtocolId, Request, Source, ToolKind};
@@ -13,7 +14,7 @@ use super::BYTES_PER_TOKEN;
 /// # Errors
 /// 502 when there is none.
 pub fn read(body: &[u8]) -> Result<u64> {
-    let members = json::members(body).map_while(std::result::Result::ok);
+    let members = json::members(body).lenient();
     let count = members.filter(|member| member.is("input_tokens")).last();
     count
         .and_then(|member| member.unsigned())

@@ -4,6 +4,7 @@
 //! with one text in it means that text; whatever else comes is the text itself, once it is whole.
 
 use crate::canon::Args;
+use crate::json::Lenient as _;
 use crate::json::{self, Lit, repair};
 
 /// Takes arguments piece by piece and gives the text in them.
@@ -117,7 +118,7 @@ fn whole(arguments: &str) -> Lit<'_> {
     let mut members = json::members(arguments.as_bytes());
     let mut only = None;
     let mut count = 0;
-    for member in members.by_ref().map_while(Result::ok) {
+    for member in members.by_ref().lenient() {
         count += 1;
         let text = arguments.get(member.span.clone()).and_then(Lit::read);
         if member.is("input") && text.is_some() {

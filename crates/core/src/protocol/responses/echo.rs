@@ -4,6 +4,7 @@
 //! said nothing. They are written once, for all response objects of the answer, and without line breaks, which
 //! would end the line of an event.
 
+use crate::json::Lenient as _;
 use bytes::Bytes;
 
 use crate::json::write::{self, Array, Object};
@@ -16,7 +17,7 @@ type Found<'a> = [Option<&'a str>; NAMES.len()];
 pub(super) fn write(document: &Document<'_>) -> Bytes {
     let body = document.text();
     let mut found: Found<'_> = [None; NAMES.len()];
-    for (member, _) in document.members(body.as_bytes(), Near::ROOT).map_while(Result::ok) {
+    for (member, _) in document.members(body.as_bytes(), Near::ROOT).lenient() {
         if let Some(place) = NAMES.iter().position(|name| member.is(name)) {
             found[place] = body.get(member.span).filter(|text| *text != "null");
         }
@@ -58,7 +59,7 @@ fn copied<'o, 'b>(
 
 /// The tools as the client sent them; functions get the members that clients look for.
 fn tools(document: &Document<'_>, text: &str, list: &mut Array<'_>) {
-    for (span, near) in document.elements(text.as_bytes(), Near::ROOT).map_while(Result::ok) {
+    for (span, near) in document.elements(text.as_bytes(), Near::ROOT).lenient() {
         let Some(tool) = text.get(span).and_then(|tool| document.raw(tool)).filter(Raw::is_object) else {
             continue;
         };
@@ -109,7 +110,7 @@ fn members_of<'a>(
     object: &'a str,
     near: Near,
 ) -> impl Iterator<Item = (&'a str, &'a str)> {
-    let members = document.members(object.as_bytes(), near).map_while(Result::ok);
+    let members = document.members(object.as_bytes(), near).lenient();
     members.filter_map(|(member, _)| Some((object.get(member.key_span)?, object.get(member.span)?)))
 }
 

@@ -2,6 +2,7 @@
 
 use crate::failure::Result;
 use crate::json;
+use crate::json::Lenient as _;
 use crate::protocol::node::Node;
 
 /// The texts of the members with these names; `None` for what is absent or null. The last of two equal keys
@@ -28,6 +29,6 @@ pub(super) fn fields<'a, const N: usize>(json: &'a str, names: [&str; N]) -> [Op
 /// The elements of an array that comes from a provider, with their places.
 pub(super) fn elements(json: Option<&str>) -> impl Iterator<Item = (u64, &str)> {
     let json = json.unwrap_or("[]");
-    let spans = json::elements(json.as_bytes()).map_while(std::result::Result::ok);
+    let spans = json::elements(json.as_bytes()).lenient();
     (0..).zip(spans.filter_map(move |(_, span)| json.get(span)))
 }

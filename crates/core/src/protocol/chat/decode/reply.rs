@@ -1,5 +1,6 @@
 //! The members of an event of a stream, and of a whole answer, which is one that has all at once.
 
+use crate::json::Lenient as _;
 use std::borrow::Cow;
 
 use crate::json::{self, Lit, Malformed, Members};
@@ -27,7 +28,7 @@ impl<'a> Chunk<'a> {
         let mut chunk = Self::default();
         if text.trim_start().starts_with('[') {
             let (first, _) = json::elements(text.as_bytes()).next().transpose()?.unwrap_or_default();
-            let mut members = json::members(first).map_while(Result::ok);
+            let mut members = json::members(first).lenient();
             chunk.error = members.any(|member| member.key == b"error" && member.is_present());
             return Ok(chunk);
         }
@@ -153,7 +154,7 @@ pub(super) fn each<'a>(text: &'a str, mut take: impl FnMut(&[u8], &'a str)) {
 
 /// Calls `take` with each element of an array. What is no array has none.
 pub(super) fn items<'a>(text: &'a str, mut take: impl FnMut(&'a str)) {
-    for (_, span) in json::elements(text.as_bytes()).map_while(Result::ok) {
+    for (_, span) in json::elements(text.as_bytes()).lenient() {
         take(text.get(span).unwrap_or_default());
     }
 }

@@ -1,6 +1,7 @@
 //! What streams and whole answers have in common: finish reasons, details of reasoning, annotations.
 
 use crate::canon::{Citation, Finish, Seal};
+use crate::json::Lenient as _;
 use crate::json::write::{self, Object};
 use crate::json::{self, Lit};
 
@@ -77,7 +78,7 @@ impl Entries {
                 });
             }
             Seal::Details(entries) => {
-                for (element, _) in json::elements(entries.get().as_bytes()).map_while(Result::ok) {
+                for (element, _) in json::elements(entries.get().as_bytes()).lenient() {
                     self.add(&String::from_utf8_lossy(element));
                 }
             }

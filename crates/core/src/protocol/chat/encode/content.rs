@@ -5,11 +5,12 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::canon::{Cache, CacheParts, Document, Image, Part, Profile, Source, Text, ToolResult};
+use crate::canon::{Cache, CacheParts, Document, Image, Part, Profile, Source, Text, ToolResult, Turn};
 use crate::json::Lit;
 use crate::json::write::{self, Array, Object};
 
 use super::ids;
+use super::reasoning::Thoughts;
 
 /// Writes content for a provider.
 #[derive(Clone, Copy)]
@@ -38,7 +39,9 @@ impl Content<'_> {
         } else {
             o.string("content", |out| {
                 for (index, text) in texts.enumerate() {
-                    out.plain(if index > 0 { PARAGRAPH } else { "" });
+                    if index > 0 {
+                        out.lit(&Lit::PARAGRAPH);
+                    }
                     out.lit(&text.text);
                 }
             });
@@ -51,7 +54,7 @@ impl Content<'_> {
         &self,
         o: &mut Object<'_>,
         parts: impl Iterator<Item = &'p Part<'a>> + Clone,
-        between: &str,
+        between: &Lit<'_>,
     ) {
         let text_only = parts.clone().all(|part| self.is_text(part));
         let many = self.profile.content_arrays && parts.clone().filter(|part| !is_empty(part)).count() > 1;
@@ -66,7 +69,7 @@ impl Content<'_> {
     pub(super) fn note<'p, 'a: 'p>(&self, o: &mut Object<'_>, parts: impl Iterator<Item = &'p Part<'a>>) {
         o.string("content", |out| {
             out.plain(NOTE);
-            self.join(out, parts, PARAGRAPH);
+            self.join(out, parts, &Lit::PARAGRAPH);
         });
     }
 
@@ -157,10 +160,12 @@ impl Content<'_> {
         &self,
         out: &mut write::Text<'_>,
         parts: impl Iterator<Item = &'p Part<'a>>,
-        between: &str,
+        between: &Lit<'_>,
     ) {
         for (index, part) in parts.filter(|part| !is_empty(part)).enumerate() {
-            out.plain(if index > 0 { between } else { "" });
+            if index > 0 {
+                out.lit(between);
+            }
             self.plain(out, part);
         }
     }
@@ -173,7 +178,7 @@ impl Content<'_> {
             Part::Document(document) => {
                 if let Some(context) = &document.context {
                     out.lit(context);
-                    out.plain(PARAGRAPH);
+                    out.lit(&Lit::PARAGRAPH);
                 }
                 if let Some(name) = &document.name {
                     out.lit(name);
@@ -277,6 +282,67 @@ impl Content<'_> {
     }
 }
 
+/// The text of a part of the assistant, if it is not empty. A refusal is what the model said.
+pub(super) fn spoken<'p>(part: &'p Part<'_>) -> Option<&'p Lit<'p>> {
+    let text = match part {
+        Part::Text(text) => &text.text,
+        Part::Refusal(text) => text,
+        _ => return None,
+    };
+    Some(text).filter(|text| !text.is_empty())
+}
+
+/// Writes the `content` of the assistant: neighbouring texts are one, others are paragraphs.
+pub(super) fn assistant(o: &mut Object<'_>, run: &[Turn<'_>], thoughts: &Thoughts, profile: &Profile) {
+    let marked = profile.cache_parts != CacheParts::None
+        && run
+            .iter()
+            .flat_map(|turn| &turn.parts)
+            .any(|part| matches!(part, Part::Text(text) if text.cache.is_some()));
+    if !marked && !thoughts.in_content() {
+        o.string("content", |out| join_turns(out, run));
+        return;
+    }
+    o.array("content", |list| {
+        if thoughts.in_content() {
+            list.object(|o| {
+                o.text("type", "thinking").array("thinking", |list| {
+                    list.object(|o| {
+                        o.text("type", "text").lit("text", &Lit::part(&thoughts.text));
+                    });
+                });
+            });
+        }
+        let content = Content { profile, id: None };
+        for part in run.iter().flat_map(|turn| &turn.parts) {
+            match part {
+                Part::Text(text) => content.text(list, &text.text, text.cache),
+                Part::Refusal(text) => content.text(list, text, None),
+                _ => {}
+            }
+        }
+    });
+}
+
+fn join_turns(out: &mut write::Text<'_>, run: &[Turn<'_>]) {
+    let (mut any, mut apart) = (false, false);
+    for turn in run {
+        for part in &turn.parts {
+            match spoken(part) {
+                Some(text) => {
+                    if any && apart {
+                        out.lit(&Lit::PARAGRAPH);
+                    }
+                    out.lit(text);
+                    (any, apart) = (true, false);
+                }
+                None => apart |= !matches!(part, Part::Text(_)),
+            }
+        }
+        apart = true;
+    }
+}
+
 fn is_plain(source: &Source<'_>) -> bool {
     matches!(source, Source::Text(_))
 }
@@ -310,9 +376,6 @@ fn decoded(data: &str) -> String {
         Cow::Owned(text) => text,
     }
 }
-
-/// Between texts of one message.
-pub(super) const PARAGRAPH: &str = "\n\n";
 
 const NOTE: &str = "[System instruction, not written by the user]\n";
 const SEE_BELOW: &str = "[image: see next user message]";

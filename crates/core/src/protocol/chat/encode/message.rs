@@ -9,11 +9,12 @@ use crate::canon::{
 };
 use crate::failure::{Failure, Kind, Result};
 use crate::json::write::{Array, Object};
-use crate::json::{Raw, compact};
+use crate::json::{Lit, Raw, compact};
 
 use super::content::{self, Content};
-use super::history::{self, Thoughts};
 use super::ids;
+use super::reasoning::Thoughts;
+use super::tools;
 
 /// Writes the messages of one request.
 pub(super) struct Writer<'r, 'a, 't> {
@@ -150,7 +151,7 @@ impl<'r, 'a, 't> Writer<'r, 'a, 't> {
     fn assistant(&mut self, list: &mut Array<'_>, run: &'r [Turn<'a>], last: bool) {
         let parts = || run.iter().flat_map(|turn| &turn.parts);
         self.thoughts.read(parts(), self.target);
-        let text = parts().any(|part| history::text(part).is_some());
+        let text = parts().any(|part| content::spoken(part).is_some());
         let calls = parts().any(|part| matches!(part, Part::Call(_)));
         if !text && !calls && self.thoughts.is_empty() {
             return;
@@ -164,7 +165,7 @@ impl<'r, 'a, 't> Writer<'r, 'a, 't> {
                 o.lit("name", name);
             }
             match (text, self.thoughts.in_content()) {
-                (true, _) | (_, true) => history::content(o, run, &self.thoughts, self.target.profile),
+                (true, _) | (_, true) => content::assistant(o, run, &self.thoughts, self.target.profile),
                 _ if calls => {
                     o.null("content");
                 }
@@ -182,7 +183,7 @@ impl<'r, 'a, 't> Writer<'r, 'a, 't> {
             }
             if last && self.continues && self.target.profile.prefill == Prefill::PrefixFlag {
                 o.bool("prefix", true);
-                self.prefix = Some(parts().filter_map(history::text).map(|text| text.decode()).collect());
+                self.prefix = Some(parts().filter_map(content::spoken).map(|text| text.decode()).collect());
             }
         });
     }
@@ -194,12 +195,12 @@ impl<'r, 'a, 't> Writer<'r, 'a, 't> {
             o.text("id", &ids::upstream(&call.id, self.target.profile));
             if custom {
                 o.text("type", "custom").object("custom", |o| {
-                    o.text("name", &name).string("input", |text| history::input(text, &call.args));
+                    o.text("name", &name).string("input", |text| tools::input(text, &call.args));
                 });
             } else {
                 o.text("type", "function").object("function", |o| {
                     o.text("name", &name);
-                    history::arguments(o, call, &mut self.scratch);
+                    tools::arguments(o, call, &mut self.scratch);
                 });
             }
             let carried = self.thoughts.call_state(&call.id);
@@ -228,7 +229,7 @@ impl<'r, 'a, 't> Writer<'r, 'a, 't> {
                     if let Some(name) = &turn.name {
                         o.lit("name", name);
                     }
-                    self.content().write(o, parts(), content::PARAGRAPH);
+                    self.content().write(o, parts(), &Lit::PARAGRAPH);
                 }),
                 (Role::System, MidSystem::UserNote) => list.object(|o| {
                     o.text("role", "user");
@@ -239,7 +240,7 @@ impl<'r, 'a, 't> Writer<'r, 'a, 't> {
                     if let Some(name) = &turn.name {
                         o.lit("name", name);
                     }
-                    self.content().write(o, parts(), content::PARAGRAPH);
+                    self.content().write(o, parts(), &Lit::PARAGRAPH);
                 }),
             };
         }
@@ -320,7 +321,7 @@ fn all_calls<'r>(run: &'r [Turn<'_>]) -> impl Iterator<Item = &'r Call<'r>> {
 fn continues(request: &Request<'_>) -> bool {
     let Some(last) = request.turns.last().filter(|turn| turn.role == Role::Assistant) else { return false };
     !matches!(last.parts.last(), Some(Part::Call(_)))
-        && last.parts.iter().any(|part| history::text(part).is_some())
+        && last.parts.iter().any(|part| content::spoken(part).is_some())
 }
 
 /// Refuses what this protocol has no place for.

@@ -2,7 +2,6 @@
 
 mod answer;
 mod content;
-mod history;
 mod ids;
 mod message;
 mod reasoning;

@@ -1,10 +1,15 @@
 //! Whether and how hard the model shall think, in the words that the provider understands.
+//! And what it thought in earlier turns, as its provider wants it.
 
-use std::collections::BTreeSet;
+use crate::json::Lenient as _;
+use std::collections::{BTreeSet, HashMap};
 
-use crate::canon::{Effort, Level, Losses, Profile, Request, Target, Thinking, ThinkingMode};
+use crate::canon::{
+    Effort, Level, Losses, Part, Profile, ReasoningIn, Request, Sealed, Target, Thinking, ThinkingMode,
+};
 use crate::failure::Result;
-use crate::json::write::Object;
+use crate::json::write::{self, Object};
+use crate::json::{self, Lit, Raw};
 
 use super::tools::Plan;
 
@@ -101,6 +106,144 @@ fn on(
         }
     }
     Ok(())
+}
+
+/// The reasoning of one message, as its provider wants it.
+#[derive(Default)]
+pub(super) struct Thoughts {
+    /// The member that it goes into.
+    place: Option<ReasoningIn>,
+    /// The text: the inside of a literal.
+    pub(super) text: String,
+    /// Elements of `reasoning_details`.
+    details: String,
+    /// State that belongs to calls, by their ids.
+    of_calls: HashMap<String, String>,
+}
+
+impl Thoughts {
+    /// Collects what the parts of a message hold: blocks of this very provider and model as they are, of
+    /// all others the text, if the provider has a place for it.
+    pub(super) fn read<'p, 'a: 'p>(
+        &mut self,
+        parts: impl Iterator<Item = &'p Part<'a>>,
+        target: &Target<'_>,
+    ) {
+        self.text.clear();
+        self.details.clear();
+        self.of_calls.clear();
+        self.place = Some(target.profile.reasoning_in);
+        for part in parts {
+            let Part::Reasoning(reasoning) = part else { continue };
+            let text = reasoning.text.as_ref();
+            match &reasoning.sealed {
+                Some(Sealed::Carried(carrier)) if !carrier.blocks.is_empty() => {
+                    carrier.blocks.iter().for_each(|block| self.block(block));
+                }
+                _ => self.think(text.map(Lit::raw).unwrap_or_default()),
+            }
+        }
+    }
+
+    fn block(&mut self, block: &Raw<'_>) {
+        for member in json::members(block.get().as_bytes()).lenient() {
+            let value = block.get().get(member.span).unwrap_or_default();
+            match member.key {
+                b"reasoning_content" => {
+                    let text = Lit::read(value).unwrap_or_default();
+                    self.think(text.raw());
+                }
+                b"reasoning_details" => {
+                    for (_, span) in json::elements(value.as_bytes()).lenient() {
+                        self.detail(value.get(span).unwrap_or("{}"));
+                    }
+                }
+                b"tc" => {
+                    for call in json::members(value.as_bytes()).lenient() {
+                        let id = Lit::part(std::str::from_utf8(call.key).unwrap_or_default())
+                            .decode()
+                            .into_owned();
+                        self.of_calls.insert(id, value.get(call.span).unwrap_or("{}").to_owned());
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn think(&mut self, text: &str) {
+        match self.place {
+            None | Some(ReasoningIn::None) => {}
+            Some(_) if text.is_empty() => {}
+            Some(ReasoningIn::ReasoningDetails) => self.detail_of(text),
+            Some(_) => {
+                if !self.text.is_empty() {
+                    self.text.push_str(Lit::PARAGRAPH.raw());
+                }
+                self.text.push_str(text);
+            }
+        }
+    }
+
+    fn detail_of(&mut self, text: &str) {
+        let mut out = Vec::new();
+        write::object(&mut out, |o| {
+            o.text("type", "reasoning.text").lit("text", &Lit::part(text));
+        });
+        self.detail(&String::from_utf8_lossy(&out));
+    }
+
+    fn detail(&mut self, json: &str) {
+        if !self.details.is_empty() {
+            self.details.push(',');
+        }
+        self.details.push_str(json);
+    }
+
+    /// Is there nothing?
+    pub(super) fn is_empty(&self) -> bool {
+        self.text.is_empty() && self.details.is_empty()
+    }
+
+    /// Is the text a part of the content?
+    pub(super) fn in_content(&self) -> bool {
+        self.place == Some(ReasoningIn::MistralParts) && !self.text.is_empty()
+    }
+
+    /// Puts a space where nothing is known: the provider wants the member, and refuses an empty one.
+    pub(super) fn require(&mut self) {
+        if self.is_empty() {
+            if matches!(self.place, None | Some(ReasoningIn::None)) {
+                self.place = Some(ReasoningIn::ReasoningContent);
+            }
+            self.think(" ");
+        }
+    }
+
+    /// Writes the members.
+    pub(super) fn write(&self, o: &mut Object<'_>) {
+        let text = Lit::part(&self.text);
+        match self.place {
+            _ if text.is_empty() => {}
+            Some(ReasoningIn::ReasoningContent) => {
+                o.lit("reasoning_content", &text);
+            }
+            Some(ReasoningIn::Reasoning) => {
+                o.lit("reasoning", &text);
+            }
+            _ => {}
+        }
+        if !self.details.is_empty() {
+            o.array("reasoning_details", |list| {
+                list.json(&self.details);
+            });
+        }
+    }
+
+    /// The state that the provider has bound to a call of this message.
+    pub(super) fn call_state(&self, id: &str) -> Option<&str> {
+        self.of_calls.get(id).map(String::as_str)
+    }
 }
 
 /// What the client is told of a wish that can not be fulfilled.

@@ -1,5 +1,6 @@
 //! A whole answer for a client.
 
+use crate::json::Lenient as _;
 use bytes::Bytes;
 
 use crate::canon::{Answer, Context, Seal, Segment, SegmentKind};
@@ -48,7 +49,7 @@ fn choice(o: &mut Object<'_>, answer: &Answer, context: &Context) {
 
 fn logprobs(list: &mut Array<'_>, segment: &Segment) {
     for part in &segment.logprobs {
-        for (_, span) in json::elements(part.get().as_bytes()).map_while(Result::ok) {
+        for (_, span) in json::elements(part.get().as_bytes()).lenient() {
             list.json(part.get().get(span).unwrap_or("null"));
         }
     }
@@ -64,7 +65,7 @@ fn message(o: &mut Object<'_>, answer: &Answer, context: &Context) {
         o.string("content", |content| {
             for text in texts() {
                 if text.apart {
-                    content.lit(&PARAGRAPH);
+                    content.lit(&Lit::PARAGRAPH);
                 }
                 content.lit(&text.segment.lit());
             }
@@ -119,7 +120,7 @@ fn reasoning(o: &mut Object<'_>, answer: &Answer) {
         o.string("reasoning_content", |content| {
             for (index, segment) in texts().enumerate() {
                 if index > 0 {
-                    content.lit(&PARAGRAPH);
+                    content.lit(&Lit::PARAGRAPH);
                 }
                 content.lit(&segment.lit());
             }
@@ -179,5 +180,4 @@ fn calls(o: &mut Object<'_>, answer: &Answer) {
     });
 }
 
-const PARAGRAPH: Lit<'static> = Lit::plain("\\n\\n");
 const EMPTY: Lit<'static> = Lit::plain("{}");

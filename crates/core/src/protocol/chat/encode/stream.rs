@@ -225,7 +225,7 @@ impl Encoder {
         self.chunk(out, None, None, |o| {
             o.string("content", |content| {
                 if apart {
-                    content.lit(&PARAGRAPH);
+                    content.lit(&Lit::PARAGRAPH);
                 }
                 content.lit(&Lit::part(&blank));
                 content.lit(text);
@@ -263,7 +263,7 @@ impl Encoder {
         self.chunk(out, None, None, |o| {
             o.string("reasoning_content", |content| {
                 if apart {
-                    content.lit(&PARAGRAPH);
+                    content.lit(&Lit::PARAGRAPH);
                 }
                 content.lit(text);
             });
@@ -398,8 +398,6 @@ fn kind(custom: bool) -> (&'static str, &'static str) {
 }
 
 const NO_ARGUMENTS: Args<'static> = Args::Lit(Lit::plain("{}"));
-
-const PARAGRAPH: Lit<'static> = Lit::plain("\\n\\n");
 
 #[cfg(test)]
 #[path = "stream_tests.rs"]

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 
 use crate::canon::{
-    Choice, Chosen, Grammar, Losses, Names, Offer, Part, Request, Target, Tool, ToolChoice, ToolId, ToolKind,
-    WebSearch,
+    Args, Call, Choice, Chosen, Grammar, Losses, Names, Offer, Part, Request, Target, Tool, ToolChoice,
+    ToolId, ToolKind, WebSearch,
 };
 use crate::failure::Result;
-use crate::json::write::{Array, Object};
+use crate::json::write::{self, Array, Object};
+use crate::json::{Lit, compact};
 
 /// What a provider is offered.
 #[derive(Debug)]
@@ -244,6 +245,35 @@ fn reference(
     let kind = if custom { "custom" } else { "function" };
     o.text("type", kind).object(kind, |o| {
         o.text("name", &name);
+    });
+}
+
+/// The text for a freeform tool.
+pub(super) fn input(out: &mut write::Text<'_>, args: &Args<'_>) {
+    match args {
+        Args::Lit(text) => out.lit(text),
+        Args::Raw(json) => out.plain(json.get()),
+    }
+}
+
+/// Writes the `arguments` of a function, which are JSON in a string.
+pub(super) fn arguments(o: &mut Object<'_>, call: &Call<'_>, scratch: &mut Vec<u8>) {
+    o.string("arguments", |out| match &call.args {
+        args if call.custom => {
+            out.plain("{\"input\":\"");
+            match args {
+                Args::Lit(text) => out.plain(text.raw()),
+                Args::Raw(json) => out.plain(Lit::of(json.get()).raw()),
+            }
+            out.plain("\"}");
+        }
+        Args::Lit(text) if text.is_blank() => out.plain("{}"),
+        Args::Lit(text) => out.lit(text),
+        Args::Raw(json) => {
+            scratch.clear();
+            compact(json.get(), scratch);
+            out.plain(std::str::from_utf8(scratch).unwrap_or("{}"));
+        }
     });
 }
 

@@ -1,6 +1,7 @@
 //! Why answers end; and those that call tools and say that they only stop, as some providers' do, made to say
 //! what they mean.
 
+use crate::json::Lenient as _;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -14,7 +15,7 @@ use crate::json::{self, Edit, Member};
 pub(in crate::protocol::chat) fn edits(data: &[u8], called: &mut BTreeSet<u64>) -> Vec<Edit> {
     let Some(choices) = member(data, "choices") else { return Vec::new() };
     let mut edits = Vec::new();
-    for (choice, span) in json::elements(choices.value).map_while(Result::ok) {
+    for (choice, span) in json::elements(choices.value).lenient() {
         let index = member(choice, "index").and_then(|index| index.unsigned()).unwrap_or(0);
         if calls(choice) {
             called.insert(index);
@@ -31,7 +32,7 @@ pub(in crate::protocol::chat) fn edits(data: &[u8], called: &mut BTreeSet<u64>) 
 /// Notes why the choices have ended.
 pub(in crate::protocol::chat) fn read(data: &[u8], said: &mut Said) {
     let Some(choices) = member(data, "choices") else { return };
-    for (choice, _) in json::elements(choices.value).map_while(Result::ok) {
+    for (choice, _) in json::elements(choices.value).lenient() {
         if let Some(reason) = member(choice, "finish_reason").and_then(|reason| reason.text()) {
             said.finish(&reason);
         }
@@ -46,7 +47,7 @@ fn calls(choice: &[u8]) -> bool {
 }
 
 fn member<'a>(object: &'a [u8], name: &str) -> Option<Member<'a>> {
-    json::members(object).map_while(Result::ok).find(|member| member.is(name))
+    json::members(object).lenient().find(|member| member.is(name))
 }
 
 fn moved(span: &Range<usize>, by: usize) -> Range<usize> {

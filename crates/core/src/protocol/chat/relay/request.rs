@@ -1,5 +1,6 @@
 //! What is read of a Chat request, and the one thing that a relay adds to it.
 
+use crate::json::Lenient as _;
 use bytes::Bytes;
 
 use crate::failure::Kind;
@@ -36,7 +37,7 @@ fn within(options: &[u8]) -> Option<Edit> {
     let mut members = json::members(options);
     let mut last: Option<Member<'_>> = None;
     let mut empty = true;
-    for member in members.by_ref().map_while(Result::ok) {
+    for member in members.by_ref().lenient() {
         empty = false;
         if member.is("include_usage") {
             last = Some(member);

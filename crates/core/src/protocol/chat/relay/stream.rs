@@ -1,5 +1,6 @@
 //! What matters in one chunk of a Chat stream.
 
+use crate::json::Lenient as _;
 use memchr::memmem::Finder;
 use once_cell::sync::Lazy;
 
@@ -20,7 +21,7 @@ pub(in crate::protocol::chat) fn read(event: &Event<'_>) -> Sight {
     }
     let mut choices: Option<&[u8]> = None;
     let mut failed = false;
-    for member in json::members(&data.bytes).map_while(Result::ok) {
+    for member in json::members(&data.bytes).lenient() {
         take(&member, &mut sight, &mut choices, &mut failed);
     }
     let choices = choices.unwrap_or_default();
@@ -69,7 +70,7 @@ fn within(choices: &[u8]) -> Option<crate::canon::UsagePart> {
 }
 
 fn nested_usage(object: &[u8]) -> Option<crate::canon::UsagePart> {
-    let mut members = json::members(object).map_while(Result::ok);
+    let mut members = json::members(object).lenient();
     members.find(|member| member.is("usage")).and_then(|member| usage::read(member.value))
 }
 

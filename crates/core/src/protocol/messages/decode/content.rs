@@ -1,14 +1,14 @@
-//! Content blocks of a client's request.
+//! Content blocks of a client's request: text, reasoning, calls and their results, pictures, documents, search results.
+
+use std::borrow::Cow;
 
 use crate::canon::{
-    Args, Call, Carrier, Losses, Part, Reasoning, Role, Sealed, Target, Text, ToolResult, not_carried,
+    Args, Cache, Call, Carrier, Document, Image, Losses, Part, Reasoning, Role, Sealed, Source, Target, Text,
+    ToolResult, not_carried,
 };
 use crate::failure::{Failure, Kind, Result};
 use crate::json::{self, Lit, Raw};
 use crate::protocol::node::{Node, Type};
-
-use super::media;
-use super::members::{Block, optional, required, text};
 
 /// Where a block stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,16 +27,16 @@ pub(super) fn read<'a>(
     parts: &mut Vec<Part<'a>>,
     losses: &mut Losses,
 ) -> Result<()> {
-    let block = Block::read(node)?;
+    let block = ContentBlock::read(node)?;
     let assistant = place == Place::Message(Role::Assistant);
     let in_result = place == Place::Result;
     match &*block.kind {
         "text" => parts.push(Part::Text(text(node, &block)?)),
         // No other protocol has a place for what a model draws.
         "image" | "document" if assistant => losses.drop(&node.path)?,
-        "image" => parts.push(Part::Image(media::image(node, &block)?)),
-        "document" => media::document(node, &block, parts)?,
-        "search_result" => parts.push(Part::Text(media::search_result(node, &block)?)),
+        "image" => parts.push(Part::Image(image(node, &block)?)),
+        "document" => document(node, &block, parts)?,
+        "search_result" => parts.push(Part::Text(search_result(node, &block)?)),
         "thinking" | "redacted_thinking" if !in_result => {
             parts.push(reasoning(node, &block, target, losses)?);
         }
@@ -63,7 +63,7 @@ pub(super) fn read<'a>(
 /// What the model thought. A signature is the gateway's own carrier, or was made for another provider.
 fn reasoning<'a>(
     node: &Node<'a, '_>,
-    block: &Block<'a>,
+    block: &ContentBlock<'a>,
     target: &Target<'_>,
     losses: &mut Losses,
 ) -> Result<Part<'a>> {
@@ -80,7 +80,7 @@ fn reasoning<'a>(
     Ok(Part::Reasoning(Reasoning { text: text.filter(|text| !text.is_empty()), sealed }))
 }
 
-fn call<'a>(node: &Node<'a, '_>, block: &Block<'a>) -> Result<Call<'a>> {
+fn call<'a>(node: &Node<'a, '_>, block: &ContentBlock<'a>) -> Result<Call<'a>> {
     let args = match block.input {
         None => Args::Raw(Raw::constant("{}")),
         Some(text) => {
@@ -104,7 +104,7 @@ fn call<'a>(node: &Node<'a, '_>, block: &Block<'a>) -> Result<Call<'a>> {
 /// Reads a `tool_result` block.
 fn result<'a>(
     node: &Node<'a, '_>,
-    block: &Block<'a>,
+    block: &ContentBlock<'a>,
     target: &Target<'_>,
     losses: &mut Losses,
 ) -> Result<ToolResult<'a>> {
@@ -137,4 +137,223 @@ fn object(json: &str) -> Lit<'static> {
 fn is_server_tool(kind: &str) -> bool {
     matches!(kind, "server_tool_use" | "container_upload" | "mcp_tool_use" | "compaction" | "fallback")
         || kind.ends_with("_tool_result")
+}
+
+/// Reads an `image` block.
+fn image<'a>(node: &Node<'a, '_>, block: &ContentBlock<'a>) -> Result<Image<'a>> {
+    let place = required(node, "source", block.source)?;
+    let source = SourceWire::read(&place)?;
+    match &*source.kind {
+        "url" | "base64" => Ok(Image {
+            source: source.media(&place)?,
+            path: place.path.to_string(),
+            detail: None,
+            cache: block.cache,
+        }),
+        _ => Err(not_carried(place.path.to_string())),
+    }
+}
+
+/// Reads a `document` block; one that is made of other blocks becomes these.
+fn document<'a>(node: &Node<'a, '_>, block: &ContentBlock<'a>, parts: &mut Vec<Part<'a>>) -> Result<()> {
+    let place = required(node, "source", block.source)?;
+    let source = SourceWire::read(&place)?;
+    let name = optional(node, "title", block.title)?.filter(|title| !title.is_empty());
+    let context = optional(node, "context", block.context)?.filter(|context| !context.is_empty());
+    let source = match &*source.kind {
+        "content" => {
+            parts.extend(heading(name, context).map(Text::new).map(Part::Text));
+            return pieces(&required(&place, "content", source.content)?, block, parts);
+        }
+        "text" => Source::Text(required(&place, "data", source.data)?.lit()?),
+        "url" | "base64" => source.media(&place)?,
+        _ => return Err(not_carried(place.path.to_string())),
+    };
+    parts.push(Part::Document(Document {
+        source,
+        path: place.path.to_string(),
+        name,
+        context,
+        cache: block.cache,
+    }));
+    Ok(())
+}
+
+/// The blocks of which a document is made. Its mark for the cache belongs to the last one.
+fn pieces<'a>(content: &Node<'a, '_>, outer: &ContentBlock<'a>, parts: &mut Vec<Part<'a>>) -> Result<()> {
+    if content.kind() == Type::String {
+        parts.push(Part::Text(Text { text: content.lit()?, cache: outer.cache }));
+        return Ok(());
+    }
+    content.items(|item| {
+        let block = ContentBlock::read(&item)?;
+        parts.push(match &*block.kind {
+            "text" => Part::Text(text(&item, &block)?),
+            "image" => Part::Image(image(&item, &block)?),
+            _ => return Err(not_carried(item.path.to_string())),
+        });
+        Ok(())
+    })?;
+    if let Some(Part::Text(Text { cache, .. }) | Part::Image(Image { cache, .. })) = parts.last_mut() {
+        *cache = cache.or(outer.cache);
+    }
+    Ok(())
+}
+
+/// Title and context of a document, each on its own line.
+fn heading<'a>(name: Option<Lit<'a>>, context: Option<Lit<'a>>) -> Option<Lit<'a>> {
+    match (name, context) {
+        (Some(name), Some(context)) => Some(Lit::concat(&[&name, &LINE, &context])),
+        (name, context) => name.or(context),
+    }
+}
+
+/// Reads a `search_result` block: title, source and texts, each on its own line.
+fn search_result<'a>(node: &Node<'a, '_>, block: &ContentBlock<'a>) -> Result<Text<'a>> {
+    let mut lines = Vec::new();
+    lines.push(required(node, "title", block.title)?.lit()?);
+    lines.push(required(node, "source", block.source)?.lit()?);
+    required(node, "content", block.content)?.items(|item| {
+        lines.push(only_text(&item)?.text);
+        Ok(())
+    })?;
+    let mut pieces = Vec::with_capacity(2 * lines.len());
+    for (index, line) in lines.iter().enumerate() {
+        if index > 0 {
+            pieces.push(&LINE);
+        }
+        pieces.push(line);
+    }
+    Ok(Text { text: Lit::concat(&pieces), cache: block.cache })
+}
+
+/// The members of a `source` object, before they are read.
+#[derive(Default)]
+struct SourceWire<'a> {
+    kind: Cow<'a, str>,
+    media_type: Option<&'a str>,
+    data: Option<&'a str>,
+    url: Option<&'a str>,
+    content: Option<&'a str>,
+}
+
+impl<'a> SourceWire<'a> {
+    fn read(node: &Node<'a, '_>) -> Result<Self> {
+        let mut wire = Self::default();
+        node.members(|key, value| {
+            let place = match key {
+                "type" => {
+                    wire.kind = value.string()?;
+                    return Ok(());
+                }
+                "media_type" => &mut wire.media_type,
+                "data" => &mut wire.data,
+                "url" => &mut wire.url,
+                "content" => &mut wire.content,
+                _ => return Ok(()),
+            };
+            *place = Some(value.text);
+            Ok(())
+        })?;
+        Ok(wire)
+    }
+
+    /// An address, or the bytes themselves.
+    fn media(&self, node: &Node<'a, '_>) -> Result<Source<'a>> {
+        if self.kind == "url" {
+            return Ok(Source::Url(required(node, "url", self.url)?.lit()?));
+        }
+        let mime = required(node, "media_type", self.media_type)?.string()?;
+        let mime = match mime.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            true => Cow::Owned(mime.to_ascii_lowercase()),
+            false => mime,
+        };
+        Ok(Source::Base64 { mime, data: required(node, "data", self.data)?.string()? })
+    }
+}
+
+static LINE: Lit<'static> = Lit::plain("\\n");
+
+/// The members of a block, of whatever type, before they are read.
+#[derive(Default)]
+struct ContentBlock<'a> {
+    kind: Cow<'a, str>,
+    text: Option<&'a str>,
+    source: Option<&'a str>,
+    title: Option<&'a str>,
+    context: Option<&'a str>,
+    content: Option<&'a str>,
+    id: Option<&'a str>,
+    name: Option<&'a str>,
+    input: Option<&'a str>,
+    is_error: Option<&'a str>,
+    opaque: Option<&'a str>,
+    cache: Option<Cache>,
+}
+
+impl<'a> ContentBlock<'a> {
+    fn read(node: &Node<'a, '_>) -> Result<Self> {
+        let mut block = Self::default();
+        node.members(|key, value| {
+            let place = match key {
+                "type" => {
+                    block.kind = value.string()?;
+                    return Ok(());
+                }
+                "cache_control" => {
+                    block.cache = cache(&value);
+                    return Ok(());
+                }
+                "text" | "thinking" => &mut block.text,
+                "source" => &mut block.source,
+                "title" => &mut block.title,
+                "context" => &mut block.context,
+                "content" => &mut block.content,
+                "id" | "tool_use_id" => &mut block.id,
+                "name" | "tool_name" => &mut block.name,
+                "input" => &mut block.input,
+                "is_error" => &mut block.is_error,
+                "signature" | "data" => &mut block.opaque,
+                // Citations, transformations, callers: nothing is lost by them.
+                _ => return Ok(()),
+            };
+            *place = Some(value.text);
+            Ok(())
+        })?;
+        Ok(block)
+    }
+}
+
+/// A block that has to be text, as instructions are.
+pub(super) fn only_text<'a>(node: &Node<'a, '_>) -> Result<Text<'a>> {
+    let block = ContentBlock::read(node)?;
+    match &*block.kind {
+        "text" => text(node, &block),
+        _ => Err(not_carried(node.path.to_string())),
+    }
+}
+
+fn text<'a>(node: &Node<'a, '_>, block: &ContentBlock<'a>) -> Result<Text<'a>> {
+    Ok(Text { text: required(node, "text", block.text)?.lit()?, cache: block.cache })
+}
+
+/// A member that has to be there.
+pub(super) fn required<'a, 'q>(
+    node: &'q Node<'a, '_>,
+    name: &'static str,
+    text: Option<&'a str>,
+) -> Result<Node<'a, 'q>> {
+    let member = node.at(name, text.unwrap_or_default());
+    if text.is_some() { Ok(member) } else { Err(member.wrong("given")) }
+}
+
+/// A text that may be there.
+fn optional<'a>(node: &Node<'a, '_>, name: &'static str, text: Option<&'a str>) -> Result<Option<Lit<'a>>> {
+    text.map(|text| node.at(name, text).lit()).transpose()
+}
+
+/// A mark for the prompt cache. Odd ones are none: they only make things cheaper.
+pub(super) fn cache(node: &Node<'_, '_>) -> Option<Cache> {
+    (node.kind() == Type::Object)
+        .then(|| Cache { long: node.find("ttl").is_some_and(|ttl| ttl.text == "\"1h\"") })
 }

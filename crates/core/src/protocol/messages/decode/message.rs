@@ -7,7 +7,6 @@ use crate::failure::Result;
 use crate::protocol::node::{Node, Type};
 
 use super::content::{self, Place};
-use super::members;
 
 /// Reads one message. Instructions before all others go to `first`.
 pub(super) fn read<'a>(
@@ -29,12 +28,12 @@ pub(super) fn read<'a>(
     let Some(role) = role else {
         return Err(node.missing("role").wrong("given"));
     };
-    let content = members::required(node, "content", content)?;
+    let content = content::required(node, "content", content)?;
     let mut parts = Vec::new();
     match (content.kind(), role) {
         (Type::String, _) => parts.push(Part::Text(Text::new(content.lit()?))),
         (_, Role::System) => content.items(|item| {
-            parts.push(Part::Text(members::only_text(&item)?));
+            parts.push(Part::Text(content::only_text(&item)?));
             Ok(())
         })?,
         _ => content.items(|item| content::read(&item, Place::Message(role), target, &mut parts, losses))?,

@@ -1,6 +1,6 @@
-//! How a client wants the model to think, and the form in which it wants the answer.
+//! How a client wants the model to think.
 
-use crate::canon::{Format, Level, Losses, Request, Thinking, ThinkingMode, not_carried};
+use crate::canon::{Losses, Thinking, ThinkingMode};
 use crate::failure::Result;
 use crate::protocol::node::Node;
 
@@ -25,39 +25,4 @@ pub(super) fn thinking(node: &Node<'_, '_>, thinking: &mut Thinking, losses: &mu
         thinking.budget = None;
     }
     Ok(())
-}
-
-/// Reads `output_config`.
-pub(super) fn output<'a>(node: &Node<'a, '_>, request: &mut Request<'a>, losses: &mut Losses) -> Result<()> {
-    node.members(|key, value| {
-        match key {
-            "effort" => match Level::read(&value.string()?) {
-                Some(level) => request.thinking.effort = Some(level),
-                None => losses.drop(&value.path)?,
-            },
-            "format" => request.format = format(&value)?,
-            _ => losses.drop(&value.path)?,
-        }
-        Ok(())
-    })
-}
-
-/// Reads `output_config.format`, or `output_format` as it was called before.
-pub(super) fn format<'a>(node: &Node<'a, '_>) -> Result<Format<'a>> {
-    let (mut kind, mut schema) = (None, None);
-    node.members(|key, value| {
-        match key {
-            "type" => kind = Some(value.string()?),
-            "schema" => schema = Some(value.raw()?),
-            _ => {}
-        }
-        Ok(())
-    })?;
-    match (kind.as_deref(), schema) {
-        (Some("json_schema"), Some(schema)) => {
-            Ok(Format::Schema { name: None, description: None, schema, strict: None })
-        }
-        (Some("json_schema"), None) => Err(node.missing("schema").wrong("given")),
-        _ => Err(not_carried(node.path.to_string())),
-    }
 }

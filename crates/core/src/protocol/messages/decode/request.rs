@@ -1,6 +1,6 @@
 //! A client's request, in the canonical form.
 
-use crate::canon::{Carry, Losses, Request, Target, Text};
+use crate::canon::{Carry, Format, Level, Losses, Request, Target, Text, not_carried};
 use crate::failure::{Failure, Kind, Result};
 use crate::json::{Document, Lit};
 use crate::protocol::field;
@@ -8,7 +8,7 @@ use crate::protocol::node::{Node, Type};
 
 use crate::protocol::messages::fields::FIELDS;
 
-use super::{members, message, reasoning, tools};
+use super::{content, message, reasoning, tools};
 
 /// Reads a request that goes to `target`.
 pub(in crate::protocol::messages) fn read<'a>(
@@ -79,8 +79,8 @@ fn member<'a>(
         }
         "tool_choice" => (request.choice, request.parallel) = tools::choice(node)?,
         "thinking" => reasoning::thinking(node, &mut request.thinking, losses)?,
-        "output_config" => reasoning::output(node, request, losses)?,
-        "output_format" => request.format = reasoning::format(node)?,
+        "output_config" => output(node, request, losses)?,
+        "output_format" => request.format = format(node)?,
         "metadata" => node.members(|key, value| {
             match key {
                 "user_id" => request.user = Some(value.string()?),
@@ -109,7 +109,7 @@ fn system<'a>(node: &Node<'a, '_>) -> Result<Vec<Text<'a>>> {
         return Ok(blocks);
     }
     node.items(|item| {
-        let text = members::only_text(&item)?;
+        let text = content::only_text(&item)?;
         if !text.text.is_empty() && !text.text.raw().starts_with(ATTRIBUTION) {
             blocks.push(text);
         }
@@ -133,6 +133,41 @@ fn without_attribution<'a>(text: Lit<'a>, literal: &'a str) -> Lit<'a> {
         rest = after.get(1..).unwrap_or_default();
     }
     Lit::default()
+}
+
+/// Reads `output_config`.
+fn output<'a>(node: &Node<'a, '_>, request: &mut Request<'a>, losses: &mut Losses) -> Result<()> {
+    node.members(|key, value| {
+        match key {
+            "effort" => match Level::read(&value.string()?) {
+                Some(level) => request.thinking.effort = Some(level),
+                None => losses.drop(&value.path)?,
+            },
+            "format" => request.format = format(&value)?,
+            _ => losses.drop(&value.path)?,
+        }
+        Ok(())
+    })
+}
+
+/// Reads `output_config.format`, or `output_format` as it was called before.
+fn format<'a>(node: &Node<'a, '_>) -> Result<Format<'a>> {
+    let (mut kind, mut schema) = (None, None);
+    node.members(|key, value| {
+        match key {
+            "type" => kind = Some(value.string()?),
+            "schema" => schema = Some(value.raw()?),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    match (kind.as_deref(), schema) {
+        (Some("json_schema"), Some(schema)) => {
+            Ok(Format::Schema { name: None, description: None, schema, strict: None })
+        }
+        (Some("json_schema"), None) => Err(node.missing("schema").wrong("given")),
+        _ => Err(not_carried(node.path.to_string())),
+    }
 }
 
 fn limit(node: &Node<'_, '_>) -> Result<u64> {

@@ -1,12 +1,15 @@
 //! A provider's answer, event by event, or whole, as the events of its stream.
 
+use crate::json::Lenient as _;
 use std::collections::BTreeMap;
 
-use crate::canon::{Args, Citation, Decode, Event, Finish, Oddity, Profile, Seal, Sink, UpstreamError};
+use crate::canon::{Args, Decode, Event, Finish, Oddity, Profile, Seal, Sink, UpstreamError};
 use crate::json::{self, Lit, Malformed, Raw};
 use crate::protocol::node::{Node, Type};
 
 use crate::protocol::messages::usage;
+
+use super::reply::{EMPTY_INPUT, EventWire, cite, list, pick, whole_input};
 
 /// Reads the answer of a provider.
 #[derive(Debug, Default)]
@@ -77,7 +80,7 @@ impl Decoder {
 
     /// Blocks that come complete.
     fn blocks(&mut self, content: &Node<'_, '_>, sink: &mut Sink<'_>) {
-        for (index, (_, span)) in json::elements(content.text.as_bytes()).map_while(Result::ok).enumerate() {
+        for (index, (_, span)) in json::elements(content.text.as_bytes()).lenient().enumerate() {
             let index = u64::try_from(index).unwrap_or(u64::MAX);
             let block = Node::root(content.text.get(span).unwrap_or_default());
             self.block_start(index, &block, sink);
@@ -244,7 +247,7 @@ impl Decoder {
                 sink(Event::Args { key: *key, part: Args::Lit(text) });
             }
             Some(Block::Search { input, .. }) if input.len() < LONGEST_SEARCH => {
-                if input == EMPTY {
+                if input == EMPTY_INPUT {
                     input.clear();
                 }
                 input.push_str(&text.decode());
@@ -285,7 +288,7 @@ impl Decode for Decoder {
         if data == "[DONE]" || self.ended {
             return Ok(());
         }
-        let wire = Wire::read(data)?;
+        let wire = EventWire::read(data)?;
         let kind = wire.kind.and_then(Lit::read);
         let index = wire.index.and_then(|index| index.parse().ok()).unwrap_or(0);
         match kind.as_ref().map(Lit::raw).or(name).unwrap_or_default() {
@@ -343,77 +346,6 @@ impl Decode for Decoder {
         }
     }
 }
-
-/// The members of an event, before they are read.
-#[derive(Default)]
-struct Wire<'d> {
-    kind: Option<&'d str>,
-    index: Option<&'d str>,
-    delta: Option<&'d str>,
-    block: Option<&'d str>,
-    message: Option<&'d str>,
-    usage: Option<&'d str>,
-}
-
-impl<'d> Wire<'d> {
-    fn read(data: &'d str) -> Result<Self, Malformed> {
-        let mut wire = Self::default();
-        let mut members = json::members(data.as_bytes());
-        for member in members.by_ref() {
-            let member = member?;
-            let value = data.get(member.span.clone()).filter(|value| *value != "null");
-            match member.key {
-                b"type" => wire.kind = value,
-                b"index" => wire.index = value,
-                b"delta" => wire.delta = value,
-                b"content_block" => wire.block = value,
-                b"message" => wire.message = value,
-                b"usage" => wire.usage = value,
-                _ => {}
-            }
-        }
-        members.finish()?;
-        Ok(wire)
-    }
-}
-
-/// Members of an object, in one pass.
-fn pick<'d, const N: usize>(object: &'d str, names: [&str; N]) -> [Option<&'d str>; N] {
-    let mut found = [None; N];
-    for member in json::members(object.as_bytes()).map_while(Result::ok) {
-        for (place, name) in found.iter_mut().zip(names) {
-            if member.key == name.as_bytes() && member.is_present() {
-                *place = object.get(member.span.clone());
-            }
-        }
-    }
-    found
-}
-
-fn list(array: &str) -> impl Iterator<Item = &str> {
-    json::elements(array.as_bytes()).map_while(Result::ok).filter_map(|(_, span)| array.get(span))
-}
-
-/// The input that a block begins with, unless it is only the usual `{}` before the real one.
-fn whole_input(input: &str) -> Option<Raw<'static>> {
-    let mut compact = Vec::with_capacity(input.len());
-    json::compact(input, &mut compact);
-    let input = String::from_utf8(compact).ok().filter(|input| input != EMPTY)?;
-    Raw::read_owned(input).filter(Raw::is_object)
-}
-
-/// Where text comes from, if it is a page of the web: other sources have no place elsewhere.
-fn cite(citation: &Node<'_, '_>, sink: &mut Sink<'_>) {
-    let [kind, url, title] = pick(citation.text, ["type", "url", "title"]);
-    if kind == Some(r#""web_search_result_location""#)
-        && let Some(url) = url.and_then(Lit::read)
-    {
-        let title = title.and_then(Lit::read).unwrap_or_default();
-        sink(Event::Cite(Citation { url, title, span: None }));
-    }
-}
-
-const EMPTY: &str = "{}";
 
 /// The provider's search of the web, as its blocks name it.
 const WEB_SEARCH: &str = r#""web_search""#;

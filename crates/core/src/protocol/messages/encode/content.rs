@@ -1,13 +1,48 @@
 //! Content blocks of a request.
 
-use crate::canon::{Call, Names, Part, Text, ToolResult};
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+use crate::canon::{Cache, Call, Document, Names, Part, Source, Text, ToolResult};
+use crate::failure::{Failure, Kind, Result};
 use crate::json::Lit;
 use crate::json::write::{Array, Object};
 
 use super::ids::Ids;
-use super::mark::Marks;
-use super::message::Item;
-use super::{input, media, reasoning};
+use super::mark::{self, Marks};
+use super::{input, reasoning};
+
+/// What becomes a block.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Item<'r, 'a> {
+    /// A part of a turn.
+    Part(&'r Part<'a>),
+    /// Instructions, with the role of their message.
+    Text(&'r Text<'a>),
+    /// Instructions in the words of the user, and marked as such.
+    Note(&'r Text<'a>),
+    /// What the user says where the conversation would begin with the model.
+    Dot,
+}
+
+impl<'r> Item<'r, '_> {
+    pub(super) fn mark(&self) -> Option<Cache> {
+        match self {
+            Self::Part(part) => mark::of(part),
+            Self::Text(text) | Self::Note(text) => text.cache,
+            Self::Dot => None,
+        }
+    }
+
+    pub(super) fn is_blank(&self) -> bool {
+        match self {
+            Self::Part(Part::Text(text)) => text.text.is_blank(),
+            Self::Part(Part::Refusal(text)) => text.is_blank(),
+            _ => false,
+        }
+    }
+}
 
 /// What the blocks of a request are written with.
 pub(super) struct Blocks<'w> {
@@ -60,8 +95,8 @@ impl Blocks<'_> {
                 let text = if last { without_trailing_space(text) } else { text.borrow() };
                 o.text("type", "text").lit("text", &text);
             }
-            Part::Image(image) => media::image(&image.source, o),
-            Part::Document(document) => media::document(document, o),
+            Part::Image(image) => self::image(&image.source, o),
+            Part::Document(document) => self::document(document, o),
             Part::Call(call) => self.call(call, o),
             Part::Result(result) => self.result(result, o),
             // Refused or left out before; reasoning is written elsewhere.
@@ -125,6 +160,108 @@ fn without_trailing_space<'l>(text: &'l Lit<'_>) -> Lit<'l> {
 
 /// The line before instructions that are not the user's, though the user's message holds them.
 const NOTE: &str = "[System instruction, not written by the user]\n";
+
+/// What a source is for the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Medium {
+    Image,
+    Document,
+    /// A document of text, in base 64.
+    TextFile,
+}
+
+/// Refuses what the protocol has no place for; what passes can be written.
+pub(super) fn check(part: &Part<'_>) -> Result<()> {
+    match part {
+        Part::Image(image) if medium(&image.source, true).is_none() => {
+            let message = "Images must be JPEG, PNG, GIF or WebP for this model.";
+            Err(refused(message, &image.path).with_code("unsupported_image_media_type"))
+        }
+        Part::Document(document) if medium(&document.source, false).is_none() => {
+            let message = "Files must be PDF or text for this model.";
+            Err(refused(message, &document.path).with_code("unsupported_file_type"))
+        }
+        Part::Audio(audio) => Err(refused("Audio is not supported for this model.", &audio.path)),
+        Part::Result(result) => result.content.iter().try_for_each(check_inner),
+        _ => Ok(()),
+    }
+}
+
+fn refused(message: &'static str, path: &str) -> Failure {
+    Failure::new(Kind::Unsupported, message).with_param(path.to_owned())
+}
+
+fn check_inner(part: &Part<'_>) -> Result<()> {
+    match part {
+        // Results do not nest.
+        Part::Result(_) => Ok(()),
+        other => check(other),
+    }
+}
+
+/// Writes the members of a picture's block.
+fn image(source: &Source<'_>, o: &mut Object<'_>) {
+    media_block(source, true, None, o);
+}
+
+/// Writes the members of a document's block.
+fn document(document: &Document<'_>, o: &mut Object<'_>) {
+    media_block(&document.source, false, Some(document), o);
+}
+
+fn media_block(source: &Source<'_>, is_image: bool, document: Option<&Document<'_>>, o: &mut Object<'_>) {
+    let medium = medium(source, is_image).unwrap_or(Medium::Document);
+    o.text("type", if medium == Medium::Image { "image" } else { "document" });
+    o.object("source", |o| match source {
+        Source::Url(url) => {
+            o.text("type", "url").lit("url", url);
+        }
+        Source::Text(text) => {
+            o.text("type", "text").text("media_type", "text/plain").lit("data", text);
+        }
+        Source::Base64 { data, .. } if medium == Medium::TextFile => {
+            let text = text_of(data).unwrap_or_default();
+            o.text("type", "text").text("media_type", "text/plain").text("data", &text);
+        }
+        Source::Base64 { mime, data } => {
+            o.text("type", "base64").text("media_type", mime).text("data", data);
+        }
+    });
+    if let Some(document) = document.filter(|_| medium != Medium::Image) {
+        optional("title", document.name.as_ref(), o);
+        optional("context", document.context.as_ref(), o);
+    }
+}
+
+fn optional(name: &str, text: Option<&Lit<'_>>, o: &mut Object<'_>) {
+    if let Some(text) = text.filter(|text| !text.is_empty()) {
+        o.lit(name, text);
+    }
+}
+
+/// What a source is, if the protocol has a place for it. Bytes are what they are, whatever they came as.
+fn medium(source: &Source<'_>, is_image: bool) -> Option<Medium> {
+    match source {
+        Source::Url(_) if is_image => Some(Medium::Image),
+        Source::Url(_) | Source::Text(_) => Some(Medium::Document),
+        Source::Base64 { mime, data } => match &**mime {
+            "image/jpeg" | "image/png" | "image/gif" | "image/webp" => Some(Medium::Image),
+            "application/pdf" => Some(Medium::Document),
+            mime if mime.starts_with("text/") && !is_image => text_of(data).map(|_| Medium::TextFile),
+            _ => None,
+        },
+    }
+}
+
+fn text_of(data: &str) -> Option<String> {
+    String::from_utf8(LENIENT.decode(data).ok()?).ok()
+}
+
+/// Base 64 with or without its padding.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 #[cfg(test)]
 mod tests {

@@ -5,10 +5,11 @@
 //! order of the calls. Each step looks only at what came before or stands in the same run, so that a
 //! conversation that grows keeps its beginning byte for byte, and the provider finds it in its cache.
 
-use crate::canon::{Cache, Losses, MidSystem, Part, Request, Role, Target, Text, Turn};
+use crate::canon::{Losses, MidSystem, Part, Request, Role, Target, Text, Turn};
 use crate::failure::{Failure, Kind, Result};
 
-use super::{mark, media, reasoning};
+use super::content::{self, Item};
+use super::reasoning;
 
 /// The conversation, flat.
 #[derive(Debug)]
@@ -16,19 +17,6 @@ pub(super) struct Plan<'r, 'a> {
     items: Vec<(Role, Item<'r, 'a>)>,
     /// Blocks of the instructions before the conversation.
     pub(super) system: &'r [Text<'a>],
-}
-
-/// What becomes a block.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Item<'r, 'a> {
-    /// A part of a turn.
-    Part(&'r Part<'a>),
-    /// Instructions, with the role of their message.
-    Text(&'r Text<'a>),
-    /// Instructions in the words of the user, and marked as such.
-    Note(&'r Text<'a>),
-    /// What the user says where the conversation would begin with the model.
-    Dot,
 }
 
 /// A call, and its result once it is found.
@@ -161,24 +149,6 @@ impl<'r, 'a> Plan<'r, 'a> {
     }
 }
 
-impl<'r> Item<'r, '_> {
-    pub(super) fn mark(&self) -> Option<Cache> {
-        match self {
-            Self::Part(part) => mark::of(part),
-            Self::Text(text) | Self::Note(text) => text.cache,
-            Self::Dot => None,
-        }
-    }
-
-    fn is_blank(&self) -> bool {
-        match self {
-            Self::Part(Part::Text(text)) => text.text.is_blank(),
-            Self::Part(Part::Refusal(text)) => text.is_blank(),
-            _ => false,
-        }
-    }
-}
-
 /// How many of the turns at the beginning are the model's, or are not.
 fn run(turns: &[Turn<'_>], assistant: bool) -> usize {
     turns.iter().take_while(|turn| (turn.role == Role::Assistant) == assistant).count()
@@ -209,7 +179,7 @@ impl<'r, 'a> Builder<'r, 'a> {
                 }
                 Part::Call(call) => self.calls.order.push(&call.id),
                 part if is_dropped(part, visible) => continue,
-                _ => media::check(part)?,
+                _ => content::check(part)?,
             }
             self.place_late();
             self.items.push((Role::Assistant, Item::Part(part)));
@@ -234,7 +204,7 @@ impl<'r, 'a> Builder<'r, 'a> {
                 }
                 Part::Result(result) if find(&mut self.calls.results, &result.id).is_some() => continue,
                 part if is_dropped(part, visible) => continue,
-                _ => media::check(part)?,
+                _ => content::check(part)?,
             }
             self.place_part(part);
         }
@@ -261,7 +231,7 @@ impl<'r, 'a> Builder<'r, 'a> {
             if let Some(part) = found.result
                 && !std::mem::replace(&mut found.written, true)
             {
-                media::check(part)?;
+                content::check(part)?;
                 self.items.push((Role::User, Item::Part(part)));
             }
         }

@@ -6,12 +6,10 @@ mod format;
 mod ids;
 mod input;
 mod mark;
-mod media;
 mod message;
 mod reasoning;
 mod samplers;
 mod schema;
-mod think;
 mod tools;
 
 pub(super) mod reply;

@@ -10,8 +10,8 @@ use super::format::Form;
 use super::ids::Ids;
 use super::mark::{self, Marks};
 use super::message::Plan;
+use super::reasoning::{Obstacles, Thought};
 use super::samplers::Samplers;
-use super::think::Thought;
 use super::tools::{self, Pick};
 
 /// Writes the request.
@@ -27,8 +27,12 @@ pub(in crate::protocol::messages) fn write(
     let pick = Pick::of(&offer, caps, losses)?;
     let mut plan = Plan::new(request, target, losses)?;
     plan.check_prefill(caps.prefill)?;
-    let forced = pick.as_ref().is_some_and(Pick::is_forced);
-    let thought = Thought::decide(request, target, &plan, forced, losses)?;
+    let obstacles = Obstacles {
+        is_forced: pick.as_ref().is_some_and(Pick::is_forced),
+        is_prefilled: plan.is_prefilled(),
+        called_without_thinking: plan.called_without_thinking(),
+    };
+    let thought = Thought::decide(request, target, obstacles, losses)?;
     let can_force = caps.forced_tool && offer.tools.is_empty() && !thought.is_on();
     let form = Form::of(request, target, can_force);
     let samplers = Samplers::new(request, target, thought.is_on(), losses)?;

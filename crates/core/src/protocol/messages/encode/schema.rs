@@ -3,6 +3,7 @@
 //! It compiles them and refuses what it can not enforce, so such keywords move into descriptions, and every
 //! object is closed. Where closing would change what is allowed there is no such schema.
 
+use crate::json::Lenient as _;
 use std::fmt::Write as _;
 
 use crate::json::write::{self, Object};
@@ -31,7 +32,7 @@ pub(super) fn is_exact(schema: &Raw<'_>) -> bool {
 /// Whether a schema can be that of a tool's input.
 pub(super) fn may_be_input(schema: &Raw<'_>) -> bool {
     let schema = schema.get().trim();
-    let mut members = json::members(schema.as_bytes()).map_while(Result::ok);
+    let mut members = json::members(schema.as_bytes()).lenient();
     schema.starts_with('{')
         && members.find(|member| member.is("type")).is_none_or(|kind| kind.value == br#""object""#)
 }
@@ -89,7 +90,7 @@ impl<'s> Survey<'s> {
                     closed = value == "false";
                     self.open |= !closed;
                 }
-                b"required" => required = json::elements(value.as_bytes()).map_while(Result::ok).count(),
+                b"required" => required = json::elements(value.as_bytes()).lenient().count(),
                 b"$ref" => self.reference(value),
                 _ => {}
             }
@@ -115,7 +116,7 @@ impl<'s> Survey<'s> {
     }
 
     fn list(&mut self, array: &'s str, depth: usize) {
-        for (_, span) in json::elements(array.as_bytes()).map_while(Result::ok) {
+        for (_, span) in json::elements(array.as_bytes()).lenient() {
             self.schema(array.get(span).unwrap_or_default(), depth + 1);
         }
     }
@@ -218,7 +219,7 @@ impl<'s> Facts<'s> {
                     || kind.contains("\"integer\"") && !value.contains(['.', 'e', 'E'])
             }
         };
-        let mut all = json::elements(values.as_bytes()).map_while(Result::ok);
+        let mut all = json::elements(values.as_bytes()).lenient();
         !all.all(|(_, span)| allows(values.get(span).unwrap_or_default()))
     }
 }
@@ -283,7 +284,7 @@ fn describe(literal: &str, note: &str, o: &mut Object<'_>) {
 
 fn list(array: &str, out: &mut Vec<u8>) {
     out.push(b'[');
-    for (index, (_, span)) in json::elements(array.as_bytes()).map_while(Result::ok).enumerate() {
+    for (index, (_, span)) in json::elements(array.as_bytes()).lenient().enumerate() {
         if index > 0 {
             out.push(b',');
         }
@@ -293,7 +294,7 @@ fn list(array: &str, out: &mut Vec<u8>) {
 }
 
 fn members(object: &str) -> impl Iterator<Item = (Member<'_>, &str)> {
-    json::members(object.as_bytes()).map_while(Result::ok).map(move |member| {
+    json::members(object.as_bytes()).lenient().map(move |member| {
         let value = object.get(member.span.clone()).unwrap_or_default();
         (member, value)
     })

@@ -2,6 +2,7 @@
 
 use crate::canon::{ANSWER_TOOL, Caps, Choice, Grammar, Losses, Names, Offer, Tool, ToolKind, WebSearch};
 use crate::failure::Result;
+use crate::json::Lenient as _;
 use crate::json::write::{Array, Object};
 use crate::json::{self, Lit, Raw};
 
@@ -162,7 +163,7 @@ fn describe(description: Option<&Lit<'_>>, grammar: Option<&Grammar<'_>>, o: &mu
 fn input_schema(schema: Option<&Raw<'_>>, out: &mut Vec<u8>) {
     let schema = schema.map(|schema| schema.get().trim()).filter(|schema| schema.starts_with('{'));
     let Some(schema) = schema else { return out.extend_from_slice(NO_INPUT.as_bytes()) };
-    let mut members = json::members(schema.as_bytes()).map_while(std::result::Result::ok).peekable();
+    let mut members = json::members(schema.as_bytes()).lenient().peekable();
     if members.peek().is_none() {
         out.extend_from_slice(NO_INPUT.as_bytes());
     } else if members.any(|member| member.is("type")) {
@@ -175,7 +176,7 @@ fn input_schema(schema: Option<&Raw<'_>>, out: &mut Vec<u8>) {
 
 /// Does the provider get the schema as it is, and can it enforce it?
 fn is_exact(schema: &Raw<'_>) -> bool {
-    let mut members = json::members(schema.get().trim().as_bytes()).map_while(std::result::Result::ok);
+    let mut members = json::members(schema.get().trim().as_bytes()).lenient();
     members.any(|member| member.is("type")) && schema::is_exact(schema)
 }
 
@@ -198,7 +199,7 @@ fn web_search(search: &WebSearch<'_>, o: &mut Object<'_>) {
     if let Some(location) = &search.location {
         o.object("user_location", |o| {
             o.text("type", "approximate");
-            for member in json::members(location.get().as_bytes()).map_while(std::result::Result::ok) {
+            for member in json::members(location.get().as_bytes()).lenient() {
                 let value = location.get().get(member.span.clone()).unwrap_or_default();
                 let name = std::str::from_utf8(member.key).unwrap_or_default();
                 if PLACE.contains(&name) && member.is_present() {

@@ -1,6 +1,7 @@
 //! Why a Messages answer ends.
 
 use crate::canon::Said;
+use crate::json::Lenient as _;
 use crate::json::{self, Member};
 
 /// Notes why a whole answer, or the one that a `message_delta` belongs to, has ended.
@@ -13,5 +14,5 @@ pub(in crate::protocol::messages) fn read(data: &[u8], said: &mut Said) {
 }
 
 fn member<'a>(object: &'a [u8], name: &str) -> Option<Member<'a>> {
-    json::members(object).map_while(Result::ok).find(|member| member.is(name))
+    json::members(object).lenient().find(|member| member.is(name))
 }

@@ -1,5 +1,6 @@
 //! What is read of a Messages request, and the block that a relay takes out of it.
 
+use crate::json::Lenient as _;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -44,11 +45,11 @@ pub(in crate::protocol::messages) fn attribution_edit(body: &[u8], head: &Head<'
 
 /// The block, with the comma that follows it or, for the last one, precedes it.
 fn block(system: &[u8]) -> Option<Range<usize>> {
-    let mut blocks = json::elements(system).map_while(Result::ok);
+    let mut blocks = json::elements(system).lenient();
     let mut before = None;
     let found = loop {
         let (block, span) = blocks.next()?;
-        let mut members = json::members(block).map_while(Result::ok);
+        let mut members = json::members(block).lenient();
         let opens = |text: std::borrow::Cow<'_, str>| text.starts_with(ATTRIBUTION);
         if members.any(|member| member.is("text") && member.text().is_some_and(opens)) {
             break span;

@@ -1,5 +1,6 @@
 //! What matters in one event of a Messages stream. Deltas are known by their type and read no further.
 
+use crate::json::Lenient as _;
 use crate::json::{self, Member};
 use crate::protocol::{Progress, Sight, UpstreamError};
 use crate::sse::Event;
@@ -9,7 +10,7 @@ use crate::protocol::messages::usage;
 /// Reads one event.
 pub(in crate::protocol::messages) fn read(event: &Event<'_>) -> Sight {
     let Some(data) = &event.data else { return Sight::default() };
-    let mut members = json::members(&data.bytes).map_while(Result::ok);
+    let mut members = json::members(&data.bytes).lenient();
     let kind = members.clone().find(|member| member.key == b"type");
     let kind = kind.and_then(|member| member.value.strip_prefix(b"\"")?.strip_suffix(b"\""));
     match kind.or(event.name).unwrap_or_default() {
@@ -31,7 +32,7 @@ pub(in crate::protocol::messages) fn read(event: &Event<'_>) -> Sight {
 /// The `message` object inside `message_start`: its places are moved to where the object stands.
 fn message(message: &Member<'_>) -> Sight {
     let mut sight = Sight::default();
-    for member in json::members(message.value).map_while(Result::ok) {
+    for member in json::members(message.value).lenient() {
         match member.key {
             b"model" if member.value.first() == Some(&b'"') => {
                 let start = message.span.start;

@@ -5,15 +5,14 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::canon::{Audio, DataUrl, Document, Image, Part, Source, Text, not_carried, sniff};
+use crate::canon::{Audio, Cache, DataUrl, Document, Image, Part, Source, Text, not_carried, sniff};
 use crate::failure::{Failure, Kind, Result};
 use crate::json::Lit;
 use crate::protocol::node::{Node, Type};
 
-use super::cache;
 use crate::protocol::responses::members::pick;
 
-/// Appends the parts of a content: a text, or an array. `long`: see [`cache::mark`].
+/// Appends the parts of a content: a text, or an array. `long`: see [`cache_mark`].
 pub(super) fn read<'a>(node: &Node<'a, '_>, long: bool, parts: &mut Vec<Part<'a>>) -> Result<()> {
     if node.kind() == Type::String {
         parts.push(Part::Text(Text::new(node.lit()?)));
@@ -28,7 +27,7 @@ pub(super) fn read<'a>(node: &Node<'a, '_>, long: bool, parts: &mut Vec<Part<'a>
 fn one<'a>(node: &Node<'a, '_>, long: bool) -> Result<Part<'a>> {
     let [kind, text, refusal, mark] = pick(node, ["type", "text", "refusal", "prompt_cache_breakpoint"])?;
     let Some(kind) = kind else { return Err(node.missing("type").wrong("a string")) };
-    let cache = mark.map(|text| cache::mark(text, long));
+    let cache = mark.map(|text| cache_mark(text, long));
     let needed = |name: &'static str, value: Option<&'a str>| node.at(name, value.unwrap_or_default()).lit();
     match node.at("type", kind).string()?.as_ref() {
         "input_text" | "output_text" | "text" => Ok(Part::Text(Text { text: needed("text", text)?, cache })),
@@ -120,6 +119,17 @@ pub(super) fn unknown(node: &Node<'_, '_>) -> Failure {
     Failure::new(Kind::Unsupported, format!("The type of '{path}' is not supported for this model."))
         .with_param(path)
         .with_code("unsupported_content_type")
+}
+
+/// The mark that a part bears as `prompt_cache_breakpoint`; `long` if the request asks for a long life of all.
+pub(super) fn cache_mark(text: &str, long: bool) -> Cache {
+    Cache { long: is_long(text).unwrap_or(long) }
+}
+
+/// Does an object with a `ttl` ask for more than the few minutes that are usual? `None` if it does not say.
+pub(super) fn is_long(text: &str) -> Option<bool> {
+    let ttl = Node::root(text).find("ttl")?.lit().ok()?;
+    Some(matches!(ttl.raw(), "12h" | "24h" | "1h"))
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! From the protocol to the canonical form: clients' requests and providers' answers.
 
-mod cache;
-mod choice;
 mod content;
 mod message;
 mod output_items;

@@ -3,13 +3,13 @@
 //! Items are known by their `output_index` and not by their ids, which some servers change from event to
 //! event. What was said by deltas is not said again by the events that repeat it whole.
 
+use crate::json::Lenient as _;
 use std::collections::BTreeMap;
 
 use crate::canon::{Args, Citation, Event, Oddity, Seal, Sink};
 use crate::json::{self, Lit, Raw, compact};
 
 use super::message::is_hosted;
-use super::reasoning::PARAGRAPH;
 use crate::protocol::responses::members::{elements, fields};
 
 /// The items of one answer so far.
@@ -73,7 +73,7 @@ pub(super) struct Slot(usize);
 impl Kind {
     /// The kind of an item with this JSON.
     pub(super) fn of(item: &str) -> Self {
-        let mut members = json::members(item.as_bytes()).map_while(Result::ok);
+        let mut members = json::members(item.as_bytes()).lenient();
         let kind = members.find(|member| member.key == b"type");
         match kind.and_then(|kind| item.get(kind.span)) {
             Some("\"message\"") => Self::Message,
@@ -184,7 +184,7 @@ impl Speech {
         self.enter(slot, sink);
         let Some(item) = self.items.get_mut(slot.0) else { return };
         if item.part.is_some_and(|(last, _)| last != part) {
-            sink(Event::Thought(PARAGRAPH));
+            sink(Event::Thought(Lit::PARAGRAPH));
         }
         item.part = Some((part, summary));
         item.spoken |= bit(part);

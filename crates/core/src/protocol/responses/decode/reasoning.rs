@@ -44,16 +44,13 @@ pub(super) fn texts<'a>(list: &Node<'a, '_>) -> Result<Option<Lit<'a>>> {
             return Ok(());
         }
         joined = Some(match joined.take() {
-            Some(before) => Lit::concat(&[&before, &PARAGRAPH, &text]),
+            Some(before) => Lit::concat(&[&before, &Lit::PARAGRAPH, &text]),
             None => text,
         });
         Ok(())
     })?;
     Ok(joined)
 }
-
-/// What stands between two parts of a summary.
-pub(super) const PARAGRAPH: Lit<'static> = Lit::plain("\\n\\n");
 
 #[cfg(test)]
 mod tests {

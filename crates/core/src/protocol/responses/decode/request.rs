@@ -9,7 +9,7 @@ use crate::protocol::field;
 use crate::protocol::node::Node;
 
 use super::message::Items;
-use super::{cache, choice, tools};
+use super::{content, tools};
 use crate::protocol::responses::fields::FIELDS;
 use crate::protocol::responses::members::pick;
 
@@ -65,7 +65,7 @@ impl<'a> Reader<'_, 'a> {
             },
             "temperature" => request.samplers.temperature = Some(node.number()?),
             "top_p" => request.samplers.top_p = Some(node.number()?),
-            "tool_choice" => request.choice = Some(choice::read(node)?),
+            "tool_choice" => request.choice = Some(tools::choice(node)?),
             "parallel_tool_calls" => request.parallel = Some(node.bool()?),
             "service_tier" => request.tier = Some(node.string()?),
             "text" => self.text(node)?,
@@ -135,7 +135,7 @@ impl<'a> Reader<'_, 'a> {
     fn prompt_cache(&mut self, name: &str, node: &Node<'a, '_>) -> Result<()> {
         let is_options = name == "prompt_cache_options";
         if is_options {
-            self.later.long = cache::is_long(node.text).unwrap_or_default();
+            self.later.long = content::is_long(node.text).unwrap_or_default();
         }
         let profile = self.target.profile;
         if self.target.protocol == ProtocolId::Chat && profile.cache_parts == CacheParts::OpenaiBreakpoint {

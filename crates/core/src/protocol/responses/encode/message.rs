@@ -2,17 +2,15 @@
 
 use std::borrow::Cow;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use crate::canon::{
-    Args, Cache, CacheParts, Call, Document, Image, Losses, MidSystem, Names, Part, Request, Role, Source,
-    Target, Text, ToolResult, Turn, hex,
+    Args, Cache, CacheParts, Call, Losses, MidSystem, Names, Part, Request, Role, Target, Text, ToolResult,
+    Turn, hex,
 };
 use crate::failure::Result;
-use crate::json::write::{self, Array, Object};
+use crate::json::write::Array;
 use crate::json::{Lit, compact};
 
+use super::content::{ASSISTANT, Content, DEVELOPER, USER, Voice, is_empty};
 use super::reasoning;
 
 /// The instructions, if they can be told apart from the conversation: one block, which bears no mark that would
@@ -35,24 +33,15 @@ pub(super) struct Input<'i> {
     pub(super) losses: &'i mut Losses,
 }
 
-/// How the parts of a message are called.
-#[derive(Clone, Copy)]
-struct Voice {
-    role: &'static str,
-    text: &'static str,
-    /// The beginning of the text.
-    note: &'static str,
-}
-
-const USER: Voice = Voice { role: "user", text: "input_text", note: "" };
-const ASSISTANT: Voice = Voice { role: "assistant", text: "output_text", note: "" };
-const DEVELOPER: Voice = Voice { role: "developer", text: "input_text", note: "" };
-
 impl Input<'_> {
+    fn content(&self) -> Content<'_> {
+        Content { profile: self.target.profile }
+    }
+
     /// All of them; the blocks of instructions unless they stand elsewhere.
     pub(super) fn write(&mut self, request: &Request<'_>, system: bool, list: &mut Array<'_>) -> Result<()> {
         for text in request.system.iter().filter(|_| system) {
-            self.message(list, DEVELOPER, |this, parts| this.text(parts, DEVELOPER, text));
+            self.message(list, DEVELOPER, |content, parts| content.text(parts, DEVELOPER, text));
         }
         request.turns.iter().try_for_each(|turn| self.turn(turn, list))
     }
@@ -96,94 +85,18 @@ impl Input<'_> {
         let silent = alone && voice.role == USER.role && parts.iter().all(is_empty);
         let goes = |part: &&Part<'_>| !(is_empty(part) && !silent || assistant && media(part));
         if parts.iter().any(|part| goes(&part)) {
-            self.message(list, voice, |this, content| {
-                parts.iter().filter(goes).for_each(|part| this.part(content, voice, part));
+            self.message(list, voice, |content, list| {
+                parts.iter().filter(goes).for_each(|part| content.part(list, voice, part));
             });
         }
         Ok(())
     }
 
-    fn message(&self, list: &mut Array<'_>, voice: Voice, fill: impl FnOnce(&Self, &mut Array<'_>)) {
+    fn message(&self, list: &mut Array<'_>, voice: Voice, fill: impl FnOnce(Content<'_>, &mut Array<'_>)) {
         list.object(|o| {
-            o.text("type", "message").text("role", voice.role).array("content", |parts| fill(self, parts));
-        });
-    }
-
-    fn part(&self, list: &mut Array<'_>, voice: Voice, part: &Part<'_>) {
-        match part {
-            Part::Text(text) => self.text(list, voice, text),
-            Part::Refusal(text) if voice.role == ASSISTANT.role => {
-                list.object(|o| {
-                    o.text("type", "refusal").lit("refusal", text);
-                });
-            }
-            Part::Refusal(text) => self.text(list, voice, &Text::new(text.borrow())),
-            Part::Image(image) => {
-                list.object(|o| picture(o, image));
-            }
-            Part::Document(document) => self.document(list, voice, document),
-            Part::Audio(audio) => {
-                list.object(|o| {
-                    o.text("type", "input_audio").object("input_audio", |o| {
-                        o.lit("data", &audio.data).lit("format", &audio.format);
-                    });
-                });
-            }
-            Part::Reasoning(_) | Part::Call(_) | Part::Result(_) => {}
-        }
-    }
-
-    fn text(&self, list: &mut Array<'_>, voice: Voice, text: &Text<'_>) {
-        list.object(|o| {
-            o.text("type", voice.text).string("text", |out| {
-                out.plain(voice.note);
-                out.lit(&text.text);
-            });
-            self.mark(o, text.cache);
-        });
-    }
-
-    fn mark(&self, o: &mut Object<'_>, cache: Option<Cache>) {
-        if self.target.profile.cache_parts != CacheParts::OpenaiBreakpoint {
-            return;
-        }
-        match cache {
-            Some(Cache { long: true }) => o.json(BREAKPOINT, r#"{"mode":"explicit","ttl":"12h"}"#),
-            Some(Cache { long: false }) => o.json(BREAKPOINT, r#"{"mode":"explicit"}"#),
-            None => return,
-        };
-    }
-
-    fn document(&self, list: &mut Array<'_>, voice: Voice, document: &Document<'_>) {
-        if let Some(context) = document.context.as_ref().filter(|context| !context.is_empty()) {
-            self.text(list, voice, &Text::new(context.borrow()));
-        }
-        let Source::Text(text) = &document.source else {
-            list.object(|o| file(o, document));
-            return;
-        };
-        if self.target.profile.is_openai {
-            list.object(|o| {
-                o.text("type", "input_file");
-                name(o, document, "document.txt");
-                let text = text.decode();
-                o.string("file_data", |out| {
-                    out.plain("data:text/plain;base64,");
-                    out.plain(&STANDARD.encode(text.as_bytes()));
-                });
-            });
-            return;
-        }
-        // Servers that take no files take their text.
-        list.object(|o| {
-            o.text("type", voice.text).string("text", |out| {
-                if let Some(title) = &document.name {
-                    out.lit(title);
-                    out.plain("\n");
-                }
-                out.lit(text);
-            });
-            self.mark(o, document.cache);
+            o.text("type", "message")
+                .text("role", voice.role)
+                .array("content", |parts| fill(self.content(), parts));
         });
     }
 
@@ -217,7 +130,7 @@ impl Input<'_> {
             o.text("call_id", &id(&result.id));
             match result.content.as_slice() {
                 [] => o.text("output", error),
-                [Part::Text(only)] if !self.is_marked(only.cache.or(result.cache)) => {
+                [Part::Text(only)] if !self.content().is_marked(only.cache.or(result.cache)) => {
                     o.string("output", |out| {
                         out.plain(error);
                         out.lit(&only.text);
@@ -232,32 +145,28 @@ impl Input<'_> {
         let first_text = parts.iter().position(|part| matches!(part, Part::Text(_)));
         let last_text = parts.iter().rposition(|part| matches!(part, Part::Text(_)));
         if first_text.is_none() && !error.is_empty() {
-            self.text(list, USER, &Text::new(Lit::plain(ERROR)));
+            self.content().text(list, USER, &Text::new(Lit::plain(ERROR)));
         }
         for (index, part) in parts.iter().enumerate() {
             let note = if first_text == Some(index) { error } else { "" };
             match part {
                 Part::Text(text) => {
                     let mark = text.cache.or_else(|| cache.filter(|_| last_text == Some(index)));
-                    self.text(list, Voice { note, ..USER }, &Text { text: text.text.borrow(), cache: mark });
+                    self.content().text(
+                        list,
+                        Voice { note, ..USER },
+                        &Text { text: text.text.borrow(), cache: mark },
+                    );
                 }
-                part => self.part(list, USER, part),
+                part => self.content().part(list, USER, part),
             }
         }
-    }
-
-    fn is_marked(&self, cache: Option<Cache>) -> bool {
-        cache.is_some() && self.target.profile.cache_parts == CacheParts::OpenaiBreakpoint
     }
 }
 
 /// Is this part of a message?
 fn is_said(part: &Part<'_>) -> bool {
     !matches!(part, Part::Result(_) | Part::Reasoning(_) | Part::Call(_))
-}
-
-fn is_empty(part: &Part<'_>) -> bool {
-    matches!(part, Part::Text(Text { text, .. }) | Part::Refusal(text) if text.is_empty())
 }
 
 /// Did the tool fail, and does its text not say so by itself?
@@ -269,44 +178,6 @@ fn is_plain_error(result: &ToolResult<'_>) -> bool {
     let says_so =
         |text: &Lit<'_>| text.raw().get(..5).is_some_and(|start| start.eq_ignore_ascii_case("error"));
     result.is_error && !first.is_some_and(says_so)
-}
-
-fn picture(o: &mut Object<'_>, image: &Image<'_>) {
-    o.text("type", "input_image");
-    match &image.source {
-        Source::Url(url) => o.lit("image_url", url),
-        Source::Base64 { mime, data } => o.string("image_url", |out| data_url(out, mime, data)),
-        Source::Text(text) => o.lit("image_url", text),
-    };
-    o.lit("detail", image.detail.as_ref().unwrap_or(&AUTO));
-}
-
-fn file(o: &mut Object<'_>, document: &Document<'_>) {
-    o.text("type", "input_file");
-    match &document.source {
-        Source::Url(url) => {
-            o.lit("file_url", url);
-        }
-        Source::Base64 { mime, data } => {
-            name(o, document, if mime == "application/pdf" { "document.pdf" } else { "document" });
-            o.string("file_data", |out| data_url(out, mime, data));
-        }
-        Source::Text(_) => {}
-    }
-}
-
-fn name(o: &mut Object<'_>, document: &Document<'_>, default: &str) {
-    match &document.name {
-        Some(name) => o.lit("filename", name),
-        None => o.text("filename", default),
-    };
-}
-
-fn data_url(out: &mut write::Text<'_>, mime: &str, data: &str) {
-    out.plain("data:");
-    out.plain(if mime.is_empty() { "application/octet-stream" } else { mime });
-    out.plain(";base64,");
-    out.plain(data);
 }
 
 /// The id of a call: longer ones are refused. The same id always becomes the same.
@@ -323,14 +194,10 @@ fn compacted(json: &str) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
-const BREAKPOINT: &str = "prompt_cache_breakpoint";
-
-const AUTO: Lit<'static> = Lit::plain("auto");
-
-const ERROR: &str = "Error: ";
-
 /// What stands in front of instructions where there is no place for them in mid-conversation.
 const NOTE: &str = "[System instruction, not written by the user]\n";
+
+const ERROR: &str = "Error: ";
 
 /// Characters of a call's id that OpenAI takes.
 const LONGEST_ID: usize = 64;

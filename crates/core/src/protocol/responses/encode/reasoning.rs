@@ -1,13 +1,59 @@
-//! Reasoning of earlier turns, for the provider that it came from.
+//! How the model shall think; and reasoning of earlier turns, for the provider that it came from.
 //!
 //! Only what the provider itself has sealed goes back, without the item's id: some servers give ids that they
 //! refuse afterwards. Reasoning without a seal is left out, because nothing is stored that it could refer to.
 
-use crate::canon::{Reasoning, Sealed};
+use std::collections::BTreeSet;
+
+use crate::canon::{Effort, Level, Losses, Reasoning, Sealed, Target, Thinking};
+use crate::failure::Result;
 use crate::json::write::{Array, Object};
 use crate::json::{Lit, Raw};
 
 use crate::protocol::responses::members::{elements, fields};
+
+/// Writes how the model shall think.
+pub(super) fn wanted(
+    o: &mut Object<'_>,
+    thinking: &Thinking,
+    target: &Target<'_>,
+    losses: &mut Losses,
+) -> Result<()> {
+    let effort = effort(thinking, target, losses)?;
+    let able = target.profile.effort != Effort::None;
+    let summary = able && thinking.is_wanted() && thinking.show != Some(false);
+    if effort.is_none() && !summary {
+        return Ok(());
+    }
+    o.object("reasoning", |o| {
+        if let Some(level) = effort {
+            o.text("effort", level.as_str());
+        }
+        if summary {
+            o.text("summary", "auto");
+        }
+    });
+    Ok(())
+}
+
+/// The level that comes nearest to what the client wants.
+fn effort(thinking: &Thinking, target: &Target<'_>, losses: &mut Losses) -> Result<Option<Level>> {
+    let wish = match (thinking.is_off(), thinking.effort, thinking.budget) {
+        (true, ..) => Level::None,
+        (false, Some(level), _) => level,
+        (false, None, Some(tokens)) => Level::of_budget(tokens),
+        (false, None, None) => return Ok(None),
+    };
+    let known: BTreeSet<Level> = match target.profile.effort {
+        Effort::None => BTreeSet::new(),
+        _ => target.profile.efforts.intersection(&target.caps.efforts).copied().collect(),
+    };
+    let nearest = wish.nearest(&known);
+    if nearest.is_none() {
+        losses.drop_named("reasoning.effort")?;
+    }
+    Ok(nearest)
+}
 
 /// Writes the items, if there is anything that the provider can read.
 pub(super) fn write(list: &mut Array<'_>, reasoning: &Reasoning<'_>) {

@@ -1,15 +1,13 @@
 //! A request for a provider, from the canonical form.
 
-use std::collections::BTreeSet;
-
-use crate::canon::{Effort, Format, Level, Losses, Names, Request, Target, Thinking, UserField, hex};
+use crate::canon::{Format, Losses, Names, Request, Target, UserField, hex};
 use crate::failure::Result;
 use crate::json::write::{self, Object};
 use crate::json::{Lit, Raw};
 use crate::protocol::{Written, samplers, schema};
 
 use super::message::{self, Input};
-use super::tools;
+use super::{reasoning, tools};
 
 /// Writes the request.
 pub(in crate::protocol::responses) fn write(
@@ -45,7 +43,7 @@ fn members(
     items?;
     tools::write(o, &offer, request.parallel, target, names, losses)?;
     text(o, request);
-    reasoning(o, &request.thinking, target, losses)?;
+    reasoning::wanted(o, &request.thinking, target, losses)?;
     if request.cache.is_some() {
         losses.drop_named("cache_control")?;
     }
@@ -107,48 +105,6 @@ fn form(o: &mut Object<'_>, format: &Format<'_>) {
 /// A client that can not say `strict`, nor a name, gets it wherever the schema allows it.
 fn is_strict(named: bool, strict: Option<bool>, schema: &Raw<'_>) -> bool {
     strict.unwrap_or_else(|| !named && schema::is_closed(schema.get()))
-}
-
-fn reasoning(
-    o: &mut Object<'_>,
-    thinking: &Thinking,
-    target: &Target<'_>,
-    losses: &mut Losses,
-) -> Result<()> {
-    let effort = effort(thinking, target, losses)?;
-    let able = target.profile.effort != Effort::None;
-    let summary = able && thinking.is_wanted() && thinking.show != Some(false);
-    if effort.is_none() && !summary {
-        return Ok(());
-    }
-    o.object("reasoning", |o| {
-        if let Some(level) = effort {
-            o.text("effort", level.as_str());
-        }
-        if summary {
-            o.text("summary", "auto");
-        }
-    });
-    Ok(())
-}
-
-/// The level that comes nearest to what the client wants.
-fn effort(thinking: &Thinking, target: &Target<'_>, losses: &mut Losses) -> Result<Option<Level>> {
-    let wish = match (thinking.is_off(), thinking.effort, thinking.budget) {
-        (true, ..) => Level::None,
-        (false, Some(level), _) => level,
-        (false, None, Some(tokens)) => Level::of_budget(tokens),
-        (false, None, None) => return Ok(None),
-    };
-    let known: BTreeSet<Level> = match target.profile.effort {
-        Effort::None => BTreeSet::new(),
-        _ => target.profile.efforts.intersection(&target.caps.efforts).copied().collect(),
-    };
-    let nearest = wish.nearest(&known);
-    if nearest.is_none() {
-        losses.drop_named("reasoning.effort")?;
-    }
-    Ok(nearest)
 }
 
 fn limit(o: &mut Object<'_>, request: &Request<'_>, target: &Target<'_>) {

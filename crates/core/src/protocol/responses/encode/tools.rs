@@ -1,5 +1,6 @@
 //! Tools, and which of them may be called.
 
+use crate::json::Lenient as _;
 use std::borrow::Cow;
 
 use crate::canon::{
@@ -167,7 +168,7 @@ fn web_search(o: &mut Object<'_>, search: &WebSearch<'_>) {
     if let Some(place) = &search.location {
         o.object("user_location", |o| {
             o.text("type", "approximate");
-            for member in json::members(place.get().as_bytes()).map_while(std::result::Result::ok) {
+            for member in json::members(place.get().as_bytes()).lenient() {
                 let Some(name) = PLACE.iter().find(|name| member.is(name)) else { continue };
                 o.json(name, place.get().get(member.span).unwrap_or("null"));
             }

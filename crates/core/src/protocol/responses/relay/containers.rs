@@ -3,6 +3,7 @@
 //! Only what the provider itself has done counts. An answer repeats much of its request, and a member of that which
 //! happens to have the same name says nothing.
 
+use crate::json::Lenient as _;
 use memchr::memmem;
 
 use crate::json::{self, Member};
@@ -28,7 +29,7 @@ pub(in crate::protocol::responses) fn read(data: &[u8], found: &mut dyn FnMut(&s
 }
 
 fn output(items: &[u8], found: &mut dyn FnMut(&str)) {
-    json::elements(items).map_while(Result::ok).for_each(|(element, _)| item(element, found));
+    json::elements(items).lenient().for_each(|(element, _)| item(element, found));
 }
 
 fn item(object: &[u8], found: &mut dyn FnMut(&str)) {
@@ -52,7 +53,7 @@ fn container(object: &[u8], found: &mut dyn FnMut(&str)) {
 }
 
 fn members(object: &[u8]) -> impl Iterator<Item = Member<'_>> {
-    json::members(object).map_while(Result::ok)
+    json::members(object).lenient()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Why a Responses answer ends.
 
 use crate::canon::Said;
+use crate::json::Lenient as _;
 use crate::json::{self, Member};
 
 /// Notes why a whole answer, or the one that an event's `response` is, has ended: its status, or what
@@ -9,7 +10,7 @@ pub(in crate::protocol::responses) fn read(data: &[u8], said: &mut Said) {
     let response = member(data, "response");
     let response = response.as_ref().map_or(data, |response| response.value);
     let (mut status, mut detail) = (None, None);
-    for found in json::members(response).map_while(Result::ok) {
+    for found in json::members(response).lenient() {
         match found.key {
             b"status" => status = found.text(),
             b"incomplete_details" => detail = Some(member(found.value, "reason").and_then(|why| why.text())),
@@ -27,5 +28,5 @@ pub(in crate::protocol::responses) fn read(data: &[u8], said: &mut Said) {
 }
 
 fn member<'a>(object: &'a [u8], name: &str) -> Option<Member<'a>> {
-    json::members(object).map_while(Result::ok).find(|member| member.is(name))
+    json::members(object).lenient().find(|member| member.is(name))
 }

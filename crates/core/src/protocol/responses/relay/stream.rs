@@ -1,5 +1,6 @@
 //! What matters in one event of a Responses stream. Deltas are known by their type and read no further.
 
+use crate::json::Lenient as _;
 use std::ops::Range;
 
 use crate::json::{self, Member};
@@ -11,7 +12,7 @@ use crate::protocol::responses::usage;
 /// Reads one event.
 pub(in crate::protocol::responses) fn read(event: &Event<'_>) -> Sight {
     let Some(data) = &event.data else { return Sight::default() };
-    let mut members = json::members(&data.bytes).map_while(Result::ok);
+    let mut members = json::members(&data.bytes).lenient();
     let Some(kind) = members.clone().find(|member| member.key == b"type") else {
         return match event.name {
             Some(name) => read_kind(name, &data.bytes, &mut members),
@@ -51,7 +52,7 @@ fn read_kind<'a>(kind: &[u8], data: &[u8], members: &mut impl Iterator<Item = Me
 fn lifecycle(response: &Member<'_>, sight: &mut Sight) {
     let (mut counts, mut tier, mut tools) = (None, None, None);
     let moved = |span: &Range<usize>| response.span.start + span.start..response.span.start + span.end;
-    for member in json::members(response.value).map_while(Result::ok) {
+    for member in json::members(response.value).lenient() {
         match member.key {
             b"model" if member.value.first() == Some(&b'"') => sight.model = Some(moved(&member.span)),
             b"error" if member.is_present() => sight.error = Some(moved(&member.span)),

@@ -1,0 +1,158 @@
+//! The content of messages and of tools' results: text, pictures, files, speech.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::canon::{Cache, CacheParts, Document, Image, Part, Profile, Source, Text};
+use crate::json::Lit;
+use crate::json::write::{self, Array, Object};
+
+/// How the parts of a message are called.
+#[derive(Clone, Copy)]
+pub(super) struct Voice {
+    pub(super) role: &'static str,
+    pub(super) text: &'static str,
+    /// The beginning of the text.
+    pub(super) note: &'static str,
+}
+
+pub(super) const USER: Voice = Voice { role: "user", text: "input_text", note: "" };
+pub(super) const ASSISTANT: Voice = Voice { role: "assistant", text: "output_text", note: "" };
+pub(super) const DEVELOPER: Voice = Voice { role: "developer", text: "input_text", note: "" };
+
+/// Writes the parts of a message for a provider with these habits.
+#[derive(Clone, Copy)]
+pub(super) struct Content<'p> {
+    pub(super) profile: &'p Profile,
+}
+
+impl Content<'_> {
+    pub(super) fn part(&self, list: &mut Array<'_>, voice: Voice, part: &Part<'_>) {
+        match part {
+            Part::Text(text) => self.text(list, voice, text),
+            Part::Refusal(text) if voice.role == ASSISTANT.role => {
+                list.object(|o| {
+                    o.text("type", "refusal").lit("refusal", text);
+                });
+            }
+            Part::Refusal(text) => self.text(list, voice, &Text::new(text.borrow())),
+            Part::Image(image) => {
+                list.object(|o| picture(o, image));
+            }
+            Part::Document(document) => self.document(list, voice, document),
+            Part::Audio(audio) => {
+                list.object(|o| {
+                    o.text("type", "input_audio").object("input_audio", |o| {
+                        o.lit("data", &audio.data).lit("format", &audio.format);
+                    });
+                });
+            }
+            Part::Reasoning(_) | Part::Call(_) | Part::Result(_) => {}
+        }
+    }
+
+    pub(super) fn text(&self, list: &mut Array<'_>, voice: Voice, text: &Text<'_>) {
+        list.object(|o| {
+            o.text("type", voice.text).string("text", |out| {
+                out.plain(voice.note);
+                out.lit(&text.text);
+            });
+            self.mark(o, text.cache);
+        });
+    }
+
+    fn mark(&self, o: &mut Object<'_>, cache: Option<Cache>) {
+        if self.profile.cache_parts != CacheParts::OpenaiBreakpoint {
+            return;
+        }
+        match cache {
+            Some(Cache { long: true }) => o.json(BREAKPOINT, r#"{"mode":"explicit","ttl":"12h"}"#),
+            Some(Cache { long: false }) => o.json(BREAKPOINT, r#"{"mode":"explicit"}"#),
+            None => return,
+        };
+    }
+
+    fn document(&self, list: &mut Array<'_>, voice: Voice, document: &Document<'_>) {
+        if let Some(context) = document.context.as_ref().filter(|context| !context.is_empty()) {
+            self.text(list, voice, &Text::new(context.borrow()));
+        }
+        let Source::Text(text) = &document.source else {
+            list.object(|o| file(o, document));
+            return;
+        };
+        if self.profile.is_openai {
+            list.object(|o| {
+                o.text("type", "input_file");
+                name(o, document, "document.txt");
+                let text = text.decode();
+                o.string("file_data", |out| {
+                    out.plain("data:text/plain;base64,");
+                    out.plain(&STANDARD.encode(text.as_bytes()));
+                });
+            });
+            return;
+        }
+        // Servers that take no files take their text.
+        list.object(|o| {
+            o.text("type", voice.text).string("text", |out| {
+                if let Some(title) = &document.name {
+                    out.lit(title);
+                    out.plain("\n");
+                }
+                out.lit(text);
+            });
+            self.mark(o, document.cache);
+        });
+    }
+
+    /// Whether the provider is told of a mark.
+    pub(super) fn is_marked(&self, cache: Option<Cache>) -> bool {
+        cache.is_some() && self.profile.cache_parts == CacheParts::OpenaiBreakpoint
+    }
+}
+
+pub(super) fn is_empty(part: &Part<'_>) -> bool {
+    matches!(part, Part::Text(Text { text, .. }) | Part::Refusal(text) if text.is_empty())
+}
+
+fn picture(o: &mut Object<'_>, image: &Image<'_>) {
+    o.text("type", "input_image");
+    match &image.source {
+        Source::Url(url) => o.lit("image_url", url),
+        Source::Base64 { mime, data } => o.string("image_url", |out| data_url(out, mime, data)),
+        Source::Text(text) => o.lit("image_url", text),
+    };
+    o.lit("detail", image.detail.as_ref().unwrap_or(&AUTO));
+}
+
+fn file(o: &mut Object<'_>, document: &Document<'_>) {
+    o.text("type", "input_file");
+    match &document.source {
+        Source::Url(url) => {
+            o.lit("file_url", url);
+        }
+        Source::Base64 { mime, data } => {
+            name(o, document, if mime == "application/pdf" { "document.pdf" } else { "document" });
+            o.string("file_data", |out| data_url(out, mime, data));
+        }
+        Source::Text(_) => {}
+    }
+}
+
+fn name(o: &mut Object<'_>, document: &Document<'_>, default: &str) {
+    match &document.name {
+        Some(name) => o.lit("filename", name),
+        None => o.text("filename", default),
+    };
+}
+
+fn data_url(out: &mut write::Text<'_>, mime: &str, data: &str) {
+    out.plain("data:");
+    out.plain(if mime.is_empty() { "application/octet-stream" } else { mime });
+    out.plain(";base64,");
+    out.plain(data);
+}
+
+const BREAKPOINT: &str = "prompt_cache_breakpoint";
+
+const AUTO: Lit<'static> = Lit::plain("auto");
