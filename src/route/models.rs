@@ -169,26 +169,9 @@ fn invalid(param: &'static str, message: String) -> Failure {
     Failure::new(Kind::Unsupported, message).with_param(param)
 }
 
-/// A text with its percent escapes decoded once; escapes that are none stay as they are.
+/// Decodes the percent escapes of a text, once. Escapes that are none stay as they are.
 pub(crate) fn percent_decoded(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        let digits = bytes.get(at + 1..at + 3).and_then(|pair| std::str::from_utf8(pair).ok());
-        let decoded = digits.filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
-        match decoded.and_then(|d| u8::from_str_radix(d, 16).ok()) {
-            Some(decoded) if byte == b'%' => {
-                out.push(decoded);
-                at += 3;
-            }
-            _ => {
-                out.push(byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
+    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "these are tests, and tell what they saw")]
 
-use crossmodel_core::json::Lenient as _;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
@@ -15,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use crossmodel::provider::preset;
 use crossmodel_core::canon::{Caps, Context, Profile, ProtocolId, Sealer, Target};
-use crossmodel_core::json::{self, Lit};
+use crossmodel_core::json::{self, Lenient as _, Lit};
 use crossmodel_core::translate::bridge::{Bridge, Facts, render};
 
 /// One recording.

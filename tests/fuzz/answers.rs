@@ -1,12 +1,11 @@
 //! Answers of each protocol, for clients of each other one.
 
-use crossmodel_core::json::Lenient as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use crossmodel_core::Failure;
 use crossmodel_core::canon::{Context, ProtocolId};
-use crossmodel_core::json::members;
+use crossmodel_core::json::{Lenient as _, members};
 use crossmodel_core::translate::bridge::Bridge;
 
 use crate::mutate::{Rng, cut};

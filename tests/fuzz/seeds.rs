@@ -1,13 +1,12 @@
 //! What mutations begin with: the golden cases, what the demo provider says, and a few written by hand.
 
-use crossmodel_core::json::Lenient as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crossmodel::demo;
 use crossmodel::demo::Step;
 use crossmodel_core::canon::ProtocolId;
-use crossmodel_core::json::members;
+use crossmodel_core::json::{Lenient as _, members};
 
 /// Requests of clients.
 pub(crate) fn requests(protocol: ProtocolId) -> Vec<Vec<u8>> {

@@ -1,6 +1,5 @@
 //! The files of a case.
 
-use crossmodel_core::json::Lenient as _;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,7 +7,7 @@ use std::path::Path;
 
 use crossmodel::provider::preset;
 use crossmodel_core::canon::{Caps, Carrier, Profile, ProfileSettings, ProtocolId, SealKey, Sealer, Target};
-use crossmodel_core::json::Raw;
+use crossmodel_core::json::{Lenient as _, Raw};
 use crossmodel_core::translate::bridge::{Facts, Rendered, render};
 use crossmodel_core::{Failure, json};
 use serde::Deserialize;

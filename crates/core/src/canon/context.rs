@@ -1,8 +1,8 @@
 //! What both sides of a translation have to know of each other.
 
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
 
+use super::ids::base62;
 use super::{Caps, Carrier, Losses, Names, Profile, ProtocolId, Sealer};
 use crate::json::Lit;
 
@@ -101,9 +101,7 @@ impl Context {
         let id = upstream.unwrap_or_default();
         let own = PREFIXES.iter().find_map(|prefix| id.strip_prefix(prefix)).unwrap_or(id);
         if own.is_empty() {
-            let digest = Sha256::digest(&self.request_id);
-            let letters = digest.iter().map(|byte| char::from(BASE62[usize::from(*byte) % BASE62.len()]));
-            return letters.take(MADE_UP).collect();
+            return base62(&self.request_id, MADE_UP);
         }
         let allowed = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') { c } else { '_' };
         own.chars().map(allowed).take(LONGEST).collect()
@@ -124,8 +122,6 @@ const LONGEST: usize = 48;
 
 /// Characters of an id that the gateway makes up.
 const MADE_UP: usize = 24;
-
-const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// The tool of [`Context::answer_tool`].
 pub const ANSWER_TOOL: &str = "structured_output";

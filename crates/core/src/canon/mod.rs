@@ -10,6 +10,7 @@ mod carrier;
 mod context;
 mod event;
 mod field;
+mod ids;
 mod level;
 mod loss;
 mod media;
@@ -33,11 +34,11 @@ pub use carrier::{Carrier, Seal, Sealed};
 pub use context::{ANSWER_TOOL, Context, ECHO_MARK, Target};
 pub use event::{Citation, Decode, Encode, Event, Finish, Kind as SegmentKind, Oddity, Sink};
 pub use field::{Carry, Field};
+pub(crate) use ids::{base62, hashed_call_id, sha256_hex, short_hash};
 pub use level::Level;
 pub use loss::{Loss, Losses, not_carried};
 pub use media::{DataUrl, sniff};
 pub use names::{Name, Names};
-pub(crate) use names::{hash, hex};
 pub use profile::{
     AnthropicVersion, CacheParts, Effort, JsonSchemaSupport, MaxTokensField, MidSystem, Prefill, Profile,
     ProfileSettings, ReasoningIn, Sampling, StreamUsage, SystemRole, ToolChoice, ToolId, UserField,

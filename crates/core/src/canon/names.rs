@@ -3,9 +3,8 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use sha2::{Digest as _, Sha256};
-
 use super::Tool;
+use super::ids::{SHORT_HASH_LEN, short_hash};
 
 /// The tools of one request whose names, or whose kind, differ between client and provider.
 #[derive(Clone, Debug, Default)]
@@ -55,8 +54,8 @@ impl Names {
             return full;
         }
         let replaced = full.chars().map(|c| if allowed(c) { c } else { '_' });
-        let kept: String = replaced.take(self.longest.saturating_sub(HASH + 1)).collect();
-        Cow::Owned(format!("{kept}_{}", hash(&full)))
+        let kept: String = replaced.take(self.longest.saturating_sub(SHORT_HASH_LEN + 1)).collect();
+        Cow::Owned(format!("{kept}_{}", short_hash(&full)))
     }
 
     /// The tool that a provider calls, if it is known to the client by another name or as another kind.
@@ -65,21 +64,6 @@ impl Names {
         self.changed.get(upstream)
     }
 }
-
-/// Eight hexadecimal digits that stand for a text.
-#[must_use]
-pub(crate) fn hash(text: &str) -> String {
-    hex(text).chars().take(HASH).collect()
-}
-
-/// The SHA-256 of a text, in hexadecimal digits.
-#[must_use]
-pub(crate) fn hex(text: &str) -> String {
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Hexadecimal digits in a shortened name.
-const HASH: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -100,7 +84,7 @@ mod tests {
         assert_eq!(names.upstream(None, "plain"), "plain");
         assert!(names.original("plain").is_none());
         let odd = names.upstream(None, "mcp.server/do it").into_owned();
-        assert_eq!(odd, format!("mcp_server_do_it_{}", hash("mcp.server/do it")));
+        assert_eq!(odd, format!("mcp_server_do_it_{}", short_hash("mcp.server/do it")));
         assert_eq!(names.original(&odd).unwrap().name, "mcp.server/do it");
         assert!(names.original("patch").unwrap().wrapped);
         let found = names.original("crm__find").unwrap();
@@ -111,7 +95,7 @@ mod tests {
     fn long_names_are_cut_and_hashed() {
         let long = "n".repeat(90);
         let short = names(64, &[]).upstream(None, &long).into_owned();
-        assert_eq!(short, format!("{}_{}", "n".repeat(55), hash(&long)));
+        assert_eq!(short, format!("{}_{}", "n".repeat(55), short_hash(&long)));
         assert_eq!(names(128, &[]).upstream(None, &long), long);
     }
 }

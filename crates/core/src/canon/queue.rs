@@ -60,6 +60,11 @@ pub enum Step<'s> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overflow;
 
+impl Overflow {
+    /// The detail of the failure that this is for the provider.
+    pub const DETAIL: &str = "the provider's pieces are too far apart";
+}
+
 #[derive(Debug)]
 struct Waiting {
     kind: Kind,

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::characters::is_second_half;
 use super::literal;
 
 /// The inside of a JSON string literal.
@@ -167,15 +168,6 @@ fn piece_end(text: &str, most: usize) -> usize {
         (0, false) => at.min(text.len()),
         (end, _) => end,
     }
-}
-
-/// Does the escape at `at` hold the second half of a character, which belongs to the escape before it?
-fn is_second_half(bytes: &[u8], at: usize) -> bool {
-    bytes.get(at..).is_some_and(|rest| {
-        rest.len() > 4
-            && rest.starts_with(b"\\u")
-            && matches!(rest.get(2..4), Some([b'd' | b'D', b'c'..=b'f' | b'C'..=b'F']))
-    })
 }
 
 /// Are all characters and escapes allowed inside a string literal?

@@ -3,6 +3,7 @@
 //! [`scan`] walks a document and yields spans, [`mod@splice`] replaces spans, [`mod@write`] appends members to a
 //! buffer. A [`Lit`] is text that is carried with its escapes, a [`Raw`] any value that is only carried.
 
+pub(crate) mod characters;
 mod document;
 mod escape;
 mod lenient;
@@ -19,7 +20,7 @@ pub(crate) mod work;
 pub mod write;
 
 pub use document::{Document, Near};
-pub use lenient::{Lenient, LenientIter};
+pub use lenient::{Lenient, LenientIter, find_member};
 pub use lit::Lit;
 pub use name::{Name, begins};
 pub use path::Path;

@@ -1,10 +1,9 @@
 //! The demands of a request whose price its bytes do not show.
 
-use crate::json::Lenient as _;
 use serde::Deserialize;
 
 use crate::canon::Rate;
-use crate::json::{self, Member, Name};
+use crate::json::{self, Lenient as _, Member, Name};
 
 /// The demands of a request beyond the tokens of its text. The head scan fills them, the cost estimate reads them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,5 @@
 //! Errors in the shapes that providers use, and OpenAI's shape for our own.
 
-use crate::json::Lenient as _;
 use std::borrow::Cow;
 
 use bytes::Bytes;
@@ -9,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::canon::UpstreamError;
 use crate::failure::Failure;
-use crate::json::{self, Member};
+use crate::json::{self, find_member};
 
 use super::ProtocolId;
 
@@ -110,15 +109,11 @@ pub fn is_envelope(protocol: ProtocolId, body: &[u8]) -> bool {
     };
     json::members(body).finish().is_ok()
         && has(body, outer)
-        && member(body, "error").is_some_and(|error| has(error.value, inner))
-}
-
-fn member<'a>(json: &'a [u8], name: &str) -> Option<Member<'a>> {
-    json::members(json).lenient().find(|member| member.is(name))
+        && find_member(body, "error").is_some_and(|error| has(error.value, inner))
 }
 
 fn has(json: &[u8], names: &[&str]) -> bool {
-    names.iter().all(|name| member(json, name).is_some())
+    names.iter().all(|name| find_member(json, name).is_some())
 }
 
 #[derive(Serialize)]

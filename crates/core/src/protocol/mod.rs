@@ -18,6 +18,8 @@ mod kinds;
 mod look;
 mod members;
 mod node;
+mod phrases;
+mod pick;
 mod samplers;
 mod schema;
 mod spare;

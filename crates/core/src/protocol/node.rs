@@ -2,11 +2,10 @@
 //!
 //! Null is the same as absent everywhere, so members that are null are not seen at all.
 
-use crate::json::Lenient as _;
 use std::borrow::Cow;
 
 use crate::failure::{Failure, Kind, Result};
-use crate::json::{self, Document, Lit, Near, Path, Raw};
+use crate::json::{self, Document, Lenient as _, Lit, Near, Path, Raw};
 
 /// One value of a request or an answer.
 #[derive(Clone, Copy, Debug)]

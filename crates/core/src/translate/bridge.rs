@@ -4,7 +4,6 @@
 //! event by event, restored to what the client knows, and written in the client's protocol: as a stream, or
 //! collected. There is no code for any particular pair.
 
-use crate::json::Lenient as _;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +17,7 @@ use crate::canon::{
     UpstreamError, Usage,
 };
 use crate::failure::{Failure, Result};
-use crate::json::{self, Document, Lit, Raw, repair};
+use crate::json::{self, Document, Lenient as _, Lit, Raw, repair};
 use crate::protocol::{Protocol, Written};
 use crate::sse::{self, Framer};
 

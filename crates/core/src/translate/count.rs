@@ -1,11 +1,10 @@
 //! How many tokens a request has: what a provider says, or an estimate where none can be asked.
 
-use crate::json::Lenient as _;
 use bytes::Bytes;
 
 use crate::canon::{Args, Part, ProtocolId, Request, Source, ToolKind};
 use crate::failure::{Failure, Result};
-use crate::json::{self, write};
+use crate::json::{self, Lenient as _, write};
 
 use super::BYTES_PER_TOKEN;
 

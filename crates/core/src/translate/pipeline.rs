@@ -90,7 +90,7 @@ impl Pipeline {
         let mut overflow = false;
         restore.take(event, &mut |event| overflow |= output.take(event).is_err());
         if overflow {
-            self.fail(super::too_large("the provider's pieces are too far apart"));
+            self.fail(super::too_large(Overflow::DETAIL));
         }
     }
 

@@ -8,9 +8,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
-
-use crate::canon::{Args, Context, Event, Finish, ProtocolId, Seal, Sink, UpstreamError};
+use crate::canon::{Args, Context, Event, Finish, ProtocolId, Seal, Sink, UpstreamError, base62};
 use crate::json::{Lit, repair};
 
 use super::unwrap::Unwrap;
@@ -148,9 +146,7 @@ impl Restore {
     /// The id of a call to which the provider gave none: the same whenever the same answer is read.
     fn made_up_id(&self, key: u32) -> String {
         let prefix = if self.client.is_anthropic() { "toolu_" } else { "call_" };
-        let digest = Sha256::digest(format!("{}/{key}", self.context.request_id));
-        let letters = digest.iter().map(|byte| char::from(BASE62[usize::from(*byte) % BASE62.len()]));
-        prefix.chars().chain(letters.take(MADE_UP)).collect()
+        prefix.to_owned() + &base62(&format!("{}/{key}", self.context.request_id), MADE_UP)
     }
 
     fn args(&mut self, key: u32, part: Args<'_>, sink: &mut Sink<'_>) {
@@ -255,5 +251,3 @@ impl Restore {
 
 /// Characters of an id that the gateway makes up.
 const MADE_UP: usize = 24;
-
-const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";

@@ -4,8 +4,7 @@
 //! with one text in it means that text; whatever else comes is the text itself, once it is whole.
 
 use crate::canon::Args;
-use crate::json::Lenient as _;
-use crate::json::{self, Lit, repair};
+use crate::json::{self, Lenient as _, Lit, repair};
 
 /// Takes arguments piece by piece and gives the text in them.
 #[derive(Debug, Default)]

@@ -4,11 +4,10 @@
 //! said nothing. They are written once, for all response objects of the answer, and without line breaks, which
 //! would end the line of an event.
 
-use crate::json::Lenient as _;
 use bytes::Bytes;
 
 use crate::json::write::{self, Array, Object};
-use crate::json::{Document, Near, Raw};
+use crate::json::{Document, Lenient as _, Near, Raw};
 
 /// Members of the request, by their places in [`NAMES`].
 type Found<'a> = [Option<&'a str>; NAMES.len()];

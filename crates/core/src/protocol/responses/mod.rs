@@ -5,7 +5,6 @@ mod echo;
 mod encode;
 mod error;
 mod fields;
-mod members;
 mod relay;
 mod usage;
 

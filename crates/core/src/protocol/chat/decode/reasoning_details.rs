@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 
 use crate::json::{Lit, Raw, write};
-
-use super::reply::each;
+use crate::protocol::pick::for_each_member;
 
 /// The entries so far.
 #[derive(Debug, Default)]
@@ -35,7 +34,7 @@ impl Details {
     pub(super) fn take<'a>(&mut self, json: &'a str) -> Option<Lit<'a>> {
         let mut entry = Entry::default();
         let mut text = None;
-        each(json, |key, value| {
+        for_each_member(json, |key, value| {
             let inner = || Lit::read(value).filter(|lit| !lit.is_empty());
             let owned = || inner().map(|lit| lit.raw().to_owned());
             match key {

@@ -1,9 +1,7 @@
 //! The members of an event of a stream, and of a whole answer, which is one that has all at once.
 
-use crate::json::Lenient as _;
-use std::borrow::Cow;
-
-use crate::json::{self, Lit, Malformed, Members};
+use crate::json::{self, Lenient as _, Lit, Malformed, Members};
+use crate::protocol::pick::{elements, for_each_member};
 
 /// An event, or a whole answer.
 #[derive(Debug, Default)]
@@ -48,7 +46,7 @@ impl<'a> Chunk<'a> {
             b"created" => self.created = value.parse().ok().filter(|seconds| *seconds > LEAST_TIME),
             b"service_tier" => self.tier = Lit::read(value).filter(|tier| !tier.is_empty()),
             b"usage" => self.usage = Some(value),
-            b"x_groq" => each(value, |key, value| {
+            b"x_groq" => for_each_member(value, |key, value| {
                 if key == b"usage" {
                     self.nested_usage = Some(value);
                 }
@@ -61,13 +59,13 @@ impl<'a> Chunk<'a> {
     /// The first choice, the only one that is read.
     pub(super) fn choice(&self) -> Option<&'a str> {
         let mut found = None;
-        items(self.choices?, |item| {
+        for item in elements(self.choices?) {
             let mut first = true;
-            each(item, |key, value| first &= key != b"index" || value == "0");
+            for_each_member(item, |key, value| first &= key != b"index" || value == "0");
             if first && found.is_none() && item.starts_with('{') {
                 found = Some(item);
             }
-        });
+        }
         found
     }
 }
@@ -89,7 +87,7 @@ pub(super) struct Choice<'a> {
 impl<'a> Choice<'a> {
     pub(super) fn read(text: &'a str) -> Self {
         let mut choice = Self { text, ..Self::default() };
-        each(text, |key, value| match key {
+        for_each_member(text, |key, value| match key {
             b"delta" => choice.delta = Some(value),
             b"message" => choice.message = Some(value),
             b"finish_reason" => choice.finish = Lit::read(value),
@@ -126,7 +124,7 @@ pub(super) struct Delta<'a> {
 impl<'a> Delta<'a> {
     pub(super) fn read(text: &'a str) -> Self {
         let mut delta = Self::default();
-        each(text, |key, value| {
+        for_each_member(text, |key, value| {
             let slot = match key {
                 b"content" => &mut delta.content,
                 b"refusal" => &mut delta.refusal,
@@ -142,26 +140,6 @@ impl<'a> Delta<'a> {
         });
         delta
     }
-}
-
-/// Calls `take` with each member of an object that is not null. What is no object has none.
-pub(super) fn each<'a>(text: &'a str, mut take: impl FnMut(&[u8], &'a str)) {
-    let mut members = json::members(text.as_bytes());
-    while let Ok(Some((key, value))) = next(&mut members, text) {
-        take(key, value);
-    }
-}
-
-/// Calls `take` with each element of an array. What is no array has none.
-pub(super) fn items<'a>(text: &'a str, mut take: impl FnMut(&'a str)) {
-    for (_, span) in json::elements(text.as_bytes()).lenient() {
-        take(text.get(span).unwrap_or_default());
-    }
-}
-
-/// The text of a literal that is a small word: an id, a name.
-pub(super) fn word(value: &str) -> Cow<'_, str> {
-    Lit::read(value).map(Lit::into_text).unwrap_or_default()
 }
 
 fn next<'a>(members: &mut Members<'a>, text: &'a str) -> Result<Option<(&'a [u8], &'a str)>, Malformed> {

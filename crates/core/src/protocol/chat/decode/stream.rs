@@ -5,10 +5,11 @@ use crate::canon::{
 };
 use crate::json::{self, Lit, Malformed, Raw};
 use crate::protocol::chat::usage::{self, Habits};
+use crate::protocol::pick::{elements, for_each_member};
 
 use super::reasoning_details::Details;
 use super::reasoning_tags::Think;
-use super::reply::{Choice, Chunk, Delta, each, items};
+use super::reply::{Choice, Chunk, Delta};
 use super::tool_calls::Calls;
 
 /// Reads the answer of a provider.
@@ -147,10 +148,10 @@ impl Decoder {
             sink(Event::Refusal(refusal));
         }
         if let Some(annotations) = delta.annotations {
-            items(annotations, |item| cite(item, sink));
+            elements(annotations).for_each(|item| cite(item, sink));
         }
         if let Some(calls) = delta.tool_calls {
-            items(calls, |item| self.call(item, whole, sink));
+            elements(calls).for_each(|item| self.call(item, whole, sink));
         }
         if let Some(call) = delta.function_call {
             self.speak(sink);
@@ -161,7 +162,7 @@ impl Decoder {
     fn reasoning(&mut self, delta: &Delta<'_>, sink: &mut Sink<'_>) {
         let mut any = false;
         if let Some(details) = delta.details {
-            items(details, |entry| {
+            elements(details).for_each(|entry| {
                 any = true;
                 if let Some(text) = self.details.take(entry) {
                     (self.thought, self.spoke) = (true, true);
@@ -189,9 +190,9 @@ impl Decoder {
         if let Some(text) = Lit::read(content) {
             return self.text(text, sink);
         }
-        items(content, |item| {
+        elements(content).for_each(|item| {
             let (mut kind, mut text, mut thinking) = (None, None, None);
-            each(item, |key, value| match key {
+            for_each_member(item, |key, value| match key {
                 b"type" => kind = Some(value),
                 b"text" => text = Lit::read(value),
                 b"thinking" => thinking = Some(value),
@@ -210,8 +211,8 @@ impl Decoder {
         if let Some(text) = Lit::read(thinking).filter(|text| !text.is_empty()) {
             return self.think(text, sink);
         }
-        items(thinking, |item| {
-            each(item, |key, value| {
+        elements(thinking).for_each(|item| {
+            for_each_member(item, |key, value| {
                 if key == b"text"
                     && let Some(text) = Lit::read(value).filter(|text| !text.is_empty())
                 {
@@ -328,7 +329,7 @@ fn nameless() -> UpstreamError {
 }
 
 fn logprobs(json: &str, sink: &mut Sink<'_>) {
-    each(json, |key, value| {
+    for_each_member(json, |key, value| {
         if key == b"content"
             && json::elements(value.as_bytes()).next().is_some_and(|first| first.is_ok())
             && let Some(list) = Raw::read(value)
@@ -341,9 +342,9 @@ fn logprobs(json: &str, sink: &mut Sink<'_>) {
 /// `{"type":"url_citation","url_citation":{url,title,start_index,end_index}}`
 fn cite(item: &str, sink: &mut Sink<'_>) {
     let (mut url, mut title, mut start, mut end) = (None, None, None, None);
-    each(item, |key, value| {
+    for_each_member(item, |key, value| {
         if key == b"url_citation" {
-            each(value, |key, value| match key {
+            for_each_member(value, |key, value| match key {
                 b"url" => url = Lit::read(value),
                 b"title" => title = Lit::read(value),
                 b"start_index" => start = value.parse().ok(),

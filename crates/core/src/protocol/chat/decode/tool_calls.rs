@@ -5,8 +5,7 @@ use std::collections::HashMap;
 
 use crate::canon::{Args, Event, Seal, Sink};
 use crate::json::{Lit, Raw, compact, write};
-
-use super::reply::{each, word};
+use crate::protocol::pick::{for_each_member, word};
 
 /// The calls so far.
 #[derive(Debug, Default)]
@@ -53,7 +52,7 @@ impl Calls {
     /// Takes a `function_call`, of which there is only one. Some servers write an empty one for none.
     pub(super) fn legacy(&mut self, json: &str, sink: &mut Sink<'_>) {
         let mut piece = Piece { index: Some(0), ..Piece::default() };
-        each(json, |key, value| piece.inner(key, value));
+        for_each_member(json, |key, value| piece.inner(key, value));
         if piece.name.is_empty() && piece.args.is_none() {
             return;
         }
@@ -171,7 +170,7 @@ impl Slot {
 impl<'a> Piece<'a> {
     fn read(json: &'a str) -> Self {
         let mut piece = Self::default();
-        each(json, |key, value| match key {
+        for_each_member(json, |key, value| match key {
             b"index" => piece.index = value.parse().ok(),
             b"id" => piece.id = word(value),
             b"type" => piece.custom |= value == "\"custom\"",
@@ -186,7 +185,7 @@ impl<'a> Piece<'a> {
     /// Takes what is called, and with what. Some servers write an empty body of the other kind beside it.
     fn body(&mut self, json: &'a str, custom: bool) {
         let mut body = Self::default();
-        each(json, |key, value| body.inner(key, value));
+        for_each_member(json, |key, value| body.inner(key, value));
         if !body.name.is_empty() || body.args.is_some() {
             (self.name, self.args) = (body.name, body.args);
             self.custom |= custom;

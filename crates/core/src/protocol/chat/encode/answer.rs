@@ -1,9 +1,9 @@
 //! What streams and whole answers have in common: finish reasons, details of reasoning, annotations.
 
 use crate::canon::{Citation, Finish, Seal};
-use crate::json::Lenient as _;
 use crate::json::write::{self, Object};
-use crate::json::{self, Lit};
+use crate::json::{self, Lenient as _, Lit};
+use crate::protocol::phrases;
 
 /// Why an answer ends, in Chat's words. Some providers say that they have stopped although they call tools.
 pub(super) fn finish_reason(finish: Option<&Finish<'_>>, calls: bool) -> &'static str {
@@ -21,7 +21,7 @@ pub(super) fn finish_reason(finish: Option<&Finish<'_>>, calls: bool) -> &'stati
 pub(super) fn refusal<'f>(finish: Option<&'f Finish<'_>>, text: bool) -> Option<Lit<'f>> {
     match finish {
         Some(Finish::Refusal(Some(words))) if !words.is_empty() => Some(words.borrow()),
-        Some(Finish::Refusal(_)) if !text => Some(Lit::plain(DECLINED)),
+        Some(Finish::Refusal(_)) if !text => Some(Lit::plain(phrases::DECLINED)),
         _ => None,
     }
 }
@@ -124,28 +124,6 @@ impl Entries {
     }
 }
 
-/// Characters of a text, which is given as the inside of a literal.
-pub(super) fn characters(text: &Lit<'_>) -> u64 {
-    let mut rest = text.raw();
-    let mut count = 0;
-    while let Some((plain, escape)) = rest.split_once('\\') {
-        count += plain.chars().count();
-        let escape_length = if escape.starts_with('u') { 5 } else { 1 };
-        // The second half of a character beyond the first plane is no character of its own.
-        let second = matches!(escape.get(..3), Some(start) if is_second_half(start));
-        count += usize::from(!second);
-        rest = escape.get(escape_length..).unwrap_or_default();
-    }
-    (count + rest.chars().count()) as u64
-}
-
-fn is_second_half(start: &str) -> bool {
-    matches!(start.as_bytes(), [b'u', b'd' | b'D', b'c'..=b'f' | b'C'..=b'F'])
-}
-
-/// The refusal of an answer that has neither text nor a reason.
-const DECLINED: &str = "The model declined to answer.";
-
 /// Formats of `reasoning_details`, which tell the family of their origin.
 const ANTHROPIC: &str = "anthropic-claude-v1";
 const OPENAI: &str = "openai-responses-v1";
@@ -153,13 +131,6 @@ const OPENAI: &str = "openai-responses-v1";
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn characters_are_counted_however_spelled() {
-        for (inner, count) in [("", 0), ("aé😀", 3), (r"a\n\u00e9\ud83d\ude00\\u", 6)] {
-            assert_eq!(characters(&Lit::read(&format!("\"{inner}\"")).unwrap()), count, "{inner}");
-        }
-    }
 
     #[test]
     fn every_finish_has_its_reason() {

@@ -5,9 +5,12 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::canon::{Cache, CacheParts, Document, Image, Part, Profile, Source, Text, ToolResult, Turn};
+use crate::canon::{
+    Cache, CacheParts, DataUrl, Document, Image, Part, Profile, Source, Text, ToolResult, Turn,
+};
 use crate::json::Lit;
 use crate::json::write::{self, Array, Object};
+use crate::protocol::phrases;
 
 use super::ids;
 use super::reasoning::Thoughts;
@@ -68,7 +71,7 @@ impl Content<'_> {
     /// Instructions in mid-conversation, for a provider that has no place for them there.
     pub(super) fn note<'p, 'a: 'p>(&self, o: &mut Object<'_>, parts: impl Iterator<Item = &'p Part<'a>>) {
         o.string("content", |out| {
-            out.plain(NOTE);
+            out.plain(phrases::SYSTEM_NOTE);
             self.join(out, parts, &Lit::PARAGRAPH);
         });
     }
@@ -80,7 +83,7 @@ impl Content<'_> {
         let many = self.profile.content_arrays && parts().count() > 1;
         let marked = self.profile.cache_parts != CacheParts::None
             && (result.cache.is_some() || parts().any(|part| self.is_marked(part)));
-        let error = if is_plain_error(result) { ERROR } else { "" };
+        let error = if is_plain_error(result) { phrases::ERROR_PREFIX } else { "" };
         let listed = media || many || marked && parts().next().is_some();
         if !listed {
             o.string("content", |out| {
@@ -95,13 +98,13 @@ impl Content<'_> {
         let last = result.content.len().saturating_sub(1);
         o.array("content", |list| {
             if !error.is_empty() && !matches!(result.content.first(), Some(Part::Text(_))) {
-                self.text(list, &Lit::plain(ERROR), None);
+                self.text(list, &Lit::plain(phrases::ERROR_PREFIX), None);
             }
             for (index, part) in parts().enumerate() {
                 let mark = result.cache.filter(|_| index == last);
                 match part {
                     Part::Text(text) if index == 0 && !error.is_empty() => {
-                        let text = Lit::concat(&[&Lit::plain(ERROR), &text.text]);
+                        let text = Lit::concat(&[&Lit::plain(phrases::ERROR_PREFIX), &text.text]);
                         self.text(list, &text, mark);
                     }
                     Part::Text(text) => self.text(list, &text.text, text.cache.or(mark)),
@@ -238,7 +241,7 @@ impl Content<'_> {
         o.text("type", "image_url").object("image_url", |o| {
             match &image.source {
                 Source::Url(url) | Source::Text(url) => o.lit("url", url),
-                Source::Base64 { mime, data } => o.string("url", |url| data_url(url, mime, data)),
+                Source::Base64 { mime, data } => o.string("url", |url| DataUrl::write(url, mime, data)),
             };
             if let Some(detail) = &image.detail {
                 o.lit("detail", detail);
@@ -257,9 +260,9 @@ impl Content<'_> {
                 ),
             };
             o.string("file_data", |url| match &document.source {
-                Source::Base64 { mime, data } => data_url(url, mime, data),
+                Source::Base64 { mime, data } => DataUrl::write(url, mime, data),
                 Source::Text(text) | Source::Url(text) => {
-                    data_url(url, "text/plain", &STANDARD.encode(text.decode().as_bytes()));
+                    DataUrl::write(url, "text/plain", &STANDARD.encode(text.decode().as_bytes()));
                 }
             });
         });
@@ -362,13 +365,6 @@ fn is_plain_error(result: &ToolResult<'_>) -> bool {
     result.is_error && !says_so
 }
 
-fn data_url(out: &mut write::Text<'_>, mime: &str, data: &str) {
-    out.plain("data:");
-    out.plain(if mime.is_empty() { "application/octet-stream" } else { mime });
-    out.plain(";base64,");
-    out.plain(data);
-}
-
 fn decoded(data: &str) -> String {
     let bytes = STANDARD.decode(data.as_bytes()).unwrap_or_default();
     match String::from_utf8_lossy(&bytes) {
@@ -377,6 +373,4 @@ fn decoded(data: &str) -> String {
     }
 }
 
-const NOTE: &str = "[System instruction, not written by the user]\n";
 const SEE_BELOW: &str = "[image: see next user message]";
-const ERROR: &str = "Error: ";

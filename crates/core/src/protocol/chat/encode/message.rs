@@ -10,6 +10,7 @@ use crate::canon::{
 use crate::failure::{Failure, Kind, Result};
 use crate::json::write::{Array, Object};
 use crate::json::{Lit, Raw, compact};
+use crate::protocol::phrases;
 
 use super::content::{self, Content};
 use super::ids;
@@ -139,9 +140,9 @@ impl<'r, 'a, 't> Writer<'r, 'a, 't> {
         list.object(|o| {
             o.text("role", self.system_role()).string("content", |text| {
                 if self.scratch.is_empty() {
-                    text.plain(ANY_OBJECT);
+                    text.plain(phrases::ANY_OBJECT);
                 } else {
-                    text.plain(OBJECT_OF_SCHEMA);
+                    text.plain(phrases::OBJECT_OF_SCHEMA);
                     text.plain(&String::from_utf8_lossy(&self.scratch));
                 }
             });
@@ -348,6 +349,3 @@ fn check(turn: &Turn<'_>, losses: &mut Losses) -> Result<()> {
 
 /// What Google documents for calls that come from elsewhere.
 const NO_STATE: &str = r#"{"google":{"thought_signature":"skip_thought_signature_validator"}}"#;
-
-const ANY_OBJECT: &str = "Respond with one valid JSON object and nothing else.";
-const OBJECT_OF_SCHEMA: &str = "Respond with one JSON object that matches this JSON schema:\n";

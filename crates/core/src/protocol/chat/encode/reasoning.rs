@@ -1,7 +1,6 @@
 //! Whether and how hard the model shall think, in the words that the provider understands.
 //! And what it thought in earlier turns, as its provider wants it.
 
-use crate::json::Lenient as _;
 use std::collections::{BTreeSet, HashMap};
 
 use crate::canon::{
@@ -9,7 +8,7 @@ use crate::canon::{
 };
 use crate::failure::Result;
 use crate::json::write::{self, Object};
-use crate::json::{self, Lit, Raw};
+use crate::json::{self, Lenient as _, Lit, Raw};
 
 use super::tools::Plan;
 

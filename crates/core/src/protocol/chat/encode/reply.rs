@@ -1,11 +1,10 @@
 //! A whole answer for a client.
 
-use crate::json::Lenient as _;
 use bytes::Bytes;
 
 use crate::canon::{Answer, Context, Seal, Segment, SegmentKind};
 use crate::json::write::{self, Array, Object};
-use crate::json::{self, Lit};
+use crate::json::{self, Lenient as _, Lit, characters};
 use crate::protocol::chat::usage;
 
 use super::answer::{self, Entries};
@@ -141,7 +140,7 @@ fn annotations(o: &mut Object<'_>, answer: &Answer) {
     let mut at = 0;
     for text in texts(answer) {
         let begin = at + if text.apart { 2 } else { 0 };
-        at = begin + answer::characters(&text.segment.lit());
+        at = begin + characters::count(text.segment.lit().raw().as_bytes());
         for cite in &text.segment.cites {
             let span = cite
                 .span

@@ -2,7 +2,7 @@
 
 use crate::canon::{
     Format, JsonSchemaSupport, Losses, MaxTokensField, Names, Profile, Request, StreamUsage, Target,
-    UserField, hex,
+    UserField, sha256_hex,
 };
 use crate::failure::Result;
 use crate::json::write::{self, Object};
@@ -158,7 +158,7 @@ fn identity(o: &mut Object<'_>, request: &Request<'_>, profile: &Profile, losses
         if user.chars().count() <= LONGEST_USER {
             o.text(name, user);
         } else {
-            o.text(name, &hex(user));
+            o.text(name, &sha256_hex(user));
         }
     }
     match request.tier.as_deref() {

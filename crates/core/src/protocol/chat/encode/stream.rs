@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::canon::{Args, Citation, Context, Encode, Event, Finish, Seal, Usage};
 use crate::failure::Failure;
 use crate::json::write::{self, Object};
-use crate::json::{Lit, Raw};
+use crate::json::{Lit, Raw, characters};
 use crate::protocol::chat::{error, usage};
 
 use super::answer::{self, Entries};
@@ -221,7 +221,7 @@ impl Encoder {
         }
         self.texts = true;
         let blank = std::mem::take(&mut self.blank);
-        self.characters += answer::characters(&Lit::part(&blank)) + answer::characters(text);
+        self.characters += characters::count(blank.as_bytes()) + characters::count(text.raw().as_bytes());
         self.chunk(out, None, None, |o| {
             o.string("content", |content| {
                 if apart {

@@ -9,6 +9,7 @@ use crate::canon::{
 use crate::failure::Result;
 use crate::json::write::{self, Array, Object};
 use crate::json::{Lit, compact};
+use crate::protocol::phrases;
 
 /// What a provider is offered.
 #[derive(Debug)]
@@ -206,7 +207,7 @@ fn wrapped(o: &mut Object<'_>, name: &str, tool: &Tool<'_>, grammar: Option<&Gra
                 }
             });
         }
-        o.json("parameters", WRAPPER);
+        o.json("parameters", phrases::TEXT_INPUT_SCHEMA);
     });
 }
 
@@ -276,6 +277,3 @@ pub(super) fn arguments(o: &mut Object<'_>, call: &Call<'_>, scratch: &mut Vec<u
         }
     });
 }
-
-/// The arguments of a function that stands for a freeform tool.
-const WRAPPER: &str = r#"{"type":"object","properties":{"input":{"type":"string","description":"Raw text input of the tool"}},"required":["input"],"additionalProperties":false}"#;

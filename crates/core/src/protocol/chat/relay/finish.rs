@@ -1,26 +1,25 @@
 //! Why answers end; and those that call tools and say that they only stop, as some providers' do, made to say
 //! what they mean.
 
-use crate::json::Lenient as _;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
 use bytes::Bytes;
 
 use crate::canon::Said;
-use crate::json::{self, Edit, Member};
+use crate::json::{self, Edit, Lenient as _, find_member};
 
 /// The edits of a whole answer, or of one chunk of a stream in which the choices in `called` have called
 /// tools before.
 pub(in crate::protocol::chat) fn edits(data: &[u8], called: &mut BTreeSet<u64>) -> Vec<Edit> {
-    let Some(choices) = member(data, "choices") else { return Vec::new() };
+    let Some(choices) = find_member(data, "choices") else { return Vec::new() };
     let mut edits = Vec::new();
     for (choice, span) in json::elements(choices.value).lenient() {
-        let index = member(choice, "index").and_then(|index| index.unsigned()).unwrap_or(0);
+        let index = find_member(choice, "index").and_then(|index| index.unsigned()).unwrap_or(0);
         if calls(choice) {
             called.insert(index);
         }
-        let finish = member(choice, "finish_reason").filter(|finish| finish.value == b"\"stop\"");
+        let finish = find_member(choice, "finish_reason").filter(|finish| finish.value == b"\"stop\"");
         if let Some(finish) = finish.filter(|_| called.contains(&index)) {
             let at = choices.span.start + span.start;
             edits.push((moved(&finish.span, at), Bytes::from_static(b"\"tool_calls\"")));
@@ -31,9 +30,9 @@ pub(in crate::protocol::chat) fn edits(data: &[u8], called: &mut BTreeSet<u64>) 
 
 /// Notes why the choices have ended.
 pub(in crate::protocol::chat) fn read(data: &[u8], said: &mut Said) {
-    let Some(choices) = member(data, "choices") else { return };
+    let Some(choices) = find_member(data, "choices") else { return };
     for (choice, _) in json::elements(choices.value).lenient() {
-        if let Some(reason) = member(choice, "finish_reason").and_then(|reason| reason.text()) {
+        if let Some(reason) = find_member(choice, "finish_reason").and_then(|reason| reason.text()) {
             said.finish(&reason);
         }
     }
@@ -41,13 +40,9 @@ pub(in crate::protocol::chat) fn read(data: &[u8], said: &mut Said) {
 
 /// Does a choice hold a call, or a piece of one?
 fn calls(choice: &[u8]) -> bool {
-    let said = member(choice, "delta").or_else(|| member(choice, "message"));
-    let calls = said.and_then(|said| member(said.value, "tool_calls"));
+    let said = find_member(choice, "delta").or_else(|| find_member(choice, "message"));
+    let calls = said.and_then(|said| find_member(said.value, "tool_calls"));
     calls.is_some_and(|calls| json::elements(calls.value).next().is_some_and(|call| call.is_ok()))
-}
-
-fn member<'a>(object: &'a [u8], name: &str) -> Option<Member<'a>> {
-    json::members(object).lenient().find(|member| member.is(name))
 }
 
 fn moved(span: &Range<usize>, by: usize) -> Range<usize> {

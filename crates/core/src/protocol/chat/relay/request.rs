@@ -1,10 +1,9 @@
 //! What is read of a Chat request, and the one thing that a relay adds to it.
 
-use crate::json::Lenient as _;
 use bytes::Bytes;
 
 use crate::failure::Kind;
-use crate::json::{self, Edit, Member};
+use crate::json::{self, Edit, Lenient as _, Member};
 use crate::protocol::{Head, Members};
 
 pub(in crate::protocol::chat) static MEMBERS: Members = Members {

@@ -1,10 +1,9 @@
 //! What matters in one chunk of a Chat stream.
 
-use crate::json::Lenient as _;
 use memchr::memmem::Finder;
 use once_cell::sync::Lazy;
 
-use crate::json::{self, Member};
+use crate::json::{self, Lenient as _, Member};
 use crate::protocol::{Progress, Sight, UpstreamError};
 use crate::sse::Event;
 
@@ -70,8 +69,7 @@ fn within(choices: &[u8]) -> Option<crate::canon::UsagePart> {
 }
 
 fn nested_usage(object: &[u8]) -> Option<crate::canon::UsagePart> {
-    let mut members = json::members(object).lenient();
-    members.find(|member| member.is("usage")).and_then(|member| usage::read(member.value))
+    json::find_member(object, "usage").and_then(|member| usage::read(member.value))
 }
 
 fn is_empty_array(json: &[u8]) -> bool {

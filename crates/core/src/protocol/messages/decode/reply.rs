@@ -1,9 +1,9 @@
 //! The members of an event, or of a whole answer, which comes as the events of its stream.
 
 use crate::canon::{Citation, Event, Sink};
-use crate::json::Lenient as _;
 use crate::json::{self, Lit, Malformed, Raw};
 use crate::protocol::node::Node;
+use crate::protocol::pick::readable_fields;
 
 /// The members of an event, before they are read.
 #[derive(Default)]
@@ -38,23 +38,6 @@ impl<'d> EventWire<'d> {
     }
 }
 
-/// Members of an object, in one pass.
-pub(super) fn pick<'d, const N: usize>(object: &'d str, names: [&str; N]) -> [Option<&'d str>; N] {
-    let mut found = [None; N];
-    for member in json::members(object.as_bytes()).lenient() {
-        for (place, name) in found.iter_mut().zip(names) {
-            if member.key == name.as_bytes() && member.is_present() {
-                *place = object.get(member.span.clone());
-            }
-        }
-    }
-    found
-}
-
-pub(super) fn list(array: &str) -> impl Iterator<Item = &str> {
-    json::elements(array.as_bytes()).lenient().filter_map(|(_, span)| array.get(span))
-}
-
 /// The input that a block begins with, unless it is only the usual `{}` before the real one.
 pub(super) fn whole_input(input: &str) -> Option<Raw<'static>> {
     let mut compact = Vec::with_capacity(input.len());
@@ -65,7 +48,7 @@ pub(super) fn whole_input(input: &str) -> Option<Raw<'static>> {
 
 /// Where text comes from, if it is a page of the web: other sources have no place elsewhere.
 pub(super) fn cite(citation: &Node<'_, '_>, sink: &mut Sink<'_>) {
-    let [kind, url, title] = pick(citation.text, ["type", "url", "title"]);
+    let [kind, url, title] = readable_fields(citation.text, ["type", "url", "title"]);
     if kind == Some(r#""web_search_result_location""#)
         && let Some(url) = url.and_then(Lit::read)
     {

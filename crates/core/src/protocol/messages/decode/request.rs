@@ -7,6 +7,7 @@ use crate::protocol::field;
 use crate::protocol::node::{Node, Type};
 
 use crate::protocol::messages::fields::FIELDS;
+use crate::protocol::messages::relay::request::ATTRIBUTION;
 
 use super::{content, message, reasoning, tools};
 
@@ -176,8 +177,6 @@ fn limit(node: &Node<'_, '_>) -> Result<u64> {
         limit => Ok(limit),
     }
 }
-
-const ATTRIBUTION: &str = "x-anthropic-billing-header:";
 
 #[cfg(test)]
 #[path = "request_tests.rs"]

@@ -1,15 +1,15 @@
 //! A provider's answer, event by event, or whole, as the events of its stream.
 
-use crate::json::Lenient as _;
 use std::collections::BTreeMap;
 
 use crate::canon::{Args, Decode, Event, Finish, Oddity, Profile, Seal, Sink, UpstreamError};
-use crate::json::{self, Lit, Malformed, Raw};
+use crate::json::{self, Lenient as _, Lit, Malformed, Raw};
 use crate::protocol::node::{Node, Type};
+use crate::protocol::pick::{elements, readable_fields};
 
 use crate::protocol::messages::usage;
 
-use super::reply::{EMPTY_INPUT, EventWire, cite, list, pick, whole_input};
+use super::reply::{EMPTY_INPUT, EventWire, cite, whole_input};
 
 /// Reads the answer of a provider.
 #[derive(Debug, Default)]
@@ -134,7 +134,7 @@ impl Decoder {
 
     fn block_start(&mut self, index: u64, block: &Node<'_, '_>, sink: &mut Sink<'_>) {
         self.block_stop(index, sink);
-        let [kind, id, name, input] = pick(block.text, ["type", "id", "name", "input"]);
+        let [kind, id, name, input] = readable_fields(block.text, ["type", "id", "name", "input"]);
         let kind = kind.and_then(Lit::read).unwrap_or_default();
         let state = match kind.raw() {
             "text" => Block::Text { spoke: false },
@@ -161,14 +161,14 @@ impl Decoder {
         self.open.insert(index, state);
         match kind.raw() {
             "text" => {
-                let [text, citations] = pick(block.text, ["text", "citations"]);
+                let [text, citations] = readable_fields(block.text, ["text", "citations"]);
                 self.text(index, text, sink);
-                for citation in list(citations.unwrap_or_default()) {
+                for citation in elements(citations.unwrap_or_default()) {
                     cite(&Node::root(citation), sink);
                 }
             }
             "thinking" => {
-                let [text, signature] = pick(block.text, ["thinking", "signature"]);
+                let [text, signature] = readable_fields(block.text, ["thinking", "signature"]);
                 self.thought(index, text, sink);
                 if let Some(Block::Thinking { signature: waiting, .. }) = self.find(index) {
                     *waiting = signature.and_then(Lit::read).unwrap_or_default().into_owned();
@@ -199,7 +199,7 @@ impl Decoder {
 
     fn block_delta(&mut self, index: u64, delta: &str, sink: &mut Sink<'_>) {
         let [kind, text, thinking, json, signature, citation] =
-            pick(delta, ["type", "text", "thinking", "partial_json", "signature", "citation"]);
+            readable_fields(delta, ["type", "text", "thinking", "partial_json", "signature", "citation"]);
         match kind.unwrap_or_default() {
             r#""text_delta""# => self.text(index, text, sink),
             r#""thinking_delta""# => self.thought(index, thinking, sink),

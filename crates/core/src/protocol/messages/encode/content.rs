@@ -8,6 +8,7 @@ use crate::canon::{Cache, Call, Document, Names, Part, Source, Text, ToolResult}
 use crate::failure::{Failure, Kind, Result};
 use crate::json::Lit;
 use crate::json::write::{Array, Object};
+use crate::protocol::phrases;
 
 use super::ids::Ids;
 use super::mark::{self, Marks};
@@ -81,7 +82,7 @@ impl Blocks<'_> {
             }
             Item::Note(text) => {
                 o.text("type", "text").string("text", |out| {
-                    out.plain(NOTE);
+                    out.plain(phrases::SYSTEM_NOTE);
                     out.lit(&text.text);
                 });
             }
@@ -157,9 +158,6 @@ fn without_trailing_space<'l>(text: &'l Lit<'_>) -> Lit<'l> {
         }
     }
 }
-
-/// The line before instructions that are not the user's, though the user's message holds them.
-const NOTE: &str = "[System instruction, not written by the user]\n";
 
 /// What a source is for the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use crate::canon::{ANSWER_TOOL, Format, JsonSchemaSupport, Request, Target};
 use crate::json::write::{Array, Object, string};
 use crate::json::{self, Lit, Raw};
+use crate::protocol::phrases;
 
 use super::schema;
 
@@ -46,9 +47,9 @@ impl<'r> Form<'r> {
         let Self::Asked(schema) = self else { return };
         blocks.object(|o| {
             o.text("type", "text").value("text", |out| match schema {
-                None => string(out, |text| text.plain(ANY_OBJECT)),
+                None => string(out, |text| text.plain(phrases::ANY_OBJECT)),
                 Some(schema) => string(out, |text| {
-                    text.plain(BY_SCHEMA);
+                    text.plain(phrases::OBJECT_OF_SCHEMA);
                     let mut compact = Vec::with_capacity(schema.get().len());
                     json::compact(schema.get(), &mut compact);
                     text.plain(&String::from_utf8(compact).unwrap_or_default());
@@ -73,9 +74,3 @@ impl<'r> Form<'r> {
         matches!(self, Self::Enforced(_))
     }
 }
-
-/// What asks for any object.
-const ANY_OBJECT: &str = "Respond with one valid JSON object and nothing else.";
-
-/// What asks for an object by a schema, which follows.
-const BY_SCHEMA: &str = "Respond with one JSON object that matches this JSON schema:\n";

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use crate::canon::{Part, Request, hash};
+use crate::canon::{Part, Request, short_hash};
 
 /// The ids of a request's calls as the provider gets them. Empty where all of them are fine as they are.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ impl<'r> Ids<'r> {
             }
             let mut new: String = id.chars().map(|c| if allowed(c) { c } else { '_' }).collect();
             if new.is_empty() || taken.contains(&new) {
-                new = format!("{new}_{}", hash(id));
+                new = format!("{new}_{}", short_hash(id));
             }
             taken.insert(new.clone());
             if new != id {
@@ -83,9 +83,9 @@ mod tests {
         let ids = Ids::new(&request);
         assert_eq!(ids.of("functions.Bash:0"), "functions_Bash_0");
         assert_eq!(ids.of("a.b"), "a_b");
-        assert_eq!(ids.of("a_b"), format!("a_b_{}", hash("a_b")));
-        assert_eq!(ids.of("a:b"), format!("a_b_{}", hash("a:b")));
-        assert_eq!(ids.of(""), format!("_{}", hash("")));
+        assert_eq!(ids.of("a_b"), format!("a_b_{}", short_hash("a_b")));
+        assert_eq!(ids.of("a:b"), format!("a_b_{}", short_hash("a:b")));
+        assert_eq!(ids.of(""), format!("_{}", short_hash("")));
         assert_eq!(ids.of("toolu_1"), "toolu_1");
     }
 

@@ -6,9 +6,8 @@
 
 use crate::canon::{Caps, Level, Losses, Reasoning, Request, Sealed, Target, Thinking, ThinkingCaps};
 use crate::failure::{Failure, Kind, Result};
-use crate::json::Lenient as _;
 use crate::json::write::{Array, Object};
-use crate::json::{self, Lit};
+use crate::json::{self, Lenient as _, Lit};
 use crate::protocol::node::Node;
 
 /// The parts of a request that exclude thinking.

@@ -1,6 +1,6 @@
 //! A request for a provider, from the canonical form.
 
-use crate::canon::{Losses, Names, Offer, Request, Role, Target, hex, not_carried};
+use crate::canon::{Losses, Names, Offer, Request, Role, Target, not_carried, sha256_hex};
 use crate::failure::Result;
 use crate::json::write::{self, Object};
 use crate::protocol::Written;
@@ -124,7 +124,7 @@ fn rest(request: &Request<'_>, stop: bool, tier: Option<&str>, o: &mut Object<'_
                 o.text("user_id", user);
             }
             false => {
-                o.text("user_id", &hex(user));
+                o.text("user_id", &sha256_hex(user));
             }
         });
     }

@@ -3,11 +3,10 @@
 //! It compiles them and refuses what it can not enforce, so such keywords move into descriptions, and every
 //! object is closed. Where closing would change what is allowed there is no such schema.
 
-use crate::json::Lenient as _;
 use std::fmt::Write as _;
 
 use crate::json::write::{self, Object};
-use crate::json::{self, Lit, Member, Raw};
+use crate::json::{self, Lenient as _, Lit, Member, Raw};
 
 /// The schema that the provider can enforce; `None` where it would mean something else.
 pub(super) fn enforceable(schema: &Raw<'_>) -> Option<Vec<u8>> {

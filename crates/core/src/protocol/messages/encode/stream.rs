@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::canon::{Context, Encode, Event, Finish, Queue, Seal, SegmentKind, Step, Usage};
+use crate::canon::{Context, Encode, Event, Finish, Overflow, Queue, Seal, SegmentKind, Step, Usage};
 use crate::failure::Failure;
 use crate::json::Lit;
 use crate::json::write::{self, Object};
@@ -90,7 +90,7 @@ impl Encode for Encoder {
             }
             event => {
                 if queue.take(event, &mut |step| state.step(step, out)).is_err() {
-                    self.fail(&Failure::provider("the provider's pieces are too far apart"), out);
+                    self.fail(&Failure::provider(Overflow::DETAIL), out);
                 }
             }
         }

@@ -2,9 +2,9 @@
 
 use crate::canon::{ANSWER_TOOL, Caps, Choice, Grammar, Losses, Names, Offer, Tool, ToolKind, WebSearch};
 use crate::failure::Result;
-use crate::json::Lenient as _;
 use crate::json::write::{Array, Object};
-use crate::json::{self, Lit, Raw};
+use crate::json::{self, Lenient as _, Lit, Raw};
+use crate::protocol::phrases;
 
 use super::format::Form;
 use super::mark::Marks;
@@ -113,7 +113,7 @@ fn one(tool: &Tool<'_>, names: &Names, marks: &mut Marks, list: &mut Array<'_>) 
             }
             ToolKind::Custom { grammar } => {
                 let describe = |o: &mut Object<'_>| describe(tool.description.as_ref(), grammar.as_ref(), o);
-                function(&name, describe, Some(&CUSTOM), o);
+                function(&name, describe, Some(&Raw::constant(phrases::TEXT_INPUT_SCHEMA)), o);
             }
             ToolKind::WebSearch(search) => web_search(search, o),
             // Never offered.
@@ -202,7 +202,7 @@ fn web_search(search: &WebSearch<'_>, o: &mut Object<'_>) {
             for member in json::members(location.get().as_bytes()).lenient() {
                 let value = location.get().get(member.span.clone()).unwrap_or_default();
                 let name = std::str::from_utf8(member.key).unwrap_or_default();
-                if PLACE.contains(&name) && member.is_present() {
+                if phrases::SEARCH_LOCATION.contains(&name) && member.is_present() {
                     o.json(name, value);
                 }
             }
@@ -210,13 +210,5 @@ fn web_search(search: &WebSearch<'_>, o: &mut Object<'_>) {
     }
 }
 
-/// The members of a location.
-const PLACE: [&str; 4] = ["city", "region", "country", "timezone"];
-
 /// The schema of a tool that takes nothing.
 const NO_INPUT: &str = r#"{"type":"object","properties":{}}"#;
-
-/// The schema of a freeform tool, where such tools are not known.
-const CUSTOM: Raw<'static> = Raw::constant(
-    r#"{"type":"object","properties":{"input":{"type":"string","description":"Raw text input of the tool"}},"required":["input"],"additionalProperties":false}"#,
-);

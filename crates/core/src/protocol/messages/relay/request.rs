@@ -1,12 +1,11 @@
 //! What is read of a Messages request, and the block that a relay takes out of it.
 
-use crate::json::Lenient as _;
 use std::ops::Range;
 
 use bytes::Bytes;
 
 use crate::failure::Kind;
-use crate::json::{self, Edit};
+use crate::json::{self, Edit, Lenient as _};
 use crate::protocol::carriers::Places;
 use crate::protocol::state::Test;
 use crate::protocol::{Head, Members};
@@ -72,7 +71,7 @@ fn line(system: &[u8]) -> Option<Range<usize>> {
     Some(1..1 + end)
 }
 
-const ATTRIBUTION: &str = "x-anthropic-billing-header:";
+pub(in crate::protocol::messages) const ATTRIBUTION: &str = "x-anthropic-billing-header:";
 
 #[cfg(test)]
 mod tests {

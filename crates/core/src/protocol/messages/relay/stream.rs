@@ -1,7 +1,6 @@
 //! What matters in one event of a Messages stream. Deltas are known by their type and read no further.
 
-use crate::json::Lenient as _;
-use crate::json::{self, Member};
+use crate::json::{self, Lenient as _, Member};
 use crate::protocol::{Progress, Sight, UpstreamError};
 use crate::sse::Event;
 

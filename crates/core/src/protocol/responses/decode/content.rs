@@ -10,7 +10,7 @@ use crate::failure::{Failure, Kind, Result};
 use crate::json::Lit;
 use crate::protocol::node::{Node, Type};
 
-use crate::protocol::responses::members::pick;
+use crate::protocol::pick::pick;
 
 /// Appends the parts of a content: a text, or an array. `long`: see [`cache_mark`].
 pub(super) fn read<'a>(node: &Node<'a, '_>, long: bool, parts: &mut Vec<Part<'a>>) -> Result<()> {

@@ -9,7 +9,7 @@ use crate::json::{Lit, Raw, compact};
 use crate::protocol::node::{Node, Type};
 
 use super::{content, reasoning, tools};
-use crate::protocol::responses::members::pick;
+use crate::protocol::pick::pick;
 
 /// Reads the items of one request.
 pub(super) struct Items<'r, 'a> {

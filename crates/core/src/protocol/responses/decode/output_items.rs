@@ -3,14 +3,13 @@
 //! Items are known by their `output_index` and not by their ids, which some servers change from event to
 //! event. What was said by deltas is not said again by the events that repeat it whole.
 
-use crate::json::Lenient as _;
 use std::collections::BTreeMap;
 
 use crate::canon::{Args, Citation, Event, Oddity, Seal, Sink};
-use crate::json::{self, Lit, Raw, compact};
+use crate::json::{self, Lenient as _, Lit, Raw, compact};
 
 use super::message::is_hosted;
-use crate::protocol::responses::members::{elements, fields};
+use crate::protocol::pick::{fields, indexed_elements};
 
 /// The items of one answer so far.
 #[derive(Debug, Default)]
@@ -284,7 +283,7 @@ impl Speech {
 
     fn complete_message(&mut self, slot: Slot, json: &str, sink: &mut Sink<'_>) {
         let [content] = fields(json, ["content"]);
-        for (index, part) in elements(content) {
+        for (index, part) in indexed_elements(content) {
             self.complete_part(slot, index, part, sink);
         }
         self.leave(slot, sink);
@@ -303,7 +302,7 @@ impl Speech {
             self.say(slot, index, Event::Refusal(refusal), sink);
         }
         if self.items.get(slot.0).is_some_and(|item| item.cited & bit(index) == 0) {
-            for (_, annotation) in elements(annotations) {
+            for (_, annotation) in indexed_elements(annotations) {
                 self.cite(slot, index, annotation, sink);
             }
         }
@@ -314,7 +313,7 @@ impl Speech {
             fields(json, ["id", "summary", "content", "encrypted_content"]);
         if self.items.get(slot.0).is_some_and(|item| item.part.is_none()) {
             for (list, is_summary) in [(summary, true), (content, false)] {
-                for (index, part) in elements(list) {
+                for (index, part) in indexed_elements(list) {
                     let [text] = fields(part, ["text"]);
                     let text = text.and_then(Lit::read).unwrap_or_default();
                     self.think(slot, index, is_summary, text, sink);
@@ -346,7 +345,7 @@ impl Sent {
 
 /// The probabilities of the text before, unless there are none.
 pub(super) fn probabilities(logprobs: Option<&str>, sink: &mut Sink<'_>) {
-    let some = logprobs.filter(|list| elements(Some(*list)).next().is_some());
+    let some = logprobs.filter(|list| indexed_elements(Some(*list)).next().is_some());
     if let Some(logprobs) = some.and_then(Raw::read) {
         sink(Event::Logprobs(logprobs));
     }

@@ -5,7 +5,7 @@ use crate::failure::Result;
 use crate::json::Lit;
 use crate::protocol::node::{Node, Type};
 
-use crate::protocol::responses::members::pick;
+use crate::protocol::pick::pick;
 
 /// Reads a `reasoning` item: what a person may read of it, and the carrier or the native state in it. `None`
 /// where nothing is left, because there was nothing in a carrier for `target` or because the item was only a reference.

@@ -5,7 +5,7 @@ use crate::json::Lit;
 use crate::protocol::responses::usage;
 
 use super::output_items::{Kind, Speech};
-use crate::protocol::responses::members::{elements, fields};
+use crate::protocol::pick::{fields, indexed_elements};
 
 /// The beginning of an answer, out of its response object.
 pub(super) fn start(response: &str, sink: &mut Sink<'_>) {
@@ -26,7 +26,7 @@ pub(super) fn finish(response: &str, speech: &mut Speech, sink: &mut Sink<'_>) {
     let [output, usage, tier, tools, details] =
         fields(response, ["output", "usage", "service_tier", "tool_usage", "incomplete_details"]);
     let mut seen = [0usize; 4];
-    for (index, item) in elements(output) {
+    for (index, item) in indexed_elements(output) {
         let kind = Kind::of(item);
         let nth = seen.get_mut(kind as usize).map(|count| std::mem::replace(count, *count + 1));
         let slot = speech.known(index, kind, nth.unwrap_or_default());

@@ -10,8 +10,8 @@ use crate::protocol::node::Node;
 
 use super::message::Items;
 use super::{content, tools};
+use crate::protocol::pick::pick;
 use crate::protocol::responses::fields::FIELDS;
-use crate::protocol::responses::members::pick;
 
 /// Reads a request that goes to `target`.
 pub(in crate::protocol::responses) fn read<'a>(

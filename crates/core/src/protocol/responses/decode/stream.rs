@@ -5,7 +5,7 @@ use crate::json::{self, Lit, Malformed};
 
 use super::output_items::{Kind, Slot, Speech, probabilities};
 use super::reply;
-use crate::protocol::responses::members::fields;
+use crate::protocol::pick::fields;
 
 /// Reads the answer of a provider.
 #[derive(Debug, Default)]

@@ -1,16 +1,15 @@
 //! The tools of a request (functions, freeform tools, namespaces of both, and those of the provider's own), and which of
 //! them the model may call.
 
-use crate::json::Lenient as _;
 use std::borrow::Cow;
 
 use crate::canon::{Choice, Chosen, Grammar, Losses, Tool, ToolKind, WebSearch, not_carried};
 use crate::failure::Result;
-use crate::json::{self, Lit, Raw};
+use crate::json::{self, Lenient as _, Lit, Raw};
 use crate::protocol::node::{Node, Type};
 
 use super::content;
-use crate::protocol::responses::members::pick;
+use crate::protocol::pick::pick;
 
 /// Appends the tools of an array.
 pub(super) fn read<'a>(node: &Node<'a, '_>, tools: &mut Vec<Tool<'a>>, losses: &mut Losses) -> Result<()> {

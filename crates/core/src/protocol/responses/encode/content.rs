@@ -3,9 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::canon::{Cache, CacheParts, Document, Image, Part, Profile, Source, Text};
+use crate::canon::{Cache, CacheParts, DataUrl, Document, Image, Part, Profile, Source, Text};
 use crate::json::Lit;
-use crate::json::write::{self, Array, Object};
+use crate::json::write::{Array, Object};
 
 /// How the parts of a message are called.
 #[derive(Clone, Copy)]
@@ -119,7 +119,7 @@ fn picture(o: &mut Object<'_>, image: &Image<'_>) {
     o.text("type", "input_image");
     match &image.source {
         Source::Url(url) => o.lit("image_url", url),
-        Source::Base64 { mime, data } => o.string("image_url", |out| data_url(out, mime, data)),
+        Source::Base64 { mime, data } => o.string("image_url", |out| DataUrl::write(out, mime, data)),
         Source::Text(text) => o.lit("image_url", text),
     };
     o.lit("detail", image.detail.as_ref().unwrap_or(&AUTO));
@@ -133,7 +133,7 @@ fn file(o: &mut Object<'_>, document: &Document<'_>) {
         }
         Source::Base64 { mime, data } => {
             name(o, document, if mime == "application/pdf" { "document.pdf" } else { "document" });
-            o.string("file_data", |out| data_url(out, mime, data));
+            o.string("file_data", |out| DataUrl::write(out, mime, data));
         }
         Source::Text(_) => {}
     }
@@ -144,13 +144,6 @@ fn name(o: &mut Object<'_>, document: &Document<'_>, default: &str) {
         Some(name) => o.lit("filename", name),
         None => o.text("filename", default),
     };
-}
-
-fn data_url(out: &mut write::Text<'_>, mime: &str, data: &str) {
-    out.plain("data:");
-    out.plain(if mime.is_empty() { "application/octet-stream" } else { mime });
-    out.plain(";base64,");
-    out.plain(data);
 }
 
 const BREAKPOINT: &str = "prompt_cache_breakpoint";

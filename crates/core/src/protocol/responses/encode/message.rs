@@ -1,17 +1,16 @@
 //! The conversation, as the items of `input`.
 
-use std::borrow::Cow;
-
 use crate::canon::{
     Args, Cache, CacheParts, Call, Losses, MidSystem, Names, Part, Request, Role, Target, Text, ToolResult,
-    Turn, hex,
+    Turn,
 };
 use crate::failure::Result;
 use crate::json::write::Array;
 use crate::json::{Lit, compact};
+use crate::protocol::phrases;
 
 use super::content::{ASSISTANT, Content, DEVELOPER, USER, Voice, is_empty};
-use super::reasoning;
+use super::{ids, reasoning};
 
 /// The instructions, if they can be told apart from the conversation: one block, which bears no mark that would
 /// be lost there, and a conversation beside it.
@@ -54,7 +53,7 @@ impl Input<'_> {
             (Role::User, _) => USER,
             (Role::Assistant, _) => ASSISTANT,
             (Role::System, MidSystem::Native) => DEVELOPER,
-            (Role::System, MidSystem::UserNote) => Voice { note: NOTE, ..USER },
+            (Role::System, MidSystem::UserNote) => Voice { note: phrases::SYSTEM_NOTE, ..USER },
         };
         let mut after = turn.parts.len();
         for run in turn.parts.chunk_by(|a, b| is_said(a) && is_said(b)) {
@@ -104,7 +103,7 @@ impl Input<'_> {
         let custom = call.custom && self.target.profile.custom_tools;
         list.object(|o| {
             o.text("type", if custom { "custom_tool_call" } else { "function_call" });
-            o.text("call_id", &id(&call.id));
+            o.text("call_id", &ids::upstream(&call.id));
             o.text("name", &self.names.upstream(call.namespace.as_deref(), &call.name));
             match (&call.args, custom) {
                 (Args::Lit(input), true) => o.lit("input", input),
@@ -124,10 +123,10 @@ impl Input<'_> {
 
     fn result(&self, list: &mut Array<'_>, result: &ToolResult<'_>) {
         let custom = result.custom && self.target.profile.custom_tools;
-        let error = if is_plain_error(result) { ERROR } else { "" };
+        let error = if is_plain_error(result) { phrases::ERROR_PREFIX } else { "" };
         list.object(|o| {
             o.text("type", if custom { "custom_tool_call_output" } else { "function_call_output" });
-            o.text("call_id", &id(&result.id));
+            o.text("call_id", &ids::upstream(&result.id));
             match result.content.as_slice() {
                 [] => o.text("output", error),
                 [Part::Text(only)] if !self.content().is_marked(only.cache.or(result.cache)) => {
@@ -145,7 +144,7 @@ impl Input<'_> {
         let first_text = parts.iter().position(|part| matches!(part, Part::Text(_)));
         let last_text = parts.iter().rposition(|part| matches!(part, Part::Text(_)));
         if first_text.is_none() && !error.is_empty() {
-            self.content().text(list, USER, &Text::new(Lit::plain(ERROR)));
+            self.content().text(list, USER, &Text::new(Lit::plain(phrases::ERROR_PREFIX)));
         }
         for (index, part) in parts.iter().enumerate() {
             let note = if first_text == Some(index) { error } else { "" };
@@ -180,27 +179,8 @@ fn is_plain_error(result: &ToolResult<'_>) -> bool {
     result.is_error && !first.is_some_and(says_so)
 }
 
-/// The id of a call: longer ones are refused. The same id always becomes the same.
-fn id(id: &str) -> Cow<'_, str> {
-    if id.len() <= LONGEST_ID {
-        return Cow::Borrowed(id);
-    }
-    Cow::Owned(format!("call_{}", hex(id).get(..HASH).unwrap_or_default()))
-}
-
 fn compacted(json: &str) -> String {
     let mut out = Vec::with_capacity(json.len());
     compact(json, &mut out);
     String::from_utf8(out).unwrap_or_default()
 }
-
-/// What stands in front of instructions where there is no place for them in mid-conversation.
-const NOTE: &str = "[System instruction, not written by the user]\n";
-
-const ERROR: &str = "Error: ";
-
-/// Characters of a call's id that OpenAI takes.
-const LONGEST_ID: usize = 64;
-
-/// Hexadecimal digits in the place of a longer one.
-const HASH: usize = 32;

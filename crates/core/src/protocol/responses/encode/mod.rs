@@ -3,6 +3,7 @@
 mod answer;
 mod content;
 mod event_writer;
+mod ids;
 mod message;
 mod output_items;
 mod output_message;

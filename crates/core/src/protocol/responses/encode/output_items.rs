@@ -5,6 +5,7 @@
 
 use crate::canon::{Carrier, Context, Finish, Seal, SegmentKind, Step};
 use crate::json::{Lit, Raw, write};
+use crate::protocol::phrases;
 
 use super::answer::{begin_item, inner, written};
 use super::event_writer::{Wire, quoted};
@@ -107,7 +108,7 @@ impl Items {
         {
             match why {
                 Some(why) => self.refuse(why, wire),
-                None if !self.said => self.refuse(&DECLINED, wire),
+                None if !self.said => self.refuse(&Lit::plain(phrases::DECLINED), wire),
                 None => {}
             }
         }
@@ -403,6 +404,3 @@ const INCOMPLETE: &str = "incomplete";
 const SUMMARY: &[u8] = b"{\"type\":\"summary_text\",\"text\":\"";
 
 const EMPTY: Lit<'static> = Lit::plain("{}");
-
-/// What is said where a model refuses without a word.
-const DECLINED: Lit<'static> = Lit::plain("The model declined to answer.");

@@ -2,7 +2,7 @@
 
 use crate::canon::Citation;
 use crate::json::write::{self, Array, Object};
-use crate::json::{Lit, Raw, compact};
+use crate::json::{Lit, Raw, characters, compact};
 
 use super::answer::{inner, written};
 use super::event_writer::{Wire, quoted};
@@ -140,7 +140,7 @@ impl Message {
                 );
             });
         } else {
-            let length = characters(output.get(part.text..end).unwrap_or_default());
+            let length = characters::count(output.get(part.text..end).unwrap_or_default());
             part.annotate(index, length, place, wire);
             wire.event("response.output_text.done", |o| {
                 place.name(o);
@@ -202,37 +202,6 @@ fn annotation(cite: &Citation<'_>, length: u64, o: &mut Object<'_>) {
     o.number("start_index", start).number("end_index", end);
 }
 
-/// Characters in the inside of a literal.
-fn characters(mut inner: &[u8]) -> u64 {
-    let mut count = 0;
-    while let Some(&byte) = inner.first() {
-        let (length, is_one) = match (byte, inner.get(1)) {
-            // The second half of a character is no character of its own.
-            (b'\\', Some(b'u')) => {
-                (6, !matches!(inner.get(2..4), Some([b'd' | b'D', b'c'..=b'f' | b'C'..=b'F'])))
-            }
-            (b'\\', _) => (2, true),
-            _ => (1, byte & 0xc0 != 0x80),
-        };
-        count += u64::from(is_one);
-        inner = inner.get(length..).unwrap_or_default();
-    }
-    count
-}
-
 const TEXT: &[u8] = b"{\"type\":\"output_text\",\"text\":\"";
 
 const REFUSAL: &[u8] = b"{\"type\":\"refusal\",\"refusal\":\"";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn characters_are_counted_as_they_are_meant() {
-        for text in ["", "abc", "é😀", "a\n\"\\", "\u{1}x"] {
-            assert_eq!(characters(Lit::of(text).raw().as_bytes()), text.chars().count() as u64);
-        }
-        assert_eq!(characters(br"\ud83d\ude00\u00e9x"), 3);
-    }
-}

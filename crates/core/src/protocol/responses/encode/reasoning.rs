@@ -10,7 +10,7 @@ use crate::failure::Result;
 use crate::json::write::{Array, Object};
 use crate::json::{Lit, Raw};
 
-use crate::protocol::responses::members::{elements, fields};
+use crate::protocol::pick::{fields, indexed_elements};
 
 /// Writes how the model shall think.
 pub(super) fn wanted(
@@ -90,7 +90,7 @@ fn begin(o: &mut Object<'_>, content: &Lit<'_>) {
 /// Chat's form of it: each encrypted entry is an item, with the summaries before it.
 fn details(list: &mut Array<'_>, entries: &Raw<'_>) {
     let mut summaries: Vec<Lit<'_>> = Vec::new();
-    for (_, entry) in elements(Some(entries.get())) {
+    for (_, entry) in indexed_elements(Some(entries.get())) {
         let [kind, summary, data, format] = fields(entry, ["type", "summary", "data", "format"]);
         match (kind, data.and_then(Lit::read)) {
             (Some("\"reasoning.summary\""), _) => summaries.extend(summary.and_then(Lit::read)),

@@ -1,6 +1,6 @@
 //! A request for a provider, from the canonical form.
 
-use crate::canon::{Format, Losses, Names, Request, Target, UserField, hex};
+use crate::canon::{Format, Losses, Names, Request, Target, UserField, sha256_hex};
 use crate::failure::Result;
 use crate::json::write::{self, Object};
 use crate::json::{Lit, Raw};
@@ -140,7 +140,7 @@ fn identity(o: &mut Object<'_>, request: &Request<'_>, target: &Target<'_>) {
             o.text(name, user);
         }
         (Some(name), Some(user)) => {
-            o.text(name, &hex(user));
+            o.text(name, &sha256_hex(user));
         }
         _ => {}
     }

@@ -8,7 +8,7 @@ use crate::canon::{
     Args, Audio, Cache, CacheParts, Call, Caps, Choice, Chosen, Document, Effort, Extra, Format, Grammar,
     Image, Level, Losses, MidSystem, Names, Part, Profile, ProtocolId, Request, Role, Samplers, Sampling,
     Sealer, Source, Target, Text, Thinking, ThinkingMode, Tool, ToolChoice, ToolKind, ToolResult, Turn,
-    UserField, WebSearch, hex,
+    UserField, WebSearch, sha256_hex,
 };
 use crate::failure::Result;
 use crate::json::{Lit, Raw};
@@ -381,10 +381,10 @@ fn names_and_ids_are_made_to_fit() {
         ])
     };
     let json = written(&all, &openai()).0;
-    let name = format!("{}_{}", "n".repeat(55), &hex(long)[..8]);
+    let name = format!("{}_{}", "n".repeat(55), &sha256_hex(long)[..8]);
     assert_eq!(json.matches(&format!(r#""name":"{name}""#)).count(), 3);
     // Golden case 71c, here with 64 characters.
-    let id = format!("call_{}", &hex(long)[..32]);
+    let id = format!("call_{}", &sha256_hex(long)[..32]);
     assert_eq!(json.matches(&format!(r#""call_id":"{id}""#)).count(), 2);
     part.id = Cow::Borrowed("functions.Bash:0");
     assert!(
@@ -553,7 +553,7 @@ fn who_the_user_is() {
     };
     assert!(said("u", &provider()).ends_with(r#""user":"u""#));
     let long = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-    assert!(said(long, &openai()).ends_with(&format!(r#""safety_identifier":"{}""#, hex(long))));
+    assert!(said(long, &openai()).ends_with(&format!(r#""safety_identifier":"{}""#, sha256_hex(long))));
     let mut none = provider();
     none.profile.user_field = UserField::None;
     assert!(!said("u", &none).contains("\"u\""));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::canon::{Context, Encode, Event, Finish, Queue, Usage};
+use crate::canon::{Context, Encode, Event, Finish, Overflow, Queue, Usage};
 use crate::failure::Failure;
 
 use super::answer::{self, Frame, State};
@@ -59,7 +59,7 @@ impl Encoder {
         let Self { queue, items, context, sequence, .. } = self;
         let mut wire = Wire::new(out, sequence);
         if queue.take(event, &mut |step| items.step(step, context, &mut wire)).is_err() {
-            self.fail(&Failure::provider("the provider's pieces are too far apart"), out);
+            self.fail(&Failure::provider(Overflow::DETAIL), out);
         }
     }
 

@@ -1,6 +1,5 @@
 //! Tools, and which of them may be called.
 
-use crate::json::Lenient as _;
 use std::borrow::Cow;
 
 use crate::canon::{
@@ -8,8 +7,9 @@ use crate::canon::{
     WebSearch,
 };
 use crate::failure::Result;
-use crate::json;
 use crate::json::write::{Array, Object};
+use crate::json::{self, Lenient as _};
+use crate::protocol::phrases;
 
 /// What of a request's tools and choice a provider takes.
 ///
@@ -122,7 +122,7 @@ fn one(list: &mut Array<'_>, tool: &Tool<'_>, custom_tools: bool, names: &Names)
         ToolKind::Custom { grammar } => {
             o.text("type", "function").text("name", &name);
             description(o, tool, grammar.as_ref());
-            o.json("parameters", WRAPPER).bool("strict", false);
+            o.json("parameters", phrases::TEXT_INPUT_SCHEMA).bool("strict", false);
         }
         ToolKind::WebSearch(search) => web_search(o, search),
         ToolKind::Hosted => {}
@@ -169,7 +169,9 @@ fn web_search(o: &mut Object<'_>, search: &WebSearch<'_>) {
         o.object("user_location", |o| {
             o.text("type", "approximate");
             for member in json::members(place.get().as_bytes()).lenient() {
-                let Some(name) = PLACE.iter().find(|name| member.is(name)) else { continue };
+                let Some(name) = phrases::SEARCH_LOCATION.iter().find(|name| member.is(name)) else {
+                    continue;
+                };
                 o.json(name, place.get().get(member.span).unwrap_or("null"));
             }
         });
@@ -223,12 +225,6 @@ fn reference(
 }
 
 const NO_PARAMETERS: &str = r#"{"type":"object","properties":{}}"#;
-
-/// The arguments of a function that stands for a freeform tool.
-const WRAPPER: &str = r#"{"type":"object","properties":{"input":{"type":"string","description":"Raw text input of the tool"}},"required":["input"],"additionalProperties":false}"#;
-
-/// Members of a location.
-const PLACE: [&str; 4] = ["city", "region", "country", "timezone"];
 
 /// Searches from which on a search is no longer a small one, and from which on it is a large one.
 const MEDIUM: u64 = 5;

@@ -3,10 +3,9 @@
 //! Only what the provider itself has done counts. An answer repeats much of its request, and a member of that which
 //! happens to have the same name says nothing.
 
-use crate::json::Lenient as _;
 use memchr::memmem;
 
-use crate::json::{self, Member};
+use crate::json::{self, Lenient as _, Member};
 
 /// Tells `found` of the containers in a whole answer, or in one event of it.
 pub(in crate::protocol::responses) fn read(data: &[u8], found: &mut dyn FnMut(&str)) {

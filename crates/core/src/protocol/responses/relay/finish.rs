@@ -1,19 +1,20 @@
 //! Why a Responses answer ends.
 
 use crate::canon::Said;
-use crate::json::Lenient as _;
-use crate::json::{self, Member};
+use crate::json::{self, Lenient as _, find_member};
 
 /// Notes why a whole answer, or the one that an event's `response` is, has ended: its status, or what
 /// it is incomplete for.
 pub(in crate::protocol::responses) fn read(data: &[u8], said: &mut Said) {
-    let response = member(data, "response");
+    let response = find_member(data, "response");
     let response = response.as_ref().map_or(data, |response| response.value);
     let (mut status, mut detail) = (None, None);
     for found in json::members(response).lenient() {
         match found.key {
             b"status" => status = found.text(),
-            b"incomplete_details" => detail = Some(member(found.value, "reason").and_then(|why| why.text())),
+            b"incomplete_details" => {
+                detail = Some(find_member(found.value, "reason").and_then(|why| why.text()))
+            }
             _ => {}
         }
         // Both stand at the beginning; what follows may be long.
@@ -25,8 +26,4 @@ pub(in crate::protocol::responses) fn read(data: &[u8], said: &mut Said) {
         Some(reason) if !matches!(&*reason, "in_progress" | "queued") => said.finish(&reason),
         _ => {}
     }
-}
-
-fn member<'a>(object: &'a [u8], name: &str) -> Option<Member<'a>> {
-    json::members(object).lenient().find(|member| member.is(name))
 }

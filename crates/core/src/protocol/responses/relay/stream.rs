@@ -1,9 +1,8 @@
 //! What matters in one event of a Responses stream. Deltas are known by their type and read no further.
 
-use crate::json::Lenient as _;
 use std::ops::Range;
 
-use crate::json::{self, Member};
+use crate::json::{self, Lenient as _, Member};
 use crate::protocol::{Progress, Sight, UpstreamError};
 use crate::sse::Event;
 
