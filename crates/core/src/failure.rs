@@ -13,10 +13,10 @@ pub type Result<T> = std::result::Result<T, Failure>;
 
 /// One failed request, as the client will be told of it.
 #[derive(Clone)]
-pub struct Failure(Box<Inner>);
+pub struct Failure(Box<FailureFields>);
 
 #[derive(Clone)]
-struct Inner {
+struct FailureFields {
     kind: Kind,
     message: Cow<'static, str>,
     param: Option<Cow<'static, str>>,
@@ -124,7 +124,7 @@ impl Failure {
     /// A failure with a message that is safe to show to the client.
     #[must_use]
     pub fn new(kind: Kind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner {
+        Self(Box::new(FailureFields {
             kind,
             message: message.into(),
             param: None,

@@ -52,7 +52,7 @@ struct Inside<'i> {
 }
 
 /// What stands in a container, by its marks or read byte by byte.
-enum Walk<M, S> {
+enum ContainerWalk<M, S> {
     Marked(M),
     Scanned(S),
 }
@@ -115,9 +115,9 @@ impl<'d> Document<'d> {
     ) -> impl Iterator<Item = Result<(Member<'a>, Near), Malformed>> {
         let Some(mut inside) = self.inside(object, b'{', near) else {
             let unmarked = scan::members(object).map(|member| Ok((member?, Near::ROOT)));
-            return Walk::Scanned(unmarked);
+            return ContainerWalk::Scanned(unmarked);
         };
-        Walk::Marked(std::iter::from_fn(move || {
+        ContainerWalk::Marked(std::iter::from_fn(move || {
             let ((key, _), (span, near)) = (inside.next()?, inside.next()?);
             let key_span = key.start + 1..key.end - 1;
             let (key, value) = (object.get(key_span.clone())?, object.get(span.clone())?);
@@ -134,9 +134,9 @@ impl<'d> Document<'d> {
     ) -> impl Iterator<Item = Result<(Range<usize>, Near), Malformed>> {
         let Some(inside) = self.inside(array, b'[', near) else {
             let unmarked = scan::elements(array).map(|element| Ok((element?.1, Near::ROOT)));
-            return Walk::Scanned(unmarked);
+            return ContainerWalk::Scanned(unmarked);
         };
-        Walk::Marked(inside.map(Ok))
+        ContainerWalk::Marked(inside.map(Ok))
     }
 
     /// Is this value a valid one because it stands in the document's own memory, and all of that is valid?
@@ -187,7 +187,7 @@ impl Iterator for Inside<'_> {
     }
 }
 
-impl<T, M: Iterator<Item = T>, S: Iterator<Item = T>> Iterator for Walk<M, S> {
+impl<T, M: Iterator<Item = T>, S: Iterator<Item = T>> Iterator for ContainerWalk<M, S> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {

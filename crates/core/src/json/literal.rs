@@ -25,7 +25,7 @@ pub(super) fn end(bytes: &[u8], from: usize, allows: impl FnMut(&[u8], usize) ->
 fn end_in_blocks(bytes: &[u8], from: usize, mut allows: impl FnMut(&[u8], usize) -> bool) -> Option<usize> {
     let (mut at, mut first_is_escaped) = (from, false);
     loop {
-        let block = Block::read(bytes.get(at..).filter(|rest| !rest.is_empty())?);
+        let block = ByteMasks::read(bytes.get(at..).filter(|rest| !rest.is_empty())?);
         if block.is_plain() && !first_is_escaped {
             at += BLOCK;
             at += memchr2(b'"', b'\\', bytes.get(at..)?)?;
@@ -73,13 +73,13 @@ pub(super) fn has_control(bytes: &[u8]) -> bool {
 }
 
 /// What 64 bytes hold, one bit for each byte.
-struct Block {
+struct ByteMasks {
     quotes: u64,
     backslashes: u64,
     ns: u64,
 }
 
-impl Block {
+impl ByteMasks {
     /// The first bytes of `rest`. Inlined, so that what it finds stays in registers.
     #[inline(always)]
     fn read(rest: &[u8]) -> Self {

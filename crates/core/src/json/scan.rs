@@ -36,18 +36,18 @@ pub struct Member<'a> {
 #[derive(Clone, Debug)]
 pub struct Members<'a> {
     scan: Scan<'a>,
-    state: State,
+    state: ScanState,
 }
 
 /// The elements of one array, in order. Ends after the first error.
 #[derive(Clone, Debug)]
 pub struct Elements<'a> {
     scan: Scan<'a>,
-    state: State,
+    state: ScanState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ScanState {
     First,
     Next,
     Done,
@@ -127,7 +127,7 @@ impl<'a> Member<'a> {
 
 impl<'a> Members<'a> {
     fn new(scan: Scan<'a>) -> Self {
-        Self { scan, state: State::First }
+        Self { scan, state: ScanState::First }
     }
 
     /// Also shows every string, key or value, at any depth, to `watch`.
@@ -161,7 +161,7 @@ impl<'a> Members<'a> {
 
 impl<'a> Elements<'a> {
     fn new(scan: Scan<'a>) -> Self {
-        Self { scan, state: State::First }
+        Self { scan, state: ScanState::First }
     }
 }
 
@@ -204,7 +204,7 @@ impl<'a> Iterator for Elements<'a> {
 /// One step of an iteration over a container: its opening or a comma, then an item, or its end.
 fn step<'a, T>(
     scan: &mut Scan<'a>,
-    state: &mut State,
+    state: &mut ScanState,
     open: u8,
     close: u8,
     expected: &'static str,
@@ -212,24 +212,24 @@ fn step<'a, T>(
 ) -> Option<Result<T, Malformed>> {
     let result = (|| {
         match *state {
-            State::Done => return Ok(None),
-            State::First => scan.open(open, expected)?,
-            State::Next => scan.skip_space(),
+            ScanState::Done => return Ok(None),
+            ScanState::First => scan.open(open, expected)?,
+            ScanState::Next => scan.skip_space(),
         }
-        if scan.peek() == Some(close) && *state != State::Done {
+        if scan.peek() == Some(close) && *state != ScanState::Done {
             scan.at += 1;
             return Ok(None);
         }
-        if *state == State::Next {
+        if *state == ScanState::Next {
             scan.eat(b',', "a comma")?;
             scan.skip_space();
         }
-        *state = State::Next;
+        *state = ScanState::Next;
         item(scan).map(Some)
     })()
     .transpose();
     if !matches!(result, Some(Ok(_))) {
-        *state = State::Done;
+        *state = ScanState::Done;
     }
     result
 }

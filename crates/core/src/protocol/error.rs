@@ -13,7 +13,7 @@ use crate::json::{self, find_member};
 use super::ProtocolId;
 
 #[derive(Deserialize, Default)]
-struct Wire<'a> {
+struct UpstreamErrorWire<'a> {
     #[serde(borrow)]
     error: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -47,18 +47,22 @@ impl UpstreamError {
                 .ok()
                 .and_then(|all| all.first().map(|first| Self::read(first.get().as_bytes())))
                 .unwrap_or_default(),
-            Some(b'{') => serde_json::from_str::<Wire<'_>>(text).map(|w| w.read()).unwrap_or_default(),
+            Some(b'{') => {
+                serde_json::from_str::<UpstreamErrorWire<'_>>(text).map(|w| w.read()).unwrap_or_default()
+            }
             Some(b'<') | None => Self::default(),
             Some(_) => Self { message: text.chars().take(PLAIN_TEXT).collect(), ..Self::default() },
         }
     }
 }
 
-impl Wire<'_> {
+impl UpstreamErrorWire<'_> {
     fn read(&self) -> UpstreamError {
         match self.error.map(RawValue::get) {
             Some(object) if object.starts_with('{') => {
-                return serde_json::from_str::<Wire<'_>>(object).map(|w| w.read()).unwrap_or_default();
+                return serde_json::from_str::<UpstreamErrorWire<'_>>(object)
+                    .map(|w| w.read())
+                    .unwrap_or_default();
             }
             Some(literal) if literal.starts_with('"') => {
                 return UpstreamError { message: string(self.error).unwrap_or_default(), ..self.rest() };
@@ -117,20 +121,20 @@ fn has(json: &[u8], names: &[&str]) -> bool {
 }
 
 #[derive(Serialize)]
-struct Envelope<'a> {
-    error: OpenAiError<'a>,
+struct OpenAiEnvelopeWire<'a> {
+    error: OpenAiErrorWire<'a>,
 }
 
 /// The error object of both OpenAI protocols: all four members, always.
 #[derive(Serialize)]
-pub(super) struct OpenAiError<'a> {
+pub(super) struct OpenAiErrorWire<'a> {
     message: &'a str,
     r#type: &'a str,
     param: Option<&'a str>,
     code: Option<&'a str>,
 }
 
-impl<'a> OpenAiError<'a> {
+impl<'a> OpenAiErrorWire<'a> {
     pub(super) fn new(failure: &'a Failure) -> Self {
         Self {
             message: failure.message(),
@@ -143,7 +147,7 @@ impl<'a> OpenAiError<'a> {
 
 /// The body of an error response to an OpenAI client.
 pub(super) fn openai_envelope(failure: &Failure) -> Bytes {
-    json::write::bytes(&Envelope { error: OpenAiError::new(failure) })
+    json::write::bytes(&OpenAiEnvelopeWire { error: OpenAiErrorWire::new(failure) })
 }
 
 /// Characters kept of an error that is plain text.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::failure::{Failure, Kind, Result};
 use crate::json::{self, Edit, Malformed, Member, Name, scan};
 
-use super::caps::{Cap, Caps, number};
+use super::caps::{OutputCap, OutputCaps, number};
 use super::demand::Demand;
 use super::inner::{self, InnerModel};
 use super::members::Members;
@@ -53,7 +53,7 @@ pub struct Head<'a> {
     models: Vec<Range<usize>>,
     /// Spans of members that stand twice, without the last of each.
     repeats: Vec<Repeat>,
-    caps: Caps,
+    caps: OutputCaps,
 }
 
 /// An earlier value of a member that stands twice, and the one that counts.
@@ -65,7 +65,7 @@ struct Repeat {
 }
 
 #[derive(Default)]
-struct Found<'a> {
+struct HeadFindings<'a> {
     model: Option<Member<'a>>,
     models: Vec<Range<usize>>,
     stream: Vec<Range<usize>>,
@@ -73,7 +73,7 @@ struct Found<'a> {
     options: Vec<Range<usize>>,
     number: Vec<Range<usize>>,
     choices: u64,
-    caps: Caps,
+    caps: OutputCaps,
     system: Option<Range<usize>>,
     conversation: bool,
     foreign: bool,
@@ -96,7 +96,7 @@ impl<'a> Head<'a> {
     /// it, or chooses the provider's host or credential.
     pub fn read(body: &'a [u8], members: &Members) -> Result<Self> {
         let mut all = json::members(body).watched_by(watch::string);
-        let mut found = Found::default();
+        let mut found = HeadFindings::default();
         for member in all.by_ref() {
             found.take(member.map_err(invalid)?, members)?;
         }
@@ -105,7 +105,7 @@ impl<'a> Head<'a> {
         found.has_carriers = all.seen() & watch::CARRIER != 0;
         let is_deep = found.is_deep || all.seen() & (watch::LOOK | scan::NAMELESS) != 0;
         let below =
-            if is_deep { look::look(body, members).map_err(invalid)? } else { look::Found::default() };
+            if is_deep { look::look(body, members).map_err(invalid)? } else { look::LookFindings::default() };
         found.head(body, members, below)
     }
 
@@ -149,7 +149,7 @@ impl<'a> Head<'a> {
     }
 }
 
-impl<'a> Found<'a> {
+impl<'a> HeadFindings<'a> {
     fn take(&mut self, member: Member<'a>, members: &Members) -> Result<()> {
         // What is no name, no protocol and no provider knows.
         let Some(name) = Name::read(member.key) else { return Ok(()) };
@@ -217,14 +217,14 @@ impl<'a> Found<'a> {
                     tokens.ok_or_else(|| wrong(name, "a whole number of tokens, at least 1"))
                 });
                 let tokens = tokens.transpose()?;
-                self.caps.0.push(Cap { name, key: member.key_span, span: member.span, tokens });
+                self.caps.0.push(OutputCap { name, key: member.key_span, span: member.span, tokens });
             }
             _ => {}
         }
         Ok(())
     }
 
-    fn head(self, body: &[u8], members: &Members, below: look::Found) -> Result<Head<'a>> {
+    fn head(self, body: &[u8], members: &Members, below: look::LookFindings) -> Result<Head<'a>> {
         if !self.conversation {
             return Err(missing_conversation(members, self.foreign));
         }

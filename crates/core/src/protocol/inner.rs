@@ -20,7 +20,7 @@ pub struct InnerModel {
 
 /// The things that a top-level member chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Choice {
+enum InnerChoice {
     /// Models.
     Models,
     /// A route, a provider, a preset of an account.
@@ -57,25 +57,25 @@ pub(super) fn top_level(name: &Name, member: &Member<'_>, found: &mut Vec<InnerM
     }
     let path = String::from_utf8_lossy(name.as_bytes());
     match choice {
-        Choice::Host if name.is("extra_body") => extra_body(member),
-        Choice::Host => Err(host(&path)),
-        Choice::Route => {
+        InnerChoice::Host if name.is("extra_body") => extra_body(member),
+        InnerChoice::Host => Err(host(&path)),
+        InnerChoice::Route => {
             note(found, &*path, None);
             Ok(())
         }
-        Choice::Models => models(&path, member.value, found),
+        InnerChoice::Models => models(&path, member.value, found),
     }
 }
 
-fn choice(name: &[u8]) -> Option<Choice> {
+fn choice(name: &[u8]) -> Option<InnerChoice> {
     let is_in = |list: &[&str]| list.iter().any(|known| known.as_bytes() == name);
     let begins = |list: &[&str]| list.iter().any(|known| name.starts_with(known.as_bytes()));
     if is_in(MODELS) {
-        Some(Choice::Models)
+        Some(InnerChoice::Models)
     } else if is_in(ROUTES) || begins(ROUTE_FAMILIES) {
-        Some(Choice::Route)
+        Some(InnerChoice::Route)
     } else if is_in(HOSTS) || begins(HOST_FAMILIES) {
-        Some(Choice::Host)
+        Some(InnerChoice::Host)
     } else {
         None
     }
@@ -114,7 +114,7 @@ fn one(path: &str, value: &[u8], found: &mut Vec<InnerModel>) -> Result<()> {
             Some(name) if name.is("model") => {
                 note(found, &format_args!("{path}.model"), Some(member.value));
             }
-            Some(name) if matches!(choice(name.as_bytes()), Some(Choice::Host)) => {
+            Some(name) if matches!(choice(name.as_bytes()), Some(InnerChoice::Host)) => {
                 return Err(host(&format!("{path}.{}", String::from_utf8_lossy(name.as_bytes()))));
             }
             Some(name) if choice(name.as_bytes()).is_some() => note(found, path, None),

@@ -178,13 +178,13 @@ impl<'de, T: Lenient<'de>> Visitor<'de> for AnyVisitor<T> {
 /// Web searches, by the names of the providers that count them.
 #[derive(serde::Deserialize, Default)]
 #[serde(default)]
-pub(super) struct Tools {
+pub(super) struct WebSearchesWire {
     web_search_requests: Count,
     web_search_calls: Count,
     x_search_calls: Count,
 }
 
-impl Tools {
+impl WebSearchesWire {
     pub(super) fn searches(&self) -> u64 {
         let calls = self.web_search_calls.get().saturating_add(self.x_search_calls.get());
         self.web_search_requests.get().max(calls)

@@ -21,9 +21,9 @@ use crate::json::{self, Document, Lenient as _, Lit, Raw, repair};
 use crate::protocol::{Protocol, Written};
 use crate::sse::{self, Framer};
 
-use super::pipeline::{Output, Pipeline};
+use super::pipeline::{Pipeline, PipelineOutput};
 use super::restore::Restore;
-use super::source::Source;
+use super::source::ServedModel;
 use super::{OwnKeys, read_error};
 
 /// A request as it goes upstream, and what its answer has to know of it.
@@ -159,7 +159,7 @@ pub struct Bridge {
     context: Arc<Context>,
     /// Events that were not JSON.
     odd: u32,
-    source: Source,
+    source: ServedModel,
 }
 
 impl Bridge {
@@ -175,11 +175,13 @@ impl Bridge {
         limit: usize,
     ) -> Self {
         let output = match stream {
-            true => Output::Stream { encoder: client.encoder(Arc::clone(&context)), ready: Vec::new() },
-            false => Output::Whole(Box::default()),
+            true => {
+                PipelineOutput::Stream { encoder: client.encoder(Arc::clone(&context)), ready: Vec::new() }
+            }
+            false => PipelineOutput::Whole(Box::default()),
         };
         let pipeline = Pipeline::new(Restore::new(Arc::clone(&context), client.id()), output);
-        let source = Source::new(upstream.id().protocol());
+        let source = ServedModel::new(upstream.id().protocol());
         Self {
             decoder: upstream.decoder(profile),
             framer: Framer::new(limit),
@@ -258,7 +260,9 @@ impl Bridge {
 
     /// The same in pieces: what of it would be large to copy is shared.
     pub fn pieces(&mut self) -> (Bytes, Vec<Bytes>) {
-        let Output::Stream { ready, .. } = &mut self.pipeline.output else { return Default::default() };
+        let PipelineOutput::Stream { ready, .. } = &mut self.pipeline.output else {
+            return Default::default();
+        };
         let mut rest = Bytes::from(std::mem::take(ready));
         let Some(echo) = self.context.large_echo() else { return (rest, Vec::new()) };
         let mut pieces = Vec::new();
@@ -277,8 +281,8 @@ impl Bridge {
     #[must_use]
     pub fn whole(&self, client: &dyn Protocol, context: &Context) -> Bytes {
         match &self.pipeline.output {
-            Output::Whole(answer) => client.encode_reply(answer, context),
-            Output::Stream { .. } => Bytes::new(),
+            PipelineOutput::Whole(answer) => client.encode_reply(answer, context),
+            PipelineOutput::Stream { .. } => Bytes::new(),
         }
     }
 
@@ -290,7 +294,7 @@ impl Bridge {
 
     /// Ends the client's stream with a failure, in its own grammar.
     pub fn tell(&mut self, failure: &Failure) {
-        if let Output::Stream { encoder, ready } = &mut self.pipeline.output {
+        if let PipelineOutput::Stream { encoder, ready } = &mut self.pipeline.output {
             encoder.fail(failure, ready);
         }
     }
@@ -304,7 +308,7 @@ impl Bridge {
     /// Does the client get a stream?
     #[must_use]
     pub fn is_stream(&self) -> bool {
-        matches!(self.pipeline.output, Output::Stream { .. })
+        matches!(self.pipeline.output, PipelineOutput::Stream { .. })
     }
 
     /// Has anything come at all?

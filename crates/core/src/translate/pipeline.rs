@@ -13,7 +13,7 @@ use super::{OwnKeys, read_error};
 #[derive(Debug)]
 pub(super) struct Pipeline {
     restore: Restore,
-    pub(super) output: Output,
+    pub(super) output: PipelineOutput,
     pub(super) usage: Option<Usage>,
     /// The classes of service that the answer reports.
     pub(super) rates: Rates,
@@ -35,14 +35,14 @@ pub(super) struct Pipeline {
 
 /// The answer as its client gets it: as a stream, or as a whole.
 #[derive(Debug)]
-pub(super) enum Output {
+pub(super) enum PipelineOutput {
     Stream { encoder: Box<dyn Encode>, ready: Vec<u8> },
     Whole(Box<Answer>),
 }
 
 impl Pipeline {
     /// A pipeline through which nothing has gone.
-    pub(super) fn new(restore: Restore, output: Output) -> Self {
+    pub(super) fn new(restore: Restore, output: PipelineOutput) -> Self {
         Self {
             restore,
             output,
@@ -96,7 +96,7 @@ impl Pipeline {
 
     /// As [`Pipeline::take`], with long texts as a stream would bring them.
     pub(super) fn take_in_pieces(&mut self, event: Event<'_>) {
-        let streams = matches!(self.output, Output::Stream { .. });
+        let streams = matches!(self.output, PipelineOutput::Stream { .. });
         match event {
             Event::Text(text) if streams => {
                 text.pieces(PIECE).for_each(|piece| self.take(Event::Text(piece)));
@@ -115,7 +115,7 @@ impl Pipeline {
     }
 }
 
-impl Output {
+impl PipelineOutput {
     fn take(&mut self, event: Event<'_>) -> std::result::Result<(), Overflow> {
         match self {
             Self::Stream { encoder, ready } => {

@@ -6,14 +6,14 @@ use crate::sse;
 
 /// The model that answers, as far as the provider has named it.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(super) struct ServedModel {
     protocol: &'static dyn Protocol,
     served: Option<String>,
     /// Events in which its name is still looked for.
     looks: u32,
 }
 
-impl Source {
+impl ServedModel {
     /// Of a provider of this protocol.
     pub(super) fn new(protocol: &'static dyn Protocol) -> Self {
         Self { protocol, served: None, looks: MAX_LOOKS }
@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn the_model_is_known_by_the_first_events_that_name_it() {
         let served = |protocol: ProtocolId, events: &[&str]| {
-            let mut source = Source::new(protocol.protocol());
+            let mut source = ServedModel::new(protocol.protocol());
             events.iter().for_each(|data| source.look(format!("data: {data}\n\n").as_bytes()));
             source.served().map(str::to_owned)
         };
@@ -76,7 +76,7 @@ mod tests {
         assert_eq!(served(ProtocolId::Messages, &[start]).as_deref(), Some("m"));
         let created = r#"{"type":"response.created","response":{"model":"m"}}"#;
         assert_eq!(served(ProtocolId::Responses, &[created]).as_deref(), Some("m"));
-        let mut source = Source::new(ProtocolId::Chat.protocol());
+        let mut source = ServedModel::new(ProtocolId::Chat.protocol());
         source.look_at_all(chunk);
         assert_eq!(source.served(), Some("m"));
     }

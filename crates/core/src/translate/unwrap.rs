@@ -9,14 +9,14 @@ use crate::json::{self, Lenient as _, Lit, repair};
 /// Takes arguments piece by piece and gives the text in them.
 #[derive(Debug, Default)]
 pub(super) struct Unwrap {
-    state: State,
+    state: UnwrapState,
     /// The arguments so far, or what of them is not given on yet.
     held: String,
     spoke: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum UnwrapState {
     /// Whether the arguments have the usual form is not known yet.
     #[default]
     Unknown,
@@ -35,10 +35,10 @@ impl Unwrap {
             Args::Lit(text) => self.held.push_str(&text.decode()),
             Args::Raw(json) => self.held.push_str(json.get()),
         }
-        if self.state == State::Unknown {
+        if self.state == UnwrapState::Unknown {
             self.begin();
         }
-        if self.state == State::Inside {
+        if self.state == UnwrapState::Inside {
             self.inside(give);
         }
     }
@@ -46,8 +46,8 @@ impl Unwrap {
     /// Takes the end. Only the first one counts.
     pub(super) fn end(&mut self, give: &mut dyn FnMut(Lit<'_>)) {
         let held = std::mem::take(&mut self.held);
-        let state = std::mem::replace(&mut self.state, State::Over);
-        if matches!(state, State::Unknown | State::Other) && !held.is_empty() {
+        let state = std::mem::replace(&mut self.state, UnwrapState::Over);
+        if matches!(state, UnwrapState::Unknown | UnwrapState::Other) && !held.is_empty() {
             give(whole(&held));
         }
     }
@@ -60,14 +60,14 @@ impl Unwrap {
                 Some(after) => rest = after,
                 None => {
                     if !expected.starts_with(rest) {
-                        self.state = State::Other;
+                        self.state = UnwrapState::Other;
                     }
                     return;
                 }
             }
         }
         self.held = rest.to_owned();
-        self.state = State::Inside;
+        self.state = UnwrapState::Inside;
     }
 
     /// Gives what is sure: up to the quote that ends the text, and never half an escape.
@@ -82,7 +82,7 @@ impl Unwrap {
             self.spoke = true;
         }
         if over {
-            self.state = State::Over;
+            self.state = UnwrapState::Over;
             self.held.clear();
         }
     }

@@ -101,11 +101,11 @@ impl Protocol for Chat {
     }
 
     fn decoder(&self, profile: &Profile) -> Box<dyn Decode> {
-        Box::new(decode::stream::Decoder::new(profile))
+        Box::new(decode::stream::ChatDecoder::new(profile))
     }
 
     fn encoder(&self, context: Arc<Context>) -> Box<dyn Encode> {
-        Box::new(encode::stream::Encoder::new(context))
+        Box::new(encode::stream::ChatEncoder::new(context))
     }
 
     fn encode_reply(&self, answer: &Answer, context: &Context) -> Bytes {

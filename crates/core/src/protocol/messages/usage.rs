@@ -10,14 +10,14 @@ use crate::protocol::usage::{Count, Lenient, Nested, Word, lenient};
 
 #[derive(serde::Deserialize, Default)]
 #[serde(default)]
-struct Wire {
+struct MessagesUsageWire {
     input_tokens: Count,
     output_tokens: Count,
     cache_read_input_tokens: Count,
     cache_creation_input_tokens: Count,
     cache_creation: Nested<Creation>,
-    output_tokens_details: Nested<Output>,
-    server_tool_use: Nested<Tools>,
+    output_tokens_details: Nested<MessagesOutputWire>,
+    server_tool_use: Nested<ServerToolUseWire>,
     speed: Word,
     inference_geo: Word,
     service_tier: Word,
@@ -26,7 +26,7 @@ struct Wire {
 
 #[derive(serde::Deserialize, Default)]
 #[serde(default)]
-struct Output {
+struct MessagesOutputWire {
     thinking_tokens: Count,
 }
 
@@ -39,7 +39,7 @@ struct Creation {
 
 #[derive(serde::Deserialize, Default)]
 #[serde(default)]
-struct Tools {
+struct ServerToolUseWire {
     web_search_requests: Count,
 }
 
@@ -87,7 +87,7 @@ impl<'de> Lenient<'de> for Iterations {
     }
 }
 
-impl Wire {
+impl MessagesUsageWire {
     fn rates(&self) -> Rates {
         let speed = self.speed.is("fast").then_some(Rate::Fast);
         let geo = self.inference_geo.is("us").then_some(Rate::Us);
@@ -126,7 +126,7 @@ impl Iteration {
 /// Reads a `usage` object; `None` for null and for anything that is not an object. Members that are
 /// absent stay absent: the one in `message_delta` completes the one in `message_start`.
 pub(super) fn read(json: &[u8]) -> Option<UsagePart> {
-    let wire: Wire = serde_json::from_slice::<Option<Wire>>(json).ok()??;
+    let wire: MessagesUsageWire = serde_json::from_slice::<Option<MessagesUsageWire>>(json).ok()??;
     let rates = wire.rates();
     let Nested(creation) = wire.cache_creation;
     let inner = wire.iterations.0;

@@ -10,12 +10,12 @@ use crate::json::write::{self, Array, Object};
 use crate::json::{Document, Lenient as _, Near, Raw};
 
 /// Members of the request, by their places in [`NAMES`].
-type Found<'a> = [Option<&'a str>; NAMES.len()];
+type EchoMembers<'a> = [Option<&'a str>; NAMES.len()];
 
 /// Writes the members, without the braces around them.
 pub(super) fn write(document: &Document<'_>) -> Bytes {
     let body = document.text();
-    let mut found: Found<'_> = [None; NAMES.len()];
+    let mut found: EchoMembers<'_> = [None; NAMES.len()];
     for (member, _) in document.members(body.as_bytes(), Near::ROOT).lenient() {
         if let Some(place) = NAMES.iter().position(|name| member.is(name)) {
             found[place] = body.get(member.span).filter(|text| *text != "null");
@@ -29,7 +29,7 @@ pub(super) fn write(document: &Document<'_>) -> Bytes {
     Bytes::from(out)
 }
 
-fn members(document: &Document<'_>, found: &Found<'_>, o: &mut Object<'_>) {
+fn members(document: &Document<'_>, found: &EchoMembers<'_>, o: &mut Object<'_>) {
     for ((name, default), text) in NAMES.iter().zip(DEFAULTS).zip(found) {
         let text = text.filter(|text| has_the_type_of(default, text));
         match (*name, text) {

@@ -115,11 +115,11 @@ impl Protocol for Responses {
     }
 
     fn decoder(&self, profile: &Profile) -> Box<dyn Decode> {
-        Box::new(decode::stream::Decoder::new(profile))
+        Box::new(decode::stream::ResponsesDecoder::new(profile))
     }
 
     fn encoder(&self, context: Arc<Context>) -> Box<dyn Encode> {
-        Box::new(encode::stream::Encoder::new(context))
+        Box::new(encode::stream::ResponsesEncoder::new(context))
     }
 
     fn encode_reply(&self, answer: &Answer, context: &Context) -> Bytes {

@@ -26,14 +26,14 @@ pub(super) fn content<'a>(node: Node<'a, '_>, parts: &mut Vec<Part<'a>>) -> Resu
 
 /// The members of a part, of which its type needs one.
 #[derive(Default)]
-struct Draft<'a> {
+struct PartWire<'a> {
     kind: &'a str,
     value: Option<&'a str>,
     cache: Option<Cache>,
 }
 
 fn part<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
-    let mut draft = Draft::default();
+    let mut draft = PartWire::default();
     node.members(|name, node| {
         match name {
             "type" => draft.kind = node.text,

@@ -12,7 +12,8 @@ use super::content;
 
 /// Reads the messages into a request; false if there is none.
 pub(super) fn read<'a>(node: Node<'a, '_>, request: &mut Request<'a>) -> Result<bool> {
-    let mut history = History { request, custom: HashSet::new(), legacy: HashMap::new(), begun: false };
+    let mut history =
+        ConversationReader { request, custom: HashSet::new(), legacy: HashMap::new(), begun: false };
     let mut any = false;
     node.items(|node| {
         any = true;
@@ -21,7 +22,7 @@ pub(super) fn read<'a>(node: Node<'a, '_>, request: &mut Request<'a>) -> Result<
     Ok(any)
 }
 
-struct History<'a, 'r> {
+struct ConversationReader<'a, 'r> {
     request: &'r mut Request<'a>,
     /// Ids of calls of freeform tools.
     custom: HashSet<Cow<'a, str>>,
@@ -33,7 +34,7 @@ struct History<'a, 'r> {
 
 /// The members of a message, as they stand.
 #[derive(Default)]
-struct Message<'a> {
+struct MessageWire<'a> {
     role: &'a str,
     content: Option<&'a str>,
     refusal: Option<&'a str>,
@@ -47,7 +48,7 @@ struct Message<'a> {
     cache: Option<&'a str>,
 }
 
-impl<'a> Message<'a> {
+impl<'a> MessageWire<'a> {
     fn read(node: &Node<'a, '_>) -> Result<Self> {
         let mut message = Self::default();
         node.members(|name, node| {
@@ -77,9 +78,9 @@ impl<'a> Message<'a> {
     }
 }
 
-impl<'a> History<'a, '_> {
+impl<'a> ConversationReader<'a, '_> {
     fn message(&mut self, node: Node<'a, '_>) -> Result<()> {
-        let message = Message::read(&node)?;
+        let message = MessageWire::read(&node)?;
         let name = match message.name {
             Some(text) => Some(node.at("name", text).lit()?),
             None => None,
@@ -121,7 +122,7 @@ impl<'a> History<'a, '_> {
     fn instructions(
         &mut self,
         node: &Node<'a, '_>,
-        message: &Message<'a>,
+        message: &MessageWire<'a>,
         name: Option<Lit<'a>>,
     ) -> Result<()> {
         let mut parts = Vec::with_capacity(1);
@@ -147,7 +148,7 @@ impl<'a> History<'a, '_> {
     fn assistant(
         &mut self,
         node: &Node<'a, '_>,
-        message: &Message<'a>,
+        message: &MessageWire<'a>,
         parts: &mut Vec<Part<'a>>,
     ) -> Result<()> {
         if let Some(reasoning) = reasoning(message) {
@@ -168,7 +169,7 @@ impl<'a> History<'a, '_> {
             })?;
         }
         if let Some(text) = message.function_call {
-            let mut draft = CallDraft::default();
+            let mut draft = CallWire::default();
             let node = node.at("function_call", text);
             node.members(|name, node| draft.inner(name, node))?;
             // The same history always gives the same id.
@@ -180,7 +181,7 @@ impl<'a> History<'a, '_> {
         Ok(())
     }
 
-    fn result(&self, node: &Node<'a, '_>, message: &Message<'a>) -> Result<ToolResult<'a>> {
+    fn result(&self, node: &Node<'a, '_>, message: &MessageWire<'a>) -> Result<ToolResult<'a>> {
         let id = node.at("tool_call_id", message.call_id.unwrap_or_default());
         let id = id.string()?;
         let custom = self.custom.contains(&id);
@@ -191,7 +192,7 @@ impl<'a> History<'a, '_> {
     fn legacy_result(
         &mut self,
         node: &Node<'a, '_>,
-        message: &Message<'a>,
+        message: &MessageWire<'a>,
         name: Option<Lit<'a>>,
     ) -> Result<ToolResult<'a>> {
         let name = name.map(Lit::into_text).unwrap_or_default();
@@ -201,7 +202,7 @@ impl<'a> History<'a, '_> {
     }
 }
 
-fn content<'a>(node: &Node<'a, '_>, message: &Message<'a>, parts: &mut Vec<Part<'a>>) -> Result<()> {
+fn content<'a>(node: &Node<'a, '_>, message: &MessageWire<'a>, parts: &mut Vec<Part<'a>>) -> Result<()> {
     let Some(text) = message.content else { return Ok(()) };
     let first = parts.len();
     content::content(node.at("content", text), parts)?;
@@ -217,7 +218,7 @@ fn content<'a>(node: &Node<'a, '_>, message: &Message<'a>, parts: &mut Vec<Part<
 
 fn tool_result<'a>(
     node: &Node<'a, '_>,
-    message: &Message<'a>,
+    message: &MessageWire<'a>,
     id: Cow<'a, str>,
     custom: bool,
 ) -> Result<ToolResult<'a>> {
@@ -243,7 +244,7 @@ fn tool_result<'a>(
 
 /// What the model thought. Details hold more than the text, so they come first; what has another form
 /// than expected is not worth a refusal.
-fn reasoning<'a>(message: &Message<'a>) -> Option<Reasoning<'a>> {
+fn reasoning<'a>(message: &MessageWire<'a>) -> Option<Reasoning<'a>> {
     let read = |text: Option<&'a str>| text.and_then(Lit::read).filter(|text| !text.is_empty());
     let text = read(message.reasoning_content).or_else(|| read(message.reasoning));
     let details = message
@@ -254,7 +255,7 @@ fn reasoning<'a>(message: &Message<'a>) -> Option<Reasoning<'a>> {
 }
 
 #[derive(Default)]
-struct CallDraft<'a> {
+struct CallWire<'a> {
     id: Option<Cow<'a, str>>,
     name: Option<Cow<'a, str>>,
     custom: bool,
@@ -262,7 +263,7 @@ struct CallDraft<'a> {
     extra: Option<Raw<'a>>,
 }
 
-impl<'a> CallDraft<'a> {
+impl<'a> CallWire<'a> {
     /// Takes what is called, and with what. Some servers write an empty body of the other kind beside it, and
     /// clients send it back.
     fn body(&mut self, node: &Node<'a, '_>, custom: bool) -> Result<()> {
@@ -303,7 +304,7 @@ impl<'a> CallDraft<'a> {
 }
 
 fn call<'a>(node: &Node<'a, '_>) -> Result<Call<'a>> {
-    let mut draft = CallDraft::default();
+    let mut draft = CallWire::default();
     node.members(|name, node| {
         match name {
             "id" => draft.id = Some(node.string()?),

@@ -7,8 +7,8 @@ use crate::protocol::pick::for_each_member;
 
 /// The entries so far.
 #[derive(Debug, Default)]
-pub(super) struct Details {
-    entries: Vec<Entry>,
+pub(super) struct ReasoningDetails {
+    entries: Vec<DetailEntry>,
     /// The last entry of each kind and index: the only one that a piece can continue.
     last: HashMap<(String, Option<u64>), usize>,
     /// Is there anything in them that only the provider can read?
@@ -17,7 +17,7 @@ pub(super) struct Details {
 
 /// One entry; texts are the insides of literals.
 #[derive(Debug, Default)]
-struct Entry {
+struct DetailEntry {
     kind: String,
     index: Option<u64>,
     /// As it came, if it came in one piece.
@@ -29,10 +29,10 @@ struct Entry {
     id: Option<String>,
 }
 
-impl Details {
+impl ReasoningDetails {
     /// Takes an entry, or a piece of one; gives the text in it.
     pub(super) fn take<'a>(&mut self, json: &'a str) -> Option<Lit<'a>> {
-        let mut entry = Entry::default();
+        let mut entry = DetailEntry::default();
         let mut text = None;
         for_each_member(json, |key, value| {
             let inner = || Lit::read(value).filter(|lit| !lit.is_empty());
@@ -84,7 +84,7 @@ impl Details {
     }
 }
 
-impl Entry {
+impl DetailEntry {
     /// Is the other one, of the same kind and index, a further piece of this one?
     fn continues(&self, other: &Self) -> bool {
         (self.data.is_none() || other.data.is_none()) && (self.signature.is_none() || other.text.is_empty())
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn pieces_of_an_entry_are_put_together() {
-        let mut details = Details::default();
+        let mut details = ReasoningDetails::default();
         let pieces = [
             r#"{"type":"reasoning.text","text":"a","format":"anthropic-claude-v1","index":0}"#,
             r#"{"type":"reasoning.text","text":"b","index":0}"#,
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn what_everybody_can_read_is_not_sealed() {
-        let mut details = Details::default();
+        let mut details = ReasoningDetails::default();
         assert_eq!(details.take(r#"{"type":"reasoning.summary","summary":"s"}"#).unwrap().raw(), "s");
         assert!(details.take("7").is_none() && details.seal().is_none());
     }

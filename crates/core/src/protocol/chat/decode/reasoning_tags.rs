@@ -6,14 +6,14 @@ use crate::json::Lit;
 
 /// Splits a text into what stands inside of the tags and what follows.
 #[derive(Debug, Default)]
-pub(super) struct Think {
-    state: State,
+pub(super) struct ReasoningTags {
+    state: TagState,
     /// What may be the beginning of a tag.
     held: String,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum TagState {
     /// Nothing has come but, perhaps, a part of the opening tag.
     #[default]
     Before,
@@ -23,10 +23,10 @@ enum State {
     Over,
 }
 
-impl Think {
+impl ReasoningTags {
     /// Is everything that follows plain text?
     pub(super) fn is_over(&self) -> bool {
-        self.state == State::Over
+        self.state == TagState::Over
     }
 
     /// Takes a piece; gives reasoning, and the text behind it.
@@ -34,21 +34,21 @@ impl Think {
         self.held.push_str(&without_escapes(piece.raw()));
         let mut rest = std::mem::take(&mut self.held);
         let mut thought = String::new();
-        if self.state == State::Before {
+        if self.state == TagState::Before {
             if let Some(inside) = rest.strip_prefix(OPEN) {
-                (self.state, rest) = (State::Inside, inside.to_owned());
+                (self.state, rest) = (TagState::Inside, inside.to_owned());
             } else if OPEN.starts_with(&rest) {
                 self.held = rest;
                 return (thought, String::new());
             } else {
-                self.state = State::Over;
+                self.state = TagState::Over;
             }
         }
-        if self.state == State::Inside {
+        if self.state == TagState::Inside {
             match rest.split_once(CLOSE) {
                 Some((inside, behind)) => {
                     thought.push_str(inside);
-                    (self.state, rest) = (State::Behind, behind.to_owned());
+                    (self.state, rest) = (TagState::Behind, behind.to_owned());
                 }
                 None => {
                     let sure = rest.len() - held_back(&rest);
@@ -63,15 +63,15 @@ impl Think {
     /// Takes the end; gives what was held back.
     pub(super) fn end(&mut self) -> (String, String) {
         let held = std::mem::take(&mut self.held);
-        match std::mem::replace(&mut self.state, State::Over) {
-            State::Inside => (held, String::new()),
+        match std::mem::replace(&mut self.state, TagState::Over) {
+            TagState::Inside => (held, String::new()),
             _ => (String::new(), held),
         }
     }
 
     /// The text behind the tags, without the blank lines before it.
     fn behind(&mut self, text: String) -> String {
-        if self.state != State::Behind {
+        if self.state != TagState::Behind {
             return text;
         }
         let mut rest = text.as_str();
@@ -79,7 +79,7 @@ impl Think {
             rest = after;
         }
         if !rest.is_empty() {
-            self.state = State::Over;
+            self.state = TagState::Over;
         }
         rest.to_owned()
     }
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     fn split(pieces: &[&str]) -> (String, String) {
-        let mut think = Think::default();
+        let mut think = ReasoningTags::default();
         let mut all = (String::new(), String::new());
         let mut add = |(thought, text): (String, String)| {
             all.0.push_str(&thought);

@@ -5,7 +5,7 @@ use crate::protocol::pick::{elements, for_each_member};
 
 /// An event, or a whole answer.
 #[derive(Debug, Default)]
-pub(super) struct Chunk<'a> {
+pub(super) struct ChunkWire<'a> {
     /// Does the provider report a failure?
     pub(super) error: bool,
     pub(super) id: Option<Lit<'a>>,
@@ -17,7 +17,7 @@ pub(super) struct Chunk<'a> {
     pub(super) choices: Option<&'a str>,
 }
 
-impl<'a> Chunk<'a> {
+impl<'a> ChunkWire<'a> {
     /// Reads the members.
     ///
     /// # Errors
@@ -72,7 +72,7 @@ impl<'a> Chunk<'a> {
 
 /// A choice.
 #[derive(Debug, Default)]
-pub(super) struct Choice<'a> {
+pub(super) struct ChoiceWire<'a> {
     pub(super) text: &'a str,
     pub(super) delta: Option<&'a str>,
     pub(super) message: Option<&'a str>,
@@ -84,7 +84,7 @@ pub(super) struct Choice<'a> {
     pub(super) error: bool,
 }
 
-impl<'a> Choice<'a> {
+impl<'a> ChoiceWire<'a> {
     pub(super) fn read(text: &'a str) -> Self {
         let mut choice = Self { text, ..Self::default() };
         for_each_member(text, |key, value| match key {
@@ -110,7 +110,7 @@ impl<'a> Choice<'a> {
 
 /// What a choice says, all of it or a part.
 #[derive(Debug, Default)]
-pub(super) struct Delta<'a> {
+pub(super) struct DeltaWire<'a> {
     pub(super) content: Option<&'a str>,
     pub(super) refusal: Option<&'a str>,
     pub(super) annotations: Option<&'a str>,
@@ -121,7 +121,7 @@ pub(super) struct Delta<'a> {
     pub(super) function_call: Option<&'a str>,
 }
 
-impl<'a> Delta<'a> {
+impl<'a> DeltaWire<'a> {
     pub(super) fn read(text: &'a str) -> Self {
         let mut delta = Self::default();
         for_each_member(text, |key, value| {

@@ -15,13 +15,19 @@ pub(in crate::protocol::chat) fn read<'a>(
     target: &Target<'_>,
     losses: &mut Losses,
 ) -> Result<Request<'a>> {
-    let mut reader =
-        Reader { target, losses, request: Request::default(), messages: false, limit: None, long: false };
+    let mut reader = ChatRequestReader {
+        target,
+        losses,
+        request: Request::default(),
+        messages: false,
+        limit: None,
+        long: false,
+    };
     Node::of(document).members(|name, node| reader.member(name, node))?;
     reader.finish()
 }
 
-struct Reader<'a, 't, 'l> {
+struct ChatRequestReader<'a, 't, 'l> {
     target: &'t Target<'t>,
     losses: &'l mut Losses,
     request: Request<'a>,
@@ -33,7 +39,7 @@ struct Reader<'a, 't, 'l> {
     long: bool,
 }
 
-impl<'a> Reader<'a, '_, '_> {
+impl<'a> ChatRequestReader<'a, '_, '_> {
     fn member(&mut self, name: &str, node: Node<'a, '_>) -> Result<()> {
         let known = FIELDS.iter().find(|field| field.name == name);
         let decided = match known.map(|field| (field, field.carry(self.target.protocol))) {

@@ -7,21 +7,21 @@ use crate::json::{self, Lit, Malformed, Raw};
 use crate::protocol::chat::usage::{self, Habits};
 use crate::protocol::pick::{elements, for_each_member};
 
-use super::reasoning_details::Details;
-use super::reasoning_tags::Think;
-use super::reply::{Choice, Chunk, Delta};
-use super::tool_calls::Calls;
+use super::reasoning_details::ReasoningDetails;
+use super::reasoning_tags::ReasoningTags;
+use super::reply::{ChoiceWire, ChunkWire, DeltaWire};
+use super::tool_calls::ToolCalls;
 
 /// Reads the answer of a provider.
 #[derive(Debug)]
-pub(in crate::protocol::chat) struct Decoder {
+pub(in crate::protocol::chat) struct ChatDecoder {
     habits: Habits,
     /// Does the provider want plain reasoning back?
     returns: bool,
     finish_optional: bool,
-    think: Option<Think>,
-    calls: Calls,
-    details: Details,
+    think: Option<ReasoningTags>,
+    calls: ToolCalls,
+    details: ReasoningDetails,
     started: bool,
     /// Was the class of service told?
     tier: bool,
@@ -33,15 +33,15 @@ pub(in crate::protocol::chat) struct Decoder {
     over: bool,
 }
 
-impl Decoder {
+impl ChatDecoder {
     pub(in crate::protocol::chat) fn new(profile: &Profile) -> Self {
         Self {
             habits: Habits::of(profile),
             returns: profile.reasoning_in != ReasoningIn::None,
             finish_optional: profile.finish_optional,
-            think: profile.think_tags.then(Think::default),
-            calls: Calls::default(),
-            details: Details::default(),
+            think: profile.think_tags.then(ReasoningTags::default),
+            calls: ToolCalls::default(),
+            details: ReasoningDetails::default(),
             started: false,
             tier: false,
             spoke: false,
@@ -52,7 +52,7 @@ impl Decoder {
     }
 }
 
-impl Decode for Decoder {
+impl Decode for ChatDecoder {
     fn event(&mut self, name: Option<&str>, data: &str, sink: &mut Sink<'_>) -> Result<(), Malformed> {
         if self.over {
             return Ok(());
@@ -63,7 +63,7 @@ impl Decode for Decoder {
             }
             return Ok(());
         }
-        let chunk = Chunk::read(data)?;
+        let chunk = ChunkWire::read(data)?;
         if chunk.error || name == Some("error") && chunk.choices.is_none() {
             self.fail(UpstreamError::read(data.as_bytes()), sink);
             return Ok(());
@@ -73,7 +73,7 @@ impl Decode for Decoder {
     }
 
     fn reply(&mut self, body: &str, sink: &mut Sink<'_>) -> Result<(), Malformed> {
-        let chunk = Chunk::read(body)?;
+        let chunk = ChunkWire::read(body)?;
         let choice = chunk.choice();
         if chunk.error && choice.is_none() {
             self.fail(UpstreamError::read(body.as_bytes()), sink);
@@ -94,10 +94,10 @@ impl Decode for Decoder {
     }
 }
 
-impl Decoder {
+impl ChatDecoder {
     /// Reads what one event says, or a whole body.
-    fn chunk(&mut self, chunk: &Chunk<'_>, whole: bool, sink: &mut Sink<'_>) {
-        let choice = chunk.choice().map(Choice::read);
+    fn chunk(&mut self, chunk: &ChunkWire<'_>, whole: bool, sink: &mut Sink<'_>) {
+        let choice = chunk.choice().map(ChoiceWire::read);
         if let Some(choice) = &choice
             && choice.error
         {
@@ -112,7 +112,7 @@ impl Decoder {
         }
         let Some(choice) = choice else { return };
         if let Some((said, whole)) = choice.said(whole) {
-            self.delta(&Delta::read(said), whole, sink);
+            self.delta(&DeltaWire::read(said), whole, sink);
         }
         if let Some(probabilities) = choice.logprobs {
             logprobs(probabilities, sink);
@@ -123,7 +123,7 @@ impl Decoder {
     }
 
     /// Begins with the first chunk that says anything: one provider sends a report of its filter before.
-    fn start(&mut self, chunk: &Chunk<'_>, says: bool, sink: &mut Sink<'_>) {
+    fn start(&mut self, chunk: &ChunkWire<'_>, says: bool, sink: &mut Sink<'_>) {
         let id = chunk.id.as_ref().filter(|id| !id.is_empty());
         if !self.started && (says || id.is_some()) {
             self.started = true;
@@ -138,7 +138,7 @@ impl Decoder {
         }
     }
 
-    fn delta(&mut self, delta: &Delta<'_>, whole: bool, sink: &mut Sink<'_>) {
+    fn delta(&mut self, delta: &DeltaWire<'_>, whole: bool, sink: &mut Sink<'_>) {
         self.reasoning(delta, sink);
         if let Some(content) = delta.content {
             self.content(content, sink);
@@ -159,7 +159,7 @@ impl Decoder {
         }
     }
 
-    fn reasoning(&mut self, delta: &Delta<'_>, sink: &mut Sink<'_>) {
+    fn reasoning(&mut self, delta: &DeltaWire<'_>, sink: &mut Sink<'_>) {
         let mut any = false;
         if let Some(details) = delta.details {
             elements(details).for_each(|entry| {
@@ -296,7 +296,7 @@ impl Decoder {
     }
 
     fn finish(&mut self, sink: &mut Sink<'_>) {
-        if let Some((thought, text)) = self.think.as_mut().map(Think::end) {
+        if let Some((thought, text)) = self.think.as_mut().map(ReasoningTags::end) {
             self.split(&thought, &text, sink);
         }
         self.seal(sink);

@@ -2,7 +2,7 @@
 
 use crate::canon::{Args, Decode as _, Event, Profile, ReasoningIn, Seal, Usage};
 
-use super::Decoder;
+use super::ChatDecoder;
 
 /// Shows the events of an answer, one word each.
 fn show(event: &Event<'_>) -> String {
@@ -40,7 +40,7 @@ fn show(event: &Event<'_>) -> String {
 }
 
 fn stream_of(profile: &Profile, events: &[&str]) -> Vec<String> {
-    let (mut decoder, mut seen) = (Decoder::new(profile), Vec::new());
+    let (mut decoder, mut seen) = (ChatDecoder::new(profile), Vec::new());
     for data in events {
         decoder.event(None, data, &mut |event| seen.push(show(&event))).unwrap();
     }
@@ -276,7 +276,7 @@ fn case_105_failures_in_all_their_forms() {
     ] {
         assert_eq!(stream_of(&any, &[frame, "[DONE]"]), [failure], "{frame}");
     }
-    let mut decoder = Decoder::new(&any);
+    let mut decoder = ChatDecoder::new(&any);
     assert!(decoder.event(None, "{broken", &mut |_| panic!("nothing")).is_err());
     for odd in ["{}", r#"{"choices":7}"#, r#"{"choices":[7]}"#, r#"{"error":null}"#, "[]"] {
         assert!(decoder.event(None, odd, &mut |event| panic!("{event:?}")).is_ok(), "{odd}");
@@ -350,7 +350,7 @@ fn refusals_annotations_and_probabilities() {
 }
 
 fn reply_of(profile: &Profile, body: &str) -> Vec<String> {
-    let (mut decoder, mut seen) = (Decoder::new(profile), Vec::new());
+    let (mut decoder, mut seen) = (ChatDecoder::new(profile), Vec::new());
     decoder.reply(body, &mut |event| seen.push(show(&event))).unwrap();
     seen
 }
@@ -397,7 +397,7 @@ fn whole_answers_may_lack_a_reason_and_may_be_failures() {
     assert_eq!(reply_of(&any, r#"{"error":{"message":"m"}}"#), ["fail:m:-"]);
     assert_eq!(reply_of(&any, r#"[{"error":{"message":"m"}}]"#), ["fail:m:-"]);
     assert!(reply_of(&any, r#"{"choices":[]}"#).is_empty());
-    assert!(Decoder::new(&any).reply("<html>", &mut |_| panic!("nothing")).is_err());
+    assert!(ChatDecoder::new(&any).reply("<html>", &mut |_| panic!("nothing")).is_err());
     let refusal = r#"{"choices":[{"message":{"content":null,"refusal":"no"},"finish_reason":"stop"}]}"#;
     assert_eq!(reply_of(&any, refusal), ["start:-:0", "refusal:no", "Stop", "end"]);
 }
@@ -405,7 +405,7 @@ fn whole_answers_may_lack_a_reason_and_may_be_failures() {
 #[test]
 fn halves_of_characters_are_given_on() {
     let list = [r#"{"content":"\ud83d"}"#, r#"{"content":"\ude00"}"#];
-    let mut decoder = Decoder::new(&Profile::default());
+    let mut decoder = ChatDecoder::new(&Profile::default());
     let mut text = String::new();
     for delta in list {
         let event = format!(r#"{{"choices":[{{"delta":{delta}}}]}}"#);

@@ -9,8 +9,8 @@ use crate::protocol::pick::{for_each_member, word};
 
 /// The calls so far.
 #[derive(Debug, Default)]
-pub(super) struct Calls {
-    slots: Vec<Slot>,
+pub(super) struct ToolCalls {
+    slots: Vec<CallSlot>,
     /// Which slot a server's index means now.
     alias: HashMap<u64, usize>,
     /// The last slot that has an id.
@@ -18,7 +18,7 @@ pub(super) struct Calls {
 }
 
 #[derive(Debug, Default)]
-struct Slot {
+struct CallSlot {
     id: String,
     name: String,
     custom: bool,
@@ -32,7 +32,7 @@ struct Slot {
 
 /// A piece of a call.
 #[derive(Default)]
-struct Piece<'a> {
+struct CallPiece<'a> {
     index: Option<u64>,
     id: Cow<'a, str>,
     name: Cow<'a, str>,
@@ -41,17 +41,17 @@ struct Piece<'a> {
     extra: Option<Raw<'a>>,
 }
 
-impl Calls {
+impl ToolCalls {
     /// Takes an element of `tool_calls`, a piece of a call or, in a message that is `whole`, all of one.
     pub(super) fn take(&mut self, json: &str, whole: bool, sink: &mut Sink<'_>) {
-        let piece = Piece::read(json);
+        let piece = CallPiece::read(json);
         let slot = if whole { self.add(None) } else { self.find(&piece) };
         self.put(slot, piece, sink);
     }
 
     /// Takes a `function_call`, of which there is only one. Some servers write an empty one for none.
     pub(super) fn legacy(&mut self, json: &str, sink: &mut Sink<'_>) {
-        let mut piece = Piece { index: Some(0), ..Piece::default() };
+        let mut piece = CallPiece { index: Some(0), ..CallPiece::default() };
         for_each_member(json, |key, value| piece.inner(key, value));
         if piece.name.is_empty() && piece.args.is_none() {
             return;
@@ -71,8 +71,8 @@ impl Calls {
     }
 
     /// The slot that a piece belongs to.
-    fn find(&mut self, piece: &Piece<'_>) -> usize {
-        let same_id = |slot: &Slot| !piece.id.is_empty() && slot.id == piece.id;
+    fn find(&mut self, piece: &CallPiece<'_>) -> usize {
+        let same_id = |slot: &CallSlot| !piece.id.is_empty() && slot.id == piece.id;
         let known = piece.index.and_then(|index| self.alias.get(&index).copied());
         let known = known.and_then(|at| self.slots.get(at).map(|slot| (at, slot)));
         let of_this_id = || self.by_id.get(&*piece.id).copied();
@@ -101,14 +101,14 @@ impl Calls {
 
     fn add(&mut self, index: Option<u64>) -> usize {
         let at = self.slots.len();
-        self.slots.push(Slot::default());
+        self.slots.push(CallSlot::default());
         if let Some(index) = index {
             self.alias.insert(index, at);
         }
         at
     }
 
-    fn put(&mut self, at: usize, piece: Piece<'_>, sink: &mut Sink<'_>) {
+    fn put(&mut self, at: usize, piece: CallPiece<'_>, sink: &mut Sink<'_>) {
         let Some(slot) = self.slots.get_mut(at) else { return };
         let key = u32::try_from(at).unwrap_or(u32::MAX);
         if slot.id.is_empty() && !piece.id.is_empty() {
@@ -134,7 +134,7 @@ impl Calls {
     }
 }
 
-impl Slot {
+impl CallSlot {
     /// Opens the call once its name is known.
     fn open(&mut self, key: u32, sink: &mut Sink<'_>) {
         if self.name.is_empty() {
@@ -167,7 +167,7 @@ impl Slot {
     }
 }
 
-impl<'a> Piece<'a> {
+impl<'a> CallPiece<'a> {
     fn read(json: &'a str) -> Self {
         let mut piece = Self::default();
         for_each_member(json, |key, value| match key {

@@ -22,7 +22,7 @@ pub(super) fn member<'a>(
             Ok(())
         })?,
         "functions" => node.items(|node| {
-            let mut tool = Draft::default();
+            let mut tool = ToolWire::default();
             node.members(|name, node| tool.member(name, node, losses))?;
             request.tools.push(tool.function(&node)?);
             Ok(())
@@ -37,7 +37,7 @@ pub(super) fn member<'a>(
 
 /// What is known of a tool while it is read.
 #[derive(Default)]
-struct Draft<'a> {
+struct ToolWire<'a> {
     kind: Option<Cow<'a, str>>,
     name: Option<Cow<'a, str>>,
     description: Option<Lit<'a>>,
@@ -48,7 +48,7 @@ struct Draft<'a> {
     cache: Option<crate::canon::Cache>,
 }
 
-impl<'a> Draft<'a> {
+impl<'a> ToolWire<'a> {
     fn member(&mut self, name: &str, node: Node<'a, '_>, losses: &mut Losses) -> Result<()> {
         match name {
             "type" => self.kind = Some(node.string()?),
@@ -88,7 +88,7 @@ impl<'a> Draft<'a> {
 }
 
 fn tool<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Tool<'a>> {
-    let mut draft = Draft::default();
+    let mut draft = ToolWire::default();
     node.members(|name, node| draft.member(name, node, losses))?;
     match draft.kind.as_deref() {
         Some("custom") => {

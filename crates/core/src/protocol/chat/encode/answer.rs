@@ -33,12 +33,12 @@ pub(super) fn tier(tier: &str) -> &str {
 
 /// The elements of an array that is written later.
 #[derive(Debug, Default)]
-pub(super) struct Entries {
+pub(super) struct DetailEntries {
     json: String,
     count: u64,
 }
 
-impl Entries {
+impl DetailEntries {
     /// The elements, without the brackets around them; `None` if there are none.
     pub(super) fn get(&self) -> Option<&str> {
         Some(self.json.as_str()).filter(|json| !json.is_empty())

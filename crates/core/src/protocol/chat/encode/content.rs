@@ -13,7 +13,7 @@ use crate::json::write::{self, Array, Object};
 use crate::protocol::phrases;
 
 use super::ids;
-use super::reasoning::Thoughts;
+use super::reasoning::PastReasoning;
 
 /// Writes content for a provider.
 #[derive(Clone, Copy)]
@@ -296,7 +296,7 @@ pub(super) fn spoken<'p>(part: &'p Part<'_>) -> Option<&'p Lit<'p>> {
 }
 
 /// Writes the `content` of the assistant: neighbouring texts are one, others are paragraphs.
-pub(super) fn assistant(o: &mut Object<'_>, run: &[Turn<'_>], thoughts: &Thoughts, profile: &Profile) {
+pub(super) fn assistant(o: &mut Object<'_>, run: &[Turn<'_>], thoughts: &PastReasoning, profile: &Profile) {
     let marked = profile.cache_parts != CacheParts::None
         && run
             .iter()

@@ -14,11 +14,11 @@ use crate::protocol::phrases;
 
 use super::content::{self, Content};
 use super::ids;
-use super::reasoning::Thoughts;
+use super::reasoning::PastReasoning;
 use super::tools;
 
 /// Writes the messages of one request.
-pub(super) struct Writer<'r, 'a, 't> {
+pub(super) struct ConversationWriter<'r, 'a, 't> {
     request: &'r Request<'a>,
     target: &'t Target<'t>,
     names: &'t Names,
@@ -27,21 +27,21 @@ pub(super) struct Writer<'r, 'a, 't> {
     /// Is the last message one that the model shall continue?
     continues: bool,
     prefix: Option<String>,
-    results: Vec<Answered<'r>>,
-    thoughts: Thoughts,
+    results: Vec<AnsweredCalls<'r>>,
+    thoughts: PastReasoning,
     /// JSON that is being compacted.
     scratch: Vec<u8>,
 }
 
 /// A result, and whether it was written.
-struct Answered<'r> {
+struct AnsweredCalls<'r> {
     id: &'r str,
     place: usize,
     result: &'r ToolResult<'r>,
     done: bool,
 }
 
-impl<'r, 'a, 't> Writer<'r, 'a, 't> {
+impl<'r, 'a, 't> ConversationWriter<'r, 'a, 't> {
     /// Looks through the conversation before anything is written.
     ///
     /// # Errors
@@ -69,7 +69,7 @@ impl<'r, 'a, 't> Writer<'r, 'a, 't> {
             continues,
             prefix: None,
             results: Vec::new(),
-            thoughts: Thoughts::default(),
+            thoughts: PastReasoning::default(),
             scratch: Vec::new(),
         })
     }
@@ -251,7 +251,7 @@ impl<'r, 'a, 't> Writer<'r, 'a, 't> {
     /// left out of them.
     fn answer(&mut self, list: &mut Array<'_>, calls: &'r [Turn<'a>], run: &'r [Turn<'a>]) -> bool {
         let mut results = std::mem::take(&mut self.results);
-        results.extend(all_results(run).enumerate().map(|(place, result)| Answered {
+        results.extend(all_results(run).enumerate().map(|(place, result)| AnsweredCalls {
             id: &result.id,
             place,
             result,

@@ -10,15 +10,15 @@ use crate::failure::Result;
 use crate::json::write::{self, Object};
 use crate::json::{self, Lenient as _, Lit, Raw};
 
-use super::tools::Plan;
+use super::tools::ToolPlan;
 
 /// Is thinking switched off, by the client or for the sake of a forced call?
-pub(super) fn is_off(request: &Request<'_>, plan: &Plan<'_, '_>, profile: &Profile) -> bool {
+pub(super) fn is_off(request: &Request<'_>, plan: &ToolPlan<'_, '_>, profile: &Profile) -> bool {
     request.thinking.is_off() || excludes(plan, profile)
 }
 
 /// Does a forced call exclude thinking? The choice wins: these models think unless they are told not to.
-fn excludes(plan: &Plan<'_, '_>, profile: &Profile) -> bool {
+fn excludes(plan: &ToolPlan<'_, '_>, profile: &Profile) -> bool {
     plan.is_forced() && !profile.forced_with_thinking
 }
 
@@ -26,7 +26,7 @@ fn excludes(plan: &Plan<'_, '_>, profile: &Profile) -> bool {
 pub(super) fn write(
     o: &mut Object<'_>,
     request: &Request<'_>,
-    plan: &Plan<'_, '_>,
+    plan: &ToolPlan<'_, '_>,
     target: &Target<'_>,
     losses: &mut Losses,
 ) -> Result<()> {
@@ -109,7 +109,7 @@ fn on(
 
 /// The reasoning of one message, as its provider wants it.
 #[derive(Default)]
-pub(super) struct Thoughts {
+pub(super) struct PastReasoning {
     /// The member that it goes into.
     place: Option<ReasoningIn>,
     /// The text: the inside of a literal.
@@ -120,7 +120,7 @@ pub(super) struct Thoughts {
     of_calls: HashMap<String, String>,
 }
 
-impl Thoughts {
+impl PastReasoning {
     /// Collects what the parts of a message hold: blocks of this very provider and model as they are, of
     /// all others the text, if the provider has a place for it.
     pub(super) fn read<'p, 'a: 'p>(

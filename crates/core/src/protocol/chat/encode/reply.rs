@@ -7,7 +7,7 @@ use crate::json::write::{self, Array, Object};
 use crate::json::{self, Lenient as _, Lit, characters};
 use crate::protocol::chat::usage;
 
-use super::answer::{self, Entries};
+use super::answer::{self, DetailEntries};
 
 /// Writes the answer's body.
 pub(in crate::protocol::chat) fn write(answer: &Answer, context: &Context) -> Bytes {
@@ -94,12 +94,12 @@ fn message(o: &mut Object<'_>, answer: &Answer, context: &Context) {
 }
 
 /// A segment of text, and whether a blank line parts it from the text before.
-struct Text<'s> {
+struct ReplyText<'s> {
     segment: &'s Segment,
     apart: bool,
 }
 
-fn texts(answer: &Answer) -> impl Iterator<Item = Text<'_>> {
+fn texts(answer: &Answer) -> impl Iterator<Item = ReplyText<'_>> {
     let mut before: Option<&SegmentKind> = None;
     let mut any = false;
     answer.segments.iter().filter_map(move |segment| {
@@ -108,7 +108,7 @@ fn texts(answer: &Answer) -> impl Iterator<Item = Text<'_>> {
             return None;
         }
         let apart = std::mem::replace(&mut any, true) && (!neighbour || segment.paragraph);
-        Some(Text { segment, apart })
+        Some(ReplyText { segment, apart })
     })
 }
 
@@ -125,7 +125,7 @@ fn reasoning(o: &mut Object<'_>, answer: &Answer) {
             }
         });
     }
-    let mut details = Entries::default();
+    let mut details = DetailEntries::default();
     for segment in segments() {
         let mut text = segment.lit();
         for seal in &segment.seals {
@@ -136,7 +136,7 @@ fn reasoning(o: &mut Object<'_>, answer: &Answer) {
 }
 
 fn annotations(o: &mut Object<'_>, answer: &Answer) {
-    let mut entries = Entries::default();
+    let mut entries = DetailEntries::default();
     let mut at = 0;
     for text in texts(answer) {
         let begin = at + if text.apart { 2 } else { 0 };

@@ -9,8 +9,8 @@ use crate::json::write::{self, Object};
 use crate::json::{Lit, Raw};
 use crate::protocol::{Written, samplers, schema};
 
-use super::message::Writer;
-use super::tools::Plan;
+use super::message::ConversationWriter;
+use super::tools::ToolPlan;
 use super::{reasoning, tools};
 
 /// Writes the request.
@@ -21,9 +21,9 @@ pub(in crate::protocol::chat) fn write(
     losses: &mut Losses,
     out: &mut Vec<u8>,
 ) -> Result<Written> {
-    let plan = Plan::new(request, target, losses)?;
+    let plan = ToolPlan::new(request, target, losses)?;
     let off = reasoning::is_off(request, &plan, target.profile);
-    let writer = Writer::new(request, target, names, off, losses)?;
+    let writer = ConversationWriter::new(request, target, names, off, losses)?;
     let mut written = Ok(Written::default());
     write::object(out, |o| written = members(o, request, target, names, &plan, writer, losses));
     written
@@ -34,8 +34,8 @@ fn members(
     request: &Request<'_>,
     target: &Target<'_>,
     names: &Names,
-    plan: &Plan<'_, '_>,
-    mut writer: Writer<'_, '_, '_>,
+    plan: &ToolPlan<'_, '_>,
+    mut writer: ConversationWriter<'_, '_, '_>,
     losses: &mut Losses,
 ) -> Result<Written> {
     let profile = target.profile;

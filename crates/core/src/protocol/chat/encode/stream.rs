@@ -9,17 +9,17 @@ use crate::json::write::{self, Object};
 use crate::json::{Lit, Raw, characters};
 use crate::protocol::chat::{error, usage};
 
-use super::answer::{self, Entries};
+use super::answer::{self, DetailEntries};
 
 /// Writes the stream for a client. Everything is written at once: this protocol's clients put pieces
 /// together by their indexes. Only what they would put together badly waits for the end.
 #[derive(Debug)]
-pub(in crate::protocol::chat) struct Encoder {
+pub(in crate::protocol::chat) struct ChatEncoder {
     context: Arc<Context>,
     /// How every event begins; empty until the answer does.
     head: Vec<u8>,
     tier: Option<String>,
-    last: Last,
+    last: LastSegment,
     /// Is the last segment complete?
     closed: bool,
     /// Is the next text a paragraph of its own?
@@ -31,13 +31,13 @@ pub(in crate::protocol::chat) struct Encoder {
     begin: u64,
     texts: bool,
     cites: Vec<Citation<'static>>,
-    annotations: Entries,
+    annotations: DetailEntries,
     /// The reasoning that is not sealed yet.
     thought: String,
     thoughts: bool,
-    details: Entries,
+    details: DetailEntries,
     /// By their keys, which count up: a provider may make very many.
-    calls: BTreeMap<u32, Call>,
+    calls: BTreeMap<u32, OpenCall>,
     /// State that is bound to the next call.
     extra: Option<Raw<'static>>,
     refused: bool,
@@ -47,7 +47,7 @@ pub(in crate::protocol::chat) struct Encoder {
 
 /// What the last segment is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Last {
+enum LastSegment {
     Nothing,
     Text,
     Refusal,
@@ -57,20 +57,20 @@ enum Last {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Call {
+struct OpenCall {
     index: u64,
     custom: bool,
     /// Has it any arguments?
     spoke: bool,
 }
 
-impl Encoder {
+impl ChatEncoder {
     pub(in crate::protocol::chat) fn new(context: Arc<Context>) -> Self {
         Self {
             context,
             head: Vec::new(),
             tier: None,
-            last: Last::Nothing,
+            last: LastSegment::Nothing,
             closed: false,
             paragraph: false,
             blank: String::new(),
@@ -78,10 +78,10 @@ impl Encoder {
             begin: 0,
             texts: false,
             cites: Vec::new(),
-            annotations: Entries::default(),
+            annotations: DetailEntries::default(),
             thought: String::new(),
             thoughts: false,
-            details: Entries::default(),
+            details: DetailEntries::default(),
             calls: BTreeMap::new(),
             extra: None,
             refused: false,
@@ -91,7 +91,7 @@ impl Encoder {
     }
 }
 
-impl Encode for Encoder {
+impl Encode for ChatEncoder {
     fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
         match event {
             Event::Start { id, created } => return self.start(id.as_deref(), created, out),
@@ -111,7 +111,7 @@ impl Encode for Encoder {
             Event::Seal(seal) => self.seal(seal),
             Event::Cite(cite) => self.cites.push(cite.into_owned()),
             Event::Search { .. } => {
-                self.turn(Last::Search);
+                self.turn(LastSegment::Search);
             }
             Event::Open { key, id, name, custom, .. } => self.open(key, &id, &name, custom, out),
             Event::Args { key, part } => self.args(key, &part, out),
@@ -129,7 +129,7 @@ impl Encode for Encoder {
     }
 }
 
-impl Encoder {
+impl ChatEncoder {
     fn start(&mut self, id: Option<&str>, created: Option<u64>, out: &mut Vec<u8>) {
         if !self.head.is_empty() {
             return;
@@ -197,7 +197,7 @@ impl Encoder {
     }
 
     /// A segment of this kind goes on or begins; true if it begins.
-    fn turn(&mut self, kind: Last) -> bool {
+    fn turn(&mut self, kind: LastSegment) -> bool {
         let begins = self.last != kind || self.closed;
         (self.last, self.closed) = (kind, false);
         begins
@@ -207,14 +207,14 @@ impl Encoder {
         if text.is_empty() {
             return;
         }
-        if self.last == Last::Call && text.is_blank() {
+        if self.last == LastSegment::Call && text.is_blank() {
             return self.blank.push_str(text.raw());
         }
         let after = self.last;
         let mut apart = false;
-        if self.turn(Last::Text) {
+        if self.turn(LastSegment::Text) {
             let paragraph = std::mem::take(&mut self.paragraph);
-            apart = self.texts && (after != Last::Text || paragraph);
+            apart = self.texts && (after != LastSegment::Text || paragraph);
             self.settle_cites();
             self.begin = self.characters + if apart { 2 } else { 0 };
             self.characters = self.begin;
@@ -235,7 +235,7 @@ impl Encoder {
 
     fn refusal(&mut self, text: &Lit<'_>, out: &mut Vec<u8>) {
         if !text.is_empty() {
-            self.turn(Last::Refusal);
+            self.turn(LastSegment::Refusal);
             self.refused = true;
             self.chunk(out, None, None, |o| {
                 o.lit("refusal", text);
@@ -251,7 +251,7 @@ impl Encoder {
         if text.is_empty() {
             return;
         }
-        let begins = self.turn(Last::Thought);
+        let begins = self.turn(LastSegment::Thought);
         if !self.shows_reasoning() {
             return;
         }
@@ -271,7 +271,7 @@ impl Encoder {
     }
 
     fn seal(&mut self, seal: Seal<'_>) {
-        if self.turn(Last::Thought) {
+        if self.turn(LastSegment::Thought) {
             self.thought.clear();
         }
         self.closed = true;
@@ -283,10 +283,10 @@ impl Encoder {
     }
 
     fn open(&mut self, key: u32, id: &str, name: &str, custom: bool, out: &mut Vec<u8>) {
-        (self.last, self.closed) = (Last::Call, false);
+        (self.last, self.closed) = (LastSegment::Call, false);
         self.blank.clear();
         let index = self.calls.len() as u64;
-        self.calls.insert(key, Call { index, custom, spoke: false });
+        self.calls.insert(key, OpenCall { index, custom, spoke: false });
         let extra = self.extra.take();
         self.call(index, out, |o| {
             let (kind, input) = kind(custom);
@@ -313,7 +313,7 @@ impl Encoder {
         self.argue(call, part, out);
     }
 
-    fn argue(&self, call: Call, part: &Args<'_>, out: &mut Vec<u8>) {
+    fn argue(&self, call: OpenCall, part: &Args<'_>, out: &mut Vec<u8>) {
         let (kind, input) = kind(call.custom);
         self.call(call.index, out, |o| {
             o.object(kind, |o| {
@@ -338,7 +338,7 @@ impl Encoder {
     }
 
     fn close(&mut self, key: u32, out: &mut Vec<u8>) {
-        if self.calls.get(&key).is_some_and(Call::lacks_arguments) {
+        if self.calls.get(&key).is_some_and(OpenCall::lacks_arguments) {
             self.args(key, &NO_ARGUMENTS, out);
         }
     }
@@ -385,7 +385,7 @@ impl Encoder {
     }
 }
 
-impl Call {
+impl OpenCall {
     /// Clients parse the arguments of a function, and nothing is no JSON.
     fn lacks_arguments(&self) -> bool {
         !self.spoke && !self.custom

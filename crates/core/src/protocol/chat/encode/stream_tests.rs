@@ -7,7 +7,7 @@ use crate::failure::{Failure, Kind};
 use crate::json::{Lit, Raw};
 
 use super::super::reply;
-use super::Encoder;
+use super::ChatEncoder;
 
 fn context() -> Context {
     Context { model: Lit::plain("vendor/model"), now: 1_700_000_000, ..Context::default() }
@@ -50,7 +50,7 @@ fn usage<'a>() -> Event<'a> {
 
 /// The data of all events that a client is sent.
 fn sent(context: Context, events: Vec<Event<'_>>) -> Vec<String> {
-    let (mut encoder, mut out) = (Encoder::new(Arc::new(context)), Vec::new());
+    let (mut encoder, mut out) = (ChatEncoder::new(Arc::new(context)), Vec::new());
     events.into_iter().for_each(|event| encoder.event(event, &mut out));
     let out = String::from_utf8(out).unwrap();
     assert!(out.is_empty() || out.ends_with("\n\n"));
@@ -272,7 +272,7 @@ fn case_125_refusals() {
 
 #[test]
 fn case_102_a_failure_ends_without_the_mark_of_the_end() {
-    let (mut encoder, mut out) = (Encoder::new(Arc::new(context())), Vec::new());
+    let (mut encoder, mut out) = (ChatEncoder::new(Arc::new(context())), Vec::new());
     encoder.event(start(), &mut out);
     encoder.event(text("a"), &mut out);
     let before = out.len();

@@ -13,14 +13,14 @@ use crate::protocol::phrases;
 
 /// What a provider is offered.
 #[derive(Debug)]
-pub(super) struct Plan<'r, 'a> {
+pub(super) struct ToolPlan<'r, 'a> {
     /// Functions and freeform tools.
     tools: Vec<&'r Tool<'a>>,
     web_search: Option<&'r WebSearch<'a>>,
     choice: Option<Choice<'a>>,
 }
 
-impl<'r, 'a> Plan<'r, 'a> {
+impl<'r, 'a> ToolPlan<'r, 'a> {
     /// What of a request's tools and choice the provider takes.
     ///
     /// # Errors
@@ -98,7 +98,7 @@ fn chosen<'a>(tool: &Tool<'a>) -> Chosen<'a> {
 /// Writes the members.
 pub(super) fn write(
     o: &mut Object<'_>,
-    plan: &Plan<'_, '_>,
+    plan: &ToolPlan<'_, '_>,
     parallel: Option<bool>,
     target: &Target<'_>,
     names: &Names,
@@ -211,7 +211,13 @@ fn wrapped(o: &mut Object<'_>, name: &str, tool: &Tool<'_>, grammar: Option<&Gra
     });
 }
 
-fn choice(o: &mut Object<'_>, wish: &Choice<'_>, plan: &Plan<'_, '_>, target: &Target<'_>, names: &Names) {
+fn choice(
+    o: &mut Object<'_>,
+    wish: &Choice<'_>,
+    plan: &ToolPlan<'_, '_>,
+    target: &Target<'_>,
+    names: &Names,
+) {
     match wish {
         Choice::Auto => o.text("tool_choice", "auto"),
         Choice::None => o.text("tool_choice", "none"),
@@ -235,7 +241,7 @@ fn choice(o: &mut Object<'_>, wish: &Choice<'_>, plan: &Plan<'_, '_>, target: &T
 fn reference(
     o: &mut Object<'_>,
     chosen: &Chosen<'_>,
-    plan: &Plan<'_, '_>,
+    plan: &ToolPlan<'_, '_>,
     target: &Target<'_>,
     names: &Names,
 ) {

@@ -12,7 +12,7 @@ use crate::protocol::node::{Node, Type};
 
 /// Where a block stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum BlockContext {
     /// In a message.
     Message(Role),
     /// In the result of a tool.
@@ -22,14 +22,14 @@ pub(super) enum Place {
 /// Reads one block.
 pub(super) fn read<'a>(
     node: &Node<'a, '_>,
-    place: Place,
+    place: BlockContext,
     target: &Target<'_>,
     parts: &mut Vec<Part<'a>>,
     losses: &mut Losses,
 ) -> Result<()> {
     let block = ContentBlock::read(node)?;
-    let assistant = place == Place::Message(Role::Assistant);
-    let in_result = place == Place::Result;
+    let assistant = place == BlockContext::Message(Role::Assistant);
+    let in_result = place == BlockContext::Result;
     match &*block.kind {
         "text" => parts.push(Part::Text(text(node, &block)?)),
         // No other protocol has a place for what a model draws.
@@ -113,7 +113,9 @@ fn result<'a>(
     if let Some(text) = block.content {
         let inside = node.at("content", text);
         match inside.kind() {
-            Type::Array => inside.items(|item| read(&item, Place::Result, target, &mut content, losses))?,
+            Type::Array => {
+                inside.items(|item| read(&item, BlockContext::Result, target, &mut content, losses))?
+            }
             Type::Object => content.push(Part::Text(Text::new(object(inside.raw()?.get())))),
             _ => content
                 .extend(Some(inside.lit()?).filter(|text| !text.is_empty()).map(Text::new).map(Part::Text)),

@@ -6,7 +6,7 @@ use crate::canon::{Losses, Part, Role, Target, Text, Turn};
 use crate::failure::Result;
 use crate::protocol::node::{Node, Type};
 
-use super::content::{self, Place};
+use super::content::{self, BlockContext};
 
 /// Reads one message. Instructions before all others go to `first`.
 pub(super) fn read<'a>(
@@ -36,7 +36,8 @@ pub(super) fn read<'a>(
             parts.push(Part::Text(content::only_text(&item)?));
             Ok(())
         })?,
-        _ => content.items(|item| content::read(&item, Place::Message(role), target, &mut parts, losses))?,
+        _ => content
+            .items(|item| content::read(&item, BlockContext::Message(role), target, &mut parts, losses))?,
     }
     if role == Role::System && turns.is_empty() {
         first.extend(parts.into_iter().filter_map(|part| match part {

@@ -13,9 +13,9 @@ use super::reply::{EMPTY_INPUT, EventWire, cite, whole_input};
 
 /// Reads the answer of a provider.
 #[derive(Debug, Default)]
-pub(in crate::protocol::messages) struct Decoder {
+pub(in crate::protocol::messages) struct MessagesDecoder {
     /// The blocks that are not complete, by their indexes: there may be very many.
-    open: BTreeMap<u64, Block>,
+    open: BTreeMap<u64, OpenBlockState>,
     calls: u32,
     started: bool,
     ended: bool,
@@ -27,7 +27,7 @@ pub(in crate::protocol::messages) struct Decoder {
 }
 
 #[derive(Debug)]
-enum Block {
+enum OpenBlockState {
     Text {
         spoke: bool,
     },
@@ -50,7 +50,7 @@ enum Block {
     Other,
 }
 
-impl Decoder {
+impl MessagesDecoder {
     pub(in crate::protocol::messages) fn new(_profile: &Profile) -> Self {
         Self::default()
     }
@@ -137,27 +137,27 @@ impl Decoder {
         let [kind, id, name, input] = readable_fields(block.text, ["type", "id", "name", "input"]);
         let kind = kind.and_then(Lit::read).unwrap_or_default();
         let state = match kind.raw() {
-            "text" => Block::Text { spoke: false },
-            "thinking" => Block::Thinking { spoke: false, sealed: false, signature: Lit::default() },
+            "text" => OpenBlockState::Text { spoke: false },
+            "thinking" => OpenBlockState::Thinking { spoke: false, sealed: false, signature: Lit::default() },
             "redacted_thinking" => {
                 if let Some(data) = block.find("data").and_then(|data| data.lit().ok()) {
                     sink(Event::Seal(Seal::Redacted(data)));
                 }
-                Block::Other
+                OpenBlockState::Other
             }
             "tool_use" => self.call(id, name, input, sink),
-            "server_tool_use" if name == Some(WEB_SEARCH) => Block::Search {
+            "server_tool_use" if name == Some(WEB_SEARCH) => OpenBlockState::Search {
                 id: id.and_then(Lit::read).unwrap_or_default().decode().into_owned(),
                 input: input.unwrap_or_default().to_owned(),
             },
             // What the provider's own tools do and find is not the client's business.
-            kind if kind == "server_tool_use" || kind.ends_with("_tool_result") => Block::Other,
+            kind if kind == "server_tool_use" || kind.ends_with("_tool_result") => OpenBlockState::Other,
             _ => {
                 sink(Event::Odd(Oddity::Content));
-                Block::Other
+                OpenBlockState::Other
             }
         };
-        self.interrupted |= !matches!(state, Block::Text { .. });
+        self.interrupted |= !matches!(state, OpenBlockState::Text { .. });
         self.open.insert(index, state);
         match kind.raw() {
             "text" => {
@@ -170,7 +170,7 @@ impl Decoder {
             "thinking" => {
                 let [text, signature] = readable_fields(block.text, ["thinking", "signature"]);
                 self.thought(index, text, sink);
-                if let Some(Block::Thinking { signature: waiting, .. }) = self.find(index) {
+                if let Some(OpenBlockState::Thinking { signature: waiting, .. }) = self.find(index) {
                     *waiting = signature.and_then(Lit::read).unwrap_or_default().into_owned();
                 }
             }
@@ -184,7 +184,7 @@ impl Decoder {
         name: Option<&str>,
         input: Option<&str>,
         sink: &mut Sink<'_>,
-    ) -> Block {
+    ) -> OpenBlockState {
         let key = self.calls;
         self.calls += 1;
         sink(Event::Open {
@@ -194,7 +194,7 @@ impl Decoder {
             name: name.and_then(Lit::read).unwrap_or_default().into_text(),
             custom: false,
         });
-        Block::Call { key, input: input.and_then(whole_input) }
+        OpenBlockState::Call { key, input: input.and_then(whole_input) }
     }
 
     fn block_delta(&mut self, index: u64, delta: &str, sink: &mut Sink<'_>) {
@@ -206,14 +206,15 @@ impl Decoder {
             r#""input_json_delta""# => self.input(index, json, sink),
             r#""signature_delta""# => {
                 let signature = signature.and_then(Lit::read).filter(|text| !text.is_empty());
-                if let (Some(Block::Thinking { sealed, .. }), Some(text)) = (self.find(index), signature)
+                if let (Some(OpenBlockState::Thinking { sealed, .. }), Some(text)) =
+                    (self.find(index), signature)
                     && !std::mem::replace(sealed, true)
                 {
                     sink(Event::Seal(Seal::Signature(text)));
                 }
             }
             r#""citations_delta""# => {
-                if let (Some(Block::Text { .. }), Some(citation)) = (self.find(index), citation) {
+                if let (Some(OpenBlockState::Text { .. }), Some(citation)) = (self.find(index), citation) {
                     cite(&Node::root(citation), sink);
                 }
             }
@@ -223,7 +224,7 @@ impl Decoder {
 
     fn text(&mut self, index: u64, literal: Option<&str>, sink: &mut Sink<'_>) {
         let Some(text) = literal.and_then(Lit::read).filter(|text| !text.is_empty()) else { return };
-        let Some(Block::Text { spoke }) = self.find(index) else { return };
+        let Some(OpenBlockState::Text { spoke }) = self.find(index) else { return };
         if !std::mem::replace(spoke, true) && std::mem::replace(&mut self.interrupted, false) && self.spoke {
             sink(Event::Break);
         }
@@ -233,7 +234,7 @@ impl Decoder {
 
     fn thought(&mut self, index: u64, literal: Option<&str>, sink: &mut Sink<'_>) {
         let Some(text) = literal.and_then(Lit::read).filter(|text| !text.is_empty()) else { return };
-        if let Some(Block::Thinking { spoke, sealed: false, .. }) = self.find(index) {
+        if let Some(OpenBlockState::Thinking { spoke, sealed: false, .. }) = self.find(index) {
             *spoke = true;
             sink(Event::Thought(text));
         }
@@ -242,11 +243,11 @@ impl Decoder {
     fn input(&mut self, index: u64, literal: Option<&str>, sink: &mut Sink<'_>) {
         let Some(text) = literal.and_then(Lit::read).filter(|text| !text.is_empty()) else { return };
         match self.find(index) {
-            Some(Block::Call { key, input }) => {
+            Some(OpenBlockState::Call { key, input }) => {
                 *input = None;
                 sink(Event::Args { key: *key, part: Args::Lit(text) });
             }
-            Some(Block::Search { input, .. }) if input.len() < LONGEST_SEARCH => {
+            Some(OpenBlockState::Search { input, .. }) if input.len() < LONGEST_SEARCH => {
                 if input == EMPTY_INPUT {
                     input.clear();
                 }
@@ -259,31 +260,31 @@ impl Decoder {
     fn block_stop(&mut self, index: u64, sink: &mut Sink<'_>) {
         let Some(block) = self.open.remove(&index) else { return };
         match block {
-            Block::Text { spoke: true } => sink(Event::Close(None)),
-            Block::Thinking { sealed: false, signature, .. } if !signature.is_empty() => {
+            OpenBlockState::Text { spoke: true } => sink(Event::Close(None)),
+            OpenBlockState::Thinking { sealed: false, signature, .. } if !signature.is_empty() => {
                 sink(Event::Seal(Seal::Signature(signature)));
             }
-            Block::Thinking { spoke: true, sealed: false, .. } => sink(Event::Close(None)),
-            Block::Call { key, input } => {
+            OpenBlockState::Thinking { spoke: true, sealed: false, .. } => sink(Event::Close(None)),
+            OpenBlockState::Call { key, input } => {
                 if let Some(input) = input {
                     sink(Event::Args { key, part: Args::Raw(input) });
                 }
                 sink(Event::Close(Some(key)));
             }
-            Block::Search { id, input } => {
+            OpenBlockState::Search { id, input } => {
                 let query = Node::root(&input).find("query").and_then(|query| query.lit().ok());
                 sink(Event::Search { id: id.into(), query: query.unwrap_or_default() });
             }
-            Block::Text { .. } | Block::Thinking { .. } | Block::Other => {}
+            OpenBlockState::Text { .. } | OpenBlockState::Thinking { .. } | OpenBlockState::Other => {}
         }
     }
 
-    fn find(&mut self, index: u64) -> Option<&mut Block> {
+    fn find(&mut self, index: u64) -> Option<&mut OpenBlockState> {
         self.open.get_mut(&index)
     }
 }
 
-impl Decode for Decoder {
+impl Decode for MessagesDecoder {
     fn event(&mut self, name: Option<&str>, data: &str, sink: &mut Sink<'_>) -> Result<(), Malformed> {
         if data == "[DONE]" || self.ended {
             return Ok(());

@@ -26,7 +26,7 @@ fn show(event: &Event<'_>) -> String {
 }
 
 fn run(events: &[&str]) -> Vec<String> {
-    let (mut decoder, mut seen) = (Decoder::new(&Profile::default()), Vec::new());
+    let (mut decoder, mut seen) = (MessagesDecoder::new(&Profile::default()), Vec::new());
     for event in events {
         decoder.event(None, event, &mut |event| seen.push(show(&event))).unwrap();
     }
@@ -35,7 +35,7 @@ fn run(events: &[&str]) -> Vec<String> {
 }
 
 fn reply(body: &str) -> Vec<String> {
-    let (mut decoder, mut seen) = (Decoder::new(&Profile::default()), Vec::new());
+    let (mut decoder, mut seen) = (MessagesDecoder::new(&Profile::default()), Vec::new());
     decoder.reply(body, &mut |event| seen.push(show(&event))).unwrap();
     seen
 }
@@ -186,7 +186,7 @@ fn failures_and_ends_that_come_too_early() {
     assert_eq!(run(&[START, text])[3..], ["text a"]);
     let said = run(&[START, text, &ends("\"end_turn\"")]);
     assert_eq!(said[5..], ["Close(None)", "Finish(Stop)", "End"]);
-    let mut decoder = Decoder::new(&Profile::default());
+    let mut decoder = MessagesDecoder::new(&Profile::default());
     for odd in ["{", "x", "[]", "{\"type\":\"message_stop\"} x"] {
         assert!(decoder.event(None, odd, &mut |_| panic!("{odd}")).is_err(), "{odd}");
     }
@@ -254,7 +254,7 @@ fn a_whole_answer_is_its_stream() {
         [r#"fail Some("api_error") m"#]
     );
     assert!(reply("{}").is_empty());
-    assert!(Decoder::default().reply("[1]", &mut |_| ()).is_err());
+    assert!(MessagesDecoder::default().reply("[1]", &mut |_| ()).is_err());
     // Legal, and empty.
     assert_eq!(reply(r#"{"content":[],"stop_reason":"end_turn"}"#), ["start -", "Finish(Stop)", "End"]);
 }
@@ -263,7 +263,7 @@ fn a_whole_answer_is_its_stream() {
 fn counts_replace_and_are_never_added() {
     // Cases 109 to 111.
     let collect = |events: &[&str]| {
-        let (mut decoder, mut answer) = (Decoder::default(), Answer::default());
+        let (mut decoder, mut answer) = (MessagesDecoder::default(), Answer::default());
         for event in events {
             decoder.event(None, event, &mut |event| answer.take(event).unwrap()).unwrap();
         }

@@ -15,14 +15,14 @@ pub(super) fn head(id: Option<&str>, context: &Context, o: &mut Object<'_>) {
 
 /// Why an answer ends, in the protocol's words.
 #[derive(Debug)]
-pub(super) struct Stop<'s> {
+pub(super) struct StopMembers<'s> {
     reason: &'static str,
     sequence: Option<&'s Lit<'static>>,
     /// What was said to decline, if anything.
     explanation: Option<&'s Lit<'s>>,
 }
 
-impl<'s> Stop<'s> {
+impl<'s> StopMembers<'s> {
     /// `calls`: tools are called; `refused`: what the model said to decline.
     pub(super) fn new(
         finish: Option<&'s Finish<'static>>,
@@ -68,14 +68,14 @@ impl<'s> Stop<'s> {
 
 /// The opaque member of a block of reasoning.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Opaque {
+pub(super) enum OpaqueBlock {
     /// The `signature` of a `thinking` block.
     Signature(Lit<'static>),
     /// The `data` of a `redacted_thinking` block.
     Redacted(Lit<'static>),
 }
 
-impl Opaque {
+impl OpaqueBlock {
     /// That of reasoning whose text is shown. Somebody has to sign it: where the provider did not, and where
     /// it did in another protocol's way, it is the gateway with a carrier. The text comes back by itself.
     pub(super) fn of_shown(seals: &[Seal<'_>], text: &Lit<'_>, context: &Context) -> Self {

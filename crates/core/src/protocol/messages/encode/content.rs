@@ -10,13 +10,13 @@ use crate::json::Lit;
 use crate::json::write::{Array, Object};
 use crate::protocol::phrases;
 
-use super::ids::Ids;
-use super::mark::{self, Marks};
+use super::ids::CallIds;
+use super::mark::{self, CacheMarks};
 use super::{input, reasoning};
 
 /// What becomes a block.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Item<'r, 'a> {
+pub(super) enum BlockItem<'r, 'a> {
     /// A part of a turn.
     Part(&'r Part<'a>),
     /// Instructions, with the role of their message.
@@ -27,7 +27,7 @@ pub(super) enum Item<'r, 'a> {
     Dot,
 }
 
-impl<'r> Item<'r, '_> {
+impl<'r> BlockItem<'r, '_> {
     pub(super) fn mark(&self) -> Option<Cache> {
         match self {
             Self::Part(part) => mark::of(part),
@@ -48,16 +48,16 @@ impl<'r> Item<'r, '_> {
 /// What the blocks of a request are written with.
 pub(super) struct Blocks<'w> {
     pub(super) names: &'w Names,
-    pub(super) ids: Ids<'w>,
-    pub(super) marks: Marks,
+    pub(super) ids: CallIds<'w>,
+    pub(super) marks: CacheMarks,
 }
 
 impl Blocks<'_> {
     /// Writes one block, or the several of which reasoning consists. `last`: the model goes on from here.
-    pub(super) fn write(&mut self, item: Item<'_, '_>, last: bool, blocks: &mut Array<'_>) {
+    pub(super) fn write(&mut self, item: BlockItem<'_, '_>, last: bool, blocks: &mut Array<'_>) {
         let cache = item.mark();
         match item {
-            Item::Part(Part::Reasoning(thought)) => reasoning::write(thought, blocks),
+            BlockItem::Part(Part::Reasoning(thought)) => reasoning::write(thought, blocks),
             item => {
                 blocks.object(|o| {
                     self.members(item, last, o);
@@ -69,24 +69,24 @@ impl Blocks<'_> {
 
     /// Writes a block of instructions.
     pub(super) fn text(&mut self, text: &Text<'_>, blocks: &mut Array<'_>) {
-        self.write(Item::Text(text), false, blocks);
+        self.write(BlockItem::Text(text), false, blocks);
     }
 
-    fn members(&self, item: Item<'_, '_>, last: bool, o: &mut Object<'_>) {
+    fn members(&self, item: BlockItem<'_, '_>, last: bool, o: &mut Object<'_>) {
         match item {
-            Item::Dot => {
+            BlockItem::Dot => {
                 o.text("type", "text").text("text", ".");
             }
-            Item::Text(text) => {
+            BlockItem::Text(text) => {
                 o.text("type", "text").lit("text", &text.text);
             }
-            Item::Note(text) => {
+            BlockItem::Note(text) => {
                 o.text("type", "text").string("text", |out| {
                     out.plain(phrases::SYSTEM_NOTE);
                     out.lit(&text.text);
                 });
             }
-            Item::Part(part) => self.part(part, last, o),
+            BlockItem::Part(part) => self.part(part, last, o),
         }
     }
 

@@ -9,7 +9,7 @@ use super::schema;
 
 /// How the model is made to answer in the form that the client wants.
 #[derive(Debug)]
-pub(super) enum Form<'r> {
+pub(super) enum AnswerFormat<'r> {
     /// Any text.
     Free,
     /// By a schema that the provider enforces.
@@ -20,7 +20,7 @@ pub(super) enum Form<'r> {
     Asked(Option<&'r Raw<'r>>),
 }
 
-impl<'r> Form<'r> {
+impl<'r> AnswerFormat<'r> {
     /// `can_force`: it can be made to call a tool, and there is none other.
     pub(super) fn of(request: &'r Request<'_>, target: &Target<'_>, can_force: bool) -> Self {
         let (schema, description) = match &request.format {

@@ -5,12 +5,12 @@ use crate::json::write::Object;
 
 /// Marks are asked for in the order of the prompt: tools, instructions, messages. The last ones are kept.
 #[derive(Debug)]
-pub(super) struct Marks {
+pub(super) struct CacheMarks {
     /// So many of the first ones are left out.
     skip: usize,
 }
 
-impl Marks {
+impl CacheMarks {
     pub(super) fn new(wanted: usize, at_the_end: bool) -> Self {
         Self { skip: wanted.saturating_sub(MOST - usize::from(at_the_end)) }
     }

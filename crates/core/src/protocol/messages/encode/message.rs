@@ -8,19 +8,19 @@
 use crate::canon::{Losses, MidSystem, Part, Request, Role, Target, Text, Turn};
 use crate::failure::{Failure, Kind, Result};
 
-use super::content::{self, Item};
+use super::content::{self, BlockItem};
 use super::reasoning;
 
 /// The conversation, flat.
 #[derive(Debug)]
-pub(super) struct Plan<'r, 'a> {
-    items: Vec<(Role, Item<'r, 'a>)>,
+pub(super) struct MessagePlan<'r, 'a> {
+    items: Vec<(Role, BlockItem<'r, 'a>)>,
     /// Blocks of the instructions before the conversation.
     pub(super) system: &'r [Text<'a>],
 }
 
 /// A call, and its result once it is found.
-struct Found<'r, 'a> {
+struct CallResult<'r, 'a> {
     id: &'r str,
     result: Option<&'r Part<'a>>,
     written: bool,
@@ -28,13 +28,13 @@ struct Found<'r, 'a> {
 
 /// The calls of the model's last turns, and their results.
 #[derive(Default)]
-struct Calls<'r, 'a> {
+struct PendingCalls<'r, 'a> {
     order: Vec<&'r str>,
     /// One for each id, and sorted by them: nearly always it is one or two, for which a map costs too much.
-    results: Vec<Found<'r, 'a>>,
+    results: Vec<CallResult<'r, 'a>>,
 }
 
-impl<'r, 'a> Calls<'r, 'a> {
+impl<'r, 'a> PendingCalls<'r, 'a> {
     fn clear(&mut self) {
         self.order.clear();
         self.results.clear();
@@ -42,26 +42,26 @@ impl<'r, 'a> Calls<'r, 'a> {
 
     /// Makes ready to look for the results of the calls that are in order now.
     fn await_results(&mut self) {
-        self.results.extend(self.order.iter().map(|id| Found { id, result: None, written: false }));
+        self.results.extend(self.order.iter().map(|id| CallResult { id, result: None, written: false }));
         self.results.sort_unstable_by_key(|found| found.id);
         self.results.dedup_by_key(|found| found.id);
     }
 }
 
 /// That of the call with this id, among what is sorted by ids.
-fn find<'f, 'r, 'a>(results: &'f mut [Found<'r, 'a>], id: &str) -> Option<&'f mut Found<'r, 'a>> {
+fn find<'f, 'r, 'a>(results: &'f mut [CallResult<'r, 'a>], id: &str) -> Option<&'f mut CallResult<'r, 'a>> {
     let place = results.binary_search_by_key(&id, |found| found.id).ok()?;
     results.get_mut(place)
 }
 
-impl<'r, 'a> Plan<'r, 'a> {
+impl<'r, 'a> MessagePlan<'r, 'a> {
     /// # Errors
     /// 400 for what can not be written.
     pub(super) fn new(request: &'r Request<'a>, target: &Target<'_>, losses: &mut Losses) -> Result<Self> {
-        let mut builder = Builder {
+        let mut builder = PlanBuilder {
             items: Vec::with_capacity(request.turns.iter().map(|turn| turn.parts.len()).sum()),
             late: Vec::new(),
-            calls: Calls::default(),
+            calls: PendingCalls::default(),
             native: target.caps.mid_system && target.profile.mid_system == MidSystem::Native,
         };
         if request.turns.iter().any(|turn| turn.name.is_some()) {
@@ -78,11 +78,11 @@ impl<'r, 'a> Plan<'r, 'a> {
         builder.place_late();
         let (mut items, mut system) = (builder.items, request.system.as_slice());
         match items.first() {
-            Some((Role::Assistant, _)) => items.insert(0, (Role::User, Item::Dot)),
+            Some((Role::Assistant, _)) => items.insert(0, (Role::User, BlockItem::Dot)),
             Some(_) => {}
             None => {
                 if let Some((last, before)) = system.split_last() {
-                    items.push((Role::User, Item::Text(last)));
+                    items.push((Role::User, BlockItem::Text(last)));
                     system = before;
                 }
             }
@@ -91,7 +91,7 @@ impl<'r, 'a> Plan<'r, 'a> {
     }
 
     /// The conversation, message by message.
-    pub(super) fn messages(&self) -> impl Iterator<Item = &[(Role, Item<'r, 'a>)]> {
+    pub(super) fn messages(&self) -> impl Iterator<Item = &[(Role, BlockItem<'r, 'a>)]> {
         self.items.chunk_by(|(one, _), (next, _)| one == next)
     }
 
@@ -104,7 +104,7 @@ impl<'r, 'a> Plan<'r, 'a> {
     pub(super) fn is_prefilled(&self) -> bool {
         let last = self.items.last();
         last.is_some_and(|(role, item)| {
-            *role == Role::Assistant && !matches!(item, Item::Part(Part::Call(_)))
+            *role == Role::Assistant && !matches!(item, BlockItem::Part(Part::Call(_)))
         })
     }
 
@@ -132,11 +132,11 @@ impl<'r, 'a> Plan<'r, 'a> {
     pub(super) fn called_without_thinking(&self) -> bool {
         for message in self.items.chunk_by(|(one, _), (next, _)| one == next).rev() {
             let has = |wanted: fn(&Part<'_>) -> bool| {
-                message.iter().any(|(_, item)| matches!(item, Item::Part(part) if wanted(part)))
+                message.iter().any(|(_, item)| matches!(item, BlockItem::Part(part) if wanted(part)))
             };
             match message.first() {
                 Some((Role::Assistant, first)) => {
-                    let thought = matches!(first, Item::Part(Part::Reasoning(_)));
+                    let thought = matches!(first, BlockItem::Part(Part::Reasoning(_)));
                     if !thought && has(|part| matches!(part, Part::Call(_))) {
                         return true;
                     }
@@ -155,16 +155,16 @@ fn run(turns: &[Turn<'_>], assistant: bool) -> usize {
 }
 
 /// Puts the list together.
-struct Builder<'r, 'a> {
-    items: Vec<(Role, Item<'r, 'a>)>,
+struct PlanBuilder<'r, 'a> {
+    items: Vec<(Role, BlockItem<'r, 'a>)>,
     /// Instructions that wait for the end of the user's turn.
     late: Vec<&'r Text<'a>>,
-    calls: Calls<'r, 'a>,
+    calls: PendingCalls<'r, 'a>,
     /// May instructions stand in mid-conversation?
     native: bool,
 }
 
-impl<'r, 'a> Builder<'r, 'a> {
+impl<'r, 'a> PlanBuilder<'r, 'a> {
     /// Takes a run of the model's turns.
     fn assistant(&mut self, turns: &'r [Turn<'a>], losses: &mut Losses) -> Result<()> {
         self.calls.clear();
@@ -182,7 +182,7 @@ impl<'r, 'a> Builder<'r, 'a> {
                 _ => content::check(part)?,
             }
             self.place_late();
-            self.items.push((Role::Assistant, Item::Part(part)));
+            self.items.push((Role::Assistant, BlockItem::Part(part)));
         }
         self.calls.await_results();
         Ok(())
@@ -198,7 +198,7 @@ impl<'r, 'a> Builder<'r, 'a> {
             match part {
                 Part::Text(text) if role == Role::System => {
                     if notes && !text.text.is_blank() {
-                        self.items.push((Role::User, Item::Note(text)));
+                        self.items.push((Role::User, BlockItem::Note(text)));
                     }
                     continue;
                 }
@@ -232,14 +232,14 @@ impl<'r, 'a> Builder<'r, 'a> {
                 && !std::mem::replace(&mut found.written, true)
             {
                 content::check(part)?;
-                self.items.push((Role::User, Item::Part(part)));
+                self.items.push((Role::User, BlockItem::Part(part)));
             }
         }
         Ok(())
     }
 
     fn place_part(&mut self, part: &'r Part<'a>) {
-        self.items.push((Role::User, Item::Part(part)));
+        self.items.push((Role::User, BlockItem::Part(part)));
     }
 
     /// Instructions may only stand behind a turn of the user's that is complete; where there is none they
@@ -251,14 +251,14 @@ impl<'r, 'a> Builder<'r, 'a> {
             match part {
                 Part::Text(text) if text.text.is_blank() => {}
                 Part::Text(text) if behind_user => self.late.push(text),
-                Part::Text(text) => self.items.push((Role::User, Item::Note(text))),
+                Part::Text(text) => self.items.push((Role::User, BlockItem::Note(text))),
                 _ => {}
             }
         }
     }
 
     fn place_late(&mut self) {
-        self.items.extend(self.late.drain(..).map(|text| (Role::System, Item::Text(text))));
+        self.items.extend(self.late.drain(..).map(|text| (Role::System, BlockItem::Text(text))));
     }
 }
 

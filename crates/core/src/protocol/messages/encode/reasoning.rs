@@ -23,7 +23,7 @@ pub(super) struct Obstacles {
 
 /// What is said of thinking and limits.
 #[derive(Debug)]
-pub(super) struct Thought {
+pub(super) struct ThinkingPlan {
     mode: ThinkingMember,
     /// `output_config.effort`.
     pub(super) effort: Option<Level>,
@@ -70,7 +70,7 @@ impl RequestedThinking {
     }
 }
 
-impl Thought {
+impl ThinkingPlan {
     /// Decides what is said to a model.
     ///
     /// # Errors

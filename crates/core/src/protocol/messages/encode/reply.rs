@@ -8,14 +8,14 @@ use crate::json::write::{self, Array};
 
 use crate::protocol::messages::usage;
 
-use super::answer::{self, Opaque, Stop};
+use super::answer::{self, OpaqueBlock, StopMembers};
 use super::input;
 
 /// Writes the answer's body.
 pub(in crate::protocol::messages) fn write(answer: &Answer, context: &Context) -> Bytes {
     let mut out = Vec::new();
     let refused = refused(answer);
-    let stop = Stop::new(answer.finish.as_ref(), answer.calls(), refused.as_ref(), context);
+    let stop = StopMembers::new(answer.finish.as_ref(), answer.calls(), refused.as_ref(), context);
     let counts = answer.usage.clone().unwrap_or_default();
     let tier = if answer.tier.as_deref() == Some("priority") { "priority" } else { "standard" };
     write::object(&mut out, |o| {
@@ -63,15 +63,15 @@ fn segment(segment: &Segment, spoke: &mut bool, context: &Context, blocks: &mut 
 fn reasoning(segment: &Segment, context: &Context, blocks: &mut Array<'_>) {
     let (text, hidden) = (segment.lit(), context.show_reasoning == Some(false));
     let (shown, opaque) = match hidden || text.is_empty() {
-        true => (Lit::default(), Opaque::of_hidden(&segment.seals, &text, context)),
-        false => (text.borrow(), Some(Opaque::of_shown(&segment.seals, &text, context))),
+        true => (Lit::default(), OpaqueBlock::of_hidden(&segment.seals, &text, context)),
+        false => (text.borrow(), Some(OpaqueBlock::of_shown(&segment.seals, &text, context))),
     };
     let Some(opaque) = opaque else { return };
     blocks.object(|o| match opaque {
-        Opaque::Signature(signature) => {
+        OpaqueBlock::Signature(signature) => {
             o.text("type", "thinking").lit("thinking", &shown).lit("signature", &signature);
         }
-        Opaque::Redacted(data) => {
+        OpaqueBlock::Redacted(data) => {
             o.text("type", "redacted_thinking").lit("data", &data);
         }
     });

@@ -6,13 +6,13 @@ use crate::json::write::{self, Object};
 use crate::protocol::Written;
 
 use super::content::Blocks;
-use super::format::Form;
-use super::ids::Ids;
-use super::mark::{self, Marks};
-use super::message::Plan;
-use super::reasoning::{Obstacles, Thought};
-use super::samplers::Samplers;
-use super::tools::{self, Pick};
+use super::format::AnswerFormat;
+use super::ids::CallIds;
+use super::mark::{self, CacheMarks};
+use super::message::MessagePlan;
+use super::reasoning::{Obstacles, ThinkingPlan};
+use super::samplers::SamplerMembers;
+use super::tools::{self, ForcedTool};
 
 /// Writes the request.
 pub(in crate::protocol::messages) fn write(
@@ -24,22 +24,22 @@ pub(in crate::protocol::messages) fn write(
 ) -> Result<Written> {
     let caps = target.caps;
     let offer = Offer::new(&request.tools, request.choice.as_ref(), caps.web_search, false, losses)?;
-    let pick = Pick::of(&offer, caps, losses)?;
-    let mut plan = Plan::new(request, target, losses)?;
+    let pick = ForcedTool::of(&offer, caps, losses)?;
+    let mut plan = MessagePlan::new(request, target, losses)?;
     plan.check_prefill(caps.prefill)?;
     let obstacles = Obstacles {
-        is_forced: pick.as_ref().is_some_and(Pick::is_forced),
+        is_forced: pick.as_ref().is_some_and(ForcedTool::is_forced),
         is_prefilled: plan.is_prefilled(),
         called_without_thinking: plan.called_without_thinking(),
     };
-    let thought = Thought::decide(request, target, obstacles, losses)?;
+    let thought = ThinkingPlan::decide(request, target, obstacles, losses)?;
     let can_force = caps.forced_tool && offer.tools.is_empty() && !thought.is_on();
-    let form = Form::of(request, target, can_force);
-    let samplers = Samplers::new(request, target, thought.is_on(), losses)?;
+    let form = AnswerFormat::of(request, target, can_force);
+    let samplers = SamplerMembers::new(request, target, thought.is_on(), losses)?;
     let stop = stop(request, losses)?;
     let tier = tier(request, losses)?;
     absent(request, losses)?;
-    let mut blocks = Blocks { names, ids: Ids::new(request), marks: marks(request, &offer, &plan) };
+    let mut blocks = Blocks { names, ids: CallIds::new(request), marks: marks(request, &offer, &plan) };
     write::object(out, |o| {
         o.text("model", target.model);
         if !request.counting {
@@ -72,7 +72,7 @@ pub(in crate::protocol::messages) fn write(
     Ok(Written { answer_tool: form.answer_tool(), prefix: None })
 }
 
-fn system(plan: &Plan<'_, '_>, form: &Form<'_>, blocks: &mut Blocks<'_>, o: &mut Object<'_>) {
+fn system(plan: &MessagePlan<'_, '_>, form: &AnswerFormat<'_>, blocks: &mut Blocks<'_>, o: &mut Object<'_>) {
     let texts = || plan.system.iter().filter(|text| !text.text.is_blank());
     if texts().next().is_none() && !form.asks() {
         return;
@@ -83,7 +83,7 @@ fn system(plan: &Plan<'_, '_>, form: &Form<'_>, blocks: &mut Blocks<'_>, o: &mut
     });
 }
 
-fn messages(plan: &Plan<'_, '_>, blocks: &mut Blocks<'_>, o: &mut Object<'_>) {
+fn messages(plan: &MessagePlan<'_, '_>, blocks: &mut Blocks<'_>, o: &mut Object<'_>) {
     let prefilled = plan.is_prefilled();
     o.array("messages", |list| {
         let mut messages = plan.messages().peekable();
@@ -177,10 +177,10 @@ fn is_anonymous(user: &str) -> bool {
     printable && user.chars().count() <= LONGEST_USER && !user.contains('@') && !phone
 }
 
-fn marks(request: &Request<'_>, offer: &Offer<'_, '_>, plan: &Plan<'_, '_>) -> Marks {
+fn marks(request: &Request<'_>, offer: &Offer<'_, '_>, plan: &MessagePlan<'_, '_>) -> CacheMarks {
     let tools = offer.tools.iter().filter(|tool| tool.cache.is_some()).count();
     let system = plan.system.iter().filter(|text| text.cache.is_some() && !text.text.is_blank()).count();
-    Marks::new(tools + system + plan.marks(), request.cache.is_some())
+    CacheMarks::new(tools + system + plan.marks(), request.cache.is_some())
 }
 
 /// Characters of a user's id.

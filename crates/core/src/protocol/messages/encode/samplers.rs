@@ -7,13 +7,13 @@ use crate::json::write::Object;
 
 /// What is left of the sampling parameters, as they are spelled.
 #[derive(Debug, Default)]
-pub(super) struct Samplers<'r> {
+pub(super) struct SamplerMembers<'r> {
     temperature: Option<&'r str>,
     top_p: Option<&'r str>,
     top_k: Option<&'r str>,
 }
 
-impl<'r> Samplers<'r> {
+impl<'r> SamplerMembers<'r> {
     /// What the model takes; `thinks`: while it thinks it takes less.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use crate::json::{self, Lenient as _, Lit, Member, Raw};
 /// The schema that the provider can enforce; `None` where it would mean something else.
 pub(super) fn enforceable(schema: &Raw<'_>) -> Option<Vec<u8>> {
     let text = schema.get().trim();
-    let mut survey = Survey::default();
+    let mut survey = SchemaSurvey::default();
     survey.schema(text, 0);
     if survey.is_open() {
         return None;
@@ -38,7 +38,7 @@ pub(super) fn may_be_input(schema: &Raw<'_>) -> bool {
 
 /// What decides whether a schema can be enforced.
 #[derive(Debug, Default)]
-struct Survey<'s> {
+struct SchemaSurvey<'s> {
     open: bool,
     optional: usize,
     unions: usize,
@@ -47,7 +47,7 @@ struct Survey<'s> {
     within: Option<&'s str>,
 }
 
-impl<'s> Survey<'s> {
+impl<'s> SchemaSurvey<'s> {
     fn is_open(&self) -> bool {
         self.open
             || self.optional > MOST_OPTIONAL
@@ -148,7 +148,7 @@ impl<'s> Survey<'s> {
 
 /// What is to be known of a schema before it is written.
 #[derive(Default)]
-struct Facts<'s> {
+struct SchemaFacts<'s> {
     is_object: bool,
     closes: bool,
     has_union: bool,
@@ -159,7 +159,7 @@ struct Facts<'s> {
     note: String,
 }
 
-impl<'s> Facts<'s> {
+impl<'s> SchemaFacts<'s> {
     fn read(schema: &'s str) -> Self {
         let mut facts = Self::default();
         for (member, value) in members(schema) {
@@ -228,7 +228,7 @@ fn edit(schema: &str, out: &mut Vec<u8>) {
     if !schema.starts_with('{') {
         return json::compact(schema, out);
     }
-    let facts = Facts::read(schema);
+    let facts = SchemaFacts::read(schema);
     write::object(out, |o| {
         for (member, value) in members(schema) {
             keyword(&member, value, &facts, o);
@@ -242,7 +242,7 @@ fn edit(schema: &str, out: &mut Vec<u8>) {
     });
 }
 
-fn keyword(member: &Member<'_>, value: &str, facts: &Facts<'_>, o: &mut Object<'_>) {
+fn keyword(member: &Member<'_>, value: &str, facts: &SchemaFacts<'_>, o: &mut Object<'_>) {
     let name = std::str::from_utf8(member.key).unwrap_or_default();
     match name {
         "$schema" | "$id" => {}

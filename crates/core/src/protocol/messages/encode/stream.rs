@@ -9,23 +9,23 @@ use crate::json::write::{self, Object};
 
 use crate::protocol::messages::{error, usage};
 
-use super::answer::{self, Opaque, Stop};
+use super::answer::{self, OpaqueBlock, StopMembers};
 
 /// Writes the stream for a client.
 #[derive(Debug)]
-pub(in crate::protocol::messages) struct Encoder {
+pub(in crate::protocol::messages) struct MessagesEncoder {
     queue: Queue,
-    state: State,
+    state: MessageWriter,
 }
 
 #[derive(Debug)]
-struct State {
+struct MessageWriter {
     context: Arc<Context>,
     started: bool,
     ended: bool,
     /// The index of the next block.
     index: u64,
-    block: Block,
+    block: OpenBlock,
     usage: Usage,
     finish: Option<Finish<'static>>,
     calls: bool,
@@ -37,7 +37,7 @@ struct State {
 
 /// The block that is being written.
 #[derive(Debug)]
-enum Block {
+enum OpenBlock {
     Text,
     Refusal {
         shown: bool,
@@ -54,14 +54,14 @@ enum Block {
     None,
 }
 
-impl Encoder {
+impl MessagesEncoder {
     pub(in crate::protocol::messages) fn new(context: Arc<Context>) -> Self {
-        let state = State {
+        let state = MessageWriter {
             context,
             started: false,
             ended: false,
             index: 0,
-            block: Block::None,
+            block: OpenBlock::None,
             usage: Usage::default(),
             finish: None,
             calls: false,
@@ -72,7 +72,7 @@ impl Encoder {
     }
 }
 
-impl Encode for Encoder {
+impl Encode for MessagesEncoder {
     fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
         let Self { queue, state } = self;
         if state.ended {
@@ -106,7 +106,7 @@ impl Encode for Encoder {
     }
 }
 
-impl State {
+impl MessageWriter {
     fn start(&mut self, id: Option<&str>, out: &mut Vec<u8>) {
         if std::mem::replace(&mut self.started, true) {
             return;
@@ -124,7 +124,7 @@ impl State {
         self.start(None, out);
         self.ended = true;
         let refused = self.refused.as_deref().map(Lit::part);
-        let stop = Stop::new(self.finish.as_ref(), self.calls, refused.as_ref(), &self.context);
+        let stop = StopMembers::new(self.finish.as_ref(), self.calls, refused.as_ref(), &self.context);
         send("message_delta", out, |o| {
             o.object("delta", |o| stop.write(o));
             o.object("usage", |o| usage::write(&self.usage, o));
@@ -151,7 +151,7 @@ impl State {
                 self.begin(out, |o| {
                     o.text("type", "text").text("text", "");
                 });
-                Block::Text
+                OpenBlock::Text
             }
             SegmentKind::Refusal => {
                 // The model's own words, if there are any, say why it declines.
@@ -162,25 +162,25 @@ impl State {
                         o.text("type", "text").text("text", "");
                     });
                 }
-                Block::Refusal { shown }
+                OpenBlock::Refusal { shown }
             }
             SegmentKind::Reasoning if self.context.show_reasoning == Some(false) => {
-                Block::Hidden(String::new())
+                OpenBlock::Hidden(String::new())
             }
             SegmentKind::Reasoning => {
                 self.begin(out, |o| {
                     o.text("type", "thinking").text("thinking", "").text("signature", "");
                 });
-                Block::Thinking
+                OpenBlock::Thinking
             }
-            SegmentKind::Search(_) => Block::None,
+            SegmentKind::Search(_) => OpenBlock::None,
             // Clients of the protocol know no namespaces: one that a provider adds says nothing to them.
             SegmentKind::Call { id, name, custom, .. } => {
                 self.calls = true;
                 self.begin(out, |o| {
                     o.text("type", "tool_use").text("id", id).text("name", name).json("input", "{}");
                 });
-                if *custom { Block::Custom { spoke: false } } else { Block::Call }
+                if *custom { OpenBlock::Custom { spoke: false } } else { OpenBlock::Call }
             }
         };
     }
@@ -188,54 +188,56 @@ impl State {
     fn delta(&mut self, text: &Lit<'_>, out: &mut Vec<u8>) {
         let index = self.index;
         match &mut self.block {
-            Block::Text => piece(index, "text_delta", "text", text, out),
-            Block::Refusal { shown } => {
+            OpenBlock::Text => piece(index, "text_delta", "text", text, out),
+            OpenBlock::Refusal { shown } => {
                 self.refused.get_or_insert_default().push_str(text.raw());
                 if *shown {
                     piece(index, "text_delta", "text", text, out);
                 }
             }
-            Block::Thinking => piece(index, "thinking_delta", "thinking", text, out),
-            Block::Hidden(hidden) => hidden.push_str(text.raw()),
-            Block::Call => piece(index, "input_json_delta", "partial_json", text, out),
-            Block::Custom { spoke } => {
+            OpenBlock::Thinking => piece(index, "thinking_delta", "thinking", text, out),
+            OpenBlock::Hidden(hidden) => hidden.push_str(text.raw()),
+            OpenBlock::Call => piece(index, "input_json_delta", "partial_json", text, out),
+            OpenBlock::Custom { spoke } => {
                 let before = if std::mem::replace(spoke, true) { "" } else { CUSTOM_HEAD };
                 custom_piece(index, before, text.raw(), "", out);
             }
-            Block::None => {}
+            OpenBlock::None => {}
         }
     }
 
     fn close(&mut self, seals: &[Seal<'_>], out: &mut Vec<u8>) {
-        match std::mem::replace(&mut self.block, Block::None) {
-            Block::None | Block::Refusal { shown: false } => return,
-            Block::Hidden(text) => return self.opaque(seals, &Lit::part(&text), out),
-            Block::Thinking => {
+        match std::mem::replace(&mut self.block, OpenBlock::None) {
+            OpenBlock::None | OpenBlock::Refusal { shown: false } => return,
+            OpenBlock::Hidden(text) => return self.opaque(seals, &Lit::part(&text), out),
+            OpenBlock::Thinking => {
                 // The carrier never holds the text: it was shown.
-                if let Opaque::Signature(text) = Opaque::of_shown(seals, &Lit::default(), &self.context) {
+                if let OpaqueBlock::Signature(text) =
+                    OpaqueBlock::of_shown(seals, &Lit::default(), &self.context)
+                {
                     piece(self.index, "signature_delta", "signature", &text, out);
                 }
             }
-            Block::Custom { spoke } => {
+            OpenBlock::Custom { spoke } => {
                 let before = if spoke { "" } else { CUSTOM_HEAD };
                 custom_piece(self.index, before, "", CUSTOM_TAIL, out);
             }
-            Block::Text | Block::Call | Block::Refusal { shown: true } => {}
+            OpenBlock::Text | OpenBlock::Call | OpenBlock::Refusal { shown: true } => {}
         }
         self.stop(out);
     }
 
     /// Reasoning of which nothing is shown, in one block.
     fn opaque(&mut self, seals: &[Seal<'_>], text: &Lit<'_>, out: &mut Vec<u8>) {
-        match Opaque::of_hidden(seals, text, &self.context) {
+        match OpaqueBlock::of_hidden(seals, text, &self.context) {
             None => {}
-            Some(Opaque::Redacted(data)) => {
+            Some(OpaqueBlock::Redacted(data)) => {
                 self.begin(out, |o| {
                     o.text("type", "redacted_thinking").lit("data", &data);
                 });
                 self.stop(out);
             }
-            Some(Opaque::Signature(signature)) => {
+            Some(OpaqueBlock::Signature(signature)) => {
                 self.begin(out, |o| {
                     o.text("type", "thinking").text("thinking", "").text("signature", "");
                 });

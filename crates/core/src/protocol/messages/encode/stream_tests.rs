@@ -18,7 +18,7 @@ fn context() -> Context {
 }
 
 fn run_with(context: Context, events: Vec<Event<'_>>) -> Vec<String> {
-    let (mut encoder, mut out) = (Encoder::new(Arc::new(context)), Vec::new());
+    let (mut encoder, mut out) = (MessagesEncoder::new(Arc::new(context)), Vec::new());
     for event in events {
         encoder.event(event, &mut out);
     }
@@ -324,7 +324,7 @@ fn what_the_protocol_has_no_place_for_is_left_out() {
 #[test]
 fn failures_end_the_stream() {
     // Case 101.
-    let (mut encoder, mut out) = (Encoder::new(Arc::new(context())), Vec::new());
+    let (mut encoder, mut out) = (MessagesEncoder::new(Arc::new(context())), Vec::new());
     encoder.event(start(), &mut out);
     encoder.event(text("x"), &mut out);
     encoder.fail(&Failure::new(Kind::Provider, "boom"), &mut out);

@@ -6,13 +6,13 @@ use crate::json::write::{Array, Object};
 use crate::json::{self, Lenient as _, Lit, Raw};
 use crate::protocol::phrases;
 
-use super::format::Form;
-use super::mark::Marks;
+use super::format::AnswerFormat;
+use super::mark::CacheMarks;
 use super::schema;
 
 /// Which tools the model may call, in the protocol's words.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Pick<'r> {
+pub(super) enum ForcedTool<'r> {
     Auto,
     Any,
     None,
@@ -23,7 +23,7 @@ pub(super) enum Pick<'r> {
     },
 }
 
-impl<'r> Pick<'r> {
+impl<'r> ForcedTool<'r> {
     /// What is said of the client's choice. A model that can not be forced decides by itself.
     ///
     /// # Errors
@@ -55,13 +55,13 @@ impl<'r> Pick<'r> {
 /// Writes `tools` and `tool_choice`. `single`: one call at most.
 pub(super) fn write(
     offer: &Offer<'_, '_>,
-    pick: Option<&Pick<'_>>,
+    pick: Option<&ForcedTool<'_>>,
     single: bool,
-    form: &Form<'_>,
-    (names, marks): (&Names, &mut Marks),
+    form: &AnswerFormat<'_>,
+    (names, marks): (&Names, &mut CacheMarks),
     o: &mut Object<'_>,
 ) {
-    if let Form::Tool { schema, description } = form {
+    if let AnswerFormat::Tool { schema, description } = form {
         o.array("tools", |list| {
             list.object(|o| function(ANSWER_TOOL, |o| describe(*description, None, o), Some(schema), o));
         });
@@ -77,16 +77,22 @@ pub(super) fn write(
     choice(offer, pick, single, names, o);
 }
 
-fn choice(offer: &Offer<'_, '_>, pick: Option<&Pick<'_>>, single: bool, names: &Names, o: &mut Object<'_>) {
+fn choice(
+    offer: &Offer<'_, '_>,
+    pick: Option<&ForcedTool<'_>>,
+    single: bool,
+    names: &Names,
+    o: &mut Object<'_>,
+) {
     if pick.is_none() && !single {
         return;
     }
     o.object("tool_choice", |o| {
         match pick {
-            Some(Pick::Auto) | None => o.text("type", "auto"),
-            Some(Pick::Any) => o.text("type", "any"),
-            Some(Pick::None) => o.text("type", "none"),
-            Some(Pick::Tool { namespace, name }) => {
+            Some(ForcedTool::Auto) | None => o.text("type", "auto"),
+            Some(ForcedTool::Any) => o.text("type", "any"),
+            Some(ForcedTool::None) => o.text("type", "none"),
+            Some(ForcedTool::Tool { namespace, name }) => {
                 // A choice may leave the namespace out.
                 let tool = offer.tools.iter().find(|tool| {
                     tool.name == *name && (namespace.is_none() || tool.namespace.as_deref() == *namespace)
@@ -95,13 +101,13 @@ fn choice(offer: &Offer<'_, '_>, pick: Option<&Pick<'_>>, single: bool, names: &
                 o.text("type", "tool").text("name", &names.upstream(namespace, name))
             }
         };
-        if single && pick != Some(&Pick::None) {
+        if single && pick != Some(&ForcedTool::None) {
             o.bool("disable_parallel_tool_use", true);
         }
     });
 }
 
-fn one(tool: &Tool<'_>, names: &Names, marks: &mut Marks, list: &mut Array<'_>) {
+fn one(tool: &Tool<'_>, names: &Names, marks: &mut CacheMarks, list: &mut Array<'_>) {
     list.object(|o| {
         let name = names.upstream(tool.namespace.as_deref(), &tool.name);
         match &tool.kind {

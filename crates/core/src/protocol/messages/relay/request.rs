@@ -6,13 +6,13 @@ use bytes::Bytes;
 
 use crate::failure::Kind;
 use crate::json::{self, Edit, Lenient as _};
-use crate::protocol::carriers::Places;
+use crate::protocol::carriers::CarrierPlaces;
 use crate::protocol::state::Test;
 use crate::protocol::{Head, Members};
 
 /// Where carriers of other providers' reasoning stand.
-pub(in crate::protocol::messages) static CARRIERS: Places =
-    Places { conversation: "messages", blocks: Some("content"), opaque: &["signature", "data"] };
+pub(in crate::protocol::messages) static CARRIERS: CarrierPlaces =
+    CarrierPlaces { conversation: "messages", blocks: Some("content"), opaque: &["signature", "data"] };
 
 pub(in crate::protocol::messages) static MEMBERS: Members = Members {
     conversation: &["messages"],

@@ -12,7 +12,7 @@ use super::{content, reasoning, tools};
 use crate::protocol::pick::pick;
 
 /// Reads the items of one request.
-pub(super) struct Items<'r, 'a> {
+pub(super) struct InputReader<'r, 'a> {
     pub(super) request: &'r mut Request<'a>,
     pub(super) losses: &'r mut Losses,
     pub(super) target: &'r Target<'r>,
@@ -23,7 +23,7 @@ pub(super) struct Items<'r, 'a> {
 }
 
 /// The members of an item that are read, whatever its type.
-struct Item<'a, 'n, 'p> {
+struct InputItem<'a, 'n, 'p> {
     node: &'n Node<'a, 'p>,
     role: Option<&'a str>,
     content: Option<&'a str>,
@@ -38,7 +38,7 @@ struct Item<'a, 'n, 'p> {
     tools: Option<&'a str>,
 }
 
-impl<'a> Items<'_, 'a> {
+impl<'a> InputReader<'_, 'a> {
     /// Reads `input`: a text of the user, or items.
     pub(super) fn read(&mut self, node: &Node<'a, '_>) -> Result<()> {
         if node.kind() == Type::String {
@@ -68,7 +68,7 @@ impl<'a> Items<'_, 'a> {
                     "tools",
                 ],
             )?;
-        let item = Item {
+        let item = InputItem {
             node,
             role,
             content,
@@ -105,7 +105,7 @@ impl<'a> Items<'_, 'a> {
         }
     }
 
-    fn message(&mut self, item: &Item<'a, '_, '_>) -> Result<()> {
+    fn message(&mut self, item: &InputItem<'a, '_, '_>) -> Result<()> {
         let Some(role) = item.role else { return Err(item.node.missing("role").wrong("a string")) };
         let role = item.node.at("role", role);
         if let Some(phase) = item.phase {
@@ -152,7 +152,7 @@ impl<'a> Items<'_, 'a> {
         Ok(())
     }
 
-    fn call(&mut self, item: &Item<'a, '_, '_>, custom: bool) -> Result<()> {
+    fn call(&mut self, item: &InputItem<'a, '_, '_>, custom: bool) -> Result<()> {
         let node = item.node;
         let (key, args) = if custom { ("input", item.input) } else { ("arguments", item.arguments) };
         let args = match args.map(|text| node.at(key, text)) {
@@ -172,7 +172,7 @@ impl<'a> Items<'_, 'a> {
         Ok(())
     }
 
-    fn output(&mut self, item: &Item<'a, '_, '_>, custom: bool) -> Result<()> {
+    fn output(&mut self, item: &InputItem<'a, '_, '_>, custom: bool) -> Result<()> {
         if item.call_id.is_some_and(|id| self.gone.contains(&id)) {
             return self.losses.drop(&item.node.path);
         }
@@ -209,7 +209,7 @@ impl<'a> Items<'_, 'a> {
     }
 }
 
-impl<'a> Item<'a, '_, '_> {
+impl<'a> InputItem<'a, '_, '_> {
     fn call_id(&self) -> Result<std::borrow::Cow<'a, str>> {
         match (self.call_id, self.id) {
             (None, Some(id)) => self.node.at("id", id).string(),

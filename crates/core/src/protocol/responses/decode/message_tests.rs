@@ -10,8 +10,14 @@ fn read(json: &str) -> Result<(Request<'_>, Option<String>)> {
     let sealer = Sealer::default();
     let target =
         Target { protocol, origin: "o", model: "m", profile: &profile, caps: &caps, sealer: &sealer };
-    Items { request: &mut request, losses: &mut losses, target: &target, long: false, gone: Vec::new() }
-        .read(&Node::root(json))?;
+    InputReader {
+        request: &mut request,
+        losses: &mut losses,
+        target: &target,
+        long: false,
+        gone: Vec::new(),
+    }
+    .read(&Node::root(json))?;
     Ok((request, losses.header()))
 }
 

@@ -13,9 +13,9 @@ use crate::protocol::pick::{fields, indexed_elements};
 
 /// The items of one answer so far.
 #[derive(Debug, Default)]
-pub(super) struct Speech {
-    items: Vec<Item>,
-    places: Places,
+pub(super) struct OutputItems {
+    items: Vec<OutputItem>,
+    places: ItemIndex,
     /// The item whose text, refusal or reasoning is open.
     speaking: Option<usize>,
     /// Has a message said something?
@@ -23,19 +23,19 @@ pub(super) struct Speech {
     calls: u32,
 }
 
-/// Where items stand in [`Speech::items`]: a provider may make very many.
+/// Where items stand in [`OutputItems::items`]: a provider may make very many.
 #[derive(Debug, Default)]
-struct Places {
+struct ItemIndex {
     /// The last one at an index.
     last: BTreeMap<u64, usize>,
     /// The first one of a kind at an index.
-    first: BTreeMap<(u64, Kind), usize>,
+    first: BTreeMap<(u64, OutputKind), usize>,
     /// All of a kind, in order.
-    of_kind: BTreeMap<Kind, Vec<usize>>,
+    of_kind: BTreeMap<OutputKind, Vec<usize>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(super) enum OutputKind {
     Message,
     Reasoning,
     Call,
@@ -44,13 +44,13 @@ pub(super) enum Kind {
 }
 
 #[derive(Debug)]
-struct Item {
-    kind: Kind,
+struct OutputItem {
+    kind: OutputKind,
     done: bool,
     /// The call's key, once it is open.
     key: Option<u32>,
     /// Arguments that were given on.
-    sent: Sent,
+    sent: SentText,
     /// The part that spoke last, and whether it is one of a summary.
     part: Option<(u64, bool)>,
     /// Parts that spoke, and parts whose citations were told, as bits.
@@ -60,16 +60,16 @@ struct Item {
 
 /// A text of which only length and hash are kept.
 #[derive(Debug)]
-struct Sent {
+struct SentText {
     length: usize,
     hash: u64,
 }
 
-/// A position in [`Speech::items`].
+/// A position in [`OutputItems::items`].
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Slot(usize);
+pub(super) struct ItemSlot(usize);
 
-impl Kind {
+impl OutputKind {
     /// The kind of an item with this JSON.
     pub(super) fn of(item: &str) -> Self {
         let mut members = json::members(item.as_bytes()).lenient();
@@ -83,14 +83,14 @@ impl Kind {
     }
 }
 
-impl Speech {
+impl OutputItems {
     /// Does the answer call a tool?
     pub(super) fn has_calls(&self) -> bool {
         self.calls > 0
     }
 
     /// A new item, unless it is announced a second time.
-    pub(super) fn announce(&mut self, index: Option<u64>, kind: Kind) -> Slot {
+    pub(super) fn announce(&mut self, index: Option<u64>, kind: OutputKind) -> ItemSlot {
         match self.find(index, kind).filter(|slot| !self.is_done(*slot)) {
             Some(known) if self.items.get(known.0).is_some_and(|item| item.kind == kind) => known,
             _ => self.push(index, kind),
@@ -98,7 +98,7 @@ impl Speech {
     }
 
     /// The item that an event completes: a new one, unless it is known.
-    pub(super) fn completing(&mut self, index: Option<u64>, kind: Kind) -> Slot {
+    pub(super) fn completing(&mut self, index: Option<u64>, kind: OutputKind) -> ItemSlot {
         let known = self.find(index, kind).filter(|slot| index.is_some() || !self.is_done(*slot));
         match known.filter(|slot| self.items.get(slot.0).is_some_and(|item| item.kind == kind)) {
             Some(known) => known,
@@ -107,51 +107,51 @@ impl Speech {
     }
 
     /// The item that an event is about, announced or not. `None` if nobody is interested in it.
-    pub(super) fn slot(&mut self, index: Option<u64>, kind: Kind) -> Option<Slot> {
+    pub(super) fn slot(&mut self, index: Option<u64>, kind: OutputKind) -> Option<ItemSlot> {
         let slot = self.find(index, kind).unwrap_or_else(|| self.push(index, kind));
         self.items.get(slot.0).is_some_and(|item| item.kind == kind).then_some(slot)
     }
 
     /// The item at `index` of a whole output, of which it is the `nth` of its kind: by its place, or else by
     /// its rank. `None` if it was never announced.
-    pub(super) fn known(&self, index: u64, kind: Kind, nth: usize) -> Option<Slot> {
+    pub(super) fn known(&self, index: u64, kind: OutputKind, nth: usize) -> Option<ItemSlot> {
         let ranked = || self.places.of_kind.get(&kind)?.get(nth);
-        self.places.first.get(&(index, kind)).or_else(ranked).copied().map(Slot)
+        self.places.first.get(&(index, kind)).or_else(ranked).copied().map(ItemSlot)
     }
 
     /// Was the item completed?
-    fn is_done(&self, slot: Slot) -> bool {
+    fn is_done(&self, slot: ItemSlot) -> bool {
         self.items.get(slot.0).is_some_and(|item| item.done)
     }
 
-    fn find(&self, index: Option<u64>, kind: Kind) -> Option<Slot> {
+    fn find(&self, index: Option<u64>, kind: OutputKind) -> Option<ItemSlot> {
         let found = match index {
             Some(index) => self.places.last.get(&index),
             None => self.places.of_kind.get(&kind)?.last(),
         };
-        found.copied().map(Slot)
+        found.copied().map(ItemSlot)
     }
 
-    fn push(&mut self, index: Option<u64>, kind: Kind) -> Slot {
+    fn push(&mut self, index: Option<u64>, kind: OutputKind) -> ItemSlot {
         let place = self.items.len();
         let index = index.unwrap_or(u64::MAX);
-        let sent = Sent { length: 0, hash: FNV_OFFSET };
+        let sent = SentText { length: 0, hash: FNV_OFFSET };
         let (key, part) = (None, None);
-        self.items.push(Item { kind, done: false, key, sent, part, spoken: 0, cited: 0 });
+        self.items.push(OutputItem { kind, done: false, key, sent, part, spoken: 0, cited: 0 });
         self.places.last.insert(index, place);
         self.places.first.entry((index, kind)).or_insert(place);
         self.places.of_kind.entry(kind).or_default().push(place);
-        Slot(place)
+        ItemSlot(place)
     }
 
     /// What is said now belongs to this item: what another one was saying is complete.
-    fn enter(&mut self, slot: Slot, sink: &mut Sink<'_>) {
+    fn enter(&mut self, slot: ItemSlot, sink: &mut Sink<'_>) {
         if self.speaking.replace(slot.0).is_some_and(|before| before != slot.0) {
             sink(Event::Close(None));
         }
     }
 
-    fn leave(&mut self, slot: Slot, sink: &mut Sink<'_>) {
+    fn leave(&mut self, slot: ItemSlot, sink: &mut Sink<'_>) {
         if self.speaking == Some(slot.0) {
             self.speaking = None;
             sink(Event::Close(None));
@@ -159,7 +159,7 @@ impl Speech {
     }
 
     /// A piece of a message's text or refusal.
-    pub(super) fn say(&mut self, slot: Slot, part: u64, event: Event<'_>, sink: &mut Sink<'_>) {
+    pub(super) fn say(&mut self, slot: ItemSlot, part: u64, event: Event<'_>, sink: &mut Sink<'_>) {
         self.enter(slot, sink);
         let (was_heard, first) = (self.spoke, self.items.get(slot.0).is_none_or(|item| item.part.is_none()));
         let Some(item) = self.items.get_mut(slot.0) else { return };
@@ -175,8 +175,15 @@ impl Speech {
     }
 
     /// A piece of reasoning; of an item that sends a summary and its full text, the first kind counts.
-    pub(super) fn think(&mut self, slot: Slot, part: u64, summary: bool, text: Lit<'_>, sink: &mut Sink<'_>) {
-        let other = |item: &Item| item.part.is_some_and(|(_, kind)| kind != summary);
+    pub(super) fn think(
+        &mut self,
+        slot: ItemSlot,
+        part: u64,
+        summary: bool,
+        text: Lit<'_>,
+        sink: &mut Sink<'_>,
+    ) {
+        let other = |item: &OutputItem| item.part.is_some_and(|(_, kind)| kind != summary);
         if text.is_empty() || self.items.get(slot.0).is_none_or(other) {
             return;
         }
@@ -191,12 +198,12 @@ impl Speech {
     }
 
     /// Did this part of the item speak already?
-    pub(super) fn has_spoken(&self, slot: Slot, part: u64) -> bool {
+    pub(super) fn has_spoken(&self, slot: ItemSlot, part: u64) -> bool {
         self.items.get(slot.0).is_some_and(|item| item.spoken & bit(part) != 0)
     }
 
     /// Where a part's text comes from: one of its annotations.
-    pub(super) fn cite(&mut self, slot: Slot, part: u64, annotation: &str, sink: &mut Sink<'_>) {
+    pub(super) fn cite(&mut self, slot: ItemSlot, part: u64, annotation: &str, sink: &mut Sink<'_>) {
         if let Some(item) = self.items.get_mut(slot.0).filter(|item| item.spoken & bit(part) != 0)
             && let Some(citation) = citation(annotation)
         {
@@ -206,7 +213,7 @@ impl Speech {
     }
 
     /// Opens a call, if its name is known by now.
-    pub(super) fn open(&mut self, slot: Slot, json: &str, sink: &mut Sink<'_>) {
+    pub(super) fn open(&mut self, slot: ItemSlot, json: &str, sink: &mut Sink<'_>) {
         let [kind, call_id, name, namespace] = fields(json, ["type", "call_id", "name", "namespace"]);
         let Some(item) = self.items.get_mut(slot.0).filter(|item| item.key.is_none()) else { return };
         let Some(name) = name.and_then(Lit::read).filter(|name| !name.is_empty()) else { return };
@@ -222,7 +229,7 @@ impl Speech {
     }
 
     /// A piece of a call's arguments. Those of a call that is not open yet come again when it is complete.
-    pub(super) fn argue(&mut self, slot: Slot, text: Lit<'_>, sink: &mut Sink<'_>) {
+    pub(super) fn argue(&mut self, slot: ItemSlot, text: Lit<'_>, sink: &mut Sink<'_>) {
         let Some(item) = self.items.get_mut(slot.0) else { return };
         let Some(key) = item.key.filter(|_| !text.is_empty()) else { return };
         item.sent.add(text.raw());
@@ -230,7 +237,7 @@ impl Speech {
     }
 
     /// The whole arguments: what was not said yet is said now.
-    pub(super) fn argued(&mut self, slot: Slot, json: &str, sink: &mut Sink<'_>) {
+    pub(super) fn argued(&mut self, slot: ItemSlot, json: &str, sink: &mut Sink<'_>) {
         let Some(item) = self.items.get_mut(slot.0) else { return };
         let Some(key) = item.key else { return };
         match Lit::read(json) {
@@ -256,13 +263,13 @@ impl Speech {
     }
 
     /// An item is complete: whatever of it was not said yet is said now.
-    pub(super) fn complete(&mut self, slot: Slot, json: &str, sink: &mut Sink<'_>) {
+    pub(super) fn complete(&mut self, slot: ItemSlot, json: &str, sink: &mut Sink<'_>) {
         let Some(item) = self.items.get_mut(slot.0).filter(|item| !item.done) else { return };
         item.done = true;
         match item.kind {
-            Kind::Message => self.complete_message(slot, json, sink),
-            Kind::Reasoning => self.complete_reasoning(slot, json, sink),
-            Kind::Call => {
+            OutputKind::Message => self.complete_message(slot, json, sink),
+            OutputKind::Reasoning => self.complete_reasoning(slot, json, sink),
+            OutputKind::Call => {
                 self.open(slot, json, sink);
                 let [arguments, input] = fields(json, ["arguments", "input"]);
                 if let Some(arguments) = arguments.or(input) {
@@ -272,7 +279,7 @@ impl Speech {
                     sink(Event::Close(Some(key)));
                 }
             }
-            Kind::Other => {
+            OutputKind::Other => {
                 let [kind] = fields(json, ["type"]);
                 if !kind.is_some_and(|kind| is_hosted(kind.trim_matches('"'))) {
                     sink(Event::Odd(Oddity::Content));
@@ -281,7 +288,7 @@ impl Speech {
         }
     }
 
-    fn complete_message(&mut self, slot: Slot, json: &str, sink: &mut Sink<'_>) {
+    fn complete_message(&mut self, slot: ItemSlot, json: &str, sink: &mut Sink<'_>) {
         let [content] = fields(json, ["content"]);
         for (index, part) in indexed_elements(content) {
             self.complete_part(slot, index, part, sink);
@@ -290,7 +297,7 @@ impl Speech {
     }
 
     /// A part of a message is complete.
-    pub(super) fn complete_part(&mut self, slot: Slot, index: u64, part: &str, sink: &mut Sink<'_>) {
+    pub(super) fn complete_part(&mut self, slot: ItemSlot, index: u64, part: &str, sink: &mut Sink<'_>) {
         let [text, refusal, logprobs, annotations] =
             fields(part, ["text", "refusal", "logprobs", "annotations"]);
         let spoken = self.has_spoken(slot, index);
@@ -308,7 +315,7 @@ impl Speech {
         }
     }
 
-    fn complete_reasoning(&mut self, slot: Slot, json: &str, sink: &mut Sink<'_>) {
+    fn complete_reasoning(&mut self, slot: ItemSlot, json: &str, sink: &mut Sink<'_>) {
         let [id, summary, content, encrypted] =
             fields(json, ["id", "summary", "content", "encrypted_content"]);
         if self.items.get(slot.0).is_some_and(|item| item.part.is_none()) {
@@ -329,7 +336,7 @@ impl Speech {
     }
 }
 
-impl Sent {
+impl SentText {
     fn add(&mut self, text: &str) {
         self.length += text.len();
         self.hash = fnv(self.hash, text);

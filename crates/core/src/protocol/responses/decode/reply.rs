@@ -4,7 +4,7 @@ use crate::canon::{Event, Finish, Oddity, Sink, UpstreamError};
 use crate::json::Lit;
 use crate::protocol::responses::usage;
 
-use super::output_items::{Kind, Speech};
+use super::output_items::{OutputItems, OutputKind};
 use crate::protocol::pick::{fields, indexed_elements};
 
 /// The beginning of an answer, out of its response object.
@@ -22,16 +22,16 @@ pub(super) fn failure(response: &str) -> Option<UpstreamError> {
 }
 
 /// Says what of the output was not said yet, and then how the answer ends.
-pub(super) fn finish(response: &str, speech: &mut Speech, sink: &mut Sink<'_>) {
+pub(super) fn finish(response: &str, output_items: &mut OutputItems, sink: &mut Sink<'_>) {
     let [output, usage, tier, tools, details] =
         fields(response, ["output", "usage", "service_tier", "tool_usage", "incomplete_details"]);
     let mut seen = [0usize; 4];
     for (index, item) in indexed_elements(output) {
-        let kind = Kind::of(item);
+        let kind = OutputKind::of(item);
         let nth = seen.get_mut(kind as usize).map(|count| std::mem::replace(count, *count + 1));
-        let slot = speech.known(index, kind, nth.unwrap_or_default());
-        let slot = slot.unwrap_or_else(|| speech.announce(Some(index), kind));
-        speech.complete(slot, item, sink);
+        let slot = output_items.known(index, kind, nth.unwrap_or_default());
+        let slot = slot.unwrap_or_else(|| output_items.announce(Some(index), kind));
+        output_items.complete(slot, item, sink);
     }
     if let Some(tier) = tier.and_then(Lit::read).filter(|tier| !tier.is_empty()) {
         sink(Event::Tier(tier.into_text()));
@@ -41,15 +41,20 @@ pub(super) fn finish(response: &str, speech: &mut Speech, sink: &mut Sink<'_>) {
     if let Some(usage) = counts {
         sink(Event::Usage(usage));
     }
-    let reason = reason(response, details, speech, sink);
+    let reason = reason(response, details, output_items, sink);
     sink(Event::Finish(reason));
     sink(Event::End);
 }
 
-fn reason(response: &str, details: Option<&str>, speech: &Speech, sink: &mut Sink<'_>) -> Finish<'static> {
+fn reason(
+    response: &str,
+    details: Option<&str>,
+    output_items: &OutputItems,
+    sink: &mut Sink<'_>,
+) -> Finish<'static> {
     let [status] = fields(response, ["status"]);
     let [why] = details.map_or([None], |details| fields(details, ["reason"]));
-    let natural = if speech.has_calls() { Finish::ToolUse } else { Finish::Stop };
+    let natural = if output_items.has_calls() { Finish::ToolUse } else { Finish::Stop };
     match (status, why) {
         (Some("\"completed\""), _) => natural,
         (Some("\"incomplete\""), None) => Finish::Length,

@@ -8,7 +8,7 @@ use crate::json::Document;
 use crate::protocol::field;
 use crate::protocol::node::Node;
 
-use super::message::Items;
+use super::message::InputReader;
 use super::{content, tools};
 use crate::protocol::pick::pick;
 use crate::protocol::responses::fields::FIELDS;
@@ -19,22 +19,23 @@ pub(in crate::protocol::responses) fn read<'a>(
     target: &Target<'_>,
     losses: &mut Losses,
 ) -> Result<Request<'a>> {
-    let mut reader = Reader { request: Request::default(), target, losses, later: Later::default() };
+    let mut reader =
+        ResponsesRequestReader { request: Request::default(), target, losses, later: LateMembers::default() };
     let root = Node::of(document);
     root.members(|name, node| reader.member(name, &node))?;
     reader.finish(&root)
 }
 
-struct Reader<'r, 'a> {
+struct ResponsesRequestReader<'r, 'a> {
     request: Request<'a>,
     target: &'r Target<'r>,
     losses: &'r mut Losses,
-    later: Later<'a>,
+    later: LateMembers<'a>,
 }
 
 /// Members that are read when all of them are known: their order says nothing.
 #[derive(Default)]
-struct Later<'a> {
+struct LateMembers<'a> {
     instructions: Option<&'a str>,
     input: Option<&'a str>,
     tools: Option<&'a str>,
@@ -46,7 +47,7 @@ struct Later<'a> {
     long: bool,
 }
 
-impl<'a> Reader<'_, 'a> {
+impl<'a> ResponsesRequestReader<'_, 'a> {
     fn member(&mut self, name: &str, node: &Node<'a, '_>) -> Result<()> {
         let request = &mut self.request;
         match name {
@@ -162,7 +163,7 @@ impl<'a> Reader<'_, 'a> {
         }
         if let Some(text) = self.later.input {
             let long = self.later.long;
-            Items {
+            InputReader {
                 request: &mut self.request,
                 losses: self.losses,
                 target: self.target,

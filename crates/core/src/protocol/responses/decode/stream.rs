@@ -3,21 +3,21 @@
 use crate::canon::{Decode, Event, Profile, Sink, UpstreamError};
 use crate::json::{self, Lit, Malformed};
 
-use super::output_items::{Kind, Slot, Speech, probabilities};
+use super::output_items::{ItemSlot, OutputItems, OutputKind, probabilities};
 use super::reply;
 use crate::protocol::pick::fields;
 
 /// Reads the answer of a provider.
 #[derive(Debug, Default)]
-pub(in crate::protocol::responses) struct Decoder {
-    speech: Speech,
+pub(in crate::protocol::responses) struct ResponsesDecoder {
+    output_items: OutputItems,
     started: bool,
     over: bool,
 }
 
 /// The members of an event that matter.
 #[derive(Default)]
-struct Fields<'a> {
+struct EventMembers<'a> {
     kind: Option<&'a str>,
     output_index: Option<u64>,
     /// `content_index` or `summary_index`.
@@ -33,12 +33,12 @@ struct Fields<'a> {
     response: Option<&'a str>,
 }
 
-impl Decoder {
+impl ResponsesDecoder {
     pub(in crate::protocol::responses) fn new(_profile: &Profile) -> Self {
         Self::default()
     }
 
-    fn dispatch(&mut self, kind: &str, data: &str, event: &Fields<'_>, sink: &mut Sink<'_>) {
+    fn dispatch(&mut self, kind: &str, data: &str, event: &EventMembers<'_>, sink: &mut Sink<'_>) {
         match kind {
             "response.created" | "response.queued" | "response.in_progress" => {
                 self.lifecycle(event.response.unwrap_or_default(), sink);
@@ -56,7 +56,7 @@ impl Decoder {
         }
     }
 
-    fn progress(&mut self, kind: &str, event: &Fields<'_>, sink: &mut Sink<'_>) {
+    fn progress(&mut self, kind: &str, event: &EventMembers<'_>, sink: &mut Sink<'_>) {
         match kind {
             "output_item.added" => self.added(event, sink),
             "output_item.done" => self.done(event, sink),
@@ -64,8 +64,10 @@ impl Decoder {
             "output_text.delta" => self.say(event, event.delta, &mut |text| Event::Text(text), sink),
             "output_text.done" => self.whole(event, event.text, &mut |text| Event::Text(text), sink),
             "output_text.annotation.added" => {
-                if let (Some(slot), Some(annotation)) = (self.slot(event, Kind::Message), event.annotation) {
-                    self.speech.cite(slot, event.part_index, annotation, sink);
+                if let (Some(slot), Some(annotation)) =
+                    (self.slot(event, OutputKind::Message), event.annotation)
+                {
+                    self.output_items.cite(slot, event.part_index, annotation, sink);
                 }
             }
             "refusal.delta" => self.say(event, event.delta, &mut |text| Event::Refusal(text), sink),
@@ -75,22 +77,23 @@ impl Decoder {
             "reasoning_summary_text.done" => self.thought(event, true, sink),
             "reasoning_text.done" => self.thought(event, false, sink),
             "function_call_arguments.delta" | "custom_tool_call_input.delta" => {
-                if let Some((slot, text)) = self.slot(event, Kind::Call).zip(event.delta.and_then(Lit::read))
+                if let Some((slot, text)) =
+                    self.slot(event, OutputKind::Call).zip(event.delta.and_then(Lit::read))
                 {
-                    self.speech.argue(slot, text, sink);
+                    self.output_items.argue(slot, text, sink);
                 }
             }
             "function_call_arguments.done" | "custom_tool_call_input.done" => {
-                if let Some((slot, whole)) = self.slot(event, Kind::Call).zip(event.arguments) {
-                    self.speech.argued(slot, whole, sink);
+                if let Some((slot, whole)) = self.slot(event, OutputKind::Call).zip(event.arguments) {
+                    self.output_items.argued(slot, whole, sink);
                 }
             }
             _ => {}
         }
     }
 
-    fn slot(&mut self, event: &Fields<'_>, kind: Kind) -> Option<Slot> {
-        self.speech.slot(event.output_index, kind)
+    fn slot(&mut self, event: &EventMembers<'_>, kind: OutputKind) -> Option<ItemSlot> {
+        self.output_items.slot(event.output_index, kind)
     }
 
     fn started(&mut self, sink: &mut Sink<'_>) {
@@ -116,7 +119,7 @@ impl Decoder {
         if !std::mem::replace(&mut self.started, true) {
             reply::start(response, sink);
         }
-        reply::finish(response, &mut self.speech, sink);
+        reply::finish(response, &mut self.output_items, sink);
         self.over = true;
     }
 
@@ -126,46 +129,46 @@ impl Decoder {
         sink(Event::Fail(UpstreamError::read(json.as_bytes())));
     }
 
-    fn added(&mut self, event: &Fields<'_>, sink: &mut Sink<'_>) {
+    fn added(&mut self, event: &EventMembers<'_>, sink: &mut Sink<'_>) {
         let Some(item) = event.item else { return };
-        let kind = Kind::of(item);
-        let slot = self.speech.announce(event.output_index, kind);
-        if kind != Kind::Call {
+        let kind = OutputKind::of(item);
+        let slot = self.output_items.announce(event.output_index, kind);
+        if kind != OutputKind::Call {
             return;
         }
-        self.speech.open(slot, item, sink);
+        self.output_items.open(slot, item, sink);
         let [arguments, input] = fields(item, ["arguments", "input"]);
         if let Some(first) = arguments.or(input).and_then(Lit::read) {
-            self.speech.argue(slot, first, sink);
+            self.output_items.argue(slot, first, sink);
         }
     }
 
-    fn done(&mut self, event: &Fields<'_>, sink: &mut Sink<'_>) {
+    fn done(&mut self, event: &EventMembers<'_>, sink: &mut Sink<'_>) {
         let Some(item) = event.item else { return };
-        let slot = self.speech.completing(event.output_index, Kind::of(item));
-        self.speech.complete(slot, item, sink);
+        let slot = self.output_items.completing(event.output_index, OutputKind::of(item));
+        self.output_items.complete(slot, item, sink);
     }
 
-    fn part_done(&mut self, event: &Fields<'_>, sink: &mut Sink<'_>) {
+    fn part_done(&mut self, event: &EventMembers<'_>, sink: &mut Sink<'_>) {
         let Some(part) = event.part else { return };
         if !matches!(fields(part, ["type"]), [Some("\"output_text\"" | "\"refusal\"")]) {
             return;
         }
-        if let Some(slot) = self.slot(event, Kind::Message) {
-            self.speech.complete_part(slot, event.part_index, part, sink);
+        if let Some(slot) = self.slot(event, OutputKind::Message) {
+            self.output_items.complete_part(slot, event.part_index, part, sink);
         }
     }
 
     fn say<'e>(
         &mut self,
-        event: &Fields<'e>,
+        event: &EventMembers<'e>,
         text: Option<&'e str>,
         make: &mut dyn FnMut(Lit<'e>) -> Event<'e>,
         sink: &mut Sink<'_>,
     ) {
         let Some(text) = text.and_then(Lit::read).filter(|text| !text.is_empty()) else { return };
-        if let Some(slot) = self.slot(event, Kind::Message) {
-            self.speech.say(slot, event.part_index, make(text), sink);
+        if let Some(slot) = self.slot(event, OutputKind::Message) {
+            self.output_items.say(slot, event.part_index, make(text), sink);
             probabilities(event.logprobs, sink);
         }
     }
@@ -173,38 +176,38 @@ impl Decoder {
     /// The whole text of a part: news only if the part was silent so far.
     fn whole<'e>(
         &mut self,
-        event: &Fields<'e>,
+        event: &EventMembers<'e>,
         text: Option<&'e str>,
         make: &mut dyn FnMut(Lit<'e>) -> Event<'e>,
         sink: &mut Sink<'_>,
     ) {
-        let slot = self.slot(event, Kind::Message);
-        if slot.is_some_and(|slot| !self.speech.has_spoken(slot, event.part_index)) {
+        let slot = self.slot(event, OutputKind::Message);
+        if slot.is_some_and(|slot| !self.output_items.has_spoken(slot, event.part_index)) {
             self.say(event, text, make, sink);
         }
     }
 
-    fn think(&mut self, event: &Fields<'_>, text: Option<&str>, summary: bool, sink: &mut Sink<'_>) {
+    fn think(&mut self, event: &EventMembers<'_>, text: Option<&str>, summary: bool, sink: &mut Sink<'_>) {
         let Some(text) = text.and_then(Lit::read) else { return };
-        if let Some(slot) = self.slot(event, Kind::Reasoning) {
-            self.speech.think(slot, event.part_index, summary, text, sink);
+        if let Some(slot) = self.slot(event, OutputKind::Reasoning) {
+            self.output_items.think(slot, event.part_index, summary, text, sink);
         }
     }
 
-    fn thought(&mut self, event: &Fields<'_>, summary: bool, sink: &mut Sink<'_>) {
-        let slot = self.slot(event, Kind::Reasoning);
-        if slot.is_some_and(|slot| !self.speech.has_spoken(slot, event.part_index)) {
+    fn thought(&mut self, event: &EventMembers<'_>, summary: bool, sink: &mut Sink<'_>) {
+        let slot = self.slot(event, OutputKind::Reasoning);
+        if slot.is_some_and(|slot| !self.output_items.has_spoken(slot, event.part_index)) {
             self.think(event, event.text, summary, sink);
         }
     }
 }
 
-impl Decode for Decoder {
+impl Decode for ResponsesDecoder {
     fn event(&mut self, name: Option<&str>, data: &str, sink: &mut Sink<'_>) -> Result<(), Malformed> {
         if self.over || data == "[DONE]" {
             return Ok(());
         }
-        let event = Fields::read(data)?;
+        let event = EventMembers::read(data)?;
         let kind = event.kind.map(|kind| kind.trim_matches('"')).or(name);
         if let Some(kind) = kind {
             self.dispatch(kind, data, &event, sink);
@@ -227,7 +230,7 @@ impl Decode for Decoder {
     fn end(&mut self, _sink: &mut Sink<'_>) {}
 }
 
-impl<'a> Fields<'a> {
+impl<'a> EventMembers<'a> {
     fn read(data: &'a str) -> Result<Self, Malformed> {
         let mut fields = Self::default();
         let mut members = json::members(data.as_bytes());

@@ -41,7 +41,7 @@ fn note(event: &Event<'_>) -> String {
 }
 
 fn stream(events: &[&str]) -> Vec<String> {
-    let (mut decoder, mut notes) = (Decoder::default(), Vec::new());
+    let (mut decoder, mut notes) = (ResponsesDecoder::default(), Vec::new());
     for event in events {
         let (kind, rest) = event.split_once(' ').unwrap_or((event, ""));
         let data = format!(r#"{{"type":"response.{kind}"{}{rest}}}"#, if rest.is_empty() { "" } else { "," });
@@ -257,7 +257,7 @@ fn what_concerns_only_the_provider_is_skipped() {
         DONE,
     ]);
     assert_eq!(notes[1..], ["Stop", "End"]);
-    let mut decoder = Decoder::default();
+    let mut decoder = ResponsesDecoder::default();
     let mut none = |event: Event<'_>| panic!("{event:?}");
     decoder.event(None, r#"{"type":"keepalive"}"#, &mut none).unwrap();
     decoder.event(None, "[DONE]", &mut none).unwrap();
@@ -302,11 +302,11 @@ fn errors_have_two_shapes() {
         r#"{"type":"error","error":{"type":"t","code":"insufficient_quota","message":"m"}}"#,
     ] {
         let mut notes = Vec::new();
-        Decoder::default().event(Some("x"), data, &mut |event| notes.push(note(&event))).unwrap();
+        ResponsesDecoder::default().event(Some("x"), data, &mut |event| notes.push(note(&event))).unwrap();
         assert_eq!(notes, ["fail insufficient_quota m"]);
     }
     let mut notes = Vec::new();
     let named = r#"{"code":"c","message":"m"}"#;
-    Decoder::default().event(Some("error"), named, &mut |event| notes.push(note(&event))).unwrap();
+    ResponsesDecoder::default().event(Some("error"), named, &mut |event| notes.push(note(&event))).unwrap();
     assert_eq!(notes, ["fail c m"]);
 }

@@ -8,7 +8,7 @@ use crate::protocol::responses::usage;
 
 /// What all response objects of one answer have in common.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Frame<'f> {
+pub(super) struct ResponseFrame<'f> {
     pub(super) context: &'f Context,
     /// The part of the response that repeats its request.
     pub(super) echo: &'f [u8],
@@ -21,7 +21,7 @@ pub(super) struct Frame<'f> {
 
 /// How far the answer is.
 #[derive(Clone, Debug, Default)]
-pub(super) struct State<'s> {
+pub(super) struct ResponseState<'s> {
     pub(super) status: &'static str,
     /// Why it is not whole.
     pub(super) incomplete: Option<&'static str>,
@@ -34,7 +34,7 @@ pub(super) struct State<'s> {
     pub(super) usage: Option<Usage>,
 }
 
-impl<'s> State<'s> {
+impl<'s> ResponseState<'s> {
     /// The state of an answer that has ended.
     pub(super) fn ended(
         finish: Option<&Finish<'_>>,
@@ -59,7 +59,7 @@ impl<'s> State<'s> {
 }
 
 /// Writes the members of the response object.
-pub(super) fn write(frame: &Frame<'_>, state: &State<'_>, o: &mut Object<'_>) {
+pub(super) fn write(frame: &ResponseFrame<'_>, state: &ResponseState<'_>, o: &mut Object<'_>) {
     o.string("id", |text| {
         text.plain("resp_");
         text.plain(frame.id);
@@ -121,7 +121,7 @@ pub(super) fn written(o: &mut Object<'_>, name: &str, json: &[u8]) {
 }
 
 /// The body of an answer.
-pub(super) fn body(frame: &Frame<'_>, state: &State<'_>) -> Vec<u8> {
+pub(super) fn body(frame: &ResponseFrame<'_>, state: &ResponseState<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(state.output.len() + frame.echo.len() + ROOM);
     write::object(&mut out, |o| write(frame, state, o));
     out

@@ -9,16 +9,16 @@ use crate::json::write::{Array, Object};
 
 /// How the parts of a message are called.
 #[derive(Clone, Copy)]
-pub(super) struct Voice {
+pub(super) struct PartNames {
     pub(super) role: &'static str,
     pub(super) text: &'static str,
     /// The beginning of the text.
     pub(super) note: &'static str,
 }
 
-pub(super) const USER: Voice = Voice { role: "user", text: "input_text", note: "" };
-pub(super) const ASSISTANT: Voice = Voice { role: "assistant", text: "output_text", note: "" };
-pub(super) const DEVELOPER: Voice = Voice { role: "developer", text: "input_text", note: "" };
+pub(super) const USER: PartNames = PartNames { role: "user", text: "input_text", note: "" };
+pub(super) const ASSISTANT: PartNames = PartNames { role: "assistant", text: "output_text", note: "" };
+pub(super) const DEVELOPER: PartNames = PartNames { role: "developer", text: "input_text", note: "" };
 
 /// Writes the parts of a message for a provider with these habits.
 #[derive(Clone, Copy)]
@@ -27,7 +27,7 @@ pub(super) struct Content<'p> {
 }
 
 impl Content<'_> {
-    pub(super) fn part(&self, list: &mut Array<'_>, voice: Voice, part: &Part<'_>) {
+    pub(super) fn part(&self, list: &mut Array<'_>, voice: PartNames, part: &Part<'_>) {
         match part {
             Part::Text(text) => self.text(list, voice, text),
             Part::Refusal(text) if voice.role == ASSISTANT.role => {
@@ -51,7 +51,7 @@ impl Content<'_> {
         }
     }
 
-    pub(super) fn text(&self, list: &mut Array<'_>, voice: Voice, text: &Text<'_>) {
+    pub(super) fn text(&self, list: &mut Array<'_>, voice: PartNames, text: &Text<'_>) {
         list.object(|o| {
             o.text("type", voice.text).string("text", |out| {
                 out.plain(voice.note);
@@ -72,7 +72,7 @@ impl Content<'_> {
         };
     }
 
-    fn document(&self, list: &mut Array<'_>, voice: Voice, document: &Document<'_>) {
+    fn document(&self, list: &mut Array<'_>, voice: PartNames, document: &Document<'_>) {
         if let Some(context) = document.context.as_ref().filter(|context| !context.is_empty()) {
             self.text(list, voice, &Text::new(context.borrow()));
         }

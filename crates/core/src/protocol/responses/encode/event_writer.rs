@@ -4,12 +4,12 @@ use crate::json::write::{self, Object};
 
 /// Where events go. An answer that is no stream is made by the same steps, without them.
 #[derive(Debug)]
-pub(super) struct Wire<'w> {
+pub(super) struct EventWriter<'w> {
     out: Option<&'w mut Vec<u8>>,
     sequence: &'w mut u64,
 }
 
-impl<'w> Wire<'w> {
+impl<'w> EventWriter<'w> {
     /// Events are appended to `out` and counted by `sequence`.
     pub(super) fn new(out: &'w mut Vec<u8>, sequence: &'w mut u64) -> Self {
         Self { out: Some(out), sequence }

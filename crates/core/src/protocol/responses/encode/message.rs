@@ -9,7 +9,7 @@ use crate::json::write::Array;
 use crate::json::{Lit, compact};
 use crate::protocol::phrases;
 
-use super::content::{ASSISTANT, Content, DEVELOPER, USER, Voice, is_empty};
+use super::content::{ASSISTANT, Content, DEVELOPER, PartNames, USER, is_empty};
 use super::{ids, reasoning};
 
 /// The instructions, if they can be told apart from the conversation: one block, which bears no mark that would
@@ -26,13 +26,13 @@ pub(super) fn instructions<'r, 'a>(request: &'r Request<'a>, target: &Target<'_>
 }
 
 /// Writes the items.
-pub(super) struct Input<'i> {
+pub(super) struct InputWriter<'i> {
     pub(super) target: &'i Target<'i>,
     pub(super) names: &'i Names,
     pub(super) losses: &'i mut Losses,
 }
 
-impl Input<'_> {
+impl InputWriter<'_> {
     fn content(&self) -> Content<'_> {
         Content { profile: self.target.profile }
     }
@@ -53,7 +53,7 @@ impl Input<'_> {
             (Role::User, _) => USER,
             (Role::Assistant, _) => ASSISTANT,
             (Role::System, MidSystem::Native) => DEVELOPER,
-            (Role::System, MidSystem::UserNote) => Voice { note: phrases::SYSTEM_NOTE, ..USER },
+            (Role::System, MidSystem::UserNote) => PartNames { note: phrases::SYSTEM_NOTE, ..USER },
         };
         let mut after = turn.parts.len();
         for run in turn.parts.chunk_by(|a, b| is_said(a) && is_said(b)) {
@@ -74,7 +74,13 @@ impl Input<'_> {
     }
 
     /// One message, unless there is nothing in it. `alone`: nothing else is in its turn.
-    fn said(&mut self, list: &mut Array<'_>, parts: &[Part<'_>], voice: Voice, alone: bool) -> Result<()> {
+    fn said(
+        &mut self,
+        list: &mut Array<'_>,
+        parts: &[Part<'_>],
+        voice: PartNames,
+        alone: bool,
+    ) -> Result<()> {
         let assistant = voice.role == ASSISTANT.role;
         let media = |part: &Part<'_>| matches!(part, Part::Image(_) | Part::Document(_) | Part::Audio(_));
         if assistant && parts.iter().any(media) {
@@ -91,7 +97,12 @@ impl Input<'_> {
         Ok(())
     }
 
-    fn message(&self, list: &mut Array<'_>, voice: Voice, fill: impl FnOnce(Content<'_>, &mut Array<'_>)) {
+    fn message(
+        &self,
+        list: &mut Array<'_>,
+        voice: PartNames,
+        fill: impl FnOnce(Content<'_>, &mut Array<'_>),
+    ) {
         list.object(|o| {
             o.text("type", "message")
                 .text("role", voice.role)
@@ -153,7 +164,7 @@ impl Input<'_> {
                     let mark = text.cache.or_else(|| cache.filter(|_| last_text == Some(index)));
                     self.content().text(
                         list,
-                        Voice { note, ..USER },
+                        PartNames { note, ..USER },
                         &Text { text: text.text.borrow(), cache: mark },
                     );
                 }

@@ -8,42 +8,42 @@ use crate::json::{Lit, Raw, write};
 use crate::protocol::phrases;
 
 use super::answer::{begin_item, inner, written};
-use super::event_writer::{Wire, quoted};
-use super::output_message::{Message, Place};
+use super::event_writer::{EventWriter, quoted};
+use super::output_message::{ItemPosition, OutputMessage};
 
 /// The items of one answer.
 #[derive(Debug, Default)]
-pub(super) struct Items {
+pub(super) struct OutputWriter {
     /// What all ids have in common.
     id: String,
     /// The items so far, with commas between.
     output: Vec<u8>,
     count: u64,
-    open: Option<Open>,
+    open: Option<OpenItem>,
     refused: bool,
     said: bool,
 }
 
 #[derive(Debug)]
-struct Open {
+struct OpenItem {
     id: String,
     index: u64,
     /// Where it begins in the output.
     start: usize,
-    kind: Kind,
+    kind: OpenItemKind,
 }
 
 #[derive(Debug)]
-enum Kind {
-    Message(Message),
-    Reasoning(Reasoning),
-    Call(Call),
+enum OpenItemKind {
+    Message(OutputMessage),
+    Reasoning(ReasoningItem),
+    Call(CallItem),
     /// What was searched for.
     Search(String),
 }
 
 #[derive(Debug)]
-struct Reasoning {
+struct ReasoningItem {
     /// Where the text begins in the output, if it is shown and has begun.
     shown: Option<usize>,
     /// The text, if it is not shown.
@@ -51,14 +51,14 @@ struct Reasoning {
 }
 
 #[derive(Debug)]
-struct Call {
+struct CallItem {
     custom: bool,
     name: String,
     /// Where the arguments begin in the output.
     text: usize,
 }
 
-impl Items {
+impl OutputWriter {
     /// The items of the answer with this id.
     pub(super) fn new(id: String) -> Self {
         Self { id, ..Self::default() }
@@ -75,110 +75,112 @@ impl Items {
     }
 
     /// Takes the next step of the answer.
-    pub(super) fn step(&mut self, step: Step<'_>, context: &Context, wire: &mut Wire<'_>) {
+    pub(super) fn step(&mut self, step: Step<'_>, context: &Context, events: &mut EventWriter<'_>) {
         match step {
-            Step::Open { kind, paragraph } => self.begin(kind, paragraph, wire),
-            Step::Delta(text) => self.delta(&text, context, wire),
+            Step::Open { kind, paragraph } => self.begin(kind, paragraph, events),
+            Step::Delta(text) => self.delta(&text, context, events),
             Step::Cite(cite) => {
-                if let Some(Kind::Message(message)) = self.kind() {
+                if let Some(OpenItemKind::Message(message)) = self.kind() {
                     message.cite(cite);
                 }
             }
             Step::Logprobs(raw) => {
-                if let Some(Kind::Message(message)) = self.kind() {
+                if let Some(OpenItemKind::Message(message)) = self.kind() {
                     message.logprobs(raw);
                 }
             }
             Step::Close { seals, complete } => match self.kind() {
-                Some(Kind::Reasoning(_)) => self.end_reasoning(seals, complete, context, wire),
-                Some(Kind::Search(_)) => self.end(COMPLETED, wire),
+                Some(OpenItemKind::Reasoning(_)) => self.end_reasoning(seals, complete, context, events),
+                Some(OpenItemKind::Search(_)) => self.end(COMPLETED, events),
                 _ => {}
             },
             Step::Opaque(seals) => {
-                self.begin(&SegmentKind::Reasoning, false, wire);
-                self.end_reasoning(seals, true, context, wire);
+                self.begin(&SegmentKind::Reasoning, false, events);
+                self.end_reasoning(seals, true, context, events);
             }
         }
     }
 
     /// Ends the answer. `cut`: by a limit.
-    pub(super) fn finish(&mut self, finish: Option<&Finish<'_>>, cut: bool, wire: &mut Wire<'_>) {
+    pub(super) fn finish(&mut self, finish: Option<&Finish<'_>>, cut: bool, events: &mut EventWriter<'_>) {
         if let Some(Finish::Refusal(why)) = finish
             && !self.refused
         {
             match why {
-                Some(why) => self.refuse(why, wire),
-                None if !self.said => self.refuse(&Lit::plain(phrases::DECLINED), wire),
+                Some(why) => self.refuse(why, events),
+                None if !self.said => self.refuse(&Lit::plain(phrases::DECLINED), events),
                 None => {}
             }
         }
-        self.end(if cut { INCOMPLETE } else { COMPLETED }, wire);
+        self.end(if cut { INCOMPLETE } else { COMPLETED }, events);
         if self.count == 0 {
-            self.begin(&SegmentKind::Text, false, wire);
-            self.end(COMPLETED, wire);
+            self.begin(&SegmentKind::Text, false, events);
+            self.end(COMPLETED, events);
         }
     }
 
     /// Ends the answer where it is: it has failed.
     pub(super) fn fail(&mut self) {
         let mut none = 0;
-        self.end(INCOMPLETE, &mut Wire::silent(&mut none));
+        self.end(INCOMPLETE, &mut EventWriter::silent(&mut none));
     }
 
-    fn refuse(&mut self, why: &Lit<'_>, wire: &mut Wire<'_>) {
-        self.begin(&SegmentKind::Refusal, false, wire);
-        self.say(why, wire);
+    fn refuse(&mut self, why: &Lit<'_>, events: &mut EventWriter<'_>) {
+        self.begin(&SegmentKind::Refusal, false, events);
+        self.say(why, events);
     }
 
-    fn kind(&mut self) -> Option<&mut Kind> {
+    fn kind(&mut self) -> Option<&mut OpenItemKind> {
         self.open.as_mut().map(|open| &mut open.kind)
     }
 
-    fn begin(&mut self, kind: &SegmentKind, paragraph: bool, wire: &mut Wire<'_>) {
+    fn begin(&mut self, kind: &SegmentKind, paragraph: bool, events: &mut EventWriter<'_>) {
         let refusal = *kind == SegmentKind::Refusal;
         self.refused |= refusal;
         match kind {
             SegmentKind::Text | SegmentKind::Refusal => {
                 self.said |= !refusal;
-                if paragraph || !matches!(self.kind(), Some(Kind::Message(_))) {
-                    self.begin_message(wire);
+                if paragraph || !matches!(self.kind(), Some(OpenItemKind::Message(_))) {
+                    self.begin_message(events);
                 }
-                if let Some(Open { id, index, kind: Kind::Message(message), .. }) = &mut self.open {
-                    message.part(refusal, Place { id, index: *index }, &mut self.output, wire);
+                if let Some(OpenItem { id, index, kind: OpenItemKind::Message(message), .. }) = &mut self.open
+                {
+                    message.part(refusal, ItemPosition { id, index: *index }, &mut self.output, events);
                 }
             }
-            SegmentKind::Reasoning => self.begin_reasoning(wire),
+            SegmentKind::Reasoning => self.begin_reasoning(events),
             SegmentKind::Search(_) => {
-                let (id, start) = self.next("ws_", wire);
-                self.put(id, start, Kind::Search(String::new()));
+                let (id, start) = self.next("ws_", events);
+                self.put(id, start, OpenItemKind::Search(String::new()));
             }
             SegmentKind::Call { id, namespace, name, custom } => {
-                self.begin_call(id, namespace.as_deref(), name, *custom, wire);
+                self.begin_call(id, namespace.as_deref(), name, *custom, events);
             }
         }
     }
 
     /// Ends the item before; the id of the next one, and where it begins.
-    fn next(&mut self, prefix: &str, wire: &mut Wire<'_>) -> (String, usize) {
-        self.end(COMPLETED, wire);
+    fn next(&mut self, prefix: &str, events: &mut EventWriter<'_>) -> (String, usize) {
+        self.end(COMPLETED, events);
         (format!("{prefix}{}_{}", self.id, self.count), begin_item(&mut self.output))
     }
 
-    fn put(&mut self, id: String, start: usize, kind: Kind) {
-        self.open = Some(Open { id, index: self.count, start, kind });
+    fn put(&mut self, id: String, start: usize, kind: OpenItemKind) {
+        self.open = Some(OpenItem { id, index: self.count, start, kind });
         self.count += 1;
     }
 
-    fn begin_message(&mut self, wire: &mut Wire<'_>) {
-        let (id, start) = self.next("msg_", wire);
-        let message = Message::begin(Place { id: &id, index: self.count }, &mut self.output, wire);
-        self.put(id, start, Kind::Message(message));
+    fn begin_message(&mut self, events: &mut EventWriter<'_>) {
+        let (id, start) = self.next("msg_", events);
+        let message =
+            OutputMessage::begin(ItemPosition { id: &id, index: self.count }, &mut self.output, events);
+        self.put(id, start, OpenItemKind::Message(message));
     }
 
-    fn begin_reasoning(&mut self, wire: &mut Wire<'_>) {
-        let (id, start) = self.next("rs_", wire);
+    fn begin_reasoning(&mut self, events: &mut EventWriter<'_>) {
+        let (id, start) = self.next("rs_", events);
         let index = self.count;
-        wire.event(ADDED, |o| {
+        events.event(ADDED, |o| {
             o.number("output_index", index).object("item", |o| {
                 o.text("id", &id).text("type", "reasoning").array("summary", |_| {});
             });
@@ -188,7 +190,7 @@ impl Items {
         });
         self.output.pop();
         self.output.extend_from_slice(b",\"summary\":[");
-        self.put(id, start, Kind::Reasoning(Reasoning { shown: None, hidden: String::new() }));
+        self.put(id, start, OpenItemKind::Reasoning(ReasoningItem { shown: None, hidden: String::new() }));
     }
 
     fn begin_call(
@@ -197,9 +199,9 @@ impl Items {
         namespace: Option<&str>,
         name: &str,
         custom: bool,
-        wire: &mut Wire<'_>,
+        events: &mut EventWriter<'_>,
     ) {
-        let (id, start) = self.next(if custom { "ctc_" } else { "fc_" }, wire);
+        let (id, start) = self.next(if custom { "ctc_" } else { "fc_" }, events);
         let index = self.count;
         let head = |o: &mut write::Object<'_>| {
             o.text("id", &id).text("type", if custom { "custom_tool_call" } else { "function_call" });
@@ -209,7 +211,7 @@ impl Items {
             }
         };
         let member = if custom { "input" } else { "arguments" };
-        wire.event(ADDED, |o| {
+        events.event(ADDED, |o| {
             o.number("output_index", index).object("item", |o| {
                 head(o);
                 o.text("status", "in_progress").text(member, "");
@@ -221,34 +223,39 @@ impl Items {
         });
         // What is left open takes the arguments.
         self.output.truncate(self.output.len() - "\"}".len());
-        let call = Call { custom, name: name.to_owned(), text: self.output.len() };
-        self.put(id, start, Kind::Call(call));
+        let call = CallItem { custom, name: name.to_owned(), text: self.output.len() };
+        self.put(id, start, OpenItemKind::Call(call));
     }
 
-    fn delta(&mut self, text: &Lit<'_>, context: &Context, wire: &mut Wire<'_>) {
+    fn delta(&mut self, text: &Lit<'_>, context: &Context, events: &mut EventWriter<'_>) {
         match self.kind() {
-            Some(Kind::Message(_)) => self.say(text, wire),
-            Some(Kind::Reasoning(_)) => self.think(text, context.show_reasoning == Some(true), wire),
-            Some(Kind::Call(_)) => self.argue(text, wire),
-            Some(Kind::Search(query)) => query.push_str(text.raw()),
+            Some(OpenItemKind::Message(_)) => self.say(text, events),
+            Some(OpenItemKind::Reasoning(_)) => {
+                self.think(text, context.show_reasoning == Some(true), events)
+            }
+            Some(OpenItemKind::Call(_)) => self.argue(text, events),
+            Some(OpenItemKind::Search(query)) => query.push_str(text.raw()),
             None => {}
         }
     }
 
-    fn say(&mut self, text: &Lit<'_>, wire: &mut Wire<'_>) {
-        if let Some(Open { id, index, kind: Kind::Message(message), .. }) = &self.open {
-            message.delta(text, Place { id, index: *index }, &mut self.output, wire);
+    fn say(&mut self, text: &Lit<'_>, events: &mut EventWriter<'_>) {
+        if let Some(OpenItem { id, index, kind: OpenItemKind::Message(message), .. }) = &self.open {
+            message.delta(text, ItemPosition { id, index: *index }, &mut self.output, events);
         }
     }
 
-    fn think(&mut self, text: &Lit<'_>, show: bool, wire: &mut Wire<'_>) {
-        let Some(Open { id, index, kind: Kind::Reasoning(reasoning), .. }) = &mut self.open else { return };
+    fn think(&mut self, text: &Lit<'_>, show: bool, events: &mut EventWriter<'_>) {
+        let Some(OpenItem { id, index, kind: OpenItemKind::Reasoning(reasoning), .. }) = &mut self.open
+        else {
+            return;
+        };
         if !show {
             return reasoning.hidden.push_str(text.raw());
         }
-        let place = Place { id, index: *index };
+        let place = ItemPosition { id, index: *index };
         if reasoning.shown.is_none() {
-            wire.event("response.reasoning_summary_part.added", |o| {
+            events.event("response.reasoning_summary_part.added", |o| {
                 place.name(o);
                 o.number("summary_index", 0).object("part", |o| {
                     o.text("type", "summary_text").text("text", "");
@@ -258,21 +265,21 @@ impl Items {
             reasoning.shown = Some(self.output.len());
         }
         self.output.extend_from_slice(text.raw().as_bytes());
-        wire.event("response.reasoning_summary_text.delta", |o| {
+        events.event("response.reasoning_summary_text.delta", |o| {
             place.name(o);
             o.number("summary_index", 0).lit("delta", text);
         });
     }
 
-    fn argue(&mut self, text: &Lit<'_>, wire: &mut Wire<'_>) {
-        let Some(Open { id, index, kind: Kind::Call(call), .. }) = &self.open else { return };
+    fn argue(&mut self, text: &Lit<'_>, events: &mut EventWriter<'_>) {
+        let Some(OpenItem { id, index, kind: OpenItemKind::Call(call), .. }) = &self.open else { return };
         self.output.extend_from_slice(text.raw().as_bytes());
         let name = match call.custom {
             true => "response.custom_tool_call_input.delta",
             false => "response.function_call_arguments.delta",
         };
-        wire.event(name, |o| {
-            Place { id, index: *index }.name(o);
+        events.event(name, |o| {
+            ItemPosition { id, index: *index }.name(o);
             o.lit("delta", text);
         });
     }
@@ -283,22 +290,24 @@ impl Items {
         seals: &[Seal<'static>],
         complete: bool,
         context: &Context,
-        wire: &mut Wire<'_>,
+        events: &mut EventWriter<'_>,
     ) {
-        let Some(Open { id, index, kind: Kind::Reasoning(reasoning), .. }) = &self.open else { return };
-        let place = Place { id, index: *index };
+        let Some(OpenItem { id, index, kind: OpenItemKind::Reasoning(reasoning), .. }) = &self.open else {
+            return;
+        };
+        let place = ItemPosition { id, index: *index };
         let carrier = {
             let shown = reasoning.shown.and_then(|start| self.output.get(start..));
             let text = shown.and_then(|text| std::str::from_utf8(text).ok());
             carrier(text.unwrap_or(&reasoning.hidden), seals, context)
         };
         if let Some(start) = reasoning.shown {
-            wire.event("response.reasoning_summary_text.done", |o| {
+            events.event("response.reasoning_summary_text.done", |o| {
                 place.name(o);
                 inner(o.number("summary_index", 0), "text", self.output.get(start..).unwrap_or_default());
             });
             self.output.extend_from_slice(b"\"}");
-            wire.event("response.reasoning_summary_part.done", |o| {
+            events.event("response.reasoning_summary_part.done", |o| {
                 place.name(o);
                 let part = self.output.get(start - SUMMARY.len()..).unwrap_or_default();
                 written(o.number("summary_index", 0), "part", part);
@@ -313,49 +322,49 @@ impl Items {
             self.output.extend_from_slice(b",\"status\":\"incomplete\"");
         }
         self.output.push(b'}');
-        self.done(wire);
+        self.done(events);
     }
 
     /// Ends the item that is open, if there is one.
-    fn end(&mut self, status: &'static str, wire: &mut Wire<'_>) {
-        let Some(Open { id, index, kind, .. }) = &mut self.open else { return };
-        let place = Place { id, index: *index };
+    fn end(&mut self, status: &'static str, events: &mut EventWriter<'_>) {
+        let Some(OpenItem { id, index, kind, .. }) = &mut self.open else { return };
+        let place = ItemPosition { id, index: *index };
         match kind {
-            Kind::Message(message) => message.end(status, place, &mut self.output, wire),
-            Kind::Call(_) => self.end_call(status, wire),
-            Kind::Search(query) => {
+            OpenItemKind::Message(message) => message.end(status, place, &mut self.output, events),
+            OpenItemKind::Call(_) => self.end_call(status, events),
+            OpenItemKind::Search(query) => {
                 let query = std::mem::take(query);
                 write::object(&mut self.output, |o| search(place.id, status, &query, o));
-                wire.event(ADDED, |o| {
+                events.event(ADDED, |o| {
                     o.number("output_index", place.index);
                     o.object("item", |o| search(place.id, "in_progress", &query, o));
                 });
             }
             // Only a failure ends it here.
-            Kind::Reasoning(reasoning) => {
+            OpenItemKind::Reasoning(reasoning) => {
                 let quote: &[u8] = if reasoning.shown.is_some() { b"\"}" } else { b"" };
                 self.output.extend_from_slice(quote);
                 self.output.extend_from_slice(b"],\"status\":\"incomplete\"}");
             }
         }
-        self.done(wire);
+        self.done(events);
     }
 
-    fn end_call(&mut self, status: &str, wire: &mut Wire<'_>) {
-        let Some(Open { kind: Kind::Call(call), .. }) = &self.open else { return };
+    fn end_call(&mut self, status: &str, events: &mut EventWriter<'_>) {
+        let Some(OpenItem { kind: OpenItemKind::Call(call), .. }) = &self.open else { return };
         if self.output.len() == call.text && !call.custom {
             // Clients parse the arguments, and nothing is no JSON.
-            self.argue(&EMPTY, wire);
+            self.argue(&EMPTY, events);
         }
-        let Some(Open { id, index, kind: Kind::Call(call), .. }) = &self.open else { return };
-        let place = Place { id, index: *index };
+        let Some(OpenItem { id, index, kind: OpenItemKind::Call(call), .. }) = &self.open else { return };
+        let place = ItemPosition { id, index: *index };
         let text = self.output.get(call.text..).unwrap_or_default();
         match call.custom {
-            true => wire.event("response.custom_tool_call_input.done", |o| {
+            true => events.event("response.custom_tool_call_input.done", |o| {
                 place.name(o);
                 inner(o, "input", text);
             }),
-            false => wire.event("response.function_call_arguments.done", |o| {
+            false => events.event("response.function_call_arguments.done", |o| {
                 place.name(o);
                 inner(o.text("name", &call.name), "arguments", text);
             }),
@@ -366,9 +375,9 @@ impl Items {
     }
 
     /// The item is written: tells of it.
-    fn done(&mut self, wire: &mut Wire<'_>) {
+    fn done(&mut self, events: &mut EventWriter<'_>) {
         let Some(open) = self.open.take() else { return };
-        wire.event("response.output_item.done", |o| {
+        events.event("response.output_item.done", |o| {
             o.number("output_index", open.index);
             written(o, "item", self.output.get(open.start..).unwrap_or_default());
         });

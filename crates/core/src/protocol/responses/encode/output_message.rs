@@ -5,18 +5,18 @@ use crate::json::write::{self, Array, Object};
 use crate::json::{Lit, Raw, characters, compact};
 
 use super::answer::{inner, written};
-use super::event_writer::{Wire, quoted};
+use super::event_writer::{EventWriter, quoted};
 
 /// A message that goes on.
 #[derive(Debug, Default)]
-pub(super) struct Message {
+pub(super) struct OutputMessage {
     /// Parts so far.
     parts: u64,
-    open: Option<Part>,
+    open: Option<OpenPart>,
 }
 
 #[derive(Debug)]
-struct Part {
+struct OpenPart {
     refusal: bool,
     /// Where it begins in the output, and where its text does.
     start: usize,
@@ -28,22 +28,22 @@ struct Part {
 
 /// An item, as the events that are about it name it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place<'p> {
+pub(super) struct ItemPosition<'p> {
     pub(super) id: &'p str,
     pub(super) index: u64,
 }
 
-impl Place<'_> {
+impl ItemPosition<'_> {
     /// The members of an event by which it says what it is about.
     pub(super) fn name(self, o: &mut Object<'_>) {
         o.text("item_id", self.id).number("output_index", self.index);
     }
 }
 
-impl Message {
+impl OutputMessage {
     /// Writes how the item begins.
-    pub(super) fn begin(place: Place<'_>, output: &mut Vec<u8>, wire: &mut Wire<'_>) -> Self {
-        wire.event("response.output_item.added", |o| {
+    pub(super) fn begin(place: ItemPosition<'_>, output: &mut Vec<u8>, events: &mut EventWriter<'_>) -> Self {
+        events.event("response.output_item.added", |o| {
             o.number("output_index", place.index).object("item", |o| {
                 head(place, o);
                 o.text("status", "in_progress").array("content", |_| {});
@@ -59,16 +59,16 @@ impl Message {
     pub(super) fn part(
         &mut self,
         refusal: bool,
-        place: Place<'_>,
+        place: ItemPosition<'_>,
         output: &mut Vec<u8>,
-        wire: &mut Wire<'_>,
+        events: &mut EventWriter<'_>,
     ) {
-        self.end_part(place, output, wire);
+        self.end_part(place, output, events);
         if self.parts > 0 {
             output.push(b',');
         }
         let index = self.parts;
-        wire.event("response.content_part.added", |o| {
+        events.event("response.content_part.added", |o| {
             place.name(o);
             o.number("content_index", index).object("part", |o| match refusal {
                 true => {
@@ -83,16 +83,22 @@ impl Message {
         let start = output.len();
         output.extend_from_slice(if refusal { REFUSAL } else { TEXT });
         let (cites, logprobs) = (Vec::new(), Vec::new());
-        self.open = Some(Part { refusal, start, text: output.len(), cites, logprobs });
+        self.open = Some(OpenPart { refusal, start, text: output.len(), cites, logprobs });
         self.parts += 1;
     }
 
     /// More of the part's text.
-    pub(super) fn delta(&self, text: &Lit<'_>, place: Place<'_>, output: &mut Vec<u8>, wire: &mut Wire<'_>) {
+    pub(super) fn delta(
+        &self,
+        text: &Lit<'_>,
+        place: ItemPosition<'_>,
+        output: &mut Vec<u8>,
+        events: &mut EventWriter<'_>,
+    ) {
         let Some(part) = &self.open else { return };
         output.extend_from_slice(text.raw().as_bytes());
         let name = if part.refusal { "response.refusal.delta" } else { "response.output_text.delta" };
-        wire.event(name, |o| {
+        events.event(name, |o| {
             place.name(o);
             o.number("content_index", self.parts - 1).lit("delta", text);
             if !part.refusal {
@@ -118,20 +124,26 @@ impl Message {
     }
 
     /// Writes how the item ends.
-    pub(super) fn end(&mut self, status: &str, place: Place<'_>, output: &mut Vec<u8>, wire: &mut Wire<'_>) {
-        self.end_part(place, output, wire);
+    pub(super) fn end(
+        &mut self,
+        status: &str,
+        place: ItemPosition<'_>,
+        output: &mut Vec<u8>,
+        events: &mut EventWriter<'_>,
+    ) {
+        self.end_part(place, output, events);
         output.extend_from_slice(b"],\"status\":");
         quoted(status.as_bytes(), output);
         output.push(b'}');
     }
 
-    fn end_part(&mut self, place: Place<'_>, output: &mut Vec<u8>, wire: &mut Wire<'_>) {
+    fn end_part(&mut self, place: ItemPosition<'_>, output: &mut Vec<u8>, events: &mut EventWriter<'_>) {
         let Some(part) = self.open.take() else { return };
         let index = self.parts - 1;
         let end = output.len();
         output.push(b'"');
         if part.refusal {
-            wire.event("response.refusal.done", |o| {
+            events.event("response.refusal.done", |o| {
                 place.name(o);
                 inner(
                     o.number("content_index", index),
@@ -141,8 +153,8 @@ impl Message {
             });
         } else {
             let length = characters::count(output.get(part.text..end).unwrap_or_default());
-            part.annotate(index, length, place, wire);
-            wire.event("response.output_text.done", |o| {
+            part.annotate(index, length, place, events);
+            events.event("response.output_text.done", |o| {
                 place.name(o);
                 inner(
                     o.number("content_index", index),
@@ -158,17 +170,17 @@ impl Message {
             output.push(b']');
         }
         output.push(b'}');
-        wire.event("response.content_part.done", |o| {
+        events.event("response.content_part.done", |o| {
             place.name(o);
             written(o.number("content_index", index), "part", output.get(part.start..).unwrap_or_default());
         });
     }
 }
 
-impl Part {
-    fn annotate(&self, index: u64, length: u64, place: Place<'_>, wire: &mut Wire<'_>) {
+impl OpenPart {
+    fn annotate(&self, index: u64, length: u64, place: ItemPosition<'_>, events: &mut EventWriter<'_>) {
         for (number, cite) in (0..).zip(&self.cites) {
-            wire.event("response.output_text.annotation.added", |o| {
+            events.event("response.output_text.annotation.added", |o| {
                 place.name(o);
                 o.number("content_index", index).number("annotation_index", number);
                 o.object("annotation", |o| annotation(cite, length, o));
@@ -191,7 +203,7 @@ impl Part {
     }
 }
 
-fn head(place: Place<'_>, o: &mut Object<'_>) {
+fn head(place: ItemPosition<'_>, o: &mut Object<'_>) {
     o.text("id", place.id).text("type", "message").text("role", "assistant");
 }
 

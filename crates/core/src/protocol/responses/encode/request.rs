@@ -6,7 +6,7 @@ use crate::json::write::{self, Object};
 use crate::json::{Lit, Raw};
 use crate::protocol::{Written, samplers, schema};
 
-use super::message::{self, Input};
+use super::message::{self, InputWriter};
 use super::{reasoning, tools};
 
 /// Writes the request.
@@ -37,7 +37,7 @@ fn members(
     }
     let mut items = Ok(());
     o.array("input", |list| {
-        let mut input = Input { target, names, losses };
+        let mut input = InputWriter { target, names, losses };
         items = input.write(request, instructions.is_none(), list);
     });
     items?;

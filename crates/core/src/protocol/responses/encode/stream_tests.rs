@@ -11,7 +11,7 @@ use crate::failure::{Failure, Kind};
 use crate::json::{Lit, Raw};
 
 use super::super::reply;
-use super::Encoder;
+use super::ResponsesEncoder;
 
 fn context() -> Context {
     Context {
@@ -44,7 +44,7 @@ fn args(key: u32, json: &str) -> Event<'static> {
 
 /// The whole stream of an answer.
 fn sent(context: &Context, events: &[Event<'static>]) -> String {
-    let mut encoder = Encoder::new(Arc::new(context.clone()));
+    let mut encoder = ResponsesEncoder::new(Arc::new(context.clone()));
     let mut out = Vec::new();
     events.iter().for_each(|event| encoder.event(event.clone(), &mut out));
     String::from_utf8(out).unwrap()
@@ -460,7 +460,7 @@ fn usage_and_tier_stand_in_the_last_event() {
 fn a_failure_keeps_what_was_said() {
     // Golden case 100: what was said is no success.
     let fail = |events: &[Event<'static>], failure: &Failure| {
-        let mut encoder = Encoder::new(Arc::new(context()));
+        let mut encoder = ResponsesEncoder::new(Arc::new(context()));
         let mut out = Vec::new();
         events.iter().for_each(|event| encoder.event(event.clone(), &mut out));
         out.clear();

@@ -2,12 +2,12 @@
 
 use crate::failure::Kind;
 use crate::protocol::Members;
-use crate::protocol::carriers::Places;
+use crate::protocol::carriers::CarrierPlaces;
 use crate::protocol::state::Test;
 
 /// Where carriers of other providers' reasoning stand.
-pub(in crate::protocol::responses) static CARRIERS: Places =
-    Places { conversation: "input", blocks: None, opaque: &["encrypted_content"] };
+pub(in crate::protocol::responses) static CARRIERS: CarrierPlaces =
+    CarrierPlaces { conversation: "input", blocks: None, opaque: &["encrypted_content"] };
 
 pub(in crate::protocol::responses) static MEMBERS: Members = Members {
     conversation: &["input", "instructions"],
