@@ -85,13 +85,13 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     }
 
     /// What matters in one event of a stream.
-    fn read_event(&self, event: &Event<'_>) -> Sight;
+    fn read_event(&self, event: &Event<'_>) -> EventSummary;
 
     /// What matters in a whole answer.
     ///
     /// # Errors
     /// A failure of the provider when the body is not a JSON object.
-    fn read_reply(&self, body: &[u8]) -> Result<Sight>;
+    fn read_reply(&self, body: &[u8]) -> Result<EventSummary>;
 
     /// The edits by which the choices of an answer, or of one event of it, end because tools are called, where
     /// the provider only says that they stop. `called`: the choices that have called tools so far.
@@ -199,7 +199,7 @@ pub struct Written {
 
 /// What a relay has to know of one event or body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sight {
+pub struct EventSummary {
     /// The literal that names the model, as a span of the event's data or of the body.
     pub model: Option<Range<usize>>,
     /// The object that says why an answer has failed in the end, as such a span.

@@ -14,7 +14,7 @@ use crate::canon::{Profile, StreamUsage};
 use crate::canon::{Rates, Rejections, Said, Usage};
 use crate::failure::{Failure, Kind, Result};
 use crate::json::{self, Body, Edit};
-use crate::protocol::{Head, Progress, Protocol, Sight, StreamFacts, UpstreamError};
+use crate::protocol::{EventSummary, Head, Progress, Protocol, StreamFacts, UpstreamError};
 use crate::sse::{Event, Framer};
 
 use super::owners::Claims;
@@ -160,32 +160,32 @@ impl Reply {
     /// # Errors
     /// 502 when the body is not a JSON object; the provider's error when it is one in spite of its status.
     pub fn whole(&mut self, body: Bytes) -> Result<Bytes> {
-        let sight = self.protocol.read_reply(&body)?;
-        if sight.progress == Progress::Failed {
+        let summary = self.protocol.read_reply(&body)?;
+        if summary.progress == Progress::Failed {
             return Err(self.failure(&UpstreamError::read(&self.keys.cleaned(body))));
         }
-        self.absorb(&sight, &body);
+        self.absorb(&summary, &body);
         let mut edits = Vec::new();
-        self.edit(&sight, &body, 0, &mut edits);
+        self.edit(&summary, &body, 0, &mut edits);
         // An answer that has used nothing may be an error in words of its own, and one of several choices may be one.
-        if sight.usage.is_none() || self.said.finish.iter().any(|reason| reason == "error") {
+        if summary.usage.is_none() || self.said.finish.iter().any(|reason| reason == "error") {
             self.hide(&body, 0, 0, &mut edits);
         }
         Ok(if edits.is_empty() { body } else { json::splice(&body, &edits).into() })
     }
 
     /// The edits of an answer's body or an event's data, which stands at `start`.
-    fn edit(&mut self, sight: &Sight, data: &[u8], start: usize, edits: &mut Vec<Edit>) {
+    fn edit(&mut self, summary: &EventSummary, data: &[u8], start: usize, edits: &mut Vec<Edit>) {
         let before = edits.len();
         let mut replace = |span: &Range<usize>, new: Bytes| {
             if data.get(span.clone()) != Some(&new) {
                 edits.push((start + span.start..start + span.end, new));
             }
         };
-        if let Some(span) = &sight.model {
+        if let Some(span) = &summary.model {
             replace(span, self.model.clone());
         }
-        if let Some(span) = &sight.error
+        if let Some(span) = &summary.error
             && let Some(new) = self.reworded(data.get(span.clone()).unwrap_or_default())
         {
             replace(span, new);
@@ -195,7 +195,7 @@ impl Reply {
             edits.extend(repairs.into_iter().map(|(at, new)| (start + at.start..start + at.end, new)));
         }
         edits.get_mut(before..).unwrap_or_default().sort_by_key(|(span, _)| span.start);
-        if sight.error.is_some() || sight.progress == Progress::Failed {
+        if summary.error.is_some() || summary.progress == Progress::Failed {
             self.hide(data, start, before, edits);
         }
     }
@@ -236,21 +236,21 @@ impl Reply {
         read_error(200, &UpstreamError { message, ..error }, None)
     }
 
-    fn absorb(&mut self, sight: &Sight, data: &[u8]) {
+    fn absorb(&mut self, summary: &EventSummary, data: &[u8]) {
         if self.said.model.is_none()
-            && let Some(name) = sight.model.clone().and_then(|span| json::text(data.get(span)?))
+            && let Some(name) = summary.model.clone().and_then(|span| json::text(data.get(span)?))
         {
             self.said.model(Some(&name));
         }
         // No event but one of the last has either.
-        if sight.progress != Progress::Running || sight.usage.is_some() {
+        if summary.progress != Progress::Running || summary.usage.is_some() {
             self.protocol.read_finish(data, &mut self.said);
         }
         if let Some(claims) = &self.claims {
             self.protocol.read_containers(data, &mut |container| claims.note(container));
         }
-        self.rates = self.rates.and(sight.rates);
-        if let Some(part) = &sight.usage {
+        self.rates = self.rates.and(summary.rates);
+        if let Some(part) = &summary.usage {
             self.usage.get_or_insert_default().absorb(part);
         }
     }
@@ -361,31 +361,31 @@ impl Stream {
             self.withheld_last = false;
             return self.reply.hide(bytes, start, self.edits.len(), &mut self.edits);
         };
-        let sight = self.reply.protocol.read_event(&event);
-        self.reply.absorb(&sight, &data.bytes);
+        let summary = self.reply.protocol.read_event(&event);
+        self.reply.absorb(&summary, &data.bytes);
         // A provider's own words about a failure are not the client's to read.
         self.withheld_last =
-            self.withhold_usage && sight.usage_only || matches!(sight.progress, Progress::Warned(_));
+            self.withhold_usage && summary.usage_only || matches!(summary.progress, Progress::Warned(_));
         self.events += u64::from(!self.withheld_last);
         // Models think first.
         if !self.reasons && self.events <= FIRST_EVENTS {
             self.reasons = reasoning::shows(&data.bytes);
         }
-        if sight.is_delta {
+        if summary.is_delta {
             self.deltas.add(data.bytes.len());
         }
         if self.withheld_last {
             self.edits.push((start..start + bytes.len(), Bytes::new()));
         } else {
             let before = self.edits.len();
-            self.reply.edit(&sight, &data.bytes, start + data.start, &mut self.edits);
+            self.reply.edit(&summary, &data.bytes, start + data.start, &mut self.edits);
             // What carries nothing of the model may be an error in words of its own, or those of another protocol.
-            if !sight.has_words {
+            if !summary.has_words {
                 self.reply.hide(bytes, start, before, &mut self.edits);
             }
         }
-        advance(&mut self.progress, sight.progress);
-        self.id = self.id.take().or(sight.id);
+        advance(&mut self.progress, summary.progress);
+        self.id = self.id.take().or(summary.id);
     }
 
     /// Takes the end of the stream: what is left to pass on, and how it ended.

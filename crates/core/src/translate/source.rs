@@ -38,7 +38,7 @@ impl ServedModel {
 
     /// Looks for it in a whole answer.
     pub(super) fn look_at_all(&mut self, body: &str) {
-        let span = self.protocol.read_reply(body.as_bytes()).ok().and_then(|sight| sight.model);
+        let span = self.protocol.read_reply(body.as_bytes()).ok().and_then(|summary| summary.model);
         let literal = span.and_then(|span| body.as_bytes().get(span));
         self.note(literal.and_then(json::text).as_deref());
     }

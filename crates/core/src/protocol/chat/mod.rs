@@ -17,7 +17,7 @@ use crate::failure::{Failure, Result};
 use crate::json::{Document, Edit};
 use crate::sse::Event;
 
-use super::{Head, Members, Protocol, ProtocolId, Sight, StreamFacts, Written};
+use super::{EventSummary, Head, Members, Protocol, ProtocolId, StreamFacts, Written};
 
 /// OpenAI Chat Completions.
 #[derive(Clone, Copy, Debug)]
@@ -48,11 +48,11 @@ impl Protocol for Chat {
         encode::request::limit_member(profile)
     }
 
-    fn read_event(&self, event: &Event<'_>) -> Sight {
+    fn read_event(&self, event: &Event<'_>) -> EventSummary {
         relay::stream::read(event)
     }
 
-    fn read_reply(&self, body: &[u8]) -> Result<Sight> {
+    fn read_reply(&self, body: &[u8]) -> Result<EventSummary> {
         relay::reply::read(body)
     }
 

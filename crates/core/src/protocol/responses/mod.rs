@@ -19,7 +19,7 @@ use crate::failure::{Failure, Result};
 use crate::json::{Document, Edit};
 use crate::sse::Event;
 
-use super::{Head, Members, Protocol, ProtocolId, Sight, StreamFacts, Written, carriers};
+use super::{EventSummary, Head, Members, Protocol, ProtocolId, StreamFacts, Written, carriers};
 
 /// OpenAI Responses.
 #[derive(Clone, Copy, Debug)]
@@ -54,11 +54,11 @@ impl Protocol for Responses {
         "max_output_tokens"
     }
 
-    fn read_event(&self, event: &Event<'_>) -> Sight {
+    fn read_event(&self, event: &Event<'_>) -> EventSummary {
         relay::stream::read(event)
     }
 
-    fn read_reply(&self, body: &[u8]) -> Result<Sight> {
+    fn read_reply(&self, body: &[u8]) -> Result<EventSummary> {
         relay::reply::read(body)
     }
 
