@@ -9,7 +9,7 @@ use http::HeaderValue;
 use jiff::Timestamp;
 
 use crate::auth::Grant;
-use crate::canon::{Oddity, Said, Sealer, Usage};
+use crate::canon::{Oddity, ResponseMetadata, Sealer, Usage};
 use crate::edge::call::endpoint::Endpoint;
 use crate::edge::call::fallback::Fallbacks;
 use crate::edge::call::snapshot::Snapshot;
@@ -68,7 +68,7 @@ pub struct Exchange {
     /// The model that has answered, in its provider's words, if it is not the one that was asked.
     pub(in crate::edge) served: Option<String>,
     /// The answer's own id, model and finish reason.
-    pub(in crate::edge) said: Said,
+    pub(in crate::edge) said: ResponseMetadata,
     /// The parts of the answer that were not understood.
     pub(in crate::edge) oddities: BTreeMap<Oddity, u64>,
     pub(in crate::edge) status: u16,
@@ -120,7 +120,7 @@ impl Exchange {
             failure: None,
             usage: None,
             served: None,
-            said: Said::default(),
+            said: ResponseMetadata::default(),
             oddities: BTreeMap::new(),
             status: 0,
             streams: false,

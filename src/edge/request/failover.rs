@@ -1,6 +1,6 @@
 //! Fail-over: a call whose target fails before the client has got anything goes to the next one.
 
-use crate::canon::Said;
+use crate::canon::ResponseMetadata;
 use crate::edge::call::exchange::Exchange;
 use crate::edge::request::plan;
 use crate::failure::Failure;
@@ -27,7 +27,7 @@ impl Exchange {
                 self.sent = None;
                 self.usage = None;
                 self.served = None;
-                self.said = Said::default();
+                self.said = ResponseMetadata::default();
                 self.fallbacks = Some(fallbacks);
                 self.keep_held();
                 (self.tries, self.fresh) = (0, false);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::canon::{Context, Oddity, Said, Usage};
+use crate::canon::{Context, Oddity, ResponseMetadata, Usage};
 use crate::edge::call::exchange::Exchange;
 use crate::failure::{Failure, Result};
 use crate::protocol::Protocol;
@@ -197,10 +197,10 @@ impl Passage {
     }
 
     /// What the answer has said of itself.
-    pub(in crate::edge) fn said(&mut self) -> Said {
+    pub(in crate::edge) fn said(&mut self) -> ResponseMetadata {
         match self {
-            Self::Bridged { bridge, .. } => bridge.said(),
-            Self::Relayed(relayed) => relayed.stream.said(),
+            Self::Bridged { bridge, .. } => bridge.metadata(),
+            Self::Relayed(relayed) => relayed.stream.metadata(),
         }
     }
 

@@ -165,7 +165,7 @@ fn turned(exchange: &mut Exchange, streams: bool, body: Bytes) -> Result<Whole> 
     }
     exchange.usage = bridge.usage();
     exchange.note_served(bridge.served());
-    exchange.said = bridge.said();
+    exchange.said = bridge.metadata();
     exchange.oddities = bridge.oddities();
     let tokens = bridge.delivered();
     let body = if streams { bridge.whole(speaker, &context) } else { bridge.ready() };

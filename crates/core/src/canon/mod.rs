@@ -20,7 +20,7 @@ mod protocol;
 mod queue;
 mod rate;
 mod request;
-mod said;
+mod response_metadata;
 mod sealer;
 mod thinker;
 mod tool;
@@ -50,7 +50,7 @@ pub use request::{
     Args, Audio, Call, Document, Extra, Format, Image, Part, Reasoning, Request, Role, Samplers, Source,
     Text, Thinking, ThinkingMode, ToolResult, Turn,
 };
-pub use said::Said;
+pub use response_metadata::ResponseMetadata;
 pub use sealer::{PREFIXES as CARRIER_PREFIXES, Rejection, Rejections, SealKey, Sealer};
 pub use thinker::is_thinker;
 pub use tool::{Choice, Chosen, Grammar, Offer, Tool, ToolKind, WebSearch};

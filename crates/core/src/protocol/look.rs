@@ -114,7 +114,7 @@ impl ValuePlace {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Proof {
     /// The assistant has said it.
-    Said,
+    ResponseMetadata,
     /// The provider has run code for the assistant.
     Ran,
     /// A search has found it.
@@ -327,7 +327,7 @@ impl<'a> Look<'a, '_> {
         path: &Path<'_>,
     ) {
         let proof = match (place, name) {
-            (ValuePlace::Annotation, b"file_id" | b"container_id") => Some(Proof::Said),
+            (ValuePlace::Annotation, b"file_id" | b"container_id") => Some(Proof::ResponseMetadata),
             (ValuePlace::File, b"file_id") => Some(Proof::Ran),
             (ValuePlace::SearchResult, b"file_id") => Some(Proof::Search),
             _ => None,
@@ -422,7 +422,9 @@ impl<'a> Look<'a, '_> {
             (ValuePlace::Annotation, _) if !kinds.are_only(Kinds::CITATION) => self.refer(&path),
             (ValuePlace::Ran, _) if !kinds.are_only(Kinds::RAN) => self.refer(&path),
             (ValuePlace::Part, Proof::Ran) if !kinds.are_only(Kinds::CODE_RESULT) => self.refer(&path),
-            (ValuePlace::Item, Proof::Said | Proof::Ran) if !is_the_assistants => self.refer(&path),
+            (ValuePlace::Item, Proof::ResponseMetadata | Proof::Ran) if !is_the_assistants => {
+                self.refer(&path)
+            }
             (ValuePlace::Item, Proof::Search) if !kinds.are_only(Kinds::FILE_SEARCH_CALL) => {
                 self.refer(&path)
             }

@@ -35,8 +35,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::canon::{
-    Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Rates, Rejections, Request, Said, Target,
-    UsagePart,
+    Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Rates, Rejections, Request,
+    ResponseMetadata, Target, UsagePart,
 };
 use crate::failure::{Failure, Result};
 use crate::json::{Document, Edit};
@@ -101,7 +101,7 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     }
 
     /// Notes why the choices of an answer have ended, if this event of it, or all of it, says so.
-    fn read_finish(&self, data: &[u8], said: &mut Said);
+    fn read_finish(&self, data: &[u8], metadata: &mut ResponseMetadata);
 
     /// Tells `found` of the containers that a whole answer, or one event of it, says the provider has run code in.
     fn read_containers(&self, data: &[u8], found: &mut dyn FnMut(&str)) {

@@ -13,8 +13,8 @@ use memchr::memmem;
 
 use crate::canon::ReasoningIn;
 use crate::canon::{
-    Context, Decode, ECHO_MARK, Losses, Names, Oddity, Profile, Request, Said, Target, ThinkingMode,
-    UpstreamError, Usage,
+    Context, Decode, ECHO_MARK, Losses, Names, Oddity, Profile, Request, ResponseMetadata, Target,
+    ThinkingMode, UpstreamError, Usage,
 };
 use crate::failure::{Failure, Result};
 use crate::json::{self, Document, Lenient as _, Lit, Raw, repair};
@@ -348,9 +348,9 @@ impl Bridge {
         self.pipeline.reasons
     }
 
-    /// What the answer has said of itself.
-    pub fn said(&mut self) -> Said {
-        std::mem::take(&mut self.pipeline.said)
+    /// Returns the id, the model and the finish reasons of the answer so far, once.
+    pub fn metadata(&mut self) -> ResponseMetadata {
+        std::mem::take(&mut self.pipeline.metadata)
     }
 
     /// What was not understood so far, and how often.

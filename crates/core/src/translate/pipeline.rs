@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::canon::{Answer, Encode, Event, Oddity, Overflow, Rate, Rates, Said, Usage};
+use crate::canon::{Answer, Encode, Event, Oddity, Overflow, Rate, Rates, ResponseMetadata, Usage};
 use crate::failure::{Failure, Result};
 
 use super::restore::Restore;
@@ -18,7 +18,7 @@ pub(super) struct Pipeline {
     /// The classes of service that the answer reports.
     pub(super) rates: Rates,
     pub(super) oddities: BTreeMap<Oddity, u64>,
-    pub(super) said: Said,
+    pub(super) metadata: ResponseMetadata,
     /// It is whole, or has failed: what follows does not matter.
     pub(super) ended: bool,
     /// Something has come that cannot be taken back.
@@ -49,7 +49,7 @@ impl Pipeline {
             usage: None,
             rates: Rates::default(),
             oddities: BTreeMap::new(),
-            said: Said::default(),
+            metadata: ResponseMetadata::default(),
             ended: false,
             committed: false,
             delivered: 0,
@@ -79,7 +79,7 @@ impl Pipeline {
             Event::End => (self.committed, self.ended) = (true, true),
             event => {
                 if let Event::Finish(finish) = event {
-                    self.said.finish(finish.as_str());
+                    self.metadata.finish(finish.as_str());
                 }
                 self.committed |= event.commits();
                 self.reasons |= matches!(event, Event::Thought(_) | Event::Seal(_)) && event.size() > 0;

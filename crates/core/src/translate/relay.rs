@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::canon::{Profile, StreamUsage};
-use crate::canon::{Rates, Rejections, Said, Usage};
+use crate::canon::{Rates, Rejections, ResponseMetadata, Usage};
 use crate::failure::{Failure, Kind, Result};
 use crate::json::{self, Body, Edit};
 use crate::protocol::{EventSummary, Head, Progress, Protocol, StreamFacts, UpstreamError};
@@ -87,7 +87,7 @@ pub struct Reply {
     usage: Option<Usage>,
     /// The rates that the answer has reported beside the usage.
     rates: Rates,
-    said: Said,
+    metadata: ResponseMetadata,
     /// The choices that have called tools, where those are watched.
     called: Option<BTreeSet<u64>>,
     /// The keys that must not be in the provider's words on failures.
@@ -107,7 +107,7 @@ impl Reply {
             upstream_model: String::new(),
             usage: None,
             rates: Rates::default(),
-            said: Said::default(),
+            metadata: ResponseMetadata::default(),
             called: None,
             keys: Arc::default(),
             claims: None,
@@ -147,12 +147,12 @@ impl Reply {
     /// The model that answers, in its provider's words.
     #[must_use]
     pub fn served(&self) -> Option<&str> {
-        self.said.model.as_deref()
+        self.metadata.model.as_deref()
     }
 
     /// What the answer says of itself.
-    pub fn said(&mut self) -> Said {
-        std::mem::take(&mut self.said)
+    pub fn metadata(&mut self) -> ResponseMetadata {
+        std::mem::take(&mut self.metadata)
     }
 
     /// A whole answer.
@@ -168,7 +168,7 @@ impl Reply {
         let mut edits = Vec::new();
         self.edit(&summary, &body, 0, &mut edits);
         // An answer that has used nothing may be an error in words of its own, and one of several choices may be one.
-        if summary.usage.is_none() || self.said.finish.iter().any(|reason| reason == "error") {
+        if summary.usage.is_none() || self.metadata.finish.iter().any(|reason| reason == "error") {
             self.hide(&body, 0, 0, &mut edits);
         }
         Ok(if edits.is_empty() { body } else { json::splice(&body, &edits).into() })
@@ -237,14 +237,14 @@ impl Reply {
     }
 
     fn absorb(&mut self, summary: &EventSummary, data: &[u8]) {
-        if self.said.model.is_none()
+        if self.metadata.model.is_none()
             && let Some(name) = summary.model.clone().and_then(|span| json::text(data.get(span)?))
         {
-            self.said.model(Some(&name));
+            self.metadata.model(Some(&name));
         }
         // No event but one of the last has either.
         if summary.progress != Progress::Running || summary.usage.is_some() {
-            self.protocol.read_finish(data, &mut self.said);
+            self.protocol.read_finish(data, &mut self.metadata);
         }
         if let Some(claims) = &self.claims {
             self.protocol.read_containers(data, &mut |container| claims.note(container));
@@ -436,7 +436,7 @@ impl Stream {
     /// Whether the token counts of the whole answer have come, though perhaps not its end.
     #[must_use]
     pub fn is_counted(&self) -> bool {
-        self.reply.usage.is_some() && !self.reply.said.finish.is_empty()
+        self.reply.usage.is_some() && !self.reply.metadata.finish.is_empty()
     }
 
     /// Tokens of the answer so far, estimated from its events.
@@ -463,9 +463,9 @@ impl Stream {
         self.reply.served()
     }
 
-    /// What the answer has said of itself.
-    pub fn said(&mut self) -> Said {
-        self.reply.said()
+    /// Returns the id, the model and the finish reasons of the answer so far, once.
+    pub fn metadata(&mut self) -> ResponseMetadata {
+        self.reply.metadata()
     }
 
     /// The events that tell the client of a failure.

@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::canon::{Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Request, Said, Target};
+use crate::canon::{
+    Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Request, ResponseMetadata, Target,
+};
 use crate::failure::{Failure, Result};
 use crate::json::{Document, Edit};
 use crate::sse::Event;
@@ -60,8 +62,8 @@ impl Protocol for Chat {
         relay::finish::edits(data, called)
     }
 
-    fn read_finish(&self, data: &[u8], said: &mut Said) {
-        relay::finish::read(data, said);
+    fn read_finish(&self, data: &[u8], metadata: &mut ResponseMetadata) {
+        relay::finish::read(data, metadata);
     }
 
     fn envelope(&self, failure: &Failure, _request_id: &str) -> Bytes {

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::canon::{
-    Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Rejections, Request, Said, Target,
+    Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Rejections, Request, ResponseMetadata,
+    Target,
 };
 use crate::failure::{Failure, Result};
 use crate::json::{Document, Edit};
@@ -69,8 +70,8 @@ impl Protocol for Messages {
         relay::reply::read(body)
     }
 
-    fn read_finish(&self, data: &[u8], said: &mut Said) {
-        relay::finish::read(data, said);
+    fn read_finish(&self, data: &[u8], metadata: &mut ResponseMetadata) {
+        relay::finish::read(data, metadata);
     }
 
     fn envelope(&self, failure: &Failure, request_id: &str) -> Bytes {

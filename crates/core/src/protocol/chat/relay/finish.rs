@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::canon::Said;
+use crate::canon::ResponseMetadata;
 use crate::json::{self, Edit, Lenient as _, find_member};
 
 /// The edits of a whole answer, or of one chunk of a stream in which the choices in `called` have called
@@ -29,19 +29,19 @@ pub(in crate::protocol::chat) fn edits(data: &[u8], called: &mut BTreeSet<u64>) 
 }
 
 /// Notes why the choices have ended.
-pub(in crate::protocol::chat) fn read(data: &[u8], said: &mut Said) {
+pub(in crate::protocol::chat) fn read(data: &[u8], metadata: &mut ResponseMetadata) {
     let Some(choices) = find_member(data, "choices") else { return };
     for (choice, _) in json::elements(choices.value).lenient() {
         if let Some(reason) = find_member(choice, "finish_reason").and_then(|reason| reason.text()) {
-            said.finish(&reason);
+            metadata.finish(&reason);
         }
     }
 }
 
 /// Does a choice hold a call, or a piece of one?
 fn calls(choice: &[u8]) -> bool {
-    let said = find_member(choice, "delta").or_else(|| find_member(choice, "message"));
-    let calls = said.and_then(|said| find_member(said.value, "tool_calls"));
+    let content = find_member(choice, "delta").or_else(|| find_member(choice, "message"));
+    let calls = content.and_then(|content| find_member(content.value, "tool_calls"));
     calls.is_some_and(|calls| json::elements(calls.value).next().is_some_and(|call| call.is_ok()))
 }
 

@@ -1,11 +1,11 @@
 //! Why a Responses answer ends.
 
-use crate::canon::Said;
+use crate::canon::ResponseMetadata;
 use crate::json::{self, Lenient as _, find_member};
 
 /// Notes why a whole answer, or the one that an event's `response` is, has ended: its status, or what
 /// it is incomplete for.
-pub(in crate::protocol::responses) fn read(data: &[u8], said: &mut Said) {
+pub(in crate::protocol::responses) fn read(data: &[u8], metadata: &mut ResponseMetadata) {
     let response = find_member(data, "response");
     let response = response.as_ref().map_or(data, |response| response.value);
     let (mut status, mut detail) = (None, None);
@@ -23,7 +23,7 @@ pub(in crate::protocol::responses) fn read(data: &[u8], said: &mut Said) {
         }
     }
     match detail.flatten().or(status) {
-        Some(reason) if !matches!(&*reason, "in_progress" | "queued") => said.finish(&reason),
+        Some(reason) if !matches!(&*reason, "in_progress" | "queued") => metadata.finish(&reason),
         _ => {}
     }
 }

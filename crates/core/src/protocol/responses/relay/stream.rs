@@ -42,7 +42,11 @@ fn read_kind<'a>(kind: &[u8], data: &[u8], members: &mut impl Iterator<Item = Me
             };
         }
         _ => {
-            return EventSummary { is_delta: kind.ends_with(b".delta"), has_words, ..EventSummary::default() };
+            return EventSummary {
+                is_delta: kind.ends_with(b".delta"),
+                has_words,
+                ..EventSummary::default()
+            };
         }
     };
     let mut summary = EventSummary { progress, has_words, ..EventSummary::default() };

@@ -2,14 +2,14 @@
 
 /// What an answer says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Said {
+pub struct ResponseMetadata {
     /// The model that answered, in its provider's words.
     pub model: Option<String>,
     /// Why each of its choices has ended: in the provider's words in a relay, in the gateway's otherwise.
     pub finish: Vec<String>,
 }
 
-impl Said {
+impl ResponseMetadata {
     /// Takes note of the model; the first who is named stays.
     pub fn model(&mut self, name: Option<&str>) {
         if let Some(name) = name.filter(|_| self.model.is_none()) {
@@ -39,16 +39,16 @@ mod tests {
 
     #[test]
     fn reasons_are_words_and_few() {
-        let mut said = Said::default();
+        let mut metadata = ResponseMetadata::default();
         for reason in ["", "stop", "My secret answer", "STOP", &"x".repeat(65), "max_tokens"] {
-            said.finish(reason);
+            metadata.finish(reason);
         }
-        assert_eq!(said.finish, ["stop", "max_tokens"]);
-        (0..20).for_each(|_| said.finish("stop"));
-        assert_eq!(said.finish.len(), CHOICES);
-        said.model(None);
-        said.model(Some("a"));
-        said.model(Some("b"));
-        assert_eq!(said.model.as_deref(), Some("a"));
+        assert_eq!(metadata.finish, ["stop", "max_tokens"]);
+        (0..20).for_each(|_| metadata.finish("stop"));
+        assert_eq!(metadata.finish.len(), CHOICES);
+        metadata.model(None);
+        metadata.model(Some("a"));
+        metadata.model(Some("b"));
+        assert_eq!(metadata.model.as_deref(), Some("a"));
     }
 }
