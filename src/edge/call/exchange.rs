@@ -9,7 +9,7 @@ use http::HeaderValue;
 use jiff::Timestamp;
 
 use crate::auth::Grant;
-use crate::canon::{Oddity, ResponseMetadata, Sealer, Usage};
+use crate::canon::{Anomaly, ResponseMetadata, Sealer, Usage};
 use crate::edge::call::endpoint::Endpoint;
 use crate::edge::call::fallback::Fallbacks;
 use crate::edge::call::snapshot::Snapshot;
@@ -70,7 +70,7 @@ pub struct Exchange {
     /// The answer's own id, model and finish reason.
     pub(in crate::edge) said: ResponseMetadata,
     /// The parts of the answer that were not understood.
-    pub(in crate::edge) oddities: BTreeMap<Oddity, u64>,
+    pub(in crate::edge) oddities: BTreeMap<Anomaly, u64>,
     pub(in crate::edge) status: u16,
     /// Whether the client was sent the head of a stream.
     pub(in crate::edge) streams: bool,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::canon::{Context, Oddity, ResponseMetadata, Usage};
+use crate::canon::{Anomaly, Context, ResponseMetadata, Usage};
 use crate::edge::call::exchange::Exchange;
 use crate::failure::{Failure, Result};
 use crate::protocol::Protocol;
@@ -205,9 +205,9 @@ impl Passage {
     }
 
     /// What was not understood so far, and how often.
-    pub(in crate::edge) fn oddities(&mut self) -> BTreeMap<Oddity, u64> {
+    pub(in crate::edge) fn oddities(&mut self) -> BTreeMap<Anomaly, u64> {
         match self {
-            Self::Bridged { bridge, .. } => bridge.oddities(),
+            Self::Bridged { bridge, .. } => bridge.anomalies(),
             Self::Relayed(_) => BTreeMap::new(),
         }
     }

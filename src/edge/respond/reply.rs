@@ -166,7 +166,7 @@ fn turned(exchange: &mut Exchange, streams: bool, body: Bytes) -> Result<Whole> 
     exchange.usage = bridge.usage();
     exchange.note_served(bridge.served());
     exchange.said = bridge.metadata();
-    exchange.oddities = bridge.oddities();
+    exchange.oddities = bridge.anomalies();
     let tokens = bridge.delivered();
     let body = if streams { bridge.whole(speaker, &context) } else { bridge.ready() };
     Ok(Whole { body, streams: !streams, tokens })

@@ -73,7 +73,7 @@ pub enum Event<'a> {
     /// Why the answer ends.
     Finish(Finish<'a>),
     /// The provider has said something that the reference does not know. It is only counted.
-    Odd(Oddity),
+    Anomaly(Anomaly),
     /// The provider reports a failure. Nothing follows.
     Fail(UpstreamError),
     /// The answer is whole. Nothing follows.
@@ -82,7 +82,7 @@ pub enum Event<'a> {
 
 /// What of an answer was not understood, or not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Oddity {
+pub enum Anomaly {
     /// A reason to end that is unknown.
     Finish,
     /// A block or an item of an unknown type.
@@ -197,13 +197,13 @@ impl Event<'_> {
                 | Self::Usage(_)
                 | Self::Break
                 | Self::Close(_)
-                | Self::Odd(_)
+                | Self::Anomaly(_)
                 | Self::Fail(_)
         )
     }
 }
 
-impl Oddity {
+impl Anomaly {
     /// Its name, for metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {

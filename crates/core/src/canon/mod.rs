@@ -32,7 +32,7 @@ pub use cache::Cache;
 pub use caps::{Caps, CapsSettings, SamplingCaps, ThinkingCaps};
 pub use carrier::{Carrier, Seal, Sealed};
 pub use context::{ANSWER_TOOL, Context, ECHO_MARK, Target};
-pub use event::{Citation, Decode, Encode, Event, Finish, Kind as SegmentKind, Oddity, Sink};
+pub use event::{Anomaly, Citation, Decode, Encode, Event, Finish, Kind as SegmentKind, Sink};
 pub use field::{Carry, Field};
 pub(crate) use ids::{base62, hashed_call_id, sha256_hex, short_hash};
 pub use level::Level;

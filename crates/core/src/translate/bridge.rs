@@ -13,7 +13,7 @@ use memchr::memmem;
 
 use crate::canon::ReasoningIn;
 use crate::canon::{
-    Context, Decode, ECHO_MARK, Losses, Names, Oddity, Profile, Request, ResponseMetadata, Target,
+    Anomaly, Context, Decode, ECHO_MARK, Losses, Names, Profile, Request, ResponseMetadata, Target,
     ThinkingMode, UpstreamError, Usage,
 };
 use crate::failure::{Failure, Result};
@@ -354,8 +354,8 @@ impl Bridge {
     }
 
     /// What was not understood so far, and how often.
-    pub fn oddities(&mut self) -> BTreeMap<Oddity, u64> {
-        std::mem::take(&mut self.pipeline.oddities)
+    pub fn anomalies(&mut self) -> BTreeMap<Anomaly, u64> {
+        std::mem::take(&mut self.pipeline.anomalies)
     }
 }
 
@@ -472,12 +472,12 @@ mod tests {
     }
 
     /// What a Messages client is sent of a Chat answer, and what was odd about that.
-    fn answered(stream: &str) -> (String, BTreeMap<Oddity, u64>) {
+    fn answered(stream: &str) -> (String, BTreeMap<Anomaly, u64>) {
         let (client, upstream) = (ProtocolId::Messages.protocol(), ProtocolId::Chat.protocol());
         let context = Arc::new(Context { sealer: sealer(), ..Context::default() });
         let mut bridge = Bridge::new(client, upstream, &Profile::default(), context, true, 1 << 20);
         bridge.push(Bytes::from(stream.to_owned())).unwrap();
-        (String::from_utf8(bridge.ready().into()).unwrap(), bridge.oddities())
+        (String::from_utf8(bridge.ready().into()).unwrap(), bridge.anomalies())
     }
 
     #[test]
@@ -503,6 +503,6 @@ mod tests {
             "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"novel\"}]}\n\ndata: [DONE]\n\n",
         );
         assert!(told.contains("end_turn"), "{told}");
-        assert_eq!(odd, BTreeMap::from([(Oddity::Finish, 1)]));
+        assert_eq!(odd, BTreeMap::from([(Anomaly::Finish, 1)]));
     }
 }

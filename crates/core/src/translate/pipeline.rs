@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::canon::{Answer, Encode, Event, Oddity, Overflow, Rate, Rates, ResponseMetadata, Usage};
+use crate::canon::{Anomaly, Answer, Encode, Event, Overflow, Rate, Rates, ResponseMetadata, Usage};
 use crate::failure::{Failure, Result};
 
 use super::restore::Restore;
@@ -17,7 +17,7 @@ pub(super) struct Pipeline {
     pub(super) usage: Option<Usage>,
     /// The classes of service that the answer reports.
     pub(super) rates: Rates,
-    pub(super) oddities: BTreeMap<Oddity, u64>,
+    pub(super) anomalies: BTreeMap<Anomaly, u64>,
     pub(super) metadata: ResponseMetadata,
     /// It is whole, or has failed: what follows does not matter.
     pub(super) ended: bool,
@@ -48,7 +48,7 @@ impl Pipeline {
             output,
             usage: None,
             rates: Rates::default(),
-            oddities: BTreeMap::new(),
+            anomalies: BTreeMap::new(),
             metadata: ResponseMetadata::default(),
             ended: false,
             committed: false,
@@ -71,7 +71,7 @@ impl Pipeline {
         }
         match &event {
             Event::Usage(part) => self.usage.get_or_insert_default().absorb(part),
-            Event::Odd(oddity) => return *self.oddities.entry(*oddity).or_default() += 1,
+            Event::Anomaly(anomaly) => return *self.anomalies.entry(*anomaly).or_default() += 1,
             Event::Fail(error) => {
                 let error = self.restore.renamed(&self.keys.without(error));
                 return self.fail(read_error(OK, &error, None));

@@ -1,7 +1,7 @@
 //! A provider's answer, event by event.
 
 use crate::canon::{
-    Citation, Decode, Event, Finish, Oddity, Profile, Rate, ReasoningIn, Seal, Sink, UpstreamError,
+    Anomaly, Citation, Decode, Event, Finish, Profile, Rate, ReasoningIn, Seal, Sink, UpstreamError,
 };
 use crate::json::{self, Lit, Malformed, Raw};
 use crate::protocol::chat::usage::{self, Habits};
@@ -284,7 +284,7 @@ impl ChatDecoder {
                 None => Finish::Stop,
             },
             _ => {
-                sink(Event::Odd(Oddity::Finish));
+                sink(Event::Anomaly(Anomaly::Finish));
                 Finish::Stop
             }
         };

@@ -11,7 +11,7 @@ fn show(event: &Event<'_>) -> String {
             format!("start:{}:{}", id.as_deref().unwrap_or("-"), created.unwrap_or(0))
         }
         Event::Tier(tier) => format!("tier:{tier}"),
-        Event::Odd(oddity) => format!("odd:{}", oddity.as_str()),
+        Event::Anomaly(anomaly) => format!("odd:{}", anomaly.as_str()),
         Event::Text(text) => format!("text:{}", text.decode()),
         Event::Logprobs(raw) => format!("logprobs:{}", raw.get()),
         Event::Refusal(text) => format!("refusal:{}", text.decode()),

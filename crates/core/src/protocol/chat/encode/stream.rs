@@ -97,7 +97,7 @@ impl Encode for ChatEncoder {
             Event::Start { id, created } => return self.start(id.as_deref(), created, out),
             Event::Tier(tier) => return self.tier(&tier),
             Event::Usage(part) => return self.usage.get_or_insert_default().absorb(&part),
-            Event::Odd(_) | Event::Fail(_) => return,
+            Event::Anomaly(_) | Event::Fail(_) => return,
             _ => {}
         }
         if self.head.is_empty() {
@@ -120,7 +120,7 @@ impl Encode for ChatEncoder {
             Event::Break => self.paragraph = true,
             Event::Finish(finish) => self.finish(Some(&finish), out),
             Event::End => self.end(out),
-            Event::Start { .. } | Event::Tier(_) | Event::Usage(_) | Event::Odd(_) | Event::Fail(_) => {}
+            Event::Start { .. } | Event::Tier(_) | Event::Usage(_) | Event::Anomaly(_) | Event::Fail(_) => {}
         }
     }
 

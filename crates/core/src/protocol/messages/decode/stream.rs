@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::canon::{Args, Decode, Event, Finish, Oddity, Profile, Seal, Sink, UpstreamError};
+use crate::canon::{Anomaly, Args, Decode, Event, Finish, Profile, Seal, Sink, UpstreamError};
 use crate::json::{self, Lenient as _, Lit, Malformed, Raw};
 use crate::protocol::node::{Node, Type};
 use crate::protocol::pick::{elements, readable_fields};
@@ -108,7 +108,7 @@ impl MessagesDecoder {
             }
             "pause_turn" => Finish::Pause,
             _ => {
-                sink(Event::Odd(Oddity::Finish));
+                sink(Event::Anomaly(Anomaly::Finish));
                 self.usual_finish()
             }
         });
@@ -153,7 +153,7 @@ impl MessagesDecoder {
             // What the provider's own tools do and find is not the client's business.
             kind if kind == "server_tool_use" || kind.ends_with("_tool_result") => OpenBlockState::Other,
             _ => {
-                sink(Event::Odd(Oddity::Content));
+                sink(Event::Anomaly(Anomaly::Content));
                 OpenBlockState::Other
             }
         };

@@ -171,7 +171,7 @@ fn reasons_to_end() {
         assert_eq!(seen[4..], [finish, "End"], "{reason}");
     }
     let novel = run(&[START, &ends("\"something_new\""), STOP]);
-    assert_eq!(novel[4..], ["Odd(Finish)", "Finish(Stop)", "End"]);
+    assert_eq!(novel[4..], ["Anomaly(Finish)", "Finish(Stop)", "End"]);
     let last_wins = run(&[START, &ends("\"end_turn\""), &ends("\"max_tokens\""), STOP]);
     assert_eq!(last_wins[5..], ["Finish(Length)", "End"]);
 }
@@ -199,7 +199,7 @@ fn failures_and_ends_that_come_too_early() {
         r#"{"type":"content_block_delta","index":5,"delta":{"type":"text_delta","text":"lost"}}"#,
         r#"{"type":"message_delta","delta":7,"usage":"x"}"#,
     ] {
-        let counted = |event: &Event<'_>| matches!(event, Event::Odd(Oddity::Content));
+        let counted = |event: &Event<'_>| matches!(event, Event::Anomaly(Anomaly::Content));
         decoder.event(None, odd, &mut |event| assert!(counted(&event), "{odd} {event:?}")).unwrap();
     }
     let mut named = Vec::new();
@@ -243,7 +243,7 @@ fn a_whole_answer_is_its_stream() {
         "Break",
         "text b",
         "Close(None)",
-        "Odd(Content)",
+        "Anomaly(Content)",
         "usage Some(5) None None Some(7) Some(3)",
         "Finish(Length)",
         "End",

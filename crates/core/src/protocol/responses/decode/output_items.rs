@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::canon::{Args, Citation, Event, Oddity, Seal, Sink};
+use crate::canon::{Anomaly, Args, Citation, Event, Seal, Sink};
 use crate::json::{self, Lenient as _, Lit, Raw, compact};
 
 use super::message::is_hosted;
@@ -247,7 +247,7 @@ impl OutputItems {
                     item.sent.add(rest.raw());
                     sink(Event::Args { key, part: Args::Lit(rest) });
                 }
-                None => sink(Event::Odd(Oddity::Arguments)),
+                None => sink(Event::Anomaly(Anomaly::Arguments)),
             },
             // Some servers send the object itself.
             None if item.sent.length == 0 && json.starts_with(['{', '[']) => {
@@ -282,7 +282,7 @@ impl OutputItems {
             OutputKind::Other => {
                 let [kind] = fields(json, ["type"]);
                 if !kind.is_some_and(|kind| is_hosted(kind.trim_matches('"'))) {
-                    sink(Event::Odd(Oddity::Content));
+                    sink(Event::Anomaly(Anomaly::Content));
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! The response object of an answer: how it begins, what it holds at last, and why it ended.
 
-use crate::canon::{Event, Finish, Oddity, Sink, UpstreamError};
+use crate::canon::{Anomaly, Event, Finish, Sink, UpstreamError};
 use crate::json::Lit;
 use crate::protocol::responses::usage;
 
@@ -66,7 +66,7 @@ fn reason(
         }
         (_, Some("\"max_messages\"" | "\"steered\"")) => Finish::Stop,
         (_, Some(_)) => {
-            sink(Event::Odd(Oddity::Finish));
+            sink(Event::Anomaly(Anomaly::Finish));
             natural
         }
     }

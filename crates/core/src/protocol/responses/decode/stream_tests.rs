@@ -175,7 +175,7 @@ fn the_rest_of_arguments_is_said_and_a_contradiction_is_not() {
         stream(&[CREATED, added, &delta, &whole])[2..].to_vec()
     };
     assert_eq!(run(r#"{\"a\""#, r#"{\"a\":1}"#), [r#"args 0 {"a""#, "args 0 :1}"]);
-    assert_eq!(run(r#"{\"b\""#, r#"{\"a\":1}"#), [r#"args 0 {"b""#, "Odd(Arguments)"]);
+    assert_eq!(run(r#"{\"b\""#, r#"{\"a\":1}"#), [r#"args 0 {"b""#, "Anomaly(Arguments)"]);
     assert_eq!(run("{}", "{}"), ["args 0 {}"]);
 }
 
@@ -273,7 +273,7 @@ fn endings() {
         ("max_messages", "Stop"),
         ("steered", "Stop"),
         ("model_context_window_exceeded", "ContextWindow"),
-        ("novelty", "Odd(Finish), Stop"),
+        ("novelty", "Anomaly(Finish), Stop"),
     ] {
         let event = format!(
             r#"incomplete "response":{{"status":"incomplete","incomplete_details":{{"reason":"{reason}"}},"output":[]}}"#
