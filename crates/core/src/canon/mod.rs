@@ -33,7 +33,7 @@ pub use caps::{Caps, CapsSettings, SamplingCaps, ThinkingCaps};
 pub use carrier::{Carrier, Seal, Sealed};
 pub use context::{ANSWER_TOOL, Context, ECHO_MARK, Target};
 pub use event::{Anomaly, Citation, Decode, Encode, Event, Finish, Kind as SegmentKind, Sink};
-pub use field::{Carry, Field};
+pub use field::{Field, FieldPolicy};
 pub(crate) use ids::{base62, hashed_call_id, sha256_hex, short_hash};
 pub use level::Level;
 pub use loss::{Loss, Losses, not_carried};

@@ -1,6 +1,6 @@
 //! A client's request, in the canonical form.
 
-use crate::canon::{Carry, Extra, Format, Losses, Request, Target, not_carried};
+use crate::canon::{Extra, FieldPolicy, Format, Losses, Request, Target, not_carried};
 use crate::failure::{Failure, Kind, Result};
 use crate::json::{Document, Lit, Raw};
 use crate::protocol::chat::fields::FIELDS;
@@ -42,9 +42,11 @@ struct ChatRequestReader<'a, 't, 'l> {
 impl<'a> ChatRequestReader<'a, '_, '_> {
     fn member(&mut self, name: &str, node: Node<'a, '_>) -> Result<()> {
         let known = FIELDS.iter().find(|field| field.name == name);
-        let decided = match known.map(|field| (field, field.carry(self.target.protocol))) {
+        let decided = match known.map(|field| (field, field.policy(self.target.protocol))) {
             Some((field, _)) if field.is_neutral(node.text) => return Ok(()),
-            Some((_, carry)) => matches!(carry, Carry::Dropped | Carry::Refused | Carry::Silent),
+            Some((_, carry)) => {
+                matches!(carry, FieldPolicy::Dropped | FieldPolicy::Refused | FieldPolicy::Silent)
+            }
             None => true,
         };
         if decided || !self.known(name, node)? {
@@ -113,7 +115,7 @@ impl<'a> ChatRequestReader<'a, '_, '_> {
     /// Where marks for the cache are part of the prompt, only their lifetime is taken from here.
     fn cache_options(&mut self, node: Node<'a, '_>) -> Result<bool> {
         let forwarded = FIELDS.iter().find(|field| field.name == "prompt_cache_options");
-        if forwarded.is_some_and(|field| field.carry(self.target.protocol) == Carry::Forwarded) {
+        if forwarded.is_some_and(|field| field.policy(self.target.protocol) == FieldPolicy::Forwarded) {
             return Ok(false);
         }
         let (losses, long) = (&mut *self.losses, &mut self.long);

@@ -1,8 +1,8 @@
 //! What is made of requests, by the reference. Numbers are those of its golden cases.
 
 use crate::canon::{
-    Args, Caps, Carry, Choice, Format, Level, Losses, Part, Profile, ProtocolId, Request, Sealed, Sealer,
-    Source, Target, ThinkingMode, ToolKind,
+    Args, Caps, Choice, FieldPolicy, Format, Level, Losses, Part, Profile, ProtocolId, Request, Sealed,
+    Sealer, Source, Target, ThinkingMode, ToolKind,
 };
 use crate::failure::{Failure, Result};
 use crate::json::Document;
@@ -296,9 +296,9 @@ fn every_member_of_the_table_does_what_it_says() {
             let body = with(&format!("\"{}\":{}", field.name, field.sample));
             let read = read(&body, protocol);
             let (name, neutral) = (field.name, field.is_neutral(field.sample));
-            match field.carry(protocol) {
-                Carry::Refused => assert_eq!(read.map(|_| ()).unwrap_err().param(), Some(name)),
-                Carry::Dropped if !neutral => assert_eq!(read.unwrap().1, name),
+            match field.policy(protocol) {
+                FieldPolicy::Refused => assert_eq!(read.map(|_| ()).unwrap_err().param(), Some(name)),
+                FieldPolicy::Dropped if !neutral => assert_eq!(read.unwrap().1, name),
                 _ => assert_eq!(read.unwrap().1, "", "{name} to {protocol}"),
             }
             for neutral in field.neutral {

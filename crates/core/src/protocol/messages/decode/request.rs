@@ -1,6 +1,6 @@
 //! A client's request, in the canonical form.
 
-use crate::canon::{Carry, Format, Level, Losses, Request, Target, Text, not_carried};
+use crate::canon::{FieldPolicy, Format, Level, Losses, Request, Target, Text, not_carried};
 use crate::failure::{Failure, Kind, Result};
 use crate::json::{Document, Lit};
 use crate::protocol::field;
@@ -22,8 +22,10 @@ pub(in crate::protocol::messages) fn read<'a>(
     let mut first = Vec::new();
     Node::of(document).members(|key, node| {
         let field = FIELDS.iter().find(|field| field.name == key);
-        match field.map(|field| field.carry(target.protocol)) {
-            Some(Carry::Mapped | Carry::Own) => member(key, &node, target, &mut request, &mut first, losses),
+        match field.map(|field| field.policy(target.protocol)) {
+            Some(FieldPolicy::Mapped | FieldPolicy::Own) => {
+                member(key, &node, target, &mut request, &mut first, losses)
+            }
             Some(_) => field::take(FIELDS, key, &node, target, &mut request, losses),
             None => losses.drop(&node.path),
         }

@@ -103,13 +103,13 @@ fn the_table_decides_about_the_rest() {
     for field in FIELDS {
         let body = with(&format!("\"{}\":{}", field.name, field.sample));
         for protocol in [ProtocolId::Chat, ProtocolId::Responses] {
-            match (field.carry(protocol), decode_to(&body, protocol, false)) {
-                (Carry::Mapped, Ok((_, lost))) => assert_eq!(lost, None, "{}", field.name),
-                (Carry::Dropped, Ok((_, lost))) => assert_eq!(lost.as_deref(), Some(field.name)),
-                (Carry::Refused, Err(failure)) => assert_eq!(failure.param(), Some(field.name)),
+            match (field.policy(protocol), decode_to(&body, protocol, false)) {
+                (FieldPolicy::Mapped, Ok((_, lost))) => assert_eq!(lost, None, "{}", field.name),
+                (FieldPolicy::Dropped, Ok((_, lost))) => assert_eq!(lost.as_deref(), Some(field.name)),
+                (FieldPolicy::Refused, Err(failure)) => assert_eq!(failure.param(), Some(field.name)),
                 (carry, result) => panic!("{}: {carry:?} {:?}", field.name, result.map(|(_, lost)| lost)),
             }
-            if field.carry(protocol) == Carry::Dropped {
+            if field.policy(protocol) == FieldPolicy::Dropped {
                 assert!(decode_to(&body, protocol, true).is_err(), "{}", field.name);
             }
         }

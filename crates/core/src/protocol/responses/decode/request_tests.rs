@@ -1,7 +1,7 @@
 //! Requests of clients, in the canonical form.
 
 use super::*;
-use crate::canon::{Caps, Carry, Part, Profile, Role, Sealer, ToolKind};
+use crate::canon::{Caps, FieldPolicy, Part, Profile, Role, Sealer, ToolKind};
 
 fn decode<'a>(json: &'a str, to: ProtocolId, profile: &Profile) -> Result<(Request<'a>, Option<String>)> {
     let caps = Caps::of(to, "m");
@@ -27,12 +27,12 @@ fn the_table_says_what_is_done() {
         let body = format!(r#"{{{input}"{}":{}}}"#, field.name, field.sample);
         for to in [ProtocolId::Chat, ProtocolId::Messages] {
             let done = decode(&body, to, &Profile::default());
-            match (field.carry(to), done) {
-                (Carry::Refused, Err(refusal)) => {
+            match (field.policy(to), done) {
+                (FieldPolicy::Refused, Err(refusal)) => {
                     assert_eq!(refusal.param(), Some(field.name), "{to}");
                 }
-                (Carry::Dropped, Ok((_, lost))) => assert!(lost.unwrap().starts_with(field.name)),
-                (Carry::Mapped | Carry::Silent, Ok((_, lost))) => {
+                (FieldPolicy::Dropped, Ok((_, lost))) => assert!(lost.unwrap().starts_with(field.name)),
+                (FieldPolicy::Mapped | FieldPolicy::Silent, Ok((_, lost))) => {
                     assert_eq!(lost, None, "{}", field.name);
                 }
                 (carry, done) => panic!("{} {to} {carry:?} {done:?}", field.name),
