@@ -22,7 +22,7 @@ use crate::protocol::{Protocol, Written};
 use crate::sse::{self, Framer};
 
 use super::pipeline::{Pipeline, PipelineOutput};
-use super::restore::Restore;
+use super::response_rewriter::ResponseRewriter;
 use super::source::ServedModel;
 use super::{OwnKeys, read_error};
 
@@ -180,7 +180,7 @@ impl Bridge {
             }
             false => PipelineOutput::Whole(Box::default()),
         };
-        let pipeline = Pipeline::new(Restore::new(Arc::clone(&context), client.id()), output);
+        let pipeline = Pipeline::new(ResponseRewriter::new(Arc::clone(&context), client.id()), output);
         let source = ServedModel::new(upstream.id().protocol());
         Self {
             decoder: upstream.decoder(profile),

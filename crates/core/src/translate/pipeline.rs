@@ -6,13 +6,13 @@ use std::sync::Arc;
 use crate::canon::{Anomaly, Answer, Encode, Event, Overflow, Rate, Rates, ResponseMetadata, Usage};
 use crate::failure::{Failure, Result};
 
-use super::restore::Restore;
+use super::response_rewriter::ResponseRewriter;
 use super::{OwnKeys, read_error};
 
 /// Everything behind the decoder: the client's own names are put back, and the answer is written for it.
 #[derive(Debug)]
 pub(super) struct Pipeline {
-    restore: Restore,
+    rewriter: ResponseRewriter,
     pub(super) output: PipelineOutput,
     pub(super) usage: Option<Usage>,
     /// The classes of service that the answer reports.
@@ -42,9 +42,9 @@ pub(super) enum PipelineOutput {
 
 impl Pipeline {
     /// A pipeline through which nothing has gone.
-    pub(super) fn new(restore: Restore, output: PipelineOutput) -> Self {
+    pub(super) fn new(rewriter: ResponseRewriter, output: PipelineOutput) -> Self {
         Self {
-            restore,
+            rewriter,
             output,
             usage: None,
             rates: Rates::default(),
@@ -73,7 +73,7 @@ impl Pipeline {
             Event::Usage(part) => self.usage.get_or_insert_default().absorb(part),
             Event::Anomaly(anomaly) => return *self.anomalies.entry(*anomaly).or_default() += 1,
             Event::Fail(error) => {
-                let error = self.restore.renamed(&self.keys.without(error));
+                let error = self.rewriter.renamed(&self.keys.without(error));
                 return self.fail(read_error(OK, &error, None));
             }
             Event::End => (self.committed, self.ended) = (true, true),
@@ -86,9 +86,9 @@ impl Pipeline {
                 self.delivered += event.size() as u64;
             }
         }
-        let (restore, output) = (&mut self.restore, &mut self.output);
+        let (rewriter, output) = (&mut self.rewriter, &mut self.output);
         let mut overflow = false;
-        restore.take(event, &mut |event| overflow |= output.take(event).is_err());
+        rewriter.take(event, &mut |event| overflow |= output.take(event).is_err());
         if overflow {
             self.fail(super::too_large(Overflow::DETAIL));
         }

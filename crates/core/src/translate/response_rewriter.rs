@@ -15,7 +15,7 @@ use super::unwrap::Unwrap;
 
 /// Restores the events of one answer.
 #[derive(Debug)]
-pub(super) struct Restore {
+pub(super) struct ResponseRewriter {
     context: Arc<Context>,
     client: ProtocolId,
     /// By their keys, which count up.
@@ -48,7 +48,7 @@ enum Owner {
     Call(u32),
 }
 
-impl Restore {
+impl ResponseRewriter {
     pub(super) fn new(context: Arc<Context>, client: ProtocolId) -> Self {
         let prefix = context.prefix.clone().filter(|prefix| !prefix.is_empty());
         Self { context, client, calls: BTreeMap::new(), half: None, prefix, visible: false }
