@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::ids::base62;
-use super::{Caps, Carrier, Losses, Names, Profile, ProtocolId, Sealer};
+use super::{Caps, Carrier, Losses, Profile, ProtocolId, Sealer, ToolNames};
 use crate::json::Lit;
 
 /// Who a request is written for.
@@ -49,7 +49,7 @@ pub struct Context {
     /// The texts that end the answer, as the client sent them.
     pub stop: Vec<String>,
     /// Tools that client and provider know by different names.
-    pub names: Names,
+    pub names: ToolNames,
     /// The tool by which the provider was made to answer in a certain form, if it was.
     pub answer_tool: Option<&'static str>,
     /// The beginning of the answer that the request gave, where the provider repeats it.

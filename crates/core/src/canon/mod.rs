@@ -14,7 +14,6 @@ mod ids;
 mod level;
 mod loss;
 mod media;
-mod names;
 mod profile;
 mod protocol;
 mod queue;
@@ -24,6 +23,7 @@ mod response_metadata;
 mod sealer;
 mod thinker;
 mod tool;
+mod tool_names;
 mod upstream_error;
 mod usage;
 
@@ -38,7 +38,6 @@ pub(crate) use ids::{base62, hashed_call_id, sha256_hex, short_hash};
 pub use level::Level;
 pub use loss::{Loss, Losses, not_carried};
 pub use media::{DataUrl, sniff};
-pub use names::{Name, Names};
 pub use profile::{
     AnthropicVersion, CacheParts, Effort, JsonSchemaSupport, MaxTokensField, MidSystem, Prefill, Profile,
     ProfileSettings, ReasoningIn, Sampling, StreamUsage, SystemRole, ToolChoice, ToolId, UserField,
@@ -54,5 +53,6 @@ pub use response_metadata::ResponseMetadata;
 pub use sealer::{PREFIXES as CARRIER_PREFIXES, Rejection, Rejections, SealKey, Sealer};
 pub use thinker::is_thinker;
 pub use tool::{Choice, Chosen, Grammar, Offer, Tool, ToolKind, WebSearch};
+pub use tool_names::{ToolName, ToolNames};
 pub use upstream_error::UpstreamError;
 pub use usage::{Inner, Usage, UsagePart};

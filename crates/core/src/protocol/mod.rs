@@ -35,8 +35,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::canon::{
-    Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Rates, Rejections, Request,
-    ResponseMetadata, Target, UsagePart,
+    Answer, Context, Decode, Encode, Field, Losses, Profile, Rates, Rejections, Request, ResponseMetadata,
+    Target, ToolNames, UsagePart,
 };
 use crate::failure::{Failure, Result};
 use crate::json::{Document, Edit};
@@ -157,7 +157,7 @@ pub trait Protocol: fmt::Debug + Send + Sync {
         &self,
         request: &Request<'_>,
         target: &Target<'_>,
-        names: &Names,
+        names: &ToolNames,
         losses: &mut Losses,
         out: &mut Vec<u8>,
     ) -> Result<Written>;

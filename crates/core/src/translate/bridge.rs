@@ -13,8 +13,8 @@ use memchr::memmem;
 
 use crate::canon::ReasoningIn;
 use crate::canon::{
-    Anomaly, Context, Decode, ECHO_MARK, Losses, Names, Profile, Request, ResponseMetadata, Target,
-    ThinkingMode, UpstreamError, Usage,
+    Anomaly, Context, Decode, ECHO_MARK, Losses, Profile, Request, ResponseMetadata, Target, ThinkingMode,
+    ToolNames, UpstreamError, Usage,
 };
 use crate::failure::{Failure, Result};
 use crate::json::{self, Document, Lenient as _, Lit, Raw, repair};
@@ -90,7 +90,7 @@ pub fn render(
         client.check_request(&request)?;
     }
     let longest = target.profile.tool_name_max.map_or_else(|| upstream.longest_tool_name(), usize::from);
-    let names = Names::new(&request.tools, longest, upstream.takes_custom_tools(target.profile));
+    let names = ToolNames::new(&request.tools, longest, upstream.takes_custom_tools(target.profile));
     let mut out = Vec::with_capacity(body.len() + body.len() / 8 + ROOM);
     let Written { answer_tool, prefix } =
         upstream.encode_request(&request, target, &names, &mut losses, &mut out)?;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::canon::{
-    Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Request, ResponseMetadata, Target,
+    Answer, Context, Decode, Encode, Field, Losses, Profile, Request, ResponseMetadata, Target, ToolNames,
 };
 use crate::failure::{Failure, Result};
 use crate::json::{Document, Edit};
@@ -91,7 +91,7 @@ impl Protocol for Chat {
         &self,
         request: &Request<'_>,
         target: &Target<'_>,
-        names: &Names,
+        names: &ToolNames,
         losses: &mut Losses,
         out: &mut Vec<u8>,
     ) -> Result<Written> {

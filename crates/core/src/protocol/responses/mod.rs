@@ -13,8 +13,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::canon::{
-    Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Rejections, Request, ResponseMetadata,
-    Target,
+    Answer, Context, Decode, Encode, Field, Losses, Profile, Rejections, Request, ResponseMetadata, Target,
+    ToolNames,
 };
 use crate::failure::{Failure, Result};
 use crate::json::{Document, Edit};
@@ -104,7 +104,7 @@ impl Protocol for Responses {
         &self,
         request: &Request<'_>,
         target: &Target<'_>,
-        names: &Names,
+        names: &ToolNames,
         losses: &mut Losses,
         out: &mut Vec<u8>,
     ) -> Result<Written> {

@@ -4,8 +4,8 @@
 //! whatever else was said until the next assistant turn comes behind them.
 
 use crate::canon::{
-    Call, Format, JsonSchemaSupport, Losses, MidSystem, Names, Part, Prefill, Request, Role, Source,
-    SystemRole, Target, Text, ToolResult, Turn,
+    Call, Format, JsonSchemaSupport, Losses, MidSystem, Part, Prefill, Request, Role, Source, SystemRole,
+    Target, Text, ToolNames, ToolResult, Turn,
 };
 use crate::failure::{Failure, Kind, Result};
 use crate::json::write::{Array, Object};
@@ -21,7 +21,7 @@ use super::tools;
 pub(super) struct ConversationWriter<'r, 'a, 't> {
     request: &'r Request<'a>,
     target: &'t Target<'t>,
-    names: &'t Names,
+    names: &'t ToolNames,
     /// Is thinking switched off?
     off: bool,
     /// Is the last message one that the model shall continue?
@@ -49,7 +49,7 @@ impl<'r, 'a, 't> ConversationWriter<'r, 'a, 't> {
     pub(super) fn new(
         request: &'r Request<'a>,
         target: &'t Target<'t>,
-        names: &'t Names,
+        names: &'t ToolNames,
         off: bool,
         losses: &mut Losses,
     ) -> Result<Self> {

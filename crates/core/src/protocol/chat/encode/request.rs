@@ -1,7 +1,7 @@
 //! A request for a provider, from the canonical form.
 
 use crate::canon::{
-    Format, JsonSchemaSupport, Losses, MaxTokensField, Names, Profile, Request, StreamUsage, Target,
+    Format, JsonSchemaSupport, Losses, MaxTokensField, Profile, Request, StreamUsage, Target, ToolNames,
     UserField, sha256_hex,
 };
 use crate::failure::Result;
@@ -17,7 +17,7 @@ use super::{reasoning, tools};
 pub(in crate::protocol::chat) fn write(
     request: &Request<'_>,
     target: &Target<'_>,
-    names: &Names,
+    names: &ToolNames,
     losses: &mut Losses,
     out: &mut Vec<u8>,
 ) -> Result<Written> {
@@ -33,7 +33,7 @@ fn members(
     o: &mut Object<'_>,
     request: &Request<'_>,
     target: &Target<'_>,
-    names: &Names,
+    names: &ToolNames,
     plan: &ToolPlan<'_, '_>,
     mut writer: ConversationWriter<'_, '_, '_>,
     losses: &mut Losses,

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::canon::{
     Args, CacheParts, Call, Caps, Document, Effort, Image, JsonSchemaSupport, Level, Losses, MaxTokensField,
-    Names, Part, Profile, ProtocolId, ReasoningIn, Request, Role, Sealer, Source, SystemRole, Target, Text,
-    Tool, ToolChoice, ToolResult, Turn, UserField,
+    Part, Profile, ProtocolId, ReasoningIn, Request, Role, Sealer, Source, SystemRole, Target, Text, Tool,
+    ToolChoice, ToolNames, ToolResult, Turn, UserField,
 };
 use crate::failure::Result;
 use crate::json::{Lit, Raw};
@@ -27,7 +27,7 @@ fn write(request: &Request<'_>, profile: &Profile) -> Result<(String, String, Wr
         caps: &caps,
         sealer: &Sealer::default(),
     };
-    let names = Names::new(&request.tools, 64, profile.custom_tools);
+    let names = ToolNames::new(&request.tools, 64, profile.custom_tools);
     let (mut losses, mut out) = (Losses::default(), Vec::new());
     let written = super::write(request, &target, &names, &mut losses, &mut out)?;
     let body = String::from_utf8(out).unwrap();

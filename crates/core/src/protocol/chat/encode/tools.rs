@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use crate::canon::{
-    Args, Call, Choice, Chosen, Grammar, Losses, Names, Offer, Part, Request, Target, Tool, ToolChoice,
-    ToolId, ToolKind, WebSearch,
+    Args, Call, Choice, Chosen, Grammar, Losses, Offer, Part, Request, Target, Tool, ToolChoice, ToolId,
+    ToolKind, ToolNames, WebSearch,
 };
 use crate::failure::Result;
 use crate::json::write::{self, Array, Object};
@@ -101,7 +101,7 @@ pub(super) fn write(
     plan: &ToolPlan<'_, '_>,
     parallel: Option<bool>,
     target: &Target<'_>,
-    names: &Names,
+    names: &ToolNames,
     losses: &mut Losses,
 ) -> Result<()> {
     let profile = target.profile;
@@ -143,7 +143,7 @@ fn web_search(o: &mut Object<'_>, search: &WebSearch<'_>) {
     }
 }
 
-fn one(list: &mut Array<'_>, tool: &Tool<'_>, target: &Target<'_>, names: &Names) {
+fn one(list: &mut Array<'_>, tool: &Tool<'_>, target: &Target<'_>, names: &ToolNames) {
     let name = names.upstream(tool.namespace.as_deref(), &tool.name);
     match &tool.kind {
         ToolKind::Custom { grammar } if target.profile.custom_tools => {
@@ -216,7 +216,7 @@ fn choice(
     wish: &Choice<'_>,
     plan: &ToolPlan<'_, '_>,
     target: &Target<'_>,
-    names: &Names,
+    names: &ToolNames,
 ) {
     match wish {
         Choice::Auto => o.text("tool_choice", "auto"),
@@ -243,7 +243,7 @@ fn reference(
     chosen: &Chosen<'_>,
     plan: &ToolPlan<'_, '_>,
     target: &Target<'_>,
-    names: &Names,
+    names: &ToolNames,
 ) {
     let tool = plan.tools.iter().find(|tool| chosen.is(tool));
     let namespace = tool.map_or(chosen.namespace.as_ref(), |tool| tool.namespace.as_ref());

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use crate::canon::{Cache, Call, Document, Names, Part, Source, Text, ToolResult};
+use crate::canon::{Cache, Call, Document, Part, Source, Text, ToolNames, ToolResult};
 use crate::failure::{Failure, Kind, Result};
 use crate::json::Lit;
 use crate::json::write::{Array, Object};
@@ -47,7 +47,7 @@ impl<'r> BlockItem<'r, '_> {
 
 /// What the blocks of a request are written with.
 pub(super) struct Blocks<'w> {
-    pub(super) names: &'w Names,
+    pub(super) names: &'w ToolNames,
     pub(super) ids: CallIds<'w>,
     pub(super) marks: CacheMarks,
 }

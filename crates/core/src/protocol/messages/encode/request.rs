@@ -1,6 +1,6 @@
 //! A request for a provider, from the canonical form.
 
-use crate::canon::{Losses, Names, Offer, Request, Role, Target, not_carried, sha256_hex};
+use crate::canon::{Losses, Offer, Request, Role, Target, ToolNames, not_carried, sha256_hex};
 use crate::failure::Result;
 use crate::json::write::{self, Object};
 use crate::protocol::Written;
@@ -18,7 +18,7 @@ use super::tools::{self, ForcedTool};
 pub(in crate::protocol::messages) fn write(
     request: &Request<'_>,
     target: &Target<'_>,
-    names: &Names,
+    names: &ToolNames,
     losses: &mut Losses,
     out: &mut Vec<u8>,
 ) -> Result<Written> {

@@ -51,7 +51,7 @@ fn with(
         caps: &caps,
         sealer: &Sealer::default(),
     };
-    let names = Names::new(&request.tools, 128, false);
+    let names = ToolNames::new(&request.tools, 128, false);
     let (mut losses, mut out) = (Losses::new(strict), Vec::new());
     let written = write(request, &target, &names, &mut losses, &mut out)?;
     let body = String::from_utf8(out).unwrap();

@@ -1,6 +1,6 @@
 //! Tools for a provider, and which of them the model may call.
 
-use crate::canon::{ANSWER_TOOL, Caps, Choice, Grammar, Losses, Names, Offer, Tool, ToolKind, WebSearch};
+use crate::canon::{ANSWER_TOOL, Caps, Choice, Grammar, Losses, Offer, Tool, ToolKind, ToolNames, WebSearch};
 use crate::failure::Result;
 use crate::json::write::{Array, Object};
 use crate::json::{self, Lenient as _, Lit, Raw};
@@ -58,7 +58,7 @@ pub(super) fn write(
     pick: Option<&ForcedTool<'_>>,
     single: bool,
     form: &AnswerFormat<'_>,
-    (names, marks): (&Names, &mut CacheMarks),
+    (names, marks): (&ToolNames, &mut CacheMarks),
     o: &mut Object<'_>,
 ) {
     if let AnswerFormat::Tool { schema, description } = form {
@@ -81,7 +81,7 @@ fn choice(
     offer: &Offer<'_, '_>,
     pick: Option<&ForcedTool<'_>>,
     single: bool,
-    names: &Names,
+    names: &ToolNames,
     o: &mut Object<'_>,
 ) {
     if pick.is_none() && !single {
@@ -107,7 +107,7 @@ fn choice(
     });
 }
 
-fn one(tool: &Tool<'_>, names: &Names, marks: &mut CacheMarks, list: &mut Array<'_>) {
+fn one(tool: &Tool<'_>, names: &ToolNames, marks: &mut CacheMarks, list: &mut Array<'_>) {
     list.object(|o| {
         let name = names.upstream(tool.namespace.as_deref(), &tool.name);
         match &tool.kind {

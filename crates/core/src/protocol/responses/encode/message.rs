@@ -1,8 +1,8 @@
 //! The conversation, as the items of `input`.
 
 use crate::canon::{
-    Args, Cache, CacheParts, Call, Losses, MidSystem, Names, Part, Request, Role, Target, Text, ToolResult,
-    Turn,
+    Args, Cache, CacheParts, Call, Losses, MidSystem, Part, Request, Role, Target, Text, ToolNames,
+    ToolResult, Turn,
 };
 use crate::failure::Result;
 use crate::json::write::Array;
@@ -28,7 +28,7 @@ pub(super) fn instructions<'r, 'a>(request: &'r Request<'a>, target: &Target<'_>
 /// Writes the items.
 pub(super) struct InputWriter<'i> {
     pub(super) target: &'i Target<'i>,
-    pub(super) names: &'i Names,
+    pub(super) names: &'i ToolNames,
     pub(super) losses: &'i mut Losses,
 }
 

@@ -1,6 +1,6 @@
 //! A request for a provider, from the canonical form.
 
-use crate::canon::{Format, Losses, Names, Request, Target, UserField, sha256_hex};
+use crate::canon::{Format, Losses, Request, Target, ToolNames, UserField, sha256_hex};
 use crate::failure::Result;
 use crate::json::write::{self, Object};
 use crate::json::{Lit, Raw};
@@ -13,7 +13,7 @@ use super::{reasoning, tools};
 pub(in crate::protocol::responses) fn write(
     request: &Request<'_>,
     target: &Target<'_>,
-    names: &Names,
+    names: &ToolNames,
     losses: &mut Losses,
     out: &mut Vec<u8>,
 ) -> Result<Written> {
@@ -26,7 +26,7 @@ fn members(
     o: &mut Object<'_>,
     request: &Request<'_>,
     target: &Target<'_>,
-    names: &Names,
+    names: &ToolNames,
     losses: &mut Losses,
 ) -> Result<()> {
     let offer = tools::plan(request, target, losses)?;

@@ -6,8 +6,8 @@ use std::borrow::Cow;
 
 use crate::canon::{
     Args, Audio, Cache, CacheParts, Call, Caps, Choice, Chosen, Document, Effort, Extra, Format, Grammar,
-    Image, Level, Losses, MidSystem, Names, Part, Profile, ProtocolId, Request, Role, Samplers, Sampling,
-    Sealer, Source, Target, Text, Thinking, ThinkingMode, Tool, ToolChoice, ToolKind, ToolResult, Turn,
+    Image, Level, Losses, MidSystem, Part, Profile, ProtocolId, Request, Role, Samplers, Sampling, Sealer,
+    Source, Target, Text, Thinking, ThinkingMode, Tool, ToolChoice, ToolKind, ToolNames, ToolResult, Turn,
     UserField, WebSearch, sha256_hex,
 };
 use crate::failure::Result;
@@ -55,7 +55,7 @@ fn try_written(request: &Request<'_>, provider: &Provider) -> Result<(String, Op
         caps,
         sealer: &Sealer::default(),
     };
-    let names = Names::new(&request.tools, 64, profile.custom_tools);
+    let names = ToolNames::new(&request.tools, 64, profile.custom_tools);
     let (mut losses, mut out) = (Losses::default(), Vec::new());
     super::write(request, &target, &names, &mut losses, &mut out)?;
     let json = String::from_utf8(out).unwrap();

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::canon::{
-    Choice, Chosen, Grammar, Losses, Names, Offer, Part, Request, Target, Tool, ToolChoice, ToolKind,
+    Choice, Chosen, Grammar, Losses, Offer, Part, Request, Target, Tool, ToolChoice, ToolKind, ToolNames,
     WebSearch,
 };
 use crate::failure::Result;
@@ -74,7 +74,7 @@ pub(super) fn write(
     offer: &Offer<'_, '_>,
     parallel: Option<bool>,
     target: &Target<'_>,
-    names: &Names,
+    names: &ToolNames,
     losses: &mut Losses,
 ) -> Result<()> {
     if offer.tools.is_empty() {
@@ -95,7 +95,7 @@ pub(super) fn write(
     Ok(())
 }
 
-fn one(list: &mut Array<'_>, tool: &Tool<'_>, custom_tools: bool, names: &Names) {
+fn one(list: &mut Array<'_>, tool: &Tool<'_>, custom_tools: bool, names: &ToolNames) {
     let name = names.upstream(tool.namespace.as_deref(), &tool.name);
     list.object(|o| match &tool.kind {
         ToolKind::Function { schema, strict } => {
@@ -189,7 +189,7 @@ fn web_search(o: &mut Object<'_>, search: &WebSearch<'_>) {
     }
 }
 
-fn choice(o: &mut Object<'_>, wish: &Choice<'_>, offer: &Offer<'_, '_>, custom: bool, names: &Names) {
+fn choice(o: &mut Object<'_>, wish: &Choice<'_>, offer: &Offer<'_, '_>, custom: bool, names: &ToolNames) {
     match wish {
         Choice::Auto => o.text("tool_choice", "auto"),
         Choice::None => o.text("tool_choice", "none"),
@@ -211,7 +211,7 @@ fn reference(
     chosen: &Chosen<'_>,
     offer: &Offer<'_, '_>,
     custom_tools: bool,
-    names: &Names,
+    names: &ToolNames,
 ) {
     let tool = offer.tools.iter().find(|tool| chosen.is(tool));
     if tool.is_some_and(|tool| matches!(tool.kind, ToolKind::WebSearch(_))) {

@@ -8,14 +8,14 @@ use super::ids::{SHORT_HASH_LEN, short_hash};
 
 /// The tools of one request whose names, or whose kind, differ between client and provider.
 #[derive(Clone, Debug, Default)]
-pub struct Names {
+pub struct ToolNames {
     longest: usize,
-    changed: HashMap<String, Name>,
+    changed: HashMap<String, ToolName>,
 }
 
 /// A tool as the client knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Name {
+pub struct ToolName {
     /// Its namespace.
     pub namespace: Option<String>,
     /// Its name.
@@ -24,7 +24,7 @@ pub struct Name {
     pub wrapped: bool,
 }
 
-impl Names {
+impl ToolNames {
     /// The names of a request's tools for a provider that takes names of so many characters and, or not,
     /// freeform tools.
     #[must_use]
@@ -36,7 +36,7 @@ impl Names {
             if upstream != tool.name || wrapped {
                 let (upstream, name) = (upstream.into_owned(), tool.name.clone().into_owned());
                 let namespace = tool.namespace.as_ref().map(|ns| ns.clone().into_owned());
-                names.changed.entry(upstream).or_insert(Name { namespace, name, wrapped });
+                names.changed.entry(upstream).or_insert(ToolName { namespace, name, wrapped });
             }
         }
         names
@@ -60,7 +60,7 @@ impl Names {
 
     /// The tool that a provider calls, if it is known to the client by another name or as another kind.
     #[must_use]
-    pub fn original(&self, upstream: &str) -> Option<&Name> {
+    pub fn original(&self, upstream: &str) -> Option<&ToolName> {
         self.changed.get(upstream)
     }
 }
@@ -70,8 +70,8 @@ mod tests {
     use super::*;
     use crate::canon::ToolKind;
 
-    fn names(longest: usize, tools: &[Tool<'_>]) -> Names {
-        Names::new(tools, longest, false)
+    fn names(longest: usize, tools: &[Tool<'_>]) -> ToolNames {
+        ToolNames::new(tools, longest, false)
     }
 
     #[test]
