@@ -19,7 +19,7 @@ pub(super) struct ResponseRewriter {
     context: Arc<Context>,
     client: ProtocolId,
     /// By their keys, which count up.
-    calls: BTreeMap<u32, Fate>,
+    calls: BTreeMap<u32, CallKind>,
     /// The first half of a character at the end of an event, and whom it belongs to.
     half: Option<(Owner, String)>,
     /// What the answer repeats of the request, as far as it was not seen yet.
@@ -30,7 +30,7 @@ pub(super) struct ResponseRewriter {
 
 /// What a call is for the client.
 #[derive(Debug)]
-enum Fate {
+enum CallKind {
     /// What it is for the provider, but for its name.
     Same,
     /// A freeform tool, whose text the provider has wrapped.
@@ -127,14 +127,14 @@ impl ResponseRewriter {
     ) {
         let context = Arc::clone(&self.context);
         if context.answer_tool == Some(&*name) {
-            self.calls.entry(key).or_insert(Fate::Answer);
+            self.calls.entry(key).or_insert(CallKind::Answer);
             return;
         }
         self.visible = true;
         let original = context.names.original(&name);
         let wrapped = original.is_some_and(|name| name.wrapped) && !custom;
-        let fate = if wrapped { Fate::Wrapped(Unwrap::default()) } else { Fate::Same };
-        self.calls.entry(key).or_insert(fate);
+        let kind = if wrapped { CallKind::Wrapped(Unwrap::default()) } else { CallKind::Same };
+        self.calls.entry(key).or_insert(kind);
         let id = if id.is_empty() { Cow::Owned(self.made_up_id(key)) } else { id };
         let (namespace, name) = match original {
             Some(original) => (original.namespace.as_deref().map(Cow::Borrowed), Cow::from(&original.name)),
@@ -160,26 +160,26 @@ impl ResponseRewriter {
 
     fn argument(&mut self, key: u32, part: Args<'_>, sink: &mut Sink<'_>) {
         match self.calls.get_mut(&key) {
-            Some(Fate::Answer) => sink(Event::Text(match part {
+            Some(CallKind::Answer) => sink(Event::Text(match part {
                 Args::Lit(text) => text,
                 Args::Raw(json) => Lit::of(json.get()),
             })),
-            Some(Fate::Wrapped(unwrap)) => {
+            Some(CallKind::Wrapped(unwrap)) => {
                 unwrap.push(&part, &mut |text| sink(Event::Args { key, part: Args::Lit(text) }));
             }
-            Some(Fate::Same) | None => sink(Event::Args { key, part }),
+            Some(CallKind::Same) | None => sink(Event::Args { key, part }),
         }
     }
 
     fn close(&mut self, key: u32, sink: &mut Sink<'_>) {
         self.drop_half(Owner::Call(key), sink);
         match self.calls.get_mut(&key) {
-            Some(Fate::Answer) => sink(Event::Close(None)),
-            Some(Fate::Wrapped(unwrap)) => {
+            Some(CallKind::Answer) => sink(Event::Close(None)),
+            Some(CallKind::Wrapped(unwrap)) => {
                 unwrap.end(&mut |text| sink(Event::Args { key, part: Args::Lit(text) }));
                 sink(Event::Close(Some(key)));
             }
-            Some(Fate::Same) | None => sink(Event::Close(Some(key))),
+            Some(CallKind::Same) | None => sink(Event::Close(Some(key))),
         }
     }
 
@@ -188,15 +188,15 @@ impl ResponseRewriter {
         if let Some((owner, _)) = self.half {
             self.drop_half(owner, sink);
         }
-        for (&key, fate) in &mut self.calls {
-            if let Fate::Wrapped(unwrap) = fate {
+        for (&key, kind) in &mut self.calls {
+            if let CallKind::Wrapped(unwrap) = kind {
                 unwrap.end(&mut |text| sink(Event::Args { key, part: Args::Lit(text) }));
             }
         }
     }
 
     fn finish<'e>(&self, finish: Finish<'e>) -> Finish<'e> {
-        let shaped = self.calls.values().any(|fate| matches!(fate, Fate::Answer));
+        let shaped = self.calls.values().any(|kind| matches!(kind, CallKind::Answer));
         match finish {
             Finish::ToolUse if shaped && !self.visible => Finish::Stop,
             other => other,
