@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::{Level, ProtocolId};
+use super::{Effort, ProtocolId};
 
 /// What one model can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Caps {
     /// Does it think unless it is told not to?
     pub thinks_by_default: bool,
     /// The levels of effort that it knows.
-    pub efforts: BTreeSet<Level>,
+    pub efforts: BTreeSet<Effort>,
     /// Can it be forced to call a tool?
     pub forced_tool: bool,
     /// Can it continue an assistant message?
@@ -71,7 +71,7 @@ pub struct CapsSettings {
     /// Does it think unless it is told not to?
     pub thinks_by_default: Option<bool>,
     /// The levels of effort that it knows.
-    pub efforts: Option<BTreeSet<Level>>,
+    pub efforts: Option<BTreeSet<Effort>>,
     /// Can it be forced to call a tool?
     pub forced_tool: Option<bool>,
     /// Can it continue an assistant message?
@@ -124,7 +124,7 @@ impl Caps {
     }
 
     fn openai() -> Self {
-        Self { efforts: BTreeSet::from(Level::ALL), mid_system: true, ..Self::foreign() }
+        Self { efforts: BTreeSet::from(Effort::ALL), mid_system: true, ..Self::foreign() }
     }
 }
 
@@ -137,7 +137,7 @@ struct Line {
     thinking: ThinkingCaps,
     by_default: bool,
     /// The highest levels, of `low medium high xhigh max`.
-    efforts: &'static [Level],
+    efforts: &'static [Effort],
     forced_tool: bool,
     prefill: bool,
     mid_system: bool,
@@ -185,9 +185,9 @@ impl Line {
     }
 }
 
-const UP_TO_HIGH: &[Level] = &[Level::Low, Level::Medium, Level::High];
-const WITH_MAX: &[Level] = &[Level::Low, Level::Medium, Level::High, Level::Max];
-const ALL: &[Level] = &[Level::Low, Level::Medium, Level::High, Level::Xhigh, Level::Max];
+const UP_TO_HIGH: &[Effort] = &[Effort::Low, Effort::Medium, Effort::High];
+const WITH_MAX: &[Effort] = &[Effort::Low, Effort::Medium, Effort::High, Effort::Max];
+const ALL: &[Effort] = &[Effort::Low, Effort::Medium, Effort::High, Effort::Xhigh, Effort::Max];
 
 /// How the names of older models begin.
 const BEFORE_4_5: &[&str] =

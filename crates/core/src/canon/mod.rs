@@ -8,10 +8,10 @@ mod cache;
 mod caps;
 mod carrier;
 mod context;
+mod effort;
 mod event;
 mod field;
 mod ids;
-mod level;
 mod loss;
 mod media;
 mod profile;
@@ -32,15 +32,15 @@ pub use cache::Cache;
 pub use caps::{Caps, CapsSettings, SamplingCaps, ThinkingCaps};
 pub use carrier::{Carrier, Seal, Sealed};
 pub use context::{ANSWER_TOOL, Context, ECHO_MARK, Target};
+pub use effort::Effort;
 pub use event::{Anomaly, Citation, Decode, Encode, Event, Finish, Kind as SegmentKind, Sink};
 pub use field::{Field, FieldPolicy};
 pub(crate) use ids::{base62, hashed_call_id, sha256_hex, short_hash};
-pub use level::Level;
 pub use loss::{Loss, Losses, not_carried};
 pub use media::{DataUrl, sniff};
 pub use profile::{
-    AnthropicVersion, CacheParts, Effort, JsonSchemaSupport, MaxTokensField, MidSystem, Prefill, Profile,
-    ProfileSettings, ReasoningIn, Sampling, StreamUsage, SystemRole, ToolChoice, ToolId, UserField,
+    AnthropicVersion, CacheParts, EffortFormat, JsonSchemaSupport, MaxTokensField, MidSystem, Prefill,
+    Profile, ProfileSettings, ReasoningIn, Sampling, StreamUsage, SystemRole, ToolChoice, ToolId, UserField,
 };
 pub use protocol::ProtocolId;
 pub use queue::{Overflow, Queue, Step};

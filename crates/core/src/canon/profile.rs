@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::Level;
+use super::Effort;
 use crate::json::Raw;
 
 /// Makes [`Profile`], with its defaults, and [`ProfileSettings`], in which every key is optional.
@@ -111,7 +111,7 @@ choices! {
         None,
     }
     /// How the effort of reasoning is chosen.
-    Effort {
+    EffortFormat {
         /// `reasoning_effort`.
         ReasoningEffort,
         /// `reasoning.effort`.
@@ -211,9 +211,9 @@ profile! {
     /// Sampling parameters.
     sampling: Sampling = Sampling::Full;
     /// How the effort of reasoning is chosen.
-    effort: Effort = Effort::ReasoningEffort;
+    effort: EffortFormat = EffortFormat::ReasoningEffort;
     /// The levels of effort that are known.
-    efforts: BTreeSet<Level> = BTreeSet::from(Level::ALL);
+    efforts: BTreeSet<Effort> = BTreeSet::from(Effort::ALL);
     /// The member that identifies the end user.
     user_field: UserField = UserField::User;
     /// Marks for the prompt cache.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::json::{Lit, Raw};
 
-use super::{Cache, Choice, Level, Sealed, Tool};
+use super::{Cache, Choice, Effort, Sealed, Tool};
 
 /// One request.
 #[derive(Clone, Debug, Default)]
@@ -244,7 +244,7 @@ pub struct Thinking {
     /// Whether.
     pub mode: Option<ThinkingMode>,
     /// How hard.
-    pub effort: Option<Level>,
+    pub effort: Option<Effort>,
     /// With so many tokens.
     pub budget: Option<u64>,
     /// Shall the client see it? Absent: as its protocol does without being told.
@@ -301,13 +301,13 @@ impl Thinking {
     pub fn is_wanted(&self) -> bool {
         match self.mode {
             Some(mode) => mode != ThinkingMode::Off,
-            None => self.budget.is_some() || self.effort.is_some_and(|effort| effort != Level::None),
+            None => self.budget.is_some() || self.effort.is_some_and(|effort| effort != Effort::None),
         }
     }
 
     /// Does the client want the model not to think?
     #[must_use]
     pub fn is_off(&self) -> bool {
-        self.mode == Some(ThinkingMode::Off) || self.mode.is_none() && self.effort == Some(Level::None)
+        self.mode == Some(ThinkingMode::Off) || self.mode.is_none() && self.effort == Some(Effort::None)
     }
 }

@@ -1,6 +1,6 @@
 //! Whether and how hard the model shall think, in all the ways in which Chat clients say so.
 
-use crate::canon::{Level, Losses, Request, Thinking, ThinkingMode};
+use crate::canon::{Effort, Losses, Request, Thinking, ThinkingMode};
 use crate::failure::Result;
 use crate::protocol::node::{Node, Type};
 
@@ -32,10 +32,10 @@ pub(super) fn member(
 
 /// A level. One that nobody knows is left out: it only turns a knob.
 fn effort(node: &Node<'_, '_>, thinking: &mut Thinking, losses: &mut Losses) -> Result<()> {
-    match Level::read(&node.string()?) {
+    match Effort::read(&node.string()?) {
         Some(level) => {
             thinking.effort = Some(level);
-            if level == Level::None {
+            if level == Effort::None {
                 thinking.mode = Some(ThinkingMode::Off);
             }
             Ok(())

@@ -1,7 +1,7 @@
 //! What is made of requests, by the reference. Numbers are those of its golden cases.
 
 use crate::canon::{
-    Args, Caps, Choice, FieldPolicy, Format, Level, Losses, Part, Profile, ProtocolId, Request, Sealed,
+    Args, Caps, Choice, Effort, FieldPolicy, Format, Losses, Part, Profile, ProtocolId, Request, Sealed,
     Sealer, Source, Target, ThinkingMode, ToolKind,
 };
 use crate::failure::{Failure, Result};
@@ -375,11 +375,11 @@ fn wishes_to_think_of_all_kinds() {
         (t.mode, t.effort, t.budget, t.show)
     };
     use ThinkingMode::{Adaptive, Off, On};
-    assert_eq!(thinking(r#""reasoning_effort":"high""#), (None, Some(Level::High), None, None));
-    assert_eq!(thinking(r#""reasoning_effort":"none""#), (Some(Off), Some(Level::None), None, None));
+    assert_eq!(thinking(r#""reasoning_effort":"high""#), (None, Some(Effort::High), None, None));
+    assert_eq!(thinking(r#""reasoning_effort":"none""#), (Some(Off), Some(Effort::None), None, None));
     assert_eq!(
         thinking(r#""reasoning":{"effort":"low","exclude":true}"#),
-        (None, Some(Level::Low), None, Some(false))
+        (None, Some(Effort::Low), None, Some(false))
     );
     assert_eq!(thinking(r#""reasoning":{"max_tokens":2000}"#), (Some(On), None, Some(2000), None));
     assert_eq!(thinking(r#""thinking_budget":9"#), (Some(On), None, Some(9), None));

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::canon::{
-    Choice, Chosen, Effort, Extra, Format, JsonSchemaSupport, Level, Profile, Request, Sampling, StreamUsage,
-    Thinking, ThinkingMode, Tool, ToolChoice, ToolId, ToolKind, UserField, WebSearch,
+    Choice, Chosen, Effort, EffortFormat, Extra, Format, JsonSchemaSupport, Profile, Request, Sampling,
+    StreamUsage, Thinking, ThinkingMode, Tool, ToolChoice, ToolId, ToolKind, UserField, WebSearch,
 };
 use crate::json::{Lit, Raw};
 
@@ -126,9 +126,9 @@ fn case_71b_a_forced_call_wins_over_thinking() {
     assert!(seen.ends_with(r#""tool_choice":"required","thinking":{"type":"disabled"}"#), "{seen}");
     assert_eq!(lost, "");
     let mut wanted = asked;
-    wanted.thinking.effort = Some(Level::High);
+    wanted.thinking.effort = Some(Effort::High);
     assert_eq!(members(&wanted, &deepseek()).1, "reasoning_effort");
-    let qwen = Profile { effort: Effort::EnableThinking, forced_with_thinking: false, ..any() };
+    let qwen = Profile { effort: EffortFormat::EnableThinking, forced_with_thinking: false, ..any() };
     assert!(members(&wanted, &qwen).0.ends_with(r#""enable_thinking":false"#));
 }
 
@@ -147,25 +147,29 @@ fn cases_30_to_32_wishes_to_think_in_the_words_of_providers() {
     let way = |effort| Profile { effort, ..any() };
     let on = wish(Some(On), None, Some(31999));
     assert_eq!(seen(on, &any()), r#""reasoning_effort":"high""#);
-    assert_eq!(seen(on, &way(Effort::ReasoningObject)), r#""reasoning":{"max_tokens":31999}"#);
-    assert_eq!(seen(on, &way(Effort::EnableThinking)), r#""enable_thinking":true,"thinking_budget":31999"#);
+    assert_eq!(seen(on, &way(EffortFormat::ReasoningObject)), r#""reasoning":{"max_tokens":31999}"#);
+    assert_eq!(
+        seen(on, &way(EffortFormat::EnableThinking)),
+        r#""enable_thinking":true,"thinking_budget":31999"#
+    );
     assert_eq!(seen(on, &deepseek()), r#""thinking":{"type":"enabled"},"reasoning_effort":"high""#);
-    assert_eq!(seen(on, &way(Effort::None)), " -reasoning_effort");
-    let medium = wish(None, Some(Level::Medium), None);
+    assert_eq!(seen(on, &way(EffortFormat::None)), " -reasoning_effort");
+    let medium = wish(None, Some(Effort::Medium), None);
     assert_eq!(seen(medium, &deepseek()), r#""thinking":{"type":"enabled"},"reasoning_effort":"low""#);
-    assert_eq!(seen(medium, &way(Effort::ReasoningObject)), r#""reasoning":{"effort":"medium"}"#);
-    assert_eq!(seen(medium, &way(Effort::EnableThinking)), r#""enable_thinking":true"#);
-    let router = Profile { efforts: Level::ALL[..6].iter().copied().collect(), ..any() };
-    assert_eq!(seen(wish(None, Some(Level::Max), None), &router), r#""reasoning_effort":"xhigh""#);
+    assert_eq!(seen(medium, &way(EffortFormat::ReasoningObject)), r#""reasoning":{"effort":"medium"}"#);
+    assert_eq!(seen(medium, &way(EffortFormat::EnableThinking)), r#""enable_thinking":true"#);
+    let router = Profile { efforts: Effort::ALL[..6].iter().copied().collect(), ..any() };
+    assert_eq!(seen(wish(None, Some(Effort::Max), None), &router), r#""reasoning_effort":"xhigh""#);
     let off = wish(Some(Off), None, None);
     assert_eq!(seen(off, &any()), r#""reasoning_effort":"none""#);
     assert_eq!(seen(off, &deepseek()), r#""thinking":{"type":"disabled"}"#);
-    assert_eq!(seen(off, &way(Effort::ReasoningObject)), r#""reasoning":{"enabled":false}"#);
-    assert_eq!(seen(off, &way(Effort::EnableThinking)), r#""enable_thinking":false"#);
-    let never = Profile { efforts: BTreeSet::from([Level::Low]), ..any() };
+    assert_eq!(seen(off, &way(EffortFormat::ReasoningObject)), r#""reasoning":{"enabled":false}"#);
+    assert_eq!(seen(off, &way(EffortFormat::EnableThinking)), r#""enable_thinking":false"#);
+    let never = Profile { efforts: BTreeSet::from([Effort::Low]), ..any() };
     assert_eq!(seen(off, &never), " -reasoning_effort");
     let adaptive = wish(Some(Adaptive), None, None);
-    for profile in [any(), deepseek(), way(Effort::ReasoningObject), way(Effort::EnableThinking)] {
+    for profile in [any(), deepseek(), way(EffortFormat::ReasoningObject), way(EffortFormat::EnableThinking)]
+    {
         assert_eq!(seen(adaptive, &profile), "");
         assert_eq!(seen(Thinking::default(), &profile), "");
     }

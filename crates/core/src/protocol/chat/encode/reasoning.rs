@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::canon::{
-    Effort, Level, Losses, Part, Profile, ReasoningIn, Request, Sealed, Target, Thinking, ThinkingMode,
+    Effort, EffortFormat, Losses, Part, Profile, ReasoningIn, Request, Sealed, Target, Thinking, ThinkingMode,
 };
 use crate::failure::Result;
 use crate::json::write::{self, Object};
@@ -31,7 +31,7 @@ pub(super) fn write(
     losses: &mut Losses,
 ) -> Result<()> {
     let (thinking, profile) = (&request.thinking, target.profile);
-    let levels: BTreeSet<Level> = profile.efforts.intersection(&target.caps.efforts).copied().collect();
+    let levels: BTreeSet<Effort> = profile.efforts.intersection(&target.caps.efforts).copied().collect();
     if is_off(request, plan, profile) {
         if thinking.is_wanted() {
             losses.drop_named(PATH)?;
@@ -44,18 +44,18 @@ pub(super) fn write(
     // OpenAI's models refuse functions and reasoning together in this protocol.
     if profile.is_openai && plan.has_tools() {
         losses.drop_named(PATH)?;
-        return if levels.contains(&Level::None) { off(o, profile.effort, &levels, losses) } else { Ok(()) };
+        return if levels.contains(&Effort::None) { off(o, profile.effort, &levels, losses) } else { Ok(()) };
     }
     on(o, thinking, profile.effort, &levels, losses)
 }
 
-fn off(o: &mut Object<'_>, way: Effort, levels: &BTreeSet<Level>, losses: &mut Losses) -> Result<()> {
+fn off(o: &mut Object<'_>, way: EffortFormat, levels: &BTreeSet<Effort>, losses: &mut Losses) -> Result<()> {
     match way {
-        Effort::ReasoningEffort if levels.contains(&Level::None) => o.text("reasoning_effort", "none"),
-        Effort::ReasoningEffort | Effort::None => return losses.drop_named(PATH),
-        Effort::ReasoningObject => o.json("reasoning", r#"{"enabled":false}"#),
-        Effort::ThinkingToggleEffort => o.json("thinking", r#"{"type":"disabled"}"#),
-        Effort::EnableThinking => o.bool("enable_thinking", false),
+        EffortFormat::ReasoningEffort if levels.contains(&Effort::None) => o.text("reasoning_effort", "none"),
+        EffortFormat::ReasoningEffort | EffortFormat::None => return losses.drop_named(PATH),
+        EffortFormat::ReasoningObject => o.json("reasoning", r#"{"enabled":false}"#),
+        EffortFormat::ThinkingToggleEffort => o.json("thinking", r#"{"type":"disabled"}"#),
+        EffortFormat::EnableThinking => o.bool("enable_thinking", false),
     };
     Ok(())
 }
@@ -63,32 +63,32 @@ fn off(o: &mut Object<'_>, way: Effort, levels: &BTreeSet<Level>, losses: &mut L
 fn on(
     o: &mut Object<'_>,
     thinking: &Thinking,
-    way: Effort,
-    levels: &BTreeSet<Level>,
+    way: EffortFormat,
+    levels: &BTreeSet<Effort>,
     losses: &mut Losses,
 ) -> Result<()> {
-    let wish = thinking.effort.or_else(|| thinking.budget.map(Level::of_budget));
+    let wish = thinking.effort.or_else(|| thinking.budget.map(Effort::of_budget));
     let level = wish.and_then(|wish| wish.nearest(levels));
-    if wish.is_none() && thinking.mode == Some(ThinkingMode::Adaptive) && way != Effort::None {
+    if wish.is_none() && thinking.mode == Some(ThinkingMode::Adaptive) && way != EffortFormat::None {
         // As the model likes: that is what it does.
         return Ok(());
     }
     match way {
-        Effort::None => return losses.drop_named(PATH),
-        Effort::ReasoningEffort => match (level, wish) {
+        EffortFormat::None => return losses.drop_named(PATH),
+        EffortFormat::ReasoningEffort => match (level, wish) {
             (Some(level), _) => {
                 o.text("reasoning_effort", level.as_str());
             }
             (None, Some(_)) => return losses.drop_named(PATH),
             (None, None) => {}
         },
-        Effort::ThinkingToggleEffort => {
+        EffortFormat::ThinkingToggleEffort => {
             o.json("thinking", r#"{"type":"enabled"}"#);
             if let Some(level) = level {
                 o.text("reasoning_effort", level.as_str());
             }
         }
-        Effort::ReasoningObject => {
+        EffortFormat::ReasoningObject => {
             o.object("reasoning", |o| {
                 match (thinking.effort.and(level), thinking.budget) {
                     (Some(level), _) => o.text("effort", level.as_str()),
@@ -97,7 +97,7 @@ fn on(
                 };
             });
         }
-        Effort::EnableThinking => {
+        EffortFormat::EnableThinking => {
             o.bool("enable_thinking", true);
             if let (None, Some(budget)) = (thinking.effort, thinking.budget) {
                 o.number("thinking_budget", budget);

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::canon::{
-    Args, CacheParts, Call, Caps, Document, Effort, Image, JsonSchemaSupport, Level, Losses, MaxTokensField,
-    Part, Profile, ProtocolId, ReasoningIn, Request, Role, Sealer, Source, SystemRole, Target, Text, Tool,
-    ToolChoice, ToolNames, ToolResult, Turn, UserField,
+    Args, CacheParts, Call, Caps, Document, Effort, EffortFormat, Image, JsonSchemaSupport, Losses,
+    MaxTokensField, Part, Profile, ProtocolId, ReasoningIn, Request, Role, Sealer, Source, SystemRole,
+    Target, Text, Tool, ToolChoice, ToolNames, ToolResult, Turn, UserField,
 };
 use crate::failure::Result;
 use crate::json::{Lit, Raw};
@@ -96,8 +96,8 @@ fn deepseek() -> Profile {
     Profile {
         reasoning_in: ReasoningIn::ReasoningContent,
         reasoning_required: true,
-        effort: Effort::ThinkingToggleEffort,
-        efforts: BTreeSet::from([Level::None, Level::Low, Level::High, Level::Max]),
+        effort: EffortFormat::ThinkingToggleEffort,
+        efforts: BTreeSet::from([Effort::None, Effort::Low, Effort::High, Effort::Max]),
         json_schema: JsonSchemaSupport::JsonObject,
         forced_with_thinking: false,
         ..any()

@@ -1,6 +1,6 @@
 //! A client's request, in the canonical form.
 
-use crate::canon::{FieldPolicy, Format, Level, Losses, Request, Target, Text, not_carried};
+use crate::canon::{Effort, FieldPolicy, Format, Losses, Request, Target, Text, not_carried};
 use crate::failure::{Failure, Kind, Result};
 use crate::json::{Document, Lit};
 use crate::protocol::field;
@@ -142,7 +142,7 @@ fn without_attribution<'a>(text: Lit<'a>, literal: &'a str) -> Lit<'a> {
 fn output<'a>(node: &Node<'a, '_>, request: &mut Request<'a>, losses: &mut Losses) -> Result<()> {
     node.members(|key, value| {
         match key {
-            "effort" => match Level::read(&value.string()?) {
+            "effort" => match Effort::read(&value.string()?) {
                 Some(level) => request.thinking.effort = Some(level),
                 None => losses.drop(&value.path)?,
             },

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::canon::{
-    Args, Cache, Caps, Carrier, Choice, Format, Level, Part, Profile, ProtocolId, Role, Seal, SealKey,
+    Args, Cache, Caps, Carrier, Choice, Effort, Format, Part, Profile, ProtocolId, Role, Seal, SealKey,
     Sealed, Sealer, Source, ThinkingMode, ToolKind,
 };
 use crate::json::Raw;
@@ -370,7 +370,7 @@ fn wishes_to_think() {
     }
     assert!(thinking(r#""thinking":{"type":"disabled"}"#).is_off());
     let effort = thinking(r#""output_config":{"effort":"xhigh"}"#);
-    assert_eq!((effort.effort, effort.mode), (Some(Level::Xhigh), None));
+    assert_eq!((effort.effort, effort.mode), (Some(Effort::Xhigh), None));
     let odd =
         r#""thinking":{"type":"new"},"output_config":{"effort":"huge","task_budget":{"type":"tokens"}}"#;
     assert_eq!(lost(&with(odd)), "thinking, output_config.effort, output_config.task_budget");

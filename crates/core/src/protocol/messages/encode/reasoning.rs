@@ -4,7 +4,7 @@
 //! Signatures are bound to provider and model. Blocks go back, byte for byte, to those they came from;
 //! whatever else was thought is left out, because the provider would refuse it.
 
-use crate::canon::{Caps, Level, Losses, Reasoning, Request, Sealed, Target, Thinking, ThinkingCaps};
+use crate::canon::{Caps, Effort, Losses, Reasoning, Request, Sealed, Target, Thinking, ThinkingCaps};
 use crate::failure::{Failure, Kind, Result};
 use crate::json::write::{Array, Object};
 use crate::json::{self, Lenient as _, Lit};
@@ -26,7 +26,7 @@ pub(super) struct Obstacles {
 pub(super) struct ThinkingPlan {
     mode: ThinkingMember,
     /// `output_config.effort`.
-    pub(super) effort: Option<Level>,
+    pub(super) effort: Option<Effort>,
     /// `max_tokens`.
     pub(super) limit: u64,
 }
@@ -45,7 +45,7 @@ enum ThinkingMember {
 enum RequestedThinking {
     Nothing,
     Off,
-    Effort(Level),
+    Effort(Effort),
     Budget(u64),
     On,
 }
@@ -55,7 +55,7 @@ impl RequestedThinking {
         match (thinking.budget, thinking.effort) {
             _ if thinking.is_off() => Self::Off,
             (Some(budget), None) => Self::Budget(budget),
-            (_, Some(effort)) if effort != Level::None => Self::Effort(effort),
+            (_, Some(effort)) if effort != Effort::None => Self::Effort(effort),
             _ if thinking.is_wanted() => Self::On,
             _ => Self::Nothing,
         }
@@ -130,7 +130,7 @@ impl ThinkingPlan {
         caps: &Caps,
         losses: &mut Losses,
     ) -> Result<()> {
-        let nearest = |level: Level| level.nearest(&caps.efforts);
+        let nearest = |level: Effort| level.nearest(&caps.efforts);
         match (caps.thinking, requested) {
             (_, RequestedThinking::Nothing)
             | (ThinkingCaps::None | ThinkingCaps::Budget, RequestedThinking::Off) => {}
@@ -139,27 +139,27 @@ impl ThinkingPlan {
                 self.mode = ThinkingMember::Budget(level.budget())
             }
             (ThinkingCaps::Budget, RequestedThinking::On) => {
-                self.mode = ThinkingMember::Budget(Level::Medium.budget())
+                self.mode = ThinkingMember::Budget(Effort::Medium.budget())
             }
             (ThinkingCaps::Budget | ThinkingCaps::AdaptiveBudget, RequestedThinking::Budget(budget)) => {
                 self.mode = ThinkingMember::Budget(budget.max(SMALLEST_BUDGET));
             }
             (ThinkingCaps::AdaptiveAlways, RequestedThinking::Off) => {
-                self.effort = nearest(Level::Low);
+                self.effort = nearest(Effort::Low);
                 losses.drop_named(requested.name())?;
             }
             (_, RequestedThinking::Off) => {
                 if caps.thinks_by_default {
                     self.mode = ThinkingMember::Disabled;
-                    let effort = thinking.effort.filter(|effort| *effort != Level::None);
-                    self.effort = effort.and_then(|effort| nearest(effort.min(Level::High)));
+                    let effort = thinking.effort.filter(|effort| *effort != Effort::None);
+                    self.effort = effort.and_then(|effort| nearest(effort.min(Effort::High)));
                 }
             }
             (_, RequestedThinking::Effort(level)) => {
                 (self.mode, self.effort) = (ThinkingMember::Adaptive, nearest(level))
             }
             (_, RequestedThinking::Budget(budget)) => {
-                (self.mode, self.effort) = (ThinkingMember::Adaptive, nearest(Level::of_budget(budget)));
+                (self.mode, self.effort) = (ThinkingMember::Adaptive, nearest(Effort::of_budget(budget)));
             }
             (_, RequestedThinking::On) => self.mode = ThinkingMember::Adaptive,
         }

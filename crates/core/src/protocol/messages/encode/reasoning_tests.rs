@@ -33,7 +33,7 @@ fn sampling_follows_what_the_model_takes() {
     assert_eq!(wire(sampled(Some("0.7"), Some("0.9"), Some("-1")), FOREIGN), is("0.7", "0.9", "-", ""));
     assert_eq!(wire(sampled(None, None, Some("40")), OPUS_5), is("-", "-", "-", "top_k"));
     let mut thinking = sampled(Some("0.7"), Some("0.97"), Some("40"));
-    thinking.thinking.effort = Some(Level::Low);
+    thinking.thinking.effort = Some(Effort::Low);
     assert_eq!(wire(thinking, SONNET), is("-", "0.97", "-", "temperature, top_k"));
 }
 
@@ -54,22 +54,22 @@ fn effort_becomes_a_budget_or_a_level() {
     };
     let is = |a: &str, b: &str, c: &str, d: &str| (a.to_owned(), b.to_owned(), c.to_owned(), d.to_owned());
     let budget = |n: u64| format!(r#"{{"type":"enabled","budget_tokens":{n}}}"#);
-    let limited = |limit| Request { max_output: Some(limit), ..effort(Level::High) };
+    let limited = |limit| Request { max_output: Some(limit), ..effort(Effort::High) };
     // Cases 21 to 23.
-    assert_eq!(thinking(&effort(Level::High), SONNET), is(&budget(16384), "-", "64000", ""));
+    assert_eq!(thinking(&effort(Effort::High), SONNET), is(&budget(16384), "-", "64000", ""));
     assert_eq!(thinking(&limited(1000), SONNET), is("-", "-", "1000", "reasoning_effort"));
     assert_eq!(thinking(&limited(8000), SONNET), is(&budget(6400), "-", "8000", ""));
     // Cases 24 and 25.
-    assert_eq!(thinking(&effort(Level::Minimal), OPUS_5), is(ADAPTIVE, r#"{"effort":"low"}"#, "128000", ""));
-    let xhigh = thinking(&effort(Level::Xhigh), "claude-opus-4-6");
+    assert_eq!(thinking(&effort(Effort::Minimal), OPUS_5), is(ADAPTIVE, r#"{"effort":"low"}"#, "128000", ""));
+    let xhigh = thinking(&effort(Effort::Xhigh), "claude-opus-4-6");
     assert_eq!(xhigh, is(ADAPTIVE, r#"{"effort":"high"}"#, "128000", ""));
     // Case 26.
-    let none = thinking(&effort(Level::None), "claude-fable-5");
+    let none = thinking(&effort(Effort::None), "claude-fable-5");
     assert_eq!(none, is("-", r#"{"effort":"low"}"#, "128000", "reasoning_effort"));
-    assert_eq!(thinking(&effort(Level::None), SONNET), is("-", "-", "64000", ""));
-    assert_eq!(thinking(&effort(Level::None), OPUS_5), is(r#"{"type":"disabled"}"#, "-", "128000", ""));
-    assert_eq!(thinking(&effort(Level::High), FOREIGN), is("-", "-", "8192", "reasoning_effort"));
-    let off = Thinking { mode: Some(ThinkingMode::Off), effort: Some(Level::Max), ..Thinking::default() };
+    assert_eq!(thinking(&effort(Effort::None), SONNET), is("-", "-", "64000", ""));
+    assert_eq!(thinking(&effort(Effort::None), OPUS_5), is(r#"{"type":"disabled"}"#, "-", "128000", ""));
+    assert_eq!(thinking(&effort(Effort::High), FOREIGN), is("-", "-", "8192", "reasoning_effort"));
+    let off = Thinking { mode: Some(ThinkingMode::Off), effort: Some(Effort::Max), ..Thinking::default() };
     let off = Request { thinking: off, ..simple() };
     assert_eq!(thinking(&off, OPUS_5), is(r#"{"type":"disabled"}"#, r#"{"effort":"high"}"#, "128000", ""));
 }
@@ -104,21 +104,21 @@ fn a_forced_call_excludes_thinking() {
     let named = Choice::Named(Chosen { namespace: None, name: "f".into() });
     // Case 27.
     assert_eq!(
-        request("claude-sonnet-4-6", Level::High, Choice::Required),
+        request("claude-sonnet-4-6", Effort::High, Choice::Required),
         r#"- {"effort":"high"} {"type":"any"} None"#
     );
     // Case 28.
     assert_eq!(
-        request("claude-opus-5-5", Level::High, Choice::Required),
+        request("claude-opus-5-5", Effort::High, Choice::Required),
         format!(r#"{ADAPTIVE} {{"effort":"high"}} {{"type":"auto"}} Some("tool_choice=auto")"#)
     );
     // Case 71f.
     assert_eq!(
-        request("claude-opus-4-8", Level::High, named),
+        request("claude-opus-4-8", Effort::High, named),
         r#"- {"effort":"high"} {"type":"tool","name":"f"} None"#
     );
     assert_eq!(
-        request(SONNET, Level::High, Choice::Required),
+        request(SONNET, Effort::High, Choice::Required),
         r#"- - {"type":"any"} Some("reasoning_effort")"#
     );
 }
@@ -127,7 +127,7 @@ fn a_forced_call_excludes_thinking() {
 fn calls_without_thoughts_exclude_a_budget() {
     // Case 29.
     let calls = |parts| vec![user("Hi"), Turn::new(Role::Assistant, parts), result("a")];
-    let request = |turns| Request { turns, ..effort(Level::Low) };
+    let request = |turns| Request { turns, ..effort(Effort::Low) };
     let wire = encode(&request(calls(vec![call("a")])), SONNET).unwrap();
     assert_eq!((wire.get("thinking"), wire.lost.as_deref()), (None, Some("reasoning_effort")));
     let signed = Part::Reasoning(Reasoning {
@@ -183,7 +183,7 @@ fn answers_by_instruction() {
     let by_schema = r#"[{"type":"text","text":"Respond with one JSON object that matches this JSON schema:\n{\"type\":\"object\"}"}]"#;
     let open = || schema(r#"{"type": "object"}"#);
     let others = Request { tools: vec![function("f")], ..open() };
-    let thinks = Request { thinking: effort(Level::Low).thinking, ..open() };
+    let thinks = Request { thinking: effort(Effort::Low).thinking, ..open() };
     for (request, model) in [(&others, SONNET), (&thinks, SONNET), (&open(), "claude-opus-5-5")] {
         let wire = encode(request, model).unwrap();
         assert_eq!((wire.get("system"), wire.written.answer_tool), (Some(by_schema), None));

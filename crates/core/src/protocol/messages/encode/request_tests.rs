@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::canon::{
-    AnthropicVersion, Args, Audio, Cache, Call, Caps, Carrier, Choice, Chosen, Document, Format, Grammar,
-    Image, Level, Part, Profile, ProtocolId, Reasoning, Samplers as Sent, Sealed, Sealer, Source, Text,
+    AnthropicVersion, Args, Audio, Cache, Call, Caps, Carrier, Choice, Chosen, Document, Effort, Format,
+    Grammar, Image, Part, Profile, ProtocolId, Reasoning, Samplers as Sent, Sealed, Sealer, Source, Text,
     Thinking, ThinkingMode, Tool, ToolKind, ToolResult, Turn, WebSearch,
 };
 use crate::failure::Failure;
@@ -107,8 +107,8 @@ fn simple() -> Request<'static> {
     Request { turns: vec![user("Hi")], ..Request::default() }
 }
 
-fn effort(level: Level) -> Request<'static> {
-    let mode = (level == Level::None).then_some(ThinkingMode::Off);
+fn effort(level: Effort) -> Request<'static> {
+    let mode = (level == Effort::None).then_some(ThinkingMode::Off);
     Request { thinking: Thinking { mode, effort: Some(level), ..Thinking::default() }, ..simple() }
 }
 
@@ -349,7 +349,7 @@ fn an_answer_is_continued_by_models_that_do_so() {
     // Calls without results are for the provider to refuse.
     let open = vec![user("Hi"), Turn::new(Role::Assistant, vec![call("a")])];
     assert!(messages(open, OPUS_5).ends_with(&format!("{}]", message("assistant", &[CALL_A]))));
-    let thinking = Thinking { effort: Some(Level::Low), ..Thinking::default() };
+    let thinking = Thinking { effort: Some(Effort::Low), ..Thinking::default() };
     let both = Request { turns: turns(), thinking, ..Request::default() };
     assert!(encode(&both, SONNET).is_err());
 }

@@ -1,7 +1,7 @@
 //! A client's request, in the canonical form.
 
 use crate::canon::{
-    CacheParts, Extra, Format, Level, Losses, ProtocolId, Request, Target, Text, ThinkingMode, not_carried,
+    CacheParts, Effort, Extra, Format, Losses, ProtocolId, Request, Target, Text, ThinkingMode, not_carried,
 };
 use crate::failure::{Failure, Kind, Result};
 use crate::json::Document;
@@ -112,9 +112,9 @@ impl<'a> ResponsesRequestReader<'_, 'a> {
         let thinking = &mut self.request.thinking;
         if let Some(effort) = effort {
             let effort = node.at("effort", effort);
-            let level = Level::read(&effort.string()?);
+            let level = Effort::read(&effort.string()?);
             thinking.effort = Some(level.ok_or_else(|| not_carried(effort.path.to_string()))?);
-            thinking.mode = (level == Some(Level::None)).then_some(ThinkingMode::Off);
+            thinking.mode = (level == Some(Effort::None)).then_some(ThinkingMode::Off);
         }
         if summary.or(older).is_some_and(|summary| !matches!(summary, "\"none\"" | "\"\"")) {
             thinking.show = Some(true);

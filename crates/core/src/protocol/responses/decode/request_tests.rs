@@ -59,7 +59,7 @@ fn a_whole_request() {
     let system: Vec<_> = request.system.iter().map(|text| text.text.raw()).collect();
     assert_eq!((system, request.turns.len(), request.turns[0].role), (vec!["Be brief.", "d"], 1, Role::User));
     assert!(request.stream && request.parallel == Some(false));
-    assert_eq!((request.max_output, request.thinking.effort), (Some(100), Some(Level::High)));
+    assert_eq!((request.max_output, request.thinking.effort), (Some(100), Some(Effort::High)));
     assert_eq!(request.samplers.temperature.unwrap().get(), "0.50");
     assert_eq!((request.user.as_deref(), request.tier.as_deref()), (Some("s"), Some("flex")));
     assert_eq!(request.extra[0].name, "stop");

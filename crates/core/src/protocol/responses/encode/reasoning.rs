@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::canon::{Effort, Level, Losses, Reasoning, Sealed, Target, Thinking};
+use crate::canon::{Effort, EffortFormat, Losses, Reasoning, Sealed, Target, Thinking};
 use crate::failure::Result;
 use crate::json::write::{Array, Object};
 use crate::json::{Lit, Raw};
@@ -20,7 +20,7 @@ pub(super) fn wanted(
     losses: &mut Losses,
 ) -> Result<()> {
     let effort = effort(thinking, target, losses)?;
-    let able = target.profile.effort != Effort::None;
+    let able = target.profile.effort != EffortFormat::None;
     let summary = able && thinking.is_wanted() && thinking.show != Some(false);
     if effort.is_none() && !summary {
         return Ok(());
@@ -37,15 +37,15 @@ pub(super) fn wanted(
 }
 
 /// The level that comes nearest to what the client wants.
-fn effort(thinking: &Thinking, target: &Target<'_>, losses: &mut Losses) -> Result<Option<Level>> {
+fn effort(thinking: &Thinking, target: &Target<'_>, losses: &mut Losses) -> Result<Option<Effort>> {
     let wish = match (thinking.is_off(), thinking.effort, thinking.budget) {
-        (true, ..) => Level::None,
+        (true, ..) => Effort::None,
         (false, Some(level), _) => level,
-        (false, None, Some(tokens)) => Level::of_budget(tokens),
+        (false, None, Some(tokens)) => Effort::of_budget(tokens),
         (false, None, None) => return Ok(None),
     };
-    let known: BTreeSet<Level> = match target.profile.effort {
-        Effort::None => BTreeSet::new(),
+    let known: BTreeSet<Effort> = match target.profile.effort {
+        EffortFormat::None => BTreeSet::new(),
         _ => target.profile.efforts.intersection(&target.caps.efforts).copied().collect(),
     };
     let nearest = wish.nearest(&known);

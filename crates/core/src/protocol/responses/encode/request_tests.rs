@@ -5,10 +5,10 @@
 use std::borrow::Cow;
 
 use crate::canon::{
-    Args, Audio, Cache, CacheParts, Call, Caps, Choice, Chosen, Document, Effort, Extra, Format, Grammar,
-    Image, Level, Losses, MidSystem, Part, Profile, ProtocolId, Request, Role, Samplers, Sampling, Sealer,
-    Source, Target, Text, Thinking, ThinkingMode, Tool, ToolChoice, ToolKind, ToolNames, ToolResult, Turn,
-    UserField, WebSearch, sha256_hex,
+    Args, Audio, Cache, CacheParts, Call, Caps, Choice, Chosen, Document, Effort, EffortFormat, Extra,
+    Format, Grammar, Image, Losses, MidSystem, Part, Profile, ProtocolId, Request, Role, Samplers, Sampling,
+    Sealer, Source, Target, Text, Thinking, ThinkingMode, Tool, ToolChoice, ToolKind, ToolNames, ToolResult,
+    Turn, UserField, WebSearch, sha256_hex,
 };
 use crate::failure::Result;
 use crate::json::{Lit, Raw};
@@ -505,7 +505,7 @@ fn effort_and_summary() {
     let none = Thinking::default();
     assert_eq!(plain(none), "");
     let effort = |level| Thinking { effort: Some(level), ..none };
-    assert_eq!(plain(effort(Level::High)), r#"{"effort":"high","summary":"auto""#);
+    assert_eq!(plain(effort(Effort::High)), r#"{"effort":"high","summary":"auto""#);
     let off = Thinking { mode: Some(ThinkingMode::Off), ..none };
     assert_eq!(plain(off), r#"{"effort":"none""#);
     for (budget, level) in [(4095, "low"), (4096, "medium"), (31999, "high"), (32768, "xhigh")] {
@@ -514,13 +514,13 @@ fn effort_and_summary() {
     }
     let adaptive = Thinking { mode: Some(ThinkingMode::Adaptive), ..none };
     assert_eq!(plain(adaptive), r#"{"summary":"auto""#);
-    assert_eq!(plain(Thinking { show: Some(false), ..effort(Level::Low) }), r#"{"effort":"low""#);
+    assert_eq!(plain(Thinking { show: Some(false), ..effort(Effort::Low) }), r#"{"effort":"low""#);
     let mut coarse = provider();
-    coarse.profile.efforts = [Level::Low, Level::High].into();
-    assert_eq!(said(effort(Level::Medium), &coarse).0, r#"{"effort":"low","summary":"auto""#);
+    coarse.profile.efforts = [Effort::Low, Effort::High].into();
+    assert_eq!(said(effort(Effort::Medium), &coarse).0, r#"{"effort":"low","summary":"auto""#);
     assert_eq!(said(off, &coarse), (String::new(), Some("reasoning.effort".into())));
-    coarse.profile.effort = Effort::None;
-    assert_eq!(said(effort(Level::Low), &coarse), (String::new(), Some("reasoning.effort".into())));
+    coarse.profile.effort = EffortFormat::None;
+    assert_eq!(said(effort(Effort::Low), &coarse), (String::new(), Some("reasoning.effort".into())));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub enum Level {
+pub enum Effort {
     /// Not at all.
     None,
     /// As little as can be.
@@ -25,7 +25,7 @@ pub enum Level {
     Max,
 }
 
-impl Level {
+impl Effort {
     /// All of them.
     pub const ALL: [Self; 7] =
         [Self::None, Self::Minimal, Self::Low, Self::Medium, Self::High, Self::Xhigh, Self::Max];
@@ -93,22 +93,22 @@ mod tests {
 
     #[test]
     fn the_nearest_level_is_below_else_above() {
-        let known = BTreeSet::from([Level::None, Level::Low, Level::High, Level::Max]);
+        let known = BTreeSet::from([Effort::None, Effort::Low, Effort::High, Effort::Max]);
         for (wish, level) in [
-            (Level::Minimal, Level::Low),
-            (Level::Medium, Level::Low),
-            (Level::Xhigh, Level::High),
-            (Level::Max, Level::Max),
-            (Level::None, Level::None),
+            (Effort::Minimal, Effort::Low),
+            (Effort::Medium, Effort::Low),
+            (Effort::Xhigh, Effort::High),
+            (Effort::Max, Effort::Max),
+            (Effort::None, Effort::None),
         ] {
             assert_eq!(wish.nearest(&known), Some(level));
         }
-        assert_eq!(Level::None.nearest(&BTreeSet::from([Level::Low])), None);
-        assert_eq!(Level::High.nearest(&BTreeSet::new()), None);
+        assert_eq!(Effort::None.nearest(&BTreeSet::from([Effort::Low])), None);
+        assert_eq!(Effort::High.nearest(&BTreeSet::new()), None);
     }
 
     #[test]
     fn names_are_read_back() {
-        assert!(Level::ALL.iter().all(|level| Level::read(level.as_str()) == Some(*level)));
+        assert!(Effort::ALL.iter().all(|level| Effort::read(level.as_str()) == Some(*level)));
     }
 }
