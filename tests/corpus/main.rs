@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use crossmodel::provider::preset;
 use crossmodel_core::canon::{Caps, Context, Profile, ProtocolId, Sealer, Target};
-use crossmodel_core::json::{self, Lenient as _, Lit};
+use crossmodel_core::json::{self, JsonStr, Lenient as _};
 use crossmodel_core::translate::bridge::{Bridge, Facts, render};
 
 /// One recording.
@@ -117,7 +117,7 @@ fn answer(case: &Case, to: ProtocolId, stream: bool, size: usize) -> Option<Resu
     let context = Arc::new(Context {
         request_id: ID.to_owned(),
         now: NOW,
-        model: Lit::plain(MODEL),
+        model: JsonStr::plain(MODEL),
         origin: "recorded".to_owned(),
         upstream_model: "recorded".to_owned(),
         include_usage: true,

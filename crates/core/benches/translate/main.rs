@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crossmodel_core::canon::{Caps, Context, Profile, Sealer, Target};
-use crossmodel_core::json::Lit;
+use crossmodel_core::json::JsonStr;
 use crossmodel_core::protocol::ProtocolId;
 use crossmodel_core::translate::bridge::{Bridge, Facts, Rendered, render};
 use divan::{Bencher, black_box};
@@ -95,7 +95,7 @@ fn tree(protocol: ProtocolId) -> impl Fn() -> Vec<u8> {
 
 #[divan::bench(args = pairs())]
 fn event(bencher: Bencher<'_, '_>, pair: Pair) {
-    let context = Arc::new(Context { model: Lit::plain("v/m"), ..Context::default() });
+    let context = Arc::new(Context { model: JsonStr::plain("v/m"), ..Context::default() });
     let (client, upstream) = (pair.0.protocol(), pair.1.protocol());
     let mut bridge = Bridge::new(client, upstream, &Profile::default(), context, true, 8 << 20);
     for opening in openings(pair.1) {

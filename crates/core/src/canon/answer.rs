@@ -1,6 +1,6 @@
 //! A whole answer: the stream of its events, collected.
 
-use crate::json::{Lit, Raw};
+use crate::json::{JsonStr, Raw};
 
 use super::event::Kind;
 use super::queue::Overflow;
@@ -86,8 +86,8 @@ impl Answer {
 impl Segment {
     /// Its text.
     #[must_use]
-    pub fn lit(&self) -> Lit<'_> {
-        Lit::part(&self.text)
+    pub fn json_str(&self) -> JsonStr<'_> {
+        JsonStr::part(&self.text)
     }
 
     fn new(kind: Kind, paragraph: bool) -> Self {
@@ -139,9 +139,9 @@ mod tests {
         let usage = UsagePart { output: Some(3), ..UsagePart::default() };
         for event in [
             Event::Start { id: Some("x".into()), created: Some(7) },
-            Event::Thought(Lit::plain("t")),
-            Event::Text(Lit::plain("a")),
-            Event::Text(Lit::plain("b")),
+            Event::Thought(JsonStr::plain("t")),
+            Event::Text(JsonStr::plain("a")),
+            Event::Text(JsonStr::plain("b")),
             Event::Usage(usage),
             Event::Finish(Finish::Length),
             Event::End,

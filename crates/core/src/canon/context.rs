@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::ids::base62;
 use super::{Caps, Carrier, Losses, Profile, ProtocolId, Sealer, ToolNames};
-use crate::json::Lit;
+use crate::json::JsonStr;
 
 /// Who a request is written for.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +31,7 @@ pub struct Context {
     /// Seconds since the epoch, when the request came.
     pub now: u64,
     /// The model as the client named it.
-    pub model: Lit<'static>,
+    pub model: JsonStr<'static>,
     /// The provider's name in the configuration.
     pub origin: String,
     /// The provider's own name of the model.

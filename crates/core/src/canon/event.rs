@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::failure::Failure;
-use crate::json::{Lit, Malformed, Raw};
+use crate::json::{JsonStr, Malformed, Raw};
 
 use super::{Args, Seal, UpstreamError, UsagePart};
 
@@ -25,13 +25,13 @@ pub enum Event<'a> {
     /// The class of service that the answer had.
     Tier(Cow<'a, str>),
     /// Text.
-    Text(Lit<'a>),
+    Text(JsonStr<'a>),
     /// The probabilities of the text before, an array as OpenAI has it.
     Logprobs(Raw<'a>),
     /// The model declines.
-    Refusal(Lit<'a>),
+    Refusal(JsonStr<'a>),
     /// What a person may read of the reasoning.
-    Thought(Lit<'a>),
+    Thought(JsonStr<'a>),
     /// State of the reasoning that only its provider can read. It completes the reasoning before it, or is
     /// reasoning of its own where there is none.
     Seal(Seal<'a>),
@@ -42,7 +42,7 @@ pub enum Event<'a> {
         /// The id of the search.
         id: Cow<'a, str>,
         /// What was searched for.
-        query: Lit<'a>,
+        query: JsonStr<'a>,
     },
     /// The model calls a tool.
     Open {
@@ -97,7 +97,7 @@ pub enum Finish<'a> {
     /// The model has said all.
     Stop,
     /// One of the texts that end an answer was reached.
-    StopSequence(Option<Lit<'a>>),
+    StopSequence(Option<JsonStr<'a>>),
     /// Tools have to be called.
     ToolUse,
     /// The limit of tokens was reached.
@@ -105,7 +105,7 @@ pub enum Finish<'a> {
     /// The context window is full.
     ContextWindow,
     /// The model, or a filter, refuses; with the provider's words for it.
-    Refusal(Option<Lit<'a>>),
+    Refusal(Option<JsonStr<'a>>),
     /// The provider paused in the middle of its work.
     Pause,
 }
@@ -114,9 +114,9 @@ pub enum Finish<'a> {
 #[derive(Clone, Debug)]
 pub struct Citation<'a> {
     /// The page.
-    pub url: Lit<'a>,
+    pub url: JsonStr<'a>,
     /// Its title.
-    pub title: Lit<'a>,
+    pub title: JsonStr<'a>,
     /// The span of the text that it supports, in characters; absent: all of the segment.
     pub span: Option<(u64, u64)>,
 }
@@ -181,7 +181,7 @@ impl Event<'_> {
     pub fn size(&self) -> usize {
         match self {
             Self::Text(text) | Self::Refusal(text) | Self::Thought(text) => text.raw().len(),
-            Self::Args { part: Args::Lit(text), .. } => text.raw().len(),
+            Self::Args { part: Args::Str(text), .. } => text.raw().len(),
             Self::Args { part: Args::Raw(value), .. } => value.get().len(),
             _ => 0,
         }
@@ -235,11 +235,11 @@ impl Finish<'_> {
     pub fn into_owned(self) -> Finish<'static> {
         match self {
             Self::Stop => Finish::Stop,
-            Self::StopSequence(text) => Finish::StopSequence(text.map(Lit::into_owned)),
+            Self::StopSequence(text) => Finish::StopSequence(text.map(JsonStr::into_owned)),
             Self::ToolUse => Finish::ToolUse,
             Self::Length => Finish::Length,
             Self::ContextWindow => Finish::ContextWindow,
-            Self::Refusal(text) => Finish::Refusal(text.map(Lit::into_owned)),
+            Self::Refusal(text) => Finish::Refusal(text.map(JsonStr::into_owned)),
             Self::Pause => Finish::Pause,
         }
     }

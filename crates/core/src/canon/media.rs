@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use percent_encoding::percent_decode_str;
 
-use crate::json::{Lit, write};
+use crate::json::{JsonStr, write};
 
 use super::Source;
 
@@ -51,7 +51,7 @@ impl<'a> DataUrl<'a> {
 impl<'a> Source<'a> {
     /// The source of a URL, which may hold the bytes itself. `None` for a `data:` URL that is not in base 64.
     #[must_use]
-    pub fn of_url(url: Lit<'a>) -> Option<Self> {
+    pub fn of_url(url: JsonStr<'a>) -> Option<Self> {
         if !DataUrl::is_one(url.raw()) {
             return Some(Self::Url(url));
         }
@@ -136,9 +136,9 @@ mod tests {
 
     #[test]
     fn a_url_without_bytes_stays_a_url() {
-        assert!(matches!(Source::of_url(Lit::plain("https://x/y.png")), Some(Source::Url(_))));
-        assert!(Source::of_url(Lit::plain("data:image/png,x")).is_none());
-        let escaped = Lit::read(r#""data:image\/png;base64,AAAA""#).unwrap();
+        assert!(matches!(Source::of_url(JsonStr::plain("https://x/y.png")), Some(Source::Url(_))));
+        assert!(Source::of_url(JsonStr::plain("data:image/png,x")).is_none());
+        let escaped = JsonStr::read(r#""data:image\/png;base64,AAAA""#).unwrap();
         assert!(matches!(Source::of_url(escaped), Some(Source::Base64 { mime, .. }) if mime == "image/png"));
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::json::{Lit, Raw, write};
+use crate::json::{JsonStr, Raw, write};
 
 use super::event::Kind;
 use super::{Args, Citation, Event, Seal};
@@ -40,7 +40,7 @@ pub enum Step<'s> {
         paragraph: bool,
     },
     /// More of its text or, of a call, its arguments.
-    Delta(Lit<'s>),
+    Delta(JsonStr<'s>),
     /// Where its text comes from.
     Cite(&'s Citation<'static>),
     /// Probabilities of its text.
@@ -121,7 +121,7 @@ impl Queue {
         self.settle(true, !cut, out);
     }
 
-    fn text(&mut self, text: &Lit<'_>, out: &mut dyn FnMut(Step<'_>)) {
+    fn text(&mut self, text: &JsonStr<'_>, out: &mut dyn FnMut(Step<'_>)) {
         let after_call = self.segments.back().is_some_and(|last| matches!(last.kind, Kind::Call { .. }));
         if after_call && text.is_blank() {
             self.blank.push_str(text.raw());
@@ -137,7 +137,7 @@ impl Queue {
     }
 
     /// Appends to the last segment if it is of this kind and open, else to a new one.
-    fn append(&mut self, kind: Kind, text: &Lit<'_>, out: &mut dyn FnMut(Step<'_>)) {
+    fn append(&mut self, kind: Kind, text: &JsonStr<'_>, out: &mut dyn FnMut(Step<'_>)) {
         if text.is_empty() {
             return;
         }
@@ -163,7 +163,7 @@ impl Queue {
         let Some(call) = self.find(Some(key)) else { return };
         let before = call.text.len();
         match part {
-            Args::Lit(text) => call.text.push_str(text.raw()),
+            Args::Str(text) => call.text.push_str(text.raw()),
             Args::Raw(json) => {
                 let mut inner = Vec::with_capacity(json.get().len());
                 write::escape(json.get(), &mut inner);
@@ -271,7 +271,7 @@ impl Waiting {
         }
         if !self.text.is_empty() {
             self.spoke = true;
-            out(Step::Delta(Lit::part(&self.text)));
+            out(Step::Delta(JsonStr::part(&self.text)));
             self.text.clear();
         }
         // Sources may be named before the text that they support.
@@ -381,11 +381,11 @@ mod tests {
     }
 
     fn args<'a>(key: u32, json: &str) -> Event<'a> {
-        Event::Args { key, part: Args::Lit(Lit::of(json)) }
+        Event::Args { key, part: Args::Str(JsonStr::of(json)) }
     }
 
     fn text<'a>(text: &'static str) -> Event<'a> {
-        Event::Text(Lit::of(text))
+        Event::Text(JsonStr::of(text))
     }
 
     fn run(events: Vec<Event<'_>>) -> Vec<String> {
@@ -452,8 +452,8 @@ mod tests {
 
     #[test]
     fn reasoning_ends_with_its_seal() {
-        let seal = || Event::Seal(Seal::Signature(Lit::plain("S")));
-        let steps = run(vec![Event::Thought(Lit::plain("a")), seal(), seal(), text("x"), text("y")]);
+        let seal = || Event::Seal(Seal::Signature(JsonStr::plain("S")));
+        let steps = run(vec![Event::Thought(JsonStr::plain("a")), seal(), seal(), text("x"), text("y")]);
         let expected =
             ["open Reasoning", "+a", "close 1 true", "opaque 1", "open Text", "+x", "+y", "close 0 true"];
         assert_eq!(steps, expected);
@@ -473,10 +473,10 @@ mod tests {
 
     #[test]
     fn sources_wait_for_their_text_and_searches_say_what_they_sought() {
-        let cite = Event::Cite(Citation { url: Lit::plain("u"), title: Lit::plain("t"), span: None });
+        let cite = Event::Cite(Citation { url: JsonStr::plain("u"), title: JsonStr::plain("t"), span: None });
         let steps = run(vec![text("a"), Event::Close(None), cite, text("b")]);
         assert_eq!(steps, ["open Text", "+a", "close 0 true", "open Text", "+b", "note", "close 0 true"]);
-        let search = Event::Search { id: "s".into(), query: Lit::plain("q") };
+        let search = Event::Search { id: "s".into(), query: JsonStr::plain("q") };
         assert_eq!(run(vec![search]), ["open Search(\"s\")", "+q", "close 0 true"]);
     }
 
@@ -485,7 +485,7 @@ mod tests {
         let mut queue = Queue::default();
         queue.take(open(0, "a"), &mut |_| {}).unwrap();
         queue.take(open(1, "b"), &mut |_| {}).unwrap();
-        let part = || Event::Args { key: 1, part: Args::Lit(Lit::of(&"x".repeat(9 << 20))) };
+        let part = || Event::Args { key: 1, part: Args::Str(JsonStr::of(&"x".repeat(9 << 20))) };
         assert!(queue.take(part(), &mut |_| {}).is_ok());
         assert_eq!(queue.take(part(), &mut |_| {}), Err(Overflow));
     }

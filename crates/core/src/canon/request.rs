@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::json::{Lit, Raw};
+use crate::json::{JsonStr, Raw};
 
 use super::{Cache, Choice, Effort, Sealed, Tool};
 
@@ -30,11 +30,11 @@ pub struct Request<'a> {
     /// How the next token is chosen.
     pub samplers: Samplers<'a>,
     /// Texts that end the answer.
-    pub stop: Vec<Lit<'a>>,
+    pub stop: Vec<JsonStr<'a>>,
     /// The form of the answer.
     pub format: Format<'a>,
     /// How long the answer shall be, as OpenAI's models understand it.
-    pub verbosity: Option<Lit<'a>>,
+    pub verbosity: Option<JsonStr<'a>>,
     /// Whether and how hard the model shall think.
     pub thinking: Thinking,
     /// Who the client says its user is.
@@ -68,7 +68,7 @@ pub struct Turn<'a> {
     /// What is said, in order.
     pub parts: Vec<Part<'a>>,
     /// The name of who speaks, which only Chat has a place for.
-    pub name: Option<Lit<'a>>,
+    pub name: Option<JsonStr<'a>>,
 }
 
 /// A piece of a message.
@@ -83,7 +83,7 @@ pub enum Part<'a> {
     /// Speech.
     Audio(Audio<'a>),
     /// The model declined.
-    Refusal(Lit<'a>),
+    Refusal(JsonStr<'a>),
     /// What the model thought.
     Reasoning(Reasoning<'a>),
     /// The model calls a tool.
@@ -96,7 +96,7 @@ pub enum Part<'a> {
 #[derive(Clone, Debug)]
 pub struct Text<'a> {
     /// The text.
-    pub text: Lit<'a>,
+    pub text: JsonStr<'a>,
     /// A mark for the prompt cache.
     pub cache: Option<Cache>,
 }
@@ -105,7 +105,7 @@ pub struct Text<'a> {
 #[derive(Clone, Debug)]
 pub enum Source<'a> {
     /// An address, which the provider fetches. The gateway never does.
-    Url(Lit<'a>),
+    Url(JsonStr<'a>),
     /// The bytes themselves, in base 64.
     Base64 {
         /// The media type, in lower case and without parameters; empty if unknown.
@@ -114,7 +114,7 @@ pub enum Source<'a> {
         data: Cow<'a, str>,
     },
     /// Plain text.
-    Text(Lit<'a>),
+    Text(JsonStr<'a>),
 }
 
 /// A picture.
@@ -125,7 +125,7 @@ pub struct Image<'a> {
     /// Where the client wrote that, for a refusal.
     pub path: String,
     /// How closely it is looked at, as OpenAI's models understand it.
-    pub detail: Option<Lit<'a>>,
+    pub detail: Option<JsonStr<'a>>,
     /// A mark for the prompt cache.
     pub cache: Option<Cache>,
 }
@@ -138,9 +138,9 @@ pub struct Document<'a> {
     /// Where the client wrote that, for a refusal.
     pub path: String,
     /// Its name.
-    pub name: Option<Lit<'a>>,
+    pub name: Option<JsonStr<'a>>,
     /// What is to be known of it.
-    pub context: Option<Lit<'a>>,
+    pub context: Option<JsonStr<'a>>,
     /// A mark for the prompt cache.
     pub cache: Option<Cache>,
 }
@@ -149,9 +149,9 @@ pub struct Document<'a> {
 #[derive(Clone, Debug)]
 pub struct Audio<'a> {
     /// The bytes, in base 64.
-    pub data: Lit<'a>,
+    pub data: JsonStr<'a>,
     /// `wav`, `mp3`, …
-    pub format: Lit<'a>,
+    pub format: JsonStr<'a>,
     /// Where the client wrote that, for a refusal.
     pub path: String,
 }
@@ -160,7 +160,7 @@ pub struct Audio<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct Reasoning<'a> {
     /// What a person may read of it.
-    pub text: Option<Lit<'a>>,
+    pub text: Option<JsonStr<'a>>,
     /// What only its provider can read.
     pub sealed: Option<Sealed<'a>>,
 }
@@ -186,7 +186,7 @@ pub struct Call<'a> {
 #[derive(Clone, Debug)]
 pub enum Args<'a> {
     /// As a string, which holds JSON or, of a freeform tool, any text.
-    Lit(Lit<'a>),
+    Str(JsonStr<'a>),
     /// As an object.
     Raw(Raw<'a>),
 }
@@ -228,9 +228,9 @@ pub enum Format<'a> {
     /// JSON that matches a schema.
     Schema {
         /// The schema's name.
-        name: Option<Lit<'a>>,
+        name: Option<JsonStr<'a>>,
         /// What it is for.
-        description: Option<Lit<'a>>,
+        description: Option<JsonStr<'a>>,
         /// The schema.
         schema: Raw<'a>,
         /// Must the answer match exactly? Absent: the client did not say.
@@ -282,7 +282,7 @@ impl<'a> Turn<'a> {
 impl<'a> Text<'a> {
     /// Text without a mark.
     #[must_use]
-    pub fn new(text: Lit<'a>) -> Self {
+    pub fn new(text: JsonStr<'a>) -> Self {
         Self { text, cache: None }
     }
 }

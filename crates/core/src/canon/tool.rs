@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use crate::failure::{Failure, Kind, Result};
-use crate::json::{Lit, Path, Raw};
+use crate::json::{JsonStr, Path, Raw};
 
 use super::{Cache, Losses};
 
@@ -16,7 +16,7 @@ pub struct Tool<'a> {
     /// Its name.
     pub name: Cow<'a, str>,
     /// What it is for. That of its namespace stands in front of it.
-    pub description: Option<Lit<'a>>,
+    pub description: Option<JsonStr<'a>>,
     /// What kind of tool it is.
     pub kind: ToolKind<'a>,
     /// A mark for the prompt cache.
@@ -57,16 +57,16 @@ pub struct Offer<'r, 'a> {
 #[derive(Clone, Debug)]
 pub struct Grammar<'a> {
     /// `lark` or `regex`.
-    pub syntax: Lit<'a>,
+    pub syntax: JsonStr<'a>,
     /// The grammar.
-    pub definition: Lit<'a>,
+    pub definition: JsonStr<'a>,
 }
 
 /// A provider's own search of the web.
 #[derive(Clone, Debug, Default)]
 pub struct WebSearch<'a> {
     /// `low`, `medium` or `high`.
-    pub context: Option<Lit<'a>>,
+    pub context: Option<JsonStr<'a>>,
     /// Searches at most.
     pub max_uses: Option<u64>,
     /// Where the user is: the members of an approximate location.
@@ -109,7 +109,7 @@ pub struct Chosen<'a> {
 impl<'a> Tool<'a> {
     /// A function.
     #[must_use]
-    pub fn function(name: Cow<'a, str>, description: Option<Lit<'a>>, schema: Option<Raw<'a>>) -> Self {
+    pub fn function(name: Cow<'a, str>, description: Option<JsonStr<'a>>, schema: Option<Raw<'a>>) -> Self {
         Self {
             namespace: None,
             name,

@@ -33,7 +33,7 @@ pub(super) fn is_second_half(bytes: &[u8], at: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::Lit;
+    use crate::json::JsonStr;
 
     #[test]
     fn characters_are_counted_however_spelled() {
@@ -43,7 +43,7 @@ mod tests {
             assert_eq!(count(inner.as_bytes()), characters, "{inner}");
         }
         for text in ["", "abc", "é😀", "a\n\"\\", "\u{1}x"] {
-            assert_eq!(count(Lit::of(text).raw().as_bytes()), text.chars().count() as u64);
+            assert_eq!(count(JsonStr::of(text).raw().as_bytes()), text.chars().count() as u64);
         }
     }
 }

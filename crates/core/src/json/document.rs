@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use super::scan::{self, MAX_DEPTH, Malformed, Member, Scan};
-use super::{Lit, Raw, literal};
+use super::{JsonStr, Raw, literal};
 
 /// A document that is walked more than once.
 #[derive(Debug)]
@@ -88,11 +88,11 @@ impl<'d> Document<'d> {
 
     /// A value's text, if it is a string: a valid one, for which a valid document vouches.
     #[must_use]
-    pub fn lit<'a>(&self, value: &'a str) -> Option<Lit<'a>> {
-        if self.vouches_for(value) { Lit::read_valid(value) } else { Lit::read(value) }
+    pub fn json_str<'a>(&self, value: &'a str) -> Option<JsonStr<'a>> {
+        if self.vouches_for(value) { JsonStr::read_valid(value) } else { JsonStr::read(value) }
     }
 
-    /// A value that is valid, as [`Document::lit`] says.
+    /// A value that is valid, as [`Document::json_str`] says.
     #[must_use]
     pub fn raw<'a>(&self, value: &'a str) -> Option<Raw<'a>> {
         if self.vouches_for(value) { Some(Raw::valid(value)) } else { Raw::read(value) }

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{Lit, Raw};
+use super::{JsonStr, Raw};
 
 pub use super::escape::escape;
 
@@ -84,8 +84,8 @@ impl Object<'_> {
     }
 
     /// A member whose value is a text, as it came.
-    pub fn lit(&mut self, name: &str, value: &Lit<'_>) -> &mut Self {
-        self.string(name, |text| text.lit(value))
+    pub fn json_str(&mut self, name: &str, value: &JsonStr<'_>) -> &mut Self {
+        self.string(name, |text| text.json_str(value))
     }
 
     /// A member whose value is a text, written piece by piece.
@@ -183,9 +183,9 @@ impl Array<'_> {
     }
 
     /// The next element, a text as it came.
-    pub fn lit(&mut self, value: &Lit<'_>) -> &mut Self {
+    pub fn json_str(&mut self, value: &JsonStr<'_>) -> &mut Self {
         string(self.next(), |text| {
-            text.lit(value);
+            text.json_str(value);
         });
         self
     }
@@ -223,7 +223,7 @@ impl Text<'_> {
     }
 
     /// A text as it came.
-    pub fn lit(&mut self, lit: &Lit<'_>) {
+    pub fn json_str(&mut self, lit: &JsonStr<'_>) {
         self.out.extend_from_slice(lit.raw().as_bytes());
     }
 }
@@ -245,7 +245,7 @@ mod tests {
             });
             o.members("\"y\":1").string("s", |text| {
                 text.plain("a\t");
-                text.lit(&Lit::plain("b\\n"));
+                text.json_str(&JsonStr::plain("b\\n"));
             });
         });
         let expected = "{\"a\":\"q\\\"\\n\\u0001é\",\"b\":7,\"c\":null,\"d\":{},\"t\":true,\"e\":[{\"f\":1.0},\"x\",{}],\"y\":1,\"s\":\"a\\tb\\n\"}";

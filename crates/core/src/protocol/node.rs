@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use crate::failure::{Failure, Kind, Result};
-use crate::json::{self, Document, Lenient as _, Lit, Near, Path, Raw};
+use crate::json::{self, Document, JsonStr, Lenient as _, Near, Path, Raw};
 
 /// One value of a request or an answer.
 #[derive(Clone, Copy, Debug)]
@@ -115,13 +115,13 @@ impl<'a, 'p> Node<'a, 'p> {
     }
 
     /// A string, as it is spelled.
-    pub(super) fn lit(&self) -> Result<Lit<'a>> {
-        self.document.lit(self.text).ok_or_else(|| self.wrong("a string"))
+    pub(super) fn json_str(&self) -> Result<JsonStr<'a>> {
+        self.document.json_str(self.text).ok_or_else(|| self.wrong("a string"))
     }
 
     /// A string's text.
     pub(super) fn string(&self) -> Result<Cow<'a, str>> {
-        self.lit().map(Lit::into_text)
+        self.json_str().map(JsonStr::into_text)
     }
 
     /// True or false.
@@ -186,7 +186,7 @@ fn key(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let literal = format!("\"{text}\"");
-    Lit::read(&literal).map_or(Cow::Borrowed(text), |lit| Cow::Owned(lit.into_text().into_owned()))
+    JsonStr::read(&literal).map_or(Cow::Borrowed(text), |lit| Cow::Owned(lit.into_text().into_owned()))
 }
 
 #[cfg(test)]
@@ -215,7 +215,8 @@ mod tests {
 
     #[test]
     fn wrong_types_are_named() {
-        let wrong = Node::root(r#"{"messages":7}"#).members(|_, node| node.lit().map(|_| ())).unwrap_err();
+        let wrong =
+            Node::root(r#"{"messages":7}"#).members(|_, node| node.json_str().map(|_| ())).unwrap_err();
         assert_eq!((wrong.param(), wrong.code()), (Some("messages"), "invalid_messages"));
         let wrong =
             Node::root(r#"{"top_p":"0.7"}"#).members(|_, node| node.number().map(|_| ())).unwrap_err();

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use crate::failure::Result;
-use crate::json::{self, Lenient as _, Lit};
+use crate::json::{self, JsonStr, Lenient as _};
 
 use super::node::Node;
 
@@ -72,5 +72,5 @@ pub(super) fn indexed_elements(json: Option<&str>) -> impl Iterator<Item = (u64,
 
 /// The text of a literal that is a small word, such as an id or a name; empty for what is no literal.
 pub(super) fn word(value: &str) -> Cow<'_, str> {
-    Lit::read(value).map(Lit::into_text).unwrap_or_default()
+    JsonStr::read(value).map(JsonStr::into_text).unwrap_or_default()
 }

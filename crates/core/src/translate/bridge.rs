@@ -17,7 +17,7 @@ use crate::canon::{
     ToolNames, UpstreamError, Usage,
 };
 use crate::failure::{Failure, Result};
-use crate::json::{self, Document, Lenient as _, Lit, Raw, repair};
+use crate::json::{self, Document, JsonStr, Lenient as _, Raw, repair};
 use crate::protocol::{Protocol, Written};
 use crate::sse::{self, Framer};
 
@@ -127,7 +127,7 @@ fn known(request: &Request<'_>, target: &Target<'_>, facts: &Facts<'_>) -> Conte
     Context {
         request_id: facts.request_id.to_owned(),
         now: facts.now,
-        model: Lit::of(facts.model),
+        model: JsonStr::of(facts.model),
         origin: target.origin.to_owned(),
         upstream_model: target.model.to_owned(),
         sealer: target.sealer.clone(),

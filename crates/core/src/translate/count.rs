@@ -75,7 +75,7 @@ impl Sum {
             Part::Call(call) => {
                 self.text(&call.name);
                 match &call.args {
-                    Args::Lit(text) => self.text(text.raw()),
+                    Args::Str(text) => self.text(text.raw()),
                     Args::Raw(json) => self.text(json.get()),
                 }
             }
@@ -104,7 +104,7 @@ const DOCUMENT_BYTES: u64 = 100 << 10;
 mod tests {
     use super::*;
     use crate::canon::{Image, Role, Text, Turn};
-    use crate::json::Lit;
+    use crate::json::JsonStr;
 
     #[test]
     fn reads_and_writes_counts() {
@@ -116,9 +116,13 @@ mod tests {
 
     #[test]
     fn estimates_by_bytes_and_by_picture() {
-        let image =
-            Image { source: Source::Url(Lit::plain("u")), path: String::new(), detail: None, cache: None };
-        let parts = vec![Part::Text(Text::new(Lit::plain("123456789"))), Part::Image(image)];
+        let image = Image {
+            source: Source::Url(JsonStr::plain("u")),
+            path: String::new(),
+            detail: None,
+            cache: None,
+        };
+        let parts = vec![Part::Text(Text::new(JsonStr::plain("123456789"))), Part::Image(image)];
         let request = Request { turns: vec![Turn::new(Role::User, parts)], ..Request::default() };
         assert_eq!(estimate(&request), 3 + 1600);
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::canon::{Args, Context, Event, Finish, ProtocolId, Seal, Sink, UpstreamError, base62};
-use crate::json::{Lit, repair};
+use crate::json::{JsonStr, repair};
 
 use super::unwrap::Unwrap;
 
@@ -69,7 +69,7 @@ impl ResponseRewriter {
             }
             // It comes back by the id that the client knows.
             Event::Seal(Seal::Call { key, id, extra }) if id.is_empty() => {
-                let id = Lit::of(&self.made_up_id(key));
+                let id = JsonStr::of(&self.made_up_id(key));
                 sink(Event::Seal(Seal::Call { key, id, extra }));
             }
             Event::Args { key, part } => self.args(key, part, sink),
@@ -89,7 +89,7 @@ impl ResponseRewriter {
         UpstreamError { message, ..error.clone() }
     }
 
-    fn text(&mut self, text: Lit<'_>, sink: &mut Sink<'_>) {
+    fn text(&mut self, text: JsonStr<'_>, sink: &mut Sink<'_>) {
         self.whole(Owner::Text, text, sink, &mut |this, text, sink| {
             if let Some(rest) = this.without_prefix(&text) {
                 sink(Event::Text(rest));
@@ -98,7 +98,7 @@ impl ResponseRewriter {
     }
 
     /// The text without what it repeats of the request; nothing while that is not clear yet.
-    fn without_prefix<'t>(&mut self, text: &Lit<'t>) -> Option<Lit<'t>> {
+    fn without_prefix<'t>(&mut self, text: &JsonStr<'t>) -> Option<JsonStr<'t>> {
         let Some(prefix) = self.prefix.take() else { return Some(text.clone()) };
         let said = text.decode();
         if let Some(left) = prefix.strip_prefix(&*said) {
@@ -106,12 +106,12 @@ impl ResponseRewriter {
             return None;
         }
         match said.strip_prefix(&prefix) {
-            Some(rest) => Some(Lit::of(rest)),
+            Some(rest) => Some(JsonStr::of(rest)),
             // Not a repetition after all: what was held back is said now.
             None => {
                 let full = self.context.prefix.as_deref().unwrap_or_default();
                 let held = full.get(..full.len() - prefix.len()).unwrap_or_default();
-                Some(Lit::concat(&[&Lit::of(held), text]))
+                Some(JsonStr::concat(&[&JsonStr::of(held), text]))
             }
         }
     }
@@ -151,8 +151,8 @@ impl ResponseRewriter {
 
     fn args(&mut self, key: u32, part: Args<'_>, sink: &mut Sink<'_>) {
         match part {
-            Args::Lit(text) => self.whole(Owner::Call(key), text, sink, &mut |this, text, sink| {
-                this.argument(key, Args::Lit(text), sink);
+            Args::Str(text) => self.whole(Owner::Call(key), text, sink, &mut |this, text, sink| {
+                this.argument(key, Args::Str(text), sink);
             }),
             Args::Raw(_) => self.argument(key, part, sink),
         }
@@ -161,11 +161,11 @@ impl ResponseRewriter {
     fn argument(&mut self, key: u32, part: Args<'_>, sink: &mut Sink<'_>) {
         match self.calls.get_mut(&key) {
             Some(CallKind::Answer) => sink(Event::Text(match part {
-                Args::Lit(text) => text,
-                Args::Raw(json) => Lit::of(json.get()),
+                Args::Str(text) => text,
+                Args::Raw(json) => JsonStr::of(json.get()),
             })),
             Some(CallKind::Wrapped(unwrap)) => {
-                unwrap.push(&part, &mut |text| sink(Event::Args { key, part: Args::Lit(text) }));
+                unwrap.push(&part, &mut |text| sink(Event::Args { key, part: Args::Str(text) }));
             }
             Some(CallKind::Same) | None => sink(Event::Args { key, part }),
         }
@@ -176,7 +176,7 @@ impl ResponseRewriter {
         match self.calls.get_mut(&key) {
             Some(CallKind::Answer) => sink(Event::Close(None)),
             Some(CallKind::Wrapped(unwrap)) => {
-                unwrap.end(&mut |text| sink(Event::Args { key, part: Args::Lit(text) }));
+                unwrap.end(&mut |text| sink(Event::Args { key, part: Args::Str(text) }));
                 sink(Event::Close(Some(key)));
             }
             Some(CallKind::Same) | None => sink(Event::Close(Some(key))),
@@ -190,7 +190,7 @@ impl ResponseRewriter {
         }
         for (&key, kind) in &mut self.calls {
             if let CallKind::Wrapped(unwrap) = kind {
-                unwrap.end(&mut |text| sink(Event::Args { key, part: Args::Lit(text) }));
+                unwrap.end(&mut |text| sink(Event::Args { key, part: Args::Str(text) }));
             }
         }
     }
@@ -207,9 +207,9 @@ impl ResponseRewriter {
     fn whole<'e>(
         &mut self,
         owner: Owner,
-        text: Lit<'e>,
+        text: JsonStr<'e>,
         sink: &mut Sink<'_>,
-        give: &mut dyn FnMut(&mut Self, Lit<'_>, &mut Sink<'_>),
+        give: &mut dyn FnMut(&mut Self, JsonStr<'_>, &mut Sink<'_>),
     ) {
         let waits = self.half.as_ref().is_some_and(|(whose, _)| *whose == owner);
         if !waits && memchr::memchr(b'\\', text.raw().as_bytes()).is_none() {
@@ -225,7 +225,7 @@ impl ResponseRewriter {
         self.half = half.map(|half| (owner, half.to_owned()));
         let literal = format!("\"{whole}\"");
         let repaired = repair::repair(literal.as_bytes());
-        if let Some(text) = Lit::read(&repaired).filter(|text| !text.is_empty()) {
+        if let Some(text) = JsonStr::read(&repaired).filter(|text| !text.is_empty()) {
             give(self, text, sink);
         }
     }
@@ -239,12 +239,12 @@ impl ResponseRewriter {
     }
 
     fn replacement(&mut self, owner: Owner, sink: &mut Sink<'_>) {
-        let text = Lit::plain("\u{fffd}");
+        let text = JsonStr::plain("\u{fffd}");
         match owner {
             Owner::Text => sink(Event::Text(text)),
             Owner::Refusal => sink(Event::Refusal(text)),
             Owner::Thought => sink(Event::Thought(text)),
-            Owner::Call(key) => self.argument(key, Args::Lit(text), sink),
+            Owner::Call(key) => self.argument(key, Args::Str(text), sink),
         }
     }
 }

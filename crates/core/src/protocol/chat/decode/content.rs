@@ -5,18 +5,18 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::canon::{Audio, Cache, DataUrl, Document, Image, Part, Reasoning, Request, Source, Text, sniff};
 use crate::failure::{Failure, Kind, Result};
-use crate::json::Lit;
+use crate::json::JsonStr;
 use crate::protocol::node::{Node, Type};
 
 /// Reads a `content`, a string or a list of parts.
 pub(super) fn content<'a>(node: Node<'a, '_>, parts: &mut Vec<Part<'a>>) -> Result<()> {
     if node.kind() == Type::String {
-        parts.push(Part::Text(Text::new(node.lit()?)));
+        parts.push(Part::Text(Text::new(node.json_str()?)));
         return Ok(());
     }
     node.items(|node| {
         if node.kind() == Type::String {
-            parts.push(Part::Text(Text::new(node.lit()?)));
+            parts.push(Part::Text(Text::new(node.json_str()?)));
             return Ok(());
         }
         parts.push(part(node)?);
@@ -48,8 +48,8 @@ fn part<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
     let kind = draft.kind.trim_matches('"');
     let inner = |member| node.at(member, draft.value.unwrap_or_default());
     match kind {
-        "text" => Ok(Part::Text(Text { text: inner("text").lit()?, cache: draft.cache })),
-        "refusal" => Ok(Part::Refusal(inner("refusal").lit()?)),
+        "text" => Ok(Part::Text(Text { text: inner("text").json_str()?, cache: draft.cache })),
+        "refusal" => Ok(Part::Refusal(inner("refusal").json_str()?)),
         "image_url" => image(inner("image_url"), draft.cache),
         "file" => file(inner("file"), draft.cache),
         "input_audio" => audio(inner("input_audio")),
@@ -67,11 +67,11 @@ fn part<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
 fn image<'a>(node: Node<'a, '_>, cache: Option<Cache>) -> Result<Part<'a>> {
     let (mut url, mut detail) = (None, None);
     match node.kind() {
-        Type::String => url = Some(node.lit()?),
+        Type::String => url = Some(node.json_str()?),
         _ => node.members(|name, node| {
             match name {
-                "url" => url = Some(node.lit()?),
-                "detail" => detail = Some(node.lit()?),
+                "url" => url = Some(node.json_str()?),
+                "detail" => detail = Some(node.json_str()?),
                 _ => {}
             }
             Ok(())
@@ -89,8 +89,8 @@ fn file<'a>(node: Node<'a, '_>, cache: Option<Cache>) -> Result<Part<'a>> {
     let (mut data, mut title) = (None, None);
     node.members(|name, node| {
         match name {
-            "file_data" => data = Some(node.lit()?),
-            "filename" => title = Some(node.lit()?),
+            "file_data" => data = Some(node.json_str()?),
+            "filename" => title = Some(node.json_str()?),
             // The file lies in the account of another provider.
             "file_id" => return Err(crate::canon::not_carried(node.path.to_string())),
             _ => {}
@@ -107,7 +107,7 @@ fn file<'a>(node: Node<'a, '_>, cache: Option<Cache>) -> Result<Part<'a>> {
 }
 
 /// Text files become text, which every protocol has a place for; all others stay as they are encoded.
-fn file_source(data: Lit<'_>) -> Option<Source<'_>> {
+fn file_source(data: JsonStr<'_>) -> Option<Source<'_>> {
     if !DataUrl::is_one(data.raw()) {
         let data = data.into_text();
         return Some(Source::Base64 { mime: sniff(&data).unwrap_or_default().into(), data });
@@ -118,7 +118,7 @@ fn file_source(data: Lit<'_>) -> Option<Source<'_>> {
         && let Some(text) =
             STANDARD.decode(data.as_bytes()).ok().and_then(|text| String::from_utf8(text).ok())
     {
-        return Some(Source::Text(Lit::of(&text)));
+        return Some(Source::Text(JsonStr::of(&text)));
     }
     Some(source)
 }
@@ -127,8 +127,8 @@ fn audio<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
     let (mut data, mut format) = (None, None);
     node.members(|name, node| {
         match name {
-            "data" => data = Some(node.lit()?),
-            "format" => format = Some(node.lit()?),
+            "data" => data = Some(node.json_str()?),
+            "format" => format = Some(node.json_str()?),
             _ => {}
         }
         Ok(())
@@ -141,13 +141,13 @@ fn audio<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
 
 /// What a model thought, as one provider has it: a text, or a list of text parts.
 fn thinking<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
-    let mut text = Lit::default();
+    let mut text = JsonStr::default();
     match node.kind() {
-        Type::String => text = node.lit()?,
+        Type::String => text = node.json_str()?,
         _ => node.items(|node| {
             node.members(|name, node| {
                 if name == "text" {
-                    text = Lit::concat(&[&text, &node.lit()?]);
+                    text = JsonStr::concat(&[&text, &node.json_str()?]);
                 }
                 Ok(())
             })

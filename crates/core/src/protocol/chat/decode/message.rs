@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::canon::{Args, Call, Part, Reasoning, Request, Role, Sealed, Text, ToolResult, Turn, not_carried};
 use crate::failure::Result;
-use crate::json::{Lit, Raw, compact};
+use crate::json::{JsonStr, Raw, compact};
 use crate::protocol::node::{Node, Type};
 
 use super::content;
@@ -82,7 +82,7 @@ impl<'a> ConversationReader<'a, '_> {
     fn message(&mut self, node: Node<'a, '_>) -> Result<()> {
         let message = MessageWire::read(&node)?;
         let name = match message.name {
-            Some(text) => Some(node.at("name", text).lit()?),
+            Some(text) => Some(node.at("name", text).json_str()?),
             None => None,
         };
         match message.role.trim_matches('"') {
@@ -123,7 +123,7 @@ impl<'a> ConversationReader<'a, '_> {
         &mut self,
         node: &Node<'a, '_>,
         message: &MessageWire<'a>,
-        name: Option<Lit<'a>>,
+        name: Option<JsonStr<'a>>,
     ) -> Result<()> {
         let mut parts = Vec::with_capacity(1);
         content(node, message, &mut parts)?;
@@ -156,7 +156,7 @@ impl<'a> ConversationReader<'a, '_> {
         }
         content(node, message, parts)?;
         if let Some(text) = message.refusal {
-            parts.push(Part::Refusal(node.at("refusal", text).lit()?));
+            parts.push(Part::Refusal(node.at("refusal", text).json_str()?));
         }
         if let Some(text) = message.calls {
             node.at("tool_calls", text).items(|node| {
@@ -193,9 +193,9 @@ impl<'a> ConversationReader<'a, '_> {
         &mut self,
         node: &Node<'a, '_>,
         message: &MessageWire<'a>,
-        name: Option<Lit<'a>>,
+        name: Option<JsonStr<'a>>,
     ) -> Result<ToolResult<'a>> {
-        let name = name.map(Lit::into_text).unwrap_or_default();
+        let name = name.map(JsonStr::into_text).unwrap_or_default();
         let call = self.legacy.get_mut(&name).and_then(Vec::pop);
         let id = call.unwrap_or_else(|| format!("call_{name}"));
         tool_result(node, message, id.into(), false)
@@ -230,7 +230,7 @@ fn tool_result<'a>(
             Type::Object | Type::Number | Type::Bool => {
                 let mut json = Vec::new();
                 compact(node.raw()?.get(), &mut json);
-                content.push(Part::Text(Text::new(Lit::of(&String::from_utf8_lossy(&json)))));
+                content.push(Part::Text(Text::new(JsonStr::of(&String::from_utf8_lossy(&json)))));
             }
             _ => content::content(node, &mut content)?,
         }
@@ -245,7 +245,7 @@ fn tool_result<'a>(
 /// What the model thought. Details hold more than the text, so they come first; what has another form
 /// than expected is not worth a refusal.
 fn reasoning<'a>(message: &MessageWire<'a>) -> Option<Reasoning<'a>> {
-    let read = |text: Option<&'a str>| text.and_then(Lit::read).filter(|text| !text.is_empty());
+    let read = |text: Option<&'a str>| text.and_then(JsonStr::read).filter(|text| !text.is_empty());
     let text = read(message.reasoning_content).or_else(|| read(message.reasoning));
     let details = message
         .details
@@ -281,7 +281,7 @@ impl<'a> CallWire<'a> {
             "name" => self.name = Some(node.string()?),
             "arguments" | "input" => {
                 self.args = Some(match node.kind() {
-                    Type::String => Args::Lit(node.lit()?),
+                    Type::String => Args::Str(node.json_str()?),
                     _ => Args::Raw(node.raw()?),
                 });
             }
@@ -297,7 +297,7 @@ impl<'a> CallWire<'a> {
             namespace: None,
             name: self.name.ok_or_else(|| missing("name"))?,
             custom: self.custom,
-            args: self.args.unwrap_or_else(|| Args::Lit(Lit::default())),
+            args: self.args.unwrap_or_else(|| Args::Str(JsonStr::default())),
             extra: self.extra,
         })
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::json::{Lit, Raw, write};
+use crate::json::{JsonStr, Raw, write};
 use crate::protocol::pick::for_each_member;
 
 /// The entries so far.
@@ -31,11 +31,11 @@ struct DetailEntry {
 
 impl ReasoningDetails {
     /// Takes an entry, or a piece of one; gives the text in it.
-    pub(super) fn take<'a>(&mut self, json: &'a str) -> Option<Lit<'a>> {
+    pub(super) fn take<'a>(&mut self, json: &'a str) -> Option<JsonStr<'a>> {
         let mut entry = DetailEntry::default();
         let mut text = None;
         for_each_member(json, |key, value| {
-            let inner = || Lit::read(value).filter(|lit| !lit.is_empty());
+            let inner = || JsonStr::read(value).filter(|lit| !lit.is_empty());
             let owned = || inner().map(|lit| lit.raw().to_owned());
             match key {
                 b"type" => entry.kind = owned().unwrap_or_default(),
@@ -111,7 +111,7 @@ impl DetailEntry {
         ];
         for (name, value) in fixed {
             if let Some(value) = value {
-                o.lit(name, &Lit::part(value));
+                o.json_str(name, &JsonStr::part(value));
             }
         }
         if let Some(index) = self.index {

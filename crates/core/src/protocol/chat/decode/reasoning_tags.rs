@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::json::Lit;
+use crate::json::JsonStr;
 
 /// Splits a text into what stands inside of the tags and what follows.
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ impl ReasoningTags {
     }
 
     /// Takes a piece; gives reasoning, and the text behind it.
-    pub(super) fn push(&mut self, piece: &Lit<'_>) -> (String, String) {
+    pub(super) fn push(&mut self, piece: &JsonStr<'_>) -> (String, String) {
         self.held.push_str(&without_escapes(piece.raw()));
         let mut rest = std::mem::take(&mut self.held);
         let mut thought = String::new();
@@ -137,7 +137,7 @@ mod tests {
             all.0.push_str(&thought);
             all.1.push_str(&text);
         };
-        pieces.iter().for_each(|piece| add(think.push(&Lit::part(piece))));
+        pieces.iter().for_each(|piece| add(think.push(&JsonStr::part(piece))));
         add(think.end());
         all
     }

@@ -1,6 +1,6 @@
 //! The members of an event of a stream, and of a whole answer, which is one that has all at once.
 
-use crate::json::{self, Lenient as _, Lit, Malformed, Members};
+use crate::json::{self, JsonStr, Lenient as _, Malformed, Members};
 use crate::protocol::pick::{elements, for_each_member};
 
 /// An event, or a whole answer.
@@ -8,9 +8,9 @@ use crate::protocol::pick::{elements, for_each_member};
 pub(super) struct ChunkWire<'a> {
     /// Does the provider report a failure?
     pub(super) error: bool,
-    pub(super) id: Option<Lit<'a>>,
+    pub(super) id: Option<JsonStr<'a>>,
     pub(super) created: Option<u64>,
-    pub(super) tier: Option<Lit<'a>>,
+    pub(super) tier: Option<JsonStr<'a>>,
     pub(super) usage: Option<&'a str>,
     /// The usage inside of one provider's own member.
     pub(super) nested_usage: Option<&'a str>,
@@ -42,9 +42,9 @@ impl<'a> ChunkWire<'a> {
         match key {
             b"error" => self.error |= value != "\"\"",
             b"object" => self.error |= value == "\"error\"",
-            b"id" => self.id = Lit::read(value),
+            b"id" => self.id = JsonStr::read(value),
             b"created" => self.created = value.parse().ok().filter(|seconds| *seconds > LEAST_TIME),
-            b"service_tier" => self.tier = Lit::read(value).filter(|tier| !tier.is_empty()),
+            b"service_tier" => self.tier = JsonStr::read(value).filter(|tier| !tier.is_empty()),
             b"usage" => self.usage = Some(value),
             b"x_groq" => for_each_member(value, |key, value| {
                 if key == b"usage" {
@@ -76,9 +76,9 @@ pub(super) struct ChoiceWire<'a> {
     pub(super) text: &'a str,
     pub(super) delta: Option<&'a str>,
     pub(super) message: Option<&'a str>,
-    pub(super) finish: Option<Lit<'a>>,
+    pub(super) finish: Option<JsonStr<'a>>,
     /// The text that ended the answer, as some servers say.
-    pub(super) stop: Option<Lit<'a>>,
+    pub(super) stop: Option<JsonStr<'a>>,
     pub(super) usage: Option<&'a str>,
     pub(super) logprobs: Option<&'a str>,
     pub(super) error: bool,
@@ -90,8 +90,10 @@ impl<'a> ChoiceWire<'a> {
         for_each_member(text, |key, value| match key {
             b"delta" => choice.delta = Some(value),
             b"message" => choice.message = Some(value),
-            b"finish_reason" => choice.finish = Lit::read(value),
-            b"stop_reason" | b"matched_stop" => choice.stop = Lit::read(value).or_else(|| choice.stop.take()),
+            b"finish_reason" => choice.finish = JsonStr::read(value),
+            b"stop_reason" | b"matched_stop" => {
+                choice.stop = JsonStr::read(value).or_else(|| choice.stop.take())
+            }
             b"usage" => choice.usage = Some(value),
             b"logprobs" => choice.logprobs = Some(value),
             b"error" => choice.error = value != "\"\"",

@@ -2,7 +2,7 @@
 
 use crate::canon::{Extra, FieldPolicy, Format, Losses, Request, Target, not_carried};
 use crate::failure::{Failure, Kind, Result};
-use crate::json::{Document, Lit, Raw};
+use crate::json::{Document, JsonStr, Raw};
 use crate::protocol::chat::fields::FIELDS;
 use crate::protocol::field;
 use crate::protocol::node::{Node, Type};
@@ -77,7 +77,7 @@ impl<'a> ChatRequestReader<'a, '_, '_> {
             "stop" => request.stop = stop(node)?,
             "parallel_tool_calls" => request.parallel = Some(node.bool()?),
             "response_format" => request.format = format(node)?,
-            "verbosity" => request.verbosity = Some(node.lit()?),
+            "verbosity" => request.verbosity = Some(node.json_str()?),
             "modalities" => modalities(node)?,
             "safety_identifier" => request.user = Some(node.string()?),
             "user" => {
@@ -150,13 +150,13 @@ fn limit(node: Node<'_, '_>) -> Result<u64> {
     }
 }
 
-fn stop<'a>(node: Node<'a, '_>) -> Result<Vec<Lit<'a>>> {
+fn stop<'a>(node: Node<'a, '_>) -> Result<Vec<JsonStr<'a>>> {
     if node.kind() == Type::String {
-        return Ok(vec![node.lit()?]);
+        return Ok(vec![node.json_str()?]);
     }
     let mut stop = Vec::new();
     node.items(|node| {
-        stop.push(node.lit()?);
+        stop.push(node.json_str()?);
         Ok(())
     })?;
     Ok(stop)
@@ -193,8 +193,8 @@ fn json_schema<'a>(node: Node<'a, '_>) -> Result<Format<'a>> {
     let (mut title, mut about, mut body, mut exact) = (None, None, None, None);
     node.members(|name, node| {
         match name {
-            "name" => title = Some(node.lit()?),
-            "description" => about = Some(node.lit()?),
+            "name" => title = Some(node.json_str()?),
+            "description" => about = Some(node.json_str()?),
             "schema" => body = Some(node.raw()?),
             "strict" => exact = Some(node.bool()?),
             _ => {}

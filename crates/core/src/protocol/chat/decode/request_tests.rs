@@ -57,7 +57,7 @@ fn show_part(part: &Part<'_>) -> String {
         }
         Part::Call(call) => {
             let args = match &call.args {
-                Args::Lit(lit) => lit.decode().into_owned(),
+                Args::Str(lit) => lit.decode().into_owned(),
                 Args::Raw(raw) => raw.get().to_owned(),
             };
             let extra = call.extra.as_ref().map(|extra| extra.get().to_owned()).unwrap_or_default();

@@ -3,7 +3,7 @@
 use crate::canon::{
     Anomaly, Citation, Decode, Event, Finish, Profile, Rate, ReasoningIn, Seal, Sink, UpstreamError,
 };
-use crate::json::{self, Lit, Malformed, Raw};
+use crate::json::{self, JsonStr, Malformed, Raw};
 use crate::protocol::chat::usage::{self, Habits};
 use crate::protocol::pick::{elements, for_each_member};
 
@@ -127,7 +127,7 @@ impl ChatDecoder {
         let id = chunk.id.as_ref().filter(|id| !id.is_empty());
         if !self.started && (says || id.is_some()) {
             self.started = true;
-            sink(Event::Start { id: id.map(Lit::decode), created: chunk.created });
+            sink(Event::Start { id: id.map(JsonStr::decode), created: chunk.created });
         }
         if !self.tier
             && self.started
@@ -143,7 +143,7 @@ impl ChatDecoder {
         if let Some(content) = delta.content {
             self.content(content, sink);
         }
-        if let Some(refusal) = delta.refusal.and_then(Lit::read).filter(|text| !text.is_empty()) {
+        if let Some(refusal) = delta.refusal.and_then(JsonStr::read).filter(|text| !text.is_empty()) {
             self.speak(sink);
             sink(Event::Refusal(refusal));
         }
@@ -174,27 +174,27 @@ impl ChatDecoder {
             return;
         }
         let plain = [delta.reasoning_content, delta.reasoning];
-        let text = plain.into_iter().flatten().filter_map(Lit::read).find(|text| !text.is_empty());
+        let text = plain.into_iter().flatten().filter_map(JsonStr::read).find(|text| !text.is_empty());
         if let Some(text) = text {
             self.think(text, sink);
         }
     }
 
-    fn think(&mut self, text: Lit<'_>, sink: &mut Sink<'_>) {
+    fn think(&mut self, text: JsonStr<'_>, sink: &mut Sink<'_>) {
         (self.thought, self.spoke) = (true, true);
         sink(Event::Thought(text));
     }
 
     /// A text, or a list of parts.
     fn content(&mut self, content: &str, sink: &mut Sink<'_>) {
-        if let Some(text) = Lit::read(content) {
+        if let Some(text) = JsonStr::read(content) {
             return self.text(text, sink);
         }
         elements(content).for_each(|item| {
             let (mut kind, mut text, mut thinking) = (None, None, None);
             for_each_member(item, |key, value| match key {
                 b"type" => kind = Some(value),
-                b"text" => text = Lit::read(value),
+                b"text" => text = JsonStr::read(value),
                 b"thinking" => thinking = Some(value),
                 _ => {}
             });
@@ -208,13 +208,13 @@ impl ChatDecoder {
 
     /// A text, or a list of text parts.
     fn thinking_part(&mut self, thinking: &str, sink: &mut Sink<'_>) {
-        if let Some(text) = Lit::read(thinking).filter(|text| !text.is_empty()) {
+        if let Some(text) = JsonStr::read(thinking).filter(|text| !text.is_empty()) {
             return self.think(text, sink);
         }
         elements(thinking).for_each(|item| {
             for_each_member(item, |key, value| {
                 if key == b"text"
-                    && let Some(text) = Lit::read(value).filter(|text| !text.is_empty())
+                    && let Some(text) = JsonStr::read(value).filter(|text| !text.is_empty())
                 {
                     self.think(text, sink);
                 }
@@ -222,7 +222,7 @@ impl ChatDecoder {
         });
     }
 
-    fn text(&mut self, text: Lit<'_>, sink: &mut Sink<'_>) {
+    fn text(&mut self, text: JsonStr<'_>, sink: &mut Sink<'_>) {
         match &mut self.think {
             Some(think) if !think.is_over() => {
                 let (thought, rest) = think.push(&text);
@@ -235,12 +235,12 @@ impl ChatDecoder {
     /// Says what stood inside and behind of tags.
     fn split(&mut self, thought: &str, text: &str, sink: &mut Sink<'_>) {
         if !thought.is_empty() {
-            self.think(Lit::part(thought), sink);
+            self.think(JsonStr::part(thought), sink);
         }
-        self.say(Lit::part(text), sink);
+        self.say(JsonStr::part(text), sink);
     }
 
-    fn say(&mut self, text: Lit<'_>, sink: &mut Sink<'_>) {
+    fn say(&mut self, text: JsonStr<'_>, sink: &mut Sink<'_>) {
         if !text.is_empty() {
             self.speak(sink);
             sink(Event::Text(text));
@@ -268,7 +268,7 @@ impl ChatDecoder {
     }
 
     /// Remembers why the answer ends. More may follow: text, calls, usage, and another reason.
-    fn remember(&mut self, reason: &Lit<'_>, stop: Option<&Lit<'_>>, sink: &mut Sink<'_>) {
+    fn remember(&mut self, reason: &JsonStr<'_>, stop: Option<&JsonStr<'_>>, sink: &mut Sink<'_>) {
         let reason = reason.decode().to_ascii_lowercase();
         let finish = match reason.as_str() {
             "" => return,
@@ -345,8 +345,8 @@ fn cite(item: &str, sink: &mut Sink<'_>) {
     for_each_member(item, |key, value| {
         if key == b"url_citation" {
             for_each_member(value, |key, value| match key {
-                b"url" => url = Lit::read(value),
-                b"title" => title = Lit::read(value),
+                b"url" => url = JsonStr::read(value),
+                b"title" => title = JsonStr::read(value),
                 b"start_index" => start = value.parse().ok(),
                 b"end_index" => end = value.parse().ok(),
                 _ => {}

@@ -24,7 +24,7 @@ fn show(event: &Event<'_>) -> String {
         Event::Open { key, id, name, custom, .. } => {
             format!("open:{key}:{id}:{name}{}", if *custom { "*" } else { "" })
         }
-        Event::Args { key, part: Args::Lit(text) } => format!("args:{key}:{}", text.decode()),
+        Event::Args { key, part: Args::Str(text) } => format!("args:{key}:{}", text.decode()),
         Event::Args { key, part: Args::Raw(raw) } => format!("object:{key}:{}", raw.get()),
         Event::Usage(part) => {
             let usage = Usage::from(part.clone());

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::canon::{Args, Event, Seal, Sink};
-use crate::json::{Lit, Raw, compact, write};
+use crate::json::{JsonStr, Raw, compact, write};
 use crate::protocol::pick::{for_each_member, word};
 
 /// The calls so far.
@@ -141,7 +141,7 @@ impl CallSlot {
             return;
         }
         if let Some(extra) = self.extra.take() {
-            sink(Event::Seal(Seal::Call { key, id: Lit::of(&self.id), extra }));
+            sink(Event::Seal(Seal::Call { key, id: JsonStr::of(&self.id), extra }));
         }
         if self.opened {
             return;
@@ -150,14 +150,14 @@ impl CallSlot {
         let (id, name) = (Cow::Borrowed(self.id.as_str()), Cow::Borrowed(self.name.as_str()));
         sink(Event::Open { key, id, namespace: None, name, custom: self.custom });
         if !self.held.is_empty() {
-            sink(Event::Args { key, part: Args::Lit(Lit::part(&self.held)) });
+            sink(Event::Args { key, part: Args::Str(JsonStr::part(&self.held)) });
             self.held.clear();
         }
     }
 
     fn hold(&mut self, args: &Args<'_>) {
         match args {
-            Args::Lit(text) => self.held.push_str(text.raw()),
+            Args::Str(text) => self.held.push_str(text.raw()),
             Args::Raw(json) => {
                 let mut inner = Vec::new();
                 write::escape(json.get(), &mut inner);
@@ -203,8 +203,8 @@ impl<'a> CallPiece<'a> {
 
 /// Arguments are a text; some servers send the object itself.
 fn args(value: &str) -> Option<Args<'_>> {
-    if let Some(text) = Lit::read(value) {
-        return Some(text).filter(|text| !text.is_empty()).map(Args::Lit);
+    if let Some(text) = JsonStr::read(value) {
+        return Some(text).filter(|text| !text.is_empty()).map(Args::Str);
     }
     if !value.starts_with(['{', '[']) {
         return None;

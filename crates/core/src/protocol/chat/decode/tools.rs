@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::canon::{Choice, Chosen, Grammar, Losses, Request, Tool, ToolKind, WebSearch, not_carried};
 use crate::failure::Result;
-use crate::json::Lit;
+use crate::json::JsonStr;
 use crate::protocol::node::{Node, Type};
 
 use super::content;
@@ -40,7 +40,7 @@ pub(super) fn member<'a>(
 struct ToolWire<'a> {
     kind: Option<Cow<'a, str>>,
     name: Option<Cow<'a, str>>,
-    description: Option<Lit<'a>>,
+    description: Option<JsonStr<'a>>,
     schema: Option<crate::json::Raw<'a>>,
     strict: Option<bool>,
     grammar: Option<Grammar<'a>>,
@@ -66,7 +66,7 @@ impl<'a> ToolWire<'a> {
     fn inner(&mut self, name: &str, node: Node<'a, '_>, losses: &mut Losses) -> Result<()> {
         match name {
             "name" => self.name = Some(node.string()?),
-            "description" => self.description = Some(node.lit()?).filter(|text| !text.is_empty()),
+            "description" => self.description = Some(node.json_str()?).filter(|text| !text.is_empty()),
             "parameters" => self.schema = Some(node.raw()?).filter(|_| !is_empty(&node)),
             "strict" => self.strict = Some(node.bool()?),
             "format" => self.grammar = grammar(node)?,
@@ -109,8 +109,8 @@ fn grammar<'a>(node: Node<'a, '_>) -> Result<Option<Grammar<'a>>> {
     let (mut syntax, mut definition) = (None, None);
     let mut inner = |name: &str, node: Node<'a, '_>| {
         match name {
-            "syntax" => syntax = Some(node.lit()?),
-            "definition" => definition = Some(node.lit()?),
+            "syntax" => syntax = Some(node.json_str()?),
+            "definition" => definition = Some(node.json_str()?),
             _ => {}
         }
         Ok(())
@@ -126,7 +126,7 @@ fn web_search<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Tool<'a>> {
     let mut search = WebSearch::default();
     node.members(|name, node| {
         match name {
-            "search_context_size" => search.context = Some(node.lit()?),
+            "search_context_size" => search.context = Some(node.json_str()?),
             "user_location" => {
                 let place = node.find("approximate").unwrap_or(node);
                 search.location = Some(place.raw()?);

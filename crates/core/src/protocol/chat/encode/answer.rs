@@ -2,7 +2,7 @@
 
 use crate::canon::{Citation, Finish, Seal};
 use crate::json::write::{self, Object};
-use crate::json::{self, Lenient as _, Lit};
+use crate::json::{self, JsonStr, Lenient as _};
 use crate::protocol::phrases;
 
 /// Why an answer ends, in Chat's words. Some providers say that they have stopped although they call tools.
@@ -18,10 +18,10 @@ pub(super) fn finish_reason(finish: Option<&Finish<'_>>, calls: bool) -> &'stati
 }
 
 /// The refusal that is shown for a finish: the provider's words or, if the answer has no text, ours.
-pub(super) fn refusal<'f>(finish: Option<&'f Finish<'_>>, text: bool) -> Option<Lit<'f>> {
+pub(super) fn refusal<'f>(finish: Option<&'f Finish<'_>>, text: bool) -> Option<JsonStr<'f>> {
     match finish {
         Some(Finish::Refusal(Some(words))) if !words.is_empty() => Some(words.borrow()),
-        Some(Finish::Refusal(_)) if !text => Some(Lit::plain(phrases::DECLINED)),
+        Some(Finish::Refusal(_)) if !text => Some(JsonStr::plain(phrases::DECLINED)),
         _ => None,
     }
 }
@@ -54,24 +54,27 @@ impl DetailEntries {
     }
 
     /// Adds what is known of reasoning that ends with this seal, its text included.
-    pub(super) fn seal(&mut self, seal: &Seal<'_>, text: &Lit<'_>) {
+    pub(super) fn seal(&mut self, seal: &Seal<'_>, text: &JsonStr<'_>) {
         match seal {
             Seal::Signature(signature) => self.entry("reasoning.text", |o| {
-                o.lit("text", text).lit("signature", signature).text("format", ANTHROPIC).null("id");
+                o.json_str("text", text)
+                    .json_str("signature", signature)
+                    .text("format", ANTHROPIC)
+                    .null("id");
             }),
             Seal::Redacted(data) => self.entry("reasoning.encrypted", |o| {
-                o.lit("data", data).text("format", ANTHROPIC).null("id");
+                o.json_str("data", data).text("format", ANTHROPIC).null("id");
             }),
             Seal::Encrypted { id, content, .. } => {
                 if !text.is_empty() {
                     self.entry("reasoning.summary", |o| {
-                        o.lit("summary", text);
+                        o.json_str("summary", text);
                     });
                 }
                 self.entry("reasoning.encrypted", |o| {
-                    o.lit("data", content);
+                    o.json_str("data", content);
                     match id {
-                        Some(id) => o.lit("id", id),
+                        Some(id) => o.json_str("id", id),
                         None => o.null("id"),
                     };
                     o.text("format", OPENAI);
@@ -94,7 +97,7 @@ impl DetailEntries {
                 o.number("index", index);
             }
             o.text("type", "url_citation").object("url_citation", |o| {
-                o.lit("url", &cite.url).lit("title", &cite.title);
+                o.json_str("url", &cite.url).json_str("title", &cite.title);
                 o.number("start_index", span.0).number("end_index", span.1);
             });
         });

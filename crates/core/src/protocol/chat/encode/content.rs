@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::canon::{
     Cache, CacheParts, DataUrl, Document, Image, Part, Profile, Source, Text, ToolResult, Turn,
 };
-use crate::json::Lit;
+use crate::json::JsonStr;
 use crate::json::write::{self, Array, Object};
 use crate::protocol::phrases;
 
@@ -43,9 +43,9 @@ impl Content<'_> {
             o.string("content", |out| {
                 for (index, text) in texts.enumerate() {
                     if index > 0 {
-                        out.lit(&Lit::PARAGRAPH);
+                        out.json_str(&JsonStr::PARAGRAPH);
                     }
-                    out.lit(&text.text);
+                    out.json_str(&text.text);
                 }
             });
         }
@@ -57,7 +57,7 @@ impl Content<'_> {
         &self,
         o: &mut Object<'_>,
         parts: impl Iterator<Item = &'p Part<'a>> + Clone,
-        between: &Lit<'_>,
+        between: &JsonStr<'_>,
     ) {
         let text_only = parts.clone().all(|part| self.is_text(part));
         let many = self.profile.content_arrays && parts.clone().filter(|part| !is_empty(part)).count() > 1;
@@ -72,7 +72,7 @@ impl Content<'_> {
     pub(super) fn note<'p, 'a: 'p>(&self, o: &mut Object<'_>, parts: impl Iterator<Item = &'p Part<'a>>) {
         o.string("content", |out| {
             out.plain(phrases::SYSTEM_NOTE);
-            self.join(out, parts, &Lit::PARAGRAPH);
+            self.join(out, parts, &JsonStr::PARAGRAPH);
         });
     }
 
@@ -98,18 +98,18 @@ impl Content<'_> {
         let last = result.content.len().saturating_sub(1);
         o.array("content", |list| {
             if !error.is_empty() && !matches!(result.content.first(), Some(Part::Text(_))) {
-                self.text(list, &Lit::plain(phrases::ERROR_PREFIX), None);
+                self.text(list, &JsonStr::plain(phrases::ERROR_PREFIX), None);
             }
             for (index, part) in parts().enumerate() {
                 let mark = result.cache.filter(|_| index == last);
                 match part {
                     Part::Text(text) if index == 0 && !error.is_empty() => {
-                        let text = Lit::concat(&[&Lit::plain(phrases::ERROR_PREFIX), &text.text]);
+                        let text = JsonStr::concat(&[&JsonStr::plain(phrases::ERROR_PREFIX), &text.text]);
                         self.text(list, &text, mark);
                     }
                     Part::Text(text) => self.text(list, &text.text, text.cache.or(mark)),
                     part if self.is_media(part) && !self.profile.tool_result_images => {
-                        self.text(list, &Lit::plain(SEE_BELOW), mark);
+                        self.text(list, &JsonStr::plain(SEE_BELOW), mark);
                     }
                     part => self.part(list, part),
                 }
@@ -163,11 +163,11 @@ impl Content<'_> {
         &self,
         out: &mut write::Text<'_>,
         parts: impl Iterator<Item = &'p Part<'a>>,
-        between: &Lit<'_>,
+        between: &JsonStr<'_>,
     ) {
         for (index, part) in parts.filter(|part| !is_empty(part)).enumerate() {
             if index > 0 {
-                out.lit(between);
+                out.json_str(between);
             }
             self.plain(out, part);
         }
@@ -176,19 +176,19 @@ impl Content<'_> {
     /// The text of a part that is text.
     fn plain(&self, out: &mut write::Text<'_>, part: &Part<'_>) {
         match part {
-            Part::Text(text) => out.lit(&text.text),
-            Part::Refusal(text) => out.lit(text),
+            Part::Text(text) => out.json_str(&text.text),
+            Part::Refusal(text) => out.json_str(text),
             Part::Document(document) => {
                 if let Some(context) = &document.context {
-                    out.lit(context);
-                    out.lit(&Lit::PARAGRAPH);
+                    out.json_str(context);
+                    out.json_str(&JsonStr::PARAGRAPH);
                 }
                 if let Some(name) = &document.name {
-                    out.lit(name);
+                    out.json_str(name);
                     out.plain("\n");
                 }
                 match &document.source {
-                    Source::Text(text) => out.lit(text),
+                    Source::Text(text) => out.json_str(text),
                     Source::Base64 { data, .. } => out.plain(&decoded(data)),
                     Source::Url(_) => {}
                 }
@@ -219,7 +219,7 @@ impl Content<'_> {
             Part::Audio(audio) => {
                 list.object(|o| {
                     o.text("type", "input_audio").object("input_audio", |o| {
-                        o.lit("data", &audio.data).lit("format", &audio.format);
+                        o.json_str("data", &audio.data).json_str("format", &audio.format);
                     });
                 });
             }
@@ -228,10 +228,10 @@ impl Content<'_> {
     }
 
     /// A text part; an empty one is refused by some, and says nothing.
-    pub(super) fn text(&self, list: &mut Array<'_>, text: &Lit<'_>, cache: Option<Cache>) {
+    pub(super) fn text(&self, list: &mut Array<'_>, text: &JsonStr<'_>, cache: Option<Cache>) {
         if !text.is_empty() {
             list.object(|o| {
-                o.text("type", "text").lit("text", text);
+                o.text("type", "text").json_str("text", text);
                 self.mark(o, cache, true);
             });
         }
@@ -240,11 +240,11 @@ impl Content<'_> {
     fn image(&self, o: &mut Object<'_>, image: &Image<'_>) {
         o.text("type", "image_url").object("image_url", |o| {
             match &image.source {
-                Source::Url(url) | Source::Text(url) => o.lit("url", url),
+                Source::Url(url) | Source::Text(url) => o.json_str("url", url),
                 Source::Base64 { mime, data } => o.string("url", |url| DataUrl::write(url, mime, data)),
             };
             if let Some(detail) = &image.detail {
-                o.lit("detail", detail);
+                o.json_str("detail", detail);
             }
         });
         self.mark(o, image.cache, false);
@@ -253,7 +253,7 @@ impl Content<'_> {
     fn file(&self, o: &mut Object<'_>, document: &Document<'_>) {
         o.text("type", "file").object("file", |o| {
             match &document.name {
-                Some(name) => o.lit("filename", name),
+                Some(name) => o.json_str("filename", name),
                 None => o.text(
                     "filename",
                     if is_plain(&document.source) { "document.txt" } else { "document.pdf" },
@@ -286,7 +286,7 @@ impl Content<'_> {
 }
 
 /// The text of a part of the assistant, if it is not empty. A refusal is what the model said.
-pub(super) fn spoken<'p>(part: &'p Part<'_>) -> Option<&'p Lit<'p>> {
+pub(super) fn spoken<'p>(part: &'p Part<'_>) -> Option<&'p JsonStr<'p>> {
     let text = match part {
         Part::Text(text) => &text.text,
         Part::Refusal(text) => text,
@@ -311,7 +311,7 @@ pub(super) fn assistant(o: &mut Object<'_>, run: &[Turn<'_>], thoughts: &PastRea
             list.object(|o| {
                 o.text("type", "thinking").array("thinking", |list| {
                     list.object(|o| {
-                        o.text("type", "text").lit("text", &Lit::part(&thoughts.text));
+                        o.text("type", "text").json_str("text", &JsonStr::part(&thoughts.text));
                     });
                 });
             });
@@ -334,9 +334,9 @@ fn join_turns(out: &mut write::Text<'_>, run: &[Turn<'_>]) {
             match spoken(part) {
                 Some(text) => {
                     if any && apart {
-                        out.lit(&Lit::PARAGRAPH);
+                        out.json_str(&JsonStr::PARAGRAPH);
                     }
-                    out.lit(text);
+                    out.json_str(text);
                     (any, apart) = (true, false);
                 }
                 None => apart |= !matches!(part, Part::Text(_)),

@@ -6,7 +6,7 @@ use crate::canon::{
     Choice, Chosen, Effort, EffortFormat, Extra, Format, JsonSchemaSupport, Profile, Request, Sampling,
     StreamUsage, Thinking, ThinkingMode, Tool, ToolChoice, ToolId, ToolKind, UserField, WebSearch,
 };
-use crate::json::{Lit, Raw};
+use crate::json::{JsonStr, Raw};
 
 use super::{any, assistant, call, deepseek, function, members, openai, question, write};
 
@@ -40,7 +40,7 @@ fn cases_40_and_41_tools_of_the_providers_own() {
     let refused = write(&with_tools(vec![search(WebSearch::default())], None), &any()).unwrap_err();
     assert!(refused.message().contains("not available for this model"));
     let wish = WebSearch {
-        context: Some(Lit::plain("low")),
+        context: Some(JsonStr::plain("low")),
         location: Some(Raw::constant(r#"{"city":"Rome"}"#)),
         allowed: Some(Raw::constant(r#"["x"]"#)),
         ..WebSearch::default()
@@ -56,7 +56,7 @@ fn cases_40_and_41_tools_of_the_providers_own() {
 #[test]
 fn functions_keep_their_schemas() {
     let mut tool = function("f");
-    tool.description = Some(Lit::plain("d"));
+    tool.description = Some(JsonStr::plain("d"));
     tool.kind = ToolKind::Function {
         schema: Some(Raw::constant(r#"{"type":"object","b":1.0}"#)),
         strict: Some(true),
@@ -186,7 +186,7 @@ fn samplers_limits_and_stops() {
     asked.samplers.top_p = Some(Raw::constant("0.5"));
     asked.samplers.top_k = Some(Raw::constant("40"));
     asked.max_output = Some(7);
-    asked.stop = ["a", "b", "c", "d", "e"].map(Lit::of).into();
+    asked.stop = ["a", "b", "c", "d", "e"].map(JsonStr::of).into();
     let pair = |seen: &str, lost: &str| (seen.to_owned(), lost.to_owned());
     let expected =
         r#","max_tokens":7,"temperature":1.40,"top_p":0.5,"top_k":40,"stop":["a","b","c","d","e"]"#;
@@ -205,7 +205,7 @@ fn samplers_limits_and_stops() {
 
 #[test]
 fn case_59_forms_of_answers() {
-    let schema = |name: Option<Lit<'static>>, strict, json| Format::Schema {
+    let schema = |name: Option<JsonStr<'static>>, strict, json| Format::Schema {
         name,
         description: None,
         schema: Raw::constant(json),
@@ -222,7 +222,7 @@ fn case_59_forms_of_answers() {
     };
     assert_eq!(seen(schema(None, None, OPEN), &any()), native("response", OPEN, r#","strict":false"#));
     assert_eq!(seen(schema(None, None, CLOSED), &any()), native("response", CLOSED, r#","strict":true"#));
-    let named = || Some(Lit::plain("n"));
+    let named = || Some(JsonStr::plain("n"));
     assert_eq!(seen(schema(named(), None, OPEN), &any()), native("n", OPEN, ""));
     assert_eq!(seen(schema(named(), Some(true), OPEN), &any()), native("n", OPEN, r#","strict":true"#));
     assert_eq!(seen(Format::JsonObject, &any()), r#","response_format":{"type":"json_object"}"#);
@@ -243,7 +243,7 @@ fn users_tiers_and_what_else_only_some_know() {
     let mut asked = question();
     asked.user = Some("u".into());
     asked.tier = Some("flex".into());
-    asked.verbosity = Some(Lit::plain("low"));
+    asked.verbosity = Some(JsonStr::plain("low"));
     asked.logprobs = Some(2);
     let (seen, lost) = members(&asked, &any());
     assert_eq!(

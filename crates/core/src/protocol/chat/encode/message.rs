@@ -9,7 +9,7 @@ use crate::canon::{
 };
 use crate::failure::{Failure, Kind, Result};
 use crate::json::write::{Array, Object};
-use crate::json::{Lit, Raw, compact};
+use crate::json::{JsonStr, Raw, compact};
 use crate::protocol::phrases;
 
 use super::content::{self, Content};
@@ -163,7 +163,7 @@ impl<'r, 'a, 't> ConversationWriter<'r, 'a, 't> {
         list.object(|o| {
             o.text("role", "assistant");
             if let Some(name) = run.iter().find_map(|turn| turn.name.as_ref()) {
-                o.lit("name", name);
+                o.json_str("name", name);
             }
             match (text, self.thoughts.in_content()) {
                 (true, _) | (_, true) => content::assistant(o, run, &self.thoughts, self.target.profile),
@@ -228,9 +228,9 @@ impl<'r, 'a, 't> ConversationWriter<'r, 'a, 't> {
                 (Role::System, MidSystem::Native) => list.object(|o| {
                     o.text("role", self.system_role());
                     if let Some(name) = &turn.name {
-                        o.lit("name", name);
+                        o.json_str("name", name);
                     }
-                    self.content().write(o, parts(), &Lit::PARAGRAPH);
+                    self.content().write(o, parts(), &JsonStr::PARAGRAPH);
                 }),
                 (Role::System, MidSystem::UserNote) => list.object(|o| {
                     o.text("role", "user");
@@ -239,9 +239,9 @@ impl<'r, 'a, 't> ConversationWriter<'r, 'a, 't> {
                 _ => list.object(|o| {
                     o.text("role", "user");
                     if let Some(name) = &turn.name {
-                        o.lit("name", name);
+                        o.json_str("name", name);
                     }
-                    self.content().write(o, parts(), &Lit::PARAGRAPH);
+                    self.content().write(o, parts(), &JsonStr::PARAGRAPH);
                 }),
             };
         }

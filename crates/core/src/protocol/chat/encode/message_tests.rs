@@ -5,7 +5,7 @@ use crate::canon::{
     Prefill, Profile, Reasoning, ReasoningIn, Seal, Sealed, Source, Text, Thinking, ThinkingMode, Tool,
     ToolId, ToolKind,
 };
-use crate::json::{Lit, Raw};
+use crate::json::{JsonStr, Raw};
 
 use super::{
     QUESTION, any, assistant, call, call_json, deepseek, image, openai, pdf, request, result, system, talk,
@@ -69,7 +69,7 @@ fn content_is_null_beside_calls_and_never_an_empty_list_of_them() {
     assert!(
         talk(&request(turns), &any()).starts_with(r#"{"role":"assistant","content":null,"tool_calls":[{"#)
     );
-    let refused = vec![assistant(vec![Part::Refusal(Lit::plain("no"))]), user(vec![text("q")])];
+    let refused = vec![assistant(vec![Part::Refusal(JsonStr::plain("no"))]), user(vec![text("q")])];
     assert!(talk(&request(refused), &any()).starts_with(r#"{"role":"assistant","content":"no"},"#));
 }
 
@@ -107,7 +107,7 @@ fn case_51_errors_say_that_they_are() {
 #[test]
 fn cases_71d_and_71e_instructions_and_texts() {
     let mut asked = request(vec![user(vec![text("a"), text("b")]), system("mid"), user(vec![text("q")])]);
-    asked.system = ["one", "two"].map(|words| Text::new(Lit::of(words))).into();
+    asked.system = ["one", "two"].map(|words| Text::new(JsonStr::of(words))).into();
     let expected = r#"{"role":"system","content":"one"},{"role":"system","content":"two"},{"role":"user","content":"a\n\nb"},{"role":"system","content":"mid"},{"role":"user","content":"q"}"#;
     assert_eq!(talk(&asked, &any()), expected);
     let note = Profile { mid_system: MidSystem::UserNote, ..any() };
@@ -140,19 +140,19 @@ fn prefix_stability() {
 #[test]
 fn media_in_their_forms() {
     let url = Part::Image(Image {
-        source: Source::Url(Lit::plain("https://x")),
+        source: Source::Url(JsonStr::plain("https://x")),
         path: String::new(),
-        detail: Some(Lit::plain("low")),
+        detail: Some(JsonStr::plain("low")),
         cache: None,
     });
     let note = Part::Document(Document {
-        source: Source::Text(Lit::plain("data")),
+        source: Source::Text(JsonStr::plain("data")),
         path: String::new(),
-        name: Some(Lit::plain("n")),
+        name: Some(JsonStr::plain("n")),
         context: None,
         cache: None,
     });
-    let asked = request(vec![user(vec![url, pdf(None), pdf(Some(Lit::plain("a.pdf"))), note])]);
+    let asked = request(vec![user(vec![url, pdf(None), pdf(Some(JsonStr::plain("a.pdf"))), note])]);
     let seen = talk(&asked, &any());
     let expected = r#"{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://x","detail":"low"}},{"type":"file","file":{"filename":"document.pdf","file_data":"data:application/pdf;base64,JVBE"}},{"type":"file","file":{"filename":"a.pdf","file_data":"data:application/pdf;base64,JVBE"}},{"type":"text","text":"n\ndata"}]}"#;
     assert_eq!(seen, expected);
@@ -160,7 +160,8 @@ fn media_in_their_forms() {
     assert!(seen.ends_with(
         r#"{"type":"file","file":{"filename":"n","file_data":"data:text/plain;base64,ZGF0YQ=="}}]}"#
     ));
-    let (source, path) = (Source::Url(Lit::plain("https://x")), "input[0].content[0].file_url".to_owned());
+    let (source, path) =
+        (Source::Url(JsonStr::plain("https://x")), "input[0].content[0].file_url".to_owned());
     let far = Document { source, path, name: None, context: None, cache: None };
     let refusal = write(&request(vec![user(vec![Part::Document(far)])]), &any()).unwrap_err();
     assert_eq!((refusal.status(), refusal.param()), (400, Some("input[0].content[0].file_url")));
@@ -171,10 +172,10 @@ fn media_in_their_forms() {
 
 #[test]
 fn case_69_marks_are_written_where_they_are_known() {
-    let marked = |long| Part::Text(Text { text: Lit::plain("a"), cache: Some(Cache { long }) });
+    let marked = |long| Part::Text(Text { text: JsonStr::plain("a"), cache: Some(Cache { long }) });
     let mut asked =
         request(vec![user(vec![marked(true)]), assistant(vec![marked(false)]), user(vec![text("q")])]);
-    asked.system = vec![Text { text: Lit::plain("s"), cache: Some(Cache { long: false }) }];
+    asked.system = vec![Text { text: JsonStr::plain("s"), cache: Some(Cache { long: false }) }];
     assert!(!talk(&asked, &any()).contains("cache"));
     let anthropic = Profile { cache_parts: CacheParts::AnthropicCacheControl, ..any() };
     let seen = talk(&asked, &anthropic);
@@ -214,18 +215,18 @@ fn continued_messages() {
 #[test]
 fn names_of_speakers_go_on() {
     let mut turn = user(vec![text("q")]);
-    turn.name = Some(Lit::plain("bob"));
+    turn.name = Some(JsonStr::plain("bob"));
     assert_eq!(talk(&request(vec![turn]), &any()), r#"{"role":"user","name":"bob","content":"q"}"#);
 }
 
 fn carried<'a>(seal: &Seal<'_>, words: &'static str) -> Part<'a> {
-    let carrier = Carrier { blocks: vec![seal.block(&Lit::plain(words))] };
-    Part::Reasoning(Reasoning { text: Some(Lit::plain("shown")), sealed: Some(Sealed::Carried(carrier)) })
+    let carrier = Carrier { blocks: vec![seal.block(&JsonStr::plain(words))] };
+    Part::Reasoning(Reasoning { text: Some(JsonStr::plain("shown")), sealed: Some(Sealed::Carried(carrier)) })
 }
 
 /// Writes reasoning whose carrier is from another provider; gives the rest of it.
 fn uncarried<'a>() -> Part<'a> {
-    Part::Reasoning(Reasoning { text: Some(Lit::plain("shown")), sealed: None })
+    Part::Reasoning(Reasoning { text: Some(JsonStr::plain("shown")), sealed: None })
 }
 
 #[test]
@@ -268,7 +269,7 @@ fn case_79_reasoning_of_others_is_text_at_most() {
         r#"{"role":"assistant","content":[{"type":"thinking","thinking":[{"type":"text","text":"shown"}]},{"type":"text","text":"x"}]}"#
     ));
     let native = Raw::constant(r#"{"type":"thinking","thinking":"T","signature":"S"}"#);
-    let native = Reasoning { text: Some(Lit::plain("T")), sealed: Some(Sealed::Thinking(native)) };
+    let native = Reasoning { text: Some(JsonStr::plain("T")), sealed: Some(Sealed::Thinking(native)) };
     let seen =
         talk(&request(vec![assistant(vec![Part::Reasoning(native), text("x")]), user(vec![])]), &deepseek());
     assert_eq!(seen, r#"{"role":"assistant","content":"x","reasoning_content":"T"}"#);
@@ -284,7 +285,7 @@ fn case_82_details_and_state_of_calls_go_back_as_they_came() {
     let details = Seal::Details(Raw::constant(r#"[{"type":"reasoning.encrypted","data":"E","id":"x"}]"#));
     let state = Seal::Call {
         key: 0,
-        id: Lit::plain("a"),
+        id: JsonStr::plain("a"),
         extra: Raw::constant(r#"{"google":{"thought_signature":"X"}}"#),
     };
     let own = || [carried(&details, ""), carried(&state, "")];
@@ -324,17 +325,17 @@ fn cases_68_and_71c_ids_have_the_form_of_the_provider() {
 
 #[test]
 fn cases_36_and_37_freeform_tools() {
-    let grammar = Grammar { syntax: Lit::plain("lark"), definition: Lit::plain("start: x") };
+    let grammar = Grammar { syntax: JsonStr::plain("lark"), definition: JsonStr::plain("start: x") };
     let tool = Tool {
         kind: ToolKind::Custom { grammar: Some(grammar) },
-        ..Tool::function("patch".into(), Some(Lit::plain("d")), None)
+        ..Tool::function("patch".into(), Some(JsonStr::plain("d")), None)
     };
     let call = Call {
         id: "c".into(),
         namespace: None,
         name: "patch".into(),
         custom: true,
-        args: Args::Lit(Lit::of("*** \"x\"\n")),
+        args: Args::Str(JsonStr::of("*** \"x\"\n")),
         extra: None,
     };
     let mut asked = request(vec![assistant(vec![Part::Call(call)]), user(vec![result("c", vec![])])]);

@@ -8,7 +8,7 @@ use crate::canon::{
 };
 use crate::failure::Result;
 use crate::json::write::{self, Object};
-use crate::json::{self, Lenient as _, Lit, Raw};
+use crate::json::{self, JsonStr, Lenient as _, Raw};
 
 use super::tools::ToolPlan;
 
@@ -139,7 +139,7 @@ impl PastReasoning {
                 Some(Sealed::Carried(carrier)) if !carrier.blocks.is_empty() => {
                     carrier.blocks.iter().for_each(|block| self.block(block));
                 }
-                _ => self.think(text.map(Lit::raw).unwrap_or_default()),
+                _ => self.think(text.map(JsonStr::raw).unwrap_or_default()),
             }
         }
     }
@@ -149,7 +149,7 @@ impl PastReasoning {
             let value = block.get().get(member.span).unwrap_or_default();
             match member.key {
                 b"reasoning_content" => {
-                    let text = Lit::read(value).unwrap_or_default();
+                    let text = JsonStr::read(value).unwrap_or_default();
                     self.think(text.raw());
                 }
                 b"reasoning_details" => {
@@ -159,7 +159,7 @@ impl PastReasoning {
                 }
                 b"tc" => {
                     for call in json::members(value.as_bytes()).lenient() {
-                        let id = Lit::part(std::str::from_utf8(call.key).unwrap_or_default())
+                        let id = JsonStr::part(std::str::from_utf8(call.key).unwrap_or_default())
                             .decode()
                             .into_owned();
                         self.of_calls.insert(id, value.get(call.span).unwrap_or("{}").to_owned());
@@ -177,7 +177,7 @@ impl PastReasoning {
             Some(ReasoningIn::ReasoningDetails) => self.detail_of(text),
             Some(_) => {
                 if !self.text.is_empty() {
-                    self.text.push_str(Lit::PARAGRAPH.raw());
+                    self.text.push_str(JsonStr::PARAGRAPH.raw());
                 }
                 self.text.push_str(text);
             }
@@ -187,7 +187,7 @@ impl PastReasoning {
     fn detail_of(&mut self, text: &str) {
         let mut out = Vec::new();
         write::object(&mut out, |o| {
-            o.text("type", "reasoning.text").lit("text", &Lit::part(text));
+            o.text("type", "reasoning.text").json_str("text", &JsonStr::part(text));
         });
         self.detail(&String::from_utf8_lossy(&out));
     }
@@ -221,14 +221,14 @@ impl PastReasoning {
 
     /// Writes the members.
     pub(super) fn write(&self, o: &mut Object<'_>) {
-        let text = Lit::part(&self.text);
+        let text = JsonStr::part(&self.text);
         match self.place {
             _ if text.is_empty() => {}
             Some(ReasoningIn::ReasoningContent) => {
-                o.lit("reasoning_content", &text);
+                o.json_str("reasoning_content", &text);
             }
             Some(ReasoningIn::Reasoning) => {
-                o.lit("reasoning", &text);
+                o.json_str("reasoning", &text);
             }
             _ => {}
         }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::canon::{Answer, Context, Seal, Segment, SegmentKind};
 use crate::json::write::{self, Array, Object};
-use crate::json::{self, Lenient as _, Lit, characters};
+use crate::json::{self, JsonStr, Lenient as _, characters};
 use crate::protocol::chat::usage;
 
 use super::answer::{self, DetailEntries};
@@ -18,7 +18,7 @@ pub(in crate::protocol::chat) fn write(answer: &Answer, context: &Context) -> By
             text.plain(&context.answer_id(answer.id.as_deref()));
         });
         o.text("object", "chat.completion").number("created", answer.created.unwrap_or(context.now));
-        o.lit("model", &context.model);
+        o.json_str("model", &context.model);
         if let Some(tier) = &answer.tier {
             o.text("service_tier", answer::tier(tier));
         }
@@ -64,9 +64,9 @@ fn message(o: &mut Object<'_>, answer: &Answer, context: &Context) {
         o.string("content", |content| {
             for text in texts() {
                 if text.apart {
-                    content.lit(&Lit::PARAGRAPH);
+                    content.json_str(&JsonStr::PARAGRAPH);
                 }
-                content.lit(&text.segment.lit());
+                content.json_str(&text.segment.json_str());
             }
         });
     } else if answer.calls() || refused || words.is_some() {
@@ -77,12 +77,12 @@ fn message(o: &mut Object<'_>, answer: &Answer, context: &Context) {
     if refused {
         o.string("refusal", |text| {
             for segment in answer.segments.iter().filter(|segment| segment.kind == SegmentKind::Refusal) {
-                text.lit(&segment.lit());
+                text.json_str(&segment.json_str());
             }
         });
     } else {
         match words {
-            Some(words) => o.lit("refusal", &words),
+            Some(words) => o.json_str("refusal", &words),
             None => o.null("refusal"),
         };
     }
@@ -119,15 +119,15 @@ fn reasoning(o: &mut Object<'_>, answer: &Answer) {
         o.string("reasoning_content", |content| {
             for (index, segment) in texts().enumerate() {
                 if index > 0 {
-                    content.lit(&Lit::PARAGRAPH);
+                    content.json_str(&JsonStr::PARAGRAPH);
                 }
-                content.lit(&segment.lit());
+                content.json_str(&segment.json_str());
             }
         });
     }
     let mut details = DetailEntries::default();
     for segment in segments() {
-        let mut text = segment.lit();
+        let mut text = segment.json_str();
         for seal in &segment.seals {
             details.seal(seal, &std::mem::take(&mut text));
         }
@@ -140,7 +140,7 @@ fn annotations(o: &mut Object<'_>, answer: &Answer) {
     let mut at = 0;
     for text in texts(answer) {
         let begin = at + if text.apart { 2 } else { 0 };
-        at = begin + characters::count(text.segment.lit().raw().as_bytes());
+        at = begin + characters::count(text.segment.json_str().raw().as_bytes());
         for cite in &text.segment.cites {
             let span = cite
                 .span
@@ -167,9 +167,9 @@ fn calls(o: &mut Object<'_>, answer: &Answer) {
             let (kind, input) = if *custom { ("custom", "input") } else { ("function", "arguments") };
             list.object(|o| {
                 o.text("id", id).text("type", kind).object(kind, |o| {
-                    let lit = segment.lit();
+                    let lit = segment.json_str();
                     let lit = if !custom && lit.is_blank() { EMPTY } else { lit };
-                    o.text("name", name).lit(input, &lit);
+                    o.text("name", name).json_str(input, &lit);
                 });
                 if let Some(state) = extra.take() {
                     o.raw("extra_content", state);
@@ -179,4 +179,4 @@ fn calls(o: &mut Object<'_>, answer: &Answer) {
     });
 }
 
-const EMPTY: Lit<'static> = Lit::plain("{}");
+const EMPTY: JsonStr<'static> = JsonStr::plain("{}");

@@ -6,7 +6,7 @@ use crate::canon::{
 };
 use crate::failure::Result;
 use crate::json::write::{self, Object};
-use crate::json::{Lit, Raw};
+use crate::json::{JsonStr, Raw};
 use crate::protocol::{Written, samplers, schema};
 
 use super::message::ConversationWriter;
@@ -64,7 +64,7 @@ fn members(
     let is_own = |name: &str| OWN.iter().any(|own| own.eq_ignore_ascii_case(name));
     for extra in request.extra.iter().filter(|extra| !is_own(&extra.name)) {
         // The name is the client's, who may have put anything into it.
-        o.raw(Lit::of(&extra.name).raw(), &extra.value);
+        o.raw(JsonStr::of(&extra.name).raw(), &extra.value);
     }
     Ok(Written { answer_tool: None, prefix: writer.into_prefix() })
 }
@@ -111,7 +111,7 @@ fn stop(o: &mut Object<'_>, request: &Request<'_>, profile: &Profile, losses: &m
     if !request.stop.is_empty() {
         o.array("stop", |list| {
             request.stop.iter().take(most).for_each(|stop| {
-                list.lit(stop);
+                list.json_str(stop);
             });
         });
     }
@@ -128,9 +128,9 @@ fn format(o: &mut Object<'_>, format: &Format<'_>, profile: &Profile) {
         (Format::Schema { name, description, schema, strict }, JsonSchemaSupport::Native) => {
             o.object("response_format", |o| {
                 o.text("type", "json_schema").object("json_schema", |o| {
-                    o.lit("name", name.as_ref().unwrap_or(&NAME));
+                    o.json_str("name", name.as_ref().unwrap_or(&NAME));
                     if let Some(description) = description {
-                        o.lit("description", description);
+                        o.json_str("description", description);
                     }
                     o.raw("schema", schema);
                     if let Some(strict) = strict_of(name.is_some(), *strict, schema) {
@@ -173,7 +173,7 @@ fn identity(o: &mut Object<'_>, request: &Request<'_>, profile: &Profile, losses
     }
     match &request.verbosity {
         Some(verbosity) if profile.is_openai => {
-            o.lit("verbosity", verbosity);
+            o.json_str("verbosity", verbosity);
         }
         Some(_) => losses.drop_named("verbosity")?,
         None => {}
@@ -182,7 +182,7 @@ fn identity(o: &mut Object<'_>, request: &Request<'_>, profile: &Profile, losses
 }
 
 /// The name of a schema that has none.
-const NAME: Lit<'static> = Lit::plain("response");
+const NAME: JsonStr<'static> = JsonStr::plain("response");
 
 /// Texts that end an answer, as OpenAI takes them.
 const MOST_STOPS: usize = 4;

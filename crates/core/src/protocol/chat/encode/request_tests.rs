@@ -8,7 +8,7 @@ use crate::canon::{
     Target, Text, Tool, ToolChoice, ToolNames, ToolResult, Turn, UserField,
 };
 use crate::failure::Result;
-use crate::json::{Lit, Raw};
+use crate::json::{JsonStr, Raw};
 use crate::protocol::Written;
 
 #[path = "members_tests.rs"]
@@ -105,7 +105,7 @@ fn deepseek() -> Profile {
 }
 
 fn text<'a>(text: &'static str) -> Part<'a> {
-    Part::Text(Text::new(Lit::of(text)))
+    Part::Text(Text::new(JsonStr::of(text)))
 }
 
 fn user(parts: Vec<Part<'_>>) -> Turn<'_> {
@@ -148,7 +148,7 @@ fn image<'a>() -> Part<'a> {
     Part::Image(Image { source, path: String::new(), detail: None, cache: None })
 }
 
-fn pdf<'a>(name: Option<Lit<'a>>) -> Part<'a> {
+fn pdf<'a>(name: Option<JsonStr<'a>>) -> Part<'a> {
     let source = Source::Base64 { mime: "application/pdf".into(), data: "JVBE".into() };
     Part::Document(Document { source, path: String::new(), name, context: None, cache: None })
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::canon::{Args, Citation, Context, Encode, Event, Finish, Seal, Usage};
 use crate::failure::Failure;
 use crate::json::write::{self, Object};
-use crate::json::{Lit, Raw, characters};
+use crate::json::{JsonStr, Raw, characters};
 use crate::protocol::chat::{error, usage};
 
 use super::answer::{self, DetailEntries};
@@ -142,7 +142,7 @@ impl ChatEncoder {
                 text.plain(&context.answer_id(id));
             });
             o.text("object", "chat.completion.chunk").number("created", created.unwrap_or(context.now));
-            o.lit("model", &context.model);
+            o.json_str("model", &context.model);
             if let Some(tier) = &self.tier {
                 o.text("service_tier", answer::tier(tier));
             }
@@ -203,7 +203,7 @@ impl ChatEncoder {
         begins
     }
 
-    fn text(&mut self, text: &Lit<'_>, out: &mut Vec<u8>) {
+    fn text(&mut self, text: &JsonStr<'_>, out: &mut Vec<u8>) {
         if text.is_empty() {
             return;
         }
@@ -225,20 +225,20 @@ impl ChatEncoder {
         self.chunk(out, None, None, |o| {
             o.string("content", |content| {
                 if apart {
-                    content.lit(&Lit::PARAGRAPH);
+                    content.json_str(&JsonStr::PARAGRAPH);
                 }
-                content.lit(&Lit::part(&blank));
-                content.lit(text);
+                content.json_str(&JsonStr::part(&blank));
+                content.json_str(text);
             });
         });
     }
 
-    fn refusal(&mut self, text: &Lit<'_>, out: &mut Vec<u8>) {
+    fn refusal(&mut self, text: &JsonStr<'_>, out: &mut Vec<u8>) {
         if !text.is_empty() {
             self.turn(LastSegment::Refusal);
             self.refused = true;
             self.chunk(out, None, None, |o| {
-                o.lit("refusal", text);
+                o.json_str("refusal", text);
             });
         }
     }
@@ -247,7 +247,7 @@ impl ChatEncoder {
         self.context.show_reasoning != Some(false)
     }
 
-    fn thought(&mut self, text: &Lit<'_>, out: &mut Vec<u8>) {
+    fn thought(&mut self, text: &JsonStr<'_>, out: &mut Vec<u8>) {
         if text.is_empty() {
             return;
         }
@@ -263,9 +263,9 @@ impl ChatEncoder {
         self.chunk(out, None, None, |o| {
             o.string("reasoning_content", |content| {
                 if apart {
-                    content.lit(&Lit::PARAGRAPH);
+                    content.json_str(&JsonStr::PARAGRAPH);
                 }
-                content.lit(text);
+                content.json_str(text);
             });
         });
     }
@@ -277,7 +277,7 @@ impl ChatEncoder {
         self.closed = true;
         match seal {
             Seal::Call { extra, .. } => self.extra = Some(extra.into_owned()),
-            seal if self.shows_reasoning() => self.details.seal(&seal, &Lit::part(&self.thought)),
+            seal if self.shows_reasoning() => self.details.seal(&seal, &JsonStr::part(&self.thought)),
             _ => {}
         }
     }
@@ -302,7 +302,7 @@ impl ChatEncoder {
     fn args(&mut self, key: u32, part: &Args<'_>, out: &mut Vec<u8>) {
         let Some(call) = self.calls.get_mut(&key) else { return };
         let nothing = match part {
-            Args::Lit(text) => text.is_empty() || !call.spoke && !call.custom && text.is_blank(),
+            Args::Str(text) => text.is_empty() || !call.spoke && !call.custom && text.is_blank(),
             Args::Raw(_) => false,
         };
         if nothing {
@@ -318,7 +318,7 @@ impl ChatEncoder {
         self.call(call.index, out, |o| {
             o.object(kind, |o| {
                 o.string(input, |text| match part {
-                    Args::Lit(lit) => text.lit(lit),
+                    Args::Str(lit) => text.json_str(lit),
                     Args::Raw(json) => text.plain(json.get()),
                 });
             });
@@ -397,7 +397,7 @@ fn kind(custom: bool) -> (&'static str, &'static str) {
     if custom { ("custom", "input") } else { ("function", "arguments") }
 }
 
-const NO_ARGUMENTS: Args<'static> = Args::Lit(Lit::plain("{}"));
+const NO_ARGUMENTS: Args<'static> = Args::Str(JsonStr::plain("{}"));
 
 #[cfg(test)]
 #[path = "stream_tests.rs"]

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use crate::canon::{Answer, Args, Citation, Context, Encode as _, Event, Finish, Seal, UsagePart};
 use crate::failure::{Failure, Kind};
-use crate::json::{Lit, Raw};
+use crate::json::{JsonStr, Raw};
 
 use super::super::reply;
 use super::ChatEncoder;
 
 fn context() -> Context {
-    Context { model: Lit::plain("vendor/model"), now: 1_700_000_000, ..Context::default() }
+    Context { model: JsonStr::plain("vendor/model"), now: 1_700_000_000, ..Context::default() }
 }
 
 fn start<'a>() -> Event<'a> {
@@ -18,11 +18,11 @@ fn start<'a>() -> Event<'a> {
 }
 
 fn text<'a>(text: &'static str) -> Event<'a> {
-    Event::Text(Lit::of(text))
+    Event::Text(JsonStr::of(text))
 }
 
 fn thought<'a>(text: &'static str) -> Event<'a> {
-    Event::Thought(Lit::of(text))
+    Event::Thought(JsonStr::of(text))
 }
 
 fn open<'a>(key: u32, custom: bool) -> Event<'a> {
@@ -30,11 +30,11 @@ fn open<'a>(key: u32, custom: bool) -> Event<'a> {
 }
 
 fn args<'a>(key: u32, text: &str) -> Event<'a> {
-    Event::Args { key, part: Args::Lit(Lit::of(text)) }
+    Event::Args { key, part: Args::Str(JsonStr::of(text)) }
 }
 
 fn signature<'a>() -> Event<'a> {
-    Event::Seal(Seal::Signature(Lit::plain("S")))
+    Event::Seal(Seal::Signature(JsonStr::plain("S")))
 }
 
 fn usage<'a>() -> Event<'a> {
@@ -148,8 +148,8 @@ fn case_93_a_call_without_arguments_has_an_empty_object() {
 
 #[test]
 fn case_94_the_providers_own_search_is_not_a_call() {
-    let search = Event::Search { id: "s".into(), query: Lit::plain("q") };
-    let cite = Citation { url: Lit::plain("u"), title: Lit::plain("t"), span: None };
+    let search = Event::Search { id: "s".into(), query: JsonStr::plain("q") };
+    let cite = Citation { url: JsonStr::plain("u"), title: JsonStr::plain("t"), span: None };
     let seen = deltas(vec![
         text("é😀"),
         Event::Close(None),
@@ -217,7 +217,7 @@ fn case_127c_details_come_in_one_chunk_before_the_finish() {
         thought("T"),
         thought("h"),
         signature(),
-        Event::Seal(Seal::Redacted(Lit::plain("R"))),
+        Event::Seal(Seal::Redacted(JsonStr::plain("R"))),
         text("a"),
         thought("U"),
         signature(),
@@ -240,9 +240,13 @@ fn case_127c_details_come_in_one_chunk_before_the_finish() {
 
 #[test]
 fn encrypted_reasoning_has_a_summary_and_its_id() {
-    let seal = |id| Event::Seal(Seal::Encrypted { id, content: Lit::plain("E"), summary: None });
-    let seen =
-        deltas(vec![thought("s"), seal(Some(Lit::plain("rs_1"))), seal(None), Event::Finish(Finish::Stop)]);
+    let seal = |id| Event::Seal(Seal::Encrypted { id, content: JsonStr::plain("E"), summary: None });
+    let seen = deltas(vec![
+        thought("s"),
+        seal(Some(JsonStr::plain("rs_1"))),
+        seal(None),
+        Event::Finish(Finish::Stop),
+    ]);
     assert_eq!(
         seen[1],
         r#"{"reasoning_details":[{"type":"reasoning.summary","summary":"s","index":0},{"type":"reasoning.encrypted","data":"E","id":"rs_1","format":"openai-responses-v1","index":1},{"type":"reasoning.encrypted","data":"E","id":null,"format":"openai-responses-v1","index":2}]}"#
@@ -260,13 +264,13 @@ fn reasoning_is_hidden_from_who_does_not_want_it() {
 
 #[test]
 fn case_125_refusals() {
-    let seen = deltas(vec![Event::Finish(Finish::Refusal(Some(Lit::plain("why"))))]);
+    let seen = deltas(vec![Event::Finish(Finish::Refusal(Some(JsonStr::plain("why"))))]);
     assert_eq!(seen, [r#"{"refusal":"why"}"#, r#"{} "content_filter""#]);
     let seen = deltas(vec![Event::Finish(Finish::Refusal(None))]);
     assert_eq!(seen[0], r#"{"refusal":"The model declined to answer."}"#);
     let seen = deltas(vec![text("a"), Event::Finish(Finish::Refusal(None))]);
     assert_eq!(seen, [r#"{"content":"a"}"#, r#"{} "content_filter""#]);
-    let seen = deltas(vec![Event::Refusal(Lit::plain("no")), Event::Finish(Finish::Stop)]);
+    let seen = deltas(vec![Event::Refusal(JsonStr::plain("no")), Event::Finish(Finish::Stop)]);
     assert_eq!(seen, [r#"{"refusal":"no"}"#, r#"{} "stop""#]);
 }
 
@@ -313,7 +317,7 @@ fn choice(events: Vec<Event<'_>>) -> String {
 
 #[test]
 fn a_whole_answer_says_what_its_stream_says() {
-    let cite = Citation { url: Lit::plain("u"), title: Lit::plain("t"), span: Some((0, 1)) };
+    let cite = Citation { url: JsonStr::plain("u"), title: JsonStr::plain("t"), span: Some((0, 1)) };
     let seen = choice(vec![
         thought("T"),
         signature(),
@@ -341,9 +345,9 @@ fn content_is_null_only_beside_calls_and_refusals() {
     assert!(calls.contains(r#""content":null,"refusal":null,"tool_calls""#));
     let refused = message(vec![Event::Finish(Finish::Refusal(None))]);
     assert!(refused.ends_with(r#""content":null,"refusal":"The model declined to answer.""#));
-    let refused = message(vec![Event::Refusal(Lit::plain("no")), Event::Finish(Finish::Stop)]);
+    let refused = message(vec![Event::Refusal(JsonStr::plain("no")), Event::Finish(Finish::Stop)]);
     assert!(refused.ends_with(r#""content":null,"refusal":"no""#));
-    let partly = message(vec![text("a"), Event::Finish(Finish::Refusal(Some(Lit::plain("why"))))]);
+    let partly = message(vec![text("a"), Event::Finish(Finish::Refusal(Some(JsonStr::plain("why"))))]);
     assert!(partly.ends_with(r#""content":"a","refusal":"why""#));
 }
 
@@ -365,7 +369,7 @@ fn usage_and_probabilities_of_a_whole_answer() {
 fn state_of_a_call_stands_on_it() {
     let state = || {
         let extra = Raw::constant(r#"{"google":{"thought_signature":"X"}}"#);
-        Event::Seal(Seal::Call { key: 0, id: Lit::plain("c0"), extra })
+        Event::Seal(Seal::Call { key: 0, id: JsonStr::plain("c0"), extra })
     };
     let expected = r#"{"id":"c0","type":"function","function":{"name":"f","arguments":"{}"},"extra_content":{"google":{"thought_signature":"X"}}}"#;
     let seen = choice(vec![state(), open(0, false), args(0, "{}"), Event::Finish(Finish::ToolUse)]);

@@ -8,7 +8,7 @@ use crate::canon::{
 };
 use crate::failure::Result;
 use crate::json::write::{self, Array, Object};
-use crate::json::{Lit, compact};
+use crate::json::{JsonStr, compact};
 use crate::protocol::phrases;
 
 /// What a provider is offered.
@@ -134,7 +134,7 @@ pub(super) fn write(
 
 fn web_search(o: &mut Object<'_>, search: &WebSearch<'_>) {
     if let Some(context) = &search.context {
-        o.lit("search_context_size", context);
+        o.json_str("search_context_size", context);
     }
     if let Some(place) = &search.location {
         o.object("user_location", |o| {
@@ -157,7 +157,7 @@ fn one(list: &mut Array<'_>, tool: &Tool<'_>, target: &Target<'_>, names: &ToolN
                 o.text("type", "function").object("function", |o| {
                     o.text("name", &name);
                     if let Some(description) = tool.description.as_ref().filter(|text| !text.is_empty()) {
-                        o.lit("description", description);
+                        o.json_str("description", description);
                     }
                     if let Some(schema) = schema {
                         o.raw("parameters", schema);
@@ -176,12 +176,12 @@ fn custom(o: &mut Object<'_>, name: &str, tool: &Tool<'_>, grammar: Option<&Gram
     o.text("type", "custom").object("custom", |o| {
         o.text("name", name);
         if let Some(description) = tool.description.as_ref().filter(|text| !text.is_empty()) {
-            o.lit("description", description);
+            o.json_str("description", description);
         }
         if let Some(grammar) = grammar {
             o.object("format", |o| {
                 o.text("type", "grammar").object("grammar", |o| {
-                    o.lit("syntax", &grammar.syntax).lit("definition", &grammar.definition);
+                    o.json_str("syntax", &grammar.syntax).json_str("definition", &grammar.definition);
                 });
             });
         }
@@ -196,14 +196,14 @@ fn wrapped(o: &mut Object<'_>, name: &str, tool: &Tool<'_>, grammar: Option<&Gra
         if description.is_some() || grammar.is_some() {
             o.string("description", |text| {
                 if let Some(description) = description {
-                    text.lit(description);
+                    text.json_str(description);
                 }
                 if let Some(grammar) = grammar {
                     text.plain(if description.is_some() { "\n" } else { "" });
                     text.plain("The input must match this ");
-                    text.lit(&grammar.syntax);
+                    text.json_str(&grammar.syntax);
                     text.plain(" grammar:\n");
-                    text.lit(&grammar.definition);
+                    text.json_str(&grammar.definition);
                 }
             });
         }
@@ -258,7 +258,7 @@ fn reference(
 /// The text for a freeform tool.
 pub(super) fn input(out: &mut write::Text<'_>, args: &Args<'_>) {
     match args {
-        Args::Lit(text) => out.lit(text),
+        Args::Str(text) => out.json_str(text),
         Args::Raw(json) => out.plain(json.get()),
     }
 }
@@ -269,13 +269,13 @@ pub(super) fn arguments(o: &mut Object<'_>, call: &Call<'_>, scratch: &mut Vec<u
         args if call.custom => {
             out.plain("{\"input\":\"");
             match args {
-                Args::Lit(text) => out.plain(text.raw()),
-                Args::Raw(json) => out.plain(Lit::of(json.get()).raw()),
+                Args::Str(text) => out.plain(text.raw()),
+                Args::Raw(json) => out.plain(JsonStr::of(json.get()).raw()),
             }
             out.plain("\"}");
         }
-        Args::Lit(text) if text.is_blank() => out.plain("{}"),
-        Args::Lit(text) => out.lit(text),
+        Args::Str(text) if text.is_blank() => out.plain("{}"),
+        Args::Str(text) => out.json_str(text),
         Args::Raw(json) => {
             scratch.clear();
             compact(json.get(), scratch);

@@ -7,7 +7,7 @@ use crate::canon::{
     ToolResult, not_carried,
 };
 use crate::failure::{Failure, Kind, Result};
-use crate::json::{self, Lit, Raw};
+use crate::json::{self, JsonStr, Raw};
 use crate::protocol::node::{Node, Type};
 
 /// Where a block stands.
@@ -43,8 +43,8 @@ pub(super) fn read<'a>(
         "tool_use" if !in_result => parts.push(Part::Call(call(node, &block)?)),
         "tool_result" if !in_result => parts.push(Part::Result(result(node, &block, target, losses)?)),
         "tool_reference" if in_result => {
-            let name = required(node, "tool_name", block.name)?.lit()?;
-            let text = Lit::concat(&[&Lit::plain("Tool loaded: "), &name]);
+            let name = required(node, "tool_name", block.name)?.json_str()?;
+            let text = JsonStr::concat(&[&JsonStr::plain("Tool loaded: "), &name]);
             parts.push(Part::Text(Text { text, cache: block.cache }));
         }
         // What a user uploads is meant to be read; in the model's own messages it is history.
@@ -86,7 +86,7 @@ fn call<'a>(node: &Node<'a, '_>, block: &ContentBlock<'a>) -> Result<Call<'a>> {
         Some(text) => {
             let input = node.at("input", text);
             match input.kind() {
-                Type::String => Args::Lit(input.lit()?),
+                Type::String => Args::Str(input.json_str()?),
                 _ => Args::Raw(input.raw()?),
             }
         }
@@ -117,8 +117,9 @@ fn result<'a>(
                 inside.items(|item| read(&item, BlockContext::Result, target, &mut content, losses))?
             }
             Type::Object => content.push(Part::Text(Text::new(object(inside.raw()?.get())))),
-            _ => content
-                .extend(Some(inside.lit()?).filter(|text| !text.is_empty()).map(Text::new).map(Part::Text)),
+            _ => content.extend(
+                Some(inside.json_str()?).filter(|text| !text.is_empty()).map(Text::new).map(Part::Text),
+            ),
         }
     }
     let is_error = match block.is_error {
@@ -129,10 +130,10 @@ fn result<'a>(
 }
 
 /// An object where a text should be: its JSON is the text.
-fn object(json: &str) -> Lit<'static> {
+fn object(json: &str) -> JsonStr<'static> {
     let mut compact = Vec::with_capacity(json.len());
     json::compact(json, &mut compact);
-    Lit::of(&String::from_utf8(compact).unwrap_or_default())
+    JsonStr::of(&String::from_utf8(compact).unwrap_or_default())
 }
 
 /// What the provider did by itself in earlier turns; its results live on in the text.
@@ -167,7 +168,7 @@ fn document<'a>(node: &Node<'a, '_>, block: &ContentBlock<'a>, parts: &mut Vec<P
             parts.extend(heading(name, context).map(Text::new).map(Part::Text));
             return pieces(&required(&place, "content", source.content)?, block, parts);
         }
-        "text" => Source::Text(required(&place, "data", source.data)?.lit()?),
+        "text" => Source::Text(required(&place, "data", source.data)?.json_str()?),
         "url" | "base64" => source.media(&place)?,
         _ => return Err(not_carried(place.path.to_string())),
     };
@@ -184,7 +185,7 @@ fn document<'a>(node: &Node<'a, '_>, block: &ContentBlock<'a>, parts: &mut Vec<P
 /// The blocks of which a document is made. Its mark for the cache belongs to the last one.
 fn pieces<'a>(content: &Node<'a, '_>, outer: &ContentBlock<'a>, parts: &mut Vec<Part<'a>>) -> Result<()> {
     if content.kind() == Type::String {
-        parts.push(Part::Text(Text { text: content.lit()?, cache: outer.cache }));
+        parts.push(Part::Text(Text { text: content.json_str()?, cache: outer.cache }));
         return Ok(());
     }
     content.items(|item| {
@@ -203,9 +204,9 @@ fn pieces<'a>(content: &Node<'a, '_>, outer: &ContentBlock<'a>, parts: &mut Vec<
 }
 
 /// Title and context of a document, each on its own line.
-fn heading<'a>(name: Option<Lit<'a>>, context: Option<Lit<'a>>) -> Option<Lit<'a>> {
+fn heading<'a>(name: Option<JsonStr<'a>>, context: Option<JsonStr<'a>>) -> Option<JsonStr<'a>> {
     match (name, context) {
-        (Some(name), Some(context)) => Some(Lit::concat(&[&name, &LINE, &context])),
+        (Some(name), Some(context)) => Some(JsonStr::concat(&[&name, &LINE, &context])),
         (name, context) => name.or(context),
     }
 }
@@ -213,8 +214,8 @@ fn heading<'a>(name: Option<Lit<'a>>, context: Option<Lit<'a>>) -> Option<Lit<'a
 /// Reads a `search_result` block: title, source and texts, each on its own line.
 fn search_result<'a>(node: &Node<'a, '_>, block: &ContentBlock<'a>) -> Result<Text<'a>> {
     let mut lines = Vec::new();
-    lines.push(required(node, "title", block.title)?.lit()?);
-    lines.push(required(node, "source", block.source)?.lit()?);
+    lines.push(required(node, "title", block.title)?.json_str()?);
+    lines.push(required(node, "source", block.source)?.json_str()?);
     required(node, "content", block.content)?.items(|item| {
         lines.push(only_text(&item)?.text);
         Ok(())
@@ -226,7 +227,7 @@ fn search_result<'a>(node: &Node<'a, '_>, block: &ContentBlock<'a>) -> Result<Te
         }
         pieces.push(line);
     }
-    Ok(Text { text: Lit::concat(&pieces), cache: block.cache })
+    Ok(Text { text: JsonStr::concat(&pieces), cache: block.cache })
 }
 
 /// The members of a `source` object, before they are read.
@@ -263,7 +264,7 @@ impl<'a> SourceWire<'a> {
     /// An address, or the bytes themselves.
     fn media(&self, node: &Node<'a, '_>) -> Result<Source<'a>> {
         if self.kind == "url" {
-            return Ok(Source::Url(required(node, "url", self.url)?.lit()?));
+            return Ok(Source::Url(required(node, "url", self.url)?.json_str()?));
         }
         let mime = required(node, "media_type", self.media_type)?.string()?;
         let mime = match mime.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -274,7 +275,7 @@ impl<'a> SourceWire<'a> {
     }
 }
 
-static LINE: Lit<'static> = Lit::plain("\\n");
+static LINE: JsonStr<'static> = JsonStr::plain("\\n");
 
 /// The members of a block, of whatever type, before they are read.
 #[derive(Default)]
@@ -336,7 +337,7 @@ pub(super) fn only_text<'a>(node: &Node<'a, '_>) -> Result<Text<'a>> {
 }
 
 fn text<'a>(node: &Node<'a, '_>, block: &ContentBlock<'a>) -> Result<Text<'a>> {
-    Ok(Text { text: required(node, "text", block.text)?.lit()?, cache: block.cache })
+    Ok(Text { text: required(node, "text", block.text)?.json_str()?, cache: block.cache })
 }
 
 /// A member that has to be there.
@@ -350,8 +351,12 @@ pub(super) fn required<'a, 'q>(
 }
 
 /// A text that may be there.
-fn optional<'a>(node: &Node<'a, '_>, name: &'static str, text: Option<&'a str>) -> Result<Option<Lit<'a>>> {
-    text.map(|text| node.at(name, text).lit()).transpose()
+fn optional<'a>(
+    node: &Node<'a, '_>,
+    name: &'static str,
+    text: Option<&'a str>,
+) -> Result<Option<JsonStr<'a>>> {
+    text.map(|text| node.at(name, text).json_str()).transpose()
 }
 
 /// A mark for the prompt cache. Odd ones are none: they only make things cheaper.

@@ -31,7 +31,7 @@ pub(super) fn read<'a>(
     let content = content::required(node, "content", content)?;
     let mut parts = Vec::new();
     match (content.kind(), role) {
-        (Type::String, _) => parts.push(Part::Text(Text::new(content.lit()?))),
+        (Type::String, _) => parts.push(Part::Text(Text::new(content.json_str()?))),
         (_, Role::System) => content.items(|item| {
             parts.push(Part::Text(content::only_text(&item)?));
             Ok(())

@@ -1,7 +1,7 @@
 //! The members of an event, or of a whole answer, which comes as the events of its stream.
 
 use crate::canon::{Citation, Event, Sink};
-use crate::json::{self, Lit, Malformed, Raw};
+use crate::json::{self, JsonStr, Malformed, Raw};
 use crate::protocol::node::Node;
 use crate::protocol::pick::readable_fields;
 
@@ -50,9 +50,9 @@ pub(super) fn whole_input(input: &str) -> Option<Raw<'static>> {
 pub(super) fn cite(citation: &Node<'_, '_>, sink: &mut Sink<'_>) {
     let [kind, url, title] = readable_fields(citation.text, ["type", "url", "title"]);
     if kind == Some(r#""web_search_result_location""#)
-        && let Some(url) = url.and_then(Lit::read)
+        && let Some(url) = url.and_then(JsonStr::read)
     {
-        let title = title.and_then(Lit::read).unwrap_or_default();
+        let title = title.and_then(JsonStr::read).unwrap_or_default();
         sink(Event::Cite(Citation { url, title, span: None }));
     }
 }

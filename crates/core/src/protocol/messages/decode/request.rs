@@ -2,7 +2,7 @@
 
 use crate::canon::{Effort, FieldPolicy, Format, Losses, Request, Target, Text, not_carried};
 use crate::failure::{Failure, Kind, Result};
-use crate::json::{Document, Lit};
+use crate::json::{Document, JsonStr};
 use crate::protocol::field;
 use crate::protocol::node::{Node, Type};
 
@@ -69,7 +69,7 @@ fn member<'a>(
         "stop_sequences" => {
             request.stop.clear();
             node.items(|text| {
-                request.stop.push(text.lit()?);
+                request.stop.push(text.json_str()?);
                 Ok(())
             })?;
         }
@@ -105,7 +105,7 @@ fn member<'a>(
 fn system<'a>(node: &Node<'a, '_>) -> Result<Vec<Text<'a>>> {
     let mut blocks = Vec::new();
     if node.kind() == Type::String {
-        let text = without_attribution(node.lit()?, node.text);
+        let text = without_attribution(node.json_str()?, node.text);
         if !text.is_empty() {
             blocks.push(Text::new(text));
         }
@@ -123,7 +123,7 @@ fn system<'a>(node: &Node<'a, '_>) -> Result<Vec<Text<'a>>> {
 
 /// A large coding client names itself in the first line, with a hash that is another one in each request: a
 /// provider that sees it never finds the prompt in its cache.
-fn without_attribution<'a>(text: Lit<'a>, literal: &'a str) -> Lit<'a> {
+fn without_attribution<'a>(text: JsonStr<'a>, literal: &'a str) -> JsonStr<'a> {
     if !text.raw().starts_with(ATTRIBUTION) {
         return text;
     }
@@ -131,11 +131,11 @@ fn without_attribution<'a>(text: Lit<'a>, literal: &'a str) -> Lit<'a> {
     while let Some((_, after)) = rest.split_once('\\') {
         // What follows a backslash belongs to it, so that `\\n` is no line break.
         if let Some(line) = after.strip_prefix('n') {
-            return Lit::part(line);
+            return JsonStr::part(line);
         }
         rest = after.get(1..).unwrap_or_default();
     }
-    Lit::default()
+    JsonStr::default()
 }
 
 /// Reads `output_config`.

@@ -266,8 +266,8 @@ fn calls_and_results() {
 
 #[test]
 fn thoughts_come_back_in_carriers_or_are_others() {
-    let seal = Seal::Encrypted { id: None, content: Lit::plain("E"), summary: None };
-    let blocks = vec![seal.block(&Lit::default())];
+    let seal = Seal::Encrypted { id: None, content: JsonStr::plain("E"), summary: None };
+    let blocks = vec![seal.block(&JsonStr::default())];
     let block = blocks[0].get().to_owned();
     let carrier = Carrier { blocks };
     let other = carrier.seal(&sealer(), "openai", "gpt-2");

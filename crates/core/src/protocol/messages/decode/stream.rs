@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::canon::{Anomaly, Args, Decode, Event, Finish, Profile, Seal, Sink, UpstreamError};
-use crate::json::{self, Lenient as _, Lit, Malformed, Raw};
+use crate::json::{self, JsonStr, Lenient as _, Malformed, Raw};
 use crate::protocol::node::{Node, Type};
 use crate::protocol::pick::{elements, readable_fields};
 
@@ -34,7 +34,7 @@ enum OpenBlockState {
     Thinking {
         spoke: bool,
         sealed: bool,
-        signature: Lit<'static>,
+        signature: JsonStr<'static>,
     },
     Call {
         key: u32,
@@ -94,8 +94,8 @@ impl MessagesDecoder {
         self.finish = Some(match &*reason {
             "end_turn" | "compaction" => Finish::Stop,
             "stop_sequence" => {
-                let text = delta.find("stop_sequence").and_then(|text| text.lit().ok());
-                Finish::StopSequence(text.map(Lit::into_owned))
+                let text = delta.find("stop_sequence").and_then(|text| text.json_str().ok());
+                Finish::StopSequence(text.map(JsonStr::into_owned))
             }
             "tool_use" => Finish::ToolUse,
             "max_tokens" => Finish::Length,
@@ -103,8 +103,8 @@ impl MessagesDecoder {
             "refusal" => {
                 let details = delta.find("stop_details");
                 let words = details.and_then(|details| details.find("explanation"));
-                let words = words.and_then(|words| words.lit().ok()).filter(|words| !words.is_empty());
-                Finish::Refusal(words.map(Lit::into_owned))
+                let words = words.and_then(|words| words.json_str().ok()).filter(|words| !words.is_empty());
+                Finish::Refusal(words.map(JsonStr::into_owned))
             }
             "pause_turn" => Finish::Pause,
             _ => {
@@ -135,19 +135,21 @@ impl MessagesDecoder {
     fn block_start(&mut self, index: u64, block: &Node<'_, '_>, sink: &mut Sink<'_>) {
         self.block_stop(index, sink);
         let [kind, id, name, input] = readable_fields(block.text, ["type", "id", "name", "input"]);
-        let kind = kind.and_then(Lit::read).unwrap_or_default();
+        let kind = kind.and_then(JsonStr::read).unwrap_or_default();
         let state = match kind.raw() {
             "text" => OpenBlockState::Text { spoke: false },
-            "thinking" => OpenBlockState::Thinking { spoke: false, sealed: false, signature: Lit::default() },
+            "thinking" => {
+                OpenBlockState::Thinking { spoke: false, sealed: false, signature: JsonStr::default() }
+            }
             "redacted_thinking" => {
-                if let Some(data) = block.find("data").and_then(|data| data.lit().ok()) {
+                if let Some(data) = block.find("data").and_then(|data| data.json_str().ok()) {
                     sink(Event::Seal(Seal::Redacted(data)));
                 }
                 OpenBlockState::Other
             }
             "tool_use" => self.call(id, name, input, sink),
             "server_tool_use" if name == Some(WEB_SEARCH) => OpenBlockState::Search {
-                id: id.and_then(Lit::read).unwrap_or_default().decode().into_owned(),
+                id: id.and_then(JsonStr::read).unwrap_or_default().decode().into_owned(),
                 input: input.unwrap_or_default().to_owned(),
             },
             // What the provider's own tools do and find is not the client's business.
@@ -171,7 +173,7 @@ impl MessagesDecoder {
                 let [text, signature] = readable_fields(block.text, ["thinking", "signature"]);
                 self.thought(index, text, sink);
                 if let Some(OpenBlockState::Thinking { signature: waiting, .. }) = self.find(index) {
-                    *waiting = signature.and_then(Lit::read).unwrap_or_default().into_owned();
+                    *waiting = signature.and_then(JsonStr::read).unwrap_or_default().into_owned();
                 }
             }
             _ => {}
@@ -189,9 +191,9 @@ impl MessagesDecoder {
         self.calls += 1;
         sink(Event::Open {
             key,
-            id: id.and_then(Lit::read).unwrap_or_default().into_text(),
+            id: id.and_then(JsonStr::read).unwrap_or_default().into_text(),
             namespace: None,
-            name: name.and_then(Lit::read).unwrap_or_default().into_text(),
+            name: name.and_then(JsonStr::read).unwrap_or_default().into_text(),
             custom: false,
         });
         OpenBlockState::Call { key, input: input.and_then(whole_input) }
@@ -205,7 +207,7 @@ impl MessagesDecoder {
             r#""thinking_delta""# => self.thought(index, thinking, sink),
             r#""input_json_delta""# => self.input(index, json, sink),
             r#""signature_delta""# => {
-                let signature = signature.and_then(Lit::read).filter(|text| !text.is_empty());
+                let signature = signature.and_then(JsonStr::read).filter(|text| !text.is_empty());
                 if let (Some(OpenBlockState::Thinking { sealed, .. }), Some(text)) =
                     (self.find(index), signature)
                     && !std::mem::replace(sealed, true)
@@ -223,7 +225,7 @@ impl MessagesDecoder {
     }
 
     fn text(&mut self, index: u64, literal: Option<&str>, sink: &mut Sink<'_>) {
-        let Some(text) = literal.and_then(Lit::read).filter(|text| !text.is_empty()) else { return };
+        let Some(text) = literal.and_then(JsonStr::read).filter(|text| !text.is_empty()) else { return };
         let Some(OpenBlockState::Text { spoke }) = self.find(index) else { return };
         if !std::mem::replace(spoke, true) && std::mem::replace(&mut self.interrupted, false) && self.spoke {
             sink(Event::Break);
@@ -233,7 +235,7 @@ impl MessagesDecoder {
     }
 
     fn thought(&mut self, index: u64, literal: Option<&str>, sink: &mut Sink<'_>) {
-        let Some(text) = literal.and_then(Lit::read).filter(|text| !text.is_empty()) else { return };
+        let Some(text) = literal.and_then(JsonStr::read).filter(|text| !text.is_empty()) else { return };
         if let Some(OpenBlockState::Thinking { spoke, sealed: false, .. }) = self.find(index) {
             *spoke = true;
             sink(Event::Thought(text));
@@ -241,11 +243,11 @@ impl MessagesDecoder {
     }
 
     fn input(&mut self, index: u64, literal: Option<&str>, sink: &mut Sink<'_>) {
-        let Some(text) = literal.and_then(Lit::read).filter(|text| !text.is_empty()) else { return };
+        let Some(text) = literal.and_then(JsonStr::read).filter(|text| !text.is_empty()) else { return };
         match self.find(index) {
             Some(OpenBlockState::Call { key, input }) => {
                 *input = None;
-                sink(Event::Args { key: *key, part: Args::Lit(text) });
+                sink(Event::Args { key: *key, part: Args::Str(text) });
             }
             Some(OpenBlockState::Search { input, .. }) if input.len() < LONGEST_SEARCH => {
                 if input == EMPTY_INPUT {
@@ -272,7 +274,7 @@ impl MessagesDecoder {
                 sink(Event::Close(Some(key)));
             }
             OpenBlockState::Search { id, input } => {
-                let query = Node::root(&input).find("query").and_then(|query| query.lit().ok());
+                let query = Node::root(&input).find("query").and_then(|query| query.json_str().ok());
                 sink(Event::Search { id: id.into(), query: query.unwrap_or_default() });
             }
             OpenBlockState::Text { .. } | OpenBlockState::Thinking { .. } | OpenBlockState::Other => {}
@@ -290,9 +292,9 @@ impl Decode for MessagesDecoder {
             return Ok(());
         }
         let wire = EventWire::read(data)?;
-        let kind = wire.kind.and_then(Lit::read);
+        let kind = wire.kind.and_then(JsonStr::read);
         let index = wire.index.and_then(|index| index.parse().ok()).unwrap_or(0);
-        match kind.as_ref().map(Lit::raw).or(name).unwrap_or_default() {
+        match kind.as_ref().map(JsonStr::raw).or(name).unwrap_or_default() {
             "message_start" => {
                 let message = Node::root(wire.message.unwrap_or("{}"));
                 self.start(&message, sink);

@@ -14,7 +14,7 @@ fn show(event: &Event<'_>) -> String {
         Event::Cite(cite) => format!("cite {} {}", cite.url.raw(), cite.title.raw()),
         Event::Search { id, query } => format!("search {id} {}", query.raw()),
         Event::Open { key, id, name, .. } => format!("open {key} {id} {name}"),
-        Event::Args { key, part: Args::Lit(text) } => format!("args {key} {}", text.decode()),
+        Event::Args { key, part: Args::Str(text) } => format!("args {key} {}", text.decode()),
         Event::Args { key, part: Args::Raw(json) } => format!("args {key} {}", json.get()),
         Event::Usage(part) => format!(
             "usage {:?} {:?} {:?} {:?} {:?}",
@@ -155,13 +155,13 @@ fn reasons_to_end() {
     for (reason, finish) in [
         ("\"end_turn\"", "Finish(Stop)"),
         ("\"compaction\"", "Finish(Stop)"),
-        ("\"stop_sequence\",\"stop_sequence\":\"END\"", "Finish(StopSequence(Some(Lit(3 bytes))))"),
+        ("\"stop_sequence\",\"stop_sequence\":\"END\"", "Finish(StopSequence(Some(JsonStr(3 bytes))))"),
         ("\"tool_use\"", "Finish(ToolUse)"),
         ("\"max_tokens\"", "Finish(Length)"),
         ("\"model_context_window_exceeded\"", "Finish(ContextWindow)"),
         (
             "\"refusal\",\"stop_details\":{\"type\":\"refusal\",\"explanation\":\"No.\"}",
-            "Finish(Refusal(Some(Lit(3 bytes))))",
+            "Finish(Refusal(Some(JsonStr(3 bytes))))",
         ),
         ("\"refusal\"", "Finish(Refusal(None))"),
         ("\"pause_turn\"", "Finish(Pause)"),

@@ -43,7 +43,7 @@ fn function<'a>(node: &Node<'a, '_>, mut tool: Tool<'a>, losses: &mut Losses) ->
         match key {
             "type" => {}
             "name" => (tool.name, named) = (value.string()?, true),
-            "description" => tool.description = Some(value.lit()?).filter(|text| !text.is_empty()),
+            "description" => tool.description = Some(value.json_str()?).filter(|text| !text.is_empty()),
             "input_schema" => schema = Some(value.raw()?),
             "strict" => strict = Some(value.bool()?),
             "cache_control" => tool.cache = content::cache(&value),
@@ -82,7 +82,7 @@ fn domains<'a>(node: &Node<'a, '_>) -> Result<Option<Raw<'a>>> {
     let mut any = false;
     node.items(|domain| {
         any = true;
-        domain.lit().map(|_| ())
+        domain.json_str().map(|_| ())
     })?;
     if any { node.raw().map(Some) } else { Ok(None) }
 }

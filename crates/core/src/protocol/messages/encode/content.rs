@@ -6,7 +6,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use crate::canon::{Cache, Call, Document, Part, Source, Text, ToolNames, ToolResult};
 use crate::failure::{Failure, Kind, Result};
-use crate::json::Lit;
+use crate::json::JsonStr;
 use crate::json::write::{Array, Object};
 use crate::protocol::phrases;
 
@@ -78,12 +78,12 @@ impl Blocks<'_> {
                 o.text("type", "text").text("text", ".");
             }
             BlockItem::Text(text) => {
-                o.text("type", "text").lit("text", &text.text);
+                o.text("type", "text").json_str("text", &text.text);
             }
             BlockItem::Note(text) => {
                 o.text("type", "text").string("text", |out| {
                     out.plain(phrases::SYSTEM_NOTE);
-                    out.lit(&text.text);
+                    out.json_str(&text.text);
                 });
             }
             BlockItem::Part(part) => self.part(part, last, o),
@@ -94,7 +94,7 @@ impl Blocks<'_> {
         match part {
             Part::Text(Text { text, .. }) | Part::Refusal(text) => {
                 let text = if last { without_trailing_space(text) } else { text.borrow() };
-                o.text("type", "text").lit("text", &text);
+                o.text("type", "text").json_str("text", &text);
             }
             Part::Image(image) => self::image(&image.source, o),
             Part::Document(document) => self::document(document, o),
@@ -117,7 +117,7 @@ impl Blocks<'_> {
         match (shown().next(), shown().nth(1)) {
             (None, _) => {}
             (Some(Part::Text(only)), None) => {
-                o.lit("content", &only.text);
+                o.json_str("content", &only.text);
             }
             _ => {
                 o.array("content", |blocks| {
@@ -144,7 +144,7 @@ fn is_empty(part: &Part<'_>) -> bool {
 }
 
 /// The text without white space at its end, which the protocol does not allow where the model goes on.
-fn without_trailing_space<'l>(text: &'l Lit<'_>) -> Lit<'l> {
+fn without_trailing_space<'l>(text: &'l JsonStr<'_>) -> JsonStr<'l> {
     let mut rest = text.raw();
     loop {
         let trimmed = rest.trim_end();
@@ -154,7 +154,7 @@ fn without_trailing_space<'l>(text: &'l Lit<'_>) -> Lit<'l> {
             Some(before) if before.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 0 => {
                 rest = before;
             }
-            _ => return Lit::part(trimmed),
+            _ => return JsonStr::part(trimmed),
         }
     }
 }
@@ -212,10 +212,10 @@ fn media_block(source: &Source<'_>, is_image: bool, document: Option<&Document<'
     o.text("type", if medium == Medium::Image { "image" } else { "document" });
     o.object("source", |o| match source {
         Source::Url(url) => {
-            o.text("type", "url").lit("url", url);
+            o.text("type", "url").json_str("url", url);
         }
         Source::Text(text) => {
-            o.text("type", "text").text("media_type", "text/plain").lit("data", text);
+            o.text("type", "text").text("media_type", "text/plain").json_str("data", text);
         }
         Source::Base64 { data, .. } if medium == Medium::TextFile => {
             let text = text_of(data).unwrap_or_default();
@@ -231,9 +231,9 @@ fn media_block(source: &Source<'_>, is_image: bool, document: Option<&Document<'
     }
 }
 
-fn optional(name: &str, text: Option<&Lit<'_>>, o: &mut Object<'_>) {
+fn optional(name: &str, text: Option<&JsonStr<'_>>, o: &mut Object<'_>) {
     if let Some(text) = text.filter(|text| !text.is_empty()) {
-        o.lit(name, text);
+        o.json_str(name, text);
     }
 }
 
@@ -271,7 +271,7 @@ mod tests {
             [(r"x \n\t ", "x"), (r"x\\n", r"x\\n"), (r"x\\\n", r"x\\"), (r"x\ny", r"x\ny"), ("", "")]
         {
             let literal = format!("\"{text}\"");
-            assert_eq!(without_trailing_space(&Lit::read(&literal).unwrap()).raw(), expected, "{text}");
+            assert_eq!(without_trailing_space(&JsonStr::read(&literal).unwrap()).raw(), expected, "{text}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::canon::{ANSWER_TOOL, Format, JsonSchemaSupport, Request, Target};
 use crate::json::write::{Array, Object, string};
-use crate::json::{self, Lit, Raw};
+use crate::json::{self, JsonStr, Raw};
 use crate::protocol::phrases;
 
 use super::schema;
@@ -15,7 +15,7 @@ pub(super) enum AnswerFormat<'r> {
     /// By a schema that the provider enforces.
     Enforced(Vec<u8>),
     /// By a tool that it has to call.
-    Tool { schema: &'r Raw<'r>, description: Option<&'r Lit<'r>> },
+    Tool { schema: &'r Raw<'r>, description: Option<&'r JsonStr<'r>> },
     /// By an instruction, with a schema or without.
     Asked(Option<&'r Raw<'r>>),
 }

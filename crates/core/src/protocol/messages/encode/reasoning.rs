@@ -7,7 +7,7 @@
 use crate::canon::{Caps, Effort, Losses, Reasoning, Request, Sealed, Target, Thinking, ThinkingCaps};
 use crate::failure::{Failure, Kind, Result};
 use crate::json::write::{Array, Object};
-use crate::json::{self, Lenient as _, Lit};
+use crate::json::{self, JsonStr, Lenient as _};
 use crate::protocol::node::Node;
 
 /// The parts of a request that exclude thinking.
@@ -236,12 +236,12 @@ pub(super) fn write(reasoning: &Reasoning<'_>, blocks: &mut Array<'_>) {
         }
         ReasoningBlock::Thinking { text, signature } => {
             blocks.object(|o| {
-                o.text("type", "thinking").lit("thinking", &text).lit("signature", &signature);
+                o.text("type", "thinking").json_str("thinking", &text).json_str("signature", &signature);
             });
         }
         ReasoningBlock::Redacted(data) => {
             blocks.object(|o| {
-                o.text("type", "redacted_thinking").lit("data", &data);
+                o.text("type", "redacted_thinking").json_str("data", &data);
             });
         }
     });
@@ -250,8 +250,8 @@ pub(super) fn write(reasoning: &Reasoning<'_>, blocks: &mut Array<'_>) {
 /// A block of reasoning in the provider's own form.
 enum ReasoningBlock<'b> {
     Whole(&'b str),
-    Thinking { text: Lit<'b>, signature: Lit<'b> },
-    Redacted(Lit<'b>),
+    Thinking { text: JsonStr<'b>, signature: JsonStr<'b> },
+    Redacted(JsonStr<'b>),
 }
 
 fn each(reasoning: &Reasoning<'_>, take: &mut dyn FnMut(ReasoningBlock<'_>)) {
@@ -279,7 +279,7 @@ fn each(reasoning: &Reasoning<'_>, take: &mut dyn FnMut(ReasoningBlock<'_>)) {
 
 /// A block of Chat's `reasoning_details`, if its format says that it came from the protocol.
 fn detail<'b>(entry: &Node<'b, '_>) -> Option<ReasoningBlock<'b>> {
-    let text = |name| entry.find(name).and_then(|node| node.lit().ok());
+    let text = |name| entry.find(name).and_then(|node| node.json_str().ok());
     if text("format")?.raw() != FORMAT {
         return None;
     }
@@ -293,7 +293,7 @@ fn detail<'b>(entry: &Node<'b, '_>) -> Option<ReasoningBlock<'b>> {
     }
 }
 
-fn is_native(opaque: &Lit<'_>) -> bool {
+fn is_native(opaque: &JsonStr<'_>) -> bool {
     !opaque.is_empty() && !crate::canon::Carrier::is_carrier(opaque.raw())
 }
 
@@ -312,7 +312,7 @@ mod tests {
     use crate::json::{Raw, write as json_write};
 
     fn written(sealed: Option<Sealed<'_>>) -> String {
-        let reasoning = Reasoning { text: Some(Lit::plain("seen")), sealed };
+        let reasoning = Reasoning { text: Some(JsonStr::plain("seen")), sealed };
         let mut out = Vec::new();
         json_write::array(&mut out, |blocks| write(&reasoning, blocks));
         assert_eq!(has_blocks(&reasoning), out != b"[]");

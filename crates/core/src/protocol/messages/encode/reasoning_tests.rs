@@ -176,7 +176,7 @@ fn answers_by_schema() {
 #[test]
 fn answers_by_instruction() {
     // Case 58.
-    let system = vec![Text::new(Lit::of("S"))];
+    let system = vec![Text::new(JsonStr::of("S"))];
     let request = Request { format: Format::JsonObject, system, ..simple() };
     let asked = r#"[{"type":"text","text":"S"},{"type":"text","text":"Respond with one valid JSON object and nothing else."}]"#;
     assert_eq!(encode(&request, SONNET).unwrap().get("system"), Some(asked));
@@ -193,7 +193,8 @@ fn answers_by_instruction() {
 #[test]
 fn stop_texts_that_are_blank_are_left_out() {
     // Case 60.
-    let request = Request { stop: vec![Lit::of("\n\n"), Lit::of("END"), Lit::of("")], ..simple() };
+    let request =
+        Request { stop: vec![JsonStr::of("\n\n"), JsonStr::of("END"), JsonStr::of("")], ..simple() };
     let wire = encode(&request, SONNET).unwrap();
     assert_eq!(
         (wire.get("stop_sequences"), wire.lost.as_deref()),

@@ -114,7 +114,7 @@ fn rest(request: &Request<'_>, stop: bool, tier: Option<&str>, o: &mut Object<'_
     if stop {
         o.array("stop_sequences", |list| {
             for text in request.stop.iter().filter(|text| !text.is_blank()) {
-                list.lit(text);
+                list.json_str(text);
             }
         });
     }

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use crate::json::write::{self, Object};
-use crate::json::{self, Lenient as _, Lit, Member, Raw};
+use crate::json::{self, JsonStr, Lenient as _, Member, Raw};
 
 /// The schema that the provider can enforce; `None` where it would mean something else.
 pub(super) fn enforceable(schema: &Raw<'_>) -> Option<Vec<u8>> {
@@ -272,8 +272,8 @@ fn keyword(member: &Member<'_>, value: &str, facts: &SchemaFacts<'_>, o: &mut Ob
 
 fn describe(literal: &str, note: &str, o: &mut Object<'_>) {
     o.string("description", |out| {
-        let text = Lit::read(literal).unwrap_or_default();
-        out.lit(&text);
+        let text = JsonStr::read(literal).unwrap_or_default();
+        out.json_str(&text);
         if !note.is_empty() {
             out.plain(if text.is_empty() { "" } else { "\n" });
             out.plain(note);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::canon::{Context, Encode, Event, Finish, Overflow, Queue, Seal, SegmentKind, Step, Usage};
 use crate::failure::Failure;
-use crate::json::Lit;
+use crate::json::JsonStr;
 use crate::json::write::{self, Object};
 
 use crate::protocol::messages::{error, usage};
@@ -123,7 +123,7 @@ impl MessageWriter {
     fn end(&mut self, out: &mut Vec<u8>) {
         self.start(None, out);
         self.ended = true;
-        let refused = self.refused.as_deref().map(Lit::part);
+        let refused = self.refused.as_deref().map(JsonStr::part);
         let stop = StopMembers::new(self.finish.as_ref(), self.calls, refused.as_ref(), &self.context);
         send("message_delta", out, |o| {
             o.object("delta", |o| stop.write(o));
@@ -138,7 +138,7 @@ impl MessageWriter {
             Step::Open { kind, .. } => self.open(kind, out),
             Step::Delta(text) => self.delta(&text, out),
             Step::Close { seals, .. } => self.close(seals, out),
-            Step::Opaque(seals) => self.opaque(seals, &Lit::default(), out),
+            Step::Opaque(seals) => self.opaque(seals, &JsonStr::default(), out),
             // The protocol's own citations need what only its own provider has.
             Step::Cite(_) | Step::Logprobs(_) => {}
         }
@@ -185,7 +185,7 @@ impl MessageWriter {
         };
     }
 
-    fn delta(&mut self, text: &Lit<'_>, out: &mut Vec<u8>) {
+    fn delta(&mut self, text: &JsonStr<'_>, out: &mut Vec<u8>) {
         let index = self.index;
         match &mut self.block {
             OpenBlock::Text => piece(index, "text_delta", "text", text, out),
@@ -209,11 +209,11 @@ impl MessageWriter {
     fn close(&mut self, seals: &[Seal<'_>], out: &mut Vec<u8>) {
         match std::mem::replace(&mut self.block, OpenBlock::None) {
             OpenBlock::None | OpenBlock::Refusal { shown: false } => return,
-            OpenBlock::Hidden(text) => return self.opaque(seals, &Lit::part(&text), out),
+            OpenBlock::Hidden(text) => return self.opaque(seals, &JsonStr::part(&text), out),
             OpenBlock::Thinking => {
                 // The carrier never holds the text: it was shown.
                 if let OpaqueBlock::Signature(text) =
-                    OpaqueBlock::of_shown(seals, &Lit::default(), &self.context)
+                    OpaqueBlock::of_shown(seals, &JsonStr::default(), &self.context)
                 {
                     piece(self.index, "signature_delta", "signature", &text, out);
                 }
@@ -228,12 +228,12 @@ impl MessageWriter {
     }
 
     /// Reasoning of which nothing is shown, in one block.
-    fn opaque(&mut self, seals: &[Seal<'_>], text: &Lit<'_>, out: &mut Vec<u8>) {
+    fn opaque(&mut self, seals: &[Seal<'_>], text: &JsonStr<'_>, out: &mut Vec<u8>) {
         match OpaqueBlock::of_hidden(seals, text, &self.context) {
             None => {}
             Some(OpaqueBlock::Redacted(data)) => {
                 self.begin(out, |o| {
-                    o.text("type", "redacted_thinking").lit("data", &data);
+                    o.text("type", "redacted_thinking").json_str("data", &data);
                 });
                 self.stop(out);
             }
@@ -274,10 +274,10 @@ fn send(name: &str, out: &mut Vec<u8>, fill: impl FnOnce(&mut Object<'_>)) {
 }
 
 /// Writes a piece of a block.
-fn piece(index: u64, kind: &str, name: &str, text: &Lit<'_>, out: &mut Vec<u8>) {
+fn piece(index: u64, kind: &str, name: &str, text: &JsonStr<'_>, out: &mut Vec<u8>) {
     send("content_block_delta", out, |o| {
         o.number("index", index).object("delta", |o| {
-            o.text("type", kind).lit(name, text);
+            o.text("type", kind).json_str(name, text);
         });
     });
 }

@@ -3,7 +3,7 @@
 use crate::canon::{ANSWER_TOOL, Caps, Choice, Grammar, Losses, Offer, Tool, ToolKind, ToolNames, WebSearch};
 use crate::failure::Result;
 use crate::json::write::{Array, Object};
-use crate::json::{self, Lenient as _, Lit, Raw};
+use crate::json::{self, JsonStr, Lenient as _, Raw};
 use crate::protocol::phrases;
 
 use super::format::AnswerFormat;
@@ -143,14 +143,14 @@ fn function(
 }
 
 /// Writes a description; that of a freeform tool says which grammar its text has.
-fn describe(description: Option<&Lit<'_>>, grammar: Option<&Grammar<'_>>, o: &mut Object<'_>) {
+fn describe(description: Option<&JsonStr<'_>>, grammar: Option<&Grammar<'_>>, o: &mut Object<'_>) {
     let description = description.filter(|text| !text.is_empty());
     if description.is_none() && grammar.is_none() {
         return;
     }
     o.string("description", |text| {
         if let Some(description) = description {
-            text.lit(description);
+            text.json_str(description);
         }
         if let Some(grammar) = grammar {
             text.plain(if description.is_some() {
@@ -158,9 +158,9 @@ fn describe(description: Option<&Lit<'_>>, grammar: Option<&Grammar<'_>>, o: &mu
             } else {
                 "The input must match this "
             });
-            text.lit(&grammar.syntax);
+            text.json_str(&grammar.syntax);
             text.plain(" grammar:\n");
-            text.lit(&grammar.definition);
+            text.json_str(&grammar.definition);
         }
     });
 }
@@ -188,7 +188,7 @@ fn is_exact(schema: &Raw<'_>) -> bool {
 
 fn web_search(search: &WebSearch<'_>, o: &mut Object<'_>) {
     o.text("type", "web_search_20250305").text("name", "web_search");
-    let by_size = match search.context.as_ref().map(Lit::raw) {
+    let by_size = match search.context.as_ref().map(JsonStr::raw) {
         Some("low") => Some(1),
         Some("medium") => Some(5),
         Some("high") => Some(10),

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::canon::{Audio, Cache, DataUrl, Document, Image, Part, Source, Text, not_carried, sniff};
 use crate::failure::{Failure, Kind, Result};
-use crate::json::Lit;
+use crate::json::JsonStr;
 use crate::protocol::node::{Node, Type};
 
 use crate::protocol::pick::pick;
@@ -15,7 +15,7 @@ use crate::protocol::pick::pick;
 /// Appends the parts of a content: a text, or an array. `long`: see [`cache_mark`].
 pub(super) fn read<'a>(node: &Node<'a, '_>, long: bool, parts: &mut Vec<Part<'a>>) -> Result<()> {
     if node.kind() == Type::String {
-        parts.push(Part::Text(Text::new(node.lit()?)));
+        parts.push(Part::Text(Text::new(node.json_str()?)));
         return Ok(());
     }
     node.items(|part| {
@@ -28,7 +28,8 @@ fn one<'a>(node: &Node<'a, '_>, long: bool) -> Result<Part<'a>> {
     let [kind, text, refusal, mark] = pick(node, ["type", "text", "refusal", "prompt_cache_breakpoint"])?;
     let Some(kind) = kind else { return Err(node.missing("type").wrong("a string")) };
     let cache = mark.map(|text| cache_mark(text, long));
-    let needed = |name: &'static str, value: Option<&'a str>| node.at(name, value.unwrap_or_default()).lit();
+    let needed =
+        |name: &'static str, value: Option<&'a str>| node.at(name, value.unwrap_or_default()).json_str();
     match node.at("type", kind).string()?.as_ref() {
         "input_text" | "output_text" | "text" => Ok(Part::Text(Text { text: needed("text", text)?, cache })),
         "refusal" => Ok(Part::Refusal(needed("refusal", refusal.or(text))?)),
@@ -41,7 +42,7 @@ fn one<'a>(node: &Node<'a, '_>, long: bool) -> Result<Part<'a>> {
 
 fn image<'a>(node: &Node<'a, '_>) -> Result<Image<'a>> {
     let [url, detail, file_id] = pick(node, ["image_url", "detail", "file_id"])?;
-    let detail = detail.map(|text| node.at("detail", text).lit()).transpose()?;
+    let detail = detail.map(|text| node.at("detail", text).json_str()).transpose()?;
     let Some(url) = url else {
         return Err(match file_id {
             Some(text) => not_carried(node.at("file_id", text).path.to_string()),
@@ -54,18 +55,18 @@ fn image<'a>(node: &Node<'a, '_>) -> Result<Image<'a>> {
         let [inner] = pick(&url, ["url"])?;
         url.text = inner.unwrap_or_default();
     }
-    let source = Source::of_url(url.lit()?).ok_or_else(|| not_base64(&url))?;
+    let source = Source::of_url(url.json_str()?).ok_or_else(|| not_base64(&url))?;
     Ok(Image { source, path: url.path.to_string(), detail, cache: None })
 }
 
 fn file<'a>(node: &Node<'a, '_>) -> Result<Document<'a>> {
     let [data, name, url, file_id] = pick(node, ["file_data", "filename", "file_url", "file_id"])?;
-    let name = name.map(|text| node.at("filename", text).lit()).transpose()?;
+    let name = name.map(|text| node.at("filename", text).json_str()).transpose()?;
     let source = match (data, url, file_id) {
         (Some(data), ..) => file_data(&node.at("file_data", data))?,
         (None, Some(url), _) => {
             let url = node.at("file_url", url);
-            Source::of_url(url.lit()?).map(as_text).ok_or_else(|| not_base64(&url))?
+            Source::of_url(url.json_str()?).map(as_text).ok_or_else(|| not_base64(&url))?
         }
         (None, None, Some(id)) => return Err(not_carried(node.at("file_id", id).path.to_string())),
         (None, None, None) => return Err(node.missing("file_data").wrong("a string")),
@@ -77,7 +78,7 @@ fn file<'a>(node: &Node<'a, '_>) -> Result<Document<'a>> {
 
 /// The bytes of a file: a `data:` URL or, from sloppy clients, the base 64 alone.
 fn file_data<'a>(node: &Node<'a, '_>) -> Result<Source<'a>> {
-    let data = node.lit()?;
+    let data = node.json_str()?;
     if DataUrl::is_one(data.raw()) {
         return Source::of_url(data).map(as_text).ok_or_else(|| not_base64(node));
     }
@@ -94,14 +95,15 @@ fn as_text(source: Source<'_>) -> Source<'_> {
         }
         _ => None,
     };
-    text.map_or(source, |text| Source::Text(Lit::of(&text)))
+    text.map_or(source, |text| Source::Text(JsonStr::of(&text)))
 }
 
 fn audio<'a>(node: &Node<'a, '_>) -> Result<Audio<'a>> {
     let [inner] = pick(node, ["input_audio"])?;
     let inner = node.at("input_audio", inner.unwrap_or_default());
     let [data, format] = pick(&inner, ["data", "format"])?;
-    let needed = |name: &'static str, value: Option<&'a str>| inner.at(name, value.unwrap_or_default()).lit();
+    let needed =
+        |name: &'static str, value: Option<&'a str>| inner.at(name, value.unwrap_or_default()).json_str();
     let path = inner.path.to_string();
     Ok(Audio { data: needed("data", data)?, format: needed("format", format)?, path })
 }
@@ -128,7 +130,7 @@ pub(super) fn cache_mark(text: &str, long: bool) -> Cache {
 
 /// Does an object with a `ttl` ask for more than the few minutes that are usual? `None` if it does not say.
 pub(super) fn is_long(text: &str) -> Option<bool> {
-    let ttl = Node::root(text).find("ttl")?.lit().ok()?;
+    let ttl = Node::root(text).find("ttl")?.json_str().ok()?;
     Some(matches!(ttl.raw(), "12h" | "24h" | "1h"))
 }
 

@@ -5,7 +5,7 @@
 
 use crate::canon::{Args, Call, Losses, Part, Request, Role, Target, Text, ToolResult, Turn, not_carried};
 use crate::failure::{Failure, Kind, Result};
-use crate::json::{Lit, Raw, compact};
+use crate::json::{JsonStr, Raw, compact};
 use crate::protocol::node::{Node, Type};
 
 use super::{content, reasoning, tools};
@@ -42,7 +42,7 @@ impl<'a> InputReader<'_, 'a> {
     /// Reads `input`: a text of the user, or items.
     pub(super) fn read(&mut self, node: &Node<'a, '_>) -> Result<()> {
         if node.kind() == Type::String {
-            let text = Part::Text(Text::new(node.lit()?));
+            let text = Part::Text(Text::new(node.json_str()?));
             self.request.turns.push(Turn::new(Role::User, vec![text]));
             return Ok(());
         }
@@ -156,8 +156,8 @@ impl<'a> InputReader<'_, 'a> {
         let node = item.node;
         let (key, args) = if custom { ("input", item.input) } else { ("arguments", item.arguments) };
         let args = match args.map(|text| node.at(key, text)) {
-            None => Args::Lit(Lit::default()),
-            Some(args) if args.kind() == Type::String => Args::Lit(args.lit()?),
+            None => Args::Str(JsonStr::default()),
+            Some(args) if args.kind() == Type::String => Args::Str(args.json_str()?),
             Some(args) => Args::Raw(compacted(&args)?),
         };
         let call = Call {
@@ -182,7 +182,7 @@ impl<'a> InputReader<'_, 'a> {
             match output.kind() {
                 Type::String | Type::Array => content::read(&output, self.long, &mut content)?,
                 // Sloppy clients send any JSON.
-                _ => content.push(Part::Text(Text::new(Lit::of(compacted(&output)?.get())))),
+                _ => content.push(Part::Text(Text::new(JsonStr::of(compacted(&output)?.get())))),
             }
         }
         content.retain(|part| !matches!(part, Part::Text(text) if text.text.is_empty()));

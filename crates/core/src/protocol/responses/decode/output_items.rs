@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::canon::{Anomaly, Args, Citation, Event, Seal, Sink};
-use crate::json::{self, Lenient as _, Lit, Raw, compact};
+use crate::json::{self, JsonStr, Lenient as _, Raw, compact};
 
 use super::message::is_hosted;
 use crate::protocol::pick::{fields, indexed_elements};
@@ -180,7 +180,7 @@ impl OutputItems {
         slot: ItemSlot,
         part: u64,
         summary: bool,
-        text: Lit<'_>,
+        text: JsonStr<'_>,
         sink: &mut Sink<'_>,
     ) {
         let other = |item: &OutputItem| item.part.is_some_and(|(_, kind)| kind != summary);
@@ -190,7 +190,7 @@ impl OutputItems {
         self.enter(slot, sink);
         let Some(item) = self.items.get_mut(slot.0) else { return };
         if item.part.is_some_and(|(last, _)| last != part) {
-            sink(Event::Thought(Lit::PARAGRAPH));
+            sink(Event::Thought(JsonStr::PARAGRAPH));
         }
         item.part = Some((part, summary));
         item.spoken |= bit(part);
@@ -216,12 +216,12 @@ impl OutputItems {
     pub(super) fn open(&mut self, slot: ItemSlot, json: &str, sink: &mut Sink<'_>) {
         let [kind, call_id, name, namespace] = fields(json, ["type", "call_id", "name", "namespace"]);
         let Some(item) = self.items.get_mut(slot.0).filter(|item| item.key.is_none()) else { return };
-        let Some(name) = name.and_then(Lit::read).filter(|name| !name.is_empty()) else { return };
+        let Some(name) = name.and_then(JsonStr::read).filter(|name| !name.is_empty()) else { return };
         item.key = Some(self.calls);
         sink(Event::Open {
             key: self.calls,
-            id: call_id.and_then(Lit::read).unwrap_or_default().into_text(),
-            namespace: namespace.and_then(Lit::read).map(Lit::into_text),
+            id: call_id.and_then(JsonStr::read).unwrap_or_default().into_text(),
+            namespace: namespace.and_then(JsonStr::read).map(JsonStr::into_text),
             name: name.into_text(),
             custom: kind == Some("\"custom_tool_call\""),
         });
@@ -229,23 +229,23 @@ impl OutputItems {
     }
 
     /// A piece of a call's arguments. Those of a call that is not open yet come again when it is complete.
-    pub(super) fn argue(&mut self, slot: ItemSlot, text: Lit<'_>, sink: &mut Sink<'_>) {
+    pub(super) fn argue(&mut self, slot: ItemSlot, text: JsonStr<'_>, sink: &mut Sink<'_>) {
         let Some(item) = self.items.get_mut(slot.0) else { return };
         let Some(key) = item.key.filter(|_| !text.is_empty()) else { return };
         item.sent.add(text.raw());
-        sink(Event::Args { key, part: Args::Lit(text) });
+        sink(Event::Args { key, part: Args::Str(text) });
     }
 
     /// The whole arguments: what was not said yet is said now.
     pub(super) fn argued(&mut self, slot: ItemSlot, json: &str, sink: &mut Sink<'_>) {
         let Some(item) = self.items.get_mut(slot.0) else { return };
         let Some(key) = item.key else { return };
-        match Lit::read(json) {
+        match JsonStr::read(json) {
             Some(text) => match item.sent.rest(&text) {
                 Some(rest) if rest.is_empty() => {}
                 Some(rest) => {
                     item.sent.add(rest.raw());
-                    sink(Event::Args { key, part: Args::Lit(rest) });
+                    sink(Event::Args { key, part: Args::Str(rest) });
                 }
                 None => sink(Event::Anomaly(Anomaly::Arguments)),
             },
@@ -301,7 +301,7 @@ impl OutputItems {
         let [text, refusal, logprobs, annotations] =
             fields(part, ["text", "refusal", "logprobs", "annotations"]);
         let spoken = self.has_spoken(slot, index);
-        let whole = |text: Option<_>| text.and_then(Lit::read).filter(|text| !spoken && !text.is_empty());
+        let whole = |text: Option<_>| text.and_then(JsonStr::read).filter(|text| !spoken && !text.is_empty());
         if let Some(text) = whole(text) {
             self.say(slot, index, Event::Text(text), sink);
             probabilities(logprobs, sink);
@@ -322,16 +322,16 @@ impl OutputItems {
             for (list, is_summary) in [(summary, true), (content, false)] {
                 for (index, part) in indexed_elements(list) {
                     let [text] = fields(part, ["text"]);
-                    let text = text.and_then(Lit::read).unwrap_or_default();
+                    let text = text.and_then(JsonStr::read).unwrap_or_default();
                     self.think(slot, index, is_summary, text, sink);
                 }
             }
         }
-        let sealed = encrypted.and_then(Lit::read).filter(|content| !content.is_empty());
+        let sealed = encrypted.and_then(JsonStr::read).filter(|content| !content.is_empty());
         let Some(content) = sealed else { return self.leave(slot, sink) };
         self.enter(slot, sink);
         self.speaking = None;
-        let (id, summary) = (id.and_then(Lit::read), summary.and_then(Raw::read));
+        let (id, summary) = (id.and_then(JsonStr::read), summary.and_then(Raw::read));
         sink(Event::Seal(Seal::Encrypted { id, content, summary }));
     }
 }
@@ -343,7 +343,7 @@ impl SentText {
     }
 
     /// What of the whole text was not sent; `None` if it does not begin with what was.
-    fn rest<'t>(&self, whole: &'t Lit<'_>) -> Option<Lit<'t>> {
+    fn rest<'t>(&self, whole: &'t JsonStr<'_>) -> Option<JsonStr<'t>> {
         let sent = whole.raw().get(..self.length)?;
         let rest = whole.slice(self.length..whole.raw().len())?;
         (fnv(FNV_OFFSET, sent) == self.hash).then_some(rest)
@@ -365,8 +365,8 @@ fn citation(json: &str) -> Option<Citation<'_>> {
     }
     let number = |text: Option<&str>| text?.parse().ok();
     Some(Citation {
-        url: url.and_then(Lit::read)?,
-        title: title.and_then(Lit::read).unwrap_or_default(),
+        url: url.and_then(JsonStr::read)?,
+        title: title.and_then(JsonStr::read).unwrap_or_default(),
         span: number(start).zip(number(end)),
     })
 }

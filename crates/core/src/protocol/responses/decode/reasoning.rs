@@ -2,7 +2,7 @@
 
 use crate::canon::{Carrier, Losses, Reasoning, Sealed, Target};
 use crate::failure::Result;
-use crate::json::Lit;
+use crate::json::JsonStr;
 use crate::protocol::node::{Node, Type};
 
 use crate::protocol::pick::pick;
@@ -20,7 +20,7 @@ pub(super) fn read<'a>(
         let Some(list) = list.filter(|_| text.is_none()) else { continue };
         text = texts(&node.at(key, list))?;
     }
-    let sealed = match encrypted.map(|text| node.at("encrypted_content", text).lit()).transpose()? {
+    let sealed = match encrypted.map(|text| node.at("encrypted_content", text).json_str()).transpose()? {
         Some(state) if state.is_empty() => None,
         Some(state) if Carrier::is_carrier(state.raw()) => {
             target.open(&state.decode(), losses).map(Sealed::Carried)
@@ -32,19 +32,19 @@ pub(super) fn read<'a>(
 }
 
 /// The texts of summary or content parts, a blank line between them; `None` where there is none.
-pub(super) fn texts<'a>(list: &Node<'a, '_>) -> Result<Option<Lit<'a>>> {
-    let mut joined: Option<Lit<'a>> = None;
+pub(super) fn texts<'a>(list: &Node<'a, '_>) -> Result<Option<JsonStr<'a>>> {
+    let mut joined: Option<JsonStr<'a>> = None;
     if list.kind() != Type::Array {
         return Ok(None);
     }
     list.items(|part| {
         let [Some(text)] = pick(&part, ["text"])? else { return Ok(()) };
-        let text = part.at("text", text).lit()?;
+        let text = part.at("text", text).json_str()?;
         if text.is_empty() {
             return Ok(());
         }
         joined = Some(match joined.take() {
-            Some(before) => Lit::concat(&[&before, &Lit::PARAGRAPH, &text]),
+            Some(before) => JsonStr::concat(&[&before, &JsonStr::PARAGRAPH, &text]),
             None => text,
         });
         Ok(())
@@ -87,8 +87,8 @@ mod tests {
 
     #[test]
     fn carriers_are_opened_and_native_state_is_kept_whole() {
-        let seal = Seal::Signature(Lit::plain("S"));
-        let carrier = Carrier { blocks: vec![seal.block(&Lit::plain("t"))] };
+        let seal = Seal::Signature(JsonStr::plain("S"));
+        let carrier = Carrier { blocks: vec![seal.block(&JsonStr::plain("t"))] };
         let json = |model| {
             let text = carrier.seal(&sealer(), "o", model);
             format!(r#"{{"summary":[],"encrypted_content":"{text}"}}"#)

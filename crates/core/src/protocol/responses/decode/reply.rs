@@ -1,7 +1,7 @@
 //! The response object of an answer: how it begins, what it holds at last, and why it ended.
 
 use crate::canon::{Anomaly, Event, Finish, Sink, UpstreamError};
-use crate::json::Lit;
+use crate::json::JsonStr;
 use crate::protocol::responses::usage;
 
 use super::output_items::{OutputItems, OutputKind};
@@ -10,7 +10,7 @@ use crate::protocol::pick::{fields, indexed_elements};
 /// The beginning of an answer, out of its response object.
 pub(super) fn start(response: &str, sink: &mut Sink<'_>) {
     let [id, created] = fields(response, ["id", "created_at"]);
-    let id = id.and_then(Lit::read).filter(|id| !id.is_empty()).map(Lit::into_text);
+    let id = id.and_then(JsonStr::read).filter(|id| !id.is_empty()).map(JsonStr::into_text);
     sink(Event::Start { id, created: created.and_then(seconds) });
 }
 
@@ -33,7 +33,7 @@ pub(super) fn finish(response: &str, output_items: &mut OutputItems, sink: &mut 
         let slot = slot.unwrap_or_else(|| output_items.announce(Some(index), kind));
         output_items.complete(slot, item, sink);
     }
-    if let Some(tier) = tier.and_then(Lit::read).filter(|tier| !tier.is_empty()) {
+    if let Some(tier) = tier.and_then(JsonStr::read).filter(|tier| !tier.is_empty()) {
         sink(Event::Tier(tier.into_text()));
     }
     let beside = [tier, tools].map(|json| json.map(str::as_bytes));

@@ -100,7 +100,7 @@ impl<'a> ResponsesRequestReader<'_, 'a> {
         let Some(verbosity) = verbosity else { return Ok(()) };
         let verbosity = node.at("verbosity", verbosity);
         if self.target.protocol == ProtocolId::Chat && self.target.profile.is_openai {
-            self.request.verbosity = Some(verbosity.lit()?);
+            self.request.verbosity = Some(verbosity.json_str()?);
             return Ok(());
         }
         self.losses.drop(&verbosity.path)
@@ -158,7 +158,7 @@ impl<'a> ResponsesRequestReader<'_, 'a> {
             tools::read(&node("tools", text), &mut self.request.tools, self.losses)?;
         }
         if let Some(text) = self.later.instructions {
-            let text = node("instructions", text).lit()?;
+            let text = node("instructions", text).json_str()?;
             self.request.system.extend(Some(Text::new(text)).filter(|text| !text.text.is_empty()));
         }
         if let Some(text) = self.later.input {
@@ -225,8 +225,8 @@ fn format<'a>(node: &Node<'a, '_>) -> Result<Format<'a>> {
         ("text", _) => Ok(Format::Text),
         ("json_object", _) => Ok(Format::JsonObject),
         ("json_schema", Some(schema)) => Ok(Format::Schema {
-            name: name.map(|text| node.at("name", text).lit()).transpose()?,
-            description: description.map(|text| node.at("description", text).lit()).transpose()?,
+            name: name.map(|text| node.at("name", text).json_str()).transpose()?,
+            description: description.map(|text| node.at("description", text).json_str()).transpose()?,
             schema: node.at("schema", schema).raw()?,
             strict: strict.map(|text| node.at("strict", text).bool()).transpose()?,
         }),

@@ -1,7 +1,7 @@
 //! A provider's answer, event by event, or whole, as the events of its stream.
 
 use crate::canon::{Decode, Event, Profile, Sink, UpstreamError};
-use crate::json::{self, Lit, Malformed};
+use crate::json::{self, JsonStr, Malformed};
 
 use super::output_items::{ItemSlot, OutputItems, OutputKind, probabilities};
 use super::reply;
@@ -78,7 +78,7 @@ impl ResponsesDecoder {
             "reasoning_text.done" => self.thought(event, false, sink),
             "function_call_arguments.delta" | "custom_tool_call_input.delta" => {
                 if let Some((slot, text)) =
-                    self.slot(event, OutputKind::Call).zip(event.delta.and_then(Lit::read))
+                    self.slot(event, OutputKind::Call).zip(event.delta.and_then(JsonStr::read))
                 {
                     self.output_items.argue(slot, text, sink);
                 }
@@ -138,7 +138,7 @@ impl ResponsesDecoder {
         }
         self.output_items.open(slot, item, sink);
         let [arguments, input] = fields(item, ["arguments", "input"]);
-        if let Some(first) = arguments.or(input).and_then(Lit::read) {
+        if let Some(first) = arguments.or(input).and_then(JsonStr::read) {
             self.output_items.argue(slot, first, sink);
         }
     }
@@ -163,10 +163,10 @@ impl ResponsesDecoder {
         &mut self,
         event: &EventMembers<'e>,
         text: Option<&'e str>,
-        make: &mut dyn FnMut(Lit<'e>) -> Event<'e>,
+        make: &mut dyn FnMut(JsonStr<'e>) -> Event<'e>,
         sink: &mut Sink<'_>,
     ) {
-        let Some(text) = text.and_then(Lit::read).filter(|text| !text.is_empty()) else { return };
+        let Some(text) = text.and_then(JsonStr::read).filter(|text| !text.is_empty()) else { return };
         if let Some(slot) = self.slot(event, OutputKind::Message) {
             self.output_items.say(slot, event.part_index, make(text), sink);
             probabilities(event.logprobs, sink);
@@ -178,7 +178,7 @@ impl ResponsesDecoder {
         &mut self,
         event: &EventMembers<'e>,
         text: Option<&'e str>,
-        make: &mut dyn FnMut(Lit<'e>) -> Event<'e>,
+        make: &mut dyn FnMut(JsonStr<'e>) -> Event<'e>,
         sink: &mut Sink<'_>,
     ) {
         let slot = self.slot(event, OutputKind::Message);
@@ -188,7 +188,7 @@ impl ResponsesDecoder {
     }
 
     fn think(&mut self, event: &EventMembers<'_>, text: Option<&str>, summary: bool, sink: &mut Sink<'_>) {
-        let Some(text) = text.and_then(Lit::read) else { return };
+        let Some(text) = text.and_then(JsonStr::read) else { return };
         if let Some(slot) = self.slot(event, OutputKind::Reasoning) {
             self.output_items.think(slot, event.part_index, summary, text, sink);
         }

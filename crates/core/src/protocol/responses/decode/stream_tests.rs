@@ -28,7 +28,7 @@ fn note(event: &Event<'_>) -> String {
             let space = namespace.as_deref().map(|space| format!("{space}/")).unwrap_or_default();
             format!("open {key} {id} {space}{name}{}", if *custom { "!" } else { "" })
         }
-        Event::Args { key, part: Args::Lit(text) } => format!("args {key} {}", text.decode()),
+        Event::Args { key, part: Args::Str(text) } => format!("args {key} {}", text.decode()),
         Event::Args { key, part: Args::Raw(raw) } => format!("object {key} {}", raw.get()),
         Event::Close(Some(key)) => format!("close {key}"),
         Event::Close(None) => "close".to_owned(),

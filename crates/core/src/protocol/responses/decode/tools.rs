@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use crate::canon::{Choice, Chosen, Grammar, Losses, Tool, ToolKind, WebSearch, not_carried};
 use crate::failure::Result;
-use crate::json::{self, Lenient as _, Lit, Raw};
+use crate::json::{self, JsonStr, Lenient as _, Raw};
 use crate::protocol::node::{Node, Type};
 
 use super::content;
@@ -23,7 +23,7 @@ pub(super) fn read<'a>(node: &Node<'a, '_>, tools: &mut Vec<Tool<'a>>, losses: &
         let Some(name) = name else { return Err(tool.missing("name").wrong("a string")) };
         let space = Namespace {
             name: tool.at("name", name).string()?,
-            description: description.map(|text| tool.at("description", text).lit()).transpose()?,
+            description: description.map(|text| tool.at("description", text).json_str()).transpose()?,
         };
         let Some(members) = members else { return Ok(()) };
         tool.at("tools", members).items(|member| {
@@ -41,7 +41,7 @@ fn is_web_search(kind: &str) -> bool {
 
 struct Namespace<'a> {
     name: Cow<'a, str>,
-    description: Option<Lit<'a>>,
+    description: Option<JsonStr<'a>>,
 }
 
 /// The type of a tool, which usually is its first member: the rest is not looked at yet.
@@ -106,9 +106,9 @@ fn callable<'a>(
 }
 
 /// The description of a namespace stands in front of that of its tools.
-fn joined<'a>(space: Option<&Lit<'a>>, own: Option<Lit<'a>>) -> Option<Lit<'a>> {
+fn joined<'a>(space: Option<&JsonStr<'a>>, own: Option<JsonStr<'a>>) -> Option<JsonStr<'a>> {
     match (space.filter(|text| !text.is_empty()), own) {
-        (Some(space), Some(own)) => Some(Lit::concat(&[space, &Lit::plain("\\n"), &own])),
+        (Some(space), Some(own)) => Some(JsonStr::concat(&[space, &JsonStr::plain("\\n"), &own])),
         (Some(space), None) => Some(space.clone()),
         (None, own) => own,
     }
@@ -117,7 +117,7 @@ fn joined<'a>(space: Option<&Lit<'a>>, own: Option<Lit<'a>>) -> Option<Lit<'a>> 
 fn member<'a>(tool: &mut Tool<'a>, key: &str, value: &Node<'a, '_>, losses: &mut Losses) -> Result<()> {
     match (key, &mut tool.kind) {
         ("name", _) => tool.name = value.string()?,
-        ("description", _) => tool.description = Some(value.lit()?).filter(|text| !text.is_empty()),
+        ("description", _) => tool.description = Some(value.json_str()?).filter(|text| !text.is_empty()),
         ("parameters", ToolKind::Function { schema, .. }) => {
             *schema = Some(value.raw()?).filter(|schema| schema.get() != "{}");
         }
@@ -149,10 +149,10 @@ fn grammar<'a>(
 ) -> Result<Option<Grammar<'a>>> {
     let Some(definition) = definition else { return Ok(None) };
     let syntax = match syntax {
-        Some(text) => node.at("syntax", text).lit()?,
-        None => Lit::plain("lark"),
+        Some(text) => node.at("syntax", text).json_str()?,
+        None => JsonStr::plain("lark"),
     };
-    Ok(Some(Grammar { syntax, definition: node.at("definition", definition).lit()? }))
+    Ok(Some(Grammar { syntax, definition: node.at("definition", definition).json_str()? }))
 }
 
 fn web_search<'a>(node: &Node<'a, '_>) -> Result<WebSearch<'a>> {
@@ -162,7 +162,7 @@ fn web_search<'a>(node: &Node<'a, '_>) -> Result<WebSearch<'a>> {
     };
     node.members(|key, value| {
         match key {
-            "search_context_size" => search.context = Some(value.lit()?),
+            "search_context_size" => search.context = Some(value.json_str()?),
             "user_location" => search.location = Some(value.raw()?),
             "filters" => value.members(|key, value| {
                 match key {

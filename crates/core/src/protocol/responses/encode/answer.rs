@@ -81,7 +81,7 @@ pub(super) fn write(frame: &ResponseFrame<'_>, state: &ResponseState<'_>, o: &mu
         }),
         None => o.null("incomplete_details"),
     };
-    o.lit("model", &frame.context.model);
+    o.json_str("model", &frame.context.model);
     o.value("output", |out| {
         out.push(b'[');
         out.extend_from_slice(state.output);

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::canon::{Cache, CacheParts, DataUrl, Document, Image, Part, Profile, Source, Text};
-use crate::json::Lit;
+use crate::json::JsonStr;
 use crate::json::write::{Array, Object};
 
 /// How the parts of a message are called.
@@ -32,7 +32,7 @@ impl Content<'_> {
             Part::Text(text) => self.text(list, voice, text),
             Part::Refusal(text) if voice.role == ASSISTANT.role => {
                 list.object(|o| {
-                    o.text("type", "refusal").lit("refusal", text);
+                    o.text("type", "refusal").json_str("refusal", text);
                 });
             }
             Part::Refusal(text) => self.text(list, voice, &Text::new(text.borrow())),
@@ -43,7 +43,7 @@ impl Content<'_> {
             Part::Audio(audio) => {
                 list.object(|o| {
                     o.text("type", "input_audio").object("input_audio", |o| {
-                        o.lit("data", &audio.data).lit("format", &audio.format);
+                        o.json_str("data", &audio.data).json_str("format", &audio.format);
                     });
                 });
             }
@@ -55,7 +55,7 @@ impl Content<'_> {
         list.object(|o| {
             o.text("type", voice.text).string("text", |out| {
                 out.plain(voice.note);
-                out.lit(&text.text);
+                out.json_str(&text.text);
             });
             self.mark(o, text.cache);
         });
@@ -96,10 +96,10 @@ impl Content<'_> {
         list.object(|o| {
             o.text("type", voice.text).string("text", |out| {
                 if let Some(title) = &document.name {
-                    out.lit(title);
+                    out.json_str(title);
                     out.plain("\n");
                 }
-                out.lit(text);
+                out.json_str(text);
             });
             self.mark(o, document.cache);
         });
@@ -118,18 +118,18 @@ pub(super) fn is_empty(part: &Part<'_>) -> bool {
 fn picture(o: &mut Object<'_>, image: &Image<'_>) {
     o.text("type", "input_image");
     match &image.source {
-        Source::Url(url) => o.lit("image_url", url),
+        Source::Url(url) => o.json_str("image_url", url),
         Source::Base64 { mime, data } => o.string("image_url", |out| DataUrl::write(out, mime, data)),
-        Source::Text(text) => o.lit("image_url", text),
+        Source::Text(text) => o.json_str("image_url", text),
     };
-    o.lit("detail", image.detail.as_ref().unwrap_or(&AUTO));
+    o.json_str("detail", image.detail.as_ref().unwrap_or(&AUTO));
 }
 
 fn file(o: &mut Object<'_>, document: &Document<'_>) {
     o.text("type", "input_file");
     match &document.source {
         Source::Url(url) => {
-            o.lit("file_url", url);
+            o.json_str("file_url", url);
         }
         Source::Base64 { mime, data } => {
             name(o, document, if mime == "application/pdf" { "document.pdf" } else { "document" });
@@ -141,11 +141,11 @@ fn file(o: &mut Object<'_>, document: &Document<'_>) {
 
 fn name(o: &mut Object<'_>, document: &Document<'_>, default: &str) {
     match &document.name {
-        Some(name) => o.lit("filename", name),
+        Some(name) => o.json_str("filename", name),
         None => o.text("filename", default),
     };
 }
 
 const BREAKPOINT: &str = "prompt_cache_breakpoint";
 
-const AUTO: Lit<'static> = Lit::plain("auto");
+const AUTO: JsonStr<'static> = JsonStr::plain("auto");

@@ -6,7 +6,7 @@ use crate::canon::{
 };
 use crate::failure::Result;
 use crate::json::write::Array;
-use crate::json::{Lit, compact};
+use crate::json::{JsonStr, compact};
 use crate::protocol::phrases;
 
 use super::content::{ASSISTANT, Content, DEVELOPER, PartNames, USER, is_empty};
@@ -117,16 +117,16 @@ impl InputWriter<'_> {
             o.text("call_id", &ids::upstream(&call.id));
             o.text("name", &self.names.upstream(call.namespace.as_deref(), &call.name));
             match (&call.args, custom) {
-                (Args::Lit(input), true) => o.lit("input", input),
+                (Args::Str(input), true) => o.json_str("input", input),
                 (Args::Raw(input), true) => o.text("input", input.get()),
                 // A function with one text stands for the freeform tool.
-                (Args::Lit(input), false) if call.custom => o.string("arguments", |out| {
+                (Args::Str(input), false) if call.custom => o.string("arguments", |out| {
                     out.plain("{\"input\":\"");
                     out.plain(input.raw());
                     out.plain("\"}");
                 }),
-                (Args::Lit(arguments), false) if arguments.is_blank() => o.text("arguments", "{}"),
-                (Args::Lit(arguments), false) => o.lit("arguments", arguments),
+                (Args::Str(arguments), false) if arguments.is_blank() => o.text("arguments", "{}"),
+                (Args::Str(arguments), false) => o.json_str("arguments", arguments),
                 (Args::Raw(arguments), false) => o.text("arguments", &compacted(arguments.get())),
             };
         });
@@ -143,7 +143,7 @@ impl InputWriter<'_> {
                 [Part::Text(only)] if !self.content().is_marked(only.cache.or(result.cache)) => {
                     o.string("output", |out| {
                         out.plain(error);
-                        out.lit(&only.text);
+                        out.json_str(&only.text);
                     })
                 }
                 parts => o.array("output", |list| self.outputs(list, parts, error, result.cache)),
@@ -155,7 +155,7 @@ impl InputWriter<'_> {
         let first_text = parts.iter().position(|part| matches!(part, Part::Text(_)));
         let last_text = parts.iter().rposition(|part| matches!(part, Part::Text(_)));
         if first_text.is_none() && !error.is_empty() {
-            self.content().text(list, USER, &Text::new(Lit::plain(phrases::ERROR_PREFIX)));
+            self.content().text(list, USER, &Text::new(JsonStr::plain(phrases::ERROR_PREFIX)));
         }
         for (index, part) in parts.iter().enumerate() {
             let note = if first_text == Some(index) { error } else { "" };
@@ -186,7 +186,7 @@ fn is_plain_error(result: &ToolResult<'_>) -> bool {
         _ => None,
     });
     let says_so =
-        |text: &Lit<'_>| text.raw().get(..5).is_some_and(|start| start.eq_ignore_ascii_case("error"));
+        |text: &JsonStr<'_>| text.raw().get(..5).is_some_and(|start| start.eq_ignore_ascii_case("error"));
     result.is_error && !first.is_some_and(says_so)
 }
 

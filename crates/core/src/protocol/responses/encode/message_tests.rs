@@ -3,18 +3,18 @@
 #![expect(clippy::string_slice, reason = "a test may panic")]
 
 use crate::canon::{Args, Carrier, Part, Reasoning, Seal, Sealed};
-use crate::json::{Lit, Raw};
+use crate::json::{JsonStr, Raw};
 
 use super::{assistant, call, input, provider, text, turns, user};
 
 fn thought(sealed: Sealed<'static>) -> Part<'static> {
-    Part::Reasoning(Reasoning { text: Some(Lit::plain("t")), sealed: Some(sealed) })
+    Part::Reasoning(Reasoning { text: Some(JsonStr::plain("t")), sealed: Some(sealed) })
 }
 
 fn carried() -> Part<'static> {
     let summary = Some(Raw::constant(r#"[{"type":"summary_text","text":"s"}]"#));
-    let seal = Seal::Encrypted { id: Some(Lit::plain("rs_1")), content: Lit::plain("E"), summary };
-    let blocks = vec![seal.block(&Lit::plain("t"))];
+    let seal = Seal::Encrypted { id: Some(JsonStr::plain("rs_1")), content: JsonStr::plain("E"), summary };
+    let blocks = vec![seal.block(&JsonStr::plain("t"))];
     thought(Sealed::Carried(Carrier { blocks }))
 }
 
@@ -33,7 +33,7 @@ fn reasoning_goes_back_to_where_it_came_from() {
     assert_eq!(said(carried()).as_deref(), Some(item));
     // Golden case 79: others get nothing.
     assert_eq!(said(thought(Sealed::Thinking(Raw::constant("{}")))), None);
-    assert_eq!(said(Part::Reasoning(Reasoning { text: Some(Lit::plain("t")), sealed: None })), None);
+    assert_eq!(said(Part::Reasoning(Reasoning { text: Some(JsonStr::plain("t")), sealed: None })), None);
     let no_reasoning = Carrier { blocks: vec![Raw::constant(r#"{"type":"item_reference","id":"x"}"#)] };
     assert_eq!(said(thought(Sealed::Carried(no_reasoning))), None);
     let details = r#"[{"type":"reasoning.summary","summary":"s","index":0},{"type":"reasoning.encrypted","data":"E","id":"rs_1","format":"openai-responses-v1","index":1},
@@ -50,7 +50,7 @@ fn reasoning_that_nothing_follows_is_left_out() {
     let all = |parts| input(&turns(vec![user(vec![text("x")]), assistant(parts)]), &provider());
     assert!(!all(vec![text("y"), carried()]).contains("encrypted"));
     assert!(!all(vec![carried(), text("")]).contains("encrypted"));
-    let two = all(vec![carried(), carried(), call("c", Args::Lit(Lit::plain("{}")))]);
+    let two = all(vec![carried(), carried(), call("c", Args::Str(JsonStr::plain("{}")))]);
     assert_eq!(two.matches("encrypted_content").count(), 2);
     assert!(two.rfind("encrypted_content").unwrap() < two.find("function_call").unwrap());
 }

@@ -4,7 +4,7 @@
 //! there. An item ends when the next one begins or with the answer: only then is it known whether a limit cut it.
 
 use crate::canon::{Carrier, Context, Finish, Seal, SegmentKind, Step};
-use crate::json::{Lit, Raw, write};
+use crate::json::{JsonStr, Raw, write};
 use crate::protocol::phrases;
 
 use super::answer::{begin_item, inner, written};
@@ -108,7 +108,7 @@ impl OutputWriter {
         {
             match why {
                 Some(why) => self.refuse(why, events),
-                None if !self.said => self.refuse(&Lit::plain(phrases::DECLINED), events),
+                None if !self.said => self.refuse(&JsonStr::plain(phrases::DECLINED), events),
                 None => {}
             }
         }
@@ -125,7 +125,7 @@ impl OutputWriter {
         self.end(INCOMPLETE, &mut EventWriter::silent(&mut none));
     }
 
-    fn refuse(&mut self, why: &Lit<'_>, events: &mut EventWriter<'_>) {
+    fn refuse(&mut self, why: &JsonStr<'_>, events: &mut EventWriter<'_>) {
         self.begin(&SegmentKind::Refusal, false, events);
         self.say(why, events);
     }
@@ -227,7 +227,7 @@ impl OutputWriter {
         self.put(id, start, OpenItemKind::Call(call));
     }
 
-    fn delta(&mut self, text: &Lit<'_>, context: &Context, events: &mut EventWriter<'_>) {
+    fn delta(&mut self, text: &JsonStr<'_>, context: &Context, events: &mut EventWriter<'_>) {
         match self.kind() {
             Some(OpenItemKind::Message(_)) => self.say(text, events),
             Some(OpenItemKind::Reasoning(_)) => {
@@ -239,13 +239,13 @@ impl OutputWriter {
         }
     }
 
-    fn say(&mut self, text: &Lit<'_>, events: &mut EventWriter<'_>) {
+    fn say(&mut self, text: &JsonStr<'_>, events: &mut EventWriter<'_>) {
         if let Some(OpenItem { id, index, kind: OpenItemKind::Message(message), .. }) = &self.open {
             message.delta(text, ItemPosition { id, index: *index }, &mut self.output, events);
         }
     }
 
-    fn think(&mut self, text: &Lit<'_>, show: bool, events: &mut EventWriter<'_>) {
+    fn think(&mut self, text: &JsonStr<'_>, show: bool, events: &mut EventWriter<'_>) {
         let Some(OpenItem { id, index, kind: OpenItemKind::Reasoning(reasoning), .. }) = &mut self.open
         else {
             return;
@@ -267,11 +267,11 @@ impl OutputWriter {
         self.output.extend_from_slice(text.raw().as_bytes());
         events.event("response.reasoning_summary_text.delta", |o| {
             place.name(o);
-            o.number("summary_index", 0).lit("delta", text);
+            o.number("summary_index", 0).json_str("delta", text);
         });
     }
 
-    fn argue(&mut self, text: &Lit<'_>, events: &mut EventWriter<'_>) {
+    fn argue(&mut self, text: &JsonStr<'_>, events: &mut EventWriter<'_>) {
         let Some(OpenItem { id, index, kind: OpenItemKind::Call(call), .. }) = &self.open else { return };
         self.output.extend_from_slice(text.raw().as_bytes());
         let name = match call.custom {
@@ -280,7 +280,7 @@ impl OutputWriter {
         };
         events.event(name, |o| {
             ItemPosition { id, index: *index }.name(o);
-            o.lit("delta", text);
+            o.json_str("delta", text);
         });
     }
 
@@ -394,7 +394,7 @@ fn search(id: &str, status: &str, query: &str, o: &mut write::Object<'_>) {
 
 /// What a client carries back of reasoning: the provider's own blocks, or the text if the provider wants it back.
 fn carrier(text: &str, seals: &[Seal<'static>], context: &Context) -> Option<String> {
-    let text = Lit::part(text);
+    let text = JsonStr::part(text);
     let mut blocks: Vec<Raw<'static>> = Vec::with_capacity(seals.len() + 1);
     let bound_to_calls = seals.iter().all(|seal| matches!(seal, Seal::Call { .. }));
     if bound_to_calls && context.returns_reasoning && !text.is_empty() {
@@ -412,4 +412,4 @@ const INCOMPLETE: &str = "incomplete";
 
 const SUMMARY: &[u8] = b"{\"type\":\"summary_text\",\"text\":\"";
 
-const EMPTY: Lit<'static> = Lit::plain("{}");
+const EMPTY: JsonStr<'static> = JsonStr::plain("{}");

@@ -2,7 +2,7 @@
 
 use crate::canon::Citation;
 use crate::json::write::{self, Array, Object};
-use crate::json::{Lit, Raw, characters, compact};
+use crate::json::{JsonStr, Raw, characters, compact};
 
 use super::answer::{inner, written};
 use super::event_writer::{EventWriter, quoted};
@@ -90,7 +90,7 @@ impl OutputMessage {
     /// More of the part's text.
     pub(super) fn delta(
         &self,
-        text: &Lit<'_>,
+        text: &JsonStr<'_>,
         place: ItemPosition<'_>,
         output: &mut Vec<u8>,
         events: &mut EventWriter<'_>,
@@ -100,7 +100,7 @@ impl OutputMessage {
         let name = if part.refusal { "response.refusal.delta" } else { "response.output_text.delta" };
         events.event(name, |o| {
             place.name(o);
-            o.number("content_index", self.parts - 1).lit("delta", text);
+            o.number("content_index", self.parts - 1).json_str("delta", text);
             if !part.refusal {
                 o.array("logprobs", |_| {});
             }
@@ -210,7 +210,7 @@ fn head(place: ItemPosition<'_>, o: &mut Object<'_>) {
 /// A citation; one without a span is of all the text.
 fn annotation(cite: &Citation<'_>, length: u64, o: &mut Object<'_>) {
     let (start, end) = cite.span.unwrap_or((0, length));
-    o.text("type", "url_citation").lit("url", &cite.url).lit("title", &cite.title);
+    o.text("type", "url_citation").json_str("url", &cite.url).json_str("title", &cite.title);
     o.number("start_index", start).number("end_index", end);
 }
 

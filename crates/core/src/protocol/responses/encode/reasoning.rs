@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use crate::canon::{Effort, EffortFormat, Losses, Reasoning, Sealed, Target, Thinking};
 use crate::failure::Result;
 use crate::json::write::{Array, Object};
-use crate::json::{Lit, Raw};
+use crate::json::{JsonStr, Raw};
 
 use crate::protocol::pick::{fields, indexed_elements};
 
@@ -70,7 +70,7 @@ pub(super) fn write(list: &mut Array<'_>, reasoning: &Reasoning<'_>) {
 /// A native item: nothing of it but what belongs to reasoning.
 fn item(list: &mut Array<'_>, json: &str) {
     let [content, summary, thoughts] = fields(json, ["encrypted_content", "summary", "content"]);
-    let Some(content) = content.and_then(Lit::read).filter(|content| !content.is_empty()) else { return };
+    let Some(content) = content.and_then(JsonStr::read).filter(|content| !content.is_empty()) else { return };
     list.object(|o| {
         begin(o, &content);
         match summary.and_then(Raw::read) {
@@ -83,24 +83,24 @@ fn item(list: &mut Array<'_>, json: &str) {
     });
 }
 
-fn begin(o: &mut Object<'_>, content: &Lit<'_>) {
-    o.text("type", "reasoning").lit("encrypted_content", content);
+fn begin(o: &mut Object<'_>, content: &JsonStr<'_>) {
+    o.text("type", "reasoning").json_str("encrypted_content", content);
 }
 
 /// Chat's form of it: each encrypted entry is an item, with the summaries before it.
 fn details(list: &mut Array<'_>, entries: &Raw<'_>) {
-    let mut summaries: Vec<Lit<'_>> = Vec::new();
+    let mut summaries: Vec<JsonStr<'_>> = Vec::new();
     for (_, entry) in indexed_elements(Some(entries.get())) {
         let [kind, summary, data, format] = fields(entry, ["type", "summary", "data", "format"]);
-        match (kind, data.and_then(Lit::read)) {
-            (Some("\"reasoning.summary\""), _) => summaries.extend(summary.and_then(Lit::read)),
+        match (kind, data.and_then(JsonStr::read)) {
+            (Some("\"reasoning.summary\""), _) => summaries.extend(summary.and_then(JsonStr::read)),
             (Some("\"reasoning.encrypted\""), Some(data)) if format == Some(FORMAT) => {
                 list.object(|o| {
                     begin(o, &data);
                     o.array("summary", |list| {
                         for text in summaries.drain(..) {
                             list.object(|o| {
-                                o.text("type", "summary_text").lit("text", &text);
+                                o.text("type", "summary_text").json_str("text", &text);
                             });
                         }
                     });

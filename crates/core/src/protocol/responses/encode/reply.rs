@@ -14,7 +14,7 @@ pub(in crate::protocol::responses) fn write(answer: &Answer, context: &Context) 
     let mut none = 0;
     let mut events = EventWriter::silent(&mut none);
     for segment in &answer.segments {
-        let (seals, text) = (segment.seals.as_slice(), segment.lit());
+        let (seals, text) = (segment.seals.as_slice(), segment.json_str());
         if segment.kind == SegmentKind::Reasoning && text.is_empty() {
             items.step(Step::Opaque(seals), context, &mut events);
             continue;

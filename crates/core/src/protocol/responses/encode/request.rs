@@ -3,7 +3,7 @@
 use crate::canon::{Format, Losses, Request, Target, ToolNames, UserField, sha256_hex};
 use crate::failure::Result;
 use crate::json::write::{self, Object};
-use crate::json::{Lit, Raw};
+use crate::json::{JsonStr, Raw};
 use crate::protocol::{Written, samplers, schema};
 
 use super::message::{self, InputWriter};
@@ -33,7 +33,7 @@ fn members(
     o.text("model", target.model);
     let instructions = message::instructions(request, target);
     if let Some(text) = instructions {
-        o.lit("instructions", &text.text);
+        o.json_str("instructions", &text.text);
     }
     let mut items = Ok(());
     o.array("input", |list| {
@@ -79,7 +79,7 @@ fn text(o: &mut Object<'_>, request: &Request<'_>) {
             o.object("format", |o| form(o, &request.format));
         }
         if let Some(verbosity) = &request.verbosity {
-            o.lit("verbosity", verbosity);
+            o.json_str("verbosity", verbosity);
         }
     });
 }
@@ -93,9 +93,9 @@ fn form(o: &mut Object<'_>, format: &Format<'_>) {
             o.text("type", "json_object");
         }
         Format::Schema { name, description, schema, strict } => {
-            o.text("type", "json_schema").lit("name", name.as_ref().unwrap_or(&NAME));
+            o.text("type", "json_schema").json_str("name", name.as_ref().unwrap_or(&NAME));
             if let Some(description) = description {
-                o.lit("description", description);
+                o.json_str("description", description);
             }
             o.raw("schema", schema).bool("strict", is_strict(name.is_some(), *strict, schema));
         }
@@ -160,14 +160,14 @@ fn extras(o: &mut Object<'_>, request: &Request<'_>, losses: &mut Losses) -> Res
             losses.drop_named(name)?;
         } else if !said {
             // The name is the client's, who may have put anything into it.
-            o.raw(Lit::of(name).raw(), &extra.value);
+            o.raw(JsonStr::of(name).raw(), &extra.value);
         }
     }
     Ok(())
 }
 
 /// The name of a schema to which the client gave none.
-const NAME: Lit<'static> = Lit::plain("response");
+const NAME: JsonStr<'static> = JsonStr::plain("response");
 
 /// Tokens below which OpenAI refuses a limit.
 const LEAST_OUTPUT: u64 = 16;

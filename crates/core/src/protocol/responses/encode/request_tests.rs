@@ -11,7 +11,7 @@ use crate::canon::{
     Turn, UserField, WebSearch, sha256_hex,
 };
 use crate::failure::Result;
-use crate::json::{Lit, Raw};
+use crate::json::{JsonStr, Raw};
 
 #[path = "message_tests.rs"]
 mod messages;
@@ -87,11 +87,11 @@ pub(super) fn input(request: &Request<'_>, provider: &Provider) -> String {
 }
 
 pub(super) fn text(text: &str) -> Part<'static> {
-    Part::Text(Text::new(Lit::of(text)))
+    Part::Text(Text::new(JsonStr::of(text)))
 }
 
 fn marked(text: &'static str, long: bool) -> Text<'static> {
-    Text { text: Lit::plain(text), cache: Some(Cache { long }) }
+    Text { text: JsonStr::plain(text), cache: Some(Cache { long }) }
 }
 
 pub(super) fn user(parts: Vec<Part<'static>>) -> Turn<'static> {
@@ -133,7 +133,7 @@ fn the_least_that_is_said() {
 
 #[test]
 fn instructions_stand_apart_if_they_are_one_block() {
-    let one = Request { system: vec![Text::new(Lit::plain("be"))], ..hello() };
+    let one = Request { system: vec![Text::new(JsonStr::plain("be"))], ..hello() };
     assert!(
         body(&one, &provider())
             .starts_with(r#""instructions":"be","input":[{"type":"message","role":"user""#)
@@ -146,7 +146,8 @@ fn instructions_stand_apart_if_they_are_one_block() {
         )
     };
     assert_eq!(body(&only, &provider()), format!(r#""input":[{}]"#, developer("be")));
-    let two = Request { system: vec![Text::new(Lit::plain("a")), Text::new(Lit::plain("b"))], ..hello() };
+    let two =
+        Request { system: vec![Text::new(JsonStr::plain("a")), Text::new(JsonStr::plain("b"))], ..hello() };
     let begins = format!(r#""input":[{},{},"#, developer("a"), developer("b"));
     assert!(body(&two, &provider()).starts_with(&begins));
     let cached = Request { system: vec![marked("a", false)], ..hello() };
@@ -175,10 +176,10 @@ fn the_order_of_items_is_that_of_parts() {
         user(vec![text("go")]),
         assistant(vec![
             text("I look."),
-            call("a", Args::Lit(Lit::of("{\"b\":1.0,\"a\":1e2}"))),
+            call("a", Args::Str(JsonStr::of("{\"b\":1.0,\"a\":1e2}"))),
             call("b", Args::Raw(Raw::constant("{\"x\": [1, 2]}"))),
-            call("c", Args::Lit(Lit::plain(" "))),
-            Part::Refusal(Lit::plain("no")),
+            call("c", Args::Str(JsonStr::plain(" "))),
+            Part::Refusal(JsonStr::plain("no")),
         ]),
         user(vec![Part::Result(result("a", vec![text("A")])), text("and?")]),
     ]);
@@ -199,7 +200,7 @@ fn the_order_of_items_is_that_of_parts() {
 #[test]
 fn what_is_appended_does_not_change_what_was_there() {
     let mut all =
-        vec![user(vec![text("a")]), assistant(vec![text("b"), call("c", Args::Lit(Lit::plain("{}")))])];
+        vec![user(vec![text("a")]), assistant(vec![text("b"), call("c", Args::Str(JsonStr::plain("{}")))])];
     let short = input(&turns(all.clone()), &openai());
     all.push(user(vec![Part::Result(result("c", vec![]))]));
     all.push(assistant(vec![text("d")]));
@@ -226,12 +227,16 @@ fn pictures_files_and_speech() {
         Part::Document(Document { source, path: String::new(), name, context: None, cache: None })
     };
     let all = turns(vec![user(vec![
-        picture(Source::Url(Lit::plain("https://x/y")), None),
-        picture(base64("image/png"), Some(Lit::plain("low"))),
+        picture(Source::Url(JsonStr::plain("https://x/y")), None),
+        picture(base64("image/png"), Some(JsonStr::plain("low"))),
         file(base64("application/pdf"), None),
-        file(base64("application/pdf"), Some(Lit::plain("a.pdf"))),
-        file(Source::Url(Lit::plain("https://x/z.pdf")), None),
-        Part::Audio(Audio { data: Lit::plain("AA=="), format: Lit::plain("wav"), path: String::new() }),
+        file(base64("application/pdf"), Some(JsonStr::plain("a.pdf"))),
+        file(Source::Url(JsonStr::plain("https://x/z.pdf")), None),
+        Part::Audio(Audio {
+            data: JsonStr::plain("AA=="),
+            format: JsonStr::plain("wav"),
+            path: String::new(),
+        }),
     ])]);
     let expected = [
         // Golden case 49.
@@ -254,10 +259,10 @@ fn pictures_files_and_speech() {
 #[test]
 fn files_of_text_are_files_only_for_openai() {
     let document = Document {
-        source: Source::Text(Lit::of("a\n")),
+        source: Source::Text(JsonStr::of("a\n")),
         path: String::new(),
-        name: Some(Lit::plain("n.txt")),
-        context: Some(Lit::plain("about")),
+        name: Some(JsonStr::plain("n.txt")),
+        context: Some(JsonStr::plain("about")),
         cache: Some(Cache { long: true }),
     };
     let all = turns(vec![user(vec![Part::Document(document)])]);
@@ -270,7 +275,7 @@ fn files_of_text_are_files_only_for_openai() {
 #[test]
 fn results_of_tools() {
     let picture = Part::Image(Image {
-        source: Source::Url(Lit::plain("https://x")),
+        source: Source::Url(JsonStr::plain("https://x")),
         path: String::new(),
         detail: None,
         cache: None,
@@ -299,15 +304,18 @@ fn results_of_tools() {
 
 #[test]
 fn freeform_tools_as_such_or_wrapped() {
-    let grammar = Some(Grammar { syntax: Lit::plain("lark"), definition: Lit::of("start: \"x\"") });
-    let tool =
-        Tool { kind: ToolKind::Custom { grammar }, description: Some(Lit::plain("Patch.")), ..function("p") };
+    let grammar = Some(Grammar { syntax: JsonStr::plain("lark"), definition: JsonStr::of("start: \"x\"") });
+    let tool = Tool {
+        kind: ToolKind::Custom { grammar },
+        description: Some(JsonStr::plain("Patch.")),
+        ..function("p")
+    };
     let part = Call {
         id: "c".into(),
         namespace: None,
         name: "p".into(),
         custom: true,
-        args: Args::Lit(Lit::of("a \"b\"\n")),
+        args: Args::Str(JsonStr::of("a \"b\"\n")),
         extra: None,
     };
     let output = ToolResult { custom: true, ..result("c", vec![text("ok")]) };
@@ -348,9 +356,9 @@ fn tools(request: &Request<'_>, provider: &Provider) -> String {
 fn functions_are_strict_only_if_the_client_says_so() {
     // Golden case 43.
     let schema = Raw::constant(r#"{"type":"object","properties":{"a":{}}}"#);
-    let full = Tool::function("g".into(), Some(Lit::plain("")), Some(schema.clone()));
+    let full = Tool::function("g".into(), Some(JsonStr::plain("")), Some(schema.clone()));
     let strict = ToolKind::Function { schema: Some(schema), strict: Some(true) };
-    let strict = Tool { kind: strict, description: Some(Lit::plain("d")), ..function("h") };
+    let strict = Tool { kind: strict, description: Some(JsonStr::plain("d")), ..function("h") };
     let all = Request { tools: vec![function("f"), full, strict], ..hello() };
     let expected = concat!(
         r#"[{"type":"function","name":"f","parameters":{"type":"object","properties":{}},"strict":false},"#,
@@ -369,7 +377,7 @@ fn names_and_ids_are_made_to_fit() {
         namespace: None,
         name: long.into(),
         custom: false,
-        args: Args::Lit(Lit::plain("{}")),
+        args: Args::Str(JsonStr::plain("{}")),
         extra: None,
     };
     let all = Request {
@@ -474,7 +482,7 @@ fn samplers_and_stop_texts() {
     let raw = |json: &'static str| Some(Raw::constant(json));
     let all = Request {
         samplers: Samplers { temperature: raw("1.40"), top_p: raw("0.9"), top_k: raw("40") },
-        stop: vec![Lit::plain("END")],
+        stop: vec![JsonStr::plain("END")],
         ..hello()
     };
     let (json, lost) = written(&all, &provider());
@@ -528,7 +536,7 @@ fn forms_of_the_answer() {
     let said = |format| body(&Request { format, ..hello() }, &provider());
     assert!(said(Format::JsonObject).ends_with(r#""text":{"format":{"type":"json_object"}}"#));
     let schema = |json: &'static str, name: Option<&'static str>, strict| {
-        let name = name.map(Lit::plain);
+        let name = name.map(JsonStr::plain);
         said(Format::Schema { name, description: None, schema: Raw::constant(json), strict })
     };
     // Golden case 59, for this protocol.
@@ -541,7 +549,7 @@ fn forms_of_the_answer() {
     assert!(schema(closed, None, None).ends_with(r#""strict":true}}"#));
     assert!(schema(closed, Some("n"), None).ends_with(r#""strict":false}}"#));
     assert!(schema(open, Some("n"), Some(true)).ends_with(r#""strict":true}}"#));
-    let verbose = Request { verbosity: Some(Lit::plain("low")), ..hello() };
+    let verbose = Request { verbosity: Some(JsonStr::plain("low")), ..hello() };
     assert!(body(&verbose, &provider()).ends_with(r#""text":{"verbosity":"low"}"#));
 }
 
@@ -592,7 +600,7 @@ fn a_count_has_no_limits_and_the_like() {
 
 #[test]
 fn what_has_no_place_here_is_told() {
-    let turn = Turn { name: Some(Lit::plain("Ann")), ..user(vec![text("hi")]) };
+    let turn = Turn { name: Some(JsonStr::plain("Ann")), ..user(vec![text("hi")]) };
     let all = Request { cache: Some(Cache { long: false }), ..turns(vec![turn]) };
     assert_eq!(written(&all, &provider()).1.unwrap(), "messages.name, cache_control");
     let twice = Request { tools: vec![function("a"), function("a")], ..hello() };

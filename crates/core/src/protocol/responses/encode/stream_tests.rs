@@ -8,7 +8,7 @@ use crate::canon::{
     Answer, Args, Carrier, Citation, Context, Encode as _, Event, Finish, Seal, SealKey, Sealer, UsagePart,
 };
 use crate::failure::{Failure, Kind};
-use crate::json::{Lit, Raw};
+use crate::json::{JsonStr, Raw};
 
 use super::super::reply;
 use super::ResponsesEncoder;
@@ -17,7 +17,7 @@ fn context() -> Context {
     Context {
         request_id: "req_cm_1".into(),
         now: 1_741_476_542,
-        model: Lit::plain("a/b"),
+        model: JsonStr::plain("a/b"),
         origin: "claude".into(),
         upstream_model: "claude-x".into(),
         sealer: Sealer::new(&SealKey::new([7; 32]), "account"),
@@ -31,7 +31,7 @@ fn start() -> Event<'static> {
 }
 
 fn text(text: &str) -> Event<'static> {
-    Event::Text(Lit::of(text))
+    Event::Text(JsonStr::of(text))
 }
 
 fn open(key: u32, id: &'static str, name: &'static str) -> Event<'static> {
@@ -39,7 +39,7 @@ fn open(key: u32, id: &'static str, name: &'static str) -> Event<'static> {
 }
 
 fn args(key: u32, json: &str) -> Event<'static> {
-    Event::Args { key, part: Args::Lit(Lit::of(json)) }
+    Event::Args { key, part: Args::Str(JsonStr::of(json)) }
 }
 
 /// The whole stream of an answer.
@@ -123,8 +123,8 @@ fn reasoning_text_and_a_call_follow_each_other() {
     let context = Context { show_reasoning: Some(true), ..context() };
     let events = [
         start(),
-        Event::Thought(Lit::plain("h")),
-        Event::Thought(Lit::plain("m")),
+        Event::Thought(JsonStr::plain("h")),
+        Event::Thought(JsonStr::plain("m")),
         text("I look."),
         open(0, "c1", "f"),
         args(0, "{\"a\":"),
@@ -201,7 +201,7 @@ fn a_limit_cuts_the_last_item() {
     assert!(all.ends_with(r#""status":"incomplete"}"#));
     let thought = output(
         &context(),
-        &[start(), Event::Thought(Lit::plain("t")), Event::Finish(Finish::Length), Event::End],
+        &[start(), Event::Thought(JsonStr::plain("t")), Event::Finish(Finish::Length), Event::End],
     );
     assert_eq!(thought, r#"{"id":"rs_X_0","type":"reasoning","summary":[],"status":"incomplete"}"#);
     let pause =
@@ -212,7 +212,8 @@ fn a_limit_cuts_the_last_item() {
 #[test]
 fn adjacent_texts_are_parts_of_one_message_with_their_sources() {
     // Golden case 126.
-    let cite = |span| Event::Cite(Citation { url: Lit::plain("https://x"), title: Lit::plain("T"), span });
+    let cite =
+        |span| Event::Cite(Citation { url: JsonStr::plain("https://x"), title: JsonStr::plain("T"), span });
     let events = [
         start(),
         text("One. "),
@@ -264,7 +265,7 @@ fn custom_tools_and_namespaces() {
     let events = [
         start(),
         Event::Open { key: 0, id, namespace: None, name, custom: true },
-        Event::Args { key: 0, part: Args::Lit(Lit::of("*** Begin\n")) },
+        Event::Args { key: 0, part: Args::Str(JsonStr::of("*** Begin\n")) },
         Event::Close(Some(0)),
         Event::Open {
             key: 1,
@@ -317,11 +318,11 @@ fn carriers(output: &str) -> Vec<Carrier> {
 fn signatures_travel_in_carriers_and_are_shown_only_on_demand() {
     // Golden case 75, on its way out.
     let signed = |text: &'static str, signature: &'static str| {
-        [Event::Thought(Lit::plain(text)), Event::Seal(Seal::Signature(Lit::plain(signature)))]
+        [Event::Thought(JsonStr::plain(text)), Event::Seal(Seal::Signature(JsonStr::plain(signature)))]
     };
     let mut events = vec![start()];
     events.extend(signed("T1", "S1"));
-    events.push(Event::Seal(Seal::Redacted(Lit::plain("R"))));
+    events.push(Event::Seal(Seal::Redacted(JsonStr::plain("R"))));
     events.extend([open(0, "c", "f"), args(0, "{\"a\":1}"), Event::Close(Some(0))]);
     events.extend(signed("T2", "S2"));
     events.extend([Event::Finish(Finish::ToolUse), Event::End]);
@@ -351,14 +352,14 @@ fn signatures_travel_in_carriers_and_are_shown_only_on_demand() {
 #[test]
 fn plain_reasoning_is_carried_where_its_provider_wants_it_back() {
     let events =
-        [start(), Event::Thought(Lit::plain("t")), text("x"), Event::Finish(Finish::Stop), Event::End];
+        [start(), Event::Thought(JsonStr::plain("t")), text("x"), Event::Finish(Finish::Stop), Event::End];
     let shown = Context { show_reasoning: Some(true), ..context() };
     assert!(carriers(&output(&shown, &events)).is_empty());
     let wanted = Context { returns_reasoning: true, ..shown };
     assert_eq!(carriers(&output(&wanted, &events))[0].blocks[0].get(), r#"{"reasoning_content":"t"}"#);
     // State that is bound to a call stands in front of it.
     let extra = Raw::constant(r#"{"google":{"thought_signature":"s"}}"#);
-    let seal = Event::Seal(Seal::Call { key: 0, id: Lit::plain("c"), extra });
+    let seal = Event::Seal(Seal::Call { key: 0, id: JsonStr::plain("c"), extra });
     let events = [start(), seal, open(0, "c", "f"), Event::Finish(Finish::ToolUse), Event::End];
     let all = output(&wanted, &events);
     let block = carriers(&all)[0].blocks[0].get().to_owned();
@@ -368,7 +369,7 @@ fn plain_reasoning_is_carried_where_its_provider_wants_it_back() {
 
 #[test]
 fn a_search_of_the_provider_is_shown_as_one() {
-    let search = Event::Search { id: "srvtoolu_1".into(), query: Lit::plain("rust") };
+    let search = Event::Search { id: "srvtoolu_1".into(), query: JsonStr::plain("rust") };
     let events = [start(), search, text("x"), Event::Finish(Finish::Stop), Event::End];
     let all = items(&context(), &events);
     let item = |status: &str| {
@@ -386,7 +387,7 @@ fn a_search_of_the_provider_is_shown_as_one() {
 #[test]
 fn refusals_are_the_last_part() {
     let said =
-        [start(), text("a"), Event::Refusal(Lit::plain("no")), Event::Finish(Finish::Stop), Event::End];
+        [start(), text("a"), Event::Refusal(JsonStr::plain("no")), Event::Finish(Finish::Stop), Event::End];
     let all = items(&context(), &said);
     let refusal: Vec<_> = all.iter().filter(|event| event.contains(r#""content_index":1"#)).collect();
     let expected = [
@@ -397,7 +398,7 @@ fn refusals_are_the_last_part() {
     ];
     assert_eq!(refusal, expected);
     let end = |events: Vec<Event<'static>>| stream(&context(), &events).pop().unwrap();
-    let why = Finish::Refusal(Some(Lit::plain("because")));
+    let why = Finish::Refusal(Some(JsonStr::plain("because")));
     let all = end(vec![start(), text("a"), Event::Finish(why), Event::End]);
     assert!(
         all.starts_with("incomplete ") && all.contains(r#""incomplete_details":{"reason":"content_filter"}"#)
@@ -479,7 +480,7 @@ fn a_failure_keeps_what_was_said() {
         "\"usage\":null}}\n\n",
     );
     assert_eq!(cut, expected);
-    let shown = [start(), Event::Thought(Lit::plain("t"))];
+    let shown = [start(), Event::Thought(JsonStr::plain("t"))];
     assert!(fail(&shown, &Failure::truncated()).contains(r#""summary":[],"status":"incomplete"}"#));
     for (kind, code) in [
         (Kind::RateLimited, "rate_limit_exceeded"),

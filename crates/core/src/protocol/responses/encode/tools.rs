@@ -114,7 +114,7 @@ fn one(list: &mut Array<'_>, tool: &Tool<'_>, custom_tools: bool, names: &ToolNa
             if let Some(grammar) = grammar {
                 o.object("format", |o| {
                     o.text("type", "grammar");
-                    o.lit("syntax", &grammar.syntax).lit("definition", &grammar.definition);
+                    o.json_str("syntax", &grammar.syntax).json_str("definition", &grammar.definition);
                 });
             }
         }
@@ -137,14 +137,14 @@ fn description(o: &mut Object<'_>, tool: &Tool<'_>, grammar: Option<&Grammar<'_>
     }
     o.string("description", |text| {
         if let Some(own) = own {
-            text.lit(own);
+            text.json_str(own);
         }
         if let Some(grammar) = grammar {
             text.plain(if own.is_some() { "\n" } else { "" });
             text.plain("The input must match this ");
-            text.lit(&grammar.syntax);
+            text.json_str(&grammar.syntax);
             text.plain(" grammar:\n");
-            text.lit(&grammar.definition);
+            text.json_str(&grammar.definition);
         }
     });
 }
@@ -152,7 +152,7 @@ fn description(o: &mut Object<'_>, tool: &Tool<'_>, grammar: Option<&Grammar<'_>
 fn web_search(o: &mut Object<'_>, search: &WebSearch<'_>) {
     o.text("type", "web_search");
     if let Some(size) = &search.context {
-        o.lit("search_context_size", size);
+        o.json_str("search_context_size", size);
     } else if let Some(uses) = search.max_uses {
         o.text(
             "search_context_size",

@@ -1,7 +1,7 @@
 //! Text as JSON carries it: the inside of a string literal, escapes included.
 //!
 //! All three protocols carry text as JSON strings, so text that is only passed on is never unescaped. A
-//! [`Lit`] is always valid between two quotes; two of them written one after the other are valid, too.
+//! [`JsonStr`] is always valid between two quotes; two of them written one after the other are valid, too.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,11 +11,11 @@ use super::literal;
 
 /// The inside of a JSON string literal.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
-pub struct Lit<'a>(Cow<'a, str>);
+pub struct JsonStr<'a>(Cow<'a, str>);
 
-impl<'a> Lit<'a> {
+impl<'a> JsonStr<'a> {
     /// The empty line between two paragraphs.
-    pub const PARAGRAPH: Lit<'static> = Lit::plain("\\n\\n");
+    pub const PARAGRAPH: JsonStr<'static> = JsonStr::plain("\\n\\n");
 
     /// The inside of a literal that is given with its quotes; `None` for what is not one, or has escapes
     /// or characters that JSON does not know.
@@ -25,29 +25,29 @@ impl<'a> Lit<'a> {
         is_valid(inner).then_some(Self(Cow::Borrowed(inner)))
     }
 
-    /// As [`Lit::read`], for any value that is known to be valid.
+    /// As [`JsonStr::read`], for any value that is known to be valid.
     pub(super) fn read_valid(value: &'a str) -> Option<Self> {
         value.strip_prefix('"')?.strip_suffix('"').map(Self::part)
     }
 
     /// A text that needs no escapes.
     #[must_use]
-    pub const fn plain(text: &'static str) -> Lit<'static> {
-        Lit(Cow::Borrowed(text))
+    pub const fn plain(text: &'static str) -> JsonStr<'static> {
+        JsonStr(Cow::Borrowed(text))
     }
 
     /// The literal of any text.
     #[must_use]
-    pub fn of(text: &str) -> Lit<'static> {
+    pub fn of(text: &str) -> JsonStr<'static> {
         let mut out = Vec::with_capacity(text.len());
         super::escape::escape(text, &mut out);
-        Lit::from_vec(out)
+        JsonStr::from_vec(out)
     }
 
     /// Several literals as one.
     #[must_use]
-    pub fn concat(parts: &[&Lit<'_>]) -> Lit<'static> {
-        Lit(Cow::Owned(parts.iter().map(|part| part.raw()).collect()))
+    pub fn concat(parts: &[&JsonStr<'_>]) -> JsonStr<'static> {
+        JsonStr(Cow::Owned(parts.iter().map(|part| part.raw()).collect()))
     }
 
     /// What was put together from the insides of other literals.
@@ -56,8 +56,8 @@ impl<'a> Lit<'a> {
     }
 
     /// What was written by this crate's own writer, which makes nothing else than valid text.
-    pub(super) fn from_vec(inner: Vec<u8>) -> Lit<'static> {
-        Lit(Cow::Owned(String::from_utf8(inner).unwrap_or_default()))
+    pub(super) fn from_vec(inner: Vec<u8>) -> JsonStr<'static> {
+        JsonStr(Cow::Owned(String::from_utf8(inner).unwrap_or_default()))
     }
 
     /// The bytes between the quotes.
@@ -102,31 +102,31 @@ impl<'a> Lit<'a> {
 
     /// The same text without a tie to its document.
     #[must_use]
-    pub fn into_owned(self) -> Lit<'static> {
-        Lit(Cow::Owned(self.0.into_owned()))
+    pub fn into_owned(self) -> JsonStr<'static> {
+        JsonStr(Cow::Owned(self.0.into_owned()))
     }
 
     /// The same text, borrowed.
     #[must_use]
-    pub fn borrow(&self) -> Lit<'_> {
-        Lit(Cow::Borrowed(&self.0))
+    pub fn borrow(&self) -> JsonStr<'_> {
+        JsonStr(Cow::Borrowed(&self.0))
     }
 
     /// A part of the text; `None` where that would cut an escape or a character.
     #[must_use]
-    pub fn slice(&self, span: std::ops::Range<usize>) -> Option<Lit<'_>> {
+    pub fn slice(&self, span: std::ops::Range<usize>) -> Option<JsonStr<'_>> {
         let part = self.0.get(span)?;
-        is_valid(part).then_some(Lit(Cow::Borrowed(part)))
+        is_valid(part).then_some(JsonStr(Cow::Borrowed(part)))
     }
 
     /// The text in pieces of at most so many bytes, none of which cuts a character or an escape.
-    pub fn pieces(&self, most: usize) -> impl Iterator<Item = Lit<'_>> {
+    pub fn pieces(&self, most: usize) -> impl Iterator<Item = JsonStr<'_>> {
         let mut rest = self.raw();
         std::iter::from_fn(move || {
             let end = piece_end(rest, most);
             let (piece, after) = rest.split_at_checked(end).filter(|(piece, _)| !piece.is_empty())?;
             rest = after;
-            Some(Lit(Cow::Borrowed(piece)))
+            Some(JsonStr(Cow::Borrowed(piece)))
         })
     }
 
@@ -137,9 +137,9 @@ impl<'a> Lit<'a> {
     }
 }
 
-impl fmt::Debug for Lit<'_> {
+impl fmt::Debug for JsonStr<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Lit({} bytes)", self.0.len())
+        write!(f, "JsonStr({} bytes)", self.0.len())
     }
 }
 
@@ -187,43 +187,43 @@ mod tests {
     #[test]
     fn only_valid_literals_are_read() {
         for good in [r#""""#, r#""a b""#, r#""\n\u00e9\"\\""#, "\"é😀\""] {
-            assert!(Lit::read(good).is_some(), "{good}");
+            assert!(JsonStr::read(good).is_some(), "{good}");
         }
         for bad in ["", "\"", "x", "\"a", r#""\x""#, r#""\u12""#, "\"\n\"", r#""\""#, r#""a"b""#] {
-            assert!(Lit::read(bad).is_none(), "{bad}");
+            assert!(JsonStr::read(bad).is_none(), "{bad}");
         }
     }
 
     #[test]
     fn decodes_and_encodes() {
-        let lit = Lit::read(r#""a\n\ud83d\ude00\"""#).unwrap();
+        let lit = JsonStr::read(r#""a\n\ud83d\ude00\"""#).unwrap();
         assert_eq!(lit.decode(), "a\n😀\"");
-        assert_eq!(Lit::of("a\n\"\\").raw(), r#"a\n\"\\"#);
-        assert_eq!(Lit::read(r#""\ud83d""#).unwrap().decode(), "\u{fffd}");
+        assert_eq!(JsonStr::of("a\n\"\\").raw(), r#"a\n\"\\"#);
+        assert_eq!(JsonStr::read(r#""\ud83d""#).unwrap().decode(), "\u{fffd}");
     }
 
     #[test]
     fn knows_white_space_however_spelled() {
         for blank in ["", " ", r" \n\t\r ", r"\u0020"] {
-            assert!(Lit::read(&format!("\"{blank}\"")).unwrap().is_blank(), "{blank}");
+            assert!(JsonStr::read(&format!("\"{blank}\"")).unwrap().is_blank(), "{blank}");
         }
-        assert!(!Lit::plain(" x").is_blank() && !Lit::read(r#""\\n""#).unwrap().is_blank());
+        assert!(!JsonStr::plain(" x").is_blank() && !JsonStr::read(r#""\\n""#).unwrap().is_blank());
     }
 
     #[test]
     fn pieces_never_cut_a_character() {
-        let lit = Lit::read(r#""ab\n\ud83d\ude00é😀z""#).unwrap();
+        let lit = JsonStr::read(r#""ab\n\ud83d\ude00é😀z""#).unwrap();
         for most in 1..30 {
             let pieces: Vec<_> = lit.pieces(most).map(|piece| piece.decode().into_owned()).collect();
             assert_eq!(pieces.concat(), lit.decode(), "{most}");
             assert!(pieces.iter().all(|piece| !piece.contains('\u{fffd}')), "{most}: {pieces:?}");
         }
         assert_eq!(lit.pieces(4096).count(), 1);
-        assert_eq!(Lit::plain("").pieces(4).count(), 0);
+        assert_eq!(JsonStr::plain("").pieces(4).count(), 0);
     }
 
     #[test]
     fn never_shows_its_text_in_debug_output() {
-        assert_eq!(format!("{:?}", Lit::plain("secret")), "Lit(6 bytes)");
+        assert_eq!(format!("{:?}", JsonStr::plain("secret")), "JsonStr(6 bytes)");
     }
 }
