@@ -26,9 +26,9 @@ pub struct Document<'d> {
 /// Where among the marks those of a value are looked for: that of the value itself is known, or that of something
 /// around it. It only saves time, for what is not found from there is read byte by byte.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Near(usize);
+pub struct MarkHint(usize);
 
-impl Near {
+impl MarkHint {
     /// Anywhere in the document.
     pub const ROOT: Self = Self(0);
 }
@@ -111,17 +111,17 @@ impl<'d> Document<'d> {
     pub fn members<'a>(
         &self,
         object: &'a [u8],
-        near: Near,
-    ) -> impl Iterator<Item = Result<(Member<'a>, Near), Malformed>> {
-        let Some(mut inside) = self.inside(object, b'{', near) else {
-            let unmarked = scan::members(object).map(|member| Ok((member?, Near::ROOT)));
+        hint: MarkHint,
+    ) -> impl Iterator<Item = Result<(Member<'a>, MarkHint), Malformed>> {
+        let Some(mut inside) = self.inside(object, b'{', hint) else {
+            let unmarked = scan::members(object).map(|member| Ok((member?, MarkHint::ROOT)));
             return ContainerWalk::Scanned(unmarked);
         };
         ContainerWalk::Marked(std::iter::from_fn(move || {
-            let ((key, _), (span, near)) = (inside.next()?, inside.next()?);
+            let ((key, _), (span, hint)) = (inside.next()?, inside.next()?);
             let key_span = key.start + 1..key.end - 1;
             let (key, value) = (object.get(key_span.clone())?, object.get(span.clone())?);
-            Some(Ok((Member { key, key_span, value, span }, near)))
+            Some(Ok((Member { key, key_span, value, span }, hint)))
         }))
     }
 
@@ -130,10 +130,10 @@ impl<'d> Document<'d> {
     pub fn elements(
         &self,
         array: &[u8],
-        near: Near,
-    ) -> impl Iterator<Item = Result<(Range<usize>, Near), Malformed>> {
-        let Some(inside) = self.inside(array, b'[', near) else {
-            let unmarked = scan::elements(array).map(|element| Ok((element?.1, Near::ROOT)));
+        hint: MarkHint,
+    ) -> impl Iterator<Item = Result<(Range<usize>, MarkHint), Malformed>> {
+        let Some(inside) = self.inside(array, b'[', hint) else {
+            let unmarked = scan::elements(array).map(|element| Ok((element?.1, MarkHint::ROOT)));
             return ContainerWalk::Scanned(unmarked);
         };
         ContainerWalk::Marked(inside.map(Ok))
@@ -145,12 +145,12 @@ impl<'d> Document<'d> {
     }
 
     /// What stands in a container, if that is part of the document.
-    fn inside(&self, container: &[u8], open: u8, near: Near) -> Option<Inside<'_>> {
+    fn inside(&self, container: &[u8], open: u8, hint: MarkHint) -> Option<Inside<'_>> {
         let (marks, origin) = (self.marks.as_ref()?, self.place(container)?);
         // All of the document is its first value, and perhaps space around that.
         let index = match container.len() == self.text.len() {
             true => 0,
-            false => find(marks, u32::try_from(origin).ok()?, near)?,
+            false => find(marks, u32::try_from(origin).ok()?, hint)?,
         };
         let mark = marks.get(index)?;
         let is_whole = mark.end as usize <= origin + container.len();
@@ -167,23 +167,23 @@ impl<'d> Document<'d> {
 }
 
 /// The mark of what begins at `start`.
-fn find(marks: &[Mark], start: u32, Near(near): Near) -> Option<usize> {
-    let mark = marks.get(near)?;
+fn find(marks: &[Mark], start: u32, MarkHint(hint): MarkHint) -> Option<usize> {
+    let mark = marks.get(hint)?;
     if mark.start == start {
-        return Some(near);
+        return Some(hint);
     }
-    let inside = marks.get(near + 1..mark.next as usize)?;
+    let inside = marks.get(hint + 1..mark.next as usize)?;
     let found = inside.binary_search_by_key(&start, |mark| mark.start).ok()?;
-    Some(near + 1 + found)
+    Some(hint + 1 + found)
 }
 
 impl Iterator for Inside<'_> {
-    type Item = (Range<usize>, Near);
+    type Item = (Range<usize>, MarkHint);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (near, mark) = (Near(self.next), self.marks.get(self.next)?);
+        let (hint, mark) = (MarkHint(self.next), self.marks.get(self.next)?);
         self.next = mark.next as usize;
-        Some((mark.start as usize - self.origin..mark.end as usize - self.origin, near))
+        Some((mark.start as usize - self.origin..mark.end as usize - self.origin, hint))
     }
 }
 

@@ -8,16 +8,16 @@ use super::*;
 use crate::json::repair;
 
 /// Walks a value of a document, and names what it finds.
-fn walk(document: &Document<'_>, json: &str, near: Near, out: &mut String) {
+fn walk(document: &Document<'_>, json: &str, hint: MarkHint, out: &mut String) {
     match json.trim_start().as_bytes().first() {
-        Some(b'{') => document.members(json.as_bytes(), near).for_each(|member| {
-            let (member, near) = member.unwrap();
+        Some(b'{') => document.members(json.as_bytes(), hint).for_each(|member| {
+            let (member, hint) = member.unwrap();
             write!(out, "{}:", String::from_utf8_lossy(member.key)).unwrap();
-            walk(document, json.get(member.span).unwrap(), near, out);
+            walk(document, json.get(member.span).unwrap(), hint, out);
         }),
-        Some(b'[') => document.elements(json.as_bytes(), near).for_each(|element| {
-            let (span, near) = element.unwrap();
-            walk(document, json.get(span).unwrap(), near, out);
+        Some(b'[') => document.elements(json.as_bytes(), hint).for_each(|element| {
+            let (span, hint) = element.unwrap();
+            walk(document, json.get(span).unwrap(), hint, out);
         }),
         _ => write!(out, "{json};").unwrap(),
     }
@@ -31,8 +31,8 @@ fn a_walk_finds_the_same_with_marks_and_without() {
     for json in [inner.clone(), format!(" [{inner} , {inner},\n[{inner}]]"), format!("[\"{long}\"]")] {
         let (document, mut with, mut without) = (Document::read(&json), String::new(), String::new());
         assert!(!document.marks.as_ref().unwrap().is_empty());
-        walk(&document, &json, Near::ROOT, &mut with);
-        walk(Document::empty(), &json, Near::ROOT, &mut without);
+        walk(&document, &json, MarkHint::ROOT, &mut with);
+        walk(Document::empty(), &json, MarkHint::ROOT, &mut without);
         assert_eq!(with, without);
     }
 }
@@ -45,13 +45,13 @@ fn a_container_is_found_from_what_is_around_it_and_read_from_anywhere() {
     let at = json.find(r#"{"c""#).unwrap();
     let object = json.get(at..at + 7).unwrap();
     let mut found = 0;
-    for near in 0..=marks.len() {
-        let place = find(marks, u32::try_from(at).unwrap(), Near(near));
+    for hint in 0..=marks.len() {
+        let place = find(marks, u32::try_from(at).unwrap(), MarkHint(hint));
         let around =
-            marks.get(near).is_some_and(|mark| (mark.start as usize..mark.end as usize).contains(&at));
-        assert_eq!(place.is_some(), around, "{near}");
+            marks.get(hint).is_some_and(|mark| (mark.start as usize..mark.end as usize).contains(&at));
+        assert_eq!(place.is_some(), around, "{hint}");
         found += usize::from(around);
-        let members: Vec<_> = document.members(object.as_bytes(), Near(near)).collect();
+        let members: Vec<_> = document.members(object.as_bytes(), MarkHint(hint)).collect();
         assert!(matches!(members.as_slice(), [Ok((only, _))] if only.key == b"c" && only.value == b"2"));
     }
     assert_eq!(found, 4);
@@ -149,8 +149,8 @@ proptest! {
     fn any_value_is_walked_alike_with_marks_and_without(json in value()) {
         let (document, mut with, mut without) = (Document::read(&json), String::new(), String::new());
         prop_assert!(document.marks.is_some());
-        walk(&document, &json, Near::ROOT, &mut with);
-        walk(Document::empty(), &json, Near::ROOT, &mut without);
+        walk(&document, &json, MarkHint::ROOT, &mut with);
+        walk(Document::empty(), &json, MarkHint::ROOT, &mut without);
         prop_assert_eq!(with, without);
     }
 }

@@ -19,7 +19,7 @@ mod walk;
 pub(crate) mod work;
 pub mod write;
 
-pub use document::{Document, Near};
+pub use document::{Document, MarkHint};
 pub use json_str::JsonStr;
 pub use lenient::{Lenient, LenientIter, find_member};
 pub use name::{Name, begins};
