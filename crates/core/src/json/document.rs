@@ -19,8 +19,8 @@ pub struct Document<'d> {
     marks: Option<Vec<Mark>>,
     /// Is there white space between its tokens, or might there be?
     spaced: bool,
-    /// Is there half a character somewhere, or might there be?
-    halves: bool,
+    /// Whether there is, or might be, half a character somewhere.
+    lone_surrogates: bool,
 }
 
 /// Where among the marks those of a value are looked for: that of the value itself is known, or that of something
@@ -63,14 +63,14 @@ impl<'d> Document<'d> {
     pub fn read(text: &'d str) -> Self {
         let mut check = Check::new(text);
         let valid = check.document().is_some();
-        let (spaced, halves) = (check.spaced || !valid, check.halves || !valid);
-        Self { text, spaced, halves, marks: valid.then_some(check.marks) }
+        let (spaced, lone_surrogates) = (check.spaced || !valid, check.lone_surrogates || !valid);
+        Self { text, spaced, lone_surrogates, marks: valid.then_some(check.marks) }
     }
 
     /// A document without text.
     #[must_use]
     pub fn empty() -> &'static Document<'static> {
-        static EMPTY: Document<'static> = Document { text: "", marks: None, spaced: true, halves: true };
+        static EMPTY: Document<'static> = Document { text: "", marks: None, spaced: true, lone_surrogates: true };
         &EMPTY
     }
 
@@ -80,10 +80,10 @@ impl<'d> Document<'d> {
         self.text
     }
 
-    /// Might there be half a character, for [`repair`](super::repair) to look closer?
+    /// Whether there might be half a character, for [`repair`](super::repair) to look closer?
     #[must_use]
-    pub fn may_hold_halves(&self) -> bool {
-        self.halves
+    pub fn may_hold_lone_surrogates(&self) -> bool {
+        self.lone_surrogates
     }
 
     /// A value's text, if it is a string: a valid one, for which a valid document vouches.
@@ -205,8 +205,8 @@ struct Check<'d> {
     has_control: bool,
     /// Was there space between tokens?
     spaced: bool,
-    /// Was there an escape that can be half a character?
-    halves: bool,
+    /// Whether there was an escape that can be half a character.
+    lone_surrogates: bool,
     marks: Vec<Mark>,
 }
 
@@ -215,7 +215,7 @@ impl<'d> Check<'d> {
         let bytes = document.as_bytes();
         let marks = Vec::with_capacity(bytes.len() / TYPICAL);
         let (scan, has_control) = (Scan::new(bytes), literal::has_control(bytes));
-        Self { scan, has_control, spaced: false, halves: false, marks }
+        Self { scan, has_control, spaced: false, lone_surrogates: false, marks }
     }
 
     /// Reads all of the document, if it is valid.
@@ -296,7 +296,7 @@ impl<'d> Check<'d> {
         self.scan.eat(b'"', "").ok()?;
         let start = self.scan.at;
         let end = literal::end(self.scan.json, start, |bytes, at| {
-            self.halves |= literal::may_be_half(bytes, at);
+            self.lone_surrogates |= literal::may_be_surrogate(bytes, at);
             literal::is_escape(bytes, at)
         })?;
         if self.has_control && literal::has_control(self.scan.json.get(start..end)?) {

@@ -58,14 +58,14 @@ fn a_container_is_found_from_what_is_around_it_and_read_from_anywhere() {
 }
 
 #[test]
-fn halves_are_seen_and_little_else() {
-    for (json, halves) in [
+fn lone_surrogates_are_seen_and_little_else() {
+    for (json, lone_surrogates) in [
         (r#"{"a":"x\\ud83d","b":"\u00e9\n"}"#, false),
         (r#"{"a":"\ud83d"}"#, true),
         (r#"{"\uDE00":1}"#, true),
         (r#"{"a":1"#, true),
     ] {
-        assert_eq!(Document::read(json).may_hold_halves(), halves, "{json}");
+        assert_eq!(Document::read(json).may_hold_lone_surrogates(), lone_surrogates, "{json}");
     }
 }
 
@@ -141,8 +141,8 @@ proptest! {
     #[test]
     fn no_half_of_a_character_is_missed(tokens in prop::collection::vec(token(), 0..40)) {
         let json = tokens.concat();
-        let holds = repair::without_halves(&json, false).is_some();
-        prop_assert!(Document::read(&json).may_hold_halves() || !holds);
+        let holds = repair::without_lone_surrogates(&json, false).is_some();
+        prop_assert!(Document::read(&json).may_hold_lone_surrogates() || !holds);
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub(super) fn is_escape(bytes: &[u8], at: usize) -> bool {
 /// Can the escape whose backslash stands before `at` be half a character beyond the first plane? Every half begins
 /// so, and hardly anything else.
 #[inline(always)]
-pub(super) fn may_be_half(bytes: &[u8], at: usize) -> bool {
+pub(super) fn may_be_surrogate(bytes: &[u8], at: usize) -> bool {
     bytes.get(at) == Some(&b'u') && matches!(bytes.get(at + 1), Some(b'd' | b'D'))
 }
 

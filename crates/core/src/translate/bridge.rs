@@ -72,8 +72,8 @@ pub fn render(
     let mut document = Document::read(text.trim_start_matches('\u{feff}'));
     let repaired;
     // Whoever has read the document knows whether looking for what has to be replaced is worth while.
-    if document.may_hold_halves()
-        && let Some(whole) = repair::without_halves(document.text(), false)
+    if document.may_hold_lone_surrogates()
+        && let Some(whole) = repair::without_lone_surrogates(document.text(), false)
     {
         repaired = whole;
         document = Document::read(&repaired);

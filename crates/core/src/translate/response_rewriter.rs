@@ -21,7 +21,7 @@ pub(super) struct ResponseRewriter {
     /// By their keys, which count up.
     calls: BTreeMap<u32, CallKind>,
     /// The first half of a character at the end of an event, and whom it belongs to.
-    half: Option<(Owner, String)>,
+    surrogate: Option<(Owner, String)>,
     /// What the answer repeats of the request, as far as it was not seen yet.
     prefix: Option<String>,
     /// Is there a call of which the client learns?
@@ -39,7 +39,7 @@ enum CallKind {
     Answer,
 }
 
-/// Whose text a half belongs to.
+/// Whose text a surrogate belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner {
     Text,
@@ -51,7 +51,7 @@ enum Owner {
 impl ResponseRewriter {
     pub(super) fn new(context: Arc<Context>, client: ProtocolId) -> Self {
         let prefix = context.prefix.clone().filter(|prefix| !prefix.is_empty());
-        Self { context, client, calls: BTreeMap::new(), half: None, prefix, visible: false }
+        Self { context, client, calls: BTreeMap::new(), surrogate: None, prefix, visible: false }
     }
 
     /// Takes an event and gives those that the client's encoder shall see.
@@ -172,7 +172,7 @@ impl ResponseRewriter {
     }
 
     fn close(&mut self, key: u32, sink: &mut Sink<'_>) {
-        self.drop_half(Owner::Call(key), sink);
+        self.drop_surrogate(Owner::Call(key), sink);
         match self.calls.get_mut(&key) {
             Some(CallKind::Answer) => sink(Event::Close(None)),
             Some(CallKind::Wrapped(unwrap)) => {
@@ -185,8 +185,8 @@ impl ResponseRewriter {
 
     /// Ends what providers leave open: Chat has no event for the end of a call.
     fn close_all(&mut self, sink: &mut Sink<'_>) {
-        if let Some((owner, _)) = self.half {
-            self.drop_half(owner, sink);
+        if let Some((owner, _)) = self.surrogate {
+            self.drop_surrogate(owner, sink);
         }
         for (&key, kind) in &mut self.calls {
             if let CallKind::Wrapped(unwrap) = kind {
@@ -211,18 +211,18 @@ impl ResponseRewriter {
         sink: &mut Sink<'_>,
         give: &mut dyn FnMut(&mut Self, JsonStr<'_>, &mut Sink<'_>),
     ) {
-        let waits = self.half.as_ref().is_some_and(|(whose, _)| *whose == owner);
+        let waits = self.surrogate.as_ref().is_some_and(|(whose, _)| *whose == owner);
         if !waits && memchr::memchr(b'\\', text.raw().as_bytes()).is_none() {
             return give(self, text, sink);
         }
-        if self.half.is_some() && !waits {
-            let (whose, _) = self.half.take().unwrap_or((owner, String::new()));
+        if self.surrogate.is_some() && !waits {
+            let (whose, _) = self.surrogate.take().unwrap_or((owner, String::new()));
             self.replacement(whose, sink);
         }
-        let before = self.half.take().map(|(_, half)| half).unwrap_or_default();
+        let before = self.surrogate.take().map(|(_, surrogate)| surrogate).unwrap_or_default();
         let joined = format!("{before}{}", text.raw());
-        let (whole, half) = repair::split_trailing_high(&joined);
-        self.half = half.map(|half| (owner, half.to_owned()));
+        let (whole, surrogate) = repair::split_trailing_high(&joined);
+        self.surrogate = surrogate.map(|surrogate| (owner, surrogate.to_owned()));
         let literal = format!("\"{whole}\"");
         let repaired = repair::repair(literal.as_bytes());
         if let Some(text) = JsonStr::read(&repaired).filter(|text| !text.is_empty()) {
@@ -230,10 +230,10 @@ impl ResponseRewriter {
         }
     }
 
-    /// The other half never came.
-    fn drop_half(&mut self, owner: Owner, sink: &mut Sink<'_>) {
-        if self.half.as_ref().is_some_and(|(whose, _)| *whose == owner) {
-            self.half = None;
+    /// The other surrogate never came.
+    fn drop_surrogate(&mut self, owner: Owner, sink: &mut Sink<'_>) {
+        if self.surrogate.as_ref().is_some_and(|(whose, _)| *whose == owner) {
+            self.surrogate = None;
             self.replacement(owner, sink);
         }
     }
