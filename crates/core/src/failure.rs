@@ -301,7 +301,7 @@ impl Failure {
     /// Seconds for the `retry-after` header; 429 and 503 always have one.
     #[must_use]
     pub fn retry_after(&self) -> Option<u64> {
-        let default = matches!(self.status(), 429 | 503).then_some(DEFAULT_RETRY_AFTER);
+        let default = matches!(self.status(), 429 | 503).then_some(DEFAULT_RETRY_AFTER_SECONDS);
         self.0.retry_after.or(default)
     }
 
@@ -382,7 +382,7 @@ impl Kind {
 /// Does a text look like the name of an error, and not like something that somebody wrote?
 pub(crate) fn is_identifier(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
-    text.len() <= LONGEST_IDENTIFIER && text.bytes().all(plain)
+    text.len() <= MAX_IDENTIFIER_LEN && text.bytes().all(plain)
 }
 
 /// Shortens a name that a client chose to what a message repeats of it: its first characters, with `?` for those that
@@ -390,8 +390,8 @@ pub(crate) fn is_identifier(text: &str) -> bool {
 #[must_use]
 pub fn printable(name: &str) -> String {
     let visible = |c: char| if c.is_ascii_graphic() { c } else { '?' };
-    let mut shown: String = name.chars().take(NAME_SHOWN).map(visible).collect();
-    if name.chars().nth(NAME_SHOWN).is_some() {
+    let mut shown: String = name.chars().take(MAX_SHOWN_NAME_LEN).map(visible).collect();
+    if name.chars().nth(MAX_SHOWN_NAME_LEN).is_some() {
         shown.push_str("...");
     }
     shown
@@ -417,10 +417,10 @@ const BILLING: &str = "billing_error";
 const API: &str = "api_error";
 
 /// Characters of an error's name.
-const LONGEST_IDENTIFIER: usize = 64;
+const MAX_IDENTIFIER_LEN: usize = 64;
 
 /// Characters of a name that an error message repeats.
-const NAME_SHOWN: usize = 100;
+const MAX_SHOWN_NAME_LEN: usize = 100;
 
 /// Seconds, where nothing better is known: SDKs wait about as long by themselves.
-const DEFAULT_RETRY_AFTER: u64 = 1;
+const DEFAULT_RETRY_AFTER_SECONDS: u64 = 1;

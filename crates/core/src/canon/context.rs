@@ -83,7 +83,7 @@ impl Context {
     /// The echo, if it is too large to be written into every event that repeats it.
     #[must_use]
     pub fn large_echo(&self) -> Option<&Bytes> {
-        Some(&self.echo).filter(|echo| echo.len() > LARGE_ECHO)
+        Some(&self.echo).filter(|echo| echo.len() > MAX_COPIED_ECHO_BYTES)
     }
 
     /// Bytes of the request that live on in here.
@@ -101,10 +101,10 @@ impl Context {
         let id = upstream.unwrap_or_default();
         let own = PREFIXES.iter().find_map(|prefix| id.strip_prefix(prefix)).unwrap_or(id);
         if own.is_empty() {
-            return base62(&self.request_id, MADE_UP);
+            return base62(&self.request_id, MADE_UP_ID_LEN);
         }
         let allowed = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') { c } else { '_' };
-        own.chars().map(allowed).take(LONGEST).collect()
+        own.chars().map(allowed).take(MAX_ANSWER_ID_LEN).collect()
     }
 }
 
@@ -112,16 +112,16 @@ impl Context {
 pub const ECHO_MARK: &[u8] = b"\0echo\0";
 
 /// Bytes of an echo that are copied without a thought.
-const LARGE_ECHO: usize = 16 << 10;
+const MAX_COPIED_ECHO_BYTES: usize = 16 << 10;
 
 /// How the ids of answers begin.
 const PREFIXES: [&str; 4] = ["chatcmpl-", "resp_", "msg_", "gen-"];
 
 /// Characters of a provider's id that are kept: ids of items, which are longer, may have 64 in Responses.
-const LONGEST: usize = 48;
+const MAX_ANSWER_ID_LEN: usize = 48;
 
 /// Characters of an id that the gateway makes up.
-const MADE_UP: usize = 24;
+const MADE_UP_ID_LEN: usize = 24;
 
 /// The tool of [`Context::answer_tool`].
 pub const ANSWER_TOOL: &str = "structured_output";

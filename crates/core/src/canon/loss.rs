@@ -114,17 +114,17 @@ impl Losses {
     pub fn header(&self) -> Option<String> {
         let mut text = String::new();
         for (shown, loss) in self.list.iter().enumerate() {
-            if text.len() > LONGEST_HEADER {
+            if text.len() > MAX_HEADER_LEN {
                 let _ = write!(text, ", +{}", self.list.len() - shown);
                 break;
             }
             if shown > 0 {
                 text.push_str(", ");
             }
-            text.extend(loss.path.chars().filter(char::is_ascii_graphic).take(LONGEST_PART));
+            text.extend(loss.path.chars().filter(char::is_ascii_graphic).take(MAX_PART_LEN));
             if let Some(value) = &loss.value {
                 text.push('=');
-                text.extend(value.chars().filter(|c| c.is_ascii_graphic() && *c != ',').take(LONGEST_PART));
+                text.extend(value.chars().filter(|c| c.is_ascii_graphic() && *c != ',').take(MAX_PART_LEN));
             }
         }
         (!text.is_empty()).then_some(text)
@@ -147,10 +147,10 @@ const WORDS: [[&str; 3]; 4] = [
 ];
 
 /// Bytes of the header after which losses are only counted.
-const LONGEST_HEADER: usize = 2000;
+const MAX_HEADER_LEN: usize = 2000;
 
 /// Characters of one path or value in the header: clients choose the names of members.
-const LONGEST_PART: usize = 200;
+const MAX_PART_LEN: usize = 200;
 
 #[cfg(test)]
 mod tests {
@@ -195,6 +195,6 @@ mod tests {
         for n in 0..1000 {
             losses.drop_named(&format!("member_number_{n}")).unwrap();
         }
-        assert!(losses.header().unwrap().len() < LONGEST_HEADER + 64);
+        assert!(losses.header().unwrap().len() < MAX_HEADER_LEN + 64);
     }
 }

@@ -112,7 +112,7 @@ impl Queue {
             _ => return Ok(()),
         }
         self.settle(false, true, out);
-        if self.waiting > MOST_WAITING { Err(Overflow) } else { Ok(()) }
+        if self.waiting > MAX_WAITING_BYTES { Err(Overflow) } else { Ok(()) }
     }
 
     /// Closes all segments, in order. The last one is not whole if the answer was cut by a limit.
@@ -370,7 +370,7 @@ impl Arguments {
 const EMPTY: &str = "{}";
 
 /// Bytes that may wait, all segments together.
-const MOST_WAITING: usize = 16 << 20;
+const MAX_WAITING_BYTES: usize = 16 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -13,25 +13,25 @@ impl ResponseMetadata {
     /// Takes note of the model; the first who is named stays.
     pub fn model(&mut self, name: Option<&str>) {
         if let Some(name) = name.filter(|_| self.model.is_none()) {
-            self.model = Some(name.chars().take(LONGEST).collect());
+            self.model = Some(name.chars().take(MAX_TEXT_LEN).collect());
         }
     }
 
     /// Takes note of a reason. Whatever is not a word of a protocol may be part of an answer, and is left out.
     pub fn finish(&mut self, reason: &str) {
         let is_word = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_';
-        let fits = (1..=LONGEST).contains(&reason.len()) && reason.bytes().all(is_word);
-        if fits && self.finish.len() < CHOICES {
+        let fits = (1..=MAX_TEXT_LEN).contains(&reason.len()) && reason.bytes().all(is_word);
+        if fits && self.finish.len() < MAX_FINISH_COUNT {
             self.finish.push(reason.to_owned());
         }
     }
 }
 
 /// Characters of a name or a reason.
-const LONGEST: usize = 64;
+const MAX_TEXT_LEN: usize = 64;
 
 /// Choices whose end is noted.
-const CHOICES: usize = 8;
+const MAX_FINISH_COUNT: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -45,7 +45,7 @@ mod tests {
         }
         assert_eq!(metadata.finish, ["stop", "max_tokens"]);
         (0..20).for_each(|_| metadata.finish("stop"));
-        assert_eq!(metadata.finish.len(), CHOICES);
+        assert_eq!(metadata.finish.len(), MAX_FINISH_COUNT);
         metadata.model(None);
         metadata.model(Some("a"));
         metadata.model(Some("b"));

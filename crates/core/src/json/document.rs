@@ -70,7 +70,8 @@ impl<'d> Document<'d> {
     /// A document without text.
     #[must_use]
     pub fn empty() -> &'static Document<'static> {
-        static EMPTY: Document<'static> = Document { text: "", marks: None, spaced: true, lone_surrogates: true };
+        static EMPTY: Document<'static> =
+            Document { text: "", marks: None, spaced: true, lone_surrogates: true };
         &EMPTY
     }
 

@@ -50,7 +50,7 @@ impl fmt::Display for Path<'_> {
             PathStep::Key(key) => {
                 let nested = self.parent.is_some_and(|parent| !matches!(parent.step, PathStep::Root));
                 // A key may be anything that a client makes up.
-                let shown: String = key.chars().filter(|c| !c.is_control()).take(LONGEST_KEY).collect();
+                let shown: String = key.chars().filter(|c| !c.is_control()).take(MAX_KEY_LEN).collect();
                 if nested { write!(f, ".{shown}") } else { f.write_str(&shown) }
             }
         }
@@ -58,7 +58,7 @@ impl fmt::Display for Path<'_> {
 }
 
 /// Characters of a key that a message repeats.
-const LONGEST_KEY: usize = 64;
+const MAX_KEY_LEN: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -58,14 +58,14 @@ impl OutputCaps {
 
 /// A whole number, which may be written with a fraction or an exponent, as some languages do.
 pub(super) fn number(value: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(value).ok().filter(|text| text.len() <= LONGEST)?;
+    let text = std::str::from_utf8(value).ok().filter(|text| text.len() <= MAX_NUMBER_LEN)?;
     if let Ok(number) = text.parse() {
         return Some(number);
     }
     let number: f64 = text.parse().ok()?;
     let is_whole = text.starts_with(|first: char| first.is_ascii_digit()) && number.fract() == 0.0;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole and positive")]
-    is_whole.then(|| number.min(MOST) as u64)
+    is_whole.then(|| number.min(MAX_TOKENS) as u64)
 }
 
 /// The start of the next member, after one that ends at `end`.
@@ -78,10 +78,10 @@ fn next(body: &[u8], end: usize) -> usize {
 }
 
 /// Bytes of a number that anybody writes.
-const LONGEST: usize = 32;
+const MAX_NUMBER_LEN: usize = 32;
 
 /// More than anybody counts; beyond it, not every whole number can be written as a fraction.
-const MOST: f64 = 1e12;
+const MAX_TOKENS: f64 = 1e12;
 
 #[cfg(test)]
 mod tests {

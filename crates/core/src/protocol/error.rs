@@ -51,7 +51,7 @@ impl UpstreamError {
                 serde_json::from_str::<UpstreamErrorWire<'_>>(text).map(|w| w.read()).unwrap_or_default()
             }
             Some(b'<') | None => Self::default(),
-            Some(_) => Self { message: text.chars().take(PLAIN_TEXT).collect(), ..Self::default() },
+            Some(_) => Self { message: text.chars().take(MAX_PLAIN_TEXT_LEN).collect(), ..Self::default() },
         }
     }
 }
@@ -151,7 +151,7 @@ pub(super) fn openai_envelope(failure: &Failure) -> Bytes {
 }
 
 /// Characters kept of an error that is plain text.
-const PLAIN_TEXT: usize = 500;
+const MAX_PLAIN_TEXT_LEN: usize = 500;
 
 #[cfg(test)]
 mod tests {

@@ -255,7 +255,7 @@ impl<'a> HeadFindings<'a> {
             model,
             stream: self.is_stream,
             output_cap: self.caps.smallest(),
-            choices: self.choices.clamp(1, MOST_CHOICES),
+            choices: self.choices.clamp(1, MAX_CHOICES),
             open: first_member(body),
             stream_options,
             null_options,
@@ -391,7 +391,7 @@ const MAX_TAKEN: usize = 64;
 const MAX_REPEATED: usize = 256;
 
 /// Answers at once: the most that any provider gives.
-const MOST_CHOICES: u64 = 128;
+const MAX_CHOICES: u64 = 128;
 
 #[cfg(test)]
 #[path = "head_tests.rs"]

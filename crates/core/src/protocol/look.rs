@@ -34,7 +34,7 @@ pub(super) struct LookFindings {
 /// [`Malformed`] when it is no JSON: who reads it differently would see another request.
 pub(super) fn look(body: &[u8], members: &Members) -> Result<LookFindings, Malformed> {
     let mut look = Look { walk: Walk::new(body), members, found: LookFindings::default() };
-    look.found.demand.media = look.value(ValuePlace::Root, &Path::ROOT, DEPTH)?.media;
+    look.found.demand.media = look.value(ValuePlace::Root, &Path::ROOT, MAX_DEPTH)?.media;
     Ok(look.found)
 }
 
@@ -48,7 +48,7 @@ pub(super) fn tool(
     members: &Members,
 ) -> Result<Vec<(Service, String)>, Malformed> {
     let mut look = Look { walk: Walk::new(tool), members, found: LookFindings::default() };
-    look.value(ValuePlace::Tool, &Path::ROOT.key("tools").index(index), DEPTH)?;
+    look.value(ValuePlace::Tool, &Path::ROOT.key("tools").index(index), MAX_DEPTH)?;
     Ok(look.found.demand.services)
 }
 
@@ -570,7 +570,7 @@ const RESULT: u8 = 1 << 2;
 const THOUGHT: u8 = 1 << 3 | 1 << 4 | 1 << 5;
 
 /// Containers that are walked: what is looked for stands at most ten deep in all three protocols.
-const DEPTH: u32 = 16;
+const MAX_DEPTH: u32 = 16;
 
 /// Containers of one history.
 const MAX_CONTAINERS: usize = 64;

@@ -163,7 +163,7 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     ) -> Result<Written>;
 
     /// The longest name of a tool, in characters, where the profile does not say.
-    fn longest_tool_name(&self) -> usize {
+    fn max_tool_name_len(&self) -> usize {
         64
     }
 

@@ -89,7 +89,7 @@ pub fn render(
     if !facts.counting {
         client.check_request(&request)?;
     }
-    let longest = target.profile.tool_name_max.map_or_else(|| upstream.longest_tool_name(), usize::from);
+    let longest = target.profile.tool_name_max.map_or_else(|| upstream.max_tool_name_len(), usize::from);
     let names = ToolNames::new(&request.tools, longest, upstream.takes_custom_tools(target.profile));
     let mut out = Vec::with_capacity(body.len() + body.len() / 8 + ROOM);
     let Written { answer_tool, prefix } =
@@ -370,7 +370,7 @@ fn read(decoder: &mut dyn Decode, pipeline: &mut Pipeline, odd: &mut u32, bytes:
     let name = event.name.and_then(|name| std::str::from_utf8(name).ok());
     if decoder.event(name, text.trim(), &mut |event| pipeline.take(event)).is_err() {
         *odd += 1;
-        if *odd >= MOST_ODD {
+        if *odd >= MAX_UNREADABLE_EVENTS {
             return Err(Failure::provider("the provider's events are not JSON"));
         }
     }
@@ -386,7 +386,7 @@ pub fn refused(status: u16, body: &[u8], retry_after: Option<u64>, upstream: &st
 }
 
 /// Events that are not JSON, of which the last is too many.
-const MOST_ODD: u32 = 3;
+const MAX_UNREADABLE_EVENTS: u32 = 3;
 
 /// Bytes that a request may gain beside an eighth of its length.
 const ROOM: usize = 512;

@@ -64,11 +64,11 @@ impl Sum {
         match part {
             Part::Text(text) => self.text(text.text.raw()),
             Part::Refusal(text) => self.text(text.raw()),
-            Part::Image(_) => self.tokens += IMAGE,
+            Part::Image(_) => self.tokens += IMAGE_TOKENS,
             Part::Document(document) => match &document.source {
                 Source::Text(text) => self.text(text.raw()),
                 Source::Base64 { data, .. } => self.tokens += pages(data.len() as u64),
-                Source::Url(_) => self.tokens += DOCUMENT,
+                Source::Url(_) => self.tokens += DOCUMENT_TOKENS,
             },
             Part::Audio(audio) => self.tokens += pages(audio.data.raw().len() as u64),
             Part::Reasoning(reasoning) => self.text(reasoning.text.as_ref().map_or("", |text| text.raw())),
@@ -89,14 +89,14 @@ impl Sum {
 }
 
 fn pages(base64: u64) -> u64 {
-    (base64 / 4 * 3).div_ceil(DOCUMENT_BYTES) * DOCUMENT
+    (base64 / 4 * 3).div_ceil(DOCUMENT_BYTES) * DOCUMENT_TOKENS
 }
 
 /// Tokens of a picture of usual size.
-const IMAGE: u64 = 1600;
+const IMAGE_TOKENS: u64 = 1600;
 
 /// Tokens of a document, for each [`DOCUMENT_BYTES`] of it.
-const DOCUMENT: u64 = 1500;
+const DOCUMENT_TOKENS: u64 = 1500;
 
 const DOCUMENT_BYTES: u64 = 100 << 10;
 

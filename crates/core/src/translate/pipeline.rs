@@ -99,7 +99,7 @@ impl Pipeline {
         let streams = matches!(self.output, PipelineOutput::Stream { .. });
         match event {
             Event::Text(text) if streams => {
-                text.pieces(PIECE).for_each(|piece| self.take(Event::Text(piece)));
+                text.pieces(PIECE_BYTES).for_each(|piece| self.take(Event::Text(piece)));
             }
             other => self.take(other),
         }
@@ -131,4 +131,4 @@ impl PipelineOutput {
 const OK: u16 = 200;
 
 /// Bytes of a text that is told at once, where a stream is made of a whole answer.
-const PIECE: usize = 4 << 10;
+const PIECE_BYTES: usize = 4 << 10;

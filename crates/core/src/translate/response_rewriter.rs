@@ -146,7 +146,7 @@ impl ResponseRewriter {
     /// The id of a call to which the provider gave none: the same whenever the same answer is read.
     fn made_up_id(&self, key: u32) -> String {
         let prefix = if self.client.is_anthropic() { "toolu_" } else { "call_" };
-        prefix.to_owned() + &base62(&format!("{}/{key}", self.context.request_id), MADE_UP)
+        prefix.to_owned() + &base62(&format!("{}/{key}", self.context.request_id), MADE_UP_ID_LEN)
     }
 
     fn args(&mut self, key: u32, part: Args<'_>, sink: &mut Sink<'_>) {
@@ -250,4 +250,4 @@ impl ResponseRewriter {
 }
 
 /// Characters of an id that the gateway makes up.
-const MADE_UP: usize = 24;
+const MADE_UP_ID_LEN: usize = 24;

@@ -99,8 +99,8 @@ impl Protocol for Messages {
         decode::request::check(request)
     }
 
-    fn longest_tool_name(&self) -> usize {
-        LONGEST_TOOL_NAME
+    fn max_tool_name_len(&self) -> usize {
+        MAX_TOOL_NAME_LEN
     }
 
     fn encode_request(
@@ -128,4 +128,4 @@ impl Protocol for Messages {
 }
 
 /// Characters of a tool's name that the protocol allows.
-const LONGEST_TOOL_NAME: usize = 128;
+const MAX_TOOL_NAME_LEN: usize = 128;

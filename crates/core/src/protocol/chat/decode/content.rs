@@ -56,7 +56,7 @@ fn part<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
         "thinking" => thinking(inner("thinking")),
         _ => {
             let path = node.path.key("type").to_string();
-            let shown: String = kind.chars().take(SHOWN).collect();
+            let shown: String = kind.chars().take(MAX_SHOWN_LEN).collect();
             let message = format!("Content of type '{shown}' is not supported for this model.");
             Err(refused("unsupported_content_type", message, path))
         }
@@ -189,4 +189,4 @@ fn refused(code: &'static str, message: String, path: String) -> Failure {
 }
 
 /// Characters of a type that a message repeats.
-const SHOWN: usize = 64;
+const MAX_SHOWN_LEN: usize = 64;

@@ -43,7 +43,7 @@ impl<'a> ChunkWire<'a> {
             b"error" => self.error |= value != "\"\"",
             b"object" => self.error |= value == "\"error\"",
             b"id" => self.id = JsonStr::read(value),
-            b"created" => self.created = value.parse().ok().filter(|seconds| *seconds > LEAST_TIME),
+            b"created" => self.created = value.parse().ok().filter(|seconds| *seconds > MIN_CREATED_SECONDS),
             b"service_tier" => self.tier = JsonStr::read(value).filter(|tier| !tier.is_empty()),
             b"usage" => self.usage = Some(value),
             b"x_groq" => for_each_member(value, |key, value| {
@@ -156,4 +156,4 @@ fn next<'a>(members: &mut Members<'a>, text: &'a str) -> Result<Option<(&'a [u8]
 }
 
 /// Seconds since the epoch that can be the time of an answer.
-const LEAST_TIME: u64 = 1_000_000_000;
+const MIN_CREATED_SECONDS: u64 = 1_000_000_000;

@@ -7,21 +7,21 @@ use crate::canon::{Profile, ToolId, base62, hashed_call_id};
 /// The id of a call for a provider.
 pub(super) fn upstream<'i>(id: &'i str, profile: &Profile) -> Cow<'i, str> {
     match profile.tool_id {
-        ToolId::Mistral9 if !is_mistral(id) => Cow::Owned(base62(id, MISTRAL)),
-        ToolId::Any if profile.is_openai && id.len() > LONGEST => Cow::Owned(hashed_call_id(id)),
+        ToolId::Mistral9 if !is_mistral(id) => Cow::Owned(base62(id, MISTRAL_ID_LEN)),
+        ToolId::Any if profile.is_openai && id.len() > MAX_ID_LEN => Cow::Owned(hashed_call_id(id)),
         ToolId::Any | ToolId::Mistral9 => Cow::Borrowed(id),
     }
 }
 
 fn is_mistral(id: &str) -> bool {
-    id.len() == MISTRAL && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    id.len() == MISTRAL_ID_LEN && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// Characters of an id that Mistral takes: exactly so many letters and digits.
-const MISTRAL: usize = 9;
+const MISTRAL_ID_LEN: usize = 9;
 
 /// Characters of an id that OpenAI takes in this protocol.
-const LONGEST: usize = 40;
+const MAX_ID_LEN: usize = 40;
 
 #[cfg(test)]
 mod tests {

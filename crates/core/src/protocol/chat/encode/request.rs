@@ -104,7 +104,7 @@ fn samplers(
 }
 
 fn stop(o: &mut Object<'_>, request: &Request<'_>, profile: &Profile, losses: &mut Losses) -> Result<()> {
-    let most = if profile.is_openai { MOST_STOPS } else { usize::MAX };
+    let most = if profile.is_openai { MAX_STOP_COUNT } else { usize::MAX };
     if request.stop.len() > most {
         losses.change("stop", most)?;
     }
@@ -155,7 +155,7 @@ fn identity(o: &mut Object<'_>, request: &Request<'_>, profile: &Profile, losses
         UserField::None => None,
     };
     if let (Some(name), Some(user)) = (field, &request.user) {
-        if user.chars().count() <= LONGEST_USER {
+        if user.chars().count() <= MAX_USER_LEN {
             o.text(name, user);
         } else {
             o.text(name, &sha256_hex(user));
@@ -185,10 +185,10 @@ fn identity(o: &mut Object<'_>, request: &Request<'_>, profile: &Profile, losses
 const NAME: JsonStr<'static> = JsonStr::plain("response");
 
 /// Texts that end an answer, as OpenAI takes them.
-const MOST_STOPS: usize = 4;
+const MAX_STOP_COUNT: usize = 4;
 
 /// Characters of a user's id, as OpenAI takes them.
-const LONGEST_USER: usize = 64;
+const MAX_USER_LEN: usize = 64;
 
 /// Members that are written here, so that no other may take their place.
 const OWN: &[&str] = &[

@@ -249,7 +249,7 @@ impl MessagesDecoder {
                 *input = None;
                 sink(Event::Args { key: *key, part: Args::Str(text) });
             }
-            Some(OpenBlockState::Search { input, .. }) if input.len() < LONGEST_SEARCH => {
+            Some(OpenBlockState::Search { input, .. }) if input.len() < MAX_SEARCH_BYTES => {
                 if input == EMPTY_INPUT {
                     input.clear();
                 }
@@ -354,7 +354,7 @@ impl Decode for MessagesDecoder {
 const WEB_SEARCH: &str = r#""web_search""#;
 
 /// Bytes of a search that are looked at.
-const LONGEST_SEARCH: usize = 64 << 10;
+const MAX_SEARCH_BYTES: usize = 64 << 10;
 
 #[cfg(test)]
 #[path = "stream_tests.rs"]

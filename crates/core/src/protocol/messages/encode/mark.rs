@@ -12,7 +12,7 @@ pub(super) struct CacheMarks {
 
 impl CacheMarks {
     pub(super) fn new(wanted: usize, at_the_end: bool) -> Self {
-        Self { skip: wanted.saturating_sub(MOST - usize::from(at_the_end)) }
+        Self { skip: wanted.saturating_sub(MAX_MARK_COUNT - usize::from(at_the_end)) }
     }
 
     /// Writes the next mark, if there is one here and it is among those that are kept.
@@ -56,4 +56,4 @@ fn inner(part: &Part<'_>) -> Option<Cache> {
 }
 
 /// Marks that a request may have.
-const MOST: usize = 4;
+const MAX_MARK_COUNT: usize = 4;

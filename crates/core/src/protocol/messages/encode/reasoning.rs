@@ -82,7 +82,7 @@ impl ThinkingPlan {
         losses: &mut Losses,
     ) -> Result<Self> {
         let caps = target.caps;
-        let limit = request.max_output.or(caps.max_output).unwrap_or(DEFAULT_LIMIT);
+        let limit = request.max_output.or(caps.max_output).unwrap_or(DEFAULT_MAX_TOKENS);
         let limit = limit.min(caps.max_output.unwrap_or(u64::MAX));
         let mut thought = Self {
             mode: ThinkingMember::Silent,
@@ -142,7 +142,7 @@ impl ThinkingPlan {
                 self.mode = ThinkingMember::Budget(Effort::Medium.budget())
             }
             (ThinkingCaps::Budget | ThinkingCaps::AdaptiveBudget, RequestedThinking::Budget(budget)) => {
-                self.mode = ThinkingMember::Budget(budget.max(SMALLEST_BUDGET));
+                self.mode = ThinkingMember::Budget(budget.max(MIN_BUDGET_TOKENS));
             }
             (ThinkingCaps::AdaptiveAlways, RequestedThinking::Off) => {
                 self.effort = nearest(Effort::Low);
@@ -197,14 +197,14 @@ impl ThinkingPlan {
         losses: &mut Losses,
     ) -> Result<()> {
         if !given {
-            let roomy = self.limit.max(budget.saturating_add(ANSWER));
+            let roomy = self.limit.max(budget.saturating_add(MIN_ANSWER_TOKENS));
             self.limit = roomy.min(caps.max_output.unwrap_or(u64::MAX));
         }
         // Four fifths, without an overflow.
         let most = self.limit / 5 * 4 + self.limit % 5 * 4 / 5;
         let budget = budget.min(most);
         self.mode =
-            if budget < SMALLEST_BUDGET { ThinkingMember::Silent } else { ThinkingMember::Budget(budget) };
+            if budget < MIN_BUDGET_TOKENS { ThinkingMember::Silent } else { ThinkingMember::Budget(budget) };
         if self.mode == ThinkingMember::Silent {
             losses.drop_named(requested.name())?;
         }
@@ -213,13 +213,13 @@ impl ThinkingPlan {
 }
 
 /// Tokens of an answer where neither client nor catalog say.
-const DEFAULT_LIMIT: u64 = 8192;
+const DEFAULT_MAX_TOKENS: u64 = 8192;
 
 /// The smallest budget for thinking that the protocol allows.
-const SMALLEST_BUDGET: u64 = 1024;
+const MIN_BUDGET_TOKENS: u64 = 1024;
 
 /// Tokens for the answer beside the thinking.
-const ANSWER: u64 = 4096;
+const MIN_ANSWER_TOKENS: u64 = 4096;
 
 /// Is there anything of it that the provider takes?
 pub(super) fn has_blocks(reasoning: &Reasoning<'_>) -> bool {

@@ -171,10 +171,10 @@ fn absent(request: &Request<'_>, losses: &mut Losses) -> Result<()> {
 /// The provider refuses mail addresses and phone numbers: then a hash stands for the user, always the same.
 fn is_anonymous(user: &str) -> bool {
     let digits = user.bytes().filter(u8::is_ascii_digit).count();
-    let phone = (SHORTEST_PHONE..=LONGEST_PHONE).contains(&digits)
+    let phone = (MIN_PHONE_DIGITS..=MAX_PHONE_DIGITS).contains(&digits)
         && user.chars().all(|c| c.is_ascii_digit() || matches!(c, '+' | '-' | ' ' | '(' | ')' | '.' | '/'));
     let printable = user.chars().all(|c| !c.is_control());
-    printable && user.chars().count() <= LONGEST_USER && !user.contains('@') && !phone
+    printable && user.chars().count() <= MAX_USER_LEN && !user.contains('@') && !phone
 }
 
 fn marks(request: &Request<'_>, offer: &Offer<'_, '_>, plan: &MessagePlan<'_, '_>) -> CacheMarks {
@@ -184,11 +184,11 @@ fn marks(request: &Request<'_>, offer: &Offer<'_, '_>, plan: &MessagePlan<'_, '_
 }
 
 /// Characters of a user's id.
-const LONGEST_USER: usize = 256;
+const MAX_USER_LEN: usize = 256;
 
 /// Digits of phone numbers.
-const SHORTEST_PHONE: usize = 7;
-const LONGEST_PHONE: usize = 15;
+const MIN_PHONE_DIGITS: usize = 7;
+const MAX_PHONE_DIGITS: usize = 15;
 
 #[cfg(test)]
 #[path = "request_tests.rs"]

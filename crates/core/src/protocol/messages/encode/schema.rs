@@ -50,15 +50,15 @@ struct SchemaSurvey<'s> {
 impl<'s> SchemaSurvey<'s> {
     fn is_open(&self) -> bool {
         self.open
-            || self.optional > MOST_OPTIONAL
-            || self.unions > MOST_UNIONS
-            || self.references.len() > MOST_REFERENCES
+            || self.optional > MAX_OPTIONAL_COUNT
+            || self.unions > MAX_UNION_COUNT
+            || self.references.len() > MAX_REFERENCE_COUNT
             || self.is_recursive()
     }
 
     /// Reads one schema and those in it: never deeper than a document may be.
     fn schema(&mut self, schema: &'s str, depth: usize) {
-        if depth > DEEPEST {
+        if depth > MAX_DEPTH {
             self.open = true;
         }
         if self.open || !schema.starts_with('{') {
@@ -335,14 +335,14 @@ const FORMATS: &[&str] =
 const LOCAL: [&str; 2] = ["\"#/$defs/", "\"#/definitions/"];
 
 /// What the provider's compiler takes at most.
-const MOST_OPTIONAL: usize = 24;
-const MOST_UNIONS: usize = 16;
+const MAX_OPTIONAL_COUNT: usize = 24;
+const MAX_UNION_COUNT: usize = 16;
 
 /// References after which a schema is not looked at any further.
-const MOST_REFERENCES: usize = 256;
+const MAX_REFERENCE_COUNT: usize = 256;
 
 /// Schemas within each other: no schema that was made by hand or by a library is deeper.
-const DEEPEST: usize = 40;
+const MAX_DEPTH: usize = 40;
 
 #[cfg(test)]
 mod tests {

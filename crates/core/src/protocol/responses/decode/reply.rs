@@ -75,8 +75,8 @@ fn reason(
 /// A time that makes sense: some servers send a fraction, or nothing but zero.
 fn seconds(json: &str) -> Option<u64> {
     let whole = json.split('.').next().unwrap_or_default();
-    whole.parse().ok().filter(|time| *time > EARLIEST)
+    whole.parse().ok().filter(|time| *time > MIN_CREATED_SECONDS)
 }
 
 /// Seconds since the epoch before which there were no such answers.
-const EARLIEST: u64 = 1_000_000_000;
+const MIN_CREATED_SECONDS: u64 = 1_000_000_000;

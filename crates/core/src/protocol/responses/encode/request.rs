@@ -110,7 +110,7 @@ fn is_strict(named: bool, strict: Option<bool>, schema: &Raw<'_>) -> bool {
 fn limit(o: &mut Object<'_>, request: &Request<'_>, target: &Target<'_>) {
     let Some(wanted) = request.max_output else { return };
     let most = target.caps.max_output.unwrap_or(u64::MAX);
-    let least = LEAST_OUTPUT.max(target.profile.min_max_tokens.into());
+    let least = MIN_OUTPUT_TOKENS.max(target.profile.min_max_tokens.into());
     o.number("max_output_tokens", wanted.min(most).max(least));
 }
 
@@ -136,7 +136,7 @@ fn identity(o: &mut Object<'_>, request: &Request<'_>, target: &Target<'_>) {
         UserField::None => None,
     };
     match (name, &request.user) {
-        (Some(name), Some(user)) if user.chars().count() <= LONGEST_USER => {
+        (Some(name), Some(user)) if user.chars().count() <= MAX_USER_LEN => {
             o.text(name, user);
         }
         (Some(name), Some(user)) => {
@@ -170,10 +170,10 @@ fn extras(o: &mut Object<'_>, request: &Request<'_>, losses: &mut Losses) -> Res
 const NAME: JsonStr<'static> = JsonStr::plain("response");
 
 /// Tokens below which OpenAI refuses a limit.
-const LEAST_OUTPUT: u64 = 16;
+const MIN_OUTPUT_TOKENS: u64 = 16;
 
 /// Characters of a user's id that OpenAI takes.
-const LONGEST_USER: usize = 64;
+const MAX_USER_LEN: usize = 64;
 
 /// Members that are written from the canonical request alone.
 const OWN: [&str; 17] = [
