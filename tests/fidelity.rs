@@ -10,7 +10,7 @@ use std::path::Path;
 use crossmodel::provider::preset;
 use crossmodel_core::canon::{Caps, Field, FieldPolicy, Profile, ProtocolId, Sealer, Target};
 use crossmodel_core::protocol::Protocol;
-use crossmodel_core::translate::bridge::{Facts, Rendered, render};
+use crossmodel_core::translate::bridge::{Rendered, RequestFacts, render};
 use crossmodel_core::{Failure, protocol};
 
 #[test]
@@ -149,8 +149,14 @@ fn translate(
         caps: &caps,
         sealer: &Sealer::default(),
     };
-    let facts =
-        Facts { request_id: "req_cm_test", now: 0, model: "v/m", strict, counting: false, output_cap: None };
+    let facts = RequestFacts {
+        request_id: "req_cm_test",
+        now: 0,
+        model: "v/m",
+        strict,
+        counting: false,
+        output_cap: None,
+    };
     render(client, body.as_bytes(), &target, &facts)
 }
 

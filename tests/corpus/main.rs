@@ -15,7 +15,7 @@ use bytes::Bytes;
 use crossmodel::provider::preset;
 use crossmodel_core::canon::{Caps, Context, Profile, ProtocolId, Sealer, Target};
 use crossmodel_core::json::{self, JsonStr, Lenient as _};
-use crossmodel_core::translate::bridge::{Bridge, Facts, render};
+use crossmodel_core::translate::bridge::{Bridge, RequestFacts, render};
 
 /// One recording.
 struct Case {
@@ -107,8 +107,14 @@ fn translate(case: &Case, request: &[u8], to: ProtocolId) -> Result<Bytes, cross
         caps: &caps,
         sealer: &Sealer::default(),
     };
-    let facts =
-        Facts { request_id: ID, now: NOW, model: MODEL, strict: false, counting: false, output_cap: None };
+    let facts = RequestFacts {
+        request_id: ID,
+        now: NOW,
+        model: MODEL,
+        strict: false,
+        counting: false,
+        output_cap: None,
+    };
     render(case.protocol.protocol(), request, &target, &facts).map(|rendered| rendered.body)
 }
 

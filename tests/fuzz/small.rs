@@ -6,7 +6,7 @@ use bytes::Bytes;
 use crossmodel::Config;
 use crossmodel_core::canon::{Carrier, ProtocolId, SealKey, Sealer};
 use crossmodel_core::json::{Body, Cuts, JsonStr, Name, Raw, compact, elements, members, repair, splice};
-use crossmodel_core::sse::{Event, Framer};
+use crossmodel_core::sse::{Framer, SseEvent};
 
 use crate::mutate::{Rng, cut, mutated};
 use crate::{fuzz, is_json, seeds};
@@ -18,7 +18,7 @@ fn events() {
         let whole = framed(&[input]);
         assert_eq!(whole, framed(&cut(input, rng)));
         for event in &whole {
-            let Some(data) = Event::parse(event).data else { continue };
+            let Some(data) = SseEvent::parse(event).data else { continue };
             assert!(data.start + data.bytes.len() <= event.len(), "the data stands in the event");
         }
     });

@@ -8,7 +8,7 @@ use std::path::Path;
 use crossmodel::provider::preset;
 use crossmodel_core::canon::{Caps, Carrier, Profile, ProfileSettings, ProtocolId, SealKey, Sealer, Target};
 use crossmodel_core::json::{Lenient as _, Raw};
-use crossmodel_core::translate::bridge::{Facts, Rendered, render};
+use crossmodel_core::translate::bridge::{Rendered, RequestFacts, render};
 use crossmodel_core::{Failure, json};
 use serde::Deserialize;
 
@@ -109,7 +109,7 @@ impl Case {
             caps: &caps,
             sealer: &sealer(),
         };
-        let facts = Facts {
+        let facts = RequestFacts {
             request_id: ID,
             now: NOW,
             model: MODEL,

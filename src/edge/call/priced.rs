@@ -8,7 +8,7 @@ use crate::canon::Rate;
 use crate::edge::call::exchange::Exchange;
 use crate::failure::{Failure, Kind, Result};
 use crate::meter::Prices;
-use crate::protocol::{Demand, Members, Service, Spare};
+use crate::protocol::{Demand, RequestMembers, Service, Spare};
 use crate::route::{Choice, Entry, Found};
 
 /// Leaves out the targets that have prices, but none for what a request asks for.
@@ -36,7 +36,7 @@ pub(in crate::edge) fn spare(
     choices: &VecDeque<Choice>,
     found: &Found,
     body: &[u8],
-    members: &Members,
+    members: &RequestMembers,
 ) -> Option<Spare> {
     let all = choices.iter().filter_map(|choice| prices(choice, found));
     all.filter_map(|prices| Spare::of(body, members, |service| covers(prices, &found.entry, service))).next()

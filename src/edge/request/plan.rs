@@ -214,7 +214,7 @@ fn write(
 ) -> Result<Written> {
     if call.protocol != client {
         let strict = exchange.is_strict(&call.found.entry);
-        let facts = bridge::Facts { strict, output_cap, ..facts(exchange, call, &head.model) };
+        let facts = bridge::RequestFacts { strict, output_cap, ..facts(exchange, call, &head.model) };
         return translated(call, client, body, &facts, &exchange.sealer());
     }
     let (speaker, profile) = (client.protocol(), &call.provider().profile);
@@ -229,7 +229,7 @@ fn translated(
     call: &Call,
     client: ProtocolId,
     body: &[u8],
-    facts: &bridge::Facts<'_>,
+    facts: &bridge::RequestFacts<'_>,
     sealer: &Sealer,
 ) -> Result<Written> {
     let written = bridge::render(client.protocol(), body, &call.target(sealer), facts)?;
@@ -265,8 +265,8 @@ pub(in crate::edge) fn context(exchange: &Exchange, call: &Call) -> Result<Arc<C
     Ok(Arc::new(Context { include_usage, ..context }))
 }
 
-fn facts<'f>(exchange: &'f Exchange, call: &Call, model: &'f str) -> bridge::Facts<'f> {
-    bridge::Facts {
+fn facts<'f>(exchange: &'f Exchange, call: &Call, model: &'f str) -> bridge::RequestFacts<'f> {
+    bridge::RequestFacts {
         request_id: &exchange.id,
         now: exchange.seconds(),
         model,

@@ -2,9 +2,9 @@
 
 use crate::json::{JsonStr, Raw};
 
-use super::event::Kind;
+use super::event::SegmentKind;
 use super::queue::Overflow;
-use super::{Citation, Event, Finish, Queue, Seal, Step, Usage};
+use super::{Citation, Event, Finish, Queue, Seal, SegmentStep, Usage};
 
 /// An answer that is collected from its events. What is written from it is what a stream would have said.
 #[derive(Debug, Default)]
@@ -28,7 +28,7 @@ pub struct Answer {
 #[derive(Clone, Debug)]
 pub struct Segment {
     /// What it is.
-    pub kind: Kind,
+    pub kind: SegmentKind,
     /// Its text or, of a call, its arguments: the inside of a string literal.
     pub text: String,
     /// Is it text of another message than the text before?
@@ -79,7 +79,7 @@ impl Answer {
     /// Does it call a tool?
     #[must_use]
     pub fn calls(&self) -> bool {
-        self.segments.iter().any(|segment| matches!(segment.kind, Kind::Call { .. }))
+        self.segments.iter().any(|segment| matches!(segment.kind, SegmentKind::Call { .. }))
     }
 }
 
@@ -90,7 +90,7 @@ impl Segment {
         JsonStr::part(&self.text)
     }
 
-    fn new(kind: Kind, paragraph: bool) -> Self {
+    fn new(kind: SegmentKind, paragraph: bool) -> Self {
         Self {
             kind,
             text: String::new(),
@@ -103,11 +103,11 @@ impl Segment {
     }
 }
 
-fn collect(segments: &mut Vec<Segment>, step: Step<'_>) {
+fn collect(segments: &mut Vec<Segment>, step: SegmentStep<'_>) {
     match step {
-        Step::Open { kind, paragraph } => segments.push(Segment::new(kind.clone(), paragraph)),
-        Step::Opaque(seals) => {
-            let mut segment = Segment::new(Kind::Reasoning, false);
+        SegmentStep::Open { kind, paragraph } => segments.push(Segment::new(kind.clone(), paragraph)),
+        SegmentStep::Opaque(seals) => {
+            let mut segment = Segment::new(SegmentKind::Reasoning, false);
             segment.seals.extend_from_slice(seals);
             segment.complete = true;
             segments.push(segment);
@@ -115,14 +115,14 @@ fn collect(segments: &mut Vec<Segment>, step: Step<'_>) {
         step => {
             let Some(last) = segments.last_mut() else { return };
             match step {
-                Step::Delta(text) => last.text.push_str(text.raw()),
-                Step::Cite(cite) => last.cites.push(cite.clone()),
-                Step::Logprobs(raw) => last.logprobs.push(raw.clone()),
-                Step::Close { seals, complete } => {
+                SegmentStep::Delta(text) => last.text.push_str(text.raw()),
+                SegmentStep::Cite(cite) => last.cites.push(cite.clone()),
+                SegmentStep::Logprobs(raw) => last.logprobs.push(raw.clone()),
+                SegmentStep::Close { seals, complete } => {
                     last.seals.extend_from_slice(seals);
                     last.complete = complete;
                 }
-                Step::Open { .. } | Step::Opaque(_) => {}
+                SegmentStep::Open { .. } | SegmentStep::Opaque(_) => {}
             }
         }
     }
@@ -149,7 +149,7 @@ mod tests {
             answer.take(event).unwrap();
         }
         let seen: Vec<_> = answer.segments.iter().map(|s| (&s.kind, s.text.as_str(), s.complete)).collect();
-        assert_eq!(seen, [(&Kind::Reasoning, "t", true), (&Kind::Text, "ab", false)]);
+        assert_eq!(seen, [(&SegmentKind::Reasoning, "t", true), (&SegmentKind::Text, "ab", false)]);
         assert_eq!(
             (answer.id.as_deref(), answer.usage.as_ref().unwrap().output, answer.is_cut()),
             (Some("x"), 3, true)

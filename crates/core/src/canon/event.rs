@@ -123,7 +123,7 @@ pub struct Citation<'a> {
 
 /// What kind of segment something is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum SegmentKind {
     /// Text.
     Text,
     /// A refusal.

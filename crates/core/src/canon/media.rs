@@ -40,7 +40,7 @@ impl<'a> DataUrl<'a> {
     }
 
     /// Writes one.
-    pub(crate) fn write(out: &mut write::Text<'_>, mime: &str, data: &str) {
+    pub(crate) fn write(out: &mut write::TextWriter<'_>, mime: &str, data: &str) {
         out.plain(SCHEME);
         out.plain(if mime.is_empty() { "application/octet-stream" } else { mime });
         out.plain(";base64,");

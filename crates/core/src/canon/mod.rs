@@ -33,7 +33,7 @@ pub use caps::{Caps, CapsSettings, SamplingCaps, ThinkingCaps};
 pub use carrier::{Carrier, Seal, Sealed};
 pub use context::{ANSWER_TOOL, Context, ECHO_MARK, Target};
 pub use effort::Effort;
-pub use event::{Anomaly, Citation, Decode, Encode, Event, Finish, Kind as SegmentKind, Sink};
+pub use event::{Anomaly, Citation, Decode, Encode, Event, Finish, SegmentKind, Sink};
 pub use field::{Field, FieldPolicy};
 pub(crate) use ids::{base62, hashed_call_id, sha256_hex, short_hash};
 pub use loss::{Loss, Losses, not_carried};
@@ -43,10 +43,10 @@ pub use profile::{
     Profile, ProfileSettings, ReasoningIn, Sampling, StreamUsage, SystemRole, ToolChoice, ToolId, UserField,
 };
 pub use protocol::ProtocolId;
-pub use queue::{Overflow, Queue, Step};
+pub use queue::{Overflow, Queue, SegmentStep};
 pub use rate::{Rate, Rates};
 pub use request::{
-    Args, Audio, Call, Document, Extra, Format, Image, Part, Reasoning, Request, Role, Samplers, Source,
+    Args, Audio, Call, DocumentPart, Extra, Format, Image, Part, Reasoning, Request, Role, Samplers, Source,
     Text, Thinking, ThinkingMode, ToolResult, Turn,
 };
 pub use response_metadata::ResponseMetadata;
@@ -55,4 +55,4 @@ pub use thinker::is_thinker;
 pub use tool::{Choice, Chosen, Grammar, Offer, Tool, ToolKind, WebSearch};
 pub use tool_names::{ToolName, ToolNames};
 pub use upstream_error::UpstreamError;
-pub use usage::{Inner, Usage, UsagePart};
+pub use usage::{InnerUsage, Usage, UsagePart};

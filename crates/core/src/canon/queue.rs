@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::json::{JsonStr, Raw, write};
 
-use super::event::Kind;
+use super::event::SegmentKind;
 use super::{Args, Citation, Event, Seal};
 
 /// Puts the events of an answer into an order in which segments never overlap.
@@ -31,11 +31,11 @@ pub struct Queue {
 
 /// One thing that happens to the segment that is live.
 #[derive(Debug)]
-pub enum Step<'s> {
+pub enum SegmentStep<'s> {
     /// It begins.
     Open {
         /// What it is.
-        kind: &'s Kind,
+        kind: &'s SegmentKind,
         /// Is it text of another message than the text before?
         paragraph: bool,
     },
@@ -67,7 +67,7 @@ impl Overflow {
 
 #[derive(Debug)]
 struct Waiting {
-    kind: Kind,
+    kind: SegmentKind,
     key: Option<u32>,
     paragraph: bool,
     /// Text that was not passed on yet.
@@ -86,16 +86,16 @@ impl Queue {
     ///
     /// # Errors
     /// [`Overflow`] when more than 16 MiB would have to wait.
-    pub fn take(&mut self, event: Event<'_>, out: &mut dyn FnMut(Step<'_>)) -> Result<(), Overflow> {
+    pub fn take(&mut self, event: Event<'_>, out: &mut dyn FnMut(SegmentStep<'_>)) -> Result<(), Overflow> {
         match event {
             Event::Text(text) => self.text(&text, out),
-            Event::Refusal(text) => self.append(Kind::Refusal, &text, out),
-            Event::Thought(text) => self.append(Kind::Reasoning, &text, out),
+            Event::Refusal(text) => self.append(SegmentKind::Refusal, &text, out),
+            Event::Thought(text) => self.append(SegmentKind::Reasoning, &text, out),
             Event::Seal(seal) => self.seal(seal),
-            Event::Cite(cite) => self.last(&Kind::Text).cites.push(cite.into_owned()),
-            Event::Logprobs(raw) => self.last(&Kind::Text).logprobs.push(raw.into_owned()),
+            Event::Cite(cite) => self.last(&SegmentKind::Text).cites.push(cite.into_owned()),
+            Event::Logprobs(raw) => self.last(&SegmentKind::Text).logprobs.push(raw.into_owned()),
             Event::Search { id, query } => {
-                let search = self.push(Kind::Search(id.into_owned()), None);
+                let search = self.push(SegmentKind::Search(id.into_owned()), None);
                 search.text.push_str(query.raw());
                 search.closed = true;
                 self.waiting += query.raw().len();
@@ -103,7 +103,7 @@ impl Queue {
             Event::Open { key, id, namespace, name, custom } => {
                 self.blank.clear();
                 let (id, namespace) = (id.into_owned(), namespace.map(std::borrow::Cow::into_owned));
-                let kind = Kind::Call { id, namespace, name: name.into_owned(), custom };
+                let kind = SegmentKind::Call { id, namespace, name: name.into_owned(), custom };
                 self.push(kind, Some(key));
             }
             Event::Args { key, part } => self.arguments(key, &part),
@@ -116,20 +116,21 @@ impl Queue {
     }
 
     /// Closes all segments, in order. The last one is not whole if the answer was cut by a limit.
-    pub fn finish(&mut self, cut: bool, out: &mut dyn FnMut(Step<'_>)) {
+    pub fn finish(&mut self, cut: bool, out: &mut dyn FnMut(SegmentStep<'_>)) {
         self.blank.clear();
         self.settle(true, !cut, out);
     }
 
-    fn text(&mut self, text: &JsonStr<'_>, out: &mut dyn FnMut(Step<'_>)) {
-        let after_call = self.segments.back().is_some_and(|last| matches!(last.kind, Kind::Call { .. }));
+    fn text(&mut self, text: &JsonStr<'_>, out: &mut dyn FnMut(SegmentStep<'_>)) {
+        let after_call =
+            self.segments.back().is_some_and(|last| matches!(last.kind, SegmentKind::Call { .. }));
         if after_call && text.is_blank() {
             self.blank.push_str(text.raw());
         } else if self.blank.is_empty() {
-            self.append(Kind::Text, text, out);
+            self.append(SegmentKind::Text, text, out);
         } else {
             let blank = std::mem::take(&mut self.blank);
-            let last = self.last(&Kind::Text);
+            let last = self.last(&SegmentKind::Text);
             last.text.push_str(&blank);
             last.text.push_str(text.raw());
             self.waiting += blank.len() + text.raw().len();
@@ -137,7 +138,7 @@ impl Queue {
     }
 
     /// Appends to the last segment if it is of this kind and open, else to a new one.
-    fn append(&mut self, kind: Kind, text: &JsonStr<'_>, out: &mut dyn FnMut(Step<'_>)) {
+    fn append(&mut self, kind: SegmentKind, text: &JsonStr<'_>, out: &mut dyn FnMut(SegmentStep<'_>)) {
         if text.is_empty() {
             return;
         }
@@ -147,14 +148,14 @@ impl Queue {
             && only.opened
             && !only.closed
         {
-            return out(Step::Delta(text.borrow()));
+            return out(SegmentStep::Delta(text.borrow()));
         }
         self.last(&kind).text.push_str(text.raw());
         self.waiting += text.raw().len();
     }
 
     fn seal(&mut self, seal: Seal<'_>) {
-        let last = self.last(&Kind::Reasoning);
+        let last = self.last(&SegmentKind::Reasoning);
         last.seals.push(seal.into_owned());
         last.closed = true;
     }
@@ -188,7 +189,7 @@ impl Queue {
         self.segments.get_mut(place.checked_sub(self.gone)?)
     }
 
-    fn last(&mut self, kind: &Kind) -> &mut Waiting {
+    fn last(&mut self, kind: &SegmentKind) -> &mut Waiting {
         let fits = self.segments.back().is_some_and(|last| last.kind == *kind && !last.closed);
         if !fits {
             self.push(kind.clone(), None);
@@ -198,8 +199,8 @@ impl Queue {
         &mut self.segments[index]
     }
 
-    fn push(&mut self, kind: Kind, key: Option<u32>) -> &mut Waiting {
-        let paragraph = kind == Kind::Text && std::mem::take(&mut self.paragraph);
+    fn push(&mut self, kind: SegmentKind, key: Option<u32>) -> &mut Waiting {
+        let paragraph = kind == SegmentKind::Text && std::mem::take(&mut self.paragraph);
         self.segments.push_back(Waiting::new(kind, key, paragraph));
         let index = self.segments.len() - 1;
         let place = self.gone + index;
@@ -211,7 +212,7 @@ impl Queue {
     }
 
     /// Passes on what the live segment has, closes it if that is due, and goes on with the next.
-    fn settle(&mut self, all: bool, complete: bool, out: &mut dyn FnMut(Step<'_>)) {
+    fn settle(&mut self, all: bool, complete: bool, out: &mut dyn FnMut(SegmentStep<'_>)) {
         loop {
             let behind = self.segments.len() > 1;
             let Some(head) = self.segments.front_mut() else { return };
@@ -230,7 +231,7 @@ impl Queue {
 }
 
 impl Waiting {
-    fn new(kind: Kind, key: Option<u32>, paragraph: bool) -> Self {
+    fn new(kind: SegmentKind, key: Option<u32>, paragraph: bool) -> Self {
         Self {
             kind,
             key,
@@ -249,17 +250,17 @@ impl Waiting {
     /// Must it close now?
     fn is_due(&self, behind: bool) -> bool {
         match self.kind {
-            Kind::Call { custom, .. } => self.closed || behind && !custom && self.arguments.complete(),
+            SegmentKind::Call { custom, .. } => self.closed || behind && !custom && self.arguments.complete(),
             _ => self.closed || behind,
         }
     }
 
     /// Passes on what there is; returns how many bytes no longer wait.
-    fn speak(&mut self, closes: bool, out: &mut dyn FnMut(Step<'_>)) -> usize {
-        let is_call = matches!(self.kind, Kind::Call { .. });
-        if !self.opened && (is_call || !self.text.is_empty() || matches!(self.kind, Kind::Search(_))) {
+    fn speak(&mut self, closes: bool, out: &mut dyn FnMut(SegmentStep<'_>)) -> usize {
+        let is_call = matches!(self.kind, SegmentKind::Call { .. });
+        if !self.opened && (is_call || !self.text.is_empty() || matches!(self.kind, SegmentKind::Search(_))) {
             self.opened = true;
-            out(Step::Open { kind: &self.kind, paragraph: self.paragraph });
+            out(SegmentStep::Open { kind: &self.kind, paragraph: self.paragraph });
         }
         let waited = self.text.len();
         if is_call && !self.spoke {
@@ -271,13 +272,13 @@ impl Waiting {
         }
         if !self.text.is_empty() {
             self.spoke = true;
-            out(Step::Delta(JsonStr::part(&self.text)));
+            out(SegmentStep::Delta(JsonStr::part(&self.text)));
             self.text.clear();
         }
         // Sources may be named before the text that they support.
         if self.opened {
-            self.cites.drain(..).for_each(|cite| out(Step::Cite(&cite)));
-            self.logprobs.drain(..).for_each(|raw| out(Step::Logprobs(&raw)));
+            self.cites.drain(..).for_each(|cite| out(SegmentStep::Cite(&cite)));
+            self.logprobs.drain(..).for_each(|raw| out(SegmentStep::Logprobs(&raw)));
         }
         waited
     }
@@ -291,11 +292,11 @@ impl Waiting {
         }
     }
 
-    fn end(&self, complete: bool, out: &mut dyn FnMut(Step<'_>)) {
+    fn end(&self, complete: bool, out: &mut dyn FnMut(SegmentStep<'_>)) {
         if self.opened {
-            out(Step::Close { seals: &self.seals, complete });
+            out(SegmentStep::Close { seals: &self.seals, complete });
         } else if !self.seals.is_empty() {
-            out(Step::Opaque(&self.seals));
+            out(SegmentStep::Opaque(&self.seals));
         }
     }
 }
@@ -390,16 +391,16 @@ mod tests {
 
     fn run(events: Vec<Event<'_>>) -> Vec<String> {
         let (mut queue, mut out) = (Queue::default(), Vec::new());
-        let mut note = |step: Step<'_>| {
+        let mut note = |step: SegmentStep<'_>| {
             out.push(match step {
-                Step::Open { kind: Kind::Call { name, .. }, .. } => format!("open {name}"),
-                Step::Open { kind, paragraph } => {
+                SegmentStep::Open { kind: SegmentKind::Call { name, .. }, .. } => format!("open {name}"),
+                SegmentStep::Open { kind, paragraph } => {
                     format!("open {kind:?}{}", if paragraph { " new" } else { "" })
                 }
-                Step::Delta(text) => format!("+{}", text.decode()),
-                Step::Close { seals, complete } => format!("close {} {complete}", seals.len()),
-                Step::Opaque(seals) => format!("opaque {}", seals.len()),
-                Step::Cite(_) | Step::Logprobs(_) => "note".to_owned(),
+                SegmentStep::Delta(text) => format!("+{}", text.decode()),
+                SegmentStep::Close { seals, complete } => format!("close {} {complete}", seals.len()),
+                SegmentStep::Opaque(seals) => format!("opaque {}", seals.len()),
+                SegmentStep::Cite(_) | SegmentStep::Logprobs(_) => "note".to_owned(),
             });
         };
         let cut = events.iter().any(|e| matches!(e, Event::Finish(super::super::Finish::Length)));

@@ -79,7 +79,7 @@ pub enum Part<'a> {
     /// A picture.
     Image(Image<'a>),
     /// A file that is read.
-    Document(Document<'a>),
+    Document(DocumentPart<'a>),
     /// Speech.
     Audio(Audio<'a>),
     /// The model declined.
@@ -132,7 +132,7 @@ pub struct Image<'a> {
 
 /// A file that is read.
 #[derive(Clone, Debug)]
-pub struct Document<'a> {
+pub struct DocumentPart<'a> {
     /// Where it comes from.
     pub source: Source<'a>,
     /// Where the client wrote that, for a refusal.

@@ -43,9 +43,9 @@ pub fn array(out: &mut Vec<u8>, fill: impl FnOnce(&mut Array<'_>)) {
 }
 
 /// Writes one string, piece by piece.
-pub fn string(out: &mut Vec<u8>, fill: impl FnOnce(&mut Text<'_>)) {
+pub fn string(out: &mut Vec<u8>, fill: impl FnOnce(&mut TextWriter<'_>)) {
     out.push(b'"');
-    fill(&mut Text { out });
+    fill(&mut TextWriter { out });
     out.push(b'"');
 }
 
@@ -65,7 +65,7 @@ pub struct Array<'b> {
 
 /// A string that is being written.
 #[derive(Debug)]
-pub struct Text<'b> {
+pub struct TextWriter<'b> {
     out: &'b mut Vec<u8>,
 }
 
@@ -89,7 +89,7 @@ impl Object<'_> {
     }
 
     /// A member whose value is a text, written piece by piece.
-    pub fn string(&mut self, name: &str, fill: impl FnOnce(&mut Text<'_>)) -> &mut Self {
+    pub fn string(&mut self, name: &str, fill: impl FnOnce(&mut TextWriter<'_>)) -> &mut Self {
         string(self.name(name), fill);
         self
     }
@@ -216,7 +216,7 @@ impl Array<'_> {
     }
 }
 
-impl Text<'_> {
+impl TextWriter<'_> {
     /// A text, escaped on the way.
     pub fn plain(&mut self, text: &str) {
         escape(text, self.out);

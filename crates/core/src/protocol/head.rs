@@ -15,7 +15,7 @@ use crate::json::{self, Edit, Malformed, Member, Name, scan};
 use super::caps::{OutputCap, OutputCaps, number};
 use super::demand::Demand;
 use super::inner::{self, InnerModel};
-use super::members::Members;
+use super::members::RequestMembers;
 use super::{look, state, watch};
 
 /// What was read of one request.
@@ -94,7 +94,7 @@ impl<'a> Head<'a> {
     /// # Errors
     /// 400 when the body is not a JSON object, has no usable model or no conversation, says wrongly what decides about
     /// it, or chooses the provider's host or credential.
-    pub fn read(body: &'a [u8], members: &Members) -> Result<Self> {
+    pub fn read(body: &'a [u8], members: &RequestMembers) -> Result<Self> {
         let mut all = json::members(body).watched_by(watch::string);
         let mut found = HeadFindings::default();
         for member in all.by_ref() {
@@ -150,7 +150,7 @@ impl<'a> Head<'a> {
 }
 
 impl<'a> HeadFindings<'a> {
-    fn take(&mut self, member: Member<'a>, members: &Members) -> Result<()> {
+    fn take(&mut self, member: Member<'a>, members: &RequestMembers) -> Result<()> {
         // What is no name, no protocol and no provider knows.
         let Some(name) = Name::read(member.key) else { return Ok(()) };
         self.thinks |= asks_to_think(&name, &member);
@@ -184,7 +184,7 @@ impl<'a> HeadFindings<'a> {
     }
 
     /// Takes a member that decides where the request goes and how much it may cost.
-    fn decide(&mut self, name: &'static str, member: Member<'a>, members: &Members) -> Result<()> {
+    fn decide(&mut self, name: &'static str, member: Member<'a>, members: &RequestMembers) -> Result<()> {
         match name {
             "model" => {
                 self.models.push(member.span.clone());
@@ -224,7 +224,7 @@ impl<'a> HeadFindings<'a> {
         Ok(())
     }
 
-    fn head(self, body: &[u8], members: &Members, below: look::LookFindings) -> Result<Head<'a>> {
+    fn head(self, body: &[u8], members: &RequestMembers, below: look::LookFindings) -> Result<Head<'a>> {
         if !self.conversation {
             return Err(missing_conversation(members, self.foreign));
         }
@@ -364,7 +364,7 @@ fn too_often(name: &'static str) -> Failure {
     Failure::new(Kind::InvalidJson, message).with_param(name)
 }
 
-fn missing_conversation(members: &Members, foreign: bool) -> Failure {
+fn missing_conversation(members: &RequestMembers, foreign: bool) -> Failure {
     let name = members.conversation.first().copied().unwrap_or_default();
     let advice = members.foreign.filter(|_| foreign).map_or("", |(_, advice)| advice);
     Failure::new(Kind::InvalidMessages, format!("The member '{name}' is required.{advice}")).with_param(name)

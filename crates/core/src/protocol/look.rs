@@ -12,7 +12,7 @@ use crate::json::{self, Malformed, Name, Path, Walk};
 use super::demand::{Demand, Service};
 use super::inner::{self, InnerModel};
 use super::kinds::{Kinds, is_address};
-use super::members::Members;
+use super::members::RequestMembers;
 use super::state;
 
 /// The findings of a look.
@@ -32,7 +32,7 @@ pub(super) struct LookFindings {
 ///
 /// # Errors
 /// [`Malformed`] when it is no JSON: who reads it differently would see another request.
-pub(super) fn look(body: &[u8], members: &Members) -> Result<LookFindings, Malformed> {
+pub(super) fn look(body: &[u8], members: &RequestMembers) -> Result<LookFindings, Malformed> {
     let mut look = Look { walk: Walk::new(body), members, found: LookFindings::default() };
     look.found.demand.media = look.value(ValuePlace::Root, &Path::ROOT, MAX_DEPTH)?.media;
     Ok(look.found)
@@ -45,7 +45,7 @@ pub(super) fn look(body: &[u8], members: &Members) -> Result<LookFindings, Malfo
 pub(super) fn tool(
     tool: &[u8],
     index: usize,
-    members: &Members,
+    members: &RequestMembers,
 ) -> Result<Vec<(Service, String)>, Malformed> {
     let mut look = Look { walk: Walk::new(tool), members, found: LookFindings::default() };
     look.value(ValuePlace::Tool, &Path::ROOT.key("tools").index(index), MAX_DEPTH)?;
@@ -78,7 +78,7 @@ enum ValuePlace {
 
 impl ValuePlace {
     /// The place of the value of a member.
-    fn member(self, name: &[u8], members: &Members) -> Self {
+    fn member(self, name: &[u8], members: &RequestMembers) -> Self {
         let is_conversation = || members.conversation.first().is_some_and(|known| known.as_bytes() == name);
         match (self, name) {
             (Self::Root, _) if is_conversation() => Self::Conversation,
@@ -195,7 +195,7 @@ impl ObjectFindings {
 
 struct Look<'a, 'm> {
     walk: Walk<'a>,
-    members: &'m Members,
+    members: &'m RequestMembers,
     found: LookFindings,
 }
 

@@ -40,14 +40,14 @@ use crate::canon::{
 };
 use crate::failure::{Failure, Result};
 use crate::json::{Document, Edit};
-use crate::sse::Event;
+use crate::sse::SseEvent;
 
 pub use crate::canon::{ProtocolId, UpstreamError};
 pub use demand::{Demand, Service};
 pub use error::is_envelope;
 pub use head::Head;
 pub use inner::InnerModel;
-pub use members::Members;
+pub use members::RequestMembers;
 pub use spare::Spare;
 pub use state::Test;
 
@@ -63,7 +63,7 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     fn count_path(&self) -> Option<&'static str>;
 
     /// The members of a request that the gateway reads.
-    fn members(&self) -> &'static Members;
+    fn members(&self) -> &'static RequestMembers;
 
     /// Edits that make the provider report the usage of a stream; empty if it does anyway.
     fn usage_edits(&self, body: &[u8], head: &Head<'_>) -> Vec<Edit>;
@@ -85,7 +85,7 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     }
 
     /// What matters in one event of a stream.
-    fn read_event(&self, event: &Event<'_>) -> EventSummary;
+    fn read_event(&self, event: &SseEvent<'_>) -> EventSummary;
 
     /// What matters in a whole answer.
     ///

@@ -43,7 +43,7 @@ pub struct Rendered {
 
 /// What is known of a request besides its body.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts<'f> {
+pub struct RequestFacts<'f> {
     /// The gateway's id of the request.
     pub request_id: &'f str,
     /// Seconds since the epoch.
@@ -66,7 +66,7 @@ pub fn render(
     client: &dyn Protocol,
     body: &[u8],
     target: &Target<'_>,
-    facts: &Facts<'_>,
+    facts: &RequestFacts<'_>,
 ) -> Result<Rendered> {
     let text = repair::utf8(body);
     let mut document = Document::read(text.trim_start_matches('\u{feff}'));
@@ -113,7 +113,7 @@ pub fn context(
     client: &dyn Protocol,
     body: &[u8],
     target: &Target<'_>,
-    facts: &Facts<'_>,
+    facts: &RequestFacts<'_>,
 ) -> Result<Context> {
     let text = repair::repair(body);
     let document = Document::read(text.trim_start_matches('\u{feff}'));
@@ -122,7 +122,7 @@ pub fn context(
 }
 
 /// What an answer has to know of its request, but for what becomes known when that is written.
-fn known(request: &Request<'_>, target: &Target<'_>, facts: &Facts<'_>) -> Context {
+fn known(request: &Request<'_>, target: &Target<'_>, facts: &RequestFacts<'_>) -> Context {
     let off = request.thinking.mode == Some(ThinkingMode::Off);
     Context {
         request_id: facts.request_id.to_owned(),
@@ -361,7 +361,7 @@ impl Bridge {
 
 /// Reads one event as the framer cut it.
 fn read(decoder: &mut dyn Decode, pipeline: &mut Pipeline, odd: &mut u32, bytes: &[u8]) -> Result<()> {
-    let event = sse::Event::parse(bytes);
+    let event = sse::SseEvent::parse(bytes);
     let Some(data) = &event.data else { return Ok(()) };
     if pipeline.ended || data.bytes.trim_ascii().is_empty() {
         return Ok(());
@@ -408,8 +408,14 @@ mod tests {
             caps: &caps,
             sealer: &Sealer::default(),
         };
-        let facts =
-            Facts { request_id: "r", now: 0, model: "v/m", strict: false, counting: false, output_cap: None };
+        let facts = RequestFacts {
+            request_id: "r",
+            now: 0,
+            model: "v/m",
+            strict: false,
+            counting: false,
+            output_cap: None,
+        };
         let body = br#"{"messages":[{"role":"user","content":"a\\ud83d \ud83d\ude00 \ud83d \u00e9"}]}"#;
         let rendered = render(ProtocolId::Chat.protocol(), body, &target, &facts).unwrap();
         let sent = std::str::from_utf8(&rendered.body).unwrap();
@@ -435,7 +441,7 @@ mod tests {
                 caps: &caps,
                 sealer: &Sealer::default(),
             };
-            let facts = Facts {
+            let facts = RequestFacts {
                 request_id: "r",
                 now: 0,
                 model: "v/m",

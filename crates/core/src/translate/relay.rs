@@ -15,7 +15,7 @@ use crate::canon::{Rates, Rejections, ResponseMetadata, Usage};
 use crate::failure::{Failure, Kind, Result};
 use crate::json::{self, Body, Edit};
 use crate::protocol::{EventSummary, Head, Progress, Protocol, StreamFacts, UpstreamError};
-use crate::sse::{Event, Framer};
+use crate::sse::{Framer, SseEvent};
 
 use super::owners::Claims;
 use super::{OwnKeys, read_error, reasoning, rename};
@@ -356,7 +356,7 @@ impl Stream {
 
     /// Takes one event, which stands at `start` in its block.
     fn event(&mut self, start: usize, bytes: &[u8]) {
-        let event = Event::parse(bytes);
+        let event = SseEvent::parse(bytes);
         let Some(data) = &event.data else {
             self.withheld_last = false;
             return self.reply.hide(bytes, start, self.edits.len(), &mut self.edits);
@@ -409,7 +409,7 @@ impl Stream {
     /// An event whose blank line never came counts if it is whole otherwise; else it is dropped, so that
     /// what the client is told next does not stand in the middle of it.
     fn last(&mut self, rest: Bytes) -> Bytes {
-        let event = Event::parse(&rest);
+        let event = SseEvent::parse(&rest);
         let whole = event.data.as_ref().is_some_and(|data| {
             let mut members = json::members(&data.bytes);
             data.bytes.trim_ascii() == b"[DONE]" || members.finish().is_ok()

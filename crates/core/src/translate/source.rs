@@ -30,7 +30,7 @@ impl ServedModel {
             return;
         }
         self.looks -= 1;
-        let event = sse::Event::parse(event);
+        let event = sse::SseEvent::parse(event);
         let span = self.protocol.read_event(&event).model;
         let literal = event.data.as_ref().zip(span).and_then(|(data, span)| data.bytes.get(span));
         self.note(literal.and_then(json::text).as_deref());

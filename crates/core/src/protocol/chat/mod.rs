@@ -17,9 +17,9 @@ use crate::canon::{
 };
 use crate::failure::{Failure, Result};
 use crate::json::{Document, Edit};
-use crate::sse::Event;
+use crate::sse::SseEvent;
 
-use super::{EventSummary, Head, Members, Protocol, ProtocolId, StreamFacts, Written};
+use super::{EventSummary, Head, Protocol, ProtocolId, RequestMembers, StreamFacts, Written};
 
 /// OpenAI Chat Completions.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,7 @@ impl Protocol for Chat {
         None
     }
 
-    fn members(&self) -> &'static Members {
+    fn members(&self) -> &'static RequestMembers {
         &relay::request::MEMBERS
     }
 
@@ -50,7 +50,7 @@ impl Protocol for Chat {
         encode::request::limit_member(profile)
     }
 
-    fn read_event(&self, event: &Event<'_>) -> EventSummary {
+    fn read_event(&self, event: &SseEvent<'_>) -> EventSummary {
         relay::stream::read(event)
     }
 

@@ -17,9 +17,9 @@ use crate::canon::{
 };
 use crate::failure::{Failure, Result};
 use crate::json::{Document, Edit};
-use crate::sse::Event;
+use crate::sse::SseEvent;
 
-use super::{EventSummary, Head, Members, Protocol, ProtocolId, StreamFacts, Written, carriers};
+use super::{EventSummary, Head, Protocol, ProtocolId, RequestMembers, StreamFacts, Written, carriers};
 
 /// Anthropic Messages.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,7 @@ impl Protocol for Messages {
         Some("/messages/count_tokens")
     }
 
-    fn members(&self) -> &'static Members {
+    fn members(&self) -> &'static RequestMembers {
         &relay::request::MEMBERS
     }
 
@@ -62,7 +62,7 @@ impl Protocol for Messages {
         "max_tokens"
     }
 
-    fn read_event(&self, event: &Event<'_>) -> EventSummary {
+    fn read_event(&self, event: &SseEvent<'_>) -> EventSummary {
         relay::stream::read(event)
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, SeqAccess};
 
-use crate::canon::{Inner, Rate, Rates, Usage, UsagePart};
+use crate::canon::{InnerUsage, Rate, Rates, Usage, UsagePart};
 use crate::json::write::Object;
 use crate::protocol::usage::{Count, Lenient, Nested, Word, lenient};
 
@@ -58,15 +58,15 @@ struct Iteration {
 
 /// Those of them that the other counts leave out, of each model together.
 #[derive(Default)]
-struct Iterations(Vec<Inner>);
+struct Iterations(Vec<InnerUsage>);
 
 impl Iterations {
     /// More models than anybody asks inside of one call count as the call's own.
-    fn add(&mut self, inner: Inner) {
+    fn add(&mut self, inner: InnerUsage) {
         let model = inner.model.filter(|_| self.0.len() < MAX_INNER_MODELS);
         match self.0.iter_mut().find(|known| known.model == model) {
             Some(known) => known.usage.add(&inner.usage),
-            None => self.0.push(Inner { model, usage: inner.usage }),
+            None => self.0.push(InnerUsage { model, usage: inner.usage }),
         }
     }
 }
@@ -104,7 +104,7 @@ impl Creation {
 }
 
 impl Iteration {
-    fn inner(self) -> Option<Inner> {
+    fn inner(self) -> Option<InnerUsage> {
         let model = match self.r#type.0.as_deref() {
             Some("compaction") => None,
             Some("advisor_message" | "fallback_message") => self.model.0,
@@ -119,7 +119,7 @@ impl Iteration {
             output: self.output_tokens.get(),
             ..Usage::default()
         };
-        Some(Inner { model, usage })
+        Some(InnerUsage { model, usage })
     }
 }
 
@@ -200,7 +200,8 @@ mod tests {
         let usage = Usage::from(read(json).unwrap());
         let own = Usage { input: 100_001, output: 3000, ..Usage::default() };
         let other = Usage { input: 5, cache_write: 4, cache_write_long: 4, output: 6, ..Usage::default() };
-        let inner = [Inner { model: None, usage: own }, Inner { model: Some("m".into()), usage: other }];
+        let inner =
+            [InnerUsage { model: None, usage: own }, InnerUsage { model: Some("m".into()), usage: other }];
         assert_eq!((usage.input, usage.output, usage.inner.as_deref()), (10, 1, Some(&inner[..])));
         let only = |text: &str| read(format!("{{\"iterations\":{text}}}").as_bytes()).unwrap().inner;
         for odd in ["null", "[]", "[null]", "7", "-7", "0.5", "true", "\"a\"", "{\"a\":1}"] {

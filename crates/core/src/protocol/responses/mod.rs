@@ -18,9 +18,9 @@ use crate::canon::{
 };
 use crate::failure::{Failure, Result};
 use crate::json::{Document, Edit};
-use crate::sse::Event;
+use crate::sse::SseEvent;
 
-use super::{EventSummary, Head, Members, Protocol, ProtocolId, StreamFacts, Written, carriers};
+use super::{EventSummary, Head, Protocol, ProtocolId, RequestMembers, StreamFacts, Written, carriers};
 
 /// OpenAI Responses.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +39,7 @@ impl Protocol for Responses {
         Some("/responses/input_tokens")
     }
 
-    fn members(&self) -> &'static Members {
+    fn members(&self) -> &'static RequestMembers {
         &relay::request::MEMBERS
     }
 
@@ -55,7 +55,7 @@ impl Protocol for Responses {
         "max_output_tokens"
     }
 
-    fn read_event(&self, event: &Event<'_>) -> EventSummary {
+    fn read_event(&self, event: &SseEvent<'_>) -> EventSummary {
         relay::stream::read(event)
     }
 

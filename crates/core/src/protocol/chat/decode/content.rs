@@ -3,7 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::canon::{Audio, Cache, DataUrl, Document, Image, Part, Reasoning, Request, Source, Text, sniff};
+use crate::canon::{
+    Audio, Cache, DataUrl, DocumentPart, Image, Part, Reasoning, Request, Source, Text, sniff,
+};
 use crate::failure::{Failure, Kind, Result};
 use crate::json::JsonStr;
 use crate::protocol::node::{Node, Type};
@@ -103,7 +105,7 @@ fn file<'a>(node: Node<'a, '_>, cache: Option<Cache>) -> Result<Part<'a>> {
         refused("invalid_base64_file", message, node.path.key("file_data").to_string())
     })?;
     let path = node.path.key("file_data").to_string();
-    Ok(Part::Document(Document { source, path, name: title, context: None, cache }))
+    Ok(Part::Document(DocumentPart { source, path, name: title, context: None, cache }))
 }
 
 /// Text files become text, which every protocol has a place for; all others stay as they are encoded.

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::canon::{
-    Cache, CacheParts, DataUrl, Document, Image, Part, Profile, Source, Text, ToolResult, Turn,
+    Cache, CacheParts, DataUrl, DocumentPart, Image, Part, Profile, Source, Text, ToolResult, Turn,
 };
 use crate::json::JsonStr;
 use crate::json::write::{self, Array, Object};
@@ -161,7 +161,7 @@ impl Content<'_> {
 
     fn join<'p, 'a: 'p>(
         &self,
-        out: &mut write::Text<'_>,
+        out: &mut write::TextWriter<'_>,
         parts: impl Iterator<Item = &'p Part<'a>>,
         between: &JsonStr<'_>,
     ) {
@@ -174,7 +174,7 @@ impl Content<'_> {
     }
 
     /// The text of a part that is text.
-    fn plain(&self, out: &mut write::Text<'_>, part: &Part<'_>) {
+    fn plain(&self, out: &mut write::TextWriter<'_>, part: &Part<'_>) {
         match part {
             Part::Text(text) => out.json_str(&text.text),
             Part::Refusal(text) => out.json_str(text),
@@ -250,7 +250,7 @@ impl Content<'_> {
         self.mark(o, image.cache, false);
     }
 
-    fn file(&self, o: &mut Object<'_>, document: &Document<'_>) {
+    fn file(&self, o: &mut Object<'_>, document: &DocumentPart<'_>) {
         o.text("type", "file").object("file", |o| {
             match &document.name {
                 Some(name) => o.json_str("filename", name),
@@ -327,7 +327,7 @@ pub(super) fn assistant(o: &mut Object<'_>, run: &[Turn<'_>], thoughts: &PastRea
     });
 }
 
-fn join_turns(out: &mut write::Text<'_>, run: &[Turn<'_>]) {
+fn join_turns(out: &mut write::TextWriter<'_>, run: &[Turn<'_>]) {
     let (mut any, mut apart) = (false, false);
     for turn in run {
         for part in &turn.parts {

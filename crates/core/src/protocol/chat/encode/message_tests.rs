@@ -1,7 +1,7 @@
 //! The messages of requests.
 
 use crate::canon::{
-    Args, Cache, CacheParts, Call, Carrier, Choice, Chosen, Document, Grammar, Image, MidSystem, Part,
+    Args, Cache, CacheParts, Call, Carrier, Choice, Chosen, DocumentPart, Grammar, Image, MidSystem, Part,
     Prefill, Profile, Reasoning, ReasoningIn, Seal, Sealed, Source, Text, Thinking, ThinkingMode, Tool,
     ToolId, ToolKind,
 };
@@ -145,7 +145,7 @@ fn media_in_their_forms() {
         detail: Some(JsonStr::plain("low")),
         cache: None,
     });
-    let note = Part::Document(Document {
+    let note = Part::Document(DocumentPart {
         source: Source::Text(JsonStr::plain("data")),
         path: String::new(),
         name: Some(JsonStr::plain("n")),
@@ -162,7 +162,7 @@ fn media_in_their_forms() {
     ));
     let (source, path) =
         (Source::Url(JsonStr::plain("https://x")), "input[0].content[0].file_url".to_owned());
-    let far = Document { source, path, name: None, context: None, cache: None };
+    let far = DocumentPart { source, path, name: None, context: None, cache: None };
     let refusal = write(&request(vec![user(vec![Part::Document(far)])]), &any()).unwrap_err();
     assert_eq!((refusal.status(), refusal.param()), (400, Some("input[0].content[0].file_url")));
     let (_, lost, _) =

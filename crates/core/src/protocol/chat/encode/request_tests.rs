@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::canon::{
-    Args, CacheParts, Call, Caps, Document, Effort, EffortFormat, Image, JsonSchemaSupport, Losses,
+    Args, CacheParts, Call, Caps, DocumentPart, Effort, EffortFormat, Image, JsonSchemaSupport, Losses,
     MaxTokensField, Part, Profile, ProtocolId, ReasoningIn, Request, Role, Sealer, Source, SystemRole,
     Target, Text, Tool, ToolChoice, ToolNames, ToolResult, Turn, UserField,
 };
@@ -150,7 +150,7 @@ fn image<'a>() -> Part<'a> {
 
 fn pdf<'a>(name: Option<JsonStr<'a>>) -> Part<'a> {
     let source = Source::Base64 { mime: "application/pdf".into(), data: "JVBE".into() };
-    Part::Document(Document { source, path: String::new(), name, context: None, cache: None })
+    Part::Document(DocumentPart { source, path: String::new(), name, context: None, cache: None })
 }
 
 fn call_json(id: &str) -> String {

@@ -256,7 +256,7 @@ fn reference(
 }
 
 /// The text for a freeform tool.
-pub(super) fn input(out: &mut write::Text<'_>, args: &Args<'_>) {
+pub(super) fn input(out: &mut write::TextWriter<'_>, args: &Args<'_>) {
     match args {
         Args::Str(text) => out.json_str(text),
         Args::Raw(json) => out.plain(json.get()),

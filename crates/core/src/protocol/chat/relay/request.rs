@@ -4,9 +4,9 @@ use bytes::Bytes;
 
 use crate::failure::Kind;
 use crate::json::{self, Edit, Lenient as _, Member};
-use crate::protocol::{Head, Members};
+use crate::protocol::{Head, RequestMembers};
 
-pub(in crate::protocol::chat) static MEMBERS: Members = Members {
+pub(in crate::protocol::chat) static MEMBERS: RequestMembers = RequestMembers {
     conversation: &["messages"],
     foreign: Some(("prompt", " Requests with 'prompt' belong to /v1/completions, which is not served.")),
     output_caps: &["max_tokens", "max_completion_tokens"],

@@ -5,13 +5,13 @@ use once_cell::sync::Lazy;
 
 use crate::json::{self, Lenient as _, Member};
 use crate::protocol::{EventSummary, Progress, UpstreamError};
-use crate::sse::Event;
+use crate::sse::SseEvent;
 
 use crate::protocol::chat::usage;
 use crate::protocol::usage::rates;
 
 /// Reads one event.
-pub(in crate::protocol::chat) fn read(event: &Event<'_>) -> EventSummary {
+pub(in crate::protocol::chat) fn read(event: &SseEvent<'_>) -> EventSummary {
     let mut summary = EventSummary::default();
     let Some(data) = &event.data else { return summary };
     if data.bytes.trim_ascii() == DONE {
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     fn summary(data: &str) -> EventSummary {
-        read(&Event::parse(format!("data: {data}\n\n").as_bytes()))
+        read(&SseEvent::parse(format!("data: {data}\n\n").as_bytes()))
     }
 
     #[test]

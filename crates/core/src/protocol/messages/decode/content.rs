@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use crate::canon::{
-    Args, Cache, Call, Carrier, Document, Image, Losses, Part, Reasoning, Role, Sealed, Source, Target, Text,
-    ToolResult, not_carried,
+    Args, Cache, Call, Carrier, DocumentPart, Image, Losses, Part, Reasoning, Role, Sealed, Source, Target,
+    Text, ToolResult, not_carried,
 };
 use crate::failure::{Failure, Kind, Result};
 use crate::json::{self, JsonStr, Raw};
@@ -172,7 +172,7 @@ fn document<'a>(node: &Node<'a, '_>, block: &ContentBlock<'a>, parts: &mut Vec<P
         "url" | "base64" => source.media(&place)?,
         _ => return Err(not_carried(place.path.to_string())),
     };
-    parts.push(Part::Document(Document {
+    parts.push(Part::Document(DocumentPart {
         source,
         path: place.path.to_string(),
         name,

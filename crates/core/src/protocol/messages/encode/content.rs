@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use crate::canon::{Cache, Call, Document, Part, Source, Text, ToolNames, ToolResult};
+use crate::canon::{Cache, Call, DocumentPart, Part, Source, Text, ToolNames, ToolResult};
 use crate::failure::{Failure, Kind, Result};
 use crate::json::JsonStr;
 use crate::json::write::{Array, Object};
@@ -203,11 +203,11 @@ fn image(source: &Source<'_>, o: &mut Object<'_>) {
 }
 
 /// Writes the members of a document's block.
-fn document(document: &Document<'_>, o: &mut Object<'_>) {
+fn document(document: &DocumentPart<'_>, o: &mut Object<'_>) {
     media_block(&document.source, false, Some(document), o);
 }
 
-fn media_block(source: &Source<'_>, is_image: bool, document: Option<&Document<'_>>, o: &mut Object<'_>) {
+fn media_block(source: &Source<'_>, is_image: bool, document: Option<&DocumentPart<'_>>, o: &mut Object<'_>) {
     let medium = medium(source, is_image).unwrap_or(Medium::Document);
     o.text("type", if medium == Medium::Image { "image" } else { "document" });
     o.object("source", |o| match source {

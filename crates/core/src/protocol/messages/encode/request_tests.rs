@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::canon::{
-    AnthropicVersion, Args, Audio, Cache, Call, Caps, Carrier, Choice, Chosen, Document, Effort, Format,
+    AnthropicVersion, Args, Audio, Cache, Call, Caps, Carrier, Choice, Chosen, DocumentPart, Effort, Format,
     Grammar, Image, Part, Profile, ProtocolId, Reasoning, Samplers as Sent, Sealed, Sealer, Source, Text,
     Thinking, ThinkingMode, Tool, ToolKind, ToolResult, Turn, WebSearch,
 };
@@ -380,7 +380,7 @@ fn media() {
     };
     let file = |source| {
         let (name, context) = (Some(JsonStr::of("a.pdf")), None);
-        Part::Document(Document { source, path: "file".into(), name, context, cache: None })
+        Part::Document(DocumentPart { source, path: "file".into(), name, context, cache: None })
     };
     let written = |part| {
         let request = Request { turns: vec![Turn::new(Role::User, vec![part])], ..Request::default() };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::canon::{Context, Encode, Event, Finish, Overflow, Queue, Seal, SegmentKind, Step, Usage};
+use crate::canon::{Context, Encode, Event, Finish, Overflow, Queue, Seal, SegmentKind, SegmentStep, Usage};
 use crate::failure::Failure;
 use crate::json::JsonStr;
 use crate::json::write::{self, Object};
@@ -132,15 +132,15 @@ impl MessageWriter {
         send("message_stop", out, |_| {});
     }
 
-    fn step(&mut self, step: Step<'_>, out: &mut Vec<u8>) {
+    fn step(&mut self, step: SegmentStep<'_>, out: &mut Vec<u8>) {
         self.start(None, out);
         match step {
-            Step::Open { kind, .. } => self.open(kind, out),
-            Step::Delta(text) => self.delta(&text, out),
-            Step::Close { seals, .. } => self.close(seals, out),
-            Step::Opaque(seals) => self.opaque(seals, &JsonStr::default(), out),
+            SegmentStep::Open { kind, .. } => self.open(kind, out),
+            SegmentStep::Delta(text) => self.delta(&text, out),
+            SegmentStep::Close { seals, .. } => self.close(seals, out),
+            SegmentStep::Opaque(seals) => self.opaque(seals, &JsonStr::default(), out),
             // The protocol's own citations need what only its own provider has.
-            Step::Cite(_) | Step::Logprobs(_) => {}
+            SegmentStep::Cite(_) | SegmentStep::Logprobs(_) => {}
         }
     }
 

@@ -8,13 +8,13 @@ use crate::failure::Kind;
 use crate::json::{self, Edit, Lenient as _};
 use crate::protocol::carriers::CarrierPlaces;
 use crate::protocol::state::Test;
-use crate::protocol::{Head, Members};
+use crate::protocol::{Head, RequestMembers};
 
 /// Where carriers of other providers' reasoning stand.
 pub(in crate::protocol::messages) static CARRIERS: CarrierPlaces =
     CarrierPlaces { conversation: "messages", blocks: Some("content"), opaque: &["signature", "data"] };
 
-pub(in crate::protocol::messages) static MEMBERS: Members = Members {
+pub(in crate::protocol::messages) static MEMBERS: RequestMembers = RequestMembers {
     conversation: &["messages"],
     foreign: Some(("input", " Requests with 'input' belong to /v1/responses.")),
     output_caps: &["max_tokens"],

@@ -2,12 +2,12 @@
 
 use crate::json::{self, Lenient as _, Member};
 use crate::protocol::{EventSummary, Progress, UpstreamError};
-use crate::sse::Event;
+use crate::sse::SseEvent;
 
 use crate::protocol::messages::usage;
 
 /// Reads one event.
-pub(in crate::protocol::messages) fn read(event: &Event<'_>) -> EventSummary {
+pub(in crate::protocol::messages) fn read(event: &SseEvent<'_>) -> EventSummary {
     let Some(data) = &event.data else { return EventSummary::default() };
     let mut members = json::members(&data.bytes).lenient();
     let kind = members.clone().find(|member| member.key == b"type");
@@ -52,7 +52,7 @@ mod tests {
     use crate::canon::Usage;
 
     fn summary(data: &str) -> EventSummary {
-        read(&Event::parse(format!("data: {data}\n\n").as_bytes()))
+        read(&SseEvent::parse(format!("data: {data}\n\n").as_bytes()))
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::canon::{Audio, Cache, DataUrl, Document, Image, Part, Source, Text, not_carried, sniff};
+use crate::canon::{Audio, Cache, DataUrl, DocumentPart, Image, Part, Source, Text, not_carried, sniff};
 use crate::failure::{Failure, Kind, Result};
 use crate::json::JsonStr;
 use crate::protocol::node::{Node, Type};
@@ -34,7 +34,7 @@ fn one<'a>(node: &Node<'a, '_>, long: bool) -> Result<Part<'a>> {
         "input_text" | "output_text" | "text" => Ok(Part::Text(Text { text: needed("text", text)?, cache })),
         "refusal" => Ok(Part::Refusal(needed("refusal", refusal.or(text))?)),
         "input_image" => Ok(Part::Image(Image { cache, ..image(node)? })),
-        "input_file" => Ok(Part::Document(Document { cache, ..file(node)? })),
+        "input_file" => Ok(Part::Document(DocumentPart { cache, ..file(node)? })),
         "input_audio" => audio(node).map(Part::Audio),
         _ => Err(unknown(node)),
     }
@@ -59,7 +59,7 @@ fn image<'a>(node: &Node<'a, '_>) -> Result<Image<'a>> {
     Ok(Image { source, path: url.path.to_string(), detail, cache: None })
 }
 
-fn file<'a>(node: &Node<'a, '_>) -> Result<Document<'a>> {
+fn file<'a>(node: &Node<'a, '_>) -> Result<DocumentPart<'a>> {
     let [data, name, url, file_id] = pick(node, ["file_data", "filename", "file_url", "file_id"])?;
     let name = name.map(|text| node.at("filename", text).json_str()).transpose()?;
     let source = match (data, url, file_id) {
@@ -73,7 +73,7 @@ fn file<'a>(node: &Node<'a, '_>) -> Result<Document<'a>> {
     };
     let path = node.path.key(if data.is_some() { "file_data" } else { "file_url" }).to_string();
     let name = name.filter(|name| !name.is_empty());
-    Ok(Document { source, path, name, context: None, cache: None })
+    Ok(DocumentPart { source, path, name, context: None, cache: None })
 }
 
 /// The bytes of a file: a `data:` URL or, from sloppy clients, the base 64 alone.

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::canon::{Cache, CacheParts, DataUrl, Document, Image, Part, Profile, Source, Text};
+use crate::canon::{Cache, CacheParts, DataUrl, DocumentPart, Image, Part, Profile, Source, Text};
 use crate::json::JsonStr;
 use crate::json::write::{Array, Object};
 
@@ -72,7 +72,7 @@ impl Content<'_> {
         };
     }
 
-    fn document(&self, list: &mut Array<'_>, voice: PartNames, document: &Document<'_>) {
+    fn document(&self, list: &mut Array<'_>, voice: PartNames, document: &DocumentPart<'_>) {
         if let Some(context) = document.context.as_ref().filter(|context| !context.is_empty()) {
             self.text(list, voice, &Text::new(context.borrow()));
         }
@@ -125,7 +125,7 @@ fn picture(o: &mut Object<'_>, image: &Image<'_>) {
     o.json_str("detail", image.detail.as_ref().unwrap_or(&AUTO));
 }
 
-fn file(o: &mut Object<'_>, document: &Document<'_>) {
+fn file(o: &mut Object<'_>, document: &DocumentPart<'_>) {
     o.text("type", "input_file");
     match &document.source {
         Source::Url(url) => {
@@ -139,7 +139,7 @@ fn file(o: &mut Object<'_>, document: &Document<'_>) {
     }
 }
 
-fn name(o: &mut Object<'_>, document: &Document<'_>, default: &str) {
+fn name(o: &mut Object<'_>, document: &DocumentPart<'_>, default: &str) {
     match &document.name {
         Some(name) => o.json_str("filename", name),
         None => o.text("filename", default),

@@ -3,7 +3,7 @@
 //! Everything is written once, into the output that the last event repeats; the events before it copy from
 //! there. An item ends when the next one begins or with the answer: only then is it known whether a limit cut it.
 
-use crate::canon::{Carrier, Context, Finish, Seal, SegmentKind, Step};
+use crate::canon::{Carrier, Context, Finish, Seal, SegmentKind, SegmentStep};
 use crate::json::{JsonStr, Raw, write};
 use crate::protocol::phrases;
 
@@ -75,26 +75,26 @@ impl OutputWriter {
     }
 
     /// Takes the next step of the answer.
-    pub(super) fn step(&mut self, step: Step<'_>, context: &Context, events: &mut EventWriter<'_>) {
+    pub(super) fn step(&mut self, step: SegmentStep<'_>, context: &Context, events: &mut EventWriter<'_>) {
         match step {
-            Step::Open { kind, paragraph } => self.begin(kind, paragraph, events),
-            Step::Delta(text) => self.delta(&text, context, events),
-            Step::Cite(cite) => {
+            SegmentStep::Open { kind, paragraph } => self.begin(kind, paragraph, events),
+            SegmentStep::Delta(text) => self.delta(&text, context, events),
+            SegmentStep::Cite(cite) => {
                 if let Some(OpenItemKind::Message(message)) = self.kind() {
                     message.cite(cite);
                 }
             }
-            Step::Logprobs(raw) => {
+            SegmentStep::Logprobs(raw) => {
                 if let Some(OpenItemKind::Message(message)) = self.kind() {
                     message.logprobs(raw);
                 }
             }
-            Step::Close { seals, complete } => match self.kind() {
+            SegmentStep::Close { seals, complete } => match self.kind() {
                 Some(OpenItemKind::Reasoning(_)) => self.end_reasoning(seals, complete, context, events),
                 Some(OpenItemKind::Search(_)) => self.end(COMPLETED, events),
                 _ => {}
             },
-            Step::Opaque(seals) => {
+            SegmentStep::Opaque(seals) => {
                 self.begin(&SegmentKind::Reasoning, false, events);
                 self.end_reasoning(seals, true, context, events);
             }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::canon::{Answer, Context, SegmentKind, Step};
+use crate::canon::{Answer, Context, SegmentKind, SegmentStep};
 
 use super::answer::{ResponseFrame, ResponseState, body};
 use super::event_writer::EventWriter;
@@ -16,15 +16,15 @@ pub(in crate::protocol::responses) fn write(answer: &Answer, context: &Context) 
     for segment in &answer.segments {
         let (seals, text) = (segment.seals.as_slice(), segment.json_str());
         if segment.kind == SegmentKind::Reasoning && text.is_empty() {
-            items.step(Step::Opaque(seals), context, &mut events);
+            items.step(SegmentStep::Opaque(seals), context, &mut events);
             continue;
         }
         let mut step = |step| items.step(step, context, &mut events);
-        step(Step::Open { kind: &segment.kind, paragraph: segment.paragraph });
-        step(Step::Delta(text));
-        segment.cites.iter().for_each(|cite| step(Step::Cite(cite)));
-        segment.logprobs.iter().for_each(|raw| step(Step::Logprobs(raw)));
-        step(Step::Close { seals, complete: segment.complete });
+        step(SegmentStep::Open { kind: &segment.kind, paragraph: segment.paragraph });
+        step(SegmentStep::Delta(text));
+        segment.cites.iter().for_each(|cite| step(SegmentStep::Cite(cite)));
+        segment.logprobs.iter().for_each(|raw| step(SegmentStep::Logprobs(raw)));
+        step(SegmentStep::Close { seals, complete: segment.complete });
     }
     items.finish(answer.finish.as_ref(), answer.is_cut(), &mut events);
     let created = answer.created.unwrap_or(context.now);

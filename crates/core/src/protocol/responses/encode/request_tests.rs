@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use crate::canon::{
-    Args, Audio, Cache, CacheParts, Call, Caps, Choice, Chosen, Document, Effort, EffortFormat, Extra,
+    Args, Audio, Cache, CacheParts, Call, Caps, Choice, Chosen, DocumentPart, Effort, EffortFormat, Extra,
     Format, Grammar, Image, Losses, MidSystem, Part, Profile, ProtocolId, Request, Role, Samplers, Sampling,
     Sealer, Source, Target, Text, Thinking, ThinkingMode, Tool, ToolChoice, ToolKind, ToolNames, ToolResult,
     Turn, UserField, WebSearch, sha256_hex,
@@ -224,7 +224,7 @@ fn pictures_files_and_speech() {
         Part::Image(Image { source, path: String::new(), detail, cache: Some(Cache { long: false }) })
     };
     let file = |source, name| {
-        Part::Document(Document { source, path: String::new(), name, context: None, cache: None })
+        Part::Document(DocumentPart { source, path: String::new(), name, context: None, cache: None })
     };
     let all = turns(vec![user(vec![
         picture(Source::Url(JsonStr::plain("https://x/y")), None),
@@ -258,7 +258,7 @@ fn pictures_files_and_speech() {
 
 #[test]
 fn files_of_text_are_files_only_for_openai() {
-    let document = Document {
+    let document = DocumentPart {
         source: Source::Text(JsonStr::of("a\n")),
         path: String::new(),
         name: Some(JsonStr::plain("n.txt")),

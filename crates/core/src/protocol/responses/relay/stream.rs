@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use crate::json::{self, Lenient as _, Member};
 use crate::protocol::{EventSummary, Progress, UpstreamError};
-use crate::sse::Event;
+use crate::sse::SseEvent;
 
 use crate::protocol::responses::usage;
 
 /// Reads one event.
-pub(in crate::protocol::responses) fn read(event: &Event<'_>) -> EventSummary {
+pub(in crate::protocol::responses) fn read(event: &SseEvent<'_>) -> EventSummary {
     let Some(data) = &event.data else { return EventSummary::default() };
     let mut members = json::members(&data.bytes).lenient();
     let Some(kind) = members.clone().find(|member| member.key == b"type") else {
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     fn summary(event: &str) -> EventSummary {
-        read(&Event::parse(event.as_bytes()))
+        read(&SseEvent::parse(event.as_bytes()))
     }
 
     #[test]
