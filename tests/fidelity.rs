@@ -107,7 +107,7 @@ fn outcome(client: &dyn Protocol, field: &Field, upstream: ProtocolId) -> Seen {
         Ok(with) if with.losses.list().iter().any(|loss| loss.path.starts_with(field.name)) => Seen::Listed,
         Ok(with) if with.body != plain.body => Seen::Changed,
         // Some members only tell how the answer has to look.
-        Ok(with) if with.stream != plain.stream || heard(&with) != heard(&plain) => Seen::Heard,
+        Ok(with) if with.form != plain.form || heard(&with) != heard(&plain) => Seen::Heard,
         Ok(_) => Seen::Silent,
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use crossmodel::provider::preset;
-use crossmodel_core::canon::{Caps, Context, Profile, ProtocolId, Sealer, Target};
+use crossmodel_core::canon::{Caps, Context, Form, Profile, ProtocolId, Sealer, Target};
 use crossmodel_core::json::{self, JsonStr, Lenient as _};
 use crossmodel_core::translate::bridge::{Bridge, RequestFacts, render};
 
@@ -132,7 +132,8 @@ fn answer(case: &Case, to: ProtocolId, stream: bool, size: usize) -> Option<Resu
     });
     let profile = profile(&case.provider);
     let from = case.protocol.protocol();
-    let mut bridge = Bridge::new(to.protocol(), from, &profile, Arc::clone(&context), stream, 8 << 20);
+    let mut bridge =
+        Bridge::new(to.protocol(), from, &profile, Arc::clone(&context), Form::of_stream(stream), 8 << 20);
     let mut out = Vec::new();
     let result = if let Some(events) = &case.stream {
         let mut pieces = events.chunks(size.min(events.len().max(1)));

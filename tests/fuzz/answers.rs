@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use crossmodel_core::Failure;
-use crossmodel_core::canon::{Context, ProtocolId};
+use crossmodel_core::canon::{Context, Form, ProtocolId};
 use crossmodel_core::json::{Lenient as _, members};
 use crossmodel_core::translate::bridge::Bridge;
 
@@ -178,7 +178,14 @@ impl Call {
 
     fn bridge(&self, stream: bool) -> Bridge {
         let (client, upstream) = (self.client.protocol(), self.to.protocol.protocol());
-        Bridge::new(client, upstream, &self.to.profile, Arc::clone(&self.context), stream, 8 << 20)
+        Bridge::new(
+            client,
+            upstream,
+            &self.to.profile,
+            Arc::clone(&self.context),
+            Form::of_stream(stream),
+            8 << 20,
+        )
     }
 
     fn told(&self, mut bridge: Bridge, mut bytes: Vec<u8>, failure: Option<Failure>) -> Told {

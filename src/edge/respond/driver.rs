@@ -20,6 +20,7 @@ use pingora::{Error, ErrorType};
 use pingora_proxy::Session;
 use tokio::time::timeout;
 
+use crate::canon::Form;
 use crate::edge::call::exchange::Exchange;
 use crate::edge::call::target::Bridged;
 use crate::edge::call::watch::{Stop, Watch};
@@ -293,7 +294,8 @@ fn passage(exchange: &Exchange) -> std::result::Result<Passage, Failure> {
         Some(Bridged { client, context, .. }) => {
             let (client, from, profile) =
                 (client.protocol(), call.protocol.protocol(), &call.provider().profile);
-            let bridge = Bridge::new(client, from, profile, Arc::clone(context), call.streams, limit);
+            let bridge =
+                Bridge::new(client, from, profile, Arc::clone(context), Form::of_stream(call.streams), limit);
             let bridge = bridge.hiding(&call.keys);
             Passage::Bridged { bridge: Box::new(bridge), client, context: Arc::clone(context) }
         }

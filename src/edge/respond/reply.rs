@@ -10,6 +10,7 @@ use http::{HeaderValue, Version, header};
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 
+use crate::canon::Form;
 use crate::edge::call::exchange::Exchange;
 use crate::edge::call::target::{Bridged, Call};
 use crate::edge::request::headers;
@@ -157,7 +158,8 @@ fn turned(exchange: &mut Exchange, streams: bool, body: Bytes) -> Result<Whole> 
     let context = plan::context(exchange, call)?;
     let (speaker, profile) = (call.protocol.protocol(), &call.provider().profile);
     let limit = exchange.snapshot.limits.event_bytes;
-    let bridge = Bridge::new(speaker, speaker, profile, Arc::clone(&context), !streams, limit);
+    let bridge =
+        Bridge::new(speaker, speaker, profile, Arc::clone(&context), Form::of_stream(!streams), limit);
     let mut bridge = bridge.hiding(&call.keys);
     match streams {
         true => bridge.push(body).and_then(|()| bridge.end())?,

@@ -13,8 +13,8 @@ use memchr::memmem;
 
 use crate::canon::ReasoningIn;
 use crate::canon::{
-    Anomaly, Context, Decode, ECHO_MARK, Losses, Profile, Request, ResponseMetadata, Target, ThinkingMode,
-    ToolNames, UpstreamError, Usage,
+    Anomaly, Context, Decode, ECHO_MARK, Form, Losses, Profile, Request, ResponseMetadata, Target,
+    ThinkingMode, ToolNames, UpstreamError, Usage,
 };
 use crate::failure::{Failure, Result};
 use crate::json::{self, Document, JsonStr, Lenient as _, Raw, repair};
@@ -35,8 +35,8 @@ pub struct Rendered {
     pub losses: Losses,
     /// What the answer has to know.
     pub context: Arc<Context>,
-    /// Does the client want a stream?
-    pub stream: bool,
+    /// The form in which the client wants the answer.
+    pub form: Form,
     /// Tokens of the request, estimated; 0 unless they are to be counted.
     pub estimate: u64,
 }
@@ -99,9 +99,9 @@ pub fn render(
     }
     let echo = client.echo(&document);
     let context = Context { names, answer_tool, prefix, echo, ..known(&request, target, facts) };
-    let stream = request.stream && !facts.counting;
+    let form = Form::of_stream(request.stream && !facts.counting);
     let estimate = if facts.counting { super::count::estimate(&request) } else { 0 };
-    Ok(Rendered { body: out.into(), losses, context: Arc::new(context), stream, estimate })
+    Ok(Rendered { body: out.into(), losses, context: Arc::new(context), form, estimate })
 }
 
 /// What the answer to a client's request has to know of it, where the request went to the provider as it is, and the
@@ -163,22 +163,22 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// What brings the answer of a provider of `upstream`'s protocol to a client of `client`'s: as a stream
-    /// if `stream`, with events of at most `limit` bytes.
+    /// Makes a bridge that brings the answer of a provider of `upstream`'s protocol to a client of `client`'s, in
+    /// this form, from events of at most `limit` bytes.
     #[must_use]
     pub fn new(
         client: &dyn Protocol,
         upstream: &dyn Protocol,
         profile: &Profile,
         context: Arc<Context>,
-        stream: bool,
+        form: Form,
         limit: usize,
     ) -> Self {
-        let output = match stream {
-            true => {
+        let output = match form {
+            Form::Stream => {
                 PipelineOutput::Stream { encoder: client.encoder(Arc::clone(&context)), ready: Vec::new() }
             }
-            false => PipelineOutput::Whole(Box::default()),
+            Form::Whole => PipelineOutput::Whole(Box::default()),
         };
         let pipeline = Pipeline::new(ResponseRewriter::new(Arc::clone(&context), client.id()), output);
         let source = ServedModel::new(upstream.id().protocol());
@@ -481,7 +481,7 @@ mod tests {
     fn answered(stream: &str) -> (String, BTreeMap<Anomaly, u64>) {
         let (client, upstream) = (ProtocolId::Messages.protocol(), ProtocolId::Chat.protocol());
         let context = Arc::new(Context { sealer: sealer(), ..Context::default() });
-        let mut bridge = Bridge::new(client, upstream, &Profile::default(), context, true, 1 << 20);
+        let mut bridge = Bridge::new(client, upstream, &Profile::default(), context, Form::Stream, 1 << 20);
         bridge.push(Bytes::from(stream.to_owned())).unwrap();
         (String::from_utf8(bridge.ready().into()).unwrap(), bridge.anomalies())
     }
