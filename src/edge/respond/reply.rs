@@ -134,7 +134,7 @@ fn relayed(exchange: &mut Exchange, streams: bool, body: Bytes) -> Result<Whole>
     let body = reply.whole(body)?;
     exchange.usage = reply.usage();
     exchange.note_served(reply.served());
-    exchange.said = reply.said();
+    exchange.said = reply.metadata();
     Ok(Whole::json(body))
 }
 

@@ -8,6 +8,7 @@ use super::{Citation, Event, Finish, Queue, Seal, SegmentStep, Usage};
 
 /// An answer that is collected from its events. What is written from it is what a stream would have said.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct Answer {
     /// The provider's id of the answer.
     pub id: Option<String>,
@@ -26,6 +27,7 @@ pub struct Answer {
 
 /// One piece of an answer, complete.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Segment {
     /// What it is.
     pub kind: SegmentKind,

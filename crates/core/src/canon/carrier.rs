@@ -19,6 +19,7 @@ pub struct Carrier {
 
 /// State of reasoning that only its provider can read, as the provider sends it.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Seal<'a> {
     /// The signature of a Messages `thinking` block, whose text came before.
     Signature(JsonStr<'a>),
@@ -50,6 +51,7 @@ pub enum Seal<'a> {
 
 /// State of reasoning as a client sends it back.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Sealed<'a> {
     /// In a carrier of this gateway.
     Carried(Carrier),

@@ -14,6 +14,7 @@ use super::{Args, Seal, UpstreamError, UsagePart};
 
 /// One piece of an answer.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Event<'a> {
     /// The answer begins.
     Start {
@@ -82,6 +83,7 @@ pub enum Event<'a> {
 
 /// What of an answer was not understood, or not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Anomaly {
     /// A reason to end that is unknown.
     Finish,
@@ -93,6 +95,7 @@ pub enum Anomaly {
 
 /// Why an answer ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Finish<'a> {
     /// The model has said all.
     Stop,
@@ -123,6 +126,7 @@ pub struct Citation<'a> {
 
 /// What kind of segment something is.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SegmentKind {
     /// Text.
     Text,

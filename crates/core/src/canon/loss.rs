@@ -13,6 +13,7 @@ use super::{ProtocolId, Rejection, Rejections};
 
 /// One member of a request that was not carried as it was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Loss {
     /// Where it stood.
     pub path: String,
@@ -50,7 +51,7 @@ impl Losses {
     /// # Errors
     /// 400 in strict mode.
     pub fn drop(&mut self, path: &Path<'_>) -> Result<()> {
-        self.note(path.to_string(), None)
+        self.record(path.to_string(), None)
     }
 
     /// As [`Losses::drop`], for a member that is named by those who write the upstream request.
@@ -58,7 +59,7 @@ impl Losses {
     /// # Errors
     /// 400 in strict mode.
     pub fn drop_named(&mut self, path: &str) -> Result<()> {
-        self.note(self.word(path).to_owned(), None)
+        self.record(self.word(path).to_owned(), None)
     }
 
     /// Notes that a member goes upstream with another value.
@@ -66,7 +67,7 @@ impl Losses {
     /// # Errors
     /// 400 in strict mode.
     pub fn change(&mut self, path: &str, value: impl ToString) -> Result<()> {
-        self.note(self.word(path).to_owned(), Some(value.to_string()))
+        self.record(self.word(path).to_owned(), Some(value.to_string()))
     }
 
     /// Counts a carrier that was not opened. It is not listed: the conversation goes on without that reasoning, as it
@@ -92,7 +93,7 @@ impl Losses {
         }
     }
 
-    fn note(&mut self, path: String, value: Option<String>) -> Result<()> {
+    fn record(&mut self, path: String, value: Option<String>) -> Result<()> {
         if self.strict {
             return Err(not_carried(path));
         }

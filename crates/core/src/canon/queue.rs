@@ -31,6 +31,7 @@ pub struct Queue {
 
 /// One thing that happens to the segment that is live.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum SegmentStep<'s> {
     /// It begins.
     Open {

@@ -73,6 +73,7 @@ pub struct Turn<'a> {
 
 /// A piece of a message.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Part<'a> {
     /// Text.
     Text(Text<'a>),
@@ -219,6 +220,7 @@ pub struct Samplers<'a> {
 
 /// The form of an answer.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub enum Format<'a> {
     /// Text.
     #[default]

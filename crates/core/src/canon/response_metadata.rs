@@ -2,6 +2,7 @@
 
 /// What an answer says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ResponseMetadata {
     /// The model that answered, in its provider's words.
     pub model: Option<String>,

@@ -30,6 +30,7 @@ struct Keys {
 
 /// The reason for which a carrier is not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Rejection {
     /// It has the form of an earlier version, which proved nothing.
     Old,

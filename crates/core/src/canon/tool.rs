@@ -25,6 +25,7 @@ pub struct Tool<'a> {
 
 /// What kind of tool something is.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum ToolKind<'a> {
     /// A function with JSON arguments.
     Function {
@@ -79,6 +80,7 @@ pub struct WebSearch<'a> {
 
 /// Which tools a model may call.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Choice<'a> {
     /// Any or none.
     Auto,

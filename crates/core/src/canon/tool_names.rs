@@ -15,6 +15,7 @@ pub struct ToolNames {
 
 /// A tool as the client knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ToolName {
     /// Its namespace.
     pub namespace: Option<String>,

@@ -42,6 +42,7 @@ pub struct InnerUsage {
 
 /// What one event or body says of the usage; absent counts are `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UsagePart {
     /// See [`Usage::input`].
     pub input: Option<u64>,

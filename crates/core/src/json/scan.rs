@@ -12,6 +12,7 @@ use super::literal;
 
 /// Why a document can not be read, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Malformed {
     /// Offset in bytes.
     pub at: usize,

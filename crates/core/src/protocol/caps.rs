@@ -57,7 +57,7 @@ impl OutputCaps {
 }
 
 /// A whole number, which may be written with a fraction or an exponent, as some languages do.
-pub(super) fn number(value: &[u8]) -> Option<u64> {
+pub(super) fn read_number(value: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(value).ok().filter(|text| text.len() <= MAX_NUMBER_LEN)?;
     if let Ok(number) = text.parse() {
         return Some(number);
@@ -106,7 +106,7 @@ mod tests {
             ("inf", None),
             ("0.0000000000000000000000000000000000000", None),
         ] {
-            assert_eq!(number(text.as_bytes()), expected, "{text}");
+            assert_eq!(read_number(text.as_bytes()), expected, "{text}");
         }
     }
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::failure::{Failure, Kind, Result};
 use crate::json::{self, Edit, Malformed, Member, Name, scan};
 
-use super::caps::{OutputCap, OutputCaps, number};
+use super::caps::{OutputCap, OutputCaps, read_number};
 use super::demand::Demand;
 use super::inner::{self, InnerModel};
 use super::members::RequestMembers;
@@ -20,6 +20,7 @@ use super::{look, state, watch};
 
 /// What was read of one request.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Head<'a> {
     /// The model, as the client named it.
     pub model: Cow<'a, str>,
@@ -204,7 +205,7 @@ impl<'a> HeadFindings<'a> {
             }
             "n" => {
                 self.choices = match member.is_present() {
-                    true => number(member.value)
+                    true => read_number(member.value)
                         .filter(|number| *number > 0)
                         .ok_or_else(|| wrong(name, "a whole number from 1"))?,
                     false => 0,
@@ -213,7 +214,7 @@ impl<'a> HeadFindings<'a> {
             }
             _ if members.output_caps.contains(&name) => {
                 let tokens = member.is_present().then(|| {
-                    let tokens = number(member.value).filter(|tokens| *tokens > 0 || members.prewarms);
+                    let tokens = read_number(member.value).filter(|tokens| *tokens > 0 || members.prewarms);
                     tokens.ok_or_else(|| wrong(name, "a whole number of tokens, at least 1"))
                 });
                 let tokens = tokens.transpose()?;

@@ -490,7 +490,7 @@ impl<'a> Look<'a, '_> {
 
     fn name_models(&self, object: &mut ObjectFindings, value: &[u8], path: &Path<'_>) {
         if value != b"null" && !inner::is_full(&self.found.inner) {
-            inner::note(&mut object.named, path, Some(value));
+            inner::record_named(&mut object.named, path, Some(value));
         }
     }
 

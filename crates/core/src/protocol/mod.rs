@@ -190,6 +190,7 @@ pub trait Protocol: fmt::Debug + Send + Sync {
 
 /// What those who read the answer have to know of the request that was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Written {
     /// The tool by which the provider is made to answer in the form that the client wants.
     pub answer_tool: Option<&'static str>,
@@ -199,6 +200,7 @@ pub struct Written {
 
 /// What a relay has to know of one event or body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EventSummary {
     /// The literal that names the model, as a span of the event's data or of the body.
     pub model: Option<Range<usize>>,
@@ -222,6 +224,7 @@ pub struct EventSummary {
 
 /// How far an answer is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Progress {
     /// More must follow.
     #[default]

@@ -1,6 +1,6 @@
 //! The members of one object, by name, and the elements of an array.
 //!
-//! [`pick`] is for what clients send: what is wrong with it is refused. The others are for answers of providers, of which
+//! [`members_named`] is for what clients send: what is wrong with it is refused. The others are for answers of providers, of which
 //! what cannot be read counts as absent. Null is the same as absent everywhere.
 
 use std::borrow::Cow;
@@ -12,7 +12,7 @@ use super::node::Node;
 
 /// The texts of the members with these names; `None` for what is absent or null. The last of two equal keys
 /// counts.
-pub(super) fn pick<'a, const N: usize>(
+pub(super) fn members_named<'a, const N: usize>(
     node: &Node<'a, '_>,
     names: [&str; N],
 ) -> Result<[Option<&'a str>; N]> {
@@ -27,12 +27,15 @@ pub(super) fn pick<'a, const N: usize>(
 }
 
 /// The same for an object that comes from a provider. All are absent if anything is wrong with it.
-pub(super) fn fields<'a, const N: usize>(json: &'a str, names: [&str; N]) -> [Option<&'a str>; N] {
-    pick(&Node::root(json), names).unwrap_or([None; N])
+pub(super) fn fields_named<'a, const N: usize>(json: &'a str, names: [&str; N]) -> [Option<&'a str>; N] {
+    members_named(&Node::root(json), names).unwrap_or([None; N])
 }
 
 /// The same for an object whose members count as far as it can be read. Keys are taken as they are spelled.
-pub(super) fn readable_fields<'a, const N: usize>(json: &'a str, names: [&str; N]) -> [Option<&'a str>; N] {
+pub(super) fn readable_fields_named<'a, const N: usize>(
+    json: &'a str,
+    names: [&str; N],
+) -> [Option<&'a str>; N] {
     let mut found = [None; N];
     for_each_member(json, |key, value| {
         for (slot, name) in found.iter_mut().zip(names) {
@@ -71,6 +74,6 @@ pub(super) fn indexed_elements(json: Option<&str>) -> impl Iterator<Item = (u64,
 }
 
 /// The text of a literal that is a small word, such as an id or a name; empty for what is no literal.
-pub(super) fn word(value: &str) -> Cow<'_, str> {
+pub(super) fn short_text(value: &str) -> Cow<'_, str> {
     JsonStr::read(value).map(JsonStr::into_text).unwrap_or_default()
 }

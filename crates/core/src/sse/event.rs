@@ -6,6 +6,7 @@ use memchr::memchr2;
 
 /// The parts of an event that matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SseEvent<'a> {
     /// The last `event` field.
     pub name: Option<&'a [u8]>,

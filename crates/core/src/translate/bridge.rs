@@ -28,6 +28,7 @@ use super::{OwnKeys, read_error};
 
 /// A request as it goes upstream, and what its answer has to know of it.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Rendered {
     /// The body for the provider.
     pub body: Bytes,

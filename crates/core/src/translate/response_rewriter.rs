@@ -59,10 +59,14 @@ impl ResponseRewriter {
         match event {
             Event::Text(text) => self.text(text, sink),
             Event::Refusal(text) => {
-                self.whole(Owner::Refusal, text, sink, &mut |_, text, sink| sink(Event::Refusal(text)));
+                self.with_whole_characters(Owner::Refusal, text, sink, &mut |_, text, sink| {
+                    sink(Event::Refusal(text))
+                });
             }
             Event::Thought(text) => {
-                self.whole(Owner::Thought, text, sink, &mut |_, text, sink| sink(Event::Thought(text)));
+                self.with_whole_characters(Owner::Thought, text, sink, &mut |_, text, sink| {
+                    sink(Event::Thought(text))
+                });
             }
             Event::Open { key, id, namespace, name, custom } => {
                 self.open(key, id, namespace, name, custom, sink);
@@ -90,7 +94,7 @@ impl ResponseRewriter {
     }
 
     fn text(&mut self, text: JsonStr<'_>, sink: &mut Sink<'_>) {
-        self.whole(Owner::Text, text, sink, &mut |this, text, sink| {
+        self.with_whole_characters(Owner::Text, text, sink, &mut |this, text, sink| {
             if let Some(rest) = this.without_prefix(&text) {
                 sink(Event::Text(rest));
             }
@@ -151,9 +155,11 @@ impl ResponseRewriter {
 
     fn args(&mut self, key: u32, part: Args<'_>, sink: &mut Sink<'_>) {
         match part {
-            Args::Str(text) => self.whole(Owner::Call(key), text, sink, &mut |this, text, sink| {
-                this.argument(key, Args::Str(text), sink);
-            }),
+            Args::Str(text) => {
+                self.with_whole_characters(Owner::Call(key), text, sink, &mut |this, text, sink| {
+                    this.argument(key, Args::Str(text), sink);
+                })
+            }
             Args::Raw(_) => self.argument(key, part, sink),
         }
     }
@@ -204,7 +210,7 @@ impl ResponseRewriter {
     }
 
     /// Gives a text on without half a character at its end, and with the one that the text before had.
-    fn whole<'e>(
+    fn with_whole_characters<'e>(
         &mut self,
         owner: Owner,
         text: JsonStr<'e>,

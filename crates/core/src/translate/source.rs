@@ -33,17 +33,17 @@ impl ServedModel {
         let event = sse::SseEvent::parse(event);
         let span = self.protocol.read_event(&event).model;
         let literal = event.data.as_ref().zip(span).and_then(|(data, span)| data.bytes.get(span));
-        self.note(literal.and_then(json::text).as_deref());
+        self.take_name(literal.and_then(json::text).as_deref());
     }
 
     /// Looks for it in a whole answer.
     pub(super) fn look_at_all(&mut self, body: &str) {
         let span = self.protocol.read_reply(body.as_bytes()).ok().and_then(|summary| summary.model);
         let literal = span.and_then(|span| body.as_bytes().get(span));
-        self.note(literal.and_then(json::text).as_deref());
+        self.take_name(literal.and_then(json::text).as_deref());
     }
 
-    fn note(&mut self, name: Option<&str>) {
+    fn take_name(&mut self, name: Option<&str>) {
         if let Some(name) = name.filter(|name| !name.is_empty()) {
             self.served = Some(name.chars().take(MAX_NAME_CHARS).collect());
             self.looks = 0;

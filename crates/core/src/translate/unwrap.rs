@@ -48,7 +48,7 @@ impl Unwrap {
         let held = std::mem::take(&mut self.held);
         let state = std::mem::replace(&mut self.state, UnwrapState::Over);
         if matches!(state, UnwrapState::Unknown | UnwrapState::Other) && !held.is_empty() {
-            give(whole(&held));
+            give(unwrapped(&held));
         }
     }
 
@@ -113,7 +113,7 @@ fn whole_characters(text: &str, end: usize) -> usize {
 }
 
 /// The text in arguments of any form.
-fn whole(arguments: &str) -> JsonStr<'_> {
+fn unwrapped(arguments: &str) -> JsonStr<'_> {
     let mut members = json::members(arguments.as_bytes());
     let mut only = None;
     let mut count = 0;

@@ -104,7 +104,7 @@ impl<'a> ChoiceWire<'a> {
 
     /// What it says, and whether that is a whole message. Some servers send a message in the place of a part,
     /// and others both of them.
-    pub(super) fn said(&self, whole: bool) -> Option<(&'a str, bool)> {
+    pub(super) fn delta_or_message(&self, whole: bool) -> Option<(&'a str, bool)> {
         let (delta, message) = (self.delta.map(|text| (text, whole)), self.message.map(|text| (text, true)));
         if whole { message.or(delta) } else { delta.or(message) }
     }

@@ -111,7 +111,7 @@ impl ChatDecoder {
             sink(Event::Usage(counts));
         }
         let Some(choice) = choice else { return };
-        if let Some((said, whole)) = choice.said(whole) {
+        if let Some((said, whole)) = choice.delta_or_message(whole) {
             self.delta(&DeltaWire::read(said), whole, sink);
         }
         if let Some(probabilities) = choice.logprobs {

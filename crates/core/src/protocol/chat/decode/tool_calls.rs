@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use crate::canon::{Args, Event, Seal, Sink};
 use crate::json::{JsonStr, Raw, compact, write};
-use crate::protocol::pick::{for_each_member, word};
+use crate::protocol::pick::{for_each_member, short_text};
 
 /// The calls so far.
 #[derive(Debug, Default)]
@@ -46,7 +46,7 @@ impl ToolCalls {
     pub(super) fn take(&mut self, json: &str, whole: bool, sink: &mut Sink<'_>) {
         let piece = CallPiece::read(json);
         let slot = if whole { self.add(None) } else { self.find(&piece) };
-        self.put(slot, piece, sink);
+        self.add_piece(slot, piece, sink);
     }
 
     /// Takes a `function_call`, of which there is only one. Some servers write an empty one for none.
@@ -57,7 +57,7 @@ impl ToolCalls {
             return;
         }
         let slot = self.find(&piece);
-        self.put(slot, piece, sink);
+        self.add_piece(slot, piece, sink);
     }
 
     /// Is there any?
@@ -108,7 +108,7 @@ impl ToolCalls {
         at
     }
 
-    fn put(&mut self, at: usize, piece: CallPiece<'_>, sink: &mut Sink<'_>) {
+    fn add_piece(&mut self, at: usize, piece: CallPiece<'_>, sink: &mut Sink<'_>) {
         let Some(slot) = self.slots.get_mut(at) else { return };
         let key = u32::try_from(at).unwrap_or(u32::MAX);
         if slot.id.is_empty() && !piece.id.is_empty() {
@@ -172,7 +172,7 @@ impl<'a> CallPiece<'a> {
         let mut piece = Self::default();
         for_each_member(json, |key, value| match key {
             b"index" => piece.index = value.parse().ok(),
-            b"id" => piece.id = word(value),
+            b"id" => piece.id = short_text(value),
             b"type" => piece.custom |= value == "\"custom\"",
             b"function" => piece.body(value, false),
             b"custom" => piece.body(value, true),
@@ -194,7 +194,7 @@ impl<'a> CallPiece<'a> {
 
     fn inner(&mut self, key: &[u8], value: &'a str) {
         match key {
-            b"name" => self.name = word(value),
+            b"name" => self.name = short_text(value),
             b"arguments" | b"input" => self.args = args(value),
             _ => {}
         }

@@ -69,7 +69,11 @@ impl Content<'_> {
     }
 
     /// Instructions in mid-conversation, for a provider that has no place for them there.
-    pub(super) fn note<'p, 'a: 'p>(&self, o: &mut Object<'_>, parts: impl Iterator<Item = &'p Part<'a>>) {
+    pub(super) fn system_note<'p, 'a: 'p>(
+        &self,
+        o: &mut Object<'_>,
+        parts: impl Iterator<Item = &'p Part<'a>>,
+    ) {
         o.string("content", |out| {
             out.plain(phrases::SYSTEM_NOTE);
             self.join(out, parts, &JsonStr::PARAGRAPH);

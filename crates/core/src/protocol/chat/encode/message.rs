@@ -234,7 +234,7 @@ impl<'r, 'a, 't> ConversationWriter<'r, 'a, 't> {
                 }),
                 (Role::System, MidSystem::UserNote) => list.object(|o| {
                     o.text("role", "user");
-                    self.content().note(o, parts());
+                    self.content().system_note(o, parts());
                 }),
                 _ => list.object(|o| {
                     o.text("role", "user");

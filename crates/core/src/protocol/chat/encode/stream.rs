@@ -111,7 +111,7 @@ impl Encode for ChatEncoder {
             Event::Seal(seal) => self.seal(seal),
             Event::Cite(cite) => self.cites.push(cite.into_owned()),
             Event::Search { .. } => {
-                self.turn(LastSegment::Search);
+                self.enter_segment(LastSegment::Search);
             }
             Event::Open { key, id, name, custom, .. } => self.open(key, &id, &name, custom, out),
             Event::Args { key, part } => self.args(key, &part, out),
@@ -197,7 +197,7 @@ impl ChatEncoder {
     }
 
     /// A segment of this kind goes on or begins; true if it begins.
-    fn turn(&mut self, kind: LastSegment) -> bool {
+    fn enter_segment(&mut self, kind: LastSegment) -> bool {
         let begins = self.last != kind || self.closed;
         (self.last, self.closed) = (kind, false);
         begins
@@ -212,7 +212,7 @@ impl ChatEncoder {
         }
         let after = self.last;
         let mut apart = false;
-        if self.turn(LastSegment::Text) {
+        if self.enter_segment(LastSegment::Text) {
             let paragraph = std::mem::take(&mut self.paragraph);
             apart = self.texts && (after != LastSegment::Text || paragraph);
             self.settle_cites();
@@ -235,7 +235,7 @@ impl ChatEncoder {
 
     fn refusal(&mut self, text: &JsonStr<'_>, out: &mut Vec<u8>) {
         if !text.is_empty() {
-            self.turn(LastSegment::Refusal);
+            self.enter_segment(LastSegment::Refusal);
             self.refused = true;
             self.chunk(out, None, None, |o| {
                 o.json_str("refusal", text);
@@ -251,7 +251,7 @@ impl ChatEncoder {
         if text.is_empty() {
             return;
         }
-        let begins = self.turn(LastSegment::Thought);
+        let begins = self.enter_segment(LastSegment::Thought);
         if !self.shows_reasoning() {
             return;
         }
@@ -271,7 +271,7 @@ impl ChatEncoder {
     }
 
     fn seal(&mut self, seal: Seal<'_>) {
-        if self.turn(LastSegment::Thought) {
+        if self.enter_segment(LastSegment::Thought) {
             self.thought.clear();
         }
         self.closed = true;

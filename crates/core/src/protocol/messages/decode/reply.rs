@@ -3,7 +3,7 @@
 use crate::canon::{Citation, Event, Sink};
 use crate::json::{self, JsonStr, Malformed, Raw};
 use crate::protocol::node::Node;
-use crate::protocol::pick::readable_fields;
+use crate::protocol::pick::readable_fields_named;
 
 /// The members of an event, before they are read.
 #[derive(Default)]
@@ -48,7 +48,7 @@ pub(super) fn whole_input(input: &str) -> Option<Raw<'static>> {
 
 /// Where text comes from, if it is a page of the web: other sources have no place elsewhere.
 pub(super) fn cite(citation: &Node<'_, '_>, sink: &mut Sink<'_>) {
-    let [kind, url, title] = readable_fields(citation.text, ["type", "url", "title"]);
+    let [kind, url, title] = readable_fields_named(citation.text, ["type", "url", "title"]);
     if kind == Some(r#""web_search_result_location""#)
         && let Some(url) = url.and_then(JsonStr::read)
     {

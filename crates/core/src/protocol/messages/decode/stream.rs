@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::canon::{Anomaly, Args, Decode, Event, Finish, Profile, Seal, Sink, UpstreamError};
 use crate::json::{self, JsonStr, Lenient as _, Malformed, Raw};
 use crate::protocol::node::{Node, Type};
-use crate::protocol::pick::{elements, readable_fields};
+use crate::protocol::pick::{elements, readable_fields_named};
 
 use crate::protocol::messages::usage;
 
@@ -134,7 +134,7 @@ impl MessagesDecoder {
 
     fn block_start(&mut self, index: u64, block: &Node<'_, '_>, sink: &mut Sink<'_>) {
         self.block_stop(index, sink);
-        let [kind, id, name, input] = readable_fields(block.text, ["type", "id", "name", "input"]);
+        let [kind, id, name, input] = readable_fields_named(block.text, ["type", "id", "name", "input"]);
         let kind = kind.and_then(JsonStr::read).unwrap_or_default();
         let state = match kind.raw() {
             "text" => OpenBlockState::Text { spoke: false },
@@ -163,14 +163,14 @@ impl MessagesDecoder {
         self.open.insert(index, state);
         match kind.raw() {
             "text" => {
-                let [text, citations] = readable_fields(block.text, ["text", "citations"]);
+                let [text, citations] = readable_fields_named(block.text, ["text", "citations"]);
                 self.text(index, text, sink);
                 for citation in elements(citations.unwrap_or_default()) {
                     cite(&Node::root(citation), sink);
                 }
             }
             "thinking" => {
-                let [text, signature] = readable_fields(block.text, ["thinking", "signature"]);
+                let [text, signature] = readable_fields_named(block.text, ["thinking", "signature"]);
                 self.thought(index, text, sink);
                 if let Some(OpenBlockState::Thinking { signature: waiting, .. }) = self.find(index) {
                     *waiting = signature.and_then(JsonStr::read).unwrap_or_default().into_owned();
@@ -200,8 +200,10 @@ impl MessagesDecoder {
     }
 
     fn block_delta(&mut self, index: u64, delta: &str, sink: &mut Sink<'_>) {
-        let [kind, text, thinking, json, signature, citation] =
-            readable_fields(delta, ["type", "text", "thinking", "partial_json", "signature", "citation"]);
+        let [kind, text, thinking, json, signature, citation] = readable_fields_named(
+            delta,
+            ["type", "text", "thinking", "partial_json", "signature", "citation"],
+        );
         match kind.unwrap_or_default() {
             r#""text_delta""# => self.text(index, text, sink),
             r#""thinking_delta""# => self.thought(index, thinking, sink),

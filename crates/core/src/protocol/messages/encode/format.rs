@@ -43,7 +43,7 @@ impl<'r> AnswerFormat<'r> {
     }
 
     /// Writes the block of instructions that asks for the form, if one has to.
-    pub(super) fn ask(&self, blocks: &mut Array<'_>) {
+    pub(super) fn write_instructions(&self, blocks: &mut Array<'_>) {
         let Self::Asked(schema) = self else { return };
         blocks.object(|o| {
             o.text("type", "text").value("text", |out| match schema {

@@ -79,7 +79,7 @@ fn system(plan: &MessagePlan<'_, '_>, form: &AnswerFormat<'_>, blocks: &mut Bloc
     }
     o.array("system", |list| {
         texts().for_each(|text| blocks.text(text, list));
-        form.ask(list);
+        form.write_instructions(list);
     });
 }
 

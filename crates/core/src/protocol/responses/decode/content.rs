@@ -10,7 +10,7 @@ use crate::failure::{Failure, Kind, Result};
 use crate::json::JsonStr;
 use crate::protocol::node::{Node, Type};
 
-use crate::protocol::pick::pick;
+use crate::protocol::pick::members_named;
 
 /// Appends the parts of a content: a text, or an array. `long`: see [`cache_mark`].
 pub(super) fn read<'a>(node: &Node<'a, '_>, long: bool, parts: &mut Vec<Part<'a>>) -> Result<()> {
@@ -25,7 +25,8 @@ pub(super) fn read<'a>(node: &Node<'a, '_>, long: bool, parts: &mut Vec<Part<'a>
 }
 
 fn one<'a>(node: &Node<'a, '_>, long: bool) -> Result<Part<'a>> {
-    let [kind, text, refusal, mark] = pick(node, ["type", "text", "refusal", "prompt_cache_breakpoint"])?;
+    let [kind, text, refusal, mark] =
+        members_named(node, ["type", "text", "refusal", "prompt_cache_breakpoint"])?;
     let Some(kind) = kind else { return Err(node.missing("type").wrong("a string")) };
     let cache = mark.map(|text| cache_mark(text, long));
     let needed =
@@ -41,7 +42,7 @@ fn one<'a>(node: &Node<'a, '_>, long: bool) -> Result<Part<'a>> {
 }
 
 fn image<'a>(node: &Node<'a, '_>) -> Result<Image<'a>> {
-    let [url, detail, file_id] = pick(node, ["image_url", "detail", "file_id"])?;
+    let [url, detail, file_id] = members_named(node, ["image_url", "detail", "file_id"])?;
     let detail = detail.map(|text| node.at("detail", text).json_str()).transpose()?;
     let Some(url) = url else {
         return Err(match file_id {
@@ -52,7 +53,7 @@ fn image<'a>(node: &Node<'a, '_>) -> Result<Image<'a>> {
     let mut url = node.at("image_url", url);
     if url.kind() == Type::Object {
         // As Chat has it.
-        let [inner] = pick(&url, ["url"])?;
+        let [inner] = members_named(&url, ["url"])?;
         url.text = inner.unwrap_or_default();
     }
     let source = Source::of_url(url.json_str()?).ok_or_else(|| not_base64(&url))?;
@@ -60,7 +61,7 @@ fn image<'a>(node: &Node<'a, '_>) -> Result<Image<'a>> {
 }
 
 fn file<'a>(node: &Node<'a, '_>) -> Result<DocumentPart<'a>> {
-    let [data, name, url, file_id] = pick(node, ["file_data", "filename", "file_url", "file_id"])?;
+    let [data, name, url, file_id] = members_named(node, ["file_data", "filename", "file_url", "file_id"])?;
     let name = name.map(|text| node.at("filename", text).json_str()).transpose()?;
     let source = match (data, url, file_id) {
         (Some(data), ..) => file_data(&node.at("file_data", data))?,
@@ -99,9 +100,9 @@ fn as_text(source: Source<'_>) -> Source<'_> {
 }
 
 fn audio<'a>(node: &Node<'a, '_>) -> Result<Audio<'a>> {
-    let [inner] = pick(node, ["input_audio"])?;
+    let [inner] = members_named(node, ["input_audio"])?;
     let inner = node.at("input_audio", inner.unwrap_or_default());
-    let [data, format] = pick(&inner, ["data", "format"])?;
+    let [data, format] = members_named(&inner, ["data", "format"])?;
     let needed =
         |name: &'static str, value: Option<&'a str>| inner.at(name, value.unwrap_or_default()).json_str();
     let path = inner.path.to_string();

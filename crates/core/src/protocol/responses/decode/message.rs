@@ -9,7 +9,7 @@ use crate::json::{JsonStr, Raw, compact};
 use crate::protocol::node::{Node, Type};
 
 use super::{content, reasoning, tools};
-use crate::protocol::pick::pick;
+use crate::protocol::pick::members_named;
 
 /// Reads the items of one request.
 pub(super) struct InputReader<'r, 'a> {
@@ -51,7 +51,7 @@ impl<'a> InputReader<'_, 'a> {
 
     fn item(&mut self, node: &Node<'a, '_>) -> Result<()> {
         let [kind, role, content, phase, call_id, id, name, namespace, arguments, input, output, tools] =
-            pick(
+            members_named(
                 node,
                 [
                     "type",

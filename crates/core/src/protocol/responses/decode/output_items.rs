@@ -9,7 +9,7 @@ use crate::canon::{Anomaly, Args, Citation, Event, Seal, Sink};
 use crate::json::{self, JsonStr, Lenient as _, Raw, compact};
 
 use super::message::is_hosted;
-use crate::protocol::pick::{fields, indexed_elements};
+use crate::protocol::pick::{fields_named, indexed_elements};
 
 /// The items of one answer so far.
 #[derive(Debug, Default)]
@@ -214,7 +214,7 @@ impl OutputItems {
 
     /// Opens a call, if its name is known by now.
     pub(super) fn open(&mut self, slot: ItemSlot, json: &str, sink: &mut Sink<'_>) {
-        let [kind, call_id, name, namespace] = fields(json, ["type", "call_id", "name", "namespace"]);
+        let [kind, call_id, name, namespace] = fields_named(json, ["type", "call_id", "name", "namespace"]);
         let Some(item) = self.items.get_mut(slot.0).filter(|item| item.key.is_none()) else { return };
         let Some(name) = name.and_then(JsonStr::read).filter(|name| !name.is_empty()) else { return };
         item.key = Some(self.calls);
@@ -271,7 +271,7 @@ impl OutputItems {
             OutputKind::Reasoning => self.complete_reasoning(slot, json, sink),
             OutputKind::Call => {
                 self.open(slot, json, sink);
-                let [arguments, input] = fields(json, ["arguments", "input"]);
+                let [arguments, input] = fields_named(json, ["arguments", "input"]);
                 if let Some(arguments) = arguments.or(input) {
                     self.argued(slot, arguments, sink);
                 }
@@ -280,7 +280,7 @@ impl OutputItems {
                 }
             }
             OutputKind::Other => {
-                let [kind] = fields(json, ["type"]);
+                let [kind] = fields_named(json, ["type"]);
                 if !kind.is_some_and(|kind| is_hosted(kind.trim_matches('"'))) {
                     sink(Event::Anomaly(Anomaly::Content));
                 }
@@ -289,7 +289,7 @@ impl OutputItems {
     }
 
     fn complete_message(&mut self, slot: ItemSlot, json: &str, sink: &mut Sink<'_>) {
-        let [content] = fields(json, ["content"]);
+        let [content] = fields_named(json, ["content"]);
         for (index, part) in indexed_elements(content) {
             self.complete_part(slot, index, part, sink);
         }
@@ -299,7 +299,7 @@ impl OutputItems {
     /// A part of a message is complete.
     pub(super) fn complete_part(&mut self, slot: ItemSlot, index: u64, part: &str, sink: &mut Sink<'_>) {
         let [text, refusal, logprobs, annotations] =
-            fields(part, ["text", "refusal", "logprobs", "annotations"]);
+            fields_named(part, ["text", "refusal", "logprobs", "annotations"]);
         let spoken = self.has_spoken(slot, index);
         let whole = |text: Option<_>| text.and_then(JsonStr::read).filter(|text| !spoken && !text.is_empty());
         if let Some(text) = whole(text) {
@@ -317,11 +317,11 @@ impl OutputItems {
 
     fn complete_reasoning(&mut self, slot: ItemSlot, json: &str, sink: &mut Sink<'_>) {
         let [id, summary, content, encrypted] =
-            fields(json, ["id", "summary", "content", "encrypted_content"]);
+            fields_named(json, ["id", "summary", "content", "encrypted_content"]);
         if self.items.get(slot.0).is_some_and(|item| item.part.is_none()) {
             for (list, is_summary) in [(summary, true), (content, false)] {
                 for (index, part) in indexed_elements(list) {
-                    let [text] = fields(part, ["text"]);
+                    let [text] = fields_named(part, ["text"]);
                     let text = text.and_then(JsonStr::read).unwrap_or_default();
                     self.think(slot, index, is_summary, text, sink);
                 }
@@ -359,7 +359,8 @@ pub(super) fn probabilities(logprobs: Option<&str>, sink: &mut Sink<'_>) {
 }
 
 fn citation(json: &str) -> Option<Citation<'_>> {
-    let [kind, url, title, start, end] = fields(json, ["type", "url", "title", "start_index", "end_index"]);
+    let [kind, url, title, start, end] =
+        fields_named(json, ["type", "url", "title", "start_index", "end_index"]);
     if kind != Some("\"url_citation\"") {
         return None;
     }

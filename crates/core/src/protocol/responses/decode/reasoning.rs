@@ -5,7 +5,7 @@ use crate::failure::Result;
 use crate::json::JsonStr;
 use crate::protocol::node::{Node, Type};
 
-use crate::protocol::pick::pick;
+use crate::protocol::pick::members_named;
 
 /// Reads a `reasoning` item: what a person may read of it, and the carrier or the native state in it. `None`
 /// where nothing is left, because there was nothing in a carrier for `target` or because the item was only a reference.
@@ -14,7 +14,7 @@ pub(super) fn read<'a>(
     target: &Target<'_>,
     losses: &mut Losses,
 ) -> Result<Option<Reasoning<'a>>> {
-    let [summary, content, encrypted] = pick(node, ["summary", "content", "encrypted_content"])?;
+    let [summary, content, encrypted] = members_named(node, ["summary", "content", "encrypted_content"])?;
     let mut text = None;
     for (key, list) in [("summary", summary), ("content", content)] {
         let Some(list) = list.filter(|_| text.is_none()) else { continue };
@@ -38,7 +38,7 @@ pub(super) fn texts<'a>(list: &Node<'a, '_>) -> Result<Option<JsonStr<'a>>> {
         return Ok(None);
     }
     list.items(|part| {
-        let [Some(text)] = pick(&part, ["text"])? else { return Ok(()) };
+        let [Some(text)] = members_named(&part, ["text"])? else { return Ok(()) };
         let text = part.at("text", text).json_str()?;
         if text.is_empty() {
             return Ok(());

@@ -5,18 +5,18 @@ use crate::json::JsonStr;
 use crate::protocol::responses::usage;
 
 use super::output_items::{OutputItems, OutputKind};
-use crate::protocol::pick::{fields, indexed_elements};
+use crate::protocol::pick::{fields_named, indexed_elements};
 
 /// The beginning of an answer, out of its response object.
 pub(super) fn start(response: &str, sink: &mut Sink<'_>) {
-    let [id, created] = fields(response, ["id", "created_at"]);
+    let [id, created] = fields_named(response, ["id", "created_at"]);
     let id = id.and_then(JsonStr::read).filter(|id| !id.is_empty()).map(JsonStr::into_text);
     sink(Event::Start { id, created: created.and_then(seconds) });
 }
 
 /// What an answer failed with, if it did.
 pub(super) fn failure(response: &str) -> Option<UpstreamError> {
-    let [error, status] = fields(response, ["error", "status"]);
+    let [error, status] = fields_named(response, ["error", "status"]);
     let failed = matches!(status, Some("\"failed\"" | "\"cancelled\""));
     (error.is_some() || failed).then(|| UpstreamError::read(response.as_bytes()))
 }
@@ -24,7 +24,7 @@ pub(super) fn failure(response: &str) -> Option<UpstreamError> {
 /// Says what of the output was not said yet, and then how the answer ends.
 pub(super) fn finish(response: &str, output_items: &mut OutputItems, sink: &mut Sink<'_>) {
     let [output, usage, tier, tools, details] =
-        fields(response, ["output", "usage", "service_tier", "tool_usage", "incomplete_details"]);
+        fields_named(response, ["output", "usage", "service_tier", "tool_usage", "incomplete_details"]);
     let mut seen = [0usize; 4];
     for (index, item) in indexed_elements(output) {
         let kind = OutputKind::of(item);
@@ -52,8 +52,8 @@ fn reason(
     output_items: &OutputItems,
     sink: &mut Sink<'_>,
 ) -> Finish<'static> {
-    let [status] = fields(response, ["status"]);
-    let [why] = details.map_or([None], |details| fields(details, ["reason"]));
+    let [status] = fields_named(response, ["status"]);
+    let [why] = details.map_or([None], |details| fields_named(details, ["reason"]));
     let natural = if output_items.has_calls() { Finish::ToolUse } else { Finish::Stop };
     match (status, why) {
         (Some("\"completed\""), _) => natural,

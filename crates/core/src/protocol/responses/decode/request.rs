@@ -10,7 +10,7 @@ use crate::protocol::node::Node;
 
 use super::message::InputReader;
 use super::{content, tools};
-use crate::protocol::pick::pick;
+use crate::protocol::pick::members_named;
 use crate::protocol::responses::fields::FIELDS;
 
 /// Reads a request that goes to `target`.
@@ -93,7 +93,7 @@ impl<'a> ResponsesRequestReader<'_, 'a> {
     }
 
     fn text(&mut self, node: &Node<'a, '_>) -> Result<()> {
-        let [form, verbosity] = pick(node, ["format", "verbosity"])?;
+        let [form, verbosity] = members_named(node, ["format", "verbosity"])?;
         if let Some(form) = form {
             self.request.format = format(&node.at("format", form))?;
         }
@@ -108,7 +108,7 @@ impl<'a> ResponsesRequestReader<'_, 'a> {
 
     fn reasoning(&mut self, node: &Node<'a, '_>) -> Result<()> {
         let [effort, summary, older, context, mode] =
-            pick(node, ["effort", "summary", "generate_summary", "context", "mode"])?;
+            members_named(node, ["effort", "summary", "generate_summary", "context", "mode"])?;
         let thinking = &mut self.request.thinking;
         if let Some(effort) = effort {
             let effort = node.at("effort", effort);
@@ -219,7 +219,7 @@ impl<'a> ResponsesRequestReader<'_, 'a> {
 /// Reads `text.format`.
 fn format<'a>(node: &Node<'a, '_>) -> Result<Format<'a>> {
     let [kind, name, description, schema, strict] =
-        pick(node, ["type", "name", "description", "schema", "strict"])?;
+        members_named(node, ["type", "name", "description", "schema", "strict"])?;
     let kind = node.at("type", kind.unwrap_or_default()).string()?;
     match (kind.as_ref(), schema) {
         ("text", _) => Ok(Format::Text),

@@ -5,7 +5,7 @@ use crate::json::{self, JsonStr, Malformed};
 
 use super::output_items::{ItemSlot, OutputItems, OutputKind, probabilities};
 use super::reply;
-use crate::protocol::pick::fields;
+use crate::protocol::pick::fields_named;
 
 /// Reads the answer of a provider.
 #[derive(Debug, Default)]
@@ -62,7 +62,7 @@ impl ResponsesDecoder {
             "output_item.done" => self.done(event, sink),
             "content_part.done" => self.part_done(event, sink),
             "output_text.delta" => self.say(event, event.delta, &mut |text| Event::Text(text), sink),
-            "output_text.done" => self.whole(event, event.text, &mut |text| Event::Text(text), sink),
+            "output_text.done" => self.text_done(event, event.text, &mut |text| Event::Text(text), sink),
             "output_text.annotation.added" => {
                 if let (Some(slot), Some(annotation)) =
                     (self.slot(event, OutputKind::Message), event.annotation)
@@ -71,7 +71,7 @@ impl ResponsesDecoder {
                 }
             }
             "refusal.delta" => self.say(event, event.delta, &mut |text| Event::Refusal(text), sink),
-            "refusal.done" => self.whole(event, event.refusal, &mut |text| Event::Refusal(text), sink),
+            "refusal.done" => self.text_done(event, event.refusal, &mut |text| Event::Refusal(text), sink),
             "reasoning_summary_text.delta" => self.think(event, event.delta, true, sink),
             "reasoning_text.delta" => self.think(event, event.delta, false, sink),
             "reasoning_summary_text.done" => self.thought(event, true, sink),
@@ -137,7 +137,7 @@ impl ResponsesDecoder {
             return;
         }
         self.output_items.open(slot, item, sink);
-        let [arguments, input] = fields(item, ["arguments", "input"]);
+        let [arguments, input] = fields_named(item, ["arguments", "input"]);
         if let Some(first) = arguments.or(input).and_then(JsonStr::read) {
             self.output_items.argue(slot, first, sink);
         }
@@ -151,7 +151,7 @@ impl ResponsesDecoder {
 
     fn part_done(&mut self, event: &EventMembers<'_>, sink: &mut Sink<'_>) {
         let Some(part) = event.part else { return };
-        if !matches!(fields(part, ["type"]), [Some("\"output_text\"" | "\"refusal\"")]) {
+        if !matches!(fields_named(part, ["type"]), [Some("\"output_text\"" | "\"refusal\"")]) {
             return;
         }
         if let Some(slot) = self.slot(event, OutputKind::Message) {
@@ -174,7 +174,7 @@ impl ResponsesDecoder {
     }
 
     /// The whole text of a part: news only if the part was silent so far.
-    fn whole<'e>(
+    fn text_done<'e>(
         &mut self,
         event: &EventMembers<'e>,
         text: Option<&'e str>,
@@ -217,7 +217,7 @@ impl Decode for ResponsesDecoder {
 
     fn reply(&mut self, body: &str, sink: &mut Sink<'_>) -> Result<(), Malformed> {
         json::members(body.as_bytes()).finish()?;
-        let [status, output, error] = fields(body, ["status", "output", "error"]);
+        let [status, output, error] = fields_named(body, ["status", "output", "error"]);
         match status {
             // Work that goes on elsewhere: this is no answer.
             Some("\"in_progress\"" | "\"queued\"") => {}

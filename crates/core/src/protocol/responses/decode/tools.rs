@@ -9,7 +9,7 @@ use crate::json::{self, JsonStr, Lenient as _, Raw};
 use crate::protocol::node::{Node, Type};
 
 use super::content;
-use crate::protocol::pick::pick;
+use crate::protocol::pick::members_named;
 
 /// Appends the tools of an array.
 pub(super) fn read<'a>(node: &Node<'a, '_>, tools: &mut Vec<Tool<'a>>, losses: &mut Losses) -> Result<()> {
@@ -19,7 +19,7 @@ pub(super) fn read<'a>(node: &Node<'a, '_>, tools: &mut Vec<Tool<'a>>, losses: &
             tools.push(one(&tool, &kind, None, losses)?);
             return Ok(());
         }
-        let [name, description, members] = pick(&tool, ["name", "description", "tools"])?;
+        let [name, description, members] = members_named(&tool, ["name", "description", "tools"])?;
         let Some(name) = name else { return Err(tool.missing("name").wrong("a string")) };
         let space = Namespace {
             name: tool.at("name", name).string()?,
@@ -133,10 +133,10 @@ fn member<'a>(tool: &mut Tool<'a>, key: &str, value: &Node<'a, '_>, losses: &mut
 }
 
 fn read_grammar<'a>(node: &Node<'a, '_>) -> Result<Option<Grammar<'a>>> {
-    let [syntax, definition, inner] = pick(node, ["syntax", "definition", "grammar"])?;
+    let [syntax, definition, inner] = members_named(node, ["syntax", "definition", "grammar"])?;
     if let Some(inner) = inner {
         let inner = node.at("grammar", inner);
-        let [syntax, definition] = pick(&inner, ["syntax", "definition"])?;
+        let [syntax, definition] = members_named(&inner, ["syntax", "definition"])?;
         return grammar(&inner, syntax, definition);
     }
     grammar(node, syntax, definition)
@@ -189,14 +189,14 @@ pub(super) fn choice<'a>(node: &Node<'a, '_>) -> Result<Choice<'a>> {
             _ => Err(not_carried(node.path.to_string())),
         };
     }
-    let [kind, mode, tools, allowed] = pick(node, ["type", "mode", "tools", "allowed_tools"])?;
+    let [kind, mode, tools, allowed] = members_named(node, ["type", "mode", "tools", "allowed_tools"])?;
     match kind.map(|text| node.at("type", text).string()).transpose()?.as_deref() {
         Some("function" | "custom") => named(node).map(Choice::Named),
         Some("allowed_tools") => match allowed {
             // As Chat has it.
             Some(inner) => {
                 let inner = node.at("allowed_tools", inner);
-                let [mode, tools] = pick(&inner, ["mode", "tools"])?;
+                let [mode, tools] = members_named(&inner, ["mode", "tools"])?;
                 subset(&inner, mode, tools)
             }
             None => subset(node, mode, tools),
@@ -222,7 +222,7 @@ fn subset<'a>(node: &Node<'a, '_>, mode: Option<&'a str>, tools: Option<&'a str>
 
 fn named<'a>(node: &Node<'a, '_>) -> Result<Chosen<'a>> {
     let [kind, name, namespace, function, custom] =
-        pick(node, ["type", "name", "namespace", "function", "custom"])?;
+        members_named(node, ["type", "name", "namespace", "function", "custom"])?;
     if let Some(text) = name {
         let namespace = namespace.map(|text| node.at("namespace", text).string()).transpose()?;
         return Ok(Chosen { namespace, name: node.at("name", text).string()? });
@@ -231,7 +231,7 @@ fn named<'a>(node: &Node<'a, '_>) -> Result<Chosen<'a>> {
     for (key, inner) in [("function", function), ("custom", custom)] {
         let Some(inner) = inner else { continue };
         let inner = node.at(key, inner);
-        if let [Some(text)] = pick(&inner, ["name"])? {
+        if let [Some(text)] = members_named(&inner, ["name"])? {
             return Ok(Chosen { namespace: None, name: inner.at("name", text).string()? });
         }
     }

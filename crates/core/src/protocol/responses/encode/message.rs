@@ -67,14 +67,14 @@ impl InputWriter<'_> {
                         reasoning::write(list, reasoning);
                     }
                 }
-                said => self.said(list, said, voice, run.len() == turn.parts.len())?,
+                said => self.message_of(list, said, voice, run.len() == turn.parts.len())?,
             }
         }
         Ok(())
     }
 
     /// One message, unless there is nothing in it. `alone`: nothing else is in its turn.
-    fn said(
+    fn message_of(
         &mut self,
         list: &mut Array<'_>,
         parts: &[Part<'_>],

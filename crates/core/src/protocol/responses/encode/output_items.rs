@@ -151,7 +151,7 @@ impl OutputWriter {
             SegmentKind::Reasoning => self.begin_reasoning(events),
             SegmentKind::Search(_) => {
                 let (id, start) = self.next("ws_", events);
-                self.put(id, start, OpenItemKind::Search(String::new()));
+                self.push_item(id, start, OpenItemKind::Search(String::new()));
             }
             SegmentKind::Call { id, namespace, name, custom } => {
                 self.begin_call(id, namespace.as_deref(), name, *custom, events);
@@ -165,7 +165,7 @@ impl OutputWriter {
         (format!("{prefix}{}_{}", self.id, self.count), begin_item(&mut self.output))
     }
 
-    fn put(&mut self, id: String, start: usize, kind: OpenItemKind) {
+    fn push_item(&mut self, id: String, start: usize, kind: OpenItemKind) {
         self.open = Some(OpenItem { id, index: self.count, start, kind });
         self.count += 1;
     }
@@ -174,7 +174,7 @@ impl OutputWriter {
         let (id, start) = self.next("msg_", events);
         let message =
             OutputMessage::begin(ItemPosition { id: &id, index: self.count }, &mut self.output, events);
-        self.put(id, start, OpenItemKind::Message(message));
+        self.push_item(id, start, OpenItemKind::Message(message));
     }
 
     fn begin_reasoning(&mut self, events: &mut EventWriter<'_>) {
@@ -190,7 +190,11 @@ impl OutputWriter {
         });
         self.output.pop();
         self.output.extend_from_slice(b",\"summary\":[");
-        self.put(id, start, OpenItemKind::Reasoning(ReasoningItem { shown: None, hidden: String::new() }));
+        self.push_item(
+            id,
+            start,
+            OpenItemKind::Reasoning(ReasoningItem { shown: None, hidden: String::new() }),
+        );
     }
 
     fn begin_call(
@@ -224,7 +228,7 @@ impl OutputWriter {
         // What is left open takes the arguments.
         self.output.truncate(self.output.len() - "\"}".len());
         let call = CallItem { custom, name: name.to_owned(), text: self.output.len() };
-        self.put(id, start, OpenItemKind::Call(call));
+        self.push_item(id, start, OpenItemKind::Call(call));
     }
 
     fn delta(&mut self, text: &JsonStr<'_>, context: &Context, events: &mut EventWriter<'_>) {

@@ -10,7 +10,7 @@ use crate::failure::Result;
 use crate::json::write::{Array, Object};
 use crate::json::{JsonStr, Raw};
 
-use crate::protocol::pick::{fields, indexed_elements};
+use crate::protocol::pick::{fields_named, indexed_elements};
 
 /// Writes how the model shall think.
 pub(super) fn wanted(
@@ -69,7 +69,7 @@ pub(super) fn write(list: &mut Array<'_>, reasoning: &Reasoning<'_>) {
 
 /// A native item: nothing of it but what belongs to reasoning.
 fn item(list: &mut Array<'_>, json: &str) {
-    let [content, summary, thoughts] = fields(json, ["encrypted_content", "summary", "content"]);
+    let [content, summary, thoughts] = fields_named(json, ["encrypted_content", "summary", "content"]);
     let Some(content) = content.and_then(JsonStr::read).filter(|content| !content.is_empty()) else { return };
     list.object(|o| {
         begin(o, &content);
@@ -91,7 +91,7 @@ fn begin(o: &mut Object<'_>, content: &JsonStr<'_>) {
 fn details(list: &mut Array<'_>, entries: &Raw<'_>) {
     let mut summaries: Vec<JsonStr<'_>> = Vec::new();
     for (_, entry) in indexed_elements(Some(entries.get())) {
-        let [kind, summary, data, format] = fields(entry, ["type", "summary", "data", "format"]);
+        let [kind, summary, data, format] = fields_named(entry, ["type", "summary", "data", "format"]);
         match (kind, data.and_then(JsonStr::read)) {
             (Some("\"reasoning.summary\""), _) => summaries.extend(summary.and_then(JsonStr::read)),
             (Some("\"reasoning.encrypted\""), Some(data)) if format == Some(FORMAT) => {
