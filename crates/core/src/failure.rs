@@ -40,7 +40,7 @@ pub enum Kind {
     InvalidJson,
     /// A member of the conversation is missing or has the wrong type.
     InvalidMessages,
-    /// A member that this route can not honour.
+    /// A member that this route cannot honour.
     Unsupported,
     /// State, background work or stored prompts of the Responses protocol.
     UnsupportedState,
@@ -84,7 +84,7 @@ pub enum Kind {
     UpgradeRequired,
     /// The provider's rate limit.
     RateLimited,
-    /// The store can not be read.
+    /// The store cannot be read.
     Store,
     /// A defect of the gateway.
     Internal,
@@ -140,7 +140,7 @@ impl Failure {
         }))
     }
 
-    /// The documented answer for a model that can not be used, whatever the reason.
+    /// The documented answer for a model that cannot be used, whatever the reason.
     #[must_use]
     pub fn model_not_found(model: &str) -> Self {
         let message = format!("Model '{}' was not found or is unavailable.", printable(model));
@@ -222,7 +222,7 @@ impl Failure {
         self
     }
 
-    /// The same, where the provider can not help it: it does not have what a request names.
+    /// The same, where the provider cannot help it: it does not have what a request names.
     #[must_use]
     pub fn without_blame(mut self) -> Self {
         self.0.blameless = true;
@@ -362,7 +362,7 @@ impl Kind {
         Row { status, openai_type, code, anthropic_type }
     }
 
-    /// Is it the provider that has failed, so that another one may not?
+    /// Whether it is the provider that has failed, so that another one may not.
     #[must_use]
     pub fn is_the_providers(self) -> bool {
         matches!(self, Self::Provider | Self::Unavailable | Self::RateLimited)
@@ -379,7 +379,7 @@ impl Kind {
     }
 }
 
-/// Does a text look like the name of an error, and not like something that somebody wrote?
+/// Whether a text looks like the name of an error, and not like something that somebody wrote.
 pub(crate) fn is_identifier(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
     text.len() <= MAX_IDENTIFIER_LEN && text.bytes().all(plain)

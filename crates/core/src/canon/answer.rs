@@ -33,7 +33,7 @@ pub struct Segment {
     pub kind: SegmentKind,
     /// Its text or, of a call, its arguments: the inside of a string literal.
     pub text: String,
-    /// Is it text of another message than the text before?
+    /// Whether it is text of another message than the text before.
     pub paragraph: bool,
     /// Where its text comes from.
     pub cites: Vec<Citation<'static>>,
@@ -41,7 +41,7 @@ pub struct Segment {
     pub logprobs: Vec<Raw<'static>>,
     /// What only the provider can read of it.
     pub seals: Vec<Seal<'static>>,
-    /// Is it whole?
+    /// Whether it is whole.
     pub complete: bool,
 }
 
@@ -72,13 +72,13 @@ impl Answer {
         Ok(())
     }
 
-    /// Was it ended by a limit?
+    /// Whether it was ended by a limit.
     #[must_use]
     pub fn is_cut(&self) -> bool {
         matches!(self.finish, Some(Finish::Length | Finish::ContextWindow))
     }
 
-    /// Does it call a tool?
+    /// Whether it calls a tool.
     #[must_use]
     pub fn calls(&self) -> bool {
         self.segments.iter().any(|segment| matches!(segment.kind, SegmentKind::Call { .. }))

@@ -15,17 +15,17 @@ pub struct Caps {
     pub sampling: SamplingCaps,
     /// How it can be made to think.
     pub thinking: ThinkingCaps,
-    /// Does it think unless it is told not to?
+    /// Whether it thinks unless it is told not to.
     pub thinks_by_default: bool,
     /// The levels of effort that it knows.
     pub efforts: BTreeSet<Effort>,
-    /// Can it be forced to call a tool?
+    /// Whether it can be forced to call a tool.
     pub forced_tool: bool,
-    /// Can it continue an assistant message?
+    /// Whether it can continue an assistant message.
     pub prefill: bool,
-    /// May instructions stand in mid-conversation?
+    /// Whether instructions may stand in mid-conversation.
     pub mid_system: bool,
-    /// Can it search the web?
+    /// Whether it can search the web.
     pub web_search: bool,
 }
 
@@ -55,7 +55,7 @@ pub enum ThinkingCaps {
     AdaptiveBudget,
     /// As it likes.
     Adaptive,
-    /// As it likes, and it can not be switched off.
+    /// As it likes, and it cannot be switched off.
     AdaptiveAlways,
 }
 
@@ -68,17 +68,17 @@ pub struct CapsSettings {
     pub sampling: Option<SamplingCaps>,
     /// How it can be made to think.
     pub thinking: Option<ThinkingCaps>,
-    /// Does it think unless it is told not to?
+    /// Whether it thinks unless it is told not to.
     pub thinks_by_default: Option<bool>,
     /// The levels of effort that it knows.
     pub efforts: Option<BTreeSet<Effort>>,
-    /// Can it be forced to call a tool?
+    /// Whether it can be forced to call a tool.
     pub forced_tool: Option<bool>,
-    /// Can it continue an assistant message?
+    /// Whether it can continue an assistant message.
     pub prefill: Option<bool>,
-    /// May instructions stand in mid-conversation?
+    /// Whether instructions may stand in mid-conversation.
     pub mid_system: Option<bool>,
-    /// Can it search the web?
+    /// Whether it can search the web.
     pub web_search: Option<bool>,
 }
 
@@ -151,7 +151,7 @@ fn claude(model: &str) -> Option<Caps> {
     Some(line.unwrap_or_else(|| unknown(family)).caps())
 }
 
-/// Does a name begin with this version, and not with a longer one?
+/// Whether a name begins with this version, and not with a longer one.
 fn begins(name: &str, prefix: &str) -> bool {
     let Some(rest) = name.strip_prefix(prefix) else { return false };
     // A date may follow, `-20250929`; another digit of the version may not.

@@ -38,11 +38,11 @@ pub struct Context {
     pub upstream_model: String,
     /// Seals the carriers of the account that is answered.
     pub sealer: Sealer,
-    /// Does a Chat client want the usage of its stream?
+    /// Whether a Chat client wants the usage of its stream.
     pub include_usage: bool,
-    /// Does the client want to see the reasoning? Absent: as its protocol does without being told.
+    /// Whether the client wants to see the reasoning. Absent: as its protocol does without being told.
     pub show_reasoning: Option<bool>,
-    /// Does the provider want plain reasoning back in later turns?
+    /// Whether the provider wants plain reasoning back in later turns.
     pub returns_reasoning: bool,
     /// Members of the request that a Responses answer repeats, written already.
     pub echo: Bytes,

@@ -55,7 +55,7 @@ pub enum Event<'a> {
         namespace: Option<Cow<'a, str>>,
         /// The tool.
         name: Cow<'a, str>,
-        /// Is it a freeform tool? Its arguments are a text then.
+        /// Whether it is a freeform tool. Its arguments are a text then.
         custom: bool,
     },
     /// A part of the arguments of a call.
@@ -144,7 +144,7 @@ pub enum SegmentKind {
         namespace: Option<String>,
         /// The tool.
         name: String,
-        /// Is it a freeform tool?
+        /// Whether it is a freeform tool.
         custom: bool,
     },
 }
@@ -191,7 +191,7 @@ impl Event<'_> {
         }
     }
 
-    /// Does it show that the provider really answers, so that its failures can no longer be a status?
+    /// Whether it shows that the provider really answers, so that its failures can no longer be a status.
     #[must_use]
     pub fn commits(&self) -> bool {
         !matches!(

@@ -45,7 +45,7 @@ impl Field {
         }
     }
 
-    /// Does this value mean nothing?
+    /// Whether this value means nothing.
     #[must_use]
     pub fn is_neutral(&self, value: &str) -> bool {
         self.neutral.contains(&value)

@@ -20,7 +20,7 @@ pub struct DataUrl<'a> {
 }
 
 impl<'a> DataUrl<'a> {
-    /// Is this a `data:` URL, good or bad?
+    /// Whether this is a `data:` URL, good or bad.
     #[must_use]
     pub fn is_one(url: &str) -> bool {
         url.get(..SCHEME.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(SCHEME))

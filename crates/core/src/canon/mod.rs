@@ -54,7 +54,7 @@ pub use request::{
 pub use response_metadata::ResponseMetadata;
 pub use sealer::{PREFIXES as CARRIER_PREFIXES, Rejection, Rejections, SealKey, Sealer};
 pub use thinker::is_thinker;
-pub use tool::{Choice, Chosen, Grammar, Offer, Tool, ToolKind, WebSearch};
+pub use tool::{Choice, Chosen, Grammar, Offer, Tool, ToolKind, ToolSupport, WebSearch};
 pub use tool_names::{ToolName, ToolNames};
 pub use upstream_error::UpstreamError;
 pub use usage::{InnerUsage, Usage, UsagePart};

@@ -37,7 +37,7 @@ pub enum SegmentStep<'s> {
     Open {
         /// What it is.
         kind: &'s SegmentKind,
-        /// Is it text of another message than the text before?
+        /// Whether it is text of another message than the text before.
         paragraph: bool,
     },
     /// More of its text or, of a call, its arguments.
@@ -50,11 +50,23 @@ pub enum SegmentStep<'s> {
     Close {
         /// What only the provider can read of it.
         seals: &'s [Seal<'static>],
-        /// Is it whole? Otherwise the answer was cut by a limit.
+        /// Whether it is whole. Otherwise the answer was cut by a limit.
         complete: bool,
     },
     /// Reasoning of which nothing can be shown, begin and end at once.
     Opaque(&'s [Seal<'static>]),
+}
+
+/// The segments that leave the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drain {
+    /// Those that are due.
+    Due,
+    /// All of them, because the answer ends.
+    All {
+        /// Whether the last one is whole. Otherwise the answer was cut by a limit.
+        complete: bool,
+    },
 }
 
 /// More has to wait than is reasonable.
@@ -112,14 +124,14 @@ impl Queue {
             Event::Break => self.paragraph = true,
             _ => return Ok(()),
         }
-        self.settle(false, true, out);
+        self.settle(Drain::Due, out);
         if self.waiting > MAX_WAITING_BYTES { Err(Overflow) } else { Ok(()) }
     }
 
     /// Closes all segments, in order. The last one is not whole if the answer was cut by a limit.
     pub fn finish(&mut self, cut: bool, out: &mut dyn FnMut(SegmentStep<'_>)) {
         self.blank.clear();
-        self.settle(true, !cut, out);
+        self.settle(Drain::All { complete: !cut }, out);
     }
 
     fn text(&mut self, text: &JsonStr<'_>, out: &mut dyn FnMut(SegmentStep<'_>)) {
@@ -213,7 +225,11 @@ impl Queue {
     }
 
     /// Passes on what the live segment has, closes it if that is due, and goes on with the next.
-    fn settle(&mut self, all: bool, complete: bool, out: &mut dyn FnMut(SegmentStep<'_>)) {
+    fn settle(&mut self, drain: Drain, out: &mut dyn FnMut(SegmentStep<'_>)) {
+        let (all, complete) = match drain {
+            Drain::Due => (false, true),
+            Drain::All { complete } => (true, complete),
+        };
         loop {
             let behind = self.segments.len() > 1;
             let Some(head) = self.segments.front_mut() else { return };
@@ -248,7 +264,7 @@ impl Waiting {
         }
     }
 
-    /// Must it close now?
+    /// Whether it must close now.
     fn is_due(&self, behind: bool) -> bool {
         match self.kind {
             SegmentKind::Call { custom, .. } => self.closed || behind && !custom && self.arguments.complete(),

@@ -9,11 +9,11 @@ use super::{Cache, Choice, Effort, Sealed, Tool};
 /// One request.
 #[derive(Clone, Debug, Default)]
 pub struct Request<'a> {
-    /// Does the client want a stream?
+    /// Whether the client wants a stream.
     pub stream: bool,
-    /// Does a Chat client want the usage of its stream?
+    /// Whether a Chat client wants the usage of its stream.
     pub include_usage: bool,
-    /// Are only its tokens to be counted? Limits and the like are left out then.
+    /// Whether only its tokens are to be counted. Limits and the like are left out then.
     pub counting: bool,
     /// Instructions before the conversation, one for each block in which they came.
     pub system: Vec<Text<'a>>,
@@ -23,7 +23,7 @@ pub struct Request<'a> {
     pub tools: Vec<Tool<'a>>,
     /// Which of it.
     pub choice: Option<Choice<'a>>,
-    /// May it call several things at once?
+    /// Whether it may call several things at once.
     pub parallel: Option<bool>,
     /// Tokens that the answer may have.
     pub max_output: Option<u64>,
@@ -175,7 +175,7 @@ pub struct Call<'a> {
     pub namespace: Option<Cow<'a, str>>,
     /// The name of the tool.
     pub name: Cow<'a, str>,
-    /// Is it a freeform tool? Its arguments are a text then, and no JSON.
+    /// Whether it is a freeform tool. Its arguments are a text then, and no JSON.
     pub custom: bool,
     /// The arguments.
     pub args: Args<'a>,
@@ -197,11 +197,11 @@ pub enum Args<'a> {
 pub struct ToolResult<'a> {
     /// The call's id.
     pub id: Cow<'a, str>,
-    /// Is it the result of a freeform tool?
+    /// Whether it is the result of a freeform tool.
     pub custom: bool,
     /// Texts, pictures and documents.
     pub content: Vec<Part<'a>>,
-    /// Did the tool fail?
+    /// Whether the tool failed.
     pub is_error: bool,
     /// A mark for the prompt cache.
     pub cache: Option<Cache>,
@@ -235,7 +235,7 @@ pub enum Format<'a> {
         description: Option<JsonStr<'a>>,
         /// The schema.
         schema: Raw<'a>,
-        /// Must the answer match exactly? Absent: the client did not say.
+        /// Whether the answer must match exactly. Absent: the client did not say.
         strict: Option<bool>,
     },
 }
@@ -249,7 +249,7 @@ pub struct Thinking {
     pub effort: Option<Effort>,
     /// With so many tokens.
     pub budget: Option<u64>,
-    /// Shall the client see it? Absent: as its protocol does without being told.
+    /// Whether the client shall see it. Absent: as its protocol does without being told.
     pub show: Option<bool>,
 }
 
@@ -290,7 +290,7 @@ impl<'a> Text<'a> {
 }
 
 impl Part<'_> {
-    /// Is this text, with something in it that can be seen?
+    /// Whether this is text, with something in it that can be seen.
     #[must_use]
     pub fn is_visible_text(&self) -> bool {
         matches!(self, Self::Text(text) if !text.text.is_blank())
@@ -298,7 +298,7 @@ impl Part<'_> {
 }
 
 impl Thinking {
-    /// Does the client want the model to think?
+    /// Whether the client wants the model to think.
     #[must_use]
     pub fn is_wanted(&self) -> bool {
         match self.mode {
@@ -307,7 +307,7 @@ impl Thinking {
         }
     }
 
-    /// Does the client want the model not to think?
+    /// Whether the client wants the model not to think.
     #[must_use]
     pub fn is_off(&self) -> bool {
         self.mode == Some(ThinkingMode::Off) || self.mode.is_none() && self.effort == Some(Effort::None)

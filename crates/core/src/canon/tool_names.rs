@@ -21,7 +21,7 @@ pub struct ToolName {
     pub namespace: Option<String>,
     /// Its name.
     pub name: String,
-    /// Is it a freeform tool for the client, and a function for the provider?
+    /// Whether it is a freeform tool for the client, and a function for the provider.
     pub wrapped: bool,
 }
 

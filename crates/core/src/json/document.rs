@@ -17,7 +17,7 @@ pub struct Document<'d> {
     text: &'d str,
     /// In the order of their starts; nothing unless all of the document is valid.
     marks: Option<Vec<Mark>>,
-    /// Is there white space between its tokens, or might there be?
+    /// Whether there is, or might be, white space between its tokens.
     spaced: bool,
     /// Whether there is, or might be, half a character somewhere.
     lone_surrogates: bool,
@@ -81,7 +81,7 @@ impl<'d> Document<'d> {
         self.text
     }
 
-    /// Whether there might be half a character, for [`repair`](super::repair) to look closer?
+    /// Whether there might be half a character, for [`repair`](super::repair) to look closer.
     #[must_use]
     pub fn may_hold_lone_surrogates(&self) -> bool {
         self.lone_surrogates
@@ -140,7 +140,7 @@ impl<'d> Document<'d> {
         ContainerWalk::Marked(inside.map(Ok))
     }
 
-    /// Is this value a valid one because it stands in the document's own memory, and all of that is valid?
+    /// Whether this value is a valid one because it stands in the document's own memory, and all of that is valid.
     fn vouches_for(&self, value: &str) -> bool {
         self.marks.is_some() && !value.is_empty() && self.place(value.as_bytes()).is_some()
     }
@@ -202,9 +202,9 @@ impl<T, M: Iterator<Item = T>, S: Iterator<Item = T>> Iterator for ContainerWalk
 /// Reads a document as strictly as `serde_json` does.
 struct Check<'d> {
     scan: Scan<'d>,
-    /// Is there a control character, if only between the values?
+    /// Whether there is a control character, if only between the values.
     has_control: bool,
-    /// Was there space between tokens?
+    /// Whether there was space between tokens.
     spaced: bool,
     /// Whether there was an escape that can be half a character.
     lone_surrogates: bool,

@@ -66,13 +66,13 @@ impl<'a> JsonStr<'a> {
         &self.0
     }
 
-    /// Is there no character at all?
+    /// Whether there is no character at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Is there nothing but white space?
+    /// Whether there is nothing but white space.
     #[must_use]
     pub fn is_blank(&self) -> bool {
         let mut rest = self.raw().trim_start();
@@ -170,7 +170,7 @@ fn piece_end(text: &str, most: usize) -> usize {
     }
 }
 
-/// Are all characters and escapes allowed inside a string literal?
+/// Whether all characters and escapes are allowed inside a string literal.
 fn is_valid(inner: &str) -> bool {
     let mut valid = !literal::has_control(inner.as_bytes());
     let end = literal::end(inner.as_bytes(), 0, |bytes, at| {

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use super::literal;
 
-/// Why a document can not be read, and where.
+/// Why a document cannot be read, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Malformed {
@@ -101,13 +101,13 @@ pub fn text(literal: &[u8]) -> Option<Cow<'_, str>> {
 }
 
 impl<'a> Member<'a> {
-    /// Is this the key `name`, however it is spelled?
+    /// Whether this is the key `name`, however it is spelled.
     #[must_use]
     pub fn is(&self, name: &str) -> bool {
         spells(self.key, name)
     }
 
-    /// Is the value something else than `null`?
+    /// Whether the value is something else than `null`.
     #[must_use]
     pub fn is_present(&self) -> bool {
         self.value != b"null"
@@ -369,7 +369,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Does the inside of a string literal spell `name`, which is ASCII, with or without escapes?
+/// Whether the inside of a string literal spells `name`, which is ASCII, with or without escapes.
 fn spells(inner: &[u8], name: &str) -> bool {
     let mut rest = inner;
     for expected in name.bytes() {

@@ -109,7 +109,7 @@ impl Object<'_> {
 
     /// A member whose value is a number.
     pub fn number(&mut self, name: &str, value: u64) -> &mut Self {
-        // Writing a number to a buffer can not fail.
+        // Writing a number to a buffer cannot fail.
         let _ = serde_json::to_writer(self.name(name), &value);
         self
     }
@@ -202,7 +202,7 @@ impl Array<'_> {
         self
     }
 
-    /// Was nothing written yet?
+    /// Whether nothing was written yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.empty

@@ -104,7 +104,7 @@ fn string(raw: Option<&RawValue>) -> Option<String> {
     json::text(raw?.get().as_bytes()).map(Cow::into_owned)
 }
 
-/// Is `body` an error as the clients of `protocol` expect it, with every member that they read?
+/// Whether `body` is an error as the clients of `protocol` expect it, with every member that they read.
 #[must_use]
 pub fn is_envelope(protocol: ProtocolId, body: &[u8]) -> bool {
     let (outer, inner): (&[&str], &[&str]) = match protocol.is_anthropic() {

@@ -24,7 +24,7 @@ use super::{look, state, watch};
 pub struct Head<'a> {
     /// The model, as the client named it.
     pub model: Cow<'a, str>,
-    /// Does the client want a stream?
+    /// Whether the client wants a stream.
     pub stream: bool,
     /// The limit of the answer's tokens; of several, the smallest.
     pub output_cap: Option<u64>,

@@ -167,7 +167,7 @@ pub trait Protocol: fmt::Debug + Send + Sync {
         64
     }
 
-    /// Does a provider of this protocol know freeform tools?
+    /// Whether a provider of this protocol knows freeform tools.
     fn takes_custom_tools(&self, profile: &Profile) -> bool {
         let _ = profile;
         false
@@ -212,7 +212,7 @@ pub struct EventSummary {
     pub rates: Rates,
     /// The event carries nothing but usage that only the gateway asked for.
     pub usage_only: bool,
-    /// Is the event a piece of the answer itself?
+    /// Whether the event is a piece of the answer itself.
     pub is_delta: bool,
     /// Whether it carries words of the model, be they pieces or the whole: any may stand in them.
     pub has_words: bool,

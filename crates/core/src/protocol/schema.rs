@@ -1,8 +1,8 @@
-//! Is a JSON schema one that OpenAI's strict mode takes as it is?
+//! Whether a JSON schema is one that OpenAI's strict mode takes as it is.
 
 use super::pick::{elements, members};
 
-/// Does every object in a schema require all its properties and allow no others?
+/// Whether every object in a schema requires all its properties and allow no others.
 pub(super) fn is_closed(schema: &str) -> bool {
     let mut waiting = vec![schema];
     while let Some(json) = waiting.pop() {

@@ -51,9 +51,9 @@ pub struct RequestFacts<'f> {
     pub now: u64,
     /// The model as the client named it.
     pub model: &'f str,
-    /// Is a loss a refusal?
+    /// Whether a loss is a refusal.
     pub strict: bool,
-    /// Are only its tokens to be counted?
+    /// Whether only its tokens are to be counted.
     pub counting: bool,
     /// Tokens that the answer may have, whatever the client says.
     pub output_cap: Option<u64>,
@@ -62,7 +62,7 @@ pub struct RequestFacts<'f> {
 /// Writes a client's request for a provider that speaks another protocol.
 ///
 /// # Errors
-/// 400 for what is wrong with the request, and for what can not be carried.
+/// 400 for what is wrong with the request, and for what cannot be carried.
 pub fn render(
     client: &dyn Protocol,
     body: &[u8],
@@ -106,7 +106,7 @@ pub fn render(
 }
 
 /// What the answer to a client's request has to know of it, where the request went to the provider as it is, and the
-/// answer can not come back so.
+/// answer cannot come back so.
 ///
 /// # Errors
 /// 400 for what is wrong with the request, or only its provider understands.
@@ -306,25 +306,25 @@ impl Bridge {
         self.pipeline.delivered.div_ceil(super::BYTES_PER_TOKEN)
     }
 
-    /// Does the client get a stream?
+    /// Whether the client gets a stream.
     #[must_use]
     pub fn is_stream(&self) -> bool {
         matches!(self.pipeline.output, PipelineOutput::Stream { .. })
     }
 
-    /// Has anything come at all?
+    /// Whether anything has come at all.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.pipeline.began
     }
 
-    /// Does the provider really answer, so that a failure can no longer be a status?
+    /// Whether the response is committed: from here on a failure is an event in the stream, not a status.
     #[must_use]
     pub fn is_committed(&self) -> bool {
         self.pipeline.committed
     }
 
-    /// Is the answer whole?
+    /// Whether the answer is whole.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.pipeline.ended && self.pipeline.failure.is_none()

@@ -262,7 +262,7 @@ pub struct Stream {
     reply: Reply,
     framer: Framer,
     withhold_usage: bool,
-    /// May the stream end without a word?
+    /// Whether the stream may end without a word.
     finish_optional: bool,
     progress: Progress,
     id: Option<String>,
@@ -421,7 +421,7 @@ impl Stream {
         self.push(ended).unwrap_or_else(|_| std::mem::take(&mut self.unsent))
     }
 
-    /// Has its last event come, so that only the end of the body may follow?
+    /// Whether its last event has come, so that only the end of the body may follow.
     #[must_use]
     pub fn is_over(&self) -> bool {
         matches!(self.progress, Progress::Over)

@@ -24,7 +24,7 @@ pub(super) struct ResponseRewriter {
     surrogate: Option<(Owner, String)>,
     /// What the answer repeats of the request, as far as it was not seen yet.
     prefix: Option<String>,
-    /// Is there a call of which the client learns?
+    /// Whether there is a call of which the client learns.
     visible: bool,
 }
 

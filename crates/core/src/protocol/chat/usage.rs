@@ -73,12 +73,12 @@ impl Prompt {
     }
 }
 
-/// How a provider counts, where that can not be seen in the counts themselves.
+/// How a provider counts, where that cannot be seen in the counts themselves.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Habits {
-    /// Are reasoning tokens missing in `completion_tokens`?
+    /// Whether reasoning tokens are missing in `completion_tokens`.
     reasoning_excluded: bool,
-    /// Are cached tokens missing in `prompt_tokens`?
+    /// Whether cached tokens are missing in `prompt_tokens`.
     cached_excluded: bool,
 }
 

@@ -6,7 +6,7 @@ use serde::de::{Deserialize, Deserializer, SeqAccess};
 
 use crate::canon::{InnerUsage, Rate, Rates, Usage, UsagePart};
 use crate::json::write::Object;
-use crate::protocol::usage::{Count, Lenient, Nested, Word, lenient};
+use crate::protocol::usage::{AnyValue, Count, Nested, Word, any_value};
 
 #[derive(serde::Deserialize, Default)]
 #[serde(default)]
@@ -73,11 +73,11 @@ impl Iterations {
 
 impl<'de> Deserialize<'de> for Iterations {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        lenient(deserializer)
+        any_value(deserializer)
     }
 }
 
-impl<'de> Lenient<'de> for Iterations {
+impl<'de> AnyValue<'de> for Iterations {
     fn list<A: SeqAccess<'de>>(mut seq: A) -> Result<Self, A::Error> {
         let mut iterations = Self::default();
         while let Some(Nested(iteration)) = seq.next_element::<Nested<Iteration>>()? {

@@ -113,7 +113,7 @@ fn members_of<'a>(
     members.filter_map(|(member, _)| Some((object.get(member.key_span)?, object.get(member.span)?)))
 }
 
-/// Is the value of the type that the member has by default, where it has one?
+/// Whether the value is of the type that the member has by default, where it has one.
 fn has_the_type_of(default: &str, text: &str) -> bool {
     let class = |text: &str| {
         text.bytes().next().map(|byte| if byte.is_ascii_digit() || byte == b'-' { b'0' } else { byte })

@@ -168,7 +168,7 @@ pub(super) fn cache(node: Node<'_, '_>) -> Result<Cache> {
     Ok(mark)
 }
 
-/// Is this lifetime of a mark the longer one?
+/// Whether this lifetime of a mark is the longer one.
 pub(super) fn is_long(node: &Node<'_, '_>) -> bool {
     matches!(node.text, "\"1h\"" | "\"12h\"" | "\"24h\"")
 }

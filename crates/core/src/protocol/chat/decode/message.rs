@@ -28,7 +28,7 @@ struct ConversationReader<'a, 'r> {
     custom: HashSet<Cow<'a, str>>,
     /// Calls without ids that wait for their result: the made-up ids by name.
     legacy: HashMap<Cow<'a, str>, Vec<String>>,
-    /// Has the conversation begun, so that instructions stand in its middle?
+    /// Whether the conversation has begun, so that instructions stand in its middle.
     begun: bool,
 }
 

@@ -11,7 +11,7 @@ pub(super) struct ReasoningDetails {
     entries: Vec<DetailEntry>,
     /// The last entry of each kind and index: the only one that a piece can continue.
     last: HashMap<(String, Option<u64>), usize>,
-    /// Is there anything in them that only the provider can read?
+    /// Whether there is anything in them that only the provider can read.
     opaque: bool,
 }
 
@@ -85,7 +85,7 @@ impl ReasoningDetails {
 }
 
 impl DetailEntry {
-    /// Is the other one, of the same kind and index, a further piece of this one?
+    /// Whether the other one, of the same kind and index, is a further piece of this one.
     fn continues(&self, other: &Self) -> bool {
         (self.data.is_none() || other.data.is_none()) && (self.signature.is_none() || other.text.is_empty())
     }

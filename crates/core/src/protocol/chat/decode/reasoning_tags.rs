@@ -24,7 +24,7 @@ enum TagState {
 }
 
 impl ReasoningTags {
-    /// Is everything that follows plain text?
+    /// Whether everything that follows is plain text.
     pub(super) fn is_over(&self) -> bool {
         self.state == TagState::Over
     }

@@ -6,7 +6,7 @@ use crate::protocol::pick::{elements, for_each_member};
 /// An event, or a whole answer.
 #[derive(Debug, Default)]
 pub(super) struct ChunkWire<'a> {
-    /// Does the provider report a failure?
+    /// Whether the provider reports a failure.
     pub(super) error: bool,
     pub(super) id: Option<JsonStr<'a>>,
     pub(super) created: Option<u64>,

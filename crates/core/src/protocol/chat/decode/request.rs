@@ -31,11 +31,11 @@ struct ChatRequestReader<'a, 't, 'l> {
     target: &'t Target<'t>,
     losses: &'l mut Losses,
     request: Request<'a>,
-    /// Were there any messages?
+    /// Whether there were any messages.
     messages: bool,
     /// `max_tokens`, which counts where `max_completion_tokens` is missing.
     limit: Option<u64>,
-    /// Are all marks for the prompt cache to last long?
+    /// Whether all marks for the prompt cache are to last long.
     long: bool,
 }
 
@@ -142,7 +142,7 @@ impl<'a> ChatRequestReader<'a, '_, '_> {
     }
 }
 
-/// A limit of tokens, which can not be zero.
+/// A limit of tokens, which cannot be zero.
 fn limit(node: Node<'_, '_>) -> Result<u64> {
     match node.count()? {
         0 => Err(node.wrong("a number above zero")),

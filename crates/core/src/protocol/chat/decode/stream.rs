@@ -16,18 +16,18 @@ use super::tool_calls::ToolCalls;
 #[derive(Debug)]
 pub(in crate::protocol::chat) struct ChatDecoder {
     habits: Habits,
-    /// Does the provider want plain reasoning back?
+    /// Whether the provider wants plain reasoning back.
     returns: bool,
     finish_optional: bool,
     think: Option<ReasoningTags>,
     calls: ToolCalls,
     details: ReasoningDetails,
     started: bool,
-    /// Was the class of service told?
+    /// Whether the class of service was told.
     tier: bool,
-    /// Was there any content?
+    /// Whether there was any content.
     spoke: bool,
-    /// Is there reasoning that was not sealed?
+    /// Whether there is reasoning that was not sealed.
     thought: bool,
     reason: Option<Finish<'static>>,
     over: bool,

@@ -23,7 +23,7 @@ struct CallSlot {
     name: String,
     custom: bool,
     opened: bool,
-    /// Has it any arguments?
+    /// Whether it has any arguments.
     spoke: bool,
     /// Arguments that came before the name: the inside of a literal.
     held: String,
@@ -60,12 +60,12 @@ impl ToolCalls {
         self.add_piece(slot, piece, sink);
     }
 
-    /// Is there any?
+    /// Whether there is any.
     pub(super) fn any(&self) -> bool {
         !self.slots.is_empty()
     }
 
-    /// Is there one of which the name never came?
+    /// Whether there is one of which the name never came.
     pub(super) fn is_nameless(&self) -> bool {
         self.slots.iter().any(|slot| !slot.opened)
     }

@@ -11,7 +11,7 @@ pub(super) fn finish_reason(finish: Option<&Finish<'_>>, calls: bool) -> &'stati
         Some(Finish::ToolUse) => "tool_calls",
         None | Some(Finish::Stop) if calls => "tool_calls",
         None | Some(Finish::Stop | Finish::StopSequence(_)) => "stop",
-        // An answer that its provider has paused is not complete, and this client can not have it continued.
+        // An answer that its provider has paused is not complete, and this client cannot have it continued.
         Some(Finish::Length | Finish::ContextWindow | Finish::Pause) => "length",
         Some(Finish::Refusal(_)) => "content_filter",
     }

@@ -17,18 +17,18 @@ use super::reasoning::PastReasoning;
 
 /// Writes content for a provider.
 #[derive(Clone, Copy)]
-pub(super) struct Content<'c> {
+pub(super) struct ContentWriter<'c> {
     pub(super) profile: &'c Profile,
     /// The call whose pictures are written.
     pub(super) id: Option<&'c str>,
 }
 
-/// Is this part of a message of its own, and not a result?
+/// Whether this is part of a message of its own, and not a result.
 pub(super) fn is_said(part: &Part<'_>) -> bool {
     !matches!(part, Part::Result(_) | Part::Reasoning(_) | Part::Call(_))
 }
 
-impl Content<'_> {
+impl ContentWriter<'_> {
     /// The `content` of texts only.
     pub(super) fn texts<'p, 'a: 'p>(
         &self,
@@ -135,12 +135,12 @@ impl Content<'_> {
         }
     }
 
-    /// Is this a picture or a file, and no text, for this provider?
+    /// Whether this is a picture or a file, and no text, for this provider.
     pub(super) fn is_media(&self, part: &Part<'_>) -> bool {
         !self.is_text(part)
     }
 
-    /// Is this text for the provider? OpenAI itself reads text files, all others get what is in them.
+    /// Whether this is text for the provider. OpenAI itself reads text files, all others get what is in them.
     fn is_text(&self, part: &Part<'_>) -> bool {
         match part {
             Part::Text(_) | Part::Refusal(_) => true,
@@ -320,7 +320,7 @@ pub(super) fn assistant(o: &mut Object<'_>, run: &[Turn<'_>], thoughts: &PastRea
                 });
             });
         }
-        let content = Content { profile, id: None };
+        let content = ContentWriter { profile, id: None };
         for part in run.iter().flat_map(|turn| &turn.parts) {
             match part {
                 Part::Text(text) => content.text(list, &text.text, text.cache),
@@ -358,7 +358,7 @@ fn is_empty(part: &Part<'_>) -> bool {
     matches!(part, Part::Text(text) if text.text.is_empty())
 }
 
-/// Must a result say that it is an error, because it does not begin so?
+/// Whether a result must say that it is an error, because it does not begin so.
 fn is_plain_error(result: &ToolResult<'_>) -> bool {
     let says_so = match result.content.first() {
         Some(Part::Text(text)) => {

@@ -12,7 +12,7 @@ use crate::json::write::{Array, Object};
 use crate::json::{JsonStr, Raw, compact};
 use crate::protocol::phrases;
 
-use super::content::{self, Content};
+use super::content::{self, ContentWriter};
 use super::ids;
 use super::reasoning::PastReasoning;
 use super::tools;
@@ -22,9 +22,9 @@ pub(super) struct ConversationWriter<'r, 'a, 't> {
     request: &'r Request<'a>,
     target: &'t Target<'t>,
     names: &'t ToolNames,
-    /// Is thinking switched off?
+    /// Whether thinking is switched off.
     off: bool,
-    /// Is the last message one that the model shall continue?
+    /// Whether the last message is one that the model shall continue.
     continues: bool,
     prefix: Option<String>,
     results: Vec<AnsweredCalls<'r>>,
@@ -112,8 +112,8 @@ impl<'r, 'a, 't> ConversationWriter<'r, 'a, 't> {
         }
     }
 
-    fn content(&self) -> Content<'t> {
-        Content { profile: self.target.profile, id: None }
+    fn content(&self) -> ContentWriter<'t> {
+        ContentWriter { profile: self.target.profile, id: None }
     }
 
     fn instructions(&self, list: &mut Array<'_>, texts: &[Text<'_>]) {
@@ -291,12 +291,12 @@ impl<'r, 'a, 't> ConversationWriter<'r, 'a, 't> {
             && result.content.iter().any(|part| self.content().is_media(part))
     }
 
-    /// The pictures of results that can not hold them, in a message behind the results.
+    /// The pictures of results that cannot hold them, in a message behind the results.
     fn pictures(&self, list: &mut Array<'_>, run: &'r [Turn<'a>]) {
         list.object(|o| {
             o.text("role", "user").array("content", |list| {
                 for result in all_results(run) {
-                    let content = Content { id: Some(&result.id), ..self.content() };
+                    let content = ContentWriter { id: Some(&result.id), ..self.content() };
                     content.pictures(list, &result.content);
                 }
             });
@@ -318,7 +318,7 @@ fn all_calls<'r>(run: &'r [Turn<'_>]) -> impl Iterator<Item = &'r Call<'r>> {
     })
 }
 
-/// Does the conversation end with a text of the assistant, and no call?
+/// Whether the conversation ends with a text of the assistant, and no call.
 fn continues(request: &Request<'_>) -> bool {
     let Some(last) = request.turns.last().filter(|turn| turn.role == Role::Assistant) else { return false };
     !matches!(last.parts.last(), Some(Part::Call(_)))

@@ -12,12 +12,12 @@ use crate::json::{self, JsonStr, Lenient as _, Raw};
 
 use super::tools::ToolPlan;
 
-/// Is thinking switched off, by the client or for the sake of a forced call?
+/// Whether thinking is switched off, by the client or for the sake of a forced call.
 pub(super) fn is_off(request: &Request<'_>, plan: &ToolPlan<'_, '_>, profile: &Profile) -> bool {
     request.thinking.is_off() || excludes(plan, profile)
 }
 
-/// Does a forced call exclude thinking? The choice wins: these models think unless they are told not to.
+/// Whether a forced call excludes thinking. The choice wins: these models think unless they are told not to.
 fn excludes(plan: &ToolPlan<'_, '_>, profile: &Profile) -> bool {
     plan.is_forced() && !profile.forced_with_thinking
 }
@@ -199,12 +199,12 @@ impl PastReasoning {
         self.details.push_str(json);
     }
 
-    /// Is there nothing?
+    /// Whether there is nothing.
     pub(super) fn is_empty(&self) -> bool {
         self.text.is_empty() && self.details.is_empty()
     }
 
-    /// Is the text a part of the content?
+    /// Whether the text is a part of the content.
     pub(super) fn in_content(&self) -> bool {
         self.place == Some(ReasoningIn::MistralParts) && !self.text.is_empty()
     }
@@ -245,5 +245,5 @@ impl PastReasoning {
     }
 }
 
-/// What the client is told of a wish that can not be fulfilled.
+/// What the client is told of a wish that cannot be fulfilled.
 const PATH: &str = "reasoning_effort";

@@ -118,7 +118,7 @@ fn stop(o: &mut Object<'_>, request: &Request<'_>, profile: &Profile, losses: &m
     Ok(())
 }
 
-/// The form of the answer. What a provider can not be told here stands in the instructions.
+/// The form of the answer. What a provider cannot be told here stands in the instructions.
 fn format(o: &mut Object<'_>, format: &Format<'_>, profile: &Profile) {
     match (format, profile.json_schema) {
         (Format::Text, _) | (_, JsonSchemaSupport::None) => {}
@@ -142,7 +142,7 @@ fn format(o: &mut Object<'_>, format: &Format<'_>, profile: &Profile) {
     }
 }
 
-/// A client that can not say `strict`, nor a name, gets it wherever the schema allows it.
+/// A client that cannot say `strict`, nor a name, gets it wherever the schema allows it.
 fn strict_of(named: bool, strict: Option<bool>, schema: &Raw<'_>) -> Option<bool> {
     strict.or_else(|| (!named).then(|| schema::is_closed(schema.get())))
 }

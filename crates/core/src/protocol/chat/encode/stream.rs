@@ -20,9 +20,9 @@ pub(in crate::protocol::chat) struct ChatEncoder {
     head: Vec<u8>,
     tier: Option<String>,
     last: LastSegment,
-    /// Is the last segment complete?
+    /// Whether the last segment is complete.
     closed: bool,
-    /// Is the next text a paragraph of its own?
+    /// Whether the next text is a paragraph of its own.
     paragraph: bool,
     /// White space after a call: nothing unless text follows.
     blank: String,
@@ -60,7 +60,7 @@ enum LastSegment {
 struct OpenCall {
     index: u64,
     custom: bool,
-    /// Has it any arguments?
+    /// Whether it has any arguments.
     spoke: bool,
 }
 

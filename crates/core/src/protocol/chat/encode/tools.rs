@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::canon::{
     Args, Call, Choice, Chosen, Grammar, Losses, Offer, Part, Request, Target, Tool, ToolChoice, ToolId,
-    ToolKind, ToolNames, WebSearch,
+    ToolKind, ToolNames, ToolSupport, WebSearch,
 };
 use crate::failure::Result;
 use crate::json::write::{self, Array, Object};
@@ -29,8 +29,12 @@ impl<'r, 'a> ToolPlan<'r, 'a> {
         let (profile, caps) = (target.profile, target.caps);
         let known = |value| profile.tool_choice_values.contains(&value);
         let subsets = known(ToolChoice::Allowed);
-        let Offer { mut tools, choice } =
-            Offer::new(&request.tools, request.choice.as_ref(), profile.web_search, subsets, losses)?;
+        let Offer { mut tools, choice } = Offer::new(
+            &request.tools,
+            request.choice.as_ref(),
+            ToolSupport { web_search: profile.web_search, subsets },
+            losses,
+        )?;
         let web_search = tools.iter().find_map(|tool| match &tool.kind {
             ToolKind::WebSearch(search) => Some(search),
             _ => None,
@@ -61,7 +65,7 @@ impl<'r, 'a> ToolPlan<'r, 'a> {
         Ok(plan)
     }
 
-    /// Must the model call something?
+    /// Whether the model must call something.
     pub(super) fn is_forced(&self) -> bool {
         matches!(
             self.choice,
@@ -69,7 +73,7 @@ impl<'r, 'a> ToolPlan<'r, 'a> {
         )
     }
 
-    /// Is there anything that it can call?
+    /// Whether there is anything that it can call.
     pub(super) fn has_tools(&self) -> bool {
         !self.tools.is_empty()
     }

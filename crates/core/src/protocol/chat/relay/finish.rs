@@ -38,7 +38,7 @@ pub(in crate::protocol::chat) fn read(data: &[u8], metadata: &mut ResponseMetada
     }
 }
 
-/// Does a choice hold a call, or a piece of one?
+/// Whether a choice holds a call, or a piece of one.
 fn calls(choice: &[u8]) -> bool {
     let content = find_member(choice, "delta").or_else(|| find_member(choice, "message"));
     let calls = content.and_then(|content| find_member(content.value, "tool_calls"));

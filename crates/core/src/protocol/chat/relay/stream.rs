@@ -57,7 +57,7 @@ fn take<'a>(
     }
 }
 
-/// Is there a choice whose `finish_reason` is set?
+/// Whether there is a choice whose `finish_reason` is set.
 fn finishes(choices: &[u8]) -> bool {
     FINISH_REASON.find_iter(choices).any(|at| {
         let rest = choices.get(at + FINISH_REASON.needle().len()..).unwrap_or_default();

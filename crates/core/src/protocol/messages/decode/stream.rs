@@ -20,9 +20,9 @@ pub(in crate::protocol::messages) struct MessagesDecoder {
     started: bool,
     ended: bool,
     finish: Option<Finish<'static>>,
-    /// Was there text already?
+    /// Whether there was text already.
     spoke: bool,
-    /// Did another block stand behind the last text?
+    /// Whether another block stood behind the last text.
     interrupted: bool,
 }
 

@@ -133,7 +133,7 @@ impl Blocks<'_> {
     }
 }
 
-/// Is it nothing that a result can show?
+/// Whether it is nothing that a result can show.
 fn is_empty(part: &Part<'_>) -> bool {
     match part {
         Part::Text(text) => text.text.is_empty(),

@@ -56,7 +56,7 @@ fn find<'f, 'r, 'a>(results: &'f mut [CallResult<'r, 'a>], id: &str) -> Option<&
 
 impl<'r, 'a> MessagePlan<'r, 'a> {
     /// # Errors
-    /// 400 for what can not be written.
+    /// 400 for what cannot be written.
     pub(super) fn new(request: &'r Request<'a>, target: &Target<'_>, losses: &mut Losses) -> Result<Self> {
         let mut builder = PlanBuilder {
             items: Vec::with_capacity(request.turns.iter().map(|turn| turn.parts.len()).sum()),
@@ -100,7 +100,7 @@ impl<'r, 'a> MessagePlan<'r, 'a> {
         self.items.iter().filter(|(_, item)| item.mark().is_some()).count()
     }
 
-    /// Does it end with the beginning of the answer? Calls without results are the provider's to refuse.
+    /// Whether it ends with the beginning of the answer. Calls without results are the provider's to refuse.
     pub(super) fn is_prefilled(&self) -> bool {
         let last = self.items.last();
         last.is_some_and(|(role, item)| {
@@ -127,7 +127,7 @@ impl<'r, 'a> MessagePlan<'r, 'a> {
         Ok(())
     }
 
-    /// Is a tool loop going on in which the model called without showing what it thought? A provider that
+    /// Whether a tool loop is going on in which the model called without showing what it thought. A provider that
     /// makes it think with a budget refuses that.
     pub(super) fn called_without_thinking(&self) -> bool {
         for message in self.items.chunk_by(|(one, _), (next, _)| one == next).rev() {
@@ -160,7 +160,7 @@ struct PlanBuilder<'r, 'a> {
     /// Instructions that wait for the end of the user's turn.
     late: Vec<&'r Text<'a>>,
     calls: PendingCalls<'r, 'a>,
-    /// May instructions stand in mid-conversation?
+    /// Whether instructions may stand in mid-conversation.
     native: bool,
 }
 
@@ -262,7 +262,7 @@ impl<'r, 'a> PlanBuilder<'r, 'a> {
     }
 }
 
-/// Is it a part without anything in it? Blank text may stand beside text that can be seen.
+/// Whether it is a part without anything in it. Blank text may stand beside text that can be seen.
 fn is_dropped(part: &Part<'_>, visible: bool) -> bool {
     match part {
         Part::Text(text) => text.text.is_empty() || !visible && text.text.is_blank(),

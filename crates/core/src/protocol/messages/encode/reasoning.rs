@@ -98,7 +98,7 @@ impl ThinkingPlan {
         Ok(thought)
     }
 
-    /// Does the gateway make the model think?
+    /// Whether the gateway makes the model think.
     pub(super) fn is_on(&self) -> bool {
         matches!(self.mode, ThinkingMember::Budget(_) | ThinkingMember::Adaptive)
     }
@@ -221,7 +221,7 @@ const MIN_BUDGET_TOKENS: u64 = 1024;
 /// Tokens for the answer beside the thinking.
 const MIN_ANSWER_TOKENS: u64 = 4096;
 
-/// Is there anything of it that the provider takes?
+/// Whether there is anything of it that the provider takes.
 pub(super) fn has_blocks(reasoning: &Reasoning<'_>) -> bool {
     let mut any = false;
     each(reasoning, &mut |_| any = true);

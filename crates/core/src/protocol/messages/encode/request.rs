@@ -1,6 +1,6 @@
 //! A request for a provider, from the canonical form.
 
-use crate::canon::{Losses, Offer, Request, Role, Target, ToolNames, not_carried, sha256_hex};
+use crate::canon::{Losses, Offer, Request, Role, Target, ToolNames, ToolSupport, not_carried, sha256_hex};
 use crate::failure::Result;
 use crate::json::write::{self, Object};
 use crate::protocol::Written;
@@ -23,7 +23,8 @@ pub(in crate::protocol::messages) fn write(
     out: &mut Vec<u8>,
 ) -> Result<Written> {
     let caps = target.caps;
-    let offer = Offer::new(&request.tools, request.choice.as_ref(), caps.web_search, false, losses)?;
+    let support = ToolSupport { web_search: caps.web_search, subsets: false };
+    let offer = Offer::new(&request.tools, request.choice.as_ref(), support, losses)?;
     let pick = ForcedTool::of(&offer, caps, losses)?;
     let mut plan = MessagePlan::new(request, target, losses)?;
     plan.check_prefill(caps.prefill)?;
@@ -139,7 +140,7 @@ fn rest(request: &Request<'_>, stop: bool, tier: Option<&str>, o: &mut Object<'_
     }
 }
 
-/// Are there texts that end the answer? Blank ones are refused by the provider.
+/// Whether there are texts that end the answer. Blank ones are refused by the provider.
 fn stop(request: &Request<'_>, losses: &mut Losses) -> Result<bool> {
     for (index, _) in request.stop.iter().enumerate().filter(|(_, text)| text.is_blank()) {
         losses.drop_named(&format!("stop[{index}]"))?;

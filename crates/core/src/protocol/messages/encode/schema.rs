@@ -1,6 +1,6 @@
 //! Schemas that the provider enforces on its answers, and those that the input of a tool may have.
 //!
-//! It compiles them and refuses what it can not enforce, so such keywords move into descriptions, and every
+//! It compiles them and refuses what it cannot enforce, so such keywords move into descriptions, and every
 //! object is closed. Where closing would change what is allowed there is no such schema.
 
 use std::fmt::Write as _;
@@ -21,7 +21,7 @@ pub(super) fn enforceable(schema: &Raw<'_>) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Is the schema enforceable as it is?
+/// Whether the schema is enforceable as it is.
 pub(super) fn is_exact(schema: &Raw<'_>) -> bool {
     let mut compact = Vec::with_capacity(schema.get().len());
     json::compact(schema.get(), &mut compact);
@@ -129,7 +129,7 @@ impl<'s> SchemaSurvey<'s> {
         }
     }
 
-    /// Does a definition refer to itself, over others or not? What refers to nothing is taken out, step by
+    /// Whether a definition refers to itself, over others or not. What refers to nothing is taken out, step by
     /// step, and a circle is left.
     fn is_recursive(&self) -> bool {
         let mut edges: Vec<_> =
@@ -184,7 +184,7 @@ impl<'s> SchemaFacts<'s> {
         facts
     }
 
-    /// Is it a keyword that can only be described?
+    /// Whether it is a keyword that can only be described.
     fn is_noted(&self, key: &[u8], value: &str) -> bool {
         match key {
             b"minItems" => value.parse::<u64>().is_ok_and(|least| least > 1),
@@ -204,7 +204,7 @@ impl<'s> SchemaFacts<'s> {
         let _ = write!(self.note, "{start}{key}: {value}");
     }
 
-    /// Are there values that the type forbids?
+    /// Whether there are values that the type forbids.
     fn contradicts(&self) -> bool {
         let (Some(kind), Some(values)) = (self.kind, self.values) else { return false };
         let allows = |value: &str| match value.as_bytes().first() {
@@ -299,7 +299,7 @@ fn members(object: &str) -> impl Iterator<Item = (Member<'_>, &str)> {
     })
 }
 
-/// Keywords that can not be enforced.
+/// Keywords that cannot be enforced.
 const NOTED: &[&str] = &[
     "minimum",
     "maximum",

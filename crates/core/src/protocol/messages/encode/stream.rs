@@ -29,7 +29,7 @@ struct MessageWriter {
     usage: Usage,
     finish: Option<Finish<'static>>,
     calls: bool,
-    /// Was there text already?
+    /// Whether there was text already.
     spoke: bool,
     /// What the model said to decline: the inside of a literal.
     refused: Option<String>,

@@ -24,7 +24,7 @@ pub(super) enum ForcedTool<'r> {
 }
 
 impl<'r> ForcedTool<'r> {
-    /// What is said of the client's choice. A model that can not be forced decides by itself.
+    /// What is said of the client's choice. A model that cannot be forced decides by itself.
     ///
     /// # Errors
     /// 400 in strict mode.
@@ -46,7 +46,7 @@ impl<'r> ForcedTool<'r> {
         Ok(Some(pick))
     }
 
-    /// Must the model call?
+    /// Whether the model must call.
     pub(super) fn is_forced(&self) -> bool {
         matches!(self, Self::Any | Self::Tool { .. })
     }
@@ -180,7 +180,7 @@ fn input_schema(schema: Option<&Raw<'_>>, out: &mut Vec<u8>) {
     }
 }
 
-/// Does the provider get the schema as it is, and can it enforce it?
+/// Whether the provider gets the schema as it is, and can enforce it.
 fn is_exact(schema: &Raw<'_>) -> bool {
     let mut members = json::members(schema.get().trim().as_bytes()).lenient();
     members.any(|member| member.is("type")) && schema::is_exact(schema)

@@ -129,7 +129,7 @@ pub(super) fn cache_mark(text: &str, long: bool) -> Cache {
     Cache { long: is_long(text).unwrap_or(long) }
 }
 
-/// Does an object with a `ttl` ask for more than the few minutes that are usual? `None` if it does not say.
+/// Whether an object with a `ttl` asks for more than the few minutes that are usual. `None` if it does not say.
 pub(super) fn is_long(text: &str) -> Option<bool> {
     let ttl = Node::root(text).find("ttl")?.json_str().ok()?;
     Some(matches!(ttl.raw(), "12h" | "24h" | "1h"))

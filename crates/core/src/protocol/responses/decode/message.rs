@@ -16,7 +16,7 @@ pub(super) struct InputReader<'r, 'a> {
     pub(super) request: &'r mut Request<'a>,
     pub(super) losses: &'r mut Losses,
     pub(super) target: &'r Target<'r>,
-    /// Do marks for the prompt cache mean a long life unless they say otherwise?
+    /// Whether marks for the prompt cache mean a long life unless they say otherwise.
     pub(super) long: bool,
     /// Ids of calls that were left out, as they are spelled: what came of them is left out, too.
     pub(super) gone: Vec<&'a str>,

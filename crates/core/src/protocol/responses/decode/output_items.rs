@@ -18,7 +18,7 @@ pub(super) struct OutputItems {
     places: ItemIndex,
     /// The item whose text, refusal or reasoning is open.
     speaking: Option<usize>,
-    /// Has a message said something?
+    /// Whether a message has said something.
     spoke: bool,
     calls: u32,
 }
@@ -84,7 +84,7 @@ impl OutputKind {
 }
 
 impl OutputItems {
-    /// Does the answer call a tool?
+    /// Whether the answer calls a tool.
     pub(super) fn has_calls(&self) -> bool {
         self.calls > 0
     }
@@ -119,7 +119,7 @@ impl OutputItems {
         self.places.first.get(&(index, kind)).or_else(ranked).copied().map(ItemSlot)
     }
 
-    /// Was the item completed?
+    /// Whether the item was completed.
     fn is_done(&self, slot: ItemSlot) -> bool {
         self.items.get(slot.0).is_some_and(|item| item.done)
     }
@@ -197,7 +197,7 @@ impl OutputItems {
         sink(Event::Thought(text));
     }
 
-    /// Did this part of the item speak already?
+    /// Whether this part of the item spoke already.
     pub(super) fn has_spoken(&self, slot: ItemSlot, part: u64) -> bool {
         self.items.get(slot.0).is_some_and(|item| item.spoken & bit(part) != 0)
     }

@@ -43,7 +43,7 @@ struct LateMembers<'a> {
     top_logprobs: Option<&'a str>,
     user: Option<&'a str>,
     safety_identifier: Option<&'a str>,
-    /// Do marks for the prompt cache mean a long life unless they say otherwise?
+    /// Whether marks for the prompt cache mean a long life unless they say otherwise.
     long: bool,
 }
 

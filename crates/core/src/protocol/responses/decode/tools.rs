@@ -34,7 +34,7 @@ pub(super) fn read<'a>(node: &Node<'a, '_>, tools: &mut Vec<Tool<'a>>, losses: &
     })
 }
 
-/// Is this the type of the provider's own search of the web?
+/// Whether this is the type of the provider's own search of the web.
 fn is_web_search(kind: &str) -> bool {
     kind.starts_with(WEB_SEARCH)
 }

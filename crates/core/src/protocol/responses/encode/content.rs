@@ -22,11 +22,11 @@ pub(super) const DEVELOPER: PartNames = PartNames { role: "developer", text: "in
 
 /// Writes the parts of a message for a provider with these habits.
 #[derive(Clone, Copy)]
-pub(super) struct Content<'p> {
+pub(super) struct PartWriter<'p> {
     pub(super) profile: &'p Profile,
 }
 
-impl Content<'_> {
+impl PartWriter<'_> {
     pub(super) fn part(&self, list: &mut Array<'_>, voice: PartNames, part: &Part<'_>) {
         match part {
             Part::Text(text) => self.text(list, voice, text),

@@ -9,7 +9,7 @@ use crate::json::write::Array;
 use crate::json::{JsonStr, compact};
 use crate::protocol::phrases;
 
-use super::content::{ASSISTANT, Content, DEVELOPER, PartNames, USER, is_empty};
+use super::content::{ASSISTANT, DEVELOPER, PartNames, PartWriter, USER, is_empty};
 use super::{ids, reasoning};
 
 /// The instructions, if they can be told apart from the conversation: one block, which bears no mark that would
@@ -33,8 +33,8 @@ pub(super) struct InputWriter<'i> {
 }
 
 impl InputWriter<'_> {
-    fn content(&self) -> Content<'_> {
-        Content { profile: self.target.profile }
+    fn content(&self) -> PartWriter<'_> {
+        PartWriter { profile: self.target.profile }
     }
 
     /// All of them; the blocks of instructions unless they stand elsewhere.
@@ -101,7 +101,7 @@ impl InputWriter<'_> {
         &self,
         list: &mut Array<'_>,
         voice: PartNames,
-        fill: impl FnOnce(Content<'_>, &mut Array<'_>),
+        fill: impl FnOnce(PartWriter<'_>, &mut Array<'_>),
     ) {
         list.object(|o| {
             o.text("type", "message")
@@ -174,12 +174,12 @@ impl InputWriter<'_> {
     }
 }
 
-/// Is this part of a message?
+/// Whether this is part of a message.
 fn is_said(part: &Part<'_>) -> bool {
     !matches!(part, Part::Result(_) | Part::Reasoning(_) | Part::Call(_))
 }
 
-/// Did the tool fail, and does its text not say so by itself?
+/// Whether the tool failed, and its text does not say so by itself.
 fn is_plain_error(result: &ToolResult<'_>) -> bool {
     let first = result.content.iter().find_map(|part| match part {
         Part::Text(text) => Some(&text.text),

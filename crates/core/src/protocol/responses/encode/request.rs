@@ -102,7 +102,7 @@ fn form(o: &mut Object<'_>, format: &Format<'_>) {
     }
 }
 
-/// A client that can not say `strict`, nor a name, gets it wherever the schema allows it.
+/// A client that cannot say `strict`, nor a name, gets it wherever the schema allows it.
 fn is_strict(named: bool, strict: Option<bool>, schema: &Raw<'_>) -> bool {
     strict.unwrap_or_else(|| !named && schema::is_closed(schema.get()))
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::canon::{
     Choice, Chosen, Grammar, Losses, Offer, Part, Request, Target, Tool, ToolChoice, ToolKind, ToolNames,
-    WebSearch,
+    ToolSupport, WebSearch,
 };
 use crate::failure::Result;
 use crate::json::write::{Array, Object};
@@ -21,8 +21,8 @@ pub(super) fn plan<'r, 'a>(
     losses: &mut Losses,
 ) -> Result<Offer<'r, 'a>> {
     let known = |value| target.profile.tool_choice_values.contains(&value);
-    let mut offer =
-        Offer::new(&request.tools, request.choice.as_ref(), true, known(ToolChoice::Allowed), losses)?;
+    let support = ToolSupport { web_search: true, subsets: known(ToolChoice::Allowed) };
+    let mut offer = Offer::new(&request.tools, request.choice.as_ref(), support, losses)?;
     let forced = matches!(
         offer.choice,
         Some(Choice::Required | Choice::Named(_) | Choice::Allowed { required: true, .. })
