@@ -1,4 +1,4 @@
-//! Whether and how hard the model shall think, in all the ways in which Chat clients say so.
+//! The reasoning that a Chat client asks for, in all the ways in which such clients ask.
 
 use crate::canon::{Effort, Losses, Request, Thinking, ThinkingMode};
 use crate::failure::Result;

@@ -1,4 +1,4 @@
-//! What streams and whole answers have in common: finish reasons, details of reasoning, annotations.
+//! The members that streams and whole answers have in common: finish reasons, details of reasoning, annotations.
 
 use crate::canon::{Citation, Finish, Seal};
 use crate::json::write::{self, Object};

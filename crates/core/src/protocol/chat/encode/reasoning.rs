@@ -1,5 +1,5 @@
-//! Whether and how hard the model shall think, in the words that the provider understands.
-//! And what it thought in earlier turns, as its provider wants it.
+//! The reasoning that the provider is asked for, in the words that it understands, and the reasoning of earlier turns, as
+//! its provider wants it.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -67,15 +67,15 @@ fn on(
     levels: &BTreeSet<Effort>,
     losses: &mut Losses,
 ) -> Result<()> {
-    let wish = thinking.effort.or_else(|| thinking.budget.map(Effort::of_budget));
-    let level = wish.and_then(|wish| wish.nearest(levels));
-    if wish.is_none() && thinking.mode == Some(ThinkingMode::Adaptive) && way != EffortFormat::None {
+    let requested = thinking.effort.or_else(|| thinking.budget.map(Effort::of_budget));
+    let level = requested.and_then(|requested| requested.nearest(levels));
+    if requested.is_none() && thinking.mode == Some(ThinkingMode::Adaptive) && way != EffortFormat::None {
         // As the model likes: that is what it does.
         return Ok(());
     }
     match way {
         EffortFormat::None => return losses.drop_named(PATH),
-        EffortFormat::ReasoningEffort => match (level, wish) {
+        EffortFormat::ReasoningEffort => match (level, requested) {
             (Some(level), _) => {
                 o.text("reasoning_effort", level.as_str());
             }
@@ -245,5 +245,5 @@ impl PastReasoning {
     }
 }
 
-/// What the client is told of a wish that cannot be fulfilled.
+/// What the client is told of a request that cannot be fulfilled.
 const PATH: &str = "reasoning_effort";

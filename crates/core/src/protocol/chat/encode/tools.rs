@@ -123,8 +123,8 @@ pub(super) fn write(
         losses.drop_named("tools.strict")?;
     }
     o.array("tools", |list| plan.tools.iter().for_each(|tool| one(list, tool, target, names)));
-    if let Some(wish) = &plan.choice {
-        choice(o, wish, plan, target, names);
+    if let Some(requested) = &plan.choice {
+        choice(o, requested, plan, target, names);
     }
     match parallel {
         Some(value) if profile.parallel_tool_calls => {
@@ -217,12 +217,12 @@ fn wrapped(o: &mut Object<'_>, name: &str, tool: &Tool<'_>, grammar: Option<&Gra
 
 fn choice(
     o: &mut Object<'_>,
-    wish: &Choice<'_>,
+    requested: &Choice<'_>,
     plan: &ToolPlan<'_, '_>,
     target: &Target<'_>,
     names: &ToolNames,
 ) {
-    match wish {
+    match requested {
         Choice::Auto => o.text("tool_choice", "auto"),
         Choice::None => o.text("tool_choice", "none"),
         // The provider whose ids have nine characters has a word of its own.

@@ -1,4 +1,4 @@
-//! How a client wants the model to think.
+//! The reasoning that a client asks for.
 
 use crate::canon::{Losses, Thinking, ThinkingMode};
 use crate::failure::Result;

@@ -1,4 +1,4 @@
-//! What a stream and a whole answer have in common.
+//! The members that streams and whole answers have in common: the head of the message, its end, its sealed blocks.
 
 use crate::canon::{Carrier, Context, Finish, Seal};
 use crate::json::JsonStr;

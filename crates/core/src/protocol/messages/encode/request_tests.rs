@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::json::{JsonStr, Raw};
 
 #[path = "reasoning_tests.rs"]
-mod wishes;
+mod reasoning_requested;
 
 #[path = "tools_tests.rs"]
 mod tools_offered;

@@ -27,19 +27,19 @@ pub(super) struct PartWriter<'p> {
 }
 
 impl PartWriter<'_> {
-    pub(super) fn part(&self, list: &mut Array<'_>, voice: PartNames, part: &Part<'_>) {
+    pub(super) fn part(&self, list: &mut Array<'_>, part_names: PartNames, part: &Part<'_>) {
         match part {
-            Part::Text(text) => self.text(list, voice, text),
-            Part::Refusal(text) if voice.role == ASSISTANT.role => {
+            Part::Text(text) => self.text(list, part_names, text),
+            Part::Refusal(text) if part_names.role == ASSISTANT.role => {
                 list.object(|o| {
                     o.text("type", "refusal").json_str("refusal", text);
                 });
             }
-            Part::Refusal(text) => self.text(list, voice, &Text::new(text.borrow())),
+            Part::Refusal(text) => self.text(list, part_names, &Text::new(text.borrow())),
             Part::Image(image) => {
                 list.object(|o| picture(o, image));
             }
-            Part::Document(document) => self.document(list, voice, document),
+            Part::Document(document) => self.document(list, part_names, document),
             Part::Audio(audio) => {
                 list.object(|o| {
                     o.text("type", "input_audio").object("input_audio", |o| {
@@ -51,10 +51,10 @@ impl PartWriter<'_> {
         }
     }
 
-    pub(super) fn text(&self, list: &mut Array<'_>, voice: PartNames, text: &Text<'_>) {
+    pub(super) fn text(&self, list: &mut Array<'_>, part_names: PartNames, text: &Text<'_>) {
         list.object(|o| {
-            o.text("type", voice.text).string("text", |out| {
-                out.plain(voice.note);
+            o.text("type", part_names.text).string("text", |out| {
+                out.plain(part_names.note);
                 out.json_str(&text.text);
             });
             self.mark(o, text.cache);
@@ -72,9 +72,9 @@ impl PartWriter<'_> {
         };
     }
 
-    fn document(&self, list: &mut Array<'_>, voice: PartNames, document: &DocumentPart<'_>) {
+    fn document(&self, list: &mut Array<'_>, part_names: PartNames, document: &DocumentPart<'_>) {
         if let Some(context) = document.context.as_ref().filter(|context| !context.is_empty()) {
-            self.text(list, voice, &Text::new(context.borrow()));
+            self.text(list, part_names, &Text::new(context.borrow()));
         }
         let Source::Text(text) = &document.source else {
             list.object(|o| file(o, document));
@@ -94,7 +94,7 @@ impl PartWriter<'_> {
         }
         // Servers that take no files take their text.
         list.object(|o| {
-            o.text("type", voice.text).string("text", |out| {
+            o.text("type", part_names.text).string("text", |out| {
                 if let Some(title) = &document.name {
                     out.json_str(title);
                     out.plain("\n");

@@ -49,7 +49,7 @@ impl InputWriter<'_> {
         if turn.name.is_some() {
             self.losses.drop_named("messages.name")?;
         }
-        let voice = match (turn.role, self.target.profile.mid_system) {
+        let part_names = match (turn.role, self.target.profile.mid_system) {
             (Role::User, _) => USER,
             (Role::Assistant, _) => ASSISTANT,
             (Role::System, MidSystem::Native) => DEVELOPER,
@@ -67,7 +67,7 @@ impl InputWriter<'_> {
                         reasoning::write(list, reasoning);
                     }
                 }
-                said => self.message_of(list, said, voice, run.len() == turn.parts.len())?,
+                said => self.message_of(list, said, part_names, run.len() == turn.parts.len())?,
             }
         }
         Ok(())
@@ -78,20 +78,20 @@ impl InputWriter<'_> {
         &mut self,
         list: &mut Array<'_>,
         parts: &[Part<'_>],
-        voice: PartNames,
+        part_names: PartNames,
         alone: bool,
     ) -> Result<()> {
-        let assistant = voice.role == ASSISTANT.role;
+        let assistant = part_names.role == ASSISTANT.role;
         let media = |part: &Part<'_>| matches!(part, Part::Image(_) | Part::Document(_) | Part::Audio(_));
         if assistant && parts.iter().any(media) {
             self.losses.drop_named("messages.assistant.media")?;
         }
         // A user who says nothing has spoken all the same: without any item the request would be refused.
-        let silent = alone && voice.role == USER.role && parts.iter().all(is_empty);
+        let silent = alone && part_names.role == USER.role && parts.iter().all(is_empty);
         let goes = |part: &&Part<'_>| !(is_empty(part) && !silent || assistant && media(part));
         if parts.iter().any(|part| goes(&part)) {
-            self.message(list, voice, |content, list| {
-                parts.iter().filter(goes).for_each(|part| content.part(list, voice, part));
+            self.message(list, part_names, |content, list| {
+                parts.iter().filter(goes).for_each(|part| content.part(list, part_names, part));
             });
         }
         Ok(())
@@ -100,12 +100,12 @@ impl InputWriter<'_> {
     fn message(
         &self,
         list: &mut Array<'_>,
-        voice: PartNames,
+        part_names: PartNames,
         fill: impl FnOnce(PartWriter<'_>, &mut Array<'_>),
     ) {
         list.object(|o| {
             o.text("type", "message")
-                .text("role", voice.role)
+                .text("role", part_names.role)
                 .array("content", |parts| fill(self.content(), parts));
         });
     }

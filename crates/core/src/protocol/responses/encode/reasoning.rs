@@ -38,7 +38,7 @@ pub(super) fn wanted(
 
 /// The level that comes nearest to what the client wants.
 fn effort(thinking: &Thinking, target: &Target<'_>, losses: &mut Losses) -> Result<Option<Effort>> {
-    let wish = match (thinking.is_off(), thinking.effort, thinking.budget) {
+    let requested = match (thinking.is_off(), thinking.effort, thinking.budget) {
         (true, ..) => Effort::None,
         (false, Some(level), _) => level,
         (false, None, Some(tokens)) => Effort::of_budget(tokens),
@@ -48,7 +48,7 @@ fn effort(thinking: &Thinking, target: &Target<'_>, losses: &mut Losses) -> Resu
         EffortFormat::None => BTreeSet::new(),
         _ => target.profile.efforts.intersection(&target.caps.efforts).copied().collect(),
     };
-    let nearest = wish.nearest(&known);
+    let nearest = requested.nearest(&known);
     if nearest.is_none() {
         losses.drop_named("reasoning.effort")?;
     }

@@ -82,8 +82,8 @@ pub(super) fn write(
     }
     let custom = target.profile.custom_tools;
     o.array("tools", |list| offer.tools.iter().for_each(|tool| one(list, tool, custom, names)));
-    if let Some(wish) = &offer.choice {
-        choice(o, wish, offer, custom, names);
+    if let Some(requested) = &offer.choice {
+        choice(o, requested, offer, custom, names);
     }
     match parallel {
         Some(value) if target.profile.parallel_tool_calls => {
@@ -189,8 +189,14 @@ fn web_search(o: &mut Object<'_>, search: &WebSearch<'_>) {
     }
 }
 
-fn choice(o: &mut Object<'_>, wish: &Choice<'_>, offer: &Offer<'_, '_>, custom: bool, names: &ToolNames) {
-    match wish {
+fn choice(
+    o: &mut Object<'_>,
+    requested: &Choice<'_>,
+    offer: &Offer<'_, '_>,
+    custom: bool,
+    names: &ToolNames,
+) {
+    match requested {
         Choice::Auto => o.text("tool_choice", "auto"),
         Choice::None => o.text("tool_choice", "none"),
         Choice::Required => o.text("tool_choice", "required"),
