@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use crossmodel::demo::{self, ScriptStep};
 use crossmodel::provider::Profile;
 use crossmodel_core::protocol::{ProtocolId, REGISTRY};
-use crossmodel_core::sse::Event;
+use crossmodel_core::sse::SseEvent;
 use crossmodel_core::translate::relay;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
@@ -58,7 +58,7 @@ mod copy {
 }
 
 mod serde_ignored {
-    use super::{Bencher, Chunk, Event, IgnoredAny, ProtocolId, black_box, protocols};
+    use super::{Bencher, Chunk, IgnoredAny, ProtocolId, SseEvent, black_box, protocols};
 
     #[divan::bench(args = protocols())]
     fn one_event(bencher: Bencher<'_, '_>, protocol: ProtocolId) {
@@ -71,7 +71,8 @@ mod serde_ignored {
     }
 
     fn measure(bencher: Bencher<'_, '_>, chunk: &Chunk) {
-        let data: Vec<_> = chunk.events.iter().map(|event| Event::parse(event).data.unwrap().bytes).collect();
+        let data: Vec<_> =
+            chunk.events.iter().map(|event| SseEvent::parse(event).data.unwrap().bytes).collect();
         let counted = bencher.counter(chunk.items()).counter(chunk.length());
         counted.bench(|| {
             for json in &data {

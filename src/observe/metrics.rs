@@ -6,7 +6,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use prometheus::{Encoder, Histogram, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
-use crate::canon::{Oddity, ProtocolId, Rejection};
+use crate::canon::{Anomaly, ProtocolId, Rejection};
 use crate::limit::Shed;
 use crate::meter::{Invariant, Unpriced};
 
@@ -159,7 +159,7 @@ impl Metrics {
     }
 
     /// Counts the parts of an answer that a translation did not understand.
-    pub fn oddities(&self, provider: &str, oddity: Oddity, count: u64) {
+    pub fn oddities(&self, provider: &str, oddity: Anomaly, count: u64) {
         self.oddities.with_label_values(&[provider, oddity.as_str()]).inc_by(count);
     }
 

@@ -21,7 +21,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span};
 
-use crate::canon::Said;
+use crate::canon::ResponseMetadata;
 
 use super::access::AccessLine;
 use super::labels::AttemptFailure;
@@ -135,7 +135,7 @@ impl Trace {
     }
 
     /// The call is over.
-    pub fn end(&mut self, line: &AccessLine<'_>, operation: &'static str, said: &Said) {
+    pub fn end(&mut self, line: &AccessLine<'_>, operation: &'static str, said: &ResponseMetadata) {
         let Some(open) = self.0.take() else { return };
         let span = open.context.span();
         span.update_name(format!("{operation} {}", line.model.unwrap_or("unknown")));

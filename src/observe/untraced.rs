@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use http::{HeaderMap, HeaderValue};
 
-use crate::canon::Said;
+use crate::canon::ResponseMetadata;
 
 use super::access::AccessLine;
 use super::labels::AttemptFailure;
@@ -54,5 +54,5 @@ impl Trace {
     }
 
     /// Does nothing.
-    pub fn end(&mut self, _: &AccessLine<'_>, _: &'static str, _: &Said) {}
+    pub fn end(&mut self, _: &AccessLine<'_>, _: &'static str, _: &ResponseMetadata) {}
 }

@@ -14,8 +14,8 @@ use secrecy::SecretString;
 use crate::protocol::ProtocolId;
 
 pub use crate::canon::{
-    AnthropicVersion, CacheParts, Effort, JsonSchemaSupport, MaxTokensField, MidSystem, Prefill, Profile,
-    ProfileSettings, ReasoningIn, Sampling, StreamUsage, SystemRole, ToolChoice, ToolId, UserField,
+    AnthropicVersion, CacheParts, EffortFormat, JsonSchemaSupport, MaxTokensField, MidSystem, Prefill,
+    Profile, ProfileSettings, ReasoningIn, Sampling, StreamUsage, SystemRole, ToolChoice, ToolId, UserField,
 };
 pub use base_url::BaseUrl;
 pub use preset::{Preset, preset, presets};

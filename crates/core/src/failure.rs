@@ -13,10 +13,10 @@ pub type Result<T> = std::result::Result<T, Failure>;
 
 /// One failed request, as the client will be told of it.
 #[derive(Clone)]
-pub struct Failure(Box<Inner>);
+pub struct Failure(Box<FailureFields>);
 
 #[derive(Clone)]
-struct Inner {
+struct FailureFields {
     kind: Kind,
     message: Cow<'static, str>,
     param: Option<Cow<'static, str>>,
@@ -50,7 +50,7 @@ pub enum Kind {
     InvalidJson,
     /// A member of the conversation is missing or has the wrong type.
     InvalidMessages,
-    /// A member that this route can not honour.
+    /// A member that this route cannot honour.
     Unsupported,
     /// State, background work or stored prompts of the Responses protocol.
     UnsupportedState,
@@ -94,7 +94,7 @@ pub enum Kind {
     UpgradeRequired,
     /// The provider's rate limit.
     RateLimited,
-    /// The store can not be read.
+    /// The store cannot be read.
     Store,
     /// A defect of the gateway.
     Internal,
@@ -134,7 +134,7 @@ impl Failure {
     /// A failure with a message that is safe to show to the client.
     #[must_use]
     pub fn new(kind: Kind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner {
+        Self(Box::new(FailureFields {
             kind,
             message: message.into(),
             param: None,
@@ -149,7 +149,7 @@ impl Failure {
         }))
     }
 
-    /// The documented answer for a model that can not be used, whatever the reason.
+    /// The documented answer for a model that cannot be used, whatever the reason.
     #[must_use]
     pub fn model_not_found(model: &str) -> Self {
         let message = format!("Model '{}' was not found or is unavailable.", printable(model));
@@ -231,7 +231,7 @@ impl Failure {
         self
     }
 
-    /// The same, where the provider can not help it: it does not have what a request names.
+    /// The same, where the provider cannot help it: it does not have what a request names.
     #[must_use]
     pub fn without_blame(mut self) -> Self {
         if self.0.work == Work::Failed {
@@ -314,7 +314,7 @@ impl Failure {
     /// Seconds for the `retry-after` header; 429 and 503 always have one.
     #[must_use]
     pub fn retry_after(&self) -> Option<u64> {
-        let default = matches!(self.status(), 429 | 503).then_some(DEFAULT_RETRY_AFTER);
+        let default = matches!(self.status(), 429 | 503).then_some(DEFAULT_RETRY_AFTER_SECONDS);
         self.0.retry_after.or(default)
     }
 
@@ -375,7 +375,7 @@ impl Kind {
         Row { status, openai_type, code, anthropic_type }
     }
 
-    /// Is it the provider that has failed, so that another one may not?
+    /// Whether it is the provider that has failed, so that another one may not.
     #[must_use]
     pub fn is_the_providers(self) -> bool {
         matches!(self, Self::Provider | Self::Unavailable | Self::RateLimited)
@@ -392,10 +392,10 @@ impl Kind {
     }
 }
 
-/// Does a text look like the name of an error, and not like something that somebody wrote?
+/// Whether a text looks like the name of an error, and not like something that somebody wrote.
 pub(crate) fn is_identifier(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
-    text.len() <= LONGEST_IDENTIFIER && text.bytes().all(plain)
+    text.len() <= MAX_IDENTIFIER_LEN && text.bytes().all(plain)
 }
 
 /// Shortens a name that a client chose to what a message repeats of it: its first characters, with `?` for those that
@@ -403,8 +403,8 @@ pub(crate) fn is_identifier(text: &str) -> bool {
 #[must_use]
 pub fn printable(name: &str) -> String {
     let visible = |c: char| if c.is_ascii_graphic() { c } else { '?' };
-    let mut shown: String = name.chars().take(NAME_SHOWN).map(visible).collect();
-    if name.chars().nth(NAME_SHOWN).is_some() {
+    let mut shown: String = name.chars().take(MAX_SHOWN_NAME_LEN).map(visible).collect();
+    if name.chars().nth(MAX_SHOWN_NAME_LEN).is_some() {
         shown.push_str("...");
     }
     shown
@@ -430,10 +430,10 @@ const BILLING: &str = "billing_error";
 const API: &str = "api_error";
 
 /// Characters of an error's name.
-const LONGEST_IDENTIFIER: usize = 64;
+const MAX_IDENTIFIER_LEN: usize = 64;
 
 /// Characters of a name that an error message repeats.
-const NAME_SHOWN: usize = 100;
+const MAX_SHOWN_NAME_LEN: usize = 100;
 
 /// Seconds, where nothing better is known: SDKs wait about as long by themselves.
-const DEFAULT_RETRY_AFTER: u64 = 1;
+const DEFAULT_RETRY_AFTER_SECONDS: u64 = 1;

@@ -11,7 +11,7 @@ use crossmodel_core::canon::Profile;
 use crossmodel_core::canon::{Caps, Sealer, Target};
 use crossmodel_core::json::Body;
 use crossmodel_core::protocol::{Head, Protocol, ProtocolId, REGISTRY};
-use crossmodel_core::translate::bridge::{Facts, render};
+use crossmodel_core::translate::bridge::{RequestFacts, render};
 use crossmodel_core::translate::relay::{Edits, Reply, Stream};
 
 /// Events in which nothing changes, per protocol in the order of the registry.
@@ -167,7 +167,7 @@ fn the_request_of_an_agent_is_translated_with_few_allocations() {
                 caps: &caps,
                 sealer: &Sealer::default(),
             };
-            let facts = Facts {
+            let facts = RequestFacts {
                 request_id: "r",
                 now: 0,
                 model: "v/m",

@@ -7,7 +7,7 @@ use crossmodel_core::canon::Profile;
 use crossmodel_core::failure::Kind;
 use crossmodel_core::json::{self, Body};
 use crossmodel_core::protocol::{Head, Protocol, REGISTRY, UpstreamError};
-use crossmodel_core::sse::{Event, Framer};
+use crossmodel_core::sse::{Framer, SseEvent};
 use crossmodel_core::translate::relay::{Edits, End, Reply, Stream};
 use proptest::prelude::*;
 
@@ -228,7 +228,7 @@ proptest! {
         let _ = json::members(&bytes).finish();
         let _ = json::elements(&bytes).count();
         let _ = json::text(&bytes);
-        let event = Event::parse(&bytes);
+        let event = SseEvent::parse(&bytes);
         let _ = UpstreamError::read(&bytes);
         for protocol in REGISTRY {
             protocol.read_event(&event);

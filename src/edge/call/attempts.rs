@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::HeaderValue;
 
-use crate::canon::{Oddity, Said, Usage};
+use crate::canon::{Anomaly, ResponseMetadata, Usage};
 use crate::edge::call::call_guard::Abort;
 use crate::edge::call::fallback::Fallbacks;
 use crate::edge::call::target::Call;
@@ -25,7 +25,7 @@ pub(in crate::edge) struct Attempts {
     pub(in crate::edge) answer: ProviderAnswer,
     pub(in crate::edge) trace: Trace,
     /// The parts of answers that were not understood, by the provider that the call has left.
-    left_oddities: Vec<(Arc<str>, BTreeMap<Oddity, u64>)>,
+    left_oddities: Vec<(Arc<str>, BTreeMap<Anomaly, u64>)>,
     /// The call's stay at the target that is being asked.
     asked: Option<InFlightCall>,
     /// The try of a target that is going on, or was the last.
@@ -51,9 +51,9 @@ pub(in crate::edge) struct ProviderAnswer {
     /// The model that has answered, in its provider's words, if it is not the one that was asked.
     pub(in crate::edge) served: Option<String>,
     /// The answer's own id, model and finish reason.
-    pub(in crate::edge) said: Said,
+    pub(in crate::edge) said: ResponseMetadata,
     /// The parts of the answer that were not understood.
-    pub(in crate::edge) oddities: BTreeMap<Oddity, u64>,
+    pub(in crate::edge) oddities: BTreeMap<Anomaly, u64>,
     /// Whether the answer is only an estimate of the gateway's.
     pub(in crate::edge) estimated: bool,
 }
@@ -77,7 +77,7 @@ impl Attempts {
     }
 
     /// Returns the parts of all answers that were not understood, with the providers that have sent them.
-    pub(in crate::edge) fn oddities(&self) -> impl Iterator<Item = (&str, Oddity, u64)> {
+    pub(in crate::edge) fn oddities(&self) -> impl Iterator<Item = (&str, Anomaly, u64)> {
         let current = self.call.iter().map(|call| (&*call.provider().name, &self.answer.oddities));
         let left = self.left_oddities.iter().map(|(provider, oddities)| (&**provider, oddities));
         let all = left.chain(current);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::canon::Rate;
 use crate::failure::{Failure, Kind, Result};
 use crate::meter::Prices;
-use crate::protocol::{Demand, Members, Service, Spare};
+use crate::protocol::{Demand, RequestMembers, Service, Spare};
 use crate::route::{ModelEntry, ResolvedModel, TargetChoice};
 
 /// Leaves out the targets that have prices, but none for what a request asks for.
@@ -39,7 +39,7 @@ pub(in crate::edge) fn spare(
     choices: &VecDeque<TargetChoice>,
     found: &ResolvedModel,
     body: &[u8],
-    members: &Members,
+    members: &RequestMembers,
 ) -> Option<Spare> {
     let all = choices.iter().filter_map(|choice| prices(choice, found));
     all.filter_map(|prices| Spare::of(body, members, |service| covers(prices, &found.entry, service))).next()

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::canon::Form;
 use crate::canon::{Caps, Context, Rejections, Sealer, Target, ThinkingCaps, is_thinker};
-use crate::edge::call::form::Form;
 use crate::edge::call::snapshot::Snapshot;
 use crate::edge::upstream::{self, Upstream};
 use crate::failure::Result;
@@ -146,7 +146,7 @@ impl Call {
 
     /// Takes from the request's head what matters to the answer.
     pub(in crate::edge) fn note_head(&mut self, head: &Head<'_>) {
-        self.form = Form::of(head.stream);
+        self.form = Form::of_stream(head.stream);
         self.choices = head.choices;
         self.thinks = head.thinks || self.thinks_unasked();
     }

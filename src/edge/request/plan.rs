@@ -216,7 +216,7 @@ fn write_request(
 ) -> Result<Written> {
     if call.protocol != client {
         let strict = request.is_strict(&call.found.entry);
-        let facts = bridge::Facts { strict, output_cap, ..facts(request, call, &head.model) };
+        let facts = bridge::RequestFacts { strict, output_cap, ..facts(request, call, &head.model) };
         return translate_request(call, client, body, &facts, &request.sealer());
     }
     let (speaker, profile) = (client.protocol(), &call.provider().profile);
@@ -231,7 +231,7 @@ fn translate_request(
     call: &Call,
     client: ProtocolId,
     body: &[u8],
-    facts: &bridge::Facts<'_>,
+    facts: &bridge::RequestFacts<'_>,
     sealer: &Sealer,
 ) -> Result<Written> {
     let written = bridge::render(client.protocol(), body, &call.target(sealer), facts)?;
@@ -267,8 +267,8 @@ pub(in crate::edge) fn context(request: &RequestInfo, call: &Call) -> Result<Arc
     Ok(Arc::new(Context { include_usage, ..context }))
 }
 
-fn facts<'f>(request: &'f RequestInfo, call: &Call, model: &'f str) -> bridge::Facts<'f> {
-    bridge::Facts {
+fn facts<'f>(request: &'f RequestInfo, call: &Call, model: &'f str) -> bridge::RequestFacts<'f> {
+    bridge::RequestFacts {
         request_id: &request.id,
         now: request.seconds(),
         model,

@@ -15,11 +15,11 @@ use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::Session;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::canon::Form;
 use crate::edge::call::admission::Admission;
 use crate::edge::call::attempts::Attempts;
 use crate::edge::call::billing::Billing;
 use crate::edge::call::call_guard::{Abort, CallGuard};
-use crate::edge::call::form::Form;
 use crate::edge::call::outcome::Outcome;
 use crate::edge::call::request_info::RequestInfo;
 use crate::edge::request::headers::Identity;

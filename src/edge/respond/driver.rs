@@ -22,10 +22,10 @@ use pingora::{Error, ErrorType};
 use pingora_proxy::{ProxyHttp, Session};
 use tokio::time::timeout;
 
+use crate::canon::Form;
 use crate::edge::call::attempts::Attempts;
 use crate::edge::call::call_guard::{Abort, CallGuard};
 use crate::edge::call::context::CallContext;
-use crate::edge::call::form::Form;
 use crate::edge::call::leaving;
 use crate::edge::call::outcome::Outcome;
 use crate::edge::call::request_info::RequestInfo;
@@ -349,8 +349,7 @@ fn response_stream(
         Some(Bridged { client, context, .. }) => {
             let (client, from, profile) =
                 (client.protocol(), call.protocol.protocol(), &call.provider().profile);
-            let bridge =
-                Bridge::new(client, from, profile, Arc::clone(context), call.form.is_stream(), limit);
+            let bridge = Bridge::new(client, from, profile, Arc::clone(context), call.form, limit);
             let bridge = bridge.hiding(&call.keys);
             ResponseStream::Bridged { bridge: Box::new(bridge), client, context: Arc::clone(context) }
         }

@@ -15,10 +15,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use crossmodel_core::canon::{Caps, Context, Profile, Sealer, Target};
-use crossmodel_core::json::Lit;
+use crossmodel_core::canon::{Caps, Context, Form, Profile, Sealer, Target};
+use crossmodel_core::json::JsonStr;
 use crossmodel_core::protocol::ProtocolId;
-use crossmodel_core::translate::bridge::{Bridge, Facts, Rendered, render};
+use crossmodel_core::translate::bridge::{Bridge, Rendered, RequestFacts, render};
 use divan::{Bencher, black_box};
 
 fn main() {
@@ -73,7 +73,7 @@ fn rendering(pair: Pair) -> impl Fn() -> Rendered {
             caps: &caps,
             sealer: &Sealer::default(),
         };
-        let facts = Facts {
+        let facts = RequestFacts {
             request_id: "req_cm_bench",
             now: 0,
             model: "v/m",
@@ -95,9 +95,9 @@ fn tree(protocol: ProtocolId) -> impl Fn() -> Vec<u8> {
 
 #[divan::bench(args = pairs())]
 fn event(bencher: Bencher<'_, '_>, pair: Pair) {
-    let context = Arc::new(Context { model: Lit::plain("v/m"), ..Context::default() });
+    let context = Arc::new(Context { model: JsonStr::plain("v/m"), ..Context::default() });
     let (client, upstream) = (pair.0.protocol(), pair.1.protocol());
-    let mut bridge = Bridge::new(client, upstream, &Profile::default(), context, true, 8 << 20);
+    let mut bridge = Bridge::new(client, upstream, &Profile::default(), context, Form::Stream, 8 << 20);
     for opening in openings(pair.1) {
         bridge.push(Bytes::from_static(opening.as_bytes())).unwrap();
     }

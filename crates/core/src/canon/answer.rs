@@ -1,13 +1,14 @@
 //! A whole answer: the stream of its events, collected.
 
-use crate::json::{Lit, Raw};
+use crate::json::{JsonStr, Raw};
 
-use super::event::Kind;
+use super::event::SegmentKind;
 use super::queue::Overflow;
-use super::{Citation, Event, Finish, Queue, Seal, Step, Usage};
+use super::{Citation, Event, Finish, Queue, Seal, SegmentStep, Usage};
 
 /// An answer that is collected from its events. What is written from it is what a stream would have said.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct Answer {
     /// The provider's id of the answer.
     pub id: Option<String>,
@@ -26,12 +27,13 @@ pub struct Answer {
 
 /// One piece of an answer, complete.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Segment {
     /// What it is.
-    pub kind: Kind,
+    pub kind: SegmentKind,
     /// Its text or, of a call, its arguments: the inside of a string literal.
     pub text: String,
-    /// Is it text of another message than the text before?
+    /// Whether it is text of another message than the text before.
     pub paragraph: bool,
     /// Where its text comes from.
     pub cites: Vec<Citation<'static>>,
@@ -39,7 +41,7 @@ pub struct Segment {
     pub logprobs: Vec<Raw<'static>>,
     /// What only the provider can read of it.
     pub seals: Vec<Seal<'static>>,
-    /// Is it whole?
+    /// Whether it is whole.
     pub complete: bool,
 }
 
@@ -70,27 +72,27 @@ impl Answer {
         Ok(())
     }
 
-    /// Was it ended by a limit?
+    /// Whether it was ended by a limit.
     #[must_use]
     pub fn is_cut(&self) -> bool {
         matches!(self.finish, Some(Finish::Length | Finish::ContextWindow))
     }
 
-    /// Does it call a tool?
+    /// Whether it calls a tool.
     #[must_use]
     pub fn calls(&self) -> bool {
-        self.segments.iter().any(|segment| matches!(segment.kind, Kind::Call { .. }))
+        self.segments.iter().any(|segment| matches!(segment.kind, SegmentKind::Call { .. }))
     }
 }
 
 impl Segment {
     /// Its text.
     #[must_use]
-    pub fn lit(&self) -> Lit<'_> {
-        Lit::part(&self.text)
+    pub fn json_str(&self) -> JsonStr<'_> {
+        JsonStr::part(&self.text)
     }
 
-    fn new(kind: Kind, paragraph: bool) -> Self {
+    fn new(kind: SegmentKind, paragraph: bool) -> Self {
         Self {
             kind,
             text: String::new(),
@@ -103,11 +105,11 @@ impl Segment {
     }
 }
 
-fn collect(segments: &mut Vec<Segment>, step: Step<'_>) {
+fn collect(segments: &mut Vec<Segment>, step: SegmentStep<'_>) {
     match step {
-        Step::Open { kind, paragraph } => segments.push(Segment::new(kind.clone(), paragraph)),
-        Step::Opaque(seals) => {
-            let mut segment = Segment::new(Kind::Reasoning, false);
+        SegmentStep::Open { kind, paragraph } => segments.push(Segment::new(kind.clone(), paragraph)),
+        SegmentStep::Opaque(seals) => {
+            let mut segment = Segment::new(SegmentKind::Reasoning, false);
             segment.seals.extend_from_slice(seals);
             segment.complete = true;
             segments.push(segment);
@@ -115,14 +117,14 @@ fn collect(segments: &mut Vec<Segment>, step: Step<'_>) {
         step => {
             let Some(last) = segments.last_mut() else { return };
             match step {
-                Step::Delta(text) => last.text.push_str(text.raw()),
-                Step::Cite(cite) => last.cites.push(cite.clone()),
-                Step::Logprobs(raw) => last.logprobs.push(raw.clone()),
-                Step::Close { seals, complete } => {
+                SegmentStep::Delta(text) => last.text.push_str(text.raw()),
+                SegmentStep::Cite(cite) => last.cites.push(cite.clone()),
+                SegmentStep::Logprobs(raw) => last.logprobs.push(raw.clone()),
+                SegmentStep::Close { seals, complete } => {
                     last.seals.extend_from_slice(seals);
                     last.complete = complete;
                 }
-                Step::Open { .. } | Step::Opaque(_) => {}
+                SegmentStep::Open { .. } | SegmentStep::Opaque(_) => {}
             }
         }
     }
@@ -139,9 +141,9 @@ mod tests {
         let usage = UsagePart { output: Some(3), ..UsagePart::default() };
         for event in [
             Event::Start { id: Some("x".into()), created: Some(7) },
-            Event::Thought(Lit::plain("t")),
-            Event::Text(Lit::plain("a")),
-            Event::Text(Lit::plain("b")),
+            Event::Thought(JsonStr::plain("t")),
+            Event::Text(JsonStr::plain("a")),
+            Event::Text(JsonStr::plain("b")),
             Event::Usage(usage),
             Event::Finish(Finish::Length),
             Event::End,
@@ -149,7 +151,7 @@ mod tests {
             answer.take(event).unwrap();
         }
         let seen: Vec<_> = answer.segments.iter().map(|s| (&s.kind, s.text.as_str(), s.complete)).collect();
-        assert_eq!(seen, [(&Kind::Reasoning, "t", true), (&Kind::Text, "ab", false)]);
+        assert_eq!(seen, [(&SegmentKind::Reasoning, "t", true), (&SegmentKind::Text, "ab", false)]);
         assert_eq!(
             (answer.id.as_deref(), answer.usage.as_ref().unwrap().output, answer.is_cut()),
             (Some("x"), 3, true)

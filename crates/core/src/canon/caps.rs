@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::{Level, ProtocolId};
+use super::{Effort, ProtocolId};
 
 /// What one model can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,17 +15,17 @@ pub struct Caps {
     pub sampling: SamplingCaps,
     /// How it can be made to think.
     pub thinking: ThinkingCaps,
-    /// Does it think unless it is told not to?
+    /// Whether it thinks unless it is told not to.
     pub thinks_by_default: bool,
     /// The levels of effort that it knows.
-    pub efforts: BTreeSet<Level>,
-    /// Can it be forced to call a tool?
+    pub efforts: BTreeSet<Effort>,
+    /// Whether it can be forced to call a tool.
     pub forced_tool: bool,
-    /// Can it continue an assistant message?
+    /// Whether it can continue an assistant message.
     pub prefill: bool,
-    /// May instructions stand in mid-conversation?
+    /// Whether instructions may stand in mid-conversation.
     pub mid_system: bool,
-    /// Can it search the web?
+    /// Whether it can search the web.
     pub web_search: bool,
 }
 
@@ -55,7 +55,7 @@ pub enum ThinkingCaps {
     AdaptiveBudget,
     /// As it likes.
     Adaptive,
-    /// As it likes, and it can not be switched off.
+    /// As it likes, and it cannot be switched off.
     AdaptiveAlways,
 }
 
@@ -68,17 +68,17 @@ pub struct CapsSettings {
     pub sampling: Option<SamplingCaps>,
     /// How it can be made to think.
     pub thinking: Option<ThinkingCaps>,
-    /// Does it think unless it is told not to?
+    /// Whether it thinks unless it is told not to.
     pub thinks_by_default: Option<bool>,
     /// The levels of effort that it knows.
-    pub efforts: Option<BTreeSet<Level>>,
-    /// Can it be forced to call a tool?
+    pub efforts: Option<BTreeSet<Effort>>,
+    /// Whether it can be forced to call a tool.
     pub forced_tool: Option<bool>,
-    /// Can it continue an assistant message?
+    /// Whether it can continue an assistant message.
     pub prefill: Option<bool>,
-    /// May instructions stand in mid-conversation?
+    /// Whether instructions may stand in mid-conversation.
     pub mid_system: Option<bool>,
-    /// Can it search the web?
+    /// Whether it can search the web.
     pub web_search: Option<bool>,
 }
 
@@ -124,7 +124,7 @@ impl Caps {
     }
 
     fn openai() -> Self {
-        Self { efforts: BTreeSet::from(Level::ALL), mid_system: true, ..Self::foreign() }
+        Self { efforts: BTreeSet::from(Effort::ALL), mid_system: true, ..Self::foreign() }
     }
 }
 
@@ -137,7 +137,7 @@ struct Line {
     thinking: ThinkingCaps,
     by_default: bool,
     /// The highest levels, of `low medium high xhigh max`.
-    efforts: &'static [Level],
+    efforts: &'static [Effort],
     forced_tool: bool,
     prefill: bool,
     mid_system: bool,
@@ -151,7 +151,7 @@ fn claude(model: &str) -> Option<Caps> {
     Some(line.unwrap_or_else(|| unknown(family)).caps())
 }
 
-/// Does a name begin with this version, and not with a longer one?
+/// Whether a name begins with this version, and not with a longer one.
 fn begins(name: &str, prefix: &str) -> bool {
     let Some(rest) = name.strip_prefix(prefix) else { return false };
     // A date may follow, `-20250929`; another digit of the version may not.
@@ -185,9 +185,9 @@ impl Line {
     }
 }
 
-const UP_TO_HIGH: &[Level] = &[Level::Low, Level::Medium, Level::High];
-const WITH_MAX: &[Level] = &[Level::Low, Level::Medium, Level::High, Level::Max];
-const ALL: &[Level] = &[Level::Low, Level::Medium, Level::High, Level::Xhigh, Level::Max];
+const UP_TO_HIGH: &[Effort] = &[Effort::Low, Effort::Medium, Effort::High];
+const WITH_MAX: &[Effort] = &[Effort::Low, Effort::Medium, Effort::High, Effort::Max];
+const ALL: &[Effort] = &[Effort::Low, Effort::Medium, Effort::High, Effort::Xhigh, Effort::Max];
 
 /// How the names of older models begin.
 const BEFORE_4_5: &[&str] =

@@ -5,7 +5,7 @@
 //! opens. When the client sends it back, the same provider and model get their blocks byte for byte, and nobody else
 //! does.
 
-use crate::json::{self, Lit, Raw, write};
+use crate::json::{self, JsonStr, Raw, write};
 
 use super::sealer::is_carrier;
 use super::{Rejection, Sealer};
@@ -19,17 +19,18 @@ pub struct Carrier {
 
 /// State of reasoning that only its provider can read, as the provider sends it.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Seal<'a> {
     /// The signature of a Messages `thinking` block, whose text came before.
-    Signature(Lit<'a>),
+    Signature(JsonStr<'a>),
     /// The data of a Messages `redacted_thinking` block.
-    Redacted(Lit<'a>),
+    Redacted(JsonStr<'a>),
     /// The encrypted content of a Responses `reasoning` item.
     Encrypted {
         /// The item's id.
-        id: Option<Lit<'a>>,
+        id: Option<JsonStr<'a>>,
         /// The content.
-        content: Lit<'a>,
+        content: JsonStr<'a>,
         /// The item's `summary`, an array.
         summary: Option<Raw<'a>>,
     },
@@ -42,7 +43,7 @@ pub enum Seal<'a> {
         /// Which of the calls.
         key: u32,
         /// The call's id; empty if the provider gave none.
-        id: Lit<'a>,
+        id: JsonStr<'a>,
         /// The value.
         extra: Raw<'a>,
     },
@@ -50,6 +51,7 @@ pub enum Seal<'a> {
 
 /// State of reasoning as a client sends it back.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Sealed<'a> {
     /// In a carrier of this gateway.
     Carried(Carrier),
@@ -93,20 +95,20 @@ impl Carrier {
 impl Seal<'_> {
     /// The provider's own block for this state and the reasoning's text (the inside of a literal).
     #[must_use]
-    pub fn block(&self, text: &Lit<'_>) -> Raw<'static> {
+    pub fn block(&self, text: &JsonStr<'_>) -> Raw<'static> {
         let mut out = Vec::new();
         write::object(&mut out, |o| {
             match self {
                 Self::Signature(signature) => {
-                    o.text("type", "thinking").lit("thinking", text).lit("signature", signature)
+                    o.text("type", "thinking").json_str("thinking", text).json_str("signature", signature)
                 }
-                Self::Redacted(data) => o.text("type", "redacted_thinking").lit("data", data),
+                Self::Redacted(data) => o.text("type", "redacted_thinking").json_str("data", data),
                 Self::Encrypted { content, summary, .. } => {
-                    o.lit("encrypted_content", content);
+                    o.json_str("encrypted_content", content);
                     o.json("summary", summary.as_ref().map_or("[]", Raw::get))
                 }
                 Self::Details(entries) => o.raw("reasoning_details", entries),
-                Self::Plain => o.lit("reasoning_content", text),
+                Self::Plain => o.json_str("reasoning_content", text),
                 Self::Call { id, extra, .. } => o.object("tc", |calls| {
                     calls.raw(id.raw(), extra);
                 }),
@@ -123,7 +125,7 @@ impl Seal<'_> {
             Self::Signature(text) => Seal::Signature(text.into_owned()),
             Self::Redacted(data) => Seal::Redacted(data.into_owned()),
             Self::Encrypted { id, content, summary } => Seal::Encrypted {
-                id: id.map(Lit::into_owned),
+                id: id.map(JsonStr::into_owned),
                 content: content.into_owned(),
                 summary: summary.map(Raw::into_owned),
             },
@@ -154,8 +156,8 @@ mod tests {
     fn blocks_come_back_byte_for_byte() {
         let sealer = Sealer::new(&SealKey::new([1; 32]), "a");
         let open = |text: &str, model: &str| Carrier::open(text, &sealer, "anthropic", model);
-        let seal = Seal::Signature(Lit::plain("S=="));
-        let carrier = Carrier { blocks: vec![seal.block(&Lit::plain(r"a\u00e9"))] };
+        let seal = Seal::Signature(JsonStr::plain("S=="));
+        let carrier = Carrier { blocks: vec![seal.block(&JsonStr::plain(r"a\u00e9"))] };
         let text = carrier.seal(&sealer, "anthropic", "claude-x");
         assert!(Carrier::is_carrier(&text));
         let back = open(&text, "claude-x").unwrap();
@@ -169,10 +171,10 @@ mod tests {
     #[test]
     fn each_kind_of_state_has_its_own_block() {
         let summary = Some(Raw::constant("[]"));
-        let encrypted = Seal::Encrypted { id: None, content: Lit::plain("E"), summary };
-        assert_eq!(encrypted.block(&Lit::default()).get(), r#"{"encrypted_content":"E","summary":[]}"#);
-        assert_eq!(Seal::Plain.block(&Lit::plain("t")).get(), r#"{"reasoning_content":"t"}"#);
-        let call = Seal::Call { key: 0, id: Lit::plain("c"), extra: Raw::constant(r#"{"google":1}"#) };
-        assert_eq!(call.block(&Lit::default()).get(), r#"{"tc":{"c":{"google":1}}}"#);
+        let encrypted = Seal::Encrypted { id: None, content: JsonStr::plain("E"), summary };
+        assert_eq!(encrypted.block(&JsonStr::default()).get(), r#"{"encrypted_content":"E","summary":[]}"#);
+        assert_eq!(Seal::Plain.block(&JsonStr::plain("t")).get(), r#"{"reasoning_content":"t"}"#);
+        let call = Seal::Call { key: 0, id: JsonStr::plain("c"), extra: Raw::constant(r#"{"google":1}"#) };
+        assert_eq!(call.block(&JsonStr::default()).get(), r#"{"tc":{"c":{"google":1}}}"#);
     }
 }

@@ -1,10 +1,10 @@
 //! What both sides of a translation have to know of each other.
 
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
 
-use super::{Caps, Carrier, Losses, Names, Profile, ProtocolId, Sealer};
-use crate::json::Lit;
+use super::ids::base62;
+use super::{Caps, Carrier, Losses, Profile, ProtocolId, Sealer, ToolNames};
+use crate::json::JsonStr;
 
 /// Who a request is written for.
 #[derive(Clone, Copy, Debug)]
@@ -31,25 +31,25 @@ pub struct Context {
     /// Seconds since the epoch, when the request came.
     pub now: u64,
     /// The model as the client named it.
-    pub model: Lit<'static>,
+    pub model: JsonStr<'static>,
     /// The provider's name in the configuration.
     pub origin: String,
     /// The provider's own name of the model.
     pub upstream_model: String,
     /// Seals the carriers of the account that is answered.
     pub sealer: Sealer,
-    /// Does a Chat client want the usage of its stream?
+    /// Whether a Chat client wants the usage of its stream.
     pub include_usage: bool,
-    /// Does the client want to see the reasoning? Absent: as its protocol does without being told.
+    /// Whether the client wants to see the reasoning. Absent: as its protocol does without being told.
     pub show_reasoning: Option<bool>,
-    /// Does the provider want plain reasoning back in later turns?
+    /// Whether the provider wants plain reasoning back in later turns.
     pub returns_reasoning: bool,
     /// Members of the request that a Responses answer repeats, written already.
     pub echo: Bytes,
     /// The texts that end the answer, as the client sent them.
     pub stop: Vec<String>,
     /// Tools that client and provider know by different names.
-    pub names: Names,
+    pub names: ToolNames,
     /// The tool by which the provider was made to answer in a certain form, if it was.
     pub answer_tool: Option<&'static str>,
     /// The beginning of the answer that the request gave, where the provider repeats it.
@@ -83,7 +83,7 @@ impl Context {
     /// The echo, if it is too large to be written into every event that repeats it.
     #[must_use]
     pub fn large_echo(&self) -> Option<&Bytes> {
-        Some(&self.echo).filter(|echo| echo.len() > LARGE_ECHO)
+        Some(&self.echo).filter(|echo| echo.len() > MAX_COPIED_ECHO_BYTES)
     }
 
     /// Bytes of the request that live on in here.
@@ -101,12 +101,10 @@ impl Context {
         let id = upstream.unwrap_or_default();
         let own = PREFIXES.iter().find_map(|prefix| id.strip_prefix(prefix)).unwrap_or(id);
         if own.is_empty() {
-            let digest = Sha256::digest(&self.request_id);
-            let letters = digest.iter().map(|byte| char::from(BASE62[usize::from(*byte) % BASE62.len()]));
-            return letters.take(MADE_UP).collect();
+            return base62(&self.request_id, MADE_UP_ID_LEN);
         }
         let allowed = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') { c } else { '_' };
-        own.chars().map(allowed).take(LONGEST).collect()
+        own.chars().map(allowed).take(MAX_ANSWER_ID_LEN).collect()
     }
 }
 
@@ -114,18 +112,16 @@ impl Context {
 pub const ECHO_MARK: &[u8] = b"\0echo\0";
 
 /// Bytes of an echo that are copied without a thought.
-const LARGE_ECHO: usize = 16 << 10;
+const MAX_COPIED_ECHO_BYTES: usize = 16 << 10;
 
 /// How the ids of answers begin.
 const PREFIXES: [&str; 4] = ["chatcmpl-", "resp_", "msg_", "gen-"];
 
 /// Characters of a provider's id that are kept: ids of items, which are longer, may have 64 in Responses.
-const LONGEST: usize = 48;
+const MAX_ANSWER_ID_LEN: usize = 48;
 
 /// Characters of an id that the gateway makes up.
-const MADE_UP: usize = 24;
-
-const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+const MADE_UP_ID_LEN: usize = 24;
 
 /// The tool of [`Context::answer_tool`].
 pub const ANSWER_TOOL: &str = "structured_output";

@@ -8,12 +8,13 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::failure::Failure;
-use crate::json::{Lit, Malformed, Raw};
+use crate::json::{JsonStr, Malformed, Raw};
 
 use super::{Args, Seal, UpstreamError, UsagePart};
 
 /// One piece of an answer.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Event<'a> {
     /// The answer begins.
     Start {
@@ -25,13 +26,13 @@ pub enum Event<'a> {
     /// The class of service that the answer had.
     Tier(Cow<'a, str>),
     /// Text.
-    Text(Lit<'a>),
+    Text(JsonStr<'a>),
     /// The probabilities of the text before, an array as OpenAI has it.
     Logprobs(Raw<'a>),
     /// The model declines.
-    Refusal(Lit<'a>),
+    Refusal(JsonStr<'a>),
     /// What a person may read of the reasoning.
-    Thought(Lit<'a>),
+    Thought(JsonStr<'a>),
     /// State of the reasoning that only its provider can read. It completes the reasoning before it, or is
     /// reasoning of its own where there is none.
     Seal(Seal<'a>),
@@ -42,7 +43,7 @@ pub enum Event<'a> {
         /// The id of the search.
         id: Cow<'a, str>,
         /// What was searched for.
-        query: Lit<'a>,
+        query: JsonStr<'a>,
     },
     /// The model calls a tool.
     Open {
@@ -54,7 +55,7 @@ pub enum Event<'a> {
         namespace: Option<Cow<'a, str>>,
         /// The tool.
         name: Cow<'a, str>,
-        /// Is it a freeform tool? Its arguments are a text then.
+        /// Whether it is a freeform tool. Its arguments are a text then.
         custom: bool,
     },
     /// A part of the arguments of a call.
@@ -73,7 +74,7 @@ pub enum Event<'a> {
     /// Why the answer ends.
     Finish(Finish<'a>),
     /// The provider has said something that the reference does not know. It is only counted.
-    Odd(Oddity),
+    Anomaly(Anomaly),
     /// The provider reports a failure. Nothing follows.
     Fail(UpstreamError),
     /// The answer is whole. Nothing follows.
@@ -82,7 +83,8 @@ pub enum Event<'a> {
 
 /// What of an answer was not understood, or not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Oddity {
+#[non_exhaustive]
+pub enum Anomaly {
     /// A reason to end that is unknown.
     Finish,
     /// A block or an item of an unknown type.
@@ -93,11 +95,12 @@ pub enum Oddity {
 
 /// Why an answer ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Finish<'a> {
     /// The model has said all.
     Stop,
     /// One of the texts that end an answer was reached.
-    StopSequence(Option<Lit<'a>>),
+    StopSequence(Option<JsonStr<'a>>),
     /// Tools have to be called.
     ToolUse,
     /// The limit of tokens was reached.
@@ -105,7 +108,7 @@ pub enum Finish<'a> {
     /// The context window is full.
     ContextWindow,
     /// The model, or a filter, refuses; with the provider's words for it.
-    Refusal(Option<Lit<'a>>),
+    Refusal(Option<JsonStr<'a>>),
     /// The provider paused in the middle of its work.
     Pause,
 }
@@ -114,16 +117,17 @@ pub enum Finish<'a> {
 #[derive(Clone, Debug)]
 pub struct Citation<'a> {
     /// The page.
-    pub url: Lit<'a>,
+    pub url: JsonStr<'a>,
     /// Its title.
-    pub title: Lit<'a>,
+    pub title: JsonStr<'a>,
     /// The span of the text that it supports, in characters; absent: all of the segment.
     pub span: Option<(u64, u64)>,
 }
 
 /// What kind of segment something is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+#[non_exhaustive]
+pub enum SegmentKind {
     /// Text.
     Text,
     /// A refusal.
@@ -140,7 +144,7 @@ pub enum Kind {
         namespace: Option<String>,
         /// The tool.
         name: String,
-        /// Is it a freeform tool?
+        /// Whether it is a freeform tool.
         custom: bool,
     },
 }
@@ -181,13 +185,13 @@ impl Event<'_> {
     pub fn size(&self) -> usize {
         match self {
             Self::Text(text) | Self::Refusal(text) | Self::Thought(text) => text.raw().len(),
-            Self::Args { part: Args::Lit(text), .. } => text.raw().len(),
+            Self::Args { part: Args::Str(text), .. } => text.raw().len(),
             Self::Args { part: Args::Raw(value), .. } => value.get().len(),
             _ => 0,
         }
     }
 
-    /// Does it show that the provider really answers, so that its failures can no longer be a status?
+    /// Whether it shows that the provider really answers, so that its failures can no longer be a status.
     #[must_use]
     pub fn commits(&self) -> bool {
         !matches!(
@@ -197,13 +201,13 @@ impl Event<'_> {
                 | Self::Usage(_)
                 | Self::Break
                 | Self::Close(_)
-                | Self::Odd(_)
+                | Self::Anomaly(_)
                 | Self::Fail(_)
         )
     }
 }
 
-impl Oddity {
+impl Anomaly {
     /// Its name, for metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -235,11 +239,11 @@ impl Finish<'_> {
     pub fn into_owned(self) -> Finish<'static> {
         match self {
             Self::Stop => Finish::Stop,
-            Self::StopSequence(text) => Finish::StopSequence(text.map(Lit::into_owned)),
+            Self::StopSequence(text) => Finish::StopSequence(text.map(JsonStr::into_owned)),
             Self::ToolUse => Finish::ToolUse,
             Self::Length => Finish::Length,
             Self::ContextWindow => Finish::ContextWindow,
-            Self::Refusal(text) => Finish::Refusal(text.map(Lit::into_owned)),
+            Self::Refusal(text) => Finish::Refusal(text.map(JsonStr::into_owned)),
             Self::Pause => Finish::Pause,
         }
     }

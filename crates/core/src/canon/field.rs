@@ -10,7 +10,7 @@ pub struct Field {
     /// Its name.
     pub name: &'static str,
     /// What becomes of it, by the protocol of the provider in the order of [`ProtocolId`].
-    pub to: [Carry; 3],
+    pub to: [FieldPolicy; 3],
     /// Values that mean nothing, so that leaving them out loses nothing. Null always is one.
     pub neutral: &'static [&'static str],
     /// A value with which the table is tried, as JSON.
@@ -19,7 +19,7 @@ pub struct Field {
 
 /// What becomes of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Carry {
+pub enum FieldPolicy {
     /// It is the protocol's own: a relay.
     Own,
     /// It is read, and said in the other protocol's words as far as the model allows.
@@ -37,7 +37,7 @@ pub enum Carry {
 impl Field {
     /// What becomes of it on its way to a provider that speaks `upstream`.
     #[must_use]
-    pub fn carry(&self, upstream: ProtocolId) -> Carry {
+    pub fn policy(&self, upstream: ProtocolId) -> FieldPolicy {
         match upstream {
             ProtocolId::Chat => self.to[0],
             ProtocolId::Responses => self.to[1],
@@ -45,7 +45,7 @@ impl Field {
         }
     }
 
-    /// Does this value mean nothing?
+    /// Whether this value means nothing.
     #[must_use]
     pub fn is_neutral(&self, value: &str) -> bool {
         self.neutral.contains(&value)

@@ -13,6 +13,7 @@ use super::{ProtocolId, Rejection, Rejections};
 
 /// One member of a request that was not carried as it was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Loss {
     /// Where it stood.
     pub path: String,
@@ -50,7 +51,7 @@ impl Losses {
     /// # Errors
     /// 400 in strict mode.
     pub fn drop(&mut self, path: &Path<'_>) -> Result<()> {
-        self.note(path.to_string(), None)
+        self.record(path.to_string(), None)
     }
 
     /// As [`Losses::drop`], for a member that is named by those who write the upstream request.
@@ -58,7 +59,7 @@ impl Losses {
     /// # Errors
     /// 400 in strict mode.
     pub fn drop_named(&mut self, path: &str) -> Result<()> {
-        self.note(self.word(path).to_owned(), None)
+        self.record(self.word(path).to_owned(), None)
     }
 
     /// Notes that a member goes upstream with another value.
@@ -66,7 +67,7 @@ impl Losses {
     /// # Errors
     /// 400 in strict mode.
     pub fn change(&mut self, path: &str, value: impl ToString) -> Result<()> {
-        self.note(self.word(path).to_owned(), Some(value.to_string()))
+        self.record(self.word(path).to_owned(), Some(value.to_string()))
     }
 
     /// Counts a carrier that was not opened. It is not listed: the conversation goes on without that reasoning, as it
@@ -92,7 +93,7 @@ impl Losses {
         }
     }
 
-    fn note(&mut self, path: String, value: Option<String>) -> Result<()> {
+    fn record(&mut self, path: String, value: Option<String>) -> Result<()> {
         if self.strict {
             return Err(not_carried(path));
         }
@@ -114,17 +115,17 @@ impl Losses {
     pub fn header(&self) -> Option<String> {
         let mut text = String::new();
         for (shown, loss) in self.list.iter().enumerate() {
-            if text.len() > LONGEST_HEADER {
+            if text.len() > MAX_HEADER_LEN {
                 let _ = write!(text, ", +{}", self.list.len() - shown);
                 break;
             }
             if shown > 0 {
                 text.push_str(", ");
             }
-            text.extend(loss.path.chars().filter(char::is_ascii_graphic).take(LONGEST_PART));
+            text.extend(loss.path.chars().filter(char::is_ascii_graphic).take(MAX_PART_LEN));
             if let Some(value) = &loss.value {
                 text.push('=');
-                text.extend(value.chars().filter(|c| c.is_ascii_graphic() && *c != ',').take(LONGEST_PART));
+                text.extend(value.chars().filter(|c| c.is_ascii_graphic() && *c != ',').take(MAX_PART_LEN));
             }
         }
         (!text.is_empty()).then_some(text)
@@ -147,10 +148,10 @@ const WORDS: [[&str; 3]; 4] = [
 ];
 
 /// Bytes of the header after which losses are only counted.
-const LONGEST_HEADER: usize = 2000;
+const MAX_HEADER_LEN: usize = 2000;
 
 /// Characters of one path or value in the header: clients choose the names of members.
-const LONGEST_PART: usize = 200;
+const MAX_PART_LEN: usize = 200;
 
 #[cfg(test)]
 mod tests {
@@ -195,6 +196,6 @@ mod tests {
         for n in 0..1000 {
             losses.drop_named(&format!("member_number_{n}")).unwrap();
         }
-        assert!(losses.header().unwrap().len() < LONGEST_HEADER + 64);
+        assert!(losses.header().unwrap().len() < MAX_HEADER_LEN + 64);
     }
 }

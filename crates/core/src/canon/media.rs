@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use percent_encoding::percent_decode_str;
 
-use crate::json::Lit;
+use crate::json::{JsonStr, write};
 
 use super::Source;
 
@@ -19,7 +20,7 @@ pub struct DataUrl<'a> {
 }
 
 impl<'a> DataUrl<'a> {
-    /// Is this a `data:` URL, good or bad?
+    /// Whether this is a `data:` URL, good or bad.
     #[must_use]
     pub fn is_one(url: &str) -> bool {
         url.get(..SCHEME.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(SCHEME))
@@ -37,12 +38,20 @@ impl<'a> DataUrl<'a> {
         let data = cleaned(data);
         Some(Self { mime: media_type(declared, &data), data })
     }
+
+    /// Writes one.
+    pub(crate) fn write(out: &mut write::TextWriter<'_>, mime: &str, data: &str) {
+        out.plain(SCHEME);
+        out.plain(if mime.is_empty() { "application/octet-stream" } else { mime });
+        out.plain(";base64,");
+        out.plain(data);
+    }
 }
 
 impl<'a> Source<'a> {
     /// The source of a URL, which may hold the bytes itself. `None` for a `data:` URL that is not in base 64.
     #[must_use]
-    pub fn of_url(url: Lit<'a>) -> Option<Self> {
+    pub fn of_url(url: JsonStr<'a>) -> Option<Self> {
         if !DataUrl::is_one(url.raw()) {
             return Some(Self::Url(url));
         }
@@ -61,34 +70,11 @@ impl<'a> Source<'a> {
 
 /// The payload without white space, and decoded where it is percent-encoded.
 fn cleaned(data: &str) -> Cow<'_, str> {
-    let decoded = match data.contains('%') {
-        true => Cow::Owned(percent_decoded(data)),
-        false => Cow::Borrowed(data),
-    };
+    let decoded = percent_decode_str(data).decode_utf8_lossy();
     match decoded.contains(|c: char| c.is_ascii_whitespace()) {
         true => Cow::Owned(decoded.chars().filter(|c| !c.is_ascii_whitespace()).collect()),
         false => decoded,
     }
-}
-
-fn percent_decoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('%') {
-        out.push_str(before);
-        match after.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) if byte.is_ascii() => {
-                out.push(char::from(byte));
-                rest = after.get(2..).unwrap_or_default();
-            }
-            _ => {
-                out.push('%');
-                rest = after;
-            }
-        }
-    }
-    out.push_str(rest);
-    out
 }
 
 /// The media type that counts: what the bytes are, if they say so, else what was declared.
@@ -150,9 +136,9 @@ mod tests {
 
     #[test]
     fn a_url_without_bytes_stays_a_url() {
-        assert!(matches!(Source::of_url(Lit::plain("https://x/y.png")), Some(Source::Url(_))));
-        assert!(Source::of_url(Lit::plain("data:image/png,x")).is_none());
-        let escaped = Lit::read(r#""data:image\/png;base64,AAAA""#).unwrap();
+        assert!(matches!(Source::of_url(JsonStr::plain("https://x/y.png")), Some(Source::Url(_))));
+        assert!(Source::of_url(JsonStr::plain("data:image/png,x")).is_none());
+        let escaped = JsonStr::read(r#""data:image\/png;base64,AAAA""#).unwrap();
         assert!(matches!(Source::of_url(escaped), Some(Source::Base64 { mime, .. }) if mime == "image/png"));
     }
 }

@@ -8,21 +8,23 @@ mod cache;
 mod caps;
 mod carrier;
 mod context;
+mod effort;
 mod event;
 mod field;
-mod level;
+mod form;
+mod ids;
 mod loss;
 mod media;
-mod names;
 mod profile;
 mod protocol;
 mod queue;
 mod rate;
 mod request;
-mod said;
+mod response_metadata;
 mod sealer;
 mod thinker;
 mod tool;
+mod tool_names;
 mod upstream_error;
 mod usage;
 
@@ -31,27 +33,28 @@ pub use cache::Cache;
 pub use caps::{Caps, CapsSettings, SamplingCaps, ThinkingCaps};
 pub use carrier::{Carrier, Seal, Sealed};
 pub use context::{ANSWER_TOOL, Context, ECHO_MARK, Target};
-pub use event::{Citation, Decode, Encode, Event, Finish, Kind as SegmentKind, Oddity, Sink};
-pub use field::{Carry, Field};
-pub use level::Level;
+pub use effort::Effort;
+pub use event::{Anomaly, Citation, Decode, Encode, Event, Finish, SegmentKind, Sink};
+pub use field::{Field, FieldPolicy};
+pub use form::Form;
+pub(crate) use ids::{base62, hashed_call_id, sha256_hex, short_hash};
 pub use loss::{Loss, Losses, not_carried};
 pub use media::{DataUrl, sniff};
-pub use names::{Name, Names};
-pub(crate) use names::{hash, hex};
 pub use profile::{
-    AnthropicVersion, CacheParts, Effort, JsonSchemaSupport, MaxTokensField, MidSystem, Prefill, Profile,
-    ProfileSettings, ReasoningIn, Sampling, StreamUsage, SystemRole, ToolChoice, ToolId, UserField,
+    AnthropicVersion, CacheParts, EffortFormat, JsonSchemaSupport, MaxTokensField, MidSystem, Prefill,
+    Profile, ProfileSettings, ReasoningIn, Sampling, StreamUsage, SystemRole, ToolChoice, ToolId, UserField,
 };
 pub use protocol::ProtocolId;
-pub use queue::{Overflow, Queue, Step};
+pub use queue::{Overflow, Queue, SegmentStep};
 pub use rate::{Rate, Rates};
 pub use request::{
-    Args, Audio, Call, Document, Extra, Format, Image, Part, Reasoning, Request, Role, Samplers, Source,
+    Args, Audio, Call, DocumentPart, Extra, Format, Image, Part, Reasoning, Request, Role, Samplers, Source,
     Text, Thinking, ThinkingMode, ToolResult, Turn,
 };
-pub use said::Said;
+pub use response_metadata::ResponseMetadata;
 pub use sealer::{PREFIXES as CARRIER_PREFIXES, Rejection, Rejections, SealKey, Sealer};
 pub use thinker::is_thinker;
-pub use tool::{Choice, Chosen, Grammar, Offer, Tool, ToolKind, WebSearch};
+pub use tool::{Choice, Chosen, Grammar, Offer, Tool, ToolKind, ToolSupport, WebSearch};
+pub use tool_names::{ToolName, ToolNames};
 pub use upstream_error::UpstreamError;
-pub use usage::{Inner, Usage, UsagePart};
+pub use usage::{InnerUsage, Usage, UsagePart};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::Level;
+use super::Effort;
 use crate::json::Raw;
 
 /// Makes [`Profile`], with its defaults, and [`ProfileSettings`], in which every key is optional.
@@ -111,7 +111,7 @@ choices! {
         None,
     }
     /// How the effort of reasoning is chosen.
-    Effort {
+    EffortFormat {
         /// `reasoning_effort`.
         ReasoningEffort,
         /// `reasoning.effort`.
@@ -194,15 +194,15 @@ profile! {
     stream_usage: StreamUsage = StreamUsage::Option;
     /// Where reasoning stands in messages.
     reasoning_in: ReasoningIn = ReasoningIn::None;
-    /// Must every assistant message carry reasoning?
+    /// Whether every assistant message must carry reasoning.
     reasoning_required: bool = false;
-    /// Must the first call of every message carry the state that the provider bound to it, or a word in its place?
+    /// Whether the first call of every message must carry the state that the provider bound to it, or a word in its place.
     call_state_required: bool = false;
-    /// Does a forced tool choice work while the model thinks?
+    /// Whether a forced tool choice works while the model thinks.
     forced_with_thinking: bool = true;
-    /// May content of text only be an array of parts?
+    /// Whether content of text may only be an array of parts.
     content_arrays: bool = false;
-    /// Is the attribution block of coding clients removed from Messages requests?
+    /// Whether the attribution block of coding clients is removed from Messages requests.
     strip_attribution: bool = true;
     /// Values of `anthropic-beta` that are forwarded; absent: all.
     betas: Option<BTreeSet<String>> = None;
@@ -211,47 +211,47 @@ profile! {
     /// Sampling parameters.
     sampling: Sampling = Sampling::Full;
     /// How the effort of reasoning is chosen.
-    effort: Effort = Effort::ReasoningEffort;
+    effort: EffortFormat = EffortFormat::ReasoningEffort;
     /// The levels of effort that are known.
-    efforts: BTreeSet<Level> = BTreeSet::from(Level::ALL);
+    efforts: BTreeSet<Effort> = BTreeSet::from(Effort::ALL);
     /// The member that identifies the end user.
     user_field: UserField = UserField::User;
     /// Marks for the prompt cache.
     cache_parts: CacheParts = CacheParts::None;
     /// Structured output.
     json_schema: JsonSchemaSupport = JsonSchemaSupport::Native;
-    /// Is `strict` known on tools?
+    /// Whether `strict` is known on tools.
     strict_tools: bool = false;
-    /// Are freeform tools known?
+    /// Whether freeform tools are known.
     custom_tools: bool = false;
     /// Values of `tool_choice` that are known.
     tool_choice_values: BTreeSet<ToolChoice> =
         BTreeSet::from([ToolChoice::None, ToolChoice::Auto, ToolChoice::Required, ToolChoice::Named]);
-    /// Is `parallel_tool_calls` known?
+    /// Whether `parallel_tool_calls` is known.
     parallel_tool_calls: bool = true;
     /// The form of tool call ids.
     tool_id: ToolId = ToolId::Any;
-    /// May tool results hold images?
+    /// Whether tool results may hold images.
     tool_result_images: bool = false;
     /// Characters of a tool's name; absent: 64, in Messages 128.
     tool_name_max: Option<u16> = None;
     /// An assistant message at the end.
     prefill: Prefill = Prefill::Plain;
-    /// Are reasoning tokens missing in `completion_tokens`?
+    /// Whether reasoning tokens are missing in `completion_tokens`.
     usage_reasoning_excluded: bool = false;
-    /// Are cached tokens missing in `prompt_tokens`?
+    /// Whether cached tokens are missing in `prompt_tokens`.
     usage_cached_excluded: bool = false;
-    /// Does reasoning stand in `<think>` tags in the text?
+    /// Whether reasoning stands in `<think>` tags in the text.
     think_tags: bool = false;
-    /// May a stream end without a finish reason?
+    /// Whether a stream may end without a finish reason.
     finish_optional: bool = false;
-    /// Does a relayed Chat answer that calls tools end with `tool_calls` where the provider says `stop`?
+    /// Whether a relayed Chat answer that calls tools ends with `tool_calls` where the provider says `stop`.
     repair_finish: bool = false;
-    /// Does the provider search the web by itself when it is asked to?
+    /// Whether the provider searches the web by itself when it is asked to.
     web_search: bool = false;
-    /// Is the provider OpenAI itself, with its tiers, verbosity and limits on ids and stop texts?
+    /// Whether the provider is OpenAI itself, with its tiers, verbosity and limits on ids and stop texts.
     is_openai: bool = false;
-    /// Are unknown members of OpenAI requests passed on in translation?
+    /// Whether unknown members of OpenAI requests are passed on in translation.
     forward_unknown: bool = true;
     /// Members that translated requests have besides; what is in a request anyway stays as it is.
     extra_body: BTreeMap<String, Raw<'static>> = BTreeMap::new();

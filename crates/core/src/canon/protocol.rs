@@ -31,7 +31,7 @@ impl ProtocolId {
         }
     }
 
-    /// Do the clients of this protocol expect Anthropic's headers and error shape?
+    /// Whether the clients of this protocol expect Anthropic's headers and error shape.
     #[must_use]
     pub fn is_anthropic(self) -> bool {
         self == Self::Messages

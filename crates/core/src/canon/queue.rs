@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::json::{Lit, Raw, write};
+use crate::json::{JsonStr, Raw, write};
 
-use super::event::Kind;
+use super::event::SegmentKind;
 use super::{Args, Citation, Event, Seal};
 
 /// Puts the events of an answer into an order in which segments never overlap.
@@ -31,16 +31,17 @@ pub struct Queue {
 
 /// One thing that happens to the segment that is live.
 #[derive(Debug)]
-pub enum Step<'s> {
+#[non_exhaustive]
+pub enum SegmentStep<'s> {
     /// It begins.
     Open {
         /// What it is.
-        kind: &'s Kind,
-        /// Is it text of another message than the text before?
+        kind: &'s SegmentKind,
+        /// Whether it is text of another message than the text before.
         paragraph: bool,
     },
     /// More of its text or, of a call, its arguments.
-    Delta(Lit<'s>),
+    Delta(JsonStr<'s>),
     /// Where its text comes from.
     Cite(&'s Citation<'static>),
     /// Probabilities of its text.
@@ -49,20 +50,37 @@ pub enum Step<'s> {
     Close {
         /// What only the provider can read of it.
         seals: &'s [Seal<'static>],
-        /// Is it whole? Otherwise the answer was cut by a limit.
+        /// Whether it is whole. Otherwise the answer was cut by a limit.
         complete: bool,
     },
     /// Reasoning of which nothing can be shown, begin and end at once.
     Opaque(&'s [Seal<'static>]),
 }
 
+/// The segments that leave the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drain {
+    /// Those that are due.
+    Due,
+    /// All of them, because the answer ends.
+    All {
+        /// Whether the last one is whole. Otherwise the answer was cut by a limit.
+        complete: bool,
+    },
+}
+
 /// More has to wait than is reasonable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overflow;
 
+impl Overflow {
+    /// The detail of the failure that this is for the provider.
+    pub const DETAIL: &str = "the provider's pieces are too far apart";
+}
+
 #[derive(Debug)]
 struct Waiting {
-    kind: Kind,
+    kind: SegmentKind,
     key: Option<u32>,
     paragraph: bool,
     /// Text that was not passed on yet.
@@ -81,16 +99,16 @@ impl Queue {
     ///
     /// # Errors
     /// [`Overflow`] when more than 16 MiB would have to wait.
-    pub fn take(&mut self, event: Event<'_>, out: &mut dyn FnMut(Step<'_>)) -> Result<(), Overflow> {
+    pub fn take(&mut self, event: Event<'_>, out: &mut dyn FnMut(SegmentStep<'_>)) -> Result<(), Overflow> {
         match event {
             Event::Text(text) => self.text(&text, out),
-            Event::Refusal(text) => self.append(Kind::Refusal, &text, out),
-            Event::Thought(text) => self.append(Kind::Reasoning, &text, out),
+            Event::Refusal(text) => self.append(SegmentKind::Refusal, &text, out),
+            Event::Thought(text) => self.append(SegmentKind::Reasoning, &text, out),
             Event::Seal(seal) => self.seal(seal),
-            Event::Cite(cite) => self.last(&Kind::Text).cites.push(cite.into_owned()),
-            Event::Logprobs(raw) => self.last(&Kind::Text).logprobs.push(raw.into_owned()),
+            Event::Cite(cite) => self.last(&SegmentKind::Text).cites.push(cite.into_owned()),
+            Event::Logprobs(raw) => self.last(&SegmentKind::Text).logprobs.push(raw.into_owned()),
             Event::Search { id, query } => {
-                let search = self.push(Kind::Search(id.into_owned()), None);
+                let search = self.push(SegmentKind::Search(id.into_owned()), None);
                 search.text.push_str(query.raw());
                 search.closed = true;
                 self.waiting += query.raw().len();
@@ -98,7 +116,7 @@ impl Queue {
             Event::Open { key, id, namespace, name, custom } => {
                 self.blank.clear();
                 let (id, namespace) = (id.into_owned(), namespace.map(std::borrow::Cow::into_owned));
-                let kind = Kind::Call { id, namespace, name: name.into_owned(), custom };
+                let kind = SegmentKind::Call { id, namespace, name: name.into_owned(), custom };
                 self.push(kind, Some(key));
             }
             Event::Args { key, part } => self.arguments(key, &part),
@@ -106,25 +124,26 @@ impl Queue {
             Event::Break => self.paragraph = true,
             _ => return Ok(()),
         }
-        self.settle(false, true, out);
-        if self.waiting > MOST_WAITING { Err(Overflow) } else { Ok(()) }
+        self.settle(Drain::Due, out);
+        if self.waiting > MAX_WAITING_BYTES { Err(Overflow) } else { Ok(()) }
     }
 
     /// Closes all segments, in order. The last one is not whole if the answer was cut by a limit.
-    pub fn finish(&mut self, cut: bool, out: &mut dyn FnMut(Step<'_>)) {
+    pub fn finish(&mut self, cut: bool, out: &mut dyn FnMut(SegmentStep<'_>)) {
         self.blank.clear();
-        self.settle(true, !cut, out);
+        self.settle(Drain::All { complete: !cut }, out);
     }
 
-    fn text(&mut self, text: &Lit<'_>, out: &mut dyn FnMut(Step<'_>)) {
-        let after_call = self.segments.back().is_some_and(|last| matches!(last.kind, Kind::Call { .. }));
+    fn text(&mut self, text: &JsonStr<'_>, out: &mut dyn FnMut(SegmentStep<'_>)) {
+        let after_call =
+            self.segments.back().is_some_and(|last| matches!(last.kind, SegmentKind::Call { .. }));
         if after_call && text.is_blank() {
             self.blank.push_str(text.raw());
         } else if self.blank.is_empty() {
-            self.append(Kind::Text, text, out);
+            self.append(SegmentKind::Text, text, out);
         } else {
             let blank = std::mem::take(&mut self.blank);
-            let last = self.last(&Kind::Text);
+            let last = self.last(&SegmentKind::Text);
             last.text.push_str(&blank);
             last.text.push_str(text.raw());
             self.waiting += blank.len() + text.raw().len();
@@ -132,7 +151,7 @@ impl Queue {
     }
 
     /// Appends to the last segment if it is of this kind and open, else to a new one.
-    fn append(&mut self, kind: Kind, text: &Lit<'_>, out: &mut dyn FnMut(Step<'_>)) {
+    fn append(&mut self, kind: SegmentKind, text: &JsonStr<'_>, out: &mut dyn FnMut(SegmentStep<'_>)) {
         if text.is_empty() {
             return;
         }
@@ -142,14 +161,14 @@ impl Queue {
             && only.opened
             && !only.closed
         {
-            return out(Step::Delta(text.borrow()));
+            return out(SegmentStep::Delta(text.borrow()));
         }
         self.last(&kind).text.push_str(text.raw());
         self.waiting += text.raw().len();
     }
 
     fn seal(&mut self, seal: Seal<'_>) {
-        let last = self.last(&Kind::Reasoning);
+        let last = self.last(&SegmentKind::Reasoning);
         last.seals.push(seal.into_owned());
         last.closed = true;
     }
@@ -158,7 +177,7 @@ impl Queue {
         let Some(call) = self.find(Some(key)) else { return };
         let before = call.text.len();
         match part {
-            Args::Lit(text) => call.text.push_str(text.raw()),
+            Args::Str(text) => call.text.push_str(text.raw()),
             Args::Raw(json) => {
                 let mut inner = Vec::with_capacity(json.get().len());
                 write::escape(json.get(), &mut inner);
@@ -183,7 +202,7 @@ impl Queue {
         self.segments.get_mut(place.checked_sub(self.gone)?)
     }
 
-    fn last(&mut self, kind: &Kind) -> &mut Waiting {
+    fn last(&mut self, kind: &SegmentKind) -> &mut Waiting {
         let fits = self.segments.back().is_some_and(|last| last.kind == *kind && !last.closed);
         if !fits {
             self.push(kind.clone(), None);
@@ -193,8 +212,8 @@ impl Queue {
         &mut self.segments[index]
     }
 
-    fn push(&mut self, kind: Kind, key: Option<u32>) -> &mut Waiting {
-        let paragraph = kind == Kind::Text && std::mem::take(&mut self.paragraph);
+    fn push(&mut self, kind: SegmentKind, key: Option<u32>) -> &mut Waiting {
+        let paragraph = kind == SegmentKind::Text && std::mem::take(&mut self.paragraph);
         self.segments.push_back(Waiting::new(kind, key, paragraph));
         let index = self.segments.len() - 1;
         let place = self.gone + index;
@@ -206,7 +225,11 @@ impl Queue {
     }
 
     /// Passes on what the live segment has, closes it if that is due, and goes on with the next.
-    fn settle(&mut self, all: bool, complete: bool, out: &mut dyn FnMut(Step<'_>)) {
+    fn settle(&mut self, drain: Drain, out: &mut dyn FnMut(SegmentStep<'_>)) {
+        let (all, complete) = match drain {
+            Drain::Due => (false, true),
+            Drain::All { complete } => (true, complete),
+        };
         loop {
             let behind = self.segments.len() > 1;
             let Some(head) = self.segments.front_mut() else { return };
@@ -225,7 +248,7 @@ impl Queue {
 }
 
 impl Waiting {
-    fn new(kind: Kind, key: Option<u32>, paragraph: bool) -> Self {
+    fn new(kind: SegmentKind, key: Option<u32>, paragraph: bool) -> Self {
         Self {
             kind,
             key,
@@ -241,20 +264,20 @@ impl Waiting {
         }
     }
 
-    /// Must it close now?
+    /// Whether it must close now.
     fn is_due(&self, behind: bool) -> bool {
         match self.kind {
-            Kind::Call { custom, .. } => self.closed || behind && !custom && self.arguments.complete(),
+            SegmentKind::Call { custom, .. } => self.closed || behind && !custom && self.arguments.complete(),
             _ => self.closed || behind,
         }
     }
 
     /// Passes on what there is; returns how many bytes no longer wait.
-    fn speak(&mut self, closes: bool, out: &mut dyn FnMut(Step<'_>)) -> usize {
-        let is_call = matches!(self.kind, Kind::Call { .. });
-        if !self.opened && (is_call || !self.text.is_empty() || matches!(self.kind, Kind::Search(_))) {
+    fn speak(&mut self, closes: bool, out: &mut dyn FnMut(SegmentStep<'_>)) -> usize {
+        let is_call = matches!(self.kind, SegmentKind::Call { .. });
+        if !self.opened && (is_call || !self.text.is_empty() || matches!(self.kind, SegmentKind::Search(_))) {
             self.opened = true;
-            out(Step::Open { kind: &self.kind, paragraph: self.paragraph });
+            out(SegmentStep::Open { kind: &self.kind, paragraph: self.paragraph });
         }
         let waited = self.text.len();
         if is_call && !self.spoke {
@@ -266,13 +289,13 @@ impl Waiting {
         }
         if !self.text.is_empty() {
             self.spoke = true;
-            out(Step::Delta(Lit::part(&self.text)));
+            out(SegmentStep::Delta(JsonStr::part(&self.text)));
             self.text.clear();
         }
         // Sources may be named before the text that they support.
         if self.opened {
-            self.cites.drain(..).for_each(|cite| out(Step::Cite(&cite)));
-            self.logprobs.drain(..).for_each(|raw| out(Step::Logprobs(&raw)));
+            self.cites.drain(..).for_each(|cite| out(SegmentStep::Cite(&cite)));
+            self.logprobs.drain(..).for_each(|raw| out(SegmentStep::Logprobs(&raw)));
         }
         waited
     }
@@ -286,11 +309,11 @@ impl Waiting {
         }
     }
 
-    fn end(&self, complete: bool, out: &mut dyn FnMut(Step<'_>)) {
+    fn end(&self, complete: bool, out: &mut dyn FnMut(SegmentStep<'_>)) {
         if self.opened {
-            out(Step::Close { seals: &self.seals, complete });
+            out(SegmentStep::Close { seals: &self.seals, complete });
         } else if !self.seals.is_empty() {
-            out(Step::Opaque(&self.seals));
+            out(SegmentStep::Opaque(&self.seals));
         }
     }
 }
@@ -365,7 +388,7 @@ impl Arguments {
 const EMPTY: &str = "{}";
 
 /// Bytes that may wait, all segments together.
-const MOST_WAITING: usize = 16 << 20;
+const MAX_WAITING_BYTES: usize = 16 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -376,25 +399,25 @@ mod tests {
     }
 
     fn args<'a>(key: u32, json: &str) -> Event<'a> {
-        Event::Args { key, part: Args::Lit(Lit::of(json)) }
+        Event::Args { key, part: Args::Str(JsonStr::of(json)) }
     }
 
     fn text<'a>(text: &'static str) -> Event<'a> {
-        Event::Text(Lit::of(text))
+        Event::Text(JsonStr::of(text))
     }
 
     fn run(events: Vec<Event<'_>>) -> Vec<String> {
         let (mut queue, mut out) = (Queue::default(), Vec::new());
-        let mut note = |step: Step<'_>| {
+        let mut note = |step: SegmentStep<'_>| {
             out.push(match step {
-                Step::Open { kind: Kind::Call { name, .. }, .. } => format!("open {name}"),
-                Step::Open { kind, paragraph } => {
+                SegmentStep::Open { kind: SegmentKind::Call { name, .. }, .. } => format!("open {name}"),
+                SegmentStep::Open { kind, paragraph } => {
                     format!("open {kind:?}{}", if paragraph { " new" } else { "" })
                 }
-                Step::Delta(text) => format!("+{}", text.decode()),
-                Step::Close { seals, complete } => format!("close {} {complete}", seals.len()),
-                Step::Opaque(seals) => format!("opaque {}", seals.len()),
-                Step::Cite(_) | Step::Logprobs(_) => "note".to_owned(),
+                SegmentStep::Delta(text) => format!("+{}", text.decode()),
+                SegmentStep::Close { seals, complete } => format!("close {} {complete}", seals.len()),
+                SegmentStep::Opaque(seals) => format!("opaque {}", seals.len()),
+                SegmentStep::Cite(_) | SegmentStep::Logprobs(_) => "note".to_owned(),
             });
         };
         let cut = events.iter().any(|e| matches!(e, Event::Finish(super::super::Finish::Length)));
@@ -447,8 +470,8 @@ mod tests {
 
     #[test]
     fn reasoning_ends_with_its_seal() {
-        let seal = || Event::Seal(Seal::Signature(Lit::plain("S")));
-        let steps = run(vec![Event::Thought(Lit::plain("a")), seal(), seal(), text("x"), text("y")]);
+        let seal = || Event::Seal(Seal::Signature(JsonStr::plain("S")));
+        let steps = run(vec![Event::Thought(JsonStr::plain("a")), seal(), seal(), text("x"), text("y")]);
         let expected =
             ["open Reasoning", "+a", "close 1 true", "opaque 1", "open Text", "+x", "+y", "close 0 true"];
         assert_eq!(steps, expected);
@@ -468,10 +491,10 @@ mod tests {
 
     #[test]
     fn sources_wait_for_their_text_and_searches_say_what_they_sought() {
-        let cite = Event::Cite(Citation { url: Lit::plain("u"), title: Lit::plain("t"), span: None });
+        let cite = Event::Cite(Citation { url: JsonStr::plain("u"), title: JsonStr::plain("t"), span: None });
         let steps = run(vec![text("a"), Event::Close(None), cite, text("b")]);
         assert_eq!(steps, ["open Text", "+a", "close 0 true", "open Text", "+b", "note", "close 0 true"]);
-        let search = Event::Search { id: "s".into(), query: Lit::plain("q") };
+        let search = Event::Search { id: "s".into(), query: JsonStr::plain("q") };
         assert_eq!(run(vec![search]), ["open Search(\"s\")", "+q", "close 0 true"]);
     }
 
@@ -480,7 +503,7 @@ mod tests {
         let mut queue = Queue::default();
         queue.take(open(0, "a"), &mut |_| {}).unwrap();
         queue.take(open(1, "b"), &mut |_| {}).unwrap();
-        let part = || Event::Args { key: 1, part: Args::Lit(Lit::of(&"x".repeat(9 << 20))) };
+        let part = || Event::Args { key: 1, part: Args::Str(JsonStr::of(&"x".repeat(9 << 20))) };
         assert!(queue.take(part(), &mut |_| {}).is_ok());
         assert_eq!(queue.take(part(), &mut |_| {}), Err(Overflow));
     }

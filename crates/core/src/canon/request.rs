@@ -2,18 +2,18 @@
 
 use std::borrow::Cow;
 
-use crate::json::{Lit, Raw};
+use crate::json::{JsonStr, Raw};
 
-use super::{Cache, Choice, Level, Sealed, Tool};
+use super::{Cache, Choice, Effort, Sealed, Tool};
 
 /// One request.
 #[derive(Clone, Debug, Default)]
 pub struct Request<'a> {
-    /// Does the client want a stream?
+    /// Whether the client wants a stream.
     pub stream: bool,
-    /// Does a Chat client want the usage of its stream?
+    /// Whether a Chat client wants the usage of its stream.
     pub include_usage: bool,
-    /// Are only its tokens to be counted? Limits and the like are left out then.
+    /// Whether only its tokens are to be counted. Limits and the like are left out then.
     pub counting: bool,
     /// Instructions before the conversation, one for each block in which they came.
     pub system: Vec<Text<'a>>,
@@ -23,18 +23,18 @@ pub struct Request<'a> {
     pub tools: Vec<Tool<'a>>,
     /// Which of it.
     pub choice: Option<Choice<'a>>,
-    /// May it call several things at once?
+    /// Whether it may call several things at once.
     pub parallel: Option<bool>,
     /// Tokens that the answer may have.
     pub max_output: Option<u64>,
     /// How the next token is chosen.
     pub samplers: Samplers<'a>,
     /// Texts that end the answer.
-    pub stop: Vec<Lit<'a>>,
+    pub stop: Vec<JsonStr<'a>>,
     /// The form of the answer.
     pub format: Format<'a>,
     /// How long the answer shall be, as OpenAI's models understand it.
-    pub verbosity: Option<Lit<'a>>,
+    pub verbosity: Option<JsonStr<'a>>,
     /// Whether and how hard the model shall think.
     pub thinking: Thinking,
     /// Who the client says its user is.
@@ -68,22 +68,23 @@ pub struct Turn<'a> {
     /// What is said, in order.
     pub parts: Vec<Part<'a>>,
     /// The name of who speaks, which only Chat has a place for.
-    pub name: Option<Lit<'a>>,
+    pub name: Option<JsonStr<'a>>,
 }
 
 /// A piece of a message.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Part<'a> {
     /// Text.
     Text(Text<'a>),
     /// A picture.
     Image(Image<'a>),
     /// A file that is read.
-    Document(Document<'a>),
+    Document(DocumentPart<'a>),
     /// Speech.
     Audio(Audio<'a>),
     /// The model declined.
-    Refusal(Lit<'a>),
+    Refusal(JsonStr<'a>),
     /// What the model thought.
     Reasoning(Reasoning<'a>),
     /// The model calls a tool.
@@ -96,7 +97,7 @@ pub enum Part<'a> {
 #[derive(Clone, Debug)]
 pub struct Text<'a> {
     /// The text.
-    pub text: Lit<'a>,
+    pub text: JsonStr<'a>,
     /// A mark for the prompt cache.
     pub cache: Option<Cache>,
 }
@@ -105,7 +106,7 @@ pub struct Text<'a> {
 #[derive(Clone, Debug)]
 pub enum Source<'a> {
     /// An address, which the provider fetches. The gateway never does.
-    Url(Lit<'a>),
+    Url(JsonStr<'a>),
     /// The bytes themselves, in base 64.
     Base64 {
         /// The media type, in lower case and without parameters; empty if unknown.
@@ -114,7 +115,7 @@ pub enum Source<'a> {
         data: Cow<'a, str>,
     },
     /// Plain text.
-    Text(Lit<'a>),
+    Text(JsonStr<'a>),
 }
 
 /// A picture.
@@ -125,22 +126,22 @@ pub struct Image<'a> {
     /// Where the client wrote that, for a refusal.
     pub path: String,
     /// How closely it is looked at, as OpenAI's models understand it.
-    pub detail: Option<Lit<'a>>,
+    pub detail: Option<JsonStr<'a>>,
     /// A mark for the prompt cache.
     pub cache: Option<Cache>,
 }
 
 /// A file that is read.
 #[derive(Clone, Debug)]
-pub struct Document<'a> {
+pub struct DocumentPart<'a> {
     /// Where it comes from.
     pub source: Source<'a>,
     /// Where the client wrote that, for a refusal.
     pub path: String,
     /// Its name.
-    pub name: Option<Lit<'a>>,
+    pub name: Option<JsonStr<'a>>,
     /// What is to be known of it.
-    pub context: Option<Lit<'a>>,
+    pub context: Option<JsonStr<'a>>,
     /// A mark for the prompt cache.
     pub cache: Option<Cache>,
 }
@@ -149,9 +150,9 @@ pub struct Document<'a> {
 #[derive(Clone, Debug)]
 pub struct Audio<'a> {
     /// The bytes, in base 64.
-    pub data: Lit<'a>,
+    pub data: JsonStr<'a>,
     /// `wav`, `mp3`, …
-    pub format: Lit<'a>,
+    pub format: JsonStr<'a>,
     /// Where the client wrote that, for a refusal.
     pub path: String,
 }
@@ -160,7 +161,7 @@ pub struct Audio<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct Reasoning<'a> {
     /// What a person may read of it.
-    pub text: Option<Lit<'a>>,
+    pub text: Option<JsonStr<'a>>,
     /// What only its provider can read.
     pub sealed: Option<Sealed<'a>>,
 }
@@ -174,7 +175,7 @@ pub struct Call<'a> {
     pub namespace: Option<Cow<'a, str>>,
     /// The name of the tool.
     pub name: Cow<'a, str>,
-    /// Is it a freeform tool? Its arguments are a text then, and no JSON.
+    /// Whether it is a freeform tool. Its arguments are a text then, and no JSON.
     pub custom: bool,
     /// The arguments.
     pub args: Args<'a>,
@@ -186,7 +187,7 @@ pub struct Call<'a> {
 #[derive(Clone, Debug)]
 pub enum Args<'a> {
     /// As a string, which holds JSON or, of a freeform tool, any text.
-    Lit(Lit<'a>),
+    Str(JsonStr<'a>),
     /// As an object.
     Raw(Raw<'a>),
 }
@@ -196,11 +197,11 @@ pub enum Args<'a> {
 pub struct ToolResult<'a> {
     /// The call's id.
     pub id: Cow<'a, str>,
-    /// Is it the result of a freeform tool?
+    /// Whether it is the result of a freeform tool.
     pub custom: bool,
     /// Texts, pictures and documents.
     pub content: Vec<Part<'a>>,
-    /// Did the tool fail?
+    /// Whether the tool failed.
     pub is_error: bool,
     /// A mark for the prompt cache.
     pub cache: Option<Cache>,
@@ -219,6 +220,7 @@ pub struct Samplers<'a> {
 
 /// The form of an answer.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub enum Format<'a> {
     /// Text.
     #[default]
@@ -228,12 +230,12 @@ pub enum Format<'a> {
     /// JSON that matches a schema.
     Schema {
         /// The schema's name.
-        name: Option<Lit<'a>>,
+        name: Option<JsonStr<'a>>,
         /// What it is for.
-        description: Option<Lit<'a>>,
+        description: Option<JsonStr<'a>>,
         /// The schema.
         schema: Raw<'a>,
-        /// Must the answer match exactly? Absent: the client did not say.
+        /// Whether the answer must match exactly. Absent: the client did not say.
         strict: Option<bool>,
     },
 }
@@ -244,10 +246,10 @@ pub struct Thinking {
     /// Whether.
     pub mode: Option<ThinkingMode>,
     /// How hard.
-    pub effort: Option<Level>,
+    pub effort: Option<Effort>,
     /// With so many tokens.
     pub budget: Option<u64>,
-    /// Shall the client see it? Absent: as its protocol does without being told.
+    /// Whether the client shall see it. Absent: as its protocol does without being told.
     pub show: Option<bool>,
 }
 
@@ -282,13 +284,13 @@ impl<'a> Turn<'a> {
 impl<'a> Text<'a> {
     /// Text without a mark.
     #[must_use]
-    pub fn new(text: Lit<'a>) -> Self {
+    pub fn new(text: JsonStr<'a>) -> Self {
         Self { text, cache: None }
     }
 }
 
 impl Part<'_> {
-    /// Is this text, with something in it that can be seen?
+    /// Whether this is text, with something in it that can be seen.
     #[must_use]
     pub fn is_visible_text(&self) -> bool {
         matches!(self, Self::Text(text) if !text.text.is_blank())
@@ -296,18 +298,18 @@ impl Part<'_> {
 }
 
 impl Thinking {
-    /// Does the client want the model to think?
+    /// Whether the client wants the model to think.
     #[must_use]
     pub fn is_wanted(&self) -> bool {
         match self.mode {
             Some(mode) => mode != ThinkingMode::Off,
-            None => self.budget.is_some() || self.effort.is_some_and(|effort| effort != Level::None),
+            None => self.budget.is_some() || self.effort.is_some_and(|effort| effort != Effort::None),
         }
     }
 
-    /// Does the client want the model not to think?
+    /// Whether the client wants the model not to think.
     #[must_use]
     pub fn is_off(&self) -> bool {
-        self.mode == Some(ThinkingMode::Off) || self.mode.is_none() && self.effort == Some(Level::None)
+        self.mode == Some(ThinkingMode::Off) || self.mode.is_none() && self.effort == Some(Effort::None)
     }
 }

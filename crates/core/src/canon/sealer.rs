@@ -30,6 +30,7 @@ struct Keys {
 
 /// The reason for which a carrier is not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Rejection {
     /// It has the form of an earlier version, which proved nothing.
     Old,
@@ -82,7 +83,7 @@ impl Sealer {
             return Err(Rejection::Old);
         }
         let encoded = text.strip_prefix(PREFIX).ok_or(Rejection::Damaged)?;
-        if encoded.len() > LARGEST {
+        if encoded.len() > MAX_CARRIER_LEN {
             return Err(Rejection::Damaged);
         }
         let mut sealed = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| Rejection::Damaged)?;
@@ -210,7 +211,7 @@ const OLD_PREFIX: &str = "cm1.";
 pub const PREFIXES: [&str; 2] = [PREFIX, OLD_PREFIX];
 
 /// Bytes of a carrier, as text: 1 MiB of what is sealed.
-const LARGEST: usize = (1 << 20) / 3 * 4;
+const MAX_CARRIER_LEN: usize = (1 << 20) / 3 * 4;
 
 #[cfg(test)]
 mod tests {
@@ -274,7 +275,7 @@ mod tests {
         let old = format!("cm1.{}", URL_SAFE_NO_PAD.encode(r#"{"o":"provider","m":"model","b":[]}"#));
         assert_eq!(open(&sealer, &old), Err(Rejection::Old));
         let short = sealer.seal("provider", "model", b"");
-        let long = format!("cm2.{}", "A".repeat(LARGEST + 1));
+        let long = format!("cm2.{}", "A".repeat(MAX_CARRIER_LEN + 1));
         for bad in ["", "cm2.", "cm2.####", "cm2.e30", "cm3.e30", short.split_at(short.len() - 5).0, &long] {
             assert_eq!(open(&sealer, bad), Err(Rejection::Damaged), "{bad:.20}");
         }

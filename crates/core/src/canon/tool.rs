@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use crate::failure::{Failure, Kind, Result};
-use crate::json::{Lit, Path, Raw};
+use crate::json::{JsonStr, Path, Raw};
 
 use super::{Cache, Losses};
 
@@ -16,7 +16,7 @@ pub struct Tool<'a> {
     /// Its name.
     pub name: Cow<'a, str>,
     /// What it is for. That of its namespace stands in front of it.
-    pub description: Option<Lit<'a>>,
+    pub description: Option<JsonStr<'a>>,
     /// What kind of tool it is.
     pub kind: ToolKind<'a>,
     /// A mark for the prompt cache.
@@ -25,12 +25,13 @@ pub struct Tool<'a> {
 
 /// What kind of tool something is.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum ToolKind<'a> {
     /// A function with JSON arguments.
     Function {
         /// The schema of its arguments.
         schema: Option<Raw<'a>>,
-        /// Must arguments match exactly? Absent: the client did not say.
+        /// Whether arguments must match exactly. Absent: the client did not say.
         strict: Option<bool>,
     },
     /// A freeform tool, whose input is any text.
@@ -42,6 +43,15 @@ pub enum ToolKind<'a> {
     WebSearch(WebSearch<'a>),
     /// Another tool of the provider's own, which no other protocol has, and which clients attach as a habit.
     Hosted,
+}
+
+/// The support of a provider for what may differ from one to the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ToolSupport {
+    /// Whether the provider searches the web by itself.
+    pub web_search: bool,
+    /// Whether the provider knows a choice among some of the tools.
+    pub subsets: bool,
 }
 
 /// What is really offered to a provider.
@@ -57,16 +67,16 @@ pub struct Offer<'r, 'a> {
 #[derive(Clone, Debug)]
 pub struct Grammar<'a> {
     /// `lark` or `regex`.
-    pub syntax: Lit<'a>,
+    pub syntax: JsonStr<'a>,
     /// The grammar.
-    pub definition: Lit<'a>,
+    pub definition: JsonStr<'a>,
 }
 
 /// A provider's own search of the web.
 #[derive(Clone, Debug, Default)]
 pub struct WebSearch<'a> {
     /// `low`, `medium` or `high`.
-    pub context: Option<Lit<'a>>,
+    pub context: Option<JsonStr<'a>>,
     /// Searches at most.
     pub max_uses: Option<u64>,
     /// Where the user is: the members of an approximate location.
@@ -79,6 +89,7 @@ pub struct WebSearch<'a> {
 
 /// Which tools a model may call.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Choice<'a> {
     /// Any or none.
     Auto,
@@ -90,7 +101,7 @@ pub enum Choice<'a> {
     Named(Chosen<'a>),
     /// Some of them.
     Allowed {
-        /// At least one of them?
+        /// Whether at least one of them must be called.
         required: bool,
         /// These.
         tools: Vec<Chosen<'a>>,
@@ -109,7 +120,7 @@ pub struct Chosen<'a> {
 impl<'a> Tool<'a> {
     /// A function.
     #[must_use]
-    pub fn function(name: Cow<'a, str>, description: Option<Lit<'a>>, schema: Option<Raw<'a>>) -> Self {
+    pub fn function(name: Cow<'a, str>, description: Option<JsonStr<'a>>, schema: Option<Raw<'a>>) -> Self {
         Self {
             namespace: None,
             name,
@@ -119,13 +130,13 @@ impl<'a> Tool<'a> {
         }
     }
 
-    /// Is it a freeform tool?
+    /// Whether it is a freeform tool.
     #[must_use]
     pub fn is_custom(&self) -> bool {
         matches!(self.kind, ToolKind::Custom { .. })
     }
 
-    /// Is it called by the client, and not by the provider itself?
+    /// Whether it is called by the client, and not by the provider itself.
     #[must_use]
     pub fn is_callable(&self) -> bool {
         matches!(self.kind, ToolKind::Function { .. } | ToolKind::Custom { .. })
@@ -133,8 +144,7 @@ impl<'a> Tool<'a> {
 }
 
 impl<'r, 'a> Offer<'r, 'a> {
-    /// What of a request's tools and choice a provider can be offered. `web_search`: does it search by
-    /// itself? `subsets`: does it know a choice among some of the tools?
+    /// Selects what a provider with this support can be offered of a request's tools and choice.
     ///
     /// # Errors
     /// 400 when two tools have one name, when the choice names a tool that has to be left out, or when all
@@ -142,14 +152,14 @@ impl<'r, 'a> Offer<'r, 'a> {
     pub fn new(
         tools: &'r [Tool<'a>],
         choice: Option<&Choice<'a>>,
-        web_search: bool,
-        subsets: bool,
+        support: ToolSupport,
         losses: &mut Losses,
     ) -> Result<Self> {
         let mut offered: Vec<&Tool<'a>> = Vec::with_capacity(tools.len());
         let mut names = HashSet::with_capacity(tools.len());
         for (index, tool) in tools.iter().enumerate() {
-            let available = tool.is_callable() || web_search && matches!(tool.kind, ToolKind::WebSearch(_));
+            let available =
+                tool.is_callable() || support.web_search && matches!(tool.kind, ToolKind::WebSearch(_));
             if !available {
                 if choice.is_some_and(|choice| choice.names(tool)) {
                     return Err(unavailable("tool_choice", &tool.name));
@@ -167,7 +177,9 @@ impl<'r, 'a> Offer<'r, 'a> {
             return Err(unavailable("tools", "web search"));
         }
         let mut choice = choice.cloned().filter(|_| !offered.is_empty());
-        if !subsets && let Some(Choice::Allowed { required, tools }) = &choice {
+        if !support.subsets
+            && let Some(Choice::Allowed { required, tools }) = &choice
+        {
             let chosen: HashSet<_> =
                 tools.iter().map(|tool| (tool.namespace.as_deref(), &*tool.name)).collect();
             let is_chosen = |namespace, tool: &Tool<'_>| chosen.contains(&(namespace, &*tool.name));
@@ -189,7 +201,7 @@ impl Choice<'_> {
 }
 
 impl Chosen<'_> {
-    /// Is this the tool?
+    /// Whether this is the tool.
     #[must_use]
     pub fn is(&self, tool: &Tool<'_>) -> bool {
         self.name == tool.name && (self.namespace.is_none() || self.namespace == tool.namespace)
@@ -212,13 +224,28 @@ mod tests {
     fn what_a_provider_has_not_is_left_out_unless_it_is_all_or_chosen() {
         let mut losses = Losses::default();
         let tools = [function("f"), search()];
-        let offer = Offer::new(&tools, None, false, false, &mut losses).unwrap();
+        let offer = Offer::new(&tools, None, ToolSupport::default(), &mut losses).unwrap();
         assert_eq!((offer.tools.len(), losses.header().as_deref()), (1, Some("tools[1]")));
         let named = Choice::Named(Chosen { namespace: None, name: "web_search".into() });
-        assert_eq!(Offer::new(&tools, Some(&named), false, false, &mut losses).unwrap_err().status(), 400);
-        let only = Offer::new(&[search()], None, false, false, &mut losses).map(|_| ()).unwrap_err();
+        assert_eq!(
+            Offer::new(&tools, Some(&named), ToolSupport::default(), &mut losses).unwrap_err().status(),
+            400
+        );
+        let only =
+            Offer::new(&[search()], None, ToolSupport::default(), &mut losses).map(|_| ()).unwrap_err();
         assert!(only.message().contains("not available for this model"));
-        assert_eq!(Offer::new(&[search()], None, true, false, &mut losses).unwrap().tools.len(), 1);
+        assert_eq!(
+            Offer::new(
+                &[search()],
+                None,
+                ToolSupport { web_search: true, ..ToolSupport::default() },
+                &mut losses
+            )
+            .unwrap()
+            .tools
+            .len(),
+            1
+        );
     }
 
     #[test]
@@ -226,10 +253,11 @@ mod tests {
         let chosen = vec![Chosen { namespace: None, name: "b".into() }];
         let choice = Choice::Allowed { required: true, tools: chosen };
         let tools = [function("a"), function("b")];
-        let offer = Offer::new(&tools, Some(&choice), false, false, &mut Losses::default()).unwrap();
+        let offer =
+            Offer::new(&tools, Some(&choice), ToolSupport::default(), &mut Losses::default()).unwrap();
         assert_eq!((offer.tools[0].name.as_ref(), offer.tools.len()), ("b", 1));
         assert_eq!(offer.choice, Some(Choice::Required));
         let twice = [function("a"), function("a")];
-        assert!(Offer::new(&twice, None, false, false, &mut Losses::default()).is_err());
+        assert!(Offer::new(&twice, None, ToolSupport::default(), &mut Losses::default()).is_err());
     }
 }

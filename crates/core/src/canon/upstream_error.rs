@@ -2,6 +2,7 @@
 
 /// What a provider said of a failure.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UpstreamError {
     /// The text for people.
     pub message: String,

@@ -28,12 +28,12 @@ pub struct Usage {
     /// The rates that the answer reports.
     pub rates: Rates,
     /// The provider's further work inside of the call, which is in none of the counts above.
-    pub inner: Option<Arc<[Inner]>>,
+    pub inner: Option<Arc<[InnerUsage]>>,
 }
 
 /// Something that the provider has done inside of a call: its history was made shorter, another model was asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Inner {
+pub struct InnerUsage {
     /// The provider's name of the other model; absent: the model of the call.
     pub model: Option<String>,
     /// The tokens that it took.
@@ -42,6 +42,7 @@ pub struct Inner {
 
 /// What one event or body says of the usage; absent counts are `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UsagePart {
     /// See [`Usage::input`].
     pub input: Option<u64>,
@@ -64,7 +65,7 @@ pub struct UsagePart {
     /// See [`Usage::rates`].
     pub rates: Rates,
     /// See [`Usage::inner`].
-    pub inner: Option<Arc<[Inner]>>,
+    pub inner: Option<Arc<[InnerUsage]>>,
 }
 
 impl Usage {
@@ -145,7 +146,7 @@ mod tests {
     fn rates_that_one_event_reports_hold_for_the_whole_call() {
         let start = UsagePart { rates: Rates::default().with(Rate::Fast), ..UsagePart::default() };
         let mut usage = Usage::from(start);
-        let inner = Inner { model: Some("m".into()), usage: Usage { input: 7, ..Usage::default() } };
+        let inner = InnerUsage { model: Some("m".into()), usage: Usage { input: 7, ..Usage::default() } };
         let (rates, inner) = (Rates::default().with(Rate::Us), Some(Arc::from([inner])));
         usage.absorb(&UsagePart { searches: Some(2), rates, inner: inner.clone(), ..UsagePart::default() });
         usage.absorb(&UsagePart { output: Some(1), searches: Some(0), ..UsagePart::default() });

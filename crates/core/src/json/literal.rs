@@ -25,7 +25,7 @@ pub(super) fn end(bytes: &[u8], from: usize, allows: impl FnMut(&[u8], usize) ->
 fn end_in_blocks(bytes: &[u8], from: usize, mut allows: impl FnMut(&[u8], usize) -> bool) -> Option<usize> {
     let (mut at, mut first_is_escaped) = (from, false);
     loop {
-        let block = Block::read(bytes.get(at..).filter(|rest| !rest.is_empty())?);
+        let block = ByteMasks::read(bytes.get(at..).filter(|rest| !rest.is_empty())?);
         if block.is_plain() && !first_is_escaped {
             at += BLOCK;
             at += memchr2(b'"', b'\\', bytes.get(at..)?)?;
@@ -46,7 +46,7 @@ fn end_in_blocks(bytes: &[u8], from: usize, mut allows: impl FnMut(&[u8], usize)
     }
 }
 
-/// Does JSON know the escape whose backslash stands before `at`?
+/// Whether JSON knows the escape whose backslash stands before `at`.
 #[inline(always)]
 pub(super) fn is_escape(bytes: &[u8], at: usize) -> bool {
     match bytes.get(at) {
@@ -56,10 +56,10 @@ pub(super) fn is_escape(bytes: &[u8], at: usize) -> bool {
     }
 }
 
-/// Can the escape whose backslash stands before `at` be half a character beyond the first plane? Every half begins
+/// Whether the escape whose backslash stands before `at` can be half a character beyond the first plane. Every half begins
 /// so, and hardly anything else.
 #[inline(always)]
-pub(super) fn may_be_half(bytes: &[u8], at: usize) -> bool {
+pub(super) fn may_be_surrogate(bytes: &[u8], at: usize) -> bool {
     bytes.get(at) == Some(&b'u') && matches!(bytes.get(at + 1), Some(b'd' | b'D'))
 }
 
@@ -67,19 +67,19 @@ fn has_digits(bytes: &[u8], at: usize) -> bool {
     bytes.get(at..at + 4).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
 }
 
-/// Is there a character that may not stand in a literal unless it is escaped?
+/// Whether there is a character that may not stand in a literal unless it is escaped.
 pub(super) fn has_control(bytes: &[u8]) -> bool {
     bytes.chunks(4 * BLOCK).any(|chunk| chunk.iter().fold(u8::MAX, |least, byte| least.min(*byte)) < b' ')
 }
 
 /// What 64 bytes hold, one bit for each byte.
-struct Block {
+struct ByteMasks {
     quotes: u64,
     backslashes: u64,
     ns: u64,
 }
 
-impl Block {
+impl ByteMasks {
     /// The first bytes of `rest`. Inlined, so that what it finds stays in registers.
     #[inline(always)]
     fn read(rest: &[u8]) -> Self {

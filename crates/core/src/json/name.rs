@@ -9,7 +9,7 @@ use super::scan::escaped;
 /// A short name in small letters, whatever its spelling.
 #[derive(Clone, Copy, Debug)]
 pub struct Name {
-    bytes: [u8; LONGEST],
+    bytes: [u8; MAX_NAME_LEN],
     len: usize,
     exact: bool,
 }
@@ -18,7 +18,7 @@ impl Name {
     /// Reads the inside of a string literal. `None` if it is too long for a name, or has other characters.
     #[must_use]
     pub fn read(inner: &[u8]) -> Option<Self> {
-        let mut name = Self { bytes: [0; LONGEST], len: 0, exact: true };
+        let mut name = Self { bytes: [0; MAX_NAME_LEN], len: 0, exact: true };
         let mut rest = inner;
         while !rest.is_empty() {
             let (letter, exact, after) = letter(rest)?;
@@ -80,7 +80,7 @@ fn letter(inner: &[u8]) -> Option<(u8, bool, &[u8])> {
 }
 
 /// Letters of a name that anybody reads.
-const LONGEST: usize = 48;
+const MAX_NAME_LEN: usize = 48;
 
 #[cfg(test)]
 mod tests {

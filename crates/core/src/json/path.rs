@@ -6,11 +6,11 @@ use std::fmt;
 #[derive(Clone, Copy, Debug)]
 pub struct Path<'p> {
     parent: Option<&'p Self>,
-    step: Step<'p>,
+    step: PathStep<'p>,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Step<'p> {
+enum PathStep<'p> {
     Root,
     Key(&'p str),
     Index(usize),
@@ -18,7 +18,7 @@ enum Step<'p> {
 
 impl<'p> Path<'p> {
     /// The document itself.
-    pub const ROOT: Path<'static> = Path { parent: None, step: Step::Root };
+    pub const ROOT: Path<'static> = Path { parent: None, step: PathStep::Root };
 
     /// A member of the object that stands here.
     #[must_use]
@@ -26,7 +26,7 @@ impl<'p> Path<'p> {
     where
         'p: 'q,
     {
-        Path { parent: Some(self), step: Step::Key(key) }
+        Path { parent: Some(self), step: PathStep::Key(key) }
     }
 
     /// An element of the array that stands here.
@@ -35,7 +35,7 @@ impl<'p> Path<'p> {
     where
         'p: 'q,
     {
-        Path { parent: Some(self), step: Step::Index(index) }
+        Path { parent: Some(self), step: PathStep::Index(index) }
     }
 }
 
@@ -45,12 +45,12 @@ impl fmt::Display for Path<'_> {
             parent.fmt(f)?;
         }
         match self.step {
-            Step::Root => Ok(()),
-            Step::Index(index) => write!(f, "[{index}]"),
-            Step::Key(key) => {
-                let nested = self.parent.is_some_and(|parent| !matches!(parent.step, Step::Root));
+            PathStep::Root => Ok(()),
+            PathStep::Index(index) => write!(f, "[{index}]"),
+            PathStep::Key(key) => {
+                let nested = self.parent.is_some_and(|parent| !matches!(parent.step, PathStep::Root));
                 // A key may be anything that a client makes up.
-                let shown: String = key.chars().filter(|c| !c.is_control()).take(LONGEST_KEY).collect();
+                let shown: String = key.chars().filter(|c| !c.is_control()).take(MAX_KEY_LEN).collect();
                 if nested { write!(f, ".{shown}") } else { f.write_str(&shown) }
             }
         }
@@ -58,7 +58,7 @@ impl fmt::Display for Path<'_> {
 }
 
 /// Characters of a key that a message repeats.
-const LONGEST_KEY: usize = 64;
+const MAX_KEY_LEN: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -43,7 +43,7 @@ impl<'a> Raw<'a> {
         &self.0
     }
 
-    /// Is the value an object?
+    /// Whether the value is an object.
     #[must_use]
     pub fn is_object(&self) -> bool {
         self.0.starts_with('{')

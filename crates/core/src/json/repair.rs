@@ -22,7 +22,7 @@ pub fn repair_event(document: &[u8]) -> Cow<'_, str> {
 
 fn repaired(document: &[u8], keep_borders: bool) -> Cow<'_, str> {
     let text = utf8(document);
-    match without_halves(&text, keep_borders) {
+    match without_lone_surrogates(&text, keep_borders) {
         Some(repaired) => Cow::Owned(repaired),
         None => text,
     }
@@ -37,7 +37,7 @@ pub fn utf8(document: &[u8]) -> Cow<'_, str> {
 /// The document with lone surrogate escapes replaced, if there are any; `keep_borders`: but for those at the border of
 /// a literal.
 #[must_use]
-pub fn without_halves(text: &str, keep_borders: bool) -> Option<String> {
+pub fn without_lone_surrogates(text: &str, keep_borders: bool) -> Option<String> {
     let mut next = Some(lone(text, 0, keep_borders)?);
     let mut out = String::with_capacity(text.len());
     let mut done = 0;
@@ -59,9 +59,9 @@ fn lone(text: &str, from: usize, keep_borders: bool) -> Option<usize> {
         at += memmem::find(bytes.get(at..)?, b"\\u")?;
         let escaped = bytes.get(..at)?.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1;
         let unit = if escaped { None } else { unit(bytes, at) };
-        match unit.map(Half::of) {
-            Some(Some(Half::High)) if unit_is(bytes, at + ESCAPE, Half::Low) => at += 2 * ESCAPE,
-            Some(Some(half)) if keep_borders && at_border(bytes, at, half) => at += ESCAPE,
+        match unit.map(Surrogate::of) {
+            Some(Some(Surrogate::High)) if unit_is(bytes, at + ESCAPE, Surrogate::Low) => at += 2 * ESCAPE,
+            Some(Some(surrogate)) if keep_borders && at_border(bytes, at, surrogate) => at += ESCAPE,
             Some(Some(_)) => return Some(at),
             _ => at += 2,
         }
@@ -70,14 +70,14 @@ fn lone(text: &str, from: usize, keep_borders: bool) -> Option<usize> {
 
 /// One half of a character beyond the first plane, as UTF-16 has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Half {
+pub enum Surrogate {
     /// The first.
     High,
     /// The second.
     Low,
 }
 
-impl Half {
+impl Surrogate {
     fn of(unit: u16) -> Option<Self> {
         match unit {
             0xd800..=0xdbff => Some(Self::High),
@@ -92,16 +92,16 @@ impl Half {
 pub fn split_trailing_high(inner: &str) -> (&str, Option<&str>) {
     let Some(at) = inner.len().checked_sub(ESCAPE) else { return (inner, None) };
     let backslashes = inner.as_bytes().iter().take(at + 1).rev().take_while(|byte| **byte == b'\\').count();
-    if backslashes % 2 == 1 && unit_is(inner.as_bytes(), at, Half::High) {
+    if backslashes % 2 == 1 && unit_is(inner.as_bytes(), at, Surrogate::High) {
         return (inner.get(..at).unwrap_or_default(), inner.get(at..));
     }
     (inner, None)
 }
 
-/// Does the inside of a literal begin with the second half of a character?
+/// Whether the inside of a literal begins with the second half of a character.
 #[must_use]
 pub fn starts_with_low(inner: &str) -> bool {
-    unit_is(inner.as_bytes(), 0, Half::Low)
+    unit_is(inner.as_bytes(), 0, Surrogate::Low)
 }
 
 /// The text of a literal whose escapes are valid but for lone surrogates.
@@ -110,15 +110,15 @@ pub(super) fn lossy_text(inner: &str) -> String {
     serde_json::from_str(&repair(literal.as_bytes())).unwrap_or_default()
 }
 
-fn at_border(bytes: &[u8], at: usize, half: Half) -> bool {
-    match half {
-        Half::High => bytes.get(at + ESCAPE) == Some(&b'"'),
-        Half::Low => at.checked_sub(1).and_then(|before| bytes.get(before)) == Some(&b'"'),
+fn at_border(bytes: &[u8], at: usize, surrogate: Surrogate) -> bool {
+    match surrogate {
+        Surrogate::High => bytes.get(at + ESCAPE) == Some(&b'"'),
+        Surrogate::Low => at.checked_sub(1).and_then(|before| bytes.get(before)) == Some(&b'"'),
     }
 }
 
-fn unit_is(bytes: &[u8], at: usize, half: Half) -> bool {
-    unit(bytes, at).and_then(Half::of) == Some(half)
+fn unit_is(bytes: &[u8], at: usize, surrogate: Surrogate) -> bool {
+    unit(bytes, at).and_then(Surrogate::of) == Some(surrogate)
 }
 
 /// The number in the escape at `at`.

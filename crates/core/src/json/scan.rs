@@ -10,8 +10,9 @@ use std::ops::Range;
 
 use super::literal;
 
-/// Why a document can not be read, and where.
+/// Why a document cannot be read, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Malformed {
     /// Offset in bytes.
     pub at: usize,
@@ -36,18 +37,18 @@ pub struct Member<'a> {
 #[derive(Clone, Debug)]
 pub struct Members<'a> {
     scan: Scan<'a>,
-    state: State,
+    state: ScanState,
 }
 
 /// The elements of one array, in order. Ends after the first error.
 #[derive(Clone, Debug)]
 pub struct Elements<'a> {
     scan: Scan<'a>,
-    state: State,
+    state: ScanState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ScanState {
     First,
     Next,
     Done,
@@ -100,13 +101,13 @@ pub fn text(literal: &[u8]) -> Option<Cow<'_, str>> {
 }
 
 impl<'a> Member<'a> {
-    /// Is this the key `name`, however it is spelled?
+    /// Whether this is the key `name`, however it is spelled.
     #[must_use]
     pub fn is(&self, name: &str) -> bool {
         spells(self.key, name)
     }
 
-    /// Is the value something else than `null`?
+    /// Whether the value is something else than `null`.
     #[must_use]
     pub fn is_present(&self) -> bool {
         self.value != b"null"
@@ -127,7 +128,7 @@ impl<'a> Member<'a> {
 
 impl<'a> Members<'a> {
     fn new(scan: Scan<'a>) -> Self {
-        Self { scan, state: State::First }
+        Self { scan, state: ScanState::First }
     }
 
     /// Also shows every string, key or value, at any depth, to `watch`.
@@ -161,7 +162,7 @@ impl<'a> Members<'a> {
 
 impl<'a> Elements<'a> {
     fn new(scan: Scan<'a>) -> Self {
-        Self { scan, state: State::First }
+        Self { scan, state: ScanState::First }
     }
 }
 
@@ -204,7 +205,7 @@ impl<'a> Iterator for Elements<'a> {
 /// One step of an iteration over a container: its opening or a comma, then an item, or its end.
 fn step<'a, T>(
     scan: &mut Scan<'a>,
-    state: &mut State,
+    state: &mut ScanState,
     open: u8,
     close: u8,
     expected: &'static str,
@@ -212,24 +213,24 @@ fn step<'a, T>(
 ) -> Option<Result<T, Malformed>> {
     let result = (|| {
         match *state {
-            State::Done => return Ok(None),
-            State::First => scan.open(open, expected)?,
-            State::Next => scan.skip_space(),
+            ScanState::Done => return Ok(None),
+            ScanState::First => scan.open(open, expected)?,
+            ScanState::Next => scan.skip_space(),
         }
-        if scan.peek() == Some(close) && *state != State::Done {
+        if scan.peek() == Some(close) && *state != ScanState::Done {
             scan.at += 1;
             return Ok(None);
         }
-        if *state == State::Next {
+        if *state == ScanState::Next {
             scan.eat(b',', "a comma")?;
             scan.skip_space();
         }
-        *state = State::Next;
+        *state = ScanState::Next;
         item(scan).map(Some)
     })()
     .transpose();
     if !matches!(result, Some(Ok(_))) {
-        *state = State::Done;
+        *state = ScanState::Done;
     }
     result
 }
@@ -368,7 +369,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Does the inside of a string literal spell `name`, which is ASCII, with or without escapes?
+/// Whether the inside of a string literal spells `name`, which is ASCII, with or without escapes.
 fn spells(inner: &[u8], name: &str) -> bool {
     let mut rest = inner;
     for expected in name.bytes() {

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{Lit, Raw};
+use super::{JsonStr, Raw};
 
 pub use super::escape::escape;
 
@@ -43,9 +43,9 @@ pub fn array(out: &mut Vec<u8>, fill: impl FnOnce(&mut Array<'_>)) {
 }
 
 /// Writes one string, piece by piece.
-pub fn string(out: &mut Vec<u8>, fill: impl FnOnce(&mut Text<'_>)) {
+pub fn string(out: &mut Vec<u8>, fill: impl FnOnce(&mut TextWriter<'_>)) {
     out.push(b'"');
-    fill(&mut Text { out });
+    fill(&mut TextWriter { out });
     out.push(b'"');
 }
 
@@ -65,7 +65,7 @@ pub struct Array<'b> {
 
 /// A string that is being written.
 #[derive(Debug)]
-pub struct Text<'b> {
+pub struct TextWriter<'b> {
     out: &'b mut Vec<u8>,
 }
 
@@ -84,12 +84,12 @@ impl Object<'_> {
     }
 
     /// A member whose value is a text, as it came.
-    pub fn lit(&mut self, name: &str, value: &Lit<'_>) -> &mut Self {
-        self.string(name, |text| text.lit(value))
+    pub fn json_str(&mut self, name: &str, value: &JsonStr<'_>) -> &mut Self {
+        self.string(name, |text| text.json_str(value))
     }
 
     /// A member whose value is a text, written piece by piece.
-    pub fn string(&mut self, name: &str, fill: impl FnOnce(&mut Text<'_>)) -> &mut Self {
+    pub fn string(&mut self, name: &str, fill: impl FnOnce(&mut TextWriter<'_>)) -> &mut Self {
         string(self.name(name), fill);
         self
     }
@@ -109,7 +109,7 @@ impl Object<'_> {
 
     /// A member whose value is a number.
     pub fn number(&mut self, name: &str, value: u64) -> &mut Self {
-        // Writing a number to a buffer can not fail.
+        // Writing a number to a buffer cannot fail.
         let _ = serde_json::to_writer(self.name(name), &value);
         self
     }
@@ -183,9 +183,9 @@ impl Array<'_> {
     }
 
     /// The next element, a text as it came.
-    pub fn lit(&mut self, value: &Lit<'_>) -> &mut Self {
+    pub fn json_str(&mut self, value: &JsonStr<'_>) -> &mut Self {
         string(self.next(), |text| {
-            text.lit(value);
+            text.json_str(value);
         });
         self
     }
@@ -202,7 +202,7 @@ impl Array<'_> {
         self
     }
 
-    /// Was nothing written yet?
+    /// Whether nothing was written yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.empty
@@ -216,14 +216,14 @@ impl Array<'_> {
     }
 }
 
-impl Text<'_> {
+impl TextWriter<'_> {
     /// A text, escaped on the way.
     pub fn plain(&mut self, text: &str) {
         escape(text, self.out);
     }
 
     /// A text as it came.
-    pub fn lit(&mut self, lit: &Lit<'_>) {
+    pub fn json_str(&mut self, lit: &JsonStr<'_>) {
         self.out.extend_from_slice(lit.raw().as_bytes());
     }
 }
@@ -245,7 +245,7 @@ mod tests {
             });
             o.members("\"y\":1").string("s", |text| {
                 text.plain("a\t");
-                text.lit(&Lit::plain("b\\n"));
+                text.json_str(&JsonStr::plain("b\\n"));
             });
         });
         let expected = "{\"a\":\"q\\\"\\n\\u0001é\",\"b\":7,\"c\":null,\"d\":{},\"t\":true,\"e\":[{\"f\":1.0},\"x\",{}],\"y\":1,\"s\":\"a\\tb\\n\"}";

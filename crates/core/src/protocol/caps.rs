@@ -8,7 +8,7 @@ use crate::json::Edit;
 
 /// One such member.
 #[derive(Clone, Debug)]
-pub(super) struct Cap {
+pub(super) struct OutputCap {
     /// Its name.
     pub(super) name: &'static str,
     /// The span of its key, without the quotes.
@@ -21,9 +21,9 @@ pub(super) struct Cap {
 
 /// All of one request, in its order.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Caps(pub(super) Vec<Cap>);
+pub(super) struct OutputCaps(pub(super) Vec<OutputCap>);
 
-impl Caps {
+impl OutputCaps {
     /// The values of the member `name`.
     pub(super) fn spans(&self, name: &str) -> impl Iterator<Item = &Range<usize>> {
         self.0.iter().filter(move |cap| cap.name == name).map(|cap| &cap.span)
@@ -31,7 +31,8 @@ impl Caps {
 
     /// The limit that holds whichever of the members is read. Of one that stands twice, the last counts.
     pub(super) fn smallest(&self) -> Option<u64> {
-        let is_last = |at: usize, cap: &Cap| self.0.iter().skip(at + 1).all(|later| later.name != cap.name);
+        let is_last =
+            |at: usize, cap: &OutputCap| self.0.iter().skip(at + 1).all(|later| later.name != cap.name);
         let counting = self.0.iter().enumerate().filter(|(at, cap)| is_last(*at, cap));
         counting.filter_map(|(_, cap)| cap.tokens).min()
     }
@@ -43,7 +44,7 @@ impl Caps {
         let Some((kept, others)) = self.0.split_last() else {
             return vec![(open..open, Bytes::from(format!("\"{member}\":{tokens},")))];
         };
-        let removed = |cap: &Cap| (cap.key.start - 1..next(body, cap.span.end), Bytes::new());
+        let removed = |cap: &OutputCap| (cap.key.start - 1..next(body, cap.span.end), Bytes::new());
         let mut edits: Vec<_> = others.iter().map(removed).collect();
         if kept.name != member {
             edits.push((kept.key.clone(), Bytes::copy_from_slice(member.as_bytes())));
@@ -56,15 +57,15 @@ impl Caps {
 }
 
 /// A whole number, which may be written with a fraction or an exponent, as some languages do.
-pub(super) fn number(value: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(value).ok().filter(|text| text.len() <= LONGEST)?;
+pub(super) fn read_number(value: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(value).ok().filter(|text| text.len() <= MAX_NUMBER_LEN)?;
     if let Ok(number) = text.parse() {
         return Some(number);
     }
     let number: f64 = text.parse().ok()?;
     let is_whole = text.starts_with(|first: char| first.is_ascii_digit()) && number.fract() == 0.0;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole and positive")]
-    is_whole.then(|| number.min(MOST) as u64)
+    is_whole.then(|| number.min(MAX_TOKENS) as u64)
 }
 
 /// The start of the next member, after one that ends at `end`.
@@ -77,10 +78,10 @@ fn next(body: &[u8], end: usize) -> usize {
 }
 
 /// Bytes of a number that anybody writes.
-const LONGEST: usize = 32;
+const MAX_NUMBER_LEN: usize = 32;
 
 /// More than anybody counts; beyond it, not every whole number can be written as a fraction.
-const MOST: f64 = 1e12;
+const MAX_TOKENS: f64 = 1e12;
 
 #[cfg(test)]
 mod tests {
@@ -105,7 +106,7 @@ mod tests {
             ("inf", None),
             ("0.0000000000000000000000000000000000000", None),
         ] {
-            assert_eq!(number(text.as_bytes()), expected, "{text}");
+            assert_eq!(read_number(text.as_bytes()), expected, "{text}");
         }
     }
 }

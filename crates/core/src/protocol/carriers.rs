@@ -13,7 +13,7 @@ use crate::canon::{CARRIER_PREFIXES, Rejection, Rejections};
 use crate::json::{Cuts, Edit, Malformed, Name, Walk};
 
 /// Where in a protocol's requests carriers can stand.
-pub(super) struct Places {
+pub(super) struct CarrierPlaces {
     /// The member that holds the conversation.
     pub(super) conversation: &'static str,
     /// The member of a message that holds its blocks; absent: the messages are the blocks themselves.
@@ -23,7 +23,7 @@ pub(super) struct Places {
 }
 
 /// The edits that remove them, sorted, which `rejections` counts.
-pub(super) fn edits(body: &[u8], places: &Places, rejections: &mut Rejections) -> Vec<Edit> {
+pub(super) fn edits(body: &[u8], places: &CarrierPlaces, rejections: &mut Rejections) -> Vec<Edit> {
     // A body that is no JSON is the provider's to refuse.
     let mut removed = conversation(&mut Walk::new(body), places, rejections).unwrap_or_default();
     removed.sort_by_key(|span| span.start);
@@ -33,7 +33,7 @@ pub(super) fn edits(body: &[u8], places: &Places, rejections: &mut Rejections) -
 /// The spans to remove. Of a conversation that stands twice, the last counts.
 fn conversation(
     walk: &mut Walk<'_>,
-    places: &Places,
+    places: &CarrierPlaces,
     rejections: &mut Rejections,
 ) -> Result<Vec<Range<usize>>, Malformed> {
     let (mut removed, mut is_first) = (Vec::new(), true);
@@ -53,7 +53,7 @@ fn conversation(
 
 fn items(
     walk: &mut Walk<'_>,
-    places: &Places,
+    places: &CarrierPlaces,
     rejections: &mut Rejections,
 ) -> Result<Vec<Range<usize>>, Malformed> {
     let (mut inside, mut cuts, mut is_first) = (Vec::new(), Cuts::default(), true);
@@ -143,11 +143,12 @@ mod tests {
     use super::*;
     use crate::json::splice;
 
-    const MESSAGES: Places =
-        Places { conversation: "messages", blocks: Some("content"), opaque: &["signature", "data"] };
-    const RESPONSES: Places = Places { conversation: "input", blocks: None, opaque: &["encrypted_content"] };
+    const MESSAGES: CarrierPlaces =
+        CarrierPlaces { conversation: "messages", blocks: Some("content"), opaque: &["signature", "data"] };
+    const RESPONSES: CarrierPlaces =
+        CarrierPlaces { conversation: "input", blocks: None, opaque: &["encrypted_content"] };
 
-    fn cleaned(body: &str, places: &Places) -> String {
+    fn cleaned(body: &str, places: &CarrierPlaces) -> String {
         String::from_utf8(splice(
             body.as_bytes(),
             &edits(body.as_bytes(), places, &mut Rejections::default()),

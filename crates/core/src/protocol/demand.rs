@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::canon::Rate;
-use crate::json::{self, Member, Name};
+use crate::json::{self, Lenient as _, Member, Name};
 
 /// The demands of a request beyond the tokens of its text. The head scan fills them, the cost estimate reads them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Demand {
 
     fn modalities(&mut self, name: &[u8], value: &[u8]) {
         let single = std::iter::once(value);
-        let several = json::elements(value).map_while(Result::ok).map(|(item, _)| item);
+        let several = json::elements(value).lenient().map(|(item, _)| item);
         for kind in single.chain(several).filter_map(json::text) {
             match kind.to_ascii_lowercase().as_str() {
                 "audio" => self.serve(Service::AudioOutput, name),

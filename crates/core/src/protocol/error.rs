@@ -8,12 +8,12 @@ use serde_json::value::RawValue;
 
 use crate::canon::UpstreamError;
 use crate::failure::Failure;
-use crate::json::{self, Member};
+use crate::json::{self, find_member};
 
 use super::ProtocolId;
 
 #[derive(Deserialize, Default)]
-struct Wire<'a> {
+struct UpstreamErrorWire<'a> {
     #[serde(borrow)]
     error: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -47,18 +47,22 @@ impl UpstreamError {
                 .ok()
                 .and_then(|all| all.first().map(|first| Self::read(first.get().as_bytes())))
                 .unwrap_or_default(),
-            Some(b'{') => serde_json::from_str::<Wire<'_>>(text).map(|w| w.read()).unwrap_or_default(),
+            Some(b'{') => {
+                serde_json::from_str::<UpstreamErrorWire<'_>>(text).map(|w| w.read()).unwrap_or_default()
+            }
             Some(b'<') | None => Self::default(),
-            Some(_) => Self { message: text.chars().take(PLAIN_TEXT).collect(), ..Self::default() },
+            Some(_) => Self { message: text.chars().take(MAX_PLAIN_TEXT_LEN).collect(), ..Self::default() },
         }
     }
 }
 
-impl Wire<'_> {
+impl UpstreamErrorWire<'_> {
     fn read(&self) -> UpstreamError {
         match self.error.map(RawValue::get) {
             Some(object) if object.starts_with('{') => {
-                return serde_json::from_str::<Wire<'_>>(object).map(|w| w.read()).unwrap_or_default();
+                return serde_json::from_str::<UpstreamErrorWire<'_>>(object)
+                    .map(|w| w.read())
+                    .unwrap_or_default();
             }
             Some(literal) if literal.starts_with('"') => {
                 return UpstreamError { message: string(self.error).unwrap_or_default(), ..self.rest() };
@@ -100,7 +104,7 @@ fn string(raw: Option<&RawValue>) -> Option<String> {
     json::text(raw?.get().as_bytes()).map(Cow::into_owned)
 }
 
-/// Is `body` an error as the clients of `protocol` expect it, with every member that they read?
+/// Whether `body` is an error as the clients of `protocol` expect it, with every member that they read.
 #[must_use]
 pub fn is_envelope(protocol: ProtocolId, body: &[u8]) -> bool {
     let (outer, inner): (&[&str], &[&str]) = match protocol.is_anthropic() {
@@ -109,32 +113,28 @@ pub fn is_envelope(protocol: ProtocolId, body: &[u8]) -> bool {
     };
     json::members(body).finish().is_ok()
         && has(body, outer)
-        && member(body, "error").is_some_and(|error| has(error.value, inner))
-}
-
-fn member<'a>(json: &'a [u8], name: &str) -> Option<Member<'a>> {
-    json::members(json).map_while(Result::ok).find(|member| member.is(name))
+        && find_member(body, "error").is_some_and(|error| has(error.value, inner))
 }
 
 fn has(json: &[u8], names: &[&str]) -> bool {
-    names.iter().all(|name| member(json, name).is_some())
+    names.iter().all(|name| find_member(json, name).is_some())
 }
 
 #[derive(Serialize)]
-struct Envelope<'a> {
-    error: OpenAiError<'a>,
+struct OpenAiEnvelopeWire<'a> {
+    error: OpenAiErrorWire<'a>,
 }
 
 /// The error object of both OpenAI protocols: all four members, always.
 #[derive(Serialize)]
-pub(super) struct OpenAiError<'a> {
+pub(super) struct OpenAiErrorWire<'a> {
     message: &'a str,
     r#type: &'a str,
     param: Option<&'a str>,
     code: Option<&'a str>,
 }
 
-impl<'a> OpenAiError<'a> {
+impl<'a> OpenAiErrorWire<'a> {
     pub(super) fn new(failure: &'a Failure) -> Self {
         Self {
             message: failure.message(),
@@ -147,11 +147,11 @@ impl<'a> OpenAiError<'a> {
 
 /// The body of an error response to an OpenAI client.
 pub(super) fn openai_envelope(failure: &Failure) -> Bytes {
-    json::write::bytes(&Envelope { error: OpenAiError::new(failure) })
+    json::write::bytes(&OpenAiEnvelopeWire { error: OpenAiErrorWire::new(failure) })
 }
 
 /// Characters kept of an error that is plain text.
-const PLAIN_TEXT: usize = 500;
+const MAX_PLAIN_TEXT_LEN: usize = 500;
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! Members of a request that nothing but the table of fields decides about.
 
-use crate::canon::{Carry, Extra, Field, Losses, ProtocolId, Request, Target, not_carried};
+use crate::canon::{Extra, Field, FieldPolicy, Losses, ProtocolId, Request, Target, not_carried};
 use crate::failure::Result;
 
 use super::node::Node;
@@ -23,18 +23,18 @@ pub(super) fn take<'a>(
     if field.is_some_and(|field| field.is_neutral(node.text)) {
         return Ok(());
     }
-    match field.map_or_else(|| unknown(target), |field| field.carry(target.protocol)) {
-        Carry::Forwarded => {
+    match field.map_or_else(|| unknown(target), |field| field.policy(target.protocol)) {
+        FieldPolicy::Forwarded => {
             request.extra.push(Extra { name: name.to_owned().into(), value: node.raw()? });
             Ok(())
         }
-        Carry::Dropped => losses.drop(&node.path),
-        Carry::Refused => Err(not_carried(node.path.to_string())),
-        Carry::Own | Carry::Mapped | Carry::Silent => Ok(()),
+        FieldPolicy::Dropped => losses.drop(&node.path),
+        FieldPolicy::Refused => Err(not_carried(node.path.to_string())),
+        FieldPolicy::Own | FieldPolicy::Mapped | FieldPolicy::Silent => Ok(()),
     }
 }
 
-fn unknown(target: &Target<'_>) -> Carry {
+fn unknown(target: &Target<'_>) -> FieldPolicy {
     let forwards = target.protocol != ProtocolId::Messages && target.profile.forward_unknown;
-    if forwards { Carry::Forwarded } else { Carry::Dropped }
+    if forwards { FieldPolicy::Forwarded } else { FieldPolicy::Dropped }
 }

@@ -12,18 +12,19 @@ use bytes::Bytes;
 use crate::failure::{Failure, Kind, Result};
 use crate::json::{self, Edit, Malformed, Member, Name, scan};
 
-use super::caps::{Cap, Caps, number};
+use super::caps::{OutputCap, OutputCaps, read_number};
 use super::demand::Demand;
 use super::inner::{self, InnerModel};
-use super::members::Members;
+use super::members::RequestMembers;
 use super::{look, state, watch};
 
 /// What was read of one request.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Head<'a> {
     /// The model, as the client named it.
     pub model: Cow<'a, str>,
-    /// Does the client want a stream?
+    /// Whether the client wants a stream.
     pub stream: bool,
     /// The limit of the answer's tokens; of several, the smallest.
     pub output_cap: Option<u64>,
@@ -53,7 +54,7 @@ pub struct Head<'a> {
     models: Vec<Range<usize>>,
     /// Spans of members that stand twice, without the last of each.
     repeats: Vec<Repeat>,
-    caps: Caps,
+    caps: OutputCaps,
 }
 
 /// An earlier value of a member that stands twice, and the one that counts.
@@ -65,7 +66,7 @@ struct Repeat {
 }
 
 #[derive(Default)]
-struct Found<'a> {
+struct HeadFindings<'a> {
     model: Option<Member<'a>>,
     models: Vec<Range<usize>>,
     stream: Vec<Range<usize>>,
@@ -73,7 +74,7 @@ struct Found<'a> {
     options: Vec<Range<usize>>,
     number: Vec<Range<usize>>,
     choices: u64,
-    caps: Caps,
+    caps: OutputCaps,
     system: Option<Range<usize>>,
     conversation: bool,
     foreign: bool,
@@ -94,9 +95,9 @@ impl<'a> Head<'a> {
     /// # Errors
     /// 400 when the body is not a JSON object, has no usable model or no conversation, says wrongly what decides about
     /// it, or chooses the provider's host or credential.
-    pub fn read(body: &'a [u8], members: &Members) -> Result<Self> {
+    pub fn read(body: &'a [u8], members: &RequestMembers) -> Result<Self> {
         let mut all = json::members(body).watched_by(watch::string);
-        let mut found = Found::default();
+        let mut found = HeadFindings::default();
         for member in all.by_ref() {
             found.take(member.map_err(invalid)?, members)?;
         }
@@ -105,7 +106,7 @@ impl<'a> Head<'a> {
         found.has_carriers = all.seen() & watch::CARRIER != 0;
         let is_deep = found.is_deep || all.seen() & (watch::LOOK | scan::NAMELESS) != 0;
         let below =
-            if is_deep { look::look(body, members).map_err(invalid)? } else { look::Found::default() };
+            if is_deep { look::look(body, members).map_err(invalid)? } else { look::LookFindings::default() };
         found.head(body, members, below)
     }
 
@@ -149,8 +150,8 @@ impl<'a> Head<'a> {
     }
 }
 
-impl<'a> Found<'a> {
-    fn take(&mut self, member: Member<'a>, members: &Members) -> Result<()> {
+impl<'a> HeadFindings<'a> {
+    fn take(&mut self, member: Member<'a>, members: &RequestMembers) -> Result<()> {
         // What is no name, no protocol and no provider knows.
         let Some(name) = Name::read(member.key) else { return Ok(()) };
         self.thinks |= asks_to_think(&name, &member);
@@ -184,7 +185,7 @@ impl<'a> Found<'a> {
     }
 
     /// Takes a member that decides where the request goes and how much it may cost.
-    fn decide(&mut self, name: &'static str, member: Member<'a>, members: &Members) -> Result<()> {
+    fn decide(&mut self, name: &'static str, member: Member<'a>, members: &RequestMembers) -> Result<()> {
         match name {
             "model" => {
                 self.models.push(member.span.clone());
@@ -204,7 +205,7 @@ impl<'a> Found<'a> {
             }
             "n" => {
                 self.choices = match member.is_present() {
-                    true => number(member.value)
+                    true => read_number(member.value)
                         .filter(|number| *number > 0)
                         .ok_or_else(|| wrong(name, "a whole number from 1"))?,
                     false => 0,
@@ -213,18 +214,18 @@ impl<'a> Found<'a> {
             }
             _ if members.output_caps.contains(&name) => {
                 let tokens = member.is_present().then(|| {
-                    let tokens = number(member.value).filter(|tokens| *tokens > 0 || members.prewarms);
+                    let tokens = read_number(member.value).filter(|tokens| *tokens > 0 || members.prewarms);
                     tokens.ok_or_else(|| wrong(name, "a whole number of tokens, at least 1"))
                 });
                 let tokens = tokens.transpose()?;
-                self.caps.0.push(Cap { name, key: member.key_span, span: member.span, tokens });
+                self.caps.0.push(OutputCap { name, key: member.key_span, span: member.span, tokens });
             }
             _ => {}
         }
         Ok(())
     }
 
-    fn head(self, body: &[u8], members: &Members, below: look::Found) -> Result<Head<'a>> {
+    fn head(self, body: &[u8], members: &RequestMembers, below: look::LookFindings) -> Result<Head<'a>> {
         if !self.conversation {
             return Err(missing_conversation(members, self.foreign));
         }
@@ -255,7 +256,7 @@ impl<'a> Found<'a> {
             model,
             stream: self.is_stream,
             output_cap: self.caps.smallest(),
-            choices: self.choices.clamp(1, MOST_CHOICES),
+            choices: self.choices.clamp(1, MAX_CHOICES),
             open: first_member(body),
             stream_options,
             null_options,
@@ -364,7 +365,7 @@ fn too_often(name: &'static str) -> Failure {
     Failure::new(Kind::InvalidJson, message).with_param(name)
 }
 
-fn missing_conversation(members: &Members, foreign: bool) -> Failure {
+fn missing_conversation(members: &RequestMembers, foreign: bool) -> Failure {
     let name = members.conversation.first().copied().unwrap_or_default();
     let advice = members.foreign.filter(|_| foreign).map_or("", |(_, advice)| advice);
     Failure::new(Kind::InvalidMessages, format!("The member '{name}' is required.{advice}")).with_param(name)
@@ -391,4 +392,8 @@ const MAX_TAKEN: usize = 64;
 const MAX_REPEATED: usize = 256;
 
 /// Answers at once: the most that any provider gives.
-const MOST_CHOICES: u64 = 128;
+const MAX_CHOICES: u64 = 128;
+
+#[cfg(test)]
+#[path = "head_tests.rs"]
+mod tests;

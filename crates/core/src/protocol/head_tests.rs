@@ -1,6 +1,7 @@
 //! The top level of a request, read strictly.
 
-use super::{Head, ProtocolId};
+use super::Head;
+use crate::canon::ProtocolId;
 use crate::failure::Result;
 use crate::json::splice;
 

@@ -20,7 +20,7 @@ pub struct InnerModel {
 
 /// The things that a top-level member chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Choice {
+enum InnerChoice {
     /// Models.
     Models,
     /// A route, a provider, a preset of an account.
@@ -57,25 +57,25 @@ pub(super) fn top_level(name: &Name, member: &Member<'_>, found: &mut Vec<InnerM
     }
     let path = String::from_utf8_lossy(name.as_bytes());
     match choice {
-        Choice::Host if name.is("extra_body") => extra_body(member),
-        Choice::Host => Err(host(&path)),
-        Choice::Route => {
-            note(found, &*path, None);
+        InnerChoice::Host if name.is("extra_body") => extra_body(member),
+        InnerChoice::Host => Err(host(&path)),
+        InnerChoice::Route => {
+            record_named(found, &*path, None);
             Ok(())
         }
-        Choice::Models => models(&path, member.value, found),
+        InnerChoice::Models => models(&path, member.value, found),
     }
 }
 
-fn choice(name: &[u8]) -> Option<Choice> {
+fn choice(name: &[u8]) -> Option<InnerChoice> {
     let is_in = |list: &[&str]| list.iter().any(|known| known.as_bytes() == name);
     let begins = |list: &[&str]| list.iter().any(|known| name.starts_with(known.as_bytes()));
     if is_in(MODELS) {
-        Some(Choice::Models)
+        Some(InnerChoice::Models)
     } else if is_in(ROUTES) || begins(ROUTE_FAMILIES) {
-        Some(Choice::Route)
+        Some(InnerChoice::Route)
     } else if is_in(HOSTS) || begins(HOST_FAMILIES) {
-        Some(Choice::Host)
+        Some(InnerChoice::Host)
     } else {
         None
     }
@@ -88,7 +88,7 @@ fn models(path: &str, value: &[u8], found: &mut Vec<InnerModel>) -> Result<()> {
     }
     for (index, element) in json::elements(value).enumerate() {
         let Ok((element, _)) = element else {
-            note(found, path, None);
+            record_named(found, path, None);
             break;
         };
         if is_full(found) {
@@ -101,34 +101,38 @@ fn models(path: &str, value: &[u8], found: &mut Vec<InnerModel>) -> Result<()> {
 
 fn one(path: &str, value: &[u8], found: &mut Vec<InnerModel>) -> Result<()> {
     if value.first() != Some(&b'{') {
-        note(found, path, Some(value));
+        record_named(found, path, Some(value));
         return Ok(());
     }
     let before = found.len();
     for member in json::members(value) {
         let Ok(member) = member else {
-            note(found, path, None);
+            record_named(found, path, None);
             break;
         };
         match Name::read(member.key) {
             Some(name) if name.is("model") => {
-                note(found, &format_args!("{path}.model"), Some(member.value));
+                record_named(found, &format_args!("{path}.model"), Some(member.value));
             }
-            Some(name) if matches!(choice(name.as_bytes()), Some(Choice::Host)) => {
+            Some(name) if matches!(choice(name.as_bytes()), Some(InnerChoice::Host)) => {
                 return Err(host(&format!("{path}.{}", String::from_utf8_lossy(name.as_bytes()))));
             }
-            Some(name) if choice(name.as_bytes()).is_some() => note(found, path, None),
+            Some(name) if choice(name.as_bytes()).is_some() => record_named(found, path, None),
             _ => {}
         }
     }
     if found.len() == before {
-        note(found, path, None);
+        record_named(found, path, None);
     }
     Ok(())
 }
 
 /// Notes the model that a literal names, if it is a name.
-pub(super) fn note(found: &mut Vec<InnerModel>, path: &(impl Display + ?Sized), literal: Option<&[u8]>) {
+pub(super) fn record_named(
+    found: &mut Vec<InnerModel>,
+    path: &(impl Display + ?Sized),
+    literal: Option<&[u8]>,
+) {
     if !is_full(found) {
         let name = literal.and_then(json::text).map(Into::into);
         keep(found, InnerModel { path: path.to_string(), name });

@@ -12,12 +12,12 @@ use crate::json::{self, Malformed, Name, Path, Walk};
 use super::demand::{Demand, Service};
 use super::inner::{self, InnerModel};
 use super::kinds::{Kinds, is_address};
-use super::members::Members;
+use super::members::RequestMembers;
 use super::state;
 
 /// The findings of a look.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct LookFindings {
     /// The first reference to state.
     pub(super) state: Option<String>,
     /// Models that are named.
@@ -32,9 +32,9 @@ pub(super) struct Found {
 ///
 /// # Errors
 /// [`Malformed`] when it is no JSON: who reads it differently would see another request.
-pub(super) fn look(body: &[u8], members: &Members) -> Result<Found, Malformed> {
-    let mut look = Look { walk: Walk::new(body), members, found: Found::default() };
-    look.found.demand.media = look.value(Place::Root, &Path::ROOT, DEPTH)?.media;
+pub(super) fn look(body: &[u8], members: &RequestMembers) -> Result<LookFindings, Malformed> {
+    let mut look = Look { walk: Walk::new(body), members, found: LookFindings::default() };
+    look.found.demand.media = look.value(ValuePlace::Root, &Path::ROOT, MAX_DEPTH)?.media;
     Ok(look.found)
 }
 
@@ -45,16 +45,16 @@ pub(super) fn look(body: &[u8], members: &Members) -> Result<Found, Malformed> {
 pub(super) fn tool(
     tool: &[u8],
     index: usize,
-    members: &Members,
+    members: &RequestMembers,
 ) -> Result<Vec<(Service, String)>, Malformed> {
-    let mut look = Look { walk: Walk::new(tool), members, found: Found::default() };
-    look.value(Place::Tool, &Path::ROOT.key("tools").index(index), DEPTH)?;
+    let mut look = Look { walk: Walk::new(tool), members, found: LookFindings::default() };
+    look.value(ValuePlace::Tool, &Path::ROOT.key("tools").index(index), MAX_DEPTH)?;
     Ok(look.found.demand.services)
 }
 
 /// The place of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum ValuePlace {
     Root,
     Conversation,
     Item,
@@ -76,9 +76,9 @@ enum Place {
     Other,
 }
 
-impl Place {
+impl ValuePlace {
     /// The place of the value of a member.
-    fn member(self, name: &[u8], members: &Members) -> Self {
+    fn member(self, name: &[u8], members: &RequestMembers) -> Self {
         let is_conversation = || members.conversation.first().is_some_and(|known| known.as_bytes() == name);
         match (self, name) {
             (Self::Root, _) if is_conversation() => Self::Conversation,
@@ -114,7 +114,7 @@ impl Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Proof {
     /// The assistant has said it.
-    Said,
+    ResponseMetadata,
     /// The provider has run code for the assistant.
     Ran,
     /// A search has found it.
@@ -163,7 +163,7 @@ impl ValueFacts<'_> {
 
 /// An object that is being read.
 #[derive(Default)]
-struct Object {
+struct ObjectFindings {
     kinds: Kinds,
     has_id: bool,
     has_url: bool,
@@ -186,7 +186,7 @@ struct Object {
     named: Vec<InnerModel>,
 }
 
-impl Object {
+impl ObjectFindings {
     /// Whether one of these members says something, whichever of two readers take.
     fn says(&self, names: u8) -> bool {
         self.full & !self.hollow & names != 0
@@ -195,12 +195,12 @@ impl Object {
 
 struct Look<'a, 'm> {
     walk: Walk<'a>,
-    members: &'m Members,
-    found: Found,
+    members: &'m RequestMembers,
+    found: LookFindings,
 }
 
 impl<'a> Look<'a, '_> {
-    fn value(&mut self, place: Place, path: &Path<'_>, depth: u32) -> Result<ValueFacts<'a>, Malformed> {
+    fn value(&mut self, place: ValuePlace, path: &Path<'_>, depth: u32) -> Result<ValueFacts<'a>, Malformed> {
         match (self.walk.peek(), depth.checked_sub(1)) {
             (Some(b'{'), Some(depth)) => self.object(place, path, depth),
             (Some(b'['), Some(depth)) => self.array(place, path, depth),
@@ -208,7 +208,7 @@ impl<'a> Look<'a, '_> {
         }
     }
 
-    fn array(&mut self, place: Place, path: &Path<'_>, depth: u32) -> Result<ValueFacts<'a>, Malformed> {
+    fn array(&mut self, place: ValuePlace, path: &Path<'_>, depth: u32) -> Result<ValueFacts<'a>, Malformed> {
         let mut all = ValueFacts { is_array: true, ..ValueFacts::default() };
         let (mut index, mut is_first) = (0, true);
         self.walk.enter();
@@ -222,8 +222,13 @@ impl<'a> Look<'a, '_> {
         Ok(all)
     }
 
-    fn object(&mut self, place: Place, path: &Path<'_>, depth: u32) -> Result<ValueFacts<'a>, Malformed> {
-        let mut object = Object::default();
+    fn object(
+        &mut self,
+        place: ValuePlace,
+        path: &Path<'_>,
+        depth: u32,
+    ) -> Result<ValueFacts<'a>, Malformed> {
+        let mut object = ObjectFindings::default();
         let mut is_first = true;
         self.walk.enter();
         while let Some(key) = self.walk.key(&mut is_first)? {
@@ -232,7 +237,7 @@ impl<'a> Look<'a, '_> {
             let name = name.as_ref().map_or(&b""[..], Name::as_bytes);
             if self.members.opaque.iter().any(|opaque| opaque.as_bytes() == name) {
                 match place {
-                    Place::Tool | Place::Plugin => self.parameters(&mut object, &path)?,
+                    ValuePlace::Tool | ValuePlace::Plugin => self.parameters(&mut object, &path)?,
                     _ => drop(self.walk.skip()?),
                 }
                 continue;
@@ -244,7 +249,7 @@ impl<'a> Look<'a, '_> {
     }
 
     /// A tool's own settings. Those of a function are a schema; those of a router's tool may name a model.
-    fn parameters(&mut self, object: &mut Object, path: &Path<'_>) -> Result<(), Malformed> {
+    fn parameters(&mut self, object: &mut ObjectFindings, path: &Path<'_>) -> Result<(), Malformed> {
         if self.walk.peek() != Some(b'{') {
             self.walk.skip()?;
             return Ok(());
@@ -264,8 +269,8 @@ impl<'a> Look<'a, '_> {
     /// Notes what a member says of its object.
     fn member(
         &mut self,
-        object: &mut Object,
-        place: Place,
+        object: &mut ObjectFindings,
+        place: ValuePlace,
         name: &[u8],
         value: ValueFacts<'a>,
         path: &Path<'_>,
@@ -315,21 +320,21 @@ impl<'a> Look<'a, '_> {
     /// An id of a file or a container: a reference, unless it may be the provider's own.
     fn id(
         &mut self,
-        object: &mut Object,
-        place: Place,
+        object: &mut ObjectFindings,
+        place: ValuePlace,
         name: &[u8],
         value: &ValueFacts<'a>,
         path: &Path<'_>,
     ) {
         let proof = match (place, name) {
-            (Place::Annotation, b"file_id" | b"container_id") => Some(Proof::Said),
-            (Place::File, b"file_id") => Some(Proof::Ran),
-            (Place::SearchResult, b"file_id") => Some(Proof::Search),
+            (ValuePlace::Annotation, b"file_id" | b"container_id") => Some(Proof::ResponseMetadata),
+            (ValuePlace::File, b"file_id") => Some(Proof::Ran),
+            (ValuePlace::SearchResult, b"file_id") => Some(Proof::Search),
             _ => None,
         };
         match (proof, place, name) {
             (Some(proof), ..) => self.doubt(&mut object.doubt, Some((proof, path.to_string()))),
-            (None, Place::Item | Place::Environment, b"container_id") if value.is_text() => {
+            (None, ValuePlace::Item | ValuePlace::Environment, b"container_id") if value.is_text() => {
                 let id = json::text(value.literal).unwrap_or_default().into();
                 self.contain(&mut object.container, Some((path.to_string(), id)));
             }
@@ -340,8 +345,8 @@ impl<'a> Look<'a, '_> {
     /// Pictures and the like by their member, whatever the part is called; and what tools say without a type.
     fn medium(
         &mut self,
-        object: &mut Object,
-        place: Place,
+        object: &mut ObjectFindings,
+        place: ValuePlace,
         name: &[u8],
         value: &ValueFacts<'a>,
         path: &Path<'_>,
@@ -364,7 +369,7 @@ impl<'a> Look<'a, '_> {
                 object.media_members += count;
                 self.unbounded(path);
             }
-            _ if matches!(place, Place::Tool | Place::Plugin) => {
+            _ if matches!(place, ValuePlace::Tool | ValuePlace::Plugin) => {
                 object.kinds = object.kinds.and(Kinds::of_tool_member(name));
                 if names_models(name) {
                     self.name_models(object, value.literal, path);
@@ -375,7 +380,7 @@ impl<'a> Look<'a, '_> {
     }
 
     /// Draws the conclusions once all of an object is known.
-    fn end(&mut self, mut object: Object, place: Place, path: &Path<'_>) -> ValueFacts<'a> {
+    fn end(&mut self, mut object: ObjectFindings, place: ValuePlace, path: &Path<'_>) -> ValueFacts<'a> {
         let kinds = object.kinds;
         if let Some(skill) = object.skill.take()
             && !kinds.are_only(Kinds::ANTHROPIC)
@@ -383,15 +388,15 @@ impl<'a> Look<'a, '_> {
             self.refer(&skill);
         }
         self.judge(&mut object, place);
-        if place == Place::Item {
+        if place == ValuePlace::Item {
             self.item(&mut object, path);
         }
-        if place != Place::Environment || !kinds.are_only(Kinds::CONTAINER) {
+        if place != ValuePlace::Environment || !kinds.are_only(Kinds::CONTAINER) {
             self.refer_to(object.container.take());
         }
         self.refer_to(object.surrounding.take());
         let media = match place {
-            Place::Tool | Place::Plugin => {
+            ValuePlace::Tool | ValuePlace::Plugin => {
                 self.tool(&mut object, place, path);
                 object.media_inside
             }
@@ -409,23 +414,27 @@ impl<'a> Look<'a, '_> {
     }
 
     /// Whether what is in doubt is proved, as far as this object can tell.
-    fn judge(&mut self, object: &mut Object, place: Place) {
+    fn judge(&mut self, object: &mut ObjectFindings, place: ValuePlace) {
         let Some((proof, path)) = object.doubt.take() else { return };
         let kinds = object.kinds;
         let is_the_assistants = object.is_said && !object.is_asked;
         match (place, proof) {
-            (Place::Annotation, _) if !kinds.are_only(Kinds::CITATION) => self.refer(&path),
-            (Place::Ran, _) if !kinds.are_only(Kinds::RAN) => self.refer(&path),
-            (Place::Part, Proof::Ran) if !kinds.are_only(Kinds::CODE_RESULT) => self.refer(&path),
-            (Place::Item, Proof::Said | Proof::Ran) if !is_the_assistants => self.refer(&path),
-            (Place::Item, Proof::Search) if !kinds.are_only(Kinds::FILE_SEARCH_CALL) => self.refer(&path),
-            (Place::Item, _) => {}
+            (ValuePlace::Annotation, _) if !kinds.are_only(Kinds::CITATION) => self.refer(&path),
+            (ValuePlace::Ran, _) if !kinds.are_only(Kinds::RAN) => self.refer(&path),
+            (ValuePlace::Part, Proof::Ran) if !kinds.are_only(Kinds::CODE_RESULT) => self.refer(&path),
+            (ValuePlace::Item, Proof::ResponseMetadata | Proof::Ran) if !is_the_assistants => {
+                self.refer(&path);
+            }
+            (ValuePlace::Item, Proof::Search) if !kinds.are_only(Kinds::FILE_SEARCH_CALL) => {
+                self.refer(&path);
+            }
+            (ValuePlace::Item, _) => {}
             _ => object.doubt = Some((proof, path)),
         }
     }
 
     /// An item of the conversation: some are nothing but their id, and some have run in a container.
-    fn item(&mut self, object: &mut Object, path: &Path<'_>) {
+    fn item(&mut self, object: &mut ObjectFindings, path: &Path<'_>) {
         let kinds = object.kinds;
         let is_thought = kinds.has(Kinds::REASONING);
         let is_its_id = !object.says(TYPE | ROLE) || is_thought && !object.says(THOUGHT);
@@ -449,13 +458,13 @@ impl<'a> Look<'a, '_> {
     }
 
     /// A tool: who runs it, what that costs, and by which model.
-    fn tool(&mut self, object: &mut Object, place: Place, path: &Path<'_>) {
+    fn tool(&mut self, object: &mut ObjectFindings, place: ValuePlace, path: &Path<'_>) {
         let mut kinds = object.kinds;
         if kinds.has(Kinds::SHELL) {
             let is_local = kinds.are_only(Kinds::SHELL) && object.environment.are_only(Kinds::LOCAL);
             kinds = if is_local { Kinds::CLIENT } else { kinds.and(Kinds::CODE) };
         }
-        let is_plugin = place == Place::Plugin;
+        let is_plugin = place == ValuePlace::Plugin;
         if !is_plugin && (kinds == Kinds::default() || kinds.are_only(Kinds::CLIENT)) {
             return;
         }
@@ -479,14 +488,14 @@ impl<'a> Look<'a, '_> {
         }
     }
 
-    fn name_models(&self, object: &mut Object, value: &[u8], path: &Path<'_>) {
+    fn name_models(&self, object: &mut ObjectFindings, value: &[u8], path: &Path<'_>) {
         if value != b"null" && !inner::is_full(&self.found.inner) {
-            inner::note(&mut object.named, path, Some(value));
+            inner::record_named(&mut object.named, path, Some(value));
         }
     }
 
     /// Pictures, recordings and documents of a part: itself, or those in it if there are more.
-    fn media(&mut self, object: &Object, path: &Path<'_>) -> u64 {
+    fn media(&mut self, object: &ObjectFindings, path: &Path<'_>) -> u64 {
         let kinds = object.kinds;
         if kinds.has(Kinds::AUDIO) || object.has_audio {
             self.serve(Service::AudioInput, path);
@@ -561,7 +570,11 @@ const RESULT: u8 = 1 << 2;
 const THOUGHT: u8 = 1 << 3 | 1 << 4 | 1 << 5;
 
 /// Containers that are walked: what is looked for stands at most ten deep in all three protocols.
-const DEPTH: u32 = 16;
+const MAX_DEPTH: u32 = 16;
 
 /// Containers of one history.
 const MAX_CONTAINERS: usize = 64;
+
+#[cfg(test)]
+#[path = "look_tests.rs"]
+mod tests;

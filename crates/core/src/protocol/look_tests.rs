@@ -1,7 +1,8 @@
 //! The references, names and demands of a request below its top level.
 
-use super::{Demand, Head, ProtocolId, Service};
-use crate::canon::Rate;
+use super::{Demand, Service};
+use crate::canon::{ProtocolId, Rate};
+use crate::protocol::Head;
 
 use ProtocolId::{Chat, Messages, Responses};
 

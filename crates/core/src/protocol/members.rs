@@ -6,7 +6,7 @@ use super::state;
 
 /// The members that a protocol's requests are read by.
 #[derive(Debug)]
-pub struct Members {
+pub struct RequestMembers {
     /// Any of these must be present.
     pub conversation: &'static [&'static str],
     /// A member of another protocol's requests, and the advice for who sends it instead.

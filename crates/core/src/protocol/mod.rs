@@ -18,17 +18,14 @@ mod kinds;
 mod look;
 mod members;
 mod node;
+mod phrases;
+mod pick;
 mod samplers;
 mod schema;
 mod spare;
 mod state;
 mod usage;
 mod watch;
-
-#[cfg(test)]
-mod head_tests;
-#[cfg(test)]
-mod look_tests;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -38,19 +35,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::canon::{
-    Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Rates, Rejections, Request, Said, Target,
-    UsagePart,
+    Answer, Context, Decode, Encode, Field, Losses, Profile, Rates, Rejections, Request, ResponseMetadata,
+    Target, ToolNames, UsagePart,
 };
 use crate::failure::{Failure, Result};
 use crate::json::{Document, Edit};
-use crate::sse::Event;
+use crate::sse::SseEvent;
 
 pub use crate::canon::{ProtocolId, UpstreamError};
 pub use demand::{Demand, Service};
 pub use error::is_envelope;
 pub use head::Head;
 pub use inner::InnerModel;
-pub use members::Members;
+pub use members::RequestMembers;
 pub use spare::Spare;
 pub use state::Test;
 
@@ -66,7 +63,7 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     fn count_path(&self) -> Option<&'static str>;
 
     /// The members of a request that the gateway reads.
-    fn members(&self) -> &'static Members;
+    fn members(&self) -> &'static RequestMembers;
 
     /// Edits that make the provider report the usage of a stream; empty if it does anyway.
     fn usage_edits(&self, body: &[u8], head: &Head<'_>) -> Vec<Edit>;
@@ -88,13 +85,13 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     }
 
     /// What matters in one event of a stream.
-    fn read_event(&self, event: &Event<'_>) -> Sight;
+    fn read_event(&self, event: &SseEvent<'_>) -> EventSummary;
 
     /// What matters in a whole answer.
     ///
     /// # Errors
     /// A failure of the provider when the body is not a JSON object.
-    fn read_reply(&self, body: &[u8]) -> Result<Sight>;
+    fn read_reply(&self, body: &[u8]) -> Result<EventSummary>;
 
     /// The edits by which the choices of an answer, or of one event of it, end because tools are called, where
     /// the provider only says that they stop. `called`: the choices that have called tools so far.
@@ -104,7 +101,7 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     }
 
     /// Notes why the choices of an answer have ended, if this event of it, or all of it, says so.
-    fn read_finish(&self, data: &[u8], said: &mut Said);
+    fn read_finish(&self, data: &[u8], metadata: &mut ResponseMetadata);
 
     /// Tells `found` of the containers that a whole answer, or one event of it, says the provider has run code in.
     fn read_containers(&self, data: &[u8], found: &mut dyn FnMut(&str)) {
@@ -160,17 +157,17 @@ pub trait Protocol: fmt::Debug + Send + Sync {
         &self,
         request: &Request<'_>,
         target: &Target<'_>,
-        names: &Names,
+        names: &ToolNames,
         losses: &mut Losses,
         out: &mut Vec<u8>,
     ) -> Result<Written>;
 
     /// The longest name of a tool, in characters, where the profile does not say.
-    fn longest_tool_name(&self) -> usize {
+    fn max_tool_name_len(&self) -> usize {
         64
     }
 
-    /// Does a provider of this protocol know freeform tools?
+    /// Whether a provider of this protocol knows freeform tools.
     fn takes_custom_tools(&self, profile: &Profile) -> bool {
         let _ = profile;
         false
@@ -193,6 +190,7 @@ pub trait Protocol: fmt::Debug + Send + Sync {
 
 /// What those who read the answer have to know of the request that was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Written {
     /// The tool by which the provider is made to answer in the form that the client wants.
     pub answer_tool: Option<&'static str>,
@@ -202,7 +200,8 @@ pub struct Written {
 
 /// What a relay has to know of one event or body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sight {
+#[non_exhaustive]
+pub struct EventSummary {
     /// The literal that names the model, as a span of the event's data or of the body.
     pub model: Option<Range<usize>>,
     /// The object that says why an answer has failed in the end, as such a span.
@@ -213,7 +212,7 @@ pub struct Sight {
     pub rates: Rates,
     /// The event carries nothing but usage that only the gateway asked for.
     pub usage_only: bool,
-    /// Is the event a piece of the answer itself?
+    /// Whether the event is a piece of the answer itself.
     pub is_delta: bool,
     /// Whether it carries words of the model, be they pieces or the whole: any may stand in them.
     pub has_words: bool,
@@ -225,6 +224,7 @@ pub struct Sight {
 
 /// How far an answer is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Progress {
     /// More must follow.
     #[default]

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use crate::failure::{Failure, Kind, Result};
-use crate::json::{self, Document, Lit, Near, Path, Raw};
+use crate::json::{self, Document, JsonStr, Lenient as _, MarkHint, Path, Raw};
 
 /// One value of a request or an answer.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +16,7 @@ pub(super) struct Node<'a, 'p> {
     pub(super) path: Path<'p>,
     document: &'p Document<'p>,
     /// Where the document finds it.
-    near: Near,
+    hint: MarkHint,
 }
 
 /// The types of JSON.
@@ -33,17 +33,17 @@ pub(super) enum Type {
 impl<'a, 'p> Node<'a, 'p> {
     /// A document that is read once.
     pub(super) fn root(text: &'a str) -> Node<'a, 'static> {
-        Node { text, path: Path::ROOT, document: Document::empty(), near: Near::ROOT }
+        Node { text, path: Path::ROOT, document: Document::empty(), hint: MarkHint::ROOT }
     }
 
     /// A document.
     pub(super) fn of(document: &'p Document<'a>) -> Self {
-        Node { text: document.text(), path: Path::ROOT, document, near: Near::ROOT }
+        Node { text: document.text(), path: Path::ROOT, document, hint: MarkHint::ROOT }
     }
 
     /// A member of this object whose text is known.
     pub(super) fn at<'q>(&'q self, key: &'q str, text: &'a str) -> Node<'a, 'q> {
-        Node { text, path: self.path.key(key), document: self.document, near: self.near }
+        Node { text, path: self.path.key(key), document: self.document, hint: self.hint }
     }
 
     /// A member that this object does not have.
@@ -77,14 +77,14 @@ impl<'a, 'p> Node<'a, 'p> {
         if self.kind() != Type::Object {
             return Err(self.wrong("an object"));
         }
-        for member in self.document.members(self.text.as_bytes(), self.near) {
-            let (member, near) = member.map_err(|malformed| self.malformed(&malformed))?;
+        for member in self.document.members(self.text.as_bytes(), self.hint) {
+            let (member, hint) = member.map_err(|malformed| self.malformed(&malformed))?;
             let text = self.text.get(member.span.clone()).unwrap_or_default();
             if text == "null" {
                 continue;
             }
             let key = key(self.text.get(member.key_span).unwrap_or_default());
-            take(&key, Node { near, ..self.at(&key, text) })?;
+            take(&key, Node { hint, ..self.at(&key, text) })?;
         }
         Ok(())
     }
@@ -97,10 +97,10 @@ impl<'a, 'p> Node<'a, 'p> {
         if self.kind() != Type::Array {
             return Err(self.wrong("an array"));
         }
-        for (index, element) in self.document.elements(self.text.as_bytes(), self.near).enumerate() {
-            let (span, near) = element.map_err(|malformed| self.malformed(&malformed))?;
+        for (index, element) in self.document.elements(self.text.as_bytes(), self.hint).enumerate() {
+            let (span, hint) = element.map_err(|malformed| self.malformed(&malformed))?;
             let text = self.text.get(span).unwrap_or_default();
-            take(Node { text, path: self.path.index(index), document: self.document, near })?;
+            take(Node { text, path: self.path.index(index), document: self.document, hint })?;
         }
         Ok(())
     }
@@ -108,20 +108,20 @@ impl<'a, 'p> Node<'a, 'p> {
     /// The member with this name, if this is an object that has it and it is not null. For objects of which
     /// only one member is wanted.
     pub(super) fn find(&self, name: &str) -> Option<Self> {
-        let found = self.document.members(self.text.as_bytes(), self.near).map_while(std::result::Result::ok);
-        let (found, near) = found.filter(|(member, _)| member.is(name)).last()?;
+        let found = self.document.members(self.text.as_bytes(), self.hint).lenient();
+        let (found, hint) = found.filter(|(member, _)| member.is(name)).last()?;
         let text = self.text.get(found.span).filter(|text| *text != "null")?;
-        Some(Self { text, path: Path::ROOT, document: self.document, near })
+        Some(Self { text, path: Path::ROOT, document: self.document, hint })
     }
 
     /// A string, as it is spelled.
-    pub(super) fn lit(&self) -> Result<Lit<'a>> {
-        self.document.lit(self.text).ok_or_else(|| self.wrong("a string"))
+    pub(super) fn json_str(&self) -> Result<JsonStr<'a>> {
+        self.document.json_str(self.text).ok_or_else(|| self.wrong("a string"))
     }
 
     /// A string's text.
     pub(super) fn string(&self) -> Result<Cow<'a, str>> {
-        self.lit().map(Lit::into_text)
+        self.json_str().map(JsonStr::into_text)
     }
 
     /// True or false.
@@ -186,7 +186,7 @@ fn key(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let literal = format!("\"{text}\"");
-    Lit::read(&literal).map_or(Cow::Borrowed(text), |lit| Cow::Owned(lit.into_text().into_owned()))
+    JsonStr::read(&literal).map_or(Cow::Borrowed(text), |lit| Cow::Owned(lit.into_text().into_owned()))
 }
 
 #[cfg(test)]
@@ -215,7 +215,8 @@ mod tests {
 
     #[test]
     fn wrong_types_are_named() {
-        let wrong = Node::root(r#"{"messages":7}"#).members(|_, node| node.lit().map(|_| ())).unwrap_err();
+        let wrong =
+            Node::root(r#"{"messages":7}"#).members(|_, node| node.json_str().map(|_| ())).unwrap_err();
         assert_eq!((wrong.param(), wrong.code()), (Some("messages"), "invalid_messages"));
         let wrong =
             Node::root(r#"{"top_p":"0.7"}"#).members(|_, node| node.number().map(|_| ())).unwrap_err();

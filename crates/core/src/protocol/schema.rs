@@ -1,8 +1,8 @@
-//! Is a JSON schema one that OpenAI's strict mode takes as it is?
+//! Whether a JSON schema is one that OpenAI's strict mode takes as it is.
 
-use crate::json;
+use super::pick::{elements, members};
 
-/// Does every object in a schema require all its properties and allow no others?
+/// Whether every object in a schema requires all its properties and allow no others.
 pub(super) fn is_closed(schema: &str) -> bool {
     let mut waiting = vec![schema];
     while let Some(json) = waiting.pop() {
@@ -37,18 +37,6 @@ fn take<'a>(schema: &'a str, waiting: &mut Vec<&'a str>) -> bool {
     let is_required =
         |key: &[u8]| names.binary_search_by(|name| name.trim_matches('"').as_bytes().cmp(key)).is_ok();
     closed && members(properties).all(|(key, _)| is_required(key))
-}
-
-fn members(object: &str) -> impl Iterator<Item = (&[u8], &str)> {
-    json::members(object.as_bytes())
-        .map_while(Result::ok)
-        .map(|member| (member.key, object.get(member.span).unwrap_or_default()))
-}
-
-fn elements(array: &str) -> impl Iterator<Item = &str> {
-    json::elements(array.as_bytes())
-        .map_while(Result::ok)
-        .map(|(_, span)| array.get(span).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::json::{self, Cuts, Edit, Member};
 
 use super::demand::Service;
 use super::look;
-use super::members::Members;
+use super::members::RequestMembers;
 
 /// The removal of some tools from a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl Spare {
     /// The tools of a request that ask for what is not covered. `None` if there are none, if no other is left, or
     /// if the request wants a tool to be used: then the client has asked for them, and has to be told.
     #[must_use]
-    pub fn of(body: &[u8], members: &Members, is_covered: impl Fn(Service) -> bool) -> Option<Self> {
+    pub fn of(body: &[u8], members: &RequestMembers, is_covered: impl Fn(Service) -> bool) -> Option<Self> {
         let mut tools = None;
         for member in json::members(body) {
             let member = member.ok()?;

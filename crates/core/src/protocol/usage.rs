@@ -50,7 +50,7 @@ pub(super) fn rates(tier: &[u8]) -> Rates {
 }
 
 /// A value that never fails to parse, whatever stands in its place.
-pub(super) trait Lenient<'de>: Default {
+pub(super) trait AnyValue<'de>: Default {
     /// The reading of what has no reading of its own.
     fn odd() -> Self {
         Self::default()
@@ -79,7 +79,7 @@ pub(super) trait Lenient<'de>: Default {
     }
 }
 
-impl Lenient<'_> for Count {
+impl AnyValue<'_> for Count {
     fn odd() -> Self {
         Self(Some(0))
     }
@@ -98,13 +98,13 @@ impl Lenient<'_> for Count {
     }
 }
 
-impl<'de, T: Deserialize<'de> + Default> Lenient<'de> for Nested<T> {
+impl<'de, T: Deserialize<'de> + Default> AnyValue<'de> for Nested<T> {
     fn object<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
         T::deserialize(MapAccessDeserializer::new(map)).map(Self)
     }
 }
 
-impl Lenient<'_> for Word {
+impl AnyValue<'_> for Word {
     fn text(word: &str) -> Self {
         Self(Some(word.to_owned()))
     }
@@ -112,30 +112,30 @@ impl Lenient<'_> for Word {
 
 impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        lenient(deserializer)
+        any_value(deserializer)
     }
 }
 
 impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for Nested<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        lenient(deserializer)
+        any_value(deserializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Word {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        lenient(deserializer)
+        any_value(deserializer)
     }
 }
 
 /// Reads a value, whatever it is.
-pub(super) fn lenient<'de, T: Lenient<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+pub(super) fn any_value<'de, T: AnyValue<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     deserializer.deserialize_any(AnyVisitor(PhantomData))
 }
 
 struct AnyVisitor<T>(PhantomData<T>);
 
-impl<'de, T: Lenient<'de>> Visitor<'de> for AnyVisitor<T> {
+impl<'de, T: AnyValue<'de>> Visitor<'de> for AnyVisitor<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -178,13 +178,13 @@ impl<'de, T: Lenient<'de>> Visitor<'de> for AnyVisitor<T> {
 /// Web searches, by the names of the providers that count them.
 #[derive(serde::Deserialize, Default)]
 #[serde(default)]
-pub(super) struct Tools {
+pub(super) struct WebSearchesWire {
     web_search_requests: Count,
     web_search_calls: Count,
     x_search_calls: Count,
 }
 
-impl Tools {
+impl WebSearchesWire {
     pub(super) fn searches(&self) -> u64 {
         let calls = self.web_search_calls.get().saturating_add(self.x_search_calls.get());
         self.web_search_requests.get().max(calls)

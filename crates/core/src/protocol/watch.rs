@@ -25,7 +25,7 @@ pub(super) fn string(inner: &[u8], rest: &[u8]) -> u8 {
     }
     let is_plain = || inner.is_ascii() && memchr::memchr(b'\\', inner).is_none();
     // Only by escapes, or letters beyond ASCII, can one that is not likely be a name.
-    if inner.len() > LONGEST_SPELLED || !is_likely(inner) && is_plain() {
+    if inner.len() > MAX_SPELLED_LEN || !is_likely(inner) && is_plain() {
         return 0;
     }
     Name::read(inner).map_or(0, |name| named(&name, rest))
@@ -51,7 +51,7 @@ fn kind(value: &[u8]) -> u8 {
     let text = match value.split_first() {
         // In a schema that is a property, or a choice of types.
         Some((b'{' | b'[', _)) => return 0,
-        Some((b'"', text)) => text.get(..text.len().min(LONGEST_KIND)).unwrap_or_default(),
+        Some((b'"', text)) => text.get(..text.len().min(MAX_KIND_LEN)).unwrap_or_default(),
         _ => return LOOK,
     };
     let text = memchr::memchr(b'"', text).and_then(|end| text.get(..end));
@@ -73,8 +73,8 @@ const fn bit(letter: u8) -> u32 {
     1 << (letter & 0x1f)
 }
 
-const fn likely() -> [u32; LONGEST + 1] {
-    let mut table = [0; LONGEST + 1];
+const fn likely() -> [u32; MAX_WORD_LEN + 1] {
+    let mut table = [0; MAX_WORD_LEN + 1];
     let mut at = 0;
     while at < NAMES.len() {
         let name = NAMES[at].as_bytes();
@@ -87,7 +87,7 @@ const fn likely() -> [u32; LONGEST + 1] {
     table
 }
 
-static LIKELY: [u32; LONGEST + 1] = likely();
+static LIKELY: [u32; MAX_WORD_LEN + 1] = likely();
 
 /// Keys below which something stands that decides about money or belongs to the provider's account.
 const NAMES: &[&str] = &[
@@ -182,13 +182,13 @@ const USUAL: &[&str] = &[
 ];
 
 /// Bytes of the longest of the names.
-const LONGEST: usize = 25;
+const MAX_WORD_LEN: usize = 25;
 
 /// Bytes of a name of which every letter is an escape.
-const LONGEST_SPELLED: usize = LONGEST * 6;
+const MAX_SPELLED_LEN: usize = MAX_WORD_LEN * 6;
 
 /// Bytes of a usual type and its closing quote.
-const LONGEST_KIND: usize = 32;
+const MAX_KIND_LEN: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -230,7 +230,7 @@ mod tests {
             assert_eq!(seen(body) & LOOK, LOOK, "{body}");
         }
         assert_eq!(seen(r#"{"a":[{"ttl":"1\u0068"}]}"#), LONG);
-        let long = "x".repeat(2 * LONGEST_SPELLED);
+        let long = "x".repeat(2 * MAX_SPELLED_LEN);
         for (body, is_carrier) in [
             (format!(r#"{{"a":[{{"signature":"cm2.{long}"}}]}}"#), true),
             (r#"{"a":"cm1."}"#.to_owned(), true),
@@ -246,6 +246,6 @@ mod tests {
     #[test]
     fn the_longest_name_is_as_long_as_it_is_said_to_be() {
         let longest = NAMES.iter().map(|name| name.len()).max().unwrap();
-        assert!(longest <= LONGEST && USUAL.iter().all(|usual| usual.len() < LONGEST_KIND));
+        assert!(longest <= MAX_WORD_LEN && USUAL.iter().all(|usual| usual.len() < MAX_KIND_LEN));
     }
 }

@@ -6,7 +6,8 @@ use memchr::memchr2;
 
 /// The parts of an event that matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Event<'a> {
+#[non_exhaustive]
+pub struct SseEvent<'a> {
     /// The last `event` field.
     pub name: Option<&'a [u8]>,
     /// The data, or nothing for comments and blank lines.
@@ -25,7 +26,7 @@ pub struct Data<'a> {
     pub start: usize,
 }
 
-impl<'a> Event<'a> {
+impl<'a> SseEvent<'a> {
     /// Reads an event as the framer cut it.
     #[must_use]
     pub fn parse(event: &'a [u8]) -> Self {
@@ -76,18 +77,18 @@ mod tests {
 
     #[test]
     fn reads_name_and_data() {
-        let event = Event::parse(b"\xef\xbb\xbf: note\r\nevent:ping\r\nid: 7\r\ndata:  x\r\n\r\n");
+        let event = SseEvent::parse(b"\xef\xbb\xbf: note\r\nevent:ping\r\nid: 7\r\ndata:  x\r\n\r\n");
         assert_eq!(event.name, Some(b"ping".as_slice()));
         assert_eq!(event.data.unwrap().bytes, b" x".as_slice());
-        assert_eq!(Event::parse(b": only a comment\n\n"), Event::default());
-        assert_eq!(Event::parse(b"data\n\n").data.unwrap().bytes, b"".as_slice());
-        assert_eq!(Event::parse(b"datax: 1\n\n").data, None);
+        assert_eq!(SseEvent::parse(b": only a comment\n\n"), SseEvent::default());
+        assert_eq!(SseEvent::parse(b"data\n\n").data.unwrap().bytes, b"".as_slice());
+        assert_eq!(SseEvent::parse(b"datax: 1\n\n").data, None);
     }
 
     #[test]
     fn data_of_several_lines_keeps_its_place() {
         let bytes = b"data: {\"a\":\ndata: 1}\n\n";
-        let data = Event::parse(bytes).data.unwrap();
+        let data = SseEvent::parse(bytes).data.unwrap();
         assert_eq!(data.bytes, b"{\"a\":       1}".as_slice());
         assert_eq!(bytes[data.start + 12], b'1');
     }

@@ -25,7 +25,7 @@ pub struct Framer {
 
 /// Whole events, as they came.
 #[derive(Debug)]
-pub struct Block<'a> {
+pub struct EventBlock<'a> {
     /// The events' bytes, line ends included.
     pub bytes: Bytes,
     /// Where each event ends in `bytes`.
@@ -49,7 +49,7 @@ impl Framer {
     ///
     /// # Errors
     /// [`TooLarge`] when the unfinished event exceeds the limit.
-    pub fn push(&mut self, chunk: Bytes) -> Result<Option<Block<'_>>, TooLarge> {
+    pub fn push(&mut self, chunk: Bytes) -> Result<Option<EventBlock<'_>>, TooLarge> {
         let leading_lf = self.after_cr && chunk.first() == Some(&b'\n');
         if leading_lf {
             (self.line, self.searched) = (1, 1);
@@ -66,7 +66,7 @@ impl Framer {
         if self.carry.len() > self.limit {
             return Err(TooLarge);
         }
-        Ok((!bytes.is_empty()).then_some(Block { bytes, ends: &self.ends, leading_lf }))
+        Ok((!bytes.is_empty()).then_some(EventBlock { bytes, ends: &self.ends, leading_lf }))
     }
 
     /// The unfinished event at the end of the stream; empty if there is none.
@@ -123,7 +123,7 @@ impl Framer {
     }
 }
 
-impl Block<'_> {
+impl EventBlock<'_> {
     /// The events' spans in `bytes`. The LF that completes an earlier event comes first, as one of its own.
     pub fn events(&self) -> impl Iterator<Item = Range<usize>> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());

@@ -6,5 +6,5 @@
 mod event;
 mod frame;
 
-pub use event::{Data, Event};
-pub use frame::{Block, Framer, TooLarge};
+pub use event::{Data, SseEvent};
+pub use frame::{EventBlock, Framer, TooLarge};

@@ -13,21 +13,22 @@ use memchr::memmem;
 
 use crate::canon::ReasoningIn;
 use crate::canon::{
-    Context, Decode, ECHO_MARK, Losses, Names, Oddity, Profile, Request, Said, Target, ThinkingMode,
-    UpstreamError, Usage,
+    Anomaly, Context, Decode, ECHO_MARK, Form, Losses, Profile, Request, ResponseMetadata, Target,
+    ThinkingMode, ToolNames, UpstreamError, Usage,
 };
 use crate::failure::{Failure, Result};
-use crate::json::{self, Document, Lit, Raw, repair};
+use crate::json::{self, Document, JsonStr, Lenient as _, Raw, repair};
 use crate::protocol::{Protocol, Written};
 use crate::sse::{self, Framer};
 
-use super::pipeline::{Output, Pipeline};
-use super::restore::Restore;
-use super::source::Source;
+use super::pipeline::{Pipeline, PipelineOutput};
+use super::response_rewriter::ResponseRewriter;
+use super::source::ServedModel;
 use super::{OwnKeys, read_error};
 
 /// A request as it goes upstream, and what its answer has to know of it.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Rendered {
     /// The body for the provider.
     pub body: Bytes,
@@ -35,24 +36,24 @@ pub struct Rendered {
     pub losses: Losses,
     /// What the answer has to know.
     pub context: Arc<Context>,
-    /// Does the client want a stream?
-    pub stream: bool,
+    /// The form in which the client wants the answer.
+    pub form: Form,
     /// Tokens of the request, estimated; 0 unless they are to be counted.
     pub estimate: u64,
 }
 
 /// What is known of a request besides its body.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts<'f> {
+pub struct RequestFacts<'f> {
     /// The gateway's id of the request.
     pub request_id: &'f str,
     /// Seconds since the epoch.
     pub now: u64,
     /// The model as the client named it.
     pub model: &'f str,
-    /// Is a loss a refusal?
+    /// Whether a loss is a refusal.
     pub strict: bool,
-    /// Are only its tokens to be counted?
+    /// Whether only its tokens are to be counted.
     pub counting: bool,
     /// Tokens that the answer may have, whatever the client says.
     pub output_cap: Option<u64>,
@@ -61,19 +62,19 @@ pub struct Facts<'f> {
 /// Writes a client's request for a provider that speaks another protocol.
 ///
 /// # Errors
-/// 400 for what is wrong with the request, and for what can not be carried.
+/// 400 for what is wrong with the request, and for what cannot be carried.
 pub fn render(
     client: &dyn Protocol,
     body: &[u8],
     target: &Target<'_>,
-    facts: &Facts<'_>,
+    facts: &RequestFacts<'_>,
 ) -> Result<Rendered> {
     let text = repair::utf8(body);
     let mut document = Document::read(text.trim_start_matches('\u{feff}'));
     let repaired;
     // Whoever has read the document knows whether looking for what has to be replaced is worth while.
-    if document.may_hold_halves()
-        && let Some(whole) = repair::without_halves(document.text(), false)
+    if document.may_hold_lone_surrogates()
+        && let Some(whole) = repair::without_lone_surrogates(document.text(), false)
     {
         repaired = whole;
         document = Document::read(&repaired);
@@ -89,8 +90,8 @@ pub fn render(
     if !facts.counting {
         client.check_request(&request)?;
     }
-    let longest = target.profile.tool_name_max.map_or_else(|| upstream.longest_tool_name(), usize::from);
-    let names = Names::new(&request.tools, longest, upstream.takes_custom_tools(target.profile));
+    let longest = target.profile.tool_name_max.map_or_else(|| upstream.max_tool_name_len(), usize::from);
+    let names = ToolNames::new(&request.tools, longest, upstream.takes_custom_tools(target.profile));
     let mut out = Vec::with_capacity(body.len() + body.len() / 8 + ROOM);
     let Written { answer_tool, prefix } =
         upstream.encode_request(&request, target, &names, &mut losses, &mut out)?;
@@ -99,13 +100,13 @@ pub fn render(
     }
     let echo = client.echo(&document);
     let context = Context { names, answer_tool, prefix, echo, ..known(&request, target, facts) };
-    let stream = request.stream && !facts.counting;
+    let form = Form::of_stream(request.stream && !facts.counting);
     let estimate = if facts.counting { super::count::estimate(&request) } else { 0 };
-    Ok(Rendered { body: out.into(), losses, context: Arc::new(context), stream, estimate })
+    Ok(Rendered { body: out.into(), losses, context: Arc::new(context), form, estimate })
 }
 
 /// What the answer to a client's request has to know of it, where the request went to the provider as it is, and the
-/// answer can not come back so.
+/// answer cannot come back so.
 ///
 /// # Errors
 /// 400 for what is wrong with the request, or only its provider understands.
@@ -113,7 +114,7 @@ pub fn context(
     client: &dyn Protocol,
     body: &[u8],
     target: &Target<'_>,
-    facts: &Facts<'_>,
+    facts: &RequestFacts<'_>,
 ) -> Result<Context> {
     let text = repair::repair(body);
     let document = Document::read(text.trim_start_matches('\u{feff}'));
@@ -122,12 +123,12 @@ pub fn context(
 }
 
 /// What an answer has to know of its request, but for what becomes known when that is written.
-fn known(request: &Request<'_>, target: &Target<'_>, facts: &Facts<'_>) -> Context {
+fn known(request: &Request<'_>, target: &Target<'_>, facts: &RequestFacts<'_>) -> Context {
     let off = request.thinking.mode == Some(ThinkingMode::Off);
     Context {
         request_id: facts.request_id.to_owned(),
         now: facts.now,
-        model: Lit::of(facts.model),
+        model: JsonStr::of(facts.model),
         origin: target.origin.to_owned(),
         upstream_model: target.model.to_owned(),
         sealer: target.sealer.clone(),
@@ -142,7 +143,7 @@ fn known(request: &Request<'_>, target: &Target<'_>, facts: &Facts<'_>) -> Conte
 /// Adds members to an object that was written, unless it has them.
 fn add(object: &mut Vec<u8>, extra: &BTreeMap<String, Raw<'static>>) {
     for (name, value) in extra {
-        let known = json::members(object).map_while(std::result::Result::ok).any(|member| member.is(name));
+        let known = json::members(object).lenient().any(|member| member.is(name));
         if !known && object.pop().is_some() {
             let member = format!(",{}:{}}}", json::write::literal(name), value.get());
             object.extend_from_slice(member.as_bytes());
@@ -159,27 +160,29 @@ pub struct Bridge {
     context: Arc<Context>,
     /// Events that were not JSON.
     odd: u32,
-    source: Source,
+    source: ServedModel,
 }
 
 impl Bridge {
-    /// What brings the answer of a provider of `upstream`'s protocol to a client of `client`'s: as a stream
-    /// if `stream`, with events of at most `limit` bytes.
+    /// Makes a bridge that brings the answer of a provider of `upstream`'s protocol to a client of `client`'s, in
+    /// this form, from events of at most `limit` bytes.
     #[must_use]
     pub fn new(
         client: &dyn Protocol,
         upstream: &dyn Protocol,
         profile: &Profile,
         context: Arc<Context>,
-        stream: bool,
+        form: Form,
         limit: usize,
     ) -> Self {
-        let output = match stream {
-            true => Output::Stream { encoder: client.encoder(Arc::clone(&context)), ready: Vec::new() },
-            false => Output::Whole(Box::default()),
+        let output = match form {
+            Form::Stream => {
+                PipelineOutput::Stream { encoder: client.encoder(Arc::clone(&context)), ready: Vec::new() }
+            }
+            Form::Whole => PipelineOutput::Whole(Box::default()),
         };
-        let pipeline = Pipeline::new(Restore::new(Arc::clone(&context), client.id()), output);
-        let source = Source::new(upstream.id().protocol());
+        let pipeline = Pipeline::new(ResponseRewriter::new(Arc::clone(&context), client.id()), output);
+        let source = ServedModel::new(upstream.id().protocol());
         Self {
             decoder: upstream.decoder(profile),
             framer: Framer::new(limit),
@@ -258,7 +261,9 @@ impl Bridge {
 
     /// The same in pieces: what of it would be large to copy is shared.
     pub fn pieces(&mut self) -> (Bytes, Vec<Bytes>) {
-        let Output::Stream { ready, .. } = &mut self.pipeline.output else { return Default::default() };
+        let PipelineOutput::Stream { ready, .. } = &mut self.pipeline.output else {
+            return Default::default();
+        };
         let mut rest = Bytes::from(std::mem::take(ready));
         let Some(echo) = self.context.large_echo() else { return (rest, Vec::new()) };
         let mut pieces = Vec::new();
@@ -277,8 +282,8 @@ impl Bridge {
     #[must_use]
     pub fn whole(&self, client: &dyn Protocol, context: &Context) -> Bytes {
         match &self.pipeline.output {
-            Output::Whole(answer) => client.encode_reply(answer, context),
-            Output::Stream { .. } => Bytes::new(),
+            PipelineOutput::Whole(answer) => client.encode_reply(answer, context),
+            PipelineOutput::Stream { .. } => Bytes::new(),
         }
     }
 
@@ -290,7 +295,7 @@ impl Bridge {
 
     /// Ends the client's stream with a failure, in its own grammar.
     pub fn tell(&mut self, failure: &Failure) {
-        if let Output::Stream { encoder, ready } = &mut self.pipeline.output {
+        if let PipelineOutput::Stream { encoder, ready } = &mut self.pipeline.output {
             encoder.fail(failure, ready);
         }
     }
@@ -301,25 +306,25 @@ impl Bridge {
         self.pipeline.delivered.div_ceil(super::BYTES_PER_TOKEN)
     }
 
-    /// Does the client get a stream?
+    /// Whether the client gets a stream.
     #[must_use]
     pub fn is_stream(&self) -> bool {
-        matches!(self.pipeline.output, Output::Stream { .. })
+        matches!(self.pipeline.output, PipelineOutput::Stream { .. })
     }
 
-    /// Has anything come at all?
+    /// Whether anything has come at all.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.pipeline.began
     }
 
-    /// Does the provider really answer, so that a failure can no longer be a status?
+    /// Whether the response is committed: from here on a failure is an event in the stream, not a status.
     #[must_use]
     pub fn is_committed(&self) -> bool {
         self.pipeline.committed
     }
 
-    /// Is the answer whole?
+    /// Whether the answer is whole.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.pipeline.ended && self.pipeline.failure.is_none()
@@ -344,20 +349,20 @@ impl Bridge {
         self.pipeline.reasons
     }
 
-    /// What the answer has said of itself.
-    pub fn said(&mut self) -> Said {
-        std::mem::take(&mut self.pipeline.said)
+    /// Returns the id, the model and the finish reasons of the answer so far, once.
+    pub fn metadata(&mut self) -> ResponseMetadata {
+        std::mem::take(&mut self.pipeline.metadata)
     }
 
     /// What was not understood so far, and how often.
-    pub fn oddities(&mut self) -> BTreeMap<Oddity, u64> {
-        std::mem::take(&mut self.pipeline.oddities)
+    pub fn anomalies(&mut self) -> BTreeMap<Anomaly, u64> {
+        std::mem::take(&mut self.pipeline.anomalies)
     }
 }
 
 /// Reads one event as the framer cut it.
 fn read(decoder: &mut dyn Decode, pipeline: &mut Pipeline, odd: &mut u32, bytes: &[u8]) -> Result<()> {
-    let event = sse::Event::parse(bytes);
+    let event = sse::SseEvent::parse(bytes);
     let Some(data) = &event.data else { return Ok(()) };
     if pipeline.ended || data.bytes.trim_ascii().is_empty() {
         return Ok(());
@@ -366,7 +371,7 @@ fn read(decoder: &mut dyn Decode, pipeline: &mut Pipeline, odd: &mut u32, bytes:
     let name = event.name.and_then(|name| std::str::from_utf8(name).ok());
     if decoder.event(name, text.trim(), &mut |event| pipeline.take(event)).is_err() {
         *odd += 1;
-        if *odd >= MOST_ODD {
+        if *odd >= MAX_UNREADABLE_EVENTS {
             return Err(Failure::provider("the provider's events are not JSON"));
         }
     }
@@ -382,7 +387,7 @@ pub fn refused(status: u16, body: &[u8], retry_after: Option<u64>, upstream: &st
 }
 
 /// Events that are not JSON, of which the last is too many.
-const MOST_ODD: u32 = 3;
+const MAX_UNREADABLE_EVENTS: u32 = 3;
 
 /// Bytes that a request may gain beside an eighth of its length.
 const ROOM: usize = 512;
@@ -404,8 +409,14 @@ mod tests {
             caps: &caps,
             sealer: &Sealer::default(),
         };
-        let facts =
-            Facts { request_id: "r", now: 0, model: "v/m", strict: false, counting: false, output_cap: None };
+        let facts = RequestFacts {
+            request_id: "r",
+            now: 0,
+            model: "v/m",
+            strict: false,
+            counting: false,
+            output_cap: None,
+        };
         let body = br#"{"messages":[{"role":"user","content":"a\\ud83d \ud83d\ude00 \ud83d \u00e9"}]}"#;
         let rendered = render(ProtocolId::Chat.protocol(), body, &target, &facts).unwrap();
         let sent = std::str::from_utf8(&rendered.body).unwrap();
@@ -431,7 +442,7 @@ mod tests {
                 caps: &caps,
                 sealer: &Sealer::default(),
             };
-            let facts = Facts {
+            let facts = RequestFacts {
                 request_id: "r",
                 now: 0,
                 model: "v/m",
@@ -468,12 +479,12 @@ mod tests {
     }
 
     /// What a Messages client is sent of a Chat answer, and what was odd about that.
-    fn answered(stream: &str) -> (String, BTreeMap<Oddity, u64>) {
+    fn answered(stream: &str) -> (String, BTreeMap<Anomaly, u64>) {
         let (client, upstream) = (ProtocolId::Messages.protocol(), ProtocolId::Chat.protocol());
         let context = Arc::new(Context { sealer: sealer(), ..Context::default() });
-        let mut bridge = Bridge::new(client, upstream, &Profile::default(), context, true, 1 << 20);
+        let mut bridge = Bridge::new(client, upstream, &Profile::default(), context, Form::Stream, 1 << 20);
         bridge.push(Bytes::from(stream.to_owned())).unwrap();
-        (String::from_utf8(bridge.ready().into()).unwrap(), bridge.oddities())
+        (String::from_utf8(bridge.ready().into()).unwrap(), bridge.anomalies())
     }
 
     #[test]
@@ -499,6 +510,6 @@ mod tests {
             "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"novel\"}]}\n\ndata: [DONE]\n\n",
         );
         assert!(told.contains("end_turn"), "{told}");
-        assert_eq!(odd, BTreeMap::from([(Oddity::Finish, 1)]));
+        assert_eq!(odd, BTreeMap::from([(Anomaly::Finish, 1)]));
     }
 }

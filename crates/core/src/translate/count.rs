@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::canon::{Args, Part, ProtocolId, Request, Source, ToolKind};
 use crate::failure::{Failure, Result};
-use crate::json::{self, write};
+use crate::json::{self, Lenient as _, write};
 
 use super::BYTES_PER_TOKEN;
 
@@ -13,7 +13,7 @@ use super::BYTES_PER_TOKEN;
 /// # Errors
 /// 502 when there is none.
 pub fn read(body: &[u8]) -> Result<u64> {
-    let members = json::members(body).map_while(std::result::Result::ok);
+    let members = json::members(body).lenient();
     let count = members.filter(|member| member.is("input_tokens")).last();
     count
         .and_then(|member| member.unsigned())
@@ -64,18 +64,18 @@ impl Sum {
         match part {
             Part::Text(text) => self.text(text.text.raw()),
             Part::Refusal(text) => self.text(text.raw()),
-            Part::Image(_) => self.tokens += IMAGE,
+            Part::Image(_) => self.tokens += IMAGE_TOKENS,
             Part::Document(document) => match &document.source {
                 Source::Text(text) => self.text(text.raw()),
                 Source::Base64 { data, .. } => self.tokens += pages(data.len() as u64),
-                Source::Url(_) => self.tokens += DOCUMENT,
+                Source::Url(_) => self.tokens += DOCUMENT_TOKENS,
             },
             Part::Audio(audio) => self.tokens += pages(audio.data.raw().len() as u64),
             Part::Reasoning(reasoning) => self.text(reasoning.text.as_ref().map_or("", |text| text.raw())),
             Part::Call(call) => {
                 self.text(&call.name);
                 match &call.args {
-                    Args::Lit(text) => self.text(text.raw()),
+                    Args::Str(text) => self.text(text.raw()),
                     Args::Raw(json) => self.text(json.get()),
                 }
             }
@@ -89,14 +89,14 @@ impl Sum {
 }
 
 fn pages(base64: u64) -> u64 {
-    (base64 / 4 * 3).div_ceil(DOCUMENT_BYTES) * DOCUMENT
+    (base64 / 4 * 3).div_ceil(DOCUMENT_BYTES) * DOCUMENT_TOKENS
 }
 
 /// Tokens of a picture of usual size.
-const IMAGE: u64 = 1600;
+const IMAGE_TOKENS: u64 = 1600;
 
 /// Tokens of a document, for each [`DOCUMENT_BYTES`] of it.
-const DOCUMENT: u64 = 1500;
+const DOCUMENT_TOKENS: u64 = 1500;
 
 const DOCUMENT_BYTES: u64 = 100 << 10;
 
@@ -104,7 +104,7 @@ const DOCUMENT_BYTES: u64 = 100 << 10;
 mod tests {
     use super::*;
     use crate::canon::{Image, Role, Text, Turn};
-    use crate::json::Lit;
+    use crate::json::JsonStr;
 
     #[test]
     fn reads_and_writes_counts() {
@@ -116,9 +116,13 @@ mod tests {
 
     #[test]
     fn estimates_by_bytes_and_by_picture() {
-        let image =
-            Image { source: Source::Url(Lit::plain("u")), path: String::new(), detail: None, cache: None };
-        let parts = vec![Part::Text(Text::new(Lit::plain("123456789"))), Part::Image(image)];
+        let image = Image {
+            source: Source::Url(JsonStr::plain("u")),
+            path: String::new(),
+            detail: None,
+            cache: None,
+        };
+        let parts = vec![Part::Text(Text::new(JsonStr::plain("123456789"))), Part::Image(image)];
         let request = Request { turns: vec![Turn::new(Role::User, parts)], ..Request::default() };
         assert_eq!(estimate(&request), 3 + 1600);
     }

@@ -43,7 +43,7 @@ impl<'k> FromIterator<&'k str> for OwnKeys {
 
 impl OwnKeys {
     fn add(&mut self, key: &str) {
-        if key.len() < MIN_KEY {
+        if key.len() < MIN_KEY_LEN {
             return;
         }
         let mut spellings = vec![key.to_owned(), percent_encoded(key)];
@@ -58,7 +58,7 @@ impl OwnKeys {
         for spelling in spellings.iter().map(|spelling| spelling.to_ascii_lowercase()) {
             if spelling.len() < PIECE {
                 let is_known = self.short.iter().any(|known| **known == *spelling.as_bytes());
-                if spelling.len() >= MIN_KEY && !is_known {
+                if spelling.len() >= MIN_KEY_LEN && !is_known {
                     self.mark(spelling.as_bytes());
                     self.short.push(spelling.into_bytes().into());
                 }
@@ -238,7 +238,7 @@ impl fmt::Debug for OwnKeys {
 const PIECE: usize = 12;
 
 /// Characters of the shortest key that may be a secret.
-const MIN_KEY: usize = 8;
+const MIN_KEY_LEN: usize = 8;
 
 /// Pairs of bytes that there are.
 const PAIRS: usize = 1 << 16;

@@ -14,7 +14,7 @@ mod blame;
 mod keys;
 mod pipeline;
 mod reasoning;
-mod restore;
+mod response_rewriter;
 mod source;
 mod unwrap;
 mod upstream;

@@ -27,14 +27,14 @@ type Hash = [u8; 16];
 #[derive(Default)]
 struct Known {
     /// By the container.
-    entries: HashMap<Hash, Entry>,
+    entries: HashMap<Hash, OwnerEntry>,
     /// The containers in the order in which they were seen last.
     order: BTreeMap<u64, Hash>,
     next: u64,
 }
 
 #[derive(Clone, Copy)]
-struct Entry {
+struct OwnerEntry {
     owner: Hash,
     seen: Instant,
     turn: u64,
@@ -82,7 +82,7 @@ impl Claims {
         let turn = known.next;
         known.next += 1;
         known.order.insert(turn, container);
-        known.entries.insert(container, Entry { owner: self.owner, seen: now, turn });
+        known.entries.insert(container, OwnerEntry { owner: self.owner, seen: now, turn });
         if known.entries.len() > MAX_CONTAINERS
             && let Some((_, oldest)) = known.order.pop_first()
         {
@@ -91,7 +91,7 @@ impl Claims {
     }
 }
 
-impl Entry {
+impl OwnerEntry {
     fn is_fresh(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.seen) < MAX_AGE
     }

@@ -3,22 +3,22 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::canon::{Answer, Encode, Event, Oddity, Overflow, Rate, Rates, Said, Usage};
+use crate::canon::{Anomaly, Answer, Encode, Event, Overflow, Rate, Rates, ResponseMetadata, Usage};
 use crate::failure::{Failure, Result};
 
-use super::restore::Restore;
+use super::response_rewriter::ResponseRewriter;
 use super::{OwnKeys, read_error};
 
 /// Everything behind the decoder: the client's own names are put back, and the answer is written for it.
 #[derive(Debug)]
 pub(super) struct Pipeline {
-    restore: Restore,
-    pub(super) output: Output,
+    rewriter: ResponseRewriter,
+    pub(super) output: PipelineOutput,
     pub(super) usage: Option<Usage>,
     /// The classes of service that the answer reports.
     pub(super) rates: Rates,
-    pub(super) oddities: BTreeMap<Oddity, u64>,
-    pub(super) said: Said,
+    pub(super) anomalies: BTreeMap<Anomaly, u64>,
+    pub(super) metadata: ResponseMetadata,
     /// It is whole, or has failed: what follows does not matter.
     pub(super) ended: bool,
     /// Something has come that cannot be taken back.
@@ -35,21 +35,21 @@ pub(super) struct Pipeline {
 
 /// The answer as its client gets it: as a stream, or as a whole.
 #[derive(Debug)]
-pub(super) enum Output {
+pub(super) enum PipelineOutput {
     Stream { encoder: Box<dyn Encode>, ready: Vec<u8> },
     Whole(Box<Answer>),
 }
 
 impl Pipeline {
     /// A pipeline through which nothing has gone.
-    pub(super) fn new(restore: Restore, output: Output) -> Self {
+    pub(super) fn new(rewriter: ResponseRewriter, output: PipelineOutput) -> Self {
         Self {
-            restore,
+            rewriter,
             output,
             usage: None,
             rates: Rates::default(),
-            oddities: BTreeMap::new(),
-            said: Said::default(),
+            anomalies: BTreeMap::new(),
+            metadata: ResponseMetadata::default(),
             ended: false,
             committed: false,
             delivered: 0,
@@ -71,35 +71,35 @@ impl Pipeline {
         }
         match &event {
             Event::Usage(part) => self.usage.get_or_insert_default().absorb(part),
-            Event::Odd(oddity) => return *self.oddities.entry(*oddity).or_default() += 1,
+            Event::Anomaly(anomaly) => return *self.anomalies.entry(*anomaly).or_default() += 1,
             Event::Fail(error) => {
-                let error = self.restore.renamed(&self.keys.without(error));
+                let error = self.rewriter.renamed(&self.keys.without(error));
                 return self.fail(read_error(OK, &error, None));
             }
             Event::End => (self.committed, self.ended) = (true, true),
             event => {
                 if let Event::Finish(finish) = event {
-                    self.said.finish(finish.as_str());
+                    self.metadata.finish(finish.as_str());
                 }
                 self.committed |= event.commits();
                 self.reasons |= matches!(event, Event::Thought(_) | Event::Seal(_)) && event.size() > 0;
                 self.delivered += event.size() as u64;
             }
         }
-        let (restore, output) = (&mut self.restore, &mut self.output);
+        let (rewriter, output) = (&mut self.rewriter, &mut self.output);
         let mut overflow = false;
-        restore.take(event, &mut |event| overflow |= output.take(event).is_err());
+        rewriter.take(event, &mut |event| overflow |= output.take(event).is_err());
         if overflow {
-            self.fail(super::too_large("the provider's pieces are too far apart"));
+            self.fail(super::too_large(Overflow::DETAIL));
         }
     }
 
     /// As [`Pipeline::take`], with long texts as a stream would bring them.
     pub(super) fn take_in_pieces(&mut self, event: Event<'_>) {
-        let streams = matches!(self.output, Output::Stream { .. });
+        let streams = matches!(self.output, PipelineOutput::Stream { .. });
         match event {
             Event::Text(text) if streams => {
-                text.pieces(PIECE).for_each(|piece| self.take(Event::Text(piece)));
+                text.pieces(PIECE_BYTES).for_each(|piece| self.take(Event::Text(piece)));
             }
             other => self.take(other),
         }
@@ -115,7 +115,7 @@ impl Pipeline {
     }
 }
 
-impl Output {
+impl PipelineOutput {
     fn take(&mut self, event: Event<'_>) -> std::result::Result<(), Overflow> {
         match self {
             Self::Stream { encoder, ready } => {
@@ -131,4 +131,4 @@ impl Output {
 const OK: u16 = 200;
 
 /// Bytes of a text that is told at once, where a stream is made of a whole answer.
-const PIECE: usize = 4 << 10;
+const PIECE_BYTES: usize = 4 << 10;

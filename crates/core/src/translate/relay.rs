@@ -11,11 +11,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::canon::{Profile, StreamUsage};
-use crate::canon::{Rates, Rejections, Said, Usage};
+use crate::canon::{Rates, Rejections, ResponseMetadata, Usage};
 use crate::failure::{Failure, Kind, Result};
 use crate::json::{self, Body, Edit};
-use crate::protocol::{Head, Progress, Protocol, Sight, StreamFacts, UpstreamError};
-use crate::sse::{Event, Framer};
+use crate::protocol::{EventSummary, Head, Progress, Protocol, StreamFacts, UpstreamError};
+use crate::sse::{Framer, SseEvent};
 
 use super::owners::Claims;
 use super::{OwnKeys, read_error, reasoning, rename};
@@ -87,7 +87,7 @@ pub struct Reply {
     usage: Option<Usage>,
     /// The rates that the answer has reported beside the usage.
     rates: Rates,
-    said: Said,
+    metadata: ResponseMetadata,
     /// The choices that have called tools, where those are watched.
     called: Option<BTreeSet<u64>>,
     /// The keys that must not be in the provider's words on failures.
@@ -107,7 +107,7 @@ impl Reply {
             upstream_model: String::new(),
             usage: None,
             rates: Rates::default(),
-            said: Said::default(),
+            metadata: ResponseMetadata::default(),
             called: None,
             keys: Arc::default(),
             claims: None,
@@ -147,12 +147,12 @@ impl Reply {
     /// The model that answers, in its provider's words.
     #[must_use]
     pub fn served(&self) -> Option<&str> {
-        self.said.model.as_deref()
+        self.metadata.model.as_deref()
     }
 
     /// What the answer says of itself.
-    pub fn said(&mut self) -> Said {
-        std::mem::take(&mut self.said)
+    pub fn metadata(&mut self) -> ResponseMetadata {
+        std::mem::take(&mut self.metadata)
     }
 
     /// A whole answer.
@@ -160,32 +160,32 @@ impl Reply {
     /// # Errors
     /// 502 when the body is not a JSON object; the provider's error when it is one in spite of its status.
     pub fn whole(&mut self, body: Bytes) -> Result<Bytes> {
-        let sight = self.protocol.read_reply(&body)?;
-        if sight.progress == Progress::Failed {
+        let summary = self.protocol.read_reply(&body)?;
+        if summary.progress == Progress::Failed {
             return Err(self.failure(&UpstreamError::read(&self.keys.cleaned(body))));
         }
-        self.absorb(&sight, &body);
+        self.absorb(&summary, &body);
         let mut edits = Vec::new();
-        self.edit(&sight, &body, 0, &mut edits);
+        self.edit(&summary, &body, 0, &mut edits);
         // An answer that has used nothing may be an error in words of its own, and one of several choices may be one.
-        if sight.usage.is_none() || self.said.finish.iter().any(|reason| reason == "error") {
+        if summary.usage.is_none() || self.metadata.finish.iter().any(|reason| reason == "error") {
             self.hide(&body, 0, 0, &mut edits);
         }
         Ok(if edits.is_empty() { body } else { json::splice(&body, &edits).into() })
     }
 
     /// The edits of an answer's body or an event's data, which stands at `start`.
-    fn edit(&mut self, sight: &Sight, data: &[u8], start: usize, edits: &mut Vec<Edit>) {
+    fn edit(&mut self, summary: &EventSummary, data: &[u8], start: usize, edits: &mut Vec<Edit>) {
         let before = edits.len();
         let mut replace = |span: &Range<usize>, new: Bytes| {
             if data.get(span.clone()) != Some(&new) {
                 edits.push((start + span.start..start + span.end, new));
             }
         };
-        if let Some(span) = &sight.model {
+        if let Some(span) = &summary.model {
             replace(span, self.model.clone());
         }
-        if let Some(span) = &sight.error
+        if let Some(span) = &summary.error
             && let Some(new) = self.reworded(data.get(span.clone()).unwrap_or_default())
         {
             replace(span, new);
@@ -195,7 +195,7 @@ impl Reply {
             edits.extend(repairs.into_iter().map(|(at, new)| (start + at.start..start + at.end, new)));
         }
         edits.get_mut(before..).unwrap_or_default().sort_by_key(|(span, _)| span.start);
-        if sight.error.is_some() || sight.progress == Progress::Failed {
+        if summary.error.is_some() || summary.progress == Progress::Failed {
             self.hide(data, start, before, edits);
         }
     }
@@ -236,21 +236,21 @@ impl Reply {
         read_error(200, &UpstreamError { message, ..error }, None)
     }
 
-    fn absorb(&mut self, sight: &Sight, data: &[u8]) {
-        if self.said.model.is_none()
-            && let Some(name) = sight.model.clone().and_then(|span| json::text(data.get(span)?))
+    fn absorb(&mut self, summary: &EventSummary, data: &[u8]) {
+        if self.metadata.model.is_none()
+            && let Some(name) = summary.model.clone().and_then(|span| json::text(data.get(span)?))
         {
-            self.said.model(Some(&name));
+            self.metadata.model(Some(&name));
         }
         // No event but one of the last has either.
-        if sight.progress != Progress::Running || sight.usage.is_some() {
-            self.protocol.read_finish(data, &mut self.said);
+        if summary.progress != Progress::Running || summary.usage.is_some() {
+            self.protocol.read_finish(data, &mut self.metadata);
         }
         if let Some(claims) = &self.claims {
             self.protocol.read_containers(data, &mut |container| claims.note(container));
         }
-        self.rates = self.rates.and(sight.rates);
-        if let Some(part) = &sight.usage {
+        self.rates = self.rates.and(summary.rates);
+        if let Some(part) = &summary.usage {
             self.usage.get_or_insert_default().absorb(part);
         }
     }
@@ -262,7 +262,7 @@ pub struct Stream {
     reply: Reply,
     framer: Framer,
     withhold_usage: bool,
-    /// May the stream end without a word?
+    /// Whether the stream may end without a word.
     finish_optional: bool,
     progress: Progress,
     id: Option<String>,
@@ -356,36 +356,36 @@ impl Stream {
 
     /// Takes one event, which stands at `start` in its block.
     fn event(&mut self, start: usize, bytes: &[u8]) {
-        let event = Event::parse(bytes);
+        let event = SseEvent::parse(bytes);
         let Some(data) = &event.data else {
             self.withheld_last = false;
             return self.reply.hide(bytes, start, self.edits.len(), &mut self.edits);
         };
-        let sight = self.reply.protocol.read_event(&event);
-        self.reply.absorb(&sight, &data.bytes);
+        let summary = self.reply.protocol.read_event(&event);
+        self.reply.absorb(&summary, &data.bytes);
         // A provider's own words about a failure are not the client's to read.
         self.withheld_last =
-            self.withhold_usage && sight.usage_only || matches!(sight.progress, Progress::Warned(_));
+            self.withhold_usage && summary.usage_only || matches!(summary.progress, Progress::Warned(_));
         self.events += u64::from(!self.withheld_last);
         // Models think first.
         if !self.reasons && self.events <= FIRST_EVENTS {
             self.reasons = reasoning::shows(&data.bytes);
         }
-        if sight.is_delta {
+        if summary.is_delta {
             self.deltas.add(data.bytes.len());
         }
         if self.withheld_last {
             self.edits.push((start..start + bytes.len(), Bytes::new()));
         } else {
             let before = self.edits.len();
-            self.reply.edit(&sight, &data.bytes, start + data.start, &mut self.edits);
+            self.reply.edit(&summary, &data.bytes, start + data.start, &mut self.edits);
             // What carries nothing of the model may be an error in words of its own, or those of another protocol.
-            if !sight.has_words {
+            if !summary.has_words {
                 self.reply.hide(bytes, start, before, &mut self.edits);
             }
         }
-        advance(&mut self.progress, sight.progress);
-        self.id = self.id.take().or(sight.id);
+        advance(&mut self.progress, summary.progress);
+        self.id = self.id.take().or(summary.id);
     }
 
     /// Takes the end of the stream: what is left to pass on, and how it ended.
@@ -409,7 +409,7 @@ impl Stream {
     /// An event whose blank line never came counts if it is whole otherwise; else it is dropped, so that
     /// what the client is told next does not stand in the middle of it.
     fn last(&mut self, rest: Bytes) -> Bytes {
-        let event = Event::parse(&rest);
+        let event = SseEvent::parse(&rest);
         let whole = event.data.as_ref().is_some_and(|data| {
             let mut members = json::members(&data.bytes);
             data.bytes.trim_ascii() == b"[DONE]" || members.finish().is_ok()
@@ -421,7 +421,7 @@ impl Stream {
         self.push(ended).unwrap_or_else(|_| std::mem::take(&mut self.unsent))
     }
 
-    /// Has its last event come, so that only the end of the body may follow?
+    /// Whether its last event has come, so that only the end of the body may follow.
     #[must_use]
     pub fn is_over(&self) -> bool {
         matches!(self.progress, Progress::Over)
@@ -436,7 +436,7 @@ impl Stream {
     /// Whether the token counts of the whole answer have come, though perhaps not its end.
     #[must_use]
     pub fn is_counted(&self) -> bool {
-        self.reply.usage.is_some() && !self.reply.said.finish.is_empty()
+        self.reply.usage.is_some() && !self.reply.metadata.finish.is_empty()
     }
 
     /// Tokens of the answer so far, estimated from its events.
@@ -463,9 +463,9 @@ impl Stream {
         self.reply.served()
     }
 
-    /// What the answer has said of itself.
-    pub fn said(&mut self) -> Said {
-        self.reply.said()
+    /// Returns the id, the model and the finish reasons of the answer so far, once.
+    pub fn metadata(&mut self) -> ResponseMetadata {
+        self.reply.metadata()
     }
 
     /// The events that tell the client of a failure.

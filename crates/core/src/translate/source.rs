@@ -6,14 +6,14 @@ use crate::sse;
 
 /// The model that answers, as far as the provider has named it.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(super) struct ServedModel {
     protocol: &'static dyn Protocol,
     served: Option<String>,
     /// Events in which its name is still looked for.
     looks: u32,
 }
 
-impl Source {
+impl ServedModel {
     /// Of a provider of this protocol.
     pub(super) fn new(protocol: &'static dyn Protocol) -> Self {
         Self { protocol, served: None, looks: MAX_LOOKS }
@@ -30,20 +30,20 @@ impl Source {
             return;
         }
         self.looks -= 1;
-        let event = sse::Event::parse(event);
+        let event = sse::SseEvent::parse(event);
         let span = self.protocol.read_event(&event).model;
         let literal = event.data.as_ref().zip(span).and_then(|(data, span)| data.bytes.get(span));
-        self.note(literal.and_then(json::text).as_deref());
+        self.take_name(literal.and_then(json::text).as_deref());
     }
 
     /// Looks for it in a whole answer.
     pub(super) fn look_at_all(&mut self, body: &str) {
-        let span = self.protocol.read_reply(body.as_bytes()).ok().and_then(|sight| sight.model);
+        let span = self.protocol.read_reply(body.as_bytes()).ok().and_then(|summary| summary.model);
         let literal = span.and_then(|span| body.as_bytes().get(span));
-        self.note(literal.and_then(json::text).as_deref());
+        self.take_name(literal.and_then(json::text).as_deref());
     }
 
-    fn note(&mut self, name: Option<&str>) {
+    fn take_name(&mut self, name: Option<&str>) {
         if let Some(name) = name.filter(|name| !name.is_empty()) {
             self.served = Some(name.chars().take(MAX_NAME_CHARS).collect());
             self.looks = 0;
@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn the_model_is_known_by_the_first_events_that_name_it() {
         let served = |protocol: ProtocolId, events: &[&str]| {
-            let mut source = Source::new(protocol.protocol());
+            let mut source = ServedModel::new(protocol.protocol());
             events.iter().for_each(|data| source.look(format!("data: {data}\n\n").as_bytes()));
             source.served().map(str::to_owned)
         };
@@ -76,7 +76,7 @@ mod tests {
         assert_eq!(served(ProtocolId::Messages, &[start]).as_deref(), Some("m"));
         let created = r#"{"type":"response.created","response":{"model":"m"}}"#;
         assert_eq!(served(ProtocolId::Responses, &[created]).as_deref(), Some("m"));
-        let mut source = Source::new(ProtocolId::Chat.protocol());
+        let mut source = ServedModel::new(ProtocolId::Chat.protocol());
         source.look_at_all(chunk);
         assert_eq!(source.served(), Some("m"));
     }

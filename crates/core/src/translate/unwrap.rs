@@ -4,19 +4,19 @@
 //! with one text in it means that text; whatever else comes is the text itself, once it is whole.
 
 use crate::canon::Args;
-use crate::json::{self, Lit, repair};
+use crate::json::{self, JsonStr, Lenient as _, repair};
 
 /// Takes arguments piece by piece and gives the text in them.
 #[derive(Debug, Default)]
 pub(super) struct Unwrap {
-    state: State,
+    state: UnwrapState,
     /// The arguments so far, or what of them is not given on yet.
     held: String,
     spoke: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum UnwrapState {
     /// Whether the arguments have the usual form is not known yet.
     #[default]
     Unknown,
@@ -30,25 +30,25 @@ enum State {
 
 impl Unwrap {
     /// Takes a piece.
-    pub(super) fn push(&mut self, part: &Args<'_>, give: &mut dyn FnMut(Lit<'_>)) {
+    pub(super) fn push(&mut self, part: &Args<'_>, give: &mut dyn FnMut(JsonStr<'_>)) {
         match part {
-            Args::Lit(text) => self.held.push_str(&text.decode()),
+            Args::Str(text) => self.held.push_str(&text.decode()),
             Args::Raw(json) => self.held.push_str(json.get()),
         }
-        if self.state == State::Unknown {
+        if self.state == UnwrapState::Unknown {
             self.begin();
         }
-        if self.state == State::Inside {
+        if self.state == UnwrapState::Inside {
             self.inside(give);
         }
     }
 
     /// Takes the end. Only the first one counts.
-    pub(super) fn end(&mut self, give: &mut dyn FnMut(Lit<'_>)) {
+    pub(super) fn end(&mut self, give: &mut dyn FnMut(JsonStr<'_>)) {
         let held = std::mem::take(&mut self.held);
-        let state = std::mem::replace(&mut self.state, State::Over);
-        if matches!(state, State::Unknown | State::Other) && !held.is_empty() {
-            give(whole(&held));
+        let state = std::mem::replace(&mut self.state, UnwrapState::Over);
+        if matches!(state, UnwrapState::Unknown | UnwrapState::Other) && !held.is_empty() {
+            give(unwrapped(&held));
         }
     }
 
@@ -60,29 +60,29 @@ impl Unwrap {
                 Some(after) => rest = after,
                 None => {
                     if !expected.starts_with(rest) {
-                        self.state = State::Other;
+                        self.state = UnwrapState::Other;
                     }
                     return;
                 }
             }
         }
         self.held = rest.to_owned();
-        self.state = State::Inside;
+        self.state = UnwrapState::Inside;
     }
 
     /// Gives what is sure: up to the quote that ends the text, and never half an escape.
-    fn inside(&mut self, give: &mut dyn FnMut(Lit<'_>)) {
+    fn inside(&mut self, give: &mut dyn FnMut(JsonStr<'_>)) {
         let (end, over) = sure(&self.held);
         let rest = self.held.split_off(end);
         let given = std::mem::replace(&mut self.held, rest);
         let literal = format!("\"{given}\"");
         if !given.is_empty() {
             let repaired = repair::repair(literal.as_bytes());
-            give(Lit::read(&repaired).unwrap_or_else(|| Lit::of(&given)));
+            give(JsonStr::read(&repaired).unwrap_or_else(|| JsonStr::of(&given)));
             self.spoke = true;
         }
         if over {
-            self.state = State::Over;
+            self.state = UnwrapState::Over;
             self.held.clear();
         }
     }
@@ -113,13 +113,13 @@ fn whole_characters(text: &str, end: usize) -> usize {
 }
 
 /// The text in arguments of any form.
-fn whole(arguments: &str) -> Lit<'_> {
+fn unwrapped(arguments: &str) -> JsonStr<'_> {
     let mut members = json::members(arguments.as_bytes());
     let mut only = None;
     let mut count = 0;
-    for member in members.by_ref().map_while(Result::ok) {
+    for member in members.by_ref().lenient() {
         count += 1;
-        let text = arguments.get(member.span.clone()).and_then(Lit::read);
+        let text = arguments.get(member.span.clone()).and_then(JsonStr::read);
         if member.is("input") && text.is_some() {
             return text.unwrap_or_default();
         }
@@ -127,7 +127,7 @@ fn whole(arguments: &str) -> Lit<'_> {
     }
     match only {
         Some(text) if count == 1 && members.finish().is_ok() => text,
-        _ => Lit::of(arguments),
+        _ => JsonStr::of(arguments),
     }
 }
 
@@ -138,11 +138,11 @@ mod tests {
     fn unwrapped(pieces: &[&str]) -> String {
         let (mut unwrap, mut out) = (Unwrap::default(), String::new());
         for piece in pieces {
-            unwrap.push(&Args::Lit(Lit::of(piece)), &mut |text| out.push_str(text.raw()));
+            unwrap.push(&Args::Str(JsonStr::of(piece)), &mut |text| out.push_str(text.raw()));
         }
         unwrap.end(&mut |text| out.push_str(text.raw()));
         unwrap.end(&mut |_| panic!("only once"));
-        Lit::read(&format!("\"{out}\"")).unwrap().decode().into_owned()
+        JsonStr::read(&format!("\"{out}\"")).unwrap().decode().into_owned()
     }
 
     #[test]

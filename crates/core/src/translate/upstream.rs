@@ -153,7 +153,7 @@ fn without_ids(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for piece in words {
         let word = piece.trim_end_matches(|c| !in_word(c));
-        let named = |prefix: &&str| word.strip_prefix(*prefix).is_some_and(|id| id.len() >= SHORTEST_ID);
+        let named = |prefix: &&str| word.strip_prefix(*prefix).is_some_and(|id| id.len() >= MIN_ID_LEN);
         match OURS.iter().any(named) {
             true => out.extend(["[removed]", piece.get(word.len()..).unwrap_or_default()]),
             false => out.push_str(piece),
@@ -182,7 +182,7 @@ fn without_urls(text: &str) -> String {
 const OURS: &[&str] = &["org-", "org_", "proj_", "sk-"];
 
 /// Characters after the prefix from which on a word is taken for an id.
-const SHORTEST_ID: usize = 8;
+const MIN_ID_LEN: usize = 8;
 
 /// Types and codes of failures that are about the request, where no status says so.
 const ABOUT_THE_REQUEST: &[&str] =

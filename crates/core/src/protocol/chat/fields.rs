@@ -1,14 +1,14 @@
 //! What becomes of each top-level member of a request in the other protocols.
 
-use crate::canon::{Carry, Field};
+use crate::canon::{Field, FieldPolicy};
 
-use Carry::{Dropped, Forwarded, Mapped, Own, Refused, Silent};
+use FieldPolicy::{Dropped, Forwarded, Mapped, Own, Refused, Silent};
 
 /// One member: its name, what becomes of it in Responses and in Messages, values that mean nothing, a sample.
 const fn field(
     name: &'static str,
-    responses: Carry,
-    messages: Carry,
+    responses: FieldPolicy,
+    messages: FieldPolicy,
     neutral: &'static [&'static str],
     sample: &'static str,
 ) -> Field {

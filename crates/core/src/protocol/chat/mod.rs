@@ -12,12 +12,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::canon::{Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Request, Said, Target};
+use crate::canon::{
+    Answer, Context, Decode, Encode, Field, Losses, Profile, Request, ResponseMetadata, Target, ToolNames,
+};
 use crate::failure::{Failure, Result};
 use crate::json::{Document, Edit};
-use crate::sse::Event;
+use crate::sse::SseEvent;
 
-use super::{Head, Members, Protocol, ProtocolId, Sight, StreamFacts, Written};
+use super::{EventSummary, Head, Protocol, ProtocolId, RequestMembers, StreamFacts, Written};
 
 /// OpenAI Chat Completions.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +38,7 @@ impl Protocol for Chat {
         None
     }
 
-    fn members(&self) -> &'static Members {
+    fn members(&self) -> &'static RequestMembers {
         &relay::request::MEMBERS
     }
 
@@ -48,11 +50,11 @@ impl Protocol for Chat {
         encode::request::limit_member(profile)
     }
 
-    fn read_event(&self, event: &Event<'_>) -> Sight {
+    fn read_event(&self, event: &SseEvent<'_>) -> EventSummary {
         relay::stream::read(event)
     }
 
-    fn read_reply(&self, body: &[u8]) -> Result<Sight> {
+    fn read_reply(&self, body: &[u8]) -> Result<EventSummary> {
         relay::reply::read(body)
     }
 
@@ -60,8 +62,8 @@ impl Protocol for Chat {
         relay::finish::edits(data, called)
     }
 
-    fn read_finish(&self, data: &[u8], said: &mut Said) {
-        relay::finish::read(data, said);
+    fn read_finish(&self, data: &[u8], metadata: &mut ResponseMetadata) {
+        relay::finish::read(data, metadata);
     }
 
     fn envelope(&self, failure: &Failure, _request_id: &str) -> Bytes {
@@ -89,7 +91,7 @@ impl Protocol for Chat {
         &self,
         request: &Request<'_>,
         target: &Target<'_>,
-        names: &Names,
+        names: &ToolNames,
         losses: &mut Losses,
         out: &mut Vec<u8>,
     ) -> Result<Written> {
@@ -101,11 +103,11 @@ impl Protocol for Chat {
     }
 
     fn decoder(&self, profile: &Profile) -> Box<dyn Decode> {
-        Box::new(decode::stream::Decoder::new(profile))
+        Box::new(decode::stream::ChatDecoder::new(profile))
     }
 
     fn encoder(&self, context: Arc<Context>) -> Box<dyn Encode> {
-        Box::new(encode::stream::Encoder::new(context))
+        Box::new(encode::stream::ChatEncoder::new(context))
     }
 
     fn encode_reply(&self, answer: &Answer, context: &Context) -> Bytes {

@@ -4,11 +4,11 @@ use serde::Deserialize;
 
 use crate::canon::{Profile, Rates, Usage, UsagePart};
 use crate::json::write::Object;
-use crate::protocol::usage::{Count, Nested, Tools, Word};
+use crate::protocol::usage::{Count, Nested, WebSearchesWire, Word};
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Wire {
+struct ChatUsageWire {
     prompt_tokens: Count,
     completion_tokens: Count,
     total_tokens: Count,
@@ -22,8 +22,8 @@ struct Wire {
     service_tier: Word,
     num_search_queries: Count,
     num_sources_used: Count,
-    server_tool_use: Nested<Tools>,
-    server_side_tool_usage_details: Nested<Tools>,
+    server_tool_use: Nested<WebSearchesWire>,
+    server_side_tool_usage_details: Nested<WebSearchesWire>,
 }
 
 #[derive(Deserialize, Default)]
@@ -32,15 +32,15 @@ struct Prompt {
     cached_tokens: Count,
     cache_write_tokens: Count,
     cache_creation_tokens: Count,
-    cache_write_tokens_details: Nested<Writes>,
-    cache_creation_token_details: Nested<Writes>,
+    cache_write_tokens_details: Nested<ChatCacheWritesWire>,
+    cache_creation_token_details: Nested<ChatCacheWritesWire>,
     audio_tokens: Count,
 }
 
 /// Of what was written to the cache, that which is kept for longer than the default.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Writes {
+struct ChatCacheWritesWire {
     ttl_12h_tokens: Count,
     ephemeral_1h_input_tokens: Count,
 }
@@ -52,7 +52,7 @@ struct Completion {
     audio_tokens: Count,
 }
 
-impl Wire {
+impl ChatUsageWire {
     /// The web searches: each provider counts them in one place, if at all.
     fn searches(&self) -> u64 {
         let places = [
@@ -73,12 +73,12 @@ impl Prompt {
     }
 }
 
-/// How a provider counts, where that can not be seen in the counts themselves.
+/// How a provider counts, where that cannot be seen in the counts themselves.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Habits {
-    /// Are reasoning tokens missing in `completion_tokens`?
+    /// Whether reasoning tokens are missing in `completion_tokens`.
     reasoning_excluded: bool,
-    /// Are cached tokens missing in `prompt_tokens`?
+    /// Whether cached tokens are missing in `prompt_tokens`.
     cached_excluded: bool,
 }
 
@@ -98,7 +98,7 @@ pub(super) fn read(json: &[u8]) -> Option<UsagePart> {
 
 /// As [`read`], for a provider with these habits.
 pub(super) fn read_as(json: &[u8], habits: Habits) -> Option<UsagePart> {
-    let wire: Wire = serde_json::from_slice::<Option<Wire>>(json).ok()??;
+    let wire: ChatUsageWire = serde_json::from_slice::<Option<ChatUsageWire>>(json).ok()??;
     let searches = wire.searches();
     let (Nested(prompt), Nested(completion)) = (wire.prompt_tokens_details, wire.completion_tokens_details);
     let (long, audio_input) = (prompt.long(), prompt.audio_tokens.0);

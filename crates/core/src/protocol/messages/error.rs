@@ -8,23 +8,23 @@ use crate::json;
 use crate::protocol::StreamFacts;
 
 #[derive(Serialize)]
-struct Envelope<'a> {
+struct MessagesEnvelopeWire<'a> {
     r#type: &'static str,
-    error: Error<'a>,
+    error: MessagesErrorWire<'a>,
     request_id: &'a str,
 }
 
 #[derive(Serialize)]
-struct Error<'a> {
+struct MessagesErrorWire<'a> {
     r#type: &'a str,
     message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    details: Option<Details>,
+    details: Option<ErrorDetailsWire>,
 }
 
 /// What newer SDKs tell errors of one type apart by.
 #[derive(Serialize)]
-struct Details {
+struct ErrorDetailsWire {
     error_code: &'static str,
 }
 
@@ -35,15 +35,16 @@ pub(super) fn envelope(failure: &Failure, request_id: &str) -> Bytes {
         Kind::ContextLength if !failure.message().starts_with("prompt is too long") => &prefixed,
         _ => failure.message(),
     };
-    let error = Error { r#type: failure.kind().row().anthropic_type, message, details: details(failure) };
-    json::write::bytes(&Envelope { r#type: "error", error, request_id })
+    let error =
+        MessagesErrorWire { r#type: failure.kind().row().anthropic_type, message, details: details(failure) };
+    json::write::bytes(&MessagesEnvelopeWire { r#type: "error", error, request_id })
 }
 
 /// Tool runners ask for a conversation that the provider keeps, and go on without one when told so in
 /// these words.
-fn details(failure: &Failure) -> Option<Details> {
+fn details(failure: &Failure) -> Option<ErrorDetailsWire> {
     let refused = failure.kind() == Kind::Unsupported && failure.param() == Some("thread");
-    refused.then_some(Details { error_code: "thread_unsupported_request" })
+    refused.then_some(ErrorDetailsWire { error_code: "thread_unsupported_request" })
 }
 
 /// The `error` event, which makes the SDKs raise; no `message_stop` follows.

@@ -1,8 +1,8 @@
 //! What becomes of each top-level member of a request in the other protocols.
 
-use crate::canon::{Carry, Field};
+use crate::canon::{Field, FieldPolicy};
 
-use Carry::{Dropped, Mapped, Own, Refused};
+use FieldPolicy::{Dropped, Mapped, Own, Refused};
 
 /// The members of the protocol's requests. What stands not here is left out, and the client is told.
 pub(super) static FIELDS: &[Field] = &[

@@ -12,13 +12,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::canon::{
-    Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Rejections, Request, Said, Target,
+    Answer, Context, Decode, Encode, Field, Losses, Profile, Rejections, Request, ResponseMetadata, Target,
+    ToolNames,
 };
 use crate::failure::{Failure, Result};
 use crate::json::{Document, Edit};
-use crate::sse::Event;
+use crate::sse::SseEvent;
 
-use super::{Head, Members, Protocol, ProtocolId, Sight, StreamFacts, Written, carriers};
+use super::{EventSummary, Head, Protocol, ProtocolId, RequestMembers, StreamFacts, Written, carriers};
 
 /// Anthropic Messages.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +38,7 @@ impl Protocol for Messages {
         Some("/messages/count_tokens")
     }
 
-    fn members(&self) -> &'static Members {
+    fn members(&self) -> &'static RequestMembers {
         &relay::request::MEMBERS
     }
 
@@ -61,16 +62,16 @@ impl Protocol for Messages {
         "max_tokens"
     }
 
-    fn read_event(&self, event: &Event<'_>) -> Sight {
+    fn read_event(&self, event: &SseEvent<'_>) -> EventSummary {
         relay::stream::read(event)
     }
 
-    fn read_reply(&self, body: &[u8]) -> Result<Sight> {
+    fn read_reply(&self, body: &[u8]) -> Result<EventSummary> {
         relay::reply::read(body)
     }
 
-    fn read_finish(&self, data: &[u8], said: &mut Said) {
-        relay::finish::read(data, said);
+    fn read_finish(&self, data: &[u8], metadata: &mut ResponseMetadata) {
+        relay::finish::read(data, metadata);
     }
 
     fn envelope(&self, failure: &Failure, request_id: &str) -> Bytes {
@@ -98,15 +99,15 @@ impl Protocol for Messages {
         decode::request::check(request)
     }
 
-    fn longest_tool_name(&self) -> usize {
-        LONGEST_TOOL_NAME
+    fn max_tool_name_len(&self) -> usize {
+        MAX_TOOL_NAME_LEN
     }
 
     fn encode_request(
         &self,
         request: &Request<'_>,
         target: &Target<'_>,
-        names: &Names,
+        names: &ToolNames,
         losses: &mut Losses,
         out: &mut Vec<u8>,
     ) -> Result<Written> {
@@ -114,11 +115,11 @@ impl Protocol for Messages {
     }
 
     fn decoder(&self, profile: &Profile) -> Box<dyn Decode> {
-        Box::new(decode::stream::Decoder::new(profile))
+        Box::new(decode::stream::MessagesDecoder::new(profile))
     }
 
     fn encoder(&self, context: Arc<Context>) -> Box<dyn Encode> {
-        Box::new(encode::stream::Encoder::new(context))
+        Box::new(encode::stream::MessagesEncoder::new(context))
     }
 
     fn encode_reply(&self, answer: &Answer, context: &Context) -> Bytes {
@@ -127,4 +128,4 @@ impl Protocol for Messages {
 }
 
 /// Characters of a tool's name that the protocol allows.
-const LONGEST_TOOL_NAME: usize = 128;
+const MAX_TOOL_NAME_LEN: usize = 128;

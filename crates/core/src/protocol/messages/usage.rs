@@ -4,20 +4,20 @@ use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, SeqAccess};
 
-use crate::canon::{Inner, Rate, Rates, Usage, UsagePart};
+use crate::canon::{InnerUsage, Rate, Rates, Usage, UsagePart};
 use crate::json::write::Object;
-use crate::protocol::usage::{Count, Lenient, Nested, Word, lenient};
+use crate::protocol::usage::{AnyValue, Count, Nested, Word, any_value};
 
 #[derive(serde::Deserialize, Default)]
 #[serde(default)]
-struct Wire {
+struct MessagesUsageWire {
     input_tokens: Count,
     output_tokens: Count,
     cache_read_input_tokens: Count,
     cache_creation_input_tokens: Count,
     cache_creation: Nested<Creation>,
-    output_tokens_details: Nested<Output>,
-    server_tool_use: Nested<Tools>,
+    output_tokens_details: Nested<MessagesOutputWire>,
+    server_tool_use: Nested<ServerToolUseWire>,
     speed: Word,
     inference_geo: Word,
     service_tier: Word,
@@ -26,7 +26,7 @@ struct Wire {
 
 #[derive(serde::Deserialize, Default)]
 #[serde(default)]
-struct Output {
+struct MessagesOutputWire {
     thinking_tokens: Count,
 }
 
@@ -39,7 +39,7 @@ struct Creation {
 
 #[derive(serde::Deserialize, Default)]
 #[serde(default)]
-struct Tools {
+struct ServerToolUseWire {
     web_search_requests: Count,
 }
 
@@ -58,26 +58,26 @@ struct Iteration {
 
 /// Those of them that the other counts leave out, of each model together.
 #[derive(Default)]
-struct Iterations(Vec<Inner>);
+struct Iterations(Vec<InnerUsage>);
 
 impl Iterations {
     /// More models than anybody asks inside of one call count as the call's own.
-    fn add(&mut self, inner: Inner) {
+    fn add(&mut self, inner: InnerUsage) {
         let model = inner.model.filter(|_| self.0.len() < MAX_INNER_MODELS);
         match self.0.iter_mut().find(|known| known.model == model) {
             Some(known) => known.usage.add(&inner.usage),
-            None => self.0.push(Inner { model, usage: inner.usage }),
+            None => self.0.push(InnerUsage { model, usage: inner.usage }),
         }
     }
 }
 
 impl<'de> Deserialize<'de> for Iterations {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        lenient(deserializer)
+        any_value(deserializer)
     }
 }
 
-impl<'de> Lenient<'de> for Iterations {
+impl<'de> AnyValue<'de> for Iterations {
     fn list<A: SeqAccess<'de>>(mut seq: A) -> Result<Self, A::Error> {
         let mut iterations = Self::default();
         while let Some(Nested(iteration)) = seq.next_element::<Nested<Iteration>>()? {
@@ -87,7 +87,7 @@ impl<'de> Lenient<'de> for Iterations {
     }
 }
 
-impl Wire {
+impl MessagesUsageWire {
     fn rates(&self) -> Rates {
         let speed = self.speed.is("fast").then_some(Rate::Fast);
         let geo = self.inference_geo.is("us").then_some(Rate::Us);
@@ -104,7 +104,7 @@ impl Creation {
 }
 
 impl Iteration {
-    fn inner(self) -> Option<Inner> {
+    fn inner(self) -> Option<InnerUsage> {
         let model = match self.r#type.0.as_deref() {
             Some("compaction") => None,
             Some("advisor_message" | "fallback_message") => self.model.0,
@@ -119,14 +119,14 @@ impl Iteration {
             output: self.output_tokens.get(),
             ..Usage::default()
         };
-        Some(Inner { model, usage })
+        Some(InnerUsage { model, usage })
     }
 }
 
 /// Reads a `usage` object; `None` for null and for anything that is not an object. Members that are
 /// absent stay absent: the one in `message_delta` completes the one in `message_start`.
 pub(super) fn read(json: &[u8]) -> Option<UsagePart> {
-    let wire: Wire = serde_json::from_slice::<Option<Wire>>(json).ok()??;
+    let wire: MessagesUsageWire = serde_json::from_slice::<Option<MessagesUsageWire>>(json).ok()??;
     let rates = wire.rates();
     let Nested(creation) = wire.cache_creation;
     let inner = wire.iterations.0;
@@ -200,7 +200,8 @@ mod tests {
         let usage = Usage::from(read(json).unwrap());
         let own = Usage { input: 100_001, output: 3000, ..Usage::default() };
         let other = Usage { input: 5, cache_write: 4, cache_write_long: 4, output: 6, ..Usage::default() };
-        let inner = [Inner { model: None, usage: own }, Inner { model: Some("m".into()), usage: other }];
+        let inner =
+            [InnerUsage { model: None, usage: own }, InnerUsage { model: Some("m".into()), usage: other }];
         assert_eq!((usage.input, usage.output, usage.inner.as_deref()), (10, 1, Some(&inner[..])));
         let only = |text: &str| read(format!("{{\"iterations\":{text}}}").as_bytes()).unwrap().inner;
         for odd in ["null", "[]", "[null]", "7", "-7", "0.5", "true", "\"a\"", "{\"a\":1}"] {

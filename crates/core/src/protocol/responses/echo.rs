@@ -7,16 +7,16 @@
 use bytes::Bytes;
 
 use crate::json::write::{self, Array, Object};
-use crate::json::{Document, Near, Raw};
+use crate::json::{Document, Lenient as _, MarkHint, Raw};
 
 /// Members of the request, by their places in [`NAMES`].
-type Found<'a> = [Option<&'a str>; NAMES.len()];
+type EchoMembers<'a> = [Option<&'a str>; NAMES.len()];
 
 /// Writes the members, without the braces around them.
 pub(super) fn write(document: &Document<'_>) -> Bytes {
     let body = document.text();
-    let mut found: Found<'_> = [None; NAMES.len()];
-    for (member, _) in document.members(body.as_bytes(), Near::ROOT).map_while(Result::ok) {
+    let mut found: EchoMembers<'_> = [None; NAMES.len()];
+    for (member, _) in document.members(body.as_bytes(), MarkHint::ROOT).lenient() {
         if let Some(place) = NAMES.iter().position(|name| member.is(name)) {
             found[place] = body.get(member.span).filter(|text| *text != "null");
         }
@@ -29,7 +29,7 @@ pub(super) fn write(document: &Document<'_>) -> Bytes {
     Bytes::from(out)
 }
 
-fn members(document: &Document<'_>, found: &Found<'_>, o: &mut Object<'_>) {
+fn members(document: &Document<'_>, found: &EchoMembers<'_>, o: &mut Object<'_>) {
     for ((name, default), text) in NAMES.iter().zip(DEFAULTS).zip(found) {
         let text = text.filter(|text| has_the_type_of(default, text));
         match (*name, text) {
@@ -58,13 +58,13 @@ fn copied<'o, 'b>(
 
 /// The tools as the client sent them; functions get the members that clients look for.
 fn tools(document: &Document<'_>, text: &str, list: &mut Array<'_>) {
-    for (span, near) in document.elements(text.as_bytes(), Near::ROOT).map_while(Result::ok) {
+    for (span, hint) in document.elements(text.as_bytes(), MarkHint::ROOT).lenient() {
         let Some(tool) = text.get(span).and_then(|tool| document.raw(tool)).filter(Raw::is_object) else {
             continue;
         };
         let (mut is_function, mut seen) = (false, [false; FUNCTION.len()]);
         list.object(|o| {
-            for (name, value) in members_of(document, tool.get(), near) {
+            for (name, value) in members_of(document, tool.get(), hint) {
                 is_function |= name == "type" && value == "\"function\"";
                 // As Chat has it: such a tool keeps its shape.
                 seen.iter_mut().for_each(|seen| *seen |= name == "function");
@@ -91,12 +91,12 @@ fn with_defaults(document: &Document<'_>, text: Option<&str>, defaults: &[(&str,
     let raw = text.and_then(|text| document.raw(text));
     let object = raw.as_ref().map_or("{}", Raw::get);
     for (name, default) in defaults {
-        let own = members_of(document, object, Near::ROOT)
+        let own = members_of(document, object, MarkHint::ROOT)
             .filter(|(key, value)| key == name && *value != "null")
             .last();
         copied(document, o, name, own.map(|(_, value)| value), default);
     }
-    for (name, value) in members_of(document, object, Near::ROOT) {
+    for (name, value) in members_of(document, object, MarkHint::ROOT) {
         if !defaults.iter().any(|(known, _)| *known == name) {
             o.value(name, |out| document.compact(value, out));
         }
@@ -107,13 +107,13 @@ fn with_defaults(document: &Document<'_>, text: Option<&str>, defaults: &[(&str,
 fn members_of<'a>(
     document: &Document<'_>,
     object: &'a str,
-    near: Near,
+    hint: MarkHint,
 ) -> impl Iterator<Item = (&'a str, &'a str)> {
-    let members = document.members(object.as_bytes(), near).map_while(Result::ok);
+    let members = document.members(object.as_bytes(), hint).lenient();
     members.filter_map(|(member, _)| Some((object.get(member.key_span)?, object.get(member.span)?)))
 }
 
-/// Is the value of the type that the member has by default, where it has one?
+/// Whether the value is of the type that the member has by default, where it has one.
 fn has_the_type_of(default: &str, text: &str) -> bool {
     let class = |text: &str| {
         text.bytes().next().map(|byte| if byte.is_ascii_digit() || byte == b'-' { b'0' } else { byte })

@@ -18,7 +18,7 @@ pub(super) fn in_stream(failure: &Failure, stream: &StreamFacts<'_>) -> Bytes {
     let event = Failed {
         r#type: "response.failed",
         sequence_number: stream.events,
-        response: Response::new(failure, stream, stream.id.unwrap_or(&made_up)),
+        response: FailedResponseWire::new(failure, stream, stream.id.unwrap_or(&made_up)),
     };
     [b"event: response.failed\ndata: ", json::write::bytes(&event).as_ref(), b"\n\n"].concat().into()
 }
@@ -26,7 +26,10 @@ pub(super) fn in_stream(failure: &Failure, stream: &StreamFacts<'_>) -> Bytes {
 /// The `error` of an answer that failed.
 pub(super) fn object(failure: &Failure) -> Bytes {
     let own = Some(failure.code()).filter(|code| failure.kind() == Kind::BadRequest && !code.is_empty());
-    json::write::bytes(&Error { code: own.unwrap_or_else(|| code(failure)), message: failure.message() })
+    json::write::bytes(&ResponsesErrorWire {
+        code: own.unwrap_or_else(|| code(failure)),
+        message: failure.message(),
+    })
 }
 
 /// The code under which an answer fails.
@@ -43,24 +46,24 @@ pub(super) fn code(failure: &Failure) -> &str {
 struct Failed<'a> {
     r#type: &'static str,
     sequence_number: u64,
-    response: Response<'a>,
+    response: FailedResponseWire<'a>,
 }
 
 #[derive(Serialize)]
-struct Error<'a> {
+struct ResponsesErrorWire<'a> {
     code: &'a str,
     message: &'a str,
 }
 
 /// The members without which the official clients do not accept a response.
 #[derive(Serialize)]
-struct Response<'a> {
+struct FailedResponseWire<'a> {
     id: &'a str,
     object: &'static str,
     created_at: u64,
     status: &'static str,
     background: bool,
-    error: Error<'a>,
+    error: ResponsesErrorWire<'a>,
     incomplete_details: Option<()>,
     instructions: Option<()>,
     max_output_tokens: Option<u64>,
@@ -81,7 +84,7 @@ struct Response<'a> {
 #[derive(Serialize)]
 struct Empty {}
 
-impl<'a> Response<'a> {
+impl<'a> FailedResponseWire<'a> {
     fn new(failure: &'a Failure, stream: &StreamFacts<'a>, id: &'a str) -> Self {
         Self {
             id,
@@ -89,7 +92,7 @@ impl<'a> Response<'a> {
             created_at: stream.now,
             status: "failed",
             background: false,
-            error: Error { code: code(failure), message: failure.message() },
+            error: ResponsesErrorWire { code: code(failure), message: failure.message() },
             incomplete_details: None,
             instructions: None,
             max_output_tokens: None,

@@ -1,14 +1,14 @@
 //! What becomes of each top-level member of a request in the other protocols.
 
-use crate::canon::{Carry, Field};
+use crate::canon::{Field, FieldPolicy};
 
-use Carry::{Dropped, Mapped, Own, Refused, Silent};
+use FieldPolicy::{Dropped, Mapped, Own, Refused, Silent};
 
 /// One member: its name, what becomes of it in Chat and in Messages, values that mean nothing, a sample.
 const fn field(
     name: &'static str,
-    chat: Carry,
-    messages: Carry,
+    chat: FieldPolicy,
+    messages: FieldPolicy,
     neutral: &'static [&'static str],
     sample: &'static str,
 ) -> Field {

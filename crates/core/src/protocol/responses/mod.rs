@@ -5,7 +5,6 @@ mod echo;
 mod encode;
 mod error;
 mod fields;
-mod members;
 mod relay;
 mod usage;
 
@@ -14,13 +13,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::canon::{
-    Answer, Context, Decode, Encode, Field, Losses, Names, Profile, Rejections, Request, Said, Target,
+    Answer, Context, Decode, Encode, Field, Losses, Profile, Rejections, Request, ResponseMetadata, Target,
+    ToolNames,
 };
 use crate::failure::{Failure, Result};
 use crate::json::{Document, Edit};
-use crate::sse::Event;
+use crate::sse::SseEvent;
 
-use super::{Head, Members, Protocol, ProtocolId, Sight, StreamFacts, Written, carriers};
+use super::{EventSummary, Head, Protocol, ProtocolId, RequestMembers, StreamFacts, Written, carriers};
 
 /// OpenAI Responses.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +39,7 @@ impl Protocol for Responses {
         Some("/responses/input_tokens")
     }
 
-    fn members(&self) -> &'static Members {
+    fn members(&self) -> &'static RequestMembers {
         &relay::request::MEMBERS
     }
 
@@ -55,16 +55,16 @@ impl Protocol for Responses {
         "max_output_tokens"
     }
 
-    fn read_event(&self, event: &Event<'_>) -> Sight {
+    fn read_event(&self, event: &SseEvent<'_>) -> EventSummary {
         relay::stream::read(event)
     }
 
-    fn read_reply(&self, body: &[u8]) -> Result<Sight> {
+    fn read_reply(&self, body: &[u8]) -> Result<EventSummary> {
         relay::reply::read(body)
     }
 
-    fn read_finish(&self, data: &[u8], said: &mut Said) {
-        relay::finish::read(data, said);
+    fn read_finish(&self, data: &[u8], metadata: &mut ResponseMetadata) {
+        relay::finish::read(data, metadata);
     }
 
     fn read_containers(&self, data: &[u8], found: &mut dyn FnMut(&str)) {
@@ -104,7 +104,7 @@ impl Protocol for Responses {
         &self,
         request: &Request<'_>,
         target: &Target<'_>,
-        names: &Names,
+        names: &ToolNames,
         losses: &mut Losses,
         out: &mut Vec<u8>,
     ) -> Result<Written> {
@@ -116,11 +116,11 @@ impl Protocol for Responses {
     }
 
     fn decoder(&self, profile: &Profile) -> Box<dyn Decode> {
-        Box::new(decode::stream::Decoder::new(profile))
+        Box::new(decode::stream::ResponsesDecoder::new(profile))
     }
 
     fn encoder(&self, context: Arc<Context>) -> Box<dyn Encode> {
-        Box::new(encode::stream::Encoder::new(context))
+        Box::new(encode::stream::ResponsesEncoder::new(context))
     }
 
     fn encode_reply(&self, answer: &Answer, context: &Context) -> Bytes {

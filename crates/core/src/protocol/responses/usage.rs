@@ -4,37 +4,37 @@ use serde::Deserialize;
 
 use crate::canon::{Usage, UsagePart};
 use crate::json::write::Object;
-use crate::protocol::usage::{self, Count, Nested, Tools};
+use crate::protocol::usage::{self, Count, Nested, WebSearchesWire};
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Wire {
+struct ResponsesUsageWire {
     input_tokens: Count,
     output_tokens: Count,
-    input_tokens_details: Nested<Input>,
-    output_tokens_details: Nested<Output>,
+    input_tokens_details: Nested<ResponsesInputWire>,
+    output_tokens_details: Nested<ResponsesOutputWire>,
     /// The count of one provider here that others have beside.
-    server_side_tool_usage_details: Nested<Tools>,
+    server_side_tool_usage_details: Nested<WebSearchesWire>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Input {
+struct ResponsesInputWire {
     cached_tokens: Count,
     cache_write_tokens: Count,
-    cache_write_tokens_details: Nested<Writes>,
+    cache_write_tokens_details: Nested<ResponsesCacheWritesWire>,
     audio_tokens: Count,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Writes {
+struct ResponsesCacheWritesWire {
     ttl_12h_tokens: Count,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Output {
+struct ResponsesOutputWire {
     reasoning_tokens: Count,
     audio_tokens: Count,
 }
@@ -54,7 +54,7 @@ struct Searches {
 
 /// Reads a `usage` object; `None` for null and for anything that is not an object.
 pub(super) fn read(json: &[u8]) -> Option<UsagePart> {
-    let wire: Wire = serde_json::from_slice::<Option<Wire>>(json).ok()??;
+    let wire: ResponsesUsageWire = serde_json::from_slice::<Option<ResponsesUsageWire>>(json).ok()??;
     let (Nested(details), Nested(output)) = (wire.input_tokens_details, wire.output_tokens_details);
     let long = details.cache_write_tokens_details.0.ttl_12h_tokens;
     let (cache_read, cache_write) =

@@ -1,18 +1,13 @@
 //! From the protocol to the canonical form: clients' requests and providers' answers.
 
-mod calls;
-mod conversation;
-mod details;
-mod parts;
-mod think;
+mod content;
+mod message;
+mod reasoning;
+mod reasoning_details;
+mod reasoning_tags;
+mod tool_calls;
 mod tools;
-mod wish;
 
 pub(super) mod reply;
 pub(super) mod request;
 pub(super) mod stream;
-
-#[cfg(test)]
-mod answer_tests;
-#[cfg(test)]
-mod request_tests;

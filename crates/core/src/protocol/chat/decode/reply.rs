@@ -1,24 +1,23 @@
 //! The members of an event of a stream, and of a whole answer, which is one that has all at once.
 
-use std::borrow::Cow;
-
-use crate::json::{self, Lit, Malformed, Members};
+use crate::json::{self, JsonStr, Lenient as _, Malformed, Members};
+use crate::protocol::pick::{elements, for_each_member};
 
 /// An event, or a whole answer.
 #[derive(Debug, Default)]
-pub(super) struct Chunk<'a> {
-    /// Does the provider report a failure?
+pub(super) struct ChunkWire<'a> {
+    /// Whether the provider reports a failure.
     pub(super) error: bool,
-    pub(super) id: Option<Lit<'a>>,
+    pub(super) id: Option<JsonStr<'a>>,
     pub(super) created: Option<u64>,
-    pub(super) tier: Option<Lit<'a>>,
+    pub(super) tier: Option<JsonStr<'a>>,
     pub(super) usage: Option<&'a str>,
     /// The usage inside of one provider's own member.
     pub(super) nested_usage: Option<&'a str>,
     pub(super) choices: Option<&'a str>,
 }
 
-impl<'a> Chunk<'a> {
+impl<'a> ChunkWire<'a> {
     /// Reads the members.
     ///
     /// # Errors
@@ -27,7 +26,7 @@ impl<'a> Chunk<'a> {
         let mut chunk = Self::default();
         if text.trim_start().starts_with('[') {
             let (first, _) = json::elements(text.as_bytes()).next().transpose()?.unwrap_or_default();
-            let mut members = json::members(first).map_while(Result::ok);
+            let mut members = json::members(first).lenient();
             chunk.error = members.any(|member| member.key == b"error" && member.is_present());
             return Ok(chunk);
         }
@@ -43,11 +42,11 @@ impl<'a> Chunk<'a> {
         match key {
             b"error" => self.error |= value != "\"\"",
             b"object" => self.error |= value == "\"error\"",
-            b"id" => self.id = Lit::read(value),
-            b"created" => self.created = value.parse().ok().filter(|seconds| *seconds > LEAST_TIME),
-            b"service_tier" => self.tier = Lit::read(value).filter(|tier| !tier.is_empty()),
+            b"id" => self.id = JsonStr::read(value),
+            b"created" => self.created = value.parse().ok().filter(|seconds| *seconds > MIN_CREATED_SECONDS),
+            b"service_tier" => self.tier = JsonStr::read(value).filter(|tier| !tier.is_empty()),
             b"usage" => self.usage = Some(value),
-            b"x_groq" => each(value, |key, value| {
+            b"x_groq" => for_each_member(value, |key, value| {
                 if key == b"usage" {
                     self.nested_usage = Some(value);
                 }
@@ -60,39 +59,41 @@ impl<'a> Chunk<'a> {
     /// The first choice, the only one that is read.
     pub(super) fn choice(&self) -> Option<&'a str> {
         let mut found = None;
-        items(self.choices?, |item| {
+        for item in elements(self.choices?) {
             let mut first = true;
-            each(item, |key, value| first &= key != b"index" || value == "0");
+            for_each_member(item, |key, value| first &= key != b"index" || value == "0");
             if first && found.is_none() && item.starts_with('{') {
                 found = Some(item);
             }
-        });
+        }
         found
     }
 }
 
 /// A choice.
 #[derive(Debug, Default)]
-pub(super) struct Choice<'a> {
+pub(super) struct ChoiceWire<'a> {
     pub(super) text: &'a str,
     pub(super) delta: Option<&'a str>,
     pub(super) message: Option<&'a str>,
-    pub(super) finish: Option<Lit<'a>>,
+    pub(super) finish: Option<JsonStr<'a>>,
     /// The text that ended the answer, as some servers say.
-    pub(super) stop: Option<Lit<'a>>,
+    pub(super) stop: Option<JsonStr<'a>>,
     pub(super) usage: Option<&'a str>,
     pub(super) logprobs: Option<&'a str>,
     pub(super) error: bool,
 }
 
-impl<'a> Choice<'a> {
+impl<'a> ChoiceWire<'a> {
     pub(super) fn read(text: &'a str) -> Self {
         let mut choice = Self { text, ..Self::default() };
-        each(text, |key, value| match key {
+        for_each_member(text, |key, value| match key {
             b"delta" => choice.delta = Some(value),
             b"message" => choice.message = Some(value),
-            b"finish_reason" => choice.finish = Lit::read(value),
-            b"stop_reason" | b"matched_stop" => choice.stop = Lit::read(value).or_else(|| choice.stop.take()),
+            b"finish_reason" => choice.finish = JsonStr::read(value),
+            b"stop_reason" | b"matched_stop" => {
+                choice.stop = JsonStr::read(value).or_else(|| choice.stop.take());
+            }
             b"usage" => choice.usage = Some(value),
             b"logprobs" => choice.logprobs = Some(value),
             b"error" => choice.error = value != "\"\"",
@@ -103,7 +104,7 @@ impl<'a> Choice<'a> {
 
     /// What it says, and whether that is a whole message. Some servers send a message in the place of a part,
     /// and others both of them.
-    pub(super) fn said(&self, whole: bool) -> Option<(&'a str, bool)> {
+    pub(super) fn delta_or_message(&self, whole: bool) -> Option<(&'a str, bool)> {
         let (delta, message) = (self.delta.map(|text| (text, whole)), self.message.map(|text| (text, true)));
         if whole { message.or(delta) } else { delta.or(message) }
     }
@@ -111,7 +112,7 @@ impl<'a> Choice<'a> {
 
 /// What a choice says, all of it or a part.
 #[derive(Debug, Default)]
-pub(super) struct Delta<'a> {
+pub(super) struct DeltaWire<'a> {
     pub(super) content: Option<&'a str>,
     pub(super) refusal: Option<&'a str>,
     pub(super) annotations: Option<&'a str>,
@@ -122,10 +123,10 @@ pub(super) struct Delta<'a> {
     pub(super) function_call: Option<&'a str>,
 }
 
-impl<'a> Delta<'a> {
+impl<'a> DeltaWire<'a> {
     pub(super) fn read(text: &'a str) -> Self {
         let mut delta = Self::default();
-        each(text, |key, value| {
+        for_each_member(text, |key, value| {
             let slot = match key {
                 b"content" => &mut delta.content,
                 b"refusal" => &mut delta.refusal,
@@ -143,26 +144,6 @@ impl<'a> Delta<'a> {
     }
 }
 
-/// Calls `take` with each member of an object that is not null. What is no object has none.
-pub(super) fn each<'a>(text: &'a str, mut take: impl FnMut(&[u8], &'a str)) {
-    let mut members = json::members(text.as_bytes());
-    while let Ok(Some((key, value))) = next(&mut members, text) {
-        take(key, value);
-    }
-}
-
-/// Calls `take` with each element of an array. What is no array has none.
-pub(super) fn items<'a>(text: &'a str, mut take: impl FnMut(&'a str)) {
-    for (_, span) in json::elements(text.as_bytes()).map_while(Result::ok) {
-        take(text.get(span).unwrap_or_default());
-    }
-}
-
-/// The text of a literal that is a small word: an id, a name.
-pub(super) fn word(value: &str) -> Cow<'_, str> {
-    Lit::read(value).map(Lit::into_text).unwrap_or_default()
-}
-
 fn next<'a>(members: &mut Members<'a>, text: &'a str) -> Result<Option<(&'a [u8], &'a str)>, Malformed> {
     for member in members {
         let member = member?;
@@ -175,4 +156,4 @@ fn next<'a>(members: &mut Members<'a>, text: &'a str) -> Result<Option<(&'a [u8]
 }
 
 /// Seconds since the epoch that can be the time of an answer.
-const LEAST_TIME: u64 = 1_000_000_000;
+const MIN_CREATED_SECONDS: u64 = 1_000_000_000;

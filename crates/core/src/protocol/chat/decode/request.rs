@@ -1,13 +1,13 @@
 //! A client's request, in the canonical form.
 
-use crate::canon::{Carry, Extra, Format, Losses, Request, Target, not_carried};
+use crate::canon::{Extra, FieldPolicy, Format, Losses, Request, Target, not_carried};
 use crate::failure::{Failure, Kind, Result};
-use crate::json::{Document, Lit, Raw};
+use crate::json::{Document, JsonStr, Raw};
 use crate::protocol::chat::fields::FIELDS;
 use crate::protocol::field;
 use crate::protocol::node::{Node, Type};
 
-use super::{conversation, parts, tools, wish};
+use super::{content, message, reasoning, tools};
 
 /// Reads a request that goes to `target`.
 pub(in crate::protocol::chat) fn read<'a>(
@@ -15,30 +15,38 @@ pub(in crate::protocol::chat) fn read<'a>(
     target: &Target<'_>,
     losses: &mut Losses,
 ) -> Result<Request<'a>> {
-    let mut reader =
-        Reader { target, losses, request: Request::default(), messages: false, limit: None, long: false };
+    let mut reader = ChatRequestReader {
+        target,
+        losses,
+        request: Request::default(),
+        messages: false,
+        limit: None,
+        long: false,
+    };
     Node::of(document).members(|name, node| reader.member(name, node))?;
     reader.finish()
 }
 
-struct Reader<'a, 't, 'l> {
+struct ChatRequestReader<'a, 't, 'l> {
     target: &'t Target<'t>,
     losses: &'l mut Losses,
     request: Request<'a>,
-    /// Were there any messages?
+    /// Whether there were any messages.
     messages: bool,
     /// `max_tokens`, which counts where `max_completion_tokens` is missing.
     limit: Option<u64>,
-    /// Are all marks for the prompt cache to last long?
+    /// Whether all marks for the prompt cache are to last long.
     long: bool,
 }
 
-impl<'a> Reader<'a, '_, '_> {
+impl<'a> ChatRequestReader<'a, '_, '_> {
     fn member(&mut self, name: &str, node: Node<'a, '_>) -> Result<()> {
         let known = FIELDS.iter().find(|field| field.name == name);
-        let decided = match known.map(|field| (field, field.carry(self.target.protocol))) {
+        let decided = match known.map(|field| (field, field.policy(self.target.protocol))) {
             Some((field, _)) if field.is_neutral(node.text) => return Ok(()),
-            Some((_, carry)) => matches!(carry, Carry::Dropped | Carry::Refused | Carry::Silent),
+            Some((_, carry)) => {
+                matches!(carry, FieldPolicy::Dropped | FieldPolicy::Refused | FieldPolicy::Silent)
+            }
             None => true,
         };
         if decided || !self.known(name, node)? {
@@ -52,7 +60,7 @@ impl<'a> Reader<'a, '_, '_> {
         let request = &mut self.request;
         match name {
             "model" => {}
-            "messages" => self.messages = conversation::read(node, request)?,
+            "messages" => self.messages = message::read(node, request)?,
             "stream" => request.stream = node.bool()?,
             "stream_options" => self.stream_options(node)?,
             "max_completion_tokens" => request.max_output = Some(limit(node)?),
@@ -69,7 +77,7 @@ impl<'a> Reader<'a, '_, '_> {
             "stop" => request.stop = stop(node)?,
             "parallel_tool_calls" => request.parallel = Some(node.bool()?),
             "response_format" => request.format = format(node)?,
-            "verbosity" => request.verbosity = Some(node.lit()?),
+            "verbosity" => request.verbosity = Some(node.json_str()?),
             "modalities" => modalities(node)?,
             "safety_identifier" => request.user = Some(node.string()?),
             "user" => {
@@ -77,13 +85,12 @@ impl<'a> Reader<'a, '_, '_> {
                 request.user.get_or_insert(user);
             }
             "service_tier" => request.tier = Some(node.string()?),
-            "cache_control" => request.cache = Some(parts::cache(node)?),
+            "cache_control" => request.cache = Some(content::cache(node)?),
             "prompt_cache_options" => return self.cache_options(node),
             _ => {
                 let losses = &mut *self.losses;
-                return Ok(
-                    tools::member(name, node, request, losses)? || wish::member(name, node, request, losses)?
-                );
+                return Ok(tools::member(name, node, request, losses)?
+                    || reasoning::member(name, node, request, losses)?);
             }
         }
         Ok(true)
@@ -108,13 +115,13 @@ impl<'a> Reader<'a, '_, '_> {
     /// Where marks for the cache are part of the prompt, only their lifetime is taken from here.
     fn cache_options(&mut self, node: Node<'a, '_>) -> Result<bool> {
         let forwarded = FIELDS.iter().find(|field| field.name == "prompt_cache_options");
-        if forwarded.is_some_and(|field| field.carry(self.target.protocol) == Carry::Forwarded) {
+        if forwarded.is_some_and(|field| field.policy(self.target.protocol) == FieldPolicy::Forwarded) {
             return Ok(false);
         }
         let (losses, long) = (&mut *self.losses, &mut self.long);
         node.members(|name, node| match name {
             "ttl" => {
-                *long = parts::is_long(&node);
+                *long = content::is_long(&node);
                 Ok(())
             }
             _ => losses.drop(&node.path),
@@ -129,13 +136,13 @@ impl<'a> Reader<'a, '_, '_> {
         }
         self.request.max_output = self.request.max_output.or(self.limit);
         if self.long {
-            parts::lengthen(&mut self.request);
+            content::lengthen(&mut self.request);
         }
         Ok(self.request)
     }
 }
 
-/// A limit of tokens, which can not be zero.
+/// A limit of tokens, which cannot be zero.
 fn limit(node: Node<'_, '_>) -> Result<u64> {
     match node.count()? {
         0 => Err(node.wrong("a number above zero")),
@@ -143,13 +150,13 @@ fn limit(node: Node<'_, '_>) -> Result<u64> {
     }
 }
 
-fn stop<'a>(node: Node<'a, '_>) -> Result<Vec<Lit<'a>>> {
+fn stop<'a>(node: Node<'a, '_>) -> Result<Vec<JsonStr<'a>>> {
     if node.kind() == Type::String {
-        return Ok(vec![node.lit()?]);
+        return Ok(vec![node.json_str()?]);
     }
     let mut stop = Vec::new();
     node.items(|node| {
-        stop.push(node.lit()?);
+        stop.push(node.json_str()?);
         Ok(())
     })?;
     Ok(stop)
@@ -186,8 +193,8 @@ fn json_schema<'a>(node: Node<'a, '_>) -> Result<Format<'a>> {
     let (mut title, mut about, mut body, mut exact) = (None, None, None, None);
     node.members(|name, node| {
         match name {
-            "name" => title = Some(node.lit()?),
-            "description" => about = Some(node.lit()?),
+            "name" => title = Some(node.json_str()?),
+            "description" => about = Some(node.json_str()?),
             "schema" => body = Some(node.raw()?),
             "strict" => exact = Some(node.bool()?),
             _ => {}
@@ -200,3 +207,7 @@ fn json_schema<'a>(node: Node<'a, '_>) -> Result<Format<'a>> {
 
 const OBFUSCATED: &str = r#"{"include_obfuscation":true}"#;
 const CLEAR: &str = r#"{"include_obfuscation":false}"#;
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

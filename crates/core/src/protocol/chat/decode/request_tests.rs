@@ -1,13 +1,11 @@
 //! What is made of requests, by the reference. Numbers are those of its golden cases.
 
 use crate::canon::{
-    Args, Caps, Carry, Choice, Format, Level, Losses, Part, Profile, ProtocolId, Request, Sealed, Sealer,
-    Source, Target, ThinkingMode, ToolKind,
+    Args, Caps, Choice, Effort, FieldPolicy, Format, Losses, Part, Profile, ProtocolId, Request, Sealed,
+    Sealer, Source, Target, ThinkingMode, ToolKind,
 };
 use crate::failure::{Failure, Result};
 use crate::json::Document;
-
-use super::request;
 
 /// Reads a request on its way to a protocol, and shows what was left out.
 fn read(body: &str, protocol: ProtocolId) -> Result<(Request<'_>, String)> {
@@ -21,7 +19,7 @@ fn read(body: &str, protocol: ProtocolId) -> Result<(Request<'_>, String)> {
         sealer: &Sealer::default(),
     };
     let mut losses = Losses::default();
-    let request = request::read(&Document::read(body), &target, &mut losses)?;
+    let request = super::read(&Document::read(body), &target, &mut losses)?;
     Ok((request, losses.header().unwrap_or_default()))
 }
 
@@ -59,7 +57,7 @@ fn show_part(part: &Part<'_>) -> String {
         }
         Part::Call(call) => {
             let args = match &call.args {
-                Args::Lit(lit) => lit.decode().into_owned(),
+                Args::Str(lit) => lit.decode().into_owned(),
                 Args::Raw(raw) => raw.get().to_owned(),
             };
             let extra = call.extra.as_ref().map(|extra| extra.get().to_owned()).unwrap_or_default();
@@ -293,16 +291,14 @@ fn knobs_are_left_out_and_listed() {
 
 #[test]
 fn every_member_of_the_table_does_what_it_says() {
-    for field in
-        super::super::fields::FIELDS.iter().filter(|field| !["model", "messages"].contains(&field.name))
-    {
+    for field in super::FIELDS.iter().filter(|field| !["model", "messages"].contains(&field.name)) {
         for protocol in [MS, RS] {
             let body = with(&format!("\"{}\":{}", field.name, field.sample));
             let read = read(&body, protocol);
             let (name, neutral) = (field.name, field.is_neutral(field.sample));
-            match field.carry(protocol) {
-                Carry::Refused => assert_eq!(read.map(|_| ()).unwrap_err().param(), Some(name)),
-                Carry::Dropped if !neutral => assert_eq!(read.unwrap().1, name),
+            match field.policy(protocol) {
+                FieldPolicy::Refused => assert_eq!(read.map(|_| ()).unwrap_err().param(), Some(name)),
+                FieldPolicy::Dropped if !neutral => assert_eq!(read.unwrap().1, name),
                 _ => assert_eq!(read.unwrap().1, "", "{name} to {protocol}"),
             }
             for neutral in field.neutral {
@@ -379,11 +375,11 @@ fn wishes_to_think_of_all_kinds() {
         (t.mode, t.effort, t.budget, t.show)
     };
     use ThinkingMode::{Adaptive, Off, On};
-    assert_eq!(thinking(r#""reasoning_effort":"high""#), (None, Some(Level::High), None, None));
-    assert_eq!(thinking(r#""reasoning_effort":"none""#), (Some(Off), Some(Level::None), None, None));
+    assert_eq!(thinking(r#""reasoning_effort":"high""#), (None, Some(Effort::High), None, None));
+    assert_eq!(thinking(r#""reasoning_effort":"none""#), (Some(Off), Some(Effort::None), None, None));
     assert_eq!(
         thinking(r#""reasoning":{"effort":"low","exclude":true}"#),
-        (None, Some(Level::Low), None, Some(false))
+        (None, Some(Effort::Low), None, Some(false))
     );
     assert_eq!(thinking(r#""reasoning":{"max_tokens":2000}"#), (Some(On), None, Some(2000), None));
     assert_eq!(thinking(r#""thinking_budget":9"#), (Some(On), None, Some(9), None));

@@ -1,46 +1,47 @@
 //! A provider's answer, event by event.
 
 use crate::canon::{
-    Citation, Decode, Event, Finish, Oddity, Profile, Rate, ReasoningIn, Seal, Sink, UpstreamError,
+    Anomaly, Citation, Decode, Event, Finish, Profile, Rate, ReasoningIn, Seal, Sink, UpstreamError,
 };
-use crate::json::{self, Lit, Malformed, Raw};
+use crate::json::{self, JsonStr, Malformed, Raw};
 use crate::protocol::chat::usage::{self, Habits};
+use crate::protocol::pick::{elements, for_each_member};
 
-use super::calls::Calls;
-use super::details::Details;
-use super::reply::{Choice, Chunk, Delta, each, items};
-use super::think::Think;
+use super::reasoning_details::ReasoningDetails;
+use super::reasoning_tags::ReasoningTags;
+use super::reply::{ChoiceWire, ChunkWire, DeltaWire};
+use super::tool_calls::ToolCalls;
 
 /// Reads the answer of a provider.
 #[derive(Debug)]
-pub(in crate::protocol::chat) struct Decoder {
+pub(in crate::protocol::chat) struct ChatDecoder {
     habits: Habits,
-    /// Does the provider want plain reasoning back?
+    /// Whether the provider wants plain reasoning back.
     returns: bool,
     finish_optional: bool,
-    think: Option<Think>,
-    calls: Calls,
-    details: Details,
+    think: Option<ReasoningTags>,
+    calls: ToolCalls,
+    details: ReasoningDetails,
     started: bool,
-    /// Was the class of service told?
+    /// Whether the class of service was told.
     tier: bool,
-    /// Was there any content?
+    /// Whether there was any content.
     spoke: bool,
-    /// Is there reasoning that was not sealed?
+    /// Whether there is reasoning that was not sealed.
     thought: bool,
     reason: Option<Finish<'static>>,
     over: bool,
 }
 
-impl Decoder {
+impl ChatDecoder {
     pub(in crate::protocol::chat) fn new(profile: &Profile) -> Self {
         Self {
             habits: Habits::of(profile),
             returns: profile.reasoning_in != ReasoningIn::None,
             finish_optional: profile.finish_optional,
-            think: profile.think_tags.then(Think::default),
-            calls: Calls::default(),
-            details: Details::default(),
+            think: profile.think_tags.then(ReasoningTags::default),
+            calls: ToolCalls::default(),
+            details: ReasoningDetails::default(),
             started: false,
             tier: false,
             spoke: false,
@@ -51,7 +52,7 @@ impl Decoder {
     }
 }
 
-impl Decode for Decoder {
+impl Decode for ChatDecoder {
     fn event(&mut self, name: Option<&str>, data: &str, sink: &mut Sink<'_>) -> Result<(), Malformed> {
         if self.over {
             return Ok(());
@@ -62,7 +63,7 @@ impl Decode for Decoder {
             }
             return Ok(());
         }
-        let chunk = Chunk::read(data)?;
+        let chunk = ChunkWire::read(data)?;
         if chunk.error || name == Some("error") && chunk.choices.is_none() {
             self.fail(UpstreamError::read(data.as_bytes()), sink);
             return Ok(());
@@ -72,7 +73,7 @@ impl Decode for Decoder {
     }
 
     fn reply(&mut self, body: &str, sink: &mut Sink<'_>) -> Result<(), Malformed> {
-        let chunk = Chunk::read(body)?;
+        let chunk = ChunkWire::read(body)?;
         let choice = chunk.choice();
         if chunk.error && choice.is_none() {
             self.fail(UpstreamError::read(body.as_bytes()), sink);
@@ -93,10 +94,10 @@ impl Decode for Decoder {
     }
 }
 
-impl Decoder {
+impl ChatDecoder {
     /// Reads what one event says, or a whole body.
-    fn chunk(&mut self, chunk: &Chunk<'_>, whole: bool, sink: &mut Sink<'_>) {
-        let choice = chunk.choice().map(Choice::read);
+    fn chunk(&mut self, chunk: &ChunkWire<'_>, whole: bool, sink: &mut Sink<'_>) {
+        let choice = chunk.choice().map(ChoiceWire::read);
         if let Some(choice) = &choice
             && choice.error
         {
@@ -110,8 +111,8 @@ impl Decoder {
             sink(Event::Usage(counts));
         }
         let Some(choice) = choice else { return };
-        if let Some((said, whole)) = choice.said(whole) {
-            self.delta(&Delta::read(said), whole, sink);
+        if let Some((said, whole)) = choice.delta_or_message(whole) {
+            self.delta(&DeltaWire::read(said), whole, sink);
         }
         if let Some(probabilities) = choice.logprobs {
             logprobs(probabilities, sink);
@@ -122,11 +123,11 @@ impl Decoder {
     }
 
     /// Begins with the first chunk that says anything: one provider sends a report of its filter before.
-    fn start(&mut self, chunk: &Chunk<'_>, says: bool, sink: &mut Sink<'_>) {
+    fn start(&mut self, chunk: &ChunkWire<'_>, says: bool, sink: &mut Sink<'_>) {
         let id = chunk.id.as_ref().filter(|id| !id.is_empty());
         if !self.started && (says || id.is_some()) {
             self.started = true;
-            sink(Event::Start { id: id.map(Lit::decode), created: chunk.created });
+            sink(Event::Start { id: id.map(JsonStr::decode), created: chunk.created });
         }
         if !self.tier
             && self.started
@@ -137,20 +138,20 @@ impl Decoder {
         }
     }
 
-    fn delta(&mut self, delta: &Delta<'_>, whole: bool, sink: &mut Sink<'_>) {
+    fn delta(&mut self, delta: &DeltaWire<'_>, whole: bool, sink: &mut Sink<'_>) {
         self.reasoning(delta, sink);
         if let Some(content) = delta.content {
             self.content(content, sink);
         }
-        if let Some(refusal) = delta.refusal.and_then(Lit::read).filter(|text| !text.is_empty()) {
+        if let Some(refusal) = delta.refusal.and_then(JsonStr::read).filter(|text| !text.is_empty()) {
             self.speak(sink);
             sink(Event::Refusal(refusal));
         }
         if let Some(annotations) = delta.annotations {
-            items(annotations, |item| cite(item, sink));
+            elements(annotations).for_each(|item| cite(item, sink));
         }
         if let Some(calls) = delta.tool_calls {
-            items(calls, |item| self.call(item, whole, sink));
+            elements(calls).for_each(|item| self.call(item, whole, sink));
         }
         if let Some(call) = delta.function_call {
             self.speak(sink);
@@ -158,10 +159,10 @@ impl Decoder {
         }
     }
 
-    fn reasoning(&mut self, delta: &Delta<'_>, sink: &mut Sink<'_>) {
+    fn reasoning(&mut self, delta: &DeltaWire<'_>, sink: &mut Sink<'_>) {
         let mut any = false;
         if let Some(details) = delta.details {
-            items(details, |entry| {
+            elements(details).for_each(|entry| {
                 any = true;
                 if let Some(text) = self.details.take(entry) {
                     (self.thought, self.spoke) = (true, true);
@@ -173,27 +174,27 @@ impl Decoder {
             return;
         }
         let plain = [delta.reasoning_content, delta.reasoning];
-        let text = plain.into_iter().flatten().filter_map(Lit::read).find(|text| !text.is_empty());
+        let text = plain.into_iter().flatten().filter_map(JsonStr::read).find(|text| !text.is_empty());
         if let Some(text) = text {
             self.think(text, sink);
         }
     }
 
-    fn think(&mut self, text: Lit<'_>, sink: &mut Sink<'_>) {
+    fn think(&mut self, text: JsonStr<'_>, sink: &mut Sink<'_>) {
         (self.thought, self.spoke) = (true, true);
         sink(Event::Thought(text));
     }
 
     /// A text, or a list of parts.
     fn content(&mut self, content: &str, sink: &mut Sink<'_>) {
-        if let Some(text) = Lit::read(content) {
+        if let Some(text) = JsonStr::read(content) {
             return self.text(text, sink);
         }
-        items(content, |item| {
+        elements(content).for_each(|item| {
             let (mut kind, mut text, mut thinking) = (None, None, None);
-            each(item, |key, value| match key {
+            for_each_member(item, |key, value| match key {
                 b"type" => kind = Some(value),
-                b"text" => text = Lit::read(value),
+                b"text" => text = JsonStr::read(value),
                 b"thinking" => thinking = Some(value),
                 _ => {}
             });
@@ -207,13 +208,13 @@ impl Decoder {
 
     /// A text, or a list of text parts.
     fn thinking_part(&mut self, thinking: &str, sink: &mut Sink<'_>) {
-        if let Some(text) = Lit::read(thinking).filter(|text| !text.is_empty()) {
+        if let Some(text) = JsonStr::read(thinking).filter(|text| !text.is_empty()) {
             return self.think(text, sink);
         }
-        items(thinking, |item| {
-            each(item, |key, value| {
+        elements(thinking).for_each(|item| {
+            for_each_member(item, |key, value| {
                 if key == b"text"
-                    && let Some(text) = Lit::read(value).filter(|text| !text.is_empty())
+                    && let Some(text) = JsonStr::read(value).filter(|text| !text.is_empty())
                 {
                     self.think(text, sink);
                 }
@@ -221,7 +222,7 @@ impl Decoder {
         });
     }
 
-    fn text(&mut self, text: Lit<'_>, sink: &mut Sink<'_>) {
+    fn text(&mut self, text: JsonStr<'_>, sink: &mut Sink<'_>) {
         match &mut self.think {
             Some(think) if !think.is_over() => {
                 let (thought, rest) = think.push(&text);
@@ -234,12 +235,12 @@ impl Decoder {
     /// Says what stood inside and behind of tags.
     fn split(&mut self, thought: &str, text: &str, sink: &mut Sink<'_>) {
         if !thought.is_empty() {
-            self.think(Lit::part(thought), sink);
+            self.think(JsonStr::part(thought), sink);
         }
-        self.say(Lit::part(text), sink);
+        self.say(JsonStr::part(text), sink);
     }
 
-    fn say(&mut self, text: Lit<'_>, sink: &mut Sink<'_>) {
+    fn say(&mut self, text: JsonStr<'_>, sink: &mut Sink<'_>) {
         if !text.is_empty() {
             self.speak(sink);
             sink(Event::Text(text));
@@ -267,7 +268,7 @@ impl Decoder {
     }
 
     /// Remembers why the answer ends. More may follow: text, calls, usage, and another reason.
-    fn remember(&mut self, reason: &Lit<'_>, stop: Option<&Lit<'_>>, sink: &mut Sink<'_>) {
+    fn remember(&mut self, reason: &JsonStr<'_>, stop: Option<&JsonStr<'_>>, sink: &mut Sink<'_>) {
         let reason = reason.decode().to_ascii_lowercase();
         let finish = match reason.as_str() {
             "" => return,
@@ -283,7 +284,7 @@ impl Decoder {
                 None => Finish::Stop,
             },
             _ => {
-                sink(Event::Odd(Oddity::Finish));
+                sink(Event::Anomaly(Anomaly::Finish));
                 Finish::Stop
             }
         };
@@ -295,7 +296,7 @@ impl Decoder {
     }
 
     fn finish(&mut self, sink: &mut Sink<'_>) {
-        if let Some((thought, text)) = self.think.as_mut().map(Think::end) {
+        if let Some((thought, text)) = self.think.as_mut().map(ReasoningTags::end) {
             self.split(&thought, &text, sink);
         }
         self.seal(sink);
@@ -328,7 +329,7 @@ fn nameless() -> UpstreamError {
 }
 
 fn logprobs(json: &str, sink: &mut Sink<'_>) {
-    each(json, |key, value| {
+    for_each_member(json, |key, value| {
         if key == b"content"
             && json::elements(value.as_bytes()).next().is_some_and(|first| first.is_ok())
             && let Some(list) = Raw::read(value)
@@ -341,11 +342,11 @@ fn logprobs(json: &str, sink: &mut Sink<'_>) {
 /// `{"type":"url_citation","url_citation":{url,title,start_index,end_index}}`
 fn cite(item: &str, sink: &mut Sink<'_>) {
     let (mut url, mut title, mut start, mut end) = (None, None, None, None);
-    each(item, |key, value| {
+    for_each_member(item, |key, value| {
         if key == b"url_citation" {
-            each(value, |key, value| match key {
-                b"url" => url = Lit::read(value),
-                b"title" => title = Lit::read(value),
+            for_each_member(value, |key, value| match key {
+                b"url" => url = JsonStr::read(value),
+                b"title" => title = JsonStr::read(value),
                 b"start_index" => start = value.parse().ok(),
                 b"end_index" => end = value.parse().ok(),
                 _ => {}
@@ -358,3 +359,7 @@ fn cite(item: &str, sink: &mut Sink<'_>) {
 }
 
 const DONE: &str = "[DONE]";
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;

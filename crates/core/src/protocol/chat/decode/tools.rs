@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use crate::canon::{Choice, Chosen, Grammar, Losses, Request, Tool, ToolKind, WebSearch, not_carried};
 use crate::failure::Result;
-use crate::json::Lit;
+use crate::json::JsonStr;
 use crate::protocol::node::{Node, Type};
 
-use super::parts;
+use super::content;
 
 /// Reads a member that is about tools; false for all others.
 pub(super) fn member<'a>(
@@ -22,7 +22,7 @@ pub(super) fn member<'a>(
             Ok(())
         })?,
         "functions" => node.items(|node| {
-            let mut tool = Draft::default();
+            let mut tool = ToolWire::default();
             node.members(|name, node| tool.member(name, node, losses))?;
             request.tools.push(tool.function(&node)?);
             Ok(())
@@ -37,10 +37,10 @@ pub(super) fn member<'a>(
 
 /// What is known of a tool while it is read.
 #[derive(Default)]
-struct Draft<'a> {
+struct ToolWire<'a> {
     kind: Option<Cow<'a, str>>,
     name: Option<Cow<'a, str>>,
-    description: Option<Lit<'a>>,
+    description: Option<JsonStr<'a>>,
     schema: Option<crate::json::Raw<'a>>,
     strict: Option<bool>,
     grammar: Option<Grammar<'a>>,
@@ -48,7 +48,7 @@ struct Draft<'a> {
     cache: Option<crate::canon::Cache>,
 }
 
-impl<'a> Draft<'a> {
+impl<'a> ToolWire<'a> {
     fn member(&mut self, name: &str, node: Node<'a, '_>, losses: &mut Losses) -> Result<()> {
         match name {
             "type" => self.kind = Some(node.string()?),
@@ -57,7 +57,7 @@ impl<'a> Draft<'a> {
                 self.custom |= name == "custom";
                 node.members(|name, node| self.inner(name, node, losses))?;
             }
-            "cache_control" | "prompt_cache_breakpoint" => self.cache = Some(parts::cache(node)?),
+            "cache_control" | "prompt_cache_breakpoint" => self.cache = Some(content::cache(node)?),
             _ => self.inner(name, node, losses)?,
         }
         Ok(())
@@ -66,7 +66,7 @@ impl<'a> Draft<'a> {
     fn inner(&mut self, name: &str, node: Node<'a, '_>, losses: &mut Losses) -> Result<()> {
         match name {
             "name" => self.name = Some(node.string()?),
-            "description" => self.description = Some(node.lit()?).filter(|text| !text.is_empty()),
+            "description" => self.description = Some(node.json_str()?).filter(|text| !text.is_empty()),
             "parameters" => self.schema = Some(node.raw()?).filter(|_| !is_empty(&node)),
             "strict" => self.strict = Some(node.bool()?),
             "format" => self.grammar = grammar(node)?,
@@ -88,7 +88,7 @@ impl<'a> Draft<'a> {
 }
 
 fn tool<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Tool<'a>> {
-    let mut draft = Draft::default();
+    let mut draft = ToolWire::default();
     node.members(|name, node| draft.member(name, node, losses))?;
     match draft.kind.as_deref() {
         Some("custom") => {
@@ -109,8 +109,8 @@ fn grammar<'a>(node: Node<'a, '_>) -> Result<Option<Grammar<'a>>> {
     let (mut syntax, mut definition) = (None, None);
     let mut inner = |name: &str, node: Node<'a, '_>| {
         match name {
-            "syntax" => syntax = Some(node.lit()?),
-            "definition" => definition = Some(node.lit()?),
+            "syntax" => syntax = Some(node.json_str()?),
+            "definition" => definition = Some(node.json_str()?),
             _ => {}
         }
         Ok(())
@@ -126,7 +126,7 @@ fn web_search<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Tool<'a>> {
     let mut search = WebSearch::default();
     node.members(|name, node| {
         match name {
-            "search_context_size" => search.context = Some(node.lit()?),
+            "search_context_size" => search.context = Some(node.json_str()?),
             "user_location" => {
                 let place = node.find("approximate").unwrap_or(node);
                 search.location = Some(place.raw()?);

@@ -5,26 +5,30 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::canon::{Cache, CacheParts, Document, Image, Part, Profile, Source, Text, ToolResult};
-use crate::json::Lit;
+use crate::canon::{
+    Cache, CacheParts, DataUrl, DocumentPart, Image, Part, Profile, Source, Text, ToolResult, Turn,
+};
+use crate::json::JsonStr;
 use crate::json::write::{self, Array, Object};
+use crate::protocol::phrases;
 
 use super::ids;
+use super::reasoning::PastReasoning;
 
 /// Writes content for a provider.
 #[derive(Clone, Copy)]
-pub(super) struct Content<'c> {
+pub(super) struct ContentWriter<'c> {
     pub(super) profile: &'c Profile,
     /// The call whose pictures are written.
     pub(super) id: Option<&'c str>,
 }
 
-/// Is this part of a message of its own, and not a result?
+/// Whether this is part of a message of its own, and not a result.
 pub(super) fn is_said(part: &Part<'_>) -> bool {
     !matches!(part, Part::Result(_) | Part::Reasoning(_) | Part::Call(_))
 }
 
-impl Content<'_> {
+impl ContentWriter<'_> {
     /// The `content` of texts only.
     pub(super) fn texts<'p, 'a: 'p>(
         &self,
@@ -38,8 +42,10 @@ impl Content<'_> {
         } else {
             o.string("content", |out| {
                 for (index, text) in texts.enumerate() {
-                    out.plain(if index > 0 { PARAGRAPH } else { "" });
-                    out.lit(&text.text);
+                    if index > 0 {
+                        out.json_str(&JsonStr::PARAGRAPH);
+                    }
+                    out.json_str(&text.text);
                 }
             });
         }
@@ -51,7 +57,7 @@ impl Content<'_> {
         &self,
         o: &mut Object<'_>,
         parts: impl Iterator<Item = &'p Part<'a>> + Clone,
-        between: &str,
+        between: &JsonStr<'_>,
     ) {
         let text_only = parts.clone().all(|part| self.is_text(part));
         let many = self.profile.content_arrays && parts.clone().filter(|part| !is_empty(part)).count() > 1;
@@ -63,10 +69,14 @@ impl Content<'_> {
     }
 
     /// Instructions in mid-conversation, for a provider that has no place for them there.
-    pub(super) fn note<'p, 'a: 'p>(&self, o: &mut Object<'_>, parts: impl Iterator<Item = &'p Part<'a>>) {
+    pub(super) fn system_note<'p, 'a: 'p>(
+        &self,
+        o: &mut Object<'_>,
+        parts: impl Iterator<Item = &'p Part<'a>>,
+    ) {
         o.string("content", |out| {
-            out.plain(NOTE);
-            self.join(out, parts, PARAGRAPH);
+            out.plain(phrases::SYSTEM_NOTE);
+            self.join(out, parts, &JsonStr::PARAGRAPH);
         });
     }
 
@@ -77,7 +87,7 @@ impl Content<'_> {
         let many = self.profile.content_arrays && parts().count() > 1;
         let marked = self.profile.cache_parts != CacheParts::None
             && (result.cache.is_some() || parts().any(|part| self.is_marked(part)));
-        let error = if is_plain_error(result) { ERROR } else { "" };
+        let error = if is_plain_error(result) { phrases::ERROR_PREFIX } else { "" };
         let listed = media || many || marked && parts().next().is_some();
         if !listed {
             o.string("content", |out| {
@@ -92,18 +102,18 @@ impl Content<'_> {
         let last = result.content.len().saturating_sub(1);
         o.array("content", |list| {
             if !error.is_empty() && !matches!(result.content.first(), Some(Part::Text(_))) {
-                self.text(list, &Lit::plain(ERROR), None);
+                self.text(list, &JsonStr::plain(phrases::ERROR_PREFIX), None);
             }
             for (index, part) in parts().enumerate() {
                 let mark = result.cache.filter(|_| index == last);
                 match part {
                     Part::Text(text) if index == 0 && !error.is_empty() => {
-                        let text = Lit::concat(&[&Lit::plain(ERROR), &text.text]);
+                        let text = JsonStr::concat(&[&JsonStr::plain(phrases::ERROR_PREFIX), &text.text]);
                         self.text(list, &text, mark);
                     }
                     Part::Text(text) => self.text(list, &text.text, text.cache.or(mark)),
                     part if self.is_media(part) && !self.profile.tool_result_images => {
-                        self.text(list, &Lit::plain(SEE_BELOW), mark);
+                        self.text(list, &JsonStr::plain(SEE_BELOW), mark);
                     }
                     part => self.part(list, part),
                 }
@@ -125,12 +135,12 @@ impl Content<'_> {
         }
     }
 
-    /// Is this a picture or a file, and no text, for this provider?
+    /// Whether this is a picture or a file, and no text, for this provider.
     pub(super) fn is_media(&self, part: &Part<'_>) -> bool {
         !self.is_text(part)
     }
 
-    /// Is this text for the provider? OpenAI itself reads text files, all others get what is in them.
+    /// Whether this is text for the provider. OpenAI itself reads text files, all others get what is in them.
     fn is_text(&self, part: &Part<'_>) -> bool {
         match part {
             Part::Text(_) | Part::Refusal(_) => true,
@@ -155,32 +165,34 @@ impl Content<'_> {
 
     fn join<'p, 'a: 'p>(
         &self,
-        out: &mut write::Text<'_>,
+        out: &mut write::TextWriter<'_>,
         parts: impl Iterator<Item = &'p Part<'a>>,
-        between: &str,
+        between: &JsonStr<'_>,
     ) {
         for (index, part) in parts.filter(|part| !is_empty(part)).enumerate() {
-            out.plain(if index > 0 { between } else { "" });
+            if index > 0 {
+                out.json_str(between);
+            }
             self.plain(out, part);
         }
     }
 
     /// The text of a part that is text.
-    fn plain(&self, out: &mut write::Text<'_>, part: &Part<'_>) {
+    fn plain(&self, out: &mut write::TextWriter<'_>, part: &Part<'_>) {
         match part {
-            Part::Text(text) => out.lit(&text.text),
-            Part::Refusal(text) => out.lit(text),
+            Part::Text(text) => out.json_str(&text.text),
+            Part::Refusal(text) => out.json_str(text),
             Part::Document(document) => {
                 if let Some(context) = &document.context {
-                    out.lit(context);
-                    out.plain(PARAGRAPH);
+                    out.json_str(context);
+                    out.json_str(&JsonStr::PARAGRAPH);
                 }
                 if let Some(name) = &document.name {
-                    out.lit(name);
+                    out.json_str(name);
                     out.plain("\n");
                 }
                 match &document.source {
-                    Source::Text(text) => out.lit(text),
+                    Source::Text(text) => out.json_str(text),
                     Source::Base64 { data, .. } => out.plain(&decoded(data)),
                     Source::Url(_) => {}
                 }
@@ -211,7 +223,7 @@ impl Content<'_> {
             Part::Audio(audio) => {
                 list.object(|o| {
                     o.text("type", "input_audio").object("input_audio", |o| {
-                        o.lit("data", &audio.data).lit("format", &audio.format);
+                        o.json_str("data", &audio.data).json_str("format", &audio.format);
                     });
                 });
             }
@@ -220,10 +232,10 @@ impl Content<'_> {
     }
 
     /// A text part; an empty one is refused by some, and says nothing.
-    pub(super) fn text(&self, list: &mut Array<'_>, text: &Lit<'_>, cache: Option<Cache>) {
+    pub(super) fn text(&self, list: &mut Array<'_>, text: &JsonStr<'_>, cache: Option<Cache>) {
         if !text.is_empty() {
             list.object(|o| {
-                o.text("type", "text").lit("text", text);
+                o.text("type", "text").json_str("text", text);
                 self.mark(o, cache, true);
             });
         }
@@ -232,29 +244,29 @@ impl Content<'_> {
     fn image(&self, o: &mut Object<'_>, image: &Image<'_>) {
         o.text("type", "image_url").object("image_url", |o| {
             match &image.source {
-                Source::Url(url) | Source::Text(url) => o.lit("url", url),
-                Source::Base64 { mime, data } => o.string("url", |url| data_url(url, mime, data)),
+                Source::Url(url) | Source::Text(url) => o.json_str("url", url),
+                Source::Base64 { mime, data } => o.string("url", |url| DataUrl::write(url, mime, data)),
             };
             if let Some(detail) = &image.detail {
-                o.lit("detail", detail);
+                o.json_str("detail", detail);
             }
         });
         self.mark(o, image.cache, false);
     }
 
-    fn file(&self, o: &mut Object<'_>, document: &Document<'_>) {
+    fn file(&self, o: &mut Object<'_>, document: &DocumentPart<'_>) {
         o.text("type", "file").object("file", |o| {
             match &document.name {
-                Some(name) => o.lit("filename", name),
+                Some(name) => o.json_str("filename", name),
                 None => o.text(
                     "filename",
                     if is_plain(&document.source) { "document.txt" } else { "document.pdf" },
                 ),
             };
             o.string("file_data", |url| match &document.source {
-                Source::Base64 { mime, data } => data_url(url, mime, data),
+                Source::Base64 { mime, data } => DataUrl::write(url, mime, data),
                 Source::Text(text) | Source::Url(text) => {
-                    data_url(url, "text/plain", &STANDARD.encode(text.decode().as_bytes()));
+                    DataUrl::write(url, "text/plain", &STANDARD.encode(text.decode().as_bytes()));
                 }
             });
         });
@@ -277,6 +289,67 @@ impl Content<'_> {
     }
 }
 
+/// The text of a part of the assistant, if it is not empty. A refusal is what the model said.
+pub(super) fn spoken<'p>(part: &'p Part<'_>) -> Option<&'p JsonStr<'p>> {
+    let text = match part {
+        Part::Text(text) => &text.text,
+        Part::Refusal(text) => text,
+        _ => return None,
+    };
+    Some(text).filter(|text| !text.is_empty())
+}
+
+/// Writes the `content` of the assistant: neighbouring texts are one, others are paragraphs.
+pub(super) fn assistant(o: &mut Object<'_>, run: &[Turn<'_>], thoughts: &PastReasoning, profile: &Profile) {
+    let marked = profile.cache_parts != CacheParts::None
+        && run
+            .iter()
+            .flat_map(|turn| &turn.parts)
+            .any(|part| matches!(part, Part::Text(text) if text.cache.is_some()));
+    if !marked && !thoughts.in_content() {
+        o.string("content", |out| join_turns(out, run));
+        return;
+    }
+    o.array("content", |list| {
+        if thoughts.in_content() {
+            list.object(|o| {
+                o.text("type", "thinking").array("thinking", |list| {
+                    list.object(|o| {
+                        o.text("type", "text").json_str("text", &JsonStr::part(&thoughts.text));
+                    });
+                });
+            });
+        }
+        let content = ContentWriter { profile, id: None };
+        for part in run.iter().flat_map(|turn| &turn.parts) {
+            match part {
+                Part::Text(text) => content.text(list, &text.text, text.cache),
+                Part::Refusal(text) => content.text(list, text, None),
+                _ => {}
+            }
+        }
+    });
+}
+
+fn join_turns(out: &mut write::TextWriter<'_>, run: &[Turn<'_>]) {
+    let (mut any, mut apart) = (false, false);
+    for turn in run {
+        for part in &turn.parts {
+            match spoken(part) {
+                Some(text) => {
+                    if any && apart {
+                        out.json_str(&JsonStr::PARAGRAPH);
+                    }
+                    out.json_str(text);
+                    (any, apart) = (true, false);
+                }
+                None => apart |= !matches!(part, Part::Text(_)),
+            }
+        }
+        apart = true;
+    }
+}
+
 fn is_plain(source: &Source<'_>) -> bool {
     matches!(source, Source::Text(_))
 }
@@ -285,7 +358,7 @@ fn is_empty(part: &Part<'_>) -> bool {
     matches!(part, Part::Text(text) if text.text.is_empty())
 }
 
-/// Must a result say that it is an error, because it does not begin so?
+/// Whether a result must say that it is an error, because it does not begin so.
 fn is_plain_error(result: &ToolResult<'_>) -> bool {
     let says_so = match result.content.first() {
         Some(Part::Text(text)) => {
@@ -296,13 +369,6 @@ fn is_plain_error(result: &ToolResult<'_>) -> bool {
     result.is_error && !says_so
 }
 
-fn data_url(out: &mut write::Text<'_>, mime: &str, data: &str) {
-    out.plain("data:");
-    out.plain(if mime.is_empty() { "application/octet-stream" } else { mime });
-    out.plain(";base64,");
-    out.plain(data);
-}
-
 fn decoded(data: &str) -> String {
     let bytes = STANDARD.decode(data.as_bytes()).unwrap_or_default();
     match String::from_utf8_lossy(&bytes) {
@@ -311,9 +377,4 @@ fn decoded(data: &str) -> String {
     }
 }
 
-/// Between texts of one message.
-pub(super) const PARAGRAPH: &str = "\n\n";
-
-const NOTE: &str = "[System instruction, not written by the user]\n";
 const SEE_BELOW: &str = "[image: see next user message]";
-const ERROR: &str = "Error: ";

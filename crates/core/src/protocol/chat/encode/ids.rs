@@ -2,38 +2,26 @@
 
 use std::borrow::Cow;
 
-use sha2::{Digest as _, Sha256};
-
-use crate::canon::{Profile, ToolId, hex};
+use crate::canon::{Profile, ToolId, base62, hashed_call_id};
 
 /// The id of a call for a provider.
 pub(super) fn upstream<'i>(id: &'i str, profile: &Profile) -> Cow<'i, str> {
     match profile.tool_id {
-        ToolId::Mistral9 if !is_mistral(id) => {
-            let letter = |byte: &u8| char::from(BASE62[usize::from(*byte) % BASE62.len()]);
-            Cow::Owned(Sha256::digest(id).iter().take(MISTRAL).map(letter).collect())
-        }
-        ToolId::Any if profile.is_openai && id.len() > LONGEST => {
-            Cow::Owned(format!("call_{}", hex(id).get(..HASH).unwrap_or_default()))
-        }
+        ToolId::Mistral9 if !is_mistral(id) => Cow::Owned(base62(id, MISTRAL_ID_LEN)),
+        ToolId::Any if profile.is_openai && id.len() > MAX_ID_LEN => Cow::Owned(hashed_call_id(id)),
         ToolId::Any | ToolId::Mistral9 => Cow::Borrowed(id),
     }
 }
 
 fn is_mistral(id: &str) -> bool {
-    id.len() == MISTRAL && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    id.len() == MISTRAL_ID_LEN && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// Characters of an id that Mistral takes: exactly so many letters and digits.
-const MISTRAL: usize = 9;
+const MISTRAL_ID_LEN: usize = 9;
 
 /// Characters of an id that OpenAI takes in this protocol.
-const LONGEST: usize = 40;
-
-/// Hexadecimal digits in the place of a longer one.
-const HASH: usize = 32;
-
-const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+const MAX_ID_LEN: usize = 40;
 
 #[cfg(test)]
 mod tests {
@@ -45,7 +33,7 @@ mod tests {
         let any = Profile::default();
         assert_eq!(upstream(&long, &any), long);
         let openai = Profile { is_openai: true, ..Profile::default() };
-        assert_eq!(upstream(&long, &openai), format!("call_{}", hex(&long).get(..32).unwrap()));
+        assert_eq!(upstream(&long, &openai), hashed_call_id(&long));
         assert_eq!(upstream("functions.Bash:0", &openai), "functions.Bash:0");
         let mistral = Profile { tool_id: ToolId::Mistral9, ..Profile::default() };
         assert_eq!(upstream("aB3dE6gH9", &mistral), "aB3dE6gH9");

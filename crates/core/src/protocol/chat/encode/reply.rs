@@ -4,10 +4,10 @@ use bytes::Bytes;
 
 use crate::canon::{Answer, Context, Seal, Segment, SegmentKind};
 use crate::json::write::{self, Array, Object};
-use crate::json::{self, Lit};
+use crate::json::{self, JsonStr, Lenient as _, characters};
 use crate::protocol::chat::usage;
 
-use super::said::{self, Entries};
+use super::answer::{self, DetailEntries};
 
 /// Writes the answer's body.
 pub(in crate::protocol::chat) fn write(answer: &Answer, context: &Context) -> Bytes {
@@ -18,9 +18,9 @@ pub(in crate::protocol::chat) fn write(answer: &Answer, context: &Context) -> By
             text.plain(&context.answer_id(answer.id.as_deref()));
         });
         o.text("object", "chat.completion").number("created", answer.created.unwrap_or(context.now));
-        o.lit("model", &context.model);
+        o.json_str("model", &context.model);
         if let Some(tier) = &answer.tier {
-            o.text("service_tier", said::tier(tier));
+            o.text("service_tier", answer::tier(tier));
         }
         o.array("choices", |list| {
             list.object(|o| choice(o, answer, context));
@@ -43,12 +43,12 @@ fn choice(o: &mut Object<'_>, answer: &Answer, context: &Context) {
     } else {
         o.null("logprobs");
     }
-    o.text("finish_reason", said::finish_reason(answer.finish.as_ref(), answer.calls()));
+    o.text("finish_reason", answer::finish_reason(answer.finish.as_ref(), answer.calls()));
 }
 
 fn logprobs(list: &mut Array<'_>, segment: &Segment) {
     for part in &segment.logprobs {
-        for (_, span) in json::elements(part.get().as_bytes()).map_while(Result::ok) {
+        for (_, span) in json::elements(part.get().as_bytes()).lenient() {
             list.json(part.get().get(span).unwrap_or("null"));
         }
     }
@@ -58,15 +58,15 @@ fn message(o: &mut Object<'_>, answer: &Answer, context: &Context) {
     let texts = || texts(answer);
     let has_text = texts().next().is_some();
     o.text("role", "assistant");
-    let words = said::refusal(answer.finish.as_ref(), has_text);
+    let words = answer::refusal(answer.finish.as_ref(), has_text);
     let refused = answer.segments.iter().any(|segment| segment.kind == SegmentKind::Refusal);
     if has_text {
         o.string("content", |content| {
             for text in texts() {
                 if text.apart {
-                    content.lit(&PARAGRAPH);
+                    content.json_str(&JsonStr::PARAGRAPH);
                 }
-                content.lit(&text.segment.lit());
+                content.json_str(&text.segment.json_str());
             }
         });
     } else if answer.calls() || refused || words.is_some() {
@@ -77,12 +77,12 @@ fn message(o: &mut Object<'_>, answer: &Answer, context: &Context) {
     if refused {
         o.string("refusal", |text| {
             for segment in answer.segments.iter().filter(|segment| segment.kind == SegmentKind::Refusal) {
-                text.lit(&segment.lit());
+                text.json_str(&segment.json_str());
             }
         });
     } else {
         match words {
-            Some(words) => o.lit("refusal", &words),
+            Some(words) => o.json_str("refusal", &words),
             None => o.null("refusal"),
         };
     }
@@ -94,12 +94,12 @@ fn message(o: &mut Object<'_>, answer: &Answer, context: &Context) {
 }
 
 /// A segment of text, and whether a blank line parts it from the text before.
-struct Text<'s> {
+struct ReplyText<'s> {
     segment: &'s Segment,
     apart: bool,
 }
 
-fn texts(answer: &Answer) -> impl Iterator<Item = Text<'_>> {
+fn texts(answer: &Answer) -> impl Iterator<Item = ReplyText<'_>> {
     let mut before: Option<&SegmentKind> = None;
     let mut any = false;
     answer.segments.iter().filter_map(move |segment| {
@@ -108,7 +108,7 @@ fn texts(answer: &Answer) -> impl Iterator<Item = Text<'_>> {
             return None;
         }
         let apart = std::mem::replace(&mut any, true) && (!neighbour || segment.paragraph);
-        Some(Text { segment, apart })
+        Some(ReplyText { segment, apart })
     })
 }
 
@@ -119,15 +119,15 @@ fn reasoning(o: &mut Object<'_>, answer: &Answer) {
         o.string("reasoning_content", |content| {
             for (index, segment) in texts().enumerate() {
                 if index > 0 {
-                    content.lit(&PARAGRAPH);
+                    content.json_str(&JsonStr::PARAGRAPH);
                 }
-                content.lit(&segment.lit());
+                content.json_str(&segment.json_str());
             }
         });
     }
-    let mut details = Entries::default();
+    let mut details = DetailEntries::default();
     for segment in segments() {
-        let mut text = segment.lit();
+        let mut text = segment.json_str();
         for seal in &segment.seals {
             details.seal(seal, &std::mem::take(&mut text));
         }
@@ -136,11 +136,11 @@ fn reasoning(o: &mut Object<'_>, answer: &Answer) {
 }
 
 fn annotations(o: &mut Object<'_>, answer: &Answer) {
-    let mut entries = Entries::default();
+    let mut entries = DetailEntries::default();
     let mut at = 0;
     for text in texts(answer) {
         let begin = at + if text.apart { 2 } else { 0 };
-        at = begin + said::characters(&text.segment.lit());
+        at = begin + characters::count(text.segment.json_str().raw().as_bytes());
         for cite in &text.segment.cites {
             let span = cite
                 .span
@@ -167,9 +167,9 @@ fn calls(o: &mut Object<'_>, answer: &Answer) {
             let (kind, input) = if *custom { ("custom", "input") } else { ("function", "arguments") };
             list.object(|o| {
                 o.text("id", id).text("type", kind).object(kind, |o| {
-                    let lit = segment.lit();
+                    let lit = segment.json_str();
                     let lit = if !custom && lit.is_blank() { EMPTY } else { lit };
-                    o.text("name", name).lit(input, &lit);
+                    o.text("name", name).json_str(input, &lit);
                 });
                 if let Some(state) = extra.take() {
                     o.raw("extra_content", state);
@@ -179,5 +179,4 @@ fn calls(o: &mut Object<'_>, answer: &Answer) {
     });
 }
 
-const PARAGRAPH: Lit<'static> = Lit::plain("\\n\\n");
-const EMPTY: Lit<'static> = Lit::plain("{}");
+const EMPTY: JsonStr<'static> = JsonStr::plain("{}");

@@ -1,29 +1,29 @@
 //! A request for a provider, from the canonical form.
 
 use crate::canon::{
-    Format, JsonSchemaSupport, Losses, MaxTokensField, Names, Profile, Request, StreamUsage, Target,
-    UserField, hex,
+    Format, JsonSchemaSupport, Losses, MaxTokensField, Profile, Request, StreamUsage, Target, ToolNames,
+    UserField, sha256_hex,
 };
 use crate::failure::Result;
 use crate::json::write::{self, Object};
-use crate::json::{Lit, Raw};
+use crate::json::{JsonStr, Raw};
 use crate::protocol::{Written, samplers, schema};
 
-use super::conversation::Writer;
-use super::tools::Plan;
-use super::{effort, tools};
+use super::message::ConversationWriter;
+use super::tools::ToolPlan;
+use super::{reasoning, tools};
 
 /// Writes the request.
 pub(in crate::protocol::chat) fn write(
     request: &Request<'_>,
     target: &Target<'_>,
-    names: &Names,
+    names: &ToolNames,
     losses: &mut Losses,
     out: &mut Vec<u8>,
 ) -> Result<Written> {
-    let plan = Plan::new(request, target, losses)?;
-    let off = effort::is_off(request, &plan, target.profile);
-    let writer = Writer::new(request, target, names, off, losses)?;
+    let plan = ToolPlan::new(request, target, losses)?;
+    let off = reasoning::is_off(request, &plan, target.profile);
+    let writer = ConversationWriter::new(request, target, names, off, losses)?;
     let mut written = Ok(Written::default());
     write::object(out, |o| written = members(o, request, target, names, &plan, writer, losses));
     written
@@ -33,9 +33,9 @@ fn members(
     o: &mut Object<'_>,
     request: &Request<'_>,
     target: &Target<'_>,
-    names: &Names,
-    plan: &Plan<'_, '_>,
-    mut writer: Writer<'_, '_, '_>,
+    names: &ToolNames,
+    plan: &ToolPlan<'_, '_>,
+    mut writer: ConversationWriter<'_, '_, '_>,
     losses: &mut Losses,
 ) -> Result<Written> {
     let profile = target.profile;
@@ -50,7 +50,7 @@ fn members(
     limit(o, request, target);
     samplers(o, request, target, losses)?;
     stop(o, request, profile, losses)?;
-    effort::write(o, request, plan, target, losses)?;
+    reasoning::write(o, request, plan, target, losses)?;
     format(o, &request.format, profile);
     identity(o, request, profile, losses)?;
     if let Some(count) = request.logprobs {
@@ -64,7 +64,7 @@ fn members(
     let is_own = |name: &str| OWN.iter().any(|own| own.eq_ignore_ascii_case(name));
     for extra in request.extra.iter().filter(|extra| !is_own(&extra.name)) {
         // The name is the client's, who may have put anything into it.
-        o.raw(Lit::of(&extra.name).raw(), &extra.value);
+        o.raw(JsonStr::of(&extra.name).raw(), &extra.value);
     }
     Ok(Written { answer_tool: None, prefix: writer.into_prefix() })
 }
@@ -104,21 +104,21 @@ fn samplers(
 }
 
 fn stop(o: &mut Object<'_>, request: &Request<'_>, profile: &Profile, losses: &mut Losses) -> Result<()> {
-    let most = if profile.is_openai { MOST_STOPS } else { usize::MAX };
+    let most = if profile.is_openai { MAX_STOP_COUNT } else { usize::MAX };
     if request.stop.len() > most {
         losses.change("stop", most)?;
     }
     if !request.stop.is_empty() {
         o.array("stop", |list| {
             request.stop.iter().take(most).for_each(|stop| {
-                list.lit(stop);
+                list.json_str(stop);
             });
         });
     }
     Ok(())
 }
 
-/// The form of the answer. What a provider can not be told here stands in the instructions.
+/// The form of the answer. What a provider cannot be told here stands in the instructions.
 fn format(o: &mut Object<'_>, format: &Format<'_>, profile: &Profile) {
     match (format, profile.json_schema) {
         (Format::Text, _) | (_, JsonSchemaSupport::None) => {}
@@ -128,9 +128,9 @@ fn format(o: &mut Object<'_>, format: &Format<'_>, profile: &Profile) {
         (Format::Schema { name, description, schema, strict }, JsonSchemaSupport::Native) => {
             o.object("response_format", |o| {
                 o.text("type", "json_schema").object("json_schema", |o| {
-                    o.lit("name", name.as_ref().unwrap_or(&NAME));
+                    o.json_str("name", name.as_ref().unwrap_or(&NAME));
                     if let Some(description) = description {
-                        o.lit("description", description);
+                        o.json_str("description", description);
                     }
                     o.raw("schema", schema);
                     if let Some(strict) = strict_of(name.is_some(), *strict, schema) {
@@ -142,7 +142,7 @@ fn format(o: &mut Object<'_>, format: &Format<'_>, profile: &Profile) {
     }
 }
 
-/// A client that can not say `strict`, nor a name, gets it wherever the schema allows it.
+/// A client that cannot say `strict`, nor a name, gets it wherever the schema allows it.
 fn strict_of(named: bool, strict: Option<bool>, schema: &Raw<'_>) -> Option<bool> {
     strict.or_else(|| (!named).then(|| schema::is_closed(schema.get())))
 }
@@ -155,10 +155,10 @@ fn identity(o: &mut Object<'_>, request: &Request<'_>, profile: &Profile, losses
         UserField::None => None,
     };
     if let (Some(name), Some(user)) = (field, &request.user) {
-        if user.chars().count() <= LONGEST_USER {
+        if user.chars().count() <= MAX_USER_LEN {
             o.text(name, user);
         } else {
-            o.text(name, &hex(user));
+            o.text(name, &sha256_hex(user));
         }
     }
     match request.tier.as_deref() {
@@ -173,7 +173,7 @@ fn identity(o: &mut Object<'_>, request: &Request<'_>, profile: &Profile, losses
     }
     match &request.verbosity {
         Some(verbosity) if profile.is_openai => {
-            o.lit("verbosity", verbosity);
+            o.json_str("verbosity", verbosity);
         }
         Some(_) => losses.drop_named("verbosity")?,
         None => {}
@@ -182,13 +182,13 @@ fn identity(o: &mut Object<'_>, request: &Request<'_>, profile: &Profile, losses
 }
 
 /// The name of a schema that has none.
-const NAME: Lit<'static> = Lit::plain("response");
+const NAME: JsonStr<'static> = JsonStr::plain("response");
 
 /// Texts that end an answer, as OpenAI takes them.
-const MOST_STOPS: usize = 4;
+const MAX_STOP_COUNT: usize = 4;
 
 /// Characters of a user's id, as OpenAI takes them.
-const LONGEST_USER: usize = 64;
+const MAX_USER_LEN: usize = 64;
 
 /// Members that are written here, so that no other may take their place.
 const OWN: &[&str] = &[
@@ -222,3 +222,7 @@ const OWN: &[&str] = &[
     "add_generation_prompt",
     "continue_final_message",
 ];
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

@@ -6,23 +6,23 @@ use std::sync::Arc;
 use crate::canon::{Args, Citation, Context, Encode, Event, Finish, Seal, Usage};
 use crate::failure::Failure;
 use crate::json::write::{self, Object};
-use crate::json::{Lit, Raw};
+use crate::json::{JsonStr, Raw, characters};
 use crate::protocol::chat::{error, usage};
 
-use super::said::{self, Entries};
+use super::answer::{self, DetailEntries};
 
 /// Writes the stream for a client. Everything is written at once: this protocol's clients put pieces
 /// together by their indexes. Only what they would put together badly waits for the end.
 #[derive(Debug)]
-pub(in crate::protocol::chat) struct Encoder {
+pub(in crate::protocol::chat) struct ChatEncoder {
     context: Arc<Context>,
     /// How every event begins; empty until the answer does.
     head: Vec<u8>,
     tier: Option<String>,
-    last: Last,
-    /// Is the last segment complete?
+    last: LastSegment,
+    /// Whether the last segment is complete.
     closed: bool,
-    /// Is the next text a paragraph of its own?
+    /// Whether the next text is a paragraph of its own.
     paragraph: bool,
     /// White space after a call: nothing unless text follows.
     blank: String,
@@ -31,13 +31,13 @@ pub(in crate::protocol::chat) struct Encoder {
     begin: u64,
     texts: bool,
     cites: Vec<Citation<'static>>,
-    annotations: Entries,
+    annotations: DetailEntries,
     /// The reasoning that is not sealed yet.
     thought: String,
     thoughts: bool,
-    details: Entries,
+    details: DetailEntries,
     /// By their keys, which count up: a provider may make very many.
-    calls: BTreeMap<u32, Call>,
+    calls: BTreeMap<u32, OpenCall>,
     /// State that is bound to the next call.
     extra: Option<Raw<'static>>,
     refused: bool,
@@ -47,7 +47,7 @@ pub(in crate::protocol::chat) struct Encoder {
 
 /// What the last segment is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Last {
+enum LastSegment {
     Nothing,
     Text,
     Refusal,
@@ -57,20 +57,20 @@ enum Last {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Call {
+struct OpenCall {
     index: u64,
     custom: bool,
-    /// Has it any arguments?
+    /// Whether it has any arguments.
     spoke: bool,
 }
 
-impl Encoder {
+impl ChatEncoder {
     pub(in crate::protocol::chat) fn new(context: Arc<Context>) -> Self {
         Self {
             context,
             head: Vec::new(),
             tier: None,
-            last: Last::Nothing,
+            last: LastSegment::Nothing,
             closed: false,
             paragraph: false,
             blank: String::new(),
@@ -78,10 +78,10 @@ impl Encoder {
             begin: 0,
             texts: false,
             cites: Vec::new(),
-            annotations: Entries::default(),
+            annotations: DetailEntries::default(),
             thought: String::new(),
             thoughts: false,
-            details: Entries::default(),
+            details: DetailEntries::default(),
             calls: BTreeMap::new(),
             extra: None,
             refused: false,
@@ -91,13 +91,13 @@ impl Encoder {
     }
 }
 
-impl Encode for Encoder {
+impl Encode for ChatEncoder {
     fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
         match event {
             Event::Start { id, created } => return self.start(id.as_deref(), created, out),
             Event::Tier(tier) => return self.tier(&tier),
             Event::Usage(part) => return self.usage.get_or_insert_default().absorb(&part),
-            Event::Odd(_) | Event::Fail(_) => return,
+            Event::Anomaly(_) | Event::Fail(_) => return,
             _ => {}
         }
         if self.head.is_empty() {
@@ -111,7 +111,7 @@ impl Encode for Encoder {
             Event::Seal(seal) => self.seal(seal),
             Event::Cite(cite) => self.cites.push(cite.into_owned()),
             Event::Search { .. } => {
-                self.turn(Last::Search);
+                self.enter_segment(LastSegment::Search);
             }
             Event::Open { key, id, name, custom, .. } => self.open(key, &id, &name, custom, out),
             Event::Args { key, part } => self.args(key, &part, out),
@@ -120,7 +120,7 @@ impl Encode for Encoder {
             Event::Break => self.paragraph = true,
             Event::Finish(finish) => self.finish(Some(&finish), out),
             Event::End => self.end(out),
-            Event::Start { .. } | Event::Tier(_) | Event::Usage(_) | Event::Odd(_) | Event::Fail(_) => {}
+            Event::Start { .. } | Event::Tier(_) | Event::Usage(_) | Event::Anomaly(_) | Event::Fail(_) => {}
         }
     }
 
@@ -129,7 +129,7 @@ impl Encode for Encoder {
     }
 }
 
-impl Encoder {
+impl ChatEncoder {
     fn start(&mut self, id: Option<&str>, created: Option<u64>, out: &mut Vec<u8>) {
         if !self.head.is_empty() {
             return;
@@ -142,9 +142,9 @@ impl Encoder {
                 text.plain(&context.answer_id(id));
             });
             o.text("object", "chat.completion.chunk").number("created", created.unwrap_or(context.now));
-            o.lit("model", &context.model);
+            o.json_str("model", &context.model);
             if let Some(tier) = &self.tier {
-                o.text("service_tier", said::tier(tier));
+                o.text("service_tier", answer::tier(tier));
             }
         });
         // The object goes on in each event.
@@ -157,7 +157,7 @@ impl Encoder {
     fn tier(&mut self, tier: &str) {
         if self.tier.replace(tier.to_owned()).is_none() && !self.head.is_empty() {
             self.head.extend_from_slice(b",\"service_tier\":\"");
-            write::escape(said::tier(tier), &mut self.head);
+            write::escape(answer::tier(tier), &mut self.head);
             self.head.push(b'"');
         }
     }
@@ -197,48 +197,48 @@ impl Encoder {
     }
 
     /// A segment of this kind goes on or begins; true if it begins.
-    fn turn(&mut self, kind: Last) -> bool {
+    fn enter_segment(&mut self, kind: LastSegment) -> bool {
         let begins = self.last != kind || self.closed;
         (self.last, self.closed) = (kind, false);
         begins
     }
 
-    fn text(&mut self, text: &Lit<'_>, out: &mut Vec<u8>) {
+    fn text(&mut self, text: &JsonStr<'_>, out: &mut Vec<u8>) {
         if text.is_empty() {
             return;
         }
-        if self.last == Last::Call && text.is_blank() {
+        if self.last == LastSegment::Call && text.is_blank() {
             return self.blank.push_str(text.raw());
         }
         let after = self.last;
         let mut apart = false;
-        if self.turn(Last::Text) {
+        if self.enter_segment(LastSegment::Text) {
             let paragraph = std::mem::take(&mut self.paragraph);
-            apart = self.texts && (after != Last::Text || paragraph);
+            apart = self.texts && (after != LastSegment::Text || paragraph);
             self.settle_cites();
             self.begin = self.characters + if apart { 2 } else { 0 };
             self.characters = self.begin;
         }
         self.texts = true;
         let blank = std::mem::take(&mut self.blank);
-        self.characters += said::characters(&Lit::part(&blank)) + said::characters(text);
+        self.characters += characters::count(blank.as_bytes()) + characters::count(text.raw().as_bytes());
         self.chunk(out, None, None, |o| {
             o.string("content", |content| {
                 if apart {
-                    content.lit(&PARAGRAPH);
+                    content.json_str(&JsonStr::PARAGRAPH);
                 }
-                content.lit(&Lit::part(&blank));
-                content.lit(text);
+                content.json_str(&JsonStr::part(&blank));
+                content.json_str(text);
             });
         });
     }
 
-    fn refusal(&mut self, text: &Lit<'_>, out: &mut Vec<u8>) {
+    fn refusal(&mut self, text: &JsonStr<'_>, out: &mut Vec<u8>) {
         if !text.is_empty() {
-            self.turn(Last::Refusal);
+            self.enter_segment(LastSegment::Refusal);
             self.refused = true;
             self.chunk(out, None, None, |o| {
-                o.lit("refusal", text);
+                o.json_str("refusal", text);
             });
         }
     }
@@ -247,11 +247,11 @@ impl Encoder {
         self.context.show_reasoning != Some(false)
     }
 
-    fn thought(&mut self, text: &Lit<'_>, out: &mut Vec<u8>) {
+    fn thought(&mut self, text: &JsonStr<'_>, out: &mut Vec<u8>) {
         if text.is_empty() {
             return;
         }
-        let begins = self.turn(Last::Thought);
+        let begins = self.enter_segment(LastSegment::Thought);
         if !self.shows_reasoning() {
             return;
         }
@@ -263,30 +263,30 @@ impl Encoder {
         self.chunk(out, None, None, |o| {
             o.string("reasoning_content", |content| {
                 if apart {
-                    content.lit(&PARAGRAPH);
+                    content.json_str(&JsonStr::PARAGRAPH);
                 }
-                content.lit(text);
+                content.json_str(text);
             });
         });
     }
 
     fn seal(&mut self, seal: Seal<'_>) {
-        if self.turn(Last::Thought) {
+        if self.enter_segment(LastSegment::Thought) {
             self.thought.clear();
         }
         self.closed = true;
         match seal {
             Seal::Call { extra, .. } => self.extra = Some(extra.into_owned()),
-            seal if self.shows_reasoning() => self.details.seal(&seal, &Lit::part(&self.thought)),
+            seal if self.shows_reasoning() => self.details.seal(&seal, &JsonStr::part(&self.thought)),
             _ => {}
         }
     }
 
     fn open(&mut self, key: u32, id: &str, name: &str, custom: bool, out: &mut Vec<u8>) {
-        (self.last, self.closed) = (Last::Call, false);
+        (self.last, self.closed) = (LastSegment::Call, false);
         self.blank.clear();
         let index = self.calls.len() as u64;
-        self.calls.insert(key, Call { index, custom, spoke: false });
+        self.calls.insert(key, OpenCall { index, custom, spoke: false });
         let extra = self.extra.take();
         self.call(index, out, |o| {
             let (kind, input) = kind(custom);
@@ -302,7 +302,7 @@ impl Encoder {
     fn args(&mut self, key: u32, part: &Args<'_>, out: &mut Vec<u8>) {
         let Some(call) = self.calls.get_mut(&key) else { return };
         let nothing = match part {
-            Args::Lit(text) => text.is_empty() || !call.spoke && !call.custom && text.is_blank(),
+            Args::Str(text) => text.is_empty() || !call.spoke && !call.custom && text.is_blank(),
             Args::Raw(_) => false,
         };
         if nothing {
@@ -313,12 +313,12 @@ impl Encoder {
         self.argue(call, part, out);
     }
 
-    fn argue(&self, call: Call, part: &Args<'_>, out: &mut Vec<u8>) {
+    fn argue(&self, call: OpenCall, part: &Args<'_>, out: &mut Vec<u8>) {
         let (kind, input) = kind(call.custom);
         self.call(call.index, out, |o| {
             o.object(kind, |o| {
                 o.string(input, |text| match part {
-                    Args::Lit(lit) => text.lit(lit),
+                    Args::Str(lit) => text.json_str(lit),
                     Args::Raw(json) => text.plain(json.get()),
                 });
             });
@@ -338,7 +338,7 @@ impl Encoder {
     }
 
     fn close(&mut self, key: u32, out: &mut Vec<u8>) {
-        if self.calls.get(&key).is_some_and(Call::lacks_arguments) {
+        if self.calls.get(&key).is_some_and(OpenCall::lacks_arguments) {
             self.args(key, &NO_ARGUMENTS, out);
         }
     }
@@ -361,7 +361,7 @@ impl Encoder {
             self.argue(*call, &NO_ARGUMENTS, out);
         }
         self.settle_cites();
-        if let Some(words) = said::refusal(finish, self.texts).filter(|_| !self.refused) {
+        if let Some(words) = answer::refusal(finish, self.texts).filter(|_| !self.refused) {
             self.refusal(&words, out);
         }
         for (name, entries) in [("annotations", &self.annotations), ("reasoning_details", &self.details)] {
@@ -369,7 +369,7 @@ impl Encoder {
                 self.chunk(out, None, None, |o| entries.write(name, o));
             }
         }
-        let reason = said::finish_reason(finish, !self.calls.is_empty());
+        let reason = answer::finish_reason(finish, !self.calls.is_empty());
         self.chunk(out, Some(reason), None, |_| {});
     }
 
@@ -385,7 +385,7 @@ impl Encoder {
     }
 }
 
-impl Call {
+impl OpenCall {
     /// Clients parse the arguments of a function, and nothing is no JSON.
     fn lacks_arguments(&self) -> bool {
         !self.spoke && !self.custom
@@ -397,6 +397,8 @@ fn kind(custom: bool) -> (&'static str, &'static str) {
     if custom { ("custom", "input") } else { ("function", "arguments") }
 }
 
-const NO_ARGUMENTS: Args<'static> = Args::Lit(Lit::plain("{}"));
+const NO_ARGUMENTS: Args<'static> = Args::Str(JsonStr::plain("{}"));
 
-const PARAGRAPH: Lit<'static> = Lit::plain("\\n\\n");
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;

@@ -3,22 +3,24 @@
 use std::borrow::Cow;
 
 use crate::canon::{
-    Choice, Chosen, Grammar, Losses, Names, Offer, Part, Request, Target, Tool, ToolChoice, ToolId, ToolKind,
-    WebSearch,
+    Args, Call, Choice, Chosen, Grammar, Losses, Offer, Part, Request, Target, Tool, ToolChoice, ToolId,
+    ToolKind, ToolNames, ToolSupport, WebSearch,
 };
 use crate::failure::Result;
-use crate::json::write::{Array, Object};
+use crate::json::write::{self, Array, Object};
+use crate::json::{JsonStr, compact};
+use crate::protocol::phrases;
 
 /// What a provider is offered.
 #[derive(Debug)]
-pub(super) struct Plan<'r, 'a> {
+pub(super) struct ToolPlan<'r, 'a> {
     /// Functions and freeform tools.
     tools: Vec<&'r Tool<'a>>,
     web_search: Option<&'r WebSearch<'a>>,
     choice: Option<Choice<'a>>,
 }
 
-impl<'r, 'a> Plan<'r, 'a> {
+impl<'r, 'a> ToolPlan<'r, 'a> {
     /// What of a request's tools and choice the provider takes.
     ///
     /// # Errors
@@ -27,8 +29,12 @@ impl<'r, 'a> Plan<'r, 'a> {
         let (profile, caps) = (target.profile, target.caps);
         let known = |value| profile.tool_choice_values.contains(&value);
         let subsets = known(ToolChoice::Allowed);
-        let Offer { mut tools, choice } =
-            Offer::new(&request.tools, request.choice.as_ref(), profile.web_search, subsets, losses)?;
+        let Offer { mut tools, choice } = Offer::new(
+            &request.tools,
+            request.choice.as_ref(),
+            ToolSupport { web_search: profile.web_search, subsets },
+            losses,
+        )?;
         let web_search = tools.iter().find_map(|tool| match &tool.kind {
             ToolKind::WebSearch(search) => Some(search),
             _ => None,
@@ -59,7 +65,7 @@ impl<'r, 'a> Plan<'r, 'a> {
         Ok(plan)
     }
 
-    /// Must the model call something?
+    /// Whether the model must call something.
     pub(super) fn is_forced(&self) -> bool {
         matches!(
             self.choice,
@@ -67,7 +73,7 @@ impl<'r, 'a> Plan<'r, 'a> {
         )
     }
 
-    /// Is there anything that it can call?
+    /// Whether there is anything that it can call.
     pub(super) fn has_tools(&self) -> bool {
         !self.tools.is_empty()
     }
@@ -96,10 +102,10 @@ fn chosen<'a>(tool: &Tool<'a>) -> Chosen<'a> {
 /// Writes the members.
 pub(super) fn write(
     o: &mut Object<'_>,
-    plan: &Plan<'_, '_>,
+    plan: &ToolPlan<'_, '_>,
     parallel: Option<bool>,
     target: &Target<'_>,
-    names: &Names,
+    names: &ToolNames,
     losses: &mut Losses,
 ) -> Result<()> {
     let profile = target.profile;
@@ -117,8 +123,8 @@ pub(super) fn write(
         losses.drop_named("tools.strict")?;
     }
     o.array("tools", |list| plan.tools.iter().for_each(|tool| one(list, tool, target, names)));
-    if let Some(wish) = &plan.choice {
-        choice(o, wish, plan, target, names);
+    if let Some(requested) = &plan.choice {
+        choice(o, requested, plan, target, names);
     }
     match parallel {
         Some(value) if profile.parallel_tool_calls => {
@@ -132,7 +138,7 @@ pub(super) fn write(
 
 fn web_search(o: &mut Object<'_>, search: &WebSearch<'_>) {
     if let Some(context) = &search.context {
-        o.lit("search_context_size", context);
+        o.json_str("search_context_size", context);
     }
     if let Some(place) = &search.location {
         o.object("user_location", |o| {
@@ -141,7 +147,7 @@ fn web_search(o: &mut Object<'_>, search: &WebSearch<'_>) {
     }
 }
 
-fn one(list: &mut Array<'_>, tool: &Tool<'_>, target: &Target<'_>, names: &Names) {
+fn one(list: &mut Array<'_>, tool: &Tool<'_>, target: &Target<'_>, names: &ToolNames) {
     let name = names.upstream(tool.namespace.as_deref(), &tool.name);
     match &tool.kind {
         ToolKind::Custom { grammar } if target.profile.custom_tools => {
@@ -155,7 +161,7 @@ fn one(list: &mut Array<'_>, tool: &Tool<'_>, target: &Target<'_>, names: &Names
                 o.text("type", "function").object("function", |o| {
                     o.text("name", &name);
                     if let Some(description) = tool.description.as_ref().filter(|text| !text.is_empty()) {
-                        o.lit("description", description);
+                        o.json_str("description", description);
                     }
                     if let Some(schema) = schema {
                         o.raw("parameters", schema);
@@ -174,12 +180,12 @@ fn custom(o: &mut Object<'_>, name: &str, tool: &Tool<'_>, grammar: Option<&Gram
     o.text("type", "custom").object("custom", |o| {
         o.text("name", name);
         if let Some(description) = tool.description.as_ref().filter(|text| !text.is_empty()) {
-            o.lit("description", description);
+            o.json_str("description", description);
         }
         if let Some(grammar) = grammar {
             o.object("format", |o| {
                 o.text("type", "grammar").object("grammar", |o| {
-                    o.lit("syntax", &grammar.syntax).lit("definition", &grammar.definition);
+                    o.json_str("syntax", &grammar.syntax).json_str("definition", &grammar.definition);
                 });
             });
         }
@@ -194,23 +200,29 @@ fn wrapped(o: &mut Object<'_>, name: &str, tool: &Tool<'_>, grammar: Option<&Gra
         if description.is_some() || grammar.is_some() {
             o.string("description", |text| {
                 if let Some(description) = description {
-                    text.lit(description);
+                    text.json_str(description);
                 }
                 if let Some(grammar) = grammar {
                     text.plain(if description.is_some() { "\n" } else { "" });
                     text.plain("The input must match this ");
-                    text.lit(&grammar.syntax);
+                    text.json_str(&grammar.syntax);
                     text.plain(" grammar:\n");
-                    text.lit(&grammar.definition);
+                    text.json_str(&grammar.definition);
                 }
             });
         }
-        o.json("parameters", WRAPPER);
+        o.json("parameters", phrases::TEXT_INPUT_SCHEMA);
     });
 }
 
-fn choice(o: &mut Object<'_>, wish: &Choice<'_>, plan: &Plan<'_, '_>, target: &Target<'_>, names: &Names) {
-    match wish {
+fn choice(
+    o: &mut Object<'_>,
+    requested: &Choice<'_>,
+    plan: &ToolPlan<'_, '_>,
+    target: &Target<'_>,
+    names: &ToolNames,
+) {
+    match requested {
         Choice::Auto => o.text("tool_choice", "auto"),
         Choice::None => o.text("tool_choice", "none"),
         // The provider whose ids have nine characters has a word of its own.
@@ -233,9 +245,9 @@ fn choice(o: &mut Object<'_>, wish: &Choice<'_>, plan: &Plan<'_, '_>, target: &T
 fn reference(
     o: &mut Object<'_>,
     chosen: &Chosen<'_>,
-    plan: &Plan<'_, '_>,
+    plan: &ToolPlan<'_, '_>,
     target: &Target<'_>,
-    names: &Names,
+    names: &ToolNames,
 ) {
     let tool = plan.tools.iter().find(|tool| chosen.is(tool));
     let namespace = tool.map_or(chosen.namespace.as_ref(), |tool| tool.namespace.as_ref());
@@ -247,5 +259,31 @@ fn reference(
     });
 }
 
-/// The arguments of a function that stands for a freeform tool.
-const WRAPPER: &str = r#"{"type":"object","properties":{"input":{"type":"string","description":"Raw text input of the tool"}},"required":["input"],"additionalProperties":false}"#;
+/// The text for a freeform tool.
+pub(super) fn input(out: &mut write::TextWriter<'_>, args: &Args<'_>) {
+    match args {
+        Args::Str(text) => out.json_str(text),
+        Args::Raw(json) => out.plain(json.get()),
+    }
+}
+
+/// Writes the `arguments` of a function, which are JSON in a string.
+pub(super) fn arguments(o: &mut Object<'_>, call: &Call<'_>, scratch: &mut Vec<u8>) {
+    o.string("arguments", |out| match &call.args {
+        args if call.custom => {
+            out.plain("{\"input\":\"");
+            match args {
+                Args::Str(text) => out.plain(text.raw()),
+                Args::Raw(json) => out.plain(JsonStr::of(json.get()).raw()),
+            }
+            out.plain("\"}");
+        }
+        Args::Str(text) if text.is_blank() => out.plain("{}"),
+        Args::Str(text) => out.json_str(text),
+        Args::Raw(json) => {
+            scratch.clear();
+            compact(json.get(), scratch);
+            out.plain(std::str::from_utf8(scratch).unwrap_or("{}"));
+        }
+    });
+}

@@ -6,20 +6,20 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::canon::Said;
-use crate::json::{self, Edit, Member};
+use crate::canon::ResponseMetadata;
+use crate::json::{self, Edit, Lenient as _, find_member};
 
 /// The edits of a whole answer, or of one chunk of a stream in which the choices in `called` have called
 /// tools before.
 pub(in crate::protocol::chat) fn edits(data: &[u8], called: &mut BTreeSet<u64>) -> Vec<Edit> {
-    let Some(choices) = member(data, "choices") else { return Vec::new() };
+    let Some(choices) = find_member(data, "choices") else { return Vec::new() };
     let mut edits = Vec::new();
-    for (choice, span) in json::elements(choices.value).map_while(Result::ok) {
-        let index = member(choice, "index").and_then(|index| index.unsigned()).unwrap_or(0);
+    for (choice, span) in json::elements(choices.value).lenient() {
+        let index = find_member(choice, "index").and_then(|index| index.unsigned()).unwrap_or(0);
         if calls(choice) {
             called.insert(index);
         }
-        let finish = member(choice, "finish_reason").filter(|finish| finish.value == b"\"stop\"");
+        let finish = find_member(choice, "finish_reason").filter(|finish| finish.value == b"\"stop\"");
         if let Some(finish) = finish.filter(|_| called.contains(&index)) {
             let at = choices.span.start + span.start;
             edits.push((moved(&finish.span, at), Bytes::from_static(b"\"tool_calls\"")));
@@ -29,24 +29,20 @@ pub(in crate::protocol::chat) fn edits(data: &[u8], called: &mut BTreeSet<u64>) 
 }
 
 /// Notes why the choices have ended.
-pub(in crate::protocol::chat) fn read(data: &[u8], said: &mut Said) {
-    let Some(choices) = member(data, "choices") else { return };
-    for (choice, _) in json::elements(choices.value).map_while(Result::ok) {
-        if let Some(reason) = member(choice, "finish_reason").and_then(|reason| reason.text()) {
-            said.finish(&reason);
+pub(in crate::protocol::chat) fn read(data: &[u8], metadata: &mut ResponseMetadata) {
+    let Some(choices) = find_member(data, "choices") else { return };
+    for (choice, _) in json::elements(choices.value).lenient() {
+        if let Some(reason) = find_member(choice, "finish_reason").and_then(|reason| reason.text()) {
+            metadata.finish(&reason);
         }
     }
 }
 
-/// Does a choice hold a call, or a piece of one?
+/// Whether a choice holds a call, or a piece of one.
 fn calls(choice: &[u8]) -> bool {
-    let said = member(choice, "delta").or_else(|| member(choice, "message"));
-    let calls = said.and_then(|said| member(said.value, "tool_calls"));
+    let content = find_member(choice, "delta").or_else(|| find_member(choice, "message"));
+    let calls = content.and_then(|content| find_member(content.value, "tool_calls"));
     calls.is_some_and(|calls| json::elements(calls.value).next().is_some_and(|call| call.is_ok()))
-}
-
-fn member<'a>(object: &'a [u8], name: &str) -> Option<Member<'a>> {
-    json::members(object).map_while(Result::ok).find(|member| member.is(name))
 }
 
 fn moved(span: &Range<usize>, by: usize) -> Range<usize> {

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 
 use crate::failure::Kind;
-use crate::json::{self, Edit, Member};
-use crate::protocol::{Head, Members};
+use crate::json::{self, Edit, Lenient as _, Member};
+use crate::protocol::{Head, RequestMembers};
 
-pub(in crate::protocol::chat) static MEMBERS: Members = Members {
+pub(in crate::protocol::chat) static MEMBERS: RequestMembers = RequestMembers {
     conversation: &["messages"],
     foreign: Some(("prompt", " Requests with 'prompt' belong to /v1/completions, which is not served.")),
     output_caps: &["max_tokens", "max_completion_tokens"],
@@ -36,7 +36,7 @@ fn within(options: &[u8]) -> Option<Edit> {
     let mut members = json::members(options);
     let mut last: Option<Member<'_>> = None;
     let mut empty = true;
-    for member in members.by_ref().map_while(Result::ok) {
+    for member in members.by_ref().lenient() {
         empty = false;
         if member.is("include_usage") {
             last = Some(member);

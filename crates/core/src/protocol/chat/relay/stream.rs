@@ -3,48 +3,53 @@
 use memchr::memmem::Finder;
 use once_cell::sync::Lazy;
 
-use crate::json::{self, Member};
-use crate::protocol::{Progress, Sight, UpstreamError};
-use crate::sse::Event;
+use crate::json::{self, Lenient as _, Member};
+use crate::protocol::{EventSummary, Progress, UpstreamError};
+use crate::sse::SseEvent;
 
 use crate::protocol::chat::usage;
 use crate::protocol::usage::rates;
 
 /// Reads one event.
-pub(in crate::protocol::chat) fn read(event: &Event<'_>) -> Sight {
-    let mut sight = Sight::default();
-    let Some(data) = &event.data else { return sight };
+pub(in crate::protocol::chat) fn read(event: &SseEvent<'_>) -> EventSummary {
+    let mut summary = EventSummary::default();
+    let Some(data) = &event.data else { return summary };
     if data.bytes.trim_ascii() == DONE {
-        sight.progress = Progress::Over;
-        return sight;
+        summary.progress = Progress::Over;
+        return summary;
     }
     let mut choices: Option<&[u8]> = None;
     let mut failed = false;
-    for member in json::members(&data.bytes).map_while(Result::ok) {
-        take(&member, &mut sight, &mut choices, &mut failed);
+    for member in json::members(&data.bytes).lenient() {
+        take(&member, &mut summary, &mut choices, &mut failed);
     }
     let choices = choices.unwrap_or_default();
     if failed {
-        sight.progress = Progress::Warned(UpstreamError::read(&data.bytes));
+        summary.progress = Progress::Warned(UpstreamError::read(&data.bytes));
     }
-    if sight.progress == Progress::Running && finishes(choices) {
-        sight.progress = Progress::Finished;
-        sight.usage = sight.usage.or_else(|| within(choices));
+    if summary.progress == Progress::Running && finishes(choices) {
+        summary.progress = Progress::Finished;
+        summary.usage = summary.usage.or_else(|| within(choices));
     }
     let empty = is_empty_array(choices);
-    sight.usage_only = sight.usage.is_some() && empty;
-    sight.is_delta = !empty && sight.progress == Progress::Running;
-    sight.has_words = sight.is_delta && !choices.is_empty();
-    sight
+    summary.usage_only = summary.usage.is_some() && empty;
+    summary.is_delta = !empty && summary.progress == Progress::Running;
+    summary.has_words = summary.is_delta && !choices.is_empty();
+    summary
 }
 
-fn take<'a>(member: &Member<'a>, sight: &mut Sight, choices: &mut Option<&'a [u8]>, failed: &mut bool) {
+fn take<'a>(
+    member: &Member<'a>,
+    summary: &mut EventSummary,
+    choices: &mut Option<&'a [u8]>,
+    failed: &mut bool,
+) {
     match member.key {
-        b"model" if member.value.first() == Some(&b'"') => sight.model = Some(member.span.clone()),
+        b"model" if member.value.first() == Some(&b'"') => summary.model = Some(member.span.clone()),
         b"choices" => *choices = Some(member.value),
-        b"usage" if member.is_present() => sight.usage = usage::read(member.value),
-        b"service_tier" => sight.rates = rates(member.value),
-        b"x_groq" if sight.usage.is_none() => sight.usage = nested_usage(member.value),
+        b"usage" if member.is_present() => summary.usage = usage::read(member.value),
+        b"service_tier" => summary.rates = rates(member.value),
+        b"x_groq" if summary.usage.is_none() => summary.usage = nested_usage(member.value),
         b"error" => *failed |= member.is_present(),
         // The error frame of servers that put the error's members at the top level.
         b"object" => *failed |= member.value == b"\"error\"",
@@ -52,7 +57,7 @@ fn take<'a>(member: &Member<'a>, sight: &mut Sight, choices: &mut Option<&'a [u8
     }
 }
 
-/// Is there a choice whose `finish_reason` is set?
+/// Whether there is a choice whose `finish_reason` is set.
 fn finishes(choices: &[u8]) -> bool {
     FINISH_REASON.find_iter(choices).any(|at| {
         let rest = choices.get(at + FINISH_REASON.needle().len()..).unwrap_or_default();
@@ -69,8 +74,7 @@ fn within(choices: &[u8]) -> Option<crate::canon::UsagePart> {
 }
 
 fn nested_usage(object: &[u8]) -> Option<crate::canon::UsagePart> {
-    let mut members = json::members(object).map_while(Result::ok);
-    members.find(|member| member.is("usage")).and_then(|member| usage::read(member.value))
+    json::find_member(object, "usage").and_then(|member| usage::read(member.value))
 }
 
 fn is_empty_array(json: &[u8]) -> bool {
@@ -85,21 +89,21 @@ static FINISH_REASON: Lazy<Finder<'static>> = Lazy::new(|| Finder::new(b"\"finis
 mod tests {
     use super::*;
 
-    fn sight(data: &str) -> Sight {
-        read(&Event::parse(format!("data: {data}\n\n").as_bytes()))
+    fn summary(data: &str) -> EventSummary {
+        read(&SseEvent::parse(format!("data: {data}\n\n").as_bytes()))
     }
 
     #[test]
     fn finds_the_models_place_and_not_a_text_about_one() {
         let data = r#"{"id":"c","choices":[{"delta":{"content":"\"model\":\"x\""}}],"model":"gpt"}"#;
-        let span = sight(data).model.unwrap();
+        let span = summary(data).model.unwrap();
         assert_eq!(data.get(span), Some("\"gpt\""));
-        assert_eq!(sight(r#"{"choices":[{"model":"x"}]}"#).model, None);
+        assert_eq!(summary(r#"{"choices":[{"model":"x"}]}"#).model, None);
     }
 
     #[test]
     fn knows_how_far_a_stream_is() {
-        let progress = |data: &str| sight(data).progress;
+        let progress = |data: &str| summary(data).progress;
         assert_eq!(progress(r#"{"choices":[{"finish_reason":null}]}"#), Progress::Running);
         assert_eq!(progress(r#"{"choices":[{"delta":{"content":"finish_reason"}}]}"#), Progress::Running);
         assert_eq!(progress(r#"{"choices":[{"finish_reason" : "stop"}]}"#), Progress::Finished);
@@ -111,13 +115,13 @@ mod tests {
 
     #[test]
     fn tells_usage_alone_from_usage_beside_a_choice() {
-        assert!(sight(r#"{"choices":[ ],"usage":{"prompt_tokens":1}}"#).usage_only);
-        assert!(!sight(r#"{"choices":[],"usage":null,"prompt_filter_results":[]}"#).usage_only);
-        let beside = sight(r#"{"choices":[{"index":0}],"usage":{"prompt_tokens":1}}"#);
+        assert!(summary(r#"{"choices":[ ],"usage":{"prompt_tokens":1}}"#).usage_only);
+        assert!(!summary(r#"{"choices":[],"usage":null,"prompt_filter_results":[]}"#).usage_only);
+        let beside = summary(r#"{"choices":[{"index":0}],"usage":{"prompt_tokens":1}}"#);
         assert!(beside.usage.is_some() && !beside.usage_only);
-        assert!(sight(r#"{"choices":[],"x_groq":{"usage":{"prompt_tokens":1}}}"#).usage.is_some());
+        assert!(summary(r#"{"choices":[],"x_groq":{"usage":{"prompt_tokens":1}}}"#).usage.is_some());
         assert!(
-            sight(r#"{"choices":[{"finish_reason":"stop","usage":{"prompt_tokens":1}}]}"#).usage.is_some()
+            summary(r#"{"choices":[{"finish_reason":"stop","usage":{"prompt_tokens":1}}]}"#).usage.is_some()
         );
     }
 }

@@ -1,14 +1,15 @@
 //! A client's request, in the canonical form.
 
-use crate::canon::{Carry, Losses, Request, Target, Text};
+use crate::canon::{Effort, FieldPolicy, Format, Losses, Request, Target, Text, not_carried};
 use crate::failure::{Failure, Kind, Result};
-use crate::json::{Document, Lit};
+use crate::json::{Document, JsonStr};
 use crate::protocol::field;
 use crate::protocol::node::{Node, Type};
 
 use crate::protocol::messages::fields::FIELDS;
+use crate::protocol::messages::relay::request::ATTRIBUTION;
 
-use super::{members, tools, turn, wish};
+use super::{content, message, reasoning, tools};
 
 /// Reads a request that goes to `target`.
 pub(in crate::protocol::messages) fn read<'a>(
@@ -21,8 +22,10 @@ pub(in crate::protocol::messages) fn read<'a>(
     let mut first = Vec::new();
     Node::of(document).members(|key, node| {
         let field = FIELDS.iter().find(|field| field.name == key);
-        match field.map(|field| field.carry(target.protocol)) {
-            Some(Carry::Mapped | Carry::Own) => member(key, &node, target, &mut request, &mut first, losses),
+        match field.map(|field| field.policy(target.protocol)) {
+            Some(FieldPolicy::Mapped | FieldPolicy::Own) => {
+                member(key, &node, target, &mut request, &mut first, losses)
+            }
             Some(_) => field::take(FIELDS, key, &node, target, &mut request, losses),
             None => losses.drop(&node.path),
         }
@@ -55,7 +58,7 @@ fn member<'a>(
         "messages" => {
             request.turns.clear();
             first.clear();
-            node.items(|message| turn::read(&message, target, &mut request.turns, first, losses))?;
+            node.items(|message| message::read(&message, target, &mut request.turns, first, losses))?;
         }
         "system" => request.system = system(node)?,
         "max_tokens" => request.max_output = Some(limit(node)?),
@@ -66,7 +69,7 @@ fn member<'a>(
         "stop_sequences" => {
             request.stop.clear();
             node.items(|text| {
-                request.stop.push(text.lit()?);
+                request.stop.push(text.json_str()?);
                 Ok(())
             })?;
         }
@@ -78,9 +81,9 @@ fn member<'a>(
             })?;
         }
         "tool_choice" => (request.choice, request.parallel) = tools::choice(node)?,
-        "thinking" => wish::thinking(node, &mut request.thinking, losses)?,
-        "output_config" => wish::output(node, request, losses)?,
-        "output_format" => request.format = wish::format(node)?,
+        "thinking" => reasoning::thinking(node, &mut request.thinking, losses)?,
+        "output_config" => output(node, request, losses)?,
+        "output_format" => request.format = format(node)?,
         "metadata" => node.members(|key, value| {
             match key {
                 "user_id" => request.user = Some(value.string()?),
@@ -102,14 +105,14 @@ fn member<'a>(
 fn system<'a>(node: &Node<'a, '_>) -> Result<Vec<Text<'a>>> {
     let mut blocks = Vec::new();
     if node.kind() == Type::String {
-        let text = without_attribution(node.lit()?, node.text);
+        let text = without_attribution(node.json_str()?, node.text);
         if !text.is_empty() {
             blocks.push(Text::new(text));
         }
         return Ok(blocks);
     }
     node.items(|item| {
-        let text = members::only_text(&item)?;
+        let text = content::only_text(&item)?;
         if !text.text.is_empty() && !text.text.raw().starts_with(ATTRIBUTION) {
             blocks.push(text);
         }
@@ -120,7 +123,7 @@ fn system<'a>(node: &Node<'a, '_>) -> Result<Vec<Text<'a>>> {
 
 /// A large coding client names itself in the first line, with a hash that is another one in each request: a
 /// provider that sees it never finds the prompt in its cache.
-fn without_attribution<'a>(text: Lit<'a>, literal: &'a str) -> Lit<'a> {
+fn without_attribution<'a>(text: JsonStr<'a>, literal: &'a str) -> JsonStr<'a> {
     if !text.raw().starts_with(ATTRIBUTION) {
         return text;
     }
@@ -128,11 +131,46 @@ fn without_attribution<'a>(text: Lit<'a>, literal: &'a str) -> Lit<'a> {
     while let Some((_, after)) = rest.split_once('\\') {
         // What follows a backslash belongs to it, so that `\\n` is no line break.
         if let Some(line) = after.strip_prefix('n') {
-            return Lit::part(line);
+            return JsonStr::part(line);
         }
         rest = after.get(1..).unwrap_or_default();
     }
-    Lit::default()
+    JsonStr::default()
+}
+
+/// Reads `output_config`.
+fn output<'a>(node: &Node<'a, '_>, request: &mut Request<'a>, losses: &mut Losses) -> Result<()> {
+    node.members(|key, value| {
+        match key {
+            "effort" => match Effort::read(&value.string()?) {
+                Some(level) => request.thinking.effort = Some(level),
+                None => losses.drop(&value.path)?,
+            },
+            "format" => request.format = format(&value)?,
+            _ => losses.drop(&value.path)?,
+        }
+        Ok(())
+    })
+}
+
+/// Reads `output_config.format`, or `output_format` as it was called before.
+fn format<'a>(node: &Node<'a, '_>) -> Result<Format<'a>> {
+    let (mut kind, mut schema) = (None, None);
+    node.members(|key, value| {
+        match key {
+            "type" => kind = Some(value.string()?),
+            "schema" => schema = Some(value.raw()?),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    match (kind.as_deref(), schema) {
+        (Some("json_schema"), Some(schema)) => {
+            Ok(Format::Schema { name: None, description: None, schema, strict: None })
+        }
+        (Some("json_schema"), None) => Err(node.missing("schema").wrong("given")),
+        _ => Err(not_carried(node.path.to_string())),
+    }
 }
 
 fn limit(node: &Node<'_, '_>) -> Result<u64> {
@@ -141,8 +179,6 @@ fn limit(node: &Node<'_, '_>) -> Result<u64> {
         limit => Ok(limit),
     }
 }
-
-const ATTRIBUTION: &str = "x-anthropic-billing-header:";
 
 #[cfg(test)]
 #[path = "request_tests.rs"]

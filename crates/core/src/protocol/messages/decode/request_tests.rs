@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::canon::{
-    Args, Cache, Caps, Carrier, Choice, Format, Level, Part, Profile, ProtocolId, Role, Seal, SealKey,
+    Args, Cache, Caps, Carrier, Choice, Effort, Format, Part, Profile, ProtocolId, Role, Seal, SealKey,
     Sealed, Sealer, Source, ThinkingMode, ToolKind,
 };
 use crate::json::Raw;
@@ -103,13 +103,13 @@ fn the_table_decides_about_the_rest() {
     for field in FIELDS {
         let body = with(&format!("\"{}\":{}", field.name, field.sample));
         for protocol in [ProtocolId::Chat, ProtocolId::Responses] {
-            match (field.carry(protocol), decode_to(&body, protocol, false)) {
-                (Carry::Mapped, Ok((_, lost))) => assert_eq!(lost, None, "{}", field.name),
-                (Carry::Dropped, Ok((_, lost))) => assert_eq!(lost.as_deref(), Some(field.name)),
-                (Carry::Refused, Err(failure)) => assert_eq!(failure.param(), Some(field.name)),
+            match (field.policy(protocol), decode_to(&body, protocol, false)) {
+                (FieldPolicy::Mapped, Ok((_, lost))) => assert_eq!(lost, None, "{}", field.name),
+                (FieldPolicy::Dropped, Ok((_, lost))) => assert_eq!(lost.as_deref(), Some(field.name)),
+                (FieldPolicy::Refused, Err(failure)) => assert_eq!(failure.param(), Some(field.name)),
                 (carry, result) => panic!("{}: {carry:?} {:?}", field.name, result.map(|(_, lost)| lost)),
             }
-            if field.carry(protocol) == Carry::Dropped {
+            if field.policy(protocol) == FieldPolicy::Dropped {
                 assert!(decode_to(&body, protocol, true).is_err(), "{}", field.name);
             }
         }
@@ -266,8 +266,8 @@ fn calls_and_results() {
 
 #[test]
 fn thoughts_come_back_in_carriers_or_are_others() {
-    let seal = Seal::Encrypted { id: None, content: Lit::plain("E"), summary: None };
-    let blocks = vec![seal.block(&Lit::default())];
+    let seal = Seal::Encrypted { id: None, content: JsonStr::plain("E"), summary: None };
+    let blocks = vec![seal.block(&JsonStr::default())];
     let block = blocks[0].get().to_owned();
     let carrier = Carrier { blocks };
     let other = carrier.seal(&sealer(), "openai", "gpt-2");
@@ -370,7 +370,7 @@ fn wishes_to_think() {
     }
     assert!(thinking(r#""thinking":{"type":"disabled"}"#).is_off());
     let effort = thinking(r#""output_config":{"effort":"xhigh"}"#);
-    assert_eq!((effort.effort, effort.mode), (Some(Level::Xhigh), None));
+    assert_eq!((effort.effort, effort.mode), (Some(Effort::Xhigh), None));
     let odd =
         r#""thinking":{"type":"new"},"output_config":{"effort":"huge","task_budget":{"type":"tokens"}}"#;
     assert_eq!(lost(&with(odd)), "thinking, output_config.effort, output_config.task_budget");

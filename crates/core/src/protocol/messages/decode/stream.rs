@@ -2,36 +2,39 @@
 
 use std::collections::BTreeMap;
 
-use crate::canon::{Args, Citation, Decode, Event, Finish, Oddity, Profile, Seal, Sink, UpstreamError};
-use crate::json::{self, Lit, Malformed, Raw};
+use crate::canon::{Anomaly, Args, Decode, Event, Finish, Profile, Seal, Sink, UpstreamError};
+use crate::json::{self, JsonStr, Lenient as _, Malformed, Raw};
 use crate::protocol::node::{Node, Type};
+use crate::protocol::pick::{elements, readable_fields_named};
 
 use crate::protocol::messages::usage;
 
+use super::reply::{EMPTY_INPUT, EventWire, cite, whole_input};
+
 /// Reads the answer of a provider.
 #[derive(Debug, Default)]
-pub(in crate::protocol::messages) struct Decoder {
+pub(in crate::protocol::messages) struct MessagesDecoder {
     /// The blocks that are not complete, by their indexes: there may be very many.
-    open: BTreeMap<u64, Block>,
+    open: BTreeMap<u64, OpenBlockState>,
     calls: u32,
     started: bool,
     ended: bool,
     finish: Option<Finish<'static>>,
-    /// Was there text already?
+    /// Whether there was text already.
     spoke: bool,
-    /// Did another block stand behind the last text?
+    /// Whether another block stood behind the last text.
     interrupted: bool,
 }
 
 #[derive(Debug)]
-enum Block {
+enum OpenBlockState {
     Text {
         spoke: bool,
     },
     Thinking {
         spoke: bool,
         sealed: bool,
-        signature: Lit<'static>,
+        signature: JsonStr<'static>,
     },
     Call {
         key: u32,
@@ -47,7 +50,7 @@ enum Block {
     Other,
 }
 
-impl Decoder {
+impl MessagesDecoder {
     pub(in crate::protocol::messages) fn new(_profile: &Profile) -> Self {
         Self::default()
     }
@@ -77,7 +80,7 @@ impl Decoder {
 
     /// Blocks that come complete.
     fn blocks(&mut self, content: &Node<'_, '_>, sink: &mut Sink<'_>) {
-        for (index, (_, span)) in json::elements(content.text.as_bytes()).map_while(Result::ok).enumerate() {
+        for (index, (_, span)) in json::elements(content.text.as_bytes()).lenient().enumerate() {
             let index = u64::try_from(index).unwrap_or(u64::MAX);
             let block = Node::root(content.text.get(span).unwrap_or_default());
             self.block_start(index, &block, sink);
@@ -91,8 +94,8 @@ impl Decoder {
         self.finish = Some(match &*reason {
             "end_turn" | "compaction" => Finish::Stop,
             "stop_sequence" => {
-                let text = delta.find("stop_sequence").and_then(|text| text.lit().ok());
-                Finish::StopSequence(text.map(Lit::into_owned))
+                let text = delta.find("stop_sequence").and_then(|text| text.json_str().ok());
+                Finish::StopSequence(text.map(JsonStr::into_owned))
             }
             "tool_use" => Finish::ToolUse,
             "max_tokens" => Finish::Length,
@@ -100,12 +103,12 @@ impl Decoder {
             "refusal" => {
                 let details = delta.find("stop_details");
                 let words = details.and_then(|details| details.find("explanation"));
-                let words = words.and_then(|words| words.lit().ok()).filter(|words| !words.is_empty());
-                Finish::Refusal(words.map(Lit::into_owned))
+                let words = words.and_then(|words| words.json_str().ok()).filter(|words| !words.is_empty());
+                Finish::Refusal(words.map(JsonStr::into_owned))
             }
             "pause_turn" => Finish::Pause,
             _ => {
-                sink(Event::Odd(Oddity::Finish));
+                sink(Event::Anomaly(Anomaly::Finish));
                 self.usual_finish()
             }
         });
@@ -131,44 +134,46 @@ impl Decoder {
 
     fn block_start(&mut self, index: u64, block: &Node<'_, '_>, sink: &mut Sink<'_>) {
         self.block_stop(index, sink);
-        let [kind, id, name, input] = pick(block.text, ["type", "id", "name", "input"]);
-        let kind = kind.and_then(Lit::read).unwrap_or_default();
+        let [kind, id, name, input] = readable_fields_named(block.text, ["type", "id", "name", "input"]);
+        let kind = kind.and_then(JsonStr::read).unwrap_or_default();
         let state = match kind.raw() {
-            "text" => Block::Text { spoke: false },
-            "thinking" => Block::Thinking { spoke: false, sealed: false, signature: Lit::default() },
+            "text" => OpenBlockState::Text { spoke: false },
+            "thinking" => {
+                OpenBlockState::Thinking { spoke: false, sealed: false, signature: JsonStr::default() }
+            }
             "redacted_thinking" => {
-                if let Some(data) = block.find("data").and_then(|data| data.lit().ok()) {
+                if let Some(data) = block.find("data").and_then(|data| data.json_str().ok()) {
                     sink(Event::Seal(Seal::Redacted(data)));
                 }
-                Block::Other
+                OpenBlockState::Other
             }
             "tool_use" => self.call(id, name, input, sink),
-            "server_tool_use" if name == Some(WEB_SEARCH) => Block::Search {
-                id: id.and_then(Lit::read).unwrap_or_default().decode().into_owned(),
+            "server_tool_use" if name == Some(WEB_SEARCH) => OpenBlockState::Search {
+                id: id.and_then(JsonStr::read).unwrap_or_default().decode().into_owned(),
                 input: input.unwrap_or_default().to_owned(),
             },
             // What the provider's own tools do and find is not the client's business.
-            kind if kind == "server_tool_use" || kind.ends_with("_tool_result") => Block::Other,
+            kind if kind == "server_tool_use" || kind.ends_with("_tool_result") => OpenBlockState::Other,
             _ => {
-                sink(Event::Odd(Oddity::Content));
-                Block::Other
+                sink(Event::Anomaly(Anomaly::Content));
+                OpenBlockState::Other
             }
         };
-        self.interrupted |= !matches!(state, Block::Text { .. });
+        self.interrupted |= !matches!(state, OpenBlockState::Text { .. });
         self.open.insert(index, state);
         match kind.raw() {
             "text" => {
-                let [text, citations] = pick(block.text, ["text", "citations"]);
+                let [text, citations] = readable_fields_named(block.text, ["text", "citations"]);
                 self.text(index, text, sink);
-                for citation in list(citations.unwrap_or_default()) {
+                for citation in elements(citations.unwrap_or_default()) {
                     cite(&Node::root(citation), sink);
                 }
             }
             "thinking" => {
-                let [text, signature] = pick(block.text, ["thinking", "signature"]);
+                let [text, signature] = readable_fields_named(block.text, ["thinking", "signature"]);
                 self.thought(index, text, sink);
-                if let Some(Block::Thinking { signature: waiting, .. }) = self.find(index) {
-                    *waiting = signature.and_then(Lit::read).unwrap_or_default().into_owned();
+                if let Some(OpenBlockState::Thinking { signature: waiting, .. }) = self.find(index) {
+                    *waiting = signature.and_then(JsonStr::read).unwrap_or_default().into_owned();
                 }
             }
             _ => {}
@@ -181,36 +186,39 @@ impl Decoder {
         name: Option<&str>,
         input: Option<&str>,
         sink: &mut Sink<'_>,
-    ) -> Block {
+    ) -> OpenBlockState {
         let key = self.calls;
         self.calls += 1;
         sink(Event::Open {
             key,
-            id: id.and_then(Lit::read).unwrap_or_default().into_text(),
+            id: id.and_then(JsonStr::read).unwrap_or_default().into_text(),
             namespace: None,
-            name: name.and_then(Lit::read).unwrap_or_default().into_text(),
+            name: name.and_then(JsonStr::read).unwrap_or_default().into_text(),
             custom: false,
         });
-        Block::Call { key, input: input.and_then(whole_input) }
+        OpenBlockState::Call { key, input: input.and_then(whole_input) }
     }
 
     fn block_delta(&mut self, index: u64, delta: &str, sink: &mut Sink<'_>) {
-        let [kind, text, thinking, json, signature, citation] =
-            pick(delta, ["type", "text", "thinking", "partial_json", "signature", "citation"]);
+        let [kind, text, thinking, json, signature, citation] = readable_fields_named(
+            delta,
+            ["type", "text", "thinking", "partial_json", "signature", "citation"],
+        );
         match kind.unwrap_or_default() {
             r#""text_delta""# => self.text(index, text, sink),
             r#""thinking_delta""# => self.thought(index, thinking, sink),
             r#""input_json_delta""# => self.input(index, json, sink),
             r#""signature_delta""# => {
-                let signature = signature.and_then(Lit::read).filter(|text| !text.is_empty());
-                if let (Some(Block::Thinking { sealed, .. }), Some(text)) = (self.find(index), signature)
+                let signature = signature.and_then(JsonStr::read).filter(|text| !text.is_empty());
+                if let (Some(OpenBlockState::Thinking { sealed, .. }), Some(text)) =
+                    (self.find(index), signature)
                     && !std::mem::replace(sealed, true)
                 {
                     sink(Event::Seal(Seal::Signature(text)));
                 }
             }
             r#""citations_delta""# => {
-                if let (Some(Block::Text { .. }), Some(citation)) = (self.find(index), citation) {
+                if let (Some(OpenBlockState::Text { .. }), Some(citation)) = (self.find(index), citation) {
                     cite(&Node::root(citation), sink);
                 }
             }
@@ -219,8 +227,8 @@ impl Decoder {
     }
 
     fn text(&mut self, index: u64, literal: Option<&str>, sink: &mut Sink<'_>) {
-        let Some(text) = literal.and_then(Lit::read).filter(|text| !text.is_empty()) else { return };
-        let Some(Block::Text { spoke }) = self.find(index) else { return };
+        let Some(text) = literal.and_then(JsonStr::read).filter(|text| !text.is_empty()) else { return };
+        let Some(OpenBlockState::Text { spoke }) = self.find(index) else { return };
         if !std::mem::replace(spoke, true) && std::mem::replace(&mut self.interrupted, false) && self.spoke {
             sink(Event::Break);
         }
@@ -229,22 +237,22 @@ impl Decoder {
     }
 
     fn thought(&mut self, index: u64, literal: Option<&str>, sink: &mut Sink<'_>) {
-        let Some(text) = literal.and_then(Lit::read).filter(|text| !text.is_empty()) else { return };
-        if let Some(Block::Thinking { spoke, sealed: false, .. }) = self.find(index) {
+        let Some(text) = literal.and_then(JsonStr::read).filter(|text| !text.is_empty()) else { return };
+        if let Some(OpenBlockState::Thinking { spoke, sealed: false, .. }) = self.find(index) {
             *spoke = true;
             sink(Event::Thought(text));
         }
     }
 
     fn input(&mut self, index: u64, literal: Option<&str>, sink: &mut Sink<'_>) {
-        let Some(text) = literal.and_then(Lit::read).filter(|text| !text.is_empty()) else { return };
+        let Some(text) = literal.and_then(JsonStr::read).filter(|text| !text.is_empty()) else { return };
         match self.find(index) {
-            Some(Block::Call { key, input }) => {
+            Some(OpenBlockState::Call { key, input }) => {
                 *input = None;
-                sink(Event::Args { key: *key, part: Args::Lit(text) });
+                sink(Event::Args { key: *key, part: Args::Str(text) });
             }
-            Some(Block::Search { input, .. }) if input.len() < LONGEST_SEARCH => {
-                if input == EMPTY {
+            Some(OpenBlockState::Search { input, .. }) if input.len() < MAX_SEARCH_BYTES => {
+                if input == EMPTY_INPUT {
                     input.clear();
                 }
                 input.push_str(&text.decode());
@@ -256,39 +264,39 @@ impl Decoder {
     fn block_stop(&mut self, index: u64, sink: &mut Sink<'_>) {
         let Some(block) = self.open.remove(&index) else { return };
         match block {
-            Block::Text { spoke: true } => sink(Event::Close(None)),
-            Block::Thinking { sealed: false, signature, .. } if !signature.is_empty() => {
+            OpenBlockState::Text { spoke: true } => sink(Event::Close(None)),
+            OpenBlockState::Thinking { sealed: false, signature, .. } if !signature.is_empty() => {
                 sink(Event::Seal(Seal::Signature(signature)));
             }
-            Block::Thinking { spoke: true, sealed: false, .. } => sink(Event::Close(None)),
-            Block::Call { key, input } => {
+            OpenBlockState::Thinking { spoke: true, sealed: false, .. } => sink(Event::Close(None)),
+            OpenBlockState::Call { key, input } => {
                 if let Some(input) = input {
                     sink(Event::Args { key, part: Args::Raw(input) });
                 }
                 sink(Event::Close(Some(key)));
             }
-            Block::Search { id, input } => {
-                let query = Node::root(&input).find("query").and_then(|query| query.lit().ok());
+            OpenBlockState::Search { id, input } => {
+                let query = Node::root(&input).find("query").and_then(|query| query.json_str().ok());
                 sink(Event::Search { id: id.into(), query: query.unwrap_or_default() });
             }
-            Block::Text { .. } | Block::Thinking { .. } | Block::Other => {}
+            OpenBlockState::Text { .. } | OpenBlockState::Thinking { .. } | OpenBlockState::Other => {}
         }
     }
 
-    fn find(&mut self, index: u64) -> Option<&mut Block> {
+    fn find(&mut self, index: u64) -> Option<&mut OpenBlockState> {
         self.open.get_mut(&index)
     }
 }
 
-impl Decode for Decoder {
+impl Decode for MessagesDecoder {
     fn event(&mut self, name: Option<&str>, data: &str, sink: &mut Sink<'_>) -> Result<(), Malformed> {
         if data == "[DONE]" || self.ended {
             return Ok(());
         }
-        let wire = Wire::read(data)?;
-        let kind = wire.kind.and_then(Lit::read);
+        let wire = EventWire::read(data)?;
+        let kind = wire.kind.and_then(JsonStr::read);
         let index = wire.index.and_then(|index| index.parse().ok()).unwrap_or(0);
-        match kind.as_ref().map(Lit::raw).or(name).unwrap_or_default() {
+        match kind.as_ref().map(JsonStr::raw).or(name).unwrap_or_default() {
             "message_start" => {
                 let message = Node::root(wire.message.unwrap_or("{}"));
                 self.start(&message, sink);
@@ -344,82 +352,11 @@ impl Decode for Decoder {
     }
 }
 
-/// The members of an event, before they are read.
-#[derive(Default)]
-struct Wire<'d> {
-    kind: Option<&'d str>,
-    index: Option<&'d str>,
-    delta: Option<&'d str>,
-    block: Option<&'d str>,
-    message: Option<&'d str>,
-    usage: Option<&'d str>,
-}
-
-impl<'d> Wire<'d> {
-    fn read(data: &'d str) -> Result<Self, Malformed> {
-        let mut wire = Self::default();
-        let mut members = json::members(data.as_bytes());
-        for member in members.by_ref() {
-            let member = member?;
-            let value = data.get(member.span.clone()).filter(|value| *value != "null");
-            match member.key {
-                b"type" => wire.kind = value,
-                b"index" => wire.index = value,
-                b"delta" => wire.delta = value,
-                b"content_block" => wire.block = value,
-                b"message" => wire.message = value,
-                b"usage" => wire.usage = value,
-                _ => {}
-            }
-        }
-        members.finish()?;
-        Ok(wire)
-    }
-}
-
-/// Members of an object, in one pass.
-fn pick<'d, const N: usize>(object: &'d str, names: [&str; N]) -> [Option<&'d str>; N] {
-    let mut found = [None; N];
-    for member in json::members(object.as_bytes()).map_while(Result::ok) {
-        for (place, name) in found.iter_mut().zip(names) {
-            if member.key == name.as_bytes() && member.is_present() {
-                *place = object.get(member.span.clone());
-            }
-        }
-    }
-    found
-}
-
-fn list(array: &str) -> impl Iterator<Item = &str> {
-    json::elements(array.as_bytes()).map_while(Result::ok).filter_map(|(_, span)| array.get(span))
-}
-
-/// The input that a block begins with, unless it is only the usual `{}` before the real one.
-fn whole_input(input: &str) -> Option<Raw<'static>> {
-    let mut compact = Vec::with_capacity(input.len());
-    json::compact(input, &mut compact);
-    let input = String::from_utf8(compact).ok().filter(|input| input != EMPTY)?;
-    Raw::read_owned(input).filter(Raw::is_object)
-}
-
-/// Where text comes from, if it is a page of the web: other sources have no place elsewhere.
-fn cite(citation: &Node<'_, '_>, sink: &mut Sink<'_>) {
-    let [kind, url, title] = pick(citation.text, ["type", "url", "title"]);
-    if kind == Some(r#""web_search_result_location""#)
-        && let Some(url) = url.and_then(Lit::read)
-    {
-        let title = title.and_then(Lit::read).unwrap_or_default();
-        sink(Event::Cite(Citation { url, title, span: None }));
-    }
-}
-
-const EMPTY: &str = "{}";
-
 /// The provider's search of the web, as its blocks name it.
 const WEB_SEARCH: &str = r#""web_search""#;
 
 /// Bytes of a search that are looked at.
-const LONGEST_SEARCH: usize = 64 << 10;
+const MAX_SEARCH_BYTES: usize = 64 << 10;
 
 #[cfg(test)]
 #[path = "stream_tests.rs"]

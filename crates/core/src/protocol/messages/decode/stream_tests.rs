@@ -14,7 +14,7 @@ fn show(event: &Event<'_>) -> String {
         Event::Cite(cite) => format!("cite {} {}", cite.url.raw(), cite.title.raw()),
         Event::Search { id, query } => format!("search {id} {}", query.raw()),
         Event::Open { key, id, name, .. } => format!("open {key} {id} {name}"),
-        Event::Args { key, part: Args::Lit(text) } => format!("args {key} {}", text.decode()),
+        Event::Args { key, part: Args::Str(text) } => format!("args {key} {}", text.decode()),
         Event::Args { key, part: Args::Raw(json) } => format!("args {key} {}", json.get()),
         Event::Usage(part) => format!(
             "usage {:?} {:?} {:?} {:?} {:?}",
@@ -26,7 +26,7 @@ fn show(event: &Event<'_>) -> String {
 }
 
 fn run(events: &[&str]) -> Vec<String> {
-    let (mut decoder, mut seen) = (Decoder::new(&Profile::default()), Vec::new());
+    let (mut decoder, mut seen) = (MessagesDecoder::new(&Profile::default()), Vec::new());
     for event in events {
         decoder.event(None, event, &mut |event| seen.push(show(&event))).unwrap();
     }
@@ -35,7 +35,7 @@ fn run(events: &[&str]) -> Vec<String> {
 }
 
 fn reply(body: &str) -> Vec<String> {
-    let (mut decoder, mut seen) = (Decoder::new(&Profile::default()), Vec::new());
+    let (mut decoder, mut seen) = (MessagesDecoder::new(&Profile::default()), Vec::new());
     decoder.reply(body, &mut |event| seen.push(show(&event))).unwrap();
     seen
 }
@@ -155,13 +155,13 @@ fn reasons_to_end() {
     for (reason, finish) in [
         ("\"end_turn\"", "Finish(Stop)"),
         ("\"compaction\"", "Finish(Stop)"),
-        ("\"stop_sequence\",\"stop_sequence\":\"END\"", "Finish(StopSequence(Some(Lit(3 bytes))))"),
+        ("\"stop_sequence\",\"stop_sequence\":\"END\"", "Finish(StopSequence(Some(JsonStr(3 bytes))))"),
         ("\"tool_use\"", "Finish(ToolUse)"),
         ("\"max_tokens\"", "Finish(Length)"),
         ("\"model_context_window_exceeded\"", "Finish(ContextWindow)"),
         (
             "\"refusal\",\"stop_details\":{\"type\":\"refusal\",\"explanation\":\"No.\"}",
-            "Finish(Refusal(Some(Lit(3 bytes))))",
+            "Finish(Refusal(Some(JsonStr(3 bytes))))",
         ),
         ("\"refusal\"", "Finish(Refusal(None))"),
         ("\"pause_turn\"", "Finish(Pause)"),
@@ -171,7 +171,7 @@ fn reasons_to_end() {
         assert_eq!(seen[4..], [finish, "End"], "{reason}");
     }
     let novel = run(&[START, &ends("\"something_new\""), STOP]);
-    assert_eq!(novel[4..], ["Odd(Finish)", "Finish(Stop)", "End"]);
+    assert_eq!(novel[4..], ["Anomaly(Finish)", "Finish(Stop)", "End"]);
     let last_wins = run(&[START, &ends("\"end_turn\""), &ends("\"max_tokens\""), STOP]);
     assert_eq!(last_wins[5..], ["Finish(Length)", "End"]);
 }
@@ -186,7 +186,7 @@ fn failures_and_ends_that_come_too_early() {
     assert_eq!(run(&[START, text])[3..], ["text a"]);
     let said = run(&[START, text, &ends("\"end_turn\"")]);
     assert_eq!(said[5..], ["Close(None)", "Finish(Stop)", "End"]);
-    let mut decoder = Decoder::new(&Profile::default());
+    let mut decoder = MessagesDecoder::new(&Profile::default());
     for odd in ["{", "x", "[]", "{\"type\":\"message_stop\"} x"] {
         assert!(decoder.event(None, odd, &mut |_| panic!("{odd}")).is_err(), "{odd}");
     }
@@ -199,7 +199,7 @@ fn failures_and_ends_that_come_too_early() {
         r#"{"type":"content_block_delta","index":5,"delta":{"type":"text_delta","text":"lost"}}"#,
         r#"{"type":"message_delta","delta":7,"usage":"x"}"#,
     ] {
-        let counted = |event: &Event<'_>| matches!(event, Event::Odd(Oddity::Content));
+        let counted = |event: &Event<'_>| matches!(event, Event::Anomaly(Anomaly::Content));
         decoder.event(None, odd, &mut |event| assert!(counted(&event), "{odd} {event:?}")).unwrap();
     }
     let mut named = Vec::new();
@@ -243,7 +243,7 @@ fn a_whole_answer_is_its_stream() {
         "Break",
         "text b",
         "Close(None)",
-        "Odd(Content)",
+        "Anomaly(Content)",
         "usage Some(5) None None Some(7) Some(3)",
         "Finish(Length)",
         "End",
@@ -254,7 +254,7 @@ fn a_whole_answer_is_its_stream() {
         [r#"fail Some("api_error") m"#]
     );
     assert!(reply("{}").is_empty());
-    assert!(Decoder::default().reply("[1]", &mut |_| ()).is_err());
+    assert!(MessagesDecoder::default().reply("[1]", &mut |_| ()).is_err());
     // Legal, and empty.
     assert_eq!(reply(r#"{"content":[],"stop_reason":"end_turn"}"#), ["start -", "Finish(Stop)", "End"]);
 }
@@ -263,7 +263,7 @@ fn a_whole_answer_is_its_stream() {
 fn counts_replace_and_are_never_added() {
     // Cases 109 to 111.
     let collect = |events: &[&str]| {
-        let (mut decoder, mut answer) = (Decoder::default(), Answer::default());
+        let (mut decoder, mut answer) = (MessagesDecoder::default(), Answer::default());
         for event in events {
             decoder.event(None, event, &mut |event| answer.take(event).unwrap()).unwrap();
         }

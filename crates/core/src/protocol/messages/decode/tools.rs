@@ -7,7 +7,7 @@ use crate::failure::Result;
 use crate::json::Raw;
 use crate::protocol::node::Node;
 
-use super::members;
+use super::content;
 
 /// Reads one tool.
 pub(super) fn read<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Tool<'a>> {
@@ -29,7 +29,7 @@ pub(super) fn read<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Tool<
     node.members(|key, value| {
         match key {
             "name" => tool.name = value.string()?,
-            "cache_control" => tool.cache = members::cache(&value),
+            "cache_control" => tool.cache = content::cache(&value),
             _ => {}
         }
         Ok(())
@@ -43,10 +43,10 @@ fn function<'a>(node: &Node<'a, '_>, mut tool: Tool<'a>, losses: &mut Losses) ->
         match key {
             "type" => {}
             "name" => (tool.name, named) = (value.string()?, true),
-            "description" => tool.description = Some(value.lit()?).filter(|text| !text.is_empty()),
+            "description" => tool.description = Some(value.json_str()?).filter(|text| !text.is_empty()),
             "input_schema" => schema = Some(value.raw()?),
             "strict" => strict = Some(value.bool()?),
-            "cache_control" => tool.cache = members::cache(&value),
+            "cache_control" => tool.cache = content::cache(&value),
             // A tool that would be loaded later is an ordinary one, and so on.
             _ if matches!(value.text, "false" | "[]") => {}
             _ => losses.drop(&value.path)?,
@@ -82,7 +82,7 @@ fn domains<'a>(node: &Node<'a, '_>) -> Result<Option<Raw<'a>>> {
     let mut any = false;
     node.items(|domain| {
         any = true;
-        domain.lit().map(|_| ())
+        domain.json_str().map(|_| ())
     })?;
     if any { node.raw().map(Some) } else { Ok(None) }
 }

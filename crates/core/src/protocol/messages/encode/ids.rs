@@ -3,15 +3,15 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use crate::canon::{Part, Request, hash};
+use crate::canon::{Part, Request, short_hash};
 
 /// The ids of a request's calls as the provider gets them. Empty where all of them are fine as they are.
 #[derive(Debug, Default)]
-pub(super) struct Ids<'r> {
+pub(super) struct CallIds<'r> {
     changed: HashMap<&'r str, String>,
 }
 
-impl<'r> Ids<'r> {
+impl<'r> CallIds<'r> {
     pub(super) fn new(request: &'r Request<'_>) -> Self {
         if ids(request).all(is_allowed) {
             return Self::default();
@@ -24,7 +24,7 @@ impl<'r> Ids<'r> {
             }
             let mut new: String = id.chars().map(|c| if allowed(c) { c } else { '_' }).collect();
             if new.is_empty() || taken.contains(&new) {
-                new = format!("{new}_{}", hash(id));
+                new = format!("{new}_{}", short_hash(id));
             }
             taken.insert(new.clone());
             if new != id {
@@ -80,20 +80,20 @@ mod tests {
     #[test]
     fn other_characters_are_replaced_and_collisions_avoided() {
         let request = request(&["functions.Bash:0", "a.b", "a_b", "a:b", "", "toolu_1", "a.b"]);
-        let ids = Ids::new(&request);
+        let ids = CallIds::new(&request);
         assert_eq!(ids.of("functions.Bash:0"), "functions_Bash_0");
         assert_eq!(ids.of("a.b"), "a_b");
-        assert_eq!(ids.of("a_b"), format!("a_b_{}", hash("a_b")));
-        assert_eq!(ids.of("a:b"), format!("a_b_{}", hash("a:b")));
-        assert_eq!(ids.of(""), format!("_{}", hash("")));
+        assert_eq!(ids.of("a_b"), format!("a_b_{}", short_hash("a_b")));
+        assert_eq!(ids.of("a:b"), format!("a_b_{}", short_hash("a:b")));
+        assert_eq!(ids.of(""), format!("_{}", short_hash("")));
         assert_eq!(ids.of("toolu_1"), "toolu_1");
     }
 
     #[test]
     fn what_follows_changes_nothing_before() {
         let (short, long) = (request(&["a.b"]), request(&["a.b", "a_b"]));
-        assert_eq!(Ids::new(&short).of("a.b"), Ids::new(&long).of("a.b"));
+        assert_eq!(CallIds::new(&short).of("a.b"), CallIds::new(&long).of("a.b"));
         let long = "x".repeat(90);
-        assert_eq!(Ids::default().of(&long), long);
+        assert_eq!(CallIds::default().of(&long), long);
     }
 }

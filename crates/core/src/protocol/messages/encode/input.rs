@@ -3,26 +3,26 @@
 use serde::de::IgnoredAny;
 
 use crate::canon::Args;
-use crate::json::{self, Lit, Raw, write};
+use crate::json::{self, JsonStr, Raw, write};
 
 /// Appends the `input` of a call.
 pub(super) fn write(args: &Args<'_>, custom: bool, out: &mut Vec<u8>) {
     match args {
-        Args::Lit(text) if custom => wrapped(text, out),
-        Args::Lit(text) => object(text, out),
+        Args::Str(text) if custom => wrapped(text, out),
+        Args::Str(text) => object(text, out),
         Args::Raw(json) => value(json.get().trim(), out),
     }
 }
 
 /// A freeform tool's text, as the only member of an object.
-fn wrapped(text: &Lit<'_>, out: &mut Vec<u8>) {
+fn wrapped(text: &JsonStr<'_>, out: &mut Vec<u8>) {
     write::object(out, |o| {
-        o.lit("input", text);
+        o.json_str("input", text);
     });
 }
 
 /// The object that a text holds. A text that holds none is kept, in an object: repairing JSON is guessing.
-fn object(text: &Lit<'_>, out: &mut Vec<u8>) {
+fn object(text: &JsonStr<'_>, out: &mut Vec<u8>) {
     // Nearly always it is an object, which is decoded to where it belongs.
     let start = out.len();
     unescape(text.raw(), out);
@@ -35,7 +35,7 @@ fn object(text: &Lit<'_>, out: &mut Vec<u8>) {
 }
 
 /// What a text means that is not simply an object.
-fn odd(text: &Lit<'_>, out: &mut Vec<u8>) {
+fn odd(text: &JsonStr<'_>, out: &mut Vec<u8>) {
     let decoded = text.decode();
     let trimmed = decoded.trim();
     // Some servers send an empty object first, and what they mean after it.
@@ -47,7 +47,7 @@ fn odd(text: &Lit<'_>, out: &mut Vec<u8>) {
         Some(json) => value(json.get(), out),
         None if meant.is_empty() => out.extend_from_slice(EMPTY.as_bytes()),
         None => write::object(out, |o| {
-            o.lit("_raw_arguments", text);
+            o.json_str("_raw_arguments", text);
         }),
     }
 }
@@ -100,7 +100,7 @@ fn value(json: &str, out: &mut Vec<u8>) {
     if json.starts_with('{') {
         return json::compact(json, out);
     }
-    let inner = Lit::read(json).map(|text| text.into_text());
+    let inner = JsonStr::read(json).map(|text| text.into_text());
     match inner.as_deref().and_then(Raw::read).filter(Raw::is_object) {
         Some(object) => json::compact(object.get(), out),
         None => write::object(out, |o| {
@@ -132,7 +132,7 @@ mod tests {
             (r#"{"a":1} and so on"#, r#"{"_raw_arguments":"{\"a\":1} and so on"}"#),
         ] {
             let mut out = Vec::new();
-            write(&Args::Lit(Lit::of(arguments)), false, &mut out);
+            write(&Args::Str(JsonStr::of(arguments)), false, &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), input, "{arguments}");
         }
     }
@@ -143,7 +143,7 @@ mod tests {
             let mut out = Vec::new();
             unescape(inner, &mut out);
             let literal = format!("\"{inner}\"");
-            assert_eq!(String::from_utf8(out).unwrap(), Lit::read(&literal).unwrap().decode(), "{inner}");
+            assert_eq!(String::from_utf8(out).unwrap(), JsonStr::read(&literal).unwrap().decode(), "{inner}");
         }
         let mut out = Vec::new();
         unescape(r"\ud83dx\ude00\ud83d\u0041", &mut out);
@@ -155,7 +155,7 @@ mod tests {
         let mut out = Vec::new();
         write(&Args::Raw(Raw::constant(r#"{"a": 1}"#)), false, &mut out);
         write(&Args::Raw(Raw::constant("null")), false, &mut out);
-        write(&Args::Lit(Lit::of("*** Begin\n\"x\"")), true, &mut out);
+        write(&Args::Str(JsonStr::of("*** Begin\n\"x\"")), true, &mut out);
         let expected = r#"{"a":1}{"value":null}{"input":"*** Begin\n\"x\""}"#;
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }

@@ -5,14 +5,14 @@ use crate::json::write::Object;
 
 /// Marks are asked for in the order of the prompt: tools, instructions, messages. The last ones are kept.
 #[derive(Debug)]
-pub(super) struct Marks {
+pub(super) struct CacheMarks {
     /// So many of the first ones are left out.
     skip: usize,
 }
 
-impl Marks {
+impl CacheMarks {
     pub(super) fn new(wanted: usize, at_the_end: bool) -> Self {
-        Self { skip: wanted.saturating_sub(MOST - usize::from(at_the_end)) }
+        Self { skip: wanted.saturating_sub(MAX_MARK_COUNT - usize::from(at_the_end)) }
     }
 
     /// Writes the next mark, if there is one here and it is among those that are kept.
@@ -56,4 +56,4 @@ fn inner(part: &Part<'_>) -> Option<Cache> {
 }
 
 /// Marks that a request may have.
-const MOST: usize = 4;
+const MAX_MARK_COUNT: usize = 4;

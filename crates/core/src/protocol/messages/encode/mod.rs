@@ -1,17 +1,15 @@
 //! From the canonical form to the protocol: requests for providers and answers for clients.
 
-mod block;
-mod form;
+mod answer;
+mod content;
+mod format;
 mod ids;
 mod input;
 mod mark;
-mod media;
 mod message;
-mod plan;
 mod reasoning;
 mod samplers;
 mod schema;
-mod think;
 mod tools;
 
 pub(super) mod reply;

@@ -3,23 +3,23 @@
 use bytes::Bytes;
 
 use crate::canon::{Answer, Args, Context, Segment, SegmentKind};
-use crate::json::Lit;
+use crate::json::JsonStr;
 use crate::json::write::{self, Array};
 
 use crate::protocol::messages::usage;
 
+use super::answer::{self, OpaqueBlock, StopMembers};
 use super::input;
-use super::message::{self, Opaque, Stop};
 
 /// Writes the answer's body.
 pub(in crate::protocol::messages) fn write(answer: &Answer, context: &Context) -> Bytes {
     let mut out = Vec::new();
     let refused = refused(answer);
-    let stop = Stop::new(answer.finish.as_ref(), answer.calls(), refused.as_ref(), context);
+    let stop = StopMembers::new(answer.finish.as_ref(), answer.calls(), refused.as_ref(), context);
     let counts = answer.usage.clone().unwrap_or_default();
     let tier = if answer.tier.as_deref() == Some("priority") { "priority" } else { "standard" };
     write::object(&mut out, |o| {
-        message::head(answer.id.as_deref(), context, o);
+        answer::head(answer.id.as_deref(), context, o);
         o.array("content", |blocks| {
             let mut spoke = false;
             for part in &answer.segments {
@@ -44,7 +44,7 @@ fn segment(segment: &Segment, spoke: &mut bool, context: &Context, blocks: &mut 
             if shown && !segment.text.is_empty() {
                 *spoke |= segment.kind == SegmentKind::Text;
                 blocks.object(|o| {
-                    o.text("type", "text").lit("text", &segment.lit());
+                    o.text("type", "text").json_str("text", &segment.json_str());
                 });
             }
         }
@@ -54,34 +54,34 @@ fn segment(segment: &Segment, spoke: &mut bool, context: &Context, blocks: &mut 
         SegmentKind::Call { id, name, custom, .. } => {
             blocks.object(|o| {
                 o.text("type", "tool_use").text("id", id).text("name", name);
-                o.value("input", |out| input::write(&Args::Lit(segment.lit()), *custom, out));
+                o.value("input", |out| input::write(&Args::Str(segment.json_str()), *custom, out));
             });
         }
     }
 }
 
 fn reasoning(segment: &Segment, context: &Context, blocks: &mut Array<'_>) {
-    let (text, hidden) = (segment.lit(), context.show_reasoning == Some(false));
+    let (text, hidden) = (segment.json_str(), context.show_reasoning == Some(false));
     let (shown, opaque) = match hidden || text.is_empty() {
-        true => (Lit::default(), Opaque::of_hidden(&segment.seals, &text, context)),
-        false => (text.borrow(), Some(Opaque::of_shown(&segment.seals, &text, context))),
+        true => (JsonStr::default(), OpaqueBlock::of_hidden(&segment.seals, &text, context)),
+        false => (text.borrow(), Some(OpaqueBlock::of_shown(&segment.seals, &text, context))),
     };
     let Some(opaque) = opaque else { return };
     blocks.object(|o| match opaque {
-        Opaque::Signature(signature) => {
-            o.text("type", "thinking").lit("thinking", &shown).lit("signature", &signature);
+        OpaqueBlock::Signature(signature) => {
+            o.text("type", "thinking").json_str("thinking", &shown).json_str("signature", &signature);
         }
-        Opaque::Redacted(data) => {
-            o.text("type", "redacted_thinking").lit("data", &data);
+        OpaqueBlock::Redacted(data) => {
+            o.text("type", "redacted_thinking").json_str("data", &data);
         }
     });
 }
 
 /// What the model said to decline.
-fn refused(answer: &Answer) -> Option<Lit<'static>> {
+fn refused(answer: &Answer) -> Option<JsonStr<'static>> {
     let refusals = answer.segments.iter().filter(|segment| segment.kind == SegmentKind::Refusal);
-    let words: Vec<_> = refusals.map(Segment::lit).collect();
-    (!words.is_empty()).then(|| Lit::concat(&words.iter().collect::<Vec<_>>()))
+    let words: Vec<_> = refusals.map(Segment::json_str).collect();
+    (!words.is_empty()).then(|| JsonStr::concat(&words.iter().collect::<Vec<_>>()))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::json::Raw;
 
 fn context() -> Context {
     Context {
-        model: Lit::plain("vendor/m"),
+        model: JsonStr::plain("vendor/m"),
         origin: "deepseek".into(),
         upstream_model: "ds".into(),
         sealer: Sealer::new(&SealKey::new([7; 32]), "account"),
@@ -36,7 +36,7 @@ fn call<'a>(custom: bool) -> Event<'a> {
 }
 
 fn args<'a>(json: &str) -> Event<'a> {
-    Event::Args { key: 0, part: Args::Lit(Lit::of(json)) }
+    Event::Args { key: 0, part: Args::Str(JsonStr::of(json)) }
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn a_whole_answer() {
     );
     let seen = body(vec![
         Event::Tier("priority".into()),
-        Event::Text(Lit::of("Hi\n")),
+        Event::Text(JsonStr::of("Hi\n")),
         Event::Usage(usage),
         Event::Finish(Finish::Length),
     ]);
@@ -90,12 +90,12 @@ fn arguments_are_objects() {
 
 #[test]
 fn reasoning_as_in_a_stream() {
-    let thought = || Event::Thought(Lit::plain("T"));
+    let thought = || Event::Thought(JsonStr::plain("T"));
     let carrier = |blocks| context().seal(&Carrier { blocks });
-    let seal = || Seal::Encrypted { id: None, content: Lit::plain("E"), summary: None };
-    let block = || vec![seal().block(&Lit::default())];
+    let seal = || Seal::Encrypted { id: None, content: JsonStr::plain("E"), summary: None };
+    let block = || vec![seal().block(&JsonStr::default())];
     assert_eq!(
-        content(vec![thought(), Event::Seal(Seal::Plain), Event::Text(Lit::plain("x"))]),
+        content(vec![thought(), Event::Seal(Seal::Plain), Event::Text(JsonStr::plain("x"))]),
         format!(
             r#"[{{"type":"thinking","thinking":"T","signature":"{}"}},{{"type":"text","text":"x"}}]"#,
             carrier(vec![])
@@ -113,8 +113,8 @@ fn reasoning_as_in_a_stream() {
     assert_eq!(
         content(vec![
             thought(),
-            Event::Seal(Seal::Signature(Lit::plain("S"))),
-            Event::Seal(Seal::Redacted(Lit::plain("D")))
+            Event::Seal(Seal::Signature(JsonStr::plain("S"))),
+            Event::Seal(Seal::Redacted(JsonStr::plain("D")))
         ]),
         r#"[{"type":"thinking","thinking":"T","signature":"S"},{"type":"redacted_thinking","data":"D"}]"#
     );
@@ -122,9 +122,9 @@ fn reasoning_as_in_a_stream() {
 
 #[test]
 fn refusals() {
-    let refused = body(vec![Event::Refusal(Lit::plain("No.")), Event::Finish(Finish::Stop)]);
+    let refused = body(vec![Event::Refusal(JsonStr::plain("No.")), Event::Finish(Finish::Stop)]);
     assert!(refused.contains(r#""content":[{"type":"text","text":"No."}],"stop_reason":"refusal""#));
     assert!(refused.contains(r#""stop_details":{"type":"refusal","category":null,"explanation":"No."}"#));
-    let both = content(vec![Event::Text(Lit::plain("x")), Event::Refusal(Lit::plain("No."))]);
+    let both = content(vec![Event::Text(JsonStr::plain("x")), Event::Refusal(JsonStr::plain("No."))]);
     assert_eq!(both, r#"[{"type":"text","text":"x"}]"#);
 }

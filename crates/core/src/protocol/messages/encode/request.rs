@@ -1,41 +1,46 @@
 //! A request for a provider, from the canonical form.
 
-use crate::canon::{Losses, Names, Offer, Request, Role, Target, hex, not_carried};
+use crate::canon::{Losses, Offer, Request, Role, Target, ToolNames, ToolSupport, not_carried, sha256_hex};
 use crate::failure::Result;
 use crate::json::write::{self, Object};
 use crate::protocol::Written;
 
-use super::block::Blocks;
-use super::form::Form;
-use super::ids::Ids;
-use super::mark::{self, Marks};
-use super::plan::Plan;
-use super::samplers::Samplers;
-use super::think::Thought;
-use super::tools::{self, Pick};
+use super::content::Blocks;
+use super::format::AnswerFormat;
+use super::ids::CallIds;
+use super::mark::{self, CacheMarks};
+use super::message::MessagePlan;
+use super::reasoning::{Obstacles, ThinkingPlan};
+use super::samplers::SamplerMembers;
+use super::tools::{self, ForcedTool};
 
 /// Writes the request.
 pub(in crate::protocol::messages) fn write(
     request: &Request<'_>,
     target: &Target<'_>,
-    names: &Names,
+    names: &ToolNames,
     losses: &mut Losses,
     out: &mut Vec<u8>,
 ) -> Result<Written> {
     let caps = target.caps;
-    let offer = Offer::new(&request.tools, request.choice.as_ref(), caps.web_search, false, losses)?;
-    let pick = Pick::of(&offer, caps, losses)?;
-    let mut plan = Plan::new(request, target, losses)?;
+    let support = ToolSupport { web_search: caps.web_search, subsets: false };
+    let offer = Offer::new(&request.tools, request.choice.as_ref(), support, losses)?;
+    let pick = ForcedTool::of(&offer, caps, losses)?;
+    let mut plan = MessagePlan::new(request, target, losses)?;
     plan.check_prefill(caps.prefill)?;
-    let forced = pick.as_ref().is_some_and(Pick::is_forced);
-    let thought = Thought::decide(request, target, &plan, forced, losses)?;
+    let obstacles = Obstacles {
+        is_forced: pick.as_ref().is_some_and(ForcedTool::is_forced),
+        is_prefilled: plan.is_prefilled(),
+        called_without_thinking: plan.called_without_thinking(),
+    };
+    let thought = ThinkingPlan::decide(request, target, obstacles, losses)?;
     let can_force = caps.forced_tool && offer.tools.is_empty() && !thought.is_on();
-    let form = Form::of(request, target, can_force);
-    let samplers = Samplers::new(request, target, thought.is_on(), losses)?;
+    let form = AnswerFormat::of(request, target, can_force);
+    let samplers = SamplerMembers::new(request, target, thought.is_on(), losses)?;
     let stop = stop(request, losses)?;
     let tier = tier(request, losses)?;
     absent(request, losses)?;
-    let mut blocks = Blocks { names, ids: Ids::new(request), marks: marks(request, &offer, &plan) };
+    let mut blocks = Blocks { names, ids: CallIds::new(request), marks: marks(request, &offer, &plan) };
     write::object(out, |o| {
         o.text("model", target.model);
         if !request.counting {
@@ -68,18 +73,18 @@ pub(in crate::protocol::messages) fn write(
     Ok(Written { answer_tool: form.answer_tool(), prefix: None })
 }
 
-fn system(plan: &Plan<'_, '_>, form: &Form<'_>, blocks: &mut Blocks<'_>, o: &mut Object<'_>) {
+fn system(plan: &MessagePlan<'_, '_>, form: &AnswerFormat<'_>, blocks: &mut Blocks<'_>, o: &mut Object<'_>) {
     let texts = || plan.system.iter().filter(|text| !text.text.is_blank());
     if texts().next().is_none() && !form.asks() {
         return;
     }
     o.array("system", |list| {
         texts().for_each(|text| blocks.text(text, list));
-        form.ask(list);
+        form.write_instructions(list);
     });
 }
 
-fn messages(plan: &Plan<'_, '_>, blocks: &mut Blocks<'_>, o: &mut Object<'_>) {
+fn messages(plan: &MessagePlan<'_, '_>, blocks: &mut Blocks<'_>, o: &mut Object<'_>) {
     let prefilled = plan.is_prefilled();
     o.array("messages", |list| {
         let mut messages = plan.messages().peekable();
@@ -110,7 +115,7 @@ fn rest(request: &Request<'_>, stop: bool, tier: Option<&str>, o: &mut Object<'_
     if stop {
         o.array("stop_sequences", |list| {
             for text in request.stop.iter().filter(|text| !text.is_blank()) {
-                list.lit(text);
+                list.json_str(text);
             }
         });
     }
@@ -120,7 +125,7 @@ fn rest(request: &Request<'_>, stop: bool, tier: Option<&str>, o: &mut Object<'_
                 o.text("user_id", user);
             }
             false => {
-                o.text("user_id", &hex(user));
+                o.text("user_id", &sha256_hex(user));
             }
         });
     }
@@ -135,7 +140,7 @@ fn rest(request: &Request<'_>, stop: bool, tier: Option<&str>, o: &mut Object<'_
     }
 }
 
-/// Are there texts that end the answer? Blank ones are refused by the provider.
+/// Whether there are texts that end the answer. Blank ones are refused by the provider.
 fn stop(request: &Request<'_>, losses: &mut Losses) -> Result<bool> {
     for (index, _) in request.stop.iter().enumerate().filter(|(_, text)| text.is_blank()) {
         losses.drop_named(&format!("stop[{index}]"))?;
@@ -167,24 +172,24 @@ fn absent(request: &Request<'_>, losses: &mut Losses) -> Result<()> {
 /// The provider refuses mail addresses and phone numbers: then a hash stands for the user, always the same.
 fn is_anonymous(user: &str) -> bool {
     let digits = user.bytes().filter(u8::is_ascii_digit).count();
-    let phone = (SHORTEST_PHONE..=LONGEST_PHONE).contains(&digits)
+    let phone = (MIN_PHONE_DIGITS..=MAX_PHONE_DIGITS).contains(&digits)
         && user.chars().all(|c| c.is_ascii_digit() || matches!(c, '+' | '-' | ' ' | '(' | ')' | '.' | '/'));
     let printable = user.chars().all(|c| !c.is_control());
-    printable && user.chars().count() <= LONGEST_USER && !user.contains('@') && !phone
+    printable && user.chars().count() <= MAX_USER_LEN && !user.contains('@') && !phone
 }
 
-fn marks(request: &Request<'_>, offer: &Offer<'_, '_>, plan: &Plan<'_, '_>) -> Marks {
+fn marks(request: &Request<'_>, offer: &Offer<'_, '_>, plan: &MessagePlan<'_, '_>) -> CacheMarks {
     let tools = offer.tools.iter().filter(|tool| tool.cache.is_some()).count();
     let system = plan.system.iter().filter(|text| text.cache.is_some() && !text.text.is_blank()).count();
-    Marks::new(tools + system + plan.marks(), request.cache.is_some())
+    CacheMarks::new(tools + system + plan.marks(), request.cache.is_some())
 }
 
 /// Characters of a user's id.
-const LONGEST_USER: usize = 256;
+const MAX_USER_LEN: usize = 256;
 
 /// Digits of phone numbers.
-const SHORTEST_PHONE: usize = 7;
-const LONGEST_PHONE: usize = 15;
+const MIN_PHONE_DIGITS: usize = 7;
+const MAX_PHONE_DIGITS: usize = 15;
 
 #[cfg(test)]
 #[path = "request_tests.rs"]

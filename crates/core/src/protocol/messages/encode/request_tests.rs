@@ -2,15 +2,15 @@
 
 use super::*;
 use crate::canon::{
-    AnthropicVersion, Args, Audio, Cache, Call, Caps, Carrier, Choice, Chosen, Document, Format, Grammar,
-    Image, Level, Part, Profile, ProtocolId, Reasoning, Samplers as Sent, Sealed, Sealer, Source, Text,
+    AnthropicVersion, Args, Audio, Cache, Call, Caps, Carrier, Choice, Chosen, DocumentPart, Effort, Format,
+    Grammar, Image, Part, Profile, ProtocolId, Reasoning, Samplers as Sent, Sealed, Sealer, Source, Text,
     Thinking, ThinkingMode, Tool, ToolKind, ToolResult, Turn, WebSearch,
 };
 use crate::failure::Failure;
-use crate::json::{Lit, Raw};
+use crate::json::{JsonStr, Raw};
 
-#[path = "wish_tests.rs"]
-mod wishes;
+#[path = "reasoning_tests.rs"]
+mod reasoning_requested;
 
 #[path = "tools_tests.rs"]
 mod tools_offered;
@@ -51,7 +51,7 @@ fn with(
         caps: &caps,
         sealer: &Sealer::default(),
     };
-    let names = Names::new(&request.tools, 128, false);
+    let names = ToolNames::new(&request.tools, 128, false);
     let (mut losses, mut out) = (Losses::new(strict), Vec::new());
     let written = write(request, &target, &names, &mut losses, &mut out)?;
     let body = String::from_utf8(out).unwrap();
@@ -65,7 +65,7 @@ fn messages(turns: Vec<Turn<'_>>, model: &str) -> String {
 }
 
 fn text(text: &str) -> Part<'static> {
-    Part::Text(Text::new(Lit::of(text)))
+    Part::Text(Text::new(JsonStr::of(text)))
 }
 
 fn said(role: Role, words: &str) -> Turn<'static> {
@@ -86,7 +86,7 @@ fn call_with(id: &'static str, name: &'static str, args: &str) -> Part<'static> 
         namespace: None,
         name: name.into(),
         custom: false,
-        args: Args::Lit(Lit::of(args)),
+        args: Args::Str(JsonStr::of(args)),
         extra: None,
     })
 }
@@ -107,8 +107,8 @@ fn simple() -> Request<'static> {
     Request { turns: vec![user("Hi")], ..Request::default() }
 }
 
-fn effort(level: Level) -> Request<'static> {
-    let mode = (level == Level::None).then_some(ThinkingMode::Off);
+fn effort(level: Effort) -> Request<'static> {
+    let mode = (level == Effort::None).then_some(ThinkingMode::Off);
     Request { thinking: Thinking { mode, effort: Some(level), ..Thinking::default() }, ..simple() }
 }
 
@@ -145,9 +145,9 @@ fn message(role: &str, blocks: &[&str]) -> String {
 fn a_simple_request() {
     let request = Request {
         stream: true,
-        system: vec![Text::new(Lit::of("S")), Text::new(Lit::of("T"))],
+        system: vec![Text::new(JsonStr::of("S")), Text::new(JsonStr::of("T"))],
         max_output: Some(10),
-        stop: vec![Lit::of("END")],
+        stop: vec![JsonStr::of("END")],
         ..simple()
     };
     let expected = concat!(
@@ -266,7 +266,7 @@ fn the_user_comes_first_and_instructions_alone_are_the_user() {
     let turns = vec![said(Role::Assistant, "Hi"), user("Hello")];
     assert!(messages(turns, SONNET).starts_with(&format!("[{},", message("user", &[&block(".")]))));
     // Case 7.
-    let request = Request { system: vec![Text::new(Lit::of("S"))], ..Request::default() };
+    let request = Request { system: vec![Text::new(JsonStr::of("S"))], ..Request::default() };
     let wire = encode(&request, SONNET).unwrap();
     assert_eq!(wire.get("messages").unwrap(), format!("[{}]", message("user", &[&block("S")])));
     assert_eq!(wire.get("system"), None);
@@ -349,7 +349,7 @@ fn an_answer_is_continued_by_models_that_do_so() {
     // Calls without results are for the provider to refuse.
     let open = vec![user("Hi"), Turn::new(Role::Assistant, vec![call("a")])];
     assert!(messages(open, OPUS_5).ends_with(&format!("{}]", message("assistant", &[CALL_A]))));
-    let thinking = Thinking { effort: Some(Level::Low), ..Thinking::default() };
+    let thinking = Thinking { effort: Some(Effort::Low), ..Thinking::default() };
     let both = Request { turns: turns(), thinking, ..Request::default() };
     assert!(encode(&both, SONNET).is_err());
 }
@@ -360,13 +360,13 @@ fn thoughts_come_first_and_what_is_none_is_left_out() {
     let native = r#"{"type":"thinking","thinking":"T \u00e9","signature":"S=="}"#;
     let thought = |block| {
         let carrier = Carrier { blocks: vec![Raw::constant(block)] };
-        let text = Some(Lit::of("T"));
+        let text = Some(JsonStr::of("T"));
         Part::Reasoning(Reasoning { text, sealed: Some(Sealed::Carried(carrier)) })
     };
     let turns = |thought| vec![user("Hi"), Turn::new(Role::Assistant, vec![thought, call("a")]), result("a")];
     assert!(messages(turns(thought(native)), SONNET).contains(&message("assistant", &[native, CALL_A])));
     assert!(messages(turns(thought("{}")), SONNET).contains(&message("assistant", &[CALL_A])));
-    let plain = Part::Reasoning(Reasoning { text: Some(Lit::of("T")), sealed: None });
+    let plain = Part::Reasoning(Reasoning { text: Some(JsonStr::of("T")), sealed: None });
     assert!(messages(turns(plain), SONNET).contains(&message("assistant", &[CALL_A])));
 }
 
@@ -375,12 +375,12 @@ fn media() {
     let base64 =
         |mime: &'static str, data: &'static str| Source::Base64 { mime: mime.into(), data: data.into() };
     let image = |source| {
-        let detail = Some(Lit::of("low"));
+        let detail = Some(JsonStr::of("low"));
         Part::Image(Image { source, path: "image".into(), detail, cache: None })
     };
     let file = |source| {
-        let (name, context) = (Some(Lit::of("a.pdf")), None);
-        Part::Document(Document { source, path: "file".into(), name, context, cache: None })
+        let (name, context) = (Some(JsonStr::of("a.pdf")), None);
+        Part::Document(DocumentPart { source, path: "file".into(), name, context, cache: None })
     };
     let written = |part| {
         let request = Request { turns: vec![Turn::new(Role::User, vec![part])], ..Request::default() };
@@ -388,20 +388,20 @@ fn media() {
     };
     let ok = |part| written(part).unwrap();
     assert!(
-        ok(image(Source::Url(Lit::of("https://x/y.png"))))
+        ok(image(Source::Url(JsonStr::of("https://x/y.png"))))
             .contains(r#"[{"type":"image","source":{"type":"url","url":"https://x/y.png"}}]"#)
     );
     assert!(ok(image(base64("application/pdf", "JVBE"))).contains(
         r#"{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"JVBE"}}"#
     ));
     assert!(
-        ok(file(Source::Url(Lit::of("https://x/y.pdf")))).contains(
+        ok(file(Source::Url(JsonStr::of("https://x/y.pdf")))).contains(
             r#"{"type":"document","source":{"type":"url","url":"https://x/y.pdf"},"title":"a.pdf"}"#
         )
     );
     let plain = r#"{"type":"document","source":{"type":"text","media_type":"text/plain","data":"Hi"},"title":"a.pdf"}"#;
     assert!(ok(file(base64("text/plain", "SGk"))).contains(plain));
-    assert!(ok(file(Source::Text(Lit::of("Hi")))).contains(plain));
+    assert!(ok(file(Source::Text(JsonStr::of("Hi")))).contains(plain));
     assert!(ok(file(base64("image/png", "AAAA"))).contains(r#"[{"type":"image","source""#));
     // Case 48.
     let svg = written(image(base64("image/svg+xml", "PHN2Zz4="))).unwrap_err();
@@ -409,10 +409,10 @@ fn media() {
     assert_eq!(svg.param(), Some("image"));
     let word = written(file(base64("application/msword", "AAAA"))).unwrap_err();
     assert_eq!((word.code(), word.param()), ("unsupported_file_type", Some("file")));
-    let speech = Audio { data: Lit::of("AA"), format: Lit::of("wav"), path: "speech".into() };
+    let speech = Audio { data: JsonStr::of("AA"), format: JsonStr::of("wav"), path: "speech".into() };
     let speech = written(Part::Audio(speech)).unwrap_err();
     assert_eq!((speech.status(), speech.param()), (400, Some("speech")));
-    assert!(ok(Part::Refusal(Lit::of("No."))).contains(&block("No.")));
+    assert!(ok(Part::Refusal(JsonStr::of("No."))).contains(&block("No.")));
 }
 
 #[test]
@@ -424,7 +424,7 @@ fn users_stay_anonymous() {
     assert_eq!(id("user_12345678"), r#"{"user_id":"user_12345678"}"#);
     // Case 65.
     for personal in ["a@b.co", "+41 (0)79 123-45-67", "a\u{7}b"] {
-        assert_eq!(id(personal), format!(r#"{{"user_id":"{}"}}"#, hex(personal)));
+        assert_eq!(id(personal), format!(r#"{{"user_id":"{}"}}"#, sha256_hex(personal)));
     }
 }
 
@@ -443,7 +443,7 @@ fn tiers_never_cost_more() {
 fn the_last_four_marks_are_kept() {
     // Case 70.
     let cache = Some(Cache { long: false });
-    let marked = |words: &str, cache| Text { text: Lit::of(words), cache };
+    let marked = |words: &str, cache| Text { text: JsonStr::of(words), cache };
     let tool = Tool { cache, ..function("f") };
     let inner = Part::Text(marked("r", Some(Cache { long: true })));
     let turns = vec![
@@ -474,7 +474,7 @@ fn counting_needs_the_prompt_only() {
         counting: true,
         stream: true,
         max_output: Some(9),
-        stop: vec![Lit::of("x")],
+        stop: vec![JsonStr::of("x")],
         user: Some("u".into()),
         ..sampled(Some("0.5"), None, None)
     };
@@ -489,7 +489,7 @@ fn counting_needs_the_prompt_only() {
 fn strict_mode_and_what_has_no_place() {
     assert!(with(&sampled(Some("0.2"), None, None), OPUS_5, &Profile::default(), true).is_err());
     assert!(encode(&Request { logprobs: Some(2), ..simple() }, SONNET).is_err());
-    let request = Request { verbosity: Some(Lit::of("low")), ..simple() };
+    let request = Request { verbosity: Some(JsonStr::of("low")), ..simple() };
     assert_eq!(encode(&request, SONNET).unwrap().lost.as_deref(), Some("verbosity"));
 }
 

@@ -7,13 +7,13 @@ use crate::json::write::Object;
 
 /// What is left of the sampling parameters, as they are spelled.
 #[derive(Debug, Default)]
-pub(super) struct Samplers<'r> {
+pub(super) struct SamplerMembers<'r> {
     temperature: Option<&'r str>,
     top_p: Option<&'r str>,
     top_k: Option<&'r str>,
 }
 
-impl<'r> Samplers<'r> {
+impl<'r> SamplerMembers<'r> {
     /// What the model takes; `thinks`: while it thinks it takes less.
     ///
     /// # Errors
@@ -37,15 +37,17 @@ impl<'r> Samplers<'r> {
         let mut kept = Self::default();
         match temperature {
             Some((_, value)) if none || thinks => lose("temperature", value, losses)?,
-            Some((_, value)) if value > HIGHEST => {
-                losses.change("temperature", HIGHEST_AS_TEXT)?;
-                kept.temperature = Some(HIGHEST_AS_TEXT);
+            Some((_, value)) if value > MAX_TEMPERATURE => {
+                losses.change("temperature", MAX_TEMPERATURE_TEXT)?;
+                kept.temperature = Some(MAX_TEMPERATURE_TEXT);
             }
             other => kept.temperature = other.map(|(text, _)| text),
         }
         let both = both && kept.temperature.is_some();
         match top_p {
-            Some((_, value)) if none || both || thinks && !(LOWEST_TOP_P..=1.0).contains(&value) => {
+            Some((_, value))
+                if none || both || thinks && !(MIN_TOP_P_WITH_THINKING..=1.0).contains(&value) =>
+            {
                 lose("top_p", value, losses)?;
             }
             other => kept.top_p = other.map(|(text, _)| text),
@@ -78,8 +80,8 @@ fn number(raw: &Raw<'_>) -> f64 {
 }
 
 /// The highest temperature of the protocol.
-const HIGHEST: f64 = 1.0;
-const HIGHEST_AS_TEXT: &str = "1.0";
+const MAX_TEMPERATURE: f64 = 1.0;
+const MAX_TEMPERATURE_TEXT: &str = "1.0";
 
 /// The lowest nucleus with which a model thinks.
-const LOWEST_TOP_P: f64 = 0.95;
+const MIN_TOP_P_WITH_THINKING: f64 = 0.95;

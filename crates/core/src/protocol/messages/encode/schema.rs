@@ -1,17 +1,17 @@
 //! Schemas that the provider enforces on its answers, and those that the input of a tool may have.
 //!
-//! It compiles them and refuses what it can not enforce, so such keywords move into descriptions, and every
+//! It compiles them and refuses what it cannot enforce, so such keywords move into descriptions, and every
 //! object is closed. Where closing would change what is allowed there is no such schema.
 
 use std::fmt::Write as _;
 
 use crate::json::write::{self, Object};
-use crate::json::{self, Lit, Member, Raw};
+use crate::json::{self, JsonStr, Lenient as _, Member, Raw};
 
 /// The schema that the provider can enforce; `None` where it would mean something else.
 pub(super) fn enforceable(schema: &Raw<'_>) -> Option<Vec<u8>> {
     let text = schema.get().trim();
-    let mut survey = Survey::default();
+    let mut survey = SchemaSurvey::default();
     survey.schema(text, 0);
     if survey.is_open() {
         return None;
@@ -21,7 +21,7 @@ pub(super) fn enforceable(schema: &Raw<'_>) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Is the schema enforceable as it is?
+/// Whether the schema is enforceable as it is.
 pub(super) fn is_exact(schema: &Raw<'_>) -> bool {
     let mut compact = Vec::with_capacity(schema.get().len());
     json::compact(schema.get(), &mut compact);
@@ -31,14 +31,14 @@ pub(super) fn is_exact(schema: &Raw<'_>) -> bool {
 /// Whether a schema can be that of a tool's input.
 pub(super) fn may_be_input(schema: &Raw<'_>) -> bool {
     let schema = schema.get().trim();
-    let mut members = json::members(schema.as_bytes()).map_while(Result::ok);
+    let mut members = json::members(schema.as_bytes()).lenient();
     schema.starts_with('{')
         && members.find(|member| member.is("type")).is_none_or(|kind| kind.value == br#""object""#)
 }
 
 /// What decides whether a schema can be enforced.
 #[derive(Debug, Default)]
-struct Survey<'s> {
+struct SchemaSurvey<'s> {
     open: bool,
     optional: usize,
     unions: usize,
@@ -47,18 +47,18 @@ struct Survey<'s> {
     within: Option<&'s str>,
 }
 
-impl<'s> Survey<'s> {
+impl<'s> SchemaSurvey<'s> {
     fn is_open(&self) -> bool {
         self.open
-            || self.optional > MOST_OPTIONAL
-            || self.unions > MOST_UNIONS
-            || self.references.len() > MOST_REFERENCES
+            || self.optional > MAX_OPTIONAL_COUNT
+            || self.unions > MAX_UNION_COUNT
+            || self.references.len() > MAX_REFERENCE_COUNT
             || self.is_recursive()
     }
 
     /// Reads one schema and those in it: never deeper than a document may be.
     fn schema(&mut self, schema: &'s str, depth: usize) {
-        if depth > DEEPEST {
+        if depth > MAX_DEPTH {
             self.open = true;
         }
         if self.open || !schema.starts_with('{') {
@@ -89,7 +89,7 @@ impl<'s> Survey<'s> {
                     closed = value == "false";
                     self.open |= !closed;
                 }
-                b"required" => required = json::elements(value.as_bytes()).map_while(Result::ok).count(),
+                b"required" => required = json::elements(value.as_bytes()).lenient().count(),
                 b"$ref" => self.reference(value),
                 _ => {}
             }
@@ -115,7 +115,7 @@ impl<'s> Survey<'s> {
     }
 
     fn list(&mut self, array: &'s str, depth: usize) {
-        for (_, span) in json::elements(array.as_bytes()).map_while(Result::ok) {
+        for (_, span) in json::elements(array.as_bytes()).lenient() {
             self.schema(array.get(span).unwrap_or_default(), depth + 1);
         }
     }
@@ -129,7 +129,7 @@ impl<'s> Survey<'s> {
         }
     }
 
-    /// Does a definition refer to itself, over others or not? What refers to nothing is taken out, step by
+    /// Whether a definition refers to itself, over others or not. What refers to nothing is taken out, step by
     /// step, and a circle is left.
     fn is_recursive(&self) -> bool {
         let mut edges: Vec<_> =
@@ -148,7 +148,7 @@ impl<'s> Survey<'s> {
 
 /// What is to be known of a schema before it is written.
 #[derive(Default)]
-struct Facts<'s> {
+struct SchemaFacts<'s> {
     is_object: bool,
     closes: bool,
     has_union: bool,
@@ -159,7 +159,7 @@ struct Facts<'s> {
     note: String,
 }
 
-impl<'s> Facts<'s> {
+impl<'s> SchemaFacts<'s> {
     fn read(schema: &'s str) -> Self {
         let mut facts = Self::default();
         for (member, value) in members(schema) {
@@ -184,7 +184,7 @@ impl<'s> Facts<'s> {
         facts
     }
 
-    /// Is it a keyword that can only be described?
+    /// Whether it is a keyword that can only be described.
     fn is_noted(&self, key: &[u8], value: &str) -> bool {
         match key {
             b"minItems" => value.parse::<u64>().is_ok_and(|least| least > 1),
@@ -204,7 +204,7 @@ impl<'s> Facts<'s> {
         let _ = write!(self.note, "{start}{key}: {value}");
     }
 
-    /// Are there values that the type forbids?
+    /// Whether there are values that the type forbids.
     fn contradicts(&self) -> bool {
         let (Some(kind), Some(values)) = (self.kind, self.values) else { return false };
         let allows = |value: &str| match value.as_bytes().first() {
@@ -218,7 +218,7 @@ impl<'s> Facts<'s> {
                     || kind.contains("\"integer\"") && !value.contains(['.', 'e', 'E'])
             }
         };
-        let mut all = json::elements(values.as_bytes()).map_while(Result::ok);
+        let mut all = json::elements(values.as_bytes()).lenient();
         !all.all(|(_, span)| allows(values.get(span).unwrap_or_default()))
     }
 }
@@ -228,7 +228,7 @@ fn edit(schema: &str, out: &mut Vec<u8>) {
     if !schema.starts_with('{') {
         return json::compact(schema, out);
     }
-    let facts = Facts::read(schema);
+    let facts = SchemaFacts::read(schema);
     write::object(out, |o| {
         for (member, value) in members(schema) {
             keyword(&member, value, &facts, o);
@@ -242,7 +242,7 @@ fn edit(schema: &str, out: &mut Vec<u8>) {
     });
 }
 
-fn keyword(member: &Member<'_>, value: &str, facts: &Facts<'_>, o: &mut Object<'_>) {
+fn keyword(member: &Member<'_>, value: &str, facts: &SchemaFacts<'_>, o: &mut Object<'_>) {
     let name = std::str::from_utf8(member.key).unwrap_or_default();
     match name {
         "$schema" | "$id" => {}
@@ -272,8 +272,8 @@ fn keyword(member: &Member<'_>, value: &str, facts: &Facts<'_>, o: &mut Object<'
 
 fn describe(literal: &str, note: &str, o: &mut Object<'_>) {
     o.string("description", |out| {
-        let text = Lit::read(literal).unwrap_or_default();
-        out.lit(&text);
+        let text = JsonStr::read(literal).unwrap_or_default();
+        out.json_str(&text);
         if !note.is_empty() {
             out.plain(if text.is_empty() { "" } else { "\n" });
             out.plain(note);
@@ -283,7 +283,7 @@ fn describe(literal: &str, note: &str, o: &mut Object<'_>) {
 
 fn list(array: &str, out: &mut Vec<u8>) {
     out.push(b'[');
-    for (index, (_, span)) in json::elements(array.as_bytes()).map_while(Result::ok).enumerate() {
+    for (index, (_, span)) in json::elements(array.as_bytes()).lenient().enumerate() {
         if index > 0 {
             out.push(b',');
         }
@@ -293,13 +293,13 @@ fn list(array: &str, out: &mut Vec<u8>) {
 }
 
 fn members(object: &str) -> impl Iterator<Item = (Member<'_>, &str)> {
-    json::members(object.as_bytes()).map_while(Result::ok).map(move |member| {
+    json::members(object.as_bytes()).lenient().map(move |member| {
         let value = object.get(member.span.clone()).unwrap_or_default();
         (member, value)
     })
 }
 
-/// Keywords that can not be enforced.
+/// Keywords that cannot be enforced.
 const NOTED: &[&str] = &[
     "minimum",
     "maximum",
@@ -335,14 +335,14 @@ const FORMATS: &[&str] =
 const LOCAL: [&str; 2] = ["\"#/$defs/", "\"#/definitions/"];
 
 /// What the provider's compiler takes at most.
-const MOST_OPTIONAL: usize = 24;
-const MOST_UNIONS: usize = 16;
+const MAX_OPTIONAL_COUNT: usize = 24;
+const MAX_UNION_COUNT: usize = 16;
 
 /// References after which a schema is not looked at any further.
-const MOST_REFERENCES: usize = 256;
+const MAX_REFERENCE_COUNT: usize = 256;
 
 /// Schemas within each other: no schema that was made by hand or by a library is deeper.
-const DEEPEST: usize = 40;
+const MAX_DEPTH: usize = 40;
 
 #[cfg(test)]
 mod tests {

@@ -2,34 +2,34 @@
 
 use std::sync::Arc;
 
-use crate::canon::{Context, Encode, Event, Finish, Queue, Seal, SegmentKind, Step, Usage};
+use crate::canon::{Context, Encode, Event, Finish, Overflow, Queue, Seal, SegmentKind, SegmentStep, Usage};
 use crate::failure::Failure;
-use crate::json::Lit;
+use crate::json::JsonStr;
 use crate::json::write::{self, Object};
 
 use crate::protocol::messages::{error, usage};
 
-use super::message::{self, Opaque, Stop};
+use super::answer::{self, OpaqueBlock, StopMembers};
 
 /// Writes the stream for a client.
 #[derive(Debug)]
-pub(in crate::protocol::messages) struct Encoder {
+pub(in crate::protocol::messages) struct MessagesEncoder {
     queue: Queue,
-    state: State,
+    state: MessageWriter,
 }
 
 #[derive(Debug)]
-struct State {
+struct MessageWriter {
     context: Arc<Context>,
     started: bool,
     ended: bool,
     /// The index of the next block.
     index: u64,
-    block: Block,
+    block: OpenBlock,
     usage: Usage,
     finish: Option<Finish<'static>>,
     calls: bool,
-    /// Was there text already?
+    /// Whether there was text already.
     spoke: bool,
     /// What the model said to decline: the inside of a literal.
     refused: Option<String>,
@@ -37,7 +37,7 @@ struct State {
 
 /// The block that is being written.
 #[derive(Debug)]
-enum Block {
+enum OpenBlock {
     Text,
     Refusal {
         shown: bool,
@@ -54,14 +54,14 @@ enum Block {
     None,
 }
 
-impl Encoder {
+impl MessagesEncoder {
     pub(in crate::protocol::messages) fn new(context: Arc<Context>) -> Self {
-        let state = State {
+        let state = MessageWriter {
             context,
             started: false,
             ended: false,
             index: 0,
-            block: Block::None,
+            block: OpenBlock::None,
             usage: Usage::default(),
             finish: None,
             calls: false,
@@ -72,7 +72,7 @@ impl Encoder {
     }
 }
 
-impl Encode for Encoder {
+impl Encode for MessagesEncoder {
     fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
         let Self { queue, state } = self;
         if state.ended {
@@ -90,7 +90,7 @@ impl Encode for Encoder {
             }
             event => {
                 if queue.take(event, &mut |step| state.step(step, out)).is_err() {
-                    self.fail(&Failure::provider("the provider's pieces are too far apart"), out);
+                    self.fail(&Failure::provider(Overflow::DETAIL), out);
                 }
             }
         }
@@ -106,14 +106,14 @@ impl Encode for Encoder {
     }
 }
 
-impl State {
+impl MessageWriter {
     fn start(&mut self, id: Option<&str>, out: &mut Vec<u8>) {
         if std::mem::replace(&mut self.started, true) {
             return;
         }
         send("message_start", out, |o| {
             o.object("message", |o| {
-                message::head(id, &self.context, o);
+                answer::head(id, &self.context, o);
                 o.json("content", "[]").null("stop_reason").null("stop_sequence");
                 o.object("usage", |o| usage::write(&self.usage, o));
             });
@@ -123,8 +123,8 @@ impl State {
     fn end(&mut self, out: &mut Vec<u8>) {
         self.start(None, out);
         self.ended = true;
-        let refused = self.refused.as_deref().map(Lit::part);
-        let stop = Stop::new(self.finish.as_ref(), self.calls, refused.as_ref(), &self.context);
+        let refused = self.refused.as_deref().map(JsonStr::part);
+        let stop = StopMembers::new(self.finish.as_ref(), self.calls, refused.as_ref(), &self.context);
         send("message_delta", out, |o| {
             o.object("delta", |o| stop.write(o));
             o.object("usage", |o| usage::write(&self.usage, o));
@@ -132,15 +132,15 @@ impl State {
         send("message_stop", out, |_| {});
     }
 
-    fn step(&mut self, step: Step<'_>, out: &mut Vec<u8>) {
+    fn step(&mut self, step: SegmentStep<'_>, out: &mut Vec<u8>) {
         self.start(None, out);
         match step {
-            Step::Open { kind, .. } => self.open(kind, out),
-            Step::Delta(text) => self.delta(&text, out),
-            Step::Close { seals, .. } => self.close(seals, out),
-            Step::Opaque(seals) => self.opaque(seals, &Lit::default(), out),
+            SegmentStep::Open { kind, .. } => self.open(kind, out),
+            SegmentStep::Delta(text) => self.delta(&text, out),
+            SegmentStep::Close { seals, .. } => self.close(seals, out),
+            SegmentStep::Opaque(seals) => self.opaque(seals, &JsonStr::default(), out),
             // The protocol's own citations need what only its own provider has.
-            Step::Cite(_) | Step::Logprobs(_) => {}
+            SegmentStep::Cite(_) | SegmentStep::Logprobs(_) => {}
         }
     }
 
@@ -151,7 +151,7 @@ impl State {
                 self.begin(out, |o| {
                     o.text("type", "text").text("text", "");
                 });
-                Block::Text
+                OpenBlock::Text
             }
             SegmentKind::Refusal => {
                 // The model's own words, if there are any, say why it declines.
@@ -162,80 +162,82 @@ impl State {
                         o.text("type", "text").text("text", "");
                     });
                 }
-                Block::Refusal { shown }
+                OpenBlock::Refusal { shown }
             }
             SegmentKind::Reasoning if self.context.show_reasoning == Some(false) => {
-                Block::Hidden(String::new())
+                OpenBlock::Hidden(String::new())
             }
             SegmentKind::Reasoning => {
                 self.begin(out, |o| {
                     o.text("type", "thinking").text("thinking", "").text("signature", "");
                 });
-                Block::Thinking
+                OpenBlock::Thinking
             }
-            SegmentKind::Search(_) => Block::None,
+            SegmentKind::Search(_) => OpenBlock::None,
             // Clients of the protocol know no namespaces: one that a provider adds says nothing to them.
             SegmentKind::Call { id, name, custom, .. } => {
                 self.calls = true;
                 self.begin(out, |o| {
                     o.text("type", "tool_use").text("id", id).text("name", name).json("input", "{}");
                 });
-                if *custom { Block::Custom { spoke: false } } else { Block::Call }
+                if *custom { OpenBlock::Custom { spoke: false } } else { OpenBlock::Call }
             }
         };
     }
 
-    fn delta(&mut self, text: &Lit<'_>, out: &mut Vec<u8>) {
+    fn delta(&mut self, text: &JsonStr<'_>, out: &mut Vec<u8>) {
         let index = self.index;
         match &mut self.block {
-            Block::Text => piece(index, "text_delta", "text", text, out),
-            Block::Refusal { shown } => {
+            OpenBlock::Text => piece(index, "text_delta", "text", text, out),
+            OpenBlock::Refusal { shown } => {
                 self.refused.get_or_insert_default().push_str(text.raw());
                 if *shown {
                     piece(index, "text_delta", "text", text, out);
                 }
             }
-            Block::Thinking => piece(index, "thinking_delta", "thinking", text, out),
-            Block::Hidden(hidden) => hidden.push_str(text.raw()),
-            Block::Call => piece(index, "input_json_delta", "partial_json", text, out),
-            Block::Custom { spoke } => {
+            OpenBlock::Thinking => piece(index, "thinking_delta", "thinking", text, out),
+            OpenBlock::Hidden(hidden) => hidden.push_str(text.raw()),
+            OpenBlock::Call => piece(index, "input_json_delta", "partial_json", text, out),
+            OpenBlock::Custom { spoke } => {
                 let before = if std::mem::replace(spoke, true) { "" } else { CUSTOM_HEAD };
                 custom_piece(index, before, text.raw(), "", out);
             }
-            Block::None => {}
+            OpenBlock::None => {}
         }
     }
 
     fn close(&mut self, seals: &[Seal<'_>], out: &mut Vec<u8>) {
-        match std::mem::replace(&mut self.block, Block::None) {
-            Block::None | Block::Refusal { shown: false } => return,
-            Block::Hidden(text) => return self.opaque(seals, &Lit::part(&text), out),
-            Block::Thinking => {
+        match std::mem::replace(&mut self.block, OpenBlock::None) {
+            OpenBlock::None | OpenBlock::Refusal { shown: false } => return,
+            OpenBlock::Hidden(text) => return self.opaque(seals, &JsonStr::part(&text), out),
+            OpenBlock::Thinking => {
                 // The carrier never holds the text: it was shown.
-                if let Opaque::Signature(text) = Opaque::of_shown(seals, &Lit::default(), &self.context) {
+                if let OpaqueBlock::Signature(text) =
+                    OpaqueBlock::of_shown(seals, &JsonStr::default(), &self.context)
+                {
                     piece(self.index, "signature_delta", "signature", &text, out);
                 }
             }
-            Block::Custom { spoke } => {
+            OpenBlock::Custom { spoke } => {
                 let before = if spoke { "" } else { CUSTOM_HEAD };
                 custom_piece(self.index, before, "", CUSTOM_TAIL, out);
             }
-            Block::Text | Block::Call | Block::Refusal { shown: true } => {}
+            OpenBlock::Text | OpenBlock::Call | OpenBlock::Refusal { shown: true } => {}
         }
         self.stop(out);
     }
 
     /// Reasoning of which nothing is shown, in one block.
-    fn opaque(&mut self, seals: &[Seal<'_>], text: &Lit<'_>, out: &mut Vec<u8>) {
-        match Opaque::of_hidden(seals, text, &self.context) {
+    fn opaque(&mut self, seals: &[Seal<'_>], text: &JsonStr<'_>, out: &mut Vec<u8>) {
+        match OpaqueBlock::of_hidden(seals, text, &self.context) {
             None => {}
-            Some(Opaque::Redacted(data)) => {
+            Some(OpaqueBlock::Redacted(data)) => {
                 self.begin(out, |o| {
-                    o.text("type", "redacted_thinking").lit("data", &data);
+                    o.text("type", "redacted_thinking").json_str("data", &data);
                 });
                 self.stop(out);
             }
-            Some(Opaque::Signature(signature)) => {
+            Some(OpaqueBlock::Signature(signature)) => {
                 self.begin(out, |o| {
                     o.text("type", "thinking").text("thinking", "").text("signature", "");
                 });
@@ -272,10 +274,10 @@ fn send(name: &str, out: &mut Vec<u8>, fill: impl FnOnce(&mut Object<'_>)) {
 }
 
 /// Writes a piece of a block.
-fn piece(index: u64, kind: &str, name: &str, text: &Lit<'_>, out: &mut Vec<u8>) {
+fn piece(index: u64, kind: &str, name: &str, text: &JsonStr<'_>, out: &mut Vec<u8>) {
     send("content_block_delta", out, |o| {
         o.number("index", index).object("delta", |o| {
-            o.text("type", kind).lit(name, text);
+            o.text("type", kind).json_str(name, text);
         });
     });
 }

@@ -8,7 +8,7 @@ use crate::json::Raw;
 fn context() -> Context {
     Context {
         request_id: "req_1".into(),
-        model: Lit::plain("vendor/m"),
+        model: JsonStr::plain("vendor/m"),
         origin: "deepseek".into(),
         upstream_model: "ds".into(),
         sealer: Sealer::new(&SealKey::new([7; 32]), "account"),
@@ -18,7 +18,7 @@ fn context() -> Context {
 }
 
 fn run_with(context: Context, events: Vec<Event<'_>>) -> Vec<String> {
-    let (mut encoder, mut out) = (Encoder::new(Arc::new(context)), Vec::new());
+    let (mut encoder, mut out) = (MessagesEncoder::new(Arc::new(context)), Vec::new());
     for event in events {
         encoder.event(event, &mut out);
     }
@@ -45,7 +45,7 @@ fn start<'a>() -> Event<'a> {
 }
 
 fn text<'a>(text: &str) -> Event<'a> {
-    Event::Text(Lit::of(text))
+    Event::Text(JsonStr::of(text))
 }
 
 fn open<'a>(key: u32) -> Event<'a> {
@@ -54,7 +54,7 @@ fn open<'a>(key: u32) -> Event<'a> {
 }
 
 fn args<'a>(key: u32, json: &str) -> Event<'a> {
-    Event::Args { key, part: Args::Lit(Lit::of(json)) }
+    Event::Args { key, part: Args::Str(JsonStr::of(json)) }
 }
 
 fn block_start(index: u64, block: &str) -> String {
@@ -78,7 +78,7 @@ fn end(stop: &str, usage: &str) -> String {
 }
 
 fn piece_of(index: u64, json: &str) -> String {
-    let text = Lit::of(json);
+    let text = JsonStr::of(json);
     delta(index, &format!(r#"{{"type":"input_json_delta","partial_json":"{}"}}"#, text.raw()))
 }
 
@@ -187,7 +187,7 @@ fn carrier(blocks: Vec<Raw<'static>>) -> String {
 
 #[test]
 fn shown_reasoning_is_signed_with_a_carrier() {
-    let thought = || Event::Thought(Lit::plain("T"));
+    let thought = || Event::Thought(JsonStr::plain("T"));
     let start_block = block_start(0, r#"{"type":"thinking","thinking":"","signature":""}"#);
     let expected = |signature: &str| {
         [
@@ -200,25 +200,25 @@ fn shown_reasoning_is_signed_with_a_carrier() {
     assert_eq!(run(vec![start(), thought(), text("x")])[1..5], expected(&carrier(vec![])));
     let plain = run(vec![start(), thought(), Event::Seal(Seal::Plain), text("x")]);
     assert_eq!(plain[1..5], expected(&carrier(vec![])));
-    let seal = || Seal::Encrypted { id: None, content: Lit::plain("E"), summary: None };
+    let seal = || Seal::Encrypted { id: None, content: JsonStr::plain("E"), summary: None };
     let sealed = run(vec![start(), thought(), Event::Seal(seal()), text("x")]);
-    assert_eq!(sealed[1..5], expected(&carrier(vec![seal().block(&Lit::default())])));
-    let native = run(vec![start(), thought(), Event::Seal(Seal::Signature(Lit::plain("S"))), text("x")]);
+    assert_eq!(sealed[1..5], expected(&carrier(vec![seal().block(&JsonStr::default())])));
+    let native = run(vec![start(), thought(), Event::Seal(Seal::Signature(JsonStr::plain("S"))), text("x")]);
     assert_eq!(native[1..5], expected("S"));
 }
 
 #[test]
 fn reasoning_without_text_is_redacted() {
     // Case 76.
-    let seal = || Seal::Encrypted { id: None, content: Lit::plain("E"), summary: None };
+    let seal = || Seal::Encrypted { id: None, content: JsonStr::plain("E"), summary: None };
     let seen = run(vec![start(), Event::Seal(seal()), text("x")]);
-    let data = carrier(vec![seal().block(&Lit::default())]);
+    let data = carrier(vec![seal().block(&JsonStr::default())]);
     let block = format!(r#"{{"type":"redacted_thinking","data":"{data}"}}"#);
     assert_eq!(seen[1..4], [block_start(0, &block), block_stop(0), block_start(1, TEXT)]);
     // State of a call stands before it.
-    let state = || Seal::Call { key: 0, id: Lit::plain("c0"), extra: Raw::constant(r#"{"google":{}}"#) };
+    let state = || Seal::Call { key: 0, id: JsonStr::plain("c0"), extra: Raw::constant(r#"{"google":{}}"#) };
     let seen = run(vec![start(), Event::Seal(state()), open(0), Event::End]);
-    assert!(seen[1].contains(&carrier(vec![state().block(&Lit::default())])));
+    assert!(seen[1].contains(&carrier(vec![state().block(&JsonStr::default())])));
     assert_eq!(seen[3], tool(1, "c0"));
     assert_eq!(run(vec![start(), Event::Seal(Seal::Plain), text("x")])[1], block_start(0, TEXT));
 }
@@ -226,10 +226,10 @@ fn reasoning_without_text_is_redacted() {
 #[test]
 fn reasoning_that_is_not_wanted_is_not_shown() {
     let hidden = || Context { show_reasoning: Some(false), ..context() };
-    let thought = || Event::Thought(Lit::plain("T"));
+    let thought = || Event::Thought(JsonStr::plain("T"));
     assert_eq!(run_with(hidden(), vec![start(), thought(), text("x")])[1], block_start(0, TEXT));
     let seen = run_with(hidden(), vec![start(), thought(), Event::Seal(Seal::Plain), text("x")]);
-    let data = carrier(vec![Seal::Plain.block(&Lit::plain("T"))]);
+    let data = carrier(vec![Seal::Plain.block(&JsonStr::plain("T"))]);
     assert_eq!(seen[1], block_start(0, &format!(r#"{{"type":"redacted_thinking","data":"{data}"}}"#)));
 }
 
@@ -264,7 +264,7 @@ fn reasons_to_end() {
         node.text.to_owned()
     };
     let reason = |reason: &str| format!(r#"{{"stop_reason":"{reason}","stop_sequence":null}}"#);
-    let end = |text: &str| Some(Finish::StopSequence(Some(Lit::of(text))));
+    let end = |text: &str| Some(Finish::StopSequence(Some(JsonStr::of(text))));
     for (finish, call, expected) in [
         (Some(Finish::Stop), false, reason("end_turn")),
         (Some(Finish::Stop), true, reason("tool_use")),
@@ -282,13 +282,13 @@ fn reasons_to_end() {
         assert_eq!(stop(finish.clone(), call), expected, "{finish:?} {call}");
     }
     let details = r#"{"stop_reason":"refusal","stop_sequence":null,"stop_details":{"type":"refusal","category":null,"explanation":"No."}}"#;
-    assert_eq!(stop(Some(Finish::Refusal(Some(Lit::of("No.")))), false), details);
+    assert_eq!(stop(Some(Finish::Refusal(Some(JsonStr::of("No.")))), false), details);
     assert!(stop(Some(Finish::Refusal(None)), true).ends_with(r#""explanation":null}}"#));
 }
 
 #[test]
 fn a_refusal_is_text_unless_there_is_some() {
-    let refusal = || Event::Refusal(Lit::of("No."));
+    let refusal = || Event::Refusal(JsonStr::of("No."));
     let seen = run(vec![start(), refusal(), Event::Finish(Finish::Stop), Event::End]);
     assert_eq!(seen[2], delta(0, r#"{"type":"text_delta","text":"No."}"#));
     assert!(seen[4].contains(r#""stop_reason":"refusal""#) && seen[4].contains(r#""explanation":"No.""#));
@@ -299,11 +299,11 @@ fn a_refusal_is_text_unless_there_is_some() {
 
 #[test]
 fn what_the_protocol_has_no_place_for_is_left_out() {
-    let cite = Citation { url: Lit::plain("U"), title: Lit::plain("T"), span: None };
+    let cite = Citation { url: JsonStr::plain("U"), title: JsonStr::plain("T"), span: None };
     let seen = run(vec![
         start(),
         Event::Tier("default".into()),
-        Event::Search { id: "s".into(), query: Lit::plain("q") },
+        Event::Search { id: "s".into(), query: JsonStr::plain("q") },
         text("x"),
         Event::Logprobs(Raw::constant("[]")),
         Event::Cite(cite),
@@ -324,7 +324,7 @@ fn what_the_protocol_has_no_place_for_is_left_out() {
 #[test]
 fn failures_end_the_stream() {
     // Case 101.
-    let (mut encoder, mut out) = (Encoder::new(Arc::new(context())), Vec::new());
+    let (mut encoder, mut out) = (MessagesEncoder::new(Arc::new(context())), Vec::new());
     encoder.event(start(), &mut out);
     encoder.event(text("x"), &mut out);
     encoder.fail(&Failure::new(Kind::Provider, "boom"), &mut out);

@@ -1,17 +1,18 @@
 //! Tools for a provider, and which of them the model may call.
 
-use crate::canon::{ANSWER_TOOL, Caps, Choice, Grammar, Losses, Names, Offer, Tool, ToolKind, WebSearch};
+use crate::canon::{ANSWER_TOOL, Caps, Choice, Grammar, Losses, Offer, Tool, ToolKind, ToolNames, WebSearch};
 use crate::failure::Result;
 use crate::json::write::{Array, Object};
-use crate::json::{self, Lit, Raw};
+use crate::json::{self, JsonStr, Lenient as _, Raw};
+use crate::protocol::phrases;
 
-use super::form::Form;
-use super::mark::Marks;
+use super::format::AnswerFormat;
+use super::mark::CacheMarks;
 use super::schema;
 
 /// Which tools the model may call, in the protocol's words.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Pick<'r> {
+pub(super) enum ForcedTool<'r> {
     Auto,
     Any,
     None,
@@ -22,8 +23,8 @@ pub(super) enum Pick<'r> {
     },
 }
 
-impl<'r> Pick<'r> {
-    /// What is said of the client's choice. A model that can not be forced decides by itself.
+impl<'r> ForcedTool<'r> {
+    /// What is said of the client's choice. A model that cannot be forced decides by itself.
     ///
     /// # Errors
     /// 400 in strict mode.
@@ -45,7 +46,7 @@ impl<'r> Pick<'r> {
         Ok(Some(pick))
     }
 
-    /// Must the model call?
+    /// Whether the model must call.
     pub(super) fn is_forced(&self) -> bool {
         matches!(self, Self::Any | Self::Tool { .. })
     }
@@ -54,13 +55,13 @@ impl<'r> Pick<'r> {
 /// Writes `tools` and `tool_choice`. `single`: one call at most.
 pub(super) fn write(
     offer: &Offer<'_, '_>,
-    pick: Option<&Pick<'_>>,
+    pick: Option<&ForcedTool<'_>>,
     single: bool,
-    form: &Form<'_>,
-    (names, marks): (&Names, &mut Marks),
+    form: &AnswerFormat<'_>,
+    (names, marks): (&ToolNames, &mut CacheMarks),
     o: &mut Object<'_>,
 ) {
-    if let Form::Tool { schema, description } = form {
+    if let AnswerFormat::Tool { schema, description } = form {
         o.array("tools", |list| {
             list.object(|o| function(ANSWER_TOOL, |o| describe(*description, None, o), Some(schema), o));
         });
@@ -76,16 +77,22 @@ pub(super) fn write(
     choice(offer, pick, single, names, o);
 }
 
-fn choice(offer: &Offer<'_, '_>, pick: Option<&Pick<'_>>, single: bool, names: &Names, o: &mut Object<'_>) {
+fn choice(
+    offer: &Offer<'_, '_>,
+    pick: Option<&ForcedTool<'_>>,
+    single: bool,
+    names: &ToolNames,
+    o: &mut Object<'_>,
+) {
     if pick.is_none() && !single {
         return;
     }
     o.object("tool_choice", |o| {
         match pick {
-            Some(Pick::Auto) | None => o.text("type", "auto"),
-            Some(Pick::Any) => o.text("type", "any"),
-            Some(Pick::None) => o.text("type", "none"),
-            Some(Pick::Tool { namespace, name }) => {
+            Some(ForcedTool::Auto) | None => o.text("type", "auto"),
+            Some(ForcedTool::Any) => o.text("type", "any"),
+            Some(ForcedTool::None) => o.text("type", "none"),
+            Some(ForcedTool::Tool { namespace, name }) => {
                 // A choice may leave the namespace out.
                 let tool = offer.tools.iter().find(|tool| {
                     tool.name == *name && (namespace.is_none() || tool.namespace.as_deref() == *namespace)
@@ -94,13 +101,13 @@ fn choice(offer: &Offer<'_, '_>, pick: Option<&Pick<'_>>, single: bool, names: &
                 o.text("type", "tool").text("name", &names.upstream(namespace, name))
             }
         };
-        if single && pick != Some(&Pick::None) {
+        if single && pick != Some(&ForcedTool::None) {
             o.bool("disable_parallel_tool_use", true);
         }
     });
 }
 
-fn one(tool: &Tool<'_>, names: &Names, marks: &mut Marks, list: &mut Array<'_>) {
+fn one(tool: &Tool<'_>, names: &ToolNames, marks: &mut CacheMarks, list: &mut Array<'_>) {
     list.object(|o| {
         let name = names.upstream(tool.namespace.as_deref(), &tool.name);
         match &tool.kind {
@@ -112,7 +119,7 @@ fn one(tool: &Tool<'_>, names: &Names, marks: &mut Marks, list: &mut Array<'_>) 
             }
             ToolKind::Custom { grammar } => {
                 let describe = |o: &mut Object<'_>| describe(tool.description.as_ref(), grammar.as_ref(), o);
-                function(&name, describe, Some(&CUSTOM), o);
+                function(&name, describe, Some(&Raw::constant(phrases::TEXT_INPUT_SCHEMA)), o);
             }
             ToolKind::WebSearch(search) => web_search(search, o),
             // Never offered.
@@ -136,14 +143,14 @@ fn function(
 }
 
 /// Writes a description; that of a freeform tool says which grammar its text has.
-fn describe(description: Option<&Lit<'_>>, grammar: Option<&Grammar<'_>>, o: &mut Object<'_>) {
+fn describe(description: Option<&JsonStr<'_>>, grammar: Option<&Grammar<'_>>, o: &mut Object<'_>) {
     let description = description.filter(|text| !text.is_empty());
     if description.is_none() && grammar.is_none() {
         return;
     }
     o.string("description", |text| {
         if let Some(description) = description {
-            text.lit(description);
+            text.json_str(description);
         }
         if let Some(grammar) = grammar {
             text.plain(if description.is_some() {
@@ -151,9 +158,9 @@ fn describe(description: Option<&Lit<'_>>, grammar: Option<&Grammar<'_>>, o: &mu
             } else {
                 "The input must match this "
             });
-            text.lit(&grammar.syntax);
+            text.json_str(&grammar.syntax);
             text.plain(" grammar:\n");
-            text.lit(&grammar.definition);
+            text.json_str(&grammar.definition);
         }
     });
 }
@@ -162,7 +169,7 @@ fn describe(description: Option<&Lit<'_>>, grammar: Option<&Grammar<'_>>, o: &mu
 fn input_schema(schema: Option<&Raw<'_>>, out: &mut Vec<u8>) {
     let schema = schema.map(|schema| schema.get().trim()).filter(|schema| schema.starts_with('{'));
     let Some(schema) = schema else { return out.extend_from_slice(NO_INPUT.as_bytes()) };
-    let mut members = json::members(schema.as_bytes()).map_while(std::result::Result::ok).peekable();
+    let mut members = json::members(schema.as_bytes()).lenient().peekable();
     if members.peek().is_none() {
         out.extend_from_slice(NO_INPUT.as_bytes());
     } else if members.any(|member| member.is("type")) {
@@ -173,15 +180,15 @@ fn input_schema(schema: Option<&Raw<'_>>, out: &mut Vec<u8>) {
     }
 }
 
-/// Does the provider get the schema as it is, and can it enforce it?
+/// Whether the provider gets the schema as it is, and can enforce it.
 fn is_exact(schema: &Raw<'_>) -> bool {
-    let mut members = json::members(schema.get().trim().as_bytes()).map_while(std::result::Result::ok);
+    let mut members = json::members(schema.get().trim().as_bytes()).lenient();
     members.any(|member| member.is("type")) && schema::is_exact(schema)
 }
 
 fn web_search(search: &WebSearch<'_>, o: &mut Object<'_>) {
     o.text("type", "web_search_20250305").text("name", "web_search");
-    let by_size = match search.context.as_ref().map(Lit::raw) {
+    let by_size = match search.context.as_ref().map(JsonStr::raw) {
         Some("low") => Some(1),
         Some("medium") => Some(5),
         Some("high") => Some(10),
@@ -198,10 +205,10 @@ fn web_search(search: &WebSearch<'_>, o: &mut Object<'_>) {
     if let Some(location) = &search.location {
         o.object("user_location", |o| {
             o.text("type", "approximate");
-            for member in json::members(location.get().as_bytes()).map_while(std::result::Result::ok) {
+            for member in json::members(location.get().as_bytes()).lenient() {
                 let value = location.get().get(member.span.clone()).unwrap_or_default();
                 let name = std::str::from_utf8(member.key).unwrap_or_default();
-                if PLACE.contains(&name) && member.is_present() {
+                if phrases::SEARCH_LOCATION.contains(&name) && member.is_present() {
                     o.json(name, value);
                 }
             }
@@ -209,13 +216,5 @@ fn web_search(search: &WebSearch<'_>, o: &mut Object<'_>) {
     }
 }
 
-/// The members of a location.
-const PLACE: [&str; 4] = ["city", "region", "country", "timezone"];
-
 /// The schema of a tool that takes nothing.
 const NO_INPUT: &str = r#"{"type":"object","properties":{}}"#;
-
-/// The schema of a freeform tool, where such tools are not known.
-const CUSTOM: Raw<'static> = Raw::constant(
-    r#"{"type":"object","properties":{"input":{"type":"string","description":"Raw text input of the tool"}},"required":["input"],"additionalProperties":false}"#,
-);

@@ -37,10 +37,10 @@ fn a_subset_of_tools() {
 #[test]
 fn freeform_tools_become_functions() {
     // Case 36.
-    let grammar = Grammar { syntax: Lit::of("lark"), definition: Lit::of("start: \"x\"") };
+    let grammar = Grammar { syntax: JsonStr::of("lark"), definition: JsonStr::of("start: \"x\"") };
     let tool = Tool {
         kind: ToolKind::Custom { grammar: Some(grammar) },
-        description: Some(Lit::of("Edits.")),
+        description: Some(JsonStr::of("Edits.")),
         ..function("apply_patch")
     };
     let custom = Call {
@@ -48,7 +48,7 @@ fn freeform_tools_become_functions() {
         namespace: None,
         name: "apply_patch".into(),
         custom: true,
-        args: Args::Lit(Lit::of("*** Begin\n")),
+        args: Args::Str(JsonStr::of("*** Begin\n")),
         extra: None,
     };
     let turns = vec![user("Hi"), Turn::new(Role::Assistant, vec![Part::Call(custom)]), result("a")];
@@ -125,7 +125,7 @@ fn schemas_of_tools_are_objects() {
 #[test]
 fn the_search_of_the_web() {
     let search = WebSearch {
-        context: Some(Lit::of("high")),
+        context: Some(JsonStr::of("high")),
         location: Some(Raw::constant(r#"{"type":"approximate","city":"Bern","country":null}"#)),
         allowed: Some(Raw::constant(r#"["a.b"]"#)),
         ..WebSearch::default()

@@ -1,17 +1,13 @@
 //! Why a Messages answer ends.
 
-use crate::canon::Said;
-use crate::json::{self, Member};
+use crate::canon::ResponseMetadata;
+use crate::json::find_member;
 
 /// Notes why a whole answer, or the one that a `message_delta` belongs to, has ended.
-pub(in crate::protocol::messages) fn read(data: &[u8], said: &mut Said) {
-    let whole = member(data, "stop_reason");
-    let reason = whole.or_else(|| member(member(data, "delta")?.value, "stop_reason"));
+pub(in crate::protocol::messages) fn read(data: &[u8], metadata: &mut ResponseMetadata) {
+    let whole = find_member(data, "stop_reason");
+    let reason = whole.or_else(|| find_member(find_member(data, "delta")?.value, "stop_reason"));
     if let Some(reason) = reason.and_then(|reason| reason.text()) {
-        said.finish(&reason);
+        metadata.finish(&reason);
     }
-}
-
-fn member<'a>(object: &'a [u8], name: &str) -> Option<Member<'a>> {
-    json::members(object).map_while(Result::ok).find(|member| member.is(name))
 }

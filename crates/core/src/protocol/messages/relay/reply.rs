@@ -2,27 +2,27 @@
 
 use crate::failure::{Failure, Result};
 use crate::json;
-use crate::protocol::{Progress, Sight};
+use crate::protocol::{EventSummary, Progress};
 
 use crate::protocol::messages::usage;
 
 /// Reads an answer's body.
-pub(in crate::protocol::messages) fn read(body: &[u8]) -> Result<Sight> {
-    let mut sight = Sight { progress: Progress::Finished, ..Sight::default() };
+pub(in crate::protocol::messages) fn read(body: &[u8]) -> Result<EventSummary> {
+    let mut summary = EventSummary { progress: Progress::Finished, ..EventSummary::default() };
     let (mut content, mut error) = (false, false);
     for member in json::members(body) {
         let member = member.map_err(|e| Failure::provider(format!("the answer is not JSON: {e}")))?;
         match member.key {
-            b"model" if member.value.first() == Some(&b'"') => sight.model = Some(member.span),
-            b"usage" => sight.usage = usage::read(member.value),
+            b"model" if member.value.first() == Some(&b'"') => summary.model = Some(member.span),
+            b"usage" => summary.usage = usage::read(member.value),
             b"content" => content = true,
             b"error" => error = member.is_present(),
-            b"id" => sight.id = member.text().map(Into::into),
+            b"id" => summary.id = member.text().map(Into::into),
             _ => {}
         }
     }
     if error && !content {
-        sight.progress = Progress::Failed;
+        summary.progress = Progress::Failed;
     }
-    Ok(sight)
+    Ok(summary)
 }

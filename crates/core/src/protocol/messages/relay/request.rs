@@ -5,16 +5,16 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::failure::Kind;
-use crate::json::{self, Edit};
-use crate::protocol::carriers::Places;
+use crate::json::{self, Edit, Lenient as _};
+use crate::protocol::carriers::CarrierPlaces;
 use crate::protocol::state::Test;
-use crate::protocol::{Head, Members};
+use crate::protocol::{Head, RequestMembers};
 
 /// Where carriers of other providers' reasoning stand.
-pub(in crate::protocol::messages) static CARRIERS: Places =
-    Places { conversation: "messages", blocks: Some("content"), opaque: &["signature", "data"] };
+pub(in crate::protocol::messages) static CARRIERS: CarrierPlaces =
+    CarrierPlaces { conversation: "messages", blocks: Some("content"), opaque: &["signature", "data"] };
 
-pub(in crate::protocol::messages) static MEMBERS: Members = Members {
+pub(in crate::protocol::messages) static MEMBERS: RequestMembers = RequestMembers {
     conversation: &["messages"],
     foreign: Some(("input", " Requests with 'input' belong to /v1/responses.")),
     output_caps: &["max_tokens"],
@@ -44,11 +44,11 @@ pub(in crate::protocol::messages) fn attribution_edit(body: &[u8], head: &Head<'
 
 /// The block, with the comma that follows it or, for the last one, precedes it.
 fn block(system: &[u8]) -> Option<Range<usize>> {
-    let mut blocks = json::elements(system).map_while(Result::ok);
+    let mut blocks = json::elements(system).lenient();
     let mut before = None;
     let found = loop {
         let (block, span) = blocks.next()?;
-        let mut members = json::members(block).map_while(Result::ok);
+        let mut members = json::members(block).lenient();
         let opens = |text: std::borrow::Cow<'_, str>| text.starts_with(ATTRIBUTION);
         if members.any(|member| member.is("text") && member.text().is_some_and(opens)) {
             break span;
@@ -71,7 +71,7 @@ fn line(system: &[u8]) -> Option<Range<usize>> {
     Some(1..1 + end)
 }
 
-const ATTRIBUTION: &str = "x-anthropic-billing-header:";
+pub(in crate::protocol::messages) const ATTRIBUTION: &str = "x-anthropic-billing-header:";
 
 #[cfg(test)]
 mod tests {

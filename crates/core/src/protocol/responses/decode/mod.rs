@@ -1,16 +1,10 @@
 //! From the protocol to the canonical form: clients' requests and providers' answers.
 
-mod answer;
-mod cache;
-mod choice;
-mod items;
-#[cfg(test)]
-mod notes;
-mod parts;
-#[cfg(test)]
-mod reply_tests;
-mod speech;
-mod thought;
+mod content;
+mod message;
+mod output_items;
+mod reasoning;
+mod reply;
 mod tools;
 
 pub(super) mod request;

@@ -2,12 +2,11 @@
 
 use crate::canon::Decode as _;
 
-use super::notes::note;
-use super::stream::Decoder;
+use super::{ResponsesDecoder, note};
 
 fn reply(body: &str) -> Vec<String> {
     let mut notes = Vec::new();
-    Decoder::default().reply(body, &mut |event| notes.push(note(&event))).unwrap();
+    ResponsesDecoder::default().reply(body, &mut |event| notes.push(note(&event))).unwrap();
     notes
 }
 
@@ -57,5 +56,5 @@ fn bodies_that_are_no_answers() {
     assert_eq!(reply(r#"{"status":"in_progress","output":[]}"#), Vec::<String>::new());
     assert_eq!(reply("{}"), Vec::<String>::new());
     assert_eq!(reply(r#"{"output":[]}"#), ["start - 0", "Stop", "End"]);
-    assert!(Decoder::default().reply("[]", &mut |_| {}).is_err());
+    assert!(ResponsesDecoder::default().reply("[]", &mut |_| {}).is_err());
 }

@@ -1,14 +1,15 @@
-//! The tools of a request: functions, freeform tools, namespaces of both, and those of the provider's own.
+//! The tools of a request (functions, freeform tools, namespaces of both, and those of the provider's own), and which of
+//! them the model may call.
 
 use std::borrow::Cow;
 
-use crate::canon::{Grammar, Losses, Tool, ToolKind, WebSearch, not_carried};
+use crate::canon::{Choice, Chosen, Grammar, Losses, Tool, ToolKind, WebSearch, not_carried};
 use crate::failure::Result;
-use crate::json::{self, Lit, Raw};
+use crate::json::{self, JsonStr, Lenient as _, Raw};
 use crate::protocol::node::{Node, Type};
 
-use super::cache;
-use crate::protocol::responses::members::pick;
+use super::content;
+use crate::protocol::pick::members_named;
 
 /// Appends the tools of an array.
 pub(super) fn read<'a>(node: &Node<'a, '_>, tools: &mut Vec<Tool<'a>>, losses: &mut Losses) -> Result<()> {
@@ -18,11 +19,11 @@ pub(super) fn read<'a>(node: &Node<'a, '_>, tools: &mut Vec<Tool<'a>>, losses: &
             tools.push(one(&tool, &kind, None, losses)?);
             return Ok(());
         }
-        let [name, description, members] = pick(&tool, ["name", "description", "tools"])?;
+        let [name, description, members] = members_named(&tool, ["name", "description", "tools"])?;
         let Some(name) = name else { return Err(tool.missing("name").wrong("a string")) };
         let space = Namespace {
             name: tool.at("name", name).string()?,
-            description: description.map(|text| tool.at("description", text).lit()).transpose()?,
+            description: description.map(|text| tool.at("description", text).json_str()).transpose()?,
         };
         let Some(members) = members else { return Ok(()) };
         tool.at("tools", members).items(|member| {
@@ -33,19 +34,19 @@ pub(super) fn read<'a>(node: &Node<'a, '_>, tools: &mut Vec<Tool<'a>>, losses: &
     })
 }
 
-/// Is this the type of the provider's own search of the web?
-pub(super) fn is_web_search(kind: &str) -> bool {
+/// Whether this is the type of the provider's own search of the web.
+fn is_web_search(kind: &str) -> bool {
     kind.starts_with(WEB_SEARCH)
 }
 
 struct Namespace<'a> {
     name: Cow<'a, str>,
-    description: Option<Lit<'a>>,
+    description: Option<JsonStr<'a>>,
 }
 
 /// The type of a tool, which usually is its first member: the rest is not looked at yet.
 fn kind<'a>(tool: &Node<'a, '_>) -> Result<Cow<'a, str>> {
-    let mut members = json::members(tool.text.as_bytes()).map_while(std::result::Result::ok);
+    let mut members = json::members(tool.text.as_bytes()).lenient();
     let kind = members.find(|member| member.is("type") && member.is_present());
     match kind.and_then(|member| tool.text.get(member.span)) {
         Some(text) => tool.at("type", text).string(),
@@ -105,9 +106,9 @@ fn callable<'a>(
 }
 
 /// The description of a namespace stands in front of that of its tools.
-fn joined<'a>(space: Option<&Lit<'a>>, own: Option<Lit<'a>>) -> Option<Lit<'a>> {
+fn joined<'a>(space: Option<&JsonStr<'a>>, own: Option<JsonStr<'a>>) -> Option<JsonStr<'a>> {
     match (space.filter(|text| !text.is_empty()), own) {
-        (Some(space), Some(own)) => Some(Lit::concat(&[space, &Lit::plain("\\n"), &own])),
+        (Some(space), Some(own)) => Some(JsonStr::concat(&[space, &JsonStr::plain("\\n"), &own])),
         (Some(space), None) => Some(space.clone()),
         (None, own) => own,
     }
@@ -116,13 +117,13 @@ fn joined<'a>(space: Option<&Lit<'a>>, own: Option<Lit<'a>>) -> Option<Lit<'a>> 
 fn member<'a>(tool: &mut Tool<'a>, key: &str, value: &Node<'a, '_>, losses: &mut Losses) -> Result<()> {
     match (key, &mut tool.kind) {
         ("name", _) => tool.name = value.string()?,
-        ("description", _) => tool.description = Some(value.lit()?).filter(|text| !text.is_empty()),
+        ("description", _) => tool.description = Some(value.json_str()?).filter(|text| !text.is_empty()),
         ("parameters", ToolKind::Function { schema, .. }) => {
             *schema = Some(value.raw()?).filter(|schema| schema.get() != "{}");
         }
         ("strict", ToolKind::Function { strict, .. }) => *strict = Some(value.bool()?),
         ("format", ToolKind::Custom { grammar }) => *grammar = read_grammar(value)?,
-        ("prompt_cache_breakpoint", _) => tool.cache = Some(cache::mark(value.text, false)),
+        ("prompt_cache_breakpoint", _) => tool.cache = Some(content::cache_mark(value.text, false)),
         (key, _) if LEFT_OUT.contains(&key) && !matches!(value.text, "false" | "[]") => {
             losses.drop(&value.path)?;
         }
@@ -132,10 +133,10 @@ fn member<'a>(tool: &mut Tool<'a>, key: &str, value: &Node<'a, '_>, losses: &mut
 }
 
 fn read_grammar<'a>(node: &Node<'a, '_>) -> Result<Option<Grammar<'a>>> {
-    let [syntax, definition, inner] = pick(node, ["syntax", "definition", "grammar"])?;
+    let [syntax, definition, inner] = members_named(node, ["syntax", "definition", "grammar"])?;
     if let Some(inner) = inner {
         let inner = node.at("grammar", inner);
-        let [syntax, definition] = pick(&inner, ["syntax", "definition"])?;
+        let [syntax, definition] = members_named(&inner, ["syntax", "definition"])?;
         return grammar(&inner, syntax, definition);
     }
     grammar(node, syntax, definition)
@@ -148,10 +149,10 @@ fn grammar<'a>(
 ) -> Result<Option<Grammar<'a>>> {
     let Some(definition) = definition else { return Ok(None) };
     let syntax = match syntax {
-        Some(text) => node.at("syntax", text).lit()?,
-        None => Lit::plain("lark"),
+        Some(text) => node.at("syntax", text).json_str()?,
+        None => JsonStr::plain("lark"),
     };
-    Ok(Some(Grammar { syntax, definition: node.at("definition", definition).lit()? }))
+    Ok(Some(Grammar { syntax, definition: node.at("definition", definition).json_str()? }))
 }
 
 fn web_search<'a>(node: &Node<'a, '_>) -> Result<WebSearch<'a>> {
@@ -161,7 +162,7 @@ fn web_search<'a>(node: &Node<'a, '_>) -> Result<WebSearch<'a>> {
     };
     node.members(|key, value| {
         match key {
-            "search_context_size" => search.context = Some(value.lit()?),
+            "search_context_size" => search.context = Some(value.json_str()?),
             "user_location" => search.location = Some(value.raw()?),
             "filters" => value.members(|key, value| {
                 match key {
@@ -178,8 +179,72 @@ fn web_search<'a>(node: &Node<'a, '_>) -> Result<WebSearch<'a>> {
     Ok(search)
 }
 
+/// Reads `tool_choice`.
+pub(super) fn choice<'a>(node: &Node<'a, '_>) -> Result<Choice<'a>> {
+    if node.kind() == Type::String {
+        return match node.string()?.as_ref() {
+            "auto" => Ok(Choice::Auto),
+            "required" => Ok(Choice::Required),
+            "none" => Ok(Choice::None),
+            _ => Err(not_carried(node.path.to_string())),
+        };
+    }
+    let [kind, mode, tools, allowed] = members_named(node, ["type", "mode", "tools", "allowed_tools"])?;
+    match kind.map(|text| node.at("type", text).string()).transpose()?.as_deref() {
+        Some("function" | "custom") => named(node).map(Choice::Named),
+        Some("allowed_tools") => match allowed {
+            // As Chat has it.
+            Some(inner) => {
+                let inner = node.at("allowed_tools", inner);
+                let [mode, tools] = members_named(&inner, ["mode", "tools"])?;
+                subset(&inner, mode, tools)
+            }
+            None => subset(node, mode, tools),
+        },
+        _ => Err(not_carried(node.path.to_string())),
+    }
+}
+
+fn subset<'a>(node: &Node<'a, '_>, mode: Option<&'a str>, tools: Option<&'a str>) -> Result<Choice<'a>> {
+    let required = match mode {
+        Some(text) => node.at("mode", text).string()? == "required",
+        None => false,
+    };
+    let mut chosen = Vec::new();
+    if let Some(text) = tools {
+        node.at("tools", text).items(|tool| {
+            chosen.push(named(&tool)?);
+            Ok(())
+        })?;
+    }
+    Ok(Choice::Allowed { required, tools: chosen })
+}
+
+fn named<'a>(node: &Node<'a, '_>) -> Result<Chosen<'a>> {
+    let [kind, name, namespace, function, custom] =
+        members_named(node, ["type", "name", "namespace", "function", "custom"])?;
+    if let Some(text) = name {
+        let namespace = namespace.map(|text| node.at("namespace", text).string()).transpose()?;
+        return Ok(Chosen { namespace, name: node.at("name", text).string()? });
+    }
+    // As Chat has it.
+    for (key, inner) in [("function", function), ("custom", custom)] {
+        let Some(inner) = inner else { continue };
+        let inner = node.at(key, inner);
+        if let [Some(text)] = members_named(&inner, ["name"])? {
+            return Ok(Chosen { namespace: None, name: inner.at("name", text).string()? });
+        }
+    }
+    // Tools of the provider's own have no name but their type.
+    match kind.map(|text| node.at("type", text).string()).transpose()? {
+        Some(kind) if is_web_search(&kind) => Ok(Chosen { namespace: None, name: Cow::Borrowed(WEB_SEARCH) }),
+        Some(kind) if !matches!(&*kind, "function" | "custom") => Ok(Chosen { namespace: None, name: kind }),
+        _ => Err(node.missing("name").wrong("a string")),
+    }
+}
+
 /// The name of the provider's own search of the web, and how its types begin.
-pub(super) const WEB_SEARCH: &str = "web_search";
+const WEB_SEARCH: &str = "web_search";
 
 /// Members of tools that no other protocol has.
 const LEFT_OUT: [&str; 6] =
@@ -274,5 +339,36 @@ mod tests {
             assert_eq!(tools(&json).unwrap_err().param(), Some("[0]"), "{kind}");
         }
         assert_eq!(tools(r#"[{"type":"function"}]"#).unwrap_err().param(), Some("[0].name"));
+    }
+
+    fn choice(json: &str) -> Result<Choice<'_>> {
+        super::choice(&Node::root(json))
+    }
+
+    fn chosen(name: &'static str) -> Chosen<'static> {
+        Chosen { namespace: None, name: name.into() }
+    }
+
+    #[test]
+    fn every_form_is_read() {
+        assert_eq!(choice("\"auto\"").unwrap(), Choice::Auto);
+        assert_eq!(choice("\"required\"").unwrap(), Choice::Required);
+        assert_eq!(choice("\"none\"").unwrap(), Choice::None);
+        for one in [r#"{"type":"function","name":"f"}"#, r#"{"type":"function","function":{"name":"f"}}"#] {
+            assert_eq!(choice(one).unwrap(), Choice::Named(chosen("f")));
+        }
+        assert_eq!(choice(r#"{"type":"custom","name":"p"}"#).unwrap(), Choice::Named(chosen("p")));
+        let some = r#"{"type":"allowed_tools","mode":"required","tools":[{"type":"function","name":"b"},
+            {"type":"web_search_preview"},{"type":"image_generation"}]}"#;
+        let tools = vec![chosen("b"), chosen("web_search"), chosen("image_generation")];
+        assert_eq!(choice(some).unwrap(), Choice::Allowed { required: true, tools });
+    }
+
+    #[test]
+    fn hosted_and_unknown_choices_are_refused() {
+        for bad in ["\"any\"", r#"{"type":"web_search_preview"}"#, r#"{"type":"mcp","server_label":"x"}"#] {
+            assert_eq!(choice(bad).unwrap_err().status(), 400, "{bad}");
+        }
+        assert!(choice(r#"{"type":"function"}"#).is_err() && choice("7").is_err());
     }
 }

@@ -1,238 +1,197 @@
-//! One `message` item of an answer, which is written part by part.
+//! The conversation, as the items of `input`.
 
-use crate::canon::Citation;
-use crate::json::write::{self, Array, Object};
-use crate::json::{Lit, Raw, compact};
+use crate::canon::{
+    Args, Cache, CacheParts, Call, Losses, MidSystem, Part, Request, Role, Target, Text, ToolNames,
+    ToolResult, Turn,
+};
+use crate::failure::Result;
+use crate::json::write::Array;
+use crate::json::{JsonStr, compact};
+use crate::protocol::phrases;
 
-use super::response::{inner, written};
-use super::wire::{Wire, quoted};
+use super::content::{ASSISTANT, DEVELOPER, PartNames, PartWriter, USER, is_empty};
+use super::{ids, reasoning};
 
-/// A message that goes on.
-#[derive(Debug, Default)]
-pub(super) struct Message {
-    /// Parts so far.
-    parts: u64,
-    open: Option<Part>,
-}
-
-#[derive(Debug)]
-struct Part {
-    refusal: bool,
-    /// Where it begins in the output, and where its text does.
-    start: usize,
-    text: usize,
-    cites: Vec<Citation<'static>>,
-    /// The elements of its probabilities, with commas between.
-    logprobs: Vec<u8>,
-}
-
-/// An item, as the events that are about it name it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Place<'p> {
-    pub(super) id: &'p str,
-    pub(super) index: u64,
-}
-
-impl Place<'_> {
-    /// The members of an event by which it says what it is about.
-    pub(super) fn name(self, o: &mut Object<'_>) {
-        o.text("item_id", self.id).number("output_index", self.index);
-    }
-}
-
-impl Message {
-    /// Writes how the item begins.
-    pub(super) fn begin(place: Place<'_>, output: &mut Vec<u8>, wire: &mut Wire<'_>) -> Self {
-        wire.event("response.output_item.added", |o| {
-            o.number("output_index", place.index).object("item", |o| {
-                head(place, o);
-                o.text("status", "in_progress").array("content", |_| {});
-            });
-        });
-        write::object(output, |o| head(place, o));
-        output.pop();
-        output.extend_from_slice(b",\"content\":[");
-        Self::default()
-    }
-
-    /// Ends the part before and begins another one.
-    pub(super) fn part(
-        &mut self,
-        refusal: bool,
-        place: Place<'_>,
-        output: &mut Vec<u8>,
-        wire: &mut Wire<'_>,
-    ) {
-        self.end_part(place, output, wire);
-        if self.parts > 0 {
-            output.push(b',');
+/// The instructions, if they can be told apart from the conversation: one block, which bears no mark that would
+/// be lost there, and a conversation beside it.
+pub(super) fn instructions<'r, 'a>(request: &'r Request<'a>, target: &Target<'_>) -> Option<&'r Text<'a>> {
+    let marks = target.profile.cache_parts == CacheParts::OpenaiBreakpoint;
+    match request.system.as_slice() {
+        [only] => {
+            let stays = request.turns.is_empty() || marks && only.cache.is_some();
+            (!stays).then_some(only)
         }
-        let index = self.parts;
-        wire.event("response.content_part.added", |o| {
-            place.name(o);
-            o.number("content_index", index).object("part", |o| match refusal {
-                true => {
-                    o.text("type", "refusal").text("refusal", "");
-                }
-                false => {
-                    o.text("type", "output_text").text("text", "");
-                    o.array("annotations", |_| {}).array("logprobs", |_| {});
-                }
-            });
-        });
-        let start = output.len();
-        output.extend_from_slice(if refusal { REFUSAL } else { TEXT });
-        let (cites, logprobs) = (Vec::new(), Vec::new());
-        self.open = Some(Part { refusal, start, text: output.len(), cites, logprobs });
-        self.parts += 1;
-    }
-
-    /// More of the part's text.
-    pub(super) fn delta(&self, text: &Lit<'_>, place: Place<'_>, output: &mut Vec<u8>, wire: &mut Wire<'_>) {
-        let Some(part) = &self.open else { return };
-        output.extend_from_slice(text.raw().as_bytes());
-        let name = if part.refusal { "response.refusal.delta" } else { "response.output_text.delta" };
-        wire.event(name, |o| {
-            place.name(o);
-            o.number("content_index", self.parts - 1).lit("delta", text);
-            if !part.refusal {
-                o.array("logprobs", |_| {});
-            }
-        });
-    }
-
-    /// Where the part's text comes from.
-    pub(super) fn cite(&mut self, cite: &Citation<'static>) {
-        self.open.iter_mut().for_each(|part| part.cites.push(cite.clone()));
-    }
-
-    /// Probabilities of the part's text: an array.
-    pub(super) fn logprobs(&mut self, raw: &Raw<'_>) {
-        let Some(part) = &mut self.open else { return };
-        let inner = raw.get().trim().strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        let Some(inner) = inner.filter(|inner| !inner.trim().is_empty()) else { return };
-        if !part.logprobs.is_empty() {
-            part.logprobs.push(b',');
-        }
-        compact(inner, &mut part.logprobs);
-    }
-
-    /// Writes how the item ends.
-    pub(super) fn end(&mut self, status: &str, place: Place<'_>, output: &mut Vec<u8>, wire: &mut Wire<'_>) {
-        self.end_part(place, output, wire);
-        output.extend_from_slice(b"],\"status\":");
-        quoted(status.as_bytes(), output);
-        output.push(b'}');
-    }
-
-    fn end_part(&mut self, place: Place<'_>, output: &mut Vec<u8>, wire: &mut Wire<'_>) {
-        let Some(part) = self.open.take() else { return };
-        let index = self.parts - 1;
-        let end = output.len();
-        output.push(b'"');
-        if part.refusal {
-            wire.event("response.refusal.done", |o| {
-                place.name(o);
-                inner(
-                    o.number("content_index", index),
-                    "refusal",
-                    output.get(part.text..end).unwrap_or_default(),
-                );
-            });
-        } else {
-            let length = characters(output.get(part.text..end).unwrap_or_default());
-            part.annotate(index, length, place, wire);
-            wire.event("response.output_text.done", |o| {
-                place.name(o);
-                inner(
-                    o.number("content_index", index),
-                    "text",
-                    output.get(part.text..end).unwrap_or_default(),
-                );
-                part.probabilities(o);
-            });
-            output.extend_from_slice(b",\"annotations\":");
-            write::array(output, |list| part.annotations(length, list));
-            output.extend_from_slice(b",\"logprobs\":[");
-            output.extend_from_slice(&part.logprobs);
-            output.push(b']');
-        }
-        output.push(b'}');
-        wire.event("response.content_part.done", |o| {
-            place.name(o);
-            written(o.number("content_index", index), "part", output.get(part.start..).unwrap_or_default());
-        });
+        _ => None,
     }
 }
 
-impl Part {
-    fn annotate(&self, index: u64, length: u64, place: Place<'_>, wire: &mut Wire<'_>) {
-        for (number, cite) in (0..).zip(&self.cites) {
-            wire.event("response.output_text.annotation.added", |o| {
-                place.name(o);
-                o.number("content_index", index).number("annotation_index", number);
-                o.object("annotation", |o| annotation(cite, length, o));
-            });
+/// Writes the items.
+pub(super) struct InputWriter<'i> {
+    pub(super) target: &'i Target<'i>,
+    pub(super) names: &'i ToolNames,
+    pub(super) losses: &'i mut Losses,
+}
+
+impl InputWriter<'_> {
+    fn content(&self) -> PartWriter<'_> {
+        PartWriter { profile: self.target.profile }
+    }
+
+    /// All of them; the blocks of instructions unless they stand elsewhere.
+    pub(super) fn write(&mut self, request: &Request<'_>, system: bool, list: &mut Array<'_>) -> Result<()> {
+        for text in request.system.iter().filter(|_| system) {
+            self.message(list, DEVELOPER, |content, parts| content.text(parts, DEVELOPER, text));
         }
+        request.turns.iter().try_for_each(|turn| self.turn(turn, list))
     }
 
-    fn annotations(&self, length: u64, list: &mut Array<'_>) {
-        for cite in &self.cites {
-            list.object(|o| annotation(cite, length, o));
+    fn turn(&mut self, turn: &Turn<'_>, list: &mut Array<'_>) -> Result<()> {
+        if turn.name.is_some() {
+            self.losses.drop_named("messages.name")?;
         }
-    }
-
-    fn probabilities(&self, o: &mut Object<'_>) {
-        o.value("logprobs", |out| {
-            out.push(b'[');
-            out.extend_from_slice(&self.logprobs);
-            out.push(b']');
-        });
-    }
-}
-
-fn head(place: Place<'_>, o: &mut Object<'_>) {
-    o.text("id", place.id).text("type", "message").text("role", "assistant");
-}
-
-/// A citation; one without a span is of all the text.
-fn annotation(cite: &Citation<'_>, length: u64, o: &mut Object<'_>) {
-    let (start, end) = cite.span.unwrap_or((0, length));
-    o.text("type", "url_citation").lit("url", &cite.url).lit("title", &cite.title);
-    o.number("start_index", start).number("end_index", end);
-}
-
-/// Characters in the inside of a literal.
-fn characters(mut inner: &[u8]) -> u64 {
-    let mut count = 0;
-    while let Some(&byte) = inner.first() {
-        let (length, is_one) = match (byte, inner.get(1)) {
-            // The second half of a character is no character of its own.
-            (b'\\', Some(b'u')) => {
-                (6, !matches!(inner.get(2..4), Some([b'd' | b'D', b'c'..=b'f' | b'C'..=b'F'])))
-            }
-            (b'\\', _) => (2, true),
-            _ => (1, byte & 0xc0 != 0x80),
+        let part_names = match (turn.role, self.target.profile.mid_system) {
+            (Role::User, _) => USER,
+            (Role::Assistant, _) => ASSISTANT,
+            (Role::System, MidSystem::Native) => DEVELOPER,
+            (Role::System, MidSystem::UserNote) => PartNames { note: phrases::SYSTEM_NOTE, ..USER },
         };
-        count += u64::from(is_one);
-        inner = inner.get(length..).unwrap_or_default();
+        let mut after = turn.parts.len();
+        for run in turn.parts.chunk_by(|a, b| is_said(a) && is_said(b)) {
+            after -= run.len();
+            match run {
+                [Part::Call(call)] => self.call(list, call),
+                [Part::Result(result)] => self.result(list, result),
+                [Part::Reasoning(reasoning)] => {
+                    let rest = turn.parts.get(turn.parts.len() - after..).unwrap_or_default();
+                    if rest.iter().any(|part| !matches!(part, Part::Reasoning(_)) && !is_empty(part)) {
+                        reasoning::write(list, reasoning);
+                    }
+                }
+                said => self.message_of(list, said, part_names, run.len() == turn.parts.len())?,
+            }
+        }
+        Ok(())
     }
-    count
+
+    /// One message, unless there is nothing in it. `alone`: nothing else is in its turn.
+    fn message_of(
+        &mut self,
+        list: &mut Array<'_>,
+        parts: &[Part<'_>],
+        part_names: PartNames,
+        alone: bool,
+    ) -> Result<()> {
+        let assistant = part_names.role == ASSISTANT.role;
+        let media = |part: &Part<'_>| matches!(part, Part::Image(_) | Part::Document(_) | Part::Audio(_));
+        if assistant && parts.iter().any(media) {
+            self.losses.drop_named("messages.assistant.media")?;
+        }
+        // A user who says nothing has spoken all the same: without any item the request would be refused.
+        let silent = alone && part_names.role == USER.role && parts.iter().all(is_empty);
+        let goes = |part: &&Part<'_>| !(is_empty(part) && !silent || assistant && media(part));
+        if parts.iter().any(|part| goes(&part)) {
+            self.message(list, part_names, |content, list| {
+                parts.iter().filter(goes).for_each(|part| content.part(list, part_names, part));
+            });
+        }
+        Ok(())
+    }
+
+    fn message(
+        &self,
+        list: &mut Array<'_>,
+        part_names: PartNames,
+        fill: impl FnOnce(PartWriter<'_>, &mut Array<'_>),
+    ) {
+        list.object(|o| {
+            o.text("type", "message")
+                .text("role", part_names.role)
+                .array("content", |parts| fill(self.content(), parts));
+        });
+    }
+
+    fn call(&self, list: &mut Array<'_>, call: &Call<'_>) {
+        let custom = call.custom && self.target.profile.custom_tools;
+        list.object(|o| {
+            o.text("type", if custom { "custom_tool_call" } else { "function_call" });
+            o.text("call_id", &ids::upstream(&call.id));
+            o.text("name", &self.names.upstream(call.namespace.as_deref(), &call.name));
+            match (&call.args, custom) {
+                (Args::Str(input), true) => o.json_str("input", input),
+                (Args::Raw(input), true) => o.text("input", input.get()),
+                // A function with one text stands for the freeform tool.
+                (Args::Str(input), false) if call.custom => o.string("arguments", |out| {
+                    out.plain("{\"input\":\"");
+                    out.plain(input.raw());
+                    out.plain("\"}");
+                }),
+                (Args::Str(arguments), false) if arguments.is_blank() => o.text("arguments", "{}"),
+                (Args::Str(arguments), false) => o.json_str("arguments", arguments),
+                (Args::Raw(arguments), false) => o.text("arguments", &compacted(arguments.get())),
+            };
+        });
+    }
+
+    fn result(&self, list: &mut Array<'_>, result: &ToolResult<'_>) {
+        let custom = result.custom && self.target.profile.custom_tools;
+        let error = if is_plain_error(result) { phrases::ERROR_PREFIX } else { "" };
+        list.object(|o| {
+            o.text("type", if custom { "custom_tool_call_output" } else { "function_call_output" });
+            o.text("call_id", &ids::upstream(&result.id));
+            match result.content.as_slice() {
+                [] => o.text("output", error),
+                [Part::Text(only)] if !self.content().is_marked(only.cache.or(result.cache)) => {
+                    o.string("output", |out| {
+                        out.plain(error);
+                        out.json_str(&only.text);
+                    })
+                }
+                parts => o.array("output", |list| self.outputs(list, parts, error, result.cache)),
+            };
+        });
+    }
+
+    fn outputs(&self, list: &mut Array<'_>, parts: &[Part<'_>], error: &'static str, cache: Option<Cache>) {
+        let first_text = parts.iter().position(|part| matches!(part, Part::Text(_)));
+        let last_text = parts.iter().rposition(|part| matches!(part, Part::Text(_)));
+        if first_text.is_none() && !error.is_empty() {
+            self.content().text(list, USER, &Text::new(JsonStr::plain(phrases::ERROR_PREFIX)));
+        }
+        for (index, part) in parts.iter().enumerate() {
+            let note = if first_text == Some(index) { error } else { "" };
+            match part {
+                Part::Text(text) => {
+                    let mark = text.cache.or_else(|| cache.filter(|_| last_text == Some(index)));
+                    self.content().text(
+                        list,
+                        PartNames { note, ..USER },
+                        &Text { text: text.text.borrow(), cache: mark },
+                    );
+                }
+                part => self.content().part(list, USER, part),
+            }
+        }
+    }
 }
 
-const TEXT: &[u8] = b"{\"type\":\"output_text\",\"text\":\"";
+/// Whether this is part of a message.
+fn is_said(part: &Part<'_>) -> bool {
+    !matches!(part, Part::Result(_) | Part::Reasoning(_) | Part::Call(_))
+}
 
-const REFUSAL: &[u8] = b"{\"type\":\"refusal\",\"refusal\":\"";
+/// Whether the tool failed, and its text does not say so by itself.
+fn is_plain_error(result: &ToolResult<'_>) -> bool {
+    let first = result.content.iter().find_map(|part| match part {
+        Part::Text(text) => Some(&text.text),
+        _ => None,
+    });
+    let says_so =
+        |text: &JsonStr<'_>| text.raw().get(..5).is_some_and(|start| start.eq_ignore_ascii_case("error"));
+    result.is_error && !first.is_some_and(says_so)
+}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn characters_are_counted_as_they_are_meant() {
-        for text in ["", "abc", "é😀", "a\n\"\\", "\u{1}x"] {
-            assert_eq!(characters(Lit::of(text).raw().as_bytes()), text.chars().count() as u64);
-        }
-        assert_eq!(characters(br"\ud83d\ude00\u00e9x"), 3);
-    }
+fn compacted(json: &str) -> String {
+    let mut out = Vec::with_capacity(json.len());
+    compact(json, &mut out);
+    String::from_utf8(out).unwrap_or_default()
 }

@@ -1,19 +1,14 @@
 //! From the canonical form to the protocol: requests for providers and answers for clients.
 
-mod input;
-mod items;
+mod answer;
+mod content;
+mod event_writer;
+mod ids;
 mod message;
-mod response;
-mod thought;
+mod output_items;
+mod output_message;
+mod reasoning;
 mod tools;
-mod wire;
-
-#[cfg(test)]
-mod answer_tests;
-#[cfg(test)]
-mod replay_tests;
-#[cfg(test)]
-mod request_tests;
 
 pub(super) mod reply;
 pub(super) mod request;

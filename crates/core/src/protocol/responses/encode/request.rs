@@ -1,21 +1,19 @@
 //! A request for a provider, from the canonical form.
 
-use std::collections::BTreeSet;
-
-use crate::canon::{Effort, Format, Level, Losses, Names, Request, Target, Thinking, UserField, hex};
+use crate::canon::{Format, Losses, Request, Target, ToolNames, UserField, sha256_hex};
 use crate::failure::Result;
 use crate::json::write::{self, Object};
-use crate::json::{Lit, Raw};
+use crate::json::{JsonStr, Raw};
 use crate::protocol::{Written, samplers, schema};
 
-use super::input::{self, Input};
-use super::tools;
+use super::message::{self, InputWriter};
+use super::{reasoning, tools};
 
 /// Writes the request.
 pub(in crate::protocol::responses) fn write(
     request: &Request<'_>,
     target: &Target<'_>,
-    names: &Names,
+    names: &ToolNames,
     losses: &mut Losses,
     out: &mut Vec<u8>,
 ) -> Result<Written> {
@@ -28,24 +26,24 @@ fn members(
     o: &mut Object<'_>,
     request: &Request<'_>,
     target: &Target<'_>,
-    names: &Names,
+    names: &ToolNames,
     losses: &mut Losses,
 ) -> Result<()> {
     let offer = tools::plan(request, target, losses)?;
     o.text("model", target.model);
-    let instructions = input::instructions(request, target);
+    let instructions = message::instructions(request, target);
     if let Some(text) = instructions {
-        o.lit("instructions", &text.text);
+        o.json_str("instructions", &text.text);
     }
     let mut items = Ok(());
     o.array("input", |list| {
-        let mut input = Input { target, names, losses };
+        let mut input = InputWriter { target, names, losses };
         items = input.write(request, instructions.is_none(), list);
     });
     items?;
     tools::write(o, &offer, request.parallel, target, names, losses)?;
     text(o, request);
-    reasoning(o, &request.thinking, target, losses)?;
+    reasoning::wanted(o, &request.thinking, target, losses)?;
     if request.cache.is_some() {
         losses.drop_named("cache_control")?;
     }
@@ -81,7 +79,7 @@ fn text(o: &mut Object<'_>, request: &Request<'_>) {
             o.object("format", |o| form(o, &request.format));
         }
         if let Some(verbosity) = &request.verbosity {
-            o.lit("verbosity", verbosity);
+            o.json_str("verbosity", verbosity);
         }
     });
 }
@@ -95,66 +93,24 @@ fn form(o: &mut Object<'_>, format: &Format<'_>) {
             o.text("type", "json_object");
         }
         Format::Schema { name, description, schema, strict } => {
-            o.text("type", "json_schema").lit("name", name.as_ref().unwrap_or(&NAME));
+            o.text("type", "json_schema").json_str("name", name.as_ref().unwrap_or(&NAME));
             if let Some(description) = description {
-                o.lit("description", description);
+                o.json_str("description", description);
             }
             o.raw("schema", schema).bool("strict", is_strict(name.is_some(), *strict, schema));
         }
     }
 }
 
-/// A client that can not say `strict`, nor a name, gets it wherever the schema allows it.
+/// A client that cannot say `strict`, nor a name, gets it wherever the schema allows it.
 fn is_strict(named: bool, strict: Option<bool>, schema: &Raw<'_>) -> bool {
     strict.unwrap_or_else(|| !named && schema::is_closed(schema.get()))
-}
-
-fn reasoning(
-    o: &mut Object<'_>,
-    thinking: &Thinking,
-    target: &Target<'_>,
-    losses: &mut Losses,
-) -> Result<()> {
-    let effort = effort(thinking, target, losses)?;
-    let able = target.profile.effort != Effort::None;
-    let summary = able && thinking.is_wanted() && thinking.show != Some(false);
-    if effort.is_none() && !summary {
-        return Ok(());
-    }
-    o.object("reasoning", |o| {
-        if let Some(level) = effort {
-            o.text("effort", level.as_str());
-        }
-        if summary {
-            o.text("summary", "auto");
-        }
-    });
-    Ok(())
-}
-
-/// The level that comes nearest to what the client wants.
-fn effort(thinking: &Thinking, target: &Target<'_>, losses: &mut Losses) -> Result<Option<Level>> {
-    let wish = match (thinking.is_off(), thinking.effort, thinking.budget) {
-        (true, ..) => Level::None,
-        (false, Some(level), _) => level,
-        (false, None, Some(tokens)) => Level::of_budget(tokens),
-        (false, None, None) => return Ok(None),
-    };
-    let known: BTreeSet<Level> = match target.profile.effort {
-        Effort::None => BTreeSet::new(),
-        _ => target.profile.efforts.intersection(&target.caps.efforts).copied().collect(),
-    };
-    let nearest = wish.nearest(&known);
-    if nearest.is_none() {
-        losses.drop_named("reasoning.effort")?;
-    }
-    Ok(nearest)
 }
 
 fn limit(o: &mut Object<'_>, request: &Request<'_>, target: &Target<'_>) {
     let Some(wanted) = request.max_output else { return };
     let most = target.caps.max_output.unwrap_or(u64::MAX);
-    let least = LEAST_OUTPUT.max(target.profile.min_max_tokens.into());
+    let least = MIN_OUTPUT_TOKENS.max(target.profile.min_max_tokens.into());
     o.number("max_output_tokens", wanted.min(most).max(least));
 }
 
@@ -180,11 +136,11 @@ fn identity(o: &mut Object<'_>, request: &Request<'_>, target: &Target<'_>) {
         UserField::None => None,
     };
     match (name, &request.user) {
-        (Some(name), Some(user)) if user.chars().count() <= LONGEST_USER => {
+        (Some(name), Some(user)) if user.chars().count() <= MAX_USER_LEN => {
             o.text(name, user);
         }
         (Some(name), Some(user)) => {
-            o.text(name, &hex(user));
+            o.text(name, &sha256_hex(user));
         }
         _ => {}
     }
@@ -204,20 +160,20 @@ fn extras(o: &mut Object<'_>, request: &Request<'_>, losses: &mut Losses) -> Res
             losses.drop_named(name)?;
         } else if !said {
             // The name is the client's, who may have put anything into it.
-            o.raw(Lit::of(name).raw(), &extra.value);
+            o.raw(JsonStr::of(name).raw(), &extra.value);
         }
     }
     Ok(())
 }
 
 /// The name of a schema to which the client gave none.
-const NAME: Lit<'static> = Lit::plain("response");
+const NAME: JsonStr<'static> = JsonStr::plain("response");
 
 /// Tokens below which OpenAI refuses a limit.
-const LEAST_OUTPUT: u64 = 16;
+const MIN_OUTPUT_TOKENS: u64 = 16;
 
 /// Characters of a user's id that OpenAI takes.
-const LONGEST_USER: usize = 64;
+const MAX_USER_LEN: usize = 64;
 
 /// Members that are written from the canonical request alone.
 const OWN: [&str; 17] = [
@@ -243,3 +199,7 @@ const OWN: [&str; 17] = [
 /// Members that would reach state that all callers of the provider's account share.
 const FORBIDDEN: [&str; 5] =
     ["previous_response_id", "conversation", "prompt", "background", "background_options"];
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

@@ -5,15 +5,16 @@
 use std::borrow::Cow;
 
 use crate::canon::{
-    Args, Audio, Cache, CacheParts, Call, Caps, Choice, Chosen, Document, Effort, Extra, Format, Grammar,
-    Image, Level, Losses, MidSystem, Names, Part, Profile, ProtocolId, Request, Role, Samplers, Sampling,
-    Sealer, Source, Target, Text, Thinking, ThinkingMode, Tool, ToolChoice, ToolKind, ToolResult, Turn,
-    UserField, WebSearch, hex,
+    Args, Audio, Cache, CacheParts, Call, Caps, Choice, Chosen, DocumentPart, Effort, EffortFormat, Extra,
+    Format, Grammar, Image, Losses, MidSystem, Part, Profile, ProtocolId, Request, Role, Samplers, Sampling,
+    Sealer, Source, Target, Text, Thinking, ThinkingMode, Tool, ToolChoice, ToolKind, ToolNames, ToolResult,
+    Turn, UserField, WebSearch, sha256_hex,
 };
 use crate::failure::Result;
-use crate::json::{Lit, Raw};
+use crate::json::{JsonStr, Raw};
 
-use super::request;
+#[path = "message_tests.rs"]
+mod messages;
 
 /// What the tests may change of the provider.
 pub(super) struct Provider {
@@ -54,9 +55,9 @@ fn try_written(request: &Request<'_>, provider: &Provider) -> Result<(String, Op
         caps,
         sealer: &Sealer::default(),
     };
-    let names = Names::new(&request.tools, 64, profile.custom_tools);
+    let names = ToolNames::new(&request.tools, 64, profile.custom_tools);
     let (mut losses, mut out) = (Losses::default(), Vec::new());
-    request::write(request, &target, &names, &mut losses, &mut out)?;
+    super::write(request, &target, &names, &mut losses, &mut out)?;
     let json = String::from_utf8(out).unwrap();
     assert!(Raw::read(&json).is_some(), "{json}");
     Ok((json, losses.header()))
@@ -86,11 +87,11 @@ pub(super) fn input(request: &Request<'_>, provider: &Provider) -> String {
 }
 
 pub(super) fn text(text: &str) -> Part<'static> {
-    Part::Text(Text::new(Lit::of(text)))
+    Part::Text(Text::new(JsonStr::of(text)))
 }
 
 fn marked(text: &'static str, long: bool) -> Text<'static> {
-    Text { text: Lit::plain(text), cache: Some(Cache { long }) }
+    Text { text: JsonStr::plain(text), cache: Some(Cache { long }) }
 }
 
 pub(super) fn user(parts: Vec<Part<'static>>) -> Turn<'static> {
@@ -132,7 +133,7 @@ fn the_least_that_is_said() {
 
 #[test]
 fn instructions_stand_apart_if_they_are_one_block() {
-    let one = Request { system: vec![Text::new(Lit::plain("be"))], ..hello() };
+    let one = Request { system: vec![Text::new(JsonStr::plain("be"))], ..hello() };
     assert!(
         body(&one, &provider())
             .starts_with(r#""instructions":"be","input":[{"type":"message","role":"user""#)
@@ -145,7 +146,8 @@ fn instructions_stand_apart_if_they_are_one_block() {
         )
     };
     assert_eq!(body(&only, &provider()), format!(r#""input":[{}]"#, developer("be")));
-    let two = Request { system: vec![Text::new(Lit::plain("a")), Text::new(Lit::plain("b"))], ..hello() };
+    let two =
+        Request { system: vec![Text::new(JsonStr::plain("a")), Text::new(JsonStr::plain("b"))], ..hello() };
     let begins = format!(r#""input":[{},{},"#, developer("a"), developer("b"));
     assert!(body(&two, &provider()).starts_with(&begins));
     let cached = Request { system: vec![marked("a", false)], ..hello() };
@@ -174,10 +176,10 @@ fn the_order_of_items_is_that_of_parts() {
         user(vec![text("go")]),
         assistant(vec![
             text("I look."),
-            call("a", Args::Lit(Lit::of("{\"b\":1.0,\"a\":1e2}"))),
+            call("a", Args::Str(JsonStr::of("{\"b\":1.0,\"a\":1e2}"))),
             call("b", Args::Raw(Raw::constant("{\"x\": [1, 2]}"))),
-            call("c", Args::Lit(Lit::plain(" "))),
-            Part::Refusal(Lit::plain("no")),
+            call("c", Args::Str(JsonStr::plain(" "))),
+            Part::Refusal(JsonStr::plain("no")),
         ]),
         user(vec![Part::Result(result("a", vec![text("A")])), text("and?")]),
     ]);
@@ -198,7 +200,7 @@ fn the_order_of_items_is_that_of_parts() {
 #[test]
 fn what_is_appended_does_not_change_what_was_there() {
     let mut all =
-        vec![user(vec![text("a")]), assistant(vec![text("b"), call("c", Args::Lit(Lit::plain("{}")))])];
+        vec![user(vec![text("a")]), assistant(vec![text("b"), call("c", Args::Str(JsonStr::plain("{}")))])];
     let short = input(&turns(all.clone()), &openai());
     all.push(user(vec![Part::Result(result("c", vec![]))]));
     all.push(assistant(vec![text("d")]));
@@ -222,15 +224,19 @@ fn pictures_files_and_speech() {
         Part::Image(Image { source, path: String::new(), detail, cache: Some(Cache { long: false }) })
     };
     let file = |source, name| {
-        Part::Document(Document { source, path: String::new(), name, context: None, cache: None })
+        Part::Document(DocumentPart { source, path: String::new(), name, context: None, cache: None })
     };
     let all = turns(vec![user(vec![
-        picture(Source::Url(Lit::plain("https://x/y")), None),
-        picture(base64("image/png"), Some(Lit::plain("low"))),
+        picture(Source::Url(JsonStr::plain("https://x/y")), None),
+        picture(base64("image/png"), Some(JsonStr::plain("low"))),
         file(base64("application/pdf"), None),
-        file(base64("application/pdf"), Some(Lit::plain("a.pdf"))),
-        file(Source::Url(Lit::plain("https://x/z.pdf")), None),
-        Part::Audio(Audio { data: Lit::plain("AA=="), format: Lit::plain("wav"), path: String::new() }),
+        file(base64("application/pdf"), Some(JsonStr::plain("a.pdf"))),
+        file(Source::Url(JsonStr::plain("https://x/z.pdf")), None),
+        Part::Audio(Audio {
+            data: JsonStr::plain("AA=="),
+            format: JsonStr::plain("wav"),
+            path: String::new(),
+        }),
     ])]);
     let expected = [
         // Golden case 49.
@@ -252,11 +258,11 @@ fn pictures_files_and_speech() {
 
 #[test]
 fn files_of_text_are_files_only_for_openai() {
-    let document = Document {
-        source: Source::Text(Lit::of("a\n")),
+    let document = DocumentPart {
+        source: Source::Text(JsonStr::of("a\n")),
         path: String::new(),
-        name: Some(Lit::plain("n.txt")),
-        context: Some(Lit::plain("about")),
+        name: Some(JsonStr::plain("n.txt")),
+        context: Some(JsonStr::plain("about")),
         cache: Some(Cache { long: true }),
     };
     let all = turns(vec![user(vec![Part::Document(document)])]);
@@ -269,7 +275,7 @@ fn files_of_text_are_files_only_for_openai() {
 #[test]
 fn results_of_tools() {
     let picture = Part::Image(Image {
-        source: Source::Url(Lit::plain("https://x")),
+        source: Source::Url(JsonStr::plain("https://x")),
         path: String::new(),
         detail: None,
         cache: None,
@@ -298,15 +304,18 @@ fn results_of_tools() {
 
 #[test]
 fn freeform_tools_as_such_or_wrapped() {
-    let grammar = Some(Grammar { syntax: Lit::plain("lark"), definition: Lit::of("start: \"x\"") });
-    let tool =
-        Tool { kind: ToolKind::Custom { grammar }, description: Some(Lit::plain("Patch.")), ..function("p") };
+    let grammar = Some(Grammar { syntax: JsonStr::plain("lark"), definition: JsonStr::of("start: \"x\"") });
+    let tool = Tool {
+        kind: ToolKind::Custom { grammar },
+        description: Some(JsonStr::plain("Patch.")),
+        ..function("p")
+    };
     let part = Call {
         id: "c".into(),
         namespace: None,
         name: "p".into(),
         custom: true,
-        args: Args::Lit(Lit::of("a \"b\"\n")),
+        args: Args::Str(JsonStr::of("a \"b\"\n")),
         extra: None,
     };
     let output = ToolResult { custom: true, ..result("c", vec![text("ok")]) };
@@ -347,9 +356,9 @@ fn tools(request: &Request<'_>, provider: &Provider) -> String {
 fn functions_are_strict_only_if_the_client_says_so() {
     // Golden case 43.
     let schema = Raw::constant(r#"{"type":"object","properties":{"a":{}}}"#);
-    let full = Tool::function("g".into(), Some(Lit::plain("")), Some(schema.clone()));
+    let full = Tool::function("g".into(), Some(JsonStr::plain("")), Some(schema.clone()));
     let strict = ToolKind::Function { schema: Some(schema), strict: Some(true) };
-    let strict = Tool { kind: strict, description: Some(Lit::plain("d")), ..function("h") };
+    let strict = Tool { kind: strict, description: Some(JsonStr::plain("d")), ..function("h") };
     let all = Request { tools: vec![function("f"), full, strict], ..hello() };
     let expected = concat!(
         r#"[{"type":"function","name":"f","parameters":{"type":"object","properties":{}},"strict":false},"#,
@@ -368,7 +377,7 @@ fn names_and_ids_are_made_to_fit() {
         namespace: None,
         name: long.into(),
         custom: false,
-        args: Args::Lit(Lit::plain("{}")),
+        args: Args::Str(JsonStr::plain("{}")),
         extra: None,
     };
     let all = Request {
@@ -380,10 +389,10 @@ fn names_and_ids_are_made_to_fit() {
         ])
     };
     let json = written(&all, &openai()).0;
-    let name = format!("{}_{}", "n".repeat(55), &hex(long)[..8]);
+    let name = format!("{}_{}", "n".repeat(55), &sha256_hex(long)[..8]);
     assert_eq!(json.matches(&format!(r#""name":"{name}""#)).count(), 3);
     // Golden case 71c, here with 64 characters.
-    let id = format!("call_{}", &hex(long)[..32]);
+    let id = format!("call_{}", &sha256_hex(long)[..32]);
     assert_eq!(json.matches(&format!(r#""call_id":"{id}""#)).count(), 2);
     part.id = Cow::Borrowed("functions.Bash:0");
     assert!(
@@ -473,7 +482,7 @@ fn samplers_and_stop_texts() {
     let raw = |json: &'static str| Some(Raw::constant(json));
     let all = Request {
         samplers: Samplers { temperature: raw("1.40"), top_p: raw("0.9"), top_k: raw("40") },
-        stop: vec![Lit::plain("END")],
+        stop: vec![JsonStr::plain("END")],
         ..hello()
     };
     let (json, lost) = written(&all, &provider());
@@ -504,7 +513,7 @@ fn effort_and_summary() {
     let none = Thinking::default();
     assert_eq!(plain(none), "");
     let effort = |level| Thinking { effort: Some(level), ..none };
-    assert_eq!(plain(effort(Level::High)), r#"{"effort":"high","summary":"auto""#);
+    assert_eq!(plain(effort(Effort::High)), r#"{"effort":"high","summary":"auto""#);
     let off = Thinking { mode: Some(ThinkingMode::Off), ..none };
     assert_eq!(plain(off), r#"{"effort":"none""#);
     for (budget, level) in [(4095, "low"), (4096, "medium"), (31999, "high"), (32768, "xhigh")] {
@@ -513,13 +522,13 @@ fn effort_and_summary() {
     }
     let adaptive = Thinking { mode: Some(ThinkingMode::Adaptive), ..none };
     assert_eq!(plain(adaptive), r#"{"summary":"auto""#);
-    assert_eq!(plain(Thinking { show: Some(false), ..effort(Level::Low) }), r#"{"effort":"low""#);
+    assert_eq!(plain(Thinking { show: Some(false), ..effort(Effort::Low) }), r#"{"effort":"low""#);
     let mut coarse = provider();
-    coarse.profile.efforts = [Level::Low, Level::High].into();
-    assert_eq!(said(effort(Level::Medium), &coarse).0, r#"{"effort":"low","summary":"auto""#);
+    coarse.profile.efforts = [Effort::Low, Effort::High].into();
+    assert_eq!(said(effort(Effort::Medium), &coarse).0, r#"{"effort":"low","summary":"auto""#);
     assert_eq!(said(off, &coarse), (String::new(), Some("reasoning.effort".into())));
-    coarse.profile.effort = Effort::None;
-    assert_eq!(said(effort(Level::Low), &coarse), (String::new(), Some("reasoning.effort".into())));
+    coarse.profile.effort = EffortFormat::None;
+    assert_eq!(said(effort(Effort::Low), &coarse), (String::new(), Some("reasoning.effort".into())));
 }
 
 #[test]
@@ -527,7 +536,7 @@ fn forms_of_the_answer() {
     let said = |format| body(&Request { format, ..hello() }, &provider());
     assert!(said(Format::JsonObject).ends_with(r#""text":{"format":{"type":"json_object"}}"#));
     let schema = |json: &'static str, name: Option<&'static str>, strict| {
-        let name = name.map(Lit::plain);
+        let name = name.map(JsonStr::plain);
         said(Format::Schema { name, description: None, schema: Raw::constant(json), strict })
     };
     // Golden case 59, for this protocol.
@@ -540,7 +549,7 @@ fn forms_of_the_answer() {
     assert!(schema(closed, None, None).ends_with(r#""strict":true}}"#));
     assert!(schema(closed, Some("n"), None).ends_with(r#""strict":false}}"#));
     assert!(schema(open, Some("n"), Some(true)).ends_with(r#""strict":true}}"#));
-    let verbose = Request { verbosity: Some(Lit::plain("low")), ..hello() };
+    let verbose = Request { verbosity: Some(JsonStr::plain("low")), ..hello() };
     assert!(body(&verbose, &provider()).ends_with(r#""text":{"verbosity":"low"}"#));
 }
 
@@ -552,7 +561,7 @@ fn who_the_user_is() {
     };
     assert!(said("u", &provider()).ends_with(r#""user":"u""#));
     let long = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-    assert!(said(long, &openai()).ends_with(&format!(r#""safety_identifier":"{}""#, hex(long))));
+    assert!(said(long, &openai()).ends_with(&format!(r#""safety_identifier":"{}""#, sha256_hex(long))));
     let mut none = provider();
     none.profile.user_field = UserField::None;
     assert!(!said("u", &none).contains("\"u\""));
@@ -591,7 +600,7 @@ fn a_count_has_no_limits_and_the_like() {
 
 #[test]
 fn what_has_no_place_here_is_told() {
-    let turn = Turn { name: Some(Lit::plain("Ann")), ..user(vec![text("hi")]) };
+    let turn = Turn { name: Some(JsonStr::plain("Ann")), ..user(vec![text("hi")]) };
     let all = Request { cache: Some(Cache { long: false }), ..turns(vec![turn]) };
     assert_eq!(written(&all, &provider()).1.unwrap(), "messages.name, cache_control");
     let twice = Request { tools: vec![function("a"), function("a")], ..hello() };

@@ -3,20 +3,20 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::canon::{Context, Encode, Event, Finish, Queue, Usage};
+use crate::canon::{Context, Encode, Event, Finish, Overflow, Queue, Usage};
 use crate::failure::Failure;
 
-use super::items::Items;
-use super::response::{self, Frame, State};
-use super::wire::Wire;
+use super::answer::{self, ResponseFrame, ResponseState};
+use super::event_writer::EventWriter;
+use super::output_items::OutputWriter;
 use crate::protocol::responses::error;
 
 /// Writes the stream for a client.
 #[derive(Debug)]
-pub(in crate::protocol::responses) struct Encoder {
+pub(in crate::protocol::responses) struct ResponsesEncoder {
     context: Arc<Context>,
     queue: Queue,
-    items: Items,
+    items: OutputWriter,
     sequence: u64,
     started: bool,
     over: bool,
@@ -27,13 +27,13 @@ pub(in crate::protocol::responses) struct Encoder {
     clock: Instant,
 }
 
-impl Encoder {
+impl ResponsesEncoder {
     pub(in crate::protocol::responses) fn new(context: Arc<Context>) -> Self {
         Self {
             created: context.now,
             context,
             queue: Queue::default(),
-            items: Items::default(),
+            items: OutputWriter::default(),
             sequence: 0,
             started: false,
             over: false,
@@ -49,34 +49,34 @@ impl Encoder {
             return;
         }
         self.created = created.unwrap_or(self.context.now);
-        self.items = Items::new(self.context.answer_id(id));
-        let state = State { status: "in_progress", ..State::default() };
+        self.items = OutputWriter::new(self.context.answer_id(id));
+        let state = ResponseState { status: "in_progress", ..ResponseState::default() };
         self.lifecycle("response.created", &state, out);
         self.lifecycle("response.in_progress", &state, out);
     }
 
     fn piece(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
         let Self { queue, items, context, sequence, .. } = self;
-        let mut wire = Wire::new(out, sequence);
-        if queue.take(event, &mut |step| items.step(step, context, &mut wire)).is_err() {
-            self.fail(&Failure::provider("the provider's pieces are too far apart"), out);
+        let mut events = EventWriter::new(out, sequence);
+        if queue.take(event, &mut |step| items.step(step, context, &mut events)).is_err() {
+            self.fail(&Failure::provider(Overflow::DETAIL), out);
         }
     }
 
     fn end(&mut self, out: &mut Vec<u8>) {
         let cut = matches!(self.finish, Some(Finish::Length | Finish::ContextWindow));
         let Self { queue, items, context, sequence, finish, .. } = self;
-        let mut wire = Wire::new(out, sequence);
-        queue.finish(cut, &mut |step| items.step(step, context, &mut wire));
-        items.finish(finish.as_ref(), cut, &mut wire);
+        let mut events = EventWriter::new(out, sequence);
+        queue.finish(cut, &mut |step| items.step(step, context, &mut events));
+        items.finish(finish.as_ref(), cut, &mut events);
         let now = self.context.now.saturating_add(self.clock.elapsed().as_secs());
         let items = std::mem::take(&mut self.items);
-        let state = State::ended(self.finish.as_ref(), items.output(), self.usage.clone(), now);
+        let state = ResponseState::ended(self.finish.as_ref(), items.output(), self.usage.clone(), now);
         let name = match state.incomplete {
             Some(_) => "response.incomplete",
             None => "response.completed",
         };
-        let frame = Frame {
+        let frame = ResponseFrame {
             context: &self.context,
             echo: self.context.echo_in_stream(),
             id: items.id(),
@@ -87,22 +87,29 @@ impl Encoder {
         self.over = true;
     }
 
-    fn lifecycle(&mut self, name: &'static str, state: &State<'_>, out: &mut Vec<u8>) {
+    fn lifecycle(&mut self, name: &'static str, state: &ResponseState<'_>, out: &mut Vec<u8>) {
         let tier = self.tier.as_deref();
         let echo = self.context.echo_in_stream();
-        let frame = Frame { context: &self.context, echo, id: self.items.id(), created: self.created, tier };
+        let frame =
+            ResponseFrame { context: &self.context, echo, id: self.items.id(), created: self.created, tier };
         emit(name, &frame, state, &mut self.sequence, out);
     }
 }
 
 /// An event that holds the response object.
-fn emit(name: &'static str, frame: &Frame<'_>, state: &State<'_>, sequence: &mut u64, out: &mut Vec<u8>) {
-    Wire::new(out, sequence).event(name, |o| {
-        o.object("response", |o| response::write(frame, state, o));
+fn emit(
+    name: &'static str,
+    frame: &ResponseFrame<'_>,
+    state: &ResponseState<'_>,
+    sequence: &mut u64,
+    out: &mut Vec<u8>,
+) {
+    EventWriter::new(out, sequence).event(name, |o| {
+        o.object("response", |o| answer::write(frame, state, o));
     });
 }
 
-impl Encode for Encoder {
+impl Encode for ResponsesEncoder {
     fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
         if self.over {
             return;
@@ -131,14 +138,14 @@ impl Encode for Encoder {
         self.start(None, None, out);
         self.items.fail();
         let items = std::mem::take(&mut self.items);
-        let state = State {
+        let state = ResponseState {
             status: "failed",
             error: Some((error::code(failure), failure.message())),
             output: items.output(),
             usage: self.usage.clone(),
-            ..State::default()
+            ..ResponseState::default()
         };
-        let frame = Frame {
+        let frame = ResponseFrame {
             context: &self.context,
             echo: self.context.echo_in_stream(),
             id: items.id(),
@@ -148,3 +155,7 @@ impl Encode for Encoder {
         emit("response.failed", &frame, &state, &mut self.sequence, out);
     }
 }
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;

@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 
 use crate::canon::{
-    Choice, Chosen, Grammar, Losses, Names, Offer, Part, Request, Target, Tool, ToolChoice, ToolKind,
-    WebSearch,
+    Choice, Chosen, Grammar, Losses, Offer, Part, Request, Target, Tool, ToolChoice, ToolKind, ToolNames,
+    ToolSupport, WebSearch,
 };
 use crate::failure::Result;
-use crate::json;
 use crate::json::write::{Array, Object};
+use crate::json::{self, Lenient as _};
+use crate::protocol::phrases;
 
 /// What of a request's tools and choice a provider takes.
 ///
@@ -20,8 +21,8 @@ pub(super) fn plan<'r, 'a>(
     losses: &mut Losses,
 ) -> Result<Offer<'r, 'a>> {
     let known = |value| target.profile.tool_choice_values.contains(&value);
-    let mut offer =
-        Offer::new(&request.tools, request.choice.as_ref(), true, known(ToolChoice::Allowed), losses)?;
+    let support = ToolSupport { web_search: true, subsets: known(ToolChoice::Allowed) };
+    let mut offer = Offer::new(&request.tools, request.choice.as_ref(), support, losses)?;
     let forced = matches!(
         offer.choice,
         Some(Choice::Required | Choice::Named(_) | Choice::Allowed { required: true, .. })
@@ -73,7 +74,7 @@ pub(super) fn write(
     offer: &Offer<'_, '_>,
     parallel: Option<bool>,
     target: &Target<'_>,
-    names: &Names,
+    names: &ToolNames,
     losses: &mut Losses,
 ) -> Result<()> {
     if offer.tools.is_empty() {
@@ -81,8 +82,8 @@ pub(super) fn write(
     }
     let custom = target.profile.custom_tools;
     o.array("tools", |list| offer.tools.iter().for_each(|tool| one(list, tool, custom, names)));
-    if let Some(wish) = &offer.choice {
-        choice(o, wish, offer, custom, names);
+    if let Some(requested) = &offer.choice {
+        choice(o, requested, offer, custom, names);
     }
     match parallel {
         Some(value) if target.profile.parallel_tool_calls => {
@@ -94,7 +95,7 @@ pub(super) fn write(
     Ok(())
 }
 
-fn one(list: &mut Array<'_>, tool: &Tool<'_>, custom_tools: bool, names: &Names) {
+fn one(list: &mut Array<'_>, tool: &Tool<'_>, custom_tools: bool, names: &ToolNames) {
     let name = names.upstream(tool.namespace.as_deref(), &tool.name);
     list.object(|o| match &tool.kind {
         ToolKind::Function { schema, strict } => {
@@ -113,7 +114,7 @@ fn one(list: &mut Array<'_>, tool: &Tool<'_>, custom_tools: bool, names: &Names)
             if let Some(grammar) = grammar {
                 o.object("format", |o| {
                     o.text("type", "grammar");
-                    o.lit("syntax", &grammar.syntax).lit("definition", &grammar.definition);
+                    o.json_str("syntax", &grammar.syntax).json_str("definition", &grammar.definition);
                 });
             }
         }
@@ -121,7 +122,7 @@ fn one(list: &mut Array<'_>, tool: &Tool<'_>, custom_tools: bool, names: &Names)
         ToolKind::Custom { grammar } => {
             o.text("type", "function").text("name", &name);
             description(o, tool, grammar.as_ref());
-            o.json("parameters", WRAPPER).bool("strict", false);
+            o.json("parameters", phrases::TEXT_INPUT_SCHEMA).bool("strict", false);
         }
         ToolKind::WebSearch(search) => web_search(o, search),
         ToolKind::Hosted => {}
@@ -136,14 +137,14 @@ fn description(o: &mut Object<'_>, tool: &Tool<'_>, grammar: Option<&Grammar<'_>
     }
     o.string("description", |text| {
         if let Some(own) = own {
-            text.lit(own);
+            text.json_str(own);
         }
         if let Some(grammar) = grammar {
             text.plain(if own.is_some() { "\n" } else { "" });
             text.plain("The input must match this ");
-            text.lit(&grammar.syntax);
+            text.json_str(&grammar.syntax);
             text.plain(" grammar:\n");
-            text.lit(&grammar.definition);
+            text.json_str(&grammar.definition);
         }
     });
 }
@@ -151,7 +152,7 @@ fn description(o: &mut Object<'_>, tool: &Tool<'_>, grammar: Option<&Grammar<'_>
 fn web_search(o: &mut Object<'_>, search: &WebSearch<'_>) {
     o.text("type", "web_search");
     if let Some(size) = &search.context {
-        o.lit("search_context_size", size);
+        o.json_str("search_context_size", size);
     } else if let Some(uses) = search.max_uses {
         o.text(
             "search_context_size",
@@ -167,8 +168,10 @@ fn web_search(o: &mut Object<'_>, search: &WebSearch<'_>) {
     if let Some(place) = &search.location {
         o.object("user_location", |o| {
             o.text("type", "approximate");
-            for member in json::members(place.get().as_bytes()).map_while(std::result::Result::ok) {
-                let Some(name) = PLACE.iter().find(|name| member.is(name)) else { continue };
+            for member in json::members(place.get().as_bytes()).lenient() {
+                let Some(name) = phrases::SEARCH_LOCATION.iter().find(|name| member.is(name)) else {
+                    continue;
+                };
                 o.json(name, place.get().get(member.span).unwrap_or("null"));
             }
         });
@@ -186,8 +189,14 @@ fn web_search(o: &mut Object<'_>, search: &WebSearch<'_>) {
     }
 }
 
-fn choice(o: &mut Object<'_>, wish: &Choice<'_>, offer: &Offer<'_, '_>, custom: bool, names: &Names) {
-    match wish {
+fn choice(
+    o: &mut Object<'_>,
+    requested: &Choice<'_>,
+    offer: &Offer<'_, '_>,
+    custom: bool,
+    names: &ToolNames,
+) {
+    match requested {
         Choice::Auto => o.text("tool_choice", "auto"),
         Choice::None => o.text("tool_choice", "none"),
         Choice::Required => o.text("tool_choice", "required"),
@@ -208,7 +217,7 @@ fn reference(
     chosen: &Chosen<'_>,
     offer: &Offer<'_, '_>,
     custom_tools: bool,
-    names: &Names,
+    names: &ToolNames,
 ) {
     let tool = offer.tools.iter().find(|tool| chosen.is(tool));
     if tool.is_some_and(|tool| matches!(tool.kind, ToolKind::WebSearch(_))) {
@@ -222,12 +231,6 @@ fn reference(
 }
 
 const NO_PARAMETERS: &str = r#"{"type":"object","properties":{}}"#;
-
-/// The arguments of a function that stands for a freeform tool.
-const WRAPPER: &str = r#"{"type":"object","properties":{"input":{"type":"string","description":"Raw text input of the tool"}},"required":["input"],"additionalProperties":false}"#;
-
-/// Members of a location.
-const PLACE: [&str; 4] = ["city", "region", "country", "timezone"];
 
 /// Searches from which on a search is no longer a small one, and from which on it is a large one.
 const MEDIUM: u64 = 5;

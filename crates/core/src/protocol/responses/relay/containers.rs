@@ -5,7 +5,7 @@
 
 use memchr::memmem;
 
-use crate::json::{self, Member};
+use crate::json::{self, Lenient as _, Member};
 
 /// Tells `found` of the containers in a whole answer, or in one event of it.
 pub(in crate::protocol::responses) fn read(data: &[u8], found: &mut dyn FnMut(&str)) {
@@ -28,7 +28,7 @@ pub(in crate::protocol::responses) fn read(data: &[u8], found: &mut dyn FnMut(&s
 }
 
 fn output(items: &[u8], found: &mut dyn FnMut(&str)) {
-    json::elements(items).map_while(Result::ok).for_each(|(element, _)| item(element, found));
+    json::elements(items).lenient().for_each(|(element, _)| item(element, found));
 }
 
 fn item(object: &[u8], found: &mut dyn FnMut(&str)) {
@@ -52,7 +52,7 @@ fn container(object: &[u8], found: &mut dyn FnMut(&str)) {
 }
 
 fn members(object: &[u8]) -> impl Iterator<Item = Member<'_>> {
-    json::members(object).map_while(Result::ok)
+    json::members(object).lenient()
 }
 
 #[cfg(test)]

@@ -1,18 +1,20 @@
 //! Why a Responses answer ends.
 
-use crate::canon::Said;
-use crate::json::{self, Member};
+use crate::canon::ResponseMetadata;
+use crate::json::{self, Lenient as _, find_member};
 
 /// Notes why a whole answer, or the one that an event's `response` is, has ended: its status, or what
 /// it is incomplete for.
-pub(in crate::protocol::responses) fn read(data: &[u8], said: &mut Said) {
-    let response = member(data, "response");
+pub(in crate::protocol::responses) fn read(data: &[u8], metadata: &mut ResponseMetadata) {
+    let response = find_member(data, "response");
     let response = response.as_ref().map_or(data, |response| response.value);
     let (mut status, mut detail) = (None, None);
-    for found in json::members(response).map_while(Result::ok) {
+    for found in json::members(response).lenient() {
         match found.key {
             b"status" => status = found.text(),
-            b"incomplete_details" => detail = Some(member(found.value, "reason").and_then(|why| why.text())),
+            b"incomplete_details" => {
+                detail = Some(find_member(found.value, "reason").and_then(|why| why.text()));
+            }
             _ => {}
         }
         // Both stand at the beginning; what follows may be long.
@@ -21,11 +23,7 @@ pub(in crate::protocol::responses) fn read(data: &[u8], said: &mut Said) {
         }
     }
     match detail.flatten().or(status) {
-        Some(reason) if !matches!(&*reason, "in_progress" | "queued") => said.finish(&reason),
+        Some(reason) if !matches!(&*reason, "in_progress" | "queued") => metadata.finish(&reason),
         _ => {}
     }
-}
-
-fn member<'a>(object: &'a [u8], name: &str) -> Option<Member<'a>> {
-    json::members(object).map_while(Result::ok).find(|member| member.is(name))
 }
