@@ -59,6 +59,7 @@ fn operators_read_of_every_metric() {
     let source = concat!(
         include_str!("../src/observe/maker.rs"),
         include_str!("../src/observe/metrics.rs"),
+        include_str!("../src/observe/requests.rs"),
         include_str!("../src/observe/target.rs"),
     );
     let mut metrics: Vec<_> =
