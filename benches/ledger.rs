@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossmodel::auth::{Grant, NewKey, Rights, Store};
-use crossmodel::canon::Usage;
 use crossmodel::meter::{Bill, Books, Expected, Extras, Ledger, Prices, TierSettings};
+use crossmodel_core::canon::Usage;
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 use tokio::time::interval;
@@ -61,7 +61,7 @@ async fn throughput(ledger: &Ledger, grant: &Grant, callers: u32, time: Duration
 
 /// How long calls wait until they may go on, when one comes every 5 ms.
 async fn admission(ledger: &Ledger, grant: &Grant, time: Duration) -> Vec<Duration> {
-    let (prices, mut next) = (prices(), interval(PAUSE));
+    let (prices, mut next) = (prices(), interval(CALL_INTERVAL));
     let (start, mut waited) = (Instant::now(), Vec::new());
     while start.elapsed() < time {
         next.tick().await;
@@ -89,7 +89,7 @@ fn writes(folder: &Path, time: Duration) -> Vec<Duration> {
     let mut file = File::create(folder.join("write")).unwrap();
     let (start, mut taken) = (Instant::now(), Vec::new());
     while start.elapsed() < time {
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(CALL_INTERVAL);
         let asked = Instant::now();
         file.write_all(&[0; 64]).unwrap();
         file.sync_data().unwrap();
@@ -117,5 +117,5 @@ fn prices() -> Arc<Prices> {
     Arc::new(Prices::new(&[tier]).unwrap())
 }
 
-/// Between two calls.
-const PAUSE: Duration = Duration::from_millis(5);
+/// The time between two calls.
+const CALL_INTERVAL: Duration = Duration::from_millis(5);

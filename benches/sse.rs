@@ -10,11 +10,11 @@
 use std::fmt;
 
 use bytes::{Bytes, BytesMut};
-use crossmodel::demo::{self, Step};
-use crossmodel::protocol::{ProtocolId, REGISTRY};
+use crossmodel::demo::{self, ScriptStep};
 use crossmodel::provider::Profile;
-use crossmodel::sse::Event;
-use crossmodel::translate::relay;
+use crossmodel_core::protocol::{ProtocolId, REGISTRY};
+use crossmodel_core::sse::SseEvent;
+use crossmodel_core::translate::relay;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use serde::de::IgnoredAny;
@@ -58,7 +58,7 @@ mod copy {
 }
 
 mod serde_ignored {
-    use super::{Bencher, Chunk, Event, IgnoredAny, ProtocolId, black_box, protocols};
+    use super::{Bencher, Chunk, IgnoredAny, ProtocolId, SseEvent, black_box, protocols};
 
     #[divan::bench(args = protocols())]
     fn one_event(bencher: Bencher<'_, '_>, protocol: ProtocolId) {
@@ -71,7 +71,8 @@ mod serde_ignored {
     }
 
     fn measure(bencher: Bencher<'_, '_>, chunk: &Chunk) {
-        let data: Vec<_> = chunk.events.iter().map(|event| Event::parse(event).data.unwrap().bytes).collect();
+        let data: Vec<_> =
+            chunk.events.iter().map(|event| SseEvent::parse(event).data.unwrap().bytes).collect();
         let counted = bencher.counter(chunk.items()).counter(chunk.length());
         counted.bench(|| {
             for json in &data {
@@ -159,8 +160,8 @@ fn deltas(protocol: ProtocolId) -> Vec<Bytes> {
     let path = format!("/v1{}", protocol.protocol().path());
     let steps = demo::answer("POST", &path, body.as_bytes()).steps;
     let sent = steps.into_iter().filter_map(|step| match step {
-        Step::Send(event) => Some(event),
-        Step::Wait(_) | Step::Stall | Step::Cut => None,
+        ScriptStep::Send(event) => Some(event),
+        ScriptStep::Wait(_) | ScriptStep::Stall | ScriptStep::Cut => None,
     });
     let is_word = |event: &Bytes| {
         let text = String::from_utf8_lossy(event);

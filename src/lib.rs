@@ -34,34 +34,42 @@
 //!
 //! # Modules
 //!
-//! In the order in which bytes travel: [`edge`] is HTTP, [`auth`] keys, [`limit`] and [`meter`] what
-//! they may use and have to pay, [`protocol`] what the three protocols say, [`route`] models, [`provider`] where they are, [`translate`] what happens to the bytes.
-//! [`canon`], [`json`], [`sse`], [`money`], [`private`] and [`store`] are what these are made of; [`config`], [`observe`] and [`console`] stand beside.
-//! Imports only go down; the guide says [why](guide::architecture), and how a gateway is
-//! [run](guide::operations).
+//! The public interface is [`Config`], [`Gateway`], [`Server`], [`CallContext`], [`Failure`] and what these name. All other
+//! modules are only public for the command, the tests and the benchmarks: they are not documented here, and change
+//! without notice. The translation core is a crate of its own, [`crossmodel_core`].
+//!
+//! Imports only go down; the guide says [why](guide::architecture), and how a gateway is [run](guide::operations).
 
-pub mod auth;
-pub mod canon;
 pub mod config;
-pub mod console;
-pub mod demo;
 pub mod edge;
-pub mod failure;
 pub mod guide;
-pub mod json;
+
+#[doc(hidden)]
+pub mod auth;
+#[doc(hidden)]
+pub mod console;
+#[doc(hidden)]
+pub mod demo;
+#[doc(hidden)]
 pub mod limit;
+#[doc(hidden)]
 pub mod located;
+#[doc(hidden)]
 pub mod meter;
+#[doc(hidden)]
 pub mod money;
+#[doc(hidden)]
 pub mod observe;
+#[doc(hidden)]
 pub mod private;
-pub mod protocol;
+#[doc(hidden)]
 pub mod provider;
+#[doc(hidden)]
 pub mod route;
-pub mod sse;
+#[doc(hidden)]
 pub mod store;
-pub mod translate;
 
 pub use config::Config;
-pub use edge::Gateway;
-pub use failure::Failure;
+pub use crossmodel_core::Failure;
+use crossmodel_core::{canon, failure, json, protocol, translate};
+pub use edge::{CallContext, Gateway, Server};

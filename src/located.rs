@@ -9,7 +9,7 @@ use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
 /// A place in a file; both counts start at 1, and are 0 for values that no file holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub struct SourcePosition {
     /// Line.
     pub line: u64,
     /// Column, in characters.
@@ -23,8 +23,8 @@ pub struct Place {
 pub struct Located<T> {
     /// The value.
     pub value: T,
-    /// Where it stands.
-    pub place: Place,
+    /// Its position.
+    pub place: SourcePosition,
 }
 
 /// The name by which a deserializer that knows places recognizes the type. It answers with a sequence
@@ -53,7 +53,7 @@ impl<T: Ord> Ord for Located<T> {
 
 impl<T> From<T> for Located<T> {
     fn from(value: T) -> Self {
-        Self { value, place: Place::default() }
+        Self { value, place: SourcePosition::default() }
     }
 }
 
@@ -81,7 +81,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for LocatedVisitor<T> {
         let line = seq.next_element()?.ok_or_else(missing)?;
         let column = seq.next_element()?.ok_or_else(missing)?;
         let value = seq.next_element()?.ok_or_else(missing)?;
-        Ok(Located { value, place: Place { line, column } })
+        Ok(Located { value, place: SourcePosition { line, column } })
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crossmodel::Config;
 use crossmodel::config::schema;
-use crossmodel::route::Entry;
+use crossmodel::route::ModelEntry;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -139,7 +139,8 @@ fn the_full_file_loads_where_its_variables_are_set() {
     assert!(config.admin.as_ref().unwrap().token.is_some());
     assert!(config.demo.is_none(), "a file that does not name it switches it off");
     let entry = |id: &str| config.catalog.entries().iter().find(|entry| entry.id == id).unwrap();
-    let shares = |entry: &Entry| entry.targets.iter().map(|t| (t.weight, t.priority)).collect::<Vec<_>>();
+    let shares =
+        |entry: &ModelEntry| entry.targets.iter().map(|t| (t.weight, t.priority)).collect::<Vec<_>>();
     assert_eq!(shares(entry("openai/gpt-5")), [(3, 0), (1, 0), (1, 1)]);
     assert_eq!(entry("anthropic/claude-sonnet-4.6").targets[0].model.as_deref(), Some("claude-sonnet-4-6"));
     let inhouse = config.providers.iter().find(|provider| &*provider.name == "inhouse").unwrap();

@@ -7,11 +7,11 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crossmodel::canon::{Caps, Carry, Field, Profile, ProtocolId, Sealer, Target};
-use crossmodel::protocol::Protocol;
 use crossmodel::provider::preset;
-use crossmodel::translate::bridge::{Facts, Rendered, render};
-use crossmodel::{Failure, protocol};
+use crossmodel_core::canon::{Caps, Field, FieldPolicy, Profile, ProtocolId, Sealer, Target};
+use crossmodel_core::protocol::Protocol;
+use crossmodel_core::translate::bridge::{Rendered, RequestFacts, render};
+use crossmodel_core::{Failure, protocol};
 
 #[test]
 fn the_page_is_made_from_the_tables() {
@@ -33,7 +33,7 @@ fn the_code_does_what_the_tables_say() {
     for client in protocol::REGISTRY {
         for field in client.fields() {
             for upstream in ProtocolId::ALL.into_iter().filter(|id| *id != client.id()) {
-                let said = field.carry(upstream);
+                let said = field.policy(upstream);
                 let seen = outcome(*client, field, upstream);
                 if !agrees(field, said, &seen) {
                     let pair = format!("{} to {upstream}", client.id());
@@ -52,7 +52,8 @@ fn the_code_does_what_the_tables_say() {
 fn strict_mode_refuses_whatever_is_dropped() {
     for client in protocol::REGISTRY {
         for field in client.fields() {
-            for upstream in ProtocolId::ALL.into_iter().filter(|id| field.carry(*id) == Carry::Dropped) {
+            for upstream in ProtocolId::ALL.into_iter().filter(|id| field.policy(*id) == FieldPolicy::Dropped)
+            {
                 let pair = format!("{} to {upstream}: {}", client.id(), field.name);
                 match translate(*client, Some(field), upstream, true) {
                     Ok(_) => panic!("{pair} is not refused"),
@@ -87,15 +88,15 @@ impl std::fmt::Display for Seen {
     }
 }
 
-fn agrees(field: &Field, said: Carry, seen: &Seen) -> bool {
+fn agrees(field: &Field, said: FieldPolicy, seen: &Seen) -> bool {
     match said {
-        Carry::Own => true,
+        FieldPolicy::Own => true,
         // What says no more than the default is left out.
-        Carry::Mapped => !matches!(seen, Seen::Silent) || NOTHING_NEW.contains(&field.name),
-        Carry::Forwarded => matches!(seen, Seen::Changed),
-        Carry::Dropped => matches!(seen, Seen::Listed),
-        Carry::Silent => matches!(seen, Seen::Silent | Seen::Heard),
-        Carry::Refused => matches!(seen, Seen::Refused(_)),
+        FieldPolicy::Mapped => !matches!(seen, Seen::Silent) || NOTHING_NEW.contains(&field.name),
+        FieldPolicy::Forwarded => matches!(seen, Seen::Changed),
+        FieldPolicy::Dropped => matches!(seen, Seen::Listed),
+        FieldPolicy::Silent => matches!(seen, Seen::Silent | Seen::Heard),
+        FieldPolicy::Refused => matches!(seen, Seen::Refused(_)),
     }
 }
 
@@ -106,7 +107,7 @@ fn outcome(client: &dyn Protocol, field: &Field, upstream: ProtocolId) -> Seen {
         Ok(with) if with.losses.list().iter().any(|loss| loss.path.starts_with(field.name)) => Seen::Listed,
         Ok(with) if with.body != plain.body => Seen::Changed,
         // Some members only tell how the answer has to look.
-        Ok(with) if with.stream != plain.stream || heard(&with) != heard(&plain) => Seen::Heard,
+        Ok(with) if with.form != plain.form || heard(&with) != heard(&plain) => Seen::Heard,
         Ok(_) => Seen::Silent,
     }
 }
@@ -148,8 +149,14 @@ fn translate(
         caps: &caps,
         sealer: &Sealer::default(),
     };
-    let facts =
-        Facts { request_id: "req_cm_test", now: 0, model: "v/m", strict, counting: false, output_cap: None };
+    let facts = RequestFacts {
+        request_id: "req_cm_test",
+        now: 0,
+        model: "v/m",
+        strict,
+        counting: false,
+        output_cap: None,
+    };
     render(client, body.as_bytes(), &target, &facts)
 }
 
@@ -182,13 +189,13 @@ fn page() -> String {
 }
 
 fn word(field: &Field, upstream: ProtocolId) -> &'static str {
-    match field.carry(upstream) {
-        Carry::Mapped => "mapped",
-        Carry::Forwarded => "carried",
-        Carry::Dropped => "lost",
-        Carry::Silent => "means nothing there",
-        Carry::Refused => "refused",
-        Carry::Own => panic!("{}: another protocol has to be said", field.name),
+    match field.policy(upstream) {
+        FieldPolicy::Mapped => "mapped",
+        FieldPolicy::Forwarded => "carried",
+        FieldPolicy::Dropped => "lost",
+        FieldPolicy::Silent => "means nothing there",
+        FieldPolicy::Refused => "refused",
+        FieldPolicy::Own => panic!("{}: another protocol has to be said", field.name),
     }
 }
 

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::de::IgnoredAny;
@@ -59,6 +59,7 @@ fn operators_read_of_every_metric() {
     let source = concat!(
         include_str!("../src/observe/maker.rs"),
         include_str!("../src/observe/metrics.rs"),
+        include_str!("../src/observe/requests.rs"),
         include_str!("../src/observe/target.rs"),
     );
     let mut metrics: Vec<_> =
@@ -72,7 +73,7 @@ fn operators_read_of_every_metric() {
 
 #[test]
 fn operators_read_of_every_member_of_the_access_line() {
-    let line = crossmodel::observe::Line {
+    let line = crossmodel::observe::AccessLine {
         time: jiff::Timestamp::UNIX_EPOCH,
         request_id: "",
         key: Some(""),
@@ -134,13 +135,19 @@ fn each_protocol_has_the_files_of_the_list() {
     let table = section(EXTENDING, "A protocol");
     let rows = table.lines().filter_map(|line| line.trim_start().strip_prefix("| `")?.split('`').next());
     let files: Vec<_> = rows.collect();
-    assert!(files.contains(&"decode/") && files.contains(&"fields.rs"), "{files:?}");
-    let registry = include_str!("../src/protocol/mod.rs");
-    for protocol in crossmodel::protocol::REGISTRY {
+    for folder in ["relay/", "decode/", "encode/"] {
+        assert!(files.iter().filter(|file| file.starts_with(folder)).count() > 3, "{files:?}");
+    }
+    assert!(files.contains(&"fields.rs"), "{files:?}");
+    let registry = include_str!("../crates/core/src/protocol/mod.rs");
+    for protocol in crossmodel_core::protocol::REGISTRY {
         let folder = protocol.id().to_string();
         assert!(registry.contains(&format!("&{folder}::")), "{folder}");
         for file in &files {
-            assert!(root().join("src/protocol").join(&folder).join(file).exists(), "{folder}/{file}");
+            assert!(
+                root().join("crates/core/src/protocol").join(&folder).join(file).exists(),
+                "{folder}/{file}"
+            );
         }
     }
 }
@@ -189,4 +196,26 @@ fn each_client_has_a_page_that_is_run() {
         let text = std::fs::read_to_string(folder.join(format!("{page}.md"))).unwrap();
         assert!(text.contains(" run-"), "{page}");
     }
+}
+
+#[test]
+fn the_list_has_every_file_that_the_protocols_share() {
+    let table = section(EXTENDING, "A protocol");
+    let rows = table.lines().filter_map(|line| line.trim_start().strip_prefix("| `")?.split('`').next());
+    let listed: BTreeSet<_> = rows.filter(|file| file.contains('/')).map(str::to_owned).collect();
+    let mut folders =
+        crossmodel_core::protocol::REGISTRY.iter().map(|protocol| sources(&protocol.id().to_string()));
+    let first = folders.next().unwrap();
+    let shared = folders.fold(first, |shared, files| shared.intersection(&files).cloned().collect());
+    assert_eq!(shared, listed);
+}
+
+/// The sources in the folders of a protocol, without tests.
+fn sources(protocol: &str) -> BTreeSet<String> {
+    let home = root().join("crates/core/src/protocol").join(protocol);
+    let files = ["relay", "decode", "encode"].into_iter().flat_map(|folder| {
+        let entries = std::fs::read_dir(home.join(folder)).unwrap();
+        entries.map(move |entry| format!("{folder}/{}", entry.unwrap().file_name().to_string_lossy()))
+    });
+    files.filter(|file| !file.ends_with("/mod.rs") && !file.ends_with("_tests.rs")).collect()
 }

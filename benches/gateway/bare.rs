@@ -1,4 +1,4 @@
-//! The yardstick: a Pingora proxy with one hook, the one that it can not do without.
+//! The yardstick: a Pingora proxy with one hook, the one that it cannot do without.
 //!
 //! Buffers and threads are the gateway's own, so what is left between the two is the gateway.
 

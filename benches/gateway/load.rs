@@ -3,12 +3,14 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::upstream::RECEIVED;
 use crate::wire::Wire;
 
 /// One request, and its whole answer.
@@ -44,13 +46,45 @@ pub(crate) async fn run(load: &Arc<Load>, connections: u32, stagger: Duration, t
     all
 }
 
+/// Sends so many requests, one after the other and each after a pause, on one connection that is kept for the next
+/// time.
+pub(crate) async fn times(
+    load: &Load,
+    times: u32,
+    pause: Duration,
+    connection: &mut Option<Wire>,
+) -> io::Result<()> {
+    for _ in 0..times {
+        if !pause.is_zero() {
+            sleep(pause).await;
+        }
+        *connection = timeout(ANSWER_TIMEOUT, once(load, connection.take())).await??;
+    }
+    Ok(())
+}
+
+/// The answer to one request, whatever it is.
+pub(crate) async fn answer(load: &Load) -> io::Result<Vec<u8>> {
+    let mut wire = connect(load).await?;
+    wire.send(&load.request).await?;
+    let head = wire.head().await?;
+    let mut answer = Vec::new();
+    wire.body(&head, |piece| {
+        RECEIVED.fetch_add(piece.len() as u64, Ordering::Release);
+        answer.extend_from_slice(piece);
+        Ok(())
+    })
+    .await?;
+    Ok(answer)
+}
+
 /// Opens so many streams, and gives them when all of them have run for a while.
 pub(crate) async fn open(load: &Load, streams: u32) -> Vec<Wire> {
     let mut open = Vec::new();
     for _ in 0..streams {
         let mut wire = connect(load).await.unwrap();
         wire.send(&load.request).await.unwrap();
-        let head = timeout(PATIENCE, wire.head()).await.unwrap().unwrap();
+        let head = timeout(ANSWER_TIMEOUT, wire.head()).await.unwrap().unwrap();
         assert!(is_ok(&head.first), "{}", head.first);
         open.push(wire);
     }
@@ -64,7 +98,7 @@ async fn repeat(load: Arc<Load>, delay: Duration, time: Duration) -> Tally {
     let mut tally = Tally::default();
     let mut connection = None;
     loop {
-        match timeout(time + PATIENCE, once(&load, connection.take())).await {
+        match timeout(time + ANSWER_TIMEOUT, once(&load, connection.take())).await {
             Ok(Ok(kept)) => {
                 tally.answers += 1;
                 connection = kept;
@@ -95,6 +129,7 @@ async fn once(load: &Load, connection: Option<Wire>) -> io::Result<Option<Wire>>
     }
     let mut left = load.expected.as_slice();
     wire.body(&head, |piece| {
+        RECEIVED.fetch_add(piece.len() as u64, Ordering::Release);
         let wrong = || {
             let same = left.iter().zip(piece).take_while(|(wanted, got)| wanted == got).count();
             io::Error::other(format!("another answer from byte {}", load.expected.len() - left.len() + same))
@@ -124,4 +159,4 @@ impl Tally {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);

@@ -15,14 +15,16 @@ use crate::bare;
 /// The model, as the client calls it.
 pub(crate) const ALIAS: &str = "bench/alias";
 
-/// A model of a provider that speaks another protocol than the client.
+/// A model of a provider that only speaks Chat Completions.
 pub(crate) const TRANSLATED: &str = "bench/translated";
 
 /// What is compared with what; the second of each is what all are compared with.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Group {
     /// The gateway, bare Pingora, nginx.
     Proxies,
+    /// The gateway and bare Pingora.
+    Counted,
     /// The gateway with and without its ledger.
     Billing,
     /// The gateway with and without its access log, metrics and listener for operators.
@@ -40,6 +42,17 @@ pub(crate) struct Subject {
     process: Child,
 }
 
+/// What is started, and by which command.
+#[derive(Clone)]
+pub(crate) struct Programs {
+    gateway: String,
+    bare: String,
+    /// The command that starts each of them, as `taskset` does; it may be empty.
+    launcher: Vec<String>,
+    /// How long one may take until it listens.
+    patience: Duration,
+}
+
 /// All of a group, and the folder of their files.
 pub(crate) struct Subjects {
     pub(crate) all: Vec<Subject>,
@@ -49,7 +62,7 @@ pub(crate) struct Subjects {
 struct Starter<'a> {
     folder: &'a Path,
     upstream: SocketAddr,
-    pinned: bool,
+    programs: &'a Programs,
 }
 
 #[derive(Deserialize)]
@@ -61,9 +74,9 @@ impl Subjects {
     /// The place of the one that all are compared with.
     pub(crate) const BASE: usize = 1;
 
-    pub(crate) fn start(group: Group, upstream: SocketAddr, pinned: bool) -> Self {
+    pub(crate) fn start(group: Group, upstream: SocketAddr, programs: &Programs) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let starter = Starter { folder: folder.path(), upstream, pinned };
+        let starter = Starter { folder: folder.path(), upstream, programs };
         let gateway = |name, settings: &str| starter.gateway(name, settings).unwrap();
         let watched = |name, billing| {
             let (admin, log) = (free(), folder.path().join("access.log"));
@@ -72,6 +85,7 @@ impl Subjects {
         };
         let all = match group {
             Group::Proxies => starter.others(watched("crossmodel", "off")),
+            Group::Counted => vec![watched("crossmodel", "off"), starter.bare().unwrap()],
             Group::Billing => vec![watched("with-billing", "on"), watched("without", "off")],
             Group::Watching => vec![
                 watched("watched", "off"),
@@ -79,6 +93,37 @@ impl Subjects {
             ],
         };
         Self { all, _folder: folder }
+    }
+}
+
+impl Programs {
+    /// Those that the benchmark was built with.
+    pub(crate) fn built_along(pinned: bool) -> Self {
+        let taskset = ["taskset", "-c", SUBJECT_CPU].map(str::to_owned);
+        Self {
+            gateway: GATEWAY.to_owned(),
+            bare: std::env::current_exe().unwrap().to_string_lossy().into_owned(),
+            launcher: if pinned { taskset.to_vec() } else { Vec::new() },
+            patience: Duration::from_secs(10),
+        }
+    }
+
+    /// Those of `cargo build --profile dist --workspace`; nothing if they are not there.
+    pub(crate) fn released(pinned: bool) -> Option<Self> {
+        let own = std::env::current_exe().ok()?;
+        let folder = own.ancestors().nth(3)?.join("dist");
+        let path = |name: &str| {
+            let path = folder.join(name);
+            path.is_file().then(|| path.to_string_lossy().into_owned())
+        };
+        Some(Self { gateway: path("crossmodel")?, bare: path("bare-pingora")?, ..Self::built_along(pinned) })
+    }
+
+    /// The same under Valgrind, which starts slowly.
+    pub(crate) fn under(mut self, valgrind: &[String]) -> Self {
+        self.launcher.extend_from_slice(valgrind);
+        self.patience = Duration::from_secs(120);
+        self
     }
 }
 
@@ -108,24 +153,23 @@ threads: 1
 {settings}
 providers:
   up: {{base_url: "http://{upstream}/v1", auth: none, protocols: [chat, responses, messages]}}
-  other: {{base_url: "http://{upstream}/v1", auth: none, protocols: [messages]}}
+  other: {{base_url: "http://{upstream}/v1", auth: none, protocols: [chat]}}
 models:
   - {{id: bench/real, targets: [{{provider: up, model: chat}}], prices: [{{input: 1250000, output: 10000000}}]}}
-  - {{id: {TRANSLATED}, targets: [{{provider: other, model: messages}}]}}
+  - {{id: {TRANSLATED}, targets: [{{provider: other, model: chat}}]}}
 "#
             ),
         )?;
-        let key = key(&data);
-        let mut gateway = self.start(name, GATEWAY, &["-c", &config], address)?;
+        let key = key(&self.programs.gateway, &data);
+        let mut gateway = self.start(name, &[&self.programs.gateway, "-c", &config], address)?;
         (gateway.key, gateway.renames) = (key, true);
         Ok(gateway)
     }
 
     fn bare(&self) -> io::Result<Subject> {
         let address = free();
-        let own = std::env::current_exe()?;
-        let arguments = [bare::ROLE, &address.to_string(), &self.upstream.to_string()];
-        self.start("bare Pingora", &own.to_string_lossy(), &arguments, address)
+        let (listen, upstream) = (address.to_string(), self.upstream.to_string());
+        self.start("bare Pingora", &[&self.programs.bare, bare::ROLE, &listen, &upstream], address)
     }
 
     /// One process of nginx that passes everything on, and writes nothing to disk on the way.
@@ -152,7 +196,7 @@ http {{
             ),
         )?;
         let log = format!("{folder}/nginx.log");
-        self.start("nginx", "nginx", &["-e", &log, "-c", &config], address)
+        self.start("nginx", &["nginx", "-e", &log, "-c", &config], address)
     }
 
     fn file(&self, name: &str, text: &str) -> io::Result<String> {
@@ -161,26 +205,19 @@ http {{
         Ok(path.to_string_lossy().into_owned())
     }
 
-    fn start(
-        &self,
-        name: &'static str,
-        program: &str,
-        arguments: &[&str],
-        address: SocketAddr,
-    ) -> io::Result<Subject> {
+    fn start(&self, name: &'static str, command: &[&str], address: SocketAddr) -> io::Result<Subject> {
         let said = self.folder.join(name);
-        let mut command = match self.pinned {
-            true => Command::new("taskset"),
-            false => Command::new(program),
-        };
-        if self.pinned {
-            command.args(["-c", SUBJECT_CPU, program]);
-        }
+        let launcher = self.programs.launcher.iter().map(String::as_str);
+        let words: Vec<_> = launcher.chain(command.iter().copied()).collect();
         let output = File::create(&said)?;
-        command.args(arguments).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-        let process = command.spawn()?;
+        let process = Command::new(words[0])
+            .args(&words[1..])
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()?;
         let mut subject = Subject { name, address, key: "none".to_owned(), renames: false, process };
-        match subject.listens() {
+        match subject.listens(self.programs.patience) {
             true => Ok(subject),
             false => Err(io::Error::other(fs::read_to_string(said)?)),
         }
@@ -188,15 +225,19 @@ http {{
 }
 
 impl Subject {
-    fn listens(&mut self) -> bool {
+    fn listens(&mut self, patience: Duration) -> bool {
         let start = Instant::now();
-        while start.elapsed() < Duration::from_secs(10) && matches!(self.process.try_wait(), Ok(None)) {
+        while start.elapsed() < patience && matches!(self.process.try_wait(), Ok(None)) {
             if TcpStream::connect(self.address).is_ok() {
                 return true;
             }
             std::thread::sleep(Duration::from_millis(20));
         }
         false
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// CPU time so far, its own and the kernel's on its behalf.
@@ -256,9 +297,9 @@ pub(crate) fn pin_self() -> bool {
 }
 
 /// A key without limits, of an account that will not run out of money.
-fn key(folder: &Path) -> String {
+fn key(program: &str, folder: &Path) -> String {
     let run = |arguments: &[&str]| {
-        let made = Command::new(GATEWAY).arg("--data").arg(folder).args(arguments).output().unwrap();
+        let made = Command::new(program).arg("--data").arg(folder).args(arguments).output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         made.stdout
     };

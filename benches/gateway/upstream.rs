@@ -5,9 +5,11 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use crossmodel::demo::{self, Script, Step};
+use crossmodel::demo::{self, Script, ScriptStep};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::wire::Wire;
@@ -30,9 +32,9 @@ pub(crate) fn start() -> SocketAddr {
 
 /// The pieces of the body of an answer.
 pub(crate) fn pieces(script: &Script) -> Vec<String> {
-    let piece = |step: &Step| match step {
-        Step::Send(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
-        Step::Wait(_) | Step::Stall | Step::Cut => None,
+    let piece = |step: &ScriptStep| match step {
+        ScriptStep::Send(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        ScriptStep::Wait(_) | ScriptStep::Stall | ScriptStep::Cut => None,
     };
     script.steps.iter().filter_map(piece).collect()
 }
@@ -75,20 +77,26 @@ async fn play(wire: &mut Wire, script: &Script) -> io::Result<()> {
         Some(length) => out.extend_from_slice(format!("content-length: {length}\r\n\r\n").as_bytes()),
         None => out.extend_from_slice(b"transfer-encoding: chunked\r\n\r\n"),
     }
+    let mut sent = 0;
     for step in &script.steps {
         match step {
-            Step::Send(bytes) if chunked => {
+            ScriptStep::Send(bytes) if chunked => {
                 out.extend_from_slice(format!("{:x}\r\n", bytes.len()).as_bytes());
                 out.extend_from_slice(bytes);
                 out.extend_from_slice(b"\r\n");
             }
-            Step::Send(bytes) => out.extend_from_slice(bytes),
-            Step::Wait(time) => {
+            ScriptStep::Send(bytes) => out.extend_from_slice(bytes),
+            ScriptStep::Wait(UNTIL_RECEIVED) => {
+                until_received(sent).await;
+                continue;
+            }
+            ScriptStep::Wait(time) => {
                 tokio::time::sleep(*time).await;
                 continue;
             }
-            Step::Stall | Step::Cut => return Err(io::ErrorKind::Unsupported.into()),
+            ScriptStep::Stall | ScriptStep::Cut => return Err(io::ErrorKind::Unsupported.into()),
         }
+        sent = RECEIVED.load(Ordering::Acquire);
         wire.send(&out).await?;
         out.clear();
     }
@@ -97,6 +105,22 @@ async fn play(wire: &mut Wire, script: &Script) -> io::Result<()> {
     }
     wire.send(&out).await
 }
+
+/// Waits until the client has more than it had when the last event was sent, or for as long as an event takes of which
+/// the client gets nothing.
+async fn until_received(before: u64) {
+    let start = Instant::now();
+    while RECEIVED.load(Ordering::Acquire) == before && start.elapsed() < NOTHING_COMES {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Bytes of answers that the client has received.
+pub(crate) static RECEIVED: AtomicU64 = AtomicU64::new(0);
+
+/// A pause that lasts until the client has the event before it, so that each comes alone on a machine of any speed.
+pub(crate) const UNTIL_RECEIVED: Duration = Duration::from_millis(1);
+const NOTHING_COMES: Duration = Duration::from_millis(100);
 
 impl Answers {
     fn to(&self, path: &str, body: &[u8]) -> Arc<Script> {

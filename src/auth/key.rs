@@ -52,7 +52,7 @@ pub struct Rights {
     pub aliases: Aliases,
     /// Requests and tokens per minute.
     #[serde(flatten)]
-    pub rate: Rate,
+    pub rate: RateLimits,
     /// The most that all of its calls together may cost; absent: as much as the account has.
     #[serde(rename = "spending_limit_micro")]
     pub spending_limit: Option<Amount>,
@@ -62,7 +62,7 @@ pub struct Rights {
 
 /// The requests and tokens that a key may use in a minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Rate {
+pub struct RateLimits {
     /// Requests; absent: unlimited.
     pub rpm: Option<u32>,
     /// Tokens; absent: unlimited.
@@ -70,7 +70,7 @@ pub struct Rate {
 }
 
 /// The limits that the documentation promises to keys for which nothing else is said.
-impl Default for Rate {
+impl Default for RateLimits {
     fn default() -> Self {
         Self { rpm: Some(60), tpm: Some(100_000) }
     }

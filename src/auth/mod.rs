@@ -1,18 +1,20 @@
 //! Keys: who may call, and what for.
 //!
-//! A [`Ring`] answers from memory; the command line may change the [`Store`] behind it while the proxy runs.
+//! A [`KeyTable`] answers from memory; the command line may change the [`Store`] behind it while the proxy runs.
 
 mod aliases;
+mod bearer;
 mod key;
-mod ring;
+mod key_table;
 mod secret;
 mod shared;
 mod store;
 
-pub use crate::store::Error;
+pub use crate::store::StoreError;
 pub use aliases::Aliases;
-pub use key::{Grant, Key, Rate, Rights, Status};
-pub use ring::Ring;
+pub use bearer::bearer_token;
+pub use key::{Grant, Key, RateLimits, Rights, Status};
+pub use key_table::KeyTable;
 pub(crate) use secret::random;
 pub use secret::random_id;
 pub use secret::{Digest, Secret, Token};

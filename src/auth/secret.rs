@@ -63,7 +63,7 @@ impl Token {
 
     /// Whether `shown` is the token. Takes the same time wherever the difference is.
     #[must_use]
-    pub fn is(&self, shown: &str) -> bool {
+    pub fn matches(&self, shown: &str) -> bool {
         self.0.same(&Self::new(shown).0)
     }
 }

@@ -6,9 +6,9 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use serde::Serialize;
 
-use crate::store::{self, Error};
+use crate::store::{self, StoreError};
 
-use super::{Digest, Key, Rate, Rights, Secret, SharedSecret, Status, random_id};
+use super::{Digest, Key, RateLimits, Rights, Secret, SharedSecret, Status, random_id};
 
 /// An owner of keys.
 #[derive(Clone, Debug, Serialize)]
@@ -41,7 +41,7 @@ impl Store {
     ///
     /// # Errors
     /// When the folder or the file cannot be made, read or brought to the current form.
-    pub fn open(folder: &Path) -> Result<Self, Error> {
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
         Ok(Self(store::open(folder)?))
     }
 
@@ -49,7 +49,7 @@ impl Store {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn version(&self) -> Result<i64, Error> {
+    pub fn version(&self) -> Result<i64, StoreError> {
         Ok(self.0.pragma_query_value(None, "data_version", |row| row.get(0))?)
     }
 
@@ -57,7 +57,7 @@ impl Store {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn revision(&self) -> Result<i64, Error> {
+    pub fn revision(&self) -> Result<i64, StoreError> {
         let mut query = self.0.prepare_cached("SELECT number FROM revision")?;
         Ok(query.query_row([], |row| row.get(0))?)
     }
@@ -66,7 +66,7 @@ impl Store {
     ///
     /// # Errors
     /// When the file cannot be read or written.
-    pub fn shared_secret(&self) -> Result<SharedSecret, Error> {
+    pub fn shared_secret(&self) -> Result<SharedSecret, StoreError> {
         let select = "SELECT value FROM secrets WHERE name = ?1";
         let read = || self.0.query_row(select, [SHARED], |row| row.get(0)).optional();
         if let Some(value) = read()? {
@@ -76,7 +76,7 @@ impl Store {
         // Another process may have been faster: what stands there counts.
         self.0
             .execute("INSERT INTO secrets VALUES (?1, ?2) ON CONFLICT DO NOTHING", params![SHARED, fresh])?;
-        let value = read()?.ok_or_else(|| Error::NotFound("shared secret".to_owned()))?;
+        let value = read()?.ok_or_else(|| StoreError::NotFound("shared secret".to_owned()))?;
         Ok(SharedSecret::new(value))
     }
 
@@ -84,7 +84,7 @@ impl Store {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn keys(&self) -> Result<Vec<Key>, Error> {
+    pub fn keys(&self) -> Result<Vec<Key>, StoreError> {
         let mut query = self.0.prepare_cached(&format!("{SELECT} ORDER BY k.rowid"))?;
         let keys = query.query_map([], key)?.collect::<Result<_, _>>()?;
         Ok(keys)
@@ -93,21 +93,21 @@ impl Store {
     /// One key, by its id.
     ///
     /// # Errors
-    /// [`Error::NotFound`], or when the file cannot be read.
-    pub fn key(&self, id: &str) -> Result<Key, Error> {
+    /// [`StoreError::NotFound`], or when the file cannot be read.
+    pub fn key(&self, id: &str) -> Result<Key, StoreError> {
         let mut query = self.0.prepare_cached(&format!("{SELECT} WHERE k.id = ?1"))?;
-        query.query_row([id], key).optional()?.ok_or_else(|| Error::NotFound(format!("key '{id}'")))
+        query.query_row([id], key).optional()?.ok_or_else(|| StoreError::NotFound(format!("key '{id}'")))
     }
 
     /// Makes a key. The secret is returned once and cannot be read again.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for an unknown account, or when the file cannot be written.
-    pub fn create_key(&self, new: &NewKey) -> Result<(Key, Secret), Error> {
+    /// [`StoreError::NotFound`] for an unknown account, or when the file cannot be written.
+    pub fn create_key(&self, new: &NewKey) -> Result<(Key, Secret), StoreError> {
         self.account(&new.account)?;
         let secret = Secret::generate();
         let Some(digest) = Digest::of(secret.expose()) else {
-            return Err(Error::NotFound("the digest of a new secret".to_owned()));
+            return Err(StoreError::NotFound("the digest of a new secret".to_owned()));
         };
         let id = random_id("key_");
         self.0.execute(
@@ -122,8 +122,8 @@ impl Store {
     /// Changes what a key may do.
     ///
     /// # Errors
-    /// [`Error::NotFound`], or when the file cannot be written.
-    pub fn set_rights(&self, id: &str, rights: &Rights) -> Result<(), Error> {
+    /// [`StoreError::NotFound`], or when the file cannot be written.
+    pub fn set_rights(&self, id: &str, rights: &Rights) -> Result<(), StoreError> {
         let changed = self.0.execute(
             "UPDATE keys SET models = :models, aliases = :aliases, rpm = :rpm, tpm = :tpm,
                 spending_limit = :spending_limit, strict = :strict WHERE id = :id",
@@ -143,8 +143,8 @@ impl Store {
     /// Switches a key on or off.
     ///
     /// # Errors
-    /// [`Error::NotFound`], or when the file cannot be written.
-    pub fn set_key_status(&self, id: &str, status: Status) -> Result<(), Error> {
+    /// [`StoreError::NotFound`], or when the file cannot be written.
+    pub fn set_key_status(&self, id: &str, status: Status) -> Result<(), StoreError> {
         let changed =
             self.0.execute("UPDATE keys SET status = ?2 WHERE id = ?1", params![id, status.name()])?;
         found(changed, || format!("key '{id}'"))
@@ -153,8 +153,8 @@ impl Store {
     /// Removes a key.
     ///
     /// # Errors
-    /// [`Error::NotFound`], or when the file cannot be written.
-    pub fn delete_key(&self, id: &str) -> Result<(), Error> {
+    /// [`StoreError::NotFound`], or when the file cannot be written.
+    pub fn delete_key(&self, id: &str) -> Result<(), StoreError> {
         found(self.0.execute("DELETE FROM keys WHERE id = ?1", [id])?, || format!("key '{id}'"))
     }
 
@@ -162,7 +162,7 @@ impl Store {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn accounts(&self) -> Result<Vec<Account>, Error> {
+    pub fn accounts(&self) -> Result<Vec<Account>, StoreError> {
         let mut query = self.0.prepare_cached("SELECT id, status, created FROM accounts ORDER BY rowid")?;
         let accounts = query.query_map([], account)?.collect::<Result<_, _>>()?;
         Ok(accounts)
@@ -171,21 +171,24 @@ impl Store {
     /// One account.
     ///
     /// # Errors
-    /// [`Error::NotFound`], or when the file cannot be read.
-    pub fn account(&self, id: &str) -> Result<Account, Error> {
+    /// [`StoreError::NotFound`], or when the file cannot be read.
+    pub fn account(&self, id: &str) -> Result<Account, StoreError> {
         let mut query = self.0.prepare_cached("SELECT id, status, created FROM accounts WHERE id = ?1")?;
-        query.query_row([id], account).optional()?.ok_or_else(|| Error::NotFound(format!("account '{id}'")))
+        query
+            .query_row([id], account)
+            .optional()?
+            .ok_or_else(|| StoreError::NotFound(format!("account '{id}'")))
     }
 
     /// Makes an account.
     ///
     /// # Errors
-    /// [`Error::Exists`], or when the file cannot be written.
-    pub fn create_account(&self, id: &str) -> Result<Account, Error> {
+    /// [`StoreError::Exists`], or when the file cannot be written.
+    pub fn create_account(&self, id: &str) -> Result<Account, StoreError> {
         let sql =
             "INSERT INTO accounts (id, status, created) VALUES (?1, 'active', ?2) ON CONFLICT DO NOTHING";
         match self.0.execute(sql, params![id, store::now()])? {
-            0 => Err(Error::Exists(format!("account '{id}'"))),
+            0 => Err(StoreError::Exists(format!("account '{id}'"))),
             _ => self.account(id),
         }
     }
@@ -193,15 +196,15 @@ impl Store {
     /// Switches an account, and with it all its keys, on or off.
     ///
     /// # Errors
-    /// [`Error::NotFound`], or when the file cannot be written.
-    pub fn set_account_status(&self, id: &str, status: Status) -> Result<(), Error> {
+    /// [`StoreError::NotFound`], or when the file cannot be written.
+    pub fn set_account_status(&self, id: &str, status: Status) -> Result<(), StoreError> {
         let sql = "UPDATE accounts SET status = ?2 WHERE id = ?1";
         found(self.0.execute(sql, params![id, status.name()])?, || format!("account '{id}'"))
     }
 }
 
-fn found(changed: usize, what: impl FnOnce() -> String) -> Result<(), Error> {
-    if changed == 0 { Err(Error::NotFound(what())) } else { Ok(()) }
+fn found(changed: usize, what: impl FnOnce() -> String) -> Result<(), StoreError> {
+    if changed == 0 { Err(StoreError::NotFound(what())) } else { Ok(()) }
 }
 
 fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
@@ -216,7 +219,7 @@ fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
         rights: Rights {
             models: models.map(|text| parse(&text)).transpose()?,
             aliases: parse(&aliases)?,
-            rate: Rate { rpm: row.get("rpm")?, tpm: row.get("tpm")? },
+            rate: RateLimits { rpm: row.get("rpm")?, tpm: row.get("tpm")? },
             spending_limit: row.get("spending_limit")?,
             strict: row.get("strict")?,
         },
@@ -257,7 +260,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         store.create_account("a").unwrap();
-        assert!(matches!(store.create_account("a"), Err(Error::Exists(_))));
+        assert!(matches!(store.create_account("a"), Err(StoreError::Exists(_))));
         let rights = Rights { models: Some(vec!["x/*".into()]), ..Rights::default() };
         let new = NewKey { account: "a".into(), rights, ..NewKey::default() };
         let (key, secret) = store.create_key(&new).unwrap();
@@ -265,7 +268,7 @@ mod tests {
         assert!(key.allows("x/y") && !key.allows("y/x"));
 
         let before = store.revision().unwrap();
-        let rate = Rate { rpm: Some(7), tpm: None };
+        let rate = RateLimits { rpm: Some(7), tpm: None };
         let limit = Some("1.5".parse().unwrap());
         let rights = Rights { rate, spending_limit: limit, strict: true, ..Rights::default() };
         store.set_rights(&key.id, &rights).unwrap();
@@ -279,8 +282,8 @@ mod tests {
         assert_eq!((read.status, read.account_status), (Status::Disabled, Status::Disabled));
 
         again.delete_key(&key.id).unwrap();
-        assert!(matches!(store.key(&key.id), Err(Error::NotFound(_))));
-        assert!(matches!(store.delete_key(&key.id), Err(Error::NotFound(_))));
+        assert!(matches!(store.key(&key.id), Err(StoreError::NotFound(_))));
+        assert!(matches!(store.delete_key(&key.id), Err(StoreError::NotFound(_))));
     }
 
     #[test]

@@ -7,13 +7,13 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use crossmodel::auth::{Account, Status, Store, random_id};
-use crossmodel::meter::{Books, Report, Step, Tally, Wallet};
+use crossmodel::meter::{AuditStep, Books, Tally, UsageReport, Wallet};
 use crossmodel::money::Amount;
 
-use super::Error;
+use super::CommandError;
 use super::keys::One;
-use super::progress::Progress;
-use super::table::{Format, print, table};
+use super::progress::ProgressLine;
+use super::table::{OutputFormat, print, table};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AccountCommand {
@@ -22,7 +22,7 @@ pub(super) enum AccountCommand {
     Create(One),
     /// Lists all accounts.
     #[command(after_help = "Examples:\n  crossmodel account list\n  crossmodel account list --json")]
-    List(Format),
+    List(OutputFormat),
     /// Shows one account.
     #[command(after_help = "Examples:\n  crossmodel account show team")]
     Show(One),
@@ -52,7 +52,7 @@ pub(super) struct TopUp {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Usage {
+pub(super) struct UsageArguments {
     /// The account.
     #[arg(long, default_value = super::keys::DEFAULT_ACCOUNT)]
     account: String,
@@ -60,7 +60,7 @@ pub(super) struct Usage {
     #[arg(long)]
     key: Option<String>,
     #[command(flatten)]
-    format: Format,
+    format: OutputFormat,
 }
 
 #[derive(Debug, Subcommand)]
@@ -69,18 +69,19 @@ pub(super) enum LedgerCommand {
     #[command(
         after_help = "Examples:\n  crossmodel ledger audit\n  crossmodel ledger audit --json --data /var/lib/crossmodel"
     )]
-    Audit(Format),
+    Audit(OutputFormat),
 }
 
+/// An account and its wallet, as JSON.
 #[derive(Serialize)]
-struct Shown {
+struct AccountOutput {
     #[serde(flatten)]
     account: Account,
     wallet: Option<Wallet>,
 }
 
 impl AccountCommand {
-    pub(super) fn run(&self, data: &Path, out: &mut dyn Write) -> Result<(), Error> {
+    pub(super) fn run(&self, data: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
         let (store, books) = (Store::open(data)?, Books::open(data)?);
         match self {
             Self::List(format) => {
@@ -91,25 +92,25 @@ impl AccountCommand {
             Self::TopUp(top_up) => top_up.run(&store, books, out),
             Self::Create(one) => {
                 store.create_account(&one.id)?;
-                one.say("created", out)
+                one.confirm("created", out)
             }
             Self::Disable(one) => {
                 store.set_account_status(&one.id, Status::Disabled)?;
-                one.say("disabled", out)
+                one.confirm("disabled", out)
             }
             Self::Enable(one) => {
                 store.set_account_status(&one.id, Status::Active)?;
-                one.say("enabled", out)
+                one.confirm("enabled", out)
             }
         }
     }
 }
 
 impl TopUp {
-    fn run(&self, store: &Store, mut books: Books, out: &mut dyn Write) -> Result<(), Error> {
+    fn run(&self, store: &Store, mut books: Books, out: &mut dyn Write) -> Result<(), CommandError> {
         let reference = self.reference.clone().unwrap_or_else(|| random_id("top_"));
         if self.amount == Amount::ZERO {
-            return Err(Error::Usage("the amount must be more than nothing".to_owned()));
+            return Err(CommandError::Usage("the amount must be more than nothing".to_owned()));
         }
         let new = books.top_up(&self.one.id, self.amount, &reference)?;
         if !new && !self.one.format.json {
@@ -119,14 +120,14 @@ impl TopUp {
     }
 }
 
-impl Usage {
-    pub(super) fn run(&self, data: &Path, out: &mut dyn Write) -> Result<(), Error> {
+impl UsageArguments {
+    pub(super) fn run(&self, data: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
         Store::open(data)?.account(&self.account)?;
         let report = Books::open(data)?.report(&self.account, self.key.as_deref())?;
         if self.format.json {
             return print(&report, out);
         }
-        let Report { daily, weekly, monthly } = report;
+        let UsageReport { daily, weekly, monthly } = report;
         let rows = [("today", daily), ("this week", weekly), ("this month", monthly)];
         let rows: Vec<_> = rows.into_iter().map(|(period, tally)| usage_row(period, &tally)).collect();
         table(&["UTC", "COST USD", "PROMPT", "COMPLETION", "REQUESTS", "SUCCESSES"], &rows, out)
@@ -134,12 +135,12 @@ impl Usage {
 }
 
 impl LedgerCommand {
-    pub(super) fn run(&self, data: &Path, out: &mut dyn Write) -> Result<(), Error> {
+    pub(super) fn run(&self, data: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
         let Self::Audit(format) = self;
-        let progress = Progress::new();
-        let audit = Books::open(data)?.audit_with(|Step { rule, rules, calls, .. }| {
+        let progress = ProgressLine::new();
+        let audit = Books::open(data)?.audit_with(|AuditStep { rule, rules, calls, .. }| {
             let calls = if calls == 0 { String::new() } else { format!(", {calls} calls") };
-            progress.say(&format!("audit: rule {rule} of {rules}{calls}"));
+            progress.show(&format!("audit: rule {rule} of {rules}{calls}"));
         })?;
         drop(progress);
         if format.json {
@@ -154,22 +155,22 @@ impl LedgerCommand {
         }
         match audit.findings.len() {
             0 => Ok(()),
-            wrong => Err(Error::Usage(format!("the books do not add up: {wrong} findings"))),
+            wrong => Err(CommandError::Usage(format!("the books do not add up: {wrong} findings"))),
         }
     }
 }
 
-fn show(one: &One, store: &Store, books: &Books, out: &mut dyn Write) -> Result<(), Error> {
+fn show(one: &One, store: &Store, books: &Books, out: &mut dyn Write) -> Result<(), CommandError> {
     let shown = shown(store.account(&one.id)?, books)?;
     if one.format.json { print(&shown, out) } else { table(HEADINGS, &[row(&shown)], out) }
 }
 
-fn shown(account: Account, books: &Books) -> Result<Shown, Error> {
+fn shown(account: Account, books: &Books) -> Result<AccountOutput, CommandError> {
     let wallet = books.wallet(&account.id)?;
-    Ok(Shown { account, wallet })
+    Ok(AccountOutput { account, wallet })
 }
 
-fn row(shown: &Shown) -> Vec<String> {
+fn row(shown: &AccountOutput) -> Vec<String> {
     let amount = |part: fn(&Wallet) -> Amount| {
         shown.wallet.as_ref().map_or_else(|| "no wallet".to_owned(), |wallet| part(wallet).to_string())
     };

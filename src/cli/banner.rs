@@ -3,16 +3,16 @@
 use std::io::Write;
 
 use crossmodel::Config;
-use crossmodel::auth::{NewKey, Rate, Rights, Store};
+use crossmodel::auth::{NewKey, RateLimits, Rights, Store};
 use crossmodel::meter::Books;
-use crossmodel::protocol::{ProtocolId, REGISTRY};
+use crossmodel_core::protocol::{ProtocolId, REGISTRY};
 
-use super::Error;
+use super::CommandError;
 use super::keys::DEFAULT_ACCOUNT;
 
 /// Prints the addresses. If there is no key at all, makes one and prints it with lines to try it; it has demo
 /// credit where nobody has configured anything yet.
-pub(super) fn print(config: &Config, first_run: bool, out: &mut dyn Write) -> Result<(), Error> {
+pub(super) fn print(config: &Config, first_run: bool, out: &mut dyn Write) -> Result<(), CommandError> {
     let base = base_url(config);
     writeln!(out, "CrossModel {} on {base}", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "  base URL for OpenAI clients      {base}/v1")?;
@@ -45,28 +45,28 @@ fn base_url(config: &Config) -> String {
     format!("{scheme}://{address}")
 }
 
-fn first_key(config: &Config, credit: bool) -> Result<Option<String>, Error> {
+fn first_key(config: &Config, credit: bool) -> Result<Option<String>, CommandError> {
     let store = Store::open(&config.data)?;
     if !store.accounts()?.is_empty() {
         return Ok(None);
     }
     store.create_account(DEFAULT_ACCOUNT)?;
     if credit {
-        let amount = DEMO_CREDIT.parse().map_err(Error::Usage)?;
+        let amount = DEMO_CREDIT.parse().map_err(CommandError::Usage)?;
         Books::open(&config.data)?.top_up(DEFAULT_ACCOUNT, amount, "demo-credit")?;
     }
     // Who starts a gateway and tries it with an agent sends more in a minute than others may.
-    let rights = Rights { rate: Rate { rpm: None, tpm: None }, ..Rights::default() };
+    let rights = Rights { rate: RateLimits { rpm: None, tpm: None }, ..Rights::default() };
     let new = NewKey { account: DEFAULT_ACCOUNT.into(), name: "first key".into(), rights };
     let (_, secret) = store.create_key(&new)?;
     Ok(Some(secret.expose().to_owned()))
 }
 
 /// One line for each protocol that some model speaks.
-fn lines(config: &Config, base: &str, secret: &str, out: &mut dyn Write) -> Result<(), Error> {
+fn lines(config: &Config, base: &str, secret: &str, out: &mut dyn Write) -> Result<(), CommandError> {
     for protocol in REGISTRY {
         let id = protocol.id();
-        let speaks = |entry: &&std::sync::Arc<crossmodel::route::Entry>| {
+        let speaks = |entry: &&std::sync::Arc<crossmodel::route::ModelEntry>| {
             !entry.id.ends_with('*') && entry.targets.iter().any(|target| target.speaks(id))
         };
         if let Some(entry) = config.catalog.entries().iter().find(speaks) {

@@ -9,36 +9,37 @@ use tokio::runtime::Builder;
 
 use crossmodel::edge::{Prober, Unreached};
 
-use super::Error;
+use super::CommandError;
 use super::doctor::reachable;
-use super::table::{Format, print};
+use super::table::{OutputFormat, print};
 
-/// What is asked.
+/// The arguments of `crossmodel health`.
 #[derive(Debug, Args)]
-pub(super) struct Health {
+pub(super) struct HealthCommand {
     /// What to ask: `http://HOST:PORT/PATH`. Default: `/readyz` of the configuration's admin listener.
     #[arg(long, value_name = "URL")]
     url: Option<http::Uri>,
     #[command(flatten)]
-    format: Format,
+    format: OutputFormat,
 }
 
+/// The answer of the gateway, as JSON.
 #[derive(Serialize)]
-struct Shown<'a> {
+struct HealthOutput<'a> {
     url: &'a str,
     ok: bool,
     status: Option<u16>,
 }
 
-impl Health {
+impl HealthCommand {
     /// The URL, where one was named.
     pub(super) fn is_told(&self) -> bool {
         self.url.is_some()
     }
 
     /// Asks what it was told to, else the admin listener.
-    pub(super) fn run(&self, admin: Option<&str>, out: &mut dyn Write) -> Result<(), Error> {
-        let wrong = |why: &str| Error::Usage(why.to_owned());
+    pub(super) fn run(&self, admin: Option<&str>, out: &mut dyn Write) -> Result<(), CommandError> {
+        let wrong = |why: &str| CommandError::Usage(why.to_owned());
         let (address, tls, path) = match (&self.url, admin) {
             (Some(url), _) => {
                 let authority = url.authority().ok_or_else(|| wrong("write http://HOST:PORT/PATH"))?;
@@ -51,26 +52,26 @@ impl Health {
             (None, None) => return Err(wrong("the admin listener is off: say what to ask with --url")),
         };
         let at = address.to_socket_addrs().ok().and_then(|mut all| all.next());
-        let at = at.ok_or_else(|| Error::Usage(format!("{address} leads nowhere")))?;
+        let at = at.ok_or_else(|| CommandError::Usage(format!("{address} leads nowhere")))?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let answer = runtime.block_on(Prober::new().own(reachable(at), tls, path));
         let url = format!("{}://{address}{path}", if tls { "https" } else { "http" });
         let status = answer.as_ref().ok().map(|answer| answer.status);
         let ok = status == Some(200);
         if self.format.json {
-            print(&Shown { url: &url, ok, status }, out)?;
-            return if ok { Ok(()) } else { Err(Error::Shown) };
+            print(&HealthOutput { url: &url, ok, status }, out)?;
+            return if ok { Ok(()) } else { Err(CommandError::Shown) };
         }
         match answer {
             Ok(_) if ok => Ok(writeln!(out, "{url}: ok")?),
-            Ok(answer) => Err(Error::Usage(format!("{url}: {}", answer.status))),
+            Ok(answer) => Err(CommandError::Usage(format!("{url}: {}", answer.status))),
             Err(Unreached::Connection(why) | Unreached::Tls(why) | Unreached::Answer(why)) => {
-                Err(Error::Usage(format!("{url}: {why}")))
+                Err(CommandError::Usage(format!("{url}: {why}")))
             }
-            Err(_) => Err(Error::Usage(format!("{url}: can not be reached"))),
+            Err(_) => Err(CommandError::Usage(format!("{url}: cannot be reached"))),
         }
     }
 }
 
-/// Where a gateway says whether it can serve.
+/// The path at which a gateway says whether it can serve.
 const READY: &str = "/readyz";

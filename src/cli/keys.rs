@@ -12,8 +12,8 @@ use crossmodel::auth::{Key, NewKey, Rights, Status, Store};
 use crossmodel::money::Amount;
 use crossmodel::route::{MAX_NAME_BYTES, is_model_name};
 
-use super::Error;
-use super::table::{Format, print, table};
+use super::CommandError;
+use super::table::{OutputFormat, print, table};
 
 /// The account of keys for which none is named.
 pub(super) const DEFAULT_ACCOUNT: &str = "default";
@@ -32,7 +32,7 @@ pub(super) enum KeyCommand {
     Set(Change),
     /// Lists all keys.
     #[command(after_help = "Examples:\n  crossmodel key list\n  crossmodel key list --json")]
-    List(Format),
+    List(OutputFormat),
     /// Shows one key.
     #[command(after_help = "Examples:\n  crossmodel key show key_0123")]
     Show(One),
@@ -58,7 +58,7 @@ pub(super) struct Create {
     #[command(flatten)]
     rights: RightsArguments,
     #[command(flatten)]
-    format: Format,
+    format: OutputFormat,
 }
 
 #[derive(Debug, Args)]
@@ -87,7 +87,7 @@ struct RightsArguments {
     /// Dollars that all calls of the key together may cost, or `unlimited`, which a new key is.
     #[arg(long, value_name = "USD")]
     spending_limit: Option<Limit<Amount>>,
-    /// Are its requests refused rather than carried with a loss?
+    /// Whether its requests are refused rather than carried with a loss.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     strict: Option<bool>,
 }
@@ -101,7 +101,7 @@ pub(super) struct One {
     /// Its id.
     pub(super) id: String,
     #[command(flatten)]
-    pub(super) format: Format,
+    pub(super) format: OutputFormat,
 }
 
 #[derive(Serialize)]
@@ -123,7 +123,7 @@ fn model_name(text: &str) -> Result<String, String> {
 }
 
 impl KeyCommand {
-    pub(super) fn run(&self, store: &Store, out: &mut dyn Write) -> Result<(), Error> {
+    pub(super) fn run(&self, store: &Store, out: &mut dyn Write) -> Result<(), CommandError> {
         match self {
             Self::Create(create) => create.run(store, out),
             Self::Set(change) => change.run(store, out),
@@ -139,14 +139,14 @@ impl KeyCommand {
             }
             Self::Delete(one) => {
                 store.delete_key(&one.id)?;
-                one.say("deleted", out)
+                one.confirm("deleted", out)
             }
         }
     }
 }
 
 impl Create {
-    fn run(&self, store: &Store, out: &mut dyn Write) -> Result<(), Error> {
+    fn run(&self, store: &Store, out: &mut dyn Write) -> Result<(), CommandError> {
         if self.account == DEFAULT_ACCOUNT && store.account(DEFAULT_ACCOUNT).is_err() {
             store.create_account(DEFAULT_ACCOUNT)?;
         }
@@ -156,13 +156,13 @@ impl Create {
         if self.format.json {
             return print(&Created { key: &key, secret: secret.expose() }, out);
         }
-        writeln!(out, "{}\n\n{} can not be shown again: keep it now.", secret.expose(), key.id)?;
+        writeln!(out, "{}\n\n{} cannot be shown again: keep it now.", secret.expose(), key.id)?;
         Ok(())
     }
 }
 
 impl Change {
-    fn run(&self, store: &Store, out: &mut dyn Write) -> Result<(), Error> {
+    fn run(&self, store: &Store, out: &mut dyn Write) -> Result<(), CommandError> {
         let rights = self.rights.applied(store.key(&self.one.id)?.rights);
         store.set_rights(&self.one.id, &rights)?;
         self.one.show(store, out)
@@ -170,7 +170,7 @@ impl Change {
 }
 
 impl RightsArguments {
-    /// What a key may do that could do `before`.
+    /// Returns the rights of a key that had the rights `before`.
     fn applied(&self, before: Rights) -> Rights {
         let mut rights = before;
         match self.models.as_slice() {
@@ -204,12 +204,12 @@ impl<T: FromStr> FromStr for Limit<T> {
 }
 
 impl One {
-    fn show(&self, store: &Store, out: &mut dyn Write) -> Result<(), Error> {
+    fn show(&self, store: &Store, out: &mut dyn Write) -> Result<(), CommandError> {
         let key = store.key(&self.id)?;
         if self.format.json { print(&key, out) } else { table(HEADINGS, &[row(&key)], out) }
     }
 
-    pub(super) fn say(&self, what: &str, out: &mut dyn Write) -> Result<(), Error> {
+    pub(super) fn confirm(&self, what: &str, out: &mut dyn Write) -> Result<(), CommandError> {
         match self.format.json {
             true => print(&BTreeMap::from([("id", json!(self.id)), (what, json!(true))]), out)?,
             false => writeln!(out, "{} {what}", self.id)?,

@@ -28,7 +28,7 @@ use crossmodel::edge;
 /// answers, and every provider whose key is in the environment.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_help = HELP)]
-struct Arguments {
+struct CommandLine {
     /// The configuration file.
     #[arg(short, long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -52,17 +52,17 @@ enum Command {
     #[command(
         after_help = "Examples:\n  crossmodel check -c conf/crossmodel.yaml\n  crossmodel check -c conf/crossmodel.yaml --json"
     )]
-    Check(table::Format),
+    Check(table::OutputFormat),
     /// Looks at everything that a gateway depends on: configuration, store, providers, machine; says what to do.
     #[command(
         after_help = "Providers are asked for their lists of models, with their keys. Nothing is changed but the modes of a store that others may read.\n\nExamples:\n  crossmodel doctor -c conf/crossmodel.yaml\n  crossmodel doctor --json"
     )]
-    Doctor(table::Format),
+    Doctor(table::OutputFormat),
     /// Asks a running gateway whether it can serve; for the health checks of containers.
     #[command(
         after_help = "Examples:\n  crossmodel health -c conf/crossmodel.yaml\n  crossmodel health --url http://127.0.0.1:9090/healthz"
     )]
-    Health(health::Health),
+    Health(health::HealthCommand),
     /// Prints the JSON Schema of the configuration file.
     #[command(after_help = "Examples:\n  crossmodel schema")]
     Schema,
@@ -82,7 +82,7 @@ enum Command {
     #[command(
         after_help = "Examples:\n  crossmodel usage --account team\n  crossmodel usage --key key_0123 --json"
     )]
-    Usage(accounts::Usage),
+    Usage(accounts::UsageArguments),
     /// Looks after the books.
     #[command(subcommand, after_help = "Examples:\n  crossmodel ledger audit")]
     Ledger(accounts::LedgerCommand),
@@ -96,14 +96,14 @@ enum Command {
     },
 }
 
-/// Why a command failed, in words for its user.
+/// The reason for which a command failed, in words for its user.
 #[derive(Debug)]
-enum Error {
-    Config(config::Error),
-    Store(auth::Error),
+enum CommandError {
+    Config(config::ConfigError),
+    Store(auth::StoreError),
     Output(io::Error),
     Usage(String),
-    /// What was asked for failed, and the output says so.
+    /// The command failed, and its output says so.
     Shown,
 }
 
@@ -111,15 +111,15 @@ enum Error {
 pub(crate) fn main() -> ExitCode {
     // Whatever this process or a library makes is for its user alone.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    let arguments = Arguments::parse();
+    let arguments = CommandLine::parse();
     crossmodel::observe::start_log();
     let result = arguments.run();
     log::logger().flush();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read the output has seen enough.
-        Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(Error::Shown) => ExitCode::FAILURE,
+        Err(CommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(CommandError::Shown) => ExitCode::FAILURE,
         Err(error) => {
             let _ = writeln!(io::stderr(), "{error}");
             ExitCode::FAILURE
@@ -127,8 +127,8 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-impl Arguments {
-    fn run(&self) -> Result<(), Error> {
+impl CommandLine {
+    fn run(&self) -> Result<(), CommandError> {
         let out = &mut io::stdout();
         match &self.command {
             None | Some(Command::Run) => {}
@@ -174,7 +174,7 @@ impl Arguments {
         Ok(command)
     }
 
-    fn read(&self) -> Result<Config, config::Error> {
+    fn read(&self) -> Result<Config, config::ConfigError> {
         match &self.config {
             Some(file) => Config::load(file),
             None => Config::from_environment(|name| std::env::var(name).ok()),
@@ -182,11 +182,11 @@ impl Arguments {
     }
 
     /// The admin listener, where the question does not say whom to ask.
-    fn admin(&self, health: &health::Health) -> Result<Option<String>, Error> {
+    fn admin(&self, health: &health::HealthCommand) -> Result<Option<String>, CommandError> {
         if health.is_told() { Ok(None) } else { Ok(self.read()?.admin.map(|admin| admin.address)) }
     }
 
-    fn data(&self) -> Result<PathBuf, Error> {
+    fn data(&self) -> Result<PathBuf, CommandError> {
         match (&self.data, &self.config) {
             (Some(folder), _) => Ok(folder.clone()),
             (None, Some(file)) => Ok(Config::load(file)?.data),
@@ -195,7 +195,7 @@ impl Arguments {
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => error.fmt(f),
@@ -207,25 +207,25 @@ impl fmt::Display for Error {
     }
 }
 
-impl From<config::Error> for Error {
-    fn from(error: config::Error) -> Self {
+impl From<config::ConfigError> for CommandError {
+    fn from(error: config::ConfigError) -> Self {
         Self::Config(error)
     }
 }
 
-impl From<auth::Error> for Error {
-    fn from(error: auth::Error) -> Self {
+impl From<auth::StoreError> for CommandError {
+    fn from(error: auth::StoreError) -> Self {
         Self::Store(error)
     }
 }
 
-impl From<io::Error> for Error {
+impl From<io::Error> for CommandError {
     fn from(error: io::Error) -> Self {
         Self::Output(error)
     }
 }
 
-/// What stands at the end of the help: the way in, and how commands end.
+/// The end of the help: the first steps, and the exit codes.
 const HELP: &str = "\
 Examples:
   crossmodel
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn every_command_has_examples_and_they_are_right() {
-        let command = &mut Arguments::command();
+        let command = &mut CommandLine::command();
         command.build();
         let mut found = Vec::new();
         below(command).for_each(|below| examples(below, &mut found));
@@ -272,7 +272,7 @@ mod tests {
             let words = example.split_whitespace().map(|word| word.trim_matches('\''));
             // A name of two words.
             let words = words.filter(|word| *word != "team" || !example.contains("the team"));
-            let parsed = Arguments::try_parse_from(std::iter::once("crossmodel").chain(words));
+            let parsed = CommandLine::try_parse_from(std::iter::once("crossmodel").chain(words));
             assert!(parsed.is_ok(), "crossmodel{example}: {parsed:?}");
         }
     }

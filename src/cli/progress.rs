@@ -4,24 +4,24 @@ use std::io::{IsTerminal, Write, stderr};
 
 /// Writes to standard error if that is a terminal, and leaves nothing behind.
 #[derive(Debug)]
-pub(super) struct Progress(bool);
+pub(super) struct ProgressLine(bool);
 
-impl Progress {
+impl ProgressLine {
     pub(super) fn new() -> Self {
         Self(stderr().is_terminal())
     }
 
     /// Puts this in the place of what was said before.
-    pub(super) fn say(&self, text: &str) {
+    pub(super) fn show(&self, text: &str) {
         if self.0 {
             let _ = write!(stderr(), "{ERASE}{text}");
         }
     }
 }
 
-impl Drop for Progress {
+impl Drop for ProgressLine {
     fn drop(&mut self) {
-        self.say("");
+        self.show("");
     }
 }
 

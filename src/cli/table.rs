@@ -5,23 +5,23 @@ use std::io::Write;
 use clap::Args;
 use serde::Serialize;
 
-use super::Error;
+use super::CommandError;
 
 #[derive(Clone, Copy, Debug, Args)]
-pub(super) struct Format {
+pub(super) struct OutputFormat {
     /// Prints JSON.
     #[arg(long)]
     pub(super) json: bool,
 }
 
-impl Format {
+impl OutputFormat {
     pub(super) fn list<T: Serialize>(
         self,
         items: &[T],
         headings: &[&str],
         row: impl Fn(&T) -> Vec<String>,
         out: &mut dyn Write,
-    ) -> Result<(), Error> {
+    ) -> Result<(), CommandError> {
         match self.json {
             true => print(&items, out),
             false => table(headings, &items.iter().map(row).collect::<Vec<_>>(), out),
@@ -30,14 +30,18 @@ impl Format {
 }
 
 /// One line of JSON.
-pub(super) fn print(value: &impl Serialize, out: &mut dyn Write) -> Result<(), Error> {
+pub(super) fn print(value: &impl Serialize, out: &mut dyn Write) -> Result<(), CommandError> {
     serde_json::to_writer(&mut *out, value).map_err(std::io::Error::from)?;
     writeln!(out)?;
     Ok(())
 }
 
 /// Columns under their headings.
-pub(super) fn table(headings: &[&str], rows: &[Vec<String>], out: &mut dyn Write) -> Result<(), Error> {
+pub(super) fn table(
+    headings: &[&str],
+    rows: &[Vec<String>],
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
     let headings: Vec<String> = headings.iter().map(ToString::to_string).collect();
     let all = || std::iter::once(&headings).chain(rows);
     let width =

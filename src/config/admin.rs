@@ -13,7 +13,7 @@ use crate::located::Located;
 
 /// The listener for operators.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admin {
+pub struct AdminListener {
     /// `host:port`.
     pub address: String,
     /// The token that operators show; absent: none, and the console is for this machine alone.
@@ -42,7 +42,7 @@ pub(super) struct AdminMembers {
     pub(super) hosts: Vec<String>,
 }
 
-impl Admin {
+impl AdminListener {
     /// Whether it is for this machine alone.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
@@ -90,7 +90,7 @@ impl JsonSchema for AdminSettings {
     }
 
     fn schema_name() -> Cow<'static, str> {
-        "Admin".into()
+        "AdminListener".into()
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {

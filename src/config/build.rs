@@ -12,23 +12,24 @@ use once_cell::sync::OnceCell;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::auth::{self, Aliases, Token};
-use crate::located::{Located, Place};
+use crate::located::{Located, SourcePosition};
 use crate::meter::{Prices, TierSettings};
 use crate::private::{self, Exposure};
 use crate::protocol::ProtocolId;
 use crate::provider::{Auth, Provider, ProviderSettings};
 use crate::route::{
-    Catalog, Entry, MAX_NAME_BYTES, ModelSettings, Target, TargetHealth, TargetSettings, is_model_name,
+    Catalog, MAX_NAME_BYTES, ModelEntry, ModelSettings, ModelTarget, TargetHealth, TargetSettings,
+    is_model_name,
 };
 
 use super::error::Problem;
 use super::first_run::{self, DEMO, demo_models};
 use super::secret::Exposed;
-use super::{Admin, AdminSettings, Config, Listener, ListenerSettings, Settings, secret};
+use super::{AdminListener, AdminSettings, Config, Listener, ListenerSettings, Settings, secret};
 
-/// What the file says, right or wrong: what follows from a mistake is not another one.
+/// The names that a file declares, rightly or wrongly: an error that follows from another one is not reported.
 #[derive(Default)]
-pub(super) struct Known<'a> {
+pub(super) struct DeclaredNames<'a> {
     /// The names of all providers.
     pub(super) providers: &'a [String],
     /// The paths of all members that were left out because they are wrong.
@@ -38,7 +39,7 @@ pub(super) struct Known<'a> {
 /// Problems, and what is known beside the settings.
 struct Build<'a> {
     problems: &'a mut Vec<Problem>,
-    known: &'a Known<'a>,
+    known: &'a DeclaredNames<'a>,
     providers: BTreeMap<String, Arc<Provider>>,
     addresses: BTreeSet<String>,
     exposed: Vec<Exposed>,
@@ -47,7 +48,7 @@ struct Build<'a> {
 /// Builds what can be built. `None` only when the built-in provider finds no port.
 pub(super) fn build(
     mut settings: Settings,
-    known: &Known<'_>,
+    known: &DeclaredNames<'_>,
     variable: &impl Fn(&str) -> Option<String>,
     problems: &mut Vec<Problem>,
 ) -> Option<Config> {
@@ -62,7 +63,8 @@ pub(super) fn build(
         exposed: Vec::new(),
     };
     let demo = settings.providers.keys().any(|name| name.value == DEMO).then(demo_port).transpose();
-    let demo = demo.map_err(|e| build.say(Place::default(), format!("no port is free: {e}"))).ok()?;
+    let demo =
+        demo.map_err(|e| build.report(SourcePosition::default(), format!("no port is free: {e}"))).ok()?;
     for (name, provider) in &settings.providers {
         build.provider(name, provider, demo, variable);
     }
@@ -96,7 +98,7 @@ pub(super) fn build(
 }
 
 impl Build<'_> {
-    fn say(&mut self, place: Place, message: impl Into<String>) {
+    fn report(&mut self, place: SourcePosition, message: impl Into<String>) {
         self.problems.push(Problem { place, message: message.into() });
     }
 
@@ -130,7 +132,7 @@ impl Build<'_> {
                     "preset" => settings.preset.as_ref().map(|preset| preset.place),
                     _ => None,
                 };
-                self.say(place.unwrap_or(name.place), format!("providers.{}.{member}: {why}", name.value));
+                self.report(place.unwrap_or(name.place), format!("providers.{}.{member}: {why}", name.value));
             }
         }
     }
@@ -152,30 +154,35 @@ impl Build<'_> {
     }
 
     /// Takes note of who may use the file of a secret.
-    fn judge(&mut self, setting: String, place: Place, judged: Result<Option<(PathBuf, Exposure)>, String>) {
+    fn judge(
+        &mut self,
+        setting: String,
+        place: SourcePosition,
+        judged: Result<Option<(PathBuf, Exposure)>, String>,
+    ) {
         match judged {
             Ok(exposed) => {
                 let exposed = exposed.map(|(file, exposure)| Exposed { setting, place, file, exposure });
                 self.exposed.extend(exposed);
             }
-            Err(why) => self.say(place, format!("{setting}: {why}")),
+            Err(why) => self.report(place, format!("{setting}: {why}")),
         }
     }
 
-    fn model(&mut self, settings: &ModelSettings) -> Option<Entry> {
+    fn model(&mut self, settings: &ModelSettings) -> Option<ModelEntry> {
         let Located { value: id, place } = &settings.id;
         let before = self.problems.len();
         if !is_model_id(id) {
-            self.say(*place, format!("'{id}' is not a model id: write `vendor/model` or `vendor/*`"));
+            self.report(*place, format!("'{id}' is not a model id: write `vendor/model` or `vendor/*`"));
         }
         if settings.targets.is_empty() {
-            self.say(*place, format!("model '{id}' needs at least one target"));
+            self.report(*place, format!("model '{id}' needs at least one target"));
         }
         let created = settings.created.as_ref().map_or(0, |date| self.seconds(date));
         let prices = self.prices(settings.prices.as_deref(), *place);
         let targets = settings.targets.iter().filter_map(|target| self.target(id, target, prices.as_ref()));
         let targets = targets.collect();
-        (self.problems.len() == before).then(|| Entry {
+        (self.problems.len() == before).then(|| ModelEntry {
             id: id.clone(),
             name: settings.name.clone().unwrap_or_else(|| id.clone()),
             created,
@@ -190,11 +197,11 @@ impl Build<'_> {
     }
 
     /// Prices that are not all zero.
-    fn prices(&mut self, tiers: Option<&[TierSettings]>, place: Place) -> Option<Arc<Prices>> {
+    fn prices(&mut self, tiers: Option<&[TierSettings]>, place: SourcePosition) -> Option<Arc<Prices>> {
         match Prices::new(tiers?) {
             Ok(prices) => (!prices.are_zero()).then(|| Arc::new(prices)),
             Err(why) => {
-                self.say(place, format!("prices: {why}"));
+                self.report(place, format!("prices: {why}"));
                 None
             }
         }
@@ -205,18 +212,18 @@ impl Build<'_> {
         id: &str,
         settings: &TargetSettings,
         prices: Option<&Arc<Prices>>,
-    ) -> Option<Target> {
+    ) -> Option<ModelTarget> {
         let Located { value: name, place } = &settings.provider;
         let Some(provider) = self.providers.get(name) else {
             if !self.known.providers.contains(name) {
-                self.say(*place, format!("there is no provider '{name}'"));
+                self.report(*place, format!("there is no provider '{name}'"));
             }
             return None;
         };
         let provider = Arc::clone(provider);
         let weight = settings.weight.unwrap_or(1);
         if weight == 0 {
-            self.say(*place, "a weight of 0 would never be chosen: leave the target out");
+            self.report(*place, "a weight of 0 would never be chosen: leave the target out");
         }
         let own_name = || id.split_once('/').map(|(_, model)| model.to_owned());
         let model =
@@ -224,13 +231,13 @@ impl Build<'_> {
         let health = Arc::new(TargetHealth::new(provider.breaker_failures, model.is_none()));
         let protocols = settings.protocols.clone().unwrap_or_else(|| provider.protocols.clone());
         if let Some(foreign) = protocols.iter().find(|protocol| !provider.speaks(**protocol)) {
-            self.say(*place, format!("provider '{name}' does not speak {foreign}"));
+            self.report(*place, format!("provider '{name}' does not speak {foreign}"));
         }
         let prices = match &settings.prices {
             Some(own) => self.prices(Some(own), *place),
             None => prices.cloned(),
         };
-        Some(Target { provider, model, protocols, weight, priority: settings.priority, prices, health })
+        Some(ModelTarget { provider, model, protocols, weight, priority: settings.priority, prices, health })
     }
 
     fn seconds(&mut self, date: &Located<String>) -> i64 {
@@ -238,17 +245,17 @@ impl Build<'_> {
         match midnight {
             Ok(midnight) => midnight.as_second(),
             Err(_) => {
-                self.say(date.place, format!("'{}' is not a date: write YYYY-MM-DD", date.value));
+                self.report(date.place, format!("'{}' is not a date: write YYYY-MM-DD", date.value));
                 0
             }
         }
     }
 
     fn no_model_twice(&mut self, models: &[ModelSettings]) {
-        let mut seen: BTreeMap<&str, Place> = BTreeMap::new();
+        let mut seen: BTreeMap<&str, SourcePosition> = BTreeMap::new();
         for Located { value: id, place } in models.iter().map(|model| &model.id) {
             if let Some(first) = seen.insert(id, *place) {
-                self.say(*place, format!("model '{id}' is there already, in line {}", first.line));
+                self.report(*place, format!("model '{id}' is there already, in line {}", first.line));
             }
         }
     }
@@ -260,7 +267,7 @@ impl Build<'_> {
             let message = format!(
                 "aliases: '{name}' is no model's name: write 1 to {MAX_NAME_BYTES} visible ASCII characters"
             );
-            self.say(Place::default(), message);
+            self.report(SourcePosition::default(), message);
         }
     }
 
@@ -269,13 +276,13 @@ impl Build<'_> {
             return vec![Listener { address: "127.0.0.1:8080".to_owned(), tls: None }];
         };
         if settings.is_empty() && !self.known.wrong.iter().any(|path| path == "listen") {
-            self.say(Place::default(), "listen: at least one address is needed");
+            self.report(SourcePosition::default(), "listen: at least one address is needed");
         }
         for ListenerSettings { address, tls } in &settings {
             self.address(address);
             for file in tls.iter().flat_map(|tls| [&tls.certificate, &tls.key]) {
                 if let Err(why) = std::fs::metadata(file) {
-                    self.say(address.place, format!("{} cannot be read: {why}", file.display()));
+                    self.report(address.place, format!("{} cannot be read: {why}", file.display()));
                 }
             }
             if let Some(key) = tls.as_ref().map(|tls| &tls.key)
@@ -292,10 +299,10 @@ impl Build<'_> {
         &mut self,
         settings: Option<Located<AdminSettings>>,
         variable: &impl Fn(&str) -> Option<String>,
-    ) -> Option<Admin> {
+    ) -> Option<AdminListener> {
         let Located { value: AdminSettings(members), place } = settings.unwrap_or_default();
         let mut address = members.address.unwrap_or_else(|| "127.0.0.1:9090".to_owned().into());
-        if address.place == Place::default() {
+        if address.place == SourcePosition::default() {
             address.place = place;
         }
         if address.value == "off" {
@@ -304,16 +311,16 @@ impl Build<'_> {
         self.address(&address);
         let token = members.token.and_then(|reference| self.secret("admin.token", &reference, variable));
         let token = token.map(|token| Token::new(token.expose_secret()));
-        Some(Admin { address: address.value, token, hosts: members.hosts })
+        Some(AdminListener { address: address.value, token, hosts: members.hosts })
     }
 
     fn address(&mut self, address: &Located<String>) {
         if std::net::ToSocketAddrs::to_socket_addrs(&address.value.as_str()).is_err() {
-            self.say(address.place, format!("'{}' is not an address: write host:port", address.value));
+            self.report(address.place, format!("'{}' is not an address: write host:port", address.value));
         }
         // Of port 0, which leaves it to the system, there are many.
         if !address.value.ends_with(":0") && !self.addresses.insert(address.value.clone()) {
-            self.say(address.place, format!("'{}' is listened on already", address.value));
+            self.report(address.place, format!("'{}' is listened on already", address.value));
         }
     }
 }

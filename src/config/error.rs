@@ -3,29 +3,32 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::located::Place;
+use crate::located::SourcePosition;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
-    /// Where; all zero for what concerns no line.
-    pub place: Place,
-    /// What.
+    /// The position; all zero for a problem that concerns no line.
+    pub place: SourcePosition,
+    /// The message.
     pub message: String,
 }
 
 /// A configuration that cannot be used.
 #[derive(Debug)]
-pub struct Error {
+pub struct ConfigError {
     file: Option<PathBuf>,
     problems: Vec<Problem>,
 }
 
-impl Error {
+impl ConfigError {
     /// An error that concerns no file.
     #[must_use]
     pub fn plain(message: impl Into<String>) -> Self {
-        Self { file: None, problems: vec![Problem { place: Place::default(), message: message.into() }] }
+        Self {
+            file: None,
+            problems: vec![Problem { place: SourcePosition::default(), message: message.into() }],
+        }
     }
 
     pub(super) fn new(file: Option<&Path>, mut problems: Vec<Problem>) -> Self {
@@ -41,7 +44,7 @@ impl Error {
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, problem) in self.problems.iter().enumerate() {
             if n > 0 {
@@ -59,4 +62,4 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for ConfigError {}

@@ -2,51 +2,61 @@
 
 use std::path::Path;
 
-use super::build::Known;
+use super::build::DeclaredNames;
 use super::error::Problem;
-use super::node::{self, Node};
-use super::{Config, Error, Settings, build, first_run};
-use crate::located::Place;
+use super::node::{self, ConfigNode};
+use super::{Config, ConfigError, Settings, build, first_run};
+use crate::located::SourcePosition;
 
 impl Config {
     /// The configuration in a file.
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub fn load(path: &Path) -> Result<Self, Error> {
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|e| {
-            Error::new(
+            ConfigError::new(
                 Some(path),
-                vec![Problem { place: Place::default(), message: format!("cannot be read: {e}") }],
+                vec![Problem { place: SourcePosition::default(), message: format!("cannot be read: {e}") }],
             )
         })?;
         Self::parse(&text, |name| std::env::var(name).ok())
-            .map_err(|error| Error::new(Some(path), error.problems().to_vec()))
+            .map_err(|error| ConfigError::new(Some(path), error.problems().to_vec()))
     }
 
     /// The configuration in a text, with the variables that its secrets refer to.
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub fn parse(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+    pub fn parse(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut problems = Vec::new();
         if let Some(place) = too_deep(text) {
-            return Err(Error::new(None, vec![Problem { place, message: "this nests too deep".to_owned() }]));
+            return Err(ConfigError::new(
+                None,
+                vec![Problem { place, message: "this nests too deep".to_owned() }],
+            ));
         }
-        let tree: Option<Node> = serde_saphyr::from_str_with_options(text, yaml()).map_err(|e| syntax(&e))?;
+        let tree: Option<ConfigNode> =
+            serde_saphyr::from_str_with_options(text, yaml()).map_err(|e| syntax(&e))?;
         let Some(tree) = tree else {
-            return Err(Error::plain("the file is empty: without a file, start the gateway without `-c`"));
+            return Err(ConfigError::plain(
+                "the file is empty: without a file, start the gateway without `-c`",
+            ));
         };
         // Names are taken from the tree, so that one wrong provider does not make its targets wrong, too.
-        let known = tree.member("providers").map(Node::members).unwrap_or_default();
+        let known = tree.member("providers").map(ConfigNode::members).unwrap_or_default();
         let known: Vec<_> = known.iter().filter_map(|(key, _)| key.text()).map(str::to_owned).collect();
         let mut wrong = Vec::new();
         let settings: Settings = node::read(tree, &mut problems, &mut wrong);
-        let config =
-            build::build(settings, &Known { providers: &known, wrong: &wrong }, &variable, &mut problems);
+        let config = build::build(
+            settings,
+            &DeclaredNames { providers: &known, wrong: &wrong },
+            &variable,
+            &mut problems,
+        );
         match config {
             Some(config) if problems.is_empty() => Ok(config),
-            _ => Err(Error::new(None, problems)),
+            _ => Err(ConfigError::new(None, problems)),
         }
     }
 
@@ -55,11 +65,11 @@ impl Config {
     ///
     /// # Errors
     /// A variable whose value cannot be used.
-    pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+    pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut problems = Vec::new();
         let settings = first_run::settings(&variable);
-        let config = build::build(settings, &Known::default(), &variable, &mut problems);
-        config.filter(|_| problems.is_empty()).ok_or_else(|| Error::new(None, problems))
+        let config = build::build(settings, &DeclaredNames::default(), &variable, &mut problems);
+        config.filter(|_| problems.is_empty()).ok_or_else(|| ConfigError::new(None, problems))
     }
 }
 
@@ -68,9 +78,9 @@ fn yaml() -> serde_saphyr::Options {
     serde_saphyr::options! { strict_booleans: true }
 }
 
-/// Where a document nests deeper than any configuration does. The library follows it further than the stack
+/// Finds the place at which a document nests deeper than any configuration does. The library follows it further than the stack
 /// reaches, so such a document is not shown to it.
-fn too_deep(text: &str) -> Option<Place> {
+fn too_deep(text: &str) -> Option<SourcePosition> {
     let mut depth: usize = 0;
     // Where a comment stands says nothing.
     let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim_start().starts_with('#'));
@@ -86,18 +96,21 @@ fn too_deep(text: &str) -> Option<Place> {
             deepest = deepest.max(depth);
         }
         if marks + deepest > MAX_DEPTH {
-            return Some(Place { line: number, column: 1 });
+            return Some(SourcePosition { line: number, column: 1 });
         }
     }
     None
 }
 
-fn syntax(error: &serde_saphyr::Error) -> Error {
-    let place = error.location().map(|at| Place { line: at.line(), column: at.column() }).unwrap_or_default();
+fn syntax(error: &serde_saphyr::Error) -> ConfigError {
+    let place = error
+        .location()
+        .map(|at| SourcePosition { line: at.line(), column: at.column() })
+        .unwrap_or_default();
     // The library's text repeats the place and shows the lines around it, which may hold anything.
     let text = error.to_string();
     let message = text.lines().next().unwrap_or_default().to_owned();
-    Error::new(None, vec![Problem { place, message: format!("this is not YAML: {message}") }])
+    ConfigError::new(None, vec![Problem { place, message: format!("this is not YAML: {message}") }])
 }
 
 /// Brackets within each other, and blanks and dashes before the first word of a line, each of which may be a level; a

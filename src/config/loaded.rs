@@ -7,7 +7,7 @@ use crate::observe::Destination;
 use crate::provider::Provider;
 use crate::route::Catalog;
 
-use super::admin::Admin;
+use super::admin::AdminListener;
 use super::secret::Exposed;
 use super::settings::{Limits, Switch, Timeouts, TlsFiles};
 
@@ -17,7 +17,7 @@ pub struct Config {
     /// The listeners for clients.
     pub listeners: Vec<Listener>,
     /// The listener for operators.
-    pub admin: Option<Admin>,
+    pub admin: Option<AdminListener>,
     /// The folder of the store.
     pub data: PathBuf,
     /// Threads that serve clients.

@@ -15,8 +15,8 @@ mod secret;
 mod settings;
 mod warning;
 
-pub use admin::{Admin, AdminSettings};
-pub use error::{Error, Problem};
+pub use admin::{AdminListener, AdminSettings};
+pub use error::{ConfigError, Problem};
 pub use first_run::DEMO;
 pub use loaded::{Config, Listener};
 pub use schema::schema;

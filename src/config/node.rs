@@ -13,46 +13,44 @@ use serde::de::{
 use serde::{Deserialize, forward_to_deserialize_any};
 use serde_saphyr::Spanned;
 
-use crate::located::{self, Place};
+use crate::located::{self, SourcePosition};
 
 use super::error::Problem;
 
 /// One value and its place.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
-    pub(super) place: Place,
-    pub(super) kind: Kind,
+pub(super) struct ConfigNode {
+    pub(super) place: SourcePosition,
+    pub(super) kind: NodeKind,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Kind {
+pub(super) enum NodeKind {
     Null,
     Bool(bool),
     Signed(i64),
     Unsigned(u64),
     Float(f64),
     Text(String),
-    List(Vec<Node>),
-    Map(Vec<(Node, Node)>),
+    List(Vec<ConfigNode>),
+    Map(Vec<(ConfigNode, ConfigNode)>),
 }
 
 /// Reads a value, and everything that is wrong with it. What is wrong is left out of the value; `cut` gets
 /// its paths, in which elements of lists have no names.
 pub(super) fn read<T: de::DeserializeOwned + Default>(
-    mut node: Node,
+    mut node: ConfigNode,
     problems: &mut Vec<Problem>,
     cut: &mut Vec<String>,
 ) -> T {
-    for _ in 0..MOST_PROBLEMS {
+    for _ in 0..MAX_PROBLEM_COUNT {
         match T::deserialize(&node) {
             Ok(value) => return value,
             Err(error) => {
                 let place = error.place.unwrap_or(node.place);
                 // A member that was cut off is not missing, it is wrong, and that has been said.
-                let name =
-                    |path: &String| path.rsplit('.').next().map(|name| format!("missing field `{name}`"));
-                let known = cut.iter().any(|path| name(path).as_ref() == Some(&error.message));
-                if !known {
+                let was_cut = |name| cut.iter().any(|path| path.rsplit('.').next() == Some(name));
+                if !error.missing.is_some_and(was_cut) {
                     problems.push(Problem { place, message: error.message });
                 }
                 match node.cut(place) {
@@ -65,11 +63,11 @@ pub(super) fn read<T: de::DeserializeOwned + Default>(
     T::default()
 }
 
-impl Node {
+impl ConfigNode {
     /// Cuts off the innermost member or element at a place; returns its path.
-    fn cut(&mut self, place: Place) -> Option<String> {
+    fn cut(&mut self, place: SourcePosition) -> Option<String> {
         match &mut self.kind {
-            Kind::List(items) => {
+            NodeKind::List(items) => {
                 if let Some(path) = items.iter_mut().find_map(|item| item.cut(place)) {
                     return Some(path);
                 }
@@ -77,7 +75,7 @@ impl Node {
                 items.remove(at);
                 Some(String::new())
             }
-            Kind::Map(members) => {
+            NodeKind::Map(members) => {
                 let inner = members.iter_mut().find_map(|(key, value)| Some((key, value.cut(place)?)));
                 if let Some((key, path)) = inner {
                     let name = key.text().unwrap_or_default();
@@ -95,7 +93,7 @@ impl Node {
     /// The text of a string.
     pub(super) fn text(&self) -> Option<&str> {
         match &self.kind {
-            Kind::Text(text) => Some(text),
+            NodeKind::Text(text) => Some(text),
             _ => None,
         }
     }
@@ -103,7 +101,7 @@ impl Node {
     /// The member `name` of a map.
     pub(super) fn member(&self, name: &str) -> Option<&Self> {
         match &self.kind {
-            Kind::Map(members) => {
+            NodeKind::Map(members) => {
                 members.iter().find(|(key, _)| key.text() == Some(name)).map(|(_, value)| value)
             }
             _ => None,
@@ -113,94 +111,96 @@ impl Node {
     /// The members of a map.
     pub(super) fn members(&self) -> &[(Self, Self)] {
         match &self.kind {
-            Kind::Map(members) => members,
+            NodeKind::Map(members) => members,
             _ => &[],
         }
     }
 }
 
-impl<'de> Deserialize<'de> for Node {
+impl<'de> Deserialize<'de> for ConfigNode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let spanned = Spanned::<Kind>::deserialize(deserializer)?;
-        let place = Place { line: spanned.referenced.line(), column: spanned.referenced.column() };
+        let spanned = Spanned::<NodeKind>::deserialize(deserializer)?;
+        let place = SourcePosition { line: spanned.referenced.line(), column: spanned.referenced.column() };
         Ok(Self { place, kind: spanned.value })
     }
 }
 
-impl<'de> Deserialize<'de> for Kind {
+impl<'de> Deserialize<'de> for NodeKind {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(KindVisitor)
+        deserializer.deserialize_any(NodeKindVisitor)
     }
 }
 
-struct KindVisitor;
+struct NodeKindVisitor;
 
-impl<'de> Visitor<'de> for KindVisitor {
-    type Value = Kind;
+impl<'de> Visitor<'de> for NodeKindVisitor {
+    type Value = NodeKind;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value")
     }
 
-    fn visit_unit<E>(self) -> Result<Kind, E> {
-        Ok(Kind::Null)
+    fn visit_unit<E>(self) -> Result<NodeKind, E> {
+        Ok(NodeKind::Null)
     }
 
-    fn visit_none<E>(self) -> Result<Kind, E> {
-        Ok(Kind::Null)
+    fn visit_none<E>(self) -> Result<NodeKind, E> {
+        Ok(NodeKind::Null)
     }
 
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Kind, D::Error> {
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<NodeKind, D::Error> {
         deserializer.deserialize_any(self)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Kind, E> {
-        Ok(Kind::Bool(value))
+    fn visit_bool<E>(self, value: bool) -> Result<NodeKind, E> {
+        Ok(NodeKind::Bool(value))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Kind, E> {
-        Ok(u64::try_from(value).map_or(Kind::Signed(value), Kind::Unsigned))
+    fn visit_i64<E>(self, value: i64) -> Result<NodeKind, E> {
+        Ok(u64::try_from(value).map_or(NodeKind::Signed(value), NodeKind::Unsigned))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Kind, E> {
-        Ok(Kind::Unsigned(value))
+    fn visit_u64<E>(self, value: u64) -> Result<NodeKind, E> {
+        Ok(NodeKind::Unsigned(value))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Kind, E> {
-        Ok(Kind::Float(value))
+    fn visit_f64<E>(self, value: f64) -> Result<NodeKind, E> {
+        Ok(NodeKind::Float(value))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Kind, E> {
-        Ok(Kind::Text(value.to_owned()))
+    fn visit_str<E>(self, value: &str) -> Result<NodeKind, E> {
+        Ok(NodeKind::Text(value.to_owned()))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Kind, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<NodeKind, A::Error> {
         let mut items = Vec::new();
         while let Some(item) = seq.next_element()? {
             items.push(item);
         }
-        Ok(Kind::List(items))
+        Ok(NodeKind::List(items))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Kind, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<NodeKind, A::Error> {
         let mut members = Vec::new();
         while let Some(member) = map.next_entry()? {
             members.push(member);
         }
-        Ok(Kind::Map(members))
+        Ok(NodeKind::Map(members))
     }
 }
 
-/// What is wrong, and where, once that is known.
+/// An error in a document, and its position once that is known.
 #[derive(Debug)]
 pub(super) struct NodeError {
     message: String,
-    place: Option<Place>,
+    /// The name of the member that is missing, if that is the error.
+    missing: Option<&'static str>,
+    place: Option<SourcePosition>,
 }
 
 impl NodeError {
     /// The innermost place counts, and it is the first one to be said.
-    fn at(mut self, place: Place) -> Self {
+    fn at(mut self, place: SourcePosition) -> Self {
         self.place.get_or_insert(place);
         self
     }
@@ -208,7 +208,11 @@ impl NodeError {
 
 impl de::Error for NodeError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self { message: message.to_string(), place: None }
+        Self { message: message.to_string(), missing: None, place: None }
+    }
+
+    fn missing_field(name: &'static str) -> Self {
+        Self { missing: Some(name), ..Self::custom(format_args!("missing field `{name}`")) }
     }
 
     /// Texts are not repeated: in the wrong place, one may be a secret.
@@ -233,20 +237,20 @@ impl fmt::Display for NodeError {
 
 impl std::error::Error for NodeError {}
 
-impl<'de> Deserializer<'de> for &'de Node {
+impl<'de> Deserializer<'de> for &'de ConfigNode {
     type Error = NodeError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, NodeError> {
         match &self.kind {
-            Kind::Null => visitor.visit_unit(),
-            Kind::Bool(value) => visitor.visit_bool(*value),
-            Kind::Signed(value) => visitor.visit_i64(*value),
-            Kind::Unsigned(value) => visitor.visit_u64(*value),
-            Kind::Float(value) => visitor.visit_f64(*value),
-            Kind::Text(value) => visitor.visit_borrowed_str(value),
-            Kind::List(items) => visitor.visit_seq(Items(items.iter())),
-            Kind::Map(members) => {
-                visitor.visit_map(Pairs { members: members.iter(), value: Cell::new(None) })
+            NodeKind::Null => visitor.visit_unit(),
+            NodeKind::Bool(value) => visitor.visit_bool(*value),
+            NodeKind::Signed(value) => visitor.visit_i64(*value),
+            NodeKind::Unsigned(value) => visitor.visit_u64(*value),
+            NodeKind::Float(value) => visitor.visit_f64(*value),
+            NodeKind::Text(value) => visitor.visit_borrowed_str(value),
+            NodeKind::List(items) => visitor.visit_seq(SequenceNodes(items.iter())),
+            NodeKind::Map(members) => {
+                visitor.visit_map(MapNodes { members: members.iter(), value: Cell::new(None) })
             }
         }
         .map_err(|error| error.at(self.place))
@@ -254,7 +258,7 @@ impl<'de> Deserializer<'de> for &'de Node {
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, NodeError> {
         match self.kind {
-            Kind::Null => visitor.visit_none(),
+            NodeKind::Null => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
     }
@@ -266,7 +270,7 @@ impl<'de> Deserializer<'de> for &'de Node {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, NodeError> {
-        if let Kind::List(_) = self.kind {
+        if let NodeKind::List(_) = self.kind {
             // Members by position are nothing that a person would mean.
             let error: NodeError = de::Error::invalid_type(Unexpected::Seq, &visitor);
             return Err(error.at(self.place));
@@ -276,7 +280,7 @@ impl<'de> Deserializer<'de> for &'de Node {
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, NodeError> {
         match self.kind {
-            Kind::Null => visitor.visit_map(Pairs { members: [].iter(), value: Cell::new(None) }),
+            NodeKind::Null => visitor.visit_map(MapNodes { members: [].iter(), value: Cell::new(None) }),
             _ => self.deserialize_any(visitor),
         }
     }
@@ -287,7 +291,7 @@ impl<'de> Deserializer<'de> for &'de Node {
         visitor: V,
     ) -> Result<V::Value, NodeError> {
         match name {
-            located::NAME => visitor.visit_seq(Parts { node: self, next: 0 }),
+            located::NAME => visitor.visit_seq(LocatedParts { node: self, next: 0 }),
             _ => visitor.visit_newtype_struct(self),
         }
     }
@@ -299,7 +303,7 @@ impl<'de> Deserializer<'de> for &'de Node {
         visitor: V,
     ) -> Result<V::Value, NodeError> {
         let name = self.text().ok_or_else(|| de::Error::custom("expected a name"));
-        let choice = name.and_then(|name| visitor.visit_enum(Choice(name)));
+        let choice = name.and_then(|name| visitor.visit_enum(VariantName(name)));
         choice.map_err(|error: NodeError| error.at(self.place))
     }
 
@@ -309,9 +313,9 @@ impl<'de> Deserializer<'de> for &'de Node {
     }
 }
 
-struct Items<'de>(std::slice::Iter<'de, Node>);
+struct SequenceNodes<'de>(std::slice::Iter<'de, ConfigNode>);
 
-impl<'de> SeqAccess<'de> for Items<'de> {
+impl<'de> SeqAccess<'de> for SequenceNodes<'de> {
     type Error = NodeError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, NodeError> {
@@ -320,12 +324,12 @@ impl<'de> SeqAccess<'de> for Items<'de> {
     }
 }
 
-struct Pairs<'de> {
-    members: std::slice::Iter<'de, (Node, Node)>,
-    value: Cell<Option<&'de Node>>,
+struct MapNodes<'de> {
+    members: std::slice::Iter<'de, (ConfigNode, ConfigNode)>,
+    value: Cell<Option<&'de ConfigNode>>,
 }
 
-impl<'de> MapAccess<'de> for Pairs<'de> {
+impl<'de> MapAccess<'de> for MapNodes<'de> {
     type Error = NodeError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, NodeError> {
@@ -342,12 +346,12 @@ impl<'de> MapAccess<'de> for Pairs<'de> {
 }
 
 /// Line, column and value, for [`located::Located`].
-struct Parts<'de> {
-    node: &'de Node,
+struct LocatedParts<'de> {
+    node: &'de ConfigNode,
     next: u8,
 }
 
-impl<'de> SeqAccess<'de> for Parts<'de> {
+impl<'de> SeqAccess<'de> for LocatedParts<'de> {
     type Error = NodeError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, NodeError> {
@@ -361,20 +365,20 @@ impl<'de> SeqAccess<'de> for Parts<'de> {
     }
 }
 
-struct Choice<'de>(&'de str);
+struct VariantName<'de>(&'de str);
 
-impl<'de> EnumAccess<'de> for Choice<'de> {
+impl<'de> EnumAccess<'de> for VariantName<'de> {
     type Error = NodeError;
-    type Variant = Unit;
+    type Variant = UnitVariant;
 
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Unit), NodeError> {
-        Ok((seed.deserialize(de::value::BorrowedStrDeserializer::new(self.0))?, Unit))
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, UnitVariant), NodeError> {
+        Ok((seed.deserialize(de::value::BorrowedStrDeserializer::new(self.0))?, UnitVariant))
     }
 }
 
-struct Unit;
+struct UnitVariant;
 
-impl<'de> de::VariantAccess<'de> for Unit {
+impl<'de> de::VariantAccess<'de> for UnitVariant {
     type Error = NodeError;
 
     fn unit_variant(self) -> Result<(), NodeError> {
@@ -398,5 +402,5 @@ impl<'de> de::VariantAccess<'de> for Unit {
     }
 }
 
-/// Errors reported of one file.
-const MOST_PROBLEMS: usize = 100;
+/// The most problems that are reported of one file.
+const MAX_PROBLEM_COUNT: usize = 100;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
-use crate::located::Place;
+use crate::located::SourcePosition;
 use crate::private::{self, Exposure};
 
 /// A file with a secret that others than the gateway may use.
@@ -14,7 +14,7 @@ pub struct Exposed {
     /// The setting that refers to it.
     pub setting: String,
     /// The place of that setting.
-    pub place: Place,
+    pub place: SourcePosition,
     /// The file.
     pub file: PathBuf,
     /// The others who may use it.
@@ -27,7 +27,7 @@ pub(super) type Resolved = (SecretString, Option<(PathBuf, Exposure)>);
 /// The secret that `env:NAME` or `file:PATH` refers to.
 ///
 /// # Errors
-/// What is wrong, without a word of the secret. A value that is no reference is not repeated: it might
+/// Describes an error, without a word of the secret. A value that is no reference is not repeated: it might
 /// be a secret that somebody wrote into the file.
 pub(super) fn resolve(
     reference: &str,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::private::Exposure;
-use crate::route::Entry;
+use crate::route::ModelEntry;
 
 use super::loaded::Config;
 
@@ -68,7 +68,7 @@ impl Config {
 }
 
 /// Whether every way to the model costs something.
-fn is_priced(entry: &Entry) -> bool {
+fn is_priced(entry: &ModelEntry) -> bool {
     !entry.targets.is_empty() && entry.targets.iter().all(|target| target.prices.is_some())
 }
 

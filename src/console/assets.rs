@@ -5,7 +5,7 @@
 pub struct Asset {
     /// Its `content-type`.
     pub content_type: &'static str,
-    /// What is in it.
+    /// The contents.
     pub text: &'static str,
 }
 
@@ -26,7 +26,7 @@ pub fn asset(path: &str) -> Option<Asset> {
     Some(Asset { content_type, text })
 }
 
-/// What the page may do: load its own files, ask where it came from, and make no markup out of texts.
+/// The rights of the page: it may load its own files and ask its own server, and makes no markup out of texts.
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types 'none'";

@@ -6,53 +6,55 @@
 
 use std::net::IpAddr;
 
-use crate::auth::Token;
+use crate::auth::{Token, bearer_token};
 
 /// The rule by which callers of the admin listener are let in.
 #[derive(Debug)]
-pub struct Guard(Access);
+pub struct AdminGuard(Access);
 
+/// The rule behind a [`AdminGuard`].
 #[derive(Debug)]
 enum Access {
     Token(Token),
     /// Whoever is on this machine.
-    Local(Names),
+    Local(HostNames),
     /// Whoever can connect, but for metrics alone.
-    Closed(Names),
+    Closed(HostNames),
 }
 
 /// The names of the listener, in lower case.
 #[derive(Debug)]
-struct Names(Vec<String>);
+struct HostNames(Vec<String>);
 
-/// The kinds of things that are asked for.
+/// The resources of the admin listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum AdminResource {
     /// The page, in which no figure is.
     Page,
     /// The figures of the page.
     Console,
     /// Metrics.
     Metrics,
-    /// Whether the gateway is there.
+    /// The answer that the gateway is there.
     Health,
 }
 
-/// The reason for which a caller does not get it.
+/// The reason for which a caller does not get a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct AccessDenied {
     /// The answer's status: 401 where a token would help, else 403.
     pub status: u16,
     /// The reason, in a sentence.
     pub message: &'static str,
 }
 
-impl Guard {
+impl AdminGuard {
     /// The guard of a listener with these names, which is for this machine alone or is not.
     #[must_use]
     pub fn new<'n>(token: Option<Token>, is_loopback: bool, names: impl Iterator<Item = &'n str>) -> Self {
-        let names =
-            Names(names.map(|name| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()).collect());
+        let names = HostNames(
+            names.map(|name| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()).collect(),
+        );
         Self(match token {
             Some(token) => Access::Token(token),
             None if is_loopback => Access::Local(names),
@@ -64,34 +66,29 @@ impl Guard {
     ///
     /// # Errors
     /// Fails with the reason for which it may not.
-    pub fn admit(&self, what: What, host: Option<&str>, authorization: Option<&str>) -> Result<(), Refusal> {
+    pub fn admit(
+        &self,
+        what: AdminResource,
+        host: Option<&str>,
+        authorization: Option<&str>,
+    ) -> Result<(), AccessDenied> {
         match (&self.0, what) {
-            (_, What::Health) | (Access::Token(_), What::Page) => Ok(()),
-            (Access::Token(token), What::Console | What::Metrics) => {
-                let shown = authorization.and_then(bearer);
-                if shown.is_some_and(|shown| token.is(shown)) { Ok(()) } else { Err(UNAUTHORIZED) }
+            (_, AdminResource::Health) | (Access::Token(_), AdminResource::Page) => Ok(()),
+            (Access::Token(token), AdminResource::Console | AdminResource::Metrics) => {
+                let shown = authorization.and_then(bearer_token);
+                if shown.is_some_and(|shown| token.matches(shown)) { Ok(()) } else { Err(UNAUTHORIZED) }
             }
-            (Access::Closed(_), What::Page | What::Console) => Err(CLOSED),
+            (Access::Closed(_), AdminResource::Page | AdminResource::Console) => Err(CLOSED),
             (Access::Local(names) | Access::Closed(names), _) => {
-                if host.is_some_and(|host| names.are(host)) {
-                    Ok(())
-                } else {
-                    Err(FOREIGN)
-                }
+                if host.is_some_and(|host| names.include(host)) { Ok(()) } else { Err(FOREIGN) }
             }
         }
     }
 }
 
-/// The token of `Bearer TOKEN`.
-fn bearer(authorization: &str) -> Option<&str> {
-    let (scheme, token) = authorization.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
-impl Names {
+impl HostNames {
     /// Whether a `Host` is an address, a name of this machine, or one of these.
-    fn are(&self, host: &str) -> bool {
+    fn include(&self, host: &str) -> bool {
         let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((address, port)) => (address, port),
             None => host.split_at(host.find(':').unwrap_or(host.len())),
@@ -107,16 +104,16 @@ impl Names {
     }
 }
 
-const UNAUTHORIZED: Refusal =
-    Refusal { status: 401, message: "show the token of `admin.token` as a bearer token" };
+const UNAUTHORIZED: AccessDenied =
+    AccessDenied { status: 401, message: "show the token of `admin.token` as a bearer token" };
 
-const FOREIGN: Refusal = Refusal {
+const FOREIGN: AccessDenied = AccessDenied {
     status: 403,
     message: "without a token this is for this machine and its network: call it by an address, as localhost or by a name \
               of `admin.hosts`, or set `admin.token`",
 };
 
-const CLOSED: Refusal = Refusal {
+const CLOSED: AccessDenied = AccessDenied {
     status: 403,
     message: "the console needs a token where others can reach it: set `admin.token`",
 };
@@ -127,9 +124,9 @@ mod tests {
 
     #[test]
     fn a_token_is_asked_for_where_figures_are() {
-        let guard = Guard::new(Some(Token::new("secret")), true, ["127.0.0.1"].into_iter());
+        let guard = AdminGuard::new(Some(Token::new("secret")), true, ["127.0.0.1"].into_iter());
         let with = |what, authorization| guard.admit(what, Some("evil.example"), authorization);
-        for what in [What::Console, What::Metrics] {
+        for what in [AdminResource::Console, AdminResource::Metrics] {
             for bad in
                 [None, Some(""), Some("secret"), Some("Bearer"), Some("Bearer secre"), Some("Basic secret")]
             {
@@ -137,15 +134,15 @@ mod tests {
             }
             assert_eq!(with(what, Some("bearer secret")), Ok(()));
         }
-        assert_eq!((with(What::Page, None), with(What::Health, None)), (Ok(()), Ok(())));
+        assert_eq!((with(AdminResource::Page, None), with(AdminResource::Health, None)), (Ok(()), Ok(())));
     }
 
     #[test]
     fn without_a_token_only_this_machine_sees_the_console() {
-        let open = Guard::new(None, false, ["0.0.0.0"].into_iter());
-        assert_eq!(open.admit(What::Page, Some("127.0.0.1"), None), Err(CLOSED));
-        let local = Guard::new(None, true, ["Console.internal"].into_iter());
-        let at = |host| local.admit(What::Console, host, None);
+        let open = AdminGuard::new(None, false, ["0.0.0.0"].into_iter());
+        assert_eq!(open.admit(AdminResource::Page, Some("127.0.0.1"), None), Err(CLOSED));
+        let local = AdminGuard::new(None, true, ["Console.internal"].into_iter());
+        let at = |host| local.admit(AdminResource::Console, host, None);
         for good in [
             "127.0.0.1:9090",
             "localhost",
@@ -177,9 +174,9 @@ mod tests {
     #[test]
     fn metrics_are_not_given_out_under_a_foreign_name() {
         let at = |is_loopback, host| {
-            let guard = Guard::new(None, is_loopback, ["0.0.0.0", "Gateway"].into_iter());
-            assert_eq!(guard.admit(What::Health, host, None), Ok(()), "{host:?}");
-            guard.admit(What::Metrics, host, None)
+            let guard = AdminGuard::new(None, is_loopback, ["0.0.0.0", "Gateway"].into_iter());
+            assert_eq!(guard.admit(AdminResource::Health, host, None), Ok(()), "{host:?}");
+            guard.admit(AdminResource::Metrics, host, None)
         };
         for is_loopback in [true, false] {
             for good in

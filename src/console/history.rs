@@ -5,20 +5,20 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::observe::{ModelUse, Reading, Times};
+use crate::observe::{HistogramSnapshot, MetricsSnapshot, ModelUsage};
 
 /// Samples of the last ten minutes.
 #[derive(Debug, Default)]
-pub(super) struct History {
+pub(super) struct MetricsHistory {
     samples: VecDeque<Sample>,
     /// The number of the sample after the last one.
     next: u64,
     /// The metrics at the beginning of each of the last minutes.
-    minutes: VecDeque<Reading>,
-    latest: Reading,
+    minutes: VecDeque<MetricsSnapshot>,
+    latest: MetricsSnapshot,
 }
 
-/// What had happened by one time.
+/// The sums of all that had happened by one time.
 #[derive(Debug)]
 struct Sample {
     at: Instant,
@@ -26,9 +26,9 @@ struct Sample {
     requests: u64,
     refused: u64,
     failed: u64,
-    used: ModelUse,
-    first_byte: Times,
-    duration: Times,
+    used: ModelUsage,
+    first_byte: HistogramSnapshot,
+    duration: HistogramSnapshot,
 }
 
 /// Lines for plots: a point for each sample, from the one with the number `first` on. All but `calls` is over the ten
@@ -47,7 +47,7 @@ pub(super) struct Series {
     duration: Quantiles<Vec<Option<f64>>>,
 }
 
-/// What the last minute was like.
+/// The sums and quantiles of the last minute.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Minute {
     /// Seconds that it has: fewer than 60 at the beginning.
@@ -64,7 +64,7 @@ pub(super) struct Minute {
     duration: Quantiles<Option<f64>>,
 }
 
-/// What half, 95 and 99 of a hundred are below.
+/// The median, and the 95th and 99th percentiles.
 #[derive(Debug, Default, Serialize)]
 struct Quantiles<T> {
     p50: T,
@@ -72,29 +72,29 @@ struct Quantiles<T> {
     p99: T,
 }
 
-impl History {
-    pub(super) fn add(&mut self, at: Instant, reading: Reading, calls: usize) {
+impl MetricsHistory {
+    pub(super) fn add(&mut self, at: Instant, snapshot: MetricsSnapshot, calls: usize) {
         if self.next.is_multiple_of(SAMPLES_PER_MINUTE as u64) {
-            self.minutes.push_back(reading.clone());
+            self.minutes.push_back(snapshot.clone());
         }
-        while self.minutes.len() > MINUTES {
+        while self.minutes.len() > MAX_MINUTE_COUNT {
             self.minutes.pop_front();
         }
-        while self.samples.len() >= SAMPLES {
+        while self.samples.len() >= MAX_SAMPLE_COUNT {
             self.samples.pop_front();
         }
-        self.samples.push_back(Sample::new(at, &reading, calls));
-        self.latest = reading;
+        self.samples.push_back(Sample::new(at, &snapshot, calls));
+        self.latest = snapshot;
         self.next += 1;
     }
 
     /// The metrics of the last sample.
-    pub(super) fn latest(&self) -> &Reading {
+    pub(super) fn latest(&self) -> &MetricsSnapshot {
         &self.latest
     }
 
     /// The metrics of nine to ten minutes ago; absent before the first sample.
-    pub(super) fn earlier(&self) -> Option<&Reading> {
+    pub(super) fn earlier(&self) -> Option<&MetricsSnapshot> {
         self.minutes.front()
     }
 
@@ -124,7 +124,8 @@ impl History {
         let mut series = Series { first, ..Series::default() };
         let start = usize::try_from(first - oldest).unwrap_or(usize::MAX);
         for n in start..self.samples.len() {
-            if let (Some(now), Some(then)) = (self.samples.get(n), self.samples.get(n.saturating_sub(WINDOW)))
+            if let (Some(now), Some(then)) =
+                (self.samples.get(n), self.samples.get(n.saturating_sub(RATE_WINDOW_SAMPLES)))
             {
                 series.add(now, then);
             }
@@ -134,26 +135,26 @@ impl History {
 }
 
 impl Sample {
-    fn new(at: Instant, reading: &Reading, calls: usize) -> Self {
+    fn new(at: Instant, snapshot: &MetricsSnapshot, calls: usize) -> Self {
         let mut sample = Self {
             at,
             calls,
             requests: 0,
             refused: 0,
             failed: 0,
-            used: ModelUse::default(),
-            first_byte: reading.first_byte.clone(),
-            duration: reading.duration.clone(),
+            used: ModelUsage::default(),
+            first_byte: snapshot.first_byte.clone(),
+            duration: snapshot.duration.clone(),
         };
-        for ((status, code), count) in &reading.requests {
+        for ((status, code), count) in &snapshot.requests {
             sample.requests += count;
-            match Outcome::of(*status, code) {
-                Outcome::Answered => {}
-                Outcome::Refused => sample.refused += count,
-                Outcome::Failed => sample.failed += count,
+            match RequestOutcome::of(*status, code) {
+                RequestOutcome::Answered => {}
+                RequestOutcome::Refused => sample.refused += count,
+                RequestOutcome::Failed => sample.failed += count,
             }
         }
-        for model in reading.models.values() {
+        for model in snapshot.models.values() {
             sample.used.input += model.prompt();
             sample.used.output += model.output;
             sample.used.cost_nano += model.cost_nano;
@@ -162,10 +163,10 @@ impl Sample {
     }
 }
 
-/// What has become of a request.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Outcome {
+pub(super) enum RequestOutcome {
     /// It was answered.
     Answered,
     /// It was its client's mistake, or its client was gone.
@@ -174,7 +175,7 @@ pub(super) enum Outcome {
     Failed,
 }
 
-impl Outcome {
+impl RequestOutcome {
     pub(super) fn of(status: u16, code: &str) -> Self {
         match status {
             0 | 400..=499 => Self::Refused,
@@ -203,14 +204,14 @@ impl Series {
 }
 
 impl Quantiles<Option<f64>> {
-    fn of(times: &Times) -> Self {
+    fn of(times: &HistogramSnapshot) -> Self {
         let at = |part| times.quantile(part).map(rounded);
         Self { p50: at(0.5), p95: at(0.95), p99: at(0.99) }
     }
 }
 
 impl Quantiles<Vec<Option<f64>>> {
-    fn push(&mut self, times: &Times) {
+    fn push(&mut self, times: &HistogramSnapshot) {
         let Quantiles { p50, p95, p99 } = Quantiles::of(times);
         self.p50.push(p50);
         self.p95.push(p95);
@@ -224,16 +225,16 @@ fn rounded(value: f64) -> f64 {
 }
 
 /// A sample for each second of ten minutes, and one before them.
-const SAMPLES: usize = 601;
+const MAX_SAMPLE_COUNT: usize = 601;
 
 /// Samples that make up a minute.
 const SAMPLES_PER_MINUTE: usize = 60;
 
-/// Beginnings of minutes that are kept.
-const MINUTES: usize = 10;
+/// The most beginnings of minutes that are kept.
+const MAX_MINUTE_COUNT: usize = 10;
 
-/// Samples over which a point looks: with fewer, lines would jump about.
-const WINDOW: usize = 10;
+/// The number of samples over which a point is computed: with fewer, lines would jump about.
+const RATE_WINDOW_SAMPLES: usize = 10;
 
 #[cfg(test)]
 mod tests {
@@ -241,20 +242,20 @@ mod tests {
 
     use super::*;
 
-    fn reading(requests: u64, failed: u64) -> Reading {
-        let mut reading = Reading::default();
-        reading.requests.insert((200, String::new()), requests - failed);
-        reading.requests.insert((502, "upstream_error".to_owned()), failed);
-        reading.models.insert("m".to_owned(), ModelUse { output: requests * 10, ..ModelUse::default() });
-        reading
+    fn snapshot(requests: u64, failed: u64) -> MetricsSnapshot {
+        let mut snapshot = MetricsSnapshot::default();
+        snapshot.requests.insert((200, String::new()), requests - failed);
+        snapshot.requests.insert((502, "upstream_error".to_owned()), failed);
+        snapshot.models.insert("m".to_owned(), ModelUsage { output: requests * 10, ..ModelUsage::default() });
+        snapshot
     }
 
     #[test]
     fn ten_minutes_are_kept_and_no_more() {
-        let (mut history, start) = (History::default(), Instant::now());
+        let (mut history, start) = (MetricsHistory::default(), Instant::now());
         assert_eq!(history.series(0).requests.len(), 0);
         for n in 0..1000 {
-            history.add(start + Duration::from_secs(n), reading(2 * n, n / 2), 3);
+            history.add(start + Duration::from_secs(n), snapshot(2 * n, n / 2), 3);
         }
         let series = history.series(0);
         assert_eq!((series.first, series.requests.len()), (400, 600));
@@ -275,9 +276,9 @@ mod tests {
 
     #[test]
     fn what_has_become_of_requests() {
-        let outcome = |status, code| Outcome::of(status, code);
-        assert_eq!(outcome(200, ""), Outcome::Answered);
-        assert_eq!([outcome(429, "x"), outcome(0, "")], [Outcome::Refused; 2]);
-        assert_eq!([outcome(200, "upstream_error"), outcome(503, "x")], [Outcome::Failed; 2]);
+        let outcome = |status, code| RequestOutcome::of(status, code);
+        assert_eq!(outcome(200, ""), RequestOutcome::Answered);
+        assert_eq!([outcome(429, "x"), outcome(0, "")], [RequestOutcome::Refused; 2]);
+        assert_eq!([outcome(200, "upstream_error"), outcome(503, "x")], [RequestOutcome::Failed; 2]);
     }
 }

@@ -8,28 +8,29 @@
 mod assets;
 mod guard;
 mod history;
-mod people;
+mod keys;
 mod query;
 mod sources;
 mod view;
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use crate::auth::{self, Error};
-use crate::meter::Books;
-use crate::observe::Reading;
+use parking_lot::Mutex;
 
-use history::History;
-use people::Shelf;
+use crate::auth::{self, StoreError};
+use crate::meter::Books;
+use crate::observe::MetricsSnapshot;
+
+use history::MetricsHistory;
+use keys::LedgerCache;
 
 pub use assets::{Asset, CONTENT_SECURITY_POLICY, asset};
-pub use guard::{Guard, Refusal, What};
-pub use people::{Figures, Shown};
+pub use guard::{AccessDenied, AdminGuard, AdminResource};
+pub use keys::{LedgerFigures, LedgerQuery};
 pub use query::Query;
 pub use sources::Sources;
-pub use view::View;
+pub use view::ConsoleView;
 
 /// The console of one gateway.
 #[derive(Debug)]
@@ -37,8 +38,8 @@ pub struct Console {
     /// Another one for each process, so that a page notices that a gateway was started again.
     instance: String,
     started: Instant,
-    history: Mutex<History>,
-    shelf: Mutex<Shelf>,
+    history: Mutex<MetricsHistory>,
+    ledger_cache: Mutex<LedgerCache>,
 }
 
 impl Console {
@@ -46,50 +47,36 @@ impl Console {
     ///
     /// # Errors
     /// When the store cannot be opened.
-    pub fn open(folder: &Path) -> Result<Self, Error> {
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
         Ok(Self {
             instance: auth::random_id(""),
             started: Instant::now(),
             history: Mutex::default(),
-            shelf: Mutex::new(Shelf::new(Books::open(folder)?)),
+            ledger_cache: Mutex::new(LedgerCache::new(Books::open(folder)?)),
         })
     }
 
     /// Takes a sample: to be called once a second.
-    pub fn sample(&self, reading: Reading, calls: usize) {
-        lock(&self.history).add(Instant::now(), reading, calls);
+    pub fn sample(&self, snapshot: MetricsSnapshot, calls: usize) {
+        self.history.lock().add(Instant::now(), snapshot, calls);
     }
 
-    /// What can be shown without a look at the store.
+    /// Returns the part of the document that needs no look at the store.
     #[must_use]
-    pub fn view(&self, sources: &Sources<'_>, query: &Query) -> View {
+    pub fn view(&self, sources: &Sources<'_>, query: &Query) -> ConsoleView {
         let since = if query.instance == self.instance { query.since } else { 0 };
         let uptime = self.started.elapsed().as_secs();
-        View::new(&self.instance, uptime, sources, &lock(&self.history), since, query)
+        ConsoleView::new(&self.instance, uptime, sources, &self.history.lock(), since, query)
     }
 
-    /// What the store says of the keys and accounts that are shown; nothing if it cannot be read, or is being
-    /// read by others for too long. May take as long as a disk does.
+    /// Reads the facts that the store knows of the keys and accounts that are shown. Returns nothing if the store cannot
+    /// be read, or is being read by others for too long. May take as long as a disk does.
     #[must_use]
-    pub fn figures(&self, shown: &Shown) -> Option<Figures> {
-        for _ in 0..LOOKS {
-            match self.shelf.try_lock() {
-                Ok(mut shelf) => return shelf.figures(shown, Instant::now()),
-                Err(TryLockError::Poisoned(shelf)) => {
-                    return shelf.into_inner().figures(shown, Instant::now());
-                }
-                // A disk that does not answer must not make more and more threads wait for good.
-                Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
-            }
-        }
-        None
+    pub fn figures(&self, shown: &LedgerQuery) -> Option<LedgerFigures> {
+        // A disk that does not answer must not make more and more threads wait for good.
+        self.ledger_cache.try_lock_for(CACHE_LOCK_TIMEOUT)?.figures(shown, Instant::now())
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// How often, and how long apart, is looked whether the store is not being read any more.
-const LOOKS: u32 = 50;
-const PAUSE: Duration = Duration::from_millis(10);
+/// The time for which a page waits for others that read the store: with a disk that answers, a read takes far less.
+const CACHE_LOCK_TIMEOUT: Duration = Duration::from_millis(500);

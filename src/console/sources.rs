@@ -1,6 +1,6 @@
 //! The parts of a gateway that the console reads from.
 
-use crate::auth::Ring;
+use crate::auth::KeyTable;
 use crate::limit::{Limiter, Load};
 use crate::meter::Ledger;
 use crate::route::Catalog;
@@ -11,7 +11,7 @@ pub struct Sources<'g> {
     /// Models and targets.
     pub catalog: &'g Catalog,
     /// Keys.
-    pub ring: &'g Ring,
+    pub key_table: &'g KeyTable,
     /// The usage of keys.
     pub limiter: &'g Limiter,
     /// The calls that are running.

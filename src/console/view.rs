@@ -5,16 +5,16 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::observe::{ModelUse, Reading};
-use crate::route::{Circuit, Entry, ModelStatus, Target};
+use crate::observe::{MetricsSnapshot, ModelUsage};
+use crate::route::{Circuit, ModelEntry, ModelStatus, ModelTarget};
 
-use super::history::{History, Minute, Outcome, Series};
-use super::people::{AccountRow, Figures, Keys, Shown};
+use super::history::{MetricsHistory, Minute, RequestOutcome, Series};
+use super::keys::{AccountRow, KeyList, LedgerFigures, LedgerQuery};
 use super::{Query, Sources};
 
 /// All that is shown. Amounts are in nano-USD or micro-USD, as their names say; times in seconds.
 #[derive(Debug, Serialize)]
-pub struct View {
+pub struct ConsoleView {
     version: &'static str,
     instance: String,
     uptime: u64,
@@ -26,7 +26,7 @@ pub struct View {
     failures: Vec<FailureRow>,
     models: Listed<ModelRow>,
     targets: Listed<TargetRow>,
-    keys: Keys,
+    keys: KeyList,
     /// Absent: the store could not be read in time.
     accounts: Option<Vec<AccountRow>>,
 }
@@ -59,7 +59,7 @@ struct Listed<T> {
 struct OutcomeRow {
     status: u16,
     code: String,
-    outcome: Outcome,
+    outcome: RequestOutcome,
     total: u64,
     recent: u64,
 }
@@ -68,7 +68,7 @@ struct OutcomeRow {
 #[derive(Debug, Serialize)]
 struct FailureRow {
     provider: String,
-    kind: String,
+    kind: &'static str,
     total: u64,
     recent: u64,
 }
@@ -105,16 +105,16 @@ struct TargetRow {
     in_flight: usize,
 }
 
-impl View {
+impl ConsoleView {
     pub(super) fn new(
         instance: &str,
         uptime: u64,
         sources: &Sources<'_>,
-        history: &History,
+        history: &MetricsHistory,
         since: u64,
         query: &Query,
     ) -> Self {
-        let empty = Reading::default();
+        let empty = MetricsSnapshot::default();
         let (now, earlier) = (history.latest(), history.earlier().unwrap_or(&empty));
         let total = sources.load.total();
         Self {
@@ -139,40 +139,40 @@ impl View {
             failures: failures(now, earlier),
             models: models(sources, now, earlier),
             targets: targets(sources),
-            keys: Keys::new(sources, query),
+            keys: KeyList::new(sources, query),
             accounts: None,
         }
     }
 
     /// The keys and accounts of which the store is to be asked.
     #[must_use]
-    pub fn shown(&self) -> Shown {
+    pub fn shown(&self) -> LedgerQuery {
         self.keys.shown()
     }
 
     /// The document, with what the store says.
     #[must_use]
-    pub fn write(mut self, figures: Option<Figures>) -> Vec<u8> {
+    pub fn write(mut self, figures: Option<LedgerFigures>) -> Vec<u8> {
         self.accounts = figures.map(|figures| self.keys.complete(figures));
         serde_json::to_vec(&self).unwrap_or_default()
     }
 }
 
-fn outcomes(now: &Reading, earlier: &Reading) -> Vec<OutcomeRow> {
+fn outcomes(now: &MetricsSnapshot, earlier: &MetricsSnapshot) -> Vec<OutcomeRow> {
     let rows = now.requests.iter().map(|((status, code), &total)| OutcomeRow {
         status: *status,
         code: code.clone(),
-        outcome: Outcome::of(*status, code),
+        outcome: RequestOutcome::of(*status, code),
         total,
         recent: recent(&earlier.requests, &(*status, code.clone()), total),
     });
     rows.collect()
 }
 
-fn failures(now: &Reading, earlier: &Reading) -> Vec<FailureRow> {
+fn failures(now: &MetricsSnapshot, earlier: &MetricsSnapshot) -> Vec<FailureRow> {
     let rows = now.failures.iter().map(|(of, &total)| FailureRow {
         provider: of.0.clone(),
-        kind: of.1.clone(),
+        kind: of.1.as_str(),
         total,
         recent: recent(&earlier.failures, of, total),
     });
@@ -184,13 +184,13 @@ fn recent<K: Ord>(earlier: &BTreeMap<K, u64>, of: &K, total: u64) -> u64 {
 }
 
 /// All models that are configured, and those that no longer are but were called: the busiest first.
-fn models(sources: &Sources<'_>, now: &Reading, earlier: &Reading) -> Listed<ModelRow> {
+fn models(sources: &Sources<'_>, now: &MetricsSnapshot, earlier: &MetricsSnapshot) -> Listed<ModelRow> {
     let mut states: BTreeMap<&str, &str> = now.models.keys().map(|id| (id.as_str(), "gone")).collect();
     states.extend(sources.catalog.entries().iter().map(|entry| (entry.id.as_str(), state(entry))));
     let rows = states.into_iter().map(|(id, state)| {
         let used = now.models.get(id).copied().unwrap_or_default();
         let recent = used.since(&earlier.models.get(id).copied().unwrap_or_default());
-        let ModelUse { input, cache_read, cache_write, output, cost_nano } = used;
+        let ModelUsage { input, cache_read, cache_write, output, cost_nano } = used;
         ModelRow {
             id: id.to_owned(),
             state,
@@ -210,7 +210,7 @@ fn models(sources: &Sources<'_>, now: &Reading, earlier: &Reading) -> Listed<Mod
     Listed::first(rows.collect(), rank)
 }
 
-fn state(entry: &Entry) -> &'static str {
+fn state(entry: &ModelEntry) -> &'static str {
     match entry.status {
         ModelStatus::Active => "active",
         ModelStatus::Hidden => "hidden",
@@ -227,14 +227,14 @@ fn targets(sources: &Sources<'_>) -> Listed<TargetRow> {
     let rank = |row: &TargetRow| match row.circuit {
         Circuit::Open => 0,
         Circuit::Trial => 1,
-        Circuit::Resting => 2,
+        Circuit::BackingOff => 2,
         Circuit::Closed => 3,
     };
     Listed::first(rows.collect(), rank)
 }
 
 impl TargetRow {
-    fn new(entry: &Entry, target: &Target, now: Instant) -> Self {
+    fn new(entry: &ModelEntry, target: &ModelTarget, now: Instant) -> Self {
         let view = target.health.view(now);
         let seconds = |time: Option<Duration>| time.map(|time| (time.as_secs_f64() * 10.0).round() / 10.0);
         Self {
@@ -257,10 +257,10 @@ impl<T> Listed<T> {
     fn first<K: Ord>(mut rows: Vec<T>, rank: impl Fn(&T) -> K) -> Self {
         let total = rows.len();
         rows.sort_by_key(rank);
-        rows.truncate(MOST_ROWS);
+        rows.truncate(MAX_ROW_COUNT);
         Self { total, shown: rows }
     }
 }
 
-/// Rows of models, and of targets.
-const MOST_ROWS: usize = 500;
+/// The most rows of models, and of targets.
+const MAX_ROW_COUNT: usize = 500;

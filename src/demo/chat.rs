@@ -1,14 +1,14 @@
 //! Answers in OpenAI Chat Completions.
 //!
-//! Comes in: a [`Reply`]. Goes out: a `chat.completion`, or a stream of chunks: the role, the deltas, the
+//! Comes in: a [`DemoReply`]. Goes out: a `chat.completion`, or a stream of chunks: the role, the deltas, the
 //! finish reason, the usage if it was asked for, `[DONE]`.
 
-use super::json::{self, Array, Object};
-use super::reply::{Block, CREATED, Call, Reply, Usage};
-use super::tape::Tape;
+use super::event_buffer::EventBuffer;
+use super::json::{self, ArrayWriter, ObjectWriter};
+use super::reply::{CREATED, DemoReply, ReplyBlock, ReplyCall, ReplyUsage};
 
 /// The answer as one body.
-pub(super) fn unary(reply: &Reply<'_>) -> Vec<u8> {
+pub(super) fn unary(reply: &DemoReply<'_>) -> Vec<u8> {
     json::body(|o| {
         head(o, reply, "chat.completion");
         o.array("choices", |list| {
@@ -24,8 +24,8 @@ pub(super) fn unary(reply: &Reply<'_>) -> Vec<u8> {
 }
 
 /// The answer as events.
-pub(super) fn stream(tape: &mut Tape, reply: &Reply<'_>) {
-    let mut out = Chunks::new(tape, reply);
+pub(super) fn stream(buffer: &mut EventBuffer, reply: &DemoReply<'_>) {
+    let mut out = ChunkWriter::new(buffer, reply);
     let content = if reply.text().is_some() { "\"\"" } else { "null" };
     out.delta(|o| o.text("role", "assistant").raw("content", content).raw("refusal", "null").done());
     for block in reply.blocks() {
@@ -34,53 +34,53 @@ pub(super) fn stream(tape: &mut Tape, reply: &Reply<'_>) {
     out.choice(|_| {}, Some(finish(reply)));
     out.usage();
     if reply.done {
-        tape.word("[DONE]");
+        buffer.word("[DONE]");
     }
 }
 
-struct Chunks<'t, 'r> {
-    tape: &'t mut Tape,
-    reply: &'r Reply<'r>,
+struct ChunkWriter<'t, 'r> {
+    buffer: &'t mut EventBuffer,
+    reply: &'r DemoReply<'r>,
     /// The members every chunk begins with.
     head: Vec<u8>,
     /// The usage to send, where it was asked for: then all other chunks say that they have none.
-    usage: Option<Usage>,
+    usage: Option<ReplyUsage>,
 }
 
-impl<'t, 'r> Chunks<'t, 'r> {
-    fn new(tape: &'t mut Tape, reply: &'r Reply<'r>) -> Self {
+impl<'t, 'r> ChunkWriter<'t, 'r> {
+    fn new(buffer: &'t mut EventBuffer, reply: &'r DemoReply<'r>) -> Self {
         let head = json::members(|o| head(o, reply, "chat.completion.chunk"));
-        Self { tape, reply, head, usage: reply.usage.filter(|_| reply.request.include_usage()) }
+        Self { buffer, reply, head, usage: reply.usage.filter(|_| reply.request.include_usage()) }
     }
 
-    fn block(&mut self, block: Block<'_>) {
-        if let Block::Call(call) = block {
+    fn block(&mut self, block: ReplyBlock<'_>) {
+        if let ReplyBlock::Call(call) = block {
             let id = self.reply.call_id("call_", call);
             self.call(call, |o| opening(o, &id, call.name, ""));
         }
         for piece in block.deltas() {
             match block {
-                Block::Reasoning(_) => self.delta(|o| o.text("reasoning_content", piece).done()),
-                Block::Text(_) => self.delta(|o| o.text("content", piece).done()),
-                Block::Call(call) => {
+                ReplyBlock::Reasoning(_) => self.delta(|o| o.text("reasoning_content", piece).done()),
+                ReplyBlock::Text(_) => self.delta(|o| o.text("content", piece).done()),
+                ReplyBlock::Call(call) => {
                     self.call(call, |o| o.object("function", |o| o.text("arguments", piece).done()).done());
                 }
             }
-            self.tape.delta();
+            self.buffer.delta();
         }
     }
 
-    fn call(&mut self, call: &Call<'_>, fill: impl FnOnce(&mut Object<'_>)) {
+    fn call(&mut self, call: &ReplyCall<'_>, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
         self.delta(|o| {
             o.array("tool_calls", |list| list.object(|o| fill(o.number("index", call.index))));
         });
     }
 
-    fn delta(&mut self, fill: impl FnOnce(&mut Object<'_>)) {
+    fn delta(&mut self, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
         self.choice(fill, None);
     }
 
-    fn choice(&mut self, fill: impl FnOnce(&mut Object<'_>), finish: Option<&str>) {
+    fn choice(&mut self, fill: impl FnOnce(&mut ObjectWriter<'_>), finish: Option<&str>) {
         self.chunk("null", |list| {
             list.object(|o| {
                 o.number("index", 0).object("delta", fill);
@@ -89,9 +89,9 @@ impl<'t, 'r> Chunks<'t, 'r> {
         });
     }
 
-    fn chunk(&mut self, usage: &str, choices: impl FnOnce(&mut Array<'_>)) {
+    fn chunk(&mut self, usage: &str, choices: impl FnOnce(&mut ArrayWriter<'_>)) {
         let (head, wanted) = (&self.head, self.usage.is_some());
-        self.tape.data(|o| {
+        self.buffer.data(|o| {
             o.members(head).array("choices", choices);
             if wanted {
                 o.raw("usage", usage);
@@ -107,21 +107,21 @@ impl<'t, 'r> Chunks<'t, 'r> {
     }
 }
 
-fn head(o: &mut Object<'_>, reply: &Reply<'_>, object: &str) {
+fn head(o: &mut ObjectWriter<'_>, reply: &DemoReply<'_>, object: &str) {
     o.text("id", &reply.id("chatcmpl-")).text("object", object).number("created", CREATED);
     o.text("model", &reply.model).text("service_tier", "default").text("system_fingerprint", "fp_demo");
 }
 
-fn message(o: &mut Object<'_>, reply: &Reply<'_>) {
+fn message(o: &mut ObjectWriter<'_>, reply: &DemoReply<'_>) {
     o.text("role", "assistant")
         .maybe("content", reply.text())
         .raw("refusal", "null")
         .raw("annotations", "[]");
     for block in reply.blocks() {
         match block {
-            Block::Reasoning(text) => o.text("reasoning_content", text).done(),
-            Block::Text(_) => {}
-            Block::Call(_) => {}
+            ReplyBlock::Reasoning(text) => o.text("reasoning_content", text).done(),
+            ReplyBlock::Text(_) => {}
+            ReplyBlock::Call(_) => {}
         }
     }
     if !reply.calls().is_empty() {
@@ -131,16 +131,16 @@ fn message(o: &mut Object<'_>, reply: &Reply<'_>) {
     }
 }
 
-fn whole(o: &mut Object<'_>, reply: &Reply<'_>, call: &Call<'_>) {
+fn whole(o: &mut ObjectWriter<'_>, reply: &DemoReply<'_>, call: &ReplyCall<'_>) {
     opening(o, &reply.call_id("call_", call), call.name, &call.arguments);
 }
 
-fn opening(o: &mut Object<'_>, id: &str, name: &str, arguments: &str) {
+fn opening(o: &mut ObjectWriter<'_>, id: &str, name: &str, arguments: &str) {
     o.text("id", id).text("type", "function");
     o.object("function", |o| o.text("name", name).text("arguments", arguments).done());
 }
 
-fn finish(reply: &Reply<'_>) -> &'static str {
+fn finish(reply: &DemoReply<'_>) -> &'static str {
     match (reply.limit, reply.calls()) {
         (true, _) => "length",
         (false, []) => "stop",
@@ -148,7 +148,7 @@ fn finish(reply: &Reply<'_>) -> &'static str {
     }
 }
 
-fn cost(o: &mut Object<'_>, usage: Usage) {
+fn cost(o: &mut ObjectWriter<'_>, usage: ReplyUsage) {
     o.number("prompt_tokens", usage.prompt).number("completion_tokens", usage.completion);
     o.number("total_tokens", usage.prompt + usage.completion);
     o.object("prompt_tokens_details", |o| {

@@ -4,12 +4,12 @@
 //! the real providers give to it, in both kinds of envelope: that of OpenAI (chat, responses) and that of
 //! Anthropic (messages).
 
-use super::json::{self, Object};
-use super::protocol::Protocol;
+use super::json::{self, ObjectWriter};
+use super::protocol::DemoProtocol;
 
 /// An error with the words of both kinds of provider.
 #[derive(Debug)]
-pub(super) struct Failure<'a> {
+pub(super) struct ProviderError<'a> {
     message: &'a str,
     /// The type in the OpenAI envelope.
     kind: &'a str,
@@ -19,7 +19,7 @@ pub(super) struct Failure<'a> {
     class: &'a str,
 }
 
-impl<'a> Failure<'a> {
+impl<'a> ProviderError<'a> {
     /// The error a provider gives with a status; `code` replaces its code or type.
     pub(super) fn of(status: u16, code: Option<&'a str>) -> Self {
         let (message, kind, known, class) = row(status);
@@ -27,8 +27,8 @@ impl<'a> Failure<'a> {
     }
 
     /// The error a provider puts into a stream that has begun.
-    pub(super) fn late(protocol: Protocol, code: Option<&'a str>) -> Self {
-        Self::of(if protocol == Protocol::Messages { 529 } else { 500 }, code)
+    pub(super) fn late(protocol: DemoProtocol, code: Option<&'a str>) -> Self {
+        Self::of(if protocol == DemoProtocol::Messages { 529 } else { 500 }, code)
     }
 
     /// An error of the request itself.
@@ -37,8 +37,8 @@ impl<'a> Failure<'a> {
     }
 
     /// The error as a body, or the data of an event.
-    pub(super) fn envelope(&self, o: &mut Object<'_>, protocol: Protocol, hash: &str) {
-        if protocol == Protocol::Messages {
+    pub(super) fn envelope(&self, o: &mut ObjectWriter<'_>, protocol: DemoProtocol, hash: &str) {
+        if protocol == DemoProtocol::Messages {
             o.text("type", "error");
             return self.anthropic(o, hash);
         }
@@ -51,23 +51,23 @@ impl<'a> Failure<'a> {
     }
 
     /// The members of the Anthropic envelope after its type.
-    pub(super) fn anthropic(&self, o: &mut Object<'_>, hash: &str) {
+    pub(super) fn anthropic(&self, o: &mut ObjectWriter<'_>, hash: &str) {
         o.object("error", |o| o.text("type", self.class).text("message", self.message).done());
         o.text("request_id", &format!("req_demo_{hash}"));
     }
 
     /// The members of the error event of a responses stream after its type.
-    pub(super) fn event(&self, o: &mut Object<'_>) {
+    pub(super) fn event(&self, o: &mut ObjectWriter<'_>) {
         o.text("code", self.code.unwrap_or(self.kind)).text("message", self.message).raw("param", "null");
     }
 
     /// The error inside of a failed response.
-    pub(super) fn failed(&self, o: &mut Object<'_>) {
+    pub(super) fn failed(&self, o: &mut ObjectWriter<'_>) {
         o.text("code", self.code.unwrap_or(self.kind)).text("message", self.message);
     }
 
     /// The error as a body.
-    pub(super) fn body(&self, protocol: Protocol, hash: &str) -> Vec<u8> {
+    pub(super) fn body(&self, protocol: DemoProtocol, hash: &str) -> Vec<u8> {
         json::body(|o| self.envelope(o, protocol, hash))
     }
 }
@@ -109,7 +109,7 @@ fn phrase(status: u16) -> &'static str {
     }
 }
 
-/// How many seconds a client is told to wait after a status.
+/// Returns the seconds that a client is told to wait after a status.
 pub(super) fn retry_after(status: u16) -> Option<&'static str> {
     matches!(status, 429 | 503 | 529).then_some("7")
 }
@@ -127,19 +127,19 @@ const FAULT: &str = "The server had an error while processing your request. Sorr
 mod tests {
     use super::*;
 
-    fn body(status: u16, code: Option<&str>, protocol: Protocol) -> String {
-        String::from_utf8(Failure::of(status, code).body(protocol, "0")).unwrap()
+    fn body(status: u16, code: Option<&str>, protocol: DemoProtocol) -> String {
+        String::from_utf8(ProviderError::of(status, code).body(protocol, "0")).unwrap()
     }
 
     #[test]
     fn has_two_envelopes() {
-        let chat = body(429, None, Protocol::Chat);
+        let chat = body(429, None, DemoProtocol::Chat);
         assert!(chat.starts_with(r#"{"error":{"message":"#), "{chat}");
         assert!(
             chat.ends_with(r#""type":"rate_limit_error","param":null,"code":"rate_limit_exceeded"}}"#),
             "{chat}"
         );
-        let messages = body(529, None, Protocol::Messages);
+        let messages = body(529, None, DemoProtocol::Messages);
         assert_eq!(
             messages,
             r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"},"request_id":"req_demo_0"}"#
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_code_replaces_code_or_type() {
-        assert!(body(400, Some("too_long"), Protocol::Responses).contains(r#""code":"too_long""#));
-        assert!(body(400, Some("too_long"), Protocol::Messages).contains(r#"{"type":"too_long""#));
+        assert!(body(400, Some("too_long"), DemoProtocol::Responses).contains(r#""code":"too_long""#));
+        assert!(body(400, Some("too_long"), DemoProtocol::Messages).contains(r#"{"type":"too_long""#));
     }
 }

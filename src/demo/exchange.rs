@@ -1,35 +1,35 @@
 //! One call: from the body of a request to the script of its answer.
 //!
 //! Comes in: a protocol and a body. Goes out: the reply in that protocol, at once or as a stream, with what
-//! its markers make of it. Faults that stand in the bytes are made here; those of the connection are the
+//! its directives make of it. Faults that stand in the bytes are made here; those of the connection are the
 //! script's.
 
-use super::error::{self, Failure};
-use super::marker::{Fault, Markers};
-use super::protocol::{JSON, Protocol};
-use super::reply::{self, Reply};
-use super::request::{self, Request};
-use super::responses::State;
+use super::directive::{Directives, InjectedFault};
+use super::error::{self, ProviderError};
+use super::event_buffer::EventBuffer;
+use super::protocol::{DemoProtocol, JSON};
+use super::reply::{self, DemoReply};
+use super::request::{self, DemoRequest};
+use super::responses::ResponsePhase;
 use super::script::{Headers, Script};
-use super::tape::Tape;
 use super::{chat, json, messages, responses};
 
 /// One request on its way to an answer.
-pub(super) struct Exchange<'a> {
-    protocol: Protocol,
-    request: &'a Request<'a>,
-    markers: Markers,
-    /// The user's text without the markers.
+pub(super) struct DemoExchange<'a> {
+    protocol: DemoProtocol,
+    request: &'a DemoRequest<'a>,
+    directives: Directives,
+    /// The user's text without the directives.
     said: String,
 }
 
-impl Exchange<'_> {
-    fn reply(&self) -> Reply<'_> {
-        Reply::new(self.request, &self.markers, &self.said, self.protocol.model())
+impl DemoExchange<'_> {
+    fn reply(&self) -> DemoReply<'_> {
+        DemoReply::new(self.request, &self.directives, &self.said, self.protocol.model())
     }
 
-    fn failure(&self) -> Failure<'_> {
-        Failure::late(self.protocol, self.markers.code.as_deref())
+    fn failure(&self) -> ProviderError<'_> {
+        ProviderError::late(self.protocol, self.directives.code.as_deref())
     }
 
     fn headers(&self, kind: &str) -> Headers {
@@ -37,118 +37,118 @@ impl Exchange<'_> {
     }
 
     fn unary(&self, status: u16, body: Vec<u8>) -> Script {
-        Script::unary(status, self.headers(JSON), body, &self.markers)
+        Script::unary(status, self.headers(JSON), body, &self.directives)
     }
 }
 
 /// Answers one call of a protocol; `then` is what the path asks for.
-pub(super) fn exchange(protocol: Protocol, body: &[u8], then: fn(&Exchange<'_>) -> Script) -> Script {
-    let Some(request) = Request::read(body) else {
-        return refuse(protocol, 400, &Failure::request(NOT_JSON, "invalid_request_error"), body);
+pub(super) fn exchange(protocol: DemoProtocol, body: &[u8], then: fn(&DemoExchange<'_>) -> Script) -> Script {
+    let Some(request) = DemoRequest::read(body) else {
+        return refuse(protocol, 400, &ProviderError::request(NOT_JSON, "invalid_request_error"), body);
     };
-    let (markers, said) = Markers::read(&request.talk.user);
-    let exchange = Exchange { protocol, request: &request, markers, said };
-    match exchange.markers.status {
+    let (directives, said) = Directives::read(&request.conversation.user);
+    let exchange = DemoExchange { protocol, request: &request, directives, said };
+    match exchange.directives.status {
         Some(status) => fault(&exchange, status),
         None => then(&exchange),
     }
 }
 
 /// The model's answer.
-pub(super) fn generate(exchange: &Exchange<'_>) -> Script {
+pub(super) fn generate(exchange: &DemoExchange<'_>) -> Script {
     if exchange.request.wire.stream == Some(true) { stream(exchange) } else { unary(exchange) }
 }
 
-fn unary(exchange: &Exchange<'_>) -> Script {
+fn unary(exchange: &DemoExchange<'_>) -> Script {
     let (protocol, reply) = (exchange.protocol, exchange.reply());
-    let body = match (exchange.markers.fault, protocol) {
-        (Some(Fault::ErrorFirst), _) => exchange.failure().body(protocol, &exchange.request.hash),
-        (Some(Fault::Failed(_)), Protocol::Responses) => {
-            responses::unary(&reply, State::Failed(&exchange.failure()))
+    let body = match (exchange.directives.fault, protocol) {
+        (Some(InjectedFault::ErrorFirst), _) => exchange.failure().body(protocol, &exchange.request.hash),
+        (Some(InjectedFault::Failed(_)), DemoProtocol::Responses) => {
+            responses::unary(&reply, ResponsePhase::Failed(&exchange.failure()))
         }
         _ => whole(protocol, &reply),
     };
     exchange.unary(200, body)
 }
 
-fn stream(exchange: &Exchange<'_>) -> Script {
-    let mut tape = Tape::default();
-    if exchange.markers.fault != Some(Fault::ErrorFirst) {
-        events(exchange.protocol, &mut tape, &exchange.reply());
+fn stream(exchange: &DemoExchange<'_>) -> Script {
+    let mut buffer = EventBuffer::default();
+    if exchange.directives.fault != Some(InjectedFault::ErrorFirst) {
+        events(exchange.protocol, &mut buffer, &exchange.reply());
     }
-    go_wrong(&mut tape, exchange);
-    Script::stream(exchange.headers(EVENTS), tape, &exchange.markers)
+    inject_fault(&mut buffer, exchange);
+    Script::stream(exchange.headers(EVENTS), buffer, &exchange.directives)
 }
 
 /// Writes the whole answer as one body.
-fn whole(protocol: Protocol, reply: &Reply<'_>) -> Vec<u8> {
+fn whole(protocol: DemoProtocol, reply: &DemoReply<'_>) -> Vec<u8> {
     match protocol {
-        Protocol::Chat => chat::unary(reply),
-        Protocol::Responses => responses::unary(reply, State::Complete),
-        Protocol::Messages => messages::unary(reply),
+        DemoProtocol::Chat => chat::unary(reply),
+        DemoProtocol::Responses => responses::unary(reply, ResponsePhase::Complete),
+        DemoProtocol::Messages => messages::unary(reply),
     }
 }
 
 /// Writes the whole answer as events.
-fn events(protocol: Protocol, tape: &mut Tape, reply: &Reply<'_>) {
+fn events(protocol: DemoProtocol, buffer: &mut EventBuffer, reply: &DemoReply<'_>) {
     match protocol {
-        Protocol::Chat => chat::stream(tape, reply),
-        Protocol::Responses => responses::stream(tape, reply),
-        Protocol::Messages => messages::stream(tape, reply),
+        DemoProtocol::Chat => chat::stream(buffer, reply),
+        DemoProtocol::Responses => responses::stream(buffer, reply),
+        DemoProtocol::Messages => messages::stream(buffer, reply),
     }
 }
 
 /// Writes the event that reports a failure.
-fn error_event(protocol: Protocol, tape: &mut Tape, failure: &Failure<'_>, hash: &str) {
+fn error_event(protocol: DemoProtocol, buffer: &mut EventBuffer, failure: &ProviderError<'_>, hash: &str) {
     match protocol {
-        Protocol::Chat => {
-            tape.data(|o| failure.envelope(o, protocol, hash));
+        DemoProtocol::Chat => {
+            buffer.data(|o| failure.envelope(o, protocol, hash));
         }
-        Protocol::Responses => responses::error(tape, failure),
-        Protocol::Messages => {
-            tape.event("error", |o| failure.anthropic(o, hash));
+        DemoProtocol::Responses => responses::error(buffer, failure),
+        DemoProtocol::Messages => {
+            buffer.event("error", |o| failure.anthropic(o, hash));
         }
     }
 }
 
 /// The faults that stand in the bytes; those of the connection are the script's.
-fn go_wrong(tape: &mut Tape, exchange: &Exchange<'_>) {
-    let error = |tape: &mut Tape| {
-        error_event(exchange.protocol, tape, &exchange.failure(), &exchange.request.hash);
+fn inject_fault(buffer: &mut EventBuffer, exchange: &DemoExchange<'_>) {
+    let error = |buffer: &mut EventBuffer| {
+        error_event(exchange.protocol, buffer, &exchange.failure(), &exchange.request.hash);
     };
-    match (exchange.markers.fault, exchange.protocol) {
-        (Some(Fault::ErrorFirst), _) => error(tape),
-        (Some(Fault::Error(place)), _) => {
-            tape.keep(place);
-            error(tape);
+    match (exchange.directives.fault, exchange.protocol) {
+        (Some(InjectedFault::ErrorFirst), _) => error(buffer),
+        (Some(InjectedFault::Error(place)), _) => {
+            buffer.keep(place);
+            error(buffer);
         }
-        (Some(Fault::Failed(place)), Protocol::Responses) => {
-            tape.keep(place);
-            responses::fail(tape, &exchange.reply(), &exchange.failure());
+        (Some(InjectedFault::Failed(place)), DemoProtocol::Responses) => {
+            buffer.keep(place);
+            responses::fail(buffer, &exchange.reply(), &exchange.failure());
         }
-        (Some(Fault::End(place)), _) => tape.keep(place),
+        (Some(InjectedFault::End(place)), _) => buffer.keep(place),
         _ => {}
     }
 }
 
-/// The error status a marker asks for.
-fn fault(exchange: &Exchange<'_>, status: u16) -> Script {
-    let (markers, hash) = (&exchange.markers, &exchange.request.hash);
-    let failure = Failure::of(status, markers.code.as_deref());
-    let (kind, body) = match markers.html {
+/// The error status a directive asks for.
+fn fault(exchange: &DemoExchange<'_>, status: u16) -> Script {
+    let (directives, hash) = (&exchange.directives, &exchange.request.hash);
+    let failure = ProviderError::of(status, directives.code.as_deref());
+    let (kind, body) = match directives.html {
         true => (HTML, error::html(status)),
         false => (JSON, failure.body(exchange.protocol, hash)),
     };
     let mut headers = exchange.headers(kind);
     headers.extend(error::retry_after(status).map(|seconds| ("retry-after", seconds.to_owned())));
-    Script::unary(status, headers, body, markers)
+    Script::unary(status, headers, body, directives)
 }
 
 /// The size of the prompt.
-pub(super) fn count(exchange: &Exchange<'_>) -> Script {
+pub(super) fn count(exchange: &DemoExchange<'_>) -> Script {
     let tokens = reply::prompt_tokens(exchange.request);
     let body = json::body(|o| {
-        if exchange.protocol == Protocol::Responses {
+        if exchange.protocol == DemoProtocol::Responses {
             o.text("object", "response.input_tokens");
         }
         o.number("input_tokens", tokens);
@@ -156,11 +156,16 @@ pub(super) fn count(exchange: &Exchange<'_>) -> Script {
     exchange.unary(200, body)
 }
 
-/// An error without any marker: the request itself is not understood.
-pub(super) fn refuse(protocol: Protocol, status: u16, failure: &Failure<'_>, body: &[u8]) -> Script {
+/// An error without any directive: the request itself is not understood.
+pub(super) fn refuse(
+    protocol: DemoProtocol,
+    status: u16,
+    failure: &ProviderError<'_>,
+    body: &[u8],
+) -> Script {
     let hash = request::hash(body);
     let answer = failure.body(protocol, &hash);
-    Script::unary(status, protocol.headers(JSON, &hash), answer, &Markers::default())
+    Script::unary(status, protocol.headers(JSON, &hash), answer, &Directives::default())
 }
 
 const EVENTS: &str = "text/event-stream; charset=utf-8";

@@ -9,12 +9,12 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 /// An object that is being written.
-pub(super) struct Object<'b> {
+pub(super) struct ObjectWriter<'b> {
     out: &'b mut Vec<u8>,
     empty: bool,
 }
 
-impl Object<'_> {
+impl ObjectWriter<'_> {
     /// A member whose value is a string.
     pub(super) fn text(&mut self, name: &str, value: &str) -> &mut Self {
         self.name(name);
@@ -59,17 +59,17 @@ impl Object<'_> {
     }
 
     /// A member whose value is an object.
-    pub(super) fn object(&mut self, name: &str, fill: impl FnOnce(&mut Object<'_>)) -> &mut Self {
+    pub(super) fn object(&mut self, name: &str, fill: impl FnOnce(&mut ObjectWriter<'_>)) -> &mut Self {
         self.name(name);
         object(self.out, fill);
         self
     }
 
     /// A member whose value is an array.
-    pub(super) fn array(&mut self, name: &str, fill: impl FnOnce(&mut Array<'_>)) -> &mut Self {
+    pub(super) fn array(&mut self, name: &str, fill: impl FnOnce(&mut ArrayWriter<'_>)) -> &mut Self {
         self.name(name);
         self.out.push(b'[');
-        fill(&mut Array { out: self.out, empty: true });
+        fill(&mut ArrayWriter { out: self.out, empty: true });
         self.out.push(b']');
         self
     }
@@ -92,14 +92,14 @@ impl Object<'_> {
 }
 
 /// An array of objects that is being written.
-pub(super) struct Array<'b> {
+pub(super) struct ArrayWriter<'b> {
     out: &'b mut Vec<u8>,
     empty: bool,
 }
 
-impl Array<'_> {
+impl ArrayWriter<'_> {
     /// The next element.
-    pub(super) fn object(&mut self, fill: impl FnOnce(&mut Object<'_>)) {
+    pub(super) fn object(&mut self, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
         self.comma();
         object(self.out, fill);
     }
@@ -123,23 +123,23 @@ fn one_line(out: &mut Vec<u8>, json: &str) {
 }
 
 /// Writes one object.
-pub(super) fn object(out: &mut Vec<u8>, fill: impl FnOnce(&mut Object<'_>)) {
+pub(super) fn object(out: &mut Vec<u8>, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
     out.push(b'{');
-    fill(&mut Object { out, empty: true });
+    fill(&mut ObjectWriter { out, empty: true });
     out.push(b'}');
 }
 
 /// One object as a body of its own.
-pub(super) fn body(fill: impl FnOnce(&mut Object<'_>)) -> Vec<u8> {
+pub(super) fn body(fill: impl FnOnce(&mut ObjectWriter<'_>)) -> Vec<u8> {
     let mut out = Vec::new();
     object(&mut out, fill);
     out
 }
 
-/// Members without the braces, for [`Object::members`].
-pub(super) fn members(fill: impl FnOnce(&mut Object<'_>)) -> Vec<u8> {
+/// Members without the braces, for [`ObjectWriter::members`].
+pub(super) fn members(fill: impl FnOnce(&mut ObjectWriter<'_>)) -> Vec<u8> {
     let mut out = Vec::new();
-    fill(&mut Object { out: &mut out, empty: true });
+    fill(&mut ObjectWriter { out: &mut out, empty: true });
     out
 }
 
@@ -150,7 +150,7 @@ pub(super) fn literal(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Reads JSON that may have any shape: what is not of the wanted one gives the default.
-pub(super) fn read<'a, T: Deserialize<'a> + Default>(raw: Option<&'a RawValue>) -> T {
+pub(super) fn read_or_default<'a, T: Deserialize<'a> + Default>(raw: Option<&'a RawValue>) -> T {
     raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
 }
 
@@ -160,7 +160,7 @@ where
     D: Deserializer<'de>,
     T: Deserialize<'de> + Default,
 {
-    <&RawValue>::deserialize(deserializer).map(|raw| read(Some(raw)))
+    <&RawValue>::deserialize(deserializer).map(|raw| read_or_default(Some(raw)))
 }
 
 fn number(out: &mut Vec<u8>, value: usize) {

@@ -1,14 +1,14 @@
 //! Answers in Anthropic Messages.
 //!
-//! Comes in: a [`Reply`]. Goes out: a `message`, or its event ladder: `message_start`, `ping`, for each block
+//! Comes in: a [`DemoReply`]. Goes out: a `message`, or its event ladder: `message_start`, `ping`, for each block
 //! its start, deltas and stop, `message_delta` with the stop reason, `message_stop`.
 
-use super::json::{self, Object};
-use super::reply::{Block, Call, Reply, Usage};
-use super::tape::Tape;
+use super::event_buffer::EventBuffer;
+use super::json::{self, ObjectWriter};
+use super::reply::{DemoReply, ReplyBlock, ReplyCall, ReplyUsage};
 
 /// The answer as one body.
-pub(super) fn unary(reply: &Reply<'_>) -> Vec<u8> {
+pub(super) fn unary(reply: &DemoReply<'_>) -> Vec<u8> {
     json::body(|o| {
         head(o, reply);
         o.array("content", |list| {
@@ -24,57 +24,62 @@ pub(super) fn unary(reply: &Reply<'_>) -> Vec<u8> {
 }
 
 /// The answer as events.
-pub(super) fn stream(tape: &mut Tape, reply: &Reply<'_>) {
-    tape.event("message_start", |o| o.object("message", |o| start(o, reply)).done());
-    tape.event("ping", |_| {});
+pub(super) fn stream(buffer: &mut EventBuffer, reply: &DemoReply<'_>) {
+    buffer.event("message_start", |o| o.object("message", |o| start(o, reply)).done());
+    buffer.event("ping", |_| {});
     for (index, block) in reply.blocks().enumerate() {
-        self::block(tape, reply, index, block);
+        self::block(buffer, reply, index, block);
     }
-    tape.event("message_delta", |o| {
+    buffer.event("message_delta", |o| {
         o.object("delta", |o| o.text("stop_reason", stop(reply)).raw("stop_sequence", "null").done());
         if let Some(usage) = reply.usage {
             o.object("usage", |o| counts(o, usage, usage.completion));
         }
     });
-    tape.event("message_stop", |_| {});
+    buffer.event("message_stop", |_| {});
 }
 
-fn block(tape: &mut Tape, reply: &Reply<'_>, index: usize, block: Block<'_>) {
-    tape.event("content_block_start", |o| {
+fn block(buffer: &mut EventBuffer, reply: &DemoReply<'_>, index: usize, block: ReplyBlock<'_>) {
+    buffer.event("content_block_start", |o| {
         o.number("index", index).object("content_block", |o| empty(o, reply, block));
     });
     for piece in block.deltas() {
-        delta(tape, index, kind(block), piece).delta();
+        delta(buffer, index, kind(block), piece).delta();
     }
-    if let Block::Reasoning(_) = block {
-        delta(tape, index, ("signature_delta", "signature"), &reply.seal());
+    if let ReplyBlock::Reasoning(_) = block {
+        delta(buffer, index, ("signature_delta", "signature"), &reply.seal());
     }
-    tape.event("content_block_stop", |o| o.number("index", index).done());
+    buffer.event("content_block_stop", |o| o.number("index", index).done());
 }
 
-fn delta<'t>(tape: &'t mut Tape, index: usize, (kind, member): (&str, &str), piece: &str) -> &'t mut Tape {
-    tape.event("content_block_delta", |o| {
+fn delta<'t>(
+    buffer: &'t mut EventBuffer,
+    index: usize,
+    (kind, member): (&str, &str),
+    piece: &str,
+) -> &'t mut EventBuffer {
+    buffer.event("content_block_delta", |o| {
         o.number("index", index).object("delta", |o| o.text("type", kind).text(member, piece).done());
     })
 }
 
 /// The type of a block's deltas, and the member their content is in.
-fn kind(block: Block<'_>) -> (&'static str, &'static str) {
+fn kind(block: ReplyBlock<'_>) -> (&'static str, &'static str) {
     match block {
-        Block::Reasoning(_) => ("thinking_delta", "thinking"),
-        Block::Text(_) => ("text_delta", "text"),
-        Block::Call(_) => ("input_json_delta", "partial_json"),
+        ReplyBlock::Reasoning(_) => ("thinking_delta", "thinking"),
+        ReplyBlock::Text(_) => ("text_delta", "text"),
+        ReplyBlock::Call(_) => ("input_json_delta", "partial_json"),
     }
 }
 
-fn head(o: &mut Object<'_>, reply: &Reply<'_>) {
+fn head(o: &mut ObjectWriter<'_>, reply: &DemoReply<'_>) {
     o.text("id", &reply.id("msg_"))
         .text("type", "message")
         .text("role", "assistant")
         .text("model", &reply.model);
 }
 
-fn start(o: &mut Object<'_>, reply: &Reply<'_>) {
+fn start(o: &mut ObjectWriter<'_>, reply: &DemoReply<'_>) {
     head(o, reply);
     o.raw("content", "[]").raw("stop_reason", "null").raw("stop_sequence", "null");
     if let Some(usage) = reply.usage {
@@ -82,32 +87,34 @@ fn start(o: &mut Object<'_>, reply: &Reply<'_>) {
     }
 }
 
-fn empty(o: &mut Object<'_>, reply: &Reply<'_>, block: Block<'_>) {
+fn empty(o: &mut ObjectWriter<'_>, reply: &DemoReply<'_>, block: ReplyBlock<'_>) {
     match block {
-        Block::Reasoning(_) => o.text("type", "thinking").text("thinking", "").text("signature", "").done(),
-        Block::Text(_) => o.text("type", "text").text("text", "").done(),
-        Block::Call(call) => tool(o, reply, call, "{}"),
+        ReplyBlock::Reasoning(_) => {
+            o.text("type", "thinking").text("thinking", "").text("signature", "").done();
+        }
+        ReplyBlock::Text(_) => o.text("type", "text").text("text", "").done(),
+        ReplyBlock::Call(call) => tool(o, reply, call, "{}"),
     }
 }
 
-fn whole(o: &mut Object<'_>, reply: &Reply<'_>, block: Block<'_>) {
+fn whole(o: &mut ObjectWriter<'_>, reply: &DemoReply<'_>, block: ReplyBlock<'_>) {
     match block {
-        Block::Reasoning(text) => {
+        ReplyBlock::Reasoning(text) => {
             o.text("type", "thinking").text("thinking", text).text("signature", &reply.seal());
         }
-        Block::Text(text) => o.text("type", "text").text("text", text).done(),
-        Block::Call(call) => tool(o, reply, call, &call.arguments),
+        ReplyBlock::Text(text) => o.text("type", "text").text("text", text).done(),
+        ReplyBlock::Call(call) => tool(o, reply, call, &call.arguments),
     }
 }
 
-fn tool(o: &mut Object<'_>, reply: &Reply<'_>, call: &Call<'_>, input: &str) {
+fn tool(o: &mut ObjectWriter<'_>, reply: &DemoReply<'_>, call: &ReplyCall<'_>, input: &str) {
     o.text("type", "tool_use")
         .text("id", &reply.call_id("toolu_", call))
         .text("name", call.name)
         .raw("input", input);
 }
 
-fn stop(reply: &Reply<'_>) -> &'static str {
+fn stop(reply: &DemoReply<'_>) -> &'static str {
     match (reply.limit, reply.calls()) {
         (true, _) => "max_tokens",
         (false, []) => "end_turn",
@@ -115,13 +122,13 @@ fn stop(reply: &Reply<'_>) -> &'static str {
     }
 }
 
-fn cost(o: &mut Object<'_>, usage: Usage, output: usize) {
+fn cost(o: &mut ObjectWriter<'_>, usage: ReplyUsage, output: usize) {
     counts(o, usage, output);
     o.text("service_tier", "standard");
 }
 
 /// Here the cached tokens are not among the input tokens.
-fn counts(o: &mut Object<'_>, usage: Usage, output: usize) {
+fn counts(o: &mut ObjectWriter<'_>, usage: ReplyUsage, output: usize) {
     o.number("input_tokens", usage.prompt - usage.cached).number("cache_creation_input_tokens", 0);
     o.number("cache_read_input_tokens", usage.cached).number("output_tokens", output);
 }
@@ -153,13 +160,13 @@ mod tests {
 
     #[derive(Deserialize)]
     struct Message {
-        content: Vec<Block>,
+        content: Vec<EventBlock>,
         stop_reason: String,
     }
 
     #[derive(Deserialize, Default)]
     #[serde(default)]
-    struct Block {
+    struct EventBlock {
         thinking: String,
         signature: String,
         text: String,

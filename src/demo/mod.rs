@@ -13,12 +13,12 @@
 //! a JSON schema it fills the schema. A text is sent word by word, arguments in three pieces; all of these,
 //! and the words of the reasoning, are the *deltas* below.
 //!
-//! # Markers
+//! # Directives
 //!
-//! The last user message may hold markers, several at once, and they are not part of what was said. What is
+//! The last user message may hold directives, several at once, and they are not part of what was said. What is
 //! not known is passed over. A fault whose place is never reached happens after the last delta.
 //!
-//! | Marker | Answer |
+//! | Directive | Answer |
 //! |---|---|
 //! | `[demo:status=N]` | status N with the provider's error; 429, 503 and 529 with `retry-after: 7` |
 //! | `[demo:code=TEXT]` | the code (OpenAI) or type (Anthropic) of that error, or of those below |
@@ -47,10 +47,12 @@
 //! call. `error` and `end` do nothing to a unary answer. Of several faults the last one counts.
 
 mod chat;
+mod conversation;
+mod directive;
 mod error;
+mod event_buffer;
 mod exchange;
 mod json;
-mod marker;
 mod messages;
 mod protocol;
 mod reply;
@@ -58,16 +60,14 @@ mod request;
 mod responses;
 mod schema;
 mod script;
-mod talk;
-mod tape;
 
-use error::Failure;
+use directive::Directives;
+use error::ProviderError;
 use exchange::{count, exchange, generate, refuse};
-use marker::Markers;
-use protocol::{JSON, Protocol};
+use protocol::{DemoProtocol, JSON};
 use reply::CREATED;
 
-pub use script::{Script, Step};
+pub use script::{Script, ScriptStep};
 
 /// The models, each named after the protocol it is meant for; all of them answer in all protocols.
 pub const MODELS: &[&str] = &["chat", "responses", "messages"];
@@ -76,11 +76,11 @@ pub const MODELS: &[&str] = &["chat", "responses", "messages"];
 pub fn answer(method: &str, path: &str, body: &[u8]) -> Script {
     let route = path.split_once('?').map_or(path, |(route, _)| route);
     match (method, route) {
-        ("POST", "/v1/chat/completions") => exchange(Protocol::Chat, body, generate),
-        ("POST", "/v1/responses") => exchange(Protocol::Responses, body, generate),
-        ("POST", "/v1/messages") => exchange(Protocol::Messages, body, generate),
-        ("POST", "/v1/responses/input_tokens") => exchange(Protocol::Responses, body, count),
-        ("POST", "/v1/messages/count_tokens") => exchange(Protocol::Messages, body, count),
+        ("POST", "/v1/chat/completions") => exchange(DemoProtocol::Chat, body, generate),
+        ("POST", "/v1/responses") => exchange(DemoProtocol::Responses, body, generate),
+        ("POST", "/v1/messages") => exchange(DemoProtocol::Messages, body, generate),
+        ("POST", "/v1/responses/input_tokens") => exchange(DemoProtocol::Responses, body, count),
+        ("POST", "/v1/messages/count_tokens") => exchange(DemoProtocol::Messages, body, count),
         ("GET", "/v1/models") => models(body),
         _ => unknown(method, route, body),
     }
@@ -99,13 +99,14 @@ fn models(body: &[u8]) -> Script {
             }
         });
     });
-    Script::unary(200, Protocol::Chat.headers(JSON, &request::hash(body)), list, &Markers::default())
+    Script::unary(200, DemoProtocol::Chat.headers(JSON, &request::hash(body)), list, &Directives::default())
 }
 
 fn unknown(method: &str, route: &str, body: &[u8]) -> Script {
-    let protocol = if route.starts_with("/v1/messages") { Protocol::Messages } else { Protocol::Chat };
+    let protocol =
+        if route.starts_with("/v1/messages") { DemoProtocol::Messages } else { DemoProtocol::Chat };
     let message = format!("Invalid URL ({method} {route})");
-    refuse(protocol, 404, &Failure::request(&message, "not_found_error"), body)
+    refuse(protocol, 404, &ProviderError::request(&message, "not_found_error"), body)
 }
 
 #[cfg(test)]
@@ -150,12 +151,15 @@ mod tests {
 
     #[test]
     fn stops_after_so_many_deltas() {
-        let ends: [(&str, Option<Step>); 3] =
-            [("cut", Some(Step::Cut)), ("stall", Some(Step::Stall)), ("end", None)];
+        let ends: [(&str, Option<ScriptStep>); 3] =
+            [("cut", Some(ScriptStep::Cut)), ("stall", Some(ScriptStep::Stall)), ("end", None)];
         for (verb, last) in ends {
             for script in ask(&format!("b c [demo:{verb}=3]"), true) {
                 assert!(script.text().contains("\"b \"") && !script.text().contains("\"c\""));
-                assert_eq!(script.steps.last().filter(|step| !matches!(step, Step::Send(_))), last.as_ref());
+                assert_eq!(
+                    script.steps.last().filter(|step| !matches!(step, ScriptStep::Send(_))),
+                    last.as_ref()
+                );
             }
         }
     }

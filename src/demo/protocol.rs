@@ -4,13 +4,13 @@ use super::script::Headers;
 
 /// A protocol the demo speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Protocol {
+pub(super) enum DemoProtocol {
     Chat,
     Responses,
     Messages,
 }
 
-impl Protocol {
+impl DemoProtocol {
     /// The model that is meant where a request names none.
     pub(super) fn model(self) -> &'static str {
         match self {

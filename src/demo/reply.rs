@@ -1,53 +1,58 @@
 //! What the demo answers, before it is put into a protocol.
 //!
-//! Comes in: a request and its markers. Goes out: the blocks of the answer (reasoning, text, a tool call),
+//! Comes in: a request and its directives. Goes out: the blocks of the answer (reasoning, text, a tool call),
 //! each in the deltas a stream sends it in, and what they cost. Unary answers and streams of all protocols
 //! are written from this, so they carry the same content.
 
 use std::fmt::Write;
 
-use super::marker::{MOST_BYTES, Markers};
-use super::request::{Format, Function, Request};
+use super::directive::{Directives, MAX_DELTA_BYTES};
+use super::request::{AnswerFormat, CallableFunction, DemoRequest};
 use super::{json, schema};
 
 /// An answer in no protocol.
-pub(super) struct Reply<'a> {
-    pub(super) request: &'a Request<'a>,
+pub(super) struct DemoReply<'a> {
+    pub(super) request: &'a DemoRequest<'a>,
     /// The model that answers: dated, as providers do it.
     pub(super) model: String,
-    pub(super) usage: Option<Usage>,
+    pub(super) usage: Option<ReplyUsage>,
     /// Whether a chat stream ends with its end mark.
     pub(super) done: bool,
     /// Whether the answer ends as if a limit had been reached.
     pub(super) limit: bool,
     text: Option<String>,
-    calls: Vec<Call<'a>>,
+    calls: Vec<ReplyCall<'a>>,
 }
 
-impl<'a> Reply<'a> {
-    /// Makes up the answer. `said` is the user's text without the markers, `fallback` the model where the
+impl<'a> DemoReply<'a> {
+    /// Makes up the answer. `said` is the user's text without the directives, `fallback` the model where the
     /// request names none.
-    pub(super) fn new(request: &'a Request<'a>, markers: &Markers, said: &str, fallback: &str) -> Self {
-        let most = if markers.no_tools { 0 } else { markers.calls.unwrap_or(1) };
+    pub(super) fn new(
+        request: &'a DemoRequest<'a>,
+        directives: &Directives,
+        said: &str,
+        fallback: &str,
+    ) -> Self {
+        let most = if directives.no_tools { 0 } else { directives.calls.unwrap_or(1) };
         let functions = request.tools.iter().take(most).enumerate();
-        let calls: Vec<_> = functions.map(|(index, function)| Call::new(index, function)).collect();
-        let text = (calls.is_empty() || markers.text()).then(|| text(request, markers, said));
+        let calls: Vec<_> = functions.map(|(index, function)| ReplyCall::new(index, function)).collect();
+        let text = (calls.is_empty() || directives.text()).then(|| text(request, directives, said));
         let model = format!("{}-2026-01-01", request.wire.model.as_deref().unwrap_or(fallback));
-        let (done, limit) = (!markers.no_done, markers.limit);
+        let (done, limit) = (!directives.no_done, directives.limit);
         let mut reply = Self { request, model, usage: None, done, limit, text, calls };
-        reply.usage = (!markers.no_usage).then(|| Usage::of(&reply));
+        reply.usage = (!directives.no_usage).then(|| ReplyUsage::of(&reply));
         reply
     }
 
     /// The blocks in the order they are sent.
-    pub(super) fn blocks(&self) -> impl Iterator<Item = Block<'_>> {
-        let reasoning = self.request.reasoning.then_some(Block::Reasoning(REASONING));
-        let text = self.text.as_deref().map(Block::Text);
-        reasoning.into_iter().chain(text).chain(self.calls.iter().map(Block::Call))
+    pub(super) fn blocks(&self) -> impl Iterator<Item = ReplyBlock<'_>> {
+        let reasoning = self.request.reasoning.then_some(ReplyBlock::Reasoning(REASONING));
+        let text = self.text.as_deref().map(ReplyBlock::Text);
+        reasoning.into_iter().chain(text).chain(self.calls.iter().map(ReplyBlock::Call))
     }
 
     /// The tool calls: whether there are any decides how the answer ends.
-    pub(super) fn calls(&self) -> &[Call<'a>] {
+    pub(super) fn calls(&self) -> &[ReplyCall<'a>] {
         &self.calls
     }
 
@@ -62,14 +67,14 @@ impl<'a> Reply<'a> {
     }
 
     /// The id of a call: that of the answer and, from the second one on, its number.
-    pub(super) fn call_id(&self, prefix: &str, call: &Call<'_>) -> String {
+    pub(super) fn call_id(&self, prefix: &str, call: &ReplyCall<'_>) -> String {
         match call.index {
             0 => self.id(prefix),
             index => format!("{}_{index}", self.id(prefix)),
         }
     }
 
-    /// What stands for the provider's secret form of the reasoning.
+    /// Returns the stand-in for the provider's secret form of the reasoning.
     pub(super) fn seal(&self) -> String {
         self.id("EqDemo00")
     }
@@ -77,23 +82,23 @@ impl<'a> Reply<'a> {
 
 /// A part of an answer.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Block<'r> {
+pub(super) enum ReplyBlock<'r> {
     /// Thoughts.
     Reasoning(&'r str),
     /// Words for the user.
     Text(&'r str),
     /// A tool call.
-    Call(&'r Call<'r>),
+    Call(&'r ReplyCall<'r>),
 }
 
-impl<'r> Block<'r> {
+impl<'r> ReplyBlock<'r> {
     /// The pieces a stream sends the block in: words, or parts of the arguments. After very many words, the rest is one.
     pub(super) fn deltas(self) -> impl Iterator<Item = &'r str> {
         let (words, parts) = match self {
             Self::Reasoning(text) | Self::Text(text) => (text, [""; 3]),
             Self::Call(call) => ("", call.parts()),
         };
-        let end = words.match_indices(' ').nth(MOST_DELTAS).map_or(words.len(), |(at, _)| at);
+        let end = words.match_indices(' ').nth(MAX_DELTA_COUNT).map_or(words.len(), |(at, _)| at);
         let (words, rest) = split(words, end);
         let parts = parts.into_iter().chain([rest]).filter(|part| !part.is_empty());
         words.split_inclusive(' ').chain(parts)
@@ -102,15 +107,15 @@ impl<'r> Block<'r> {
 
 /// A call of the client's tool.
 #[derive(Debug)]
-pub(super) struct Call<'a> {
+pub(super) struct ReplyCall<'a> {
     pub(super) index: usize,
     pub(super) name: &'a str,
     /// A JSON object as text.
     pub(super) arguments: String,
 }
 
-impl<'a> Call<'a> {
-    fn new(index: usize, function: &'a Function<'a>) -> Self {
+impl<'a> ReplyCall<'a> {
+    fn new(index: usize, function: &'a CallableFunction<'a>) -> Self {
         Self { index, name: &function.name, arguments: schema::sample(function.parameters) }
     }
 
@@ -123,65 +128,65 @@ impl<'a> Call<'a> {
     }
 }
 
-/// What an answer costs; the prompt's tokens include the cached ones.
+/// The tokens of an answer; those of the prompt include the cached ones.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Usage {
+pub(super) struct ReplyUsage {
     pub(super) prompt: usize,
     pub(super) cached: usize,
     pub(super) completion: usize,
     pub(super) reasoning: usize,
 }
 
-impl Usage {
-    fn of(reply: &Reply<'_>) -> Self {
+impl ReplyUsage {
+    fn of(reply: &DemoReply<'_>) -> Self {
         let prompt = prompt_tokens(reply.request);
-        let reasons = |block: &Block<'_>| matches!(block, Block::Reasoning(_));
+        let reasons = |block: &ReplyBlock<'_>| matches!(block, ReplyBlock::Reasoning(_));
         Self {
             prompt,
             cached: if prompt >= 8 { prompt / 2 } else { 0 },
-            completion: reply.blocks().flat_map(Block::deltas).count(),
-            reasoning: reply.blocks().filter(reasons).flat_map(Block::deltas).count(),
+            completion: reply.blocks().flat_map(ReplyBlock::deltas).count(),
+            reasoning: reply.blocks().filter(reasons).flat_map(ReplyBlock::deltas).count(),
         }
     }
 }
 
-/// What the prompt is taken to cost.
-pub(super) fn prompt_tokens(request: &Request<'_>) -> usize {
+/// Returns the tokens that the prompt is taken to have.
+pub(super) fn prompt_tokens(request: &DemoRequest<'_>) -> usize {
     request.body.len().div_ceil(4)
 }
 
-fn text(request: &Request<'_>, markers: &Markers, said: &str) -> String {
-    if markers.body {
-        let end = request.body.len().min(MOST_BYTES);
+fn text(request: &DemoRequest<'_>, directives: &Directives, said: &str) -> String {
+    if directives.body {
+        let end = request.body.len().min(MAX_DELTA_BYTES);
         return String::from_utf8_lossy(request.body.get(..end).unwrap_or_default()).into_owned();
     }
-    let text = match (markers.huge, markers.words) {
+    let text = match (directives.huge, directives.words) {
         (Some(bytes), _) => "x".repeat(bytes),
         (None, Some(words)) => count(words),
-        (None, None) if markers.quote => echo(request, said),
+        (None, None) if directives.quote => echo(request, said),
         (None, None) => formatted(request, echo(request, said)),
     };
-    if markers.quote { format!("{QUOTE}{text}") } else { text }
+    if directives.quote { format!("{QUOTE}{text}") } else { text }
 }
 
-fn echo(request: &Request<'_>, said: &str) -> String {
-    if let Some(result) = &request.talk.result {
+fn echo(request: &DemoRequest<'_>, said: &str) -> String {
+    if let Some(result) = &request.conversation.result {
         return format!("The tool answered: {}", cut(result));
     }
-    match request.talk.images {
+    match request.conversation.images {
         0 => format!("You said: {}", cut(said)),
         1 => format!("You said: {} (1 image seen)", cut(said)),
         many => format!("You said: {} ({many} images seen)", cut(said)),
     }
 }
 
-fn formatted(request: &Request<'_>, echo: String) -> String {
+fn formatted(request: &DemoRequest<'_>, echo: String) -> String {
     match request.format {
-        Format::Text => echo,
-        Format::Object => {
+        AnswerFormat::Text => echo,
+        AnswerFormat::Object => {
             String::from_utf8(json::body(|o| o.text("answer", &echo).done())).unwrap_or_default()
         }
-        Format::Schema(schema) => schema::sample(schema),
+        AnswerFormat::Schema(schema) => schema::sample(schema),
     }
 }
 
@@ -196,7 +201,7 @@ fn count(words: usize) -> String {
 }
 
 fn cut(text: &str) -> &str {
-    let end = text.char_indices().nth(MOST_CHARACTERS).map_or(text.len(), |(end, _)| end);
+    let end = text.char_indices().nth(MAX_ECHO_CHARS).map_or(text.len(), |(end, _)| end);
     split(text, end).0
 }
 
@@ -210,9 +215,9 @@ const REASONING: &str = "The user wants an echo.";
 /// A text that looks like what a gateway rewrites.
 const QUOTE: &str = r#"{"model":"quoted-model"} \"model\":\"x\" "#;
 /// The most words that a block is sent in: each of them becomes an event, which is far larger.
-const MOST_DELTAS: usize = 10_000;
-/// How much of what was said is repeated.
-const MOST_CHARACTERS: usize = 2_000;
+const MAX_DELTA_COUNT: usize = 10_000;
+/// The most characters of the last user message that are repeated.
+const MAX_ECHO_CHARS: usize = 2_000;
 
 /// The time of every answer: 2026-01-01T00:00:00Z.
 pub(super) const CREATED: usize = 1_767_225_600;
@@ -221,10 +226,10 @@ pub(super) const CREATED: usize = 1_767_225_600;
 mod tests {
     use super::*;
 
-    fn with<T>(body: &str, see: impl FnOnce(&Reply<'_>) -> T) -> T {
-        let request = Request::read(body.as_bytes()).unwrap();
-        let (markers, said) = Markers::read(&request.talk.user);
-        see(&Reply::new(&request, &markers, &said, "chat"))
+    fn with<T>(body: &str, see: impl FnOnce(&DemoReply<'_>) -> T) -> T {
+        let request = DemoRequest::read(body.as_bytes()).unwrap();
+        let (directives, said) = Directives::read(&request.conversation.user);
+        see(&DemoReply::new(&request, &directives, &said, "chat"))
     }
 
     fn text(body: &str) -> String {
@@ -238,7 +243,7 @@ mod tests {
     #[test]
     fn echoes_by_word() {
         let words = with(&say("a b"), |reply| {
-            reply.blocks().flat_map(Block::deltas).map(str::to_owned).collect::<Vec<_>>()
+            reply.blocks().flat_map(ReplyBlock::deltas).map(str::to_owned).collect::<Vec<_>>()
         });
         assert_eq!(words, ["You ", "said: ", "a ", "b"]);
         assert_eq!(text(&say(&"é".repeat(3_000))), format!("You said: {}", "é".repeat(2_000)));

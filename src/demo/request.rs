@@ -10,17 +10,17 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::json::{loose, read};
-use super::talk::Talk;
+use super::conversation::Conversation;
+use super::json::{loose, read_or_default};
 
-/// What the demo has to know of a request.
-pub(super) struct Request<'a> {
+/// The facts of a request that the demo answers to.
+pub(super) struct DemoRequest<'a> {
     /// The members as they came, for those who echo them.
-    pub(super) wire: Wire<'a>,
-    pub(super) talk: Talk,
+    pub(super) wire: RequestWire<'a>,
+    pub(super) conversation: Conversation,
     /// The functions that may be called, the one to call first; none if none is to be called.
-    pub(super) tools: Vec<Function<'a>>,
-    pub(super) format: Format<'a>,
+    pub(super) tools: Vec<CallableFunction<'a>>,
+    pub(super) format: AnswerFormat<'a>,
     pub(super) reasoning: bool,
     /// The body itself; its size is what the prompt is taken to cost.
     pub(super) body: &'a [u8],
@@ -28,14 +28,14 @@ pub(super) struct Request<'a> {
     pub(super) hash: String,
 }
 
-impl<'a> Request<'a> {
+impl<'a> DemoRequest<'a> {
     /// Reads a body; `None` where it is no JSON object or a basic member has the wrong type.
     pub(super) fn read(body: &'a [u8]) -> Option<Self> {
-        let wire: Wire<'_> = serde_json::from_slice(body).ok()?;
-        let talk = Talk::read(wire.messages.or(wire.input));
-        let tools = if talk.result.is_some() { Vec::new() } else { wire.functions() };
+        let wire: RequestWire<'_> = serde_json::from_slice(body).ok()?;
+        let conversation = Conversation::read(wire.messages.or(wire.input));
+        let tools = if conversation.result.is_some() { Vec::new() } else { wire.functions() };
         let (format, reasoning) = (wire.format(), wire.reasons());
-        Some(Self { wire, talk, tools, format, reasoning, body, hash: hash(body) })
+        Some(Self { wire, conversation, tools, format, reasoning, body, hash: hash(body) })
     }
 
     /// Whether a chat stream is to carry usage.
@@ -51,12 +51,12 @@ impl<'a> Request<'a> {
 
 /// The members of a request that matter here, of all three protocols.
 #[derive(Deserialize)]
-pub(super) struct Wire<'a> {
+pub(super) struct RequestWire<'a> {
     #[serde(borrow)]
     pub(super) model: Option<Cow<'a, str>>,
     pub(super) stream: Option<bool>,
     #[serde(default, deserialize_with = "loose")]
-    stream_options: StreamOptions,
+    stream_options: StreamOptionsWire,
     #[serde(borrow)]
     messages: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -109,12 +109,12 @@ pub(super) struct Wire<'a> {
     pub(super) user: Option<&'a RawValue>,
 }
 
-impl<'a> Wire<'a> {
+impl<'a> RequestWire<'a> {
     /// The functions of the request: the one that it names, and then the others in their order.
-    fn functions(&self) -> Vec<Function<'a>> {
-        let tools: Vec<Tool<'_>> = read(self.tools);
-        let mut functions: Vec<_> = tools.into_iter().filter_map(Tool::function).collect();
-        let choice = Choice::read(self.tool_choice);
+    fn functions(&self) -> Vec<CallableFunction<'a>> {
+        let tools: Vec<ToolWire<'_>> = read_or_default(self.tools);
+        let mut functions: Vec<_> = tools.into_iter().filter_map(ToolWire::function).collect();
+        let choice = ToolChoiceWire::read(self.tool_choice);
         if choice.kind == "none" {
             functions.clear();
         }
@@ -125,21 +125,22 @@ impl<'a> Wire<'a> {
         functions
     }
 
-    fn format(&self) -> Format<'a> {
-        let held = |raw| read::<Holder<'a>>(raw).format;
+    fn format(&self) -> AnswerFormat<'a> {
+        let held = |raw| read_or_default::<FormatHolderWire<'a>>(raw).format;
         let raw = self.response_format.or_else(|| held(self.text)).or_else(|| held(self.output_config));
-        let shape: Shape<'_> = read(raw);
+        let shape: FormatWire<'_> = read_or_default(raw);
         match &*shape.kind {
-            "json_object" => Format::Object,
-            "json_schema" => Format::Schema(shape.schema.or(shape.json_schema.schema)),
-            _ => Format::Text,
+            "json_object" => AnswerFormat::Object,
+            "json_schema" => AnswerFormat::Schema(shape.schema.or(shape.json_schema.schema)),
+            _ => AnswerFormat::Text,
         }
     }
 
     fn reasons(&self) -> bool {
-        let effort = |raw| read::<Option<Cow<'_, str>>>(raw).is_some_and(|e| e != "none" && e != "minimal");
-        let reasoning: Reasoning<'_> = read(self.reasoning);
-        let thinking: Choice<'_> = read(self.thinking);
+        let effort =
+            |raw| read_or_default::<Option<Cow<'_, str>>>(raw).is_some_and(|e| e != "none" && e != "minimal");
+        let reasoning: ReasoningWire<'_> = read_or_default(self.reasoning);
+        let thinking: ToolChoiceWire<'_> = read_or_default(self.thinking);
         effort(self.reasoning_effort)
             || effort(reasoning.effort)
             || reasoning.summary.is_some()
@@ -148,13 +149,13 @@ impl<'a> Wire<'a> {
 }
 
 #[derive(Deserialize, Default)]
-struct StreamOptions {
+struct StreamOptionsWire {
     include_usage: Option<bool>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Reasoning<'a> {
+struct ReasoningWire<'a> {
     #[serde(borrow)]
     effort: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -164,7 +165,7 @@ struct Reasoning<'a> {
 /// A function the demo may call.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-pub(super) struct Function<'a> {
+pub(super) struct CallableFunction<'a> {
     #[serde(borrow)]
     pub(super) name: Cow<'a, str>,
     #[serde(borrow)]
@@ -173,11 +174,11 @@ pub(super) struct Function<'a> {
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Tool<'a> {
+struct ToolWire<'a> {
     #[serde(borrow, rename = "type")]
     kind: Cow<'a, str>,
     #[serde(borrow)]
-    function: Option<Function<'a>>,
+    function: Option<CallableFunction<'a>>,
     #[serde(borrow)]
     name: Cow<'a, str>,
     #[serde(borrow)]
@@ -186,34 +187,34 @@ struct Tool<'a> {
     input_schema: Option<&'a RawValue>,
 }
 
-impl<'a> Tool<'a> {
+impl<'a> ToolWire<'a> {
     /// A tool the provider runs itself has no schema and is no function.
-    fn function(self) -> Option<Function<'a>> {
+    fn function(self) -> Option<CallableFunction<'a>> {
         if self.function.is_some() {
             return self.function;
         }
         let own = self.kind == "function" || self.input_schema.is_some();
-        own.then_some(Function { name: self.name, parameters: self.input_schema.or(self.parameters) })
+        own.then_some(CallableFunction { name: self.name, parameters: self.input_schema.or(self.parameters) })
     }
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Choice<'a> {
+struct ToolChoiceWire<'a> {
     #[serde(borrow, rename = "type")]
     kind: Cow<'a, str>,
     #[serde(borrow)]
     name: Cow<'a, str>,
     #[serde(borrow)]
-    function: Function<'a>,
+    function: CallableFunction<'a>,
 }
 
-impl<'a> Choice<'a> {
+impl<'a> ToolChoiceWire<'a> {
     fn read(raw: Option<&'a RawValue>) -> Self {
         if raw.is_some_and(|raw| raw.get().starts_with('"')) {
-            return Self { kind: read(raw), ..Self::default() };
+            return Self { kind: read_or_default(raw), ..Self::default() };
         }
-        read(raw)
+        read_or_default(raw)
     }
 
     fn is(&self, name: &str) -> bool {
@@ -222,7 +223,7 @@ impl<'a> Choice<'a> {
 }
 
 /// The format the answer's text is wanted in.
-pub(super) enum Format<'a> {
+pub(super) enum AnswerFormat<'a> {
     Text,
     Object,
     Schema(Option<&'a RawValue>),
@@ -230,25 +231,25 @@ pub(super) enum Format<'a> {
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Holder<'a> {
+struct FormatHolderWire<'a> {
     #[serde(borrow)]
     format: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Shape<'a> {
+struct FormatWire<'a> {
     #[serde(borrow, rename = "type")]
     kind: Cow<'a, str>,
     #[serde(borrow)]
     schema: Option<&'a RawValue>,
     #[serde(borrow)]
-    json_schema: Inner<'a>,
+    json_schema: JsonSchemaWire<'a>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Inner<'a> {
+struct JsonSchemaWire<'a> {
     #[serde(borrow)]
     schema: Option<&'a RawValue>,
 }
@@ -277,7 +278,7 @@ mod tests {
             {"type":"function","name":"g"}]"#;
         let name = |choice: &str| {
             let body = format!(r#"{{{tools},"tool_choice":{choice}}}"#);
-            Request::read(body.as_bytes()).unwrap().tools.first().map(|f| f.name.clone().into_owned())
+            DemoRequest::read(body.as_bytes()).unwrap().tools.first().map(|f| f.name.clone().into_owned())
         };
         assert_eq!(name(r#""auto""#).as_deref(), Some("f"));
         assert_eq!(name(r#"{"type":"function","name":"g"}"#).as_deref(), Some("g"));
@@ -288,7 +289,7 @@ mod tests {
 
     #[test]
     fn knows_when_reasoning_is_wanted() {
-        let wants = |body: &str| Request::read(body.as_bytes()).unwrap().reasoning;
+        let wants = |body: &str| DemoRequest::read(body.as_bytes()).unwrap().reasoning;
         assert!(wants(r#"{"reasoning_effort":"low"}"#) && !wants(r#"{"reasoning_effort":"minimal"}"#));
         assert!(wants(r#"{"reasoning":{"summary":"auto"}}"#) && !wants(r#"{"reasoning":{"effort":"none"}}"#));
         assert!(
@@ -299,7 +300,9 @@ mod tests {
     #[test]
     fn refuses_what_is_no_object() {
         assert!(
-            ["", "{", "[]", "7", "{\"model\":7}"].iter().all(|body| Request::read(body.as_bytes()).is_none())
+            ["", "{", "[]", "7", "{\"model\":7}"]
+                .iter()
+                .all(|body| DemoRequest::read(body.as_bytes()).is_none())
         );
     }
 

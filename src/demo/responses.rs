@@ -1,6 +1,6 @@
 //! Answers in OpenAI Responses.
 //!
-//! Comes in: a [`Reply`]. Goes out: a `response`, or its event ladder: `response.created`,
+//! Comes in: a [`DemoReply`]. Goes out: a `response`, or its event ladder: `response.created`,
 //! `response.in_progress`, for each item its opening, deltas and closing, `response.completed` with the whole
 //! response once more. The events are numbered from 0.
 
@@ -9,80 +9,80 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::error::Failure;
-use super::json::{self, Array, Object};
-use super::reply::{Block, CREATED, Reply, Usage};
-use super::tape::Tape;
+use super::error::ProviderError;
+use super::event_buffer::EventBuffer;
+use super::json::{self, ArrayWriter, ObjectWriter};
+use super::reply::{CREATED, DemoReply, ReplyBlock, ReplyUsage};
 
-/// How far a response is.
+/// The phase of a response.
 #[derive(Clone, Copy)]
-pub(super) enum State<'a> {
+pub(super) enum ResponsePhase<'a> {
     /// Just begun.
     Begun,
     /// Complete.
     Complete,
     /// Failed for a reason.
-    Failed(&'a Failure<'a>),
+    Failed(&'a ProviderError<'a>),
 }
 
 /// The response as one body.
-pub(super) fn unary(reply: &Reply<'_>, state: State<'_>) -> Vec<u8> {
+pub(super) fn unary(reply: &DemoReply<'_>, state: ResponsePhase<'_>) -> Vec<u8> {
     json::body(|o| response(o, reply, state))
 }
 
 /// The answer as events.
-pub(super) fn stream(tape: &mut Tape, reply: &Reply<'_>) {
-    report(tape, reply, "response.created", State::Begun);
-    report(tape, reply, "response.in_progress", State::Begun);
+pub(super) fn stream(buffer: &mut EventBuffer, reply: &DemoReply<'_>) {
+    report(buffer, reply, "response.created", ResponsePhase::Begun);
+    report(buffer, reply, "response.in_progress", ResponsePhase::Begun);
     for (index, block) in reply.blocks().enumerate() {
-        let mut item = Item { tape: &mut *tape, reply, index, block, id: id(reply, block) };
+        let mut item = OutputItemWriter { buffer: &mut *buffer, reply, index, block, id: id(reply, block) };
         item.stream();
     }
     let last = if reply.limit { "response.incomplete" } else { "response.completed" };
-    report(tape, reply, last, State::Complete);
+    report(buffer, reply, last, ResponsePhase::Complete);
 }
 
 /// Ends a stream as failed.
-pub(super) fn fail(tape: &mut Tape, reply: &Reply<'_>, failure: &Failure<'_>) {
-    report(tape, reply, "response.failed", State::Failed(failure));
+pub(super) fn fail(buffer: &mut EventBuffer, reply: &DemoReply<'_>, failure: &ProviderError<'_>) {
+    report(buffer, reply, "response.failed", ResponsePhase::Failed(failure));
 }
 
 /// Puts the error event into a stream.
-pub(super) fn error(tape: &mut Tape, failure: &Failure<'_>) {
-    event(tape, "error", |o| failure.event(o));
+pub(super) fn error(buffer: &mut EventBuffer, failure: &ProviderError<'_>) {
+    event(buffer, "error", |o| failure.event(o));
 }
 
 /// An item of the output on its way.
-struct Item<'t, 'r> {
-    tape: &'t mut Tape,
-    reply: &'r Reply<'r>,
+struct OutputItemWriter<'t, 'r> {
+    buffer: &'t mut EventBuffer,
+    reply: &'r DemoReply<'r>,
     index: usize,
-    block: Block<'r>,
+    block: ReplyBlock<'r>,
     id: String,
 }
 
-impl Item<'_, '_> {
+impl OutputItemWriter<'_, '_> {
     fn stream(&mut self) {
         let (reply, block, index) = (self.reply, self.block, self.index);
-        event(self.tape, "response.output_item.added", |o| {
+        event(self.buffer, "response.output_item.added", |o| {
             o.number("output_index", index).object("item", |o| item(o, reply, block, false));
         });
         match block {
-            Block::Reasoning(text) => self.part(SUMMARY, text),
-            Block::Text(text) => self.part(CONTENT, text),
-            Block::Call(call) => self.arguments(call.name, &call.arguments),
+            ReplyBlock::Reasoning(text) => self.part(SUMMARY, text),
+            ReplyBlock::Text(text) => self.part(CONTENT, text),
+            ReplyBlock::Call(call) => self.arguments(call.name, &call.arguments),
         }
-        event(self.tape, "response.output_item.done", |o| {
+        event(self.buffer, "response.output_item.done", |o| {
             o.number("output_index", index).object("item", |o| item(o, reply, block, true));
         });
     }
 
-    fn part(&mut self, names: Names, text: &str) {
+    fn part(&mut self, names: PartNames, text: &str) {
         let [added, delta, done, closed] = names.events;
         self.event(added, names, |o| o.object("part", |o| part(o, names.kind, "")).done());
         for piece in self.block.deltas() {
             self.event(delta, names, |o| loose(o.text("delta", piece), names));
-            self.tape.delta();
+            self.buffer.delta();
         }
         self.event(done, names, |o| loose(o.text("text", text), names));
         self.event(closed, names, |o| o.object("part", |o| part(o, names.kind, text)).done());
@@ -91,26 +91,26 @@ impl Item<'_, '_> {
     fn arguments(&mut self, name: &str, arguments: &str) {
         for piece in self.block.deltas() {
             self.plain("response.function_call_arguments.delta", |o| o.text("delta", piece).done());
-            self.tape.delta();
+            self.buffer.delta();
         }
         self.plain("response.function_call_arguments.done", |o| {
             o.text("name", name).text("arguments", arguments);
         });
     }
 
-    fn event(&mut self, name: &str, names: Names, fill: impl FnOnce(&mut Object<'_>)) {
+    fn event(&mut self, name: &str, names: PartNames, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
         self.plain(name, |o| fill(o.number(names.index, 0)));
     }
 
-    fn plain(&mut self, name: &str, fill: impl FnOnce(&mut Object<'_>)) {
+    fn plain(&mut self, name: &str, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
         let (id, index) = (&self.id, self.index);
-        event(self.tape, name, |o| fill(o.text("item_id", id).number("output_index", index)));
+        event(self.buffer, name, |o| fill(o.text("item_id", id).number("output_index", index)));
     }
 }
 
-/// What the two kinds of text part call their things.
+/// The names that a kind of text part has in members and events.
 #[derive(Clone, Copy)]
-struct Names {
+struct PartNames {
     kind: &'static str,
     index: &'static str,
     /// Added, delta, done, part done.
@@ -118,37 +118,37 @@ struct Names {
 }
 
 /// An event with its number, which counts all events before it.
-fn event(tape: &mut Tape, name: &str, fill: impl FnOnce(&mut Object<'_>)) {
-    let number = tape.events();
-    tape.event(name, |o| {
+fn event(buffer: &mut EventBuffer, name: &str, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
+    let number = buffer.events();
+    buffer.event(name, |o| {
         fill(o);
         o.number("sequence_number", number);
     });
 }
 
-fn report(tape: &mut Tape, reply: &Reply<'_>, name: &str, state: State<'_>) {
-    event(tape, name, |o| o.object("response", |o| response(o, reply, state)).done());
+fn report(buffer: &mut EventBuffer, reply: &DemoReply<'_>, name: &str, state: ResponsePhase<'_>) {
+    event(buffer, name, |o| o.object("response", |o| response(o, reply, state)).done());
 }
 
-fn id(reply: &Reply<'_>, block: Block<'_>) -> String {
+fn id(reply: &DemoReply<'_>, block: ReplyBlock<'_>) -> String {
     match block {
-        Block::Reasoning(_) => reply.id("rs_"),
-        Block::Text(_) => reply.id("msg_"),
-        Block::Call(call) => reply.call_id("fc_", call),
+        ReplyBlock::Reasoning(_) => reply.id("rs_"),
+        ReplyBlock::Text(_) => reply.id("msg_"),
+        ReplyBlock::Call(call) => reply.call_id("fc_", call),
     }
 }
 
-fn item(o: &mut Object<'_>, reply: &Reply<'_>, block: Block<'_>, whole: bool) {
+fn item(o: &mut ObjectWriter<'_>, reply: &DemoReply<'_>, block: ReplyBlock<'_>, whole: bool) {
     let status = if whole { "completed" } else { "in_progress" };
     o.text("id", &id(reply, block));
     match block {
-        Block::Reasoning(text) => reasoning(o, reply, text, whole),
-        Block::Text(text) => {
+        ReplyBlock::Reasoning(text) => reasoning(o, reply, text, whole),
+        ReplyBlock::Text(text) => {
             o.text("type", "message").text("status", status);
             parts(o, "content", CONTENT.kind, text, whole);
             o.text("role", "assistant");
         }
-        Block::Call(call) => {
+        ReplyBlock::Call(call) => {
             o.text("type", "function_call").text("status", status);
             o.text("arguments", if whole { &call.arguments } else { "" });
             o.text("call_id", &reply.call_id("call_", call)).text("name", call.name);
@@ -156,7 +156,7 @@ fn item(o: &mut Object<'_>, reply: &Reply<'_>, block: Block<'_>, whole: bool) {
     }
 }
 
-fn reasoning(o: &mut Object<'_>, reply: &Reply<'_>, text: &str, whole: bool) {
+fn reasoning(o: &mut ObjectWriter<'_>, reply: &DemoReply<'_>, text: &str, whole: bool) {
     o.text("type", "reasoning");
     parts(o, "summary", SUMMARY.kind, text, whole);
     if reply.request.sealed() {
@@ -164,7 +164,7 @@ fn reasoning(o: &mut Object<'_>, reply: &Reply<'_>, text: &str, whole: bool) {
     }
 }
 
-fn parts(o: &mut Object<'_>, member: &str, kind: &str, text: &str, whole: bool) {
+fn parts(o: &mut ObjectWriter<'_>, member: &str, kind: &str, text: &str, whole: bool) {
     o.array(member, |list| {
         if whole {
             list.object(|o| part(o, kind, text));
@@ -172,7 +172,7 @@ fn parts(o: &mut Object<'_>, member: &str, kind: &str, text: &str, whole: bool) 
     });
 }
 
-fn part(o: &mut Object<'_>, kind: &str, text: &str) {
+fn part(o: &mut ObjectWriter<'_>, kind: &str, text: &str) {
     o.text("type", kind);
     if kind == CONTENT.kind {
         o.raw("annotations", "[]").raw("logprobs", "[]");
@@ -181,20 +181,20 @@ fn part(o: &mut Object<'_>, kind: &str, text: &str) {
 }
 
 /// Only the events of output text speak of probabilities.
-fn loose(o: &mut Object<'_>, names: Names) {
+fn loose(o: &mut ObjectWriter<'_>, names: PartNames) {
     if names.kind == CONTENT.kind {
         o.raw("logprobs", "[]");
     }
 }
 
 /// The response as OpenAI shows it: with what the request said, or the defaults.
-fn response(o: &mut Object<'_>, reply: &Reply<'_>, state: State<'_>) {
+fn response(o: &mut ObjectWriter<'_>, reply: &DemoReply<'_>, state: ResponsePhase<'_>) {
     let wire = &reply.request.wire;
     o.text("id", &reply.id("resp_")).text("object", "response").number("created_at", CREATED);
     progress(o, reply, state);
     o.raw("frequency_penalty", "0.0");
     match (reply.limit, &state) {
-        (true, State::Complete) => o.raw("incomplete_details", r#"{"reason":"max_output_tokens"}"#),
+        (true, ResponsePhase::Complete) => o.raw("incomplete_details", r#"{"reason":"max_output_tokens"}"#),
         _ => o.raw("incomplete_details", "null"),
     };
     o.echo("instructions", wire.instructions, "null").echo(
@@ -214,14 +214,14 @@ fn response(o: &mut Object<'_>, reply: &Reply<'_>, state: State<'_>) {
     o.echo("tool_choice", wire.tool_choice, "\"auto\"").array("tools", |list| tools(list, wire.tools));
     o.echo("top_logprobs", wire.top_logprobs, "0").echo("top_p", wire.top_p, "1.0");
     o.echo("truncation", wire.truncation, "\"disabled\"");
-    usage(o, reply.usage.filter(|_| matches!(state, State::Complete)));
+    usage(o, reply.usage.filter(|_| matches!(state, ResponsePhase::Complete)));
     o.echo("user", wire.user, "null").echo("metadata", wire.metadata, "{}");
 }
 
 /// The tools that the request offers; a function is shown with all of its members.
-fn tools(list: &mut Array<'_>, tools: Option<&RawValue>) {
-    for raw in json::read::<Vec<&RawValue>>(tools) {
-        let tool: Tool<'_> = json::read(Some(raw));
+fn tools(list: &mut ArrayWriter<'_>, tools: Option<&RawValue>) {
+    for raw in json::read_or_default::<Vec<&RawValue>>(tools) {
+        let tool: EchoedTool<'_> = json::read_or_default(Some(raw));
         if tool.kind != "function" {
             list.echo(raw);
             continue;
@@ -236,7 +236,7 @@ fn tools(list: &mut Array<'_>, tools: Option<&RawValue>) {
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Tool<'a> {
+struct EchoedTool<'a> {
     #[serde(borrow, rename = "type")]
     kind: Cow<'a, str>,
     #[serde(borrow)]
@@ -249,33 +249,33 @@ struct Tool<'a> {
     strict: Option<&'a RawValue>,
 }
 
-fn progress(o: &mut Object<'_>, reply: &Reply<'_>, state: State<'_>) {
+fn progress(o: &mut ObjectWriter<'_>, reply: &DemoReply<'_>, state: ResponsePhase<'_>) {
     let status = match state {
-        State::Begun => "in_progress",
-        State::Complete if reply.limit => "incomplete",
-        State::Complete => "completed",
-        State::Failed(_) => "failed",
+        ResponsePhase::Begun => "in_progress",
+        ResponsePhase::Complete if reply.limit => "incomplete",
+        ResponsePhase::Complete => "completed",
+        ResponsePhase::Failed(_) => "failed",
     };
     o.text("status", status).raw("background", "false");
     match state {
-        State::Complete => o.number("completed_at", CREATED),
-        State::Begun | State::Failed(_) => o.raw("completed_at", "null"),
+        ResponsePhase::Complete => o.number("completed_at", CREATED),
+        ResponsePhase::Begun | ResponsePhase::Failed(_) => o.raw("completed_at", "null"),
     };
     match state {
-        State::Failed(failure) => o.object("error", |o| failure.failed(o)),
-        State::Begun | State::Complete => o.raw("error", "null"),
+        ResponsePhase::Failed(failure) => o.object("error", |o| failure.failed(o)),
+        ResponsePhase::Begun | ResponsePhase::Complete => o.raw("error", "null"),
     };
 }
 
-fn output(o: &mut Object<'_>, reply: &Reply<'_>, state: State<'_>) {
+fn output(o: &mut ObjectWriter<'_>, reply: &DemoReply<'_>, state: ResponsePhase<'_>) {
     o.array("output", |list| {
-        for block in reply.blocks().filter(|_| matches!(state, State::Complete)) {
+        for block in reply.blocks().filter(|_| matches!(state, ResponsePhase::Complete)) {
             list.object(|o| item(o, reply, block, true));
         }
     });
 }
 
-fn usage(o: &mut Object<'_>, usage: Option<Usage>) {
+fn usage(o: &mut ObjectWriter<'_>, usage: Option<ReplyUsage>) {
     let Some(usage) = usage else {
         o.raw("usage", "null");
         return;
@@ -289,7 +289,7 @@ fn usage(o: &mut Object<'_>, usage: Option<Usage>) {
     });
 }
 
-const CONTENT: Names = Names {
+const CONTENT: PartNames = PartNames {
     kind: "output_text",
     index: "content_index",
     events: [
@@ -300,7 +300,7 @@ const CONTENT: Names = Names {
     ],
 };
 
-const SUMMARY: Names = Names {
+const SUMMARY: PartNames = PartNames {
     kind: "summary_text",
     index: "summary_index",
     events: [

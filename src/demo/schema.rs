@@ -19,7 +19,12 @@ pub(super) fn sample(schema: Option<&RawValue>) -> String {
     let root = schema.map(Schema::read).unwrap_or_default();
     let mut out = Vec::new();
     let first = root.properties.0.first().filter(|_| root.required.is_empty()).map(|(name, _)| name);
-    Sampler { root: &root, left: Cell::new(MOST_READ) }.object(&mut out, &root, first, MOST_LEVELS);
+    SchemaSampler { root: &root, left: Cell::new(MAX_SCHEMA_BYTES) }.object(
+        &mut out,
+        &root,
+        first,
+        MAX_SCHEMA_DEPTH,
+    );
     String::from_utf8(out).unwrap_or_default()
 }
 
@@ -35,7 +40,7 @@ struct Schema<'a> {
     #[serde(borrow, rename = "$ref")]
     reference: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    properties: Members<'a>,
+    properties: SchemaMembers<'a>,
     #[serde(borrow, deserialize_with = "json::loose")] // older drafts have a boolean here
     required: Vec<Cow<'a, str>>,
     #[serde(borrow, rename = "anyOf")]
@@ -45,11 +50,11 @@ struct Schema<'a> {
     #[serde(borrow, rename = "allOf")]
     all: Vec<&'a RawValue>,
     #[serde(borrow, rename = "$defs", alias = "definitions")]
-    definitions: Members<'a>,
+    definitions: SchemaMembers<'a>,
 }
 
 impl<'a> Schema<'a> {
-    /// What cannot be read asks for nothing: `true` is a schema too.
+    /// Reads a schema. One that cannot be read asks for nothing: `true` is a schema too.
     fn read(raw: &'a RawValue) -> Self {
         serde_json::from_str(raw.get()).unwrap_or_default()
     }
@@ -65,13 +70,13 @@ impl<'a> Schema<'a> {
     }
 }
 
-struct Sampler<'s> {
+struct SchemaSampler<'s> {
     root: &'s Schema<'s>,
     /// Bytes of schemas that may still be read: one that refers to itself in several places has no end.
     left: Cell<usize>,
 }
 
-impl Sampler<'_> {
+impl SchemaSampler<'_> {
     fn value(&self, out: &mut Vec<u8>, raw: &RawValue, levels: usize) {
         let Some(left) = self.left.get().checked_sub(raw.get().len()) else {
             return json::literal(out, WORD);
@@ -101,8 +106,8 @@ impl Sampler<'_> {
     fn object(&self, out: &mut Vec<u8>, schema: &Schema<'_>, extra: Option<&Cow<'_, str>>, levels: usize) {
         let wanted = if levels == 0 { &[] } else { schema.required.as_slice() };
         out.push(b'{');
-        for (at, name) in wanted.iter().take(MOST_MEMBERS).chain(extra).enumerate() {
-            if out.len() > MOST_BYTES {
+        for (at, name) in wanted.iter().take(MAX_MEMBER_COUNT).chain(extra).enumerate() {
+            if out.len() > MAX_SAMPLE_BYTES {
                 break;
             }
             out.extend_from_slice(if at > 0 { b"," } else { b"" });
@@ -129,17 +134,17 @@ fn plain(kind: &str) -> &'static str {
 
 /// The members of an object in the order they were written.
 #[derive(Default)]
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+struct SchemaMembers<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
-impl<'a> Members<'a> {
+impl<'a> SchemaMembers<'a> {
     fn find(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| *value)
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for SchemaMembers<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(InOrder).map(Members)
+        deserializer.deserialize_map(InOrder).map(SchemaMembers)
     }
 }
 
@@ -159,14 +164,14 @@ impl<'de> Visitor<'de> for InOrder {
 
 /// The text for a member that takes any.
 const WORD: &str = "demo";
-/// How deep objects are filled: a schema may refer to itself.
-const MOST_LEVELS: usize = 8;
-/// The number of members of an object that are filled.
-const MOST_MEMBERS: usize = 100;
-/// Bytes after which no more members are filled.
-const MOST_BYTES: usize = 64 << 10;
-/// Bytes of schemas that are read for one value, those that are read again counted again.
-const MOST_READ: usize = 4 << 20;
+/// The greatest depth to which objects are filled: a schema may refer to itself.
+const MAX_SCHEMA_DEPTH: usize = 8;
+/// The greatest number of members of an object that are filled.
+const MAX_MEMBER_COUNT: usize = 100;
+/// The size in bytes after which no more members are filled.
+const MAX_SAMPLE_BYTES: usize = 64 << 10;
+/// The most bytes of schemas that are read for one value; bytes that are read again count again.
+const MAX_SCHEMA_BYTES: usize = 4 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -212,7 +217,7 @@ mod tests {
             properties.join(",")
         );
         let value = of(&format!(r#"{{{object},"$defs":{{"P":{{{object}}}}}}}"#));
-        assert!(value.len() < 4 * MOST_BYTES, "{}", value.len());
+        assert!(value.len() < 4 * MAX_SAMPLE_BYTES, "{}", value.len());
         assert!(serde_json::from_str::<serde::de::IgnoredAny>(&value).is_ok());
     }
 }

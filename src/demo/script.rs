@@ -1,14 +1,14 @@
 //! What the transport plays on a connection: a head, then steps.
 //!
-//! Comes in: a status, headers and a body, and the markers that say how it is to be sent. Goes out: a
+//! Comes in: a status, headers and a body, and the directives that say how it is to be sent. Goes out: a
 //! [`Script`] that sends it, waits, falls silent or hangs up. It knows nothing of sockets.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::marker::{Fault, Markers};
-use super::tape::Tape;
+use super::directive::{Directives, InjectedFault};
+use super::event_buffer::EventBuffer;
 
 /// An answer: what to send, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,14 +17,14 @@ pub struct Script {
     pub status: u16,
     /// The headers, without `content-length` and `transfer-encoding`.
     pub headers: Vec<(&'static str, String)>,
-    /// What happens after the head, in order; after the last step the body ends as HTTP wants it.
-    pub steps: Vec<Step>,
+    /// The steps after the head, in order; after the last step the body ends as HTTP wants it.
+    pub steps: Vec<ScriptStep>,
     length: Option<usize>,
 }
 
 /// One thing the transport does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum ScriptStep {
     /// Send these bytes of the body; they are never empty.
     Send(Bytes),
     /// Say nothing for so long.
@@ -37,24 +37,24 @@ pub enum Step {
 
 impl Script {
     /// An answer of a known length; faults that name a place count its bytes.
-    pub(super) fn unary(status: u16, headers: Headers, body: Vec<u8>, markers: &Markers) -> Self {
+    pub(super) fn unary(status: u16, headers: Headers, body: Vec<u8>, directives: &Directives) -> Self {
         let length = Some(body.len());
-        let mut tape = Tape::body(body);
-        let (place, last) = ending(markers);
+        let mut buffer = EventBuffer::body(body);
+        let (place, last) = ending(directives);
         if last.is_some() {
-            tape.clip(place);
+            buffer.clip(place);
         }
-        Self { status, headers, steps: steps(tape, markers, last), length }
+        Self { status, headers, steps: steps(buffer, directives, last), length }
     }
 
     /// An answer in events; faults that name a place count the deltas of the content.
-    pub(super) fn stream(headers: Headers, mut tape: Tape, markers: &Markers) -> Self {
-        let (place, last) = ending(markers);
+    pub(super) fn stream(headers: Headers, mut buffer: EventBuffer, directives: &Directives) -> Self {
+        let (place, last) = ending(directives);
         if last.is_some() {
-            tape.keep(place);
+            buffer.keep(place);
         }
-        let tape = if markers.crlf { tape.crlf() } else { tape };
-        Self { status: 200, headers, steps: steps(tape, markers, last), length: None }
+        let buffer = if directives.crlf { buffer.crlf() } else { buffer };
+        Self { status: 200, headers, steps: steps(buffer, directives, last), length: None }
     }
 
     /// The length to declare; `None` for a stream, which goes in chunks. Where the connection is cut it is
@@ -69,7 +69,7 @@ impl Script {
     /// All that is sent.
     pub(super) fn text(&self) -> String {
         let sent = self.steps.iter().filter_map(|step| match step {
-            Step::Send(bytes) => Some(&**bytes),
+            ScriptStep::Send(bytes) => Some(&**bytes),
             _ => None,
         });
         String::from_utf8(sent.flatten().copied().collect()).unwrap()
@@ -87,22 +87,22 @@ impl Script {
 
 pub(super) type Headers = Vec<(&'static str, String)>;
 
-/// Where the bytes stop although HTTP does not end the body there, and what happens then.
-fn ending(markers: &Markers) -> (usize, Option<Step>) {
-    match markers.fault {
-        Some(Fault::Cut(place)) => (place, Some(Step::Cut)),
-        Some(Fault::Stall(place)) => (place, Some(Step::Stall)),
+/// Returns the place at which the bytes stop although HTTP does not end the body there, and the step that follows.
+fn ending(directives: &Directives) -> (usize, Option<ScriptStep>) {
+    match directives.fault {
+        Some(InjectedFault::Cut(place)) => (place, Some(ScriptStep::Cut)),
+        Some(InjectedFault::Stall(place)) => (place, Some(ScriptStep::Stall)),
         _ => (0, None),
     }
 }
 
-fn steps(tape: Tape, markers: &Markers, last: Option<Step>) -> Vec<Step> {
-    let pieces = tape.pieces(markers.chunk);
+fn steps(buffer: EventBuffer, directives: &Directives, last: Option<ScriptStep>) -> Vec<ScriptStep> {
+    let pieces = buffer.pieces(directives.chunk);
     let mut steps = Vec::with_capacity(pieces.len() + 2);
-    steps.extend(markers.wait.map(Step::Wait));
+    steps.extend(directives.wait.map(ScriptStep::Wait));
     for (at, piece) in pieces.into_iter().enumerate() {
-        steps.extend(markers.slow.filter(|_| at > 0).map(Step::Wait));
-        steps.push(Step::Send(piece));
+        steps.extend(directives.slow.filter(|_| at > 0).map(ScriptStep::Wait));
+        steps.push(ScriptStep::Send(piece));
     }
     steps.extend(last);
     steps
@@ -112,26 +112,26 @@ fn steps(tape: Tape, markers: &Markers, last: Option<Step>) -> Vec<Step> {
 mod tests {
     use super::*;
 
-    fn unary(markers: &str) -> Script {
-        Script::unary(200, Vec::new(), b"0123456789".to_vec(), &Markers::read(markers).0)
+    fn unary(directives: &str) -> Script {
+        Script::unary(200, Vec::new(), b"0123456789".to_vec(), &Directives::read(directives).0)
     }
 
-    fn send(text: &'static str) -> Step {
-        Step::Send(Bytes::from_static(text.as_bytes()))
+    fn send(text: &'static str) -> ScriptStep {
+        ScriptStep::Send(Bytes::from_static(text.as_bytes()))
     }
 
     #[test]
     fn a_cut_body_declares_its_whole_length() {
         let script = unary("[demo:cut=4]");
         assert_eq!(script.length(), Some(10));
-        assert_eq!(script.steps, [send("0123"), Step::Cut]);
-        assert_eq!(unary("[demo:stall=0]").steps, [Step::Stall]);
-        assert_eq!(unary("[demo:cut=99]").steps, [send("0123456789"), Step::Cut]);
+        assert_eq!(script.steps, [send("0123"), ScriptStep::Cut]);
+        assert_eq!(unary("[demo:stall=0]").steps, [ScriptStep::Stall]);
+        assert_eq!(unary("[demo:cut=99]").steps, [send("0123456789"), ScriptStep::Cut]);
     }
 
     #[test]
     fn waits_stand_before_and_between() {
-        let wait = |ms| Step::Wait(Duration::from_millis(ms));
+        let wait = |ms| ScriptStep::Wait(Duration::from_millis(ms));
         let script = unary("[demo:wait=5][demo:slow=1][demo:chunk=6]");
         assert_eq!(script.steps, [wait(5), send("012345"), wait(1), send("6789")]);
     }

@@ -24,5 +24,6 @@ mod wire;
 
 pub use call::context::CallContext;
 pub use gateway::Gateway;
+#[doc(hidden)]
 pub use server::probe::{Answer, Prober, Unreached, Visit, certificate_file_ends};
 pub use server::{Server, run};

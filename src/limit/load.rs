@@ -1,19 +1,20 @@
 //! The calls that go on at once, and the choice of those that are let in when there are nearly too many.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::auth::Grant;
 use crate::failure::{Failure, Kind};
 
-use super::lock::lock;
-
 /// All that is going on at the moment.
 #[derive(Debug, Default)]
-pub struct Load(Mutex<State>);
+pub struct Load(Mutex<LoadState>);
 
+/// The sums behind a [`Load`].
 #[derive(Debug, Default)]
-struct State {
+struct LoadState {
     total: Weight,
     /// Only keys that have calls.
     keys: HashMap<String, Weight>,
@@ -41,7 +42,7 @@ pub enum Shed {
 
 /// A call's place. It is free again when this is dropped.
 #[derive(Debug)]
-pub struct Slot {
+pub struct CallSlot {
     load: Arc<Load>,
     key: Grant,
     bounds: Weight,
@@ -53,32 +54,32 @@ impl Load {
     ///
     /// # Errors
     /// Fails with the reason for which it may not.
-    pub fn enter(self: &Arc<Self>, key: &Grant, bounds: Weight) -> Result<Slot, Shed> {
+    pub fn enter(self: &Arc<Self>, key: &Grant, bounds: Weight) -> Result<CallSlot, Shed> {
         self.add(key, bounds, Weight { calls: 1, bytes: 0 })?;
-        Ok(Slot { load: Arc::clone(self), key: Arc::clone(key), bounds, bytes: 0 })
+        Ok(CallSlot { load: Arc::clone(self), key: Arc::clone(key), bounds, bytes: 0 })
     }
 
     /// Everything that goes on.
     #[must_use]
     pub fn total(&self) -> Weight {
-        lock(&self.0).total
+        self.0.lock().total
     }
 
     /// Everything that goes on for one key.
     #[must_use]
-    pub fn of(&self, key: &str) -> Weight {
-        lock(&self.0).keys.get(key).copied().unwrap_or_default()
+    pub fn of_key(&self, key: &str) -> Weight {
+        self.0.lock().keys.get(key).copied().unwrap_or_default()
     }
 
     /// Whether nearly as much goes on as may.
     #[must_use]
     pub fn is_near(&self, bounds: Weight) -> bool {
         let total = self.total();
-        total.calls >= most(bounds.calls) || total.bytes >= most(bounds.bytes)
+        total.calls >= nine_tenths(bounds.calls) || total.bytes >= nine_tenths(bounds.bytes)
     }
 
     fn add(&self, key: &Grant, bounds: Weight, more: Weight) -> Result<(), Shed> {
-        let mut state = lock(&self.0);
+        let mut state = self.0.lock();
         let (total, own) = state.with(key, bounds, more)?;
         state.total = total;
         match state.keys.get_mut(&key.id) {
@@ -93,7 +94,7 @@ impl Load {
     }
 
     fn change(&self, key: &Grant, more: Weight, less: Weight) {
-        let mut state = lock(&self.0);
+        let mut state = self.0.lock();
         state.total = state.total.plus(more).minus(less);
         let Some(weight) = state.keys.get_mut(&key.id) else { return };
         *weight = weight.plus(more).minus(less);
@@ -103,7 +104,7 @@ impl Load {
     }
 }
 
-impl State {
+impl LoadState {
     /// All and the key's own, with more: if that may be.
     fn with(&self, key: &Grant, bounds: Weight, more: Weight) -> Result<(Weight, Weight), Shed> {
         let known = self.keys.get(&key.id);
@@ -119,14 +120,14 @@ impl State {
     }
 }
 
-impl Slot {
+impl CallSlot {
     /// Checks whether the call could hold so many bytes more at this moment.
     ///
     /// # Errors
     /// Fails with the reason for which it may not.
     pub fn has_room(&self, bytes: usize) -> Result<(), Shed> {
         let more = Weight { calls: 0, bytes };
-        lock(&self.load.0).with(&self.key, self.bounds, more).map(|_| ())
+        self.load.0.lock().with(&self.key, self.bounds, more).map(|_| ())
     }
 
     /// Holds bytes of the call's request besides those that it holds already.
@@ -160,7 +161,7 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
+impl Drop for CallSlot {
     fn drop(&mut self) {
         self.load.remove(&self.key, Weight { calls: 1, bytes: self.bytes });
     }
@@ -202,11 +203,11 @@ fn fits(total: usize, own: usize, bound: usize, others: usize, full: Shed) -> Re
         return Err(full);
     }
     let share = bound / (others + 2);
-    if total > most(bound) && own > share.max(1) { Err(Shed::Share) } else { Ok(()) }
+    if total > nine_tenths(bound) && own > share.max(1) { Err(Shed::Share) } else { Ok(()) }
 }
 
-/// Nine tenths.
-fn most(bound: usize) -> usize {
+/// Nine tenths of a bound, rounded up.
+fn nine_tenths(bound: usize) -> usize {
     bound - bound / 10
 }
 
@@ -226,7 +227,7 @@ mod tests {
         let (load, loud, quiet) = (Arc::new(Load::default()), key("loud"), key("quiet"));
         let mut held: Vec<_> = (0..18).map(|_| load.enter(&loud, BOUNDS).unwrap()).collect();
         assert!(load.is_near(BOUNDS));
-        assert_eq!((load.of("loud").calls, load.of("quiet").calls), (18, 0));
+        assert_eq!((load.of_key("loud").calls, load.of_key("quiet").calls), (18, 0));
         assert_eq!(load.enter(&loud, BOUNDS).unwrap_err(), Shed::Share);
         held.push(load.enter(&quiet, BOUNDS).unwrap());
         held.push(load.enter(&quiet, BOUNDS).unwrap());
@@ -236,7 +237,7 @@ mod tests {
         assert!(load.enter(&quiet, BOUNDS).is_ok());
         held.clear();
         assert_eq!(load.total(), Weight::default());
-        assert!(lock(&load.0).keys.is_empty());
+        assert!(load.0.lock().keys.is_empty());
     }
 
     #[test]
@@ -254,9 +255,9 @@ mod tests {
         first.hold(300).unwrap();
         assert_eq!(first.fit(901), Err(Shed::Memory));
         first.fit(200).unwrap();
-        assert_eq!((load.total().bytes, load.of("loud").bytes), (300, 200));
+        assert_eq!((load.total().bytes, load.of_key("loud").bytes), (300, 200));
         first.keep(950);
-        assert_eq!((load.total().bytes, load.of("loud").bytes), (1050, 950));
+        assert_eq!((load.total().bytes, load.of_key("loud").bytes), (1050, 950));
         drop(first);
         assert_eq!(load.total(), Weight { calls: 1, bytes: 100 });
         second.hold(600).unwrap();

@@ -4,20 +4,20 @@
 //! reserved at first and made good at the end. What it was short of is a debt, which later calls wait for.
 
 mod load;
-mod lock;
 mod window;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
-use crate::auth::{Key, Rate};
-use crate::failure::{Failure, Kind as Wrong};
+use parking_lot::Mutex;
 
-use lock::lock;
-use window::{Kind, Window};
+use crate::auth::{Key, RateLimits};
+use crate::failure::{Failure, Kind};
 
-pub use load::{Load, Shed, Slot, Weight};
+use window::{Counted, Window};
+
+pub use load::{CallSlot, Load, Shed, Weight};
 
 /// The windows of all keys that have been used.
 #[derive(Debug)]
@@ -30,16 +30,16 @@ pub struct Limiter {
 #[derive(Debug)]
 pub struct Ticket {
     window: Arc<Mutex<Window>>,
-    rate: Rate,
+    rate: RateLimits,
     start: Instant,
     /// Tokens, and when they were reserved.
     reserved: Option<(u64, u64)>,
-    standing: Standing,
+    status: RateLimitStatus,
 }
 
 /// The state of a key's limits, for its client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct RateLimitStatus {
     /// Requests per minute, if they are limited.
     pub requests: Option<Share>,
     /// Tokens per minute, if they are limited.
@@ -48,7 +48,7 @@ pub struct Standing {
 
 /// The usage of the last minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Used {
+pub struct MinuteUsage {
     /// Requests.
     pub requests: u64,
     /// Tokens, those that are reserved among them; 0 where they are not limited, and so not counted.
@@ -77,31 +77,36 @@ impl Limiter {
     ///
     /// # Errors
     /// 429 when the key has used up its requests; how it stands, beside.
-    pub fn admit(&self, key: &Key) -> Result<Ticket, (Failure, Standing)> {
+    pub fn admit(&self, key: &Key) -> Result<Ticket, (Failure, RateLimitStatus)> {
         let window = self.window(&key.id);
         let mut ticket = Ticket {
             window,
             rate: key.rights.rate,
             start: self.start,
             reserved: None,
-            standing: Standing::default(),
+            status: RateLimitStatus::default(),
         };
         match ticket.count() {
             Ok(()) => Ok(ticket),
-            Err(failure) => Err((failure, ticket.standing)),
+            Err(failure) => Err((failure, ticket.status)),
         }
     }
 
     /// The usage of a key in the last minute.
     #[must_use]
-    pub fn used(&self, key: &str) -> Used {
-        let Some(window) = lock(&self.windows).get(key).map(Arc::clone) else { return Used::default() };
-        let (mut window, now) = (lock(&window), now(self.start));
-        Used { requests: window.used(Kind::Requests, now), tokens: window.used(Kind::Tokens, now) }
+    pub fn used(&self, key: &str) -> MinuteUsage {
+        let Some(window) = self.windows.lock().get(key).map(Arc::clone) else {
+            return MinuteUsage::default();
+        };
+        let (mut window, now) = (window.lock(), now(self.start));
+        MinuteUsage {
+            requests: window.used(Counted::Requests, now),
+            tokens: window.used(Counted::Tokens, now),
+        }
     }
 
     fn window(&self, key: &str) -> Arc<Mutex<Window>> {
-        let mut windows = lock(&self.windows);
+        let mut windows = self.windows.lock();
         if let Some(window) = windows.get(key) {
             return Arc::clone(window);
         }
@@ -118,18 +123,18 @@ impl Default for Limiter {
 impl Ticket {
     fn count(&mut self) -> Result<(), Failure> {
         let now = self.now();
-        let mut window = lock(&self.window);
+        let mut window = self.window.lock();
         let refused = match self.rate.rpm.map(u64::from) {
-            Some(limit) if window.used(Kind::Requests, now) >= limit => {
-                let wait = window.wait(Kind::Requests, limit.saturating_sub(1), now);
+            Some(limit) if window.used(Counted::Requests, now) >= limit => {
+                let wait = window.wait(Counted::Requests, limit.saturating_sub(1), now);
                 Some(exceeded(limit, "requests", wait))
             }
             _ => {
-                window.add(Kind::Requests, 1, now);
+                window.add(Counted::Requests, 1, now);
                 None
             }
         };
-        self.standing = Standing::read(&mut window, self.rate, now);
+        self.status = RateLimitStatus::read(&mut window, self.rate, now);
         refused.map_or(Ok(()), Err)
     }
 
@@ -140,16 +145,16 @@ impl Ticket {
     pub fn reserve(&mut self, tokens: u64) -> Result<(), Failure> {
         let Some(limit) = self.rate.tpm.map(u64::from) else { return Ok(()) };
         let (now, tokens) = (self.now(), tokens.min(limit));
-        let mut window = lock(&self.window);
-        let refused = if window.used(Kind::Tokens, now) + tokens > limit {
-            let wait = window.wait(Kind::Tokens, limit - tokens, now);
+        let mut window = self.window.lock();
+        let refused = if window.used(Counted::Tokens, now) + tokens > limit {
+            let wait = window.wait(Counted::Tokens, limit - tokens, now);
             Some(exceeded(limit, "tokens", wait))
         } else {
-            window.add(Kind::Tokens, tokens, now);
+            window.add(Counted::Tokens, tokens, now);
             self.reserved = Some((tokens, now));
             None
         };
-        self.standing = Standing::read(&mut window, self.rate, now);
+        self.status = RateLimitStatus::read(&mut window, self.rate, now);
         refused.map_or(Ok(()), Err)
     }
 
@@ -157,17 +162,17 @@ impl Ticket {
     pub fn settle(&mut self, tokens: u64) {
         let Some((reserved, added)) = self.reserved.take() else { return };
         let now = self.now();
-        let mut window = lock(&self.window);
+        let mut window = self.window.lock();
         match tokens.checked_sub(reserved) {
-            Some(short) => window.add(Kind::Tokens, short, now),
+            Some(short) => window.add(Counted::Tokens, short, now),
             None => window.take_back(reserved - tokens, added, now),
         }
     }
 
     /// The state of the key's limits when the call was admitted.
     #[must_use]
-    pub fn standing(&self) -> Standing {
-        self.standing
+    pub fn status(&self) -> RateLimitStatus {
+        self.status
     }
 
     fn now(&self) -> u64 {
@@ -181,14 +186,14 @@ impl Drop for Ticket {
     }
 }
 
-impl Standing {
-    fn read(window: &mut Window, rate: Rate, now: u64) -> Self {
+impl RateLimitStatus {
+    fn read(window: &mut Window, rate: RateLimits, now: u64) -> Self {
         let mut share = |kind, limit: Option<u32>| {
             let limit = u64::from(limit?);
             let remaining = limit.saturating_sub(window.used(kind, now));
             Some(Share { limit, remaining, reset: window.wait(kind, 0, now) })
         };
-        Self { requests: share(Kind::Requests, rate.rpm), tokens: share(Kind::Tokens, rate.tpm) }
+        Self { requests: share(Counted::Requests, rate.rpm), tokens: share(Counted::Tokens, rate.tpm) }
     }
 }
 
@@ -200,7 +205,7 @@ fn now(start: Instant) -> u64 {
 /// The documented words.
 fn exceeded(limit: u64, what: &str, wait: u64) -> Failure {
     let message = format!("Rate limit exceeded: max {limit} {what} per minute.");
-    Failure::new(Wrong::RateLimited, message).with_retry_after(wait.max(1))
+    Failure::new(Kind::RateLimited, message).with_retry_after(wait.max(1))
 }
 
 #[cfg(test)]
@@ -209,7 +214,7 @@ mod tests {
     use crate::auth::Rights;
 
     fn key(id: &str, rpm: Option<u32>, tpm: Option<u32>) -> Key {
-        let rights = Rights { rate: Rate { rpm, tpm }, ..Rights::default() };
+        let rights = Rights { rate: RateLimits { rpm, tpm }, ..Rights::default() };
         Key { rights, ..Key::sample(id, "a") }
     }
 
@@ -218,14 +223,14 @@ mod tests {
         let limiter = Limiter::new();
         let (noisy, quiet) = (key("noisy", Some(2), None), key("quiet", Some(2), None));
         for remaining in [1, 0] {
-            let standing = limiter.admit(&noisy).unwrap().standing();
-            assert_eq!(standing.requests.map(|share| share.remaining), Some(remaining));
-            assert_eq!(standing.tokens, None);
+            let status = limiter.admit(&noisy).unwrap().status();
+            assert_eq!(status.requests.map(|share| share.remaining), Some(remaining));
+            assert_eq!(status.tokens, None);
         }
-        let (failure, standing) = limiter.admit(&noisy).unwrap_err();
+        let (failure, status) = limiter.admit(&noisy).unwrap_err();
         assert_eq!(failure.message(), "Rate limit exceeded: max 2 requests per minute.");
         assert!((60..=61).contains(&failure.retry_after().unwrap()));
-        assert_eq!(standing.requests.map(|share| share.remaining), Some(0));
+        assert_eq!(status.requests.map(|share| share.remaining), Some(0));
         assert!(limiter.admit(&quiet).is_ok());
         assert!((0..100).all(|_| limiter.admit(&key("free", None, None)).is_ok()));
     }
@@ -234,7 +239,7 @@ mod tests {
     fn tokens_are_reserved_and_made_good() {
         let limiter = Limiter::new();
         let key = key("k", None, Some(100));
-        let remaining = || limiter.admit(&key).unwrap().standing().tokens.unwrap().remaining;
+        let remaining = || limiter.admit(&key).unwrap().status().tokens.unwrap().remaining;
         let mut first = limiter.admit(&key).unwrap();
         first.reserve(60).unwrap();
         let mut second = limiter.admit(&key).unwrap();
@@ -242,8 +247,8 @@ mod tests {
         assert_eq!(failure.message(), "Rate limit exceeded: max 100 tokens per minute.");
         first.settle(10);
         assert_eq!(remaining(), 90);
-        assert_eq!(limiter.used("k"), Used { requests: 3, tokens: 10 });
-        assert_eq!(limiter.used("other"), Used::default());
+        assert_eq!(limiter.used("k"), MinuteUsage { requests: 3, tokens: 10 });
+        assert_eq!(limiter.used("other"), MinuteUsage::default());
         second.reserve(60).unwrap();
         // What it used beyond its reservation is a debt.
         second.settle(200);

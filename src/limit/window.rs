@@ -6,7 +6,7 @@
 /// The usage of one key in the last minute. Times are seconds since some start.
 #[derive(Debug)]
 pub(super) struct Window {
-    seconds: [Second; SECONDS],
+    seconds: [Second; SECONDS_COUNT],
     requests: u64,
     tokens: u64,
 }
@@ -19,40 +19,40 @@ struct Second {
     tokens: u64,
 }
 
-/// The kinds of counts.
+/// The quantities that a window counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum Counted {
     Requests,
     Tokens,
 }
 
 impl Default for Window {
     fn default() -> Self {
-        Self { seconds: [Second::default(); SECONDS], requests: 0, tokens: 0 }
+        Self { seconds: [Second::default(); SECONDS_COUNT], requests: 0, tokens: 0 }
     }
 }
 
 impl Window {
     /// The usage of the minute before `now`.
-    pub(super) fn used(&mut self, kind: Kind, now: u64) -> u64 {
+    pub(super) fn used(&mut self, kind: Counted, now: u64) -> u64 {
         self.expire(now);
         match kind {
-            Kind::Requests => self.requests,
-            Kind::Tokens => self.tokens,
+            Counted::Requests => self.requests,
+            Counted::Tokens => self.tokens,
         }
     }
 
     /// Adds to what is used.
-    pub(super) fn add(&mut self, kind: Kind, count: u64, now: u64) {
+    pub(super) fn add(&mut self, kind: Counted, count: u64, now: u64) {
         self.expire(now);
         let second = self.second(now);
         second.at = now;
         match kind {
-            Kind::Requests => {
+            Counted::Requests => {
                 second.requests += count;
                 self.requests += count;
             }
-            Kind::Tokens => {
+            Counted::Tokens => {
                 second.tokens += count;
                 self.tokens += count;
             }
@@ -71,7 +71,7 @@ impl Window {
     }
 
     /// Seconds until so much has left the window that at most `rest` is used.
-    pub(super) fn wait(&mut self, kind: Kind, rest: u64, now: u64) -> u64 {
+    pub(super) fn wait(&mut self, kind: Counted, rest: u64, now: u64) -> u64 {
         let mut used = self.used(kind, now);
         let mut seconds = self.seconds;
         seconds.sort_by_key(|second| second.at);
@@ -82,7 +82,7 @@ impl Window {
             }
             used -= part;
             if used <= rest {
-                return (second.at + LENGTH).saturating_sub(now);
+                return (second.at + WINDOW_SECONDS).saturating_sub(now);
             }
         }
         0
@@ -90,7 +90,7 @@ impl Window {
 
     fn expire(&mut self, now: u64) {
         for second in &mut self.seconds {
-            if second.at + LENGTH <= now && (second.requests > 0 || second.tokens > 0) {
+            if second.at + WINDOW_SECONDS <= now && (second.requests > 0 || second.tokens > 0) {
                 self.requests -= second.requests;
                 self.tokens -= second.tokens;
                 *second = Second::default();
@@ -99,25 +99,25 @@ impl Window {
     }
 
     fn second(&mut self, at: u64) -> &mut Second {
-        let place = usize::try_from(at % LENGTH).unwrap_or_default();
+        let place = usize::try_from(at % WINDOW_SECONDS).unwrap_or_default();
         &mut self.seconds[place]
     }
 }
 
 impl Second {
-    fn of(&self, kind: Kind) -> u64 {
+    fn of(&self, kind: Counted) -> u64 {
         match kind {
-            Kind::Requests => self.requests,
-            Kind::Tokens => self.tokens,
+            Counted::Requests => self.requests,
+            Counted::Tokens => self.tokens,
         }
     }
 }
 
 /// Seconds that are kept: the running one, and those before it that may share a minute with it.
-const SECONDS: usize = 61;
+const SECONDS_COUNT: usize = 61;
 
 /// Seconds until what was used in one second no longer counts: a minute after its end.
-const LENGTH: u64 = SECONDS as u64;
+const WINDOW_SECONDS: u64 = SECONDS_COUNT as u64;
 
 #[cfg(test)]
 mod tests {
@@ -128,29 +128,29 @@ mod tests {
     #[test]
     fn a_request_counts_for_a_minute() {
         let mut window = Window::default();
-        window.add(Kind::Requests, 1, 100);
-        assert_eq!((window.used(Kind::Requests, 160), window.used(Kind::Requests, 161)), (1, 0));
+        window.add(Counted::Requests, 1, 100);
+        assert_eq!((window.used(Counted::Requests, 160), window.used(Counted::Requests, 161)), (1, 0));
     }
 
     #[test]
     fn the_wait_is_as_long_as_it_has_to_be() {
         let mut window = Window::default();
         for (tokens, at) in [(50, 10), (30, 20), (20, 30)] {
-            window.add(Kind::Tokens, tokens, at);
+            window.add(Counted::Tokens, tokens, at);
         }
-        let mut wait = |rest| window.wait(Kind::Tokens, rest, 40);
+        let mut wait = |rest| window.wait(Counted::Tokens, rest, 40);
         assert_eq!([wait(100), wait(99), wait(50), wait(49), wait(0)], [0, 31, 31, 41, 51]);
     }
 
     #[test]
     fn tokens_are_taken_back_where_they_were_added() {
         let mut window = Window::default();
-        window.add(Kind::Tokens, 50, 10);
-        window.add(Kind::Tokens, 50, 20);
+        window.add(Counted::Tokens, 50, 10);
+        window.add(Counted::Tokens, 50, 20);
         window.take_back(40, 10, 30);
-        assert_eq!(window.used(Kind::Tokens, 30), 60);
+        assert_eq!(window.used(Counted::Tokens, 30), 60);
         window.take_back(50, 20, 90);
-        assert_eq!(window.used(Kind::Tokens, 90), 0);
+        assert_eq!(window.used(Counted::Tokens, 90), 0);
     }
 
     proptest! {
@@ -159,16 +159,16 @@ mod tests {
             let (mut window, mut now, mut admitted) = (Window::default(), 1_000, Vec::new());
             for step in steps {
                 now += step;
-                if window.used(Kind::Requests, now) < 5 {
-                    window.add(Kind::Requests, 1, now);
+                if window.used(Counted::Requests, now) < 5 {
+                    window.add(Counted::Requests, 1, now);
                     admitted.push(now);
                 } else {
-                    let wait = window.wait(Kind::Requests, 4, now);
-                    prop_assert!((1..=LENGTH).contains(&wait));
+                    let wait = window.wait(Counted::Requests, 4, now);
+                    prop_assert!((1..=WINDOW_SECONDS).contains(&wait));
                     // Not too early, and not a second too late.
-                    prop_assert!(window.used(Kind::Requests, now + wait - 1) >= 5 || wait == 0);
+                    prop_assert!(window.used(Counted::Requests, now + wait - 1) >= 5 || wait == 0);
                     now += wait;
-                    prop_assert!(window.used(Kind::Requests, now) < 5);
+                    prop_assert!(window.used(Counted::Requests, now) < 5);
                 }
             }
             for start in &admitted {

@@ -26,12 +26,12 @@ pub struct Audit {
     /// beyond that, or more than can be believed.
     pub capped: u64,
     /// Contradictions: none, in books that are right.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<AuditFinding>,
 }
 
 /// Something that does not add up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub struct AuditFinding {
     /// The rule.
     pub rule: &'static str,
     /// The account, key or call.
@@ -41,7 +41,7 @@ pub struct Finding {
 /// The progress of an audit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Step {
+pub struct AuditStep {
     /// The number of the rule that is checked now, from 1 on.
     pub rule: usize,
     /// The number of rules.
@@ -52,7 +52,7 @@ pub struct Step {
 
 /// Audits the books as they are at one moment, whoever writes to them meanwhile. Tells `say` its progress from time to
 /// time.
-pub(super) fn run(connection: &mut Connection, say: &mut dyn FnMut(Step)) -> rusqlite::Result<Audit> {
+pub(super) fn run(connection: &mut Connection, say: &mut dyn FnMut(AuditStep)) -> rusqlite::Result<Audit> {
     let snapshot = connection.transaction()?;
     let count = |sql: &str| snapshot.query_row(sql, [], |row| row.get(0)).map(i64::unsigned_abs);
     let mut audit = Audit {
@@ -65,17 +65,17 @@ pub(super) fn run(connection: &mut Connection, say: &mut dyn FnMut(Step)) -> rus
     };
     let rules = RULES.len() + 1;
     for (n, &(rule, sql)) in (1..).zip(RULES) {
-        say(Step { rule: n, rules, calls: 0 });
+        say(AuditStep { rule: n, rules, calls: 0 });
         let mut query = snapshot.prepare(sql)?;
         if let Some(index) = query.parameter_index(":count_bits")? {
             query.raw_bind_parameter(index, COUNT_BITS)?;
         }
         let mut subjects = query.raw_query();
         while let Some(subject) = subjects.next()? {
-            audit.findings.push(Finding { rule, subject: subject.get(0)? });
+            audit.findings.push(AuditFinding { rule, subject: subject.get(0)? });
         }
     }
-    let mut say = |calls| say(Step { rule: rules, rules, calls });
+    let mut say = |calls| say(AuditStep { rule: rules, rules, calls });
     prices_are_right(&snapshot, &mut audit.findings, &mut say)?;
     Ok(audit)
 }
@@ -83,7 +83,7 @@ pub(super) fn run(connection: &mut Connection, say: &mut dyn FnMut(Step)) -> rus
 /// Checks that every call is charged by the prices that held for it.
 fn prices_are_right(
     connection: &Connection,
-    findings: &mut Vec<Finding>,
+    findings: &mut Vec<AuditFinding>,
     say: &mut dyn FnMut(u64),
 ) -> rusqlite::Result<()> {
     let mut seen = 0;
@@ -107,7 +107,7 @@ fn prices_are_right(
         let own = if elsewhere { Amount::ZERO } else { prices.cost(&usage(charge)?) };
         if own.checked_add(others).unwrap_or(Amount::MAX).min(held) != amount {
             let subject = charge.get::<_, i64>(13)?.to_string();
-            findings.push(Finding { rule: "a charge is what its tokens cost", subject });
+            findings.push(AuditFinding { rule: "a charge is what its tokens cost", subject });
         }
     }
     Ok(())
@@ -116,7 +116,7 @@ fn prices_are_right(
 /// Reads the price lists by their versions, without those that cannot be read.
 fn price_lists(
     connection: &Connection,
-    findings: &mut Vec<Finding>,
+    findings: &mut Vec<AuditFinding>,
 ) -> rusqlite::Result<HashMap<i64, Prices>> {
     let mut lists = HashMap::new();
     let mut versions = connection.prepare("SELECT version, tiers FROM prices")?;
@@ -126,7 +126,7 @@ fn price_lists(
         match serde_json::from_str(&tiers) {
             Ok(prices) => drop(lists.insert(number, prices)),
             Err(_) => {
-                findings.push(Finding { rule: "a price list can be read", subject: number.to_string() });
+                findings.push(AuditFinding { rule: "a price list can be read", subject: number.to_string() });
             }
         }
     }

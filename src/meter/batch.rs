@@ -14,11 +14,12 @@ use crate::money::Amount;
 
 use super::books::Wallet;
 use super::invariant::{Invariant, difference, sum, violated};
-use super::journal::{Hold, Record};
+use super::journal::{Hold, JournalRecord};
 use super::price::Prices;
-use super::report::{self, Report, Tally};
+use super::report::{self, Tally, UsageReport};
 use super::types::{
-    BalanceSelector, BillingKey, CallId, End, Lease, OpenHold, PriceTerms, Refusal, Request, UnusedLease,
+    BalanceSelector, BillingKey, CallEnd, CallId, HoldRefusal, HoldRequest, Lease, OpenHold, PriceTerms,
+    UnusedLease,
 };
 
 /// An open transaction about the calls of one epoch.
@@ -29,7 +30,7 @@ pub(super) struct Batch<'t> {
     /// Holds that are not in the store yet.
     open: HashMap<CallId, OpenHold>,
     /// By key.
-    sums: HashMap<Arc<str>, Sums>,
+    sums: HashMap<Arc<str>, KeySums>,
     prices: HashMap<Prices, i64>,
     /// Keys that got a lease, and the largest lease for one call.
     lent: HashMap<Arc<str>, (Grant, Amount)>,
@@ -37,23 +38,23 @@ pub(super) struct Batch<'t> {
 
 /// Replies to the waiting callers, in the order of their requests.
 #[derive(Debug, Default)]
-pub(super) struct Answers {
-    pub(super) leases: Vec<Result<Lease, Refusal>>,
+pub(super) struct BatchAnswers {
+    pub(super) leases: Vec<Result<Lease, HoldRefusal>>,
     pub(super) wallets: Vec<Option<Wallet>>,
-    pub(super) reports: Vec<Report>,
+    pub(super) reports: Vec<UsageReport>,
     /// Leases for later calls.
     pub(super) more: Vec<UnusedLease>,
 }
 
 /// The sums of one key's calls.
-struct Sums {
+struct KeySums {
     account: Arc<str>,
     tally: Tally,
     /// The part of the cost beyond the holds.
     excess: Amount,
 }
 
-impl Sums {
+impl KeySums {
     fn of(account: &str) -> Self {
         Self { account: account.into(), tally: Tally::default(), excess: Amount::ZERO }
     }
@@ -76,9 +77,9 @@ impl<'t> Batch<'t> {
     /// spare money out of leased balances.
     pub(super) fn lease(
         &mut self,
-        request: &Request,
+        request: &HoldRequest,
         mut empty: impl FnMut(BalanceSelector<'_>) -> Vec<UnusedLease>,
-    ) -> rusqlite::Result<Result<Lease, Refusal>> {
+    ) -> rusqlite::Result<Result<Lease, HoldRefusal>> {
         let Key { id, account, .. } = &*request.grant;
         self.post()?;
         self.give_back(&empty(BalanceSelector::Key(id)))?;
@@ -91,7 +92,7 @@ impl<'t> Batch<'t> {
             Ok(amount) => amount,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let Some(terms) = self.terms(request)? else { return Ok(Err(Refusal::Store)) };
+        let Some(terms) = self.terms(request)? else { return Ok(Err(HoldRefusal::Store)) };
         let billing = &terms.billing;
         self.lend(&billing.account, &billing.key, amount.nano().cast_signed())?;
         let grant = || (Arc::clone(&request.grant), amount);
@@ -109,19 +110,19 @@ impl<'t> Batch<'t> {
     /// more than its hold.
     pub(super) fn record(
         &mut self,
-        record: &Record,
+        record: &JournalRecord,
         empty: impl FnMut(BalanceSelector<'_>) -> Vec<UnusedLease>,
     ) -> rusqlite::Result<()> {
         match record {
-            Record::Hold(call, hold) => self.find(*call, hold),
-            Record::Mark(call, delivered) => self.mark(*call, *delivered),
-            Record::End(call, end) => self.end(*call, end, empty),
+            JournalRecord::Hold(call, hold) => self.find(*call, hold),
+            JournalRecord::Mark(call, delivered) => self.mark(*call, *delivered),
+            JournalRecord::End(call, end) => self.end(*call, end, empty),
         }
     }
 
     /// Counts a call that cost nothing.
     pub(super) fn count(&mut self, key: &Key, tally: &Tally) {
-        let sums = || Sums::of(&key.account);
+        let sums = || KeySums::of(&key.account);
         self.sums.entry(key.id.as_str().into()).or_insert_with(sums).tally.add(tally);
     }
 
@@ -132,7 +133,7 @@ impl<'t> Batch<'t> {
     }
 
     /// Reads the usage of an account.
-    pub(super) fn report(&mut self, account: &str) -> rusqlite::Result<Report> {
+    pub(super) fn report(&mut self, account: &str) -> rusqlite::Result<UsageReport> {
         self.post()?;
         report::read(self.transaction, account, None, self.now)
     }
@@ -203,13 +204,13 @@ impl<'t> Batch<'t> {
         Ok(wallet.map(|wallet| Funds { wallet, limit, spending: spending.unwrap_or_default() }))
     }
 
-    fn affordable(&self, request: &Request) -> rusqlite::Result<Result<Amount, Refusal>> {
-        let funds = self.funds(&request.grant)?.ok_or(Refusal::NoWallet);
+    fn affordable(&self, request: &HoldRequest) -> rusqlite::Result<Result<Amount, HoldRefusal>> {
+        let funds = self.funds(&request.grant)?.ok_or(HoldRefusal::NoWallet);
         Ok(funds.and_then(|funds| funds.affordable(request)))
     }
 
     /// Returns the price terms of a request, or `None` if it has no prices, or the store cannot hold them.
-    fn terms(&mut self, request: &Request) -> rusqlite::Result<Option<PriceTerms>> {
+    fn terms(&mut self, request: &HoldRequest) -> rusqlite::Result<Option<PriceTerms>> {
         let versions = request.prices.iter().map(|prices| self.price(prices));
         let Some(versions) = versions.collect::<rusqlite::Result<Option<Vec<_>>>>()? else { return Ok(None) };
         let Some(&price) = versions.first() else {
@@ -270,7 +271,7 @@ impl<'t> Batch<'t> {
     fn end(
         &mut self,
         call: CallId,
-        end: &End,
+        end: &CallEnd,
         empty: impl FnMut(BalanceSelector<'_>) -> Vec<UnusedLease>,
     ) -> rusqlite::Result<()> {
         let hold = match self.open.remove(&call) {
@@ -293,7 +294,7 @@ impl<'t> Batch<'t> {
         let charge = end.charge.min(held);
         self.write_charge(&hold, end, (held, excess, charge))?;
         let BillingKey { account, key, .. } = &*hold.billing;
-        let sums = self.sums.entry(Arc::clone(key)).or_insert_with(|| Sums::of(account));
+        let sums = self.sums.entry(Arc::clone(key)).or_insert_with(|| KeySums::of(account));
         sums.tally.add(&Tally::of(&end.usage, charge, end.whole));
         sums.excess = sum(sums.excess, excess);
         Ok(())
@@ -329,7 +330,7 @@ impl<'t> Batch<'t> {
     fn write_charge(
         &self,
         hold: &OpenHold,
-        end: &End,
+        end: &CallEnd,
         (held, excess, charge): (Amount, Amount, Amount),
     ) -> rusqlite::Result<()> {
         let usage = &end.usage;
@@ -372,7 +373,7 @@ impl<'t> Batch<'t> {
         for hold in std::mem::take(&mut self.open).into_values() {
             self.write_hold(&hold)?;
         }
-        for (key, Sums { account, tally, excess }) in std::mem::take(&mut self.sums) {
+        for (key, KeySums { account, tally, excess }) in std::mem::take(&mut self.sums) {
             self.write_usage(&account, &key, &tally)?;
             if tally.cost == Amount::ZERO {
                 continue;
@@ -480,24 +481,24 @@ impl Funds {
     }
 
     /// Returns the amount to set aside: what the call wants, or all that there is if that is enough for the least.
-    fn affordable(&self, request: &Request) -> Result<Amount, Refusal> {
-        let Request { wanted, least, .. } = *request;
+    fn affordable(&self, request: &HoldRequest) -> Result<Amount, HoldRefusal> {
+        let HoldRequest { wanted, least, .. } = *request;
         let (balance, _) = self.wallet;
-        let free = self.free().ok_or(Refusal::Store)?;
+        let free = self.free().ok_or(HoldRefusal::Store)?;
         if free < least {
             return Err(if balance >= least {
-                Refusal::InFlight(balance)
+                HoldRefusal::InFlight(balance)
             } else {
-                Refusal::Balance(balance)
+                HoldRefusal::Balance(balance)
             });
         }
         if let Some(limit) = self.limit
             && self.room() < least
         {
             return Err(if self.unspent() >= least {
-                Refusal::InFlight(balance)
+                HoldRefusal::InFlight(balance)
             } else {
-                Refusal::Limit(limit)
+                HoldRefusal::Limit(limit)
             });
         }
         Ok(wanted.min(free).min(self.room()))

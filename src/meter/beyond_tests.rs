@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::tests::{ACCOUNT, audited, grant, killed, prices, recovered, runtime, tokens, usd, used};
 use super::*;
-use crate::canon::{Inner, Rate, Rates, Usage};
+use crate::canon::{InnerUsage, Rate, Rates, Usage};
 use crate::money::Amount;
 
 /// Opens a call that may cost `dollars`.
@@ -140,13 +140,13 @@ fn what_the_provider_did_besides_is_on_the_bill_at_its_own_price() {
     let folder = tempfile::tempdir().unwrap();
     let grant = grant(folder.path(), Some("100"), None);
     let ledger = Ledger::open(folder.path()).unwrap();
-    let part = |model: Option<&str>, input, output| Inner {
+    let part = |model: Option<&str>, input, output| InnerUsage {
         model: model.map(str::to_owned),
         usage: Usage { input, output, ..Usage::default() },
     };
     let usage =
-        |inner: &[Inner]| Usage { input: 10, output: 1, inner: Some(inner.into()), ..Usage::default() };
-    let charged = |inner: &[Inner], served: Option<u64>| {
+        |inner: &[InnerUsage]| Usage { input: 10, output: 1, inner: Some(inner.into()), ..Usage::default() };
+    let charged = |inner: &[InnerUsage], served: Option<u64>| {
         let expected = Expected { prompt_most: 10, prompt: 10, ..Expected::default() };
         let opened = Bill::open(&ledger, &grant, "m", vec![plain(|_| ())], expected);
         let mut bill = runtime().block_on(opened).unwrap();
@@ -236,7 +236,7 @@ fn any_usage() -> impl Strategy<Value = Usage> {
     let counts = proptest::collection::vec(any_count(), 8);
     let inner = proptest::collection::vec((proptest::bool::ANY, 0..3_000_u64, 0..3_000_u64), 0..3);
     (counts, 0..32_u8, inner).prop_map(|(counts, rates, inner)| {
-        let inner = inner.into_iter().map(|(other, input, output)| Inner {
+        let inner = inner.into_iter().map(|(other, input, output)| InnerUsage {
             model: other.then(|| "other".to_owned()),
             usage: Usage { input, output, ..Usage::default() },
         });

@@ -11,7 +11,7 @@ use super::invariant::{Invariant, violated};
 use super::ledger::Ledger;
 use super::price::{Extras, Prices};
 use super::report::Tally;
-use super::types::{End, Held, Outcome, PriceTerms, Refusal, Request};
+use super::types::{CallEnd, ChargeBasis, HeldMoney, HoldRefusal, HoldRequest, PriceTerms};
 
 /// The bill of one call. It ends exactly once: settled, broken off or released. One that is dropped before that ends as
 /// a call whose client is gone.
@@ -38,14 +38,14 @@ pub struct Bill {
 /// Money that is set aside.
 #[derive(Debug)]
 struct Holding {
-    held: Held,
+    held: HeldMoney,
     /// The prices that hold, and their version; absent where these are not known: then all of it is charged.
     current: Option<(Arc<Prices>, i64)>,
 }
 
 impl Holding {
     /// Makes the holding of a call that goes to a target with these prices.
-    fn new(held: Held, prices: &Prices) -> Self {
+    fn new(held: HeldMoney, prices: &Prices) -> Self {
         let mut holding = Self { held, current: None };
         holding.charge_by(prices);
         holding
@@ -88,7 +88,7 @@ pub struct Expected {
 }
 
 /// The cost of a usage, by its parts.
-struct Sum {
+struct ChargeParts {
     /// With all that was done at the call's own prices.
     usage: Usage,
     /// The cost of other models, at their prices.
@@ -137,17 +137,17 @@ impl Bill {
         model: &str,
         prices: Vec<Arc<Prices>>,
         expected: Expected,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, HoldRefusal> {
         let mut bill = Self::free(ledger, grant, expected);
         let Some(first) = prices.first().cloned() else {
             violated(Invariant::NoPrices, format_args!("a call of {model} has no prices"));
-            return Err(Refusal::Store);
+            return Err(HoldRefusal::Store);
         };
         let dearest = |output| {
             let ceiling = |prices: &Prices| prices.ceiling(expected.prompt_most, output, &expected.extras);
             prices.iter().fold(ceiling(&first), |most, prices| most.max(ceiling(prices)))
         };
-        let held = ledger.hold(Request {
+        let held = ledger.hold(HoldRequest {
             grant: Arc::clone(grant),
             model: model.into(),
             wanted: dearest(expected.output_most),
@@ -196,7 +196,7 @@ impl Bill {
     pub fn deliver(&mut self, tokens: u64) {
         self.delivered = tokens;
         if let Some(Holding { held, .. }) = &self.held
-            && self.marked.elapsed() >= MARK_EVERY
+            && self.marked.elapsed() >= MIN_MARK_INTERVAL
         {
             self.marked = Instant::now();
             self.ledger.mark(held, tokens);
@@ -219,8 +219,8 @@ impl Bill {
     pub fn settle(&mut self, usage: Option<Usage>) {
         // A provider that reports nothing but zeros does not count: the answer was there.
         match usage.filter(|usage| !usage.is_empty()) {
-            Some(usage) => self.end(usage, Outcome::Exact, true, None),
-            None => self.end(self.estimate(), Outcome::Estimated, true, None),
+            Some(usage) => self.end(usage, ChargeBasis::Exact, true, None),
+            None => self.end(self.estimate(), ChargeBasis::Estimated, true, None),
         }
     }
 
@@ -240,12 +240,12 @@ impl Bill {
             }
             _ => estimate,
         };
-        self.end(usage, Outcome::Estimated, false, reported);
+        self.end(usage, ChargeBasis::Estimated, false, reported);
     }
 
     /// Ends a call that has failed and costs nothing.
     pub fn release(&mut self) {
-        self.end(Usage::default(), Outcome::Released, false, None);
+        self.end(Usage::default(), ChargeBasis::Released, false, None);
     }
 
     /// Whether the call has not ended yet.
@@ -266,29 +266,30 @@ impl Bill {
     }
 
     /// Ends the call, unless it has ended. `reported` is what the provider has counted of a call that has broken off.
-    fn end(&mut self, usage: Usage, outcome: Outcome, whole: bool, reported: Option<Usage>) {
+    fn end(&mut self, usage: Usage, outcome: ChargeBasis, whole: bool, reported: Option<Usage>) {
         if self.ended.is_some() {
             return;
         }
         let Some(Holding { held, current }) = &self.held else {
-            let Sum { usage, .. } = self.sum(usage, None, Rates::default());
+            let ChargeParts { usage, .. } = self.sum(usage, None, Rates::default());
             self.ledger.count(&self.grant, Tally::of(&usage, Amount::ZERO, whole));
             self.ended = Some(Charge { amount: Amount::ZERO, usage });
             return;
         };
         let own = current.as_ref().map(|(prices, _)| &**prices);
         // It may have broken off before its rates were told.
-        let asked = if outcome == Outcome::Estimated { self.expected.extras.rates } else { Rates::default() };
-        let is_sure = outcome == Outcome::Exact && is_believable(&usage);
-        let Sum { usage, others, elsewhere, cost } = self.sum(usage, own, asked);
+        let asked =
+            if outcome == ChargeBasis::Estimated { self.expected.extras.rates } else { Rates::default() };
+        let is_sure = outcome == ChargeBasis::Exact && is_believable(&usage);
+        let ChargeParts { usage, others, elsewhere, cost } = self.sum(usage, own, asked);
         let price = current.as_ref().map(|(_, version)| *version);
         // What nobody has counted, or nobody can have counted right, never costs more than what was set aside for it.
         let reported = reported.filter(is_believable);
         let reported = reported.map_or(Amount::ZERO, |usage| self.sum(usage, own, Rates::default()).cost);
         let most = if is_sure { cost } else { reported.max(held.amount) };
-        let is_known = own.is_some() || elsewhere || outcome == Outcome::Released;
+        let is_known = own.is_some() || elsewhere || outcome == ChargeBasis::Released;
         let charge = if is_known { cost.min(most) } else { held.amount };
-        let end = End {
+        let end = CallEnd {
             charge,
             others,
             elsewhere,
@@ -304,7 +305,7 @@ impl Bill {
 
     /// Adds up the cost of a usage, which is the largest amount where it is more; at these prices where no other ones hold.
     /// Rates that were only `asked` for count where they make the call no cheaper, which differs between price lists.
-    fn sum(&self, mut usage: Usage, own: Option<&Prices>, asked: Rates) -> Sum {
+    fn sum(&self, mut usage: Usage, own: Option<&Prices>, asked: Rates) -> ChargeParts {
         let (inner, reported) = (usage.inner.take(), usage.rates);
         let rates = |prices: &Prices| reported.and(prices.dearer(asked));
         let mut others = Amount::ZERO;
@@ -326,7 +327,7 @@ impl Bill {
         }
         let own = own.filter(|_| !elsewhere).map_or(Amount::ZERO, |own| own.cost(&usage));
         let cost = own.checked_add(others).unwrap_or(Amount::MAX);
-        Sum { usage, others, elsewhere, cost }
+        ChargeParts { usage, others, elsewhere, cost }
     }
 }
 
@@ -340,14 +341,14 @@ impl Drop for Bill {
 fn is_believable(usage: &Usage) -> bool {
     let sums = [usage.prompt(), usage.output, usage.cache_write_long, usage.audio_input, usage.audio_output];
     let inner = usage.inner.as_deref().unwrap_or_default();
-    sums.into_iter().all(|sum| sum <= MAX_TOKENS)
-        && usage.searches <= MAX_SEARCHES
+    sums.into_iter().all(|sum| sum <= MAX_TOKEN_COUNT)
+        && usage.searches <= MAX_SEARCH_COUNT
         && inner.iter().all(|inner| is_believable(&inner.usage))
 }
 
 /// Limits counts to the largest that can be meant, so that sums of them stay numbers.
 fn plausible(usage: Usage) -> Usage {
-    let count = |tokens: u64| tokens.min(MAX_TOKENS);
+    let count = |tokens: u64| tokens.min(MAX_TOKEN_COUNT);
     Usage {
         input: count(usage.input),
         cache_read: count(usage.cache_read),
@@ -356,16 +357,16 @@ fn plausible(usage: Usage) -> Usage {
         cache_write_long: count(usage.cache_write_long),
         audio_input: count(usage.audio_input),
         audio_output: count(usage.audio_output),
-        searches: usage.searches.min(MAX_SEARCHES),
+        searches: usage.searches.min(MAX_SEARCH_COUNT),
         ..usage
     }
 }
 
 /// The shortest time between two notes of an answer's progress, for the case that the process dies.
-const MARK_EVERY: Duration = Duration::from_secs(2);
+const MIN_MARK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Tokens beyond which no count is right: a thousand times the largest context window.
-const MAX_TOKENS: u64 = 1 << 30;
+const MAX_TOKEN_COUNT: u64 = 1 << 30;
 
 /// Web searches of one call: far more than any makes, and as many as a record of the journal holds.
-const MAX_SEARCHES: u64 = u16::MAX as u64;
+const MAX_SEARCH_COUNT: u64 = u16::MAX as u64;

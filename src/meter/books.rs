@@ -6,10 +6,10 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use serde::Serialize;
 
 use crate::money::Amount;
-use crate::store::{self, Error};
+use crate::store::{self, StoreError};
 
-use super::audit::{self, Audit, Step};
-use super::report::{self, Report};
+use super::audit::{self, Audit, AuditStep};
+use super::report::{self, UsageReport};
 
 /// The money of an account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -31,7 +31,7 @@ impl Books {
     ///
     /// # Errors
     /// Fails if the store cannot be opened.
-    pub fn open(folder: &Path) -> Result<Self, Error> {
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
         Ok(Self(store::open(folder)?))
     }
 
@@ -39,7 +39,7 @@ impl Books {
     ///
     /// # Errors
     /// Fails if the store cannot be read.
-    pub fn wallet(&self, account: &str) -> Result<Option<Wallet>, Error> {
+    pub fn wallet(&self, account: &str) -> Result<Option<Wallet>, StoreError> {
         Ok(Wallet::read(&self.0, account)?)
     }
 
@@ -47,21 +47,21 @@ impl Books {
     /// nothing, so that one whose answer was lost can be repeated. Returns whether it was new.
     ///
     /// # Errors
-    /// Fails with [`Error::NotFound`] for an unknown account, with [`Error::Exists`] for a known id with another account or
-    /// amount, with [`Error::TooMuch`] if the balance would not fit, and if the store cannot be written.
-    pub fn top_up(&mut self, account: &str, amount: Amount, id: &str) -> Result<bool, Error> {
+    /// Fails with [`StoreError::NotFound`] for an unknown account, with [`StoreError::Exists`] for a known id with another account or
+    /// amount, with [`StoreError::TooMuch`] if the balance would not fit, and if the store cannot be written.
+    pub fn top_up(&mut self, account: &str, amount: Amount, id: &str) -> Result<bool, StoreError> {
         let transaction = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let known = "SELECT account, amount FROM topups WHERE id = ?1";
         let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
         let known: Option<(String, Amount)> = transaction.query_row(known, [id], read).optional()?;
         if let Some(known) = known {
             let same = known == (account.to_owned(), amount);
-            return if same { Ok(false) } else { Err(Error::Exists(format!("other top-up '{id}'"))) };
+            return if same { Ok(false) } else { Err(StoreError::Exists(format!("other top-up '{id}'"))) };
         }
         let exists = transaction.query_row("SELECT 1 FROM accounts WHERE id = ?1", [account], |_| Ok(()));
-        exists.optional()?.ok_or_else(|| Error::NotFound(format!("account '{account}'")))?;
+        exists.optional()?.ok_or_else(|| StoreError::NotFound(format!("account '{account}'")))?;
         let wallet = Wallet::read(&transaction, account)?.unwrap_or_default();
-        let balance = wallet.balance.checked_add(amount).ok_or(Error::TooMuch)?;
+        let balance = wallet.balance.checked_add(amount).ok_or(StoreError::TooMuch)?;
         transaction.execute(
             "INSERT INTO wallets (account, balance) VALUES (?1, ?2)
              ON CONFLICT (account) DO UPDATE SET balance = excluded.balance",
@@ -77,7 +77,7 @@ impl Books {
     ///
     /// # Errors
     /// Fails if the store cannot be read.
-    pub fn report(&self, account: &str, key: Option<&str>) -> Result<Report, Error> {
+    pub fn report(&self, account: &str, key: Option<&str>) -> Result<UsageReport, StoreError> {
         Ok(report::read(&self.0, account, key, store::now())?)
     }
 
@@ -85,7 +85,7 @@ impl Books {
     ///
     /// # Errors
     /// Fails if the store cannot be read.
-    pub fn spent(&self, key: &str) -> Result<Amount, Error> {
+    pub fn spent(&self, key: &str) -> Result<Amount, StoreError> {
         let mut query = self.0.prepare_cached("SELECT spent FROM spending WHERE key = ?1")?;
         Ok(query.query_row([key], |row| row.get(0)).optional()?.unwrap_or_default())
     }
@@ -94,7 +94,7 @@ impl Books {
     ///
     /// # Errors
     /// Fails if the store cannot be read.
-    pub fn audit(&mut self) -> Result<Audit, Error> {
+    pub fn audit(&mut self) -> Result<Audit, StoreError> {
         self.audit_with(|_| {})
     }
 
@@ -102,7 +102,7 @@ impl Books {
     ///
     /// # Errors
     /// Fails if the store cannot be read.
-    pub fn audit_with(&mut self, mut say: impl FnMut(Step)) -> Result<Audit, Error> {
+    pub fn audit_with(&mut self, mut say: impl FnMut(AuditStep)) -> Result<Audit, StoreError> {
         Ok(audit::run(&mut self.0, &mut say)?)
     }
 }

@@ -4,32 +4,35 @@
 //! whoever finds that it is done wakes the others, which mostly run on the same thread.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+
+use parking_lot::{Mutex, MutexGuard};
 
 /// One shared write to the disk, which has been made or will be.
 #[derive(Debug, Default)]
-pub(super) struct GroupCommit(Mutex<State>);
+pub(super) struct GroupCommit(Mutex<CommitState>);
 
+/// The state of a shared write, and the tasks that wait for it.
 #[derive(Debug, Default)]
-struct State {
+struct CommitState {
     /// Whether the write is on the disk; absent before it was made.
     done: Option<bool>,
     /// The waiting tasks; `None` for a task that has gone.
     waiting: Vec<Option<Waker>>,
 }
 
-/// Gives, when the write was made, whether it is on the disk.
+/// The wait for a shared write: it ends with whether the write is on the disk.
 #[derive(Debug)]
-pub(super) struct Written {
+pub(super) struct CommitWait {
     commit: Arc<GroupCommit>,
     place: Option<usize>,
 }
 
 impl GroupCommit {
-    /// Notes that the write was made, and whether it is on the disk.
+    /// Records that the write was made, and whether it is on the disk.
     pub(super) fn finish(&self, on_disk: bool) {
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         state.done = Some(on_disk);
         let one = state.waiting.iter_mut().find_map(Option::take);
         drop(state);
@@ -38,22 +41,18 @@ impl GroupCommit {
         }
     }
 
-    /// Waits for it.
-    pub(super) fn wait(self: Arc<Self>) -> Written {
-        Written { commit: self, place: None }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits for the write.
+    pub(super) fn wait(self: Arc<Self>) -> CommitWait {
+        CommitWait { commit: self, place: None }
     }
 }
 
-impl Future for Written {
+impl Future for CommitWait {
     type Output = bool;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<bool> {
         let commit = Arc::clone(&self.commit);
-        let mut state = commit.lock();
+        let mut state = commit.0.lock();
         if let Some(done) = state.done {
             wake_all(state);
             return Poll::Ready(done);
@@ -69,9 +68,9 @@ impl Future for Written {
 }
 
 /// A waiter that goes may be the one that was woken for all.
-impl Drop for Written {
+impl Drop for CommitWait {
     fn drop(&mut self) {
-        let mut state = self.commit.lock();
+        let mut state = self.commit.0.lock();
         if state.done.is_some() {
             wake_all(state);
         } else if let Some(mine) = self.place.and_then(|place| state.waiting.get_mut(place)) {
@@ -80,7 +79,7 @@ impl Drop for Written {
     }
 }
 
-fn wake_all(mut state: MutexGuard<'_, State>) {
+fn wake_all(mut state: MutexGuard<'_, CommitState>) {
     let others = std::mem::take(&mut state.waiting);
     drop(state);
     others.into_iter().flatten().for_each(Waker::wake);
@@ -103,7 +102,7 @@ mod tests {
     }
 
     struct Waiter {
-        written: Pin<Box<Written>>,
+        written: Pin<Box<CommitWait>>,
         woken: Arc<Count>,
     }
 

@@ -10,7 +10,7 @@ use super::invariant::{Invariant, expected::violations};
 use super::journal::{JOURNALS, Journal};
 use super::state::LedgerState;
 use super::tests::{ACCOUNT, audited, grant, killed, prices, runtime, tokens, usd, used};
-use super::types::{End, Lease, Refusal, Request, UnusedLease};
+use super::types::{CallEnd, HoldRefusal, HoldRequest, Lease, UnusedLease};
 use super::*;
 use crate::auth::Grant;
 use crate::canon::{Rates, Usage};
@@ -21,13 +21,13 @@ fn others() -> Prices {
     Prices::new(&[TierSettings { input: 1, output: 1, ..TierSettings::default() }]).unwrap()
 }
 
-fn request(grant: &Grant, prices: Vec<Arc<Prices>>) -> Request {
+fn request(grant: &Grant, prices: Vec<Arc<Prices>>) -> HoldRequest {
     let (grant, model, rates) = (Arc::clone(grant), "m".into(), Rates::default());
-    Request { grant, model, prices, wanted: usd("5"), least: usd("5"), prompt: 1, rates }
+    HoldRequest { grant, model, prices, wanted: usd("5"), least: usd("5"), prompt: 1, rates }
 }
 
 /// Asks the store itself for a lease.
-fn lease(folder: &Path, request: &Request) -> Result<Lease, Refusal> {
+fn lease(folder: &Path, request: &HoldRequest) -> Result<Lease, HoldRefusal> {
     let mut store = crate::store::open(folder).unwrap();
     let transaction = store.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
     let mut batch = Batch::new(&transaction, 1, 0);
@@ -51,10 +51,10 @@ fn a_call_without_prices_is_refused() {
     let ledger = Ledger::open(folder.path()).unwrap();
     let open = || runtime().block_on(Bill::open(&ledger, &grant, "m", Vec::new(), tokens(4, 4)));
     let (bill, seen) = violations(open);
-    assert_eq!((bill.unwrap_err(), seen), (Refusal::Store, vec![Invariant::NoPrices]));
+    assert_eq!((bill.unwrap_err(), seen), (HoldRefusal::Store, vec![Invariant::NoPrices]));
     ledger.close();
     let (lease, seen) = violations(|| lease(folder.path(), &request(&grant, Vec::new())));
-    assert_eq!((lease.unwrap_err(), seen), (Refusal::Store, vec![Invariant::NoPrices]));
+    assert_eq!((lease.unwrap_err(), seen), (HoldRefusal::Store, vec![Invariant::NoPrices]));
     assert_eq!(audited(folder.path()).0, Wallet { balance: usd("10"), held: Amount::ZERO });
 }
 
@@ -111,7 +111,7 @@ fn an_account_that_has_lent_more_than_it_has_lends_nothing() {
     let grant = grant(folder.path(), Some("10"), None);
     unchecked(folder.path()).execute("UPDATE wallets SET leased = balance + 1", []).unwrap();
     let (lease, seen) = violations(|| lease(folder.path(), &request(&grant, vec![prices()])));
-    assert_eq!(lease.unwrap_err(), Refusal::Store);
+    assert_eq!(lease.unwrap_err(), HoldRefusal::Store);
     assert!(!seen.is_empty() && seen.iter().all(|which| *which == Invariant::Overleased), "{seen:?}");
 }
 
@@ -154,7 +154,7 @@ fn an_end_that_does_not_fit_is_not_spent_again() {
     let state = LedgerState::new(Journal::create(&folder.path().join(JOURNALS), 1).unwrap(), 1);
     let set = state.lease(&request, &lease).unwrap();
     let usage = Usage { output: u64::MAX, ..Usage::default() };
-    let ends = [End { usage, ..End::released() }, End::released()];
+    let ends = [CallEnd { usage, ..CallEnd::released() }, CallEnd::released()];
     let ((), seen) = violations(|| ends.into_iter().for_each(|end| state.end(&set.held, end)));
     assert_eq!(seen, [Invariant::Record, Invariant::OpenHolds]);
     let ((), seen) = violations(|| state.done(99));

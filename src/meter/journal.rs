@@ -20,7 +20,7 @@ use crate::money::Amount;
 use crate::private;
 
 use super::invariant::{Invariant, violated};
-use super::types::{CallId, End, Outcome};
+use super::types::{CallEnd, CallId, ChargeBasis};
 
 /// The journal of this process.
 #[derive(Debug)]
@@ -35,13 +35,13 @@ pub(super) struct Journal {
 
 /// A fact about a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Record {
+pub(super) enum JournalRecord {
     /// It has begun.
     Hold(CallId, Hold),
     /// It goes on; so many tokens of its answer have been passed on.
     Mark(CallId, u64),
     /// It is over.
-    End(CallId, End),
+    End(CallId, CallEnd),
 }
 
 /// The money that is set aside for a call, and what an estimate of its cost needs.
@@ -57,9 +57,9 @@ pub(super) struct Hold {
 }
 
 /// A record as it is written.
-pub(super) type Encoded = [u8; SIZE];
+pub(super) type EncodedRecord = [u8; RECORD_BYTES];
 
-impl Record {
+impl JournalRecord {
     /// Returns the call that the record is about.
     pub(super) fn call(&self) -> CallId {
         match self {
@@ -81,8 +81,8 @@ impl Journal {
         file.lock()?;
         // In small pieces: what was written at once is kept together by the system, and each record that is then put
         // into it costs four times as much.
-        for _ in 0..LENGTH / PAGE {
-            file.write_all(&[0; PAGE])?;
+        for _ in 0..JOURNAL_BYTES / PAGE_BYTES {
+            file.write_all(&[0; PAGE_BYTES])?;
         }
         file.sync_all()?;
         let path = folder.join(epoch.to_string());
@@ -95,14 +95,14 @@ impl Journal {
     ///
     /// # Errors
     /// Fails if the file cannot be written, or too much of it is in use. The records are only in memory then.
-    pub(super) fn write(&mut self, records: &[Encoded]) -> io::Result<()> {
+    pub(super) fn write(&mut self, records: &[EncodedRecord]) -> io::Result<()> {
         if self.room() < records.len() as u64 {
             return Err(io::Error::other("the ledger does not take over what the journal holds"));
         }
-        let place = self.written % SLOTS;
-        let to_end = usize::try_from(SLOTS - place).map_err(io::Error::other)?;
+        let place = self.written % SLOT_COUNT;
+        let to_end = usize::try_from(SLOT_COUNT - place).map_err(io::Error::other)?;
         let (here, there) = records.split_at(records.len().min(to_end));
-        self.file.write_all_at(here.as_flattened(), place * SIZE as u64)?;
+        self.file.write_all_at(here.as_flattened(), place * RECORD_BYTES as u64)?;
         self.file.write_all_at(there.as_flattened(), 0)?;
         self.written += records.len() as u64;
         Ok(())
@@ -110,12 +110,12 @@ impl Journal {
 
     /// Returns the number of records for which there is room.
     pub(super) fn room(&self) -> u64 {
-        SLOTS - (self.written - self.taken)
+        SLOT_COUNT - (self.written - self.taken)
     }
 
     /// Whether there is plenty of room, so that what is only good to know may be written, too.
     pub(super) fn is_roomy(&self) -> bool {
-        self.room() > SLOTS / 2
+        self.room() > SLOT_COUNT / 2
     }
 
     /// Returns the file, to be synced by a thread that holds up nobody with it.
@@ -166,7 +166,7 @@ impl Journal {
 #[derive(Debug)]
 pub(super) struct Orphan {
     pub(super) epoch: i64,
-    pub(super) records: Vec<Record>,
+    pub(super) records: Vec<JournalRecord>,
     path: PathBuf,
     /// Keeps others away while it is taken over.
     _lock: File,
@@ -192,9 +192,9 @@ impl Orphan {
                 Err(TryLockError::WouldBlock) => continue,
                 Err(TryLockError::Error(error)) => return Err(error),
             }
-            let mut bytes = Vec::with_capacity(LENGTH);
+            let mut bytes = Vec::with_capacity(JOURNAL_BYTES);
             file.read_to_end(&mut bytes)?;
-            let records = bytes.chunks_exact(SIZE).filter_map(decode).collect();
+            let records = bytes.chunks_exact(RECORD_BYTES).filter_map(decode).collect();
             found.push(Self { epoch, records, path, _lock: file });
         }
         Ok(found)
@@ -226,7 +226,7 @@ fn all(folder: &Path) -> io::Result<Vec<(i64, PathBuf)>> {
 }
 
 /// Encodes a record, or returns `None` if it does not fit, which is a violation.
-pub(super) fn encode(record: &Record) -> Option<Encoded> {
+pub(super) fn encode(record: &JournalRecord) -> Option<EncodedRecord> {
     let encoded = fields(record);
     if encoded.is_none() {
         violated(Invariant::Record, format_args!("{record:?} does not fit into the journal"));
@@ -234,13 +234,13 @@ pub(super) fn encode(record: &Record) -> Option<Encoded> {
     encoded
 }
 
-fn fields(record: &Record) -> Option<Encoded> {
-    let mut bytes = [0; SIZE];
-    let mut place = &mut bytes[..SUM];
+fn fields(record: &JournalRecord) -> Option<EncodedRecord> {
+    let mut bytes = [0; RECORD_BYTES];
+    let mut place = &mut bytes[..CHECKSUM_OFFSET];
     let mut fits = true;
     let mut put = |field: &[u8]| fits &= place.write_all(field).is_ok();
     match record {
-        Record::Hold(call, hold) => {
+        JournalRecord::Hold(call, hold) => {
             put(&[HOLD]);
             put(&call.0.to_le_bytes());
             put(&hold.billing.to_le_bytes());
@@ -248,12 +248,12 @@ fn fields(record: &Record) -> Option<Encoded> {
             put(&hold.prompt.to_le_bytes());
             put(&[hold.rates.bits()]);
         }
-        Record::Mark(call, delivered) => {
+        JournalRecord::Mark(call, delivered) => {
             put(&[MARK]);
             put(&call.0.to_le_bytes());
             put(&delivered.to_le_bytes());
         }
-        Record::End(call, end) => {
+        JournalRecord::End(call, end) => {
             let (letter, _) = OUTCOMES.into_iter().find(|(_, outcome)| *outcome == end.outcome)?;
             put(&[letter]);
             put(&call.0.to_le_bytes());
@@ -268,11 +268,11 @@ fn fields(record: &Record) -> Option<Encoded> {
             put(&u16::try_from(usage.searches).ok()?.to_le_bytes());
             let flags = [end.capped, end.whole, end.elsewhere];
             let flags = (0..).zip(flags).fold(0, |bits, (at, set)| bits | u8::from(set) << at);
-            put(&[flags | usage.rates.bits() << FLAGS]);
+            put(&[flags | usage.rates.bits() << FLAG_BITS]);
         }
     }
-    let sum = crc32fast::hash(&bytes[..SUM]);
-    bytes[SUM..].copy_from_slice(&sum.to_le_bytes());
+    let sum = crc32fast::hash(&bytes[..CHECKSUM_OFFSET]);
+    bytes[CHECKSUM_OFFSET..].copy_from_slice(&sum.to_le_bytes());
     fits.then_some(bytes)
 }
 
@@ -289,36 +289,36 @@ fn counts(usage: &Usage) -> [u64; 7] {
     ]
 }
 
-fn decode(bytes: &[u8]) -> Option<Record> {
-    let (fields, sum) = bytes.split_at_checked(SUM)?;
+fn decode(bytes: &[u8]) -> Option<JournalRecord> {
+    let (fields, sum) = bytes.split_at_checked(CHECKSUM_OFFSET)?;
     if sum != crc32fast::hash(fields).to_le_bytes() {
         return None;
     }
-    let mut fields = Fields(fields);
+    let mut fields = RecordFields(fields);
     let kind = fields.byte()?;
     let call = CallId(fields.long()?.cast_signed());
     match kind {
         HOLD => {
             let (billing, amount) = (fields.long()?.cast_signed(), Amount::from_nano(fields.long()?.into()));
             let (prompt, rates) = (fields.long()?, Rates::from_bits(fields.byte()?));
-            Some(Record::Hold(call, Hold { billing, amount, prompt, rates }))
+            Some(JournalRecord::Hold(call, Hold { billing, amount, prompt, rates }))
         }
-        MARK => Some(Record::Mark(call, fields.long()?)),
+        MARK => Some(JournalRecord::Mark(call, fields.long()?)),
         _ => {
             let (_, outcome) =
                 OUTCOMES.into_iter().find(|(letter, _)| *letter == kind.to_ascii_uppercase())?;
             // Small letters were written before rates and long writes to the cache were counted.
             let earlier = kind.is_ascii_lowercase();
             let end = if earlier { fields.earlier_end(outcome) } else { fields.end(outcome) };
-            end.map(|end| Record::End(call, end))
+            end.map(|end| JournalRecord::End(call, end))
         }
     }
 }
 
 /// The fields of a record that are still to be read.
-struct Fields<'b>(&'b [u8]);
+struct RecordFields<'b>(&'b [u8]);
 
-impl Fields<'_> {
+impl RecordFields<'_> {
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (first, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
@@ -341,7 +341,7 @@ impl Fields<'_> {
         self.long().map(|nano| Amount::from_nano(nano.into()))
     }
 
-    fn end(&mut self, outcome: Outcome) -> Option<End> {
+    fn end(&mut self, outcome: ChargeBasis) -> Option<CallEnd> {
         let (charge, others) = (self.amount()?, self.amount()?);
         let price = Some(self.short()?.cast_signed()).filter(|&version| version != 0);
         let mut usage = Usage {
@@ -356,12 +356,12 @@ impl Fields<'_> {
             ..Usage::default()
         };
         let flags = self.byte()?;
-        usage.rates = Rates::from_bits(flags >> FLAGS);
+        usage.rates = Rates::from_bits(flags >> FLAG_BITS);
         let [capped, whole, elsewhere] = [1, 2, 4].map(|flag| flags & flag != 0);
-        Some(End { charge, others, elsewhere, price, outcome, usage, capped, whole })
+        Some(CallEnd { charge, others, elsewhere, price, outcome, usage, capped, whole })
     }
 
-    fn earlier_end(&mut self, outcome: Outcome) -> Option<End> {
+    fn earlier_end(&mut self, outcome: ChargeBasis) -> Option<CallEnd> {
         let charge = self.amount()?;
         let usage = Usage {
             input: self.long()?,
@@ -373,7 +373,7 @@ impl Fields<'_> {
         let price = Some(self.long()?.cast_signed()).filter(|&version| version != 0);
         let flags = self.byte()?;
         let (capped, whole) = (flags & 1 != 0, flags & 2 != 0);
-        Some(End { price, capped, whole, charge, usage, outcome, ..End::released() })
+        Some(CallEnd { price, capped, whole, charge, usage, outcome, ..CallEnd::released() })
     }
 }
 
@@ -381,40 +381,40 @@ const HOLD: u8 = b'h';
 const MARK: u8 = b'm';
 
 /// The kinds of ends.
-const OUTCOMES: [(u8, Outcome); 4] = [
-    (b'X', Outcome::Exact),
-    (b'E', Outcome::Estimated),
-    (b'R', Outcome::Recovered),
-    (b'F', Outcome::Released),
+const OUTCOMES: [(u8, ChargeBasis); 4] = [
+    (b'X', ChargeBasis::Exact),
+    (b'E', ChargeBasis::Estimated),
+    (b'R', ChargeBasis::Recovered),
+    (b'F', ChargeBasis::Released),
 ];
 
 /// The folder of the journals, below the data folder.
 pub(super) const JOURNALS: &str = "journal";
 
 /// Bits in the last byte of an end that say how it is; those above are its rates.
-const FLAGS: u32 = 3;
+const FLAG_BITS: u32 = 3;
 
 /// Bytes of a record: a page holds a whole number of them, so none is torn when a process is killed.
-const SIZE: usize = 64;
+const RECORD_BYTES: usize = 64;
 
 /// Bytes of a record before its check sum.
-const SUM: usize = SIZE - 4;
+const CHECKSUM_OFFSET: usize = RECORD_BYTES - 4;
 
 /// Records in a journal: more calls than one process can have in flight.
-const SLOTS: u64 = 1 << 16;
+const SLOT_COUNT: u64 = 1 << 16;
 
 /// Bytes that the system keeps together.
-const PAGE: usize = 4096;
+const PAGE_BYTES: usize = 4096;
 
 /// Bytes of a journal.
-const LENGTH: usize = SIZE << 16;
+const JOURNAL_BYTES: usize = RECORD_BYTES << 16;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::canon::Rate;
 
-    fn end(capped: bool) -> End {
+    fn end(capped: bool) -> CallEnd {
         let usage = Usage {
             input: 1,
             cache_read: 2,
@@ -427,12 +427,12 @@ mod tests {
             rates: Rate::ALL.into_iter().filter(|rate| capped || *rate == Rate::Us).collect(),
             ..Usage::default()
         };
-        End {
+        CallEnd {
             charge: Amount::from_nano(77),
             others: Amount::from_nano(33),
             elsewhere: capped,
             price: capped.then_some(3),
-            outcome: Outcome::Exact,
+            outcome: ChargeBasis::Exact,
             usage,
             capped,
             whole: !capped,
@@ -442,7 +442,7 @@ mod tests {
     #[test]
     fn records_are_read_as_they_were_written_and_only_whole() {
         for record in [
-            Record::Hold(
+            JournalRecord::Hold(
                 CallId(5),
                 Hold {
                     billing: 7,
@@ -451,52 +451,59 @@ mod tests {
                     rates: Rates::default().with(Rate::Priority),
                 },
             ),
-            Record::Mark(CallId(-3), 9),
-            Record::End(CallId(1 << 50), end(true)),
-            Record::End(CallId(7), end(false)),
+            JournalRecord::Mark(CallId(-3), 9),
+            JournalRecord::End(CallId(1 << 50), end(true)),
+            JournalRecord::End(CallId(7), end(false)),
         ] {
             let bytes = encode(&record).unwrap();
             assert_eq!(decode(&bytes), Some(record));
-            for at in 0..SIZE {
+            for at in 0..RECORD_BYTES {
                 let mut damaged = bytes;
                 damaged[at] ^= 0x40;
                 assert_eq!(decode(&damaged), None, "byte {at}");
             }
         }
-        assert_eq!(decode(&[0; SIZE]), None);
+        assert_eq!(decode(&[0; RECORD_BYTES]), None);
     }
 
     #[test]
     fn records_of_the_version_before_are_read() {
         let written = |fields: &[&[u8]]| {
-            let mut bytes = [0; SIZE];
+            let mut bytes = [0; RECORD_BYTES];
             let fields = fields.concat();
             bytes[..fields.len()].copy_from_slice(&fields);
-            let sum = crc32fast::hash(&bytes[..SUM]);
-            bytes[SUM..].copy_from_slice(&sum.to_le_bytes());
+            let sum = crc32fast::hash(&bytes[..CHECKSUM_OFFSET]);
+            bytes[CHECKSUM_OFFSET..].copy_from_slice(&sum.to_le_bytes());
             decode(&bytes).unwrap()
         };
         let number = |n: u64| n.to_le_bytes();
         let hold = written(&[b"h", &number(5), &number(7), &number(8), &number(9)]);
         let begun = Hold { billing: 7, amount: Amount::from_nano(8), prompt: 9, rates: Rates::default() };
-        assert_eq!(hold, Record::Hold(CallId(5), begun));
+        assert_eq!(hold, JournalRecord::Hold(CallId(5), begun));
         let end = written(&[b"x", &[5, 77, 1, 2, 3, 4, 6].map(number).concat(), &[3]]);
         let usage = Usage { input: 1, cache_read: 2, cache_write: 3, output: 4, ..Usage::default() };
-        let (charge, outcome) = (Amount::from_nano(77), Outcome::Exact);
-        let ended =
-            End { charge, price: Some(6), outcome, usage, capped: true, whole: true, ..End::released() };
-        assert_eq!(end, Record::End(CallId(5), ended));
+        let (charge, outcome) = (Amount::from_nano(77), ChargeBasis::Exact);
+        let ended = CallEnd {
+            charge,
+            price: Some(6),
+            outcome,
+            usage,
+            capped: true,
+            whole: true,
+            ..CallEnd::released()
+        };
+        assert_eq!(end, JournalRecord::End(CallId(5), ended));
     }
 
     #[test]
     fn an_orphan_is_found_when_its_process_is_gone_and_not_before() {
         let folder = tempfile::tempdir().unwrap();
         let mut journal = Journal::create(folder.path(), 5).unwrap();
-        journal.write(&[encode(&Record::Mark(CallId(1), 2)).unwrap()]).unwrap();
+        journal.write(&[encode(&JournalRecord::Mark(CallId(1), 2)).unwrap()]).unwrap();
         assert!(Orphan::find(folder.path()).unwrap().is_empty());
         drop(journal);
         let orphan = Orphan::find(folder.path()).unwrap().remove(0);
-        assert_eq!((orphan.epoch, &orphan.records[..]), (5, &[Record::Mark(CallId(1), 2)][..]));
+        assert_eq!((orphan.epoch, &orphan.records[..]), (5, &[JournalRecord::Mark(CallId(1), 2)][..]));
         orphan.remove().unwrap();
         assert!(epochs(folder.path()).unwrap().is_empty());
     }
@@ -506,21 +513,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut journal = Journal::create(folder.path(), 1).unwrap();
         let records = |from: u64, to: u64| {
-            (from..to).map(|n| encode(&Record::Mark(CallId(1), n)).unwrap()).collect::<Vec<_>>()
+            (from..to).map(|n| encode(&JournalRecord::Mark(CallId(1), n)).unwrap()).collect::<Vec<_>>()
         };
-        journal.write(&records(0, SLOTS - 1)).unwrap();
+        journal.write(&records(0, SLOT_COUNT - 1)).unwrap();
         assert!(!journal.is_roomy());
-        assert!(journal.write(&records(SLOTS - 1, SLOTS + 1)).is_err());
+        assert!(journal.write(&records(SLOT_COUNT - 1, SLOT_COUNT + 1)).is_err());
         journal.taken(journal.written());
         assert!(journal.is_roomy());
         // Over the end of the file.
-        journal.write(&records(SLOTS - 1, SLOTS + 2)).unwrap();
+        journal.write(&records(SLOT_COUNT - 1, SLOT_COUNT + 2)).unwrap();
         drop(journal);
         let found = Orphan::find(folder.path()).unwrap().remove(0).records;
-        let mark = |n| Record::Mark(CallId(1), n);
+        let mark = |n| JournalRecord::Mark(CallId(1), n);
         assert_eq!(
             (found.len() as u64, found.first(), found.last()),
-            (SLOTS, Some(&mark(SLOTS)), Some(&mark(SLOTS - 1)))
+            (SLOT_COUNT, Some(&mark(SLOT_COUNT)), Some(&mark(SLOT_COUNT - 1)))
         );
     }
 }

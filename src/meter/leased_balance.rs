@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::money::Amount;
 
 use super::invariant::{Invariant, difference, violated};
-use super::types::{PriceTerms, Request, UnusedLease};
+use super::types::{HoldRequest, PriceTerms, UnusedLease};
 
 /// The leased balances of all keys with recent calls.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl LeasedBalances {
     }
 
     /// Takes what a request wants, if there is as much and the prices are known.
-    pub(super) fn take(&mut self, request: &Request) -> Option<Arc<PriceTerms>> {
+    pub(super) fn take(&mut self, request: &HoldRequest) -> Option<Arc<PriceTerms>> {
         let balance = self.balances.get_mut(request.grant.id.as_str())?;
         let terms = balance.terms.get(&request.model).filter(|terms| terms.prices == request.prices)?;
         if balance.limit != request.grant.rights.spending_limit {
@@ -51,7 +51,7 @@ impl LeasedBalances {
     }
 
     /// Adds money to a key's balance: from a lease, or what a call has not needed.
-    pub(super) fn put(&mut self, account: &Arc<str>, key: &Arc<str>, amount: Amount) {
+    pub(super) fn deposit(&mut self, account: &Arc<str>, key: &Arc<str>, amount: Amount) {
         let balance = self.balance(account, key);
         match balance.spare.checked_add(amount) {
             Some(spare) => balance.spare = spare,
@@ -63,7 +63,7 @@ impl LeasedBalances {
     }
 
     /// Remembers the prices of a request that was granted.
-    pub(super) fn learn(&mut self, request: &Request, terms: &Arc<PriceTerms>) {
+    pub(super) fn learn(&mut self, request: &HoldRequest, terms: &Arc<PriceTerms>) {
         let balance = self.balance(&terms.billing.account, &terms.billing.key);
         balance.limit = request.grant.rights.spending_limit;
         if balance.terms.len() >= MAX_TERMS {
@@ -87,9 +87,9 @@ impl LeasedBalances {
         self.take_out(selector, |balance| balance.spare)
     }
 
-    /// Takes out what was not needed for [`WHILE`], once that time is over, and forgets empty balances.
+    /// Takes out what was not needed for [`UNUSED_LEASE_TIMEOUT`], once that time is over, and forgets empty balances.
     pub(super) fn take_unused(&mut self) -> Vec<UnusedLease> {
-        if self.looked.elapsed() < WHILE {
+        if self.looked.elapsed() < UNUSED_LEASE_TIMEOUT {
             return Vec::new();
         }
         self.looked = Instant::now();
@@ -101,7 +101,7 @@ impl LeasedBalances {
 
     /// Returns the time until [`Self::take_unused`] has something to do, or `None` if there are no balances.
     pub(super) fn rest(&self) -> Option<Duration> {
-        (!self.balances.is_empty()).then(|| WHILE.saturating_sub(self.looked.elapsed()))
+        (!self.balances.is_empty()).then(|| UNUSED_LEASE_TIMEOUT.saturating_sub(self.looked.elapsed()))
     }
 
     fn take_out(
@@ -129,7 +129,7 @@ impl LeasedBalances {
 }
 
 /// The time after which unused money is returned.
-const WHILE: Duration = Duration::from_secs(1);
+const UNUSED_LEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The number of models of one key whose prices are remembered.
 const MAX_TERMS: usize = 1024;

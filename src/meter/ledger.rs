@@ -7,32 +7,33 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::auth::Grant;
-use crate::store::{self, Error};
+use crate::store::{self, StoreError};
 
 use super::books::Wallet;
 use super::journal::{JOURNALS, Journal};
 use super::recover;
-use super::report::{Report, Tally};
-use super::state::{LedgerState, Op, Reply, Unclaimed};
-use super::types::{End, Held, Refusal, Request};
-use super::writer::{Syncer, Watch, Writer};
+use super::report::{Tally, UsageReport};
+use super::state::{LedgerState, StoreOperation, UnclaimedHold};
+use super::types::{CallEnd, HeldMoney, HoldRefusal, HoldRequest};
+use super::writer::{CommitObserver, LedgerWriter, Syncer};
 
 /// The books of one store. Cheap to clone.
 #[derive(Clone)]
-pub struct Ledger(Arc<Shared>);
+pub struct Ledger(Arc<LedgerShared>);
 
-struct Shared {
+struct LedgerShared {
     state: Arc<LedgerState>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Receives the time of each write to the journal.
-    watch: Arc<OnceLock<Watch>>,
+    watch: Arc<OnceLock<CommitObserver>>,
 }
 
 impl Ledger {
@@ -40,31 +41,31 @@ impl Ledger {
     ///
     /// # Errors
     /// Fails if the store or a journal cannot be opened, read or written.
-    pub fn open(folder: &Path) -> Result<Self, Error> {
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let mut connection = store::open(folder)?;
         let journals = folder.join(JOURNALS);
         recover::all(&mut connection, &journals)?;
         connection.execute("INSERT INTO epochs (time) VALUES (?1)", [store::now()])?;
         let epoch = connection.last_insert_rowid();
         let state = Arc::new(LedgerState::new(Journal::create(&journals, epoch)?, epoch));
-        let watch: Arc<OnceLock<Watch>> = Arc::default();
+        let watch: Arc<OnceLock<CommitObserver>> = Arc::default();
         let syncer = Syncer { file: state.file()?, state: Arc::clone(&state), watch: Arc::clone(&watch) };
         let recovered = Instant::now();
-        let writer = Writer { connection, journals, recovered, state: Arc::clone(&state), epoch };
+        let writer = LedgerWriter { connection, journals, recovered, state: Arc::clone(&state), epoch };
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let syncer = thread("journal").spawn(move || syncer.run())?;
         let writer = thread("ledger").spawn(move || writer.run())?;
-        Ok(Self(Arc::new(Shared { state, threads: Mutex::new(vec![syncer, writer]), watch })))
+        Ok(Self(Arc::new(LedgerShared { state, threads: Mutex::new(vec![syncer, writer]), watch })))
     }
 
     /// Sets money aside for a call. When this returns, it stands on the disk.
     ///
     /// # Errors
     /// Returns the reason if it is not possible.
-    pub async fn hold(&self, request: Request) -> Result<Held, Refusal> {
+    pub async fn hold(&self, request: HoldRequest) -> Result<HeldMoney, HoldRefusal> {
         let unclaimed = match self.0.state.hold(&request) {
-            Some(set) => Unclaimed::new(&self.0.state, set),
-            None => self.ask(|reply| Op::Lease(request, reply)).await?,
+            Some(set) => UnclaimedHold::new(&self.0.state, set),
+            None => self.ask(|reply| StoreOperation::Lease(request, reply)).await?,
         };
         unclaimed.claim().await
     }
@@ -73,37 +74,40 @@ impl Ledger {
     ///
     /// # Errors
     /// Fails if the store cannot be read.
-    pub async fn wallet(&self, account: &str) -> Result<Option<Wallet>, Refusal> {
-        self.ask(|reply| Op::Wallet(account.to_owned(), reply)).await
+    pub async fn wallet(&self, account: &str) -> Result<Option<Wallet>, HoldRefusal> {
+        self.ask(|reply| StoreOperation::Wallet(account.to_owned(), reply)).await
     }
 
     /// Reads the usage of an account.
     ///
     /// # Errors
     /// Fails if the store cannot be read.
-    pub async fn report(&self, account: &str) -> Result<Report, Refusal> {
-        self.ask(|reply| Op::Report(account.to_owned(), reply)).await
+    pub async fn report(&self, account: &str) -> Result<UsageReport, HoldRefusal> {
+        self.ask(|reply| StoreOperation::Report(account.to_owned(), reply)).await
     }
 
-    async fn ask<T>(&self, op: impl FnOnce(Reply<Result<T, Refusal>>) -> Op) -> Result<T, Refusal> {
+    async fn ask<T>(
+        &self,
+        op: impl FnOnce(oneshot::Sender<Result<T, HoldRefusal>>) -> StoreOperation,
+    ) -> Result<T, HoldRefusal> {
         let (reply, answer) = oneshot::channel();
         self.0.state.ask(op(reply));
-        answer.await.unwrap_or(Err(Refusal::Store))
+        answer.await.unwrap_or(Err(HoldRefusal::Store))
     }
 
     /// Notes how far a call has come.
-    pub(super) fn mark(&self, held: &Held, delivered: u64) {
+    pub(super) fn mark(&self, held: &HeldMoney, delivered: u64) {
         self.0.state.mark(held.call, delivered);
     }
 
     /// Notes how a call has ended. When this returns, the process may die.
-    pub(super) fn end(&self, held: &Held, end: End) {
+    pub(super) fn end(&self, held: &HeldMoney, end: CallEnd) {
         self.0.state.end(held, end);
     }
 
     /// Counts a call that cost nothing.
     pub(super) fn count(&self, grant: &Grant, tally: Tally) {
-        self.0.state.tell(Op::Free(Arc::clone(grant), tally));
+        self.0.state.tell(StoreOperation::Free(Arc::clone(grant), tally));
     }
 
     /// Whether the store or the journal cannot be written, so that paid calls are refused.
@@ -136,10 +140,10 @@ impl Ledger {
     }
 }
 
-impl Shared {
+impl LedgerShared {
     fn close(&self) {
         self.state.close();
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let threads = std::mem::take(&mut *self.threads.lock());
         for thread in threads {
             // Its panic was told when it happened.
             let _ = thread.join();
@@ -147,7 +151,7 @@ impl Shared {
     }
 }
 
-impl Drop for Shared {
+impl Drop for LedgerShared {
     fn drop(&mut self) {
         self.close();
     }

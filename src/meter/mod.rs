@@ -28,12 +28,12 @@ mod tests;
 mod types;
 mod writer;
 
-pub use audit::{Audit, Finding, Step};
+pub use audit::{Audit, AuditFinding, AuditStep};
 pub use bill::{Bill, Charge, Expected};
 pub use books::{Books, Wallet};
 pub(crate) use invariant::violated;
 pub use invariant::{Invariant, violations};
 pub use ledger::Ledger;
-pub use price::{Extras, Prices, RateSettings, TierSettings};
-pub use report::{Report, Tally};
-pub use types::{Held, Refusal, Request};
+pub use price::{Extras, Prices, RateSettings, TierSettings, Unpriced};
+pub use report::{Tally, UsageReport};
+pub use types::{HeldMoney, HoldRefusal, HoldRequest};

@@ -112,6 +112,45 @@ struct Tier {
     rates: RateSettings,
 }
 
+/// A part of an answer that may be reported, and for which a model may have no price: rates, and services that are not
+/// counted in tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unpriced {
+    /// A rate for which there is no multiplier.
+    Rate(Rate),
+    /// Web searches.
+    WebSearch,
+    /// Sound in the prompt.
+    AudioInput,
+    /// Sound in the answer.
+    AudioOutput,
+}
+
+impl Unpriced {
+    /// All that [`Prices::unpriced`] can return. The rate `flex` is none of them: without a price of its own it is not
+    /// cheaper, and nobody loses.
+    pub const ALL: [Self; 7] = [
+        Self::Rate(Rate::Fast),
+        Self::Rate(Rate::Priority),
+        Self::Rate(Rate::Ultrafast),
+        Self::Rate(Rate::Us),
+        Self::WebSearch,
+        Self::AudioInput,
+        Self::AudioOutput,
+    ];
+
+    /// Returns the value of the metric's label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rate(rate) => rate.name(),
+            Self::WebSearch => "web_search",
+            Self::AudioInput => "audio_input",
+            Self::AudioOutput => "audio_output",
+        }
+    }
+}
+
 impl Prices {
     /// Makes the prices of these tiers, in any order.
     ///
@@ -180,20 +219,19 @@ impl Prices {
         self.tiers().all(|tier| tier.audio_output.is_some())
     }
 
-    /// Returns the labels of everything in a usage that has no price of its own, so that the plain price applies, or
-    /// none.
+    /// Returns everything in a usage that has no price of its own, so that the plain price applies, or none.
     #[must_use]
-    pub fn unpriced(&self, usage: &Usage) -> Vec<&'static str> {
+    pub fn unpriced(&self, usage: &Usage) -> Vec<Unpriced> {
         let tier = self.tier(usage);
         // Without its own multiplier, what is cheaper costs as much as all else, and nobody loses.
         let rates = usage.rates.iter().filter(|rate| *rate != Rate::Flex && tier.rates.of(*rate).is_none());
         let others = [
-            (usage.searches, tier.web_search, "web_search"),
-            (usage.audio_input, tier.audio_input, "audio_input"),
-            (usage.audio_output, tier.audio_output, "audio_output"),
+            (usage.searches, tier.web_search, Unpriced::WebSearch),
+            (usage.audio_input, tier.audio_input, Unpriced::AudioInput),
+            (usage.audio_output, tier.audio_output, Unpriced::AudioOutput),
         ];
         let others = others.into_iter().filter(|(count, price, _)| *count > 0 && price.is_none());
-        rates.map(Rate::name).chain(others.map(|(_, _, name)| name)).collect()
+        rates.map(Unpriced::Rate).chain(others.map(|(_, _, service)| service)).collect()
     }
 
     /// Whether longer prompts have prices of their own.

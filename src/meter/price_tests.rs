@@ -79,11 +79,15 @@ fn rates_multiply_tokens_and_fees_are_added() {
     assert_eq!(cost(&[Rate::Fast], 0), (2_200_000, vec![]));
     assert_eq!(cost(&[Rate::Flex], 0), (550_000, vec![]));
     assert_eq!(cost(&[Rate::Fast, Rate::Us], 3), (2_420_000 + 30_000_000, vec![]));
-    assert_eq!(cost(&[Rate::Priority], 0), (1_100_000, vec!["priority"]), "the plain price, and it is told");
+    assert_eq!(
+        cost(&[Rate::Priority], 0),
+        (1_100_000, vec![Unpriced::Rate(Rate::Priority)]),
+        "the plain price, and it is told"
+    );
     let plain = Prices::new(&[tier(0, 1, 1)]).unwrap();
     let rates = Rates::default().with(Rate::Flex);
     let usage = Usage { searches: 1, audio_input: 1, audio_output: 1, rates, ..Usage::default() };
-    assert_eq!(plain.unpriced(&usage), ["web_search", "audio_input", "audio_output"]);
+    assert_eq!(plain.unpriced(&usage), [Unpriced::WebSearch, Unpriced::AudioInput, Unpriced::AudioOutput]);
 }
 
 #[test]

@@ -8,19 +8,19 @@ use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
 
 use crate::canon::{Rates, Usage};
 use crate::money::Amount;
-use crate::store::{self, Error};
+use crate::store::{self, StoreError};
 
 use super::batch::Batch;
 use super::invariant::{Invariant, violated};
-use super::journal::{self, Orphan, Record};
+use super::journal::{self, JournalRecord, Orphan};
 use super::price::Prices;
-use super::types::{BalanceSelector, COUNT_BITS, CallId, End, Outcome, UnusedLease};
+use super::types::{BalanceSelector, COUNT_BITS, CallEnd, CallId, ChargeBasis, UnusedLease};
 
 /// Takes over everything that no living process owns.
 ///
 /// # Errors
 /// Fails if the store or a journal cannot be read or written; then nothing was changed.
-pub(super) fn all(connection: &mut Connection, journals: &Path) -> Result<(), Error> {
+pub(super) fn all(connection: &mut Connection, journals: &Path) -> Result<(), StoreError> {
     let orphans = Orphan::find(journals)?;
     let records: usize = orphans.iter().map(|orphan| orphan.records.len()).sum();
     if records > 0 {
@@ -60,19 +60,19 @@ pub(super) fn release_leases(connection: &mut Connection, epoch: i64) -> rusqlit
 
 /// Writes what a journal says to the store, and gives the ends of calls that have cost more than was held for them:
 /// these come last, when it is known what the others have not needed.
-fn replay(transaction: &Transaction<'_>, orphan: &Orphan) -> rusqlite::Result<Vec<Record>> {
+fn replay(transaction: &Transaction<'_>, orphan: &Orphan) -> rusqlite::Result<Vec<JournalRecord>> {
     let mut batch = Batch::new(transaction, orphan.epoch, store::now());
     // A place may have been used again, so an end may stand before its beginning.
-    let is_hold = |record: &&Record| matches!(record, Record::Hold(..));
+    let is_hold = |record: &&JournalRecord| matches!(record, JournalRecord::Hold(..));
     let (holds, others): (Vec<_>, Vec<_>) = orphan.records.iter().partition(is_hold);
     for record in holds {
         batch.record(record, no_balances)?;
     }
     batch.finish()?;
     let held = held(transaction, orphan.epoch)?;
-    let is_late = |record: &&Record| match record {
-        Record::End(call, end) => held.get(call).is_some_and(|held| end.charge > *held),
-        Record::Hold(..) | Record::Mark(..) => false,
+    let is_late = |record: &&JournalRecord| match record {
+        JournalRecord::End(call, end) => held.get(call).is_some_and(|held| end.charge > *held),
+        JournalRecord::Hold(..) | JournalRecord::Mark(..) => false,
     };
     let (late, others): (Vec<_>, Vec<_>) = others.into_iter().partition(is_late);
     let mut batch = Batch::new(transaction, orphan.epoch, store::now());
@@ -84,12 +84,12 @@ fn replay(transaction: &Transaction<'_>, orphan: &Orphan) -> rusqlite::Result<Ve
 }
 
 /// Ends the calls of an epoch of which no end is known; that of some is `known`.
-fn estimate(transaction: &Transaction<'_>, epoch: i64, known: &[Record]) -> rusqlite::Result<()> {
+fn estimate(transaction: &Transaction<'_>, epoch: i64, known: &[JournalRecord]) -> rusqlite::Result<()> {
     let mut batch = Batch::new(transaction, epoch, store::now());
-    let known: HashSet<_> = known.iter().map(Record::call).collect();
+    let known: HashSet<_> = known.iter().map(JournalRecord::call).collect();
     for call in unfinished(transaction, epoch)?.into_iter().filter(|call| !known.contains(&call.id)) {
         log::warn!("ledger: call {} was found unfinished and is charged by an estimate", call.id.0);
-        batch.record(&Record::End(call.id, call.end()), no_balances)?;
+        batch.record(&JournalRecord::End(call.id, call.end()), no_balances)?;
     }
     batch.finish()?;
     Ok(())
@@ -97,9 +97,9 @@ fn estimate(transaction: &Transaction<'_>, epoch: i64, known: &[Record]) -> rusq
 
 /// Ends calls of an epoch that have cost more than was held for them. What the epoch has lent and holds for no call is
 /// there for them, too.
-fn charge_beyond(transaction: &Transaction<'_>, epoch: i64, late: &[Record]) -> rusqlite::Result<()> {
+fn charge_beyond(transaction: &Transaction<'_>, epoch: i64, late: &[JournalRecord]) -> rusqlite::Result<()> {
     for record in late {
-        let Record::End(call, _) = record else { continue };
+        let JournalRecord::End(call, _) = record else { continue };
         let spare = spare(transaction, epoch)?;
         let mut batch = Batch::new(transaction, epoch, store::now());
         batch.record(record, |selector| match selector {
@@ -190,16 +190,16 @@ fn unfinished(transaction: &Transaction<'_>, epoch: i64) -> rusqlite::Result<Vec
 
 impl Unfinished {
     /// Its provider may have charged for the prompt, and for what was passed on.
-    fn end(&self) -> End {
-        let outcome = Outcome::Recovered;
+    fn end(&self) -> CallEnd {
+        let outcome = ChargeBasis::Recovered;
         let usage = Usage { input: self.prompt, output: self.delivered, ..Usage::default() };
         let Some(prices) = &self.prices else {
             violated(Invariant::UnknownPrice, format_args!("the store has no prices for call {}", self.id.0));
-            return End { charge: self.held, outcome, usage, ..End::released() };
+            return CallEnd { charge: self.held, outcome, usage, ..CallEnd::released() };
         };
         let usage = Usage { rates: prices.dearer(self.rates), ..usage };
         let cost = prices.cost(&usage);
         let charge = cost.min(self.held);
-        End { charge, outcome, usage, capped: cost > charge, ..End::released() }
+        CallEnd { charge, outcome, usage, capped: cost > charge, ..CallEnd::released() }
     }
 }

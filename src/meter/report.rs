@@ -27,7 +27,7 @@ pub struct Tally {
 /// The usage of an account so far on this day, in this week, which begins on Monday, and in this month, all of them in
 /// UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Report {
+pub struct UsageReport {
     /// This day.
     pub daily: Tally,
     /// This week.
@@ -77,9 +77,9 @@ pub(super) fn read(
     account: &str,
     key: Option<&str>,
     now: i64,
-) -> rusqlite::Result<Report> {
+) -> rusqlite::Result<UsageReport> {
     let starts = Starts::at(now);
-    Ok(Report {
+    Ok(UsageReport {
         daily: since(connection, account, key, starts.day)?,
         weekly: since(connection, account, key, starts.week)?,
         monthly: since(connection, account, key, starts.month)?,

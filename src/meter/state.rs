@@ -6,9 +6,10 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use crate::auth::Grant;
@@ -17,17 +18,18 @@ use crate::money::Amount;
 use super::books::Wallet;
 use super::group_commit::GroupCommit;
 use super::invariant::{Invariant, difference, violated};
-use super::journal::{Encoded, Hold, Journal, Record, encode};
+use super::journal::{EncodedRecord, Hold, Journal, JournalRecord, encode};
 use super::leased_balance::LeasedBalances;
-use super::report::{Report, Tally};
+use super::report::{Tally, UsageReport};
 use super::types::{
-    BalanceSelector, CallId, End, Held, Lease, OpenHold, PriceTerms, Refusal, Request, UnusedLease,
+    BalanceSelector, CallEnd, CallId, HeldMoney, HoldRefusal, HoldRequest, Lease, OpenHold, PriceTerms,
+    UnusedLease,
 };
 
 /// The leased balances, the operations that wait, and the journal, in which they stand in the same order.
 #[derive(Debug)]
 pub(super) struct LedgerState {
-    state: Mutex<Inner>,
+    state: Mutex<InnerState>,
     /// Signals operations for the store.
     changed: Condvar,
     /// Signals holds for the journal.
@@ -35,13 +37,14 @@ pub(super) struct LedgerState {
     epoch: i64,
 }
 
+/// The state behind the lock.
 #[derive(Debug)]
-struct Inner {
-    ops: Vec<Op>,
+struct InnerState {
+    ops: Vec<StoreOperation>,
     journal: Journal,
     balances: LeasedBalances,
     /// Holds for the journal, and the write in which they will be.
-    holds: Vec<Encoded>,
+    holds: Vec<EncodedRecord>,
     commit: Arc<GroupCommit>,
     /// Whether the holds may be written now.
     sealed: bool,
@@ -60,8 +63,8 @@ struct Inner {
 
 /// Money that is set aside in memory.
 #[derive(Debug)]
-pub(super) struct Set {
-    pub(super) held: Held,
+pub(super) struct NewHold {
+    pub(super) held: HeldMoney,
     /// The write that takes it to the disk.
     pub(super) commit: Arc<GroupCommit>,
     /// Whether this is the first hold of that write, which seals it.
@@ -70,8 +73,8 @@ pub(super) struct Set {
 
 /// The work for one transaction of the store.
 #[derive(Debug)]
-pub(super) struct Taken {
-    pub(super) ops: Vec<Op>,
+pub(super) struct StoreWork {
+    pub(super) ops: Vec<StoreOperation>,
     /// The number of journal records that these and earlier operations have written.
     pub(super) records: u64,
     /// Unused leases to return.
@@ -82,35 +85,33 @@ pub(super) struct Taken {
 
 /// An operation for the store.
 #[derive(Debug)]
-pub(super) enum Op {
+pub(super) enum StoreOperation {
     /// Leases money for a call.
-    Lease(Request, Reply<Result<Unclaimed, Refusal>>),
+    Lease(HoldRequest, oneshot::Sender<Result<UnclaimedHold, HoldRefusal>>),
     /// Writes the hold of a call.
     Begin(OpenHold),
     /// Takes over a record of the journal.
-    Record(Record),
+    Record(JournalRecord),
     /// Counts a call that cost nothing.
     Free(Grant, Tally),
     /// Reads the wallet of an account.
-    Wallet(String, Reply<Result<Option<Wallet>, Refusal>>),
+    Wallet(String, oneshot::Sender<Result<Option<Wallet>, HoldRefusal>>),
     /// Reads the usage of an account.
-    Report(String, Reply<Result<Report, Refusal>>),
+    Report(String, oneshot::Sender<Result<UsageReport, HoldRefusal>>),
 }
-
-pub(super) type Reply<T> = oneshot::Sender<T>;
 
 /// A hold whose caller may be gone: unless it is claimed, it is released.
 #[derive(Debug)]
-pub(super) struct Unclaimed {
+pub(super) struct UnclaimedHold {
     state: Arc<LedgerState>,
     commit: Arc<GroupCommit>,
     leads: bool,
-    held: Option<Held>,
+    held: Option<HeldMoney>,
 }
 
 impl LedgerState {
     pub(super) fn new(journal: Journal, epoch: i64) -> Self {
-        let state = Inner {
+        let state = InnerState {
             ops: Vec::new(),
             journal,
             balances: LeasedBalances::new(),
@@ -129,7 +130,7 @@ impl LedgerState {
     }
 
     /// Sets money aside for a call if the leased balance has as much.
-    pub(super) fn hold(&self, request: &Request) -> Option<Set> {
+    pub(super) fn hold(&self, request: &HoldRequest) -> Option<NewHold> {
         let mut state = self.lock();
         if state.store_fails || state.closed || !state.has_room() {
             return None;
@@ -139,12 +140,12 @@ impl LedgerState {
     }
 
     /// Sets money aside that the store has leased for a call.
-    pub(super) fn lease(&self, request: &Request, lease: &Lease) -> Option<Set> {
+    pub(super) fn lease(&self, request: &HoldRequest, lease: &Lease) -> Option<NewHold> {
         let mut state = self.lock();
         let Lease { terms, amount } = lease;
         state.balances.learn(request, terms);
         if state.closed || !state.has_room() {
-            state.balances.put(&terms.billing.account, &terms.billing.key, *amount);
+            state.balances.deposit(&terms.billing.account, &terms.billing.key, *amount);
             return None;
         }
         self.begin(state, *amount, request, Arc::clone(terms))
@@ -153,16 +154,17 @@ impl LedgerState {
     /// Begins a call with money that was taken for it, or returns the money if the call cannot be recorded.
     fn begin(
         &self,
-        mut state: MutexGuard<'_, Inner>,
+        mut state: MutexGuard<'_, InnerState>,
         amount: Amount,
-        request: &Request,
+        request: &HoldRequest,
         terms: Arc<PriceTerms>,
-    ) -> Option<Set> {
-        let Request { prompt, rates, .. } = *request;
-        let hold = |call| encode(&Record::Hold(call, Hold { billing: terms.number, amount, prompt, rates }));
+    ) -> Option<NewHold> {
+        let HoldRequest { prompt, rates, .. } = *request;
+        let hold =
+            |call| encode(&JournalRecord::Hold(call, Hold { billing: terms.number, amount, prompt, rates }));
         let call = CallId::new(self.epoch, state.calls);
         let Some((call, record)) = call.and_then(|call| Some((call, hold(call)?))) else {
-            state.balances.put(&terms.billing.account, &terms.billing.key, amount);
+            state.balances.deposit(&terms.billing.account, &terms.billing.key, amount);
             return None;
         };
         state.calls += 1;
@@ -171,9 +173,15 @@ impl LedgerState {
         let (leads, commit) = (state.holds.len() == 1, Arc::clone(&state.commit));
         self.add(
             state,
-            Op::Begin(OpenHold { call, billing: Arc::clone(&terms.billing), amount, prompt, rates }),
+            StoreOperation::Begin(OpenHold {
+                call,
+                billing: Arc::clone(&terms.billing),
+                amount,
+                prompt,
+                rates,
+            }),
         );
-        Some(Set { held: Held { call, amount, terms }, commit, leads })
+        Some(NewHold { held: HeldMoney { call, amount, terms }, commit, leads })
     }
 
     /// Lets the waiting holds be written.
@@ -190,11 +198,12 @@ impl LedgerState {
     /// Waits for holds and writes them to the journal; returns the write, to be finished when it is synced to the disk,
     /// or `None` once the ledger is closed.
     pub(super) fn write_holds(&self) -> Option<(Arc<GroupCommit>, io::Result<()>)> {
-        let waits = |state: &mut Inner| {
+        let waits = |state: &mut InnerState| {
             state.idle = !state.closed && (!state.sealed || state.holds.is_empty());
             state.idle
         };
-        let mut state = self.held.wait_while(self.lock(), waits).unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
+        self.held.wait_while(&mut state, waits);
         state.sealed = false;
         if state.holds.is_empty() {
             return None;
@@ -225,7 +234,7 @@ impl LedgerState {
     }
 
     /// Adds an operation that somebody waits for.
-    pub(super) fn ask(&self, op: Op) {
+    pub(super) fn ask(&self, op: StoreOperation) {
         let mut state = self.lock();
         state.ops.push(op);
         let first = !std::mem::replace(&mut state.urgent, true);
@@ -237,31 +246,31 @@ impl LedgerState {
     }
 
     /// Adds an operation that nobody waits for.
-    pub(super) fn tell(&self, op: Op) {
+    pub(super) fn tell(&self, op: StoreOperation) {
         self.add(self.lock(), op);
     }
 
     /// Notes the progress of a call, if the journal has plenty of room.
     pub(super) fn mark(&self, call: CallId, delivered: u64) {
-        let record = Record::Mark(call, delivered);
+        let record = JournalRecord::Mark(call, delivered);
         let mut state = self.lock();
         if state.journal.is_roomy() {
             state.write(encode(&record));
-            self.add(state, Op::Record(record));
+            self.add(state, StoreOperation::Record(record));
         }
     }
 
     /// Notes the end of a call in the journal, and returns what it has not needed to the leased balance.
-    pub(super) fn end(&self, held: &Held, end: End) {
+    pub(super) fn end(&self, held: &HeldMoney, end: CallEnd) {
         // What a call has cost beyond its hold is taken from the balance, not from the leased balance.
         let rest = difference(held.amount, end.charge.min(held.amount));
-        let record = Record::End(held.call, end);
+        let record = JournalRecord::End(held.call, end);
         let encoded = encode(&record);
         let billing = &held.terms.billing;
         let mut state = self.lock();
         // What only memory knows of must not be spent again: who takes over from a dead process would not find it.
         if state.write(encoded) {
-            state.balances.put(&billing.account, &billing.key, rest);
+            state.balances.deposit(&billing.account, &billing.key, rest);
         }
         match state.open.checked_sub(1) {
             Some(open) => state.open = open,
@@ -269,12 +278,12 @@ impl LedgerState {
                 violated(Invariant::OpenHolds, format_args!("call {} ends, and none is open", held.call.0));
             }
         }
-        self.add(state, Op::Record(record));
+        self.add(state, StoreOperation::Record(record));
     }
 
-    fn add(&self, mut state: MutexGuard<'_, Inner>, op: Op) {
+    fn add(&self, mut state: MutexGuard<'_, InnerState>, op: StoreOperation) {
         state.ops.push(op);
-        let wakes = state.ops.len() == 1 || state.ops.len() == MANY;
+        let wakes = state.ops.len() == 1 || state.ops.len() == MAX_DELAYED_COUNT;
         drop(state);
         if wakes {
             self.changed.notify_one();
@@ -287,19 +296,20 @@ impl LedgerState {
     }
 
     /// Waits for operations or unused leases, and takes all of them.
-    pub(super) fn take(&self) -> Taken {
-        let idle = |state: &mut Inner| state.ops.is_empty() && !state.closed;
-        let waits = |state: &mut Inner| !state.urgent && !state.closed && state.ops.len() < MANY;
-        let state = self.lock();
-        let mut state = match state.balances.rest() {
-            None => self.changed.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner),
-            Some(rest) => self.wait(state, rest, idle),
-        };
+    pub(super) fn take(&self) -> StoreWork {
+        let idle = |state: &mut InnerState| state.ops.is_empty() && !state.closed;
+        let waits =
+            |state: &mut InnerState| !state.urgent && !state.closed && state.ops.len() < MAX_DELAYED_COUNT;
+        let mut state = self.lock();
+        match state.balances.rest() {
+            None => self.changed.wait_while(&mut state, idle),
+            Some(rest) => drop(self.changed.wait_while_for(&mut state, idle, rest)),
+        }
         if !state.ops.is_empty() {
-            state = self.wait(state, PATIENCE, waits);
+            self.changed.wait_while_for(&mut state, waits, STORE_BATCH_DELAY);
         }
         state.urgent = false;
-        Taken {
+        StoreWork {
             ops: std::mem::take(&mut state.ops),
             records: state.journal.written(),
             unused: if state.closed {
@@ -309,16 +319,6 @@ impl LedgerState {
             },
             closed: state.closed,
         }
-    }
-
-    fn wait<'q>(
-        &self,
-        state: MutexGuard<'q, Inner>,
-        time: Duration,
-        condition: impl FnMut(&mut Inner) -> bool,
-    ) -> MutexGuard<'q, Inner> {
-        let waited = self.changed.wait_timeout_while(state, time, condition);
-        waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// Takes out all spare money of a key or an account.
@@ -333,11 +333,11 @@ impl LedgerState {
     /// Adds money to leased balances.
     pub(super) fn fill(&self, spare: &[UnusedLease]) {
         let balances = &mut self.lock().balances;
-        spare.iter().for_each(|spare| balances.put(&spare.account, &spare.key, spare.amount));
+        spare.iter().for_each(|spare| balances.deposit(&spare.account, &spare.key, spare.amount));
     }
 
     /// Puts operations back that could not be carried out, before those that have come since.
-    pub(super) fn put_back(&self, mut ops: Vec<Op>) {
+    pub(super) fn put_back(&self, mut ops: Vec<StoreOperation>) {
         let mut state = self.lock();
         ops.append(&mut state.ops);
         state.ops = ops;
@@ -385,15 +385,15 @@ impl LedgerState {
         state.journal.unlock();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, InnerState> {
+        self.state.lock()
     }
 }
 
-impl Inner {
+impl InnerState {
     /// Writes a record to the journal; returns whether it could. If not, its operation is still carried out, unless
     /// the process dies before.
-    fn write(&mut self, record: Option<Encoded>) -> bool {
+    fn write(&mut self, record: Option<EncodedRecord>) -> bool {
         let Some(record) = record else { return false };
         let written = self.journal.write(&[record]);
         written.inspect_err(|error| log::error!("journal: {error}")).is_ok()
@@ -405,7 +405,7 @@ impl Inner {
     }
 }
 
-impl Op {
+impl StoreOperation {
     /// Whether somebody waits for an answer.
     pub(super) fn is_asked(&self) -> bool {
         matches!(self, Self::Lease(..) | Self::Wallet(..) | Self::Report(..))
@@ -414,25 +414,25 @@ impl Op {
     /// Refuses an operation that somebody waits for; returns any other one.
     pub(super) fn refuse(self) -> Option<Self> {
         match self {
-            Self::Lease(_, reply) => drop(reply.send(Err(Refusal::Store))),
-            Self::Wallet(_, reply) => drop(reply.send(Err(Refusal::Store))),
-            Self::Report(_, reply) => drop(reply.send(Err(Refusal::Store))),
+            Self::Lease(_, reply) => drop(reply.send(Err(HoldRefusal::Store))),
+            Self::Wallet(_, reply) => drop(reply.send(Err(HoldRefusal::Store))),
+            Self::Report(_, reply) => drop(reply.send(Err(HoldRefusal::Store))),
             kept => return Some(kept),
         }
         None
     }
 }
 
-impl Unclaimed {
-    pub(super) fn new(state: &Arc<LedgerState>, Set { held, commit, leads }: Set) -> Self {
+impl UnclaimedHold {
+    pub(super) fn new(state: &Arc<LedgerState>, NewHold { held, commit, leads }: NewHold) -> Self {
         Self { state: Arc::clone(state), commit, leads, held: Some(held) }
     }
 
     /// Returns the hold once it is on the disk.
-    pub(super) async fn claim(mut self) -> Result<Held, Refusal> {
+    pub(super) async fn claim(mut self) -> Result<HeldMoney, HoldRefusal> {
         if self.leads {
             // Calls that have come at the same time share the write.
-            for _ in 0..TURNS {
+            for _ in 0..YIELDS_BEFORE_COMMIT {
                 tokio::task::yield_now().await;
             }
             self.seal();
@@ -440,7 +440,7 @@ impl Unclaimed {
         let on_disk = Arc::clone(&self.commit).wait().await;
         // What could not be written may have reached the disk all the same: that it is released goes there, too.
         let held = if on_disk { self.held.take() } else { None };
-        held.ok_or(Refusal::Store)
+        held.ok_or(HoldRefusal::Store)
     }
 
     fn seal(&mut self) {
@@ -450,20 +450,20 @@ impl Unclaimed {
     }
 }
 
-impl Drop for Unclaimed {
+impl Drop for UnclaimedHold {
     fn drop(&mut self) {
         self.seal();
         if let Some(held) = self.held.take() {
-            self.state.end(&held, End::released());
+            self.state.end(&held, CallEnd::released());
         }
     }
 }
 
 /// The number of times that the first hold of a write yields, so that calls that are ready share the write.
-const TURNS: u32 = 1;
+const YIELDS_BEFORE_COMMIT: u32 = 1;
 
 /// The time for which operations are kept that nobody waits for, so that they share a transaction.
-const PATIENCE: Duration = Duration::from_millis(100);
+const STORE_BATCH_DELAY: Duration = Duration::from_millis(100);
 
 /// The number of operations that are not kept waiting.
-const MANY: usize = 8192;
+const MAX_DELAYED_COUNT: usize = 8192;

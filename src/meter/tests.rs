@@ -92,18 +92,24 @@ fn what_is_not_there_can_not_be_held() {
             let ledger = ledger.clone();
             async move { Bill::open(&ledger, &grant, "m", vec![prices()], expected).await }
         };
-        assert_eq!(open(Arc::clone(&poor), tokens(1, 1)).await.unwrap_err(), Refusal::NoWallet);
+        assert_eq!(open(Arc::clone(&poor), tokens(1, 1)).await.unwrap_err(), HoldRefusal::NoWallet);
         let rich = grant(folder.path(), Some("10"), None);
         let limited = grant(folder.path(), None, Some("4"));
         let first = open(Arc::clone(&rich), tokens(6, 6)).await.unwrap();
-        assert_eq!(open(Arc::clone(&rich), tokens(3, 3)).await.unwrap_err(), Refusal::InFlight(usd("10")));
-        assert_eq!(open(Arc::clone(&rich), tokens(99, 99)).await.unwrap_err(), Refusal::Balance(usd("10")));
+        assert_eq!(
+            open(Arc::clone(&rich), tokens(3, 3)).await.unwrap_err(),
+            HoldRefusal::InFlight(usd("10"))
+        );
+        assert_eq!(
+            open(Arc::clone(&rich), tokens(99, 99)).await.unwrap_err(),
+            HoldRefusal::Balance(usd("10"))
+        );
         drop(first);
-        assert_eq!(open(Arc::clone(&limited), tokens(4, 4)).await.unwrap_err(), Refusal::Limit(usd("4")));
+        assert_eq!(open(Arc::clone(&limited), tokens(4, 4)).await.unwrap_err(), HoldRefusal::Limit(usd("4")));
         // No more than the limit is held, if that is enough.
         let capped = open(Arc::clone(&limited), tokens(1, 99)).await.unwrap();
         assert_eq!(capped.output_cap(), 3);
-        assert_eq!(open(limited, tokens(1, 1)).await.unwrap_err(), Refusal::InFlight(usd("10")));
+        assert_eq!(open(limited, tokens(1, 1)).await.unwrap_err(), HoldRefusal::InFlight(usd("10")));
     });
     ledger.close();
     assert_eq!(audited(folder.path()).0.balance, usd("10"));
@@ -216,9 +222,9 @@ fn a_new_limit_holds_for_a_purse_that_is_full() {
         let rights = Rights { spending_limit: Some(usd(limit)), ..Rights::default() };
         Arc::new(Key { rights, ..(*grant).clone() })
     };
-    assert_eq!(open(&limited("4"), 4).unwrap_err(), Refusal::Limit(usd("4")));
+    assert_eq!(open(&limited("4"), 4).unwrap_err(), HoldRefusal::Limit(usd("4")));
     let within = open(&limited("4"), 3).unwrap();
-    assert_eq!(open(&limited("4"), 0).unwrap_err(), Refusal::InFlight(usd("1000")));
+    assert_eq!(open(&limited("4"), 0).unwrap_err(), HoldRefusal::InFlight(usd("1000")));
     assert!(open(&limited("5"), 0).is_ok());
     drop(within);
     assert!(open(&grant, 99).is_ok());
@@ -236,9 +242,9 @@ fn keys_of_an_account_do_not_keep_money_from_each_other() {
     };
     // Its leased balance keeps more than it needs; the other gets all of it, and not more.
     drop(open(&one, 0).unwrap());
-    assert_eq!(open(&two, 20).unwrap_err(), Refusal::Balance(usd("20")));
+    assert_eq!(open(&two, 20).unwrap_err(), HoldRefusal::Balance(usd("20")));
     let all = open(&two, 19).unwrap();
-    assert_eq!(open(&one, 0).unwrap_err(), Refusal::InFlight(usd("20")));
+    assert_eq!(open(&one, 0).unwrap_err(), HoldRefusal::InFlight(usd("20")));
     drop(all);
     ledger.close();
     audited(folder.path());
@@ -336,7 +342,7 @@ pub(super) fn recovered(folder: &Path) -> Amount {
 
 #[test]
 fn a_journal_that_has_begun_anew_does_not_take_back_how_far_a_call_has_come() {
-    use super::journal::{Record, encode};
+    use super::journal::{JournalRecord, encode};
     use std::os::unix::fs::FileExt;
 
     let folder = tempfile::tempdir().unwrap();
@@ -346,7 +352,7 @@ fn a_journal_that_has_begun_anew_does_not_take_back_how_far_a_call_has_come() {
     std::mem::forget(runtime().block_on(open).unwrap());
     ledger.die();
     let marks =
-        [9, 4].map(|tokens| encode(&Record::Mark(types::CallId::new(1, 0).unwrap(), tokens)).unwrap());
+        [9, 4].map(|tokens| encode(&JournalRecord::Mark(types::CallId::new(1, 0).unwrap(), tokens)).unwrap());
     let journal =
         std::fs::OpenOptions::new().write(true).open(folder.path().join(JOURNALS).join("1")).unwrap();
     journal.write_all_at(marks.as_flattened(), 64 * 100).unwrap();
@@ -422,7 +428,7 @@ fn a_torn_journal_is_read_as_far_as_it_is_whole() {
     }
 }
 
-/// What may happen.
+/// A step of a random history.
 #[derive(Clone, Debug)]
 enum Step {
     /// In one of the processes.

@@ -15,7 +15,7 @@ pub(super) struct CallId(pub(super) i64);
 
 /// The end of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct End {
+pub(super) struct CallEnd {
     /// The charge, which may be more than the hold.
     pub(super) charge: Amount,
     /// The part of the charge that is due to other models, at their own prices.
@@ -24,7 +24,7 @@ pub(super) struct End {
     pub(super) elsewhere: bool,
     /// The version of the prices; absent for the version of the billing key.
     pub(super) price: Option<i64>,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: ChargeBasis,
     pub(super) usage: Usage,
     /// Whether the call would have cost more than its charge.
     pub(super) capped: bool,
@@ -34,7 +34,7 @@ pub(super) struct End {
 
 /// The basis of a charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum ChargeBasis {
     /// The usage that the provider has reported.
     Exact,
     /// An estimate from the bytes in both directions.
@@ -45,7 +45,7 @@ pub(super) enum Outcome {
     Released,
 }
 
-impl End {
+impl CallEnd {
     /// Returns the end of a call that costs nothing.
     pub(super) fn released() -> Self {
         let usage = Usage::default();
@@ -54,7 +54,7 @@ impl End {
             others: Amount::ZERO,
             elsewhere: false,
             price: None,
-            outcome: Outcome::Released,
+            outcome: ChargeBasis::Released,
             usage,
             capped: false,
             whole: false,
@@ -79,7 +79,7 @@ impl CallId {
     }
 }
 
-impl Outcome {
+impl ChargeBasis {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Exact => "exact",
@@ -92,7 +92,7 @@ impl Outcome {
 
 /// A request to set money aside for a call.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct HoldRequest {
     /// The key that pays.
     pub grant: Grant,
     /// The model of the call.
@@ -111,7 +111,7 @@ pub struct Request {
 
 /// Money that is set aside for one call.
 #[derive(Clone, Debug)]
-pub struct Held {
+pub struct HeldMoney {
     pub(super) call: CallId,
     /// The amount.
     pub amount: Amount,
@@ -121,7 +121,7 @@ pub struct Held {
 
 /// The reason for which no money is set aside for a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum HoldRefusal {
     /// The account has no wallet.
     NoWallet,
     /// The account's balance, which is too low.

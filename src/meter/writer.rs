@@ -9,20 +9,20 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::store;
 
-use super::batch::{Answers, Batch};
+use super::batch::{Batch, BatchAnswers};
 use super::invariant::{Invariant, violated};
 use super::recover;
-use super::state::{LedgerState, Op, Taken, Unclaimed};
-use super::types::{Refusal, UnusedLease};
+use super::state::{LedgerState, StoreOperation, StoreWork, UnclaimedHold};
+use super::types::{HoldRefusal, UnusedLease};
 
 /// Receives the time of each write to the journal.
-pub(super) type Watch = Box<dyn Fn(Duration) + Send + Sync>;
+pub(super) type CommitObserver = Box<dyn Fn(Duration) + Send + Sync>;
 
 /// The thread that writes holds to the journal.
 pub(super) struct Syncer {
     pub(super) state: Arc<LedgerState>,
     pub(super) file: File,
-    pub(super) watch: Arc<OnceLock<Watch>>,
+    pub(super) watch: Arc<OnceLock<CommitObserver>>,
 }
 
 impl Syncer {
@@ -40,13 +40,13 @@ impl Syncer {
                 watch(begun.elapsed());
             }
             // Under load, a write costs more than this wait: it is shared by those who come meanwhile.
-            std::thread::sleep(PACE.saturating_sub(begun.elapsed()));
+            std::thread::sleep(MIN_WRITE_INTERVAL.saturating_sub(begun.elapsed()));
         }
     }
 }
 
 /// The thread that writes to the store.
-pub(super) struct Writer {
+pub(super) struct LedgerWriter {
     pub(super) connection: Connection,
     pub(super) journals: PathBuf,
     /// The time of the last recovery of dead processes' calls.
@@ -55,10 +55,10 @@ pub(super) struct Writer {
     pub(super) epoch: i64,
 }
 
-impl Writer {
+impl LedgerWriter {
     pub(super) fn run(mut self) {
         loop {
-            let Taken { ops, records, unused, closed } = self.state.take();
+            let StoreWork { ops, records, unused, closed } = self.state.take();
             if !ops.is_empty() || !unused.is_empty() {
                 self.carry_out(ops, records, unused, closed);
             }
@@ -69,14 +69,14 @@ impl Writer {
     }
 
     /// Carries out operations and answers those who wait for them.
-    fn carry_out(&mut self, ops: Vec<Op>, records: u64, unused: Vec<UnusedLease>, closed: bool) {
+    fn carry_out(&mut self, ops: Vec<StoreOperation>, records: u64, unused: Vec<UnusedLease>, closed: bool) {
         // Money that is in no leased balance until the store has it.
         let mut emptied = unused;
         match self.commit(&ops, &mut emptied) {
             Ok(answers) => {
                 self.state.note_store(false);
                 self.state.done(records);
-                let short = answers.leases.iter().any(|lease| matches!(lease, Err(Refusal::InFlight(_))));
+                let short = answers.leases.iter().any(|lease| matches!(lease, Err(HoldRefusal::InFlight(_))));
                 self.answer(ops, answers);
                 if short {
                     self.recover();
@@ -91,7 +91,7 @@ impl Writer {
 
     /// Recovers the leases of dead processes when money is short.
     fn recover(&mut self) {
-        if self.recovered.elapsed() < RECOVER_EVERY {
+        if self.recovered.elapsed() < MIN_RECOVERY_INTERVAL {
             return;
         }
         self.recovered = Instant::now();
@@ -101,27 +101,33 @@ impl Writer {
     }
 
     /// Carries out all operations in one transaction, or none of them.
-    fn commit(&mut self, ops: &[Op], emptied: &mut Vec<UnusedLease>) -> rusqlite::Result<Answers> {
-        let mut answers = Answers::default();
+    fn commit(
+        &mut self,
+        ops: &[StoreOperation],
+        emptied: &mut Vec<UnusedLease>,
+    ) -> rusqlite::Result<BatchAnswers> {
+        let mut answers = BatchAnswers::default();
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut batch = Batch::new(&transaction, self.epoch, store::now());
         batch.give_back(emptied)?;
         for op in ops {
             match op {
-                Op::Lease(request, _) => answers.leases.push(batch.lease(request, |selector| {
-                    let spare = self.state.empty(selector);
-                    emptied.extend_from_slice(&spare);
-                    spare
-                })?),
-                Op::Begin(hold) => batch.begin(hold.clone()),
-                Op::Record(record) => batch.record(record, |selector| {
+                StoreOperation::Lease(request, _) => {
+                    answers.leases.push(batch.lease(request, |selector| {
+                        let spare = self.state.empty(selector);
+                        emptied.extend_from_slice(&spare);
+                        spare
+                    })?);
+                }
+                StoreOperation::Begin(hold) => batch.begin(hold.clone()),
+                StoreOperation::Record(record) => batch.record(record, |selector| {
                     let spare = self.state.empty(selector);
                     emptied.extend_from_slice(&spare);
                     spare
                 })?,
-                Op::Free(grant, tally) => batch.count(grant, tally),
-                Op::Wallet(account, _) => answers.wallets.push(batch.wallet(account)?),
-                Op::Report(account, _) => answers.reports.push(batch.report(account)?),
+                StoreOperation::Free(grant, tally) => batch.count(grant, tally),
+                StoreOperation::Wallet(account, _) => answers.wallets.push(batch.wallet(account)?),
+                StoreOperation::Report(account, _) => answers.reports.push(batch.report(account)?),
             }
         }
         answers.more = batch.finish()?;
@@ -130,8 +136,8 @@ impl Writer {
     }
 
     /// Sends the answers, in the order of the requests.
-    fn answer(&self, ops: Vec<Op>, answers: Answers) {
-        let Answers { leases, wallets, reports, more } = answers;
+    fn answer(&self, ops: Vec<StoreOperation>, answers: BatchAnswers) {
+        let BatchAnswers { leases, wallets, reports, more } = answers;
         let asked = ops.iter().filter(|op| op.is_asked()).count();
         let given = leases.len() + wallets.len() + reports.len();
         if asked != given {
@@ -142,27 +148,35 @@ impl Writer {
         for op in ops {
             // Who waited may be gone.
             match op {
-                Op::Lease(request, reply) => drop(leases.next().map(|lease| {
+                StoreOperation::Lease(request, reply) => drop(leases.next().map(|lease| {
                     let set = lease.map(|lease| self.state.lease(&request, &lease));
-                    let set = set.and_then(|set| set.ok_or(Refusal::Store));
-                    reply.send(set.map(|set| Unclaimed::new(&self.state, set)))
+                    let set = set.and_then(|set| set.ok_or(HoldRefusal::Store));
+                    reply.send(set.map(|set| UnclaimedHold::new(&self.state, set)))
                 })),
-                Op::Wallet(_, reply) => drop(wallets.next().map(|wallet| reply.send(Ok(wallet)).is_ok())),
-                Op::Report(_, reply) => drop(reports.next().map(|report| reply.send(Ok(report)).is_ok())),
-                Op::Begin(_) | Op::Record(_) | Op::Free(..) => {}
+                StoreOperation::Wallet(_, reply) => {
+                    if let Some(wallet) = wallets.next() {
+                        _ = reply.send(Ok(wallet));
+                    }
+                }
+                StoreOperation::Report(_, reply) => {
+                    if let Some(report) = reports.next() {
+                        _ = reply.send(Ok(report));
+                    }
+                }
+                StoreOperation::Begin(_) | StoreOperation::Record(_) | StoreOperation::Free(..) => {}
             }
         }
         self.state.fill(&more);
     }
 
     /// Refuses what somebody waits for, and keeps the rest for the next attempt: the store cannot be written.
-    fn put_back(&self, ops: Vec<Op>, error: &rusqlite::Error, closed: bool) {
+    fn put_back(&self, ops: Vec<StoreOperation>, error: &rusqlite::Error, closed: bool) {
         if self.state.note_store(true) {
             log::error!("ledger: {error}; paid calls are refused until it can be written again");
         }
-        self.state.put_back(ops.into_iter().filter_map(Op::refuse).collect());
+        self.state.put_back(ops.into_iter().filter_map(StoreOperation::refuse).collect());
         if !closed {
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(STORE_RETRY_INTERVAL);
         }
     }
 
@@ -179,13 +193,13 @@ impl Writer {
 }
 
 /// The shortest time between two writes of holds.
-const PACE: Duration = Duration::from_micros(600);
+const MIN_WRITE_INTERVAL: Duration = Duration::from_micros(600);
 
 /// The pause before a store that could not be written is tried again.
-const PAUSE: Duration = Duration::from_millis(100);
+const STORE_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The shortest time between two recoveries of dead processes' calls.
-const RECOVER_EVERY: Duration = Duration::from_secs(1);
+const MIN_RECOVERY_INTERVAL: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -202,11 +216,11 @@ mod tests {
         let journals = folder.path().join("journal");
         let connection = store::open(folder.path()).unwrap();
         let state = Arc::new(LedgerState::new(Journal::create(&journals, 1).unwrap(), 1));
-        let writer = Writer { connection, journals, recovered: Instant::now(), state, epoch: 1 };
-        let answered = |ops: Vec<Op>, wallets| {
-            violations(|| writer.answer(ops, Answers { wallets, ..Answers::default() })).1
+        let writer = LedgerWriter { connection, journals, recovered: Instant::now(), state, epoch: 1 };
+        let answered = |ops: Vec<StoreOperation>, wallets| {
+            violations(|| writer.answer(ops, BatchAnswers { wallets, ..BatchAnswers::default() })).1
         };
-        let ask = |reply| vec![Op::Wallet("a".to_owned(), reply)];
+        let ask = |reply| vec![StoreOperation::Wallet("a".to_owned(), reply)];
         let (reply, mut answer) = oneshot::channel();
         assert_eq!(answered(ask(reply), vec![]), [Invariant::Answers]);
         assert!(answer.try_recv().is_err(), "whoever waits does not wait forever");

@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use crate::private;
 
 use super::members::Members;
-use super::sink::Sink;
+use super::sink::LineSink;
 
 /// The facts of a request when it is over; those that are not known are left out. No prompt, answer,
 /// credential or header value.
 #[derive(Debug, Serialize)]
-pub struct Line<'a> {
+pub struct AccessLine<'a> {
     /// The time of its beginning, RFC 3339.
     pub time: jiff::Timestamp,
     /// The gateway's id of the request.
@@ -87,7 +87,7 @@ pub struct Line<'a> {
     pub cost_nano: Option<u64>,
 }
 
-impl Line<'_> {
+impl AccessLine<'_> {
     /// Writes it as its serializer would, in a third of the time.
     fn write(&self, out: &mut Vec<u8>) -> serde_json::Result<()> {
         let mut members = Members::new(out);
@@ -139,7 +139,7 @@ pub enum Destination {
 
 /// The log of all requests.
 #[derive(Debug)]
-pub struct AccessLog(Option<Sink>);
+pub struct AccessLog(Option<LineSink>);
 
 impl AccessLog {
     /// Opens the destination and starts its writer.
@@ -149,17 +149,17 @@ impl AccessLog {
     pub fn open(destination: &Destination) -> io::Result<Self> {
         Ok(Self(match destination {
             Destination::Off => None,
-            Destination::Stdout => Some(Sink::of(WRITER, &io::stdout())?),
+            Destination::Stdout => Some(LineSink::of(WRITER, &io::stdout())?),
             Destination::File(path) => {
                 let file = private::options().create(true).append(true).open(path)?;
                 private::close_to_others(&file);
-                Some(Sink::new(WRITER, file)?)
+                Some(LineSink::new(WRITER, file)?)
             }
         }))
     }
 
     /// Adds a line.
-    pub fn add(&self, line: &Line<'_>) {
+    pub fn add(&self, line: &AccessLine<'_>) {
         if let Some(sink) = &self.0 {
             sink.add(|lines| line.write(lines));
         }
@@ -168,7 +168,7 @@ impl AccessLog {
     /// Lines lost so far because nobody took them.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.0.as_ref().map_or(0, Sink::dropped)
+        self.0.as_ref().map_or(0, LineSink::dropped)
     }
 
     /// Waits, for a while, until all lines are written. For the end of the process.

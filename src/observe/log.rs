@@ -10,19 +10,19 @@ use std::sync::OnceLock;
 use env_logger::Target;
 use log::{LevelFilter, Log, Metadata, Record};
 
-use super::sink::Sink;
+use super::sink::LineSink;
 
 struct Filtered(env_logger::Logger);
 
-/// Where records go, once there is a log.
-static STDERR: OnceLock<Sink> = OnceLock::new();
+/// The sink for records, once there is a log.
+static STDERR: OnceLock<LineSink> = OnceLock::new();
 
 /// Starts the log. `RUST_LOG` sets our level; the default is `info`.
 pub fn start() {
     let environment = env_logger::Env::default().default_filter_or("info");
     let mut builder = env_logger::Builder::from_env(environment);
     // Who logs must not have to wait for who reads. Without a thread for that, it is better than no log.
-    if let Ok(sink) = Sink::of("log", &io::stderr()) {
+    if let Ok(sink) = LineSink::of("log", &io::stderr()) {
         builder.target(Target::Pipe(Box::new(Lines(STDERR.get_or_init(|| sink).clone()))));
     }
     let logger = builder.build();
@@ -35,7 +35,7 @@ pub fn start() {
 /// Records lost so far because nobody took them.
 #[must_use]
 pub fn dropped() -> u64 {
-    STDERR.get().map_or(0, Sink::dropped)
+    STDERR.get().map_or(0, LineSink::dropped)
 }
 
 impl Log for Filtered {
@@ -57,7 +57,7 @@ impl Log for Filtered {
 }
 
 /// Takes records as they come, one with each write.
-struct Lines(Sink);
+struct Lines(LineSink);
 
 impl Write for Lines {
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {

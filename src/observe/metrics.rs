@@ -1,25 +1,26 @@
 //! Prometheus metrics. Every label has a bounded set of values: no name that a caller made up is one.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::{
-    Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder,
-};
+use parking_lot::Mutex;
+use prometheus::{Encoder, Histogram, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
-use crate::canon::Rejection;
+use crate::canon::{Anomaly, ProtocolId, Rejection};
+use crate::limit::Shed;
+use crate::meter::{Invariant, Unpriced};
 
+use super::labels::{ConnectionCap, HeadRefusal, LimitRefusal};
 use super::maker::Maker;
-use super::reading::Reading;
+use super::requests::RequestMetrics;
+use super::snapshot::MetricsSnapshot;
 use super::target::{TargetMetrics, TargetState, Targets};
 
 /// All metrics of one gateway.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    requests: IntCounterVec,
-    duration: HistogramVec,
-    first_byte: HistogramVec,
+    requests: RequestMetrics,
     targets: Targets,
     losses: IntCounterVec,
     oddities: IntCounterVec,
@@ -66,21 +67,7 @@ impl Metrics {
             &["result"],
         )?;
         Ok(Self {
-            requests: make.counters(
-                "crossmodel_requests_total",
-                "Requests that are over, by endpoint, status and error code.",
-                &["endpoint", "status", "code"],
-            )?,
-            duration: make.seconds(
-                "crossmodel_request_duration_seconds",
-                "Time from a request's head to its end.",
-                &["endpoint"],
-            )?,
-            first_byte: make.seconds(
-                "crossmodel_first_byte_seconds",
-                "Time from a request's head to its answer's first byte.",
-                &["endpoint"],
-            )?,
+            requests: RequestMetrics::new(&make)?,
             targets: Targets::new(&make)?,
             losses: make.counters(
                 "crossmodel_losses_total",
@@ -90,7 +77,7 @@ impl Metrics {
             open_holds: make.gauge("crossmodel_ledger_open_holds", "Calls for which money is set aside.")?,
             ledger_failing: make.gauge(
                 "crossmodel_ledger_failing",
-                "1 while the store can not be written, so that paid calls are refused.",
+                "1 while the store cannot be written, so that paid calls are refused.",
             )?,
             ledger_waiting: make.gauge(
                 "crossmodel_ledger_waiting",
@@ -119,7 +106,7 @@ impl Metrics {
                 "crossmodel_unpriced_total",
                 "Calls of priced models that used something without a price of its own, by kind.",
                 "kind",
-                &UNPRICED,
+                &Unpriced::ALL.map(Unpriced::as_str),
             )?,
             in_flight: make.gauge("crossmodel_requests_in_flight", "Calls that are being answered.")?,
             body_bytes: make.gauge("crossmodel_request_bytes_in_flight", "Bytes of their requests' bodies.")?,
@@ -144,15 +131,15 @@ impl Metrics {
     /// The metrics of a target, by catalog entry and provider. To be kept: this looks them all up.
     #[must_use]
     pub fn target(&self, model: &str, provider: &str) -> Arc<TargetMetrics> {
-        self.targets.of(model, provider)
+        self.targets.find(model, provider)
     }
 
     /// Sets the states of the targets of all models, by catalog entry and provider.
     pub fn targets<'t>(&self, all: impl Iterator<Item = (&'t str, &'t str, TargetState)>) {
-        self.targets.are(all);
+        self.targets.set_states(all);
     }
 
-    /// A request is over.
+    /// Counts a request that is over.
     pub fn request(
         &self,
         endpoint: &'static str,
@@ -161,34 +148,29 @@ impl Metrics {
         seconds: f64,
         first_byte: Option<f64>,
     ) {
-        let mut digits = [0; 3];
-        self.requests.with_label_values(&[endpoint, status_label(status, &mut digits), code]).inc();
-        self.duration.with_label_values(&[endpoint]).observe(seconds);
-        if let Some(first_byte) = first_byte {
-            self.first_byte.with_label_values(&[endpoint]).observe(first_byte);
-        }
+        self.requests.record(endpoint, status, code, seconds, first_byte);
     }
 
-    /// A translation left out, or changed, so many members of a request.
-    pub fn losses(&self, client: &'static str, upstream: &'static str, count: u64) {
+    /// Counts the members of a request that a translation left out or changed.
+    pub fn losses(&self, client: ProtocolId, upstream: ProtocolId, count: u64) {
         if count > 0 {
-            self.losses.with_label_values(&[client, upstream]).inc_by(count);
+            self.losses.with_label_values(&[client.as_str(), upstream.as_str()]).inc_by(count);
         }
     }
 
-    /// A translation did not understand something in an answer, so many times.
-    pub fn oddities(&self, provider: &str, kind: &'static str, count: u64) {
-        self.oddities.with_label_values(&[provider, kind]).inc_by(count);
+    /// Counts the parts of an answer that a translation did not understand.
+    pub fn oddities(&self, provider: &str, oddity: Anomaly, count: u64) {
+        self.oddities.with_label_values(&[provider, oddity.as_str()]).inc_by(count);
     }
 
     /// Counts the carriers of reasoning in a request that were not opened.
-    pub fn rejected_carriers(&self, reason: &'static str, count: u64) {
-        self.carriers.with_label_values(&[reason]).inc_by(count);
+    pub fn rejected_carriers(&self, reason: Rejection, count: u64) {
+        self.carriers.with_label_values(&[reason.as_str()]).inc_by(count);
     }
 
     /// Counts a paid call that has used something for which its model has no price.
-    pub fn unpriced(&self, kind: &'static str) {
-        self.unpriced.with_label_values(&[kind]).inc();
+    pub fn unpriced(&self, kind: Unpriced) {
+        self.unpriced.with_label_values(&[kind.as_str()]).inc();
     }
 
     /// Sets how much goes on at the moment.
@@ -199,24 +181,24 @@ impl Metrics {
         set(&self.connections, connections);
     }
 
-    /// A call was not let in.
-    pub fn shed(&self, reason: &'static str) {
-        self.refusals.shed.with_label_values(&[reason]).inc();
+    /// Counts a call that was shed.
+    pub fn shed(&self, reason: Shed) {
+        self.refusals.shed.with_label_values(&[reason.as_str()]).inc();
     }
 
-    /// A call was refused by a limit of its key or account.
-    pub fn limit_refusal(&self, limit: &'static str) {
-        self.refusals.limits.with_label_values(&[limit]).inc();
+    /// Counts a call that was refused by a limit of its key or account.
+    pub fn limit_refusal(&self, limit: LimitRefusal) {
+        self.refusals.limits.with_label_values(&[limit.as_str()]).inc();
     }
 
-    /// A connection was not let in.
-    pub fn connection_refused(&self, cap: &'static str) {
-        self.refusals.connections.with_label_values(&[cap]).inc();
+    /// Counts a connection that was closed at once.
+    pub fn connection_refused(&self, cap: ConnectionCap) {
+        self.refusals.connections.with_label_values(&[cap.as_str()]).inc();
     }
 
-    /// A head was no request's.
-    pub fn head_refused(&self, reason: &'static str) {
-        self.refusals.heads.with_label_values(&[reason]).inc();
+    /// Counts a request that was refused by its head.
+    pub fn head_refused(&self, reason: HeadRefusal) {
+        self.refusals.heads.with_label_values(&[reason.as_str()]).inc();
     }
 
     /// Sets how many operations wait for the ledger.
@@ -231,11 +213,11 @@ impl Metrics {
     }
 
     /// Takes over the number of violations of each invariant of the ledger so far.
-    pub fn violations(&self, totals: impl Iterator<Item = (&'static str, u64)>) {
+    pub fn violations(&self, totals: impl Iterator<Item = (Invariant, u64)>) {
         // Others may ask for the metrics at the same time, and nothing is counted twice.
-        let counters = self.ledger_violations.lock().unwrap_or_else(PoisonError::into_inner);
+        let counters = self.ledger_violations.lock();
         for (which, total) in totals {
-            let counter = counters.with_label_values(&[which]);
+            let counter = counters.with_label_values(&[which.as_str()]);
             counter.inc_by(total.saturating_sub(counter.get()));
         }
     }
@@ -246,10 +228,16 @@ impl Metrics {
         move |time| commits.observe(time.as_secs_f64())
     }
 
-    /// What the console shows of them.
+    /// Returns the values of the metrics that the console shows.
     #[must_use]
-    pub fn reading(&self) -> Reading {
-        Reading::of(&self.registry.gather())
+    pub fn snapshot(&self) -> MetricsSnapshot {
+        MetricsSnapshot {
+            requests: self.requests.counts(),
+            failures: self.targets.failures(),
+            models: self.targets.usage(),
+            first_byte: self.requests.call_first_bytes(),
+            duration: self.requests.call_durations(),
+        }
     }
 
     /// All metrics in the text format.
@@ -299,17 +287,5 @@ impl Refusals {
     }
 }
 
-/// The three digits of a status, without an allocation.
-fn status_label(status: u16, digits: &mut [u8; 3]) -> &str {
-    for (digit, unit) in digits.iter_mut().zip([100, 10, 1]) {
-        *digit = b'0' + u8::try_from(status / unit % 10).unwrap_or(0);
-    }
-    std::str::from_utf8(digits).unwrap_or_default()
-}
-
 /// Upper bounds in seconds: from a fast disk to one that fails.
 const COMMITS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
-
-/// The labels of what an answer may report and a model can have no price for: rates, and what is not counted in tokens.
-const UNPRICED: [&str; 7] =
-    ["fast", "priority", "ultrafast", "us", "web_search", "audio_input", "audio_output"];

@@ -1,19 +1,22 @@
 //! What operators see: one access line per request, metrics, traces, and our own log.
 
 mod access;
+mod labels;
 mod log;
 mod maker;
 mod members;
 mod metrics;
-mod reading;
+mod requests;
 mod sink;
+mod snapshot;
 mod target;
 #[cfg_attr(not(feature = "otel"), path = "untraced.rs")]
 mod trace;
 
-pub use access::{AccessLog, Destination, Line};
+pub use access::{AccessLine, AccessLog, Destination};
+pub use labels::{AttemptFailure, ConnectionCap, HeadRefusal, LimitRefusal};
 pub use log::{dropped as log_dropped, start as start_log};
 pub use metrics::Metrics;
-pub use reading::{ModelUse, Reading, Times};
-pub use target::{Attempt, AttemptFailure, TargetMetrics, TargetState, Tried};
+pub use snapshot::{HistogramSnapshot, MetricsSnapshot, ModelUsage};
+pub use target::{Attempt, TargetMetrics, TargetState, Tried};
 pub use trace::{Trace, Tracer};

@@ -6,55 +6,60 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
 /// A place for lines. Cheap to clone; the thread ends with the last one.
 #[derive(Clone, Debug)]
-pub(super) struct Sink {
-    shared: Arc<Shared>,
+pub(super) struct LineSink {
+    shared: Arc<SinkState>,
     writer: Thread,
 }
 
+/// The state that a sink shares with its writer.
 #[derive(Debug, Default)]
-struct Shared {
-    waiting: Mutex<Waiting>,
+struct SinkState {
+    waiting: Mutex<PendingLines>,
     dropped: AtomicU64,
 }
 
+/// Lines that wait to be written.
 #[derive(Debug, Default)]
-struct Waiting {
+struct PendingLines {
     lines: Vec<u8>,
-    /// Is something being written that is not among the lines any more?
+    /// Whether something is being written that is not among the lines any more.
     writes: bool,
 }
 
-impl Sink {
+impl LineSink {
     /// Starts the writer of a file.
     ///
     /// # Errors
-    /// When there is no thread.
+    /// Fails if the thread cannot be started.
     pub(super) fn new(name: &str, file: File) -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(SinkState::default());
         let theirs = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || write(&theirs, file))?;
+        let thread =
+            std::thread::Builder::new().name(name.to_owned()).spawn(move || run_writer(&theirs, file))?;
         Ok(Self { shared, writer: thread.thread().clone() })
     }
 
     /// The writer of a stream that the process was started with.
     ///
     /// # Errors
-    /// When there is no thread, or no file left.
+    /// Fails if the thread cannot be started, or if no file is left.
     pub(super) fn of(name: &str, stream: &impl AsFd) -> io::Result<Self> {
         Self::new(name, stream.as_fd().try_clone_to_owned()?.into())
     }
 
     /// Adds a line, which `write` writes without its end.
     pub(super) fn add<E>(&self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) {
-        let lines = &mut self.shared.lock().lines;
-        if lines.len() >= CAPACITY || write(lines).is_err() {
+        let lines = &mut self.shared.waiting.lock().lines;
+        if lines.len() >= MAX_PENDING_BYTES || write(lines).is_err() {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
@@ -66,41 +71,35 @@ impl Sink {
         self.shared.dropped.load(Ordering::Relaxed)
     }
 
-    /// Has lines written at once, without waiting for it.
+    /// Wakes the writer, so that lines are written at once. Does not wait for it.
     pub(super) fn hurry(&self) {
         self.writer.unpark();
     }
 
     /// Waits, for a while, until all lines are written. For the end of the process.
     pub(super) fn flush(&self) {
-        let end = Instant::now() + PATIENCE;
-        while self.shared.lock().is_something_left() && Instant::now() < end {
+        let end = Instant::now() + FLUSH_TIMEOUT;
+        while self.shared.waiting.lock().is_something_left() && Instant::now() < end {
             self.hurry();
-            std::thread::sleep(LOOK);
+            std::thread::sleep(FLUSH_POLL_INTERVAL);
         }
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Waiting {
+impl PendingLines {
     fn is_something_left(&self) -> bool {
         self.writes || !self.lines.is_empty()
     }
 }
 
-fn write(shared: &Arc<Shared>, mut file: File) {
+fn run_writer(shared: &Arc<SinkState>, mut file: File) {
     let mut batch = Vec::new();
-    // Has the last thing that could be written no end?
+    // Whether the last thing that could be written has no end.
     let mut torn = false;
     loop {
         let is_last = Arc::strong_count(shared) == 1;
         {
-            let mut waiting = shared.lock();
+            let mut waiting = shared.waiting.lock();
             std::mem::swap(&mut batch, &mut waiting.lines);
             waiting.writes = !batch.is_empty();
         }
@@ -108,23 +107,23 @@ fn write(shared: &Arc<Shared>, mut file: File) {
             if torn {
                 batch.insert(0, b'\n');
             }
-            let written = put(&mut file, &batch);
+            let written = write_up_to_error(&mut file, &batch);
             let (done, lost) = batch.split_at_checked(written).unwrap_or((&batch, &[]));
             torn = done.last().map_or(torn, |&last| last != b'\n');
             shared.dropped.fetch_add(memchr::memchr_iter(b'\n', lost).count() as u64, Ordering::Relaxed);
             batch.clear();
-            batch.shrink_to(CAPACITY / 16);
-            shared.lock().writes = false;
+            batch.shrink_to(MAX_PENDING_BYTES / 16);
+            shared.waiting.lock().writes = false;
         }
         if is_last {
             return;
         }
-        std::thread::park_timeout(INTERVAL);
+        std::thread::park_timeout(WRITE_INTERVAL);
     }
 }
 
-/// Writes as much as can be written; gives how much that was.
-fn put(file: &mut impl Write, bytes: &[u8]) -> usize {
+/// Writes as much as can be written, and returns the number of bytes.
+fn write_up_to_error(file: &mut impl Write, bytes: &[u8]) -> usize {
     let mut written = 0;
     while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
         match file.write(rest) {
@@ -132,22 +131,24 @@ fn put(file: &mut impl Write, bytes: &[u8]) -> usize {
             Ok(more) => written += more,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             // Whoever shares the pipe may have set it so; it is waited for all the same.
-            Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(INTERVAL),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(WRITE_INTERVAL),
             Err(_) => break,
         }
     }
     written
 }
 
-/// Bytes of lines that may wait to be written.
-const CAPACITY: usize = 4 << 20;
+/// The most bytes of lines that wait to be written.
+const MAX_PENDING_BYTES: usize = 4 << 20;
 
-/// How often lines are written.
-const INTERVAL: Duration = Duration::from_millis(100);
+/// The time between two writes.
+const WRITE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long the end of the process waits for whoever takes lines, and how often it looks.
-const PATIENCE: Duration = Duration::from_secs(5);
-const LOOK: Duration = Duration::from_millis(2);
+/// The time for which the end of the process waits for a slow reader of lines.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The time between two looks whether all lines are written.
+const FLUSH_POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 #[cfg(test)]
 mod tests {
@@ -176,7 +177,7 @@ mod tests {
     fn what_a_full_disk_takes_is_known() {
         for room in 0..12 {
             let mut disk = Full(room, Vec::new());
-            assert_eq!(put(&mut disk, b"one\ntwo\n"), room.min(8));
+            assert_eq!(write_up_to_error(&mut disk, b"one\ntwo\n"), room.min(8));
         }
     }
 
@@ -184,7 +185,7 @@ mod tests {
     fn lines_are_whole_when_they_were_flushed_and_the_writer_ends() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        let sink = Sink::new("test", File::create(&path).unwrap()).unwrap();
+        let sink = LineSink::new("test", File::create(&path).unwrap()).unwrap();
         for n in 0..1000 {
             sink.add(|lines| write!(lines, "line {n}"));
         }
@@ -196,7 +197,7 @@ mod tests {
         drop(sink);
         let end = Instant::now() + Duration::from_secs(20);
         while thread.upgrade().is_some() && Instant::now() < end {
-            std::thread::sleep(LOOK);
+            std::thread::sleep(FLUSH_POLL_INTERVAL);
         }
         assert!(thread.upgrade().is_none());
     }

@@ -1,14 +1,18 @@
 //! What is measured of targets. The series of one are looked up when the target is first called, and never again.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use prometheus::local::LocalHistogram;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use crate::canon::Usage;
 
+use super::labels::AttemptFailure;
 use super::maker::Maker;
+use super::snapshot::{ModelUsage, count, each_series, label};
 
 /// The metrics of all targets.
 #[derive(Debug)]
@@ -19,7 +23,7 @@ pub(super) struct Targets {
     first_byte: HistogramVec,
     gaps: HistogramVec,
     open: IntGaugeVec,
-    resting: IntGaugeVec,
+    backing_off: IntGaugeVec,
     tokens: IntCounterVec,
     call_tokens: HistogramVec,
     cost: IntCounterVec,
@@ -35,8 +39,8 @@ pub struct TargetMetrics {
     failures: IntCounterVec,
     first_byte: Histogram,
     gaps: Histogram,
-    /// Of the model, as all that follows.
-    tokens: [IntCounter; KINDS.len()],
+    /// Of the model, as all that follows; in the order of [`TokenKind::ALL`].
+    tokens: [IntCounter; TokenKind::ALL.len()],
     prompt: Histogram,
     completion: Histogram,
     cost: IntCounter,
@@ -54,63 +58,37 @@ pub struct Attempt {
     gaps: Mutex<Option<LocalHistogram>>,
 }
 
-/// The way in which a try of a target has failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AttemptFailure {
-    /// No connection was made.
-    Connect,
-    /// The target took longer than it may.
-    Timeout,
-    /// The answer broke off, or was nonsense.
-    Broken,
-    /// The target has refused the gateway's credential, or has not been paid.
-    Credential,
-    /// The gateway has asked too much of the target.
-    RateLimited,
-    /// The target reports a failure of its own.
-    Server,
-    /// The target has refused the request for another reason.
-    Refused,
-}
-
-impl AttemptFailure {
-    /// The value of the metric's label, and of `error.type` in a trace.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Connect => "connect",
-            Self::Timeout => "timeout",
-            Self::Broken => "broken",
-            Self::Credential => "credential",
-            Self::RateLimited => "rate_limited",
-            Self::Server => "server",
-            Self::Refused => "refused",
-        }
-    }
-}
-
-/// What a trace says of a try of a target.
+/// An attempt at a target, as a trace shows it.
 #[derive(Clone, Copy, Debug)]
 pub struct Tried<'a> {
-    /// What is asked for.
+    /// The name of the operation.
     pub operation: &'static str,
     /// The provider's name in the configuration.
     pub provider: &'a str,
     /// The provider's name of the model.
     pub model: &'a str,
-    /// Where the provider is.
+    /// The host of the provider.
     pub host: &'a str,
     /// Its port.
     pub port: u16,
 }
 
-/// How a target is.
+/// The kinds of tokens that are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TokenKind {
+    Input,
+    CacheRead,
+    CacheWrite,
+    Output,
+}
+
+/// The state of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetState {
     /// Calls go there.
     Ready,
     /// It has asked for time.
-    Resting,
+    BackingOff,
     /// It is left alone.
     Open,
 }
@@ -156,7 +134,7 @@ impl Targets {
                 "1 while a target is left alone because it keeps failing.",
                 TARGET,
             )?,
-            resting: make.gauges(
+            backing_off: make.gauges(
                 "crossmodel_target_resting",
                 "1 while a target comes last because it has asked for time.",
                 TARGET,
@@ -169,8 +147,8 @@ impl Targets {
         })
     }
 
-    /// The metrics of one. To be kept: this looks them all up.
-    pub(super) fn of(&self, model: &str, provider: &str) -> Arc<TargetMetrics> {
+    /// Returns the metrics of a target. To be kept: this looks them all up.
+    pub(super) fn find(&self, model: &str, provider: &str) -> Arc<TargetMetrics> {
         let (target, direction) =
             (&[model, provider], |direction| self.call_tokens.with_label_values(&[model, direction]));
         Arc::new(TargetMetrics {
@@ -181,30 +159,87 @@ impl Targets {
             failures: self.failures.clone(),
             first_byte: self.first_byte.with_label_values(target),
             gaps: self.gaps.with_label_values(target),
-            tokens: KINDS.map(|kind| self.tokens.with_label_values(&[model, kind])),
+            tokens: TokenKind::ALL.map(|kind| self.tokens.with_label_values(&[model, kind.as_str()])),
             prompt: direction("input"),
             completion: direction("output"),
             cost: self.cost.with_label_values(&[model]),
         })
     }
 
-    /// How they all are, by catalog entry and provider.
-    pub(super) fn are<'t>(&self, all: impl Iterator<Item = (&'t str, &'t str, TargetState)>) {
+    /// Sets the states of all targets, by catalog entry and provider.
+    pub(super) fn set_states<'t>(&self, all: impl Iterator<Item = (&'t str, &'t str, TargetState)>) {
         // A target that the configuration does not know any more has no state.
         self.open.reset();
-        self.resting.reset();
+        self.backing_off.reset();
         for (model, provider, state) in all {
             let add = |gauge: &IntGaugeVec, is: TargetState| {
                 gauge.with_label_values(&[model, provider]).add(i64::from(state == is));
             };
             add(&self.open, TargetState::Open);
-            add(&self.resting, TargetState::Resting);
+            add(&self.backing_off, TargetState::BackingOff);
+        }
+    }
+}
+
+/// For the console.
+impl Targets {
+    /// Returns the number of failures by provider and kind.
+    pub(super) fn failures(&self) -> BTreeMap<(String, AttemptFailure), u64> {
+        let mut failures = BTreeMap::new();
+        each_series(&self.failures, |series| {
+            if let Some(failure) = AttemptFailure::named(label(series, "kind")) {
+                let key = (label(series, "provider").to_owned(), failure);
+                *failures.entry(key).or_default() += count(series);
+            }
+        });
+        failures
+    }
+
+    /// Returns the usage of models, by catalog entry.
+    pub(super) fn usage(&self) -> BTreeMap<String, ModelUsage> {
+        let mut models = BTreeMap::<_, ModelUsage>::new();
+        each_series(&self.tokens, |series| {
+            let model = models.entry(label(series, "model").to_owned()).or_default();
+            let kind = TokenKind::ALL.into_iter().find(|kind| kind.as_str() == label(series, "kind"));
+            match kind {
+                Some(TokenKind::Input) => model.input += count(series),
+                Some(TokenKind::CacheRead) => model.cache_read += count(series),
+                Some(TokenKind::CacheWrite) => model.cache_write += count(series),
+                Some(TokenKind::Output) => model.output += count(series),
+                None => {}
+            }
+        });
+        each_series(&self.cost, |series| {
+            models.entry(label(series, "model").to_owned()).or_default().cost_nano += count(series);
+        });
+        models
+    }
+}
+
+impl TokenKind {
+    const ALL: [Self; 4] = [Self::Input, Self::CacheRead, Self::CacheWrite, Self::Output];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Input => "input",
+            Self::CacheRead => "cache_read",
+            Self::CacheWrite => "cache_write",
+            Self::Output => "output",
+        }
+    }
+
+    fn of(self, usage: &Usage) -> u64 {
+        match self {
+            Self::Input => usage.input,
+            Self::CacheRead => usage.cache_read,
+            Self::CacheWrite => usage.cache_write,
+            Self::Output => usage.output,
         }
     }
 }
 
 impl TargetMetrics {
-    /// The target is being tried.
+    /// Begins an attempt at the target.
     #[must_use]
     pub fn begin(self: &Arc<Self>) -> Attempt {
         self.attempts.inc();
@@ -212,10 +247,10 @@ impl TargetMetrics {
         Attempt { target: Arc::clone(self), start: Instant::now(), last: None, gaps: Mutex::default() }
     }
 
-    /// The provider has reported the usage of a call.
+    /// Counts the usage of a call that the provider has reported.
     pub fn usage(&self, usage: &Usage) {
-        let counts = [usage.input, usage.cache_read, usage.cache_write, usage.output];
-        for (counter, count) in self.tokens.iter().zip(counts) {
+        for (counter, kind) in self.tokens.iter().zip(TokenKind::ALL) {
+            let count = kind.of(usage);
             if count > 0 {
                 counter.inc_by(count);
             }
@@ -224,7 +259,7 @@ impl TargetMetrics {
         self.completion.observe(tokens(usage.output));
     }
 
-    /// A call has cost something.
+    /// Counts the cost of a call.
     pub fn cost(&self, nano: u64) {
         if nano > 0 {
             self.cost.inc_by(nano);
@@ -239,14 +274,13 @@ impl Attempt {
         match self.last.replace(now) {
             None => self.target.first_byte.observe(now.duration_since(self.start).as_secs_f64()),
             Some(last) => {
-                let gaps = self.gaps.get_mut().unwrap_or_else(PoisonError::into_inner);
-                let gaps = gaps.get_or_insert_with(|| self.target.gaps.local());
+                let gaps = self.gaps.get_mut().get_or_insert_with(|| self.target.gaps.local());
                 gaps.observe(now.duration_since(last).as_secs_f64());
             }
         }
     }
 
-    /// It was not answered well.
+    /// Counts the failure of the attempt.
     pub fn failed(&self, failure: AttemptFailure) {
         let TargetMetrics { model, provider, failures, .. } = &*self.target;
         failures.with_label_values(&[&**model, &**provider, failure.as_str()]).inc();
@@ -263,9 +297,6 @@ impl Drop for Attempt {
 fn tokens(count: u64) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
-
-/// The kinds of tokens, in the order of [`TargetMetrics::tokens`].
-const KINDS: [&str; 4] = ["input", "cache_read", "cache_write", "output"];
 
 /// The labels of a target.
 const TARGET: &[&str] = &["model", "provider"];

@@ -21,20 +21,21 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span};
 
-use crate::canon::Said;
+use crate::canon::ResponseMetadata;
 
-use super::access::Line;
-use super::target::{AttemptFailure, Tried};
+use super::access::AccessLine;
+use super::labels::AttemptFailure;
+use super::target::Tried;
 
-/// Who makes traces, if anybody does.
+/// The maker of traces; absent if they are off.
 #[derive(Debug)]
 pub struct Tracer(Option<(SdkTracerProvider, SdkTracer)>);
 
 /// The trace of one call, if it has one.
 #[derive(Default)]
-pub struct Trace(Option<Box<Open>>);
+pub struct Trace(Option<Box<OpenTrace>>);
 
-struct Open {
+struct OpenTrace {
     tracer: SdkTracer,
     /// Holds the span of the call.
     context: Context,
@@ -45,7 +46,7 @@ impl Tracer {
     /// One that does what the environment says; nothing, unless it names an endpoint.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Fails with the reason for which it cannot be used.
     pub fn from_env() -> Result<Self, String> {
         let set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
         let off = |name, value| env::var(name).is_ok_and(|is: String| is.eq_ignore_ascii_case(value));
@@ -79,13 +80,13 @@ impl Tracer {
         let builder = tracer.span_builder("call").with_kind(SpanKind::Server).with_start_time(start);
         let span = builder.start_with_context(tracer, &caller);
         let context = Context::new().with_span(span);
-        Trace(Some(Box::new(Open { tracer: tracer.clone(), context, attempt: None })))
+        Trace(Some(Box::new(OpenTrace { tracer: tracer.clone(), context, attempt: None })))
     }
 
     /// Sends what is left, for a while. For the end of the process.
     pub fn close(&self) {
         if let Some((provider, _)) = &self.0
-            && let Err(error) = provider.shutdown_with_timeout(LAST_EXPORT)
+            && let Err(error) = provider.shutdown_with_timeout(LAST_EXPORT_TIMEOUT)
         {
             log::warn!("traces: {error}");
         }
@@ -134,7 +135,7 @@ impl Trace {
     }
 
     /// The call is over.
-    pub fn end(&mut self, line: &Line<'_>, operation: &'static str, said: &Said) {
+    pub fn end(&mut self, line: &AccessLine<'_>, operation: &'static str, said: &ResponseMetadata) {
         let Some(open) = self.0.take() else { return };
         let span = open.context.span();
         span.update_name(format!("{operation} {}", line.model.unwrap_or("unknown")));
@@ -179,7 +180,7 @@ impl fmt::Debug for Trace {
     }
 }
 
-/// What sends spans. It is used by the exporter's thread only, which may wait.
+/// The sender of spans. It is used by the exporter's thread only, which may wait.
 #[derive(Debug)]
 struct Client {
     agent: ureq::Agent,
@@ -190,7 +191,7 @@ struct Client {
 impl Client {
     fn new() -> Self {
         let millis = TIMEOUTS.into_iter().find_map(|name| env::var(name).ok()?.parse().ok());
-        let timeout = millis.map_or(TIMEOUT, Duration::from_millis);
+        let timeout = millis.map_or(EXPORT_TIMEOUT, Duration::from_millis);
         let config = ureq::Agent::config_builder().timeout_global(Some(timeout)).http_status_as_error(false);
         Self { agent: config.build().into(), failing: AtomicBool::new(false) }
     }
@@ -204,7 +205,7 @@ impl Client {
     fn note(&self, failure: Option<String>) {
         let before = self.failing.swap(failure.is_some(), Ordering::Relaxed);
         match failure {
-            Some(why) if !before => log::warn!("traces can not be sent: {why}"),
+            Some(why) if !before => log::warn!("traces cannot be sent: {why}"),
             None if before => log::info!("traces are sent again"),
             _ => {}
         }
@@ -224,14 +225,14 @@ impl HttpClient for Client {
     }
 }
 
-/// Any of them says where traces go.
+/// The variables any of which gives the address that traces are sent to.
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 
-/// In milliseconds, the more special one first.
+/// The variables for the time of an export in milliseconds, the more special one first.
 const TIMEOUTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"];
 
-/// For one export, as the specification of the exporter has it.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// The time for one export: the default in the specification of the exporter.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// For the last export of a process.
-const LAST_EXPORT: Duration = Duration::from_secs(2);
+/// The time for the last export of a process.
+const LAST_EXPORT_TIMEOUT: Duration = Duration::from_secs(2);

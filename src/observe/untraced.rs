@@ -4,10 +4,11 @@ use std::time::Instant;
 
 use http::{HeaderMap, HeaderValue};
 
-use crate::canon::Said;
+use crate::canon::ResponseMetadata;
 
-use super::access::Line;
-use super::target::{AttemptFailure, Tried};
+use super::access::AccessLine;
+use super::labels::AttemptFailure;
+use super::target::Tried;
 
 /// Nobody.
 #[derive(Debug)]
@@ -53,5 +54,5 @@ impl Trace {
     }
 
     /// Does nothing.
-    pub fn end(&mut self, _: &Line<'_>, _: &'static str, _: &Said) {}
+    pub fn end(&mut self, _: &AccessLine<'_>, _: &'static str, _: &ResponseMetadata) {}
 }

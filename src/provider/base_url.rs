@@ -3,7 +3,7 @@
 /// An `http` or `https` URL without query, user or fragment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BaseUrl {
-    /// Is it `https`?
+    /// Whether it is `https`.
     pub tls: bool,
     /// Host name or address, without brackets.
     pub host: String,
@@ -19,7 +19,7 @@ impl BaseUrl {
     /// Parses a URL. Without a path, `/v1` is assumed, which is where most providers have their endpoints.
     ///
     /// # Errors
-    /// What is wrong with the URL, which is not repeated: it may hold a secret.
+    /// Fails with the reason. The URL is not repeated: it may hold a secret.
     pub fn parse(url: &str) -> Result<Self, String> {
         let wrong = |why: &str| why.to_owned();
         let uri: http::Uri = url.parse().map_err(|_| wrong("is not a URL"))?;

@@ -14,8 +14,8 @@ use secrecy::SecretString;
 use crate::protocol::ProtocolId;
 
 pub use crate::canon::{
-    AnthropicVersion, CacheParts, Effort, JsonSchemaSupport, MaxTokensField, MidSystem, Prefill, Profile,
-    ProfileSettings, ReasoningIn, Sampling, StreamUsage, SystemRole, ToolChoice, ToolId, UserField,
+    AnthropicVersion, CacheParts, EffortFormat, JsonSchemaSupport, MaxTokensField, MidSystem, Prefill,
+    Profile, ProfileSettings, ReasoningIn, Sampling, StreamUsage, SystemRole, ToolChoice, ToolId, UserField,
 };
 pub use base_url::BaseUrl;
 pub use preset::{Preset, preset, presets};
@@ -26,7 +26,7 @@ pub use settings::{Auth, HttpVersion, OnClientGone, ProviderSettings, TimeoutSet
 pub struct Provider {
     /// The name that targets refer to.
     pub name: Arc<str>,
-    /// Where it is.
+    /// Its base URL.
     pub base_url: BaseUrl,
     /// The protocols it speaks, the preferred one first.
     pub protocols: Vec<ProtocolId>,
@@ -34,13 +34,13 @@ pub struct Provider {
     pub http: HttpVersion,
     /// Failures in a row after which a target is left alone for a while; 0: it never is.
     pub breaker_failures: u32,
-    /// How long it may take, where that is not what holds for all.
+    /// Its own time-outs, where they differ from those for all.
     pub timeouts: TimeoutSettings,
-    /// What becomes of its answer when the client is gone.
+    /// The treatment of its answer when the client is gone.
     pub on_client_gone: OnClientGone,
     /// Its habits.
     pub profile: Profile,
-    /// May requests refer to state held at the provider?
+    /// Whether requests may refer to state held at the provider.
     pub allow_upstream_state: bool,
     /// Models that requests may name besides `model`.
     pub inner_models: Vec<String>,
@@ -93,7 +93,7 @@ impl Provider {
         })
     }
 
-    /// How the credential is sent with requests of `protocol`.
+    /// Returns the way to send the credential with requests of `protocol`.
     #[must_use]
     pub fn auth(&self, protocol: ProtocolId) -> Auth {
         self.auth.unwrap_or_else(|| if protocol.is_anthropic() { Auth::XApiKey } else { Auth::Bearer })
@@ -105,7 +105,7 @@ impl Provider {
         self.key.as_ref()
     }
 
-    /// Does it speak this protocol?
+    /// Whether it speaks this protocol.
     #[must_use]
     pub fn speaks(&self, protocol: ProtocolId) -> bool {
         self.protocols.contains(&protocol)

@@ -10,11 +10,11 @@ use crate::protocol::ProtocolId;
 
 use super::settings::Auth;
 
-/// What is known of a provider.
+/// The known facts of a provider.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Preset {
-    /// Where it is; absent for servers that run anywhere.
+    /// Its base URL; absent for servers that run anywhere.
     pub base_url: Option<String>,
     /// The variable that holds its key, and enables it.
     pub environment: Option<String>,
@@ -22,7 +22,7 @@ pub struct Preset {
     pub base_url_environment: Option<String>,
     /// The port where its address names none.
     pub default_port: Option<u16>,
-    /// How the credential is sent.
+    /// The way to send the credential.
     pub auth: Option<Auth>,
     /// The protocols it speaks, the preferred one first.
     pub protocols: Vec<ProtocolId>,

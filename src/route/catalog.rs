@@ -28,26 +28,26 @@ pub struct ModelSettings {
     pub name: Option<String>,
     /// When the model was published, `YYYY-MM-DD`.
     pub created: Option<Located<String>>,
-    /// Is it offered? Default: `active`.
+    /// Whether it is offered. Default: `active`.
     #[serde(default)]
     pub status: ModelStatus,
     /// Tokens that a conversation may have.
     pub context_window: Option<u64>,
     /// Tokens that an answer may have.
     pub max_output: Option<u64>,
-    /// What it can do, where that is not known by its name.
+    /// Its capabilities, where they are not known by its name.
     #[serde(default)]
     pub caps: CapsSettings,
-    /// Is a request refused rather than carried with a loss?
+    /// Whether a request is refused rather than carried with a loss.
     #[serde(default)]
     pub strict: bool,
-    /// What it costs, in tiers by the size of the prompt. Default: nothing.
+    /// Its prices, in tiers by the size of the prompt. Default: nothing.
     pub prices: Option<Vec<TierSettings>>,
     /// Services of the provider that clients may ask for although they have no price: what they cost, the operator
     /// pays. Default: none of them, if the model has prices.
     #[serde(default)]
     pub unmetered: Vec<Service>,
-    /// Who answers.
+    /// The targets that answer.
     #[serde(default)]
     pub targets: Vec<TargetSettings>,
 }
@@ -64,14 +64,14 @@ pub struct TargetSettings {
     pub protocols: Option<Vec<ProtocolId>>,
     /// Share of the calls within its priority. Default: 1.
     pub weight: Option<u32>,
-    /// Targets with a higher number are used only when those with lower ones can not be. Default: 0.
+    /// Targets with a higher number are used only when those with lower ones cannot be. Default: 0.
     #[serde(default)]
     pub priority: u32,
-    /// What the model costs where this target answers. Default: the model's prices.
+    /// The prices of the model where this target answers. Default: the model's prices.
     pub prices: Option<Vec<TierSettings>>,
 }
 
-/// Is a model offered?
+/// Whether a model is offered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ModelStatus {
@@ -86,32 +86,32 @@ pub enum ModelStatus {
 
 /// A model that can be called.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct ModelEntry {
     /// The id, `vendor/model`; of a wildcard, `vendor/*`.
     pub id: String,
     /// A name for people.
     pub name: String,
     /// Seconds since the epoch; 0 if unknown.
     pub created: i64,
-    /// Is it offered?
+    /// Whether it is offered.
     pub status: ModelStatus,
     /// Tokens that a conversation may have.
     pub context_window: Option<u64>,
     /// Tokens that an answer may have.
     pub max_output: Option<u64>,
-    /// What it can do, where that is not known by its name.
+    /// Its capabilities, where they are not known by its name.
     pub caps: CapsSettings,
-    /// Is a request refused rather than carried with a loss?
+    /// Whether a request is refused rather than carried with a loss.
     pub strict: bool,
     /// Services that may be asked for although there is no price for them.
     pub unmetered: Vec<Service>,
-    /// Who answers.
-    pub targets: Vec<Target>,
+    /// The targets that answer.
+    pub targets: Vec<ModelTarget>,
 }
 
 /// One way to reach a model.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub struct ModelTarget {
     /// The provider.
     pub provider: Arc<Provider>,
     /// The provider's own name of the model; absent in wildcards, where it is what the client wrote.
@@ -122,14 +122,14 @@ pub struct Target {
     pub weight: u32,
     /// Lower numbers first.
     pub priority: u32,
-    /// What calls cost; absent: nothing.
+    /// The prices of calls; absent: nothing.
     pub prices: Option<Arc<Prices>>,
-    /// How it is.
+    /// Its health.
     pub health: Arc<TargetHealth>,
 }
 
-impl Target {
-    /// Can it be called in this protocol?
+impl ModelTarget {
+    /// Whether it can be called in this protocol.
     #[must_use]
     pub fn speaks(&self, protocol: ProtocolId) -> bool {
         self.protocols.contains(&protocol)
@@ -139,10 +139,10 @@ impl Target {
 /// All models, and the aliases that hold for every key.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
-    entries: Vec<Arc<Entry>>,
-    by_id: HashMap<String, Arc<Entry>>,
+    entries: Vec<Arc<ModelEntry>>,
+    by_id: HashMap<String, Arc<ModelEntry>>,
     /// Prefixes, the longest first.
-    wildcards: Vec<(String, Arc<Entry>)>,
+    wildcards: Vec<(String, Arc<ModelEntry>)>,
     /// By provider, and by its own name of the model.
     prices: HashMap<Arc<str>, HashMap<String, Arc<Prices>>>,
     aliases: Aliases,
@@ -150,9 +150,9 @@ pub struct Catalog {
 
 /// A model as it was found: the entry, and the id with which a wildcard was matched.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct ResolvedModel {
     /// The entry.
-    pub entry: Arc<Entry>,
+    pub entry: Arc<ModelEntry>,
     /// The id that serves the call.
     pub id: String,
 }
@@ -160,7 +160,7 @@ pub struct Found {
 impl Catalog {
     /// A catalog of these models, in this order. Of two with the same id, the first counts.
     #[must_use]
-    pub fn new(entries: Vec<Entry>, aliases: Aliases) -> Self {
+    pub fn new(entries: Vec<ModelEntry>, aliases: Aliases) -> Self {
         let mut catalog = Self { aliases, ..Self::default() };
         for entry in entries.into_iter().map(Arc::new) {
             catalog.note_prices(&entry);
@@ -181,9 +181,9 @@ impl Catalog {
     pub fn continuing(&self, earlier: &Self) -> Self {
         let entries = self.entries.iter().map(|entry| {
             let known = earlier.entries.iter().find(|other| other.id == entry.id);
-            let mut entry = Entry::clone(entry);
+            let mut entry = ModelEntry::clone(entry);
             for target in &mut entry.targets {
-                let same = |other: &&Target| {
+                let same = |other: &&ModelTarget| {
                     other.provider.name == target.provider.name
                         && other.provider.breaker_failures == target.provider.breaker_failures
                         && other.model == target.model
@@ -202,7 +202,7 @@ impl Catalog {
     /// # Errors
     /// 404 for a model that is unknown, hidden or not allowed, and for what can be no model's name; 503 for one that
     /// is switched off.
-    pub fn find(&self, name: &str, key: &Key) -> Result<Found> {
+    pub fn find(&self, name: &str, key: &Key) -> Result<ResolvedModel> {
         if !is_model_name(name) {
             return Err(Failure::model_not_found(name));
         }
@@ -212,7 +212,7 @@ impl Catalog {
         let entry = self.lookup(id).filter(|_| is_model_name(id) && key.allows(id));
         let entry = entry.ok_or_else(|| Failure::model_not_found(name))?;
         match entry.status {
-            ModelStatus::Active => Ok(Found { entry: Arc::clone(entry), id: id.to_owned() }),
+            ModelStatus::Active => Ok(ResolvedModel { entry: Arc::clone(entry), id: id.to_owned() }),
             ModelStatus::Hidden => Err(Failure::model_not_found(name)),
             ModelStatus::Down => {
                 Err(Failure::new(Kind::Unavailable, "The model is switched off at the moment.")
@@ -221,7 +221,7 @@ impl Catalog {
         }
     }
 
-    fn lookup(&self, id: &str) -> Option<&Arc<Entry>> {
+    fn lookup(&self, id: &str) -> Option<&Arc<ModelEntry>> {
         let wildcard = || {
             let longer = |prefix: &String| id.len() > prefix.len() && id.starts_with(prefix.as_str());
             self.wildcards.iter().find(|(prefix, _)| longer(prefix)).map(|(_, entry)| entry)
@@ -229,8 +229,8 @@ impl Catalog {
         self.by_id.get(id).or_else(wildcard)
     }
 
-    fn note_prices(&mut self, entry: &Entry) {
-        for Target { provider, model, prices, .. } in &entry.targets {
+    fn note_prices(&mut self, entry: &ModelEntry) {
+        for ModelTarget { provider, model, prices, .. } in &entry.targets {
             if let (Some(model), Some(prices)) = (model, prices) {
                 let known = self.prices.entry(Arc::clone(&provider.name)).or_default();
                 known.entry(model.clone()).or_insert_with(|| Arc::clone(prices));
@@ -247,7 +247,7 @@ impl Catalog {
 
     /// All entries, in the order of the configuration.
     #[must_use]
-    pub fn entries(&self) -> &[Arc<Entry>] {
+    pub fn entries(&self) -> &[Arc<ModelEntry>] {
         &self.entries
     }
 
@@ -258,10 +258,10 @@ impl Catalog {
     }
 }
 
-impl Found {
+impl ResolvedModel {
     /// The name under which `target` knows the model.
     #[must_use]
-    pub fn upstream_model<'a>(&'a self, target: &'a Target) -> &'a str {
+    pub fn upstream_model<'a>(&'a self, target: &'a ModelTarget) -> &'a str {
         let prefix = self.entry.id.strip_suffix('*').unwrap_or_default();
         target.model.as_deref().or_else(|| self.id.strip_prefix(prefix)).unwrap_or(&self.id)
     }

@@ -8,12 +8,12 @@ use sha2::{Digest as _, Sha256};
 use crate::failure::{Failure, Kind, Result};
 use crate::protocol::ProtocolId;
 
-use super::catalog::{Found, Target};
+use super::catalog::{ModelTarget, ResolvedModel};
 use super::health::{Caller, Condition};
 
 /// A target, and the protocol spoken to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Choice {
+pub struct TargetChoice {
     /// The target's place among those of its model.
     pub target: usize,
     /// The protocol spoken to it.
@@ -29,12 +29,12 @@ pub struct Choice {
 /// # Errors
 /// 503 when there is no target, or none that may be called.
 pub fn order(
-    found: &Found,
+    found: &ResolvedModel,
     client: ProtocolId,
     session: Option<&str>,
     caller: Caller,
     now: Instant,
-) -> Result<Vec<Choice>> {
+) -> Result<Vec<TargetChoice>> {
     let mut ranked = Vec::with_capacity(found.entry.targets.len());
     let mut closest = None;
     for (place, target) in found.entry.targets.iter().enumerate() {
@@ -45,7 +45,7 @@ pub fn order(
         }
         let speaks = target.speaks(client);
         let Some(preferred) = target.protocols.first().copied() else { continue };
-        let choice = Choice { target: place, protocol: if speaks { client } else { preferred } };
+        let choice = TargetChoice { target: place, protocol: if speaks { client } else { preferred } };
         let rank = (condition, target.priority, !speaks);
         ranked.push((rank, weighted_rank(target, place, session), choice));
     }
@@ -60,7 +60,7 @@ pub fn order(
 
 /// The rank by which targets of equal standing are sorted: the lowest one is a target's as often as its weight says. For
 /// a session it is always the same, and most sessions keep their target when another one comes or goes.
-fn weighted_rank(target: &Target, place: usize, session: Option<&str>) -> f64 {
+fn weighted_rank(target: &ModelTarget, place: usize, session: Option<&str>) -> f64 {
     let uniform = match session {
         None => rand::rng().random::<f64>(),
         Some(session) => {

@@ -1,6 +1,6 @@
 //! The health of a model at a target: calls go there, only if they have nowhere else to go, or not at all.
 //!
-//! Only failures of its own count: that it can not be reached, breaks off, fails or refuses our credential.
+//! Only failures of its own count: that it cannot be reached, breaks off, fails or refuses our credential.
 //! Several in a row, with nothing good between them, and it is left alone for a while; then one call tries
 //! whether it is back. One that asks for some time gets it, but is asked all the same if there is no other.
 //!
@@ -9,58 +9,59 @@
 //! that fails leaves room for one of another: nobody can keep it closed by failing whenever it may be tried.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// The health of one model at one target.
 #[derive(Debug)]
 pub struct Health {
     /// Failures in a row after which it is left alone; 0: it never is.
     most_failures: u32,
-    state: Mutex<State>,
+    state: Mutex<HealthState>,
 }
 
 /// The account of the key that makes a call. All that can be told is whether two are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller(u64);
 
-/// Whose calls they were: those that have failed in a row, or that have tried whether it is back.
+/// The callers whose calls have failed in a row, or have tried whether a target is back: one by name, or several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Whose {
+enum CallerSet {
     #[default]
-    Nobody,
+    Empty,
     One(Caller),
     Several,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct HealthState {
     /// Failures in a row.
     failures: u32,
-    /// Whose they were.
-    failed: Whose,
-    /// How often it was left alone in a row.
+    /// The callers to whom these failures happened.
+    failed: CallerSet,
+    /// The number of times in a row that it was left alone.
     rounds: u32,
     /// Until when it is left alone.
     open_until: Option<Instant>,
     /// Until when it has asked for time.
-    resting_until: Option<Instant>,
-    /// Is a call trying whether it is back?
+    backing_off_until: Option<Instant>,
+    /// Whether a call is trying whether it is back.
     trial: bool,
     /// The accounts that have tried since it could be.
-    tried: Whose,
+    tried: CallerSet,
     /// When it last became well, or last stopped to be.
     since: Option<Instant>,
 }
 
-/// How a target is, for people.
+/// The health of a target, for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct View {
-    /// In one word.
+pub struct HealthView {
+    /// The state of the circuit.
     pub state: Circuit,
-    /// For how long it has been well, or not; absent if it was never otherwise than well.
+    /// The time since it became well, or stopped being well; absent if it was always well.
     pub since: Option<Duration>,
-    /// When this changes by itself, or may be tried again.
+    /// The time until this changes by itself, or until the next trial.
     pub next: Option<Duration>,
     /// Failures in a row.
     pub failures: u32,
@@ -68,40 +69,40 @@ pub struct View {
     pub in_flight: usize,
 }
 
-/// Whether calls go to a target.
+/// The state of the circuit breaker of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Circuit {
-    /// They do.
+    /// Calls go to the target.
     Closed,
-    /// They do if they have nowhere else to go: it has asked for time.
-    Resting,
-    /// They do not.
+    /// Calls go to the target only if they have nowhere else to go: it has asked for time.
+    BackingOff,
+    /// No call goes to the target.
     Open,
-    /// One is there, or the next one will be, to see whether it is back.
+    /// One call, which is there or comes next, tries whether the target is back.
     Trial,
 }
 
-/// May a target be called?
+/// The condition under which a target may be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Condition {
-    /// Yes.
+    /// It may be called.
     Ready,
-    /// If there is no other.
-    Resting,
-    /// No, not for so long.
+    /// It may be called if there is no other.
+    BackingOff,
+    /// It may not be called for so long.
     Open(Duration),
 }
 
-/// What a call says of its target.
+/// The outcome of a call, as far as the health of its target is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sign {
-    /// It has answered.
-    Well,
-    /// It has failed.
-    Ill,
-    /// It has asked for so many seconds.
-    Busy(Option<u64>),
+pub enum AttemptOutcome {
+    /// The target has answered.
+    Succeeded,
+    /// The target has failed.
+    Failed,
+    /// The target has asked for a pause of so many seconds.
+    BackOff(Option<u64>),
 }
 
 impl Caller {
@@ -114,7 +115,7 @@ impl Caller {
     }
 }
 
-impl View {
+impl HealthView {
     /// The health of a model that was never called.
     pub(super) const UNKNOWN: Self =
         Self { state: Circuit::Closed, since: None, next: None, failures: 0, in_flight: 0 };
@@ -130,12 +131,12 @@ impl Health {
 
     /// Whether it may be called by `caller`; without one, whether there is nobody who may not.
     pub fn condition(&self, caller: Option<Caller>, now: Instant) -> Condition {
-        let state = self.lock();
+        let state = self.state.lock();
         let is_bound = caller.is_none_or(|caller| state.binds(caller));
         let left = |until: Option<Instant>| until.and_then(|until| until.checked_duration_since(now));
-        match (left(state.open_until), left(state.resting_until)) {
+        match (left(state.open_until), left(state.backing_off_until)) {
             (Some(left), _) if !left.is_zero() && is_bound => Condition::Open(left),
-            (_, Some(left)) if !left.is_zero() => Condition::Resting,
+            (_, Some(left)) if !left.is_zero() => Condition::BackingOff,
             _ => Condition::Ready,
         }
     }
@@ -143,37 +144,37 @@ impl Health {
     /// A call goes there. If it was left alone until now, this one tries whether it is back, and others wait for what
     /// comes of it.
     pub fn begin(&self, caller: Caller, now: Instant) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let Some(until) = state.open_until.filter(|_| state.failed.binds(caller)) else { return };
         if until <= now {
-            state.tried = Whose::One(caller);
+            state.tried = CallerSet::One(caller);
         } else if state.tried.is_other(caller) {
             state.tried.add(caller);
         } else {
             return;
         }
-        state.open_until = Some(until.max(now + TRIAL));
+        state.open_until = Some(until.max(now + TRIAL_TIMEOUT));
         state.trial = true;
     }
 
     /// Its health, for people.
-    pub fn view(&self, now: Instant) -> View {
-        let state = self.lock();
+    pub fn view(&self, now: Instant) -> HealthView {
+        let state = self.state.lock();
         let left = |until: Option<Instant>| {
             until.and_then(|until| until.checked_duration_since(now)).filter(|left| !left.is_zero())
         };
-        let (open, resting) = (left(state.open_until), left(state.resting_until));
-        let (circuit, next) = match (open, resting) {
+        let (open, backing_off) = (left(state.open_until), left(state.backing_off_until));
+        let (circuit, next) = match (open, backing_off) {
             (Some(_), _) if state.trial => (Circuit::Trial, open),
             (Some(_), _) => (Circuit::Open, open),
             (None, _) if state.open_until.is_some() => (Circuit::Trial, None),
-            (None, Some(_)) => (Circuit::Resting, resting),
+            (None, Some(_)) => (Circuit::BackingOff, backing_off),
             (None, None) => (Circuit::Closed, None),
         };
         // One whose time is over is well from then on.
         let since =
-            if circuit == Circuit::Closed { state.resting_until.or(state.since) } else { state.since };
-        View {
+            if circuit == Circuit::Closed { state.backing_off_until.or(state.since) } else { state.since };
+        HealthView {
             state: circuit,
             since: since.and_then(|since| now.checked_duration_since(since)),
             next,
@@ -184,46 +185,46 @@ impl Health {
 
     /// Whether it is as one that was never called.
     pub(super) fn is_blank(&self, now: Instant) -> bool {
-        let state = self.lock();
-        let rests = state.resting_until.is_some_and(|until| until > now);
+        let state = self.state.lock();
+        let rests = state.backing_off_until.is_some_and(|until| until > now);
         state.failures == 0 && state.open_until.is_none() && !rests
     }
 
     /// A call of `caller` is over.
-    pub fn note(&self, sign: Sign, caller: Caller, now: Instant) {
-        let mut state = self.lock();
+    pub fn record(&self, outcome: AttemptOutcome, caller: Caller, now: Instant) {
+        let mut state = self.state.lock();
         let was_well = state.is_well();
-        match sign {
-            Sign::Well => {
+        match outcome {
+            AttemptOutcome::Succeeded => {
                 let since = if was_well { state.since } else { Some(now) };
-                *state = State { since, ..State::default() };
+                *state = HealthState { since, ..HealthState::default() };
             }
-            Sign::Busy(seconds) => {
-                let rest = Duration::from_secs(seconds.unwrap_or(1)).min(LONGEST_REST);
-                state.resting_until = Some(now + rest);
+            AttemptOutcome::BackOff(seconds) => {
+                let rest = Duration::from_secs(seconds.unwrap_or(1)).min(MAX_BACK_OFF);
+                state.backing_off_until = Some(now + rest);
                 // It is there, if a trial was to show that.
                 state.open_until = None;
-                (state.trial, state.tried) = (false, Whose::Nobody);
+                (state.trial, state.tried) = (false, CallerSet::Empty);
             }
-            Sign::Ill => {
+            AttemptOutcome::Failed => {
                 state.failures = state.failures.saturating_add(1);
                 let is_open = state.open_until.is_some();
                 // What one account had to bear says nothing of how long all have to wait.
                 if state.failed.add(caller) {
-                    (state.rounds, state.tried) = (0, Whose::Nobody);
-                } else if is_open && state.failed == Whose::Several {
+                    (state.rounds, state.tried) = (0, CallerSet::Empty);
+                } else if is_open && state.failed == CallerSet::Several {
                     state.tried = match state.tried {
                         // It has begun before, and says nothing new.
-                        Whose::Nobody => return,
+                        CallerSet::Empty => return,
                         // Two have failed, so it is.
-                        Whose::One(other) if other != caller => Whose::Nobody,
-                        Whose::One(_) | Whose::Several => Whose::One(caller),
+                        CallerSet::One(other) if other != caller => CallerSet::Empty,
+                        CallerSet::One(_) | CallerSet::Several => CallerSet::One(caller),
                     };
                 }
                 state.trial = false;
                 let enough = self.most_failures > 0 && state.failures >= self.most_failures;
                 if enough || is_open {
-                    let pause = (SHORTEST_PAUSE * 2_u32.pow(state.rounds.min(10))).min(LONGEST_PAUSE);
+                    let pause = (MIN_OPEN_TIME * 2_u32.pow(state.rounds.min(10))).min(MAX_OPEN_TIME);
                     state.open_until = Some(now + pause);
                     state.rounds += 1;
                 }
@@ -233,16 +234,12 @@ impl Health {
             state.since = Some(now);
         }
     }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-impl State {
-    /// Does it get calls as others do? One that has asked for time has not answered well since.
+impl HealthState {
+    /// Whether it gets calls as others do. One that has asked for time has not answered well since.
     fn is_well(&self) -> bool {
-        self.open_until.is_none() && self.resting_until.is_none()
+        self.open_until.is_none() && self.backing_off_until.is_none()
     }
 
     /// Whether this account is kept away while it is left alone.
@@ -251,12 +248,12 @@ impl State {
     }
 }
 
-impl Whose {
+impl CallerSet {
     /// Adds an account; gives whether it is the second one.
     fn add(&mut self, caller: Caller) -> bool {
         let is_second = matches!(self, Self::One(other) if *other != caller);
         match self {
-            Self::Nobody => *self = Self::One(caller),
+            Self::Empty => *self = Self::One(caller),
             Self::One(_) if is_second => *self = Self::Several,
             Self::One(_) | Self::Several => {}
         }
@@ -272,20 +269,21 @@ impl Whose {
     fn binds(self, caller: Caller) -> bool {
         match self {
             Self::One(other) => other == caller,
-            Self::Nobody | Self::Several => true,
+            Self::Empty | Self::Several => true,
         }
     }
 }
 
-/// How long it is left alone at first, and how long at most: it is back as soon as it really is.
-const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The times for which a target is left alone at first, and at most. Each trial that fails doubles the time; a target that
+/// is back is found at the next trial, so 30 s is also the longest that it stays unused.
+const MIN_OPEN_TIME: Duration = Duration::from_secs(1);
+const MAX_OPEN_TIME: Duration = Duration::from_secs(30);
 
-/// How long a trial may take before there is another.
-const TRIAL: Duration = Duration::from_secs(30);
+/// The time after which another trial may begin although the last one has not ended.
+const TRIAL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a target may ask for, at most.
-const LONGEST_REST: Duration = Duration::from_secs(60);
+/// The longest pause that a target gets when it asks for one: a provider that asks for more is tried again earlier.
+const MAX_BACK_OFF: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
@@ -298,45 +296,45 @@ mod tests {
     fn it_takes_several_failures_in_a_row() {
         let (health, now) = (Health::new(5), Instant::now());
         for _ in 0..4 {
-            health.note(Sign::Ill, ONE, now);
+            health.record(AttemptOutcome::Failed, ONE, now);
         }
-        health.note(Sign::Well, ONE, now);
+        health.record(AttemptOutcome::Succeeded, ONE, now);
         for _ in 0..4 {
-            health.note(Sign::Ill, ONE, now);
+            health.record(AttemptOutcome::Failed, ONE, now);
             assert_eq!(health.condition(Some(ONE), now), Condition::Ready);
         }
-        health.note(Sign::Ill, ONE, now);
-        assert_eq!(health.condition(Some(ONE), now), Condition::Open(SHORTEST_PAUSE));
+        health.record(AttemptOutcome::Failed, ONE, now);
+        assert_eq!(health.condition(Some(ONE), now), Condition::Open(MIN_OPEN_TIME));
     }
 
     #[test]
     fn one_call_tries_whether_it_is_back() {
         let (health, start) = (Health::new(5), Instant::now());
-        (0..5).for_each(|_| health.note(Sign::Ill, ONE, start));
-        let later = start + SHORTEST_PAUSE;
+        (0..5).for_each(|_| health.record(AttemptOutcome::Failed, ONE, start));
+        let later = start + MIN_OPEN_TIME;
         assert_eq!(health.condition(Some(ONE), later), Condition::Ready);
         health.begin(ONE, later);
         assert!(matches!(health.condition(Some(ONE), later), Condition::Open(_)), "others wait");
-        health.note(Sign::Ill, ONE, later);
+        health.record(AttemptOutcome::Failed, ONE, later);
         assert_eq!(
             health.condition(Some(ONE), later),
-            Condition::Open(2 * SHORTEST_PAUSE),
+            Condition::Open(2 * MIN_OPEN_TIME),
             "it is left alone for longer"
         );
-        let again = later + 2 * SHORTEST_PAUSE;
+        let again = later + 2 * MIN_OPEN_TIME;
         health.begin(ONE, again);
-        health.note(Sign::Well, ONE, again);
+        health.record(AttemptOutcome::Succeeded, ONE, again);
         assert_eq!(health.condition(Some(ONE), again), Condition::Ready);
-        (0..20).for_each(|_| health.note(Sign::Ill, ONE, again));
-        assert_eq!(health.condition(Some(ONE), again), Condition::Open(LONGEST_PAUSE));
+        (0..20).for_each(|_| health.record(AttemptOutcome::Failed, ONE, again));
+        assert_eq!(health.condition(Some(ONE), again), Condition::Open(MAX_OPEN_TIME));
     }
 
     #[test]
     fn who_asks_for_time_gets_it_but_not_too_much() {
         let (health, now) = (Health::new(5), Instant::now());
-        health.note(Sign::Busy(Some(1_000_000)), ONE, now);
-        assert_eq!(health.condition(Some(ONE), now), Condition::Resting);
-        assert_eq!(health.condition(Some(ONE), now + LONGEST_REST), Condition::Ready);
+        health.record(AttemptOutcome::BackOff(Some(1_000_000)), ONE, now);
+        assert_eq!(health.condition(Some(ONE), now), Condition::BackingOff);
+        assert_eq!(health.condition(Some(ONE), now + MAX_BACK_OFF), Condition::Ready);
     }
 
     #[test]
@@ -344,25 +342,25 @@ mod tests {
         let (health, start) = (Health::new(2), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         let view = |seconds| {
-            let View { state, since, next, failures, .. } = health.view(at(seconds));
+            let HealthView { state, since, next, failures, .. } = health.view(at(seconds));
             let seconds = |time: Option<Duration>| time.map(|time| time.as_secs());
             (state, seconds(since), seconds(next), failures)
         };
         assert_eq!(view(0), (Circuit::Closed, None, None, 0));
-        health.note(Sign::Ill, ONE, at(1));
+        health.record(AttemptOutcome::Failed, ONE, at(1));
         assert_eq!(view(2), (Circuit::Closed, None, None, 1));
-        health.note(Sign::Ill, ONE, at(10));
+        health.record(AttemptOutcome::Failed, ONE, at(10));
         assert_eq!(view(10), (Circuit::Open, Some(0), Some(1), 2));
         assert_eq!(view(12), (Circuit::Trial, Some(2), None, 2), "the next call tries it");
         health.begin(ONE, at(12));
         assert_eq!(view(13), (Circuit::Trial, Some(3), Some(29), 2));
-        health.note(Sign::Ill, ONE, at(14));
+        health.record(AttemptOutcome::Failed, ONE, at(14));
         assert_eq!(view(14), (Circuit::Open, Some(4), Some(2), 3));
         health.begin(ONE, at(20));
-        health.note(Sign::Busy(Some(5)), ONE, at(20));
-        assert_eq!(view(21), (Circuit::Resting, Some(11), Some(4), 3));
+        health.record(AttemptOutcome::BackOff(Some(5)), ONE, at(20));
+        assert_eq!(view(21), (Circuit::BackingOff, Some(11), Some(4), 3));
         assert_eq!(view(28), (Circuit::Closed, Some(3), None, 3));
-        health.note(Sign::Well, ONE, at(22));
+        health.record(AttemptOutcome::Succeeded, ONE, at(22));
         assert_eq!(view(25), (Circuit::Closed, Some(3), None, 0));
     }
 
@@ -370,28 +368,28 @@ mod tests {
     fn what_fails_for_one_account_is_open_to_others_until_it_fails_for_them() {
         let (health, now) = (Health::new(3), Instant::now());
         let condition = |caller| health.condition(Some(caller), now);
-        (0..9).for_each(|_| health.note(Sign::Ill, ONE, now));
-        assert!(matches!(condition(ONE), Condition::Open(left) if left > 4 * SHORTEST_PAUSE));
+        (0..9).for_each(|_| health.record(AttemptOutcome::Failed, ONE, now));
+        assert!(matches!(condition(ONE), Condition::Open(left) if left > 4 * MIN_OPEN_TIME));
         assert_eq!(condition(TWO), Condition::Ready);
         assert!(matches!(health.condition(None, now), Condition::Open(_)), "it is shown");
-        health.note(Sign::Ill, TWO, now);
+        health.record(AttemptOutcome::Failed, TWO, now);
         for caller in [ONE, TWO, Caller(3)] {
-            assert_eq!(condition(caller), Condition::Open(SHORTEST_PAUSE));
+            assert_eq!(condition(caller), Condition::Open(MIN_OPEN_TIME));
         }
-        health.note(Sign::Well, TWO, now);
+        health.record(AttemptOutcome::Succeeded, TWO, now);
         assert_eq!([ONE, TWO].map(condition), [Condition::Ready; 2]);
     }
 
     #[test]
     fn another_accounts_success_ends_what_one_has_brought_about() {
         let (health, now) = (Health::new(3), Instant::now());
-        (0..5).for_each(|_| health.note(Sign::Ill, ONE, now));
-        let later = now + LONGEST_PAUSE;
+        (0..5).for_each(|_| health.record(AttemptOutcome::Failed, ONE, now));
+        let later = now + MAX_OPEN_TIME;
         health.begin(TWO, later);
         assert_eq!(health.condition(Some(ONE), later), Condition::Ready, "the trial is its own");
         health.begin(ONE, later);
         assert!(matches!(health.condition(Some(ONE), later), Condition::Open(_)));
-        health.note(Sign::Well, TWO, later);
+        health.record(AttemptOutcome::Succeeded, TWO, later);
         assert_eq!(health.condition(Some(ONE), later), Condition::Ready);
         assert!(health.is_blank(later));
     }
@@ -399,26 +397,26 @@ mod tests {
     #[test]
     fn one_account_that_fails_at_each_trial_does_not_keep_others_away() {
         let (health, start) = (Health::new(3), Instant::now());
-        (0..5).for_each(|_| health.note(Sign::Ill, ONE, start));
-        health.note(Sign::Ill, TWO, start);
+        (0..5).for_each(|_| health.record(AttemptOutcome::Failed, ONE, start));
+        health.record(AttemptOutcome::Failed, TWO, start);
         // Calls that were there before say nothing new.
-        (0..50).for_each(|_| health.note(Sign::Ill, ONE, start));
-        assert_eq!(health.condition(Some(TWO), start), Condition::Open(SHORTEST_PAUSE));
-        let mut now = start + SHORTEST_PAUSE;
+        (0..50).for_each(|_| health.record(AttemptOutcome::Failed, ONE, start));
+        assert_eq!(health.condition(Some(TWO), start), Condition::Open(MIN_OPEN_TIME));
+        let mut now = start + MIN_OPEN_TIME;
         for _ in 0..3 {
             health.begin(ONE, now);
             assert!(matches!(health.condition(Some(ONE), now), Condition::Open(_)));
             assert_eq!(health.condition(Some(TWO), now), Condition::Ready, "while it tries");
-            health.note(Sign::Ill, ONE, now);
+            health.record(AttemptOutcome::Failed, ONE, now);
             assert_eq!(health.condition(Some(TWO), now), Condition::Ready, "when it has failed");
-            now += LONGEST_PAUSE;
+            now += MAX_OPEN_TIME;
         }
         health.begin(ONE, now);
         health.begin(TWO, now);
         assert!(matches!(health.condition(Some(Caller(3)), now), Condition::Open(_)), "two are enough");
-        health.note(Sign::Ill, ONE, now);
+        health.record(AttemptOutcome::Failed, ONE, now);
         assert_eq!(health.condition(Some(Caller(3)), now), Condition::Ready, "only one has failed");
-        health.note(Sign::Well, TWO, now);
+        health.record(AttemptOutcome::Succeeded, TWO, now);
         assert_eq!([ONE, TWO].map(|caller| health.condition(Some(caller), now)), [Condition::Ready; 2]);
         assert!(health.is_blank(now));
     }
@@ -429,19 +427,19 @@ mod tests {
         let callers = [1, 2, 3, 4].map(Caller);
         let open =
             |now| callers.map(|caller| matches!(health.condition(Some(caller), now), Condition::Open(_)));
-        callers.iter().for_each(|caller| health.note(Sign::Ill, *caller, now));
-        let mut pause = SHORTEST_PAUSE;
+        callers.iter().for_each(|caller| health.record(AttemptOutcome::Failed, *caller, now));
+        let mut pause = MIN_OPEN_TIME;
         for _ in 0..3 {
             assert_eq!(open(now), [true; 4]);
-            now += LONGEST_PAUSE;
+            now += MAX_OPEN_TIME;
             assert_eq!(open(now), [false; 4]);
             health.begin(ONE, now);
             assert_eq!(open(now), [true, false, false, false]);
             health.begin(TWO, now);
             assert_eq!(open(now), [true; 4]);
-            [ONE, TWO].iter().for_each(|caller| health.note(Sign::Ill, *caller, now));
+            [ONE, TWO].iter().for_each(|caller| health.record(AttemptOutcome::Failed, *caller, now));
             let Condition::Open(left) = health.condition(Some(ONE), now) else { panic!() };
-            assert!(left > pause || left == LONGEST_PAUSE);
+            assert!(left > pause || left == MAX_OPEN_TIME);
             pause = left;
         }
     }
@@ -450,10 +448,10 @@ mod tests {
     fn two_accounts_failures_count_together() {
         let (health, now) = (Health::new(4), Instant::now());
         for caller in [ONE, TWO, ONE] {
-            health.note(Sign::Ill, caller, now);
+            health.record(AttemptOutcome::Failed, caller, now);
             assert_eq!(health.condition(Some(Caller(3)), now), Condition::Ready);
         }
-        health.note(Sign::Ill, TWO, now);
-        assert_eq!(health.condition(Some(Caller(3)), now), Condition::Open(SHORTEST_PAUSE));
+        health.record(AttemptOutcome::Failed, TWO, now);
+        assert_eq!(health.condition(Some(Caller(3)), now), Condition::Open(MIN_OPEN_TIME));
     }
 }

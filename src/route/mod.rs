@@ -7,10 +7,12 @@ mod models;
 mod name;
 mod target_health;
 
-pub use catalog::{Catalog, Entry, Found, ModelSettings, ModelStatus, Target, TargetSettings};
-pub use choose::{Choice, order};
-pub use health::{Caller, Circuit, Condition, Health, Sign, View};
+pub use catalog::{
+    Catalog, ModelEntry, ModelSettings, ModelStatus, ModelTarget, ResolvedModel, TargetSettings,
+};
+pub use choose::{TargetChoice, order};
+pub use health::{AttemptOutcome, Caller, Circuit, Condition, Health, HealthView};
 pub(crate) use models::percent_decoded;
-pub use models::{ModelList, Page};
+pub use models::{ModelList, ModelListPage};
 pub use name::{MAX_NAME_BYTES, is_model_name};
-pub use target_health::{TargetHealth, Visit};
+pub use target_health::{InFlightCall, TargetHealth};

@@ -10,11 +10,11 @@ use crate::auth::Key;
 use crate::failure::{self, Failure, Kind, Result};
 use crate::json;
 
-use super::catalog::{Catalog, Entry, ModelStatus};
+use super::catalog::{Catalog, ModelEntry, ModelStatus};
 
 /// One model, as both SDKs read it.
 #[derive(Clone, Debug, Serialize)]
-struct Model {
+struct ListedModel {
     id: String,
     object: &'static str,
     created: i64,
@@ -29,20 +29,21 @@ struct Model {
 
 /// The models that a key may call.
 #[derive(Debug)]
-pub struct ModelList(Vec<Model>);
+pub struct ModelList(Vec<ListedModel>);
 
-/// Which part of the list is wanted.
+/// The part of the list that a client asks for.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Page {
+pub struct ModelListPage {
     limit: Option<usize>,
     after: Option<String>,
     before: Option<String>,
 }
 
+/// The body of a list of models.
 #[derive(Serialize)]
-struct Answer<'a> {
+struct ModelListBody<'a> {
     object: &'static str,
-    data: &'a [Model],
+    data: &'a [ListedModel],
     has_more: bool,
     first_id: Option<&'a str>,
     last_id: Option<&'a str>,
@@ -52,16 +53,17 @@ impl ModelList {
     /// The models of a catalog that a key may call, with its aliases. Wildcards have no list of their own.
     #[must_use]
     pub fn new(catalog: &Catalog, key: &Key) -> Self {
-        let offered = |entry: &&Entry| entry.status != ModelStatus::Hidden && key.allows(&entry.id);
+        let offered = |entry: &&ModelEntry| entry.status != ModelStatus::Hidden && key.allows(&entry.id);
         let entries = catalog.entries().iter().map(AsRef::as_ref).filter(|entry| !entry.id.ends_with('*'));
-        let mut models: Vec<_> = entries.filter(offered).map(|entry| Model::new(&entry.id, entry)).collect();
+        let mut models: Vec<_> =
+            entries.filter(offered).map(|entry| ListedModel::new(&entry.id, entry)).collect();
         let mut seen: BTreeSet<String> = models.iter().map(|model| model.id.clone()).collect();
         for (alias, _) in key.rights.aliases.iter().chain(catalog.aliases().iter()) {
             let name = alias.trim_end_matches('*');
             if let Ok(found) = catalog.find(name, key)
                 && seen.insert(name.to_owned())
             {
-                models.push(Model::new(name, &found.entry));
+                models.push(ListedModel::new(name, &found.entry));
             }
         }
         Self(models)
@@ -71,11 +73,11 @@ impl ModelList {
     ///
     /// # Errors
     /// 400 for a page after or before a model that is not in the list.
-    pub fn answer(&self, page: &Page) -> Result<Bytes> {
+    pub fn answer(&self, page: &ModelListPage) -> Result<Bytes> {
         let position = |name: &'static str, id: &str| {
             let found = self.0.iter().position(|model| model.id == id);
             found.ok_or_else(|| {
-                invalid(name, format!("There is no model '{}' in the list.", failure::shown(id)))
+                invalid(name, format!("There is no model '{}' in the list.", failure::printable(id)))
             })
         };
         let limit = page.limit.unwrap_or(self.0.len());
@@ -92,7 +94,7 @@ impl ModelList {
         };
         let data = self.0.get(start..end).unwrap_or_default();
         let more = if page.before.is_some() { start > 0 } else { end < self.0.len() };
-        Ok(json::write::bytes(&Answer {
+        Ok(json::write::bytes(&ModelListBody {
             object: "list",
             data,
             has_more: more,
@@ -107,7 +109,7 @@ impl ModelList {
     /// 404 for a model that the key may not call.
     pub fn retrieve(catalog: &Catalog, key: &Key, id: &str) -> Result<Bytes> {
         match catalog.find(id, key) {
-            Ok(found) => Ok(json::write::bytes(&Model::new(id, &found.entry))),
+            Ok(found) => Ok(json::write::bytes(&ListedModel::new(id, &found.entry))),
             // It is offered all the same, only not at the moment.
             Err(failure) if failure.kind() == Kind::Unavailable => {
                 let all = Self::new(catalog, key);
@@ -119,8 +121,8 @@ impl ModelList {
     }
 }
 
-impl Model {
-    fn new(id: &str, entry: &Entry) -> Self {
+impl ListedModel {
+    fn new(id: &str, entry: &ModelEntry) -> Self {
         let wildcard = entry.id.ends_with('*');
         let created = Timestamp::from_second(entry.created).unwrap_or(Timestamp::UNIX_EPOCH);
         Self {
@@ -138,7 +140,7 @@ impl Model {
     }
 }
 
-impl Page {
+impl ModelListPage {
     /// Reads `limit`, `after_id` and `before_id`; other parameters are none of ours.
     ///
     /// # Errors
@@ -169,26 +171,9 @@ fn invalid(param: &'static str, message: String) -> Failure {
     Failure::new(Kind::Unsupported, message).with_param(param)
 }
 
-/// A text with its percent escapes decoded once; escapes that are none stay as they are.
+/// Decodes the percent escapes of a text once; other texts with a percent sign stay as they are.
 pub(crate) fn percent_decoded(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        let digits = bytes.get(at + 1..at + 3).and_then(|pair| std::str::from_utf8(pair).ok());
-        let decoded = digits.filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
-        match decoded.and_then(|d| u8::from_str_radix(d, 16).ok()) {
-            Some(decoded) if byte == b'%' => {
-                out.push(decoded);
-                at += 3;
-            }
-            _ => {
-                out.push(byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
+    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -196,7 +181,7 @@ mod tests {
     use super::*;
 
     fn ids(query: &str) -> Result<(Vec<char>, bool)> {
-        let entry = |id: &str| Entry {
+        let entry = |id: &str| ModelEntry {
             id: format!("v/{id}"),
             name: id.to_owned(),
             created: 1_767_225_600,
@@ -208,8 +193,9 @@ mod tests {
             unmetered: Vec::new(),
             targets: Vec::new(),
         };
-        let list = ModelList(["a", "b", "c", "d"].map(|id| Model::new(&entry(id).id, &entry(id))).into());
-        let body = list.answer(&Page::parse(query)?)?;
+        let list =
+            ModelList(["a", "b", "c", "d"].map(|id| ListedModel::new(&entry(id).id, &entry(id))).into());
+        let body = list.answer(&ModelListPage::parse(query)?)?;
         let text = String::from_utf8(body.to_vec()).unwrap();
         let found = text.split("\"id\":\"v/").skip(1).filter_map(|rest| rest.chars().next());
         Ok((found.collect(), text.contains("\"has_more\":true")))

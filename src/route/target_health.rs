@@ -4,40 +4,44 @@
 //! clients, so only models that are called are known, and only so many.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::health::{Caller, Circuit, Condition, Health, Sign, View};
+use parking_lot::Mutex;
+
+use super::health::{AttemptOutcome, Caller, Circuit, Condition, Health, HealthView};
 
 /// The health of one target.
 #[derive(Debug)]
 pub struct TargetHealth {
     /// Failures in a row after which a model is left alone; 0: it never is.
     most_failures: u32,
-    models: Models,
+    models: ModelHealth,
     /// Calls that are there.
     in_flight: AtomicUsize,
 }
 
+/// The health of the models of a target.
 #[derive(Debug)]
-enum Models {
+enum ModelHealth {
     /// The target has one model.
     One(Arc<Health>),
     /// It has those that clients name.
-    Many(Mutex<Known>),
+    Many(Mutex<KnownModels>),
 }
 
 /// The models of which something is known.
 #[derive(Debug, Default)]
-struct Known {
-    models: HashMap<Box<str>, Model>,
+struct KnownModels {
+    models: HashMap<Box<str>, KnownModel>,
     /// Calls so far.
     calls: u64,
 }
 
+/// A model of a wildcard that has been called.
 #[derive(Debug)]
-struct Model {
+struct KnownModel {
     health: Arc<Health>,
     /// The number of the last call.
     last: u64,
@@ -45,7 +49,7 @@ struct Model {
 
 /// A call that is at a target. It has left when this is dropped.
 #[derive(Debug)]
-pub struct Visit {
+pub struct InFlightCall {
     target: Arc<TargetHealth>,
     model: Arc<Health>,
     caller: Caller,
@@ -57,8 +61,8 @@ impl TargetHealth {
     #[must_use]
     pub fn new(most_failures: u32, is_wildcard: bool) -> Self {
         let models = match is_wildcard {
-            true => Models::Many(Mutex::default()),
-            false => Models::One(Arc::new(Health::new(most_failures))),
+            true => ModelHealth::Many(Mutex::default()),
+            false => ModelHealth::One(Arc::new(Health::new(most_failures))),
         };
         Self { most_failures, models, in_flight: AtomicUsize::new(0) }
     }
@@ -67,23 +71,23 @@ impl TargetHealth {
     pub fn condition(&self, model: &str, caller: Caller, now: Instant) -> Condition {
         let condition = |health: &Health| health.condition(Some(caller), now);
         match &self.models {
-            Models::One(health) => condition(health),
-            Models::Many(known) => {
-                lock(known).models.get(model).map_or(Condition::Ready, |model| condition(&model.health))
+            ModelHealth::One(health) => condition(health),
+            ModelHealth::Many(known) => {
+                known.lock().models.get(model).map_or(Condition::Ready, |model| condition(&model.health))
             }
         }
     }
 
     /// Notes that a call goes to a model of the target.
     #[must_use]
-    pub fn begin(self: &Arc<Self>, model: &str, caller: Caller, now: Instant) -> Visit {
+    pub fn begin(self: &Arc<Self>, model: &str, caller: Caller, now: Instant) -> InFlightCall {
         let model = match &self.models {
-            Models::One(health) => Arc::clone(health),
-            Models::Many(known) => lock(known).find(model, self.most_failures, now),
+            ModelHealth::One(health) => Arc::clone(health),
+            ModelHealth::Many(known) => known.lock().find(model, self.most_failures, now),
         };
         model.begin(caller, now);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        Visit { target: Arc::clone(self), model, caller }
+        InFlightCall { target: Arc::clone(self), model, caller }
     }
 
     /// The condition of that model which is worst, for whomever it is.
@@ -92,31 +96,33 @@ impl TargetHealth {
     }
 
     /// The health of the target, for people: that of the model that is worst.
-    pub fn view(&self, now: Instant) -> View {
-        let rank = |view: &View| {
+    pub fn view(&self, now: Instant) -> HealthView {
+        let rank = |view: &HealthView| {
             let state = match view.state {
                 Circuit::Closed => 0,
-                Circuit::Resting => 1,
+                Circuit::BackingOff => 1,
                 Circuit::Trial => 2,
                 Circuit::Open => 3,
             };
             (state, view.failures)
         };
-        let view = self.fold(|health| health.view(now)).max_by_key(rank).unwrap_or(View::UNKNOWN);
-        View { in_flight: self.in_flight.load(Ordering::Relaxed), ..view }
+        let view = self.fold(|health| health.view(now)).max_by_key(rank).unwrap_or(HealthView::UNKNOWN);
+        HealthView { in_flight: self.in_flight.load(Ordering::Relaxed), ..view }
     }
 
     /// The view of each model of which something is known.
     fn fold<T>(&self, look: impl Fn(&Health) -> T) -> impl Iterator<Item = T> {
         let all: Vec<_> = match &self.models {
-            Models::One(health) => vec![look(health)],
-            Models::Many(known) => lock(known).models.values().map(|model| look(&model.health)).collect(),
+            ModelHealth::One(health) => vec![look(health)],
+            ModelHealth::Many(known) => {
+                known.lock().models.values().map(|model| look(&model.health)).collect()
+            }
         };
         all.into_iter()
     }
 }
 
-impl Known {
+impl KnownModels {
     /// The health of a model that is called.
     fn find(&mut self, name: &str, most_failures: u32, now: Instant) -> Arc<Health> {
         self.calls += 1;
@@ -128,7 +134,7 @@ impl Known {
             self.forget(now);
         }
         let health = Arc::new(Health::new(most_failures));
-        self.models.insert(name.into(), Model { health: Arc::clone(&health), last: self.calls });
+        self.models.insert(name.into(), KnownModel { health: Arc::clone(&health), last: self.calls });
         health
     }
 
@@ -145,21 +151,17 @@ impl Known {
     }
 }
 
-impl Visit {
+impl InFlightCall {
     /// Notes what the call says of the model.
-    pub fn note(&self, sign: Sign, now: Instant) {
-        self.model.note(sign, self.caller, now);
+    pub fn record(&self, outcome: AttemptOutcome, now: Instant) {
+        self.model.record(outcome, self.caller, now);
     }
 }
 
-impl Drop for Visit {
+impl Drop for InFlightCall {
     fn drop(&mut self) {
         self.target.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
-    known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Models of one target of which something is known: more than any provider has, and some 200 kB.
@@ -178,16 +180,16 @@ mod tests {
         let (target, now) = (Arc::new(TargetHealth::new(3, true)), Instant::now());
         let callers = [Caller::of("a"), Caller::of("b")];
         for n in 0..4 {
-            target.begin("bad", callers[n % 2], now).note(Sign::Ill, now);
+            target.begin("bad", callers[n % 2], now).record(AttemptOutcome::Failed, now);
         }
         assert!(matches!(target.condition("bad", callers[0], now), Condition::Open(_)));
         assert_eq!(target.condition("good", callers[0], now), Condition::Ready);
         assert_eq!(known(&target), 1, "to ask for a model is not to call it");
-        target.begin("good", callers[0], now).note(Sign::Well, now);
+        target.begin("good", callers[0], now).record(AttemptOutcome::Succeeded, now);
         assert_eq!((target.view(now).state, target.view(now).failures), (Circuit::Open, 4));
         assert!(matches!(target.worst(now), Condition::Open(_)));
         let one = Arc::new(TargetHealth::new(3, false));
-        (0..3).for_each(|_| one.begin("any", callers[0], now).note(Sign::Ill, now));
+        (0..3).for_each(|_| one.begin("any", callers[0], now).record(AttemptOutcome::Failed, now));
         assert!(matches!(one.condition("other", callers[0], now), Condition::Open(_)));
     }
 
@@ -195,17 +197,17 @@ mod tests {
     fn only_so_many_models_are_known_and_those_that_are_ill_stay_longest() {
         let (target, now) = (Arc::new(TargetHealth::new(1, true)), Instant::now());
         let caller = Caller::of("a");
-        target.begin("ill", caller, now).note(Sign::Ill, now);
+        target.begin("ill", caller, now).record(AttemptOutcome::Failed, now);
         let stays = target.begin("stays", caller, now);
         for n in 0..3 * MAX_MODELS {
-            target.begin(&format!("well-{n}"), caller, now).note(Sign::Well, now);
+            target.begin(&format!("well-{n}"), caller, now).record(AttemptOutcome::Succeeded, now);
             assert!(known(&target) <= MAX_MODELS);
         }
         assert!(matches!(target.condition("ill", caller, now), Condition::Open(_)));
-        stays.note(Sign::Ill, now);
+        stays.record(AttemptOutcome::Failed, now);
         assert!(matches!(target.condition("stays", caller, now), Condition::Open(_)));
         for n in 0..2 * MAX_MODELS {
-            target.begin(&format!("ill-{n}"), caller, now).note(Sign::Ill, now);
+            target.begin(&format!("ill-{n}"), caller, now).record(AttemptOutcome::Failed, now);
             assert!(known(&target) <= MAX_MODELS);
         }
         assert_eq!(target.condition("ill", caller, now), Condition::Ready, "it was forgotten");

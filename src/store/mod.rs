@@ -6,16 +6,16 @@
 use std::cmp::Ordering;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::private;
 
 /// The store cannot be used, or what was asked for is not in it.
 #[derive(Debug)]
-pub enum Error {
+pub enum StoreError {
     /// SQLite's own words.
     Database(rusqlite::Error),
     /// A file beside the database cannot be used.
@@ -32,7 +32,7 @@ pub enum Error {
 
 /// The state of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum StoreState {
     /// There is none yet.
     Absent,
     /// Made by an earlier version: the next start brings it up to date.
@@ -49,15 +49,15 @@ pub enum State {
 ///
 /// # Errors
 /// Fails if it cannot be read.
-pub fn inspect(folder: &Path) -> Result<State, Error> {
+pub fn inspect(folder: &Path) -> Result<StoreState, StoreError> {
     let file = folder.join(FILE);
     if !file.try_exists()? {
-        return Ok(State::Absent);
+        return Ok(StoreState::Absent);
     }
     match check(&file) {
         Err(error) => match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                Ok(State::Damaged(error.to_string()))
+                Ok(StoreState::Damaged(error.to_string()))
             }
             _ => Err(error.into()),
         },
@@ -65,18 +65,18 @@ pub fn inspect(folder: &Path) -> Result<State, Error> {
     }
 }
 
-fn check(file: &Path) -> rusqlite::Result<State> {
+fn check(file: &Path) -> rusqlite::Result<StoreState> {
     let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    connection.busy_timeout(PATIENCE)?;
+    connection.busy_timeout(LOCK_TIMEOUT)?;
     // Without the indexes' order, which takes many times as long.
     let said: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if said != "ok" {
-        return Ok(State::Damaged(said));
+        return Ok(StoreState::Damaged(said));
     }
     Ok(match version(&connection)?.cmp(&MIGRATIONS.len()) {
-        Ordering::Less => State::Older,
-        Ordering::Equal => State::Current,
-        Ordering::Greater => State::Newer,
+        Ordering::Less => StoreState::Older,
+        Ordering::Equal => StoreState::Current,
+        Ordering::Greater => StoreState::Newer,
     })
 }
 
@@ -85,14 +85,14 @@ fn check(file: &Path) -> rusqlite::Result<State> {
 ///
 /// # Errors
 /// Fails if the folder or the file cannot be made, read, closed to others or brought up to date.
-pub fn open(folder: &Path) -> Result<Connection, Error> {
+pub fn open(folder: &Path) -> Result<Connection, StoreError> {
     secure(folder)?;
     let mut connection = Connection::open(folder.join(FILE))?;
-    connection.busy_timeout(PATIENCE)?;
+    connection.busy_timeout(LOCK_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.set_prepared_statement_cache_capacity(MAX_STATEMENT_COUNT);
     migrate(&mut connection)?;
     Ok(connection)
 }
@@ -101,7 +101,7 @@ pub fn open(folder: &Path) -> Result<Connection, Error> {
 /// database the mode that this one has.
 fn secure(folder: &Path) -> std::io::Result<()> {
     // Nobody opens the database while it is made: that its maker closes it would take his locks away.
-    let _alone = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = CREATION_LOCK.lock();
     private::own_folder(folder, FILE)?;
     private::create(&folder.join(FILE))?;
     files(folder).try_for_each(|file| private::file(&file))
@@ -119,14 +119,14 @@ pub fn now() -> i64 {
     i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
 }
 
-fn migrate(connection: &mut Connection) -> Result<(), Error> {
+fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     if version(connection)? == MIGRATIONS.len() {
         return Ok(());
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Another process may have been faster.
     let done = version(&transaction)?;
-    let missing = MIGRATIONS.get(done..).ok_or(Error::TooNew)?;
+    let missing = MIGRATIONS.get(done..).ok_or(StoreError::TooNew)?;
     for script in missing {
         transaction.execute_batch(script)?;
     }
@@ -140,23 +140,23 @@ fn version(connection: &Connection) -> rusqlite::Result<usize> {
     Ok(usize::try_from(version).unwrap_or(usize::MAX))
 }
 
-impl From<rusqlite::Error> for Error {
+impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Database(error)
     }
 }
 
-impl From<std::io::Error> for Error {
+impl From<std::io::Error> for StoreError {
     fn from(error: std::io::Error) -> Self {
         Self::File(error)
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Database(error) => write!(f, "the store failed: {error}"),
-            Self::File(error) => write!(f, "the data folder can not be used: {error}"),
+            Self::File(error) => write!(f, "the data folder cannot be used: {error}"),
             Self::NotFound(what) => write!(f, "there is no {what}"),
             Self::Exists(what) => write!(f, "there is already an {what}"),
             Self::TooMuch => f.write_str("the balance would be too large"),
@@ -165,22 +165,22 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for StoreError {}
 
 /// The database in a data folder.
 pub const FILE: &str = "crossmodel.db";
 
 /// Held while a database is made.
-static MAKING: Mutex<()> = Mutex::new(());
+static CREATION_LOCK: Mutex<()> = Mutex::new(());
 
 /// Folders that other parts of the gateway make beside the database.
 pub const FOLDERS: &[&str] = &["journal", "handover"];
 
 /// The time for which a writer waits for another.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Prepared statements that are kept: more than there are.
-const STATEMENTS: usize = 64;
+/// The most prepared statements that are kept: more than there are.
+const MAX_STATEMENT_COUNT: usize = 64;
 
 /// The scripts that bring a store from each version to the next.
 const MIGRATIONS: &[&str] = &[
@@ -206,26 +206,26 @@ mod tests {
         let accounts: i64 = new.query_row("SELECT COUNT(*) FROM accounts", [], |row| row.get(0)).unwrap();
         assert_eq!((accounts, version(&new).unwrap()), (1, MIGRATIONS.len()));
         new.pragma_update(None, "user_version", 999).unwrap();
-        assert!(matches!(open(folder.path()), Err(Error::TooNew)));
+        assert!(matches!(open(folder.path()), Err(StoreError::TooNew)));
     }
 
     #[test]
     fn a_look_tells_what_a_store_is_like_and_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let state = || inspect(folder.path()).unwrap();
-        assert_eq!(state(), State::Absent);
+        assert_eq!(state(), StoreState::Absent);
         assert!(!folder.path().join(FILE).exists());
         let store = Connection::open(folder.path().join(FILE)).unwrap();
         store.execute_batch(MIGRATIONS[0]).unwrap();
-        assert_eq!(state(), State::Older);
-        assert_eq!(state(), State::Older, "a look is no start");
+        assert_eq!(state(), StoreState::Older);
+        assert_eq!(state(), StoreState::Older, "a look is no start");
         store.pragma_update(None, "user_version", 999).unwrap();
-        assert_eq!(state(), State::Newer);
+        assert_eq!(state(), StoreState::Newer);
         drop(store);
         std::fs::remove_file(folder.path().join(FILE)).unwrap();
         drop(open(folder.path()).unwrap());
-        assert_eq!(state(), State::Current);
+        assert_eq!(state(), StoreState::Current);
         std::fs::write(folder.path().join(FILE), "not a database, whatever its name is").unwrap();
-        assert!(matches!(state(), State::Damaged(_)), "{:?}", state());
+        assert!(matches!(state(), StoreState::Damaged(_)), "{:?}", state());
     }
 }

@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use crossmodel::canon::{Caps, Context, Profile, ProtocolId, Sealer, Target};
-use crossmodel::json::{self, Lit};
 use crossmodel::provider::preset;
-use crossmodel::translate::bridge::{Bridge, Facts, render};
+use crossmodel_core::canon::{Caps, Context, Form, Profile, ProtocolId, Sealer, Target};
+use crossmodel_core::json::{self, JsonStr, Lenient as _};
+use crossmodel_core::translate::bridge::{Bridge, RequestFacts, render};
 
 /// One recording.
 struct Case {
@@ -91,7 +91,7 @@ fn answers_are_translated_whole_and_however_they_are_cut() {
     assert!(translated > 50 * failed, "only what is cut or broken in the recordings fails");
 }
 
-fn translate(case: &Case, request: &[u8], to: ProtocolId) -> Result<Bytes, crossmodel::Failure> {
+fn translate(case: &Case, request: &[u8], to: ProtocolId) -> Result<Bytes, crossmodel_core::Failure> {
     let (name, model) = match to {
         ProtocolId::Chat => ("openai", "gpt-4.1"),
         ProtocolId::Responses => ("openai", "gpt-5.1"),
@@ -107,8 +107,14 @@ fn translate(case: &Case, request: &[u8], to: ProtocolId) -> Result<Bytes, cross
         caps: &caps,
         sealer: &Sealer::default(),
     };
-    let facts =
-        Facts { request_id: ID, now: NOW, model: MODEL, strict: false, counting: false, output_cap: None };
+    let facts = RequestFacts {
+        request_id: ID,
+        now: NOW,
+        model: MODEL,
+        strict: false,
+        counting: false,
+        output_cap: None,
+    };
     render(case.protocol.protocol(), request, &target, &facts).map(|rendered| rendered.body)
 }
 
@@ -117,7 +123,7 @@ fn answer(case: &Case, to: ProtocolId, stream: bool, size: usize) -> Option<Resu
     let context = Arc::new(Context {
         request_id: ID.to_owned(),
         now: NOW,
-        model: Lit::plain(MODEL),
+        model: JsonStr::plain(MODEL),
         origin: "recorded".to_owned(),
         upstream_model: "recorded".to_owned(),
         include_usage: true,
@@ -126,7 +132,8 @@ fn answer(case: &Case, to: ProtocolId, stream: bool, size: usize) -> Option<Resu
     });
     let profile = profile(&case.provider);
     let from = case.protocol.protocol();
-    let mut bridge = Bridge::new(to.protocol(), from, &profile, Arc::clone(&context), stream, 8 << 20);
+    let mut bridge =
+        Bridge::new(to.protocol(), from, &profile, Arc::clone(&context), Form::of_stream(stream), 8 << 20);
     let mut out = Vec::new();
     let result = if let Some(events) = &case.stream {
         let mut pieces = events.chunks(size.min(events.len().max(1)));
@@ -189,7 +196,7 @@ fn cases() -> Option<Vec<Case>> {
 
 fn case(protocol: ProtocolId, folder: &Path) -> Case {
     let meta = fs::read(folder.join("meta.json")).unwrap();
-    let member = |name: &str| json::members(&meta).map_while(Result::ok).find(|member| member.is(name));
+    let member = |name: &str| json::members(&meta).lenient().find(|member| member.is(name));
     let text =
         |name: &str| member(name).and_then(|m| m.text().map(|text| text.into_owned())).unwrap_or_default();
     Case {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use crossmodel::Failure;
-use crossmodel::canon::{Context, ProtocolId};
-use crossmodel::json::members;
-use crossmodel::translate::bridge::Bridge;
+use crossmodel_core::Failure;
+use crossmodel_core::canon::{Context, Form, ProtocolId};
+use crossmodel_core::json::{Lenient as _, members};
+use crossmodel_core::translate::bridge::Bridge;
 
 use crate::mutate::{Rng, cut};
 use crate::requests::{To, others};
@@ -120,7 +120,7 @@ fn succeeds(client: ProtocolId, bytes: &[u8]) -> bool {
         ProtocolId::Messages => "message_stop",
     };
     bytes.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"data: ")).any(|data| {
-        let kind = members(data).map_while(Result::ok).find(|member| member.is("type"));
+        let kind = members(data).lenient().find(|member| member.is("type"));
         data == wanted.as_bytes() || kind.and_then(|kind| kind.text()).is_some_and(|kind| kind == wanted)
     })
 }
@@ -178,7 +178,14 @@ impl Call {
 
     fn bridge(&self, stream: bool) -> Bridge {
         let (client, upstream) = (self.client.protocol(), self.to.protocol.protocol());
-        Bridge::new(client, upstream, &self.to.profile, Arc::clone(&self.context), stream, 8 << 20)
+        Bridge::new(
+            client,
+            upstream,
+            &self.to.profile,
+            Arc::clone(&self.context),
+            Form::of_stream(stream),
+            8 << 20,
+        )
     }
 
     fn told(&self, mut bridge: Bridge, mut bytes: Vec<u8>, failure: Option<Failure>) -> Told {

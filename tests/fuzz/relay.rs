@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use crossmodel::canon::ProtocolId;
-use crossmodel::json::Body;
-use crossmodel::protocol::{Head, Protocol};
 use crossmodel::provider::Profile;
-use crossmodel::translate::relay::{Edits, End, Reply, Stream};
+use crossmodel_core::canon::ProtocolId;
+use crossmodel_core::json::Body;
+use crossmodel_core::protocol::{Head, Protocol};
+use crossmodel_core::translate::relay::{Edits, End, Reply, Stream};
 use serde_json::value::RawValue;
 
 use crate::mutate::{Rng, cut};

@@ -1,9 +1,9 @@
 //! Requests of each protocol, for providers of each other one.
 
-use crossmodel::canon::{Caps, Profile, ProtocolId, Sealer, Target};
-use crossmodel::failure::Result;
 use crossmodel::provider::preset;
-use crossmodel::translate::bridge::{Facts, Rendered, render};
+use crossmodel_core::canon::{Caps, Profile, ProtocolId, Sealer, Target};
+use crossmodel_core::failure::Result;
+use crossmodel_core::translate::bridge::{Rendered, RequestFacts, render};
 
 use crate::mutate::Rng;
 use crate::{fuzz, is_json, seeds};
@@ -87,7 +87,7 @@ impl To {
             caps: &caps,
             sealer: &Sealer::default(),
         };
-        let facts = Facts {
+        let facts = RequestFacts {
             request_id: "req_cm_fuzz",
             now: 1_767_225_600,
             model: "vendor/model",

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crossmodel::canon::ProtocolId;
 use crossmodel::demo;
-use crossmodel::demo::Step;
-use crossmodel::json::members;
+use crossmodel::demo::ScriptStep;
+use crossmodel_core::canon::ProtocolId;
+use crossmodel_core::json::{Lenient as _, members};
 
 /// Requests of clients.
 pub(crate) fn requests(protocol: ProtocolId) -> Vec<Vec<u8>> {
@@ -50,7 +50,7 @@ fn said(protocol: ProtocolId, body: &str) -> Vec<u8> {
     let path = format!("/v1{}", protocol.protocol().path());
     let script = demo::answer("POST", &path, body.as_bytes());
     let sent = script.steps.iter().filter_map(|step| match step {
-        Step::Send(bytes) => Some(bytes),
+        ScriptStep::Send(bytes) => Some(bytes),
         _ => None,
     });
     sent.flatten().copied().collect()
@@ -61,7 +61,7 @@ fn golden(protocol: ProtocolId, whose: &str, name: &str) -> Vec<Vec<u8>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let is_of = |folder: &PathBuf| {
         let case = fs::read(folder.join("case.json")).unwrap_or_default();
-        let named = members(&case).map_while(Result::ok).find(|member| member.is(whose));
+        let named = members(&case).lenient().find(|member| member.is(whose));
         named.and_then(|member| member.text()).as_deref() == Some(protocol.as_str())
     };
     folders(&root).iter().filter(|f| is_of(f)).filter_map(|folder| fs::read(folder.join(name)).ok()).collect()

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use bytes::Bytes;
 use crossmodel::Config;
-use crossmodel::canon::{Carrier, ProtocolId, SealKey, Sealer};
-use crossmodel::json::{Body, Cuts, Lit, Name, Raw, compact, elements, members, repair, splice};
-use crossmodel::sse::{Event, Framer};
+use crossmodel_core::canon::{Carrier, ProtocolId, SealKey, Sealer};
+use crossmodel_core::json::{Body, Cuts, JsonStr, Name, Raw, compact, elements, members, repair, splice};
+use crossmodel_core::sse::{Framer, SseEvent};
 
 use crate::mutate::{Rng, cut, mutated};
 use crate::{fuzz, is_json, seeds};
@@ -18,7 +18,7 @@ fn events() {
         let whole = framed(&[input]);
         assert_eq!(whole, framed(&cut(input, rng)));
         for event in &whole {
-            let Some(data) = Event::parse(event).data else { continue };
+            let Some(data) = SseEvent::parse(event).data else { continue };
             assert!(data.start + data.bytes.len() <= event.len(), "the data stands in the event");
         }
     });
@@ -116,15 +116,15 @@ fn literals() {
     .collect();
     fuzz("literals", &seeds, 6000, |input, rng| {
         let text = String::from_utf8_lossy(input);
-        assert_eq!(Lit::of(&text).decode(), text);
+        assert_eq!(JsonStr::of(&text).decode(), text);
         let (whole, half) = repair::split_trailing_high(&text);
         assert_eq!(format!("{whole}{}", half.unwrap_or_default()), text);
-        let Some(lit) = Lit::read(&text) else { return };
+        let Some(lit) = JsonStr::read(&text) else { return };
         assert!(is_json(text.as_bytes()), "{text}");
         let _ = (lit.decode(), lit.is_blank(), lit.slice(rng.below(9)..rng.below(40)));
         let pieces: Vec<_> = lit.pieces(1 + rng.below(30)).collect();
         assert!(pieces.iter().all(|piece| is_json(format!("\"{}\"", piece.raw()).as_bytes())), "{text}");
-        assert_eq!(pieces.iter().map(Lit::raw).collect::<String>(), lit.raw());
+        assert_eq!(pieces.iter().map(JsonStr::raw).collect::<String>(), lit.raw());
     });
 }
 
@@ -165,7 +165,7 @@ fn configurations() {
         let text = String::from_utf8_lossy(input);
         let read = || Config::parse(&text, |name| name.starts_with("OPEN").then(|| "key".to_owned()));
         let told = |config: Result<Config, _>| {
-            config.err().map(|error: crossmodel::config::Error| error.to_string())
+            config.err().map(|error: crossmodel::config::ConfigError| error.to_string())
         };
         assert_eq!(told(read()), told(read()));
     });

@@ -216,7 +216,7 @@ fn wrong_commands_end_with_2_and_failed_ones_with_1() {
     }
     std::fs::write(folder.path().join("file"), "").unwrap();
     let (code, said) = fails(&folder.path().join("file"), &["key", "list"]);
-    assert!(code == 1 && said.starts_with("the data folder can not be used: "), "{said}");
+    assert!(code == 1 && said.starts_with("the data folder cannot be used: "), "{said}");
     assert_eq!(ok(data, &["--version"]), format!("crossmodel {}\n", env!("CARGO_PKG_VERSION")));
     let help = ok(data, &["--help"]);
     for words in

@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use crossmodel::json::Body;
-use crossmodel::protocol::{Head, Protocol, REGISTRY, UpstreamError};
 use crossmodel::provider::Profile;
-use crossmodel::translate::relay::{Edits, End, Reply, Stream};
+use crossmodel_core::json::Body;
+use crossmodel_core::protocol::{Head, Protocol, REGISTRY, UpstreamError};
+use crossmodel_core::translate::relay::{Edits, End, Reply, Stream};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

@@ -1,4 +1,4 @@
-//! Every marker of the built-in provider, seen through the whole gateway in all three protocols.
+//! Every directive of the built-in provider, seen through the whole gateway in all three protocols.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -98,7 +98,7 @@ fn says(protocol: Protocol, stream: bool, response: &Response, text: &str) {
 }
 
 #[test]
-fn the_markers_of_the_documentation_are_the_ones_tested_here() {
+fn the_directives_of_the_documentation_are_the_ones_tested_here() {
     let documented =
         include_str!("../../src/demo/mod.rs").lines().filter_map(|line| line.strip_prefix("//! | `[demo:"));
     let verb = |text: &'static str| text.split([']', '=']).next().unwrap();
@@ -234,29 +234,33 @@ fn streams_break_after_so_many_deltas() {
     let gateway = gateway();
     let cases =
         [("slow=40][demo:error=3", true), ("cut=3", false), ("end=3", false), ("cut=1][demo:end=3", false)];
-    for ((marker, reported), protocol) in cases.iter().flat_map(|case| ALL.map(|protocol| (case, protocol))) {
-        let response = protocol.ask(&gateway, &format!("a b c [demo:{marker}]"), true);
+    for ((directive, reported), protocol) in
+        cases.iter().flat_map(|case| ALL.map(|protocol| (case, protocol)))
+    {
+        let response = protocol.ask(&gateway, &format!("a b c [demo:{directive}]"), true);
         let code = match (protocol.0, reported) {
             ("chat", _) => "provider_error",
             ("responses", _) => "server_error",
             (_, true) => "overloaded_error",
             (_, false) => "api_error",
         };
-        assert_eq!(protocol.failure(&response), code, "{marker}: {}", response.body);
+        assert_eq!(protocol.failure(&response), code, "{directive}: {}", response.body);
         let text = protocol.text(&response);
         // What came at once with a reported error may be lost to it.
         assert!(
             text == "You said: a " || *reported && text == "You said: ",
-            "{} {marker}: {text}",
+            "{} {directive}: {text}",
             protocol.0
         );
     }
-    for (marker, protocol) in ["error=3", "end=3"].into_iter().flat_map(|marker| ALL.map(|p| (marker, p))) {
-        let response = protocol.ask(&gateway, &format!("a b [demo:{marker}]"), false);
+    for (directive, protocol) in
+        ["error=3", "end=3"].into_iter().flat_map(|directive| ALL.map(|p| (directive, p)))
+    {
+        let response = protocol.ask(&gateway, &format!("a b [demo:{directive}]"), false);
         says(protocol, false, &response, "You said: a b");
     }
     let [early, late] =
-        ["[demo:cut=0]", "[demo:cut=20]"].map(|marker| ALL.map(|p| p.ask(&gateway, marker, false)));
+        ["[demo:cut=0]", "[demo:cut=20]"].map(|directive| ALL.map(|p| p.ask(&gateway, directive, false)));
     for response in early.iter().chain(&late) {
         assert_eq!((response.status, response.complete), (502, true), "{}", response.body);
     }
@@ -345,8 +349,8 @@ fn texts_of_any_size_and_kind() {
 #[test]
 fn pieces_and_line_ends_do_not_matter() {
     let gateway = gateway();
-    for marker in ["[demo:chunk=1]", "[demo:chunk=7]", "[demo:crlf]", "[demo:crlf][demo:chunk=1]"] {
-        each(&gateway, &format!("a b {marker}"), "", |protocol, stream, response| {
+    for directive in ["[demo:chunk=1]", "[demo:chunk=7]", "[demo:crlf]", "[demo:crlf][demo:chunk=1]"] {
+        each(&gateway, &format!("a b {directive}"), "", |protocol, stream, response| {
             says(protocol, stream, response, "You said: a b");
             assert!(
                 response.body.contains(&format!(r#""model":"demo/{}""#, protocol.0)),
@@ -359,7 +363,7 @@ fn pieces_and_line_ends_do_not_matter() {
                 response.body
             );
             let lines = response.body.matches('\n').count();
-            let ends = if marker.contains("crlf") && stream { lines } else { 0 };
+            let ends = if directive.contains("crlf") && stream { lines } else { 0 };
             assert_eq!(response.body.matches("\r\n").count(), ends, "{}: {}", protocol.0, response.body);
         });
     }

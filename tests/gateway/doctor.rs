@@ -210,7 +210,7 @@ fn each_trouble_of_a_provider_is_told_from_others() {
         ("busy", "credential", "unknown", "503: "),
         ("silent", "protocol", "wrong", "no answer: "),
         ("dead", "connection", "wrong", "refused"),
-        ("nameless", "name", "wrong", "name.invalid can not be resolved"),
+        ("nameless", "name", "wrong", "name.invalid cannot be resolved"),
         ("other", "certificate", "wrong", "not valid for name"),
         ("late", "certificate", "wrong", "expired"),
         ("stranger", "certificate", "wrong", "UnknownIssuer"),

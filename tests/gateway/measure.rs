@@ -411,12 +411,12 @@ fn hold_streams(count: usize, seconds: usize) {
         let whole = all.join_all().await.into_iter().filter(|whole| *whole).count();
         println!("{whole} of {count} ended well; then {} KiB, {} files", gateway.memory(), gateway.files());
         assert_eq!(whole, count);
-        assert!(each < MOST_EACH, "{each} KiB");
+        assert!(each < MAX_STREAM_KIB, "{each} KiB");
     });
 }
 
-/// KiB that a stream may take.
-const MOST_EACH: f64 = 60.0;
+/// The most memory that a stream may take, in KiB.
+const MAX_STREAM_KIB: f64 = 60.0;
 
 #[test]
 fn streams_end_well_and_take_little_memory() {

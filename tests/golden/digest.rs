@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crossmodel::canon::ProtocolId;
+use crossmodel_core::canon::ProtocolId;
 use serde_json::{Value, json};
 
 use crate::files::MODEL;

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use crossmodel::canon::{Caps, Carrier, Profile, ProfileSettings, ProtocolId, SealKey, Sealer, Target};
-use crossmodel::json::Raw;
 use crossmodel::provider::preset;
-use crossmodel::translate::bridge::{Facts, Rendered, render};
-use crossmodel::{Failure, json};
+use crossmodel_core::canon::{Caps, Carrier, Profile, ProfileSettings, ProtocolId, SealKey, Sealer, Target};
+use crossmodel_core::json::{Lenient as _, Raw};
+use crossmodel_core::translate::bridge::{Rendered, RequestFacts, render};
+use crossmodel_core::{Failure, json};
 use serde::Deserialize;
 
 /// `case.json`.
@@ -109,7 +109,7 @@ impl Case {
             caps: &caps,
             sealer: &sealer(),
         };
-        let facts = Facts {
+        let facts = RequestFacts {
             request_id: ID,
             now: NOW,
             model: MODEL,
@@ -155,11 +155,11 @@ fn sealer() -> Sealer {
 
 /// The elements of a list in a document, as they are written.
 pub(crate) fn elements<'b>(body: &'b [u8], name: &str) -> Vec<&'b str> {
-    let Some(list) = json::members(body).map_while(Result::ok).find(|member| member.is(name)) else {
+    let Some(list) = json::members(body).lenient().find(|member| member.is(name)) else {
         return Vec::new();
     };
     let list = &body[list.span];
-    let spans = json::elements(list).map_while(Result::ok);
+    let spans = json::elements(list).lenient();
     spans.map(|(_, span)| std::str::from_utf8(&list[span]).unwrap()).collect()
 }
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use crossmodel::Failure;
-use crossmodel::canon::Context;
-use crossmodel::translate::bridge::{Bridge, refused};
+use crossmodel_core::Failure;
+use crossmodel_core::canon::{Context, Form};
+use crossmodel_core::translate::bridge::{Bridge, refused};
 
 use crate::files::{Case, MODEL};
 
@@ -48,7 +48,8 @@ pub(crate) fn play(
         return Outcome { bytes: Vec::new(), failure: Some(failure), committed: false };
     }
     let (client, upstream) = (case.client.protocol(), case.upstream.protocol());
-    let mut bridge = Bridge::new(client, upstream, &case.profile(), Arc::clone(context), stream, 8 << 20);
+    let mut bridge =
+        Bridge::new(client, upstream, &case.profile(), Arc::clone(context), Form::of_stream(stream), 8 << 20);
     let (mut bytes, mut committed) = (Vec::new(), false);
     let result = match answer {
         Answer::Whole(body) => bridge.reply(body),

@@ -1,8 +1,8 @@
 //! Requests: what the provider gets, and what is told of it.
 
-use crossmodel::Failure;
-use crossmodel::canon::ProtocolId;
-use crossmodel::translate::bridge::Rendered;
+use crossmodel_core::Failure;
+use crossmodel_core::canon::ProtocolId;
+use crossmodel_core::translate::bridge::Rendered;
 use serde_json::{Value, json};
 
 use crate::compare::compare;

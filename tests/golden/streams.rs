@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crossmodel::Failure;
-use crossmodel::canon::{Context, ProtocolId};
+use crossmodel_core::Failure;
+use crossmodel_core::canon::{Context, ProtocolId};
 use serde_json::Value;
 
 use crate::compare::{Comparison, compare};

@@ -26,7 +26,11 @@ impl Tree {
             let module = module(source);
             let uses = uses(&without_tests(&source.code));
             let exports = uses.into_iter().filter(|used| used.public);
-            tree.exports.insert(module.clone(), exports.map(|used| (used.name, used.path)).collect());
+            // Both crates have a root.
+            tree.exports
+                .entry(module.clone())
+                .or_default()
+                .extend(exports.map(|used| (used.name, used.path)));
             tree.files.insert(module, source.path.clone());
         }
         tree
@@ -76,7 +80,7 @@ fn joined(module: &[String], child: &str) -> Module {
 /// The module that a file is.
 fn module(source: &Source) -> Module {
     let mut names: Module =
-        source.path.with_extension("").iter().skip(1).map(|name| name.to_string_lossy().into()).collect();
+        source.within().with_extension("").iter().skip(1).map(|name| name.to_string_lossy().into()).collect();
     if names.last().is_some_and(|last| matches!(last.as_str(), "mod" | "lib")) {
         names.pop();
     }
@@ -239,7 +243,8 @@ fn is_test(source: &Source) -> bool {
 
 #[test]
 fn no_files_import_each_other() {
-    let sources: Vec<_> = super::sources(&["src"]).into_iter().filter(|source| !is_test(source)).collect();
+    let sources: Vec<_> =
+        super::sources(&super::SOURCES).into_iter().filter(|source| !is_test(source)).collect();
     let found = circles(&sources);
     assert!(found.is_empty(), "files import each other: {found:#?}");
 }

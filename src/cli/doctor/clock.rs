@@ -2,9 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::finding::{Finding, State};
+use super::finding::{CheckState, DoctorFinding};
 
-/// How far a provider's clock is ahead of ours.
+/// The difference between a provider's clock and ours.
 #[derive(Clone, Debug)]
 pub(super) struct Skew {
     provider: String,
@@ -20,31 +20,49 @@ impl Skew {
 }
 
 /// Judges our clock by the provider that agrees with it most: one clock that is wrong is not ours.
-pub(super) fn judge(skews: &[Skew]) -> Option<Finding> {
+pub(super) fn judge(skews: &[Skew]) -> Option<DoctorFinding> {
     let (subject, check) = ("machine", "clock");
     let Skew { provider, seconds } = skews.iter().min_by_key(|skew| skew.seconds.abs())?;
     let message = format!("{} s from that of {provider}", seconds.abs());
     let state = match seconds.abs() {
-        0..TOLERATED => return Some(Finding::ok(subject, check, message)),
-        TOLERATED..WRONG => State::Warning,
-        _ => State::Wrong,
+        0..MAX_TOLERATED_SKEW_SECONDS => return Some(DoctorFinding::ok(subject, check, message)),
+        MAX_TOLERATED_SKEW_SECONDS..WRONG_SKEW_SECONDS => CheckState::Warning,
+        _ => CheckState::Wrong,
     };
-    Some(Finding::new(state, subject, check, message, "set this machine's clock: timedatectl set-ntp true"))
+    Some(DoctorFinding::new(
+        state,
+        subject,
+        check,
+        message,
+        "set this machine's clock: timedatectl set-ntp true",
+    ))
 }
 
 /// Says how long a certificate lasts that ends at this second.
-pub(super) fn lifetime(subject: &str, check: &'static str, ends: Option<i64>) -> Finding {
+pub(super) fn lifetime(subject: &str, check: &'static str, ends: Option<i64>) -> DoctorFinding {
     let Some(ends) = ends else {
         let advice = "openssl x509 -enddate -noout tells";
-        return Finding::new(State::Unknown, subject, check, "its end can not be read here", advice);
+        return DoctorFinding::new(
+            CheckState::Unknown,
+            subject,
+            check,
+            "its end cannot be read here",
+            advice,
+        );
     };
     let days = (ends - now()).div_euclid(86_400);
     let message = format!("valid for {days} days");
     let advice = "see to it that it is renewed";
     match days {
-        ..0 => Finding::new(State::Wrong, subject, check, format!("over since {} days", -days), advice),
-        0..SOON => Finding::new(State::Warning, subject, check, message, advice),
-        _ => Finding::ok(subject, check, message),
+        ..0 => DoctorFinding::new(
+            CheckState::Wrong,
+            subject,
+            check,
+            format!("over since {} days", -days),
+            advice,
+        ),
+        0..EXPIRY_WARNING_DAYS => DoctorFinding::new(CheckState::Warning, subject, check, message, advice),
+        _ => DoctorFinding::ok(subject, check, message),
     }
 }
 
@@ -54,13 +72,13 @@ fn now() -> i64 {
 }
 
 /// Seconds that two clocks may differ: the way of an answer, and its second that has begun.
-const TOLERATED: i64 = 30;
+const MAX_TOLERATED_SKEW_SECONDS: i64 = 30;
 
 /// Seconds from which on certificates and signed requests are refused in many places.
-const WRONG: i64 = 300;
+const WRONG_SKEW_SECONDS: i64 = 300;
 
 /// Days before its end at which the usual authorities' clients have long renewed a certificate.
-const SOON: i64 = 14;
+const EXPIRY_WARNING_DAYS: i64 = 14;
 
 #[cfg(test)]
 mod tests {
@@ -69,8 +87,11 @@ mod tests {
     #[test]
     fn a_certificate_is_good_until_soon_before_its_end() {
         let state = |days: i64| lifetime("x", "certificate", Some(now() + days * 86_400 + 60)).state;
-        assert_eq!([-1, 0, 13, 14].map(state), [State::Wrong, State::Warning, State::Warning, State::Ok]);
-        assert_eq!(lifetime("x", "certificate", None).state, State::Unknown);
+        assert_eq!(
+            [-1, 0, 13, 14].map(state),
+            [CheckState::Wrong, CheckState::Warning, CheckState::Warning, CheckState::Ok]
+        );
+        assert_eq!(lifetime("x", "certificate", None).state, CheckState::Unknown);
     }
 
     #[test]
@@ -80,9 +101,9 @@ mod tests {
             judge(&skews.iter().copied().map(skew).collect::<Vec<_>>()).map(|finding| finding.state)
         };
         assert_eq!(state(&[]), None);
-        assert_eq!(state(&[4000, -2]), Some(State::Ok));
-        assert_eq!(state(&[-31]), Some(State::Warning));
-        assert_eq!(state(&[301, -900]), Some(State::Wrong));
+        assert_eq!(state(&[4000, -2]), Some(CheckState::Ok));
+        assert_eq!(state(&[-31]), Some(CheckState::Warning));
+        assert_eq!(state(&[301, -900]), Some(CheckState::Wrong));
         assert_eq!(Skew::of("p", "Thu, 01 Jan 1970 00:00:10 GMT").unwrap().seconds.signum(), -1);
         assert!(Skew::of("p", "now").is_none());
     }

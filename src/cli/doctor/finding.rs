@@ -4,13 +4,13 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use crate::cli::Error;
-use crate::cli::table::{Format, print, table};
+use crate::cli::CommandError;
+use crate::cli::table::{OutputFormat, print, table};
 
-/// How something is.
+/// The state of a thing that was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum State {
+pub(super) enum CheckState {
     Ok,
     /// It could not be looked at.
     Unknown,
@@ -21,22 +21,22 @@ pub(super) enum State {
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Finding {
+pub(super) struct DoctorFinding {
     pub(super) subject: String,
     pub(super) check: &'static str,
-    pub(super) state: State,
+    pub(super) state: CheckState,
     pub(super) message: String,
-    /// What to do about it.
+    /// The advice for it.
     pub(super) advice: Option<String>,
 }
 
-impl Finding {
+impl DoctorFinding {
     pub(super) fn ok(subject: impl Into<String>, check: &'static str, message: impl Into<String>) -> Self {
-        Self { subject: subject.into(), check, state: State::Ok, message: message.into(), advice: None }
+        Self { subject: subject.into(), check, state: CheckState::Ok, message: message.into(), advice: None }
     }
 
     pub(super) fn new(
-        state: State,
+        state: CheckState,
         subject: impl Into<String>,
         check: &'static str,
         message: impl Into<String>,
@@ -47,22 +47,27 @@ impl Finding {
     }
 }
 
+/// All findings, as JSON.
 #[derive(Serialize)]
-struct Report<'a> {
+struct DoctorReport<'a> {
     ok: bool,
-    checks: &'a [Finding],
+    checks: &'a [DoctorFinding],
 }
 
 /// Shows all findings.
 ///
 /// # Errors
 /// When something is wrong, and when it cannot be written.
-pub(super) fn show(findings: &[Finding], format: Format, out: &mut dyn Write) -> Result<(), Error> {
-    let count = |state: State| findings.iter().filter(|finding| finding.state == state).count();
-    let wrong = count(State::Wrong);
+pub(super) fn show(
+    findings: &[DoctorFinding],
+    format: OutputFormat,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let count = |state: CheckState| findings.iter().filter(|finding| finding.state == state).count();
+    let wrong = count(CheckState::Wrong);
     if format.json {
-        print(&Report { ok: wrong == 0, checks: findings }, out)?;
-        return if wrong == 0 { Ok(()) } else { Err(Error::Shown) };
+        print(&DoctorReport { ok: wrong == 0, checks: findings }, out)?;
+        return if wrong == 0 { Ok(()) } else { Err(CommandError::Shown) };
     }
     let rows: Vec<_> = findings.iter().map(row).collect();
     table(&["STATE", "SUBJECT", "CHECK", "FOUND"], &rows, out)?;
@@ -74,17 +79,17 @@ pub(super) fn show(findings: &[Finding], format: Format, out: &mut dyn Write) ->
         let advice = finding.advice.as_deref().unwrap_or_default();
         writeln!(out, "  {}, {}: {advice}", finding.subject, finding.check)?;
     }
-    let (warnings, unknown) = (count(State::Warning), count(State::Unknown));
-    writeln!(out, "\n{wrong} wrong, {warnings} to look at, {unknown} unknown, {} ok", count(State::Ok))?;
-    if wrong == 0 { Ok(()) } else { Err(Error::Shown) }
+    let (warnings, unknown) = (count(CheckState::Warning), count(CheckState::Unknown));
+    writeln!(out, "\n{wrong} wrong, {warnings} to look at, {unknown} unknown, {} ok", count(CheckState::Ok))?;
+    if wrong == 0 { Ok(()) } else { Err(CommandError::Shown) }
 }
 
-fn row(finding: &Finding) -> Vec<String> {
+fn row(finding: &DoctorFinding) -> Vec<String> {
     let state = match finding.state {
-        State::Ok => "ok",
-        State::Unknown => "unknown",
-        State::Warning => "warning",
-        State::Wrong => "WRONG",
+        CheckState::Ok => "ok",
+        CheckState::Unknown => "unknown",
+        CheckState::Warning => "warning",
+        CheckState::Wrong => "WRONG",
     };
     vec![state.to_owned(), finding.subject.clone(), finding.check.to_owned(), finding.message.clone()]
 }

@@ -11,10 +11,10 @@ use crossmodel::config::Listener;
 use crossmodel::edge::{Prober, certificate_file_ends};
 
 use super::clock;
-use super::finding::{Finding, State};
+use super::finding::{CheckState, DoctorFinding};
 
 /// Looks at limits, listeners and their certificates.
-pub(super) async fn look(prober: &Prober, config: &Config) -> Vec<Finding> {
+pub(super) async fn look(prober: &Prober, config: &Config) -> Vec<DoctorFinding> {
     let mut findings = vec![files(getrlimit(Resource::Nofile).maximum, config.limits.connections)];
     let mut runs = false;
     for listener in &config.listeners {
@@ -27,10 +27,10 @@ pub(super) async fn look(prober: &Prober, config: &Config) -> Vec<Finding> {
     if let Some(address) = config.admin.as_ref().map(|admin| &admin.address) {
         let subject = format!("admin {address}");
         let (finding, is_ours) = port(prober, &subject, address, false, "/readyz").await;
-        if runs && !is_ours && finding.state == State::Ok {
+        if runs && !is_ours && finding.state == CheckState::Ok {
             let advice = "restart the gateway: it was started with another `admin`";
             let message = "a gateway runs, but not its admin listener";
-            findings.push(Finding::new(State::Wrong, subject, "port", message, advice));
+            findings.push(DoctorFinding::new(CheckState::Wrong, subject, "port", message, advice));
         } else {
             findings.push(finding);
         }
@@ -39,61 +39,64 @@ pub(super) async fn look(prober: &Prober, config: &Config) -> Vec<Finding> {
 }
 
 /// Judges the most files that the gateway may have open: it raises its own limit as far as this.
-fn files(most: Option<u64>, connections: Option<usize>) -> Finding {
+fn files(most: Option<u64>, connections: Option<usize>) -> DoctorFinding {
     let (subject, check) = ("machine", "open files");
-    let Some(most) = most else { return Finding::ok(subject, check, "as many as it wants") };
+    let Some(most) = most else { return DoctorFinding::ok(subject, check, "as many as it wants") };
     let advice =
         "raise the limit: LimitNOFILE=65536 in the systemd unit, or --ulimit nofile=65536 of the container";
     let wanted = connections.and_then(|n| u64::try_from(n).ok()).map(|n| n.saturating_mul(2));
     match wanted {
         Some(wanted) if wanted > most => {
             let message = format!("{most}, but `limits.connections` may need {wanted}");
-            Finding::new(State::Wrong, subject, check, message, advice)
+            DoctorFinding::new(CheckState::Wrong, subject, check, message, advice)
         }
-        _ if most < FILES => Finding::new(State::Warning, subject, check, format!("only {most}"), advice),
-        _ => Finding::ok(subject, check, most.to_string()),
+        _ if most < MIN_OPEN_FILES => {
+            DoctorFinding::new(CheckState::Warning, subject, check, format!("only {most}"), advice)
+        }
+        _ => DoctorFinding::ok(subject, check, most.to_string()),
     }
 }
 
-fn certificate(subject: &str, listener: &Listener) -> Option<Finding> {
+fn certificate(subject: &str, listener: &Listener) -> Option<DoctorFinding> {
     let file = &listener.tls.as_ref()?.certificate;
     let check = "certificate";
     Some(match std::fs::read(file) {
         Ok(pem) => clock::lifetime(subject, check, certificate_file_ends(&pem)),
         Err(why) => {
-            let message = format!("{} can not be read: {why}", file.display());
+            let message = format!("{} cannot be read: {why}", file.display());
             let advice = "let the user that runs the gateway read it";
-            Finding::new(State::Wrong, subject, check, message, advice)
+            DoctorFinding::new(CheckState::Wrong, subject, check, message, advice)
         }
     })
 }
 
-/// What a gateway says of itself at `/`.
+/// The answer of a gateway at `/`.
 #[derive(Deserialize)]
 struct Root {
     name: String,
     version: String,
 }
 
-/// Is an address free, or does a gateway serve it already? Says that besides.
+/// Judges whether an address is free. Also returns whether a gateway serves it already.
 async fn port(
     prober: &Prober,
     subject: &str,
     address: &str,
     tls: bool,
     path: &'static str,
-) -> (Finding, bool) {
+) -> (DoctorFinding, bool) {
     let check = "port";
     let resolved = address.to_socket_addrs().ok().and_then(|mut all| all.next());
     let Some(at) = resolved else {
         let advice = "write an address of this machine, host:port";
-        return (Finding::new(State::Wrong, subject, check, "leads nowhere", advice), false);
+        return (DoctorFinding::new(CheckState::Wrong, subject, check, "leads nowhere", advice), false);
     };
     let Err(why) = TcpListener::bind(at) else {
-        return (Finding::ok(subject, check, "free: no gateway runs here"), false);
+        return (DoctorFinding::ok(subject, check, "free: no gateway runs here"), false);
     };
-    let wrong =
-        |message: String, advice: &str| (Finding::new(State::Wrong, subject, check, message, advice), false);
+    let wrong = |message: String, advice: &str| {
+        (DoctorFinding::new(CheckState::Wrong, subject, check, message, advice), false)
+    };
     match why.kind() {
         ErrorKind::PermissionDenied => {
             let advice = "take a port from 1024 on, or grant CAP_NET_BIND_SERVICE";
@@ -107,11 +110,11 @@ async fn port(
     match answer {
         Ok(answer) if path == "/readyz" && matches!(answer.status, 200 | 503) => {
             let ready = if answer.status == 200 { "ready" } else { "not ready" };
-            (Finding::ok(subject, check, format!("a gateway serves it, and is {ready}")), true)
+            (DoctorFinding::ok(subject, check, format!("a gateway serves it, and is {ready}")), true)
         }
         Ok(answer) => match serde_json::from_slice::<Root>(&answer.body) {
             Ok(root) if root.name == env!("CARGO_PKG_NAME") => {
-                (Finding::ok(subject, check, format!("CrossModel {} serves it", root.version)), true)
+                (DoctorFinding::ok(subject, check, format!("CrossModel {} serves it", root.version)), true)
             }
             _ => wrong("another program serves it".to_owned(), taken),
         },
@@ -119,7 +122,7 @@ async fn port(
     }
 }
 
-/// Where something that listens at this address is reached from here.
+/// Returns the address by which a listener is reached from this machine.
 pub(in crate::cli) fn reachable(listener: SocketAddr) -> SocketAddr {
     let mut at = listener;
     if at.ip().is_unspecified() {
@@ -129,7 +132,7 @@ pub(in crate::cli) fn reachable(listener: SocketAddr) -> SocketAddr {
 }
 
 /// Open files with which a busy gateway comes far: two for each call.
-const FILES: u64 = 4096;
+const MIN_OPEN_FILES: u64 = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -138,11 +141,11 @@ mod tests {
     #[test]
     fn open_files_are_judged_by_what_is_wanted() {
         let state = |most, connections| files(most, connections).state;
-        assert_eq!(state(None, Some(1 << 40)), State::Ok);
-        assert_eq!(state(Some(1024), None), State::Warning);
-        assert_eq!(state(Some(4096), None), State::Ok);
-        assert_eq!(state(Some(65_536), Some(32_769)), State::Wrong);
-        assert_eq!(state(Some(65_536), Some(32_768)), State::Ok);
+        assert_eq!(state(None, Some(1 << 40)), CheckState::Ok);
+        assert_eq!(state(Some(1024), None), CheckState::Warning);
+        assert_eq!(state(Some(4096), None), CheckState::Ok);
+        assert_eq!(state(Some(65_536), Some(32_769)), CheckState::Wrong);
+        assert_eq!(state(Some(65_536), Some(32_768)), CheckState::Ok);
     }
 
     #[test]

@@ -21,11 +21,11 @@ use crossmodel::edge::Prober;
 use crossmodel::observe::Destination;
 use crossmodel::private::{Exposure, exposure};
 
-use super::Error;
-use super::progress::Progress;
-use super::table::Format;
+use super::CommandError;
+use super::progress::ProgressLine;
+use super::table::OutputFormat;
 
-use finding::{Finding, State, show};
+use finding::{CheckState, DoctorFinding};
 pub(super) use machine::reachable;
 
 /// Looks at everything at once; `data` is where the store is if the configuration does not say it.
@@ -33,25 +33,29 @@ pub(super) use machine::reachable;
 /// # Errors
 /// When something is wrong.
 pub(super) fn run(
-    config: Result<Config, config::Error>,
+    config: Result<Config, config::ConfigError>,
     data: Option<&Path>,
-    format: Format,
+    format: OutputFormat,
     out: &mut dyn Write,
-) -> Result<(), Error> {
+) -> Result<(), CommandError> {
     let mut findings = configuration(&config);
     let config = config.ok().map(Arc::new);
     let data = data.map(Path::to_owned).or_else(|| config.as_ref().map(|config| config.data.clone()));
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    findings.extend(runtime.block_on(all(config, data, Progress::new())));
+    findings.extend(runtime.block_on(all(config, data, ProgressLine::new())));
     // A name that nobody resolves is not waited for.
     runtime.shutdown_background();
-    show(&findings, format, out)
+    finding::show(&findings, format, out)
 }
 
-async fn all(config: Option<Arc<Config>>, data: Option<PathBuf>, progress: Progress) -> Vec<Finding> {
+async fn all(
+    config: Option<Arc<Config>>,
+    data: Option<PathBuf>,
+    progress: ProgressLine,
+) -> Vec<DoctorFinding> {
     let mut jobs = JoinSet::new();
     if let Some(data) = data {
-        jobs.spawn_blocking(move || (Place::Store, store::look(&data), None));
+        jobs.spawn_blocking(move || (FindingOrigin::Store, store::look(&data), None));
     }
     if let Some(config) = config {
         let prober = Arc::new(Prober::new());
@@ -62,19 +66,20 @@ async fn all(config: Option<Arc<Config>>, data: Option<PathBuf>, progress: Progr
             let (provider, prober) = (Arc::clone(provider), Arc::clone(&prober));
             jobs.spawn(async move {
                 let (findings, skew) = providers::look(&prober, &provider).await;
-                (Place::Provider(provider.name.to_string()), findings, skew)
+                (FindingOrigin::Provider(provider.name.to_string()), findings, skew)
             });
         }
-        jobs.spawn(async move { (Place::Machine, machine::look(&prober, &config).await, None) });
+        jobs.spawn(async move { (FindingOrigin::Machine, machine::look(&prober, &config).await, None) });
     }
     let (mut found, mut skews, total) = (Vec::new(), Vec::new(), jobs.len());
-    progress.say(&format!("looking at {total} things"));
+    progress.show(&format!("looking at {total} things"));
     while let Some(done) = jobs.join_next().await {
         // A look that broke off has found nothing, and that is said.
-        let (place, findings, skew) = done.unwrap_or_else(|error| (Place::Broken, broken(&error), None));
+        let (place, findings, skew) =
+            done.unwrap_or_else(|error| (FindingOrigin::Broken, broken(&error), None));
         found.push((place, findings));
         skews.extend(skew);
-        progress.say(&format!("looked at {} of {total} things", found.len()));
+        progress.show(&format!("looked at {} of {total} things", found.len()));
     }
     found.sort_by(|(a, _), (b, _)| a.cmp(b));
     let mut findings: Vec<_> = found.into_iter().flat_map(|(_, findings)| findings).collect();
@@ -84,19 +89,19 @@ async fn all(config: Option<Arc<Config>>, data: Option<PathBuf>, progress: Progr
 
 /// The order in which findings are shown.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
+enum FindingOrigin {
     Broken,
     Store,
     Provider(String),
     Machine,
 }
 
-fn broken(error: &tokio::task::JoinError) -> Vec<Finding> {
+fn broken(error: &tokio::task::JoinError) -> Vec<DoctorFinding> {
     let advice = "this is a mistake in CrossModel: please report it";
-    vec![Finding::new(State::Wrong, "doctor", "itself", error.to_string(), advice)]
+    vec![DoctorFinding::new(CheckState::Wrong, "doctor", "itself", error.to_string(), advice)]
 }
 
-fn configuration(config: &Result<Config, config::Error>) -> Vec<Finding> {
+fn configuration(config: &Result<Config, config::ConfigError>) -> Vec<DoctorFinding> {
     let subject = "configuration";
     let config = match config {
         Ok(config) => config,
@@ -104,7 +109,7 @@ fn configuration(config: &Result<Config, config::Error>) -> Vec<Finding> {
             let wrong = error.to_string();
             let each = wrong.lines().map(|line| {
                 let advice = "correct the file: providers are looked at when it can be read";
-                Finding::new(State::Wrong, subject, "settings", line, advice)
+                DoctorFinding::new(CheckState::Wrong, subject, "settings", line, advice)
             });
             return each.collect();
         }
@@ -113,23 +118,23 @@ fn configuration(config: &Result<Config, config::Error>) -> Vec<Finding> {
     let counted = format!("{providers} providers, {models} models");
     let settings = if models == 0 {
         let advice = "add `models`: without one, nothing can be called";
-        Finding::new(State::Warning, subject, "settings", counted, advice)
+        DoctorFinding::new(CheckState::Warning, subject, "settings", counted, advice)
     } else {
-        Finding::ok(subject, "settings", counted)
+        DoctorFinding::ok(subject, "settings", counted)
     };
     let warnings = config.warnings().into_iter().map(|Warning { about, is_wrong, trap, advice }| {
-        let state = if is_wrong { State::Wrong } else { State::Warning };
-        Finding::new(state, subject, about, trap, advice)
+        let state = if is_wrong { CheckState::Wrong } else { CheckState::Warning };
+        DoctorFinding::new(state, subject, about, trap, advice)
     });
     std::iter::once(settings).chain(warnings).chain(access_log(config)).collect()
 }
 
 /// Judges the modes of the access log, which says who has called what.
-fn access_log(config: &Config) -> Option<Finding> {
+fn access_log(config: &Config) -> Option<DoctorFinding> {
     let Destination::File(path) = &config.access_log else { return None };
     let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
     let message = format!("every user of this machine may use {}", path.display());
     let advice = "chmod 600 it, or 640 for the group that reads it";
     let is_open = exposure(&metadata) >= Exposure::Readable;
-    is_open.then(|| Finding::new(State::Wrong, "configuration", "access log", message, advice))
+    is_open.then(|| DoctorFinding::new(CheckState::Wrong, "configuration", "access log", message, advice))
 }

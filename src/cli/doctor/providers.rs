@@ -9,10 +9,10 @@ use crossmodel::edge::{Answer, Prober, Unreached};
 use crossmodel::provider::Provider;
 
 use super::clock::{self, Skew};
-use super::finding::{Finding, State};
+use super::finding::{CheckState, DoctorFinding};
 
 /// Looks at one provider; says besides how far its clock and ours are apart.
-pub(super) async fn look(prober: &Prober, provider: &Arc<Provider>) -> (Vec<Finding>, Option<Skew>) {
+pub(super) async fn look(prober: &Prober, provider: &Arc<Provider>) -> (Vec<DoctorFinding>, Option<Skew>) {
     let subject = format!("provider {}", provider.name);
     let visit = prober.provider(provider).await;
     let mut findings = Vec::new();
@@ -21,13 +21,13 @@ pub(super) async fn look(prober: &Prober, provider: &Arc<Provider>) -> (Vec<Find
         (Some(address), _) => {
             let ip = address.ip().to_string();
             let message = if ip == *host { ip } else { format!("{host} is {ip}") };
-            findings.push(Finding::ok(&subject, "name", message));
+            findings.push(DoctorFinding::ok(&subject, "name", message));
         }
         (None, _) => {
             let advice =
-                "correct its `base_url`, or ask why this machine can not resolve the name: getent hosts HOST";
-            let message = format!("{host} can not be resolved");
-            findings.push(Finding::new(State::Wrong, &subject, "name", message, advice));
+                "correct its `base_url`, or ask why this machine cannot resolve the name: getent hosts HOST";
+            let message = format!("{host} cannot be resolved");
+            findings.push(DoctorFinding::new(CheckState::Wrong, &subject, "name", message, advice));
             return (findings, None);
         }
     }
@@ -46,25 +46,31 @@ pub(super) async fn look(prober: &Prober, provider: &Arc<Provider>) -> (Vec<Find
             let advice =
                 "see whether `base_url` leads to an API, and whether `http` is the version that it speaks";
             let message = format!("no answer: {why}");
-            findings.push(Finding::new(State::Wrong, &subject, "protocol", message, advice));
+            findings.push(DoctorFinding::new(CheckState::Wrong, &subject, "protocol", message, advice));
         }
         Err(_) => {}
     }
     (findings, skew)
 }
 
-fn connection(subject: &str, port: u16, answer: &Result<Answer, Unreached>) -> Finding {
+fn connection(subject: &str, port: u16, answer: &Result<Answer, Unreached>) -> DoctorFinding {
     match answer {
         Err(Unreached::Connection(why)) => {
             let advice = "see whether it runs, and whether a firewall or a proxy lets this machine go there: the \
                 gateway connects directly";
-            Finding::new(State::Wrong, subject, "connection", format!("port {port}: {why}"), advice)
+            DoctorFinding::new(
+                CheckState::Wrong,
+                subject,
+                "connection",
+                format!("port {port}: {why}"),
+                advice,
+            )
         }
-        _ => Finding::ok(subject, "connection", format!("port {port} accepts connections")),
+        _ => DoctorFinding::ok(subject, "connection", format!("port {port} accepts connections")),
     }
 }
 
-fn certificate(subject: &str, ends: Option<i64>, answer: &Result<Answer, Unreached>) -> Finding {
+fn certificate(subject: &str, ends: Option<i64>, answer: &Result<Answer, Unreached>) -> DoctorFinding {
     let check = "certificate";
     let Err(Unreached::Tls(why)) = answer else {
         return clock::lifetime(subject, check, ends);
@@ -79,30 +85,36 @@ fn certificate(subject: &str, ends: Option<i64>, answer: &Result<Answer, Unreach
     } else {
         "see whether it speaks TLS there: openssl s_client -connect HOST:PORT"
     };
-    Finding::new(State::Wrong, subject, check, why, advice)
+    DoctorFinding::new(CheckState::Wrong, subject, check, why, advice)
 }
 
-/// What rustls says of certificates of authorities that this machine does not know, one that signs for itself included.
+/// The errors of rustls for certificates of authorities that this machine does not know, self-signed ones included.
 const UNTRUSTED: [&str; 3] = ["UnknownIssuer", "BadSignature", "CaUsedAsEndEntity"];
 
-/// What the status of the list of models says of the credential.
-fn credential(subject: &str, has_key: bool, status: u16) -> Finding {
+/// Judges the credential by the status of the list of models.
+fn credential(subject: &str, has_key: bool, status: u16) -> DoctorFinding {
     let check = "credential";
     let unknown = |message: &str, advice: &str| {
-        Finding::new(State::Unknown, subject, check, format!("{status}: {message}"), advice)
+        DoctorFinding::new(CheckState::Unknown, subject, check, format!("{status}: {message}"), advice)
     };
     match status {
-        200..=299 if has_key => Finding::ok(subject, check, "accepted"),
-        200..=299 => Finding::ok(subject, check, "none is needed"),
+        200..=299 if has_key => DoctorFinding::ok(subject, check, "accepted"),
+        200..=299 => DoctorFinding::ok(subject, check, "none is needed"),
         401 | 403 => {
             let said = if has_key { "the key is refused" } else { "it wants a key" };
             let advice = "put a valid key where its `key` refers to, see whether it is for this `base_url` and may \
                 be used from here, and how it is sent (`auth`)";
-            Finding::new(State::Wrong, subject, check, format!("{status}: {said}"), advice)
+            DoctorFinding::new(CheckState::Wrong, subject, check, format!("{status}: {said}"), advice)
         }
         402 => {
             let advice = "fill the account that the key belongs to";
-            Finding::new(State::Wrong, subject, check, "402: the account has to be paid for", advice)
+            DoctorFinding::new(
+                CheckState::Wrong,
+                subject,
+                check,
+                "402: the account has to be paid for",
+                advice,
+            )
         }
         429 => unknown("too many requests", "try again later, or see what else uses this account"),
         404 | 405 | 501 => unknown("it lists no models", "make a call to be sure"),
@@ -113,21 +125,21 @@ fn credential(subject: &str, has_key: bool, status: u16) -> Finding {
 
 /// As much of a list of models as is looked at.
 #[derive(Deserialize)]
-struct Models {
+struct ModelListReply {
     #[serde(alias = "models")]
     data: Vec<IgnoredAny>,
 }
 
 /// Judges whether it looks like an API of the protocols that it should speak.
-fn protocol(subject: &str, answer: &Answer) -> Option<Finding> {
+fn protocol(subject: &str, answer: &Answer) -> Option<DoctorFinding> {
     let (check, advice) = ("protocol", "see whether `base_url` is the one of the API, with its path");
-    let warning = |message: String| Finding::new(State::Warning, subject, check, message, advice);
+    let warning = |message: String| DoctorFinding::new(CheckState::Warning, subject, check, message, advice);
     let is_page = answer.body.trim_ascii_start().starts_with(b"<");
     match answer.status {
         300..=399 => Some(warning(format!("{}: it sends elsewhere, which is not followed", answer.status))),
         _ if is_page => Some(warning("it answers with a page for people".to_owned())),
-        200..=299 => Some(match serde_json::from_slice::<Models>(&answer.body) {
-            Ok(models) => Finding::ok(subject, check, format!("lists {} models", models.data.len())),
+        200..=299 => Some(match serde_json::from_slice::<ModelListReply>(&answer.body) {
+            Ok(models) => DoctorFinding::ok(subject, check, format!("lists {} models", models.data.len())),
             Err(_) => warning("its list of models is not one".to_owned()),
         }),
         _ => None,

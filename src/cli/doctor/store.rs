@@ -8,12 +8,12 @@ use rustix::process::geteuid;
 
 use crossmodel::meter::Books;
 use crossmodel::private::{self, Exposure, exposure};
-use crossmodel::store::{self, State as Store};
+use crossmodel::store::{self, StoreState};
 
-use super::finding::{Finding, State};
+use super::finding::{CheckState, DoctorFinding};
 
 /// Looks at a data folder.
-pub(super) fn look(folder: &Path) -> Vec<Finding> {
+pub(super) fn look(folder: &Path) -> Vec<DoctorFinding> {
     let subject = format!("data {}", folder.display());
     if !folder.exists() {
         return vec![absent(&subject, folder)];
@@ -27,35 +27,35 @@ pub(super) fn look(folder: &Path) -> Vec<Finding> {
 }
 
 /// The first start makes it, if it may.
-fn absent(subject: &str, folder: &Path) -> Finding {
+fn absent(subject: &str, folder: &Path) -> DoctorFinding {
     let parent = folder.ancestors().skip(1).find(|parent| parent.exists() || parent.as_os_str().is_empty());
     let parent = parent.filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     match access(parent, Access::WRITE_OK) {
-        Ok(()) => Finding::ok(subject, "folder", "the first start makes it"),
+        Ok(()) => DoctorFinding::ok(subject, "folder", "the first start makes it"),
         Err(why) => {
-            let message = format!("it is not there, and {} can not be written to: {why}", parent.display());
+            let message = format!("it is not there, and {} cannot be written to: {why}", parent.display());
             let advice = "make it, owned by the user that runs the gateway";
-            Finding::new(State::Wrong, subject, "folder", message, advice)
+            DoctorFinding::new(CheckState::Wrong, subject, "folder", message, advice)
         }
     }
 }
 
-fn permissions(subject: &str, folder: &Path) -> Finding {
+fn permissions(subject: &str, folder: &Path) -> DoctorFinding {
     let check = "permissions";
     let files = [folder.to_owned(), folder.join(store::FILE)];
     for file in files.iter().filter(|file| file.exists()) {
         if let Err(why) = access(file, Access::READ_OK | Access::WRITE_OK) {
-            let message = format!("{} can not be written: {why}", file.display());
+            let message = format!("{} cannot be written: {why}", file.display());
             let advice = "give it to the user that runs the gateway (chown), and see that the disk is not mounted \
                 read-only";
-            return Finding::new(State::Wrong, subject, check, message, advice);
+            return DoctorFinding::new(CheckState::Wrong, subject, check, message, advice);
         }
     }
     modes(subject, check, folder)
 }
 
 /// Judges who besides the gateway may use the folder, and what the gateway has made in it.
-fn modes(subject: &str, check: &'static str, folder: &Path) -> Finding {
+fn modes(subject: &str, check: &'static str, folder: &Path) -> DoctorFinding {
     let mode = |path: &Path| path.metadata().map_or(0, |metadata| metadata.mode() & 0o777);
     let is_open = |path: &Path| path.metadata().is_ok_and(|metadata| exposure(&metadata) >= Exposure::Group);
     if let Some(finding) = volume(subject, check, folder) {
@@ -66,12 +66,18 @@ fn modes(subject: &str, check: &'static str, folder: &Path) -> Finding {
         let others = if open.len() > 1 { format!(", and {} more", open.len() - 1) } else { String::new() };
         let first = format!("{} has mode {:03o}", first.display(), mode(first));
         let advice = "chmod -R go= the folder; the gateway and its commands do so where they may";
-        return Finding::new(State::Wrong, subject, check, format!("{first}{others}: not only ours"), advice);
+        return DoctorFinding::new(
+            CheckState::Wrong,
+            subject,
+            check,
+            format!("{first}{others}: not only ours"),
+            advice,
+        );
     }
     if let Some(parent) = private::open_parent(folder) {
         let message = format!("every user of this machine may replace what is in {}", parent.display());
-        return Finding::new(
-            State::Wrong,
+        return DoctorFinding::new(
+            CheckState::Wrong,
             subject,
             check,
             message,
@@ -82,15 +88,15 @@ fn modes(subject: &str, check: &'static str, folder: &Path) -> Finding {
     match folder.metadata().map(|metadata| exposure(&metadata)) {
         // The files in it are the gateway's alone all the same, and as a volume is mounted, so it has to be.
         Ok(Exposure::ForeignGroup) => {
-            Finding::ok(subject, check, format!("{folders_mode}, of another user and our group"))
+            DoctorFinding::ok(subject, check, format!("{folders_mode}, of another user and our group"))
         }
-        _ => Finding::ok(subject, check, folders_mode),
+        _ => DoctorFinding::ok(subject, check, folders_mode),
     }
 }
 
 /// Judges a folder of another user that everybody may look into: the gateway cannot close it, and works in it all the
 /// same, because the files that it makes are its own.
-fn volume(subject: &str, check: &'static str, folder: &Path) -> Option<Finding> {
+fn volume(subject: &str, check: &'static str, folder: &Path) -> Option<DoctorFinding> {
     let metadata = folder.metadata().ok()?;
     let me = geteuid();
     let is_foreign = metadata.uid() != me.as_raw() && !me.is_root();
@@ -98,7 +104,7 @@ fn volume(subject: &str, check: &'static str, folder: &Path) -> Option<Finding> 
         let message =
             format!("mode {:03o}, of another user: everybody may look into it", metadata.mode() & 0o777);
         let advice = "keep the data in a folder inside of it, which is then made for the gateway alone";
-        Finding::new(State::Warning, subject, check, message, advice)
+        DoctorFinding::new(CheckState::Warning, subject, check, message, advice)
     })
 }
 
@@ -113,60 +119,78 @@ fn made(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Judges the bytes that are left on the disk.
-fn space(subject: &str, free: u64) -> Finding {
+fn space(subject: &str, free: u64) -> DoctorFinding {
     let check = "disk";
     let message = format!("{} MiB free", free >> 20);
     let advice = "make room: when the disk is full, calls that cost something are answered with 503";
     match free {
-        0..SPACE_NEEDED => Finding::new(State::Wrong, subject, check, message, advice),
-        SPACE_NEEDED..SPACE_WANTED => Finding::new(State::Warning, subject, check, message, advice),
-        _ => Finding::ok(subject, check, message),
+        0..MIN_FREE_BYTES => DoctorFinding::new(CheckState::Wrong, subject, check, message, advice),
+        MIN_FREE_BYTES..RECOMMENDED_FREE_BYTES => {
+            DoctorFinding::new(CheckState::Warning, subject, check, message, advice)
+        }
+        _ => DoctorFinding::ok(subject, check, message),
     }
 }
 
-fn store(subject: &str, folder: &Path) -> Vec<Finding> {
+fn store(subject: &str, folder: &Path) -> Vec<DoctorFinding> {
     let check = "store";
-    let wrong = |message: String, advice: &str| Finding::new(State::Wrong, subject, check, message, advice);
+    let wrong = |message: String, advice: &str| {
+        DoctorFinding::new(CheckState::Wrong, subject, check, message, advice)
+    };
     let restore = "stop the gateway, keep a copy of the folder, and restore a backup";
     match store::inspect(folder) {
-        Ok(Store::Absent) => vec![Finding::ok(subject, check, "the first start makes it")],
-        Ok(Store::Damaged(what)) => vec![wrong(format!("it is damaged: {what}"), restore)],
-        Ok(Store::Newer) => {
+        Ok(StoreState::Absent) => vec![DoctorFinding::ok(subject, check, "the first start makes it")],
+        Ok(StoreState::Damaged(what)) => vec![wrong(format!("it is damaged: {what}"), restore)],
+        Ok(StoreState::Newer) => {
             let advice = "run the version of CrossModel that has made it, or a later one";
             vec![wrong("it was made by a newer version of CrossModel".to_owned(), advice)]
         }
-        Ok(Store::Older) => {
-            vec![Finding::ok(subject, check, "whole; the next start brings it up to date, back it up before")]
+        Ok(StoreState::Older) => {
+            vec![DoctorFinding::ok(
+                subject,
+                check,
+                "whole; the next start brings it up to date, back it up before",
+            )]
         }
-        Ok(Store::Current) => {
-            vec![Finding::ok(subject, check, "whole, and up to date"), books(subject, folder)]
+        Ok(StoreState::Current) => {
+            vec![DoctorFinding::ok(subject, check, "whole, and up to date"), books(subject, folder)]
         }
         Err(why) => vec![wrong(why.to_string(), restore)],
     }
 }
 
-fn books(subject: &str, folder: &Path) -> Finding {
+fn books(subject: &str, folder: &Path) -> DoctorFinding {
     let check = "books";
     match Books::open(folder).and_then(|mut books| books.audit()) {
-        Err(why) => {
-            Finding::new(State::Wrong, subject, check, why.to_string(), "see the store's own findings")
-        }
+        Err(why) => DoctorFinding::new(
+            CheckState::Wrong,
+            subject,
+            check,
+            why.to_string(),
+            "see the store's own findings",
+        ),
         Ok(audit) if audit.findings.is_empty() => {
             let counted = format!("{} calls, {} in flight: all adds up", audit.charges, audit.holds);
-            Finding::ok(subject, check, counted)
+            DoctorFinding::ok(subject, check, counted)
         }
         Ok(audit) => {
             let message = format!("{} things do not add up", audit.findings.len());
-            Finding::new(State::Wrong, subject, check, message, "`crossmodel ledger audit` names them")
+            DoctorFinding::new(
+                CheckState::Wrong,
+                subject,
+                check,
+                message,
+                "`crossmodel ledger audit` names them",
+            )
         }
     }
 }
 
 /// Bytes without which the next write-ahead log or journal may not fit.
-const SPACE_NEEDED: u64 = 64 << 20;
+const MIN_FREE_BYTES: u64 = 64 << 20;
 
 /// Bytes from which on there is time to notice.
-const SPACE_WANTED: u64 = 1 << 30;
+const RECOMMENDED_FREE_BYTES: u64 = 1 << 30;
 
 #[cfg(test)]
 mod tests {
@@ -177,7 +201,7 @@ mod tests {
         let state = |free: u64| space("x", free).state;
         assert_eq!(
             [0, (64 << 20) - 1, 64 << 20, 1 << 30].map(state),
-            [State::Wrong, State::Wrong, State::Warning, State::Ok]
+            [CheckState::Wrong, CheckState::Wrong, CheckState::Warning, CheckState::Ok]
         );
     }
 }

@@ -142,7 +142,7 @@ const source = new Source({
 
 const CIRCUITS = {
   closed: "● well",
-  resting: "◐ rests",
+  backing_off: "◐ backs off",
   open: "○ left alone",
   trial: "◔ on trial",
 };

@@ -4,12 +4,13 @@
 //! for one that is too many the one goes that has been waited for the longest.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::BytesMut;
+use parking_lot::Mutex;
 use pingora::apps::{HttpServerApp, ServerApp};
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
@@ -185,7 +186,7 @@ impl Room {
     /// A place for a connection. If there is none, the oldest connection goes that waits for a request or, if
     /// `gives_up_busy`, the oldest of those that are being answered.
     fn enter(self: &Arc<Self>, gives_up_busy: bool) -> Option<Taken> {
-        let mut seats = self.lock();
+        let mut seats = self.seats.lock();
         if seats.taken.len() >= self.most {
             let waits = |(_, seat): &(&u64, &Arc<Seat>)| seat.requests.load(Ordering::Relaxed) == 0;
             let busy = || seats.taken.iter().next().filter(|_| gives_up_busy);
@@ -199,15 +200,11 @@ impl Room {
         seats.taken.insert(number, Arc::clone(&seat));
         Some(Taken(seat, number, Arc::clone(self)))
     }
-
-    fn lock(&self) -> MutexGuard<'_, Seats> {
-        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        self.2.lock().taken.remove(&self.1);
+        self.2.seats.lock().taken.remove(&self.1);
     }
 }
 
@@ -243,7 +240,7 @@ mod tests {
         let fourth = room.enter(false).unwrap();
         assert_eq!([&first, &second, &third].map(|taken| given_up(&taken.0)), [false, true, false]);
         drop(second);
-        assert_eq!(room.lock().taken.len(), 3);
+        assert_eq!(room.seats.lock().taken.len(), 3);
         for taken in [&third, &fourth] {
             taken.0.requests.store(1, Ordering::Relaxed);
         }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use crate::auth::Grant;
 use crate::failure::Result;
-use crate::limit::{Load, Shed, Slot, Weight};
+use crate::limit::{CallSlot, Load, Shed, Weight};
 
 /// The place of a call among all calls, once it is let in, or the reason for which it was not.
 #[derive(Debug, Default)]
 pub(in crate::edge) struct Admission {
-    slot: Option<Slot>,
+    slot: Option<CallSlot>,
     shed: Option<Shed>,
 }
 

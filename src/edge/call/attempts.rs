@@ -1,19 +1,20 @@
 //! The attempts of a call at its targets, and what they say of these.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderValue;
 
-use crate::canon::{Oddity, Said, Usage};
+use crate::canon::{Anomaly, ResponseMetadata, Usage};
 use crate::edge::call::call_guard::Abort;
 use crate::edge::call::fallback::Fallbacks;
 use crate::edge::call::target::Call;
 use crate::edge::upstream::transport::answer_failure;
 use crate::failure::{Failure, Fault, Kind};
 use crate::observe::{Attempt, AttemptFailure, Trace};
-use crate::route::{Caller, Sign, Visit};
+use crate::route::{AttemptOutcome, Caller, InFlightCall};
 
 /// The attempts of a call: the target where it is, those that it may still go to, and what has come of it.
 #[derive(Debug, Default)]
@@ -23,8 +24,10 @@ pub(in crate::edge) struct Attempts {
     pub(in crate::edge) fallbacks: Option<Box<Fallbacks>>,
     pub(in crate::edge) answer: ProviderAnswer,
     pub(in crate::edge) trace: Trace,
+    /// The parts of answers that were not understood, by the provider that the call has left.
+    left_oddities: Vec<(Arc<str>, BTreeMap<Anomaly, u64>)>,
     /// The call's stay at the target that is being asked.
-    asked: Option<Visit>,
+    asked: Option<InFlightCall>,
     /// The try of a target that is going on, or was the last.
     attempt: Option<Attempt>,
     count: u32,
@@ -48,9 +51,9 @@ pub(in crate::edge) struct ProviderAnswer {
     /// The model that has answered, in its provider's words, if it is not the one that was asked.
     pub(in crate::edge) served: Option<String>,
     /// The answer's own id, model and finish reason.
-    pub(in crate::edge) said: Said,
+    pub(in crate::edge) said: ResponseMetadata,
     /// The parts of the answer that were not understood.
-    pub(in crate::edge) oddities: BTreeMap<Oddity, u64>,
+    pub(in crate::edge) oddities: BTreeMap<Anomaly, u64>,
     /// Whether the answer is only an estimate of the gateway's.
     pub(in crate::edge) estimated: bool,
 }
@@ -64,11 +67,21 @@ impl Attempts {
 
     /// Puts the call at another target: what the last one has answered counts no more.
     pub(in crate::edge) fn go_on(&mut self, call: Call, fallbacks: Box<Fallbacks>) {
-        self.call = Some(Box::new(call));
+        let left = self.call.replace(Box::new(call));
         self.fallbacks = Some(fallbacks);
-        let oddities = std::mem::take(&mut self.answer.oddities);
-        self.answer = ProviderAnswer { oddities, ..ProviderAnswer::default() };
+        let answer = std::mem::take(&mut self.answer);
+        if let Some(left) = left.filter(|_| !answer.oddities.is_empty()) {
+            self.left_oddities.push((Arc::clone(&left.provider().name), answer.oddities));
+        }
         (self.sent, self.tries, self.fresh) = (None, 0, false);
+    }
+
+    /// Returns the parts of all answers that were not understood, with the providers that have sent them.
+    pub(in crate::edge) fn oddities(&self) -> impl Iterator<Item = (&str, Anomaly, u64)> {
+        let current = self.call.iter().map(|call| (&*call.provider().name, &self.answer.oddities));
+        let left = self.left_oddities.iter().map(|(provider, oddities)| (&**provider, oddities));
+        let all = left.chain(current);
+        all.flat_map(|(name, oddities)| oddities.iter().map(move |(oddity, count)| (name, *oddity, *count)))
     }
 
     /// The call, which is there from the choice of the target on.
@@ -160,19 +173,21 @@ impl Attempts {
     }
 
     /// Notes once what the call says of the target that was asked.
-    pub(in crate::edge) fn note(&mut self, sign: Sign) {
-        if let Some(visit) = self.asked.take() {
-            visit.note(sign, Instant::now());
+    pub(in crate::edge) fn note(&mut self, outcome: AttemptOutcome) {
+        if let Some(in_flight) = self.asked.take() {
+            in_flight.record(outcome, Instant::now());
         }
     }
 
     /// Notes what a failure says of the target that was asked.
     pub(in crate::edge) fn note_failure(&mut self, failure: &Failure) {
         self.note(match failure.fault() {
-            Fault::Upstream if failure.kind() == Kind::RateLimited => Sign::Busy(failure.retry_after()),
-            Fault::Upstream => Sign::Ill,
+            Fault::Upstream if failure.kind() == Kind::RateLimited => {
+                AttemptOutcome::BackOff(failure.retry_after())
+            }
+            Fault::Upstream => AttemptOutcome::Failed,
             // Whoever refuses a request is there.
-            Fault::Client | Fault::Us => Sign::Well,
+            Fault::Client | Fault::Us => AttemptOutcome::Succeeded,
         });
     }
 

@@ -7,9 +7,10 @@ use crate::edge::call::attempts::Attempts;
 use crate::edge::call::estimate::{CostEstimate, OVERHEAD};
 use crate::edge::call::target::Call;
 use crate::failure::{Failure, Kind, Result};
-use crate::limit::{Limiter, Standing, Ticket};
-use crate::meter::{self, Bill, Expected, Invariant, Ledger, Prices, Refusal};
-use crate::route::{Catalog, Sign};
+use crate::limit::{Limiter, RateLimitStatus, Ticket};
+use crate::meter::{self, Bill, Expected, HoldRefusal, Invariant, Ledger, Prices};
+use crate::observe::LimitRefusal;
+use crate::route::{AttemptOutcome, Catalog};
 
 /// The rate limits and the ledger.
 #[derive(Debug)]
@@ -24,51 +25,20 @@ pub(in crate::edge) struct Billing {
     /// The call's place in the limits of its key.
     ticket: Option<Ticket>,
     /// The key's standing in its limits.
-    standing: Standing,
+    standing: RateLimitStatus,
     /// The limit of its key or account by which the call was refused.
-    limit: Option<RefusingLimit>,
+    limit: Option<LimitRefusal>,
     bill: Option<Bill>,
 }
 
-/// A limit of a key or an account by which a call is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::edge) enum RefusingLimit {
-    /// The key's requests in a minute.
-    Requests,
-    /// The key's tokens in a minute.
-    Tokens,
-    /// The account has no money at all.
-    NoWallet,
-    /// The account has less money than the call can cost.
-    Balance,
-    /// The key has less left to spend than the call can cost.
-    Spending,
-    /// Other calls hold the money.
-    InFlight,
-}
-
-impl RefusingLimit {
-    /// The limit that a refusal of the ledger's is. That the store fails is none.
-    fn of(refusal: Refusal) -> Option<Self> {
-        match refusal {
-            Refusal::NoWallet => Some(Self::NoWallet),
-            Refusal::Balance(_) => Some(Self::Balance),
-            Refusal::Limit(_) => Some(Self::Spending),
-            Refusal::InFlight(_) => Some(Self::InFlight),
-            Refusal::Store => None,
-        }
-    }
-
-    /// The value of the metric's label.
-    pub(in crate::edge) fn as_str(self) -> &'static str {
-        match self {
-            Self::Requests => "requests",
-            Self::Tokens => "tokens",
-            Self::NoWallet => "no_wallet",
-            Self::Balance => "balance",
-            Self::Spending => "spending",
-            Self::InFlight => "in_flight",
-        }
+/// Finds the limit by which the ledger has refused a hold. That the store fails is none.
+fn refusing_limit(refusal: HoldRefusal) -> Option<LimitRefusal> {
+    match refusal {
+        HoldRefusal::NoWallet => Some(LimitRefusal::NoWallet),
+        HoldRefusal::Balance(_) => Some(LimitRefusal::Balance),
+        HoldRefusal::Limit(_) => Some(LimitRefusal::Spending),
+        HoldRefusal::InFlight(_) => Some(LimitRefusal::InFlight),
+        HoldRefusal::Store => None,
     }
 }
 
@@ -92,9 +62,9 @@ impl CostEstimate {
         let Expected { prompt, output_least, .. } = self.expected;
         if let Some(ticket) = &mut billing.ticket {
             let reserved = ticket.reserve(prompt + output_least.min(MOST_RESERVED));
-            billing.standing = ticket.standing();
+            billing.standing = ticket.status();
             if reserved.is_err() {
-                billing.limit = Some(RefusingLimit::Tokens);
+                billing.limit = Some(LimitRefusal::Tokens);
             }
             reserved?;
         }
@@ -102,7 +72,7 @@ impl CostEstimate {
             let prices = std::iter::once(call.prices.clone()).chain(elsewhere).map(or_free).collect();
             let bill = Bill::open(&quotas.ledger, grant, &call.found.entry.id, prices, self.expected).await;
             bill.map_err(|refusal| {
-                billing.limit = RefusingLimit::of(refusal);
+                billing.limit = refusing_limit(refusal);
                 refused(refusal)
             })?
         } else {
@@ -122,7 +92,7 @@ impl CostEstimate {
         if call.prices.is_some() && !billing.is_held() {
             let id = &call.found.entry.id;
             meter::violated(Invariant::UnheldCall, format_args!("a call of {id} has no hold"));
-            return Err(refused(Refusal::Store));
+            return Err(refused(HoldRefusal::Store));
         }
         if let Some(bill) = &mut billing.bill {
             bill.charge_by(&or_free(call.prices.clone()));
@@ -145,25 +115,25 @@ impl Billing {
     pub(in crate::edge) fn enter(&mut self, limiter: &Limiter, grant: &Grant) -> Result<()> {
         match limiter.admit(grant) {
             Ok(ticket) => {
-                self.standing = ticket.standing();
+                self.standing = ticket.status();
                 self.ticket = Some(ticket);
                 Ok(())
             }
             Err((failure, standing)) => {
                 self.standing = standing;
-                self.limit = Some(RefusingLimit::Requests);
+                self.limit = Some(LimitRefusal::Requests);
                 Err(failure)
             }
         }
     }
 
     /// The key's standing in its limits.
-    pub(in crate::edge) fn standing(&self) -> &Standing {
+    pub(in crate::edge) fn standing(&self) -> &RateLimitStatus {
         &self.standing
     }
 
     /// The limit by which the call was refused.
-    pub(in crate::edge) fn refused_by(&self) -> Option<RefusingLimit> {
+    pub(in crate::edge) fn refused_by(&self) -> Option<LimitRefusal> {
         self.limit
     }
 
@@ -200,7 +170,7 @@ impl Billing {
     pub(in crate::edge) fn settle(&mut self, catalog: &Catalog, attempts: &mut Attempts) {
         let usage = attempts.answer.usage.clone();
         attempts.note_pace();
-        attempts.note(Sign::Well);
+        attempts.note(AttemptOutcome::Succeeded);
         self.close(catalog, attempts, |bill| bill.settle(usage));
     }
 
@@ -290,25 +260,25 @@ fn price_others(bill: &mut Bill, catalog: &Catalog, attempts: &Attempts) {
 }
 
 /// The failure for the client whose money cannot be set aside.
-fn refused(refusal: Refusal) -> Failure {
+fn refused(refusal: HoldRefusal) -> Failure {
     let insufficient = |message: String| Failure::new(Kind::InsufficientBalance, message);
     match refusal {
-        Refusal::NoWallet => Failure::new(Kind::NoWallet, "The account of this API key has no wallet.")
+        HoldRefusal::NoWallet => Failure::new(Kind::NoWallet, "The account of this API key has no wallet.")
             .with_should_retry(false),
-        Refusal::Balance(balance) => {
+        HoldRefusal::Balance(balance) => {
             insufficient(format!("Insufficient balance: {balance} USD is less than this request can cost."))
                 .with_should_retry(false)
         }
-        Refusal::Limit(limit) => {
+        HoldRefusal::Limit(limit) => {
             insufficient(format!("The spending limit of this API key, {limit} USD, is reached."))
                 .with_should_retry(false)
         }
-        Refusal::InFlight(balance) => {
+        HoldRefusal::InFlight(balance) => {
             insufficient(format!("Other requests in flight hold too much of the balance of {balance} USD."))
                 .with_retry_after(1)
                 .with_should_retry(true)
         }
-        Refusal::Store => Failure::new(Kind::Unavailable, "Requests cannot be paid for at the moment.")
+        HoldRefusal::Store => Failure::new(Kind::Unavailable, "Requests cannot be paid for at the moment.")
             .with_code("db_error"),
     }
 }

@@ -1,9 +1,10 @@
 //! The watch that ends a call from outside, while its provider is waited for: its client goes, or its time is over.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use pingora_proxy::Session;
 use tokio::time::{Instant, sleep_until};
 
@@ -157,7 +158,7 @@ struct DrainPermit {
 
 impl Drains {
     fn enter(drains: &Arc<Self>, grant: &Grant, places: DrainLimits) -> Option<DrainPermit> {
-        let mut taken = drains.lock();
+        let mut taken = drains.0.lock();
         let own = taken.accounts.get(&*grant.account).copied().unwrap_or_default();
         if !places.admit(own, taken.all - own) {
             return None;
@@ -165,10 +166,6 @@ impl Drains {
         taken.all += 1;
         *taken.accounts.entry(grant.account.as_str().into()).or_default() += 1;
         Some(DrainPermit { drains: Arc::clone(drains), grant: Arc::clone(grant) })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Taken> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -184,7 +181,7 @@ impl DrainLimits {
 
 impl Drop for DrainPermit {
     fn drop(&mut self) {
-        let mut taken = self.drains.lock();
+        let mut taken = self.drains.0.lock();
         taken.all -= 1;
         if let Some(own) = taken.accounts.get_mut(&*self.grant.account) {
             *own -= 1;
@@ -225,7 +222,7 @@ mod tests {
         assert!(all.iter_mut().all(CallGuard::client_disconnected), "a place is free again");
         assert!(!guard(None).client_disconnected(), "unless that is wanted, none is");
         drop(all);
-        assert!(drains.lock().accounts.is_empty() && drains.lock().all == 0);
+        assert!(drains.0.lock().accounts.is_empty() && drains.0.lock().all == 0);
         let mut early = guard(Some(1));
         early.asked = false;
         assert!(!early.client_disconnected(), "who has not been asked is not waited for");

@@ -88,7 +88,8 @@ impl Endpoint {
         if upgrade && self == Self::Call(ProtocolId::Responses) && method == http::Method::GET {
             return Err(Failure::new(Kind::UpgradeRequired, "WebSocket is not served here: use POST."));
         }
-        let message = format!("Method {} is not allowed here: use {allow}.", failure::shown(method.as_str()));
+        let message =
+            format!("Method {} is not allowed here: use {allow}.", failure::printable(method.as_str()));
         Err(Failure::new(Kind::MethodNotAllowed, message).with_allow(allow))
     }
 }

@@ -5,6 +5,15 @@ use crate::meter::{Bill, Expected, Extras};
 use crate::protocol::{Demand, Head, Service};
 use crate::translate::BYTES_PER_TOKEN;
 
+/// How a call is paid for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::edge) enum Payment {
+    /// Money is held for it before it goes anywhere: it has a price at one of its targets.
+    Held,
+    /// It costs nothing.
+    Free,
+}
+
 /// The tokens and the money that a call needs at most.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::edge) struct CostEstimate {
@@ -19,9 +28,15 @@ pub(in crate::edge) struct CostEstimate {
 }
 
 impl CostEstimate {
-    /// The estimate for a request of so many bytes, which is paid for at one of its targets or not. Where losses are not
+    /// The estimate for a request of so many bytes, which is paid for or not. Where losses are not
     /// wanted (`strict`), the answer is not limited to what there is money for.
-    pub(in crate::edge) fn of(call: &Call, head: &Head<'_>, length: usize, paid: bool, strict: bool) -> Self {
+    pub(in crate::edge) fn of(
+        call: &Call,
+        head: &Head<'_>,
+        length: usize,
+        payment: Payment,
+        strict: bool,
+    ) -> Self {
         let entry = &call.found.entry;
         let caps = &call.caps;
         let wanted = head.output_cap;
@@ -48,7 +63,7 @@ impl CostEstimate {
         // Some providers refuse a low limit, but what the client asks for is between the two: nothing at all, where
         // that only fills the prompt cache.
         let cap = wanted.map_or(output, |wanted| wanted.min(most));
-        let output_cap = paid.then_some(cap);
+        let output_cap = (payment == Payment::Held).then_some(cap);
         let harmless = match wanted {
             Some(wanted) => wanted <= cap,
             None => caps.max_output.is_some_and(|known| known <= cap),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::edge::call::form::Form;
+use crate::canon::Form;
 use crate::failure::Failure;
 
 /// What the client of a request has got so far.

@@ -7,15 +7,19 @@ use std::sync::Arc;
 use crate::canon::Rate;
 use crate::failure::{Failure, Kind, Result};
 use crate::meter::Prices;
-use crate::protocol::{Demand, Members, Service, Spare};
-use crate::route::{Choice, Entry, Found};
+use crate::protocol::{Demand, RequestMembers, Service, Spare};
+use crate::route::{ModelEntry, ResolvedModel, TargetChoice};
 
 /// Leaves out the targets that have prices, but none for what a request asks for.
 ///
 /// # Errors
 /// 400 when no target would be left; then all of them are.
-pub(in crate::edge) fn retain(choices: &mut VecDeque<Choice>, found: &Found, demand: &Demand) -> Result<()> {
-    let is_covered = |choice: &Choice| {
+pub(in crate::edge) fn retain(
+    choices: &mut VecDeque<TargetChoice>,
+    found: &ResolvedModel,
+    demand: &Demand,
+) -> Result<()> {
+    let is_covered = |choice: &TargetChoice| {
         prices(choice, found).map_or(Ok(()), |prices| {
             check_name(prices, found)?;
             check(prices, &found.entry, demand)
@@ -32,17 +36,20 @@ pub(in crate::edge) fn retain(choices: &mut VecDeque<Choice>, found: &Found, dem
 
 /// The tools that a request can do without, so that the first target for which there are any can be asked.
 pub(in crate::edge) fn spare(
-    choices: &VecDeque<Choice>,
-    found: &Found,
+    choices: &VecDeque<TargetChoice>,
+    found: &ResolvedModel,
     body: &[u8],
-    members: &Members,
+    members: &RequestMembers,
 ) -> Option<Spare> {
     let all = choices.iter().filter_map(|choice| prices(choice, found));
     all.filter_map(|prices| Spare::of(body, members, |service| covers(prices, &found.entry, service))).next()
 }
 
 /// The prices of the model at a target; absent: it costs nothing.
-pub(in crate::edge) fn prices<'f>(choice: &Choice, found: &'f Found) -> Option<&'f Arc<Prices>> {
+pub(in crate::edge) fn prices<'f>(
+    choice: &TargetChoice,
+    found: &'f ResolvedModel,
+) -> Option<&'f Arc<Prices>> {
     found.entry.targets.get(choice.target)?.prices.as_ref()
 }
 
@@ -50,7 +57,7 @@ pub(in crate::edge) fn prices<'f>(choice: &Choice, found: &'f Found) -> Option<&
 ///
 /// # Errors
 /// 400 for a router's search of the web, if it has no price.
-fn check_name(prices: &Prices, found: &Found) -> Result<()> {
+fn check_name(prices: &Prices, found: &ResolvedModel) -> Result<()> {
     let searches = found.entry.id != found.id && found.id.to_ascii_lowercase().contains(SEARCHING);
     if searches && !covers(prices, &found.entry, Service::WebSearch) {
         return Err(refused(Service::WebSearch.name(), "model".to_owned(), setting(Service::WebSearch)));
@@ -59,7 +66,7 @@ fn check_name(prices: &Prices, found: &Found) -> Result<()> {
 }
 
 /// Refuses what these prices do not cover.
-fn check(prices: &Prices, entry: &Entry, demand: &Demand) -> Result<()> {
+fn check(prices: &Prices, entry: &ModelEntry, demand: &Demand) -> Result<()> {
     // What is cheaper at the provider costs the usual price here, unless there is one for it.
     let is_covered = |rate| rate == Rate::Flex || prices.have_rate(rate);
     if let Some((rate, member)) = demand.rates.iter().find(|(rate, _)| !is_covered(*rate)) {
@@ -72,7 +79,7 @@ fn check(prices: &Prices, entry: &Entry, demand: &Demand) -> Result<()> {
 }
 
 /// Whether a service is paid for, or the operator gives it away.
-fn covers(prices: &Prices, entry: &Entry, service: Service) -> bool {
+fn covers(prices: &Prices, entry: &ModelEntry, service: Service) -> bool {
     match service {
         _ if entry.unmetered.contains(&service) => true,
         Service::WebSearch => prices.have_searches(),
@@ -112,8 +119,8 @@ mod tests {
     use crate::meter::{RateSettings, TierSettings};
     use crate::route::ModelStatus;
 
-    fn entry(unmetered: &[Service]) -> Entry {
-        Entry {
+    fn entry(unmetered: &[Service]) -> ModelEntry {
+        ModelEntry {
             id: "v/m".into(),
             name: String::new(),
             created: 0,
@@ -181,9 +188,9 @@ mod tests {
         let targets = "    - {provider: p, prices: [{input: 1, output: 1}]}\n    - {provider: p, model: b, prices: [{input: 1, output: 1, rates: {priority: 200}}]}\n";
         let config = crate::Config::parse(&format!("{text}{targets}"), |_| Some("k".to_owned())).unwrap();
         let entry = Arc::clone(&config.catalog.entries()[0]);
-        let found = Found { entry, id: "v/m".into() };
+        let found = ResolvedModel { entry, id: "v/m".into() };
         let all: VecDeque<_> =
-            [0, 1].map(|target| Choice { target, protocol: crate::protocol::ProtocolId::Chat }).into();
+            [0, 1].map(|target| TargetChoice { target, protocol: crate::protocol::ProtocolId::Chat }).into();
         let left = |demand: &Demand| {
             let mut choices = all.clone();
             retain(&mut choices, &found, demand)?;

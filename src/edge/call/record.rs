@@ -9,7 +9,7 @@ use crate::edge::call::context::CallContext;
 use crate::edge::call::endpoint::Endpoint;
 use crate::edge::call::target::{Call, Operation};
 use crate::failure::Failure;
-use crate::observe::{AccessLog, Line, Metrics};
+use crate::observe::{AccessLine, AccessLog, Metrics};
 
 impl CallContext {
     /// The request is over.
@@ -38,10 +38,10 @@ impl CallContext {
         let total = self.request.started.elapsed().as_secs_f64();
         metrics.request(self.request.endpoint_name(), self.outcome.status, code, total, first_byte);
         if let Some(shed) = self.admission.shed() {
-            metrics.shed(shed.as_str());
+            metrics.shed(shed);
         }
         if let Some(limit) = self.billing.refused_by() {
-            metrics.limit_refusal(limit.as_str());
+            metrics.limit_refusal(limit);
         }
         if let Some(call) = &self.attempts.call {
             self.count_call(call, metrics);
@@ -50,13 +50,13 @@ impl CallContext {
 
     fn count_call(&self, call: &Call, metrics: &Metrics) {
         if let Some(bridged) = &call.bridged {
-            metrics.losses(bridged.client.as_str(), call.protocol.as_str(), bridged.losses);
+            metrics.losses(bridged.client, call.protocol, bridged.losses);
         }
         for (rejection, count) in call.rejections.iter() {
-            metrics.rejected_carriers(rejection.as_str(), count.into());
+            metrics.rejected_carriers(rejection, count.into());
         }
-        for (oddity, count) in &self.attempts.answer.oddities {
-            metrics.oddities(&call.provider().name, oddity.as_str(), *count);
+        for (provider, oddity, count) in self.attempts.oddities() {
+            metrics.oddities(provider, oddity, count);
         }
         let prices = call.prices.as_ref().filter(|_| self.billing.has_bill());
         if let (Some(prices), Some(usage)) = (prices, &self.attempts.answer.usage) {
@@ -71,10 +71,10 @@ impl CallContext {
         }
     }
 
-    fn line<'a>(&'a self, request: &'a RequestHeader) -> Line<'a> {
+    fn line<'a>(&'a self, request: &'a RequestHeader) -> AccessLine<'a> {
         let call = self.attempts.call.as_deref();
         let usage = self.attempts.answer.usage.as_ref();
-        Line {
+        AccessLine {
             time: self.request.time,
             request_id: &self.request.id,
             key: self.request.grant.as_ref().map(|key| key.id.as_str()),

@@ -1,6 +1,7 @@
 //! The refusal of bytes that are no request, in the words of an answer.
 
 use crate::failure::{Failure, Kind};
+use crate::observe::HeadRefusal;
 
 /// The reason for which a head is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,13 +17,13 @@ pub(in crate::edge) enum Refusal {
 }
 
 impl Refusal {
-    /// The value of the metric's label.
-    pub(in crate::edge) fn as_str(self) -> &'static str {
+    /// Returns the reason, for metrics.
+    pub(in crate::edge) fn reason(self) -> HeadRefusal {
         match self {
-            Self::Slow => "slow",
-            Self::Large => "large",
-            Self::Malformed(_) => "malformed",
-            Self::Connect => "connect",
+            Self::Slow => HeadRefusal::Slow,
+            Self::Large => HeadRefusal::Large,
+            Self::Malformed(_) => HeadRefusal::Malformed,
+            Self::Connect => HeadRefusal::Connect,
         }
     }
 

@@ -10,7 +10,7 @@ use crate::canon::Sealer;
 use crate::edge::call::endpoint::Endpoint;
 use crate::edge::call::snapshot::Snapshot;
 use crate::protocol::ProtocolId;
-use crate::route::{Caller, Entry};
+use crate::route::{Caller, ModelEntry};
 
 /// The facts of a request, which are set while it is read and admitted, and not changed afterwards.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ impl RequestInfo {
     }
 
     /// Whether losses lead to a refusal, because the client, the key or the model wants it.
-    pub(in crate::edge) fn is_strict(&self, model: &Entry) -> bool {
+    pub(in crate::edge) fn is_strict(&self, model: &ModelEntry) -> bool {
         self.strict || model.strict || self.grant.as_ref().is_some_and(|key| key.rights.strict)
     }
 

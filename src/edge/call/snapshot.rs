@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
+use secrecy::ExposeSecret;
+
 use crate::config::{Config, Limits, Switch};
 use crate::edge::call::call_guard::Drains;
 use crate::edge::call::retry_budget::RetryBudget;
@@ -11,7 +13,7 @@ use crate::edge::call::tenants::Tenants;
 use crate::edge::upstream::Upstream;
 use crate::observe::{Metrics, TargetMetrics};
 use crate::provider::Provider;
-use crate::route::{Catalog, Entry};
+use crate::route::{Catalog, ModelEntry};
 use crate::translate::OwnKeys;
 
 /// One configuration in force.
@@ -46,7 +48,8 @@ impl Snapshot {
             let earlier = earlier.and_then(|earlier| earlier.upstream(&provider.name));
             Arc::new(Upstream::new(Arc::clone(provider), &config.timeouts, earlier.map(|way| &**way)))
         };
-        let unknown = |entry: &Entry| entry.targets.iter().map(|_| OnceLock::new()).collect();
+        let keys = config.providers.iter().filter_map(|provider| provider.key());
+        let unknown = |entry: &ModelEntry| entry.targets.iter().map(|_| OnceLock::new()).collect();
         Self {
             catalog: earlier.map_or_else(|| catalog.clone(), |earlier| catalog.continuing(&earlier.catalog)),
             limits: config.limits,
@@ -54,7 +57,7 @@ impl Snapshot {
             budget: earlier.map(|earlier| Arc::clone(&earlier.budget)).unwrap_or_default(),
             drains: earlier.map(|earlier| Arc::clone(&earlier.drains)).unwrap_or_default(),
             shutdown: earlier.map(|earlier| Arc::clone(&earlier.shutdown)).unwrap_or_default(),
-            keys: Arc::new(OwnKeys::of(config.providers.iter().map(|provider| &**provider))),
+            keys: Arc::new(keys.map(ExposeSecret::expose_secret).collect()),
             tenants: Arc::clone(tenants),
             upstreams: config.providers.iter().map(|p| (Arc::clone(&p.name), upstream(p))).collect(),
             metrics: config.metrics.is_on().then(|| Arc::clone(metrics)),
@@ -68,7 +71,11 @@ impl Snapshot {
     }
 
     /// What is measured of one of an entry's targets, if anything is.
-    pub(in crate::edge) fn target_metrics(&self, entry: &Entry, target: usize) -> Option<Arc<TargetMetrics>> {
+    pub(in crate::edge) fn target_metrics(
+        &self,
+        entry: &ModelEntry,
+        target: usize,
+    ) -> Option<Arc<TargetMetrics>> {
         let metrics = self.metrics.as_ref()?;
         let provider = entry.targets.get(target).map_or("", |target| &target.provider.name);
         let find = || metrics.target(&entry.id, provider);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::canon::Form;
 use crate::canon::{Caps, Context, Rejections, Sealer, Target, ThinkingCaps, is_thinker};
-use crate::edge::call::form::Form;
 use crate::edge::call::snapshot::Snapshot;
 use crate::edge::upstream::{self, Upstream};
 use crate::failure::Result;
@@ -13,7 +13,7 @@ use crate::meter::Prices;
 use crate::observe::{TargetMetrics, Tried};
 use crate::protocol::{Head, ProtocolId};
 use crate::provider::Provider;
-use crate::route::{Choice, Found, TargetHealth};
+use crate::route::{ResolvedModel, TargetChoice, TargetHealth};
 use crate::translate::OwnKeys;
 use crate::translate::owners::Claims;
 use crate::translate::relay;
@@ -21,7 +21,7 @@ use crate::translate::relay;
 /// A request on its way to a provider.
 #[derive(Debug)]
 pub(in crate::edge) struct Call {
-    pub(in crate::edge) found: Found,
+    pub(in crate::edge) found: ResolvedModel,
     pub(in crate::edge) upstream: Arc<Upstream>,
     /// The provider keys that no client and no log may see.
     pub(in crate::edge) keys: Arc<OwnKeys>,
@@ -112,8 +112,8 @@ impl Call {
     /// A call of a model to one of its targets, for which nothing is written yet.
     pub(in crate::edge) fn to(
         snapshot: &Snapshot,
-        found: Found,
-        choice: Choice,
+        found: ResolvedModel,
+        choice: TargetChoice,
         operation: Operation,
     ) -> Result<Self> {
         let target = found.entry.targets.get(choice.target).ok_or_else(upstream::unknown)?;
@@ -146,7 +146,7 @@ impl Call {
 
     /// Takes from the request's head what matters to the answer.
     pub(in crate::edge) fn note_head(&mut self, head: &Head<'_>) {
-        self.form = Form::of(head.stream);
+        self.form = Form::of_stream(head.stream);
         self.choices = head.choices;
         self.thinks = head.thinks || self.thinks_unasked();
     }

@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use pingora::protocols::GetSocketDigest;
 use rustix::process::{Resource, getrlimit, setrlimit};
+
+use crate::observe::ConnectionCap;
 
 /// All connections that there are.
 #[derive(Debug, Default)]
@@ -24,25 +27,6 @@ pub(in crate::edge) struct ConnectionLimits {
     pub(in crate::edge) by_peer: usize,
 }
 
-/// A limit by which a connection is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::edge) enum ReachedConnectionLimit {
-    /// That of all connections.
-    Total,
-    /// That of those from one address.
-    Address,
-}
-
-impl ReachedConnectionLimit {
-    /// The value of the metric's label.
-    pub(in crate::edge) fn as_str(self) -> &'static str {
-        match self {
-            Self::Total => "total",
-            Self::Address => "address",
-        }
-    }
-}
-
 /// A connection's place. It is free again when this is dropped.
 #[derive(Debug)]
 pub(in crate::edge) struct ConnectionPermit {
@@ -56,16 +40,16 @@ impl Connections {
         self: &Arc<Self>,
         peer: Option<IpAddr>,
         caps: ConnectionLimits,
-    ) -> Result<ConnectionPermit, ReachedConnectionLimit> {
+    ) -> Result<ConnectionPermit, ConnectionCap> {
         let peer = peer.map(network);
-        let mut open = self.lock();
+        let mut open = self.0.lock();
         if open.total >= caps.total {
-            return Err(ReachedConnectionLimit::Total);
+            return Err(ConnectionCap::Total);
         }
         if let Some(peer) = peer {
             let own = open.by_peer.get(&peer).copied().unwrap_or_default();
             if own >= caps.by_peer {
-                return Err(ReachedConnectionLimit::Address);
+                return Err(ConnectionCap::Address);
             }
             open.by_peer.insert(peer, own + 1);
         }
@@ -75,17 +59,13 @@ impl Connections {
 
     /// How many there are.
     pub(in crate::edge) fn total(&self) -> usize {
-        self.lock().total
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Open> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().total
     }
 }
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut open = self.connections.lock();
+        let mut open = self.connections.0.lock();
         open.total -= 1;
         if let Some(peer) = self.peer
             && let Some(own) = open.by_peer.get_mut(&peer)
@@ -154,13 +134,13 @@ mod tests {
         let enter = |peer: &str| connections.enter(Some(peer.parse().unwrap()), caps);
         let first = enter("10.0.0.1").unwrap();
         let _second = enter("::ffff:10.0.0.1").unwrap();
-        assert_eq!(enter("10.0.0.1").unwrap_err(), ReachedConnectionLimit::Address);
+        assert_eq!(enter("10.0.0.1").unwrap_err(), ConnectionCap::Address);
         drop(first);
         let third = enter("2001:db8::1").unwrap();
         let fourth = enter("2001:db8::2").unwrap();
-        assert_eq!(enter("10.0.0.2").unwrap_err(), ReachedConnectionLimit::Total);
+        assert_eq!(enter("10.0.0.2").unwrap_err(), ConnectionCap::Total);
         drop((third, fourth));
-        assert_eq!((connections.total(), connections.lock().by_peer.len()), (1, 1));
+        assert_eq!((connections.total(), connections.0.lock().by_peer.len()), (1, 1));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
-use crate::auth::{Grant, Ring};
+use crate::auth::{Grant, KeyTable};
 use crate::config::{self, Config, Limits};
 use crate::console::{Console, Sources};
 use crate::edge::call::billing::Quotas;
@@ -47,7 +47,7 @@ use crate::limit::{Limiter, Load, Shed, Weight};
 use crate::meter::{self, Ledger};
 use crate::observe::{self, AccessLog, Metrics, TargetState, Tracer};
 use crate::protocol::ProtocolId;
-use crate::route::{Condition, ModelList, Page, percent_decoded};
+use crate::route::{Condition, ModelList, ModelListPage, percent_decoded};
 
 /// The gateway: cheap to clone, and to be mounted in any Pingora server.
 #[derive(Clone)]
@@ -55,7 +55,7 @@ pub struct Gateway(Arc<Shared>);
 
 struct Shared {
     snapshot: ArcSwap<Snapshot>,
-    ring: Ring,
+    key_table: KeyTable,
     quotas: Quotas,
     metrics: Arc<Metrics>,
     access: AccessLog,
@@ -75,17 +75,18 @@ impl Gateway {
     ///
     /// # Errors
     /// When the key store or the access log cannot be opened.
-    pub fn new(config: &Config) -> std::result::Result<Self, config::Error> {
+    pub fn new(config: &Config) -> std::result::Result<Self, config::ConfigError> {
         config.log_warnings();
-        let failed = |what: &str, why: &dyn fmt::Display| config::Error::plain(format!("{what}: {why}"));
+        let failed =
+            |what: &str, why: &dyn fmt::Display| config::ConfigError::plain(format!("{what}: {why}"));
         let ledger = Ledger::open(&config.data).map_err(|e| failed("data", &e))?;
         let metrics = Arc::new(Metrics::new().map_err(|e| failed("metrics", &e))?);
         ledger.watch_commits(metrics.commits());
-        let ring = Ring::open(&config.data).map_err(|e| failed("data", &e))?;
-        let tenants = Arc::new(Tenants::new(ring.shared_secret()));
+        let key_table = KeyTable::open(&config.data).map_err(|e| failed("data", &e))?;
+        let tenants = Arc::new(Tenants::new(key_table.shared_secret()));
         Ok(Self(Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(Snapshot::new(config, &metrics, &tenants, None)),
-            ring,
+            key_table,
             load: Arc::default(),
             connections: Arc::default(),
             streams: StreamPermits::default(),
@@ -122,7 +123,7 @@ impl Gateway {
             entry.targets.iter().map(move |target| {
                 let state = match target.health.worst(now) {
                     Condition::Ready => TargetState::Ready,
-                    Condition::Resting => TargetState::Resting,
+                    Condition::BackingOff => TargetState::BackingOff,
                     Condition::Open(_) => TargetState::Open,
                 };
                 (entry.id.as_str(), &*target.provider.name, state)
@@ -134,7 +135,7 @@ impl Gateway {
         self.0.metrics.waiting(self.0.quotas.ledger.waiting());
         self.0.metrics.open_holds.set(self.0.quotas.ledger.open_holds());
         self.0.metrics.ledger_failing.set(i64::from(self.0.quotas.ledger.is_failing()));
-        self.0.metrics.violations(meter::violations().map(|(which, count)| (which.as_str(), count)));
+        self.0.metrics.violations(meter::violations());
         &self.0.metrics
     }
 
@@ -143,7 +144,7 @@ impl Gateway {
         let snapshot = self.0.snapshot.load();
         look(&Sources {
             catalog: &snapshot.catalog,
-            ring: &self.0.ring,
+            key_table: &self.0.key_table,
             limiter: &self.0.quotas.limiter,
             load: &self.0.load,
             most_calls: snapshot.limits.calls,
@@ -156,7 +157,7 @@ impl Gateway {
 
     /// Gives the console a sample of what goes on.
     pub(in crate::edge) fn sample(&self, console: &Console) {
-        console.sample(self.0.metrics.reading(), self.0.load.total().calls);
+        console.sample(self.0.metrics.snapshot(), self.0.load.total().calls);
     }
 
     /// Writes what the ledger and the access log still hold. For the end of the process.
@@ -177,7 +178,7 @@ impl Gateway {
         let total = limits.connections.unwrap_or_else(|| connections::default_total(self.0.files));
         let by_peer = limits.connections_per_address.unwrap_or_else(|| total.div_ceil(2));
         let place = self.0.connections.enter(peer, ConnectionLimits { total, by_peer });
-        place.map_err(|reached| self.0.metrics.connection_refused(reached.as_str())).ok()
+        place.map_err(|reached| self.0.metrics.connection_refused(reached)).ok()
     }
 
     /// The most connections of the built-in provider.
@@ -202,7 +203,7 @@ impl Gateway {
 
     /// Counts a request that was refused by its head.
     pub(in crate::edge) fn refuse_head(&self, refusal: Refusal) {
-        self.0.metrics.head_refused(refusal.as_str());
+        self.0.metrics.head_refused(refusal.reason());
     }
 
     /// Leaves the access line of a request that was refused by its head.
@@ -225,7 +226,7 @@ impl Gateway {
         }
         let most = limits.calls.saturating_add(SPARE_STREAMS);
         self.0.streams.enter(most).ok_or_else(|| {
-            self.0.metrics.shed(Shed::Calls.as_str());
+            self.0.metrics.shed(Shed::Calls);
             Shed::Calls.failure()
         })
     }
@@ -256,7 +257,7 @@ impl Gateway {
         let (protocol, operation) = match endpoint {
             Endpoint::Root => return Ok(None),
             Endpoint::Models => {
-                let page = Page::parse(request.uri.query().unwrap_or_default())?;
+                let page = ModelListPage::parse(request.uri.query().unwrap_or_default())?;
                 return ModelList::new(catalog, &grant).answer(&page).map(Local::Lasting).map(Some);
             }
             Endpoint::Model => {
@@ -293,13 +294,12 @@ impl Gateway {
     }
 
     fn grant(&self, request: &RequestHeader, endpoint: Endpoint, dialect: ProtocolId) -> Result<Grant> {
-        let openai = endpoint.protocol().is_some_and(|protocol| !protocol.is_anthropic());
-        let credential = headers::credential(&request.headers, openai);
+        let credential = headers::credential(&request.headers, endpoint.protocol());
         let missing = match dialect.is_anthropic() {
             true => "Missing API key.",
             false => "Missing Bearer token in Authorization header.",
         };
-        self.0.ring.grant(credential, missing)
+        self.0.key_table.grant(credential, missing)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::edge::call::request_info;
 use crate::edge::respond::answer::{self, JSON};
 use crate::edge::wire;
 use crate::failure::{Failure, Kind};
-use crate::observe::{Line, Metrics};
+use crate::observe::{AccessLine, Metrics};
 use crate::protocol::ProtocolId;
 
 /// A request that is refused by its head, as far as that says what it is.
@@ -77,8 +77,8 @@ impl<'h> Refused<'h> {
     }
 
     /// Its access line.
-    pub(in crate::edge) fn line(&self) -> Line<'_> {
-        Line {
+    pub(in crate::edge) fn line(&self) -> AccessLine<'_> {
+        AccessLine {
             time: Timestamp::now(),
             request_id: &self.id,
             key: None,

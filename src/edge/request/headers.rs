@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use pingora::http::{RequestHeader, ResponseHeader};
 use secrecy::ExposeSecret;
 
+use crate::auth::bearer_token;
 use crate::edge::call::attempts::Attempts;
 use crate::edge::call::billing::Billing;
 use crate::edge::call::endpoint::Endpoint;
@@ -13,7 +14,7 @@ use crate::edge::call::request_info::RequestInfo;
 use crate::edge::call::target::Call;
 use crate::edge::upstream::betas;
 use crate::failure::{Failure, Kind, Result};
-use crate::limit::Standing;
+use crate::limit::RateLimitStatus;
 use crate::meter::Prices;
 use crate::observe::Trace;
 use crate::protocol::ProtocolId;
@@ -21,23 +22,18 @@ use crate::provider::{Auth, Provider};
 
 /// The credential of a request: the endpoint's own header, and the other one only if that is absent or
 /// empty. A credential in the query is none.
-pub(in crate::edge) fn credential(headers: &HeaderMap, endpoint_is_openai: bool) -> Option<&str> {
+pub(in crate::edge) fn credential(headers: &HeaderMap, protocol: Option<ProtocolId>) -> Option<&str> {
+    let endpoint_is_openai = protocol.is_some_and(|protocol| !protocol.is_anthropic());
     let text = |name: &str| headers.get(name).map(|value| value.to_str().map_or(MALFORMED, str::trim));
     let named = |name: &str| text(name).filter(|text| !text.is_empty());
     // A scheme without a token is as empty as no text at all.
-    let bearer = || named("authorization").filter(|text| !text.eq_ignore_ascii_case("bearer")).map(bearer);
+    // Any other scheme is a credential all the same, only not a valid one.
+    let token = |text| bearer_token(text).unwrap_or(MALFORMED);
+    let bearer = || named("authorization").filter(|text| !text.eq_ignore_ascii_case("bearer")).map(token);
     if endpoint_is_openai {
         bearer().or_else(|| named("x-api-key")).or_else(|| named("api-key"))
     } else {
         named("x-api-key").or_else(bearer)
-    }
-}
-
-/// The token after `Bearer`. Any other scheme is a credential all the same, only not a valid one.
-fn bearer(text: &str) -> &str {
-    match text.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
-        _ => MALFORMED,
     }
 }
 
@@ -232,7 +228,7 @@ pub(in crate::edge) struct Identity<'c> {
     pub(in crate::edge) request: &'c RequestInfo,
     attempts: &'c Attempts,
     /// The key's standing in its limits.
-    standing: &'c Standing,
+    standing: &'c RateLimitStatus,
 }
 
 impl<'c> Identity<'c> {
@@ -278,7 +274,7 @@ pub(in crate::edge) fn identify(head: &mut ResponseHeader, identity: Identity<'_
 fn limits(
     head: &mut ResponseHeader,
     protocol: ProtocolId,
-    standing: &Standing,
+    standing: &RateLimitStatus,
     now: Timestamp,
 ) -> pingora::Result<()> {
     let kinds = [("requests", standing.requests), ("tokens", standing.tokens)];
@@ -398,6 +394,8 @@ const FORWARDED_PREFIXES: &[&str] = &["x-codex-", "x-stainless-"];
 mod tests {
     use super::*;
 
+    const OPENAI: Option<ProtocolId> = Some(ProtocolId::Chat);
+
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
     }
@@ -414,18 +412,18 @@ mod tests {
     #[test]
     fn the_endpoints_own_header_decides_alone() {
         let both = headers(&[("authorization", "Bearer b"), ("x-api-key", "x")]);
-        assert_eq!(credential(&both, true), Some("b"));
-        assert_eq!(credential(&both, false), Some("x"));
+        assert_eq!(credential(&both, OPENAI), Some("b"));
+        assert_eq!(credential(&both, None), Some("x"));
         let empty = headers(&[("authorization", "Bearer b"), ("x-api-key", " ")]);
-        assert_eq!(credential(&empty, false), Some("b"));
-        assert_eq!(credential(&headers(&[("api-key", "a")]), true), Some("a"));
+        assert_eq!(credential(&empty, None), Some("b"));
+        assert_eq!(credential(&headers(&[("api-key", "a")]), OPENAI), Some("a"));
         assert_eq!(
-            credential(&headers(&[("authorization", "Basic eDp5"), ("x-api-key", "x")]), true),
+            credential(&headers(&[("authorization", "Basic eDp5"), ("x-api-key", "x")]), OPENAI),
             Some("?")
         );
-        assert_eq!(credential(&headers(&[("authorization", "bearer  b ")]), true), Some("b"));
+        assert_eq!(credential(&headers(&[("authorization", "bearer  b ")]), OPENAI), Some("b"));
         let bare = headers(&[("authorization", "Bearer "), ("x-api-key", "x")]);
-        assert_eq!(credential(&bare, true), Some("x"));
-        assert_eq!(credential(&HeaderMap::new(), true), None);
+        assert_eq!(credential(&bare, OPENAI), Some("x"));
+        assert_eq!(credential(&HeaderMap::new(), OPENAI), None);
     }
 }

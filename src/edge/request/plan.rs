@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::canon::{Context, Losses, Rejections, Sealer};
 use crate::edge::call::billing::{Billing, Quotas};
-use crate::edge::call::estimate::CostEstimate;
+use crate::edge::call::estimate::{CostEstimate, Payment};
 use crate::edge::call::fallback::Fallbacks;
 use crate::edge::call::priced;
 use crate::edge::call::request_info::RequestInfo;
@@ -18,7 +18,7 @@ use crate::failure::{Failure, Kind, Result};
 use crate::json::Body;
 use crate::protocol::{Head, ProtocolId, Spare};
 use crate::provider::Provider;
-use crate::route::{self, Choice, Found};
+use crate::route::{self, ResolvedModel, TargetChoice};
 use crate::translate::bridge;
 use crate::translate::owners::Claims;
 use crate::translate::relay::Edits;
@@ -51,8 +51,8 @@ impl Written {
 /// A request that was looked at, and where it may go.
 struct Plan<'b> {
     head: Head<'b>,
-    found: Found,
-    choices: VecDeque<Choice>,
+    found: ResolvedModel,
+    choices: VecDeque<TargetChoice>,
 }
 
 /// Finds the model of a body and its targets, writes the body for the first of them, and sees that it is paid for.
@@ -88,9 +88,9 @@ pub(in crate::edge) async fn admit(
     let elsewhere: Vec<_> =
         choices.iter().map(|choice| priced::prices(choice, &call.found).cloned()).collect();
     let is_priced = call.prices.is_some() || elsewhere.iter().any(Option::is_some);
-    let paid = counts_money && is_priced;
+    let payment = if counts_money && is_priced { Payment::Held } else { Payment::Free };
     let strict = request.is_strict(&call.found.entry);
-    let mut estimate = CostEstimate::of(&call, &head, body.bytes().len(), paid, strict);
+    let mut estimate = CostEstimate::of(&call, &head, body.bytes().len(), payment, strict);
     let wanted = estimate.output_cap;
     let mut written = write_request(request, &call, client, &head, body.bytes(), wanted)?;
     call.note_head(&head);
@@ -124,7 +124,7 @@ pub(in crate::edge) fn redirect(
     billing: &mut Billing,
     last: &Call,
     fallbacks: &Fallbacks,
-    choice: Choice,
+    choice: TargetChoice,
 ) -> Result<Call> {
     let mut call = Call::to(&request.snapshot, last.found.clone(), choice, Operation::Infer)?;
     let head = Head::read(&fallbacks.body, fallbacks.client.protocol().members())?;
@@ -216,7 +216,7 @@ fn write_request(
 ) -> Result<Written> {
     if call.protocol != client {
         let strict = request.is_strict(&call.found.entry);
-        let facts = bridge::Facts { strict, output_cap, ..facts(request, call, &head.model) };
+        let facts = bridge::RequestFacts { strict, output_cap, ..facts(request, call, &head.model) };
         return translate_request(call, client, body, &facts, &request.sealer());
     }
     let (speaker, profile) = (client.protocol(), &call.provider().profile);
@@ -231,7 +231,7 @@ fn translate_request(
     call: &Call,
     client: ProtocolId,
     body: &[u8],
-    facts: &bridge::Facts<'_>,
+    facts: &bridge::RequestFacts<'_>,
     sealer: &Sealer,
 ) -> Result<Written> {
     let written = bridge::render(client.protocol(), body, &call.target(sealer), facts)?;
@@ -267,8 +267,8 @@ pub(in crate::edge) fn context(request: &RequestInfo, call: &Call) -> Result<Arc
     Ok(Arc::new(Context { include_usage, ..context }))
 }
 
-fn facts<'f>(request: &'f RequestInfo, call: &Call, model: &'f str) -> bridge::Facts<'f> {
-    bridge::Facts {
+fn facts<'f>(request: &'f RequestInfo, call: &Call, model: &'f str) -> bridge::RequestFacts<'f> {
+    bridge::RequestFacts {
         request_id: &request.id,
         now: request.seconds(),
         model,

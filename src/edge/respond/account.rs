@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::auth::Grant;
 use crate::edge::respond::answer::Local;
 use crate::failure::{Failure, Kind, Result};
-use crate::meter::{Ledger, Report, Wallet};
+use crate::meter::{Ledger, UsageReport, Wallet};
 
 /// All amounts are in this currency.
 const CURRENCY: &str = "USD";
@@ -22,7 +22,7 @@ struct Credits {
 struct Usage {
     currency: &'static str,
     #[serde(flatten)]
-    report: Report,
+    report: UsageReport,
 }
 
 /// What the account has; zeros, if it has no wallet.

@@ -1,6 +1,6 @@
 //! A stream on its way from a provider to a client, in a loop that listens to the provider, the client and the clock.
 //!
-//! Each part that arrives goes through a passage, and the ready ones go to the client when the provider would have to be
+//! Each part that arrives goes through a [`ResponseStream`], and the ready ones go to the client when the provider would have to be
 //! waited for. The head is held back until the provider really answers: a failure before that still is a status.
 
 use std::future::{Future as _, poll_fn};
@@ -14,11 +14,11 @@ use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::Session;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::canon::Form;
 use crate::edge::call::admission::Admission;
 use crate::edge::call::attempts::Attempts;
 use crate::edge::call::billing::Billing;
 use crate::edge::call::call_guard::{Abort, CallGuard};
-use crate::edge::call::form::Form;
 use crate::edge::call::outcome::Outcome;
 use crate::edge::call::request_info::RequestInfo;
 use crate::edge::request::headers::Identity;
@@ -29,7 +29,7 @@ use crate::edge::respond::response_stream::ResponseStream;
 use crate::edge::upstream::connection::Connection;
 use crate::edge::upstream::transport::provider_failure;
 use crate::failure::Failure;
-use crate::route::Sign;
+use crate::route::AttemptOutcome;
 
 type Result<T> = std::result::Result<T, Abort>;
 
@@ -143,7 +143,7 @@ impl Delivery<'_> {
 
     /// The provider itself has told the client of a failure in its stream.
     fn fail_as_told(&mut self) {
-        self.attempts.note(Sign::Well);
+        self.attempts.note(AttemptOutcome::Succeeded);
         let failure = Failure::provider("the provider reported a failure in its stream");
         self.charge_failure(&failure);
         self.outcome.failure = Some(failure);

@@ -4,8 +4,10 @@
 //! is a failure, nor say anything while the provider is silent. Nor can it wait longer for the first byte than for the
 //! others, read on when the client is gone, or go on after a failure to another target with another body. So it is never
 //! entered: calls are served from here, within `request_filter`, with Pingora's connections and Pingora's sessions, in one
-//! loop that listens to the provider, the client and the clock. What a request and the head of an answer become is for the
-//! hooks to say, which are called here in the order in which Pingora would call them.
+//! loop that listens to the provider, the client and the clock. What a request becomes, and what is kept of the head of an
+//! answer, is for the hooks to say, which are called here in the order in which Pingora would call them.
+//!
+//! The driver is one of the few places that see the whole of a [`CallContext`]: it hands its parts out to what needs them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +20,10 @@ use pingora::{Error, ErrorType};
 use pingora_proxy::{ProxyHttp, Session};
 use tokio::time::timeout;
 
+use crate::canon::Form;
 use crate::edge::call::attempts::Attempts;
 use crate::edge::call::call_guard::{Abort, CallGuard};
 use crate::edge::call::context::CallContext;
-use crate::edge::call::form::Form;
 use crate::edge::call::leaving;
 use crate::edge::call::outcome::Outcome;
 use crate::edge::call::request_info::RequestInfo;
@@ -340,8 +342,7 @@ fn response_stream(
         Some(Bridged { client, context, .. }) => {
             let (client, from, profile) =
                 (client.protocol(), call.protocol.protocol(), &call.provider().profile);
-            let bridge =
-                Bridge::new(client, from, profile, Arc::clone(context), call.form.is_stream(), limit);
+            let bridge = Bridge::new(client, from, profile, Arc::clone(context), call.form, limit);
             let bridge = bridge.hiding(&call.keys);
             ResponseStream::Bridged { bridge: Box::new(bridge), client, context: Arc::clone(context) }
         }

@@ -10,8 +10,8 @@ use http::{HeaderValue, Version, header};
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 
+use crate::canon::Form;
 use crate::edge::call::attempts::Attempts;
-use crate::edge::call::form::Form;
 use crate::edge::call::request_info::RequestInfo;
 use crate::edge::call::target::{Bridged, Call};
 use crate::edge::request::headers::{self, Identity};
@@ -42,7 +42,7 @@ impl Head {
             status: head.status.as_u16(),
             retry_after: headers::retry_after(&head.headers),
             should_retry: headers::should_retry(&head.headers),
-            form: Form::of(is_event_stream(head)),
+            form: Form::of_stream(is_event_stream(head)),
             readable,
         }
     }
@@ -142,7 +142,7 @@ fn relayed(
     let body = reply.whole(body)?;
     attempts.answer.usage = reply.usage();
     attempts.note_served(reply.served());
-    attempts.answer.said = reply.said();
+    attempts.answer.said = reply.metadata();
     Ok(BufferedResponse::json(body))
 }
 
@@ -171,8 +171,7 @@ fn convert_form(
     let context = plan::context(request, call)?;
     let (speaker, profile) = (call.protocol.protocol(), &call.provider().profile);
     let limit = request.snapshot.limits.event_bytes;
-    let bridge =
-        Bridge::new(speaker, speaker, profile, Arc::clone(&context), came.other().is_stream(), limit);
+    let bridge = Bridge::new(speaker, speaker, profile, Arc::clone(&context), came.other(), limit);
     let mut bridge = bridge.hiding(&call.keys);
     match came {
         Form::Stream => bridge.push(body).and_then(|()| bridge.end())?,
@@ -180,8 +179,8 @@ fn convert_form(
     }
     attempts.answer.usage = bridge.usage();
     attempts.note_served(bridge.served());
-    attempts.answer.said = bridge.said();
-    attempts.answer.oddities = bridge.oddities();
+    attempts.answer.said = bridge.metadata();
+    attempts.answer.oddities = bridge.anomalies();
     let tokens = bridge.delivered();
     let body = match came {
         Form::Stream => bridge.whole(speaker, &context),

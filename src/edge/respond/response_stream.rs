@@ -1,12 +1,12 @@
-//! The passage of a provider's stream to the client: it is translated, or relayed.
+//! A provider's stream on its way to the client: it is translated, or relayed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::canon::{Context, Oddity, Said, Usage};
-use crate::edge::call::form::Form;
+use crate::canon::Form;
+use crate::canon::{Anomaly, Context, ResponseMetadata, Usage};
 use crate::edge::call::request_info::RequestInfo;
 use crate::failure::{Failure, Result};
 use crate::protocol::Protocol;
@@ -198,17 +198,17 @@ impl ResponseStream {
     }
 
     /// What the answer has said of itself.
-    pub(in crate::edge) fn said(&mut self) -> Said {
+    pub(in crate::edge) fn said(&mut self) -> ResponseMetadata {
         match self {
-            Self::Bridged { bridge, .. } => bridge.said(),
-            Self::Relayed(relayed) => relayed.stream.said(),
+            Self::Bridged { bridge, .. } => bridge.metadata(),
+            Self::Relayed(relayed) => relayed.stream.metadata(),
         }
     }
 
     /// What was not understood so far, and how often.
-    pub(in crate::edge) fn oddities(&mut self) -> BTreeMap<Oddity, u64> {
+    pub(in crate::edge) fn oddities(&mut self) -> BTreeMap<Anomaly, u64> {
         match self {
-            Self::Bridged { bridge, .. } => bridge.oddities(),
+            Self::Bridged { bridge, .. } => bridge.anomalies(),
             Self::Relayed(_) => BTreeMap::new(),
         }
     }
@@ -216,7 +216,7 @@ impl ResponseStream {
     /// The form in which the client gets it.
     pub(in crate::edge) fn form(&self) -> Form {
         match self {
-            Self::Bridged { bridge, .. } => Form::of(bridge.is_stream()),
+            Self::Bridged { bridge, .. } => Form::of_stream(bridge.is_stream()),
             Self::Relayed(_) => Form::Stream,
         }
     }

@@ -12,14 +12,14 @@ use tokio::time::MissedTickBehavior;
 
 use crate::auth;
 use crate::config;
-use crate::console::{self, Asset, Console, Guard, Query, Refusal, What};
+use crate::console::{self, AccessDenied, AdminGuard, AdminResource, Asset, Console, Query};
 use crate::edge::gateway::Gateway;
 
 /// The application behind the admin listener.
 #[derive(Debug)]
 pub(in crate::edge) struct Admin {
     gateway: Gateway,
-    guard: Guard,
+    guard: AdminGuard,
     console: Arc<Console>,
 }
 
@@ -37,10 +37,10 @@ impl Admin {
     /// When the store cannot be opened.
     pub(in crate::edge) fn new(
         gateway: Gateway,
-        settings: &config::Admin,
+        settings: &config::AdminListener,
         data: &Path,
-    ) -> Result<Self, auth::Error> {
-        let guard = Guard::new(settings.token.clone(), settings.is_loopback(), settings.names());
+    ) -> Result<Self, auth::StoreError> {
+        let guard = AdminGuard::new(settings.token.clone(), settings.is_loopback(), settings.names());
         Ok(Self { gateway, guard, console: Arc::new(Console::open(data)?) })
     }
 
@@ -69,10 +69,10 @@ impl ServeHttp for Admin {
         let path = request.uri.path();
         let page = console::asset(path);
         let what = match path {
-            "/console.json" => What::Console,
-            "/metrics" => What::Metrics,
-            "/healthz" | "/readyz" => What::Health,
-            _ if page.is_some() => What::Page,
+            "/console.json" => AdminResource::Console,
+            "/metrics" => AdminResource::Metrics,
+            "/healthz" | "/readyz" => AdminResource::Health,
+            _ if page.is_some() => AdminResource::Page,
             _ => return answer(404, TEXT, b"there are /, /metrics, /healthz and /readyz\n".to_vec()),
         };
         let field = |name: HeaderName| request.headers.get(name).and_then(|value| value.to_str().ok());
@@ -80,8 +80,10 @@ impl ServeHttp for Admin {
             return refused(refusal);
         }
         match (what, page) {
-            (What::Metrics, _) => answer(200, "text/plain; version=0.0.4", self.gateway.metrics().render()),
-            (What::Console, _) => {
+            (AdminResource::Metrics, _) => {
+                answer(200, "text/plain; version=0.0.4", self.gateway.metrics().render())
+            }
+            (AdminResource::Console, _) => {
                 let query = Query::parse(request.uri.query().unwrap_or_default());
                 answer(200, "application/json", self.figures(&query).await)
             }
@@ -105,7 +107,7 @@ impl Sampler {
     }
 }
 
-fn refused(Refusal { status, message }: Refusal) -> Response<Vec<u8>> {
+fn refused(AccessDenied { status, message }: AccessDenied) -> Response<Vec<u8>> {
     let mut response = answer(status, TEXT, format!("{message}\n").into_bytes());
     if status == 401 {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, http::HeaderValue::from_static("Bearer"));

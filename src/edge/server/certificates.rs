@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use pingora::listeners::tls::TlsSettings;
 
-use crate::config::{Error, Listener, TlsFiles};
+use crate::config::{ConfigError, Listener, TlsFiles};
 
 /// The certificates of all listeners that have one.
 #[derive(Debug, Default)]
@@ -37,8 +37,8 @@ impl Certificates {
         &mut self,
         address: &str,
         files: &TlsFiles,
-    ) -> Result<TlsSettings, Error> {
-        let failed = |why| Error::plain(format!("the certificate for {address}: {why}"));
+    ) -> Result<TlsSettings, ConfigError> {
+        let failed = |why| ConfigError::plain(format!("the certificate for {address}: {why}"));
         let (mut settings, in_force) = backend::settings(files).map_err(failed)?;
         settings.enable_h2();
         self.0.push(Kept { address: address.to_owned(), files: files.clone(), in_force });

@@ -11,7 +11,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 
 use crate::auth::Token;
-use crate::demo::{self, Script, Step};
+use crate::demo::{self, Script, ScriptStep};
 
 /// The application behind the built-in provider's listener.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Demo {
     fn admits(&self, session: &ServerSession) -> bool {
         let shown = session.req_header().headers.get(header::AUTHORIZATION);
         let token = shown.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-        token.is_some_and(|token| self.0.is(token))
+        token.is_some_and(|token| self.0.matches(token))
     }
 }
 
@@ -89,20 +89,20 @@ async fn play(session: &mut ServerSession, script: Script) -> pingora::Result<En
     let mut head = Some(Box::new(head));
     for step in script.steps {
         // A wait before the first byte is one before the head.
-        if !matches!(step, Step::Wait(_) | Step::Stall)
+        if !matches!(step, ScriptStep::Wait(_) | ScriptStep::Stall)
             && let Some(head) = head.take()
         {
             session.write_response_header(head).await?;
         }
         match step {
-            Step::Send(bytes) => session.write_response_body(bytes, false).await?,
-            Step::Wait(time) => tokio::time::sleep(time).await,
+            ScriptStep::Send(bytes) => session.write_response_body(bytes, false).await?,
+            ScriptStep::Wait(time) => tokio::time::sleep(time).await,
             // Until the peer goes; what it sends meanwhile is not a request.
-            Step::Stall => {
+            ScriptStep::Stall => {
                 let _ = session.read_body_or_idle(true).await;
                 return Ok(End::Cut);
             }
-            Step::Cut => return Ok(End::Cut),
+            ScriptStep::Cut => return Ok(End::Cut),
         }
     }
     if let Some(head) = head.take() {

@@ -2,11 +2,12 @@
 
 use std::net::TcpListener;
 use std::os::fd::{IntoRawFd as _, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use pingora::server::{Fds, ListenFds};
 
-use crate::config::Error;
+use crate::config::ConfigError;
 
 /// Sockets by the addresses with which they were asked for. Cheap to clone; all clones are the same sockets.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +21,7 @@ impl Sockets {
     pub(in crate::edge) fn open<'a>(
         addresses: impl Iterator<Item = &'a str>,
         mut inherited: Vec<(String, OwnedFd)>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, ConfigError> {
         let mut all = Vec::new();
         for address in addresses {
             let known = inherited.iter().position(|(theirs, _)| theirs == address);
@@ -30,8 +31,8 @@ impl Sockets {
             };
             // Pingora waits for connections without blocking.
             let socket = socket.and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
-            let socket =
-                socket.map_err(|why| Error::plain(format!("{address} cannot be listened on: {why}")))?;
+            let socket = socket
+                .map_err(|why| ConfigError::plain(format!("{address} cannot be listened on: {why}")))?;
             all.push((address.to_owned(), socket));
         }
         for (address, _) in inherited {
@@ -46,7 +47,7 @@ impl Sockets {
     /// When the process has no file left.
     pub(in crate::edge) fn table(&self) -> std::io::Result<ListenFds> {
         let mut table = Fds::new();
-        for (address, socket) in self.lock().iter() {
+        for (address, socket) in self.0.lock().iter() {
             table.add(address.clone(), socket.try_clone()?.into_raw_fd());
         }
         Ok(Arc::new(table.into()))
@@ -59,15 +60,11 @@ impl Sockets {
     pub(in crate::edge) fn copies(&self) -> std::io::Result<Vec<(String, OwnedFd)>> {
         let copy =
             |(address, socket): &(String, TcpListener)| Ok((address.clone(), socket.try_clone()?.into()));
-        self.lock().iter().map(copy).collect()
+        self.0.lock().iter().map(copy).collect()
     }
 
     /// Stops to listen. What has not been accepted yet is refused, unless another process has the sockets, too.
     pub(in crate::edge) fn close(&self) {
-        self.lock().clear();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<(String, TcpListener)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().clear();
     }
 }

@@ -29,7 +29,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 
-use crate::config::{self, Config, Error, Timeouts};
+use crate::config::{self, Config, ConfigError, Timeouts};
 use crate::edge::accept::Acceptor;
 use crate::edge::accept::pre_tls::BeforeTls;
 use crate::edge::accept::side::Side;
@@ -69,7 +69,7 @@ struct Life {
 ///
 /// # Errors
 /// When the store, a log or a listener cannot be opened.
-pub fn run(config: &Config, file: Option<PathBuf>) -> Result<(), Error> {
+pub fn run(config: &Config, file: Option<PathBuf>) -> Result<(), ConfigError> {
     Server::new(config, file)?.run()
 }
 
@@ -79,7 +79,7 @@ impl Server {
     ///
     /// # Errors
     /// When the store, a log or a listener cannot be opened.
-    pub fn new(config: &Config, file: Option<PathBuf>) -> Result<Self, Error> {
+    pub fn new(config: &Config, file: Option<PathBuf>) -> Result<Self, ConfigError> {
         Self::build(config, file, None)
     }
 
@@ -88,10 +88,13 @@ impl Server {
     ///
     /// # Errors
     /// When there is no such gateway, or when the store, a log or a listener cannot be opened.
-    pub fn taking_over(config: &Config, file: Option<PathBuf>) -> Result<Self, Error> {
+    pub fn taking_over(config: &Config, file: Option<PathBuf>) -> Result<Self, ConfigError> {
         let door = door(config);
         let inheritance = InheritedListeners::ask(&door).map_err(|error| {
-            Error::plain(format!("there is no gateway to take over from at {}: {error}", door.display()))
+            ConfigError::plain(format!(
+                "there is no gateway to take over from at {}: {error}",
+                door.display()
+            ))
         })?;
         Self::build(config, file, Some(inheritance))
     }
@@ -100,10 +103,10 @@ impl Server {
         config: &Config,
         file: Option<PathBuf>,
         mut inheritance: Option<InheritedListeners>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, ConfigError> {
         // Who can connect may send signals, too.
-        let (main, signals) =
-            Signals::new().map_err(|error| Error::plain(format!("signals cannot be waited for: {error}")))?;
+        let (main, signals) = Signals::new()
+            .map_err(|error| ConfigError::plain(format!("signals cannot be waited for: {error}")))?;
         let inherited = inheritance.as_mut().map(|from| std::mem::take(&mut from.sockets));
         let demo = config.demo.map(|port| format!("127.0.0.1:{port}"));
         let addresses = config.listeners.iter().map(|listener| listener.address.as_str());
@@ -151,14 +154,14 @@ impl Server {
     ///
     /// # Errors
     /// When the system gives no thread, file or signal.
-    pub fn run(self) -> Result<(), Error> {
+    pub fn run(self) -> Result<(), ConfigError> {
         let Self { main, signals, life } = self;
         let gateway = life.gateway.clone();
         let ended = main.block_on(life.supervise(signals));
         // A name that is being resolved is not waited for.
         main.shutdown_background();
         gateway.close();
-        ended.map_err(|error| Error::plain(format!("the gateway cannot run: {error}")))
+        ended.map_err(|error| ConfigError::plain(format!("the gateway cannot run: {error}")))
     }
 }
 
@@ -415,7 +418,7 @@ fn clients(
     config: &Config,
     gateway: Gateway,
     certificates: &mut Certificates,
-) -> Result<Service<Acceptor>, Error> {
+) -> Result<Service<Acceptor>, ConfigError> {
     let acceptor = Acceptor::new(&Arc::new(conf(config)), gateway.clone());
     let mut service = Service::new("clients".to_owned(), acceptor);
     service.endpoints().set_pre_tls_callback(Arc::new(BeforeTls(gateway)));
@@ -433,11 +436,11 @@ fn clients(
 
 /// What operators are answered by, and what takes the samples that it shows.
 fn operators(
-    settings: &config::Admin,
+    settings: &config::AdminListener,
     data: &Path,
     gateway: Gateway,
-) -> Result<(Service<Side<Admin>>, Sampler), Error> {
-    let admin = Admin::new(gateway, settings, data).map_err(|e| Error::plain(format!("data: {e}")))?;
+) -> Result<(Service<Side<Admin>>, Sampler), ConfigError> {
+    let admin = Admin::new(gateway, settings, data).map_err(|e| ConfigError::plain(format!("data: {e}")))?;
     let sampler = admin.sampler();
     let mut service = Service::new("admin".to_owned(), Side::new(admin, connections::OPERATORS));
     service.add_tcp(&settings.address);

@@ -186,7 +186,7 @@ fn unresolved(why: &str) -> Failure {
     Failure::provider(format!("its host name cannot be resolved: {why}"))
 }
 
-/// The failure for an exchange whose provider left the configuration between two hooks.
+/// The failure for a call whose provider left the configuration between two hooks.
 pub(in crate::edge) fn unknown() -> Failure {
     Failure::new(Kind::Internal, "The provider is not configured.")
 }

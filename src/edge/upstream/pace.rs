@@ -2,8 +2,9 @@
 //! no token count; what its model has written unseen is estimated by this.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::canon::Usage;
 
@@ -28,7 +29,7 @@ impl Paces {
         if !reasons && !counts {
             return;
         }
-        let mut paces = self.lock();
+        let mut paces = self.0.lock();
         if !paces.contains_key(model) && paces.len() >= MAX_MODELS {
             return;
         }
@@ -46,12 +47,12 @@ impl Paces {
 
     /// Whether a model has been seen to reason.
     pub(in crate::edge) fn has_reasoned(&self, model: &str) -> bool {
-        self.lock().get(model).is_some_and(|pace| pace.reasons)
+        self.0.lock().get(model).is_some_and(|pace| pace.reasons)
     }
 
     /// Tokens that a model writes in this time, hidden ones included.
     pub(in crate::edge) fn tokens_in(&self, model: &str, time: Duration) -> u64 {
-        let pace = self.lock().get(model).copied().unwrap_or_default();
+        let pace = self.0.lock().get(model).copied().unwrap_or_default();
         let (tokens, micros) = match pace {
             Pace { micros: 0, .. } => (DEFAULT_RATE, SECOND),
             Pace { tokens, micros, .. } => (tokens, micros),
@@ -61,10 +62,6 @@ impl Paces {
         };
         let written = at(tokens, micros).clamp(at(MIN_RATE, SECOND), at(MAX_RATE, SECOND));
         u64::try_from(written).unwrap_or(u64::MAX)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Box<str>, Pace>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -150,7 +147,7 @@ mod tests {
     fn the_paces_of_only_so_many_models_are_kept() {
         let paces = Paces::default();
         (0..MAX_MODELS + 5).for_each(|n| paces.note(&n.to_string(), &usage(1000, Some(1)), TEN));
-        assert_eq!(paces.lock().len(), MAX_MODELS);
+        assert_eq!(paces.0.lock().len(), MAX_MODELS);
         paces.note("7", &usage(1000, Some(1)), TEN);
         assert!(paces.has_reasoned("7"));
     }

@@ -4,9 +4,9 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::time::timeout;
 
 /// A host and what is known of its addresses.
@@ -49,7 +49,7 @@ impl Resolver {
 
     /// The address whose turn it is; of those that could not be reached lately, only if there is no other.
     pub(in crate::edge) fn next(&self, now: Instant) -> Option<SocketAddr> {
-        let known = self.lock();
+        let known = self.known.lock();
         let good = || known.addresses.iter().filter(|address| !address.is_shunned(now));
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let count = good().count();
@@ -62,7 +62,7 @@ impl Resolver {
 
     /// An address could not be reached. Gives whether there is another to try at once.
     pub(in crate::edge) fn mark_unreachable(&self, at: SocketAddr, now: Instant) -> bool {
-        let mut known = self.lock();
+        let mut known = self.known.lock();
         for address in known.addresses.iter_mut().filter(|address| address.at == at) {
             address.unreachable_until = Some(now + UNREACHABLE_FOR);
         }
@@ -71,7 +71,7 @@ impl Resolver {
 
     /// Have the addresses to be asked for? Who is told so asks, and nobody else meanwhile.
     pub(in crate::edge) fn claim(&self, now: Instant) -> bool {
-        let mut known = self.lock();
+        let mut known = self.known.lock();
         let is_due = match known.due {
             Some(due) => due <= now,
             None => known.addresses.is_empty(),
@@ -84,7 +84,7 @@ impl Resolver {
 
     /// Is nothing known yet?
     pub(in crate::edge) fn is_unknown(&self) -> bool {
-        self.lock().addresses.is_empty()
+        self.known.lock().addresses.is_empty()
     }
 
     /// Asks the system's resolver. If that knows nothing, what was known stays.
@@ -106,7 +106,7 @@ impl Resolver {
 
     /// Takes what a resolver says.
     fn learn(&self, found: io::Result<Vec<SocketAddr>>, now: Instant) -> io::Result<()> {
-        let mut known = self.lock();
+        let mut known = self.known.lock();
         let found = match found {
             Ok(found) if !found.is_empty() => found,
             // An old address is better than none; with none, the next call asks again.
@@ -125,10 +125,6 @@ impl Resolver {
         }
         *known = Known { addresses, due: Some(now + REFRESH) };
         Ok(())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

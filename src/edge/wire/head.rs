@@ -101,9 +101,9 @@ pub(crate) enum Length {
 /// # Errors
 /// What is wrong with it.
 pub(crate) fn check(head: &[u8]) -> Result<(RequestLine<'_>, Length)> {
+    let request = RequestLine::read(head)?;
     let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    let first = lines.next().unwrap_or_default();
-    let (request, old) = (RequestLine::read(first)?, first.ends_with(b"HTTP/1.0"));
+    let old = lines.next().is_some_and(|first| first.ends_with(b"HTTP/1.0"));
     let (mut hosts, mut lengths, mut codings, mut size) = (0, 0, 0, 0);
     for line in lines.filter(|line| !line.is_empty()) {
         let colon = memchr(b':', line).ok_or(Malformed("a header without a colon"))?;
@@ -287,6 +287,8 @@ mod tests {
             "GET v1/models HTTP/1.1",
             "OPTIONS * HTTP/1.1",
             "GET / HTTP/1.1\rmodels HTTP/1.1",
+            "GET / HTTP/1.1\r",
+            "GET / HTTP/1.0\r",
             "GET / HTTP/2.0",
             "GET /",
             "G\"T / HTTP/1.1",

@@ -126,7 +126,7 @@ impl Gate {
     }
 
     fn wait(&self) {
-        let _ = self.wait.lock().unwrap().recv_timeout(PATIENCE);
+        let _ = self.wait.lock().unwrap().recv_timeout(MOCK_TIMEOUT);
     }
 }
 
@@ -179,7 +179,7 @@ impl Shared {
             }
             Act::Close => false,
             Act::Hold => {
-                let _ = stream.set_read_timeout(Some(PATIENCE));
+                let _ = stream.set_read_timeout(Some(MOCK_TIMEOUT));
                 if !matches!(stream.read(&mut [0]), Err(e) if e.kind() == std::io::ErrorKind::WouldBlock) {
                     self.left.fetch_add(1, Ordering::SeqCst);
                 }
@@ -235,4 +235,4 @@ pub(crate) fn chunk(piece: &[u8]) -> Act {
 }
 
 /// The longest that a provider waits for anything.
-const PATIENCE: Duration = Duration::from_secs(20);
+const MOCK_TIMEOUT: Duration = Duration::from_secs(20);

@@ -1,0 +1,160 @@
+//! A whole answer: the stream of its events, collected.
+
+use crate::json::{JsonStr, Raw};
+
+use super::event::SegmentKind;
+use super::queue::Overflow;
+use super::{Citation, Event, Finish, Queue, Seal, SegmentStep, Usage};
+
+/// An answer that is collected from its events. What is written from it is what a stream would have said.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Answer {
+    /// The provider's id of the answer.
+    pub id: Option<String>,
+    /// Seconds since the epoch, as the provider says.
+    pub created: Option<u64>,
+    /// The class of service that it had.
+    pub tier: Option<String>,
+    /// Text, reasoning and calls, in order.
+    pub segments: Vec<Segment>,
+    /// Token counts, if the provider gave any.
+    pub usage: Option<Usage>,
+    /// Why it ended.
+    pub finish: Option<Finish<'static>>,
+    queue: Queue,
+}
+
+/// One piece of an answer, complete.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Segment {
+    /// What it is.
+    pub kind: SegmentKind,
+    /// Its text or, of a call, its arguments: the inside of a string literal.
+    pub text: String,
+    /// Whether it is text of another message than the text before.
+    pub paragraph: bool,
+    /// Where its text comes from.
+    pub cites: Vec<Citation<'static>>,
+    /// Probabilities of its text.
+    pub logprobs: Vec<Raw<'static>>,
+    /// What only the provider can read of it.
+    pub seals: Vec<Seal<'static>>,
+    /// Whether it is whole.
+    pub complete: bool,
+}
+
+impl Answer {
+    /// Takes the next event.
+    ///
+    /// # Errors
+    /// When more has to wait than is reasonable.
+    pub fn take(&mut self, event: Event<'_>) -> Result<(), Overflow> {
+        match event {
+            Event::Start { id, created } => {
+                self.id = id.map(std::borrow::Cow::into_owned);
+                self.created = created;
+            }
+            Event::Tier(tier) => self.tier = Some(tier.into_owned()),
+            Event::Usage(part) => self.usage.get_or_insert_default().absorb(&part),
+            Event::Finish(finish) => self.finish = Some(finish.into_owned()),
+            Event::End => {
+                let cut = self.is_cut();
+                let segments = &mut self.segments;
+                self.queue.finish(cut, &mut |step| collect(segments, step));
+            }
+            other => {
+                let segments = &mut self.segments;
+                return self.queue.take(other, &mut |step| collect(segments, step));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it was ended by a limit.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        matches!(self.finish, Some(Finish::Length | Finish::ContextWindow))
+    }
+
+    /// Whether it calls a tool.
+    #[must_use]
+    pub fn calls(&self) -> bool {
+        self.segments.iter().any(|segment| matches!(segment.kind, SegmentKind::Call { .. }))
+    }
+}
+
+impl Segment {
+    /// Its text.
+    #[must_use]
+    pub fn json_str(&self) -> JsonStr<'_> {
+        JsonStr::part(&self.text)
+    }
+
+    fn new(kind: SegmentKind, paragraph: bool) -> Self {
+        Self {
+            kind,
+            text: String::new(),
+            paragraph,
+            cites: Vec::new(),
+            logprobs: Vec::new(),
+            seals: Vec::new(),
+            complete: false,
+        }
+    }
+}
+
+fn collect(segments: &mut Vec<Segment>, step: SegmentStep<'_>) {
+    match step {
+        SegmentStep::Open { kind, paragraph } => segments.push(Segment::new(kind.clone(), paragraph)),
+        SegmentStep::Opaque(seals) => {
+            let mut segment = Segment::new(SegmentKind::Reasoning, false);
+            segment.seals.extend_from_slice(seals);
+            segment.complete = true;
+            segments.push(segment);
+        }
+        step => {
+            let Some(last) = segments.last_mut() else { return };
+            match step {
+                SegmentStep::Delta(text) => last.text.push_str(text.raw()),
+                SegmentStep::Cite(cite) => last.cites.push(cite.clone()),
+                SegmentStep::Logprobs(raw) => last.logprobs.push(raw.clone()),
+                SegmentStep::Close { seals, complete } => {
+                    last.seals.extend_from_slice(seals);
+                    last.complete = complete;
+                }
+                SegmentStep::Open { .. } | SegmentStep::Opaque(_) => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::canon::UsagePart;
+
+    #[test]
+    fn collects_what_a_stream_says() {
+        let mut answer = Answer::default();
+        let usage = UsagePart { output: Some(3), ..UsagePart::default() };
+        for event in [
+            Event::Start { id: Some("x".into()), created: Some(7) },
+            Event::Thought(JsonStr::plain("t")),
+            Event::Text(JsonStr::plain("a")),
+            Event::Text(JsonStr::plain("b")),
+            Event::Usage(usage),
+            Event::Finish(Finish::Length),
+            Event::End,
+        ] {
+            answer.take(event).unwrap();
+        }
+        let seen: Vec<_> = answer.segments.iter().map(|s| (&s.kind, s.text.as_str(), s.complete)).collect();
+        assert_eq!(seen, [(&SegmentKind::Reasoning, "t", true), (&SegmentKind::Text, "ab", false)]);
+        assert_eq!(
+            (answer.id.as_deref(), answer.usage.as_ref().unwrap().output, answer.is_cut()),
+            (Some("x"), 3, true)
+        );
+    }
+}

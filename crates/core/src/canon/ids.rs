@@ -1,0 +1,36 @@
+//! Ids and names made from other texts. The same text always gives the same one.
+
+use sha2::{Digest as _, Sha256};
+
+/// The SHA-256 of a text, in hexadecimal digits.
+#[must_use]
+pub(crate) fn sha256_hex(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Eight hexadecimal digits that stand for a text.
+#[must_use]
+pub(crate) fn short_hash(text: &str) -> String {
+    sha256_hex(text).chars().take(SHORT_HASH_LEN).collect()
+}
+
+/// Letters and digits that stand for a text, at most 32 of them.
+#[must_use]
+pub(crate) fn base62(text: &str, length: usize) -> String {
+    let letter = |byte: &u8| char::from(BASE62[usize::from(*byte) % BASE62.len()]);
+    Sha256::digest(text).iter().take(length).map(letter).collect()
+}
+
+/// An id of OpenAI's form for a call whose own id is too long.
+#[must_use]
+pub(crate) fn hashed_call_id(id: &str) -> String {
+    format!("call_{}", sha256_hex(id).get(..CALL_HASH_LEN).unwrap_or_default())
+}
+
+/// Hexadecimal digits in a shortened name.
+pub(crate) const SHORT_HASH_LEN: usize = 8;
+
+/// Hexadecimal digits in the id of a call.
+const CALL_HASH_LEN: usize = 32;
+
+const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";

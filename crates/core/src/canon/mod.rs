@@ -1,0 +1,60 @@
+//! What all protocols mean alike, in the gateway's own form.
+//!
+//! A [`Request`] is what a client wants, an [`Event`] what a model says, piece by piece. Both borrow from the
+//! bytes that they were read from: this layer owns no text but what had to be composed.
+
+mod answer;
+mod cache;
+mod caps;
+mod carrier;
+mod context;
+mod effort;
+mod event;
+mod field;
+mod form;
+mod ids;
+mod loss;
+mod media;
+mod profile;
+mod protocol;
+mod queue;
+mod rate;
+mod request;
+mod response_metadata;
+mod sealer;
+mod thinker;
+mod tool;
+mod tool_names;
+mod upstream_error;
+mod usage;
+
+pub use answer::{Answer, Segment};
+pub use cache::Cache;
+pub use caps::{Caps, CapsSettings, SamplingCaps, ThinkingCaps};
+pub use carrier::{Carrier, Seal, Sealed};
+pub use context::{ANSWER_TOOL, Context, ECHO_MARK, Target};
+pub use effort::Effort;
+pub use event::{Anomaly, Citation, Decode, Encode, Event, Finish, SegmentKind, Sink};
+pub use field::{Field, FieldPolicy};
+pub use form::Form;
+pub(crate) use ids::{base62, hashed_call_id, sha256_hex, short_hash};
+pub use loss::{Loss, Losses, not_carried};
+pub use media::{DataUrl, sniff};
+pub use profile::{
+    AnthropicVersion, CacheParts, EffortFormat, JsonSchemaSupport, MaxTokensField, MidSystem, Prefill,
+    Profile, ProfileSettings, ReasoningIn, Sampling, StreamUsage, SystemRole, ToolChoice, ToolId, UserField,
+};
+pub use protocol::ProtocolId;
+pub use queue::{Overflow, Queue, SegmentStep};
+pub use rate::{Rate, Rates};
+pub use request::{
+    Args, Audio, Call, DocumentPart, Extra, Format, Image, Part, Reasoning, Request, Role, Samplers, Source,
+    Text, Thinking, ThinkingMode, ToolResult, Turn,
+};
+pub use response_metadata::ResponseMetadata;
+pub use sealer::{PREFIXES as CARRIER_PREFIXES, Rejection, Rejections, SealKey, Sealer};
+pub use thinker::is_thinker;
+pub use tool::{Choice, Chosen, Grammar, Offer, Tool, ToolKind, ToolSupport, WebSearch};
+pub use tool_names::{ToolName, ToolNames};
+pub use upstream_error::UpstreamError;
+pub use usage::{InnerUsage, Usage, UsagePart};

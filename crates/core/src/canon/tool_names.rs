@@ -1,0 +1,102 @@
+//! Names of tools, made such that a provider accepts them, and found again on the way back.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use super::Tool;
+use super::ids::{SHORT_HASH_LEN, short_hash};
+
+/// The tools of one request whose names, or whose kind, differ between client and provider.
+#[derive(Clone, Debug, Default)]
+pub struct ToolNames {
+    longest: usize,
+    changed: HashMap<String, ToolName>,
+}
+
+/// A tool as the client knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ToolName {
+    /// Its namespace.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Whether it is a freeform tool for the client, and a function for the provider.
+    pub wrapped: bool,
+}
+
+impl ToolNames {
+    /// The names of a request's tools for a provider that takes names of so many characters and, or not,
+    /// freeform tools.
+    #[must_use]
+    pub fn new(tools: &[Tool<'_>], longest: usize, custom_tools: bool) -> Self {
+        let mut names = Self { longest, changed: HashMap::new() };
+        for tool in tools.iter().filter(|tool| tool.is_callable()) {
+            let upstream = names.upstream(tool.namespace.as_deref(), &tool.name);
+            let wrapped = tool.is_custom() && !custom_tools;
+            if upstream != tool.name || wrapped {
+                let (upstream, name) = (upstream.into_owned(), tool.name.clone().into_owned());
+                let namespace = tool.namespace.as_ref().map(|ns| ns.clone().into_owned());
+                names.changed.entry(upstream).or_insert(ToolName { namespace, name, wrapped });
+            }
+        }
+        names
+    }
+
+    /// The name for the provider. The same name always gives the same, so that history agrees with tools.
+    #[must_use]
+    pub fn upstream<'n>(&self, namespace: Option<&str>, name: &'n str) -> Cow<'n, str> {
+        let full = match namespace {
+            Some(namespace) => Cow::Owned(format!("{namespace}__{name}")),
+            None => Cow::Borrowed(name),
+        };
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+        if full.bytes().map(char::from).all(allowed) && full.len() <= self.longest && !full.is_empty() {
+            return full;
+        }
+        let replaced = full.chars().map(|c| if allowed(c) { c } else { '_' });
+        let kept: String = replaced.take(self.longest.saturating_sub(SHORT_HASH_LEN + 1)).collect();
+        Cow::Owned(format!("{kept}_{}", short_hash(&full)))
+    }
+
+    /// The tool that a provider calls, if it is known to the client by another name or as another kind.
+    #[must_use]
+    pub fn original(&self, upstream: &str) -> Option<&ToolName> {
+        self.changed.get(upstream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::canon::ToolKind;
+
+    fn names(longest: usize, tools: &[Tool<'_>]) -> ToolNames {
+        ToolNames::new(tools, longest, false)
+    }
+
+    #[test]
+    fn names_that_fit_stay_and_others_are_found_again() {
+        let function = |name: &'static str| Tool::function(name.into(), None, None);
+        let custom = Tool { kind: ToolKind::Custom { grammar: None }, ..function("patch") };
+        let spaced = Tool { namespace: Some("crm".into()), ..function("find") };
+        let tools = [function("plain"), function("mcp.server/do it"), custom, spaced];
+        let names = names(64, &tools);
+        assert_eq!(names.upstream(None, "plain"), "plain");
+        assert!(names.original("plain").is_none());
+        let odd = names.upstream(None, "mcp.server/do it").into_owned();
+        assert_eq!(odd, format!("mcp_server_do_it_{}", short_hash("mcp.server/do it")));
+        assert_eq!(names.original(&odd).unwrap().name, "mcp.server/do it");
+        assert!(names.original("patch").unwrap().wrapped);
+        let found = names.original("crm__find").unwrap();
+        assert_eq!((found.namespace.as_deref(), found.name.as_str()), (Some("crm"), "find"));
+    }
+
+    #[test]
+    fn long_names_are_cut_and_hashed() {
+        let long = "n".repeat(90);
+        let short = names(64, &[]).upstream(None, &long).into_owned();
+        assert_eq!(short, format!("{}_{}", "n".repeat(55), short_hash(&long)));
+        assert_eq!(names(128, &[]).upstream(None, &long), long);
+    }
+}

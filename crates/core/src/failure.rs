@@ -1,0 +1,439 @@
+//! The one error of the request path: what went wrong, whose fault it is, and what the client is told.
+//!
+//! A [`Failure`] knows nothing of protocols. The folders under `protocol` turn it into the envelope
+//! that their clients expect; `edge::respond::answer` gives it its status and headers.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use bytes::Bytes;
+
+/// The result of anything that can fail on behalf of one request.
+pub type Result<T> = std::result::Result<T, Failure>;
+
+/// One failed request, as the client will be told of it.
+#[derive(Clone)]
+pub struct Failure(Box<FailureFields>);
+
+#[derive(Clone)]
+struct FailureFields {
+    kind: Kind,
+    message: Cow<'static, str>,
+    param: Option<Cow<'static, str>>,
+    code: Option<Cow<'static, str>>,
+    allow: Option<&'static str>,
+    retry_after: Option<u64>,
+    should_retry: Option<bool>,
+    detail: Option<String>,
+    body: Option<Bytes>,
+    work: Work,
+    /// Whether the provider took longer than it may.
+    late: bool,
+}
+
+/// The provider's share in a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    /// What the kind of the failure says.
+    Failed,
+    /// The provider cannot help it.
+    Blameless,
+    /// The provider has done its work, and may charge for it.
+    Costly,
+}
+
+/// What went wrong. Each kind has one status and one wording per protocol family, see [`Kind::row`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The body is not JSON, or not an object.
+    InvalidJson,
+    /// A member of the conversation is missing or has the wrong type.
+    InvalidMessages,
+    /// A member that this route cannot honour.
+    Unsupported,
+    /// State, background work or stored prompts of the Responses protocol.
+    UnsupportedState,
+    /// The provider found the request bad.
+    BadRequest,
+    /// The conversation is longer than the model's context window.
+    ContextLength,
+    /// The provider's content policy refused the request.
+    ContentPolicy,
+    /// No credential was sent.
+    MissingKey,
+    /// The credential is not a key that this gateway knows.
+    InvalidKey,
+    /// The key is disabled.
+    KeyInactive,
+    /// The account that owns the key is inactive.
+    AccountInactive,
+    /// The account, or the key, has not enough money for the call.
+    InsufficientBalance,
+    /// The account has no wallet, and the call costs something.
+    NoWallet,
+    /// The model is unknown, hidden or not allowed for the key.
+    ModelNotFound,
+    /// No such endpoint.
+    UnknownUrl,
+    /// The provider does not know something that the request refers to.
+    NotFound,
+    /// The endpoint exists, the method does not.
+    MethodNotAllowed,
+    /// The body did not arrive in time.
+    RequestTimeout,
+    /// The provider reports a conflict with another request.
+    Conflict,
+    /// The body is larger than the limit.
+    TooLarge,
+    /// The request's head is larger than the limit.
+    HeadTooLarge,
+    /// A content encoding other than `identity`.
+    UnsupportedEncoding,
+    /// The endpoint is only served over plain HTTP requests.
+    UpgradeRequired,
+    /// The provider's rate limit.
+    RateLimited,
+    /// The store cannot be read.
+    Store,
+    /// A defect of the gateway.
+    Internal,
+    /// The gateway is being stopped.
+    Stopping,
+    /// The provider failed, refused our credential, timed out or answered nonsense.
+    Provider,
+    /// The provider is overloaded, or the model is switched off.
+    Unavailable,
+}
+
+/// Who has to act for the request to succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The caller has to change the request.
+    Client,
+    /// The provider failed.
+    Upstream,
+    /// The gateway failed.
+    Us,
+}
+
+/// The public face of a [`Kind`].
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// HTTP status.
+    pub status: u16,
+    /// `error.type` for OpenAI clients.
+    pub openai_type: &'static str,
+    /// `error.code` for OpenAI clients, unless the failure brings its own.
+    pub code: &'static str,
+    /// `error.type` for Anthropic clients.
+    pub anthropic_type: &'static str,
+}
+
+impl Failure {
+    /// A failure with a message that is safe to show to the client.
+    #[must_use]
+    pub fn new(kind: Kind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(FailureFields {
+            kind,
+            message: message.into(),
+            param: None,
+            code: None,
+            allow: None,
+            retry_after: None,
+            should_retry: None,
+            detail: None,
+            body: None,
+            work: Work::Failed,
+            late: false,
+        }))
+    }
+
+    /// The documented answer for a model that cannot be used, whatever the reason.
+    #[must_use]
+    pub fn model_not_found(model: &str) -> Self {
+        let message = format!("Model '{}' was not found or is unavailable.", printable(model));
+        Self::new(Kind::ModelNotFound, message).with_param("model")
+    }
+
+    /// The answer for a provider that failed without saying anything worth repeating.
+    #[must_use]
+    pub fn provider(detail: impl Into<String>) -> Self {
+        Self::new(Kind::Provider, "The provider failed to answer the request.").with_detail(detail)
+    }
+
+    /// The answer for a provider that took longer than it may.
+    #[must_use]
+    pub fn late() -> Self {
+        let mut failure = Self::new(Kind::Provider, "The provider did not answer in time.");
+        failure.0.late = true;
+        failure
+    }
+
+    /// Whether it is that of a provider that took longer than it may.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.0.late
+    }
+
+    /// The answer for a stream that ended before its protocol says that it may.
+    #[must_use]
+    pub fn truncated() -> Self {
+        Self::new(Kind::Provider, "upstream stream ended before completion")
+    }
+
+    /// Names the member of the request that is at fault.
+    #[must_use]
+    pub fn with_param(mut self, param: impl Into<Cow<'static, str>>) -> Self {
+        self.0.param = Some(param.into());
+        self
+    }
+
+    /// Replaces the kind's `code` by the provider's.
+    #[must_use]
+    pub fn with_code(mut self, code: impl Into<Cow<'static, str>>) -> Self {
+        self.0.code = Some(code.into());
+        self
+    }
+
+    /// Methods for the `allow` header.
+    #[must_use]
+    pub fn with_allow(mut self, methods: &'static str) -> Self {
+        self.0.allow = Some(methods);
+        self
+    }
+
+    /// Seconds after which the client may try again.
+    #[must_use]
+    pub fn with_retry_after(mut self, seconds: u64) -> Self {
+        self.0.retry_after = Some(seconds);
+        self
+    }
+
+    /// What the official SDKs shall do about it, whatever the status says.
+    #[must_use]
+    pub fn with_should_retry(mut self, retry: bool) -> Self {
+        self.0.should_retry = Some(retry);
+        self
+    }
+
+    /// A line for our own log. Never shown to the client.
+    #[must_use]
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.0.detail = Some(detail.into());
+        self
+    }
+
+    /// The body of the answer, as the provider wrote it for a client like this one.
+    #[must_use]
+    pub fn with_body(mut self, body: Bytes) -> Self {
+        self.0.body = Some(body);
+        self
+    }
+
+    /// The same, where the provider cannot help it: it does not have what a request names.
+    #[must_use]
+    pub fn without_blame(mut self) -> Self {
+        if self.0.work == Work::Failed {
+            self.0.work = Work::Blameless;
+        }
+        self
+    }
+
+    /// The same, where the provider has done its work all the same: it has answered what the request asked for, and that is
+    /// of no use.
+    #[must_use]
+    pub fn at_cost(mut self) -> Self {
+        self.0.work = Work::Costly;
+        self
+    }
+
+    /// The same, where it has not.
+    #[must_use]
+    pub fn without_cost(mut self) -> Self {
+        if self.0.work == Work::Costly {
+            self.0.work = Work::Blameless;
+        }
+        self
+    }
+
+    /// Whether the provider has done its work, and may charge for it.
+    #[must_use]
+    pub fn is_costly(&self) -> bool {
+        self.0.work == Work::Costly
+    }
+
+    /// Who has to act.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        if self.0.work == Work::Failed { self.0.kind.fault() } else { Fault::Client }
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// HTTP status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.0.kind.row().status
+    }
+
+    /// The text for the client.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The member of the request that is at fault.
+    #[must_use]
+    pub fn param(&self) -> Option<&str> {
+        self.0.param.as_deref()
+    }
+
+    /// `error.code` for OpenAI clients; empty where the provider sent none.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        self.0.code.as_deref().unwrap_or_else(|| self.0.kind.row().code)
+    }
+
+    /// The code as a log may hold it: a provider's only if it is one, and not a text.
+    #[must_use]
+    pub fn logged_code(&self) -> &str {
+        self.0.code.as_deref().filter(|code| is_identifier(code)).unwrap_or_else(|| self.0.kind.row().code)
+    }
+
+    /// Methods for the `allow` header.
+    #[must_use]
+    pub fn allow(&self) -> Option<&'static str> {
+        self.0.allow
+    }
+
+    /// Seconds for the `retry-after` header; 429 and 503 always have one.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<u64> {
+        let default = matches!(self.status(), 429 | 503).then_some(DEFAULT_RETRY_AFTER_SECONDS);
+        self.0.retry_after.or(default)
+    }
+
+    /// Value of the `x-should-retry` header.
+    #[must_use]
+    pub fn should_retry(&self) -> Option<bool> {
+        self.0.should_retry
+    }
+
+    /// The body of the answer, if the provider's own may be passed on.
+    #[must_use]
+    pub fn body(&self) -> Option<&Bytes> {
+        self.0.body.as_ref()
+    }
+
+    /// A line for our own log.
+    #[must_use]
+    pub fn detail(&self) -> Option<&str> {
+        self.0.detail.as_deref()
+    }
+}
+
+impl Kind {
+    /// The status, types and code of this kind.
+    #[must_use]
+    pub fn row(self) -> Row {
+        let (status, openai_type, code, anthropic_type) = match self {
+            Self::InvalidJson => (400, REQUEST, "invalid_json", REQUEST),
+            Self::InvalidMessages => (400, REQUEST, "invalid_messages", REQUEST),
+            Self::Unsupported => (400, REQUEST, "unsupported_parameter", REQUEST),
+            Self::UnsupportedState => (400, REQUEST, "unsupported_responses_feature", REQUEST),
+            Self::BadRequest => (400, REQUEST, "", REQUEST),
+            Self::ContextLength => (400, REQUEST, "context_length_exceeded", REQUEST),
+            Self::ContentPolicy => (400, REQUEST, "content_policy_violation", REQUEST),
+            Self::MissingKey => (401, AUTH, "missing_api_key", AUTH),
+            Self::InvalidKey => (401, AUTH, "invalid_api_key", AUTH),
+            Self::KeyInactive => (401, AUTH, "api_key_inactive", AUTH),
+            Self::AccountInactive => (401, AUTH, "user_inactive", AUTH),
+            Self::InsufficientBalance => (402, BILLING, "insufficient_balance", BILLING),
+            Self::NoWallet => (402, BILLING, "no_wallet", BILLING),
+            Self::ModelNotFound => (404, REQUEST, "model_not_found", "not_found_error"),
+            Self::UnknownUrl => (404, REQUEST, "unknown_url", "not_found_error"),
+            Self::NotFound => (404, REQUEST, "not_found", "not_found_error"),
+            Self::MethodNotAllowed => (405, REQUEST, "method_not_allowed", REQUEST),
+            Self::RequestTimeout => (408, REQUEST, "request_timeout", REQUEST),
+            Self::Conflict => (409, REQUEST, "conflict", REQUEST),
+            Self::TooLarge => (413, REQUEST, "request_too_large", "request_too_large"),
+            Self::UnsupportedEncoding => (415, REQUEST, "unsupported_encoding", REQUEST),
+            Self::UpgradeRequired => (426, REQUEST, "upgrade_required", REQUEST),
+            Self::RateLimited => (429, "rate_limit_error", "rate_limit_exceeded", "rate_limit_error"),
+            Self::HeadTooLarge => (431, REQUEST, "request_headers_too_large", REQUEST),
+            Self::Store => (500, API, "db_error", API),
+            Self::Internal => (500, API, "internal_error", API),
+            Self::Stopping => (503, API, "shutting_down", "overloaded_error"),
+            Self::Provider => (502, "provider_error", "provider_error", API),
+            Self::Unavailable => (503, API, "model_unavailable", "overloaded_error"),
+        };
+        Row { status, openai_type, code, anthropic_type }
+    }
+
+    /// Whether it is the provider that has failed, so that another one may not.
+    #[must_use]
+    pub fn is_the_providers(self) -> bool {
+        matches!(self, Self::Provider | Self::Unavailable | Self::RateLimited)
+    }
+
+    /// Who has to act.
+    #[must_use]
+    pub fn fault(self) -> Fault {
+        match self {
+            Self::Internal | Self::Store | Self::Stopping => Fault::Us,
+            kind if kind.is_the_providers() => Fault::Upstream,
+            _ => Fault::Client,
+        }
+    }
+}
+
+/// Whether a text looks like the name of an error, and not like something that somebody wrote.
+pub(crate) fn is_identifier(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    text.len() <= MAX_IDENTIFIER_LEN && text.bytes().all(plain)
+}
+
+/// Shortens a name that a client chose to what a message repeats of it: its first characters, with `?` for those that
+/// are not visible ASCII.
+#[must_use]
+pub fn printable(name: &str) -> String {
+    let visible = |c: char| if c.is_ascii_graphic() { c } else { '?' };
+    let mut shown: String = name.chars().take(MAX_SHOWN_NAME_LEN).map(visible).collect();
+    if name.chars().nth(MAX_SHOWN_NAME_LEN).is_some() {
+        shown.push_str("...");
+    }
+    shown
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Failure({:?}: {})", self.0.kind, self.detail().unwrap_or_else(|| self.message()))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message())
+    }
+}
+
+impl std::error::Error for Failure {}
+
+const REQUEST: &str = "invalid_request_error";
+const AUTH: &str = "authentication_error";
+const BILLING: &str = "billing_error";
+const API: &str = "api_error";
+
+/// Characters of an error's name.
+const MAX_IDENTIFIER_LEN: usize = 64;
+
+/// Characters of a name that an error message repeats.
+const MAX_SHOWN_NAME_LEN: usize = 100;
+
+/// Seconds, where nothing better is known: SDKs wait about as long by themselves.
+const DEFAULT_RETRY_AFTER_SECONDS: u64 = 1;

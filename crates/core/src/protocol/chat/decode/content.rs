@@ -1,0 +1,194 @@
+//! The content of messages: text, pictures, files, speech.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::canon::{
+    Audio, Cache, DataUrl, DocumentPart, Image, Part, Reasoning, Request, Source, Text, sniff,
+};
+use crate::failure::{Failure, Kind, Result};
+use crate::json::JsonStr;
+use crate::protocol::node::{Node, Type};
+
+/// Reads a `content`, a string or a list of parts.
+pub(super) fn content<'a>(node: Node<'a, '_>, parts: &mut Vec<Part<'a>>) -> Result<()> {
+    if node.kind() == Type::String {
+        parts.push(Part::Text(Text::new(node.json_str()?)));
+        return Ok(());
+    }
+    node.items(|node| {
+        if node.kind() == Type::String {
+            parts.push(Part::Text(Text::new(node.json_str()?)));
+            return Ok(());
+        }
+        parts.push(part(node)?);
+        Ok(())
+    })
+}
+
+/// The members of a part, of which its type needs one.
+#[derive(Default)]
+struct PartWire<'a> {
+    kind: &'a str,
+    value: Option<&'a str>,
+    cache: Option<Cache>,
+}
+
+fn part<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
+    let mut draft = PartWire::default();
+    node.members(|name, node| {
+        match name {
+            "type" => draft.kind = node.text,
+            "cache_control" | "prompt_cache_breakpoint" => draft.cache = Some(cache(node)?),
+            "text" | "image_url" | "file" | "input_audio" | "refusal" | "thinking" => {
+                draft.value = Some(node.text);
+            }
+            _ => {}
+        }
+        Ok(())
+    })?;
+    let kind = draft.kind.trim_matches('"');
+    let inner = |member| node.at(member, draft.value.unwrap_or_default());
+    match kind {
+        "text" => Ok(Part::Text(Text { text: inner("text").json_str()?, cache: draft.cache })),
+        "refusal" => Ok(Part::Refusal(inner("refusal").json_str()?)),
+        "image_url" => image(inner("image_url"), draft.cache),
+        "file" => file(inner("file"), draft.cache),
+        "input_audio" => audio(inner("input_audio")),
+        "thinking" => thinking(inner("thinking")),
+        _ => {
+            let path = node.path.key("type").to_string();
+            let shown: String = kind.chars().take(MAX_SHOWN_LEN).collect();
+            let message = format!("Content of type '{shown}' is not supported for this model.");
+            Err(refused("unsupported_content_type", message, path))
+        }
+    }
+}
+
+/// An object with a `url`, or the URL itself.
+fn image<'a>(node: Node<'a, '_>, cache: Option<Cache>) -> Result<Part<'a>> {
+    let (mut url, mut detail) = (None, None);
+    match node.kind() {
+        Type::String => url = Some(node.json_str()?),
+        _ => node.members(|name, node| {
+            match name {
+                "url" => url = Some(node.json_str()?),
+                "detail" => detail = Some(node.json_str()?),
+                _ => {}
+            }
+            Ok(())
+        })?,
+    }
+    let url = url.ok_or_else(|| node.missing("url").wrong("a string"))?;
+    let source = Source::of_url(url).ok_or_else(|| {
+        let message = "A data URL of an image must be in base 64.".to_owned();
+        refused("invalid_base64_image", message, node.path.to_string())
+    })?;
+    Ok(Part::Image(Image { source, path: node.path.to_string(), detail, cache }))
+}
+
+fn file<'a>(node: Node<'a, '_>, cache: Option<Cache>) -> Result<Part<'a>> {
+    let (mut data, mut title) = (None, None);
+    node.members(|name, node| {
+        match name {
+            "file_data" => data = Some(node.json_str()?),
+            "filename" => title = Some(node.json_str()?),
+            // The file lies in the account of another provider.
+            "file_id" => return Err(crate::canon::not_carried(node.path.to_string())),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    let data = data.ok_or_else(|| node.missing("file_data").wrong("a string"))?;
+    let source = file_source(data).ok_or_else(|| {
+        let message = "The data of a file must be in base 64.".to_owned();
+        refused("invalid_base64_file", message, node.path.key("file_data").to_string())
+    })?;
+    let path = node.path.key("file_data").to_string();
+    Ok(Part::Document(DocumentPart { source, path, name: title, context: None, cache }))
+}
+
+/// Text files become text, which every protocol has a place for; all others stay as they are encoded.
+fn file_source(data: JsonStr<'_>) -> Option<Source<'_>> {
+    if !DataUrl::is_one(data.raw()) {
+        let data = data.into_text();
+        return Some(Source::Base64 { mime: sniff(&data).unwrap_or_default().into(), data });
+    }
+    let source = Source::of_url(data)?;
+    if let Source::Base64 { mime, data } = &source
+        && mime == "text/plain"
+        && let Some(text) =
+            STANDARD.decode(data.as_bytes()).ok().and_then(|text| String::from_utf8(text).ok())
+    {
+        return Some(Source::Text(JsonStr::of(&text)));
+    }
+    Some(source)
+}
+
+fn audio<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
+    let (mut data, mut format) = (None, None);
+    node.members(|name, node| {
+        match name {
+            "data" => data = Some(node.json_str()?),
+            "format" => format = Some(node.json_str()?),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    let missing = |member| node.missing(member).wrong("a string");
+    let data = data.ok_or_else(|| missing("data"))?;
+    let format = format.ok_or_else(|| missing("format"))?;
+    Ok(Part::Audio(Audio { data, format, path: node.path.to_string() }))
+}
+
+/// What a model thought, as one provider has it: a text, or a list of text parts.
+fn thinking<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
+    let mut text = JsonStr::default();
+    match node.kind() {
+        Type::String => text = node.json_str()?,
+        _ => node.items(|node| {
+            node.members(|name, node| {
+                if name == "text" {
+                    text = JsonStr::concat(&[&text, &node.json_str()?]);
+                }
+                Ok(())
+            })
+        })?,
+    }
+    Ok(Part::Reasoning(Reasoning { text: Some(text).filter(|text| !text.is_empty()), sealed: None }))
+}
+
+/// A mark for the prompt cache, in either of its two forms.
+pub(super) fn cache(node: Node<'_, '_>) -> Result<Cache> {
+    let mut mark = Cache { long: false };
+    node.members(|name, node| {
+        mark.long |= name == "ttl" && is_long(&node);
+        Ok(())
+    })?;
+    Ok(mark)
+}
+
+/// Whether this lifetime of a mark is the longer one.
+pub(super) fn is_long(node: &Node<'_, '_>) -> bool {
+    matches!(node.text, "\"1h\"" | "\"12h\"" | "\"24h\"")
+}
+
+/// Makes all marks of a request last long.
+pub(super) fn lengthen(request: &mut Request<'_>) {
+    let marks = request.turns.iter_mut().flat_map(|turn| &mut turn.parts).filter_map(|part| match part {
+        Part::Text(text) => text.cache.as_mut(),
+        Part::Image(image) => image.cache.as_mut(),
+        Part::Document(document) => document.cache.as_mut(),
+        Part::Result(result) => result.cache.as_mut(),
+        _ => None,
+    });
+    let others = request.system.iter_mut().filter_map(|text| text.cache.as_mut());
+    marks.chain(others).for_each(|mark| mark.long = true);
+}
+
+fn refused(code: &'static str, message: String, path: String) -> Failure {
+    Failure::new(Kind::Unsupported, message).with_code(code).with_param(path)
+}
+
+/// Characters of a type that a message repeats.
+const MAX_SHOWN_LEN: usize = 64;

@@ -1,0 +1,319 @@
+//! The conversation of a client's request.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
+use crate::canon::{Args, Call, Part, Reasoning, Request, Role, Sealed, Text, ToolResult, Turn, not_carried};
+use crate::failure::Result;
+use crate::json::{JsonStr, Raw, compact};
+use crate::protocol::node::{Node, Type};
+
+use super::content;
+
+/// Reads the messages into a request; false if there is none.
+pub(super) fn read<'a>(node: Node<'a, '_>, request: &mut Request<'a>) -> Result<bool> {
+    let mut history =
+        ConversationReader { request, custom: HashSet::new(), legacy: HashMap::new(), begun: false };
+    let mut any = false;
+    node.items(|node| {
+        any = true;
+        history.message(node)
+    })?;
+    Ok(any)
+}
+
+struct ConversationReader<'a, 'r> {
+    request: &'r mut Request<'a>,
+    /// Ids of calls of freeform tools.
+    custom: HashSet<Cow<'a, str>>,
+    /// Calls without ids that wait for their result: the made-up ids by name.
+    legacy: HashMap<Cow<'a, str>, Vec<String>>,
+    /// Whether the conversation has begun, so that instructions stand in its middle.
+    begun: bool,
+}
+
+/// The members of a message, as they stand.
+#[derive(Default)]
+struct MessageWire<'a> {
+    role: &'a str,
+    content: Option<&'a str>,
+    refusal: Option<&'a str>,
+    name: Option<&'a str>,
+    calls: Option<&'a str>,
+    function_call: Option<&'a str>,
+    call_id: Option<&'a str>,
+    details: Option<&'a str>,
+    reasoning_content: Option<&'a str>,
+    reasoning: Option<&'a str>,
+    cache: Option<&'a str>,
+}
+
+impl<'a> MessageWire<'a> {
+    fn read(node: &Node<'a, '_>) -> Result<Self> {
+        let mut message = Self::default();
+        node.members(|name, node| {
+            let slot = match name {
+                "role" => {
+                    message.role = node.text;
+                    return Ok(());
+                }
+                // Speech that the provider keeps.
+                "audio" => return Err(not_carried(node.path.to_string())),
+                "content" => &mut message.content,
+                "refusal" => &mut message.refusal,
+                "name" => &mut message.name,
+                "tool_calls" => &mut message.calls,
+                "function_call" => &mut message.function_call,
+                "tool_call_id" => &mut message.call_id,
+                "reasoning_details" => &mut message.details,
+                "reasoning_content" => &mut message.reasoning_content,
+                "reasoning" => &mut message.reasoning,
+                "cache_control" | "prompt_cache_breakpoint" => &mut message.cache,
+                _ => return Ok(()),
+            };
+            *slot = Some(node.text);
+            Ok(())
+        })?;
+        Ok(message)
+    }
+}
+
+impl<'a> ConversationReader<'a, '_> {
+    fn message(&mut self, node: Node<'a, '_>) -> Result<()> {
+        let message = MessageWire::read(&node)?;
+        let name = match message.name {
+            Some(text) => Some(node.at("name", text).json_str()?),
+            None => None,
+        };
+        match message.role.trim_matches('"') {
+            "system" | "developer" => return self.instructions(&node, &message, name),
+            "user" => {
+                let mut turn = Turn { role: Role::User, parts: Vec::with_capacity(1), name };
+                content(&node, &message, &mut turn.parts)?;
+                self.push(turn);
+            }
+            "assistant" => {
+                let mut turn = Turn { role: Role::Assistant, parts: Vec::with_capacity(2), name };
+                self.assistant(&node, &message, &mut turn.parts)?;
+                self.push(turn);
+            }
+            "tool" => {
+                let result = self.result(&node, &message)?;
+                self.push(Turn::new(Role::User, vec![Part::Result(result)]));
+            }
+            "function" => {
+                let result = self.legacy_result(&node, &message, name)?;
+                self.push(Turn::new(Role::User, vec![Part::Result(result)]));
+            }
+            _ => {
+                let role = node.at("role", message.role);
+                return Err(role.wrong("'system', 'developer', 'user', 'assistant' or 'tool'"));
+            }
+        }
+        self.begun = true;
+        Ok(())
+    }
+
+    fn push(&mut self, turn: Turn<'a>) {
+        self.request.turns.push(turn);
+    }
+
+    /// Instructions before the conversation are one block for each part; later ones stay in their place.
+    fn instructions(
+        &mut self,
+        node: &Node<'a, '_>,
+        message: &MessageWire<'a>,
+        name: Option<JsonStr<'a>>,
+    ) -> Result<()> {
+        let mut parts = Vec::with_capacity(1);
+        content(node, message, &mut parts)?;
+        if let Some(odd) = parts.iter().position(|part| !matches!(part, Part::Text(_))) {
+            return Err(not_carried(node.path.key("content").index(odd).to_string()));
+        }
+        if self.begun {
+            parts.retain(|part| !matches!(part, Part::Text(text) if text.text.is_empty()));
+            if !parts.is_empty() {
+                self.push(Turn { role: Role::System, parts, name });
+            }
+            return Ok(());
+        }
+        let texts = parts.into_iter().filter_map(|part| match part {
+            Part::Text(text) => Some(text).filter(|text| !text.text.is_empty()),
+            _ => None,
+        });
+        self.request.system.extend(texts);
+        Ok(())
+    }
+
+    fn assistant(
+        &mut self,
+        node: &Node<'a, '_>,
+        message: &MessageWire<'a>,
+        parts: &mut Vec<Part<'a>>,
+    ) -> Result<()> {
+        if let Some(reasoning) = reasoning(message) {
+            parts.push(Part::Reasoning(reasoning));
+        }
+        content(node, message, parts)?;
+        if let Some(text) = message.refusal {
+            parts.push(Part::Refusal(node.at("refusal", text).json_str()?));
+        }
+        if let Some(text) = message.calls {
+            node.at("tool_calls", text).items(|node| {
+                let call = call(&node)?;
+                if call.custom {
+                    self.custom.insert(call.id.clone());
+                }
+                parts.push(Part::Call(call));
+                Ok(())
+            })?;
+        }
+        if let Some(text) = message.function_call {
+            let mut draft = CallWire::default();
+            let node = node.at("function_call", text);
+            node.members(|name, node| draft.inner(name, node))?;
+            // The same history always gives the same id.
+            let id = format!("call_{}", self.request.turns.len());
+            self.legacy.entry(draft.name.clone().unwrap_or_default()).or_default().push(id.clone());
+            draft.id = Some(id.into());
+            parts.push(Part::Call(draft.call(&node)?));
+        }
+        Ok(())
+    }
+
+    fn result(&self, node: &Node<'a, '_>, message: &MessageWire<'a>) -> Result<ToolResult<'a>> {
+        let id = node.at("tool_call_id", message.call_id.unwrap_or_default());
+        let id = id.string()?;
+        let custom = self.custom.contains(&id);
+        tool_result(node, message, id, custom)
+    }
+
+    /// The result of the nearest earlier call of that name that has none yet.
+    fn legacy_result(
+        &mut self,
+        node: &Node<'a, '_>,
+        message: &MessageWire<'a>,
+        name: Option<JsonStr<'a>>,
+    ) -> Result<ToolResult<'a>> {
+        let name = name.map(JsonStr::into_text).unwrap_or_default();
+        let call = self.legacy.get_mut(&name).and_then(Vec::pop);
+        let id = call.unwrap_or_else(|| format!("call_{name}"));
+        tool_result(node, message, id.into(), false)
+    }
+}
+
+fn content<'a>(node: &Node<'a, '_>, message: &MessageWire<'a>, parts: &mut Vec<Part<'a>>) -> Result<()> {
+    let Some(text) = message.content else { return Ok(()) };
+    let first = parts.len();
+    content::content(node.at("content", text), parts)?;
+    // A mark on the message means its last part.
+    if let Some(text) = message.cache
+        && parts.len() > first
+        && let Some(Part::Text(last)) = parts.last_mut()
+    {
+        last.cache = Some(content::cache(node.at("cache_control", text))?);
+    }
+    Ok(())
+}
+
+fn tool_result<'a>(
+    node: &Node<'a, '_>,
+    message: &MessageWire<'a>,
+    id: Cow<'a, str>,
+    custom: bool,
+) -> Result<ToolResult<'a>> {
+    let mut content = Vec::with_capacity(1);
+    if let Some(text) = message.content {
+        let node = node.at("content", text);
+        match node.kind() {
+            // Some clients forget to write their result as a text.
+            Type::Object | Type::Number | Type::Bool => {
+                let mut json = Vec::new();
+                compact(node.raw()?.get(), &mut json);
+                content.push(Part::Text(Text::new(JsonStr::of(&String::from_utf8_lossy(&json)))));
+            }
+            _ => content::content(node, &mut content)?,
+        }
+    }
+    let cache = match message.cache {
+        Some(text) => Some(content::cache(node.at("cache_control", text))?),
+        None => None,
+    };
+    Ok(ToolResult { id, custom, content, is_error: false, cache })
+}
+
+/// What the model thought. Details hold more than the text, so they come first; what has another form
+/// than expected is not worth a refusal.
+fn reasoning<'a>(message: &MessageWire<'a>) -> Option<Reasoning<'a>> {
+    let read = |text: Option<&'a str>| text.and_then(JsonStr::read).filter(|text| !text.is_empty());
+    let text = read(message.reasoning_content).or_else(|| read(message.reasoning));
+    let details = message
+        .details
+        .filter(|list| list.strip_prefix('[').is_some_and(|rest| !rest.trim_start().starts_with(']')));
+    let sealed = details.and_then(Raw::read).map(Sealed::Details);
+    (text.is_some() || sealed.is_some()).then_some(Reasoning { text, sealed })
+}
+
+#[derive(Default)]
+struct CallWire<'a> {
+    id: Option<Cow<'a, str>>,
+    name: Option<Cow<'a, str>>,
+    custom: bool,
+    args: Option<Args<'a>>,
+    extra: Option<Raw<'a>>,
+}
+
+impl<'a> CallWire<'a> {
+    /// Takes what is called, and with what. Some servers write an empty body of the other kind beside it, and
+    /// clients send it back.
+    fn body(&mut self, node: &Node<'a, '_>, custom: bool) -> Result<()> {
+        let mut body = Self::default();
+        node.members(|name, node| body.inner(name, node))?;
+        let named = body.name.as_deref().is_some_and(|name| !name.is_empty());
+        if named || self.name.is_none() {
+            (self.name, self.args, self.custom) = (body.name, body.args, custom);
+        }
+        Ok(())
+    }
+
+    fn inner(&mut self, name: &str, node: Node<'a, '_>) -> Result<()> {
+        match name {
+            "name" => self.name = Some(node.string()?),
+            "arguments" | "input" => {
+                self.args = Some(match node.kind() {
+                    Type::String => Args::Str(node.json_str()?),
+                    _ => Args::Raw(node.raw()?),
+                });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn call(self, node: &Node<'a, '_>) -> Result<Call<'a>> {
+        let missing = |member| node.missing(member).wrong("a string");
+        Ok(Call {
+            id: self.id.ok_or_else(|| missing("id"))?,
+            namespace: None,
+            name: self.name.ok_or_else(|| missing("name"))?,
+            custom: self.custom,
+            args: self.args.unwrap_or_else(|| Args::Str(JsonStr::default())),
+            extra: self.extra,
+        })
+    }
+}
+
+fn call<'a>(node: &Node<'a, '_>) -> Result<Call<'a>> {
+    let mut draft = CallWire::default();
+    node.members(|name, node| {
+        match name {
+            "id" => draft.id = Some(node.string()?),
+            "function" => draft.body(&node, false)?,
+            "custom" => draft.body(&node, true)?,
+            "extra_content" => draft.extra = Some(node.raw()?),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    draft.call(node)
+}

@@ -1,0 +1,234 @@
+//! Tools of a client's request, and which of them may be called; today's members and those before them.
+
+use std::borrow::Cow;
+
+use crate::canon::{Choice, Chosen, Grammar, Losses, Request, Tool, ToolKind, WebSearch, not_carried};
+use crate::failure::Result;
+use crate::json::JsonStr;
+use crate::protocol::node::{Node, Type};
+
+use super::content;
+
+/// Reads a member that is about tools; false for all others.
+pub(super) fn member<'a>(
+    name: &str,
+    node: Node<'a, '_>,
+    request: &mut Request<'a>,
+    losses: &mut Losses,
+) -> Result<bool> {
+    match name {
+        "tools" => node.items(|node| {
+            request.tools.push(tool(node, losses)?);
+            Ok(())
+        })?,
+        "functions" => node.items(|node| {
+            let mut tool = ToolWire::default();
+            node.members(|name, node| tool.member(name, node, losses))?;
+            request.tools.push(tool.function(&node)?);
+            Ok(())
+        })?,
+        "tool_choice" => request.choice = Some(choice(node)?),
+        "function_call" => request.choice = Some(legacy_choice(node)?),
+        "web_search_options" => request.tools.push(web_search(node, losses)?),
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// What is known of a tool while it is read.
+#[derive(Default)]
+struct ToolWire<'a> {
+    kind: Option<Cow<'a, str>>,
+    name: Option<Cow<'a, str>>,
+    description: Option<JsonStr<'a>>,
+    schema: Option<crate::json::Raw<'a>>,
+    strict: Option<bool>,
+    grammar: Option<Grammar<'a>>,
+    custom: bool,
+    cache: Option<crate::canon::Cache>,
+}
+
+impl<'a> ToolWire<'a> {
+    fn member(&mut self, name: &str, node: Node<'a, '_>, losses: &mut Losses) -> Result<()> {
+        match name {
+            "type" => self.kind = Some(node.string()?),
+            // Members of a function may also stand beside the type, as in Responses.
+            "function" | "custom" => {
+                self.custom |= name == "custom";
+                node.members(|name, node| self.inner(name, node, losses))?;
+            }
+            "cache_control" | "prompt_cache_breakpoint" => self.cache = Some(content::cache(node)?),
+            _ => self.inner(name, node, losses)?,
+        }
+        Ok(())
+    }
+
+    fn inner(&mut self, name: &str, node: Node<'a, '_>, losses: &mut Losses) -> Result<()> {
+        match name {
+            "name" => self.name = Some(node.string()?),
+            "description" => self.description = Some(node.json_str()?).filter(|text| !text.is_empty()),
+            "parameters" => self.schema = Some(node.raw()?).filter(|_| !is_empty(&node)),
+            "strict" => self.strict = Some(node.bool()?),
+            "format" => self.grammar = grammar(node)?,
+            _ if EXTENSIONS.contains(&name) && node.text != "false" => losses.drop(&node.path)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn function(self, node: &Node<'a, '_>) -> Result<Tool<'a>> {
+        let kind = ToolKind::Function { schema: self.schema.clone(), strict: self.strict };
+        self.tool(kind, node)
+    }
+
+    fn tool(self, kind: ToolKind<'a>, node: &Node<'a, '_>) -> Result<Tool<'a>> {
+        let name = self.name.ok_or_else(|| missing(node, "name"))?;
+        Ok(Tool { namespace: None, name, description: self.description, kind, cache: self.cache })
+    }
+}
+
+fn tool<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Tool<'a>> {
+    let mut draft = ToolWire::default();
+    node.members(|name, node| draft.member(name, node, losses))?;
+    match draft.kind.as_deref() {
+        Some("custom") => {
+            let kind = ToolKind::Custom { grammar: draft.grammar.take() };
+            draft.tool(kind, &node)
+        }
+        None if draft.custom => {
+            let kind = ToolKind::Custom { grammar: draft.grammar.take() };
+            draft.tool(kind, &node)
+        }
+        None | Some("function") => draft.function(&node),
+        Some(_) => Err(not_carried(node.path.key("type").to_string())),
+    }
+}
+
+/// `{"type":"grammar","grammar":{"syntax":…,"definition":…}}`, or `{"type":"text"}`.
+fn grammar<'a>(node: Node<'a, '_>) -> Result<Option<Grammar<'a>>> {
+    let (mut syntax, mut definition) = (None, None);
+    let mut inner = |name: &str, node: Node<'a, '_>| {
+        match name {
+            "syntax" => syntax = Some(node.json_str()?),
+            "definition" => definition = Some(node.json_str()?),
+            _ => {}
+        }
+        Ok(())
+    };
+    node.members(|name, node| match name {
+        "grammar" => node.members(&mut inner),
+        _ => inner(name, node),
+    })?;
+    Ok(syntax.zip(definition).map(|(syntax, definition)| Grammar { syntax, definition }))
+}
+
+fn web_search<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Tool<'a>> {
+    let mut search = WebSearch::default();
+    node.members(|name, node| {
+        match name {
+            "search_context_size" => search.context = Some(node.json_str()?),
+            "user_location" => {
+                let place = node.find("approximate").unwrap_or(node);
+                search.location = Some(place.raw()?);
+            }
+            _ => losses.drop(&node.path)?,
+        }
+        Ok(())
+    })?;
+    Ok(Tool {
+        namespace: None,
+        name: "web_search".into(),
+        description: None,
+        kind: ToolKind::WebSearch(search),
+        cache: None,
+    })
+}
+
+fn choice<'a>(node: Node<'a, '_>) -> Result<Choice<'a>> {
+    if node.kind() == Type::String {
+        return match node.string()?.as_ref() {
+            "auto" => Ok(Choice::Auto),
+            "required" => Ok(Choice::Required),
+            "none" => Ok(Choice::None),
+            _ => Err(node.wrong("'auto', 'required', 'none' or an object")),
+        };
+    }
+    let mut kind = None;
+    node.members(|name, node| {
+        if name == "type" {
+            kind = Some(node.string()?);
+        }
+        Ok(())
+    })?;
+    match kind.as_deref() {
+        Some("function" | "custom") => chosen(node).map(Choice::Named),
+        Some("allowed_tools") => allowed(node),
+        _ => Err(not_carried(node.path.to_string())),
+    }
+}
+
+/// The tool that an object names, in it or in its `function` or `custom`.
+fn chosen<'a>(node: Node<'a, '_>) -> Result<Chosen<'a>> {
+    let mut found = None;
+    node.members(|name, node| {
+        match name {
+            "name" => found = Some(node.string()?),
+            "function" | "custom" => node.members(|name, node| {
+                if name == "name" {
+                    found = Some(node.string()?);
+                }
+                Ok(())
+            })?,
+            _ => {}
+        }
+        Ok(())
+    })?;
+    let name = found.ok_or_else(|| missing(&node, "name"))?;
+    Ok(Chosen { namespace: None, name })
+}
+
+/// `{"type":"allowed_tools","allowed_tools":{"mode":…,"tools":[…]}}`
+fn allowed<'a>(node: Node<'a, '_>) -> Result<Choice<'a>> {
+    let (mut required, mut tools) = (false, Vec::new());
+    let mut inner = |name: &str, node: Node<'a, '_>| {
+        match name {
+            "mode" => required = node.string()? == "required",
+            "tools" => node.items(|node| {
+                tools.push(chosen(node)?);
+                Ok(())
+            })?,
+            _ => {}
+        }
+        Ok(())
+    };
+    node.members(|name, node| match name {
+        "allowed_tools" => node.members(&mut inner),
+        _ => inner(name, node),
+    })?;
+    Ok(Choice::Allowed { required, tools })
+}
+
+fn legacy_choice<'a>(node: Node<'a, '_>) -> Result<Choice<'a>> {
+    match node.kind() {
+        Type::String => choice(node),
+        _ => chosen(node).map(Choice::Named),
+    }
+}
+
+fn is_empty(node: &Node<'_, '_>) -> bool {
+    node.text.strip_prefix('{').is_some_and(|rest| rest.trim_start() == "}")
+}
+
+fn missing(node: &Node<'_, '_>, member: &str) -> crate::failure::Failure {
+    node.missing(member).wrong("a string")
+}
+
+/// Members of tools that no other protocol carries. A tool that they defer is sent as an ordinary one.
+const EXTENSIONS: &[&str] = &[
+    "defer_loading",
+    "allowed_callers",
+    "input_examples",
+    "eager_input_streaming",
+    "output_schema",
+    "async",
+];

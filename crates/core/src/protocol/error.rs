@@ -1,0 +1,185 @@
+//! Errors in the shapes that providers use, and OpenAI's shape for our own.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::canon::UpstreamError;
+use crate::failure::Failure;
+use crate::json::{self, find_member};
+
+use super::ProtocolId;
+
+#[derive(Deserialize, Default)]
+struct UpstreamErrorWire<'a> {
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow)]
+    message: Option<&'a RawValue>,
+    #[serde(borrow)]
+    detail: Option<&'a RawValue>,
+    #[serde(borrow, rename = "type")]
+    kind: Option<&'a RawValue>,
+    #[serde(borrow)]
+    code: Option<&'a RawValue>,
+    #[serde(borrow)]
+    param: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Detail<'a> {
+    #[serde(borrow)]
+    loc: Option<Vec<&'a RawValue>>,
+    msg: Option<Cow<'a, str>>,
+}
+
+impl UpstreamError {
+    /// Reads an error body: an `error` object or text, an array of one, `detail`, a bare object, plain
+    /// text, or a page, of which nothing is kept.
+    #[must_use]
+    pub fn read(body: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(body);
+        let text = text.trim().trim_start_matches('\u{feff}');
+        match text.as_bytes().first() {
+            Some(b'[') => serde_json::from_str::<Vec<&RawValue>>(text)
+                .ok()
+                .and_then(|all| all.first().map(|first| Self::read(first.get().as_bytes())))
+                .unwrap_or_default(),
+            Some(b'{') => {
+                serde_json::from_str::<UpstreamErrorWire<'_>>(text).map(|w| w.read()).unwrap_or_default()
+            }
+            Some(b'<') | None => Self::default(),
+            Some(_) => Self { message: text.chars().take(MAX_PLAIN_TEXT_LEN).collect(), ..Self::default() },
+        }
+    }
+}
+
+impl UpstreamErrorWire<'_> {
+    fn read(&self) -> UpstreamError {
+        match self.error.map(RawValue::get) {
+            Some(object) if object.starts_with('{') => {
+                return serde_json::from_str::<UpstreamErrorWire<'_>>(object)
+                    .map(|w| w.read())
+                    .unwrap_or_default();
+            }
+            Some(literal) if literal.starts_with('"') => {
+                return UpstreamError { message: string(self.error).unwrap_or_default(), ..self.rest() };
+            }
+            _ => {}
+        }
+        UpstreamError {
+            message: string(self.message).or_else(|| self.detail()).unwrap_or_default(),
+            ..self.rest()
+        }
+    }
+
+    fn rest(&self) -> UpstreamError {
+        UpstreamError {
+            message: String::new(),
+            kind: string(self.kind),
+            code: string(self.code),
+            status: self.code.and_then(|code| code.get().parse().ok()),
+            param: string(self.param),
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        let raw = self.detail?;
+        if let Some(text) = string(Some(raw)) {
+            return Some(text);
+        }
+        let details: Vec<Detail<'_>> = serde_json::from_str(raw.get()).ok()?;
+        let line = |d: &Detail<'_>| {
+            let place: Vec<_> =
+                d.loc.iter().flatten().map(|part| part.get().trim_matches('"').to_owned()).collect();
+            format!("{}: {}", place.join("."), d.msg.as_deref().unwrap_or_default())
+        };
+        Some(details.iter().map(line).collect::<Vec<_>>().join("; "))
+    }
+}
+
+fn string(raw: Option<&RawValue>) -> Option<String> {
+    json::text(raw?.get().as_bytes()).map(Cow::into_owned)
+}
+
+/// Whether `body` is an error as the clients of `protocol` expect it, with every member that they read.
+#[must_use]
+pub fn is_envelope(protocol: ProtocolId, body: &[u8]) -> bool {
+    let (outer, inner): (&[&str], &[&str]) = match protocol.is_anthropic() {
+        true => (&["type", "error", "request_id"], &["type", "message"]),
+        false => (&["error"], &["message", "type", "param", "code"]),
+    };
+    json::members(body).finish().is_ok()
+        && has(body, outer)
+        && find_member(body, "error").is_some_and(|error| has(error.value, inner))
+}
+
+fn has(json: &[u8], names: &[&str]) -> bool {
+    names.iter().all(|name| find_member(json, name).is_some())
+}
+
+#[derive(Serialize)]
+struct OpenAiEnvelopeWire<'a> {
+    error: OpenAiErrorWire<'a>,
+}
+
+/// The error object of both OpenAI protocols: all four members, always.
+#[derive(Serialize)]
+pub(super) struct OpenAiErrorWire<'a> {
+    message: &'a str,
+    r#type: &'a str,
+    param: Option<&'a str>,
+    code: Option<&'a str>,
+}
+
+impl<'a> OpenAiErrorWire<'a> {
+    pub(super) fn new(failure: &'a Failure) -> Self {
+        Self {
+            message: failure.message(),
+            r#type: failure.kind().row().openai_type,
+            param: failure.param(),
+            code: Some(failure.code()).filter(|code| !code.is_empty()),
+        }
+    }
+}
+
+/// The body of an error response to an OpenAI client.
+pub(super) fn openai_envelope(failure: &Failure) -> Bytes {
+    json::write::bytes(&OpenAiEnvelopeWire { error: OpenAiErrorWire::new(failure) })
+}
+
+/// Characters kept of an error that is plain text.
+const MAX_PLAIN_TEXT_LEN: usize = 500;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_every_shape() {
+        let read = |body: &str| UpstreamError::read(body.as_bytes());
+        let openai = read(r#"{"error":{"message":"m","type":"t","param":"p","code":"c"}}"#);
+        let expected = |code: Option<&str>, status| UpstreamError {
+            status,
+            message: "m".into(),
+            kind: Some("t".into()),
+            code: code.map(Into::into),
+            param: Some("p".into()),
+        };
+        assert_eq!(openai, expected(Some("c"), None));
+        assert_eq!(
+            read(r#"[{"error":{"message":"m","type":"t","param":"p","code":7}}]"#),
+            expected(None, Some(7))
+        );
+        assert_eq!(read(r#"{"type":"error","error":{"type":"x","message":"m"}}"#).kind.unwrap(), "x");
+        assert_eq!(read(r#"{"object":"error","message":"m","type":"x"}"#).message, "m");
+        assert_eq!(read(r#"{"error":"m"}"#).message, "m");
+        assert_eq!(read(r#"{"detail":"m"}"#).message, "m");
+        assert_eq!(read(r#"{"detail":[{"loc":["body","n",0],"msg":"bad"}]}"#).message, "body.n.0: bad");
+        assert_eq!(read("plain").message, "plain");
+        assert_eq!(read("<html>secret</html>"), UpstreamError::default());
+        assert_eq!(read("{broken"), UpstreamError::default());
+    }
+}

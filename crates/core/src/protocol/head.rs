@@ -1,0 +1,399 @@
+//! The head scan: the few members of a request that decide where it goes, what it costs and how it is relayed.
+//!
+//! In: the whole body. Out: spans. Nothing is decoded but the model's name and numbers, and a member that stands
+//! twice is read once: the last one counts, and the relay makes the others say the same. What decides is read
+//! strictly, because others read what is wrong in ways of their own.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::failure::{Failure, Kind, Result};
+use crate::json::{self, Edit, Malformed, Member, Name, scan};
+
+use super::caps::{OutputCap, OutputCaps, read_number};
+use super::demand::Demand;
+use super::inner::{self, InnerModel};
+use super::members::RequestMembers;
+use super::{look, state, watch};
+
+/// What was read of one request.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Head<'a> {
+    /// The model, as the client named it.
+    pub model: Cow<'a, str>,
+    /// Whether the client wants a stream.
+    pub stream: bool,
+    /// The limit of the answer's tokens; of several, the smallest.
+    pub output_cap: Option<u64>,
+    /// How many answers the client wants at once.
+    pub choices: u64,
+    /// Where the first member may be inserted.
+    pub open: usize,
+    /// The span of `stream_options`, unless it is absent or null.
+    pub stream_options: Option<Range<usize>>,
+    /// The span of a null `stream_options`.
+    pub null_options: Option<Range<usize>>,
+    /// Whether the model is asked to think.
+    pub thinks: bool,
+    /// The span of `system`.
+    pub system: Option<Range<usize>>,
+    /// The demands beyond the tokens of its text.
+    pub demand: Demand,
+    /// Containers at the provider in which the history has run code, each with the path of its id.
+    pub containers: Vec<(String, String)>,
+    /// Whether a text that is, or looks like, a carrier of this gateway stands anywhere in it.
+    pub has_carriers: bool,
+    /// Models that the request names besides `model`.
+    pub inner_models: Vec<InnerModel>,
+    /// The refusal of its first reference to state at a provider whose account all callers of the gateway share.
+    pub stateful: Option<Failure>,
+    /// Spans of every `model` value.
+    models: Vec<Range<usize>>,
+    /// Spans of members that stand twice, without the last of each.
+    repeats: Vec<Repeat>,
+    caps: OutputCaps,
+}
+
+/// An earlier value of a member that stands twice, and the one that counts.
+#[derive(Clone, Debug)]
+struct Repeat {
+    span: Range<usize>,
+    last: Range<usize>,
+    is_cap: bool,
+}
+
+#[derive(Default)]
+struct HeadFindings<'a> {
+    model: Option<Member<'a>>,
+    models: Vec<Range<usize>>,
+    stream: Vec<Range<usize>>,
+    is_stream: bool,
+    options: Vec<Range<usize>>,
+    number: Vec<Range<usize>>,
+    choices: u64,
+    caps: OutputCaps,
+    system: Option<Range<usize>>,
+    conversation: bool,
+    foreign: bool,
+    thinks: bool,
+    state: Option<String>,
+    inner: Vec<InnerModel>,
+    demand: Demand,
+    has_carriers: bool,
+    /// Whether a member stands at the top level for which the body has to be looked through.
+    is_deep: bool,
+    /// Members that are read, however often they stand.
+    taken: usize,
+}
+
+impl<'a> Head<'a> {
+    /// Reads the members of a request body.
+    ///
+    /// # Errors
+    /// 400 when the body is not a JSON object, has no usable model or no conversation, says wrongly what decides about
+    /// it, or chooses the provider's host or credential.
+    pub fn read(body: &'a [u8], members: &RequestMembers) -> Result<Self> {
+        let mut all = json::members(body).watched_by(watch::string);
+        let mut found = HeadFindings::default();
+        for member in all.by_ref() {
+            found.take(member.map_err(invalid)?, members)?;
+        }
+        all.finish().map_err(invalid)?;
+        found.demand.long_cache = all.seen() & watch::LONG != 0;
+        found.has_carriers = all.seen() & watch::CARRIER != 0;
+        let is_deep = found.is_deep || all.seen() & (watch::LOOK | scan::NAMELESS) != 0;
+        let below =
+            if is_deep { look::look(body, members).map_err(invalid)? } else { look::LookFindings::default() };
+        found.head(body, members, below)
+    }
+
+    /// The edits that make the request name `model`, sorted.
+    #[must_use]
+    pub fn model_edits(&self, body: &[u8], model: &str) -> Vec<Edit> {
+        let literal = Bytes::from(json::write::literal(model));
+        let differs = |span: &&Range<usize>| body.get((*span).clone()) != Some(&literal);
+        self.models.iter().filter(differs).map(|span| (span.clone(), literal.clone())).collect()
+    }
+
+    /// The edits by which the request limits its answer in `member`, to so many tokens, and nowhere else. Of a
+    /// request that does so itself: none.
+    #[must_use]
+    pub fn cap_edits(&self, body: &[u8], member: &str, tokens: u64) -> Vec<Edit> {
+        self.caps.bound(body, member, tokens, self.open)
+    }
+
+    /// The edits that leave one reading of members that stand twice, where `edits` change what counts. Limits of
+    /// the answer are left alone if they are `bound` by edits of their own.
+    #[must_use]
+    pub fn repeat_edits(&self, body: &[u8], edits: &[Edit], bound: bool) -> Vec<Edit> {
+        let repeats = self.repeats.iter().filter(|repeat| !(bound && repeat.is_cap));
+        let edit = |repeat: &Repeat| {
+            let Range { start, end } = repeat.last;
+            let within = edits.iter().filter(|(span, _)| start <= span.start && span.end <= end);
+            let within = within.map(|(span, new)| (span.start - start..span.end - start, new.clone()));
+            let last = body.get(start..end).unwrap_or_default();
+            (repeat.span.clone(), json::splice(last, &within.collect::<Vec<_>>()).into())
+        };
+        repeats.map(edit).filter(|(span, new): &Edit| body.get(span.clone()) != Some(new)).collect()
+    }
+
+    /// Refuses a request that names other models than these besides its own.
+    ///
+    /// # Errors
+    /// 400 for the first that is not among them.
+    pub fn check_inner(&self, allowed: &[String]) -> Result<()> {
+        let refused = self.inner_models.iter().find(|inner| !inner.is_among(allowed));
+        refused.map_or(Ok(()), |inner| Err(inner.refused()))
+    }
+}
+
+impl<'a> HeadFindings<'a> {
+    fn take(&mut self, member: Member<'a>, members: &RequestMembers) -> Result<()> {
+        // What is no name, no protocol and no provider knows.
+        let Some(name) = Name::read(member.key) else { return Ok(()) };
+        self.thinks |= asks_to_think(&name, &member);
+        let is_among = |names: &[&'static str]| names.iter().copied().find(|known| name.is(known));
+        if let Some(known) = is_among(DECIDING) {
+            if !name.is_exact() {
+                // Some servers match names without regard to case: they would read another request than we do.
+                let message = format!("The member '{known}' must be spelled in lower case.");
+                return Err(Failure::new(Kind::InvalidJson, message).with_param(known));
+            }
+            self.taken += 1;
+            if self.taken > MAX_TAKEN {
+                return Err(too_often(known));
+            }
+            return self.decide(known, member, members);
+        }
+        if is_among(members.conversation).is_some() {
+            self.conversation |= member.is_present();
+        } else if members.foreign.is_some_and(|(foreign, _)| name.is(foreign)) {
+            self.foreign = true;
+        } else if name.is("system") {
+            self.system = Some(member.span.clone());
+        }
+        self.is_deep |= IS_DEEP.iter().any(|known| name.is(known));
+        self.demand.take(&name, &member);
+        if let Some(path) = state::top_level(&name, &member, members.state) {
+            self.state.get_or_insert_with(|| path.to_owned());
+            self.demand.unbounded.get_or_insert_with(|| path.to_owned());
+        }
+        inner::top_level(&name, &member, &mut self.inner)
+    }
+
+    /// Takes a member that decides where the request goes and how much it may cost.
+    fn decide(&mut self, name: &'static str, member: Member<'a>, members: &RequestMembers) -> Result<()> {
+        match name {
+            "model" => {
+                self.models.push(member.span.clone());
+                self.model = Some(member);
+            }
+            "stream" => {
+                self.is_stream = match member.value {
+                    b"true" => true,
+                    b"false" | b"null" => false,
+                    _ => return Err(wrong(name, "true or false")),
+                };
+                self.stream.push(member.span);
+            }
+            "stream_options" if members.stream_options => {
+                options(&member)?;
+                self.options.push(member.span);
+            }
+            "n" => {
+                self.choices = match member.is_present() {
+                    true => read_number(member.value)
+                        .filter(|number| *number > 0)
+                        .ok_or_else(|| wrong(name, "a whole number from 1"))?,
+                    false => 0,
+                };
+                self.number.push(member.span);
+            }
+            _ if members.output_caps.contains(&name) => {
+                let tokens = member.is_present().then(|| {
+                    let tokens = read_number(member.value).filter(|tokens| *tokens > 0 || members.prewarms);
+                    tokens.ok_or_else(|| wrong(name, "a whole number of tokens, at least 1"))
+                });
+                let tokens = tokens.transpose()?;
+                self.caps.0.push(OutputCap { name, key: member.key_span, span: member.span, tokens });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn head(self, body: &[u8], members: &RequestMembers, below: look::LookFindings) -> Result<Head<'a>> {
+        if !self.conversation {
+            return Err(missing_conversation(members, self.foreign));
+        }
+        let model =
+            self.model.as_ref().and_then(Member::text).filter(|m| !m.is_empty()).ok_or_else(|| {
+                Failure::new(Kind::Unsupported, "The member 'model' is required and must be a string.")
+                    .with_param("model")
+            })?;
+        if self.options.len() > 1 && self.options.last().is_some_and(|last| last.len() > MAX_REPEATED) {
+            return Err(too_often("stream_options"));
+        }
+        let mut repeats = Vec::new();
+        for spans in [&self.stream, &self.options, &self.number] {
+            repeat(spans.iter(), false, &mut repeats);
+        }
+        for name in members.output_caps {
+            repeat(self.caps.spans(name), true, &mut repeats);
+        }
+        let last = self.options.last().cloned();
+        let is_null = last.clone().is_some_and(|span| body.get(span) == Some(b"null"));
+        let (stream_options, null_options) = if is_null { (None, last) } else { (last, None) };
+        let mut demand = self.demand;
+        demand.absorb(below.demand);
+        let mut inner_models = self.inner;
+        inner_models.extend(below.inner);
+        let stateful = self.state.or(below.state).map(|path| state::refused(members.refusal, path));
+        Ok(Head {
+            model,
+            stream: self.is_stream,
+            output_cap: self.caps.smallest(),
+            choices: self.choices.clamp(1, MAX_CHOICES),
+            open: first_member(body),
+            stream_options,
+            null_options,
+            thinks: self.thinks,
+            system: self.system,
+            demand,
+            containers: below.containers,
+            has_carriers: self.has_carriers,
+            inner_models,
+            stateful,
+            models: self.models,
+            repeats,
+            caps: self.caps,
+        })
+    }
+}
+
+/// Whether a member of any protocol's requests asks the model to think. One that can be read either way does.
+fn asks_to_think(name: &Name, member: &Member<'_>) -> bool {
+    THINKING.iter().any(|known| name.is(known)) && !forbids(member.value)
+}
+
+/// Whether a value says that the model is not to think, and nothing else.
+fn forbids(value: &[u8]) -> bool {
+    if matches!(value, b"null" | b"false" | b"\"none\"" | b"0" | b"{}") {
+        return true;
+    }
+    let mut is_said = false;
+    for inner in json::members(value) {
+        match inner {
+            Ok(inner) if says_no(&inner) => is_said = true,
+            Ok(inner) if !decides(&inner) => {}
+            _ => return false,
+        }
+    }
+    is_said
+}
+
+/// Whether a member of such an object decides, and whether it says that the model is not to think.
+fn decides(inner: &Member<'_>) -> bool {
+    let name = Name::read(inner.key);
+    name.is_some_and(|name| THINKING_INSIDE.iter().any(|known| name.is(known)))
+}
+
+fn says_no(inner: &Member<'_>) -> bool {
+    match inner.value {
+        b"\"disabled\"" => inner.is("type"),
+        b"\"none\"" => inner.is("effort"),
+        b"false" => inner.is("enabled"),
+        _ => false,
+    }
+}
+
+/// Notes the spans of one member, without the last.
+fn repeat<'s>(spans: impl Iterator<Item = &'s Range<usize>>, is_cap: bool, repeats: &mut Vec<Repeat>) {
+    let start = repeats.len();
+    let mut last: Option<&Range<usize>> = None;
+    for span in spans {
+        let earlier = last.replace(span);
+        repeats.extend(earlier.map(|span| Repeat { span: span.clone(), last: 0..0, is_cap }));
+    }
+    for repeat in repeats.iter_mut().skip(start) {
+        repeat.last = last.cloned().unwrap_or_default();
+    }
+}
+
+/// Reads the one option that the gateway sets itself.
+fn options(member: &Member<'_>) -> Result<()> {
+    if !member.is_present() {
+        return Ok(());
+    }
+    if member.value.first() != Some(&b'{') {
+        return Err(wrong("stream_options", "an object"));
+    }
+    let mut all = json::members(member.value);
+    let mut is_set = false;
+    for option in all.by_ref() {
+        let option = option.map_err(invalid)?;
+        let Some(name) = Name::read(option.key).filter(|name| name.is("include_usage")) else { continue };
+        if !name.is_exact() || !matches!(option.value, b"true" | b"false" | b"null") {
+            return Err(wrong("stream_options.include_usage", "true or false, and spelled in lower case"));
+        }
+        if std::mem::replace(&mut is_set, true) {
+            return Err(too_often("stream_options.include_usage"));
+        }
+    }
+    Ok(())
+}
+
+/// Offset after the brace that opens the body.
+fn first_member(body: &[u8]) -> usize {
+    memchr::memchr(b'{', body).map_or(0, |at| at + 1)
+}
+
+fn invalid(malformed: Malformed) -> Failure {
+    Failure::new(Kind::InvalidJson, format!("The request body is not a valid JSON object: {malformed}."))
+}
+
+fn wrong(name: &'static str, expected: &str) -> Failure {
+    let message = format!("The member '{name}' must be {expected}.");
+    Failure::new(Kind::Unsupported, message).with_param(name)
+}
+
+fn too_often(name: &'static str) -> Failure {
+    let message = format!("The member '{name}' stands more often than once, and only one reading can count.");
+    Failure::new(Kind::InvalidJson, message).with_param(name)
+}
+
+fn missing_conversation(members: &RequestMembers, foreign: bool) -> Failure {
+    let name = members.conversation.first().copied().unwrap_or_default();
+    let advice = members.foreign.filter(|_| foreign).map_or("", |(_, advice)| advice);
+    Failure::new(Kind::InvalidMessages, format!("The member '{name}' is required.{advice}")).with_param(name)
+}
+
+/// Members by which a model is asked to think, of the three protocols and of servers that resemble them.
+const THINKING: [&str; 5] =
+    ["reasoning_effort", "reasoning", "thinking", "thinking_budget", "enable_thinking"];
+
+/// Members of their values that decide about it.
+const THINKING_INSIDE: [&str; 5] = ["type", "effort", "enabled", "budget_tokens", "max_tokens"];
+
+/// Members that decide, in one protocol or another.
+const DECIDING: &[&str] =
+    &["model", "stream", "stream_options", "n", "max_tokens", "max_completion_tokens", "max_output_tokens"];
+
+/// Members of which not only the strings that are watched for say what they ask for.
+const IS_DEEP: &[&str] = &["extra_body", "mcp_servers", "plugins"];
+
+/// The number of times that the members that decide may stand in one request, all together: each is edited.
+const MAX_TAKEN: usize = 64;
+
+/// Bytes of a value that is repeated for all that stand before it.
+const MAX_REPEATED: usize = 256;
+
+/// Answers at once: the most that any provider gives.
+const MAX_CHOICES: u64 = 128;
+
+#[cfg(test)]
+#[path = "head_tests.rs"]
+mod tests;

@@ -1,0 +1,26 @@
+//! The members of a request that the gateway reads, as a table for each protocol.
+
+use crate::failure::Kind;
+
+use super::state;
+
+/// The members that a protocol's requests are read by.
+#[derive(Debug)]
+pub struct RequestMembers {
+    /// Any of these must be present.
+    pub conversation: &'static [&'static str],
+    /// A member of another protocol's requests, and the advice for who sends it instead.
+    pub foreign: Option<(&'static str, &'static str)>,
+    /// Members that limit the tokens of the answer.
+    pub output_caps: &'static [&'static str],
+    /// Whether there is a `stream_options` member.
+    pub stream_options: bool,
+    /// Members that refer to state held at the provider.
+    pub state: &'static [(&'static str, state::Test)],
+    /// Members whose content belongs to the caller: nothing in them refers to provider state.
+    pub opaque: &'static [&'static str],
+    /// Whether a limit of no tokens is a request of its own, which only fills the prompt cache.
+    pub prewarms: bool,
+    /// The kind of failure for references to provider state.
+    pub refusal: Kind,
+}

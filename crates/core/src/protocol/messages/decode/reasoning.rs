@@ -1,0 +1,28 @@
+//! The reasoning that a client asks for.
+
+use crate::canon::{Losses, Thinking, ThinkingMode};
+use crate::failure::Result;
+use crate::protocol::node::Node;
+
+/// Reads `thinking`. A kind that is not known is left out: it is a matter of tuning.
+pub(super) fn thinking(node: &Node<'_, '_>, thinking: &mut Thinking, losses: &mut Losses) -> Result<()> {
+    (thinking.mode, thinking.budget, thinking.show) = (None, None, None);
+    node.members(|key, value| {
+        match key {
+            "type" => match &*value.string()? {
+                "enabled" => thinking.mode = Some(ThinkingMode::On),
+                "adaptive" | "between_tools" => thinking.mode = Some(ThinkingMode::Adaptive),
+                "disabled" => thinking.mode = Some(ThinkingMode::Off),
+                _ => losses.drop(&node.path)?,
+            },
+            "budget_tokens" => thinking.budget = Some(value.count()?),
+            "display" => thinking.show = Some(value.string()? != "omitted"),
+            _ => losses.drop(&value.path)?,
+        }
+        Ok(())
+    })?;
+    if thinking.mode != Some(ThinkingMode::On) {
+        thinking.budget = None;
+    }
+    Ok(())
+}

@@ -1,0 +1,13 @@
+//! Why a Messages answer ends.
+
+use crate::canon::ResponseMetadata;
+use crate::json::find_member;
+
+/// Notes why a whole answer, or the one that a `message_delta` belongs to, has ended.
+pub(in crate::protocol::messages) fn read(data: &[u8], metadata: &mut ResponseMetadata) {
+    let whole = find_member(data, "stop_reason");
+    let reason = whole.or_else(|| find_member(find_member(data, "delta")?.value, "stop_reason"));
+    if let Some(reason) = reason.and_then(|reason| reason.text()) {
+        metadata.finish(&reason);
+    }
+}

@@ -1,0 +1,79 @@
+//! The members of one object, by name, and the elements of an array.
+//!
+//! [`members_named`] is for what clients send: what is wrong with it is refused. The others are for answers of providers, of which
+//! what cannot be read counts as absent. Null is the same as absent everywhere.
+
+use std::borrow::Cow;
+
+use crate::failure::Result;
+use crate::json::{self, JsonStr, Lenient as _};
+
+use super::node::Node;
+
+/// The texts of the members with these names; `None` for what is absent or null. The last of two equal keys
+/// counts.
+pub(super) fn members_named<'a, const N: usize>(
+    node: &Node<'a, '_>,
+    names: [&str; N],
+) -> Result<[Option<&'a str>; N]> {
+    let mut found = [None; N];
+    node.members(|key, value| {
+        if let Some(slot) = names.iter().zip(&mut found).find(|(name, _)| **name == key) {
+            *slot.1 = Some(value.text);
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// The same for an object that comes from a provider. All are absent if anything is wrong with it.
+pub(super) fn fields_named<'a, const N: usize>(json: &'a str, names: [&str; N]) -> [Option<&'a str>; N] {
+    members_named(&Node::root(json), names).unwrap_or([None; N])
+}
+
+/// The same for an object whose members count as far as it can be read. Keys are taken as they are spelled.
+pub(super) fn readable_fields_named<'a, const N: usize>(
+    json: &'a str,
+    names: [&str; N],
+) -> [Option<&'a str>; N] {
+    let mut found = [None; N];
+    for_each_member(json, |key, value| {
+        for (slot, name) in found.iter_mut().zip(names) {
+            if key == name.as_bytes() {
+                *slot = Some(value);
+            }
+        }
+    });
+    found
+}
+
+/// Calls `take` with each member of an object that is not null. What is no object has none.
+pub(super) fn for_each_member<'a>(json: &'a str, mut take: impl FnMut(&[u8], &'a str)) {
+    for (key, value) in members(json) {
+        if value != "null" {
+            take(key, value);
+        }
+    }
+}
+
+/// The members of an object, null or not. What is no object has none.
+pub(super) fn members(json: &str) -> impl Iterator<Item = (&[u8], &str)> {
+    let members = json::members(json.as_bytes()).lenient();
+    members.map(|member| (member.key, json.get(member.span).unwrap_or_default()))
+}
+
+/// The elements of an array. What is no array has none.
+pub(super) fn elements(json: &str) -> impl Iterator<Item = &str> {
+    let spans = json::elements(json.as_bytes()).lenient();
+    spans.map(|(_, span)| json.get(span).unwrap_or_default())
+}
+
+/// The elements of an array that may be absent, with their places.
+pub(super) fn indexed_elements(json: Option<&str>) -> impl Iterator<Item = (u64, &str)> {
+    (0..).zip(elements(json.unwrap_or("[]")))
+}
+
+/// The text of a literal that is a small word, such as an id or a name; empty for what is no literal.
+pub(super) fn short_text(value: &str) -> Cow<'_, str> {
+    JsonStr::read(value).map(JsonStr::into_text).unwrap_or_default()
+}

@@ -1,0 +1,222 @@
+//! The parts of a message or of a tool's output: text, pictures, files, speech, refusals.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::canon::{Audio, Cache, DataUrl, DocumentPart, Image, Part, Source, Text, not_carried, sniff};
+use crate::failure::{Failure, Kind, Result};
+use crate::json::JsonStr;
+use crate::protocol::node::{Node, Type};
+
+use crate::protocol::pick::members_named;
+
+/// Appends the parts of a content: a text, or an array. `long`: see [`cache_mark`].
+pub(super) fn read<'a>(node: &Node<'a, '_>, long: bool, parts: &mut Vec<Part<'a>>) -> Result<()> {
+    if node.kind() == Type::String {
+        parts.push(Part::Text(Text::new(node.json_str()?)));
+        return Ok(());
+    }
+    node.items(|part| {
+        parts.push(one(&part, long)?);
+        Ok(())
+    })
+}
+
+fn one<'a>(node: &Node<'a, '_>, long: bool) -> Result<Part<'a>> {
+    let [kind, text, refusal, mark] =
+        members_named(node, ["type", "text", "refusal", "prompt_cache_breakpoint"])?;
+    let Some(kind) = kind else { return Err(node.missing("type").wrong("a string")) };
+    let cache = mark.map(|text| cache_mark(text, long));
+    let needed =
+        |name: &'static str, value: Option<&'a str>| node.at(name, value.unwrap_or_default()).json_str();
+    match node.at("type", kind).string()?.as_ref() {
+        "input_text" | "output_text" | "text" => Ok(Part::Text(Text { text: needed("text", text)?, cache })),
+        "refusal" => Ok(Part::Refusal(needed("refusal", refusal.or(text))?)),
+        "input_image" => Ok(Part::Image(Image { cache, ..image(node)? })),
+        "input_file" => Ok(Part::Document(DocumentPart { cache, ..file(node)? })),
+        "input_audio" => audio(node).map(Part::Audio),
+        _ => Err(unknown(node)),
+    }
+}
+
+fn image<'a>(node: &Node<'a, '_>) -> Result<Image<'a>> {
+    let [url, detail, file_id] = members_named(node, ["image_url", "detail", "file_id"])?;
+    let detail = detail.map(|text| node.at("detail", text).json_str()).transpose()?;
+    let Some(url) = url else {
+        return Err(match file_id {
+            Some(text) => not_carried(node.at("file_id", text).path.to_string()),
+            None => node.missing("image_url").wrong("a string"),
+        });
+    };
+    let mut url = node.at("image_url", url);
+    if url.kind() == Type::Object {
+        // As Chat has it.
+        let [inner] = members_named(&url, ["url"])?;
+        url.text = inner.unwrap_or_default();
+    }
+    let source = Source::of_url(url.json_str()?).ok_or_else(|| not_base64(&url))?;
+    Ok(Image { source, path: url.path.to_string(), detail, cache: None })
+}
+
+fn file<'a>(node: &Node<'a, '_>) -> Result<DocumentPart<'a>> {
+    let [data, name, url, file_id] = members_named(node, ["file_data", "filename", "file_url", "file_id"])?;
+    let name = name.map(|text| node.at("filename", text).json_str()).transpose()?;
+    let source = match (data, url, file_id) {
+        (Some(data), ..) => file_data(&node.at("file_data", data))?,
+        (None, Some(url), _) => {
+            let url = node.at("file_url", url);
+            Source::of_url(url.json_str()?).map(as_text).ok_or_else(|| not_base64(&url))?
+        }
+        (None, None, Some(id)) => return Err(not_carried(node.at("file_id", id).path.to_string())),
+        (None, None, None) => return Err(node.missing("file_data").wrong("a string")),
+    };
+    let path = node.path.key(if data.is_some() { "file_data" } else { "file_url" }).to_string();
+    let name = name.filter(|name| !name.is_empty());
+    Ok(DocumentPart { source, path, name, context: None, cache: None })
+}
+
+/// The bytes of a file: a `data:` URL or, from sloppy clients, the base 64 alone.
+fn file_data<'a>(node: &Node<'a, '_>) -> Result<Source<'a>> {
+    let data = node.json_str()?;
+    if DataUrl::is_one(data.raw()) {
+        return Source::of_url(data).map(as_text).ok_or_else(|| not_base64(node));
+    }
+    let data = data.into_text();
+    let mime = sniff(&data).unwrap_or_default();
+    Ok(Source::Base64 { mime: Cow::Borrowed(mime), data })
+}
+
+/// Files of plain text are carried as text: not every protocol has them in base 64.
+fn as_text(source: Source<'_>) -> Source<'_> {
+    let text = match &source {
+        Source::Base64 { mime, data } if mime == "text/plain" => {
+            STANDARD.decode(data.as_bytes()).ok().and_then(|bytes| String::from_utf8(bytes).ok())
+        }
+        _ => None,
+    };
+    text.map_or(source, |text| Source::Text(JsonStr::of(&text)))
+}
+
+fn audio<'a>(node: &Node<'a, '_>) -> Result<Audio<'a>> {
+    let [inner] = members_named(node, ["input_audio"])?;
+    let inner = node.at("input_audio", inner.unwrap_or_default());
+    let [data, format] = members_named(&inner, ["data", "format"])?;
+    let needed =
+        |name: &'static str, value: Option<&'a str>| inner.at(name, value.unwrap_or_default()).json_str();
+    let path = inner.path.to_string();
+    Ok(Audio { data: needed("data", data)?, format: needed("format", format)?, path })
+}
+
+fn not_base64(node: &Node<'_, '_>) -> Failure {
+    let path = node.path.to_string();
+    Failure::new(Kind::Unsupported, format!("'{path}' must be a URL, or a data URL in base 64."))
+        .with_param(path)
+        .with_code("invalid_base64_image")
+}
+
+/// The refusal of a part, or of an item, that is not known.
+pub(super) fn unknown(node: &Node<'_, '_>) -> Failure {
+    let path = node.path.to_string();
+    Failure::new(Kind::Unsupported, format!("The type of '{path}' is not supported for this model."))
+        .with_param(path)
+        .with_code("unsupported_content_type")
+}
+
+/// The mark that a part bears as `prompt_cache_breakpoint`; `long` if the request asks for a long life of all.
+pub(super) fn cache_mark(text: &str, long: bool) -> Cache {
+    Cache { long: is_long(text).unwrap_or(long) }
+}
+
+/// Whether an object with a `ttl` asks for more than the few minutes that are usual. `None` if it does not say.
+pub(super) fn is_long(text: &str) -> Option<bool> {
+    let ttl = Node::root(text).find("ttl")?.json_str().ok()?;
+    Some(matches!(ttl.raw(), "12h" | "24h" | "1h"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(json: &str) -> Result<Vec<Part<'_>>> {
+        let mut parts = Vec::new();
+        read(&Node::root(json), false, &mut parts)?;
+        Ok(parts)
+    }
+
+    fn only(json: &str) -> Part<'_> {
+        parts(json).unwrap().remove(0)
+    }
+
+    #[test]
+    fn texts_and_refusals() {
+        for json in [
+            "\"x\"",
+            r#"[{"type":"output_text","text":"x","annotations":[1]}]"#,
+            r#"[{"type":"text","text":"x"}]"#,
+        ] {
+            assert!(matches!(only(json), Part::Text(text) if text.text.raw() == "x" && text.cache.is_none()));
+        }
+        assert!(
+            matches!(only(r#"[{"type":"refusal","refusal":"no"}]"#), Part::Refusal(text) if text.raw() == "no")
+        );
+        let marked =
+            r#"[{"type":"input_text","text":"x","prompt_cache_breakpoint":{"mode":"explicit","ttl":"12h"}}]"#;
+        assert!(matches!(only(marked), Part::Text(text) if text.cache.unwrap().long));
+    }
+
+    #[test]
+    fn pictures_by_url_and_in_base_64() {
+        let json = r#"[{"type":"input_image","image_url":"https://x/y.png","detail":"low"}]"#;
+        let Part::Image(image) = only(json) else { panic!() };
+        assert!(matches!(image.source, Source::Url(url) if url.raw() == "https://x/y.png"));
+        assert_eq!(image.detail.unwrap().raw(), "low");
+        let json = r#"[{"type":"input_image","image_url":{"url":"data:image/jpg;base64,iVBORw0KGgoAAAAN"}}]"#;
+        let Part::Image(image) = only(json) else { panic!() };
+        assert!(matches!(image.source, Source::Base64 { mime, .. } if mime == "image/png"));
+    }
+
+    #[test]
+    fn files_in_every_form() {
+        let json = r#"[{"type":"input_file","filename":"a.pdf","file_data":"data:application/pdf;base64,JVBERi0xLjQK"}]"#;
+        let Part::Document(file) = only(json) else { panic!() };
+        assert!(matches!(file.source, Source::Base64 { mime, .. } if mime == "application/pdf"));
+        assert_eq!(file.name.unwrap().raw(), "a.pdf");
+        let Part::Document(bare) = only(r#"[{"type":"input_file","file_data":"JVBERi0xLjQK"}]"#) else {
+            panic!()
+        };
+        assert!(matches!(bare.source, Source::Base64 { mime, .. } if mime == "application/pdf"));
+        let Part::Document(url) = only(r#"[{"type":"input_file","file_url":"https://x/a.pdf"}]"#) else {
+            panic!()
+        };
+        assert!(matches!(url.source, Source::Url(_)));
+        let json = r#"[{"type":"input_file","file_data":"data:text/plain;base64,aGkK"}]"#;
+        let Part::Document(text) = only(json) else { panic!() };
+        assert!(matches!(text.source, Source::Text(text) if text.decode() == "hi\n"));
+    }
+
+    #[test]
+    fn speech() {
+        let json = r#"[{"type":"input_audio","input_audio":{"data":"AA==","format":"wav"}}]"#;
+        assert!(matches!(only(json), Part::Audio(audio) if audio.format.raw() == "wav"));
+    }
+
+    #[test]
+    fn what_cannot_be_carried_is_refused_by_name() {
+        for (json, param, code) in [
+            (r#"[{"type":"input_image","file_id":"f"}]"#, "[0].file_id", "unsupported_parameter"),
+            (r#"[{"type":"input_file","file_id":"f"}]"#, "[0].file_id", "unsupported_parameter"),
+            (
+                r#"[{"type":"input_image","image_url":"data:image/png,x"}]"#,
+                "[0].image_url",
+                "invalid_base64_image",
+            ),
+            (r#"[{"type":"input_video","video_url":"x"}]"#, "[0]", "unsupported_content_type"),
+            (r#"[{"type":"input_text"}]"#, "[0].text", "unsupported_parameter"),
+        ] {
+            let refusal = parts(json).unwrap_err();
+            assert_eq!((refusal.param(), refusal.code()), (Some(param), code));
+        }
+    }
+}

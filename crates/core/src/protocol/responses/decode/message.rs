@@ -1,0 +1,264 @@
+//! The conversation: the items of `input`, as turns.
+//!
+//! Neighbouring items of the assistant are one turn: a message, reasoning and calls, with no user and no
+//! output between them. Items that are left out do not part neighbours.
+
+use crate::canon::{Args, Call, Losses, Part, Request, Role, Target, Text, ToolResult, Turn, not_carried};
+use crate::failure::{Failure, Kind, Result};
+use crate::json::{JsonStr, Raw, compact};
+use crate::protocol::node::{Node, Type};
+
+use super::{content, reasoning, tools};
+use crate::protocol::pick::members_named;
+
+/// Reads the items of one request.
+pub(super) struct InputReader<'r, 'a> {
+    pub(super) request: &'r mut Request<'a>,
+    pub(super) losses: &'r mut Losses,
+    pub(super) target: &'r Target<'r>,
+    /// Whether marks for the prompt cache mean a long life unless they say otherwise.
+    pub(super) long: bool,
+    /// Ids of calls that were left out, as they are spelled: what came of them is left out, too.
+    pub(super) gone: Vec<&'a str>,
+}
+
+/// The members of an item that are read, whatever its type.
+struct InputItem<'a, 'n, 'p> {
+    node: &'n Node<'a, 'p>,
+    role: Option<&'a str>,
+    content: Option<&'a str>,
+    phase: Option<&'a str>,
+    call_id: Option<&'a str>,
+    id: Option<&'a str>,
+    name: Option<&'a str>,
+    namespace: Option<&'a str>,
+    arguments: Option<&'a str>,
+    input: Option<&'a str>,
+    output: Option<&'a str>,
+    tools: Option<&'a str>,
+}
+
+impl<'a> InputReader<'_, 'a> {
+    /// Reads `input`: a text of the user, or items.
+    pub(super) fn read(&mut self, node: &Node<'a, '_>) -> Result<()> {
+        if node.kind() == Type::String {
+            let text = Part::Text(Text::new(node.json_str()?));
+            self.request.turns.push(Turn::new(Role::User, vec![text]));
+            return Ok(());
+        }
+        node.items(|item| self.item(&item))
+    }
+
+    fn item(&mut self, node: &Node<'a, '_>) -> Result<()> {
+        let [kind, role, content, phase, call_id, id, name, namespace, arguments, input, output, tools] =
+            members_named(
+                node,
+                [
+                    "type",
+                    "role",
+                    "content",
+                    "phase",
+                    "call_id",
+                    "id",
+                    "name",
+                    "namespace",
+                    "arguments",
+                    "input",
+                    "output",
+                    "tools",
+                ],
+            )?;
+        let item = InputItem {
+            node,
+            role,
+            content,
+            phase,
+            call_id,
+            id,
+            name,
+            namespace,
+            arguments,
+            input,
+            output,
+            tools,
+        };
+        let Some(kind) = kind else { return self.message(&item) };
+        match node.at("type", kind).string()?.as_ref() {
+            "message" => self.message(&item),
+            "reasoning" => self.reasoning(node),
+            "function_call" => self.call(&item, false),
+            "custom_tool_call" => self.call(&item, true),
+            "function_call_output" => self.output(&item, false),
+            "custom_tool_call_output" => self.output(&item, true),
+            "additional_tools" => match item.tools {
+                Some(text) => tools::read(&node.at("tools", text), &mut self.request.tools, self.losses),
+                None => Ok(()),
+            },
+            "item_reference" => Err(state(node)),
+            "configuration_update" => self.losses.drop(&node.path),
+            kind if is_hosted(kind) => {
+                self.gone.extend(item.call_id);
+                self.losses.drop(&node.path)
+            }
+            kind if REFUSED.contains(&kind) => Err(not_carried(node.path.to_string())),
+            _ => Err(content::unknown(node)),
+        }
+    }
+
+    fn message(&mut self, item: &InputItem<'a, '_, '_>) -> Result<()> {
+        let Some(role) = item.role else { return Err(item.node.missing("role").wrong("a string")) };
+        let role = item.node.at("role", role);
+        if let Some(phase) = item.phase {
+            self.losses.drop(&item.node.at("phase", phase).path)?;
+        }
+        let Some(content) = item.content else { return Ok(()) };
+        let content = item.node.at("content", content);
+        let long = self.long;
+        match role.string()?.as_ref() {
+            "user" => {
+                let mut read = Vec::with_capacity(1);
+                content::read(&content, long, &mut read)?;
+                self.request.turns.push(Turn::new(Role::User, read));
+            }
+            "assistant" => content::read(&content, long, self.assistant())?,
+            "system" | "developer" => self.instructions(&content)?,
+            _ => return Err(role.wrong("one of user, assistant, system and developer")),
+        }
+        Ok(())
+    }
+
+    /// Instructions: in front of the conversation while it has not begun, else in their place.
+    fn instructions(&mut self, content: &Node<'a, '_>) -> Result<()> {
+        let mut read = Vec::with_capacity(1);
+        content::read(content, self.long, &mut read)?;
+        if read.iter().any(|part| !matches!(part, Part::Text(_))) {
+            return Err(not_carried(content.path.to_string()));
+        }
+        if !self.request.turns.is_empty() {
+            self.request.turns.push(Turn::new(Role::System, read));
+            return Ok(());
+        }
+        self.request.system.extend(read.into_iter().filter_map(|part| match part {
+            Part::Text(text) if !text.text.is_empty() => Some(text),
+            _ => None,
+        }));
+        Ok(())
+    }
+
+    fn reasoning(&mut self, node: &Node<'a, '_>) -> Result<()> {
+        if let Some(reasoning) = reasoning::read(node, self.target, self.losses)? {
+            self.assistant().push(Part::Reasoning(reasoning));
+        }
+        Ok(())
+    }
+
+    fn call(&mut self, item: &InputItem<'a, '_, '_>, custom: bool) -> Result<()> {
+        let node = item.node;
+        let (key, args) = if custom { ("input", item.input) } else { ("arguments", item.arguments) };
+        let args = match args.map(|text| node.at(key, text)) {
+            None => Args::Str(JsonStr::default()),
+            Some(args) if args.kind() == Type::String => Args::Str(args.json_str()?),
+            Some(args) => Args::Raw(compacted(&args)?),
+        };
+        let call = Call {
+            id: item.call_id()?,
+            namespace: item.namespace.map(|text| node.at("namespace", text).string()).transpose()?,
+            name: node.at("name", item.name.unwrap_or_default()).string()?,
+            custom,
+            args,
+            extra: None,
+        };
+        self.assistant().push(Part::Call(call));
+        Ok(())
+    }
+
+    fn output(&mut self, item: &InputItem<'a, '_, '_>, custom: bool) -> Result<()> {
+        if item.call_id.is_some_and(|id| self.gone.contains(&id)) {
+            return self.losses.drop(&item.node.path);
+        }
+        let mut content = Vec::new();
+        if let Some(text) = item.output {
+            let output = item.node.at("output", text);
+            match output.kind() {
+                Type::String | Type::Array => content::read(&output, self.long, &mut content)?,
+                // Sloppy clients send any JSON.
+                _ => content.push(Part::Text(Text::new(JsonStr::of(compacted(&output)?.get())))),
+            }
+        }
+        content.retain(|part| !matches!(part, Part::Text(text) if text.text.is_empty()));
+        let result = ToolResult { id: item.call_id()?, custom, content, is_error: false, cache: None };
+        let turns = &mut self.request.turns;
+        match turns.last_mut() {
+            Some(Turn { role: Role::User, parts, .. }) if matches!(parts.last(), Some(Part::Result(_))) => {
+                parts.push(Part::Result(result));
+            }
+            _ => turns.push(Turn::new(Role::User, vec![Part::Result(result)])),
+        }
+        Ok(())
+    }
+
+    /// The parts of the assistant's turn that goes on, or begins, here.
+    fn assistant(&mut self) -> &mut Vec<Part<'a>> {
+        let turns = &mut self.request.turns;
+        if turns.last().is_none_or(|turn| turn.role != Role::Assistant) {
+            turns.push(Turn::new(Role::Assistant, Vec::with_capacity(2)));
+        }
+        // There is one: it was there, or was pushed.
+        let last = turns.len() - 1;
+        &mut turns[last].parts
+    }
+}
+
+impl<'a> InputItem<'a, '_, '_> {
+    fn call_id(&self) -> Result<std::borrow::Cow<'a, str>> {
+        match (self.call_id, self.id) {
+            (None, Some(id)) => self.node.at("id", id).string(),
+            (id, _) => self.node.at("call_id", id.unwrap_or_default()).string(),
+        }
+    }
+}
+
+/// A value without the white space between its tokens.
+fn compacted<'a>(node: &Node<'a, '_>) -> Result<Raw<'a>> {
+    let raw = node.raw()?;
+    let mut out = Vec::with_capacity(raw.get().len());
+    compact(raw.get(), &mut out);
+    if out.len() == raw.get().len() {
+        return Ok(raw);
+    }
+    Ok(String::from_utf8(out).ok().and_then(Raw::read_owned).unwrap_or(raw))
+}
+
+fn state(node: &Node<'_, '_>) -> Failure {
+    let path = node.path.to_string();
+    let message = format!(
+        "'{path}' refers to stored items, which is not supported: send the full conversation in `input`."
+    );
+    Failure::new(Kind::UnsupportedState, message).with_param(path)
+}
+
+/// Items of tools that the provider runs by itself. What came of them lives on in the assistant's messages.
+pub(super) fn is_hosted(kind: &str) -> bool {
+    HOSTED.contains(&kind) || HOSTED_FAMILIES.iter().any(|family| kind.starts_with(family))
+}
+
+const HOSTED: [&str; 4] =
+    ["web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call"];
+
+const HOSTED_FAMILIES: [&str; 4] = ["mcp_", "computer_call", "program", "tool_search_"];
+
+/// Items without which the conversation would mean something else.
+const REFUSED: [&str; 8] = [
+    "compaction",
+    "compaction_trigger",
+    "local_shell_call",
+    "local_shell_call_output",
+    "shell_call",
+    "shell_call_output",
+    "apply_patch_call",
+    "apply_patch_call_output",
+];
+
+#[cfg(test)]
+#[path = "message_tests.rs"]
+mod tests;

@@ -1,0 +1,388 @@
+//! What the items of an answer say, piece by piece, whichever of a stream's many ways of saying it is used.
+//!
+//! Items are known by their `output_index` and not by their ids, which some servers change from event to
+//! event. What was said by deltas is not said again by the events that repeat it whole.
+
+use std::collections::BTreeMap;
+
+use crate::canon::{Anomaly, Args, Citation, Event, Seal, Sink};
+use crate::json::{self, JsonStr, Lenient as _, Raw, compact};
+
+use super::message::is_hosted;
+use crate::protocol::pick::{fields_named, indexed_elements};
+
+/// The items of one answer so far.
+#[derive(Debug, Default)]
+pub(super) struct OutputItems {
+    items: Vec<OutputItem>,
+    places: ItemIndex,
+    /// The item whose text, refusal or reasoning is open.
+    speaking: Option<usize>,
+    /// Whether a message has said something.
+    spoke: bool,
+    calls: u32,
+}
+
+/// Where items stand in [`OutputItems::items`]: a provider may make very many.
+#[derive(Debug, Default)]
+struct ItemIndex {
+    /// The last one at an index.
+    last: BTreeMap<u64, usize>,
+    /// The first one of a kind at an index.
+    first: BTreeMap<(u64, OutputKind), usize>,
+    /// All of a kind, in order.
+    of_kind: BTreeMap<OutputKind, Vec<usize>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum OutputKind {
+    Message,
+    Reasoning,
+    Call,
+    /// Of no interest for anyone but its provider.
+    Other,
+}
+
+#[derive(Debug)]
+struct OutputItem {
+    kind: OutputKind,
+    done: bool,
+    /// The call's key, once it is open.
+    key: Option<u32>,
+    /// Arguments that were given on.
+    sent: SentText,
+    /// The part that spoke last, and whether it is one of a summary.
+    part: Option<(u64, bool)>,
+    /// Parts that spoke, and parts whose citations were told, as bits.
+    spoken: u64,
+    cited: u64,
+}
+
+/// A text of which only length and hash are kept.
+#[derive(Debug)]
+struct SentText {
+    length: usize,
+    hash: u64,
+}
+
+/// A position in [`OutputItems::items`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ItemSlot(usize);
+
+impl OutputKind {
+    /// The kind of an item with this JSON.
+    pub(super) fn of(item: &str) -> Self {
+        let mut members = json::members(item.as_bytes()).lenient();
+        let kind = members.find(|member| member.key == b"type");
+        match kind.and_then(|kind| item.get(kind.span)) {
+            Some("\"message\"") => Self::Message,
+            Some("\"reasoning\"") => Self::Reasoning,
+            Some("\"function_call\"" | "\"custom_tool_call\"") => Self::Call,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl OutputItems {
+    /// Whether the answer calls a tool.
+    pub(super) fn has_calls(&self) -> bool {
+        self.calls > 0
+    }
+
+    /// A new item, unless it is announced a second time.
+    pub(super) fn announce(&mut self, index: Option<u64>, kind: OutputKind) -> ItemSlot {
+        match self.find(index, kind).filter(|slot| !self.is_done(*slot)) {
+            Some(known) if self.items.get(known.0).is_some_and(|item| item.kind == kind) => known,
+            _ => self.push(index, kind),
+        }
+    }
+
+    /// The item that an event completes: a new one, unless it is known.
+    pub(super) fn completing(&mut self, index: Option<u64>, kind: OutputKind) -> ItemSlot {
+        let known = self.find(index, kind).filter(|slot| index.is_some() || !self.is_done(*slot));
+        match known.filter(|slot| self.items.get(slot.0).is_some_and(|item| item.kind == kind)) {
+            Some(known) => known,
+            None => self.push(index, kind),
+        }
+    }
+
+    /// The item that an event is about, announced or not. `None` if nobody is interested in it.
+    pub(super) fn slot(&mut self, index: Option<u64>, kind: OutputKind) -> Option<ItemSlot> {
+        let slot = self.find(index, kind).unwrap_or_else(|| self.push(index, kind));
+        self.items.get(slot.0).is_some_and(|item| item.kind == kind).then_some(slot)
+    }
+
+    /// The item at `index` of a whole output, of which it is the `nth` of its kind: by its place, or else by
+    /// its rank. `None` if it was never announced.
+    pub(super) fn known(&self, index: u64, kind: OutputKind, nth: usize) -> Option<ItemSlot> {
+        let ranked = || self.places.of_kind.get(&kind)?.get(nth);
+        self.places.first.get(&(index, kind)).or_else(ranked).copied().map(ItemSlot)
+    }
+
+    /// Whether the item was completed.
+    fn is_done(&self, slot: ItemSlot) -> bool {
+        self.items.get(slot.0).is_some_and(|item| item.done)
+    }
+
+    fn find(&self, index: Option<u64>, kind: OutputKind) -> Option<ItemSlot> {
+        let found = match index {
+            Some(index) => self.places.last.get(&index),
+            None => self.places.of_kind.get(&kind)?.last(),
+        };
+        found.copied().map(ItemSlot)
+    }
+
+    fn push(&mut self, index: Option<u64>, kind: OutputKind) -> ItemSlot {
+        let place = self.items.len();
+        let index = index.unwrap_or(u64::MAX);
+        let sent = SentText { length: 0, hash: FNV_OFFSET };
+        let (key, part) = (None, None);
+        self.items.push(OutputItem { kind, done: false, key, sent, part, spoken: 0, cited: 0 });
+        self.places.last.insert(index, place);
+        self.places.first.entry((index, kind)).or_insert(place);
+        self.places.of_kind.entry(kind).or_default().push(place);
+        ItemSlot(place)
+    }
+
+    /// What is said now belongs to this item: what another one was saying is complete.
+    fn enter(&mut self, slot: ItemSlot, sink: &mut Sink<'_>) {
+        if self.speaking.replace(slot.0).is_some_and(|before| before != slot.0) {
+            sink(Event::Close(None));
+        }
+    }
+
+    fn leave(&mut self, slot: ItemSlot, sink: &mut Sink<'_>) {
+        if self.speaking == Some(slot.0) {
+            self.speaking = None;
+            sink(Event::Close(None));
+        }
+    }
+
+    /// A piece of a message's text or refusal.
+    pub(super) fn say(&mut self, slot: ItemSlot, part: u64, event: Event<'_>, sink: &mut Sink<'_>) {
+        self.enter(slot, sink);
+        let (was_heard, first) = (self.spoke, self.items.get(slot.0).is_none_or(|item| item.part.is_none()));
+        let Some(item) = self.items.get_mut(slot.0) else { return };
+        if first && was_heard {
+            sink(Event::Break);
+        } else if !first && item.part != Some((part, false)) {
+            sink(Event::Close(None));
+        }
+        item.part = Some((part, false));
+        item.spoken |= bit(part);
+        self.spoke = true;
+        sink(event);
+    }
+
+    /// A piece of reasoning; of an item that sends a summary and its full text, the first kind counts.
+    pub(super) fn think(
+        &mut self,
+        slot: ItemSlot,
+        part: u64,
+        summary: bool,
+        text: JsonStr<'_>,
+        sink: &mut Sink<'_>,
+    ) {
+        let other = |item: &OutputItem| item.part.is_some_and(|(_, kind)| kind != summary);
+        if text.is_empty() || self.items.get(slot.0).is_none_or(other) {
+            return;
+        }
+        self.enter(slot, sink);
+        let Some(item) = self.items.get_mut(slot.0) else { return };
+        if item.part.is_some_and(|(last, _)| last != part) {
+            sink(Event::Thought(JsonStr::PARAGRAPH));
+        }
+        item.part = Some((part, summary));
+        item.spoken |= bit(part);
+        sink(Event::Thought(text));
+    }
+
+    /// Whether this part of the item spoke already.
+    pub(super) fn has_spoken(&self, slot: ItemSlot, part: u64) -> bool {
+        self.items.get(slot.0).is_some_and(|item| item.spoken & bit(part) != 0)
+    }
+
+    /// Where a part's text comes from: one of its annotations.
+    pub(super) fn cite(&mut self, slot: ItemSlot, part: u64, annotation: &str, sink: &mut Sink<'_>) {
+        if let Some(item) = self.items.get_mut(slot.0).filter(|item| item.spoken & bit(part) != 0)
+            && let Some(citation) = citation(annotation)
+        {
+            item.cited |= bit(part);
+            sink(Event::Cite(citation));
+        }
+    }
+
+    /// Opens a call, if its name is known by now.
+    pub(super) fn open(&mut self, slot: ItemSlot, json: &str, sink: &mut Sink<'_>) {
+        let [kind, call_id, name, namespace] = fields_named(json, ["type", "call_id", "name", "namespace"]);
+        let Some(item) = self.items.get_mut(slot.0).filter(|item| item.key.is_none()) else { return };
+        let Some(name) = name.and_then(JsonStr::read).filter(|name| !name.is_empty()) else { return };
+        item.key = Some(self.calls);
+        sink(Event::Open {
+            key: self.calls,
+            id: call_id.and_then(JsonStr::read).unwrap_or_default().into_text(),
+            namespace: namespace.and_then(JsonStr::read).map(JsonStr::into_text),
+            name: name.into_text(),
+            custom: kind == Some("\"custom_tool_call\""),
+        });
+        self.calls += 1;
+    }
+
+    /// A piece of a call's arguments. Those of a call that is not open yet come again when it is complete.
+    pub(super) fn argue(&mut self, slot: ItemSlot, text: JsonStr<'_>, sink: &mut Sink<'_>) {
+        let Some(item) = self.items.get_mut(slot.0) else { return };
+        let Some(key) = item.key.filter(|_| !text.is_empty()) else { return };
+        item.sent.add(text.raw());
+        sink(Event::Args { key, part: Args::Str(text) });
+    }
+
+    /// The whole arguments: what was not said yet is said now.
+    pub(super) fn argued(&mut self, slot: ItemSlot, json: &str, sink: &mut Sink<'_>) {
+        let Some(item) = self.items.get_mut(slot.0) else { return };
+        let Some(key) = item.key else { return };
+        match JsonStr::read(json) {
+            Some(text) => match item.sent.rest(&text) {
+                Some(rest) if rest.is_empty() => {}
+                Some(rest) => {
+                    item.sent.add(rest.raw());
+                    sink(Event::Args { key, part: Args::Str(rest) });
+                }
+                None => sink(Event::Anomaly(Anomaly::Arguments)),
+            },
+            // Some servers send the object itself.
+            None if item.sent.length == 0 && json.starts_with(['{', '[']) => {
+                let mut out = Vec::with_capacity(json.len());
+                compact(json, &mut out);
+                if let Some(raw) = String::from_utf8(out).ok().and_then(Raw::read_owned) {
+                    item.sent.length = raw.get().len();
+                    sink(Event::Args { key, part: Args::Raw(raw) });
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// An item is complete: whatever of it was not said yet is said now.
+    pub(super) fn complete(&mut self, slot: ItemSlot, json: &str, sink: &mut Sink<'_>) {
+        let Some(item) = self.items.get_mut(slot.0).filter(|item| !item.done) else { return };
+        item.done = true;
+        match item.kind {
+            OutputKind::Message => self.complete_message(slot, json, sink),
+            OutputKind::Reasoning => self.complete_reasoning(slot, json, sink),
+            OutputKind::Call => {
+                self.open(slot, json, sink);
+                let [arguments, input] = fields_named(json, ["arguments", "input"]);
+                if let Some(arguments) = arguments.or(input) {
+                    self.argued(slot, arguments, sink);
+                }
+                if let Some(key) = self.items.get(slot.0).and_then(|item| item.key) {
+                    sink(Event::Close(Some(key)));
+                }
+            }
+            OutputKind::Other => {
+                let [kind] = fields_named(json, ["type"]);
+                if !kind.is_some_and(|kind| is_hosted(kind.trim_matches('"'))) {
+                    sink(Event::Anomaly(Anomaly::Content));
+                }
+            }
+        }
+    }
+
+    fn complete_message(&mut self, slot: ItemSlot, json: &str, sink: &mut Sink<'_>) {
+        let [content] = fields_named(json, ["content"]);
+        for (index, part) in indexed_elements(content) {
+            self.complete_part(slot, index, part, sink);
+        }
+        self.leave(slot, sink);
+    }
+
+    /// A part of a message is complete.
+    pub(super) fn complete_part(&mut self, slot: ItemSlot, index: u64, part: &str, sink: &mut Sink<'_>) {
+        let [text, refusal, logprobs, annotations] =
+            fields_named(part, ["text", "refusal", "logprobs", "annotations"]);
+        let spoken = self.has_spoken(slot, index);
+        let whole = |text: Option<_>| text.and_then(JsonStr::read).filter(|text| !spoken && !text.is_empty());
+        if let Some(text) = whole(text) {
+            self.say(slot, index, Event::Text(text), sink);
+            probabilities(logprobs, sink);
+        } else if let Some(refusal) = whole(refusal) {
+            self.say(slot, index, Event::Refusal(refusal), sink);
+        }
+        if self.items.get(slot.0).is_some_and(|item| item.cited & bit(index) == 0) {
+            for (_, annotation) in indexed_elements(annotations) {
+                self.cite(slot, index, annotation, sink);
+            }
+        }
+    }
+
+    fn complete_reasoning(&mut self, slot: ItemSlot, json: &str, sink: &mut Sink<'_>) {
+        let [id, summary, content, encrypted] =
+            fields_named(json, ["id", "summary", "content", "encrypted_content"]);
+        if self.items.get(slot.0).is_some_and(|item| item.part.is_none()) {
+            for (list, is_summary) in [(summary, true), (content, false)] {
+                for (index, part) in indexed_elements(list) {
+                    let [text] = fields_named(part, ["text"]);
+                    let text = text.and_then(JsonStr::read).unwrap_or_default();
+                    self.think(slot, index, is_summary, text, sink);
+                }
+            }
+        }
+        let sealed = encrypted.and_then(JsonStr::read).filter(|content| !content.is_empty());
+        let Some(content) = sealed else { return self.leave(slot, sink) };
+        self.enter(slot, sink);
+        self.speaking = None;
+        let (id, summary) = (id.and_then(JsonStr::read), summary.and_then(Raw::read));
+        sink(Event::Seal(Seal::Encrypted { id, content, summary }));
+    }
+}
+
+impl SentText {
+    fn add(&mut self, text: &str) {
+        self.length += text.len();
+        self.hash = fnv(self.hash, text);
+    }
+
+    /// What of the whole text was not sent; `None` if it does not begin with what was.
+    fn rest<'t>(&self, whole: &'t JsonStr<'_>) -> Option<JsonStr<'t>> {
+        let sent = whole.raw().get(..self.length)?;
+        let rest = whole.slice(self.length..whole.raw().len())?;
+        (fnv(FNV_OFFSET, sent) == self.hash).then_some(rest)
+    }
+}
+
+/// The probabilities of the text before, unless there are none.
+pub(super) fn probabilities(logprobs: Option<&str>, sink: &mut Sink<'_>) {
+    let some = logprobs.filter(|list| indexed_elements(Some(*list)).next().is_some());
+    if let Some(logprobs) = some.and_then(Raw::read) {
+        sink(Event::Logprobs(logprobs));
+    }
+}
+
+fn citation(json: &str) -> Option<Citation<'_>> {
+    let [kind, url, title, start, end] =
+        fields_named(json, ["type", "url", "title", "start_index", "end_index"]);
+    if kind != Some("\"url_citation\"") {
+        return None;
+    }
+    let number = |text: Option<&str>| text?.parse().ok();
+    Some(Citation {
+        url: url.and_then(JsonStr::read)?,
+        title: title.and_then(JsonStr::read).unwrap_or_default(),
+        span: number(start).zip(number(end)),
+    })
+}
+
+/// The bit of a part; those beyond the last one share it.
+fn bit(part: u64) -> u64 {
+    1 << part.min(u64::from(u64::BITS) - 1)
+}
+
+/// A step of the hash of Fowler, Noll and Vo (FNV-1a), which can be fed in pieces.
+fn fnv(hash: u64, text: &str) -> u64 {
+    text.bytes().fold(hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME))
+}
+
+/// See <http://www.isthe.com/chongo/tech/comp/fnv/>, as the next one.
+const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+
+const FNV_PRIME: u64 = 0x0100_0000_01b3;

@@ -1,0 +1,82 @@
+//! The response object of an answer: how it begins, what it holds at last, and why it ended.
+
+use crate::canon::{Anomaly, Event, Finish, Sink, UpstreamError};
+use crate::json::JsonStr;
+use crate::protocol::responses::usage;
+
+use super::output_items::{OutputItems, OutputKind};
+use crate::protocol::pick::{fields_named, indexed_elements};
+
+/// The beginning of an answer, out of its response object.
+pub(super) fn start(response: &str, sink: &mut Sink<'_>) {
+    let [id, created] = fields_named(response, ["id", "created_at"]);
+    let id = id.and_then(JsonStr::read).filter(|id| !id.is_empty()).map(JsonStr::into_text);
+    sink(Event::Start { id, created: created.and_then(seconds) });
+}
+
+/// What an answer failed with, if it did.
+pub(super) fn failure(response: &str) -> Option<UpstreamError> {
+    let [error, status] = fields_named(response, ["error", "status"]);
+    let failed = matches!(status, Some("\"failed\"" | "\"cancelled\""));
+    (error.is_some() || failed).then(|| UpstreamError::read(response.as_bytes()))
+}
+
+/// Says what of the output was not said yet, and then how the answer ends.
+pub(super) fn finish(response: &str, output_items: &mut OutputItems, sink: &mut Sink<'_>) {
+    let [output, usage, tier, tools, details] =
+        fields_named(response, ["output", "usage", "service_tier", "tool_usage", "incomplete_details"]);
+    let mut seen = [0usize; 4];
+    for (index, item) in indexed_elements(output) {
+        let kind = OutputKind::of(item);
+        let nth = seen.get_mut(kind as usize).map(|count| std::mem::replace(count, *count + 1));
+        let slot = output_items.known(index, kind, nth.unwrap_or_default());
+        let slot = slot.unwrap_or_else(|| output_items.announce(Some(index), kind));
+        output_items.complete(slot, item, sink);
+    }
+    if let Some(tier) = tier.and_then(JsonStr::read).filter(|tier| !tier.is_empty()) {
+        sink(Event::Tier(tier.into_text()));
+    }
+    let beside = [tier, tools].map(|json| json.map(str::as_bytes));
+    let counts = usage.and_then(|usage| usage::read_with(usage.as_bytes(), beside[0], beside[1]));
+    if let Some(usage) = counts {
+        sink(Event::Usage(usage));
+    }
+    let reason = reason(response, details, output_items, sink);
+    sink(Event::Finish(reason));
+    sink(Event::End);
+}
+
+fn reason(
+    response: &str,
+    details: Option<&str>,
+    output_items: &OutputItems,
+    sink: &mut Sink<'_>,
+) -> Finish<'static> {
+    let [status] = fields_named(response, ["status"]);
+    let [why] = details.map_or([None], |details| fields_named(details, ["reason"]));
+    let natural = if output_items.has_calls() { Finish::ToolUse } else { Finish::Stop };
+    match (status, why) {
+        (Some("\"completed\""), _) => natural,
+        (Some("\"incomplete\""), None) => Finish::Length,
+        (_, None) => natural,
+        (_, Some("\"max_output_tokens\"" | "\"max_tokens\"" | "\"length\"")) => Finish::Length,
+        (_, Some("\"content_filter\"")) => Finish::Refusal(None),
+        (_, Some("\"context_length_exceeded\"" | "\"model_context_window_exceeded\"")) => {
+            Finish::ContextWindow
+        }
+        (_, Some("\"max_messages\"" | "\"steered\"")) => Finish::Stop,
+        (_, Some(_)) => {
+            sink(Event::Anomaly(Anomaly::Finish));
+            natural
+        }
+    }
+}
+
+/// A time that makes sense: some servers send a fraction, or nothing but zero.
+fn seconds(json: &str) -> Option<u64> {
+    let whole = json.split('.').next().unwrap_or_default();
+    whole.parse().ok().filter(|time| *time > MIN_CREATED_SECONDS)
+}
+
+/// Seconds since the epoch before which there were no such answers.
+const MIN_CREATED_SECONDS: u64 = 1_000_000_000;

@@ -1,0 +1,249 @@
+//! A client's request, in the canonical form.
+
+use crate::canon::{
+    CacheParts, Effort, Extra, Format, Losses, ProtocolId, Request, Target, Text, ThinkingMode, not_carried,
+};
+use crate::failure::{Failure, Kind, Result};
+use crate::json::Document;
+use crate::protocol::field;
+use crate::protocol::node::Node;
+
+use super::message::InputReader;
+use super::{content, tools};
+use crate::protocol::pick::members_named;
+use crate::protocol::responses::fields::FIELDS;
+
+/// Reads a request that goes to `target`.
+pub(in crate::protocol::responses) fn read<'a>(
+    document: &Document<'a>,
+    target: &Target<'_>,
+    losses: &mut Losses,
+) -> Result<Request<'a>> {
+    let mut reader =
+        ResponsesRequestReader { request: Request::default(), target, losses, later: LateMembers::default() };
+    let root = Node::of(document);
+    root.members(|name, node| reader.member(name, &node))?;
+    reader.finish(&root)
+}
+
+struct ResponsesRequestReader<'r, 'a> {
+    request: Request<'a>,
+    target: &'r Target<'r>,
+    losses: &'r mut Losses,
+    later: LateMembers<'a>,
+}
+
+/// Members that are read when all of them are known: their order says nothing.
+#[derive(Default)]
+struct LateMembers<'a> {
+    instructions: Option<&'a str>,
+    input: Option<&'a str>,
+    tools: Option<&'a str>,
+    include: Option<&'a str>,
+    top_logprobs: Option<&'a str>,
+    user: Option<&'a str>,
+    safety_identifier: Option<&'a str>,
+    /// Whether marks for the prompt cache mean a long life unless they say otherwise.
+    long: bool,
+}
+
+impl<'a> ResponsesRequestReader<'_, 'a> {
+    fn member(&mut self, name: &str, node: &Node<'a, '_>) -> Result<()> {
+        let request = &mut self.request;
+        match name {
+            "input" => self.later.input = Some(node.text),
+            "instructions" => self.later.instructions = Some(node.text),
+            "tools" => self.later.tools = Some(node.text),
+            "include" => self.later.include = Some(node.text),
+            "top_logprobs" => self.later.top_logprobs = Some(node.text),
+            "user" => self.later.user = Some(node.text),
+            "safety_identifier" => self.later.safety_identifier = Some(node.text),
+            "stream" => request.stream = node.bool()?,
+            "stream_options" => self.stream_options(node)?,
+            "max_output_tokens" => match node.count()? {
+                0 => return Err(node.wrong("a number above zero")),
+                count => request.max_output = Some(count),
+            },
+            "temperature" => request.samplers.temperature = Some(node.number()?),
+            "top_p" => request.samplers.top_p = Some(node.number()?),
+            "tool_choice" => request.choice = Some(tools::choice(node)?),
+            "parallel_tool_calls" => request.parallel = Some(node.bool()?),
+            "service_tier" => request.tier = Some(node.string()?),
+            "text" => self.text(node)?,
+            "reasoning" => self.reasoning(node)?,
+            "image" => node.members(|_, member| self.losses.drop(&member.path))?,
+            "previous_response_id" | "conversation" if node.text != "\"\"" => {
+                return Err(stateful(node, HISTORY));
+            }
+            "prompt" => return Err(stateful(node, STORED)),
+            "background" if node.bool()? => return Err(stateful(node, IN_BACKGROUND)),
+            "prompt_cache_key" | "prompt_cache_retention" | "prompt_cache_options" => {
+                self.prompt_cache(name, node)?;
+            }
+            name => field::take(FIELDS, name, node, self.target, request, self.losses)?,
+        }
+        Ok(())
+    }
+
+    fn stream_options(&mut self, node: &Node<'a, '_>) -> Result<()> {
+        node.members(|key, value| match (key, value.text) {
+            ("include_obfuscation", "false") => Ok(()),
+            _ => self.losses.drop(&value.path),
+        })
+    }
+
+    fn text(&mut self, node: &Node<'a, '_>) -> Result<()> {
+        let [form, verbosity] = members_named(node, ["format", "verbosity"])?;
+        if let Some(form) = form {
+            self.request.format = format(&node.at("format", form))?;
+        }
+        let Some(verbosity) = verbosity else { return Ok(()) };
+        let verbosity = node.at("verbosity", verbosity);
+        if self.target.protocol == ProtocolId::Chat && self.target.profile.is_openai {
+            self.request.verbosity = Some(verbosity.json_str()?);
+            return Ok(());
+        }
+        self.losses.drop(&verbosity.path)
+    }
+
+    fn reasoning(&mut self, node: &Node<'a, '_>) -> Result<()> {
+        let [effort, summary, older, context, mode] =
+            members_named(node, ["effort", "summary", "generate_summary", "context", "mode"])?;
+        let thinking = &mut self.request.thinking;
+        if let Some(effort) = effort {
+            let effort = node.at("effort", effort);
+            let level = Effort::read(&effort.string()?);
+            thinking.effort = Some(level.ok_or_else(|| not_carried(effort.path.to_string()))?);
+            thinking.mode = (level == Some(Effort::None)).then_some(ThinkingMode::Off);
+        }
+        if summary.or(older).is_some_and(|summary| !matches!(summary, "\"none\"" | "\"\"")) {
+            thinking.show = Some(true);
+        }
+        if let Some(context) = context {
+            self.losses.drop(&node.at("context", context).path)?;
+        }
+        if let Some(mode) = mode {
+            let mode = node.at("mode", mode);
+            if mode.text == "\"pro\"" {
+                return Err(not_carried(mode.path.to_string()));
+            }
+            self.losses.drop(&mode.path)?;
+        }
+        Ok(())
+    }
+
+    /// Wishes for OpenAI's own prompt cache: they go where it is, and mean little elsewhere.
+    fn prompt_cache(&mut self, name: &str, node: &Node<'a, '_>) -> Result<()> {
+        let is_options = name == "prompt_cache_options";
+        if is_options {
+            self.later.long = content::is_long(node.text).unwrap_or_default();
+        }
+        let profile = self.target.profile;
+        if self.target.protocol == ProtocolId::Chat && profile.cache_parts == CacheParts::OpenaiBreakpoint {
+            self.request.extra.push(Extra { name: name.to_owned().into(), value: node.raw()? });
+            return Ok(());
+        }
+        if is_options {
+            return node.members(|key, value| match key {
+                "ttl" => Ok(()),
+                _ => self.losses.drop(&value.path),
+            });
+        }
+        field::take(FIELDS, name, node, self.target, &mut self.request, self.losses)
+    }
+
+    fn finish(mut self, root: &Node<'a, '_>) -> Result<Request<'a>> {
+        let node = |name: &'static str, text: &'a str| root.at(name, text);
+        if let Some(text) = self.later.tools {
+            tools::read(&node("tools", text), &mut self.request.tools, self.losses)?;
+        }
+        if let Some(text) = self.later.instructions {
+            let text = node("instructions", text).json_str()?;
+            self.request.system.extend(Some(Text::new(text)).filter(|text| !text.text.is_empty()));
+        }
+        if let Some(text) = self.later.input {
+            let long = self.later.long;
+            InputReader {
+                request: &mut self.request,
+                losses: self.losses,
+                target: self.target,
+                long,
+                gone: Vec::new(),
+            }
+            .read(&node("input", text))?;
+        }
+        if self.request.turns.is_empty() && self.request.system.is_empty() {
+            let message = "'input' must be a text or a list of items.";
+            return Err(Failure::new(Kind::InvalidMessages, message).with_param("input"));
+        }
+        self.logprobs(&node)?;
+        let user = self.later.safety_identifier.map(|text| node("safety_identifier", text));
+        let user = user.or_else(|| self.later.user.map(|text| node("user", text)));
+        self.request.user = user.map(|user| user.string()).transpose()?.filter(|user| !user.is_empty());
+        if self.target.protocol == ProtocolId::Chat {
+            // What a Chat provider says of its reasoning is meant to be read.
+            self.request.thinking.show = Some(true);
+        }
+        Ok(self.request)
+    }
+
+    fn logprobs<'n>(&mut self, node: &dyn Fn(&'static str, &'a str) -> Node<'a, 'n>) -> Result<()> {
+        let mut wanted = None;
+        if let Some(text) = self.later.include {
+            node("include", text).items(|item| {
+                match item.string()?.as_ref() {
+                    "reasoning.encrypted_content" => {}
+                    "message.output_text.logprobs" => wanted = Some(item.path.to_string()),
+                    _ => self.losses.drop(&item.path)?,
+                }
+                Ok(())
+            })?;
+        }
+        let count = match self.later.top_logprobs {
+            Some(text) => node("top_logprobs", text).count()?,
+            None => 0,
+        };
+        if count > 0 {
+            wanted = Some("top_logprobs".to_owned());
+        }
+        match wanted {
+            Some(path) if self.target.protocol == ProtocolId::Messages => Err(not_carried(path)),
+            wanted => {
+                self.request.logprobs = wanted.map(|_| count);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Reads `text.format`.
+fn format<'a>(node: &Node<'a, '_>) -> Result<Format<'a>> {
+    let [kind, name, description, schema, strict] =
+        members_named(node, ["type", "name", "description", "schema", "strict"])?;
+    let kind = node.at("type", kind.unwrap_or_default()).string()?;
+    match (kind.as_ref(), schema) {
+        ("text", _) => Ok(Format::Text),
+        ("json_object", _) => Ok(Format::JsonObject),
+        ("json_schema", Some(schema)) => Ok(Format::Schema {
+            name: name.map(|text| node.at("name", text).json_str()).transpose()?,
+            description: description.map(|text| node.at("description", text).json_str()).transpose()?,
+            schema: node.at("schema", schema).raw()?,
+            strict: strict.map(|text| node.at("strict", text).bool()).transpose()?,
+        }),
+        ("json_schema", None) => Err(node.missing("schema").wrong("an object")),
+        _ => Err(not_carried(node.path.to_string())),
+    }
+}
+
+fn stateful(node: &Node<'_, '_>, why: &str) -> Failure {
+    let path = node.path.to_string();
+    Failure::new(Kind::UnsupportedState, format!("'{path}' is not supported: {why}")).with_param(path)
+}
+
+const HISTORY: &str = "nothing is stored; send the full conversation in `input`.";
+const STORED: &str = "there are no stored prompts; send the prompt itself in `input` and `instructions`.";
+const IN_BACKGROUND: &str = "answers are given at once; send the request without it.";
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

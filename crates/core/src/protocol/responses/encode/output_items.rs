@@ -1,0 +1,419 @@
+//! The items of an answer, one after the other, each with the ladder of its events.
+//!
+//! Everything is written once, into the output that the last event repeats; the events before it copy from
+//! there. An item ends when the next one begins or with the answer: only then is it known whether a limit cut it.
+
+use crate::canon::{Carrier, Context, Finish, Seal, SegmentKind, SegmentStep};
+use crate::json::{JsonStr, Raw, write};
+use crate::protocol::phrases;
+
+use super::answer::{begin_item, inner, written};
+use super::event_writer::{EventWriter, quoted};
+use super::output_message::{ItemPosition, OutputMessage};
+
+/// The items of one answer.
+#[derive(Debug, Default)]
+pub(super) struct OutputWriter {
+    /// What all ids have in common.
+    id: String,
+    /// The items so far, with commas between.
+    output: Vec<u8>,
+    count: u64,
+    open: Option<OpenItem>,
+    refused: bool,
+    said: bool,
+}
+
+#[derive(Debug)]
+struct OpenItem {
+    id: String,
+    index: u64,
+    /// Where it begins in the output.
+    start: usize,
+    kind: OpenItemKind,
+}
+
+#[derive(Debug)]
+enum OpenItemKind {
+    Message(OutputMessage),
+    Reasoning(ReasoningItem),
+    Call(CallItem),
+    /// What was searched for.
+    Search(String),
+}
+
+#[derive(Debug)]
+struct ReasoningItem {
+    /// Where the text begins in the output, if it is shown and has begun.
+    shown: Option<usize>,
+    /// The text, if it is not shown.
+    hidden: String,
+}
+
+#[derive(Debug)]
+struct CallItem {
+    custom: bool,
+    name: String,
+    /// Where the arguments begin in the output.
+    text: usize,
+}
+
+impl OutputWriter {
+    /// The items of the answer with this id.
+    pub(super) fn new(id: String) -> Self {
+        Self { id, ..Self::default() }
+    }
+
+    /// The answer's id, without `resp_`.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What was written, with commas between the items.
+    pub(super) fn output(&self) -> &[u8] {
+        &self.output
+    }
+
+    /// Takes the next step of the answer.
+    pub(super) fn step(&mut self, step: SegmentStep<'_>, context: &Context, events: &mut EventWriter<'_>) {
+        match step {
+            SegmentStep::Open { kind, paragraph } => self.begin(kind, paragraph, events),
+            SegmentStep::Delta(text) => self.delta(&text, context, events),
+            SegmentStep::Cite(cite) => {
+                if let Some(OpenItemKind::Message(message)) = self.kind() {
+                    message.cite(cite);
+                }
+            }
+            SegmentStep::Logprobs(raw) => {
+                if let Some(OpenItemKind::Message(message)) = self.kind() {
+                    message.logprobs(raw);
+                }
+            }
+            SegmentStep::Close { seals, complete } => match self.kind() {
+                Some(OpenItemKind::Reasoning(_)) => self.end_reasoning(seals, complete, context, events),
+                Some(OpenItemKind::Search(_)) => self.end(COMPLETED, events),
+                _ => {}
+            },
+            SegmentStep::Opaque(seals) => {
+                self.begin(&SegmentKind::Reasoning, false, events);
+                self.end_reasoning(seals, true, context, events);
+            }
+        }
+    }
+
+    /// Ends the answer. `cut`: by a limit.
+    pub(super) fn finish(&mut self, finish: Option<&Finish<'_>>, cut: bool, events: &mut EventWriter<'_>) {
+        if let Some(Finish::Refusal(why)) = finish
+            && !self.refused
+        {
+            match why {
+                Some(why) => self.refuse(why, events),
+                None if !self.said => self.refuse(&JsonStr::plain(phrases::DECLINED), events),
+                None => {}
+            }
+        }
+        self.end(if cut { INCOMPLETE } else { COMPLETED }, events);
+        if self.count == 0 {
+            self.begin(&SegmentKind::Text, false, events);
+            self.end(COMPLETED, events);
+        }
+    }
+
+    /// Ends the answer where it is: it has failed.
+    pub(super) fn fail(&mut self) {
+        let mut none = 0;
+        self.end(INCOMPLETE, &mut EventWriter::silent(&mut none));
+    }
+
+    fn refuse(&mut self, why: &JsonStr<'_>, events: &mut EventWriter<'_>) {
+        self.begin(&SegmentKind::Refusal, false, events);
+        self.say(why, events);
+    }
+
+    fn kind(&mut self) -> Option<&mut OpenItemKind> {
+        self.open.as_mut().map(|open| &mut open.kind)
+    }
+
+    fn begin(&mut self, kind: &SegmentKind, paragraph: bool, events: &mut EventWriter<'_>) {
+        let refusal = *kind == SegmentKind::Refusal;
+        self.refused |= refusal;
+        match kind {
+            SegmentKind::Text | SegmentKind::Refusal => {
+                self.said |= !refusal;
+                if paragraph || !matches!(self.kind(), Some(OpenItemKind::Message(_))) {
+                    self.begin_message(events);
+                }
+                if let Some(OpenItem { id, index, kind: OpenItemKind::Message(message), .. }) = &mut self.open
+                {
+                    message.part(refusal, ItemPosition { id, index: *index }, &mut self.output, events);
+                }
+            }
+            SegmentKind::Reasoning => self.begin_reasoning(events),
+            SegmentKind::Search(_) => {
+                let (id, start) = self.next("ws_", events);
+                self.push_item(id, start, OpenItemKind::Search(String::new()));
+            }
+            SegmentKind::Call { id, namespace, name, custom } => {
+                self.begin_call(id, namespace.as_deref(), name, *custom, events);
+            }
+        }
+    }
+
+    /// Ends the item before; the id of the next one, and where it begins.
+    fn next(&mut self, prefix: &str, events: &mut EventWriter<'_>) -> (String, usize) {
+        self.end(COMPLETED, events);
+        (format!("{prefix}{}_{}", self.id, self.count), begin_item(&mut self.output))
+    }
+
+    fn push_item(&mut self, id: String, start: usize, kind: OpenItemKind) {
+        self.open = Some(OpenItem { id, index: self.count, start, kind });
+        self.count += 1;
+    }
+
+    fn begin_message(&mut self, events: &mut EventWriter<'_>) {
+        let (id, start) = self.next("msg_", events);
+        let message =
+            OutputMessage::begin(ItemPosition { id: &id, index: self.count }, &mut self.output, events);
+        self.push_item(id, start, OpenItemKind::Message(message));
+    }
+
+    fn begin_reasoning(&mut self, events: &mut EventWriter<'_>) {
+        let (id, start) = self.next("rs_", events);
+        let index = self.count;
+        events.event(ADDED, |o| {
+            o.number("output_index", index).object("item", |o| {
+                o.text("id", &id).text("type", "reasoning").array("summary", |_| {});
+            });
+        });
+        write::object(&mut self.output, |o| {
+            o.text("id", &id).text("type", "reasoning");
+        });
+        self.output.pop();
+        self.output.extend_from_slice(b",\"summary\":[");
+        self.push_item(
+            id,
+            start,
+            OpenItemKind::Reasoning(ReasoningItem { shown: None, hidden: String::new() }),
+        );
+    }
+
+    fn begin_call(
+        &mut self,
+        call_id: &str,
+        namespace: Option<&str>,
+        name: &str,
+        custom: bool,
+        events: &mut EventWriter<'_>,
+    ) {
+        let (id, start) = self.next(if custom { "ctc_" } else { "fc_" }, events);
+        let index = self.count;
+        let head = |o: &mut write::Object<'_>| {
+            o.text("id", &id).text("type", if custom { "custom_tool_call" } else { "function_call" });
+            o.text("call_id", call_id).text("name", name);
+            if let Some(namespace) = namespace {
+                o.text("namespace", namespace);
+            }
+        };
+        let member = if custom { "input" } else { "arguments" };
+        events.event(ADDED, |o| {
+            o.number("output_index", index).object("item", |o| {
+                head(o);
+                o.text("status", "in_progress").text(member, "");
+            });
+        });
+        write::object(&mut self.output, |o| {
+            head(o);
+            o.text(member, "");
+        });
+        // What is left open takes the arguments.
+        self.output.truncate(self.output.len() - "\"}".len());
+        let call = CallItem { custom, name: name.to_owned(), text: self.output.len() };
+        self.push_item(id, start, OpenItemKind::Call(call));
+    }
+
+    fn delta(&mut self, text: &JsonStr<'_>, context: &Context, events: &mut EventWriter<'_>) {
+        match self.kind() {
+            Some(OpenItemKind::Message(_)) => self.say(text, events),
+            Some(OpenItemKind::Reasoning(_)) => {
+                self.think(text, context.show_reasoning == Some(true), events);
+            }
+            Some(OpenItemKind::Call(_)) => self.argue(text, events),
+            Some(OpenItemKind::Search(query)) => query.push_str(text.raw()),
+            None => {}
+        }
+    }
+
+    fn say(&mut self, text: &JsonStr<'_>, events: &mut EventWriter<'_>) {
+        if let Some(OpenItem { id, index, kind: OpenItemKind::Message(message), .. }) = &self.open {
+            message.delta(text, ItemPosition { id, index: *index }, &mut self.output, events);
+        }
+    }
+
+    fn think(&mut self, text: &JsonStr<'_>, show: bool, events: &mut EventWriter<'_>) {
+        let Some(OpenItem { id, index, kind: OpenItemKind::Reasoning(reasoning), .. }) = &mut self.open
+        else {
+            return;
+        };
+        if !show {
+            return reasoning.hidden.push_str(text.raw());
+        }
+        let place = ItemPosition { id, index: *index };
+        if reasoning.shown.is_none() {
+            events.event("response.reasoning_summary_part.added", |o| {
+                place.name(o);
+                o.number("summary_index", 0).object("part", |o| {
+                    o.text("type", "summary_text").text("text", "");
+                });
+            });
+            self.output.extend_from_slice(SUMMARY);
+            reasoning.shown = Some(self.output.len());
+        }
+        self.output.extend_from_slice(text.raw().as_bytes());
+        events.event("response.reasoning_summary_text.delta", |o| {
+            place.name(o);
+            o.number("summary_index", 0).json_str("delta", text);
+        });
+    }
+
+    fn argue(&mut self, text: &JsonStr<'_>, events: &mut EventWriter<'_>) {
+        let Some(OpenItem { id, index, kind: OpenItemKind::Call(call), .. }) = &self.open else { return };
+        self.output.extend_from_slice(text.raw().as_bytes());
+        let name = match call.custom {
+            true => "response.custom_tool_call_input.delta",
+            false => "response.function_call_arguments.delta",
+        };
+        events.event(name, |o| {
+            ItemPosition { id, index: *index }.name(o);
+            o.json_str("delta", text);
+        });
+    }
+
+    /// Ends reasoning, of which more is known than the text.
+    fn end_reasoning(
+        &mut self,
+        seals: &[Seal<'static>],
+        complete: bool,
+        context: &Context,
+        events: &mut EventWriter<'_>,
+    ) {
+        let Some(OpenItem { id, index, kind: OpenItemKind::Reasoning(reasoning), .. }) = &self.open else {
+            return;
+        };
+        let place = ItemPosition { id, index: *index };
+        let carrier = {
+            let shown = reasoning.shown.and_then(|start| self.output.get(start..));
+            let text = shown.and_then(|text| std::str::from_utf8(text).ok());
+            carrier(text.unwrap_or(&reasoning.hidden), seals, context)
+        };
+        if let Some(start) = reasoning.shown {
+            events.event("response.reasoning_summary_text.done", |o| {
+                place.name(o);
+                inner(o.number("summary_index", 0), "text", self.output.get(start..).unwrap_or_default());
+            });
+            self.output.extend_from_slice(b"\"}");
+            events.event("response.reasoning_summary_part.done", |o| {
+                place.name(o);
+                let part = self.output.get(start - SUMMARY.len()..).unwrap_or_default();
+                written(o.number("summary_index", 0), "part", part);
+            });
+        }
+        self.output.push(b']');
+        if let Some(carrier) = carrier {
+            self.output.extend_from_slice(b",\"encrypted_content\":");
+            quoted(carrier.as_bytes(), &mut self.output);
+        }
+        if !complete {
+            self.output.extend_from_slice(b",\"status\":\"incomplete\"");
+        }
+        self.output.push(b'}');
+        self.done(events);
+    }
+
+    /// Ends the item that is open, if there is one.
+    fn end(&mut self, status: &'static str, events: &mut EventWriter<'_>) {
+        let Some(OpenItem { id, index, kind, .. }) = &mut self.open else { return };
+        let place = ItemPosition { id, index: *index };
+        match kind {
+            OpenItemKind::Message(message) => message.end(status, place, &mut self.output, events),
+            OpenItemKind::Call(_) => self.end_call(status, events),
+            OpenItemKind::Search(query) => {
+                let query = std::mem::take(query);
+                write::object(&mut self.output, |o| search(place.id, status, &query, o));
+                events.event(ADDED, |o| {
+                    o.number("output_index", place.index);
+                    o.object("item", |o| search(place.id, "in_progress", &query, o));
+                });
+            }
+            // Only a failure ends it here.
+            OpenItemKind::Reasoning(reasoning) => {
+                let quote: &[u8] = if reasoning.shown.is_some() { b"\"}" } else { b"" };
+                self.output.extend_from_slice(quote);
+                self.output.extend_from_slice(b"],\"status\":\"incomplete\"}");
+            }
+        }
+        self.done(events);
+    }
+
+    fn end_call(&mut self, status: &str, events: &mut EventWriter<'_>) {
+        let Some(OpenItem { kind: OpenItemKind::Call(call), .. }) = &self.open else { return };
+        if self.output.len() == call.text && !call.custom {
+            // Clients parse the arguments, and nothing is no JSON.
+            self.argue(&EMPTY, events);
+        }
+        let Some(OpenItem { id, index, kind: OpenItemKind::Call(call), .. }) = &self.open else { return };
+        let place = ItemPosition { id, index: *index };
+        let text = self.output.get(call.text..).unwrap_or_default();
+        match call.custom {
+            true => events.event("response.custom_tool_call_input.done", |o| {
+                place.name(o);
+                inner(o, "input", text);
+            }),
+            false => events.event("response.function_call_arguments.done", |o| {
+                place.name(o);
+                inner(o.text("name", &call.name), "arguments", text);
+            }),
+        }
+        self.output.extend_from_slice(b"\",\"status\":");
+        quoted(status.as_bytes(), &mut self.output);
+        self.output.push(b'}');
+    }
+
+    /// The item is written: tells of it.
+    fn done(&mut self, events: &mut EventWriter<'_>) {
+        let Some(open) = self.open.take() else { return };
+        events.event("response.output_item.done", |o| {
+            o.number("output_index", open.index);
+            written(o, "item", self.output.get(open.start..).unwrap_or_default());
+        });
+    }
+}
+
+fn search(id: &str, status: &str, query: &str, o: &mut write::Object<'_>) {
+    o.text("id", id).text("type", "web_search_call").text("status", status);
+    o.object("action", |o| {
+        o.text("type", "search");
+        inner(o, "query", query.as_bytes());
+    });
+}
+
+/// What a client carries back of reasoning: the provider's own blocks, or the text if the provider wants it back.
+fn carrier(text: &str, seals: &[Seal<'static>], context: &Context) -> Option<String> {
+    let text = JsonStr::part(text);
+    let mut blocks: Vec<Raw<'static>> = Vec::with_capacity(seals.len() + 1);
+    let bound_to_calls = seals.iter().all(|seal| matches!(seal, Seal::Call { .. }));
+    if bound_to_calls && context.returns_reasoning && !text.is_empty() {
+        blocks.push(Seal::Plain.block(&text));
+    }
+    blocks.extend(seals.iter().map(|seal| seal.block(&text)));
+    (!blocks.is_empty()).then(|| context.seal(&Carrier { blocks }))
+}
+
+const ADDED: &str = "response.output_item.added";
+
+const COMPLETED: &str = "completed";
+
+const INCOMPLETE: &str = "incomplete";
+
+const SUMMARY: &[u8] = b"{\"type\":\"summary_text\",\"text\":\"";
+
+const EMPTY: JsonStr<'static> = JsonStr::plain("{}");

@@ -1,0 +1,205 @@
+//! A request for a provider, from the canonical form.
+
+use crate::canon::{Format, Losses, Request, Target, ToolNames, UserField, sha256_hex};
+use crate::failure::Result;
+use crate::json::write::{self, Object};
+use crate::json::{JsonStr, Raw};
+use crate::protocol::{Written, samplers, schema};
+
+use super::message::{self, InputWriter};
+use super::{reasoning, tools};
+
+/// Writes the request.
+pub(in crate::protocol::responses) fn write(
+    request: &Request<'_>,
+    target: &Target<'_>,
+    names: &ToolNames,
+    losses: &mut Losses,
+    out: &mut Vec<u8>,
+) -> Result<Written> {
+    let mut written = Ok(());
+    write::object(out, |o| written = members(o, request, target, names, losses));
+    written.map(|()| Written::default())
+}
+
+fn members(
+    o: &mut Object<'_>,
+    request: &Request<'_>,
+    target: &Target<'_>,
+    names: &ToolNames,
+    losses: &mut Losses,
+) -> Result<()> {
+    let offer = tools::plan(request, target, losses)?;
+    o.text("model", target.model);
+    let instructions = message::instructions(request, target);
+    if let Some(text) = instructions {
+        o.json_str("instructions", &text.text);
+    }
+    let mut items = Ok(());
+    o.array("input", |list| {
+        let mut input = InputWriter { target, names, losses };
+        items = input.write(request, instructions.is_none(), list);
+    });
+    items?;
+    tools::write(o, &offer, request.parallel, target, names, losses)?;
+    text(o, request);
+    reasoning::wanted(o, &request.thinking, target, losses)?;
+    if request.cache.is_some() {
+        losses.drop_named("cache_control")?;
+    }
+    if request.counting {
+        return Ok(());
+    }
+    limit(o, request, target);
+    samplers(o, request, target, losses)?;
+    identity(o, request, target);
+    o.bool("store", false).array("include", |list| {
+        list.text("reasoning.encrypted_content");
+        if request.logprobs.is_some() {
+            list.text("message.output_text.logprobs");
+        }
+    });
+    if let Some(count) = request.logprobs {
+        o.number("top_logprobs", count);
+    }
+    if request.stream {
+        o.bool("stream", true);
+    }
+    extras(o, request, losses)
+}
+
+/// The form of the answer, and how long it shall be.
+fn text(o: &mut Object<'_>, request: &Request<'_>) {
+    let format = !matches!(request.format, Format::Text);
+    if !format && request.verbosity.is_none() {
+        return;
+    }
+    o.object("text", |o| {
+        if format {
+            o.object("format", |o| form(o, &request.format));
+        }
+        if let Some(verbosity) = &request.verbosity {
+            o.json_str("verbosity", verbosity);
+        }
+    });
+}
+
+fn form(o: &mut Object<'_>, format: &Format<'_>) {
+    match format {
+        Format::Text => {
+            o.text("type", "text");
+        }
+        Format::JsonObject => {
+            o.text("type", "json_object");
+        }
+        Format::Schema { name, description, schema, strict } => {
+            o.text("type", "json_schema").json_str("name", name.as_ref().unwrap_or(&NAME));
+            if let Some(description) = description {
+                o.json_str("description", description);
+            }
+            o.raw("schema", schema).bool("strict", is_strict(name.is_some(), *strict, schema));
+        }
+    }
+}
+
+/// A client that cannot say `strict`, nor a name, gets it wherever the schema allows it.
+fn is_strict(named: bool, strict: Option<bool>, schema: &Raw<'_>) -> bool {
+    strict.unwrap_or_else(|| !named && schema::is_closed(schema.get()))
+}
+
+fn limit(o: &mut Object<'_>, request: &Request<'_>, target: &Target<'_>) {
+    let Some(wanted) = request.max_output else { return };
+    let most = target.caps.max_output.unwrap_or(u64::MAX);
+    let least = MIN_OUTPUT_TOKENS.max(target.profile.min_max_tokens.into());
+    o.number("max_output_tokens", wanted.min(most).max(least));
+}
+
+/// Sampling parameters, as far as the provider and its model take them.
+fn samplers(
+    o: &mut Object<'_>,
+    request: &Request<'_>,
+    target: &Target<'_>,
+    losses: &mut Losses,
+) -> Result<()> {
+    samplers::write(o, request, target, losses)?;
+    if request.samplers.top_k.as_ref().is_some_and(|top_k| !matches!(top_k.get(), "0" | "-1")) {
+        losses.drop_named("top_k")?;
+    }
+    if request.stop.is_empty() { Ok(()) } else { losses.drop_named("stop") }
+}
+
+/// Who the user is, and the class of service.
+fn identity(o: &mut Object<'_>, request: &Request<'_>, target: &Target<'_>) {
+    let name = match target.profile.user_field {
+        UserField::User => Some("user"),
+        UserField::SafetyIdentifier => Some("safety_identifier"),
+        UserField::None => None,
+    };
+    match (name, &request.user) {
+        (Some(name), Some(user)) if user.chars().count() <= MAX_USER_LEN => {
+            o.text(name, user);
+        }
+        (Some(name), Some(user)) => {
+            o.text(name, &sha256_hex(user));
+        }
+        _ => {}
+    }
+    if let Some(tier) = &request.tier {
+        o.text("service_tier", tier);
+    }
+}
+
+/// Members that go as they came, but for those that are the gateway's to say.
+fn extras(o: &mut Object<'_>, request: &Request<'_>, losses: &mut Losses) -> Result<()> {
+    for extra in &request.extra {
+        let name = &*extra.name;
+        // Some servers match names without regard to case.
+        let is_in = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
+        let said = is_in(&OWN) || is_in(&["service_tier"]) && request.tier.is_some();
+        if is_in(&FORBIDDEN) {
+            losses.drop_named(name)?;
+        } else if !said {
+            // The name is the client's, who may have put anything into it.
+            o.raw(JsonStr::of(name).raw(), &extra.value);
+        }
+    }
+    Ok(())
+}
+
+/// The name of a schema to which the client gave none.
+const NAME: JsonStr<'static> = JsonStr::plain("response");
+
+/// Tokens below which OpenAI refuses a limit.
+const MIN_OUTPUT_TOKENS: u64 = 16;
+
+/// Characters of a user's id that OpenAI takes.
+const MAX_USER_LEN: usize = 64;
+
+/// Members that are written from the canonical request alone.
+const OWN: [&str; 17] = [
+    "model",
+    "input",
+    "instructions",
+    "stream",
+    "store",
+    "include",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "max_output_tokens",
+    "temperature",
+    "top_p",
+    "top_logprobs",
+    "text",
+    "reasoning",
+    "user",
+    "safety_identifier",
+];
+
+/// Members that would reach state that all callers of the provider's account share.
+const FORBIDDEN: [&str; 5] =
+    ["previous_response_id", "conversation", "prompt", "background", "background_options"];
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

@@ -1,0 +1,21 @@
+//! What is read of a Responses request.
+
+use crate::failure::Kind;
+use crate::protocol::RequestMembers;
+use crate::protocol::carriers::CarrierPlaces;
+use crate::protocol::state::Test;
+
+/// Where carriers of other providers' reasoning stand.
+pub(in crate::protocol::responses) static CARRIERS: CarrierPlaces =
+    CarrierPlaces { conversation: "input", blocks: None, opaque: &["encrypted_content"] };
+
+pub(in crate::protocol::responses) static MEMBERS: RequestMembers = RequestMembers {
+    conversation: &["input", "instructions"],
+    foreign: Some(("messages", " Requests with 'messages' belong to /v1/chat/completions or /v1/messages.")),
+    output_caps: &["max_output_tokens"],
+    stream_options: true,
+    state: &[("conversation", Test::Present), ("prompt", Test::Present), ("background", Test::NotFalse)],
+    opaque: &["parameters", "schema", "metadata", "arguments", "client_metadata", "input_schema"],
+    prewarms: false,
+    refusal: Kind::UnsupportedState,
+};

@@ -1,0 +1,10 @@
+//! Server-sent events as bytes, for relays: where events end, and where in them the data stands.
+//!
+//! Rules are those of the HTML standard, section 9.2: lines end with LF, CRLF or CR, a blank line ends
+//! an event, one byte order mark may lead the stream.
+
+mod event;
+mod frame;
+
+pub use event::{Data, SseEvent};
+pub use frame::{EventBlock, Framer, TooLarge};

@@ -1,0 +1,515 @@
+//! The bridge: client and provider speak different protocols, and each reads and hears its own.
+//!
+//! A request is read into the canonical form and written in the provider's. An answer, stream or not, is read
+//! event by event, restored to what the client knows, and written in the client's protocol: as a stream, or
+//! collected. There is no code for any particular pair.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::{Buf as _, Bytes};
+use memchr::memmem;
+
+use crate::canon::ReasoningIn;
+use crate::canon::{
+    Anomaly, Context, Decode, ECHO_MARK, Form, Losses, Profile, Request, ResponseMetadata, Target,
+    ThinkingMode, ToolNames, UpstreamError, Usage,
+};
+use crate::failure::{Failure, Result};
+use crate::json::{self, Document, JsonStr, Lenient as _, Raw, repair};
+use crate::protocol::{Protocol, Written};
+use crate::sse::{self, Framer};
+
+use super::pipeline::{Pipeline, PipelineOutput};
+use super::response_rewriter::ResponseRewriter;
+use super::source::ServedModel;
+use super::{OwnKeys, read_error};
+
+/// A request as it goes upstream, and what its answer has to know of it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Rendered {
+    /// The body for the provider.
+    pub body: Bytes,
+    /// What could not be carried.
+    pub losses: Losses,
+    /// What the answer has to know.
+    pub context: Arc<Context>,
+    /// The form in which the client wants the answer.
+    pub form: Form,
+    /// Tokens of the request, estimated; 0 unless they are to be counted.
+    pub estimate: u64,
+}
+
+/// What is known of a request besides its body.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestFacts<'f> {
+    /// The gateway's id of the request.
+    pub request_id: &'f str,
+    /// Seconds since the epoch.
+    pub now: u64,
+    /// The model as the client named it.
+    pub model: &'f str,
+    /// Whether a loss is a refusal.
+    pub strict: bool,
+    /// Whether only its tokens are to be counted.
+    pub counting: bool,
+    /// Tokens that the answer may have, whatever the client says.
+    pub output_cap: Option<u64>,
+}
+
+/// Writes a client's request for a provider that speaks another protocol.
+///
+/// # Errors
+/// 400 for what is wrong with the request, and for what cannot be carried.
+pub fn render(
+    client: &dyn Protocol,
+    body: &[u8],
+    target: &Target<'_>,
+    facts: &RequestFacts<'_>,
+) -> Result<Rendered> {
+    let text = repair::utf8(body);
+    let mut document = Document::read(text.trim_start_matches('\u{feff}'));
+    let repaired;
+    // Whoever has read the document knows whether looking for what has to be replaced is worth while.
+    if document.may_hold_lone_surrogates()
+        && let Some(whole) = repair::without_lone_surrogates(document.text(), false)
+    {
+        repaired = whole;
+        document = Document::read(&repaired);
+    }
+    let upstream = target.protocol.protocol();
+    let mut losses = Losses::new(facts.strict).told_to(client.id());
+    let mut request = client.decode_request(&document, target, &mut losses)?;
+    request.counting = facts.counting;
+    request.max_output = match (request.max_output, facts.output_cap) {
+        (Some(asked), Some(cap)) => Some(asked.min(cap)),
+        (asked, cap) => asked.or(cap),
+    };
+    if !facts.counting {
+        client.check_request(&request)?;
+    }
+    let longest = target.profile.tool_name_max.map_or_else(|| upstream.max_tool_name_len(), usize::from);
+    let names = ToolNames::new(&request.tools, longest, upstream.takes_custom_tools(target.profile));
+    let mut out = Vec::with_capacity(body.len() + body.len() / 8 + ROOM);
+    let Written { answer_tool, prefix } =
+        upstream.encode_request(&request, target, &names, &mut losses, &mut out)?;
+    if !facts.counting {
+        add(&mut out, &target.profile.extra_body);
+    }
+    let echo = client.echo(&document);
+    let context = Context { names, answer_tool, prefix, echo, ..known(&request, target, facts) };
+    let form = Form::of_stream(request.stream && !facts.counting);
+    let estimate = if facts.counting { super::count::estimate(&request) } else { 0 };
+    Ok(Rendered { body: out.into(), losses, context: Arc::new(context), form, estimate })
+}
+
+/// What the answer to a client's request has to know of it, where the request went to the provider as it is, and the
+/// answer cannot come back so.
+///
+/// # Errors
+/// 400 for what is wrong with the request, or only its provider understands.
+pub fn context(
+    client: &dyn Protocol,
+    body: &[u8],
+    target: &Target<'_>,
+    facts: &RequestFacts<'_>,
+) -> Result<Context> {
+    let text = repair::repair(body);
+    let document = Document::read(text.trim_start_matches('\u{feff}'));
+    let request = client.decode_request(&document, target, &mut Losses::new(false))?;
+    Ok(Context { echo: client.echo(&document), ..known(&request, target, facts) })
+}
+
+/// What an answer has to know of its request, but for what becomes known when that is written.
+fn known(request: &Request<'_>, target: &Target<'_>, facts: &RequestFacts<'_>) -> Context {
+    let off = request.thinking.mode == Some(ThinkingMode::Off);
+    Context {
+        request_id: facts.request_id.to_owned(),
+        now: facts.now,
+        model: JsonStr::of(facts.model),
+        origin: target.origin.to_owned(),
+        upstream_model: target.model.to_owned(),
+        sealer: target.sealer.clone(),
+        include_usage: request.include_usage,
+        show_reasoning: request.thinking.show.or_else(|| off.then_some(false)),
+        returns_reasoning: target.profile.reasoning_in != ReasoningIn::None,
+        stop: request.stop.iter().map(|stop| stop.decode().into_owned()).collect(),
+        ..Context::default()
+    }
+}
+
+/// Adds members to an object that was written, unless it has them.
+fn add(object: &mut Vec<u8>, extra: &BTreeMap<String, Raw<'static>>) {
+    for (name, value) in extra {
+        let known = json::members(object).lenient().any(|member| member.is(name));
+        if !known && object.pop().is_some() {
+            let member = format!(",{}:{}}}", json::write::literal(name), value.get());
+            object.extend_from_slice(member.as_bytes());
+        }
+    }
+}
+
+/// An answer on its way from a provider to a client.
+#[derive(Debug)]
+pub struct Bridge {
+    decoder: Box<dyn Decode>,
+    framer: Framer,
+    pipeline: Pipeline,
+    context: Arc<Context>,
+    /// Events that were not JSON.
+    odd: u32,
+    source: ServedModel,
+}
+
+impl Bridge {
+    /// Makes a bridge that brings the answer of a provider of `upstream`'s protocol to a client of `client`'s, in
+    /// this form, from events of at most `limit` bytes.
+    #[must_use]
+    pub fn new(
+        client: &dyn Protocol,
+        upstream: &dyn Protocol,
+        profile: &Profile,
+        context: Arc<Context>,
+        form: Form,
+        limit: usize,
+    ) -> Self {
+        let output = match form {
+            Form::Stream => {
+                PipelineOutput::Stream { encoder: client.encoder(Arc::clone(&context)), ready: Vec::new() }
+            }
+            Form::Whole => PipelineOutput::Whole(Box::default()),
+        };
+        let pipeline = Pipeline::new(ResponseRewriter::new(Arc::clone(&context), client.id()), output);
+        let source = ServedModel::new(upstream.id().protocol());
+        Self {
+            decoder: upstream.decoder(profile),
+            framer: Framer::new(limit),
+            pipeline,
+            context,
+            odd: 0,
+            source,
+        }
+    }
+
+    /// The same, in whose failures these keys do not appear.
+    #[must_use]
+    pub fn hiding(mut self, keys: &Arc<OwnKeys>) -> Self {
+        self.pipeline.keys = Arc::clone(keys);
+        self
+    }
+
+    /// Takes a chunk of a provider's stream, cut anywhere.
+    ///
+    /// # Errors
+    /// The failure that the provider reports, or that its stream is.
+    pub fn push(&mut self, chunk: Bytes) -> Result<()> {
+        let Self { framer, decoder, pipeline, odd, source, .. } = self;
+        let block = framer.push(chunk).map_err(|_| super::too_large("upstream_event_too_large"))?;
+        let Some(block) = block else { return Ok(()) };
+        for span in block.events() {
+            let event = block.bytes.get(span).unwrap_or_default();
+            source.look(event);
+            read(decoder.as_mut(), pipeline, odd, event)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a whole answer that is no stream.
+    ///
+    /// # Errors
+    /// The failure that the provider reports, or 502 when the body is not what it should be.
+    pub fn reply(&mut self, body: &[u8]) -> Result<()> {
+        let Self { decoder, pipeline, source, .. } = self;
+        let text = repair::repair(body);
+        let text = text.trim_start_matches('\u{feff}').trim();
+        source.look_at_all(text);
+        let read = decoder.reply(text, &mut |event| pipeline.take_in_pieces(event));
+        read.map_err(|malformed| Failure::provider(format!("the answer is not JSON: {malformed}")))?;
+        pipeline.check()?;
+        if pipeline.ended { Ok(()) } else { Err(Failure::provider("the answer is incomplete")) }
+    }
+
+    /// Takes the end of a provider's stream.
+    ///
+    /// # Errors
+    /// When the provider has not finished, or has failed in its last words.
+    pub fn end(&mut self) -> Result<()> {
+        let rest = self.framer.rest();
+        let Self { decoder, pipeline, odd, .. } = self;
+        if !rest.is_empty() {
+            // An event whose blank line never came counts if it is whole otherwise.
+            let mut ignored = *odd;
+            let _ = read(decoder.as_mut(), pipeline, &mut ignored, &rest);
+        }
+        pipeline.check()?;
+        if !pipeline.ended {
+            decoder.end(&mut |event| pipeline.take(event));
+            pipeline.check()?;
+        }
+        if pipeline.ended { Ok(()) } else { Err(Failure::truncated()) }
+    }
+
+    /// What is ready for a client that gets a stream.
+    pub fn ready(&mut self) -> Bytes {
+        match self.pieces() {
+            (first, rest) if rest.is_empty() => first,
+            (first, rest) => [&[first], rest.as_slice()].concat().concat().into(),
+        }
+    }
+
+    /// The same in pieces: what of it would be large to copy is shared.
+    pub fn pieces(&mut self) -> (Bytes, Vec<Bytes>) {
+        let PipelineOutput::Stream { ready, .. } = &mut self.pipeline.output else {
+            return Default::default();
+        };
+        let mut rest = Bytes::from(std::mem::take(ready));
+        let Some(echo) = self.context.large_echo() else { return (rest, Vec::new()) };
+        let mut pieces = Vec::new();
+        while let Some(at) = memmem::find(&rest, ECHO_MARK) {
+            pieces.extend([rest.split_to(at), echo.clone()]);
+            rest.advance(ECHO_MARK.len());
+        }
+        if pieces.is_empty() {
+            return (rest, pieces);
+        }
+        pieces.push(rest);
+        (pieces.remove(0), pieces)
+    }
+
+    /// The answer for a client that gets it as a whole.
+    #[must_use]
+    pub fn whole(&self, client: &dyn Protocol, context: &Context) -> Bytes {
+        match &self.pipeline.output {
+            PipelineOutput::Whole(answer) => client.encode_reply(answer, context),
+            PipelineOutput::Stream { .. } => Bytes::new(),
+        }
+    }
+
+    /// Ends the client's stream with a failure, in its own grammar; gives all that it is still sent.
+    pub fn fail(&mut self, failure: &Failure) -> Bytes {
+        self.tell(failure);
+        self.ready()
+    }
+
+    /// Ends the client's stream with a failure, in its own grammar.
+    pub fn tell(&mut self, failure: &Failure) {
+        if let PipelineOutput::Stream { encoder, ready } = &mut self.pipeline.output {
+            encoder.fail(failure, ready);
+        }
+    }
+
+    /// Tokens of the answer so far, estimated from its text.
+    #[must_use]
+    pub fn delivered(&self) -> u64 {
+        self.pipeline.delivered.div_ceil(super::BYTES_PER_TOKEN)
+    }
+
+    /// Whether the client gets a stream.
+    #[must_use]
+    pub fn is_stream(&self) -> bool {
+        matches!(self.pipeline.output, PipelineOutput::Stream { .. })
+    }
+
+    /// Whether anything has come at all.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.pipeline.began
+    }
+
+    /// Whether the response is committed: from here on a failure is an event in the stream, not a status.
+    #[must_use]
+    pub fn is_committed(&self) -> bool {
+        self.pipeline.committed
+    }
+
+    /// Whether the answer is whole.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.pipeline.ended && self.pipeline.failure.is_none()
+    }
+
+    /// Token counts so far.
+    #[must_use]
+    pub fn usage(&self) -> Option<Usage> {
+        let rates = self.pipeline.rates;
+        self.pipeline.usage.clone().map(|usage| Usage { rates: usage.rates.and(rates), ..usage })
+    }
+
+    /// The model that answers, in its provider's words.
+    #[must_use]
+    pub fn served(&self) -> Option<&str> {
+        self.source.served()
+    }
+
+    /// Whether its model has been seen to reason.
+    #[must_use]
+    pub fn reasons(&self) -> bool {
+        self.pipeline.reasons
+    }
+
+    /// Returns the id, the model and the finish reasons of the answer so far, once.
+    pub fn metadata(&mut self) -> ResponseMetadata {
+        std::mem::take(&mut self.pipeline.metadata)
+    }
+
+    /// What was not understood so far, and how often.
+    pub fn anomalies(&mut self) -> BTreeMap<Anomaly, u64> {
+        std::mem::take(&mut self.pipeline.anomalies)
+    }
+}
+
+/// Reads one event as the framer cut it.
+fn read(decoder: &mut dyn Decode, pipeline: &mut Pipeline, odd: &mut u32, bytes: &[u8]) -> Result<()> {
+    let event = sse::SseEvent::parse(bytes);
+    let Some(data) = &event.data else { return Ok(()) };
+    if pipeline.ended || data.bytes.trim_ascii().is_empty() {
+        return Ok(());
+    }
+    let text: Cow<'_, str> = repair::repair_event(&data.bytes);
+    let name = event.name.and_then(|name| std::str::from_utf8(name).ok());
+    if decoder.event(name, text.trim(), &mut |event| pipeline.take(event)).is_err() {
+        *odd += 1;
+        if *odd >= MAX_UNREADABLE_EVENTS {
+            return Err(Failure::provider("the provider's events are not JSON"));
+        }
+    }
+    pipeline.check()
+}
+
+/// The failure for a provider's error response, in words that the client may read.
+#[must_use]
+pub fn refused(status: u16, body: &[u8], retry_after: Option<u64>, upstream: &str, client: &str) -> Failure {
+    let mut error = UpstreamError::read(body);
+    error.message = super::rename(&error.message, upstream, client);
+    read_error(status, &error, retry_after)
+}
+
+/// Events that are not JSON, of which the last is too many.
+const MAX_UNREADABLE_EVENTS: u32 = 3;
+
+/// Bytes that a request may gain beside an eighth of its length.
+const ROOM: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::canon::{Caps, Carrier, SealKey, Sealer};
+    use crate::protocol::ProtocolId;
+
+    #[test]
+    fn half_a_character_is_replaced_before_anything_is_written() {
+        let (profile, caps) = (Profile::default(), Caps::of(ProtocolId::Messages, "m"));
+        let target = Target {
+            protocol: ProtocolId::Messages,
+            origin: "up",
+            model: "m",
+            profile: &profile,
+            caps: &caps,
+            sealer: &Sealer::default(),
+        };
+        let facts = RequestFacts {
+            request_id: "r",
+            now: 0,
+            model: "v/m",
+            strict: false,
+            counting: false,
+            output_cap: None,
+        };
+        let body = br#"{"messages":[{"role":"user","content":"a\\ud83d \ud83d\ude00 \ud83d \u00e9"}]}"#;
+        let rendered = render(ProtocolId::Chat.protocol(), body, &target, &facts).unwrap();
+        let sent = std::str::from_utf8(&rendered.body).unwrap();
+        assert!(sent.contains(r#""a\\ud83d \ud83d\ude00 \ufffd \u00e9""#), "{sent}");
+    }
+
+    #[test]
+    fn the_answers_limit_is_the_one_that_is_given_and_stands_once() {
+        for (client, upstream, own) in [
+            (ProtocolId::Chat, ProtocolId::Responses, "max_output_tokens"),
+            (ProtocolId::Chat, ProtocolId::Messages, "max_tokens"),
+            (ProtocolId::Responses, ProtocolId::Chat, "max_tokens"),
+            (ProtocolId::Responses, ProtocolId::Messages, "max_tokens"),
+            (ProtocolId::Messages, ProtocolId::Chat, "max_tokens"),
+            (ProtocolId::Messages, ProtocolId::Responses, "max_output_tokens"),
+        ] {
+            let (profile, caps) = (Profile::default(), Caps::of(upstream, "m"));
+            let target = Target {
+                protocol: upstream,
+                origin: "up",
+                model: "m",
+                profile: &profile,
+                caps: &caps,
+                sealer: &Sealer::default(),
+            };
+            let facts = RequestFacts {
+                request_id: "r",
+                now: 0,
+                model: "v/m",
+                strict: false,
+                counting: false,
+                output_cap: Some(4321),
+            };
+            let conversation = if client == ProtocolId::Responses { "input" } else { "messages" };
+            let body = format!(
+                r#"{{"{conversation}":[{{"role":"user","content":"a"}}],"max_tokens":9000,"max_output_tokens":8000,"max_completion_tokens":7000}}"#
+            );
+            let rendered = render(client.protocol(), body.as_bytes(), &target, &facts).unwrap();
+            let sent = std::str::from_utf8(&rendered.body).unwrap();
+            assert!(sent.contains(&format!("\"{own}\":4321")), "{client} to {upstream}: {sent}");
+            let others = ["7000", "8000", "9000"].iter().filter(|tokens| sent.contains(**tokens));
+            assert_eq!(others.count(), 0, "{client} to {upstream}: {sent}");
+        }
+    }
+
+    #[test]
+    fn a_providers_own_members_are_added_but_replace_nothing() {
+        let extra = [("a", "1"), ("model", "\"x\""), ("z\"", "{\"y\":[1.50]}")];
+        let extra: BTreeMap<_, _> = extra.map(|(name, value)| (name.to_owned(), Raw::constant(value))).into();
+        let mut object = br#"{"model":"m","text":"a"}"#.to_vec();
+        add(&mut object, &extra);
+        assert_eq!(object, br#"{"model":"m","text":"a","a":1,"z\"":{"y":[1.50]}}"#);
+        let before = object.clone();
+        add(&mut object, &BTreeMap::new());
+        assert_eq!(object, before);
+    }
+
+    fn sealer() -> Sealer {
+        Sealer::new(&SealKey::new([7; 32]), "account")
+    }
+
+    /// What a Messages client is sent of a Chat answer, and what was odd about that.
+    fn answered(stream: &str) -> (String, BTreeMap<Anomaly, u64>) {
+        let (client, upstream) = (ProtocolId::Messages.protocol(), ProtocolId::Chat.protocol());
+        let context = Arc::new(Context { sealer: sealer(), ..Context::default() });
+        let mut bridge = Bridge::new(client, upstream, &Profile::default(), context, Form::Stream, 1 << 20);
+        bridge.push(Bytes::from(stream.to_owned())).unwrap();
+        (String::from_utf8(bridge.ready().into()).unwrap(), bridge.anomalies())
+    }
+
+    #[test]
+    fn state_of_a_call_without_an_id_comes_back_by_the_id_that_the_client_knows() {
+        let call = r#"{"index":0,"function":{"name":"f","arguments":"{}"},"extra_content":{"google":{}}}"#;
+        let (told, _) = answered(&format!(
+            "data: {{\"choices\":[{{\"delta\":{{\"tool_calls\":[{call}]}}}}]}}\n\n\
+             data: {{\"choices\":[{{\"delta\":{{}},\"finish_reason\":\"tool_calls\"}}]}}\n\ndata: [DONE]\n\n"
+        ));
+        let after = |begin: &str| {
+            let (_, rest) = told.split_once(begin).unwrap();
+            rest.split('"').next().unwrap().to_owned()
+        };
+        let carrier = Carrier::open(&after(r#""data":""#), &sealer(), "", "").unwrap();
+        let id = after(r#""type":"tool_use","id":""#);
+        assert!(id.starts_with("toolu_"), "{told}");
+        assert_eq!(carrier.blocks[0].get(), format!(r#"{{"tc":{{"{id}":{{"google":{{}}}}}}}}"#));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_counted_and_not_told() {
+        let (told, odd) = answered(
+            "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"novel\"}]}\n\ndata: [DONE]\n\n",
+        );
+        assert!(told.contains("end_turn"), "{told}");
+        assert_eq!(odd, BTreeMap::from([(Anomaly::Finish, 1)]));
+    }
+}

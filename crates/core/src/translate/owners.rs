@@ -1,0 +1,171 @@
+//! The account that a container at a provider belongs to.
+//!
+//! All accounts share the provider's own account, so an id is all that a request needs to go on in a container in which
+//! another account has run code. A history that names one is let through for the account whose answer has named it
+//! before. What is known is kept by this process alone, for a day; ids and accounts are kept as hashes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest as _, Sha256};
+
+/// The owners of containers.
+#[derive(Default)]
+pub struct Owners(Mutex<Known>);
+
+/// The recorder of the containers in the answers to one account.
+#[derive(Clone, Debug)]
+pub struct Claims {
+    owners: Arc<Owners>,
+    owner: Hash,
+}
+
+type Hash = [u8; 16];
+
+#[derive(Default)]
+struct Known {
+    /// By the container.
+    entries: HashMap<Hash, OwnerEntry>,
+    /// The containers in the order in which they were seen last.
+    order: BTreeMap<u64, Hash>,
+    next: u64,
+}
+
+#[derive(Clone, Copy)]
+struct OwnerEntry {
+    owner: Hash,
+    seen: Instant,
+    turn: u64,
+}
+
+impl Owners {
+    /// Whether an answer to this account has named the container.
+    #[must_use]
+    pub fn knows(&self, account: &str, container: &str) -> bool {
+        self.knows_at(account, container, Instant::now())
+    }
+
+    fn knows_at(&self, account: &str, container: &str, now: Instant) -> bool {
+        let entry = self.known().entries.get(&hash(container)).copied();
+        entry.is_some_and(|entry| entry.owner == hash(account) && entry.is_fresh(now))
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Claims {
+    /// Makes the recorder of containers as those of `account`.
+    #[must_use]
+    pub fn new(owners: &Arc<Owners>, account: &str) -> Self {
+        Self { owners: Arc::clone(owners), owner: hash(account) }
+    }
+
+    /// Notes that an answer has named a container. What another account owns stays its own.
+    pub fn note(&self, container: &str) {
+        self.note_at(container, Instant::now());
+    }
+
+    fn note_at(&self, container: &str, now: Instant) {
+        let container = hash(container);
+        let mut known = self.owners.known();
+        let earlier = known.entries.get(&container).copied();
+        if let Some(earlier) = earlier {
+            if earlier.owner != self.owner && earlier.is_fresh(now) {
+                return;
+            }
+            known.order.remove(&earlier.turn);
+        }
+        let turn = known.next;
+        known.next += 1;
+        known.order.insert(turn, container);
+        known.entries.insert(container, OwnerEntry { owner: self.owner, seen: now, turn });
+        if known.entries.len() > MAX_CONTAINERS
+            && let Some((_, oldest)) = known.order.pop_first()
+        {
+            known.entries.remove(&oldest);
+        }
+    }
+}
+
+impl OwnerEntry {
+    fn is_fresh(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.seen) < MAX_AGE
+    }
+}
+
+fn hash(text: &str) -> Hash {
+    Sha256::digest(text).first_chunk().copied().unwrap_or_default()
+}
+
+impl fmt::Debug for Owners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Owners").finish_non_exhaustive()
+    }
+}
+
+/// Containers that are known at once; the one that was seen longest ago makes room. About 10 MiB.
+const MAX_CONTAINERS: usize = 65_536;
+
+/// The time for which a container is known after an answer has named it: longer than any provider keeps one.
+const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::canon::Profile;
+    use crate::protocol::ProtocolId;
+    use crate::translate::relay::{Reply, Stream};
+
+    #[test]
+    fn a_container_is_known_to_its_account_alone_and_for_a_day() {
+        let owners = Arc::new(Owners::default());
+        let (a, b) = (Claims::new(&owners, "a"), Claims::new(&owners, "b"));
+        let start = Instant::now();
+        a.note_at("cntr_1", start);
+        assert!(owners.knows_at("a", "cntr_1", start));
+        assert!(!owners.knows_at("b", "cntr_1", start) && !owners.knows_at("a", "cntr_2", start));
+        b.note_at("cntr_1", start);
+        assert!(owners.knows_at("a", "cntr_1", start) && !owners.knows_at("b", "cntr_1", start));
+        let late = start + MAX_AGE;
+        assert!(owners.knows_at("a", "cntr_1", late - Duration::from_secs(1)));
+        assert!(!owners.knows_at("a", "cntr_1", late));
+        b.note_at("cntr_1", late);
+        assert!(owners.knows_at("b", "cntr_1", late), "nobody's any more");
+    }
+
+    #[test]
+    fn an_answer_on_its_way_names_its_containers() {
+        let owners = Arc::new(Owners::default());
+        let reply = |claims| Reply::new(ProtocolId::Responses.protocol(), "m").claiming(claims);
+        let claims = || Some(Claims::new(&owners, "a"));
+        let answer =
+            |id: &str| format!(r#"{{"output":[{{"type":"code_interpreter_call","container_id":"{id}"}}]}}"#);
+        reply(claims()).whole(answer("cntr_1").into()).unwrap();
+        reply(None).whole(answer("cntr_2").into()).unwrap();
+        let mut stream = Stream::new(reply(claims()), &Profile::default(), false, 1 << 20);
+        let event =
+            format!("data: {{\"type\":\"response.completed\",\"response\":{}}}\n\n", answer("cntr_3"));
+        let sent = stream.push(event.clone().into()).unwrap();
+        assert_eq!(sent, event, "as it came");
+        let known = |id: &str| owners.knows("a", id);
+        assert!(known("cntr_1") && !known("cntr_2") && known("cntr_3"));
+    }
+
+    #[test]
+    fn the_one_that_was_seen_longest_ago_makes_room() {
+        let owners = Arc::new(Owners::default());
+        let (claims, now) = (Claims::new(&owners, "a"), Instant::now());
+        (0..MAX_CONTAINERS).for_each(|n| claims.note_at(&n.to_string(), now));
+        claims.note_at("0", now);
+        assert!(owners.knows_at("a", "1", now));
+        claims.note_at("new", now);
+        assert!(!owners.knows_at("a", "1", now), "seen longest ago");
+        assert!(owners.knows_at("a", "0", now) && owners.knows_at("a", "new", now));
+        let known = owners.known();
+        assert_eq!((known.entries.len(), known.order.len()), (MAX_CONTAINERS, MAX_CONTAINERS));
+    }
+}

@@ -1,0 +1,134 @@
+//! The way of an answer's events from the decoder to what its client reads.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::canon::{Anomaly, Answer, Encode, Event, Overflow, Rate, Rates, ResponseMetadata, Usage};
+use crate::failure::{Failure, Result};
+
+use super::response_rewriter::ResponseRewriter;
+use super::{OwnKeys, read_error};
+
+/// Everything behind the decoder: the client's own names are put back, and the answer is written for it.
+#[derive(Debug)]
+pub(super) struct Pipeline {
+    rewriter: ResponseRewriter,
+    pub(super) output: PipelineOutput,
+    pub(super) usage: Option<Usage>,
+    /// The classes of service that the answer reports.
+    pub(super) rates: Rates,
+    pub(super) anomalies: BTreeMap<Anomaly, u64>,
+    pub(super) metadata: ResponseMetadata,
+    /// It is whole, or has failed: what follows does not matter.
+    pub(super) ended: bool,
+    /// Something has come that cannot be taken back.
+    pub(super) committed: bool,
+    /// Bytes of the answer itself.
+    pub(super) delivered: u64,
+    /// Whether the model has been seen to reason.
+    pub(super) reasons: bool,
+    pub(super) began: bool,
+    pub(super) failure: Option<Failure>,
+    /// The keys that must not be in the provider's words on failures.
+    pub(super) keys: Arc<OwnKeys>,
+}
+
+/// The answer as its client gets it: as a stream, or as a whole.
+#[derive(Debug)]
+pub(super) enum PipelineOutput {
+    Stream { encoder: Box<dyn Encode>, ready: Vec<u8> },
+    Whole(Box<Answer>),
+}
+
+impl Pipeline {
+    /// A pipeline through which nothing has gone.
+    pub(super) fn new(rewriter: ResponseRewriter, output: PipelineOutput) -> Self {
+        Self {
+            rewriter,
+            output,
+            usage: None,
+            rates: Rates::default(),
+            anomalies: BTreeMap::new(),
+            metadata: ResponseMetadata::default(),
+            ended: false,
+            committed: false,
+            delivered: 0,
+            reasons: false,
+            began: false,
+            failure: None,
+            keys: Arc::default(),
+        }
+    }
+
+    /// Takes one event of the decoder.
+    pub(super) fn take(&mut self, event: Event<'_>) {
+        if self.ended {
+            return;
+        }
+        self.began = true;
+        if let Event::Tier(tier) = &event {
+            self.rates = self.rates.and(Rate::of_tier(tier).into_iter().collect());
+        }
+        match &event {
+            Event::Usage(part) => self.usage.get_or_insert_default().absorb(part),
+            Event::Anomaly(anomaly) => return *self.anomalies.entry(*anomaly).or_default() += 1,
+            Event::Fail(error) => {
+                let error = self.rewriter.renamed(&self.keys.without(error));
+                return self.fail(read_error(OK, &error, None));
+            }
+            Event::End => (self.committed, self.ended) = (true, true),
+            event => {
+                if let Event::Finish(finish) = event {
+                    self.metadata.finish(finish.as_str());
+                }
+                self.committed |= event.commits();
+                self.reasons |= matches!(event, Event::Thought(_) | Event::Seal(_)) && event.size() > 0;
+                self.delivered += event.size() as u64;
+            }
+        }
+        let (rewriter, output) = (&mut self.rewriter, &mut self.output);
+        let mut overflow = false;
+        rewriter.take(event, &mut |event| overflow |= output.take(event).is_err());
+        if overflow {
+            self.fail(super::too_large(Overflow::DETAIL));
+        }
+    }
+
+    /// As [`Pipeline::take`], with long texts as a stream would bring them.
+    pub(super) fn take_in_pieces(&mut self, event: Event<'_>) {
+        let streams = matches!(self.output, PipelineOutput::Stream { .. });
+        match event {
+            Event::Text(text) if streams => {
+                text.pieces(PIECE_BYTES).for_each(|piece| self.take(Event::Text(piece)));
+            }
+            other => self.take(other),
+        }
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        self.ended = true;
+        self.failure = Some(failure);
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        self.failure.clone().map_or(Ok(()), Err)
+    }
+}
+
+impl PipelineOutput {
+    fn take(&mut self, event: Event<'_>) -> std::result::Result<(), Overflow> {
+        match self {
+            Self::Stream { encoder, ready } => {
+                encoder.event(event, ready);
+                Ok(())
+            }
+            Self::Whole(answer) => answer.take(event),
+        }
+    }
+}
+
+/// The status under which a failure inside of an answer comes.
+const OK: u16 = 200;
+
+/// Bytes of a text that is told at once, where a stream is made of a whole answer.
+const PIECE_BYTES: usize = 4 << 10;

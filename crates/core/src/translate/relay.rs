@@ -1,0 +1,511 @@
+//! The relay: client and provider speak the same protocol, and bytes pass with the edits that must be.
+//!
+//! Of a request: the model's name, the usage option of Chat streams, a coding client's attribution
+//! block. Of an answer: the model's name, the usage chunk that only the gateway asked for, and what a provider
+//! says of its own failures. All other bytes stay as they are, in their order, whatever they say.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::canon::{Profile, StreamUsage};
+use crate::canon::{Rates, Rejections, ResponseMetadata, Usage};
+use crate::failure::{Failure, Kind, Result};
+use crate::json::{self, Body, Edit};
+use crate::protocol::{EventSummary, Head, Progress, Protocol, StreamFacts, UpstreamError};
+use crate::sse::{Framer, SseEvent};
+
+use super::owners::Claims;
+use super::{OwnKeys, read_error, reasoning, rename};
+
+/// The edits of one request.
+#[derive(Debug)]
+pub struct Edits {
+    edits: Vec<Edit>,
+    withhold_usage: bool,
+    rejections: Rejections,
+}
+
+impl Edits {
+    /// Makes the edits by which a provider takes a request for one of its own. Its answer has at most
+    /// `output_cap` tokens then, if that is given: in the provider's own member, and in no other.
+    #[must_use]
+    pub fn of(
+        protocol: &dyn Protocol,
+        body: &[u8],
+        head: &Head<'_>,
+        profile: &Profile,
+        model: &str,
+        output_cap: Option<u64>,
+    ) -> Self {
+        let mut edits = head.model_edits(body, model);
+        if let Some(tokens) = output_cap {
+            edits.extend(head.cap_edits(body, protocol.output_cap(profile), tokens));
+        }
+        let mut rejections = Rejections::default();
+        let mut withhold_usage = false;
+        if head.stream && profile.stream_usage == StreamUsage::Option {
+            let usage = protocol.usage_edits(body, head);
+            withhold_usage = !usage.is_empty();
+            edits.extend(usage);
+        }
+        edits.extend(head.repeat_edits(body, &edits, output_cap.is_some()));
+        if profile.strip_attribution {
+            edits.extend(protocol.attribution_edit(body, head));
+        }
+        if head.has_carriers {
+            edits.extend(protocol.carrier_edits(body, &mut rejections));
+        }
+        edits.sort_by_key(|(span, _)| (span.start, span.end));
+        Self { edits, withhold_usage, rejections }
+    }
+
+    /// The carriers that are removed.
+    #[must_use]
+    pub fn rejections(&self) -> Rejections {
+        self.rejections
+    }
+
+    /// Applies them. Returns whether the client will not expect the usage chunk that the provider was
+    /// made to send.
+    pub fn apply(self, body: &mut Body) -> bool {
+        body.splice(&self.edits);
+        self.withhold_usage
+    }
+}
+
+/// What both forms of an answer need to know.
+#[derive(Debug)]
+pub struct Reply {
+    protocol: &'static dyn Protocol,
+    /// The literal of the name that the client used.
+    model: Bytes,
+    /// The provider's own name, which may stand in what it says of a failure.
+    upstream_model: String,
+    usage: Option<Usage>,
+    /// The rates that the answer has reported beside the usage.
+    rates: Rates,
+    metadata: ResponseMetadata,
+    /// The choices that have called tools, where those are watched.
+    called: Option<BTreeSet<u64>>,
+    /// The keys that must not be in the provider's words on failures.
+    keys: Arc<OwnKeys>,
+    /// The recorder of the containers that the provider runs code in, where it was asked to.
+    claims: Option<Claims>,
+}
+
+impl Reply {
+    /// The reply to a request that called its model `model`.
+    #[must_use]
+    pub fn new(protocol: &'static dyn Protocol, model: &str) -> Self {
+        let model = json::write::literal(model).into();
+        Self {
+            protocol,
+            model,
+            upstream_model: String::new(),
+            usage: None,
+            rates: Rates::default(),
+            metadata: ResponseMetadata::default(),
+            called: None,
+            keys: Arc::default(),
+            claims: None,
+        }
+    }
+
+    /// The same, to a provider that calls the model `upstream_model`.
+    #[must_use]
+    pub fn known_as(self, upstream_model: &str) -> Self {
+        Self { upstream_model: upstream_model.to_owned(), ..self }
+    }
+
+    /// The same, from a provider with these habits.
+    #[must_use]
+    pub fn with_habits(self, profile: &Profile) -> Self {
+        Self { called: profile.repair_finish.then(BTreeSet::new), ..self }
+    }
+
+    /// The same, in whose failures these keys do not appear.
+    #[must_use]
+    pub fn hiding(self, keys: &Arc<OwnKeys>) -> Self {
+        Self { keys: Arc::clone(keys), ..self }
+    }
+
+    /// The same, whose containers are noted.
+    #[must_use]
+    pub fn claiming(self, claims: Option<Claims>) -> Self {
+        Self { claims, ..self }
+    }
+
+    /// Token counts so far.
+    #[must_use]
+    pub fn usage(&self) -> Option<Usage> {
+        self.usage.clone().map(|usage| Usage { rates: usage.rates.and(self.rates), ..usage })
+    }
+
+    /// The model that answers, in its provider's words.
+    #[must_use]
+    pub fn served(&self) -> Option<&str> {
+        self.metadata.model.as_deref()
+    }
+
+    /// What the answer says of itself.
+    pub fn metadata(&mut self) -> ResponseMetadata {
+        std::mem::take(&mut self.metadata)
+    }
+
+    /// A whole answer.
+    ///
+    /// # Errors
+    /// 502 when the body is not a JSON object; the provider's error when it is one in spite of its status.
+    pub fn whole(&mut self, body: Bytes) -> Result<Bytes> {
+        let summary = self.protocol.read_reply(&body)?;
+        if summary.progress == Progress::Failed {
+            return Err(self.failure(&UpstreamError::read(&self.keys.cleaned(body))));
+        }
+        self.absorb(&summary, &body);
+        let mut edits = Vec::new();
+        self.edit(&summary, &body, 0, &mut edits);
+        // An answer that has used nothing may be an error in words of its own, and one of several choices may be one.
+        if summary.usage.is_none() || self.metadata.finish.iter().any(|reason| reason == "error") {
+            self.hide(&body, 0, 0, &mut edits);
+        }
+        Ok(if edits.is_empty() { body } else { json::splice(&body, &edits).into() })
+    }
+
+    /// The edits of an answer's body or an event's data, which stands at `start`.
+    fn edit(&mut self, summary: &EventSummary, data: &[u8], start: usize, edits: &mut Vec<Edit>) {
+        let before = edits.len();
+        let mut replace = |span: &Range<usize>, new: Bytes| {
+            if data.get(span.clone()) != Some(&new) {
+                edits.push((start + span.start..start + span.end, new));
+            }
+        };
+        if let Some(span) = &summary.model {
+            replace(span, self.model.clone());
+        }
+        if let Some(span) = &summary.error
+            && let Some(new) = self.reworded(data.get(span.clone()).unwrap_or_default())
+        {
+            replace(span, new);
+        }
+        if let Some(called) = &mut self.called {
+            let repairs = self.protocol.finish_edits(data, called);
+            edits.extend(repairs.into_iter().map(|(at, new)| (start + at.start..start + at.end, new)));
+        }
+        edits.get_mut(before..).unwrap_or_default().sort_by_key(|(span, _)| span.start);
+        if summary.error.is_some() || summary.progress == Progress::Failed {
+            self.hide(data, start, before, edits);
+        }
+    }
+
+    /// Adds the edits by which what stands at `start`, and has the edits from `before` on, loses all keys.
+    fn hide(&self, data: &[u8], start: usize, before: usize, edits: &mut Vec<Edit>) {
+        let of_data = self.keys.edits(data).into_iter();
+        let moved = of_data.map(|(at, new)| (start + at.start..start + at.end, new));
+        // They are in their order and apart from each other.
+        let own = edits.get(before..).unwrap_or_default();
+        let apart = |at: &Range<usize>| {
+            let next = own.partition_point(|(other, _)| other.end <= at.start);
+            own.get(next).is_none_or(|(other, _)| at.end <= other.start)
+        };
+        let added: Vec<_> = moved.filter(|(at, _)| apart(at)).collect();
+        edits.extend(added);
+        edits.get_mut(before..).unwrap_or_default().sort_by_key(|(span, _)| span.start);
+    }
+
+    /// What has to stand in the place of a provider's own words on why an answer has failed, unless they
+    /// are about the request and may stay.
+    fn reworded(&self, object: &[u8]) -> Option<Bytes> {
+        let clean = self.keys.cleaned(Bytes::copy_from_slice(object));
+        let error = UpstreamError::read(&clean);
+        let failure = self.failure(&error);
+        let theirs = matches!(failure.kind(), Kind::BadRequest | Kind::ContextLength | Kind::ContentPolicy);
+        match theirs && failure.message() == error.message {
+            true => (clean != object).then_some(clean),
+            false => self.protocol.error_object(&failure),
+        }
+    }
+
+    /// The failure that the provider reported in spite of its status.
+    fn failure(&self, error: &UpstreamError) -> Failure {
+        let client_model = json::text(&self.model).unwrap_or_default();
+        let error = self.keys.without(error);
+        let message = rename(&error.message, &self.upstream_model, &client_model);
+        read_error(200, &UpstreamError { message, ..error }, None)
+    }
+
+    fn absorb(&mut self, summary: &EventSummary, data: &[u8]) {
+        if self.metadata.model.is_none()
+            && let Some(name) = summary.model.clone().and_then(|span| json::text(data.get(span)?))
+        {
+            self.metadata.model(Some(&name));
+        }
+        // No event but one of the last has either.
+        if summary.progress != Progress::Running || summary.usage.is_some() {
+            self.protocol.read_finish(data, &mut self.metadata);
+        }
+        if let Some(claims) = &self.claims {
+            self.protocol.read_containers(data, &mut |container| claims.note(container));
+        }
+        self.rates = self.rates.and(summary.rates);
+        if let Some(part) = &summary.usage {
+            self.usage.get_or_insert_default().absorb(part);
+        }
+    }
+}
+
+/// An answer that comes as a stream of events.
+#[derive(Debug)]
+pub struct Stream {
+    reply: Reply,
+    framer: Framer,
+    withhold_usage: bool,
+    /// Whether the stream may end without a word.
+    finish_optional: bool,
+    progress: Progress,
+    id: Option<String>,
+    events: u64,
+    deltas: Deltas,
+    /// Whether the model has been seen to reason.
+    reasons: bool,
+    /// The last event was withheld, and the LF that may complete it is, too.
+    withheld_last: bool,
+    /// What came in one chunk with a failure, and before it.
+    unsent: Bytes,
+    /// Empty between chunks; kept so that it need not be allocated for each.
+    edits: Vec<Edit>,
+}
+
+/// How a stream ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// As its protocol says.
+    Whole,
+    /// With a failure that the provider itself reported to the client.
+    Reported,
+    /// Without what its protocol demands: the client has to be told.
+    Broken(UpstreamError),
+}
+
+impl Stream {
+    /// A stream of events of at most `limit` bytes.
+    #[must_use]
+    pub fn new(reply: Reply, profile: &Profile, withhold_usage: bool, limit: usize) -> Self {
+        Self {
+            reply,
+            framer: Framer::new(limit),
+            withhold_usage,
+            finish_optional: profile.finish_optional,
+            progress: Progress::Running,
+            id: None,
+            events: 0,
+            deltas: Deltas::default(),
+            reasons: false,
+            withheld_last: false,
+            unsent: Bytes::new(),
+            edits: Vec::new(),
+        }
+    }
+
+    /// Takes a chunk as it arrived and returns what goes to the client now; nothing while an event is
+    /// incomplete. A chunk in which nothing changes is returned as it is, without a copy.
+    ///
+    /// # Errors
+    /// 502 for an event over the limit; what the provider says has failed. Then [`Stream::end`] has the
+    /// rest, and nothing may be pushed any more.
+    pub fn push(&mut self, chunk: Bytes) -> Result<Bytes> {
+        let mut framer = std::mem::take(&mut self.framer);
+        let result = self.relay(&mut framer, chunk);
+        self.framer = framer;
+        result
+    }
+
+    fn relay(&mut self, framer: &mut Framer, chunk: Bytes) -> Result<Bytes> {
+        let block = framer.push(chunk).map_err(|_| super::too_large("upstream_event_too_large"))?;
+        let Some(block) = block else { return Ok(Bytes::new()) };
+        let mut completes = block.leading_lf;
+        let mut end = block.bytes.len();
+        for span in block.events() {
+            let event = block.bytes.get(span.clone()).unwrap_or_default();
+            if !std::mem::take(&mut completes) {
+                self.event(span.start, event);
+            } else if self.withheld_last {
+                self.edits.push((span.clone(), Bytes::new()));
+            }
+            if matches!(self.progress, Progress::Warned(_)) {
+                end = span.end;
+                break;
+            }
+        }
+        let mut bytes = block.bytes;
+        bytes.truncate(end);
+        if !self.edits.is_empty() {
+            bytes = json::splice(&bytes, &self.edits).into();
+            self.edits.clear();
+        }
+        match &self.progress {
+            Progress::Warned(error) => {
+                self.unsent = bytes;
+                Err(self.broken(error))
+            }
+            _ => Ok(bytes),
+        }
+    }
+
+    /// Takes one event, which stands at `start` in its block.
+    fn event(&mut self, start: usize, bytes: &[u8]) {
+        let event = SseEvent::parse(bytes);
+        let Some(data) = &event.data else {
+            self.withheld_last = false;
+            return self.reply.hide(bytes, start, self.edits.len(), &mut self.edits);
+        };
+        let summary = self.reply.protocol.read_event(&event);
+        self.reply.absorb(&summary, &data.bytes);
+        // A provider's own words about a failure are not the client's to read.
+        self.withheld_last =
+            self.withhold_usage && summary.usage_only || matches!(summary.progress, Progress::Warned(_));
+        self.events += u64::from(!self.withheld_last);
+        // Models think first.
+        if !self.reasons && self.events <= FIRST_EVENTS {
+            self.reasons = reasoning::shows(&data.bytes);
+        }
+        if summary.is_delta {
+            self.deltas.add(data.bytes.len());
+        }
+        if self.withheld_last {
+            self.edits.push((start..start + bytes.len(), Bytes::new()));
+        } else {
+            let before = self.edits.len();
+            self.reply.edit(&summary, &data.bytes, start + data.start, &mut self.edits);
+            // What carries nothing of the model may be an error in words of its own, or those of another protocol.
+            if !summary.has_words {
+                self.reply.hide(bytes, start, before, &mut self.edits);
+            }
+        }
+        advance(&mut self.progress, summary.progress);
+        self.id = self.id.take().or(summary.id);
+    }
+
+    /// Takes the end of the stream: what is left to pass on, and how it ended.
+    pub fn end(&mut self) -> (Bytes, End) {
+        let rest = self.framer.rest();
+        let last = match (&self.progress, rest.is_empty()) {
+            (Progress::Warned(_), _) => std::mem::take(&mut self.unsent),
+            (_, true) => Bytes::new(),
+            (_, false) => self.last(rest),
+        };
+        let end = match &self.progress {
+            Progress::Finished | Progress::Over => End::Whole,
+            Progress::Failed => End::Reported,
+            Progress::Running if self.finish_optional && self.events > 0 => End::Whole,
+            Progress::Running => End::Broken(UpstreamError::default()),
+            Progress::Warned(error) => End::Broken(error.clone()),
+        };
+        (last, end)
+    }
+
+    /// An event whose blank line never came counts if it is whole otherwise; else it is dropped, so that
+    /// what the client is told next does not stand in the middle of it.
+    fn last(&mut self, rest: Bytes) -> Bytes {
+        let event = SseEvent::parse(&rest);
+        let whole = event.data.as_ref().is_some_and(|data| {
+            let mut members = json::members(&data.bytes);
+            data.bytes.trim_ascii() == b"[DONE]" || members.finish().is_ok()
+        });
+        if !whole {
+            return Bytes::new();
+        }
+        let ended = Bytes::from([rest.as_ref(), b"\n\n"].concat());
+        self.push(ended).unwrap_or_else(|_| std::mem::take(&mut self.unsent))
+    }
+
+    /// Whether its last event has come, so that only the end of the body may follow.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self.progress, Progress::Over)
+    }
+
+    /// Whether its model has been seen to reason.
+    #[must_use]
+    pub fn reasons(&self) -> bool {
+        self.reasons
+    }
+
+    /// Whether the token counts of the whole answer have come, though perhaps not its end.
+    #[must_use]
+    pub fn is_counted(&self) -> bool {
+        self.reply.usage.is_some() && !self.reply.metadata.finish.is_empty()
+    }
+
+    /// Tokens of the answer so far, estimated from its events.
+    #[must_use]
+    pub fn delivered(&self) -> u64 {
+        self.deltas.tokens()
+    }
+
+    /// The failure to report when the stream is [`End::Broken`].
+    #[must_use]
+    pub fn broken(&self, error: &UpstreamError) -> Failure {
+        if *error == UpstreamError::default() { Failure::truncated() } else { self.reply.failure(error) }
+    }
+
+    /// Token counts so far.
+    #[must_use]
+    pub fn usage(&self) -> Option<Usage> {
+        self.reply.usage()
+    }
+
+    /// The model that answers, in its provider's words.
+    #[must_use]
+    pub fn served(&self) -> Option<&str> {
+        self.reply.served()
+    }
+
+    /// Returns the id, the model and the finish reasons of the answer so far, once.
+    pub fn metadata(&mut self) -> ResponseMetadata {
+        self.reply.metadata()
+    }
+
+    /// The events that tell the client of a failure.
+    #[must_use]
+    pub fn failure(&self, failure: &Failure, request_id: &str, model: &str, now: u64) -> Bytes {
+        let facts = StreamFacts { request_id, model, id: self.id.as_deref(), events: self.events, now };
+        self.reply.protocol.stream_failure(failure, &facts)
+    }
+}
+
+/// Events of a stream in which reasoning is looked for.
+const FIRST_EVENTS: u64 = 16;
+
+/// The pieces of an answer. Each is a token or more, in a wrapping whose size the smallest of them tells.
+#[derive(Clone, Copy, Debug, Default)]
+struct Deltas {
+    count: u64,
+    bytes: u64,
+    smallest: u64,
+}
+
+impl Deltas {
+    fn add(&mut self, bytes: usize) {
+        let bytes = bytes as u64;
+        self.smallest = if self.count == 0 { bytes } else { self.smallest.min(bytes) };
+        self.count += 1;
+        self.bytes += bytes;
+    }
+
+    fn tokens(self) -> u64 {
+        self.count + (self.bytes - self.count * self.smallest) / super::BYTES_PER_TOKEN
+    }
+}
+
+/// A stream that has finished or failed stays so, whatever follows.
+fn advance(progress: &mut Progress, next: Progress) {
+    match (&*progress, &next) {
+        (_, Progress::Running) => {}
+        (Progress::Finished, Progress::Over) => *progress = next,
+        (Progress::Finished | Progress::Over | Progress::Failed | Progress::Warned(_), _) => {}
+        _ => *progress = next,
+    }
+}

@@ -1,0 +1,259 @@
+//! What a provider says of tools and text, as the client knows it.
+//!
+//! Between decoder and encoder: names that were changed for the provider are changed back, freeform tools
+//! that went as functions are unwrapped, the tool that only served to shape the answer becomes its text, and
+//! halves of characters that two events share are put together.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::canon::{Args, Context, Event, Finish, ProtocolId, Seal, Sink, UpstreamError, base62};
+use crate::json::{JsonStr, repair};
+
+use super::unwrap::Unwrap;
+
+/// Restores the events of one answer.
+#[derive(Debug)]
+pub(super) struct ResponseRewriter {
+    context: Arc<Context>,
+    client: ProtocolId,
+    /// By their keys, which count up.
+    calls: BTreeMap<u32, CallKind>,
+    /// The first half of a character at the end of an event, and whom it belongs to.
+    surrogate: Option<(Owner, String)>,
+    /// What the answer repeats of the request, as far as it was not seen yet.
+    prefix: Option<String>,
+    /// Whether there is a call of which the client learns.
+    visible: bool,
+}
+
+/// What a call is for the client.
+#[derive(Debug)]
+enum CallKind {
+    /// What it is for the provider, but for its name.
+    Same,
+    /// A freeform tool, whose text the provider has wrapped.
+    Wrapped(Unwrap),
+    /// The answer itself.
+    Answer,
+}
+
+/// Whose text a surrogate belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    Text,
+    Refusal,
+    Thought,
+    Call(u32),
+}
+
+impl ResponseRewriter {
+    pub(super) fn new(context: Arc<Context>, client: ProtocolId) -> Self {
+        let prefix = context.prefix.clone().filter(|prefix| !prefix.is_empty());
+        Self { context, client, calls: BTreeMap::new(), surrogate: None, prefix, visible: false }
+    }
+
+    /// Takes an event and gives those that the client's encoder shall see.
+    pub(super) fn take(&mut self, event: Event<'_>, sink: &mut Sink<'_>) {
+        match event {
+            Event::Text(text) => self.text(text, sink),
+            Event::Refusal(text) => {
+                self.with_whole_characters(Owner::Refusal, text, sink, &mut |_, text, sink| {
+                    sink(Event::Refusal(text));
+                });
+            }
+            Event::Thought(text) => {
+                self.with_whole_characters(Owner::Thought, text, sink, &mut |_, text, sink| {
+                    sink(Event::Thought(text));
+                });
+            }
+            Event::Open { key, id, namespace, name, custom } => {
+                self.open(key, id, namespace, name, custom, sink);
+            }
+            // It comes back by the id that the client knows.
+            Event::Seal(Seal::Call { key, id, extra }) if id.is_empty() => {
+                let id = JsonStr::of(&self.made_up_id(key));
+                sink(Event::Seal(Seal::Call { key, id, extra }));
+            }
+            Event::Args { key, part } => self.args(key, part, sink),
+            Event::Close(Some(key)) => self.close(key, sink),
+            Event::Finish(finish) => {
+                self.close_all(sink);
+                sink(Event::Finish(self.finish(finish)));
+            }
+            other => sink(other),
+        }
+    }
+
+    /// A provider's error, in which the model has the name that the client knows.
+    pub(super) fn renamed(&self, error: &UpstreamError) -> UpstreamError {
+        let client = self.context.model.decode();
+        let message = super::rename(&error.message, &self.context.upstream_model, &client);
+        UpstreamError { message, ..error.clone() }
+    }
+
+    fn text(&mut self, text: JsonStr<'_>, sink: &mut Sink<'_>) {
+        self.with_whole_characters(Owner::Text, text, sink, &mut |this, text, sink| {
+            if let Some(rest) = this.without_prefix(&text) {
+                sink(Event::Text(rest));
+            }
+        });
+    }
+
+    /// The text without what it repeats of the request; nothing while that is not clear yet.
+    fn without_prefix<'t>(&mut self, text: &JsonStr<'t>) -> Option<JsonStr<'t>> {
+        let Some(prefix) = self.prefix.take() else { return Some(text.clone()) };
+        let said = text.decode();
+        if let Some(left) = prefix.strip_prefix(&*said) {
+            self.prefix = Some(left.to_owned()).filter(|left| !left.is_empty());
+            return None;
+        }
+        match said.strip_prefix(&prefix) {
+            Some(rest) => Some(JsonStr::of(rest)),
+            // Not a repetition after all: what was held back is said now.
+            None => {
+                let full = self.context.prefix.as_deref().unwrap_or_default();
+                let held = full.get(..full.len() - prefix.len()).unwrap_or_default();
+                Some(JsonStr::concat(&[&JsonStr::of(held), text]))
+            }
+        }
+    }
+
+    fn open(
+        &mut self,
+        key: u32,
+        id: Cow<'_, str>,
+        namespace: Option<Cow<'_, str>>,
+        name: Cow<'_, str>,
+        custom: bool,
+        sink: &mut Sink<'_>,
+    ) {
+        let context = Arc::clone(&self.context);
+        if context.answer_tool == Some(&*name) {
+            self.calls.entry(key).or_insert(CallKind::Answer);
+            return;
+        }
+        self.visible = true;
+        let original = context.names.original(&name);
+        let wrapped = original.is_some_and(|name| name.wrapped) && !custom;
+        let kind = if wrapped { CallKind::Wrapped(Unwrap::default()) } else { CallKind::Same };
+        self.calls.entry(key).or_insert(kind);
+        let id = if id.is_empty() { Cow::Owned(self.made_up_id(key)) } else { id };
+        let (namespace, name) = match original {
+            Some(original) => (original.namespace.as_deref().map(Cow::Borrowed), Cow::from(&original.name)),
+            None => (namespace, name),
+        };
+        sink(Event::Open { key, id, namespace, name, custom: custom || wrapped });
+    }
+
+    /// The id of a call to which the provider gave none: the same whenever the same answer is read.
+    fn made_up_id(&self, key: u32) -> String {
+        let prefix = if self.client.is_anthropic() { "toolu_" } else { "call_" };
+        prefix.to_owned() + &base62(&format!("{}/{key}", self.context.request_id), MADE_UP_ID_LEN)
+    }
+
+    fn args(&mut self, key: u32, part: Args<'_>, sink: &mut Sink<'_>) {
+        match part {
+            Args::Str(text) => {
+                self.with_whole_characters(Owner::Call(key), text, sink, &mut |this, text, sink| {
+                    this.argument(key, Args::Str(text), sink);
+                });
+            }
+            Args::Raw(_) => self.argument(key, part, sink),
+        }
+    }
+
+    fn argument(&mut self, key: u32, part: Args<'_>, sink: &mut Sink<'_>) {
+        match self.calls.get_mut(&key) {
+            Some(CallKind::Answer) => sink(Event::Text(match part {
+                Args::Str(text) => text,
+                Args::Raw(json) => JsonStr::of(json.get()),
+            })),
+            Some(CallKind::Wrapped(unwrap)) => {
+                unwrap.push(&part, &mut |text| sink(Event::Args { key, part: Args::Str(text) }));
+            }
+            Some(CallKind::Same) | None => sink(Event::Args { key, part }),
+        }
+    }
+
+    fn close(&mut self, key: u32, sink: &mut Sink<'_>) {
+        self.drop_surrogate(Owner::Call(key), sink);
+        match self.calls.get_mut(&key) {
+            Some(CallKind::Answer) => sink(Event::Close(None)),
+            Some(CallKind::Wrapped(unwrap)) => {
+                unwrap.end(&mut |text| sink(Event::Args { key, part: Args::Str(text) }));
+                sink(Event::Close(Some(key)));
+            }
+            Some(CallKind::Same) | None => sink(Event::Close(Some(key))),
+        }
+    }
+
+    /// Ends what providers leave open: Chat has no event for the end of a call.
+    fn close_all(&mut self, sink: &mut Sink<'_>) {
+        if let Some((owner, _)) = self.surrogate {
+            self.drop_surrogate(owner, sink);
+        }
+        for (&key, kind) in &mut self.calls {
+            if let CallKind::Wrapped(unwrap) = kind {
+                unwrap.end(&mut |text| sink(Event::Args { key, part: Args::Str(text) }));
+            }
+        }
+    }
+
+    fn finish<'e>(&self, finish: Finish<'e>) -> Finish<'e> {
+        let shaped = self.calls.values().any(|kind| matches!(kind, CallKind::Answer));
+        match finish {
+            Finish::ToolUse if shaped && !self.visible => Finish::Stop,
+            other => other,
+        }
+    }
+
+    /// Gives a text on without half a character at its end, and with the one that the text before had.
+    fn with_whole_characters<'e>(
+        &mut self,
+        owner: Owner,
+        text: JsonStr<'e>,
+        sink: &mut Sink<'_>,
+        give: &mut dyn FnMut(&mut Self, JsonStr<'_>, &mut Sink<'_>),
+    ) {
+        let waits = self.surrogate.as_ref().is_some_and(|(whose, _)| *whose == owner);
+        if !waits && memchr::memchr(b'\\', text.raw().as_bytes()).is_none() {
+            return give(self, text, sink);
+        }
+        if self.surrogate.is_some() && !waits {
+            let (whose, _) = self.surrogate.take().unwrap_or((owner, String::new()));
+            self.replacement(whose, sink);
+        }
+        let before = self.surrogate.take().map(|(_, surrogate)| surrogate).unwrap_or_default();
+        let joined = format!("{before}{}", text.raw());
+        let (whole, surrogate) = repair::split_trailing_high(&joined);
+        self.surrogate = surrogate.map(|surrogate| (owner, surrogate.to_owned()));
+        let literal = format!("\"{whole}\"");
+        let repaired = repair::repair(literal.as_bytes());
+        if let Some(text) = JsonStr::read(&repaired).filter(|text| !text.is_empty()) {
+            give(self, text, sink);
+        }
+    }
+
+    /// The other surrogate never came.
+    fn drop_surrogate(&mut self, owner: Owner, sink: &mut Sink<'_>) {
+        if self.surrogate.as_ref().is_some_and(|(whose, _)| *whose == owner) {
+            self.surrogate = None;
+            self.replacement(owner, sink);
+        }
+    }
+
+    fn replacement(&mut self, owner: Owner, sink: &mut Sink<'_>) {
+        let text = JsonStr::plain("\u{fffd}");
+        match owner {
+            Owner::Text => sink(Event::Text(text)),
+            Owner::Refusal => sink(Event::Refusal(text)),
+            Owner::Thought => sink(Event::Thought(text)),
+            Owner::Call(key) => self.argument(key, Args::Str(text), sink),
+        }
+    }
+}
+
+/// Characters of an id that the gateway makes up.
+const MADE_UP_ID_LEN: usize = 24;

@@ -1,0 +1,193 @@
+//! KeyList and their accounts: of as many as there may be, those that matter or were asked for.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::auth::{Grant, Status, StoreError};
+use crate::limit::MinuteUsage;
+use crate::meter::{Books, UsageReport, Wallet};
+use crate::money::Amount;
+
+use super::query::Sort;
+use super::{Query, Sources};
+
+/// The keys that are shown, and how many there are.
+#[derive(Debug, Serialize)]
+pub(super) struct KeyList {
+    pub(super) total: usize,
+    pub(super) matching: usize,
+    pub(super) shown: Vec<KeyRow>,
+}
+
+/// One key.
+#[derive(Debug, Serialize)]
+pub(super) struct KeyRow {
+    id: String,
+    name: String,
+    account: String,
+    /// Whether its calls go through.
+    state: KeyState,
+    in_flight: usize,
+    requests: Gauge,
+    tokens: Gauge,
+    /// The cost of its calls so far.
+    spent_micro: Option<u64>,
+    spending_limit_micro: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum KeyState {
+    Active,
+    Disabled,
+    AccountDisabled,
+}
+
+/// The usage of a limit in a minute; absent: there is no limit.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Gauge {
+    used: u64,
+    limit: Option<u32>,
+}
+
+/// One account.
+#[derive(Debug, Serialize)]
+pub(super) struct AccountRow {
+    id: String,
+    /// Absent: it has no wallet.
+    #[serde(flatten)]
+    wallet: Option<Wallet>,
+    #[serde(flatten)]
+    report: UsageReport,
+}
+
+/// The keys and accounts of which the store is to be asked.
+#[derive(Clone, Debug, Default)]
+pub struct LedgerQuery {
+    keys: Vec<String>,
+    accounts: BTreeSet<String>,
+}
+
+/// The facts that the store knows of these keys and accounts.
+#[derive(Debug)]
+pub struct LedgerFigures {
+    spent: HashMap<String, Amount>,
+    accounts: Vec<AccountRow>,
+}
+
+/// The books, and the reports that were read from them lately.
+#[derive(Debug)]
+pub(super) struct LedgerCache {
+    books: Books,
+    reports: HashMap<String, (Instant, UsageReport)>,
+}
+
+impl KeyList {
+    pub(super) fn new(sources: &Sources<'_>, query: &Query) -> Self {
+        let mut keys = sources.key_table.keys();
+        let total = keys.len();
+        let wanted = query.keys.to_lowercase();
+        let matches = |text: &str| text.to_lowercase().contains(&wanted);
+        keys.retain(|key| matches(&key.id) || matches(&key.name) || matches(&key.account));
+        let matching = keys.len();
+        let shown = sorted(keys, query.sort, sources).into_iter().take(MAX_KEY_COUNT);
+        let shown = shown.map(|KeyActivity { key, used, calls }| {
+            let rights = &key.rights;
+            KeyRow {
+                id: key.id.clone(),
+                name: key.name.clone(),
+                account: key.account.clone(),
+                state: match (key.status, key.account_status) {
+                    (Status::Active, Status::Active) => KeyState::Active,
+                    (Status::Disabled, _) => KeyState::Disabled,
+                    (Status::Active, Status::Disabled) => KeyState::AccountDisabled,
+                },
+                in_flight: calls,
+                requests: Gauge { used: used.requests, limit: rights.rate.rpm },
+                tokens: Gauge { used: used.tokens, limit: rights.rate.tpm },
+                spent_micro: None,
+                spending_limit_micro: rights.spending_limit.map(Amount::micro_down),
+            }
+        });
+        Self { total, matching, shown: shown.collect() }
+    }
+
+    /// The keys and accounts of which the store is to be asked.
+    pub(super) fn shown(&self) -> LedgerQuery {
+        LedgerQuery {
+            keys: self.shown.iter().map(|key| key.id.clone()).collect(),
+            accounts: self.shown.iter().map(|key| key.account.clone()).collect(),
+        }
+    }
+
+    /// Adds the facts that the store knows; returns the accounts.
+    pub(super) fn complete(&mut self, figures: LedgerFigures) -> Vec<AccountRow> {
+        for key in &mut self.shown {
+            key.spent_micro = figures.spent.get(&key.id).map(|spent| spent.micro_up());
+        }
+        figures.accounts
+    }
+}
+
+/// A key, and what it does at the moment.
+struct KeyActivity {
+    key: Grant,
+    used: MinuteUsage,
+    calls: usize,
+}
+
+/// KeyList in their order.
+fn sorted(keys: Vec<Grant>, sort: Sort, sources: &Sources<'_>) -> Vec<KeyActivity> {
+    let busy = |key: Grant| {
+        let (used, calls) = (sources.limiter.used(&key.id), sources.load.of_key(&key.id).calls);
+        KeyActivity { key, used, calls }
+    };
+    let mut keys: Vec<_> = keys.into_iter().map(busy).collect();
+    keys.sort_by(|a, b| {
+        let first = match sort {
+            Sort::Requests => b.used.requests.cmp(&a.used.requests),
+            Sort::Tokens => b.used.tokens.cmp(&a.used.tokens),
+            Sort::InFlight => b.calls.cmp(&a.calls),
+            Sort::Name => a.key.name.to_lowercase().cmp(&b.key.name.to_lowercase()),
+            Sort::Account => a.key.account.cmp(&b.key.account),
+        };
+        // KeyList that are equal otherwise must not change places from one look to the next.
+        first.then_with(|| a.key.created.cmp(&b.key.created)).then_with(|| a.key.id.cmp(&b.key.id))
+    });
+    keys
+}
+
+impl LedgerCache {
+    pub(super) fn new(books: Books) -> Self {
+        Self { books, reports: HashMap::new() }
+    }
+
+    pub(super) fn figures(&mut self, shown: &LedgerQuery, now: Instant) -> Option<LedgerFigures> {
+        let figures = self.read(shown, now);
+        figures.map_err(|error| log::warn!("console: {error}")).ok()
+    }
+
+    fn read(&mut self, shown: &LedgerQuery, now: Instant) -> Result<LedgerFigures, StoreError> {
+        let spent = shown.keys.iter().map(|key| Ok((key.clone(), self.books.spent(key)?)));
+        let spent = spent.collect::<Result<_, StoreError>>()?;
+        self.reports.retain(|_, (read, _)| now.duration_since(*read) < REPORT_CACHE_TIME);
+        let accounts = shown.accounts.iter().map(|id| {
+            let wallet = self.books.wallet(id)?;
+            let report = match self.reports.get(id) {
+                Some((_, report)) => *report,
+                None => self.books.report(id, None)?,
+            };
+            self.reports.entry(id.clone()).or_insert((now, report));
+            Ok(AccountRow { id: id.clone(), wallet, report })
+        });
+        Ok(LedgerFigures { spent, accounts: accounts.collect::<Result<_, StoreError>>()? })
+    }
+}
+
+/// KeyList that are shown at once; others are found by a search.
+const MAX_KEY_COUNT: usize = 100;
+
+/// The time for which a report is believed: one adds up a row for each key and day of the month.
+const REPORT_CACHE_TIME: Duration = Duration::from_secs(5);

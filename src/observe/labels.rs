@@ -1,0 +1,129 @@
+//! The labels whose values the gateway chooses: each of them is an enum, so that nothing else can become a series.
+
+/// The way in which an attempt at a target has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AttemptFailure {
+    /// No connection could be made.
+    Connect,
+    /// The provider did not answer, or go on, in time.
+    Timeout,
+    /// The answer broke off.
+    Broken,
+    /// The provider refused its credential.
+    Credential,
+    /// The provider asked for fewer calls.
+    RateLimited,
+    /// The provider answered with another error of its own.
+    Server,
+    /// The provider refused the request.
+    Refused,
+}
+
+/// The limit by which a call was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitRefusal {
+    /// Requests per minute.
+    Requests,
+    /// Tokens per minute.
+    Tokens,
+    /// The account has no wallet.
+    NoWallet,
+    /// The balance of the account.
+    Balance,
+    /// The spending limit of the key.
+    Spending,
+    /// The part of the balance that other calls do not hold.
+    InFlight,
+}
+
+/// The cap by which a connection was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionCap {
+    /// Connections in all.
+    Total,
+    /// Connections of one address.
+    Address,
+}
+
+/// The reason for which the head of a request was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadRefusal {
+    /// It did not arrive in time.
+    Slow,
+    /// It is longer than it may be.
+    Large,
+    /// It is not HTTP, or not unambiguously.
+    Malformed,
+    /// It asks for a tunnel.
+    Connect,
+}
+
+impl AttemptFailure {
+    const ALL: [Self; 7] = [
+        Self::Connect,
+        Self::Timeout,
+        Self::Broken,
+        Self::Credential,
+        Self::RateLimited,
+        Self::Server,
+        Self::Refused,
+    ];
+
+    /// Returns the value of the label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Timeout => "timeout",
+            Self::Broken => "broken",
+            Self::Credential => "credential",
+            Self::RateLimited => "rate_limited",
+            Self::Server => "server",
+            Self::Refused => "refused",
+        }
+    }
+
+    /// Returns the failure whose label has this value.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|failure| failure.as_str() == name)
+    }
+}
+
+impl LimitRefusal {
+    /// Returns the value of the label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Tokens => "tokens",
+            Self::NoWallet => "no_wallet",
+            Self::Balance => "balance",
+            Self::Spending => "spending",
+            Self::InFlight => "in_flight",
+        }
+    }
+}
+
+impl ConnectionCap {
+    /// Returns the value of the label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Total => "total",
+            Self::Address => "address",
+        }
+    }
+}
+
+impl HeadRefusal {
+    /// Returns the value of the label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Slow => "slow",
+            Self::Large => "large",
+            Self::Malformed => "malformed",
+            Self::Connect => "connect",
+        }
+    }
+}
