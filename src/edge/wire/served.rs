@@ -186,7 +186,7 @@ impl Served {
             let connection = if self.keeps { "keep-alive" } else { "close" };
             answer.insert_header(header::CONNECTION, HeaderValue::from_static(connection))?;
         }
-        head::put_answer(&mut self.out, &answer);
+        put_answer(&mut self.out, &answer);
         self.answer = Some(answer);
         Ok(())
     }
@@ -515,6 +515,17 @@ fn asks_to_keep(request: &RequestHeader) -> bool {
     !says("close") && (request.version == Version::HTTP_11 || says("keep-alive"))
 }
 
+/// Writes the head of an answer as HTTP/1.1 has it.
+pub(in crate::edge) fn put_answer(out: &mut BytesMut, head: &ResponseHeader) {
+    let reason = head.status.canonical_reason().unwrap_or_default();
+    out.reserve(HEAD_GUESS);
+    for part in ["HTTP/1.1 ", head.status.as_str(), " ", reason, "\r\n"] {
+        out.put_slice(part.as_bytes());
+    }
+    head.header_to_h1_wire(out);
+    out.put_slice(b"\r\n");
+}
+
 /// Writes the line before a chunk.
 fn put_size(out: &mut BytesMut, size: usize) {
     let mut digits = [0; 16];
@@ -538,6 +549,9 @@ const MAX_JOINED: usize = 16 << 10;
 
 /// Bytes of room for what waits that are kept for the next part.
 const MAX_KEPT: usize = 4 << 10;
+
+/// Bytes of an answer's head, as a guess.
+const HEAD_GUESS: usize = 512;
 
 /// Bytes that are read at once.
 const READ: usize = 16 << 10;
