@@ -187,9 +187,9 @@ mod tests {
     use super::*;
 
     /// A line with everything that a line can have, or with as little as possible.
-    fn line(all: bool) -> Line<'static> {
+    fn line(all: bool) -> AccessLine<'static> {
         let some = |text: &'static str| all.then_some(text);
-        Line {
+        AccessLine {
             time: jiff::Timestamp::from_microsecond(1_700_000_000_123_456).unwrap(),
             request_id: "req_cm_1",
             key: some("k"),

@@ -25,7 +25,7 @@ use pingora::protocols::http::v2::server::{H2Options, HttpSession, default_h2_op
 use pingora::protocols::{ALPN, Stream};
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
-use pingora_proxy::{HttpProxy, ProxyHttp as _, Session, http_proxy};
+use pingora_proxy::{HttpProxy, ProxyHttp as _, http_proxy};
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -37,11 +37,11 @@ use crate::edge::gateway::Gateway;
 use crate::edge::gateway::connections;
 use crate::edge::gateway::refused::Refused;
 use crate::edge::respond::outbox::Outbox;
-use crate::edge::wire::Over;
 use crate::edge::wire::alarm::Alarm;
 use crate::edge::wire::framing;
 use crate::edge::wire::framing::EMPTY_LINE;
 use crate::edge::wire::head::{self, Length, Malformed, RequestLine, Scan};
+use crate::edge::wire::quirks;
 use crate::edge::wire::served::{Return, Served};
 use crate::edge::wire::streams::{self, Asked, Guard, PREFACE};
 use crate::failure::Failure;
@@ -111,7 +111,7 @@ impl Acceptor {
     /// Answers a request over HTTP/1. The hooks are called as Pingora would call them for a request that is answered by the
     /// first of them; its flow around them, whose state for one request takes 100 KiB, is left out.
     async fn answer(&self, served: Served) {
-        let (mut session, mut exchange) = (framed(served), self.gateway.new_ctx());
+        let (mut session, mut exchange) = (quirks::session_of(served), self.gateway.new_ctx());
         let failed = self.gateway.request_filter(&mut session, &mut exchange).await.err();
         if let Some(error) = &failed {
             self.gateway.fail_to_proxy(&mut session, error, &mut exchange).await;
@@ -215,13 +215,6 @@ impl ServerApp for Acceptor {
     async fn cleanup(&self) {
         self.proxy.http_cleanup().await;
     }
-}
-
-/// A session as the hooks get it. Pingora makes one only of a connection, so it is given one that is over.
-fn framed(served: Served) -> Session {
-    let mut session = Session::new_h1(Box::new(Over));
-    *session.downstream_session = ServerSession::new_custom(Box::new(served));
-    session
 }
 
 /// Reads until it is known what comes next.
@@ -330,3 +323,6 @@ const H2_SEND_BUFFER: usize = 64 << 10;
 /// How long a connection without a request stays open when the process is told to stop: a request that is on its
 /// way already is still answered, and the answer says that it is the last one.
 const LAST_REQUEST: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,8 @@
 //! The bound of fail-over: where many calls fail at once, asking other targets for all of them would only make things worse.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// The number of calls that may be sent on to another target.
 #[derive(Debug, Default)]
@@ -30,7 +31,7 @@ impl RetryBudget {
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Period) -> T) -> T {
-        let mut period = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut period = self.0.lock();
         if period.start.is_none_or(|start| start.elapsed() > PERIOD) {
             *period = Period { start: Some(Instant::now()), ..Period::default() };
         }

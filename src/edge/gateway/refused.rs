@@ -9,7 +9,7 @@ use crate::edge::call::endpoint::{self, Endpoint};
 use crate::edge::call::record::cut;
 use crate::edge::call::request_info;
 use crate::edge::respond::answer::{self, JSON};
-use crate::edge::wire;
+use crate::edge::wire::served::put_answer;
 use crate::failure::{Failure, Kind};
 use crate::observe::{AccessLine, Metrics};
 use crate::protocol::ProtocolId;
@@ -59,7 +59,7 @@ impl<'h> Refused<'h> {
         if let Ok(mut head) = self.head()
             && head.insert_header(header::CONNECTION, "close").is_ok()
         {
-            wire::head::put_answer(&mut answer, &head);
+            put_answer(&mut answer, &head);
             answer.extend_from_slice(&self.body);
         }
         answer

@@ -1,18 +1,13 @@
 //! The request's body, whole, before anything is decided by it.
 //!
-//! Pingora keeps what it has read a body with until the answer is over. So the body is kept here, and a session that has
-//! read a large one is replaced by a fresh one.
+//! It is kept here, and what a session has read it with is let go of.
 
 use std::io;
 use std::time::Duration;
 
 use http::Version;
 use http::header;
-use pingora::apps::HttpPersistentSettings;
-use pingora::http::RequestHeader;
-use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::v1::server::HttpSession as H1Session;
 use pingora::{Error, ErrorType};
 use pingora_proxy::Session;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -21,8 +16,8 @@ use crate::config::Limits;
 use crate::edge::call::admission::Admission;
 use crate::edge::call::refusal::Refusal;
 use crate::edge::request::headers;
-use crate::edge::wire::Over;
 use crate::edge::wire::chunks;
+use crate::edge::wire::quirks;
 use crate::failure::{Failure, Kind, Result};
 use crate::json::Body;
 
@@ -68,9 +63,7 @@ pub(in crate::edge) async fn read(
     let read = reader.read(session, length).await;
     let body = reader.body;
     if read.is_err() {
-        // Pingora takes a body for read that it could not read on; what follows is no request.
-        session.set_keepalive(None);
-        session.downstream_session.set_total_drain_timeout(Some(Duration::ZERO));
+        quirks::close_after_answer(&mut session.downstream_session);
     }
     read.map(|()| body)
 }
@@ -93,10 +86,7 @@ pub(in crate::edge) async fn discard(session: &mut Session) {
 impl BodyReader<'_> {
     async fn read(&mut self, session: &mut Session, length: Option<usize>) -> Result<()> {
         if session.req_header().headers.contains_key(header::EXPECT) {
-            let keepalive = session.downstream_session.get_keepalive();
-            session.downstream_session.write_continue_response().await.map_err(gone)?;
-            // Pingora takes it for an answer before the end of the request, after which it would close.
-            session.downstream_session.set_keepalive(keepalive);
+            quirks::tell_to_go_on(&mut session.downstream_session).await.map_err(gone)?;
         }
         match (session.downstream_session.is_http2(), length) {
             (true, _) => self.read_h2(session).await,
@@ -114,9 +104,8 @@ impl BodyReader<'_> {
                 None => self.grow(&part)?,
             }
         }
-        // The sessions of the gateway's own listeners keep nothing.
-        if self.body.bytes().len() > KEPT && !session.downstream_session.is_custom() {
-            restart(session).await.map_err(gone)?;
+        if self.body.bytes().len() > KEPT {
+            quirks::forget_body(session).await.map_err(gone)?;
         }
         Ok(())
     }
@@ -164,65 +153,6 @@ impl BodyReader<'_> {
     }
 }
 
-/// Puts a fresh session in the place of one that has read a body, with all its buffers: it is made to read a
-/// request with a body of one byte, and is given the real head.
-async fn restart(session: &mut Session) -> pingora::Result<()> {
-    let mut settings = HttpPersistentSettings::for_session(&session.downstream_session);
-    let reuses = session.downstream_session.get_keepalive_reuses_remaining();
-    let write = session.downstream_session.get_write_timeout();
-    if let Some(context) = session.downstream_session.take_connection_user_context() {
-        settings.set_user_context(context);
-    }
-    let placeholder = ServerSession::new_custom(Box::new(()));
-    let old = match std::mem::replace(&mut *session.downstream_session, placeholder) {
-        ServerSession::H1(old) => old,
-        other => {
-            *session.downstream_session = other;
-            return Ok(());
-        }
-    };
-    let head = old.req_header().clone();
-    let (fresh, ahead) = match parts(old).await {
-        Ok((stream, ahead)) => (stand_in(stream, &head).await, ahead),
-        Err(error) => (Err(error), false),
-    };
-    let (fresh, failed) = match fresh {
-        Ok(fresh) => (fresh, None),
-        // The connection is lost, but the request is still to be accounted for.
-        Err(error) => (stand_in(Box::new(Over), &head).await?, Some(error)),
-    };
-    *session.downstream_session = ServerSession::H1(fresh);
-    settings.apply_to_session(&mut session.downstream_session);
-    session.downstream_session.set_keepalive_reuses_remaining(reuses);
-    prepare(session, write.unwrap_or_default());
-    if ahead {
-        // As Pingora does with a request that was sent before its turn.
-        session.set_keepalive(None);
-    }
-    failed.map_or(Ok(()), Err)
-}
-
-/// A session on a connection that has read a request with this head and a body of one byte.
-async fn stand_in(stream: Stream, head: &RequestHeader) -> pingora::Result<H1Session> {
-    let mut fresh = H1Session::new(stream);
-    fresh.set_pipelined_prefix(STAND_IN.into());
-    fresh.read_request().await?;
-    while fresh.read_body_bytes().await?.is_some() {}
-    *fresh.req_header_mut() = head.clone();
-    Ok(fresh)
-}
-
-/// The connection of a session, and whether more than the request has been read from it.
-async fn parts(mut session: H1Session) -> pingora::Result<(Stream, bool)> {
-    if !session.will_keepalive() {
-        return Ok((session.into_inner(), false));
-    }
-    session.set_pipelining_enabled(true);
-    let reused = session.reuse().await?.ok_or_else(|| Error::new_down(ErrorType::ConnectionClosed))?;
-    let (stream, ahead) = reused.into_parts();
-    Ok((stream, ahead.is_some()))
-}
-
 fn too_slow() -> Failure {
     Failure::new(Kind::RequestTimeout, "The request body did not arrive in time.")
 }
@@ -267,5 +197,3 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Time for a small body that is not wanted.
 const DISCARD_TIME: Duration = Duration::from_secs(2);
-
-const STAND_IN: &[u8] = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\nx";

@@ -35,11 +35,10 @@ use crate::edge::respond::delivery::{Delivery, client_write};
 use crate::edge::respond::phase::Phase;
 use crate::edge::respond::reply::{self, Head};
 use crate::edge::respond::response_stream::ResponseStream;
+use crate::edge::upstream::Upstream;
 use crate::edge::upstream::connection::{Connection, Connector};
-use crate::edge::upstream::transport::{
-    answer_failure, error_failure, is_stale, provider_failure, status_failure,
-};
-use crate::edge::upstream::{Upstream, keep_apart};
+use crate::edge::upstream::transport::{answer_failure, error_failure, provider_failure, status_failure};
+use crate::edge::wire::quirks::{is_stale, keep_apart};
 use crate::failure::Failure;
 use crate::observe::AttemptFailure;
 use crate::protocol::ProtocolId;

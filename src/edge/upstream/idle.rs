@@ -7,10 +7,10 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use pingora::protocols::Stream;
 use pingora::protocols::l4::socket::SocketAddr;
 use tokio::io::{AsyncRead as _, ReadBuf};
@@ -32,7 +32,7 @@ impl Idle {
     pub(in crate::edge) fn take(&self, address: &SocketAddr) -> Option<Stream> {
         loop {
             let mut waiting = {
-                let mut all = self.lock();
+                let mut all = self.0.lock();
                 let at = all.iter().rposition(|waiting| waiting.address == *address)?;
                 all.remove(at)?
             };
@@ -44,7 +44,7 @@ impl Idle {
 
     /// Keeps a connection; the one that has waited for the longest makes room for it.
     pub(in crate::edge) fn put(&self, stream: Stream, address: SocketAddr) {
-        let mut all = self.lock();
+        let mut all = self.0.lock();
         let surplus = (all.len() >= MAX_CONNECTIONS).then(|| all.pop_front());
         all.push_back(Waiting { stream, address, since: Instant::now() });
         drop(all);
@@ -55,7 +55,7 @@ impl Idle {
     /// Closes the connections that have waited for too long, or whose server has closed them.
     pub(in crate::edge) fn sweep(&self) {
         let mut gone = Vec::new();
-        let mut all = self.lock();
+        let mut all = self.0.lock();
         for mut waiting in std::mem::take(&mut *all) {
             match waiting.since.elapsed() < MAX_IDLE && is_quiet(&mut waiting.stream) {
                 true => all.push_back(waiting),
@@ -64,15 +64,11 @@ impl Idle {
         }
         drop(all);
     }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl fmt::Debug for Idle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Idle").field("connections", &self.lock().len()).finish()
+        f.debug_struct("Idle").field("connections", &self.0.lock().len()).finish()
     }
 }
 
@@ -128,7 +124,7 @@ mod tests {
         drop(closed);
         speaks.write_all(b"?").await.unwrap();
         idle.sweep();
-        assert_eq!(idle.lock().len(), 1);
+        assert_eq!(idle.0.lock().len(), 1);
         drop(stays);
         assert!(idle.take(&address(1)).is_none());
     }
@@ -137,7 +133,7 @@ mod tests {
     fn only_so_many_are_kept() {
         let idle = Idle::default();
         let others: Vec<_> = (0..=MAX_CONNECTIONS).map(|_| open(&idle, 1)).collect();
-        assert_eq!(idle.lock().len(), MAX_CONNECTIONS);
+        assert_eq!(idle.0.lock().len(), MAX_CONNECTIONS);
         drop(others);
     }
 }

@@ -11,7 +11,6 @@ pub(in crate::edge) mod transport;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use pingora::protocols::l4::socket;
@@ -22,6 +21,7 @@ use crate::config::Timeouts;
 use crate::edge::upstream::idle::{Idle, MAX_IDLE};
 use crate::edge::upstream::pace::Paces;
 use crate::edge::upstream::resolver::Resolver;
+use crate::edge::wire::quirks::{is_apart, keep_apart};
 use crate::failure::{Failure, Kind, Result};
 use crate::provider::{HttpVersion, OnClientGone, Provider};
 
@@ -152,18 +152,6 @@ impl Upstream {
     }
 }
 
-/// Sees that the peer is asked by a connection of its own, which nobody uses after that: of its group, no connection is
-/// in a pool, and none will be.
-pub(in crate::edge) fn keep_apart(peer: &mut HttpPeer) {
-    peer.group_key = GROUPS.fetch_add(1, Ordering::Relaxed);
-    peer.options.idle_timeout = Some(Duration::ZERO);
-}
-
-/// Whether a peer is asked apart from others.
-fn is_apart(peer: &HttpPeer) -> bool {
-    peer.group_key != 0
-}
-
 fn options(provider: &Provider, times: &Times) -> PeerOptions {
     let mut options = PeerOptions::new();
     options.alpn = match (provider.http, provider.base_url.tls) {
@@ -190,8 +178,6 @@ fn unresolved(why: &str) -> Failure {
 pub(in crate::edge) fn unknown() -> Failure {
     Failure::new(Kind::Internal, "The provider is not configured.")
 }
-
-static GROUPS: AtomicU64 = AtomicU64::new(1);
 
 /// Streams on one HTTP/2 connection: what most servers allow.
 const H2_STREAMS: usize = 100;

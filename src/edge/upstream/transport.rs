@@ -1,6 +1,6 @@
 //! Errors on the way to a provider: what Pingora's mean, and failures of our own in their place.
 
-use pingora::{Error, ErrorType, RetryType};
+use pingora::{Error, ErrorType};
 
 use crate::failure::{Failure, Kind};
 use crate::observe::AttemptFailure;
@@ -8,23 +8,6 @@ use crate::observe::AttemptFailure;
 /// A failure as an error of Pingora's, in which hooks hand it on; [`provider_failure`] gives it back.
 pub(in crate::edge) fn hook_error(failure: Failure) -> Box<Error> {
     Error::because(ErrorType::InternalError, "see the access line", failure)
-}
-
-/// Was the connection one that the provider had closed meanwhile, or did not take the request for, so that nothing
-/// of it was looked at?
-pub(in crate::edge) fn is_stale(error: &Error, reused: bool) -> bool {
-    match error.retry {
-        RetryType::ReusedOnly => reused,
-        RetryType::Decided(true) => true,
-        // Over TLS, and while the request is written, Pingora does not tell.
-        RetryType::Decided(false) => {
-            reused
-                && matches!(
-                    error.etype(),
-                    ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError
-                )
-        }
-    }
 }
 
 /// What the client is told when the way to the provider failed.

@@ -4,11 +4,11 @@
 //! illegal URIs, and lets one of two lengths win. A head that two readers may understand in two ways
 //! (RFC 9112, 11.2) is no request here, and is told so in the client's own envelope.
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use http::Version;
 use http::header::{HeaderName, HeaderValue};
 use memchr::{memchr, memchr_iter};
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::http::RequestHeader;
 use pingora::protocols::http::authority::validate_request_authority;
 
 /// Looks for the end of a head while it arrives, at each byte once.
@@ -165,17 +165,6 @@ pub(crate) fn request(head: &Bytes) -> Result<RequestHeader> {
     Ok(request)
 }
 
-/// Writes the head of an answer as HTTP/1.1 has it.
-pub(in crate::edge) fn put_answer(out: &mut BytesMut, head: &ResponseHeader) {
-    let reason = head.status.canonical_reason().unwrap_or_default();
-    out.reserve(HEAD_GUESS);
-    for part in ["HTTP/1.1 ", head.status.as_str(), " ", reason, "\r\n"] {
-        out.put_slice(part.as_bytes());
-    }
-    head.header_to_h1_wire(out);
-    out.put_slice(b"\r\n");
-}
-
 /// Without the blanks around it (RFC 9110, 5.5), of which a carriage return is none.
 fn trimmed(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
@@ -203,9 +192,6 @@ fn is_authority(byte: u8) -> bool {
 pub(crate) fn is_field(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }
-
-/// Bytes of an answer's head, as a guess.
-const HEAD_GUESS: usize = 512;
 
 /// Digits of a length: those of all numbers that fit into 64 bits.
 const LENGTH_DIGITS: usize = 19;

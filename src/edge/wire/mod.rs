@@ -4,6 +4,7 @@ pub(in crate::edge) mod alarm;
 pub(in crate::edge) mod chunks;
 pub(in crate::edge) mod framing;
 pub(in crate::edge) mod head;
+pub(in crate::edge) mod quirks;
 pub(in crate::edge) mod served;
 pub(in crate::edge) mod streams;
 

@@ -10,7 +10,7 @@ use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use async_trait::async_trait;
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Version};
+use parking_lot::Mutex;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::HttpTask;
 use pingora::protocols::http::custom::CustomMessageWrite;
@@ -42,11 +43,11 @@ pub(in crate::edge) struct Return(Mutex<Option<Stream>>);
 impl Return {
     /// Takes the connection, if there is one.
     pub(in crate::edge) fn take(&self) -> Option<Stream> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.lock().take()
     }
 
     fn put(&self, stream: Stream) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream);
+        *self.0.lock() = Some(stream);
     }
 }
 
@@ -186,7 +187,7 @@ impl Served {
             let connection = if self.keeps { "keep-alive" } else { "close" };
             answer.insert_header(header::CONNECTION, HeaderValue::from_static(connection))?;
         }
-        head::put_answer(&mut self.out, &answer);
+        put_answer(&mut self.out, &answer);
         self.answer = Some(answer);
         Ok(())
     }
@@ -515,6 +516,17 @@ fn asks_to_keep(request: &RequestHeader) -> bool {
     !says("close") && (request.version == Version::HTTP_11 || says("keep-alive"))
 }
 
+/// Writes the head of an answer as HTTP/1.1 has it.
+pub(in crate::edge) fn put_answer(out: &mut BytesMut, head: &ResponseHeader) {
+    let reason = head.status.canonical_reason().unwrap_or_default();
+    out.reserve(HEAD_GUESS);
+    for part in ["HTTP/1.1 ", head.status.as_str(), " ", reason, "\r\n"] {
+        out.put_slice(part.as_bytes());
+    }
+    head.header_to_h1_wire(out);
+    out.put_slice(b"\r\n");
+}
+
 /// Writes the line before a chunk.
 fn put_size(out: &mut BytesMut, size: usize) {
     let mut digits = [0; 16];
@@ -538,6 +550,9 @@ const MAX_JOINED: usize = 16 << 10;
 
 /// Bytes of room for what waits that are kept for the next part.
 const MAX_KEPT: usize = 4 << 10;
+
+/// Bytes of an answer's head, as a guess.
+const HEAD_GUESS: usize = 512;
 
 /// Bytes that are read at once.
 const READ: usize = 16 << 10;
