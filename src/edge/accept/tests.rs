@@ -23,9 +23,9 @@ fn provider() -> SocketAddr {
             let mut stream = stream.unwrap();
             let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length:";
             let answer = format!("{head} {}\r\n\r\n{ANSWER}", ANSWER.len());
-            let mut room = [0; 4096];
+            let mut room = vec![0; 64 << 10];
             while let Ok(count @ 1..) = stream.read(&mut room) {
-                assert!(room[..count].ends_with(b"}"), "a request in pieces");
+                assert!(room[..count].trim_ascii_end().ends_with(b"}"), "a request in pieces");
                 stream.write_all(answer.as_bytes()).unwrap();
             }
         }
@@ -127,5 +127,5 @@ fn a_call_is_served_the_same_by_pingoras_own_flow() {
     });
 }
 
-/// Allocations of a plain relay.
-const MAX_ALLOCATIONS: u64 = 110;
+/// Allocations of a plain relay: 96 of them, most for header maps, names and values.
+const MAX_ALLOCATIONS: u64 = 100;

@@ -60,7 +60,11 @@ impl<'h> RequestLine<'h> {
     /// When it is none.
     pub(crate) fn read(head: &'h [u8]) -> Result<Self> {
         let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        Self::of(line.strip_suffix(b"\r").unwrap_or(line))
+    }
+
+    /// Reads the first line of a head, without its end.
+    fn of(line: &'h [u8]) -> Result<Self> {
         let mut parts = line.split(|byte| *byte == b' ');
         let (Some(method), Some(target), Some(b"HTTP/1.1" | b"HTTP/1.0"), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
@@ -101,9 +105,9 @@ pub(crate) enum Length {
 /// # Errors
 /// What is wrong with it.
 pub(crate) fn check(head: &[u8]) -> Result<(RequestLine<'_>, Length)> {
-    let request = RequestLine::read(head)?;
     let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    let old = lines.next().is_some_and(|first| first.ends_with(b"HTTP/1.0"));
+    let first = lines.next().unwrap_or_default();
+    let (request, old) = (RequestLine::of(first)?, first.ends_with(b"HTTP/1.0"));
     let (mut hosts, mut lengths, mut codings, mut size) = (0, 0, 0, 0);
     for line in lines.filter(|line| !line.is_empty()) {
         let colon = memchr(b':', line).ok_or(Malformed("a header without a colon"))?;
@@ -149,7 +153,7 @@ pub(crate) fn check(head: &[u8]) -> Result<(RequestLine<'_>, Length)> {
 pub(crate) fn request(head: &Bytes) -> Result<RequestHeader> {
     let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let first = lines.next().unwrap_or_default();
-    let RequestLine { method, target } = RequestLine::read(first)?;
+    let RequestLine { method, target } = RequestLine::of(first)?;
     let fields = memchr_iter(b'\n', head).count();
     let request = RequestHeader::build_no_case(method, target.as_bytes(), Some(fields));
     let mut request = request.map_err(|_| Malformed("the target"))?;
@@ -266,6 +270,7 @@ mod tests {
             "GET  / HTTP/1.1",
             "GET /a b HTTP/1.1",
             "GET / HTTP/1.1 ",
+            "GET / HTTP/1.1\r",
             "GET /\u{e9} HTTP/1.1",
             "GET /\0 HTTP/1.1",
             "GET \\v1 HTTP/1.1",
