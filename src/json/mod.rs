@@ -19,6 +19,7 @@ pub mod write;
 
 pub use document::{Document, Near};
 pub use lit::Lit;
+pub use literal::literal_end;
 pub use name::{Name, begins};
 pub use path::Path;
 pub use raw::{Raw, compact};
