@@ -18,7 +18,7 @@ pub(super) struct Template {
     event: Vec<u8>,
     /// The places of the event that others may fill differently, in their order. None: there is no event.
     gaps: Vec<Gap>,
-    /// The edits of the event, each of them before the first gap or behind the last.
+    /// The edits of the event, all of them outside of its gaps.
     edits: Vec<Edit>,
     /// Bytes of the event that are none of its data.
     around: usize,
@@ -52,17 +52,15 @@ impl Template {
     /// Returns the length of the event's data if it repeats the one that was learnt, and adds the edits of it. It stands at
     /// `start`.
     pub(super) fn repeat(&mut self, event: &[u8], start: usize, edits: &mut Vec<Edit>) -> Option<usize> {
-        let last = self.gaps.last()?.span.end;
-        if !self.fits(event) {
+        if self.gaps.is_empty() {
             return None;
         }
+        let shifts = self.shifts(event)?;
         self.credit = MAX_CREDIT.min(self.credit + 1);
         for (span, new) in &self.edits {
-            // What stands behind the last gap is as far from the end as it was.
-            let moved = |at: usize| match span.start < last {
-                true => start + at,
-                false => start + at + event.len() - self.event.len(),
-            };
+            let before = self.gaps.iter().take_while(|gap| gap.span.end <= span.start).count();
+            let shift = shifts.get(before).copied().unwrap_or_default();
+            let moved = |at: usize| (start + at).wrapping_add_signed(shift);
             edits.push((moved(span.start)..moved(span.end), new.clone()));
         }
         event.len().checked_sub(self.around)
@@ -89,8 +87,9 @@ impl Template {
 
     /// Whether nothing of what is looked for in an event can stand in a gap, or outside of them in another spelling.
     fn is_exact(&self) -> bool {
-        let (Some(first), Some(last)) = (self.gaps.first(), self.gaps.last()) else { return false };
-        let apart = |(span, _): &Edit| span.end < first.span.start || span.start > last.span.end;
+        let apart = |(span, _): &Edit| {
+            self.gaps.iter().all(|gap| span.end < gap.span.start || span.start > gap.span.end)
+        };
         // A string that stands before a colon would be a key.
         let ends_value = |gap: &Gap| {
             let behind = gap.span.end + usize::from(gap.filling == Filling::Text);
@@ -98,22 +97,26 @@ impl Template {
         };
         let ends = self.gaps.iter().map(|gap| gap.span.start).chain([self.event.len()]);
         let mut fixed = std::iter::once(0).chain(self.gaps.iter().map(|gap| gap.span.end)).zip(ends);
-        self.gaps.len() <= MAX_GAPS
+        (1..=MAX_GAPS).contains(&self.gaps.len())
             && self.edits.iter().all(apart)
             && self.gaps.iter().all(ends_value)
-            && fixed.all(|(start, end)| memchr(b'\\', self.event.get(start..end).unwrap_or_default()).is_none())
+            && fixed
+                .all(|(start, end)| memchr(b'\\', self.event.get(start..end).unwrap_or_default()).is_none())
     }
 
-    /// Whether an event is the same outside of the gaps.
-    fn fits(&self, event: &[u8]) -> bool {
-        let (mut rest, mut known) = (event, 0);
-        for gap in &self.gaps {
-            let fixed = self.event.get(known..gap.span.start).unwrap_or_default();
-            let Some(filled) = rest.strip_prefix(fixed) else { return false };
-            let Some(end) = gap.filling.end(filled) else { return false };
-            (rest, known) = (filled.get(end..).unwrap_or_default(), gap.span.end);
+    /// The distances by which an event's bytes are moved before its first gap and behind each, if they are the same outside
+    /// of the gaps.
+    fn shifts(&self, event: &[u8]) -> Option<[isize; MAX_GAPS + 1]> {
+        let mut shifts = [0; MAX_GAPS + 1];
+        let (mut at, mut known) = (0, 0);
+        for (gap, shift) in self.gaps.iter().zip(shifts.iter_mut().skip(1)) {
+            let fixed = self.event.get(known..gap.span.start)?;
+            let filled = event.get(at..)?.strip_prefix(fixed)?;
+            at += fixed.len() + gap.filling.end(filled)?;
+            known = gap.span.end;
+            *shift = at.checked_signed_diff(known)?;
         }
-        self.event.get(known..) == Some(rest)
+        (self.event.get(known..) == event.get(at..)).then_some(shifts)
     }
 }
 
@@ -259,6 +262,25 @@ mod tests {
     }
 
     #[test]
+    fn pieces_that_are_edited_are_not_read_either() {
+        let mut stream = stream(REGISTRY[0], false);
+        let mut work = Vec::new();
+        for (created, word) in [(9, "a"), (10, "longer"), (1_000, "")] {
+            let event = |model: &str| {
+                format!(
+                    "data: {{\"created\":{created},\"model\":\"{model}\",\"choices\":[{{\"delta\":{{\"content\":\"{word}\"}}}}],\
+                     \"x\":null}}\n\n"
+                )
+            };
+            let (out, bytes) = json::work::of(|| stream.push(Bytes::from(event("real"))).unwrap());
+            assert_eq!(out, event("v/model"));
+            work.push(bytes);
+        }
+        // What is left is to copy it for the edit.
+        assert!(work.iter().skip(1).all(|&bytes| bytes + 100 < work[0]), "{work:?}");
+    }
+
+    #[test]
     fn what_differs_elsewhere_is_read() {
         for (first, second) in [
             (r#"{"delta":"a","finish_reason":null}"#, r#"{"delta":"a","finish_reason":"stop"}"#),
@@ -295,7 +317,7 @@ mod tests {
     fn event(protocol: usize) -> impl Strategy<Value = String> {
         let forms: &[&str] = match protocol {
             0 => &[
-                r#"data: {"id":"c","model":"real","created":7,"choices":[{"index":0,"delta":{"content":@},"finish_reason":null}],"usage":null}"#,
+                r#"data: {"id":"c","created":7,"model":"real","choices":[{"index":0,"delta":{"content":@},"finish_reason":null}],"usage":null}"#,
                 r#"data: {"choices":[{"index":0,"delta":{"content":@},"finish_reason":null}],"model":"real"}"#,
                 r#"data: {"choices":[{"index":0,"delta":{"reasoning_content":@}}],"obfuscation":@}"#,
                 r#"data: {"choices":[{"index":0,"delta":{"tool_calls":[{"function":{"arguments":@}}]}}],"model":"v/model"}"#,

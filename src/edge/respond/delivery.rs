@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::edge::call::exchange::Exchange;
 use crate::edge::call::watch::{Stop, Watch};
 use crate::edge::respond::answer;
-use crate::edge::respond::passage::Passage;
+use crate::edge::respond::passage::{Parts, Passage};
 use crate::edge::upstream::transport::transport;
 use crate::failure::Failure;
 
@@ -29,6 +29,25 @@ type Result<T> = std::result::Result<T, Stop>;
 pub(in crate::edge) trait Proxy: ProxyHttp<CTX = Box<Exchange>> + Sync {}
 
 impl<P: ProxyHttp<CTX = Box<Exchange>> + Sync> Proxy for P {}
+
+/// What has arrived of a provider's stream since the client was written to last.
+#[derive(Default)]
+struct Arrivals {
+    /// The parts that have not gone through the passage yet.
+    parts: Parts,
+    /// Bytes of all parts.
+    size: usize,
+}
+
+impl Arrivals {
+    /// Adds a part. Gives whether it is the first that waits.
+    fn add(&mut self, part: Bytes) -> bool {
+        let is_first = self.parts.is_empty();
+        self.size += part.len();
+        self.parts.add(part);
+        is_first
+    }
+}
 
 /// An answer on its way.
 pub(in crate::edge) struct Delivery<'d, P> {
@@ -41,12 +60,17 @@ pub(in crate::edge) struct Delivery<'d, P> {
     since: Instant,
     /// The time of the provider's first event.
     seen: Option<Instant>,
+    /// The time since which the provider is waited for.
+    waits: Instant,
+    /// The longest time for which it may say nothing.
+    silence: Duration,
 }
 
 impl<'d, P: Proxy> Delivery<'d, P> {
     /// One that begins now.
     pub(in crate::edge) fn new(proxy: &'d P, passage: Passage, watch: &'d mut Watch) -> Self {
-        Self { proxy, passage, watch, started: false, since: Instant::now(), seen: None }
+        let now = Instant::now();
+        Self { proxy, passage, watch, started: false, since: now, seen: None, waits: now, silence: NEVER }
     }
 
     /// The watch over the call.
@@ -87,48 +111,86 @@ impl<'d, P: Proxy> Delivery<'d, P> {
         session: &mut Session,
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
-        let mut clock = pin!(sleep_until(self.deadline()));
-        let mut gathered = 0;
+        // Pingora would set a timer for each part.
+        provider.set_read_timeout(None);
+        self.silence = exchange.call()?.upstream.times.silence;
+        let mut clock = pin!(sleep_until(self.wake()));
+        let mut arrivals = Arrivals::default();
         loop {
             let mut read = pin!(provider.read_response_body());
             let arrived = match poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await {
-                Poll::Ready(arrived) if gathered < GATHER => arrived,
+                Poll::Ready(arrived) if arrivals.size < GATHER => arrived,
                 early => {
-                    gathered = 0;
+                    if self.take(&mut arrivals)? {
+                        return Ok(());
+                    }
+                    arrivals.size = 0;
                     if self.speaks() {
                         self.write(session, exchange).await?;
                     }
                     match early {
                         Poll::Ready(arrived) => arrived,
-                        Poll::Pending => loop {
-                            tokio::select! {
-                                arrived = &mut read => break arrived,
-                                stop = self.watch.ends(session) => return Err(stop),
-                                () = &mut clock => {
-                                    self.tick(session, exchange).await?;
-                                    clock.as_mut().reset(self.deadline());
+                        Poll::Pending => {
+                            self.waits = Instant::now();
+                            loop {
+                                tokio::select! {
+                                    // Mostly it is the provider.
+                                    biased;
+                                    arrived = &mut read => break arrived,
+                                    stop = self.watch.ends(session) => return Err(stop),
+                                    () = &mut clock => {
+                                        if self.is_silent() {
+                                            break Error::e_explain(ErrorType::ReadTimedout, "silence");
+                                        }
+                                        self.tick(session, exchange).await?;
+                                        clock.as_mut().reset(self.wake());
+                                    }
                                 }
                             }
-                        },
+                        }
                     }
                 }
             };
-            let chunk = match arrived {
-                Ok(Some(chunk)) => chunk,
-                Ok(None) => return Ok(self.passage.end()?),
-                Err(_) if self.passage.is_whole_without_end() => return Ok(()),
-                Err(error) => return Err(transport(&error).into()),
-            };
-            exchange.note_arrival();
-            gathered += chunk.len();
-            self.passage.push(chunk)?;
-            if self.passage.is_whole() {
-                return Ok(());
+            match arrived {
+                Ok(Some(chunk)) => {
+                    if arrivals.add(chunk) {
+                        exchange.note_arrival();
+                    }
+                    // Until the client has its head, a failure in one part must not take those before it away.
+                    if self.started {
+                        continue;
+                    }
+                    if self.take(&mut arrivals)? {
+                        return Ok(());
+                    }
+                }
+                ended => {
+                    let is_whole = self.take(&mut arrivals)?;
+                    return if is_whole { Ok(()) } else { self.ended(ended.map(drop)) };
+                }
             }
             if self.passage.has_begun() && self.seen.is_none() {
                 self.seen = Some(Instant::now());
-                clock.as_mut().reset(self.deadline());
+                clock.as_mut().reset(self.wake());
             }
+        }
+    }
+
+    /// Lets what has arrived through. Gives whether nothing more has to be read.
+    fn take(&mut self, arrivals: &mut Arrivals) -> Result<bool> {
+        let bytes = arrivals.parts.take();
+        if !bytes.is_empty() {
+            self.passage.push(bytes)?;
+        }
+        Ok(self.passage.is_whole())
+    }
+
+    /// Ends the stream as the provider's body has ended.
+    fn ended(&mut self, body: pingora::Result<()>) -> Result<()> {
+        match body {
+            Ok(()) => Ok(self.passage.end()?),
+            Err(_) if self.passage.is_whole_without_end() => Ok(()),
+            Err(error) => Err(transport(&error).into()),
         }
     }
 
@@ -136,6 +198,16 @@ impl<'d, P: Proxy> Delivery<'d, P> {
     pub(in crate::edge) fn replay(&mut self, exchange: &mut Exchange, body: &[u8]) -> Result<()> {
         exchange.note_first_byte();
         Ok(self.passage.reply(body)?)
+    }
+
+    /// The time at which the client or the provider has to be looked after.
+    fn wake(&self) -> Instant {
+        self.deadline().min(self.waits + self.silence)
+    }
+
+    /// Whether the provider has said nothing for too long.
+    fn is_silent(&self) -> bool {
+        Instant::now() >= self.waits + self.silence
     }
 
     /// Until when the client may be left without a word.
@@ -286,9 +358,14 @@ pub(in crate::edge) async fn head<P: Proxy>(
 /// Writes to the client, in the time that it has for that: Pingora does not watch the time in which small parts
 /// of an answer leave its buffer.
 async fn send_tasks(session: &mut Session, exchange: &Exchange, tasks: Vec<HttpTask>) -> pingora::Result<()> {
+    let mut write = pin!(session.write_response_tasks(tasks));
+    // Nearly always the system takes all of it at once, and no timer is needed.
+    if let Poll::Ready(written) = poll_fn(|cx| Poll::Ready(write.as_mut().poll(cx))).await {
+        return written.map(drop);
+    }
     let time = Duration::from_secs(exchange.snapshot.limits.write_seconds);
-    match timeout(time, session.write_response_tasks(tasks)).await {
-        Ok(written) => written.map(|_| ()),
+    match timeout(time, write).await {
+        Ok(written) => written.map(drop),
         Err(_) => Error::e_explain(ErrorType::WriteTimedout, "the client takes nothing")
             .map_err(|error| error.into_down()),
     }

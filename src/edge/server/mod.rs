@@ -102,8 +102,8 @@ impl Server {
         mut inheritance: Option<Inheritance>,
     ) -> Result<Self, Error> {
         // Who can connect may send signals, too.
-        let (main, signals) = Signals::new()
-            .map_err(|error| Error::plain(format!("signals cannot be waited for: {error}")))?;
+        let (main, signals) =
+            Signals::new().map_err(|error| Error::plain(format!("signals cannot be waited for: {error}")))?;
         let inherited = inheritance.as_mut().map(|from| std::mem::take(&mut from.sockets));
         let demo = config.demo.map(|port| format!("127.0.0.1:{port}"));
         let addresses = config.listeners.iter().map(|listener| listener.address.as_str());
