@@ -271,7 +271,9 @@ impl<P: Proxy> Driver<'_, P> {
     /// Keeps the connection if the answer was read to its end.
     async fn release(&self, mut provider: HttpSession, peer: &HttpPeer) {
         if provider.response_done() {
-            self.connector.release_http_session(provider, peer, peer.options.idle_timeout).await;
+            // It needs more room than a stream that is open, and is over at once.
+            let released = self.connector.release_http_session(provider, peer, peer.options.idle_timeout);
+            Box::pin(released).await;
         } else {
             provider.shutdown().await;
         }
@@ -404,3 +406,46 @@ const EARLY: Duration = Duration::from_millis(100);
 
 /// The time for which the rest of an answer is waited for that is whole.
 const DRAIN: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use pingora_proxy::ProxyHttp;
+
+    use super::*;
+
+    struct Nobody;
+
+    #[async_trait]
+    impl ProxyHttp for Nobody {
+        type CTX = Box<Exchange>;
+
+        fn new_ctx(&self) -> Box<Exchange> {
+            unreachable!("nobody is served")
+        }
+
+        async fn upstream_peer(
+            &self,
+            _: &mut Session,
+            _: &mut Box<Exchange>,
+        ) -> pingora::Result<Box<HttpPeer>> {
+            Error::e_explain(ErrorType::InternalError, "nobody is asked")
+        }
+    }
+
+    /// The bytes of the future that a function returns.
+    fn room<A, B, C, F>(_: fn(&'static A, &'static mut B, &'static mut C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// It is held for each open stream, however long that waits.
+    #[test]
+    fn a_call_needs_little_room() {
+        let call = room(|driver: &Driver<'_, Nobody>, session, exchange| driver.serve(session, exchange));
+        assert!(call <= MAX_ROOM, "{call} bytes");
+    }
+
+    /// Bytes of the future of a call. It is as large as the largest of its steps, so those that are short and need much are
+    /// kept apart.
+    const MAX_ROOM: usize = 4 << 10;
+}
