@@ -113,7 +113,7 @@ impl<'d, P: Proxy> Delivery<'d, P> {
     ) -> Result<()> {
         // Pingora would set a timer for each part.
         provider.set_read_timeout(None);
-        self.silence = exchange.call()?.upstream.times.silence;
+        self.silence = exchange.call()?.upstream.times.silence.min(NEVER);
         let mut clock = pin!(sleep_until(self.wake()));
         let mut arrivals = Arrivals::default();
         loop {
@@ -390,5 +390,6 @@ const GATHER: usize = 16 << 10;
 /// The longest time for which a client that waits for a stream is left without a word.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// Longer than any answer takes: nothing is said to a client that gets its answer as a whole.
+/// Longer than any answer takes: nothing is said to a client that gets its answer as a whole, and no provider is silent for so
+/// long.
 const NEVER: Duration = Duration::from_secs(7 * 24 * 3600);
