@@ -5,13 +5,15 @@
 #[path = "../benches/translate/agent.rs"]
 mod agent;
 
+use std::sync::Arc;
+
 use allocation_counter::measure;
 use bytes::Bytes;
 use crossmodel_core::canon::Profile;
-use crossmodel_core::canon::{Caps, Sealer, Target};
+use crossmodel_core::canon::{Caps, Context, Form, Sealer, Target};
 use crossmodel_core::json::Body;
 use crossmodel_core::protocol::{Head, Protocol, ProtocolId, REGISTRY};
-use crossmodel_core::translate::bridge::{RequestFacts, render};
+use crossmodel_core::translate::bridge::{Bridge, RequestFacts, render};
 use crossmodel_core::translate::relay::{Edits, Reply, Stream};
 
 /// Events in which nothing changes, per protocol in the order of the registry.
@@ -56,6 +58,55 @@ fn an_edit_costs_one_copy() {
     let count = allocations(&mut stream, chunk);
     assert!((1..=2).contains(&count), "{count} allocations");
 }
+
+#[test]
+fn all_edits_of_a_chunk_cost_one_copy() {
+    let chunk = DELTAS[0].replace("v/model", "real-model").repeat(50).leak();
+    let count = allocations(&mut stream(REGISTRY[0]), chunk);
+    assert!((1..=2).contains(&count), "{count} allocations for 50 events");
+}
+
+/// The beginning of an answer, per protocol in the order of the registry.
+const BEGINNINGS: [&str; 3] = [
+    "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\"},\"finish_reason\":null}]}\n\n",
+    "data: {\"type\":\"response.created\",\"response\":{\"id\":\"r\"}}\n\n\
+     data: {\"type\":\"response.output_item.added\",\"output_index\":0,\
+     \"item\":{\"id\":\"msg_1\",\"type\":\"message\",\"content\":[]}}\n\n",
+    "data: {\"type\":\"message_start\",\"message\":{\"id\":\"m\"}}\n\n\
+     data: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n",
+];
+
+/// However many of them arrive together.
+#[test]
+fn translated_events_that_come_together_allocate_as_one_does() {
+    let protocols = || REGISTRY.iter().zip(DELTAS.iter().zip(BEGINNINGS));
+    for ((upstream, (delta, beginning)), client) in
+        protocols().flat_map(|one| REGISTRY.iter().map(move |client| (one, client)))
+    {
+        if upstream.id() == client.id() {
+            continue;
+        }
+        let pair = format!("{} to {}", upstream.id(), client.id());
+        let (profile, context) = (Profile::default(), Arc::new(Context::default()));
+        let mut bridge = Bridge::new(*client, *upstream, &profile, context, Form::Stream, 1 << 20);
+        let mut pass = |chunk: &'static str| {
+            let mut out = Bytes::new();
+            let counted = measure(|| {
+                bridge.push(Bytes::from_static(chunk.as_bytes())).unwrap();
+                out = bridge.pieces().0;
+            });
+            assert!(!out.is_empty(), "{pair}: {chunk}");
+            counted.count_total
+        };
+        pass(format!("{beginning}{delta}").leak());
+        pass(delta.repeat(21).leak());
+        let (one, many) = (pass(delta), pass(delta.repeat(21).leak()));
+        assert!(one <= 4 && many <= one + MAX_GROWTHS, "{pair}: {one} for one, {many} for 21");
+    }
+}
+
+/// Buffers that may have to grow for 20 events more.
+const MAX_GROWTHS: u64 = 3;
 
 #[test]
 fn the_head_costs_the_same_whatever_the_bodys_size() {

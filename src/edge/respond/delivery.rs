@@ -25,13 +25,56 @@ use crate::edge::request::headers::Identity;
 use crate::edge::respond::answer;
 use crate::edge::respond::phase::Phase;
 use crate::edge::respond::reply;
-use crate::edge::respond::response_stream::ResponseStream;
+use crate::edge::respond::response_stream::{Parts, ResponseStream};
 use crate::edge::upstream::connection::Connection;
 use crate::edge::upstream::transport::provider_failure;
 use crate::failure::Failure;
 use crate::route::AttemptOutcome;
 
 type Result<T> = std::result::Result<T, Abort>;
+
+/// The parts of a provider's stream that have arrived since the client was written to last.
+#[derive(Default)]
+struct Arrivals {
+    /// The parts that have not gone into the response yet.
+    parts: Parts,
+    /// Bytes of all parts.
+    size: usize,
+}
+
+impl Arrivals {
+    /// Adds a part. Returns whether it is the first that waits.
+    fn add(&mut self, part: Bytes) -> bool {
+        let is_first = self.parts.is_empty();
+        self.size += part.len();
+        self.parts.add(part);
+        is_first
+    }
+}
+
+/// The provider's silence, which the timer of the stream watches.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::edge) struct Silence {
+    /// The time since which the provider is waited for.
+    since: Instant,
+    /// The longest time for which it may say nothing.
+    most: Duration,
+}
+
+impl Silence {
+    /// A silence that begins now and may last so long.
+    pub(in crate::edge) fn new(most: Duration) -> Self {
+        Self { since: Instant::now(), most: most.min(NEVER) }
+    }
+
+    fn ends(self) -> Instant {
+        self.since + self.most
+    }
+
+    fn is_over(self) -> bool {
+        Instant::now() >= self.ends()
+    }
+}
 
 /// An answer on its way, with the parts of its call that are written meanwhile.
 pub(in crate::edge) struct Delivery<'d> {
@@ -43,6 +86,7 @@ pub(in crate::edge) struct Delivery<'d> {
     pub(in crate::edge) guard: &'d mut CallGuard,
     pub(in crate::edge) response: ResponseStream,
     pub(in crate::edge) phase: Phase,
+    pub(in crate::edge) silence: Silence,
 }
 
 impl Delivery<'_> {
@@ -73,48 +117,85 @@ impl Delivery<'_> {
         provider: &mut Connection,
         session: &mut Session,
     ) -> Result<()> {
-        let mut clock = pin!(sleep_until(self.deadline()));
-        let mut gathered = 0;
+        // Pingora would set a timer for each part.
+        provider.set_read_timeout(None);
+        let mut clock = pin!(sleep_until(self.wake()));
+        let mut arrivals = Arrivals::default();
         loop {
             let mut read = pin!(provider.read_response_body());
             let arrived = match poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await {
-                Poll::Ready(arrived) if gathered < GATHER => arrived,
+                Poll::Ready(arrived) if arrivals.size < GATHER => arrived,
                 early => {
-                    gathered = 0;
+                    if self.take(&mut arrivals)? {
+                        return Ok(());
+                    }
+                    arrivals.size = 0;
                     if self.speaks() {
                         self.write(session).await?;
                     }
                     match early {
                         Poll::Ready(arrived) => arrived,
-                        Poll::Pending => loop {
-                            tokio::select! {
-                                arrived = &mut read => break arrived,
-                                abort = self.guard.ends(session) => return Err(abort),
-                                () = &mut clock => {
-                                    self.tick(session).await?;
-                                    clock.as_mut().reset(self.deadline());
+                        Poll::Pending => {
+                            self.silence.since = Instant::now();
+                            loop {
+                                tokio::select! {
+                                    // Mostly it is the provider.
+                                    biased;
+                                    arrived = &mut read => break arrived,
+                                    abort = self.guard.ends(session) => return Err(abort),
+                                    () = &mut clock => {
+                                        if self.silence.is_over() {
+                                            break Error::e_explain(ErrorType::ReadTimedout, "silence");
+                                        }
+                                        self.tick(session).await?;
+                                        clock.as_mut().reset(self.wake());
+                                    }
                                 }
                             }
-                        },
+                        }
                     }
                 }
             };
-            let chunk = match arrived {
-                Ok(Some(chunk)) => chunk,
-                Ok(None) => return Ok(self.response.end()?),
-                Err(_) if self.response.is_whole_without_end() => return Ok(()),
-                Err(error) => return Err(provider_failure(&error).into()),
-            };
-            self.attempts.note_arrival();
-            gathered += chunk.len();
-            self.response.push(chunk)?;
-            if self.response.is_whole() {
-                return Ok(());
+            match arrived {
+                Ok(Some(chunk)) => {
+                    if arrivals.add(chunk) {
+                        self.attempts.note_arrival();
+                    }
+                    // Until the client has its head, a failure in one part must not take those before it away.
+                    if self.phase.is_committed() {
+                        continue;
+                    }
+                    if self.take(&mut arrivals)? {
+                        return Ok(());
+                    }
+                }
+                ended => {
+                    let is_whole = self.take(&mut arrivals)?;
+                    return if is_whole { Ok(()) } else { self.ended(ended.map(drop)) };
+                }
             }
             if self.phase.is_waiting() && self.response.has_begun() {
                 self.phase.begin(Instant::now());
-                clock.as_mut().reset(self.deadline());
+                clock.as_mut().reset(self.wake());
             }
+        }
+    }
+
+    /// Lets what has arrived through. Returns whether nothing more has to be read.
+    fn take(&mut self, arrivals: &mut Arrivals) -> Result<bool> {
+        let bytes = arrivals.parts.take();
+        if !bytes.is_empty() {
+            self.response.push(bytes)?;
+        }
+        Ok(self.response.is_whole())
+    }
+
+    /// Ends the stream as the provider's body has ended.
+    fn ended(&mut self, body: pingora::Result<()>) -> Result<()> {
+        match body {
+            Ok(()) => Ok(self.response.end()?),
+            Err(_) if self.response.is_whole_without_end() => Ok(()),
+            Err(error) => Err(provider_failure(&error).into()),
         }
     }
 
@@ -147,6 +228,11 @@ impl Delivery<'_> {
         let failure = Failure::provider("the provider reported a failure in its stream");
         self.charge_failure(&failure);
         self.outcome.failure = Some(failure);
+    }
+
+    /// The time at which the client or the provider has to be looked after.
+    fn wake(&self) -> Instant {
+        self.deadline().min(self.silence.ends())
     }
 
     /// Until when the client may be left without a word.
@@ -275,9 +361,14 @@ async fn send_tasks(
     request: &RequestInfo,
     tasks: Vec<HttpTask>,
 ) -> pingora::Result<()> {
+    let mut write = pin!(session.write_response_tasks(tasks));
+    // Nearly always the system takes all of it at once, and no timer is needed.
+    if let Poll::Ready(written) = poll_fn(|cx| Poll::Ready(write.as_mut().poll(cx))).await {
+        return written.map(drop);
+    }
     let time = Duration::from_secs(request.snapshot.limits.write_seconds);
-    match timeout(time, session.write_response_tasks(tasks)).await {
-        Ok(written) => written.map(|_| ()),
+    match timeout(time, write).await {
+        Ok(written) => written.map(drop),
         Err(_) => Error::e_explain(ErrorType::WriteTimedout, "the client takes nothing")
             .map_err(|error| error.into_down()),
     }

@@ -31,7 +31,7 @@ use crate::edge::call::target::Bridged;
 use crate::edge::request::failover;
 use crate::edge::request::headers::Identity;
 use crate::edge::respond::answer;
-use crate::edge::respond::delivery::{Delivery, client_write};
+use crate::edge::respond::delivery::{Delivery, Silence, client_write};
 use crate::edge::respond::phase::Phase;
 use crate::edge::respond::reply::{self, Head};
 use crate::edge::respond::response_stream::ResponseStream;
@@ -328,10 +328,11 @@ fn delivery<'d>(ctx: &'d mut CallContext, guard: &'d mut CallGuard) -> Result<De
     let CallContext { request, admission, attempts, billing, outcome } = ctx;
     let response = response_stream(request, attempts)?;
     let phase = Phase::new(tokio::time::Instant::now());
-    Ok(Delivery { request, admission, attempts, billing, outcome, guard, response, phase })
+    let silence = Silence::new(attempts.call()?.upstream.times.silence);
+    Ok(Delivery { request, admission, attempts, billing, outcome, guard, response, phase, silence })
 }
 
-/// Makes the passage of the provider's stream.
+/// Makes the response out of the provider's stream.
 fn response_stream(
     request: &RequestInfo,
     attempts: &Attempts,
@@ -465,3 +466,46 @@ const EARLY: Duration = Duration::from_millis(100);
 
 /// The time for which the rest of an answer is waited for that is whole.
 const DRAIN: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use pingora_proxy::ProxyHttp;
+
+    use super::*;
+
+    struct Nobody;
+
+    #[async_trait]
+    impl ProxyHttp for Nobody {
+        type CTX = Box<CallContext>;
+
+        fn new_ctx(&self) -> Box<CallContext> {
+            unreachable!("nobody is served")
+        }
+
+        async fn upstream_peer(
+            &self,
+            _: &mut Session,
+            _: &mut Box<CallContext>,
+        ) -> pingora::Result<Box<HttpPeer>> {
+            Error::e_explain(ErrorType::InternalError, "nobody is asked")
+        }
+    }
+
+    /// The bytes of the future that a function returns.
+    fn room<A, B, C, F>(_: fn(&'static A, &'static mut B, &'static mut C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// It is held for each open stream, however long that waits.
+    #[test]
+    fn a_call_needs_little_room() {
+        let call = room(|driver: &Driver<'_, Nobody>, session, ctx| driver.serve(session, ctx));
+        assert!(call <= MAX_ROOM, "{call} bytes");
+    }
+
+    /// Bytes of the future of a call. It is as large as the largest of its steps, so those that are short and need much are
+    /// kept apart.
+    const MAX_ROOM: usize = 4 << 10;
+}

@@ -24,35 +24,41 @@ pub(in crate::edge) enum ResponseStream {
 /// A stream that is relayed.
 pub(in crate::edge) struct Relayed {
     stream: relay::Stream,
-    ready: Ready,
+    ready: Parts,
     end: Option<End>,
 }
 
-/// Bytes for the client, of which a first part is not copied as long as no other comes.
+/// Bytes that come in parts, of which the first is not copied as long as no other comes.
 #[derive(Default)]
-struct Ready {
+pub(in crate::edge) struct Parts {
     first: Bytes,
     all: Vec<u8>,
 }
 
-impl Ready {
-    fn add(&mut self, part: Bytes) {
+impl Parts {
+    /// Adds a part.
+    pub(in crate::edge) fn add(&mut self, part: Bytes) {
         if self.is_empty() {
             self.first = part;
         } else if !part.is_empty() {
+            if self.all.is_empty() {
+                self.all.reserve(ROOM.max(self.first.len() + part.len()));
+            }
             self.all.extend_from_slice(&std::mem::take(&mut self.first));
             self.all.extend_from_slice(&part);
         }
     }
 
-    fn take(&mut self) -> Bytes {
+    /// Takes all of them.
+    pub(in crate::edge) fn take(&mut self) -> Bytes {
         match self.all.is_empty() {
             true => std::mem::take(&mut self.first),
             false => std::mem::take(&mut self.all).into(),
         }
     }
 
-    fn is_empty(&self) -> bool {
+    /// Whether there is nothing.
+    pub(in crate::edge) fn is_empty(&self) -> bool {
         self.first.is_empty() && self.all.is_empty()
     }
 }
@@ -82,7 +88,7 @@ impl Relayed {
 impl ResponseStream {
     /// A relay.
     pub(in crate::edge) fn relayed(stream: relay::Stream) -> Self {
-        Self::Relayed(Box::new(Relayed { stream, ready: Ready::default(), end: None }))
+        Self::Relayed(Box::new(Relayed { stream, ready: Parts::default(), end: None }))
     }
 
     /// Takes a whole answer that is no stream.
@@ -261,6 +267,9 @@ impl ResponseStream {
     }
 }
 
+/// Bytes for which there is room when a second part comes: others will follow.
+const ROOM: usize = 8 << 10;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,7 +277,7 @@ mod tests {
     #[test]
     fn a_part_that_comes_alone_is_not_copied() {
         let (one, two) = (Bytes::from(vec![b'a'; 9]), Bytes::from(vec![b'b'; 9]));
-        let mut ready = Ready::default();
+        let mut ready = Parts::default();
         ready.add(one.clone());
         ready.add(Bytes::new());
         assert_eq!(ready.take().as_ptr(), one.as_ptr());

@@ -7,6 +7,12 @@
 use memchr::memchr2;
 use wide::u8x16;
 
+/// The position of the quote that ends the string literal with whose inside `bytes` begin.
+#[must_use]
+pub fn literal_end(bytes: &[u8]) -> Option<usize> {
+    end(bytes, 0, |_, _| true)
+}
+
 /// Where the quote stands that ends the literal whose inside begins at `from`. `None` if there is none, or if
 /// `allows` refuses an escape before it: it gets the bytes and the place behind the backslash. It is not asked for
 /// `\"`, `\\` and `\n`, which everybody allows and of which text is full.
@@ -19,7 +25,21 @@ pub(super) fn end(bytes: &[u8], from: usize, allows: impl FnMut(&[u8], usize) ->
             return if bytes.get(hit) == Some(&b'"') { Some(hit) } else { end_in_blocks(bytes, hit, allows) };
         }
     }
-    end_in_blocks(bytes, from + vectors.len().min(NEAR) * VECTOR, allows)
+    let at = from + vectors.len().min(NEAR) * VECTOR;
+    // The last bytes of a short rest are read together with some that were read before.
+    if vectors.len() < NEAR
+        && let Some(last) = bytes.last_chunk()
+    {
+        let known = at + VECTOR - bytes.len();
+        let hits = (equal(last, b'"') | equal(last, b'\\')) >> known;
+        let hit = at + hits.trailing_zeros() as usize;
+        return match bytes.get(hit) {
+            Some(b'"') if hits != 0 => Some(hit),
+            Some(_) if hits != 0 => end_in_blocks(bytes, hit, allows),
+            _ => None,
+        };
+    }
+    end_in_blocks(bytes, at, allows)
 }
 
 fn end_in_blocks(bytes: &[u8], from: usize, mut allows: impl FnMut(&[u8], usize) -> bool) -> Option<usize> {
@@ -90,7 +110,9 @@ impl ByteMasks {
     #[cold]
     fn of_last(rest: &[u8]) -> Self {
         let mut filled = [0; BLOCK];
-        filled.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        if let Some(beginning) = filled.get_mut(..rest.len()) {
+            beginning.copy_from_slice(rest);
+        }
         Self::of(&filled)
     }
 

@@ -22,6 +22,7 @@ pub mod write;
 pub use document::{Document, MarkHint};
 pub use json_str::JsonStr;
 pub use lenient::{Lenient, LenientIter, find_member};
+pub use literal::literal_end;
 pub use name::{Name, begins};
 pub use path::Path;
 pub use raw::{Raw, compact};

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use memchr::memmem;
+use memchr::{memchr, memmem};
 
 /// The document with invalid UTF-8 and lone surrogate escapes replaced. Borrowed, nearly always.
 #[must_use]
@@ -54,7 +54,8 @@ pub fn without_lone_surrogates(text: &str, keep_borders: bool) -> Option<String>
 /// Where the next lone surrogate escape stands.
 fn lone(text: &str, from: usize, keep_borders: bool) -> Option<usize> {
     let bytes = text.as_bytes();
-    let mut at = from;
+    // Most texts have no escape at all, and one byte is found sooner than two.
+    let mut at = from + memchr(b'\\', bytes.get(from..)?)?;
     loop {
         at += memmem::find(bytes.get(at..)?, b"\\u")?;
         let escaped = bytes.get(..at)?.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1;

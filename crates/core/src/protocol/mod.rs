@@ -222,6 +222,15 @@ pub struct EventSummary {
     pub id: Option<String>,
 }
 
+impl EventSummary {
+    /// Whether the event is a piece of the answer and says nothing else.
+    #[must_use]
+    pub fn is_piece(&self) -> bool {
+        let says_more = self.error.is_some() || self.usage.is_some() || self.id.is_some();
+        self.is_delta && !says_more && self.progress == Progress::Running
+    }
+}
+
 /// How far an answer is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -113,6 +113,12 @@ impl Framer {
                 return;
             }
             self.after_cr = cr && last;
+            // The usual end of an event: a line, and behind it a blank one.
+            if !cr && !blank && bytes.get(at + 1) == Some(&b'\n') {
+                (self.line, self.searched) = (at + 2, at + 2);
+                self.ends.push(at + 2);
+                continue;
+            }
             let width = if cr && bytes.get(at + 1) == Some(&b'\n') { 2 } else { 1 };
             (self.line, self.searched) = (at + width, at + width);
             if blank {

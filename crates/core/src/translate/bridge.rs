@@ -206,6 +206,7 @@ impl Bridge {
     /// The failure that the provider reports, or that its stream is.
     pub fn push(&mut self, chunk: Bytes) -> Result<()> {
         let Self { framer, decoder, pipeline, odd, source, .. } = self;
+        pipeline.output.reserve(chunk.len());
         let block = framer.push(chunk).map_err(|_| super::too_large("upstream_event_too_large"))?;
         let Some(block) = block else { return Ok(()) };
         for span in block.events() {

@@ -116,6 +116,13 @@ impl Pipeline {
 }
 
 impl PipelineOutput {
+    /// Makes room for what a client gets for so many bytes of a provider's.
+    pub(super) fn reserve(&mut self, bytes: usize) {
+        if let Self::Stream { ready, .. } = self {
+            ready.reserve(bytes + bytes / 2);
+        }
+    }
+
     fn take(&mut self, event: Event<'_>) -> std::result::Result<(), Overflow> {
         match self {
             Self::Stream { encoder, ready } => {

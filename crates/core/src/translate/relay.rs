@@ -18,6 +18,7 @@ use crate::protocol::{EventSummary, Head, Progress, Protocol, StreamFacts, Upstr
 use crate::sse::{Framer, SseEvent};
 
 use super::owners::Claims;
+use super::template::Template;
 use super::{OwnKeys, read_error, reasoning, rename};
 
 /// The edits of one request.
@@ -276,6 +277,8 @@ pub struct Stream {
     unsent: Bytes,
     /// Empty between chunks; kept so that it need not be allocated for each.
     edits: Vec<Edit>,
+    /// The piece of the answer that others are compared with.
+    template: Template,
 }
 
 /// How a stream ended.
@@ -306,7 +309,14 @@ impl Stream {
             withheld_last: false,
             unsent: Bytes::new(),
             edits: Vec::new(),
+            template: Template::default(),
         }
+    }
+
+    /// The same, of which all events are read.
+    #[cfg(test)]
+    pub(super) fn without_template(self) -> Self {
+        Self { template: Template::none(), ..self }
     }
 
     /// Takes a chunk as it arrived and returns what goes to the client now; nothing while an event is
@@ -356,6 +366,11 @@ impl Stream {
 
     /// Takes one event, which stands at `start` in its block.
     fn event(&mut self, start: usize, bytes: &[u8]) {
+        if let Some(length) = self.template.repeat(bytes, start, &mut self.edits) {
+            self.withheld_last = false;
+            self.events += 1;
+            return self.deltas.add(length);
+        }
         let event = SseEvent::parse(bytes);
         let Some(data) = &event.data else {
             self.withheld_last = false;
@@ -382,6 +397,9 @@ impl Stream {
             // What carries nothing of the model may be an error in words of its own, or those of another protocol.
             if !summary.has_words {
                 self.reply.hide(bytes, start, before, &mut self.edits);
+            } else if summary.is_piece() {
+                let edits = self.edits.get(before..).unwrap_or_default();
+                self.template.learn(bytes, data, start, edits);
             }
         }
         advance(&mut self.progress, summary.progress);
