@@ -1,4 +1,4 @@
-//! How hard a model shall think.
+//! The effort with which a model shall think.
 
 use std::collections::BTreeSet;
 

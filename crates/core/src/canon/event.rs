@@ -81,7 +81,7 @@ pub enum Event<'a> {
     End,
 }
 
-/// What of an answer was not understood, or not believed.
+/// A part of an answer that was not understood, or not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Anomaly {
@@ -124,7 +124,7 @@ pub struct Citation<'a> {
     pub span: Option<(u64, u64)>,
 }
 
-/// What kind of segment something is.
+/// The kind of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SegmentKind {

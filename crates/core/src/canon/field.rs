@@ -17,7 +17,7 @@ pub struct Field {
     pub sample: &'static str,
 }
 
-/// What becomes of a member.
+/// The policy for a member in another protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldPolicy {
     /// It is the protocol's own: a relay.

@@ -29,7 +29,7 @@ pub struct Queue {
     waiting: usize,
 }
 
-/// One thing that happens to the segment that is live.
+/// One step in the life of the segment that is live.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SegmentStep<'s> {

@@ -1,24 +1,24 @@
-//! What an answer says of itself, for the log and for traces.
+//! The model and the finish reasons of an answer, for the log and for traces.
 
-/// What an answer says of itself.
+/// The model and the finish reasons that an answer names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ResponseMetadata {
     /// The model that answered, in its provider's words.
     pub model: Option<String>,
-    /// Why each of its choices has ended: in the provider's words in a relay, in the gateway's otherwise.
+    /// The finish reasons of its choices: in the provider's words in a relay, in the gateway's otherwise.
     pub finish: Vec<String>,
 }
 
 impl ResponseMetadata {
-    /// Takes note of the model; the first who is named stays.
+    /// Records the model. The first one that is named stays.
     pub fn model(&mut self, name: Option<&str>) {
         if let Some(name) = name.filter(|_| self.model.is_none()) {
             self.model = Some(name.chars().take(MAX_TEXT_LEN).collect());
         }
     }
 
-    /// Takes note of a reason. Whatever is not a word of a protocol may be part of an answer, and is left out.
+    /// Records a finish reason. Whatever is not a word of a protocol may be part of an answer, and is left out.
     pub fn finish(&mut self, reason: &str) {
         let is_word = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_';
         let fits = (1..=MAX_TEXT_LEN).contains(&reason.len()) && reason.bytes().all(is_word);

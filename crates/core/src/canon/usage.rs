@@ -31,7 +31,7 @@ pub struct Usage {
     pub inner: Option<Arc<[InnerUsage]>>,
 }
 
-/// Something that the provider has done inside of a call: its history was made shorter, another model was asked.
+/// The usage of something that the provider has done inside of a call, such as a question to another model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InnerUsage {
     /// The provider's name of the other model; absent: the model of the call.

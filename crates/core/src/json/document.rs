@@ -23,8 +23,8 @@ pub struct Document<'d> {
     lone_surrogates: bool,
 }
 
-/// Where among the marks those of a value are looked for: that of the value itself is known, or that of something
-/// around it. It only saves time, for what is not found from there is read byte by byte.
+/// The index of the mark of a value, or of something around the value, from which the search for its marks begins. It only
+/// saves time: a value that is not found from there is read byte by byte.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MarkHint(usize);
 
@@ -51,7 +51,7 @@ struct Inside<'i> {
     origin: usize,
 }
 
-/// What stands in a container, by its marks or read byte by byte.
+/// The walk through a container, by its marks or byte by byte.
 enum ContainerWalk<M, S> {
     Marked(M),
     Scanned(S),

@@ -92,7 +92,7 @@ pub(super) fn has_control(bytes: &[u8]) -> bool {
     bytes.chunks(4 * BLOCK).any(|chunk| chunk.iter().fold(u8::MAX, |least, byte| least.min(*byte)) < b' ')
 }
 
-/// What 64 bytes hold, one bit for each byte.
+/// The kinds of 64 bytes, one bit for each byte.
 struct ByteMasks {
     quotes: u64,
     backslashes: u64,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::json::Edit;
 
-/// One such member.
+/// One member that limits the tokens of the answer.
 #[derive(Clone, Debug)]
 pub(super) struct OutputCap {
     /// Its name.
@@ -19,7 +19,7 @@ pub(super) struct OutputCap {
     pub(super) tokens: Option<u64>,
 }
 
-/// All of one request, in its order.
+/// The members of one request that limit the tokens of its answer, in their order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OutputCaps(pub(super) Vec<OutputCap>);
 

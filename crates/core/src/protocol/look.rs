@@ -15,7 +15,7 @@ use super::kinds::{Kinds, is_address};
 use super::members::RequestMembers;
 use super::state;
 
-/// The findings of a look.
+/// The findings below the top level of a request.
 #[derive(Debug, Default)]
 pub(super) struct LookFindings {
     /// The first reference to state.

@@ -51,7 +51,7 @@ pub use members::RequestMembers;
 pub use spare::Spare;
 pub use state::Test;
 
-/// What one protocol says, and how.
+/// One protocol: its paths, members and envelopes, and its decoders and encoders.
 pub trait Protocol: fmt::Debug + Send + Sync {
     /// Which protocol this is.
     fn id(&self) -> ProtocolId;
@@ -188,7 +188,7 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     fn encode_reply(&self, answer: &Answer, context: &Context) -> Bytes;
 }
 
-/// What those who read the answer have to know of the request that was written.
+/// The facts of a written request that the decoder of its answer needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Written {
@@ -198,7 +198,7 @@ pub struct Written {
     pub prefix: Option<String>,
 }
 
-/// What a relay has to know of one event or body.
+/// The facts of one event, or of one body, that a relay needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EventSummary {
@@ -248,7 +248,7 @@ pub enum Progress {
     Warned(UpstreamError),
 }
 
-/// What is known of a stream that has to be ended.
+/// The facts of a stream that has to be ended.
 #[derive(Clone, Copy, Debug)]
 pub struct StreamFacts<'a> {
     /// The gateway's id of the request.

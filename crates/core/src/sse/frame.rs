@@ -23,7 +23,7 @@ pub struct Framer {
     limit: usize,
 }
 
-/// Whole events, as they came.
+/// A run of whole events, as they came.
 #[derive(Debug)]
 pub struct EventBlock<'a> {
     /// The events' bytes, line ends included.

@@ -42,7 +42,7 @@ pub struct Rendered {
     pub estimate: u64,
 }
 
-/// What is known of a request besides its body.
+/// The facts of a request besides its body.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestFacts<'f> {
     /// The gateway's id of the request.
@@ -350,7 +350,7 @@ impl Bridge {
         self.pipeline.reasons
     }
 
-    /// Returns the id, the model and the finish reasons of the answer so far, once.
+    /// Takes the model and the finish reasons that the answer has named so far.
     pub fn metadata(&mut self) -> ResponseMetadata {
         std::mem::take(&mut self.pipeline.metadata)
     }

@@ -481,7 +481,7 @@ impl Stream {
         self.reply.served()
     }
 
-    /// Returns the id, the model and the finish reasons of the answer so far, once.
+    /// Takes the model and the finish reasons that the answer has named so far.
     pub fn metadata(&mut self) -> ResponseMetadata {
         self.reply.metadata()
     }

@@ -13,14 +13,14 @@ use crate::json::{JsonStr, repair};
 
 use super::unwrap::Unwrap;
 
-/// Restores the events of one answer.
+/// The rewriter of the events of one answer: it puts the client's own names and forms back.
 #[derive(Debug)]
 pub(super) struct ResponseRewriter {
     context: Arc<Context>,
     client: ProtocolId,
     /// By their keys, which count up.
     calls: BTreeMap<u32, CallKind>,
-    /// The first half of a character at the end of an event, and whom it belongs to.
+    /// The first half of a character at the end of an event, and its owner.
     surrogate: Option<(Owner, String)>,
     /// What the answer repeats of the request, as far as it was not seen yet.
     prefix: Option<String>,
@@ -28,7 +28,7 @@ pub(super) struct ResponseRewriter {
     visible: bool,
 }
 
-/// What a call is for the client.
+/// The kind of thing that a provider's call of a tool is for the client.
 #[derive(Debug)]
 enum CallKind {
     /// What it is for the provider, but for its name.
@@ -39,7 +39,7 @@ enum CallKind {
     Answer,
 }
 
-/// Whose text a surrogate belongs to.
+/// The segment that a surrogate belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner {
     Text,

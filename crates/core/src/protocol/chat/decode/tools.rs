@@ -35,7 +35,7 @@ pub(super) fn member<'a>(
     Ok(true)
 }
 
-/// What is known of a tool while it is read.
+/// The members of a tool while it is read.
 #[derive(Default)]
 struct ToolWire<'a> {
     kind: Option<Cow<'a, str>>,

@@ -15,7 +15,7 @@ use crate::protocol::phrases;
 use super::ids;
 use super::reasoning::PastReasoning;
 
-/// Writes content for a provider.
+/// The writer of content for a provider.
 #[derive(Clone, Copy)]
 pub(super) struct ContentWriter<'c> {
     pub(super) profile: &'c Profile,

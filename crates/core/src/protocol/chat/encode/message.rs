@@ -17,7 +17,7 @@ use super::ids;
 use super::reasoning::PastReasoning;
 use super::tools;
 
-/// Writes the messages of one request.
+/// The writer of the messages of one request.
 pub(super) struct ConversationWriter<'r, 'a, 't> {
     request: &'r Request<'a>,
     target: &'t Target<'t>,

@@ -45,7 +45,7 @@ pub(in crate::protocol::chat) struct ChatEncoder {
     finished: bool,
 }
 
-/// What the last segment is.
+/// The kind of the last segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LastSegment {
     Nothing,

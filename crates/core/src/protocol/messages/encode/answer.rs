@@ -13,7 +13,7 @@ pub(super) fn head(id: Option<&str>, context: &Context, o: &mut Object<'_>) {
     o.text("type", "message").text("role", "assistant").json_str("model", &context.model);
 }
 
-/// Why an answer ends, in the protocol's words.
+/// The members that say why an answer ends.
 #[derive(Debug)]
 pub(super) struct StopMembers<'s> {
     reason: &'static str,

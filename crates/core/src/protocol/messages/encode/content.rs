@@ -14,7 +14,7 @@ use super::ids::CallIds;
 use super::mark::{self, CacheMarks};
 use super::{input, reasoning};
 
-/// What becomes a block.
+/// One item that becomes a block.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum BlockItem<'r, 'a> {
     /// A part of a turn.
@@ -45,7 +45,7 @@ impl<'r> BlockItem<'r, '_> {
     }
 }
 
-/// What the blocks of a request are written with.
+/// The writer of a request's blocks.
 pub(super) struct Blocks<'w> {
     pub(super) names: &'w ToolNames,
     pub(super) ids: CallIds<'w>,

@@ -21,7 +21,7 @@ pub(super) struct Obstacles {
     pub(super) called_without_thinking: bool,
 }
 
-/// What is said of thinking and limits.
+/// The members of a request that are about thinking and limits.
 #[derive(Debug)]
 pub(super) struct ThinkingPlan {
     mode: ThinkingMember,
@@ -40,7 +40,7 @@ enum ThinkingMember {
     Disabled,
 }
 
-/// What the client wants.
+/// The thinking that the client asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RequestedThinking {
     Nothing,

@@ -10,7 +10,7 @@ use super::format::AnswerFormat;
 use super::mark::CacheMarks;
 use super::schema;
 
-/// Which tools the model may call, in the protocol's words.
+/// The tools that the model may, or must, call, in the protocol's words.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ForcedTool<'r> {
     Auto,

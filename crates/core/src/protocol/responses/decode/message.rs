@@ -11,7 +11,7 @@ use crate::protocol::node::{Node, Type};
 use super::{content, reasoning, tools};
 use crate::protocol::pick::members_named;
 
-/// Reads the items of one request.
+/// The reader of the items of one request.
 pub(super) struct InputReader<'r, 'a> {
     pub(super) request: &'r mut Request<'a>,
     pub(super) losses: &'r mut Losses,

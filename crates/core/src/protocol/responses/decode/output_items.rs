@@ -23,7 +23,7 @@ pub(super) struct OutputItems {
     calls: u32,
 }
 
-/// Where items stand in [`OutputItems::items`]: a provider may make very many.
+/// An index into [`OutputItems::items`], because a provider may make very many.
 #[derive(Debug, Default)]
 struct ItemIndex {
     /// The last one at an index.

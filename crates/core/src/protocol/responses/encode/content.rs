@@ -7,7 +7,7 @@ use crate::canon::{Cache, CacheParts, DataUrl, DocumentPart, Image, Part, Profil
 use crate::json::JsonStr;
 use crate::json::write::{Array, Object};
 
-/// How the parts of a message are called.
+/// The names of the parts of a message.
 #[derive(Clone, Copy)]
 pub(super) struct PartNames {
     pub(super) role: &'static str,
@@ -20,7 +20,7 @@ pub(super) const USER: PartNames = PartNames { role: "user", text: "input_text",
 pub(super) const ASSISTANT: PartNames = PartNames { role: "assistant", text: "output_text", note: "" };
 pub(super) const DEVELOPER: PartNames = PartNames { role: "developer", text: "input_text", note: "" };
 
-/// Writes the parts of a message for a provider with these habits.
+/// The writer of the parts of a message, for a provider with this profile.
 #[derive(Clone, Copy)]
 pub(super) struct PartWriter<'p> {
     pub(super) profile: &'p Profile,

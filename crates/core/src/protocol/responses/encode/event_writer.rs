@@ -2,7 +2,7 @@
 
 use crate::json::write::{self, Object};
 
-/// Where events go. An answer that is no stream is made by the same steps, without them.
+/// The destination of events. An answer that is no stream is made by the same steps, without them.
 #[derive(Debug)]
 pub(super) struct EventWriter<'w> {
     out: Option<&'w mut Vec<u8>>,

@@ -25,7 +25,7 @@ pub(super) fn instructions<'r, 'a>(request: &'r Request<'a>, target: &Target<'_>
     }
 }
 
-/// Writes the items.
+/// The writer of the items.
 pub(super) struct InputWriter<'i> {
     pub(super) target: &'i Target<'i>,
     pub(super) names: &'i ToolNames,
