@@ -1,8 +1,8 @@
 //! CrossModel: an LLM gateway on Pingora.
 //!
-//! One base URL and one key for every model. Clients speak OpenAI Chat Completions, OpenAI Responses or
-//! Anthropic Messages; so do providers. Where both speak the same, bytes are relayed with the few edits
-//! that must be; where they do not, requests and answers pass through a canonical form.
+//! One base URL and one key serve every model. Clients speak OpenAI Chat Completions, OpenAI Responses or
+//! Anthropic Messages, and so do providers. If both speak the same protocol, bytes are relayed with the few
+//! necessary edits. Otherwise requests and responses are translated through a canonical form.
 //!
 //! ```text
 //!  client bytes                                                              client bytes
@@ -15,8 +15,7 @@
 //!
 //! # Use as a library
 //!
-//! [`Gateway`] implements Pingora's `ProxyHttp`, so it can be mounted in a server of one's own, beside
-//! other services:
+//! [`Gateway`] implements Pingora's `ProxyHttp`, so it can be mounted in your own server beside other services:
 //!
 //! ```no_run
 //! use crossmodel::{Config, Gateway};
@@ -38,7 +37,7 @@
 //! modules are only public for the command, the tests and the benchmarks: they are not documented here, and change
 //! without notice. The translation core is a crate of its own, [`crossmodel_core`].
 //!
-//! Imports only go down; the guide says [why](guide::architecture), and how a gateway is [run](guide::operations).
+//! Imports go only down. The guide says [why](guide::architecture), and how a gateway is [run](guide::operations).
 
 pub mod config;
 pub mod edge;

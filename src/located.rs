@@ -1,4 +1,4 @@
-//! A configuration value that remembers where in the file it stands.
+//! Configuration values that know their place in the file.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,18 +7,18 @@ use std::marker::PhantomData;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
-/// A place in a file; both counts start at 1, and are 0 for values that no file holds.
+/// A place in a file. Both counts start at 1, and are 0 for values that come from no file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourcePosition {
-    /// Line.
+    /// The line.
     pub line: u64,
-    /// Column, in characters.
+    /// The column, in characters.
     pub column: u64,
 }
 
 /// A value and its place.
 ///
-/// Two values are equal, and ordered, as their values are, wherever they stand.
+/// Only the values are compared and ordered, not their places.
 #[derive(Clone, Debug, Default)]
 pub struct Located<T> {
     /// The value.
@@ -27,8 +27,8 @@ pub struct Located<T> {
     pub place: SourcePosition,
 }
 
-/// The name by which a deserializer that knows places recognizes the type. It answers with a sequence
-/// of line, column and value; any other deserializer sees a plain newtype.
+/// The name by which a deserializer that knows places recognizes the type. It answers with a sequence of line,
+/// column and value. Any other deserializer sees a plain newtype.
 pub(crate) const NAME: &str = "$crossmodel::Located";
 
 impl<T: PartialEq> PartialEq for Located<T> {

@@ -4,7 +4,7 @@ mod cli;
 
 use std::process::ExitCode;
 
-/// A request is some hundred small allocations, most of them Pingora's.
+/// A request makes some hundred small allocations, most of them in Pingora.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,7 +1,8 @@
-//! Money: whole numbers of nano-USD, and never less than nothing.
+//! Money: whole numbers of nano-USD that are never negative.
 //!
-//! Inside, everything is counted in billionths of a dollar, in which a price of one micro-USD for a million
-//! tokens still is a thousandth. Outside, amounts are micro-USD. Nothing near money is a floating-point number.
+//! Inside the gateway, money is counted in billionths of a dollar: at a price of one micro-USD for a million
+//! tokens, a token costs a thousandth of that unit. Outside, amounts are in micro-USD. Nothing that concerns money
+//! is a floating-point number.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,44 +22,44 @@ impl Amount {
     /// The largest amount.
     pub const MAX: Self = Self(i64::MAX);
 
-    /// So many nano-USD; the largest amount in place of a larger one.
+    /// Makes an amount of nano-USD. A larger amount than [`Amount::MAX`] becomes that.
     #[must_use]
     pub fn from_nano(nano: u128) -> Self {
         Self(i64::try_from(nano).unwrap_or(i64::MAX))
     }
 
-    /// In nano-USD.
+    /// Returns the amount in nano-USD.
     #[must_use]
     pub fn nano(self) -> u64 {
         self.0.unsigned_abs()
     }
 
-    /// The sum; nothing when it is too large.
+    /// Returns the sum, or `None` if it is too large.
     #[must_use]
     pub fn checked_add(self, other: Self) -> Option<Self> {
         self.0.checked_add(other.0).map(Self)
     }
 
-    /// The difference; nothing when `other` is more.
+    /// Returns the difference, or `None` if `other` is larger.
     #[must_use]
     pub fn checked_sub(self, other: Self) -> Option<Self> {
         self.0.checked_sub(other.0).filter(|&rest| rest >= 0).map(Self)
     }
 
-    /// In whole micro-USD, the rest of what is there left out: what may be spent.
+    /// Returns the amount in micro-USD, rounded down; for money that may be spent.
     #[must_use]
     pub fn micro_down(self) -> u64 {
         self.nano() / NANO_PER_MICRO
     }
 
-    /// In micro-USD, a part of one counted as a whole: what has been spent, or is held.
+    /// Returns the amount in micro-USD, rounded up; for money that was spent or is held.
     #[must_use]
     pub fn micro_up(self) -> u64 {
         self.nano().div_ceil(NANO_PER_MICRO)
     }
 }
 
-/// Reads dollars as people write them: `10`, `0.5`, `12.000001`.
+/// Parses dollars as people write them: `10`, `0.5`, `12.000001`.
 impl FromStr for Amount {
     type Err = String;
 
@@ -74,7 +75,7 @@ impl FromStr for Amount {
     }
 }
 
-/// Dollars, with at least two decimals and no more than are needed.
+/// Writes dollars, with two decimals or as many more as are needed.
 impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (whole, part) = (self.nano() / NANO_PER_USD, self.nano() % NANO_PER_USD);
@@ -83,7 +84,7 @@ impl fmt::Display for Amount {
     }
 }
 
-/// Programs read whole micro-USD.
+/// Writes whole micro-USD, for programs.
 impl serde::Serialize for Amount {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u64(self.micro_down())
@@ -109,7 +110,7 @@ const NANO_PER_MICRO: u64 = 1_000;
 /// 1 USD.
 const NANO_PER_USD: u64 = 1_000_000_000;
 
-/// Decimals of a dollar.
+/// The decimals of a dollar.
 const DECIMALS: usize = 9;
 
 #[cfg(test)]

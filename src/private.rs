@@ -1,10 +1,10 @@
-//! Files and folders that nobody but the user of the gateway may use.
+//! Private files and folders: only the user that runs the gateway may use them.
 //!
-//! Modes are set here and never left to the umask, and what is laxer is tightened whenever it is opened: it may have
-//! been made by an earlier version, restored from a backup, or opened by hand.
+//! Modes are set here and never left to the umask. A laxer mode is tightened whenever the file is opened, because
+//! the file may have been made by an earlier version, restored from a backup, or opened up by hand.
 //!
-//! Existing files are changed by their names and never opened for that: a process that closes a file gives up all of
-//! its locks on it, SQLite's included.
+//! Modes of existing files are changed by name, without opening the file. A process that closes a file gives up
+//! all of its locks on it, including SQLite's.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
@@ -15,14 +15,14 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
-/// The circle of those who besides its owner may use a file or folder; the more, the greater.
+/// The circle of users other than the owner who may use a file or folder, from the smallest to the largest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exposure {
     /// Nobody.
     None,
-    /// Its group, and it belongs to somebody else: whoever has made it has meant it so.
+    /// Its group, where the file belongs to another user, who is presumed to have intended this.
     ForeignGroup,
-    /// Its group, and it is ours.
+    /// Its group, where the file belongs to the gateway's user.
     Group,
     /// Every user of the machine may read it.
     Readable,
@@ -30,11 +30,11 @@ pub enum Exposure {
     Writable,
 }
 
-/// The exposure of a file or folder.
+/// Returns the exposure of a file or folder.
 #[must_use]
 pub fn exposure(metadata: &Metadata) -> Exposure {
     let mode = metadata.mode();
-    // The right to a symbolic link means nothing: what it leads to has rights of its own.
+    // The mode of a symbolic link means nothing: its target has a mode of its own.
     match (mode & 0o002 != 0, mode & 0o007 != 0, mode & 0o070 != 0, is_ours(metadata)) {
         (true, ..) => Exposure::Writable,
         (_, true, ..) => Exposure::Readable,
@@ -44,13 +44,13 @@ pub fn exposure(metadata: &Metadata) -> Exposure {
     }
 }
 
-/// Makes a folder for its owner alone, with those above it, or tightens the one that is there.
+/// Makes a folder, and the folders above it, for the owner alone, or tightens an existing folder.
 ///
-/// A folder of another owner, as a volume of a container is, is taken if not everybody may write to it: the files in it
-/// have modes of their own.
+/// A folder of another owner, such as a volume of a container, is accepted unless everybody may write to it: the
+/// files in it have modes of their own.
 ///
 /// # Errors
-/// When it cannot be made, or is open and cannot be tightened. Then the error says what to do.
+/// Fails if the folder cannot be made, or is open and cannot be tightened. The error gives advice.
 pub fn folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(FOLDER).create(path)?;
     let link = fs::symlink_metadata(path)?;
@@ -78,11 +78,11 @@ pub fn folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// As [`folder`], for a folder in which everything is the gateway's: one that is open and holds other things, but not
-/// the file `sign`, is refused and not closed to others, who may need it.
+/// Does the same as [`folder`] for a folder that the gateway uses alone. If such a folder is open and holds other
+/// things, but not the file `sign`, it is refused rather than closed to others, who may need it.
 ///
 /// # Errors
-/// As [`folder`].
+/// Fails in the same cases as [`folder`], and if the folder is refused.
 pub fn own_folder(path: &Path, sign: &str) -> io::Result<()> {
     if let Ok(metadata) = fs::metadata(path)
         && exposure(&metadata) > Exposure::Group
@@ -96,11 +96,11 @@ pub fn own_folder(path: &Path, sign: &str) -> io::Result<()> {
     folder(path)
 }
 
-/// Makes an empty file for its owner alone, if there is none. One that root makes belongs to the owner of the folder, who
-/// has to use it afterwards.
+/// Makes an empty file for the owner alone, if there is none. If root makes it, it is given to the owner of the
+/// folder, who has to use it afterwards.
 ///
 /// # Errors
-/// When it cannot be made.
+/// Fails if the file cannot be made.
 pub fn create(path: &Path) -> io::Result<()> {
     let made = match options().write(true).create_new(true).open(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(()),
@@ -113,10 +113,10 @@ pub fn create(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Tightens a file, if it is there.
+/// Tightens a file, if it exists.
 ///
 /// # Errors
-/// When it is open to everybody and cannot be tightened, or is no file of its own. Then the error says what to do.
+/// Fails if the file is a symbolic link, or is open to everybody and cannot be tightened. The error gives advice.
 pub fn file(path: &Path) -> io::Result<()> {
     let metadata = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -129,7 +129,7 @@ pub fn file(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     match tighten(path, &metadata) {
-        // Whoever is done with it may remove it meanwhile.
+        // Another process that no longer needs the file may have removed it.
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(_) => {
             let why = "may be used by every user and belongs to another: let its owner `chmod o=` it, or give it to the \
@@ -140,7 +140,7 @@ pub fn file(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The options with which a file is made for its owner alone.
+/// Returns the options with which a file is made for its owner alone.
 #[must_use]
 pub fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
@@ -148,19 +148,20 @@ pub fn options() -> OpenOptions {
     options
 }
 
-/// Takes an open file away from those who are neither its owner nor of its group, if it is ours and no device or pipe.
+/// Removes the rights of all others than the owner and the group from an open file, if it is the gateway's own and
+/// not a device or pipe.
 pub fn close_to_others(file: &File) {
     let Ok(metadata) = file.metadata() else { return };
     if metadata.is_file() && is_ours(&metadata) && metadata.mode() & OTHERS != 0 {
-        // What cannot be changed was opened all the same.
+        // The file is open and usable even if its mode cannot be changed.
         let _ = file.set_permissions(Permissions::from_mode(metadata.mode() & 0o777 & !OTHERS));
     }
 }
 
-/// Reads a text, and says who else may read it.
+/// Reads a text file, and returns its exposure, too.
 ///
 /// # Errors
-/// When it cannot be read.
+/// Fails if the file cannot be read.
 pub fn read(path: &Path) -> io::Result<(String, Exposure)> {
     let mut file = File::open(path)?;
     let exposure = exposure(&file.metadata()?);
@@ -169,7 +170,7 @@ pub fn read(path: &Path) -> io::Result<(String, Exposure)> {
     Ok((text, exposure))
 }
 
-/// The folder above one, if every user may replace what is in it.
+/// Returns the folder that contains this one, if every user may replace its contents.
 #[must_use]
 pub fn open_parent(path: &Path) -> Option<PathBuf> {
     let path = path.canonicalize().ok()?;
@@ -178,7 +179,8 @@ pub fn open_parent(path: &Path) -> Option<PathBuf> {
     (mode & 0o002 != 0 && mode & STICKY == 0).then(|| parent.to_owned())
 }
 
-/// Leaves what is ours to ourselves, and what is another's to that one and the group.
+/// Removes all rights but the owner's from a file of the gateway's user. From a file of another user, removes only
+/// the rights of those outside the group.
 fn tighten(path: &Path, metadata: &Metadata) -> io::Result<()> {
     let excess = if is_ours(metadata) { GROUP | OTHERS } else { OTHERS };
     fs::set_permissions(path, Permissions::from_mode(metadata.mode() & 0o7777 & !excess))
@@ -200,17 +202,17 @@ fn refused(path: &Path, metadata: &Metadata, why: &str) -> io::Error {
 const FOLDER: u32 = 0o700;
 const FILE: u32 = 0o600;
 
-/// Rights of the group, and of everybody else.
+/// The rights of the group, and of all others.
 const GROUP: u32 = 0o070;
 const OTHERS: u32 = 0o007;
 
-/// The bit by which a folder is one in which everybody makes files of his own, as `/tmp` is.
+/// The sticky bit, which marks a folder in which everybody makes files of his own, such as `/tmp`.
 const STICKY: u32 = 0o1000;
 
-/// The user to whom a system's own links belong.
+/// The user that owns the system's own links.
 const ROOT: u32 = 0;
 
-/// The folder that an empty file system holds.
+/// The folder that exists in an empty file system.
 const LOST_AND_FOUND: &str = "lost+found";
 
 #[cfg(test)]

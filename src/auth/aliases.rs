@@ -1,4 +1,4 @@
-//! Other names for models.
+//! Aliases: other names for models.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-/// Names and the model ids that they stand for. A name that ends with `*` stands for all names that
-/// begin so; if its model ends with `*`, too, the rest of the name is carried over.
+/// Aliases and the model ids that they stand for. An alias that ends with `*` stands for all names with that
+/// prefix. If its model ends with `*`, too, the rest of the name is appended to the model.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Aliases(BTreeMap<String, String>);
 
 impl Aliases {
-    /// The model that `name` stands for: by the exact alias, else by the longest prefix.
+    /// Returns the model that `name` stands for: by the exact alias, or else by the longest prefix.
     #[must_use]
     pub fn resolve(&self, name: &str) -> Option<Cow<'_, str>> {
         if self.0.is_empty() {
@@ -31,12 +31,12 @@ impl Aliases {
         })
     }
 
-    /// The aliases and their models, in the order of names.
+    /// Returns the aliases and their models, in the order of the aliases.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(alias, model)| (alias.as_str(), model.as_str()))
     }
 
-    /// Adds an alias, or changes one.
+    /// Adds an alias, or replaces one.
     pub fn insert(&mut self, alias: String, model: String) {
         self.0.insert(alias, model);
     }

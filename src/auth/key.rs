@@ -1,4 +1,4 @@
-//! A key, its rights, and whether it is in use.
+//! A key, its rights, and its status.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,14 +19,14 @@ pub enum Status {
     Disabled,
 }
 
-/// A key as it is stored. The secret itself is not.
+/// A key as it is stored, without its secret.
 #[derive(Clone, Debug, Serialize)]
 pub struct Key {
-    /// The public id, `key_…`: what logs and tables carry.
+    /// The public id, `key_…`, which appears in logs and tables.
     pub id: String,
     /// The account that owns it.
     pub account: String,
-    /// A name for people.
+    /// A human-readable name.
     pub name: String,
     /// Whether it is in use.
     pub status: Status,
@@ -46,21 +46,21 @@ pub struct Key {
 /// The rights of a key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Rights {
-    /// Models that it may call, as ids or `vendor/*`; absent: all.
+    /// The models that the key may call, as ids or `vendor/*`; absent: all models.
     pub models: Option<Vec<String>>,
-    /// Its own aliases.
+    /// The key's own aliases.
     pub aliases: Aliases,
     /// Requests and tokens per minute.
     #[serde(flatten)]
     pub rate: RateLimits,
-    /// The most that all of its calls together may cost; absent: as much as the account has.
+    /// The most that all calls of the key together may cost; absent: as much as the account has.
     #[serde(rename = "spending_limit_micro")]
     pub spending_limit: Option<Amount>,
-    /// Whether its requests are refused rather than carried with a loss.
+    /// Whether the key's requests are refused if a part of them would be lost in translation.
     pub strict: bool,
 }
 
-/// The requests and tokens that a key may use in a minute.
+/// The rate limits of a key, per minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct RateLimits {
     /// Requests; absent: unlimited.
@@ -69,7 +69,7 @@ pub struct RateLimits {
     pub tpm: Option<u32>,
 }
 
-/// The limits that the documentation promises to keys for which nothing else is said.
+/// The limits of keys for which nothing else was set, as documented.
 impl Default for RateLimits {
     fn default() -> Self {
         Self { rpm: Some(60), tpm: Some(100_000) }
@@ -80,7 +80,7 @@ impl Default for RateLimits {
 pub type Grant = Arc<Key>;
 
 impl Key {
-    /// Whether it may call this model.
+    /// Whether the key may call this model.
     #[must_use]
     pub fn allows(&self, model: &str) -> bool {
         let matches = |pattern: &String| match pattern.strip_suffix('*') {

@@ -1,4 +1,4 @@
-//! All keys in memory, kept equal to the store.
+//! All keys in memory, kept in step with the store.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -28,21 +28,21 @@ pub struct KeyTable {
 /// The store, and the version of it that the table was last read from.
 struct StoredKeys {
     store: Store,
-    /// See [`Store::version`] and [`Store::revision`]: every call is written to the file, so only a look at
-    /// the second tells whether a change of the first concerns keys.
+    /// The last [`Store::version`] and [`Store::revision`]. Every call is written to the file, so the first one
+    /// changes all the time, and the second one tells whether a change concerns keys.
     version: i64,
     revision: i64,
 }
 
 impl KeyTable {
-    /// Opens the store in a data folder and reads all keys.
+    /// Opens the store in a data folder, and reads all keys.
     ///
     /// # Errors
-    /// When the store cannot be opened or read.
+    /// Fails if the store cannot be opened or read.
     pub fn open(folder: &Path) -> std::result::Result<Self, StoreError> {
         let store = Store::open(folder)?;
         let secret = store.shared_secret()?;
-        // The keys last: a change between the reads is then seen as one.
+        // The keys are read last, so that a change between the reads is noticed later.
         let (version, revision) = (store.version()?, store.revision()?);
         let keys = index(store.keys()?);
         Ok(Self {
@@ -54,16 +54,17 @@ impl KeyTable {
         })
     }
 
-    /// The secret that all gateways of the store share.
+    /// Returns the secret that all gateways of the store share.
     #[must_use]
     pub fn shared_secret(&self) -> &SharedSecret {
         &self.secret
     }
 
-    /// The key of a credential.
+    /// Returns the key of a credential.
     ///
     /// # Errors
-    /// One of the four 401 failures. `missing` is the documented text of the caller's protocol.
+    /// Returns 401 if the credential is missing or invalid, or if the key or its account is disabled. `missing` is
+    /// the documented message of the client's protocol.
     pub fn grant(&self, credential: Option<&str>, missing: &'static str) -> Result<Grant> {
         let Some(credential) = credential.filter(|text| !text.is_empty()) else {
             return Err(Failure::new(Kind::MissingKey, missing));
@@ -82,15 +83,15 @@ impl KeyTable {
         Ok(Arc::clone(key))
     }
 
-    /// All keys, in no order.
+    /// Returns all keys, in no particular order.
     #[must_use]
     pub fn keys(&self) -> Vec<Grant> {
         self.refresh();
         self.keys.load().values().map(Arc::clone).collect()
     }
 
-    /// Reads the keys again if the store has changed. One caller looks, the others go on with what is
-    /// known; a store that cannot be read leaves the keys as they are.
+    /// Reads the keys again if the store has changed. One caller looks, while the others use the known keys. If
+    /// the store cannot be read, the keys stay as they are.
     fn refresh(&self) {
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let checked = self.checked.load(Ordering::Relaxed);

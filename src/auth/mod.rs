@@ -1,4 +1,4 @@
-//! Keys: who may call, and what for.
+//! Authentication and authorization: keys, their rights, and the accounts that own them.
 //!
 //! A [`KeyTable`] answers from memory; the command line may change the [`Store`] behind it while the proxy runs.
 

@@ -7,21 +7,21 @@ use rand::distr::Alphanumeric;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
-/// A secret, as its owner holds it.
+/// The secret of a key.
 pub struct Secret(String);
 
-/// SHA-256 of a secret, which is all that is stored.
+/// The SHA-256 digest of a secret. Only digests are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Digest(pub [u8; 32]);
 
 impl Secret {
-    /// A new secret from the system's random numbers.
+    /// Makes a new secret from the system's random numbers.
     #[must_use]
     pub fn generate() -> Self {
         Self(format!("{PREFIX}{}", random(LENGTH)))
     }
 
-    /// The secret itself: to be shown once and sent as a credential.
+    /// Returns the secret itself, to be shown once or sent as a credential.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -35,7 +35,7 @@ impl fmt::Debug for Secret {
 }
 
 impl Digest {
-    /// The digest of a credential, if it has the form of a secret.
+    /// Returns the digest of a credential, if it has the form of a secret.
     #[must_use]
     pub fn of(credential: &str) -> Option<Self> {
         let rest = credential.strip_prefix(PREFIX)?;
@@ -43,25 +43,25 @@ impl Digest {
         formed.then(|| Self(Sha256::digest(credential.as_bytes()).into()))
     }
 
-    /// Equality that takes the same time wherever the difference is.
+    /// Whether the digests are equal. The comparison takes the same time wherever they differ.
     #[must_use]
     pub fn same(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }
 }
 
-/// The token that operators show instead of a key, kept as its digest alone.
+/// The token that operators show instead of a key. Only its digest is kept.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(Digest);
 
 impl Token {
-    /// The token that is `text`.
+    /// Makes the token from its text.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self(Digest(Sha256::digest(text.as_bytes()).into()))
     }
 
-    /// Whether `shown` is the token. Takes the same time wherever the difference is.
+    /// Whether `shown` is the token. The comparison takes the same time wherever they differ.
     #[must_use]
     pub fn matches(&self, shown: &str) -> bool {
         self.0.same(&Self::new(shown).0)
@@ -74,12 +74,12 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Random letters and digits: about 5.95 bits each.
+/// Returns random letters and digits, each of which has about 5.95 bits.
 pub(crate) fn random(length: usize) -> String {
     rand::rng().sample_iter(Alphanumeric).take(length).map(char::from).collect()
 }
 
-/// A new public id that begins with `prefix`.
+/// Returns a new public id that begins with `prefix`.
 #[must_use]
 pub fn random_id(prefix: &str) -> String {
     format!("{prefix}{}", random(ID_LENGTH))
@@ -87,10 +87,10 @@ pub fn random_id(prefix: &str) -> String {
 
 const PREFIX: &str = "cm-";
 
-/// Characters after the prefix: 238 bits.
+/// The characters of a secret after its prefix: 238 bits.
 const LENGTH: usize = 40;
 
-/// Characters of a public id after its prefix: 95 bits.
+/// The characters of a public id after its prefix: 95 bits.
 const ID_LENGTH: usize = 16;
 
 #[cfg(test)]

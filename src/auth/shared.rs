@@ -1,32 +1,33 @@
-//! The secret that all gateways of a store share, and the keys that are made of it.
+//! The secret that all gateways of a store share, and the keys that are derived from it.
 
 use std::fmt;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-/// Random bytes that every gateway of a store knows, and nobody else. What they are used for gets a key of its own.
+/// Random bytes that only the gateways of a store know. Each purpose gets a key of its own, derived from them.
 #[derive(Clone)]
 pub struct SharedSecret([u8; 32]);
 
-/// A key that gives names: the same for the same text, which nobody can find out from them.
+/// A key that turns texts into names. The same text always gets the same name, and nobody can find out the text
+/// from it.
 #[derive(Clone)]
 pub struct NameKey([u8; 32]);
 
 impl SharedSecret {
-    /// The secret with these bytes.
+    /// Makes the secret from its bytes.
     #[must_use]
     pub fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The key for one purpose.
+    /// Derives the key for one purpose.
     #[must_use]
     pub fn key(&self, purpose: &str) -> [u8; 32] {
         code(&self.0, &[purpose.as_bytes()])
     }
 
-    /// The key that gives names for one purpose.
+    /// Derives the key that makes names for one purpose.
     #[must_use]
     pub fn names(&self, purpose: &str) -> NameKey {
         NameKey(self.key(purpose))
@@ -34,16 +35,17 @@ impl SharedSecret {
 }
 
 impl NameKey {
-    /// The name of what these parts say together.
+    /// Returns the name of these parts together.
     #[must_use]
     pub fn name(&self, parts: &[&[u8]]) -> [u8; 32] {
         code(&self.0, parts)
     }
 }
 
-/// The code over some parts, none of which can pass for the end of one and the beginning of another.
+/// Returns the authentication code (HMAC-SHA-256) over some parts. Different divisions into parts have different
+/// codes.
 fn code(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
-    // A key that is shorter than the hash's block is filled up with zeros.
+    // HMAC fills up a key that is shorter than the hash's block with zeros.
     let mut block = hmac::digest::Key::<Hmac<Sha256>>::default();
     block.iter_mut().zip(key).for_each(|(to, from)| *to = *from);
     let mut code = Hmac::<Sha256>::new(&block);

@@ -1,4 +1,4 @@
-//! Accounts and keys in the store. No secret is.
+//! Accounts and keys in the store, which holds digests and no key's secret.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::store::{self, StoreError};
 
 use super::{Digest, Key, RateLimits, Rights, Secret, SharedSecret, Status, random_id};
 
-/// An owner of keys.
+/// An account, which owns keys and pays for their calls.
 #[derive(Clone, Debug, Serialize)]
 pub struct Account {
     /// Its name.
@@ -26,46 +26,46 @@ pub struct Account {
 pub struct NewKey {
     /// The account that owns it.
     pub account: String,
-    /// A name for people.
+    /// A human-readable name.
     pub name: String,
     /// Its rights.
     pub rights: Rights,
 }
 
-/// The store, opened.
+/// The open store.
 #[derive(Debug)]
 pub struct Store(Connection);
 
 impl Store {
-    /// Opens the store in a data folder; makes both if they do not exist.
+    /// Opens the store in a data folder. Makes both if they do not exist.
     ///
     /// # Errors
-    /// When the folder or the file cannot be made, read or brought to the current form.
+    /// Fails if the folder or the file cannot be made, read or brought to the current form.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         Ok(Self(store::open(folder)?))
     }
 
-    /// A number that changes whenever another process, or another part of this one, has changed the file.
+    /// Returns a number that changes whenever another process, or another part of this one, has changed the file.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// Fails if the file cannot be read.
     pub fn version(&self) -> Result<i64, StoreError> {
         Ok(self.0.pragma_query_value(None, "data_version", |row| row.get(0))?)
     }
 
-    /// A number that changes whenever keys or accounts have changed.
+    /// Returns a number that changes whenever keys or accounts have changed.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// Fails if the file cannot be read.
     pub fn revision(&self) -> Result<i64, StoreError> {
         let mut query = self.0.prepare_cached("SELECT number FROM revision")?;
         Ok(query.query_row([], |row| row.get(0))?)
     }
 
-    /// The secret that all gateways of the store share. Whoever asks first makes it.
+    /// Returns the secret that all gateways of the store share. The first call makes it.
     ///
     /// # Errors
-    /// When the file cannot be read or written.
+    /// Fails if the file cannot be read or written.
     pub fn shared_secret(&self) -> Result<SharedSecret, StoreError> {
         let select = "SELECT value FROM secrets WHERE name = ?1";
         let read = || self.0.query_row(select, [SHARED], |row| row.get(0)).optional();
@@ -73,24 +73,24 @@ impl Store {
             return Ok(SharedSecret::new(value));
         }
         let fresh: [u8; 32] = rand::random();
-        // Another process may have been faster: what stands there counts.
+        // Another process may have been faster: the secret in the store counts.
         self.0
             .execute("INSERT INTO secrets VALUES (?1, ?2) ON CONFLICT DO NOTHING", params![SHARED, fresh])?;
         let value = read()?.ok_or_else(|| StoreError::NotFound("shared secret".to_owned()))?;
         Ok(SharedSecret::new(value))
     }
 
-    /// All keys, oldest first.
+    /// Returns all keys, oldest first.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// Fails if the file cannot be read.
     pub fn keys(&self) -> Result<Vec<Key>, StoreError> {
         let mut query = self.0.prepare_cached(&format!("{SELECT} ORDER BY k.rowid"))?;
         let keys = query.query_map([], key)?.collect::<Result<_, _>>()?;
         Ok(keys)
     }
 
-    /// One key, by its id.
+    /// Returns one key by its id.
     ///
     /// # Errors
     /// [`StoreError::NotFound`], or when the file cannot be read.
@@ -119,7 +119,7 @@ impl Store {
         Ok((self.key(&id)?, secret))
     }
 
-    /// Changes what a key may do.
+    /// Changes the rights of a key.
     ///
     /// # Errors
     /// [`StoreError::NotFound`], or when the file cannot be written.
@@ -140,7 +140,7 @@ impl Store {
         found(changed, || format!("key '{id}'"))
     }
 
-    /// Switches a key on or off.
+    /// Enables or disables a key.
     ///
     /// # Errors
     /// [`StoreError::NotFound`], or when the file cannot be written.
@@ -158,10 +158,10 @@ impl Store {
         found(self.0.execute("DELETE FROM keys WHERE id = ?1", [id])?, || format!("key '{id}'"))
     }
 
-    /// All accounts, oldest first.
+    /// Returns all accounts, oldest first.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// Fails if the file cannot be read.
     pub fn accounts(&self) -> Result<Vec<Account>, StoreError> {
         let mut query = self.0.prepare_cached("SELECT id, status, created FROM accounts ORDER BY rowid")?;
         let accounts = query.query_map([], account)?.collect::<Result<_, _>>()?;
@@ -193,7 +193,7 @@ impl Store {
         }
     }
 
-    /// Switches an account, and with it all its keys, on or off.
+    /// Enables or disables an account, and with it all its keys.
     ///
     /// # Errors
     /// [`StoreError::NotFound`], or when the file cannot be written.
@@ -246,7 +246,7 @@ fn parse<T: serde::de::DeserializeOwned>(text: &str) -> rusqlite::Result<T> {
         .map_err(|e| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(e)))
 }
 
-/// The name of the gateways' secret among all.
+/// The name of the shared secret among the secrets of the store.
 const SHARED: &str = "shared";
 
 const SELECT: &str = "SELECT k.*, a.status AS account_status FROM keys k JOIN accounts a ON a.id = k.account";

@@ -17,7 +17,7 @@ use super::table::{OutputFormat, print, table};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AccountCommand {
-    /// Makes an account. It has no wallet before it is topped up.
+    /// Makes an account. It gets a wallet with its first top-up.
     #[command(after_help = "Examples:\n  crossmodel account create team")]
     Create(One),
     /// Lists all accounts.
@@ -31,10 +31,10 @@ pub(super) enum AccountCommand {
         after_help = "Examples:\n  crossmodel account top-up team 25\n  crossmodel account top-up team 2.50 --reference invoice-7"
     )]
     TopUp(TopUp),
-    /// Switches an account off, and with it all its keys.
+    /// Disables an account and all its keys.
     #[command(after_help = "Examples:\n  crossmodel account disable team")]
     Disable(One),
-    /// Switches an account on again.
+    /// Enables an account again.
     #[command(after_help = "Examples:\n  crossmodel account enable team")]
     Enable(One),
 }
@@ -43,10 +43,10 @@ pub(super) enum AccountCommand {
 pub(super) struct TopUp {
     #[command(flatten)]
     one: One,
-    /// Dollars, for example 10 or 2.50.
+    /// The amount in dollars, for example 10 or 2.50.
     #[arg(value_name = "USD")]
     amount: Amount,
-    /// The top-up's own id: one that has been made already is not made again. Default: a new one.
+    /// The top-up's own id. A top-up whose id is known is not made again. Default: a new id.
     #[arg(long, value_name = "ID")]
     reference: Option<String>,
 }
@@ -56,7 +56,7 @@ pub(super) struct UsageArguments {
     /// The account.
     #[arg(long, default_value = super::keys::DEFAULT_ACCOUNT)]
     account: String,
-    /// One of its keys. Default: all together.
+    /// The id of one of its keys. Default: all keys of the account together.
     #[arg(long)]
     key: Option<String>,
     #[command(flatten)]
@@ -65,7 +65,7 @@ pub(super) struct UsageArguments {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum LedgerCommand {
-    /// Adds everything up again. Fails if something is wrong.
+    /// Checks that the ledger adds up. Fails if it does not.
     #[command(
         after_help = "Examples:\n  crossmodel ledger audit\n  crossmodel ledger audit --json --data /var/lib/crossmodel"
     )]

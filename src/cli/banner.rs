@@ -1,4 +1,4 @@
-//! What a gateway says when it starts: where it is and, the first time, its first key.
+//! The start-up message: the gateway's addresses and, at the first start, its first key.
 
 use std::io::Write;
 
@@ -10,8 +10,8 @@ use crossmodel_core::protocol::{ProtocolId, REGISTRY};
 use super::CommandError;
 use super::keys::DEFAULT_ACCOUNT;
 
-/// Prints the addresses. If there is no key at all, makes one and prints it with lines to try it; it has demo
-/// credit where nobody has configured anything yet.
+/// Prints the addresses. If there is no key at all, makes one and prints it with commands to try it. At a first
+/// run without a configuration, the key's account gets [`DEMO_CREDIT`].
 pub(super) fn print(config: &Config, first_run: bool, out: &mut dyn Write) -> Result<(), CommandError> {
     let base = base_url(config);
     writeln!(out, "CrossModel {} on {base}", env!("CARGO_PKG_VERSION"))?;
@@ -55,14 +55,14 @@ fn first_key(config: &Config, credit: bool) -> Result<Option<String>, CommandErr
         let amount = DEMO_CREDIT.parse().map_err(CommandError::Usage)?;
         Books::open(&config.data)?.top_up(DEFAULT_ACCOUNT, amount, "demo-credit")?;
     }
-    // Who starts a gateway and tries it with an agent sends more in a minute than others may.
+    // A first key has no rate limit: an agent sends more in a minute than the default allows.
     let rights = Rights { rate: RateLimits { rpm: None, tpm: None }, ..Rights::default() };
     let new = NewKey { account: DEFAULT_ACCOUNT.into(), name: "first key".into(), rights };
     let (_, secret) = store.create_key(&new)?;
     Ok(Some(secret.expose().to_owned()))
 }
 
-/// One line for each protocol that some model speaks.
+/// Prints one example command for each protocol that some model speaks.
 fn lines(config: &Config, base: &str, secret: &str, out: &mut dyn Write) -> Result<(), CommandError> {
     for protocol in REGISTRY {
         let id = protocol.id();
@@ -93,5 +93,5 @@ fn request(protocol: ProtocolId, secret: &str, model: &str) -> (String, String) 
     }
 }
 
-/// Dollars with which the built-in provider can be tried.
+/// The first account's credit for the built-in provider, in dollars.
 const DEMO_CREDIT: &str = "10";

@@ -32,7 +32,7 @@ struct ProblemOutput<'a> {
 /// Checks a configuration file.
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// Fails with everything that is wrong with it.
 pub(super) fn run(
     file: Option<&Path>,
     format: OutputFormat,

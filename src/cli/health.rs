@@ -1,4 +1,5 @@
-//! `crossmodel health`: is the gateway ready? For health checks of containers that have no `curl`.
+//! `crossmodel health`: asks whether the gateway is ready. It serves as the health check of containers without
+//! `curl`.
 
 use std::io::Write;
 use std::net::ToSocketAddrs;
@@ -16,7 +17,7 @@ use super::table::{OutputFormat, print};
 /// The arguments of `crossmodel health`.
 #[derive(Debug, Args)]
 pub(super) struct HealthCommand {
-    /// What to ask: `http://HOST:PORT/PATH`. Default: `/readyz` of the configuration's admin listener.
+    /// The URL to ask: `http://HOST:PORT/PATH`. Default: `/readyz` of the configuration's admin listener.
     #[arg(long, value_name = "URL")]
     url: Option<http::Uri>,
     #[command(flatten)]
@@ -32,12 +33,12 @@ struct HealthOutput<'a> {
 }
 
 impl HealthCommand {
-    /// The URL, where one was named.
+    /// Whether a URL was given.
     pub(super) fn is_told(&self) -> bool {
         self.url.is_some()
     }
 
-    /// Asks what it was told to, else the admin listener.
+    /// Asks the given URL, or else the admin listener.
     pub(super) fn run(&self, admin: Option<&str>, out: &mut dyn Write) -> Result<(), CommandError> {
         let wrong = |why: &str| CommandError::Usage(why.to_owned());
         let (address, tls, path) = match (&self.url, admin) {

@@ -15,17 +15,17 @@ use crossmodel::route::{MAX_NAME_BYTES, is_model_name};
 use super::CommandError;
 use super::table::{OutputFormat, print, table};
 
-/// The account of keys for which none is named.
+/// The account of keys for which no account is named.
 pub(super) const DEFAULT_ACCOUNT: &str = "default";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeyCommand {
-    /// Makes a key and prints it, once.
+    /// Makes a key and prints it once.
     #[command(
         after_help = "Examples:\n  crossmodel key create --name 'the team' --model 'openai/*' --alias fast=openai/gpt-5-mini\n  crossmodel key create --account team --rpm 600 --tpm unlimited --spending-limit 50\n  crossmodel key create --json"
     )]
     Create(Create),
-    /// Changes what a key may do.
+    /// Changes the rights of a key.
     #[command(
         after_help = "Examples:\n  crossmodel key set key_0123 --rpm unlimited --strict\n  crossmodel key set key_0123 --model all"
     )]
@@ -36,10 +36,10 @@ pub(super) enum KeyCommand {
     /// Shows one key.
     #[command(after_help = "Examples:\n  crossmodel key show key_0123")]
     Show(One),
-    /// Switches a key off.
+    /// Disables a key.
     #[command(after_help = "Examples:\n  crossmodel key disable key_0123")]
     Disable(One),
-    /// Switches a key on again.
+    /// Enables a key again.
     #[command(after_help = "Examples:\n  crossmodel key enable key_0123")]
     Enable(One),
     /// Removes a key.
@@ -49,7 +49,7 @@ pub(super) enum KeyCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct Create {
-    /// A name for people.
+    /// A human-readable name.
     #[arg(long, default_value = "")]
     name: String,
     /// The account that owns the key.
@@ -69,13 +69,13 @@ pub(super) struct Change {
     one: One,
 }
 
-/// What a key may do. What is not named stays as it is.
+/// The rights of a key. Rights that are not named stay as they are.
 #[derive(Debug, Args)]
 struct RightsArguments {
-    /// A model that the key may call, as `vendor/model` or `vendor/*`; may be repeated. `all`: every one.
+    /// A model that the key may call, as `vendor/model` or `vendor/*`; may be repeated. `all`: every model.
     #[arg(long = "model", value_name = "MODEL", value_parser = model_name)]
     models: Vec<String>,
-    /// Another name for a model, as `name=vendor/model` or `prefix*=vendor/model`; may be repeated.
+    /// An alias of a model, as `name=vendor/model` or `prefix*=vendor/model`; may be repeated.
     #[arg(long = "alias", value_name = "NAME=MODEL", value_parser = alias)]
     aliases: Vec<(String, String)>,
     /// Requests per minute, or `unlimited`. Default for a new key: 60.
@@ -84,10 +84,11 @@ struct RightsArguments {
     /// Tokens per minute, or `unlimited`. Default for a new key: 100000.
     #[arg(long, value_name = "N")]
     tpm: Option<Limit<u32>>,
-    /// Dollars that all calls of the key together may cost, or `unlimited`, which a new key is.
+    /// The most that all calls of the key together may cost, in dollars, or `unlimited`. Default for a new key:
+    /// unlimited.
     #[arg(long, value_name = "USD")]
     spending_limit: Option<Limit<Amount>>,
-    /// Whether its requests are refused rather than carried with a loss.
+    /// Whether the key's requests are refused if a part of them would be lost in translation.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     strict: Option<bool>,
 }
@@ -98,7 +99,7 @@ struct Limit<T>(Option<T>);
 
 #[derive(Debug, Args)]
 pub(super) struct One {
-    /// Its id.
+    /// The id.
     pub(super) id: String,
     #[command(flatten)]
     pub(super) format: OutputFormat,
@@ -116,7 +117,7 @@ fn alias(text: &str) -> Result<(String, String), String> {
     Ok((model_name(name)?, model_name(model)?))
 }
 
-/// A name by which a model can be asked for.
+/// Parses the name of a model.
 fn model_name(text: &str) -> Result<String, String> {
     let why = || format!("a model's name has 1 to {MAX_NAME_BYTES} visible ASCII characters");
     is_model_name(text).then(|| text.to_owned()).ok_or_else(why)

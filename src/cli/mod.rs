@@ -1,4 +1,4 @@
-//! The command line. Everything it can do to keys works while a gateway runs on the same folder.
+//! The command line. All its changes to keys also work while a gateway runs on the same folder.
 
 mod accounts;
 mod banner;
@@ -24,19 +24,19 @@ use crossmodel::edge;
 
 /// An LLM gateway: one base URL and one key for every model.
 ///
-/// Without a command it runs the gateway; without `-c` it needs no file: the built-in provider `demo`
-/// answers, and every provider whose key is in the environment.
+/// Without a command it runs the gateway. Without `-c` it needs no file: the built-in provider `demo` answers, and
+/// so does every provider whose key is in the environment.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_help = HELP)]
 struct CommandLine {
     /// The configuration file.
     #[arg(short, long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The folder for keys and accounts. Default: the file's, else `data`.
+    /// The folder for keys and accounts. Default: the configuration's, or else `data`.
     #[arg(long, global = true, value_name = "FOLDER")]
     data: Option<PathBuf>,
-    /// Takes the listeners over from the gateway that runs on the same folder and address; that one then ends
-    /// when its calls are over.
+    /// Takes the listeners over from the gateway that runs on the same folder and address. That gateway then
+    /// finishes its calls and ends.
     #[arg(long)]
     upgrade: bool,
     #[command(subcommand)]
@@ -53,12 +53,12 @@ enum Command {
         after_help = "Examples:\n  crossmodel check -c conf/crossmodel.yaml\n  crossmodel check -c conf/crossmodel.yaml --json"
     )]
     Check(table::OutputFormat),
-    /// Looks at everything that a gateway depends on: configuration, store, providers, machine; says what to do.
+    /// Checks everything that a gateway depends on (configuration, store, providers, machine), and gives advice.
     #[command(
         after_help = "Providers are asked for their lists of models, with their keys. Nothing is changed but the modes of a store that others may read.\n\nExamples:\n  crossmodel doctor -c conf/crossmodel.yaml\n  crossmodel doctor --json"
     )]
     Doctor(table::OutputFormat),
-    /// Asks a running gateway whether it can serve; for the health checks of containers.
+    /// Asks a running gateway whether it is ready; for the health checks of containers.
     #[command(
         after_help = "Examples:\n  crossmodel health -c conf/crossmodel.yaml\n  crossmodel health --url http://127.0.0.1:9090/healthz"
     )]
@@ -78,15 +78,15 @@ enum Command {
         after_help = "Examples:\n  crossmodel account create team\n  crossmodel account top-up team 25"
     )]
     Account(accounts::AccountCommand),
-    /// Shows what an account has used.
+    /// Shows the usage of an account.
     #[command(
         after_help = "Examples:\n  crossmodel usage --account team\n  crossmodel usage --key key_0123 --json"
     )]
     Usage(accounts::UsageArguments),
-    /// Looks after the books.
+    /// Checks the ledger.
     #[command(subcommand, after_help = "Examples:\n  crossmodel ledger audit")]
     Ledger(accounts::LedgerCommand),
-    /// Prints what makes a shell complete this command's words.
+    /// Prints a shell's completion script for this command.
     #[command(
         after_help = "Examples:\n  crossmodel completions bash\n  crossmodel completions zsh\n  crossmodel completions fish"
     )]
@@ -109,7 +109,7 @@ enum CommandError {
 
 /// Runs the command that the process was started with.
 pub(crate) fn main() -> ExitCode {
-    // Whatever this process or a library makes is for its user alone.
+    // Files that this process or a library makes are for its user alone.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let arguments = CommandLine::parse();
     crossmodel::observe::start_log();
@@ -117,7 +117,7 @@ pub(crate) fn main() -> ExitCode {
     log::logger().flush();
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever read the output has seen enough.
+        // The reader of the output has seen enough.
         Err(CommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(CommandError::Shown) => ExitCode::FAILURE,
         Err(error) => {
@@ -164,7 +164,7 @@ impl CommandLine {
         Ok(server.run()?)
     }
 
-    /// The program that takes over from this one: what stands then where this one stands now.
+    /// Returns the command that takes over from this process, with the same arguments.
     fn successor(&self) -> io::Result<process::Command> {
         let mut command = process::Command::new(std::env::current_exe()?);
         command.args(std::env::args_os().skip(1));
@@ -181,7 +181,7 @@ impl CommandLine {
         }
     }
 
-    /// The admin listener, where the question does not say whom to ask.
+    /// Returns the address of the admin listener, unless a URL was given.
     fn admin(&self, health: &health::HealthCommand) -> Result<Option<String>, CommandError> {
         if health.is_told() { Ok(None) } else { Ok(self.read()?.admin.map(|admin| admin.address)) }
     }

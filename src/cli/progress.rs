@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write, stderr};
 
-/// Writes to standard error if that is a terminal, and leaves nothing behind.
+/// A progress line. It is written to standard error if that is a terminal, and erased at the end.
 #[derive(Debug)]
 pub(super) struct ProgressLine(bool);
 
@@ -11,7 +11,7 @@ impl ProgressLine {
         Self(stderr().is_terminal())
     }
 
-    /// Puts this in the place of what was said before.
+    /// Replaces the line by this text.
     pub(super) fn show(&self, text: &str) {
         if self.0 {
             let _ = write!(stderr(), "{ERASE}{text}");
@@ -25,5 +25,5 @@ impl Drop for ProgressLine {
     }
 }
 
-/// To the beginning of the line, and nothing after it.
+/// Returns to the beginning of the line and erases it.
 const ERASE: &str = "\r\x1b[K";

@@ -1,4 +1,4 @@
-//! What commands print: tables for people, JSON for programs.
+//! The output of commands: tables for people, JSON for programs.
 
 use std::io::Write;
 
@@ -9,7 +9,7 @@ use super::CommandError;
 
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct OutputFormat {
-    /// Prints JSON.
+    /// Prints JSON instead of a table.
     #[arg(long)]
     pub(super) json: bool,
 }
@@ -29,14 +29,14 @@ impl OutputFormat {
     }
 }
 
-/// One line of JSON.
+/// Prints a value as one line of JSON.
 pub(super) fn print(value: &impl Serialize, out: &mut dyn Write) -> Result<(), CommandError> {
     serde_json::to_writer(&mut *out, value).map_err(std::io::Error::from)?;
     writeln!(out)?;
     Ok(())
 }
 
-/// Columns under their headings.
+/// Prints rows as columns under their headings.
 pub(super) fn table(
     headings: &[&str],
     rows: &[Vec<String>],

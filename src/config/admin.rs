@@ -16,13 +16,14 @@ use crate::located::Located;
 pub struct AdminListener {
     /// `host:port`.
     pub address: String,
-    /// The token that operators show; absent: none, and the console is for this machine alone.
+    /// The token that operators show. If it is absent, the console is served on loopback only.
     pub token: Option<Token>,
-    /// Names by which it may be called without a token, besides addresses and the names of this machine.
+    /// Host names under which the listener may be called without a token, besides addresses and the names of this
+    /// machine.
     pub hosts: Vec<String>,
 }
 
-/// The same in the file: an address, or a map.
+/// The settings of the admin listener: an address, or a map.
 #[derive(Clone, Debug, Default)]
 pub struct AdminSettings(pub(super) AdminMembers);
 
@@ -33,24 +34,25 @@ pub struct AdminSettings(pub(super) AdminMembers);
 pub(super) struct AdminMembers {
     /// The address. Default: `127.0.0.1:9090`.
     pub(super) address: Option<Located<String>>,
-    /// A reference to the token that operators have to show for the console and `/metrics`: `env:NAME` or `file:PATH`.
-    /// Without one, the console is served on loopback alone.
+    /// A reference to the token that operators have to show for the console and `/metrics`: `env:NAME` or
+    /// `file:PATH`. Default: none, and the console is served on loopback only.
     pub(super) token: Option<Located<String>>,
-    /// Names by which it may be called without a token, as a service in a network of containers: under any other name
-    /// than these, an address or `localhost`, only health is given out. Default: none.
+    /// Host names under which the listener may be called without a token, for example a service name in a network
+    /// of containers. Under any name other than these, an address or `localhost`, it only serves the health
+    /// checks. Default: none.
     #[serde(default)]
     pub(super) hosts: Vec<String>,
 }
 
 impl AdminListener {
-    /// Whether it is for this machine alone.
+    /// Whether the address is a loopback address.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         let addresses = self.address.to_socket_addrs();
         addresses.is_ok_and(|mut all| all.all(|address| address.ip().to_canonical().is_loopback()))
     }
 
-    /// The names of the listener: the host of its address, without the port, and those that it was given.
+    /// Returns the names of the listener: the host of its address without the port, and the configured names.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let host = self.address.rsplit_once(':').map_or(self.address.as_str(), |(host, _)| host);
         std::iter::once(host).chain(self.hosts.iter().map(String::as_str))

@@ -1,4 +1,4 @@
-//! From settings to a configuration: references are followed, and every one that leads nowhere is said.
+//! From settings to a configuration: references are resolved, and each dangling one is reported.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
@@ -32,11 +32,11 @@ use super::{AdminListener, AdminSettings, Config, Listener, ListenerSettings, Se
 pub(super) struct DeclaredNames<'a> {
     /// The names of all providers.
     pub(super) providers: &'a [String],
-    /// The paths of all members that were left out because they are wrong.
+    /// The paths of all members that were left out because they are invalid.
     pub(super) wrong: &'a [String],
 }
 
-/// Problems, and what is known beside the settings.
+/// The problems so far, and what the build needs besides the settings.
 struct Build<'a> {
     problems: &'a mut Vec<Problem>,
     known: &'a DeclaredNames<'a>,
@@ -45,7 +45,7 @@ struct Build<'a> {
     exposed: Vec<Exposed>,
 }
 
-/// Builds what can be built. `None` only when the built-in provider finds no port.
+/// Builds as much as possible. Returns `None` only if there is no port for the built-in provider.
 pub(super) fn build(
     mut settings: Settings,
     known: &DeclaredNames<'_>,
@@ -71,7 +71,7 @@ pub(super) fn build(
     build.no_model_twice(&settings.models);
     let mut models = settings.models;
     if demo.is_some() {
-        // Unless the file has its own under these names.
+        // The file may have its own models under these names.
         let taken = |model: &ModelSettings| models.iter().any(|other| other.id.value == model.id.value);
         let missing: Vec<_> = demo_models(None).filter(|model| !taken(model)).collect();
         models.extend(missing);
@@ -137,7 +137,7 @@ impl Build<'_> {
         }
     }
 
-    /// The secret that a setting refers to.
+    /// Returns the secret that a setting refers to.
     fn secret(
         &mut self,
         setting: &str,
@@ -153,7 +153,7 @@ impl Build<'_> {
         secret
     }
 
-    /// Takes note of who may use the file of a secret.
+    /// Notes who may use the file of a secret.
     fn judge(
         &mut self,
         setting: String,
@@ -196,7 +196,7 @@ impl Build<'_> {
         })
     }
 
-    /// Prices that are not all zero.
+    /// Returns the prices, unless all of them are zero.
     fn prices(&mut self, tiers: Option<&[TierSettings]>, place: SourcePosition) -> Option<Arc<Prices>> {
         match Prices::new(tiers?) {
             Ok(prices) => (!prices.are_zero()).then(|| Arc::new(prices)),
@@ -318,7 +318,7 @@ impl Build<'_> {
         if std::net::ToSocketAddrs::to_socket_addrs(&address.value.as_str()).is_err() {
             self.report(address.place, format!("'{}' is not an address: write host:port", address.value));
         }
-        // Of port 0, which leaves it to the system, there are many.
+        // Port 0 leaves the choice to the system, so it may occur several times.
         if !address.value.ends_with(":0") && !self.addresses.insert(address.value.clone()) {
             self.report(address.place, format!("'{}' is listened on already", address.value));
         }
@@ -331,26 +331,27 @@ fn is_model_id(id: &str) -> bool {
     is_model_name(id) && parts.is_some_and(|(vendor, model)| plain(vendor) && (model == "*" || plain(model)))
 }
 
-/// The built-in provider listens on loopback, where others can reach it, too: it asks for a credential that only this
-/// process knows.
+/// Returns the settings of the built-in provider. It listens on loopback, where other users can reach it, too, so
+/// it asks for a credential that only this process knows.
 fn demo_settings(settings: &ProviderSettings, port: u16) -> ProviderSettings {
     ProviderSettings {
         base_url: Some(format!("http://127.0.0.1:{port}").into()),
         auth: Some(Auth::Bearer),
-        // It fails when it is told to.
+        // The demo fails when a marker asks for it, so its failures say nothing about its health.
         breaker_failures: settings.breaker_failures.or(Some(0)),
         protocols: Some(vec![ProtocolId::Chat, ProtocolId::Responses, ProtocolId::Messages]),
         ..settings.clone()
     }
 }
 
-/// The port of the built-in provider: chosen once, so that a reload finds it where it is.
+/// Returns the port of the built-in provider. It is chosen once, so that a reload finds the provider there.
 fn demo_port() -> std::io::Result<u16> {
     let free = || Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port());
     DEMO_PORT.get_or_try_init(free).copied()
 }
 
-/// The credential of the built-in provider: another one for each process, the same after a reload.
+/// Returns the credential of the built-in provider, which differs between processes and stays the same after a
+/// reload.
 fn demo_key() -> SecretString {
     DEMO_KEY.get_or_init(|| SecretString::from(auth::random_id("demo-"))).clone()
 }

@@ -1,11 +1,11 @@
-//! What is wrong with a configuration: all of it, each with its place.
+//! The problems of a configuration: all of them, each with its place.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::located::SourcePosition;
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     /// The position; all zero for a problem that concerns no line.
@@ -22,7 +22,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// An error that concerns no file.
+    /// Makes an error that concerns no file.
     #[must_use]
     pub fn plain(message: impl Into<String>) -> Self {
         Self {
@@ -37,7 +37,7 @@ impl ConfigError {
         Self { file: file.map(Into::into), problems }
     }
 
-    /// All that is wrong, in the order of the file.
+    /// Returns all problems, in the order of the file.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems

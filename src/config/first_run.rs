@@ -1,4 +1,4 @@
-//! The settings of a gateway that was given no file.
+//! The settings of a gateway that was started without a configuration file.
 
 use crate::located::Located;
 use crate::meter::{RateSettings, TierSettings};
@@ -11,7 +11,8 @@ use super::Settings;
 /// The name of the built-in provider.
 pub const DEMO: &str = "demo";
 
-/// The built-in provider, and every preset that the environment enables, each with all of its models.
+/// Returns settings with the built-in provider, and every preset that the environment enables, each with all of
+/// its models.
 pub(super) fn settings(variable: &impl Fn(&str) -> Option<String>) -> Settings {
     let mut settings = Settings::default();
     settings.providers.insert(DEMO.to_owned().into(), ProviderSettings::default());
@@ -20,8 +21,8 @@ pub(super) fn settings(variable: &impl Fn(&str) -> Option<String>) -> Settings {
     settings
 }
 
-/// Adds every preset that the environment enables, with all of its models, unless the settings have a provider, or a
-/// model, of that name.
+/// Adds every preset that the environment enables, with all of its models, unless the settings have a provider or
+/// a model of that name.
 pub(super) fn add_from_environment(settings: &mut Settings, variable: &impl Fn(&str) -> Option<String>) {
     for (name, preset) in presets() {
         let id = format!("{name}/*");
@@ -37,7 +38,7 @@ pub(super) fn add_from_environment(settings: &mut Settings, variable: &impl Fn(&
     }
 }
 
-/// The models of the built-in provider: one for each protocol.
+/// Returns the models of the built-in provider, one for each protocol.
 pub(super) fn demo_models(prices: Option<TierSettings>) -> impl Iterator<Item = ModelSettings> {
     crate::demo::MODELS.iter().map(move |model| ModelSettings {
         id: format!("{DEMO}/{model}").into(),
@@ -67,12 +68,12 @@ fn enabled(preset: &Preset, variable: &impl Fn(&str) -> Option<String>) -> Optio
     Some(provider)
 }
 
-/// A server's address as people write it: with or without scheme and port.
+/// Makes a URL from a server's address as people write it, with or without scheme and port.
 fn url(address: &str, default_port: Option<u16>) -> String {
     let (scheme, rest) = address.split_once("://").unwrap_or(("http", address));
     let (host, path) =
         rest.split_once('/').map_or((rest, String::new()), |(host, path)| (host, format!("/{path}")));
-    // A server that listens everywhere is reached on this machine.
+    // A server that listens on all addresses is called on loopback.
     let host = host.replace("0.0.0.0", "127.0.0.1");
     let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
     match default_port {
@@ -81,11 +82,11 @@ fn url(address: &str, default_port: Option<u16>) -> String {
     }
 }
 
-/// Tokens that a conversation with the built-in provider, and an answer of it, may have.
+/// The context window, and the longest output, of the built-in provider's models, in tokens.
 const DEMO_CONTEXT: u64 = 200_000;
 const DEMO_OUTPUT: u64 = 32_000;
 
-/// The prices of the built-in provider where there is demo credit to pay it with: as much as a small model.
+/// The prices of the built-in provider if there is demo credit: those of a small model.
 const DEMO_PRICES: TierSettings = TierSettings {
     threshold: 0,
     input: 250_000,

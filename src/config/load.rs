@@ -1,4 +1,4 @@
-//! From a file, or from the environment alone, to a [`Config`].
+//! Loading of a [`Config`], from a file or from the environment alone.
 
 use std::path::Path;
 
@@ -9,10 +9,10 @@ use super::{Config, ConfigError, Settings, build, first_run};
 use crate::located::SourcePosition;
 
 impl Config {
-    /// The configuration in a file.
+    /// Loads the configuration from a file.
     ///
     /// # Errors
-    /// Everything that is wrong with it.
+    /// Fails with everything that is wrong with it.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|e| {
             ConfigError::new(
@@ -24,10 +24,10 @@ impl Config {
             .map_err(|error| ConfigError::new(Some(path), error.problems().to_vec()))
     }
 
-    /// The configuration in a text, with the variables that its secrets refer to.
+    /// Parses a configuration. `variable` looks up the environment variables that its secrets refer to.
     ///
     /// # Errors
-    /// Everything that is wrong with it.
+    /// Fails with everything that is wrong with it.
     pub fn parse(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut problems = Vec::new();
         if let Some(place) = too_deep(text) {
@@ -43,7 +43,8 @@ impl Config {
                 "the file is empty: without a file, start the gateway without `-c`",
             ));
         };
-        // Names are taken from the tree, so that one wrong provider does not make its targets wrong, too.
+        // Names are taken from the tree, so that an invalid provider does not make the targets that refer to it
+        // invalid, too.
         let known = tree.member("providers").map(ConfigNode::members).unwrap_or_default();
         let known: Vec<_> = known.iter().filter_map(|(key, _)| key.text()).map(str::to_owned).collect();
         let mut wrong = Vec::new();
@@ -60,11 +61,11 @@ impl Config {
         }
     }
 
-    /// The configuration of a gateway that was given no file: the built-in provider, and every known
-    /// one whose key is in the environment.
+    /// Returns the configuration of a gateway that was started without a file: the built-in provider, and every
+    /// preset whose key is in the environment.
     ///
     /// # Errors
-    /// A variable whose value cannot be used.
+    /// Fails if the value of a variable cannot be used.
     pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut problems = Vec::new();
         let settings = first_run::settings(&variable);
@@ -73,7 +74,7 @@ impl Config {
     }
 }
 
-/// YAML 1.2: `off` and `no` are words, `true` and `false` alone are not.
+/// Returns the options for YAML 1.2: `off` and `no` are strings there, and only `true` and `false` are booleans.
 fn yaml() -> serde_saphyr::Options {
     serde_saphyr::options! { strict_booleans: true }
 }
@@ -82,7 +83,7 @@ fn yaml() -> serde_saphyr::Options {
 /// reaches, so such a document is not shown to it.
 fn too_deep(text: &str) -> Option<SourcePosition> {
     let mut depth: usize = 0;
-    // Where a comment stands says nothing.
+    // Comments do not nest.
     let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim_start().starts_with('#'));
     for (line, number) in lines {
         let marks = line.split(' ').take_while(|word| matches!(*word, "" | "-" | "?")).count();
@@ -107,14 +108,14 @@ fn syntax(error: &serde_saphyr::Error) -> ConfigError {
         .location()
         .map(|at| SourcePosition { line: at.line(), column: at.column() })
         .unwrap_or_default();
-    // The library's text repeats the place and shows the lines around it, which may hold anything.
+    // The library's message repeats the place and shows the lines around it, which may contain a secret.
     let text = error.to_string();
     let message = text.lines().next().unwrap_or_default().to_owned();
     ConfigError::new(None, vec![Problem { place, message: format!("this is not YAML: {message}") }])
 }
 
-/// Brackets within each other, and blanks and dashes before the first word of a line, each of which may be a level; a
-/// configuration has less than ten.
+/// The deepest nesting: brackets inside each other, plus blanks and dashes before the first word of a line, each
+/// of which may open a level. A chosen value: a configuration has fewer than ten levels.
 const MAX_DEPTH: usize = 48;
 
 #[cfg(test)]

@@ -11,14 +11,14 @@ use super::admin::AdminListener;
 use super::secret::Exposed;
 use super::settings::{Limits, Switch, Timeouts, TlsFiles};
 
-/// A configuration that can be put into force.
+/// A configuration that can be put into effect.
 #[derive(Debug)]
 pub struct Config {
     /// The listeners for clients.
     pub listeners: Vec<Listener>,
     /// The listener for operators.
     pub admin: Option<AdminListener>,
-    /// The folder of the store.
+    /// The folder of the store, the journals and the hand-over socket.
     pub data: PathBuf,
     /// Threads that serve clients.
     pub threads: usize,
@@ -28,7 +28,7 @@ pub struct Config {
     pub billing: Switch,
     /// Whether calls are counted.
     pub metrics: Switch,
-    /// The limits of a request.
+    /// The limits on requests.
     pub limits: Limits,
     /// The time-outs of providers.
     pub timeouts: Timeouts,
@@ -38,7 +38,7 @@ pub struct Config {
     pub catalog: Catalog,
     /// The port of the built-in provider, if it is in use.
     pub demo: Option<u16>,
-    /// Files with secrets that others than the gateway may use.
+    /// Files with secrets that users other than the gateway's may use.
     pub exposed: Vec<Exposed>,
 }
 
@@ -47,6 +47,6 @@ pub struct Config {
 pub struct Listener {
     /// `host:port`.
     pub address: String,
-    /// Certificate and key, for TLS.
+    /// The certificate and the key for TLS; absent: no TLS.
     pub tls: Option<TlsFiles>,
 }

@@ -1,7 +1,7 @@
 //! The configuration: one YAML file, or none at all.
 //!
-//! Each module owns its settings; this one only composes them. What [`Config`] holds is checked: a
-//! target's provider exists, a URL is a URL, a secret was found.
+//! Each module owns its settings, and this one only composes them. The contents of a [`Config`] are checked: a
+//! target's provider exists, a URL is valid, a secret was found.
 
 mod admin;
 mod build;

@@ -1,7 +1,7 @@
-//! A YAML document as a tree that knows its places, and typed values read from it.
+//! A YAML document as a tree that keeps places, and typed values that are read from it.
 //!
-//! A deserializer stops at its first error. To report them all, the part of the tree that an error
-//! concerns is cut off, and what is left is read again.
+//! A deserializer stops at its first error. To report all errors, the part of the tree that an error concerns is
+//! cut off, and the rest is read again.
 
 use std::cell::Cell;
 use std::fmt;
@@ -36,8 +36,8 @@ pub(super) enum NodeKind {
     Map(Vec<(ConfigNode, ConfigNode)>),
 }
 
-/// Reads a value, and everything that is wrong with it. What is wrong is left out of the value; `cut` gets
-/// its paths, in which elements of lists have no names.
+/// Reads a value, and reports all errors in it. Invalid parts are left out of the value. `cut` receives their
+/// paths, in which elements of lists have no names.
 pub(super) fn read<T: de::DeserializeOwned + Default>(
     mut node: ConfigNode,
     problems: &mut Vec<Problem>,
@@ -48,7 +48,7 @@ pub(super) fn read<T: de::DeserializeOwned + Default>(
             Ok(value) => return value,
             Err(error) => {
                 let place = error.place.unwrap_or(node.place);
-                // A member that was cut off is not missing, it is wrong, and that has been said.
+                // A member that was cut off is invalid rather than missing, and that was reported.
                 let was_cut = |name| cut.iter().any(|path| path.rsplit('.').next() == Some(name));
                 if !error.missing.is_some_and(was_cut) {
                     problems.push(Problem { place, message: error.message });
@@ -64,7 +64,7 @@ pub(super) fn read<T: de::DeserializeOwned + Default>(
 }
 
 impl ConfigNode {
-    /// Cuts off the innermost member or element at a place; returns its path.
+    /// Cuts off the innermost member or element at a place, and returns its path.
     fn cut(&mut self, place: SourcePosition) -> Option<String> {
         match &mut self.kind {
             NodeKind::List(items) => {
@@ -90,7 +90,7 @@ impl ConfigNode {
         }
     }
 
-    /// The text of a string.
+    /// Returns the text, if this is a string.
     pub(super) fn text(&self) -> Option<&str> {
         match &self.kind {
             NodeKind::Text(text) => Some(text),
@@ -98,7 +98,7 @@ impl ConfigNode {
         }
     }
 
-    /// The member `name` of a map.
+    /// Returns the member `name`, if this is a map that has it.
     pub(super) fn member(&self, name: &str) -> Option<&Self> {
         match &self.kind {
             NodeKind::Map(members) => {
@@ -108,7 +108,7 @@ impl ConfigNode {
         }
     }
 
-    /// The members of a map.
+    /// Returns the members, if this is a map.
     pub(super) fn members(&self) -> &[(Self, Self)] {
         match &self.kind {
             NodeKind::Map(members) => members,
@@ -199,7 +199,7 @@ pub(super) struct NodeError {
 }
 
 impl NodeError {
-    /// The innermost place counts, and it is the first one to be said.
+    /// Sets the place, unless there is one: the innermost place is the first to be set, and it counts.
     fn at(mut self, place: SourcePosition) -> Self {
         self.place.get_or_insert(place);
         self
@@ -215,7 +215,7 @@ impl de::Error for NodeError {
         Self { missing: Some(name), ..Self::custom(format_args!("missing field `{name}`")) }
     }
 
-    /// Texts are not repeated: in the wrong place, one may be a secret.
+    /// Makes the error of a wrong type. It does not repeat texts: in the wrong place, one may be a secret.
     fn invalid_type(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
         match found {
             Unexpected::Str(_) => Self::custom(format_args!("invalid type: string, expected {expected}")),
@@ -263,7 +263,7 @@ impl<'de> Deserializer<'de> for &'de ConfigNode {
         }
     }
 
-    /// An empty value, as in `limits:`, is one in which nothing is set.
+    /// Reads an empty value, as in `limits:`, as a struct in which nothing is set.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -271,7 +271,7 @@ impl<'de> Deserializer<'de> for &'de ConfigNode {
         visitor: V,
     ) -> Result<V::Value, NodeError> {
         if let NodeKind::List(_) = self.kind {
-            // Members by position are nothing that a person would mean.
+            // Nobody means members by position.
             let error: NodeError = de::Error::invalid_type(Unexpected::Seq, &visitor);
             return Err(error.at(self.place));
         }
@@ -345,7 +345,7 @@ impl<'de> MapAccess<'de> for MapNodes<'de> {
     }
 }
 
-/// Line, column and value, for [`located::Located`].
+/// The line, the column and the value, for [`located::Located`].
 struct LocatedParts<'de> {
     node: &'de ConfigNode,
     next: u8,

@@ -1,8 +1,8 @@
-//! The file's JSON Schema, for editors.
+//! The JSON Schema of the configuration file, for editors.
 
 use super::Settings;
 
-/// The schema, as `conf/schema.json` holds it.
+/// Returns the schema, which is also in `conf/schema.json`.
 #[must_use]
 pub fn schema() -> String {
     let schema = schemars::schema_for!(Settings);

@@ -1,4 +1,4 @@
-//! Secrets by reference: the file says where they are, never what they are.
+//! Secrets by reference: the configuration file contains the places of secrets, and never a secret.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use crate::located::SourcePosition;
 use crate::private::{self, Exposure};
 
-/// A file with a secret that others than the gateway may use.
+/// A file with a secret that users other than the gateway's may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exposed {
     /// The setting that refers to it.
@@ -17,14 +17,14 @@ pub struct Exposed {
     pub place: SourcePosition,
     /// The file.
     pub file: PathBuf,
-    /// The others who may use it.
+    /// The users who may use it.
     pub exposure: Exposure,
 }
 
-/// The secret that a reference leads to, and the file that it is in, if others may use that.
+/// A secret, and the file that contains it if other users may use that file.
 pub(super) type Resolved = (SecretString, Option<(PathBuf, Exposure)>);
 
-/// The secret that `env:NAME` or `file:PATH` refers to.
+/// Returns the secret that `env:NAME` or `file:PATH` refers to.
 ///
 /// # Errors
 /// Describes an error, without a word of the secret. A value that is no reference is not repeated: it might
@@ -57,10 +57,10 @@ pub(super) fn resolve(
     Ok((SecretString::from(secret), exposed))
 }
 
-/// A file of this exposure, if others may use it.
+/// Returns the file and its exposure, if other users may use it.
 ///
 /// # Errors
-/// Fails if everybody may write it: then it is anybody's, and no secret.
+/// Fails if every user may write to the file: then everybody can replace it, and it is no secret.
 pub(super) fn judged(file: &Path, exposure: Exposure) -> Result<Option<(PathBuf, Exposure)>, String> {
     match exposure {
         Exposure::Writable => {

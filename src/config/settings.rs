@@ -1,4 +1,4 @@
-//! The file's top level, and the settings that belong to no other module.
+//! The top level of the configuration file, and the settings that belong to no other module.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,32 +21,33 @@ use super::AdminSettings;
 pub struct Settings {
     /// The addresses for clients. Default: `127.0.0.1:8080`, without TLS.
     pub listen: Option<Vec<ListenerSettings>>,
-    /// The address for the console, `/metrics`, `/healthz` and `/readyz`, alone or with a token. Default:
-    /// `127.0.0.1:9090`. `off`: none.
+    /// The address for the console, `/metrics`, `/healthz` and `/readyz`, alone or in a map with a token. `off`:
+    /// there is no such listener. Default: `127.0.0.1:9090`.
     pub admin: Option<Located<AdminSettings>>,
     /// The folder for keys and accounts. Default: `data`.
     pub data: Option<PathBuf>,
-    /// Threads that serve clients. Default: one per core.
+    /// The number of threads that serve clients. Default: one per core.
     pub threads: Option<usize>,
-    /// The destination of access lines: `stdout`, `off`, or a file's path. Default: `stdout`.
+    /// The destination of access lines: `stdout`, `off`, or the path of a file. Default: `stdout`.
     pub access_log: Option<Destination>,
-    /// Whether a call is paid for from its account's wallet, where its model has a price. `off`: everything is free, and only
-    /// counted. Default: `on`.
+    /// Whether the account's wallet pays for calls of models that have prices. `off`: all calls are free, and are
+    /// only counted. Default: `on`.
     pub billing: Switch,
-    /// Whether calls are counted for `/metrics` and the console. `off`: what was counted before stays as it is. Default: `on`.
+    /// Whether calls are counted for `/metrics` and the console. `off`: the figures keep their last values.
+    /// Default: `on`.
     pub metrics: Switch,
-    /// The limits of a request.
+    /// The limits on requests.
     pub limits: Limits,
     /// The time-outs of providers.
     pub timeouts: Timeouts,
-    /// Whether every known provider whose key is in the environment is in use besides `providers`, with all of its
-    /// models, as it is without a file. Default: `false`.
+    /// Whether every preset whose key is in the environment is used in addition to `providers`, with all of its
+    /// models, as it is without a configuration file. Default: `false`.
     pub providers_from_environment: bool,
     /// Providers, by a name of your choice. `demo` is built in: `demo: {}` enables it.
     pub providers: BTreeMap<Located<String>, ProviderSettings>,
     /// Models, in the order in which they are listed.
     pub models: Vec<ModelSettings>,
-    /// Other names for models, for every key: `name: vendor/model`, or `prefix*: vendor/model`.
+    /// Aliases of models for every key: `name: vendor/model`, or `prefix*: vendor/model`.
     pub aliases: Aliases,
 }
 
@@ -73,9 +74,9 @@ impl Switch {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListenerSettings {
-    /// `host:port`. HTTP/1.1 and HTTP/2 are both spoken there.
+    /// `host:port`. Both HTTP/1.1 and HTTP/2 are served there.
     pub address: Located<String>,
-    /// Certificate and key, for TLS.
+    /// The certificate and the key for TLS; absent: no TLS.
     pub tls: Option<TlsFiles>,
 }
 
@@ -83,74 +84,80 @@ pub struct ListenerSettings {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TlsFiles {
-    /// The certificate chain's PEM file.
+    /// The path of the certificate chain, as PEM.
     pub certificate: PathBuf,
-    /// The private key's PEM file.
+    /// The path of the private key, as PEM.
     pub key: PathBuf,
 }
 
-/// The limits of a request, and of how many there may be.
+/// Limits on the size, the speed and the number of requests, connections and calls.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Bytes of a request's body. Default: 32 MiB, which is what Anthropic accepts.
+    /// The largest request body, in bytes; a larger one is refused with 413. Default: 32 MiB, which is Anthropic's
+    /// limit.
     pub body_bytes: usize,
-    /// Seconds for a request's body. Default: 60.
+    /// The time in which a request's body has to arrive, in seconds; a slower one is refused with 408. Default:
+    /// 60.
     pub body_seconds: u64,
-    /// Bytes per second, on average, that a request's body has to arrive with after a while. Default: 1 KiB.
+    /// The slowest average rate of a request's body after the grace period, in bytes per second; a slower body is
+    /// refused with 408. Default: 1 KiB.
     pub body_bytes_per_second: u64,
-    /// Seconds for which a body may be slower than that. Default: 10.
+    /// The grace period in which a body may be slower than that, in seconds. Default: 10.
     pub body_grace_seconds: u64,
-    /// Bytes of all requests' bodies that are in memory at once, also of those that were written for a provider or live on
-    /// in an answer. Default: 1 GiB.
+    /// The memory for the bodies of all requests together, in bytes; a request beyond that is refused with 503. It
+    /// includes bodies that were rewritten for a provider, and parts that are kept for an answer. Default: 1 GiB.
     pub body_memory_bytes: usize,
-    /// Bytes of a request's head. Default: 64 KiB.
+    /// The largest head of a request, in bytes; a larger one is refused with 431. Default: 64 KiB.
     pub head_bytes: usize,
-    /// Fields of a request's head. Default: 100.
+    /// The most header fields of a request; more are refused with 431. Default: 100.
     pub head_fields: usize,
-    /// Seconds for a request's head, from its first byte. Default: 10.
+    /// The time in which a request's head has to arrive, in seconds from its first byte. Default: 10.
     pub head_seconds: u64,
-    /// Seconds for which a connection without a request stays open. Default: 75.
+    /// The time for which a connection without a request stays open, in seconds. Default: 75.
     pub idle_seconds: u64,
-    /// Seconds after which a connection ends with the answer that it carries. Default: 3600.
+    /// The age of a connection, in seconds, from which on it is closed after its current answer. Default: 3600.
     pub connection_seconds: u64,
-    /// Seconds in which a client has to take what is written to it at once. Default: 60.
+    /// The time in which a client has to accept what is written to it at once, in seconds. Default: 60.
     pub write_seconds: u64,
-    /// Connections of clients. Default: half of the files that the process may open, at most 20,000.
+    /// The most connections of clients; further ones are closed at once. Default: half of the files that the
+    /// process may open, at most 20,000.
     pub connections: Option<usize>,
-    /// Connections from one address, for IPv6 from one /64. Default: half of `connections`.
+    /// The most connections from one address, or from one /64 for IPv6. Default: half of `connections`.
     pub connections_per_address: Option<usize>,
-    /// Calls that are answered at once. Default: 10,000.
+    /// The most calls that are answered at once; further ones are refused with 503. Default: 10,000.
     pub calls: usize,
-    /// Answers that are read at once although their clients are gone. Default: 1,000.
+    /// The most answers that are read at once although their clients have left. Default: 1,000.
     pub drains: usize,
-    /// The same of one account, while the others have none. Default: a tenth of `drains`.
+    /// The most of these answers for one account, while no other account has any. Default: a tenth of `drains`.
     pub drains_per_account: Option<usize>,
-    /// Bytes of one event of a provider's stream. Default: 8 MiB.
+    /// The largest event of a provider's stream, in bytes. Default: 8 MiB.
     pub event_bytes: usize,
-    /// Bytes of a provider's answer that is no stream. Default: 64 MiB.
+    /// The largest answer of a provider that is not a stream, in bytes. Default: 64 MiB.
     pub reply_bytes: usize,
 }
 
-/// The time-outs of a provider, in seconds.
+/// Timeouts of providers, and the time for running requests at the end of the gateway, in seconds.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Timeouts {
-    /// For a connection, and for its TLS handshake once more. Default: 5.
+    /// For connecting, and again for the TLS handshake. Default: 5.
     pub connect: u64,
-    /// From the request to the first byte of the answer. Models think for minutes. Default: as `silence`.
+    /// From the request to the first byte of the answer. Models may think for minutes. Default: the same as
+    /// `silence`.
     pub first_byte: Option<u64>,
-    /// Between two signs of life after that. Default: 600.
+    /// Between two pieces of data after that. Default: 600.
     pub silence: u64,
-    /// For a whole answer that is no stream. Default: 1800.
+    /// For a whole answer that is not a stream. Default: 1800.
     pub total: u64,
-    /// For the rest of an answer whose client is gone, where it is read all the same. Default: 120.
+    /// For the rest of an answer that is still read after its client has left. Default: 120.
     pub client_gone: u64,
-    /// To take one write. Default: 60.
+    /// For the provider to accept one write. Default: 60.
     pub write: u64,
-    /// For running requests when the gateway is told to stop. Default: 30.
+    /// For running requests when the gateway is told to stop (graceful shutdown). Default: 30.
     pub drain: u64,
-    /// For running requests when another process has taken over the listeners. Default: 3600.
+    /// For running requests when another process has taken over the listeners (zero-downtime upgrade). Default:
+    /// 3600.
     pub handover: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Traps in a configuration that can be used: it does what it says, and that may not be what is meant.
+//! Warnings about a valid configuration: it does what it says, but that may not be what was meant.
 
 use std::fmt;
 
@@ -7,12 +7,12 @@ use crate::route::ModelEntry;
 
 use super::loaded::Config;
 
-/// A trap in a configuration, and the way out of it.
+/// A trap in a configuration, and advice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     /// The kind of trap, in a word.
     pub about: &'static str,
-    /// Whether the gateway had better not run with it.
+    /// Whether this is a mistake, so that the gateway should not run with it.
     pub is_wrong: bool,
     /// The trap, as a sentence.
     pub trap: String,
@@ -27,7 +27,7 @@ impl fmt::Display for Warning {
 }
 
 impl Config {
-    /// The traps in the configuration.
+    /// Returns the traps in the configuration.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
         let prices = self.billing.is_on().then(|| self.free_wildcards());
@@ -41,7 +41,7 @@ impl Config {
         }
     }
 
-    /// Files with secrets that others on this machine may read.
+    /// Returns a warning for each file with a secret that other users of this machine may read.
     fn exposed_secrets(&self) -> impl Iterator<Item = Warning> {
         self.exposed.iter().map(|exposed| Warning {
             about: "secrets",
@@ -51,8 +51,8 @@ impl Config {
         })
     }
 
-    /// Wildcards that cost nothing beside models of the same prefix that have prices: a model that has no entry of
-    /// its own, such as the dated name of one that has, is free there.
+    /// Returns a warning for each free wildcard next to models of the same prefix that have prices. A model
+    /// without an entry of its own, such as the dated name of one that has an entry, would be free there.
     fn free_wildcards(&self) -> impl Iterator<Item = Warning> {
         let entries = self.catalog.entries();
         entries.iter().filter(|entry| !is_priced(entry)).filter_map(move |wildcard| {
@@ -67,7 +67,7 @@ impl Config {
     }
 }
 
-/// Whether every way to the model costs something.
+/// Whether every target of the model has prices.
 fn is_priced(entry: &ModelEntry) -> bool {
     !entry.targets.is_empty() && entry.targets.iter().all(|target| target.prices.is_some())
 }

@@ -1,15 +1,15 @@
-//! The files of the page, as they stand in the source.
+//! The files of the console's page, as they are in the source.
 
-/// One file.
+/// One file of the page.
 #[derive(Clone, Copy, Debug)]
 pub struct Asset {
-    /// Its `content-type`.
+    /// The value of its `content-type`.
     pub content_type: &'static str,
     /// The contents.
     pub text: &'static str,
 }
 
-/// The file at a path.
+/// Returns the file at a path.
 #[must_use]
 pub fn asset(path: &str) -> Option<Asset> {
     let (content_type, text) = match path {

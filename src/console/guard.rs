@@ -1,8 +1,9 @@
 //! The guard of the admin listener, which decides who may see what.
 //!
-//! With a token, whoever shows it is let in. Without one, programs on this machine are, and for metrics programs in its network, but no
-//! page of somebody else's that has made its own name lead here (DNS rebinding): such a page cannot be asked for under
-//! an address, a local name or one that the configuration gives.
+//! With a token, everybody who shows it is let in. Without one, the console is for programs on this machine, and
+//! metrics are for programs that can connect. Then the request's host has to be an address, a local name or a
+//! configured name. A stranger's page that makes its own name lead here (DNS rebinding) cannot meet this
+//! condition.
 
 use std::net::IpAddr;
 
@@ -16,9 +17,9 @@ pub struct AdminGuard(Access);
 #[derive(Debug)]
 enum Access {
     Token(Token),
-    /// Whoever is on this machine.
+    /// Everybody on this machine.
     Local(HostNames),
-    /// Whoever can connect, but for metrics alone.
+    /// Everybody who can connect, but only for metrics.
     Closed(HostNames),
 }
 
@@ -29,9 +30,9 @@ struct HostNames(Vec<String>);
 /// The resources of the admin listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdminResource {
-    /// The page, in which no figure is.
+    /// The page itself, which contains no figures.
     Page,
-    /// The figures of the page.
+    /// The figures on the page.
     Console,
     /// Metrics.
     Metrics,
@@ -42,14 +43,14 @@ pub enum AdminResource {
 /// The reason for which a caller does not get a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccessDenied {
-    /// The answer's status: 401 where a token would help, else 403.
+    /// The status: 401 if a token would help, otherwise 403.
     pub status: u16,
     /// The reason, in a sentence.
     pub message: &'static str,
 }
 
 impl AdminGuard {
-    /// The guard of a listener with these names, which is for this machine alone or is not.
+    /// Makes the guard of a listener with these names. `is_loopback` says whether only this machine can reach it.
     #[must_use]
     pub fn new<'n>(token: Option<Token>, is_loopback: bool, names: impl Iterator<Item = &'n str>) -> Self {
         let names = HostNames(
@@ -65,7 +66,7 @@ impl AdminGuard {
     /// Checks whether `what` may be given to a request with these headers.
     ///
     /// # Errors
-    /// Fails with the reason for which it may not.
+    /// Fails with the reason for the refusal.
     pub fn admit(
         &self,
         what: AdminResource,
@@ -87,7 +88,7 @@ impl AdminGuard {
 }
 
 impl HostNames {
-    /// Whether a `Host` is an address, a name of this machine, or one of these.
+    /// Whether a `Host` is an address, a name of this machine, or one of these names.
     fn include(&self, host: &str) -> bool {
         let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((address, port)) => (address, port),
@@ -97,7 +98,7 @@ impl HostNames {
         if !port.is_empty() && !port.strip_prefix(':').is_some_and(digits) {
             return false;
         }
-        // With a dot behind it, a name is the same one, from the root.
+        // A trailing dot marks a name that starts at the root, which is the same name.
         let lower = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
         let local = lower == "localhost" || lower.ends_with(".localhost") || self.0.contains(&lower);
         local || name.parse::<IpAddr>().is_ok()

@@ -1,4 +1,4 @@
-//! The last ten minutes, a sample for every second.
+//! The history of the last ten minutes, with a sample for every second.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -11,9 +11,9 @@ use crate::observe::{HistogramSnapshot, MetricsSnapshot, ModelUsage};
 #[derive(Debug, Default)]
 pub(super) struct MetricsHistory {
     samples: VecDeque<Sample>,
-    /// The number of the sample after the last one.
+    /// The number of the next sample.
     next: u64,
-    /// The metrics at the beginning of each of the last minutes.
+    /// The metrics at the beginning of each of the last ten minutes.
     minutes: VecDeque<MetricsSnapshot>,
     latest: MetricsSnapshot,
 }
@@ -31,8 +31,9 @@ struct Sample {
     duration: HistogramSnapshot,
 }
 
-/// Lines for plots: a point for each sample, from the one with the number `first` on. All but `calls` is over the ten
-/// seconds before it: requests, tokens and cost per second; times in seconds, and null where nothing was observed.
+/// The lines of plots: a point for each sample, from the one with the number `first` on. All values but `calls`
+/// are of the ten seconds before the sample: requests, tokens and cost per second, and times in seconds, which are
+/// null if nothing was observed.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Series {
     first: u64,
@@ -50,12 +51,12 @@ pub(super) struct Series {
 /// The sums and quantiles of the last minute.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Minute {
-    /// Seconds that it has: fewer than 60 at the beginning.
+    /// The length in seconds: less than 60 at the beginning.
     seconds: f64,
     requests: u64,
-    /// Requests that were refused as their clients' mistakes, or whose clients left before an answer.
+    /// Requests that were refused because of their clients' mistakes, or whose clients left before an answer.
     refused: u64,
-    /// Requests that failed, in their answers' middle too.
+    /// Requests that failed, even in the middle of the answer.
     failed: u64,
     prompt: u64,
     output: u64,
@@ -88,12 +89,13 @@ impl MetricsHistory {
         self.next += 1;
     }
 
-    /// The metrics of the last sample.
+    /// Returns the metrics of the last sample.
     pub(super) fn latest(&self) -> &MetricsSnapshot {
         &self.latest
     }
 
-    /// The metrics of nine to ten minutes ago; absent before the first sample.
+    /// Returns the metrics of nine to ten minutes ago, or those of the first sample if that is later; `None`
+    /// before the first sample.
     pub(super) fn earlier(&self) -> Option<&MetricsSnapshot> {
         self.minutes.front()
     }
@@ -117,7 +119,8 @@ impl MetricsHistory {
         }
     }
 
-    /// Points for the samples from `since` on. The first sample of all has no earlier one and no point.
+    /// Returns points for the samples from `since` on. The very first sample has no earlier one, and therefore no
+    /// point.
     pub(super) fn series(&self, since: u64) -> Series {
         let oldest = self.next - self.samples.len() as u64;
         let first = since.clamp(oldest + 1, self.next.max(oldest + 1));
@@ -167,11 +170,11 @@ impl Sample {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum RequestOutcome {
-    /// It was answered.
+    /// The request was answered.
     Answered,
-    /// It was its client's mistake, or its client was gone.
+    /// The request was its client's mistake, or its client has left.
     Refused,
-    /// It has failed, perhaps in the middle of its answer.
+    /// The request failed, perhaps in the middle of the answer.
     Failed,
 }
 
@@ -219,15 +222,15 @@ impl Quantiles<Vec<Option<f64>>> {
     }
 }
 
-/// To four decimals, so that long lines stay short.
+/// Rounds to four decimals, so that long series stay short.
 fn rounded(value: f64) -> f64 {
     (value * 10_000.0).round() / 10_000.0
 }
 
-/// A sample for each second of ten minutes, and one before them.
+/// The number of samples: one for each second of ten minutes, and one before them.
 const MAX_SAMPLE_COUNT: usize = 601;
 
-/// Samples that make up a minute.
+/// The samples of one minute.
 const SAMPLES_PER_MINUTE: usize = 60;
 
 /// The most beginnings of minutes that are kept.

@@ -13,7 +13,7 @@ use crate::money::Amount;
 use super::query::Sort;
 use super::{Query, Sources};
 
-/// The keys that are shown, and how many there are.
+/// The keys that are shown, and the number of all keys.
 #[derive(Debug, Serialize)]
 pub(super) struct KeyList {
     pub(super) total: usize,
@@ -27,12 +27,12 @@ pub(super) struct KeyRow {
     id: String,
     name: String,
     account: String,
-    /// Whether its calls go through.
+    /// Whether the key's calls are admitted.
     state: KeyState,
     in_flight: usize,
     requests: Gauge,
     tokens: Gauge,
-    /// The cost of its calls so far.
+    /// The cost of the key's calls so far.
     spent_micro: Option<u64>,
     spending_limit_micro: Option<u64>,
 }
@@ -45,7 +45,7 @@ enum KeyState {
     AccountDisabled,
 }
 
-/// The usage of a limit in a minute; absent: there is no limit.
+/// The usage in the last minute, and the limit; absent if there is none.
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Gauge {
     used: u64,
@@ -56,14 +56,14 @@ struct Gauge {
 #[derive(Debug, Serialize)]
 pub(super) struct AccountRow {
     id: String,
-    /// Absent: it has no wallet.
+    /// The wallet; absent if the account has none.
     #[serde(flatten)]
     wallet: Option<Wallet>,
     #[serde(flatten)]
     report: UsageReport,
 }
 
-/// The keys and accounts of which the store is to be asked.
+/// The keys and accounts that the store is to be asked about.
 #[derive(Clone, Debug, Default)]
 pub struct LedgerQuery {
     keys: Vec<String>,
@@ -114,7 +114,7 @@ impl KeyList {
         Self { total, matching, shown: shown.collect() }
     }
 
-    /// The keys and accounts of which the store is to be asked.
+    /// The keys and accounts that the store is to be asked about.
     pub(super) fn shown(&self) -> LedgerQuery {
         LedgerQuery {
             keys: self.shown.iter().map(|key| key.id.clone()).collect(),
@@ -131,7 +131,7 @@ impl KeyList {
     }
 }
 
-/// A key, and what it does at the moment.
+/// A key and its current usage.
 struct KeyActivity {
     key: Grant,
     used: MinuteUsage,
@@ -189,5 +189,6 @@ impl LedgerCache {
 /// KeyList that are shown at once; others are found by a search.
 const MAX_KEY_COUNT: usize = 100;
 
-/// The time for which a report is believed: one adds up a row for each key and day of the month.
+/// The time for which a report is reused. A chosen value: a report adds up a row for each key and day of the
+/// month.
 const REPORT_CACHE_TIME: Duration = Duration::from_secs(5);

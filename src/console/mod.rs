@@ -1,9 +1,9 @@
-//! The console: what an operator sees at a look, in a browser.
+//! The console: the state of the gateway at a glance, in a browser.
 //!
-//! One page that asks for one JSON document every two seconds. What it shows is in memory anyway: metrics, of which a
-//! sample is kept for every second of the last ten minutes, the health of targets, the windows of keys. Only
-//! what accounts have comes from the store, over a connection for reading, and only for the keys that are shown.
-//! Nothing here can change anything, and no secret is known here.
+//! The page asks for one JSON document every two seconds. Its contents are in memory anyway: metrics, with a
+//! sample for every second of the last ten minutes, the health of targets, and the rate limits of keys. Only the
+//! balances of accounts come from the store, over a connection for reading, and only for the keys that are shown.
+//! The console cannot change anything, and does not know any secret.
 
 mod assets;
 mod guard;
@@ -35,7 +35,7 @@ pub use view::ConsoleView;
 /// The console of one gateway.
 #[derive(Debug)]
 pub struct Console {
-    /// Another one for each process, so that a page notices that a gateway was started again.
+    /// A random id of the process, by which a page notices that the gateway was restarted.
     instance: String,
     started: Instant,
     history: Mutex<MetricsHistory>,
@@ -43,10 +43,10 @@ pub struct Console {
 }
 
 impl Console {
-    /// A console that has seen nothing yet, with the books of a data folder.
+    /// Makes a console without samples, with the books of a data folder.
     ///
     /// # Errors
-    /// When the store cannot be opened.
+    /// Fails if the store cannot be opened.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         Ok(Self {
             instance: auth::random_id(""),
@@ -56,7 +56,7 @@ impl Console {
         })
     }
 
-    /// Takes a sample: to be called once a second.
+    /// Takes a sample. It is to be called once a second.
     pub fn sample(&self, snapshot: MetricsSnapshot, calls: usize) {
         self.history.lock().add(Instant::now(), snapshot, calls);
     }
@@ -73,7 +73,7 @@ impl Console {
     /// be read, or is being read by others for too long. May take as long as a disk does.
     #[must_use]
     pub fn figures(&self, shown: &LedgerQuery) -> Option<LedgerFigures> {
-        // A disk that does not answer must not make more and more threads wait for good.
+        // A disk that does not respond must not block more and more threads for good.
         self.ledger_cache.try_lock_for(CACHE_LOCK_TIMEOUT)?.figures(shown, Instant::now())
     }
 }

@@ -1,21 +1,21 @@
-//! The query of a page, which follows the `?` of its request.
+//! The query of the page's request.
 
 use crate::route::percent_decoded;
 
-/// The part of the document that a page wants to see.
+/// The part of the document that a page asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
-    /// The process whose samples the page has.
+    /// The process whose samples the page already has.
     pub(super) instance: String,
-    /// The first sample that it does not have.
+    /// The number of the first sample that the page does not have.
     pub(super) since: u64,
-    /// A part of the ids, names or accounts of the keys.
+    /// A part of the ids, names or accounts of the wanted keys.
     pub(super) keys: String,
-    /// The order of these.
+    /// The order of the keys.
     pub(super) sort: Sort,
 }
 
-/// The order of keys: most first, or by the alphabet.
+/// The order of keys: the highest value first, or alphabetical.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Sort {
     #[default]
@@ -27,7 +27,7 @@ pub(super) enum Sort {
 }
 
 impl Query {
-    /// Reads what follows the `?`; what is not understood is left out.
+    /// Parses a query, and ignores unknown parts.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut query = Self::default();

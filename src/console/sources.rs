@@ -5,25 +5,25 @@ use crate::limit::{Limiter, Load};
 use crate::meter::Ledger;
 use crate::route::Catalog;
 
-/// The parts of a gateway, as far as they are shown.
+/// The parts of a gateway that the console shows.
 #[derive(Clone, Copy, Debug)]
 pub struct Sources<'g> {
     /// Models and targets.
     pub catalog: &'g Catalog,
     /// Keys.
     pub key_table: &'g KeyTable,
-    /// The usage of keys.
+    /// The rate limits of keys.
     pub limiter: &'g Limiter,
     /// The calls that are running.
     pub load: &'g Load,
-    /// The most calls that there may be at once.
+    /// The most calls that may run at once.
     pub most_calls: usize,
-    /// Connections of clients.
+    /// The number of clients' connections.
     pub connections: usize,
     /// The books.
     pub ledger: &'g Ledger,
     /// Whether calls are paid for.
     pub billing: bool,
-    /// Access lines that nobody took.
+    /// Access lines that were lost.
     pub access_dropped: u64,
 }

@@ -12,7 +12,7 @@ use super::history::{MetricsHistory, Minute, RequestOutcome, Series};
 use super::keys::{AccountRow, KeyList, LedgerFigures, LedgerQuery};
 use super::{Query, Sources};
 
-/// All that is shown. Amounts are in nano-USD or micro-USD, as their names say; times in seconds.
+/// All figures of the document. Amounts are in nano-USD or micro-USD, as their names say; times are in seconds.
 #[derive(Debug, Serialize)]
 pub struct ConsoleView {
     version: &'static str,
@@ -27,7 +27,7 @@ pub struct ConsoleView {
     models: Listed<ModelRow>,
     targets: Listed<TargetRow>,
     keys: KeyList,
-    /// Absent: the store could not be read in time.
+    /// The accounts; absent if the store could not be read in time.
     accounts: Option<Vec<AccountRow>>,
 }
 
@@ -47,14 +47,14 @@ struct LedgerNow {
     open_holds: i64,
 }
 
-/// Rows, and how many there would be if there was room for all.
+/// Some rows, and the number of all rows.
 #[derive(Debug, Serialize)]
 struct Listed<T> {
     total: usize,
     shown: Vec<T>,
 }
 
-/// Requests that ended with one status and error code; `recent` is in the last ten minutes.
+/// The number of requests with one status and error code; `recent` counts the last ten minutes.
 #[derive(Debug, Serialize)]
 struct OutcomeRow {
     status: u16,
@@ -64,7 +64,7 @@ struct OutcomeRow {
     recent: u64,
 }
 
-/// Attempts that a provider did not answer well.
+/// The attempts that failed at a provider.
 #[derive(Debug, Serialize)]
 struct FailureRow {
     provider: String,
@@ -73,7 +73,7 @@ struct FailureRow {
     recent: u64,
 }
 
-/// One model; `recent_…` is in the last ten minutes.
+/// The figures of one model; `recent_…` counts the last ten minutes.
 #[derive(Debug, Serialize)]
 struct ModelRow {
     id: String,
@@ -87,19 +87,19 @@ struct ModelRow {
     recent_cost_nano: u64,
 }
 
-/// One target.
+/// The figures of one target.
 #[derive(Debug, Serialize)]
 struct TargetRow {
     model: String,
     provider: String,
-    /// The provider's own name of the model; absent in wildcards.
+    /// The provider's own name for the model; absent in wildcards.
     upstream_model: Option<String>,
     priority: u32,
     weight: u32,
     circuit: Circuit,
-    /// Seconds for which it has been so; absent if it was never otherwise than closed.
+    /// Seconds since the last change of health; absent if the circuit breaker was always closed.
     since: Option<f64>,
-    /// Seconds until it may be tried again, or is rested.
+    /// Seconds until the target may be tried again, or its pause is over.
     next: Option<f64>,
     failures: u32,
     in_flight: usize,
@@ -144,13 +144,13 @@ impl ConsoleView {
         }
     }
 
-    /// The keys and accounts of which the store is to be asked.
+    /// The keys and accounts that the store is to be asked about.
     #[must_use]
     pub fn shown(&self) -> LedgerQuery {
         self.keys.shown()
     }
 
-    /// The document, with what the store says.
+    /// Writes the document with the store's figures.
     #[must_use]
     pub fn write(mut self, figures: Option<LedgerFigures>) -> Vec<u8> {
         self.accounts = figures.map(|figures| self.keys.complete(figures));
@@ -183,7 +183,7 @@ fn recent<K: Ord>(earlier: &BTreeMap<K, u64>, of: &K, total: u64) -> u64 {
     total.saturating_sub(earlier.get(of).copied().unwrap_or(0))
 }
 
-/// All models that are configured, and those that no longer are but were called: the busiest first.
+/// Returns all configured models, and those that were called before they were removed, the busiest first.
 fn models(sources: &Sources<'_>, now: &MetricsSnapshot, earlier: &MetricsSnapshot) -> Listed<ModelRow> {
     let mut states: BTreeMap<&str, &str> = now.models.keys().map(|id| (id.as_str(), "gone")).collect();
     states.extend(sources.catalog.entries().iter().map(|entry| (entry.id.as_str(), state(entry))));
@@ -218,7 +218,7 @@ fn state(entry: &ModelEntry) -> &'static str {
     }
 }
 
-/// All targets: those that are not well first.
+/// Returns all targets, those with problems first.
 fn targets(sources: &Sources<'_>) -> Listed<TargetRow> {
     let now = Instant::now();
     let entries = sources.catalog.entries().iter();
@@ -253,7 +253,7 @@ impl TargetRow {
 }
 
 impl<T> Listed<T> {
-    /// As many rows as there is room for, those of the lowest rank first.
+    /// Returns the rows with the lowest ranks, as many as fit.
     fn first<K: Ord>(mut rows: Vec<T>, rank: impl Fn(&T) -> K) -> Self {
         let total = rows.len();
         rows.sort_by_key(rank);

@@ -1,4 +1,4 @@
-//! The end of a conversation: what the user said last, and what a tool answered.
+//! The end of a conversation: the user's last message, and the last tool result.
 //!
 //! Comes in: the messages or input items of a request, of any of the three protocols. Goes out: a [`Conversation`].
 //! It goes backwards from the last message and reads no further than it must: agents send long histories.
@@ -47,7 +47,7 @@ impl Conversation {
         conversation
     }
 
-    /// Takes in a user message; gives whether it says something.
+    /// Takes in a user message, and returns whether it contains anything.
     fn take_user(&mut self, raw: Option<&RawValue>, fresh: bool, found: bool) -> bool {
         let content = MessageContent::read(raw);
         if let Some(result) = content.result.filter(|_| fresh) {
@@ -59,7 +59,7 @@ impl Conversation {
         content.speaks
     }
 
-    /// Takes in a tool result. The walk goes backwards: the first one seen is the last one.
+    /// Takes in a tool result. The walk goes backwards, so the first one seen is the last one of the conversation.
     fn take_result(&mut self, text: String) {
         self.result.get_or_insert(text);
     }

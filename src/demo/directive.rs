@@ -61,7 +61,7 @@ impl Directives {
         (directives, text_left.trim().to_owned())
     }
 
-    /// Whether a text of its own is asked for, also where a tool would be called.
+    /// Whether a text is asked for, even if a tool is called.
     pub(super) fn text(&self) -> bool {
         self.words.is_some() || self.huge.is_some() || self.quote || self.body
     }
@@ -110,7 +110,7 @@ fn fault(verb: &str, place: Option<usize>) -> Option<InjectedFault> {
     }
 }
 
-/// A status that can stand in a final answer.
+/// Returns the number if it is a status of a final answer.
 fn status(number: usize) -> Option<u16> {
     u16::try_from(number).ok().filter(|status| (200..600).contains(status))
 }
@@ -119,11 +119,11 @@ fn millis(number: usize) -> Duration {
     Duration::from_millis(u64::try_from(number).unwrap_or(u64::MAX)).min(MAX_WAIT)
 }
 
-/// The most words one answer has.
+/// The most words of one answer.
 const MAX_WORD_COUNT: usize = 10_000;
-/// The most letters one delta has.
+/// The most bytes of one delta.
 pub(super) const MAX_DELTA_BYTES: usize = 1 << 20;
-/// The most tools that one answer calls.
+/// The most tool calls of one answer.
 const MAX_CALL_COUNT: usize = 32;
 /// The most characters of an error's code.
 const MAX_CODE_CHARS: usize = 200;

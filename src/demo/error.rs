@@ -1,4 +1,4 @@
-//! What goes wrong on purpose, and what the demo cannot answer.
+//! Errors of the demo: those that a marker asks for, and those of a malformed request.
 //!
 //! Comes in: a status, or the wish for an error inside a stream. Goes out: the wording, type and code that
 //! the real providers give to it, in both kinds of envelope: that of OpenAI (chat, responses) and that of
@@ -20,23 +20,23 @@ pub(super) struct ProviderError<'a> {
 }
 
 impl<'a> ProviderError<'a> {
-    /// The error a provider gives with a status; `code` replaces its code or type.
+    /// Makes the error that a provider returns with a status; `code` replaces its code or type.
     pub(super) fn of(status: u16, code: Option<&'a str>) -> Self {
         let (message, kind, known, class) = row(status);
         Self { message, kind, code: code.or(known), class: code.unwrap_or(class) }
     }
 
-    /// The error a provider puts into a stream that has begun.
+    /// Makes the error that a provider puts into a stream that has begun.
     pub(super) fn late(protocol: DemoProtocol, code: Option<&'a str>) -> Self {
         Self::of(if protocol == DemoProtocol::Messages { 529 } else { 500 }, code)
     }
 
-    /// An error of the request itself.
+    /// Makes an error of the request itself.
     pub(super) fn request(message: &'a str, class: &'a str) -> Self {
         Self { message, kind: "invalid_request_error", code: None, class }
     }
 
-    /// The error as a body, or the data of an event.
+    /// Writes the error as a body, or as the data of an event.
     pub(super) fn envelope(&self, o: &mut ObjectWriter<'_>, protocol: DemoProtocol, hash: &str) {
         if protocol == DemoProtocol::Messages {
             o.text("type", "error");
@@ -50,29 +50,29 @@ impl<'a> ProviderError<'a> {
         });
     }
 
-    /// The members of the Anthropic envelope after its type.
+    /// Writes the members of the Anthropic envelope that follow its type.
     pub(super) fn anthropic(&self, o: &mut ObjectWriter<'_>, hash: &str) {
         o.object("error", |o| o.text("type", self.class).text("message", self.message).done());
         o.text("request_id", &format!("req_demo_{hash}"));
     }
 
-    /// The members of the error event of a responses stream after its type.
+    /// Writes the members of a Responses stream's error event that follow its type.
     pub(super) fn event(&self, o: &mut ObjectWriter<'_>) {
         o.text("code", self.code.unwrap_or(self.kind)).text("message", self.message).raw("param", "null");
     }
 
-    /// The error inside of a failed response.
+    /// Writes the error inside of a failed response.
     pub(super) fn failed(&self, o: &mut ObjectWriter<'_>) {
         o.text("code", self.code.unwrap_or(self.kind)).text("message", self.message);
     }
 
-    /// The error as a body.
+    /// Returns the error as a body.
     pub(super) fn body(&self, protocol: DemoProtocol, hash: &str) -> Vec<u8> {
         json::body(|o| self.envelope(o, protocol, hash))
     }
 }
 
-/// Message, OpenAI type and code, Anthropic type.
+/// Returns the message, the OpenAI type and code, and the Anthropic type of a status.
 fn row(status: u16) -> (&'static str, &'static str, Option<&'static str>, &'static str) {
     const ASKED: &str = "invalid_request_error";
     const SERVER: &str = "server_error";
@@ -91,7 +91,7 @@ fn row(status: u16) -> (&'static str, &'static str, Option<&'static str>, &'stat
     }
 }
 
-/// An error body as it comes from something before the provider.
+/// Returns an HTML error page, like that of a proxy in front of a provider.
 pub(super) fn html(status: u16) -> Vec<u8> {
     let title = format!("{status} {}", phrase(status));
     let head = format!("<html>\r\n<head><title>{title}</title></head>\r\n");

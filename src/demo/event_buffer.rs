@@ -1,4 +1,4 @@
-//! The bytes of one body, with the places where its events end.
+//! The bytes of one body, and the positions at which its events end.
 //!
 //! Comes in: events, written one after the other into one buffer. Goes out: pieces of that buffer, one for
 //! each event or of one size, without a copy. In between, faults shorten it. A million events cost one
@@ -56,14 +56,14 @@ impl EventBuffer {
         self.end_event();
     }
 
-    /// Says of the event added last that it carries a piece of the content: faults count these.
+    /// Marks the last event as one that carries content: faults count these.
     pub(super) fn delta(&mut self) {
         if let Some(extent) = self.extents.last_mut() {
             extent.delta = true;
         }
     }
 
-    /// Forgets what comes after the given number of deltas, or after the last one where there are fewer.
+    /// Forgets everything after the given number of deltas, or after the last delta if there are fewer.
     pub(super) fn keep(&mut self, deltas: usize) {
         let mut places = (0..).zip(&self.extents).filter(|(_, extent)| extent.delta).map(|(at, _)| at);
         let kept = match deltas {
@@ -75,7 +75,7 @@ impl EventBuffer {
         self.clip(self.extents.iter().map(|extent| extent.len).sum());
     }
 
-    /// Forgets what comes after the given number of bytes.
+    /// Forgets everything after the given number of bytes.
     pub(super) fn clip(&mut self, bytes: usize) {
         self.bytes.truncate(bytes);
         self.start = self.bytes.len();
@@ -86,7 +86,7 @@ impl EventBuffer {
         self.extents.len()
     }
 
-    /// The same events with lines that end in CR LF; which of them are deltas is forgotten.
+    /// Returns the same events with lines that end in CR LF. The marks of deltas are lost.
     pub(super) fn crlf(self) -> Self {
         let mut other = Self::default();
         for piece in self.pieces(None) {
@@ -96,8 +96,8 @@ impl EventBuffer {
         other
     }
 
-    /// The pieces to send: the events, or pieces of `size` bytes, of more bytes where there were too many of them. None
-    /// of them is empty.
+    /// Returns the pieces to send: the events, or pieces of `size` bytes, which are larger if there were too many.
+    /// No piece is empty.
     pub(super) fn pieces(self, size: Option<usize>) -> Vec<Bytes> {
         let size = size.map(|size| size.max(self.bytes.len().div_ceil(MAX_PIECE_COUNT)));
         let mut rest = Bytes::from(self.bytes);

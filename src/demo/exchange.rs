@@ -41,7 +41,7 @@ impl DemoExchange<'_> {
     }
 }
 
-/// Answers one call of a protocol; `then` is what the path asks for.
+/// Answers one call of a protocol; `then` depends on the path.
 pub(super) fn exchange(protocol: DemoProtocol, body: &[u8], then: fn(&DemoExchange<'_>) -> Script) -> Script {
     let Some(request) = DemoRequest::read(body) else {
         return refuse(protocol, 400, &ProviderError::request(NOT_JSON, "invalid_request_error"), body);
@@ -54,7 +54,7 @@ pub(super) fn exchange(protocol: DemoProtocol, body: &[u8], then: fn(&DemoExchan
     }
 }
 
-/// The model's answer.
+/// Makes the model's answer.
 pub(super) fn generate(exchange: &DemoExchange<'_>) -> Script {
     if exchange.request.wire.stream == Some(true) { stream(exchange) } else { unary(exchange) }
 }
@@ -111,7 +111,7 @@ fn error_event(protocol: DemoProtocol, buffer: &mut EventBuffer, failure: &Provi
     }
 }
 
-/// The faults that stand in the bytes; those of the connection are the script's.
+/// Puts faults into the bytes; faults of the connection are made by the script.
 fn inject_fault(buffer: &mut EventBuffer, exchange: &DemoExchange<'_>) {
     let error = |buffer: &mut EventBuffer| {
         error_event(exchange.protocol, buffer, &exchange.failure(), &exchange.request.hash);
@@ -144,7 +144,7 @@ fn fault(exchange: &DemoExchange<'_>, status: u16) -> Script {
     Script::unary(status, headers, body, directives)
 }
 
-/// The size of the prompt.
+/// Makes the answer with the size of the prompt.
 pub(super) fn count(exchange: &DemoExchange<'_>) -> Script {
     let tokens = reply::prompt_tokens(exchange.request);
     let body = json::body(|o| {

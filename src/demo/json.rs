@@ -30,7 +30,7 @@ impl ObjectWriter<'_> {
         }
     }
 
-    /// A member whose value is a number.
+    /// Writes a member whose value is a number.
     pub(super) fn number(&mut self, name: &str, value: usize) -> &mut Self {
         self.name(name);
         number(self.out, value);
@@ -44,7 +44,7 @@ impl ObjectWriter<'_> {
         self
     }
 
-    /// A member of the request, given back as it came, or its default.
+    /// Writes a member of the request unchanged, or its default.
     pub(super) fn echo(&mut self, name: &str, value: Option<&RawValue>, default: &str) -> &mut Self {
         self.name(name);
         one_line(self.out, value.map_or(default, RawValue::get));
@@ -58,14 +58,14 @@ impl ObjectWriter<'_> {
         self
     }
 
-    /// A member whose value is an object.
+    /// Writes a member whose value is an object.
     pub(super) fn object(&mut self, name: &str, fill: impl FnOnce(&mut ObjectWriter<'_>)) -> &mut Self {
         self.name(name);
         object(self.out, fill);
         self
     }
 
-    /// A member whose value is an array.
+    /// Writes a member whose value is an array.
     pub(super) fn array(&mut self, name: &str, fill: impl FnOnce(&mut ArrayWriter<'_>)) -> &mut Self {
         self.name(name);
         self.out.push(b'[');
@@ -149,12 +149,13 @@ pub(super) fn literal(out: &mut Vec<u8>, text: &str) {
     let _ = serde_json::to_writer(out, text);
 }
 
-/// Reads JSON that may have any shape: what is not of the wanted one gives the default.
+/// Reads JSON of any shape. If it does not have the wanted one, the result is the default.
 pub(super) fn read_or_default<'a, T: Deserialize<'a> + Default>(raw: Option<&'a RawValue>) -> T {
     raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
 }
 
-/// The same as [`read`] for a member of a larger shape, which must not fail as a whole.
+/// Does the same as [`read`] for a member of a larger shape, so that an odd member does not make the whole
+/// unreadable.
 pub(super) fn loose<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,

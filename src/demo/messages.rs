@@ -63,7 +63,7 @@ fn delta<'t>(
     })
 }
 
-/// The type of a block's deltas, and the member their content is in.
+/// Returns the type of a block's deltas, and the member that holds their content.
 fn kind(block: ReplyBlock<'_>) -> (&'static str, &'static str) {
     match block {
         ReplyBlock::Reasoning(_) => ("thinking_delta", "thinking"),
@@ -127,7 +127,7 @@ fn cost(o: &mut ObjectWriter<'_>, usage: ReplyUsage, output: usize) {
     o.text("service_tier", "standard");
 }
 
-/// Here the cached tokens are not among the input tokens.
+/// Writes the counts. In this protocol, the input tokens do not include the cached ones.
 fn counts(o: &mut ObjectWriter<'_>, usage: ReplyUsage, output: usize) {
     o.number("input_tokens", usage.prompt - usage.cached).number("cache_creation_input_tokens", 0);
     o.number("cache_read_input_tokens", usage.cached).number("output_tokens", output);

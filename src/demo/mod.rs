@@ -1,17 +1,17 @@
 //! The built-in provider `demo`, without its transport: a request goes in, a [`Script`] of what to send comes
 //! out.
 //!
-//! It speaks OpenAI Chat Completions, OpenAI Responses and Anthropic Messages as the real providers do, with
-//! a dated model name, usage, tool calls, reasoning and structured output. The same request always gives the
-//! same bytes: there is no clock and no chance in it, ids are made of the request. So it serves as the mock
-//! of the tests and the benchmarks too.
+//! It speaks OpenAI Chat Completions, OpenAI Responses and Anthropic Messages in the same way as the real
+//! providers, with a dated model name, usage, tool calls, reasoning and structured output. The same request always
+//! gives the same bytes: there is no clock and no chance in it, and ids are made from the request. So it also
+//! serves as the mock of the tests and the benchmarks.
 //!
 //! # What it answers
 //!
-//! The last user text, after `You said: `. With tools it calls the one that is chosen, or the first, until
-//! there is a tool result after the last assistant message; that it repeats after `The tool answered: `. With
-//! a JSON schema it fills the schema. A text is sent word by word, arguments in three pieces; all of these,
-//! and the words of the reasoning, are the *deltas* below.
+//! The answer is the last user text, after `You said: `. If there are tools, it calls the chosen one, or else the
+//! first one, until a tool result follows the last assistant message. Then the answer is that result, after `The
+//! tool answered: `. If there is a JSON schema, the answer fills it. A text is sent word by word, and arguments in
+//! three pieces. All of these, and the words of the reasoning, are called *deltas* below.
 //!
 //! # Directives
 //!
@@ -43,8 +43,8 @@
 //! | `[demo:no-done]` | chat: the stream ends without `[DONE]` |
 //! | `[demo:no-tools]` | no tool is called: coding clients always offer some, and would run them |
 //!
-//! `words`, `huge`, `body` and `quote` ask for a text: where a tool is called as well, the text comes before the
-//! call. `error` and `end` do nothing to a unary answer. Of several faults the last one counts.
+//! `words`, `huge`, `body` and `quote` ask for a text. If a tool is called as well, the text comes before the
+//! call. `error` and `end` have no effect on a unary answer. Of several faults, the last one counts.
 
 mod chat;
 mod conversation;
@@ -69,10 +69,10 @@ use reply::CREATED;
 
 pub use script::{Script, ScriptStep};
 
-/// The models, each named after the protocol it is meant for; all of them answer in all protocols.
+/// The models, each named after the protocol that it is meant for. All of them answer in all protocols.
 pub const MODELS: &[&str] = &["chat", "responses", "messages"];
 
-/// Answers one request. The path may have a query, which does not matter.
+/// Answers one request. A query in the path is ignored.
 pub fn answer(method: &str, path: &str, body: &[u8]) -> Script {
     let route = path.split_once('?').map_or(path, |(route, _)| route);
     match (method, route) {

@@ -11,7 +11,7 @@ pub(super) enum DemoProtocol {
 }
 
 impl DemoProtocol {
-    /// The model that is meant where a request names none.
+    /// Returns the model for requests that name none.
     pub(super) fn model(self) -> &'static str {
         match self {
             Self::Chat => "chat",
@@ -20,7 +20,7 @@ impl DemoProtocol {
         }
     }
 
-    /// The headers of its answers.
+    /// Returns the headers of an answer.
     pub(super) fn headers(self, kind: &str, hash: &str) -> Headers {
         let (kind, id) = (("content-type", kind.to_owned()), format!("req_demo_{hash}"));
         if self == Self::Messages {

@@ -1,4 +1,4 @@
-//! What the demo answers, before it is put into a protocol.
+//! The content of an answer, before it is written in a protocol.
 //!
 //! Comes in: a request and its directives. Goes out: the blocks of the answer (reasoning, text, a tool call),
 //! each in the deltas a stream sends it in, and what they cost. Unary answers and streams of all protocols
@@ -10,15 +10,15 @@ use super::directive::{Directives, MAX_DELTA_BYTES};
 use super::request::{AnswerFormat, CallableFunction, DemoRequest};
 use super::{json, schema};
 
-/// An answer in no protocol.
+/// An answer, independent of a protocol.
 pub(super) struct DemoReply<'a> {
     pub(super) request: &'a DemoRequest<'a>,
-    /// The model that answers: dated, as providers do it.
+    /// The model that answers, with a date like that of real providers' models.
     pub(super) model: String,
     pub(super) usage: Option<ReplyUsage>,
     /// Whether a chat stream ends with its end mark.
     pub(super) done: bool,
-    /// Whether the answer ends as if a limit had been reached.
+    /// Whether the answer ends as if a limit of tokens had been reached.
     pub(super) limit: bool,
     text: Option<String>,
     calls: Vec<ReplyCall<'a>>,
@@ -44,29 +44,29 @@ impl<'a> DemoReply<'a> {
         reply
     }
 
-    /// The blocks in the order they are sent.
+    /// Returns the blocks in the order in which they are sent.
     pub(super) fn blocks(&self) -> impl Iterator<Item = ReplyBlock<'_>> {
         let reasoning = self.request.reasoning.then_some(ReplyBlock::Reasoning(REASONING));
         let text = self.text.as_deref().map(ReplyBlock::Text);
         reasoning.into_iter().chain(text).chain(self.calls.iter().map(ReplyBlock::Call))
     }
 
-    /// The tool calls: whether there are any decides how the answer ends.
+    /// Returns the tool calls. Whether there are any decides how the answer ends.
     pub(super) fn calls(&self) -> &[ReplyCall<'a>] {
         &self.calls
     }
 
-    /// The text, if there is one.
+    /// Returns the text, if there is one.
     pub(super) fn text(&self) -> Option<&str> {
         self.text.as_deref()
     }
 
-    /// An id with the prefix its kind has.
+    /// Returns an id with the prefix of its kind.
     pub(super) fn id(&self, prefix: &str) -> String {
         format!("{prefix}{}", self.request.hash)
     }
 
-    /// The id of a call: that of the answer and, from the second one on, its number.
+    /// Returns the id of a call: that of the answer and, from the second call on, its number.
     pub(super) fn call_id(&self, prefix: &str, call: &ReplyCall<'_>) -> String {
         match call.index {
             0 => self.id(prefix),
@@ -92,7 +92,8 @@ pub(super) enum ReplyBlock<'r> {
 }
 
 impl<'r> ReplyBlock<'r> {
-    /// The pieces a stream sends the block in: words, or parts of the arguments. After very many words, the rest is one.
+    /// Returns the pieces in which a stream sends the block: words, or parts of the arguments. After
+    /// [`MOST_DELTAS`] words, the rest is one piece.
     pub(super) fn deltas(self) -> impl Iterator<Item = &'r str> {
         let (words, parts) = match self {
             Self::Reasoning(text) | Self::Text(text) => (text, [""; 3]),
@@ -119,7 +120,7 @@ impl<'a> ReplyCall<'a> {
         Self { index, name: &function.name, arguments: schema::sample(function.parameters) }
     }
 
-    /// The arguments in three parts of about one size.
+    /// Returns the arguments in three parts of about the same size.
     fn parts(&self) -> [&str; 3] {
         let third = self.arguments.len().div_ceil(3);
         let (first, rest) = split(&self.arguments, third);
@@ -205,16 +206,16 @@ fn cut(text: &str) -> &str {
     split(text, end).0
 }
 
-/// Splits at a place, or before the character that lies across it.
+/// Splits a text at a byte, or before the character that the byte is in.
 fn split(text: &str, place: usize) -> (&str, &str) {
     text.split_at(text.floor_char_boundary(place))
 }
 
-/// The thoughts behind every answer.
+/// The reasoning of every answer.
 const REASONING: &str = "The user wants an echo.";
-/// A text that looks like what a gateway rewrites.
+/// A text that looks like the member that a gateway rewrites.
 const QUOTE: &str = r#"{"model":"quoted-model"} \"model\":\"x\" "#;
-/// The most words that a block is sent in: each of them becomes an event, which is far larger.
+/// The most words in which a block is sent. Each of them becomes an event, which is far larger.
 const MAX_DELTA_COUNT: usize = 10_000;
 /// The most characters of the last user message that are repeated.
 const MAX_ECHO_CHARS: usize = 2_000;

@@ -1,8 +1,8 @@
-//! One neutral reading of a request, whichever of the three protocols it is written in.
+//! A reading of a request that is independent of its protocol.
 //!
-//! Comes in: the body. Goes out: what the demo answers to: the last user text, the last tool result, the tool
-//! to call, the wanted format. The protocols name these things differently and never contradict each other,
-//! so one set of shapes reads all three. What has an unexpected shape is passed over; only a body that is no
+//! Comes in: the body. Goes out: the facts that the answer depends on: the last user text, the last tool result,
+//! the tool to call, the wanted format. The protocols name these facts differently and never contradict each
+//! other, so one set of shapes reads all three. A member of an unexpected shape is ignored; only a body that is no
 //! JSON object is refused.
 
 use std::borrow::Cow;
@@ -22,14 +22,14 @@ pub(super) struct DemoRequest<'a> {
     pub(super) tools: Vec<CallableFunction<'a>>,
     pub(super) format: AnswerFormat<'a>,
     pub(super) reasoning: bool,
-    /// The body itself; its size is what the prompt is taken to cost.
+    /// The body itself, which determines the assumed size of the prompt.
     pub(super) body: &'a [u8],
-    /// The same for the same body; every id is made of it.
+    /// A hash of the body, from which every id is made.
     pub(super) hash: String,
 }
 
 impl<'a> DemoRequest<'a> {
-    /// Reads a body; `None` where it is no JSON object or a basic member has the wrong type.
+    /// Reads a body. Returns `None` if it is no JSON object, or a basic member has the wrong type.
     pub(super) fn read(body: &'a [u8]) -> Option<Self> {
         let wire: RequestWire<'_> = serde_json::from_slice(body).ok()?;
         let conversation = Conversation::read(wire.messages.or(wire.input));
@@ -43,7 +43,7 @@ impl<'a> DemoRequest<'a> {
         self.wire.stream_options.include_usage == Some(true)
     }
 
-    /// Whether the reasoning is to be handed over in a form for the next request.
+    /// Whether the reasoning is sent in an encrypted form that the next request can send back.
     pub(super) fn sealed(&self) -> bool {
         self.wire.include.iter().any(|name| name == "reasoning.encrypted_content")
     }
@@ -110,7 +110,7 @@ pub(super) struct RequestWire<'a> {
 }
 
 impl<'a> RequestWire<'a> {
-    /// The functions of the request: the one that it names, and then the others in their order.
+    /// Returns the functions of the request: first the one that it names, then the others in their order.
     fn functions(&self) -> Vec<CallableFunction<'a>> {
         let tools: Vec<ToolWire<'_>> = read_or_default(self.tools);
         let mut functions: Vec<_> = tools.into_iter().filter_map(ToolWire::function).collect();
@@ -188,7 +188,7 @@ struct ToolWire<'a> {
 }
 
 impl<'a> ToolWire<'a> {
-    /// A tool the provider runs itself has no schema and is no function.
+    /// Returns the function of a tool. A tool that the provider runs itself has no schema and is no function.
     fn function(self) -> Option<CallableFunction<'a>> {
         if self.function.is_some() {
             return self.function;
@@ -222,7 +222,7 @@ impl<'a> ToolChoiceWire<'a> {
     }
 }
 
-/// The format the answer's text is wanted in.
+/// The wanted format of the answer's text.
 pub(super) enum AnswerFormat<'a> {
     Text,
     Object,
@@ -254,8 +254,8 @@ struct JsonSchemaWire<'a> {
     schema: Option<&'a RawValue>,
 }
 
-/// FNV-1a, eight bytes at a time: long prompts are hashed for every answer, and by bytes it would cost more
-/// than all the rest.
+/// Computes FNV-1a over eight bytes at a time. Long prompts are hashed for every answer, and byte by byte this
+/// would cost more than everything else.
 pub(super) fn hash(bytes: &[u8]) -> String {
     let (words, rest) = bytes.as_chunks::<8>();
     let words = words.iter().map(|word| u64::from_le_bytes(*word));

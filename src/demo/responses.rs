@@ -17,11 +17,11 @@ use super::reply::{CREATED, DemoReply, ReplyBlock, ReplyUsage};
 /// The phase of a response.
 #[derive(Clone, Copy)]
 pub(super) enum ResponsePhase<'a> {
-    /// Just begun.
+    /// The response has begun.
     Begun,
-    /// Complete.
+    /// The response is complete.
     Complete,
-    /// Failed for a reason.
+    /// The response has failed for this reason.
     Failed(&'a ProviderError<'a>),
 }
 
@@ -52,7 +52,7 @@ pub(super) fn error(buffer: &mut EventBuffer, failure: &ProviderError<'_>) {
     event(buffer, "error", |o| failure.event(o));
 }
 
-/// An item of the output on its way.
+/// An item of the output that is being sent.
 struct OutputItemWriter<'t, 'r> {
     buffer: &'t mut EventBuffer,
     reply: &'r DemoReply<'r>,
@@ -113,11 +113,11 @@ impl OutputItemWriter<'_, '_> {
 struct PartNames {
     kind: &'static str,
     index: &'static str,
-    /// Added, delta, done, part done.
+    /// The events: added, delta, done, part done.
     events: [&'static str; 4],
 }
 
-/// An event with its number, which counts all events before it.
+/// Writes an event with its number, which is that of the events before it.
 fn event(buffer: &mut EventBuffer, name: &str, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
     let number = buffer.events();
     buffer.event(name, |o| {
@@ -180,14 +180,14 @@ fn part(o: &mut ObjectWriter<'_>, kind: &str, text: &str) {
     o.text("text", text);
 }
 
-/// Only the events of output text speak of probabilities.
+/// Adds the empty list of probabilities, which only the events of output text have.
 fn loose(o: &mut ObjectWriter<'_>, names: PartNames) {
     if names.kind == CONTENT.kind {
         o.raw("logprobs", "[]");
     }
 }
 
-/// The response as OpenAI shows it: with what the request said, or the defaults.
+/// Writes the response as OpenAI shows it: with the members of the request, or their defaults.
 fn response(o: &mut ObjectWriter<'_>, reply: &DemoReply<'_>, state: ResponsePhase<'_>) {
     let wire = &reply.request.wire;
     o.text("id", &reply.id("resp_")).text("object", "response").number("created_at", CREATED);
@@ -218,7 +218,7 @@ fn response(o: &mut ObjectWriter<'_>, reply: &DemoReply<'_>, state: ResponsePhas
     o.echo("user", wire.user, "null").echo("metadata", wire.metadata, "{}");
 }
 
-/// The tools that the request offers; a function is shown with all of its members.
+/// Writes the tools that the request offers; a function is shown with all of its members.
 fn tools(list: &mut ArrayWriter<'_>, tools: Option<&RawValue>) {
     for raw in json::read_or_default::<Vec<&RawValue>>(tools) {
         let tool: EchoedTool<'_> = json::read_or_default(Some(raw));

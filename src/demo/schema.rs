@@ -1,8 +1,8 @@
 //! A plausible value for a JSON Schema: the arguments of a tool call, or a structured answer.
 //!
-//! Comes in: the schema as it stands in the request. Goes out: JSON text with every required member, or with
-//! the first one where none is required. It reads types, constants, enumerations, references and
-//! alternatives; bounds and patterns it does not read.
+//! Comes in: the schema from the request. Goes out: JSON text with every required member, or with the first one if
+//! none is required. Types, constants, enumerations, references and alternatives are honoured; bounds and patterns
+//! are not.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use super::json;
 
-/// A value for the schema of an object.
+/// Returns a value for the schema of an object.
 pub(super) fn sample(schema: Option<&RawValue>) -> String {
     let root = schema.map(Schema::read).unwrap_or_default();
     let mut out = Vec::new();
@@ -59,7 +59,7 @@ impl<'a> Schema<'a> {
         serde_json::from_str(raw.get()).unwrap_or_default()
     }
 
-    /// The type; of several the first that is not `null`.
+    /// Returns the type; of several, the first one that is not `null`.
     fn kind(&self) -> Option<Cow<'a, str>> {
         let raw = self.kind?.get();
         if raw.starts_with('[') {
@@ -72,7 +72,8 @@ impl<'a> Schema<'a> {
 
 struct SchemaSampler<'s> {
     root: &'s Schema<'s>,
-    /// Bytes of schemas that may still be read: one that refers to itself in several places has no end.
+    /// Bytes of schemas that may still be read. A schema that refers to itself in several places would have no
+    /// end.
     left: Cell<usize>,
 }
 
@@ -94,7 +95,8 @@ impl SchemaSampler<'_> {
         }
     }
 
-    /// The schema another one stands for: what it refers to, or the first of its alternatives.
+    /// Returns the schema that another one stands for: the target of its reference, or the first of its
+    /// alternatives.
     fn target<'a>(&'a self, schema: &Schema<'a>) -> Option<&'a RawValue> {
         let named = schema.reference.as_deref().and_then(|path| path.rsplit('/').next());
         match named {
@@ -162,7 +164,7 @@ impl<'de> Visitor<'de> for InOrder {
     }
 }
 
-/// The text for a member that takes any.
+/// The value of a member that takes any text.
 const WORD: &str = "demo";
 /// The greatest depth to which objects are filled: a schema may refer to itself.
 const MAX_SCHEMA_DEPTH: usize = 8;

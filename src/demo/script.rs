@@ -1,4 +1,4 @@
-//! What the transport plays on a connection: a head, then steps.
+//! The script that the transport plays on a connection: a head, then steps.
 //!
 //! Comes in: a status, headers and a body, and the directives that say how it is to be sent. Goes out: a
 //! [`Script`] that sends it, waits, falls silent or hangs up. It knows nothing of sockets.
@@ -22,21 +22,21 @@ pub struct Script {
     length: Option<usize>,
 }
 
-/// One thing the transport does.
+/// One step of the transport.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ScriptStep {
-    /// Send these bytes of the body; they are never empty.
+    /// Sends these bytes of the body, which are never empty.
     Send(Bytes),
-    /// Say nothing for so long.
+    /// Sends nothing for this time.
     Wait(Duration),
-    /// Say nothing until the peer goes.
+    /// Sends nothing until the peer leaves.
     Stall,
-    /// Close the connection without ending the body.
+    /// Closes the connection without ending the body.
     Cut,
 }
 
 impl Script {
-    /// An answer of a known length; faults that name a place count its bytes.
+    /// Makes an answer of a known length. Faults count its bytes.
     pub(super) fn unary(status: u16, headers: Headers, body: Vec<u8>, directives: &Directives) -> Self {
         let length = Some(body.len());
         let mut buffer = EventBuffer::body(body);
@@ -47,7 +47,7 @@ impl Script {
         Self { status, headers, steps: steps(buffer, directives, last), length }
     }
 
-    /// An answer in events; faults that name a place count the deltas of the content.
+    /// Makes an answer in events. Faults count the deltas of the content.
     pub(super) fn stream(headers: Headers, mut buffer: EventBuffer, directives: &Directives) -> Self {
         let (place, last) = ending(directives);
         if last.is_some() {
@@ -57,8 +57,8 @@ impl Script {
         Self { status: 200, headers, steps: steps(buffer, directives, last), length: None }
     }
 
-    /// The length to declare; `None` for a stream, which goes in chunks. Where the connection is cut it is
-    /// the length of the whole answer, so that the peer can see that something is missing.
+    /// Returns the length to declare, or `None` for a stream, which is sent in chunks. If the connection is cut,
+    /// it is the length of the whole answer, so that the peer notices that something is missing.
     pub fn length(&self) -> Option<usize> {
         self.length
     }

@@ -1,10 +1,10 @@
-//! The manual: pages without code, built and linked with it.
+//! The manual: pages without code, which are built with the crate and linked from it.
 
-/// How the crate is laid out, and what must stay true.
+/// The structure of the crate, and its invariants.
 #[doc = include_str!("architecture.md")]
 pub mod architecture {}
 
-/// How a gateway is run, changed and watched.
+/// Operations: installation, configuration, changes and monitoring of a gateway.
 #[doc = include_str!("operations.md")]
 pub mod operations {}
 
@@ -12,20 +12,20 @@ pub mod operations {}
 #[doc = include_str!("threats.md")]
 pub mod threats {}
 
-/// The front page; here, so that the code in it is compiled.
+/// The README; it is included so that its code is compiled.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 pub mod readme {}
 
-/// What becomes of a request's members where client and provider speak different protocols.
+/// Translation: the fate of each member of a request if client and provider speak different protocols.
 #[doc = include_str!("fidelity.md")]
 pub mod fidelity {}
 
-/// What is to be done to add a provider, a protocol, a member or a limit.
+/// Steps for adding a provider, a protocol, a member or a limit.
 #[doc = include_str!("extending.md")]
 pub mod extending {}
 
-/// How clients are pointed at a gateway.
+/// Clients and SDKs, and how each is pointed at a gateway.
 #[doc = include_str!("clients.md")]
 pub mod clients {
     #[doc = include_str!("clients/openai.md")]
@@ -56,10 +56,10 @@ pub mod clients {
     pub mod aider {}
 }
 
-/// Servers behind a gateway, and load balancers before it.
+/// Servers behind a gateway, and load balancers in front of it.
 #[doc = include_str!("chaining.md")]
 pub mod chaining {}
 
-/// From a provider's own API to a gateway.
+/// Migration from a provider's own API to a gateway.
 #[doc = include_str!("migration.md")]
 pub mod migration {}

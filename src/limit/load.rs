@@ -1,4 +1,4 @@
-//! The calls that go on at once, and the choice of those that are let in when there are nearly too many.
+//! Load shedding: the calls in progress, and the choice of those that are admitted when there are nearly too many.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use crate::auth::Grant;
 use crate::failure::{Failure, Kind};
 
-/// All that is going on at the moment.
+/// The calls in progress, in all and by key.
 #[derive(Debug, Default)]
 pub struct Load(Mutex<LoadState>);
 
@@ -16,31 +16,31 @@ pub struct Load(Mutex<LoadState>);
 #[derive(Debug, Default)]
 struct LoadState {
     total: Weight,
-    /// Only keys that have calls.
+    /// The weights of the keys that have calls.
     keys: HashMap<String, Weight>,
 }
 
-/// Calls, and the bytes of their requests.
+/// A number of calls, and the bytes of their requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Weight {
     /// Calls.
     pub calls: usize,
-    /// Bytes of their requests' bodies.
+    /// The bytes of their requests' bodies.
     pub bytes: usize,
 }
 
-/// The reason for which a call is not let in.
+/// The reason for which a call is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shed {
-    /// There are as many calls as there may be.
+    /// The largest number of calls is reached.
     Calls,
-    /// Their requests take as much memory as they may.
+    /// The requests take as much memory as they may.
     Memory,
-    /// The rest is kept for keys that have less.
+    /// The rest of the capacity is reserved for keys that use less of it.
     Share,
 }
 
-/// A call's place. It is free again when this is dropped.
+/// A call's place. It becomes free when this is dropped.
 #[derive(Debug)]
 pub struct CallSlot {
     load: Arc<Load>,
@@ -50,28 +50,28 @@ pub struct CallSlot {
 }
 
 impl Load {
-    /// Lets a call of a key in.
+    /// Admits a call of a key.
     ///
     /// # Errors
-    /// Fails with the reason for which it may not.
+    /// Fails with the reason for the refusal.
     pub fn enter(self: &Arc<Self>, key: &Grant, bounds: Weight) -> Result<CallSlot, Shed> {
         self.add(key, bounds, Weight { calls: 1, bytes: 0 })?;
         Ok(CallSlot { load: Arc::clone(self), key: Arc::clone(key), bounds, bytes: 0 })
     }
 
-    /// Everything that goes on.
+    /// Returns the weight of all calls.
     #[must_use]
     pub fn total(&self) -> Weight {
         self.0.lock().total
     }
 
-    /// Everything that goes on for one key.
+    /// Returns the weight of one key's calls.
     #[must_use]
     pub fn of_key(&self, key: &str) -> Weight {
         self.0.lock().keys.get(key).copied().unwrap_or_default()
     }
 
-    /// Whether nearly as much goes on as may.
+    /// Whether the load is close to the bounds.
     #[must_use]
     pub fn is_near(&self, bounds: Weight) -> bool {
         let total = self.total();
@@ -105,7 +105,7 @@ impl Load {
 }
 
 impl LoadState {
-    /// All and the key's own, with more: if that may be.
+    /// Returns the weights of all calls and of the key's own with `more` added, if there is room for it.
     fn with(&self, key: &Grant, bounds: Weight, more: Weight) -> Result<(Weight, Weight), Shed> {
         let known = self.keys.get(&key.id);
         let (total, own) = (self.total.plus(more), known.copied().unwrap_or_default().plus(more));
@@ -121,29 +121,29 @@ impl LoadState {
 }
 
 impl CallSlot {
-    /// Checks whether the call could hold so many bytes more at this moment.
+    /// Checks whether the call could hold so many more bytes at this moment.
     ///
     /// # Errors
-    /// Fails with the reason for which it may not.
+    /// Fails with the reason for the refusal.
     pub fn has_room(&self, bytes: usize) -> Result<(), Shed> {
         let more = Weight { calls: 0, bytes };
         self.load.0.lock().with(&self.key, self.bounds, more).map(|_| ())
     }
 
-    /// Holds bytes of the call's request besides those that it holds already.
+    /// Holds more bytes for the call's request.
     ///
     /// # Errors
-    /// Fails with the reason for which it may not.
+    /// Fails with the reason for the refusal.
     pub fn hold(&mut self, bytes: usize) -> Result<(), Shed> {
         self.load.add(&self.key, self.bounds, Weight { calls: 0, bytes })?;
         self.bytes += bytes;
         Ok(())
     }
 
-    /// Holds so many bytes in all from now on.
+    /// Sets the bytes that the call holds.
     ///
     /// # Errors
-    /// Fails with the reason if these are more than before, and too many.
+    /// Fails with the reason if these are more than before, and there is no room for them.
     pub fn fit(&mut self, bytes: usize) -> Result<(), Shed> {
         if bytes > self.bytes {
             return self.hold(bytes - self.bytes);
@@ -152,7 +152,7 @@ impl CallSlot {
         Ok(())
     }
 
-    /// Holds so many bytes in all from now on, even if they are more than there may be: they are in memory already.
+    /// Sets the bytes that the call holds, even if they exceed the bounds: they are in memory already.
     pub fn keep(&mut self, bytes: usize) {
         let before = std::mem::replace(&mut self.bytes, bytes);
         let more = Weight { calls: 0, bytes: bytes.saturating_sub(before) };
@@ -178,7 +178,7 @@ impl Weight {
 }
 
 impl Shed {
-    /// The value of the metric's label.
+    /// Returns the value of the metric's label.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -188,7 +188,7 @@ impl Shed {
         }
     }
 
-    /// The message for the client.
+    /// Returns the failure for the client.
     #[must_use]
     pub fn failure(self) -> Failure {
         let failure = Failure::new(Kind::Unavailable, "The gateway is overloaded. Try again later.");
@@ -196,8 +196,9 @@ impl Shed {
     }
 }
 
-/// Whether what a key would have fits. Most of the bound is for whoever comes. The last tenth is only for keys that
-/// have no more than an even share, one that is still to come counted in: so a quiet key always finds room.
+/// Checks whether a key's new weight fits. Nine tenths of the bound are for any key. The last tenth is only for
+/// keys with no more than an even share, where one key that is still to come is counted in. So a quiet key always
+/// finds room.
 fn fits(total: usize, own: usize, bound: usize, others: usize, full: Shed) -> Result<(), Shed> {
     if total > bound {
         return Err(full);

@@ -1,7 +1,8 @@
-//! Requests and tokens per minute, for each key; and how much goes on at once, for all of them.
+//! Rate limits of each key (requests and tokens per minute), and load shedding over all keys.
 //!
-//! A call counts as one request when it comes. Its tokens are known only when it is over: so an estimate is
-//! reserved at first and made good at the end. What it was short of is a debt, which later calls wait for.
+//! A call counts as one request when it arrives. Its tokens are known only when it is over, so an estimate is
+//! reserved first, and corrected at the end. If the estimate was too low, the difference is a debt, and later
+//! calls wait until it has left the window.
 
 mod load;
 mod window;
@@ -19,30 +20,30 @@ use window::{Counted, Window};
 
 pub use load::{CallSlot, Load, Shed, Weight};
 
-/// The windows of all keys that have been used.
+/// The windows of all keys that were used.
 #[derive(Debug)]
 pub struct Limiter {
     windows: Mutex<HashMap<String, Arc<Mutex<Window>>>>,
     start: Instant,
 }
 
-/// One call's place in the windows of its key. Dropped before it is settled, it gives its tokens back.
+/// One call's place in the windows of its key. If it is dropped before it is settled, its tokens are returned.
 #[derive(Debug)]
 pub struct Ticket {
     window: Arc<Mutex<Window>>,
     rate: RateLimits,
     start: Instant,
-    /// Tokens, and when they were reserved.
+    /// Reserved tokens, and the second in which they were reserved.
     reserved: Option<(u64, u64)>,
     status: RateLimitStatus,
 }
 
-/// The state of a key's limits, for its client.
+/// The state of a key's limits, for the client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RateLimitStatus {
-    /// Requests per minute, if they are limited.
+    /// The state of requests per minute, if they are limited.
     pub requests: Option<Share>,
-    /// Tokens per minute, if they are limited.
+    /// The state of tokens per minute, if they are limited.
     pub tokens: Option<Share>,
 }
 
@@ -51,23 +52,23 @@ pub struct RateLimitStatus {
 pub struct MinuteUsage {
     /// Requests.
     pub requests: u64,
-    /// Tokens, those that are reserved among them; 0 where they are not limited, and so not counted.
+    /// Tokens, including reserved ones; 0 if they are not limited, because they are not counted then.
     pub tokens: u64,
 }
 
-/// A limit and its rest.
+/// A limit and its remainder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
     /// The limit.
     pub limit: u64,
-    /// The rest of it.
+    /// The remainder.
     pub remaining: u64,
-    /// Seconds until all of it is there again.
+    /// Seconds until all of the limit is available again.
     pub reset: u64,
 }
 
 impl Limiter {
-    /// Windows in which nothing was used.
+    /// Makes a limiter with empty windows.
     #[must_use]
     pub fn new() -> Self {
         Self { windows: Mutex::default(), start: Instant::now() }
@@ -76,7 +77,7 @@ impl Limiter {
     /// Counts a request of a key.
     ///
     /// # Errors
-    /// 429 when the key has used up its requests; how it stands, beside.
+    /// Returns 429 and the state of the key's limits if the key has used up its requests.
     pub fn admit(&self, key: &Key) -> Result<Ticket, (Failure, RateLimitStatus)> {
         let window = self.window(&key.id);
         let mut ticket = Ticket {
@@ -92,7 +93,7 @@ impl Limiter {
         }
     }
 
-    /// The usage of a key in the last minute.
+    /// Returns the usage of a key in the last minute.
     #[must_use]
     pub fn used(&self, key: &str) -> MinuteUsage {
         let Some(window) = self.windows.lock().get(key).map(Arc::clone) else {
@@ -138,10 +139,10 @@ impl Ticket {
         refused.map_or(Ok(()), Err)
     }
 
-    /// Reserves tokens for the call: as many as it is likely to need, and at most all that the limit allows.
+    /// Reserves the tokens that the call is likely to need, and at most as many as the limit allows.
     ///
     /// # Errors
-    /// 429 when they are used up.
+    /// Returns 429 if too few tokens are left.
     pub fn reserve(&mut self, tokens: u64) -> Result<(), Failure> {
         let Some(limit) = self.rate.tpm.map(u64::from) else { return Ok(()) };
         let (now, tokens) = (self.now(), tokens.min(limit));
@@ -158,7 +159,7 @@ impl Ticket {
         refused.map_or(Ok(()), Err)
     }
 
-    /// The call has used so many tokens.
+    /// Replaces the reservation by the tokens that the call has used.
     pub fn settle(&mut self, tokens: u64) {
         let Some((reserved, added)) = self.reserved.take() else { return };
         let now = self.now();
@@ -169,7 +170,7 @@ impl Ticket {
         }
     }
 
-    /// The state of the key's limits when the call was admitted.
+    /// Returns the state of the key's limits when the call was admitted.
     #[must_use]
     pub fn status(&self) -> RateLimitStatus {
         self.status
@@ -197,12 +198,13 @@ impl RateLimitStatus {
     }
 }
 
-/// Seconds since `start`, and some: the first minute must not look like one that is over.
+/// Returns the seconds since `start`, plus 100, so that no window begins with a minute that looks as if it were
+/// over.
 fn now(start: Instant) -> u64 {
     start.elapsed().as_secs() + 100
 }
 
-/// The documented words.
+/// Makes the failure with the documented message.
 fn exceeded(limit: u64, what: &str, wait: u64) -> Failure {
     let message = format!("Rate limit exceeded: max {limit} {what} per minute.");
     Failure::new(Kind::RateLimited, message).with_retry_after(wait.max(1))

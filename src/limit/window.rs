@@ -1,9 +1,9 @@
 //! A sliding window of one minute, in steps of a second.
 //!
-//! Whatever sixty seconds one looks at, no more was admitted in them than the limit says: a request counts until
-//! the second in which it came is a minute ago in whole. Memory is the same for every limit.
+//! In any 60 seconds, no more is admitted than the limit allows: a request counts until a minute has passed since
+//! the end of the second in which it arrived. The memory is the same for every limit.
 
-/// The usage of one key in the last minute. Times are seconds since some start.
+/// The usage of one key in the last minute. Times are in seconds since an arbitrary start.
 #[derive(Debug)]
 pub(super) struct Window {
     seconds: [Second; SECONDS_COUNT],
@@ -33,7 +33,7 @@ impl Default for Window {
 }
 
 impl Window {
-    /// The usage of the minute before `now`.
+    /// Returns the usage of the minute before `now`.
     pub(super) fn used(&mut self, kind: Counted, now: u64) -> u64 {
         self.expire(now);
         match kind {
@@ -42,7 +42,7 @@ impl Window {
         }
     }
 
-    /// Adds to what is used.
+    /// Adds to the usage.
     pub(super) fn add(&mut self, kind: Counted, count: u64, now: u64) {
         self.expire(now);
         let second = self.second(now);
@@ -59,7 +59,7 @@ impl Window {
         }
     }
 
-    /// Takes back tokens that were added at a time and not needed, unless that is longer ago than a minute.
+    /// Takes back tokens that were added at `added` and not needed, unless that is more than a minute ago.
     pub(super) fn take_back(&mut self, count: u64, added: u64, now: u64) {
         self.expire(now);
         let second = self.second(added);
@@ -70,7 +70,7 @@ impl Window {
         }
     }
 
-    /// Seconds until so much has left the window that at most `rest` is used.
+    /// Returns the seconds until so much has left the window that at most `rest` is used.
     pub(super) fn wait(&mut self, kind: Counted, rest: u64, now: u64) -> u64 {
         let mut used = self.used(kind, now);
         let mut seconds = self.seconds;
@@ -113,10 +113,10 @@ impl Second {
     }
 }
 
-/// Seconds that are kept: the running one, and those before it that may share a minute with it.
+/// The seconds that are kept: the current one, and the 60 before it.
 const SECONDS_COUNT: usize = 61;
 
-/// Seconds until what was used in one second no longer counts: a minute after its end.
+/// The seconds until the usage of one second no longer counts: a minute after the end of that second.
 const WINDOW_SECONDS: u64 = SECONDS_COUNT as u64;
 
 #[cfg(test)]

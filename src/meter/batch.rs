@@ -1,7 +1,7 @@
 //! Operations that share a transaction.
 //!
-//! Sums are kept in memory and written once, however many calls concern them. A call that has begun and ended since
-//! the last transaction costs one statement by itself, another one three.
+//! Sums are kept in memory and written once, however many calls they contain. A call that has begun and ended
+//! since the last transaction costs one statement of its own, and any other call three.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -514,6 +514,7 @@ fn count(tokens: u64) -> i64 {
     i64::try_from(tokens).unwrap_or(i64::MAX)
 }
 
-/// So many more calls are lent for when one needs a lease, and at most one part in so many of what is left.
+/// The number of later calls for which a lease provides, and the divisor for the most of the remaining money that
+/// is leased for them: a quarter.
 const CALLS_AHEAD: u128 = 64;
 const SHARE: u128 = 4;

@@ -13,8 +13,8 @@ use super::price::{Extras, Prices};
 use super::report::Tally;
 use super::types::{CallEnd, ChargeBasis, HeldMoney, HoldRefusal, HoldRequest, PriceTerms};
 
-/// The bill of one call. It ends exactly once: settled, broken off or released. One that is dropped before that ends as
-/// a call whose client is gone.
+/// The bill of one call. It ends exactly once: settled, broken off or released. If it is dropped before that, it
+/// ends like a call whose client has left.
 #[derive(Debug)]
 pub struct Bill {
     ledger: Ledger,
@@ -192,7 +192,7 @@ impl Bill {
         self.forwarded = true;
     }
 
-    /// Notes that so many tokens of the answer have been passed on in all, estimated.
+    /// Notes the number of tokens of the answer that have been passed on in all, which is estimated.
     pub fn deliver(&mut self, tokens: u64) {
         self.delivered = tokens;
         if let Some(Holding { held, .. }) = &self.held
@@ -362,7 +362,7 @@ fn plausible(usage: Usage) -> Usage {
     }
 }
 
-/// The shortest time between two notes of an answer's progress, for the case that the process dies.
+/// The shortest time between two notes of an answer's progress. They limit what is lost when the process dies.
 const MIN_MARK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Tokens beyond which no count is right: a thousand times the largest context window.

@@ -1,7 +1,7 @@
 //! A write to the disk that many calls share and wait for.
 //!
-//! Waking a task of another thread costs a system call. So only one of those who wait is woken from outside, and
-//! whoever finds that it is done wakes the others, which mostly run on the same thread.
+//! Waking a task of another thread costs a system call. So only one of the waiting tasks is woken from outside.
+//! The task that finds the write done wakes the others, which mostly run on the same thread.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -67,7 +67,7 @@ impl Future for CommitWait {
     }
 }
 
-/// A waiter that goes may be the one that was woken for all.
+/// A waiter that is dropped may be the one that was to wake the others, so it passes the wake-up on.
 impl Drop for CommitWait {
     fn drop(&mut self) {
         let mut state = self.commit.0.lock();

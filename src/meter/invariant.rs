@@ -1,8 +1,8 @@
-//! Invariants of the ledger: what holds whatever clients and providers do, unless the gateway has a defect.
+//! Invariants of the ledger, which hold whatever clients and providers do, unless the gateway has a defect.
 //!
-//! A violation stops a build with debug assertions, and so every test. A release build counts it, logs it, and goes on
-//! at the safe side: no money is given away. Where a charge cannot be computed, the whole hold is charged; where a hold
-//! cannot be made, the call is refused.
+//! A violation stops a build with debug assertions, and so every test. A release build counts it, logs it, and
+//! continues on the safe side: no money is given away. If a charge cannot be computed, the whole hold is charged;
+//! if a hold cannot be made, the call is refused.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -11,39 +11,39 @@ use serde::{Deserialize, Serialize};
 use crate::canon::{Rate, Rates, Usage};
 use crate::money::Amount;
 
-/// Prices in the configuration, from some size of the prompt on.
+/// Prices in the configuration that apply from a prompt of some size on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TierSettings {
-    /// Prompt tokens from which on these prices hold, for the whole call. Default: 0.
+    /// The smallest prompt, in tokens, to which these prices apply; they then apply to the whole call. Default: 0.
     #[serde(default)]
     pub threshold: u64,
     /// Micro-USD for a million input tokens: 1 USD is 1000000.
     pub input: u64,
     /// Micro-USD for a million output tokens, reasoning included.
     pub output: u64,
-    /// Micro-USD for a million input tokens read from the provider's prompt cache. Default: as `input`.
+    /// Micro-USD for a million input tokens read from the provider's prompt cache. Default: the same as `input`.
     pub cache_read: Option<u64>,
-    /// Micro-USD for a million input tokens written to the provider's prompt cache. Default: as `input`.
+    /// Micro-USD for a million input tokens written to the provider's prompt cache. Default: the same as `input`.
     pub cache_write: Option<u64>,
-    /// Micro-USD for a million input tokens written to the prompt cache for an hour or longer. Default: twice `input`
-    /// where `cache_write` is given, else as `input`.
+    /// Micro-USD for a million input tokens written to the prompt cache for an hour or longer. Default: twice
+    /// `input` if `cache_write` is given, otherwise the same as `input`.
     pub cache_write_long: Option<u64>,
-    /// Micro-USD for a million input tokens of sound. Default: none, and requests with sound are refused.
+    /// Micro-USD for a million input tokens of audio. Default: none, and requests with audio are refused.
     pub audio_input: Option<u64>,
-    /// Micro-USD for a million output tokens of sound. Default: none, and requests for sound are refused.
+    /// Micro-USD for a million output tokens of audio. Default: none, and requests for audio are refused.
     pub audio_output: Option<u64>,
-    /// Micro-USD for a web search of the provider. Default: none; then the tool is left out of
-    /// requests that have others, and requests that are for a search are refused.
+    /// Micro-USD for one web search by the provider. Default: none. Then the tool is left out of requests that
+    /// also have other tools, and requests for nothing but a search are refused.
     pub web_search: Option<u64>,
-    /// Multipliers for all tokens of a call that is answered at another class of service, speed or geography
-    /// than the usual one.
+    /// Multipliers for all tokens of a call that is answered with another class of service, speed or geography
+    /// than the usual one. Default: none.
     #[serde(default)]
     pub rates: RateSettings,
 }
 
-/// Multipliers of the prices of tokens, in hundredths: 200 is twice as dear. Requests that ask for a dearer rate that
-/// has no multiplier are refused.
+/// Multipliers of the token prices, in hundredths: 200 doubles the price. A request for a more expensive rate
+/// without a multiplier is refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RateSettings {
@@ -56,7 +56,7 @@ pub struct RateSettings {
     /// For the service tier `ultrafast`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ultrafast: Option<u32>,
-    /// For the service tier `flex`. Default: 100.
+    /// For the service tier `flex`. Default: 100, the full price.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flex: Option<u32>,
     /// For `inference_geo: "us"` of Messages.

@@ -161,7 +161,7 @@ struct Unfinished {
     id: CallId,
     prices: Option<Prices>,
     held: Amount,
-    /// Tokens, estimated.
+    /// The estimated tokens.
     prompt: u64,
     delivered: u64,
     /// The rates that were asked for.

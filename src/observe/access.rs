@@ -11,20 +11,20 @@ use crate::private;
 use super::members::Members;
 use super::sink::LineSink;
 
-/// The facts of a request when it is over; those that are not known are left out. No prompt, answer,
-/// credential or header value.
+/// The facts of a request when it is over. Unknown facts are left out, and so are prompts, answers, credentials
+/// and header values.
 #[derive(Debug, Serialize)]
 pub struct AccessLine<'a> {
-    /// The time of its beginning, RFC 3339.
+    /// The time at which the request began, as RFC 3339.
     pub time: jiff::Timestamp,
     /// The gateway's id of the request.
     pub request_id: &'a str,
     /// The key's public id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<&'a str>,
-    /// Method.
+    /// The HTTP method.
     pub method: &'a str,
-    /// The endpoint, not the path as it was sent.
+    /// The endpoint, which is not always the path that was sent.
     pub endpoint: &'static str,
     /// The protocol of the client.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,9 +47,9 @@ pub struct AccessLine<'a> {
     /// Members of the request that a translation left out or changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropped: Option<&'a str>,
-    /// HTTP status; 0 if the client was gone before one was sent.
+    /// The HTTP status; 0 if the client left before one was sent.
     pub status: u16,
-    /// The error's code, if it failed, also after its status was sent.
+    /// The error's code if the request failed, even after its status was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<&'a str>,
     /// Details of the failure that the log may know and the client may not.
@@ -57,18 +57,18 @@ pub struct AccessLine<'a> {
     pub detail: Option<&'a str>,
     /// Whether the answer was a stream.
     pub stream: bool,
-    /// Whether the client went before the end.
+    /// Whether the client left before the end.
     pub client_gone: bool,
     /// Bytes of the request's body.
     pub bytes_in: usize,
     /// Bytes of the answer's body.
     pub bytes_out: usize,
-    /// Milliseconds to the answer's first byte.
+    /// Milliseconds until the first byte of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_byte_ms: Option<f64>,
-    /// Milliseconds in all.
+    /// Milliseconds until the end of the answer.
     pub total_ms: f64,
-    /// Connections tried.
+    /// The number of connections tried.
     pub attempts: u32,
     /// Input tokens, cached ones included.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,7 +79,7 @@ pub struct AccessLine<'a> {
     /// Input tokens read from the provider's cache.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cached_tokens: Option<u64>,
-    /// The reason for which the answer has ended, in the words of its provider or, after a translation, of the gateway.
+    /// The reason for which the answer ended: in the provider's words or, after a translation, in the gateway's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finish_reason: Option<&'a str>,
     /// The cost of the call, in nano-USD.
@@ -123,7 +123,7 @@ impl AccessLine<'_> {
     }
 }
 
-/// Where access lines go.
+/// The destination of access lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Destination {
@@ -132,7 +132,7 @@ pub enum Destination {
     Stdout,
     /// Nowhere.
     Off,
-    /// The end of a file.
+    /// The end of this file.
     #[serde(untagged)]
     File(PathBuf),
 }
@@ -165,13 +165,13 @@ impl AccessLog {
         }
     }
 
-    /// Lines lost so far because nobody took them.
+    /// Returns the number of lines that were lost because the destination did not take them in time.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.0.as_ref().map_or(0, LineSink::dropped)
     }
 
-    /// Waits, for a while, until all lines are written. For the end of the process.
+    /// Waits for a limited time until all lines are written. It is called at the end of the process.
     pub fn close(&self) {
         if let Some(sink) = &self.0 {
             sink.flush();

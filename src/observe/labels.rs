@@ -50,9 +50,9 @@ pub enum ConnectionCap {
 pub enum HeadRefusal {
     /// It did not arrive in time.
     Slow,
-    /// It is longer than it may be.
+    /// It is too long.
     Large,
-    /// It is not HTTP, or not unambiguously.
+    /// It is not valid HTTP, or ambiguous.
     Malformed,
     /// It asks for a tunnel.
     Connect,

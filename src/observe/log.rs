@@ -1,7 +1,8 @@
-//! Our own log, on standard error.
+//! The gateway's own log, on standard error.
 //!
-//! Libraries below us log request headers and bodies at their finer levels. Credentials and prompts must
-//! not get into a log whatever `RUST_LOG` says, so only our own records go below `warn`.
+//! Libraries below us log request headers and bodies at their finer levels. Credentials and prompts must not get
+//! into a log, whatever `RUST_LOG` says. So only our own records pass below [`FOREIGN`], and those of Pingora's
+//! proxy do not pass at all.
 
 use std::convert::Infallible;
 use std::io::{self, Write};
@@ -21,7 +22,8 @@ static STDERR: OnceLock<LineSink> = OnceLock::new();
 pub fn start() {
     let environment = env_logger::Env::default().default_filter_or("info");
     let mut builder = env_logger::Builder::from_env(environment);
-    // Who logs must not have to wait for who reads. Without a thread for that, it is better than no log.
+    // A thread writes the records, so that a slow reader does not hold up the gateway. If there can be no thread,
+    // records are written directly, which is better than no log.
     if let Ok(sink) = LineSink::of("log", &io::stderr()) {
         builder.target(Target::Pipe(Box::new(Lines(STDERR.get_or_init(|| sink).clone()))));
     }
@@ -32,7 +34,7 @@ pub fn start() {
     }
 }
 
-/// Records lost so far because nobody took them.
+/// Returns the number of records that were lost because standard error did not take them in time.
 #[must_use]
 pub fn dropped() -> u64 {
     STDERR.get().map_or(0, LineSink::dropped)
@@ -56,7 +58,7 @@ impl Log for Filtered {
     }
 }
 
-/// Takes records as they come, one with each write.
+/// Receives records, one with each write.
 struct Lines(LineSink);
 
 impl Write for Lines {

@@ -18,8 +18,8 @@ impl Maker<'_> {
         self.registered(IntCounterVec::new(Opts::new(name, help), labels)?)
     }
 
-    /// A counter for each of a few `values` of one label. All are there from the start, so that a first increase is seen
-    /// as one.
+    /// Makes a counter for each of a few `values` of one label. All of them exist from the start, so that a first
+    /// increase is visible as one.
     pub(super) fn counters_of(
         &self,
         name: &str,
@@ -65,7 +65,7 @@ impl Maker<'_> {
         self.registered(HistogramVec::new(HistogramOpts::new(name, help).buckets(bounds.to_vec()), labels)?)
     }
 
-    /// Registers the system's figures of the process: CPU, memory, files, its start.
+    /// Registers the operating system's figures of the process: CPU time, memory, open files and start time.
     pub(super) fn process(&self) -> prometheus::Result<()> {
         #[cfg(target_os = "linux")]
         self.0.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
@@ -84,6 +84,7 @@ impl Maker<'_> {
     }
 }
 
-/// Upper bounds in seconds: from a local server's first byte to an hour of thinking.
+/// Upper bounds of durations, in seconds. Chosen values: from the first byte of a local server to an hour of
+/// reasoning.
 const SECONDS: &[f64] =
     &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 3600.0];

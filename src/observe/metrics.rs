@@ -1,4 +1,4 @@
-//! Prometheus metrics. Every label has a bounded set of values: no name that a caller made up is one.
+//! Prometheus metrics. Every label has a bounded set of values: a name that a caller made up is never one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub struct Metrics {
     requests: RequestMetrics,
     targets: Targets,
     losses: IntCounterVec,
-    oddities: IntCounterVec,
+    anomalies: IntCounterVec,
     carriers: IntCounterVec,
     unpriced: IntCounterVec,
     refusals: Refusals,
@@ -32,11 +32,11 @@ pub struct Metrics {
     connections: IntGauge,
     /// Reloads of the configuration that took effect.
     pub reloads: IntCounter,
-    /// Reloads that kept the old configuration because the new one is wrong.
+    /// Reloads that kept the old configuration because the new one was wrong.
     pub bad_reloads: IntCounter,
     /// Certificates that were replaced.
     pub certificates: IntCounter,
-    /// Certificates that stayed because what was to replace them is none.
+    /// Certificates that stayed in use because the new files were not a valid certificate.
     pub bad_certificates: IntCounter,
     access_dropped: IntCounter,
     log_dropped: IntCounter,
@@ -50,10 +50,10 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Fresh metrics, all at zero.
+    /// Makes the metrics, all at zero.
     ///
     /// # Errors
-    /// Never with the names below; the library checks them at run time.
+    /// Fails if two metrics have the same name, or one is malformed. With the names below, this does not happen.
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
         let make = Maker(&registry);
@@ -91,7 +91,7 @@ impl Metrics {
                 "Defects of the gateway that the ledger has noticed in its own books, by the invariant.",
                 &["which"],
             )?),
-            oddities: make.counters(
+            anomalies: make.counters(
                 "crossmodel_oddities_total",
                 "What of providers' answers a translation did not understand, by kind.",
                 &["provider", "kind"],
@@ -128,7 +128,8 @@ impl Metrics {
         })
     }
 
-    /// The metrics of a target, by catalog entry and provider. To be kept: this looks them all up.
+    /// Returns the metrics of a target, by catalog entry and provider. The caller should keep them: this looks all
+    /// of them up.
     #[must_use]
     pub fn target(&self, model: &str, provider: &str) -> Arc<TargetMetrics> {
         self.targets.find(model, provider)
@@ -159,8 +160,8 @@ impl Metrics {
     }
 
     /// Counts the parts of an answer that a translation did not understand.
-    pub fn oddities(&self, provider: &str, oddity: Anomaly, count: u64) {
-        self.oddities.with_label_values(&[provider, oddity.as_str()]).inc_by(count);
+    pub fn anomalies(&self, provider: &str, anomaly: Anomaly, count: u64) {
+        self.anomalies.with_label_values(&[provider, anomaly.as_str()]).inc_by(count);
     }
 
     /// Counts the carriers of reasoning in a request that were not opened.
@@ -173,7 +174,7 @@ impl Metrics {
         self.unpriced.with_label_values(&[kind.as_str()]).inc();
     }
 
-    /// Sets how much goes on at the moment.
+    /// Sets the load of the moment: calls, bytes of bodies, and connections.
     pub fn load(&self, calls: usize, body_bytes: usize, connections: usize) {
         let set = |gauge: &IntGauge, value| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         set(&self.in_flight, calls);
@@ -196,25 +197,25 @@ impl Metrics {
         self.refusals.connections.with_label_values(&[cap.as_str()]).inc();
     }
 
-    /// Counts a request that was refused by its head.
+    /// Counts a request that was refused because of its head.
     pub fn head_refused(&self, reason: HeadRefusal) {
         self.refusals.heads.with_label_values(&[reason.as_str()]).inc();
     }
 
-    /// Sets how many operations wait for the ledger.
+    /// Sets the number of operations that wait for the ledger.
     pub fn waiting(&self, ledger: usize) {
         self.ledger_waiting.set(i64::try_from(ledger).unwrap_or(i64::MAX));
     }
 
-    /// Sets how many access lines, and lines of the log, were lost so far.
+    /// Sets the number of access lines, and of log records, that were lost so far.
     pub fn lost(&self, access: u64, log: u64) {
         self.access_dropped.inc_by(access.saturating_sub(self.access_dropped.get()));
         self.log_dropped.inc_by(log.saturating_sub(self.log_dropped.get()));
     }
 
-    /// Takes over the number of violations of each invariant of the ledger so far.
+    /// Sets the number of violations of each invariant of the ledger so far.
     pub fn violations(&self, totals: impl Iterator<Item = (Invariant, u64)>) {
-        // Others may ask for the metrics at the same time, and nothing is counted twice.
+        // Two scrapes may run at the same time, and must not count a violation twice.
         let counters = self.ledger_violations.lock();
         for (which, total) in totals {
             let counter = counters.with_label_values(&[which.as_str()]);
@@ -240,7 +241,7 @@ impl Metrics {
         }
     }
 
-    /// All metrics in the text format.
+    /// Returns all metrics in the Prometheus text format.
     #[must_use]
     pub fn render(&self) -> Vec<u8> {
         let mut out = Vec::new();
@@ -287,5 +288,5 @@ impl Refusals {
     }
 }
 
-/// Upper bounds in seconds: from a fast disk to one that fails.
+/// Upper bounds of the ledger's commits, in seconds. Chosen values: from a fast disk to one that fails.
 const COMMITS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];

@@ -1,4 +1,4 @@
-//! What operators see: one access line per request, metrics, traces, and our own log.
+//! Observability: one access line per request, metrics, traces, and the gateway's own log.
 
 mod access;
 mod labels;

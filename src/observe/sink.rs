@@ -1,7 +1,7 @@
-//! Lines on their way to a place that may be slow, full or gone.
+//! A writer of lines to a destination that may be slow, full or gone.
 //!
-//! Lines are put into a buffer and written by a thread of their own, so that a slow disk or a reader that has
-//! stopped never holds anybody up: when the buffer is full, lines are dropped and counted.
+//! Lines are put into a buffer and written by a thread of their own, so that a slow disk or a stopped reader never
+//! holds up a call. When the buffer is full, lines are dropped and counted.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// A place for lines. Cheap to clone; the thread ends with the last one.
+/// The input of a writer of lines. It is cheap to clone; the thread ends with the last clone.
 #[derive(Clone, Debug)]
 pub(super) struct LineSink {
     shared: Arc<SinkState>,
@@ -48,7 +48,7 @@ impl LineSink {
         Ok(Self { shared, writer: thread.thread().clone() })
     }
 
-    /// The writer of a stream that the process was started with.
+    /// Starts the writer of a stream that the process was started with.
     ///
     /// # Errors
     /// Fails if the thread cannot be started, or if no file is left.
@@ -56,7 +56,7 @@ impl LineSink {
         Self::new(name, stream.as_fd().try_clone_to_owned()?.into())
     }
 
-    /// Adds a line, which `write` writes without its end.
+    /// Adds a line. `write` writes it without its line end.
     pub(super) fn add<E>(&self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) {
         let lines = &mut self.shared.waiting.lock().lines;
         if lines.len() >= MAX_PENDING_BYTES || write(lines).is_err() {
@@ -66,7 +66,7 @@ impl LineSink {
         lines.push(b'\n');
     }
 
-    /// Lines lost so far.
+    /// Returns the number of lines that were lost so far.
     pub(super) fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
     }
@@ -76,7 +76,7 @@ impl LineSink {
         self.writer.unpark();
     }
 
-    /// Waits, for a while, until all lines are written. For the end of the process.
+    /// Waits for a limited time until all lines are written. It is called at the end of the process.
     pub(super) fn flush(&self) {
         let end = Instant::now() + FLUSH_TIMEOUT;
         while self.shared.waiting.lock().is_something_left() && Instant::now() < end {
@@ -130,7 +130,7 @@ fn write_up_to_error(file: &mut impl Write, bytes: &[u8]) -> usize {
             Ok(0) => break,
             Ok(more) => written += more,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // Whoever shares the pipe may have set it so; it is waited for all the same.
+            // Another process that shares the pipe may have made it non-blocking. Waiting works all the same.
             Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(WRITE_INTERVAL),
             Err(_) => break,
         }

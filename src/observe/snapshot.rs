@@ -12,28 +12,28 @@ use super::labels::AttemptFailure;
 /// The metrics that the console shows, since the process began.
 #[derive(Clone, Debug, Default)]
 pub struct MetricsSnapshot {
-    /// Requests that are over, by status and error code.
+    /// Finished requests, by status and error code.
     pub requests: BTreeMap<(u16, String), u64>,
-    /// Attempts that failed, by provider and kind.
+    /// Failed attempts, by provider and kind.
     pub failures: BTreeMap<(String, AttemptFailure), u64>,
     /// The usage of models, by catalog entry.
     pub models: BTreeMap<String, ModelUsage>,
-    /// Seconds to the first bytes of calls' answers.
+    /// Seconds until the first byte of the answer.
     pub first_byte: HistogramSnapshot,
-    /// Seconds to the ends of calls' answers.
+    /// Seconds until the end of the answer.
     pub duration: HistogramSnapshot,
 }
 
 /// The usage of one model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ModelUsage {
-    /// Tokens of prompts that came from no cache.
+    /// Prompt tokens that were not read from a cache.
     pub input: u64,
-    /// Tokens of prompts that came from a provider's cache.
+    /// Prompt tokens that were read from the provider's cache.
     pub cache_read: u64,
-    /// Tokens of prompts that went into a provider's cache.
+    /// Prompt tokens that were written to the provider's cache.
     pub cache_write: u64,
-    /// Tokens of answers.
+    /// Output tokens.
     pub output: u64,
     /// The cost of these tokens, in nano-USD.
     pub cost_nano: u64,
@@ -42,25 +42,25 @@ pub struct ModelUsage {
 /// A histogram of times, summed over series.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HistogramSnapshot {
-    /// Upper bounds in seconds, ascending, and how many were at or below each.
+    /// Upper bounds in seconds, ascending, with the number of observations at or below each.
     buckets: Vec<(f64, u64)>,
     count: u64,
 }
 
 impl ModelUsage {
-    /// All tokens.
+    /// Returns the number of all tokens.
     #[must_use]
     pub fn tokens(&self) -> u64 {
         self.prompt() + self.output
     }
 
-    /// Tokens of prompts.
+    /// Returns the number of prompt tokens.
     #[must_use]
     pub fn prompt(&self) -> u64 {
         self.input + self.cache_read + self.cache_write
     }
 
-    /// The same, without what had been used at an earlier time.
+    /// Returns the usage since an earlier reading.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
@@ -74,7 +74,7 @@ impl ModelUsage {
 }
 
 impl HistogramSnapshot {
-    /// The same, without what had been observed at an earlier time.
+    /// Returns the observations since an earlier reading.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let before = |n: usize| earlier.buckets.get(n).map_or(0, |(_, count)| *count);
@@ -85,8 +85,8 @@ impl HistogramSnapshot {
         }
     }
 
-    /// The time below which this part of all lies, as Prometheus estimates it: evenly spread in each bucket, and
-    /// what is above all bounds at the highest. Nothing where nothing was observed.
+    /// Estimates a quantile as Prometheus does: observations are spread evenly in their bucket, and those above
+    /// all bounds are taken for the highest bound. Returns `None` if there are no observations.
     #[must_use]
     pub fn quantile(&self, part: f64) -> Option<f64> {
         #[expect(clippy::cast_precision_loss, reason = "an estimate of times")]

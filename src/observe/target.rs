@@ -1,4 +1,4 @@
-//! What is measured of targets. The series of one are looked up when the target is first called, and never again.
+//! Metrics of targets. The series of a target are looked up when it is first called, and never again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,15 +46,15 @@ pub struct TargetMetrics {
     cost: IntCounter,
 }
 
-/// One try of a target, from its start until this is dropped.
+/// One attempt at a target, from its start until this is dropped.
 #[derive(Debug)]
 pub struct Attempt {
     target: Arc<TargetMetrics>,
     start: Instant,
-    /// When something of the answer arrived last.
+    /// The time at which a part of the answer last arrived.
     last: Option<Instant>,
-    /// Collected here, and added to the metric at the end: an event costs no atomic operation. The mutex is
-    /// never locked; it only makes this `Sync`.
+    /// Collected here, and added to the metric at the end, so that an event costs no atomic operation. The mutex
+    /// is never contended; it only makes this `Sync`.
     gaps: Mutex<Option<LocalHistogram>>,
 }
 
@@ -69,7 +69,7 @@ pub struct Tried<'a> {
     pub model: &'a str,
     /// The host of the provider.
     pub host: &'a str,
-    /// Its port.
+    /// The port of the provider.
     pub port: u16,
 }
 
@@ -87,9 +87,9 @@ enum TokenKind {
 pub enum TargetState {
     /// Calls go there.
     Ready,
-    /// It has asked for time.
+    /// The target has asked for a pause.
     BackingOff,
-    /// It is left alone.
+    /// The circuit breaker is open.
     Open,
 }
 
@@ -168,7 +168,7 @@ impl Targets {
 
     /// Sets the states of all targets, by catalog entry and provider.
     pub(super) fn set_states<'t>(&self, all: impl Iterator<Item = (&'t str, &'t str, TargetState)>) {
-        // A target that the configuration does not know any more has no state.
+        // A target that is no longer configured has no state.
         self.open.reset();
         self.backing_off.reset();
         for (model, provider, state) in all {
@@ -268,7 +268,7 @@ impl TargetMetrics {
 }
 
 impl Attempt {
-    /// Something of the answer has arrived: its first byte, or more of a stream.
+    /// Notes that a part of the answer has arrived: its first byte, or more of a stream.
     pub fn arrived(&mut self) {
         let now = Instant::now();
         match self.last.replace(now) {
@@ -293,7 +293,7 @@ impl Drop for Attempt {
     }
 }
 
-/// Counts of tokens are far below what a float cannot hold any more.
+/// Converts a count of tokens. Counts are far below the limit from which on a float is inexact.
 fn tokens(count: u64) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
@@ -301,10 +301,11 @@ fn tokens(count: u64) -> f64 {
 /// The labels of a target.
 const TARGET: &[&str] = &["model", "provider"];
 
-/// Upper bounds in tokens, as the GenAI conventions of OpenTelemetry have them for `gen_ai.client.token.usage`.
+/// Upper bounds in tokens, the same as in OpenTelemetry's GenAI conventions for `gen_ai.client.token.usage`.
 const TOKENS: &[f64] =
     &[1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262_144.0, 1_048_576.0, 4_194_304.0];
 
-/// Upper bounds in seconds: from pieces that come together to what clients take for a hang.
+/// Upper bounds of gaps in a stream, in seconds. Chosen values: from pieces that arrive together to what clients
+/// take for a hang.
 const GAPS: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];

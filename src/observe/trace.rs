@@ -1,8 +1,8 @@
 //! Traces of calls for OpenTelemetry, with its conventions for generative AI.
 //!
-//! One span for each call, and below it one for each try of a target. They are sent by a thread of their own, by
-//! OTLP over HTTP, to where the environment's `OTEL_*` variables say; what that thread cannot take in time
-//! is dropped. Nothing of a prompt or an answer is in them.
+//! There is one span for each call, and below it one for each attempt at a target. A thread of its own sends them
+//! by OTLP over HTTP to the endpoint that the `OTEL_*` variables name. Spans that it cannot send in time are
+//! dropped. They contain nothing of a prompt or an answer.
 
 use std::env;
 use std::fmt;
@@ -31,19 +31,19 @@ use super::target::Tried;
 #[derive(Debug)]
 pub struct Tracer(Option<(SdkTracerProvider, SdkTracer)>);
 
-/// The trace of one call, if it has one.
+/// The trace of one call; absent if traces are off.
 #[derive(Default)]
 pub struct Trace(Option<Box<OpenTrace>>);
 
 struct OpenTrace {
     tracer: SdkTracer,
-    /// Holds the span of the call.
+    /// The context with the span of the call.
     context: Context,
     attempt: Option<Span>,
 }
 
 impl Tracer {
-    /// One that does what the environment says; nothing, unless it names an endpoint.
+    /// Makes a tracer as the environment says. Traces are off unless the environment names an endpoint.
     ///
     /// # Errors
     /// Fails with the reason for which it cannot be used.
@@ -70,7 +70,7 @@ impl Tracer {
         Ok(Self(Some((provider, tracer))))
     }
 
-    /// A call begins; its caller may have a trace already.
+    /// Begins the trace of a call, as a part of its caller's trace if there is one.
     #[must_use]
     pub fn call(&self, headers: &HeaderMap, started: Instant) -> Trace {
         let Some((_, tracer)) = &self.0 else { return Trace(None) };
@@ -83,7 +83,7 @@ impl Tracer {
         Trace(Some(Box::new(OpenTrace { tracer: tracer.clone(), context, attempt: None })))
     }
 
-    /// Sends what is left, for a while. For the end of the process.
+    /// Sends the remaining spans, for up to two seconds. It is called at the end of the process.
     pub fn close(&self) {
         if let Some((provider, _)) = &self.0
             && let Err(error) = provider.shutdown_with_timeout(LAST_EXPORT_TIMEOUT)
@@ -94,7 +94,7 @@ impl Tracer {
 }
 
 impl Trace {
-    /// A target is tried.
+    /// Begins the span of an attempt at a target.
     pub fn attempt(&mut self, tried: &Tried<'_>) {
         let Some(open) = &mut self.0 else { return };
         let name = format!("{} {}", tried.operation, tried.model);
@@ -105,18 +105,18 @@ impl Trace {
             KeyValue::new("server.address", tried.host.to_owned()),
             KeyValue::new("server.port", i64::from(tried.port)),
         ]);
-        // The one before ends here.
+        // Ends the span of the attempt before.
         open.attempt = Some(builder.start_with_context(&open.tracer, &open.context));
     }
 
-    /// The target that is tried has answered with this status.
+    /// Notes that the target has answered with this status.
     pub fn answered(&mut self, status: u16) {
         if let Some(span) = self.0.as_mut().and_then(|open| open.attempt.as_mut()) {
             span.set_attribute(KeyValue::new("http.response.status_code", i64::from(status)));
         }
     }
 
-    /// The try has failed.
+    /// Notes that the attempt has failed.
     pub fn failed(&mut self, failure: AttemptFailure) {
         if let Some(span) = self.0.as_mut().and_then(|open| open.attempt.as_mut()) {
             span.set_attribute(KeyValue::new("error.type", failure.as_str()));
@@ -124,7 +124,8 @@ impl Trace {
         }
     }
 
-    /// The headers by which the provider goes on with the trace (W3C Trace Context); an empty one is none.
+    /// Returns the headers by which the provider continues the trace (W3C Trace Context). An empty value is not
+    /// sent.
     #[must_use]
     pub fn headers(&self) -> Option<[(&'static str, HeaderValue); 2]> {
         let context = self.0.as_ref()?.attempt.as_ref()?.span_context();
@@ -134,7 +135,7 @@ impl Trace {
         Some([("traceparent", parent), ("tracestate", state)])
     }
 
-    /// The call is over.
+    /// Ends the trace of a call.
     pub fn end(&mut self, line: &AccessLine<'_>, operation: &'static str, said: &ResponseMetadata) {
         let Some(open) = self.0.take() else { return };
         let span = open.context.span();
@@ -184,7 +185,7 @@ impl fmt::Debug for Trace {
 #[derive(Debug)]
 struct Client {
     agent: ureq::Agent,
-    /// Did it fail the last time? Only a change is told.
+    /// Whether the last export failed. Only changes are logged.
     failing: AtomicBool,
 }
 

@@ -1,4 +1,4 @@
-//! What stands for traces in a build without the feature `otel`: nothing.
+//! A stand-in for traces in a build without the feature `otel`. It does nothing.
 
 use std::time::Instant;
 
@@ -19,15 +19,15 @@ pub struct Tracer;
 pub struct Trace(());
 
 impl Tracer {
-    /// Nobody, whatever the environment says.
+    /// Makes a tracer that does nothing, whatever the environment says.
     ///
     /// # Errors
-    /// Never.
+    /// Fails never; the result is only the same as with the feature `otel`.
     pub fn from_env() -> Result<Self, String> {
         Ok(Self)
     }
 
-    /// No trace.
+    /// Makes a trace that does nothing.
     #[must_use]
     pub fn call(&self, _: &HeaderMap, _: Instant) -> Trace {
         Trace(())

@@ -9,14 +9,14 @@ pub struct BaseUrl {
     pub host: String,
     /// Port.
     pub port: u16,
-    /// The path in front of every endpoint: `/v1`.
+    /// The path before every endpoint, for example `/v1`.
     pub path: String,
-    /// Value of the `host` header.
+    /// The value of the `host` header.
     pub authority: String,
 }
 
 impl BaseUrl {
-    /// Parses a URL. Without a path, `/v1` is assumed, which is where most providers have their endpoints.
+    /// Parses a URL. Without a path it gets `/v1`, the path of most providers' endpoints.
     ///
     /// # Errors
     /// Fails with the reason. The URL is not repeated: it may hold a secret.

@@ -1,6 +1,6 @@
-//! Providers: where they are, how they want to be addressed, and their habits.
+//! Providers: their addresses, their ways of authentication, and their habits.
 //!
-//! A [`Provider`] is made from configuration and is immutable. Connections to it are the edge's business.
+//! A [`Provider`] is made from configuration and is immutable. Connections to it belong to the edge.
 
 mod base_url;
 mod preset;
@@ -28,31 +28,31 @@ pub struct Provider {
     pub name: Arc<str>,
     /// Its base URL.
     pub base_url: BaseUrl,
-    /// The protocols it speaks, the preferred one first.
+    /// The protocols that the provider speaks, the preferred one first.
     pub protocols: Vec<ProtocolId>,
     /// The HTTP version spoken to it.
     pub http: HttpVersion,
-    /// Failures in a row after which a target is left alone for a while; 0: it never is.
+    /// Failures in a row that open a target's circuit breaker; with 0 it never opens.
     pub breaker_failures: u32,
     /// Its own time-outs, where they differ from those for all.
     pub timeouts: TimeoutSettings,
     /// The treatment of its answer when the client is gone.
     pub on_client_gone: OnClientGone,
-    /// Its habits.
+    /// The provider's habits.
     pub profile: Profile,
     /// Whether requests may refer to state held at the provider.
     pub allow_upstream_state: bool,
-    /// Models that requests may name besides `model`.
+    /// Models that requests may name in other members than `model`.
     pub inner_models: Vec<String>,
     auth: Option<Auth>,
     key: Option<SecretString>,
 }
 
 impl Provider {
-    /// A provider as the settings and their preset describe it.
+    /// Makes a provider from its settings and their preset.
     ///
     /// # Errors
-    /// The key that is missing or wrong, and why.
+    /// Fails with the setting that is missing or wrong, and the reason.
     pub fn build(
         name: &str,
         settings: &ProviderSettings,
@@ -99,7 +99,7 @@ impl Provider {
         self.auth.unwrap_or_else(|| if protocol.is_anthropic() { Auth::XApiKey } else { Auth::Bearer })
     }
 
-    /// The credential.
+    /// Returns the credential, if there is one.
     #[must_use]
     pub fn key(&self) -> Option<&SecretString> {
         self.key.as_ref()
@@ -118,5 +118,6 @@ impl fmt::Debug for Provider {
     }
 }
 
-/// Not one broken stream, nor a short hiccup.
+/// The default of [`Provider::breaker_failures`]. A chosen value: one broken stream or a short hiccup is not
+/// enough.
 const BREAKER_FAILURES: u32 = 5;

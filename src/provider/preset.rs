@@ -1,4 +1,4 @@
-//! Providers that are known by name.
+//! Presets: providers that are known by name.
 
 use std::collections::BTreeMap;
 
@@ -16,27 +16,27 @@ use super::settings::Auth;
 pub struct Preset {
     /// Its base URL; absent for servers that run anywhere.
     pub base_url: Option<String>,
-    /// The variable that holds its key, and enables it.
+    /// The environment variable that holds the provider's key, and enables the preset.
     pub environment: Option<String>,
-    /// The variable that holds its address, and enables it.
+    /// The environment variable that holds the provider's address, and enables the preset.
     pub base_url_environment: Option<String>,
-    /// The port where its address names none.
+    /// The port if the address contains none.
     pub default_port: Option<u16>,
     /// The way to send the credential.
     pub auth: Option<Auth>,
-    /// The protocols it speaks, the preferred one first.
+    /// The protocols that the provider speaks, the preferred one first.
     pub protocols: Vec<ProtocolId>,
-    /// Its habits.
+    /// The provider's habits.
     pub profile: ProfileSettings,
 }
 
-/// All presets by name.
+/// Returns all presets by name.
 #[must_use]
 pub fn presets() -> &'static BTreeMap<String, Preset> {
     &PRESETS
 }
 
-/// The preset of a name.
+/// Returns the preset of a name.
 #[must_use]
 pub fn preset(name: &str) -> Option<&'static Preset> {
     PRESETS.get(name)

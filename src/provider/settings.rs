@@ -1,4 +1,4 @@
-//! Providers in the configuration file.
+//! The settings of providers.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -11,59 +11,62 @@ use crate::protocol::ProtocolId;
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProviderSettings {
-    /// A known provider whose address, protocols and habits are the defaults here. Absent: the known
-    /// provider of the same name, if there is one.
+    /// The name of a preset, whose address, protocols and habits become the defaults. Default: the preset with the
+    /// name of the provider, if there is one.
     pub preset: Option<Located<String>>,
-    /// The address of the provider: `https://host/v1`. Without a path, `/v1` is assumed.
+    /// The address of the provider, for example `https://host/v1`. Without a path, `/v1` is assumed. Default: the
+    /// preset's.
     pub base_url: Option<Located<String>>,
-    /// The credential, by reference: `env:NAME` or `file:PATH`.
+    /// A reference to the credential: `env:NAME` or `file:PATH`. Default: none is sent.
     pub key: Option<Located<String>>,
     /// The way to send the credential. Default: `x-api-key` for Messages, else `bearer`.
     pub auth: Option<Auth>,
-    /// The protocols it speaks, the preferred one first.
+    /// The protocols that the provider speaks, the preferred one first.
     pub protocols: Option<Vec<ProtocolId>>,
     /// The HTTP version spoken to it. Default: `auto`.
     pub http: HttpVersion,
-    /// Failures in a row after which a target is left alone for a while; 0: it never is. Default: 5.
+    /// Failures in a row that open the circuit breaker of a target, so that it gets no calls for a while; with 0
+    /// it never opens. Default: 5.
     pub breaker_failures: Option<u32>,
-    /// Its time-outs, where they differ from `timeouts` for all.
+    /// Timeouts of this provider that differ from `timeouts` for all providers. Default: none.
     pub timeouts: TimeoutSettings,
-    /// The treatment of its answer when the client is gone. Default: `abort`.
+    /// The treatment of the provider's answer after the client has left. Default: `abort`.
     pub on_client_gone: OnClientGone,
-    /// Habits in which it differs from its preset.
+    /// Habits of this provider that differ from its preset. Default: none.
     pub profile: ProfileSettings,
-    /// Whether requests may refer to state held at the provider (stored responses, files, containers). All
-    /// callers share the provider's account, so this is for deployments with a single tenant.
+    /// Whether requests may refer to state held at the provider (stored responses, files, containers). All callers
+    /// share the provider's account, so enable it only in deployments with a single tenant. Default: `false`.
     pub allow_upstream_state: bool,
-    /// Models, by the provider's own names, that requests may name besides `model`: fall-backs, advisers, models of
-    /// tools. `*`: any model, and routes and providers of a router too. They answer whatever the caller's key may
-    /// call, at the price of the model that was asked. Default: none.
+    /// Models that requests may name in other members than `model` (fall-backs, advisers, models of tools), by the
+    /// provider's own names. `*` allows any model, and also the routes and providers of a router. Such models
+    /// answer regardless of the models that the caller's key may call, at the price of the model that was
+    /// requested. Default: none.
     pub inner_models: Vec<String>,
 }
 
-/// The time-outs of one provider, in seconds. Default of each: that of `timeouts` for all.
+/// The timeouts of one provider, in seconds. The default of each is the timeout of the same name under `timeouts`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TimeoutSettings {
-    /// For a connection, and for its TLS handshake once more.
+    /// For connecting, and again for the TLS handshake.
     pub connect: Option<u64>,
     /// From the request to the first byte of the answer.
     pub first_byte: Option<u64>,
-    /// Between two signs of life after that.
+    /// Between two pieces of data after that.
     pub silence: Option<u64>,
-    /// For a whole answer that is no stream.
+    /// For a whole answer that is not a stream.
     pub total: Option<u64>,
 }
 
-/// The treatment of a provider's answer when the client is gone.
+/// The treatment of a provider's answer after the client has left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnClientGone {
-    /// The provider is left after two seconds, in which its token counts may come; without them, charged is an
-    /// estimate of what it has done. Where nothing is charged, it is left at once.
+    /// The connection to the provider is closed after two seconds, in which its token counts may arrive. Without
+    /// them, an estimate of its work is charged. If the call costs nothing, the connection is closed at once.
     #[default]
     Abort,
-    /// The answer is read to its end, so that what the provider has counted is charged.
+    /// The answer is read to its end, so that the tokens that the provider has counted are charged.
     Drain,
 }
 
@@ -83,11 +86,11 @@ pub enum Auth {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum HttpVersion {
-    /// Over TLS what the provider prefers, else HTTP/1.1.
+    /// Over TLS the version that the provider prefers, otherwise HTTP/1.1.
     #[default]
     Auto,
     /// HTTP/1.1.
     H1,
-    /// HTTP/2; without TLS by prior knowledge.
+    /// HTTP/2, without TLS by prior knowledge.
     H2,
 }

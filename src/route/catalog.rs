@@ -22,18 +22,18 @@ use super::target_health::TargetHealth;
 #[serde(deny_unknown_fields)]
 #[schemars(extend("required" = ["id", "targets"]))]
 pub struct ModelSettings {
-    /// The id, `vendor/model`, or `vendor/*` for all models of a provider under their own names.
+    /// The model's id: `vendor/model`, or `vendor/*` for all models of a provider under their own names.
     pub id: Located<String>,
-    /// A name for people. Default: the id.
+    /// A human-readable name. Default: the id.
     pub name: Option<String>,
-    /// When the model was published, `YYYY-MM-DD`.
+    /// The date of publication, `YYYY-MM-DD`. Default: unknown.
     pub created: Option<Located<String>>,
     /// Whether it is offered. Default: `active`.
     #[serde(default)]
     pub status: ModelStatus,
-    /// Tokens that a conversation may have.
+    /// The size of the context window, in tokens.
     pub context_window: Option<u64>,
-    /// Tokens that an answer may have.
+    /// The longest output, in tokens.
     pub max_output: Option<u64>,
     /// Its capabilities, where they are not known by its name.
     #[serde(default)]
@@ -43,8 +43,8 @@ pub struct ModelSettings {
     pub strict: bool,
     /// Its prices, in tiers by the size of the prompt. Default: nothing.
     pub prices: Option<Vec<TierSettings>>,
-    /// Services of the provider that clients may ask for although they have no price: what they cost, the operator
-    /// pays. Default: none of them, if the model has prices.
+    /// The provider's services that clients may ask for although they have no price. The operator pays for their
+    /// use. Default: none, if the model has prices.
     #[serde(default)]
     pub unmetered: Vec<Service>,
     /// The targets that answer.
@@ -52,17 +52,17 @@ pub struct ModelSettings {
     pub targets: Vec<TargetSettings>,
 }
 
-/// One way to reach a model.
+/// A target of a model: a provider that serves it.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TargetSettings {
     /// A name under `providers`.
     pub provider: Located<String>,
-    /// The provider's own name of the model. Default: the id without its vendor.
+    /// The provider's own name for the model. Default: the id without its vendor.
     pub model: Option<String>,
     /// The protocols in which the provider serves this model. Default: all that it speaks.
     pub protocols: Option<Vec<ProtocolId>>,
-    /// Share of the calls within its priority. Default: 1.
+    /// The target's share of the calls among targets of the same priority. Default: 1.
     pub weight: Option<u32>,
     /// Targets with a higher number are used only when those with lower ones cannot be. Default: 0.
     #[serde(default)]
@@ -78,49 +78,49 @@ pub enum ModelStatus {
     /// Yes.
     #[default]
     Active,
-    /// It exists, but nobody is told and nobody may call it.
+    /// The model is not listed, and a call to it is answered with 404.
     Hidden,
-    /// It is offered, but switched off for now.
+    /// The model is listed, and a call to it is answered with 503.
     Down,
 }
 
 /// A model that can be called.
 #[derive(Clone, Debug)]
 pub struct ModelEntry {
-    /// The id, `vendor/model`; of a wildcard, `vendor/*`.
+    /// The id: `vendor/model`, or `vendor/*` for a wildcard.
     pub id: String,
-    /// A name for people.
+    /// A human-readable name.
     pub name: String,
-    /// Seconds since the epoch; 0 if unknown.
+    /// The time of publication in seconds since the epoch; 0 if it is unknown.
     pub created: i64,
     /// Whether it is offered.
     pub status: ModelStatus,
-    /// Tokens that a conversation may have.
+    /// The size of the context window, in tokens.
     pub context_window: Option<u64>,
-    /// Tokens that an answer may have.
+    /// The longest output, in tokens.
     pub max_output: Option<u64>,
     /// Its capabilities, where they are not known by its name.
     pub caps: CapsSettings,
     /// Whether a request is refused rather than carried with a loss.
     pub strict: bool,
-    /// Services that may be asked for although there is no price for them.
+    /// The provider's services that clients may ask for although they have no price.
     pub unmetered: Vec<Service>,
     /// The targets that answer.
     pub targets: Vec<ModelTarget>,
 }
 
-/// One way to reach a model.
+/// A target of a model: a provider that serves it.
 #[derive(Clone, Debug)]
 pub struct ModelTarget {
     /// The provider.
     pub provider: Arc<Provider>,
-    /// The provider's own name of the model; absent in wildcards, where it is what the client wrote.
+    /// The provider's own name for the model; absent in wildcards, where it is taken from the id of the call.
     pub model: Option<String>,
-    /// The protocols in which it is served, the preferred one first.
+    /// The protocols in which the provider serves this model, the preferred one first.
     pub protocols: Vec<ProtocolId>,
-    /// Share of the calls within its priority.
+    /// The target's share of the calls among targets of the same priority.
     pub weight: u32,
-    /// Lower numbers first.
+    /// The target's priority; targets with lower numbers are tried first.
     pub priority: u32,
     /// The prices of calls; absent: nothing.
     pub prices: Option<Arc<Prices>>,
@@ -136,29 +136,29 @@ impl ModelTarget {
     }
 }
 
-/// All models, and the aliases that hold for every key.
+/// All models, and the aliases that apply to every key.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     entries: Vec<Arc<ModelEntry>>,
     by_id: HashMap<String, Arc<ModelEntry>>,
-    /// Prefixes, the longest first.
+    /// The wildcards by their prefixes, the longest prefix first.
     wildcards: Vec<(String, Arc<ModelEntry>)>,
-    /// By provider, and by its own name of the model.
+    /// The prices by provider, and by the provider's own name for the model.
     prices: HashMap<Arc<str>, HashMap<String, Arc<Prices>>>,
     aliases: Aliases,
 }
 
-/// A model as it was found: the entry, and the id with which a wildcard was matched.
+/// The result of a look-up: the entry, and the id of the call, which a wildcard entry does not contain.
 #[derive(Clone, Debug)]
 pub struct ResolvedModel {
     /// The entry.
     pub entry: Arc<ModelEntry>,
-    /// The id that serves the call.
+    /// The id of the model that is called, after aliases were resolved.
     pub id: String,
 }
 
 impl Catalog {
-    /// A catalog of these models, in this order. Of two with the same id, the first counts.
+    /// Makes a catalog of these models, in this order. Of several with the same id, the first one is used.
     #[must_use]
     pub fn new(entries: Vec<ModelEntry>, aliases: Aliases) -> Self {
         let mut catalog = Self { aliases, ..Self::default() };
@@ -176,7 +176,7 @@ impl Catalog {
         catalog
     }
 
-    /// The same catalog, whose targets are as well as they were in an earlier one.
+    /// Returns the same catalog with the targets' health taken over from an earlier one.
     #[must_use]
     pub fn continuing(&self, earlier: &Self) -> Self {
         let entries = self.entries.iter().map(|entry| {
@@ -197,11 +197,12 @@ impl Catalog {
         Self::new(entries.collect(), self.aliases.clone())
     }
 
-    /// The model that a key's owner means by `name`: aliases of the key, then those of all, then ids.
+    /// Finds the model that a key's owner means by `name`. The key's own aliases are resolved first, then the
+    /// aliases of all keys, then the name is taken as an id.
     ///
     /// # Errors
-    /// 404 for a model that is unknown, hidden or not allowed, and for what can be no model's name; 503 for one that
-    /// is switched off.
+    /// Returns 404 if the name is malformed, or the model is unknown, hidden or not allowed for this key; returns
+    /// 503 if the model is switched off.
     pub fn find(&self, name: &str, key: &Key) -> Result<ResolvedModel> {
         if !is_model_name(name) {
             return Err(Failure::model_not_found(name));
@@ -238,20 +239,20 @@ impl Catalog {
         }
     }
 
-    /// The prices of the model that its provider calls `model`, if it is configured with any. Of several, the first
-    /// counts.
+    /// Returns the prices of the model that its provider calls `model`, if any are configured. Of several, the
+    /// first ones are used.
     #[must_use]
     pub fn prices_of(&self, provider: &str, model: &str) -> Option<&Arc<Prices>> {
         self.prices.get(provider)?.get(model)
     }
 
-    /// All entries, in the order of the configuration.
+    /// Returns all entries, in the order of the configuration.
     #[must_use]
     pub fn entries(&self) -> &[Arc<ModelEntry>] {
         &self.entries
     }
 
-    /// The aliases that hold for every key.
+    /// Returns the aliases that apply to every key.
     #[must_use]
     pub fn aliases(&self) -> &Aliases {
         &self.aliases
@@ -259,7 +260,7 @@ impl Catalog {
 }
 
 impl ResolvedModel {
-    /// The name under which `target` knows the model.
+    /// Returns the name under which `target` knows the model.
     #[must_use]
     pub fn upstream_model<'a>(&'a self, target: &'a ModelTarget) -> &'a str {
         let prefix = self.entry.id.strip_suffix('*').unwrap_or_default();
@@ -267,5 +268,6 @@ impl ResolvedModel {
     }
 }
 
-/// Seconds: long enough not to be a storm, short enough to notice that the model is back.
+/// The `retry-after` of a model that is switched off, in seconds. A chosen value: clients of such a model do not
+/// cause a storm of retries, and still notice soon that it is back.
 const DOWN_RETRY_AFTER: u64 = 30;

@@ -1,4 +1,4 @@
-//! Which of a model's targets answers a call, and which others if that one fails.
+//! The choice of the target that answers a call, and of the targets for fail-over.
 
 use std::time::Instant;
 
@@ -11,23 +11,25 @@ use crate::protocol::ProtocolId;
 use super::catalog::{ModelTarget, ResolvedModel};
 use super::health::{Caller, Condition};
 
-/// A target, and the protocol spoken to it.
+/// A target, and the protocol that is spoken to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TargetChoice {
-    /// The target's place among those of its model.
+    /// The target's index among the targets of its model.
     pub target: usize,
     /// The protocol spoken to it.
     pub protocol: ProtocolId,
 }
 
-/// All targets that may be called, in the order in which they are tried: those of a lower priority number first;
-/// among these those that speak the client's protocol; among these by chance, each as often as its weight says,
-/// or, for the calls of one `session`, always in the same order, so that a provider's prompt cache
-/// keeps hitting. Those that have asked for some time come last, those that are left alone not at all. To one
-/// that does not speak the client's protocol, its preferred one is spoken. How a target is may depend on who calls it.
+/// Returns the targets that may be called, in the order in which they are to be tried.
+///
+/// Targets with a lower priority number come first, and among these the targets that speak the client's protocol.
+/// Among equals the order is random by weight; for the calls of one `session` it is always the same, so that the
+/// provider's prompt cache keeps hitting. Targets that have asked for a pause come last, and targets whose circuit
+/// breaker is open are left out. A target that does not speak the client's protocol is called in its own preferred
+/// one. The health of a target may depend on the caller.
 ///
 /// # Errors
-/// 503 when there is no target, or none that may be called.
+/// Returns 503 if the model has no target, or none that may be called.
 pub fn order(
     found: &ResolvedModel,
     client: ProtocolId,
@@ -58,8 +60,9 @@ pub fn order(
     Ok(ranked.into_iter().map(|(_, _, choice)| choice).collect())
 }
 
-/// The rank by which targets of equal standing are sorted: the lowest one is a target's as often as its weight says. For
-/// a session it is always the same, and most sessions keep their target when another one comes or goes.
+/// Returns the rank by which equal targets are sorted, the lowest first. A target has the lowest rank as often as
+/// its weight says. The rank of a session never changes, and most sessions keep their target when another one
+/// comes or goes.
 fn weighted_rank(target: &ModelTarget, place: usize, session: Option<&str>) -> f64 {
     let uniform = match session {
         None => rand::rng().random::<f64>(),
@@ -71,9 +74,9 @@ fn weighted_rank(target: &ModelTarget, place: usize, session: Option<&str>) -> f
     -uniform.max(f64::MIN_POSITIVE).ln() / f64::from(target.weight)
 }
 
-/// A number from 0 to 1 that is the same for a session and a target on every machine and after every update: sessions
-/// would lose their providers' prompt caches otherwise. Hence SHA-256, and not the hash of the standard library, which
-/// may change with the compiler.
+/// Returns a number from 0 to 1 for a session and a target. It has to be the same on every machine and after every
+/// update, because sessions would lose their providers' prompt caches otherwise. Hence the hash is SHA-256, and
+/// not that of the standard library, which may change with the compiler.
 fn session_share(session: &str, provider: &str, model: &str, place: usize) -> f64 {
     let mut hash = Sha256::new();
     for part in [session, provider, model] {
@@ -83,7 +86,7 @@ fn session_share(session: &str, provider: &str, model: &str, place: usize) -> f6
     hash.update((place as u64).to_le_bytes());
     let digest = hash.finalize();
     let number = digest.iter().take(8).rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-    // The upper bits, as many as a fraction holds.
+    // The upper 52 bits: as many as the fraction of an `f64` has.
     (number >> 12) as f64 / (1_u64 << 52) as f64
 }
 

@@ -1,12 +1,13 @@
-//! The health of a model at a target: calls go there, only if they have nowhere else to go, or not at all.
+//! The circuit breaker of a model at a target. Calls go there, or only if there is no other target, or not at all.
 //!
 //! Only failures of its own count: that it cannot be reached, breaks off, fails or refuses our credential.
 //! Several in a row, with nothing good between them, and it is left alone for a while; then one call tries
 //! whether it is back. One that asks for some time gets it, but is asked all the same if there is no other.
 //!
-//! Calls of one account may all fail for what is in them. So as long as nobody else has failed, only that account is kept
-//! away: the next call of another one shows how it really is. And when it is left alone by all, a trial of one account
-//! that fails leaves room for one of another: nobody can keep it closed by failing whenever it may be tried.
+//! All calls of one account may fail because of their content. As long as no other account has failed, the target
+//! is therefore closed to that account alone, and the next call of another account shows the real state. While the
+//! circuit is open for all, a trial that fails leaves room for a trial of another account, so that nobody can keep
+//! the circuit open by failing every trial.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::{Duration, Instant};
@@ -16,12 +17,12 @@ use parking_lot::Mutex;
 /// The health of one model at one target.
 #[derive(Debug)]
 pub struct Health {
-    /// Failures in a row after which it is left alone; 0: it never is.
+    /// Failures in a row that open the circuit; with 0 it never opens.
     most_failures: u32,
     state: Mutex<HealthState>,
 }
 
-/// The account of the key that makes a call. All that can be told is whether two are the same.
+/// The account of the key that makes a call, as a hash: only equality can be tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller(u64);
 
@@ -42,15 +43,15 @@ struct HealthState {
     failed: CallerSet,
     /// The number of times in a row that it was left alone.
     rounds: u32,
-    /// Until when it is left alone.
+    /// The end of the pause while the circuit is open.
     open_until: Option<Instant>,
-    /// Until when it has asked for time.
+    /// The end of the pause that the target has asked for.
     backing_off_until: Option<Instant>,
     /// Whether a call is trying whether it is back.
     trial: bool,
-    /// The accounts that have tried since it could be.
+    /// The accounts whose trials have run since the pause ended.
     tried: CallerSet,
-    /// When it last became well, or last stopped to be.
+    /// The time at which the target last became well or ceased to be.
     since: Option<Instant>,
 }
 
@@ -65,7 +66,7 @@ pub struct HealthView {
     pub next: Option<Duration>,
     /// Failures in a row.
     pub failures: u32,
-    /// Calls that are there.
+    /// Calls in flight.
     pub in_flight: usize,
 }
 
@@ -106,7 +107,7 @@ pub enum AttemptOutcome {
 }
 
 impl Caller {
-    /// The caller with this account.
+    /// Makes the caller of this account.
     #[must_use]
     pub fn of(account: &str) -> Self {
         let mut hasher = DefaultHasher::new();
@@ -122,14 +123,14 @@ impl HealthView {
 }
 
 impl Health {
-    /// The health of a model of which nothing is known, and which is left alone after so many failures in a row;
-    /// with 0 it never is.
+    /// Makes the health of a model that was never called. Its circuit opens after so many failures in a row; with
+    /// 0 it never does.
     #[must_use]
     pub fn new(most_failures: u32) -> Self {
         Self { most_failures, state: Mutex::default() }
     }
 
-    /// Whether it may be called by `caller`; without one, whether there is nobody who may not.
+    /// Returns the condition for `caller`, or, without a caller, the worst one for anybody.
     pub fn condition(&self, caller: Option<Caller>, now: Instant) -> Condition {
         let state = self.state.lock();
         let is_bound = caller.is_none_or(|caller| state.binds(caller));
@@ -141,8 +142,8 @@ impl Health {
         }
     }
 
-    /// A call goes there. If it was left alone until now, this one tries whether it is back, and others wait for what
-    /// comes of it.
+    /// Notes that a call goes to the target. If its pause is over, this call becomes the trial, and other calls
+    /// wait for its result.
     pub fn begin(&self, caller: Caller, now: Instant) {
         let mut state = self.state.lock();
         let Some(until) = state.open_until.filter(|_| state.failed.binds(caller)) else { return };
@@ -157,7 +158,7 @@ impl Health {
         state.trial = true;
     }
 
-    /// Its health, for people.
+    /// Returns the health for the console.
     pub fn view(&self, now: Instant) -> HealthView {
         let state = self.state.lock();
         let left = |until: Option<Instant>| {
@@ -171,7 +172,7 @@ impl Health {
             (None, Some(_)) => (Circuit::BackingOff, backing_off),
             (None, None) => (Circuit::Closed, None),
         };
-        // One whose time is over is well from then on.
+        // A pause that has ended counts as well from its end on.
         let since =
             if circuit == Circuit::Closed { state.backing_off_until.or(state.since) } else { state.since };
         HealthView {
@@ -183,14 +184,14 @@ impl Health {
         }
     }
 
-    /// Whether it is as one that was never called.
+    /// Whether nothing is known that a new state would not have, too.
     pub(super) fn is_blank(&self, now: Instant) -> bool {
         let state = self.state.lock();
         let rests = state.backing_off_until.is_some_and(|until| until > now);
         state.failures == 0 && state.open_until.is_none() && !rests
     }
 
-    /// A call of `caller` is over.
+    /// Notes the result of a call of `caller`.
     pub fn record(&self, outcome: AttemptOutcome, caller: Caller, now: Instant) {
         let mut state = self.state.lock();
         let was_well = state.is_well();
@@ -202,21 +203,21 @@ impl Health {
             AttemptOutcome::BackOff(seconds) => {
                 let rest = Duration::from_secs(seconds.unwrap_or(1)).min(MAX_BACK_OFF);
                 state.backing_off_until = Some(now + rest);
-                // It is there, if a trial was to show that.
+                // The target is there, and that is all that a trial has to show.
                 state.open_until = None;
                 (state.trial, state.tried) = (false, CallerSet::Empty);
             }
             AttemptOutcome::Failed => {
                 state.failures = state.failures.saturating_add(1);
                 let is_open = state.open_until.is_some();
-                // What one account had to bear says nothing of how long all have to wait.
+                // The failures of one account do not lengthen the pause of all.
                 if state.failed.add(caller) {
                     (state.rounds, state.tried) = (0, CallerSet::Empty);
                 } else if is_open && state.failed == CallerSet::Several {
                     state.tried = match state.tried {
-                        // It has begun before, and says nothing new.
+                        // The call began before the circuit opened, and shows nothing new.
                         CallerSet::Empty => return,
-                        // Two have failed, so it is.
+                        // The trials of two accounts have failed, so the target is down.
                         CallerSet::One(other) if other != caller => CallerSet::Empty,
                         CallerSet::One(_) | CallerSet::Several => CallerSet::One(caller),
                     };
@@ -242,14 +243,14 @@ impl HealthState {
         self.open_until.is_none() && self.backing_off_until.is_none()
     }
 
-    /// Whether this account is kept away while it is left alone.
+    /// Whether an open circuit applies to this account.
     fn binds(&self, caller: Caller) -> bool {
         self.failed.binds(caller) && !self.tried.is_other(caller)
     }
 }
 
 impl CallerSet {
-    /// Adds an account; gives whether it is the second one.
+    /// Adds an account, and returns whether it is the second one.
     fn add(&mut self, caller: Caller) -> bool {
         let is_second = matches!(self, Self::One(other) if *other != caller);
         match self {
@@ -260,12 +261,12 @@ impl CallerSet {
         is_second
     }
 
-    /// Whether it is one account, and not this one.
+    /// Whether this is a single account, and not `caller`.
     fn is_other(self, caller: Caller) -> bool {
         matches!(self, Self::One(other) if other != caller)
     }
 
-    /// Whether it keeps this account away that a model is left alone.
+    /// Whether failures of these accounts close the target to `caller`.
     fn binds(self, caller: Caller) -> bool {
         match self {
             Self::One(other) => other == caller,

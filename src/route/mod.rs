@@ -1,4 +1,4 @@
-//! From the name in a request to the provider that answers it.
+//! Routing: from the name in a request to the provider that answers it.
 
 mod catalog;
 mod choose;

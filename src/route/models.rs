@@ -12,7 +12,7 @@ use crate::json;
 
 use super::catalog::{Catalog, ModelEntry, ModelStatus};
 
-/// One model, as both SDKs read it.
+/// One model, in a form that both SDKs read.
 #[derive(Clone, Debug, Serialize)]
 struct ListedModel {
     id: String,
@@ -50,7 +50,8 @@ struct ModelListBody<'a> {
 }
 
 impl ModelList {
-    /// The models of a catalog that a key may call, with its aliases. Wildcards have no list of their own.
+    /// Lists the models of a catalog that a key may call, and the aliases that lead to such a model. Wildcards are
+    /// left out.
     #[must_use]
     pub fn new(catalog: &Catalog, key: &Key) -> Self {
         let offered = |entry: &&ModelEntry| entry.status != ModelStatus::Hidden && key.allows(&entry.id);
@@ -69,10 +70,10 @@ impl ModelList {
         Self(models)
     }
 
-    /// The body for the whole list or a page of it.
+    /// Returns the response's body: the whole list, or a page of it.
     ///
     /// # Errors
-    /// 400 for a page after or before a model that is not in the list.
+    /// Returns 400 if the page is to begin after, or end before, a model that is not in the list.
     pub fn answer(&self, page: &ModelListPage) -> Result<Bytes> {
         let position = |name: &'static str, id: &str| {
             let found = self.0.iter().position(|model| model.id == id);
@@ -103,14 +104,14 @@ impl ModelList {
         }))
     }
 
-    /// The body for one model, which a wildcard may serve, too.
+    /// Returns the response's body for one model, which may be served by a wildcard.
     ///
     /// # Errors
-    /// 404 for a model that the key may not call.
+    /// Returns 404 if the key may not call the model, or there is none.
     pub fn retrieve(catalog: &Catalog, key: &Key, id: &str) -> Result<Bytes> {
         match catalog.find(id, key) {
             Ok(found) => Ok(json::write::bytes(&ListedModel::new(id, &found.entry))),
-            // It is offered all the same, only not at the moment.
+            // The model is listed all the same: it is only switched off.
             Err(failure) if failure.kind() == Kind::Unavailable => {
                 let all = Self::new(catalog, key);
                 let model = all.0.iter().find(|model| model.id == id);
@@ -141,10 +142,10 @@ impl ListedModel {
 }
 
 impl ModelListPage {
-    /// Reads `limit`, `after_id` and `before_id`; other parameters are none of ours.
+    /// Reads `limit`, `after_id` and `before_id`, and ignores all other parameters.
     ///
     /// # Errors
-    /// 400 for a limit that is not 1 to 1000, and for both ids at once.
+    /// Returns 400 if the limit is not from 1 to 1000, or both ids are given.
     pub fn parse(query: &str) -> Result<Self> {
         let mut page = Self::default();
         for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {

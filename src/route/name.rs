@@ -1,13 +1,13 @@
 //! The names that a model may have.
 
-/// Whether a text can be the name of a model: visible ASCII characters, and not more than have ever been needed.
-/// Names go into rows of the store, log lines, headers and every event of an answer, and clients choose them.
+/// Whether a text can be the name of a model: 1 to [`MAX_NAME_BYTES`] visible ASCII characters. Clients choose
+/// names, which are written into rows of the store, log lines, headers and every event of a response.
 #[must_use]
 pub fn is_model_name(text: &str) -> bool {
     (1..=MAX_NAME_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// Bytes of a model's name: several times the longest of any provider.
+/// The longest name of a model, in bytes. A chosen value: several times the longest name of any provider.
 pub const MAX_NAME_BYTES: usize = 200;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! The health of a target, for each model that is called there.
+//! The health of a target, separately for each model that is called there.
 //!
-//! A wildcard stands for all models of a provider, and one that fails says nothing of the others. Their names come from
-//! clients, so only models that are called are known, and only so many.
+//! A wildcard stands for all models of a provider, and the failure of one says nothing about the others. Clients
+//! choose the names, so only models that are called are kept, and at most [`MAX_MODELS`].
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,23 +15,23 @@ use super::health::{AttemptOutcome, Caller, Circuit, Condition, Health, HealthVi
 /// The health of one target.
 #[derive(Debug)]
 pub struct TargetHealth {
-    /// Failures in a row after which a model is left alone; 0: it never is.
+    /// Failures in a row that open a model's circuit; with 0 it never opens.
     most_failures: u32,
     models: ModelHealth,
-    /// Calls that are there.
+    /// Calls in flight.
     in_flight: AtomicUsize,
 }
 
 /// The health of the models of a target.
 #[derive(Debug)]
 enum ModelHealth {
-    /// The target has one model.
+    /// The target serves one model.
     One(Arc<Health>),
-    /// It has those that clients name.
+    /// The target is a wildcard and serves the models that clients name.
     Many(Mutex<KnownModels>),
 }
 
-/// The models of which something is known.
+/// The models whose health is kept.
 #[derive(Debug, Default)]
 struct KnownModels {
     models: HashMap<Box<str>, KnownModel>,
@@ -43,11 +43,11 @@ struct KnownModels {
 #[derive(Debug)]
 struct KnownModel {
     health: Arc<Health>,
-    /// The number of the last call.
+    /// The number of the last call, for the choice of the model to forget.
     last: u64,
 }
 
-/// A call that is at a target. It has left when this is dropped.
+/// A call that is in flight at a target. It ends when this is dropped.
 #[derive(Debug)]
 pub struct InFlightCall {
     target: Arc<TargetHealth>,
@@ -56,8 +56,8 @@ pub struct InFlightCall {
 }
 
 impl TargetHealth {
-    /// The health of a target of which nothing is known, and whose models are left alone after so many failures in a
-    /// row, or never with 0; `is_wildcard` says whether clients name the model.
+    /// Makes the health of a target that was never called. The circuit of a model opens after so many failures in
+    /// a row; with 0 it never does. `is_wildcard` says whether clients name the model.
     #[must_use]
     pub fn new(most_failures: u32, is_wildcard: bool) -> Self {
         let models = match is_wildcard {
@@ -67,7 +67,7 @@ impl TargetHealth {
         Self { most_failures, models, in_flight: AtomicUsize::new(0) }
     }
 
-    /// Says whether `caller` may call a model of the target.
+    /// Returns the condition of a model of the target for `caller`.
     pub fn condition(&self, model: &str, caller: Caller, now: Instant) -> Condition {
         let condition = |health: &Health| health.condition(Some(caller), now);
         match &self.models {
@@ -90,12 +90,12 @@ impl TargetHealth {
         InFlightCall { target: Arc::clone(self), model, caller }
     }
 
-    /// The condition of that model which is worst, for whomever it is.
+    /// Returns the worst condition of any model, for any caller.
     pub fn worst(&self, now: Instant) -> Condition {
         self.fold(|health| health.condition(None, now)).max().unwrap_or(Condition::Ready)
     }
 
-    /// The health of the target, for people: that of the model that is worst.
+    /// Returns the health of the target for the console, which is that of its worst model.
     pub fn view(&self, now: Instant) -> HealthView {
         let rank = |view: &HealthView| {
             let state = match view.state {
@@ -110,7 +110,7 @@ impl TargetHealth {
         HealthView { in_flight: self.in_flight.load(Ordering::Relaxed), ..view }
     }
 
-    /// The view of each model of which something is known.
+    /// Applies `look` to the health of each model that is kept.
     fn fold<T>(&self, look: impl Fn(&Health) -> T) -> impl Iterator<Item = T> {
         let all: Vec<_> = match &self.models {
             ModelHealth::One(health) => vec![look(health)],
@@ -123,7 +123,7 @@ impl TargetHealth {
 }
 
 impl KnownModels {
-    /// The health of a model that is called.
+    /// Returns the health of a model that is called, and makes it if needed.
     fn find(&mut self, name: &str, most_failures: u32, now: Instant) -> Arc<Health> {
         self.calls += 1;
         if let Some(model) = self.models.get_mut(name) {
@@ -138,8 +138,8 @@ impl KnownModels {
         health
     }
 
-    /// Forgets all models that are well and not being called or, if there is none, the one that was called the
-    /// longest ago.
+    /// Forgets all models that are well and not being called. If there are none, forgets the model whose last call
+    /// is the longest ago.
     fn forget(&mut self, now: Instant) {
         self.models.retain(|_, model| Arc::strong_count(&model.health) > 1 || !model.health.is_blank(now));
         if self.models.len() >= MAX_MODELS {
@@ -152,7 +152,7 @@ impl KnownModels {
 }
 
 impl InFlightCall {
-    /// Notes what the call says of the model.
+    /// Notes the result of the call.
     pub fn record(&self, outcome: AttemptOutcome, now: Instant) {
         self.model.record(outcome, self.caller, now);
     }
@@ -164,7 +164,8 @@ impl Drop for InFlightCall {
     }
 }
 
-/// Models of one target of which something is known: more than any provider has, and some 200 kB.
+/// The models of one target whose health is kept. A chosen value: more models than any provider has, at about 200
+/// kB.
 const MAX_MODELS: usize = 1024;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! The SQLite file with keys, accounts and the ledger.
+//! The store: the SQLite file with keys, accounts and the ledger.
 //!
-//! Every process opens the file for itself; the write-ahead log lets the command line write while gateways
-//! read and write. A commit is on the disk when it returns.
+//! Every process opens the file for itself. The write-ahead log lets the command line write while gateways read
+//! and write. A commit is on the disk when it returns.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -13,10 +13,10 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::private;
 
-/// The store cannot be used, or what was asked for is not in it.
+/// An error of the store.
 #[derive(Debug)]
 pub enum StoreError {
-    /// SQLite's own words.
+    /// SQLite's own error.
     Database(rusqlite::Error),
     /// A file beside the database cannot be used.
     File(std::io::Error),
@@ -24,7 +24,7 @@ pub enum StoreError {
     NotFound(String),
     /// It exists already.
     Exists(String),
-    /// A balance would be larger than the largest amount.
+    /// The balance would exceed the largest amount.
     TooMuch,
     /// It was made by a newer version of the gateway.
     TooNew,
@@ -33,19 +33,19 @@ pub enum StoreError {
 /// The state of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreState {
-    /// There is none yet.
+    /// There is no store yet.
     Absent,
-    /// Made by an earlier version: the next start brings it up to date.
+    /// The store was made by an earlier version, and the next start brings it up to date.
     Older,
-    /// As this version makes it.
+    /// The store has the form of this version.
     Current,
-    /// Made by a later version, which this one cannot use.
+    /// The store was made by a later version, and this one cannot use it.
     Newer,
-    /// SQLite finds it damaged, and says how.
+    /// SQLite finds the store damaged, for this reason.
     Damaged(String),
 }
 
-/// Looks at the store in a data folder and changes nothing.
+/// Inspects the store in a data folder, and changes nothing.
 ///
 /// # Errors
 /// Fails if it cannot be read.
@@ -68,7 +68,7 @@ pub fn inspect(folder: &Path) -> Result<StoreState, StoreError> {
 fn check(file: &Path) -> rusqlite::Result<StoreState> {
     let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.busy_timeout(LOCK_TIMEOUT)?;
-    // Without the indexes' order, which takes many times as long.
+    // This leaves out the order of the indexes, which takes many times as long to check.
     let said: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if said != "ok" {
         return Ok(StoreState::Damaged(said));
@@ -80,8 +80,8 @@ fn check(file: &Path) -> rusqlite::Result<StoreState> {
     })
 }
 
-/// Opens the store in a data folder; makes both if they do not exist, and brings an older one up to date. Both are for
-/// their owner alone afterwards, whatever they were.
+/// Opens the store in a data folder. Makes both if they do not exist, and brings an older store up to date.
+/// Afterwards both are accessible only to their owner.
 ///
 /// # Errors
 /// Fails if the folder or the file cannot be made, read, closed to others or brought up to date.
@@ -97,17 +97,18 @@ pub fn open(folder: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// Sees that nobody else can read the store, change it, or hold it up by a lock. SQLite gives the files beside the
-/// database the mode that this one has.
+/// Ensures that nobody else can read the store, change it, or block it with a lock. SQLite gives the files beside
+/// the database the same mode as the database.
 fn secure(folder: &Path) -> std::io::Result<()> {
-    // Nobody opens the database while it is made: that its maker closes it would take his locks away.
+    // Nobody may open the database while its maker closes it: closing the file would take that process's locks
+    // away.
     let _alone = CREATION_LOCK.lock();
     private::own_folder(folder, FILE)?;
     private::create(&folder.join(FILE))?;
     files(folder).try_for_each(|file| private::file(&file))
 }
 
-/// The database in a data folder and the files that SQLite keeps beside it, whether they are there or not.
+/// Returns the paths of the database and of the files that SQLite keeps beside it, whether they exist or not.
 pub fn files(folder: &Path) -> impl Iterator<Item = PathBuf> {
     ["", "-wal", "-shm", "-journal"].into_iter().map(move |suffix| folder.join(format!("{FILE}{suffix}")))
 }
@@ -170,13 +171,13 @@ impl std::error::Error for StoreError {}
 /// The database in a data folder.
 pub const FILE: &str = "crossmodel.db";
 
-/// Held while a database is made.
+/// The lock that is held while a database is made.
 static CREATION_LOCK: Mutex<()> = Mutex::new(());
 
 /// Folders that other parts of the gateway make beside the database.
 pub const FOLDERS: &[&str] = &["journal", "handover"];
 
-/// The time for which a writer waits for another.
+/// The time for which a writer waits for another. A chosen value: transactions take milliseconds.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The most prepared statements that are kept: more than there are.

@@ -29,12 +29,12 @@ pub(crate) struct Case {
     /// Habits in which the provider differs.
     #[serde(default)]
     pub(crate) profile: ProfileSettings,
-    /// Is a loss a refusal?
+    /// Whether a loss is a refusal.
     #[serde(default)]
     pub(crate) strict: bool,
     /// Why the conversation can not grow by another turn, where it can not.
     pub(crate) final_because: Option<String>,
-    /// Does a Chat client want the usage of its stream?
+    /// Whether a Chat client asked for the usage of its stream.
     #[serde(default)]
     pub(crate) include_usage: bool,
     /// The status of the provider's answer, where it is none of success.

@@ -402,6 +402,44 @@ fn public_items_are_documented() {
     assert_eq!(without_docs(&Source::of("src/a.rs", bare)).len(), 3);
 }
 
+/// Lists the docs of one file that are questions, or begin as a fragment does.
+fn odd_docs(source: &Source) -> Vec<String> {
+    const OPENINGS: [&str; 9] = ["What", "Who", "Whose", "How", "Where", "Why", "That", "When", "Which"];
+    let doc = |line: &str| {
+        let line = line.trim_start();
+        line.strip_prefix("/// ").or_else(|| line.strip_prefix("//! ")).map(str::to_owned)
+    };
+    let (mut faults, mut opens, mut is_code) = (Vec::new(), true, false);
+    for (n, line) in source.text.lines().enumerate() {
+        let Some(text) = doc(line) else {
+            opens = true;
+            continue;
+        };
+        is_code ^= text.starts_with("```");
+        if is_code {
+            continue;
+        }
+        let first = text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+        let plain: String = text.split('`').step_by(2).collect();
+        if opens && OPENINGS.contains(&first) || plain.contains('?') || text.contains(concat!("can", " not"))
+        {
+            faults.push(format!("{}:{}: {text}", source.path.display(), n + 1));
+        }
+        // A paragraph below begins anew; an empty line of a doc is no doc to this.
+        opens = text.starts_with("# Errors");
+    }
+    faults
+}
+
+#[test]
+fn docs_are_sentences_or_noun_phrases() {
+    none(&sources(&SOURCES).iter().flat_map(odd_docs).collect::<Vec<_>>());
+    let odd = "/// What it is.\nfn a() {}\n/// Is it?\nfn b() {}\n/// Fine.\n///\n/// # Errors\n/// When it is none.\nfn c() {}";
+    assert_eq!(odd_docs(&Source::of("src/a.rs", odd)).len(), 3);
+    let plain = "/// Returns what it is, or `None`?\nfn a() {}\n/// Reads `a ? b`.\n/// What follows is one sentence.\nfn b() {}";
+    assert_eq!(odd_docs(&Source::of("src/a.rs", plain)).len(), 1);
+}
+
 #[test]
 fn files_and_functions_stay_readable() {
     none(&sources(&ALL).iter().flat_map(wrong_form).collect::<Vec<_>>());

@@ -1,17 +1,17 @@
-//! The one error of the request path: what went wrong, whose fault it is, and what the client is told.
+//! The one error type of the request path: its kind, who is at fault, and the message for the client.
 //!
-//! A [`Failure`] knows nothing of protocols. The folders under `protocol` turn it into the envelope
-//! that their clients expect; `edge::respond::answer` gives it its status and headers.
+//! A [`Failure`] knows nothing of protocols. The folders under `protocol` turn it into the envelope that their
+//! clients expect; `edge::respond::answer` gives it its status and headers.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
 
-/// The result of anything that can fail on behalf of one request.
+/// The result of an operation that can fail on behalf of one request.
 pub type Result<T> = std::result::Result<T, Failure>;
 
-/// One failed request, as the client will be told of it.
+/// The failure of one request, as the client is told of it.
 #[derive(Clone)]
 pub struct Failure(Box<FailureFields>);
 
@@ -27,14 +27,14 @@ struct FailureFields {
     detail: Option<String>,
     body: Option<Bytes>,
     work: Work,
-    /// Whether the provider took longer than it may.
+    /// Whether the provider exceeded a time limit.
     late: bool,
 }
 
 /// The provider's share in a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Work {
-    /// What the kind of the failure says.
+    /// The share that the kind of the failure implies.
     Failed,
     /// The provider cannot help it.
     Blameless,
@@ -42,7 +42,7 @@ enum Work {
     Costly,
 }
 
-/// What went wrong. Each kind has one status and one wording per protocol family, see [`Kind::row`].
+/// The kind of a failure. Each kind has one status and one wording per protocol family, see [`Kind::row`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kind {
@@ -54,7 +54,7 @@ pub enum Kind {
     Unsupported,
     /// State, background work or stored prompts of the Responses protocol.
     UnsupportedState,
-    /// The provider found the request bad.
+    /// The provider rejected the request.
     BadRequest,
     /// The conversation is longer than the model's context window.
     ContextLength,
@@ -68,7 +68,7 @@ pub enum Kind {
     KeyInactive,
     /// The account that owns the key is inactive.
     AccountInactive,
-    /// The account, or the key, has not enough money for the call.
+    /// The account or the key does not have enough money for the call.
     InsufficientBalance,
     /// The account has no wallet, and the call costs something.
     NoWallet,
@@ -78,7 +78,7 @@ pub enum Kind {
     UnknownUrl,
     /// The provider does not know something that the request refers to.
     NotFound,
-    /// The endpoint exists, the method does not.
+    /// The endpoint exists, but not with this method.
     MethodNotAllowed,
     /// The body did not arrive in time.
     RequestTimeout,
@@ -88,25 +88,25 @@ pub enum Kind {
     TooLarge,
     /// The request's head is larger than the limit.
     HeadTooLarge,
-    /// A content encoding other than `identity`.
+    /// The body has a content encoding other than `identity`.
     UnsupportedEncoding,
     /// The endpoint is only served over plain HTTP requests.
     UpgradeRequired,
-    /// The provider's rate limit.
+    /// The provider's rate limit is exceeded.
     RateLimited,
     /// The store cannot be read.
     Store,
     /// A defect of the gateway.
     Internal,
-    /// The gateway is being stopped.
+    /// The gateway is shutting down.
     Stopping,
-    /// The provider failed, refused our credential, timed out or answered nonsense.
+    /// The provider failed, refused the gateway's credential, timed out or sent an invalid answer.
     Provider,
     /// The provider is overloaded, or the model is switched off.
     Unavailable,
 }
 
-/// Who has to act for the request to succeed.
+/// The party that has to act for the request to succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The caller has to change the request.
@@ -117,10 +117,10 @@ pub enum Fault {
     Us,
 }
 
-/// The public face of a [`Kind`].
+/// The status, types and code with which clients see a [`Kind`].
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
-    /// HTTP status.
+    /// Returns the HTTP status.
     pub status: u16,
     /// `error.type` for OpenAI clients.
     pub openai_type: &'static str,
@@ -131,7 +131,7 @@ pub struct Row {
 }
 
 impl Failure {
-    /// A failure with a message that is safe to show to the client.
+    /// Creates a failure with a message that is safe to show to the client.
     #[must_use]
     pub fn new(kind: Kind, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(FailureFields {
@@ -156,13 +156,13 @@ impl Failure {
         Self::new(Kind::ModelNotFound, message).with_param("model")
     }
 
-    /// The answer for a provider that failed without saying anything worth repeating.
+    /// Creates the failure for a provider that failed without a message worth repeating.
     #[must_use]
     pub fn provider(detail: impl Into<String>) -> Self {
         Self::new(Kind::Provider, "The provider failed to answer the request.").with_detail(detail)
     }
 
-    /// The answer for a provider that took longer than it may.
+    /// Creates the failure for a provider that exceeded a time limit.
     #[must_use]
     pub fn late() -> Self {
         let mut failure = Self::new(Kind::Provider, "The provider did not answer in time.");
@@ -170,19 +170,19 @@ impl Failure {
         failure
     }
 
-    /// Whether it is that of a provider that took longer than it may.
+    /// Whether the provider exceeded a time limit.
     #[must_use]
     pub fn is_late(&self) -> bool {
         self.0.late
     }
 
-    /// The answer for a stream that ended before its protocol says that it may.
+    /// Creates the failure for a stream that ended before its protocol allows it to.
     #[must_use]
     pub fn truncated() -> Self {
         Self::new(Kind::Provider, "upstream stream ended before completion")
     }
 
-    /// Names the member of the request that is at fault.
+    /// Sets the member of the request that is at fault.
     #[must_use]
     pub fn with_param(mut self, param: impl Into<Cow<'static, str>>) -> Self {
         self.0.param = Some(param.into());
@@ -203,28 +203,28 @@ impl Failure {
         self
     }
 
-    /// Seconds after which the client may try again.
+    /// Sets the number of seconds after which the client may try again.
     #[must_use]
     pub fn with_retry_after(mut self, seconds: u64) -> Self {
         self.0.retry_after = Some(seconds);
         self
     }
 
-    /// What the official SDKs shall do about it, whatever the status says.
+    /// Sets whether the official SDKs retry, whatever the status says.
     #[must_use]
     pub fn with_should_retry(mut self, retry: bool) -> Self {
         self.0.should_retry = Some(retry);
         self
     }
 
-    /// A line for our own log. Never shown to the client.
+    /// Sets a line for the gateway's own log, which is never shown to the client.
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.0.detail = Some(detail.into());
         self
     }
 
-    /// The body of the answer, as the provider wrote it for a client like this one.
+    /// Sets the body of the answer, as the provider wrote it for a client of the same protocol.
     #[must_use]
     pub fn with_body(mut self, body: Bytes) -> Self {
         self.0.body = Some(body);
@@ -240,15 +240,15 @@ impl Failure {
         self
     }
 
-    /// The same, where the provider has done its work all the same: it has answered what the request asked for, and that is
-    /// of no use.
+    /// Marks that the provider did its work and may charge for it, although the answer is of no use. It is not to
+    /// blame for that either.
     #[must_use]
     pub fn at_cost(mut self) -> Self {
         self.0.work = Work::Costly;
         self
     }
 
-    /// The same, where it has not.
+    /// Marks that the provider may not charge for the call.
     #[must_use]
     pub fn without_cost(mut self) -> Self {
         if self.0.work == Work::Costly {
@@ -257,31 +257,31 @@ impl Failure {
         self
     }
 
-    /// Whether the provider has done its work, and may charge for it.
+    /// Whether the provider did its work and may charge for it.
     #[must_use]
     pub fn is_costly(&self) -> bool {
         self.0.work == Work::Costly
     }
 
-    /// Who has to act.
+    /// Returns the party that has to act.
     #[must_use]
     pub fn fault(&self) -> Fault {
         if self.0.work == Work::Failed { self.0.kind.fault() } else { Fault::Client }
     }
 
-    /// What went wrong.
+    /// Returns the kind of the failure.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.0.kind
     }
 
-    /// HTTP status.
+    /// Returns the HTTP status.
     #[must_use]
     pub fn status(&self) -> u16 {
         self.0.kind.row().status
     }
 
-    /// The text for the client.
+    /// Returns the message for the client.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.0.message
@@ -293,13 +293,13 @@ impl Failure {
         self.0.param.as_deref()
     }
 
-    /// `error.code` for OpenAI clients; empty where the provider sent none.
+    /// Returns `error.code` for OpenAI clients; empty if the provider sent none.
     #[must_use]
     pub fn code(&self) -> &str {
         self.0.code.as_deref().unwrap_or_else(|| self.0.kind.row().code)
     }
 
-    /// The code as a log may hold it: a provider's only if it is one, and not a text.
+    /// Returns the code for the log. A provider's code is used only if it is an identifier and not free text.
     #[must_use]
     pub fn logged_code(&self) -> &str {
         self.0.code.as_deref().filter(|code| is_identifier(code)).unwrap_or_else(|| self.0.kind.row().code)
@@ -311,26 +311,26 @@ impl Failure {
         self.0.allow
     }
 
-    /// Seconds for the `retry-after` header; 429 and 503 always have one.
+    /// Returns the seconds for the `retry-after` header; 429 and 503 always have one.
     #[must_use]
     pub fn retry_after(&self) -> Option<u64> {
         let default = matches!(self.status(), 429 | 503).then_some(DEFAULT_RETRY_AFTER_SECONDS);
         self.0.retry_after.or(default)
     }
 
-    /// Value of the `x-should-retry` header.
+    /// Returns the value of the `x-should-retry` header.
     #[must_use]
     pub fn should_retry(&self) -> Option<bool> {
         self.0.should_retry
     }
 
-    /// The body of the answer, if the provider's own may be passed on.
+    /// Returns the provider's own body, if it may be passed on.
     #[must_use]
     pub fn body(&self) -> Option<&Bytes> {
         self.0.body.as_ref()
     }
 
-    /// A line for our own log.
+    /// Returns the line for the gateway's own log.
     #[must_use]
     pub fn detail(&self) -> Option<&str> {
         self.0.detail.as_deref()
@@ -338,7 +338,7 @@ impl Failure {
 }
 
 impl Kind {
-    /// The status, types and code of this kind.
+    /// Returns the status, types and code of this kind.
     #[must_use]
     pub fn row(self) -> Row {
         let (status, openai_type, code, anthropic_type) = match self {
@@ -381,7 +381,7 @@ impl Kind {
         matches!(self, Self::Provider | Self::Unavailable | Self::RateLimited)
     }
 
-    /// Who has to act.
+    /// Returns the party that has to act.
     #[must_use]
     pub fn fault(self) -> Fault {
         match self {
@@ -398,8 +398,8 @@ pub(crate) fn is_identifier(text: &str) -> bool {
     text.len() <= MAX_IDENTIFIER_LEN && text.bytes().all(plain)
 }
 
-/// Shortens a name that a client chose to what a message repeats of it: its first characters, with `?` for those that
-/// are not visible ASCII.
+/// Shortens a name that a client chose for use in a message: its first 100 characters, with `?` for each one that
+/// is not visible ASCII.
 #[must_use]
 pub fn printable(name: &str) -> String {
     let visible = |c: char| if c.is_ascii_graphic() { c } else { '?' };
@@ -429,11 +429,11 @@ const AUTH: &str = "authentication_error";
 const BILLING: &str = "billing_error";
 const API: &str = "api_error";
 
-/// Characters of an error's name.
+/// Maximum number of characters of an error code: longer texts are taken for prose.
 const MAX_IDENTIFIER_LEN: usize = 64;
 
-/// Characters of a name that an error message repeats.
+/// Maximum number of characters of a name that an error message repeats.
 const MAX_SHOWN_NAME_LEN: usize = 100;
 
-/// Seconds, where nothing better is known: SDKs wait about as long by themselves.
+/// Default of `retry-after`, in seconds. SDKs wait about as long by themselves.
 const DEFAULT_RETRY_AFTER_SECONDS: u64 = 1;

@@ -1,4 +1,4 @@
-//! Time: our clock beside those of providers, and certificates that come to their end.
+//! Checks of time: our clock against those of providers, and certificates that are about to expire.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,14 +12,14 @@ pub(super) struct Skew {
 }
 
 impl Skew {
-    /// By the `date` of an answer that has just come.
+    /// Computes the skew from the `date` of a response that has just arrived.
     pub(super) fn of(provider: &str, date: &str) -> Option<Self> {
         let theirs = jiff::fmt::rfc2822::parse(date).ok()?.timestamp().as_second();
         Some(Self { provider: provider.to_owned(), seconds: theirs - now() })
     }
 }
 
-/// Judges our clock by the provider that agrees with it most: one clock that is wrong is not ours.
+/// Judges our clock by the provider that agrees with it most: if only some clocks differ, ours is right.
 pub(super) fn judge(skews: &[Skew]) -> Option<DoctorFinding> {
     let (subject, check) = ("machine", "clock");
     let Skew { provider, seconds } = skews.iter().min_by_key(|skew| skew.seconds.abs())?;
@@ -38,7 +38,7 @@ pub(super) fn judge(skews: &[Skew]) -> Option<DoctorFinding> {
     ))
 }
 
-/// Says how long a certificate lasts that ends at this second.
+/// Reports how long a certificate lasts, which expires at this second.
 pub(super) fn lifetime(subject: &str, check: &'static str, ends: Option<i64>) -> DoctorFinding {
     let Some(ends) = ends else {
         let advice = "openssl x509 -enddate -noout tells";
@@ -71,13 +71,15 @@ fn now() -> i64 {
     i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// Seconds that two clocks may differ: the way of an answer, and its second that has begun.
+/// The tolerated difference between two clocks, in seconds. A chosen value: it covers the way of the response and
+/// the fraction of a second in its date.
 const MAX_TOLERATED_SKEW_SECONDS: i64 = 30;
 
-/// Seconds from which on certificates and signed requests are refused in many places.
+/// The difference, in seconds, from which on certificates and signed requests are refused in many places.
 const WRONG_SKEW_SECONDS: i64 = 300;
 
-/// Days before its end at which the usual authorities' clients have long renewed a certificate.
+/// The days before expiry from which on a certificate is reported. Usual clients of certificate authorities have
+/// renewed it long before.
 const EXPIRY_WARNING_DAYS: i64 = 14;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What the doctor finds, and how it is shown.
+//! The doctor's findings, and their output.
 
 use std::io::Write;
 
@@ -12,14 +12,14 @@ use crate::cli::table::{OutputFormat, print, table};
 #[serde(rename_all = "lowercase")]
 pub(super) enum CheckState {
     Ok,
-    /// It could not be looked at.
+    /// The check was not possible.
     Unknown,
     /// It works, but not for long, or not for everything.
     Warning,
     Wrong,
 }
 
-/// One thing that was looked at.
+/// One checked fact.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct DoctorFinding {
     pub(super) subject: String,
@@ -54,10 +54,10 @@ struct DoctorReport<'a> {
     checks: &'a [DoctorFinding],
 }
 
-/// Shows all findings.
+/// Prints all findings.
 ///
 /// # Errors
-/// When something is wrong, and when it cannot be written.
+/// Fails if a finding is wrong, or if the output cannot be written.
 pub(super) fn show(
     findings: &[DoctorFinding],
     format: OutputFormat,

@@ -1,4 +1,4 @@
-//! What the machine gives: open files, and the addresses to listen on.
+//! Checks of the machine: open files, and the addresses to listen on.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
@@ -13,7 +13,7 @@ use crossmodel::edge::{Prober, certificate_file_ends};
 use super::clock;
 use super::finding::{CheckState, DoctorFinding};
 
-/// Looks at limits, listeners and their certificates.
+/// Checks limits, listeners and their certificates.
 pub(super) async fn look(prober: &Prober, config: &Config) -> Vec<DoctorFinding> {
     let mut findings = vec![files(getrlimit(Resource::Nofile).maximum, config.limits.connections)];
     let mut runs = false;
@@ -38,7 +38,7 @@ pub(super) async fn look(prober: &Prober, config: &Config) -> Vec<DoctorFinding>
     findings
 }
 
-/// Judges the most files that the gateway may have open: it raises its own limit as far as this.
+/// Judges the hard limit of open files, up to which the gateway raises its own limit.
 fn files(most: Option<u64>, connections: Option<usize>) -> DoctorFinding {
     let (subject, check) = ("machine", "open files");
     let Some(most) = most else { return DoctorFinding::ok(subject, check, "as many as it wants") };
@@ -131,7 +131,8 @@ pub(in crate::cli) fn reachable(listener: SocketAddr) -> SocketAddr {
     at
 }
 
-/// Open files with which a busy gateway comes far: two for each call.
+/// Open files below which a warning is given. A chosen value: a call needs two, and 2,000 calls are a busy
+/// gateway.
 const MIN_OPEN_FILES: u64 = 4096;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! `crossmodel doctor`: looks at everything that a gateway depends on, and says what to do.
+//! `crossmodel doctor`: checks everything that a gateway depends on, and gives advice.
 //!
-//! Nothing is changed: the store is read as it is, and providers are asked for what costs nothing.
+//! Nothing is changed: the store is only read, and providers are asked only for what costs nothing.
 
 mod clock;
 mod finding;
@@ -28,10 +28,11 @@ use super::table::OutputFormat;
 use finding::{CheckState, DoctorFinding};
 pub(super) use machine::reachable;
 
-/// Looks at everything at once; `data` is where the store is if the configuration does not say it.
+/// Runs all checks at once. `data` is the folder of the store; by default it is the one that the configuration
+/// names.
 ///
 /// # Errors
-/// When something is wrong.
+/// Fails if a finding is wrong.
 pub(super) fn run(
     config: Result<Config, config::ConfigError>,
     data: Option<&Path>,
@@ -43,7 +44,7 @@ pub(super) fn run(
     let data = data.map(Path::to_owned).or_else(|| config.as_ref().map(|config| config.data.clone()));
     let runtime = Builder::new_current_thread().enable_all().build()?;
     findings.extend(runtime.block_on(all(config, data, ProgressLine::new())));
-    // A name that nobody resolves is not waited for.
+    // A look-up of a name that does not return is not waited for.
     runtime.shutdown_background();
     finding::show(&findings, format, out)
 }
@@ -74,7 +75,7 @@ async fn all(
     let (mut found, mut skews, total) = (Vec::new(), Vec::new(), jobs.len());
     progress.show(&format!("looking at {total} things"));
     while let Some(done) = jobs.join_next().await {
-        // A look that broke off has found nothing, and that is said.
+        // A check that panicked has no findings, which is a finding of its own.
         let (place, findings, skew) =
             done.unwrap_or_else(|error| (FindingOrigin::Broken, broken(&error), None));
         found.push((place, findings));
@@ -129,7 +130,7 @@ fn configuration(config: &Result<Config, config::ConfigError>) -> Vec<DoctorFind
     std::iter::once(settings).chain(warnings).chain(access_log(config)).collect()
 }
 
-/// Judges the modes of the access log, which says who has called what.
+/// Judges the modes of the access log, in which it stands who has called which model.
 fn access_log(config: &Config) -> Option<DoctorFinding> {
     let Destination::File(path) = &config.access_log else { return None };
     let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;

@@ -1,4 +1,4 @@
-//! Providers: whether each can be reached, is the one that it should be, and knows our credential.
+//! Checks of providers: whether each can be reached, is the right server, and accepts our credential.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crossmodel::provider::Provider;
 use super::clock::{self, Skew};
 use super::finding::{CheckState, DoctorFinding};
 
-/// Looks at one provider; says besides how far its clock and ours are apart.
+/// Checks one provider, and also returns the difference between its clock and ours.
 pub(super) async fn look(prober: &Prober, provider: &Arc<Provider>) -> (Vec<DoctorFinding>, Option<Skew>) {
     let subject = format!("provider {}", provider.name);
     let visit = prober.provider(provider).await;
@@ -123,14 +123,14 @@ fn credential(subject: &str, has_key: bool, status: u16) -> DoctorFinding {
     }
 }
 
-/// As much of a list of models as is looked at.
+/// The part of a list of models that is looked at.
 #[derive(Deserialize)]
 struct ModelListReply {
     #[serde(alias = "models")]
     data: Vec<IgnoredAny>,
 }
 
-/// Judges whether it looks like an API of the protocols that it should speak.
+/// Judges whether the response looks like an API of the configured protocols.
 fn protocol(subject: &str, answer: &Answer) -> Option<DoctorFinding> {
     let (check, advice) = ("protocol", "see whether `base_url` is the one of the API, with its path");
     let warning = |message: String| DoctorFinding::new(CheckState::Warning, subject, check, message, advice);

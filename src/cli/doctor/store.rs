@@ -1,4 +1,4 @@
-//! The data folder and the store in it: whether they may be used, are whole, and add up.
+//! Checks of the data folder and its store: whether they are accessible, intact, and add up.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crossmodel::store::{self, StoreState};
 
 use super::finding::{CheckState, DoctorFinding};
 
-/// Looks at a data folder.
+/// Checks a data folder.
 pub(super) fn look(folder: &Path) -> Vec<DoctorFinding> {
     let subject = format!("data {}", folder.display());
     if !folder.exists() {
@@ -26,7 +26,7 @@ pub(super) fn look(folder: &Path) -> Vec<DoctorFinding> {
     findings
 }
 
-/// The first start makes it, if it may.
+/// Judges a folder that does not exist: the first start makes it, if it may.
 fn absent(subject: &str, folder: &Path) -> DoctorFinding {
     let parent = folder.ancestors().skip(1).find(|parent| parent.exists() || parent.as_os_str().is_empty());
     let parent = parent.filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
@@ -54,7 +54,7 @@ fn permissions(subject: &str, folder: &Path) -> DoctorFinding {
     modes(subject, check, folder)
 }
 
-/// Judges who besides the gateway may use the folder, and what the gateway has made in it.
+/// Judges who besides the gateway can access the folder and the files in it.
 fn modes(subject: &str, check: &'static str, folder: &Path) -> DoctorFinding {
     let mode = |path: &Path| path.metadata().map_or(0, |metadata| metadata.mode() & 0o777);
     let is_open = |path: &Path| path.metadata().is_ok_and(|metadata| exposure(&metadata) >= Exposure::Group);
@@ -86,7 +86,7 @@ fn modes(subject: &str, check: &'static str, folder: &Path) -> DoctorFinding {
     }
     let folders_mode = format!("mode {:03o}", mode(folder));
     match folder.metadata().map(|metadata| exposure(&metadata)) {
-        // The files in it are the gateway's alone all the same, and as a volume is mounted, so it has to be.
+        // The files in it are the gateway's alone all the same, and a mounted volume has to be like this.
         Ok(Exposure::ForeignGroup) => {
             DoctorFinding::ok(subject, check, format!("{folders_mode}, of another user and our group"))
         }
@@ -94,8 +94,8 @@ fn modes(subject: &str, check: &'static str, folder: &Path) -> DoctorFinding {
     }
 }
 
-/// Judges a folder of another user that everybody may look into: the gateway cannot close it, and works in it all the
-/// same, because the files that it makes are its own.
+/// Judges a folder that belongs to another user and is readable by everybody. The gateway cannot close it, and
+/// works in it all the same, because the files that it makes there are its own.
 fn volume(subject: &str, check: &'static str, folder: &Path) -> Option<DoctorFinding> {
     let metadata = folder.metadata().ok()?;
     let me = geteuid();
@@ -108,7 +108,7 @@ fn volume(subject: &str, check: &'static str, folder: &Path) -> Option<DoctorFin
     })
 }
 
-/// The folder and what the gateway makes in it.
+/// Returns the folder, and the paths that the gateway makes in it.
 fn made(folder: &Path) -> Vec<PathBuf> {
     let below = |path: PathBuf| {
         let files = std::fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path());
@@ -118,7 +118,7 @@ fn made(folder: &Path) -> Vec<PathBuf> {
     std::iter::once(folder.to_owned()).chain(store::files(folder)).chain(folders).collect()
 }
 
-/// Judges the bytes that are left on the disk.
+/// Judges the bytes that are free on the disk.
 fn space(subject: &str, free: u64) -> DoctorFinding {
     let check = "disk";
     let message = format!("{} MiB free", free >> 20);
@@ -186,10 +186,10 @@ fn books(subject: &str, folder: &Path) -> DoctorFinding {
     }
 }
 
-/// Bytes without which the next write-ahead log or journal may not fit.
+/// The free bytes below which the next write-ahead log or journal may not fit.
 const MIN_FREE_BYTES: u64 = 64 << 20;
 
-/// Bytes from which on there is time to notice.
+/// The free bytes below which a warning is given: above this there is time to react.
 const RECOMMENDED_FREE_BYTES: u64 = 1 << 30;
 
 #[cfg(test)]

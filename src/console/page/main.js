@@ -45,7 +45,7 @@ function showTiles(view) {
 function showWarnings({ ledger, load, targets }) {
   const open = targets.shown.filter((target) => target.circuit === "open" || target.circuit === "trial").length;
   const warnings = [
-    ledger.failing && "The store can not be written: calls that cost something are refused with 503.",
+    ledger.failing && "The store cannot be written: calls that cost something are refused with 503.",
     !ledger.billing && "Billing is off: calls are counted and not paid for.",
     open > 0 && `${format.many(open, "target is", "targets are")} left alone because of failures.`,
     load.calls >= 0.9 * load.most_calls && `${format.full(load.calls)} calls of ${format.full(load.most_calls)} that there may be: more get 503.`,

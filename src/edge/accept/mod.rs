@@ -1,4 +1,5 @@
-//! Where connections arrive: before Pingora sees a request, its head is here, whole and well-formed.
+//! The connections of clients, up to the head of each request: before Pingora sees a request, its head is complete
+//! and well-formed.
 //!
 //! Pingora's own reader waits for each read and not for the head, and answers what it does not understand
 //! with an empty 400. So HTTP/1 heads are read here, under one deadline, in bounded memory. A request is then a [`served`]
@@ -53,15 +54,15 @@ pub(in crate::edge) struct Acceptor {
     h2: H2Options,
 }
 
-/// What comes next on a connection.
+/// The next step for a connection.
 pub(in crate::edge) enum Next {
-    /// A request's head, whole and well-formed, of so many bytes, and how long its body is.
+    /// A request with a complete, well-formed head of so many bytes, and the length of its body.
     Request(usize, Length),
-    /// A client that speaks HTTP/2.
+    /// A client that uses HTTP/2.
     Http2,
-    /// Nothing any more.
+    /// The connection is over.
     Gone,
-    /// What is no request.
+    /// Bytes that are not a valid request.
     Refused(Refusal),
 }
 
@@ -75,7 +76,7 @@ impl Acceptor {
         Self { proxy, gateway, h2 }
     }
 
-    /// All requests of one connection.
+    /// Serves all requests of one connection.
     async fn serve(&self, mut stream: Stream, shutdown: &ShutdownWatch) {
         let opened = Instant::now();
         let (mut bytes, mut alarm, mut before) = (BytesMut::new(), Alarm::default(), 0);
@@ -86,7 +87,7 @@ impl Acceptor {
             let next = next(&mut stream, &mut bytes, &limits, &mut alarm, told, before == 0).await;
             let request = match next {
                 Next::Request(end, length) => (end, length),
-                // Most connections never need the room of either.
+                // Most connections never need the memory of either, so it is not a part of this future.
                 Next::Http2 => {
                     return Box::pin(self.http2(stream, bytes, shutdown, opened, &limits)).await;
                 }
@@ -123,7 +124,8 @@ impl Acceptor {
         }
     }
 
-    /// All requests of an HTTP/2 connection. It is told to wind up when the process is, or after its time.
+    /// Serves all requests of an HTTP/2 connection. The client is told to use another connection when the process
+    /// ends, or when the connection has reached its age limit.
     async fn http2(
         &self,
         stream: Stream,
@@ -141,7 +143,7 @@ impl Acceptor {
                 () = sleep_until(opened + life) => {}
             }
             let _ = wind_up.send(true);
-            // Who does not let go, and does not even answer, is let go of.
+            // A client that does not close the connection, and does not even acknowledge, is cut off.
             sleep_until(opened + 2 * life).await;
         };
         let outbox = Outbox::default();
@@ -157,7 +159,7 @@ impl Acceptor {
         }
     }
 
-    /// One request of an HTTP/2 connection. What is wrong with its head is told at once.
+    /// Serves one request of an HTTP/2 connection. A malformed head is refused at once.
     fn stream(&self, session: HttpSession, guard: Guard, outbox: &Outbox, shutdown: &ShutdownWatch) {
         let place = match self.gateway.enter_stream(session.req_header()) {
             Ok(place) => place,
@@ -171,7 +173,7 @@ impl Acceptor {
         });
     }
 
-    /// Tells the client of a stream why it is not served.
+    /// Tells the client of a stream why it is refused.
     fn refuse_stream(&self, mut session: HttpSession, failure: Failure, outbox: &Outbox) {
         let request = session.req_header();
         let refused = Refused::new(request.method.as_str(), request.uri.path(), failure);
@@ -184,7 +186,8 @@ impl Acceptor {
         }
     }
 
-    /// Tells the client in its own words, as far as it said who it is.
+    /// Tells the client why it is refused, in the envelope of its own protocol if the head shows which one that
+    /// is.
     async fn refuse(&self, stream: Stream, refusal: Refusal, head: &[u8]) {
         let line = RequestLine::read(head).ok();
         let (method, path) = line.map_or(("", ""), |line| (line.method, line.path()));
@@ -198,12 +201,12 @@ impl Acceptor {
 #[async_trait]
 impl ServerApp for Acceptor {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        // What comes over TLS has been counted before its handshake.
+        // A connection over TLS was counted before its handshake.
         let place = match stream.get_ssl_digest() {
             Some(_) => None,
             None => Some(self.gateway.enter(connections::peer(&*stream))?),
         };
-        // The task that has accepted it has room for a TLS handshake, 8 KiB of it, as long as it lives.
+        // The accepting task has room for a TLS handshake, 8 KiB of it, for as long as it lives.
         let (acceptor, shutdown) = (Arc::clone(self), shutdown.clone());
         tokio::spawn(async move {
             acceptor.serve(stream, &shutdown).await;
@@ -217,7 +220,7 @@ impl ServerApp for Acceptor {
     }
 }
 
-/// Reads until it is known what comes next.
+/// Reads until the next step is known.
 pub(in crate::edge) async fn next(
     stream: &mut Stream,
     bytes: &mut BytesMut,
@@ -288,7 +291,7 @@ pub(in crate::edge) async fn next(
     }
 }
 
-/// Reads what has arrived. A connection that waits has no buffer for that.
+/// Reads what has arrived. A waiting connection has no buffer for that.
 async fn read(stream: &mut Stream, bytes: &mut BytesMut) -> std::io::Result<usize> {
     poll_fn(|cx| {
         let mut room = [MaybeUninit::uninit(); HEAD_BUFFER];
@@ -300,28 +303,30 @@ async fn read(stream: &mut Stream, bytes: &mut BytesMut) -> std::io::Result<usiz
     .await
 }
 
-/// Bytes of a head that are read at once: Pingora's own `INIT_HEADER_BUF_SIZE`.
+/// The bytes of a head that are read at once: Pingora's own `INIT_HEADER_BUF_SIZE`.
 const HEAD_BUFFER: usize = 4096;
 
-/// Requests on one connection, after which the client shall make a new one: load balancers in front of
-/// several gateways get a chance to spread them.
+/// The requests on one connection after which it is closed. A chosen value: load balancers in front of several
+/// gateways get a chance to spread their connections.
 const KEEPALIVE_REQUESTS: u32 = 10_000;
 
-/// How long an HTTP/2 connection without streams stays open: Envoy's advice for edges.
+/// The time for which an HTTP/2 connection without streams stays open. The value is Envoy's advice for edge
+/// proxies.
 const H2_IDLE: Duration = Duration::from_secs(300);
 
-/// Streams of one HTTP/2 connection at a time: Envoy's advice for edges, and Pingora's default.
+/// The most concurrent streams of one HTTP/2 connection. The value is Envoy's advice for edge proxies, and
+/// Pingora's default.
 const H2_STREAMS: u32 = 100;
 
-/// Bytes that clients may send on one connection before they are read: Envoy's advice for edges. For one
-/// stream, it is the protocol's default of 64 KiB.
+/// The bytes that a client may send on one HTTP/2 connection before they are read. The value is Envoy's advice for
+/// edge proxies. For one stream, it is the protocol's default of 64 KiB.
 const H2_CONNECTION_WINDOW: u32 = 1 << 20;
 
-/// Bytes of a stream that wait in memory for a client that does not read.
+/// The bytes of a stream that wait in memory for a client that does not read.
 const H2_SEND_BUFFER: usize = 64 << 10;
 
-/// How long a connection without a request stays open when the process is told to stop: a request that is on its
-/// way already is still answered, and the answer says that it is the last one.
+/// The time for which a connection without a request stays open after the process was told to stop. A request that
+/// is on its way is still answered, and the answer says that it is the last one.
 const LAST_REQUEST: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

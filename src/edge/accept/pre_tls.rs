@@ -12,7 +12,7 @@ use pingora::{Error, ErrorType};
 use crate::edge::gateway::Gateway;
 use crate::edge::gateway::connections::{ConnectionPermit, peer};
 
-/// Counts connections before their TLS handshake, which may take a minute.
+/// A counter of connections before their TLS handshake, which may take a minute.
 pub(in crate::edge) struct BeforeTls(pub(in crate::edge) Gateway);
 
 #[async_trait]
@@ -20,13 +20,13 @@ impl PreTlsProcess for BeforeTls {
     async fn process(&self, stream: &mut Stream) -> pingora::Result<()> {
         let place = self.0.enter(peer(stream));
         let place = place.ok_or_else(|| Error::explain(ErrorType::ConnectRefused, "too many"))?;
-        // The only thing of ours that a connection takes along through its handshake.
+        // This is the only place in which a connection can carry a value of ours through its handshake.
         stream.tracer = Some(Tracer(Box::new(Kept(Arc::new(place)))));
         Ok(())
     }
 }
 
-/// Keeps a place for as long as the connection lives that holds it.
+/// The place of a connection, which is kept for as long as the connection lives.
 #[derive(Clone)]
 struct Kept(#[expect(dead_code, reason = "it is kept only to be dropped")] Arc<ConnectionPermit>);
 

@@ -1,7 +1,8 @@
-//! Listeners beside the one for clients: for operators, and of the built-in provider.
+//! Listeners other than the one for clients: the admin listener, and that of the built-in provider.
 //!
-//! Whoever can reach them can take up files of the process, of which clients need most. So there are few connections, and
-//! for one that is too many the one goes that has been waited for the longest.
+//! Everybody who can reach such a listener can use up files of the process, most of which clients need. So the
+//! number of connections is small, and if there is one too many, the connection that has been idle for the longest
+//! is closed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,19 +30,19 @@ use crate::edge::wire::framing;
 use crate::edge::wire::head::Malformed;
 use crate::edge::wire::streams::{self, Asked};
 
-/// An application behind a listener that few use.
+/// An application behind such a listener.
 pub(in crate::edge) struct Side<A> {
     app: Arc<A>,
     room: Arc<Room>,
     limits: Limits,
-    /// For clients that speak HTTP/2 without being asked.
+    /// The options of HTTP/2 with prior knowledge; absent if it is not served.
     h2: Option<H2Options>,
-    /// The longest time of an answer; absent: for ever.
+    /// The time limit of an answer; absent if there is none.
     answer: Option<Duration>,
 }
 
 impl<A> Side<A> {
-    /// An application with so many connections at a time.
+    /// Makes an application with at most so many connections.
     pub(in crate::edge) fn new(app: A, connections: usize) -> Self {
         let limits =
             Limits { head_bytes: HEAD, head_seconds: SECONDS, idle_seconds: SECONDS, ..Limits::default() };
@@ -49,14 +50,14 @@ impl<A> Side<A> {
         Self { app: Arc::new(app), room, limits, h2: None, answer: Some(ANSWER) }
     }
 
-    /// The same, whose answers may take any time and are also given over HTTP/2.
+    /// Returns the same application with answers that may take any time and also use HTTP/2.
     pub(in crate::edge) fn lasting(self) -> Self {
         Self { h2: Some(default_h2_options()), answer: None, ..self }
     }
 }
 
 impl<A: HttpServerApp + Send + Sync + 'static> Side<A> {
-    /// All requests of one connection.
+    /// Serves all requests of one connection.
     async fn serve(&self, mut stream: Stream, shutdown: &ShutdownWatch, seat: &Arc<Seat>) {
         let (mut settings, mut bytes, mut alarm) = (None, BytesMut::new(), Alarm::default());
         let ending = Shutdown::default();
@@ -87,7 +88,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Side<A> {
                 Some(time) => timeout(time, answered).await.ok().flatten(),
                 None => answered.await,
             };
-            // Whoever is only seen off may go for another.
+            // A connection that is only waiting to be closed may give up its place to another one.
             drop(answering);
             let Some(reused) = reused else { return };
             let Some(reused) = framing::reused(reused).await else { return };
@@ -95,7 +96,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Side<A> {
         }
     }
 
-    /// All requests of an HTTP/2 connection.
+    /// Serves all requests of an HTTP/2 connection.
     async fn http2(
         &self,
         stream: Stream,
@@ -122,7 +123,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Side<A> {
 #[async_trait]
 impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Side<A> {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        // Answers that may not last take no time, unless their client reads slowly.
+        // Answers with a time limit take no time, unless their client reads slowly.
         let seat = self.room.enter(self.answer.is_some())?;
         tokio::select! {
             () = self.serve(stream, shutdown, &seat.0) => {}
@@ -136,12 +137,12 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Side<A> {
     }
 }
 
-/// Tells the client why its request is none.
+/// Tells the client why its request is refused.
 async fn refuse(stream: Stream, refusal: Refusal) {
     framing::answer_last(stream, &Refused::new("", "", refusal.failure()).http1()).await;
 }
 
-/// The connections of a listener, in the order in which they came.
+/// The connections of a listener, in the order in which they were opened.
 #[derive(Debug)]
 struct Room {
     most: usize,
@@ -157,13 +158,13 @@ struct Seats {
 /// The state of a connection.
 #[derive(Debug, Default)]
 struct Seat {
-    /// Requests that are being answered.
+    /// The number of requests that are being answered.
     requests: AtomicUsize,
-    /// Tells that another one has the place now.
+    /// Signals that another connection has taken the place.
     given_up: Notify,
 }
 
-/// A request that is being answered. It is over when this is dropped.
+/// A request that is being answered. It ends when this is dropped.
 struct Answering(Arc<Seat>);
 
 impl Answering {
@@ -183,8 +184,8 @@ impl Drop for Answering {
 struct Taken(Arc<Seat>, u64, Arc<Room>);
 
 impl Room {
-    /// A place for a connection. If there is none, the oldest connection goes that waits for a request or, if
-    /// `gives_up_busy`, the oldest of those that are being answered.
+    /// Takes a place for a connection. If there is none, closes the oldest idle connection or, if `gives_up_busy`,
+    /// the oldest one that is being answered.
     fn enter(self: &Arc<Self>, gives_up_busy: bool) -> Option<Taken> {
         let mut seats = self.seats.lock();
         if seats.taken.len() >= self.most {
@@ -208,14 +209,14 @@ impl Drop for Taken {
     }
 }
 
-/// Bytes of a request's head.
+/// The largest head of a request, in bytes.
 const HEAD: usize = 16 << 10;
 
-/// Seconds for a head, and between two requests.
+/// The time for a head, and between two requests, in seconds.
 const SECONDS: u64 = 10;
 
-/// The time for an answer to an operator in all, for each of its parts, and for the rest of a request that
-/// nobody wants.
+/// The time limit of an answer to an operator, of each of its parts, and of reading the rest of an unwanted
+/// request.
 const ANSWER: Duration = Duration::from_secs(30);
 const WRITE: Duration = Duration::from_secs(10);
 const DRAIN: Duration = Duration::from_secs(2);

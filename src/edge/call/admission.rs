@@ -51,14 +51,14 @@ impl Admission {
         self.noting(fits)
     }
 
-    /// Lets go of the room for what is not kept in memory any more.
+    /// Returns the capacity for request bytes that are no longer in memory.
     pub(in crate::edge) fn keep(&mut self, held: usize) {
         if let Some(slot) = &mut self.slot {
             slot.keep(held);
         }
     }
 
-    /// The reason for which the call was not let in.
+    /// The reason for which the call was refused by load shedding.
     pub(in crate::edge) fn shed(&self) -> Option<Shed> {
         self.shed
     }

@@ -1,4 +1,4 @@
-//! The attempts of a call at its targets, and what they say of these.
+//! The attempts of a call at its targets, and what they show about the targets' health.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,40 +20,40 @@ use crate::route::{AttemptOutcome, Caller, InFlightCall};
 #[derive(Debug, Default)]
 pub(in crate::edge) struct Attempts {
     pub(in crate::edge) call: Option<Box<Call>>,
-    /// The targets that the call may still go to if it fails where it is.
+    /// The targets that the call may still go to if its present target fails.
     pub(in crate::edge) fallbacks: Option<Box<Fallbacks>>,
     pub(in crate::edge) answer: ProviderAnswer,
     pub(in crate::edge) trace: Trace,
     /// The parts of answers that were not understood, by the provider that the call has left.
-    left_oddities: Vec<(Arc<str>, BTreeMap<Anomaly, u64>)>,
-    /// The call's stay at the target that is being asked.
+    left_anomalies: Vec<(Arc<str>, BTreeMap<Anomaly, u64>)>,
+    /// The call's visit to the current target.
     asked: Option<InFlightCall>,
-    /// The try of a target that is going on, or was the last.
+    /// The current or the last attempt at a target.
     attempt: Option<Attempt>,
     count: u32,
-    /// Of these, how many at the target where the call is.
+    /// The number of these at the current target.
     tries: u32,
     first_asked: Option<Instant>,
-    /// The time at which the request went to the target that is being asked.
+    /// The time at which the request went to the current target.
     sent: Option<Instant>,
-    /// The time for which the client was waited for to take its answer.
+    /// The time spent on waiting for the client to accept its answer.
     stalled: Duration,
-    /// Whether the target is asked by a connection that nothing was sent on yet.
+    /// Whether the current target is called on a connection that was never used before.
     fresh: bool,
 }
 
-/// What the provider's answer says of itself.
+/// The facts that the provider's answer states of itself.
 #[derive(Debug, Default)]
 pub(in crate::edge) struct ProviderAnswer {
     /// The id under which the provider knows the request.
     pub(in crate::edge) upstream_id: Option<HeaderValue>,
     pub(in crate::edge) usage: Option<Usage>,
-    /// The model that has answered, in its provider's words, if it is not the one that was asked.
+    /// The model that has answered, by its provider's name, if it is not the requested one.
     pub(in crate::edge) served: Option<String>,
     /// The answer's own id, model and finish reason.
     pub(in crate::edge) said: ResponseMetadata,
     /// The parts of the answer that were not understood.
-    pub(in crate::edge) oddities: BTreeMap<Anomaly, u64>,
+    pub(in crate::edge) anomalies: BTreeMap<Anomaly, u64>,
     /// Whether the answer is only an estimate of the gateway's.
     pub(in crate::edge) estimated: bool,
 }
@@ -70,47 +70,49 @@ impl Attempts {
         let left = self.call.replace(Box::new(call));
         self.fallbacks = Some(fallbacks);
         let answer = std::mem::take(&mut self.answer);
-        if let Some(left) = left.filter(|_| !answer.oddities.is_empty()) {
-            self.left_oddities.push((Arc::clone(&left.provider().name), answer.oddities));
+        if let Some(left) = left.filter(|_| !answer.anomalies.is_empty()) {
+            self.left_anomalies.push((Arc::clone(&left.provider().name), answer.anomalies));
         }
         (self.sent, self.tries, self.fresh) = (None, 0, false);
     }
 
     /// Returns the parts of all answers that were not understood, with the providers that have sent them.
-    pub(in crate::edge) fn oddities(&self) -> impl Iterator<Item = (&str, Anomaly, u64)> {
-        let current = self.call.iter().map(|call| (&*call.provider().name, &self.answer.oddities));
-        let left = self.left_oddities.iter().map(|(provider, oddities)| (&**provider, oddities));
+    pub(in crate::edge) fn anomalies(&self) -> impl Iterator<Item = (&str, Anomaly, u64)> {
+        let current = self.call.iter().map(|call| (&*call.provider().name, &self.answer.anomalies));
+        let left = self.left_anomalies.iter().map(|(provider, anomalies)| (&**provider, anomalies));
         let all = left.chain(current);
-        all.flat_map(|(name, oddities)| oddities.iter().map(move |(oddity, count)| (name, *oddity, *count)))
+        all.flat_map(|(name, anomalies)| {
+            anomalies.iter().map(move |(anomaly, count)| (name, *anomaly, *count))
+        })
     }
 
-    /// The call, which is there from the choice of the target on.
+    /// Returns the call. It exists from the choice of the target on.
     pub(in crate::edge) fn call(&self) -> Result<&Call, Failure> {
         self.call.as_deref().ok_or_else(|| Failure::new(Kind::Internal, "The request has no target."))
     }
 
-    /// How often a target was asked.
+    /// Returns the number of attempts at targets.
     pub(in crate::edge) fn count(&self) -> u32 {
         self.count
     }
 
-    /// Whether the target is asked by a connection that nothing was sent on yet.
+    /// Whether the current target is called on a connection that was never used before.
     pub(in crate::edge) fn is_fresh(&self) -> bool {
         self.fresh
     }
 
-    /// The time at which an answer that is no stream has to be there.
+    /// Returns the time by which an answer that is not a stream has to be complete.
     pub(in crate::edge) fn deadline(&self) -> Option<Instant> {
         let call = self.call.as_ref().filter(|call| !call.form.is_stream())?;
         self.first_asked.unwrap_or_else(Instant::now).checked_add(call.upstream.times.total)
     }
 
-    /// Whether the time is over in which the answer had to be there.
+    /// Whether that time is over.
     pub(in crate::edge) fn is_late(&self) -> bool {
         self.deadline().is_some_and(|deadline| deadline <= Instant::now())
     }
 
-    /// The target is being asked.
+    /// Notes that the request goes to the target.
     pub(in crate::edge) fn ask(&mut self, caller: Caller) {
         (self.count, self.tries) = (self.count + 1, self.tries + 1);
         self.first_asked.get_or_insert_with(Instant::now);
@@ -123,12 +125,13 @@ impl Attempts {
         }
     }
 
-    /// The target could not be reached at one of its addresses. Gives whether another one is tried.
+    /// Whether another address of the target may be tried after one could not be reached.
     pub(in crate::edge) fn ask_elsewhere(&self) -> bool {
         self.tries < TRIES
     }
 
-    /// The connection was of no use any more. Gives whether the target is asked by another one, which is a fresh one.
+    /// Whether the request may be sent again on a new connection, after the provider had closed the first one.
+    /// This is so once.
     pub(in crate::edge) fn ask_afresh(&mut self) -> bool {
         !std::mem::replace(&mut self.fresh, true)
     }
@@ -143,7 +146,7 @@ impl Attempts {
         self.sent.map(|sent| sent.elapsed())
     }
 
-    /// Notes that something of the target's answer has arrived.
+    /// Notes that a part of the target's answer has arrived.
     pub(in crate::edge) fn note_arrival(&mut self) {
         if let Some(attempt) = &mut self.attempt {
             attempt.arrived();
@@ -155,7 +158,7 @@ impl Attempts {
         self.stalled += time;
     }
 
-    /// Notes how the target that was tried has failed.
+    /// Notes the failure of the current attempt.
     pub(in crate::edge) fn fail_attempt(&mut self, failure: AttemptFailure) {
         if let Some(attempt) = &self.attempt {
             attempt.failed(failure);
@@ -163,7 +166,7 @@ impl Attempts {
         self.trace.failed(failure);
     }
 
-    /// Notes why an attempt has ended from outside.
+    /// Notes the reason for which an attempt was ended from outside.
     pub(in crate::edge) fn note_abort(&mut self, abort: &Abort) {
         if let Abort::Failed(failure) = abort
             && failure.kind().is_the_providers()
@@ -172,26 +175,26 @@ impl Attempts {
         }
     }
 
-    /// Notes once what the call says of the target that was asked.
+    /// Notes the result of the attempt for the target's health, once.
     pub(in crate::edge) fn note(&mut self, outcome: AttemptOutcome) {
         if let Some(in_flight) = self.asked.take() {
             in_flight.record(outcome, Instant::now());
         }
     }
 
-    /// Notes what a failure says of the target that was asked.
+    /// Notes what a failure shows about the target's health.
     pub(in crate::edge) fn note_failure(&mut self, failure: &Failure) {
         self.note(match failure.fault() {
             Fault::Upstream if failure.kind() == Kind::RateLimited => {
                 AttemptOutcome::BackOff(failure.retry_after())
             }
             Fault::Upstream => AttemptOutcome::Failed,
-            // Whoever refuses a request is there.
+            // A target that refuses a request is up.
             Fault::Client | Fault::Us => AttemptOutcome::Succeeded,
         });
     }
 
-    /// Notes the name of the model that has answered, unless it is the one that was asked.
+    /// Notes the name of the model that has answered, unless it is the requested one.
     pub(in crate::edge) fn note_served(&mut self, name: Option<&str>) {
         if let (None, Some(call), Some(name)) = (&self.answer.served, &self.call, name)
             && call.upstream_model != name
@@ -200,28 +203,29 @@ impl Attempts {
         }
     }
 
-    /// The answer has been seen to be one of a model that reasons.
+    /// Notes that the answer is one of a model that reasons.
     pub(in crate::edge) fn note_reasoning(&mut self, reasons: bool) {
         if let Some(call) = &mut self.call {
             call.thinks |= reasons;
         }
     }
 
-    /// The answer is whole: notes once how long its model has taken for it.
+    /// Notes once how long the model has taken for a complete answer.
     pub(in crate::edge) fn note_pace(&mut self) {
         let Some(time) = self.sent.take().map(|sent| sent.elapsed()) else { return };
-        // A client that takes its answer slowly makes its provider slow.
+        // A client that reads slowly slows its provider down.
         if self.stalled > time / 8 {
             return;
         }
-        // Of several answers at once, it is not known how long each took.
+        // The times of several simultaneous answers are not known.
         let single = self.call.as_ref().filter(|call| call.choices == 1);
         if let (Some(call), Some(usage)) = (single, &self.answer.usage) {
             call.upstream.paces.note(&call.upstream_model, usage, time);
         }
     }
 
-    /// The client gets an answer now: nobody is asked any more, so what could be asked again is let go of.
+    /// Notes that the client gets an answer now. No other target is tried any more, so all that was kept for that
+    /// is dropped.
     pub(in crate::edge) fn commit(&mut self) {
         self.fallbacks = None;
         if let Some(call) = &mut self.call {
@@ -242,5 +246,5 @@ impl Attempts {
     }
 }
 
-/// Addresses of one target that are tried for one call.
+/// The addresses of one target that are tried for one call.
 const TRIES: u32 = 3;

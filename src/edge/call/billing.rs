@@ -1,4 +1,4 @@
-//! The reservation of tokens and money for a call before it goes anywhere, and the settling of both at its end.
+//! The reservation of tokens and money before a call goes anywhere, and their settlement at its end.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub(in crate::edge) struct Quotas {
 pub(in crate::edge) struct Billing {
     /// The call's place in the limits of its key.
     ticket: Option<Ticket>,
-    /// The key's standing in its limits.
+    /// The state of the key's limits.
     standing: RateLimitStatus,
     /// The limit of its key or account by which the call was refused.
     limit: Option<LimitRefusal>,
@@ -43,11 +43,12 @@ fn refusing_limit(refusal: HoldRefusal) -> Option<LimitRefusal> {
 }
 
 impl CostEstimate {
-    /// Reserves the key's tokens and sets the call's money aside; of a request that was written anew, `written`
-    /// is the length, and others may answer at the prices `elsewhere`. From here on, the call has a bill.
+    /// Reserves the key's tokens and sets the call's money aside. `written` is the length of the request as it was
+    /// written for the target, and `elsewhere` are the prices of its other targets. From here on, the call has a
+    /// bill.
     ///
     /// # Errors
-    /// 429, 402, or 503 when the store cannot be written.
+    /// Returns 429 if a limit is exceeded, 402 if the account cannot pay, and 503 if the store cannot be written.
     pub(in crate::edge) async fn reserve(
         &mut self,
         quotas: &Quotas,
@@ -83,10 +84,10 @@ impl CostEstimate {
         Ok(())
     }
 
-    /// The estimate for the same request at another target, which is charged from now on.
+    /// Returns the estimate for the same request at another target, whose prices are charged from now on.
     ///
     /// # Errors
-    /// 503 for a target that is paid for when no money is set aside.
+    /// Returns 503 if the target has prices but no money is set aside.
     pub(in crate::edge) fn elsewhere(&self, billing: &mut Billing, call: &Call) -> Result<Self> {
         let mut estimate = *self;
         if call.prices.is_some() && !billing.is_held() {
@@ -108,7 +109,7 @@ fn or_free(prices: Option<Arc<Prices>>) -> Arc<Prices> {
 }
 
 impl Billing {
-    /// Counts the request for its key.
+    /// Counts the request against its key's rate limit.
     ///
     /// # Errors
     /// Returns 429 when the key has made too many.
@@ -127,7 +128,7 @@ impl Billing {
         }
     }
 
-    /// The key's standing in its limits.
+    /// The state of the key's limits.
     pub(in crate::edge) fn standing(&self) -> &RateLimitStatus {
         &self.standing
     }
@@ -147,7 +148,7 @@ impl Billing {
         self.bill.as_ref().is_some_and(Bill::is_held)
     }
 
-    /// What the call has cost so far, in nano-USD.
+    /// Returns the cost of the call so far, in nano-USD.
     pub(in crate::edge) fn cost(&self) -> Option<u64> {
         self.bill.as_ref().and_then(Bill::charge).map(|charge| charge.amount.nano())
     }
@@ -159,14 +160,14 @@ impl Billing {
         }
     }
 
-    /// So many tokens of the answer have been passed on, estimated.
+    /// Notes how many tokens of the answer have been passed on, which is estimated.
     pub(in crate::edge) fn deliver(&mut self, tokens: u64) {
         if let Some(bill) = &mut self.bill {
             bill.deliver(tokens);
         }
     }
 
-    /// The answer is whole. When this returns, its end may be passed on.
+    /// Ends a call whose answer is complete. When this returns, the end of the answer may be passed on.
     pub(in crate::edge) fn settle(&mut self, catalog: &Catalog, attempts: &mut Attempts) {
         let usage = attempts.answer.usage.clone();
         attempts.note_pace();
@@ -174,14 +175,15 @@ impl Billing {
         self.close(catalog, attempts, |bill| bill.settle(usage));
     }
 
-    /// The answer breaks off after a part of it has been passed on, or with the client.
+    /// Ends a call whose answer breaks off after a part of it was passed on, or because the client left.
     pub(in crate::edge) fn break_off(&mut self, catalog: &Catalog, attempts: &Attempts) {
         let usage = attempts.answer.usage.clone();
         self.close(catalog, attempts, |bill| bill.break_off(usage));
     }
 
-    /// The answer ends with a failure, after so many tokens of it. One that the provider has written in vain is charged
-    /// for, whatever of it has come: how much it says, and in which form, is the client's to ask for.
+    /// Ends a call whose answer ends with a failure, after so many tokens. If the provider has written the answer
+    /// in vain, it is charged regardless of how much has arrived, because the client chooses how much is sent, and
+    /// in which form.
     pub(in crate::edge) fn fail(
         &mut self,
         catalog: &Catalog,
@@ -199,8 +201,8 @@ impl Billing {
         }
     }
 
-    /// The client is gone and its answer will not be whole. Charged is what has come of it; of a model that reasons, what
-    /// it is likely to have written in the time that it had.
+    /// Ends the call, because the client has left and the answer will not be complete. The charge is for what has
+    /// arrived or, if the model reasons, for what it has presumably written in its time.
     pub(in crate::edge) fn leave(&mut self, catalog: &Catalog, attempts: &Attempts) {
         let reasons = |call: &Call| call.thinks || call.upstream.paces.has_reasoned(&call.upstream_model);
         if attempts.call.as_ref().is_some_and(|call| reasons(call)) {
@@ -209,8 +211,8 @@ impl Billing {
         self.break_off(catalog, attempts);
     }
 
-    /// The answer is of no use, but was written. Charged is what its model is likely to have written in the time that it
-    /// had.
+    /// Notes that the answer is unusable, but was written. The charge is for what the model has presumably written
+    /// in its time.
     fn waste(&mut self, catalog: &Catalog, attempts: &Attempts) {
         self.presume(attempts);
         self.break_off(catalog, attempts);
@@ -231,14 +233,14 @@ impl Billing {
         let Some(bill) = &mut self.bill else { return };
         price_others(bill, catalog, attempts);
         close(bill);
-        // What is reserved stays so for a bill that is not closed.
+        // The reservation stays for a bill that is not closed.
         if let (Some(charge), Some(ticket)) = (bill.charge(), &mut self.ticket) {
             ticket.settle(charge.usage.prompt().saturating_add(charge.usage.output));
         }
     }
 }
 
-/// Tells the bill what other models cost, where one has answered or was asked inside of the call.
+/// Tells the bill the prices of other models, if one has answered or was called within the call.
 fn price_others(bill: &mut Bill, catalog: &Catalog, attempts: &Attempts) {
     let Some(call) = &attempts.call else { return };
     if !bill.is_open() {
@@ -259,7 +261,7 @@ fn price_others(bill: &mut Bill, catalog: &Catalog, attempts: &Attempts) {
     }
 }
 
-/// The failure for the client whose money cannot be set aside.
+/// Returns the failure for a client whose money cannot be set aside.
 fn refused(refusal: HoldRefusal) -> Failure {
     let insufficient = |message: String| Failure::new(Kind::InsufficientBalance, message);
     match refusal {
@@ -283,5 +285,6 @@ fn refused(refusal: HoldRefusal) -> Failure {
     }
 }
 
-/// Output tokens that are reserved of a key's limit: few answers are longer, and all are made good at the end.
+/// The most output tokens that are reserved of a key's limit. A chosen value: few answers are longer, and every
+/// reservation is corrected at the end.
 const MOST_RESERVED: u64 = 4096;

@@ -1,4 +1,5 @@
-//! The watch that ends a call from outside, while its provider is waited for: its client goes, or its time is over.
+//! The watch that ends a call from outside while its provider is being waited for, because its client leaves or
+//! its time is over.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,16 +13,16 @@ use crate::auth::Grant;
 use crate::edge::call::shutdown::{self, Shutdown};
 use crate::failure::Failure;
 
-/// The reason for which a call ends before its answer is whole.
+/// The reason for which a call ends before its answer is complete.
 pub(in crate::edge) enum Abort {
-    /// The client is gone.
+    /// The client has left.
     Gone,
-    /// It has failed; the client has to be told.
+    /// The call has failed, and the client has to be told.
     Failed(Failure),
 }
 
 impl Abort {
-    /// The same, where the provider has not worked for it.
+    /// Returns the same reason for a provider that has not worked for the call.
     pub(in crate::edge) fn without_cost(self) -> Self {
         match self {
             Self::Failed(failure) => Self::Failed(failure.without_cost()),
@@ -36,34 +37,34 @@ impl From<Failure> for Abort {
     }
 }
 
-/// Watches over one call.
+/// A watch over one call.
 #[derive(Debug)]
 pub(in crate::edge) struct CallGuard {
-    /// The end of all calls.
+    /// The signal that all calls have to end.
     shutdown: Arc<Shutdown>,
-    /// The time at which the whole answer has to be there.
+    /// The time by which the whole answer has to be complete.
     deadline: Option<Instant>,
-    /// The way to read the rest of an answer whose client is gone; absent: it is not read.
+    /// The rule for reading the answer after its client has left; absent if it is not read then.
     leave: Option<Leave>,
-    /// Whether the provider has the request: before that, nothing has to be read.
+    /// Whether the provider has the request. Before that, there is nothing to read.
     asked: bool,
     draining: Option<Draining>,
 }
 
-/// The way to read the rest of an answer whose client is gone.
+/// The rule for reading an answer after its client has left.
 #[derive(Debug)]
 pub(in crate::edge) struct Leave {
-    /// For how long.
+    /// The time for which it is read.
     pub(in crate::edge) time: Duration,
-    /// Whose client it is.
+    /// The key of the client.
     pub(in crate::edge) grant: Grant,
-    /// All that are read so.
+    /// All answers that are read in this way.
     pub(in crate::edge) drains: Arc<Drains>,
-    /// The bounds of the number of such answers.
+    /// The limits on the number of such answers.
     pub(in crate::edge) places: DrainLimits,
 }
 
-/// A call whose client is gone, and whose answer is read all the same.
+/// An answer that is read although its client has left.
 #[derive(Debug)]
 struct Draining {
     until: Instant,
@@ -71,7 +72,7 @@ struct Draining {
 }
 
 impl CallGuard {
-    /// Over a call that may take until `deadline`.
+    /// Makes a watch over a call that may take until `deadline`.
     pub(in crate::edge) fn new(
         shutdown: &Arc<Shutdown>,
         deadline: Option<Instant>,
@@ -80,17 +81,17 @@ impl CallGuard {
         Self { shutdown: Arc::clone(shutdown), deadline, leave, asked: false, draining: None }
     }
 
-    /// The request goes to the provider now.
+    /// Notes that the request goes to the provider now.
     pub(in crate::edge) fn ask(&mut self) {
         self.asked = true;
     }
 
-    /// Resolves when the call has to end. It may be dropped and begun anew.
+    /// Resolves when the call has to end. It may be dropped and called again.
     pub(in crate::edge) async fn ends(&mut self, session: &mut Session) -> Abort {
         let (deadline, end) = (self.deadline, Arc::clone(&self.shutdown));
         tokio::select! {
             () = self.gone(session) => Abort::Gone,
-            // Nobody waits for it: that its time is over is not why it ends.
+            // Nobody waits for the answer, so a drain is not the reason for which it ends.
             () = end.wait() => if self.is_draining() { Abort::Gone } else { Abort::Failed(shutdown::failure()) },
             () = at(deadline) => Abort::Failed(Failure::late()),
         }
@@ -98,7 +99,7 @@ impl CallGuard {
 
     async fn gone(&mut self, session: &mut Session) {
         if self.draining.is_none() {
-            // Bytes that come now are no part of the request; whoever sends them gets no answer either.
+            // Bytes that arrive now do not belong to the request, and get no answer.
             let _ = session.downstream_session.read_body_or_idle(true).await;
             self.client_disconnected();
         }
@@ -107,7 +108,7 @@ impl CallGuard {
         }
     }
 
-    /// The client is gone. Gives whether the answer is read all the same.
+    /// Notes that the client has left, and returns whether the answer is still read.
     pub(in crate::edge) fn client_disconnected(&mut self) -> bool {
         if let (None, true, Some(leave)) = (&self.draining, self.asked, &self.leave) {
             let place = Drains::enter(&leave.drains, &leave.grant, leave.places);
@@ -116,7 +117,7 @@ impl CallGuard {
         self.is_draining()
     }
 
-    /// Whether the answer is read for nobody.
+    /// Whether the answer is read although its client has left.
     pub(in crate::edge) fn is_draining(&self) -> bool {
         self.draining.is_some()
     }
@@ -129,27 +130,27 @@ async fn at(time: Option<Instant>) {
     }
 }
 
-/// The answers that are read whose clients are gone.
+/// The answers that are read although their clients have left.
 #[derive(Debug, Default)]
 pub(in crate::edge) struct Drains(Mutex<Taken>);
 
 #[derive(Debug, Default)]
 struct Taken {
     all: usize,
-    /// Only accounts that have some.
+    /// The numbers of such answers by account, without accounts that have none.
     accounts: HashMap<Box<str>, usize>,
 }
 
-/// The bounds of the number of such answers.
+/// The limits on the number of such answers.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::edge) struct DrainLimits {
-    /// Of all accounts.
+    /// The limit for all accounts.
     pub(in crate::edge) all: usize,
-    /// Of one account, while the others have none.
+    /// The limit for one account, while the others have none.
     pub(in crate::edge) account: usize,
 }
 
-/// The place of one of them.
+/// The place of one such answer.
 #[derive(Debug)]
 struct DrainPermit {
     drains: Arc<Drains>,
@@ -170,8 +171,9 @@ impl Drains {
 }
 
 impl DrainLimits {
-    /// Whether an account that has `own` places gets another one. Of what the others leave, it may have the share that
-    /// it may have of all: so the places that are left shrink with each account that takes some, and are never gone.
+    /// Whether an account that has `own` places gets another one. Of the places that other accounts leave, it may
+    /// have the same share that one account may have of all places. So its share shrinks with each account that
+    /// takes some, and is never zero.
     fn admit(self, own: usize, others: usize) -> bool {
         let left = self.all.saturating_sub(others);
         let most = self.account.min(self.all);

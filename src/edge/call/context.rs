@@ -1,4 +1,4 @@
-//! One request and its answer: all that is known of them between the hooks.
+//! One request and its answer: the state that is kept between the hooks.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::edge::call::outcome::Outcome;
 use crate::edge::call::request_info::RequestInfo;
 use crate::edge::call::snapshot::Snapshot;
 
-/// The state of one request. Opaque: embedders hold it in their own context.
+/// The state of one request. It is opaque: embedders only hold it in their own context.
 ///
 /// Each part is written by one place. What works on a call takes the parts that it needs.
 #[derive(Debug)]

@@ -1,28 +1,28 @@
-//! What a path and a method mean.
+//! The endpoints of the gateway, by path and method.
 
 use crate::failure::{self, Failure, Kind, Result};
 use crate::protocol::{ProtocolId, REGISTRY};
 
-/// One of the things that can be asked for.
+/// An endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::edge) enum Endpoint {
-    /// Name and version.
+    /// The name and the version of the gateway.
     Root,
     /// A call in a protocol.
     Call(ProtocolId),
-    /// How many tokens a call would take.
+    /// The count of a call's tokens.
     Count(ProtocolId),
     /// The list of models.
     Models,
     /// One model.
     Model,
-    /// What the account has.
+    /// The balance of the account.
     Credits,
-    /// What the account has used.
+    /// The usage of the account.
     Usage,
 }
 
-/// The endpoint of a path, and for [`Endpoint::Model`] the id, still percent-encoded.
+/// Returns the endpoint of a path and, for [`Endpoint::Model`], the id, which is still percent-encoded.
 pub(in crate::edge) fn find(path: &str) -> Option<(Endpoint, &str)> {
     if path == "/" {
         return Some((Endpoint::Root, ""));
@@ -51,7 +51,7 @@ pub(in crate::edge) fn find(path: &str) -> Option<(Endpoint, &str)> {
 }
 
 impl Endpoint {
-    /// The name in logs and metrics.
+    /// Returns the name in logs and metrics.
     pub(in crate::edge) fn name(self) -> &'static str {
         match self {
             Self::Root => "root",
@@ -65,7 +65,7 @@ impl Endpoint {
         }
     }
 
-    /// The protocol whose clients call it.
+    /// Returns the protocol to which the endpoint belongs, if it belongs to one.
     pub(in crate::edge) fn protocol(self) -> Option<ProtocolId> {
         match self {
             Self::Call(protocol) | Self::Count(protocol) => Some(protocol),
@@ -73,10 +73,11 @@ impl Endpoint {
         }
     }
 
-    /// Is the method served here?
+    /// Checks that the endpoint has this method.
     ///
     /// # Errors
-    /// 405, or 426 where a coding client asks for a WebSocket and goes on by HTTP when told so.
+    /// Returns 405 if it has not, or 426 if a coding client asks for a WebSocket: after that, such clients use
+    /// plain HTTP.
     pub(in crate::edge) fn admit(self, method: &http::Method, upgrade: bool) -> Result<()> {
         let allow = match self {
             Self::Call(_) | Self::Count(_) => "POST",

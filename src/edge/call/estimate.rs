@@ -1,11 +1,11 @@
-//! The estimate of what a call needs, before it goes anywhere.
+//! The estimate of a call's tokens and cost, before the request goes anywhere.
 
 use crate::edge::call::target::Call;
 use crate::meter::{Bill, Expected, Extras};
 use crate::protocol::{Demand, Head, Service};
 use crate::translate::BYTES_PER_TOKEN;
 
-/// How a call is paid for.
+/// The way in which a call is paid for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::edge) enum Payment {
     /// Money is held for it before it goes anywhere: it has a price at one of its targets.
@@ -14,16 +14,16 @@ pub(in crate::edge) enum Payment {
     Free,
 }
 
-/// The tokens and the money that a call needs at most.
+/// The most tokens and money that a call needs.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::edge) struct CostEstimate {
     pub(in crate::edge) expected: Expected,
     pub(in crate::edge) context_window: u64,
-    /// The tokens to which each of the answers is limited, so that it costs no more than is set aside: what the client
-    /// asks for, or less. Absent for calls that are not paid for.
+    /// The limit of tokens for each answer, so that it costs no more than is set aside: the client's own limit, or
+    /// a lower one. Absent for calls that are not paid for.
     pub(in crate::edge) output_cap: Option<u64>,
     choices: u64,
-    /// Whether that is all that the client wants, or the model can write anyway.
+    /// Whether the limit changes nothing, because the client wants no more, or the model cannot write more.
     harmless: bool,
 }
 
@@ -60,8 +60,8 @@ impl CostEstimate {
             output_least: output_least.saturating_mul(head.choices),
             extras: extras(&head.demand, head.choices),
         };
-        // Some providers refuse a low limit, but what the client asks for is between the two: nothing at all, where
-        // that only fills the prompt cache.
+        // Some providers refuse a low limit, but the client's own limit is passed on: it may even ask for no
+        // output, only to fill the prompt cache.
         let cap = wanted.map_or(output, |wanted| wanted.min(most));
         let output_cap = (payment == Payment::Held).then_some(cap);
         let harmless = match wanted {
@@ -85,14 +85,14 @@ impl CostEstimate {
         }
     }
 
-    /// The notice for the client that its answer is limited, and to how many tokens.
+    /// Returns the notice for the client that its answer is limited to so many tokens, if it is.
     pub(in crate::edge) fn notice(&self) -> Option<String> {
         let cap = self.output_cap.filter(|_| !self.harmless)?;
         Some(format!("max_output_tokens={cap}"))
     }
 }
 
-/// The possible cost of a request beside the tokens of its text.
+/// Returns the possible cost of a request besides the tokens of its text.
 fn extras(demand: &Demand, choices: u64) -> Extras {
     let asks = |service| demand.services.iter().any(|(asked, _)| *asked == service);
     Extras {
@@ -104,26 +104,27 @@ fn extras(demand: &Demand, choices: u64) -> Extras {
     }
 }
 
-/// Output tokens where neither the client nor the catalog says how many there may be.
+/// The assumed output tokens if neither the client nor the catalog limits them.
 const DEFAULT_OUTPUT: u64 = 8192;
 
-/// Tokens below which some providers refuse a limit.
+/// The output tokens below which some providers refuse a limit.
 const LEAST_OUTPUT: u64 = 16;
 
-/// Output tokens for which a call is worth while, when there is no money for more.
+/// The output tokens from which on a call is worth while if the account cannot pay for more.
 const WORTHWHILE: u64 = 1024;
 
-/// Tokens that providers add to a prompt: their own instructions, where tools are given.
+/// The tokens that providers add to a prompt, for example their own instructions for tools.
 pub(in crate::edge) const OVERHEAD: u64 = 1024;
 
-/// Tokens of a picture, or of some pages, beyond the bytes that stand for them.
+/// The tokens of an image, or of some pages, beyond its bytes in the request.
 const MEDIUM: u64 = 5000;
 
-/// Tokens of a prompt of which the request does not show how long it becomes, for models whose context window is not
-/// configured: the window of GPT-5. What is more is paid for from the balance.
+/// The assumed tokens of a prompt whose length the request does not show, for models without a configured context
+/// window: the window of GPT-5. Tokens beyond it are paid for from the balance.
 const DEFAULT_CONTEXT_WINDOW: u64 = 400_000;
 
-/// Web searches for which money is set aside: more than answers mostly need. Others are paid for from the balance.
+/// The web searches for which money is set aside. A chosen value: few answers need more. Further ones are paid for
+/// from the balance.
 const SEARCHES_HELD: u64 = 10;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The targets that a call may still go to.
+//! The targets that are left for a fail-over.
 
 use std::collections::VecDeque;
 
@@ -8,14 +8,14 @@ use crate::edge::call::estimate::CostEstimate;
 use crate::protocol::ProtocolId;
 use crate::route::TargetChoice;
 
-/// The targets that a call may still go to, and what is needed to write it for one of them.
+/// The targets that are left for a fail-over, and the data from which the request is written for one of them.
 #[derive(Debug)]
 pub(in crate::edge) struct Fallbacks {
     pub(in crate::edge) choices: VecDeque<TargetChoice>,
     pub(in crate::edge) client: ProtocolId,
-    /// The body before it is written for a target: what the client has sent, without what has no price anywhere.
+    /// The client's body before it is written for a target, without the tools that have no price anywhere.
     pub(in crate::edge) body: Bytes,
-    /// What that is, for the client.
+    /// The list of these tools, for the client.
     pub(in crate::edge) spared: Option<String>,
     pub(in crate::edge) estimate: CostEstimate,
 }

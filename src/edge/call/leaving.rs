@@ -10,13 +10,14 @@ use crate::edge::call::billing::Billing;
 use crate::edge::call::call_guard::{CallGuard, DrainLimits, Leave};
 use crate::edge::call::request_info::RequestInfo;
 
-/// Makes the watch over the call at the target where it is.
+/// Makes the watch over the call at its current target.
 pub(in crate::edge) fn guard(request: &RequestInfo, attempts: &Attempts, billing: &Billing) -> CallGuard {
     let deadline = attempts.deadline().map(Instant::from_std);
     CallGuard::new(&request.snapshot.shutdown, deadline, leave_taking(request, attempts, billing))
 }
 
-/// The way to read on when the client goes; absent: the provider is left.
+/// Returns how the answer is read after the client has left, or `None` if the provider's connection is closed at
+/// once.
 fn leave_taking(request: &RequestInfo, attempts: &Attempts, billing: &Billing) -> Option<Leave> {
     let call = attempts.call.as_ref().filter(|call| call.infers())?;
     let time = call.upstream.times.drain.or_else(|| billing.is_held().then_some(CLIENT_GONE_GRACE))?;
@@ -30,9 +31,11 @@ fn leave_taking(request: &RequestInfo, attempts: &Attempts, billing: &Billing) -
     })
 }
 
-/// The time for which a provider that is to be left is read on when its client is gone: most say what an answer has cost within a
-/// second of its last piece. It is no setting, as it only decides between a count and an estimate.
+/// The time for which the answer is read after its client has left, if it would not be read otherwise. A chosen
+/// value: most providers report an answer's cost within a second of its last piece. It is not a setting, because
+/// it only decides between a count and an estimate.
 const CLIENT_GONE_GRACE: Duration = Duration::from_secs(2);
 
-/// Accounts whose clients may go at once before one has fewer places than it could have alone, by default.
+/// The accounts whose clients may leave at once before one of them has fewer places than it could have alone; the
+/// default.
 const ACCOUNTS: usize = 10;

@@ -1,4 +1,4 @@
-//! The state of one call, and what is decided from it. Nothing here reads or writes a connection.
+//! The state of one call, and the decisions that depend only on it. Nothing here reads or writes a connection.
 
 pub(in crate::edge) mod admission;
 pub(in crate::edge) mod attempts;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::canon::Form;
 use crate::failure::Failure;
 
-/// What the client of a request has got so far.
+/// The answer to a client, as far as it has got it.
 #[derive(Debug, Default)]
 pub(in crate::edge) struct Outcome {
     pub(in crate::edge) status: u16,

@@ -1,5 +1,5 @@
-//! The prices of things beside tokens that a request may ask for, and of other models that a
-//! provider asks by itself.
+//! The prices of everything besides tokens that a request may ask for, and of other models that a provider calls
+//! by itself.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use crate::meter::Prices;
 use crate::protocol::{Demand, RequestMembers, Service, Spare};
 use crate::route::{ModelEntry, ResolvedModel, TargetChoice};
 
-/// Leaves out the targets that have prices, but none for what a request asks for.
+/// Removes the targets that have prices, but none for something that the request asks for.
 ///
 /// # Errors
-/// 400 when no target would be left; then all of them are.
+/// Returns 400 if no target would be left; then all of them are kept.
 pub(in crate::edge) fn retain(
     choices: &mut VecDeque<TargetChoice>,
     found: &ResolvedModel,
@@ -34,7 +34,7 @@ pub(in crate::edge) fn retain(
     refusals.into_iter().flatten().next().map_or(Ok(()), Err)
 }
 
-/// The tools that a request can do without, so that the first target for which there are any can be asked.
+/// Returns the tools that the request can do without, so that the first target with prices can be called.
 pub(in crate::edge) fn spare(
     choices: &VecDeque<TargetChoice>,
     found: &ResolvedModel,
@@ -45,7 +45,7 @@ pub(in crate::edge) fn spare(
     all.filter_map(|prices| Spare::of(body, members, |service| covers(prices, &found.entry, service))).next()
 }
 
-/// The prices of the model at a target; absent: it costs nothing.
+/// Returns the prices of the model at a target, or `None` if it is free.
 pub(in crate::edge) fn prices<'f>(
     choice: &TargetChoice,
     found: &'f ResolvedModel,
@@ -53,10 +53,10 @@ pub(in crate::edge) fn prices<'f>(
     found.entry.targets.get(choice.target)?.prices.as_ref()
 }
 
-/// Refuses what the name of a model asks for, where the client has chosen all of it.
+/// Checks what the name of a model asks for, if the client has chosen all of the name.
 ///
 /// # Errors
-/// 400 for a router's search of the web, if it has no price.
+/// Returns 400 if the name asks a router for a web search that has no price.
 fn check_name(prices: &Prices, found: &ResolvedModel) -> Result<()> {
     let searches = found.entry.id != found.id && found.id.to_ascii_lowercase().contains(SEARCHING);
     if searches && !covers(prices, &found.entry, Service::WebSearch) {
@@ -65,9 +65,9 @@ fn check_name(prices: &Prices, found: &ResolvedModel) -> Result<()> {
     Ok(())
 }
 
-/// Refuses what these prices do not cover.
+/// Checks that these prices cover a request.
 fn check(prices: &Prices, entry: &ModelEntry, demand: &Demand) -> Result<()> {
-    // What is cheaper at the provider costs the usual price here, unless there is one for it.
+    // A cheaper class of service costs the usual price here, unless it has a price of its own.
     let is_covered = |rate| rate == Rate::Flex || prices.have_rate(rate);
     if let Some((rate, member)) = demand.rates.iter().find(|(rate, _)| !is_covered(*rate)) {
         return Err(refused(rate.name(), (*member).to_owned(), "set a price for it (`rates`)"));
@@ -78,7 +78,7 @@ fn check(prices: &Prices, entry: &ModelEntry, demand: &Demand) -> Result<()> {
     }
 }
 
-/// Whether a service is paid for, or the operator gives it away.
+/// Whether a service has a price, or the operator pays for it.
 fn covers(prices: &Prices, entry: &ModelEntry, service: Service) -> bool {
     match service {
         _ if entry.unmetered.contains(&service) => true,
@@ -89,7 +89,7 @@ fn covers(prices: &Prices, entry: &ModelEntry, service: Service) -> bool {
     }
 }
 
-/// The setting that lets a model have a service.
+/// Returns the setting that allows a service for a model.
 fn setting(service: Service) -> &'static str {
     match service {
         Service::WebSearch | Service::AudioInput | Service::AudioOutput => {

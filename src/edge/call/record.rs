@@ -1,4 +1,4 @@
-//! What a request leaves behind when it is over: counts, its access line, the end of its trace.
+//! The records of a finished request: its counts, its access line and the end of its trace.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use crate::failure::Failure;
 use crate::observe::{AccessLine, AccessLog, Metrics};
 
 impl CallContext {
-    /// The request is over.
+    /// Records the finished request.
     pub(in crate::edge) fn record(&mut self, request: &RequestHeader, access: &AccessLog) {
         if let Some(metrics) = &self.request.snapshot.metrics {
             self.count(metrics);
         }
-        // Its provider's words, of which the log repeats some.
+        // These are the provider's own words, some of which the log repeats.
         let keys = &self.request.snapshot.keys;
         self.attempts.answer.said.model =
             self.attempts.answer.said.model.take().filter(|name| !keys.is_in(name.as_bytes()));
@@ -55,8 +55,8 @@ impl CallContext {
         for (rejection, count) in call.rejections.iter() {
             metrics.rejected_carriers(rejection, count.into());
         }
-        for (provider, oddity, count) in self.attempts.oddities() {
-            metrics.oddities(provider, oddity, count);
+        for (provider, anomaly, count) in self.attempts.anomalies() {
+            metrics.anomalies(provider, anomaly, count);
         }
         let prices = call.prices.as_ref().filter(|_| self.billing.has_bill());
         if let (Some(prices), Some(usage)) = (prices, &self.attempts.answer.usage) {
@@ -110,10 +110,10 @@ fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
-/// The first characters of a text that a caller chose.
+/// Returns the first characters of a text that a caller chose.
 pub(in crate::edge) fn cut(text: &str) -> &str {
     text.char_indices().nth(LOGGED).map_or(text, |(end, _)| text.get(..end).unwrap_or_default())
 }
 
-/// Characters of a name or a message in an access line.
+/// The most characters of a name or a message in an access line.
 const LOGGED: usize = 200;

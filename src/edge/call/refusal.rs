@@ -1,4 +1,4 @@
-//! The refusal of bytes that are no request, in the words of an answer.
+//! The refusal of bytes that are not a valid request.
 
 use crate::failure::{Failure, Kind};
 use crate::observe::HeadRefusal;
@@ -8,9 +8,9 @@ use crate::observe::HeadRefusal;
 pub(in crate::edge) enum Refusal {
     /// It did not arrive in time.
     Slow,
-    /// It is longer than it may be.
+    /// It is too long.
     Large,
-    /// It is not HTTP, or not unambiguously.
+    /// It is not valid HTTP, or ambiguous.
     Malformed(&'static str),
     /// It asks for a tunnel.
     Connect,

@@ -18,12 +18,12 @@ pub(in crate::edge) struct RequestInfo {
     pub(in crate::edge) id: String,
     pub(in crate::edge) time: Timestamp,
     pub(in crate::edge) started: Instant,
-    /// The configuration that holds for this request from its start to its end.
+    /// The configuration that is in effect for this request from its start to its end.
     pub(in crate::edge) snapshot: Arc<Snapshot>,
     pub(in crate::edge) endpoint: Option<Endpoint>,
     /// Whether the client expects Anthropic's error shape.
     pub(in crate::edge) anthropic: bool,
-    /// Whether the client wants a refusal rather than a loss.
+    /// Whether the client prefers a refusal to a loss.
     pub(in crate::edge) strict: bool,
     pub(in crate::edge) grant: Option<Grant>,
     pub(in crate::edge) requested_model: Option<String>,
@@ -48,7 +48,7 @@ impl RequestInfo {
         }
     }
 
-    /// The protocol in which the client is answered.
+    /// Returns the protocol of the answer to the client.
     pub(in crate::edge) fn dialect(&self) -> ProtocolId {
         let shared = if self.anthropic { ProtocolId::Messages } else { ProtocolId::Chat };
         self.endpoint.and_then(Endpoint::protocol).unwrap_or(shared)
@@ -59,17 +59,17 @@ impl RequestInfo {
         self.requested_model.as_deref().unwrap_or_default()
     }
 
-    /// The seal of the reasoning that the account carries.
+    /// Returns the sealer of the account's carriers of reasoning.
     pub(in crate::edge) fn sealer(&self) -> Sealer {
         self.snapshot.tenants.sealer(self.grant.as_ref())
     }
 
-    /// The time of the request, in seconds since the epoch.
+    /// Returns the time of the request, in seconds since the epoch.
     pub(in crate::edge) fn seconds(&self) -> u64 {
         u64::try_from(self.time.as_second()).unwrap_or(0)
     }
 
-    /// The account that makes the call, as far as the health of targets is concerned.
+    /// Returns the account that makes the call, for the health of targets.
     pub(in crate::edge) fn caller(&self) -> Caller {
         Caller::of(self.grant.as_ref().map_or("", |key| &key.account))
     }
@@ -79,18 +79,18 @@ impl RequestInfo {
         self.strict || model.strict || self.grant.as_ref().is_some_and(|key| key.rights.strict)
     }
 
-    /// The endpoint's name in logs and metrics.
+    /// Returns the endpoint's name in logs and metrics.
     pub(in crate::edge) fn endpoint_name(&self) -> &'static str {
         self.endpoint.map_or("unknown", Endpoint::name)
     }
 }
 
-/// An id for a request.
+/// Makes an id for a request.
 pub(in crate::edge) fn new_id() -> String {
     format!("{ID_PREFIX}{}", crate::auth::random(ID_LENGTH))
 }
 
 const ID_PREFIX: &str = "req_cm_";
 
-/// Characters after the prefix.
+/// The characters of an id after its prefix.
 const ID_LENGTH: usize = 24;

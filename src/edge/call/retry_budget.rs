@@ -1,10 +1,11 @@
-//! The bound of fail-over: where many calls fail at once, asking other targets for all of them would only make things worse.
+//! The retry budget, which limits fail-over: if many calls fail at once, sending all of them to other targets
+//! would only make things worse.
 
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// The number of calls that may be sent on to another target.
+/// The calls that may be sent to another target.
 #[derive(Debug, Default)]
 pub(in crate::edge) struct RetryBudget(Mutex<Period>);
 
@@ -21,7 +22,7 @@ impl RetryBudget {
         self.with(|period| period.calls += 1);
     }
 
-    /// Counts a call that is sent on; gives whether it may be.
+    /// Counts a call that is to be sent to another target, and returns whether it may be.
     pub(in crate::edge) fn spend(&self) -> bool {
         self.with(|period| {
             let allowed = period.sent_on < FREE + period.calls / SHARE;
@@ -39,10 +40,11 @@ impl RetryBudget {
     }
 }
 
-/// The period in which calls are counted together.
+/// The period over which calls are counted.
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// Calls that may be sent on in any case, and the share of all that may be beside.
+/// The calls of a period that may be sent on in any case, and the divisor for the part of all its calls that may
+/// be sent on in addition: a fifth.
 const FREE: u32 = 20;
 const SHARE: u32 = 5;
 

@@ -1,4 +1,4 @@
-//! The end of a drain, as calls see it: their time is up.
+//! The end of a drain: the remaining calls have to end.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 
 use crate::failure::{Failure, Kind};
 
-/// Tells calls that they have to end now. To look at it costs next to nothing.
+/// A signal that all calls have to end now. A look at it costs next to nothing.
 #[derive(Debug, Default)]
 pub(in crate::edge) struct Shutdown {
     is_announced: AtomicBool,
@@ -14,20 +14,21 @@ pub(in crate::edge) struct Shutdown {
 }
 
 impl Shutdown {
-    /// Tells everybody.
+    /// Gives the signal.
     pub(in crate::edge) fn announce(&self) {
         self.is_announced.store(true, Ordering::Release);
         self.told.notify_waiters();
     }
 
-    /// Is it time to end?
+    /// Whether the signal was given.
     pub(in crate::edge) fn is_announced(&self) -> bool {
         self.is_announced.load(Ordering::Acquire)
     }
 
-    /// Waits until it is.
+    /// Waits for the signal.
     pub(in crate::edge) async fn wait(&self) {
-        // In this order, none can be missed: who waits is told from here on, even before it is first polled.
+        // In this order, the signal cannot be missed: the waiter is registered from here on, even before it is
+        // first polled.
         let told = self.told.notified();
         if !self.is_announced() {
             told.await;
@@ -35,7 +36,7 @@ impl Shutdown {
     }
 }
 
-/// What a client is told whose call can not go on.
+/// Returns the failure for a client whose call cannot continue.
 pub(in crate::edge) fn failure() -> Failure {
     Failure::new(Kind::Stopping, "The gateway is being stopped. Try again.")
 }

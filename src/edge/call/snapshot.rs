@@ -1,4 +1,4 @@
-//! What a configuration amounts to at run time. It is replaced as a whole, never changed.
+//! The run-time form of a configuration. It is replaced as a whole, and never changed.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -16,7 +16,7 @@ use crate::provider::Provider;
 use crate::route::{Catalog, ModelEntry};
 use crate::translate::OwnKeys;
 
-/// One configuration in force.
+/// A configuration in effect.
 #[derive(Debug)]
 pub(in crate::edge) struct Snapshot {
     pub(in crate::edge) catalog: Catalog,
@@ -25,18 +25,18 @@ pub(in crate::edge) struct Snapshot {
     pub(in crate::edge) budget: Arc<RetryBudget>,
     pub(in crate::edge) drains: Arc<Drains>,
     pub(in crate::edge) shutdown: Arc<Shutdown>,
-    /// The keys of all providers.
+    /// The credentials of all providers.
     pub(in crate::edge) keys: Arc<OwnKeys>,
     pub(in crate::edge) tenants: Arc<Tenants>,
     upstreams: HashMap<Arc<str>, Arc<Upstream>>,
-    /// Where calls are counted, if they are.
+    /// The metrics in which calls are counted; absent if they are off.
     pub(in crate::edge) metrics: Option<Arc<Metrics>>,
-    /// What is measured of the targets of each entry, in their order, once they are called.
+    /// The metrics of each entry's targets, in their order. They are looked up when a target is first called.
     targets: HashMap<String, Vec<OnceLock<Arc<TargetMetrics>>>>,
 }
 
 impl Snapshot {
-    /// What a configuration amounts to at first or, with the one that was in force before, after it.
+    /// Makes the run-time form of a configuration. It continues the state of the `earlier` one, if there is one.
     pub(in crate::edge) fn new(
         config: &Config,
         metrics: &Arc<Metrics>,
@@ -65,12 +65,12 @@ impl Snapshot {
         }
     }
 
-    /// The ways to all providers.
+    /// Returns the connections' data of all providers.
     pub(in crate::edge) fn upstreams(&self) -> impl Iterator<Item = &Upstream> {
         self.upstreams.values().map(|way| &**way)
     }
 
-    /// What is measured of one of an entry's targets, if anything is.
+    /// Returns the metrics of one of an entry's targets, unless metrics are off.
     pub(in crate::edge) fn target_metrics(
         &self,
         entry: &ModelEntry,
@@ -83,7 +83,7 @@ impl Snapshot {
         Some(known.map_or_else(find, |known| Arc::clone(known.get_or_init(find))))
     }
 
-    /// The way to a provider.
+    /// Returns the connections' data of a provider.
     pub(in crate::edge) fn upstream(&self, provider: &str) -> Option<&Arc<Upstream>> {
         self.upstreams.get(provider)
     }

@@ -23,7 +23,7 @@ use crate::translate::relay;
 pub(in crate::edge) struct Call {
     pub(in crate::edge) found: ResolvedModel,
     pub(in crate::edge) upstream: Arc<Upstream>,
-    /// The provider keys that no client and no log may see.
+    /// The provider credentials, which no client and no log may see.
     pub(in crate::edge) keys: Arc<OwnKeys>,
     pub(in crate::edge) protocol: ProtocolId,
     /// The provider's endpoint, below its base URL.
@@ -31,7 +31,7 @@ pub(in crate::edge) struct Call {
     pub(in crate::edge) upstream_model: String,
     /// The capabilities of the model.
     pub(in crate::edge) caps: Caps,
-    /// The prices there; absent: it costs nothing.
+    /// The prices at this target; absent if it is free.
     pub(in crate::edge) prices: Option<Arc<Prices>>,
     /// The health of the target.
     pub(in crate::edge) health: Arc<TargetHealth>,
@@ -41,23 +41,23 @@ pub(in crate::edge) struct Call {
     pub(in crate::edge) operation: Operation,
     /// The form in which the client wants the answer.
     pub(in crate::edge) form: Form,
-    /// Whether the model is asked to think, or is known to do so unasked.
+    /// Whether the model reasons, because it is asked to or does so by default.
     pub(in crate::edge) thinks: bool,
-    /// The number of answers that the client wants at once.
+    /// The number of answers that the client asks for.
     pub(in crate::edge) choices: u64,
-    /// Whether the usage of a stream is reported only because the gateway has asked for it.
+    /// Whether the stream reports its usage only because the gateway has asked for it.
     pub(in crate::edge) withhold_usage: bool,
-    /// The members of the request that could not be carried.
+    /// The members of the request that were left out or changed.
     pub(in crate::edge) dropped: Option<String>,
-    /// Carriers of the request that were not opened.
+    /// The carriers of reasoning in the request that were not opened.
     pub(in crate::edge) rejections: Rejections,
     /// The recorder of the containers that the answer names.
     pub(in crate::edge) claims: Option<Claims>,
-    /// The state of a translation, where the provider speaks another protocol than the client.
+    /// The state of the translation; absent if client and provider speak the same protocol.
     pub(in crate::edge) bridged: Option<Bridged>,
 }
 
-/// What a call asks of a model.
+/// The operation that a call asks of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::edge) enum Operation {
     /// An answer.
@@ -90,14 +90,14 @@ impl Operation {
 pub(in crate::edge) struct Bridged {
     pub(in crate::edge) client: ProtocolId,
     pub(in crate::edge) context: Arc<Context>,
-    /// Tokens of the request, estimated.
+    /// The estimated tokens of the request.
     pub(in crate::edge) estimate: u64,
-    /// The number of members that could not be carried as they were.
+    /// The number of members that were left out or changed.
     pub(in crate::edge) losses: u64,
 }
 
 impl Call {
-    /// The target that its request is written for.
+    /// Returns the target that the request is written for.
     pub(in crate::edge) fn target<'t>(&'t self, sealer: &'t Sealer) -> Target<'t> {
         Target {
             protocol: self.protocol,
@@ -109,7 +109,7 @@ impl Call {
         }
     }
 
-    /// A call of a model to one of its targets, for which nothing is written yet.
+    /// Makes a call of a model at one of its targets, for which nothing is written yet.
     pub(in crate::edge) fn to(
         snapshot: &Snapshot,
         found: ResolvedModel,
@@ -144,14 +144,14 @@ impl Call {
         })
     }
 
-    /// Takes from the request's head what matters to the answer.
+    /// Takes those facts from the request's head that matter to the answer.
     pub(in crate::edge) fn note_head(&mut self, head: &Head<'_>) {
         self.form = Form::of_stream(head.stream);
         self.choices = head.choices;
         self.thinks = head.thinks || self.thinks_unasked();
     }
 
-    /// Whether the model thinks unless it is told not to, by the configuration or by its name.
+    /// Whether the model reasons unless it is told not to, by the configuration or by its name.
     fn thinks_unasked(&self) -> bool {
         let caps = &self.caps;
         let settings = &self.found.entry.caps;
@@ -161,7 +161,8 @@ impl Call {
             || silent && is_thinker(&self.upstream_model)
     }
 
-    /// Bytes that it keeps of a request of so many. One that is relayed is as long as it came, but for a few bytes.
+    /// Returns the bytes that the call keeps of a request of so many. A relayed request has about the length of
+    /// the client's.
     pub(in crate::edge) fn held(&self, length: usize) -> usize {
         match &self.bridged {
             Some(bridged) => self.body.len() + bridged.context.size(),
@@ -170,17 +171,17 @@ impl Call {
         }
     }
 
-    /// The road of its bytes, for the log.
+    /// Returns the way of the bytes, relay or translation, for the log.
     pub(in crate::edge) fn route(&self) -> &'static str {
         if self.bridged.is_some() { "translation" } else { "relay" }
     }
 
-    /// Whether the answer comes from a model, and not only from a counter.
+    /// Whether a model answers, rather than only a counter.
     pub(in crate::edge) fn infers(&self) -> bool {
         self.operation == Operation::Infer
     }
 
-    /// The description of the attempt at its target, for a trace.
+    /// Returns the facts of the attempt for a trace.
     pub(in crate::edge) fn tried(&self) -> Tried<'_> {
         let provider = self.provider();
         Tried {
@@ -192,7 +193,7 @@ impl Call {
         }
     }
 
-    /// The provider that answers.
+    /// Returns the provider that is called.
     pub(in crate::edge) fn provider(&self) -> &Provider {
         &self.upstream.provider
     }

@@ -1,4 +1,5 @@
-//! The separation of the gateway's accounts at providers, who know only one: the gateway's.
+//! The isolation of the gateway's accounts from each other at providers, which see only one account: the
+//! gateway's.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use crate::failure::{Failure, Kind};
 use crate::protocol::{Demand, Head, ProtocolId, Service};
 use crate::translate::owners::{Claims, Owners};
 
-/// The keys and owners that are the same for all configurations of a gateway, one after the other.
+/// The keys for seals and names, which stay the same when the configuration changes.
 #[derive(Debug)]
 pub(in crate::edge) struct Tenants {
     seal: SealKey,
@@ -21,7 +22,7 @@ pub(in crate::edge) struct Tenants {
 }
 
 impl Tenants {
-    /// With keys that all gateways of a store have in common.
+    /// Derives the keys from the secret that all gateways of the store share.
     pub(in crate::edge) fn new(secret: &SharedSecret) -> Self {
         Self {
             seal: SealKey::new(secret.key(CARRIERS)),
@@ -30,13 +31,13 @@ impl Tenants {
         }
     }
 
-    /// The seal of the reasoning that the account carries.
+    /// Returns the sealer of the account's carriers of reasoning.
     pub(in crate::edge) fn sealer(&self, grant: Option<&Grant>) -> Sealer {
         grant.map_or_else(Sealer::default, |grant| Sealer::new(&self.seal, &grant.account))
     }
 
-    /// The idempotency key that stands for the account's own at a provider: the same every time, and another for
-    /// every account.
+    /// Returns the idempotency key that replaces the client's own one. It is always the same for the same account
+    /// and value, and differs between accounts.
     pub(in crate::edge) fn idempotency_key(
         &self,
         grant: Option<&Grant>,
@@ -46,7 +47,7 @@ impl Tenants {
         HeaderValue::from_str(&URL_SAFE_NO_PAD.encode(name)).ok()
     }
 
-    /// The recorder of the containers of the answer, if the request is one whose answer can have any.
+    /// Returns the recorder of the containers in the answer, if the answer to this request can name any.
     pub(in crate::edge) fn claims(
         &self,
         grant: Option<&Grant>,
@@ -58,7 +59,8 @@ impl Tenants {
         Some(Claims::new(&self.owners, &grant.account))
     }
 
-    /// The refusal of a history in which code has run in containers of which the account knows only the id.
+    /// Returns the refusal of a history in which code has run in a container that the gateway has not shown to
+    /// this account.
     pub(in crate::edge) fn strange_container(
         &self,
         grant: Option<&Grant>,
@@ -73,11 +75,11 @@ impl Tenants {
     }
 }
 
-/// The purposes of keys. A change of one makes everything worthless that its key was used for.
+/// The purposes of keys. After a change of a purpose, everything made with the old key is worthless.
 const CARRIERS: &str = "carriers";
 const IDEMPOTENCY: &str = "idempotency";
 
-/// Characters of an id in a message.
+/// The most characters of an id in a message.
 const SHOWN: usize = 80;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! How many connections of clients there are, and how many there may be.
+//! The number of clients' connections, and its limits.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::observe::ConnectionCap;
 
-/// All connections that there are.
+/// All open connections.
 #[derive(Debug, Default)]
 pub(in crate::edge) struct Connections(Mutex<Open>);
 
@@ -20,7 +20,7 @@ struct Open {
     by_peer: HashMap<IpAddr, usize>,
 }
 
-/// How many there may be.
+/// The limits on connections: in total, and from one network.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::edge) struct ConnectionLimits {
     pub(in crate::edge) total: usize,
@@ -57,7 +57,7 @@ impl Connections {
         Ok(ConnectionPermit { connections: Arc::clone(self), peer })
     }
 
-    /// How many there are.
+    /// Returns the number of connections.
     pub(in crate::edge) fn total(&self) -> usize {
         self.0.lock().total
     }
@@ -78,7 +78,7 @@ impl Drop for ConnectionPermit {
     }
 }
 
-/// Who a connection comes from. With IPv6, one customer has a network of 64 bits (RFC 6177).
+/// Returns the network that a connection comes from. An IPv6 customer has a network of 64 bits (RFC 6177).
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::from((v6.to_bits() & !u128::from(u64::MAX)).to_be_bytes()),
@@ -86,25 +86,26 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The address at the other end of a connection.
+/// Returns the address of the peer.
 pub(in crate::edge) fn peer(stream: &(impl GetSocketDigest + ?Sized)) -> Option<IpAddr> {
     Some(stream.get_socket_digest()?.peer_addr()?.as_inet()?.ip())
 }
 
-/// How many connections of clients there may be where nobody says it: each may need one to a provider, too.
+/// Returns the default limit of clients' connections: half of the files, because each connection may need another
+/// one to a provider.
 pub(in crate::edge) fn default_total(files: u64) -> usize {
     let pairs = files.saturating_sub(RESERVED) / 2;
     usize::try_from(pairs).unwrap_or(MOST).clamp(1, MOST)
 }
 
-/// The most connections of the built-in provider. Each call of it takes two files more than others do, and
-/// whoever is on this machine can take these.
+/// Returns the most connections of the built-in provider. Each call of it takes two files more than other calls,
+/// and everybody on this machine can open such connections.
 pub(in crate::edge) fn demo_total(files: u64) -> usize {
     (default_total(files) / 4).max(1)
 }
 
-/// Lets the process have as many open files as it may, and says how many these are. The limit that processes
-/// are given at first is low for the sake of programs that use `select`, which this one does not.
+/// Raises the limit of open files as far as possible, and returns it. The initial limit of a process is low for
+/// the sake of programs that use `select`, which this one does not.
 pub(in crate::edge) fn raise_files() -> u64 {
     let mut limit = getrlimit(Resource::Nofile);
     let given = limit.current;
@@ -113,14 +114,16 @@ pub(in crate::edge) fn raise_files() -> u64 {
     now.unwrap_or(u64::MAX)
 }
 
-/// Connections of operators: some dashboards, a few scrapers, the probes of an orchestrator.
+/// The most connections to the admin listener. A chosen value: some dashboards, a few scrapers, and an
+/// orchestrator's probes.
 pub(in crate::edge) const OPERATORS: usize = 64;
 
-/// Open files that are not connections of clients: the store, logs, listeners, unused connections to providers, and
-/// 64 connections of operators.
+/// The open files that are not clients' connections: the store, logs, listeners, idle connections to providers,
+/// and 64 connections of operators.
 const RESERVED: u64 = 192;
 
-/// Two for each call that there may be by default: one is used, one is idle.
+/// The default limit at most: two connections for each of the calls that are allowed by default, one in use and
+/// one idle.
 const MOST: usize = 20_000;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The gateway as Pingora sees it. Each hook only delegates.
+//! The gateway as Pingora's proxy. Each hook only delegates.
 
 pub(in crate::edge) mod connections;
 pub(in crate::edge) mod refused;
@@ -49,7 +49,7 @@ use crate::observe::{self, AccessLog, Metrics, TargetState, Tracer};
 use crate::protocol::ProtocolId;
 use crate::route::{Condition, ModelList, ModelListPage, percent_decoded};
 
-/// The gateway: cheap to clone, and to be mounted in any Pingora server.
+/// The gateway. It is cheap to clone, and can be mounted in any Pingora server.
 #[derive(Clone)]
 pub struct Gateway(Arc<Shared>);
 
@@ -62,19 +62,19 @@ struct Shared {
     tracer: Tracer,
     load: Arc<Load>,
     connections: Arc<Connections>,
-    /// Requests on HTTP/2 connections.
+    /// The places of requests on HTTP/2 connections.
     streams: StreamPermits,
-    /// Files that the process may have open.
+    /// The number of files that the process may have open.
     files: u64,
-    /// Connections to providers.
+    /// The pool of connections to providers.
     connector: Connector,
 }
 
 impl Gateway {
-    /// A gateway with this configuration. Listeners and threads are not its business.
+    /// Makes a gateway with this configuration. Its listeners and threads are up to the caller.
     ///
     /// # Errors
-    /// When the key store or the access log cannot be opened.
+    /// Fails if the store or the access log cannot be opened.
     pub fn new(config: &Config) -> std::result::Result<Self, config::ConfigError> {
         config.log_warnings();
         let failed =
@@ -99,7 +99,7 @@ impl Gateway {
         })))
     }
 
-    /// Puts another configuration into force, for requests that come from now on.
+    /// Puts another configuration into effect for the requests that arrive from now on.
     pub fn reload(&self, config: &Config) {
         config.log_warnings();
         let earlier = self.0.snapshot.load_full();
@@ -114,7 +114,7 @@ impl Gateway {
         self.0.snapshot.load().upstreams().for_each(Upstream::look_after);
     }
 
-    /// The gateway's metrics.
+    /// Returns the gateway's metrics.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         self.0.metrics.lost(self.0.access.dropped(), observe::log_dropped());
@@ -139,7 +139,7 @@ impl Gateway {
         &self.0.metrics
     }
 
-    /// Shows the console what there is.
+    /// Passes the gateway's parts to the console.
     pub(in crate::edge) fn show<T>(&self, look: impl FnOnce(&Sources<'_>) -> T) -> T {
         let snapshot = self.0.snapshot.load();
         look(&Sources {
@@ -155,24 +155,24 @@ impl Gateway {
         })
     }
 
-    /// Gives the console a sample of what goes on.
+    /// Passes a sample of the metrics to the console.
     pub(in crate::edge) fn sample(&self, console: &Console) {
         console.sample(self.0.metrics.snapshot(), self.0.load.total().calls);
     }
 
-    /// Writes what the ledger and the access log still hold. For the end of the process.
+    /// Writes what the ledger and the access log still hold. It is called at the end of the process.
     pub fn close(&self) {
         self.0.quotas.ledger.close();
         self.0.access.close();
         self.0.tracer.close();
     }
 
-    /// What requests may be, at the moment.
+    /// Returns the current limits on requests.
     pub(in crate::edge) fn limits(&self) -> Limits {
         self.0.snapshot.load().limits
     }
 
-    /// Lets a client's connection in, unless there are too many.
+    /// Admits a client's connection, unless there are too many.
     pub(in crate::edge) fn enter(&self, peer: Option<IpAddr>) -> Option<ConnectionPermit> {
         let limits = self.limits();
         let total = limits.connections.unwrap_or_else(|| connections::default_total(self.0.files));
@@ -181,32 +181,32 @@ impl Gateway {
         place.map_err(|reached| self.0.metrics.connection_refused(reached)).ok()
     }
 
-    /// The most connections of the built-in provider.
+    /// Returns the most connections of the built-in provider.
     pub(in crate::edge) fn demo_connections(&self) -> usize {
         connections::demo_total(self.0.files)
     }
 
-    /// Is nothing going on, neither a call nor a connection?
+    /// Whether there is neither a call nor a connection.
     pub(in crate::edge) fn is_quiet(&self) -> bool {
         self.0.load.total().calls == 0 && self.0.connections.total() == 0
     }
 
-    /// Calls that are being answered.
+    /// Returns the number of calls that are being answered.
     pub(in crate::edge) fn calls(&self) -> usize {
         self.0.load.total().calls
     }
 
-    /// What tells calls that they have to end.
+    /// Returns the signal that all calls have to end.
     pub(in crate::edge) fn shutdown(&self) -> Arc<Shutdown> {
         Arc::clone(&self.0.snapshot.load().shutdown)
     }
 
-    /// Counts a request that was refused by its head.
+    /// Counts a request that was refused because of its head.
     pub(in crate::edge) fn refuse_head(&self, refusal: Refusal) {
         self.0.metrics.head_refused(refusal.reason());
     }
 
-    /// Leaves the access line of a request that was refused by its head.
+    /// Writes the access line of a request that was refused because of its head.
     pub(in crate::edge) fn note_refused(&self, refused: &Refused<'_>) {
         if let Some(metrics) = &self.0.snapshot.load().metrics {
             refused.count(metrics);
@@ -214,10 +214,10 @@ impl Gateway {
         self.0.access.add(&refused.line());
     }
 
-    /// Lets a request on an HTTP/2 connection in, before it has a task of its own.
+    /// Admits a request on an HTTP/2 connection, before it has a task of its own.
     ///
     /// # Errors
-    /// 431 and 405 for its head, 503 when there are too many.
+    /// Returns 431 if its head is too large, 405 if it asks for a tunnel, and 503 if there are too many requests.
     pub(in crate::edge) fn enter_stream(&self, request: &RequestHeader) -> Result<streams::StreamPermit> {
         let limits = self.limits();
         headers::check_size(request, limits.head_bytes, limits.head_fields)?;
@@ -231,12 +231,12 @@ impl Gateway {
         })
     }
 
-    /// Is so much going on that connections had better not be kept?
+    /// Whether the load is so high that connections should be closed after their answer.
     pub(in crate::edge) fn is_near_limits(&self) -> bool {
         self.0.load.is_near(bounds(&self.limits()))
     }
 
-    /// Everything up to the choice of the target. Answers that need no provider are written here.
+    /// Does everything up to the choice of the target. Requests that need no provider are answered here.
     async fn receive(&self, session: &mut Session, ctx: &mut CallContext) -> Result<Option<Local>> {
         let request = session.req_header();
         ctx.request.anthropic = headers::is_anthropic(&request.headers);
@@ -305,14 +305,14 @@ impl Gateway {
 
 #[async_trait]
 impl ProxyHttp for Gateway {
-    /// In a place of its own: Pingora has its futures hold more than one of these.
+    /// Boxed, because Pingora's futures hold several copies of it.
     type CTX = Box<CallContext>;
 
     fn new_ctx(&self) -> Box<CallContext> {
         Box::new(CallContext::new(self.0.snapshot.load_full()))
     }
 
-    /// Without this, Pingora puts a compressor into every response's way.
+    /// Omits Pingora's default modules, which would put a compressor into the way of every response.
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn request_filter(
@@ -336,7 +336,7 @@ impl ProxyHttp for Gateway {
         Ok(true)
     }
 
-    /// The address to connect to, once one is known.
+    /// Returns the address to connect to, once one is known.
     async fn upstream_peer(
         &self,
         _: &mut Session,
@@ -346,7 +346,7 @@ impl ProxyHttp for Gateway {
         peer.map_err(hook_error)
     }
 
-    /// The head that its provider gets, made anew: the one that is passed in may be any.
+    /// Makes the head for the provider. The head that is passed in is replaced.
     async fn upstream_request_filter(
         &self,
         session: &mut Session,
@@ -361,7 +361,7 @@ impl ProxyHttp for Gateway {
         headers::trace(head, &ctx.attempts.trace)
     }
 
-    /// The body that its provider gets, at the end of the client's.
+    /// Replaces the body for the provider, at the end of the client's.
     async fn request_body_filter(
         &self,
         _: &mut Session,
@@ -373,7 +373,7 @@ impl ProxyHttp for Gateway {
         Ok(())
     }
 
-    /// Takes from the head of an answer what the client and the trace are told of it.
+    /// Takes those facts from the head of an answer that the client and the trace are told.
     async fn upstream_response_filter(
         &self,
         _: &mut Session,
@@ -386,7 +386,7 @@ impl ProxyHttp for Gateway {
         Ok(())
     }
 
-    /// The client is gone, or an answer to it could not be written.
+    /// Ends the call of a client that has left, or to which an answer could not be written.
     async fn fail_to_proxy(
         &self,
         session: &mut Session,
@@ -407,13 +407,13 @@ impl ProxyHttp for Gateway {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Box<CallContext>) {
         ctx.outcome.client_gone |= error.is_some_and(|error| *error.esource() == ErrorSource::Downstream);
-        // What has ended already is not changed by this.
+        // A call that has ended is not changed by this.
         ctx.billing.break_off(&ctx.request.snapshot.catalog, &ctx.attempts);
         ctx.attempts.end();
         ctx.record(session.req_header(), &self.0.access);
     }
 
-    /// Our own access line says it all, and without the path and the headers of the client.
+    /// Suppresses Pingora's error log. The access line has the same facts, without the client's path and headers.
     fn suppress_error_log(&self, _: &Session, _: &Box<CallContext>, _: &Error) -> bool {
         true
     }
@@ -425,12 +425,12 @@ impl fmt::Debug for Gateway {
     }
 }
 
-/// How much may go on at once.
+/// Returns the limits on concurrent calls and on the bytes of their bodies.
 fn bounds(limits: &Limits) -> Weight {
     Weight { calls: limits.calls, bytes: limits.body_memory_bytes }
 }
 
-/// Requests on HTTP/2 connections that there may be besides calls. Whatever is answered without a provider takes no time.
+/// The requests on HTTP/2 connections that are allowed besides calls. Requests that need no provider take no time.
 const SPARE_STREAMS: usize = 1000;
 
 const ROOT: &str = concat!("{\"name\":\"crossmodel\",\"version\":\"", env!("CARGO_PKG_VERSION"), "\"}");

@@ -1,4 +1,4 @@
-//! Requests that are refused before Pingora has seen them: their answers, and their access lines.
+//! Requests that are refused before Pingora has seen them, their answers and their access lines.
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
@@ -14,7 +14,7 @@ use crate::failure::{Failure, Kind};
 use crate::observe::{AccessLine, Metrics};
 use crate::protocol::ProtocolId;
 
-/// A request that is refused by its head, as far as that says what it is.
+/// A request that is refused because of its head, with the facts that are known of it.
 #[derive(Debug)]
 pub(in crate::edge) struct Refused<'h> {
     id: String,
@@ -25,7 +25,7 @@ pub(in crate::edge) struct Refused<'h> {
 }
 
 impl<'h> Refused<'h> {
-    /// A request by a method for a path; both may be missing.
+    /// Makes the refusal of a request; its method and path are empty if they are not known.
     pub(in crate::edge) fn new(method: &'h str, path: &str, failure: Failure) -> Self {
         let id = request_info::new_id();
         let endpoint = endpoint::find(path).map(|(endpoint, _)| endpoint);
@@ -34,16 +34,16 @@ impl<'h> Refused<'h> {
         Self { id, method, endpoint, failure, body }
     }
 
-    /// Notes a request on HTTP/2 that Pingora has refused, which says nothing of it.
+    /// Makes the refusal of a request on HTTP/2 that Pingora has found malformed, of which nothing is known.
     pub(in crate::edge) fn malformed() -> Self {
         let failure = Failure::new(Kind::BadRequest, "The request is not HTTP.").with_code("invalid_http");
         Self { body: Bytes::new(), ..Self::new("", "", failure) }
     }
 
-    /// The answer's head.
+    /// Returns the head of the answer.
     ///
     /// # Errors
-    /// When it cannot be built.
+    /// Fails if a header cannot be written.
     pub(in crate::edge) fn head(&self) -> pingora::Result<ResponseHeader> {
         let mut head = answer::failed_head(&self.failure)?;
         answer::describe(&mut head, JSON, &self.body)?;
@@ -65,18 +65,18 @@ impl<'h> Refused<'h> {
         answer
     }
 
-    /// The endpoint's name in logs and metrics.
+    /// Returns the endpoint's name in logs and metrics.
     fn endpoint_name(&self) -> &'static str {
         self.endpoint.map_or("unknown", Endpoint::name)
     }
 
-    /// Counts it as a request that is over.
+    /// Counts the request as finished.
     pub(in crate::edge) fn count(&self, metrics: &Metrics) {
         let code = self.failure.kind().row().code;
         metrics.request(self.endpoint_name(), self.failure.status(), code, 0.0, None);
     }
 
-    /// Its access line.
+    /// Returns the access line.
     pub(in crate::edge) fn line(&self) -> AccessLine<'_> {
         AccessLine {
             time: Timestamp::now(),
@@ -110,10 +110,11 @@ impl<'h> Refused<'h> {
     }
 }
 
-/// Refuses a request that shows a credential more than once: of two, one reader may take the first and another the last.
+/// Checks that a request has no credential header twice: of two, one reader may take the first and another the
+/// last.
 ///
 /// # Errors
-/// 400.
+/// Returns 400 if it has.
 pub(in crate::edge) fn check_credentials(headers: &HeaderMap) -> Result<(), Failure> {
     let repeated = |name: &&str| headers.get_all(*name).iter().nth(1).is_some();
     let Some(name) = CREDENTIALS.into_iter().find(repeated) else { return Ok(()) };
@@ -121,5 +122,5 @@ pub(in crate::edge) fn check_credentials(headers: &HeaderMap) -> Result<(), Fail
     Err(Failure::new(Kind::BadRequest, message).with_code("invalid_http"))
 }
 
-/// Headers that hold a credential.
+/// The headers that hold a credential.
 const CREDENTIALS: [&str; 3] = ["authorization", "x-api-key", "api-key"];

@@ -1,4 +1,4 @@
-//! The request's body, whole, before anything is decided by it.
+//! The request's body, which is read completely before anything depends on it.
 //!
 //! It is kept here, and what a session has read it with is let go of.
 
@@ -29,10 +29,10 @@ struct BodyReader<'e> {
     body: Body,
 }
 
-/// Sets up a session, also one that is put in the place of another.
+/// Sets up a session, including one that replaces another.
 pub(in crate::edge) fn prepare(session: &mut Session, write: Duration) {
     let session = &mut session.downstream_session;
-    // Absent: the client has asked for the connection to be closed.
+    // Keep-alive is absent if the client has asked for the connection to be closed.
     if session.get_keepalive().is_some() {
         session.set_keepalive(Some(KEEPALIVE));
     }
@@ -43,7 +43,8 @@ pub(in crate::edge) fn prepare(session: &mut Session, write: Duration) {
 /// Reads the body.
 ///
 /// # Errors
-/// 413, 415, 408, 503; 400 for a body that ends early, which nobody is left to read.
+/// Returns 413 if the body is too large, 415 if it has a content encoding, 408 if it arrives too slowly, 503 if
+/// there is no room for it, and 400 if it ends early, when no client is left to read the answer.
 pub(in crate::edge) async fn read(
     session: &mut Session,
     limits: Limits,
@@ -68,7 +69,7 @@ pub(in crate::edge) async fn read(
     read.map(|()| body)
 }
 
-/// Reads and forgets a small body, so that the connection can be used again after an early answer.
+/// Reads and drops a small body, so that the connection can be used again after an early answer.
 pub(in crate::edge) async fn discard(session: &mut Session) {
     let request = session.req_header();
     let small = headers::content_length(&request.headers).unwrap_or(0) <= DISCARDED;
@@ -78,7 +79,7 @@ pub(in crate::edge) async fn discard(session: &mut Session) {
         && !asks
         && !request.headers.contains_key(header::TRANSFER_ENCODING)
     {
-        // Whatever goes wrong here only costs the connection.
+        // A failure here only costs the connection.
         let _ = timeout(DISCARD_TIME, session.downstream_session.drain_request_body()).await;
     }
 }
@@ -94,7 +95,7 @@ impl BodyReader<'_> {
         }
     }
 
-    /// HTTP/1. Without a length, nobody knows how large a body becomes before it is there.
+    /// Reads a body over HTTP/1. Without a declared length, its size is not known before its end.
     async fn read_h1(&mut self, session: &mut Session, length: Option<usize>) -> Result<()> {
         while let Some(part) =
             self.in_time(session.downstream_session.read_request_body()).await?.map_err(gone)?
@@ -110,7 +111,7 @@ impl BodyReader<'_> {
         Ok(())
     }
 
-    /// HTTP/2.
+    /// Reads a body over HTTP/2.
     async fn read_h2(&mut self, session: &mut Session) -> Result<()> {
         let ServerSession::H2(h2) = &mut *session.downstream_session else { return Ok(()) };
         while let Some(part) = self.in_time(h2.read_body_bytes()).await?.map_err(gone)? {
@@ -119,8 +120,8 @@ impl BodyReader<'_> {
         Ok(())
     }
 
-    /// Waits for a read, for as long as the body's pace allows: what has arrived buys time, at so many bytes
-    /// a second.
+    /// Waits for a read for as long as the body's pace allows. Every byte that has arrived extends the time, at
+    /// the configured rate.
     async fn in_time<T>(&self, read: impl Future<Output = T>) -> Result<T> {
         let Limits { body_seconds, body_grace_seconds, body_bytes_per_second, .. } = self.limits;
         let received = self.body.bytes().len() as u64;
@@ -137,9 +138,9 @@ impl BodyReader<'_> {
         Ok(())
     }
 
-    /// Adds a part to a body that may not have said how long it is. One that turns out to be large gets all
-    /// the room that it may ever need: room that is not written to takes no memory, but a body that is copied
-    /// into ever larger buffers takes more than twice its own size.
+    /// Adds a part to a body whose length may be unknown. If it turns out to be large, it gets all the room that
+    /// it may ever need: room that is not written to takes no memory, but copying the body into ever larger
+    /// buffers takes more than twice its size.
     fn grow(&mut self, part: &[u8]) -> Result<()> {
         let limit = self.limits.body_bytes;
         let size = self.body.bytes().len() + part.len();
@@ -177,23 +178,23 @@ fn interrupted(why: String) -> Failure {
     Failure::new(Kind::InvalidJson, "The request body could not be read.").with_detail(why)
 }
 
-/// Bytes of a body that may stay in Pingora's buffers: about what arrives together with a head.
+/// The bytes of a body that may stay in Pingora's buffers: about what arrives together with a head.
 const KEPT: usize = 4 << 10;
 
-/// Bytes of a body that is read only to be forgotten.
+/// The largest body, in bytes, that is read only to be dropped.
 const DISCARDED: usize = 64 << 10;
 
-/// Bytes reserved for a body that does not say how long it is.
+/// The bytes that are reserved for a body of unknown length.
 const FIRST_GUESS: usize = 16 << 10;
 
-/// Bytes up to which a body may grow by copies.
+/// The bytes up to which a body grows by copying.
 const SMALL: usize = 1 << 20;
 
 /// The value by which a connection is kept; for how long, `accept` says.
 const KEEPALIVE: u64 = 75;
 
-/// The time for which the rest of a body is read that nobody wants.
+/// The time for which the rest of an unwanted body is read.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Time for a small body that is not wanted.
+/// The time for reading a small unwanted body.
 const DISCARD_TIME: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! Fail-over: a call whose target fails before the client has got anything goes to the next one.
+//! Fail-over: a call goes to the next target if its target fails before the client has got anything.
 
 use crate::edge::call::attempts::Attempts;
 use crate::edge::call::billing::Billing;
@@ -6,15 +6,15 @@ use crate::edge::call::request_info::RequestInfo;
 use crate::edge::request::plan;
 use crate::failure::Failure;
 
-/// The call has failed where it was, and nothing of an answer has gone to the client. Turns to the next
-/// target; gives whether there is one, and time for it.
+/// Turns a failed call, of whose answer nothing has gone to the client, to its next target. Returns whether there
+/// is one, and time for it.
 pub(in crate::edge) fn next_target(
     request: &RequestInfo,
     attempts: &mut Attempts,
     billing: &mut Billing,
     failure: &Failure,
 ) -> bool {
-    // What one has written in vain, others would write in vain as well.
+    // Once one provider has written an answer in vain, others would do so, too.
     if !failure.kind().is_the_providers() || failure.is_costly() || attempts.is_late() {
         return false;
     }
@@ -23,7 +23,7 @@ pub(in crate::edge) fn next_target(
         if !request.snapshot.budget.spend() {
             return false;
         }
-        // A target that cannot be asked this is passed over.
+        // A target that cannot serve this request is skipped.
         let last = attempts.call();
         if let Ok(call) = last.and_then(|last| plan::redirect(request, billing, last, &fallbacks, choice)) {
             attempts.note_failure(failure);

@@ -1,4 +1,4 @@
-//! Headers: whose they are, which go on, and the exchange of one credential for another.
+//! Headers: the client's credential, the headers that are forwarded to the provider, and those of answers.
 
 use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
@@ -20,13 +20,13 @@ use crate::observe::Trace;
 use crate::protocol::ProtocolId;
 use crate::provider::{Auth, Provider};
 
-/// The credential of a request: the endpoint's own header, and the other one only if that is absent or
-/// empty. A credential in the query is none.
+/// Returns the credential of a request. The endpoint's own header comes first, and another one counts only if that
+/// is absent or empty. A credential in the query is ignored.
 pub(in crate::edge) fn credential(headers: &HeaderMap, protocol: Option<ProtocolId>) -> Option<&str> {
     let endpoint_is_openai = protocol.is_some_and(|protocol| !protocol.is_anthropic());
     let text = |name: &str| headers.get(name).map(|value| value.to_str().map_or(MALFORMED, str::trim));
     let named = |name: &str| text(name).filter(|text| !text.is_empty());
-    // A scheme without a token is as empty as no text at all.
+    // A scheme without a token counts as an empty header.
     // Any other scheme is a credential all the same, only not a valid one.
     let token = |text| bearer_token(text).unwrap_or(MALFORMED);
     let bearer = || named("authorization").filter(|text| !text.eq_ignore_ascii_case("bearer")).map(token);
@@ -37,18 +37,18 @@ pub(in crate::edge) fn credential(headers: &HeaderMap, protocol: Option<Protocol
     }
 }
 
-/// Does a request on a shared endpoint come from an Anthropic client?
+/// Whether a request on a shared endpoint comes from an Anthropic client.
 pub(in crate::edge) fn is_anthropic(headers: &HeaderMap) -> bool {
     let key = headers.get("x-api-key").is_some_and(|value| !value.is_empty());
     key || headers.contains_key("anthropic-version")
 }
 
-/// Does the client want a refusal rather than a loss?
+/// Whether the client prefers a refusal to a loss.
 pub(in crate::edge) fn is_strict(headers: &HeaderMap) -> bool {
     headers.get("x-crossmodel-strict").is_some_and(|value| matches!(value.as_bytes(), b"1" | b"true"))
 }
 
-/// What the calls of one conversation have in common, where the client says so.
+/// Returns the session, a text that the calls of one conversation have in common, if the client sends one.
 pub(in crate::edge) fn session(headers: &HeaderMap) -> Option<&str> {
     // All headers are looked at once: there are fewer than names to look for.
     let ranked = headers.iter().filter_map(|(name, value)| {
@@ -58,15 +58,15 @@ pub(in crate::edge) fn session(headers: &HeaderMap) -> Option<&str> {
     ranked.min_by_key(|(rank, _)| *rank).map(|(_, hint)| hint)
 }
 
-/// The request's declared length, if it has one.
+/// Returns the declared length of the request's body, if there is one.
 pub(in crate::edge) fn content_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Refuses heads over the limits.
+/// Checks the size of a head.
 ///
 /// # Errors
-/// 431.
+/// Returns 431 if the head is too large.
 pub(in crate::edge) fn check_size(request: &RequestHeader, bytes: usize, fields: usize) -> Result<()> {
     let headers = &request.headers;
     let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
@@ -76,7 +76,7 @@ pub(in crate::edge) fn check_size(request: &RequestHeader, bytes: usize, fields:
     Ok(())
 }
 
-/// The head of the request to the call's provider, made from nothing but what may go there.
+/// Makes the head of a relayed request to the call's provider. Only headers that may go there are copied.
 pub(in crate::edge) fn to_provider(
     client: &RequestHeader,
     request: &RequestInfo,
@@ -105,7 +105,7 @@ pub(in crate::edge) fn to_provider(
     if protocol.is_anthropic() {
         anthropic(&mut head, client, provider, call.prices.as_deref())?;
     }
-    // What we can not read we can not meter, so the answer must come as it is.
+    // The gateway must read an answer in order to meter it, so it asks for no compression.
     head.insert_header(header::ACCEPT_ENCODING, IDENTITY)?;
     head.insert_header(header::CONTENT_TYPE, JSON)?;
     head.insert_header(header::CONTENT_LENGTH, call.body.len())?;
@@ -113,7 +113,7 @@ pub(in crate::edge) fn to_provider(
     Ok(head)
 }
 
-/// The head of a request that was written by the gateway itself: nothing in it comes from the client.
+/// Makes the head of a translated request: nothing in it comes from the client.
 pub(in crate::edge) fn for_bridge(
     provider: &Provider,
     protocol: ProtocolId,
@@ -133,7 +133,7 @@ pub(in crate::edge) fn for_bridge(
     Ok(head)
 }
 
-/// The head of a question for a provider's list of models, in the way of the protocol that it prefers.
+/// Makes the head of a request for the provider's list of models, in the protocol that it prefers.
 pub(in crate::edge) fn for_models(provider: &Provider) -> pingora::Result<RequestHeader> {
     let protocol = provider.protocols.first().copied().unwrap_or(ProtocolId::Chat);
     let target = format!("{}/models", provider.base_url.path);
@@ -148,7 +148,7 @@ pub(in crate::edge) fn for_models(provider: &Provider) -> pingora::Result<Reques
     Ok(head)
 }
 
-/// Lets the provider go on with the call's trace, if it has one, in the place of the client's.
+/// Adds the headers of the call's trace in the place of the client's, if there is a trace.
 pub(in crate::edge) fn trace(head: &mut RequestHeader, trace: &Trace) -> pingora::Result<()> {
     for (name, value) in trace.headers().into_iter().flatten() {
         head.remove_header(name);
@@ -159,25 +159,26 @@ pub(in crate::edge) fn trace(head: &mut RequestHeader, trace: &Trace) -> pingora
     Ok(())
 }
 
-/// Only this parameter is known to providers; any other might hold a credential.
+/// Returns the query for the provider. It knows only this parameter, and any other might hold a credential.
 fn beta_query(client: &RequestHeader) -> &'static str {
     let mut parameters = client.uri.query().unwrap_or_default().split('&');
     if parameters.any(|parameter| parameter == "beta=true") { "?beta=true" } else { "" }
 }
 
-/// Whether a header of a client goes on to a provider of this protocol, which the client has to itself if it is `alone`.
+/// Whether a client's header is forwarded to a provider of this protocol. `alone` says whether the provider serves
+/// only one tenant.
 fn goes_on(name: &HeaderName, protocol: ProtocolId, alone: bool) -> bool {
     let name = name.as_str();
     match protocol {
-        // Both are set by `anthropic`.
+        // Both are set in `anthropic`.
         ProtocolId::Messages if matches!(name, "anthropic-version" | "anthropic-beta") => false,
-        // Others of the family name workspaces, organizations and users of the provider's account.
+        // Other headers of this family name workspaces, organizations and users of the provider's account.
         ProtocolId::Messages if name.starts_with("anthropic-") => alone || name == BROWSER_ACCESS,
         _ => FORWARDED.contains(&name) || FORWARDED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)),
     }
 }
 
-/// May a provider be told the id that a client has given to its request?
+/// Whether the id that a client has given to its request may be forwarded.
 fn is_id(value: &HeaderValue) -> bool {
     (1..=ID_LENGTH).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic)
 }
@@ -227,7 +228,7 @@ fn sensitive(text: String) -> pingora::Result<HeaderValue> {
 pub(in crate::edge) struct Identity<'c> {
     pub(in crate::edge) request: &'c RequestInfo,
     attempts: &'c Attempts,
-    /// The key's standing in its limits.
+    /// The state of the key's limits.
     standing: &'c RateLimitStatus,
 }
 
@@ -242,8 +243,8 @@ impl<'c> Identity<'c> {
     }
 }
 
-/// Adds what every answer carries. By now the answer may have cost something, so what cannot be a header's value is
-/// left out, and the answer goes without it.
+/// Adds the headers that every answer has. By now the answer may have cost something, so a value that a header
+/// cannot hold is left out, and the answer is sent without it.
 pub(in crate::edge) fn identify(head: &mut ResponseHeader, identity: Identity<'_>) {
     let Identity { request, attempts, standing } = identity;
     let mut put = |name: HeaderName, value: &str| {
@@ -270,7 +271,7 @@ pub(in crate::edge) fn identify(head: &mut ResponseHeader, identity: Identity<'_
     }
 }
 
-/// Adds how the key stands in its limits, in the words of the client's protocol.
+/// Adds the state of the key's limits, in the headers of the client's protocol.
 fn limits(
     head: &mut ResponseHeader,
     protocol: ProtocolId,
@@ -298,7 +299,7 @@ fn limits(
     Ok(())
 }
 
-/// Seconds as OpenAI writes them: `6m0s`, `1s`.
+/// Formats seconds in OpenAI's way: `6m0s`, `1s`.
 fn duration(seconds: u64) -> String {
     match (seconds / 60, seconds % 60) {
         (0, seconds) => format!("{seconds}s"),
@@ -306,7 +307,7 @@ fn duration(seconds: u64) -> String {
     }
 }
 
-/// The id under which the provider knows the request, if it is nothing but an id.
+/// Returns the id under which the provider knows the request, if it has the form of an id.
 pub(in crate::edge) fn upstream_id(upstream: &HeaderMap) -> Option<HeaderValue> {
     let id = upstream.get("x-request-id").or_else(|| upstream.get("request-id"))?;
     is_upstream_id(id.as_bytes()).then(|| id.clone())
@@ -317,13 +318,13 @@ fn is_upstream_id(id: &[u8]) -> bool {
     (1..=ID_LENGTH).contains(&id.len()) && id.iter().all(allowed)
 }
 
-/// Seconds after which the provider wants to be asked again.
+/// Returns the seconds after which the provider asks for a retry.
 pub(in crate::edge) fn retry_after(upstream: &HeaderMap) -> Option<u64> {
     let number = |name: &str| upstream.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
     number("retry-after").or_else(|| number("retry-after-ms").map(|ms| ms.div_ceil(1000)))
 }
 
-/// What the provider says about asking again, whatever its status says.
+/// Returns whether the provider asks for a retry, regardless of the status.
 pub(in crate::edge) fn should_retry(upstream: &HeaderMap) -> Option<bool> {
     match upstream.get("x-should-retry")?.as_bytes() {
         b"true" => Some(true),
@@ -332,32 +333,32 @@ pub(in crate::edge) fn should_retry(upstream: &HeaderMap) -> Option<bool> {
     }
 }
 
-/// A credential that is there but has no form that we know; never a valid key.
+/// Stands for a credential of an unknown form. It is never a valid key.
 const MALFORMED: &str = "?";
 
 /// The only encoding in which answers can be read, and the only form of requests.
 const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// Sent where a client names no version.
+/// The version that is sent if the client names none.
 const DEFAULT_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 
-/// Bytes of an id that a client, or a provider, may give to a request.
+/// The longest id, in bytes, that a client or a provider may give to a request.
 const ID_LENGTH: usize = 128;
 
-/// By this a provider may keep an answer, to give it once more. All accounts share the provider's, so it gets a name
-/// that is the account's own.
+/// The header by which a provider may store an answer and return it again. All accounts share the provider's
+/// account, so the value is replaced by one that is unique to the gateway's account.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-/// Says that the client runs in a browser.
+/// The header that tells that the client runs in a browser.
 const BROWSER_ACCESS: &str = "anthropic-dangerous-direct-browser-access";
 
-/// What a provider is sent besides what there is for each header of a client: `accept-encoding`, and a trace's.
+/// The headers that a provider gets besides the client's: `accept-encoding`, and that of a trace.
 const OWN_FIELDS: usize = 2;
 
-/// Headers of clients that providers are shown in a relay. All others stay here: they are ours, say who and where the
-/// client is, or name an account, a project, a place or a cache at the provider. Those that name a conversation only
-/// steer it to where its prompt is cached: no answer is kept by them.
+/// The client's headers that are forwarded in a relay. All others are dropped: they are the gateway's, or tell who
+/// and where the client is, or name an account, a project, a place or a cache at the provider. Those that name a
+/// conversation only steer it to where its prompt is cached: no answer is stored under them.
 const FORWARDED: &[&str] = &[
     "accept",
     "conversation-id",
@@ -376,7 +377,7 @@ const FORWARDED: &[&str] = &[
     "x-session-id",
 ];
 
-/// Headers by which clients name the conversation that a call belongs to.
+/// The headers by which clients name the conversation that a call belongs to.
 const SESSION: &[&str] = &[
     "x-session-affinity",
     "x-session-id",

@@ -1,4 +1,5 @@
-//! From a request's head and body to a call that can go upstream. The order of the checks is a promise.
+//! From a request's head and body to a call that can go upstream. The order of the checks is documented and stays
+//! the same.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use crate::translate::bridge;
 use crate::translate::owners::Claims;
 use crate::translate::relay::Edits;
 
-/// A request, written for its provider.
+/// A request as it was written for its provider.
 struct Written {
     body: Writing,
     bridged: Option<Bridged>,
@@ -39,7 +40,7 @@ enum Writing {
 }
 
 impl Written {
-    /// Bytes of a body that was written anew.
+    /// Returns the bytes of a rewritten body.
     fn length(&self) -> usize {
         match &self.body {
             Writing::Edits(_) => 0,
@@ -48,7 +49,7 @@ impl Written {
     }
 }
 
-/// A request that was looked at, and where it may go.
+/// A request that was read, and the targets that it may go to.
 struct Plan<'b> {
     head: Head<'b>,
     found: ResolvedModel,
@@ -59,7 +60,8 @@ struct Plan<'b> {
 /// `hint` tells which calls belong together. Gives the call, and the targets that it may still go to.
 ///
 /// # Errors
-/// What the client did wrong, or 503 when the model is not there at the moment.
+/// Returns a 4xx failure if the client made a mistake or has reached a limit, and 503 if the model is not
+/// available.
 pub(in crate::edge) async fn admit(
     quotas: &Quotas,
     request: &mut RequestInfo,
@@ -104,7 +106,7 @@ pub(in crate::edge) async fn admit(
         if !choices.is_empty() {
             let body = match written.body {
                 Writing::Edits(_) => Bytes::copy_from_slice(body.bytes()),
-                // Its provider gets another one, so it need not be copied.
+                // The provider gets another body, so this one need not be copied.
                 Writing::Fresh(_) => std::mem::take(&mut body).freeze(),
             };
             let spared = spared.clone();
@@ -115,10 +117,10 @@ pub(in crate::edge) async fn admit(
     Ok((call, fallbacks))
 }
 
-/// The call for another target, from the body as it was before it was written for the first one.
+/// Makes the call for another target, from the body as it was before it was written for the first one.
 ///
 /// # Errors
-/// 400 for what that target cannot be asked, or 500 when the configuration does not know it.
+/// Returns 400 if the target cannot serve the request, and 500 if it is not configured.
 pub(in crate::edge) fn redirect(
     request: &RequestInfo,
     billing: &mut Billing,
@@ -151,7 +153,7 @@ fn find_targets<'b>(
 ) -> Result<Plan<'b>> {
     let speaker = client.protocol();
     let head = Head::read(body, speaker.members())?;
-    // What can be no model's name is kept nowhere.
+    // A name that is too long or not printable is not kept anywhere.
     request.requested_model = Some(&*head.model).filter(|name| route::is_model_name(name)).map(str::to_owned);
     let grant = request.grant.as_ref().ok_or_else(upstream::unknown)?;
     let found = request.snapshot.catalog.find(&head.model, grant)?;
@@ -173,10 +175,10 @@ fn find_targets<'b>(
     Ok(Plan { head, found, choices })
 }
 
-/// Whether a provider may be asked this, as far as it is a matter of whose state and which other models it names.
+/// Checks whether a provider may get the request, as far as state at the provider and other models are concerned.
 ///
 /// # Errors
-/// 400 for the first member that it may not be asked.
+/// Returns 400 for the first member that the provider may not get.
 fn may_ask(request: &RequestInfo, provider: &Provider, head: &Head<'_>) -> Result<()> {
     head.check_inner(&provider.inner_models)?;
     if provider.allow_upstream_state {
@@ -205,7 +207,7 @@ fn put_written(call: &mut Call, written: Written, [spared, notice]: [Option<Stri
     call.body = body.freeze();
 }
 
-/// Writes the request for its provider, with an answer of at most `output_cap` tokens if that is given.
+/// Writes the request for its provider, and limits the answer to `output_cap` tokens if that is given.
 fn write_request(
     request: &RequestInfo,
     call: &Call,
@@ -226,7 +228,7 @@ fn write_request(
     Ok(Written { body: Writing::Edits(edits), bridged: None, losses: Losses::default(), rejections, claims })
 }
 
-/// The request in the words of the provider's protocol.
+/// Translates the request to the provider's protocol.
 fn translate_request(
     call: &Call,
     client: ProtocolId,
@@ -249,11 +251,11 @@ fn translate_request(
 /// Makes the context of an answer to a relayed request, where the answer cannot be relayed.
 ///
 /// # Errors
-/// 502 when the request says what only a relay can carry an answer to: the provider has answered in another form
-/// than it was asked to.
+/// Returns 502 if the request asks for something that only a relay can return: the provider has answered in
+/// another form than the requested one.
 pub(in crate::edge) fn context(request: &RequestInfo, call: &Call) -> Result<Arc<Context>> {
     let speaker = call.protocol.protocol();
-    // Others ask for what can be turned, so this is not how the target is.
+    // Other requests can be converted, so this shows nothing about the target's health.
     let misfit = || Failure::provider("the answer is not in the form that was asked for").at_cost();
     if Head::read(&call.body, speaker.members()).is_ok_and(|head| head.choices > 1) {
         return Err(misfit());
@@ -262,7 +264,7 @@ pub(in crate::edge) fn context(request: &RequestInfo, call: &Call) -> Result<Arc
     let sealer = request.sealer();
     let context =
         bridge::context(speaker, &call.body, &call.target(&sealer), &facts).map_err(|_| misfit())?;
-    // Not if only the gateway has asked for it.
+    // This does not apply if only the gateway has asked for it.
     let include_usage = context.include_usage && !call.withhold_usage;
     Ok(Arc::new(Context { include_usage, ..context }))
 }

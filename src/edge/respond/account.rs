@@ -1,4 +1,4 @@
-//! What a client may know of its account.
+//! The endpoints for a client's own account: balance and usage.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -8,7 +8,7 @@ use crate::edge::respond::answer::Local;
 use crate::failure::{Failure, Kind, Result};
 use crate::meter::{Ledger, UsageReport, Wallet};
 
-/// All amounts are in this currency.
+/// The currency of all amounts.
 const CURRENCY: &str = "USD";
 
 #[derive(Serialize)]
@@ -25,19 +25,19 @@ struct Usage {
     report: UsageReport,
 }
 
-/// What the account has; zeros, if it has no wallet.
+/// Returns the balance of the account, which is zero if it has no wallet.
 ///
 /// # Errors
-/// 500 when the store can not be read.
+/// Returns 500 if the store cannot be read.
 pub(in crate::edge) async fn credits(ledger: &Ledger, grant: &Grant) -> Result<Local> {
     let wallet = ledger.wallet(&grant.account).await.map_err(|_| unreadable())?.unwrap_or_default();
     json(&Credits { currency: CURRENCY, wallet })
 }
 
-/// What the account has used on this day, in this week and in this month.
+/// Returns the account's usage of this day, this week and this month.
 ///
 /// # Errors
-/// 500 when the store can not be read.
+/// Returns 500 if the store cannot be read.
 pub(in crate::edge) async fn usage(ledger: &Ledger, grant: &Grant) -> Result<Local> {
     let report = ledger.report(&grant.account).await.map_err(|_| unreadable())?;
     json(&Usage { currency: CURRENCY, report })
@@ -49,5 +49,5 @@ fn json(answer: &impl Serialize) -> Result<Local> {
 }
 
 fn unreadable() -> Failure {
-    Failure::new(Kind::Store, "The account can not be read at the moment.")
+    Failure::new(Kind::Store, "The account cannot be read at the moment.")
 }

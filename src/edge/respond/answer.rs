@@ -1,4 +1,4 @@
-//! Answers that the gateway writes itself: failures, models, whole replies.
+//! Answers that the gateway writes as a whole: failures, its own documents, and complete answers of providers.
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
@@ -17,7 +17,7 @@ pub(in crate::edge) const JSON: &str = "application/json";
 /// Writes a whole answer of a provider.
 ///
 /// # Errors
-/// When the client is gone.
+/// Fails if the client has left.
 pub(in crate::edge) async fn write(
     session: &mut Session,
     outcome: &mut Outcome,
@@ -28,18 +28,18 @@ pub(in crate::edge) async fn write(
     send(session, outcome, identity, (head, Whose::Provider), body).await
 }
 
-/// What the gateway knows by itself.
+/// A document of the gateway's own.
 pub(in crate::edge) enum Local {
-    /// Clients may keep it for a while.
+    /// A document that clients may cache for a while.
     Lasting(Bytes),
-    /// They may not.
+    /// A document that clients may not cache.
     Passing(Bytes),
 }
 
-/// Writes what the gateway knows by itself.
+/// Writes a document of the gateway's own.
 ///
 /// # Errors
-/// When the client is gone.
+/// Fails if the client has left.
 pub(in crate::edge) async fn local(
     session: &mut Session,
     outcome: &mut Outcome,
@@ -58,7 +58,7 @@ pub(in crate::edge) async fn local(
 /// Writes a failure in the client's envelope, and notes it.
 ///
 /// # Errors
-/// When the client is gone.
+/// Fails if the client has left.
 pub(in crate::edge) async fn fail(
     session: &mut Session,
     outcome: &mut Outcome,
@@ -76,7 +76,7 @@ pub(in crate::edge) async fn fail(
 /// The head with which a failure is told, before it is known whose request it ends.
 ///
 /// # Errors
-/// When it cannot be built.
+/// Fails if a header cannot be written.
 pub(in crate::edge) fn failed_head(failure: &Failure) -> pingora::Result<ResponseHeader> {
     let mut head = ResponseHeader::build_no_case(failure.status(), Some(12))?;
     if let Some(seconds) = failure.retry_after() {
@@ -94,7 +94,7 @@ pub(in crate::edge) fn failed_head(failure: &Failure) -> pingora::Result<Respons
 /// Adds what the head of a whole answer says of its body.
 ///
 /// # Errors
-/// When it cannot be built.
+/// Fails if a header cannot be written.
 pub(in crate::edge) fn describe(
     head: &mut ResponseHeader,
     content_type: &'static str,
@@ -104,12 +104,12 @@ pub(in crate::edge) fn describe(
     head.insert_header(header::CONTENT_LENGTH, body.len())
 }
 
-/// Whose an answer is.
+/// The origin of an answer.
 #[derive(Clone, Copy)]
 enum Whose {
-    /// The gateway's.
+    /// The gateway itself.
     Own,
-    /// A provider's, for which the client has paid.
+    /// A provider, whose answer the client has paid for.
     Provider,
 }
 
@@ -132,7 +132,7 @@ async fn send(
     }
     outcome.bytes_out += body.len();
     if let (ServerSession::H2(h2), Whose::Own) = (&mut *session.downstream_session, whose) {
-        // Nothing else of the request is needed for it, however long the client lets it wait.
+        // The answer needs nothing else of the request, however long the client lets it wait.
         Outbox::of_connection().send(h2, body);
         return Ok(());
     }

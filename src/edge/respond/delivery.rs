@@ -1,4 +1,5 @@
-//! A stream on its way from a provider to a client, in a loop that listens to the provider, the client and the clock.
+//! The delivery of a provider's stream to a client, in a loop that listens to the provider, the client and the
+//! clock.
 //!
 //! Each part that arrives goes through a [`ResponseStream`], and the ready ones go to the client when the provider would have to be
 //! waited for. The head is held back until the provider really answers: a failure before that still is a status.
@@ -90,7 +91,7 @@ pub(in crate::edge) struct Delivery<'d> {
 }
 
 impl Delivery<'_> {
-    /// Ends what has come to its end, as well or badly as it did. Gives whether nothing more has to be read.
+    /// Ends a delivery that is complete or has failed. Returns whether nothing more has to be read.
     pub(in crate::edge) async fn end(&mut self, result: Result<()>, session: &mut Session) -> Result<bool> {
         self.attempts.answer.usage = self.response.usage();
         self.attempts.note_served(self.response.served());
@@ -100,7 +101,7 @@ impl Delivery<'_> {
             self.attempts.answer.usage = self.response.usage();
             self.settle();
         }
-        self.attempts.answer.oddities = self.response.oddities();
+        self.attempts.answer.anomalies = self.response.anomalies();
         self.attempts.answer.said = self.response.said();
         match result.inspect_err(|abort| self.attempts.note_abort(abort)) {
             Ok(()) => self.finish(session).await?,
@@ -110,8 +111,8 @@ impl Delivery<'_> {
         Ok(self.response.is_whole())
     }
 
-    /// Passes a provider's stream on, as it comes. What has arrived together goes out together: the client is
-    /// written to when the provider would have to be waited for.
+    /// Relays a provider's stream as it arrives. Parts that arrive together are sent together: the client is
+    /// written to as soon as the next read from the provider would have to wait.
     pub(in crate::edge) async fn relay(
         &mut self,
         provider: &mut Connection,
@@ -199,7 +200,7 @@ impl Delivery<'_> {
         }
     }
 
-    /// A provider that answers as a whole: its answer is told as if it had been a stream.
+    /// Takes an answer that the provider has given as a whole, and passes it on as if it had been a stream.
     pub(in crate::edge) fn replay(&mut self, body: &[u8]) -> Result<()> {
         self.outcome.note_first_byte(self.request.started);
         Ok(self.response.reply(body)?)
@@ -211,7 +212,7 @@ impl Delivery<'_> {
         self.admission.keep(self.attempts.held(self.request.bytes_in));
     }
 
-    /// The answer is whole. When this returns, its end may be passed on.
+    /// Ends a call whose answer is complete. When this returns, the end of the answer may be passed on.
     fn settle(&mut self) {
         self.billing.settle(&self.request.snapshot.catalog, self.attempts);
     }
@@ -235,13 +236,13 @@ impl Delivery<'_> {
         self.deadline().min(self.silence.ends())
     }
 
-    /// Until when the client may be left without a word.
+    /// Returns the time by which something has to be sent to the client.
     fn deadline(&self) -> Instant {
         let deadline = self.phase.deadline().filter(|_| self.wants_stream());
         deadline.unwrap_or_else(|| Instant::now() + NEVER)
     }
 
-    /// The clock has come to the deadline, or it was moved since.
+    /// Acts on the deadline, unless it was moved in the meantime.
     async fn tick(&mut self, session: &mut Session) -> Result<()> {
         if Instant::now() < self.deadline() {
             return Ok(());
@@ -253,7 +254,7 @@ impl Delivery<'_> {
         self.send(session, Bytes::from_static(sign)).await
     }
 
-    /// Whether a failure is told in the stream, and no longer by a status.
+    /// Whether a failure is reported in the stream, and no longer by a status.
     fn speaks(&self) -> bool {
         self.phase.is_committed() || self.wants_stream() && self.response.is_committed()
     }
@@ -311,7 +312,7 @@ impl Delivery<'_> {
         }
     }
 
-    /// The answer is whole: writes what is left of it.
+    /// Writes the rest of a complete answer.
     async fn finish(&mut self, session: &mut Session) -> Result<()> {
         if self.response.is_reported() {
             self.fail_as_told();
@@ -331,7 +332,7 @@ impl Delivery<'_> {
         self.close(session).await
     }
 
-    /// Ends the client's stream, if there still is a client.
+    /// Ends the client's stream, if the client is still there.
     async fn close(&mut self, session: &mut Session) -> Result<()> {
         self.phase.end();
         if self.guard.is_draining() {
@@ -343,7 +344,7 @@ impl Delivery<'_> {
         }
     }
 
-    /// It has failed after its head was sent: the client is told in its own grammar.
+    /// Reports a failure after the head was sent, as an event of the client's protocol.
     async fn fail(&mut self, session: &mut Session, failure: Failure) -> Result<()> {
         self.attempts.note_failure(&failure);
         self.charge_failure(&failure);
@@ -354,8 +355,8 @@ impl Delivery<'_> {
     }
 }
 
-/// Writes to the client, in the time that it has for that: Pingora does not watch the time in which small parts
-/// of an answer leave its buffer.
+/// Writes to the client within the time that it has for that. Pingora has no timeout for small parts of an answer
+/// that leave its buffer.
 async fn send_tasks(
     session: &mut Session,
     request: &RequestInfo,
@@ -374,7 +375,7 @@ async fn send_tasks(
     }
 }
 
-/// The reason for which a write to the client has failed.
+/// Returns the reason for which a write to the client has failed.
 pub(in crate::edge) fn client_write(result: pingora::Result<()>) -> Result<()> {
     result.map_err(|error| match error.esource() {
         ErrorSource::Upstream => Abort::Failed(provider_failure(&error)),
@@ -382,8 +383,8 @@ pub(in crate::edge) fn client_write(result: pingora::Result<()>) -> Result<()> {
     })
 }
 
-/// Bytes of a provider's stream after which the client is written to in any case.
+/// The bytes of a provider's stream after which the client is written to in any case.
 const GATHER: usize = 16 << 10;
 
-/// Longer than any answer takes: nothing is said to a client that gets its answer as a whole.
+/// A time that is longer than any answer takes: a client that gets its answer as a whole gets no sign of life.
 const NEVER: Duration = Duration::from_secs(7 * 24 * 3600);

@@ -1,4 +1,4 @@
-//! Carries calls, from their first byte upstream to their last byte to the client.
+//! The driver of calls, from their first byte upstream to their last byte to the client.
 //!
 //! Pingora's own flow from provider to client can neither hold the head of an answer back until it is known whether it
 //! is a failure, nor say anything while the provider is silent. Nor can it wait longer for the first byte than for the
@@ -47,22 +47,22 @@ use crate::translate::bridge::Bridge;
 
 type Result<T> = std::result::Result<T, Abort>;
 
-/// Whose hooks a call goes through.
+/// A proxy with the hooks that a call goes through.
 pub(in crate::edge) trait Proxy: ProxyHttp<CTX = Box<CallContext>> + Sync {}
 
 impl<P: ProxyHttp<CTX = Box<CallContext>> + Sync> Proxy for P {}
 
-/// Carries calls with the connections of one pool.
+/// A driver of calls with the connections of one pool.
 pub(in crate::edge) struct Driver<'d, P> {
     pub(in crate::edge) proxy: &'d P,
     pub(in crate::edge) connector: &'d Connector,
 }
 
 impl<P: Proxy> Driver<'_, P> {
-    /// Serves a call. If its target fails, the next one is asked.
+    /// Serves a call. If its target fails, the next one is called.
     ///
     /// # Errors
-    /// When the client is gone.
+    /// Fails if the client has left.
     pub(in crate::edge) async fn serve(
         &self,
         session: &mut Session,
@@ -81,7 +81,7 @@ impl<P: Proxy> Driver<'_, P> {
                     }
                     Ok(_) => {}
                 }
-                // An answer that ends well would be written to its end, however long the client takes for that.
+                // A complete answer is written to its end, however long the client takes for that.
                 return Err(Error::explain(ErrorType::ConnectionClosed, "the client is gone").into_down());
             }
             match result {
@@ -116,7 +116,7 @@ impl<P: Proxy> Driver<'_, P> {
         }
         if head.status != 200 {
             ctx.attempts.fail_attempt(status_failure(head.status));
-            // Its status may be enough to go on to the next target.
+            // The status alone may be enough to try the next target.
             if !guard.is_draining() && head.refusal().is_some_and(|failure| next_target(ctx, &failure)) {
                 self.leave(provider, &upstream, &peer).await;
                 return Ok(Served::Elsewhere);
@@ -145,8 +145,8 @@ impl<P: Proxy> Driver<'_, P> {
         Ok(Served::Answered)
     }
 
-    /// Sends the request and waits for the head of the answer. A pooled connection that the provider had closed in
-    /// the meantime costs another try, on a fresh one; so does an address that cannot be reached.
+    /// Sends the request and waits for the head of the answer. If the provider had closed a pooled connection, the
+    /// request is sent again on a fresh one; if an address cannot be reached, another one is tried.
     async fn open(
         &self,
         upstream: &Upstream,
@@ -188,7 +188,8 @@ impl<P: Proxy> Driver<'_, P> {
         }
     }
 
-    /// A connection to the provider, and whether it was used before; nothing if there is another address to try.
+    /// Returns a connection to the provider, and whether it was used before, or `None` if there is another address
+    /// to try.
     async fn connect(
         &self,
         upstream: &Upstream,
@@ -196,7 +197,7 @@ impl<P: Proxy> Driver<'_, P> {
         ctx: &mut Box<CallContext>,
         guard: &mut CallGuard,
     ) -> Result<Option<(Connection, Box<HttpPeer>, bool)>> {
-        // A resolver may take its time, in which the client is listened to; so that is not left to the hook.
+        // A resolver may take its time, during which the client is listened to; so it is not called in the hook.
         let resolved = tokio::select! {
             biased;
             resolved = upstream.resolved() => resolved,
@@ -224,7 +225,7 @@ impl<P: Proxy> Driver<'_, P> {
         }
     }
 
-    /// The request as the hooks make it.
+    /// Makes the request with the hooks.
     async fn request(
         &self,
         session: &mut Session,
@@ -237,7 +238,7 @@ impl<P: Proxy> Driver<'_, P> {
         Ok((head, body.unwrap_or_default()))
     }
 
-    /// The head of the answer, after the hooks have seen it.
+    /// Returns the head of the answer after the hooks have seen it.
     async fn head(
         &self,
         provider: &Connection,
@@ -249,7 +250,7 @@ impl<P: Proxy> Driver<'_, P> {
         Ok(Head::of(&head))
     }
 
-    /// Answers with what the provider has answered as a whole.
+    /// Sends an answer that the provider has given as a whole.
     async fn answered(
         &self,
         session: &mut Session,
@@ -273,7 +274,7 @@ impl<P: Proxy> Driver<'_, P> {
         client_write(written).map(|()| Served::Answered)
     }
 
-    /// Keeps the connection if what the provider still sends after its last word that matters ends soon.
+    /// Keeps the connection if the rest of the provider's answer, after the last part that matters, ends soon.
     async fn leave(&self, mut provider: Connection, upstream: &Upstream, peer: &HttpPeer) {
         let rest = async { while let Ok(Some(_)) = provider.read_response_body().await {} };
         let _ = timeout(DRAIN, rest).await;
@@ -281,18 +282,18 @@ impl<P: Proxy> Driver<'_, P> {
     }
 }
 
-/// The outcome of a call at one target, if it has not failed there.
+/// The outcome of a call at one target that has not failed there.
 enum Served {
-    /// The client has its answer.
+    /// The client has got its answer.
     Answered,
-    /// The target has refused it, and it has turned to another one.
+    /// The target has refused the call, which goes to another target now.
     Elsewhere,
 }
 
 /// Writes a failure that the client gets as an answer, and charges for what it has cost.
 ///
 /// # Errors
-/// When the client is gone.
+/// Fails if the client has left.
 pub(in crate::edge) async fn fail(
     session: &mut Session,
     ctx: &mut CallContext,
@@ -305,7 +306,7 @@ pub(in crate::edge) async fn fail(
     answer::fail(session, outcome, identity, failure).await
 }
 
-/// The call has failed when its client was gone already.
+/// Ends a call that has failed after its client had left.
 fn fail_unseen(ctx: &mut CallContext, failure: Failure) {
     let CallContext { request, attempts, billing, outcome, .. } = ctx;
     attempts.note_failure(&failure);
@@ -350,7 +351,7 @@ fn response_stream(
     })
 }
 
-/// Answers with an estimate: nobody can be asked.
+/// Answers with an estimate, because no provider can count.
 async fn counted(
     session: &mut Session,
     ctx: &mut CallContext,
@@ -364,8 +365,8 @@ async fn counted(
     client_write(answer::write(session, outcome, identity, body).await).map(|()| Served::Answered)
 }
 
-/// Sends the request and waits for the head of the answer. Gives whether all of the request was taken: a provider may
-/// refuse a large one before, and close.
+/// Sends the request and waits for the head of the answer. Returns whether all of the request was accepted: a
+/// provider may refuse a large one early, and close the connection.
 async fn send_request(
     provider: &mut Connection,
     head: RequestHeader,
@@ -390,7 +391,7 @@ async fn send_request(
         Ok(()) => {
             timeout(first_byte, answered).await.unwrap_or_else(|_| Err(late().into_up())).map(|()| true)
         }
-        // What was said is there already; if nothing was, the first error tells why.
+        // An answer may have arrived already. If there is none, the first error tells the reason.
         Err(error) => match timeout(EARLY, answered).await {
             Ok(Ok(())) => Ok(false),
             _ => Err(error),
@@ -413,7 +414,7 @@ async fn write_stream(
     session.write_response_body(Some(body), true).await
 }
 
-/// A body that is no stream.
+/// Reads a body that is not a stream.
 async fn read_whole(
     provider: &mut Connection,
     session: &mut Session,
@@ -449,7 +450,7 @@ fn joined(mut parts: Vec<Bytes>, size: usize) -> Bytes {
     whole.freeze()
 }
 
-/// Notes why an attempt has ended from outside, unless it had failed before.
+/// Notes the reason for which an attempt was ended from outside, unless it had failed before.
 fn note_abort(attempts: &mut Attempts, head: &Head, abort: &Abort) {
     if head.status == 200 {
         attempts.note_abort(abort);
@@ -461,10 +462,10 @@ fn failed(error: Box<Error>) -> Abort {
     Abort::Failed(provider_failure(&error))
 }
 
-/// The time for which an answer is waited for that came before all of the request was sent.
+/// The time to wait for an early answer, which came before all of the request was sent.
 const EARLY: Duration = Duration::from_millis(100);
 
-/// The time for which the rest of an answer is waited for that is whole.
+/// The time to wait for the end of a complete answer.
 const DRAIN: Duration = Duration::from_millis(50);
 
 #[cfg(test)]

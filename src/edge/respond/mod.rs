@@ -1,4 +1,4 @@
-//! From the provider's answer to the client's.
+//! Responses: from the provider's answer to the client's.
 
 pub(in crate::edge) mod account;
 pub(in crate::edge) mod answer;

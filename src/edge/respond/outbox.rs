@@ -1,8 +1,8 @@
-//! Answers of the gateway itself that wait for an HTTP/2 client to give them room.
+//! The gateway's own answers that wait for an HTTP/2 client to accept them.
 //!
-//! A client says how much it takes, and may say nothing for as long as it likes. So an answer that cannot go out at once
-//! leaves its request behind, with all that is kept for that, and waits on its own: for a while, and beside few others
-//! of its connection.
+//! A client says how much it accepts, and may say nothing for as long as it likes. So an answer that cannot be
+//! sent at once is separated from its request, with everything that is kept for that, and waits on its own. Its
+//! time is limited, and so is the number of such answers of one connection.
 
 use std::future::poll_fn;
 use std::task::{Context, Waker};
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::edge::wire::streams::StreamPermits;
 
-/// The answers of one connection that wait. All clones are the same.
+/// The waiting answers of one connection. All clones are the same.
 #[derive(Clone, Debug, Default)]
 pub(in crate::edge) struct Outbox(StreamPermits);
 
@@ -24,7 +24,7 @@ tokio::task_local! {
 }
 
 impl Outbox {
-    /// Answers a request of the connection.
+    /// Runs a future that answers a request of the connection.
     pub(in crate::edge) async fn serving<T>(self, answering: impl Future<Output = T>) -> T {
         CURRENT.scope(self, answering).await
     }
@@ -34,8 +34,8 @@ impl Outbox {
         CURRENT.try_with(Clone::clone).unwrap_or_default()
     }
 
-    /// Sends the body of an answer whose head is written already, as soon as there is room for it. If that takes too
-    /// long, or too many wait already, the stream is reset.
+    /// Sends the body of an answer whose head is written already, as soon as the client accepts it. If that takes
+    /// too long, or too many answers wait already, the stream is reset.
     pub(in crate::edge) fn send(&self, session: &mut HttpSession, mut body: Bytes) {
         let Some(mut writer) = session.take_response_body_writer() else { return };
         let mut going = Box::pin(async move {
@@ -61,8 +61,9 @@ impl Outbox {
     }
 }
 
-/// Answers of one connection that wait at a time: browsers and SDKs give room before they ask.
+/// The most waiting answers of one connection. A chosen value: browsers and SDKs grant room before they send a
+/// request.
 const MAX_WAITING: usize = 8;
 
-/// The time for which an answer waits for room: some round trips around the world.
+/// The time for which an answer waits. A chosen value: some round trips around the world.
 const PATIENCE: Duration = Duration::from_secs(5);

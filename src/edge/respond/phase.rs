@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How far an answer has come. It goes through these in this order; the second may be left out.
+/// The progress of an answer. It goes through these in this order; the second may be left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::edge) enum Phase {
     /// The provider has sent its head: a failure still is a status.
@@ -29,7 +29,7 @@ pub(in crate::edge) enum Phase {
 }
 
 impl Phase {
-    /// That of an answer whose head has come now.
+    /// Returns the phase of an answer whose head has come now.
     pub(in crate::edge) fn new(now: Instant) -> Self {
         Self::Waiting { head: now }
     }
@@ -77,12 +77,12 @@ impl Phase {
     }
 }
 
-/// The longest time from the provider's first event to the client's head, and the longest time from the
-/// provider's head: a failure that comes earlier still is a status.
+/// The longest time from the provider's first event, and from the provider's head, to the client's head. Failures
+/// before that still get an HTTP status.
 const COMMIT_AFTER_FIRST: Duration = Duration::from_millis(50);
 const COMMIT_AFTER_HEAD: Duration = Duration::from_secs(5);
 
-/// The longest time for which a client that waits for a stream is left without a word.
+/// The longest time without a sign of life to a client that waits for a stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 #[cfg(test)]

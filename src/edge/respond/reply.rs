@@ -1,7 +1,7 @@
-//! The provider's answer where it is kept until it is whole.
+//! Answers of providers that are read completely before they are passed on.
 //!
-//! Only a stream is passed on as it comes. Of any other answer it is known only then whether it is an error, what its
-//! status must be and how long it is.
+//! Only a stream is passed on as it arrives. For any other answer, it is known only at the end whether it is an
+//! error, which status it needs and how long it is.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::protocol::UpstreamError;
 use crate::translate::bridge::{Bridge, refused};
 use crate::translate::{self, OwnKeys};
 
-/// The head of an answer, as far as it matters here.
+/// The facts of an answer's head that matter here.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::edge) struct Head {
     pub(in crate::edge) status: u16,
@@ -29,8 +29,8 @@ pub(in crate::edge) struct Head {
     should_retry: Option<bool>,
     /// The form of its body.
     form: Form,
-    /// Whether its body can be read at all. Providers are asked for bodies as they are; one that is compressed all the
-    /// same says nothing here.
+    /// Whether the body can be read at all. Providers are asked for uncompressed bodies; one that is compressed
+    /// all the same counts as empty.
     readable: bool,
 }
 
@@ -47,19 +47,19 @@ impl Head {
         }
     }
 
-    /// Whether its body is a stream that can be passed on as it comes.
+    /// Whether the body is a stream that can be passed on as it arrives.
     pub(in crate::edge) fn flows(&self) -> bool {
         self.status == 200 && self.form.is_stream() && self.readable
     }
 
-    /// The failure that its status is before anything is known of its body; nothing where that tells whose failure it is.
+    /// Returns the failure that the status alone means, or `None` if the body has to tell whose failure it is.
     pub(in crate::edge) fn refusal(&self) -> Option<Failure> {
         let tells = self.status != 200 && !matches!(self.status, 402 | 403);
         tells.then(|| translate::read_error(self.status, &UpstreamError::default(), self.retry_after))
     }
 }
 
-/// The id under which the provider knows the request, unless it is a key.
+/// Returns the id under which the provider knows the request, unless it contains a credential.
 pub(in crate::edge) fn upstream_id(keys: &OwnKeys, head: &ResponseHeader) -> Option<HeaderValue> {
     headers::upstream_id(&head.headers).filter(|id| !keys.is_in(id.as_bytes()))
 }
@@ -67,7 +67,7 @@ pub(in crate::edge) fn upstream_id(keys: &OwnKeys, head: &ResponseHeader) -> Opt
 /// Makes the head of a stream to the client.
 ///
 /// # Errors
-/// When a header cannot be written.
+/// Fails if a header cannot be written.
 pub(in crate::edge) fn stream_start(
     session: &Session,
     identity: Identity<'_>,
@@ -83,17 +83,17 @@ pub(in crate::edge) fn stream_start(
     Ok(head)
 }
 
-/// An answer that is whole, as its client gets it.
+/// A complete answer for the client.
 pub(in crate::edge) struct BufferedResponse {
     pub(in crate::edge) body: Bytes,
     /// The form in which the client gets it: all events of a stream, or none.
     pub(in crate::edge) form: Form,
-    /// Tokens, estimated.
+    /// The estimated tokens.
     pub(in crate::edge) tokens: u64,
 }
 
 impl BufferedResponse {
-    /// An answer that is no stream.
+    /// Makes an answer that is not a stream.
     fn json(body: Bytes) -> Self {
         let tokens = body.len() as u64 / translate::BYTES_PER_TOKEN;
         Self { body, form: Form::Whole, tokens }
@@ -103,7 +103,7 @@ impl BufferedResponse {
 /// Takes an answer that is whole. Gives what the client gets of it, when it is paid for.
 ///
 /// # Errors
-/// The failure that it is.
+/// Returns the failure if the answer is one.
 pub(in crate::edge) fn buffered(
     request: &RequestInfo,
     attempts: &mut Attempts,
@@ -123,7 +123,7 @@ pub(in crate::edge) fn buffered(
     }
 }
 
-/// Makes the client's answer of one in its own protocol.
+/// Makes the client's answer from one in its own protocol.
 fn relayed(
     request: &RequestInfo,
     attempts: &mut Attempts,
@@ -132,7 +132,7 @@ fn relayed(
 ) -> Result<BufferedResponse> {
     let call = attempts.call()?;
     if !call.infers() {
-        // It may be an error all the same, and is small.
+        // It may be an error all the same; then it is small.
         return Ok(BufferedResponse::json(call.keys.cleaned(body)));
     }
     if came != call.form {
@@ -146,7 +146,7 @@ fn relayed(
     Ok(BufferedResponse::json(body))
 }
 
-/// The failure that an answer of another status than 200 is.
+/// Returns the failure of an answer with a status other than 200.
 fn failed(call: &Call, head: &Head, body: Bytes, client_model: &str) -> Failure {
     let body = call.keys.cleaned(body);
     let failure = refused(head.status, &body, head.retry_after, &call.upstream_model, client_model);
@@ -157,10 +157,10 @@ fn failed(call: &Call, head: &Head, body: Bytes, client_model: &str) -> Failure 
     translate::keep_body(failure, call.protocol, body, &call.upstream_model, client_model)
 }
 
-/// An answer in the other form than it was asked for: the whole of a stream, or a stream of what is whole.
+/// Converts an answer to the other form: a stream to a whole, or a whole to a stream.
 ///
 /// # Errors
-/// The failure that it is.
+/// Returns the failure if the answer is one.
 fn convert_form(
     request: &RequestInfo,
     attempts: &mut Attempts,
@@ -180,7 +180,7 @@ fn convert_form(
     attempts.answer.usage = bridge.usage();
     attempts.note_served(bridge.served());
     attempts.answer.said = bridge.metadata();
-    attempts.answer.oddities = bridge.anomalies();
+    attempts.answer.anomalies = bridge.anomalies();
     let tokens = bridge.delivered();
     let body = match came {
         Form::Stream => bridge.whole(speaker, &context),
@@ -189,7 +189,8 @@ fn convert_form(
     Ok(BufferedResponse { body, form: came.other(), tokens })
 }
 
-/// The failure of a provider whose answer is larger than may be: how large it is is its client's to ask for.
+/// Returns the failure of a provider whose answer is too large. It is charged, because the client asks for the
+/// size.
 pub(in crate::edge) fn too_large() -> Failure {
     Failure::new(Kind::Provider, "The provider's answer is too large.").at_cost()
 }

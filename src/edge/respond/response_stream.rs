@@ -13,11 +13,11 @@ use crate::protocol::Protocol;
 use crate::translate::bridge::Bridge;
 use crate::translate::relay::{self, End};
 
-/// What a provider's stream goes through.
+/// The processing that a provider's stream goes through.
 pub(in crate::edge) enum ResponseStream {
-    /// Decoded, and encoded for the client, who may want it as a whole.
+    /// Translation: the stream is decoded, and encoded for the client, which may want it as a whole.
     Bridged { bridge: Box<Bridge>, client: &'static dyn Protocol, context: Arc<Context> },
-    /// With the edits that must be.
+    /// Relay, with the necessary edits.
     Relayed(Box<Relayed>),
 }
 
@@ -86,15 +86,15 @@ impl Relayed {
 }
 
 impl ResponseStream {
-    /// A relay.
+    /// Makes a relay.
     pub(in crate::edge) fn relayed(stream: relay::Stream) -> Self {
         Self::Relayed(Box::new(Relayed { stream, ready: Parts::default(), end: None }))
     }
 
-    /// Takes a whole answer that is no stream.
+    /// Takes a complete answer that is not a stream.
     ///
     /// # Errors
-    /// The failure that the provider reports, or 502 when the body is not what it should be.
+    /// Returns the failure that the provider reports, or 502 if the body is not a complete answer.
     pub(in crate::edge) fn reply(&mut self, body: &[u8]) -> Result<()> {
         match self {
             Self::Bridged { bridge, .. } => bridge.reply(body),
@@ -102,10 +102,10 @@ impl ResponseStream {
         }
     }
 
-    /// Takes a chunk, cut anywhere.
+    /// Takes a chunk of the stream, which may be cut anywhere.
     ///
     /// # Errors
-    /// The failure that the provider reports, or that its stream is.
+    /// Returns the failure that the provider reports, or 502 if its stream is invalid.
     pub(in crate::edge) fn push(&mut self, chunk: Bytes) -> Result<()> {
         match self {
             Self::Bridged { bridge, .. } => bridge.push(chunk),
@@ -116,7 +116,7 @@ impl ResponseStream {
     /// Takes the end of the stream.
     ///
     /// # Errors
-    /// When the provider has not finished, or has failed in its last words.
+    /// Returns 502 if the answer is not complete, or the failure that the provider's last event reports.
     pub(in crate::edge) fn end(&mut self) -> Result<()> {
         let relayed = match self {
             Self::Bridged { bridge, .. } => return bridge.end(),
@@ -128,7 +128,7 @@ impl ResponseStream {
         }
     }
 
-    /// The connection broke off. Gives whether the answer is whole all the same.
+    /// Whether the answer is complete although the connection broke off.
     pub(in crate::edge) fn is_whole_without_end(&mut self) -> bool {
         match self {
             Self::Bridged { .. } => false,
@@ -136,7 +136,7 @@ impl ResponseStream {
         }
     }
 
-    /// The bytes that are ready for a client that gets a stream, in pieces that are sent one after the other.
+    /// Returns the bytes that are ready for a client that gets a stream, in pieces to be sent one after the other.
     pub(in crate::edge) fn ready(&mut self) -> (Bytes, Vec<Bytes>) {
         match self {
             Self::Bridged { bridge, .. } => bridge.pieces(),
@@ -144,7 +144,7 @@ impl ResponseStream {
         }
     }
 
-    /// The answer for a client that gets it as a whole; absent for one that gets a stream.
+    /// Returns the answer for a client that gets it as a whole, or `None` if the client gets a stream.
     pub(in crate::edge) fn whole(&self) -> Option<Bytes> {
         match self {
             Self::Bridged { bridge, client, context } if !bridge.is_stream() => {
@@ -154,7 +154,7 @@ impl ResponseStream {
         }
     }
 
-    /// Ends the client's stream with a failure, in its own grammar.
+    /// Ends the client's stream with a failure, as an event of its protocol.
     pub(in crate::edge) fn fail(&mut self, failure: &Failure, request: &RequestInfo) {
         match self {
             Self::Bridged { bridge, .. } => bridge.tell(failure),
@@ -162,7 +162,7 @@ impl ResponseStream {
         }
     }
 
-    /// Tokens of the answer so far, estimated.
+    /// Returns the estimated tokens of the answer so far.
     pub(in crate::edge) fn delivered(&self) -> u64 {
         match self {
             Self::Bridged { bridge, .. } => bridge.delivered(),
@@ -170,7 +170,7 @@ impl ResponseStream {
         }
     }
 
-    /// Whether its model has been seen to reason.
+    /// Whether the model has been seen to reason.
     pub(in crate::edge) fn reasons(&self) -> bool {
         match self {
             Self::Bridged { bridge, .. } => bridge.reasons(),
@@ -178,8 +178,8 @@ impl ResponseStream {
         }
     }
 
-    /// Nobody waits for the rest. Gives whether the token counts of the whole answer have come, though perhaps not its
-    /// end.
+    /// Notes that nobody waits for the rest. Returns whether the token counts of the whole answer have arrived,
+    /// perhaps without its end.
     pub(in crate::edge) fn is_counted(&mut self) -> bool {
         match self {
             Self::Bridged { bridge, .. } => bridge.end().is_ok() && bridge.usage().is_some(),
@@ -187,7 +187,7 @@ impl ResponseStream {
         }
     }
 
-    /// The model that answers, in its provider's words.
+    /// Returns the model that answers, in the provider's words.
     pub(in crate::edge) fn served(&self) -> Option<&str> {
         match self {
             Self::Bridged { bridge, .. } => bridge.served(),
@@ -195,7 +195,7 @@ impl ResponseStream {
         }
     }
 
-    /// Token counts so far.
+    /// Returns the token counts so far.
     pub(in crate::edge) fn usage(&self) -> Option<Usage> {
         match self {
             Self::Bridged { bridge, .. } => bridge.usage(),
@@ -203,7 +203,7 @@ impl ResponseStream {
         }
     }
 
-    /// What the answer has said of itself.
+    /// Takes the model and finish reasons that the answer has reported.
     pub(in crate::edge) fn said(&mut self) -> ResponseMetadata {
         match self {
             Self::Bridged { bridge, .. } => bridge.metadata(),
@@ -211,8 +211,8 @@ impl ResponseStream {
         }
     }
 
-    /// What was not understood so far, and how often.
-    pub(in crate::edge) fn oddities(&mut self) -> BTreeMap<Anomaly, u64> {
+    /// Takes the counts of parts that were not understood.
+    pub(in crate::edge) fn anomalies(&mut self) -> BTreeMap<Anomaly, u64> {
         match self {
             Self::Bridged { bridge, .. } => bridge.anomalies(),
             Self::Relayed(_) => BTreeMap::new(),
@@ -227,7 +227,7 @@ impl ResponseStream {
         }
     }
 
-    /// Has anything come at all?
+    /// Whether any event has come.
     pub(in crate::edge) fn has_begun(&self) -> bool {
         match self {
             Self::Bridged { bridge, .. } => bridge.has_begun(),
@@ -235,25 +235,26 @@ impl ResponseStream {
         }
     }
 
-    /// Does the provider really answer, so that a failure can no longer be a status?
+    /// Whether the response is committed: the provider answers, so that a failure can no longer be an HTTP status.
     pub(in crate::edge) fn is_committed(&self) -> bool {
         match self {
             Self::Bridged { bridge, .. } => bridge.is_committed(),
-            // With the first bytes that pass.
+            // A relay is committed with its first bytes.
             Self::Relayed(relayed) => !relayed.ready.is_empty(),
         }
     }
 
-    /// Is the answer whole, and nothing that may follow of interest?
+    /// Whether the answer is complete, and nothing that may follow matters.
     pub(in crate::edge) fn is_whole(&self) -> bool {
         match self {
             Self::Bridged { bridge, .. } => bridge.is_whole(),
-            // What is behind the last event passes, too.
+            // The bytes that follow the last event are passed on, too.
             Self::Relayed(relayed) => relayed.end == Some(End::Whole),
         }
     }
 
-    /// Has the last event of the answer come, before whose end goes on it has to be paid for?
+    /// Whether the last event of the answer has arrived. The answer has to be charged before the end of this event
+    /// is passed on.
     pub(in crate::edge) fn is_over(&self) -> bool {
         match self {
             Self::Bridged { bridge, .. } => bridge.is_whole(),
@@ -261,7 +262,7 @@ impl ResponseStream {
         }
     }
 
-    /// Has the provider itself told the client of a failure, in a stream that has ended?
+    /// Whether the provider itself has told the client of a failure, in a stream that has ended.
     pub(in crate::edge) fn is_reported(&self) -> bool {
         matches!(self, Self::Relayed(relayed) if relayed.end == Some(End::Reported))
     }

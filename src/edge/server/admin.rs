@@ -1,4 +1,4 @@
-//! What operators may ask: metrics, health and the console, on an address of their own.
+//! The admin listener: metrics, health checks and the console, on an address of their own.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(in crate::edge) struct Admin {
     console: Arc<Console>,
 }
 
-/// Takes the samples that the console shows.
+/// The task that takes the console's samples.
 #[derive(Debug)]
 pub(in crate::edge) struct Sampler {
     gateway: Gateway,
@@ -31,10 +31,10 @@ pub(in crate::edge) struct Sampler {
 }
 
 impl Admin {
-    /// The application at an address, with the books of a data folder.
+    /// Makes the application for an address, with the books of a data folder.
     ///
     /// # Errors
-    /// When the store cannot be opened.
+    /// Fails if the store cannot be opened.
     pub(in crate::edge) fn new(
         gateway: Gateway,
         settings: &config::AdminListener,
@@ -44,12 +44,12 @@ impl Admin {
         Ok(Self { gateway, guard, console: Arc::new(Console::open(data)?) })
     }
 
-    /// What has to run beside it.
+    /// Returns the task that has to run besides it.
     pub(in crate::edge) fn sampler(&self) -> Sampler {
         Sampler { gateway: self.gateway.clone(), console: Arc::clone(&self.console) }
     }
 
-    /// The figures of the console, with what the store says if it says it in time.
+    /// Returns the figures of the console, with the store's if they arrive in time.
     async fn figures(&self, query: &Query) -> Vec<u8> {
         let view = self.gateway.show(|sources| self.console.view(sources, query));
         let (console, shown) = (Arc::clone(&self.console), view.shown());
@@ -88,17 +88,17 @@ impl ServeHttp for Admin {
                 answer(200, "application/json", self.figures(&query).await)
             }
             (_, Some(Asset { content_type, text })) => answer(200, content_type, text.into()),
-            // That this is answered is the answer; a gateway that accepts connections can serve.
+            // The fact that this is answered is the answer: a gateway that accepts connections can serve.
             _ => answer(200, TEXT, b"ok\n".to_vec()),
         }
     }
 }
 
 impl Sampler {
-    /// Takes them until the process ends.
+    /// Takes samples until the process ends.
     pub(in crate::edge) async fn run(self) {
         let mut ticks = tokio::time::interval(SAMPLING);
-        // Late samples are later ones: a burst of them would show what never was.
+        // After a delay, samples must not be made up for: a burst of them would show something that never was.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
@@ -115,7 +115,7 @@ fn refused(AccessDenied { status, message }: AccessDenied) -> Response<Vec<u8>> 
     response
 }
 
-/// An answer, with what keeps a browser from making anything else of it.
+/// Makes an answer whose headers keep a browser from interpreting it as anything else.
 fn answer(status: u16, content_type: &'static str, body: Vec<u8>) -> Response<Vec<u8>> {
     let length = body.len();
     let response = Response::builder()
@@ -133,8 +133,8 @@ fn answer(status: u16, content_type: &'static str, body: Vec<u8>) -> Response<Ve
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// How often a sample is taken.
+/// The interval between two samples.
 const SAMPLING: Duration = Duration::from_secs(1);
 
-/// How long the store may take; the rest of the figures does not wait for it any longer.
+/// The time that the store may take. The other figures do not wait for it any longer.
 const PATIENCE: Duration = Duration::from_secs(1);

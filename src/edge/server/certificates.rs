@@ -1,5 +1,5 @@
-//! The certificates of listeners. With rustls, the default backend, they change while they are in use; with
-//! another backend they are what they were at the start.
+//! The TLS certificates of listeners. With rustls, the default backend, they can be replaced while they are in
+//! use; with another backend they stay as they were at the start.
 
 use std::path::PathBuf;
 
@@ -19,20 +19,20 @@ struct Kept {
     in_force: backend::InForce,
 }
 
-/// What has become of a certificate that was read again.
+/// The result of reading a certificate again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::edge) enum Renewal {
-    /// There is a new one.
+    /// There is a new certificate.
     New,
-    /// What is there now is none; the old one goes on.
+    /// The new files are not a valid certificate; the previous one stays in use.
     Refused,
 }
 
 impl Certificates {
-    /// The settings of a listener, whose certificate is kept here from now on.
+    /// Makes the TLS settings of a listener, and keeps its certificate from now on.
     ///
     /// # Errors
-    /// When the files do not hold a certificate and its key.
+    /// Fails if the files do not contain a certificate and its key.
     pub(in crate::edge) fn settings(
         &mut self,
         address: &str,
@@ -45,12 +45,12 @@ impl Certificates {
         Ok(settings)
     }
 
-    /// The files from which they come.
+    /// Returns the files of the certificates.
     pub(in crate::edge) fn files(&self) -> Vec<PathBuf> {
         self.0.iter().flat_map(|kept| [kept.files.certificate.clone(), kept.files.key.clone()]).collect()
     }
 
-    /// Takes the names of files from a new configuration, for listeners that are in both.
+    /// Takes the names of files from a new configuration, for the listeners that are in both.
     pub(in crate::edge) fn rename(&mut self, listeners: &[Listener]) {
         for kept in &mut self.0 {
             let same = listeners.iter().find(|listener| listener.address == kept.address);
@@ -60,7 +60,7 @@ impl Certificates {
         }
     }
 
-    /// Reads all files again; gives what has come of those that hold something new.
+    /// Reads all files again, and returns the results for those with new contents.
     pub(in crate::edge) fn renew(&self) -> Vec<Renewal> {
         let renew = |kept: &Kept| match backend::renew(&kept.in_force, &kept.files) {
             Ok(true) => {
@@ -91,7 +91,7 @@ mod backend {
 
     use crate::config::TlsFiles;
 
-    /// A certificate that can be replaced. It is Pingora's, too.
+    /// A certificate that can be replaced. Pingora holds it, too.
     #[derive(Clone, Debug)]
     pub(in crate::edge) struct InForce(Arc<ArcSwap<CertifiedKey>>);
 
@@ -109,7 +109,7 @@ mod backend {
         Ok((settings, in_force))
     }
 
-    /// Puts what the files hold into force; gives whether it is another certificate.
+    /// Puts the contents of the files into effect, and returns whether the certificate is another one.
     pub(in crate::edge) fn renew(in_force: &InForce, files: &TlsFiles) -> Result<bool, String> {
         let read = read(files)?;
         let is_new = read.cert != in_force.0.load().cert;
@@ -119,7 +119,7 @@ mod backend {
 
     fn read(files: &TlsFiles) -> Result<CertifiedKey, String> {
         let (certificate, key) = (files.certificate.to_string_lossy(), files.key.to_string_lossy());
-        // Pingora's errors name the file, and what is wrong, in two parts.
+        // Pingora's errors name the file and the problem in two parts.
         let loaded = load_certs_and_key_files(&certificate, &key).map_err(|e| e.to_string())?;
         let Some((chain, key)) = loaded else {
             return Err(format!(
@@ -130,7 +130,7 @@ mod backend {
         install_default_crypto_provider();
         let provider = CryptoProvider::get_default().ok_or("there is no cryptography")?;
         let pair = CertifiedKey::from_der(chain, key, provider).map_err(|e| e.to_string())?;
-        // What no client could take, such as a file that was cut in its middle.
+        // No client could use such a certificate, for example because the file was cut off.
         pair.end_entity_cert().map_err(|e| e.to_string())?;
         Ok(pair)
     }

@@ -1,4 +1,4 @@
-//! The built-in provider's HTTP side: it plays what [`crate::demo`] has written.
+//! The built-in provider's HTTP side, which plays the scripts of [`crate::demo`].
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::demo::{self, Script, ScriptStep};
 #[derive(Debug)]
 pub(in crate::edge) struct Demo(Token);
 
-/// How a script ended.
+/// The end of a script.
 #[derive(PartialEq, Eq)]
 enum End {
     Played,
@@ -26,7 +26,7 @@ enum End {
 }
 
 impl Demo {
-    /// The provider, for who shows the credential with which the gateway asks it.
+    /// Makes the provider, which serves requests with this credential.
     pub(in crate::edge) fn new(key: &str) -> Self {
         Self(Token::new(key))
     }
@@ -49,7 +49,7 @@ impl HttpServerApp for Demo {
             return None;
         }
         if !self.admits(&session) {
-            // Who does not take an answer does not get one with a body.
+            // A client that does not accept an answer gets no body.
             let mut head = ResponseHeader::build_no_case(401, Some(1)).ok()?;
             head.insert_header(header::CONTENT_LENGTH, 0).ok()?;
             session.set_keepalive(None);
@@ -88,7 +88,7 @@ async fn play(session: &mut ServerSession, script: Script) -> pingora::Result<En
     }
     let mut head = Some(Box::new(head));
     for step in script.steps {
-        // A wait before the first byte is one before the head.
+        // A wait before the first byte is also one before the head.
         if !matches!(step, ScriptStep::Wait(_) | ScriptStep::Stall)
             && let Some(head) = head.take()
         {
@@ -97,7 +97,7 @@ async fn play(session: &mut ServerSession, script: Script) -> pingora::Result<En
         match step {
             ScriptStep::Send(bytes) => session.write_response_body(bytes, false).await?,
             ScriptStep::Wait(time) => tokio::time::sleep(time).await,
-            // Until the peer goes; what it sends meanwhile is not a request.
+            // This waits until the peer leaves; what it sends in the meantime is not a request.
             ScriptStep::Stall => {
                 let _ = session.read_body_or_idle(true).await;
                 return Ok(End::Cut);

@@ -1,9 +1,10 @@
-//! How one process takes the listeners over from another, so that no connection is refused in between.
+//! Zero-downtime upgrade: one process takes the listeners over from another, and no connection is refused in
+//! between.
 //!
-//! A gateway has a *door*: a Unix socket in its data folder, named after the first address that it listens on.
-//! Its successor knocks there when its configuration is good, and is handed the listening sockets, one after the
-//! other. When it is about to accept connections it says so; only then does the predecessor stop to. If it ends
-//! before, or never says it, nothing has changed.
+//! A gateway has a *door*: a Unix socket in its data folder, named after the first address that it listens on. Its
+//! successor connects there once its configuration is valid, and gets the listening sockets, one after the other.
+//! When it is about to accept connections it says so, and only then does the predecessor stop accepting. If the
+//! successor ends before that, nothing has changed.
 //!
 //! The door itself is one of the sockets that are handed over.
 
@@ -25,11 +26,11 @@ use tokio::sync::oneshot;
 use crate::edge::server::listeners::Sockets;
 use crate::private;
 
-/// Where a successor knocks.
+/// The socket at which a successor asks for the listeners.
 #[derive(Debug)]
 pub(in crate::edge) struct HandoverSocket(UnixListener);
 
-/// What a process was handed by another.
+/// The sockets that a process got from its predecessor.
 #[derive(Debug)]
 pub(in crate::edge) struct InheritedListeners {
     /// Listening sockets, by their addresses.
@@ -39,22 +40,22 @@ pub(in crate::edge) struct InheritedListeners {
 }
 
 impl HandoverSocket {
-    /// The place of the door of the gateway that listens on `address`.
+    /// Returns the path of the door of the gateway that listens on `address`.
     pub(in crate::edge) fn path(data: &Path, address: &str) -> PathBuf {
         data.join(FOLDER).join(address)
     }
 
-    /// Opens a door, or takes the one that was inherited. Who listens on its address owns its place, so
-    /// that what is found there is left over.
+    /// Opens a door, or takes the inherited one. The process that listens on the address owns the path, so a file
+    /// that exists there is left over.
     ///
     /// # Errors
-    /// When the socket cannot be made.
+    /// Fails if the socket cannot be made.
     pub(in crate::edge) fn open(path: &Path, inherited: Option<OwnedFd>) -> io::Result<Self> {
         if let Some(door) = inherited {
             return Ok(Self(door.into()));
         }
         let folder = path.parent().unwrap_or_else(|| Path::new(""));
-        // Whoever gets in can take the clients' connections.
+        // Whoever can connect to the door can take over the clients' connections.
         private::folder(folder)?;
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -65,10 +66,10 @@ impl HandoverSocket {
         Ok(Self(door))
     }
 
-    /// Waits for a successor in a thread of its own, and tells when one has taken over.
+    /// Waits for a successor in a thread of its own, and signals when one has taken over.
     ///
     /// # Errors
-    /// When there is no thread.
+    /// Fails if no thread can be started.
     pub(in crate::edge) fn watch(self, sockets: Sockets) -> io::Result<oneshot::Receiver<()>> {
         let (done, taken) = oneshot::channel();
         std::thread::Builder::new().name("handover".to_owned()).spawn(move || {
@@ -77,7 +78,7 @@ impl HandoverSocket {
                     Ok(()) => break,
                     Err(error) => log::warn!("nobody has taken over: {error}; this process goes on"),
                 }
-                // An error of the door itself would come at once again.
+                // An error of the door itself would return at once.
                 std::thread::sleep(PAUSE);
             }
             // The successor has the door now.
@@ -87,9 +88,9 @@ impl HandoverSocket {
         Ok(taken)
     }
 
-    /// Takes a door's name away: behind it is nobody any more.
+    /// Removes a door's file: nobody is behind it any more.
     pub(in crate::edge) fn remove(path: &Path) {
-        // There may be none.
+        // There may be no such file.
         let _ = std::fs::remove_file(path);
     }
 
@@ -117,7 +118,7 @@ impl InheritedListeners {
     /// Asks the gateway behind a door for its listeners.
     ///
     /// # Errors
-    /// When there is none, or it does not give them.
+    /// Fails if there is no such gateway, or it does not hand them over.
     pub(in crate::edge) fn ask(door: &Path) -> io::Result<Self> {
         let mut predecessor = UnixStream::connect(door)?;
         predecessor.set_read_timeout(Some(PATIENCE))?;
@@ -132,12 +133,12 @@ impl InheritedListeners {
         }
     }
 
-    /// The door of the predecessor.
+    /// Returns the door of the predecessor, if it has handed it over.
     pub(in crate::edge) fn take_door(&mut self) -> Option<OwnedFd> {
         self.door.take()
     }
 
-    /// Lets the predecessor go: connections are accepted here now.
+    /// Tells the predecessor that this process accepts connections now.
     pub(in crate::edge) fn release(mut self) {
         if let Err(error) = self.predecessor.write_all(&[READY]) {
             log::warn!("the process that was taken over from is gone already: {error}");
@@ -175,26 +176,26 @@ fn receive(predecessor: &UnixStream) -> io::Result<(String, Option<OwnedFd>)> {
 /// The folder of doors in the data folder.
 const FOLDER: &str = "handover";
 
-/// What the door is called among the sockets.
+/// The name under which the door is handed over.
 const DOOR: &str = "door";
 
-/// What a successor says: that it wants the next socket, and that it accepts connections.
+/// The messages of a successor: it wants the next socket, or it accepts connections.
 const NEXT: u8 = b'n';
 const READY: u8 = b'r';
 
-/// What comes in the place of a socket when there is none left.
+/// The message in place of a socket when there are no more.
 const END: &[u8] = b".";
 
-/// Bytes of an address, more rather than fewer: a host's name has at most 253 (RFC 1035).
+/// The longest message with a name, in bytes. A chosen value: the name of a host has at most 253 bytes (RFC 1035).
 const LONGEST: usize = 512;
 
-/// How long the predecessor may take for one socket: it has nothing to look for.
+/// The time that the predecessor may take for one socket. A chosen value: it only has to send it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long nobody is served after somebody who did not take over.
+/// The pause after a successor that did not take over.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Programs that are started from here have no business with the sockets.
+/// Programs that are started from here must not inherit the sockets.
 #[cfg(not(target_vendor = "apple"))]
 const RECEIVE: RecvFlags = RecvFlags::CMSG_CLOEXEC;
 #[cfg(target_vendor = "apple")]

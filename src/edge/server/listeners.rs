@@ -1,4 +1,4 @@
-//! The sockets that are listened on: opened here, or taken over, before anything else begins.
+//! The listening sockets, which are opened here or taken over before anything else begins.
 
 use std::net::TcpListener;
 use std::os::fd::{IntoRawFd as _, OwnedFd};
@@ -9,15 +9,15 @@ use pingora::server::{Fds, ListenFds};
 
 use crate::config::ConfigError;
 
-/// Sockets by the addresses with which they were asked for. Cheap to clone; all clones are the same sockets.
+/// Sockets by their configured addresses. They are cheap to clone; all clones are the same sockets.
 #[derive(Clone, Debug, Default)]
 pub(in crate::edge) struct Sockets(Arc<Mutex<Vec<(String, TcpListener)>>>);
 
 impl Sockets {
-    /// Listens on addresses, on those that are `inherited` by going on where another process was.
+    /// Listens on addresses, and takes the sockets of those that are `inherited` from another process.
     ///
     /// # Errors
-    /// When one cannot be listened on.
+    /// Fails if the process cannot listen on an address.
     pub(in crate::edge) fn open<'a>(
         addresses: impl Iterator<Item = &'a str>,
         mut inherited: Vec<(String, OwnedFd)>,
@@ -29,7 +29,7 @@ impl Sockets {
                 Some((_, socket)) => Ok(TcpListener::from(socket)),
                 None => TcpListener::bind(address),
             };
-            // Pingora waits for connections without blocking.
+            // Pingora requires sockets that do not block.
             let socket = socket.and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
             let socket = socket
                 .map_err(|why| ConfigError::plain(format!("{address} cannot be listened on: {why}")))?;
@@ -41,10 +41,10 @@ impl Sockets {
         Ok(Self(Arc::new(Mutex::new(all))))
     }
 
-    /// The same sockets for Pingora, which closes them when it stops to accept.
+    /// Returns the same sockets for Pingora, which closes them when it stops accepting.
     ///
     /// # Errors
-    /// When the process has no file left.
+    /// Fails if the process can open no more files.
     pub(in crate::edge) fn table(&self) -> std::io::Result<ListenFds> {
         let mut table = Fds::new();
         for (address, socket) in self.0.lock().iter() {
@@ -53,17 +53,18 @@ impl Sockets {
         Ok(Arc::new(table.into()))
     }
 
-    /// The same sockets for another process.
+    /// Returns the same sockets for another process.
     ///
     /// # Errors
-    /// When the process has no file left.
+    /// Fails if the process can open no more files.
     pub(in crate::edge) fn copies(&self) -> std::io::Result<Vec<(String, OwnedFd)>> {
         let copy =
             |(address, socket): &(String, TcpListener)| Ok((address.clone(), socket.try_clone()?.into()));
         self.0.lock().iter().map(copy).collect()
     }
 
-    /// Stops to listen. What has not been accepted yet is refused, unless another process has the sockets, too.
+    /// Stops listening. Connections that were not accepted yet are refused, unless another process has the
+    /// sockets, too.
     pub(in crate::edge) fn close(&self) {
         self.0.lock().clear();
     }

@@ -1,7 +1,7 @@
 //! The process: listeners, threads, signals, its beginning and its end.
 //!
-//! Pingora's own server ends after a fixed time, whether something is still going on or not, and hands its
-//! listeners over whether somebody takes them or not. So its services are run from here.
+//! Pingora's own server ends after a fixed time, whether calls are still running or not, and hands its listeners
+//! over whether another process takes them or not. So its services are run from here.
 
 pub(in crate::edge) mod admin;
 pub(in crate::edge) mod certificates;
@@ -50,7 +50,7 @@ pub struct Server {
     life: Life,
 }
 
-/// What a process lives on.
+/// The parts of a running process.
 struct Life {
     gateway: Gateway,
     clients: Service<Acceptor>,
@@ -68,26 +68,26 @@ struct Life {
 /// Runs a gateway until it is told to stop.
 ///
 /// # Errors
-/// When the store, a log or a listener cannot be opened.
+/// Fails if the store, a log or a listener cannot be opened.
 pub fn run(config: &Config, file: Option<PathBuf>) -> Result<(), ConfigError> {
     Server::new(config, file)?.run()
 }
 
 impl Server {
-    /// Prepares a server for a configuration, and for reloads from the file that it came from. From now on, clients
-    /// can connect; they are answered when it runs.
+    /// Prepares a server for a configuration, and for reloads from its file. From now on, clients can connect;
+    /// they are answered once the server runs.
     ///
     /// # Errors
-    /// When the store, a log or a listener cannot be opened.
+    /// Fails if the store, a log or a listener cannot be opened.
     pub fn new(config: &Config, file: Option<PathBuf>) -> Result<Self, ConfigError> {
         Self::build(config, file, None)
     }
 
-    /// Prepares a server that takes the listeners over from the gateway that has them, on the same data
-    /// folder and with the same first address. That one goes on until this one runs.
+    /// Prepares a server that takes the listeners over from the running gateway with the same data folder and the
+    /// same first address. That gateway continues until this server runs.
     ///
     /// # Errors
-    /// When there is no such gateway, or when the store, a log or a listener cannot be opened.
+    /// Fails if there is no such gateway, or if the store, a log or a listener cannot be opened.
     pub fn taking_over(config: &Config, file: Option<PathBuf>) -> Result<Self, ConfigError> {
         let door = door(config);
         let inheritance = InheritedListeners::ask(&door).map_err(|error| {
@@ -104,7 +104,7 @@ impl Server {
         file: Option<PathBuf>,
         mut inheritance: Option<InheritedListeners>,
     ) -> Result<Self, ConfigError> {
-        // Who can connect may send signals, too.
+        // Signals may arrive as soon as clients can connect.
         let (main, signals) = Signals::new()
             .map_err(|error| ConfigError::plain(format!("signals cannot be waited for: {error}")))?;
         let inherited = inheritance.as_mut().map(|from| std::mem::take(&mut from.sockets));
@@ -116,7 +116,7 @@ impl Server {
         let mut certificates = Certificates::default();
         let admin = config.admin.as_ref();
         let admin = admin.map(|settings| operators(settings, &config.data, gateway.clone())).transpose()?;
-        // Each process has a built-in provider of its own, which nobody takes over.
+        // Each process has a built-in provider of its own, which is not handed over.
         let own = Sockets::open(demo.as_deref().into_iter(), Vec::new())?;
         let demo = demo.map(|address| {
             let provider = config.providers.iter().find(|provider| &*provider.name == config::DEMO);
@@ -142,18 +142,18 @@ impl Server {
         Ok(Self { main, signals, life })
     }
 
-    /// How the program is started that takes over when a signal says so: with arguments that make it
-    /// [take over](Self::taking_over).
+    /// Sets the command that is started on the signal for an upgrade. Its arguments have to make it [take
+    /// over](Self::taking_over).
     #[must_use]
     pub fn with_successor(mut self, command: Command) -> Self {
         self.life.successor = Some(command);
         self
     }
 
-    /// Runs until the process is told to stop, or another one has taken over, and calls are over.
+    /// Runs until the process is told to stop, or another one has taken over, and all calls are over.
     ///
     /// # Errors
-    /// When the system gives no thread, file or signal.
+    /// Fails if the system provides no thread, file or signal.
     pub fn run(self) -> Result<(), ConfigError> {
         let Self { main, signals, life } = self;
         let gateway = life.gateway.clone();
@@ -166,11 +166,11 @@ impl Server {
 }
 
 impl Life {
-    /// The whole of it.
+    /// Runs the process from its start to its end.
     async fn supervise(mut self, mut signals: Signals) -> std::io::Result<()> {
         let table = self.sockets.table()?;
         let (stop, stopping) = watch::channel(false);
-        // Calls that are running may need their provider to the end.
+        // Running calls may need the built-in provider until their end.
         let (_never, lasting) = watch::channel(false);
         let mut services = Services::default();
         if let Some((demo, own)) = self.demo.take() {
@@ -196,7 +196,7 @@ impl Life {
         }
         self.sockets.close();
         let _ = stop.send(true);
-        // They have only to see that it is over.
+        // These threads only have to notice that the process ends.
         for accepting in [Some(clients), admin].into_iter().flatten() {
             let _ = accepting.await;
         }
@@ -212,18 +212,18 @@ impl std::fmt::Debug for Server {
     }
 }
 
-/// Why a process ends.
+/// The reason for which a process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reason {
-    /// It was told to, when calls are over.
+    /// It was told to stop after its calls.
     Told,
-    /// It was told to, at once.
+    /// It was told to stop at once.
     Now,
-    /// Another one accepts connections now.
+    /// Another process accepts connections now.
     TakenOver,
 }
 
-/// What a process can be told.
+/// The signals that a process acts on.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -232,7 +232,8 @@ struct Signals {
 }
 
 impl Signals {
-    /// From now on signals wait, and do not end the process; the runtime is the one that they are waited for in.
+    /// Registers the signals, which no longer end the process from now on. They are delivered in the runtime that
+    /// is returned.
     fn new() -> std::io::Result<(tokio::runtime::Runtime, Self)> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let inside = runtime.enter();
@@ -252,7 +253,7 @@ impl Signals {
 struct Services(Vec<Runtime>);
 
 impl Services {
-    /// Starts a service; what is returned ends when it does not accept any more.
+    /// Starts a service. The task that is returned ends when the service stops accepting.
     fn start<A>(
         &mut self,
         mut service: Service<A>,
@@ -263,7 +264,7 @@ impl Services {
     where
         A: pingora::apps::ServerApp + Send + Sync + 'static,
     {
-        // Requests are alike and many, so threads that do not help each other cost less.
+        // Requests are numerous and alike, so threads without work stealing cost less.
         let runtime = RuntimeBuilder::new(threads, service.name()).work_steal(false).build();
         let sockets = Arc::clone(sockets);
         let started = runtime.get_handle().spawn(async move {
@@ -273,7 +274,7 @@ impl Services {
         started
     }
 
-    /// Ends all threads, and whatever still runs in them.
+    /// Ends all threads, with everything that still runs in them.
     fn end(self) {
         for runtime in self.0 {
             runtime.shutdown_timeout(Duration::ZERO);
@@ -281,7 +282,7 @@ impl Services {
     }
 }
 
-/// Looks after files and signals until the process has to end.
+/// Watches files and signals until the process has to end.
 async fn watch_over(
     signals: &mut Signals,
     taken: &mut Option<oneshot::Receiver<()>>,
@@ -296,7 +297,7 @@ async fn watch_over(
             {
                 return;
             }
-            // There is no door, or not any more.
+            // There is no door, or no longer one.
             *taken = None;
             std::future::pending::<()>().await;
         };
@@ -311,7 +312,7 @@ async fn watch_over(
     }
 }
 
-/// Starts the process that shall take over.
+/// Starts the process that is to take over.
 fn start(successor: Option<&mut Command>) {
     let Some(command) = successor else {
         return log::warn!("there is no program known that could take over");
@@ -319,7 +320,7 @@ fn start(successor: Option<&mut Command>) {
     match command.spawn() {
         Ok(mut child) => {
             log::info!("process {} was started to take over", child.id());
-            // It outlives this process, unless it fails.
+            // The new process outlives this one, unless it fails.
             let wait = move || match child.wait() {
                 Ok(status) => log::error!("the process that was to take over has ended: {status}"),
                 Err(error) => log::error!("the process that was to take over: {error}"),
@@ -330,7 +331,7 @@ fn start(successor: Option<&mut Command>) {
     }
 }
 
-/// A door for a successor. A gateway without one can only be stopped and started again.
+/// Opens a door for a successor. A gateway without a door can only be stopped and started again.
 fn open_door(
     path: &Path,
     inheritance: &mut Option<InheritedListeners>,
@@ -344,13 +345,13 @@ fn open_door(
     .ok()
 }
 
-/// The door of the gateway of a configuration.
+/// Returns the path of the door for a configuration.
 fn door(config: &Config) -> PathBuf {
     let address = config.listeners.first().map_or("", |listener| listener.address.as_str());
     HandoverSocket::path(&config.data, address)
 }
 
-/// Tells systemd, if it has started this, that the process is ready, and that it is the one to look after.
+/// Tells systemd, if it has started this process, that it is ready, and that it is the main process.
 fn tell_manager() {
     let told = sd_notify::notify(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
     if let Err(error) = told {
@@ -358,7 +359,7 @@ fn tell_manager() {
     }
 }
 
-/// The time between the order to stop and the end.
+/// The time between the order to stop and the end (graceful shutdown).
 struct Drain<'s> {
     gateway: &'s Gateway,
     shutdown: Arc<Shutdown>,
@@ -366,7 +367,7 @@ struct Drain<'s> {
 }
 
 impl Drain<'_> {
-    /// Waits until all calls are over, as long as they may take; then tells those that are left to end.
+    /// Waits for all calls, at most as long as they may take, and then signals the remaining ones to end.
     async fn run(&self, reason: Reason, signals: &mut Signals) {
         let seconds = match reason {
             Reason::Told => self.timeouts.drain,
@@ -380,7 +381,7 @@ impl Drain<'_> {
                 () = self.quiet() => return log::info!("all calls are over"),
                 () = sleep_until(deadline) => break,
                 _ = signals.interrupt.recv() => break,
-                // The order to stop is one for a process that another has taken over from, too.
+                // A process that another has taken over from also obeys the order to stop.
                 _ = signals.terminate.recv() => {
                     deadline = deadline.min(Instant::now() + Duration::from_secs(self.timeouts.drain));
                 }
@@ -392,7 +393,8 @@ impl Drain<'_> {
         }
     }
 
-    /// Waits until nothing has gone on for two looks: a connection that was just accepted is not counted yet.
+    /// Waits until two looks in a row have found nothing running: a connection that was just accepted is not
+    /// counted yet.
     async fn quiet(&self) {
         let mut looks = 0;
         while looks < 2 {
@@ -402,7 +404,7 @@ impl Drain<'_> {
     }
 }
 
-/// Resolves the names of all providers before they are needed, and again and again.
+/// Resolves the names of all providers before they are needed, and then repeatedly.
 async fn look_after_upstreams(gateway: Gateway) {
     loop {
         gateway.look_after_upstreams();
@@ -434,7 +436,7 @@ fn clients(
     Ok(service)
 }
 
-/// What operators are answered by, and what takes the samples that it shows.
+/// Makes the admin listener's service, and the task that takes its samples.
 fn operators(
     settings: &config::AdminListener,
     data: &Path,
@@ -447,22 +449,22 @@ fn operators(
     Ok((service, sampler))
 }
 
-/// Bytes read at once for TLS: a record (RFC 8446, 5.1) and its head. Without TLS, nothing stands between the
-/// socket and the buffers into which heads and bodies are read, and no memory that each connection would
-/// have for its whole life.
+/// The bytes that are read at once with TLS: a record (RFC 8446, 5.1) and its header. Without TLS, there is no
+/// buffer between the socket and the buffers for heads and bodies, so that connections need no memory for it.
 const TLS_READ_BUFFER: usize = (16 << 10) + 256;
 
-/// Bytes gathered before a write: head and body of a usual answer leave together.
+/// The bytes that are gathered before a write. A chosen value: head and body of a usual answer are written
+/// together.
 const WRITE_BUFFER: usize = 16 << 10;
 
-/// The interval at which it is looked whether a provider's name is due to be resolved.
+/// The interval at which providers' names are checked for a refresh.
 const RESOLVE: Duration = Duration::from_secs(1);
 
-/// How often files are looked at.
+/// The interval at which files are checked for changes.
 const WATCH: Duration = Duration::from_millis(500);
 
-/// How often it is looked whether something still goes on when the process ends.
+/// The interval at which a process that ends checks whether it is idle.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// The time in which calls may tell their clients that they cannot go on.
+/// The time in which calls may tell their clients that they have to end.
 const LAST_WORDS: Duration = Duration::from_secs(2);

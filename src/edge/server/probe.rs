@@ -1,4 +1,5 @@
-//! A visit to a provider, or to a gateway, on the way that calls take: for `crossmodel doctor` and `health`.
+//! Probes of providers and gateways, on the same way that calls take, for `crossmodel doctor` and `crossmodel
+//! health`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,25 +20,26 @@ use crate::edge::request::headers;
 use crate::edge::upstream::Upstream;
 use crate::provider::Provider;
 
-/// Visits providers and gateways, each within bounded time.
+/// A prober of providers and gateways. Each probe has a time limit.
 pub struct Prober {
     transport: TransportConnector,
     http: Connector,
 }
 
-/// How far a visit to a provider has come.
+/// The results of a probe of a provider.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Visit {
-    /// The address that its name leads to.
+    /// The address of the provider's host.
     pub address: Option<SocketAddr>,
-    /// When its certificate ends, in seconds since the epoch, where there is one that can be read.
+    /// The end of the certificate's validity, in seconds since the epoch; absent if there is none, or it cannot be
+    /// read.
     pub certificate_ends: Option<i64>,
-    /// What it has answered, or where the visit ended.
+    /// The answer, or the step that failed.
     pub answer: Result<Answer, Unreached>,
 }
 
-/// An answer, as much of it as is looked at.
+/// The part of an answer that is looked at.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Answer {
@@ -49,29 +51,29 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-/// Where a visit ended, and why.
+/// The step at which a probe failed, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unreached {
-    /// The name leads nowhere.
+    /// The name could not be resolved.
     Name,
-    /// No connection.
+    /// No connection could be made.
     Connection(String),
-    /// A connection, but no trust.
+    /// There is a connection, but the certificate is not trusted.
     Tls(String),
-    /// Trust, but no answer.
+    /// There was no valid answer.
     Answer(String),
 }
 
 impl Prober {
-    /// One that trusts whom the gateway trusts.
+    /// Makes a prober with the gateway's own trusted authorities.
     #[must_use]
     pub fn new() -> Self {
         let options = || Some(ConnectorOptions::new(1));
         Self { transport: TransportConnector::new(options()), http: Connector::new(options()) }
     }
 
-    /// Asks a provider for its list of models, which costs nothing, with its credential.
+    /// Asks a provider for its list of models, with its credential. This costs nothing.
     pub async fn provider(&self, provider: &Arc<Provider>) -> Visit {
         let timeouts = Timeouts { connect: CONNECT, silence: ANSWER, write: CONNECT, ..Timeouts::default() };
         let upstream = Upstream::new(Arc::clone(provider), &timeouts, None);
@@ -80,7 +82,8 @@ impl Prober {
         let peer = resolved.is_ok_and(|known| known.is_ok()).then(|| upstream.peer(true));
         let Some(Ok(peer)) = peer else { return visit };
         visit.address = peer.address().as_inet().copied();
-        // A connection of its own: only so is the certificate seen whatever version of HTTP is spoken then.
+        // Every probe has a connection of its own, because only then is the certificate seen, whatever version of
+        // HTTP is used.
         match self.transport.new_stream(&*peer).await {
             Ok(stream) => visit.certificate_ends = certificate_end(&stream),
             Err(error) => {
@@ -95,10 +98,10 @@ impl Prober {
         visit
     }
 
-    /// Gets a path from a gateway of one's own, whose certificate need not be for the address that it is at.
+    /// Gets a path from one of the operator's own gateways, whose certificate need not be valid for the address.
     ///
     /// # Errors
-    /// Where that ended.
+    /// Fails with the step that failed.
     pub async fn own(&self, address: SocketAddr, tls: bool, path: &str) -> Result<Answer, Unreached> {
         let mut peer = HttpPeer::new(address, tls, String::new());
         let patience = Some(Duration::from_secs(CONNECT));
@@ -165,7 +168,8 @@ impl Unreached {
     }
 }
 
-/// The innermost reason of an error, which says the most; Pingora puts whence and whither around it.
+/// Returns the innermost reason of an error, which is the most informative one. Pingora wraps it in the origin and
+/// the direction.
 fn words(error: &Error) -> String {
     let chain = error.to_string();
     let reason = chain.rsplit(" cause: ").find(|reason| !reason.starts_with("local address "));
@@ -173,7 +177,7 @@ fn words(error: &Error) -> String {
     reason.unwrap_or_else(|| error.etype().as_str()).trim().to_owned()
 }
 
-/// The end of the certificate that the other side has shown.
+/// Returns the end of validity of the peer's certificate.
 #[cfg(feature = "rustls")]
 fn certificate_end(stream: &Stream) -> Option<i64> {
     certificate_ends_at(stream.get_ssl()?.peer_certificate_der()?)
@@ -184,14 +188,15 @@ fn certificate_end(_: &Stream) -> Option<i64> {
     None
 }
 
-/// When a certificate in DER ends, in seconds since the epoch.
+/// Returns the end of validity of a certificate in DER, in seconds since the epoch.
 #[cfg(feature = "rustls")]
 fn certificate_ends_at(der: &[u8]) -> Option<i64> {
     let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
     Some(certificate.validity().not_after.timestamp())
 }
 
-/// When the certificate in a PEM file ends, in seconds since the epoch; nothing if that cannot be read.
+/// Returns the end of validity of the certificate in a PEM file, in seconds since the epoch, or `None` if it
+/// cannot be read.
 #[must_use]
 pub fn certificate_file_ends(pem: &[u8]) -> Option<i64> {
     #[cfg(feature = "rustls")]
@@ -206,11 +211,12 @@ pub fn certificate_file_ends(pem: &[u8]) -> Option<i64> {
     }
 }
 
-/// Seconds for a name, and for a connection.
+/// The time for resolving a name, and for connecting, in seconds.
 const CONNECT: u64 = 5;
 
-/// Seconds for an answer.
+/// The time for an answer, in seconds.
 const ANSWER: u64 = 10;
 
-/// Bytes of an answer that are looked at: a list of models of the larger routers has some hundred thousand.
+/// The bytes of an answer that are read. A chosen value: the lists of models of large routers have some hundred
+/// thousand bytes.
 const BODY: usize = 4 << 20;

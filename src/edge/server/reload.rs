@@ -1,4 +1,4 @@
-//! Changes while the gateway runs: of the configuration, and of certificates.
+//! Reloads of the configuration and of certificates while the gateway runs.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -8,13 +8,14 @@ use crate::config::Config;
 use crate::edge::gateway::Gateway;
 use crate::edge::server::certificates::{Certificates, Renewal};
 
-/// Puts changed files into force: when somebody says so, or when they have changed and rest.
+/// The files that are put into effect again on a signal, or once they have changed and are no longer being
+/// written.
 #[derive(Debug)]
 pub(in crate::edge) struct Reload {
     gateway: Gateway,
     certificates: Certificates,
     file: Option<PathBuf>,
-    /// Is there a provider `demo`, which is started with the process?
+    /// Whether there is a provider `demo`, which is started only with the process.
     demo: bool,
     configuration: Watch,
     pairs: Watch,
@@ -32,7 +33,7 @@ impl Reload {
         Self { gateway, certificates, file, demo, configuration, pairs }
     }
 
-    /// Reads everything again.
+    /// Reads all files again.
     pub(in crate::edge) fn now(&mut self) {
         self.configuration.look();
         self.configure();
@@ -40,7 +41,7 @@ impl Reload {
         self.renew();
     }
 
-    /// Looks at the files. To be called again and again.
+    /// Checks the files. It is to be called regularly.
     pub(in crate::edge) fn tick(&mut self) {
         if self.configuration.has_changed() {
             self.configure();
@@ -80,7 +81,7 @@ impl Reload {
     }
 }
 
-/// Files, and how they looked last.
+/// Some files, and their last known state.
 #[derive(Debug)]
 struct Watch {
     files: Vec<PathBuf>,
@@ -88,7 +89,7 @@ struct Watch {
     settling: bool,
 }
 
-/// When a file was written, its length and its number: a name may come to mean another file.
+/// A file's time of change, length and inode: a name may come to mean another file.
 type Look = Option<(SystemTime, u64, u64)>;
 
 impl Watch {
@@ -97,13 +98,14 @@ impl Watch {
         Self { files, seen, settling: false }
     }
 
-    /// Takes them as they are.
+    /// Notes the present state of the files.
     fn look(&mut self) {
         self.seen = looks(&self.files);
         self.settling = false;
     }
 
-    /// Has one changed, and do all rest? A file that is still being written looks different at the next tick.
+    /// Whether a file has changed, and all files are stable: a file that is still being written differs at the
+    /// next tick.
     fn has_changed(&mut self) -> bool {
         let now = looks(&self.files);
         if now != self.seen {

@@ -23,7 +23,7 @@ pub(super) enum End {
 /// Looks for a whole head at the beginning of what was read; gives its length.
 ///
 /// # Errors
-/// When it is no head.
+/// Fails if it is no head.
 pub(super) fn read(bytes: &[u8]) -> pingora::Result<Option<(ResponseHeader, usize)>> {
     let mut fields = [EMPTY_HEADER; MAX_FIELDS];
     let mut answer = Response::new(&mut fields);
@@ -61,7 +61,7 @@ pub(super) fn read(bytes: &[u8]) -> pingora::Result<Option<(ResponseHeader, usiz
 /// The end of the body that follows this head.
 ///
 /// # Errors
-/// When the head does not say it in one way.
+/// Fails if the head states it in more than one way.
 pub(super) fn end(head: &ResponseHeader) -> pingora::Result<End> {
     if matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         return Ok(End::Sized(0));

@@ -1,21 +1,21 @@
-//! Beta features of the Messages protocol by which a call gets dearer than its prices say.
+//! Beta features of the Messages protocol that make a call more expensive than its prices say.
 //!
-//! A client names them in `anthropic-beta`. For a model that has prices, one that changes them goes on only if the
-//! model has a price for it. The others change nothing by themselves: what they let a request ask for is in its body,
-//! and is judged there.
+//! A client names them in `anthropic-beta`. If a model has prices, a feature that changes them is forwarded only
+//! if the model has a price for it. Other features change nothing by themselves: the requests that they allow are
+//! judged by their bodies.
 
 use crate::canon::Rate;
 use crate::meter::Prices;
 
 /// The effect of a feature on the price of a call.
 enum Effect {
-    /// All of the call is charged by this rate.
+    /// The whole call is charged at this rate.
     Rate(Rate),
-    /// Prompts may be longer than what the plain prices are for.
+    /// Prompts may be longer than the plain prices allow for.
     LongPrompts,
 }
 
-/// Whether a provider may be told that the client wants a feature, for a call that is charged by these prices.
+/// Whether a feature may be forwarded to the provider, for a call with these prices.
 pub(in crate::edge) fn may_pass(beta: &str, prices: Option<&Prices>) -> bool {
     let effect = DEAR.iter().find(|(family, _)| is_of(beta, family)).map(|(_, effect)| effect);
     match (effect, prices) {
@@ -25,14 +25,14 @@ pub(in crate::edge) fn may_pass(beta: &str, prices: Option<&Prices>) -> bool {
     }
 }
 
-/// Whether `beta` is some version of a feature: its name, and a date behind that.
+/// Whether `beta` is a version of a feature: the feature's name, followed by a date.
 fn is_of(beta: &str, family: &str) -> bool {
     beta.get(..family.len()).is_some_and(|start| start.eq_ignore_ascii_case(family))
         && beta.get(family.len()..).is_some_and(|date| date.is_empty() || date.starts_with('-'))
 }
 
-/// The features that change prices. Longer answers (`output-128k`) and longer lives in the prompt cache
-/// (`extended-cache-ttl`) do not: the tokens of both have their prices.
+/// The features that change prices. Longer answers (`output-128k`) and a longer prompt cache
+/// (`extended-cache-ttl`) are not among them, because the tokens of both have prices.
 const DEAR: &[(&str, Effect)] =
     &[("fast-mode", Effect::Rate(Rate::Fast)), ("context-1m", Effect::LongPrompts)];
 

@@ -33,7 +33,7 @@ impl Connector {
     /// A connection, and whether it was used before.
     ///
     /// # Errors
-    /// When the peer cannot be reached.
+    /// Fails if the peer cannot be reached.
     pub(in crate::edge) async fn connect(
         &self,
         upstream: &Upstream,
@@ -47,7 +47,7 @@ impl Connector {
         if let Some(stream) = upstream.idle(peer) {
             return Ok((Connection::Http1(Http1::new(stream)), true));
         }
-        // It needs more room than all that follows, and not for long.
+        // Connecting needs more memory than everything after it, and only for a short time.
         match Box::pin(self.http2.new_http_session::<_, ()>(peer)).await? {
             HttpSession::H2(session) => Ok((Connection::Http2(Box::new(session)), false)),
             HttpSession::H1(session) => Ok((Connection::Http1(Http1::new(session.into_inner())), false)),
@@ -93,7 +93,7 @@ impl Connection {
     /// Writes a request.
     ///
     /// # Errors
-    /// When it cannot be written, or not in time.
+    /// Fails if it cannot be written, or not in time.
     pub(in crate::edge) async fn write(&mut self, head: RequestHeader, body: Bytes) -> pingora::Result<()> {
         match self {
             Self::Http1(http1) => http1.write(&head, &body).await,
@@ -108,7 +108,7 @@ impl Connection {
     /// Reads the next head of an answer. After an informational one, there is another.
     ///
     /// # Errors
-    /// When it is none, or the connection is over.
+    /// Fails if it is none, or the connection is over.
     pub(in crate::edge) async fn read_response_header(&mut self) -> pingora::Result<()> {
         match self {
             Self::Http1(http1) => http1.read_head().await,
@@ -127,7 +127,7 @@ impl Connection {
     /// Reads the next part of the body; nothing at its end. It may be dropped and begun anew.
     ///
     /// # Errors
-    /// When the connection is over before the body is, or silent for too long.
+    /// Fails if the connection is over before the body is, or silent for too long.
     pub(in crate::edge) async fn read_response_body(&mut self) -> pingora::Result<Option<Bytes>> {
         match self {
             Self::Http1(http1) => http1.read_body().await,

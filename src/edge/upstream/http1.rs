@@ -26,7 +26,7 @@ pub(in crate::edge) struct Http1 {
     /// Bytes that were read and belong to what comes next.
     ahead: BytesMut,
     head: Option<Box<ResponseHeader>>,
-    /// Where the body ends; absent: it has ended.
+    /// The framing of the body; absent: it has ended.
     end: Option<End>,
     keeps: bool,
     write_timeout: Option<Duration>,
@@ -60,7 +60,7 @@ impl Http1 {
     /// Writes a request, in one piece if its body is not large.
     ///
     /// # Errors
-    /// When it cannot be written, or not in time.
+    /// Fails if it cannot be written, or not in time.
     pub(in crate::edge) async fn write(&mut self, head: &RequestHeader, body: &[u8]) -> pingora::Result<()> {
         let (joined, apart) = if body.len() <= MAX_JOINED { (body, &[][..]) } else { (&[][..], body) };
         let first = request(head, joined)?;
@@ -86,7 +86,7 @@ impl Http1 {
     /// Reads the next head of an answer. After an informational one, there is another.
     ///
     /// # Errors
-    /// When it is none, or the connection is over.
+    /// Fails if it is none, or the connection is over.
     pub(in crate::edge) async fn read_head(&mut self) -> pingora::Result<()> {
         loop {
             if let Some((head, length)) = answer_head::read(&self.ahead)? {
@@ -114,7 +114,7 @@ impl Http1 {
     /// Reads the next part of the body; nothing at its end. It may be dropped and begun anew.
     ///
     /// # Errors
-    /// When the connection is over before the body is, or silent for too long.
+    /// Fails if the connection is over before the body is, or silent for too long.
     pub(in crate::edge) async fn read_body(&mut self) -> pingora::Result<Option<Bytes>> {
         poll_fn(|cx| self.poll_body(cx)).await
     }

@@ -1,4 +1,4 @@
-//! The way to a provider: an address of its host, as Pingora wants it, and how long it may take.
+//! The connection data of a provider: the addresses of its host, in Pingora's form, and its timeouts.
 
 mod answer_head;
 pub(in crate::edge) mod betas;
@@ -25,32 +25,33 @@ use crate::edge::wire::quirks::{is_apart, keep_apart};
 use crate::failure::{Failure, Kind, Result};
 use crate::provider::{HttpVersion, OnClientGone, Provider};
 
-/// A provider and where it is.
+/// A provider, and the data for connecting to it.
 #[derive(Debug)]
 pub(in crate::edge) struct Upstream {
     pub(in crate::edge) provider: Arc<Provider>,
     pub(in crate::edge) times: Times,
-    /// The pace at which its models write.
+    /// The pace at which the provider's models write.
     pub(in crate::edge) paces: Arc<Paces>,
     resolver: Arc<Resolver>,
     /// Unused connections over HTTP/1.
     idle: Arc<Idle>,
-    /// The peer at no particular address.
+    /// The peer without an address.
     anywhere: HttpPeer,
 }
 
-/// How long a provider may take.
+/// The timeouts of a provider.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::edge) struct Times {
     connect: Duration,
     /// From the request to the first byte of the answer's head.
     pub(in crate::edge) first_byte: Duration,
-    /// Between two signs of life after that.
+    /// Between two pieces of data after that.
     pub(in crate::edge) silence: Duration,
     write: Duration,
-    /// For an answer that is no stream.
+    /// For an answer that is not a stream.
     pub(in crate::edge) total: Duration,
-    /// For the rest of an answer whose client is gone; absent: only what is on its way is read, where it is paid for.
+    /// For the rest of an answer whose client has left; absent: such an answer is read only for a short time, and
+    /// only if it is paid for.
     pub(in crate::edge) drain: Option<Duration>,
 }
 
@@ -71,7 +72,7 @@ impl Times {
 }
 
 impl Upstream {
-    /// The way to a provider; what the way that was there `earlier` knows of its addresses stays known.
+    /// Makes the connection data of a provider, and keeps the addresses that the `earlier` data contain.
     pub(in crate::edge) fn new(provider: Arc<Provider>, general: &Timeouts, earlier: Option<&Self>) -> Self {
         let url = &provider.base_url;
         let known = earlier.filter(|earlier| earlier.resolver.are_of(&url.host, url.port));
@@ -103,10 +104,10 @@ impl Upstream {
         }
     }
 
-    /// Waits until an address of the provider's host is known, which it mostly is.
+    /// Waits until an address of the provider's host is known, which is usually the case at once.
     ///
     /// # Errors
-    /// 502 when the name can not be resolved.
+    /// Returns 502 if the name cannot be resolved.
     pub(in crate::edge) async fn resolved(&self) -> Result<()> {
         if self.resolver.is_unknown() {
             return self.resolver.resolve().await.map_err(|error| unresolved(&error.to_string()));
@@ -115,10 +116,10 @@ impl Upstream {
         Ok(())
     }
 
-    /// The peer to connect to; with `fresh`, by a connection that nothing was sent on yet.
+    /// Returns the peer to connect to. With `fresh`, it is not reached over a pooled connection.
     ///
     /// # Errors
-    /// 502 when no address is known.
+    /// Returns 502 if no address is known.
     pub(in crate::edge) fn peer(&self, fresh: bool) -> Result<Box<HttpPeer>> {
         let address = self.resolver.next(Instant::now()).ok_or_else(|| unresolved("no address"))?;
         let mut peer = Box::new(HttpPeer { _address: address.into(), ..self.anywhere.clone() });
@@ -128,7 +129,7 @@ impl Upstream {
         Ok(peer)
     }
 
-    /// A peer could not be reached. Gives whether the provider has another address to try at once.
+    /// Notes that a peer could not be reached. Returns whether the provider has another address to try at once.
     pub(in crate::edge) fn mark_unreachable(&self, peer: &HttpPeer) -> bool {
         match peer.address() {
             socket::SocketAddr::Inet(address) => self.resolver.mark_unreachable(*address, Instant::now()),
@@ -143,7 +144,7 @@ impl Upstream {
         self.keep_resolved();
     }
 
-    /// Has the name resolved if that is due; nobody waits for it.
+    /// Resolves the name again if that is due. Nobody waits for it.
     fn keep_resolved(&self) {
         if self.resolver.claim(Instant::now()) {
             let resolver = Arc::clone(&self.resolver);
@@ -159,7 +160,7 @@ fn options(provider: &Provider, times: &Times) -> PeerOptions {
         (HttpVersion::H2, _) => ALPN::H2,
         (HttpVersion::Auto | HttpVersion::H1, _) => ALPN::H1,
     };
-    // Pingora gives the TLS handshake as long again.
+    // Pingora gives the TLS handshake the same time again.
     options.connection_timeout = Some(times.connect);
     options.total_connection_timeout = Some(times.connect.saturating_mul(2));
     options.read_timeout = Some(times.silence);
@@ -179,5 +180,5 @@ pub(in crate::edge) fn unknown() -> Failure {
     Failure::new(Kind::Internal, "The provider is not configured.")
 }
 
-/// Streams on one HTTP/2 connection: what most servers allow.
+/// The streams on one HTTP/2 connection: as many as most servers allow.
 const H2_STREAMS: usize = 100;

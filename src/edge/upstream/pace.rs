@@ -1,5 +1,5 @@
-//! The pace at which the models of a provider write, as their whole answers show. A call that breaks off with its client has
-//! no token count; what its model has written unseen is estimated by this.
+//! The pace at which a provider's models write, measured by their complete answers. A call that breaks off because
+//! its client left has no token count, so the tokens that its model has written unseen are estimated by this pace.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::canon::Usage;
 #[derive(Debug, Default)]
 pub(in crate::edge) struct Paces(Mutex<HashMap<Box<str>, Pace>>);
 
-/// The pace of one model: tokens of its answers and the time that they took, of which older ones count less.
+/// The pace of one model: the tokens of its answers and the time that they took. Older answers count less.
 #[derive(Clone, Copy, Debug, Default)]
 struct Pace {
     tokens: u64,
@@ -22,7 +22,7 @@ struct Pace {
 }
 
 impl Paces {
-    /// A whole answer of a model has taken so long, from the request to its end.
+    /// Notes the time of a complete answer, from the request to its end.
     pub(in crate::edge) fn note(&self, model: &str, usage: &Usage, time: Duration) {
         let reasons = usage.reasoning.is_some_and(|tokens| tokens > 0);
         let counts = usage.output >= LEAST_TOKENS;
@@ -45,12 +45,12 @@ impl Paces {
         }
     }
 
-    /// Whether a model has been seen to reason.
+    /// Whether an answer of the model has reported reasoning tokens.
     pub(in crate::edge) fn has_reasoned(&self, model: &str) -> bool {
         self.0.lock().get(model).is_some_and(|pace| pace.reasons)
     }
 
-    /// Tokens that a model writes in this time, hidden ones included.
+    /// Returns the tokens that a model writes in this time, including hidden ones.
     pub(in crate::edge) fn tokens_in(&self, model: &str, time: Duration) -> u64 {
         let pace = self.0.lock().get(model).copied().unwrap_or_default();
         let (tokens, micros) = match pace {
@@ -65,30 +65,30 @@ impl Paces {
     }
 }
 
-/// The part of a sum that is left when one more answer is added: the last sixteen or so decide.
+/// Returns the part of a sum that remains when one more answer is added: about the last sixteen answers count.
 fn older(sum: u64) -> u64 {
     sum - sum / 16
 }
 
-/// Microseconds.
+/// A second in microseconds.
 const SECOND: u64 = 1_000_000;
 
-/// Tokens a second of a model of which nothing is known. Hosted models of the usual size write 50 to 150 (public
-/// comparisons of output speed, such as that of Artificial Analysis).
+/// The assumed pace of an unknown model, in tokens per second. Hosted models of the usual size write 50 to 150
+/// (public comparisons of output speed, such as that of Artificial Analysis).
 const DEFAULT_RATE: u64 = 100;
 
-/// Tokens a second that every hosted model writes: the slowest of the same comparisons have 20 to 30. Whoever makes a model
-/// seem slow, by long prompts with short answers, gains no more than that.
+/// The slowest assumed pace, in tokens per second: the slowest hosted models in the same comparisons have 20 to
+/// 30. A client that makes a model seem slow, by long prompts with short answers, gains no more than that.
 const MIN_RATE: u64 = 20;
 
-/// Tokens a second that no model exceeds: the fastest hosted ones write 2,000 to 3,000. An answer that comes from a
-/// cache would say more.
+/// The fastest assumed pace, in tokens per second: the fastest hosted models write 2,000 to 3,000. An answer that
+/// comes from a cache would seem faster.
 const MAX_RATE: u64 = 3_000;
 
-/// Tokens of an answer from which on it counts: of a shorter one, most of the time is the way to its first token.
+/// The shortest answer that counts, in tokens: most of the time of a shorter one passes before its first token.
 const LEAST_TOKENS: u64 = 50;
 
-/// Models of a provider whose paces are kept.
+/// The most models of a provider whose paces are kept.
 const MAX_MODELS: usize = 1_000;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The addresses behind a provider's host name: all of them are used, changes are followed, and a call waits
-//! for the resolver only if nothing was ever known.
+//! The addresses behind a provider's host name. All of them are used, changes are noticed, and a call waits for
+//! the resolver only if no address was ever known.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
-/// A host and what is known of its addresses.
+/// A host and its known addresses.
 #[derive(Debug)]
 pub(in crate::edge) struct Resolver {
     host: String,
     port: u16,
-    /// Whose turn it is.
+    /// The counter that selects the next address.
     turn: AtomicUsize,
     known: Mutex<Known>,
 }
@@ -22,19 +22,19 @@ pub(in crate::edge) struct Resolver {
 #[derive(Debug, Default)]
 struct Known {
     addresses: Vec<Address>,
-    /// When they are asked for again; absent: never, or not yet.
+    /// The time at which the name is resolved again; absent: never, or not yet.
     due: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Address {
     at: SocketAddr,
-    /// Until when others are tried before it.
+    /// The time until which other addresses are preferred.
     unreachable_until: Option<Instant>,
 }
 
 impl Resolver {
-    /// A host; what is an address already never changes.
+    /// Makes the names of a host. If it is an address, it never changes.
     pub(in crate::edge) fn new(host: &str, port: u16) -> Self {
         let fixed =
             host.parse::<IpAddr>().map(|ip| Address { at: (ip, port).into(), unreachable_until: None });
@@ -42,12 +42,13 @@ impl Resolver {
         Self { host: host.to_owned(), port, turn: AtomicUsize::new(0), known: Mutex::new(known) }
     }
 
-    /// Are they the addresses of this host?
+    /// Whether these are the addresses of this host and port.
     pub(in crate::edge) fn are_of(&self, host: &str, port: u16) -> bool {
         self.host == host && self.port == port
     }
 
-    /// The address whose turn it is; of those that could not be reached lately, only if there is no other.
+    /// Returns the next address in turn. Addresses that could not be reached recently are used only if there is no
+    /// other.
     pub(in crate::edge) fn next(&self, now: Instant) -> Option<SocketAddr> {
         let known = self.known.lock();
         let good = || known.addresses.iter().filter(|address| !address.is_shunned(now));
@@ -60,7 +61,7 @@ impl Resolver {
         chosen.map(|address| address.at)
     }
 
-    /// An address could not be reached. Gives whether there is another to try at once.
+    /// Notes that an address could not be reached. Returns whether there is another one to try at once.
     pub(in crate::edge) fn mark_unreachable(&self, at: SocketAddr, now: Instant) -> bool {
         let mut known = self.known.lock();
         for address in known.addresses.iter_mut().filter(|address| address.at == at) {
@@ -69,7 +70,7 @@ impl Resolver {
         known.addresses.iter().any(|address| !address.is_shunned(now))
     }
 
-    /// Have the addresses to be asked for? Who is told so asks, and nobody else meanwhile.
+    /// Whether the caller has to resolve the name now. Until the next refresh is due, other callers get `false`.
     pub(in crate::edge) fn claim(&self, now: Instant) -> bool {
         let mut known = self.known.lock();
         let is_due = match known.due {
@@ -82,34 +83,34 @@ impl Resolver {
         is_due
     }
 
-    /// Is nothing known yet?
+    /// Whether no address is known yet.
     pub(in crate::edge) fn is_unknown(&self) -> bool {
         self.known.lock().addresses.is_empty()
     }
 
-    /// Asks the system's resolver. If that knows nothing, what was known stays.
+    /// Asks the system's resolver. If it finds nothing, the known addresses stay.
     ///
     /// # Errors
-    /// When it has failed, or takes too long.
+    /// Fails if the resolver fails or takes too long.
     pub(in crate::edge) async fn resolve(&self) -> io::Result<()> {
         let found = timeout(PATIENCE, tokio::net::lookup_host((self.host.as_str(), self.port))).await;
         let found = found.map_err(io::Error::from).flatten().map(Iterator::collect);
         self.learn(found, Instant::now())
     }
 
-    /// The same, where nobody waits for it.
+    /// Does the same when nobody waits for it, and logs a failure.
     pub(in crate::edge) async fn refresh(&self) {
         if let Err(error) = self.resolve().await {
-            log::warn!("{} can not be resolved: {error}", self.host);
+            log::warn!("{} cannot be resolved: {error}", self.host);
         }
     }
 
-    /// Takes what a resolver says.
+    /// Takes the resolver's result.
     fn learn(&self, found: io::Result<Vec<SocketAddr>>, now: Instant) -> io::Result<()> {
         let mut known = self.known.lock();
         let found = match found {
             Ok(found) if !found.is_empty() => found,
-            // An old address is better than none; with none, the next call asks again.
+            // An old address is better than none. If there is none, the next call asks again.
             failed => {
                 let wait = if known.addresses.is_empty() { Duration::ZERO } else { REFRESH };
                 known.due = Some(now + wait);
@@ -134,13 +135,13 @@ impl Address {
     }
 }
 
-/// How often a name is resolved anew: providers move their names within a minute.
+/// The interval between two look-ups of a name. A chosen value: providers move their names within a minute.
 const REFRESH: Duration = Duration::from_secs(30);
 
-/// How long an address that could not be reached comes last.
+/// The time for which an address that could not be reached comes last.
 const UNREACHABLE_FOR: Duration = Duration::from_secs(10);
 
-/// How long a resolver may take: as long as usual ones try themselves, twice.
+/// The time that a resolver may take: two attempts of the usual resolvers.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Errors on the way to a provider: what Pingora's mean, and failures of our own in their place.
+//! Errors of connections to providers: their meaning, and the gateway's own failures for them.
 
 use pingora::{Error, ErrorType};
 
@@ -10,7 +10,7 @@ pub(in crate::edge) fn hook_error(failure: Failure) -> Box<Error> {
     Error::because(ErrorType::InternalError, "see the access line", failure)
 }
 
-/// What the client is told when the way to the provider failed.
+/// Returns the failure for the client when the connection to the provider has failed.
 pub(in crate::edge) fn provider_failure(error: &Error) -> Failure {
     if let Some(failure) = error.root_cause().downcast_ref::<Failure>() {
         return failure.clone();
@@ -25,8 +25,8 @@ pub(in crate::edge) fn provider_failure(error: &Error) -> Failure {
     failure.with_detail(log_text(error))
 }
 
-/// An error of Pingora's for the log. Its context may hold the head that could not be read, so only its
-/// name is told, and what the system said.
+/// Describes an error of Pingora's for the log. Its context may contain a malformed head, so only the error's name
+/// and the system's message are used.
 pub(in crate::edge) fn log_text(error: &Error) -> String {
     let name = error.etype().as_str();
     match error.root_cause().downcast_ref::<std::io::Error>() {

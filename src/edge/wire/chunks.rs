@@ -1,7 +1,7 @@
-//! The framing of a chunked body (RFC 9112, 7.1), watched while it passes.
+//! The framing of a chunked body (RFC 9112, 7.1), which is checked while the body passes.
 //!
-//! Pingora takes any octet for a part of a chunk's extension, a line feed too, where another reader may see a line end.
-//! So the lines between the data are checked here, at each byte once; the data itself is only counted.
+//! Pingora accepts any octet in a chunk's extension, even a line feed, which another reader may take for a line
+//! end. So every byte of the lines between the data is checked here; the data itself is only counted.
 
 use std::ops::Range;
 
@@ -11,9 +11,9 @@ use crate::edge::wire::head::{Malformed, is_field};
 #[derive(Debug, Default)]
 pub(in crate::edge) struct Chunks {
     at: At,
-    /// Bytes of the chunk whose size is being read.
+    /// The size of the chunk, as far as it was read.
     size: u64,
-    /// Bytes of the line that is being read, or of all trailers.
+    /// The bytes of the current line, or of all trailers.
     line: usize,
 }
 
@@ -28,7 +28,7 @@ enum At {
     Extension,
     /// Behind the carriage return of a size's line.
     SizeEnd,
-    /// So many bytes of data are still to come.
+    /// So many bytes of data remain.
     Data(u64),
     DataCr,
     DataLf,
@@ -42,10 +42,10 @@ enum At {
 }
 
 impl Chunks {
-    /// Takes the next bytes; gives how many of them belong to the body once it ends.
+    /// Takes the next bytes. Once the body ends, returns how many of them belong to it.
     ///
     /// # Errors
-    /// When the body is not framed as the grammar has it.
+    /// Fails if the framing is malformed.
     pub(in crate::edge) fn take(&mut self, bytes: &[u8]) -> Result<Option<usize>, Malformed> {
         let mut at = 0;
         while at < bytes.len() && !self.is_over() {
@@ -58,7 +58,7 @@ impl Chunks {
     /// where that data is. The range is empty if there is none; its end is where the next call goes on.
     ///
     /// # Errors
-    /// When the body is not framed as the grammar has it.
+    /// Fails if the framing is malformed.
     pub(in crate::edge) fn data(&mut self, bytes: &[u8], mut at: usize) -> Result<Range<usize>, Malformed> {
         while let Some(byte) = bytes.get(at).filter(|_| !self.is_over()) {
             if let At::Data(left) = self.at {
@@ -112,10 +112,10 @@ impl Chunks {
     }
 }
 
-/// The failure for whoever has sent such a body.
+/// The failure for a client that has sent such a body.
 pub(in crate::edge) const MALFORMED: Malformed = Malformed("the framing of its chunks");
 
-/// Bytes of a chunk's size with its extension, and of all trailers together. Nothing that is in them is used.
+/// The most bytes of a chunk's size with its extension, and of all trailers together. Their contents are not used.
 const MAX_LINE: usize = 4096;
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! The end of an HTTP/1 request: the reader before it gets nothing that stands behind.
+//! The end of an HTTP/1 request: Pingora gets nothing that follows the request.
 //!
-//! Pingora gives a call up when more arrives than its request, and loses what it has read too far. So it is shown the
-//! bytes of one request and no more. What a client sends behind it before it is answered ends the connection, when
-//! the answer is written.
+//! Pingora gives up a call if more than its request arrives, and loses what it has read too far. So it gets the
+//! bytes of one request and no more. If a client sends something after a request before that is answered, the
+//! connection ends after the answer.
 
 use std::io;
 use std::ops::Range;
@@ -21,13 +21,13 @@ use crate::edge::wire::chunks::{Chunks, MALFORMED};
 use crate::edge::wire::head::{Length, Malformed};
 use crate::edge::wire::{Reader, Wire};
 
-/// The bytes that are still to come of a request's body, and those that came behind it.
+/// The remaining bytes of a request's body, and those that came after it.
 #[derive(Debug)]
 pub(in crate::edge) struct Framing {
     rest: Rest,
-    /// Bytes that came before their turn, and were thrown away.
+    /// The bytes that came too early and were dropped.
     behind: usize,
-    /// The number of them that belong to an empty line, which means nothing.
+    /// The number of these that belong to an empty line, which means nothing.
     blank: usize,
 }
 
@@ -35,7 +35,7 @@ pub(in crate::edge) struct Framing {
 enum Rest {
     Sized(u64),
     Chunked(Chunks),
-    /// It is not framed as it should be, so nobody knows where it ends.
+    /// The framing is malformed, so the end is not known.
     Broken,
 }
 
@@ -48,7 +48,7 @@ impl Framing {
         Self { rest, behind: 0, blank: 0 }
     }
 
-    /// Takes what has arrived; gives how much of it is the body's.
+    /// Takes what has arrived, and returns how much of it belongs to the body.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         let own = match &mut self.rest {
             Rest::Sized(left) => {
@@ -99,7 +99,7 @@ impl Framing {
         matches!(self.rest, Rest::Sized(0))
     }
 
-    /// Takes what came before its turn.
+    /// Takes bytes that came too early.
     pub(super) fn pass_over(&mut self, bytes: &[u8]) {
         let line = EMPTY_LINE.get(self.behind..).unwrap_or_default();
         if self.blank == self.behind {
@@ -108,12 +108,12 @@ impl Framing {
         self.behind += bytes.len();
     }
 
-    /// Whether the next request is still to come, whole.
+    /// Whether nothing of the next request was dropped.
     pub(super) fn is_clear(&self) -> bool {
         self.behind == 0 || self.behind == EMPTY_LINE.len() && self.blank == self.behind
     }
 
-    /// Waits until the client goes; what it sends meanwhile is of no use any more.
+    /// Waits until the client leaves. What it sends in the meantime is dropped.
     pub(super) fn poll_gone(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.behind < MAX_BEHIND {
             let mut room = [0; 512];
@@ -153,11 +153,11 @@ impl Reader for Framing {
     }
 }
 
-/// A session for the request whose head, of `end` bytes, stands at the beginning of `bytes`, with what has arrived of its
-/// body.
+/// Makes a session for the request whose head has `end` bytes and is at the beginning of `bytes`, followed by what
+/// has arrived of its body.
 ///
 /// # Errors
-/// The connection, if the body is not framed as it should be; the bytes are left as they are.
+/// Returns the connection if the framing of the body is malformed; then `bytes` is unchanged.
 pub(in crate::edge) fn session(
     stream: Stream,
     bytes: &mut BytesMut,
@@ -174,7 +174,7 @@ pub(in crate::edge) fn session(
     Ok(session)
 }
 
-/// The connection of a request that was answered, if another one can follow.
+/// Returns the connection of a request that was answered, if another request can follow.
 pub(in crate::edge) async fn reused(
     reused: ReusedHttpStream,
 ) -> Option<(Stream, Option<HttpPersistentSettings>)> {
@@ -188,15 +188,15 @@ pub(in crate::edge) async fn reused(
     Some((stream, settings))
 }
 
-/// Writes the last answer of a connection, and closes it. Whoever cannot be told is gone anyway.
+/// Writes the last answer of a connection, and closes it. A client that cannot be reached has left anyway.
 pub(in crate::edge) async fn answer_last(mut stream: Stream, answer: &[u8]) {
     if let Ok(Ok(())) = timeout(LINGER, stream.write_all(answer)).await {
         linger(stream).await;
     }
 }
 
-/// Closes a connection whose client may not have read its answer yet: one that is closed before all is read is reset,
-/// and the answer with it.
+/// Closes a connection whose client may not have read its answer yet. If it were closed before everything is read,
+/// it would be reset, and the answer would be lost.
 pub(super) async fn linger(mut stream: Stream) {
     let closing = async {
         AsyncWriteExt::shutdown(&mut stream).await?;
@@ -208,17 +208,18 @@ pub(super) async fn linger(mut stream: Stream) {
         }
         io::Result::Ok(())
     };
-    // Whoever does not go is left.
+    // A client that does not leave is cut off.
     let _ = timeout(LINGER, closing).await;
 }
 
-/// Bytes behind a request that are read, while it is answered, only to see whether its client goes.
+/// The bytes after a request that are read while it is answered, only to notice whether its client leaves.
 const MAX_BEHIND: usize = 64 << 10;
 
-/// The time in which a client has to take its last answer; and the time, and the number of reads, for which one may still
-/// send that is not listened to any more.
+/// The time in which a client has to accept its last answer. Also the time, and below the number of reads, for
+/// which a client that is no longer listened to may still send.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_READS: usize = 256;
 
-/// The empty line that may stand before a request (RFC 9112, 2.2): some clients send it behind the body of the one before.
+/// The empty line that may precede a request (RFC 9112, 2.2): some clients send it after the body of the request
+/// before.
 pub(in crate::edge) const EMPTY_LINE: &[u8] = b"\r\n";

@@ -1,8 +1,8 @@
-//! The head of an HTTP/1 request, as strictly as the grammar has it.
+//! The head of an HTTP/1 request, parsed as strictly as the grammar is.
 //!
-//! Pingora is more lenient, as most servers are: it takes lines that end without a carriage return, mends
-//! illegal URIs, and lets one of two lengths win. A head that two readers may understand in two ways
-//! (RFC 9112, 11.2) is no request here, and is told so in the client's own envelope.
+//! Like most servers, Pingora is more lenient: it accepts lines that end without a carriage return, repairs
+//! illegal URIs, and lets one of two lengths win. Here, a head that two readers may understand in two ways (RFC
+//! 9112, 11.2) is refused, in the client's own envelope.
 
 use bytes::Bytes;
 use http::Version;
@@ -11,26 +11,26 @@ use memchr::{memchr, memchr_iter};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::authority::validate_request_authority;
 
-/// Looks for the end of a head while it arrives, at each byte once.
+/// A search for the end of a head while it arrives, which looks at each byte once.
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
-    /// Bytes that were looked at.
+    /// The bytes that were looked at.
     looked: usize,
-    /// Where the line begins whose end has not come yet.
+    /// The beginning of the current line.
     line: usize,
 }
 
-/// What a strict reader stumbled over.
+/// The part of a head that is malformed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed(pub(crate) &'static str);
 
 type Result<T> = std::result::Result<T, Malformed>;
 
 impl Scan {
-    /// The length of the head, if all of it is there. `bytes` are what has arrived so far.
+    /// Returns the length of the head, if it is complete. `bytes` is everything that has arrived so far.
     ///
     /// # Errors
-    /// When a line ends as no line does.
+    /// Fails if a line does not end with CR LF.
     pub(crate) fn end(&mut self, bytes: &[u8]) -> Result<Option<usize>> {
         let fresh = bytes.get(self.looked..).unwrap_or_default();
         for at in memchr_iter(b'\n', fresh).map(|at| self.looked + at) {
@@ -46,7 +46,7 @@ impl Scan {
     }
 }
 
-/// The request line of a head that is well-formed.
+/// The request line of a well-formed head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RequestLine<'h> {
     pub(crate) method: &'h str,
@@ -54,10 +54,10 @@ pub(crate) struct RequestLine<'h> {
 }
 
 impl<'h> RequestLine<'h> {
-    /// Reads the first line of a head, however the rest of it is.
+    /// Reads the first line of a head, whatever follows it.
     ///
     /// # Errors
-    /// When it is none.
+    /// Fails if it is not a request line.
     pub(crate) fn read(head: &'h [u8]) -> Result<Self> {
         let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
         Self::of(line.strip_suffix(b"\r").unwrap_or(line))
@@ -77,7 +77,7 @@ impl<'h> RequestLine<'h> {
         };
         let method = made_of(method, is_token, "the method")?;
         let target = made_of(target, is_uri, "the target")?;
-        // RFC 9112, 3.2: a path, a URL, or what CONNECT wants.
+        // RFC 9112, 3.2: a path, a URL, or an authority for CONNECT.
         if target.starts_with('/') || target.contains("://") || method == "CONNECT" {
             Ok(Self { method, target })
         } else {
@@ -85,7 +85,7 @@ impl<'h> RequestLine<'h> {
         }
     }
 
-    /// The path, if the target is one.
+    /// Returns the path, if the target is one.
     pub(crate) fn path(self) -> &'h str {
         self.target.split('?').next().unwrap_or_default()
     }
@@ -94,16 +94,16 @@ impl<'h> RequestLine<'h> {
 /// The length of a request's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Length {
-    /// So many bytes; without a word about it, none.
+    /// So many bytes; none if the head does not say it.
     Sized(u64),
-    /// As long as its chunks say.
+    /// The sum of the chunks.
     Chunked,
 }
 
 /// Checks a whole head, from the request line to the empty line.
 ///
 /// # Errors
-/// What is wrong with it.
+/// Fails with a description of what is wrong.
 pub(crate) fn check(head: &[u8]) -> Result<(RequestLine<'_>, Length)> {
     let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let first = lines.next().unwrap_or_default();
@@ -149,7 +149,7 @@ pub(crate) fn check(head: &[u8]) -> Result<(RequestLine<'_>, Length)> {
 /// The request of a head that was found to be well-formed. Its fields are parts of these bytes.
 ///
 /// # Errors
-/// When its target names another host than its `host`, or is no URI after all.
+/// Fails if its target names another host than its `host`, or is no URI after all.
 pub(crate) fn request(head: &Bytes) -> Result<RequestHeader> {
     let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let first = lines.next().unwrap_or_default();
@@ -169,7 +169,7 @@ pub(crate) fn request(head: &Bytes) -> Result<RequestHeader> {
     Ok(request)
 }
 
-/// Without the blanks around it (RFC 9110, 5.5), of which a carriage return is none.
+/// Removes the blanks around a value (RFC 9110, 5.5). A carriage return is not a blank.
 fn trimmed(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
         value = rest;
@@ -177,27 +177,28 @@ fn trimmed(mut value: &[u8]) -> &[u8] {
     value
 }
 
-/// RFC 9110, 5.6.2.
+/// Whether a byte may be in a token (RFC 9110, 5.6.2).
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// RFC 3986, 2, without a fragment.
+/// Whether a byte may be in a URI without a fragment (RFC 3986, 2).
 fn is_uri(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%:/?[]@!$&'()*+,;=".contains(&byte)
 }
 
-/// RFC 3986, 3.2.2, as far as names and numbers of hosts go.
+/// Whether a byte may be in the name, the address or the port of a host (RFC 3986, 3.2.2).
 fn is_authority(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%:[]".contains(&byte)
 }
 
-/// RFC 9110, 5.5: what is visible, blanks, and bytes that are not ASCII.
+/// Whether a byte may be in a header's value (RFC 9110, 5.5): visible characters, blanks, and bytes that are not
+/// ASCII.
 pub(crate) fn is_field(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }
 
-/// Digits of a length: those of all numbers that fit into 64 bits.
+/// The most digits of a length: all numbers of so many digits fit into 64 bits.
 const LENGTH_DIGITS: usize = 19;
 
 #[cfg(test)]

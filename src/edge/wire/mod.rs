@@ -1,4 +1,4 @@
-//! A connection of which somebody watches what is read.
+//! Connections whose bytes are inspected while they are read.
 
 pub(in crate::edge) mod alarm;
 pub(in crate::edge) mod chunks;
@@ -23,9 +23,9 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The judge over the bytes of a connection.
+/// An inspector of the bytes that are read from a connection.
 pub(in crate::edge) trait Reader: fmt::Debug + Send + Sync + Unpin + 'static {
-    /// Reads from the connection, or gives what it has read before.
+    /// Reads from the connection, or returns bytes that were read before.
     fn poll_read(
         &mut self,
         stream: &mut Stream,
@@ -34,7 +34,7 @@ pub(in crate::edge) trait Reader: fmt::Debug + Send + Sync + Unpin + 'static {
     ) -> Poll<io::Result<()>>;
 }
 
-/// A connection, and what decides over its bytes. What is written goes through.
+/// A connection, and the inspector of what is read from it. Writes pass through.
 #[derive(Debug)]
 pub(in crate::edge) struct Wire<R> {
     pub(in crate::edge) reader: R,
@@ -78,7 +78,7 @@ impl<R: Reader> AsyncWrite for Wire<R> {
     }
 }
 
-/// Bytes that have been looked at cannot be looked at again before they are read.
+/// No peeking: bytes that were inspected cannot be inspected again before they are read.
 impl<R: Reader> Peek for Wire<R> {}
 
 #[async_trait]
@@ -122,7 +122,7 @@ impl<R: Reader> GetSocketDigest for Wire<R> {
     }
 }
 
-/// A connection that is over, for a session that has lost its own.
+/// A closed connection, for a session that has lost its own.
 #[derive(Debug)]
 pub(in crate::edge) struct Over;
 

@@ -1,5 +1,6 @@
-//! What has to be known of Pingora 0.9.1, each thing in a function of its own: what Pingora does and where, what is done
-//! about it, and which test fails without it. Files are those of pingora-core and pingora-proxy.
+//! The habits of Pingora 0.9.1 that the gateway has to know. Each has a function of its own, whose doc says what Pingora
+//! does and where, what is done about it, and which test fails without it. Files are those of pingora-core and
+//! pingora-proxy.
 
 use pingora::apps::HttpPersistentSettings;
 use pingora::http::RequestHeader;
@@ -44,7 +45,7 @@ pub(in crate::edge) fn close_after_answer(session: &mut ServerSession) {
 /// *Test:* `a_notice_costs_no_connection` below.
 ///
 /// # Errors
-/// When the client is gone.
+/// Fails if the client has left.
 pub(in crate::edge) async fn tell_to_go_on(session: &mut ServerSession) -> pingora::Result<()> {
     let keepalive = session.get_keepalive();
     session.write_continue_response().await?;
@@ -60,7 +61,7 @@ pub(in crate::edge) async fn tell_to_go_on(session: &mut ServerSession) -> pingo
 /// `a_session_forgets_a_body_and_not_its_request` below.
 ///
 /// # Errors
-/// When the connection is lost; the request can still be accounted for.
+/// Fails if the connection is lost; the request can still be accounted for.
 pub(in crate::edge) async fn forget_body(session: &mut Session) -> pingora::Result<()> {
     if session.downstream_session.as_http1().is_none() {
         return Ok(());
@@ -96,13 +97,13 @@ pub(in crate::edge) async fn forget_body(session: &mut Session) -> pingora::Resu
     session.downstream_session.set_write_timeout(write);
     session.downstream_session.set_total_drain_timeout(drain);
     if ahead {
-        // As Pingora does with a request that was sent before its turn.
+        // This is what Pingora does with a pipelined request.
         session.set_keepalive(None);
     }
     failed.map_or(Ok(()), Err)
 }
 
-/// A session on a connection that has read a request with this head and a body of one byte.
+/// Returns a session that has read a request with this head and a body of one byte.
 async fn stand_in(stream: Stream, head: &RequestHeader) -> pingora::Result<H1Session> {
     let mut fresh = H1Session::new(stream);
     fresh.set_pipelined_prefix(STAND_IN.into());
@@ -112,7 +113,7 @@ async fn stand_in(stream: Stream, head: &RequestHeader) -> pingora::Result<H1Ses
     Ok(fresh)
 }
 
-/// The connection of a session, and whether more than the request has been read from it.
+/// Returns the connection of a session, and whether more than the request was read from it.
 async fn parts(mut session: H1Session) -> pingora::Result<(Stream, bool)> {
     if !session.will_keepalive() {
         return Ok((session.into_inner(), false));

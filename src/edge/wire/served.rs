@@ -36,7 +36,7 @@ use crate::edge::wire::head::{self, Length, Malformed};
 /// Messages beside an answer, of which HTTP/1 has none.
 type MessageReader = Box<dyn futures_core::Stream<Item = pingora::Result<Bytes>> + Unpin + Send + Sync>;
 
-/// Where a connection is put by the session of a request after which another one may follow.
+/// The place for the connection of a request after which another one may follow. Its session puts it there.
 #[derive(Debug, Default)]
 pub(in crate::edge) struct Return(Mutex<Option<Stream>>);
 

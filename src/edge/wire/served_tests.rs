@@ -23,7 +23,7 @@ fn answer(fields: &[(&'static str, &str)]) -> Box<ResponseHeader> {
     Box::new(head)
 }
 
-/// What was written, without what differs from day to day.
+/// Returns the bytes that were written, without those that differ from day to day.
 async fn written(mut other: DuplexStream) -> String {
     let mut text = String::new();
     other.read_to_string(&mut text).await.unwrap();

@@ -1,8 +1,9 @@
-//! HTTP/2: the streams of a connection, each of which is a request.
+//! HTTP/2: the streams of a connection, each of which is one request.
 //!
-//! Pingora can serve a whole connection by itself, but then all heads that have arrived are there at once, however large
-//! they have become by their compression, and are looked at only when each has a task of its own. So connections are
-//! served from here: one head after the other is read, and is told off at once where it is too large.
+//! Pingora can serve a whole connection by itself. But then all heads that have arrived are in memory at once,
+//! however large they have become by decompression, and are checked only when each has a task of its own. So
+//! connections are served from here: the heads are read one after the other, and one that is too large is refused
+//! at once.
 
 use std::io;
 use std::pin::Pin;
@@ -24,7 +25,7 @@ use crate::edge::wire::{Reader, Wire};
 pub(in crate::edge) enum Asked {
     /// A request.
     Request(Box<HttpSession>, Guard),
-    /// A head that is no request; it has been told so.
+    /// A malformed head. The client has been told.
     Malformed,
 }
 
@@ -35,7 +36,7 @@ struct Open {
     none: Notify,
 }
 
-/// Whether a client takes back most of what it asks.
+/// Whether a client resets most of its requests.
 #[derive(Debug, Default)]
 struct Fickle {
     is: AtomicBool,
@@ -43,7 +44,7 @@ struct Fickle {
 }
 
 impl Fickle {
-    /// Tells whoever waits for it, once.
+    /// Signals this once to whoever waits for it.
     fn see(&self) {
         if !self.is.swap(true, Ordering::Relaxed) {
             self.seen.notify_one();
@@ -51,7 +52,7 @@ impl Fickle {
     }
 }
 
-/// The place of a stream among those of its connection. It is free again when this is dropped.
+/// The place of a stream among those of its connection. It becomes free when this is dropped.
 pub(in crate::edge) struct Guard(Arc<Open>);
 
 impl Drop for Guard {
@@ -68,7 +69,7 @@ impl Open {
         Guard(Arc::clone(self))
     }
 
-    /// Waits until there has been no stream for some time.
+    /// Waits until there has been no stream for this time.
     async fn idle(&self, time: Duration) {
         while self.count.load(Ordering::Acquire) > 0 {
             self.none.notified().await;
@@ -77,16 +78,16 @@ impl Open {
     }
 }
 
-/// Places for what is bounded in number. All clones are the same.
+/// A counter of places whose number is limited. All clones are the same.
 #[derive(Clone, Debug, Default)]
 pub(in crate::edge) struct StreamPermits(Arc<AtomicUsize>);
 
-/// One of the places. It is free again when this is dropped.
+/// One of the places. It becomes free when this is dropped.
 #[derive(Debug)]
 pub(in crate::edge) struct StreamPermit(StreamPermits);
 
 impl StreamPermits {
-    /// A place, unless `most` are taken.
+    /// Takes a place, unless `most` are taken.
     pub(in crate::edge) fn enter(&self, most: usize) -> Option<StreamPermit> {
         let more = |taken: usize| (taken < most).then_some(taken + 1);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
@@ -100,8 +101,8 @@ impl Drop for StreamPermit {
     }
 }
 
-/// Serves a connection of which `first` has been read already, until it has been idle for some time. When `wind_up` says
-/// so, its client is told to come again on another one; as is one that takes back most of what it asks.
+/// Serves a connection of which `first` has been read already, until it has been idle for some time. The client is
+/// told to use another connection when `wind_up` says so, or if it resets most of its requests.
 pub(in crate::edge) async fn serve(
     stream: Stream,
     first: BytesMut,
@@ -149,10 +150,11 @@ pub(in crate::edge) async fn serve(
     }
 }
 
-/// Hands the bytes of a connection on up to the end of a request's head, and no further before that is taken.
+/// A reader that passes the bytes of a connection on up to the end of a request's head, and no further before that
+/// head is taken.
 #[derive(Debug, Default)]
 struct Heads {
-    /// The bytes that have been read and are not handed on yet.
+    /// The bytes that were read and not passed on yet.
     first: BytesMut,
     frame: Frame,
     /// Whether a head has just ended.
@@ -163,14 +165,14 @@ struct Heads {
 /// The position of a connection between its frames (RFC 9113, 4.1).
 #[derive(Debug)]
 struct Frame {
-    /// Bytes before the next frame's head: of the client's preface, or of a payload.
+    /// The bytes before the next frame's header: of the client's preface, or of a payload.
     left: usize,
-    /// The part of a frame's head that is there.
+    /// The part of a frame's header that has arrived.
     head: [u8; FRAME_HEAD],
     have: usize,
     /// Whether the payload is the last part of a header block.
     ends_head: bool,
-    /// Header blocks that there were, and streams that the client has reset.
+    /// The number of header blocks, and of streams that the client has reset.
     heads: u64,
     resets: u64,
 }
@@ -182,7 +184,7 @@ impl Default for Frame {
 }
 
 impl Frame {
-    /// Takes the next bytes; gives how many of them are there up to the end of a header block.
+    /// Takes the next bytes, and returns how many there are up to the end of a header block.
     fn take(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
         loop {
@@ -209,13 +211,13 @@ impl Frame {
         }
     }
 
-    /// Whether the client takes most of what it asks back, and often. It may have had what it wanted, as one has that
-    /// has read the last event of a stream and does not wait for its end.
+    /// Whether the client often resets most of its requests. It may have got what it wanted, like a client that
+    /// has read the last event of a stream and does not wait for the end.
     fn is_fickle(&self) -> bool {
         self.resets > MAX_RESETS && self.resets > self.heads / 2
     }
 
-    /// Whether it goes on with that for long after it was told to come again on another connection (CVE-2023-44487).
+    /// Whether the client continues to do so long after it was told to use another connection (CVE-2023-44487).
     fn is_flood(&self) -> bool {
         self.is_fickle() && self.resets > 2 * MAX_RESETS
     }
@@ -235,7 +237,7 @@ impl Reader for Heads {
             self.fickle.see();
         }
         if std::mem::take(&mut self.ended) {
-            // Who reads takes the head that there is when there is nothing more to read.
+            // The reader takes the present head when there is nothing more to read.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -263,23 +265,24 @@ impl Reader for Heads {
 /// The preface of an HTTP/2 client (RFC 9113, 3.4).
 pub(in crate::edge) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Bytes of a frame's head (RFC 9113, 4.1).
+/// The bytes of a frame's header (RFC 9113, 4.1).
 const FRAME_HEAD: usize = 9;
 
-/// Streams of a connection that its client may reset before it is told to make another one, however many there are
-/// beside; and after that.
+/// The streams of a connection that a client may reset before it is told to use another one, even if it has more
+/// other streams; and again as many after that.
 const MAX_RESETS: u64 = 200;
 
-/// Frames that carry header blocks or end streams, and the flag of the last of a block (RFC 9113, 6).
+/// The types of frames that carry header blocks or reset streams, and the flag of the last frame of a block (RFC
+/// 9113, 6).
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
 
-/// The time in which a client has to acknowledge our settings.
+/// The time in which a client has to acknowledge the gateway's settings.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Requests of one connection that are none, after which it is closed: as many as Pingora takes.
+/// The malformed requests of one connection after which it is closed: as many as Pingora accepts.
 const MAX_MALFORMED: usize = 32;
 
 #[cfg(test)]

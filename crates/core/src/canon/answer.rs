@@ -1,4 +1,4 @@
-//! A whole answer: the stream of its events, collected.
+//! A complete answer, collected from the events of a stream.
 
 use crate::json::{JsonStr, Raw};
 
@@ -6,21 +6,22 @@ use super::event::SegmentKind;
 use super::queue::Overflow;
 use super::{Citation, Event, Finish, Queue, Seal, SegmentStep, Usage};
 
-/// An answer that is collected from its events. What is written from it is what a stream would have said.
+/// An answer collected from its events. An encoder writes from it the same content that a stream would have
+/// carried.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Answer {
     /// The provider's id of the answer.
     pub id: Option<String>,
-    /// Seconds since the epoch, as the provider says.
+    /// Creation time in seconds since the epoch, as the provider reports it.
     pub created: Option<u64>,
-    /// The class of service that it had.
+    /// The service tier that the answer had.
     pub tier: Option<String>,
     /// Text, reasoning and calls, in order.
     pub segments: Vec<Segment>,
     /// Token counts, if the provider gave any.
     pub usage: Option<Usage>,
-    /// Why it ended.
+    /// The reason for which the answer ended.
     pub finish: Option<Finish<'static>>,
     queue: Queue,
 }
@@ -29,17 +30,17 @@ pub struct Answer {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Segment {
-    /// What it is.
+    /// The kind of the segment.
     pub kind: SegmentKind,
-    /// Its text or, of a call, its arguments: the inside of a string literal.
+    /// The text or, for a call, the arguments, as the inside of a string literal.
     pub text: String,
     /// Whether it is text of another message than the text before.
     pub paragraph: bool,
-    /// Where its text comes from.
+    /// The source of the text.
     pub cites: Vec<Citation<'static>>,
-    /// Probabilities of its text.
+    /// Token probabilities of the text.
     pub logprobs: Vec<Raw<'static>>,
-    /// What only the provider can read of it.
+    /// State of the reasoning that only the provider can read.
     pub seals: Vec<Seal<'static>>,
     /// Whether it is whole.
     pub complete: bool,
@@ -49,7 +50,7 @@ impl Answer {
     /// Takes the next event.
     ///
     /// # Errors
-    /// When more has to wait than is reasonable.
+    /// Fails if more than 16 MiB of segments would have to wait.
     pub fn take(&mut self, event: Event<'_>) -> Result<(), Overflow> {
         match event {
             Event::Start { id, created } => {
@@ -86,7 +87,7 @@ impl Answer {
 }
 
 impl Segment {
-    /// Its text.
+    /// Returns the segment's text.
     #[must_use]
     pub fn json_str(&self) -> JsonStr<'_> {
         JsonStr::part(&self.text)

@@ -3,6 +3,6 @@
 /// A mark for the prompt cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cache {
-    /// For longer than the few minutes that are usual.
+    /// Whether the mark asks for a longer lifetime than the default of a few minutes.
     pub long: bool,
 }

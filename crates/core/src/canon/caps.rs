@@ -1,4 +1,4 @@
-//! What a model can do, where models of one protocol differ.
+//! The capabilities in which models of one protocol differ.
 
 use std::collections::BTreeSet;
 
@@ -6,18 +6,18 @@ use serde::Deserialize;
 
 use super::{Effort, ProtocolId};
 
-/// What one model can do.
+/// The capabilities of one model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caps {
-    /// Tokens that an answer may have; absent: unknown.
+    /// Maximum number of tokens in an answer; absent: unknown.
     pub max_output: Option<u64>,
-    /// The sampling parameters that it takes.
+    /// The sampling parameters that the model accepts.
     pub sampling: SamplingCaps,
-    /// How it can be made to think.
+    /// The forms in which the model can be asked to think.
     pub thinking: ThinkingCaps,
     /// Whether it thinks unless it is told not to.
     pub thinks_by_default: bool,
-    /// The levels of effort that it knows.
+    /// The effort levels that the model knows.
     pub efforts: BTreeSet<Effort>,
     /// Whether it can be forced to call a tool.
     pub forced_tool: bool,
@@ -29,20 +29,20 @@ pub struct Caps {
     pub web_search: bool,
 }
 
-/// The sampling parameters that a model takes.
+/// The sampling parameters that a model accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SamplingCaps {
     /// All.
     Full,
-    /// Temperature or nucleus, not both.
+    /// Temperature or nucleus (`top_p`), but not both.
     NotBoth,
     /// None.
     None,
 }
 
-/// How a model can be made to think.
+/// The forms in which a model can be asked to think.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -51,26 +51,26 @@ pub enum ThinkingCaps {
     None,
     /// With a budget of tokens.
     Budget,
-    /// As it likes, or with a budget.
+    /// Adaptively, or with a budget of tokens.
     AdaptiveBudget,
-    /// As it likes.
+    /// Adaptively: the model decides.
     Adaptive,
-    /// As it likes, and it cannot be switched off.
+    /// The model thinks as it likes, and that cannot be switched off.
     AdaptiveAlways,
 }
 
-/// What a model can do, where the configuration knows better.
+/// Capabilities that the configuration sets, in place of those that the model's name implies.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct CapsSettings {
-    /// The sampling parameters that it takes.
+    /// The sampling parameters that the model accepts.
     pub sampling: Option<SamplingCaps>,
-    /// How it can be made to think.
+    /// The forms in which the model can be asked to think.
     pub thinking: Option<ThinkingCaps>,
     /// Whether it thinks unless it is told not to.
     pub thinks_by_default: Option<bool>,
-    /// The levels of effort that it knows.
+    /// The effort levels that the model knows.
     pub efforts: Option<BTreeSet<Effort>>,
     /// Whether it can be forced to call a tool.
     pub forced_tool: Option<bool>,
@@ -83,7 +83,7 @@ pub struct CapsSettings {
 }
 
 impl Caps {
-    /// What is known of a provider's model by its name.
+    /// Returns the capabilities that a model's name implies when it is served in this protocol.
     #[must_use]
     pub fn of(protocol: ProtocolId, model: &str) -> Self {
         match (protocol, claude(model)) {
@@ -93,7 +93,7 @@ impl Caps {
         }
     }
 
-    /// The same with what the configuration says.
+    /// Returns the capabilities with the configured ones in their place.
     #[must_use]
     pub fn with(mut self, settings: &CapsSettings, max_output: Option<u64>) -> Self {
         self.max_output = max_output.or(self.max_output);
@@ -108,7 +108,7 @@ impl Caps {
         self
     }
 
-    /// A model that is no Claude, behind the Messages protocol.
+    /// Returns the capabilities of a model behind the Messages protocol that is not a Claude model.
     fn foreign() -> Self {
         Self {
             max_output: None,
@@ -130,13 +130,13 @@ impl Caps {
 
 /// One line of the table of Claude models.
 struct Line {
-    /// Names that begin so.
+    /// The beginning of the names that the line covers.
     prefix: &'static str,
     max_output: u64,
     sampling: SamplingCaps,
     thinking: ThinkingCaps,
     by_default: bool,
-    /// The highest levels, of `low medium high xhigh max`.
+    /// The effort levels that the model knows, of `low`, `medium`, `high`, `xhigh` and `max`.
     efforts: &'static [Effort],
     forced_tool: bool,
     prefill: bool,
@@ -163,7 +163,7 @@ fn begins(name: &str, prefix: &str) -> bool {
     }
 }
 
-/// Older models had a version below 4.7; all others are treated like the newest that can be switched off.
+/// Returns the line for a Claude model that is not in the table: [`OLD`] for models before 4.5, else [`NEW`].
 fn unknown(family: &str) -> &'static Line {
     let dated = ["opus-4", "sonnet-4"].iter().any(|prefix| begins(family, prefix));
     if dated || BEFORE_4_5.iter().any(|prefix| family.starts_with(prefix)) { &OLD } else { &NEW }
@@ -189,14 +189,14 @@ const UP_TO_HIGH: &[Effort] = &[Effort::Low, Effort::Medium, Effort::High];
 const WITH_MAX: &[Effort] = &[Effort::Low, Effort::Medium, Effort::High, Effort::Max];
 const ALL: &[Effort] = &[Effort::Low, Effort::Medium, Effort::High, Effort::Xhigh, Effort::Max];
 
-/// How the names of older models begin.
+/// The beginnings of the names of models before 4.5.
 const BEFORE_4_5: &[&str] =
     &["2", "3", "instant", "haiku-3", "opus-3", "sonnet-3", "opus-4-0", "opus-4-1", "sonnet-4-0"];
 
-/// A Claude before 4.5, which knows no effort.
+/// A Claude model before 4.5, which knows no effort levels.
 static OLD: Line = Line { max_output: 0, ..BUDGET };
 
-/// A Claude of which nothing is known: like opus-5.
+/// A Claude model that is not in the table: treated like opus-5.
 static NEW: Line = ADAPTIVE_ON;
 
 const BUDGET: Line = Line {
@@ -232,7 +232,7 @@ const ADAPTIVE_ON: Line = Line {
 
 const ALWAYS: Line = Line { thinking: ThinkingCaps::AdaptiveAlways, ..ADAPTIVE_ON };
 
-/// Claude models by the beginning of their names, the more exact one first. From Anthropic's public model map.
+/// Claude models by the beginnings of their names, the more specific one first. From Anthropic's public model map.
 static CLAUDE: &[Line] = &[
     Line { prefix: "haiku-4-5", ..BUDGET },
     Line { prefix: "sonnet-4-5", ..BUDGET },

@@ -1,8 +1,8 @@
-//! Reasoning that only its provider can read, on its way through a protocol that has another form for it.
+//! Reasoning that only its provider can read, carried through a protocol that has another form for it.
 //!
-//! Signatures, encrypted reasoning and the like go out to the client in that protocol's own opaque field, as
-//! a [`Carrier`]: a text that holds the provider's own blocks, whole, and that only a [`Sealer`] of the same account
-//! opens. When the client sends it back, the same provider and model get their blocks byte for byte, and nobody else
+//! Signatures, encrypted reasoning and the like go to the client in the opaque field of its protocol, as a
+//! [`Carrier`]: a text that holds the provider's own blocks unchanged. Only a [`Sealer`] of the same account opens
+//! it. When the client sends it back, the same provider and model get their blocks byte for byte, and nobody else
 //! does.
 
 use crate::json::{self, JsonStr, Raw, write};
@@ -10,7 +10,7 @@ use crate::json::{self, JsonStr, Raw, write};
 use super::sealer::is_carrier;
 use super::{Rejection, Sealer};
 
-/// Blocks of a provider.
+/// Reasoning blocks of a provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Carrier {
     /// The blocks, in the provider's own form.
@@ -36,11 +36,12 @@ pub enum Seal<'a> {
     },
     /// Chat's `reasoning_details`, an array.
     Details(Raw<'a>),
-    /// Chat's plain reasoning, which its provider wants back: the member in which it stood. Its text came before.
+    /// Chat's plain reasoning, for a provider that wants it back in the next turn. The reasoning's text came
+    /// before.
     Plain,
-    /// The state that is bound to a call: its id, and the value of `extra_content`.
+    /// State that the provider has bound to a call.
     Call {
-        /// Which of the calls.
+        /// The key of the call.
         key: u32,
         /// The call's id; empty if the provider gave none.
         id: JsonStr<'a>,
@@ -64,7 +65,7 @@ pub enum Sealed<'a> {
 }
 
 impl Carrier {
-    /// The text that a client carries, whose blocks are from a model of the provider `origin`.
+    /// Returns the text that a client carries for these blocks, sealed for a model of the provider `origin`.
     #[must_use]
     pub fn seal(&self, sealer: &Sealer, origin: &str, model: &str) -> String {
         let mut json = Vec::new();
@@ -76,10 +77,10 @@ impl Carrier {
         sealer.seal(origin, model, &json)
     }
 
-    /// Reads a text that a client has carried, for the provider and model that its request goes to.
+    /// Opens a text that a client sent back, for the provider and model that its request goes to.
     ///
     /// # Errors
-    /// The reason for which there is nothing in it that these may be given.
+    /// Returns the [`Rejection`] if the text is not a valid carrier of this account for this provider and model.
     pub fn open(text: &str, sealer: &Sealer, origin: &str, model: &str) -> Result<Self, Rejection> {
         let blocks = sealer.open(text, origin, model)?;
         Ok(Self { blocks: read_blocks(&blocks).ok_or(Rejection::Damaged)? })
@@ -93,7 +94,7 @@ impl Carrier {
 }
 
 impl Seal<'_> {
-    /// The provider's own block for this state and the reasoning's text (the inside of a literal).
+    /// Returns the provider's own block for this state; `text` is the text of the reasoning.
     #[must_use]
     pub fn block(&self, text: &JsonStr<'_>) -> Raw<'static> {
         let mut out = Vec::new();
@@ -118,7 +119,7 @@ impl Seal<'_> {
         String::from_utf8(out).ok().and_then(Raw::read_owned).unwrap_or(Raw::constant("{}"))
     }
 
-    /// The same without a tie to the event that said it.
+    /// Returns the value without a borrow from the event that it came in.
     #[must_use]
     pub fn into_owned(self) -> Seal<'static> {
         match self {

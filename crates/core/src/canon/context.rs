@@ -1,4 +1,4 @@
-//! What both sides of a translation have to know of each other.
+//! The facts that both sides of a translation share.
 
 use bytes::Bytes;
 
@@ -6,29 +6,29 @@ use super::ids::base62;
 use super::{Caps, Carrier, Losses, Profile, ProtocolId, Sealer, ToolNames};
 use crate::json::JsonStr;
 
-/// Who a request is written for.
+/// The provider and model that a request is written for.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'t> {
     /// The protocol spoken to it.
     pub protocol: ProtocolId,
-    /// The provider's name in the configuration: the origin of what it seals.
+    /// The provider's name in the configuration, which is the origin in the carriers that are sealed for it.
     pub origin: &'t str,
     /// The provider's own name of the model.
     pub model: &'t str,
     /// The provider's habits.
     pub profile: &'t Profile,
-    /// What the model can do.
+    /// The capabilities of the model.
     pub caps: &'t Caps,
-    /// Opens the carriers of the account whose request it is.
+    /// The sealer of the calling account, which opens its carriers.
     pub sealer: &'t Sealer,
 }
 
-/// What an answer has to know of its request.
+/// The facts of a request that its answer is written from.
 #[derive(Clone, Debug, Default)]
 pub struct Context {
     /// The gateway's id of the request.
     pub request_id: String,
-    /// Seconds since the epoch, when the request came.
+    /// Arrival time of the request, in seconds since the epoch.
     pub now: u64,
     /// The model as the client named it.
     pub model: JsonStr<'static>,
@@ -36,7 +36,7 @@ pub struct Context {
     pub origin: String,
     /// The provider's own name of the model.
     pub upstream_model: String,
-    /// Seals the carriers of the account that is answered.
+    /// The sealer of the calling account, which seals its carriers.
     pub sealer: Sealer,
     /// Whether a Chat client wants the usage of its stream.
     pub include_usage: bool,
@@ -44,20 +44,21 @@ pub struct Context {
     pub show_reasoning: Option<bool>,
     /// Whether the provider wants plain reasoning back in later turns.
     pub returns_reasoning: bool,
-    /// Members of the request that a Responses answer repeats, written already.
+    /// Members of the request that a Responses answer repeats, already written as JSON.
     pub echo: Bytes,
-    /// The texts that end the answer, as the client sent them.
+    /// Stop sequences, as the client sent them.
     pub stop: Vec<String>,
     /// Tools that client and provider know by different names.
     pub names: ToolNames,
-    /// The tool by which the provider was made to answer in a certain form, if it was.
+    /// The tool by which the provider was made to answer in the requested format, if it was.
     pub answer_tool: Option<&'static str>,
-    /// The beginning of the answer that the request gave, where the provider repeats it.
+    /// The beginning of the answer that the request gave, if the provider repeats it.
     pub prefix: Option<String>,
 }
 
 impl Target<'_> {
-    /// The carrier that a client has sent, if there is anything in it for this provider and model.
+    /// Opens a carrier that the client sent; `None`, and a count in `losses`, if it is not for this provider and
+    /// model.
     #[must_use]
     pub fn open(&self, text: &str, losses: &mut Losses) -> Option<Carrier> {
         Carrier::open(text, self.sealer, self.origin, self.model)
@@ -67,35 +68,36 @@ impl Target<'_> {
 }
 
 impl Context {
-    /// The text in which a client carries reasoning of the provider that answers.
+    /// Returns the text in which a client carries reasoning of the answering provider.
     #[must_use]
     pub fn seal(&self, carrier: &Carrier) -> String {
         carrier.seal(&self.sealer, &self.origin, &self.upstream_model)
     }
 
-    /// The bytes that a stream writes in the place of the echo: the echo itself or, where that is large, a mark, in the place of
-    /// which [`Context::large_echo`] is sent without a copy.
+    /// Returns the bytes that a stream writes in the place of the echo. For a large echo these are [`ECHO_MARK`],
+    /// in whose place [`Context::large_echo`] is sent without a copy.
     #[must_use]
     pub fn echo_in_stream(&self) -> &[u8] {
         if self.large_echo().is_some() { ECHO_MARK } else { &self.echo }
     }
 
-    /// The echo, if it is too large to be written into every event that repeats it.
+    /// Returns the echo if it is too large to be written into every event that repeats it.
     #[must_use]
     pub fn large_echo(&self) -> Option<&Bytes> {
         Some(&self.echo).filter(|echo| echo.len() > MAX_COPIED_ECHO_BYTES)
     }
 
-    /// Bytes of the request that live on in here.
+    /// Returns the number of bytes of the request that the context keeps alive.
     #[must_use]
     pub fn size(&self) -> usize {
         let stop: usize = self.stop.iter().map(String::len).sum();
         self.echo.len() + stop + self.prefix.as_ref().map_or(0, String::len)
     }
 
-    /// The part that the ids of an answer have in common in all protocols, behind `chatcmpl-`, `resp_` or
-    /// `msg_`: the provider's own id without such a beginning or, where it gave none, one that is made from
-    /// the id of the request, so that it stays the same for the whole answer.
+    /// Returns the part of the answer's id that follows `chatcmpl-`, `resp_` or `msg_` in each protocol.
+    ///
+    /// It is the provider's own id without its prefix. If the provider gave none, it is derived from the id of the
+    /// request, so that it stays the same for the whole answer.
     #[must_use]
     pub fn answer_id(&self, upstream: Option<&str>) -> String {
         let id = upstream.unwrap_or_default();
@@ -108,22 +110,24 @@ impl Context {
     }
 }
 
-/// Stands for an echo that is not written yet. No JSON has such a character.
+/// Placeholder for an echo that is not written yet. JSON never contains a NUL byte, so the mark cannot occur in
+/// it.
 pub const ECHO_MARK: &[u8] = b"\0echo\0";
 
-/// Bytes of an echo that are copied without a thought.
+/// Largest echo that is copied into every event, in bytes: 16 KiB. Larger ones are sent by reference.
 const MAX_COPIED_ECHO_BYTES: usize = 16 << 10;
 
-/// How the ids of answers begin.
+/// The prefixes of the ids of answers.
 const PREFIXES: [&str; 4] = ["chatcmpl-", "resp_", "msg_", "gen-"];
 
-/// Characters of a provider's id that are kept: ids of items, which are longer, may have 64 in Responses.
+/// Maximum number of characters that are kept of a provider's id. Ids of items are longer, and Responses allows
+/// 64.
 const MAX_ANSWER_ID_LEN: usize = 48;
 
-/// Characters of an id that the gateway makes up.
+/// Number of characters in an id that the gateway makes up.
 const MADE_UP_ID_LEN: usize = 24;
 
-/// The tool of [`Context::answer_tool`].
+/// The name of the tool in [`Context::answer_tool`].
 pub const ANSWER_TOOL: &str = "structured_output";
 
 #[cfg(test)]

@@ -4,39 +4,39 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-/// A level of effort, the lowest first.
+/// A level of reasoning effort, the lowest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Effort {
     /// Not at all.
     None,
-    /// As little as can be.
+    /// The least effort above none.
     Minimal,
-    /// Little.
+    /// Low effort.
     Low,
-    /// Some.
+    /// Medium effort.
     Medium,
-    /// Much.
+    /// High effort.
     High,
-    /// Very much.
+    /// Very high effort.
     Xhigh,
-    /// As much as can be.
+    /// The highest effort that the model has.
     Max,
 }
 
 impl Effort {
-    /// All of them.
+    /// All levels, the lowest first.
     pub const ALL: [Self; 7] =
         [Self::None, Self::Minimal, Self::Low, Self::Medium, Self::High, Self::Xhigh, Self::Max];
 
-    /// The level of a name.
+    /// Returns the level with this name.
     #[must_use]
     pub fn read(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|level| level.as_str() == name)
     }
 
-    /// The name in all protocols.
+    /// Returns the level's name, which is the same in all protocols.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -50,7 +50,7 @@ impl Effort {
         }
     }
 
-    /// The level of a budget in tokens.
+    /// Returns the level that stands for a thinking budget in tokens.
     #[must_use]
     pub fn of_budget(tokens: u64) -> Self {
         match tokens {
@@ -61,7 +61,7 @@ impl Effort {
         }
     }
 
-    /// The budget in tokens for a model that knows no levels.
+    /// Returns the budget in tokens for a model that knows no levels.
     #[must_use]
     pub fn budget(self) -> u64 {
         match self {
@@ -75,8 +75,9 @@ impl Effort {
         }
     }
 
-    /// The nearest of the levels that a model knows: the highest one below, else the lowest one above. A
-    /// wish to think never becomes none. `None` where nothing fits.
+    /// Returns the nearest of the levels that a model knows: the highest one below, else the lowest one above.
+    ///
+    /// A level other than [`Level::None`] never becomes it. `None` means that no level fits.
     #[must_use]
     pub fn nearest(self, known: &BTreeSet<Self>) -> Option<Self> {
         if known.contains(&self) || self == Self::None {

@@ -1,8 +1,9 @@
-//! What a model says, piece by piece, whichever protocol its provider speaks.
+//! The content of an answer, piece by piece, whichever protocol its provider speaks.
 //!
-//! A decoder turns a provider's events, or its whole answer, into these; an encoder turns them into a
-//! client's. Pieces are *segments*: text, a refusal, reasoning, or the call of a tool. Calls have a key, because
-//! providers may send the arguments of several at once; everything else belongs to the segment it follows.
+//! A decoder turns a provider's events, or its complete answer, into these events, and an encoder turns them into
+//! a client's. Pieces are *segments*: text, a refusal, reasoning, or a tool call. A call has a key, because
+//! providers may send the arguments of several calls at once. Everything else belongs to the segment that it
+//! follows.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,64 +21,64 @@ pub enum Event<'a> {
     Start {
         /// The provider's id of the answer.
         id: Option<Cow<'a, str>>,
-        /// Seconds since the epoch, as the provider says.
+        /// Creation time in seconds since the epoch, as the provider reports it.
         created: Option<u64>,
     },
-    /// The class of service that the answer had.
+    /// The service tier that the answer had.
     Tier(Cow<'a, str>),
     /// Text.
     Text(JsonStr<'a>),
-    /// The probabilities of the text before, an array as OpenAI has it.
+    /// Token probabilities of the text before, as an array in OpenAI's form.
     Logprobs(Raw<'a>),
-    /// The model declines.
+    /// A refusal of the model.
     Refusal(JsonStr<'a>),
-    /// What a person may read of the reasoning.
+    /// Reasoning text that people may read.
     Thought(JsonStr<'a>),
-    /// State of the reasoning that only its provider can read. It completes the reasoning before it, or is
-    /// reasoning of its own where there is none.
+    /// State of the reasoning that only its provider can read. It completes the reasoning before it; without any
+    /// before it, it is a segment of its own.
     Seal(Seal<'a>),
-    /// Where the text before comes from.
+    /// The source of the text before.
     Cite(Citation<'a>),
-    /// The provider has searched the web by itself.
+    /// A web search that the provider has made by itself.
     Search {
         /// The id of the search.
         id: Cow<'a, str>,
-        /// What was searched for.
+        /// The search query.
         query: JsonStr<'a>,
     },
-    /// The model calls a tool.
+    /// A tool call of the model.
     Open {
-        /// Which of the calls this is.
+        /// The key of the call.
         key: u32,
         /// The call's id; empty if the provider gave none.
         id: Cow<'a, str>,
         /// The namespace of the tool.
         namespace: Option<Cow<'a, str>>,
-        /// The tool.
+        /// The name of the tool.
         name: Cow<'a, str>,
         /// Whether it is a freeform tool. Its arguments are a text then.
         custom: bool,
     },
-    /// A part of the arguments of a call.
+    /// A part of a call's arguments.
     Args {
-        /// Which of the calls.
+        /// The key of the call.
         key: u32,
         /// The part.
         part: Args<'a>,
     },
-    /// A segment is complete: the call with this key or, without one, the last text, refusal or reasoning.
+    /// The end of a segment: of the call with this key or, without a key, of the last text, refusal or reasoning.
     Close(Option<u32>),
-    /// What follows is a paragraph of its own: another message of a provider that sends several.
+    /// A paragraph break: the text that follows belongs to another message of the provider.
     Break,
     /// Token counts.
     Usage(UsagePart),
-    /// Why the answer ends.
+    /// The reason for which the answer ends.
     Finish(Finish<'a>),
-    /// The provider has said something that the reference does not know. It is only counted.
+    /// Something in the provider's answer that its reference does not document. It is only counted.
     Anomaly(Anomaly),
-    /// The provider reports a failure. Nothing follows.
+    /// A failure that the provider reports. Nothing follows.
     Fail(UpstreamError),
-    /// The answer is whole. Nothing follows.
+    /// The end of a complete answer. Nothing follows.
     End,
 }
 
@@ -85,42 +86,42 @@ pub enum Event<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Anomaly {
-    /// A reason to end that is unknown.
+    /// An unknown finish reason.
     Finish,
-    /// A block or an item of an unknown type.
+    /// A block or item of an unknown type.
     Content,
-    /// Whole arguments that are not what their pieces were.
+    /// Complete arguments that differ from the concatenation of their deltas.
     Arguments,
 }
 
-/// Why an answer ends.
+/// The reason for which an answer ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Finish<'a> {
-    /// The model has said all.
+    /// The model has finished.
     Stop,
-    /// One of the texts that end an answer was reached.
+    /// A stop sequence was reached.
     StopSequence(Option<JsonStr<'a>>),
-    /// Tools have to be called.
+    /// The model waits for the results of tools.
     ToolUse,
-    /// The limit of tokens was reached.
+    /// The token limit was reached.
     Length,
     /// The context window is full.
     ContextWindow,
-    /// The model, or a filter, refuses; with the provider's words for it.
+    /// The model, or a filter, refused; with the provider's explanation.
     Refusal(Option<JsonStr<'a>>),
     /// The provider paused in the middle of its work.
     Pause,
 }
 
-/// Where a piece of text comes from.
+/// The source of a piece of text.
 #[derive(Clone, Debug)]
 pub struct Citation<'a> {
-    /// The page.
+    /// The address of the page.
     pub url: JsonStr<'a>,
-    /// Its title.
+    /// The title of the page.
     pub title: JsonStr<'a>,
-    /// The span of the text that it supports, in characters; absent: all of the segment.
+    /// The span of the text that the source supports, in characters; absent: the whole segment.
     pub span: Option<(u64, u64)>,
 }
 
@@ -134,7 +135,7 @@ pub enum SegmentKind {
     Refusal,
     /// Reasoning.
     Reasoning,
-    /// The provider's own search of the web: its id. Its text is what was searched for.
+    /// The provider's own web search, with its id. The segment's text is the query.
     Search(String),
     /// The call of a tool.
     Call {
@@ -142,37 +143,37 @@ pub enum SegmentKind {
         id: String,
         /// The namespace of the tool.
         namespace: Option<String>,
-        /// The tool.
+        /// The name of the tool.
         name: String,
         /// Whether it is a freeform tool.
         custom: bool,
     },
 }
 
-/// Who takes the events of a decoder.
+/// Callback that receives the events of a decoder.
 pub type Sink<'s> = dyn FnMut(Event<'_>) + 's;
 
-/// Reads a provider's answer. A synchronous machine: bytes in, events out.
+/// Decoder of a provider's answer: a synchronous state machine with bytes in and events out.
 pub trait Decode: fmt::Debug + Send {
     /// Reads one event of a stream: its name and its data, which is valid UTF-8 but may be no JSON.
     ///
     /// # Errors
-    /// When the data is not JSON: nothing was taken from it.
+    /// Fails if the data is not JSON; no event was emitted from it then.
     fn event(&mut self, name: Option<&str>, data: &str, sink: &mut Sink<'_>) -> Result<(), Malformed>;
 
-    /// Reads a whole answer and gives the same events as its stream would.
+    /// Reads a complete answer and emits the same events as its stream would.
     ///
     /// # Errors
-    /// When the body is not a JSON object.
+    /// Fails if the body is not a JSON object.
     fn reply(&mut self, body: &str, sink: &mut Sink<'_>) -> Result<(), Malformed>;
 
-    /// Takes the end of the stream. Without [`Event::End`] or [`Event::Fail`] before or now, it was cut.
+    /// Takes the end of the stream. An answer without [`Event::End`] or [`Event::Fail`] by now was cut off.
     fn end(&mut self, sink: &mut Sink<'_>);
 }
 
-/// Writes the stream for a client. A synchronous machine: events in, bytes out.
+/// Encoder of the stream for a client: a synchronous state machine with events in and bytes out.
 pub trait Encode: fmt::Debug + Send {
-    /// Takes one event and appends what the client is sent for it.
+    /// Takes one event and appends the bytes that the client is sent for it.
     fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>);
 
     /// Ends the stream with a failure, in the protocol's own grammar.
@@ -180,7 +181,7 @@ pub trait Encode: fmt::Debug + Send {
 }
 
 impl Event<'_> {
-    /// Bytes of the answer itself.
+    /// Number of bytes of the answer's own content.
     #[must_use]
     pub fn size(&self) -> usize {
         match self {
@@ -208,7 +209,7 @@ impl Event<'_> {
 }
 
 impl Anomaly {
-    /// Its name, for metrics.
+    /// Returns the oddity's name in metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -220,7 +221,7 @@ impl Anomaly {
 }
 
 impl Finish<'_> {
-    /// The reason in the gateway's words.
+    /// Returns the gateway's own name of the reason.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -234,7 +235,7 @@ impl Finish<'_> {
         }
     }
 
-    /// The same without a tie to the event that said it.
+    /// Returns the value without a borrow from the event that it came in.
     #[must_use]
     pub fn into_owned(self) -> Finish<'static> {
         match self {
@@ -250,7 +251,7 @@ impl Finish<'_> {
 }
 
 impl Citation<'_> {
-    /// The same without a tie to the event that said it.
+    /// Returns the value without a borrow from the event that it came in.
     #[must_use]
     pub fn into_owned(self) -> Citation<'static> {
         Citation { url: self.url.into_owned(), title: self.title.into_owned(), span: self.span }

@@ -1,6 +1,6 @@
-//! What becomes of each top-level member of a request on its way into another protocol.
+//! Handling of each top-level member of a request that is translated into another protocol.
 //!
-//! One table per protocol is both what the decoders act by and what the page on fidelity is made of.
+//! One table per protocol directs the decoders, and the guide's page on fidelity is generated from it.
 
 use super::ProtocolId;
 
@@ -9,33 +9,33 @@ use super::ProtocolId;
 pub struct Field {
     /// Its name.
     pub name: &'static str,
-    /// What becomes of it, by the protocol of the provider in the order of [`ProtocolId`].
+    /// The handling for each protocol of the provider, in the order of [`ProtocolId`].
     pub to: [FieldPolicy; 3],
-    /// Values that mean nothing, so that leaving them out loses nothing. Null always is one.
+    /// Values without an effect, which can be left out without a loss. Null always is one.
     pub neutral: &'static [&'static str],
-    /// A value with which the table is tried, as JSON.
+    /// A sample value, as JSON, with which tests try the table.
     pub sample: &'static str,
 }
 
 /// The policy for a member in another protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldPolicy {
-    /// It is the protocol's own: a relay.
+    /// The provider speaks the same protocol: the member is relayed.
     Own,
-    /// It is read, and said in the other protocol's words as far as the model allows.
+    /// The member is translated, as far as the model allows.
     Mapped,
-    /// It is copied as it is.
+    /// The member is copied unchanged.
     Forwarded,
-    /// It is left out, and the client is told.
+    /// The member is left out, and the client is told.
     Dropped,
-    /// It is left out, and nothing is lost by it.
+    /// The member is left out, and nothing is lost by it.
     Silent,
     /// The request is refused.
     Refused,
 }
 
 impl Field {
-    /// What becomes of it on its way to a provider that speaks `upstream`.
+    /// Returns the handling for a provider that speaks `upstream`.
     #[must_use]
     pub fn policy(&self, upstream: ProtocolId) -> FieldPolicy {
         match upstream {

@@ -2,13 +2,13 @@
 
 use sha2::{Digest as _, Sha256};
 
-/// The SHA-256 of a text, in hexadecimal digits.
+/// Returns the SHA-256 of a text, in hexadecimal digits.
 #[must_use]
 pub(crate) fn sha256_hex(text: &str) -> String {
     Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Eight hexadecimal digits that stand for a text.
+/// Returns the first eight hexadecimal digits of a text's SHA-256.
 #[must_use]
 pub(crate) fn short_hash(text: &str) -> String {
     sha256_hex(text).chars().take(SHORT_HASH_LEN).collect()
@@ -27,7 +27,7 @@ pub(crate) fn hashed_call_id(id: &str) -> String {
     format!("call_{}", sha256_hex(id).get(..CALL_HASH_LEN).unwrap_or_default())
 }
 
-/// Hexadecimal digits in a shortened name.
+/// Number of hexadecimal digits that tell shortened names apart.
 pub(crate) const SHORT_HASH_LEN: usize = 8;
 
 /// Hexadecimal digits in the id of a call.

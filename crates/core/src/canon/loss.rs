@@ -1,7 +1,7 @@
-//! What a translation could not carry, as values.
+//! The losses of a translation, as values.
 //!
-//! Nothing is lost in silence: whatever is dropped or changed is noted here with its path, the client is
-//! told in a header, and a client that asked for it gets a refusal instead.
+//! Nothing is lost silently. Each member that is dropped or changed is noted here with its path, and the client is
+//! told in a header. A client that asked for strictness gets a refusal instead.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -15,17 +15,17 @@ use super::{ProtocolId, Rejection, Rejections};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Loss {
-    /// Where it stood.
+    /// The path of the member.
     pub path: String,
-    /// What went upstream in its place; absent where nothing did.
+    /// The value that went upstream in its place; absent if none did.
     pub value: Option<String>,
 }
 
-/// All losses of one request, in the order in which they were noted.
+/// All losses of one request, in the order of their notes.
 #[derive(Clone, Debug, Default)]
 pub struct Losses {
     list: Vec<Loss>,
-    /// The paths in the list: a hostile request can have very many.
+    /// The paths in the list, for fast look-up: a hostile request can have very many.
     paths: HashSet<String>,
     strict: bool,
     client: Option<ProtocolId>,
@@ -33,13 +33,13 @@ pub struct Losses {
 }
 
 impl Losses {
-    /// An empty list; with `strict`, the first loss is a refusal.
+    /// Returns an empty list. With `strict`, the first loss is a refusal.
     #[must_use]
     pub fn new(strict: bool) -> Self {
         Self { strict, ..Self::default() }
     }
 
-    /// The same for clients of a protocol, which are told in their own words.
+    /// Names members in the words of this protocol, for its clients.
     #[must_use]
     pub fn told_to(mut self, client: ProtocolId) -> Self {
         self.client = Some(client);
@@ -49,15 +49,15 @@ impl Losses {
     /// Notes that a member is left out.
     ///
     /// # Errors
-    /// 400 in strict mode.
+    /// Returns 400 in strict mode.
     pub fn drop(&mut self, path: &Path<'_>) -> Result<()> {
         self.record(path.to_string(), None)
     }
 
-    /// As [`Losses::drop`], for a member that is named by those who write the upstream request.
+    /// Notes that a member is left out, like [`Losses::drop`], under the name that it has in the upstream request.
     ///
     /// # Errors
-    /// 400 in strict mode.
+    /// Returns 400 in strict mode.
     pub fn drop_named(&mut self, path: &str) -> Result<()> {
         self.record(self.word(path).to_owned(), None)
     }
@@ -65,24 +65,24 @@ impl Losses {
     /// Notes that a member goes upstream with another value.
     ///
     /// # Errors
-    /// 400 in strict mode.
+    /// Returns 400 in strict mode.
     pub fn change(&mut self, path: &str, value: impl ToString) -> Result<()> {
         self.record(self.word(path).to_owned(), Some(value.to_string()))
     }
 
-    /// Counts a carrier that was not opened. It is not listed: the conversation goes on without that reasoning, as it
-    /// does without what another provider has sealed.
+    /// Counts a carrier that was not opened. It is not listed: the conversation goes on without that reasoning, as
+    /// it does without reasoning that another provider has sealed.
     pub fn reject(&mut self, rejection: Rejection) {
         self.rejections.add(rejection);
     }
 
-    /// The carriers that were not opened.
+    /// Returns the counts of carriers that were not opened.
     #[must_use]
     pub fn rejections(&self) -> Rejections {
         self.rejections
     }
 
-    /// What the client calls a member.
+    /// Returns the name of a member in the client's protocol.
     fn word<'p>(&self, name: &'p str) -> &'p str {
         let words = WORDS.iter().find(|words| words.contains(&name));
         match (words, self.client) {
@@ -103,14 +103,14 @@ impl Losses {
         Ok(())
     }
 
-    /// What was noted.
+    /// Returns the losses noted so far.
     #[must_use]
     pub fn list(&self) -> &[Loss] {
         &self.list
     }
 
-    /// The value of the `x-crossmodel-dropped` header: a list of paths, with values where they were changed.
-    /// `None` when nothing was lost.
+    /// Returns the value of the `x-crossmodel-dropped` header: the paths, with the new values of changed members.
+    /// `None` means that nothing was lost.
     #[must_use]
     pub fn header(&self) -> Option<String> {
         let mut text = String::new();
@@ -132,14 +132,14 @@ impl Losses {
     }
 }
 
-/// The refusal of a member that the chosen model's protocol has no place for.
+/// Returns the refusal of a member that the chosen model's protocol has no place for.
 #[must_use]
 pub fn not_carried(path: String) -> Failure {
     let message = format!("'{path}' is not supported for this model.");
     Failure::new(Kind::Unsupported, message).with_param(path)
 }
 
-/// Members that have another name in each protocol, in the order of [`ProtocolId`].
+/// Members whose names differ between protocols, in the order of [`ProtocolId`].
 const WORDS: [[&str; 3]; 4] = [
     ["reasoning_effort", "reasoning.effort", "thinking"],
     ["thinking_budget", "reasoning.effort", "thinking"],
@@ -147,10 +147,11 @@ const WORDS: [[&str; 3]; 4] = [
     ["parallel_tool_calls", "parallel_tool_calls", "tool_choice.disable_parallel_tool_use"],
 ];
 
-/// Bytes of the header after which losses are only counted.
+/// Length of the header, in bytes, from which on losses are only counted: HTTP stacks commonly limit all headers
+/// to 8 KiB.
 const MAX_HEADER_LEN: usize = 2000;
 
-/// Characters of one path or value in the header: clients choose the names of members.
+/// Maximum number of characters of one path or value in the header, because clients choose the names of members.
 const MAX_PART_LEN: usize = 200;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Pictures and files inside of requests: `data:` URLs, and what their first bytes say.
+//! Images and files inside of requests: `data:` URLs, and media types by the first bytes.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,8 @@ use super::Source;
 /// The parts of a `data:` URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataUrl<'a> {
-    /// The media type, in lower case, without parameters, and corrected where the bytes say otherwise. Empty if unknown.
+    /// The media type, in lower case and without parameters, corrected if the bytes show another one. Empty if
+    /// unknown.
     pub mime: Cow<'a, str>,
     /// The bytes, in base 64.
     pub data: Cow<'a, str>,
@@ -26,7 +27,7 @@ impl<'a> DataUrl<'a> {
         url.get(..SCHEME.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(SCHEME))
     }
 
-    /// Reads one; `None` if it is not in base 64.
+    /// Parses a `data:` URL; `None` if it is not in base 64.
     #[must_use]
     pub fn read(url: &'a str) -> Option<Self> {
         let (head, data) = url.get(SCHEME.len()..).filter(|_| Self::is_one(url))?.split_once(',')?;
@@ -49,7 +50,8 @@ impl<'a> DataUrl<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// The source of a URL, which may hold the bytes itself. `None` for a `data:` URL that is not in base 64.
+    /// Returns the source of a URL, which may hold the bytes itself. `None` for a `data:` URL that is not in base
+    /// 64.
     #[must_use]
     pub fn of_url(url: JsonStr<'a>) -> Option<Self> {
         if !DataUrl::is_one(url.raw()) {
@@ -68,7 +70,7 @@ impl<'a> Source<'a> {
     }
 }
 
-/// The payload without white space, and decoded where it is percent-encoded.
+/// Returns the payload without white space and percent-encoding.
 fn cleaned(data: &str) -> Cow<'_, str> {
     let decoded = percent_decode_str(data).decode_utf8_lossy();
     match decoded.contains(|c: char| c.is_ascii_whitespace()) {
@@ -77,7 +79,7 @@ fn cleaned(data: &str) -> Cow<'_, str> {
     }
 }
 
-/// The media type that counts: what the bytes are, if they say so, else what was declared.
+/// Returns the media type that the bytes show or, if they show none, the declared one.
 fn media_type<'a>(declared: &'a str, data: &str) -> Cow<'a, str> {
     if let Some(seen) = sniff(data) {
         return Cow::Borrowed(seen);
@@ -90,7 +92,7 @@ fn media_type<'a>(declared: &'a str, data: &str) -> Cow<'a, str> {
     }
 }
 
-/// The media type that the first bytes show, of those that providers know.
+/// Returns the media type that the first bytes show, if it is one that providers accept.
 #[must_use]
 pub fn sniff(base64: &str) -> Option<&'static str> {
     let start = base64.get(..SNIFFED.min(base64.len() / 4 * 4))?;
@@ -107,7 +109,7 @@ pub fn sniff(base64: &str) -> Option<&'static str> {
 
 const SCHEME: &str = "data:";
 
-/// Characters of base 64 that hold the first twelve bytes.
+/// Number of base 64 characters that hold the first twelve bytes, which the longest signature (WebP) takes.
 const SNIFFED: usize = 16;
 
 #[cfg(test)]

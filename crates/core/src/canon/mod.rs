@@ -1,7 +1,7 @@
-//! What all protocols mean alike, in the gateway's own form.
+//! The canonical form of requests, answers and failures, in which all protocols meet.
 //!
-//! A [`Request`] is what a client wants, an [`Event`] what a model says, piece by piece. Both borrow from the
-//! bytes that they were read from: this layer owns no text but what had to be composed.
+//! A [`Request`] holds what a client asks for, and an [`Event`] a piece of a model's answer. Both borrow from the
+//! bytes that they were read from; this layer owns only the text that had to be composed.
 
 mod answer;
 mod cache;

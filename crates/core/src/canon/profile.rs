@@ -1,4 +1,5 @@
-//! The habits of a provider, as data. What is not said here is done for all providers alike.
+//! Provider profiles: the habits of a provider as data. Everything that is not in a profile is the same for all
+//! providers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,10 +8,10 @@ use serde::Deserialize;
 use super::Effort;
 use crate::json::Raw;
 
-/// Makes [`Profile`], with its defaults, and [`ProfileSettings`], in which every key is optional.
+/// Defines [`Profile`], with its defaults, and [`ProfileSettings`], in which every key is optional.
 macro_rules! profile {
     ($($(#[$doc:meta])* $key:ident: $type:ty = $default:expr;)*) => {
-        /// The habits of one provider. Defaults are those of an unknown OpenAI-compatible server.
+        /// The habits of one provider. The defaults are those of an unknown OpenAI-compatible server.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct Profile { $($(#[$doc])* pub $key: $type,)* }
 
@@ -20,14 +21,14 @@ macro_rules! profile {
             }
         }
 
-        /// Habits in which a provider differs from its preset.
+        /// The keys in which a provider differs from its preset.
         #[derive(Clone, Debug, Default, Deserialize)]
         #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         #[serde(default, deny_unknown_fields)]
         pub struct ProfileSettings { $($(#[$doc])* pub $key: Option<$type>,)* }
 
         impl Profile {
-            /// The profile with the keys that `settings` sets.
+            /// Returns the profile with the keys that `settings` sets.
             #[must_use]
             pub fn with(mut self, settings: &ProfileSettings) -> Self {
                 $(if let Some(value) = &settings.$key { self.$key = value.clone(); })*
@@ -37,7 +38,7 @@ macro_rules! profile {
     };
 }
 
-/// Names of a closed set, written in lower case.
+/// Defines enums whose variants are written in snake case.
 macro_rules! choices {
     ($($(#[$doc:meta])* $name:ident { $($(#[$item:meta])* $choice:ident),* $(,)? })*) => {$(
         $(#[$doc])*
@@ -67,10 +68,10 @@ choices! {
     MidSystem {
         /// In their place, with their role.
         Native,
-        /// As a note in a user message.
+        /// In a user message, marked as a note.
         UserNote,
     }
-    /// How a stream comes to report its usage.
+    /// The way in which a stream comes to report its usage.
     StreamUsage {
         /// By `stream_options.include_usage`.
         Option,
@@ -79,7 +80,7 @@ choices! {
         /// Not at all.
         None,
     }
-    /// Where reasoning stands in messages.
+    /// The member of messages that holds reasoning.
     ReasoningIn {
         /// Nowhere.
         None,
@@ -92,7 +93,7 @@ choices! {
         /// Parts of type `thinking`.
         MistralParts,
     }
-    /// A version of the Messages protocol. They differ in what requests may hold.
+    /// A version of the Messages protocol. Versions differ in the members that requests may have.
     AnthropicVersion {
         /// The first one; requests may hold sampling parameters.
         #[serde(rename = "2023-06-01")]
@@ -101,7 +102,7 @@ choices! {
         #[serde(rename = "2026-10-21")]
         V2026,
     }
-    /// Sampling parameters.
+    /// The sampling parameters that the provider accepts.
     Sampling {
         /// All.
         Full,
@@ -110,7 +111,7 @@ choices! {
         /// None.
         None,
     }
-    /// How the effort of reasoning is chosen.
+    /// The member that selects the effort of reasoning.
     EffortFormat {
         /// `reasoning_effort`.
         ReasoningEffort,
@@ -141,7 +142,7 @@ choices! {
         /// `cache_control`.
         AnthropicCacheControl,
     }
-    /// Structured output.
+    /// The support for structured output.
     JsonSchemaSupport {
         /// By schema.
         Native,
@@ -163,14 +164,14 @@ choices! {
         /// Some functions.
         Allowed,
     }
-    /// The form of tool call ids.
+    /// The required form of tool call ids.
     ToolId {
         /// Any.
         Any,
         /// Nine letters and digits.
         Mistral9,
     }
-    /// An assistant message at the end.
+    /// The treatment of an assistant message at the end of the conversation.
     Prefill {
         /// Refused.
         None,
@@ -178,7 +179,7 @@ choices! {
         Plain,
         /// Continued if it is marked with `prefix`.
         PrefixFlag,
-        /// Continued if asked by `continue_final_message`.
+        /// Continued if `continue_final_message` asks for it.
         ContinueFinal,
     }
 }
@@ -190,9 +191,9 @@ profile! {
     system_role: SystemRole = SystemRole::System;
     /// Instructions in mid-conversation.
     mid_system: MidSystem = MidSystem::Native;
-    /// How a Chat stream comes to report its usage.
+    /// The way in which a Chat stream comes to report its usage.
     stream_usage: StreamUsage = StreamUsage::Option;
-    /// Where reasoning stands in messages.
+    /// The member of messages that holds reasoning.
     reasoning_in: ReasoningIn = ReasoningIn::None;
     /// Whether every assistant message must carry reasoning.
     reasoning_required: bool = false;
@@ -208,34 +209,34 @@ profile! {
     betas: Option<BTreeSet<String>> = None;
     /// The version of the Messages protocol in which translated requests are written.
     anthropic_version: AnthropicVersion = AnthropicVersion::V2023;
-    /// Sampling parameters.
+    /// The sampling parameters that the provider accepts.
     sampling: Sampling = Sampling::Full;
-    /// How the effort of reasoning is chosen.
+    /// The member that selects the effort of reasoning.
     effort: EffortFormat = EffortFormat::ReasoningEffort;
-    /// The levels of effort that are known.
+    /// The effort levels that the provider knows.
     efforts: BTreeSet<Effort> = BTreeSet::from(Effort::ALL);
     /// The member that identifies the end user.
     user_field: UserField = UserField::User;
     /// Marks for the prompt cache.
     cache_parts: CacheParts = CacheParts::None;
-    /// Structured output.
+    /// The support for structured output.
     json_schema: JsonSchemaSupport = JsonSchemaSupport::Native;
     /// Whether `strict` is known on tools.
     strict_tools: bool = false;
     /// Whether freeform tools are known.
     custom_tools: bool = false;
-    /// Values of `tool_choice` that are known.
+    /// The values of `tool_choice` that the provider accepts.
     tool_choice_values: BTreeSet<ToolChoice> =
         BTreeSet::from([ToolChoice::None, ToolChoice::Auto, ToolChoice::Required, ToolChoice::Named]);
     /// Whether `parallel_tool_calls` is known.
     parallel_tool_calls: bool = true;
-    /// The form of tool call ids.
+    /// The required form of tool call ids.
     tool_id: ToolId = ToolId::Any;
     /// Whether tool results may hold images.
     tool_result_images: bool = false;
-    /// Characters of a tool's name; absent: 64, in Messages 128.
+    /// Maximum number of characters in a tool's name; absent: 64, in Messages 128.
     tool_name_max: Option<u16> = None;
-    /// An assistant message at the end.
+    /// The treatment of an assistant message at the end of the conversation.
     prefill: Prefill = Prefill::Plain;
     /// Whether reasoning tokens are missing in `completion_tokens`.
     usage_reasoning_excluded: bool = false;
@@ -253,14 +254,14 @@ profile! {
     is_openai: bool = false;
     /// Whether unknown members of OpenAI requests are passed on in translation.
     forward_unknown: bool = true;
-    /// Members that translated requests have besides; what is in a request anyway stays as it is.
+    /// Members that are added to translated requests, unless a request has them already.
     extra_body: BTreeMap<String, Raw<'static>> = BTreeMap::new();
-    /// The smallest output limit that is accepted.
+    /// The smallest output limit that the provider accepts.
     min_max_tokens: u32 = 1;
 }
 
 impl AnthropicVersion {
-    /// The version, as the header `anthropic-version` has it.
+    /// Returns the version as it stands in the `anthropic-version` header.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

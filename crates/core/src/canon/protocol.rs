@@ -1,4 +1,4 @@
-//! Which protocols there are.
+//! Identifiers of the protocols.
 
 use std::fmt;
 
@@ -18,10 +18,10 @@ pub enum ProtocolId {
 }
 
 impl ProtocolId {
-    /// All of them, in this order.
+    /// All protocols, in this order.
     pub const ALL: [Self; 3] = [Self::Chat, Self::Responses, Self::Messages];
 
-    /// The name in configuration, logs and metrics.
+    /// Returns the name in configuration, logs and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

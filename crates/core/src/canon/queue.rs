@@ -1,8 +1,8 @@
-//! Segments one after the other, also where a provider sends parts of several at once.
+//! Ordering of segments one after the other, even if a provider sends parts of several at once.
 //!
-//! Messages and Responses clients want each block complete before the next one begins. Segments are queued
-//! in the order of their first appearance; only the first is live and passed on at once, what belongs to
-//! the others waits until those before it are closed.
+//! Messages and Responses clients want each block complete before the next one begins. Segments are queued in the
+//! order of their first appearance. Only the first is live and passed on at once; the others wait until those
+//! before them are closed.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,21 +11,21 @@ use crate::json::{JsonStr, Raw, write};
 use super::event::SegmentKind;
 use super::{Args, Citation, Event, Seal};
 
-/// Puts the events of an answer into an order in which segments never overlap.
+/// A queue that orders the events of an answer so that segments never overlap.
 #[derive(Debug, Default)]
 pub struct Queue {
     segments: VecDeque<Waiting>,
-    /// Segments that are over.
+    /// The number of segments that are over.
     gone: usize,
-    /// Which of all segments, those that are over included, is the call with a key: a provider may have very
-    /// many calls open at once.
+    /// The position of each call by its key, counted over all segments, those that are over included. It is a map
+    /// because a provider may have very many calls open at once.
     calls: BTreeMap<u32, usize>,
-    /// Which of them is the last that is no call.
+    /// The position of the last segment that is not a call.
     other: Option<usize>,
-    /// White space after a call: nothing if another call follows, else the beginning of the text.
+    /// White space after a call: dropped if another call follows, else the beginning of the next text.
     blank: String,
     paragraph: bool,
-    /// Bytes that wait.
+    /// The number of bytes that wait.
     waiting: usize,
 }
 
@@ -33,27 +33,27 @@ pub struct Queue {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SegmentStep<'s> {
-    /// It begins.
+    /// The segment begins.
     Open {
-        /// What it is.
+        /// The kind of the segment.
         kind: &'s SegmentKind,
         /// Whether it is text of another message than the text before.
         paragraph: bool,
     },
-    /// More of its text or, of a call, its arguments.
+    /// More of the text or, for a call, the arguments.
     Delta(JsonStr<'s>),
-    /// Where its text comes from.
+    /// The source of the text.
     Cite(&'s Citation<'static>),
-    /// Probabilities of its text.
+    /// Token probabilities of the text.
     Logprobs(&'s Raw<'static>),
-    /// It ends.
+    /// The segment ends.
     Close {
-        /// What only the provider can read of it.
+        /// State of the reasoning that only the provider can read.
         seals: &'s [Seal<'static>],
         /// Whether it is whole. Otherwise the answer was cut by a limit.
         complete: bool,
     },
-    /// Reasoning of which nothing can be shown, begin and end at once.
+    /// Reasoning without any visible text: begin and end in one step.
     Opaque(&'s [Seal<'static>]),
 }
 
@@ -69,7 +69,7 @@ enum Drain {
     },
 }
 
-/// More has to wait than is reasonable.
+/// The error for more than 16 MiB of waiting segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overflow;
 
@@ -83,7 +83,7 @@ struct Waiting {
     kind: SegmentKind,
     key: Option<u32>,
     paragraph: bool,
-    /// Text that was not passed on yet.
+    /// Text that has not been passed on yet.
     text: String,
     cites: Vec<Citation<'static>>,
     logprobs: Vec<Raw<'static>>,
@@ -95,10 +95,10 @@ struct Waiting {
 }
 
 impl Queue {
-    /// Takes one event and tells what happens. Events that concern no segment do nothing.
+    /// Takes one event and reports the steps that follow from it. Events that concern no segment do nothing.
     ///
     /// # Errors
-    /// [`Overflow`] when more than 16 MiB would have to wait.
+    /// Returns [`Overflow`] if more than 16 MiB would have to wait.
     pub fn take(&mut self, event: Event<'_>, out: &mut dyn FnMut(SegmentStep<'_>)) -> Result<(), Overflow> {
         match event {
             Event::Text(text) => self.text(&text, out),
@@ -128,7 +128,7 @@ impl Queue {
         if self.waiting > MAX_WAITING_BYTES { Err(Overflow) } else { Ok(()) }
     }
 
-    /// Closes all segments, in order. The last one is not whole if the answer was cut by a limit.
+    /// Closes all segments, in order. With `cut`, the last one is incomplete unless it was closed before.
     pub fn finish(&mut self, cut: bool, out: &mut dyn FnMut(SegmentStep<'_>)) {
         self.blank.clear();
         self.settle(Drain::All { complete: !cut }, out);
@@ -196,7 +196,8 @@ impl Queue {
         }
     }
 
-    /// The call with a key or, without one, the last segment that is no call; `None` if it is over.
+    /// Returns the call with this key or, without a key, the last segment that is not a call; `None` if it is
+    /// over.
     fn find(&mut self, key: Option<u32>) -> Option<&mut Waiting> {
         let place = key.map_or(self.other, |key| self.calls.get(&key).copied())?;
         self.segments.get_mut(place.checked_sub(self.gone)?)
@@ -224,7 +225,7 @@ impl Queue {
         &mut self.segments[index]
     }
 
-    /// Passes on what the live segment has, closes it if that is due, and goes on with the next.
+    /// Passes on the content of the live segment, closes it if that is due, and goes on with the next one.
     fn settle(&mut self, drain: Drain, out: &mut dyn FnMut(SegmentStep<'_>)) {
         let (all, complete) = match drain {
             Drain::Due => (false, true),
@@ -272,7 +273,7 @@ impl Waiting {
         }
     }
 
-    /// Passes on what there is; returns how many bytes no longer wait.
+    /// Passes on the waiting content; returns the number of bytes that no longer wait.
     fn speak(&mut self, closes: bool, out: &mut dyn FnMut(SegmentStep<'_>)) -> usize {
         let is_call = matches!(self.kind, SegmentKind::Call { .. });
         if !self.opened && (is_call || !self.text.is_empty() || matches!(self.kind, SegmentKind::Search(_))) {
@@ -300,7 +301,7 @@ impl Waiting {
         waited
     }
 
-    /// Some servers send `{}` first and the real arguments after it.
+    /// Drops a leading `{}`, which some servers send before the real arguments.
     fn drop_placeholder(&mut self) {
         if let Some(rest) = self.text.trim_start().strip_prefix(EMPTY)
             && !rest.trim().is_empty()
@@ -318,7 +319,7 @@ impl Waiting {
     }
 }
 
-/// Finds out, piece by piece, whether arguments are one complete JSON object.
+/// An incremental check whether arguments are one complete JSON object.
 #[derive(Debug, Default)]
 struct Arguments {
     depth: u32,
@@ -334,7 +335,7 @@ impl Arguments {
         self.complete && !self.odd
     }
 
-    /// Reads the inside of a string literal: the JSON in it is escaped once.
+    /// Reads a part of the inside of a string literal: the JSON in it is escaped once.
     fn read(&mut self, inner: &str) {
         let mut bytes = inner.bytes();
         while let Some(byte) = bytes.next() {
@@ -387,7 +388,7 @@ impl Arguments {
 
 const EMPTY: &str = "{}";
 
-/// Bytes that may wait, all segments together.
+/// Maximum number of bytes that wait, over all segments: 16 MiB. It bounds the memory that one answer can take.
 const MAX_WAITING_BYTES: usize = 16 << 20;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a client wants, whichever protocol it speaks.
+//! A client's request, whichever protocol it speaks.
 
 use std::borrow::Cow;
 
@@ -15,41 +15,41 @@ pub struct Request<'a> {
     pub include_usage: bool,
     /// Whether only its tokens are to be counted. Limits and the like are left out then.
     pub counting: bool,
-    /// Instructions before the conversation, one for each block in which they came.
+    /// Instructions before the conversation, one entry for each block that they came in.
     pub system: Vec<Text<'a>>,
     /// The conversation.
     pub turns: Vec<Turn<'a>>,
-    /// What the model may call.
+    /// The tools that the model may call.
     pub tools: Vec<Tool<'a>>,
-    /// Which of it.
+    /// The choice among the tools.
     pub choice: Option<Choice<'a>>,
     /// Whether it may call several things at once.
     pub parallel: Option<bool>,
-    /// Tokens that the answer may have.
+    /// Maximum number of tokens in the answer.
     pub max_output: Option<u64>,
-    /// How the next token is chosen.
+    /// The sampling parameters.
     pub samplers: Samplers<'a>,
-    /// Texts that end the answer.
+    /// Stop sequences.
     pub stop: Vec<JsonStr<'a>>,
     /// The form of the answer.
     pub format: Format<'a>,
-    /// How long the answer shall be, as OpenAI's models understand it.
+    /// The length of the answer in the words of OpenAI's `verbosity`.
     pub verbosity: Option<JsonStr<'a>>,
-    /// Whether and how hard the model shall think.
+    /// The wish for thinking and its effort.
     pub thinking: Thinking,
-    /// Who the client says its user is.
+    /// The end user, as the client identifies them.
     pub user: Option<Cow<'a, str>>,
-    /// The class of service.
+    /// The service tier.
     pub tier: Option<Cow<'a, str>>,
-    /// Probabilities of the most likely tokens: how many. Absent: none at all.
+    /// The number of most likely tokens whose probabilities are wanted. Absent: no probabilities.
     pub logprobs: Option<u64>,
     /// A mark for the provider's own prompt cache at the end of the prompt.
     pub cache: Option<Cache>,
-    /// Members that go upstream as they came.
+    /// Members that go upstream unchanged.
     pub extra: Vec<Extra<'a>>,
 }
 
-/// Who speaks.
+/// The author of the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// The client's user, and the results of tools.
@@ -63,11 +63,11 @@ pub enum Role {
 /// One message.
 #[derive(Clone, Debug)]
 pub struct Turn<'a> {
-    /// Who speaks.
+    /// The author of the message.
     pub role: Role,
-    /// What is said, in order.
+    /// The content of the message, in order.
     pub parts: Vec<Part<'a>>,
-    /// The name of who speaks, which only Chat has a place for.
+    /// The name of the author, which only Chat has a place for.
     pub name: Option<JsonStr<'a>>,
 }
 
@@ -77,23 +77,23 @@ pub struct Turn<'a> {
 pub enum Part<'a> {
     /// Text.
     Text(Text<'a>),
-    /// A picture.
+    /// An image.
     Image(Image<'a>),
-    /// A file that is read.
+    /// A file for the model to read.
     Document(DocumentPart<'a>),
     /// Speech.
     Audio(Audio<'a>),
-    /// The model declined.
+    /// A refusal of the model.
     Refusal(JsonStr<'a>),
-    /// What the model thought.
+    /// Reasoning of the model.
     Reasoning(Reasoning<'a>),
-    /// The model calls a tool.
+    /// A tool call of the model.
     Call(Call<'a>),
-    /// What came of a call.
+    /// The result of a tool call.
     Result(ToolResult<'a>),
 }
 
-/// Text, and whether the prompt up to here shall be cached.
+/// Text, and whether the prompt up to here is to be cached.
 #[derive(Clone, Debug)]
 pub struct Text<'a> {
     /// The text.
@@ -102,10 +102,10 @@ pub struct Text<'a> {
     pub cache: Option<Cache>,
 }
 
-/// Where media come from.
+/// The source of an image or file.
 #[derive(Clone, Debug)]
 pub enum Source<'a> {
-    /// An address, which the provider fetches. The gateway never does.
+    /// An address, which the provider fetches. The gateway never fetches it.
     Url(JsonStr<'a>),
     /// The bytes themselves, in base 64.
     Base64 {
@@ -118,29 +118,29 @@ pub enum Source<'a> {
     Text(JsonStr<'a>),
 }
 
-/// A picture.
+/// An image.
 #[derive(Clone, Debug)]
 pub struct Image<'a> {
-    /// Where it comes from.
+    /// The source of the content.
     pub source: Source<'a>,
-    /// Where the client wrote that, for a refusal.
+    /// The path of the source in the client's request, for a refusal.
     pub path: String,
-    /// How closely it is looked at, as OpenAI's models understand it.
+    /// The resolution at which the image is seen, in the words of OpenAI's `detail`.
     pub detail: Option<JsonStr<'a>>,
     /// A mark for the prompt cache.
     pub cache: Option<Cache>,
 }
 
-/// A file that is read.
+/// A file for the model to read.
 #[derive(Clone, Debug)]
 pub struct DocumentPart<'a> {
-    /// Where it comes from.
+    /// The source of the content.
     pub source: Source<'a>,
-    /// Where the client wrote that, for a refusal.
+    /// The path of the source in the client's request, for a refusal.
     pub path: String,
     /// Its name.
     pub name: Option<JsonStr<'a>>,
-    /// What is to be known of it.
+    /// Context of the document, in the words of Messages' `context`.
     pub context: Option<JsonStr<'a>>,
     /// A mark for the prompt cache.
     pub cache: Option<Cache>,
@@ -153,20 +153,20 @@ pub struct Audio<'a> {
     pub data: JsonStr<'a>,
     /// `wav`, `mp3`, …
     pub format: JsonStr<'a>,
-    /// Where the client wrote that, for a refusal.
+    /// The path of the source in the client's request, for a refusal.
     pub path: String,
 }
 
-/// What a model thought in an earlier turn.
+/// Reasoning of a model in an earlier turn.
 #[derive(Clone, Debug, Default)]
 pub struct Reasoning<'a> {
-    /// What a person may read of it.
+    /// Reasoning text that people may read.
     pub text: Option<JsonStr<'a>>,
-    /// What only its provider can read.
+    /// State that only its provider can read.
     pub sealed: Option<Sealed<'a>>,
 }
 
-/// A model calls a tool.
+/// A tool call of a model.
 #[derive(Clone, Debug)]
 pub struct Call<'a> {
     /// The call's id.
@@ -186,13 +186,13 @@ pub struct Call<'a> {
 /// The arguments of a call.
 #[derive(Clone, Debug)]
 pub enum Args<'a> {
-    /// As a string, which holds JSON or, of a freeform tool, any text.
+    /// A string literal, which holds JSON or, for a freeform tool, any text.
     Str(JsonStr<'a>),
-    /// As an object.
+    /// A JSON object.
     Raw(Raw<'a>),
 }
 
-/// What came of a call.
+/// The result of a tool call.
 #[derive(Clone, Debug)]
 pub struct ToolResult<'a> {
     /// The call's id.
@@ -207,14 +207,14 @@ pub struct ToolResult<'a> {
     pub cache: Option<Cache>,
 }
 
-/// How the next token is chosen; numbers are kept as they are spelled.
+/// The sampling parameters. Numbers keep their spelling.
 #[derive(Clone, Debug, Default)]
 pub struct Samplers<'a> {
     /// Temperature.
     pub temperature: Option<Raw<'a>>,
-    /// Nucleus.
+    /// Nucleus probability.
     pub top_p: Option<Raw<'a>>,
-    /// The most likely tokens.
+    /// Number of most likely tokens to choose from.
     pub top_k: Option<Raw<'a>>,
 }
 
@@ -231,7 +231,7 @@ pub enum Format<'a> {
     Schema {
         /// The schema's name.
         name: Option<JsonStr<'a>>,
-        /// What it is for.
+        /// The purpose of the schema.
         description: Option<JsonStr<'a>>,
         /// The schema.
         schema: Raw<'a>,
@@ -240,14 +240,14 @@ pub enum Format<'a> {
     },
 }
 
-/// Whether and how hard the model shall think.
+/// The wish for thinking and its effort.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Thinking {
-    /// Whether.
+    /// Whether the model shall think.
     pub mode: Option<ThinkingMode>,
-    /// How hard.
+    /// The effort level.
     pub effort: Option<Effort>,
-    /// With so many tokens.
+    /// The budget in tokens.
     pub budget: Option<u64>,
     /// Whether the client shall see it. Absent: as its protocol does without being told.
     pub show: Option<bool>,
@@ -260,11 +260,11 @@ pub enum ThinkingMode {
     Off,
     /// Yes.
     On,
-    /// As it likes.
+    /// Adaptively: the model decides.
     Adaptive,
 }
 
-/// A member that goes upstream as it came.
+/// A member that goes upstream unchanged.
 #[derive(Clone, Debug)]
 pub struct Extra<'a> {
     /// Its name.
@@ -274,7 +274,7 @@ pub struct Extra<'a> {
 }
 
 impl<'a> Turn<'a> {
-    /// A message.
+    /// Creates a message.
     #[must_use]
     pub fn new(role: Role, parts: Vec<Part<'a>>) -> Self {
         Self { role, parts, name: None }
@@ -282,7 +282,7 @@ impl<'a> Turn<'a> {
 }
 
 impl<'a> Text<'a> {
-    /// Text without a mark.
+    /// Creates text without a cache mark.
     #[must_use]
     pub fn new(text: JsonStr<'a>) -> Self {
         Self { text, cache: None }

@@ -4,7 +4,7 @@
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ResponseMetadata {
-    /// The model that answered, in its provider's words.
+    /// The model that answered, in the provider's words.
     pub model: Option<String>,
     /// The finish reasons of its choices: in the provider's words in a relay, in the gateway's otherwise.
     pub finish: Vec<String>,
@@ -28,10 +28,11 @@ impl ResponseMetadata {
     }
 }
 
-/// Characters of a name or a reason.
+/// Maximum number of characters in a name or a reason: words of the protocols are shorter, and the log stays
+/// bounded.
 const MAX_TEXT_LEN: usize = 64;
 
-/// Choices whose end is noted.
+/// Maximum number of choices whose finish reason is noted.
 const MAX_FINISH_COUNT: usize = 8;
 
 #[cfg(test)]

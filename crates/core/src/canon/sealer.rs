@@ -1,9 +1,9 @@
 //! The seal that tells the gateway's own carriers from any other text.
 //!
-//! Carriers travel through the hands of clients. Each bears an authentication code over the account that it was
-//! given to, the provider and the model that its blocks are from, and the blocks. So nobody can make one up, change
-//! one, or use one that another account was given. The names of provider and model are in it as a keyed hash only.
-//! There is no randomness in it: the same reasoning gives the same text every time.
+//! Clients hold carriers between two turns. Each carrier bears an authentication code over the account that it was
+//! given to, the provider and model of its blocks, and the blocks themselves. So nobody can make one up, change
+//! one, or use one of another account. The names of provider and model are in it only as a keyed hash. There is no
+//! randomness in it: the same reasoning always gives the same text.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -13,18 +13,18 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-/// The key of all carriers that the gateways of one store make.
+/// The secret key of all carriers, shared by the gateways of one store.
 #[derive(Clone)]
 pub struct SealKey(Arc<[u8; KEY]>);
 
-/// Seals the carriers of one account and opens them again. One without a key seals and opens nothing.
+/// The sealer of one account's carriers. A sealer without a key seals and opens nothing.
 #[derive(Clone, Default)]
 pub struct Sealer(Option<Arc<Keys>>);
 
 struct Keys {
     key: SealKey,
     account: String,
-    /// Made from both when the first carrier is met: most calls meet none.
+    /// The account's own key, derived when the first carrier is met: most calls meet none.
     derived: OnceLock<Hmac<Sha256>>,
 }
 
@@ -32,22 +32,22 @@ struct Keys {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rejection {
-    /// It has the form of an earlier version, which proved nothing.
+    /// It has the form of an earlier version, which had no authentication code.
     Old,
-    /// It is cut off, too large, or otherwise not in the form of one.
+    /// It is cut off, too large, or otherwise malformed.
     Damaged,
-    /// Its code is wrong: it was made up or changed, or was given to another account.
+    /// Its code is wrong: it was made up, changed or given to another account.
     Forged,
     /// It is from another provider or model.
     Foreign,
 }
 
-/// Numbers of carriers that were not opened, by the reason.
+/// The numbers of carriers that were not opened, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rejections([u32; Rejection::ALL.len()]);
 
 impl SealKey {
-    /// The key with these bytes.
+    /// Creates a key from its bytes.
     #[must_use]
     pub fn new(bytes: [u8; KEY]) -> Self {
         Self(Arc::new(bytes))
@@ -55,14 +55,14 @@ impl SealKey {
 }
 
 impl Sealer {
-    /// The sealer of an account.
+    /// Creates the sealer of an account.
     #[must_use]
     pub fn new(key: &SealKey, account: &str) -> Self {
         let (key, account) = (key.clone(), account.to_owned());
         Self(Some(Arc::new(Keys { key, account, derived: OnceLock::new() })))
     }
 
-    /// Seals what was said by a model of the provider `origin`.
+    /// Seals blocks that came from a model of the provider `origin`.
     #[must_use]
     pub fn seal(&self, origin: &str, model: &str, payload: &[u8]) -> String {
         let Some(keys) = &self.0 else { return PREFIX.to_owned() };
@@ -74,10 +74,10 @@ impl Sealer {
         format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(sealed))
     }
 
-    /// Opens a text: gives the blocks of [`Sealer::seal`], if this account was given the text for the same provider and model.
+    /// Opens a carrier: returns the blocks that [`Sealer::seal`] got, if account, provider and model are the same.
     ///
     /// # Errors
-    /// The reason for which it is not to be used.
+    /// Returns the [`Rejection`] if the text is not a valid carrier of this account, provider and model.
     pub fn open(&self, text: &str, origin: &str, model: &str) -> Result<String, Rejection> {
         if text.starts_with(OLD_PREFIX) {
             return Err(Rejection::Old);
@@ -99,7 +99,7 @@ impl Sealer {
 }
 
 impl Keys {
-    /// The keyed name of a provider and a model, which does not tell who they are.
+    /// Returns the keyed hash of a provider and a model, which does not reveal their names.
     fn name(&self, origin: &str, model: &str) -> [u8; NAME] {
         let mut hash = self.account();
         hash.update(b"from");
@@ -121,7 +121,7 @@ impl Keys {
         code
     }
 
-    /// A code with the account's own key, over nothing yet.
+    /// Returns a MAC with the account's own key, over nothing yet.
     fn account(&self) -> Hmac<Sha256> {
         let derive = || {
             let mut derived = keyed(&self.key.0);
@@ -133,7 +133,7 @@ impl Keys {
 }
 
 fn keyed(key: &[u8; KEY]) -> Hmac<Sha256> {
-    // A key that is shorter than the hash's block is filled up with zeros.
+    // HMAC fills up a key that is shorter than the hash's block with zeros.
     let mut block = hmac::digest::Key::<Hmac<Sha256>>::default();
     block.iter_mut().zip(key).for_each(|(to, from)| *to = *from);
     Hmac::new(&block)
@@ -143,7 +143,7 @@ fn truncated<const N: usize>(code: Hmac<Sha256>) -> [u8; N] {
     code.finalize().into_bytes().first_chunk().copied().unwrap_or([0; N])
 }
 
-/// Whether a text is meant to be a carrier, of this version or the one before, damaged or not.
+/// Whether a text has the prefix of a carrier, of this version or the one before, damaged or not.
 pub(super) fn is_carrier(text: &str) -> bool {
     PREFIXES.iter().any(|prefix| text.starts_with(prefix))
 }
@@ -165,14 +165,14 @@ impl Rejection {
 }
 
 impl Rejections {
-    /// Counts one more.
+    /// Counts one more rejection.
     pub fn add(&mut self, rejection: Rejection) {
         if let Some(count) = self.0.get_mut(rejection as usize) {
             *count = count.saturating_add(1);
         }
     }
 
-    /// The reasons that there were, each with its number.
+    /// Returns the reasons with a count above zero.
     pub fn iter(self) -> impl Iterator<Item = (Rejection, u32)> {
         Rejection::ALL.into_iter().zip(self.0).filter(|(_, count)| *count > 0)
     }
@@ -190,27 +190,27 @@ impl fmt::Debug for Sealer {
     }
 }
 
-/// Bytes of a key.
+/// Bytes of a key: 32, the output of SHA-256, below which RFC 2104 discourages keys.
 const KEY: usize = 32;
 
-/// Bytes that name provider and model.
+/// Bytes of the keyed hash of provider and model.
 const NAME: usize = 16;
 
-/// Bytes of the code: half of the hash, as RFC 2104 advises at least.
+/// Bytes of the code: half of the hash, the least that RFC 2104 advises.
 const CODE: usize = 16;
 
 const HEAD: usize = NAME + CODE;
 
-/// The beginning of every carrier: the gateway, and the version of the form.
+/// The prefix of every carrier: the gateway, and the version of the form.
 const PREFIX: &str = "cm2.";
 
-/// The form before, which anybody could make.
+/// The prefix of the earlier form, which anybody could make.
 const OLD_PREFIX: &str = "cm1.";
 
-/// The beginnings of all carriers that there ever were.
+/// The prefixes of all carriers that ever existed.
 pub const PREFIXES: [&str; 2] = [PREFIX, OLD_PREFIX];
 
-/// Bytes of a carrier, as text: 1 MiB of what is sealed.
+/// Maximum length of a carrier in base 64, for 1 MiB of sealed bytes.
 const MAX_CARRIER_LEN: usize = (1 << 20) / 3 * 4;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! Models that think before they answer without being asked to, by their names.
+//! Models that think before they answer without being asked to, by name.
 
-/// Whether a model of this name is known to think unless it is told not to. Claude models have a table of their own.
+/// Whether a model of this name thinks unless it is told not to. Claude models have a table of their own.
 #[must_use]
 pub fn is_thinker(model: &str) -> bool {
     // Some providers put a path or a vendor in front, and a few a variant behind a colon.
@@ -13,8 +13,8 @@ pub fn is_thinker(model: &str) -> bool {
     FAMILIES.iter().any(is_of) || parts().any(|part| MARKS.contains(&part))
 }
 
-/// The beginnings of the names of families, from the model pages of OpenAI, Google, xAI, DeepSeek, Alibaba, Mistral, Zhipu and
-/// MiniMax.
+/// The prefixes of model families that think, from the model pages of OpenAI, Google, xAI, DeepSeek, Alibaba,
+/// Mistral, Zhipu and MiniMax.
 const FAMILIES: &[&str] = &[
     "o1",
     "o3",
@@ -37,7 +37,7 @@ const FAMILIES: &[&str] = &[
     "minimax-m",
 ];
 
-/// Words in a name that say it.
+/// Words in a name that mark a thinking model.
 const MARKS: &[&str] = &["thinking", "reasoning", "reasoner", "r1"];
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Tools, and which of them a model may call.
+//! Tools, and the choice among them.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -8,22 +8,22 @@ use crate::json::{JsonStr, Path, Raw};
 
 use super::{Cache, Losses};
 
-/// Something that a model may call.
+/// A tool that a model may call.
 #[derive(Clone, Debug)]
 pub struct Tool<'a> {
-    /// The namespace in which the client has put it.
+    /// The namespace in which the client has put the tool.
     pub namespace: Option<Cow<'a, str>>,
     /// Its name.
     pub name: Cow<'a, str>,
-    /// What it is for. That of its namespace stands in front of it.
+    /// The purpose of the tool, after the description of its namespace.
     pub description: Option<JsonStr<'a>>,
-    /// What kind of tool it is.
+    /// The kind of the tool.
     pub kind: ToolKind<'a>,
     /// A mark for the prompt cache.
     pub cache: Option<Cache>,
 }
 
-/// What kind of tool something is.
+/// The kind of a tool.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ToolKind<'a> {
@@ -39,9 +39,10 @@ pub enum ToolKind<'a> {
         /// The grammar of the text.
         grammar: Option<Grammar<'a>>,
     },
-    /// The provider's own search of the web.
+    /// The provider's own web search.
     WebSearch(WebSearch<'a>),
-    /// Another tool of the provider's own, which no other protocol has, and which clients attach as a habit.
+    /// Another hosted tool of the provider, without a counterpart in other protocols; some clients attach them by
+    /// default.
     Hosted,
 }
 
@@ -54,12 +55,12 @@ pub struct ToolSupport {
     pub subsets: bool,
 }
 
-/// What is really offered to a provider.
+/// The tools and the choice that are offered to a provider.
 #[derive(Debug)]
 pub struct Offer<'r, 'a> {
     /// The tools, in their order.
     pub tools: Vec<&'r Tool<'a>>,
-    /// Which of them; never [`Choice::Allowed`] unless the provider knows it.
+    /// The choice among the tools; never [`Choice::Allowed`] unless the provider supports it.
     pub choice: Option<Choice<'a>>,
 }
 
@@ -72,38 +73,38 @@ pub struct Grammar<'a> {
     pub definition: JsonStr<'a>,
 }
 
-/// A provider's own search of the web.
+/// A provider's own web search.
 #[derive(Clone, Debug, Default)]
 pub struct WebSearch<'a> {
     /// `low`, `medium` or `high`.
     pub context: Option<JsonStr<'a>>,
-    /// Searches at most.
+    /// Maximum number of searches.
     pub max_uses: Option<u64>,
-    /// Where the user is: the members of an approximate location.
+    /// The user's place: the members of an approximate location.
     pub location: Option<Raw<'a>>,
-    /// Domains that may be searched, an array of texts.
+    /// Domains that may be searched, as an array of strings.
     pub allowed: Option<Raw<'a>>,
-    /// Domains that may not, an array of texts.
+    /// Domains that may not be searched, as an array of strings.
     pub blocked: Option<Raw<'a>>,
 }
 
-/// Which tools a model may call.
+/// The choice among the tools that a model may call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Choice<'a> {
-    /// Any or none.
+    /// Any tool or none.
     Auto,
-    /// At least one.
+    /// At least one tool.
     Required,
     /// None.
     None,
-    /// This one.
+    /// This tool.
     Named(Chosen<'a>),
-    /// Some of them.
+    /// Some of the tools.
     Allowed {
         /// Whether at least one of them must be called.
         required: bool,
-        /// These.
+        /// The allowed tools.
         tools: Vec<Chosen<'a>>,
     },
 }
@@ -118,7 +119,7 @@ pub struct Chosen<'a> {
 }
 
 impl<'a> Tool<'a> {
-    /// A function.
+    /// Creates a function.
     #[must_use]
     pub fn function(name: Cow<'a, str>, description: Option<JsonStr<'a>>, schema: Option<Raw<'a>>) -> Self {
         Self {
@@ -147,8 +148,9 @@ impl<'r, 'a> Offer<'r, 'a> {
     /// Selects what a provider with this support can be offered of a request's tools and choice.
     ///
     /// # Errors
-    /// 400 when two tools have one name, when the choice names a tool that has to be left out, or when all
-    /// of them have to be: the answer would be invented.
+    /// Returns 400 if two tools have the same name, if the choice names a tool that has to be left out, or if all
+    /// tools have to be left out: the model would have to invent the answer. In strict mode, returns 400 if any
+    /// tool has to be left out.
     pub fn new(
         tools: &'r [Tool<'a>],
         choice: Option<&Choice<'a>>,

@@ -1,4 +1,4 @@
-//! Names of tools, made such that a provider accepts them, and found again on the way back.
+//! Tool names that a provider accepts, and the way back to the client's names.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::Tool;
 use super::ids::{SHORT_HASH_LEN, short_hash};
 
-/// The tools of one request whose names, or whose kind, differ between client and provider.
+/// The tools of one request whose name or kind differs between client and provider.
 #[derive(Clone, Debug, Default)]
 pub struct ToolNames {
     longest: usize,
@@ -26,8 +26,8 @@ pub struct ToolName {
 }
 
 impl ToolNames {
-    /// The names of a request's tools for a provider that takes names of so many characters and, or not,
-    /// freeform tools.
+    /// Returns the changed names of a request's tools, for a provider that accepts names of up to `longest`
+    /// characters. `custom_tools` is whether it accepts freeform tools.
     #[must_use]
     pub fn new(tools: &[Tool<'_>], longest: usize, custom_tools: bool) -> Self {
         let mut names = Self { longest, changed: HashMap::new() };
@@ -43,7 +43,8 @@ impl ToolNames {
         names
     }
 
-    /// The name for the provider. The same name always gives the same, so that history agrees with tools.
+    /// Returns the tool's name for the provider. The same name always gives the same result, so that history
+    /// agrees with tools.
     #[must_use]
     pub fn upstream<'n>(&self, namespace: Option<&str>, name: &'n str) -> Cow<'n, str> {
         let full = match namespace {
@@ -59,7 +60,7 @@ impl ToolNames {
         Cow::Owned(format!("{kept}_{}", short_hash(&full)))
     }
 
-    /// The tool that a provider calls, if it is known to the client by another name or as another kind.
+    /// Returns the client's tool for a name that a provider calls, if the two differ in name or kind.
     #[must_use]
     pub fn original(&self, upstream: &str) -> Option<&ToolName> {
         self.changed.get(upstream)

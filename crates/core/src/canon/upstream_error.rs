@@ -1,6 +1,6 @@
-//! A provider's error, whichever shape it came in.
+//! A provider's error, in a form independent of its protocol.
 
-/// What a provider said of a failure.
+/// The error that a provider reported.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UpstreamError {
@@ -10,8 +10,8 @@ pub struct UpstreamError {
     pub kind: Option<String>,
     /// `code`, if it is a string.
     pub code: Option<String>,
-    /// `code`, if it is a number: some providers repeat the status there, or say it nowhere else.
+    /// `code`, if it is a number: some providers repeat the status there, or state it only there.
     pub status: Option<u16>,
-    /// The member at fault.
+    /// The request member at fault.
     pub param: Option<String>,
 }

@@ -1,10 +1,10 @@
-//! Token counts of one call, whatever the provider calls them, and what else of it costs something.
+//! Token counts of one call, and everything else that is charged for it.
 
 use std::sync::Arc;
 
 use super::Rates;
 
-/// Token counts of one call, and what else of it costs something.
+/// Token counts of one call, and everything else that is charged for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Input tokens that were neither read from nor written to the prompt cache.
@@ -19,11 +19,11 @@ pub struct Usage {
     pub reasoning: Option<u64>,
     /// The part of `cache_write` that is kept for longer than the default.
     pub cache_write_long: u64,
-    /// The part of the input tokens that was sound.
+    /// The part of the input tokens that was audio.
     pub audio_input: u64,
-    /// The part of `output` that was sound.
+    /// The part of `output` that was audio.
     pub audio_output: u64,
-    /// Web searches that the provider has made.
+    /// Number of web searches that the provider has made.
     pub searches: u64,
     /// The rates that the answer reports.
     pub rates: Rates,
@@ -36,11 +36,11 @@ pub struct Usage {
 pub struct InnerUsage {
     /// The provider's name of the other model; absent: the model of the call.
     pub model: Option<String>,
-    /// The tokens that it took.
+    /// The tokens that the work took.
     pub usage: Usage,
 }
 
-/// What one event or body says of the usage; absent counts are `None`.
+/// The usage in one event or body; absent counts are `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UsagePart {
@@ -69,8 +69,9 @@ pub struct UsagePart {
 }
 
 impl Usage {
-    /// Takes over what a later event says. Counts are cumulative, so they replace and are never added;
-    /// a zero does not erase an input count, because some providers leave those out at the end.
+    /// Takes over the counts of a later event. Counts are cumulative, so they replace the earlier ones and are
+    /// never added. A zero does not erase an input count, because some providers leave input counts out at the
+    /// end.
     pub fn absorb(&mut self, part: &UsagePart) {
         let keep = |old: u64, new: Option<u64>| new.filter(|&n| n > 0).unwrap_or(old);
         self.input = keep(self.input, part.input);
@@ -88,7 +89,7 @@ impl Usage {
         }
     }
 
-    /// Adds what was used besides. The rates stay as they are.
+    /// Adds the usage of further work. The rates stay as they are.
     pub fn add(&mut self, other: &Self) {
         let counts = [
             (&mut self.input, other.input),
@@ -103,13 +104,13 @@ impl Usage {
         counts.into_iter().for_each(|(sum, count)| *sum = sum.saturating_add(count));
     }
 
-    /// Whether nothing is counted at all, as by a provider that does not count.
+    /// Whether nothing was counted, for example because the provider does not count.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.prompt() == 0 && self.output == 0 && self.searches == 0 && self.inner.is_none()
     }
 
-    /// All input tokens.
+    /// Returns the number of all input tokens.
     #[must_use]
     pub fn prompt(&self) -> u64 {
         self.input.saturating_add(self.cache_read).saturating_add(self.cache_write)

@@ -8,7 +8,7 @@ pub(crate) fn count(inner: &[u8]) -> u64 {
     while let Some(at) = memchr::memchr(b'\\', rest) {
         let (plain, escape) = rest.split_at(at);
         count += unescaped(plain);
-        // The second half of a character beyond the first plane is no character of its own.
+        // A low surrogate is not a character of its own.
         count += usize::from(!is_second_half(escape, 0));
         let length = if escape.get(1) == Some(&b'u') { 6 } else { 2 };
         rest = escape.get(length..).unwrap_or_default();

@@ -1,10 +1,9 @@
-//! A document of which one pass has found out what nobody then has to find out again: that all of it is valid, and
-//! where each of its keys and values begins and ends.
+//! A document that one pass has checked, with marks where each of its keys and values begins and ends.
 //!
-//! Whoever walks an object skips each of its values, and whoever then walks one of these skips what is inside of
-//! it: a byte is read as often as it is deep. With the marks of that one pass a walk reads no byte at all, and what
-//! is taken from the document needs no check. A document that is not valid has no marks. Then everything is skipped
-//! and checked byte by byte, and the error is found where it stands.
+//! Without marks, walking an object skips each of its values, and walking one of these skips its content again, so
+//! that a byte is read once for each level of its depth. With marks, a walk reads no byte at all, and the values
+//! that it takes need no check. An invalid document has no marks: it is skipped and checked byte by byte, so that
+//! an error is reported at its place.
 
 use std::ops::Range;
 
@@ -15,7 +14,7 @@ use super::{JsonStr, Raw, literal};
 #[derive(Debug)]
 pub struct Document<'d> {
     text: &'d str,
-    /// In the order of their starts; nothing unless all of the document is valid.
+    /// The marks in the order of their starts; `None` unless the whole document is valid.
     marks: Option<Vec<Mark>>,
     /// Whether there is, or might be, white space between its tokens.
     spaced: bool,
@@ -29,25 +28,25 @@ pub struct Document<'d> {
 pub struct MarkHint(usize);
 
 impl MarkHint {
-    /// Anywhere in the document.
+    /// The whole document.
     pub const ROOT: Self = Self(0);
 }
 
-/// A key or a value.
+/// The mark of a key or a value.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     start: u32,
     end: u32,
-    /// The mark of what follows behind all that is inside of this.
+    /// The index of the mark after all marks inside of this one.
     next: u32,
 }
 
-/// The marks of what one object or array holds.
+/// The marks of the content of one object or array.
 #[derive(Debug)]
 struct Inside<'i> {
     marks: &'i [Mark],
     next: usize,
-    /// Where in the document the container's text begins.
+    /// The position in the document at which the container's text begins.
     origin: usize,
 }
 
@@ -58,7 +57,7 @@ enum ContainerWalk<M, S> {
 }
 
 impl<'d> Document<'d> {
-    /// Reads a document.
+    /// Reads and checks a document.
     #[must_use]
     pub fn read(text: &'d str) -> Self {
         let mut check = Check::new(text);
@@ -67,7 +66,7 @@ impl<'d> Document<'d> {
         Self { text, spaced, lone_surrogates, marks: valid.then_some(check.marks) }
     }
 
-    /// A document without text.
+    /// Returns a document without text.
     #[must_use]
     pub fn empty() -> &'static Document<'static> {
         static EMPTY: Document<'static> =
@@ -87,7 +86,7 @@ impl<'d> Document<'d> {
         self.lone_surrogates
     }
 
-    /// A value's text, if it is a string: a valid one, for which a valid document vouches.
+    /// Returns a value's text, if it is a string. A value from a valid document is not checked again.
     #[must_use]
     pub fn json_str<'a>(&self, value: &'a str) -> Option<JsonStr<'a>> {
         if self.vouches_for(value) { JsonStr::read_valid(value) } else { JsonStr::read(value) }
@@ -99,7 +98,8 @@ impl<'d> Document<'d> {
         if self.vouches_for(value) { Some(Raw::valid(value)) } else { Raw::read(value) }
     }
 
-    /// As [`compact`](super::compact), and at once if the document holds no such space at all.
+    /// Appends a value like [`compact`](super::compact), but copies at once if the document has no such white
+    /// space.
     pub fn compact(&self, json: &str, out: &mut Vec<u8>) {
         if self.spaced || !self.vouches_for(json) {
             return super::compact(json, out);
@@ -107,8 +107,8 @@ impl<'d> Document<'d> {
         out.extend_from_slice(json.as_bytes());
     }
 
-    /// As [`members`](super::members), and faster if the object is part of the document. With each member comes
-    /// where its value is found.
+    /// Iterates over an object like [`members`](super::members), but faster if the object is part of the document.
+    /// Each member comes with the [`Near`] of its value.
     pub fn members<'a>(
         &self,
         object: &'a [u8],
@@ -126,8 +126,8 @@ impl<'d> Document<'d> {
         }))
     }
 
-    /// As [`elements`](super::elements), and faster if the array is part of the document. With each element comes
-    /// where it is found.
+    /// Iterates over an array like [`elements`](super::elements), but faster if the array is part of the document.
+    /// Each element comes with its [`Near`].
     pub fn elements(
         &self,
         array: &[u8],
@@ -145,10 +145,10 @@ impl<'d> Document<'d> {
         self.marks.is_some() && !value.is_empty() && self.place(value.as_bytes()).is_some()
     }
 
-    /// What stands in a container, if that is part of the document.
+    /// Returns the marks of a container's content, if the container is part of the document.
     fn inside(&self, container: &[u8], open: u8, hint: MarkHint) -> Option<Inside<'_>> {
         let (marks, origin) = (self.marks.as_ref()?, self.place(container)?);
-        // All of the document is its first value, and perhaps space around that.
+        // The whole document is its first value, and perhaps white space around it.
         let index = match container.len() == self.text.len() {
             true => 0,
             false => find(marks, u32::try_from(origin).ok()?, hint)?,
@@ -160,14 +160,15 @@ impl<'d> Document<'d> {
         (is_whole && opens).then_some(Inside { marks, next: index + 1, origin })
     }
 
-    /// Where in the document `part` begins. The same memory holds the same bytes: both are borrowed.
+    /// Returns the position of `part` in the document, by its address: both are borrowed, so the same memory holds
+    /// the same bytes.
     fn place(&self, part: &[u8]) -> Option<usize> {
         let start = part.as_ptr().addr().checked_sub(self.text.as_ptr().addr())?;
         (start + part.len() <= self.text.len()).then_some(start)
     }
 }
 
-/// The mark of what begins at `start`.
+/// Returns the index of the mark that begins at `start`.
 fn find(marks: &[Mark], start: u32, MarkHint(hint): MarkHint) -> Option<usize> {
     let mark = marks.get(hint)?;
     if mark.start == start {
@@ -199,7 +200,7 @@ impl<T, M: Iterator<Item = T>, S: Iterator<Item = T>> Iterator for ContainerWalk
     }
 }
 
-/// Reads a document as strictly as `serde_json` does.
+/// A check of a document that is as strict as `serde_json`.
 struct Check<'d> {
     scan: Scan<'d>,
     /// Whether there is a control character, if only between the values.
@@ -219,7 +220,7 @@ impl<'d> Check<'d> {
         Self { scan, has_control, spaced: false, lone_surrogates: false, marks }
     }
 
-    /// Reads all of the document, if it is valid.
+    /// Reads the whole document, if it is valid.
     fn document(&mut self) -> Option<()> {
         u32::try_from(self.scan.json.len()).ok()?;
         self.token()?;
@@ -227,7 +228,7 @@ impl<'d> Check<'d> {
         self.token().is_none().then_some(())
     }
 
-    /// The first byte of the next token, to which it goes. Nearly always that stands here already.
+    /// Moves to the next token and returns its first byte. Nearly always the token begins here already.
     #[inline(always)]
     fn token(&mut self) -> Option<u8> {
         match self.scan.peek() {
@@ -255,7 +256,7 @@ impl<'d> Check<'d> {
         })
     }
 
-    /// Reads a key or a value, and marks it.
+    /// Reads a key or a value, and records its mark.
     fn marked(&mut self, read: impl FnOnce(&mut Self) -> Option<()>) -> Option<()> {
         let (start, place) = (u32::try_from(self.scan.at).ok()?, self.marks.len());
         self.marks.push(Mark { start, end: 0, next: 0 });
@@ -265,7 +266,7 @@ impl<'d> Check<'d> {
         Some(())
     }
 
-    /// Reads what stands between brackets.
+    /// Reads the items between two brackets.
     fn items(&mut self, close: u8, depth: u32, item: fn(&mut Self, u32) -> Option<()>) -> Option<()> {
         self.scan.at += 1;
         if self.token()? == close {
@@ -332,7 +333,7 @@ impl<'d> Check<'d> {
     }
 }
 
-/// Bytes of a document for which one mark is expected: a conversation has fewer, with its tools it has more.
+/// Bytes of a document per expected mark. Conversations have fewer marks than that, their tools more.
 const TYPICAL: usize = 64;
 
 #[cfg(test)]

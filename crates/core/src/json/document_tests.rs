@@ -103,7 +103,7 @@ fn vouches_for_its_own_memory_only() {
     assert!(!Document::empty().vouches_for(&json) && !Document::read("[1").vouches_for("[1"));
 }
 
-/// As the library judges, which has no limit of depth here.
+/// Judges like `serde_json`, which has no depth limit here.
 fn is_valid(json: &str) -> bool {
     serde_json::from_str::<serde::de::IgnoredAny>(json).is_ok()
 }

@@ -1,6 +1,6 @@
 //! Escapes for the inside of a string literal.
 
-/// Appends the inside of the literal of `text`.
+/// Appends `text`, escaped for the inside of a string literal.
 pub fn escape(text: &str, out: &mut Vec<u8>) {
     let mut rest = text;
     while let Some(at) = rest.bytes().position(|byte| SPECIAL[usize::from(byte)]) {
@@ -20,7 +20,7 @@ pub fn escape(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(rest.as_bytes());
 }
 
-/// The bytes that may not stand in a literal as they are. A look-up, for most texts are too short for anything else.
+/// The bytes that need an escape in a literal. A table, because most texts are too short for vectors to pay.
 static SPECIAL: [bool; 256] = {
     let mut special = [false; 256];
     let mut byte = 0;

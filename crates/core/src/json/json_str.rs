@@ -17,26 +17,26 @@ impl<'a> JsonStr<'a> {
     /// The empty line between two paragraphs.
     pub const PARAGRAPH: JsonStr<'static> = JsonStr::plain("\\n\\n");
 
-    /// The inside of a literal that is given with its quotes; `None` for what is not one, or has escapes
-    /// or characters that JSON does not know.
+    /// Returns the inside of a literal that is given with its quotes. `None` if it is not a string literal or has
+    /// invalid escapes or characters.
     #[must_use]
     pub fn read(literal: &'a str) -> Option<Self> {
         let inner = literal.strip_prefix('"')?.strip_suffix('"')?;
         is_valid(inner).then_some(Self(Cow::Borrowed(inner)))
     }
 
-    /// As [`JsonStr::read`], for any value that is known to be valid.
+    /// Reads a value that is known to be valid, as [`JsonStr::read`] does.
     pub(super) fn read_valid(value: &'a str) -> Option<Self> {
         value.strip_prefix('"')?.strip_suffix('"').map(Self::part)
     }
 
-    /// A text that needs no escapes.
+    /// Wraps a text that needs no escapes.
     #[must_use]
     pub const fn plain(text: &'static str) -> JsonStr<'static> {
         JsonStr(Cow::Borrowed(text))
     }
 
-    /// The literal of any text.
+    /// Escapes any text.
     #[must_use]
     pub fn of(text: &str) -> JsonStr<'static> {
         let mut out = Vec::with_capacity(text.len());
@@ -44,23 +44,23 @@ impl<'a> JsonStr<'a> {
         JsonStr::from_vec(out)
     }
 
-    /// Several literals as one.
+    /// Joins several literals.
     #[must_use]
     pub fn concat(parts: &[&JsonStr<'_>]) -> JsonStr<'static> {
         JsonStr(Cow::Owned(parts.iter().map(|part| part.raw()).collect()))
     }
 
-    /// What was put together from the insides of other literals.
+    /// Wraps text that was put together from the insides of other literals.
     pub(crate) fn part(inner: &'a str) -> Self {
         Self(Cow::Borrowed(inner))
     }
 
-    /// What was written by this crate's own writer, which makes nothing else than valid text.
+    /// Wraps text that this crate's own writer has written, which is always valid.
     pub(super) fn from_vec(inner: Vec<u8>) -> JsonStr<'static> {
         JsonStr(Cow::Owned(String::from_utf8(inner).unwrap_or_default()))
     }
 
-    /// The bytes between the quotes.
+    /// Returns the bytes between the quotes.
     #[must_use]
     pub fn raw(&self) -> &str {
         &self.0
@@ -82,7 +82,7 @@ impl<'a> JsonStr<'a> {
         rest.is_empty()
     }
 
-    /// The text itself.
+    /// Returns the unescaped text.
     #[must_use]
     pub fn decode(&self) -> Cow<'_, str> {
         match memchr::memchr(b'\\', self.0.as_bytes()) {
@@ -91,7 +91,7 @@ impl<'a> JsonStr<'a> {
         }
     }
 
-    /// The text itself, borrowed from the document where it has no escapes.
+    /// Returns the unescaped text, borrowed from the document if it has no escapes.
     #[must_use]
     pub fn into_text(self) -> Cow<'a, str> {
         match memchr::memchr(b'\\', self.0.as_bytes()) {
@@ -100,26 +100,27 @@ impl<'a> JsonStr<'a> {
         }
     }
 
-    /// The same text without a tie to its document.
+    /// Returns the same text without a borrow from its document.
     #[must_use]
     pub fn into_owned(self) -> JsonStr<'static> {
         JsonStr(Cow::Owned(self.0.into_owned()))
     }
 
-    /// The same text, borrowed.
+    /// Returns the same text, borrowed.
     #[must_use]
     pub fn borrow(&self) -> JsonStr<'_> {
         JsonStr(Cow::Borrowed(&self.0))
     }
 
-    /// A part of the text; `None` where that would cut an escape or a character.
+    /// Returns a part of the text; `None` if that would cut an escape or a character.
     #[must_use]
     pub fn slice(&self, span: std::ops::Range<usize>) -> Option<JsonStr<'_>> {
         let part = self.0.get(span)?;
         is_valid(part).then_some(JsonStr(Cow::Borrowed(part)))
     }
 
-    /// The text in pieces of at most so many bytes, none of which cuts a character or an escape.
+    /// Returns the text in pieces of at most `most` bytes, which cut no character and no escape. A piece is longer
+    /// only if a single character needs it.
     pub fn pieces(&self, most: usize) -> impl Iterator<Item = JsonStr<'_>> {
         let mut rest = self.raw();
         std::iter::from_fn(move || {
@@ -143,7 +144,7 @@ impl fmt::Debug for JsonStr<'_> {
     }
 }
 
-/// Where the first piece of a text ends.
+/// Returns the position at which the first piece of a text ends.
 fn piece_end(text: &str, most: usize) -> usize {
     if text.len() <= most {
         return text.len();
@@ -162,7 +163,7 @@ fn piece_end(text: &str, most: usize) -> usize {
             None => break,
         };
     }
-    // A piece of one escape, whatever was asked for, is better than none.
+    // A piece of one escape is better than none, even if it is longer than asked for.
     match (end, is_second_half(bytes, at)) {
         (0, true) => (at + 6).min(text.len()),
         (0, false) => at.min(text.len()),

@@ -1,8 +1,8 @@
-//! Where a string literal ends, and whether what it holds is allowed there.
+//! Search for the end of a string literal, with a check of its content.
 //!
-//! Keys and other short strings are read vector by vector. Longer ones are read in blocks of 64 bytes, each of which
-//! becomes one bit per byte: which are quotes, which are backslashes, and from these, without a branch, which are
-//! escaped. Text that is full of escapes so costs hardly more than plain text.
+//! Keys and other short strings are read vector by vector. Longer ones are read in blocks of 64 bytes, of which
+//! bit masks are made with one bit per byte: the quotes, the backslashes and, computed from these without a
+//! branch, the escaped bytes. So text that is full of escapes costs hardly more than plain text.
 
 use memchr::memchr2;
 use wide::u8x16;
@@ -13,9 +13,11 @@ pub fn literal_end(bytes: &[u8]) -> Option<usize> {
     end(bytes, 0, |_, _| true)
 }
 
-/// Where the quote stands that ends the literal whose inside begins at `from`. `None` if there is none, or if
-/// `allows` refuses an escape before it: it gets the bytes and the place behind the backslash. It is not asked for
-/// `\"`, `\\` and `\n`, which everybody allows and of which text is full.
+/// Returns the position of the quote that ends the literal whose inside begins at `from`.
+///
+/// Returns `None` if there is none, or if `allows` refuses an escape before it. `allows` gets the bytes and the
+/// position after the backslash. It is not called for `\"`, `\\` and ` `, which are always allowed and very
+/// frequent.
 pub(super) fn end(bytes: &[u8], from: usize, allows: impl FnMut(&[u8], usize) -> bool) -> Option<usize> {
     let (vectors, _) = bytes.get(from..)?.as_chunks();
     for (index, vector) in vectors.iter().take(NEAR).enumerate() {
@@ -100,13 +102,13 @@ struct ByteMasks {
 }
 
 impl ByteMasks {
-    /// The first bytes of `rest`. Inlined, so that what it finds stays in registers.
+    /// Reads the first bytes of `rest`. Inlined, so that the masks stay in registers.
     #[inline(always)]
     fn read(rest: &[u8]) -> Self {
         rest.first_chunk().map_or_else(|| Self::of_last(rest), Self::of)
     }
 
-    /// Less than 64 bytes, followed by nothing of interest.
+    /// Reads less than 64 bytes, filled up with zeros.
     #[cold]
     fn of_last(rest: &[u8]) -> Self {
         let mut filled = [0; BLOCK];
@@ -125,16 +127,17 @@ impl ByteMasks {
         self.quotes | self.backslashes == 0
     }
 
-    /// What makes a valid escape of most backslashes.
+    /// Returns the mask of bytes that make a valid escape of most backslashes.
     fn common(&self) -> u64 {
         self.quotes | self.backslashes | self.ns
     }
 
-    /// Which bytes are escaped, given whether the first is, and whether the one behind the block is.
+    /// Returns the mask of escaped bytes, given whether the first byte is escaped, and whether the byte after the
+    /// block is.
     ///
-    /// In a row of backslashes every second one is escaped, and what follows a row of odd length is. Adding the
-    /// starts of those rows that begin at an odd place carries through each of them to its end, which shows where
-    /// even and odd change their roles.
+    /// In a run of backslashes every second one is escaped, and the byte after a run of odd length is. Adding the
+    /// starts of the runs that begin at an odd position carries through each of them to its end, which shows the
+    /// positions at which even and odd change their roles.
     fn escaped(&self, first: bool) -> (u64, bool) {
         let backslashes = self.backslashes & !u64::from(first);
         let follows = backslashes << 1 | u64::from(first);
@@ -144,7 +147,7 @@ impl ByteMasks {
     }
 }
 
-/// Which bytes are `wanted`, the first of them in the lowest bit.
+/// Returns the mask of bytes that are equal to `wanted`, with the first byte in the lowest bit.
 fn bits(bytes: &[u8; BLOCK], wanted: u8) -> u64 {
     let (vectors, _) = bytes.as_chunks();
     vectors.iter().rev().fold(0, |bits, vector| bits << VECTOR | u64::from(equal(vector, wanted)))
@@ -155,7 +158,7 @@ fn equal(vector: &[u8; VECTOR], wanted: u8) -> u32 {
     u8x16::new(*vector).simd_eq(u8x16::splat(wanted)).to_bitmask()
 }
 
-/// The places of the bits that are set.
+/// Returns the positions of the bits that are set.
 fn ones(mut bits: u64) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let place = bits.trailing_zeros() as usize;
@@ -164,23 +167,23 @@ fn ones(mut bits: u64) -> impl Iterator<Item = usize> {
     })
 }
 
-/// Bytes that are looked at together.
+/// Bytes of one block: one for each bit of a `u64`.
 const BLOCK: usize = 64;
 
-/// Bytes of one vector, which every 64-bit processor has.
+/// Bytes of one vector: 128 bits, which every 64-bit processor has.
 const VECTOR: usize = 16;
 
-/// Vectors that are read before the first block: most literals end there.
+/// Vectors that are read before the first block: most literals end within 64 bytes.
 const NEAR: usize = 4;
 
-/// The even places of a block.
+/// Mask of the even positions of a block.
 const EVEN: u64 = u64::MAX / 3;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The same, byte by byte.
+    /// The reference implementation, byte by byte.
     fn plain_end(bytes: &[u8], from: usize, allows: impl Fn(&[u8], usize) -> bool) -> Option<usize> {
         let mut at = from;
         loop {

@@ -1,12 +1,12 @@
-//! Names of members as the most lenient of readers takes them.
+//! Names of members, read as leniently as any server reads them.
 //!
-//! A name may be spelled with escapes, and some servers match names without regard to case, two letters beyond ASCII
-//! among it: `ſ` is an `s` for them and the sign of Kelvin a `k`. Whoever decides about money or place by names has
-//! to read them all.
+//! A name may be spelled with escapes, and some servers ignore case, including two letters beyond ASCII: they take
+//! `ſ` for an `s`, and the Kelvin sign for a `k`. Code that decides about money or placement by names has to
+//! recognize all spellings.
 
 use super::scan::escaped;
 
-/// A short name in small letters, whatever its spelling.
+/// A short name in lower case, whatever its spelling.
 #[derive(Clone, Copy, Debug)]
 pub struct Name {
     bytes: [u8; MAX_NAME_LEN],
@@ -15,7 +15,7 @@ pub struct Name {
 }
 
 impl Name {
-    /// Reads the inside of a string literal. `None` if it is too long for a name, or has other characters.
+    /// Reads the inside of a string literal. `None` if it is too long for a name or has other characters.
     #[must_use]
     pub fn read(inner: &[u8]) -> Option<Self> {
         let mut name = Self { bytes: [0; MAX_NAME_LEN], len: 0, exact: true };
@@ -30,26 +30,26 @@ impl Name {
         Some(name)
     }
 
-    /// The name's letters.
+    /// Returns the name's bytes, in lower case.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
     }
 
-    /// Whether it is this name.
+    /// Whether this is the name `name`, which is in lower case.
     #[must_use]
     pub fn is(&self, name: &str) -> bool {
         self.as_bytes() == name.as_bytes()
     }
 
-    /// Whether it is spelled in small letters of ASCII, escapes aside.
+    /// Whether the name is spelled in lower-case ASCII, escapes aside.
     #[must_use]
     pub fn is_exact(&self) -> bool {
         self.exact
     }
 }
 
-/// Whether a literal is a string that begins with `prefix`, in small or capital letters, after any space.
+/// Whether a literal is a string that begins with `prefix`, in lower or upper case, after any white space.
 #[must_use]
 pub fn begins(literal: &[u8], prefix: &str) -> bool {
     let Some(mut rest) = literal.strip_prefix(b"\"").map(<[u8]>::trim_ascii_start) else { return false };
@@ -62,7 +62,7 @@ pub fn begins(literal: &[u8], prefix: &str) -> bool {
     })
 }
 
-/// The first letter, in small, whether it was spelled so, and what follows it.
+/// Returns the first letter in lower case, whether it was spelled so, and the rest.
 fn letter(inner: &[u8]) -> Option<(u8, bool, &[u8])> {
     let (letter, after) = match inner {
         [0xc5, 0xbf, after @ ..] => return Some((b's', false, after)),
@@ -79,7 +79,7 @@ fn letter(inner: &[u8]) -> Option<(u8, bool, &[u8])> {
     letter.is_ascii_graphic().then_some((small, small == letter, after))
 }
 
-/// Letters of a name that anybody reads.
+/// Maximum length of a name, in bytes: no member that the gateway reads by name is longer.
 const MAX_NAME_LEN: usize = 48;
 
 #[cfg(test)]

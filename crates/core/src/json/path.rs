@@ -1,8 +1,9 @@
-//! Where in a document something stands, as an error message names it: `messages[3].content[0].type`.
+//! Paths of values in a document, as error messages spell them: `messages[3].content[0].type`.
 
 use std::fmt;
 
-/// A place in a document. Lives on the stack of whoever walks it, and is written only when it is needed.
+/// A path to a value in a document. It lives on the stack of the code that walks the document, and is only
+/// formatted when it is needed.
 #[derive(Clone, Copy, Debug)]
 pub struct Path<'p> {
     parent: Option<&'p Self>,
@@ -17,10 +18,10 @@ enum PathStep<'p> {
 }
 
 impl<'p> Path<'p> {
-    /// The document itself.
+    /// The path of the document itself.
     pub const ROOT: Path<'static> = Path { parent: None, step: PathStep::Root };
 
-    /// A member of the object that stands here.
+    /// Returns the path of a member of the object here.
     #[must_use]
     pub fn key<'q>(&'q self, key: &'q str) -> Path<'q>
     where
@@ -29,7 +30,7 @@ impl<'p> Path<'p> {
         Path { parent: Some(self), step: PathStep::Key(key) }
     }
 
-    /// An element of the array that stands here.
+    /// Returns the path of an element of the array here.
     #[must_use]
     pub fn index<'q>(&'q self, index: usize) -> Path<'q>
     where
@@ -49,7 +50,7 @@ impl fmt::Display for Path<'_> {
             PathStep::Index(index) => write!(f, "[{index}]"),
             PathStep::Key(key) => {
                 let nested = self.parent.is_some_and(|parent| !matches!(parent.step, PathStep::Root));
-                // A key may be anything that a client makes up.
+                // A client can choose any key.
                 let shown: String = key.chars().filter(|c| !c.is_control()).take(MAX_KEY_LEN).collect();
                 if nested { write!(f, ".{shown}") } else { f.write_str(&shown) }
             }
@@ -57,7 +58,7 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// Characters of a key that a message repeats.
+/// Maximum number of characters of a key that a message repeats, because a client can choose any key.
 const MAX_KEY_LEN: usize = 64;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! JSON that belongs to somebody else: checked once, and then carried as it is.
+//! Foreign JSON: checked once, and then carried unchanged.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,25 +13,25 @@ use super::literal;
 pub struct Raw<'a>(Cow<'a, str>);
 
 impl<'a> Raw<'a> {
-    /// Checks a text.
+    /// Returns the text if it is valid JSON.
     #[must_use]
     pub fn read(json: &'a str) -> Option<Self> {
         serde_json::from_str::<IgnoredAny>(json).ok().map(|_| Self(Cow::Borrowed(json)))
     }
 
-    /// As [`Raw::read`], for a value that is known to be valid.
+    /// Wraps a value that is known to be valid JSON.
     pub(super) fn valid(value: &'a str) -> Self {
         Self(Cow::Borrowed(value))
     }
 
-    /// As [`Raw::read`], for a text that was made on the way.
+    /// Checks like [`Raw::read`] and owns the text.
     #[must_use]
     pub fn read_owned(json: String) -> Option<Self> {
         serde_json::from_str::<IgnoredAny>(&json).ok()?;
         Some(Self(Cow::Owned(json)))
     }
 
-    /// A text that is valid as everyone can see.
+    /// Wraps a constant that is valid JSON.
     #[must_use]
     pub const fn constant(json: &'static str) -> Raw<'static> {
         Raw(Cow::Borrowed(json))
@@ -49,7 +49,7 @@ impl<'a> Raw<'a> {
         self.0.starts_with('{')
     }
 
-    /// The same value without a tie to its document.
+    /// Returns the same value without a borrow from its document.
     #[must_use]
     pub fn into_owned(self) -> Raw<'static> {
         Raw(Cow::Owned(self.0.into_owned()))
@@ -62,7 +62,7 @@ impl fmt::Debug for Raw<'_> {
     }
 }
 
-/// Values of the configuration, which is no JSON but can hold whatever JSON can.
+/// Reads values of the configuration, which is not JSON but can hold the same values.
 #[expect(clippy::disallowed_types, reason = "no bytes to borrow, and it happens once, at the start")]
 impl<'de> Deserialize<'de> for Raw<'static> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -88,7 +88,7 @@ impl schemars::JsonSchema for Raw<'_> {
 /// Appends a valid JSON text without the white space between its tokens.
 pub fn compact(json: &str, out: &mut Vec<u8>) {
     let bytes = json.as_bytes();
-    // What is copied at once: everything between two spaces.
+    // Everything between two pieces of white space is copied at once.
     let (mut start, mut at) = (0, 0);
     while let Some(&byte) = bytes.get(at) {
         match byte {

@@ -1,20 +1,20 @@
-//! Text that JSON parsers refuse, made acceptable: invalid UTF-8 and lone surrogates.
+//! Repair of text that JSON parsers refuse: invalid UTF-8 and lone surrogates.
 //!
-//! Clients that cut text by UTF-16 units leave half a character behind. A relay passes that on; a
+//! Clients that cut text by UTF-16 units leave half of a surrogate pair behind. A relay passes that on. A
 //! translation replaces it by U+FFFD, as the reference says, and never refuses a request for it.
 
 use std::borrow::Cow;
 
 use memchr::{memchr, memmem};
 
-/// The document with invalid UTF-8 and lone surrogate escapes replaced. Borrowed, nearly always.
+/// Returns the document with invalid UTF-8 and lone surrogate escapes replaced. It is nearly always borrowed.
 #[must_use]
 pub fn repair(document: &[u8]) -> Cow<'_, str> {
     repaired(document, false)
 }
 
-/// As [`repair`], but half a character at the border of a literal stays: its other half may stand in the
-/// next event of a stream.
+/// Repairs like [`repair`], but keeps a lone surrogate at the border of a literal, because its other half may come
+/// in the next event of a stream.
 #[must_use]
 pub fn repair_event(document: &[u8]) -> Cow<'_, str> {
     repaired(document, true)
@@ -28,14 +28,14 @@ fn repaired(document: &[u8], keep_borders: bool) -> Cow<'_, str> {
     }
 }
 
-/// The document with invalid UTF-8 replaced.
+/// Returns the document with invalid UTF-8 replaced.
 #[must_use]
 pub fn utf8(document: &[u8]) -> Cow<'_, str> {
     simdutf8::basic::from_utf8(document).map_or_else(|_| String::from_utf8_lossy(document), Cow::Borrowed)
 }
 
-/// The document with lone surrogate escapes replaced, if there are any; `keep_borders`: but for those at the border of
-/// a literal.
+/// Returns the document with lone surrogate escapes replaced, or `None` if it has none. `keep_borders` spares
+/// those at the border of a literal.
 #[must_use]
 pub fn without_lone_surrogates(text: &str, keep_borders: bool) -> Option<String> {
     let mut next = Some(lone(text, 0, keep_borders)?);
@@ -51,7 +51,7 @@ pub fn without_lone_surrogates(text: &str, keep_borders: bool) -> Option<String>
     Some(out)
 }
 
-/// Where the next lone surrogate escape stands.
+/// Returns the position of the next lone surrogate escape.
 fn lone(text: &str, from: usize, keep_borders: bool) -> Option<usize> {
     let bytes = text.as_bytes();
     // Most texts have no escape at all, and one byte is found sooner than two.
@@ -69,12 +69,12 @@ fn lone(text: &str, from: usize, keep_borders: bool) -> Option<usize> {
     }
 }
 
-/// One half of a character beyond the first plane, as UTF-16 has it.
+/// One half of a UTF-16 surrogate pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Surrogate {
-    /// The first.
+    /// The first half, U+D800 to U+DBFF.
     High,
-    /// The second.
+    /// The second half, U+DC00 to U+DFFF.
     Low,
 }
 
@@ -88,7 +88,7 @@ impl Surrogate {
     }
 }
 
-/// The inside of a literal without the first half of a character at its end, and that half.
+/// Splits a high surrogate from the end of a literal's inside.
 #[must_use]
 pub fn split_trailing_high(inner: &str) -> (&str, Option<&str>) {
     let Some(at) = inner.len().checked_sub(ESCAPE) else { return (inner, None) };
@@ -105,7 +105,7 @@ pub fn starts_with_low(inner: &str) -> bool {
     unit_is(inner.as_bytes(), 0, Surrogate::Low)
 }
 
-/// The text of a literal whose escapes are valid but for lone surrogates.
+/// Returns the text of a literal that is valid except for lone surrogates.
 pub(super) fn lossy_text(inner: &str) -> String {
     let literal = format!("\"{inner}\"");
     serde_json::from_str(&repair(literal.as_bytes())).unwrap_or_default()
@@ -122,13 +122,13 @@ fn unit_is(bytes: &[u8], at: usize, surrogate: Surrogate) -> bool {
     unit(bytes, at).and_then(Surrogate::of) == Some(surrogate)
 }
 
-/// The number in the escape at `at`.
+/// Returns the code unit of the escape at `at`.
 fn unit(bytes: &[u8], at: usize) -> Option<u16> {
     let digits = bytes.get(at..at + ESCAPE)?.strip_prefix(b"\\u")?;
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// Bytes of `\uXXXX`.
+/// Length of `\uXXXX`, in bytes.
 const ESCAPE: usize = 6;
 
 /// U+FFFD, as an escape.

@@ -1,8 +1,8 @@
-//! A scanner over one JSON document: members of an object and elements of an array, as spans.
+//! A scanner over one JSON document, which yields the members of an object and the elements of an array as spans.
 //!
-//! In: bytes that may be hostile. Out: spans of literals, still quoted and escaped. Each value is
-//! skipped by matching its brackets and strings; what is between them is not judged, because the
-//! provider judges it anyway. Depth is limited, nothing recurses, nothing allocates.
+//! The input may be hostile. The spans are literals, still quoted and escaped. Each value is skipped by matching
+//! its brackets and strings; the content between them is not checked, because the provider checks it anyway. Depth
+//! is limited, nothing recurses, and nothing allocates.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,13 +10,13 @@ use std::ops::Range;
 
 use super::literal;
 
-/// Why a document cannot be read, and where.
+/// The reason for which a document cannot be read, and its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Malformed {
     /// Offset in bytes.
     pub at: usize,
-    /// What was expected there.
+    /// The token that was expected there.
     pub expected: &'static str,
 }
 
@@ -25,22 +25,22 @@ pub struct Malformed {
 pub struct Member<'a> {
     /// The key, without its quotes but with its escapes.
     pub key: &'a [u8],
-    /// Where `key` stands in the document.
+    /// The span of `key` in the document.
     pub key_span: Range<usize>,
     /// The value's literal.
     pub value: &'a [u8],
-    /// Where `value` stands in the document.
+    /// The span of `value` in the document.
     pub span: Range<usize>,
 }
 
-/// The members of one object, in order. Ends after the first error.
+/// An iterator over the members of one object, in order. It ends after the first error.
 #[derive(Clone, Debug)]
 pub struct Members<'a> {
     scan: Scan<'a>,
     state: ScanState,
 }
 
-/// The elements of one array, in order. Ends after the first error.
+/// An iterator over the elements of one array, in order. It ends after the first error.
 #[derive(Clone, Debug)]
 pub struct Elements<'a> {
     scan: Scan<'a>,
@@ -54,43 +54,43 @@ enum ScanState {
     Done,
 }
 
-/// A place in a document.
+/// A position in a document.
 #[derive(Clone, Debug)]
 pub(super) struct Scan<'a> {
     pub(super) json: &'a [u8],
     pub(super) at: usize,
-    /// The bits of all strings so far, and of the last one.
+    /// The bits of all strings so far; `last` has those of the last one.
     seen: u8,
     last: u8,
     watch: Option<Watch>,
 }
 
-/// The bits by which a watcher marks the inside of a string literal, given what follows the literal: bits of its own, and
-/// [`ID`] and [`KIND`].
+/// A function that classifies string literals. It gets the inside of a literal and the bytes after it, and returns
+/// bits of its own, [`ID`] and [`KIND`].
 pub type Watch = fn(&[u8], &[u8]) -> u8;
 
-/// The string is a key under which an object has its id.
+/// Bit of a key under which an object has its id.
 pub const ID: u8 = 0x80;
 
-/// The string is a key under which an object says what it is.
+/// Bit of a key under which an object has its type.
 pub const KIND: u8 = 0x40;
 
-/// An object in an array that is a member has an id and does not say what it is.
+/// Bit for an object in an array of a member that has an id and no type.
 pub const NAMELESS: u8 = 0x20;
 
-/// The members of the object that `json` holds; leading space and a byte order mark are skipped.
+/// Iterates over the members of the object in `json`; leading white space and a byte order mark are skipped.
 #[must_use]
 pub fn members(json: &[u8]) -> Members<'_> {
     Members::new(Scan::new(json))
 }
 
-/// The elements of the array that `json` holds.
+/// Iterates over the elements of the array in `json`.
 #[must_use]
 pub fn elements(json: &[u8]) -> Elements<'_> {
     Elements::new(Scan::new(json))
 }
 
-/// The text of a string literal; `None` for any other value and for broken escapes.
+/// Returns the text of a string literal; `None` for any other value and for invalid escapes.
 #[must_use]
 pub fn text(literal: &[u8]) -> Option<Cow<'_, str>> {
     let inner = literal.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
@@ -113,13 +113,13 @@ impl<'a> Member<'a> {
         self.value != b"null"
     }
 
-    /// The value's text, if it is a string.
+    /// Returns the value's text, if it is a string.
     #[must_use]
     pub fn text(&self) -> Option<Cow<'a, str>> {
         text(self.value)
     }
 
-    /// The value, if it is an integer from zero.
+    /// Returns the value, if it is a non-negative integer.
     #[must_use]
     pub fn unsigned(&self) -> Option<u64> {
         std::str::from_utf8(self.value).ok()?.parse().ok()
@@ -131,23 +131,23 @@ impl<'a> Members<'a> {
         Self { scan, state: ScanState::First }
     }
 
-    /// Also shows every string, key or value, at any depth, to `watch`.
+    /// Shows every string at any depth, key or value, to `watch` as well.
     #[must_use]
     pub fn watched_by(mut self, watch: Watch) -> Self {
         self.scan.watch = Some(watch);
         self
     }
 
-    /// The bits of the strings so far.
+    /// Returns the bits of the strings so far.
     #[must_use]
     pub fn seen(&self) -> u8 {
         self.scan.seen
     }
 
-    /// Reads on to the end of the document: an error if anything but space follows the object.
+    /// Reads on to the end of the document. Only white space may follow the object.
     ///
     /// # Errors
-    /// [`Malformed`] for whatever is wrong with the rest.
+    /// Returns [`Malformed`] if the rest is not valid.
     pub fn finish(&mut self) -> Result<(), Malformed> {
         for member in self.by_ref() {
             member?;
@@ -202,7 +202,7 @@ impl<'a> Iterator for Elements<'a> {
     }
 }
 
-/// One step of an iteration over a container: its opening or a comma, then an item, or its end.
+/// Takes one step of an iteration over a container: its opening or a comma, then an item, or its end.
 fn step<'a, T>(
     scan: &mut Scan<'a>,
     state: &mut ScanState,
@@ -326,7 +326,7 @@ impl<'a> Scan<'a> {
         Ok(start..self.at)
     }
 
-    /// Skips an object or an array, whatever it holds.
+    /// Skips an object or an array with all its content.
     fn container(&mut self) -> Result<(), Malformed> {
         let mut arrays: u128 = 0;
         let mut depth: u32 = 0;
@@ -389,7 +389,7 @@ fn spells(inner: &[u8], name: &str) -> bool {
     rest.is_empty()
 }
 
-/// The character, or half of one, that the escape stands for with which a literal's inside begins, and what follows.
+/// Returns the code unit of the escape at the beginning of a literal's inside, and the rest.
 pub(super) fn escaped(inner: &[u8]) -> Option<(u32, &[u8])> {
     let (escape, rest) = inner.strip_prefix(b"\\")?.split_first()?;
     let byte = match escape {
@@ -419,13 +419,13 @@ impl std::error::Error for Malformed {}
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Containers within each other at which a document is refused, as `serde_json` refuses it.
+/// Maximum nesting depth of a document: 128, the limit of `serde_json`.
 pub(super) const MAX_DEPTH: u32 = 128;
 
-/// The container that is entered and the one whose members are being read.
+/// Number of containers around the one that is skipped: the one that is iterated over, and the skipped one itself.
 const OUTER: u32 = 2;
 
-/// The depth of the objects of an array that is a member.
+/// The depth of objects in an array that is a member.
 const ITEM: u32 = 2;
 
 #[cfg(test)]

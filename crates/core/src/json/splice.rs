@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 /// A span and the bytes that take its place; an empty span inserts.
 pub type Edit = (Range<usize>, Bytes);
 
-/// `source` with `edits` applied. Edits must be sorted and must not overlap.
+/// Returns `source` with `edits` applied. Edits must be sorted and must not overlap.
 #[must_use]
 pub fn splice(source: &[u8], edits: &[Edit]) -> Vec<u8> {
     let added: usize = edits.iter().map(|(_, new)| new.len()).sum();
@@ -26,17 +26,18 @@ pub fn splice(source: &[u8], edits: &[Edit]) -> Vec<u8> {
     out
 }
 
-/// The spans to remove so that an array loses some of its elements and stays an array, found while the array is read.
+/// The spans to remove so that an array loses some of its elements and stays valid, collected while the array is
+/// read.
 #[derive(Clone, Debug, Default)]
 pub struct Cuts {
     removed: Vec<Range<usize>>,
-    /// The end of the last element that stays, and the elements since then, which go.
+    /// The end of the last element that stays; `gone` has the removed elements since then.
     kept: Option<usize>,
     gone: Option<Range<usize>>,
 }
 
 impl Cuts {
-    /// Takes the next element, which stands at `span`.
+    /// Takes the next element, which has this span; `goes` is whether it is removed.
     pub fn take(&mut self, span: &Range<usize>, goes: bool) {
         if goes {
             let start = self.gone.take().map_or(span.start, |gone| gone.start);
@@ -48,13 +49,13 @@ impl Cuts {
         self.kept = Some(span.end);
     }
 
-    /// Whether there were elements, and all of them go.
+    /// Whether there were elements and all of them are removed.
     #[must_use]
     pub fn is_all(&self) -> bool {
         self.kept.is_none() && self.gone.is_some()
     }
 
-    /// The spans, in their order.
+    /// Returns the spans, in order.
     #[must_use]
     pub fn finish(mut self) -> Vec<Range<usize>> {
         let before = self.kept;
@@ -71,7 +72,7 @@ pub struct Body {
 }
 
 impl Body {
-    /// An empty body with room for `capacity` bytes without growing.
+    /// Creates an empty body with room for `capacity` bytes without growing.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
         let mut buffer = BytesMut::with_capacity(HEADROOM + capacity);
@@ -89,13 +90,14 @@ impl Body {
         self.buffer.reserve(capacity.saturating_sub(self.bytes().len()));
     }
 
-    /// The bytes so far.
+    /// Returns the bytes so far.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         self.buffer.get(self.start..).unwrap_or_default()
     }
 
-    /// Applies sorted, non-overlapping edits: only what precedes the last one is copied if it fits.
+    /// Applies sorted, non-overlapping edits. Only the bytes before the end of the last edit are copied if the
+    /// result fits.
     pub fn splice(&mut self, edits: &[Edit]) {
         let Some((last, _)) = edits.last() else { return };
         let changed = splice(self.bytes().get(..last.end).unwrap_or_default(), edits);
@@ -113,7 +115,7 @@ impl Body {
         self.start = 0;
     }
 
-    /// The finished body.
+    /// Returns the finished body.
     #[must_use]
     pub fn freeze(self) -> Bytes {
         let mut bytes = self.buffer.freeze();
@@ -129,7 +131,8 @@ impl From<&[u8]> for Body {
     }
 }
 
-/// Bytes in front of a body: a model's name and the usage option fit many times over.
+/// Bytes of room in front of a body, for edits near its start: a model's name and the usage option fit many times
+/// over.
 const HEADROOM: usize = 512;
 
 #[cfg(test)]

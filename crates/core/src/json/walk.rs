@@ -1,18 +1,18 @@
-//! A way through a whole document, on which every byte is read once.
+//! A walk through a whole document that reads every byte once.
 //!
-//! Where [`scan`](super::scan) skips what a member holds, and reads it again if somebody looks inside, a walk goes on
-//! into it: whoever looks for something at any depth pays for one pass, however deep the document is.
+//! A [`scan`](super::scan) skips the value of a member, and a second scan reads it again. A walk goes into the
+//! value instead, so that a search at any depth costs one pass, however deep the document is.
 
 use super::scan::{Malformed, Scan};
 
-/// A place in a document on the way from its beginning to its end.
+/// A position in a document on the way from its beginning to its end.
 #[derive(Clone, Debug)]
 pub struct Walk<'a> {
     scan: Scan<'a>,
 }
 
 impl<'a> Walk<'a> {
-    /// A walk that begins in front of the document's value.
+    /// Creates a walk that begins in front of the document's value.
     #[must_use]
     pub fn new(json: &'a [u8]) -> Self {
         let mut scan = Scan::new(json);
@@ -21,22 +21,22 @@ impl<'a> Walk<'a> {
         Self { scan }
     }
 
-    /// The first byte of the value that stands here.
+    /// Returns the first byte of the value here.
     #[must_use]
     pub fn peek(&self) -> Option<u8> {
         self.scan.peek()
     }
 
-    /// The position of the walk, in bytes from the beginning.
+    /// Returns the position of the walk, in bytes from the beginning.
     #[must_use]
     pub fn at(&self) -> usize {
         self.scan.at
     }
 
-    /// Passes the value that stands here, and gives its literal.
+    /// Skips the value here, and returns its literal.
     ///
     /// # Errors
-    /// [`Malformed`] when it is none.
+    /// Returns [`Malformed`] if there is no value.
     pub fn skip(&mut self) -> Result<&'a [u8], Malformed> {
         let start = self.scan.at;
         let span = self.scan.value()?;
@@ -44,17 +44,17 @@ impl<'a> Walk<'a> {
         Ok(self.scan.bytes(span))
     }
 
-    /// Goes into the object or array that stands here.
+    /// Enters the object or array here.
     pub fn enter(&mut self) {
         self.scan.at += 1;
         self.scan.skip_space();
     }
 
-    /// The next key of the object that the walk is in, without its quotes; its value stands here then. `None` once
-    /// the object has ended.
+    /// Returns the next key of the current object, without its quotes, and stops before its value. `None` means
+    /// that the object has ended.
     ///
     /// # Errors
-    /// [`Malformed`] when there is neither.
+    /// Returns [`Malformed`] if there is neither a key nor the end of the object.
     pub fn key(&mut self, is_first: &mut bool) -> Result<Option<&'a [u8]>, Malformed> {
         let start = self.scan.at;
         if !self.goes_on(b'}', is_first)? {
@@ -68,10 +68,10 @@ impl<'a> Walk<'a> {
         Ok(Some(self.scan.bytes(key.start + 1..key.end - 1)))
     }
 
-    /// Whether the array that the walk is in has one more element, which stands here then.
+    /// Whether the current array has one more element, before which the walk stops then.
     ///
     /// # Errors
-    /// [`Malformed`] when there is neither that nor the array's end.
+    /// Returns [`Malformed`] if there is neither an element nor the end of the array.
     pub fn item(&mut self, is_first: &mut bool) -> Result<bool, Malformed> {
         self.goes_on(b']', is_first)
     }
@@ -94,7 +94,7 @@ impl<'a> Walk<'a> {
 mod tests {
     use super::*;
 
-    /// Lists all that a walk sees, in order: keys, and literals of values that are not entered.
+    /// Lists everything that a walk sees, in order: keys, and literals of values that are not entered.
     fn seen(walk: &mut Walk<'_>, out: &mut Vec<String>) -> Result<(), Malformed> {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let mut first = true;

@@ -1,11 +1,12 @@
-//! The amount of work for reading and changing a document, for tests that hold it against its size.
+//! A count of the bytes that are read and copied for a document, so that tests can compare it with the document's
+//! size.
 
 #[cfg(test)]
 std::thread_local! {
     static WORK: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// So many bytes were read or copied. Nothing but tests count them.
+/// Counts bytes that were read or copied. It does nothing outside of tests.
 #[inline(always)]
 pub(super) fn visited(bytes: usize) {
     #[cfg(test)]
@@ -14,7 +15,7 @@ pub(super) fn visited(bytes: usize) {
     let _ = bytes;
 }
 
-/// The bytes that this thread has read or copied while it did `this`.
+/// Runs `this` and returns the number of bytes that the thread has read or copied meanwhile.
 #[cfg(test)]
 pub(crate) fn of<T>(this: impl FnOnce() -> T) -> (T, usize) {
     let before = WORK.get();

@@ -10,14 +10,14 @@ use super::{JsonStr, Raw};
 
 pub use super::escape::escape;
 
-/// The literal of a text, quotes and escapes included.
+/// Returns the literal of a text, quotes and escapes included.
 #[must_use]
 pub fn literal(text: &str) -> String {
     // A string always serializes: `serde_json` fails only on maps with odd keys and on broken writers.
     serde_json::to_string(text).unwrap_or_default()
 }
 
-/// The bytes of a value that always serializes (no maps with keys other than strings).
+/// Serializes a value that always serializes (no maps with keys other than strings).
 #[must_use]
 pub fn bytes(value: &impl Serialize) -> Bytes {
     serde_json::to_vec(value).unwrap_or_default().into()
@@ -70,12 +70,12 @@ pub struct TextWriter<'b> {
 }
 
 impl Object<'_> {
-    /// A member whose value is a text.
+    /// Writes a member whose value is a text.
     pub fn text(&mut self, name: &str, value: &str) -> &mut Self {
         self.string(name, |text| text.plain(value))
     }
 
-    /// A member whose value is a text, or null.
+    /// Writes a member whose value is a text or null.
     pub fn maybe(&mut self, name: &str, value: Option<&str>) -> &mut Self {
         match value {
             Some(value) => self.text(name, value),
@@ -83,66 +83,66 @@ impl Object<'_> {
         }
     }
 
-    /// A member whose value is a text, as it came.
+    /// Writes a member whose value is a text with its original escapes.
     pub fn json_str(&mut self, name: &str, value: &JsonStr<'_>) -> &mut Self {
         self.string(name, |text| text.json_str(value))
     }
 
-    /// A member whose value is a text, written piece by piece.
+    /// Writes a member whose value is a text, piece by piece.
     pub fn string(&mut self, name: &str, fill: impl FnOnce(&mut TextWriter<'_>)) -> &mut Self {
         string(self.name(name), fill);
         self
     }
 
-    /// A member whose value is somebody else's JSON.
+    /// Writes a member whose value is foreign JSON.
     pub fn raw(&mut self, name: &str, value: &Raw<'_>) -> &mut Self {
         self.name(name).extend_from_slice(value.get().as_bytes());
         self
     }
 
-    /// A member whose value is JSON that the caller vouches for: a number's spelling, a constant, what was
-    /// written before.
+    /// Writes a member whose value is JSON that the caller vouches for: a number's spelling, a constant, or JSON
+    /// that was written before.
     pub fn json(&mut self, name: &str, value: &str) -> &mut Self {
         self.name(name).extend_from_slice(value.as_bytes());
         self
     }
 
-    /// A member whose value is a number.
+    /// Writes a member whose value is a number.
     pub fn number(&mut self, name: &str, value: u64) -> &mut Self {
         // Writing a number to a buffer cannot fail.
         let _ = serde_json::to_writer(self.name(name), &value);
         self
     }
 
-    /// A member whose value is true or false.
+    /// Writes a member whose value is true or false.
     pub fn bool(&mut self, name: &str, value: bool) -> &mut Self {
         self.json(name, if value { "true" } else { "false" })
     }
 
-    /// A member whose value is null.
+    /// Writes a member whose value is null.
     pub fn null(&mut self, name: &str) -> &mut Self {
         self.json(name, "null")
     }
 
-    /// A member whose value is an object.
+    /// Writes a member whose value is an object.
     pub fn object(&mut self, name: &str, fill: impl FnOnce(&mut Object<'_>)) -> &mut Self {
         object(self.name(name), fill);
         self
     }
 
-    /// A member whose value is an array.
+    /// Writes a member whose value is an array.
     pub fn array(&mut self, name: &str, fill: impl FnOnce(&mut Array<'_>)) -> &mut Self {
         array(self.name(name), fill);
         self
     }
 
-    /// A member whose value is written by the caller.
+    /// Writes a member whose value the caller writes.
     pub fn value(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) -> &mut Self {
         write(self.name(name));
         self
     }
 
-    /// Members that were written before, without the braces around them.
+    /// Writes members that were written before, without the braces around them.
     pub fn members(&mut self, members: impl AsRef<[u8]>) -> &mut Self {
         let members = members.as_ref();
         if !members.is_empty() {
@@ -168,13 +168,13 @@ impl Object<'_> {
 }
 
 impl Array<'_> {
-    /// The next element, an object.
+    /// Writes the next element, an object.
     pub fn object(&mut self, fill: impl FnOnce(&mut Object<'_>)) -> &mut Self {
         object(self.next(), fill);
         self
     }
 
-    /// The next element, a text.
+    /// Writes the next element, a text.
     pub fn text(&mut self, value: &str) -> &mut Self {
         string(self.next(), |text| {
             text.plain(value);
@@ -182,7 +182,7 @@ impl Array<'_> {
         self
     }
 
-    /// The next element, a text as it came.
+    /// Writes the next element, a text with its original escapes.
     pub fn json_str(&mut self, value: &JsonStr<'_>) -> &mut Self {
         string(self.next(), |text| {
             text.json_str(value);
@@ -190,13 +190,13 @@ impl Array<'_> {
         self
     }
 
-    /// The next element, somebody else's JSON.
+    /// Writes the next element, foreign JSON.
     pub fn raw(&mut self, value: &Raw<'_>) -> &mut Self {
         self.next().extend_from_slice(value.get().as_bytes());
         self
     }
 
-    /// The next element, JSON that the caller vouches for.
+    /// Writes the next element, JSON that the caller vouches for.
     pub fn json(&mut self, value: &str) -> &mut Self {
         self.next().extend_from_slice(value.as_bytes());
         self
@@ -217,12 +217,12 @@ impl Array<'_> {
 }
 
 impl TextWriter<'_> {
-    /// A text, escaped on the way.
+    /// Appends a text and escapes it.
     pub fn plain(&mut self, text: &str) {
         escape(text, self.out);
     }
 
-    /// A text as it came.
+    /// Appends a text with its original escapes.
     pub fn json_str(&mut self, lit: &JsonStr<'_>) {
         self.out.extend_from_slice(lit.raw().as_bytes());
     }

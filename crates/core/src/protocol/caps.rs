@@ -24,12 +24,13 @@ pub(super) struct OutputCap {
 pub(super) struct OutputCaps(pub(super) Vec<OutputCap>);
 
 impl OutputCaps {
-    /// The values of the member `name`.
+    /// Returns the spans of the values of the member `name`.
     pub(super) fn spans(&self, name: &str) -> impl Iterator<Item = &Range<usize>> {
         self.0.iter().filter(move |cap| cap.name == name).map(|cap| &cap.span)
     }
 
-    /// The limit that holds whichever of the members is read. Of one that stands twice, the last counts.
+    /// Returns the limit that holds whichever of the members is read. If one member occurs twice, the last value
+    /// counts.
     pub(super) fn smallest(&self) -> Option<u64> {
         let is_last =
             |at: usize, cap: &OutputCap| self.0.iter().skip(at + 1).all(|later| later.name != cap.name);
@@ -37,8 +38,8 @@ impl OutputCaps {
         counting.filter_map(|(_, cap)| cap.tokens).min()
     }
 
-    /// The edits that leave one limit, in `member`. The last is kept, under that name, because those before it can
-    /// be taken out with the comma that follows them.
+    /// Returns the edits that leave one limit, in `member`. The last limit is kept, under that name, because the
+    /// earlier ones can be removed together with the comma after them.
     pub(super) fn bound(&self, body: &[u8], member: &str, tokens: u64, open: usize) -> Vec<Edit> {
         let value = Bytes::from(tokens.to_string());
         let Some((kept, others)) = self.0.split_last() else {
@@ -56,7 +57,7 @@ impl OutputCaps {
     }
 }
 
-/// A whole number, which may be written with a fraction or an exponent, as some languages do.
+/// Returns a whole number, which may be written with a fraction or an exponent, as some languages do.
 pub(super) fn read_number(value: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(value).ok().filter(|text| text.len() <= MAX_NUMBER_LEN)?;
     if let Ok(number) = text.parse() {
@@ -68,7 +69,7 @@ pub(super) fn read_number(value: &[u8]) -> Option<u64> {
     is_whole.then(|| number.min(MAX_TOKENS) as u64)
 }
 
-/// The start of the next member, after one that ends at `end`.
+/// Returns the start of the next member, after one that ends at `end`.
 fn next(body: &[u8], end: usize) -> usize {
     let mut rest = body.get(end..).unwrap_or_default().trim_ascii_start();
     if let Some(after) = rest.strip_prefix(b",") {
@@ -77,10 +78,10 @@ fn next(body: &[u8], end: usize) -> usize {
     body.len() - rest.len()
 }
 
-/// Bytes of a number that anybody writes.
+/// Maximum length of a number, in bytes: longer than any whole number that programs write.
 const MAX_NUMBER_LEN: usize = 32;
 
-/// More than anybody counts; beyond it, not every whole number can be written as a fraction.
+/// Upper limit of a number that is written as a fraction: more than any limit of tokens, and exact in an `f64`.
 const MAX_TOKENS: f64 = 1e12;
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Carriers of other providers, taken out of a relayed conversation.
 //!
 //! A conversation that was translated before may hold reasoning in carriers of this gateway. A provider that
-//! speaks the client's own protocol takes them for damaged signatures and refuses the whole request, now and
-//! for ever. So a relay removes what holds one; all other bytes stay. None is opened: what comes out of it would be
-//! in another protocol's form.
+//! speaks the client's own protocol takes them for damaged signatures and refuses the whole request, now and for
+//! ever. So a relay removes each block that holds a carrier; all other bytes stay. No carrier is opened, because
+//! its blocks would be in another protocol's form.
 
 use std::ops::Range;
 
@@ -12,25 +12,25 @@ use bytes::Bytes;
 use crate::canon::{CARRIER_PREFIXES, Rejection, Rejections};
 use crate::json::{Cuts, Edit, Malformed, Name, Walk};
 
-/// Where in a protocol's requests carriers can stand.
+/// The members of a protocol's requests that can hold carriers.
 pub(super) struct CarrierPlaces {
     /// The member that holds the conversation.
     pub(super) conversation: &'static str,
-    /// The member of a message that holds its blocks; absent: the messages are the blocks themselves.
+    /// The member of a message that holds its blocks; absent: each message is a block itself.
     pub(super) blocks: Option<&'static str>,
-    /// The members of a block that can hold one.
+    /// The members of a block that can hold a carrier.
     pub(super) opaque: &'static [&'static str],
 }
 
-/// The edits that remove them, sorted, which `rejections` counts.
+/// Returns the edits that remove the carriers, sorted. `rejections` counts them.
 pub(super) fn edits(body: &[u8], places: &CarrierPlaces, rejections: &mut Rejections) -> Vec<Edit> {
-    // A body that is no JSON is the provider's to refuse.
+    // A body that is not JSON is left to the provider to refuse.
     let mut removed = conversation(&mut Walk::new(body), places, rejections).unwrap_or_default();
     removed.sort_by_key(|span| span.start);
     removed.into_iter().map(|span| (span, Bytes::new())).collect()
 }
 
-/// The spans to remove. Of a conversation that stands twice, the last counts.
+/// Returns the spans to remove. If the conversation occurs twice, the last one counts.
 fn conversation(
     walk: &mut Walk<'_>,
     places: &CarrierPlaces,
@@ -75,7 +75,7 @@ fn items(
     Ok(inside)
 }
 
-/// Finds the blocks of a message that have to go.
+/// Finds the blocks of a message that are removed.
 fn message(
     walk: &mut Walk<'_>,
     name: &str,
@@ -128,7 +128,7 @@ fn holds_carrier(
     Ok(found.inspect(|rejection| rejections.add(*rejection)).is_some())
 }
 
-/// The reason for which a relay's provider is not given a text, by the inside of its literal, if it is a carrier.
+/// Returns the reason for which a relay's provider is not given a text, if the inside of its literal is a carrier.
 pub(super) fn rejection(inner: &[u8]) -> Option<Rejection> {
     let [new, old] = CARRIER_PREFIXES.map(|prefix| inner.starts_with(prefix.as_bytes()));
     new.then_some(Rejection::Foreign).or_else(|| old.then_some(Rejection::Old))

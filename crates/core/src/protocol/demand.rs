@@ -8,11 +8,11 @@ use crate::json::{self, Lenient as _, Member, Name};
 /// The demands of a request beyond the tokens of its text. The head scan fills them, the cost estimate reads them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Demand {
-    /// Rates that the request asks for, each with the path of the member that does: `service_tier`.
+    /// Rates that the request asks for, each with the path of the member that asks for it, such as `service_tier`.
     pub rates: Vec<(Rate, &'static str)>,
     /// Whether the request may write to the prompt cache for longer than the default.
     pub long_cache: bool,
-    /// Number of pictures, recordings and inline documents: each may cost more tokens than it has bytes.
+    /// Number of images, recordings and inline documents: each may cost more tokens than it has bytes.
     pub media: u64,
     /// The path of the first part whose tokens cannot be bounded by the bytes of the request: a document by URL, a
     /// server tool, MCP, state at the provider.
@@ -22,7 +22,7 @@ pub struct Demand {
 }
 
 impl Demand {
-    /// Notes what a top-level member asks for.
+    /// Notes the demand of a top-level member.
     pub(super) fn take(&mut self, name: &Name, member: &Member<'_>) {
         let (name, value) = (name.as_bytes(), member.value);
         if matches!(value, b"null" | b"false" | b"[]" | b"\"\"") {
@@ -45,7 +45,7 @@ impl Demand {
         }
     }
 
-    /// Adds what was found below the top level.
+    /// Adds the demands below the top level.
     pub(super) fn absorb(&mut self, below: Self) {
         self.media += below.media;
         self.unbounded = self.unbounded.take().or(below.unbounded);
@@ -82,7 +82,7 @@ impl Demand {
     }
 }
 
-/// Members by which providers and routers are told to search the web.
+/// Members that make providers and routers search the web.
 const SEARCHES: &[&str] = &[
     "connectors",
     "enable_search",
@@ -102,9 +102,9 @@ const SEARCHES: &[&str] = &[
 pub enum Service {
     /// Web searches, at a fee for each.
     WebSearch,
-    /// Pictures that the model makes.
+    /// Images that the model makes.
     ImageGeneration,
-    /// A container in which code runs.
+    /// A container for code.
     CodeExecution,
     /// Searches in stored files, at a fee for each.
     FileSearch,
@@ -117,7 +117,7 @@ pub enum Service {
 }
 
 impl Service {
-    /// The name of the service in configurations, metrics and messages.
+    /// Returns the service's name in configurations, metrics and messages.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! Errors in the shapes that providers use, and OpenAI's shape for our own.
+//! Errors in the shapes that providers use, and in OpenAI's shape for the gateway's own.
 
 use std::borrow::Cow;
 
@@ -36,8 +36,8 @@ struct Detail<'a> {
 }
 
 impl UpstreamError {
-    /// Reads an error body: an `error` object or text, an array of one, `detail`, a bare object, plain
-    /// text, or a page, of which nothing is kept.
+    /// Reads an error body: an `error` object or text, an array with one, `detail`, a bare object, plain text, or
+    /// an HTML page, of which nothing is kept.
     #[must_use]
     pub fn read(body: &[u8]) -> Self {
         let text = String::from_utf8_lossy(body);
@@ -125,7 +125,7 @@ struct OpenAiEnvelopeWire<'a> {
     error: OpenAiErrorWire<'a>,
 }
 
-/// The error object of both OpenAI protocols: all four members, always.
+/// The error object of both OpenAI protocols, always with all four members.
 #[derive(Serialize)]
 pub(super) struct OpenAiErrorWire<'a> {
     message: &'a str,
@@ -145,12 +145,12 @@ impl<'a> OpenAiErrorWire<'a> {
     }
 }
 
-/// The body of an error response to an OpenAI client.
+/// Returns the body of an error response to an OpenAI client.
 pub(super) fn openai_envelope(failure: &Failure) -> Bytes {
     json::write::bytes(&OpenAiEnvelopeWire { error: OpenAiErrorWire::new(failure) })
 }
 
-/// Characters kept of an error that is plain text.
+/// Maximum number of characters that are kept of an error in plain text.
 const MAX_PLAIN_TEXT_LEN: usize = 500;
 
 #[cfg(test)]

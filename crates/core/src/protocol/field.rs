@@ -1,16 +1,17 @@
-//! Members of a request that nothing but the table of fields decides about.
+//! Members of a request that are handled by the table of fields alone.
 
 use crate::canon::{Extra, Field, FieldPolicy, Losses, ProtocolId, Request, Target, not_carried};
 use crate::failure::Result;
 
 use super::node::Node;
 
-/// Does with a top-level member what the table says. A member that stands in no table is copied to a
-/// provider of OpenAI's protocols if its profile allows that, and dropped on the way to Messages, which
-/// refuses what it does not know.
+/// Handles a top-level member according to the table.
+///
+/// A member that is in no table is copied to a provider of OpenAI's protocols if its profile allows that. On the
+/// way to Messages it is dropped, because Messages refuses unknown members.
 ///
 /// # Errors
-/// 400 for a member that is refused, and for a loss in strict mode.
+/// Returns 400 if the member is refused, or if it is lost in strict mode.
 pub(super) fn take<'a>(
     fields: &[Field],
     name: &str,

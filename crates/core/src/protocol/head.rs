@@ -1,8 +1,8 @@
 //! The head scan: the few members of a request that decide where it goes, what it costs and how it is relayed.
 //!
-//! In: the whole body. Out: spans. Nothing is decoded but the model's name and numbers, and a member that stands
-//! twice is read once: the last one counts, and the relay makes the others say the same. What decides is read
-//! strictly, because others read what is wrong in ways of their own.
+//! Its input is the whole body, its output are spans. Only the model's name and numbers are decoded. If a member
+//! occurs twice, the last value counts, and the relay gives the others the same value. Members that decide are
+//! read strictly, because other readers understand invalid values in different ways.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -18,7 +18,7 @@ use super::inner::{self, InnerModel};
 use super::members::RequestMembers;
 use super::{look, state, watch};
 
-/// What was read of one request.
+/// The result of the head scan of one request.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Head<'a> {
@@ -28,9 +28,9 @@ pub struct Head<'a> {
     pub stream: bool,
     /// The limit of the answer's tokens; of several, the smallest.
     pub output_cap: Option<u64>,
-    /// How many answers the client wants at once.
+    /// The number of answers that the client wants at once.
     pub choices: u64,
-    /// Where the first member may be inserted.
+    /// The position at which a first member may be inserted.
     pub open: usize,
     /// The span of `stream_options`, unless it is absent or null.
     pub stream_options: Option<Range<usize>>,
@@ -40,24 +40,24 @@ pub struct Head<'a> {
     pub thinks: bool,
     /// The span of `system`.
     pub system: Option<Range<usize>>,
-    /// The demands beyond the tokens of its text.
+    /// The demands beyond the tokens of the text.
     pub demand: Demand,
     /// Containers at the provider in which the history has run code, each with the path of its id.
     pub containers: Vec<(String, String)>,
-    /// Whether a text that is, or looks like, a carrier of this gateway stands anywhere in it.
+    /// Whether the request contains a text anywhere that is, or looks like, a carrier of this gateway.
     pub has_carriers: bool,
     /// Models that the request names besides `model`.
     pub inner_models: Vec<InnerModel>,
-    /// The refusal of its first reference to state at a provider whose account all callers of the gateway share.
+    /// The refusal of the first reference to state at a provider whose account all callers of the gateway share.
     pub stateful: Option<Failure>,
     /// Spans of every `model` value.
     models: Vec<Range<usize>>,
-    /// Spans of members that stand twice, without the last of each.
+    /// Earlier values of members that occur twice.
     repeats: Vec<Repeat>,
     caps: OutputCaps,
 }
 
-/// An earlier value of a member that stands twice, and the one that counts.
+/// An earlier value of a member that occurs twice, and the value that counts.
 #[derive(Clone, Debug)]
 struct Repeat {
     span: Range<usize>,
@@ -83,9 +83,9 @@ struct HeadFindings<'a> {
     inner: Vec<InnerModel>,
     demand: Demand,
     has_carriers: bool,
-    /// Whether a member stands at the top level for which the body has to be looked through.
+    /// Whether a top-level member makes a look through the whole body necessary.
     is_deep: bool,
-    /// Members that are read, however often they stand.
+    /// Number of deciding members so far, repeated ones included.
     taken: usize,
 }
 
@@ -93,8 +93,8 @@ impl<'a> Head<'a> {
     /// Reads the members of a request body.
     ///
     /// # Errors
-    /// 400 when the body is not a JSON object, has no usable model or no conversation, says wrongly what decides about
-    /// it, or chooses the provider's host or credential.
+    /// Returns 400 if the body is not a JSON object, lacks a usable model or a conversation, has an invalid value
+    /// in a member that decides about it, or chooses the provider's host or credential.
     pub fn read(body: &'a [u8], members: &RequestMembers) -> Result<Self> {
         let mut all = json::members(body).watched_by(watch::string);
         let mut found = HeadFindings::default();
@@ -110,7 +110,7 @@ impl<'a> Head<'a> {
         found.head(body, members, below)
     }
 
-    /// The edits that make the request name `model`, sorted.
+    /// Returns the edits that set the request's model to `model`, sorted.
     #[must_use]
     pub fn model_edits(&self, body: &[u8], model: &str) -> Vec<Edit> {
         let literal = Bytes::from(json::write::literal(model));
@@ -118,14 +118,14 @@ impl<'a> Head<'a> {
         self.models.iter().filter(differs).map(|span| (span.clone(), literal.clone())).collect()
     }
 
-    /// The edits by which the request limits its answer in `member`, to so many tokens, and nowhere else. Of a
-    /// request that does so itself: none.
+    /// Returns the edits that limit the answer to `tokens` in `member` and in no other member. There are none if
+    /// the request does so itself.
     #[must_use]
     pub fn cap_edits(&self, body: &[u8], member: &str, tokens: u64) -> Vec<Edit> {
         self.caps.bound(body, member, tokens, self.open)
     }
 
-    /// The edits that leave one reading of members that stand twice, where `edits` change what counts. Limits of
+    /// Returns the edits that give all values of a repeated member the last value, with `edits` applied. Limits of
     /// the answer are left alone if they are `bound` by edits of their own.
     #[must_use]
     pub fn repeat_edits(&self, body: &[u8], edits: &[Edit], bound: bool) -> Vec<Edit> {
@@ -140,10 +140,10 @@ impl<'a> Head<'a> {
         repeats.map(edit).filter(|(span, new): &Edit| body.get(span.clone()) != Some(new)).collect()
     }
 
-    /// Refuses a request that names other models than these besides its own.
+    /// Refuses a request that names models other than its own and the allowed ones.
     ///
     /// # Errors
-    /// 400 for the first that is not among them.
+    /// Returns 400 for the first model that is not allowed.
     pub fn check_inner(&self, allowed: &[String]) -> Result<()> {
         let refused = self.inner_models.iter().find(|inner| !inner.is_among(allowed));
         refused.map_or(Ok(()), |inner| Err(inner.refused()))
@@ -152,13 +152,13 @@ impl<'a> Head<'a> {
 
 impl<'a> HeadFindings<'a> {
     fn take(&mut self, member: Member<'a>, members: &RequestMembers) -> Result<()> {
-        // What is no name, no protocol and no provider knows.
+        // No protocol and no provider knows a key that is not a name.
         let Some(name) = Name::read(member.key) else { return Ok(()) };
         self.thinks |= asks_to_think(&name, &member);
         let is_among = |names: &[&'static str]| names.iter().copied().find(|known| name.is(known));
         if let Some(known) = is_among(DECIDING) {
             if !name.is_exact() {
-                // Some servers match names without regard to case: they would read another request than we do.
+                // Some servers ignore the case of names: they would understand another request than the gateway.
                 let message = format!("The member '{known}' must be spelled in lower case.");
                 return Err(Failure::new(Kind::InvalidJson, message).with_param(known));
             }
@@ -184,7 +184,7 @@ impl<'a> HeadFindings<'a> {
         inner::top_level(&name, &member, &mut self.inner)
     }
 
-    /// Takes a member that decides where the request goes and how much it may cost.
+    /// Takes a member that decides where the request goes or how much it may cost.
     fn decide(&mut self, name: &'static str, member: Member<'a>, members: &RequestMembers) -> Result<()> {
         match name {
             "model" => {
@@ -274,12 +274,12 @@ impl<'a> HeadFindings<'a> {
     }
 }
 
-/// Whether a member of any protocol's requests asks the model to think. One that can be read either way does.
+/// Whether a member of any protocol's requests asks the model to think. Ambiguous values count as asking.
 fn asks_to_think(name: &Name, member: &Member<'_>) -> bool {
     THINKING.iter().any(|known| name.is(known)) && !forbids(member.value)
 }
 
-/// Whether a value says that the model is not to think, and nothing else.
+/// Whether a value only says that the model is not to think.
 fn forbids(value: &[u8]) -> bool {
     if matches!(value, b"null" | b"false" | b"\"none\"" | b"0" | b"{}") {
         return true;
@@ -295,7 +295,7 @@ fn forbids(value: &[u8]) -> bool {
     is_said
 }
 
-/// Whether a member of such an object decides, and whether it says that the model is not to think.
+/// Whether a member inside of such an object decides about thinking.
 fn decides(inner: &Member<'_>) -> bool {
     let name = Name::read(inner.key);
     name.is_some_and(|name| THINKING_INSIDE.iter().any(|known| name.is(known)))
@@ -310,7 +310,7 @@ fn says_no(inner: &Member<'_>) -> bool {
     }
 }
 
-/// Notes the spans of one member, without the last.
+/// Records the spans of one member, except the last.
 fn repeat<'s>(spans: impl Iterator<Item = &'s Range<usize>>, is_cap: bool, repeats: &mut Vec<Repeat>) {
     let start = repeats.len();
     let mut last: Option<&Range<usize>> = None;
@@ -323,7 +323,7 @@ fn repeat<'s>(spans: impl Iterator<Item = &'s Range<usize>>, is_cap: bool, repea
     }
 }
 
-/// Reads the one option that the gateway sets itself.
+/// Checks the one stream option that the gateway sets itself.
 fn options(member: &Member<'_>) -> Result<()> {
     if !member.is_present() {
         return Ok(());
@@ -346,7 +346,7 @@ fn options(member: &Member<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Offset after the brace that opens the body.
+/// Returns the offset after the brace that opens the body.
 fn first_member(body: &[u8]) -> usize {
     memchr::memchr(b'{', body).map_or(0, |at| at + 1)
 }
@@ -371,27 +371,27 @@ fn missing_conversation(members: &RequestMembers, foreign: bool) -> Failure {
     Failure::new(Kind::InvalidMessages, format!("The member '{name}' is required.{advice}")).with_param(name)
 }
 
-/// Members by which a model is asked to think, of the three protocols and of servers that resemble them.
+/// Members of the three protocols, and of similar servers, that ask a model to think.
 const THINKING: [&str; 5] =
     ["reasoning_effort", "reasoning", "thinking", "thinking_budget", "enable_thinking"];
 
-/// Members of their values that decide about it.
+/// Members inside of their values that decide about thinking.
 const THINKING_INSIDE: [&str; 5] = ["type", "effort", "enabled", "budget_tokens", "max_tokens"];
 
-/// Members that decide, in one protocol or another.
+/// Members that decide where a request goes or how much it may cost, in one protocol or another.
 const DECIDING: &[&str] =
     &["model", "stream", "stream_options", "n", "max_tokens", "max_completion_tokens", "max_output_tokens"];
 
-/// Members of which not only the strings that are watched for say what they ask for.
+/// Members whose content is read even if the string watcher finds nothing in it.
 const IS_DEEP: &[&str] = &["extra_body", "mcp_servers", "plugins"];
 
-/// The number of times that the members that decide may stand in one request, all together: each is edited.
+/// Maximum number of deciding members in one request, repeated ones included, because each of them may be edited.
 const MAX_TAKEN: usize = 64;
 
-/// Bytes of a value that is repeated for all that stand before it.
+/// Maximum length of a repeated `stream_options`, in bytes, because it is copied over each earlier one.
 const MAX_REPEATED: usize = 256;
 
-/// Answers at once: the most that any provider gives.
+/// Maximum number of answers at once, the highest limit of any provider.
 const MAX_CHOICES: u64 = 128;
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! Members by which a request would choose more than its model: other models, routes, providers, accounts, hosts.
+//! Members that choose more than the model: other models, routes, providers, accounts or hosts.
 //!
-//! A key may call certain models, at their prices. Routers, and some providers, take further models from within a
-//! request, or a provider by name, or even the address and the credential to call; so a request that says any of it
-//! is refused, unless the provider's `inner_models` allows what it names. Hosts and credentials are never allowed.
+//! A key may call certain models, at their prices. Routers and some providers accept further models in a request,
+//! or a provider by name, or even the address and the credential to call. A request that names any of these is
+//! refused, unless the provider's `inner_models` allows it. Hosts and credentials are never allowed.
 
 use std::fmt::Display;
 
@@ -12,13 +12,13 @@ use crate::json::{self, Member, Name};
 /// A model that a request names besides `model`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InnerModel {
-    /// Its path: `fallbacks[0].model`.
+    /// The path of the member, such as `fallbacks[0].model`.
     pub path: String,
-    /// Its name; absent for a route or a provider, of which no list of models says whether it is allowed.
+    /// The model's name; absent for a route or a provider, which only `*` allows.
     pub name: Option<String>,
 }
 
-/// The things that a top-level member chooses.
+/// The kinds of things that a top-level member can choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum InnerChoice {
     /// Models.
@@ -30,13 +30,13 @@ enum InnerChoice {
 }
 
 impl InnerModel {
-    /// Whether a provider whose `inner_models` are these takes it.
+    /// Whether `allowed`, the `inner_models` of a provider, contains it.
     #[must_use]
     pub fn is_among(&self, allowed: &[String]) -> bool {
         allowed.iter().any(|one| one == "*" || self.name.as_ref() == Some(one))
     }
 
-    /// The refusal of a provider that does not take it.
+    /// Returns the refusal for a provider that does not allow it.
     #[must_use]
     pub fn refused(&self) -> Failure {
         let Self { path, name } = self;
@@ -46,10 +46,10 @@ impl InnerModel {
     }
 }
 
-/// Notes what a top-level member chooses.
+/// Notes the choice of a top-level member.
 ///
 /// # Errors
-/// 400 for what no request may choose.
+/// Returns 400 if the member chooses a host or a credential, which no request may do.
 pub(super) fn top_level(name: &Name, member: &Member<'_>, found: &mut Vec<InnerModel>) -> Result<()> {
     let Some(choice) = choice(name.as_bytes()) else { return Ok(()) };
     if matches!(member.value, b"null" | b"false" | b"\"\"") || is_empty(member.value) {
@@ -81,7 +81,7 @@ fn choice(name: &[u8]) -> Option<InnerChoice> {
     }
 }
 
-/// Names of models in any of the shapes that are in use: a name, a list of names, a list of objects with a `model`.
+/// Notes names of models in any of the usual shapes: a name, a list of names, or a list of objects with a `model`.
 fn models(path: &str, value: &[u8], found: &mut Vec<InnerModel>) -> Result<()> {
     if value.first() != Some(&b'[') {
         return one(path, value, found);
@@ -127,7 +127,7 @@ fn one(path: &str, value: &[u8], found: &mut Vec<InnerModel>) -> Result<()> {
     Ok(())
 }
 
-/// Notes the model that a literal names, if it is a name.
+/// Notes the model that a literal names, if it is a string.
 pub(super) fn record_named(
     found: &mut Vec<InnerModel>,
     path: &(impl Display + ?Sized),
@@ -139,7 +139,7 @@ pub(super) fn record_named(
     }
 }
 
-/// Keeps one more, as long as there are not many; the one beyond that is as good as a route.
+/// Keeps one more model. Beyond the maximum, one is kept without its name, so that only `*` allows it.
 pub(super) fn keep(found: &mut Vec<InnerModel>, inner: InnerModel) {
     match found.len() {
         0..MAX_NAMED => found.push(inner),
@@ -148,12 +148,12 @@ pub(super) fn keep(found: &mut Vec<InnerModel>, inner: InnerModel) {
     }
 }
 
-/// Whether more of them change nothing.
+/// Whether further models change nothing.
 pub(super) fn is_full(found: &[InnerModel]) -> bool {
     found.len() > MAX_NAMED
 }
 
-/// Members to be put into a body may be anything. Google's own settings are the only ones that servers take so.
+/// Refuses members for the body other than `google`: only Google's own settings are commonly sent in this way.
 fn extra_body(member: &Member<'_>) -> Result<()> {
     let wrong = |key: &[u8]| Name::read(key).is_none_or(|name| !name.is("google"));
     match json::members(member.value).find(|inner| inner.as_ref().map_or(true, |inner| wrong(inner.key))) {
@@ -199,7 +199,7 @@ const MODELS: &[&str] = &[
     "models",
 ];
 
-/// Members that name routes, providers, or what an account of a router has stored.
+/// Members that name routes, providers, or presets that an account of a router has stored.
 const ROUTES: &[&str] = &[
     "custom_llm_provider",
     "preset",
@@ -213,10 +213,10 @@ const ROUTES: &[&str] = &[
     "specific_deployment",
 ];
 
-/// The beginnings of the names of such members where there are many.
+/// Prefixes of families of such members.
 const ROUTE_FAMILIES: &[&str] = &["mock_testing_"];
 
-/// Members that name hosts, accounts, credentials, or what is to be sent with them.
+/// Members that name hosts, accounts, credentials or headers.
 const HOSTS: &[&str] = &[
     "api_base",
     "api_key",
@@ -247,10 +247,10 @@ const HOSTS: &[&str] = &[
     "user_config",
 ];
 
-/// The beginnings of the names of such members where there are many.
+/// Prefixes of families of such members.
 const HOST_FAMILIES: &[&str] = &["aws_", "azure_", "tensorzero::", "vertex_", "watsonx_"];
 
-/// Models that are noted of one request.
+/// Maximum number of models that are noted for one request: beyond it, nothing but `*` allows them.
 const MAX_NAMED: usize = 64;
 
 #[cfg(test)]

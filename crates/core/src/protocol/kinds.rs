@@ -1,39 +1,39 @@
-//! The meaning of the `type` of a part, an item or a tool, as far as money and state are concerned.
+//! The meanings of the `type` of parts, items and tools, as far as they concern money and state.
 
 use crate::json::{Name, begins};
 
-/// The meanings of the types of one object: of an object that has several, all of them.
+/// The set of meanings of one object's types: an object with several types has all their meanings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Kinds(u64);
 
 impl Kinds {
-    /// A picture.
+    /// An image.
     pub(super) const IMAGE: Self = Self(1);
     /// A recording.
     pub(super) const AUDIO: Self = Self(1 << 1);
-    /// A film.
+    /// A video.
     pub(super) const VIDEO: Self = Self(1 << 2);
     /// A document.
     pub(super) const FILE: Self = Self(1 << 3);
-    /// Text, or further parts: a source that costs what stands there.
+    /// Text or further parts: a source without a cost of its own.
     pub(super) const TEXT: Self = Self(1 << 4);
     /// An address.
     pub(super) const URL: Self = Self(1 << 5);
-    /// A place in a file that an answer has cited.
+    /// A citation of a file in an answer.
     pub(super) const CITATION: Self = Self(1 << 6);
-    /// A block with what a provider's code execution has given.
+    /// A block with the result of a provider's code execution.
     pub(super) const CODE_RESULT: Self = Self(1 << 7);
-    /// The result itself.
+    /// The result of the code itself.
     pub(super) const RAN: Self = Self(1 << 8);
-    /// A search in files that an answer has made.
+    /// A file search that an answer has made.
     pub(super) const FILE_SEARCH_CALL: Self = Self(1 << 9);
     /// Code that an answer has run in a container.
     pub(super) const CODE_CALL: Self = Self(1 << 10);
     /// A command that an answer has run in a container.
     pub(super) const SHELL_CALL: Self = Self(1 << 11);
-    /// The container of such a command.
+    /// The container of a shell command.
     pub(super) const CONTAINER: Self = Self(1 << 12);
-    /// An item that is only its id.
+    /// An item that consists only of its id.
     pub(super) const ITEM_REFERENCE: Self = Self(1 << 13);
     /// A skill of the account.
     pub(super) const SKILL: Self = Self(1 << 14);
@@ -41,7 +41,7 @@ impl Kinds {
     pub(super) const ANTHROPIC: Self = Self(1 << 15);
     /// Reasoning of an answer.
     pub(super) const REASONING: Self = Self(1 << 16);
-    /// A picture that an answer has made.
+    /// An image that an answer has made.
     pub(super) const IMAGE_CALL: Self = Self(1 << 17);
     /// The client's own machine.
     pub(super) const LOCAL: Self = Self(1 << 18);
@@ -49,7 +49,7 @@ impl Kinds {
     pub(super) const CLIENT: Self = Self(1 << 19);
     /// A tool that searches the web.
     pub(super) const WEB_SEARCH: Self = Self(1 << 20);
-    /// A tool that makes pictures.
+    /// A tool that makes images.
     pub(super) const IMAGES: Self = Self(1 << 21);
     /// A tool that runs code.
     pub(super) const CODE: Self = Self(1 << 22);
@@ -59,10 +59,10 @@ impl Kinds {
     pub(super) const FILE_SEARCH: Self = Self(1 << 24);
     /// A tool of a router.
     pub(super) const ROUTER: Self = Self(1 << 25);
-    /// Anything else.
+    /// Any other type.
     pub(super) const OTHER: Self = Self(1 << 26);
 
-    /// The meaning of one type: the literal of its value.
+    /// Returns the meaning of the literal of a type.
     pub(super) fn of(literal: &[u8]) -> Self {
         let inner = literal.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
         let Some(inner) = inner else { return Self::OTHER };
@@ -125,7 +125,7 @@ impl Kinds {
         }
     }
 
-    /// The meaning of a member's name for a tool that has no type.
+    /// Returns the meaning of a member's name, for a tool without a type.
     pub(super) fn of_tool_member(name: &[u8]) -> Self {
         match name {
             b"google_search"
@@ -141,28 +141,28 @@ impl Kinds {
         }
     }
 
-    /// Whether one of `these` is among them.
+    /// Whether at least one of `these` is in the set.
     pub(super) fn has(self, these: Self) -> bool {
         self.0 & these.0 != 0
     }
 
-    /// Whether there are any, and all of them are among `these`.
+    /// Whether the set is not empty and has only members of `these`.
     pub(super) fn are_only(self, these: Self) -> bool {
         self.0 != 0 && self.0 & !these.0 == 0
     }
 
-    /// Both.
+    /// Returns the union of both sets.
     pub(super) const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 }
 
-/// Whether the literal is an address, and not the thing itself.
+/// Whether the literal is an address, and not the data itself.
 pub(super) fn is_address(literal: &[u8]) -> bool {
     ["http", "gs:", "s3:"].iter().any(|scheme| begins(literal, scheme))
 }
 
-/// Tools that the client runs, or that only choose among others of the request.
+/// Tools that the client runs, or that only select among other tools of the request.
 const CLIENT_TOOLS: &[&str] = &[
     "apply_patch",
     "bash",

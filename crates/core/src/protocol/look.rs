@@ -1,9 +1,10 @@
-//! The look below the top level: what a request asks for besides tokens, whose state it refers to, and which other
-//! models it names, wherever in the body that stands.
+//! The look below the top level: demands besides tokens, references to state, and names of other models, anywhere
+//! in the body.
 //!
-//! One pass, each byte read once. A shape that no provider takes hides nothing: what stands twice counts twice, and of
-//! an object with several types, all count. An id that the provider itself has written into an answer is no
-//! reference when the answer comes back as history; whether it is, shows only when the object ends that says so.
+//! It is one pass that reads each byte once. A shape that no provider accepts hides nothing: repeated members all
+//! count, and so do all types of an object. An id that the provider itself has written into an answer is not a
+//! reference when the answer comes back as history. Whether it is one is only known at the end of the object that
+//! says so.
 
 use std::fmt::Display;
 
@@ -20,28 +21,28 @@ use super::state;
 pub(super) struct LookFindings {
     /// The first reference to state.
     pub(super) state: Option<String>,
-    /// Models that are named.
+    /// The models that are named.
     pub(super) inner: Vec<InnerModel>,
-    /// Containers of the history, each with the path of its id.
+    /// The containers of the history, each with the path of its id.
     pub(super) containers: Vec<(String, String)>,
-    /// The demands that were found.
+    /// The demands of the body.
     pub(super) demand: Demand,
 }
 
 /// Looks through a body.
 ///
 /// # Errors
-/// [`Malformed`] when it is no JSON: who reads it differently would see another request.
+/// Returns [`Malformed`] if the body is not JSON: another reader could understand another request.
 pub(super) fn look(body: &[u8], members: &RequestMembers) -> Result<LookFindings, Malformed> {
     let mut look = Look { walk: Walk::new(body), members, found: LookFindings::default() };
     look.found.demand.media = look.value(ValuePlace::Root, &Path::ROOT, MAX_DEPTH)?.media;
     Ok(look.found)
 }
 
-/// The services that one element of `tools` asks for, each with its path.
+/// Returns the services that one element of `tools` asks for, each with its path.
 ///
 /// # Errors
-/// [`Malformed`] when it is no JSON.
+/// Returns [`Malformed`] if the tool is not JSON.
 pub(super) fn tool(
     tool: &[u8],
     index: usize,
@@ -65,7 +66,7 @@ enum ValuePlace {
     Results,
     SearchResult,
     Environment,
-    /// A result of code, and the files in it.
+    /// A result of code; `Files` are the files in it.
     Ran,
     Files,
     File,
@@ -77,7 +78,7 @@ enum ValuePlace {
 }
 
 impl ValuePlace {
-    /// The place of the value of a member.
+    /// Returns the place of a member's value.
     fn member(self, name: &[u8], members: &RequestMembers) -> Self {
         let is_conversation = || members.conversation.first().is_some_and(|known| known.as_bytes() == name);
         match (self, name) {
@@ -95,7 +96,7 @@ impl ValuePlace {
         }
     }
 
-    /// The place of the elements of an array that stands here.
+    /// Returns the place of the elements of an array here.
     fn element(self) -> Self {
         match self {
             Self::Conversation => Self::Item,
@@ -110,28 +111,28 @@ impl ValuePlace {
     }
 }
 
-/// The ids that the provider may have written itself, by what has to prove it.
+/// The proof that an id was written by the provider itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Proof {
-    /// The assistant has said it.
+    /// The assistant's message contains it.
     ResponseMetadata,
     /// The provider has run code for the assistant.
     Ran,
-    /// A search has found it.
+    /// A file search has found it.
     Search,
 }
 
-/// An id that is a reference unless it is proved to be none.
+/// An id that is a reference unless this proof is found.
 type Doubt = (Proof, String);
 
-/// The facts of a value whose end was reached.
+/// The facts about a value that has been read to its end.
 #[derive(Debug, Default)]
 struct ValueFacts<'a> {
-    /// The literal of what is neither an object nor an array.
+    /// The literal of a value that is neither an object nor an array.
     literal: &'a [u8],
     is_array: bool,
     elements: u64,
-    /// Whether it has an `id`, and whether it has a `url`.
+    /// Whether the value has an `id`; `has_url` is the same for a `url`.
     has_id: bool,
     has_url: bool,
     kinds: Kinds,
@@ -149,12 +150,12 @@ impl ValueFacts<'_> {
         }
     }
 
-    /// Whether it is a string that is not empty.
+    /// Whether the value is a string that is not empty.
     fn is_text(&self) -> bool {
         self.literal.len() > 2 && self.literal.starts_with(b"\"")
     }
 
-    /// Whether it is this word.
+    /// Whether the value is this word.
     fn is(&self, word: &str) -> bool {
         let inner = self.literal.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
         inner.and_then(Name::read).is_some_and(|name| name.is(word) && name.is_exact())
@@ -167,7 +168,7 @@ struct ObjectFindings {
     kinds: Kinds,
     has_id: bool,
     has_url: bool,
-    /// Members of [`WORTH`] that say something, and those that say nothing, if only once.
+    /// Members of [`WORTH`] that have content; `hollow` are those that were empty at least once.
     full: u8,
     hollow: u8,
     is_said: bool,
@@ -180,14 +181,14 @@ struct ObjectFindings {
     environment: Kinds,
     doubt: Option<Doubt>,
     skill: Option<String>,
-    /// The container that it names itself, and the one that its environment does.
+    /// The container that the object names itself; `surrounding` is the one that its environment names.
     container: Option<(String, String)>,
     surrounding: Option<(String, String)>,
     named: Vec<InnerModel>,
 }
 
 impl ObjectFindings {
-    /// Whether one of these members says something, whichever of two readers take.
+    /// Whether one of these members has content in every one of its values, whichever of them a reader takes.
     fn says(&self, names: u8) -> bool {
         self.full & !self.hollow & names != 0
     }
@@ -248,7 +249,7 @@ impl<'a> Look<'a, '_> {
         Ok(self.end(object, place, path))
     }
 
-    /// A tool's own settings. Those of a function are a schema; those of a router's tool may name a model.
+    /// Reads a tool's own settings. Those of a function are a schema; those of a router's tool may name a model.
     fn parameters(&mut self, object: &mut ObjectFindings, path: &Path<'_>) -> Result<(), Malformed> {
         if self.walk.peek() != Some(b'{') {
             self.walk.skip()?;
@@ -266,7 +267,7 @@ impl<'a> Look<'a, '_> {
         Ok(())
     }
 
-    /// Notes what a member says of its object.
+    /// Notes the meaning of a member for its object.
     fn member(
         &mut self,
         object: &mut ObjectFindings,
@@ -317,7 +318,7 @@ impl<'a> Look<'a, '_> {
         self.doubt(&mut object.doubt, value.doubt);
     }
 
-    /// An id of a file or a container: a reference, unless it may be the provider's own.
+    /// Handles an id of a file or a container: it is a reference, unless the provider may have written it.
     fn id(
         &mut self,
         object: &mut ObjectFindings,
@@ -342,7 +343,8 @@ impl<'a> Look<'a, '_> {
         }
     }
 
-    /// Pictures and the like by their member, whatever the part is called; and what tools say without a type.
+    /// Counts images and other media by the name of their member, whatever the part's type, and reads tools
+    /// without a type.
     fn medium(
         &mut self,
         object: &mut ObjectFindings,
@@ -379,7 +381,7 @@ impl<'a> Look<'a, '_> {
         }
     }
 
-    /// Draws the conclusions once all of an object is known.
+    /// Draws the conclusions at the end of an object.
     fn end(&mut self, mut object: ObjectFindings, place: ValuePlace, path: &Path<'_>) -> ValueFacts<'a> {
         let kinds = object.kinds;
         if let Some(skill) = object.skill.take()
@@ -413,7 +415,7 @@ impl<'a> Look<'a, '_> {
         }
     }
 
-    /// Whether what is in doubt is proved, as far as this object can tell.
+    /// Decides a doubt as far as this object can prove it.
     fn judge(&mut self, object: &mut ObjectFindings, place: ValuePlace) {
         let Some((proof, path)) = object.doubt.take() else { return };
         let kinds = object.kinds;
@@ -433,7 +435,7 @@ impl<'a> Look<'a, '_> {
         }
     }
 
-    /// An item of the conversation: some are nothing but their id, and some have run in a container.
+    /// Handles an item of the conversation: some consist only of their id, and some have run in a container.
     fn item(&mut self, object: &mut ObjectFindings, path: &Path<'_>) {
         let kinds = object.kinds;
         let is_thought = kinds.has(Kinds::REASONING);
@@ -457,7 +459,7 @@ impl<'a> Look<'a, '_> {
         }
     }
 
-    /// A tool: who runs it, what that costs, and by which model.
+    /// Handles a tool: the side that runs it, its fees, and its model.
     fn tool(&mut self, object: &mut ObjectFindings, place: ValuePlace, path: &Path<'_>) {
         let mut kinds = object.kinds;
         if kinds.has(Kinds::SHELL) {
@@ -494,7 +496,8 @@ impl<'a> Look<'a, '_> {
         }
     }
 
-    /// Pictures, recordings and documents of a part: itself, or those in it if there are more.
+    /// Counts the images, recordings and documents of a part: the part itself or, if there are more, those inside
+    /// of it.
     fn media(&mut self, object: &ObjectFindings, path: &Path<'_>) -> u64 {
         let kinds = object.kinds;
         if kinds.has(Kinds::AUDIO) || object.has_audio {
@@ -509,7 +512,7 @@ impl<'a> Look<'a, '_> {
         own.max(object.media_inside)
     }
 
-    /// Keeps an id in doubt, of which one is enough to decide for all of the same proof.
+    /// Keeps an id in doubt. One id decides for all with the same proof.
     fn doubt(&mut self, slot: &mut Option<Doubt>, new: Option<Doubt>) {
         match (slot.as_ref(), new) {
             (None, new) => *slot = new,
@@ -518,7 +521,7 @@ impl<'a> Look<'a, '_> {
         }
     }
 
-    /// Keeps a container; an object that names two is read by each reader in its own way.
+    /// Keeps a container. If an object names two, readers may take either, so the second one is a reference.
     fn contain(&mut self, slot: &mut Option<(String, String)>, new: Option<(String, String)>) {
         match (slot.as_ref(), new) {
             (None, new) => *slot = new,
@@ -560,19 +563,20 @@ fn names_models(name: &[u8]) -> bool {
     )
 }
 
-/// Members that tell what an item is, or hold what its id stands for.
+/// Members that show the type of an item, or hold the content that its id stands for.
 const WORTH: [&str; 6] = ["type", "role", "result", "summary", "content", "encrypted_content"];
 
-/// The sources that say so, by their bits.
+/// Bits of [`WORTH`], by the index of the member.
 const TYPE: u8 = 1;
 const ROLE: u8 = 1 << 1;
 const RESULT: u8 = 1 << 2;
 const THOUGHT: u8 = 1 << 3 | 1 << 4 | 1 << 5;
 
-/// Containers that are walked: what is looked for stands at most ten deep in all three protocols.
+/// Maximum nesting depth that is looked into. In all three protocols, everything that is looked for is at most ten
+/// deep.
 const MAX_DEPTH: u32 = 16;
 
-/// Containers of one history.
+/// Maximum number of containers that are noted for one history: a further one counts as a reference to state.
 const MAX_CONTAINERS: usize = 64;
 
 #[cfg(test)]

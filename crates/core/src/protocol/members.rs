@@ -4,12 +4,12 @@ use crate::failure::Kind;
 
 use super::state;
 
-/// The members that a protocol's requests are read by.
+/// The members by which a protocol's requests are read.
 #[derive(Debug)]
 pub struct RequestMembers {
     /// Any of these must be present.
     pub conversation: &'static [&'static str],
-    /// A member of another protocol's requests, and the advice for who sends it instead.
+    /// A member of another protocol's requests, and the advice for a client that sends it.
     pub foreign: Option<(&'static str, &'static str)>,
     /// Members that limit the tokens of the answer.
     pub output_caps: &'static [&'static str],
@@ -19,7 +19,7 @@ pub struct RequestMembers {
     pub state: &'static [(&'static str, state::Test)],
     /// Members whose content belongs to the caller: nothing in them refers to provider state.
     pub opaque: &'static [&'static str],
-    /// Whether a limit of no tokens is a request of its own, which only fills the prompt cache.
+    /// Whether a limit of zero tokens is a valid request, which only fills the prompt cache.
     pub prewarms: bool,
     /// The kind of failure for references to provider state.
     pub refusal: Kind,

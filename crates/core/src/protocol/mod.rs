@@ -1,7 +1,7 @@
-//! The three protocols, each a folder with the same files, behind one trait.
+//! The three protocols behind one trait, each in a folder with the same files.
 //!
-//! A protocol knows how its requests, answers, events and errors look. It knows nothing of HTTP
-//! connections, keys or providers, and nothing of the other protocols.
+//! A protocol knows the form of its requests, answers, events and errors. It knows nothing of HTTP connections,
+//! keys or providers, and nothing of the other protocols.
 
 pub mod chat;
 pub mod messages;
@@ -53,80 +53,82 @@ pub use state::Test;
 
 /// One protocol: its paths, members and envelopes, and its decoders and encoders.
 pub trait Protocol: fmt::Debug + Send + Sync {
-    /// Which protocol this is.
+    /// Returns the protocol's id.
     fn id(&self) -> ProtocolId;
 
-    /// The endpoint for calls, below the version prefix: `/chat/completions`.
+    /// Returns the endpoint for calls, below the version prefix, such as `/chat/completions`.
     fn path(&self) -> &'static str;
 
-    /// The endpoint that counts the tokens of a request, if there is one.
+    /// Returns the endpoint that counts the tokens of a request, if there is one.
     fn count_path(&self) -> Option<&'static str>;
 
-    /// The members of a request that the gateway reads.
+    /// Returns the members of a request that the gateway reads.
     fn members(&self) -> &'static RequestMembers;
 
-    /// Edits that make the provider report the usage of a stream; empty if it does anyway.
+    /// Returns the edits that make the provider report the usage of a stream; empty if it does so anyway.
     fn usage_edits(&self, body: &[u8], head: &Head<'_>) -> Vec<Edit>;
 
-    /// The edit that removes a client's attribution block from the prompt.
+    /// Returns the edit that removes a client's attribution block from the prompt.
     fn attribution_edit(&self, body: &[u8], head: &Head<'_>) -> Option<Edit> {
         let _ = (body, head);
         None
     }
 
-    /// The member by which a provider of this protocol is told the most tokens that an answer may have.
+    /// Returns the member that limits the tokens of an answer for a provider of this protocol.
     fn output_cap(&self, profile: &Profile) -> &'static str;
 
-    /// The edits that remove carriers of other providers' reasoning from a relayed request, which `rejections`
-    /// counts.
+    /// Returns the edits that remove carriers of other providers' reasoning from a relayed request. `rejections`
+    /// counts them.
     fn carrier_edits(&self, body: &[u8], rejections: &mut Rejections) -> Vec<Edit> {
         let _ = (body, rejections);
         Vec::new()
     }
 
-    /// What matters in one event of a stream.
+    /// Returns the facts that matter to a relay in one event of a stream.
     fn read_event(&self, event: &SseEvent<'_>) -> EventSummary;
 
-    /// What matters in a whole answer.
+    /// Returns the facts that matter to a relay in a complete answer.
     ///
     /// # Errors
-    /// A failure of the provider when the body is not a JSON object.
+    /// Returns a failure of the provider if the body is not a JSON object.
     fn read_reply(&self, body: &[u8]) -> Result<EventSummary>;
 
-    /// The edits by which the choices of an answer, or of one event of it, end because tools are called, where
-    /// the provider only says that they stop. `called`: the choices that have called tools so far.
+    /// Returns the edits that set the finish reason of choices that call tools, for a provider that only reports
+    /// `stop`.
+    ///
+    /// `called` holds the choices that have called tools so far.
     fn finish_edits(&self, data: &[u8], called: &mut BTreeSet<u64>) -> Vec<Edit> {
         let _ = (data, called);
         Vec::new()
     }
 
-    /// Notes why the choices of an answer have ended, if this event of it, or all of it, says so.
+    /// Notes the finish reasons of an answer's choices, if this event or body has any.
     fn read_finish(&self, data: &[u8], metadata: &mut ResponseMetadata);
 
-    /// Tells `found` of the containers that a whole answer, or one event of it, says the provider has run code in.
+    /// Calls `found` with each container in which the provider has run code, according to this event or body.
     fn read_containers(&self, data: &[u8], found: &mut dyn FnMut(&str)) {
         let _ = (data, found);
     }
 
-    /// The body of an error response.
+    /// Returns the body of an error response.
     fn envelope(&self, failure: &Failure, request_id: &str) -> Bytes;
 
-    /// The object that says why an answer has failed, in protocols whose answers have one.
+    /// Returns the object that tells why an answer has failed, in protocols whose answers have one.
     fn error_object(&self, failure: &Failure) -> Option<Bytes> {
         let _ = failure;
         None
     }
 
-    /// The events that end a stream after its headers were sent.
+    /// Returns the events that end a stream whose headers have been sent.
     fn stream_failure(&self, failure: &Failure, stream: &StreamFacts<'_>) -> Bytes;
 
-    /// What becomes of the top-level members of a client's request in the other protocols.
+    /// Returns the handling of the top-level members of a client's request in translations.
     fn fields(&self) -> &'static [Field];
 
-    /// Reads a client's request, which goes to `target`. The body is valid UTF-8 without lone surrogates.
+    /// Decodes a client's request, which goes to `target`. The body is valid UTF-8 without lone surrogates.
     ///
     /// # Errors
-    /// 400 for what is wrong with it, and for what the target's protocol has no place for.
+    /// Returns 400 if the request is invalid, or has a member that the target's protocol has no place for.
     fn decode_request<'a>(
         &self,
         document: &Document<'a>,
@@ -134,16 +136,16 @@ pub trait Protocol: fmt::Debug + Send + Sync {
         losses: &mut Losses,
     ) -> Result<Request<'a>>;
 
-    /// Refuses a client's request that lacks what a call must say, but a mere count of its tokens need not.
+    /// Refuses a client's request without a member that a call needs, although counting its tokens does not.
     ///
     /// # Errors
-    /// 400 naming what is missing.
+    /// Returns 400 with the name of the missing member.
     fn check_request(&self, request: &Request<'_>) -> Result<()> {
         let _ = request;
         Ok(())
     }
 
-    /// Members of a client's request that answers of this protocol repeat, written already.
+    /// Returns the members of a client's request that answers of this protocol repeat, already written as JSON.
     fn echo(&self, document: &Document<'_>) -> Bytes {
         let _ = document;
         Bytes::new()
@@ -152,7 +154,7 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     /// Writes the request for a provider of this protocol.
     ///
     /// # Errors
-    /// 400 for what the provider, or the model, has no place for.
+    /// Returns 400 if the request has a member that the provider or the model has no place for.
     fn encode_request(
         &self,
         request: &Request<'_>,
@@ -162,7 +164,7 @@ pub trait Protocol: fmt::Debug + Send + Sync {
         out: &mut Vec<u8>,
     ) -> Result<Written>;
 
-    /// The longest name of a tool, in characters, where the profile does not say.
+    /// Returns the maximum number of characters in a tool's name, for profiles that set none.
     fn max_tool_name_len(&self) -> usize {
         64
     }
@@ -173,18 +175,18 @@ pub trait Protocol: fmt::Debug + Send + Sync {
         false
     }
 
-    /// What reads the answer of a provider of this protocol.
+    /// Creates the decoder for answers of a provider of this protocol.
     fn decoder(&self, profile: &Profile) -> Box<dyn Decode>;
 
-    /// What a client that waits for a stream is sent when there is nothing to say.
+    /// Returns the bytes that keep a waiting client's stream alive.
     fn keep_alive(&self) -> &'static [u8] {
         b": keep-alive\n\n"
     }
 
-    /// What writes the stream for a client of this protocol.
+    /// Creates the encoder of a stream for a client of this protocol.
     fn encoder(&self, context: Arc<Context>) -> Box<dyn Encode>;
 
-    /// Writes a whole answer for a client of this protocol.
+    /// Writes a complete answer for a client of this protocol.
     fn encode_reply(&self, answer: &Answer, context: &Context) -> Bytes;
 }
 
@@ -192,9 +194,9 @@ pub trait Protocol: fmt::Debug + Send + Sync {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Written {
-    /// The tool by which the provider is made to answer in the form that the client wants.
+    /// The tool by which the provider is made to answer in the requested format.
     pub answer_tool: Option<&'static str>,
-    /// The beginning of the answer that the request gave, where the provider repeats it.
+    /// The beginning of the answer that the request gave, if the provider repeats it.
     pub prefix: Option<String>,
 }
 
@@ -204,19 +206,19 @@ pub struct Written {
 pub struct EventSummary {
     /// The literal that names the model, as a span of the event's data or of the body.
     pub model: Option<Range<usize>>,
-    /// The object that says why an answer has failed in the end, as such a span.
+    /// The object that tells why the answer has failed, as such a span.
     pub error: Option<Range<usize>>,
     /// Token counts.
     pub usage: Option<UsagePart>,
-    /// The rates that the answer reports, where they stand beside the counts.
+    /// The rates that the answer reports beside the token counts.
     pub rates: Rates,
-    /// The event carries nothing but usage that only the gateway asked for.
+    /// Whether the event only carries usage that only the gateway asked for.
     pub usage_only: bool,
     /// Whether the event is a piece of the answer itself.
     pub is_delta: bool,
-    /// Whether it carries words of the model, be they pieces or the whole: any may stand in them.
+    /// Whether the event carries words of the model, in pieces or complete. Any text may occur in them.
     pub has_words: bool,
-    /// How far the answer is.
+    /// The progress of the answer.
     pub progress: Progress,
     /// The answer's own id.
     pub id: Option<String>,
@@ -231,20 +233,20 @@ impl EventSummary {
     }
 }
 
-/// How far an answer is.
+/// The progress of an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {
     /// More must follow.
     #[default]
     Running,
-    /// Whole in substance: the stream may end here.
+    /// Complete in substance: the stream may end here.
     Finished,
-    /// Whole, and this is the last event of it.
+    /// Complete, and this is its last event.
     Over,
     /// The provider reported a failure in the protocol's final form.
     Failed,
-    /// The provider reported a failure, of which the client has to be told in the gateway's words.
+    /// The provider reported a failure that the client has to be told of in the gateway's words.
     Warned(UpstreamError),
 }
 
@@ -255,9 +257,9 @@ pub struct StreamFacts<'a> {
     pub request_id: &'a str,
     /// The model as the client named it.
     pub model: &'a str,
-    /// The answer's own id, if it said one.
+    /// The answer's own id, if it has come.
     pub id: Option<&'a str>,
-    /// Events so far.
+    /// Number of events so far.
     pub events: u64,
     /// Seconds since the epoch.
     pub now: u64,
@@ -267,7 +269,7 @@ pub struct StreamFacts<'a> {
 pub static REGISTRY: &[&dyn Protocol] = &[&chat::Chat, &responses::Responses, &messages::Messages];
 
 impl ProtocolId {
-    /// The protocol itself.
+    /// Returns the protocol itself.
     #[must_use]
     pub fn protocol(self) -> &'static dyn Protocol {
         match self {

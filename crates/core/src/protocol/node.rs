@@ -1,6 +1,6 @@
-//! A value of a document together with its place, for decoders: what has the wrong type is refused by name.
+//! A value of a document together with its path, for decoders that refuse values of the wrong type by their path.
 //!
-//! Null is the same as absent everywhere, so members that are null are not seen at all.
+//! Null is the same as absent everywhere, so members that are null are skipped.
 
 use std::borrow::Cow;
 
@@ -12,14 +12,14 @@ use crate::json::{self, Document, JsonStr, Lenient as _, MarkHint, Path, Raw};
 pub(super) struct Node<'a, 'p> {
     /// The value's own text.
     pub(super) text: &'a str,
-    /// Where it stands.
+    /// The place of the value.
     pub(super) path: Path<'p>,
     document: &'p Document<'p>,
-    /// Where the document finds it.
+    /// The mark near which the document finds the value.
     hint: MarkHint,
 }
 
-/// The types of JSON.
+/// The types of JSON values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Type {
     Null,
@@ -31,7 +31,7 @@ pub(super) enum Type {
 }
 
 impl<'a, 'p> Node<'a, 'p> {
-    /// A document that is read once.
+    /// Wraps a document that is read once.
     pub(super) fn root(text: &'a str) -> Node<'a, 'static> {
         Node { text, path: Path::ROOT, document: Document::empty(), hint: MarkHint::ROOT }
     }
@@ -41,19 +41,19 @@ impl<'a, 'p> Node<'a, 'p> {
         Node { text: document.text(), path: Path::ROOT, document, hint: MarkHint::ROOT }
     }
 
-    /// A member of this object whose text is known.
+    /// Returns a member of this object, given its text.
     pub(super) fn at<'q>(&'q self, key: &'q str, text: &'a str) -> Node<'a, 'q> {
         Node { text, path: self.path.key(key), document: self.document, hint: self.hint }
     }
 
-    /// A member that this object does not have.
+    /// Returns the node of a member that this object does not have.
     pub(super) fn missing<'q>(&'q self, key: &'q str) -> Node<'a, 'q> {
         self.at(key, "")
     }
 
-    /// The value's type, by its first byte.
+    /// Returns the value's type, by its first byte.
     pub(super) fn kind(&self) -> Type {
-        // Only a document has anything in front of its value.
+        // Only a document can have bytes in front of its value.
         let text = match self.text.as_bytes() {
             [b'!'..=b'~', ..] => self.text,
             _ => self.text.trim_start_matches('\u{feff}').trim_start(),
@@ -68,11 +68,11 @@ impl<'a, 'p> Node<'a, 'p> {
         }
     }
 
-    /// Calls `take` with each member that is not null, the key first. The last of two equal keys counts if
-    /// `take` lets later values replace earlier ones.
+    /// Calls `take` with each member that is not null, key first. Of two equal keys the last one counts, if `take`
+    /// lets later values replace earlier ones.
     ///
     /// # Errors
-    /// When this is no object, and what `take` fails with.
+    /// Returns 400 if this is not an object, and the failure of `take` if it fails.
     pub(super) fn members(&self, mut take: impl FnMut(&str, Node<'a, '_>) -> Result<()>) -> Result<()> {
         if self.kind() != Type::Object {
             return Err(self.wrong("an object"));
@@ -92,7 +92,7 @@ impl<'a, 'p> Node<'a, 'p> {
     /// Calls `take` with each element.
     ///
     /// # Errors
-    /// When this is no array, and what `take` fails with.
+    /// Returns 400 if this is not an array, and the failure of `take` if it fails.
     pub(super) fn items(&self, mut take: impl FnMut(Node<'a, '_>) -> Result<()>) -> Result<()> {
         if self.kind() != Type::Array {
             return Err(self.wrong("an array"));
@@ -105,8 +105,8 @@ impl<'a, 'p> Node<'a, 'p> {
         Ok(())
     }
 
-    /// The member with this name, if this is an object that has it and it is not null. For objects of which
-    /// only one member is wanted.
+    /// Returns the member with this name, if this is an object that has it and it is not null. It is meant for
+    /// objects of which only one member is needed.
     pub(super) fn find(&self, name: &str) -> Option<Self> {
         let found = self.document.members(self.text.as_bytes(), self.hint).lenient();
         let (found, hint) = found.filter(|(member, _)| member.is(name)).last()?;
@@ -114,17 +114,17 @@ impl<'a, 'p> Node<'a, 'p> {
         Some(Self { text, path: Path::ROOT, document: self.document, hint })
     }
 
-    /// A string, as it is spelled.
+    /// Returns a string with its escapes.
     pub(super) fn json_str(&self) -> Result<JsonStr<'a>> {
         self.document.json_str(self.text).ok_or_else(|| self.wrong("a string"))
     }
 
-    /// A string's text.
+    /// Returns a string's text.
     pub(super) fn string(&self) -> Result<Cow<'a, str>> {
         self.json_str().map(JsonStr::into_text)
     }
 
-    /// True or false.
+    /// Returns true or false.
     pub(super) fn bool(&self) -> Result<bool> {
         match self.text {
             "true" => Ok(true),
@@ -133,7 +133,7 @@ impl<'a, 'p> Node<'a, 'p> {
         }
     }
 
-    /// A number, as it is spelled.
+    /// Returns a number with its original spelling.
     pub(super) fn number(&self) -> Result<Raw<'a>> {
         match self.kind() {
             Type::Number => self.document.raw(self.text).ok_or_else(|| self.wrong("a number")),
@@ -141,7 +141,7 @@ impl<'a, 'p> Node<'a, 'p> {
         }
     }
 
-    /// A count; fractions are rounded.
+    /// Returns a count; fractions are rounded.
     pub(super) fn count(&self) -> Result<u64> {
         if let Ok(count) = self.text.parse() {
             return Ok(count);
@@ -158,7 +158,7 @@ impl<'a, 'p> Node<'a, 'p> {
         Ok(number.round() as u64)
     }
 
-    /// Any value that is only carried, checked.
+    /// Returns any value that is only carried, checked.
     pub(super) fn raw(&self) -> Result<Raw<'a>> {
         self.document.raw(self.text).ok_or_else(|| {
             Failure::new(Kind::InvalidJson, format!("'{}' is not valid JSON.", self.path))
@@ -166,7 +166,7 @@ impl<'a, 'p> Node<'a, 'p> {
         })
     }
 
-    /// The refusal of a value that has the wrong type.
+    /// Returns the refusal of a value that has the wrong type.
     pub(super) fn wrong(&self, expected: &str) -> Failure {
         let path = self.path.to_string();
         let top = path.split(['[', '.']).next().unwrap_or_default();

@@ -12,7 +12,7 @@ pub(super) const ANY_OBJECT: &str = "Respond with one valid JSON object and noth
 /// Instructions for an answer that matches the schema that follows.
 pub(super) const OBJECT_OF_SCHEMA: &str = "Respond with one JSON object that matches this JSON schema:\n";
 
-/// The refusal of an answer that has neither text nor a reason.
+/// The refusal for an answer that has neither text nor a reason.
 pub(super) const DECLINED: &str = "The model declined to answer.";
 
 /// The schema of a function that stands for a freeform tool: its only argument is the text.

@@ -10,7 +10,7 @@ use crate::json::{self, JsonStr, Lenient as _};
 
 use super::node::Node;
 
-/// The texts of the members with these names; `None` for what is absent or null. The last of two equal keys
+/// Returns the values of the members with these names; `None` for absent and null ones. The last of two equal keys
 /// counts.
 pub(super) fn members_named<'a, const N: usize>(
     node: &Node<'a, '_>,
@@ -47,7 +47,7 @@ pub(super) fn readable_fields_named<'a, const N: usize>(
     found
 }
 
-/// Calls `take` with each member of an object that is not null. What is no object has none.
+/// Calls `take` with each member of an object that is not null. A value that is not an object has none.
 pub(super) fn for_each_member<'a>(json: &'a str, mut take: impl FnMut(&[u8], &'a str)) {
     for (key, value) in members(json) {
         if value != "null" {

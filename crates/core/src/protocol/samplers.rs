@@ -4,10 +4,10 @@ use crate::canon::{Losses, Request, Sampling, SamplingCaps, Target};
 use crate::failure::Result;
 use crate::json::write::Object;
 
-/// Writes temperature and nucleus, as far as the provider and its model take them.
+/// Writes `temperature` and `top_p`, as far as the provider and its model accept them.
 ///
 /// # Errors
-/// 400 for a loss in strict mode.
+/// Returns 400 if a parameter is lost in strict mode.
 pub(super) fn write(
     o: &mut Object<'_>,
     request: &Request<'_>,
@@ -23,7 +23,7 @@ pub(super) fn write(
         let Some(value) = value else { continue };
         let number: f64 = value.get().parse().unwrap_or(1.0);
         if refused {
-            // At its default it says nothing.
+            // The default has no effect.
             if number != 1.0 {
                 losses.drop_named(name)?;
             }

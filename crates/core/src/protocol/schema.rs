@@ -15,7 +15,7 @@ pub(super) fn is_closed(schema: &str) -> bool {
     true
 }
 
-/// Looks at one schema and puts those inside of it on the heap; false if it is open.
+/// Checks one schema, and adds the schemas inside of it to `waiting`; false if it is open.
 fn take<'a>(schema: &'a str, waiting: &mut Vec<&'a str>) -> bool {
     let (mut object, mut closed, mut properties, mut required) = (false, false, None, None);
     for (key, value) in members(schema) {
@@ -25,7 +25,7 @@ fn take<'a>(schema: &'a str, waiting: &mut Vec<&'a str>) -> bool {
             b"properties" => properties = Some(value),
             b"required" => required = Some(value),
             b"$defs" | b"definitions" => waiting.extend(members(value).map(|(_, value)| value)),
-            // Values, and no schemas.
+            // These are values and not schemas.
             b"enum" | b"const" | b"default" | b"examples" => {}
             _ => waiting.push(value),
         }

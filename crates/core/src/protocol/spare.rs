@@ -1,8 +1,7 @@
-//! Tools that a request can do without: those that the provider would run for a fee, which the model may use and need
-//! not.
+//! Spare tools: tools that the provider runs for a fee, and that a request can do without.
 //!
-//! Coding clients offer them with every request, whether or not anybody asked for a search or a picture. A model that
-//! has no price for them goes without them, as it does where its protocol has no place for them.
+//! Coding clients offer them with every request, whether or not anybody asked for a search or an image. A model
+//! that has no price for them goes without them, just as it does if its protocol has no place for them.
 
 use bytes::Bytes;
 
@@ -12,25 +11,27 @@ use super::demand::Service;
 use super::look;
 use super::members::RequestMembers;
 
-/// The removal of some tools from a request.
+/// The removal of spare tools from a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spare {
-    /// The edits that take them out.
+    /// The edits that remove the tools.
     pub edits: Vec<Edit>,
-    /// Their paths: `tools[8]`.
+    /// The paths of the tools, such as `tools[8]`.
     pub paths: Vec<String>,
 }
 
 impl Spare {
-    /// The tools of a request that ask for what is not covered. `None` if there are none, if no other is left, or
-    /// if the request wants a tool to be used: then the client has asked for them, and has to be told.
+    /// Finds the tools of a request that ask for a service without a price.
+    ///
+    /// Returns `None` if there are none, if no other tool is left, or if the request requires the use of a tool:
+    /// then the client has asked for them and has to be told.
     #[must_use]
     pub fn of(body: &[u8], members: &RequestMembers, is_covered: impl Fn(Service) -> bool) -> Option<Self> {
         let mut tools = None;
         for member in json::members(body) {
             let member = member.ok()?;
             if member.is(TOOLS) {
-                // One that stands twice is read by each reader in its own way.
+                // If the member occurs twice, readers may take either.
                 if tools.replace(member).is_some() {
                     return None;
                 }
@@ -46,7 +47,7 @@ impl Spare {
             let services = look::tool(tool, index, members).ok()?;
             let mut dear = services.iter().filter(|(service, _)| !is_covered(*service)).peekable();
             let goes = dear.peek().is_some();
-            // One that holds others goes only with all of them.
+            // A tool that holds others is removed only as a whole.
             if dear.any(|(_, at)| *at != path) {
                 return None;
             }
@@ -62,7 +63,7 @@ impl Spare {
     }
 }
 
-/// Whether a choice of tools leaves it to the model whether it uses one of the provider's.
+/// Whether a tool choice leaves it to the model whether it uses one of the provider's tools.
 fn is_free(choice: &Member<'_>) -> bool {
     let is_one_of = |value: &[u8], words: &[&str]| {
         json::text(value).is_some_and(|text| words.iter().any(|word| *word == text))
@@ -80,7 +81,7 @@ fn is_free(choice: &Member<'_>) -> bool {
 /// The member that lists tools, in all protocols.
 const TOOLS: &str = "tools";
 
-/// Choices by which none of the provider's tools has to be used.
+/// Choices that do not require one of the provider's tools.
 const FREE: &[&str] = &["auto", "none", "function", "custom"];
 
 #[cfg(test)]

@@ -1,20 +1,20 @@
 //! References to state held at the provider.
 //!
-//! All callers share the provider's account, so a reference to a stored response, file or container
-//! would let one of them read another's data. Such requests are refused before anything goes upstream.
-//! The head scan sees the top-level members; what stands below is found by [`look`](super::look).
+//! All callers share the gateway's account at the provider, so a reference to a stored response, file or container
+//! would let one of them read another's data. Such requests are refused before anything goes upstream. The head
+//! scan checks the top-level members, and [`look`](super::look) everything below.
 
 use std::borrow::Cow;
 
 use crate::failure::{Failure, Kind};
 use crate::json::{self, Member, Name, scan::Malformed};
 
-/// When a member refers to state.
+/// The condition under which a member refers to state.
 #[derive(Clone, Copy, Debug)]
 pub enum Test {
     /// A value other than null, an empty string or an empty array.
     Present,
-    /// Anything but `false` and null.
+    /// A value other than `false` and null.
     NotFalse,
     /// A string, or an object with an `id`.
     Id,
@@ -22,7 +22,7 @@ pub enum Test {
     Has(&'static str),
 }
 
-/// The name of a top-level member that refers to state, by a protocol's `own` table or that of all.
+/// Returns the name of a top-level member that refers to state, by a protocol's `own` table or the common one.
 pub(super) fn top_level(
     name: &Name,
     member: &Member<'_>,
@@ -32,7 +32,7 @@ pub(super) fn top_level(
     test.holds(member.value).then_some(*name)
 }
 
-/// The failure for a reference to state.
+/// Returns the failure for a reference to state.
 pub(super) fn refused(kind: Kind, path: impl Into<Cow<'static, str>>) -> Failure {
     let path = path.into();
     let message = match path.as_ref() {
@@ -44,7 +44,7 @@ pub(super) fn refused(kind: Kind, path: impl Into<Cow<'static, str>>) -> Failure
     Failure::new(kind, message).with_param(path)
 }
 
-/// Whether a value is more than nothing.
+/// Whether a value is more than null, an empty string or an empty array.
 pub(super) fn is_present(json: &[u8]) -> bool {
     let is_empty = |json: &[u8]| json.starts_with(b"[") && json::elements(json).next().is_none();
     !matches!(json, b"null" | b"\"\"" | b"") && !is_empty(json)
@@ -66,7 +66,7 @@ impl Test {
     }
 }
 
-/// Members that refer to state wherever they are understood: a router, or a translation, may carry them further.
+/// Members that refer to state in any protocol, because a router or a translation may pass them on.
 const COMMON: &[(&str, Test)] = &[
     ("billing_policy", Test::Present),
     ("cached_content", Test::Present),

@@ -1,5 +1,4 @@
-//! Counters as providers write them: integers, and whatever else was seen in their place; and the words and objects
-//! beside them, which never fail to parse either.
+//! Lenient parsers for providers' counters, and for the words and objects beside them: none of them ever fails.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -10,8 +9,8 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 use crate::canon::{Rate, Rates};
 use crate::json;
 
-/// A token count that never fails to parse: fractions are rounded, anything else that is not a number
-/// from zero counts as zero, null as absent.
+/// A token count that never fails to parse. Fractions are rounded, null counts as absent, and anything else that
+/// is not a non-negative number counts as zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Count(pub(super) Option<u64>);
 
@@ -25,16 +24,16 @@ impl Count {
     }
 }
 
-/// An object inside of another one; anything else in its place is an empty one.
+/// A nested object. Anything else in its place counts as an empty object.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Nested<T>(pub(super) T);
 
-/// A text; absent where there is something else in its place.
+/// A text. Anything else in its place counts as absent.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Word(pub(super) Option<String>);
 
 impl Word {
-    /// The rate that the word names as a tier of service.
+    /// Returns the rate that the word names as a service tier.
     pub(super) fn tier(&self) -> Option<Rate> {
         Rate::of_tier(self.0.as_deref()?)
     }
@@ -44,14 +43,14 @@ impl Word {
     }
 }
 
-/// The rates of an answer whose tier of service is this literal.
+/// Returns the rates of an answer whose service tier is this literal.
 pub(super) fn rates(tier: &[u8]) -> Rates {
     json::text(tier).and_then(|tier| Rate::of_tier(&tier)).into_iter().collect()
 }
 
 /// A value that never fails to parse, whatever stands in its place.
 pub(super) trait AnyValue<'de>: Default {
-    /// The reading of what has no reading of its own.
+    /// Returns the value for input without a reading of its own.
     fn odd() -> Self {
         Self::default()
     }
@@ -128,7 +127,7 @@ impl<'de> Deserialize<'de> for Word {
     }
 }
 
-/// Reads a value, whatever it is.
+/// Reads any value.
 pub(super) fn any_value<'de, T: AnyValue<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     deserializer.deserialize_any(AnyVisitor(PhantomData))
 }

@@ -1,30 +1,30 @@
-//! The strings below the top level for which it is worth while to look closer.
+//! The strings below the top level that make a closer look necessary.
 //!
-//! Most requests hold texts, calls of functions and their schemas, and nothing else; they are read once. A string of
-//! [`NAMES`], or a `type` that is not one of the [`USUAL`] ones, is a reason to go through the body once more. What
-//! is not known is such a reason, too.
+//! Most requests hold only texts, function calls and their schemas, and are read once. A string of [`NAMES`], or a
+//! `type` that is not one of the [`USUAL`] ones, is a reason to go through the body once more. An unknown value is
+//! such a reason, too.
 
 use crate::json::Name;
 use crate::json::scan::{ID, KIND};
 
 use super::carriers;
 
-/// The body has to be looked through.
+/// Bit for a body that has to be looked through.
 pub(super) const LOOK: u8 = 1;
 
-/// Somewhere stands a lifetime of the prompt cache that is longer than the default.
+/// Bit for a lifetime of the prompt cache that is longer than the default.
 pub(super) const LONG: u8 = 2;
 
-/// Somewhere stands reasoning in a carrier.
+/// Bit for reasoning in a carrier.
 pub(super) const CARRIER: u8 = 4;
 
-/// The bits of the inside of a string, given the bytes that follow the string.
+/// Returns the bits for the inside of a string, given the bytes that follow the string.
 pub(super) fn string(inner: &[u8], rest: &[u8]) -> u8 {
     if carriers::rejection(inner).is_some() {
         return CARRIER;
     }
     let is_plain = || inner.is_ascii() && memchr::memchr(b'\\', inner).is_none();
-    // Only by escapes, or letters beyond ASCII, can one that is not likely be a name.
+    // A string that is not likely can only be a name by escapes or by letters beyond ASCII.
     if inner.len() > MAX_SPELLED_LEN || !is_likely(inner) && is_plain() {
         return 0;
     }
@@ -42,14 +42,14 @@ fn named(name: &Name, rest: &[u8]) -> u8 {
     }
 }
 
-/// The value of the key that stands before `rest`, if it is one.
+/// Returns the value of the key before `rest`, if it is a key.
 fn value(rest: &[u8]) -> Option<&[u8]> {
     rest.trim_ascii_start().strip_prefix(b":").map(<[u8]>::trim_ascii_start)
 }
 
 fn kind(value: &[u8]) -> u8 {
     let text = match value.split_first() {
-        // In a schema that is a property, or a choice of types.
+        // In a schema this is a property or a choice of types.
         Some((b'{' | b'[', _)) => return 0,
         Some((b'"', text)) => text.get(..text.len().min(MAX_KIND_LEN)).unwrap_or_default(),
         _ => return LOOK,
@@ -62,13 +62,13 @@ fn kind(value: &[u8]) -> u8 {
     }
 }
 
-/// Whether one of the names is as long and begins with that letter.
+/// Whether one of the names has this length and begins with this letter.
 fn is_likely(inner: &[u8]) -> bool {
     let letters = LIKELY.get(inner.len()).copied().unwrap_or_default();
     inner.first().is_some_and(|first| letters & bit(*first) != 0)
 }
 
-/// One bit for each letter, the same for a capital.
+/// Returns one bit for each letter, the same for lower and upper case.
 const fn bit(letter: u8) -> u32 {
     1 << (letter & 0x1f)
 }
@@ -89,7 +89,7 @@ const fn likely() -> [u32; MAX_WORD_LEN + 1] {
 
 static LIKELY: [u32; MAX_WORD_LEN + 1] = likely();
 
-/// Keys below which something stands that decides about money or belongs to the provider's account.
+/// Keys with values that decide about money or belong to the provider's account.
 const NAMES: &[&str] = &[
     "audio",
     "audio_url",
@@ -130,7 +130,7 @@ const NAMES: &[&str] = &[
     "video_url",
 ];
 
-/// Types that say nothing of what a request costs besides its tokens, or of what a provider keeps.
+/// Types that neither cost anything besides tokens nor refer to state at a provider.
 const USUAL: &[&str] = &[
     "string",
     "object",
@@ -181,13 +181,13 @@ const USUAL: &[&str] = &[
     "approximate",
 ];
 
-/// Bytes of the longest of the names.
+/// Length of the longest name, in bytes.
 const MAX_WORD_LEN: usize = 25;
 
-/// Bytes of a name of which every letter is an escape.
+/// Length of a name of which every letter is an escape, in bytes.
 const MAX_SPELLED_LEN: usize = MAX_WORD_LEN * 6;
 
-/// Bytes of a usual type and its closing quote.
+/// Maximum length of a usual type with its closing quote, in bytes.
 const MAX_KIND_LEN: usize = 32;
 
 #[cfg(test)]

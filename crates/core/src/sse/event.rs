@@ -1,33 +1,33 @@
-//! One whole event: its name and its data.
+//! One complete event: its name and its data.
 
 use std::borrow::Cow;
 
 use memchr::memchr2;
 
-/// The parts of an event that matter.
+/// The parts of an event that matter to the gateway.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SseEvent<'a> {
     /// The last `event` field.
     pub name: Option<&'a [u8]>,
-    /// The data, or nothing for comments and blank lines.
+    /// The data; absent for comments and blank lines.
     pub data: Option<Data<'a>>,
 }
 
-/// An event's data, and where it stands in the event.
+/// An event's data, and its position in the event.
 ///
-/// Data of several lines keeps its place: what stands between the lines is blanked out, which is white
-/// space to JSON, so that offsets in the data are offsets in the event.
+/// Data of several lines keeps its position: the bytes between the lines are replaced by spaces, which are white
+/// space in JSON, so that offsets in the data are offsets in the event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Data<'a> {
     /// The bytes.
     pub bytes: Cow<'a, [u8]>,
-    /// Offset in the event.
+    /// Offset of the data in the event.
     pub start: usize,
 }
 
 impl<'a> SseEvent<'a> {
-    /// Reads an event as the framer cut it.
+    /// Parses an event as the framer cut it.
     #[must_use]
     pub fn parse(event: &'a [u8]) -> Self {
         let mut parsed = Self::default();
@@ -60,7 +60,7 @@ impl<'a> SseEvent<'a> {
     }
 }
 
-/// The value of the field `name` if `line` holds it, and how many bytes stand before the value.
+/// Returns the value of the field `name` if `line` has it, and the number of bytes before the value.
 fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<(&'a [u8], usize)> {
     let rest = line.strip_prefix(name)?;
     if rest.is_empty() {

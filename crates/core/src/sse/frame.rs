@@ -1,23 +1,23 @@
-//! Cuts a stream of chunks into blocks of whole events.
+//! Cutting of a stream of chunks into blocks of complete events.
 //!
-//! In: chunks cut anywhere. Out: blocks that end where an event ends. A chunk of whole events is handed
-//! on as it came, without a copy; only an unfinished event at the end of a chunk is kept.
+//! Chunks may be cut anywhere; blocks end where an event ends. A chunk of complete events is handed on without a
+//! copy, and only an unfinished event at the end of a chunk is kept.
 
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use memchr::memchr2;
 
-/// Finds the ends of events across chunks. Holds at most one unfinished event.
+/// A cutter that finds the ends of events across chunks. It holds at most one unfinished event.
 #[derive(Debug, Default)]
 pub struct Framer {
     /// The unfinished event.
     carry: BytesMut,
-    /// Start of the line that is being searched, in `carry` and what follows it.
+    /// The start of the line that is being searched, counted over `carry` and the bytes after it.
     line: usize,
-    /// Everything before this is known to hold no further line end.
+    /// The position up to which no further line end exists.
     searched: usize,
-    /// The last event ended with a CR that was also the last byte: a LF that follows belongs to it.
+    /// Whether the last event ended with a CR that was also the last byte: an LF that follows belongs to it.
     after_cr: bool,
     ends: Vec<usize>,
     limit: usize,
@@ -28,27 +28,27 @@ pub struct Framer {
 pub struct EventBlock<'a> {
     /// The events' bytes, line ends included.
     pub bytes: Bytes,
-    /// Where each event ends in `bytes`.
+    /// The end of each event in `bytes`.
     pub ends: &'a [usize],
-    /// The first byte is the LF of a CRLF that ended the event before these.
+    /// Whether the first byte is the LF of a CRLF that ended the event before these.
     pub leading_lf: bool,
 }
 
-/// An event is larger than the limit.
+/// The error for an event that is larger than the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLarge;
 
 impl Framer {
-    /// A framer that refuses events of more than `limit` bytes.
+    /// Creates a framer that refuses events of more than `limit` bytes.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self { carry: BytesMut::new(), line: 0, searched: 0, after_cr: false, ends: Vec::new(), limit }
     }
 
-    /// Takes one chunk and returns the events that are whole now.
+    /// Takes one chunk and returns the events that are complete now.
     ///
     /// # Errors
-    /// [`TooLarge`] when the unfinished event exceeds the limit.
+    /// Returns [`TooLarge`] if the unfinished event exceeds the limit.
     pub fn push(&mut self, chunk: Bytes) -> Result<Option<EventBlock<'_>>, TooLarge> {
         let leading_lf = self.after_cr && chunk.first() == Some(&b'\n');
         if leading_lf {
@@ -69,14 +69,14 @@ impl Framer {
         Ok((!bytes.is_empty()).then_some(EventBlock { bytes, ends: &self.ends, leading_lf }))
     }
 
-    /// The unfinished event at the end of the stream; empty if there is none.
+    /// Returns the unfinished event at the end of the stream; empty if there is none.
     #[must_use]
     pub fn rest(&mut self) -> Bytes {
         (self.line, self.searched) = (0, 0);
         self.carry.split().freeze()
     }
 
-    /// The usual case: nothing kept, the chunk itself is the block.
+    /// Handles the usual case: nothing is kept, and the chunk itself is the block.
     fn cut(&mut self, mut chunk: Bytes) -> Bytes {
         self.search(&chunk);
         let rest = chunk.split_off(self.complete());
@@ -93,7 +93,7 @@ impl Framer {
         block.freeze()
     }
 
-    /// Length of the block, with the search moved to what is left behind it.
+    /// Returns the length of the block, and moves the search to the bytes after it.
     fn complete(&mut self) -> usize {
         let end = self.ends.last().copied().unwrap_or(0);
         self.line -= end;
@@ -130,7 +130,8 @@ impl Framer {
 }
 
 impl EventBlock<'_> {
-    /// The events' spans in `bytes`. The LF that completes an earlier event comes first, as one of its own.
+    /// Returns the events' spans in `bytes`. The LF that completes an earlier event comes first, as an event of
+    /// its own.
     pub fn events(&self) -> impl Iterator<Item = Range<usize>> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(self.ends.iter().copied()).map(|(start, end)| start..end)

@@ -1,7 +1,7 @@
-//! Server-sent events as bytes, for relays: where events end, and where in them the data stands.
+//! Server-sent events as bytes, for relays: the ends of events, and the position of their data.
 //!
-//! Rules are those of the HTML standard, section 9.2: lines end with LF, CRLF or CR, a blank line ends
-//! an event, one byte order mark may lead the stream.
+//! The rules are those of the HTML standard, section 9.2: lines end with LF, CRLF or CR, a blank line ends an
+//! event, and one byte order mark may lead the stream.
 
 mod event;
 mod frame;

@@ -1,7 +1,7 @@
-//! Whether a provider's error says how the provider is, or only what was asked of it.
+//! Attribution of a provider's error: to the target itself, or only to the request.
 //!
-//! A target that fails is left alone for a while, and with it everybody who wants its model. So only what no request
-//! brings about by what is in it counts against it:
+//! A target that fails is left alone for a while, and with it everybody who wants its model. So only errors that
+//! no request can provoke by its content count against the target:
 //!
 //! | Status | Counts against the target |
 //! |---|---|
@@ -14,12 +14,14 @@
 //! | other 4xx | no: it is there, and does not want the request |
 //! | other 5xx, and errors without a status | yes |
 //!
-//! The name of an error goes before its status: an account without quota counts, and a refused prompt does not.
+//! The name of an error takes precedence over its status: an account without quota counts, and a refused prompt
+//! does not.
 
 use crate::failure::Kind;
 use crate::protocol::UpstreamError;
 
-/// Whether the error counts against the target. `status` is the one that it has said last, 200 if it has said none.
+/// Whether the error counts against the target. `status` is the last status that the provider sent, or 200 if it
+/// sent none.
 pub(super) fn is_the_targets(status: u16, error: &UpstreamError, kind: Kind) -> bool {
     let names = [&error.kind, &error.code];
     let names = names.into_iter().flatten().map(String::as_str).chain([error.message.as_str()]);
@@ -29,15 +31,15 @@ pub(super) fn is_the_targets(status: u16, error: &UpstreamError, kind: Kind) -> 
         200 | 402 | 403 if says(ABOUT_THE_REQUEST) => false,
         401 | 402 | 407 | 408 | 429 => true,
         403 => says(ABOUT_US),
-        // The names of overload and of an account without quota have led to this kind.
+        // The names of overload and of an exhausted quota have led to this kind.
         400..=499 => kind == Kind::Unavailable,
         501 => false,
         _ => true,
     }
 }
 
-/// The words by which providers refuse a request for what is in it: OpenRouter's moderation (403) and limit of what can
-/// be afforded (402), content filters.
+/// Words with which providers refuse a request for its content: OpenRouter's moderation (403) and its limit of
+/// what the account can afford (402), and content filters.
 const ABOUT_THE_REQUEST: &[&str] = &[
     "flagged",
     "moderation",
@@ -53,7 +55,7 @@ const ABOUT_THE_REQUEST: &[&str] = &[
     "your prompt",
 ];
 
-/// The words by which providers refuse our credential or our account.
+/// Words with which providers refuse the gateway's credential or account.
 const ABOUT_US: &[&str] = &[
     "api key",
     "api-key",

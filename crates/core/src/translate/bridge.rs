@@ -1,8 +1,8 @@
-//! The bridge: client and provider speak different protocols, and each reads and hears its own.
+//! The bridge between a client and a provider that speak different protocols.
 //!
-//! A request is read into the canonical form and written in the provider's. An answer, stream or not, is read
-//! event by event, restored to what the client knows, and written in the client's protocol: as a stream, or
-//! collected. There is no code for any particular pair.
+//! A request is read into the canonical form and written in the provider's protocol. An answer is read event by
+//! event, restored to the client's names, and written in the client's protocol, as a stream or collected. There is
+//! no code for any particular pair of protocols.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -26,19 +26,19 @@ use super::response_rewriter::ResponseRewriter;
 use super::source::ServedModel;
 use super::{OwnKeys, read_error};
 
-/// A request as it goes upstream, and what its answer has to know of it.
+/// A request in the provider's protocol, and the facts that its answer is written from.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Rendered {
     /// The body for the provider.
     pub body: Bytes,
-    /// What could not be carried.
+    /// The members that could not be carried.
     pub losses: Losses,
-    /// What the answer has to know.
+    /// The facts that the answer is written from.
     pub context: Arc<Context>,
     /// The form in which the client wants the answer.
     pub form: Form,
-    /// Tokens of the request, estimated; 0 unless they are to be counted.
+    /// Estimated number of tokens in the request; 0 unless they are counted.
     pub estimate: u64,
 }
 
@@ -55,14 +55,14 @@ pub struct RequestFacts<'f> {
     pub strict: bool,
     /// Whether only its tokens are to be counted.
     pub counting: bool,
-    /// Tokens that the answer may have, whatever the client says.
+    /// Upper limit of the tokens in the answer, whatever the client asks for.
     pub output_cap: Option<u64>,
 }
 
 /// Writes a client's request for a provider that speaks another protocol.
 ///
 /// # Errors
-/// 400 for what is wrong with the request, and for what cannot be carried.
+/// Returns 400 if something is wrong with the request, or cannot be carried in strict mode.
 pub fn render(
     client: &dyn Protocol,
     body: &[u8],
@@ -72,7 +72,7 @@ pub fn render(
     let text = repair::utf8(body);
     let mut document = Document::read(text.trim_start_matches('\u{feff}'));
     let repaired;
-    // Whoever has read the document knows whether looking for what has to be replaced is worth while.
+    // The pass over the document shows whether a search for lone surrogates is needed.
     if document.may_hold_lone_surrogates()
         && let Some(whole) = repair::without_lone_surrogates(document.text(), false)
     {
@@ -105,11 +105,11 @@ pub fn render(
     Ok(Rendered { body: out.into(), losses, context: Arc::new(context), form, estimate })
 }
 
-/// What the answer to a client's request has to know of it, where the request went to the provider as it is, and the
-/// answer cannot come back so.
+/// Returns the facts of a client's request that its answer needs, where the request went to the provider as it is and
+/// the answer comes back in another form.
 ///
 /// # Errors
-/// 400 for what is wrong with the request, or only its provider understands.
+/// Returns 400 if the request is invalid, or has members that only its provider understands.
 pub fn context(
     client: &dyn Protocol,
     body: &[u8],
@@ -122,7 +122,7 @@ pub fn context(
     Ok(Context { echo: client.echo(&document), ..known(&request, target, facts) })
 }
 
-/// What an answer has to know of its request, but for what becomes known when that is written.
+/// Returns the facts that are known before the request is written.
 fn known(request: &Request<'_>, target: &Target<'_>, facts: &RequestFacts<'_>) -> Context {
     let off = request.thinking.mode == Some(ThinkingMode::Off);
     Context {
@@ -140,7 +140,7 @@ fn known(request: &Request<'_>, target: &Target<'_>, facts: &RequestFacts<'_>) -
     }
 }
 
-/// Adds members to an object that was written, unless it has them.
+/// Adds members to a written object, unless it has them.
 fn add(object: &mut Vec<u8>, extra: &BTreeMap<String, Raw<'static>>) {
     for (name, value) in extra {
         let known = json::members(object).lenient().any(|member| member.is(name));
@@ -151,14 +151,14 @@ fn add(object: &mut Vec<u8>, extra: &BTreeMap<String, Raw<'static>>) {
     }
 }
 
-/// An answer on its way from a provider to a client.
+/// The translation of one answer, from the provider's bytes to the client's.
 #[derive(Debug)]
 pub struct Bridge {
     decoder: Box<dyn Decode>,
     framer: Framer,
     pipeline: Pipeline,
     context: Arc<Context>,
-    /// Events that were not JSON.
+    /// Number of events that were not JSON.
     odd: u32,
     source: ServedModel,
 }
@@ -193,7 +193,7 @@ impl Bridge {
         }
     }
 
-    /// The same, in whose failures these keys do not appear.
+    /// Removes these keys from failures.
     #[must_use]
     pub fn hiding(mut self, keys: &Arc<OwnKeys>) -> Self {
         self.pipeline.keys = Arc::clone(keys);
@@ -203,7 +203,7 @@ impl Bridge {
     /// Takes a chunk of a provider's stream, cut anywhere.
     ///
     /// # Errors
-    /// The failure that the provider reports, or that its stream is.
+    /// Returns the failure that the provider reports, or 502 if its stream is invalid.
     pub fn push(&mut self, chunk: Bytes) -> Result<()> {
         let Self { framer, decoder, pipeline, odd, source, .. } = self;
         pipeline.output.reserve(chunk.len());
@@ -217,10 +217,10 @@ impl Bridge {
         Ok(())
     }
 
-    /// Takes a whole answer that is no stream.
+    /// Takes a complete answer that is not a stream.
     ///
     /// # Errors
-    /// The failure that the provider reports, or 502 when the body is not what it should be.
+    /// Returns the failure that the provider reports, or 502 if the body is not a complete answer.
     pub fn reply(&mut self, body: &[u8]) -> Result<()> {
         let Self { decoder, pipeline, source, .. } = self;
         let text = repair::repair(body);
@@ -235,12 +235,12 @@ impl Bridge {
     /// Takes the end of a provider's stream.
     ///
     /// # Errors
-    /// When the provider has not finished, or has failed in its last words.
+    /// Returns 502 if the answer is not complete, or the failure that the provider's last event reports.
     pub fn end(&mut self) -> Result<()> {
         let rest = self.framer.rest();
         let Self { decoder, pipeline, odd, .. } = self;
         if !rest.is_empty() {
-            // An event whose blank line never came counts if it is whole otherwise.
+            // A complete last event counts even without its blank line.
             let mut ignored = *odd;
             let _ = read(decoder.as_mut(), pipeline, &mut ignored, &rest);
         }
@@ -252,7 +252,7 @@ impl Bridge {
         if pipeline.ended { Ok(()) } else { Err(Failure::truncated()) }
     }
 
-    /// What is ready for a client that gets a stream.
+    /// Returns the bytes that are ready for a client of a stream.
     pub fn ready(&mut self) -> Bytes {
         match self.pieces() {
             (first, rest) if rest.is_empty() => first,
@@ -260,7 +260,7 @@ impl Bridge {
         }
     }
 
-    /// The same in pieces: what of it would be large to copy is shared.
+    /// Returns the bytes like [`Bridge::ready`], but in pieces: large parts are shared and not copied.
     pub fn pieces(&mut self) -> (Bytes, Vec<Bytes>) {
         let PipelineOutput::Stream { ready, .. } = &mut self.pipeline.output else {
             return Default::default();
@@ -279,7 +279,7 @@ impl Bridge {
         (pieces.remove(0), pieces)
     }
 
-    /// The answer for a client that gets it as a whole.
+    /// Returns the complete answer for a client that asked for no stream.
     #[must_use]
     pub fn whole(&self, client: &dyn Protocol, context: &Context) -> Bytes {
         match &self.pipeline.output {
@@ -288,20 +288,20 @@ impl Bridge {
         }
     }
 
-    /// Ends the client's stream with a failure, in its own grammar; gives all that it is still sent.
+    /// Ends the client's stream with a failure, in its own grammar, and returns the bytes that are ready.
     pub fn fail(&mut self, failure: &Failure) -> Bytes {
         self.tell(failure);
         self.ready()
     }
 
-    /// Ends the client's stream with a failure, in its own grammar.
+    /// Ends the client's stream with a failure, as an event of its protocol.
     pub fn tell(&mut self, failure: &Failure) {
         if let PipelineOutput::Stream { encoder, ready } = &mut self.pipeline.output {
             encoder.fail(failure, ready);
         }
     }
 
-    /// Tokens of the answer so far, estimated from its text.
+    /// Returns an estimate of the answer's tokens so far, from its text.
     #[must_use]
     pub fn delivered(&self) -> u64 {
         self.pipeline.delivered.div_ceil(super::BYTES_PER_TOKEN)
@@ -331,20 +331,20 @@ impl Bridge {
         self.pipeline.ended && self.pipeline.failure.is_none()
     }
 
-    /// Token counts so far.
+    /// Returns the token counts so far.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
         let rates = self.pipeline.rates;
         self.pipeline.usage.clone().map(|usage| Usage { rates: usage.rates.and(rates), ..usage })
     }
 
-    /// The model that answers, in its provider's words.
+    /// Returns the model that answers, in the provider's words.
     #[must_use]
     pub fn served(&self) -> Option<&str> {
         self.source.served()
     }
 
-    /// Whether its model has been seen to reason.
+    /// Whether the model has been seen to reason.
     #[must_use]
     pub fn reasons(&self) -> bool {
         self.pipeline.reasons
@@ -355,13 +355,13 @@ impl Bridge {
         std::mem::take(&mut self.pipeline.metadata)
     }
 
-    /// What was not understood so far, and how often.
+    /// Takes the counts of parts that were not understood.
     pub fn anomalies(&mut self) -> BTreeMap<Anomaly, u64> {
         std::mem::take(&mut self.pipeline.anomalies)
     }
 }
 
-/// Reads one event as the framer cut it.
+/// Reads one event, as the framer cut it.
 fn read(decoder: &mut dyn Decode, pipeline: &mut Pipeline, odd: &mut u32, bytes: &[u8]) -> Result<()> {
     let event = sse::SseEvent::parse(bytes);
     let Some(data) = &event.data else { return Ok(()) };
@@ -379,7 +379,7 @@ fn read(decoder: &mut dyn Decode, pipeline: &mut Pipeline, odd: &mut u32, bytes:
     pipeline.check()
 }
 
-/// The failure for a provider's error response, in words that the client may read.
+/// Returns the failure for a provider's error response, in words that are safe for the client.
 #[must_use]
 pub fn refused(status: u16, body: &[u8], retry_after: Option<u64>, upstream: &str, client: &str) -> Failure {
     let mut error = UpstreamError::read(body);
@@ -387,10 +387,11 @@ pub fn refused(status: u16, body: &[u8], retry_after: Option<u64>, upstream: &st
     read_error(status, &error, retry_after)
 }
 
-/// Events that are not JSON, of which the last is too many.
+/// Number of events that are not JSON at which an answer fails; the ones before it are skipped and counted.
 const MAX_UNREADABLE_EVENTS: u32 = 3;
 
-/// Bytes that a request may gain beside an eighth of its length.
+/// Bytes of room in the buffer of a translated request, in addition to nine eighths of its length, so that it
+/// rarely grows.
 const ROOM: usize = 512;
 
 #[cfg(test)]
@@ -479,7 +480,7 @@ mod tests {
         Sealer::new(&SealKey::new([7; 32]), "account")
     }
 
-    /// What a Messages client is sent of a Chat answer, and what was odd about that.
+    /// Returns a Messages client's view of a Chat answer, and its oddities.
     fn answered(stream: &str) -> (String, BTreeMap<Anomaly, u64>) {
         let (client, upstream) = (ProtocolId::Messages.protocol(), ProtocolId::Chat.protocol());
         let context = Arc::new(Context { sealer: sealer(), ..Context::default() });

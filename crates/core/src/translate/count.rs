@@ -1,4 +1,4 @@
-//! How many tokens a request has: what a provider says, or an estimate where none can be asked.
+//! The number of tokens in a request: the provider's count, or an estimate if no provider can be asked.
 
 use bytes::Bytes;
 
@@ -8,10 +8,10 @@ use crate::json::{self, Lenient as _, write};
 
 use super::BYTES_PER_TOKEN;
 
-/// The count in a provider's answer.
+/// Reads the count in a provider's answer.
 ///
 /// # Errors
-/// 502 when there is none.
+/// Returns 502 if there is no count.
 pub fn read(body: &[u8]) -> Result<u64> {
     let members = json::members(body).lenient();
     let count = members.filter(|member| member.is("input_tokens")).last();
@@ -20,7 +20,7 @@ pub fn read(body: &[u8]) -> Result<u64> {
         .ok_or_else(|| Failure::provider("the provider counted no tokens"))
 }
 
-/// The answer for a client of this protocol.
+/// Writes the answer for a client of this protocol.
 #[must_use]
 pub fn write(client: ProtocolId, tokens: u64) -> Bytes {
     let mut out = Vec::new();
@@ -33,7 +33,8 @@ pub fn write(client: ProtocolId, tokens: u64) -> Bytes {
     out.into()
 }
 
-/// An estimate: a token for four bytes of text, and a fixed number for whatever is looked at.
+/// Estimates a request: one token for four bytes of text, and a fixed number for each image, document page or
+/// sound.
 #[must_use]
 pub fn estimate(request: &Request<'_>) -> u64 {
     let mut sum = Sum::default();
@@ -80,7 +81,7 @@ impl Sum {
                 }
             }
             Part::Result(result) => result.content.iter().for_each(|part| match part {
-                // Results hold no results, so this goes one level down and no further.
+                // Results do not contain results, so this recurses only one level deep.
                 Part::Result(_) => {}
                 part => self.part(part),
             }),
@@ -92,10 +93,10 @@ fn pages(base64: u64) -> u64 {
     (base64 / 4 * 3).div_ceil(DOCUMENT_BYTES) * DOCUMENT_TOKENS
 }
 
-/// Tokens of a picture of usual size.
+/// Estimated tokens of an image of usual size.
 const IMAGE_TOKENS: u64 = 1600;
 
-/// Tokens of a document, for each [`DOCUMENT_BYTES`] of it.
+/// Estimated tokens of a document, for each [`DOCUMENT_BYTES`] of it.
 const DOCUMENT_TOKENS: u64 = 1500;
 
 const DOCUMENT_BYTES: u64 = 100 << 10;

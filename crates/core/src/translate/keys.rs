@@ -1,8 +1,8 @@
-//! The gateway's own keys, and how they are kept out of what providers say of failures.
+//! The gateway's own keys, and their removal from providers' error texts.
 //!
-//! A provider may repeat the key that it was asked with, or a part of it, and one that is a gateway itself the key of
-//! another. Whatever of a failure goes to a client or a log passes through here first. An answer that is none does not: a
-//! model knows no key.
+//! A provider may repeat the key that it was asked with, or a part of it, and a provider that is a gateway itself
+//! may repeat the key of another. All parts of a failure that go to a client or a log pass through here first.
+//! Successful answers do not, because a model knows no key.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -17,17 +17,17 @@ use memchr::{memchr, memchr2};
 use crate::json::{self, Edit};
 use crate::protocol::UpstreamError;
 
-/// The keys of all providers, to be found in texts, in any case and also where they are percent-encoded or part of
-/// something in base64.
+/// The keys of all providers, for a search in texts that ignores case, and also finds keys that are
+/// percent-encoded or part of a base64 text.
 ///
-/// Of a key of 12 characters or more, so many in a row are enough, so that it does not help to cut it. A shorter
-/// one is only found as a whole, and one of less than 8 characters not at all: it is a placeholder for a server
-/// that wants none, and may be any word.
+/// For a key of 12 characters or more, any 12 in a row are a match, so that a part of a key is found as well. A
+/// shorter key is only found as a whole. A key of less than 8 characters is never found: it is a placeholder for a
+/// server that wants none, and may be any word.
 #[derive(Default)]
 pub struct OwnKeys {
     /// All pieces of the longer keys.
     pieces: HashSet<[u8; PIECE]>,
-    /// Of all pairs of bytes, a bit: whether a piece or a shorter key begins with it.
+    /// A bit for each pair of bytes: whether a piece or a shorter key begins with it.
     pairs: Vec<u64>,
     /// The shorter keys.
     short: Vec<Box<[u8]>>,
@@ -48,7 +48,7 @@ impl OwnKeys {
         }
         let mut spellings = vec![key.to_owned(), percent_encoded(key)];
         for before in 0..3 {
-            // What stands before and behind it decides over the characters that it shares with them.
+            // The bytes before and after the key change the base64 characters that they share with it.
             let padded = [&[0; 2][..before.min(2)], key.as_bytes()].concat();
             let (first, end) = ((before * 8).div_ceil(6), padded.len() * 8 / 6);
             for coded in [STANDARD_NO_PAD.encode(&padded), URL_SAFE_NO_PAD.encode(&padded)] {
@@ -71,7 +71,7 @@ impl OwnKeys {
         }
     }
 
-    /// Notes how a key or a piece of one begins.
+    /// Marks the first two bytes of a key or piece.
     fn mark(&mut self, beginning: &[u8]) {
         let &[first, second, ..] = beginning else { return };
         let (word, bit) = place(first, second);
@@ -79,13 +79,13 @@ impl OwnKeys {
         self.pairs.get_mut(word).into_iter().for_each(|word| *word |= bit);
     }
 
-    /// Whether a key, or a piece of one, stands in a text as it is.
+    /// Whether a text contains a key, or a piece of one, without escapes.
     #[must_use]
     pub fn is_in(&self, text: &[u8]) -> bool {
         !self.spans(text).is_empty()
     }
 
-    /// A text without keys.
+    /// Returns a text with its keys removed.
     #[must_use]
     pub fn redacted<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let spans = self.spans(text.as_bytes());
@@ -97,15 +97,15 @@ impl OwnKeys {
         Cow::Owned(String::from_utf8_lossy(&json::splice(text.as_bytes(), &edits)).into_owned())
     }
 
-    /// A body without keys, also such as its strings spell with escapes. What was JSON stays it, unless a number held
-    /// a key.
+    /// Returns a body with its keys removed, including keys in strings with escapes. JSON stays JSON, unless a
+    /// number held a key.
     #[must_use]
     pub fn cleaned(&self, body: Bytes) -> Bytes {
         let edits = self.edits(&body);
         if edits.is_empty() { body } else { json::splice(&body, &edits).into() }
     }
 
-    /// An error without keys.
+    /// Returns an error with its keys removed.
     #[must_use]
     pub fn without(&self, error: &UpstreamError) -> UpstreamError {
         let name = |name: &Option<String>| name.clone().filter(|name| !self.is_in(name.as_bytes()));
@@ -118,7 +118,7 @@ impl OwnKeys {
         }
     }
 
-    /// The edits by which a body loses all keys, in their order.
+    /// Returns the edits that remove all keys from a body, in order.
     #[must_use]
     pub fn edits(&self, body: &[u8]) -> Vec<Edit> {
         if self.pieces.is_empty() && self.short.is_empty() {
@@ -140,7 +140,7 @@ impl OwnKeys {
         edits
     }
 
-    /// The edit by which a string with escapes loses all keys, if it has any.
+    /// Returns the edit that removes all keys from a string with escapes, if it has any.
     fn respelled(&self, body: &[u8], span: Range<usize>) -> Option<Edit> {
         let literal = body.get(span.clone())?;
         memchr(b'\\', literal)?;
@@ -152,12 +152,12 @@ impl OwnKeys {
                 Cow::Borrowed(_) => None,
                 Cow::Owned(clean) => Some((span, json::write::literal(&clean).into())),
             },
-            // Somebody may read what this is not able to.
+            // A client may be able to read a string that this parser cannot.
             None => Some((span, json::write::literal("[removed]").into())),
         }
     }
 
-    /// Finds keys and pieces of keys, in their order and apart from each other.
+    /// Finds keys and pieces of keys, in order and without overlaps.
     fn spans(&self, text: &[u8]) -> Vec<Range<usize>> {
         let mut spans: Vec<Range<usize>> = Vec::new();
         for (at, pair) in text.windows(2).enumerate() {
@@ -183,7 +183,7 @@ impl OwnKeys {
     }
 }
 
-/// Adds a span that begins where the last one does, or behind that.
+/// Adds a span that does not begin before the last one.
 fn add(spans: &mut Vec<Range<usize>>, span: Range<usize>) {
     match spans.last_mut() {
         Some(last) if last.end >= span.start => last.end = last.end.max(span.end),
@@ -191,13 +191,13 @@ fn add(spans: &mut Vec<Range<usize>>, span: Range<usize>) {
     }
 }
 
-/// The place of the bit of two bytes, whatever their case.
+/// Returns the word and the bit of a pair of bytes, whatever their case.
 fn place(first: u8, second: u8) -> (usize, u64) {
     let pair = usize::from(first.to_ascii_lowercase()) << 8 | usize::from(second.to_ascii_lowercase());
     (pair / 64, 1 << (pair % 64))
 }
 
-/// The places of all JSON strings in a text, with their quotation marks.
+/// Returns the spans of all JSON strings in a text, quotation marks included.
 fn literals(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -233,17 +233,17 @@ impl fmt::Debug for OwnKeys {
     }
 }
 
-/// Characters of a key that are taken for it wherever they stand in a row: more than a word has in common with one by
-/// chance, and less than is of use to anybody.
+/// Number of consecutive characters of a key that identify it: more than an ordinary word shares with a key by
+/// chance, and too few to be of use to an attacker.
 const PIECE: usize = 12;
 
-/// Characters of the shortest key that may be a secret.
+/// Length of the shortest key that may be a secret, in characters.
 const MIN_KEY_LEN: usize = 8;
 
-/// Pairs of bytes that there are.
+/// Number of pairs of bytes.
 const PAIRS: usize = 1 << 16;
 
-/// The text in the place of a key.
+/// The replacement for a key.
 const REMOVED: &[u8] = b"[removed]";
 
 #[cfg(test)]
@@ -317,7 +317,7 @@ mod tests {
         );
         let half = format!(r#"{{"m":"\ud83d {escaped}"}}"#);
         assert!(clean(&half).contains("[removed]"), "{}", clean(&half));
-        // What is no JSON at all is cleaned as well.
+        // A body that is not JSON is cleaned as well.
         assert_eq!(clean(&format!("<p>\"\\x {KEY}</p>")), "<p>\"\\x [removed]</p>");
         let plain = r#"{"error":{"message":"a \"quoted\" word \ud83d\ude00","param":null}}"#;
         assert_eq!(clean(plain), plain);

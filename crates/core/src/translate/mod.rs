@@ -1,7 +1,7 @@
-//! What happens to a call's bytes between client and provider.
+//! The path of a call's bytes between client and provider.
 //!
-//! Where both speak the same protocol, [`relay`] passes them on with the few edits that must be; where they
-//! do not, [`bridge`] translates.
+//! If both speak the same protocol, [`relay`] passes the bytes on with the few edits that are necessary. Otherwise
+//! [`bridge`] translates.
 
 use crate::failure::Failure;
 
@@ -25,11 +25,11 @@ mod work_tests;
 pub use keys::OwnKeys;
 pub use upstream::{keep_body, read_error, rename};
 
-/// The failure of a provider whose answer is larger than may be: how much it says is its client's to ask for, and may be
-/// what the client has said before.
+/// Returns the failure for an answer above the size limit. The provider may charge for it and is not to blame,
+/// because the client chooses the length of the answer.
 fn too_large(detail: &str) -> Failure {
     Failure::provider(detail).at_cost()
 }
 
-/// Bytes of English text or of code for one token, roughly.
+/// Approximate bytes per token, for English text and code.
 pub const BYTES_PER_TOKEN: u64 = 4;

@@ -1,8 +1,9 @@
-//! The account that a container at a provider belongs to.
+//! Ownership of containers: the account that a provider's code container belongs to.
 //!
-//! All accounts share the provider's own account, so an id is all that a request needs to go on in a container in which
-//! another account has run code. A history that names one is let through for the account whose answer has named it
-//! before. What is known is kept by this process alone, for a day; ids and accounts are kept as hashes.
+//! All accounts share the gateway's account at the provider, so a request could go on in another account's
+//! container by its id alone. A history that names a container is therefore only let through for the account whose
+//! answer has named it before. This is known only to the process itself, for a day; ids and accounts are kept as
+//! hashes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -15,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 #[derive(Default)]
 pub struct Owners(Mutex<Known>);
 
-/// The recorder of the containers in the answers to one account.
+/// A recorder of the containers in one account's answers.
 #[derive(Clone, Debug)]
 pub struct Claims {
     owners: Arc<Owners>,
@@ -26,9 +27,9 @@ type Hash = [u8; 16];
 
 #[derive(Default)]
 struct Known {
-    /// By the container.
+    /// Entries by the hash of the container's id.
     entries: HashMap<Hash, OwnerEntry>,
-    /// The containers in the order in which they were seen last.
+    /// Containers in the order of their last use.
     order: BTreeMap<u64, Hash>,
     next: u64,
 }
@@ -58,13 +59,13 @@ impl Owners {
 }
 
 impl Claims {
-    /// Makes the recorder of containers as those of `account`.
+    /// Creates a recorder for the containers of `account`.
     #[must_use]
     pub fn new(owners: &Arc<Owners>, account: &str) -> Self {
         Self { owners: Arc::clone(owners), owner: hash(account) }
     }
 
-    /// Notes that an answer has named a container. What another account owns stays its own.
+    /// Records a container that an answer has named. A container of another account stays with that account.
     pub fn note(&self, container: &str) {
         self.note_at(container, Instant::now());
     }
@@ -107,7 +108,8 @@ impl fmt::Debug for Owners {
     }
 }
 
-/// Containers that are known at once; the one that was seen longest ago makes room. About 10 MiB.
+/// Maximum number of known containers, about 10 MiB. Above it, the container that was seen longest ago is
+/// forgotten.
 const MAX_CONTAINERS: usize = 65_536;
 
 /// The time for which a container is known after an answer has named it: longer than any provider keeps one.

@@ -1,4 +1,4 @@
-//! The way of an answer's events from the decoder to what its client reads.
+//! The path of an answer's events from the decoder to the client's bytes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,31 +9,31 @@ use crate::failure::{Failure, Result};
 use super::response_rewriter::ResponseRewriter;
 use super::{OwnKeys, read_error};
 
-/// Everything behind the decoder: the client's own names are put back, and the answer is written for it.
+/// The stages after the decoder: the client's own names are restored, and the answer is written for it.
 #[derive(Debug)]
 pub(super) struct Pipeline {
     rewriter: ResponseRewriter,
     pub(super) output: PipelineOutput,
     pub(super) usage: Option<Usage>,
-    /// The classes of service that the answer reports.
+    /// The rates that the answer reports.
     pub(super) rates: Rates,
     pub(super) anomalies: BTreeMap<Anomaly, u64>,
     pub(super) metadata: ResponseMetadata,
-    /// It is whole, or has failed: what follows does not matter.
+    /// Whether the answer is complete or has failed: later events are ignored.
     pub(super) ended: bool,
-    /// Something has come that cannot be taken back.
+    /// Whether the response is committed, because content has come that cannot be taken back.
     pub(super) committed: bool,
-    /// Bytes of the answer itself.
+    /// Number of bytes of the answer's own content.
     pub(super) delivered: u64,
     /// Whether the model has been seen to reason.
     pub(super) reasons: bool,
     pub(super) began: bool,
     pub(super) failure: Option<Failure>,
-    /// The keys that must not be in the provider's words on failures.
+    /// The keys to remove from the provider's error texts.
     pub(super) keys: Arc<OwnKeys>,
 }
 
-/// The answer as its client gets it: as a stream, or as a whole.
+/// The answer in the client's form: as a stream, or complete.
 #[derive(Debug)]
 pub(super) enum PipelineOutput {
     Stream { encoder: Box<dyn Encode>, ready: Vec<u8> },
@@ -41,7 +41,7 @@ pub(super) enum PipelineOutput {
 }
 
 impl Pipeline {
-    /// A pipeline through which nothing has gone.
+    /// Creates a pipeline before its first event.
     pub(super) fn new(rewriter: ResponseRewriter, output: PipelineOutput) -> Self {
         Self {
             rewriter,
@@ -94,7 +94,7 @@ impl Pipeline {
         }
     }
 
-    /// As [`Pipeline::take`], with long texts as a stream would bring them.
+    /// Takes an event like [`Pipeline::take`], with long texts split into pieces as in a stream.
     pub(super) fn take_in_pieces(&mut self, event: Event<'_>) {
         let streams = matches!(self.output, PipelineOutput::Stream { .. });
         match event {
@@ -134,8 +134,8 @@ impl PipelineOutput {
     }
 }
 
-/// The status under which a failure inside of an answer comes.
+/// The HTTP status of an answer that contains a failure.
 const OK: u16 = 200;
 
-/// Bytes of a text that is told at once, where a stream is made of a whole answer.
+/// Bytes of text in one event when a complete answer is turned into a stream: 4 KiB.
 const PIECE_BYTES: usize = 4 << 10;

@@ -1,15 +1,15 @@
-//! Whether an event of a relayed stream shows that its model reasons.
+//! Detection of reasoning in the events of a relayed stream.
 
 use memchr::memmem;
 
-/// Whether the data of an event holds a piece of reasoning, in any of the protocols. Quotes inside of texts are escaped,
-/// so a text about reasoning is none.
+/// Whether the data of an event holds a piece of reasoning, in any of the protocols. Quotes inside of texts are
+/// escaped, so text about reasoning does not match.
 pub(super) fn shows(data: &[u8]) -> bool {
     KINDS.iter().any(|kind| has(data, b"\"type\"", |value| value.starts_with(kind)))
         || MEMBERS.iter().any(|name| has(data, name, holds_text))
 }
 
-/// Whether a member of this name, anywhere in the data, has such a value.
+/// Whether a member of this name, anywhere in the data, has a value that fits.
 fn has(data: &[u8], name: &[u8], fits: impl Fn(&[u8]) -> bool) -> bool {
     memmem::find_iter(data, name).any(|at| {
         let rest = data.get(at + name.len()..).unwrap_or_default().trim_ascii_start();
@@ -21,7 +21,7 @@ fn holds_text(value: &[u8]) -> bool {
     value.starts_with(b"\"") && !value.starts_with(b"\"\"")
 }
 
-/// Types of blocks in Messages, of items in Responses.
+/// Types of blocks in Messages and of items in Responses.
 const KINDS: [&[u8]; 3] = [b"\"thinking", b"\"redacted_thinking", b"\"reasoning"];
 
 /// Members of a delta in Chat.

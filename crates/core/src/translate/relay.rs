@@ -1,8 +1,8 @@
-//! The relay: client and provider speak the same protocol, and bytes pass with the edits that must be.
+//! The relay between a client and a provider that speak the same protocol: bytes pass with the necessary edits.
 //!
-//! Of a request: the model's name, the usage option of Chat streams, a coding client's attribution
-//! block. Of an answer: the model's name, the usage chunk that only the gateway asked for, and what a provider
-//! says of its own failures. All other bytes stay as they are, in their order, whatever they say.
+//! In a request these are the model's name, the usage option of Chat streams, and a coding client's attribution
+//! block. In an answer these are the model's name, the usage chunk that only the gateway asked for, and the
+//! provider's words about its own failures. All other bytes stay unchanged and in order.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -30,8 +30,8 @@ pub struct Edits {
 }
 
 impl Edits {
-    /// Makes the edits by which a provider takes a request for one of its own. Its answer has at most
-    /// `output_cap` tokens then, if that is given: in the provider's own member, and in no other.
+    /// Collects the edits that adapt a request to its provider. `output_cap`, if given, limits the tokens of the
+    /// answer: it is written to the provider's own member and to no other.
     #[must_use]
     pub fn of(
         protocol: &dyn Protocol,
@@ -63,42 +63,42 @@ impl Edits {
         Self { edits, withhold_usage, rejections }
     }
 
-    /// The carriers that are removed.
+    /// Returns the counts of carriers that are removed.
     #[must_use]
     pub fn rejections(&self) -> Rejections {
         self.rejections
     }
 
-    /// Applies them. Returns whether the client will not expect the usage chunk that the provider was
-    /// made to send.
+    /// Applies the edits. Returns whether the provider was made to send a usage chunk that the client does not
+    /// expect.
     pub fn apply(self, body: &mut Body) -> bool {
         body.splice(&self.edits);
         self.withhold_usage
     }
 }
 
-/// What both forms of an answer need to know.
+/// The state that both forms of a relayed answer share.
 #[derive(Debug)]
 pub struct Reply {
     protocol: &'static dyn Protocol,
-    /// The literal of the name that the client used.
+    /// The client's name of the model, as a JSON literal.
     model: Bytes,
-    /// The provider's own name, which may stand in what it says of a failure.
+    /// The provider's own name of the model, which may stand in its error texts.
     upstream_model: String,
     usage: Option<Usage>,
     /// The rates that the answer has reported beside the usage.
     rates: Rates,
     metadata: ResponseMetadata,
-    /// The choices that have called tools, where those are watched.
+    /// The choices that have called tools, if those are watched.
     called: Option<BTreeSet<u64>>,
-    /// The keys that must not be in the provider's words on failures.
+    /// The keys to remove from the provider's error texts.
     keys: Arc<OwnKeys>,
-    /// The recorder of the containers that the provider runs code in, where it was asked to.
+    /// The recorder of code containers, if the provider was asked to run code.
     claims: Option<Claims>,
 }
 
 impl Reply {
-    /// The reply to a request that called its model `model`.
+    /// Creates the reply to a request that called its model `model`.
     #[must_use]
     pub fn new(protocol: &'static dyn Protocol, model: &str) -> Self {
         let model = json::write::literal(model).into();
@@ -115,43 +115,43 @@ impl Reply {
         }
     }
 
-    /// The same, to a provider that calls the model `upstream_model`.
+    /// Sets the provider's own name of the model.
     #[must_use]
     pub fn known_as(self, upstream_model: &str) -> Self {
         Self { upstream_model: upstream_model.to_owned(), ..self }
     }
 
-    /// The same, from a provider with these habits.
+    /// Sets the habits of the provider.
     #[must_use]
     pub fn with_habits(self, profile: &Profile) -> Self {
         Self { called: profile.repair_finish.then(BTreeSet::new), ..self }
     }
 
-    /// The same, in whose failures these keys do not appear.
+    /// Removes these keys from failures.
     #[must_use]
     pub fn hiding(self, keys: &Arc<OwnKeys>) -> Self {
         Self { keys: Arc::clone(keys), ..self }
     }
 
-    /// The same, whose containers are noted.
+    /// Sets the recorder of containers.
     #[must_use]
     pub fn claiming(self, claims: Option<Claims>) -> Self {
         Self { claims, ..self }
     }
 
-    /// Token counts so far.
+    /// Returns the token counts so far.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
         self.usage.clone().map(|usage| Usage { rates: usage.rates.and(self.rates), ..usage })
     }
 
-    /// The model that answers, in its provider's words.
+    /// Returns the model that answers, in the provider's words.
     #[must_use]
     pub fn served(&self) -> Option<&str> {
         self.metadata.model.as_deref()
     }
 
-    /// What the answer says of itself.
+    /// Takes the model and finish reasons that the answer has reported.
     pub fn metadata(&mut self) -> ResponseMetadata {
         std::mem::take(&mut self.metadata)
     }
@@ -159,7 +159,8 @@ impl Reply {
     /// A whole answer.
     ///
     /// # Errors
-    /// 502 when the body is not a JSON object; the provider's error when it is one in spite of its status.
+    /// Returns 502 if the body is not a JSON object, and the provider's error if the body is one in spite of its
+    /// status.
     pub fn whole(&mut self, body: Bytes) -> Result<Bytes> {
         let summary = self.protocol.read_reply(&body)?;
         if summary.progress == Progress::Failed {
@@ -168,14 +169,14 @@ impl Reply {
         self.absorb(&summary, &body);
         let mut edits = Vec::new();
         self.edit(&summary, &body, 0, &mut edits);
-        // An answer that has used nothing may be an error in words of its own, and one of several choices may be one.
+        // An answer without usage may be an error in a form of its own, and one of several choices may be an error.
         if summary.usage.is_none() || self.metadata.finish.iter().any(|reason| reason == "error") {
             self.hide(&body, 0, 0, &mut edits);
         }
         Ok(if edits.is_empty() { body } else { json::splice(&body, &edits).into() })
     }
 
-    /// The edits of an answer's body or an event's data, which stands at `start`.
+    /// Adds the edits of a body or of an event's data, which begins at `start`.
     fn edit(&mut self, summary: &EventSummary, data: &[u8], start: usize, edits: &mut Vec<Edit>) {
         let before = edits.len();
         let mut replace = |span: &Range<usize>, new: Bytes| {
@@ -201,11 +202,11 @@ impl Reply {
         }
     }
 
-    /// Adds the edits by which what stands at `start`, and has the edits from `before` on, loses all keys.
+    /// Adds the edits that remove all keys from data at `start`, whose other edits begin at the index `before`.
     fn hide(&self, data: &[u8], start: usize, before: usize, edits: &mut Vec<Edit>) {
         let of_data = self.keys.edits(data).into_iter();
         let moved = of_data.map(|(at, new)| (start + at.start..start + at.end, new));
-        // They are in their order and apart from each other.
+        // The edits are sorted and do not overlap.
         let own = edits.get(before..).unwrap_or_default();
         let apart = |at: &Range<usize>| {
             let next = own.partition_point(|(other, _)| other.end <= at.start);
@@ -216,8 +217,7 @@ impl Reply {
         edits.get_mut(before..).unwrap_or_default().sort_by_key(|(span, _)| span.start);
     }
 
-    /// What has to stand in the place of a provider's own words on why an answer has failed, unless they
-    /// are about the request and may stay.
+    /// Returns the replacement for a provider's error object, unless its words are about the request and may stay.
     fn reworded(&self, object: &[u8]) -> Option<Bytes> {
         let clean = self.keys.cleaned(Bytes::copy_from_slice(object));
         let error = UpstreamError::read(&clean);
@@ -229,7 +229,7 @@ impl Reply {
         }
     }
 
-    /// The failure that the provider reported in spite of its status.
+    /// Returns the failure that the provider reported in spite of its status.
     fn failure(&self, error: &UpstreamError) -> Failure {
         let client_model = json::text(&self.model).unwrap_or_default();
         let error = self.keys.without(error);
@@ -243,7 +243,7 @@ impl Reply {
         {
             self.metadata.model(Some(&name));
         }
-        // No event but one of the last has either.
+        // Only one of the last events has a finish reason or usage.
         if summary.progress != Progress::Running || summary.usage.is_some() {
             self.protocol.read_finish(data, &mut self.metadata);
         }
@@ -257,7 +257,7 @@ impl Reply {
     }
 }
 
-/// An answer that comes as a stream of events.
+/// The relay of an answer that comes as a stream of events.
 #[derive(Debug)]
 pub struct Stream {
     reply: Reply,
@@ -271,29 +271,29 @@ pub struct Stream {
     deltas: Deltas,
     /// Whether the model has been seen to reason.
     reasons: bool,
-    /// The last event was withheld, and the LF that may complete it is, too.
+    /// Whether the last event was withheld; then an LF that completes it is withheld, too.
     withheld_last: bool,
-    /// What came in one chunk with a failure, and before it.
+    /// The bytes of the chunk before a failure that it reported.
     unsent: Bytes,
-    /// Empty between chunks; kept so that it need not be allocated for each.
+    /// The edits of the current chunk. The list is kept so that it is not allocated for each chunk.
     edits: Vec<Edit>,
     /// The piece of the answer that others are compared with.
     template: Template,
 }
 
-/// How a stream ended.
+/// The end of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// As its protocol says.
+    /// Complete, according to its protocol.
     Whole,
-    /// With a failure that the provider itself reported to the client.
+    /// Failed, with an error that the provider itself reported to the client.
     Reported,
-    /// Without what its protocol demands: the client has to be told.
+    /// Incomplete according to its protocol: the client has to be told.
     Broken(UpstreamError),
 }
 
 impl Stream {
-    /// A stream of events of at most `limit` bytes.
+    /// Creates the relay of a stream with events of at most `limit` bytes.
     #[must_use]
     pub fn new(reply: Reply, profile: &Profile, withhold_usage: bool, limit: usize) -> Self {
         Self {
@@ -319,12 +319,13 @@ impl Stream {
         Self { template: Template::none(), ..self }
     }
 
-    /// Takes a chunk as it arrived and returns what goes to the client now; nothing while an event is
-    /// incomplete. A chunk in which nothing changes is returned as it is, without a copy.
+    /// Takes a chunk as it arrived, and returns the bytes that go to the client now.
+    ///
+    /// There are none while an event is incomplete. A chunk without changes is returned without a copy.
     ///
     /// # Errors
-    /// 502 for an event over the limit; what the provider says has failed. Then [`Stream::end`] has the
-    /// rest, and nothing may be pushed any more.
+    /// Returns 502 for an event over the limit, and the provider's failure if it reports one. Then [`Stream::end`]
+    /// has the rest, and nothing may be pushed any more.
     pub fn push(&mut self, chunk: Bytes) -> Result<Bytes> {
         let mut framer = std::mem::take(&mut self.framer);
         let result = self.relay(&mut framer, chunk);
@@ -364,7 +365,7 @@ impl Stream {
         }
     }
 
-    /// Takes one event, which stands at `start` in its block.
+    /// Takes one event, which begins at `start` in its block.
     fn event(&mut self, start: usize, bytes: &[u8]) {
         if let Some(length) = self.template.repeat(bytes, start, &mut self.edits) {
             self.withheld_last = false;
@@ -378,11 +379,11 @@ impl Stream {
         };
         let summary = self.reply.protocol.read_event(&event);
         self.reply.absorb(&summary, &data.bytes);
-        // A provider's own words about a failure are not the client's to read.
+        // The client must not read a provider's own words about a failure.
         self.withheld_last =
             self.withhold_usage && summary.usage_only || matches!(summary.progress, Progress::Warned(_));
         self.events += u64::from(!self.withheld_last);
-        // Models think first.
+        // Reasoning comes first.
         if !self.reasons && self.events <= FIRST_EVENTS {
             self.reasons = reasoning::shows(&data.bytes);
         }
@@ -394,7 +395,7 @@ impl Stream {
         } else {
             let before = self.edits.len();
             self.reply.edit(&summary, &data.bytes, start + data.start, &mut self.edits);
-            // What carries nothing of the model may be an error in words of its own, or those of another protocol.
+            // An event without words of the model may be an error in a form of its own or of another protocol.
             if !summary.has_words {
                 self.reply.hide(bytes, start, before, &mut self.edits);
             } else if summary.is_piece() {
@@ -406,7 +407,7 @@ impl Stream {
         self.id = self.id.take().or(summary.id);
     }
 
-    /// Takes the end of the stream: what is left to pass on, and how it ended.
+    /// Takes the end of the stream: returns the rest to pass on, and the way in which it ended.
     pub fn end(&mut self) -> (Bytes, End) {
         let rest = self.framer.rest();
         let last = match (&self.progress, rest.is_empty()) {
@@ -424,8 +425,8 @@ impl Stream {
         (last, end)
     }
 
-    /// An event whose blank line never came counts if it is whole otherwise; else it is dropped, so that
-    /// what the client is told next does not stand in the middle of it.
+    /// Handles an event without its final blank line. It counts if it is complete otherwise. If not, it is
+    /// dropped, so that a failure that follows does not stand in the middle of it.
     fn last(&mut self, rest: Bytes) -> Bytes {
         let event = SseEvent::parse(&rest);
         let whole = event.data.as_ref().is_some_and(|data| {
@@ -445,37 +446,37 @@ impl Stream {
         matches!(self.progress, Progress::Over)
     }
 
-    /// Whether its model has been seen to reason.
+    /// Whether the model has been seen to reason.
     #[must_use]
     pub fn reasons(&self) -> bool {
         self.reasons
     }
 
-    /// Whether the token counts of the whole answer have come, though perhaps not its end.
+    /// Whether the token counts of the complete answer have come, though perhaps not its end.
     #[must_use]
     pub fn is_counted(&self) -> bool {
         self.reply.usage.is_some() && !self.reply.metadata.finish.is_empty()
     }
 
-    /// Tokens of the answer so far, estimated from its events.
+    /// Returns an estimate of the answer's tokens so far, from its events.
     #[must_use]
     pub fn delivered(&self) -> u64 {
         self.deltas.tokens()
     }
 
-    /// The failure to report when the stream is [`End::Broken`].
+    /// Returns the failure to report for [`End::Broken`].
     #[must_use]
     pub fn broken(&self, error: &UpstreamError) -> Failure {
         if *error == UpstreamError::default() { Failure::truncated() } else { self.reply.failure(error) }
     }
 
-    /// Token counts so far.
+    /// Returns the token counts so far.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
         self.reply.usage()
     }
 
-    /// The model that answers, in its provider's words.
+    /// Returns the model that answers, in the provider's words.
     #[must_use]
     pub fn served(&self) -> Option<&str> {
         self.reply.served()
@@ -486,7 +487,7 @@ impl Stream {
         self.reply.metadata()
     }
 
-    /// The events that tell the client of a failure.
+    /// Returns the events that tell the client of a failure.
     #[must_use]
     pub fn failure(&self, failure: &Failure, request_id: &str, model: &str, now: u64) -> Bytes {
         let facts = StreamFacts { request_id, model, id: self.id.as_deref(), events: self.events, now };
@@ -494,10 +495,11 @@ impl Stream {
     }
 }
 
-/// Events of a stream in which reasoning is looked for.
+/// Number of first events of a stream in which reasoning is looked for: models reason before they answer.
 const FIRST_EVENTS: u64 = 16;
 
-/// The pieces of an answer. Each is a token or more, in a wrapping whose size the smallest of them tells.
+/// Counts of an answer's pieces. Each is one token or more, in an envelope of nearly constant size, which the
+/// smallest piece shows.
 #[derive(Clone, Copy, Debug, Default)]
 struct Deltas {
     count: u64,
@@ -518,7 +520,7 @@ impl Deltas {
     }
 }
 
-/// A stream that has finished or failed stays so, whatever follows.
+/// Advances the progress of a stream. One that has finished or failed stays so, whatever follows.
 fn advance(progress: &mut Progress, next: Progress) {
     match (&*progress, &next) {
         (_, Progress::Running) => {}

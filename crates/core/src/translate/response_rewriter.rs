@@ -1,8 +1,8 @@
-//! What a provider says of tools and text, as the client knows it.
+//! Restoration of a provider's tool names and texts to the client's view.
 //!
-//! Between decoder and encoder: names that were changed for the provider are changed back, freeform tools
-//! that went as functions are unwrapped, the tool that only served to shape the answer becomes its text, and
-//! halves of characters that two events share are put together.
+//! Between decoder and encoder, four things happen: changed tool names are changed back, freeform tools that were
+//! sent as functions are unwrapped, the tool that only shapes the answer becomes its text, and surrogate pairs
+//! that two events share are put together.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -18,11 +18,11 @@ use super::unwrap::Unwrap;
 pub(super) struct ResponseRewriter {
     context: Arc<Context>,
     client: ProtocolId,
-    /// By their keys, which count up.
+    /// Calls by their keys, which count up.
     calls: BTreeMap<u32, CallKind>,
     /// The first half of a character at the end of an event, and its owner.
     surrogate: Option<(Owner, String)>,
-    /// What the answer repeats of the request, as far as it was not seen yet.
+    /// The part of the prefix that the answer has not repeated yet.
     prefix: Option<String>,
     /// Whether there is a call of which the client learns.
     visible: bool,
@@ -31,11 +31,11 @@ pub(super) struct ResponseRewriter {
 /// The kind of thing that a provider's call of a tool is for the client.
 #[derive(Debug)]
 enum CallKind {
-    /// What it is for the provider, but for its name.
+    /// The same call, perhaps with another name.
     Same,
-    /// A freeform tool, whose text the provider has wrapped.
+    /// A freeform tool, whose text the provider has wrapped in JSON.
     Wrapped(Unwrap),
-    /// The answer itself.
+    /// The text of the answer.
     Answer,
 }
 
@@ -54,7 +54,7 @@ impl ResponseRewriter {
         Self { context, client, calls: BTreeMap::new(), surrogate: None, prefix, visible: false }
     }
 
-    /// Takes an event and gives those that the client's encoder shall see.
+    /// Takes an event and passes on those that the client's encoder gets.
     pub(super) fn take(&mut self, event: Event<'_>, sink: &mut Sink<'_>) {
         match event {
             Event::Text(text) => self.text(text, sink),
@@ -71,7 +71,7 @@ impl ResponseRewriter {
             Event::Open { key, id, namespace, name, custom } => {
                 self.open(key, id, namespace, name, custom, sink);
             }
-            // It comes back by the id that the client knows.
+            // The client sends the state back by the id that it knows.
             Event::Seal(Seal::Call { key, id, extra }) if id.is_empty() => {
                 let id = JsonStr::of(&self.made_up_id(key));
                 sink(Event::Seal(Seal::Call { key, id, extra }));
@@ -86,7 +86,7 @@ impl ResponseRewriter {
         }
     }
 
-    /// A provider's error, in which the model has the name that the client knows.
+    /// Returns a provider's error with the client's name of the model.
     pub(super) fn renamed(&self, error: &UpstreamError) -> UpstreamError {
         let client = self.context.model.decode();
         let message = super::rename(&error.message, &self.context.upstream_model, &client);
@@ -101,7 +101,7 @@ impl ResponseRewriter {
         });
     }
 
-    /// The text without what it repeats of the request; nothing while that is not clear yet.
+    /// Returns the text without a repetition of the prefix; `None` while that is undecided.
     fn without_prefix<'t>(&mut self, text: &JsonStr<'t>) -> Option<JsonStr<'t>> {
         let Some(prefix) = self.prefix.take() else { return Some(text.clone()) };
         let said = text.decode();
@@ -111,7 +111,7 @@ impl ResponseRewriter {
         }
         match said.strip_prefix(&prefix) {
             Some(rest) => Some(JsonStr::of(rest)),
-            // Not a repetition after all: what was held back is said now.
+            // Not a repetition after all: the text that was held back is sent now.
             None => {
                 let full = self.context.prefix.as_deref().unwrap_or_default();
                 let held = full.get(..full.len() - prefix.len()).unwrap_or_default();
@@ -147,7 +147,7 @@ impl ResponseRewriter {
         sink(Event::Open { key, id, namespace, name, custom: custom || wrapped });
     }
 
-    /// The id of a call to which the provider gave none: the same whenever the same answer is read.
+    /// Returns an id for a call to which the provider gave none. It is the same whenever the same answer is read.
     fn made_up_id(&self, key: u32) -> String {
         let prefix = if self.client.is_anthropic() { "toolu_" } else { "call_" };
         prefix.to_owned() + &base62(&format!("{}/{key}", self.context.request_id), MADE_UP_ID_LEN)
@@ -189,7 +189,7 @@ impl ResponseRewriter {
         }
     }
 
-    /// Ends what providers leave open: Chat has no event for the end of a call.
+    /// Ends the calls that a provider leaves open: Chat has no event for the end of a call.
     fn close_all(&mut self, sink: &mut Sink<'_>) {
         if let Some((owner, _)) = self.surrogate {
             self.drop_surrogate(owner, sink);
@@ -209,7 +209,7 @@ impl ResponseRewriter {
         }
     }
 
-    /// Gives a text on without half a character at its end, and with the one that the text before had.
+    /// Passes on a text without a high surrogate at its end, and with the one that ended the text before.
     fn with_whole_characters<'e>(
         &mut self,
         owner: Owner,
@@ -255,5 +255,5 @@ impl ResponseRewriter {
     }
 }
 
-/// Characters of an id that the gateway makes up.
+/// Number of characters in an id that the gateway makes up.
 const MADE_UP_ID_LEN: usize = 24;

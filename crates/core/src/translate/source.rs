@@ -1,30 +1,30 @@
-//! The source of an answer: the model that its provider says has answered.
+//! The source of an answer: the model that answered according to its provider.
 
 use crate::json;
 use crate::protocol::Protocol;
 use crate::sse;
 
-/// The model that answers, as far as the provider has named it.
+/// The model that answers, once the provider has named it.
 #[derive(Debug)]
 pub(super) struct ServedModel {
     protocol: &'static dyn Protocol,
     served: Option<String>,
-    /// Events in which its name is still looked for.
+    /// Number of events in which the name is still looked for.
     looks: u32,
 }
 
 impl ServedModel {
-    /// Of a provider of this protocol.
+    /// Creates the source for a provider of this protocol.
     pub(super) fn new(protocol: &'static dyn Protocol) -> Self {
         Self { protocol, served: None, looks: MAX_LOOKS }
     }
 
-    /// The model, in its provider's words.
+    /// Returns the model, in the provider's words.
     pub(super) fn served(&self) -> Option<&str> {
         self.served.as_deref()
     }
 
-    /// Looks for the model in one of the first events, as the framer cut it.
+    /// Looks for the model's name in one of the first events, as the framer cut it.
     pub(super) fn look(&mut self, event: &[u8]) {
         if self.looks == 0 {
             return;
@@ -36,7 +36,7 @@ impl ServedModel {
         self.take_name(literal.and_then(json::text).as_deref());
     }
 
-    /// Looks for it in a whole answer.
+    /// Looks for the model's name in a complete answer.
     pub(super) fn look_at_all(&mut self, body: &str) {
         let span = self.protocol.read_reply(body.as_bytes()).ok().and_then(|summary| summary.model);
         let literal = span.and_then(|span| body.as_bytes().get(span));
@@ -51,10 +51,10 @@ impl ServedModel {
     }
 }
 
-/// Events in which the name of the model is looked for: it stands in the first one that has content.
+/// Number of events in which the model's name is looked for: it stands in the first one with content.
 const MAX_LOOKS: u32 = 4;
 
-/// Characters of a model's name: as many as a client's may have.
+/// Maximum number of characters of a model's name, the same as for a client's.
 const MAX_NAME_CHARS: usize = 200;
 
 #[cfg(test)]

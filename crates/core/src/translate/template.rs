@@ -363,7 +363,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is only compared shows the same as what is read.
+        /// Asserts that a piece that is only compared shows the same as one that is read.
         #[test]
         fn a_template_changes_nothing(
             (protocol, events) in (0..REGISTRY.len()).prop_flat_map(|protocol| {

@@ -1,30 +1,30 @@
-//! The text of a freeform tool, out of the JSON arguments in which a provider without such tools wraps it.
+//! The text of a freeform tool, taken out of the JSON arguments in which a provider without such tools wraps it.
 //!
-//! `{"input":"…"}` is what the provider was asked for, and its text is given on as it comes. Any other object
-//! with one text in it means that text; whatever else comes is the text itself, once it is whole.
+//! The provider was asked for `{"input":"…"}`, and this text is passed on as it comes. Any other object with a
+//! single text in it stands for that text. Anything else is the text itself, once it is complete.
 
 use crate::canon::Args;
 use crate::json::{self, JsonStr, Lenient as _, repair};
 
-/// Takes arguments piece by piece and gives the text in them.
+/// A reader that takes arguments piece by piece and passes on the text in them.
 #[derive(Debug, Default)]
 pub(super) struct Unwrap {
     state: UnwrapState,
-    /// The arguments so far, or what of them is not given on yet.
+    /// The arguments so far, or the part of the text that has not been passed on yet.
     held: String,
     spoke: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum UnwrapState {
-    /// Whether the arguments have the usual form is not known yet.
+    /// It is not known yet whether the arguments have the usual form.
     #[default]
     Unknown,
-    /// Inside of the text.
+    /// The reader is inside of the text.
     Inside,
-    /// They have another form, and are waited for.
+    /// The arguments have another form; they are collected until the end.
     Other,
-    /// The text is over.
+    /// The text has ended.
     Over,
 }
 
@@ -43,7 +43,7 @@ impl Unwrap {
         }
     }
 
-    /// Takes the end. Only the first one counts.
+    /// Takes the end of the arguments. Only the first call has an effect.
     pub(super) fn end(&mut self, give: &mut dyn FnMut(JsonStr<'_>)) {
         let held = std::mem::take(&mut self.held);
         let state = std::mem::replace(&mut self.state, UnwrapState::Over);
@@ -70,7 +70,7 @@ impl Unwrap {
         self.state = UnwrapState::Inside;
     }
 
-    /// Gives what is sure: up to the quote that ends the text, and never half an escape.
+    /// Passes on the part that is certain: up to the closing quote, and never half an escape.
     fn inside(&mut self, give: &mut dyn FnMut(JsonStr<'_>)) {
         let (end, over) = sure(&self.held);
         let rest = self.held.split_off(end);
@@ -88,7 +88,7 @@ impl Unwrap {
     }
 }
 
-/// How far the inside of a literal is complete, and whether its closing quote follows there.
+/// Returns the length of the complete part of a literal's inside, and whether its closing quote follows.
 fn sure(text: &str) -> (usize, bool) {
     let bytes = text.as_bytes();
     let mut at = 0;
@@ -106,13 +106,13 @@ fn sure(text: &str) -> (usize, bool) {
     (whole_characters(text, text.len()), false)
 }
 
-/// `end`, or before the first half of a character that stands there.
+/// Returns `end`, moved before a high surrogate that stands in front of it.
 fn whole_characters(text: &str, end: usize) -> usize {
     let (whole, _) = repair::split_trailing_high(text.get(..end).unwrap_or_default());
     whole.len()
 }
 
-/// The text in arguments of any form.
+/// Returns the text in complete arguments of any form.
 fn unwrapped(arguments: &str) -> JsonStr<'_> {
     let mut members = json::members(arguments.as_bytes());
     let mut only = None;

@@ -1,7 +1,7 @@
 //! Providers' errors, in the gateway's terms.
 //!
-//! A provider's 401 is our problem and must not look like the client's; its rate limit is the client's
-//! to wait for; what it says of our account, of its hosts or of its own model names stays here.
+//! A provider's 401 is the gateway's problem and must not look like the client's, while its rate limit is for the
+//! client to wait for. Words about the gateway's account, the provider's hosts or its own model names stay here.
 
 use bytes::Bytes;
 
@@ -10,7 +10,7 @@ use crate::protocol::{ProtocolId, UpstreamError, is_envelope};
 
 use super::blame;
 
-/// What the client is told of a provider's error response.
+/// Returns the failure that the client is told for a provider's error response.
 #[must_use]
 pub fn read_error(status: u16, error: &UpstreamError, retry_after: Option<u64>) -> Failure {
     let kind = classify(status, error);
@@ -43,14 +43,15 @@ pub fn read_error(status: u16, error: &UpstreamError, retry_after: Option<u64>) 
     }
 }
 
-/// What the log may know: never the message, which may repeat a prompt, or our credential.
+/// Returns the line for the log, which never contains the message: that may repeat a prompt or the gateway's
+/// credential.
 fn detail(status: u16, error: &UpstreamError) -> String {
     let names = [&error.kind, &error.code].into_iter().flatten().filter(|name| is_identifier(name));
     names.fold(format!("the provider answered {status}"), |all, name| format!("{all} {name}"))
 }
 
-/// The failure with the provider's own `body`, where that is an error that the clients of `protocol` can
-/// read, is about their request, and says nothing that stays here.
+/// Adds the provider's own `body` to the failure, if it is an error in the client's protocol that is about the
+/// request and reveals nothing that stays here.
 #[must_use]
 pub fn keep_body(
     failure: Failure,
@@ -62,7 +63,7 @@ pub fn keep_body(
     let text = String::from_utf8_lossy(&body);
     let theirs = match failure.kind() {
         Kind::BadRequest | Kind::ContentPolicy => true,
-        // Clients look for these words, or this code, to find out that they have to shorten the request.
+        // Clients look for these words or this code to find out that they have to shorten the request.
         Kind::ContextLength if protocol.is_anthropic() => text.contains("\"prompt is too long"),
         Kind::ContextLength => text.contains("\"context_length_exceeded\""),
         _ => false,
@@ -72,7 +73,7 @@ pub fn keep_body(
     if theirs && discreet && is_envelope(protocol, &body) { failure.with_body(body) } else { failure }
 }
 
-/// `text` with the provider's name of the model replaced by the client's, where it stands as a word.
+/// Replaces the provider's name of the model by the client's wherever it stands as a word.
 #[must_use]
 pub fn rename(text: &str, upstream: &str, client: &str) -> String {
     if upstream.is_empty() || upstream == client {
@@ -86,7 +87,7 @@ pub fn rename(text: &str, upstream: &str, client: &str) -> String {
             (text.get(..at).unwrap_or_default(), text.get(at + found.len()..).unwrap_or_default());
         let mut rest = after.chars();
         let ends = match rest.next() {
-            // A full stop ends the sentence, not the name, unless the name goes on behind it.
+            // A full stop ends the sentence and not the name, unless the name goes on behind it.
             Some('.') => !rest.next().is_some_and(char::is_alphanumeric),
             Some(next) => !is_word(next),
             None => true,
@@ -146,7 +147,7 @@ fn shown(error: &UpstreamError, kind: Kind) -> String {
     }
 }
 
-/// `text` without keys and without names of accounts at the provider, which are ours.
+/// Removes keys, and the names of the gateway's accounts at the provider.
 fn without_ids(text: &str) -> String {
     let in_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '*');
     let words = text.split_inclusive(|c| !in_word(c));
@@ -162,7 +163,7 @@ fn without_ids(text: &str) -> String {
     out
 }
 
-/// `text` without addresses, which name the provider or show how it was asked.
+/// Removes addresses, which name the provider or show how it was asked.
 fn without_urls(text: &str) -> String {
     let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>' | '\\' | ')' | ']');
     let mut out = String::with_capacity(text.len());
@@ -178,17 +179,17 @@ fn without_urls(text: &str) -> String {
     out
 }
 
-/// How ids of organizations, projects and keys begin.
+/// Prefixes of the ids of organizations, projects and keys.
 const OURS: &[&str] = &["org-", "org_", "proj_", "sk-"];
 
-/// Characters after the prefix from which on a word is taken for an id.
+/// Minimum number of characters after the prefix for a word to be taken for an id.
 const MIN_ID_LEN: usize = 8;
 
-/// Types and codes of failures that are about the request, where no status says so.
+/// Types and codes of failures that are about the request, for answers whose status does not say so.
 const ABOUT_THE_REQUEST: &[&str] =
     &["invalid_request_error", "invalid_prompt", "bio_policy", "misalignment_policy_violation"];
 
-/// How providers say that the conversation is too long.
+/// Phrases with which providers report that the conversation is too long.
 const CONTEXT: &[&str] = &["prompt is too long", "maximum context length", "context window"];
 
 #[cfg(test)]

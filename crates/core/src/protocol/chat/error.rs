@@ -1,4 +1,4 @@
-//! Chat's error forms.
+//! Errors in Chat's forms.
 
 use bytes::Bytes;
 
@@ -9,7 +9,7 @@ pub(super) fn envelope(failure: &Failure) -> Bytes {
     openai_envelope(failure)
 }
 
-/// A chunk with an `error`, which makes the SDKs raise; no `[DONE]` follows.
+/// Returns a chunk with an `error`, which makes the SDKs raise; no `[DONE]` follows.
 pub(super) fn in_stream(failure: &Failure) -> Bytes {
     [b"data: ", openai_envelope(failure).as_ref(), b"\n\n"].concat().into()
 }

@@ -1,10 +1,10 @@
-//! What becomes of each top-level member of a request in the other protocols.
+//! Handling of each top-level member of a request in the other protocols.
 
 use crate::canon::{Field, FieldPolicy};
 
 use FieldPolicy::{Dropped, Forwarded, Mapped, Own, Refused, Silent};
 
-/// One member: its name, what becomes of it in Responses and in Messages, values that mean nothing, a sample.
+/// Defines one member: its name, its handling in Responses and in Messages, its neutral values, and a sample.
 const fn field(
     name: &'static str,
     responses: FieldPolicy,
@@ -15,7 +15,7 @@ const fn field(
     Field { name, to: [Own, responses, messages], neutral, sample }
 }
 
-/// Members of Chat requests, extensions of well-known servers among them.
+/// The members of Chat requests, including extensions of well-known servers.
 #[rustfmt::skip]
 pub(super) static FIELDS: &[Field] = &[
     field("model", Mapped, Mapped, &[], r#""vendor/model""#),

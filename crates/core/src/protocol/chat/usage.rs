@@ -37,7 +37,7 @@ struct Prompt {
     audio_tokens: Count,
 }
 
-/// Of what was written to the cache, that which is kept for longer than the default.
+/// The part of the cache writes that is kept for longer than the default.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct ChatCacheWritesWire {
@@ -53,7 +53,7 @@ struct Completion {
 }
 
 impl ChatUsageWire {
-    /// The web searches: each provider counts them in one place, if at all.
+    /// Returns the number of web searches: each provider counts them in one place, if at all.
     fn searches(&self) -> u64 {
         let places = [
             self.num_search_queries.get(),
@@ -73,7 +73,7 @@ impl Prompt {
     }
 }
 
-/// How a provider counts, where that cannot be seen in the counts themselves.
+/// The way in which a provider counts, where the counts themselves do not show it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Habits {
     /// Whether reasoning tokens are missing in `completion_tokens`.
@@ -96,7 +96,7 @@ pub(super) fn read(json: &[u8]) -> Option<UsagePart> {
     read_as(json, Habits::default())
 }
 
-/// As [`read`], for a provider with these habits.
+/// Reads like [`read`], for a provider with these habits.
 pub(super) fn read_as(json: &[u8], habits: Habits) -> Option<UsagePart> {
     let wire: ChatUsageWire = serde_json::from_slice::<Option<ChatUsageWire>>(json).ok()??;
     let searches = wire.searches();
@@ -113,7 +113,7 @@ pub(super) fn read_as(json: &[u8], habits: Habits) -> Option<UsagePart> {
     let cache_write = cache_write.max(long.get());
     let sent = wire.prompt_tokens.get();
     let cached = cache_read.saturating_add(cache_write);
-    // More read from the cache than sent: this provider does not count cached tokens in.
+    // If more was read from the cache than was sent, the provider does not include cached tokens.
     let excluded = habits.cached_excluded || cache_read > sent;
     let (input, prompt) =
         if excluded { (sent, sent.saturating_add(cached)) } else { (sent.saturating_sub(cached), sent) };
@@ -139,7 +139,7 @@ pub(super) fn read_as(json: &[u8], habits: Habits) -> Option<UsagePart> {
     })
 }
 
-/// All output tokens. Some providers leave reasoning out of the completion but not out of the total.
+/// Returns all output tokens. Some providers leave reasoning out of the completion but not out of the total.
 fn output(completion: u64, reasoning: u64, prompt: u64, total: Option<u64>, habits: Habits) -> u64 {
     let by_total = total.unwrap_or(0).saturating_sub(prompt);
     if by_total > completion {

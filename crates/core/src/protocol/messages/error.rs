@@ -22,7 +22,7 @@ struct MessagesErrorWire<'a> {
     details: Option<ErrorDetailsWire>,
 }
 
-/// What newer SDKs tell errors of one type apart by.
+/// The member by which newer SDKs distinguish errors of one type.
 #[derive(Serialize)]
 struct ErrorDetailsWire {
     error_code: &'static str,
@@ -30,7 +30,7 @@ struct ErrorDetailsWire {
 
 pub(super) fn envelope(failure: &Failure, request_id: &str) -> Bytes {
     let prefixed = format!("prompt is too long: {}", failure.message());
-    // Clients find out by these words that they have to shorten the conversation.
+    // By these words, clients find out that they have to shorten the conversation.
     let message = match failure.kind() {
         Kind::ContextLength if !failure.message().starts_with("prompt is too long") => &prefixed,
         _ => failure.message(),
@@ -40,14 +40,14 @@ pub(super) fn envelope(failure: &Failure, request_id: &str) -> Bytes {
     json::write::bytes(&MessagesEnvelopeWire { r#type: "error", error, request_id })
 }
 
-/// Tool runners ask for a conversation that the provider keeps, and go on without one when told so in
-/// these words.
+/// Returns the details of an error. Tool runners ask for a conversation that the provider keeps, and go on without
+/// one if they are told in these words.
 fn details(failure: &Failure) -> Option<ErrorDetailsWire> {
     let refused = failure.kind() == Kind::Unsupported && failure.param() == Some("thread");
     refused.then_some(ErrorDetailsWire { error_code: "thread_unsupported_request" })
 }
 
-/// The `error` event, which makes the SDKs raise; no `message_stop` follows.
+/// Returns the `error` event, which makes the SDKs raise; no `message_stop` follows.
 pub(super) fn in_stream(failure: &Failure, stream: &StreamFacts<'_>) -> Bytes {
     [b"event: error\ndata: ", envelope(failure, stream.request_id).as_ref(), b"\n\n"].concat().into()
 }

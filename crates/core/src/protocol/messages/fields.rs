@@ -1,10 +1,10 @@
-//! What becomes of each top-level member of a request in the other protocols.
+//! Handling of each top-level member of a request in the other protocols.
 
 use crate::canon::{Field, FieldPolicy};
 
 use FieldPolicy::{Dropped, Mapped, Own, Refused};
 
-/// The members of the protocol's requests. What stands not here is left out, and the client is told.
+/// The members of the protocol's requests. A member that is not in the table is left out, and the client is told.
 pub(super) static FIELDS: &[Field] = &[
     mapped("model", r#""vendor/model""#),
     mapped("messages", r#"[{"role":"user","content":"Hi"}]"#),
@@ -22,11 +22,11 @@ pub(super) static FIELDS: &[Field] = &[
     mapped("output_format", r#"{"type":"json_schema","schema":{"type":"object","properties":{}}}"#),
     mapped("metadata", r#"{"user_id":"u1"}"#),
     mapped("service_tier", r#""standard_only""#),
-    // Priced differently: never a tier that costs more.
+    // Its price differs: a tier is never replaced by a more expensive one.
     Field { neutral: &[r#""standard""#], ..dropped("speed", r#""fast""#) },
     // The other protocols cache by themselves.
     dropped("cache_control", r#"{"type":"ephemeral"}"#),
-    // Clients send it with every request; without it they only get longer prompts.
+    // Clients send it with every request; without it, their prompts only get longer.
     dropped("context_management", r#"{"edits":[{"type":"clear_tool_uses_20250919"}]}"#),
     Field { neutral: &["[]"], ..dropped("fallbacks", r#"[{"model":"m"}]"#) },
     dropped("diagnostics", r#"{"previous_message_id":"msg_1"}"#),

@@ -127,5 +127,5 @@ impl Protocol for Messages {
     }
 }
 
-/// Characters of a tool's name that the protocol allows.
+/// Maximum number of characters of a tool's name that the protocol allows.
 const MAX_TOOL_NAME_LEN: usize = 128;

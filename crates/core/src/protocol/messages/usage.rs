@@ -43,7 +43,7 @@ struct ServerToolUseWire {
     web_search_requests: Count,
 }
 
-/// One thing that the provider has done for the answer.
+/// One step of the provider's work for the answer.
 #[derive(serde::Deserialize, Default)]
 #[serde(default)]
 struct Iteration {
@@ -56,12 +56,12 @@ struct Iteration {
     cache_creation: Nested<Creation>,
 }
 
-/// Those of them that the other counts leave out, of each model together.
+/// The steps that the other counts leave out, summed up for each model.
 #[derive(Default)]
 struct Iterations(Vec<InnerUsage>);
 
 impl Iterations {
-    /// More models than anybody asks inside of one call count as the call's own.
+    /// Adds a step. Beyond [`MAX_INNER_MODELS`], further models count as the call's own.
     fn add(&mut self, inner: InnerUsage) {
         let model = inner.model.filter(|_| self.0.len() < MAX_INNER_MODELS);
         match self.0.iter_mut().find(|known| known.model == model) {
@@ -96,7 +96,7 @@ impl MessagesUsageWire {
 }
 
 impl Creation {
-    /// All that was written to the cache: the sum that the provider gives, unless its parts are more.
+    /// Returns all tokens written to the cache: the provider's sum, unless its parts are more.
     fn all(&self, sum: Count) -> Count {
         let parts = self.ephemeral_5m_input_tokens.get().saturating_add(self.ephemeral_1h_input_tokens.get());
         if parts > sum.get() { Count(Some(parts)) } else { sum }
@@ -123,8 +123,8 @@ impl Iteration {
     }
 }
 
-/// Reads a `usage` object; `None` for null and for anything that is not an object. Members that are
-/// absent stay absent: the one in `message_delta` completes the one in `message_start`.
+/// Reads a `usage` object; `None` for null and for anything that is not an object. Absent members stay absent: the
+/// object in `message_delta` completes the one in `message_start`.
 pub(super) fn read(json: &[u8]) -> Option<UsagePart> {
     let wire: MessagesUsageWire = serde_json::from_slice::<Option<MessagesUsageWire>>(json).ok()??;
     let rates = wire.rates();
@@ -144,7 +144,7 @@ pub(super) fn read(json: &[u8]) -> Option<UsagePart> {
     })
 }
 
-/// Writes the members of a `usage` object that every event has.
+/// Writes the members of `usage` that every event has.
 pub(super) fn write(usage: &Usage, o: &mut Object<'_>) {
     o.number("input_tokens", usage.input)
         .number("cache_creation_input_tokens", usage.cache_write)
@@ -157,7 +157,8 @@ pub(super) fn write(usage: &Usage, o: &mut Object<'_>) {
     }
 }
 
-/// Writes those that a whole answer has besides: for how long the cache was written, and the class of service.
+/// Writes the members of `usage` that only a complete answer has: the lifetimes of cache writes, and the service
+/// tier.
 pub(super) fn write_rest(usage: &Usage, tier: &str, o: &mut Object<'_>) {
     if usage.cache_write > 0 {
         o.object("cache_creation", |o| {
@@ -167,7 +168,7 @@ pub(super) fn write_rest(usage: &Usage, tier: &str, o: &mut Object<'_>) {
     o.text("service_tier", tier);
 }
 
-/// Models that are told apart inside of one call.
+/// Maximum number of models that are counted separately inside of one call.
 const MAX_INNER_MODELS: usize = 8;
 
 #[cfg(test)]
@@ -184,7 +185,7 @@ mod tests {
         assert_eq!(usage.rates.iter().collect::<Vec<_>>(), [Rate::Fast, Rate::Priority, Rate::Us]);
         let plain = br#"{"speed":"standard","inference_geo":"global","service_tier":"standard","cache_creation":null}"#;
         assert_eq!(Usage::from(read(plain).unwrap()).rates, Rates::default());
-        // Parts without their sum.
+        // The parts come without their sum.
         let parts = br#"{"cache_creation":{"ephemeral_5m_input_tokens":1,"ephemeral_1h_input_tokens":2}}"#;
         assert_eq!(read(parts).unwrap().cache_write, Some(3));
     }

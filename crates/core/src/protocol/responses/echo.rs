@@ -1,15 +1,15 @@
 //! The members of a request that its answers repeat.
 //!
-//! They are what the client sent and not what went to the provider, with OpenAI's defaults where the client
-//! said nothing. They are written once, for all response objects of the answer, and without line breaks, which
-//! would end the line of an event.
+//! They are those that the client sent, not those that went to the provider, with OpenAI's defaults for absent
+//! ones. They are written once for all response objects of the answer, and without line breaks, which would end
+//! the line of an event.
 
 use bytes::Bytes;
 
 use crate::json::write::{self, Array, Object};
 use crate::json::{Document, Lenient as _, MarkHint, Raw};
 
-/// Members of the request, by their places in [`NAMES`].
+/// Members of the request, by their index in [`NAMES`].
 type EchoMembers<'a> = [Option<&'a str>; NAMES.len()];
 
 /// Writes the members, without the braces around them.
@@ -24,7 +24,7 @@ pub(super) fn write(document: &Document<'_>) -> Bytes {
     let length: usize = found.iter().flatten().map(|text| text.len()).sum();
     let mut out = Vec::with_capacity(length + ROOM);
     write::members(&mut out, |o| members(document, &found, o));
-    // It lives as long as the answer, so it gives back what room it has too much.
+    // The buffer lives as long as the answer, so it gives back its spare room.
     out.shrink_to_fit();
     Bytes::from(out)
 }
@@ -42,7 +42,7 @@ fn members(document: &Document<'_>, found: &EchoMembers<'_>, o: &mut Object<'_>)
     o.members(CONSTANTS);
 }
 
-/// A member with somebody else's value, or with a default.
+/// Writes a member with a foreign value or with a default.
 fn copied<'o, 'b>(
     document: &Document<'_>,
     o: &'o mut Object<'b>,
@@ -56,7 +56,7 @@ fn copied<'o, 'b>(
     }
 }
 
-/// The tools as the client sent them; functions get the members that clients look for.
+/// Writes the tools as the client sent them. Functions get the members that clients look for.
 fn tools(document: &Document<'_>, text: &str, list: &mut Array<'_>) {
     for (span, hint) in document.elements(text.as_bytes(), MarkHint::ROOT).lenient() {
         let Some(tool) = text.get(span).and_then(|tool| document.raw(tool)).filter(Raw::is_object) else {
@@ -66,7 +66,7 @@ fn tools(document: &Document<'_>, text: &str, list: &mut Array<'_>) {
         list.object(|o| {
             for (name, value) in members_of(document, tool.get(), hint) {
                 is_function |= name == "type" && value == "\"function\"";
-                // As Chat has it: such a tool keeps its shape.
+                // A tool in Chat's form keeps its shape.
                 seen.iter_mut().for_each(|seen| *seen |= name == "function");
                 seen.iter_mut().zip(FUNCTION).for_each(|(seen, known)| *seen |= name == known);
                 o.value(name, |out| document.compact(value, out));
@@ -86,7 +86,7 @@ fn reasoning(document: &Document<'_>, text: Option<&str>, o: &mut Object<'_>) {
     with_defaults(document, text, &[("effort", "null"), ("summary", "null")], o);
 }
 
-/// The members of an object, and those that it lacks.
+/// Writes the members of an object, and the defaults of those that it lacks.
 fn with_defaults(document: &Document<'_>, text: Option<&str>, defaults: &[(&str, &str)], o: &mut Object<'_>) {
     let raw = text.and_then(|text| document.raw(text));
     let object = raw.as_ref().map_or("{}", Raw::get);
@@ -103,7 +103,7 @@ fn with_defaults(document: &Document<'_>, text: Option<&str>, defaults: &[(&str,
     }
 }
 
-/// The members of a valid object: keys as they are spelled, and values.
+/// Returns the members of a valid object: keys with their escapes, and values.
 fn members_of<'a>(
     document: &Document<'_>,
     object: &'a str,
@@ -125,7 +125,7 @@ fn has_the_type_of(default: &str, text: &str) -> bool {
     }
 }
 
-/// Members that are repeated.
+/// The members that are repeated.
 const NAMES: [&str; 16] = [
     "instructions",
     "max_output_tokens",
@@ -145,7 +145,7 @@ const NAMES: [&str; 16] = [
     "user",
 ];
 
-/// What they are where the client says nothing.
+/// The defaults for members that the client did not send.
 const DEFAULTS: [&str; NAMES.len()] = [
     "null",
     "null",
@@ -165,13 +165,13 @@ const DEFAULTS: [&str; NAMES.len()] = [
     "null",
 ];
 
-/// Members that are the same for everyone.
+/// Members with the same value in every answer.
 const CONSTANTS: &str = r#""background":false,"previous_response_id":null,"store":false,"presence_penalty":0.0,"frequency_penalty":0.0"#;
 
 /// Members that clients look for on every function.
 const FUNCTION: [&str; 3] = ["description", "parameters", "strict"];
 
-/// Bytes of the names, the defaults and the constants.
+/// Bytes for the names, the defaults and the constants.
 const ROOM: usize = 640;
 
 #[cfg(test)]

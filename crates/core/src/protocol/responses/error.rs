@@ -12,7 +12,8 @@ pub(super) fn envelope(failure: &Failure) -> Bytes {
     openai_envelope(failure)
 }
 
-/// `response.failed`: the only event from which every client learns of a failure; some ignore `error`.
+/// Returns the `response.failed` event, the only one from which every client learns of a failure; some ignore
+/// `error`.
 pub(super) fn in_stream(failure: &Failure, stream: &StreamFacts<'_>) -> Bytes {
     let made_up = format!("resp_{}", stream.request_id);
     let event = Failed {
@@ -23,7 +24,7 @@ pub(super) fn in_stream(failure: &Failure, stream: &StreamFacts<'_>) -> Bytes {
     [b"event: response.failed\ndata: ", json::write::bytes(&event).as_ref(), b"\n\n"].concat().into()
 }
 
-/// The `error` of an answer that failed.
+/// Returns the `error` of an answer that failed.
 pub(super) fn object(failure: &Failure) -> Bytes {
     let own = Some(failure.code()).filter(|code| failure.kind() == Kind::BadRequest && !code.is_empty());
     json::write::bytes(&ResponsesErrorWire {
@@ -32,7 +33,7 @@ pub(super) fn object(failure: &Failure) -> Bytes {
     })
 }
 
-/// The code under which an answer fails.
+/// Returns the code under which an answer fails.
 pub(super) fn code(failure: &Failure) -> &str {
     match failure.kind() {
         Kind::RateLimited => "rate_limit_exceeded",
@@ -55,7 +56,7 @@ struct ResponsesErrorWire<'a> {
     message: &'a str,
 }
 
-/// The members without which the official clients do not accept a response.
+/// The members that the official clients require in a response.
 #[derive(Serialize)]
 struct FailedResponseWire<'a> {
     id: &'a str,

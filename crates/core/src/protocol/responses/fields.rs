@@ -1,10 +1,10 @@
-//! What becomes of each top-level member of a request in the other protocols.
+//! Handling of each top-level member of a request in the other protocols.
 
 use crate::canon::{Field, FieldPolicy};
 
 use FieldPolicy::{Dropped, Mapped, Own, Refused, Silent};
 
-/// One member: its name, what becomes of it in Chat and in Messages, values that mean nothing, a sample.
+/// Defines one member: its name, its handling in Chat and in Messages, its neutral values, and a sample.
 const fn field(
     name: &'static str,
     chat: FieldPolicy,
@@ -15,7 +15,7 @@ const fn field(
     Field { name, to: [chat, Own, messages], neutral, sample }
 }
 
-/// Members of Responses requests.
+/// The members of Responses requests.
 #[rustfmt::skip]
 pub(super) static FIELDS: &[Field] = &[
     field("model", Mapped, Mapped, &[], r#""vendor/model""#),

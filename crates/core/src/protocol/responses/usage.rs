@@ -13,7 +13,7 @@ struct ResponsesUsageWire {
     output_tokens: Count,
     input_tokens_details: Nested<ResponsesInputWire>,
     output_tokens_details: Nested<ResponsesOutputWire>,
-    /// The count of one provider here that others have beside.
+    /// The web searches, which this provider counts here and others count beside the usage.
     server_side_tool_usage_details: Nested<WebSearchesWire>,
 }
 
@@ -73,7 +73,7 @@ pub(super) fn read(json: &[u8]) -> Option<UsagePart> {
     })
 }
 
-/// Reads what stands beside the usage in a response: the literal of its class of service, and its `tool_usage`.
+/// Reads the values beside the usage in a response: the literal of its service tier, and its `tool_usage`.
 pub(super) fn read_with(usage: &[u8], tier: Option<&[u8]>, tools: Option<&[u8]>) -> Option<UsagePart> {
     let mut part = read(usage)?;
     part.rates = tier.map(usage::rates).unwrap_or_default();
@@ -123,7 +123,7 @@ mod tests {
         assert_eq!((usage.input, usage.cache_write, usage.cache_write_long), (50, 50, 30));
         assert_eq!((usage.audio_input, usage.audio_output, usage.searches), (7, 4, 3));
         assert!(usage.rates.has(Rate::Priority));
-        // Whatever stands in their place.
+        // Any other value may stand in their place.
         for odd in [&b"null"[..], b"7", b"\"\"", b"[]", br#"{"web_search":[1]}"#] {
             let usage = Usage::from(read_with(json, Some(odd), Some(odd)).unwrap());
             assert_eq!((usage.rates, usage.searches), (Default::default(), 0));

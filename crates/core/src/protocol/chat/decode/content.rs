@@ -1,4 +1,4 @@
-//! The content of messages: text, pictures, files, speech.
+//! The content of messages: text, images, files and audio.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -26,7 +26,7 @@ pub(super) fn content<'a>(node: Node<'a, '_>, parts: &mut Vec<Part<'a>>) -> Resu
     })
 }
 
-/// The members of a part, of which its type needs one.
+/// The members of a part, before its type decides which of them are used.
 #[derive(Default)]
 struct PartWire<'a> {
     kind: &'a str,
@@ -65,7 +65,7 @@ fn part<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
     }
 }
 
-/// An object with a `url`, or the URL itself.
+/// Returns an image from an object with a `url`, or from the URL itself.
 fn image<'a>(node: Node<'a, '_>, cache: Option<Cache>) -> Result<Part<'a>> {
     let (mut url, mut detail) = (None, None);
     match node.kind() {
@@ -93,7 +93,7 @@ fn file<'a>(node: Node<'a, '_>, cache: Option<Cache>) -> Result<Part<'a>> {
         match name {
             "file_data" => data = Some(node.json_str()?),
             "filename" => title = Some(node.json_str()?),
-            // The file lies in the account of another provider.
+            // The file lies in another provider's account.
             "file_id" => return Err(crate::canon::not_carried(node.path.to_string())),
             _ => {}
         }
@@ -108,7 +108,7 @@ fn file<'a>(node: Node<'a, '_>, cache: Option<Cache>) -> Result<Part<'a>> {
     Ok(Part::Document(DocumentPart { source, path, name: title, context: None, cache }))
 }
 
-/// Text files become text, which every protocol has a place for; all others stay as they are encoded.
+/// Turns text files into text, which every protocol has a place for; all others stay encoded.
 fn file_source(data: JsonStr<'_>) -> Option<Source<'_>> {
     if !DataUrl::is_one(data.raw()) {
         let data = data.into_text();
@@ -141,7 +141,7 @@ fn audio<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
     Ok(Part::Audio(Audio { data, format, path: node.path.to_string() }))
 }
 
-/// What a model thought, as one provider has it: a text, or a list of text parts.
+/// Returns reasoning in Mistral's form: a text, or a list of text parts.
 fn thinking<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
     let mut text = JsonStr::default();
     match node.kind() {
@@ -158,7 +158,7 @@ fn thinking<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
     Ok(Part::Reasoning(Reasoning { text: Some(text).filter(|text| !text.is_empty()), sealed: None }))
 }
 
-/// A mark for the prompt cache, in either of its two forms.
+/// Returns a mark for the prompt cache, in either of its two forms.
 pub(super) fn cache(node: Node<'_, '_>) -> Result<Cache> {
     let mut mark = Cache { long: false };
     node.members(|name, node| {
@@ -173,7 +173,7 @@ pub(super) fn is_long(node: &Node<'_, '_>) -> bool {
     matches!(node.text, "\"1h\"" | "\"12h\"" | "\"24h\"")
 }
 
-/// Makes all marks of a request last long.
+/// Gives all marks of a request the longer lifetime.
 pub(super) fn lengthen(request: &mut Request<'_>) {
     let marks = request.turns.iter_mut().flat_map(|turn| &mut turn.parts).filter_map(|part| match part {
         Part::Text(text) => text.cache.as_mut(),
@@ -190,5 +190,5 @@ fn refused(code: &'static str, message: String, path: String) -> Failure {
     Failure::new(Kind::Unsupported, message).with_code(code).with_param(path)
 }
 
-/// Characters of a type that a message repeats.
+/// Maximum number of characters of a type that a message repeats.
 const MAX_SHOWN_LEN: usize = 64;

@@ -10,7 +10,7 @@ use crate::protocol::node::{Node, Type};
 
 use super::content;
 
-/// Reads the messages into a request; false if there is none.
+/// Reads the messages into a request; returns false if there are none.
 pub(super) fn read<'a>(node: Node<'a, '_>, request: &mut Request<'a>) -> Result<bool> {
     let mut history =
         ConversationReader { request, custom: HashSet::new(), legacy: HashMap::new(), begun: false };
@@ -26,13 +26,13 @@ struct ConversationReader<'a, 'r> {
     request: &'r mut Request<'a>,
     /// Ids of calls of freeform tools.
     custom: HashSet<Cow<'a, str>>,
-    /// Calls without ids that wait for their result: the made-up ids by name.
+    /// Calls without ids that wait for their results: the made-up ids by name.
     legacy: HashMap<Cow<'a, str>, Vec<String>>,
     /// Whether the conversation has begun, so that instructions stand in its middle.
     begun: bool,
 }
 
-/// The members of a message, as they stand.
+/// The members of a message, unread.
 #[derive(Default)]
 struct MessageWire<'a> {
     role: &'a str,
@@ -57,7 +57,7 @@ impl<'a> MessageWire<'a> {
                     message.role = node.text;
                     return Ok(());
                 }
-                // Speech that the provider keeps.
+                // This is speech that the provider keeps.
                 "audio" => return Err(not_carried(node.path.to_string())),
                 "content" => &mut message.content,
                 "refusal" => &mut message.refusal,
@@ -118,7 +118,7 @@ impl<'a> ConversationReader<'a, '_> {
         self.request.turns.push(turn);
     }
 
-    /// Instructions before the conversation are one block for each part; later ones stay in their place.
+    /// Takes instructions. Before the conversation each part is one block; later ones stay in their place.
     fn instructions(
         &mut self,
         node: &Node<'a, '_>,
@@ -172,7 +172,7 @@ impl<'a> ConversationReader<'a, '_> {
             let mut draft = CallWire::default();
             let node = node.at("function_call", text);
             node.members(|name, node| draft.inner(name, node))?;
-            // The same history always gives the same id.
+            // The same history always has to give the same id.
             let id = format!("call_{}", self.request.turns.len());
             self.legacy.entry(draft.name.clone().unwrap_or_default()).or_default().push(id.clone());
             draft.id = Some(id.into());
@@ -188,7 +188,7 @@ impl<'a> ConversationReader<'a, '_> {
         tool_result(node, message, id, custom)
     }
 
-    /// The result of the nearest earlier call of that name that has none yet.
+    /// Returns the id of the nearest earlier call of that name that has no result yet.
     fn legacy_result(
         &mut self,
         node: &Node<'a, '_>,
@@ -206,7 +206,7 @@ fn content<'a>(node: &Node<'a, '_>, message: &MessageWire<'a>, parts: &mut Vec<P
     let Some(text) = message.content else { return Ok(()) };
     let first = parts.len();
     content::content(node.at("content", text), parts)?;
-    // A mark on the message means its last part.
+    // A mark on the message applies to its last part.
     if let Some(text) = message.cache
         && parts.len() > first
         && let Some(Part::Text(last)) = parts.last_mut()
@@ -226,7 +226,7 @@ fn tool_result<'a>(
     if let Some(text) = message.content {
         let node = node.at("content", text);
         match node.kind() {
-            // Some clients forget to write their result as a text.
+            // Some clients forget to write their result as a string.
             Type::Object | Type::Number | Type::Bool => {
                 let mut json = Vec::new();
                 compact(node.raw()?.get(), &mut json);
@@ -242,8 +242,8 @@ fn tool_result<'a>(
     Ok(ToolResult { id, custom, content, is_error: false, cache })
 }
 
-/// What the model thought. Details hold more than the text, so they come first; what has another form
-/// than expected is not worth a refusal.
+/// Returns the model's reasoning. Details hold more than the text, so they come first. Reasoning of an unexpected
+/// form is left out, because it is not worth a refusal.
 fn reasoning<'a>(message: &MessageWire<'a>) -> Option<Reasoning<'a>> {
     let read = |text: Option<&'a str>| text.and_then(JsonStr::read).filter(|text| !text.is_empty());
     let text = read(message.reasoning_content).or_else(|| read(message.reasoning));
@@ -264,7 +264,7 @@ struct CallWire<'a> {
 }
 
 impl<'a> CallWire<'a> {
-    /// Takes what is called, and with what. Some servers write an empty body of the other kind beside it, and
+    /// Takes the name and arguments of a call. Some servers write an empty body of the other kind beside it, and
     /// clients send it back.
     fn body(&mut self, node: &Node<'a, '_>, custom: bool) -> Result<()> {
         let mut body = Self::default();

@@ -30,7 +30,7 @@ pub(super) fn member(
     Ok(true)
 }
 
-/// A level. One that nobody knows is left out: it only turns a knob.
+/// Reads a level. An unknown one is left out, because it only tunes the answer.
 fn effort(node: &Node<'_, '_>, thinking: &mut Thinking, losses: &mut Losses) -> Result<()> {
     match Effort::read(&node.string()?) {
         Some(level) => {
@@ -44,7 +44,7 @@ fn effort(node: &Node<'_, '_>, thinking: &mut Thinking, losses: &mut Losses) -> 
     }
 }
 
-/// OpenRouter's object.
+/// Reads OpenRouter's object.
 fn reasoning(node: &Node<'_, '_>, thinking: &mut Thinking, losses: &mut Losses) -> Result<()> {
     node.members(|name, node| {
         match name {
@@ -58,7 +58,7 @@ fn reasoning(node: &Node<'_, '_>, thinking: &mut Thinking, losses: &mut Losses) 
     })
 }
 
-/// The object of servers that have a toggle.
+/// Reads the object of servers with a toggle.
 fn toggle(node: &Node<'_, '_>, thinking: &mut Thinking, losses: &mut Losses) -> Result<()> {
     node.members(|name, node| {
         match name {

@@ -1,4 +1,4 @@
-//! `reasoning_details`: put together from the pieces of a stream, for the provider that wants them back.
+//! `reasoning_details`: assembled from the pieces of a stream, for the provider that wants them back.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use crate::protocol::pick::for_each_member;
 #[derive(Debug, Default)]
 pub(super) struct ReasoningDetails {
     entries: Vec<DetailEntry>,
-    /// The last entry of each kind and index: the only one that a piece can continue.
+    /// The last entry of each kind and index: only the last one can be continued by a piece.
     last: HashMap<(String, Option<u64>), usize>,
     /// Whether there is anything in them that only the provider can read.
     opaque: bool,
@@ -20,7 +20,7 @@ pub(super) struct ReasoningDetails {
 struct DetailEntry {
     kind: String,
     index: Option<u64>,
-    /// As it came, if it came in one piece.
+    /// The entry unchanged, if it came in one piece.
     whole: Option<String>,
     text: String,
     signature: Option<String>,
@@ -30,7 +30,7 @@ struct DetailEntry {
 }
 
 impl ReasoningDetails {
-    /// Takes an entry, or a piece of one; gives the text in it.
+    /// Takes an entry or a piece of one; returns its text.
     pub(super) fn take<'a>(&mut self, json: &'a str) -> Option<JsonStr<'a>> {
         let mut entry = DetailEntry::default();
         let mut text = None;
@@ -65,7 +65,7 @@ impl ReasoningDetails {
         text
     }
 
-    /// All entries since the last time, if there is something opaque in them.
+    /// Takes all entries since the last call, if there is opaque state in them.
     pub(super) fn seal(&mut self) -> Option<Raw<'static>> {
         let Self { entries, opaque, .. } = std::mem::take(self);
         if !opaque {

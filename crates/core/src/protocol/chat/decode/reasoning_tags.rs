@@ -1,24 +1,24 @@
-//! Reasoning that stands in `<think>` tags at the beginning of the text.
+//! Reasoning in `<think>` tags at the beginning of the text.
 
 use std::borrow::Cow;
 
 use crate::json::JsonStr;
 
-/// Splits a text into what stands inside of the tags and what follows.
+/// A splitter of text into the content of the tags and the text behind them.
 #[derive(Debug, Default)]
 pub(super) struct ReasoningTags {
     state: TagState,
-    /// What may be the beginning of a tag.
+    /// Text that may be the beginning of a tag.
     held: String,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum TagState {
-    /// Nothing has come but, perhaps, a part of the opening tag.
+    /// Nothing has come except, perhaps, a part of the opening tag.
     #[default]
     Before,
     Inside,
-    /// Behind the closing tag, and maybe in the blank lines that follow it.
+    /// After the closing tag, perhaps in the blank lines that follow it.
     Behind,
     Over,
 }
@@ -29,7 +29,7 @@ impl ReasoningTags {
         self.state == TagState::Over
     }
 
-    /// Takes a piece; gives reasoning, and the text behind it.
+    /// Takes a piece; returns reasoning, and the text behind it.
     pub(super) fn push(&mut self, piece: &JsonStr<'_>) -> (String, String) {
         self.held.push_str(&without_escapes(piece.raw()));
         let mut rest = std::mem::take(&mut self.held);
@@ -60,7 +60,7 @@ impl ReasoningTags {
         (thought, self.behind(rest))
     }
 
-    /// Takes the end; gives what was held back.
+    /// Takes the end; returns the text that was held back.
     pub(super) fn end(&mut self) -> (String, String) {
         let held = std::mem::take(&mut self.held);
         match std::mem::replace(&mut self.state, TagState::Over) {
@@ -69,7 +69,7 @@ impl ReasoningTags {
         }
     }
 
-    /// The text behind the tags, without the blank lines before it.
+    /// Returns the text behind the tags, without the blank lines before it.
     fn behind(&mut self, text: String) -> String {
         if self.state != TagState::Behind {
             return text;
@@ -85,7 +85,7 @@ impl ReasoningTags {
     }
 }
 
-/// The inside of a literal in which the characters of tags stand for themselves.
+/// Returns the inside of a literal with the characters of tags unescaped.
 fn without_escapes(raw: &str) -> Cow<'_, str> {
     if memchr::memchr(b'\\', raw.as_bytes()).is_none() {
         return Cow::Borrowed(raw);
@@ -103,7 +103,7 @@ fn without_escapes(raw: &str) -> Cow<'_, str> {
                 rest = escape.get(spelled.len()..).unwrap_or_default();
             }
             None => {
-                // The character behind a backslash belongs to it, be it another backslash.
+                // The character after a backslash belongs to it, even if it is another backslash.
                 let (of_escape, after) = escape.split_at_checked(1).unwrap_or((escape, ""));
                 out.push('\\');
                 out.push_str(of_escape);
@@ -115,7 +115,7 @@ fn without_escapes(raw: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Bytes at the end that may be the beginning of the closing tag.
+/// Returns the number of bytes at the end that may be the beginning of the closing tag.
 fn held_back(text: &str) -> usize {
     (1..CLOSE.len()).rev().find(|n| CLOSE.get(..*n).is_some_and(|start| text.ends_with(start))).unwrap_or(0)
 }
@@ -123,7 +123,7 @@ fn held_back(text: &str) -> usize {
 const OPEN: &str = "<think>";
 const CLOSE: &str = "</think>";
 
-/// Ways to spell the characters of tags, without the backslash.
+/// The escapes that the characters of tags may have, without the backslash.
 const ESCAPES: &[(&str, &str)] = &[("u003c", "<"), ("u003e", ">"), ("/", "/")];
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! The members of an event of a stream, and of a whole answer, which is one that has all at once.
+//! The members of a stream's event, and of a complete answer, which is read as a single event.
 
 use crate::json::{self, JsonStr, Lenient as _, Malformed, Members};
 use crate::protocol::pick::{elements, for_each_member};
 
-/// An event, or a whole answer.
+/// An event of a stream, or a complete answer.
 #[derive(Debug, Default)]
 pub(super) struct ChunkWire<'a> {
     /// Whether the provider reports a failure.
@@ -21,7 +21,7 @@ impl<'a> ChunkWire<'a> {
     /// Reads the members.
     ///
     /// # Errors
-    /// When this is no JSON object; a list of errors counts as one.
+    /// Fails if this is not a JSON object; a list of errors counts as one.
     pub(super) fn read(text: &'a str) -> Result<Self, Malformed> {
         let mut chunk = Self::default();
         if text.trim_start().starts_with('[') {
@@ -56,7 +56,7 @@ impl<'a> ChunkWire<'a> {
         }
     }
 
-    /// The first choice, the only one that is read.
+    /// Returns the first choice, the only one that is read.
     pub(super) fn choice(&self) -> Option<&'a str> {
         let mut found = None;
         for item in elements(self.choices?) {
@@ -77,7 +77,7 @@ pub(super) struct ChoiceWire<'a> {
     pub(super) delta: Option<&'a str>,
     pub(super) message: Option<&'a str>,
     pub(super) finish: Option<JsonStr<'a>>,
-    /// The text that ended the answer, as some servers say.
+    /// The stop sequence that ended the answer, which some servers report.
     pub(super) stop: Option<JsonStr<'a>>,
     pub(super) usage: Option<&'a str>,
     pub(super) logprobs: Option<&'a str>,
@@ -102,15 +102,15 @@ impl<'a> ChoiceWire<'a> {
         choice
     }
 
-    /// What it says, and whether that is a whole message. Some servers send a message in the place of a part,
-    /// and others both of them.
+    /// Returns the message, and whether it is complete. Some servers send a message in the place of a delta, and
+    /// some send both.
     pub(super) fn delta_or_message(&self, whole: bool) -> Option<(&'a str, bool)> {
         let (delta, message) = (self.delta.map(|text| (text, whole)), self.message.map(|text| (text, true)));
         if whole { message.or(delta) } else { delta.or(message) }
     }
 }
 
-/// What a choice says, all of it or a part.
+/// The content of a choice, complete or a piece.
 #[derive(Debug, Default)]
 pub(super) struct DeltaWire<'a> {
     pub(super) content: Option<&'a str>,
@@ -155,5 +155,5 @@ fn next<'a>(members: &mut Members<'a>, text: &'a str) -> Result<Option<(&'a [u8]
     Ok(None)
 }
 
-/// Seconds since the epoch that can be the time of an answer.
+/// The least plausible creation time in seconds since the epoch, in September 2001. A smaller number is no time.
 const MIN_CREATED_SECONDS: u64 = 1_000_000_000;

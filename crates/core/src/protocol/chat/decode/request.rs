@@ -1,4 +1,4 @@
-//! A client's request, in the canonical form.
+//! Decoding of a client's request.
 
 use crate::canon::{Extra, FieldPolicy, Format, Losses, Request, Target, not_carried};
 use crate::failure::{Failure, Kind, Result};
@@ -33,7 +33,7 @@ struct ChatRequestReader<'a, 't, 'l> {
     request: Request<'a>,
     /// Whether there were any messages.
     messages: bool,
-    /// `max_tokens`, which counts where `max_completion_tokens` is missing.
+    /// The value of `max_tokens`, which counts if `max_completion_tokens` is missing.
     limit: Option<u64>,
     /// Whether all marks for the prompt cache are to last long.
     long: bool,
@@ -55,7 +55,7 @@ impl<'a> ChatRequestReader<'a, '_, '_> {
         Ok(())
     }
 
-    /// Reads a member of which the canonical form has its own; false for all others.
+    /// Reads a member that has its own place in the canonical form; false for all others.
     fn known(&mut self, name: &str, node: Node<'a, '_>) -> Result<bool> {
         let request = &mut self.request;
         match name {
@@ -101,7 +101,7 @@ impl<'a> ChatRequestReader<'a, '_, '_> {
         node.members(|name, node| {
             match name {
                 "include_usage" => request.include_usage = node.bool()?,
-                // The one option that Responses has, too.
+                // This is the only option that Responses has, too.
                 "include_obfuscation" if target.protocol == crate::canon::ProtocolId::Responses => {
                     let value = if node.bool()? { OBFUSCATED } else { CLEAR };
                     request.extra.push(Extra { name: "stream_options".into(), value: Raw::constant(value) });
@@ -112,7 +112,8 @@ impl<'a> ChatRequestReader<'a, '_, '_> {
         })
     }
 
-    /// Where marks for the cache are part of the prompt, only their lifetime is taken from here.
+    /// Reads the cache options. If marks for the cache are part of the prompt, only their lifetime is taken from
+    /// here.
     fn cache_options(&mut self, node: Node<'a, '_>) -> Result<bool> {
         let forwarded = FIELDS.iter().find(|field| field.name == "prompt_cache_options");
         if forwarded.is_some_and(|field| field.policy(self.target.protocol) == FieldPolicy::Forwarded) {
@@ -162,7 +163,7 @@ fn stop<'a>(node: Node<'a, '_>) -> Result<Vec<JsonStr<'a>>> {
     Ok(stop)
 }
 
-/// Anything but text would have to be spoken.
+/// Accepts only text: any other modality would have to be spoken.
 fn modalities(node: Node<'_, '_>) -> Result<()> {
     node.items(|item| match item.string()?.as_ref() {
         "text" => Ok(()),

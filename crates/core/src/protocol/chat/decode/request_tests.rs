@@ -1,4 +1,4 @@
-//! What is made of requests, by the reference. Numbers are those of its golden cases.
+//! Decoding of requests, as the reference describes it. Numbers are those of its golden cases.
 
 use crate::canon::{
     Args, Caps, Choice, Effort, FieldPolicy, Format, Losses, Part, Profile, ProtocolId, Request, Sealed,
@@ -186,7 +186,7 @@ fn parts_of_all_types_are_read() {
         {{"type":"file","file":{{"file_data":"JVBERi0xLjQK"}}}},
         {{"type":"input_audio","input_audio":{{"data":"AA","format":"wav"}}}}]}}]"#
     ));
-    // 47: the type is what the bytes are.
+    // 47: the type is the one that the bytes show.
     let expected = format!(
         "User image:https://x/y.png image:image/png;{PNG} file:a.pdf:application/pdf;JVBERi0xLjQK file::text;hé file::application/pdf;JVBERi0xLjQK audio:wav"
     );

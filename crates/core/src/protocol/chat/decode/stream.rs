@@ -1,4 +1,4 @@
-//! A provider's answer, event by event.
+//! Decoding of a provider's answer, event by event.
 
 use crate::canon::{
     Anomaly, Citation, Decode, Event, Finish, Profile, Rate, ReasoningIn, Seal, Sink, UpstreamError,
@@ -12,7 +12,7 @@ use super::reasoning_tags::ReasoningTags;
 use super::reply::{ChoiceWire, ChunkWire, DeltaWire};
 use super::tool_calls::ToolCalls;
 
-/// Reads the answer of a provider.
+/// A decoder of a provider's answer.
 #[derive(Debug)]
 pub(in crate::protocol::chat) struct ChatDecoder {
     habits: Habits,
@@ -95,7 +95,7 @@ impl Decode for ChatDecoder {
 }
 
 impl ChatDecoder {
-    /// Reads what one event says, or a whole body.
+    /// Reads one event, or a complete body if `whole`.
     fn chunk(&mut self, chunk: &ChunkWire<'_>, whole: bool, sink: &mut Sink<'_>) {
         let choice = chunk.choice().map(ChoiceWire::read);
         if let Some(choice) = &choice
@@ -122,7 +122,7 @@ impl ChatDecoder {
         }
     }
 
-    /// Begins with the first chunk that says anything: one provider sends a report of its filter before.
+    /// Starts the answer at the first chunk with content: one provider sends a report of its filter before it.
     fn start(&mut self, chunk: &ChunkWire<'_>, says: bool, sink: &mut Sink<'_>) {
         let id = chunk.id.as_ref().filter(|id| !id.is_empty());
         if !self.started && (says || id.is_some()) {
@@ -185,7 +185,7 @@ impl ChatDecoder {
         sink(Event::Thought(text));
     }
 
-    /// A text, or a list of parts.
+    /// Takes a text or a list of parts.
     fn content(&mut self, content: &str, sink: &mut Sink<'_>) {
         if let Some(text) = JsonStr::read(content) {
             return self.text(text, sink);
@@ -206,7 +206,7 @@ impl ChatDecoder {
         });
     }
 
-    /// A text, or a list of text parts.
+    /// Takes a text or a list of text parts.
     fn thinking_part(&mut self, thinking: &str, sink: &mut Sink<'_>) {
         if let Some(text) = JsonStr::read(thinking).filter(|text| !text.is_empty()) {
             return self.think(text, sink);
@@ -232,7 +232,7 @@ impl ChatDecoder {
         }
     }
 
-    /// Says what stood inside and behind of tags.
+    /// Passes on the text inside of the tags, and the text behind them.
     fn split(&mut self, thought: &str, text: &str, sink: &mut Sink<'_>) {
         if !thought.is_empty() {
             self.think(JsonStr::part(thought), sink);
@@ -252,7 +252,7 @@ impl ChatDecoder {
         self.calls.take(call, whole, sink);
     }
 
-    /// Something else than reasoning follows: what came before is complete.
+    /// Completes the reasoning so far, because other content follows.
     fn speak(&mut self, sink: &mut Sink<'_>) {
         self.spoke = true;
         self.seal(sink);
@@ -267,7 +267,7 @@ impl ChatDecoder {
         self.thought = false;
     }
 
-    /// Remembers why the answer ends. More may follow: text, calls, usage, and another reason.
+    /// Keeps the finish reason. More may follow: text, calls, usage, and another reason.
     fn remember(&mut self, reason: &JsonStr<'_>, stop: Option<&JsonStr<'_>>, sink: &mut Sink<'_>) {
         let reason = reason.decode().to_ascii_lowercase();
         let finish = match reason.as_str() {
@@ -306,7 +306,7 @@ impl ChatDecoder {
         self.over = true;
         let called = self.calls.any();
         sink(Event::Finish(match self.reason.take() {
-            // Several servers say `stop` although tools were called.
+            // Several servers report `stop` although tools were called.
             None | Some(Finish::Stop | Finish::StopSequence(_)) if called => Finish::ToolUse,
             None => Finish::Stop,
             Some(reason) => reason,
@@ -339,7 +339,7 @@ fn logprobs(json: &str, sink: &mut Sink<'_>) {
     });
 }
 
-/// `{"type":"url_citation","url_citation":{url,title,start_index,end_index}}`
+/// Reads `{"type":"url_citation","url_citation":{url,title,start_index,end_index}}`.
 fn cite(item: &str, sink: &mut Sink<'_>) {
     let (mut url, mut title, mut start, mut end) = (None, None, None, None);
     for_each_member(item, |key, value| {

@@ -1,4 +1,4 @@
-//! What is made of answers, by the reference. Numbers are those of its golden cases.
+//! Decoding of answers, as the reference describes it. Numbers are those of its golden cases.
 
 use crate::canon::{Args, Decode as _, Event, Profile, ReasoningIn, Seal, Usage};
 
@@ -48,7 +48,7 @@ fn stream_of(profile: &Profile, events: &[&str]) -> Vec<String> {
     seen
 }
 
-/// A stream of deltas and its end, without the events that say nothing new.
+/// A stream of deltas and its end, without the events that have no content.
 fn deltas(profile: &Profile, deltas: &[&str], finish: &str) -> Vec<String> {
     let mut events: Vec<String> = deltas
         .iter()
@@ -124,7 +124,7 @@ fn cases_86_and_87_one_index_for_all_calls_or_none() {
     assert_eq!(plain(&[&calls(&both)], "tool_calls"), expected);
     let both = [call("", "a", "f", r#""{}""#), call("", "b", "g", r#""{}""#)];
     assert_eq!(calls_of(&both), expected);
-    // Neither index nor id: a further name is a further call.
+    // Neither index nor id: a further name begins a further call.
     let both = [call("", "", "f", r#""{}""#), call("", "", "g", r#""{}""#)];
     assert_eq!(calls_of(&both), ["open:0::f", "args:0:{}", "open:1::g", "args:1:{}", "ToolUse"]);
     let pieces = [call("", "", "f", r#""{""#), call("", "", "", r#""}""#)];
@@ -151,7 +151,7 @@ fn names_may_come_late_and_arguments_as_objects() {
     let custom =
         r#"{"tool_calls":[{"index":0,"id":"a","type":"custom","custom":{"name":"p","input":"*** x"}}]}"#;
     assert_eq!(plain(&[custom], "tool_calls"), ["open:0:a:p*", "args:0:*** x", "ToolUse"]);
-    // Snowflake writes all that a call can be.
+    // Snowflake writes every member that a call can have.
     for members in [
         r#""custom":{"name":"","input":""},"function":{"name":"f","arguments":"{}"}"#,
         r#""function":{"name":"f","arguments":"{}"},"custom":{"name":"","input":""}"#,

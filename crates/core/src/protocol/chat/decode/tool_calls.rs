@@ -1,4 +1,4 @@
-//! Calls of tools: which call a piece belongs to, whatever a server takes for an index and for an id.
+//! Tool calls: the assignment of pieces to calls, whatever a server uses for an index and an id.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -11,9 +11,9 @@ use crate::protocol::pick::{for_each_member, short_text};
 #[derive(Debug, Default)]
 pub(super) struct ToolCalls {
     slots: Vec<CallSlot>,
-    /// Which slot a server's index means now.
+    /// The slot that a server's index means at present.
     alias: HashMap<u64, usize>,
-    /// The last slot that has an id.
+    /// The last slot with an id.
     by_id: HashMap<String, usize>,
 }
 
@@ -42,14 +42,14 @@ struct CallPiece<'a> {
 }
 
 impl ToolCalls {
-    /// Takes an element of `tool_calls`, a piece of a call or, in a message that is `whole`, all of one.
+    /// Takes an element of `tool_calls`: a piece of a call or, in a message that is `whole`, a complete call.
     pub(super) fn take(&mut self, json: &str, whole: bool, sink: &mut Sink<'_>) {
         let piece = CallPiece::read(json);
         let slot = if whole { self.add(None) } else { self.find(&piece) };
         self.add_piece(slot, piece, sink);
     }
 
-    /// Takes a `function_call`, of which there is only one. Some servers write an empty one for none.
+    /// Takes a `function_call`, of which there is only one. Some servers write an empty one if there is no call.
     pub(super) fn legacy(&mut self, json: &str, sink: &mut Sink<'_>) {
         let mut piece = CallPiece { index: Some(0), ..CallPiece::default() };
         for_each_member(json, |key, value| piece.inner(key, value));
@@ -70,7 +70,7 @@ impl ToolCalls {
         self.slots.iter().any(|slot| !slot.opened)
     }
 
-    /// The slot that a piece belongs to.
+    /// Returns the slot that a piece belongs to.
     fn find(&mut self, piece: &CallPiece<'_>) -> usize {
         let same_id = |slot: &CallSlot| !piece.id.is_empty() && slot.id == piece.id;
         let known = piece.index.and_then(|index| self.alias.get(&index).copied());
@@ -78,7 +78,7 @@ impl ToolCalls {
         let of_this_id = || self.by_id.get(&*piece.id).copied();
         match (piece.index, known) {
             (Some(index), Some((at, slot))) => {
-                // Some servers have one index for all calls; others make up an id for each piece.
+                // Some servers use one index for all calls; others make up an id for each piece.
                 let other = !piece.id.is_empty() && !slot.id.is_empty() && !same_id(slot);
                 if other && !piece.name.is_empty() { self.add(Some(index)) } else { at }
             }
@@ -182,7 +182,7 @@ impl<'a> CallPiece<'a> {
         piece
     }
 
-    /// Takes what is called, and with what. Some servers write an empty body of the other kind beside it.
+    /// Takes the name and arguments of a call. Some servers write an empty body of the other kind beside it.
     fn body(&mut self, json: &'a str, custom: bool) {
         let mut body = Self::default();
         for_each_member(json, |key, value| body.inner(key, value));
@@ -201,7 +201,7 @@ impl<'a> CallPiece<'a> {
     }
 }
 
-/// Arguments are a text; some servers send the object itself.
+/// Returns arguments, which are a text; some servers send the object itself.
 fn args(value: &str) -> Option<Args<'_>> {
     if let Some(text) = JsonStr::read(value) {
         return Some(text).filter(|text| !text.is_empty()).map(Args::Str);

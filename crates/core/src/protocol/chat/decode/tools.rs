@@ -1,4 +1,4 @@
-//! Tools of a client's request, and which of them may be called; today's members and those before them.
+//! Tools of a client's request, and the choice among them, in current and older members.
 
 use std::borrow::Cow;
 
@@ -52,7 +52,7 @@ impl<'a> ToolWire<'a> {
     fn member(&mut self, name: &str, node: Node<'a, '_>, losses: &mut Losses) -> Result<()> {
         match name {
             "type" => self.kind = Some(node.string()?),
-            // Members of a function may also stand beside the type, as in Responses.
+            // The members of a function may also stand beside the type, as in Responses.
             "function" | "custom" => {
                 self.custom |= name == "custom";
                 node.members(|name, node| self.inner(name, node, losses))?;
@@ -104,7 +104,7 @@ fn tool<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Tool<'a>> {
     }
 }
 
-/// `{"type":"grammar","grammar":{"syntax":…,"definition":…}}`, or `{"type":"text"}`.
+/// Reads `{"type":"grammar","grammar":{"syntax":…,"definition":…}}` or `{"type":"text"}`.
 fn grammar<'a>(node: Node<'a, '_>) -> Result<Option<Grammar<'a>>> {
     let (mut syntax, mut definition) = (None, None);
     let mut inner = |name: &str, node: Node<'a, '_>| {
@@ -167,7 +167,7 @@ fn choice<'a>(node: Node<'a, '_>) -> Result<Choice<'a>> {
     }
 }
 
-/// The tool that an object names, in it or in its `function` or `custom`.
+/// Returns the tool that an object names, directly or in its `function` or `custom`.
 fn chosen<'a>(node: Node<'a, '_>) -> Result<Chosen<'a>> {
     let mut found = None;
     node.members(|name, node| {
@@ -187,7 +187,7 @@ fn chosen<'a>(node: Node<'a, '_>) -> Result<Chosen<'a>> {
     Ok(Chosen { namespace: None, name })
 }
 
-/// `{"type":"allowed_tools","allowed_tools":{"mode":…,"tools":[…]}}`
+/// Reads `{"type":"allowed_tools","allowed_tools":{"mode":…,"tools":[…]}}`.
 fn allowed<'a>(node: Node<'a, '_>) -> Result<Choice<'a>> {
     let (mut required, mut tools) = (false, Vec::new());
     let mut inner = |name: &str, node: Node<'a, '_>| {
@@ -223,7 +223,7 @@ fn missing(node: &Node<'_, '_>, member: &str) -> crate::failure::Failure {
     node.missing(member).wrong("a string")
 }
 
-/// Members of tools that no other protocol carries. A tool that they defer is sent as an ordinary one.
+/// Members of tools that no other protocol carries. A deferred tool is sent as an ordinary one.
 const EXTENSIONS: &[&str] = &[
     "defer_loading",
     "allowed_callers",

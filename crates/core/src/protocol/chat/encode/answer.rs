@@ -5,7 +5,7 @@ use crate::json::write::{self, Object};
 use crate::json::{self, JsonStr, Lenient as _};
 use crate::protocol::phrases;
 
-/// Why an answer ends, in Chat's words. Some providers say that they have stopped although they call tools.
+/// Returns the finish reason in Chat's words. Some providers report `stop` although they call tools.
 pub(super) fn finish_reason(finish: Option<&Finish<'_>>, calls: bool) -> &'static str {
     match finish {
         Some(Finish::ToolUse) => "tool_calls",
@@ -17,7 +17,8 @@ pub(super) fn finish_reason(finish: Option<&Finish<'_>>, calls: bool) -> &'stati
     }
 }
 
-/// The refusal that is shown for a finish: the provider's words or, if the answer has no text, ours.
+/// Returns the refusal to show for a finish reason: the provider's words or, if the answer has no text, the
+/// gateway's.
 pub(super) fn refusal<'f>(finish: Option<&'f Finish<'_>>, text: bool) -> Option<JsonStr<'f>> {
     match finish {
         Some(Finish::Refusal(Some(words))) if !words.is_empty() => Some(words.borrow()),
@@ -26,7 +27,7 @@ pub(super) fn refusal<'f>(finish: Option<&'f Finish<'_>>, text: bool) -> Option<
     }
 }
 
-/// The class of service in OpenAI's words.
+/// Returns the service tier in OpenAI's words.
 pub(super) fn tier(tier: &str) -> &str {
     if matches!(tier, "standard" | "batch") { "default" } else { tier }
 }
@@ -39,12 +40,12 @@ pub(super) struct DetailEntries {
 }
 
 impl DetailEntries {
-    /// The elements, without the brackets around them; `None` if there are none.
+    /// Returns the elements without their brackets; `None` if there are none.
     pub(super) fn get(&self) -> Option<&str> {
         Some(self.json.as_str()).filter(|json| !json.is_empty())
     }
 
-    /// Writes the array, if it has any elements, as a member.
+    /// Writes the array as a member, if it has any elements.
     pub(super) fn write(&self, name: &str, o: &mut Object<'_>) {
         if let Some(json) = self.get() {
             o.array(name, |list| {
@@ -53,7 +54,7 @@ impl DetailEntries {
         }
     }
 
-    /// Adds what is known of reasoning that ends with this seal, its text included.
+    /// Adds the details of reasoning that ends with this seal, including its text.
     pub(super) fn seal(&mut self, seal: &Seal<'_>, text: &JsonStr<'_>) {
         match seal {
             Seal::Signature(signature) => self.entry("reasoning.text", |o| {
@@ -89,7 +90,7 @@ impl DetailEntries {
         }
     }
 
-    /// Adds an annotation, with its place in the list where `indexed`.
+    /// Adds an annotation, with its index in the list if `indexed`.
     pub(super) fn cite(&mut self, cite: &Citation<'_>, span: (u64, u64), indexed: bool) {
         let index = self.count;
         self.object(|o| {
@@ -127,7 +128,7 @@ impl DetailEntries {
     }
 }
 
-/// Formats of `reasoning_details`, which tell the family of their origin.
+/// Formats of `reasoning_details`, which show the family that they come from.
 const ANTHROPIC: &str = "anthropic-claude-v1";
 const OPENAI: &str = "openai-responses-v1";
 

@@ -1,4 +1,4 @@
-//! The content of messages of users, tools and instructions.
+//! The content of messages of users and tools, and of instructions.
 
 use std::borrow::Cow;
 
@@ -19,7 +19,7 @@ use super::reasoning::PastReasoning;
 #[derive(Clone, Copy)]
 pub(super) struct ContentWriter<'c> {
     pub(super) profile: &'c Profile,
-    /// The call whose pictures are written.
+    /// The call whose images are written.
     pub(super) id: Option<&'c str>,
 }
 
@@ -29,7 +29,7 @@ pub(super) fn is_said(part: &Part<'_>) -> bool {
 }
 
 impl ContentWriter<'_> {
-    /// The `content` of texts only.
+    /// Writes a `content` of texts only.
     pub(super) fn texts<'p, 'a: 'p>(
         &self,
         o: &mut Object<'_>,
@@ -51,8 +51,7 @@ impl ContentWriter<'_> {
         }
     }
 
-    /// The `content` of any parts: a string where that is possible, for models that know nothing but text
-    /// refuse lists.
+    /// Writes a `content` of any parts: as a string if possible, because models that only know text refuse lists.
     pub(super) fn write<'p, 'a: 'p>(
         &self,
         o: &mut Object<'_>,
@@ -68,7 +67,7 @@ impl ContentWriter<'_> {
         }
     }
 
-    /// Instructions in mid-conversation, for a provider that has no place for them there.
+    /// Writes instructions in mid-conversation as a note, for a provider that has no place for them there.
     pub(super) fn system_note<'p, 'a: 'p>(
         &self,
         o: &mut Object<'_>,
@@ -80,7 +79,7 @@ impl ContentWriter<'_> {
         });
     }
 
-    /// The `content` of a result.
+    /// Writes the `content` of a result.
     pub(super) fn result(&self, o: &mut Object<'_>, result: &ToolResult<'_>) {
         let parts = || result.content.iter();
         let media = parts().any(|part| self.is_media(part)) && self.profile.tool_result_images;
@@ -121,7 +120,7 @@ impl ContentWriter<'_> {
         });
     }
 
-    /// The pictures and files of a result, each behind the id of its call.
+    /// Writes the images and files of a result, each after the id of its call.
     pub(super) fn pictures(&self, list: &mut Array<'_>, parts: &[Part<'_>]) {
         for part in parts.iter().filter(|part| self.is_media(part)) {
             let id = ids::upstream(self.id.unwrap_or_default(), self.profile);
@@ -177,7 +176,7 @@ impl ContentWriter<'_> {
         }
     }
 
-    /// The text of a part that is text.
+    /// Writes the text of a part that is text.
     fn plain(&self, out: &mut write::TextWriter<'_>, part: &Part<'_>) {
         match part {
             Part::Text(text) => out.json_str(&text.text),
@@ -231,7 +230,7 @@ impl ContentWriter<'_> {
         }
     }
 
-    /// A text part; an empty one is refused by some, and says nothing.
+    /// Writes a text part. An empty one has no content, and some providers refuse it, so it is left out.
     pub(super) fn text(&self, list: &mut Array<'_>, text: &JsonStr<'_>, cache: Option<Cache>) {
         if !text.is_empty() {
             list.object(|o| {
@@ -289,7 +288,7 @@ impl ContentWriter<'_> {
     }
 }
 
-/// The text of a part of the assistant, if it is not empty. A refusal is what the model said.
+/// Returns the text of an assistant's part, if it is not empty. A refusal counts as text.
 pub(super) fn spoken<'p>(part: &'p Part<'_>) -> Option<&'p JsonStr<'p>> {
     let text = match part {
         Part::Text(text) => &text.text,
@@ -299,7 +298,7 @@ pub(super) fn spoken<'p>(part: &'p Part<'_>) -> Option<&'p JsonStr<'p>> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-/// Writes the `content` of the assistant: neighbouring texts are one, others are paragraphs.
+/// Writes the assistant's `content`: adjacent texts are joined, and others become paragraphs.
 pub(super) fn assistant(o: &mut Object<'_>, run: &[Turn<'_>], thoughts: &PastReasoning, profile: &Profile) {
     let marked = profile.cache_parts != CacheParts::None
         && run

@@ -1,10 +1,10 @@
-//! Ids of calls, in the form that a provider takes. The same id always becomes the same.
+//! Ids of calls, in the form that a provider accepts. The same id always gives the same result.
 
 use std::borrow::Cow;
 
 use crate::canon::{Profile, ToolId, base62, hashed_call_id};
 
-/// The id of a call for a provider.
+/// Returns the id of a call for a provider.
 pub(super) fn upstream<'i>(id: &'i str, profile: &Profile) -> Cow<'i, str> {
     match profile.tool_id {
         ToolId::Mistral9 if !is_mistral(id) => Cow::Owned(base62(id, MISTRAL_ID_LEN)),
@@ -17,10 +17,10 @@ fn is_mistral(id: &str) -> bool {
     id.len() == MISTRAL_ID_LEN && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// Characters of an id that Mistral takes: exactly so many letters and digits.
+/// Length of an id that Mistral accepts: exactly nine letters and digits.
 const MISTRAL_ID_LEN: usize = 9;
 
-/// Characters of an id that OpenAI takes in this protocol.
+/// Maximum length of an id that OpenAI accepts in this protocol.
 const MAX_ID_LEN: usize = 40;
 
 #[cfg(test)]

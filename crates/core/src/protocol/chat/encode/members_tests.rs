@@ -65,7 +65,7 @@ fn functions_keep_their_schemas() {
     let expected = r#","tools":[{"type":"function","function":{"name":"f","description":"d","parameters":{"type":"object","b":1.0}}}]"#;
     assert_eq!(members(&asked, &any()), (expected.to_owned(), "tools.strict".to_owned()));
     assert!(members(&asked, &openai()).0.contains(r#""b":1.0},"strict":true}"#));
-    // 71: nothing without tools.
+    // 71: nothing is written without tools.
     assert_eq!(members(&with_tools(vec![], Some(Choice::Auto)), &any()).0, "");
 }
 

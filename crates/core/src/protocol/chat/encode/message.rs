@@ -1,7 +1,7 @@
-//! The conversation: instructions, then messages in the order that this protocol wants.
+//! The conversation: instructions, then messages in the order that this protocol requires.
 //!
-//! A run of assistant turns is one message. Results of its calls follow at once, in the order of the calls;
-//! whatever else was said until the next assistant turn comes behind them.
+//! A run of assistant turns is one message. The results of its calls follow at once, in the order of the calls.
+//! Everything else up to the next assistant turn comes after them.
 
 use crate::canon::{
     Call, Format, JsonSchemaSupport, Losses, MidSystem, Part, Prefill, Request, Role, Source, SystemRole,
@@ -29,7 +29,7 @@ pub(super) struct ConversationWriter<'r, 'a, 't> {
     prefix: Option<String>,
     results: Vec<AnsweredCalls<'r>>,
     thoughts: PastReasoning,
-    /// JSON that is being compacted.
+    /// A buffer for JSON that is being compacted.
     scratch: Vec<u8>,
 }
 
@@ -42,10 +42,10 @@ struct AnsweredCalls<'r> {
 }
 
 impl<'r, 'a, 't> ConversationWriter<'r, 'a, 't> {
-    /// Looks through the conversation before anything is written.
+    /// Checks the conversation before anything is written.
     ///
     /// # Errors
-    /// 400 for what this protocol has no place for.
+    /// Returns 400 if this protocol has no place for a part of the conversation.
     pub(super) fn new(
         request: &'r Request<'a>,
         target: &'t Target<'t>,
@@ -58,7 +58,7 @@ impl<'r, 'a, 't> ConversationWriter<'r, 'a, 't> {
         }
         let continues = continues(request);
         if continues && (target.profile.prefill == Prefill::None || !target.caps.prefill) {
-            return Err(Failure::new(Kind::Unsupported, "This model can not continue an assistant message.")
+            return Err(Failure::new(Kind::Unsupported, "This model cannot continue an assistant message.")
                 .with_param("messages"));
         }
         Ok(Self {
@@ -74,12 +74,12 @@ impl<'r, 'a, 't> ConversationWriter<'r, 'a, 't> {
         })
     }
 
-    /// The beginning of the answer, where the provider repeats it.
+    /// Returns the beginning of the answer, if the provider repeats it.
     pub(super) fn into_prefix(self) -> Option<String> {
         self.prefix
     }
 
-    /// Members that the messages need beside them.
+    /// Writes the members that the messages need beside them.
     pub(super) fn finish(&self, o: &mut Object<'_>) {
         if self.continues && self.target.profile.prefill == Prefill::ContinueFinal {
             o.bool("add_generation_prompt", false).bool("continue_final_message", true);
@@ -123,7 +123,7 @@ impl<'r, 'a, 't> ConversationWriter<'r, 'a, 't> {
         });
     }
 
-    /// The form of the answer, for a provider that has no member for it.
+    /// Adds an instruction for the form of the answer, for a provider that has no member for it.
     fn instruct_format(&mut self, list: &mut Array<'_>) {
         let native = match (&self.request.format, self.target.profile.json_schema) {
             (Format::Text, _) | (_, JsonSchemaSupport::Native) => true,
@@ -205,7 +205,7 @@ impl<'r, 'a, 't> ConversationWriter<'r, 'a, 't> {
                 });
             }
             let carried = self.thoughts.call_state(&call.id);
-            // All turns alike get the word in the place of what is missing: a prompt must not change later.
+            // All turns get the placeholder for missing state, because a prompt must not change later.
             let stand_in = (first && self.target.profile.call_state_required).then_some(NO_STATE);
             if let Some(state) = call.extra.as_ref().map(Raw::get).or(carried).or(stand_in) {
                 o.json("extra_content", state);
@@ -213,7 +213,7 @@ impl<'r, 'a, 't> ConversationWriter<'r, 'a, 't> {
         });
     }
 
-    /// Turns between two runs of the assistant.
+    /// Writes the turns between two runs of the assistant.
     fn others(&mut self, list: &mut Array<'_>, calls: &'r [Turn<'a>], run: &'r [Turn<'a>]) {
         let moved = self.answer(list, calls, run);
         if moved {
@@ -247,7 +247,7 @@ impl<'r, 'a, 't> ConversationWriter<'r, 'a, 't> {
         }
     }
 
-    /// Writes the results in a run, those of `calls` first and in their order. True if pictures had to be
+    /// Writes the results in a run, those of `calls` first and in their order. Returns whether images had to be
     /// left out of them.
     fn answer(&mut self, list: &mut Array<'_>, calls: &'r [Turn<'a>], run: &'r [Turn<'a>]) -> bool {
         let mut results = std::mem::take(&mut self.results);
@@ -258,7 +258,7 @@ impl<'r, 'a, 't> ConversationWriter<'r, 'a, 't> {
             done: false,
         }));
         results.sort_unstable_by_key(|answer| (answer.id, answer.place));
-        // Of several results of one call the last one counts.
+        // If one call has several results, the last one counts.
         for at in 1..results.len() {
             let [.., before, after] = results.get_mut(..=at).unwrap_or_default() else { break };
             before.done = before.id == after.id;
@@ -325,7 +325,7 @@ fn continues(request: &Request<'_>) -> bool {
         && last.parts.iter().any(|part| content::spoken(part).is_some())
 }
 
-/// Refuses what this protocol has no place for.
+/// Refuses parts that this protocol has no place for.
 fn check(turn: &Turn<'_>, losses: &mut Losses) -> Result<()> {
     let results = turn.parts.iter().filter_map(|part| match part {
         Part::Result(result) => Some(&result.content),
@@ -347,5 +347,5 @@ fn check(turn: &Turn<'_>, losses: &mut Losses) -> Result<()> {
     Ok(())
 }
 
-/// What Google documents for calls that come from elsewhere.
+/// The placeholder that Google documents for calls from elsewhere.
 const NO_STATE: &str = r#"{"google":{"thought_signature":"skip_thought_signature_validator"}}"#;

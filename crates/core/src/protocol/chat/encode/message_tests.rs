@@ -55,7 +55,7 @@ fn assistant_turns_one_after_the_other_are_one_message() {
     assert!(
         seen.starts_with(&format!(r#"{{"role":"assistant","content":"I look","tool_calls":[{calls}]}},"#))
     );
-    // Texts: neighbours are one, others are paragraphs; what is empty is left out.
+    // Adjacent texts are joined, others are paragraphs, and empty ones are left out.
     let turns =
         vec![assistant(vec![text("a"), text(""), text("b"), call("x"), text("c")]), assistant(vec![])];
     assert!(talk(&request(turns), &any()).contains(r#""content":"ab\n\nc","#));
@@ -296,7 +296,7 @@ fn case_82_details_and_state_of_calls_go_back_as_they_came() {
     let seen = talk(&request(turns(own())), &any());
     assert!(seen.starts_with(r#"{"role":"assistant","content":null,"reasoning_details":[{"type":"reasoning.encrypted","data":"E","id":"x"}],"tool_calls""#), "{seen}");
     assert!(seen.contains(r#"1e2}"},"extra_content":{"google":{"thought_signature":"X"}}},{"id":"b""#));
-    // Where the state is required, a first call without it says so, and no other.
+    // If the state is required, a first call without it gets the placeholder, and no other call does.
     let gemini = Profile { call_state_required: true, ..any() };
     let asked = talk(&request(turns([uncarried(), uncarried()])), &gemini);
     let stand_in =

@@ -41,7 +41,7 @@ pub(super) fn write(
     if !thinking.is_wanted() {
         return Ok(());
     }
-    // OpenAI's models refuse functions and reasoning together in this protocol.
+    // OpenAI's models refuse functions together with reasoning in this protocol.
     if profile.is_openai && plan.has_tools() {
         losses.drop_named(PATH)?;
         return if levels.contains(&Effort::None) { off(o, profile.effort, &levels, losses) } else { Ok(()) };
@@ -70,7 +70,7 @@ fn on(
     let requested = thinking.effort.or_else(|| thinking.budget.map(Effort::of_budget));
     let level = requested.and_then(|requested| requested.nearest(levels));
     if requested.is_none() && thinking.mode == Some(ThinkingMode::Adaptive) && way != EffortFormat::None {
-        // As the model likes: that is what it does.
+        // The model decides, which is its default.
         return Ok(());
     }
     match way {
@@ -107,7 +107,7 @@ fn on(
     Ok(())
 }
 
-/// The reasoning of one message, as its provider wants it.
+/// The reasoning of one message, in its provider's form.
 #[derive(Default)]
 pub(super) struct PastReasoning {
     /// The member that it goes into.
@@ -116,13 +116,13 @@ pub(super) struct PastReasoning {
     pub(super) text: String,
     /// Elements of `reasoning_details`.
     details: String,
-    /// State that belongs to calls, by their ids.
+    /// State that belongs to calls, by the calls' ids.
     of_calls: HashMap<String, String>,
 }
 
 impl PastReasoning {
-    /// Collects what the parts of a message hold: blocks of this very provider and model as they are, of
-    /// all others the text, if the provider has a place for it.
+    /// Collects reasoning from the parts of a message. Blocks of this very provider and model stay as they are;
+    /// all others give their text, if the provider has a place for it.
     pub(super) fn read<'p, 'a: 'p>(
         &mut self,
         parts: impl Iterator<Item = &'p Part<'a>>,
@@ -209,7 +209,7 @@ impl PastReasoning {
         self.place == Some(ReasoningIn::MistralParts) && !self.text.is_empty()
     }
 
-    /// Puts a space where nothing is known: the provider wants the member, and refuses an empty one.
+    /// Puts a space in the place of missing reasoning: the provider requires the member and refuses an empty one.
     pub(super) fn require(&mut self) {
         if self.is_empty() {
             if matches!(self.place, None | Some(ReasoningIn::None)) {
@@ -239,11 +239,11 @@ impl PastReasoning {
         }
     }
 
-    /// The state that the provider has bound to a call of this message.
+    /// Returns the state that the provider has bound to a call of this message.
     pub(super) fn call_state(&self, id: &str) -> Option<&str> {
         self.of_calls.get(id).map(String::as_str)
     }
 }
 
-/// What the client is told of a request that cannot be fulfilled.
+/// The message for a request that cannot be fulfilled.
 const PATH: &str = "reasoning_effort";

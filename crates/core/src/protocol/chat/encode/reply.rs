@@ -1,4 +1,4 @@
-//! A whole answer for a client.
+//! A complete answer for a client.
 
 use bytes::Bytes;
 
@@ -93,7 +93,7 @@ fn message(o: &mut Object<'_>, answer: &Answer, context: &Context) {
     calls(o, answer);
 }
 
-/// A segment of text, and whether a blank line parts it from the text before.
+/// A segment of text, and whether a blank line separates it from the text before.
 struct ReplyText<'s> {
     segment: &'s Segment,
     apart: bool,

@@ -1,4 +1,4 @@
-//! A request for a provider, from the canonical form.
+//! Encoding of a request for a provider.
 
 use crate::canon::{
     Format, JsonSchemaSupport, Losses, MaxTokensField, Profile, Request, StreamUsage, Target, ToolNames,
@@ -60,10 +60,10 @@ fn members(
         }
     }
     writer.finish(o);
-    // Some servers match names without regard to case.
+    // Some servers ignore the case of names.
     let is_own = |name: &str| OWN.iter().any(|own| own.eq_ignore_ascii_case(name));
     for extra in request.extra.iter().filter(|extra| !is_own(&extra.name)) {
-        // The name is the client's, who may have put anything into it.
+        // The client has chosen the name, so it can contain anything.
         o.raw(JsonStr::of(&extra.name).raw(), &extra.value);
     }
     Ok(Written { answer_tool: None, prefix: writer.into_prefix() })
@@ -76,7 +76,7 @@ fn limit(o: &mut Object<'_>, request: &Request<'_>, target: &Target<'_>) {
     o.number(name, wanted.max(target.profile.min_max_tokens.into()).min(most));
 }
 
-/// The member that limits the answer's tokens.
+/// Returns the member that limits the answer's tokens.
 pub(in crate::protocol::chat) fn limit_member(profile: &Profile) -> &'static str {
     match profile.max_tokens_field {
         MaxTokensField::MaxTokens => "max_tokens",
@@ -84,7 +84,7 @@ pub(in crate::protocol::chat) fn limit_member(profile: &Profile) -> &'static str
     }
 }
 
-/// Sampling parameters, as far as the provider and its model take them.
+/// Writes the sampling parameters that the provider and its model accept.
 fn samplers(
     o: &mut Object<'_>,
     request: &Request<'_>,
@@ -147,7 +147,7 @@ fn strict_of(named: bool, strict: Option<bool>, schema: &Raw<'_>) -> Option<bool
     strict.or_else(|| (!named).then(|| schema::is_closed(schema.get())))
 }
 
-/// Who the user is, the class of service, and other members that only some providers know.
+/// Writes the user, the service tier, and other members that only some providers know.
 fn identity(o: &mut Object<'_>, request: &Request<'_>, profile: &Profile, losses: &mut Losses) -> Result<()> {
     let field = match profile.user_field {
         UserField::User => Some("user"),
@@ -181,16 +181,16 @@ fn identity(o: &mut Object<'_>, request: &Request<'_>, profile: &Profile, losses
     Ok(())
 }
 
-/// The name of a schema that has none.
+/// The name for a schema without one.
 const NAME: JsonStr<'static> = JsonStr::plain("response");
 
-/// Texts that end an answer, as OpenAI takes them.
+/// Maximum number of stop sequences that OpenAI accepts.
 const MAX_STOP_COUNT: usize = 4;
 
-/// Characters of a user's id, as OpenAI takes them.
+/// Maximum number of characters of a user's id that OpenAI accepts.
 const MAX_USER_LEN: usize = 64;
 
-/// Members that are written here, so that no other may take their place.
+/// Members that are written here, so that no forwarded member may take their place.
 const OWN: &[&str] = &[
     "model",
     "messages",

@@ -1,4 +1,4 @@
-//! What providers get, by the reference. Numbers are those of its golden cases.
+//! Requests for providers, as the reference describes them. Numbers are those of its golden cases.
 
 use std::collections::BTreeSet;
 

@@ -11,12 +11,14 @@ use crate::protocol::chat::{error, usage};
 
 use super::answer::{self, DetailEntries};
 
-/// Writes the stream for a client. Everything is written at once: this protocol's clients put pieces
-/// together by their indexes. Only what they would put together badly waits for the end.
+/// An encoder of the stream for a client.
+///
+/// Everything is written at once, because this protocol's clients assemble pieces by their indexes. Only content
+/// that they would assemble wrongly waits for the end.
 #[derive(Debug)]
 pub(in crate::protocol::chat) struct ChatEncoder {
     context: Arc<Context>,
-    /// How every event begins; empty until the answer does.
+    /// The beginning of every event; empty until the answer begins.
     head: Vec<u8>,
     tier: Option<String>,
     last: LastSegment,
@@ -24,9 +26,9 @@ pub(in crate::protocol::chat) struct ChatEncoder {
     closed: bool,
     /// Whether the next text is a paragraph of its own.
     paragraph: bool,
-    /// White space after a call: nothing unless text follows.
+    /// White space after a call: dropped unless text follows.
     blank: String,
-    /// Characters of text so far, and where the last piece of it begins.
+    /// Number of characters of text so far; `begin` is the position at which the last segment began.
     characters: u64,
     begin: u64,
     texts: bool,
@@ -36,7 +38,7 @@ pub(in crate::protocol::chat) struct ChatEncoder {
     thought: String,
     thoughts: bool,
     details: DetailEntries,
-    /// By their keys, which count up: a provider may make very many.
+    /// Calls by their keys, which count up. It is a map because a provider may make very many.
     calls: BTreeMap<u32, OpenCall>,
     /// State that is bound to the next call.
     extra: Option<Raw<'static>>,
@@ -147,7 +149,7 @@ impl ChatEncoder {
                 o.text("service_tier", answer::tier(tier));
             }
         });
-        // The object goes on in each event.
+        // The object continues in each event.
         self.head.pop();
         self.chunk(out, None, None, |o| {
             o.text("role", "assistant").text("content", "");
@@ -162,7 +164,7 @@ impl ChatEncoder {
         }
     }
 
-    /// One event with one choice.
+    /// Writes one event with one choice.
     fn chunk(
         &self,
         out: &mut Vec<u8>,
@@ -196,7 +198,7 @@ impl ChatEncoder {
         out.extend_from_slice(b"}\n\n");
     }
 
-    /// A segment of this kind goes on or begins; true if it begins.
+    /// Continues or begins a segment of this kind; returns whether it begins.
     fn enter_segment(&mut self, kind: LastSegment) -> bool {
         let begins = self.last != kind || self.closed;
         (self.last, self.closed) = (kind, false);
@@ -325,7 +327,7 @@ impl ChatEncoder {
         });
     }
 
-    /// One event with a piece of one call.
+    /// Writes one event with a piece of one call.
     fn call(&self, index: u64, out: &mut Vec<u8>, fill: impl FnOnce(&mut Object<'_>)) {
         self.chunk(out, None, None, |o| {
             o.array("tool_calls", |list| {
@@ -343,7 +345,7 @@ impl ChatEncoder {
         }
     }
 
-    /// Where cited text ends is known when the next begins.
+    /// Adds the citations of the last text, whose end is known once the next one begins.
     fn settle_cites(&mut self) {
         for cite in std::mem::take(&mut self.cites) {
             let span = cite
@@ -386,13 +388,13 @@ impl ChatEncoder {
 }
 
 impl OpenCall {
-    /// Clients parse the arguments of a function, and nothing is no JSON.
+    /// Whether a function call lacks arguments: clients parse them, and an empty text is not JSON.
     fn lacks_arguments(&self) -> bool {
         !self.spoke && !self.custom
     }
 }
 
-/// The type of a call, and the member for its arguments.
+/// Returns the type of a call, and the member for its arguments.
 fn kind(custom: bool) -> (&'static str, &'static str) {
     if custom { ("custom", "input") } else { ("function", "arguments") }
 }

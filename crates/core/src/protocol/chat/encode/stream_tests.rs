@@ -1,4 +1,4 @@
-//! What clients get, by the reference. Numbers are those of its golden cases.
+//! Answers for clients, as the reference describes them. Numbers are those of its golden cases.
 
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ fn sent(context: Context, events: Vec<Event<'_>>) -> Vec<String> {
     out.split_terminator("\n\n").map(|event| event.strip_prefix("data: ").unwrap().to_owned()).collect()
 }
 
-/// The deltas of a stream up to its end, and the reason for it.
+/// The deltas of a stream up to its end, and the finish reason.
 fn deltas(events: Vec<Event<'_>>) -> Vec<String> {
     let all = std::iter::once(start()).chain(events).chain([Event::End]).collect();
     let mut seen: Vec<_> = sent(context(), all)
@@ -107,7 +107,7 @@ fn times_ids_and_tiers_are_the_providers() {
         seen[0].starts_with(r#"{"id":"chatcmpl-a_b","object":"chat.completion.chunk","created":1800000000,"#)
     );
     assert!(seen[1].contains(r#""model":"vendor/model","service_tier":"default","choices""#), "{seen:?}");
-    // Without a beginning there is one all the same.
+    // A missing beginning is added.
     assert_eq!(sent(context(), vec![text("a")]).len(), 2);
 }
 

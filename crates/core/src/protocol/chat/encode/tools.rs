@@ -1,4 +1,4 @@
-//! Tools, and which of them may be called.
+//! Tools, and the choice among them.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use crate::json::write::{self, Array, Object};
 use crate::json::{JsonStr, compact};
 use crate::protocol::phrases;
 
-/// What a provider is offered.
+/// The tools and the choice that a provider is offered.
 #[derive(Debug)]
 pub(super) struct ToolPlan<'r, 'a> {
     /// Functions and freeform tools.
@@ -21,10 +21,10 @@ pub(super) struct ToolPlan<'r, 'a> {
 }
 
 impl<'r, 'a> ToolPlan<'r, 'a> {
-    /// What of a request's tools and choice the provider takes.
+    /// Selects from a request's tools and choice those that the provider accepts.
     ///
     /// # Errors
-    /// As [`Offer::new`], and in strict mode for what can only nearly be said.
+    /// Returns 400 like [`Offer::new`], and in strict mode if a choice has to be weakened.
     pub(super) fn new(request: &'r Request<'a>, target: &Target<'_>, losses: &mut Losses) -> Result<Self> {
         let (profile, caps) = (target.profile, target.caps);
         let known = |value| profile.tool_choice_values.contains(&value);
@@ -83,7 +83,8 @@ impl<'r, 'a> ToolPlan<'r, 'a> {
         losses.change("tool_choice", "auto")
     }
 
-    /// Without a word for it: without tools there are no calls, but calls in the past need their tools.
+    /// Forbids calls for a provider without a word for it, by leaving out the tools. Calls in the past need their
+    /// tools.
     fn forbid(&mut self, request: &Request<'_>, losses: &mut Losses) -> Result<()> {
         self.choice = None;
         let called = |part: &Part<'_>| matches!(part, Part::Call(_));
@@ -192,7 +193,7 @@ fn custom(o: &mut Object<'_>, name: &str, tool: &Tool<'_>, grammar: Option<&Gram
     });
 }
 
-/// A freeform tool for a provider that has none: a function with one text.
+/// Writes a freeform tool as a function with one text, for a provider that has no freeform tools.
 fn wrapped(o: &mut Object<'_>, name: &str, tool: &Tool<'_>, grammar: Option<&Grammar<'_>>) {
     let description = tool.description.as_ref().filter(|text| !text.is_empty());
     o.text("type", "function").object("function", |o| {
@@ -225,7 +226,7 @@ fn choice(
     match requested {
         Choice::Auto => o.text("tool_choice", "auto"),
         Choice::None => o.text("tool_choice", "none"),
-        // The provider whose ids have nine characters has a word of its own.
+        // Mistral, whose ids have nine characters, has a word of its own.
         Choice::Required if target.profile.tool_id == ToolId::Mistral9 => o.text("tool_choice", "any"),
         Choice::Required => o.text("tool_choice", "required"),
         Choice::Named(chosen) => o.object("tool_choice", |o| reference(o, chosen, plan, target, names)),
@@ -259,7 +260,7 @@ fn reference(
     });
 }
 
-/// The text for a freeform tool.
+/// Writes the input of a freeform tool.
 pub(super) fn input(out: &mut write::TextWriter<'_>, args: &Args<'_>) {
     match args {
         Args::Str(text) => out.json_str(text),

@@ -1,5 +1,4 @@
-//! Why answers end; and those that call tools and say that they only stop, as some providers' do, made to say
-//! what they mean.
+//! Finish reasons of answers, and their repair for providers that report `stop` although tools are called.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -9,7 +8,7 @@ use bytes::Bytes;
 use crate::canon::ResponseMetadata;
 use crate::json::{self, Edit, Lenient as _, find_member};
 
-/// The edits of a whole answer, or of one chunk of a stream in which the choices in `called` have called
+/// Returns the edits of a complete answer, or of one chunk of a stream. `called` has the choices that have called
 /// tools before.
 pub(in crate::protocol::chat) fn edits(data: &[u8], called: &mut BTreeSet<u64>) -> Vec<Edit> {
     let Some(choices) = find_member(data, "choices") else { return Vec::new() };
@@ -28,7 +27,7 @@ pub(in crate::protocol::chat) fn edits(data: &[u8], called: &mut BTreeSet<u64>) 
     edits
 }
 
-/// Notes why the choices have ended.
+/// Notes the finish reasons of the choices.
 pub(in crate::protocol::chat) fn read(data: &[u8], metadata: &mut ResponseMetadata) {
     let Some(choices) = find_member(data, "choices") else { return };
     for (choice, _) in json::elements(choices.value).lenient() {

@@ -1,4 +1,4 @@
-//! What matters in a whole Chat answer.
+//! The facts in a complete Chat answer.
 
 use crate::failure::{Failure, Result};
 use crate::json;

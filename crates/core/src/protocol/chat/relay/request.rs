@@ -1,4 +1,4 @@
-//! What is read of a Chat request, and the one thing that a relay adds to it.
+//! The members of a Chat request that are read, and the one option that a relay adds.
 
 use bytes::Bytes;
 
@@ -17,7 +17,8 @@ pub(in crate::protocol::chat) static MEMBERS: RequestMembers = RequestMembers {
     refusal: Kind::UnsupportedState,
 };
 
-/// Turns `stream_options.include_usage` on, by the smallest edit. Empty if the client did so itself.
+/// Turns on `stream_options.include_usage` with the smallest possible edit. Returns nothing if the client did so
+/// itself.
 pub(in crate::protocol::chat) fn usage_edits(body: &[u8], head: &Head<'_>) -> Vec<Edit> {
     let edit = match (&head.stream_options, &head.null_options) {
         (Some(span), _) => {

@@ -1,4 +1,4 @@
-//! What matters in one chunk of a Chat stream.
+//! The facts in one chunk of a Chat stream.
 
 use memchr::memmem::Finder;
 use once_cell::sync::Lazy;
@@ -51,7 +51,7 @@ fn take<'a>(
         b"service_tier" => summary.rates = rates(member.value),
         b"x_groq" if summary.usage.is_none() => summary.usage = nested_usage(member.value),
         b"error" => *failed |= member.is_present(),
-        // The error frame of servers that put the error's members at the top level.
+        // This is the error frame of servers that put the error's members at the top level.
         b"object" => *failed |= member.value == b"\"error\"",
         _ => {}
     }
@@ -62,12 +62,12 @@ fn finishes(choices: &[u8]) -> bool {
     FINISH_REASON.find_iter(choices).any(|at| {
         let rest = choices.get(at + FINISH_REASON.needle().len()..).unwrap_or_default();
         let value = rest.trim_ascii_start().strip_prefix(b":").map(<[u8]>::trim_ascii_start);
-        // An empty reason stands for none with some servers.
+        // With some servers, an empty reason stands for none.
         value.is_some_and(|value| value.starts_with(b"\"") && !value.starts_with(b"\"\""))
     })
 }
 
-/// Usage inside the first choice, where one provider puts it.
+/// Returns the usage inside the first choice, where one provider puts it.
 fn within(choices: &[u8]) -> Option<crate::canon::UsagePart> {
     let (first, _) = json::elements(choices).next()?.ok()?;
     nested_usage(first)

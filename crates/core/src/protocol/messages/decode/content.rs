@@ -10,7 +10,7 @@ use crate::failure::{Failure, Kind, Result};
 use crate::json::{self, JsonStr, Raw};
 use crate::protocol::node::{Node, Type};
 
-/// Where a block stands.
+/// The place of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BlockContext {
     /// In a message.
@@ -32,7 +32,7 @@ pub(super) fn read<'a>(
     let in_result = place == BlockContext::Result;
     match &*block.kind {
         "text" => parts.push(Part::Text(text(node, &block)?)),
-        // No other protocol has a place for what a model draws.
+        // No other protocol has a place for images that a model makes.
         "image" | "document" if assistant => losses.drop(&node.path)?,
         "image" => parts.push(Part::Image(image(node, &block)?)),
         "document" => document(node, &block, parts)?,
@@ -47,7 +47,7 @@ pub(super) fn read<'a>(
             let text = JsonStr::concat(&[&JsonStr::plain("Tool loaded: "), &name]);
             parts.push(Part::Text(Text { text, cache: block.cache }));
         }
-        // What a user uploads is meant to be read; in the model's own messages it is history.
+        // A user uploads a file so that the model reads it; in the model's own messages it is history.
         "container_upload" if !assistant => return Err(not_carried(node.path.to_string())),
         kind if is_server_tool(kind) => losses.drop(&node.path)?,
         "tool_reference" | "browser_state" => return Err(not_carried(node.path.to_string())),
@@ -60,7 +60,8 @@ pub(super) fn read<'a>(
     Ok(())
 }
 
-/// What the model thought. A signature is the gateway's own carrier, or was made for another provider.
+/// Returns the model's reasoning. A signature is either the gateway's own carrier, or was made for another
+/// provider.
 fn reasoning<'a>(
     node: &Node<'a, '_>,
     block: &ContentBlock<'a>,
@@ -129,14 +130,14 @@ fn result<'a>(
     Ok(ToolResult { id, custom: false, content, is_error, cache: block.cache })
 }
 
-/// An object where a text should be: its JSON is the text.
+/// Returns an object in the place of a text: its JSON is the text.
 fn object(json: &str) -> JsonStr<'static> {
     let mut compact = Vec::with_capacity(json.len());
     json::compact(json, &mut compact);
     JsonStr::of(&String::from_utf8(compact).unwrap_or_default())
 }
 
-/// What the provider did by itself in earlier turns; its results live on in the text.
+/// Whether a block is something that the provider did by itself in earlier turns. Its results live on in the text.
 fn is_server_tool(kind: &str) -> bool {
     matches!(kind, "server_tool_use" | "container_upload" | "mcp_tool_use" | "compaction" | "fallback")
         || kind.ends_with("_tool_result")
@@ -157,7 +158,7 @@ fn image<'a>(node: &Node<'a, '_>, block: &ContentBlock<'a>) -> Result<Image<'a>>
     }
 }
 
-/// Reads a `document` block; one that is made of other blocks becomes these.
+/// Reads a `document` block. One that consists of other blocks is replaced by these.
 fn document<'a>(node: &Node<'a, '_>, block: &ContentBlock<'a>, parts: &mut Vec<Part<'a>>) -> Result<()> {
     let place = required(node, "source", block.source)?;
     let source = SourceWire::read(&place)?;
@@ -182,7 +183,7 @@ fn document<'a>(node: &Node<'a, '_>, block: &ContentBlock<'a>, parts: &mut Vec<P
     Ok(())
 }
 
-/// The blocks of which a document is made. Its mark for the cache belongs to the last one.
+/// Reads the blocks of a document. Its mark for the cache belongs to the last one.
 fn pieces<'a>(content: &Node<'a, '_>, outer: &ContentBlock<'a>, parts: &mut Vec<Part<'a>>) -> Result<()> {
     if content.kind() == Type::String {
         parts.push(Part::Text(Text { text: content.json_str()?, cache: outer.cache }));
@@ -203,7 +204,7 @@ fn pieces<'a>(content: &Node<'a, '_>, outer: &ContentBlock<'a>, parts: &mut Vec<
     Ok(())
 }
 
-/// Title and context of a document, each on its own line.
+/// Returns the title and context of a document, each on its own line.
 fn heading<'a>(name: Option<JsonStr<'a>>, context: Option<JsonStr<'a>>) -> Option<JsonStr<'a>> {
     match (name, context) {
         (Some(name), Some(context)) => Some(JsonStr::concat(&[&name, &LINE, &context])),
@@ -230,7 +231,7 @@ fn search_result<'a>(node: &Node<'a, '_>, block: &ContentBlock<'a>) -> Result<Te
     Ok(Text { text: JsonStr::concat(&pieces), cache: block.cache })
 }
 
-/// The members of a `source` object, before they are read.
+/// The members of a `source` object, unread.
 #[derive(Default)]
 struct SourceWire<'a> {
     kind: Cow<'a, str>,
@@ -261,7 +262,7 @@ impl<'a> SourceWire<'a> {
         Ok(wire)
     }
 
-    /// An address, or the bytes themselves.
+    /// Returns an address, or the bytes themselves.
     fn media(&self, node: &Node<'a, '_>) -> Result<Source<'a>> {
         if self.kind == "url" {
             return Ok(Source::Url(required(node, "url", self.url)?.json_str()?));
@@ -277,7 +278,7 @@ impl<'a> SourceWire<'a> {
 
 static LINE: JsonStr<'static> = JsonStr::plain("\\n");
 
-/// The members of a block, of whatever type, before they are read.
+/// The members of a block of any type, unread.
 #[derive(Default)]
 struct ContentBlock<'a> {
     kind: Cow<'a, str>,
@@ -317,7 +318,7 @@ impl<'a> ContentBlock<'a> {
                 "input" => &mut block.input,
                 "is_error" => &mut block.is_error,
                 "signature" | "data" => &mut block.opaque,
-                // Citations, transformations, callers: nothing is lost by them.
+                // Citations, transformations, callers: nothing is lost without them.
                 _ => return Ok(()),
             };
             *place = Some(value.text);
@@ -327,7 +328,7 @@ impl<'a> ContentBlock<'a> {
     }
 }
 
-/// A block that has to be text, as instructions are.
+/// Returns a block that has to be text, as in instructions.
 pub(super) fn only_text<'a>(node: &Node<'a, '_>) -> Result<Text<'a>> {
     let block = ContentBlock::read(node)?;
     match &*block.kind {
@@ -340,7 +341,7 @@ fn text<'a>(node: &Node<'a, '_>, block: &ContentBlock<'a>) -> Result<Text<'a>> {
     Ok(Text { text: required(node, "text", block.text)?.json_str()?, cache: block.cache })
 }
 
-/// A member that has to be there.
+/// Returns a required member.
 pub(super) fn required<'a, 'q>(
     node: &'q Node<'a, '_>,
     name: &'static str,
@@ -350,7 +351,7 @@ pub(super) fn required<'a, 'q>(
     if text.is_some() { Ok(member) } else { Err(member.wrong("given")) }
 }
 
-/// A text that may be there.
+/// Returns an optional text.
 fn optional<'a>(
     node: &Node<'a, '_>,
     name: &'static str,
@@ -359,7 +360,7 @@ fn optional<'a>(
     text.map(|text| node.at(name, text).json_str()).transpose()
 }
 
-/// A mark for the prompt cache. Odd ones are none: they only make things cheaper.
+/// Returns a mark for the prompt cache. A malformed one counts as none, because marks only save cost.
 pub(super) fn cache(node: &Node<'_, '_>) -> Option<Cache> {
     (node.kind() == Type::Object)
         .then(|| Cache { long: node.find("ttl").is_some_and(|ttl| ttl.text == "\"1h\"") })

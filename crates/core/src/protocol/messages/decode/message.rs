@@ -60,7 +60,7 @@ fn role(node: &Node<'_, '_>) -> Result<Role> {
     }
 }
 
-/// Of several results of one call only the last counts.
+/// Keeps only the last of several results of one call.
 fn keep_last_results(parts: &mut Vec<Part<'_>>) {
     let results = parts.iter().filter(|part| matches!(part, Part::Result(_))).count();
     if results < 2 {

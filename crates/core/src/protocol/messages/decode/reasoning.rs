@@ -4,7 +4,7 @@ use crate::canon::{Losses, Thinking, ThinkingMode};
 use crate::failure::Result;
 use crate::protocol::node::Node;
 
-/// Reads `thinking`. A kind that is not known is left out: it is a matter of tuning.
+/// Reads `thinking`. An unknown kind is left out, because it only tunes the answer.
 pub(super) fn thinking(node: &Node<'_, '_>, thinking: &mut Thinking, losses: &mut Losses) -> Result<()> {
     (thinking.mode, thinking.budget, thinking.show) = (None, None, None);
     node.members(|key, value| {

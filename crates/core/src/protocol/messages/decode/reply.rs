@@ -5,7 +5,7 @@ use crate::json::{self, JsonStr, Malformed, Raw};
 use crate::protocol::node::Node;
 use crate::protocol::pick::readable_fields_named;
 
-/// The members of an event, before they are read.
+/// The members of an event, unread.
 #[derive(Default)]
 pub(super) struct EventWire<'d> {
     pub(super) kind: Option<&'d str>,
@@ -38,7 +38,7 @@ impl<'d> EventWire<'d> {
     }
 }
 
-/// The input that a block begins with, unless it is only the usual `{}` before the real one.
+/// Returns the input that a block begins with, unless it is only the usual `{}` before the real one.
 pub(super) fn whole_input(input: &str) -> Option<Raw<'static>> {
     let mut compact = Vec::with_capacity(input.len());
     json::compact(input, &mut compact);
@@ -46,7 +46,7 @@ pub(super) fn whole_input(input: &str) -> Option<Raw<'static>> {
     Raw::read_owned(input).filter(Raw::is_object)
 }
 
-/// Where text comes from, if it is a page of the web: other sources have no place elsewhere.
+/// Takes the source of a text, if it is a web page: no other protocol has a place for other sources.
 pub(super) fn cite(citation: &Node<'_, '_>, sink: &mut Sink<'_>) {
     let [kind, url, title] = readable_fields_named(citation.text, ["type", "url", "title"]);
     if kind == Some(r#""web_search_result_location""#)

@@ -1,4 +1,4 @@
-//! A client's request, in the canonical form.
+//! Decoding of a client's request.
 
 use crate::canon::{Effort, FieldPolicy, Format, Losses, Request, Target, Text, not_carried};
 use crate::failure::{Failure, Kind, Result};
@@ -18,7 +18,7 @@ pub(in crate::protocol::messages) fn read<'a>(
     losses: &mut Losses,
 ) -> Result<Request<'a>> {
     let mut request = Request::default();
-    // Instructions that come as the first messages; they stand behind those of `system`.
+    // Instructions in the first messages are collected here; they follow those of `system`.
     let mut first = Vec::new();
     Node::of(document).members(|key, node| {
         let field = FIELDS.iter().find(|field| field.name == key);
@@ -38,7 +38,7 @@ pub(in crate::protocol::messages) fn read<'a>(
     Ok(request)
 }
 
-/// The refusal of a request that does not say how long its answer may be; to count tokens none is needed.
+/// Refuses a request without a limit for its answer. Counting tokens needs no limit.
 pub(in crate::protocol::messages) fn check(request: &Request<'_>) -> Result<()> {
     match request.max_output {
         Some(_) => Ok(()),
@@ -101,7 +101,7 @@ fn member<'a>(
     Ok(())
 }
 
-/// Instructions: a text, or blocks of text. Empty ones say nothing.
+/// Reads instructions: a text, or blocks of text. Empty ones are left out.
 fn system<'a>(node: &Node<'a, '_>) -> Result<Vec<Text<'a>>> {
     let mut blocks = Vec::new();
     if node.kind() == Type::String {
@@ -121,15 +121,15 @@ fn system<'a>(node: &Node<'a, '_>) -> Result<Vec<Text<'a>>> {
     Ok(blocks)
 }
 
-/// A large coding client names itself in the first line, with a hash that is another one in each request: a
-/// provider that sees it never finds the prompt in its cache.
+/// Removes the first line in which a large coding client names itself. The line contains a hash that differs in
+/// each request, so a provider that sees it never finds the prompt in its cache.
 fn without_attribution<'a>(text: JsonStr<'a>, literal: &'a str) -> JsonStr<'a> {
     if !text.raw().starts_with(ATTRIBUTION) {
         return text;
     }
     let mut rest = literal.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default();
     while let Some((_, after)) = rest.split_once('\\') {
-        // What follows a backslash belongs to it, so that `\\n` is no line break.
+        // The character after a backslash belongs to it, so `\ ` is not a line break.
         if let Some(line) = after.strip_prefix('n') {
             return JsonStr::part(line);
         }
@@ -153,7 +153,7 @@ fn output<'a>(node: &Node<'a, '_>, request: &mut Request<'a>, losses: &mut Losse
     })
 }
 
-/// Reads `output_config.format`, or `output_format` as it was called before.
+/// Reads `output_config.format`, or `output_format`, its earlier name.
 fn format<'a>(node: &Node<'a, '_>) -> Result<Format<'a>> {
     let (mut kind, mut schema) = (None, None);
     node.members(|key, value| {

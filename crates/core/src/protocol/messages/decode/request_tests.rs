@@ -1,4 +1,4 @@
-//! Clients' requests, and what the canonical form has of them.
+//! Decoding of clients' requests.
 
 use super::*;
 use crate::canon::{
@@ -42,7 +42,7 @@ fn lost(body: &str) -> String {
     decode_to(body, ProtocolId::Chat, false).unwrap().1.unwrap_or_default()
 }
 
-/// What a part is, in short.
+/// A short description of a part.
 fn show(part: &Part<'_>) -> String {
     let source = |source: &Source<'_>| match source {
         Source::Url(url) => format!("url {}", url.decode()),

@@ -1,4 +1,4 @@
-//! A provider's answer, event by event, or whole, as the events of its stream.
+//! Decoding of a provider's answer, event by event, or of a complete answer into the events of its stream.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use crate::protocol::messages::usage;
 
 use super::reply::{EMPTY_INPUT, EventWire, cite, whole_input};
 
-/// Reads the answer of a provider.
+/// A decoder of a provider's answer.
 #[derive(Debug, Default)]
 pub(in crate::protocol::messages) struct MessagesDecoder {
-    /// The blocks that are not complete, by their indexes: there may be very many.
+    /// The blocks that are not complete, by their indexes. It is a map because there may be very many.
     open: BTreeMap<u64, OpenBlockState>,
     calls: u32,
     started: bool,
@@ -38,15 +38,15 @@ enum OpenBlockState {
     },
     Call {
         key: u32,
-        /// What the block began with, if nothing follows.
+        /// The input that the block began with, if none follows.
         input: Option<Raw<'static>>,
     },
-    /// The provider searches the web: the id, and the input so far.
+    /// A web search of the provider: its id, and the input so far.
     Search {
         id: String,
         input: String,
     },
-    /// What no client is shown.
+    /// A block that no client is shown.
     Other,
 }
 
@@ -55,7 +55,7 @@ impl MessagesDecoder {
         Self::default()
     }
 
-    /// The answer begins, with these members.
+    /// Takes the beginning of the answer, with these members.
     fn start(&mut self, message: &Node<'_, '_>, sink: &mut Sink<'_>) {
         if std::mem::replace(&mut self.started, true) {
             return;
@@ -64,7 +64,7 @@ impl MessagesDecoder {
         sink(Event::Start { id, created: None });
     }
 
-    /// Token counts and the class of service.
+    /// Takes token counts and the service tier.
     fn usage(&self, counts: Option<Node<'_, '_>>, sink: &mut Sink<'_>) {
         let Some(counts) = counts else { return };
         let tier = counts.find("service_tier").and_then(|tier| tier.string().ok());
@@ -78,7 +78,7 @@ impl MessagesDecoder {
         }
     }
 
-    /// Blocks that come complete.
+    /// Takes blocks that come complete.
     fn blocks(&mut self, content: &Node<'_, '_>, sink: &mut Sink<'_>) {
         for (index, (_, span)) in json::elements(content.text.as_bytes()).lenient().enumerate() {
             let index = u64::try_from(index).unwrap_or(u64::MAX);
@@ -88,7 +88,7 @@ impl MessagesDecoder {
         }
     }
 
-    /// Remembers why the answer ends; the last word counts.
+    /// Keeps the finish reason; the last one counts.
     fn remember(&mut self, delta: &Node<'_, '_>, sink: &mut Sink<'_>) {
         let Some(reason) = delta.find("stop_reason").and_then(|reason| reason.string().ok()) else { return };
         self.finish = Some(match &*reason {
@@ -114,7 +114,7 @@ impl MessagesDecoder {
         });
     }
 
-    /// The answer is whole.
+    /// Completes the answer.
     fn finish(&mut self, sink: &mut Sink<'_>) {
         if std::mem::replace(&mut self.ended, true) {
             return;
@@ -152,7 +152,7 @@ impl MessagesDecoder {
                 id: id.and_then(JsonStr::read).unwrap_or_default().decode().into_owned(),
                 input: input.unwrap_or_default().to_owned(),
             },
-            // What the provider's own tools do and find is not the client's business.
+            // The client has no use for the calls and results of the provider's own tools.
             kind if kind == "server_tool_use" || kind.ends_with("_tool_result") => OpenBlockState::Other,
             _ => {
                 sink(Event::Anomaly(Anomaly::Content));
@@ -345,17 +345,17 @@ impl Decode for MessagesDecoder {
     }
 
     fn end(&mut self, sink: &mut Sink<'_>) {
-        // Whoever says why the answer ends has said all of it.
+        // An answer with a finish reason is complete.
         if self.finish.is_some() {
             self.finish(sink);
         }
     }
 }
 
-/// The provider's search of the web, as its blocks name it.
+/// The name of the provider's web search in its blocks.
 const WEB_SEARCH: &str = r#""web_search""#;
 
-/// Bytes of a search that are looked at.
+/// Maximum length of a search's input, in bytes: more is not read.
 const MAX_SEARCH_BYTES: usize = 64 << 10;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Tools of a client's request, and which of them the model may call.
+//! Tools of a client's request, and the choice among them.
 
 use std::borrow::Cow;
 
@@ -47,7 +47,7 @@ fn function<'a>(node: &Node<'a, '_>, mut tool: Tool<'a>, losses: &mut Losses) ->
             "input_schema" => schema = Some(value.raw()?),
             "strict" => strict = Some(value.bool()?),
             "cache_control" => tool.cache = content::cache(&value),
-            // A tool that would be loaded later is an ordinary one, and so on.
+            // A tool with deferred loading, for example, is sent as an ordinary one.
             _ if matches!(value.text, "false" | "[]") => {}
             _ => losses.drop(&value.path)?,
         }
@@ -77,7 +77,7 @@ fn web_search<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<WebSearch<
     Ok(search)
 }
 
-/// A list of domains; an empty one says nothing.
+/// Reads a list of domains; an empty one has no effect.
 fn domains<'a>(node: &Node<'a, '_>) -> Result<Option<Raw<'a>>> {
     let mut any = false;
     node.items(|domain| {
@@ -87,12 +87,12 @@ fn domains<'a>(node: &Node<'a, '_>) -> Result<Option<Raw<'a>>> {
     if any { node.raw().map(Some) } else { Ok(None) }
 }
 
-/// A tool whose schema its provider knows by heart.
+/// Returns a tool whose schema clients do not send, because the provider knows it.
 fn typed(schema: &'static str) -> ToolKind<'static> {
     ToolKind::Function { schema: Some(Raw::constant(schema)), strict: None }
 }
 
-/// The kind of a tool without its version: `web_fetch` of `web_fetch_20250910`.
+/// Returns the kind of a tool without its version: `web_fetch` for `web_fetch_20250910`.
 fn family(kind: &str) -> &str {
     match kind.rsplit_once('_') {
         Some((family, version)) if version.bytes().all(|byte| byte.is_ascii_digit()) => family,
@@ -100,7 +100,7 @@ fn family(kind: &str) -> &str {
     }
 }
 
-/// Reads `tool_choice`: which tools, and whether several at once.
+/// Reads `tool_choice`: the choice, and whether several calls at once are allowed.
 pub(super) fn choice<'a>(node: &Node<'a, '_>) -> Result<(Option<Choice<'a>>, Option<bool>)> {
     let (mut kind, mut name, mut single) = (None, None, false);
     node.members(|key, value| {
@@ -124,12 +124,12 @@ pub(super) fn choice<'a>(node: &Node<'a, '_>) -> Result<(Option<Choice<'a>>, Opt
     Ok((Some(choice), parallel))
 }
 
-/// Tools of the provider's own that clients attach as a habit.
+/// The provider's own tools that some clients attach by default.
 const HOSTED: &[&str] = &["web_fetch", "tool_search", "tool_search_tool", "advisor"];
 
-/// What the model knows of `bash_20250124`.
+/// The input schema of `bash_20250124`, as the model knows it.
 const BASH: &str =
     r#"{"type":"object","properties":{"command":{"type":"string"},"restart":{"type":"boolean"}}}"#;
 
-/// What the model knows of `text_editor_*`.
+/// The input schema of `text_editor_*`, as the model knows it.
 const TEXT_EDITOR: &str = r#"{"type":"object","properties":{"command":{"type":"string","enum":["view","create","str_replace","insert"]},"path":{"type":"string"},"file_text":{"type":"string"},"old_str":{"type":"string"},"new_str":{"type":"string"},"insert_line":{"type":"integer"},"view_range":{"type":"array","items":{"type":"integer"}}},"required":["command","path"]}"#;

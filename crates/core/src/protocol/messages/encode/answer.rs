@@ -4,7 +4,7 @@ use crate::canon::{Carrier, Context, Finish, Seal};
 use crate::json::JsonStr;
 use crate::json::write::Object;
 
-/// Writes the members of a message that come first.
+/// Writes the first members of a message.
 pub(super) fn head(id: Option<&str>, context: &Context, o: &mut Object<'_>) {
     o.string("id", |text| {
         text.plain("msg_");
@@ -18,12 +18,12 @@ pub(super) fn head(id: Option<&str>, context: &Context, o: &mut Object<'_>) {
 pub(super) struct StopMembers<'s> {
     reason: &'static str,
     sequence: Option<&'s JsonStr<'static>>,
-    /// What was said to decline, if anything.
+    /// The text of the refusal, if there is any.
     explanation: Option<&'s JsonStr<'s>>,
 }
 
 impl<'s> StopMembers<'s> {
-    /// `calls`: tools are called; `refused`: what the model said to decline.
+    /// Creates it. `calls` is whether tools are called, and `refused` the text of the model's refusal.
     pub(super) fn new(
         finish: Option<&'s Finish<'static>>,
         calls: bool,
@@ -76,8 +76,10 @@ pub(super) enum OpaqueBlock {
 }
 
 impl OpaqueBlock {
-    /// That of reasoning whose text is shown. Somebody has to sign it: where the provider did not, and where
-    /// it did in another protocol's way, it is the gateway with a carrier. The text comes back by itself.
+    /// Returns the opaque member of reasoning whose text is shown.
+    ///
+    /// It needs a signature. If the provider gave none, or one in another protocol's form, it is a carrier of the
+    /// gateway. The client sends the text back by itself.
     pub(super) fn of_shown(seals: &[Seal<'_>], text: &JsonStr<'_>, context: &Context) -> Self {
         match seals {
             [Seal::Signature(signature)] => Self::Signature(signature.clone().into_owned()),
@@ -85,7 +87,7 @@ impl OpaqueBlock {
         }
     }
 
-    /// That of reasoning of which nothing is shown; `None` if there is nothing to bring back either.
+    /// Returns the opaque member of hidden reasoning; `None` if there is nothing to bring back.
     pub(super) fn of_hidden(seals: &[Seal<'_>], text: &JsonStr<'_>, context: &Context) -> Option<Self> {
         match seals {
             [Seal::Signature(signature)] => Some(Self::Signature(signature.clone().into_owned())),
@@ -98,7 +100,7 @@ impl OpaqueBlock {
     }
 }
 
-/// A carrier, and how many blocks it has; `plain`: with reasoning that is text and nothing else.
+/// Returns a carrier and its number of blocks. `plain` is whether reasoning without a seal is included.
 fn carrier(
     seals: &[Seal<'_>],
     text: &JsonStr<'_>,

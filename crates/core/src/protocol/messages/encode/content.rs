@@ -21,9 +21,9 @@ pub(super) enum BlockItem<'r, 'a> {
     Part(&'r Part<'a>),
     /// Instructions, with the role of their message.
     Text(&'r Text<'a>),
-    /// Instructions in the words of the user, and marked as such.
+    /// Instructions in a user message, marked as such.
     Note(&'r Text<'a>),
-    /// What the user says where the conversation would begin with the model.
+    /// The user's placeholder text before a conversation that begins with the model.
     Dot,
 }
 
@@ -53,7 +53,7 @@ pub(super) struct Blocks<'w> {
 }
 
 impl Blocks<'_> {
-    /// Writes one block, or the several of which reasoning consists. `last`: the model goes on from here.
+    /// Writes one block, or the several blocks of reasoning. `last` is whether the model continues after it.
     pub(super) fn write(&mut self, item: BlockItem<'_, '_>, last: bool, blocks: &mut Array<'_>) {
         let cache = item.mark();
         match item {
@@ -100,7 +100,7 @@ impl Blocks<'_> {
             Part::Document(document) => self::document(document, o),
             Part::Call(call) => self.call(call, o),
             Part::Result(result) => self.result(result, o),
-            // Refused or left out before; reasoning is written elsewhere.
+            // These were refused or left out before; reasoning is written elsewhere.
             Part::Audio(_) | Part::Reasoning(_) => {}
         }
     }
@@ -143,14 +143,14 @@ fn is_empty(part: &Part<'_>) -> bool {
     }
 }
 
-/// The text without white space at its end, which the protocol does not allow where the model goes on.
+/// Returns the text without trailing white space, which the protocol forbids before a continuation.
 fn without_trailing_space<'l>(text: &'l JsonStr<'_>) -> JsonStr<'l> {
     let mut rest = text.raw();
     loop {
         let trimmed = rest.trim_end();
         let escaped = ["\\n", "\\t", "\\r"].iter().find_map(|escape| trimmed.strip_suffix(escape));
         match escaped {
-            // An even number of backslashes before it: the last one is the escape's own.
+            // After an even number of backslashes, the last one begins the escape.
             Some(before) if before.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 0 => {
                 rest = before;
             }
@@ -159,16 +159,16 @@ fn without_trailing_space<'l>(text: &'l JsonStr<'_>) -> JsonStr<'l> {
     }
 }
 
-/// What a source is for the protocol.
+/// The form of a source in the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Medium {
     Image,
     Document,
-    /// A document of text, in base 64.
+    /// A text document in base 64.
     TextFile,
 }
 
-/// Refuses what the protocol has no place for; what passes can be written.
+/// Refuses parts that the protocol has no place for; all others can be written.
 pub(super) fn check(part: &Part<'_>) -> Result<()> {
     match part {
         Part::Image(image) if medium(&image.source, true).is_none() => {
@@ -197,7 +197,7 @@ fn check_inner(part: &Part<'_>) -> Result<()> {
     }
 }
 
-/// Writes the members of a picture's block.
+/// Writes the members of an image's block.
 fn image(source: &Source<'_>, o: &mut Object<'_>) {
     media_block(source, true, None, o);
 }
@@ -237,7 +237,8 @@ fn optional(name: &str, text: Option<&JsonStr<'_>>, o: &mut Object<'_>) {
     }
 }
 
-/// What a source is, if the protocol has a place for it. Bytes are what they are, whatever they came as.
+/// Returns the form of a source, if the protocol has a place for it. The media type decides, whatever block the
+/// bytes came in.
 fn medium(source: &Source<'_>, is_image: bool) -> Option<Medium> {
     match source {
         Source::Url(_) if is_image => Some(Medium::Image),
@@ -255,7 +256,7 @@ fn text_of(data: &str) -> Option<String> {
     String::from_utf8(LENIENT.decode(data).ok()?).ok()
 }
 
-/// Base 64 with or without its padding.
+/// A base 64 decoder that accepts data with or without padding.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),

@@ -1,4 +1,4 @@
-//! The form of the answer: enforced, made by a tool, or only asked for.
+//! The form of the answer: enforced, produced by a tool, or only asked for.
 
 use crate::canon::{ANSWER_TOOL, Format, JsonSchemaSupport, Request, Target};
 use crate::json::write::{Array, Object, string};
@@ -7,21 +7,21 @@ use crate::protocol::phrases;
 
 use super::schema;
 
-/// How the model is made to answer in the form that the client wants.
+/// The way in which the model is made to answer in the requested format.
 #[derive(Debug)]
 pub(super) enum AnswerFormat<'r> {
     /// Any text.
     Free,
-    /// By a schema that the provider enforces.
+    /// With a schema that the provider enforces.
     Enforced(Vec<u8>),
-    /// By a tool that it has to call.
+    /// With a tool that the model has to call.
     Tool { schema: &'r Raw<'r>, description: Option<&'r JsonStr<'r>> },
-    /// By an instruction, with a schema or without.
+    /// With an instruction, with or without a schema.
     Asked(Option<&'r Raw<'r>>),
 }
 
 impl<'r> AnswerFormat<'r> {
-    /// `can_force`: it can be made to call a tool, and there is none other.
+    /// Selects the form. `can_force` is whether the model can be forced to call a tool, and has no other tools.
     pub(super) fn of(request: &'r Request<'_>, target: &Target<'_>, can_force: bool) -> Self {
         let (schema, description) = match &request.format {
             Format::Text => return Self::Free,
@@ -42,7 +42,7 @@ impl<'r> AnswerFormat<'r> {
         matches!(self, Self::Tool { .. }).then_some(ANSWER_TOOL)
     }
 
-    /// Writes the block of instructions that asks for the form, if one has to.
+    /// Writes the block of instructions that asks for the form, if there is one.
     pub(super) fn write_instructions(&self, blocks: &mut Array<'_>) {
         let Self::Asked(schema) = self else { return };
         blocks.object(|o| {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::canon::{Part, Request, short_hash};
 
-/// The ids of a request's calls as the provider gets them. Empty where all of them are fine as they are.
+/// The ids of a request's calls for the provider; empty if all are valid unchanged.
 #[derive(Debug, Default)]
 pub(super) struct CallIds<'r> {
     changed: HashMap<&'r str, String>,
@@ -16,7 +16,7 @@ impl<'r> CallIds<'r> {
         if ids(request).all(is_allowed) {
             return Self::default();
         }
-        // In the order of the conversation, so that what follows never changes what came before.
+        // Ids are assigned in the order of the conversation, so that later calls never change earlier ones.
         let (mut changed, mut seen, mut taken) = (HashMap::new(), HashSet::new(), HashSet::new());
         for id in ids(request) {
             if !seen.insert(id) {
@@ -34,7 +34,7 @@ impl<'r> CallIds<'r> {
         Self { changed }
     }
 
-    /// The id for the provider: the same for a call and its result.
+    /// Returns the id for the provider, the same for a call and its result.
     pub(super) fn of<'i>(&'i self, id: &'i str) -> &'i str {
         self.changed.get(id).map_or(id, String::as_str)
     }

@@ -1,4 +1,4 @@
-//! The input of a call, which is an object here and may be any text elsewhere.
+//! The input of a call, which is an object in this protocol and may be any text in others.
 
 use serde::de::IgnoredAny;
 
@@ -14,16 +14,16 @@ pub(super) fn write(args: &Args<'_>, custom: bool, out: &mut Vec<u8>) {
     }
 }
 
-/// A freeform tool's text, as the only member of an object.
+/// Writes a freeform tool's text as the only member of an object.
 fn wrapped(text: &JsonStr<'_>, out: &mut Vec<u8>) {
     write::object(out, |o| {
         o.json_str("input", text);
     });
 }
 
-/// The object that a text holds. A text that holds none is kept, in an object: repairing JSON is guessing.
+/// Writes the object in a text. Any other text is kept inside of an object, because repairing JSON is guessing.
 fn object(text: &JsonStr<'_>, out: &mut Vec<u8>) {
-    // Nearly always it is an object, which is decoded to where it belongs.
+    // It is nearly always an object, which is unescaped directly into the output.
     let start = out.len();
     unescape(text.raw(), out);
     let decoded = out.get(start..).unwrap_or_default().trim_ascii_start();
@@ -34,11 +34,11 @@ fn object(text: &JsonStr<'_>, out: &mut Vec<u8>) {
     odd(text, out);
 }
 
-/// What a text means that is not simply an object.
+/// Writes the meaning of a text that is not simply an object.
 fn odd(text: &JsonStr<'_>, out: &mut Vec<u8>) {
     let decoded = text.decode();
     let trimmed = decoded.trim();
-    // Some servers send an empty object first, and what they mean after it.
+    // Some servers send an empty object first, and the real one after it.
     let meant = match trimmed.strip_prefix(EMPTY).map(str::trim_start) {
         Some(rest) if Raw::read(rest).is_some_and(|rest| rest.is_object()) => rest,
         _ => trimmed,
@@ -52,7 +52,7 @@ fn odd(text: &JsonStr<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends the text of which this is the inside of a literal. Halves of characters become U+FFFD.
+/// Appends the unescaped text of a literal's inside. Lone surrogates become U+FFFD.
 fn unescape(inner: &str, out: &mut Vec<u8>) {
     let mut rest = inner;
     while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
@@ -79,7 +79,7 @@ fn unescape(inner: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(rest.as_bytes());
 }
 
-/// Appends the character whose digits stand here, and gives what follows it.
+/// Appends the character of an escape whose digits begin here, and returns the rest.
 fn unicode<'t>(digits: &'t str, out: &mut Vec<u8>) -> &'t str {
     let unit = |text: &str| text.get(..4).and_then(|digits| u16::from_str_radix(digits, 16).ok());
     let first = unit(digits);
@@ -95,7 +95,7 @@ fn unicode<'t>(digits: &'t str, out: &mut Vec<u8>) -> &'t str {
     if length == 2 { rest.get(6..).unwrap_or_default() } else { rest }
 }
 
-/// The object that a JSON value is, or holds as a text; any other value becomes a member of one.
+/// Writes the object that a JSON value is, or holds as a text. Any other value becomes a member of an object.
 fn value(json: &str, out: &mut Vec<u8>) {
     if json.starts_with('{') {
         return json::compact(json, out);

@@ -1,12 +1,12 @@
-//! Marks for the prompt cache, of which the protocol allows a few.
+//! Marks for the prompt cache, of which the protocol allows four.
 
 use crate::canon::{Cache, Part};
 use crate::json::write::Object;
 
-/// Marks are asked for in the order of the prompt: tools, instructions, messages. The last ones are kept.
+/// A counter of marks in the order of the prompt: tools, instructions, messages. The last ones are kept.
 #[derive(Debug)]
 pub(super) struct CacheMarks {
-    /// So many of the first ones are left out.
+    /// Number of first marks that are left out.
     skip: usize,
 }
 
@@ -15,7 +15,7 @@ impl CacheMarks {
         Self { skip: wanted.saturating_sub(MAX_MARK_COUNT - usize::from(at_the_end)) }
     }
 
-    /// Writes the next mark, if there is one here and it is among those that are kept.
+    /// Writes the next mark, if there is one here and it is kept.
     pub(super) fn write(&mut self, cache: Option<Cache>, o: &mut Object<'_>) {
         let Some(cache) = cache else { return };
         if self.skip > 0 {
@@ -35,7 +35,7 @@ pub(super) fn write(cache: Cache, o: &mut Object<'_>) {
     o.json("cache_control", value);
 }
 
-/// The mark of a part. Those inside of a result belong to the result.
+/// Returns the mark of a part. Marks inside of a result belong to the result.
 pub(super) fn of(part: &Part<'_>) -> Option<Cache> {
     match part {
         Part::Text(text) => text.cache,
@@ -55,5 +55,5 @@ fn inner(part: &Part<'_>) -> Option<Cache> {
     }
 }
 
-/// Marks that a request may have.
+/// Maximum number of marks in a request, as the protocol allows them.
 const MAX_MARK_COUNT: usize = 4;

@@ -1,9 +1,9 @@
-//! The conversation in the order that the protocol demands.
+//! The conversation in the order that the protocol requires.
 //!
-//! Turns are taken apart into a flat list, and neighbours of one role become one message again. A run of
-//! the model's turns is followed by a run of others: in it the results of the calls come first, in the
-//! order of the calls. Each step looks only at what came before or stands in the same run, so that a
-//! conversation that grows keeps its beginning byte for byte, and the provider finds it in its cache.
+//! Turns are split into a flat list, and neighbours of one role become one message again. A run of the model's
+//! turns is followed by a run of others, in which the results of the calls come first, in the order of the calls.
+//! Each step looks only at earlier turns and its own run. So a growing conversation keeps its beginning byte for
+//! byte, and the provider finds it in its cache.
 
 use crate::canon::{Losses, MidSystem, Part, Request, Role, Target, Text, Turn};
 use crate::failure::{Failure, Kind, Result};
@@ -11,7 +11,7 @@ use crate::failure::{Failure, Kind, Result};
 use super::content::{self, BlockItem};
 use super::reasoning;
 
-/// The conversation, flat.
+/// The conversation as a flat list.
 #[derive(Debug)]
 pub(super) struct MessagePlan<'r, 'a> {
     items: Vec<(Role, BlockItem<'r, 'a>)>,
@@ -19,7 +19,7 @@ pub(super) struct MessagePlan<'r, 'a> {
     pub(super) system: &'r [Text<'a>],
 }
 
-/// A call, and its result once it is found.
+/// A call, and its result when it is found.
 struct CallResult<'r, 'a> {
     id: &'r str,
     result: Option<&'r Part<'a>>,
@@ -30,7 +30,8 @@ struct CallResult<'r, 'a> {
 #[derive(Default)]
 struct PendingCalls<'r, 'a> {
     order: Vec<&'r str>,
-    /// One for each id, and sorted by them: nearly always it is one or two, for which a map costs too much.
+    /// One entry for each id, sorted by id. It is a list because there are nearly always one or two, for which a
+    /// map costs too much.
     results: Vec<CallResult<'r, 'a>>,
 }
 
@@ -40,7 +41,7 @@ impl<'r, 'a> PendingCalls<'r, 'a> {
         self.results.clear();
     }
 
-    /// Makes ready to look for the results of the calls that are in order now.
+    /// Prepares the search for results of the current calls.
     fn await_results(&mut self) {
         self.results.extend(self.order.iter().map(|id| CallResult { id, result: None, written: false }));
         self.results.sort_unstable_by_key(|found| found.id);
@@ -48,7 +49,7 @@ impl<'r, 'a> PendingCalls<'r, 'a> {
     }
 }
 
-/// That of the call with this id, among what is sorted by ids.
+/// Returns the entry of the call with this id, in entries that are sorted by id.
 fn find<'f, 'r, 'a>(results: &'f mut [CallResult<'r, 'a>], id: &str) -> Option<&'f mut CallResult<'r, 'a>> {
     let place = results.binary_search_by_key(&id, |found| found.id).ok()?;
     results.get_mut(place)
@@ -56,7 +57,7 @@ fn find<'f, 'r, 'a>(results: &'f mut [CallResult<'r, 'a>], id: &str) -> Option<&
 
 impl<'r, 'a> MessagePlan<'r, 'a> {
     /// # Errors
-    /// 400 for what cannot be written.
+    /// Returns 400 if something cannot be written.
     pub(super) fn new(request: &'r Request<'a>, target: &Target<'_>, losses: &mut Losses) -> Result<Self> {
         let mut builder = PlanBuilder {
             items: Vec::with_capacity(request.turns.iter().map(|turn| turn.parts.len()).sum()),
@@ -90,12 +91,12 @@ impl<'r, 'a> MessagePlan<'r, 'a> {
         Ok(Self { items, system })
     }
 
-    /// The conversation, message by message.
+    /// Returns the conversation, message by message.
     pub(super) fn messages(&self) -> impl Iterator<Item = &[(Role, BlockItem<'r, 'a>)]> {
         self.items.chunk_by(|(one, _), (next, _)| one == next)
     }
 
-    /// Marks for the prompt cache in the conversation.
+    /// Returns the number of cache marks in the conversation.
     pub(super) fn marks(&self) -> usize {
         self.items.iter().filter(|(_, item)| item.mark().is_some()).count()
     }
@@ -108,17 +109,17 @@ impl<'r, 'a> MessagePlan<'r, 'a> {
         })
     }
 
-    /// Takes the blank text from the end of a conversation that the model is to continue.
+    /// Removes blank text from the end of a conversation that the model has to continue.
     ///
     /// # Errors
-    /// 400 when the model does not do that.
+    /// Returns 400 if the model cannot continue an assistant message.
     pub(super) fn check_prefill(&mut self, possible: bool) -> Result<()> {
         if !self.is_prefilled() {
             return Ok(());
         }
         if !possible {
             let message =
-                "This model can not continue an assistant message: the last message must be the user's.";
+                "This model cannot continue an assistant message: the last message must be the user's.";
             return Err(Failure::new(Kind::Unsupported, message).with_param("messages"));
         }
         while self.items.last().is_some_and(|(role, item)| *role == Role::Assistant && item.is_blank()) {
@@ -149,12 +150,12 @@ impl<'r, 'a> MessagePlan<'r, 'a> {
     }
 }
 
-/// How many of the turns at the beginning are the model's, or are not.
+/// Returns the number of turns at the beginning that are the model's, or that are not.
 fn run(turns: &[Turn<'_>], assistant: bool) -> usize {
     turns.iter().take_while(|turn| (turn.role == Role::Assistant) == assistant).count()
 }
 
-/// Puts the list together.
+/// The construction of the list.
 struct PlanBuilder<'r, 'a> {
     items: Vec<(Role, BlockItem<'r, 'a>)>,
     /// Instructions that wait for the end of the user's turn.
@@ -188,7 +189,7 @@ impl<'r, 'a> PlanBuilder<'r, 'a> {
         Ok(())
     }
 
-    /// Takes a run of the turns of others: of the user, of tools, and instructions.
+    /// Takes a run of turns of the user and of tools, and instructions.
     fn others(&mut self, turns: &'r [Turn<'a>]) -> Result<()> {
         let parts = || turns.iter().flat_map(|turn| turn.parts.iter().map(|part| (turn.role, part)));
         self.results(parts().map(|(_, part)| part))?;
@@ -214,7 +215,8 @@ impl<'r, 'a> PlanBuilder<'r, 'a> {
         Ok(())
     }
 
-    /// The results of the calls before, in the order of the calls. Of several results the last one counts.
+    /// Takes the results of the calls before, in the order of the calls. If one call has several results, the last
+    /// one counts.
     fn results(&mut self, parts: impl Iterator<Item = &'r Part<'a>>) -> Result<()> {
         if self.calls.order.is_empty() {
             return Ok(());
@@ -242,8 +244,7 @@ impl<'r, 'a> PlanBuilder<'r, 'a> {
         self.items.push((Role::User, BlockItem::Part(part)));
     }
 
-    /// Instructions may only stand behind a turn of the user's that is complete; where there is none they
-    /// are notes.
+    /// Takes instructions. They may only stand after a complete turn of the user; elsewhere they become notes.
     fn instructions(&mut self, turns: &'r [Turn<'a>]) {
         let system = turns.iter().filter(|turn| turn.role == Role::System).flat_map(|turn| &turn.parts);
         let behind_user = matches!(self.items.last(), Some((Role::User, _)));

@@ -1,5 +1,5 @@
-//! How a model is made to think and how long its answer may be; and what it thought in earlier turns, for the provider
-//! that sealed it.
+//! Reasoning: the members that make a model think and bound its answer, and the thoughts of earlier turns for the
+//! provider that sealed them.
 //!
 //! Signatures are bound to provider and model. Blocks go back, byte for byte, to those they came from;
 //! whatever else was thought is left out, because the provider would refuse it.
@@ -33,7 +33,7 @@ pub(super) struct ThinkingPlan {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ThinkingMember {
-    /// Nothing is said.
+    /// The request has no `thinking` member.
     Silent,
     Budget(u64),
     Adaptive,
@@ -61,7 +61,7 @@ impl RequestedThinking {
         }
     }
 
-    /// The member that the client is told of when it has no effect.
+    /// Returns the member that the client is told of if it has no effect.
     fn name(self) -> &'static str {
         match self {
             Self::Budget(_) => "thinking_budget",
@@ -74,7 +74,8 @@ impl ThinkingPlan {
     /// Decides what is said to a model.
     ///
     /// # Errors
-    /// 400 for a conversation that the model is to continue while it thinks, and in strict mode.
+    /// Returns 400 if the model would have to continue a message while it thinks, and in strict mode if the wish
+    /// cannot be fulfilled.
     pub(super) fn decide(
         request: &Request<'_>,
         target: &Target<'_>,
@@ -103,7 +104,7 @@ impl ThinkingPlan {
         matches!(self.mode, ThinkingMember::Budget(_) | ThinkingMember::Adaptive)
     }
 
-    /// Writes `thinking`, if anything is said.
+    /// Writes `thinking`, if there is anything to write.
     pub(super) fn write(&self, o: &mut Object<'_>) {
         match self.mode {
             ThinkingMember::Silent => {}
@@ -166,7 +167,7 @@ impl ThinkingPlan {
         Ok(())
     }
 
-    /// Leaves thinking out where the rest of the request excludes it.
+    /// Leaves thinking out if the rest of the request excludes it.
     fn agree(
         &mut self,
         requested: RequestedThinking,
@@ -181,13 +182,13 @@ impl ThinkingPlan {
             }
         }
         if self.is_on() && obstacles.is_prefilled {
-            let message = "This model can not continue an assistant message while it thinks.";
+            let message = "This model cannot continue an assistant message while it thinks.";
             return Err(Failure::new(Kind::Unsupported, message).with_param("messages"));
         }
         Ok(())
     }
 
-    /// Makes budget and limit fit: the answer itself needs room, too.
+    /// Fits budget and limit to each other, so that there is room for the answer itself.
     fn fit(
         &mut self,
         budget: u64,
@@ -200,7 +201,7 @@ impl ThinkingPlan {
             let roomy = self.limit.max(budget.saturating_add(MIN_ANSWER_TOKENS));
             self.limit = roomy.min(caps.max_output.unwrap_or(u64::MAX));
         }
-        // Four fifths, without an overflow.
+        // This is four fifths, computed without overflow.
         let most = self.limit / 5 * 4 + self.limit % 5 * 4 / 5;
         let budget = budget.min(most);
         self.mode =
@@ -212,13 +213,13 @@ impl ThinkingPlan {
     }
 }
 
-/// Tokens of an answer where neither client nor catalog say.
+/// Limit of an answer's tokens if neither the client nor the catalog has one.
 const DEFAULT_MAX_TOKENS: u64 = 8192;
 
 /// The smallest budget for thinking that the protocol allows.
 const MIN_BUDGET_TOKENS: u64 = 1024;
 
-/// Tokens for the answer beside the thinking.
+/// Tokens for the answer in addition to the thinking budget.
 const MIN_ANSWER_TOKENS: u64 = 4096;
 
 /// Whether there is anything of it that the provider takes.
@@ -257,7 +258,7 @@ enum ReasoningBlock<'b> {
 fn each(reasoning: &Reasoning<'_>, take: &mut dyn FnMut(ReasoningBlock<'_>)) {
     match &reasoning.sealed {
         Some(Sealed::Carried(carrier)) => {
-            // Whatever a carrier holds: nothing but reasoning comes out of it.
+            // A carrier may hold anything, but only reasoning blocks are taken out of it.
             carrier.blocks.iter().map(json::Raw::get).filter(|block| is_reasoning(block)).for_each(|block| {
                 take(ReasoningBlock::Whole(block));
             });
@@ -277,7 +278,7 @@ fn each(reasoning: &Reasoning<'_>, take: &mut dyn FnMut(ReasoningBlock<'_>)) {
     }
 }
 
-/// A block of Chat's `reasoning_details`, if its format says that it came from the protocol.
+/// Returns a block of Chat's `reasoning_details`, if its format shows that it came from this protocol.
 fn detail<'b>(entry: &Node<'b, '_>) -> Option<ReasoningBlock<'b>> {
     let text = |name| entry.find(name).and_then(|node| node.json_str().ok());
     if text("format")?.raw() != FORMAT {
@@ -302,7 +303,7 @@ fn is_reasoning(block: &str) -> bool {
     kind.is_some_and(|kind| matches!(kind.text, r#""thinking""# | r#""redacted_thinking""#))
 }
 
-/// The `format` of reasoning that came from the protocol.
+/// The `format` of reasoning that came from this protocol.
 const FORMAT: &str = "anthropic-claude-v1";
 
 #[cfg(test)]

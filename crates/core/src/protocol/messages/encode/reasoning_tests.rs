@@ -1,4 +1,4 @@
-//! How clients want an answer: how long, how random, how well thought out, and in which form.
+//! Clients' wishes for an answer: its length, randomness, thinking and form.
 
 use super::*;
 
@@ -138,7 +138,7 @@ fn calls_without_thoughts_exclude_a_budget() {
     });
     let wire = encode(&request(calls(vec![signed, call("a")])), SONNET).unwrap();
     assert!(wire.get("thinking").is_some() && wire.lost.is_none());
-    // The loop is over once the user speaks.
+    // The loop ends when the user speaks.
     let mut over = calls(vec![call("a")]);
     over.extend([said(Role::Assistant, "done"), user("next")]);
     assert!(encode(&request(over), SONNET).unwrap().get("thinking").is_some());

@@ -1,4 +1,4 @@
-//! A whole answer for a client.
+//! A complete answer for a client.
 
 use bytes::Bytes;
 
@@ -35,11 +35,11 @@ pub(in crate::protocol::messages) fn write(answer: &Answer, context: &Context) -
     out.into()
 }
 
-/// Writes a segment's block. `spoke`: there was text before.
+/// Writes a segment's block. `spoke` is whether there was text before.
 fn segment(segment: &Segment, spoke: &mut bool, context: &Context, blocks: &mut Array<'_>) {
     match &segment.kind {
         SegmentKind::Text | SegmentKind::Refusal => {
-            // The model's own words, if there are any, say why it declines.
+            // After other text of the model, a refusal is not shown as text: it is only the explanation.
             let shown = segment.kind == SegmentKind::Text || !*spoke;
             if shown && !segment.text.is_empty() {
                 *spoke |= segment.kind == SegmentKind::Text;
@@ -50,7 +50,7 @@ fn segment(segment: &Segment, spoke: &mut bool, context: &Context, blocks: &mut 
         }
         SegmentKind::Reasoning => reasoning(segment, context, blocks),
         SegmentKind::Search(_) => {}
-        // Clients of the protocol know no namespaces: one that a provider adds says nothing to them.
+        // Clients of this protocol know no namespaces, so one that a provider adds is left out.
         SegmentKind::Call { id, name, custom, .. } => {
             blocks.object(|o| {
                 o.text("type", "tool_use").text("id", id).text("name", name);
@@ -77,7 +77,7 @@ fn reasoning(segment: &Segment, context: &Context, blocks: &mut Array<'_>) {
     });
 }
 
-/// What the model said to decline.
+/// Returns the text of the model's refusals.
 fn refused(answer: &Answer) -> Option<JsonStr<'static>> {
     let refusals = answer.segments.iter().filter(|segment| segment.kind == SegmentKind::Refusal);
     let words: Vec<_> = refusals.map(Segment::json_str).collect();

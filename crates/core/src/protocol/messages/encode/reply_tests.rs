@@ -1,4 +1,4 @@
-//! Whole answers for clients.
+//! Complete answers for clients.
 
 use super::*;
 use crate::canon::{Carrier, Event, Finish, Seal, SealKey, Sealer, UsagePart};

@@ -1,4 +1,4 @@
-//! A request for a provider, from the canonical form.
+//! Encoding of a request for a provider.
 
 use crate::canon::{Losses, Offer, Request, Role, Target, ToolNames, ToolSupport, not_carried, sha256_hex};
 use crate::failure::Result;
@@ -110,7 +110,7 @@ fn name(role: Role) -> &'static str {
     }
 }
 
-/// The members that depend on nothing else.
+/// Writes the members that do not depend on others.
 fn rest(request: &Request<'_>, stop: bool, tier: Option<&str>, o: &mut Object<'_>) {
     if stop {
         o.array("stop_sequences", |list| {
@@ -133,7 +133,7 @@ fn rest(request: &Request<'_>, stop: bool, tier: Option<&str>, o: &mut Object<'_
         o.text("service_tier", tier);
     }
     for extra in &request.extra {
-        // The decoder's own table decides what comes here; names are written as they are.
+        // The decoder's table decides which members come here; their names are written unescaped.
         if extra.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
             o.raw(&extra.name, &extra.value);
         }
@@ -153,12 +153,12 @@ fn tier(request: &Request<'_>, losses: &mut Losses) -> Result<Option<&'static st
         None => Ok(None),
         Some("auto") => Ok(Some("auto")),
         Some("default") => Ok(Some("standard_only")),
-        // Other prices.
+        // Other tiers have other prices.
         Some(_) => losses.drop_named("service_tier").map(|()| None),
     }
 }
 
-/// What the protocol has no place for.
+/// Refuses or drops members that the protocol has no place for.
 fn absent(request: &Request<'_>, losses: &mut Losses) -> Result<()> {
     if request.logprobs.is_some() {
         return Err(not_carried("logprobs".to_owned()));
@@ -169,7 +169,8 @@ fn absent(request: &Request<'_>, losses: &mut Losses) -> Result<()> {
     Ok(())
 }
 
-/// The provider refuses mail addresses and phone numbers: then a hash stands for the user, always the same.
+/// Whether a user's id is neither a mail address nor a phone number. The provider refuses these, so a hash takes
+/// their place, always the same one.
 fn is_anonymous(user: &str) -> bool {
     let digits = user.bytes().filter(u8::is_ascii_digit).count();
     let phone = (MIN_PHONE_DIGITS..=MAX_PHONE_DIGITS).contains(&digits)
@@ -184,10 +185,10 @@ fn marks(request: &Request<'_>, offer: &Offer<'_, '_>, plan: &MessagePlan<'_, '_
     CacheMarks::new(tools + system + plan.marks(), request.cache.is_some())
 }
 
-/// Characters of a user's id.
+/// Maximum number of characters of a user's id.
 const MAX_USER_LEN: usize = 256;
 
-/// Digits of phone numbers.
+/// Minimum number of digits for an id to be taken for a phone number.
 const MIN_PHONE_DIGITS: usize = 7;
 const MAX_PHONE_DIGITS: usize = 15;
 

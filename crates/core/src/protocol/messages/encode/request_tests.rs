@@ -1,4 +1,4 @@
-//! Cases of the reference, from the canonical form to the provider's.
+//! Encoding of requests, in cases of the reference.
 
 use super::*;
 use crate::canon::{
@@ -237,7 +237,7 @@ fn nothing_is_made_up_for_a_missing_result_and_the_last_of_several_counts() {
         result("a"),
     ];
     assert!(messages(twice, SONNET).ends_with(&format!("{}]", message("user", &[RESULT_A]))));
-    // A result of a call that is further away stays where it is.
+    // The result of an earlier call stays where it is.
     let late = vec![
         user("Hi"),
         Turn::new(Role::Assistant, vec![call("a")]),
@@ -318,7 +318,7 @@ fn late_instructions_without_a_legal_place_are_notes() {
     ];
     let expected = format!("{},{}", message("assistant", &[&block("2")]), message("user", &[&note]));
     assert!(messages(between, OPUS_5).contains(&expected));
-    // Between calls and results they move behind the results.
+    // Instructions between calls and results move behind the results.
     let in_a_loop =
         || vec![user("1"), Turn::new(Role::Assistant, vec![call("a")]), said(Role::System, "S"), result("a")];
     let behind = format!("{},{}]", message("user", &[RESULT_A]), message("system", &[&block("S")]));

@@ -1,11 +1,11 @@
-//! Sampling parameters, as far as a model takes them.
+//! The sampling parameters that a model accepts.
 
 use crate::canon::{AnthropicVersion, Losses, Request, Sampling, SamplingCaps, Target};
 use crate::failure::Result;
 use crate::json::Raw;
 use crate::json::write::Object;
 
-/// What is left of the sampling parameters, as they are spelled.
+/// The remaining sampling parameters, with their original spelling.
 #[derive(Debug, Default)]
 pub(super) struct SamplerMembers<'r> {
     temperature: Option<&'r str>,
@@ -14,10 +14,10 @@ pub(super) struct SamplerMembers<'r> {
 }
 
 impl<'r> SamplerMembers<'r> {
-    /// What the model takes; `thinks`: while it thinks it takes less.
+    /// Selects the parameters that the model accepts. While it thinks (`thinks`), it accepts fewer.
     ///
     /// # Errors
-    /// 400 in strict mode.
+    /// Returns 400 in strict mode.
     pub(super) fn new(
         request: &'r Request<'_>,
         target: &Target<'_>,
@@ -31,7 +31,7 @@ impl<'r> SamplerMembers<'r> {
         let temperature = sent.temperature.as_ref().map(|raw| (raw.get(), number(raw)));
         let top_p = sent.top_p.as_ref().map(|raw| (raw.get(), number(raw)));
         let top_k = sent.top_k.as_ref().map(|raw| (raw.get(), number(raw)));
-        // In other servers zero and minus one mean that it is off.
+        // In other servers, zero and minus one turn it off.
         let top_k = top_k.filter(|(_, value)| *value > 0.0);
         let both = target.caps.sampling == SamplingCaps::NotBoth && temperature.is_some();
         let mut kept = Self::default();
@@ -69,7 +69,7 @@ impl<'r> SamplerMembers<'r> {
     }
 }
 
-/// Leaves a parameter out. One is what the model does anyway.
+/// Leaves a parameter out. It is no loss if its value is 1, the model's default.
 #[expect(clippy::float_cmp, reason = "exactly one")]
 fn lose(name: &str, value: f64, losses: &mut Losses) -> Result<()> {
     if value == 1.0 { Ok(()) } else { losses.drop_named(name) }
@@ -79,9 +79,9 @@ fn number(raw: &Raw<'_>) -> f64 {
     raw.get().parse().unwrap_or(f64::NAN)
 }
 
-/// The highest temperature of the protocol.
+/// The highest temperature that the protocol allows.
 const MAX_TEMPERATURE: f64 = 1.0;
 const MAX_TEMPERATURE_TEXT: &str = "1.0";
 
-/// The lowest nucleus with which a model thinks.
+/// The lowest nucleus that is allowed while a model thinks.
 const MIN_TOP_P_WITH_THINKING: f64 = 0.95;

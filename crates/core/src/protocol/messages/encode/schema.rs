@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use crate::json::write::{self, Object};
 use crate::json::{self, JsonStr, Lenient as _, Member, Raw};
 
-/// The schema that the provider can enforce; `None` where it would mean something else.
+/// Returns the schema that the provider can enforce; `None` if that would mean something else.
 pub(super) fn enforceable(schema: &Raw<'_>) -> Option<Vec<u8>> {
     let text = schema.get().trim();
     let mut survey = SchemaSurvey::default();
@@ -28,7 +28,7 @@ pub(super) fn is_exact(schema: &Raw<'_>) -> bool {
     enforceable(schema).is_some_and(|edited| edited == compact)
 }
 
-/// Whether a schema can be that of a tool's input.
+/// Whether a schema is allowed for a tool's input.
 pub(super) fn may_be_input(schema: &Raw<'_>) -> bool {
     let schema = schema.get().trim();
     let mut members = json::members(schema.as_bytes()).lenient();
@@ -36,13 +36,13 @@ pub(super) fn may_be_input(schema: &Raw<'_>) -> bool {
         && members.find(|member| member.is("type")).is_none_or(|kind| kind.value == br#""object""#)
 }
 
-/// What decides whether a schema can be enforced.
+/// The properties that decide whether a schema can be enforced.
 #[derive(Debug, Default)]
 struct SchemaSurvey<'s> {
     open: bool,
     optional: usize,
     unions: usize,
-    /// The definition that is read, and the one that it refers to.
+    /// Pairs of a definition and one that it refers to.
     references: Vec<(Option<&'s str>, &'s str)>,
     within: Option<&'s str>,
 }
@@ -56,7 +56,7 @@ impl<'s> SchemaSurvey<'s> {
             || self.is_recursive()
     }
 
-    /// Reads one schema and those in it: never deeper than a document may be.
+    /// Reads one schema and those inside of it, never deeper than a document may be.
     fn schema(&mut self, schema: &'s str, depth: usize) {
         if depth > MAX_DEPTH {
             self.open = true;
@@ -124,7 +124,8 @@ impl<'s> SchemaSurvey<'s> {
         let name = LOCAL.iter().find_map(|prefix| literal.strip_prefix(prefix)?.strip_suffix('"'));
         match name.filter(|name| !name.contains(['/', '\\', '~'])) {
             Some(name) => self.references.push((self.within, name)),
-            // Another document, the schema itself, or a place in it that may hold this one.
+            // The reference points to another document, to the schema itself, or to a part of it that may contain
+            // this one.
             None => self.open = true,
         }
     }
@@ -146,7 +147,7 @@ impl<'s> SchemaSurvey<'s> {
     }
 }
 
-/// What is to be known of a schema before it is written.
+/// The facts of a schema that are needed before it is written.
 #[derive(Default)]
 struct SchemaFacts<'s> {
     is_object: bool,
@@ -155,7 +156,7 @@ struct SchemaFacts<'s> {
     described: bool,
     kind: Option<&'s str>,
     values: Option<&'s str>,
-    /// Keywords that are left out, for the description.
+    /// Keywords that are left out, as a note for the description.
     note: String,
 }
 
@@ -223,7 +224,7 @@ impl<'s> SchemaFacts<'s> {
     }
 }
 
-/// Writes a schema with all that has to be changed. It was surveyed before, so its depth is known.
+/// Writes a schema with all necessary changes. Its depth was checked by the survey.
 fn edit(schema: &str, out: &mut Vec<u8>) {
     if !schema.starts_with('{') {
         return json::compact(schema, out);
@@ -327,21 +328,21 @@ const NOTED: &[&str] = &[
     "not",
 ];
 
-/// Formats that can be enforced.
+/// Formats that the provider can enforce.
 const FORMATS: &[&str] =
     &["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"];
 
-/// How references to definitions begin.
+/// Prefixes of references to definitions.
 const LOCAL: [&str; 2] = ["\"#/$defs/", "\"#/definitions/"];
 
-/// What the provider's compiler takes at most.
+/// Maximum number of optional members that the provider's compiler accepts; `MOST_UNIONS` is the same for unions.
 const MAX_OPTIONAL_COUNT: usize = 24;
 const MAX_UNION_COUNT: usize = 16;
 
-/// References after which a schema is not looked at any further.
+/// Maximum number of references: a schema with more of them is not read any further.
 const MAX_REFERENCE_COUNT: usize = 256;
 
-/// Schemas within each other: no schema that was made by hand or by a library is deeper.
+/// Maximum nesting depth of a schema: deeper than any that people or libraries write.
 const MAX_DEPTH: usize = 40;
 
 #[cfg(test)]

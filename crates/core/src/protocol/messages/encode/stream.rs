@@ -11,7 +11,7 @@ use crate::protocol::messages::{error, usage};
 
 use super::answer::{self, OpaqueBlock, StopMembers};
 
-/// Writes the stream for a client.
+/// An encoder of the stream for a client.
 #[derive(Debug)]
 pub(in crate::protocol::messages) struct MessagesEncoder {
     queue: Queue,
@@ -31,7 +31,7 @@ struct MessageWriter {
     calls: bool,
     /// Whether there was text already.
     spoke: bool,
-    /// What the model said to decline: the inside of a literal.
+    /// The text of the model's refusal, as the inside of a literal.
     refused: Option<String>,
 }
 
@@ -43,14 +43,14 @@ enum OpenBlock {
         shown: bool,
     },
     Thinking,
-    /// Reasoning that the client does not want to see; its provider may want it back.
+    /// Reasoning that the client does not want to see, although its provider may want it back.
     Hidden(String),
     Call,
-    /// The call of a freeform tool, whose text becomes a member of an object.
+    /// The call of a freeform tool, whose text is written as a member of an object.
     Custom {
         spoke: bool,
     },
-    /// What no client is shown.
+    /// A block that no client is shown.
     None,
 }
 
@@ -139,7 +139,7 @@ impl MessageWriter {
             SegmentStep::Delta(text) => self.delta(&text, out),
             SegmentStep::Close { seals, .. } => self.close(seals, out),
             SegmentStep::Opaque(seals) => self.opaque(seals, &JsonStr::default(), out),
-            // The protocol's own citations need what only its own provider has.
+            // The protocol's own citations need data that only its own provider has.
             SegmentStep::Cite(_) | SegmentStep::Logprobs(_) => {}
         }
     }
@@ -154,7 +154,7 @@ impl MessageWriter {
                 OpenBlock::Text
             }
             SegmentKind::Refusal => {
-                // The model's own words, if there are any, say why it declines.
+                // After other text of the model, a refusal is not shown as text: it is only the explanation.
                 let shown = !self.spoke;
                 self.refused.get_or_insert_default();
                 if shown {
@@ -174,7 +174,7 @@ impl MessageWriter {
                 OpenBlock::Thinking
             }
             SegmentKind::Search(_) => OpenBlock::None,
-            // Clients of the protocol know no namespaces: one that a provider adds says nothing to them.
+            // Clients of this protocol know no namespaces, so one that a provider adds is left out.
             SegmentKind::Call { id, name, custom, .. } => {
                 self.calls = true;
                 self.begin(out, |o| {
@@ -211,7 +211,7 @@ impl MessageWriter {
             OpenBlock::None | OpenBlock::Refusal { shown: false } => return,
             OpenBlock::Hidden(text) => return self.opaque(seals, &JsonStr::part(&text), out),
             OpenBlock::Thinking => {
-                // The carrier never holds the text: it was shown.
+                // The carrier does not hold the text, because the client was shown it.
                 if let OpaqueBlock::Signature(text) =
                     OpaqueBlock::of_shown(seals, &JsonStr::default(), &self.context)
                 {
@@ -227,7 +227,7 @@ impl MessageWriter {
         self.stop(out);
     }
 
-    /// Reasoning of which nothing is shown, in one block.
+    /// Writes reasoning without visible text, in one block.
     fn opaque(&mut self, seals: &[Seal<'_>], text: &JsonStr<'_>, out: &mut Vec<u8>) {
         match OpaqueBlock::of_hidden(seals, text, &self.context) {
             None => {}
@@ -261,7 +261,7 @@ impl MessageWriter {
     }
 }
 
-/// Writes an event: its name twice, because official clients know it by the line and others by the member.
+/// Writes an event. Its name stands in it twice, because official clients read the line and others the member.
 fn send(name: &str, out: &mut Vec<u8>, fill: impl FnOnce(&mut Object<'_>)) {
     out.extend_from_slice(b"event: ");
     out.extend_from_slice(name.as_bytes());

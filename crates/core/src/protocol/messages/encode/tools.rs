@@ -1,4 +1,4 @@
-//! Tools for a provider, and which of them the model may call.
+//! Tools for a provider, and the choice among them.
 
 use crate::canon::{ANSWER_TOOL, Caps, Choice, Grammar, Losses, Offer, Tool, ToolKind, ToolNames, WebSearch};
 use crate::failure::Result;
@@ -16,7 +16,7 @@ pub(super) enum ForcedTool<'r> {
     Auto,
     Any,
     None,
-    /// The tool with this name, which is still the client's.
+    /// The tool with this name, in the client's spelling.
     Tool {
         namespace: Option<&'r str>,
         name: &'r str,
@@ -24,10 +24,10 @@ pub(super) enum ForcedTool<'r> {
 }
 
 impl<'r> ForcedTool<'r> {
-    /// What is said of the client's choice. A model that cannot be forced decides by itself.
+    /// Finds the tool that the client's choice forces. A model that cannot be forced decides by itself.
     ///
     /// # Errors
-    /// 400 in strict mode.
+    /// Returns 400 in strict mode.
     pub(super) fn of(offer: &'r Offer<'_, '_>, caps: &Caps, losses: &mut Losses) -> Result<Option<Self>> {
         let Some(choice) = offer.choice.as_ref().filter(|_| !offer.tools.is_empty()) else { return Ok(None) };
         let pick = match choice {
@@ -52,7 +52,7 @@ impl<'r> ForcedTool<'r> {
     }
 }
 
-/// Writes `tools` and `tool_choice`. `single`: one call at most.
+/// Writes `tools` and `tool_choice`. `single` is whether at most one call is allowed.
 pub(super) fn write(
     offer: &Offer<'_, '_>,
     pick: Option<&ForcedTool<'_>>,
@@ -122,7 +122,7 @@ fn one(tool: &Tool<'_>, names: &ToolNames, marks: &mut CacheMarks, list: &mut Ar
                 function(&name, describe, Some(&Raw::constant(phrases::TEXT_INPUT_SCHEMA)), o);
             }
             ToolKind::WebSearch(search) => web_search(search, o),
-            // Never offered.
+            // These are never offered.
             ToolKind::Hosted => {
                 o.text("name", &name);
             }
@@ -142,7 +142,7 @@ fn function(
     o.value("input_schema", |out| input_schema(schema, out));
 }
 
-/// Writes a description; that of a freeform tool says which grammar its text has.
+/// Writes a description. That of a freeform tool includes the grammar of its text.
 fn describe(description: Option<&JsonStr<'_>>, grammar: Option<&Grammar<'_>>, o: &mut Object<'_>) {
     let description = description.filter(|text| !text.is_empty());
     if description.is_none() && grammar.is_none() {
@@ -165,7 +165,7 @@ fn describe(description: Option<&JsonStr<'_>>, grammar: Option<&Grammar<'_>>, o:
     });
 }
 
-/// Writes the schema of a tool's input, which has to be an object's.
+/// Writes the schema of a tool's input, which has to describe an object.
 fn input_schema(schema: Option<&Raw<'_>>, out: &mut Vec<u8>) {
     let schema = schema.map(|schema| schema.get().trim()).filter(|schema| schema.starts_with('{'));
     let Some(schema) = schema else { return out.extend_from_slice(NO_INPUT.as_bytes()) };
@@ -216,5 +216,5 @@ fn web_search(search: &WebSearch<'_>, o: &mut Object<'_>) {
     }
 }
 
-/// The schema of a tool that takes nothing.
+/// The schema of a tool without parameters.
 const NO_INPUT: &str = r#"{"type":"object","properties":{}}"#;

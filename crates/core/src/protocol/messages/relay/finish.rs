@@ -1,9 +1,9 @@
-//! Why a Messages answer ends.
+//! The stop reason of a Messages answer.
 
 use crate::canon::ResponseMetadata;
 use crate::json::find_member;
 
-/// Notes why a whole answer, or the one that a `message_delta` belongs to, has ended.
+/// Notes the stop reason of a complete answer or of a `message_delta`.
 pub(in crate::protocol::messages) fn read(data: &[u8], metadata: &mut ResponseMetadata) {
     let whole = find_member(data, "stop_reason");
     let reason = whole.or_else(|| find_member(find_member(data, "delta")?.value, "stop_reason"));

@@ -1,4 +1,4 @@
-//! What matters in a whole Messages answer.
+//! The facts in a complete Messages answer.
 
 use crate::failure::{Failure, Result};
 use crate::json;

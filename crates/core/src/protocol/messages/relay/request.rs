@@ -1,4 +1,4 @@
-//! What is read of a Messages request, and the block that a relay takes out of it.
+//! The members of a Messages request that are read, and the block that a relay removes.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use crate::protocol::carriers::CarrierPlaces;
 use crate::protocol::state::Test;
 use crate::protocol::{Head, RequestMembers};
 
-/// Where carriers of other providers' reasoning stand.
+/// The places of carriers of other providers' reasoning.
 pub(in crate::protocol::messages) static CARRIERS: CarrierPlaces =
     CarrierPlaces { conversation: "messages", blocks: Some("content"), opaque: &["signature", "data"] };
 
@@ -29,7 +29,7 @@ pub(in crate::protocol::messages) static MEMBERS: RequestMembers = RequestMember
     refusal: Kind::Unsupported,
 };
 
-/// The edit that removes the attribution block of a large coding client from `system`: its hash changes
+/// Returns the edit that removes the attribution block of a large coding client from `system`. Its hash changes
 /// with every request, so a provider that reads it never finds the prompt in its cache.
 pub(in crate::protocol::messages) fn attribution_edit(body: &[u8], head: &Head<'_>) -> Option<Edit> {
     let span = head.system.clone()?;
@@ -42,7 +42,7 @@ pub(in crate::protocol::messages) fn attribution_edit(body: &[u8], head: &Head<'
     Some((span.start + within.start..span.start + within.end, Bytes::new()))
 }
 
-/// The block, with the comma that follows it or, for the last one, precedes it.
+/// Returns the span of the block, with the comma after it or, for the last one, before it.
 fn block(system: &[u8]) -> Option<Range<usize>> {
     let mut blocks = json::elements(system).lenient();
     let mut before = None;
@@ -61,7 +61,7 @@ fn block(system: &[u8]) -> Option<Range<usize>> {
     }
 }
 
-/// The first line of a text, with its line break.
+/// Returns the span of the first line of a text, with its line break.
 fn line(system: &[u8]) -> Option<Range<usize>> {
     let text = system.get(1..system.len() - 1)?;
     if !text.starts_with(ATTRIBUTION.as_bytes()) {

@@ -1,4 +1,4 @@
-//! What matters in one event of a Messages stream. Deltas are known by their type and read no further.
+//! The facts in one event of a Messages stream. Deltas are recognized by their type and read no further.
 
 use crate::json::{self, Lenient as _, Member};
 use crate::protocol::{EventSummary, Progress, UpstreamError};
@@ -29,7 +29,7 @@ pub(in crate::protocol::messages) fn read(event: &SseEvent<'_>) -> EventSummary 
     }
 }
 
-/// The `message` object inside `message_start`: its places are moved to where the object stands.
+/// Reads the `message` object inside `message_start`. Its spans are moved to the position of the object.
 fn message(message: &Member<'_>) -> EventSummary {
     let mut summary = EventSummary::default();
     for member in json::members(message.value).lenient() {

@@ -1,4 +1,4 @@
-//! The parts of a message or of a tool's output: text, pictures, files, speech, refusals.
+//! The parts of a message or of a tool's output: text, images, files, audio and refusals.
 
 use std::borrow::Cow;
 
@@ -52,7 +52,7 @@ fn image<'a>(node: &Node<'a, '_>) -> Result<Image<'a>> {
     };
     let mut url = node.at("image_url", url);
     if url.kind() == Type::Object {
-        // As Chat has it.
+        // This is Chat's form.
         let [inner] = members_named(&url, ["url"])?;
         url.text = inner.unwrap_or_default();
     }
@@ -77,7 +77,7 @@ fn file<'a>(node: &Node<'a, '_>) -> Result<DocumentPart<'a>> {
     Ok(DocumentPart { source, path, name, context: None, cache: None })
 }
 
-/// The bytes of a file: a `data:` URL or, from sloppy clients, the base 64 alone.
+/// Returns the bytes of a file: a `data:` URL or, from some clients, the base 64 alone.
 fn file_data<'a>(node: &Node<'a, '_>) -> Result<Source<'a>> {
     let data = node.json_str()?;
     if DataUrl::is_one(data.raw()) {
@@ -88,7 +88,7 @@ fn file_data<'a>(node: &Node<'a, '_>) -> Result<Source<'a>> {
     Ok(Source::Base64 { mime: Cow::Borrowed(mime), data })
 }
 
-/// Files of plain text are carried as text: not every protocol has them in base 64.
+/// Turns plain text files into text, because not every protocol accepts them in base 64.
 fn as_text(source: Source<'_>) -> Source<'_> {
     let text = match &source {
         Source::Base64 { mime, data } if mime == "text/plain" => {
@@ -116,7 +116,7 @@ fn not_base64(node: &Node<'_, '_>) -> Failure {
         .with_code("invalid_base64_image")
 }
 
-/// The refusal of a part, or of an item, that is not known.
+/// Returns the refusal of an unknown part or item.
 pub(super) fn unknown(node: &Node<'_, '_>) -> Failure {
     let path = node.path.to_string();
     Failure::new(Kind::Unsupported, format!("The type of '{path}' is not supported for this model."))
@@ -124,7 +124,8 @@ pub(super) fn unknown(node: &Node<'_, '_>) -> Failure {
         .with_code("unsupported_content_type")
 }
 
-/// The mark that a part bears as `prompt_cache_breakpoint`; `long` if the request asks for a long life of all.
+/// Returns the mark of a part with `prompt_cache_breakpoint`. `long` is whether the request asks for a long
+/// lifetime of all marks.
 pub(super) fn cache_mark(text: &str, long: bool) -> Cache {
     Cache { long: is_long(text).unwrap_or(long) }
 }

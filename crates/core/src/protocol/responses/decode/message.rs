@@ -1,7 +1,7 @@
 //! The conversation: the items of `input`, as turns.
 //!
-//! Neighbouring items of the assistant are one turn: a message, reasoning and calls, with no user and no
-//! output between them. Items that are left out do not part neighbours.
+//! Adjacent items of the assistant form one turn: messages, reasoning and calls, without items of the user or
+//! outputs between them. Items that are left out do not separate their neighbours.
 
 use crate::canon::{Args, Call, Losses, Part, Request, Role, Target, Text, ToolResult, Turn, not_carried};
 use crate::failure::{Failure, Kind, Result};
@@ -18,7 +18,7 @@ pub(super) struct InputReader<'r, 'a> {
     pub(super) target: &'r Target<'r>,
     /// Whether marks for the prompt cache mean a long life unless they say otherwise.
     pub(super) long: bool,
-    /// Ids of calls that were left out, as they are spelled: what came of them is left out, too.
+    /// Ids of calls that were left out, with their escapes: their outputs are left out, too.
     pub(super) gone: Vec<&'a str>,
 }
 
@@ -127,7 +127,7 @@ impl<'a> InputReader<'_, 'a> {
         Ok(())
     }
 
-    /// Instructions: in front of the conversation while it has not begun, else in their place.
+    /// Takes instructions: before the conversation if it has not begun, else in their place.
     fn instructions(&mut self, content: &Node<'a, '_>) -> Result<()> {
         let mut read = Vec::with_capacity(1);
         content::read(content, self.long, &mut read)?;
@@ -181,7 +181,7 @@ impl<'a> InputReader<'_, 'a> {
             let output = item.node.at("output", text);
             match output.kind() {
                 Type::String | Type::Array => content::read(&output, self.long, &mut content)?,
-                // Sloppy clients send any JSON.
+                // Some clients send any JSON.
                 _ => content.push(Part::Text(Text::new(JsonStr::of(compacted(&output)?.get())))),
             }
         }
@@ -197,7 +197,7 @@ impl<'a> InputReader<'_, 'a> {
         Ok(())
     }
 
-    /// The parts of the assistant's turn that goes on, or begins, here.
+    /// Returns the parts of the current turn of the assistant, which begins here if necessary.
     fn assistant(&mut self) -> &mut Vec<Part<'a>> {
         let turns = &mut self.request.turns;
         if turns.last().is_none_or(|turn| turn.role != Role::Assistant) {
@@ -218,7 +218,7 @@ impl<'a> InputItem<'a, '_, '_> {
     }
 }
 
-/// A value without the white space between its tokens.
+/// Returns a value without the white space between its tokens.
 fn compacted<'a>(node: &Node<'a, '_>) -> Result<Raw<'a>> {
     let raw = node.raw()?;
     let mut out = Vec::with_capacity(raw.get().len());
@@ -237,7 +237,8 @@ fn state(node: &Node<'_, '_>) -> Failure {
     Failure::new(Kind::UnsupportedState, message).with_param(path)
 }
 
-/// Items of tools that the provider runs by itself. What came of them lives on in the assistant's messages.
+/// Whether an item belongs to a tool that the provider runs by itself. Its results live on in the assistant's
+/// messages.
 pub(super) fn is_hosted(kind: &str) -> bool {
     HOSTED.contains(&kind) || HOSTED_FAMILIES.iter().any(|family| kind.starts_with(family))
 }
@@ -247,7 +248,7 @@ const HOSTED: [&str; 4] =
 
 const HOSTED_FAMILIES: [&str; 4] = ["mcp_", "computer_call", "program", "tool_search_"];
 
-/// Items without which the conversation would mean something else.
+/// Types of items that cannot be left out without changing the meaning of the conversation.
 const REFUSED: [&str; 8] = [
     "compaction",
     "compaction_trigger",

@@ -1,7 +1,7 @@
-//! What the items of an answer say, piece by piece, whichever of a stream's many ways of saying it is used.
+//! The content of an answer's items, piece by piece, whichever of a stream's many forms carries it.
 //!
-//! Items are known by their `output_index` and not by their ids, which some servers change from event to
-//! event. What was said by deltas is not said again by the events that repeat it whole.
+//! Items are identified by their `output_index` and not by their ids, which some servers change from event to
+//! event. Content that came in deltas is not emitted again by the events that repeat it as a whole.
 
 use std::collections::BTreeMap;
 
@@ -26,11 +26,11 @@ pub(super) struct OutputItems {
 /// An index into [`OutputItems::items`], because a provider may make very many.
 #[derive(Debug, Default)]
 struct ItemIndex {
-    /// The last one at an index.
+    /// The last item at an index.
     last: BTreeMap<u64, usize>,
-    /// The first one of a kind at an index.
+    /// The first item of a kind at an index.
     first: BTreeMap<(u64, OutputKind), usize>,
-    /// All of a kind, in order.
+    /// All items of a kind, in order.
     of_kind: BTreeMap<OutputKind, Vec<usize>>,
 }
 
@@ -39,7 +39,7 @@ pub(super) enum OutputKind {
     Message,
     Reasoning,
     Call,
-    /// Of no interest for anyone but its provider.
+    /// An item that only matters to its provider.
     Other,
 }
 
@@ -49,16 +49,16 @@ struct OutputItem {
     done: bool,
     /// The call's key, once it is open.
     key: Option<u32>,
-    /// Arguments that were given on.
+    /// The arguments that were passed on.
     sent: SentText,
-    /// The part that spoke last, and whether it is one of a summary.
+    /// The part that spoke last, and whether it belongs to a summary.
     part: Option<(u64, bool)>,
-    /// Parts that spoke, and parts whose citations were told, as bits.
+    /// Parts that spoke, as bits; `cited` are parts whose citations were passed on.
     spoken: u64,
     cited: u64,
 }
 
-/// A text of which only length and hash are kept.
+/// A text of which only the length and a hash are kept.
 #[derive(Debug)]
 struct SentText {
     length: usize,
@@ -70,7 +70,7 @@ struct SentText {
 pub(super) struct ItemSlot(usize);
 
 impl OutputKind {
-    /// The kind of an item with this JSON.
+    /// Returns the kind of an item with this JSON.
     pub(super) fn of(item: &str) -> Self {
         let mut members = json::members(item.as_bytes()).lenient();
         let kind = members.find(|member| member.key == b"type");
@@ -89,7 +89,7 @@ impl OutputItems {
         self.calls > 0
     }
 
-    /// A new item, unless it is announced a second time.
+    /// Adds a new item, unless it is announced a second time.
     pub(super) fn announce(&mut self, index: Option<u64>, kind: OutputKind) -> ItemSlot {
         match self.find(index, kind).filter(|slot| !self.is_done(*slot)) {
             Some(known) if self.items.get(known.0).is_some_and(|item| item.kind == kind) => known,
@@ -97,7 +97,7 @@ impl OutputItems {
         }
     }
 
-    /// The item that an event completes: a new one, unless it is known.
+    /// Returns the item that an event completes: a new one, unless it is known.
     pub(super) fn completing(&mut self, index: Option<u64>, kind: OutputKind) -> ItemSlot {
         let known = self.find(index, kind).filter(|slot| index.is_some() || !self.is_done(*slot));
         match known.filter(|slot| self.items.get(slot.0).is_some_and(|item| item.kind == kind)) {
@@ -106,14 +106,14 @@ impl OutputItems {
         }
     }
 
-    /// The item that an event is about, announced or not. `None` if nobody is interested in it.
+    /// Returns the item that an event is about, announced or not. `None` if nobody is interested in it.
     pub(super) fn slot(&mut self, index: Option<u64>, kind: OutputKind) -> Option<ItemSlot> {
         let slot = self.find(index, kind).unwrap_or_else(|| self.push(index, kind));
         self.items.get(slot.0).is_some_and(|item| item.kind == kind).then_some(slot)
     }
 
-    /// The item at `index` of a whole output, of which it is the `nth` of its kind: by its place, or else by
-    /// its rank. `None` if it was never announced.
+    /// Returns the item at `index` of a complete output, in which it is the `nth` of its kind: by its index, or
+    /// else by its rank. `None` if it was never announced.
     pub(super) fn known(&self, index: u64, kind: OutputKind, nth: usize) -> Option<ItemSlot> {
         let ranked = || self.places.of_kind.get(&kind)?.get(nth);
         self.places.first.get(&(index, kind)).or_else(ranked).copied().map(ItemSlot)
@@ -144,7 +144,7 @@ impl OutputItems {
         ItemSlot(place)
     }
 
-    /// What is said now belongs to this item: what another one was saying is complete.
+    /// Makes this the current item: the one that was current before is complete.
     fn enter(&mut self, slot: ItemSlot, sink: &mut Sink<'_>) {
         if self.speaking.replace(slot.0).is_some_and(|before| before != slot.0) {
             sink(Event::Close(None));
@@ -158,7 +158,7 @@ impl OutputItems {
         }
     }
 
-    /// A piece of a message's text or refusal.
+    /// Takes a piece of a message's text or refusal.
     pub(super) fn say(&mut self, slot: ItemSlot, part: u64, event: Event<'_>, sink: &mut Sink<'_>) {
         self.enter(slot, sink);
         let (was_heard, first) = (self.spoke, self.items.get(slot.0).is_none_or(|item| item.part.is_none()));
@@ -174,7 +174,7 @@ impl OutputItems {
         sink(event);
     }
 
-    /// A piece of reasoning; of an item that sends a summary and its full text, the first kind counts.
+    /// Takes a piece of reasoning. If an item sends both a summary and its full text, the first kind counts.
     pub(super) fn think(
         &mut self,
         slot: ItemSlot,
@@ -202,7 +202,7 @@ impl OutputItems {
         self.items.get(slot.0).is_some_and(|item| item.spoken & bit(part) != 0)
     }
 
-    /// Where a part's text comes from: one of its annotations.
+    /// Takes an annotation, the source of a part's text.
     pub(super) fn cite(&mut self, slot: ItemSlot, part: u64, annotation: &str, sink: &mut Sink<'_>) {
         if let Some(item) = self.items.get_mut(slot.0).filter(|item| item.spoken & bit(part) != 0)
             && let Some(citation) = citation(annotation)
@@ -212,7 +212,7 @@ impl OutputItems {
         }
     }
 
-    /// Opens a call, if its name is known by now.
+    /// Opens a call, if its name is known.
     pub(super) fn open(&mut self, slot: ItemSlot, json: &str, sink: &mut Sink<'_>) {
         let [kind, call_id, name, namespace] = fields_named(json, ["type", "call_id", "name", "namespace"]);
         let Some(item) = self.items.get_mut(slot.0).filter(|item| item.key.is_none()) else { return };
@@ -228,7 +228,7 @@ impl OutputItems {
         self.calls += 1;
     }
 
-    /// A piece of a call's arguments. Those of a call that is not open yet come again when it is complete.
+    /// Takes a piece of a call's arguments. For a call that is not open yet, they come again when it is complete.
     pub(super) fn argue(&mut self, slot: ItemSlot, text: JsonStr<'_>, sink: &mut Sink<'_>) {
         let Some(item) = self.items.get_mut(slot.0) else { return };
         let Some(key) = item.key.filter(|_| !text.is_empty()) else { return };
@@ -236,7 +236,7 @@ impl OutputItems {
         sink(Event::Args { key, part: Args::Str(text) });
     }
 
-    /// The whole arguments: what was not said yet is said now.
+    /// Takes the complete arguments, and emits the rest that was not emitted yet.
     pub(super) fn argued(&mut self, slot: ItemSlot, json: &str, sink: &mut Sink<'_>) {
         let Some(item) = self.items.get_mut(slot.0) else { return };
         let Some(key) = item.key else { return };
@@ -262,7 +262,7 @@ impl OutputItems {
         }
     }
 
-    /// An item is complete: whatever of it was not said yet is said now.
+    /// Completes an item, and emits the content that was not emitted yet.
     pub(super) fn complete(&mut self, slot: ItemSlot, json: &str, sink: &mut Sink<'_>) {
         let Some(item) = self.items.get_mut(slot.0).filter(|item| !item.done) else { return };
         item.done = true;
@@ -296,7 +296,7 @@ impl OutputItems {
         self.leave(slot, sink);
     }
 
-    /// A part of a message is complete.
+    /// Completes a part of a message.
     pub(super) fn complete_part(&mut self, slot: ItemSlot, index: u64, part: &str, sink: &mut Sink<'_>) {
         let [text, refusal, logprobs, annotations] =
             fields_named(part, ["text", "refusal", "logprobs", "annotations"]);
@@ -342,7 +342,8 @@ impl SentText {
         self.hash = fnv(self.hash, text);
     }
 
-    /// What of the whole text was not sent; `None` if it does not begin with what was.
+    /// Returns the rest of a complete text that was not sent; `None` if the text does not begin with the sent
+    /// part.
     fn rest<'t>(&self, whole: &'t JsonStr<'_>) -> Option<JsonStr<'t>> {
         let sent = whole.raw().get(..self.length)?;
         let rest = whole.slice(self.length..whole.raw().len())?;
@@ -350,7 +351,7 @@ impl SentText {
     }
 }
 
-/// The probabilities of the text before, unless there are none.
+/// Emits the token probabilities of the text before, unless there are none.
 pub(super) fn probabilities(logprobs: Option<&str>, sink: &mut Sink<'_>) {
     let some = logprobs.filter(|list| indexed_elements(Some(*list)).next().is_some());
     if let Some(logprobs) = some.and_then(Raw::read) {
@@ -372,17 +373,17 @@ fn citation(json: &str) -> Option<Citation<'_>> {
     })
 }
 
-/// The bit of a part; those beyond the last one share it.
+/// Returns the bit of a part; parts beyond the last bit share it.
 fn bit(part: u64) -> u64 {
     1 << part.min(u64::from(u64::BITS) - 1)
 }
 
-/// A step of the hash of Fowler, Noll and Vo (FNV-1a), which can be fed in pieces.
+/// Continues an FNV-1a hash (Fowler, Noll and Vo), which can be computed in pieces.
 fn fnv(hash: u64, text: &str) -> u64 {
     text.bytes().fold(hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME))
 }
 
-/// See <http://www.isthe.com/chongo/tech/comp/fnv/>, as the next one.
+/// The FNV offset basis; see <http://www.isthe.com/chongo/tech/comp/fnv/>, also for the prime.
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 
 const FNV_PRIME: u64 = 0x0100_0000_01b3;

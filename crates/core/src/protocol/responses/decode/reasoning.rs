@@ -7,8 +7,10 @@ use crate::protocol::node::{Node, Type};
 
 use crate::protocol::pick::members_named;
 
-/// Reads a `reasoning` item: what a person may read of it, and the carrier or the native state in it. `None`
-/// where nothing is left, because there was nothing in a carrier for `target` or because the item was only a reference.
+/// Reads a `reasoning` item: its readable text, and the carrier or native state in it.
+///
+/// Returns `None` if nothing is left, because the carrier held nothing for `target` or because the item was only a
+/// reference.
 pub(super) fn read<'a>(
     node: &Node<'a, '_>,
     target: &Target<'_>,
@@ -31,7 +33,7 @@ pub(super) fn read<'a>(
     Ok((text.is_some() || sealed.is_some()).then_some(Reasoning { text, sealed }))
 }
 
-/// The texts of summary or content parts, a blank line between them; `None` where there is none.
+/// Returns the texts of summary or content parts, separated by blank lines; `None` if there are none.
 pub(super) fn texts<'a>(list: &Node<'a, '_>) -> Result<Option<JsonStr<'a>>> {
     let mut joined: Option<JsonStr<'a>> = None;
     if list.kind() != Type::Array {

@@ -1,4 +1,4 @@
-//! The response object of an answer: how it begins, what it holds at last, and why it ended.
+//! The response object of an answer: its beginning, its final content, and the reason for its end.
 
 use crate::canon::{Anomaly, Event, Finish, Sink, UpstreamError};
 use crate::json::JsonStr;
@@ -7,21 +7,21 @@ use crate::protocol::responses::usage;
 use super::output_items::{OutputItems, OutputKind};
 use crate::protocol::pick::{fields_named, indexed_elements};
 
-/// The beginning of an answer, out of its response object.
+/// Starts an answer from its response object.
 pub(super) fn start(response: &str, sink: &mut Sink<'_>) {
     let [id, created] = fields_named(response, ["id", "created_at"]);
     let id = id.and_then(JsonStr::read).filter(|id| !id.is_empty()).map(JsonStr::into_text);
     sink(Event::Start { id, created: created.and_then(seconds) });
 }
 
-/// What an answer failed with, if it did.
+/// Returns the failure of an answer, if it has failed.
 pub(super) fn failure(response: &str) -> Option<UpstreamError> {
     let [error, status] = fields_named(response, ["error", "status"]);
     let failed = matches!(status, Some("\"failed\"" | "\"cancelled\""));
     (error.is_some() || failed).then(|| UpstreamError::read(response.as_bytes()))
 }
 
-/// Says what of the output was not said yet, and then how the answer ends.
+/// Emits the output that was not emitted yet, and then the end of the answer.
 pub(super) fn finish(response: &str, output_items: &mut OutputItems, sink: &mut Sink<'_>) {
     let [output, usage, tier, tools, details] =
         fields_named(response, ["output", "usage", "service_tier", "tool_usage", "incomplete_details"]);
@@ -72,11 +72,11 @@ fn reason(
     }
 }
 
-/// A time that makes sense: some servers send a fraction, or nothing but zero.
+/// Returns a plausible time: some servers send a fraction, or always zero.
 fn seconds(json: &str) -> Option<u64> {
     let whole = json.split('.').next().unwrap_or_default();
     whole.parse().ok().filter(|time| *time > MIN_CREATED_SECONDS)
 }
 
-/// Seconds since the epoch before which there were no such answers.
+/// The earliest plausible creation time in seconds since the epoch, in September 2001.
 const MIN_CREATED_SECONDS: u64 = 1_000_000_000;

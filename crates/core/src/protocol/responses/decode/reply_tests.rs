@@ -1,4 +1,4 @@
-//! Whole answers of a provider, as the events of their streams.
+//! Complete answers of a provider, as the events of their streams.
 
 use crate::canon::Decode as _;
 

@@ -1,4 +1,4 @@
-//! A client's request, in the canonical form.
+//! Decoding of a client's request.
 
 use crate::canon::{
     CacheParts, Effort, Extra, Format, Losses, ProtocolId, Request, Target, Text, ThinkingMode, not_carried,
@@ -33,7 +33,7 @@ struct ResponsesRequestReader<'r, 'a> {
     later: LateMembers<'a>,
 }
 
-/// Members that are read when all of them are known: their order says nothing.
+/// Members that are read after all others, because their order does not matter.
 #[derive(Default)]
 struct LateMembers<'a> {
     instructions: Option<&'a str>,
@@ -132,7 +132,8 @@ impl<'a> ResponsesRequestReader<'_, 'a> {
         Ok(())
     }
 
-    /// Wishes for OpenAI's own prompt cache: they go where it is, and mean little elsewhere.
+    /// Takes options of OpenAI's own prompt cache: they are forwarded to providers that have it, and mean little
+    /// elsewhere.
     fn prompt_cache(&mut self, name: &str, node: &Node<'a, '_>) -> Result<()> {
         let is_options = name == "prompt_cache_options";
         if is_options {
@@ -181,7 +182,7 @@ impl<'a> ResponsesRequestReader<'_, 'a> {
         let user = user.or_else(|| self.later.user.map(|text| node("user", text)));
         self.request.user = user.map(|user| user.string()).transpose()?.filter(|user| !user.is_empty());
         if self.target.protocol == ProtocolId::Chat {
-            // What a Chat provider says of its reasoning is meant to be read.
+            // Reasoning that a Chat provider returns is meant to be read.
             self.request.thinking.show = Some(true);
         }
         Ok(self.request)

@@ -1,4 +1,4 @@
-//! A provider's answer, event by event, or whole, as the events of its stream.
+//! Decoding of a provider's answer, event by event, or of a complete answer into the events of its stream.
 
 use crate::canon::{Decode, Event, Profile, Sink, UpstreamError};
 use crate::json::{self, JsonStr, Malformed};
@@ -7,7 +7,7 @@ use super::output_items::{ItemSlot, OutputItems, OutputKind, probabilities};
 use super::reply;
 use crate::protocol::pick::fields_named;
 
-/// Reads the answer of a provider.
+/// A decoder of a provider's answer.
 #[derive(Debug, Default)]
 pub(in crate::protocol::responses) struct ResponsesDecoder {
     output_items: OutputItems,
@@ -111,7 +111,7 @@ impl ResponsesDecoder {
         }
     }
 
-    /// Takes the response object of an answer that is whole.
+    /// Takes the response object of a complete answer.
     fn finish(&mut self, response: &str, sink: &mut Sink<'_>) {
         if reply::failure(response).is_some() {
             return self.fail(response, sink);
@@ -173,7 +173,7 @@ impl ResponsesDecoder {
         }
     }
 
-    /// The whole text of a part: news only if the part was silent so far.
+    /// Takes the complete text of a part. It is only emitted if the part had no content so far.
     fn text_done<'e>(
         &mut self,
         event: &EventMembers<'e>,
@@ -219,7 +219,7 @@ impl Decode for ResponsesDecoder {
         json::members(body.as_bytes()).finish()?;
         let [status, output, error] = fields_named(body, ["status", "output", "error"]);
         match status {
-            // Work that goes on elsewhere: this is no answer.
+            // The work continues elsewhere, so this is not an answer.
             Some("\"in_progress\"" | "\"queued\"") => {}
             None if output.is_none() && error.is_none() => {}
             _ => self.finish(body, sink),

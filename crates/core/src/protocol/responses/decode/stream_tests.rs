@@ -6,7 +6,7 @@ mod replies;
 use super::*;
 use crate::canon::{Args, Seal};
 
-/// An event in short.
+/// Returns a short description of an event.
 fn note(event: &Event<'_>) -> String {
     match event {
         Event::Start { id, created } => {

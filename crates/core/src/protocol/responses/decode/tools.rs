@@ -44,7 +44,7 @@ struct Namespace<'a> {
     description: Option<JsonStr<'a>>,
 }
 
-/// The type of a tool, which usually is its first member: the rest is not looked at yet.
+/// Returns the type of a tool. It is usually the first member, so the rest is not read.
 fn kind<'a>(tool: &Node<'a, '_>) -> Result<Cow<'a, str>> {
     let mut members = json::members(tool.text.as_bytes()).lenient();
     let kind = members.find(|member| member.is("type") && member.is_present());
@@ -70,12 +70,12 @@ fn one<'a>(
     }
 }
 
-/// A tool of the provider's own.
+/// Returns one of the provider's own tools.
 fn own<'a>(name: Cow<'a, str>, kind: ToolKind<'a>) -> Tool<'a> {
     Tool { namespace: None, name, description: None, kind, cache: None }
 }
 
-/// A function or a freeform tool, flat or with an object inside, as Chat has it.
+/// Reads a function or a freeform tool, flat or with an inner object as in Chat.
 fn callable<'a>(
     node: &Node<'a, '_>,
     kind: &str,
@@ -105,7 +105,7 @@ fn callable<'a>(
     Ok(tool)
 }
 
-/// The description of a namespace stands in front of that of its tools.
+/// Puts the description of a namespace in front of that of a tool.
 fn joined<'a>(space: Option<&JsonStr<'a>>, own: Option<JsonStr<'a>>) -> Option<JsonStr<'a>> {
     match (space.filter(|text| !text.is_empty()), own) {
         (Some(space), Some(own)) => Some(JsonStr::concat(&[space, &JsonStr::plain("\\n"), &own])),
@@ -193,7 +193,7 @@ pub(super) fn choice<'a>(node: &Node<'a, '_>) -> Result<Choice<'a>> {
     match kind.map(|text| node.at("type", text).string()).transpose()?.as_deref() {
         Some("function" | "custom") => named(node).map(Choice::Named),
         Some("allowed_tools") => match allowed {
-            // As Chat has it.
+            // This is Chat's form.
             Some(inner) => {
                 let inner = node.at("allowed_tools", inner);
                 let [mode, tools] = members_named(&inner, ["mode", "tools"])?;
@@ -227,7 +227,7 @@ fn named<'a>(node: &Node<'a, '_>) -> Result<Chosen<'a>> {
         let namespace = namespace.map(|text| node.at("namespace", text).string()).transpose()?;
         return Ok(Chosen { namespace, name: node.at("name", text).string()? });
     }
-    // As Chat has it.
+    // This is Chat's form.
     for (key, inner) in [("function", function), ("custom", custom)] {
         let Some(inner) = inner else { continue };
         let inner = node.at(key, inner);
@@ -235,7 +235,7 @@ fn named<'a>(node: &Node<'a, '_>) -> Result<Chosen<'a>> {
             return Ok(Chosen { namespace: None, name: inner.at("name", text).string()? });
         }
     }
-    // Tools of the provider's own have no name but their type.
+    // The provider's own tools have no name other than their type.
     match kind.map(|text| node.at("type", text).string()).transpose()? {
         Some(kind) if is_web_search(&kind) => Ok(Chosen { namespace: None, name: Cow::Borrowed(WEB_SEARCH) }),
         Some(kind) if !matches!(&*kind, "function" | "custom") => Ok(Chosen { namespace: None, name: kind }),
@@ -243,7 +243,7 @@ fn named<'a>(node: &Node<'a, '_>) -> Result<Chosen<'a>> {
     }
 }
 
-/// The name of the provider's own search of the web, and how its types begin.
+/// The name of the provider's own web search, which is also the prefix of its types.
 const WEB_SEARCH: &str = "web_search";
 
 /// Members of tools that no other protocol has.

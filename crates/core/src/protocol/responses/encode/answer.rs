@@ -1,4 +1,4 @@
-//! The response object: in the events that frame a stream, and as the body of an answer that is none.
+//! The response object: in the events that frame a stream, and as the body of a complete answer.
 
 use crate::canon::{Context, Finish, Usage};
 use crate::json::write::{self, Object};
@@ -6,7 +6,7 @@ use crate::json::write::{self, Object};
 use super::event_writer::quoted;
 use crate::protocol::responses::usage;
 
-/// What all response objects of one answer have in common.
+/// The common members of all response objects of one answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ResponseFrame<'f> {
     pub(super) context: &'f Context,
@@ -15,27 +15,27 @@ pub(super) struct ResponseFrame<'f> {
     /// The id, without `resp_`.
     pub(super) id: &'f str,
     pub(super) created: u64,
-    /// The class of service.
+    /// The service tier.
     pub(super) tier: Option<&'f str>,
 }
 
-/// How far the answer is.
+/// The progress of the answer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ResponseState<'s> {
     pub(super) status: &'static str,
-    /// Why it is not whole.
+    /// The reason for which the answer is incomplete.
     pub(super) incomplete: Option<&'static str>,
-    /// Code and message of what it failed with.
+    /// Code and message of the failure.
     pub(super) error: Option<(&'s str, &'s str)>,
     /// Seconds since the epoch.
     pub(super) completed: Option<u64>,
-    /// The items, with commas between.
+    /// The items, separated by commas.
     pub(super) output: &'s [u8],
     pub(super) usage: Option<Usage>,
 }
 
 impl<'s> ResponseState<'s> {
-    /// The state of an answer that has ended.
+    /// Returns the state of an answer that has ended.
     pub(super) fn ended(
         finish: Option<&Finish<'_>>,
         output: &'s [u8],
@@ -94,7 +94,7 @@ pub(super) fn write(frame: &ResponseFrame<'_>, state: &ResponseState<'_>, o: &mu
     };
 }
 
-/// The class of service, by the names of this protocol.
+/// Returns the service tier in this protocol's words.
 fn tier(tier: Option<&str>) -> &str {
     match tier {
         None | Some("" | "standard" | "batch") => "default",
@@ -102,7 +102,7 @@ fn tier(tier: Option<&str>) -> &str {
     }
 }
 
-/// Writes an element of `output`, after a comma where there is one before it, and gives where it begins.
+/// Begins an element of `output`, after a comma if necessary, and returns the position at which it begins.
 pub(super) fn begin_item(output: &mut Vec<u8>) -> usize {
     if !output.is_empty() {
         output.push(b',');
@@ -110,22 +110,22 @@ pub(super) fn begin_item(output: &mut Vec<u8>) -> usize {
     output.len()
 }
 
-/// A member whose value is the inside of a literal.
+/// Writes a member whose value is the inside of a literal.
 pub(super) fn inner(o: &mut Object<'_>, name: &str, text: &[u8]) {
     o.value(name, |out| quoted(text, out));
 }
 
-/// A member whose value was written before.
+/// Writes a member whose value was written before.
 pub(super) fn written(o: &mut Object<'_>, name: &str, json: &[u8]) {
     o.value(name, |out| out.extend_from_slice(json));
 }
 
-/// The body of an answer.
+/// Returns the body of an answer.
 pub(super) fn body(frame: &ResponseFrame<'_>, state: &ResponseState<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(state.output.len() + frame.echo.len() + ROOM);
     write::object(&mut out, |o| write(frame, state, o));
     out
 }
 
-/// Bytes of the members that every response has.
+/// Bytes for the members that every response has.
 const ROOM: usize = 512;

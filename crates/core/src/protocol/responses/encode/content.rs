@@ -92,7 +92,7 @@ impl PartWriter<'_> {
             });
             return;
         }
-        // Servers that take no files take their text.
+        // Servers that accept no files get their text.
         list.object(|o| {
             o.text("type", part_names.text).string("text", |out| {
                 if let Some(title) = &document.name {

@@ -10,17 +10,17 @@ pub(super) struct EventWriter<'w> {
 }
 
 impl<'w> EventWriter<'w> {
-    /// Events are appended to `out` and counted by `sequence`.
+    /// Creates a wire that appends events to `out` and numbers them with `sequence`.
     pub(super) fn new(out: &'w mut Vec<u8>, sequence: &'w mut u64) -> Self {
         Self { out: Some(out), sequence }
     }
 
-    /// Events go nowhere.
+    /// Creates a wire that discards events.
     pub(super) fn silent(sequence: &'w mut u64) -> Self {
         Self { out: None, sequence }
     }
 
-    /// Writes one event: its name, and what `fill` says beside the name and the number.
+    /// Writes one event: its name and number, and the members that `fill` writes.
     pub(super) fn event(&mut self, name: &'static str, fill: impl FnOnce(&mut Object<'_>)) {
         let Some(out) = self.out.as_deref_mut() else { return };
         out.extend_from_slice(b"event: ");
@@ -35,7 +35,7 @@ impl<'w> EventWriter<'w> {
     }
 }
 
-/// Appends the inside of a literal, with its quotes.
+/// Appends the inside of a literal in quotes.
 pub(super) fn quoted(inner: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     out.extend_from_slice(inner);

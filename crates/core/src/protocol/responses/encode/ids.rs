@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::canon::hashed_call_id;
 
-/// The id of a call for a provider.
+/// Returns the id of a call for a provider.
 pub(super) fn upstream(id: &str) -> Cow<'_, str> {
     match id.len() {
         ..=MAX_ID_LEN => Cow::Borrowed(id),

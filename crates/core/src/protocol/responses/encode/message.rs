@@ -12,8 +12,8 @@ use crate::protocol::phrases;
 use super::content::{ASSISTANT, DEVELOPER, PartNames, PartWriter, USER, is_empty};
 use super::{ids, reasoning};
 
-/// The instructions, if they can be told apart from the conversation: one block, which bears no mark that would
-/// be lost there, and a conversation beside it.
+/// Returns the instructions, if they can be separated from the conversation: they are one block without a cache
+/// mark, which would be lost, and there is a conversation beside them.
 pub(super) fn instructions<'r, 'a>(request: &'r Request<'a>, target: &Target<'_>) -> Option<&'r Text<'a>> {
     let marks = target.profile.cache_parts == CacheParts::OpenaiBreakpoint;
     match request.system.as_slice() {
@@ -37,7 +37,7 @@ impl InputWriter<'_> {
         PartWriter { profile: self.target.profile }
     }
 
-    /// All of them; the blocks of instructions unless they stand elsewhere.
+    /// Writes all items. With `system`, these include the blocks of instructions.
     pub(super) fn write(&mut self, request: &Request<'_>, system: bool, list: &mut Array<'_>) -> Result<()> {
         for text in request.system.iter().filter(|_| system) {
             self.message(list, DEVELOPER, |content, parts| content.text(parts, DEVELOPER, text));
@@ -73,7 +73,7 @@ impl InputWriter<'_> {
         Ok(())
     }
 
-    /// One message, unless there is nothing in it. `alone`: nothing else is in its turn.
+    /// Writes one message, unless it is empty. `alone` is whether its turn has no other content.
     fn message_of(
         &mut self,
         list: &mut Array<'_>,
@@ -86,7 +86,7 @@ impl InputWriter<'_> {
         if assistant && parts.iter().any(media) {
             self.losses.drop_named("messages.assistant.media")?;
         }
-        // A user who says nothing has spoken all the same: without any item the request would be refused.
+        // An empty user message still counts: without any item the request would be refused.
         let silent = alone && part_names.role == USER.role && parts.iter().all(is_empty);
         let goes = |part: &&Part<'_>| !(is_empty(part) && !silent || assistant && media(part));
         if parts.iter().any(|part| goes(&part)) {

@@ -1,7 +1,7 @@
-//! The items of an answer, one after the other, each with the ladder of its events.
+//! The items of an answer, one after the other, each with its sequence of events.
 //!
-//! Everything is written once, into the output that the last event repeats; the events before it copy from
-//! there. An item ends when the next one begins or with the answer: only then is it known whether a limit cut it.
+//! Everything is written once, into the output that the last event repeats; the events before it copy from there.
+//! An item ends when the next one begins, or with the answer: only then it is known whether a limit cut it off.
 
 use crate::canon::{Carrier, Context, Finish, Seal, SegmentKind, SegmentStep};
 use crate::json::{JsonStr, Raw, write};
@@ -14,9 +14,9 @@ use super::output_message::{ItemPosition, OutputMessage};
 /// The items of one answer.
 #[derive(Debug, Default)]
 pub(super) struct OutputWriter {
-    /// What all ids have in common.
+    /// The common part of all ids.
     id: String,
-    /// The items so far, with commas between.
+    /// The items so far, separated by commas.
     output: Vec<u8>,
     count: u64,
     open: Option<OpenItem>,
@@ -28,7 +28,7 @@ pub(super) struct OutputWriter {
 struct OpenItem {
     id: String,
     index: u64,
-    /// Where it begins in the output.
+    /// The position in the output at which the item begins.
     start: usize,
     kind: OpenItemKind,
 }
@@ -38,13 +38,13 @@ enum OpenItemKind {
     Message(OutputMessage),
     Reasoning(ReasoningItem),
     Call(CallItem),
-    /// What was searched for.
+    /// The search query.
     Search(String),
 }
 
 #[derive(Debug)]
 struct ReasoningItem {
-    /// Where the text begins in the output, if it is shown and has begun.
+    /// The position in the output at which the text begins, if it is shown and has begun.
     shown: Option<usize>,
     /// The text, if it is not shown.
     hidden: String,
@@ -54,22 +54,22 @@ struct ReasoningItem {
 struct CallItem {
     custom: bool,
     name: String,
-    /// Where the arguments begin in the output.
+    /// The position in the output at which the arguments begin.
     text: usize,
 }
 
 impl OutputWriter {
-    /// The items of the answer with this id.
+    /// Creates the items of the answer with this id.
     pub(super) fn new(id: String) -> Self {
         Self { id, ..Self::default() }
     }
 
-    /// The answer's id, without `resp_`.
+    /// Returns the answer's id, without `resp_`.
     pub(super) fn id(&self) -> &str {
         &self.id
     }
 
-    /// What was written, with commas between the items.
+    /// Returns the items so far, separated by commas.
     pub(super) fn output(&self) -> &[u8] {
         &self.output
     }
@@ -101,7 +101,7 @@ impl OutputWriter {
         }
     }
 
-    /// Ends the answer. `cut`: by a limit.
+    /// Ends the answer. `cut` is whether a limit cut it off.
     pub(super) fn finish(&mut self, finish: Option<&Finish<'_>>, cut: bool, events: &mut EventWriter<'_>) {
         if let Some(Finish::Refusal(why)) = finish
             && !self.refused
@@ -119,7 +119,7 @@ impl OutputWriter {
         }
     }
 
-    /// Ends the answer where it is: it has failed.
+    /// Ends the answer at its current position, because it has failed.
     pub(super) fn fail(&mut self) {
         let mut none = 0;
         self.end(INCOMPLETE, &mut EventWriter::silent(&mut none));
@@ -159,7 +159,7 @@ impl OutputWriter {
         }
     }
 
-    /// Ends the item before; the id of the next one, and where it begins.
+    /// Ends the item before; returns the id of the next one, and the position at which it begins.
     fn next(&mut self, prefix: &str, events: &mut EventWriter<'_>) -> (String, usize) {
         self.end(COMPLETED, events);
         (format!("{prefix}{}_{}", self.id, self.count), begin_item(&mut self.output))
@@ -225,7 +225,7 @@ impl OutputWriter {
             head(o);
             o.text(member, "");
         });
-        // What is left open takes the arguments.
+        // The item is left open for the arguments.
         self.output.truncate(self.output.len() - "\"}".len());
         let call = CallItem { custom, name: name.to_owned(), text: self.output.len() };
         self.push_item(id, start, OpenItemKind::Call(call));
@@ -288,7 +288,7 @@ impl OutputWriter {
         });
     }
 
-    /// Ends reasoning, of which more is known than the text.
+    /// Ends reasoning, and writes its carrier.
     fn end_reasoning(
         &mut self,
         seals: &[Seal<'static>],
@@ -344,7 +344,7 @@ impl OutputWriter {
                     o.object("item", |o| search(place.id, "in_progress", &query, o));
                 });
             }
-            // Only a failure ends it here.
+            // Only a failure ends reasoning here.
             OpenItemKind::Reasoning(reasoning) => {
                 let quote: &[u8] = if reasoning.shown.is_some() { b"\"}" } else { b"" };
                 self.output.extend_from_slice(quote);
@@ -357,7 +357,7 @@ impl OutputWriter {
     fn end_call(&mut self, status: &str, events: &mut EventWriter<'_>) {
         let Some(OpenItem { kind: OpenItemKind::Call(call), .. }) = &self.open else { return };
         if self.output.len() == call.text && !call.custom {
-            // Clients parse the arguments, and nothing is no JSON.
+            // Clients parse the arguments, and an empty text is not JSON.
             self.argue(&EMPTY, events);
         }
         let Some(OpenItem { id, index, kind: OpenItemKind::Call(call), .. }) = &self.open else { return };
@@ -378,7 +378,7 @@ impl OutputWriter {
         self.output.push(b'}');
     }
 
-    /// The item is written: tells of it.
+    /// Emits the event for an item that is complete.
     fn done(&mut self, events: &mut EventWriter<'_>) {
         let Some(open) = self.open.take() else { return };
         events.event("response.output_item.done", |o| {
@@ -396,7 +396,8 @@ fn search(id: &str, status: &str, query: &str, o: &mut write::Object<'_>) {
     });
 }
 
-/// What a client carries back of reasoning: the provider's own blocks, or the text if the provider wants it back.
+/// Returns the text in which a client carries reasoning: the provider's own blocks, or the text if the provider
+/// wants it back.
 fn carrier(text: &str, seals: &[Seal<'static>], context: &Context) -> Option<String> {
     let text = JsonStr::part(text);
     let mut blocks: Vec<Raw<'static>> = Vec::with_capacity(seals.len() + 1);

@@ -7,10 +7,10 @@ use crate::json::{JsonStr, Raw, characters, compact};
 use super::answer::{inner, written};
 use super::event_writer::{EventWriter, quoted};
 
-/// A message that goes on.
+/// A message that is being written.
 #[derive(Debug, Default)]
 pub(super) struct OutputMessage {
-    /// Parts so far.
+    /// Number of parts so far.
     parts: u64,
     open: Option<OpenPart>,
 }
@@ -18,15 +18,15 @@ pub(super) struct OutputMessage {
 #[derive(Debug)]
 struct OpenPart {
     refusal: bool,
-    /// Where it begins in the output, and where its text does.
+    /// The position in the output at which the part begins; `text` is that of its text.
     start: usize,
     text: usize,
     cites: Vec<Citation<'static>>,
-    /// The elements of its probabilities, with commas between.
+    /// The elements of its token probabilities, separated by commas.
     logprobs: Vec<u8>,
 }
 
-/// An item, as the events that are about it name it.
+/// The position of an item, as events about it give it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ItemPosition<'p> {
     pub(super) id: &'p str,
@@ -34,14 +34,14 @@ pub(super) struct ItemPosition<'p> {
 }
 
 impl ItemPosition<'_> {
-    /// The members of an event by which it says what it is about.
+    /// Writes the members by which an event identifies its item.
     pub(super) fn name(self, o: &mut Object<'_>) {
         o.text("item_id", self.id).number("output_index", self.index);
     }
 }
 
 impl OutputMessage {
-    /// Writes how the item begins.
+    /// Writes the beginning of the item.
     pub(super) fn begin(place: ItemPosition<'_>, output: &mut Vec<u8>, events: &mut EventWriter<'_>) -> Self {
         events.event("response.output_item.added", |o| {
             o.number("output_index", place.index).object("item", |o| {
@@ -87,7 +87,7 @@ impl OutputMessage {
         self.parts += 1;
     }
 
-    /// More of the part's text.
+    /// Appends to the part's text.
     pub(super) fn delta(
         &self,
         text: &JsonStr<'_>,
@@ -107,12 +107,12 @@ impl OutputMessage {
         });
     }
 
-    /// Where the part's text comes from.
+    /// Adds a source of the part's text.
     pub(super) fn cite(&mut self, cite: &Citation<'static>) {
         self.open.iter_mut().for_each(|part| part.cites.push(cite.clone()));
     }
 
-    /// Probabilities of the part's text: an array.
+    /// Adds token probabilities of the part's text, an array.
     pub(super) fn logprobs(&mut self, raw: &Raw<'_>) {
         let Some(part) = &mut self.open else { return };
         let inner = raw.get().trim().strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
@@ -123,7 +123,7 @@ impl OutputMessage {
         compact(inner, &mut part.logprobs);
     }
 
-    /// Writes how the item ends.
+    /// Writes the end of the item.
     pub(super) fn end(
         &mut self,
         status: &str,
@@ -207,7 +207,7 @@ fn head(place: ItemPosition<'_>, o: &mut Object<'_>) {
     o.text("id", place.id).text("type", "message").text("role", "assistant");
 }
 
-/// A citation; one without a span is of all the text.
+/// Writes a citation. One without a span covers the whole text.
 fn annotation(cite: &Citation<'_>, length: u64, o: &mut Object<'_>) {
     let (start, end) = cite.span.unwrap_or((0, length));
     o.text("type", "url_citation").json_str("url", &cite.url).json_str("title", &cite.title);

@@ -1,4 +1,4 @@
-//! How the model shall think; and reasoning of earlier turns, for the provider that it came from.
+//! Reasoning: the effort that is asked of a model, and the reasoning of earlier turns for the provider that it came from.
 //!
 //! Only what the provider itself has sealed goes back, without the item's id: some servers give ids that they
 //! refuse afterwards. Reasoning without a seal is left out, because nothing is stored that it could refer to.
@@ -36,7 +36,7 @@ pub(super) fn wanted(
     Ok(())
 }
 
-/// The level that comes nearest to what the client wants.
+/// Returns the level that is nearest to the client's wish.
 fn effort(thinking: &Thinking, target: &Target<'_>, losses: &mut Losses) -> Result<Option<Effort>> {
     let requested = match (thinking.is_off(), thinking.effort, thinking.budget) {
         (true, ..) => Effort::None,
@@ -67,7 +67,7 @@ pub(super) fn write(list: &mut Array<'_>, reasoning: &Reasoning<'_>) {
     }
 }
 
-/// A native item: nothing of it but what belongs to reasoning.
+/// Writes a native item, with only the members that belong to reasoning.
 fn item(list: &mut Array<'_>, json: &str) {
     let [content, summary, thoughts] = fields_named(json, ["encrypted_content", "summary", "content"]);
     let Some(content) = content.and_then(JsonStr::read).filter(|content| !content.is_empty()) else { return };
@@ -87,7 +87,7 @@ fn begin(o: &mut Object<'_>, content: &JsonStr<'_>) {
     o.text("type", "reasoning").json_str("encrypted_content", content);
 }
 
-/// Chat's form of it: each encrypted entry is an item, with the summaries before it.
+/// Writes items from Chat's form: one for each encrypted entry, with the summaries before it.
 fn details(list: &mut Array<'_>, entries: &Raw<'_>) {
     let mut summaries: Vec<JsonStr<'_>> = Vec::new();
     for (_, entry) in indexed_elements(Some(entries.get())) {

@@ -1,4 +1,4 @@
-//! A whole answer for a client: what the last event of its stream would say.
+//! A complete answer for a client, with the content of its stream's last event.
 
 use bytes::Bytes;
 

@@ -1,4 +1,4 @@
-//! A request for a provider, from the canonical form.
+//! Encoding of a request for a provider.
 
 use crate::canon::{Format, Losses, Request, Target, ToolNames, UserField, sha256_hex};
 use crate::failure::Result;
@@ -68,7 +68,7 @@ fn members(
     extras(o, request, losses)
 }
 
-/// The form of the answer, and how long it shall be.
+/// Writes the form of the answer, and its verbosity.
 fn text(o: &mut Object<'_>, request: &Request<'_>) {
     let format = !matches!(request.format, Format::Text);
     if !format && request.verbosity.is_none() {
@@ -114,7 +114,7 @@ fn limit(o: &mut Object<'_>, request: &Request<'_>, target: &Target<'_>) {
     o.number("max_output_tokens", wanted.min(most).max(least));
 }
 
-/// Sampling parameters, as far as the provider and its model take them.
+/// Writes the sampling parameters that the provider and its model accept.
 fn samplers(
     o: &mut Object<'_>,
     request: &Request<'_>,
@@ -128,7 +128,7 @@ fn samplers(
     if request.stop.is_empty() { Ok(()) } else { losses.drop_named("stop") }
 }
 
-/// Who the user is, and the class of service.
+/// Writes the user and the service tier.
 fn identity(o: &mut Object<'_>, request: &Request<'_>, target: &Target<'_>) {
     let name = match target.profile.user_field {
         UserField::User => Some("user"),
@@ -149,33 +149,33 @@ fn identity(o: &mut Object<'_>, request: &Request<'_>, target: &Target<'_>) {
     }
 }
 
-/// Members that go as they came, but for those that are the gateway's to say.
+/// Writes the members that are forwarded, except those that only the gateway decides about.
 fn extras(o: &mut Object<'_>, request: &Request<'_>, losses: &mut Losses) -> Result<()> {
     for extra in &request.extra {
         let name = &*extra.name;
-        // Some servers match names without regard to case.
+        // Some servers ignore the case of names.
         let is_in = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
         let said = is_in(&OWN) || is_in(&["service_tier"]) && request.tier.is_some();
         if is_in(&FORBIDDEN) {
             losses.drop_named(name)?;
         } else if !said {
-            // The name is the client's, who may have put anything into it.
+            // The client has chosen the name, so it can contain anything.
             o.raw(JsonStr::of(name).raw(), &extra.value);
         }
     }
     Ok(())
 }
 
-/// The name of a schema to which the client gave none.
+/// The name for a schema without one.
 const NAME: JsonStr<'static> = JsonStr::plain("response");
 
-/// Tokens below which OpenAI refuses a limit.
+/// Minimum limit of tokens that OpenAI accepts.
 const MIN_OUTPUT_TOKENS: u64 = 16;
 
-/// Characters of a user's id that OpenAI takes.
+/// Maximum number of characters of a user's id that OpenAI accepts.
 const MAX_USER_LEN: usize = 64;
 
-/// Members that are written from the canonical request alone.
+/// Members that are only written from the canonical request.
 const OWN: [&str; 17] = [
     "model",
     "input",
@@ -196,7 +196,7 @@ const OWN: [&str; 17] = [
     "safety_identifier",
 ];
 
-/// Members that would reach state that all callers of the provider's account share.
+/// Members that refer to state, which all callers share at the provider.
 const FORBIDDEN: [&str; 5] =
     ["previous_response_id", "conversation", "prompt", "background", "background_options"];
 

@@ -18,7 +18,7 @@ mod messages;
 #[path = "reasoning_tests.rs"]
 mod past_reasoning;
 
-/// What the tests may change of the provider.
+/// The settings of the provider that tests change.
 pub(super) struct Provider {
     profile: Profile,
     caps: Caps,
@@ -69,7 +69,7 @@ fn written(request: &Request<'_>, provider: &Provider) -> (String, Option<String
     try_written(request, provider).unwrap()
 }
 
-/// The request without what stands in every one.
+/// The request without the members that are the same in all tests.
 fn body(request: &Request<'_>, provider: &Provider) -> String {
     let json = written(request, provider).0;
     let rest = json.strip_prefix(r#"{"model":"gpt","#).unwrap();
@@ -176,7 +176,7 @@ fn freeform_tools_as_such_or_wrapped() {
     }
 }
 
-/// From `tools` on, to the end of the choice.
+/// The request from `tools` on, to the end of the choice.
 fn tools(request: &Request<'_>, provider: &Provider) -> String {
     let json = written(request, provider).0;
     let (_, rest) = json.split_once(r#","tools":"#).unwrap_or_default();
@@ -251,7 +251,7 @@ fn choices() {
     assert_eq!(said(subset.clone(), &openai()), native);
     let narrowed = tools(&with(subset), &provider());
     assert!(!narrowed.contains(r#""name":"a""#) && narrowed.ends_with(r#""tool_choice":"required""#));
-    // Without tools there is nothing to choose, and nothing to call at once.
+    // Without tools there is no choice, and there are no parallel calls.
     let bare = Request { choice: Some(Choice::Auto), parallel: Some(false), ..hello() };
     assert_eq!(tools(&bare, &openai()), "");
     let one = Request { parallel: Some(false), ..with(Choice::Auto) };

@@ -11,7 +11,7 @@ use super::event_writer::EventWriter;
 use super::output_items::OutputWriter;
 use crate::protocol::responses::error;
 
-/// Writes the stream for a client.
+/// An encoder of the stream for a client.
 #[derive(Debug)]
 pub(in crate::protocol::responses) struct ResponsesEncoder {
     context: Arc<Context>,
@@ -96,7 +96,7 @@ impl ResponsesEncoder {
     }
 }
 
-/// An event that holds the response object.
+/// Writes an event that holds the response object.
 fn emit(
     name: &'static str,
     frame: &ResponseFrame<'_>,

@@ -71,7 +71,7 @@ fn stream(context: &Context, events: &[Event<'static>]) -> Vec<String> {
     all
 }
 
-/// Without the events that frame it.
+/// The events without those that frame the stream.
 fn items(context: &Context, events: &[Event<'static>]) -> Vec<String> {
     let mut all = stream(context, events);
     all.pop();
@@ -459,7 +459,7 @@ fn usage_and_tier_stand_in_the_last_event() {
 
 #[test]
 fn a_failure_keeps_what_was_said() {
-    // Golden case 100: what was said is no success.
+    // Golden case 100: a cut-off answer is no success.
     let fail = |events: &[Event<'static>], failure: &Failure| {
         let mut encoder = ResponsesEncoder::new(Arc::new(context()));
         let mut out = Vec::new();

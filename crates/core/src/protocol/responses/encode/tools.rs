@@ -1,4 +1,4 @@
-//! Tools, and which of them may be called.
+//! Tools, and the choice among them.
 
 use std::borrow::Cow;
 
@@ -11,10 +11,10 @@ use crate::json::write::{Array, Object};
 use crate::json::{self, Lenient as _};
 use crate::protocol::phrases;
 
-/// What of a request's tools and choice a provider takes.
+/// Selects from a request's tools and choice those that a provider accepts.
 ///
 /// # Errors
-/// As [`Offer::new`], and in strict mode for what can only nearly be said.
+/// Returns 400 like [`Offer::new`], and in strict mode if a choice has to be weakened.
 pub(super) fn plan<'r, 'a>(
     request: &'r Request<'a>,
     target: &Target<'_>,
@@ -53,7 +53,8 @@ fn weaken(offer: &mut Offer<'_, '_>, losses: &mut Losses) -> Result<()> {
     losses.change("tool_choice", "auto")
 }
 
-/// Without a word for it: without tools there are no calls, but calls in the past need their tools.
+/// Forbids calls for a provider without a word for it, by leaving out the tools. Calls in the past need their
+/// tools.
 fn forbid(offer: &mut Offer<'_, '_>, request: &Request<'_>, losses: &mut Losses) -> Result<()> {
     offer.choice = None;
     let mut parts = request.turns.iter().flat_map(|turn| &turn.parts);
@@ -105,7 +106,7 @@ fn one(list: &mut Array<'_>, tool: &Tool<'_>, custom_tools: bool, names: &ToolNa
                 Some(schema) => o.raw("parameters", schema),
                 None => o.json("parameters", NO_PARAMETERS),
             };
-            // Where nothing is said, OpenAI would be strict and change the schema.
+            // If `strict` were absent, OpenAI would be strict and change the schema.
             o.bool("strict", strict.unwrap_or_default());
         }
         ToolKind::Custom { grammar } if custom_tools => {
@@ -129,7 +130,7 @@ fn one(list: &mut Array<'_>, tool: &Tool<'_>, custom_tools: bool, names: &ToolNa
     });
 }
 
-/// What a tool is for and, where there is no other place for it, the grammar of its input.
+/// Writes the purpose of a tool and, if it has no other place, the grammar of its input.
 fn description(o: &mut Object<'_>, tool: &Tool<'_>, grammar: Option<&Grammar<'_>>) {
     let own = tool.description.as_ref().filter(|text| !text.is_empty());
     if own.is_none() && grammar.is_none() {
@@ -232,7 +233,8 @@ fn reference(
 
 const NO_PARAMETERS: &str = r#"{"type":"object","properties":{}}"#;
 
-/// Searches from which on a search is no longer a small one, and from which on it is a large one.
+/// Number of searches from which on the context size is no longer `low`; the next constant is the number for
+/// `high`.
 const MEDIUM: u64 = 5;
 
 const HIGH: u64 = 10;

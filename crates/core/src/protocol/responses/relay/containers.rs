@@ -1,15 +1,15 @@
 //! The containers in which a provider has run code for an answer.
 //!
-//! Only what the provider itself has done counts. An answer repeats much of its request, and a member of that which
-//! happens to have the same name says nothing.
+//! Only the provider's own work counts. An answer repeats much of its request, and a member of the same name in
+//! that part is ignored.
 
 use memchr::memmem;
 
 use crate::json::{self, Lenient as _, Member};
 
-/// Tells `found` of the containers in a whole answer, or in one event of it.
+/// Calls `found` with the containers in a complete answer, or in one event of it.
 pub(in crate::protocol::responses) fn read(data: &[u8], found: &mut dyn FnMut(&str)) {
-    // Most events have none, and are read no further.
+    // Most events have none and are not read any further.
     if memmem::find(data, b"\"container_id\"").is_none() {
         return;
     }

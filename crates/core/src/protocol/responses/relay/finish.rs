@@ -1,10 +1,10 @@
-//! Why a Responses answer ends.
+//! The end of a Responses answer: its status, and the reason for which it is incomplete.
 
 use crate::canon::ResponseMetadata;
 use crate::json::{self, Lenient as _, find_member};
 
-/// Notes why a whole answer, or the one that an event's `response` is, has ended: its status, or what
-/// it is incomplete for.
+/// Notes the end of a complete answer, or of the answer in an event's `response`: the reason for which it is
+/// incomplete, or its status.
 pub(in crate::protocol::responses) fn read(data: &[u8], metadata: &mut ResponseMetadata) {
     let response = find_member(data, "response");
     let response = response.as_ref().map_or(data, |response| response.value);
@@ -17,7 +17,7 @@ pub(in crate::protocol::responses) fn read(data: &[u8], metadata: &mut ResponseM
             }
             _ => {}
         }
-        // Both stand at the beginning; what follows may be long.
+        // Both stand at the beginning, and the rest may be long.
         if status.is_some() && detail.is_some() {
             break;
         }

@@ -1,5 +1,5 @@
-//! What a relay has to see of the protocol: the members of a request that decide where it goes, the model's
-//! name, the usage, and how far an answer is.
+//! The parts of the protocol that a relay reads: the request members that decide where it goes, the model's name,
+//! the usage, and the progress of an answer.
 
 pub(super) mod containers;
 pub(super) mod finish;

@@ -1,4 +1,4 @@
-//! What matters in a whole Responses answer.
+//! The facts in a complete Responses answer.
 
 use crate::failure::{Failure, Result};
 use crate::json;

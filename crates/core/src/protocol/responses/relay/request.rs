@@ -1,11 +1,11 @@
-//! What is read of a Responses request.
+//! The members of a Responses request that are read.
 
 use crate::failure::Kind;
 use crate::protocol::RequestMembers;
 use crate::protocol::carriers::CarrierPlaces;
 use crate::protocol::state::Test;
 
-/// Where carriers of other providers' reasoning stand.
+/// The places of carriers of other providers' reasoning.
 pub(in crate::protocol::responses) static CARRIERS: CarrierPlaces =
     CarrierPlaces { conversation: "input", blocks: None, opaque: &["encrypted_content"] };
 

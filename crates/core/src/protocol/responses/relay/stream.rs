@@ -1,4 +1,4 @@
-//! What matters in one event of a Responses stream. Deltas are known by their type and read no further.
+//! The facts in one event of a Responses stream. Deltas are recognized by their type and read no further.
 
 use std::ops::Range;
 
@@ -56,7 +56,7 @@ fn read_kind<'a>(kind: &[u8], data: &[u8], members: &mut impl Iterator<Item = Me
     summary
 }
 
-/// The `response` object inside an event: its places are moved to where the object stands.
+/// Reads the `response` object inside an event. Its spans are moved to the position of the object.
 fn lifecycle(response: &Member<'_>, summary: &mut EventSummary) {
     let (mut counts, mut tier, mut tools) = (None, None, None);
     let moved = |span: &Range<usize>| response.span.start + span.start..response.span.start + span.end;
