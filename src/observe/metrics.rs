@@ -1,16 +1,15 @@
 //! Prometheus metrics. Every label has a bounded set of values: a name that a caller made up is never one.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use parking_lot::Mutex;
-use prometheus::{Encoder, Histogram, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
+use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
 use crate::canon::{Anomaly, ProtocolId, Rejection};
 use crate::limit::Shed;
-use crate::meter::{Invariant, Unpriced};
+use crate::meter::Unpriced;
 
 use super::labels::{ConnectionCap, HeadRefusal, LimitRefusal};
+use super::ledger::LedgerMetrics;
 use super::maker::Maker;
 use super::requests::RequestMetrics;
 use super::snapshot::MetricsSnapshot;
@@ -40,13 +39,8 @@ pub struct Metrics {
     pub bad_certificates: IntCounter,
     access_dropped: IntCounter,
     log_dropped: IntCounter,
-    ledger_waiting: IntGauge,
-    ledger_commits: Histogram,
-    ledger_violations: Mutex<IntCounterVec>,
-    /// Calls for which money is set aside.
-    pub open_holds: IntGauge,
-    /// 1 while the store cannot be written, so that paid calls are refused.
-    pub ledger_failing: IntGauge,
+    /// The state of the ledger.
+    pub ledger: LedgerMetrics,
 }
 
 impl Metrics {
@@ -74,23 +68,7 @@ impl Metrics {
                 "Members of requests that a translation left out or changed, by client's and provider's protocol.",
                 &["client", "upstream"],
             )?,
-            open_holds: make.gauge("crossmodel_ledger_open_holds", "Calls for which money is set aside.")?,
-            ledger_failing: make.gauge(
-                "crossmodel_ledger_failing",
-                "1 while the store cannot be written, so that paid calls are refused.",
-            )?,
-            ledger_waiting: make.gauge(
-                "crossmodel_ledger_waiting",
-                "Operations that wait for the ledger's next commit.",
-            )?,
-            ledger_commits: make
-                .histograms("crossmodel_ledger_commit_seconds", "Time of the writes to the ledger's journal, which calls wait for.", &[], COMMITS)?
-                .with_label_values::<&str>(&[]),
-            ledger_violations: Mutex::new(make.counters(
-                "crossmodel_ledger_invariant_violations_total",
-                "Defects of the gateway that the ledger has noticed in its own books, by the invariant.",
-                &["which"],
-            )?),
+            ledger: LedgerMetrics::new(&make)?,
             anomalies: make.counters(
                 "crossmodel_oddities_total",
                 "What of providers' answers a translation did not understand, by kind.",
@@ -202,31 +180,10 @@ impl Metrics {
         self.refusals.heads.with_label_values(&[reason.as_str()]).inc();
     }
 
-    /// Sets the number of operations that wait for the ledger.
-    pub fn waiting(&self, ledger: usize) {
-        self.ledger_waiting.set(i64::try_from(ledger).unwrap_or(i64::MAX));
-    }
-
     /// Sets the number of access lines, and of log records, that were lost so far.
     pub fn lost(&self, access: u64, log: u64) {
         self.access_dropped.inc_by(access.saturating_sub(self.access_dropped.get()));
         self.log_dropped.inc_by(log.saturating_sub(self.log_dropped.get()));
-    }
-
-    /// Sets the number of violations of each invariant of the ledger so far.
-    pub fn violations(&self, totals: impl Iterator<Item = (Invariant, u64)>) {
-        // Two scrapes may run at the same time, and must not count a violation twice.
-        let counters = self.ledger_violations.lock();
-        for (which, total) in totals {
-            let counter = counters.with_label_values(&[which.as_str()]);
-            counter.inc_by(total.saturating_sub(counter.get()));
-        }
-    }
-
-    /// Makes the receiver of the time of each of the ledger's commits.
-    pub fn commits(&self) -> impl Fn(Duration) + Send + Sync + 'static {
-        let commits = self.ledger_commits.clone();
-        move |time| commits.observe(time.as_secs_f64())
     }
 
     /// Returns the values of the metrics that the console shows.
@@ -287,6 +244,3 @@ impl Refusals {
         })
     }
 }
-
-/// Upper bounds of the ledger's commits, in seconds. Chosen values: from a fast disk to one that fails.
-const COMMITS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];

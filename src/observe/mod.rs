@@ -2,6 +2,7 @@
 
 mod access;
 mod labels;
+mod ledger;
 mod log;
 mod maker;
 mod members;
@@ -15,6 +16,7 @@ mod trace;
 
 pub use access::{AccessLine, AccessLog, Destination};
 pub use labels::{AttemptFailure, ConnectionCap, HeadRefusal, LimitRefusal};
+pub use ledger::LedgerMetrics;
 pub use log::{dropped as log_dropped, start as start_log};
 pub use metrics::Metrics;
 pub use snapshot::{HistogramSnapshot, MetricsSnapshot, ModelUsage};

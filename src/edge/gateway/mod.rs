@@ -81,7 +81,7 @@ impl Gateway {
             |what: &str, why: &dyn fmt::Display| config::ConfigError::plain(format!("{what}: {why}"));
         let ledger = Ledger::open(&config.data).map_err(|e| failed("data", &e))?;
         let metrics = Arc::new(Metrics::new().map_err(|e| failed("metrics", &e))?);
-        ledger.watch_commits(metrics.commits());
+        ledger.watch_commits(metrics.ledger.commits());
         let key_table = KeyTable::open(&config.data).map_err(|e| failed("data", &e))?;
         let tenants = Arc::new(Tenants::new(key_table.shared_secret()));
         Ok(Self(Arc::new(Shared {
@@ -132,10 +132,10 @@ impl Gateway {
         self.0.metrics.targets(targets);
         let (load, connections) = (self.0.load.total(), self.0.connections.total());
         self.0.metrics.load(load.calls, load.bytes, connections);
-        self.0.metrics.waiting(self.0.quotas.ledger.waiting());
-        self.0.metrics.open_holds.set(self.0.quotas.ledger.open_holds());
-        self.0.metrics.ledger_failing.set(i64::from(self.0.quotas.ledger.is_failing()));
-        self.0.metrics.violations(meter::violations());
+        self.0.metrics.ledger.set_waiting(self.0.quotas.ledger.waiting());
+        self.0.metrics.ledger.open_holds.set(self.0.quotas.ledger.open_holds());
+        self.0.metrics.ledger.failing.set(i64::from(self.0.quotas.ledger.is_failing()));
+        self.0.metrics.ledger.set_violations(meter::violations());
         &self.0.metrics
     }
 
