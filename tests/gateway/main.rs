@@ -56,3 +56,4 @@ mod tenants;
 mod torn;
 mod upgrade;
 mod upstreams;
+mod wire;

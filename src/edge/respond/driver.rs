@@ -111,7 +111,7 @@ impl<P: Proxy> Driver<'_, P> {
         let head = self.head(&provider, session, ctx).await?;
         let limit = ctx.request.snapshot.limits.reply_bytes;
         if let (Some((client, estimate)), false, 404 | 405 | 501) = (bridged, infers, head.status) {
-            provider.shutdown().await;
+            provider.give_up();
             return counted(session, ctx, client, estimate).await;
         }
         if head.status != 200 {
@@ -179,7 +179,10 @@ impl<P: Proxy> Driver<'_, P> {
                     return Ok((provider, peer));
                 }
                 Err(error)
-                    if is_stale(&error, reused) && !guard.is_draining() && ctx.attempts.ask_afresh() => {}
+                    if is_stale(&error, reused)
+                        && !provider.has_begun()
+                        && !guard.is_draining()
+                        && ctx.attempts.ask_afresh() => {}
                 Err(error) => {
                     ctx.attempts.fail_attempt(error_failure(&error, AttemptFailure::Broken));
                     return Err(failed(error));

@@ -1,9 +1,10 @@
 //! The head of a provider's answer over HTTP/1, and what it says of the body and of the connection.
 
-use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use bytes::{Bytes, BytesMut};
+use http::header::{self, HeaderName, HeaderValue};
 use http::{StatusCode, Version};
 use httparse::{EMPTY_HEADER, ParserConfig, Response, Status};
+use memchr::memchr;
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType};
 
@@ -29,6 +30,7 @@ pub(super) fn read(bytes: &[u8]) -> pingora::Result<Option<(ResponseHeader, usiz
     let mut answer = Response::new(&mut fields);
     let mut parser = ParserConfig::default();
     parser.allow_spaces_after_header_name_in_responses(true);
+    parser.allow_obsolete_multiline_headers_in_responses(true);
     let length = match parser.parse_response(&mut answer, bytes) {
         Ok(Status::Complete(length)) => length,
         Ok(Status::Partial) => return Ok(None),
@@ -40,7 +42,9 @@ pub(super) fn read(bytes: &[u8]) -> pingora::Result<Option<(ResponseHeader, usiz
     let mut head = ResponseHeader::build_no_case(status, Some(answer.headers.len()))?;
     head.set_version(if answer.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 });
     // One copy, of which every value is a part.
-    let copy = Bytes::copy_from_slice(bytes.get(..length).unwrap_or_default());
+    let mut copy = BytesMut::from(bytes.get(..length).unwrap_or_default());
+    unfold(&mut copy);
+    let copy = copy.freeze();
     for field in answer.headers.iter().filter(|field| !field.name.is_empty()) {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| invalid("a name"))?;
         let start = (field.value.as_ptr() as usize).wrapping_sub(bytes.as_ptr() as usize);
@@ -51,11 +55,37 @@ pub(super) fn read(bytes: &[u8]) -> pingora::Result<Option<(ResponseHeader, usiz
         let value = HeaderValue::from_maybe_shared(value).map_err(|_| invalid("a value"))?;
         head.append_header(name, value)?;
     }
-    if head.headers.contains_key(header::TRANSFER_ENCODING) {
-        // RFC 9112, 6.3: it wins.
-        head.remove_header(&header::CONTENT_LENGTH);
-    }
     Ok(Some((head, length)))
+}
+
+/// The status of the first head in what was read that is not only informational, if it has come to its end.
+///
+/// # Errors
+/// Fails if there is no head.
+pub(super) fn status(mut bytes: &[u8]) -> pingora::Result<Option<StatusCode>> {
+    while let Some((head, length)) = read(bytes)? {
+        if !head.status.is_informational() {
+            return Ok(Some(head.status));
+        }
+        bytes = bytes.get(length..).unwrap_or_default();
+    }
+    Ok(None)
+}
+
+/// Joins the lines of values that go over several ones (RFC 9112, 5.2).
+fn unfold(head: &mut [u8]) {
+    let mut at = 0;
+    while let Some(end) = memchr(b'\n', head.get(at..).unwrap_or_default()).map(|found| at + found) {
+        at = end + 1;
+        if let [b' ' | b'\t', ..] = head.get(at..).unwrap_or_default()
+            && let Some([before, line_end, _]) = head.get_mut(end.saturating_sub(1)..=at)
+        {
+            *line_end = b' ';
+            if *before == b'\r' {
+                *before = b' ';
+            }
+        }
+    }
 }
 
 /// The end of the body that follows this head.
@@ -66,6 +96,7 @@ pub(super) fn end(head: &ResponseHeader) -> pingora::Result<End> {
     if matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         return Ok(End::Sized(0));
     }
+    // RFC 9112, 6.3: it wins over a length.
     if let Some(coding) = head.headers.get_all(header::TRANSFER_ENCODING).iter().next_back() {
         let last = tokens(coding).next_back().unwrap_or_default();
         let chunked = last.eq_ignore_ascii_case("chunked");
@@ -93,15 +124,15 @@ pub(super) fn keeps(head: &ResponseHeader) -> bool {
         let mut words = head.headers.get_all(header::CONNECTION).iter().flat_map(tokens);
         words.any(|token| token.eq_ignore_ascii_case(word))
     };
+    let has = |name| head.headers.contains_key(name);
+    // RFC 9112, 6.1: an HTTP/1.0 server knows no transfer-encoding, and whoever states a length beside one may mean either.
+    let is_ambiguous = has(header::TRANSFER_ENCODING)
+        && (head.version != Version::HTTP_11 || has(header::CONTENT_LENGTH));
     match head.version {
+        _ if is_ambiguous => false,
         Version::HTTP_11 => !says("close"),
-        _ => is_kept_by_an_old_server(&head.headers) && says("keep-alive"),
+        _ => says("keep-alive"),
     }
-}
-
-/// RFC 9112, 6.1: an HTTP/1.0 server knows no transfer-encoding.
-fn is_kept_by_an_old_server(headers: &HeaderMap) -> bool {
-    !headers.contains_key(header::TRANSFER_ENCODING)
 }
 
 fn tokens(value: &HeaderValue) -> impl DoubleEndedIterator<Item = &str> {
@@ -138,6 +169,10 @@ mod tests {
             (&head.headers["retry-after"], &head.headers["x-a"]),
             (&"7".parse().unwrap(), &"b".parse().unwrap())
         );
+        let folded = "HTTP/1.1 200 OK\r\na: b\r\n\t c\n d\r\nx:\r\n y\r\n\r\n \r\n";
+        let (head, length) = read(folded.as_bytes()).unwrap().unwrap();
+        let plain = |name: &str| head.headers[name].to_str().unwrap().split_whitespace().collect::<String>();
+        assert_eq!((length, plain("a").as_str(), plain("x").as_str()), (folded.len() - 3, "bcd", "y"));
         for wrong in [
             "HTTP/1.1 2x0 OK\r\n\r\n",
             "SSH-2.0-x\r\n",
@@ -146,6 +181,16 @@ mod tests {
         ] {
             assert!(read(wrong.as_bytes()).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_status_is_known_when_its_head_is_whole() {
+        let whole = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 X\r\na: b\r\n\r\nHTTP/1.1 413 X\r\na: b\r\n\r\n";
+        for end in 0..whole.len() {
+            assert_eq!(status(&whole.as_bytes()[..end]).unwrap(), None, "{end}");
+        }
+        assert_eq!(status(whole.as_bytes()).unwrap().unwrap(), 413);
+        assert!(status(b"HTTP/1.1 100 X\r\n\r\nhello").is_err());
     }
 
     #[test]
@@ -185,5 +230,6 @@ mod tests {
         };
         assert!(!old("") && old("connection: keep-alive\r\n"));
         assert!(!old("connection: keep-alive\r\ntransfer-encoding: chunked\r\n"));
+        assert!(!keeps(&head("transfer-encoding: chunked\r\ncontent-length: 5\r\n")));
     }
 }

@@ -63,8 +63,9 @@ impl Connector {
         peer: &HttpPeer,
     ) {
         match connection {
-            Connection::Http1(mut http1) if !http1.is_reusable() => http1.shutdown().await,
-            Connection::Http1(http1) => upstream.keep(http1.into_inner(), peer),
+            Connection::Http1(http1) if http1.is_reusable() => upstream.keep(http1.into_inner(), peer),
+            // It is closed without a word, which a provider that does not read would never take.
+            Connection::Http1(_) => {}
             Connection::Http2(mut session) if !session.response_finished() => session.shutdown(),
             Connection::Http2(session) => {
                 self.http2.release_http_session(*session, peer, peer.options.idle_timeout);
@@ -135,11 +136,18 @@ impl Connection {
         }
     }
 
-    /// Gives the request up: closes the connection, or resets its stream.
-    pub(in crate::edge) async fn shutdown(&mut self) {
+    /// Whether anything of an answer has come.
+    pub(in crate::edge) fn has_begun(&self) -> bool {
         match self {
-            Self::Http1(http1) => http1.shutdown().await,
-            Self::Http2(session) => session.shutdown(),
+            Self::Http1(http1) => http1.has_begun(),
+            Self::Http2(session) => session.response_header().is_some(),
+        }
+    }
+
+    /// Gives the request up: closes the connection, or resets its stream.
+    pub(in crate::edge) fn give_up(self) {
+        if let Self::Http2(mut session) = self {
+            session.shutdown();
         }
     }
 }

@@ -11,10 +11,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use memchr::memmem;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Stream;
 use pingora::{Error, ErrorType};
-use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
 use tokio::time::{Instant, timeout};
 
 use crate::edge::upstream::answer_head::{self, End};
@@ -25,6 +26,8 @@ pub(in crate::edge) struct Http1 {
     stream: Stream,
     /// Bytes that were read and belong to what comes next.
     ahead: BytesMut,
+    /// The first of these, in which no end of a head was found.
+    searched: usize,
     head: Option<Box<ResponseHeader>>,
     /// The framing of the body; absent: it has ended.
     end: Option<End>,
@@ -39,6 +42,7 @@ impl Http1 {
         Self {
             stream,
             ahead: BytesMut::new(),
+            searched: 0,
             head: None,
             end: None,
             keeps: false,
@@ -60,26 +64,58 @@ impl Http1 {
     /// Writes a request, in one piece if its body is not large.
     ///
     /// # Errors
-    /// Fails if it cannot be written, or not in time.
+    /// Fails if it cannot be written, or not in time, or if the provider refuses it before it has all of it. The refusal can be
+    /// read.
     pub(in crate::edge) async fn write(&mut self, head: &RequestHeader, body: &[u8]) -> pingora::Result<()> {
         let (joined, apart) = if body.len() <= MAX_JOINED { (body, &[][..]) } else { (&[][..], body) };
         let first = request(head, joined)?;
-        let stream = &mut self.stream;
+        let time = self.write_timeout;
         let written = async {
-            stream.write_all(&first).await?;
-            if !apart.is_empty() {
-                stream.write_all(apart).await?;
+            for mut part in [&first, apart] {
+                poll_fn(|cx| self.poll_write(&mut part, cx)).await?;
             }
-            stream.flush().await
+            let flushed = self.stream.flush().await;
+            flushed.or_else(|error| Error::e_because(ErrorType::WriteError, "a request", error))
         };
-        let written = match self.write_timeout {
-            Some(time) => timeout(time, written).await,
-            None => Ok(written.await),
-        };
-        match written {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Error::e_because(ErrorType::WriteError, "a request", error),
-            Err(_) => Error::e_explain(ErrorType::WriteTimedout, "a request"),
+        match time {
+            Some(time) => timeout(time, written)
+                .await
+                .unwrap_or_else(|_| Error::e_explain(ErrorType::WriteTimedout, "a request")),
+            None => written.await,
+        }
+    }
+
+    /// Writes all of `part`. As long as the provider does not take it, it is listened to (RFC 9112, 9.5).
+    fn poll_write(&mut self, part: &mut &[u8], cx: &mut Context<'_>) -> Poll<pingora::Result<()>> {
+        while !part.is_empty() {
+            match Pin::new(&mut self.stream).poll_write(cx, part) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Error::e_explain(ErrorType::WriteError, "a request")),
+                Poll::Ready(Ok(written)) => part.advance(written),
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(Error::e_because(ErrorType::WriteError, "a request", error));
+                }
+                Poll::Pending => {
+                    ready!(self.poll_refused(cx))?;
+                    return Poll::Ready(Error::e_explain(ErrorType::WriteError, "refused before its end"));
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Resolves if the provider has refused a request that it does not have yet.
+    fn poll_refused(&mut self, cx: &mut Context<'_>) -> Poll<pingora::Result<()>> {
+        loop {
+            match answer_head::status(&self.ahead)? {
+                Some(status) if !status.is_success() => return Poll::Ready(Ok(())),
+                // What it says beside reading on is read when it has all of the request.
+                Some(_) => return Poll::Pending,
+                None if self.ahead.len() > MAX_HEAD => return Poll::Pending,
+                None => {}
+            }
+            if !ready!(self.poll_more(cx))? {
+                return Poll::Ready(Error::e_explain(ErrorType::ConnectionClosed, "before a request's end"));
+            }
         }
     }
 
@@ -89,8 +125,11 @@ impl Http1 {
     /// Fails if it is none, or the connection is over.
     pub(in crate::edge) async fn read_head(&mut self) -> pingora::Result<()> {
         loop {
-            if let Some((head, length)) = answer_head::read(&self.ahead)? {
+            if self.may_hold_head()
+                && let Some((head, length)) = answer_head::read(&self.ahead)?
+            {
                 self.ahead.advance(length);
+                self.searched = 0;
                 let end = answer_head::end(&head)?;
                 self.keeps = answer_head::keeps(&head) && !matches!(end, End::Closed);
                 self.end = Some(end);
@@ -104,6 +143,21 @@ impl Http1 {
                 return Error::e_explain(ErrorType::ConnectionClosed, "before the answer's head");
             }
         }
+    }
+
+    /// Whether a head may end in what was read. A head that comes byte by byte is not looked at again with each of them: after
+    /// the first look, only when an empty line has come, or twice as much as before.
+    fn may_hold_head(&mut self) -> bool {
+        let before = std::mem::replace(&mut self.searched, self.ahead.len());
+        let fresh = self.ahead.get(before.saturating_sub(EMPTY_LINE)..).unwrap_or_default();
+        before.checked_ilog2() != self.searched.checked_ilog2()
+            || memmem::find(fresh, b"\n\r\n").is_some()
+            || memmem::find(fresh, b"\n\n").is_some()
+    }
+
+    /// Whether anything of an answer has come.
+    pub(in crate::edge) fn has_begun(&self) -> bool {
+        self.head.is_some() || !self.ahead.is_empty()
     }
 
     /// The head that was read last.
@@ -184,12 +238,6 @@ impl Http1 {
         self.stream
     }
 
-    /// Closes the connection.
-    pub(in crate::edge) async fn shutdown(&mut self) {
-        // Whoever is gone already needs no word.
-        let _ = self.stream.shutdown().await;
-    }
-
     /// Reads what has arrived; gives whether there was any before the connection's end.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<pingora::Result<bool>> {
         let mut room = [MaybeUninit::uninit(); READ];
@@ -256,6 +304,9 @@ impl Silence {
 
 /// Bytes of a body that are copied behind the head, so that both go out in one write.
 const MAX_JOINED: usize = 64 << 10;
+
+/// Bytes before the last one of an empty line and of the line end before it.
+const EMPTY_LINE: usize = 2;
 
 /// Bytes of a request's head, as a guess.
 const HEAD_GUESS: usize = 512;

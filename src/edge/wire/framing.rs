@@ -195,6 +195,11 @@ pub(in crate::edge) async fn answer_last(mut stream: Stream, answer: &[u8]) {
     }
 }
 
+/// Closes a connection of which everything was read. Over TLS, a client has to take a last word, and not all do.
+pub(super) async fn close(mut stream: Stream) {
+    let _ = timeout(LINGER, AsyncWriteExt::shutdown(&mut stream)).await;
+}
+
 /// Closes a connection whose client may not have read its answer yet. If it were closed before everything is read,
 /// it would be reset, and the answer would be lost.
 pub(super) async fn linger(mut stream: Stream) {

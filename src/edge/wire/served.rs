@@ -180,9 +180,15 @@ impl Served {
         if self.answer.as_ref().is_some_and(|before| !before.status.is_informational()) {
             return Ok(());
         }
-        if !answer.status.is_informational() {
+        if answer.status.is_informational() {
+            // RFC 9110, 15.2: a client of HTTP/1.0 knows none.
+            if self.request.version != Version::HTTP_11 {
+                return Ok(());
+            }
+        } else {
             self.outgoing = self.framing_of(&answer);
-            self.keeps &= self.framing.is_done() && self.outgoing != Outgoing::Closed;
+            let takes_all = self.framing.is_done() && self.framing.is_clear();
+            self.keeps &= takes_all && self.outgoing != Outgoing::Closed;
             answer.insert_header(header::DATE, get_cached_date())?;
             let connection = if self.keeps { "keep-alive" } else { "close" };
             answer.insert_header(header::CONNECTION, HeaderValue::from_static(connection))?;
@@ -401,9 +407,8 @@ impl Session for Served {
     }
 
     async fn shutdown(&mut self, _: u32, _: &str) {
-        if let Some(mut stream) = self.stream.take() {
-            // Whoever is gone already needs no word.
-            let _ = stream.shutdown().await;
+        if let Some(stream) = self.stream.take() {
+            framing::close(stream).await;
         }
     }
 
@@ -420,8 +425,7 @@ impl Session for Served {
         if self.keeps && self.answer.is_some() && is_clear {
             self.back.put(stream);
         } else if is_clear && self.framing.is_done() {
-            let mut stream = stream;
-            let _ = stream.shutdown().await;
+            framing::close(stream).await;
         } else {
             framing::linger(stream).await;
         }
