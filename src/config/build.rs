@@ -6,6 +6,7 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use http::header::{HeaderName, HeaderValue};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use once_cell::sync::OnceCell;
@@ -16,7 +17,7 @@ use crate::located::{Located, SourcePosition};
 use crate::meter::{Prices, TierSettings};
 use crate::private::{self, Exposure};
 use crate::protocol::ProtocolId;
-use crate::provider::{Auth, Provider, ProviderSettings};
+use crate::provider::{self, Auth, Provider, ProviderSettings};
 use crate::route::{
     Catalog, MAX_NAME_BYTES, ModelEntry, ModelSettings, ModelTarget, TargetHealth, TargetSettings,
     is_model_name,
@@ -111,6 +112,7 @@ impl Build<'_> {
     ) {
         let built_in = demo.filter(|_| name.value == DEMO).map(|port| demo_settings(settings, port));
         let settings = built_in.as_ref().unwrap_or(settings);
+        let headers = self.headers(&name.value, settings, variable);
         let key = match &settings.key {
             _ if built_in.is_some() => Some(demo_key()),
             None => None,
@@ -121,7 +123,7 @@ impl Build<'_> {
                 }
             }
         };
-        match Provider::build(&name.value, settings, key) {
+        match Provider::build(&name.value, settings, key, headers) {
             Ok(provider) => {
                 self.providers.insert(name.value.clone(), Arc::new(provider));
             }
@@ -135,6 +137,41 @@ impl Build<'_> {
                 self.report(place.unwrap_or(name.place), format!("providers.{}.{member}: {why}", name.value));
             }
         }
+    }
+
+    /// Returns the headers of a provider's own that are right.
+    fn headers(
+        &mut self,
+        provider: &str,
+        settings: &ProviderSettings,
+        variable: &impl Fn(&str) -> Option<String>,
+    ) -> Vec<(HeaderName, HeaderValue)> {
+        let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
+        for (Located { value: name, place }, value) in &settings.headers {
+            let setting = format!("providers.{provider}.headers.{name}");
+            let parsed = match provider::header_name(name) {
+                Ok(parsed) if headers.iter().any(|(other, _)| *other == parsed) => {
+                    self.report(*place, format!("{setting}: is there already, in another case"));
+                    continue;
+                }
+                Ok(parsed) => parsed,
+                Err(why) => {
+                    self.report(*place, format!("{setting}: {why}"));
+                    continue;
+                }
+            };
+            let made = if secret::is_reference(&value.value) {
+                let Some(secret) = self.secret(&setting, value, variable) else { continue };
+                provider::header_value(secret.expose_secret(), true)
+            } else {
+                provider::header_value(&value.value, false)
+            };
+            match made {
+                Ok(made) => headers.push((parsed, made)),
+                Err(why) => self.report(value.place, format!("{setting}: {why}")),
+            }
+        }
+        headers
     }
 
     /// Returns the secret that a setting refers to.

@@ -24,6 +24,11 @@ pub struct Exposed {
 /// A secret, and the file that contains it if other users may use that file.
 pub(super) type Resolved = (SecretString, Option<(PathBuf, Exposure)>);
 
+/// Whether a text is a reference to a secret, in a setting whose value may also be given as it is.
+pub(super) fn is_reference(text: &str) -> bool {
+    text.starts_with("env:") || text.starts_with("file:")
+}
+
 /// Returns the secret that `env:NAME` or `file:PATH` refers to.
 ///
 /// # Errors

@@ -3,13 +3,15 @@
 //! A [`Provider`] is made from configuration and is immutable. Connections to it belong to the edge.
 
 mod base_url;
+mod headers;
 mod preset;
 mod settings;
 
 use std::fmt;
 use std::sync::Arc;
 
-use secrecy::SecretString;
+use http::header::{HeaderName, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::protocol::ProtocolId;
 
@@ -18,6 +20,7 @@ pub use crate::canon::{
     Profile, ProfileSettings, ReasoningIn, Sampling, StreamUsage, SystemRole, ToolChoice, ToolId, UserField,
 };
 pub use base_url::BaseUrl;
+pub use headers::{header_name, header_value};
 pub use preset::{Preset, preset, presets};
 pub use settings::{Auth, HttpVersion, OnClientGone, ProviderSettings, TimeoutSettings};
 
@@ -44,12 +47,15 @@ pub struct Provider {
     pub allow_upstream_state: bool,
     /// Models that requests may name in other members than `model`.
     pub inner_models: Vec<String>,
+    /// Headers that every request to it has besides. Secret ones are marked as sensitive.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
     auth: Option<Auth>,
     key: Option<SecretString>,
 }
 
 impl Provider {
-    /// Makes a provider from its settings and their preset.
+    /// Makes a provider from its settings and their preset. `key` and `headers` are what the settings of these names
+    /// refer to.
     ///
     /// # Errors
     /// Fails with the setting that is missing or wrong, and the reason.
@@ -57,6 +63,7 @@ impl Provider {
         name: &str,
         settings: &ProviderSettings,
         key: Option<SecretString>,
+        headers: Vec<(HeaderName, HeaderValue)>,
     ) -> Result<Self, (&'static str, String)> {
         let wanted = settings.preset.as_ref().map_or(name, |preset| preset.value.as_str());
         let preset = preset(wanted);
@@ -88,6 +95,7 @@ impl Provider {
             profile: Profile::default().with(&preset.profile).with(&settings.profile),
             allow_upstream_state: settings.allow_upstream_state,
             inner_models: settings.inner_models.clone(),
+            headers,
             auth,
             key,
         })
@@ -103,6 +111,13 @@ impl Provider {
     #[must_use]
     pub fn key(&self) -> Option<&SecretString> {
         self.key.as_ref()
+    }
+
+    /// Returns everything that only the gateway and the provider may know: the credential, and secret headers.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        let headers = self.headers.iter().map(|(_, value)| value).filter(|value| value.is_sensitive());
+        let headers = headers.filter_map(|value| value.to_str().ok());
+        self.key.iter().map(ExposeSecret::expose_secret).chain(headers)
     }
 
     /// Whether it speaks this protocol.

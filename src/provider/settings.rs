@@ -1,5 +1,7 @@
 //! The settings of providers.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -21,6 +23,9 @@ pub struct ProviderSettings {
     pub key: Option<Located<String>>,
     /// The way to send the credential. Default: `x-api-key` for Messages, else `bearer`.
     pub auth: Option<Auth>,
+    /// Headers that every request to this provider has besides, by name. They replace the client's headers of the same
+    /// names. A value is a text or, for a secret, a reference: `env:NAME` or `file:PATH`. Default: none.
+    pub headers: BTreeMap<Located<String>, Located<String>>,
     /// The protocols that the provider speaks, the preferred one first.
     pub protocols: Option<Vec<ProtocolId>>,
     /// The HTTP version spoken to it. Default: `auto`.

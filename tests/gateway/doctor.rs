@@ -149,7 +149,8 @@ fn all_is_well() {
     ];
     run(&folder.path().join("data"), &["key", "create"]);
     std::fs::set_permissions(folder.path().join("data"), PermissionsExt::from_mode(0o700)).unwrap();
-    let report = Report::of(&doctor(folder.path(), &with(&providers), &["--json"], Some(&authority)));
+    let text = with(&providers).replacen("protocols:", "headers: {x-team: research}, protocols:", 1);
+    let report = Report::of(&doctor(folder.path(), &text, &["--json"], Some(&authority)));
     assert_eq!(report.1, Some(0), "{:?}", report.0);
     for check in ["name", "connection", "credential", "protocol"] {
         for provider in ["provider plain", "provider safe"] {
@@ -166,6 +167,7 @@ fn all_is_well() {
     let asked = good.one();
     assert_eq!(asked.request_line(), "GET /v1/models HTTP/1.1");
     assert_eq!(asked.header("authorization"), Some(&*format!("Bearer {UPSTREAM_KEY}")));
+    assert_eq!(asked.header("x-team"), Some("research"), "as calls have it");
     // For people, the same as a table.
     let output = doctor(folder.path(), &with(&providers[..1]), &[], None);
     let table = String::from_utf8(output.stdout).unwrap();

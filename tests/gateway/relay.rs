@@ -1,6 +1,6 @@
 //! What a relay changes, and that it changes nothing else.
 
-use crate::support::{Client, Gateway, Mock, PROTOCOLS, config, config_with, json, post};
+use crate::support::{Client, Gateway, Mock, PROTOCOLS, config, config_with, json, post, request};
 
 #[test]
 fn requests_and_answers_differ_in_the_model_only() {
@@ -71,6 +71,62 @@ fn headers_go_on_by_a_list() {
     }
     post(&gateway, "/v1/messages", body);
     assert_eq!(mock.seen()[1].header("anthropic-version"), Some("2023-06-01"), "added where it is missing");
+}
+
+/// A relayed call, a translated one and a relayed one at another provider.
+#[test]
+fn a_providers_own_headers_go_to_it_alone() {
+    const TOKEN: &str = "token-of-the-proxy-5b1d";
+    let error = format!(r#"{{"error":{{"message":"no such token: {TOKEN}","type":"x"}}}}"#);
+    let mock = Mock::scripted(move |_, number| match number {
+        2 => json(400, "", &error),
+        _ => json(200, "", PROTOCOLS[0].2),
+    });
+    let other = Mock::new(json(200, "", PROTOCOLS[0].2));
+    let provider = |name: &str, port: u16, more: &str| {
+        format!(
+            "  {name}: {{base_url: \"http://127.0.0.1:{port}/v1\", auth: none, protocols: [chat]{more}}}\n"
+        )
+    };
+    let headers = ", headers: {X-Team: research, originator: the gateway, user-agent: ours, api-key: \"env:PROXY_TOKEN\"}";
+    let providers = [provider("up", mock.port, headers), provider("other", other.port, "")].concat();
+    let models =
+        "  - {id: v/model, targets: [{provider: up}]}\n  - {id: w/model, targets: [{provider: other}]}\n";
+    let config = format!("providers:\n{providers}models:\n{models}");
+    let gateway = Gateway::start_with(&config, &[], &[("PROXY_TOKEN", TOKEN)]);
+    let call = |path: &str, body: &str| {
+        let mut client = Client::connect(gateway.port);
+        let own = "originator: cli\r\nx-team: mine\r\nuser-agent: theirs\r\n";
+        client.send(
+            request(path, &gateway.key, body)
+                .replacen("host: gateway\r\n", &format!("host: gateway\r\n{own}"), 1)
+                .as_bytes(),
+        );
+        client.receive()
+    };
+    for (path, body, _) in [PROTOCOLS[0], PROTOCOLS[2]] {
+        assert_eq!(call(path, body).status, 200, "{path}");
+        let seen = mock.last();
+        for (name, value) in [
+            ("x-team", "research"),
+            ("originator", "the gateway"),
+            ("user-agent", "ours"),
+            ("api-key", TOKEN),
+        ] {
+            assert_eq!(seen.header(name), Some(value), "{path}");
+            assert_eq!(seen.head.matches(&format!("\r\n{name}:")).count(), 1, "{path}: {}", seen.head);
+        }
+    }
+    assert_eq!(call(PROTOCOLS[0].0, &PROTOCOLS[0].1.replace("v/", "w/")).status, 200);
+    let seen = other.one();
+    assert_eq!(seen.header("originator"), Some("cli"), "forwarded, as ever");
+    for name in ["x-team", "user-agent", "api-key"] {
+        assert_eq!(seen.header(name), None, "{name}");
+    }
+    let refused = call(PROTOCOLS[0].0, PROTOCOLS[0].1);
+    assert!(refused.status == 400 && refused.body.contains("no such token"), "{refused:?}");
+    assert!(!format!("{refused:?}").contains(TOKEN), "{refused:?}");
+    assert!(!gateway.access_log(4).concat().contains(TOKEN));
 }
 
 #[test]

@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use secrecy::ExposeSecret;
-
 use crate::config::{Config, Limits, Switch};
 use crate::edge::call::call_guard::Drains;
 use crate::edge::call::retry_budget::RetryBudget;
@@ -25,7 +23,7 @@ pub(in crate::edge) struct Snapshot {
     pub(in crate::edge) budget: Arc<RetryBudget>,
     pub(in crate::edge) drains: Arc<Drains>,
     pub(in crate::edge) shutdown: Arc<Shutdown>,
-    /// The credentials of all providers.
+    /// The credentials and secret headers of all providers.
     pub(in crate::edge) keys: Arc<OwnKeys>,
     pub(in crate::edge) tenants: Arc<Tenants>,
     upstreams: HashMap<Arc<str>, Arc<Upstream>>,
@@ -48,7 +46,7 @@ impl Snapshot {
             let earlier = earlier.and_then(|earlier| earlier.upstream(&provider.name));
             Arc::new(Upstream::new(Arc::clone(provider), &config.timeouts, earlier.map(|way| &**way)))
         };
-        let keys = config.providers.iter().filter_map(|provider| provider.key());
+        let secrets = config.providers.iter().flat_map(|provider| provider.secrets());
         let unknown = |entry: &ModelEntry| entry.targets.iter().map(|_| OnceLock::new()).collect();
         Self {
             catalog: earlier.map_or_else(|| catalog.clone(), |earlier| catalog.continuing(&earlier.catalog)),
@@ -57,7 +55,7 @@ impl Snapshot {
             budget: earlier.map(|earlier| Arc::clone(&earlier.budget)).unwrap_or_default(),
             drains: earlier.map(|earlier| Arc::clone(&earlier.drains)).unwrap_or_default(),
             shutdown: earlier.map(|earlier| Arc::clone(&earlier.shutdown)).unwrap_or_default(),
-            keys: Arc::new(keys.map(ExposeSecret::expose_secret).collect()),
+            keys: Arc::new(secrets.collect()),
             tenants: Arc::clone(tenants),
             upstreams: config.providers.iter().map(|p| (Arc::clone(&p.name), upstream(p))).collect(),
             metrics: config.metrics.is_on().then(|| Arc::clone(metrics)),

@@ -109,6 +109,7 @@ pub(in crate::edge) fn to_provider(
     head.insert_header(header::ACCEPT_ENCODING, IDENTITY)?;
     head.insert_header(header::CONTENT_TYPE, JSON)?;
     head.insert_header(header::CONTENT_LENGTH, call.body.len())?;
+    add_own(&mut head, provider)?;
     sign(&mut head, provider, protocol)?;
     Ok(head)
 }
@@ -129,6 +130,7 @@ pub(in crate::edge) fn for_bridge(
     if protocol.is_anthropic() {
         head.insert_header("anthropic-version", provider.profile.anthropic_version.as_str())?;
     }
+    add_own(&mut head, provider)?;
     sign(&mut head, provider, protocol)?;
     Ok(head)
 }
@@ -144,6 +146,7 @@ pub(in crate::edge) fn for_models(provider: &Provider) -> pingora::Result<Reques
     if protocol.is_anthropic() {
         head.insert_header("anthropic-version", provider.profile.anthropic_version.as_str())?;
     }
+    add_own(&mut head, provider)?;
     sign(&mut head, provider, protocol)?;
     Ok(head)
 }
@@ -198,6 +201,15 @@ fn anthropic(
     let joined = betas.filter(known).filter(priced).collect::<Vec<_>>().join(",");
     if !joined.is_empty() {
         head.insert_header("anthropic-beta", joined)?;
+    }
+    Ok(())
+}
+
+/// Adds the headers that the configuration has for this provider, in the place of the client's. None of them is one
+/// that the gateway writes itself.
+fn add_own(head: &mut RequestHeader, provider: &Provider) -> pingora::Result<()> {
+    for (name, value) in &provider.headers {
+        head.insert_header(name.clone(), value.clone())?;
     }
     Ok(())
 }
