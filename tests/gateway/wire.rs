@@ -62,8 +62,10 @@ fn an_answer_that_begins_before_the_request_has_ended_is_an_answer() {
             }
             let head = String::from_utf8_lossy(&head).to_lowercase();
             let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
-            let first =
-                format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", ANSWER.len());
+            let first = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+                ANSWER.len()
+            );
             let _ = stream.write_all(first.as_bytes());
             thread::sleep(Duration::from_millis(50));
             let mut rest = vec![0; length.parse().unwrap()];

@@ -126,8 +126,8 @@ pub(super) fn keeps(head: &ResponseHeader) -> bool {
     };
     let has = |name| head.headers.contains_key(name);
     // RFC 9112, 6.1: an HTTP/1.0 server knows no transfer-encoding, and whoever states a length beside one may mean either.
-    let is_ambiguous = has(header::TRANSFER_ENCODING)
-        && (head.version != Version::HTTP_11 || has(header::CONTENT_LENGTH));
+    let is_ambiguous =
+        has(header::TRANSFER_ENCODING) && (head.version != Version::HTTP_11 || has(header::CONTENT_LENGTH));
     match head.version {
         _ if is_ambiguous => false,
         Version::HTTP_11 => !says("close"),
@@ -185,7 +185,8 @@ mod tests {
 
     #[test]
     fn a_status_is_known_when_its_head_is_whole() {
-        let whole = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 X\r\na: b\r\n\r\nHTTP/1.1 413 X\r\na: b\r\n\r\n";
+        let whole =
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 X\r\na: b\r\n\r\nHTTP/1.1 413 X\r\na: b\r\n\r\n";
         for end in 0..whole.len() {
             assert_eq!(status(&whole.as_bytes()[..end]).unwrap(), None, "{end}");
         }

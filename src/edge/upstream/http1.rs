@@ -89,7 +89,9 @@ impl Http1 {
     fn poll_write(&mut self, part: &mut &[u8], cx: &mut Context<'_>) -> Poll<pingora::Result<()>> {
         while !part.is_empty() {
             match Pin::new(&mut self.stream).poll_write(cx, part) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Error::e_explain(ErrorType::WriteError, "a request")),
+                Poll::Ready(Ok(0)) => {
+                    return Poll::Ready(Error::e_explain(ErrorType::WriteError, "a request"));
+                }
                 Poll::Ready(Ok(written)) => part.advance(written),
                 Poll::Ready(Err(error)) => {
                     return Poll::Ready(Error::e_because(ErrorType::WriteError, "a request", error));
@@ -383,6 +385,23 @@ mod tests {
         }
         let more = answered("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1", 1000).await.unwrap();
         assert_eq!(more, (200, "ok".to_owned(), false));
+    }
+
+    #[tokio::test]
+    async fn a_head_that_comes_byte_by_byte_is_looked_at_a_few_times() {
+        let mut connection = Http1::new(Box::new(duplex(1).0));
+        let looks = |connection: &mut Http1, byte: u8| {
+            connection.ahead.put_u8(byte);
+            usize::from(connection.may_hold_head())
+        };
+        let of_all: usize = (0..100_000).map(|_| looks(&mut connection, b'x')).sum();
+        assert!(of_all <= 17, "{of_all}");
+        for end in [&b"\r\n\r\n"[..], b"\n\n"] {
+            let of_end: Vec<usize> = end.iter().map(|byte| looks(&mut connection, *byte)).collect();
+            assert_eq!((of_end.last(), of_end.iter().sum()), (Some(&1), 1), "{end:?}");
+            looks(&mut connection, b'x');
+            looks(&mut connection, b'x');
+        }
     }
 
     #[tokio::test]

@@ -4,6 +4,11 @@ use tokio::io::{AsyncReadExt as _, DuplexStream, duplex};
 
 use super::*;
 use crate::edge::wire::head::Scan;
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::{
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, SocketDigest, Ssl, TimingDigest, UniqueID,
+    UniqueIDType,
+};
 
 fn asked(request: &str) -> (Served, DuplexStream, Arc<Return>) {
     let (own, other) = duplex(1 << 20);
@@ -154,6 +159,74 @@ async fn a_client_that_goes_is_noticed() {
     assert!(futures_poll(&mut waiting).is_pending());
     drop(other);
     assert!(waiting.await.is_err());
+}
+
+/// A connection whose other side takes no last word.
+#[derive(Debug)]
+struct Stuck;
+
+impl tokio::io::AsyncRead for Stuck {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl tokio::io::AsyncWrite for Stuck {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl Peek for Stuck {}
+impl Ssl for Stuck {}
+
+#[async_trait]
+impl pingora::protocols::Shutdown for Stuck {
+    async fn shutdown(&mut self) {}
+}
+
+impl UniqueID for Stuck {
+    fn id(&self) -> UniqueIDType {
+        0
+    }
+}
+
+impl GetTimingDigest for Stuck {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for Stuck {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        None
+    }
+}
+
+impl GetSocketDigest for Stuck {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        None
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_no_last_word_is_not_waited_for() {
+    let mut bytes = BytesMut::from("GET / HTTP/1.1\r\nhost: g\r\nconnection: close\r\n\r\n");
+    let request = (bytes.len(), Length::Sized(0));
+    let back = Arc::default();
+    let mut served =
+        Served::new(Box::new(Stuck), &mut bytes, request, true, &back).map_err(|(_, why)| why).unwrap();
+    served.write_response_header(answer(&[("content-length", "0")]), true).await.unwrap();
+    let hour = Duration::from_secs(3600);
+    assert!(timeout(hour, served.finish()).await.is_ok_and(|ended| ended.is_ok()));
 }
 
 fn futures_poll<T>(future: &mut Pin<Box<T>>) -> Poll<T::Output>

@@ -48,7 +48,8 @@ impl Framer {
     /// Takes one chunk and returns the events that are complete now.
     ///
     /// # Errors
-    /// Returns [`TooLarge`] if the unfinished event exceeds the limit.
+    /// Returns [`TooLarge`] if the unfinished event exceeds the limit. Events that are complete before it are returned first:
+    /// then the next call fails.
     pub fn push(&mut self, chunk: Bytes) -> Result<Option<EventBlock<'_>>, TooLarge> {
         let leading_lf = self.after_cr && chunk.first() == Some(&b'\n');
         if leading_lf {
@@ -63,7 +64,7 @@ impl Framer {
             true => self.cut(chunk),
             false => self.append(&chunk),
         };
-        if self.carry.len() > self.limit {
+        if bytes.is_empty() && self.carry.len() > self.limit {
             return Err(TooLarge);
         }
         Ok((!bytes.is_empty()).then_some(EventBlock { bytes, ends: &self.ends, leading_lf }))
@@ -188,5 +189,13 @@ mod tests {
         let mut framer = Framer::new(10);
         assert!(framer.push(Bytes::from_static(b"data: 1234")).unwrap().is_none());
         assert_eq!(framer.push(Bytes::from_static(b"5")).unwrap_err(), TooLarge);
+    }
+
+    #[test]
+    fn events_before_one_without_end_are_not_lost() {
+        let mut framer = Framer::new(10);
+        let block = framer.push(Bytes::from_static(b"data: a\n\ndata: 12345")).unwrap().unwrap();
+        assert_eq!(block.ends, [9]);
+        assert_eq!(framer.push(Bytes::from_static(b"6")).unwrap_err(), TooLarge);
     }
 }

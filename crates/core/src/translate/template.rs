@@ -376,5 +376,54 @@ mod tests {
             let without = shown(stream(REGISTRY[protocol], repairs).without_template(), &chunks);
             prop_assert_eq!(with, without);
         }
+
+        /// Asserts the same of pieces of which some bytes were changed, wherever they stand.
+        #[test]
+        fn a_template_takes_no_other_event_for_a_piece(
+            (protocol, piece) in (0..REGISTRY.len()).prop_flat_map(|protocol| (Just(protocol), event(protocol))),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), 0_usize..3, mark()), 1..12),
+        ) {
+            let mut chunks = vec![piece.clone(), piece.clone()];
+            for (at, removed, mark) in changes {
+                let at = piece.floor_char_boundary(at.index(piece.len()));
+                let end = piece.ceil_char_boundary((at + removed).min(piece.len()));
+                chunks.push(format!("{}{mark}{}", &piece[..at], &piece[end..]));
+                chunks.push(piece.clone());
+            }
+            let with = shown(stream(REGISTRY[protocol], true), &chunks);
+            let without = shown(stream(REGISTRY[protocol], true).without_template(), &chunks);
+            prop_assert_eq!(with, without);
+        }
+    }
+
+    /// What may be put into an event.
+    fn mark() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec![
+            "",
+            "\"",
+            "\\",
+            "\\\"",
+            "\n",
+            "\r",
+            "\n\n",
+            "\ndata: ",
+            "\u{0}",
+            "\u{1}",
+            "}",
+            "{",
+            "]",
+            ",",
+            ":",
+            "0",
+            "9",
+            "-",
+            "null",
+            ",\"error\":{}",
+            ",\"error\":null",
+            ",\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":9}",
+            ",\"finish_reason\":\"stop\"",
+            ",\"model\":\"other\"",
+            "\\u0022",
+        ])
     }
 }
