@@ -1,4 +1,4 @@
-//! Requests that are refused before Pingora has seen them, their answers and their access lines.
+//! Requests that are refused because of their heads, before any hook has seen them: their answers and access lines.
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Version, header};
