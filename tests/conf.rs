@@ -29,11 +29,9 @@ struct Schema {
 
 #[test]
 fn the_schema_is_current() {
-    assert_eq!(
-        include_str!("../conf/schema.json"),
-        schema(),
-        "cargo run -- schema > conf/schema.json brings it up to date"
-    );
+    // Without the two texts, which are too long to compare by eye.
+    let is_current = include_str!("../conf/schema.json") == schema();
+    assert!(is_current, "cargo run -- schema > conf/schema.json brings it up to date");
 }
 
 #[test]

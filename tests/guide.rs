@@ -81,6 +81,7 @@ fn operators_read_of_every_member_of_the_access_line() {
         method: "",
         endpoint: "",
         protocol: Some(""),
+        client_protocol_version: Some(""),
         requested_model: Some(""),
         model: Some(""),
         provider: Some(""),

@@ -21,7 +21,7 @@ pub mod readme {}
 #[doc = include_str!("fidelity.md")]
 pub mod fidelity {}
 
-/// Steps for adding a provider, a protocol, a member or a limit.
+/// Steps for adding a provider, a protocol, a member, a setting, a header, a member of the access line or a limit.
 #[doc = include_str!("extending.md")]
 pub mod extending {}
 

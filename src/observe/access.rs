@@ -26,9 +26,12 @@ pub struct AccessLine<'a> {
     pub method: &'a str,
     /// The endpoint, which is not always the path that was sent.
     pub endpoint: &'static str,
-    /// The protocol of the client.
+    /// The protocol of the client: Chat, Responses or Messages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol: Option<&'static str>,
+    /// The version of HTTP in which the client has sent the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_protocol_version: Option<&'static str>,
     /// The model as the client named it, cut to a sane length.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requested_model: Option<&'a str>,
@@ -97,6 +100,7 @@ impl AccessLine<'_> {
         members.text("method", self.method)?;
         members.text("endpoint", self.endpoint)?;
         members.text_if("protocol", self.protocol)?;
+        members.text_if("client_protocol_version", self.client_protocol_version)?;
         members.text_if("requested_model", self.requested_model)?;
         members.text_if("model", self.model)?;
         members.text_if("provider", self.provider)?;
@@ -196,6 +200,7 @@ mod tests {
             method: "POST",
             endpoint: "chat",
             protocol: some("chat"),
+            client_protocol_version: some("HTTP/2"),
             requested_model: some("a \"model\" \\ of\n\u{7f}\u{1}any \u{e9}"),
             model: some("v/m"),
             provider: some("p"),

@@ -11,7 +11,8 @@ pub fn header_name(name: &str) -> Result<HeaderName, String> {
     refusal(parsed.as_str()).map_or(Ok(parsed), |why| Err(why.to_owned()))
 }
 
-/// Checks the value of an added header. A secret one is marked as such, and removed from what the provider says.
+/// Checks the value of an added header. A secret one is marked as such, and removed from the failures that the
+/// provider reports.
 ///
 /// # Errors
 /// Fails with the reason. The value is not repeated: it may be a secret.

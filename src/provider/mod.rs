@@ -37,7 +37,7 @@ pub struct Provider {
     pub http: HttpVersion,
     /// Failures in a row that open a target's circuit breaker; with 0 it never opens.
     pub breaker_failures: u32,
-    /// Its own time-outs, where they differ from those for all.
+    /// Its own timeouts, where they differ from those for all.
     pub timeouts: TimeoutSettings,
     /// The treatment of its answer when the client is gone.
     pub on_client_gone: OnClientGone,

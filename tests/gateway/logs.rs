@@ -72,6 +72,34 @@ fn an_access_line_says_what_happened() {
 }
 
 #[test]
+fn a_line_says_which_http_the_client_spoke() {
+    let gateway = Gateway::start(DEMO);
+    let (path, body) =
+        ("/v1/chat/completions", r#"{"model":"fast","messages":[{"role":"user","content":"hi"}]}"#);
+    let version = |number| members(&line(&gateway, number), &["client_protocol_version", "status"]);
+    post(&gateway, path, body);
+    assert_eq!(version(0), ["HTTP/1.1", "200"]);
+    h2_post(gateway.port, path, &gateway.key, body.into(), true);
+    assert_eq!(version(1), ["HTTP/2", "200"]);
+    let raw = |text: &str| {
+        let mut stream = TcpStream::connect(("127.0.0.1", gateway.port)).unwrap();
+        stream.write_all(text.as_bytes()).unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+    };
+    raw("GET /v1/models HTTP/1.0\r\n\r\n");
+    assert_eq!(version(2), ["HTTP/1.0", "401"]);
+    // The others are refused because of their heads.
+    raw("CONNECT g:443 HTTP/1.1\r\nhost: g:443\r\n\r\n");
+    assert_eq!(version(3), ["HTTP/1.1", "405"]);
+    raw("GET /v1/models HTTP/9.9\r\nhost: g\r\n\r\n");
+    assert_eq!(version(4), ["", "400"], "it is none that there is");
+    let narrow = Gateway::start(&format!("{DEMO}limits: {{head_fields: 1}}\n"));
+    h2_post(narrow.port, path, &narrow.key, body.into(), true);
+    let refused = members(&line(&narrow, 0), &["client_protocol_version", "status"]);
+    assert_eq!(refused, ["HTTP/2", "431"]);
+}
+
+#[test]
 fn failures_have_a_line_each() {
     let gate = Gate::new();
     let held = gate.clone();

@@ -176,7 +176,8 @@ impl Acceptor {
     /// Tells the client of a stream why it is refused.
     fn refuse_stream(&self, mut session: HttpSession, failure: Failure, outbox: &Outbox) {
         let request = session.req_header();
-        let refused = Refused::new(request.method.as_str(), request.uri.path(), failure);
+        let refused =
+            Refused::new(request.method.as_str(), request.uri.path(), Some(request.version), failure);
         self.gateway.note_refused(&refused);
         let body = refused.body.clone();
         if let Ok(head) = refused.head()
@@ -191,7 +192,7 @@ impl Acceptor {
     async fn refuse(&self, stream: Stream, refusal: Refusal, head: &[u8]) {
         let line = RequestLine::read(head).ok();
         let (method, path) = line.map_or(("", ""), |line| (line.method, line.path()));
-        let refused = Refused::new(method, path, refusal.failure());
+        let refused = Refused::new(method, path, line.map(|line| line.version), refusal.failure());
         self.gateway.refuse_head(refusal);
         self.gateway.note_refused(&refused);
         framing::answer_last(stream, &refused.http1()).await;

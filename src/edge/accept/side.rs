@@ -139,7 +139,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Side<A> {
 
 /// Tells the client why its request is refused.
 async fn refuse(stream: Stream, refusal: Refusal) {
-    framing::answer_last(stream, &Refused::new("", "", refusal.failure()).http1()).await;
+    framing::answer_last(stream, &Refused::new("", "", None, refusal.failure()).http1()).await;
 }
 
 /// The connections of a listener, in the order in which they were opened.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::Version;
 use pingora::http::RequestHeader;
 
 use crate::canon::Usage;
@@ -81,6 +82,7 @@ impl CallContext {
             method: cut(request.method.as_str()),
             endpoint: self.request.endpoint_name(),
             protocol: self.request.endpoint.and_then(Endpoint::protocol).map(|protocol| protocol.as_str()),
+            client_protocol_version: version_name(request.version),
             requested_model: self.request.requested_model.as_deref().map(cut),
             model: call.map(|call| call.found.id.as_str()),
             provider: call.map(|call| &*call.provider().name),
@@ -113,6 +115,16 @@ fn millis(duration: Duration) -> f64 {
 /// Returns the first characters of a text that a caller chose.
 pub(in crate::edge) fn cut(text: &str) -> &str {
     text.char_indices().nth(LOGGED).map_or(text, |(end, _)| text.get(..end).unwrap_or_default())
+}
+
+/// Returns the name of a version of HTTP in access lines, if a client can speak it here.
+pub(in crate::edge) fn version_name(version: Version) -> Option<&'static str> {
+    match version {
+        Version::HTTP_10 => Some("HTTP/1.0"),
+        Version::HTTP_11 => Some("HTTP/1.1"),
+        Version::HTTP_2 => Some("HTTP/2"),
+        _ => None,
+    }
 }
 
 /// The most characters of a name or a message in an access line.

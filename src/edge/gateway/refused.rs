@@ -1,12 +1,12 @@
-//! Requests that are refused before Pingora has seen them, their answers and their access lines.
+//! Requests that are refused because of their heads, before any hook has seen them: their answers and access lines.
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, header};
+use http::{HeaderMap, Version, header};
 use jiff::Timestamp;
 use pingora::http::ResponseHeader;
 
 use crate::edge::call::endpoint::{self, Endpoint};
-use crate::edge::call::record::cut;
+use crate::edge::call::record::{cut, version_name};
 use crate::edge::call::request_info;
 use crate::edge::respond::answer::{self, JSON};
 use crate::edge::wire::served::put_answer;
@@ -19,6 +19,7 @@ use crate::protocol::ProtocolId;
 pub(in crate::edge) struct Refused<'h> {
     id: String,
     method: &'h str,
+    version: Option<Version>,
     endpoint: Option<Endpoint>,
     failure: Failure,
     pub(in crate::edge) body: Bytes,
@@ -26,18 +27,23 @@ pub(in crate::edge) struct Refused<'h> {
 
 impl<'h> Refused<'h> {
     /// Makes the refusal of a request; its method and path are empty if they are not known.
-    pub(in crate::edge) fn new(method: &'h str, path: &str, failure: Failure) -> Self {
+    pub(in crate::edge) fn new(
+        method: &'h str,
+        path: &str,
+        version: Option<Version>,
+        failure: Failure,
+    ) -> Self {
         let id = request_info::new_id();
         let endpoint = endpoint::find(path).map(|(endpoint, _)| endpoint);
         let protocol = endpoint.and_then(Endpoint::protocol).unwrap_or(ProtocolId::Chat);
         let body = protocol.protocol().envelope(&failure, &id);
-        Self { id, method, endpoint, failure, body }
+        Self { id, method, version, endpoint, failure, body }
     }
 
-    /// Makes the refusal of a request on HTTP/2 that Pingora has found malformed, of which nothing is known.
+    /// Makes the refusal of a request on HTTP/2 that Pingora has found malformed, of which nothing else is known.
     pub(in crate::edge) fn malformed() -> Self {
         let failure = Failure::new(Kind::BadRequest, "The request is not HTTP.").with_code("invalid_http");
-        Self { body: Bytes::new(), ..Self::new("", "", failure) }
+        Self { body: Bytes::new(), ..Self::new("", "", Some(Version::HTTP_2), failure) }
     }
 
     /// Returns the head of the answer.
@@ -85,6 +91,7 @@ impl<'h> Refused<'h> {
             method: cut(self.method),
             endpoint: self.endpoint_name(),
             protocol: self.endpoint.and_then(Endpoint::protocol).map(|protocol| protocol.as_str()),
+            client_protocol_version: self.version.and_then(version_name),
             requested_model: None,
             model: None,
             provider: None,

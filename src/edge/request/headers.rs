@@ -365,7 +365,8 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The header that tells that the client runs in a browser.
 const BROWSER_ACCESS: &str = "anthropic-dangerous-direct-browser-access";
 
-/// The headers that a provider gets besides the client's: `accept-encoding`, and that of a trace.
+/// Room for headers that a provider gets besides the client's. It saves an allocation, and is no limit: a chosen value,
+/// because most of what the gateway writes replaces something of the client's.
 const OWN_FIELDS: usize = 2;
 
 /// The client's headers that are forwarded in a relay. All others are dropped: they are the gateway's, or tell who

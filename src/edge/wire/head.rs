@@ -51,6 +51,7 @@ impl Scan {
 pub(crate) struct RequestLine<'h> {
     pub(crate) method: &'h str,
     pub(crate) target: &'h str,
+    pub(crate) version: Version,
 }
 
 impl<'h> RequestLine<'h> {
@@ -66,10 +67,15 @@ impl<'h> RequestLine<'h> {
     /// Reads the first line of a head, without its end.
     fn of(line: &'h [u8]) -> Result<Self> {
         let mut parts = line.split(|byte| *byte == b' ');
-        let (Some(method), Some(target), Some(b"HTTP/1.1" | b"HTTP/1.0"), None) =
+        let (Some(method), Some(target), Some(version), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
         else {
             return Err(Malformed("the request line"));
+        };
+        let version = match version {
+            b"HTTP/1.1" => Version::HTTP_11,
+            b"HTTP/1.0" => Version::HTTP_10,
+            _ => return Err(Malformed("the request line")),
         };
         let made_of = |part: &'h [u8], allowed: fn(u8) -> bool, what| match std::str::from_utf8(part) {
             Ok(text) if !text.is_empty() && text.bytes().all(allowed) => Ok(text),
@@ -79,7 +85,7 @@ impl<'h> RequestLine<'h> {
         let target = made_of(target, is_uri, "the target")?;
         // RFC 9112, 3.2: a path, a URL, or an authority for CONNECT.
         if target.starts_with('/') || target.contains("://") || method == "CONNECT" {
-            Ok(Self { method, target })
+            Ok(Self { method, target, version })
         } else {
             Err(Malformed("the target"))
         }
@@ -107,7 +113,8 @@ pub(crate) enum Length {
 pub(crate) fn check(head: &[u8]) -> Result<(RequestLine<'_>, Length)> {
     let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let first = lines.next().unwrap_or_default();
-    let (request, old) = (RequestLine::of(first)?, first.ends_with(b"HTTP/1.0"));
+    let request = RequestLine::of(first)?;
+    let old = request.version == Version::HTTP_10;
     let (mut hosts, mut lengths, mut codings, mut size) = (0, 0, 0, 0);
     for line in lines.filter(|line| !line.is_empty()) {
         let colon = memchr(b':', line).ok_or(Malformed("a header without a colon"))?;
@@ -153,11 +160,11 @@ pub(crate) fn check(head: &[u8]) -> Result<(RequestLine<'_>, Length)> {
 pub(crate) fn request(head: &Bytes) -> Result<RequestHeader> {
     let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let first = lines.next().unwrap_or_default();
-    let RequestLine { method, target } = RequestLine::of(first)?;
+    let RequestLine { method, target, version } = RequestLine::of(first)?;
     let fields = memchr_iter(b'\n', head).count();
     let request = RequestHeader::build_no_case(method, target.as_bytes(), Some(fields));
     let mut request = request.map_err(|_| Malformed("the target"))?;
-    request.set_version(if first.ends_with(b"HTTP/1.0") { Version::HTTP_10 } else { Version::HTTP_11 });
+    request.set_version(version);
     for line in lines.filter(|line| !line.is_empty()) {
         let colon = memchr(b':', line).ok_or(Malformed("a header without a colon"))?;
         let name = HeaderName::from_bytes(&line[..colon]).map_err(|_| Malformed("a header's name"))?;

@@ -1,4 +1,4 @@
-//! The gateway's own keys, and their removal from providers' error texts.
+//! The gateway's own keys for providers, and their removal from providers' error texts.
 //!
 //! A provider may repeat the key that it was asked with, or a part of it, and a provider that is a gateway itself
 //! may repeat the key of another. All parts of a failure that go to a client or a log pass through here first.
@@ -17,8 +17,8 @@ use memchr::{memchr, memchr2};
 use crate::json::{self, Edit};
 use crate::protocol::UpstreamError;
 
-/// The keys of all providers, for a search in texts that ignores case, and also finds keys that are
-/// percent-encoded or part of a base64 text.
+/// The keys of all providers, and the secrets in their headers, for a search in texts that ignores case, and also finds
+/// keys that are percent-encoded or part of a base64 text.
 ///
 /// For a key of 12 characters or more, any 12 in a row are a match, so that a part of a key is found as well. A
 /// shorter key is only found as a whole. A key of less than 8 characters is never found: it is a placeholder for a
