@@ -135,12 +135,12 @@ fn translate(
     };
     let body = format!("{{\"model\":\"v/m\",{base}{member}}}");
     let (name, model) = match upstream {
-        ProtocolId::Chat => ("openai", "gpt-4.1"),
+        ProtocolId::Chat => ("openai", "gpt-5.2"),
         ProtocolId::Responses => ("openai", "gpt-5.1"),
         ProtocolId::Messages => ("anthropic", "claude-opus-4-6"),
     };
     let profile = Profile::default().with(&preset(name).unwrap().profile);
-    let caps = Caps::of(upstream, model);
+    let caps = Caps::of(upstream, model, &profile);
     let target = Target {
         protocol: upstream,
         origin: name,
@@ -221,7 +221,7 @@ they speak the same one, everything is relayed as it came.
 * **refused**: answered with status 400, which names the member, before anything is sent to a provider:
   without it the answer would be wrong.
 
-Members that no table knows are carried to providers of OpenAI's protocols, unless the provider's profile
-says otherwise, and lost on the way to Messages. This page is written by a test, from the tables that the
+Members that no table knows are carried to servers of OpenAI's protocols, unless the provider's profile says
+otherwise (`forward_unknown`), as it does for OpenAI and Azure themselves. On the way to Messages they are lost. This page is written by a test, from the tables that the
 code itself goes by; the test tries each line.
 ";

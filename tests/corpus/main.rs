@@ -98,7 +98,7 @@ fn translate(case: &Case, request: &[u8], to: ProtocolId) -> Result<Bytes, cross
         ProtocolId::Messages => ("anthropic", "claude-sonnet-4-5"),
     };
     let profile = profile(name);
-    let caps = Caps::of(to, model);
+    let caps = Caps::of(to, model, &profile);
     let target = Target {
         protocol: to,
         origin: name,

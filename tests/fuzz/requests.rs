@@ -78,7 +78,7 @@ impl To {
     }
 
     pub(crate) fn render(&self, client: ProtocolId, body: &[u8]) -> Result<Rendered> {
-        let caps = Caps::of(self.protocol, self.model);
+        let caps = Caps::of(self.protocol, self.model, &self.profile);
         let target = Target {
             protocol: self.protocol,
             origin: "plain",

@@ -11,6 +11,7 @@
 )]
 
 mod abuse;
+mod accepted;
 mod answers;
 mod bounded;
 mod bridge;

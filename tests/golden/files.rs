@@ -100,7 +100,7 @@ impl Case {
     /// The request as it goes to the provider.
     pub(crate) fn render(&self, body: &[u8]) -> Result<Rendered, Failure> {
         let profile = self.profile();
-        let caps = Caps::of(self.upstream, &self.model);
+        let caps = Caps::of(self.upstream, &self.model, &profile);
         let target = Target {
             protocol: self.upstream,
             origin: self.origin(),

@@ -209,7 +209,7 @@ fn the_request_of_an_agent_is_translated_with_few_allocations() {
         assert!((120_000..160_000).contains(&body.len()), "{client}: {} bytes", body.len());
         for upstream in ProtocolId::ALL.into_iter().filter(|other| *other != client) {
             let (profile, model) = (Profile::default(), "claude-sonnet-4-5");
-            let caps = Caps::of(upstream, model);
+            let caps = Caps::of(upstream, model, &profile);
             let target = Target {
                 protocol: upstream,
                 origin: "up",

@@ -119,7 +119,8 @@ impl Call {
         let target = found.entry.targets.get(choice.target).ok_or_else(upstream::unknown)?;
         let way = snapshot.upstream(&target.provider.name).ok_or_else(upstream::unknown)?;
         let (entry, upstream_model) = (&found.entry, found.upstream_model(target).to_owned());
-        let caps = Caps::of(choice.protocol, &upstream_model).with(&entry.caps, entry.max_output);
+        let caps = Caps::of(choice.protocol, &upstream_model, &target.provider.profile);
+        let caps = caps.with(&entry.caps, entry.max_output);
         Ok(Self {
             upstream: Arc::clone(way),
             keys: Arc::clone(&snapshot.keys),

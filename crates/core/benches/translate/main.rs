@@ -63,7 +63,7 @@ fn agent_tree(bencher: Bencher<'_, '_>, protocol: ProtocolId) {
 fn rendering(pair: Pair) -> impl Fn() -> Rendered {
     let body = agent::request(pair.0);
     let (profile, model) = (Profile::default(), "claude-sonnet-4-5");
-    let caps = Caps::of(pair.1, model);
+    let caps = Caps::of(pair.1, model, &profile);
     move || {
         let target = Target {
             protocol: pair.1,

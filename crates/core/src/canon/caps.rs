@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::{Effort, ProtocolId};
+use super::Effort;
 
 /// The capabilities of one model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,10 @@ pub struct Caps {
     pub thinks_by_default: bool,
     /// The effort levels that the model knows.
     pub efforts: BTreeSet<Effort>,
+    /// The effort at which the model works if a request has none; absent: unknown.
+    pub default_effort: Option<Effort>,
+    /// The requests in Chat whose functions and freeform tools the model accepts.
+    pub cc_tools: ChatTools,
     /// Whether it can be forced to call a tool.
     pub forced_tool: bool,
     /// Whether it can continue an assistant message.
@@ -38,8 +42,27 @@ pub enum SamplingCaps {
     Full,
     /// Temperature or nucleus (`top_p`), but not both.
     NotBoth,
+    /// All while the effort is `none`, else none.
+    EffortNone,
     /// None.
     None,
+}
+
+/// The requests in Chat whose functions and freeform tools a model accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ChatTools {
+    /// All.
+    Yes,
+    /// Those without an effort, or with the effort `none`.
+    Plain,
+    /// Those with the effort `none`.
+    None,
+    /// None.
+    No,
+    /// None; the model is not served in Chat at all.
+    Never,
 }
 
 /// The forms in which a model can be asked to think.
@@ -55,6 +78,8 @@ pub enum ThinkingCaps {
     AdaptiveBudget,
     /// Adaptively: the model decides.
     Adaptive,
+    /// Adaptively. A model that is switched off may still think between tool calls.
+    AdaptiveBetweenTools,
     /// The model thinks as it likes, and that cannot be switched off.
     AdaptiveAlways,
 }
@@ -72,6 +97,10 @@ pub struct CapsSettings {
     pub thinks_by_default: Option<bool>,
     /// The effort levels that the model knows.
     pub efforts: Option<BTreeSet<Effort>>,
+    /// The effort at which the model works if a request has none.
+    pub default_effort: Option<Effort>,
+    /// The requests in Chat whose functions and freeform tools the model accepts.
+    pub cc_tools: Option<ChatTools>,
     /// Whether it can be forced to call a tool.
     pub forced_tool: Option<bool>,
     /// Whether it can continue an assistant message.
@@ -83,16 +112,6 @@ pub struct CapsSettings {
 }
 
 impl Caps {
-    /// Returns the capabilities that a model's name implies when it is served in this protocol.
-    #[must_use]
-    pub fn of(protocol: ProtocolId, model: &str) -> Self {
-        match (protocol, claude(model)) {
-            (ProtocolId::Messages, Some(caps)) => caps,
-            (ProtocolId::Messages, None) => Self::foreign(),
-            (ProtocolId::Chat | ProtocolId::Responses, _) => Self::openai(),
-        }
-    }
-
     /// Returns the capabilities with the configured ones in their place.
     #[must_use]
     pub fn with(mut self, settings: &CapsSettings, max_output: Option<u64>) -> Self {
@@ -101,6 +120,8 @@ impl Caps {
         self.thinking = settings.thinking.unwrap_or(self.thinking);
         self.thinks_by_default = settings.thinks_by_default.unwrap_or(self.thinks_by_default);
         self.efforts = settings.efforts.clone().unwrap_or(self.efforts);
+        self.default_effort = settings.default_effort.or(self.default_effort);
+        self.cc_tools = settings.cc_tools.unwrap_or(self.cc_tools);
         self.forced_tool = settings.forced_tool.unwrap_or(self.forced_tool);
         self.prefill = settings.prefill.unwrap_or(self.prefill);
         self.mid_system = settings.mid_system.unwrap_or(self.mid_system);
@@ -109,13 +130,15 @@ impl Caps {
     }
 
     /// Returns the capabilities of a model behind the Messages protocol that is not a Claude model.
-    fn foreign() -> Self {
+    pub(super) fn foreign() -> Self {
         Self {
             max_output: None,
             sampling: SamplingCaps::Full,
             thinking: ThinkingCaps::None,
             thinks_by_default: false,
             efforts: BTreeSet::new(),
+            default_effort: None,
+            cc_tools: ChatTools::Yes,
             forced_tool: true,
             prefill: true,
             mid_system: false,
@@ -123,7 +146,8 @@ impl Caps {
         }
     }
 
-    fn openai() -> Self {
+    /// Returns the capabilities of a model behind OpenAI's protocols whose name says nothing.
+    pub(super) fn openai_compatible() -> Self {
         Self { efforts: BTreeSet::from(Effort::ALL), mid_system: true, ..Self::foreign() }
     }
 }
@@ -138,12 +162,14 @@ struct Line {
     by_default: bool,
     /// The effort levels that the model knows, of `low`, `medium`, `high`, `xhigh` and `max`.
     efforts: &'static [Effort],
+    default_effort: Option<Effort>,
     forced_tool: bool,
     prefill: bool,
     mid_system: bool,
 }
 
-fn claude(model: &str) -> Option<Caps> {
+/// Returns the capabilities of a Claude model; `None` for all others.
+pub(super) fn claude(model: &str) -> Option<Caps> {
     // Some providers put a path or a vendor in front, and write dots for dashes.
     let name = model.rsplit('/').next()?.replace('.', "-");
     let family = name.get(name.find("claude-")? + "claude-".len()..)?;
@@ -163,10 +189,26 @@ fn begins(name: &str, prefix: &str) -> bool {
     }
 }
 
-/// Returns the line for a Claude model that is not in the table: [`OLD`] for models before 4.5, else [`NEW`].
+/// Returns the line for a Claude model that is not in the table: [`OLD`] for models before 4.5, [`FIVE`] for those up
+/// to 5.0, else [`NEW`].
 fn unknown(family: &str) -> &'static Line {
     let dated = ["opus-4", "sonnet-4"].iter().any(|prefix| begins(family, prefix));
-    if dated || BEFORE_4_5.iter().any(|prefix| family.starts_with(prefix)) { &OLD } else { &NEW }
+    if dated || BEFORE_4_5.iter().any(|prefix| family.starts_with(prefix)) {
+        return &OLD;
+    }
+    match version(family) {
+        Some(version) if version <= (5, 0) => &FIVE,
+        _ => &NEW,
+    }
+}
+
+/// Returns the version in a name, such as 5.1 in `opus-5-1-20270101`.
+fn version(family: &str) -> Option<(u32, u32)> {
+    // Longer numbers are dates.
+    let number = |part: &str| Some(part).filter(|part| part.len() <= 2).and_then(|part| part.parse().ok());
+    let mut parts = family.split('-').skip_while(|part| number(part).is_none());
+    let major = parts.next().and_then(number)?;
+    Some((major, parts.next().and_then(number).unwrap_or(0)))
 }
 
 impl Line {
@@ -177,6 +219,8 @@ impl Line {
             thinking: self.thinking,
             thinks_by_default: self.by_default,
             efforts: self.efforts.iter().copied().collect(),
+            default_effort: self.default_effort,
+            cc_tools: ChatTools::Yes,
             forced_tool: self.forced_tool,
             prefill: self.prefill,
             mid_system: self.mid_system,
@@ -196,8 +240,11 @@ const BEFORE_4_5: &[&str] =
 /// A Claude model before 4.5, which knows no effort levels.
 static OLD: Line = Line { max_output: 0, ..BUDGET };
 
-/// A Claude model that is not in the table: treated like opus-5.
-static NEW: Line = ADAPTIVE_ON;
+/// A Claude model of 4.5 to 5.0 that is not in the table: treated like opus-5.
+static FIVE: Line = ADAPTIVE_ON;
+
+/// A newer Claude model that is not in the table: it is sent nothing that any of the newer models refuses.
+static NEW: Line = UNFORCED;
 
 const BUDGET: Line = Line {
     prefix: "",
@@ -206,6 +253,7 @@ const BUDGET: Line = Line {
     thinking: ThinkingCaps::Budget,
     by_default: false,
     efforts: &[],
+    default_effort: None,
     forced_tool: true,
     prefill: true,
     mid_system: false,
@@ -232,6 +280,8 @@ const ADAPTIVE_ON: Line = Line {
 
 const ALWAYS: Line = Line { thinking: ThinkingCaps::AdaptiveAlways, ..ADAPTIVE_ON };
 
+const UNFORCED: Line = Line { forced_tool: false, default_effort: Some(Effort::High), ..ALWAYS };
+
 /// Claude models by the beginnings of their names, the more specific one first. From Anthropic's public model map.
 static CLAUDE: &[Line] = &[
     Line { prefix: "haiku-4-5", ..BUDGET },
@@ -241,11 +291,14 @@ static CLAUDE: &[Line] = &[
     Line { prefix: "sonnet-4-6", ..FOUR_SIX },
     Line { prefix: "opus-4-7", by_default: false, mid_system: false, ..ADAPTIVE_ON },
     Line { prefix: "opus-4-8", by_default: false, ..ADAPTIVE_ON },
-    Line { prefix: "haiku-5-5", ..ADAPTIVE_ON },
-    Line { prefix: "sonnet-5-5", forced_tool: false, ..ALWAYS },
-    Line { prefix: "opus-5-5", forced_tool: false, ..ALWAYS },
-    Line { prefix: "fable-5-1", forced_tool: false, ..ALWAYS },
-    Line { prefix: "mythos-5-1", forced_tool: false, ..ALWAYS },
+    Line { prefix: "haiku-5-5", default_effort: Some(Effort::Medium), ..ADAPTIVE_ON },
+    Line { prefix: "sonnet-5-5", thinking: ThinkingCaps::AdaptiveBetweenTools, ..UNFORCED },
+    Line { prefix: "opus-5-5", default_effort: Some(Effort::Medium), ..UNFORCED },
+    Line { prefix: "fable-5-1", ..UNFORCED },
+    Line { prefix: "fable-5-2", ..UNFORCED },
+    Line { prefix: "mythos-5-1", ..UNFORCED },
+    Line { prefix: "mythos-5-2", ..UNFORCED },
+    Line { prefix: "mythos-preview", ..UNFORCED },
     Line { prefix: "fable-5", ..ALWAYS },
     Line { prefix: "mythos-5", ..ALWAYS },
     Line { prefix: "sonnet-5", ..ADAPTIVE_ON },
@@ -255,9 +308,10 @@ static CLAUDE: &[Line] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::canon::{Profile, ProtocolId};
 
     fn caps(model: &str) -> Caps {
-        Caps::of(ProtocolId::Messages, model)
+        Caps::of(ProtocolId::Messages, model, &Profile::default())
     }
 
     #[test]
@@ -271,6 +325,19 @@ mod tests {
         assert!(caps("claude-3-5-haiku-20241022").prefill);
         assert_eq!(caps("claude-opus-9").sampling, SamplingCaps::None);
         assert_eq!(caps("claude-opus-4-1-20250805").thinking, ThinkingCaps::Budget);
+    }
+
+    #[test]
+    fn unknown_models_are_treated_by_their_version() {
+        let always = |model| caps(model).thinking == ThinkingCaps::AdaptiveAlways;
+        for model in
+            ["claude-opus-7", "claude-opus-5-1", "claude-haiku-6-20280101", "claude-next", "claude-5.1-x"]
+        {
+            assert!(always(model) && !caps(model).forced_tool, "{model}");
+        }
+        for model in ["claude-haiku-5", "claude-haiku-5-20261001", "claude-haiku-4-8", "claude-opus-4.9"] {
+            assert!(!always(model) && caps(model).forced_tool, "{model}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod event;
 mod field;
 mod form;
 mod ids;
+mod known_models;
 mod loss;
 mod media;
 mod profile;
@@ -30,7 +31,7 @@ mod usage;
 
 pub use answer::{Answer, Segment};
 pub use cache::Cache;
-pub use caps::{Caps, CapsSettings, SamplingCaps, ThinkingCaps};
+pub use caps::{Caps, CapsSettings, ChatTools, SamplingCaps, ThinkingCaps};
 pub use carrier::{Carrier, Seal, Sealed};
 pub use context::{ANSWER_TOOL, Context, ECHO_MARK, Target};
 pub use effort::Effort;

@@ -2,6 +2,7 @@
 
 use crate::canon::{Extra, Field, FieldPolicy, Losses, ProtocolId, Request, Target, not_carried};
 use crate::failure::Result;
+use crate::json::{Path, Raw};
 
 use super::node::Node;
 
@@ -29,10 +30,29 @@ pub(super) fn take<'a>(
             request.extra.push(Extra { name: name.to_owned().into(), value: node.raw()? });
             Ok(())
         }
+        FieldPolicy::Dropped if field.is_none() => lose_at(&node.path, node.text, losses),
         FieldPolicy::Dropped => losses.drop(&node.path),
         FieldPolicy::Refused => Err(not_carried(node.path.to_string())),
         FieldPolicy::Own | FieldPolicy::Mapped | FieldPolicy::Silent => Ok(()),
     }
+}
+
+/// Leaves out a top-level member that no table knows.
+///
+/// # Errors
+/// Returns 400 in strict mode.
+pub(super) fn lose(name: &str, value: &Raw<'_>, losses: &mut Losses) -> Result<()> {
+    lose_at(&Path::ROOT.key(name), value.get(), losses)
+}
+
+/// Leaves out an unknown member. It is no loss if there is nothing in it.
+fn lose_at(path: &Path<'_>, value: &str, losses: &mut Losses) -> Result<()> {
+    let mut inside = value.bytes().filter(|byte| !byte.is_ascii_whitespace());
+    let is_empty = matches!(
+        (inside.next(), inside.next(), inside.next()),
+        (Some(b'['), Some(b']'), None) | (Some(b'{'), Some(b'}'), None)
+    );
+    if is_empty || value == "null" { Ok(()) } else { losses.drop(path) }
 }
 
 fn unknown(target: &Target<'_>) -> FieldPolicy {

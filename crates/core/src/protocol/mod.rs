@@ -10,6 +10,7 @@ pub mod responses;
 mod caps;
 mod carriers;
 mod demand;
+mod effort;
 mod error;
 mod field;
 mod head;

@@ -402,7 +402,8 @@ mod tests {
 
     #[test]
     fn half_a_character_is_replaced_before_anything_is_written() {
-        let (profile, caps) = (Profile::default(), Caps::of(ProtocolId::Messages, "m"));
+        let profile = Profile::default();
+        let caps = Caps::of(ProtocolId::Messages, "m", &profile);
         let target = Target {
             protocol: ProtocolId::Messages,
             origin: "up",
@@ -435,7 +436,8 @@ mod tests {
             (ProtocolId::Messages, ProtocolId::Chat, "max_tokens"),
             (ProtocolId::Messages, ProtocolId::Responses, "max_output_tokens"),
         ] {
-            let (profile, caps) = (Profile::default(), Caps::of(upstream, "m"));
+            let profile = Profile::default();
+            let caps = Caps::of(upstream, "m", &profile);
             let target = Target {
                 protocol: upstream,
                 origin: "up",

@@ -9,7 +9,8 @@ use crate::json::Document;
 
 /// Reads a request on its way to a protocol, and shows what was left out.
 fn read(body: &str, protocol: ProtocolId) -> Result<(Request<'_>, String)> {
-    let (profile, caps) = (Profile::default(), Caps::of(protocol, "m"));
+    let profile = Profile::default();
+    let caps = Caps::of(protocol, "m", &profile);
     let target = Target {
         protocol,
         origin: "p",

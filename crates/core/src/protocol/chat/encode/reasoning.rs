@@ -4,11 +4,13 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::canon::{
-    Effort, EffortFormat, Losses, Part, Profile, ReasoningIn, Request, Sealed, Target, Thinking, ThinkingMode,
+    ChatTools, Effort, EffortFormat, Losses, Part, Profile, ReasoningIn, Request, Sealed, Target, Thinking,
+    ThinkingMode,
 };
-use crate::failure::Result;
+use crate::failure::{Failure, Kind, Result};
 use crate::json::write::{self, Object};
 use crate::json::{self, JsonStr, Lenient as _, Raw};
+use crate::protocol::effort;
 
 use super::tools::ToolPlan;
 
@@ -22,66 +24,145 @@ fn excludes(plan: &ToolPlan<'_, '_>, profile: &Profile) -> bool {
     plan.is_forced() && !profile.forced_with_thinking
 }
 
-/// Writes the members.
-pub(super) fn write(
-    o: &mut Object<'_>,
-    request: &Request<'_>,
-    plan: &ToolPlan<'_, '_>,
-    target: &Target<'_>,
-    losses: &mut Losses,
-) -> Result<()> {
-    let (thinking, profile) = (&request.thinking, target.profile);
-    let levels: BTreeSet<Effort> = profile.efforts.intersection(&target.caps.efforts).copied().collect();
-    if is_off(request, plan, profile) {
-        if thinking.is_wanted() {
-            losses.drop_named(PATH)?;
-        }
-        return off(o, profile.effort, &levels, losses);
-    }
-    if !thinking.is_wanted() {
-        return Ok(());
-    }
-    // OpenAI's models refuse functions together with reasoning in this protocol.
-    if profile.is_openai && plan.has_tools() {
-        losses.drop_named(PATH)?;
-        return if levels.contains(&Effort::None) { off(o, profile.effort, &levels, losses) } else { Ok(()) };
-    }
-    on(o, thinking, profile.effort, &levels, losses)
+/// The members that make a model think or keep it from thinking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EffortPlan {
+    /// None.
+    Silent,
+    /// Those that switch thinking off, with a level where levels do that.
+    Off(Option<Effort>),
+    /// Those that switch it on, with the level that is nearest to the client's wish.
+    On(Option<Effort>),
 }
 
-fn off(o: &mut Object<'_>, way: EffortFormat, levels: &BTreeSet<Effort>, losses: &mut Losses) -> Result<()> {
-    match way {
-        EffortFormat::ReasoningEffort if levels.contains(&Effort::None) => o.text("reasoning_effort", "none"),
-        EffortFormat::ReasoningEffort | EffortFormat::None => return losses.drop_named(PATH),
-        EffortFormat::ReasoningObject => o.json("reasoning", r#"{"enabled":false}"#),
-        EffortFormat::ThinkingToggleEffort => o.json("thinking", r#"{"type":"disabled"}"#),
-        EffortFormat::EnableThinking => o.bool("enable_thinking", false),
-    };
+impl EffortPlan {
+    /// Decides what the provider is told.
+    ///
+    /// # Errors
+    /// Returns 400 if the model takes no tools in this protocol, and in strict mode if the wish cannot be fulfilled.
+    pub(super) fn decide(
+        request: &Request<'_>,
+        plan: &ToolPlan<'_, '_>,
+        target: &Target<'_>,
+        losses: &mut Losses,
+    ) -> Result<Self> {
+        let thinking = &request.thinking;
+        let levels = effort::levels(target);
+        if is_off(request, plan, target.profile) {
+            check_tools(plan, target)?;
+            if thinking.is_wanted() {
+                losses.drop_named(PATH)?;
+            }
+            return Self::off(&levels, target, losses);
+        }
+        if excludes_thinking(thinking, plan, target)? {
+            losses.drop_named(PATH)?;
+            return Self::off(&levels, target, losses);
+        }
+        if !thinking.is_wanted() {
+            return Ok(Self::Silent);
+        }
+        Self::on(thinking, &levels, target.profile.effort, losses)
+    }
+
+    /// Returns the effort that the model is asked for, if it is.
+    pub(super) fn effort(self) -> Option<Effort> {
+        match self {
+            Self::Silent => None,
+            Self::Off(level) | Self::On(level) => level,
+        }
+    }
+
+    fn off(levels: &BTreeSet<Effort>, target: &Target<'_>, losses: &mut Losses) -> Result<Self> {
+        match target.profile.effort {
+            EffortFormat::ReasoningEffort | EffortFormat::None => {
+                let level = effort::off(levels, target, PATH, losses)?;
+                Ok(level.map_or(Self::Silent, |level| Self::Off(Some(level))))
+            }
+            _ => Ok(Self::Off(Some(Effort::None))),
+        }
+    }
+
+    fn on(
+        thinking: &Thinking,
+        levels: &BTreeSet<Effort>,
+        way: EffortFormat,
+        losses: &mut Losses,
+    ) -> Result<Self> {
+        let requested = thinking.effort.or_else(|| thinking.budget.map(Effort::of_budget));
+        if matches!(way, EffortFormat::ReasoningEffort | EffortFormat::None) && !effort::can_think(levels) {
+            losses.drop_named(PATH)?;
+            return Ok(Self::Silent);
+        }
+        if requested.is_none() && thinking.mode == Some(ThinkingMode::Adaptive) {
+            // The model decides, which is its default.
+            return Ok(Self::Silent);
+        }
+        Ok(Self::On(requested.and_then(|requested| requested.nearest(levels))))
+    }
+
+    /// Writes the members.
+    pub(super) fn write(self, o: &mut Object<'_>, thinking: &Thinking, way: EffortFormat) {
+        match self {
+            Self::Silent => {}
+            Self::Off(level) => write_off(o, way, level),
+            Self::On(level) => write_on(o, thinking, way, level),
+        }
+    }
+
+    /// Whether it writes this member, which the client may have sent in this protocol's words.
+    pub(super) fn writes(self, name: &str, way: EffortFormat) -> bool {
+        self != Self::Silent
+            && match way {
+                EffortFormat::ThinkingToggleEffort => name == "thinking",
+                EffortFormat::EnableThinking => matches!(name, "enable_thinking" | "thinking_budget"),
+                _ => false,
+            }
+    }
+}
+
+/// Refuses tools that the model takes in no request of this protocol.
+fn check_tools(plan: &ToolPlan<'_, '_>, target: &Target<'_>) -> Result<()> {
+    if plan.has_tools() && matches!(target.caps.cc_tools, ChatTools::No | ChatTools::Never) {
+        let message = "This model takes tools only through Responses, which its provider is not configured to serve. \
+                       Use another model, or send the request without 'tools'.";
+        return Err(Failure::new(Kind::Unsupported, message).with_param("tools"));
+    }
     Ok(())
 }
 
-fn on(
-    o: &mut Object<'_>,
-    thinking: &Thinking,
-    way: EffortFormat,
-    levels: &BTreeSet<Effort>,
-    losses: &mut Losses,
-) -> Result<()> {
-    let requested = thinking.effort.or_else(|| thinking.budget.map(Effort::of_budget));
-    let level = requested.and_then(|requested| requested.nearest(levels));
-    if requested.is_none() && thinking.mode == Some(ThinkingMode::Adaptive) && way != EffortFormat::None {
-        // The model decides, which is its default.
-        return Ok(());
-    }
+/// Whether the model takes the request's tools only without thinking, although it would think.
+///
+/// # Errors
+/// Returns 400 if it does not take them at all.
+fn excludes_thinking(thinking: &Thinking, plan: &ToolPlan<'_, '_>, target: &Target<'_>) -> Result<bool> {
+    check_tools(plan, target)?;
+    Ok(plan.has_tools()
+        && match target.caps.cc_tools {
+            ChatTools::Plain => thinking.is_wanted(),
+            ChatTools::None => true,
+            ChatTools::Yes | ChatTools::No | ChatTools::Never => false,
+        })
+}
+
+fn write_off(o: &mut Object<'_>, way: EffortFormat, level: Option<Effort>) {
+    match (way, level) {
+        (EffortFormat::ReasoningEffort, Some(level)) => o.text("reasoning_effort", level.as_str()),
+        (EffortFormat::ReasoningEffort, None) | (EffortFormat::None, _) => return,
+        (EffortFormat::ReasoningObject, _) => o.json("reasoning", r#"{"enabled":false}"#),
+        (EffortFormat::ThinkingToggleEffort, _) => o.json("thinking", r#"{"type":"disabled"}"#),
+        (EffortFormat::EnableThinking, _) => o.bool("enable_thinking", false),
+    };
+}
+
+fn write_on(o: &mut Object<'_>, thinking: &Thinking, way: EffortFormat, level: Option<Effort>) {
     match way {
-        EffortFormat::None => return losses.drop_named(PATH),
-        EffortFormat::ReasoningEffort => match (level, requested) {
-            (Some(level), _) => {
+        EffortFormat::None => {}
+        EffortFormat::ReasoningEffort => {
+            if let Some(level) = level {
                 o.text("reasoning_effort", level.as_str());
             }
-            (None, Some(_)) => return losses.drop_named(PATH),
-            (None, None) => {}
-        },
+        }
         EffortFormat::ThinkingToggleEffort => {
             o.json("thinking", r#"{"type":"enabled"}"#);
             if let Some(level) = level {
@@ -104,7 +185,6 @@ fn on(
             }
         }
     }
-    Ok(())
 }
 
 /// The reasoning of one message, in its provider's form.

@@ -1,15 +1,16 @@
 //! Encoding of a request for a provider.
 
 use crate::canon::{
-    Format, JsonSchemaSupport, Losses, MaxTokensField, Profile, Request, StreamUsage, Target, ToolNames,
-    UserField, sha256_hex,
+    EffortFormat, Format, JsonSchemaSupport, Losses, MaxTokensField, Profile, Request, StreamUsage, Target,
+    ToolNames, UserField, sha256_hex,
 };
 use crate::failure::Result;
 use crate::json::write::{self, Object};
 use crate::json::{JsonStr, Raw};
-use crate::protocol::{Written, samplers, schema};
+use crate::protocol::{Written, field, samplers, schema};
 
 use super::message::ConversationWriter;
+use super::reasoning::EffortPlan;
 use super::tools::ToolPlan;
 use super::{reasoning, tools};
 
@@ -48,9 +49,11 @@ fn members(
         }
     }
     limit(o, request, target);
-    samplers(o, request, target, losses)?;
-    stop(o, request, profile, losses)?;
-    reasoning::write(o, request, plan, target, losses)?;
+    let thought = EffortPlan::decide(request, plan, target, losses)?;
+    let unsampled = samplers::are_refused(target, thought.effort());
+    samplers(o, request, target, unsampled, losses)?;
+    stop(o, request, (profile, unsampled), losses)?;
+    thought.write(o, &request.thinking, profile.effort);
     format(o, &request.format, profile);
     identity(o, request, profile, losses)?;
     if let Some(count) = request.logprobs {
@@ -60,13 +63,35 @@ fn members(
         }
     }
     writer.finish(o);
-    // Some servers ignore the case of names.
-    let is_own = |name: &str| OWN.iter().any(|own| own.eq_ignore_ascii_case(name));
-    for extra in request.extra.iter().filter(|extra| !is_own(&extra.name)) {
-        // The client has chosen the name, so it can contain anything.
-        o.raw(JsonStr::of(&extra.name).raw(), &extra.value);
-    }
+    extras(o, request, (thought, profile.effort, unsampled), losses)?;
     Ok(Written { answer_tool: None, prefix: writer.into_prefix() })
+}
+
+/// Writes the members that are forwarded. Members that only the gateway decides about are listed.
+fn extras(
+    o: &mut Object<'_>,
+    request: &Request<'_>,
+    (thought, way, unsampled): (EffortPlan, EffortFormat, bool),
+    losses: &mut Losses,
+) -> Result<()> {
+    for extra in &request.extra {
+        let name = &*extra.name;
+        let is_written = match name {
+            "stop" => !request.stop.is_empty(),
+            "top_k" => request.samplers.top_k.is_some(),
+            "logprobs" => request.logprobs.is_some(),
+            "thinking" | "enable_thinking" | "thinking_budget" => thought.writes(name, way),
+            // Some servers ignore the case of names.
+            _ => OWN.iter().any(|own| own.eq_ignore_ascii_case(name)),
+        };
+        if is_written || unsampled && SAMPLING.contains(&name) {
+            field::lose(name, &extra.value, losses)?;
+        } else {
+            // The client has chosen the name, so it can contain anything.
+            o.raw(JsonStr::of(name).raw(), &extra.value);
+        }
+    }
+    Ok(())
 }
 
 fn limit(o: &mut Object<'_>, request: &Request<'_>, target: &Target<'_>) {
@@ -89,9 +114,11 @@ fn samplers(
     o: &mut Object<'_>,
     request: &Request<'_>,
     target: &Target<'_>,
+    refused: bool,
     losses: &mut Losses,
 ) -> Result<()> {
-    samplers::write(o, request, target, losses)?;
+    samplers::check_logprobs(request, refused, "top_logprobs")?;
+    samplers::write(o, request, target, refused, losses)?;
     let (samplers, profile) = (&request.samplers, target.profile);
     if let Some(top_k) = &samplers.top_k {
         if profile.is_openai || !profile.forward_unknown {
@@ -103,7 +130,15 @@ fn samplers(
     Ok(())
 }
 
-fn stop(o: &mut Object<'_>, request: &Request<'_>, profile: &Profile, losses: &mut Losses) -> Result<()> {
+fn stop(
+    o: &mut Object<'_>,
+    request: &Request<'_>,
+    (profile, refused): (&Profile, bool),
+    losses: &mut Losses,
+) -> Result<()> {
+    if refused && !request.stop.is_empty() {
+        return losses.drop_named("stop");
+    }
     let most = if profile.is_openai { MAX_STOP_COUNT } else { usize::MAX };
     if request.stop.len() > most {
         losses.change("stop", most)?;
@@ -189,6 +224,9 @@ const MAX_STOP_COUNT: usize = 4;
 
 /// Maximum number of characters of a user's id that OpenAI accepts.
 const MAX_USER_LEN: usize = 64;
+
+/// Members that a model refuses if it refuses to be told how to sample.
+const SAMPLING: [&str; 5] = ["stop", "logprobs", "frequency_penalty", "presence_penalty", "logit_bias"];
 
 /// Members that are written here, so that no forwarded member may take their place.
 const OWN: &[&str] = &[

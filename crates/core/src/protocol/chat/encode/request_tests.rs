@@ -18,7 +18,7 @@ mod messages;
 
 /// Writes a request, and shows what was left out.
 fn write(request: &Request<'_>, profile: &Profile) -> Result<(String, String, Written)> {
-    let caps = Caps::of(ProtocolId::Chat, "m");
+    let caps = Caps::of(ProtocolId::Chat, "m", profile);
     let target = Target {
         protocol: ProtocolId::Chat,
         origin: "p",

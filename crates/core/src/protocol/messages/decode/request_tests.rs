@@ -12,7 +12,8 @@ fn sealer() -> Sealer {
 }
 
 fn decode_to<'a>(body: &'a str, protocol: ProtocolId, strict: bool) -> Result<(Request<'a>, Option<String>)> {
-    let (profile, caps, sealer) = (Profile::default(), Caps::of(protocol, "gpt"), sealer());
+    let (profile, sealer) = (Profile::default(), sealer());
+    let caps = Caps::of(protocol, "gpt", &profile);
     let target =
         Target { protocol, origin: "openai", model: "gpt", profile: &profile, caps: &caps, sealer: &sealer };
     let mut losses = Losses::new(strict);

@@ -10,15 +10,17 @@ use crate::json::write::{Array, Object};
 use crate::json::{self, JsonStr, Lenient as _};
 use crate::protocol::node::Node;
 
-/// The parts of a request that exclude thinking.
+/// The parts of a request on which thinking depends.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Obstacles {
+pub(super) struct Circumstances {
     /// Whether the model has to call a tool.
     pub(super) is_forced: bool,
     /// Whether the conversation is one that the model is to continue.
     pub(super) is_prefilled: bool,
     /// Whether the model has called tools without the reasoning that led to it.
     pub(super) called_without_thinking: bool,
+    /// Whether the model has tools to call.
+    pub(super) has_tools: bool,
 }
 
 /// The members of a request that are about thinking and limits.
@@ -37,6 +39,7 @@ enum ThinkingMember {
     Silent,
     Budget(u64),
     Adaptive,
+    BetweenTools,
     Disabled,
 }
 
@@ -79,7 +82,7 @@ impl ThinkingPlan {
     pub(super) fn decide(
         request: &Request<'_>,
         target: &Target<'_>,
-        obstacles: Obstacles,
+        circumstances: Circumstances,
         losses: &mut Losses,
     ) -> Result<Self> {
         let caps = target.caps;
@@ -92,7 +95,10 @@ impl ThinkingPlan {
         };
         let requested = RequestedThinking::of(&request.thinking);
         thought.choose(requested, &request.thinking, caps, losses)?;
-        thought.agree(requested, obstacles, losses)?;
+        if requested == RequestedThinking::Nothing && is_seen(&request.thinking, circumstances, caps) {
+            thought.mode = ThinkingMember::Adaptive;
+        }
+        thought.agree(requested, circumstances, losses)?;
         if let ThinkingMember::Budget(budget) = thought.mode {
             thought.fit(budget, requested, request.max_output.is_some(), caps, losses)?;
         }
@@ -116,6 +122,9 @@ impl ThinkingPlan {
             // Without `display`, recent models leave the text out.
             ThinkingMember::Adaptive => {
                 o.json("thinking", r#"{"type":"adaptive","display":"summarized"}"#);
+            }
+            ThinkingMember::BetweenTools => {
+                o.json("thinking", r#"{"type":"between_tools"}"#);
             }
             ThinkingMember::Disabled => {
                 o.json("thinking", r#"{"type":"disabled"}"#);
@@ -149,6 +158,14 @@ impl ThinkingPlan {
                 self.effort = nearest(Effort::Low);
                 losses.drop_named(requested.name())?;
             }
+            (ThinkingCaps::AdaptiveBetweenTools, RequestedThinking::Off) => {
+                self.mode = ThinkingMember::BetweenTools;
+                let effort = thinking.effort.filter(|effort| *effort != Effort::None);
+                if effort.is_some_and(|effort| effort > Effort::High) {
+                    losses.drop_named(requested.name())?;
+                }
+                self.effort = effort.and_then(|effort| nearest(effort.min(Effort::High)));
+            }
             (_, RequestedThinking::Off) => {
                 if caps.thinks_by_default {
                     self.mode = ThinkingMember::Disabled;
@@ -171,17 +188,18 @@ impl ThinkingPlan {
     fn agree(
         &mut self,
         requested: RequestedThinking,
-        obstacles: Obstacles,
+        circumstances: Circumstances,
         losses: &mut Losses,
     ) -> Result<()> {
-        let unthought = matches!(self.mode, ThinkingMember::Budget(_)) && obstacles.called_without_thinking;
-        if self.is_on() && (obstacles.is_forced || unthought) {
+        let unthought =
+            matches!(self.mode, ThinkingMember::Budget(_)) && circumstances.called_without_thinking;
+        if self.is_on() && (circumstances.is_forced || unthought) {
             self.mode = ThinkingMember::Silent;
             if self.effort.is_none() {
                 losses.drop_named(requested.name())?;
             }
         }
-        if self.is_on() && obstacles.is_prefilled {
+        if self.is_on() && circumstances.is_prefilled {
             let message = "This model cannot continue an assistant message while it thinks.";
             return Err(Failure::new(Kind::Unsupported, message).with_param("messages"));
         }
@@ -211,6 +229,15 @@ impl ThinkingPlan {
         }
         Ok(())
     }
+}
+
+/// Whether a model that thinks by itself is asked for the text of its thinking, by a client that does not say whether
+/// to think.
+fn is_seen(thinking: &Thinking, circumstances: Circumstances, caps: &Caps) -> bool {
+    let is_wanted = thinking.show.unwrap_or(circumstances.has_tools);
+    let is_adaptive = !matches!(caps.thinking, ThinkingCaps::None | ThinkingCaps::Budget);
+    let is_excluded = circumstances.is_forced || circumstances.is_prefilled;
+    caps.thinks_by_default && is_adaptive && is_wanted && !is_excluded
 }
 
 /// Limit of an answer's tokens if neither the client nor the catalog has one.

@@ -10,7 +10,7 @@ use super::format::AnswerFormat;
 use super::ids::CallIds;
 use super::mark::{self, CacheMarks};
 use super::message::MessagePlan;
-use super::reasoning::{Obstacles, ThinkingPlan};
+use super::reasoning::{Circumstances, ThinkingPlan};
 use super::samplers::SamplerMembers;
 use super::tools::{self, ForcedTool};
 
@@ -28,12 +28,13 @@ pub(in crate::protocol::messages) fn write(
     let pick = ForcedTool::of(&offer, caps, losses)?;
     let mut plan = MessagePlan::new(request, target, losses)?;
     plan.check_prefill(caps.prefill)?;
-    let obstacles = Obstacles {
+    let circumstances = Circumstances {
         is_forced: pick.as_ref().is_some_and(ForcedTool::is_forced),
         is_prefilled: plan.is_prefilled(),
         called_without_thinking: plan.called_without_thinking(),
+        has_tools: !offer.tools.is_empty(),
     };
-    let thought = ThinkingPlan::decide(request, target, obstacles, losses)?;
+    let thought = ThinkingPlan::decide(request, target, circumstances, losses)?;
     let can_force = caps.forced_tool && offer.tools.is_empty() && !thought.is_on();
     let form = AnswerFormat::of(request, target, can_force);
     let samplers = SamplerMembers::new(request, target, thought.is_on(), losses)?;

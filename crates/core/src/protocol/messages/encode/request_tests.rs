@@ -42,7 +42,7 @@ fn with(
     profile: &Profile,
     strict: bool,
 ) -> std::result::Result<Wire, Failure> {
-    let caps = Caps::of(ProtocolId::Messages, model);
+    let caps = Caps::of(ProtocolId::Messages, model, profile);
     let target = Target {
         protocol: ProtocolId::Messages,
         origin: "anthropic",

@@ -5,7 +5,8 @@ use crate::canon::{Caps, Profile, ProtocolId, Sealer};
 
 fn read(json: &str) -> Result<(Request<'_>, Option<String>)> {
     let (mut request, mut losses) = (Request::default(), Losses::default());
-    let (profile, caps) = (Profile::default(), Caps::of(ProtocolId::Messages, "m"));
+    let profile = Profile::default();
+    let caps = Caps::of(ProtocolId::Messages, "m", &profile);
     let protocol = ProtocolId::Messages;
     let sealer = Sealer::default();
     let target =

@@ -64,7 +64,8 @@ mod tests {
     }
 
     fn told(json: &str) -> (Option<Reasoning<'_>>, Losses) {
-        let (profile, caps, sealer) = (Profile::default(), Caps::of(ProtocolId::Messages, "m"), sealer());
+        let (profile, sealer) = (Profile::default(), sealer());
+        let caps = Caps::of(ProtocolId::Messages, "m", &profile);
         let protocol = ProtocolId::Messages;
         let target =
             Target { protocol, origin: "o", model: "m", profile: &profile, caps: &caps, sealer: &sealer };

@@ -4,7 +4,7 @@ use super::*;
 use crate::canon::{Caps, FieldPolicy, Part, Profile, Role, Sealer, ToolKind};
 
 fn decode<'a>(json: &'a str, to: ProtocolId, profile: &Profile) -> Result<(Request<'a>, Option<String>)> {
-    let caps = Caps::of(to, "m");
+    let caps = Caps::of(to, "m", profile);
     let target =
         Target { protocol: to, origin: "o", model: "m", profile, caps: &caps, sealer: &Sealer::default() };
     let mut losses = Losses::default();

@@ -5,25 +5,34 @@
 
 use std::collections::BTreeSet;
 
-use crate::canon::{Effort, EffortFormat, Losses, Reasoning, Sealed, Target, Thinking};
+use crate::canon::{Effort, Losses, Reasoning, Sealed, Target, Thinking};
 use crate::failure::Result;
 use crate::json::write::{Array, Object};
 use crate::json::{JsonStr, Raw};
 
+use crate::protocol::effort;
 use crate::protocol::pick::{fields_named, indexed_elements};
 
-/// Writes how the model shall think.
+/// Writes how the model shall think. Returns the effort that it is asked for, if it is.
 pub(super) fn wanted(
     o: &mut Object<'_>,
     thinking: &Thinking,
     target: &Target<'_>,
     losses: &mut Losses,
-) -> Result<()> {
-    let effort = effort(thinking, target, losses)?;
-    let able = target.profile.effort != EffortFormat::None;
-    let summary = able && thinking.is_wanted() && thinking.show != Some(false);
+) -> Result<Option<Effort>> {
+    let levels = effort::levels(target);
+    if thinking.is_wanted() && !effort::can_think(&levels) {
+        losses.drop_named(EFFORT)?;
+        return Ok(None);
+    }
+    let effort = if thinking.is_off() {
+        effort::off(&levels, target, EFFORT, losses)?
+    } else {
+        level(thinking, &levels)
+    };
+    let summary = thinking.is_wanted() && thinking.show != Some(false);
     if effort.is_none() && !summary {
-        return Ok(());
+        return Ok(None);
     }
     o.object("reasoning", |o| {
         if let Some(level) = effort {
@@ -33,27 +42,17 @@ pub(super) fn wanted(
             o.text("summary", "auto");
         }
     });
-    Ok(())
+    Ok(effort)
 }
 
 /// Returns the level that is nearest to the client's wish.
-fn effort(thinking: &Thinking, target: &Target<'_>, losses: &mut Losses) -> Result<Option<Effort>> {
-    let requested = match (thinking.is_off(), thinking.effort, thinking.budget) {
-        (true, ..) => Effort::None,
-        (false, Some(level), _) => level,
-        (false, None, Some(tokens)) => Effort::of_budget(tokens),
-        (false, None, None) => return Ok(None),
-    };
-    let known: BTreeSet<Effort> = match target.profile.effort {
-        EffortFormat::None => BTreeSet::new(),
-        _ => target.profile.efforts.intersection(&target.caps.efforts).copied().collect(),
-    };
-    let nearest = requested.nearest(&known);
-    if nearest.is_none() {
-        losses.drop_named("reasoning.effort")?;
-    }
-    Ok(nearest)
+fn level(thinking: &Thinking, levels: &BTreeSet<Effort>) -> Option<Effort> {
+    let requested = thinking.effort.or_else(|| thinking.budget.map(Effort::of_budget))?;
+    requested.nearest(levels)
 }
+
+/// The member that selects the effort.
+const EFFORT: &str = "reasoning.effort";
 
 /// Writes the items, if there is anything that the provider can read.
 pub(super) fn write(list: &mut Array<'_>, reasoning: &Reasoning<'_>) {

@@ -1,10 +1,10 @@
 //! Encoding of a request for a provider.
 
-use crate::canon::{Format, Losses, Request, Target, ToolNames, UserField, sha256_hex};
+use crate::canon::{Effort, Format, Losses, Request, Target, ToolNames, UserField, sha256_hex};
 use crate::failure::Result;
 use crate::json::write::{self, Object};
 use crate::json::{JsonStr, Raw};
-use crate::protocol::{Written, samplers, schema};
+use crate::protocol::{Written, field, samplers, schema};
 
 use super::message::{self, InputWriter};
 use super::{reasoning, tools};
@@ -43,7 +43,7 @@ fn members(
     items?;
     tools::write(o, &offer, request.parallel, target, names, losses)?;
     text(o, request);
-    reasoning::wanted(o, &request.thinking, target, losses)?;
+    let effort = reasoning::wanted(o, &request.thinking, target, losses)?;
     if request.cache.is_some() {
         losses.drop_named("cache_control")?;
     }
@@ -51,7 +51,7 @@ fn members(
         return Ok(());
     }
     limit(o, request, target);
-    samplers(o, request, target, losses)?;
+    samplers(o, request, target, effort, losses)?;
     identity(o, request, target);
     o.bool("store", false).array("include", |list| {
         list.text("reasoning.encrypted_content");
@@ -119,9 +119,12 @@ fn samplers(
     o: &mut Object<'_>,
     request: &Request<'_>,
     target: &Target<'_>,
+    effort: Option<Effort>,
     losses: &mut Losses,
 ) -> Result<()> {
-    samplers::write(o, request, target, losses)?;
+    let refused = samplers::are_refused(target, effort);
+    samplers::check_logprobs(request, refused, "logprobs")?;
+    samplers::write(o, request, target, refused, losses)?;
     if request.samplers.top_k.as_ref().is_some_and(|top_k| !matches!(top_k.get(), "0" | "-1")) {
         losses.drop_named("top_k")?;
     }
@@ -149,16 +152,16 @@ fn identity(o: &mut Object<'_>, request: &Request<'_>, target: &Target<'_>) {
     }
 }
 
-/// Writes the members that are forwarded, except those that only the gateway decides about.
+/// Writes the members that are forwarded. Members that only the gateway decides about are listed.
 fn extras(o: &mut Object<'_>, request: &Request<'_>, losses: &mut Losses) -> Result<()> {
     for extra in &request.extra {
         let name = &*extra.name;
         // Some servers ignore the case of names.
         let is_in = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
         let said = is_in(&OWN) || is_in(&["service_tier"]) && request.tier.is_some();
-        if is_in(&FORBIDDEN) {
-            losses.drop_named(name)?;
-        } else if !said {
+        if said || is_in(&FORBIDDEN) {
+            field::lose(name, &extra.value, losses)?;
+        } else {
             // The client has chosen the name, so it can contain anything.
             o.raw(JsonStr::of(name).raw(), &extra.value);
         }

@@ -25,7 +25,9 @@ pub(super) struct Provider {
 }
 
 pub(super) fn provider() -> Provider {
-    Provider { profile: Profile::default(), caps: Caps::of(ProtocolId::Responses, "gpt") }
+    let profile = Profile::default();
+    let caps = Caps::of(ProtocolId::Responses, "gpt", &profile);
+    Provider { profile, caps }
 }
 
 fn openai() -> Provider {
@@ -418,7 +420,7 @@ fn probabilities_stream_tier_and_members_that_go_as_they_came() {
     let (json, lost) = written(&all, &provider());
     let ends = r#""service_tier":"flex","store":false,"include":["reasoning.encrypted_content","message.output_text.logprobs"],"top_logprobs":2,"stream":true,"metadata":{"k":"v"},"odd\"name":1}"#;
     assert!(json.ends_with(ends), "{json}");
-    assert_eq!(lost.unwrap(), "previous_response_id");
+    assert_eq!(lost.unwrap(), "store, service_tier, previous_response_id");
 }
 
 #[test]
