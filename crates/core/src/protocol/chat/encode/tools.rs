@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use crate::canon::{
-    Args, Call, Choice, Chosen, Grammar, Losses, Offer, Part, Request, Target, Tool, ToolChoice, ToolId,
-    ToolKind, ToolNames, ToolSupport, WebSearch,
+    Args, Call, ChatTools, Choice, Chosen, Grammar, Losses, Offer, Part, Request, Target, Tool, ToolChoice,
+    ToolId, ToolKind, ToolNames, ToolSupport, WebSearch,
 };
-use crate::failure::Result;
+use crate::failure::{Failure, Kind, Result};
 use crate::json::write::{self, Array, Object};
 use crate::json::{JsonStr, compact};
 use crate::protocol::phrases;
@@ -40,6 +40,9 @@ impl<'r, 'a> ToolPlan<'r, 'a> {
             _ => None,
         });
         tools.retain(|tool| tool.is_callable());
+        if profile.is_openai && !tools.is_empty() && ChatTools::of(target.model).is_refused() {
+            return Err(Failure::new(Kind::Unsupported, IN_RESPONSES).with_param("tools"));
+        }
         let mut plan = Self { choice: choice.filter(|_| !tools.is_empty()), tools, web_search };
         if plan.is_forced() && !caps.forced_tool {
             plan.weaken(losses)?;
@@ -113,6 +116,9 @@ pub(super) fn write(
     if let Some(search) = plan.web_search {
         if search.allowed.is_some() || search.blocked.is_some() {
             losses.drop_named("tools.filters")?;
+        }
+        if search.max_uses.is_some() {
+            losses.drop_named("tools.max_uses")?;
         }
         o.object("web_search_options", |o| web_search(o, search));
     }
@@ -288,3 +294,7 @@ pub(super) fn arguments(o: &mut Object<'_>, call: &Call<'_>, scratch: &mut Vec<u
         }
     });
 }
+
+/// The refusal of tools for a model that takes them in another protocol than the one that its provider is set up for.
+const IN_RESPONSES: &str =
+    "This model takes tools only through Responses; add `responses` to the protocols of its provider.";
