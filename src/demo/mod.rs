@@ -9,7 +9,7 @@
 //! # What it answers
 //!
 //! The answer is the last user text, after `You said: `. If there are tools, it calls the chosen one, or else the
-//! first one, until a tool result follows the last assistant message. Then the answer is that result, after `The
+//! first one that starts no other agent, until a tool result follows the last assistant message. Then the answer is that result, after `The
 //! tool answered: `. If there is a JSON schema, the answer fills it. A text is sent word by word, and arguments in
 //! three pieces. All of these, and the words of the reasoning, are called *deltas* below.
 //!

@@ -110,7 +110,8 @@ pub(super) struct RequestWire<'a> {
 }
 
 impl<'a> RequestWire<'a> {
-    /// Returns the functions of the request: first the one that it names, then the others in their order.
+    /// Returns the functions of the request: first the one that it names, or else the first one that starts no other
+    /// agent, then the others in their order.
     fn functions(&self) -> Vec<CallableFunction<'a>> {
         let tools: Vec<ToolWire<'_>> = read_or_default(self.tools);
         let mut functions: Vec<_> = tools.into_iter().filter_map(ToolWire::function).collect();
@@ -118,7 +119,9 @@ impl<'a> RequestWire<'a> {
         if choice.kind == "none" {
             functions.clear();
         }
-        let named = functions.iter().position(|f| choice.is(&f.name)).unwrap_or(0);
+        let named = functions.iter().position(|f| choice.is(&f.name));
+        let plain = || functions.iter().position(|f| !AGENT_TOOLS.contains(&&*f.name));
+        let named = named.or_else(plain).unwrap_or(0);
         if let Some(first) = functions.get_mut(..=named) {
             first.rotate_right(1);
         }
@@ -264,6 +267,9 @@ pub(super) fn hash(bytes: &[u8]) -> String {
     format!("{hash:016x}")
 }
 
+/// Tools by which coding clients start other agents. Each of these would be told to start the next one, without end.
+const AGENT_TOOLS: [&str; 3] = ["Agent", "Task", "spawn_agent"];
+
 /// Offset basis and prime of 64-bit FNV.
 const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0100_0000_01b3;
@@ -285,6 +291,20 @@ mod tests {
         assert_eq!(name(r#"{"type":"function","function":{"name":"g"}}"#).as_deref(), Some("g"));
         assert_eq!(name(r#""none""#), None);
         assert_eq!(name(r#"{"type":"none"}"#), None);
+    }
+
+    #[test]
+    fn a_tool_that_starts_agents_is_called_only_if_it_is_named_or_alone() {
+        let name = |tools: &str, choice: &str| {
+            let list: Vec<_> = tools.split(' ').map(|tool| format!(r#"{{"name":"{tool}"}}"#)).collect();
+            let body = format!(r#"{{"tools":[{}],"tool_choice":{choice}}}"#, list.join(","));
+            let request = DemoRequest::read(body.as_bytes()).unwrap();
+            request.tools.into_iter().map(|tool| tool.name.into_owned()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(name("Agent Bash", r#"{"type":"auto"}"#), "Bash Agent");
+        assert_eq!(name("spawn_agent Task f g", r#"{"type":"any"}"#), "f spawn_agent Task g");
+        assert_eq!(name("Bash Agent", r#"{"type":"tool","name":"Agent"}"#), "Agent Bash");
+        assert_eq!(name("Task", r#"{"type":"auto"}"#), "Task");
     }
 
     #[test]

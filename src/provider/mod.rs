@@ -21,7 +21,7 @@ pub use crate::canon::{
 };
 pub use base_url::BaseUrl;
 pub use headers::{header_name, header_value};
-pub use preset::{Preset, preset, presets};
+pub use preset::{Preset, ProtocolBaseUrls, preset, presets};
 pub use settings::{Auth, HttpVersion, OnClientGone, ProviderSettings, TimeoutSettings};
 
 /// A provider that can be called.
@@ -49,7 +49,12 @@ pub struct Provider {
     pub inner_models: Vec<String>,
     /// Headers that every request to it has besides. Secret ones are marked as sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Whether its protocols are those of the preset, and not of the configuration.
+    assumed: bool,
+    /// The paths before the endpoints of protocols that have one of their own.
+    own_paths: Vec<(ProtocolId, String)>,
     auth: Option<Auth>,
+    messages_auth: Option<Auth>,
     key: Option<SecretString>,
 }
 
@@ -76,11 +81,20 @@ impl Provider {
         let url =
             url.ok_or_else(|| ("base_url", "is required for a provider without a preset".to_owned()))?;
         let base_url = BaseUrl::parse(&url).map_err(|why| ("base_url", why))?;
-        let protocols = settings.protocols.clone().unwrap_or(preset.protocols);
+        let own_paths = match settings.base_url {
+            Some(_) => Vec::new(),
+            None => preset.base_urls.paths().collect(),
+        };
+        // At another address, only the protocols are known that stand beside each other.
+        let stands =
+            |protocol: &ProtocolId| settings.base_url.is_none() || preset.base_urls.get(*protocol).is_none();
+        let known = || preset.protocols.iter().copied().filter(stands).collect();
+        let protocols: Vec<_> = settings.protocols.clone().unwrap_or_else(known);
         if protocols.is_empty() {
             return Err(("protocols", "name at least one of chat, responses, messages".to_owned()));
         }
-        let auth = settings.auth.or(preset.auth);
+        // Servers that need no credential get the one that is set for them.
+        let auth = settings.auth.or(preset.auth.filter(|auth| *auth != Auth::None || key.is_none()));
         if key.is_none() && auth != Some(Auth::None) {
             return Err(("key", "is required; set `auth: none` for a provider without one".to_owned()));
         }
@@ -96,7 +110,10 @@ impl Provider {
             allow_upstream_state: settings.allow_upstream_state,
             inner_models: settings.inner_models.clone(),
             headers,
+            assumed: settings.protocols.is_none(),
+            own_paths,
             auth,
+            messages_auth: preset.messages_auth,
             key,
         })
     }
@@ -104,7 +121,22 @@ impl Provider {
     /// Returns the way to send the credential with requests of `protocol`.
     #[must_use]
     pub fn auth(&self, protocol: ProtocolId) -> Auth {
-        self.auth.unwrap_or_else(|| if protocol.is_anthropic() { Auth::XApiKey } else { Auth::Bearer })
+        let own =
+            if protocol.is_anthropic() { self.messages_auth.unwrap_or(Auth::XApiKey) } else { Auth::Bearer };
+        self.auth.unwrap_or(own)
+    }
+
+    /// Whether only the preset says that it speaks this protocol, beside a better one.
+    #[must_use]
+    pub fn is_assumed_to_speak(&self, protocol: ProtocolId) -> bool {
+        self.assumed && self.protocols.first() != Some(&protocol)
+    }
+
+    /// Returns the path before the endpoints of `protocol`.
+    #[must_use]
+    pub fn path(&self, protocol: ProtocolId) -> &str {
+        let own = self.own_paths.iter().find(|(known, _)| *known == protocol);
+        own.map_or(&self.base_url.path, |(_, path)| path)
     }
 
     /// Returns the credential, if there is one.
@@ -136,3 +168,40 @@ impl fmt::Debug for Provider {
 /// The default of [`Provider::breaker_failures`]. A chosen value: one broken stream or a short hiccup is not
 /// enough.
 const BREAKER_FAILURES: u32 = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn provider(name: &str, base_url: Option<&str>) -> Provider {
+        let base_url = base_url.map(|url| url.to_owned().into());
+        let settings = ProviderSettings { base_url, ..ProviderSettings::default() };
+        Provider::build(name, &settings, Some("k".to_owned().into())).unwrap()
+    }
+
+    #[test]
+    fn a_protocol_of_a_preset_may_have_a_path_and_a_credential_of_its_own() {
+        let deepseek = provider("deepseek", None);
+        assert_eq!(deepseek.path(ProtocolId::Chat), "/v1");
+        assert_eq!(deepseek.path(ProtocolId::Messages), "/anthropic/v1");
+        assert_eq!(deepseek.auth(ProtocolId::Messages), Auth::XApiKey);
+        let openrouter = provider("openrouter", None);
+        assert_eq!(openrouter.path(ProtocolId::Messages), "/api/v1");
+        assert_eq!(openrouter.auth(ProtocolId::Messages), Auth::Bearer);
+        let dashscope = provider("dashscope", None);
+        assert!(dashscope.path(ProtocolId::Responses).ends_with("/apps/protocols/compatible-mode/v1"));
+    }
+
+    #[test]
+    fn a_provider_at_another_address_speaks_the_protocols_that_have_no_address_of_their_own() {
+        let elsewhere = provider("deepseek", Some("http://localhost:1/x"));
+        assert_eq!(elsewhere.protocols, [ProtocolId::Chat, ProtocolId::Responses]);
+        assert_eq!(elsewhere.path(ProtocolId::Messages), "/x");
+        assert_eq!(provider("groq", Some("http://localhost:1/x")).protocols.len(), 2);
+    }
+
+    #[test]
+    fn a_key_that_is_set_is_sent_to_a_server_that_needs_none() {
+        assert_eq!(provider("vllm", Some("http://localhost:1")).auth(ProtocolId::Chat), Auth::Bearer);
+    }
+}

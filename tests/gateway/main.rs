@@ -44,6 +44,7 @@ mod overload;
 mod patience;
 mod prices;
 mod private;
+mod protocols;
 mod providers;
 mod redaction;
 mod relay;

@@ -130,6 +130,33 @@ fn a_providers_own_headers_go_to_it_alone() {
 }
 
 #[test]
+fn headers_that_clients_read_come_back_in_a_relay_only() {
+    let headers = "x-codex-turn-state: t\r\nx-reasoning-included: true\r\nx-models-etag: \"e\"\r\n\
+                   openai-model: real-model\r\nanthropic-fast-input-tokens-limit: 9\r\n\
+                   x-ratelimit-remaining-tokens: 1\r\n";
+    let mock = Mock::scripted(move |seen, _| {
+        let is_chat = seen.request_line().contains("/chat/");
+        json(200, headers, PROTOCOLS[if is_chat { 0 } else { 1 }].2)
+    });
+    let both = Gateway::start(&config(mock.port));
+    let response = post(&both, "/v1/responses", PROTOCOLS[1].1);
+    assert_eq!(response.status, 200);
+    for (name, value) in [
+        ("x-codex-turn-state", Some("t")),
+        ("x-reasoning-included", Some("true")),
+        ("x-models-etag", Some("\"e\"")),
+        ("openai-model", Some("v/model")),
+        ("anthropic-fast-input-tokens-limit", None),
+        ("x-ratelimit-remaining-tokens", None),
+    ] {
+        assert_eq!(response.header(name), value, "{name}");
+    }
+    let translated = config(mock.port).replace("[chat, responses, messages]", "[chat]");
+    let translated = post(&Gateway::start(&translated), "/v1/responses", PROTOCOLS[1].1);
+    assert_eq!((translated.status, translated.header("x-codex-turn-state")), (200, None));
+}
+
+#[test]
 fn the_attribution_block_stays_here() {
     let mock = Mock::new(json(200, "", PROTOCOLS[2].2));
     let system =

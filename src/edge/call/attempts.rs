@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 
 use crate::canon::{Anomaly, ResponseMetadata, Usage};
 use crate::edge::call::call_guard::Abort;
@@ -47,6 +47,8 @@ pub(in crate::edge) struct Attempts {
 pub(in crate::edge) struct ProviderAnswer {
     /// The id under which the provider knows the request.
     pub(in crate::edge) upstream_id: Option<HeaderValue>,
+    /// The headers of a relayed answer that go on to the client.
+    pub(in crate::edge) headers: Vec<(HeaderName, HeaderValue)>,
     pub(in crate::edge) usage: Option<Usage>,
     /// The model that has answered, by its provider's name, if it is not the requested one.
     pub(in crate::edge) served: Option<String>,
@@ -84,6 +86,13 @@ impl Attempts {
         all.flat_map(|(name, anomalies)| {
             anomalies.iter().map(move |(anomaly, count)| (name, *anomaly, *count))
         })
+    }
+
+    /// Notes that the target has no endpoint for the protocol, so that it is called in another one next.
+    pub(in crate::edge) fn change_protocol(&mut self) {
+        let (Some(call), Some(fallbacks)) = (&self.call, &mut self.fallbacks) else { return };
+        call.upstream.endpoints.note_lacking(call.protocol, Instant::now());
+        fallbacks.choices.push_front(call.choice);
     }
 
     /// Returns the call. It exists from the choice of the target on.

@@ -22,6 +22,8 @@ use crate::translate::relay;
 #[derive(Debug)]
 pub(in crate::edge) struct Call {
     pub(in crate::edge) found: ResolvedModel,
+    /// The target, and the protocol that is spoken to it.
+    pub(in crate::edge) choice: TargetChoice,
     pub(in crate::edge) upstream: Arc<Upstream>,
     /// The provider credentials, which no client and no log may see.
     pub(in crate::edge) keys: Arc<OwnKeys>,
@@ -141,6 +143,7 @@ impl Call {
             rejections: Rejections::default(),
             claims: None,
             bridged: None,
+            choice,
             found,
         })
     }
@@ -175,6 +178,18 @@ impl Call {
     /// Returns the way of the bytes, relay or translation, for the log.
     pub(in crate::edge) fn route(&self) -> &'static str {
         if self.bridged.is_some() { "translation" } else { "relay" }
+    }
+
+    /// Whether this status may mean that the provider has no endpoint for the protocol, which the body has to tell.
+    pub(in crate::edge) fn may_lack_endpoint(&self, status: u16) -> bool {
+        self.infers() && matches!(status, 404 | 405) && self.upstream.may_lack(self.protocol)
+    }
+
+    /// Whether an answer of this status and body shows that the provider has no endpoint for the protocol. An answer
+    /// that names the model is about the model.
+    pub(in crate::edge) fn shows_no_endpoint(&self, status: u16, body: &[u8]) -> bool {
+        let is_about_model = || memchr::memmem::find(body, self.upstream_model.as_bytes()).is_some();
+        self.may_lack_endpoint(status) && !is_about_model()
     }
 
     /// Whether a model answers, rather than only a counter.

@@ -382,6 +382,10 @@ impl ProxyHttp for Gateway {
     ) -> pingora::Result<()> {
         let keys = &ctx.request.snapshot.keys;
         ctx.attempts.answer.upstream_id = reply::upstream_id(keys, head);
+        let relayed = ctx.attempts.call.as_ref().filter(|call| call.bridged.is_none());
+        let client_model = ctx.request.client_model();
+        let headers = relayed.map(|call| reply::headers_for_client(call, head, client_model));
+        ctx.attempts.answer.headers = headers.unwrap_or_default();
         ctx.attempts.trace.answered(head.status.as_u16());
         Ok(())
     }

@@ -83,7 +83,7 @@ pub(in crate::edge) fn to_provider(
     call: &Call,
 ) -> pingora::Result<RequestHeader> {
     let (provider, protocol) = (call.provider(), call.protocol);
-    let target = format!("{}{}{}", provider.base_url.path, call.path, beta_query(client));
+    let target = format!("{}{}{}", provider.path(protocol), call.path, beta_query(client));
     let fields = client.headers.len() + OWN_FIELDS;
     let mut head = RequestHeader::build_no_case("POST", target.as_bytes(), Some(fields))?;
     head.insert_header(header::HOST, provider.base_url.authority.as_str())?;
@@ -121,7 +121,7 @@ pub(in crate::edge) fn for_bridge(
     path: &str,
     length: usize,
 ) -> pingora::Result<RequestHeader> {
-    let target = format!("{}{path}", provider.base_url.path);
+    let target = format!("{}{path}", provider.path(protocol));
     let mut head = RequestHeader::build_no_case("POST", target.as_bytes(), Some(10))?;
     head.insert_header(header::HOST, provider.base_url.authority.as_str())?;
     head.insert_header(header::ACCEPT_ENCODING, IDENTITY)?;
@@ -138,7 +138,7 @@ pub(in crate::edge) fn for_bridge(
 /// Makes the head of a request for the provider's list of models, in the protocol that it prefers.
 pub(in crate::edge) fn for_models(provider: &Provider) -> pingora::Result<RequestHeader> {
     let protocol = provider.protocols.first().copied().unwrap_or(ProtocolId::Chat);
-    let target = format!("{}/models", provider.base_url.path);
+    let target = format!("{}/models", provider.path(protocol));
     let mut head = RequestHeader::build_no_case("GET", target.as_bytes(), Some(6))?;
     head.insert_header(header::HOST, provider.base_url.authority.as_str())?;
     head.insert_header(header::ACCEPT, JSON)?;
@@ -278,6 +278,9 @@ pub(in crate::edge) fn identify(head: &mut ResponseHeader, identity: Identity<'_
     if let Some(Endpoint::Call(protocol)) = request.endpoint {
         let _ = limits(head, protocol, standing, request.time);
     }
+    for (name, value) in &attempts.answer.headers {
+        let _ = head.insert_header(name.clone(), value.clone());
+    }
     if let Some(id) = &attempts.answer.upstream_id {
         let _ = head.insert_header(HeaderName::from_static("x-upstream-request-id"), id.clone());
     }
@@ -328,6 +331,21 @@ pub(in crate::edge) fn upstream_id(upstream: &HeaderMap) -> Option<HeaderValue> 
 fn is_upstream_id(id: &[u8]) -> bool {
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte);
     (1..=ID_LENGTH).contains(&id.len()) && id.iter().all(allowed)
+}
+
+/// Returns the headers of a relayed answer that clients read. A header that repeats the upstream name of the model
+/// says the client's name, as the body does; another name tells the client that another model has answered.
+pub(in crate::edge) fn returned<'h>(
+    upstream: &'h HeaderMap,
+    upstream_model: &'h str,
+    client_model: &'h str,
+) -> impl Iterator<Item = (HeaderName, HeaderValue)> + 'h {
+    RETURNED.iter().filter_map(move |name| {
+        let value = upstream.get(*name).filter(|value| value.len() <= MAX_RETURNED_HEADER_BYTES)?;
+        let own = value.as_bytes() == upstream_model.as_bytes();
+        let value = if own { HeaderValue::from_str(client_model).ok()? } else { value.clone() };
+        Some((HeaderName::from_static(name), value))
+    })
 }
 
 /// Returns the seconds after which the provider asks for a retry.
@@ -401,6 +419,15 @@ const SESSION: &[&str] = &[
     "conversation_id",
     "thread-id",
 ];
+
+/// Headers of a provider's answer that go on to the client in a relay. Coding clients send the first one back with
+/// the next request of a turn; the others say facts of the model. All others are dropped: among them are limits,
+/// which are those of the provider's account.
+const RETURNED: &[&str] = &["x-codex-turn-state", "x-reasoning-included", "x-models-etag", "openai-model"];
+
+/// The longest value, in bytes, of a header that goes on to the client. A chosen value: heads of 8 KiB pass common
+/// servers.
+const MAX_RETURNED_HEADER_BYTES: usize = 4096;
 
 const FORWARDED_PREFIXES: &[&str] = &["x-codex-", "x-stainless-"];
 

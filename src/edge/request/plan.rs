@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::canon::{Context, Losses, Rejections, Sealer};
+use crate::canon::{Caps, Context, Losses, Rejections, Sealer};
 use crate::edge::call::billing::{Billing, Quotas};
 use crate::edge::call::estimate::{CostEstimate, Payment};
 use crate::edge::call::fallback::Fallbacks;
@@ -103,7 +103,7 @@ pub(in crate::edge) async fn admit(
         if estimate.output_cap != wanted {
             written = write_request(request, &call, client, &head, body.bytes(), estimate.output_cap)?;
         }
-        if !choices.is_empty() {
+        if !choices.is_empty() || call.upstream.may_lack(call.protocol) {
             let body = match written.body {
                 Writing::Edits(_) => Bytes::copy_from_slice(body.bytes()),
                 // The provider gets another body, so this one need not be copied.
@@ -128,8 +128,9 @@ pub(in crate::edge) fn redirect(
     fallbacks: &Fallbacks,
     choice: TargetChoice,
 ) -> Result<Call> {
-    let mut call = Call::to(&request.snapshot, last.found.clone(), choice, Operation::Infer)?;
     let head = Head::read(&fallbacks.body, fallbacks.client.protocol().members())?;
+    let choice = in_protocol(request, &last.found, fallbacks.client, &head, choice);
+    let mut call = Call::to(&request.snapshot, last.found.clone(), choice, Operation::Infer)?;
     may_ask(request, call.provider(), &head)?;
     call.note_head(&head);
     let estimate = fallbacks.estimate.elsewhere(billing, &call)?;
@@ -172,7 +173,39 @@ fn find_targets<'b>(
     if choices.is_empty() {
         refusal?;
     }
+    if let Some(first) = choices.front_mut() {
+        *first = in_protocol(request, &found, client, &head, *first);
+    }
     Ok(Plan { head, found, choices })
+}
+
+/// Returns the choice with the protocol in which this request goes to its target: not one that the provider lacks, and
+/// Responses instead of Chat for models that take such a request only there.
+fn in_protocol(
+    request: &RequestInfo,
+    found: &ResolvedModel,
+    client: ProtocolId,
+    head: &Head<'_>,
+    choice: TargetChoice,
+) -> TargetChoice {
+    let Some(target) = found.entry.targets.get(choice.target) else { return choice };
+    let Some(upstream) = request.snapshot.upstream(&target.provider.name) else { return choice };
+    let now = Instant::now();
+    let lacks =
+        |protocol| target.provider.is_assumed_to_speak(protocol) && upstream.endpoints.lacks(protocol, now);
+    let speaks = |protocol| target.speaks(protocol) && !lacks(protocol);
+    let refuses = || {
+        let (profile, model) = (&target.provider.profile, found.upstream_model(target));
+        let in_chat = || Caps::of(ProtocolId::Chat, model, profile).with(&found.entry.caps, None);
+        let is_openai = profile.is_openai && speaks(ProtocolId::Responses);
+        is_openai && head.chat.needs_responses(in_chat().cc_tools, model)
+    };
+    let protocol = match client {
+        ProtocolId::Chat if refuses() => ProtocolId::Responses,
+        client if speaks(client) => client,
+        _ => target.protocols.iter().copied().find(|protocol| speaks(*protocol)).unwrap_or(choice.protocol),
+    };
+    TargetChoice { protocol, ..choice }
 }
 
 /// Checks whether a provider may get the request, as far as state at the provider and other models are concerned.

@@ -105,10 +105,13 @@ impl<P: Proxy> Driver<'_, P> {
         if let (Some((client, estimate)), "") = (bridged, call.path) {
             return counted(session, ctx, client, estimate).await;
         }
-        let infers = call.infers();
+        let (infers, protocol) = (call.infers(), call.protocol);
         let upstream = Arc::clone(&call.upstream);
         let (mut provider, peer) = self.open(&upstream, session, ctx, guard).await?;
         let head = self.head(&provider, session, ctx).await?;
+        if head.status == 200 && infers {
+            upstream.endpoints.note_served(protocol);
+        }
         let limit = ctx.request.snapshot.limits.reply_bytes;
         if let (Some((client, estimate)), false, 404 | 405 | 501) = (bridged, infers, head.status) {
             provider.give_up();
@@ -117,7 +120,8 @@ impl<P: Proxy> Driver<'_, P> {
         if head.status != 200 {
             ctx.attempts.fail_attempt(status_failure(head.status));
             // The status alone may be enough to try the next target.
-            if !guard.is_draining() && head.refusal().is_some_and(|failure| next_target(ctx, &failure)) {
+            let has_to_be_read = guard.is_draining() || ctx.attempts.call()?.may_lack_endpoint(head.status);
+            if !has_to_be_read && head.refusal().is_some_and(|failure| next_target(ctx, &failure)) {
                 self.leave(provider, &upstream, &peer).await;
                 return Ok(Served::Elsewhere);
             }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Version, header};
+use http::{HeaderName, HeaderValue, Version, header};
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 
@@ -64,6 +64,17 @@ pub(in crate::edge) fn upstream_id(keys: &OwnKeys, head: &ResponseHeader) -> Opt
     headers::upstream_id(&head.headers).filter(|id| !keys.is_in(id.as_bytes()))
 }
 
+/// Returns the headers of a relayed answer that go on to the client. A header that contains a credential is left
+/// out.
+pub(in crate::edge) fn headers_for_client(
+    call: &Call,
+    head: &ResponseHeader,
+    client_model: &str,
+) -> Vec<(HeaderName, HeaderValue)> {
+    let returned = headers::returned(&head.headers, &call.upstream_model, client_model);
+    returned.filter(|(_, value)| !call.keys.is_in(value.as_bytes())).collect()
+}
+
 /// Makes the head of a stream to the client.
 ///
 /// # Errors
@@ -112,6 +123,10 @@ pub(in crate::edge) fn buffered(
 ) -> Result<BufferedResponse> {
     let body = if head.readable { body } else { Bytes::new() };
     let call = attempts.call()?;
+    if call.shows_no_endpoint(head.status, &body) {
+        attempts.change_protocol();
+        return Err(Failure::provider("it has no endpoint for the protocol"));
+    }
     if head.status != 200 {
         return Err(failed(call, head, body, request.client_model()));
     }

@@ -3,6 +3,7 @@
 mod answer_head;
 pub(in crate::edge) mod betas;
 pub(in crate::edge) mod connection;
+mod endpoints;
 mod http1;
 mod idle;
 pub(in crate::edge) mod pace;
@@ -18,11 +19,13 @@ use pingora::protocols::{ALPN, Stream};
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Peer as _, PeerOptions};
 
 use crate::config::Timeouts;
+use crate::edge::upstream::endpoints::Endpoints;
 use crate::edge::upstream::idle::{Idle, MAX_IDLE};
 use crate::edge::upstream::pace::Paces;
 use crate::edge::upstream::resolver::Resolver;
 use crate::edge::wire::quirks::{is_apart, keep_apart};
 use crate::failure::{Failure, Kind, Result};
+use crate::protocol::ProtocolId;
 use crate::provider::{HttpVersion, OnClientGone, Provider};
 
 /// A provider, and the data for connecting to it.
@@ -32,6 +35,8 @@ pub(in crate::edge) struct Upstream {
     pub(in crate::edge) times: Times,
     /// The pace at which the provider's models write.
     pub(in crate::edge) paces: Arc<Paces>,
+    /// The endpoints that it turned out to have or to lack.
+    pub(in crate::edge) endpoints: Arc<Endpoints>,
     resolver: Arc<Resolver>,
     /// Unused connections over HTTP/1.
     idle: Arc<Idle>,
@@ -77,6 +82,7 @@ impl Upstream {
         let url = &provider.base_url;
         let known = earlier.filter(|earlier| earlier.resolver.are_of(&url.host, url.port));
         let paces = known.map(|earlier| Arc::clone(&earlier.paces)).unwrap_or_default();
+        let endpoints = known.map(|earlier| Arc::clone(&earlier.endpoints)).unwrap_or_default();
         let resolver = known.map(|earlier| Arc::clone(&earlier.resolver));
         let resolver = resolver.unwrap_or_else(|| Arc::new(Resolver::new(&url.host, url.port)));
         let idle = known.filter(|earlier| earlier.is_reached_like(&provider));
@@ -84,7 +90,7 @@ impl Upstream {
         let times = Times::of(&provider, general);
         let mut anywhere = HttpPeer::new((Ipv4Addr::UNSPECIFIED, url.port), url.tls, url.host.clone());
         anywhere.options = options(&provider, &times);
-        Self { provider, times, paces, resolver, idle, anywhere }
+        Self { provider, times, paces, endpoints, resolver, idle, anywhere }
     }
 
     /// Whether a provider at the same host is connected to in the same way.
@@ -102,6 +108,13 @@ impl Upstream {
         if !is_apart(peer) {
             self.idle.put(stream, peer.address().clone());
         }
+    }
+
+    /// Whether a protocol may turn out to have no endpoint: one that the configuration does not name, that is not the
+    /// first of the preset, and that has not answered yet. Older servers lack it.
+    pub(in crate::edge) fn may_lack(&self, protocol: ProtocolId) -> bool {
+        let provider = &self.provider;
+        provider.is_assumed_to_speak(protocol) && !self.endpoints.has_served(protocol)
     }
 
     /// Waits until an address of the provider's host is known, which is usually the case at once.

@@ -21,6 +21,8 @@ pub struct Answer {
     pub segments: Vec<Segment>,
     /// Token counts, if the provider gave any.
     pub usage: Option<Usage>,
+    /// The verdict of the provider's moderation.
+    pub moderation: Option<Raw<'static>>,
     /// The reason for which the answer ended.
     pub finish: Option<Finish<'static>>,
     queue: Queue,
@@ -59,6 +61,7 @@ impl Answer {
             }
             Event::Tier(tier) => self.tier = Some(tier.into_owned()),
             Event::Usage(part) => self.usage.get_or_insert_default().absorb(&part),
+            Event::Moderation(verdict) => self.moderation = Some(verdict.into_owned()),
             Event::Finish(finish) => self.finish = Some(finish.into_owned()),
             Event::End => {
                 let cut = self.is_cut();

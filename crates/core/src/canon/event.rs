@@ -39,6 +39,10 @@ pub enum Event<'a> {
     Seal(Seal<'a>),
     /// The source of the text before.
     Cite(Citation<'a>),
+    /// An image that the model has made, as a data URL.
+    Image(JsonStr<'a>),
+    /// The verdict of the provider's moderation on the request and the answer.
+    Moderation(Raw<'a>),
     /// A web search that the provider has made by itself.
     Search {
         /// The id of the search.
@@ -135,6 +139,8 @@ pub enum SegmentKind {
     Refusal,
     /// Reasoning.
     Reasoning,
+    /// An image. The segment's text is its data URL.
+    Image,
     /// The provider's own web search, with its id. The segment's text is the query.
     Search(String),
     /// The call of a tool.
@@ -185,7 +191,9 @@ impl Event<'_> {
     #[must_use]
     pub fn size(&self) -> usize {
         match self {
-            Self::Text(text) | Self::Refusal(text) | Self::Thought(text) => text.raw().len(),
+            Self::Text(text) | Self::Refusal(text) | Self::Thought(text) | Self::Image(text) => {
+                text.raw().len()
+            }
             Self::Args { part: Args::Str(text), .. } => text.raw().len(),
             Self::Args { part: Args::Raw(value), .. } => value.get().len(),
             _ => 0,
@@ -200,6 +208,7 @@ impl Event<'_> {
             Self::Start { .. }
                 | Self::Tier(_)
                 | Self::Usage(_)
+                | Self::Moderation(_)
                 | Self::Break
                 | Self::Close(_)
                 | Self::Anomaly(_)

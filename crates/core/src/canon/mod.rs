@@ -22,6 +22,7 @@ mod queue;
 mod rate;
 mod request;
 mod response_metadata;
+mod responses_search;
 mod sealer;
 mod thinker;
 mod tool;
@@ -53,6 +54,7 @@ pub use request::{
     Text, Thinking, ThinkingMode, ToolResult, Turn,
 };
 pub use response_metadata::ResponseMetadata;
+pub use responses_search::searches_in_responses_only;
 pub use sealer::{PREFIXES as CARRIER_PREFIXES, Rejection, Rejections, SealKey, Sealer};
 pub use thinker::is_thinker;
 pub use tool::{Choice, Chosen, Grammar, Offer, Tool, ToolKind, ToolSupport, WebSearch};

@@ -177,8 +177,10 @@ choices! {
         None,
         /// Continued.
         Plain,
-        /// Continued if it is marked with `prefix`.
+        /// Continued if it is marked with `prefix`. The answer repeats it.
         PrefixFlag,
+        /// Continued if it is marked with `partial`.
+        PartialFlag,
         /// Continued if `continue_final_message` asks for it.
         ContinueFinal,
     }

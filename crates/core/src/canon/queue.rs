@@ -113,6 +113,12 @@ impl Queue {
                 search.closed = true;
                 self.waiting += query.raw().len();
             }
+            Event::Image(url) => {
+                let image = self.push(SegmentKind::Image, None);
+                image.text.push_str(url.raw());
+                image.closed = true;
+                self.waiting += url.raw().len();
+            }
             Event::Open { key, id, namespace, name, custom } => {
                 self.blank.clear();
                 let (id, namespace) = (id.into_owned(), namespace.map(std::borrow::Cow::into_owned));

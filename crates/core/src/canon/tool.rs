@@ -175,8 +175,9 @@ impl<'r, 'a> Offer<'r, 'a> {
             }
             offered.push(tool);
         }
-        if offered.is_empty() && !tools.is_empty() {
-            return Err(unavailable("tools", "web search"));
+        if let (true, Some(first)) = (offered.is_empty(), tools.first()) {
+            let is_search = matches!(first.kind, ToolKind::WebSearch(_));
+            return Err(unavailable("tools", if is_search { "web search" } else { &first.name }));
         }
         let mut choice = choice.cloned().filter(|_| !offered.is_empty());
         if !support.subsets

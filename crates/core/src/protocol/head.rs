@@ -13,6 +13,7 @@ use crate::failure::{Failure, Kind, Result};
 use crate::json::{self, Edit, Malformed, Member, Name, scan};
 
 use super::caps::{OutputCap, OutputCaps, read_number};
+use super::chat_asks::ChatAsks;
 use super::demand::Demand;
 use super::inner::{self, InnerModel};
 use super::members::RequestMembers;
@@ -42,6 +43,8 @@ pub struct Head<'a> {
     pub system: Option<Range<usize>>,
     /// The demands beyond the tokens of the text.
     pub demand: Demand,
+    /// The parts on which it depends whether a Chat request goes to Responses.
+    pub chat: ChatAsks,
     /// Containers at the provider in which the history has run code, each with the path of its id.
     pub containers: Vec<(String, String)>,
     /// Whether the request contains a text anywhere that is, or looks like, a carrier of this gateway.
@@ -82,6 +85,7 @@ struct HeadFindings<'a> {
     state: Option<String>,
     inner: Vec<InnerModel>,
     demand: Demand,
+    chat: ChatAsks,
     has_carriers: bool,
     /// Whether a top-level member makes a look through the whole body necessary.
     is_deep: bool,
@@ -154,7 +158,9 @@ impl<'a> HeadFindings<'a> {
     fn take(&mut self, member: Member<'a>, members: &RequestMembers) -> Result<()> {
         // No protocol and no provider knows a key that is not a name.
         let Some(name) = Name::read(member.key) else { return Ok(()) };
-        self.thinks |= asks_to_think(&name, &member);
+        let thinks = asks_to_think(&name, &member);
+        self.thinks |= thinks == Some(true);
+        self.chat.take(&name, &member, thinks);
         let is_among = |names: &[&'static str]| names.iter().copied().find(|known| name.is(known));
         if let Some(known) = is_among(DECIDING) {
             if !name.is_exact() {
@@ -263,6 +269,7 @@ impl<'a> HeadFindings<'a> {
             thinks: self.thinks,
             system: self.system,
             demand,
+            chat: self.chat,
             containers: below.containers,
             has_carriers: self.has_carriers,
             inner_models,
@@ -274,9 +281,10 @@ impl<'a> HeadFindings<'a> {
     }
 }
 
-/// Whether a member of any protocol's requests asks the model to think. Ambiguous values count as asking.
-fn asks_to_think(name: &Name, member: &Member<'_>) -> bool {
-    THINKING.iter().any(|known| name.is(known)) && !forbids(member.value)
+/// Returns whether a member of any protocol's requests asks the model to think; absent: it is about something else.
+/// Ambiguous values count as asking.
+fn asks_to_think(name: &Name, member: &Member<'_>) -> Option<bool> {
+    THINKING.iter().any(|known| name.is(known)).then(|| !forbids(member.value))
 }
 
 /// Whether a value only says that the model is not to think.

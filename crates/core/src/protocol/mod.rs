@@ -9,6 +9,7 @@ pub mod responses;
 
 mod caps;
 mod carriers;
+mod chat_asks;
 mod demand;
 mod effort;
 mod error;
@@ -44,6 +45,7 @@ use crate::json::{Document, Edit};
 use crate::sse::SseEvent;
 
 pub use crate::canon::{ProtocolId, UpstreamError};
+pub use chat_asks::ChatAsks;
 pub use demand::{Demand, Service};
 pub use error::is_envelope;
 pub use head::Head;

@@ -387,7 +387,8 @@ mod tests {
             for (at, removed, mark) in changes {
                 let at = piece.floor_char_boundary(at.index(piece.len()));
                 let end = piece.ceil_char_boundary((at + removed).min(piece.len()));
-                chunks.push(format!("{}{mark}{}", &piece[..at], &piece[end..]));
+                let (before, rest) = piece.split_at(at);
+                chunks.push(format!("{before}{mark}{}", rest.split_at(end - at).1));
                 chunks.push(piece.clone());
             }
             let with = shown(stream(REGISTRY[protocol], true), &chunks);

@@ -31,6 +31,8 @@ pub(super) fn content<'a>(node: Node<'a, '_>, parts: &mut Vec<Part<'a>>) -> Resu
 struct PartWire<'a> {
     kind: &'a str,
     value: Option<&'a str>,
+    /// The name of a document.
+    title: Option<&'a str>,
     cache: Option<Cache>,
 }
 
@@ -40,9 +42,10 @@ fn part<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
         match name {
             "type" => draft.kind = node.text,
             "cache_control" | "prompt_cache_breakpoint" => draft.cache = Some(cache(node)?),
-            "text" | "image_url" | "file" | "input_audio" | "refusal" | "thinking" => {
+            "text" | "image_url" | "file" | "input_audio" | "refusal" | "thinking" | "document_url" => {
                 draft.value = Some(node.text);
             }
+            "document_name" => draft.title = Some(node.text),
             _ => {}
         }
         Ok(())
@@ -54,6 +57,10 @@ fn part<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
         "refusal" => Ok(Part::Refusal(inner("refusal").json_str()?)),
         "image_url" => image(inner("image_url"), draft.cache),
         "file" => file(inner("file"), draft.cache),
+        "document_url" => {
+            let name = draft.title.map(|text| node.at("document_name", text).json_str()).transpose()?;
+            document(&inner("document_url"), name, draft.cache)
+        }
         "input_audio" => audio(inner("input_audio")),
         "thinking" => thinking(inner("thinking")),
         _ => {
@@ -106,6 +113,19 @@ fn file<'a>(node: Node<'a, '_>, cache: Option<Cache>) -> Result<Part<'a>> {
     })?;
     let path = node.path.key("file_data").to_string();
     Ok(Part::Document(DocumentPart { source, path, name: title, context: None, cache }))
+}
+
+/// Returns a document in Mistral's form: its URL, or an object with a `url`.
+fn document<'a>(node: &Node<'a, '_>, name: Option<JsonStr<'a>>, cache: Option<Cache>) -> Result<Part<'a>> {
+    let url = match node.kind() {
+        Type::Object => node.find("url").unwrap_or_else(|| node.missing("url")).json_str(),
+        _ => node.json_str(),
+    };
+    let source = Source::of_url(url?).ok_or_else(|| {
+        let message = "A data URL of a document must be in base 64.".to_owned();
+        refused("invalid_base64_file", message, node.path.to_string())
+    })?;
+    Ok(Part::Document(DocumentPart { source, path: node.path.to_string(), name, context: None, cache }))
 }
 
 /// Turns text files into text, which every protocol has a place for; all others stay encoded.

@@ -3,33 +3,57 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use crate::canon::{Args, Call, Part, Reasoning, Request, Role, Sealed, Text, ToolResult, Turn, not_carried};
+use crate::canon::{
+    Args, Call, Losses, Part, Prefill, ProtocolId, Reasoning, Request, Role, Sealed, Target, Text,
+    ToolResult, Turn, not_carried,
+};
 use crate::failure::Result;
-use crate::json::{JsonStr, Raw, compact};
+use crate::json::{JsonStr, Raw, compact, write};
 use crate::protocol::node::{Node, Type};
+use crate::protocol::pick::{indexed_elements, readable_fields_named};
 
 use super::content;
 
 /// Reads the messages into a request; returns false if there are none.
-pub(super) fn read<'a>(node: Node<'a, '_>, request: &mut Request<'a>) -> Result<bool> {
-    let mut history =
-        ConversationReader { request, custom: HashSet::new(), legacy: HashMap::new(), begun: false };
+pub(super) fn read<'a>(
+    node: Node<'a, '_>,
+    request: &mut Request<'a>,
+    target: &Target<'_>,
+    losses: &mut Losses,
+) -> Result<bool> {
+    let (custom, legacy) = (HashSet::new(), HashMap::new());
+    let mut history = ConversationReader { request, losses, custom, legacy, begun: false, mark: None };
     let mut any = false;
     node.items(|node| {
         any = true;
         history.message(node)
     })?;
-    Ok(any)
+    match history.mark {
+        Some(mark) if !continues(target) => Err(not_carried(mark)),
+        _ => Ok(any),
+    }
+}
+
+/// Whether the model can continue a message of the assistant.
+fn continues(target: &Target<'_>) -> bool {
+    match target.protocol {
+        ProtocolId::Responses => false,
+        ProtocolId::Messages => target.caps.prefill,
+        ProtocolId::Chat => target.caps.prefill && target.profile.prefill != Prefill::None,
+    }
 }
 
 struct ConversationReader<'a, 'r> {
     request: &'r mut Request<'a>,
+    losses: &'r mut Losses,
     /// Ids of calls of freeform tools.
     custom: HashSet<Cow<'a, str>>,
     /// Calls without ids that wait for their results: the made-up ids by name.
     legacy: HashMap<Cow<'a, str>, Vec<String>>,
     /// Whether the conversation has begun, so that instructions stand in its middle.
     begun: bool,
+    /// The path of the member that marks the last message as the beginning of the answer.
+    mark: Option<String>,
 }
 
 /// The members of a message, unread.
@@ -45,11 +69,14 @@ struct MessageWire<'a> {
     details: Option<&'a str>,
     reasoning_content: Option<&'a str>,
     reasoning: Option<&'a str>,
+    thinking_blocks: Option<&'a str>,
     cache: Option<&'a str>,
+    /// The member that marks the message as the beginning of the answer.
+    mark: Option<&'static str>,
 }
 
 impl<'a> MessageWire<'a> {
-    fn read(node: &Node<'a, '_>) -> Result<Self> {
+    fn read(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Self> {
         let mut message = Self::default();
         node.members(|name, node| {
             let slot = match name {
@@ -68,8 +95,15 @@ impl<'a> MessageWire<'a> {
                 "reasoning_details" => &mut message.details,
                 "reasoning_content" => &mut message.reasoning_content,
                 "reasoning" => &mut message.reasoning,
+                "thinking_blocks" => &mut message.thinking_blocks,
                 "cache_control" | "prompt_cache_breakpoint" => &mut message.cache,
-                _ => return Ok(()),
+                "prefix" | "partial" => {
+                    let name = if name == "prefix" { "prefix" } else { "partial" };
+                    message.mark = Some(name).filter(|_| node.text == "true").or(message.mark);
+                    return Ok(());
+                }
+                _ if NEUTRAL.contains(&name) || matches!(node.text, "[]" | "{}") => return Ok(()),
+                _ => return losses.drop(&node.path),
             };
             *slot = Some(node.text);
             Ok(())
@@ -80,7 +114,11 @@ impl<'a> MessageWire<'a> {
 
 impl<'a> ConversationReader<'a, '_> {
     fn message(&mut self, node: Node<'a, '_>) -> Result<()> {
-        let message = MessageWire::read(&node)?;
+        let message = MessageWire::read(&node, self.losses)?;
+        self.mark = message
+            .mark
+            .filter(|_| message.role == "\"assistant\"")
+            .map(|name| node.path.key(name).to_string());
         let name = match message.name {
             Some(text) => Some(node.at("name", text).json_str()?),
             None => None,
@@ -250,9 +288,41 @@ fn reasoning<'a>(message: &MessageWire<'a>) -> Option<Reasoning<'a>> {
     let details = message
         .details
         .filter(|list| list.strip_prefix('[').is_some_and(|rest| !rest.trim_start().starts_with(']')));
-    let sealed = details.and_then(Raw::read).map(Sealed::Details);
+    let blocks = || message.thinking_blocks.and_then(details_of_blocks);
+    let sealed = details.and_then(Raw::read).or_else(blocks).map(Sealed::Details);
     (text.is_some() || sealed.is_some()).then_some(Reasoning { text, sealed })
 }
+
+/// Returns thinking blocks of Messages, which some libraries put into messages of Chat, as details of reasoning.
+fn details_of_blocks(blocks: &str) -> Option<Raw<'static>> {
+    let mut details = Vec::new();
+    write::array(&mut details, |list| {
+        for (index, block) in indexed_elements(Some(blocks)) {
+            let [kind, thinking, signature, data] =
+                readable_fields_named(block, ["type", "thinking", "signature", "data"]);
+            let opaque = kind == Some("\"redacted_thinking\"");
+            list.object(|o| {
+                if opaque {
+                    o.text("type", "reasoning.encrypted").json_str("data", &literal(data));
+                } else {
+                    o.text("type", "reasoning.text").json_str("text", &literal(thinking));
+                    o.json_str("signature", &literal(signature));
+                }
+                o.text("format", "anthropic-claude-v1").number("index", index);
+            });
+        }
+    });
+    let details = String::from_utf8(details).ok().filter(|details| details != "[]")?;
+    Raw::read_owned(details)
+}
+
+/// Returns a text that may be absent.
+fn literal(value: Option<&str>) -> JsonStr<'_> {
+    value.and_then(JsonStr::read).unwrap_or_default()
+}
+
+/// Members of messages that say nothing to the model: they are of the answer that the message was.
+const NEUTRAL: &[&str] = &["id", "status", "weight", "annotations", "citations"];
 
 #[derive(Default)]
 struct CallWire<'a> {

@@ -21,6 +21,7 @@ pub(in crate::protocol::chat) fn read<'a>(
         request: Request::default(),
         messages: false,
         limit: None,
+        structured: None,
         long: false,
     };
     Node::of(document).members(|name, node| reader.member(name, node))?;
@@ -35,6 +36,8 @@ struct ChatRequestReader<'a, 't, 'l> {
     messages: bool,
     /// The value of `max_tokens`, which counts if `max_completion_tokens` is missing.
     limit: Option<u64>,
+    /// The format in the words of vLLM, which counts if `response_format` is missing.
+    structured: Option<Format<'a>>,
     /// Whether all marks for the prompt cache are to last long.
     long: bool,
 }
@@ -60,7 +63,7 @@ impl<'a> ChatRequestReader<'a, '_, '_> {
         let request = &mut self.request;
         match name {
             "model" => {}
-            "messages" => self.messages = message::read(node, request)?,
+            "messages" => self.messages = message::read(node, request, self.target, self.losses)?,
             "stream" => request.stream = node.bool()?,
             "stream_options" => self.stream_options(node)?,
             "max_completion_tokens" => request.max_output = Some(limit(node)?),
@@ -77,6 +80,7 @@ impl<'a> ChatRequestReader<'a, '_, '_> {
             "stop" => request.stop = stop(node)?,
             "parallel_tool_calls" => request.parallel = Some(node.bool()?),
             "response_format" => request.format = format(node)?,
+            "structured_outputs" => self.structured = Some(structured_outputs(&node)?),
             "verbosity" => request.verbosity = Some(node.json_str()?),
             "modalities" => modalities(node)?,
             "safety_identifier" => request.user = Some(node.string()?),
@@ -136,6 +140,9 @@ impl<'a> ChatRequestReader<'a, '_, '_> {
                 .with_param("messages"));
         }
         self.request.max_output = self.request.max_output.or(self.limit);
+        if let (Format::Text, Some(format)) = (&self.request.format, self.structured.take()) {
+            self.request.format = format;
+        }
         if self.long {
             content::lengthen(&mut self.request);
         }
@@ -188,6 +195,30 @@ fn format<'a>(node: Node<'a, '_>) -> Result<Format<'a>> {
         (Some("json_schema"), None) => Err(node.missing("json_schema").wrong("an object")),
         _ => Err(not_carried(node.path.key("type").to_string())),
     }
+}
+
+/// Reads vLLM's `structured_outputs`: a schema, as an object or its text, or any object.
+fn structured_outputs<'a>(node: &Node<'a, '_>) -> Result<Format<'a>> {
+    let (mut format, mut other) = (None, false);
+    node.members(|name, inner| {
+        match name {
+            "json" => {
+                let schema = match inner.kind() {
+                    Type::String => Raw::read_owned(inner.string()?.into_owned()),
+                    _ => Some(inner.raw()?),
+                };
+                let schema = schema.ok_or_else(|| inner.wrong("a JSON schema"))?;
+                let name = Some(JsonStr::plain("response"));
+                format = Some(Format::Schema { name, description: None, schema, strict: Some(true) });
+            }
+            "json_object" if inner.text == "true" => {
+                format.get_or_insert(Format::JsonObject);
+            }
+            _ => other |= inner.text != "false",
+        }
+        Ok(())
+    })?;
+    format.filter(|_| !other).ok_or_else(|| not_carried(node.path.to_string()))
 }
 
 fn json_schema<'a>(node: Node<'a, '_>) -> Result<Format<'a>> {

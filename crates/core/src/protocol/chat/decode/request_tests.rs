@@ -364,7 +364,8 @@ fn choices_of_all_forms() {
         r#"{"type":"allowed_tools","allowed_tools":{"mode":"required","tools":[{"type":"function","function":{"name":"b"}}]}}"#,
     );
     assert!(allowed.unwrap().contains(r#"required: true, tools: [Chosen { namespace: None, name: "b" }]"#));
-    assert!(choice(r#""any""#).is_err() && choice(r#"{"type":"mcp"}"#).is_err());
+    assert_eq!(choice(r#""any""#).unwrap(), choice(r#""required""#).unwrap());
+    assert!(choice(r#""some""#).is_err() && choice(r#"{"type":"mcp"}"#).is_err());
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! Decoding of a provider's answer, event by event.
 
 use crate::canon::{
-    Anomaly, Citation, Decode, Event, Finish, Profile, Rate, ReasoningIn, Seal, Sink, UpstreamError,
+    Anomaly, Citation, DataUrl, Decode, Event, Finish, Profile, Rate, ReasoningIn, Seal, Sink, UpstreamError,
 };
 use crate::json::{self, JsonStr, Malformed, Raw};
 use crate::protocol::chat::usage::{self, Habits};
-use crate::protocol::pick::{elements, for_each_member};
+use crate::protocol::pick::{elements, for_each_member, readable_fields_named};
 
 use super::reasoning_details::ReasoningDetails;
 use super::reasoning_tags::ReasoningTags;
@@ -150,6 +150,9 @@ impl ChatDecoder {
         if let Some(annotations) = delta.annotations {
             elements(annotations).for_each(|item| cite(item, sink));
         }
+        if let Some(images) = delta.images {
+            elements(images).for_each(|item| self.image(item, sink));
+        }
         if let Some(calls) = delta.tool_calls {
             elements(calls).for_each(|item| self.call(item, whole, sink));
         }
@@ -201,9 +204,26 @@ impl ChatDecoder {
             match (kind, text, thinking) {
                 (Some("\"text\""), Some(text), _) => self.text(text, sink),
                 (Some("\"thinking\""), _, Some(thinking)) => self.thinking_part(thinking, sink),
+                (Some("\"image_url\""), ..) => self.image(item, sink),
                 _ => {}
             }
         });
+    }
+
+    /// Takes `{"type":"image_url","image_url":{"url":…}}`. An image that lies elsewhere becomes a link in the text.
+    fn image(&mut self, item: &str, sink: &mut Sink<'_>) {
+        let [image] = readable_fields_named(item, ["image_url"]);
+        let [inner] = image.map_or([None], |image| readable_fields_named(image, ["url"]));
+        let url = inner.or(image).and_then(JsonStr::read).filter(|url| !url.is_empty());
+        let Some(url) = url else { return };
+        self.speak(sink);
+        if DataUrl::is_one(url.raw()) {
+            return sink(Event::Image(url));
+        }
+        let [open, close] = [JsonStr::plain("![image]("), JsonStr::plain(")")];
+        sink(Event::Close(None));
+        sink(Event::Break);
+        sink(Event::Text(JsonStr::concat(&[&open, &url, &close])));
     }
 
     /// Takes a text or a list of text parts.
@@ -272,12 +292,14 @@ impl ChatDecoder {
         let reason = reason.decode().to_ascii_lowercase();
         let finish = match reason.as_str() {
             "" => return,
-            "error" | "abort" | "insufficient_system_resource" => {
+            "error" | "abort" | "insufficient_system_resource" | "network_error" => {
                 return self.fail(UpstreamError { code: Some(reason), ..UpstreamError::default() }, sink);
             }
             "tool_calls" | "function_call" => Finish::ToolUse,
             "length" | "max_tokens" | "model_length" => Finish::Length,
-            "content_filter" | "safety" | "recitation" | "blocklist" | "refusal" => Finish::Refusal(None),
+            "content_filter" | "safety" | "recitation" | "blocklist" | "refusal" | "sensitive" => {
+                Finish::Refusal(None)
+            }
             "context_length_exceeded" | "model_context_window_exceeded" => Finish::ContextWindow,
             "stop" => match stop {
                 Some(text) => Finish::StopSequence(Some(text.clone().into_owned())),

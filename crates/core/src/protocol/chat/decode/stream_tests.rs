@@ -35,6 +35,8 @@ fn show(event: &Event<'_>) -> String {
             format!("fail:{}:{}", error.message, error.code.as_deref().unwrap_or("-"))
         }
         Event::End => "end".to_owned(),
+        Event::Image(url) => format!("image:{}", url.decode()),
+        Event::Moderation(verdict) => format!("moderation:{}", verdict.get()),
         Event::Close(_) | Event::Break | Event::Search { .. } => "other".to_owned(),
     }
 }

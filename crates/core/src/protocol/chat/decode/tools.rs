@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::canon::{Choice, Chosen, Grammar, Losses, Request, Tool, ToolKind, WebSearch, not_carried};
-use crate::failure::Result;
+use crate::failure::{Failure, Kind, Result};
 use crate::json::JsonStr;
 use crate::protocol::node::{Node, Type};
 
@@ -70,8 +70,10 @@ impl<'a> ToolWire<'a> {
             "parameters" => self.schema = Some(node.raw()?).filter(|_| !is_empty(&node)),
             "strict" => self.strict = Some(node.bool()?),
             "format" => self.grammar = grammar(node)?,
-            _ if EXTENSIONS.contains(&name) && node.text != "false" => losses.drop(&node.path)?,
-            _ => {}
+            "cache_control" | "prompt_cache_breakpoint" => self.cache = Some(content::cache(node)?),
+            // A deferred tool, for example, is sent as an ordinary one.
+            _ if matches!(node.text, "false" | "[]" | "{}") || NEUTRAL.contains(&name) => {}
+            _ => losses.drop(&node.path)?,
         }
         Ok(())
     }
@@ -88,6 +90,9 @@ impl<'a> ToolWire<'a> {
 }
 
 fn tool<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Tool<'a>> {
+    if let Some(kind) = node.find("type").and_then(|kind| kind.text.trim_matches('"').strip_prefix(ROUTER)) {
+        return router_tool(&node, kind, losses);
+    }
     let mut draft = ToolWire::default();
     node.members(|name, node| draft.member(name, node, losses))?;
     match draft.kind.as_deref() {
@@ -102,6 +107,34 @@ fn tool<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Tool<'a>> {
         None | Some("function") => draft.function(&node),
         Some(_) => Err(not_carried(node.path.key("type").to_string())),
     }
+}
+
+/// Reads a tool that OpenRouter runs by itself: of these, other providers have only the search of the web.
+fn router_tool<'a>(node: &Node<'a, '_>, kind: &str, losses: &mut Losses) -> Result<Tool<'a>> {
+    if kind != "web_search" {
+        let path = node.path.key("type").to_string();
+        let shown: String = kind.chars().take(MAX_SHOWN_CHARS).collect();
+        let message = format!(
+            "The tool '{ROUTER}{shown}' is one that OpenRouter runs by itself; this provider has none like it."
+        );
+        return Err(Failure::new(Kind::Unsupported, message).with_param(path));
+    }
+    let mut search = WebSearch::default();
+    node.members(|name, node| match name {
+        "parameters" => node.members(|name, node| {
+            match name {
+                "search_context_size" => search.context = Some(node.json_str()?),
+                "user_location" => search.location = Some(node.raw()?),
+                "allowed_domains" => search.allowed = Some(node.raw()?).filter(|list| list.get() != "[]"),
+                "excluded_domains" => search.blocked = Some(node.raw()?).filter(|list| list.get() != "[]"),
+                _ => losses.drop(&node.path)?,
+            }
+            Ok(())
+        }),
+        "type" => Ok(()),
+        _ => losses.drop(&node.path),
+    })?;
+    Ok(own_search(search))
 }
 
 /// Reads `{"type":"grammar","grammar":{"syntax":…,"definition":…}}` or `{"type":"text"}`.
@@ -135,20 +168,26 @@ fn web_search<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Tool<'a>> {
         }
         Ok(())
     })?;
-    Ok(Tool {
+    Ok(own_search(search))
+}
+
+/// Returns the search that the provider makes by itself.
+fn own_search(search: WebSearch<'_>) -> Tool<'_> {
+    Tool {
         namespace: None,
         name: "web_search".into(),
         description: None,
         kind: ToolKind::WebSearch(search),
         cache: None,
-    })
+    }
 }
 
 fn choice<'a>(node: Node<'a, '_>) -> Result<Choice<'a>> {
     if node.kind() == Type::String {
         return match node.string()?.as_ref() {
             "auto" => Ok(Choice::Auto),
-            "required" => Ok(Choice::Required),
+            // The second one is Mistral's word.
+            "required" | "any" => Ok(Choice::Required),
             "none" => Ok(Choice::None),
             _ => Err(node.wrong("'auto', 'required', 'none' or an object")),
         };
@@ -219,16 +258,15 @@ fn is_empty(node: &Node<'_, '_>) -> bool {
     node.text.strip_prefix('{').is_some_and(|rest| rest.trim_start() == "}")
 }
 
-fn missing(node: &Node<'_, '_>, member: &str) -> crate::failure::Failure {
+fn missing(node: &Node<'_, '_>, member: &str) -> Failure {
     node.missing(member).wrong("a string")
 }
 
-/// Members of tools that no other protocol carries. A deferred tool is sent as an ordinary one.
-const EXTENSIONS: &[&str] = &[
-    "defer_loading",
-    "allowed_callers",
-    "input_examples",
-    "eager_input_streaming",
-    "output_schema",
-    "async",
-];
+/// Members of tools that only their own protocol and provider know, and that say nothing to the model.
+const NEUTRAL: &[&str] = &["id", "status", "type"];
+
+/// Maximum number of characters of a type that a message repeats.
+const MAX_SHOWN_CHARS: usize = 64;
+
+/// The beginning of the types of tools that OpenRouter runs by itself.
+const ROUTER: &str = "openrouter:";

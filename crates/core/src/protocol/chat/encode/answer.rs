@@ -1,7 +1,7 @@
 //! The members that streams and whole answers have in common: finish reasons, details of reasoning, annotations.
 
 use crate::canon::{Citation, Finish, Seal};
-use crate::json::write::{self, Object};
+use crate::json::write::{self, Array, Object};
 use crate::json::{self, JsonStr, Lenient as _};
 use crate::protocol::phrases;
 
@@ -30,6 +30,15 @@ pub(super) fn refusal<'f>(finish: Option<&'f Finish<'_>>, text: bool) -> Option<
 /// Returns the service tier in OpenAI's words.
 pub(super) fn tier(tier: &str) -> &str {
     if matches!(tier, "standard" | "batch") { "default" } else { tier }
+}
+
+/// Writes an image that the model has made.
+pub(super) fn image(list: &mut Array<'_>, url: &JsonStr<'_>) {
+    list.object(|o| {
+        o.text("type", "image_url").object("image_url", |o| {
+            o.json_str("url", url);
+        });
+    });
 }
 
 /// The elements of an array that is written later.

@@ -182,6 +182,9 @@ impl<'r, 'a, 't> ConversationWriter<'r, 'a, 't> {
                     }
                 });
             }
+            if last && self.continues && self.target.profile.prefill == Prefill::PartialFlag {
+                o.bool("partial", true);
+            }
             if last && self.continues && self.target.profile.prefill == Prefill::PrefixFlag {
                 o.bool("prefix", true);
                 self.prefix = Some(parts().filter_map(content::spoken).map(|text| text.decode()).collect());

@@ -25,6 +25,9 @@ pub(in crate::protocol::chat) fn write(answer: &Answer, context: &Context) -> By
         o.array("choices", |list| {
             list.object(|o| choice(o, answer, context));
         });
+        if let Some(verdict) = &answer.moderation {
+            o.raw("moderation", verdict);
+        }
         if let Some(counts) = &answer.usage {
             o.object("usage", |o| usage::write(o, counts));
         }
@@ -90,7 +93,15 @@ fn message(o: &mut Object<'_>, answer: &Answer, context: &Context) {
         reasoning(o, answer);
     }
     annotations(o, answer);
+    images(o, answer);
     calls(o, answer);
+}
+
+fn images(o: &mut Object<'_>, answer: &Answer) {
+    let images = || answer.segments.iter().filter(|segment| segment.kind == SegmentKind::Image);
+    if images().next().is_some() {
+        o.array("images", |list| images().for_each(|image| answer::image(list, &image.json_str())));
+    }
 }
 
 /// A segment of text, and whether a blank line separates it from the text before.

@@ -43,6 +43,8 @@ pub(in crate::protocol::chat) struct ChatEncoder {
     /// State that is bound to the next call.
     extra: Option<Raw<'static>>,
     refused: bool,
+    /// The verdict of the provider's moderation, for the last event with a choice.
+    moderation: Option<Raw<'static>>,
     usage: Option<Usage>,
     finished: bool,
 }
@@ -56,6 +58,7 @@ enum LastSegment {
     Thought,
     Call,
     Search,
+    Image,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +90,7 @@ impl ChatEncoder {
             calls: BTreeMap::new(),
             extra: None,
             refused: false,
+            moderation: None,
             usage: None,
             finished: false,
         }
@@ -112,6 +116,8 @@ impl Encode for ChatEncoder {
             Event::Thought(text) => self.thought(&text, out),
             Event::Seal(seal) => self.seal(seal),
             Event::Cite(cite) => self.cites.push(cite.into_owned()),
+            Event::Image(url) => self.image(&url, out),
+            Event::Moderation(verdict) => self.moderation = Some(verdict.into_owned()),
             Event::Search { .. } => {
                 self.enter_segment(LastSegment::Search);
             }
@@ -190,6 +196,10 @@ impl ChatEncoder {
                 out.push(b'"');
                 out.extend_from_slice(reason.as_bytes());
                 out.extend_from_slice(b"\"}]");
+                if let Some(verdict) = &self.moderation {
+                    out.extend_from_slice(br#","moderation":"#);
+                    out.extend_from_slice(verdict.get().as_bytes());
+                }
             }
         }
         if self.context.include_usage {
@@ -243,6 +253,13 @@ impl ChatEncoder {
                 o.json_str("refusal", text);
             });
         }
+    }
+
+    fn image(&mut self, url: &JsonStr<'_>, out: &mut Vec<u8>) {
+        self.enter_segment(LastSegment::Image);
+        self.chunk(out, None, None, |o| {
+            o.array("images", |list| answer::image(list, url));
+        });
     }
 
     fn shows_reasoning(&self) -> bool {

@@ -114,6 +114,9 @@ pub(super) fn write(
         if search.allowed.is_some() || search.blocked.is_some() {
             losses.drop_named("tools.filters")?;
         }
+        if search.max_uses.is_some() {
+            losses.drop_named("tools.max_uses")?;
+        }
         o.object("web_search_options", |o| web_search(o, search));
     }
     if plan.tools.is_empty() {

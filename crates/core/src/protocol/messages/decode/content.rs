@@ -27,7 +27,7 @@ pub(super) fn read<'a>(
     parts: &mut Vec<Part<'a>>,
     losses: &mut Losses,
 ) -> Result<()> {
-    let block = ContentBlock::read(node)?;
+    let block = ContentBlock::read(node, losses)?;
     let assistant = place == BlockContext::Message(Role::Assistant);
     let in_result = place == BlockContext::Result;
     match &*block.kind {
@@ -35,8 +35,8 @@ pub(super) fn read<'a>(
         // No other protocol has a place for images that a model makes.
         "image" | "document" if assistant => losses.drop(&node.path)?,
         "image" => parts.push(Part::Image(image(node, &block)?)),
-        "document" => document(node, &block, parts)?,
-        "search_result" => parts.push(Part::Text(search_result(node, &block)?)),
+        "document" => document(node, &block, parts, losses)?,
+        "search_result" => parts.push(Part::Text(search_result(node, &block, losses)?)),
         "thinking" | "redacted_thinking" if !in_result => {
             parts.push(reasoning(node, &block, target, losses)?);
         }
@@ -159,7 +159,12 @@ fn image<'a>(node: &Node<'a, '_>, block: &ContentBlock<'a>) -> Result<Image<'a>>
 }
 
 /// Reads a `document` block. One that consists of other blocks is replaced by these.
-fn document<'a>(node: &Node<'a, '_>, block: &ContentBlock<'a>, parts: &mut Vec<Part<'a>>) -> Result<()> {
+fn document<'a>(
+    node: &Node<'a, '_>,
+    block: &ContentBlock<'a>,
+    parts: &mut Vec<Part<'a>>,
+    losses: &mut Losses,
+) -> Result<()> {
     let place = required(node, "source", block.source)?;
     let source = SourceWire::read(&place)?;
     let name = optional(node, "title", block.title)?.filter(|title| !title.is_empty());
@@ -167,7 +172,7 @@ fn document<'a>(node: &Node<'a, '_>, block: &ContentBlock<'a>, parts: &mut Vec<P
     let source = match &*source.kind {
         "content" => {
             parts.extend(heading(name, context).map(Text::new).map(Part::Text));
-            return pieces(&required(&place, "content", source.content)?, block, parts);
+            return pieces(&required(&place, "content", source.content)?, block, parts, losses);
         }
         "text" => Source::Text(required(&place, "data", source.data)?.json_str()?),
         "url" | "base64" => source.media(&place)?,
@@ -184,13 +189,18 @@ fn document<'a>(node: &Node<'a, '_>, block: &ContentBlock<'a>, parts: &mut Vec<P
 }
 
 /// Reads the blocks of a document. Its mark for the cache belongs to the last one.
-fn pieces<'a>(content: &Node<'a, '_>, outer: &ContentBlock<'a>, parts: &mut Vec<Part<'a>>) -> Result<()> {
+fn pieces<'a>(
+    content: &Node<'a, '_>,
+    outer: &ContentBlock<'a>,
+    parts: &mut Vec<Part<'a>>,
+    losses: &mut Losses,
+) -> Result<()> {
     if content.kind() == Type::String {
         parts.push(Part::Text(Text { text: content.json_str()?, cache: outer.cache }));
         return Ok(());
     }
     content.items(|item| {
-        let block = ContentBlock::read(&item)?;
+        let block = ContentBlock::read(&item, losses)?;
         parts.push(match &*block.kind {
             "text" => Part::Text(text(&item, &block)?),
             "image" => Part::Image(image(&item, &block)?),
@@ -213,12 +223,12 @@ fn heading<'a>(name: Option<JsonStr<'a>>, context: Option<JsonStr<'a>>) -> Optio
 }
 
 /// Reads a `search_result` block: title, source and texts, each on its own line.
-fn search_result<'a>(node: &Node<'a, '_>, block: &ContentBlock<'a>) -> Result<Text<'a>> {
+fn search_result<'a>(node: &Node<'a, '_>, block: &ContentBlock<'a>, losses: &mut Losses) -> Result<Text<'a>> {
     let mut lines = Vec::new();
     lines.push(required(node, "title", block.title)?.json_str()?);
     lines.push(required(node, "source", block.source)?.json_str()?);
     required(node, "content", block.content)?.items(|item| {
-        lines.push(only_text(&item)?.text);
+        lines.push(only_text(&item, losses)?.text);
         Ok(())
     })?;
     let mut pieces = Vec::with_capacity(2 * lines.len());
@@ -296,7 +306,7 @@ struct ContentBlock<'a> {
 }
 
 impl<'a> ContentBlock<'a> {
-    fn read(node: &Node<'a, '_>) -> Result<Self> {
+    fn read(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Self> {
         let mut block = Self::default();
         node.members(|key, value| {
             let place = match key {
@@ -318,8 +328,16 @@ impl<'a> ContentBlock<'a> {
                 "input" => &mut block.input,
                 "is_error" => &mut block.is_error,
                 "signature" | "data" => &mut block.opaque,
-                // Citations, transformations, callers: nothing is lost without them.
-                _ => return Ok(()),
+                // The sources of the model's own text are history; those of a document are asked for.
+                "citations" if value.kind() == Type::Object => {
+                    let is_on = value.find("enabled").is_some_and(|enabled| enabled.text == "true");
+                    return if is_on { losses.drop(&value.path) } else { Ok(()) };
+                }
+                "caller" if value.find("type").is_none_or(|kind| kind.text == "\"direct\"") => return Ok(()),
+                "citations" | "status" => return Ok(()),
+                _ if matches!(value.text, "[]" | "{}") => return Ok(()),
+                _ if is_server_tool(&block.kind) => return Ok(()),
+                _ => return losses.drop(&value.path),
             };
             *place = Some(value.text);
             Ok(())
@@ -329,8 +347,8 @@ impl<'a> ContentBlock<'a> {
 }
 
 /// Returns a block that has to be text, as in instructions.
-pub(super) fn only_text<'a>(node: &Node<'a, '_>) -> Result<Text<'a>> {
-    let block = ContentBlock::read(node)?;
+pub(super) fn only_text<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Text<'a>> {
+    let block = ContentBlock::read(node, losses)?;
     match &*block.kind {
         "text" => text(node, &block),
         _ => Err(not_carried(node.path.to_string())),

@@ -33,7 +33,7 @@ pub(super) fn read<'a>(
     match (content.kind(), role) {
         (Type::String, _) => parts.push(Part::Text(Text::new(content.json_str()?))),
         (_, Role::System) => content.items(|item| {
-            parts.push(Part::Text(content::only_text(&item)?));
+            parts.push(Part::Text(content::only_text(&item, losses)?));
             Ok(())
         })?,
         _ => content

@@ -60,7 +60,7 @@ fn member<'a>(
             first.clear();
             node.items(|message| message::read(&message, target, &mut request.turns, first, losses))?;
         }
-        "system" => request.system = system(node)?,
+        "system" => request.system = system(node, losses)?,
         "max_tokens" => request.max_output = Some(limit(node)?),
         "stream" => request.stream = node.bool()?,
         "temperature" => request.samplers.temperature = Some(node.number()?),
@@ -102,7 +102,7 @@ fn member<'a>(
 }
 
 /// Reads instructions: a text, or blocks of text. Empty ones are left out.
-fn system<'a>(node: &Node<'a, '_>) -> Result<Vec<Text<'a>>> {
+fn system<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Vec<Text<'a>>> {
     let mut blocks = Vec::new();
     if node.kind() == Type::String {
         let text = without_attribution(node.json_str()?, node.text);
@@ -112,7 +112,7 @@ fn system<'a>(node: &Node<'a, '_>) -> Result<Vec<Text<'a>>> {
         return Ok(blocks);
     }
     node.items(|item| {
-        let text = content::only_text(&item)?;
+        let text = content::only_text(&item, losses)?;
         if !text.text.is_empty() && !text.text.raw().starts_with(ATTRIBUTION) {
             blocks.push(text);
         }

@@ -23,13 +23,18 @@ pub(super) fn read<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Tool<
         _ if HOSTED.iter().any(|family| is(family)) => tool.kind = ToolKind::Hosted,
         _ if is("bash") => tool.kind = typed(BASH),
         _ if is("text_editor") => tool.kind = typed(TEXT_EDITOR),
+        _ if is("memory") => tool.kind = typed(MEMORY),
         _ => return Err(not_carried(node.path.to_string())),
     }
     tool.name = Cow::Owned(family(&kind).to_owned());
+    let is_typed = matches!(tool.kind, ToolKind::Function { .. });
     node.members(|key, value| {
         match key {
             "name" => tool.name = value.string()?,
             "cache_control" => tool.cache = content::cache(&value),
+            "type" => {}
+            // Those of tools that are left out are left out with them.
+            _ if is_typed && !matches!(value.text, "false" | "[]" | "{}") => losses.drop(&value.path)?,
             _ => {}
         }
         Ok(())
@@ -130,6 +135,9 @@ const HOSTED: &[&str] = &["web_fetch", "tool_search", "tool_search_tool", "advis
 /// The input schema of `bash_20250124`, as the model knows it.
 const BASH: &str =
     r#"{"type":"object","properties":{"command":{"type":"string"},"restart":{"type":"boolean"}}}"#;
+
+/// The input schema of `memory_20250818`, as the model knows it.
+const MEMORY: &str = r#"{"type":"object","properties":{"command":{"type":"string","enum":["view","create","str_replace","insert","delete","rename"]},"path":{"type":"string"},"file_text":{"type":"string"},"old_str":{"type":"string"},"new_str":{"type":"string"},"insert_line":{"type":"integer"},"insert_text":{"type":"string"},"view_range":{"type":"array","items":{"type":"integer"}},"old_path":{"type":"string"},"new_path":{"type":"string"}},"required":["command"]}"#;
 
 /// The input schema of `text_editor_*`, as the model knows it.
 const TEXT_EDITOR: &str = r#"{"type":"object","properties":{"command":{"type":"string","enum":["view","create","str_replace","insert"]},"path":{"type":"string"},"file_text":{"type":"string"},"old_str":{"type":"string"},"new_str":{"type":"string"},"insert_line":{"type":"integer"},"view_range":{"type":"array","items":{"type":"integer"}}},"required":["command","path"]}"#;

@@ -1,9 +1,12 @@
 //! The form of the answer: enforced, produced by a tool, or only asked for.
 
+use std::borrow::Cow;
+
 use crate::canon::{ANSWER_TOOL, Format, JsonSchemaSupport, Request, Target};
-use crate::json::write::{Array, Object, string};
+use crate::json::write::{self, Array, Object, string};
 use crate::json::{self, JsonStr, Raw};
 use crate::protocol::phrases;
+use crate::protocol::pick::members;
 
 use super::schema;
 
@@ -17,7 +20,7 @@ pub(super) enum AnswerFormat<'r> {
     /// With a tool that the model has to call.
     Tool { schema: &'r Raw<'r>, description: Option<&'r JsonStr<'r>> },
     /// With an instruction, with or without a schema.
-    Asked(Option<&'r Raw<'r>>),
+    Asked(Option<Cow<'r, Raw<'r>>>),
 }
 
 impl<'r> AnswerFormat<'r> {
@@ -28,13 +31,14 @@ impl<'r> AnswerFormat<'r> {
             Format::JsonObject => return Self::Asked(None),
             Format::Schema { schema, description, .. } => (schema, description.as_ref()),
         };
+        let described = described(schema, description).map_or(Cow::Borrowed(schema), Cow::Owned);
         if target.profile.json_schema != JsonSchemaSupport::Native {
-            return Self::Asked(Some(schema));
+            return Self::Asked(Some(described));
         }
-        match schema::enforceable(schema) {
+        match schema::enforceable(&described) {
             Some(schema) => Self::Enforced(schema),
             None if can_force && schema::may_be_input(schema) => Self::Tool { schema, description },
-            None => Self::Asked(Some(schema)),
+            None => Self::Asked(Some(described)),
         }
     }
 
@@ -73,4 +77,30 @@ impl<'r> AnswerFormat<'r> {
     pub(super) fn is_enforced(&self) -> bool {
         matches!(self, Self::Enforced(_))
     }
+}
+
+/// Returns the schema with the description of the format at the end of its own; `None` if there is nothing to add.
+fn described(schema: &Raw<'_>, description: Option<&JsonStr<'_>>) -> Option<Raw<'static>> {
+    let description = description.filter(|text| !text.is_empty())?;
+    let mut out = Vec::with_capacity(schema.get().len() + description.raw().len() + 32);
+    write::object(&mut out, |o| {
+        let mut is_said = false;
+        for (key, value) in members(schema.get()) {
+            let own = JsonStr::read(value).filter(|own| key == b"description" && !own.is_empty());
+            match (own, std::str::from_utf8(key)) {
+                (Some(own), _) => {
+                    is_said = true;
+                    o.json_str("description", &JsonStr::concat(&[&own, &JsonStr::plain("\\n"), description]));
+                }
+                (None, Ok(key)) if key != "description" => {
+                    o.json(key, value);
+                }
+                _ => {}
+            }
+        }
+        if !is_said {
+            o.json_str("description", description);
+        }
+    });
+    String::from_utf8(out).ok().and_then(Raw::read_owned).filter(|_| schema.is_object())
 }

@@ -7,6 +7,7 @@ use crate::json::JsonStr;
 use crate::json::write::{self, Array};
 
 use crate::protocol::messages::usage;
+use crate::protocol::phrases;
 
 use super::answer::{self, OpaqueBlock, StopMembers};
 use super::input;
@@ -49,6 +50,11 @@ fn segment(segment: &Segment, spoke: &mut bool, context: &Context, blocks: &mut 
             }
         }
         SegmentKind::Reasoning => reasoning(segment, context, blocks),
+        SegmentKind::Image => {
+            blocks.object(|o| {
+                o.text("type", "text").json_str("text", &phrases::IMAGE_OMITTED);
+            });
+        }
         SegmentKind::Search(_) => {}
         // Clients of this protocol know no namespaces, so one that a provider adds is left out.
         SegmentKind::Call { id, name, custom, .. } => {

@@ -8,6 +8,7 @@ use crate::json::JsonStr;
 use crate::json::write::{self, Object};
 
 use crate::protocol::messages::{error, usage};
+use crate::protocol::phrases;
 
 use super::answer::{self, OpaqueBlock, StopMembers};
 
@@ -50,6 +51,8 @@ enum OpenBlock {
     Custom {
         spoke: bool,
     },
+    /// The text in the place of an image.
+    Image,
     /// A block that no client is shown.
     None,
 }
@@ -173,6 +176,13 @@ impl MessageWriter {
                 });
                 OpenBlock::Thinking
             }
+            SegmentKind::Image => {
+                self.begin(out, |o| {
+                    o.text("type", "text").text("text", "");
+                });
+                piece(self.index, "text_delta", "text", &phrases::IMAGE_OMITTED, out);
+                OpenBlock::Image
+            }
             SegmentKind::Search(_) => OpenBlock::None,
             // Clients of this protocol know no namespaces, so one that a provider adds is left out.
             SegmentKind::Call { id, name, custom, .. } => {
@@ -202,7 +212,7 @@ impl MessageWriter {
                 let before = if std::mem::replace(spoke, true) { "" } else { CUSTOM_HEAD };
                 custom_piece(index, before, text.raw(), "", out);
             }
-            OpenBlock::None => {}
+            OpenBlock::Image | OpenBlock::None => {}
         }
     }
 
@@ -222,7 +232,7 @@ impl MessageWriter {
                 let before = if spoke { "" } else { CUSTOM_HEAD };
                 custom_piece(self.index, before, "", CUSTOM_TAIL, out);
             }
-            OpenBlock::Text | OpenBlock::Call | OpenBlock::Refusal { shown: true } => {}
+            OpenBlock::Text | OpenBlock::Image | OpenBlock::Call | OpenBlock::Refusal { shown: true } => {}
         }
         self.stop(out);
     }

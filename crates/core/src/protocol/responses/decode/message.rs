@@ -8,7 +8,7 @@ use crate::failure::{Failure, Kind, Result};
 use crate::json::{JsonStr, Raw, compact};
 use crate::protocol::node::{Node, Type};
 
-use super::{content, reasoning, tools};
+use super::{configuration, content, reasoning, tools};
 use crate::protocol::pick::members_named;
 
 /// The reader of the items of one request.
@@ -27,7 +27,6 @@ struct InputItem<'a, 'n, 'p> {
     node: &'n Node<'a, 'p>,
     role: Option<&'a str>,
     content: Option<&'a str>,
-    phase: Option<&'a str>,
     call_id: Option<&'a str>,
     id: Option<&'a str>,
     name: Option<&'a str>,
@@ -36,6 +35,9 @@ struct InputItem<'a, 'n, 'p> {
     input: Option<&'a str>,
     output: Option<&'a str>,
     tools: Option<&'a str>,
+    /// Whether the call runs beside the conversation: its `async`.
+    later: Option<&'a str>,
+    caller: Option<&'a str>,
 }
 
 impl<'a> InputReader<'_, 'a> {
@@ -50,29 +52,10 @@ impl<'a> InputReader<'_, 'a> {
     }
 
     fn item(&mut self, node: &Node<'a, '_>) -> Result<()> {
-        let [kind, role, content, phase, call_id, id, name, namespace, arguments, input, output, tools] =
-            members_named(
-                node,
-                [
-                    "type",
-                    "role",
-                    "content",
-                    "phase",
-                    "call_id",
-                    "id",
-                    "name",
-                    "namespace",
-                    "arguments",
-                    "input",
-                    "output",
-                    "tools",
-                ],
-            )?;
-        let item = InputItem {
-            node,
+        let [
+            kind,
             role,
             content,
-            phase,
             call_id,
             id,
             name,
@@ -81,6 +64,40 @@ impl<'a> InputReader<'_, 'a> {
             input,
             output,
             tools,
+            later,
+            caller,
+        ] = members_named(
+            node,
+            [
+                "type",
+                "role",
+                "content",
+                "call_id",
+                "id",
+                "name",
+                "namespace",
+                "arguments",
+                "input",
+                "output",
+                "tools",
+                "async",
+                "caller",
+            ],
+        )?;
+        let item = InputItem {
+            node,
+            role,
+            content,
+            call_id,
+            id,
+            name,
+            namespace,
+            arguments,
+            input,
+            output,
+            tools,
+            later,
+            caller,
         };
         let Some(kind) = kind else { return self.message(&item) };
         match node.at("type", kind).string()?.as_ref() {
@@ -91,11 +108,11 @@ impl<'a> InputReader<'_, 'a> {
             "function_call_output" => self.output(&item, false),
             "custom_tool_call_output" => self.output(&item, true),
             "additional_tools" => match item.tools {
-                Some(text) => tools::read(&node.at("tools", text), &mut self.request.tools, self.losses),
+                Some(text) => tools::add(&node.at("tools", text), &mut self.request.tools, self.losses),
                 None => Ok(()),
             },
             "item_reference" => Err(state(node)),
-            "configuration_update" => self.losses.drop(&node.path),
+            "configuration_update" => configuration::update(node, self.request, self.losses),
             kind if is_hosted(kind) => {
                 self.gone.extend(item.call_id);
                 self.losses.drop(&node.path)
@@ -108,9 +125,6 @@ impl<'a> InputReader<'_, 'a> {
     fn message(&mut self, item: &InputItem<'a, '_, '_>) -> Result<()> {
         let Some(role) = item.role else { return Err(item.node.missing("role").wrong("a string")) };
         let role = item.node.at("role", role);
-        if let Some(phase) = item.phase {
-            self.losses.drop(&item.node.at("phase", phase).path)?;
-        }
         let Some(content) = item.content else { return Ok(()) };
         let content = item.node.at("content", content);
         let long = self.long;
@@ -169,7 +183,15 @@ impl<'a> InputReader<'_, 'a> {
             extra: None,
         };
         self.assistant().push(Part::Call(call));
-        Ok(())
+        if item.later == Some("true") {
+            self.losses.drop(&node.at("async", "true").path)?;
+        }
+        let caller = item.caller.map(|text| node.at("caller", text));
+        match caller.filter(|caller| caller.find("type").is_some_and(|kind| kind.text != "\"direct\"")) {
+            // The program that has made the call.
+            Some(caller) => self.losses.drop(&caller.path),
+            None => Ok(()),
+        }
     }
 
     fn output(&mut self, item: &InputItem<'a, '_, '_>, custom: bool) -> Result<()> {

@@ -69,7 +69,7 @@ fn items_that_are_left_out_part_nothing() {
         )
         .unwrap();
     assert_eq!(shape(&request), ["User: go", "Assistant: thought a call:c!", "User: result:c result:d"]);
-    let expected = "[2], [3].phase, [4], [5], [6], [7], [8], [11]";
+    let expected = "[2], [4], [5], [6], [7], [11]";
     assert_eq!(lost.unwrap(), expected);
     let Part::Result(result) = &request.turns[2].parts[0] else { panic!() };
     assert!(result.custom && result.content.is_empty());

@@ -1,5 +1,6 @@
 //! From the protocol to the canonical form: clients' requests and providers' answers.
 
+mod configuration;
 mod content;
 mod message;
 mod output_items;

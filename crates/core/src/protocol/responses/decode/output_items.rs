@@ -49,8 +49,10 @@ struct OutputItem {
     done: bool,
     /// The call's key, once it is open.
     key: Option<u32>,
-    /// The arguments that were passed on.
+    /// The arguments or the text that were passed on.
     sent: SentText,
+    /// The last part of the text that was passed on.
+    last: SentText,
     /// The part that spoke last, and whether it belongs to a summary.
     part: Option<(u64, bool)>,
     /// Parts that spoke, as bits; `cited` are parts whose citations were passed on.
@@ -135,9 +137,9 @@ impl OutputItems {
     fn push(&mut self, index: Option<u64>, kind: OutputKind) -> ItemSlot {
         let place = self.items.len();
         let index = index.unwrap_or(u64::MAX);
-        let sent = SentText { length: 0, hash: FNV_OFFSET };
         let (key, part) = (None, None);
-        self.items.push(OutputItem { kind, done: false, key, sent, part, spoken: 0, cited: 0 });
+        let (sent, last) = (SentText::default(), SentText::default());
+        self.items.push(OutputItem { kind, done: false, key, sent, last, part, spoken: 0, cited: 0 });
         self.places.last.insert(index, place);
         self.places.first.entry((index, kind)).or_insert(place);
         self.places.of_kind.entry(kind).or_default().push(place);
@@ -168,8 +170,11 @@ impl OutputItems {
         } else if !first && item.part != Some((part, false)) {
             sink(Event::Close(None));
         }
-        item.part = Some((part, false));
-        item.spoken |= bit(part);
+        item.speak(part, false);
+        if let Event::Text(text) | Event::Refusal(text) = &event {
+            item.sent.add(text.raw());
+            item.last.add(text.raw());
+        }
         self.spoke = true;
         sink(event);
     }
@@ -192,14 +197,17 @@ impl OutputItems {
         if item.part.is_some_and(|(last, _)| last != part) {
             sink(Event::Thought(JsonStr::PARAGRAPH));
         }
-        item.part = Some((part, summary));
-        item.spoken |= bit(part);
+        item.speak(part, summary);
+        item.last.add(text.raw());
         sink(Event::Thought(text));
     }
 
-    /// Whether this part of the item spoke already.
-    pub(super) fn has_spoken(&self, slot: ItemSlot, part: u64) -> bool {
-        self.items.get(slot.0).is_some_and(|item| item.spoken & bit(part) != 0)
+    /// Whether this part of the item spoke already: by its index, or, since some servers number the parts of one item
+    /// in different ways, by its text.
+    pub(super) fn has_spoken(&self, slot: ItemSlot, part: u64, text: Option<&str>) -> bool {
+        let Some(item) = self.items.get(slot.0) else { return false };
+        let said = || text.and_then(JsonStr::read).is_some_and(|text| item.last.is(text.raw()));
+        item.spoken & bit(part) != 0 || said()
     }
 
     /// Takes an annotation, the source of a part's text.
@@ -280,7 +288,10 @@ impl OutputItems {
                 }
             }
             OutputKind::Other => {
-                let [kind] = fields_named(json, ["type"]);
+                let [kind, result, format] = fields_named(json, ["type", "result", "output_format"]);
+                if kind == Some("\"image_generation_call\"") {
+                    return image(result, format, sink);
+                }
                 if !kind.is_some_and(|kind| is_hosted(kind.trim_matches('"'))) {
                     sink(Event::Anomaly(Anomaly::Content));
                 }
@@ -290,6 +301,10 @@ impl OutputItems {
 
     fn complete_message(&mut self, slot: ItemSlot, json: &str, sink: &mut Sink<'_>) {
         let [content] = fields_named(json, ["content"]);
+        let repeated = self.items.get(slot.0).map_or(0, |item| item.sent.parts_of(content));
+        if let Some(item) = self.items.get_mut(slot.0) {
+            item.repeat(repeated);
+        }
         for (index, part) in indexed_elements(content) {
             self.complete_part(slot, index, part, sink);
         }
@@ -300,7 +315,7 @@ impl OutputItems {
     pub(super) fn complete_part(&mut self, slot: ItemSlot, index: u64, part: &str, sink: &mut Sink<'_>) {
         let [text, refusal, logprobs, annotations] =
             fields_named(part, ["text", "refusal", "logprobs", "annotations"]);
-        let spoken = self.has_spoken(slot, index);
+        let spoken = self.has_spoken(slot, index, text.or(refusal));
         let whole = |text: Option<_>| text.and_then(JsonStr::read).filter(|text| !spoken && !text.is_empty());
         if let Some(text) = whole(text) {
             self.say(slot, index, Event::Text(text), sink);
@@ -336,7 +351,55 @@ impl OutputItems {
     }
 }
 
+impl OutputItem {
+    /// Notes that this part speaks.
+    fn speak(&mut self, part: u64, summary: bool) {
+        if self.part.replace((part, summary)) != Some((part, summary)) {
+            self.last = SentText::default();
+        }
+        self.spoken |= bit(part);
+    }
+
+    /// Notes that so many first parts repeat the text that was passed on. If that had other indices, its citations are
+    /// those of these parts.
+    fn repeat(&mut self, parts: u64) {
+        let repeated = (0..parts).fold(0, |bits, part| bits | bit(part));
+        if repeated & !self.spoken != 0 && self.cited != 0 {
+            self.cited |= repeated;
+        }
+        self.spoken |= repeated;
+    }
+}
+
+impl Default for SentText {
+    fn default() -> Self {
+        Self { length: 0, hash: FNV_OFFSET }
+    }
+}
+
 impl SentText {
+    /// Whether this very text was sent, and not an empty one.
+    fn is(&self, text: &str) -> bool {
+        self.length > 0 && self.length == text.len() && self.hash == fnv(FNV_OFFSET, text)
+    }
+
+    /// Returns the number of first parts of a content that are the sent text, all together.
+    fn parts_of(&self, content: Option<&str>) -> u64 {
+        let mut whole = Self::default();
+        for (index, part) in indexed_elements(content) {
+            if whole.length >= self.length {
+                break;
+            }
+            let [text, refusal] = fields_named(part, ["text", "refusal"]);
+            let text = text.or(refusal).and_then(JsonStr::read).unwrap_or_default();
+            whole.add(text.raw());
+            if whole.length == self.length && whole.hash == self.hash {
+                return index + 1;
+            }
+        }
+        0
+    }
+
     fn add(&mut self, text: &str) {
         self.length += text.len();
         self.hash = fnv(self.hash, text);
@@ -357,6 +420,14 @@ pub(super) fn probabilities(logprobs: Option<&str>, sink: &mut Sink<'_>) {
     if let Some(logprobs) = some.and_then(Raw::read) {
         sink(Event::Logprobs(logprobs));
     }
+}
+
+/// Emits an image that the provider's own tool has made, if it is there.
+fn image(result: Option<&str>, format: Option<&str>, sink: &mut Sink<'_>) {
+    let Some(data) = result.and_then(JsonStr::read).filter(|data| !data.is_empty()) else { return };
+    let format = format.and_then(JsonStr::read).unwrap_or(JsonStr::plain("png"));
+    let [head, middle] = [JsonStr::plain("data:image/"), JsonStr::plain(";base64,")];
+    sink(Event::Image(JsonStr::concat(&[&head, &format, &middle, &data])));
 }
 
 fn citation(json: &str) -> Option<Citation<'_>> {

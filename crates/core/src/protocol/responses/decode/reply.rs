@@ -1,7 +1,7 @@
 //! The response object of an answer: its beginning, its final content, and the reason for its end.
 
 use crate::canon::{Anomaly, Event, Finish, Sink, UpstreamError};
-use crate::json::JsonStr;
+use crate::json::{JsonStr, Raw, compact};
 use crate::protocol::responses::usage;
 
 use super::output_items::{OutputItems, OutputKind};
@@ -41,9 +41,21 @@ pub(super) fn finish(response: &str, output_items: &mut OutputItems, sink: &mut 
     if let Some(usage) = counts {
         sink(Event::Usage(usage));
     }
+    if let [Some(verdict)] = fields_named(response, ["moderation"])
+        && let Some(verdict) = on_one_line(verdict)
+    {
+        sink(Event::Moderation(verdict));
+    }
     let reason = reason(response, details, output_items, sink);
     sink(Event::Finish(reason));
     sink(Event::End);
+}
+
+/// Returns a value without the white space between its tokens, so that it fits into an event of a stream.
+fn on_one_line(json: &str) -> Option<Raw<'static>> {
+    let mut out = Vec::with_capacity(json.len());
+    compact(json, &mut out);
+    String::from_utf8(out).ok().and_then(Raw::read_owned)
 }
 
 fn reason(

@@ -1,7 +1,8 @@
 //! Decoding of a client's request.
 
 use crate::canon::{
-    CacheParts, Effort, Extra, Format, Losses, ProtocolId, Request, Target, Text, ThinkingMode, not_carried,
+    CacheParts, Effort, Extra, Format, Losses, ProtocolId, Request, Target, Text, Thinking, ThinkingMode,
+    not_carried,
 };
 use crate::failure::{Failure, Kind, Result};
 use crate::json::Document;
@@ -9,7 +10,7 @@ use crate::protocol::field;
 use crate::protocol::node::Node;
 
 use super::message::InputReader;
-use super::{content, tools};
+use super::{configuration, content, tools};
 use crate::protocol::pick::members_named;
 use crate::protocol::responses::fields::FIELDS;
 
@@ -45,6 +46,8 @@ struct LateMembers<'a> {
     safety_identifier: Option<&'a str>,
     /// Whether marks for the prompt cache mean a long life unless they say otherwise.
     long: bool,
+    /// Whether only reasoning since the last message of the user counts.
+    current_turn: bool,
 }
 
 impl<'a> ResponsesRequestReader<'_, 'a> {
@@ -110,17 +113,16 @@ impl<'a> ResponsesRequestReader<'_, 'a> {
         let [effort, summary, older, context, mode] =
             members_named(node, ["effort", "summary", "generate_summary", "context", "mode"])?;
         let thinking = &mut self.request.thinking;
-        if let Some(effort) = effort {
-            let effort = node.at("effort", effort);
-            let level = Effort::read(&effort.string()?);
-            thinking.effort = Some(level.ok_or_else(|| not_carried(effort.path.to_string()))?);
-            thinking.mode = (level == Some(Effort::None)).then_some(ThinkingMode::Off);
+        if let Some(text) = effort {
+            self::effort(&node.at("effort", text), thinking)?;
         }
         if summary.or(older).is_some_and(|summary| !matches!(summary, "\"none\"" | "\"\"")) {
             thinking.show = Some(true);
         }
-        if let Some(context) = context {
-            self.losses.drop(&node.at("context", context).path)?;
+        match context {
+            None | Some("\"auto\"" | "\"all_turns\"") => {}
+            Some("\"current_turn\"") => self.later.current_turn = true,
+            Some(context) => self.losses.drop(&node.at("context", context).path)?,
         }
         if let Some(mode) = mode {
             let mode = node.at("mode", mode);
@@ -138,6 +140,7 @@ impl<'a> ResponsesRequestReader<'_, 'a> {
         let is_options = name == "prompt_cache_options";
         if is_options {
             self.later.long = content::is_long(node.text).unwrap_or_default();
+            refuse_state(node)?;
         }
         let profile = self.target.profile;
         if self.target.protocol == ProtocolId::Chat && profile.cache_parts == CacheParts::OpenaiBreakpoint {
@@ -146,7 +149,7 @@ impl<'a> ResponsesRequestReader<'_, 'a> {
         }
         if is_options {
             return node.members(|key, value| match key {
-                "ttl" => Ok(()),
+                "ttl" | "prewarm" => Ok(()),
                 _ => self.losses.drop(&value.path),
             });
         }
@@ -172,6 +175,9 @@ impl<'a> ResponsesRequestReader<'_, 'a> {
                 gone: Vec::new(),
             }
             .read(&node("input", text))?;
+        }
+        if self.later.current_turn {
+            configuration::forget_reasoning(&mut self.request);
         }
         if self.request.turns.is_empty() && self.request.system.is_empty() {
             let message = "'input' must be a text or a list of items.";
@@ -217,8 +223,16 @@ impl<'a> ResponsesRequestReader<'_, 'a> {
     }
 }
 
+/// Reads `reasoning.effort`.
+pub(super) fn effort(node: &Node<'_, '_>, thinking: &mut Thinking) -> Result<()> {
+    let level = Effort::read(&node.string()?);
+    thinking.effort = Some(level.ok_or_else(|| not_carried(node.path.to_string()))?);
+    thinking.mode = (level == Some(Effort::None)).then_some(ThinkingMode::Off);
+    Ok(())
+}
+
 /// Reads `text.format`.
-fn format<'a>(node: &Node<'a, '_>) -> Result<Format<'a>> {
+pub(super) fn format<'a>(node: &Node<'a, '_>) -> Result<Format<'a>> {
     let [kind, name, description, schema, strict] =
         members_named(node, ["type", "name", "description", "schema", "strict"])?;
     let kind = node.at("type", kind.unwrap_or_default()).string()?;
@@ -234,6 +248,14 @@ fn format<'a>(node: &Node<'a, '_>) -> Result<Format<'a>> {
         ("json_schema", None) => Err(node.missing("schema").wrong("an object")),
         _ => Err(not_carried(node.path.to_string())),
     }
+}
+
+/// Refuses options of the cache that are calls of their own, or refer to another one.
+fn refuse_state(options: &Node<'_, '_>) -> Result<()> {
+    options.members(|key, value| match (key, value.text) {
+        ("prewarm", "true") | ("comparison_response_id", _) => Err(not_carried(value.path.to_string())),
+        _ => Ok(()),
+    })
 }
 
 fn stateful(node: &Node<'_, '_>, why: &str) -> Failure {

@@ -148,7 +148,7 @@ fn verbosity_is_for_openai_alone() {
 #[test]
 fn reasoning_is_wished_and_shown() {
     let (request, lost) =
-        messages(r#"{"input":"x","reasoning":{"effort":"none","context":"auto","mode":"fast"}}"#).unwrap();
+        messages(r#"{"input":"x","reasoning":{"effort":"none","context":"later","mode":"fast"}}"#).unwrap();
     assert!(request.thinking.is_off() && request.thinking.show.is_none());
     assert_eq!(lost.unwrap(), "reasoning.context, reasoning.mode");
     for shown in ["summary", "generate_summary"] {

@@ -182,7 +182,7 @@ impl ResponsesDecoder {
         sink: &mut Sink<'_>,
     ) {
         let slot = self.slot(event, OutputKind::Message);
-        if slot.is_some_and(|slot| !self.output_items.has_spoken(slot, event.part_index)) {
+        if slot.is_some_and(|slot| !self.output_items.has_spoken(slot, event.part_index, text)) {
             self.say(event, text, make, sink);
         }
     }
@@ -196,7 +196,7 @@ impl ResponsesDecoder {
 
     fn thought(&mut self, event: &EventMembers<'_>, summary: bool, sink: &mut Sink<'_>) {
         let slot = self.slot(event, OutputKind::Reasoning);
-        if slot.is_some_and(|slot| !self.output_items.has_spoken(slot, event.part_index)) {
+        if slot.is_some_and(|slot| !self.output_items.has_spoken(slot, event.part_index, event.text)) {
             self.think(event, event.text, summary, sink);
         }
     }

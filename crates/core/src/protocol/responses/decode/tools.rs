@@ -34,6 +34,22 @@ pub(super) fn read<'a>(node: &Node<'a, '_>, tools: &mut Vec<Tool<'a>>, losses: &
     })
 }
 
+/// Appends the tools of an array in mid-conversation. A tool that is there already is not offered twice: the last
+/// definition counts, in the place of the first one.
+pub(super) fn add<'a>(node: &Node<'a, '_>, tools: &mut Vec<Tool<'a>>, losses: &mut Losses) -> Result<()> {
+    let before = tools.len();
+    read(node, tools, losses)?;
+    let added = tools.split_off(before);
+    for tool in added {
+        let same = |known: &&mut Tool<'_>| known.name == tool.name && known.namespace == tool.namespace;
+        match tools.iter_mut().find(same) {
+            Some(known) => *known = tool,
+            None => tools.push(tool),
+        }
+    }
+    Ok(())
+}
+
 /// Whether this is the type of the provider's own search of the web.
 fn is_web_search(kind: &str) -> bool {
     kind.starts_with(WEB_SEARCH)
@@ -64,7 +80,7 @@ fn one<'a>(
         "function" | "custom" => callable(node, kind, space, losses),
         "image_generation" | "tool_search" => Ok(own(kind.to_owned().into(), ToolKind::Hosted)),
         _ if is_web_search(kind) && space.is_none() => {
-            Ok(own(Cow::Borrowed(WEB_SEARCH), ToolKind::WebSearch(web_search(node)?)))
+            Ok(own(Cow::Borrowed(WEB_SEARCH), ToolKind::WebSearch(web_search(node, losses)?)))
         }
         _ => Err(not_carried(node.path.to_string())),
     }
@@ -155,7 +171,7 @@ fn grammar<'a>(
     Ok(Some(Grammar { syntax, definition: node.at("definition", definition).json_str()? }))
 }
 
-fn web_search<'a>(node: &Node<'a, '_>) -> Result<WebSearch<'a>> {
+fn web_search<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<WebSearch<'a>> {
     let mut search = WebSearch::default();
     let domains = |node: &Node<'a, '_>| -> Result<Option<Raw<'a>>> {
         Ok(Some(node.raw()?).filter(|domains| domains.get() != "[]"))
@@ -168,11 +184,16 @@ fn web_search<'a>(node: &Node<'a, '_>) -> Result<WebSearch<'a>> {
                 match key {
                     "allowed_domains" => search.allowed = domains(&value)?,
                     "blocked_domains" => search.blocked = domains(&value)?,
-                    _ => {}
+                    _ => losses.drop(&value.path)?,
                 }
                 Ok(())
             })?,
-            _ => {}
+            "type" => {}
+            // Other providers know only a search of the live web.
+            "external_web_access" if value.text != "true" => return Err(not_carried(value.path.to_string())),
+            "external_web_access" => {}
+            _ if matches!(value.text, "[]" | "{}") => {}
+            _ => losses.drop(&value.path)?,
         }
         Ok(())
     })?;

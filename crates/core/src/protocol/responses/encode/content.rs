@@ -37,7 +37,10 @@ impl PartWriter<'_> {
             }
             Part::Refusal(text) => self.text(list, part_names, &Text::new(text.borrow())),
             Part::Image(image) => {
-                list.object(|o| picture(o, image));
+                list.object(|o| {
+                    picture(o, image);
+                    self.mark(o, image.cache);
+                });
             }
             Part::Document(document) => self.document(list, part_names, document),
             Part::Audio(audio) => {
@@ -77,7 +80,10 @@ impl PartWriter<'_> {
             self.text(list, part_names, &Text::new(context.borrow()));
         }
         let Source::Text(text) = &document.source else {
-            list.object(|o| file(o, document));
+            list.object(|o| {
+                file(o, document);
+                self.mark(o, document.cache);
+            });
             return;
         };
         if self.profile.is_openai {
@@ -89,6 +95,7 @@ impl PartWriter<'_> {
                     out.plain("data:text/plain;base64,");
                     out.plain(&STANDARD.encode(text.as_bytes()));
                 });
+                self.mark(o, document.cache);
             });
             return;
         }

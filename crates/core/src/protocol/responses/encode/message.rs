@@ -40,7 +40,7 @@ impl InputWriter<'_> {
     /// Writes all items. With `system`, these include the blocks of instructions.
     pub(super) fn write(&mut self, request: &Request<'_>, system: bool, list: &mut Array<'_>) -> Result<()> {
         for text in request.system.iter().filter(|_| system) {
-            self.message(list, DEVELOPER, |content, parts| content.text(parts, DEVELOPER, text));
+            self.message(list, DEVELOPER, None, |content, parts| content.text(parts, DEVELOPER, text));
         }
         request.turns.iter().try_for_each(|turn| self.turn(turn, list))
     }
@@ -67,10 +67,22 @@ impl InputWriter<'_> {
                         reasoning::write(list, reasoning);
                     }
                 }
-                said => self.message_of(list, said, part_names, run.len() == turn.parts.len())?,
+                said => {
+                    let rest = turn.parts.get(turn.parts.len() - after..).unwrap_or_default();
+                    let phase = self.phase(turn.role, rest);
+                    self.message_of(list, said, part_names, phase, run.len() == turn.parts.len())?;
+                }
             }
         }
         Ok(())
+    }
+
+    /// Returns whether text of the assistant is a remark before calls, or its answer. Models of OpenAI since
+    /// gpt-5.3-codex answer worse without it, and others ignore it.
+    fn phase(&self, role: Role, rest: &[Part<'_>]) -> Option<&'static str> {
+        let is_known = role == Role::Assistant && self.target.profile.is_openai;
+        let calls = rest.iter().any(|part| matches!(part, Part::Call(_)));
+        is_known.then_some(if calls { "commentary" } else { "final_answer" })
     }
 
     /// Writes one message, unless it is empty. `alone` is whether its turn has no other content.
@@ -79,6 +91,7 @@ impl InputWriter<'_> {
         list: &mut Array<'_>,
         parts: &[Part<'_>],
         part_names: PartNames,
+        phase: Option<&'static str>,
         alone: bool,
     ) -> Result<()> {
         let assistant = part_names.role == ASSISTANT.role;
@@ -90,7 +103,7 @@ impl InputWriter<'_> {
         let silent = alone && part_names.role == USER.role && parts.iter().all(is_empty);
         let goes = |part: &&Part<'_>| !(is_empty(part) && !silent || assistant && media(part));
         if parts.iter().any(|part| goes(&part)) {
-            self.message(list, part_names, |content, list| {
+            self.message(list, part_names, phase, |content, list| {
                 parts.iter().filter(goes).for_each(|part| content.part(list, part_names, part));
             });
         }
@@ -101,12 +114,15 @@ impl InputWriter<'_> {
         &self,
         list: &mut Array<'_>,
         part_names: PartNames,
+        phase: Option<&'static str>,
         fill: impl FnOnce(PartWriter<'_>, &mut Array<'_>),
     ) {
         list.object(|o| {
-            o.text("type", "message")
-                .text("role", part_names.role)
-                .array("content", |parts| fill(self.content(), parts));
+            o.text("type", "message").text("role", part_names.role);
+            if let Some(phase) = phase {
+                o.text("phase", phase);
+            }
+            o.array("content", |parts| fill(self.content(), parts));
         });
     }
 

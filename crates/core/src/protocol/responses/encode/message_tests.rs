@@ -111,8 +111,8 @@ fn pictures_files_and_speech() {
     ])]);
     let expected = [
         // Golden case 49.
-        r#"{"type":"input_image","image_url":"https://x/y","detail":"auto"}"#,
-        r#"{"type":"input_image","image_url":"data:image/png;base64,AAAA","detail":"low"}"#,
+        r#"{"type":"input_image","image_url":"https://x/y","detail":"auto","prompt_cache_breakpoint":{"mode":"explicit"}}"#,
+        r#"{"type":"input_image","image_url":"data:image/png;base64,AAAA","detail":"low","prompt_cache_breakpoint":{"mode":"explicit"}}"#,
         r#"{"type":"input_file","filename":"document.pdf","file_data":"data:application/pdf;base64,AAAA"}"#,
         r#"{"type":"input_file","filename":"a.pdf","file_data":"data:application/pdf;base64,AAAA"}"#,
         r#"{"type":"input_file","file_url":"https://x/z.pdf"}"#,
@@ -139,7 +139,7 @@ fn files_of_text_are_files_only_for_openai() {
     let all = turns(vec![user(vec![Part::Document(document)])]);
     let expected = r#"[{"type":"input_text","text":"about"},{"type":"input_text","text":"n.txt\na\n"}]"#;
     assert!(input(&all, &provider()).contains(expected));
-    let expected = r#"{"type":"input_file","filename":"n.txt","file_data":"data:text/plain;base64,YQo="}"#;
+    let expected = r#"{"type":"input_file","filename":"n.txt","file_data":"data:text/plain;base64,YQo=","prompt_cache_breakpoint":{"mode":"explicit","ttl":"12h"}}"#;
     assert!(input(&all, &openai()).contains(expected));
 }
 

@@ -40,6 +40,8 @@ enum OpenItemKind {
     Call(CallItem),
     /// The search query.
     Search(String),
+    /// The data URL of an image.
+    Image(String),
 }
 
 #[derive(Debug)]
@@ -91,7 +93,7 @@ impl OutputWriter {
             }
             SegmentStep::Close { seals, complete } => match self.kind() {
                 Some(OpenItemKind::Reasoning(_)) => self.end_reasoning(seals, complete, context, events),
-                Some(OpenItemKind::Search(_)) => self.end(COMPLETED, events),
+                Some(OpenItemKind::Search(_) | OpenItemKind::Image(_)) => self.end(COMPLETED, events),
                 _ => {}
             },
             SegmentStep::Opaque(seals) => {
@@ -152,6 +154,10 @@ impl OutputWriter {
             SegmentKind::Search(_) => {
                 let (id, start) = self.next("ws_", events);
                 self.push_item(id, start, OpenItemKind::Search(String::new()));
+            }
+            SegmentKind::Image => {
+                let (id, start) = self.next("ig_", events);
+                self.push_item(id, start, OpenItemKind::Image(String::new()));
             }
             SegmentKind::Call { id, namespace, name, custom } => {
                 self.begin_call(id, namespace.as_deref(), name, *custom, events);
@@ -238,7 +244,7 @@ impl OutputWriter {
                 self.think(text, context.show_reasoning == Some(true), events);
             }
             Some(OpenItemKind::Call(_)) => self.argue(text, events),
-            Some(OpenItemKind::Search(query)) => query.push_str(text.raw()),
+            Some(OpenItemKind::Search(held) | OpenItemKind::Image(held)) => held.push_str(text.raw()),
             None => {}
         }
     }
@@ -344,6 +350,14 @@ impl OutputWriter {
                     o.object("item", |o| search(place.id, "in_progress", &query, o));
                 });
             }
+            OpenItemKind::Image(url) => {
+                let data = url.split_once(',').map_or("", |(_, data)| data);
+                write::object(&mut self.output, |o| image(place.id, status, data, o));
+                events.event(ADDED, |o| {
+                    o.number("output_index", place.index);
+                    o.object("item", |o| image(place.id, "in_progress", "", o));
+                });
+            }
             // Only a failure ends reasoning here.
             OpenItemKind::Reasoning(reasoning) => {
                 let quote: &[u8] = if reasoning.shown.is_some() { b"\"}" } else { b"" };
@@ -394,6 +408,14 @@ fn search(id: &str, status: &str, query: &str, o: &mut write::Object<'_>) {
         o.text("type", "search");
         inner(o, "query", query.as_bytes());
     });
+}
+
+fn image(id: &str, status: &str, data: &str, o: &mut write::Object<'_>) {
+    o.text("id", id).text("type", "image_generation_call").text("status", status);
+    match data {
+        "" => o.null("result"),
+        data => o.json_str("result", &JsonStr::part(data)),
+    };
 }
 
 /// Returns the text in which a client carries reasoning: the provider's own blocks, or the text if the provider
