@@ -94,7 +94,7 @@ impl Provider {
             return Err(("protocols", "name at least one of chat, responses, messages".to_owned()));
         }
         // Servers that need no credential get the one that is set for them.
-        let auth = settings.auth.or(preset.auth.filter(|auth| *auth != Auth::None || key.is_none()));
+        let auth = settings.auth.or_else(|| preset.auth.filter(|auth| *auth != Auth::None || key.is_none()));
         if key.is_none() && auth != Some(Auth::None) {
             return Err(("key", "is required; set `auth: none` for a provider without one".to_owned()));
         }
@@ -176,7 +176,7 @@ mod tests {
     fn provider(name: &str, base_url: Option<&str>) -> Provider {
         let base_url = base_url.map(|url| url.to_owned().into());
         let settings = ProviderSettings { base_url, ..ProviderSettings::default() };
-        Provider::build(name, &settings, Some("k".to_owned().into())).unwrap()
+        Provider::build(name, &settings, Some("k".to_owned().into()), Vec::new()).unwrap()
     }
 
     #[test]

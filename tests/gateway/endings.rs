@@ -7,8 +7,8 @@ use tokio::runtime::Builder;
 
 use crate::streams::{STREAMS, streaming};
 use crate::support::{
-    Act, End, Gate, Gateway, H2Mock, Mock, PROTOCOLS, Response, chunk, config, config_with, h2_post, member,
-    open, post, sse, whole,
+    Act, End, Gate, Gateway, H2Mock, Mock, PROTOCOLS, Response, chunk, config, config_with, eventually,
+    h2_post, member, open, post, sse, whole,
 };
 
 /// What tells clients in mid-stream that the answer has failed.
@@ -187,4 +187,27 @@ fn a_client_that_resets_its_stream_takes_the_providers_connection_with_it() {
         panic!("the provider's connection is still open");
     });
     assert_eq!(member(&gateway.access_log(1)[0], "client_gone"), "true");
+}
+
+#[test]
+fn an_answer_ends_although_the_provider_stays() {
+    for (protocol, text) in STREAMS.into_iter().enumerate() {
+        let body = from_provider(text);
+        let mut silent = open([body.as_bytes()]);
+        silent.push(Act::Hold);
+        // A sign of life behind the last event is no reason to wait.
+        let mut lively = open([body.as_bytes()]);
+        lively.extend(
+            (0..40).flat_map(|_| [Act::Pause(Duration::from_millis(100)), chunk(b": still here\n\n")]),
+        );
+        lively.push(Act::Hold);
+        let (silent, lively) = (Mock::new(silent), Mock::new(lively));
+        for mock in [&silent, &lively] {
+            let gateway = Gateway::start(&config(mock.port));
+            let response = stream(&gateway, protocol);
+            assert!(response.complete && response.body.starts_with(&to_client(text)), "{response:?}");
+        }
+        // The connection is not kept for the next call.
+        assert!(eventually(Duration::from_secs(10), || silent.left() == 1), "protocol {protocol}");
+    }
 }

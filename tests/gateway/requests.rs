@@ -232,3 +232,19 @@ fn a_strict_model_is_not_asked_for_less_than_its_client_wants() {
     }
     assert_eq!(mock.seen().len(), 1, "nobody is asked where it is refused");
 }
+
+#[test]
+fn a_request_at_the_wrong_address_is_told_the_right_one() {
+    let mock = provider();
+    let gateway = Gateway::start(&config(mock.port));
+    for (path, body, right) in [
+        (PATHS[0], r#"{"model":"v/model","input":[{"role":"user","content":"hi"}]}"#, PATHS[1]),
+        (PATHS[1], r#"{"model":"v/model","messages":[{"role":"user","content":"hi"}]}"#, PATHS[0]),
+        (PATHS[2], r#"{"model":"v/model","max_tokens":9,"input":"hi"}"#, PATHS[1]),
+    ] {
+        let response = post(&gateway, path, body);
+        assert_eq!(response.status, 400, "{}", response.body);
+        assert!(member(&response.body, "error.message").contains(right), "{}", response.body);
+    }
+    assert!(mock.seen().is_empty());
+}

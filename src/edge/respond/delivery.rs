@@ -60,12 +60,27 @@ pub(in crate::edge) struct Silence {
     since: Instant,
     /// The longest time for which it may say nothing.
     most: Duration,
+    /// Whether all has been said, so that only the end of the body is waited for.
+    is_last: bool,
 }
 
 impl Silence {
     /// A silence that begins now and may last so long.
     pub(in crate::edge) fn new(most: Duration) -> Self {
-        Self { since: Instant::now(), most: most.min(NEVER) }
+        Self { since: Instant::now(), most: most.min(NEVER), is_last: false }
+    }
+
+    /// Begins anew, because something has come. With `is_over` it is the last time: the end of the body is not waited
+    /// for as long as an event, whatever else the provider sends. Returns whether the silence has become shorter.
+    fn begin(&mut self, is_over: bool) -> bool {
+        if self.is_last {
+            return false;
+        }
+        self.since = Instant::now();
+        if is_over {
+            (self.is_last, self.most) = (true, self.most.min(END_TIMEOUT));
+        }
+        is_over
     }
 
     fn ends(self) -> Instant {
@@ -137,7 +152,9 @@ impl Delivery<'_> {
                     match early {
                         Poll::Ready(arrived) => arrived,
                         Poll::Pending => {
-                            self.silence.since = Instant::now();
+                            if self.silence.begin(self.response.is_over()) {
+                                clock.as_mut().reset(self.wake());
+                            }
                             loop {
                                 tokio::select! {
                                     // Mostly it is the provider.
@@ -385,6 +402,10 @@ pub(in crate::edge) fn client_write(result: pingora::Result<()>) -> Result<()> {
 
 /// The bytes of a provider's stream after which the client is written to in any case.
 const GATHER: usize = 16 << 10;
+
+/// The time that a provider has to end the body of its answer after the last event. SDKs read to the end of the body,
+/// and what has to be paid is known already.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A time that is longer than any answer takes: a client that gets its answer as a whole gets no sign of life.
 const NEVER: Duration = Duration::from_secs(7 * 24 * 3600);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::ids::base62;
-use super::{Caps, Carrier, Losses, Profile, ProtocolId, Sealer, ToolNames};
+use super::{CallIdSet, Caps, Carrier, Losses, Profile, PropertyNames, ProtocolId, Sealer, ToolNames};
 use crate::json::JsonStr;
 
 /// The provider and model that a request is written for.
@@ -50,6 +50,10 @@ pub struct Context {
     pub stop: Vec<String>,
     /// Tools that client and provider know by different names.
     pub names: ToolNames,
+    /// Properties of tools that client and provider know by different names.
+    pub properties: PropertyNames,
+    /// The ids of the conversation's calls, as the client knows them.
+    pub call_ids: CallIdSet,
     /// The tool by which the provider was made to answer in the requested format, if it was.
     pub answer_tool: Option<&'static str>,
     /// The beginning of the answer that the request gave, if the provider repeats it.
@@ -91,7 +95,7 @@ impl Context {
     #[must_use]
     pub fn size(&self) -> usize {
         let stop: usize = self.stop.iter().map(String::len).sum();
-        self.echo.len() + stop + self.prefix.as_ref().map_or(0, String::len)
+        self.echo.len() + stop + self.call_ids.size() + self.prefix.as_ref().map_or(0, String::len)
     }
 
     /// Returns the part of the answer's id that follows `chatcmpl-`, `resp_` or `msg_` in each protocol.

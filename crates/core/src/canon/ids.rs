@@ -1,5 +1,7 @@
 //! Ids and names made from other texts. The same text always gives the same one.
 
+use std::borrow::Cow;
+
 use sha2::{Digest as _, Sha256};
 
 /// Returns the SHA-256 of a text, in hexadecimal digits.
@@ -27,8 +29,20 @@ pub(crate) fn hashed_call_id(id: &str) -> String {
     format!("call_{}", sha256_hex(id).get(..CALL_HASH_LEN).unwrap_or_default())
 }
 
+/// Returns a name of at most `longest` allowed characters: the name itself if it is one, and otherwise what can be kept
+/// of it, and a hash.
+#[must_use]
+pub(crate) fn fitted(name: &str, longest: usize, allowed: fn(char) -> bool) -> Cow<'_, str> {
+    if name.bytes().map(char::from).all(allowed) && name.len() <= longest && !name.is_empty() {
+        return Cow::Borrowed(name);
+    }
+    let replaced = name.chars().map(|c| if allowed(c) { c } else { '_' });
+    let kept: String = replaced.take(longest.saturating_sub(SHORT_HASH_LEN + 1)).collect();
+    Cow::Owned(format!("{kept}_{}", short_hash(name)))
+}
+
 /// Number of hexadecimal digits that tell shortened names apart.
-pub(crate) const SHORT_HASH_LEN: usize = 8;
+const SHORT_HASH_LEN: usize = 8;
 
 /// Hexadecimal digits in the id of a call.
 const CALL_HASH_LEN: usize = 32;

@@ -5,6 +5,7 @@
 
 mod answer;
 mod cache;
+mod call_id_set;
 mod caps;
 mod carrier;
 mod context;
@@ -17,6 +18,7 @@ mod known_models;
 mod loss;
 mod media;
 mod profile;
+mod property_names;
 mod protocol;
 mod queue;
 mod rate;
@@ -32,6 +34,7 @@ mod usage;
 
 pub use answer::{Answer, Segment};
 pub use cache::Cache;
+pub use call_id_set::CallIdSet;
 pub use caps::{Caps, CapsSettings, ChatTools, SamplingCaps, ThinkingCaps};
 pub use carrier::{Carrier, Seal, Sealed};
 pub use context::{ANSWER_TOOL, Context, ECHO_MARK, Target};
@@ -44,8 +47,10 @@ pub use loss::{Loss, Losses, not_carried};
 pub use media::{DataUrl, sniff};
 pub use profile::{
     AnthropicVersion, CacheParts, EffortFormat, JsonSchemaSupport, MaxTokensField, MidSystem, Prefill,
-    Profile, ProfileSettings, ReasoningIn, Sampling, StreamUsage, SystemRole, ToolChoice, ToolId, UserField,
+    Profile, ProfileSettings, ReasoningIn, Sampling, SchemaDialect, StreamUsage, SystemRole, ToolChoice,
+    ToolId, UserField,
 };
+pub use property_names::{PropertyNames, RenamedProperties};
 pub use protocol::ProtocolId;
 pub use queue::{Overflow, Queue, SegmentStep};
 pub use rate::{Rate, Rates};

@@ -71,6 +71,16 @@ choices! {
         /// In a user message, marked as a note.
         UserNote,
     }
+    /// The schemas of tools' inputs that a provider accepts.
+    SchemaDialect {
+        /// Any JSON schema.
+        Any,
+        /// Schemas of an object, in which objects have properties, arrays have items, and no keyword is null.
+        Explicit,
+        /// The same, without a union at the root, and with names of properties that consist of up to 64 letters,
+        /// digits, `_`, `.` and `-`.
+        Named,
+    }
     /// The way in which a stream comes to report its usage.
     StreamUsage {
         /// By `stream_options.include_usage`.
@@ -191,8 +201,12 @@ profile! {
     max_tokens_field: MaxTokensField = MaxTokensField::MaxTokens;
     /// The role of instructions.
     system_role: SystemRole = SystemRole::System;
-    /// Instructions in mid-conversation.
-    mid_system: MidSystem = MidSystem::Native;
+    /// Instructions besides those at the beginning; absent: `native` if the protocol has a place for them, which Chat
+    /// has not: templates of open models refuse a second system message. With `user_note`, a Chat request has one
+    /// system message, the first.
+    mid_system: Option<MidSystem> = None;
+    /// The schemas of tools that the provider accepts; absent: `named` in Messages, and `explicit` elsewhere.
+    tool_schemas: Option<SchemaDialect> = None;
     /// The way in which a Chat stream comes to report its usage.
     stream_usage: StreamUsage = StreamUsage::Option;
     /// The member of messages that holds reasoning.

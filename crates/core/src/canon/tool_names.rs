@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::Tool;
-use super::ids::{SHORT_HASH_LEN, short_hash};
+use super::ids::fitted;
 
 /// The tools of one request whose name or kind differs between client and provider.
 #[derive(Clone, Debug, Default)]
@@ -47,17 +47,13 @@ impl ToolNames {
     /// agrees with tools.
     #[must_use]
     pub fn upstream<'n>(&self, namespace: Option<&str>, name: &'n str) -> Cow<'n, str> {
-        let full = match namespace {
-            Some(namespace) => Cow::Owned(format!("{namespace}__{name}")),
-            None => Cow::Borrowed(name),
-        };
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-        if full.bytes().map(char::from).all(allowed) && full.len() <= self.longest && !full.is_empty() {
-            return full;
+        match namespace {
+            Some(namespace) => {
+                Cow::Owned(fitted(&format!("{namespace}__{name}"), self.longest, allowed).into_owned())
+            }
+            None => fitted(name, self.longest, allowed),
         }
-        let replaced = full.chars().map(|c| if allowed(c) { c } else { '_' });
-        let kept: String = replaced.take(self.longest.saturating_sub(SHORT_HASH_LEN + 1)).collect();
-        Cow::Owned(format!("{kept}_{}", short_hash(&full)))
     }
 
     /// Returns the client's tool for a name that a provider calls, if the two differ in name or kind.
@@ -70,7 +66,7 @@ impl ToolNames {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::canon::ToolKind;
+    use crate::canon::{ToolKind, short_hash};
 
     fn names(longest: usize, tools: &[Tool<'_>]) -> ToolNames {
         ToolNames::new(tools, longest, false)

@@ -80,7 +80,8 @@ struct HeadFindings<'a> {
     caps: OutputCaps,
     system: Option<Range<usize>>,
     conversation: bool,
-    foreign: bool,
+    /// The advice for a client that sends another protocol's request.
+    advice: Option<&'static str>,
     thinks: bool,
     state: Option<String>,
     inner: Vec<InnerModel>,
@@ -176,8 +177,8 @@ impl<'a> HeadFindings<'a> {
         }
         if is_among(members.conversation).is_some() {
             self.conversation |= member.is_present();
-        } else if members.foreign.is_some_and(|(foreign, _)| name.is(foreign)) {
-            self.foreign = true;
+        } else if let Some((_, advice)) = members.foreign.iter().find(|(foreign, _)| name.is(foreign)) {
+            self.advice = Some(advice);
         } else if name.is("system") {
             self.system = Some(member.span.clone());
         }
@@ -233,7 +234,7 @@ impl<'a> HeadFindings<'a> {
 
     fn head(self, body: &[u8], members: &RequestMembers, below: look::LookFindings) -> Result<Head<'a>> {
         if !self.conversation {
-            return Err(missing_conversation(members, self.foreign));
+            return Err(missing_conversation(members, self.advice.unwrap_or_default()));
         }
         let model =
             self.model.as_ref().and_then(Member::text).filter(|m| !m.is_empty()).ok_or_else(|| {
@@ -373,9 +374,8 @@ fn too_often(name: &'static str) -> Failure {
     Failure::new(Kind::InvalidJson, message).with_param(name)
 }
 
-fn missing_conversation(members: &RequestMembers, foreign: bool) -> Failure {
+fn missing_conversation(members: &RequestMembers, advice: &str) -> Failure {
     let name = members.conversation.first().copied().unwrap_or_default();
-    let advice = members.foreign.filter(|_| foreign).map_or("", |(_, advice)| advice);
     Failure::new(Kind::InvalidMessages, format!("The member '{name}' is required.{advice}")).with_param(name)
 }
 

@@ -9,8 +9,8 @@ use super::state;
 pub struct RequestMembers {
     /// Any of these must be present.
     pub conversation: &'static [&'static str],
-    /// A member of another protocol's requests, and the advice for a client that sends it.
-    pub foreign: Option<(&'static str, &'static str)>,
+    /// Members of other protocols' requests, each with the advice for a client that sends it.
+    pub foreign: &'static [(&'static str, &'static str)],
     /// Members that limit the tokens of the answer.
     pub output_caps: &'static [&'static str],
     /// Whether there is a `stream_options` member.

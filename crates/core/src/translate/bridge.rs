@@ -21,6 +21,7 @@ use crate::json::{self, Document, JsonStr, Lenient as _, Raw, repair};
 use crate::protocol::{Protocol, Written};
 use crate::sse::{self, Framer};
 
+use super::conform::{Conformed, conform};
 use super::pipeline::{Pipeline, PipelineOutput};
 use super::response_rewriter::ResponseRewriter;
 use super::source::ServedModel;
@@ -90,6 +91,7 @@ pub fn render(
     if !facts.counting {
         client.check_request(&request)?;
     }
+    let Conformed { properties, call_ids } = conform(&mut request, target, &mut losses)?;
     let longest = target.profile.tool_name_max.map_or_else(|| upstream.max_tool_name_len(), usize::from);
     let names = ToolNames::new(&request.tools, longest, upstream.takes_custom_tools(target.profile));
     let mut out = Vec::with_capacity(body.len() + body.len() / 8 + ROOM);
@@ -99,7 +101,8 @@ pub fn render(
         add(&mut out, &target.profile.extra_body);
     }
     let echo = client.echo(&document);
-    let context = Context { names, answer_tool, prefix, echo, ..known(&request, target, facts) };
+    let known = known(&request, target, facts);
+    let context = Context { names, properties, call_ids, answer_tool, prefix, echo, ..known };
     let form = Form::of_stream(request.stream && !facts.counting);
     let estimate = if facts.counting { super::count::estimate(&request) } else { 0 };
     Ok(Rendered { body: out.into(), losses, context: Arc::new(context), form, estimate })

@@ -11,8 +11,10 @@ pub mod owners;
 pub mod relay;
 
 mod blame;
+mod conform;
 mod keys;
 mod pipeline;
+mod property_restorer;
 mod reasoning;
 mod response_rewriter;
 mod source;

@@ -1,16 +1,17 @@
 //! Restoration of a provider's tool names and texts to the client's view.
 //!
-//! Between decoder and encoder, four things happen: changed tool names are changed back, freeform tools that were
-//! sent as functions are unwrapped, the tool that only shapes the answer becomes its text, and surrogate pairs
-//! that two events share are put together.
+//! Between decoder and encoder, five things happen: changed names of tools and of their properties are changed back,
+//! freeform tools that were sent as functions are unwrapped, the tool that only shapes the answer becomes its text,
+//! calls get ids that the conversation has not used, and surrogate pairs that two events share are put together.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::canon::{Args, Context, Event, Finish, ProtocolId, Seal, Sink, UpstreamError, base62};
+use crate::canon::{Args, CallIdSet, Context, Event, Finish, ProtocolId, Seal, Sink, UpstreamError, base62};
 use crate::json::{JsonStr, repair};
 
+use super::property_restorer::PropertyRestorer;
 use super::unwrap::Unwrap;
 
 /// The rewriter of the events of one answer: it puts the client's own names and forms back.
@@ -20,6 +21,10 @@ pub(super) struct ResponseRewriter {
     client: ProtocolId,
     /// Calls by their keys, which count up.
     calls: BTreeMap<u32, CallKind>,
+    /// The ids of the conversation's calls and of those of this answer.
+    used: CallIdSet,
+    /// The ids by which the client knows the calls, by key; absent where they are the provider's own.
+    client_ids: BTreeMap<u32, Option<String>>,
     /// The first half of a character at the end of an event, and its owner.
     surrogate: Option<(Owner, String)>,
     /// The part of the prefix that the answer has not repeated yet.
@@ -35,6 +40,8 @@ enum CallKind {
     Same,
     /// A freeform tool, whose text the provider has wrapped in JSON.
     Wrapped(Unwrap),
+    /// The same call, with other names of properties.
+    Renamed(PropertyRestorer),
     /// The text of the answer.
     Answer,
 }
@@ -51,7 +58,9 @@ enum Owner {
 impl ResponseRewriter {
     pub(super) fn new(context: Arc<Context>, client: ProtocolId) -> Self {
         let prefix = context.prefix.clone().filter(|prefix| !prefix.is_empty());
-        Self { context, client, calls: BTreeMap::new(), surrogate: None, prefix, visible: false }
+        let used = context.call_ids.clone();
+        let (calls, client_ids) = (BTreeMap::new(), BTreeMap::new());
+        Self { context, client, calls, used, client_ids, surrogate: None, prefix, visible: false }
     }
 
     /// Takes an event and passes on those that the client's encoder gets.
@@ -72,9 +81,9 @@ impl ResponseRewriter {
                 self.open(key, id, namespace, name, custom, sink);
             }
             // The client sends the state back by the id that it knows.
-            Event::Seal(Seal::Call { key, id, extra }) if id.is_empty() => {
-                let id = JsonStr::of(&self.made_up_id(key));
-                sink(Event::Seal(Seal::Call { key, id, extra }));
+            Event::Seal(Seal::Call { key, id, extra }) => {
+                let known = self.client_id(key, &id.decode()).map(|id| JsonStr::of(&id));
+                sink(Event::Seal(Seal::Call { key, id: known.unwrap_or(id), extra }));
             }
             Event::Args { key, part } => self.args(key, part, sink),
             Event::Close(Some(key)) => self.close(key, sink),
@@ -137,14 +146,33 @@ impl ResponseRewriter {
         self.visible = true;
         let original = context.names.original(&name);
         let wrapped = original.is_some_and(|name| name.wrapped) && !custom;
-        let kind = if wrapped { CallKind::Wrapped(Unwrap::default()) } else { CallKind::Same };
-        self.calls.entry(key).or_insert(kind);
-        let id = if id.is_empty() { Cow::Owned(self.made_up_id(key)) } else { id };
+        let id = self.client_id(key, &id).map_or(id, Cow::Owned);
         let (namespace, name) = match original {
             Some(original) => (original.namespace.as_deref().map(Cow::Borrowed), Cow::from(&original.name)),
             None => (namespace, name),
         };
+        let is_renamed = !custom && context.properties.of(namespace.as_deref(), &name).is_some();
+        let kind = match (wrapped, is_renamed) {
+            (true, _) => CallKind::Wrapped(Unwrap::default()),
+            (_, true) => CallKind::Renamed(PropertyRestorer::new(namespace.as_deref(), &name)),
+            _ => CallKind::Same,
+        };
+        self.calls.entry(key).or_insert(kind);
         sink(Event::Open { key, id, namespace, name, custom: custom || wrapped });
+    }
+
+    /// Returns the id by which the client knows a call; `None` if it is the provider's own. A client that pairs results
+    /// with calls by their ids alone would take an id that comes again for that of the old call.
+    fn client_id(&mut self, key: u32, id: &str) -> Option<String> {
+        if let Some(known) = self.client_ids.get(&key) {
+            return known.clone();
+        }
+        let made_up = id.is_empty().then(|| self.made_up_id(key));
+        let id = made_up.as_deref().unwrap_or(id);
+        let new = self.used.unused(id).or_else(|| made_up.clone());
+        self.used.insert(new.as_deref().unwrap_or(id));
+        self.client_ids.insert(key, new.clone());
+        new
     }
 
     /// Returns an id for a call to which the provider gave none. It is the same whenever the same answer is read.
@@ -173,6 +201,11 @@ impl ResponseRewriter {
             Some(CallKind::Wrapped(unwrap)) => {
                 unwrap.push(&part, &mut |text| sink(Event::Args { key, part: Args::Str(text) }));
             }
+            Some(CallKind::Renamed(restorer)) => {
+                restorer.push(&part, &self.context.properties, &mut |text| {
+                    sink(Event::Args { key, part: Args::Str(text) });
+                });
+            }
             Some(CallKind::Same) | None => sink(Event::Args { key, part }),
         }
     }
@@ -185,6 +218,10 @@ impl ResponseRewriter {
                 unwrap.end(&mut |text| sink(Event::Args { key, part: Args::Str(text) }));
                 sink(Event::Close(Some(key)));
             }
+            Some(CallKind::Renamed(restorer)) => {
+                restorer.end(&mut |text| sink(Event::Args { key, part: Args::Str(text) }));
+                sink(Event::Close(Some(key)));
+            }
             Some(CallKind::Same) | None => sink(Event::Close(Some(key))),
         }
     }
@@ -195,8 +232,11 @@ impl ResponseRewriter {
             self.drop_surrogate(owner, sink);
         }
         for (&key, kind) in &mut self.calls {
-            if let CallKind::Wrapped(unwrap) = kind {
-                unwrap.end(&mut |text| sink(Event::Args { key, part: Args::Str(text) }));
+            let mut give = |text: JsonStr<'_>| sink(Event::Args { key, part: Args::Str(text) });
+            match kind {
+                CallKind::Wrapped(unwrap) => unwrap.end(&mut give),
+                CallKind::Renamed(restorer) => restorer.end(&mut give),
+                CallKind::Same | CallKind::Answer => {}
             }
         }
     }

@@ -292,11 +292,11 @@ impl ChatDecoder {
         let reason = reason.decode().to_ascii_lowercase();
         let finish = match reason.as_str() {
             "" => return,
-            "error" | "abort" | "insufficient_system_resource" | "network_error" => {
+            word if CUT_OFF.contains(&word) => {
                 return self.fail(UpstreamError { code: Some(reason), ..UpstreamError::default() }, sink);
             }
             "tool_calls" | "function_call" => Finish::ToolUse,
-            "length" | "max_tokens" | "model_length" => Finish::Length,
+            "length" | "max_tokens" | "max_output_tokens" | "model_length" => Finish::Length,
             "content_filter" | "safety" | "recitation" | "blocklist" | "refusal" | "sensitive" => {
                 Finish::Refusal(None)
             }
@@ -381,6 +381,23 @@ fn cite(item: &str, sink: &mut Sink<'_>) {
 }
 
 const DONE: &str = "[DONE]";
+
+/// Finish reasons that say that the answer was cut off by a failure.
+const CUT_OFF: [&str; 13] = [
+    "error",
+    "abort",
+    "aborted",
+    "cancelled",
+    "canceled",
+    "failed",
+    "network_error",
+    "connection_error",
+    "server_error",
+    "internal_error",
+    "upstream_error",
+    "timeout",
+    "insufficient_system_resource",
+];
 
 #[cfg(test)]
 #[path = "stream_tests.rs"]

@@ -88,10 +88,13 @@ impl<'r, 'a, 't> ConversationWriter<'r, 'a, 't> {
 
     /// Writes all messages.
     pub(super) fn write(&mut self, list: &mut Array<'_>) {
-        for text in &self.request.system {
-            self.instructions(list, std::slice::from_ref(text));
+        let format = self.format_instruction();
+        let texts = || self.request.system.iter().chain(&format);
+        if self.takes_systems() {
+            texts().for_each(|text| self.instructions(list, std::iter::once(text)));
+        } else if texts().next().is_some() {
+            self.instructions(list, texts());
         }
-        self.instruct_format(list);
         let mut calls: &[Turn<'_>] = &[];
         let is_assistant = |turn: &Turn<'_>| turn.role == Role::Assistant;
         let mut runs = self.request.turns.chunk_by(|a, b| is_assistant(a) == is_assistant(b)).peekable();
@@ -116,37 +119,39 @@ impl<'r, 'a, 't> ConversationWriter<'r, 'a, 't> {
         ContentWriter { profile: self.target.profile, id: None }
     }
 
-    fn instructions(&self, list: &mut Array<'_>, texts: &[Text<'_>]) {
+    /// Whether there may be more system messages than the first.
+    fn takes_systems(&self) -> bool {
+        self.target.profile.mid_system == Some(MidSystem::Native)
+    }
+
+    fn instructions<'p, 'b: 'p>(
+        &self,
+        list: &mut Array<'_>,
+        texts: impl Iterator<Item = &'p Text<'b>> + Clone,
+    ) {
         list.object(|o| {
             o.text("role", self.system_role());
-            self.content().texts(o, texts.iter());
+            self.content().texts(o, texts);
         });
     }
 
-    /// Adds an instruction for the form of the answer, for a provider that has no member for it.
-    fn instruct_format(&mut self, list: &mut Array<'_>) {
+    /// Returns an instruction for the form of the answer, for a provider that has no member for it.
+    fn format_instruction(&mut self) -> Option<Text<'static>> {
         let native = match (&self.request.format, self.target.profile.json_schema) {
             (Format::Text, _) | (_, JsonSchemaSupport::Native) => true,
             (Format::JsonObject, support) => support == JsonSchemaSupport::JsonObject,
             (Format::Schema { .. }, _) => false,
         };
         if native {
-            return;
+            return None;
         }
+        let Format::Schema { schema, .. } = &self.request.format else {
+            return Some(Text::new(JsonStr::plain(phrases::ANY_OBJECT)));
+        };
         self.scratch.clear();
-        if let Format::Schema { schema, .. } = &self.request.format {
-            compact(schema.get(), &mut self.scratch);
-        }
-        list.object(|o| {
-            o.text("role", self.system_role()).string("content", |text| {
-                if self.scratch.is_empty() {
-                    text.plain(phrases::ANY_OBJECT);
-                } else {
-                    text.plain(phrases::OBJECT_OF_SCHEMA);
-                    text.plain(&String::from_utf8_lossy(&self.scratch));
-                }
-            });
-        });
+        compact(schema.get(), &mut self.scratch);
+        let schema = String::from_utf8_lossy(&self.scratch);
+        Some(Text::new(JsonStr::of(&format!("{}{schema}", phrases::OBJECT_OF_SCHEMA))))
     }
 
     fn assistant(&mut self, list: &mut Array<'_>, run: &'r [Turn<'a>], last: bool) {
@@ -227,15 +232,15 @@ impl<'r, 'a, 't> ConversationWriter<'r, 'a, 't> {
             if parts().next().is_none() {
                 continue;
             }
-            match (turn.role, self.target.profile.mid_system) {
-                (Role::System, MidSystem::Native) => list.object(|o| {
+            match (turn.role, self.takes_systems()) {
+                (Role::System, true) => list.object(|o| {
                     o.text("role", self.system_role());
                     if let Some(name) = &turn.name {
                         o.json_str("name", name);
                     }
                     self.content().write(o, parts(), &JsonStr::PARAGRAPH);
                 }),
-                (Role::System, MidSystem::UserNote) => list.object(|o| {
+                (Role::System, false) => list.object(|o| {
                     o.text("role", "user");
                     self.content().system_note(o, parts());
                 }),

@@ -109,18 +109,19 @@ fn cases_71d_and_71e_instructions_and_texts() {
     let mut asked = request(vec![user(vec![text("a"), text("b")]), system("mid"), user(vec![text("q")])]);
     asked.system = ["one", "two"].map(|words| Text::new(JsonStr::of(words))).into();
     let expected = r#"{"role":"system","content":"one"},{"role":"system","content":"two"},{"role":"user","content":"a\n\nb"},{"role":"system","content":"mid"},{"role":"user","content":"q"}"#;
-    assert_eq!(talk(&asked, &any()), expected);
-    let note = Profile { mid_system: MidSystem::UserNote, ..any() };
-    assert!(
-        talk(&asked, &note)
-            .contains(r#"{"role":"user","content":"[System instruction, not written by the user]\nmid"}"#)
-    );
-    let arrays = talk(&asked, &openai());
+    let native = |profile| Profile { mid_system: Some(MidSystem::Native), ..profile };
+    assert_eq!(talk(&asked, &native(any())), expected);
+    // Servers that fill in templates take one system message, the first.
+    let single = r#"{"role":"system","content":"one\n\ntwo"},{"role":"user","content":"a\n\nb"},{"role":"user","content":"[System instruction, not written by the user]\nmid"},{"role":"user","content":"q"}"#;
+    assert_eq!(talk(&asked, &any()), single);
+    let note = Profile { mid_system: Some(MidSystem::UserNote), ..any() };
+    assert_eq!(talk(&asked, &note), single);
+    let arrays = talk(&asked, &native(openai()));
     assert!(arrays.starts_with(r#"{"role":"developer","content":"one"}"#));
     assert!(arrays.contains(r#""content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]"#));
     // Instructions between calls and their results move behind these.
     let turns = vec![assistant(vec![call("a")]), system("mid"), user(vec![result("a", vec![])])];
-    let seen = talk(&request(turns), &any());
+    let seen = talk(&request(turns), &native(any()));
     assert!(
         seen.ends_with(
             r#"{"role":"tool","tool_call_id":"a","content":""},{"role":"system","content":"mid"}"#

@@ -8,7 +8,10 @@ use crate::protocol::{Head, RequestMembers};
 
 pub(in crate::protocol::chat) static MEMBERS: RequestMembers = RequestMembers {
     conversation: &["messages"],
-    foreign: Some(("prompt", " Requests with 'prompt' belong to /v1/completions, which is not served.")),
+    foreign: &[
+        ("prompt", " Requests with 'prompt' belong to /v1/completions, which is not served."),
+        ("input", " A request with 'input' is one of the Responses API: send it to /v1/responses."),
+    ],
     output_caps: &["max_tokens", "max_completion_tokens"],
     stream_options: true,
     state: &[],

@@ -63,7 +63,7 @@ impl<'r, 'a> MessagePlan<'r, 'a> {
             items: Vec::with_capacity(request.turns.iter().map(|turn| turn.parts.len()).sum()),
             late: Vec::new(),
             calls: PendingCalls::default(),
-            native: target.caps.mid_system && target.profile.mid_system == MidSystem::Native,
+            native: target.caps.mid_system && target.profile.mid_system != Some(MidSystem::UserNote),
         };
         if request.turns.iter().any(|turn| turn.name.is_some()) {
             losses.drop_named("messages.name")?;

@@ -16,7 +16,7 @@ pub(in crate::protocol::messages) static CARRIERS: CarrierPlaces =
 
 pub(in crate::protocol::messages) static MEMBERS: RequestMembers = RequestMembers {
     conversation: &["messages"],
-    foreign: Some(("input", " Requests with 'input' belong to /v1/responses.")),
+    foreign: &[("input", " A request with 'input' is one of the Responses API: send it to /v1/responses.")],
     output_caps: &["max_tokens"],
     stream_options: false,
     state: &[

@@ -77,9 +77,10 @@ fn reason(
             Finish::ContextWindow
         }
         (_, Some("\"max_messages\"" | "\"steered\"")) => Finish::Stop,
-        (_, Some(_)) => {
+        (status, Some(_)) => {
             sink(Event::Anomaly(Anomaly::Finish));
-            natural
+            // An answer that is not complete is none that has ended well, whatever the reason.
+            if status == Some("\"incomplete\"") { Finish::Length } else { natural }
         }
     }
 }

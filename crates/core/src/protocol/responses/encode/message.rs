@@ -52,8 +52,8 @@ impl InputWriter<'_> {
         let part_names = match (turn.role, self.target.profile.mid_system) {
             (Role::User, _) => USER,
             (Role::Assistant, _) => ASSISTANT,
-            (Role::System, MidSystem::Native) => DEVELOPER,
-            (Role::System, MidSystem::UserNote) => PartNames { note: phrases::SYSTEM_NOTE, ..USER },
+            (Role::System, None | Some(MidSystem::Native)) => DEVELOPER,
+            (Role::System, Some(MidSystem::UserNote)) => PartNames { note: phrases::SYSTEM_NOTE, ..USER },
         };
         let mut after = turn.parts.len();
         for run in turn.parts.chunk_by(|a, b| is_said(a) && is_said(b)) {

@@ -35,7 +35,7 @@ fn instructions_in_mid_conversation_stay_there() {
     let developer = r#"{"type":"message","role":"developer","content":[{"type":"input_text","text":"s"}]}"#;
     assert!(input(&all, &provider()).contains(developer));
     let mut noted = provider();
-    noted.profile.mid_system = MidSystem::UserNote;
+    noted.profile.mid_system = Some(MidSystem::UserNote);
     let note = r#"{"type":"message","role":"user","content":[{"type":"input_text","text":"[System instruction, not written by the user]\ns"}]}"#;
     assert!(input(&all, &noted).contains(note));
 }

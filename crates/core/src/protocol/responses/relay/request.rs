@@ -11,7 +11,7 @@ pub(in crate::protocol::responses) static CARRIERS: CarrierPlaces =
 
 pub(in crate::protocol::responses) static MEMBERS: RequestMembers = RequestMembers {
     conversation: &["input", "instructions"],
-    foreign: Some(("messages", " Requests with 'messages' belong to /v1/chat/completions or /v1/messages.")),
+    foreign: &[("messages", " Requests with 'messages' belong to /v1/chat/completions or /v1/messages.")],
     output_caps: &["max_output_tokens"],
     stream_options: true,
     state: &[("conversation", Test::Present), ("prompt", Test::Present), ("background", Test::NotFalse)],
