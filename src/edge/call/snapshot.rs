@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use secrecy::ExposeSecret;
 
-use crate::config::{Config, Limits, Switch};
+use crate::config::{Config, Cors, Limits, Switch};
 use crate::edge::call::call_guard::Drains;
 use crate::edge::call::retry_budget::RetryBudget;
 use crate::edge::call::shutdown::Shutdown;
@@ -21,6 +21,7 @@ use crate::translate::OwnKeys;
 pub(in crate::edge) struct Snapshot {
     pub(in crate::edge) catalog: Catalog,
     pub(in crate::edge) limits: Limits,
+    pub(in crate::edge) cors: Cors,
     pub(in crate::edge) billing: Switch,
     pub(in crate::edge) budget: Arc<RetryBudget>,
     pub(in crate::edge) drains: Arc<Drains>,
@@ -53,6 +54,7 @@ impl Snapshot {
         Self {
             catalog: earlier.map_or_else(|| catalog.clone(), |earlier| catalog.continuing(&earlier.catalog)),
             limits: config.limits,
+            cors: config.cors.clone(),
             billing: config.billing,
             budget: earlier.map(|earlier| Arc::clone(&earlier.budget)).unwrap_or_default(),
             drains: earlier.map(|earlier| Arc::clone(&earlier.drains)).unwrap_or_default(),
