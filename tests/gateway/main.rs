@@ -43,6 +43,7 @@ mod operation;
 mod overload;
 mod paths;
 mod patience;
+mod pictures;
 mod prices;
 mod private;
 mod providers;

@@ -24,6 +24,7 @@ use crate::edge::call::outcome::Outcome;
 use crate::edge::call::request_info::RequestInfo;
 use crate::edge::request::headers::Identity;
 use crate::edge::respond::answer;
+use crate::edge::respond::ending::Ending;
 use crate::edge::respond::phase::Phase;
 use crate::edge::respond::reply;
 use crate::edge::respond::response_stream::{Parts, ResponseStream};
@@ -88,6 +89,9 @@ pub(in crate::edge) struct Delivery<'d> {
     pub(in crate::edge) response: ResponseStream,
     pub(in crate::edge) phase: Phase,
     pub(in crate::edge) silence: Silence,
+    pub(in crate::edge) ending: Ending,
+    /// Bytes of a large event that has not arrived completely, for which there is room.
+    pub(in crate::edge) kept: usize,
 }
 
 impl Delivery<'_> {
@@ -138,6 +142,10 @@ impl Delivery<'_> {
                         Poll::Ready(arrived) => arrived,
                         Poll::Pending => {
                             self.silence.since = Instant::now();
+                            // Nothing else brings the time forward.
+                            if let Some(end) = self.ending.deadline().filter(|end| *end < clock.deadline()) {
+                                clock.as_mut().reset(end);
+                            }
                             loop {
                                 tokio::select! {
                                     // Mostly it is the provider.
@@ -145,6 +153,9 @@ impl Delivery<'_> {
                                     arrived = &mut read => break arrived,
                                     abort = self.guard.ends(session) => return Err(abort),
                                     () = &mut clock => {
+                                        if self.ending.is_past() {
+                                            break Ok(None);
+                                        }
                                         if self.silence.is_over() {
                                             break Error::e_explain(ErrorType::ReadTimedout, "silence");
                                         }
@@ -158,7 +169,7 @@ impl Delivery<'_> {
                 }
             };
             match arrived {
-                Ok(Some(chunk)) => {
+                Ok(Some(chunk)) if !self.ending.is_past() => {
                     if arrivals.add(chunk) {
                         self.attempts.note_arrival();
                     }
@@ -187,8 +198,32 @@ impl Delivery<'_> {
         let bytes = arrivals.parts.take();
         if !bytes.is_empty() {
             self.response.push(bytes)?;
+            self.hold_kept()?;
+            self.note_ending();
         }
         Ok(self.response.is_whole())
+    }
+
+    /// Takes room for an event that has not arrived completely, if it is a large one.
+    ///
+    /// # Errors
+    /// Returns 503 if there is none.
+    fn hold_kept(&mut self) -> Result<()> {
+        let kept = Some(self.response.kept()).filter(|kept| *kept > SMALL_EVENT).unwrap_or_default();
+        if kept != self.kept {
+            self.admission.fit(self.attempts.held(self.request.bytes_in) + kept)?;
+            self.kept = kept;
+        }
+        Ok(())
+    }
+
+    /// Notes how far the provider has told of the end of its stream.
+    fn note_ending(&mut self) {
+        if self.response.is_over() {
+            self.ending.close(Instant::now());
+        } else if self.response.has_finished() {
+            self.ending.finish(self.response.size(), Instant::now());
+        }
     }
 
     /// Ends the stream as the provider's body has ended.
@@ -233,7 +268,8 @@ impl Delivery<'_> {
 
     /// The time at which the client or the provider has to be looked after.
     fn wake(&self) -> Instant {
-        self.deadline().min(self.silence.ends())
+        let next = self.deadline().min(self.silence.ends());
+        self.ending.deadline().map_or(next, |end| next.min(end))
     }
 
     /// Returns the time by which something has to be sent to the client.
@@ -382,6 +418,9 @@ pub(in crate::edge) fn client_write(result: pingora::Result<()>) -> Result<()> {
         _ => Abort::Gone,
     })
 }
+
+/// The largest event, in bytes, that is not counted with the memory of bodies while it arrives.
+const SMALL_EVENT: usize = 1 << 20;
 
 /// The bytes of a provider's stream after which the client is written to in any case.
 const GATHER: usize = 16 << 10;
