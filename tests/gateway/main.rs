@@ -24,6 +24,7 @@ mod cors;
 mod demo;
 mod differential;
 mod doctor;
+mod encodings;
 mod endings;
 mod errors;
 mod failover;

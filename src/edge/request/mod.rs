@@ -2,6 +2,7 @@
 
 pub(in crate::edge) mod body;
 pub(in crate::edge) mod cors;
+pub(in crate::edge) mod decode;
 pub(in crate::edge) mod failover;
 pub(in crate::edge) mod headers;
 pub(in crate::edge) mod plan;

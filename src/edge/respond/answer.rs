@@ -9,9 +9,10 @@ use pingora_proxy::Session;
 use crate::edge::call::outcome::Outcome;
 use crate::edge::request::body;
 use crate::edge::request::cors::Preflight;
+use crate::edge::request::decode;
 use crate::edge::request::headers::{self, Identity};
 use crate::edge::respond::outbox::Outbox;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 
 pub(in crate::edge) const JSON: &str = "application/json";
 
@@ -107,6 +108,9 @@ pub(in crate::edge) fn failed_head(failure: &Failure) -> pingora::Result<Respons
     }
     if let Some(methods) = failure.allow() {
         head.insert_header(header::ALLOW, methods)?;
+    }
+    if failure.kind() == Kind::UnsupportedEncoding {
+        head.insert_header(header::ACCEPT_ENCODING, decode::ACCEPTED)?;
     }
     Ok(head)
 }
