@@ -23,6 +23,7 @@ use crate::route::{
     is_model_name,
 };
 
+use super::cors::{Cors, CorsSettings, OriginSettings, Origins, is_origin};
 use super::error::Problem;
 use super::first_run::{self, DEMO, demo_models};
 use super::secret::Exposed;
@@ -81,6 +82,7 @@ pub(super) fn build(
     build.aliases(&settings.aliases);
     let listeners = build.listeners(settings.listen);
     let admin = build.admin(settings.admin, variable);
+    let cors = build.cors(settings.cors);
     Some(Config {
         listeners,
         admin,
@@ -89,6 +91,7 @@ pub(super) fn build(
         access_log: settings.access_log.unwrap_or_default(),
         billing: settings.billing,
         metrics: settings.metrics,
+        cors,
         limits: settings.limits,
         timeouts: settings.timeouts,
         catalog: Catalog::new(entries, settings.aliases),
@@ -349,6 +352,21 @@ impl Build<'_> {
         let token = members.token.and_then(|reference| self.secret("admin.token", &reference, variable));
         let token = token.map(|token| Token::new(token.expose_secret()));
         Some(AdminListener { address: address.value, token, hosts: members.hosts })
+    }
+
+    fn cors(&mut self, settings: CorsSettings) -> Cors {
+        let CorsSettings::On(members) = settings else { return Cors { origins: Origins::None, max_age: 0 } };
+        let origins = match members.origins {
+            OriginSettings::Any => Origins::Any,
+            OriginSettings::Listed(listed) => {
+                for Located { value, place } in listed.iter().filter(|origin| !is_origin(&origin.value)) {
+                    let form = "write scheme://host, in lower case and without a slash at the end";
+                    self.report(*place, format!("cors.origins: '{value}' is not an origin: {form}"));
+                }
+                Origins::Listed(listed.into_iter().map(|origin| origin.value).collect())
+            }
+        };
+        Cors { origins, max_age: members.max_age }
     }
 
     fn address(&mut self, address: &Located<String>) {

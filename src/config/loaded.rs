@@ -8,6 +8,7 @@ use crate::provider::Provider;
 use crate::route::Catalog;
 
 use super::admin::AdminListener;
+use super::cors::Cors;
 use super::secret::Exposed;
 use super::settings::{Limits, Switch, Timeouts, TlsFiles};
 
@@ -28,6 +29,8 @@ pub struct Config {
     pub billing: Switch,
     /// Whether calls are counted.
     pub metrics: Switch,
+    /// The origins whose scripts may call from a browser.
+    pub cors: Cors,
     /// The limits on requests.
     pub limits: Limits,
     /// The time-outs of providers.

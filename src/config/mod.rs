@@ -5,6 +5,7 @@
 
 mod admin;
 mod build;
+mod cors;
 mod error;
 mod first_run;
 mod load;
@@ -16,6 +17,7 @@ mod settings;
 mod warning;
 
 pub use admin::{AdminListener, AdminSettings};
+pub use cors::{Cors, CorsMembers, CorsSettings, OriginSettings, Origins};
 pub use error::{ConfigError, Problem};
 pub use first_run::DEMO;
 pub use loaded::{Config, Listener};

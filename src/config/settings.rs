@@ -12,7 +12,7 @@ use crate::observe::Destination;
 use crate::provider::ProviderSettings;
 use crate::route::ModelSettings;
 
-use super::AdminSettings;
+use super::{AdminSettings, CorsSettings};
 
 /// The configuration of a CrossModel gateway.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -36,6 +36,9 @@ pub struct Settings {
     /// Whether calls are counted for `/metrics` and the console. `off`: the figures keep their last values.
     /// Default: `on`.
     pub metrics: Switch,
+    /// The origins whose scripts may call the gateway from a browser (CORS). `off`: none. Default: all. The gateway
+    /// accepts no cookies, so a script needs a key of its own.
+    pub cors: CorsSettings,
     /// The limits on requests.
     pub limits: Limits,
     /// The time-outs of providers.
@@ -131,7 +134,8 @@ pub struct Limits {
     pub drains: usize,
     /// The most of these answers for one account, while no other account has any. Default: a tenth of `drains`.
     pub drains_per_account: Option<usize>,
-    /// The largest event of a provider's stream, in bytes. Default: 8 MiB.
+    /// The largest event of a provider's stream, in bytes. Generated pictures are events of many megabytes. One that
+    /// arrives counts towards `body_memory_bytes`. Default: 64 MiB.
     pub event_bytes: usize,
     /// The largest answer of a provider that is not a stream, in bytes. Default: 64 MiB.
     pub reply_bytes: usize,
@@ -180,7 +184,7 @@ impl Default for Limits {
             calls: 10_000,
             drains: 1000,
             drains_per_account: None,
-            event_bytes: 8 << 20,
+            event_bytes: 64 << 20,
             reply_bytes: 64 << 20,
         }
     }

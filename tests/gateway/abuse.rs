@@ -77,9 +77,9 @@ fn odd_bodies_keep_their_bytes() {
 
 /// Whatever is compressed is refused by its name, and not looked at.
 #[test]
-fn compressed_bodies_are_refused_unread() {
+fn unknown_encodings_are_refused_unread() {
     let (gateway, mock) = start();
-    for coding in ["gzip", "br", "zstd", "deflate", "gzip, gzip", "x-unknown"] {
+    for coding in ["br", "gzip, gzip", "deflate, zstd", "x-unknown"] {
         let response = with_headers(&gateway, &format!("content-encoding: {coding}\r\n"), BODY);
         assert_eq!((response.status, response.text("error.code").as_str()), (415, "unsupported_encoding"));
     }

@@ -189,25 +189,52 @@ fn a_client_that_resets_its_stream_takes_the_providers_connection_with_it() {
     assert_eq!(member(&gateway.access_log(1)[0], "client_gone"), "true");
 }
 
+/// A Chat stream whose last event is its finish reason.
+const FINISHED: &str = concat!(
+    "data: {\"id\":\"c\",\"model\":\"@\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"tool_calls\":[{\"index\":0,\"id\":\"call_1\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]},\"finish_reason\":null}]}\n\n",
+    "data: {\"id\":\"c\",\"model\":\"@\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"tool_calls\"}]}\n\n",
+);
+
 #[test]
-fn an_answer_ends_although_the_provider_stays() {
+fn a_finish_reason_ends_the_stream_although_comments_follow() {
+    let heartbeat = [chunk(b": still working\n\n"), Act::Pause(Duration::from_millis(100))];
+    let mut script = open([from_provider(FINISHED).as_bytes()]);
+    // For longer than the client waits.
+    script.extend(std::iter::repeat_n(heartbeat, 600).flatten());
+    let mock = Mock::new(script);
+    let relayed = Gateway::start(&config(mock.port));
+    let translated = Gateway::start(&config(mock.port).replace("chat, responses, messages", "chat"));
+    std::thread::scope(|scope| {
+        let relay = scope.spawn(|| stream(&relayed, 0));
+        let responses = scope.spawn(|| stream(&translated, 1));
+        let messages = stream(&translated, 2);
+        assert!(messages.complete && messages.body.contains("\"stop_reason\":\"tool_use\""), "{messages:?}");
+        assert!(messages.body.ends_with("event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"));
+        let responses = responses.join().unwrap();
+        assert!(responses.complete && responses.body.contains("event: response.completed"), "{responses:?}");
+        let relay = relay.join().unwrap();
+        let events = relay.body.replace(": still working\n\n", "");
+        assert!(relay.complete && events == to_client(FINISHED), "{relay:?}");
+    });
+    // The provider's connections are not used again.
+    assert!(mock.seen().iter().all(|seen| seen.before == 0));
+    assert_eq!(mock.connections(), 3);
+    for gateway in [&relayed, &translated] {
+        assert!(gateway.access_log(1).iter().all(|line| member(line, "error").is_empty()));
+    }
+}
+
+#[test]
+fn the_last_event_ends_the_stream_although_the_provider_stays() {
     for (protocol, text) in STREAMS.into_iter().enumerate() {
-        let body = from_provider(text);
-        let mut silent = open([body.as_bytes()]);
-        silent.push(Act::Hold);
-        // A sign of life behind the last event is no reason to wait.
-        let mut lively = open([body.as_bytes()]);
-        lively.extend(
-            (0..40).flat_map(|_| [Act::Pause(Duration::from_millis(100)), chunk(b": still here\n\n")]),
-        );
-        lively.push(Act::Hold);
-        let (silent, lively) = (Mock::new(silent), Mock::new(lively));
-        for mock in [&silent, &lively] {
-            let gateway = Gateway::start(&config(mock.port));
-            let response = stream(&gateway, protocol);
-            assert!(response.complete && response.body.starts_with(&to_client(text)), "{response:?}");
-        }
-        // The connection is not kept for the next call.
-        assert!(eventually(Duration::from_secs(10), || silent.left() == 1), "protocol {protocol}");
+        let mock = Mock::new([open([from_provider(text).as_bytes()]), vec![Act::Hold]].concat());
+        let relayed = Gateway::start(&config(mock.port));
+        let response = stream(&relayed, protocol);
+        assert_eq!((response.body, response.complete), (to_client(text), true), "protocol {protocol}");
+        let name = ["chat", "responses", "messages"][protocol];
+        let translated = Gateway::start(&config(mock.port).replace("chat, responses, messages", name));
+        let response = stream(&translated, (protocol + 1) % 3);
+        assert!(response.status == 200 && response.complete, "{response:?}");
+        assert_eq!(member(&translated.access_log(1)[0], "error"), "");
     }
 }

@@ -189,7 +189,7 @@ fn slow_and_encoded_bodies_are_refused() {
     assert!(response.body.contains("invalid_request_error"), "{}", response.body);
 
     let mut client = Client::connect(gateway.port);
-    let head = "POST /v1/responses HTTP/1.1\r\nhost: g\r\nauthorization: Bearer K\r\ncontent-encoding: gzip\r\ncontent-length: 1\r\n\r\nx";
+    let head = "POST /v1/responses HTTP/1.1\r\nhost: g\r\nauthorization: Bearer K\r\ncontent-encoding: br\r\ncontent-length: 1\r\n\r\nx";
     client.send(head.replace('K', &gateway.key).as_bytes());
     let response = client.receive();
     assert_eq!(response.status, 415);

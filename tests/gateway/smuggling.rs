@@ -201,7 +201,7 @@ fn old_clients_and_would_be_tunnels_stay_requests() {
 fn only_the_paths_of_the_api_lead_to_a_provider() {
     let (gateway, mock) = start();
     for path in [
-        "//v1/chat/completions",
+        "///v1/chat/completions",
         "/v1//chat/completions",
         "/v1/../v1/chat/completions",
         "/x/../v1/chat/completions",

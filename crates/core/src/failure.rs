@@ -88,7 +88,7 @@ pub enum Kind {
     TooLarge,
     /// The request's head is larger than the limit.
     HeadTooLarge,
-    /// The body has a content encoding other than `identity`.
+    /// The body has a content encoding that is unknown.
     UnsupportedEncoding,
     /// The endpoint is only served over plain HTTP requests.
     UpgradeRequired,

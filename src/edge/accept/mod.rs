@@ -176,8 +176,10 @@ impl Acceptor {
     /// Tells the client of a stream why it is refused.
     fn refuse_stream(&self, mut session: HttpSession, failure: Failure, outbox: &Outbox) {
         let request = session.req_header();
+        let origin = self.gateway.allowed_origin(&request.headers);
         let refused =
             Refused::new(request.method.as_str(), request.uri.path(), Some(request.version), failure);
+        let refused = refused.for_origin(origin);
         self.gateway.note_refused(&refused);
         let body = refused.body.clone();
         if let Ok(head) = refused.head()

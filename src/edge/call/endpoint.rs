@@ -20,14 +20,21 @@ pub(in crate::edge) enum Endpoint {
     Credits,
     /// The usage of the account.
     Usage,
+    /// A browser's question whether a script may call another endpoint.
+    Preflight,
 }
 
 /// Returns the endpoint of a path and, for [`Endpoint::Model`], the id, which is still percent-encoded.
+///
+/// Clients append their paths to a base URL as it was configured. So `/v1` may stand twice, or be absent, and the first
+/// slash may be doubled.
 pub(in crate::edge) fn find(path: &str) -> Option<(Endpoint, &str)> {
     if path == "/" {
         return Some((Endpoint::Root, ""));
     }
-    let below = path.strip_prefix("/v1").unwrap_or(path);
+    let single = path.strip_prefix('/').filter(|rest| rest.starts_with('/')).unwrap_or(path);
+    let once = single.strip_prefix(VERSION).unwrap_or(single);
+    let below = once.strip_prefix(VERSION).unwrap_or(once);
     for protocol in REGISTRY {
         if below == protocol.path() {
             return Some((Endpoint::Call(protocol.id()), ""));
@@ -62,6 +69,7 @@ impl Endpoint {
             Self::Model => "model",
             Self::Credits => "credits",
             Self::Usage => "usage",
+            Self::Preflight => "preflight",
         }
     }
 
@@ -73,16 +81,22 @@ impl Endpoint {
         }
     }
 
+    /// Returns the methods that the endpoint has.
+    pub(in crate::edge) fn methods(self) -> &'static str {
+        match self {
+            Self::Call(_) | Self::Count(_) => "POST",
+            Self::Preflight => "OPTIONS",
+            _ => "GET, HEAD",
+        }
+    }
+
     /// Checks that the endpoint has this method.
     ///
     /// # Errors
     /// Returns 405 if it has not, or 426 if a coding client asks for a WebSocket: after that, such clients use
     /// plain HTTP.
     pub(in crate::edge) fn admit(self, method: &http::Method, upgrade: bool) -> Result<()> {
-        let allow = match self {
-            Self::Call(_) | Self::Count(_) => "POST",
-            _ => "GET, HEAD",
-        };
+        let allow = self.methods();
         if allow.split(", ").any(|allowed| method == allowed) {
             return Ok(());
         }
@@ -95,13 +109,16 @@ impl Endpoint {
     }
 }
 
+/// The part of a path that names the version of the API.
+pub(in crate::edge) const VERSION: &str = "/v1";
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn only_the_documented_spellings_are_served() {
-        for prefix in ["", "/v1"] {
+        for prefix in ["", "/v1", "/v1/v1", "/", "//v1"] {
             let of = |path: &str| {
                 find(&format!("{prefix}{path}")).map(|(endpoint, id)| (endpoint.name(), id.to_owned()))
             };
@@ -122,9 +139,12 @@ mod tests {
         for path in [
             "/v1",
             "/v1/",
-            "//v1/models",
+            "//",
+            "//v1",
+            "///v1/models",
+            "/v1//models",
             "/V1/models",
-            "/v1/v1/models",
+            "/v1/v1/v1/models",
             "/v1/messages/",
             "/v1/modelsx",
             "/v1/%6dodels",

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::HeaderValue;
 use jiff::Timestamp;
 
 use crate::auth::Grant;
@@ -21,6 +22,8 @@ pub(in crate::edge) struct RequestInfo {
     /// The configuration that is in effect for this request from its start to its end.
     pub(in crate::edge) snapshot: Arc<Snapshot>,
     pub(in crate::edge) endpoint: Option<Endpoint>,
+    /// The origin whose scripts may read the answer; absent if there is none.
+    pub(in crate::edge) origin: Option<HeaderValue>,
     /// Whether the client expects Anthropic's error shape.
     pub(in crate::edge) anthropic: bool,
     /// Whether the client prefers a refusal to a loss.
@@ -40,6 +43,7 @@ impl RequestInfo {
             started: Instant::now(),
             snapshot,
             endpoint: None,
+            origin: None,
             anthropic: false,
             strict: false,
             grant: None,

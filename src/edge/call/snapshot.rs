@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use crate::config::{Config, Limits, Switch};
+use crate::config::{Config, Cors, Limits, Switch};
 use crate::edge::call::call_guard::Drains;
 use crate::edge::call::retry_budget::RetryBudget;
 use crate::edge::call::shutdown::Shutdown;
@@ -19,6 +19,7 @@ use crate::translate::OwnKeys;
 pub(in crate::edge) struct Snapshot {
     pub(in crate::edge) catalog: Catalog,
     pub(in crate::edge) limits: Limits,
+    pub(in crate::edge) cors: Cors,
     pub(in crate::edge) billing: Switch,
     pub(in crate::edge) budget: Arc<RetryBudget>,
     pub(in crate::edge) drains: Arc<Drains>,
@@ -51,6 +52,7 @@ impl Snapshot {
         Self {
             catalog: earlier.map_or_else(|| catalog.clone(), |earlier| catalog.continuing(&earlier.catalog)),
             limits: config.limits,
+            cors: config.cors.clone(),
             billing: config.billing,
             budget: earlier.map(|earlier| Arc::clone(&earlier.budget)).unwrap_or_default(),
             drains: earlier.map(|earlier| Arc::clone(&earlier.drains)).unwrap_or_default(),

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::upstreams::peer::HttpPeer;
@@ -28,9 +29,11 @@ use crate::edge::call::shutdown::Shutdown;
 use crate::edge::call::snapshot::Snapshot;
 use crate::edge::call::target::Operation;
 use crate::edge::call::tenants::Tenants;
+use crate::edge::call::unknown_path;
 use crate::edge::gateway::connections::{ConnectionLimits, ConnectionPermit, Connections};
 use crate::edge::gateway::refused::Refused;
 use crate::edge::request::body;
+use crate::edge::request::cors::{self, Preflight};
 use crate::edge::request::headers::{self, Identity};
 use crate::edge::request::plan;
 use crate::edge::respond::account;
@@ -42,7 +45,7 @@ use crate::edge::upstream::Upstream;
 use crate::edge::upstream::connection::Connector;
 use crate::edge::upstream::transport::{hook_error, provider_failure};
 use crate::edge::wire::streams::{self, StreamPermits};
-use crate::failure::{Failure, Kind, Result};
+use crate::failure::Result;
 use crate::limit::{Limiter, Load, Shed, Weight};
 use crate::meter::{self, Ledger};
 use crate::observe::{self, AccessLog, Metrics, TargetState, Tracer};
@@ -231,6 +234,11 @@ impl Gateway {
         })
     }
 
+    /// Returns the value that allows the origin of a request, if its scripts may read the answer.
+    pub(in crate::edge) fn allowed_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        cors::origin(headers, &self.0.snapshot.load().cors)
+    }
+
     /// Whether the load is so high that connections should be closed after their answer.
     pub(in crate::edge) fn is_near_limits(&self) -> bool {
         self.0.load.is_near(bounds(&self.limits()))
@@ -239,11 +247,19 @@ impl Gateway {
     /// Does everything up to the choice of the target. Requests that need no provider are answered here.
     async fn receive(&self, session: &mut Session, ctx: &mut CallContext) -> Result<Option<Local>> {
         let request = session.req_header();
+        ctx.request.origin = cors::origin(&request.headers, &ctx.request.snapshot.cors);
         ctx.request.anthropic = headers::is_anthropic(&request.headers);
         ctx.request.strict = headers::is_strict(&request.headers);
-        let (endpoint, id) = endpoint::find(request.uri.path())
-            .ok_or_else(|| Failure::new(Kind::UnknownUrl, "There is no such endpoint."))?;
+        let path = request.uri.path();
+        let (endpoint, id) =
+            endpoint::find(path).ok_or_else(|| unknown_path::refusal(request.method.as_str(), path))?;
         ctx.request.endpoint = Some(endpoint);
+        if ctx.request.origin.is_some()
+            && let Some(preflight) = Preflight::of(request, endpoint, &ctx.request.snapshot.cors)
+        {
+            ctx.request.endpoint = Some(Endpoint::Preflight);
+            return Ok(Some(Local::Preflight(preflight)));
+        }
         endpoint.admit(&request.method, request.headers.contains_key(http::header::UPGRADE))?;
         let limits = ctx.request.snapshot.limits;
         headers::check_size(request, limits.head_bytes, limits.head_fields)?;
@@ -255,7 +271,7 @@ impl Gateway {
         ctx.request.grant = Some(Arc::clone(&grant));
         let catalog = &ctx.request.snapshot.catalog;
         let (protocol, operation) = match endpoint {
-            Endpoint::Root => return Ok(None),
+            Endpoint::Root | Endpoint::Preflight => return Ok(None),
             Endpoint::Models => {
                 let page = ModelListPage::parse(request.uri.query().unwrap_or_default())?;
                 return ModelList::new(catalog, &grant).answer(&page).map(Local::Lasting).map(Some);

@@ -1,13 +1,14 @@
 //! Requests that are refused because of their heads, before any hook has seen them: their answers and access lines.
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Version, header};
+use http::{HeaderMap, HeaderValue, Version, header};
 use jiff::Timestamp;
 use pingora::http::ResponseHeader;
 
 use crate::edge::call::endpoint::{self, Endpoint};
 use crate::edge::call::record::{cut, version_name};
 use crate::edge::call::request_info;
+use crate::edge::request::cors;
 use crate::edge::respond::answer::{self, JSON};
 use crate::edge::wire::served::put_answer;
 use crate::failure::{Failure, Kind};
@@ -22,6 +23,8 @@ pub(in crate::edge) struct Refused<'h> {
     version: Option<Version>,
     endpoint: Option<Endpoint>,
     failure: Failure,
+    /// The origin whose scripts may read the answer.
+    origin: Option<HeaderValue>,
     pub(in crate::edge) body: Bytes,
 }
 
@@ -37,13 +40,18 @@ impl<'h> Refused<'h> {
         let endpoint = endpoint::find(path).map(|(endpoint, _)| endpoint);
         let protocol = endpoint.and_then(Endpoint::protocol).unwrap_or(ProtocolId::Chat);
         let body = protocol.protocol().envelope(&failure, &id);
-        Self { id, method, version, endpoint, failure, body }
+        Self { id, method, version, endpoint, failure, origin: None, body }
     }
 
     /// Makes the refusal of a request on HTTP/2 that Pingora has found malformed, of which nothing else is known.
     pub(in crate::edge) fn malformed() -> Self {
         let failure = Failure::new(Kind::BadRequest, "The request is not HTTP.").with_code("invalid_http");
         Self { body: Bytes::new(), ..Self::new("", "", Some(Version::HTTP_2), failure) }
+    }
+
+    /// Lets scripts of an origin read the answer.
+    pub(in crate::edge) fn for_origin(self, origin: Option<HeaderValue>) -> Self {
+        Self { origin, ..self }
     }
 
     /// Returns the head of the answer.
@@ -53,6 +61,9 @@ impl<'h> Refused<'h> {
     pub(in crate::edge) fn head(&self) -> pingora::Result<ResponseHeader> {
         let mut head = answer::failed_head(&self.failure)?;
         answer::describe(&mut head, JSON, &self.body)?;
+        if let Some(origin) = &self.origin {
+            cors::allow(&mut head, origin);
+        }
         for name in ["request-id", "x-request-id"] {
             head.insert_header(name, self.id.as_str())?;
         }

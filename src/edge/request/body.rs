@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::config::Limits;
 use crate::edge::call::admission::Admission;
 use crate::edge::call::refusal::Refusal;
+use crate::edge::request::decode::{BodyDecoder, ContentEncoding};
 use crate::edge::request::headers;
 use crate::edge::wire::chunks;
 use crate::edge::wire::quirks;
@@ -26,6 +27,10 @@ struct BodyReader<'e> {
     admission: &'e mut Admission,
     limits: Limits,
     begun: Instant,
+    /// Bytes that have arrived, encoded or not.
+    received: usize,
+    /// The decoder of a body with a content encoding.
+    decoder: Option<BodyDecoder>,
     body: Body,
 }
 
@@ -43,7 +48,7 @@ pub(in crate::edge) fn prepare(session: &mut Session, write: Duration) {
 /// Reads the body.
 ///
 /// # Errors
-/// Returns 413 if the body is too large, 415 if it has a content encoding, 408 if it arrives too slowly, 503 if
+/// Returns 413 if the body is too large, 415 if its content encoding is unknown, 408 if it arrives too slowly, 503 if
 /// there is no room for it, and 400 if it ends early, when no client is left to read the answer.
 pub(in crate::edge) async fn read(
     session: &mut Session,
@@ -51,16 +56,19 @@ pub(in crate::edge) async fn read(
     admission: &mut Admission,
 ) -> Result<Body> {
     let request = session.req_header();
-    if request.headers.get(header::CONTENT_ENCODING).is_some_and(|value| value != "identity") {
-        return Err(Failure::new(Kind::UnsupportedEncoding, "Send the body without a content encoding."));
-    }
+    let encoding = ContentEncoding::of(&request.headers)?;
     let length = headers::content_length(&request.headers);
     if length.is_some_and(|length| length > limits.body_bytes) {
         return Err(too_large(limits.body_bytes));
     }
     admission.has_room(length.unwrap_or_default())?;
-    let body = Body::with_capacity(length.unwrap_or(FIRST_GUESS));
-    let mut reader = BodyReader { admission, limits, begun: Instant::now(), body };
+    if let Some(encoding) = encoding {
+        // It is returned when the room for the request is, whose bytes are counted anew.
+        admission.hold(encoding.memory())?;
+    }
+    let decoder = encoding.map(ContentEncoding::decoder).transpose()?;
+    let body = Body::with_capacity(length.filter(|_| decoder.is_none()).unwrap_or(FIRST_GUESS));
+    let mut reader = BodyReader { admission, limits, begun: Instant::now(), received: 0, decoder, body };
     let read = reader.read(session, length).await;
     let body = reader.body;
     if read.is_err() {
@@ -92,6 +100,24 @@ impl BodyReader<'_> {
         match (session.downstream_session.is_http2(), length) {
             (true, _) => self.read_h2(session).await,
             (false, length) => self.read_h1(session, length).await,
+        }?;
+        match self.decoder.take() {
+            Some(decoder) => decoder.finish(&mut |part| self.grow(part)),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes a part as it has arrived.
+    fn take(&mut self, part: &[u8], length: Option<usize>) -> Result<()> {
+        self.received += part.len();
+        match (self.decoder.take(), length) {
+            (Some(mut decoder), _) => {
+                let decoded = decoder.push(part, &mut |part| self.grow(part));
+                self.decoder = Some(decoder);
+                decoded
+            }
+            (None, Some(_)) => self.push(part),
+            (None, None) => self.grow(part),
         }
     }
 
@@ -100,12 +126,9 @@ impl BodyReader<'_> {
         while let Some(part) =
             self.in_time(session.downstream_session.read_request_body()).await?.map_err(gone)?
         {
-            match length {
-                Some(_) => self.push(&part)?,
-                None => self.grow(&part)?,
-            }
+            self.take(&part, length)?;
         }
-        if self.body.bytes().len() > KEPT {
+        if self.received > KEPT {
             quirks::forget_body(session).await.map_err(gone)?;
         }
         Ok(())
@@ -115,7 +138,7 @@ impl BodyReader<'_> {
     async fn read_h2(&mut self, session: &mut Session) -> Result<()> {
         let ServerSession::H2(h2) = &mut *session.downstream_session else { return Ok(()) };
         while let Some(part) = self.in_time(h2.read_body_bytes()).await?.map_err(gone)? {
-            self.grow(&part)?;
+            self.take(&part, None)?;
         }
         Ok(())
     }
@@ -124,7 +147,7 @@ impl BodyReader<'_> {
     /// the configured rate.
     async fn in_time<T>(&self, read: impl Future<Output = T>) -> Result<T> {
         let Limits { body_seconds, body_grace_seconds, body_bytes_per_second, .. } = self.limits;
-        let received = self.body.bytes().len() as u64;
+        let received = self.received as u64;
         let bought = received.checked_div(body_bytes_per_second).unwrap_or(body_seconds);
         let seconds = body_seconds.min(body_grace_seconds.saturating_add(bought));
         let end = self.begun + Duration::from_secs(seconds);

@@ -12,6 +12,7 @@ use crate::edge::call::billing::Billing;
 use crate::edge::call::endpoint::Endpoint;
 use crate::edge::call::request_info::RequestInfo;
 use crate::edge::call::target::Call;
+use crate::edge::request::cors;
 use crate::edge::upstream::betas;
 use crate::failure::{Failure, Kind, Result};
 use crate::limit::RateLimitStatus;
@@ -259,6 +260,9 @@ impl<'c> Identity<'c> {
 /// cannot hold is left out, and the answer is sent without it.
 pub(in crate::edge) fn identify(head: &mut ResponseHeader, identity: Identity<'_>) {
     let Identity { request, attempts, standing } = identity;
+    if let Some(origin) = &request.origin {
+        cors::allow(head, origin);
+    }
     let mut put = |name: HeaderName, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
             let _ = head.insert_header(name, value);
@@ -346,12 +350,6 @@ pub(in crate::edge) fn returned<'h>(
         let value = if own { HeaderValue::from_str(client_model).ok()? } else { value.clone() };
         Some((HeaderName::from_static(name), value))
     })
-}
-
-/// Returns the seconds after which the provider asks for a retry.
-pub(in crate::edge) fn retry_after(upstream: &HeaderMap) -> Option<u64> {
-    let number = |name: &str| upstream.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
-    number("retry-after").or_else(|| number("retry-after-ms").map(|ms| ms.div_ceil(1000)))
 }
 
 /// Returns whether the provider asks for a retry, regardless of the status.

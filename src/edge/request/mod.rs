@@ -1,6 +1,9 @@
 //! From the client's head to the body that is sent.
 
 pub(in crate::edge) mod body;
+pub(in crate::edge) mod cors;
+pub(in crate::edge) mod decode;
 pub(in crate::edge) mod failover;
 pub(in crate::edge) mod headers;
 pub(in crate::edge) mod plan;
+pub(in crate::edge) mod retry_after;

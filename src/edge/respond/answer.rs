@@ -8,9 +8,11 @@ use pingora_proxy::Session;
 
 use crate::edge::call::outcome::Outcome;
 use crate::edge::request::body;
+use crate::edge::request::cors::Preflight;
+use crate::edge::request::decode;
 use crate::edge::request::headers::{self, Identity};
 use crate::edge::respond::outbox::Outbox;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 
 pub(in crate::edge) const JSON: &str = "application/json";
 
@@ -34,6 +36,8 @@ pub(in crate::edge) enum Local {
     Lasting(Bytes),
     /// A document that clients may not cache.
     Passing(Bytes),
+    /// The answer to a preflight.
+    Preflight(Preflight),
 }
 
 /// Writes a document of the gateway's own.
@@ -49,10 +53,27 @@ pub(in crate::edge) async fn local(
     let (body, kept) = match answer {
         Local::Lasting(body) => (body, "private, max-age=60"),
         Local::Passing(body) => (body, "no-store"),
+        Local::Preflight(preflight) => return permit(session, outcome, identity, &preflight).await,
     };
     let mut head = ResponseHeader::build_no_case(200, Some(12))?;
     head.insert_header(header::CACHE_CONTROL, kept)?;
     send(session, outcome, identity, (head, Whose::Own), body).await
+}
+
+/// Writes the answer to a preflight, which has no body.
+async fn permit(
+    session: &mut Session,
+    outcome: &mut Outcome,
+    identity: Identity<'_>,
+    preflight: &Preflight,
+) -> pingora::Result<()> {
+    let mut head = ResponseHeader::build_no_case(204, Some(10))?;
+    preflight.describe(&mut head)?;
+    headers::identify(&mut head, identity);
+    body::discard(session).await;
+    outcome.status = 204;
+    outcome.note_first_byte(identity.request.started);
+    session.write_response_header(Box::new(head), true).await
 }
 
 /// Writes a failure in the client's envelope, and notes it.
@@ -87,6 +108,9 @@ pub(in crate::edge) fn failed_head(failure: &Failure) -> pingora::Result<Respons
     }
     if let Some(methods) = failure.allow() {
         head.insert_header(header::ALLOW, methods)?;
+    }
+    if failure.kind() == Kind::UnsupportedEncoding {
+        head.insert_header(header::ACCEPT_ENCODING, decode::ACCEPTED)?;
     }
     Ok(head)
 }

@@ -24,6 +24,7 @@ use crate::edge::call::outcome::Outcome;
 use crate::edge::call::request_info::RequestInfo;
 use crate::edge::request::headers::Identity;
 use crate::edge::respond::answer;
+use crate::edge::respond::ending::Ending;
 use crate::edge::respond::phase::Phase;
 use crate::edge::respond::reply;
 use crate::edge::respond::response_stream::{Parts, ResponseStream};
@@ -60,27 +61,12 @@ pub(in crate::edge) struct Silence {
     since: Instant,
     /// The longest time for which it may say nothing.
     most: Duration,
-    /// Whether all has been said, so that only the end of the body is waited for.
-    is_last: bool,
 }
 
 impl Silence {
     /// A silence that begins now and may last so long.
     pub(in crate::edge) fn new(most: Duration) -> Self {
-        Self { since: Instant::now(), most: most.min(NEVER), is_last: false }
-    }
-
-    /// Begins anew, because something has come. With `is_over` it is the last time: the end of the body is not waited
-    /// for as long as an event, whatever else the provider sends. Returns whether the silence has become shorter.
-    fn begin(&mut self, is_over: bool) -> bool {
-        if self.is_last {
-            return false;
-        }
-        self.since = Instant::now();
-        if is_over {
-            (self.is_last, self.most) = (true, self.most.min(END_TIMEOUT));
-        }
-        is_over
+        Self { since: Instant::now(), most: most.min(NEVER) }
     }
 
     fn ends(self) -> Instant {
@@ -103,6 +89,9 @@ pub(in crate::edge) struct Delivery<'d> {
     pub(in crate::edge) response: ResponseStream,
     pub(in crate::edge) phase: Phase,
     pub(in crate::edge) silence: Silence,
+    pub(in crate::edge) ending: Ending,
+    /// Bytes of a large event that has not arrived completely, for which there is room.
+    pub(in crate::edge) kept: usize,
 }
 
 impl Delivery<'_> {
@@ -152,8 +141,10 @@ impl Delivery<'_> {
                     match early {
                         Poll::Ready(arrived) => arrived,
                         Poll::Pending => {
-                            if self.silence.begin(self.response.is_over()) {
-                                clock.as_mut().reset(self.wake());
+                            self.silence.since = Instant::now();
+                            // Nothing else brings the time forward.
+                            if let Some(end) = self.ending.deadline().filter(|end| *end < clock.deadline()) {
+                                clock.as_mut().reset(end);
                             }
                             loop {
                                 tokio::select! {
@@ -162,6 +153,9 @@ impl Delivery<'_> {
                                     arrived = &mut read => break arrived,
                                     abort = self.guard.ends(session) => return Err(abort),
                                     () = &mut clock => {
+                                        if self.ending.is_past() {
+                                            break Ok(None);
+                                        }
                                         if self.silence.is_over() {
                                             break Error::e_explain(ErrorType::ReadTimedout, "silence");
                                         }
@@ -175,7 +169,7 @@ impl Delivery<'_> {
                 }
             };
             match arrived {
-                Ok(Some(chunk)) => {
+                Ok(Some(chunk)) if !self.ending.is_past() => {
                     if arrivals.add(chunk) {
                         self.attempts.note_arrival();
                     }
@@ -204,8 +198,32 @@ impl Delivery<'_> {
         let bytes = arrivals.parts.take();
         if !bytes.is_empty() {
             self.response.push(bytes)?;
+            self.hold_kept()?;
+            self.note_ending();
         }
         Ok(self.response.is_whole())
+    }
+
+    /// Takes room for an event that has not arrived completely, if it is a large one.
+    ///
+    /// # Errors
+    /// Returns 503 if there is none.
+    fn hold_kept(&mut self) -> Result<()> {
+        let kept = Some(self.response.kept()).filter(|kept| *kept > SMALL_EVENT).unwrap_or_default();
+        if kept != self.kept {
+            self.admission.fit(self.attempts.held(self.request.bytes_in) + kept)?;
+            self.kept = kept;
+        }
+        Ok(())
+    }
+
+    /// Notes how far the provider has told of the end of its stream.
+    fn note_ending(&mut self) {
+        if self.response.is_over() {
+            self.ending.close(Instant::now());
+        } else if self.response.has_finished() {
+            self.ending.finish(self.response.size(), Instant::now());
+        }
     }
 
     /// Ends the stream as the provider's body has ended.
@@ -250,7 +268,8 @@ impl Delivery<'_> {
 
     /// The time at which the client or the provider has to be looked after.
     fn wake(&self) -> Instant {
-        self.deadline().min(self.silence.ends())
+        let next = self.deadline().min(self.silence.ends());
+        self.ending.deadline().map_or(next, |end| next.min(end))
     }
 
     /// Returns the time by which something has to be sent to the client.
@@ -400,12 +419,11 @@ pub(in crate::edge) fn client_write(result: pingora::Result<()>) -> Result<()> {
     })
 }
 
+/// The largest event, in bytes, that is not counted with the memory of bodies while it arrives.
+const SMALL_EVENT: usize = 1 << 20;
+
 /// The bytes of a provider's stream after which the client is written to in any case.
 const GATHER: usize = 16 << 10;
-
-/// The time that a provider has to end the body of its answer after the last event. SDKs read to the end of the body,
-/// and what has to be paid is known already.
-const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A time that is longer than any answer takes: a client that gets its answer as a whole gets no sign of life.
 const NEVER: Duration = Duration::from_secs(7 * 24 * 3600);

@@ -32,6 +32,7 @@ use crate::edge::request::failover;
 use crate::edge::request::headers::Identity;
 use crate::edge::respond::answer;
 use crate::edge::respond::delivery::{Delivery, Silence, client_write};
+use crate::edge::respond::ending::Ending;
 use crate::edge::respond::phase::Phase;
 use crate::edge::respond::reply::{self, Head};
 use crate::edge::respond::response_stream::ResponseStream;
@@ -336,8 +337,22 @@ fn delivery<'d>(ctx: &'d mut CallContext, guard: &'d mut CallGuard) -> Result<De
     let CallContext { request, admission, attempts, billing, outcome } = ctx;
     let response = response_stream(request, attempts)?;
     let phase = Phase::new(tokio::time::Instant::now());
-    let silence = Silence::new(attempts.call()?.upstream.times.silence);
-    Ok(Delivery { request, admission, attempts, billing, outcome, guard, response, phase, silence })
+    let call = attempts.call()?;
+    let (silence, ending) = (Silence::new(call.upstream.times.silence), Ending::new(call.choices));
+    let kept = 0;
+    Ok(Delivery {
+        request,
+        admission,
+        attempts,
+        billing,
+        outcome,
+        guard,
+        response,
+        phase,
+        silence,
+        ending,
+        kept,
+    })
 }
 
 /// Makes the response out of the provider's stream.

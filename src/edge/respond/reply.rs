@@ -4,6 +4,7 @@
 //! error, which status it needs and how long it is.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Version, header};
@@ -16,6 +17,7 @@ use crate::edge::call::request_info::RequestInfo;
 use crate::edge::call::target::{Bridged, Call};
 use crate::edge::request::headers::{self, Identity};
 use crate::edge::request::plan;
+use crate::edge::request::retry_after;
 use crate::failure::{Failure, Kind, Result};
 use crate::protocol::UpstreamError;
 use crate::translate::bridge::{Bridge, refused};
@@ -40,7 +42,7 @@ impl Head {
             head.headers.get(header::CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity");
         Self {
             status: head.status.as_u16(),
-            retry_after: headers::retry_after(&head.headers),
+            retry_after: retry_after::seconds(&head.headers, SystemTime::now()),
             should_retry: headers::should_retry(&head.headers),
             form: Form::of_stream(is_event_stream(head)),
             readable,

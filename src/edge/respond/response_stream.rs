@@ -244,6 +244,30 @@ impl ResponseStream {
         }
     }
 
+    /// Returns the number of bytes that are kept of an event that has not arrived completely.
+    pub(in crate::edge) fn kept(&self) -> usize {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.kept(),
+            Self::Relayed(relayed) => relayed.stream.kept(),
+        }
+    }
+
+    /// Whether the answer has reported why it ends, so that only its token counts and its end may follow.
+    pub(in crate::edge) fn has_finished(&self) -> bool {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.has_finished(),
+            Self::Relayed(relayed) => relayed.stream.has_finished(),
+        }
+    }
+
+    /// Returns the size of the answer, which grows with its events. Comments do not count.
+    pub(in crate::edge) fn size(&self) -> u64 {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.delivered(),
+            Self::Relayed(relayed) => relayed.stream.events(),
+        }
+    }
+
     /// Whether the answer is complete, and nothing that may follow matters.
     pub(in crate::edge) fn is_whole(&self) -> bool {
         match self {

@@ -175,6 +175,11 @@ pub trait Decode: fmt::Debug + Send {
 
     /// Takes the end of the stream. An answer without [`Event::End`] or [`Event::Fail`] by now was cut off.
     fn end(&mut self, sink: &mut Sink<'_>);
+
+    /// Whether the stream has told why the answer ends, so that its end may be missing.
+    fn has_finished(&self) -> bool {
+        false
+    }
 }
 
 /// Encoder of the stream for a client: a synchronous state machine with events in and bytes out.

@@ -47,16 +47,19 @@ impl UpstreamError {
                 .ok()
                 .and_then(|all| all.first().map(|first| Self::read(first.get().as_bytes())))
                 .unwrap_or_default(),
-            Some(b'{') => {
-                serde_json::from_str::<UpstreamErrorWire<'_>>(text).map(|w| w.read()).unwrap_or_default()
-            }
+            Some(b'{') => UpstreamErrorWire::first_in(text).map(|w| w.read()).unwrap_or_default(),
             Some(b'<') | None => Self::default(),
             Some(_) => Self { message: text.chars().take(MAX_PLAIN_TEXT_LEN).collect(), ..Self::default() },
         }
     }
 }
 
-impl UpstreamErrorWire<'_> {
+impl<'a> UpstreamErrorWire<'a> {
+    /// Reads the object at the beginning of a text. Some providers append a line of help.
+    fn first_in(text: &'a str) -> Option<Self> {
+        Self::deserialize(&mut serde_json::Deserializer::from_str(text)).ok()
+    }
+
     fn read(&self) -> UpstreamError {
         match self.error.map(RawValue::get) {
             Some(object) if object.starts_with('{') => {
@@ -178,6 +181,10 @@ mod tests {
         assert_eq!(read(r#"{"error":"m"}"#).message, "m");
         assert_eq!(read(r#"{"detail":"m"}"#).message, "m");
         assert_eq!(read(r#"{"detail":[{"loc":["body","n",0],"msg":"bad"}]}"#).message, "body.n.0: bad");
+        let flat = r#"{"object":"error","message":"m","type":"x","code":400}"#;
+        assert_eq!(read(&format!("{flat}\nSee the manual for help.")), read(flat));
+        assert_eq!(read(&format!("{flat}\nSee the manual for help.")).message, "m");
+        assert_eq!(read(&format!("[{flat}]\n[more]")), UpstreamError::default());
         assert_eq!(read("plain").message, "plain");
         assert_eq!(read("<html>secret</html>"), UpstreamError::default());
         assert_eq!(read("{broken"), UpstreamError::default());

@@ -77,6 +77,12 @@ impl Framer {
         self.carry.split().freeze()
     }
 
+    /// Returns the number of bytes that are kept of an unfinished event.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.carry.len()
+    }
+
     /// Handles the usual case: nothing is kept, and the chunk itself is the block.
     fn cut(&mut self, mut chunk: Bytes) -> Bytes {
         self.search(&chunk);

@@ -255,6 +255,18 @@ impl Bridge {
         if pipeline.ended { Ok(()) } else { Err(Failure::truncated()) }
     }
 
+    /// Returns the number of bytes that are kept of an unfinished event.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.framer.kept()
+    }
+
+    /// Whether the answer has reported why it ends, so that only its token counts and its end may follow.
+    #[must_use]
+    pub fn has_finished(&self) -> bool {
+        self.pipeline.ended || self.decoder.has_finished()
+    }
+
     /// Returns the bytes that are ready for a client of a stream.
     pub fn ready(&mut self) -> Bytes {
         match self.pieces() {

@@ -440,6 +440,24 @@ impl Stream {
         self.push(ended).unwrap_or_else(|_| std::mem::take(&mut self.unsent))
     }
 
+    /// Returns the number of bytes that are kept of an unfinished event.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.framer.kept()
+    }
+
+    /// Whether the answer has reported why it ends, so that only its token counts and its end may follow.
+    #[must_use]
+    pub fn has_finished(&self) -> bool {
+        matches!(self.progress, Progress::Finished | Progress::Over)
+    }
+
+    /// Returns the number of the answer's events so far. Comments do not count.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
     /// Whether its last event has come, so that only the end of the body may follow.
     #[must_use]
     pub fn is_over(&self) -> bool {

@@ -92,6 +92,10 @@ impl Decode for ChatDecoder {
             self.finish(sink);
         }
     }
+
+    fn has_finished(&self) -> bool {
+        self.reason.is_some()
+    }
 }
 
 impl ChatDecoder {

@@ -350,6 +350,10 @@ impl Decode for MessagesDecoder {
             self.finish(sink);
         }
     }
+
+    fn has_finished(&self) -> bool {
+        self.finish.is_some()
+    }
 }
 
 /// The name of the provider's web search in its blocks.
