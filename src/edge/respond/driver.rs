@@ -127,7 +127,7 @@ impl<P: Proxy> Driver<'_, P> {
             let body = read_whole(&mut provider, session, &mut ctx.attempts, guard, limit).await;
             let body = body.map_err(|abort| if head.status == 200 { abort } else { abort.without_cost() });
             let body = body.inspect_err(|abort| note_abort(&mut ctx.attempts, &head, abort))?;
-            self.connector.release(provider, &upstream, &peer).await;
+            self.connector.release(provider, &upstream, &peer);
             return self.answered(session, ctx, guard, &head, body).await;
         }
         let mut delivery = delivery(ctx, guard)?;
@@ -281,7 +281,7 @@ impl<P: Proxy> Driver<'_, P> {
     async fn leave(&self, mut provider: Connection, upstream: &Upstream, peer: &HttpPeer) {
         let rest = async { while let Ok(Some(_)) = provider.read_response_body().await {} };
         let _ = timeout(DRAIN, rest).await;
-        self.connector.release(provider, upstream, peer).await;
+        self.connector.release(provider, upstream, peer);
     }
 }
 

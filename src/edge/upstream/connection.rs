@@ -56,12 +56,7 @@ impl Connector {
     }
 
     /// Keeps the connection if the answer was read to its end.
-    pub(in crate::edge) async fn release(
-        &self,
-        connection: Connection,
-        upstream: &Upstream,
-        peer: &HttpPeer,
-    ) {
+    pub(in crate::edge) fn release(&self, connection: Connection, upstream: &Upstream, peer: &HttpPeer) {
         match connection {
             Connection::Http1(http1) if http1.is_reusable() => upstream.keep(http1.into_inner(), peer),
             // It is closed without a word, which a provider that does not read would never take.

@@ -387,7 +387,9 @@ mod tests {
             for (at, removed, mark) in changes {
                 let at = piece.floor_char_boundary(at.index(piece.len()));
                 let end = piece.ceil_char_boundary((at + removed).min(piece.len()));
-                chunks.push(format!("{}{mark}{}", &piece[..at], &piece[end..]));
+                let mut changed = piece.clone();
+                changed.replace_range(at..end, mark);
+                chunks.push(changed);
                 chunks.push(piece.clone());
             }
             let with = shown(stream(REGISTRY[protocol], true), &chunks);
@@ -396,7 +398,7 @@ mod tests {
         }
     }
 
-    /// What may be put into an event.
+    /// A text that may be put into an event.
     fn mark() -> impl Strategy<Value = &'static str> {
         prop::sample::select(vec![
             "",
