@@ -87,7 +87,8 @@ impl Provider {
             return Err(("protocols", "name at least one of chat, responses, messages".to_owned()));
         }
         // Servers that need no credential get the one that is set for them.
-        let auth = settings.auth.or(preset.auth.filter(|auth| *auth != Auth::None || key.is_none()));
+        let usual = preset.auth.filter(|auth| *auth != Auth::None || key.is_none());
+        let auth = settings.auth.or(usual);
         if key.is_none() && auth != Some(Auth::None) {
             return Err(("key", "is required; set `auth: none` for a provider without one".to_owned()));
         }
