@@ -296,7 +296,8 @@ mod tests {
     #[test]
     fn a_tool_that_starts_agents_is_called_only_if_it_is_named_or_alone() {
         let name = |tools: &str, choice: &str| {
-            let list: Vec<_> = tools.split(' ').map(|tool| format!(r#"{{"name":"{tool}"}}"#)).collect();
+            let list: Vec<_> =
+                tools.split(' ').map(|tool| format!(r#"{{"name":"{tool}","input_schema":{{}}}}"#)).collect();
             let body = format!(r#"{{"tools":[{}],"tool_choice":{choice}}}"#, list.join(","));
             let request = DemoRequest::read(body.as_bytes()).unwrap();
             request.tools.into_iter().map(|tool| tool.name.into_owned()).collect::<Vec<_>>().join(" ")

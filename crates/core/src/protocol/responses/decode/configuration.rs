@@ -1,21 +1,20 @@
-//! Settings that stand among the items of the conversation instead of beside it.
+//! Settings that stand beside the conversation, or among its items: the effort, and the form of the answer.
 
-use crate::canon::{Losses, Part, Request, Role};
+use crate::canon::{Effort, Format, Losses, Part, Request, Role, Thinking, ThinkingMode, not_carried};
 use crate::failure::Result;
 use crate::protocol::node::Node;
-
-use super::request;
+use crate::protocol::pick::members_named;
 
 /// Reads an item that changes the request's settings from here on. The last one counts.
 pub(super) fn update<'a>(node: &Node<'a, '_>, request: &mut Request<'a>, losses: &mut Losses) -> Result<()> {
     node.members(|name, value| match name {
         "reasoning" => value.members(|name, value| match name {
-            "effort" => request::effort(&value, &mut request.thinking),
+            "effort" => effort(&value, &mut request.thinking),
             _ => losses.drop(&value.path),
         }),
         "text" => value.members(|name, value| match name {
             "format" => {
-                request.format = request::format(&value)?;
+                request.format = format(&value)?;
                 Ok(())
             }
             _ => losses.drop(&value.path),
@@ -34,4 +33,31 @@ pub(super) fn forget_reasoning(request: &mut Request<'_>) {
         turn.parts.retain(|part| !matches!(part, Part::Reasoning(_)));
     }
     request.turns.retain(|turn| !turn.parts.is_empty());
+}
+
+/// Reads `reasoning.effort`.
+pub(super) fn effort(node: &Node<'_, '_>, thinking: &mut Thinking) -> Result<()> {
+    let level = Effort::read(&node.string()?);
+    thinking.effort = Some(level.ok_or_else(|| not_carried(node.path.to_string()))?);
+    thinking.mode = (level == Some(Effort::None)).then_some(ThinkingMode::Off);
+    Ok(())
+}
+
+/// Reads `text.format`.
+pub(super) fn format<'a>(node: &Node<'a, '_>) -> Result<Format<'a>> {
+    let [kind, name, description, schema, strict] =
+        members_named(node, ["type", "name", "description", "schema", "strict"])?;
+    let kind = node.at("type", kind.unwrap_or_default()).string()?;
+    match (kind.as_ref(), schema) {
+        ("text", _) => Ok(Format::Text),
+        ("json_object", _) => Ok(Format::JsonObject),
+        ("json_schema", Some(schema)) => Ok(Format::Schema {
+            name: name.map(|text| node.at("name", text).json_str()).transpose()?,
+            description: description.map(|text| node.at("description", text).json_str()).transpose()?,
+            schema: node.at("schema", schema).raw()?,
+            strict: strict.map(|text| node.at("strict", text).bool()).transpose()?,
+        }),
+        ("json_schema", None) => Err(node.missing("schema").wrong("an object")),
+        _ => Err(not_carried(node.path.to_string())),
+    }
 }

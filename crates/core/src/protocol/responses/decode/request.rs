@@ -1,9 +1,6 @@
 //! Decoding of a client's request.
 
-use crate::canon::{
-    CacheParts, Effort, Extra, Format, Losses, ProtocolId, Request, Target, Text, Thinking, ThinkingMode,
-    not_carried,
-};
+use crate::canon::{CacheParts, Extra, Losses, ProtocolId, Request, Target, Text, not_carried};
 use crate::failure::{Failure, Kind, Result};
 use crate::json::Document;
 use crate::protocol::field;
@@ -98,7 +95,7 @@ impl<'a> ResponsesRequestReader<'_, 'a> {
     fn text(&mut self, node: &Node<'a, '_>) -> Result<()> {
         let [form, verbosity] = members_named(node, ["format", "verbosity"])?;
         if let Some(form) = form {
-            self.request.format = format(&node.at("format", form))?;
+            self.request.format = configuration::format(&node.at("format", form))?;
         }
         let Some(verbosity) = verbosity else { return Ok(()) };
         let verbosity = node.at("verbosity", verbosity);
@@ -114,7 +111,7 @@ impl<'a> ResponsesRequestReader<'_, 'a> {
             members_named(node, ["effort", "summary", "generate_summary", "context", "mode"])?;
         let thinking = &mut self.request.thinking;
         if let Some(text) = effort {
-            self::effort(&node.at("effort", text), thinking)?;
+            configuration::effort(&node.at("effort", text), thinking)?;
         }
         if summary.or(older).is_some_and(|summary| !matches!(summary, "\"none\"" | "\"\"")) {
             thinking.show = Some(true);
@@ -220,33 +217,6 @@ impl<'a> ResponsesRequestReader<'_, 'a> {
                 Ok(())
             }
         }
-    }
-}
-
-/// Reads `reasoning.effort`.
-pub(super) fn effort(node: &Node<'_, '_>, thinking: &mut Thinking) -> Result<()> {
-    let level = Effort::read(&node.string()?);
-    thinking.effort = Some(level.ok_or_else(|| not_carried(node.path.to_string()))?);
-    thinking.mode = (level == Some(Effort::None)).then_some(ThinkingMode::Off);
-    Ok(())
-}
-
-/// Reads `text.format`.
-pub(super) fn format<'a>(node: &Node<'a, '_>) -> Result<Format<'a>> {
-    let [kind, name, description, schema, strict] =
-        members_named(node, ["type", "name", "description", "schema", "strict"])?;
-    let kind = node.at("type", kind.unwrap_or_default()).string()?;
-    match (kind.as_ref(), schema) {
-        ("text", _) => Ok(Format::Text),
-        ("json_object", _) => Ok(Format::JsonObject),
-        ("json_schema", Some(schema)) => Ok(Format::Schema {
-            name: name.map(|text| node.at("name", text).json_str()).transpose()?,
-            description: description.map(|text| node.at("description", text).json_str()).transpose()?,
-            schema: node.at("schema", schema).raw()?,
-            strict: strict.map(|text| node.at("strict", text).bool()).transpose()?,
-        }),
-        ("json_schema", None) => Err(node.missing("schema").wrong("an object")),
-        _ => Err(not_carried(node.path.to_string())),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Requests of clients, in the canonical form.
 
 use super::*;
-use crate::canon::{Caps, FieldPolicy, Part, Profile, Role, Sealer, ToolKind};
+use crate::canon::{Caps, Effort, FieldPolicy, Format, Part, Profile, Role, Sealer, ToolKind};
 
 fn decode<'a>(json: &'a str, to: ProtocolId, profile: &Profile) -> Result<(Request<'a>, Option<String>)> {
     let caps = Caps::of(to, "m", profile);
