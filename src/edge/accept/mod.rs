@@ -177,7 +177,8 @@ impl Acceptor {
     fn refuse_stream(&self, mut session: HttpSession, failure: Failure, outbox: &Outbox) {
         let request = session.req_header();
         let origin = self.gateway.allowed_origin(&request.headers);
-        let refused = Refused::new(request.method.as_str(), request.uri.path(), failure).to_origin(origin);
+        let refused =
+            Refused::new(request.method.as_str(), request.uri.path(), failure).readable_from(origin);
         self.gateway.note_refused(&refused);
         let body = refused.body.clone();
         if let Ok(head) = refused.head()

@@ -44,7 +44,7 @@ impl<'h> Refused<'h> {
     }
 
     /// Lets scripts of an origin read the answer.
-    pub(in crate::edge) fn to_origin(self, origin: Option<HeaderValue>) -> Self {
+    pub(in crate::edge) fn readable_from(self, origin: Option<HeaderValue>) -> Self {
         Self { origin, ..self }
     }
 

@@ -300,7 +300,7 @@ mod tests {
                 (&flipped[..], "flipped"),
                 (&[], "empty"),
             ] {
-                let result = decoded(encoding, wrong, usize::MAX.min(wrong.len().max(1)));
+                let result = decoded(encoding, wrong, wrong.len().max(1));
                 let kind = result.map_err(|failure| failure.kind());
                 assert!(kind == Err(Kind::InvalidJson) || !checked && what != "empty", "{what} {encoding:?}");
             }
@@ -333,7 +333,9 @@ mod tests {
             let named =
                 values.iter().map(|value| (header::CONTENT_ENCODING, HeaderValue::from_static(value)));
             let mut headers = HeaderMap::new();
-            named.for_each(|(name, value)| drop(headers.append(name, value)));
+            for (name, value) in named {
+                headers.append(name, value);
+            }
             ContentEncoding::of(&headers).map_err(|failure| failure.kind())
         };
         assert_eq!(of(&[]), Ok(None));
