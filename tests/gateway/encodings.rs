@@ -30,8 +30,10 @@ fn zstd(body: &[u8]) -> Vec<u8> {
     ::zstd::stream::encode_all(body, 3).unwrap()
 }
 
+type Encode = fn(&[u8]) -> Vec<u8>;
+
 /// The encodings, by the names that clients give them.
-const ENCODINGS: [(&str, fn(&[u8]) -> Vec<u8>); 5] =
+const ENCODINGS: [(&str, Encode); 5] =
     [("zstd", zstd), ("gzip", gzip), ("x-gzip", gzip), ("deflate", zlib), ("deflate", deflate)];
 
 fn send(gateway: &Gateway, path: &str, coding: &str, body: &[u8], chunked: bool) -> Response {
