@@ -30,8 +30,10 @@ fn zstd(body: &[u8]) -> Vec<u8> {
     ::zstd::stream::encode_all(body, 3).unwrap()
 }
 
+type Encode = fn(&[u8]) -> Vec<u8>;
+
 /// The encodings, by the names that clients give them.
-const ENCODINGS: [(&str, fn(&[u8]) -> Vec<u8>); 5] =
+const ENCODINGS: [(&str, Encode); 5] =
     [("zstd", zstd), ("gzip", gzip), ("x-gzip", gzip), ("deflate", zlib), ("deflate", deflate)];
 
 fn send(gateway: &Gateway, path: &str, coding: &str, body: &[u8], chunked: bool) -> Response {
@@ -104,7 +106,7 @@ fn encoded_bodies_arrive_over_http2() {
 fn bodies_that_expand_too_much_are_refused_with_little_memory() {
     let mock = Mock::new(json(200, "", PROTOCOLS[0].2));
     let gateway = Gateway::start(&format!("limits: {{body_bytes: 2000000}}\n{}", config(mock.port)));
-    let bomb = vec![b' '; 256 << 20];
+    let bomb = vec![b' '; 48 << 20];
     for (coding, encode) in ENCODINGS {
         let body = encode(&bomb);
         let before = gateway.peak_memory();
@@ -112,7 +114,7 @@ fn bodies_that_expand_too_much_are_refused_with_little_memory() {
             let response = send(&gateway, PROTOCOLS[0].0, coding, &body, chunked);
             assert_eq!(response.status, 413, "{coding}: {response:?}");
         }
-        let taken = gateway.peak_memory() - before;
+        let taken = gateway.peak_memory().saturating_sub(before);
         assert!(taken < 24 << 20, "{coding}: {taken} bytes");
     }
     assert!(mock.seen().is_empty());
