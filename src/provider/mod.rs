@@ -94,12 +94,8 @@ impl Provider {
             return Err(("protocols", "name at least one of chat, responses, messages".to_owned()));
         }
         // Servers that need no credential get the one that is set for them.
-<<<<<<< HEAD
-        let auth = settings.auth.or_else(|| preset.auth.filter(|auth| *auth != Auth::None || key.is_none()));
-=======
         let usual = preset.auth.filter(|auth| *auth != Auth::None || key.is_none());
         let auth = settings.auth.or(usual);
->>>>>>> 252494ca55a15ea5fa8c4aaad3043c9b94cec379
         if key.is_none() && auth != Some(Auth::None) {
             return Err(("key", "is required; set `auth: none` for a provider without one".to_owned()));
         }

@@ -178,12 +178,8 @@ impl Acceptor {
         let request = session.req_header();
         let origin = self.gateway.allowed_origin(&request.headers);
         let refused =
-<<<<<<< HEAD
             Refused::new(request.method.as_str(), request.uri.path(), Some(request.version), failure);
-        let refused = refused.for_origin(origin);
-=======
-            Refused::new(request.method.as_str(), request.uri.path(), failure).readable_from(origin);
->>>>>>> 98b8ed7eee34fec9fe7ae84650d507b85caf4fc5
+        let refused = refused.readable_from(origin);
         self.gateway.note_refused(&refused);
         let body = refused.body.clone();
         if let Ok(head) = refused.head()

@@ -50,11 +50,7 @@ impl<'h> Refused<'h> {
     }
 
     /// Lets scripts of an origin read the answer.
-<<<<<<< HEAD
-    pub(in crate::edge) fn for_origin(self, origin: Option<HeaderValue>) -> Self {
-=======
     pub(in crate::edge) fn readable_from(self, origin: Option<HeaderValue>) -> Self {
->>>>>>> 98b8ed7eee34fec9fe7ae84650d507b85caf4fc5
         Self { origin, ..self }
     }
 

@@ -387,14 +387,9 @@ mod tests {
             for (at, removed, mark) in changes {
                 let at = piece.floor_char_boundary(at.index(piece.len()));
                 let end = piece.ceil_char_boundary((at + removed).min(piece.len()));
-<<<<<<< HEAD
-                let (before, rest) = piece.split_at(at);
-                chunks.push(format!("{before}{mark}{}", rest.split_at(end - at).1));
-=======
                 let mut changed = piece.clone();
                 changed.replace_range(at..end, mark);
                 chunks.push(changed);
->>>>>>> 6cd9e7c26f55963e5622a9246caf7316c31fb258
                 chunks.push(piece.clone());
             }
             let with = shown(stream(REGISTRY[protocol], true), &chunks);

@@ -118,14 +118,10 @@ fn file<'a>(node: Node<'a, '_>, cache: Option<Cache>) -> Result<Part<'a>> {
 /// Returns a document in Mistral's form: its URL, or an object with a `url`.
 fn document<'a>(node: &Node<'a, '_>, name: Option<JsonStr<'a>>, cache: Option<Cache>) -> Result<Part<'a>> {
     let url = match node.kind() {
-<<<<<<< HEAD
-        Type::Object => node.find("url").unwrap_or_else(|| node.missing("url")).json_str(),
-=======
         Type::Object => {
             let url = node.find("url").map(|url| url.text);
             node.at("url", url.unwrap_or_default()).json_str()
         }
->>>>>>> 252494ca55a15ea5fa8c4aaad3043c9b94cec379
         _ => node.json_str(),
     };
     let source = Source::of_url(url?).ok_or_else(|| {
