@@ -192,8 +192,9 @@ fn the_habits_in_comments_are_the_defaults() {
     );
     let config = Config::parse(&with, |_| None).unwrap();
     let mut profile = config.providers[0].profile.clone();
-    // What is absent depends on the protocol; the file says one of the two.
+    // What is absent depends on the protocol; the file says what it is in Chat.
     assert_eq!(profile.tool_name_max.take(), Some(64));
+    assert!(profile.mid_system.take().is_some() && profile.tool_schemas.take().is_some());
     assert_eq!(profile, crossmodel::provider::Profile::default());
 }
 

@@ -28,23 +28,6 @@ impl CallIdSet {
         !self.hashes.is_empty() && self.hashes.binary_search(&hash(id)).is_ok()
     }
 
-    /// Adds an id.
-    pub fn insert(&mut self, id: &str) {
-        let hash = hash(id);
-        if let Err(place) = self.hashes.binary_search(&hash) {
-            self.hashes.insert(place, hash);
-        }
-    }
-
-    /// Returns the id, with the first suffix that makes it new if it is used already.
-    #[must_use]
-    pub fn unused(&self, id: &str) -> Option<String> {
-        if !self.contains(id) {
-            return None;
-        }
-        (2..).map(|number: u64| format!("{id}_{number}")).find(|new| !self.contains(new))
-    }
-
     /// Returns the number of bytes that the set occupies.
     #[must_use]
     pub fn size(&self) -> usize {
@@ -63,12 +46,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_used_id_gets_the_first_free_suffix() {
-        let (mut set, unique) = CallIdSet::collect(["a", "b", "a_2"].into_iter());
-        assert!(unique);
-        assert_eq!((set.unused("c"), set.unused("a").as_deref()), (None, Some("a_3")));
-        set.insert("a_3");
-        assert_eq!(set.unused("a").as_deref(), Some("a_4"));
+    fn ids_are_found_and_repetitions_noticed() {
+        let (set, is_unique) = CallIdSet::collect(["b", "a", "a_2"].into_iter());
+        assert!(is_unique && set.contains("a") && !set.contains("c"));
         assert!(!CallIdSet::collect(["a", "b", "a"].into_iter()).1);
         assert!(!CallIdSet::default().contains("a"));
     }

@@ -12,6 +12,7 @@ pub mod relay;
 
 mod blame;
 mod conform;
+mod fresh_call_ids;
 mod keys;
 mod pipeline;
 mod property_restorer;

@@ -8,9 +8,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::canon::{Args, CallIdSet, Context, Event, Finish, ProtocolId, Seal, Sink, UpstreamError, base62};
+use crate::canon::{Args, Context, Event, Finish, ProtocolId, Seal, Sink, UpstreamError, base62};
 use crate::json::{JsonStr, repair};
 
+use super::fresh_call_ids::FreshCallIds;
 use super::property_restorer::PropertyRestorer;
 use super::unwrap::Unwrap;
 
@@ -21,10 +22,8 @@ pub(super) struct ResponseRewriter {
     client: ProtocolId,
     /// Calls by their keys, which count up.
     calls: BTreeMap<u32, CallKind>,
-    /// The ids of the conversation's calls and of those of this answer.
-    used: CallIdSet,
-    /// The ids by which the client knows the calls, by key; absent where they are the provider's own.
-    client_ids: BTreeMap<u32, Option<String>>,
+    /// The ids by which the client knows the calls.
+    ids: FreshCallIds,
     /// The first half of a character at the end of an event, and its owner.
     surrogate: Option<(Owner, String)>,
     /// The part of the prefix that the answer has not repeated yet.
@@ -58,9 +57,8 @@ enum Owner {
 impl ResponseRewriter {
     pub(super) fn new(context: Arc<Context>, client: ProtocolId) -> Self {
         let prefix = context.prefix.clone().filter(|prefix| !prefix.is_empty());
-        let used = context.call_ids.clone();
-        let (calls, client_ids) = (BTreeMap::new(), BTreeMap::new());
-        Self { context, client, calls, used, client_ids, surrogate: None, prefix, visible: false }
+        let (calls, ids) = (BTreeMap::new(), FreshCallIds::default());
+        Self { context, client, calls, ids, surrogate: None, prefix, visible: false }
     }
 
     /// Takes an event and passes on those that the client's encoder gets.
@@ -161,18 +159,17 @@ impl ResponseRewriter {
         sink(Event::Open { key, id, namespace, name, custom: custom || wrapped });
     }
 
-    /// Returns the id by which the client knows a call; `None` if it is the provider's own. A client that pairs results
-    /// with calls by their ids alone would take an id that comes again for that of the old call.
+    /// Returns the id by which the client knows a call; `None` if it is the provider's own.
     fn client_id(&mut self, key: u32, id: &str) -> Option<String> {
-        if let Some(known) = self.client_ids.get(&key) {
+        if let Some(known) = self.ids.known(key) {
             return known.clone();
         }
-        let made_up = id.is_empty().then(|| self.made_up_id(key));
-        let id = made_up.as_deref().unwrap_or(id);
-        let new = self.used.unused(id).or_else(|| made_up.clone());
-        self.used.insert(new.as_deref().unwrap_or(id));
-        self.client_ids.insert(key, new.clone());
-        new
+        if !id.is_empty() {
+            return self.ids.choose(key, id, &self.context.call_ids);
+        }
+        let made_up = self.made_up_id(key);
+        self.ids.keep(key, made_up.clone());
+        Some(made_up)
     }
 
     /// Returns an id for a call to which the provider gave none. It is the same whenever the same answer is read.

@@ -23,7 +23,7 @@ pub(super) fn flatten(schema: &str) -> Option<FlatSchema> {
         return None;
     }
     let mut merged = MergedObject::default();
-    let (required, _) = merged.take(schema, schema, 0);
+    let required = merged.take(schema, schema, 0);
     let mut out = Vec::with_capacity(schema.len());
     write::object(&mut out, |o| {
         o.text("type", "object").value("properties", |out| merged.write(out));
@@ -60,12 +60,11 @@ struct MergedObject<'s> {
 type RequiredNames<'s> = BTreeSet<&'s str>;
 
 impl<'s> MergedObject<'s> {
-    /// Takes the properties of a schema, and returns those that it requires. The second value is whether it could be
-    /// read.
-    fn take(&mut self, schema: &'s str, root: &'s str, depth: usize) -> (RequiredNames<'s>, bool) {
+    /// Takes the properties of a schema, and returns those that it requires.
+    fn take(&mut self, schema: &'s str, root: &'s str, depth: usize) -> RequiredNames<'s> {
         self.count += 1;
         if depth > MAX_DEPTH || self.count > MAX_BRANCHES || !schema.starts_with('{') {
-            return (RequiredNames::new(), false);
+            return RequiredNames::new();
         }
         if let Some(target) = value(schema, "$ref").and_then(|name| resolve(root, name)) {
             return self.take(target, root, depth + 1);
@@ -77,7 +76,7 @@ impl<'s> MergedObject<'s> {
         for union in UNIONS {
             let mut common: Option<RequiredNames<'s>> = None;
             for branch in elements(value(schema, union).unwrap_or("[]")) {
-                let (wanted, _) = self.take(branch, root, depth + 1);
+                let wanted = self.take(branch, root, depth + 1);
                 common = Some(match common {
                     None => wanted,
                     Some(before) if union == ALL_OF => before.union(&wanted).copied().collect(),
@@ -86,7 +85,7 @@ impl<'s> MergedObject<'s> {
             }
             required.extend(common.unwrap_or_default());
         }
-        (required, true)
+        required
     }
 
     fn add(&mut self, key: &'s str, schema: &'s str) {
@@ -163,8 +162,8 @@ const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
 /// Maximum depth of unions in unions that are merged.
 const MAX_DEPTH: usize = 8;
 
-/// Maximum number of branches that are merged: each of them may be read once for each of the others.
-const MAX_BRANCHES: usize = 256;
+/// Maximum number of branches that are merged: a definition is looked up in the whole schema for each of them.
+const MAX_BRANCHES: usize = 64;
 
 #[cfg(test)]
 mod tests {

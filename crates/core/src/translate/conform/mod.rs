@@ -1,4 +1,4 @@
-//! What a provider demands of any request, whatever its protocol.
+//! The demands of a provider on any request, whatever its protocol.
 //!
 //! One pass over the canonical request, between the decoder and the encoder, driven by the provider's profile. Calls get
 //! ids that are unique in the conversation, each with its result, and the schemas of tools get the form that the

@@ -26,9 +26,9 @@ pub(super) fn adapt(
     for (index, tool) in tools.iter_mut().enumerate() {
         let ToolKind::Function { schema: Some(schema), .. } = &mut tool.kind else { continue };
         if let Some(flat) = is_named.then(|| flatten(schema.get())).flatten() {
-            let path = Path::ROOT.key("tools");
-            let (path, root) = (path.index(index), flat.unions.first().copied().unwrap_or_default());
-            losses.drop(&path.key("parameters").key(root))?;
+            for union in &flat.unions {
+                losses.drop(&Path::ROOT.key("tools").index(index).key("parameters").key(union))?;
+            }
             tool.description = Some(explained(tool.description.as_ref(), &flat.explanation));
             *schema = flat.schema;
         }
