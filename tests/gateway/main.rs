@@ -17,6 +17,7 @@ mod bridge;
 mod catalogue;
 mod cli;
 mod clock;
+mod compaction;
 mod config;
 mod console;
 mod corpus;

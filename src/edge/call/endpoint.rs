@@ -12,6 +12,8 @@ pub(in crate::edge) enum Endpoint {
     Call(ProtocolId),
     /// The count of a call's tokens.
     Count(ProtocolId),
+    /// The compaction of a conversation.
+    Compact(ProtocolId),
     /// The list of models.
     Models,
     /// One model.
@@ -34,6 +36,9 @@ pub(in crate::edge) fn find(path: &str) -> Option<(Endpoint, &str)> {
         }
         if protocol.count_path() == Some(below) {
             return Some((Endpoint::Count(protocol.id()), ""));
+        }
+        if protocol.compact_path() == Some(below) {
+            return Some((Endpoint::Compact(protocol.id()), ""));
         }
     }
     match below {
@@ -58,6 +63,7 @@ impl Endpoint {
             Self::Call(protocol) => protocol.as_str(),
             Self::Count(ProtocolId::Messages) => "count_tokens",
             Self::Count(_) => "input_tokens",
+            Self::Compact(_) => "compact",
             Self::Models => "models",
             Self::Model => "model",
             Self::Credits => "credits",
@@ -68,7 +74,7 @@ impl Endpoint {
     /// Returns the protocol to which the endpoint belongs, if it belongs to one.
     pub(in crate::edge) fn protocol(self) -> Option<ProtocolId> {
         match self {
-            Self::Call(protocol) | Self::Count(protocol) => Some(protocol),
+            Self::Call(protocol) | Self::Count(protocol) | Self::Compact(protocol) => Some(protocol),
             _ => None,
         }
     }
@@ -80,7 +86,7 @@ impl Endpoint {
     /// plain HTTP.
     pub(in crate::edge) fn admit(self, method: &http::Method, upgrade: bool) -> Result<()> {
         let allow = match self {
-            Self::Call(_) | Self::Count(_) => "POST",
+            Self::Call(_) | Self::Count(_) | Self::Compact(_) => "POST",
             _ => "GET, HEAD",
         };
         if allow.split(", ").any(|allowed| method == allowed) {
@@ -111,6 +117,7 @@ mod tests {
                 ("/messages", "messages", ""),
                 ("/messages/count_tokens", "count_tokens", ""),
                 ("/responses/input_tokens", "input_tokens", ""),
+                ("/responses/compact", "compact", ""),
                 ("/models", "models", ""),
                 ("/models/", "models", ""),
                 ("/models/v/m", "model", "v/m"),

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::ids::base62;
-use super::{Caps, Carrier, Losses, Profile, ProtocolId, Sealer, ToolNames};
+use super::{Caps, Carrier, Compaction, Losses, Profile, ProtocolId, Sealer, ToolNames};
 use crate::json::JsonStr;
 
 /// The provider and model that a request is written for.
@@ -54,6 +54,8 @@ pub struct Context {
     pub answer_tool: Option<&'static str>,
     /// The beginning of the answer that the request gave, if the provider repeats it.
     pub prefix: Option<String>,
+    /// The compaction that the answer is, if the client asked for one.
+    pub compaction: Option<Compaction>,
 }
 
 impl Target<'_> {

@@ -15,6 +15,8 @@ pub struct Request<'a> {
     pub include_usage: bool,
     /// Whether only its tokens are to be counted. Limits and the like are left out then.
     pub counting: bool,
+    /// Whether the answer shall be a summary of the conversation.
+    pub compacts: bool,
     /// Instructions before the conversation, one entry for each block that they came in.
     pub system: Vec<Text<'a>>,
     /// The conversation.

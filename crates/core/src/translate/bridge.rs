@@ -13,8 +13,8 @@ use memchr::memmem;
 
 use crate::canon::ReasoningIn;
 use crate::canon::{
-    Anomaly, Context, Decode, ECHO_MARK, Form, Losses, Profile, Request, ResponseMetadata, Target,
-    ThinkingMode, ToolNames, UpstreamError, Usage,
+    Anomaly, Compaction, Context, Decode, ECHO_MARK, Form, Losses, Profile, Request, ResponseMetadata,
+    Target, ThinkingMode, ToolNames, UpstreamError, Usage,
 };
 use crate::failure::{Failure, Result};
 use crate::json::{self, Document, JsonStr, Lenient as _, Raw, repair};
@@ -69,6 +69,38 @@ pub fn render(
     target: &Target<'_>,
     facts: &RequestFacts<'_>,
 ) -> Result<Rendered> {
+    render_for(client, body, target, facts, Purpose::Answer)
+}
+
+/// Writes a client's request for a summary of its conversation like [`render`].
+///
+/// # Errors
+/// Returns 400 if something is wrong with the request, or cannot be carried in strict mode.
+pub fn render_compaction(
+    client: &dyn Protocol,
+    body: &[u8],
+    target: &Target<'_>,
+    facts: &RequestFacts<'_>,
+) -> Result<Rendered> {
+    render_for(client, body, target, facts, Purpose::Compaction)
+}
+
+/// The purpose of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// An answer, which may be a summary if the conversation itself asks for one.
+    Answer,
+    /// A summary and the user's messages, which a conversation goes on with.
+    Compaction,
+}
+
+fn render_for(
+    client: &dyn Protocol,
+    body: &[u8],
+    target: &Target<'_>,
+    facts: &RequestFacts<'_>,
+    purpose: Purpose,
+) -> Result<Rendered> {
     let text = repair::utf8(body);
     let mut document = Document::read(text.trim_start_matches('\u{feff}'));
     let repaired;
@@ -83,6 +115,12 @@ pub fn render(
     let mut losses = Losses::new(facts.strict).told_to(client.id());
     let mut request = client.decode_request(&document, target, &mut losses)?;
     request.counting = facts.counting;
+    if purpose == Purpose::Compaction {
+        request.stream = false;
+    }
+    if purpose == Purpose::Compaction || request.compacts {
+        request.ask_for_summary();
+    }
     request.max_output = match (request.max_output, facts.output_cap) {
         (Some(asked), Some(cap)) => Some(asked.min(cap)),
         (asked, cap) => asked.or(cap),
@@ -99,7 +137,9 @@ pub fn render(
         add(&mut out, &target.profile.extra_body);
     }
     let echo = client.echo(&document);
-    let context = Context { names, answer_tool, prefix, echo, ..known(&request, target, facts) };
+    let kept = (purpose == Purpose::Compaction).then(|| client.kept_messages(&document, facts.request_id));
+    let compaction = request.compacts.then_some(Compaction { kept });
+    let context = Context { names, answer_tool, prefix, echo, compaction, ..known(&request, target, facts) };
     let form = Form::of_stream(request.stream && !facts.counting);
     let estimate = if facts.counting { super::count::estimate(&request) } else { 0 };
     Ok(Rendered { body: out.into(), losses, context: Arc::new(context), form, estimate })

@@ -16,6 +16,7 @@ mod pipeline;
 mod reasoning;
 mod response_rewriter;
 mod source;
+mod summary;
 mod template;
 mod unwrap;
 mod upstream;

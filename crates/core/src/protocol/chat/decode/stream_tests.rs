@@ -35,7 +35,9 @@ fn show(event: &Event<'_>) -> String {
             format!("fail:{}:{}", error.message, error.code.as_deref().unwrap_or("-"))
         }
         Event::End => "end".to_owned(),
-        Event::Close(_) | Event::Break | Event::Search { .. } => "other".to_owned(),
+        Event::Close(_) | Event::Break | Event::Search { .. } | Event::Compacting | Event::Summary(_) => {
+            "other".to_owned()
+        }
     }
 }
 
