@@ -71,6 +71,8 @@ pub struct Turn<'a> {
     pub parts: Vec<Part<'a>>,
     /// The name of the author, which only Chat has a place for.
     pub name: Option<JsonStr<'a>>,
+    /// Tools that are offered from here on, for providers with a place for them in the conversation.
+    pub tools: Vec<Tool<'a>>,
 }
 
 /// A piece of a message.
@@ -279,7 +281,7 @@ impl<'a> Turn<'a> {
     /// Creates a message.
     #[must_use]
     pub fn new(role: Role, parts: Vec<Part<'a>>) -> Self {
-        Self { role, parts, name: None }
+        Self { role, parts, name: None, tools: Vec::new() }
     }
 }
 

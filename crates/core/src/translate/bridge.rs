@@ -129,7 +129,9 @@ fn render_for(
         client.check_request(&request)?;
     }
     let longest = target.profile.tool_name_max.map_or_else(|| upstream.max_tool_name_len(), usize::from);
-    let names = ToolNames::new(&request.tools, longest, upstream.takes_custom_tools(target.profile));
+    let takes_custom_tools = upstream.takes_custom_tools(target.profile);
+    let mut names = ToolNames::new(&request.tools, longest, takes_custom_tools);
+    request.turns.iter().for_each(|turn| names.add(&turn.tools, takes_custom_tools));
     let mut out = Vec::with_capacity(body.len() + body.len() / 8 + ROOM);
     let Written { answer_tool, prefix } =
         upstream.encode_request(&request, target, &names, &mut losses, &mut out)?;

@@ -83,7 +83,14 @@ impl<'a> ToolWire<'a> {
 
     fn tool(self, kind: ToolKind<'a>, node: &Node<'a, '_>) -> Result<Tool<'a>> {
         let name = self.name.ok_or_else(|| missing(node, "name"))?;
-        Ok(Tool { namespace: None, name, description: self.description, kind, cache: self.cache })
+        Ok(Tool {
+            namespace: None,
+            name,
+            description: self.description,
+            kind,
+            cache: self.cache,
+            position: None,
+        })
     }
 }
 
@@ -141,6 +148,7 @@ fn web_search<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Tool<'a>> {
         description: None,
         kind: ToolKind::WebSearch(search),
         cache: None,
+        position: None,
     })
 }
 
