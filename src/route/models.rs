@@ -37,6 +37,8 @@ pub struct ModelListPage {
     limit: Option<usize>,
     after: Option<String>,
     before: Option<String>,
+    /// Whether Codex asks: it alone names its version.
+    is_for_codex: bool,
 }
 
 /// The body of a list of models.
@@ -47,6 +49,11 @@ struct ModelListBody<'a> {
     has_more: bool,
     first_id: Option<&'a str>,
     last_id: Option<&'a str>,
+    /// The models in Codex's form, for Codex only. There are none: an entry would have to hold the instructions of
+    /// the model, which replace Codex's own. Without entries, Codex takes its own for any model that it is told to
+    /// use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    models: Option<[(); 0]>,
 }
 
 impl ModelList {
@@ -101,6 +108,7 @@ impl ModelList {
             has_more: more,
             first_id: data.first().map(|model| model.id.as_str()),
             last_id: data.last().map(|model| model.id.as_str()),
+            models: page.is_for_codex.then_some([]),
         }))
     }
 
@@ -142,7 +150,7 @@ impl ListedModel {
 }
 
 impl ModelListPage {
-    /// Reads `limit`, `after_id` and `before_id`, and ignores all other parameters.
+    /// Reads `limit`, `after_id`, `before_id` and Codex's `client_version`, and ignores all other parameters.
     ///
     /// # Errors
     /// Returns 400 if the limit is not from 1 to 1000, or both ids are given.
@@ -158,6 +166,7 @@ impl ModelListPage {
                 }
                 "after_id" => page.after = Some(percent_decoded(value)),
                 "before_id" => page.before = Some(percent_decoded(value)),
+                "client_version" => page.is_for_codex = true,
                 _ => {}
             }
         }
@@ -212,6 +221,17 @@ mod tests {
         for bad in ["limit=0", "limit=1001", "limit=x", "after_id=v/z", "after_id=v/a&before_id=v/b"] {
             assert_eq!(ids(bad).unwrap_err().status(), 400, "{bad}");
         }
+    }
+
+    #[test]
+    fn codex_gets_a_list_of_its_own_and_no_other_client_does() {
+        let body = |query| {
+            let body = ModelList(Vec::new()).answer(&ModelListPage::parse(query).unwrap()).unwrap();
+            String::from_utf8(body.to_vec()).unwrap()
+        };
+        let list = r#"{"object":"list","data":[],"has_more":false,"first_id":null,"last_id":null"#;
+        assert_eq!(body("client_version=0.155.0"), format!("{list},\"models\":[]}}"));
+        assert_eq!(body("limit=5"), format!("{list}}}"));
     }
 
     #[test]

@@ -7,8 +7,8 @@ use tokio::runtime::Builder;
 
 use crate::streams::{STREAMS, streaming};
 use crate::support::{
-    Act, End, Gate, Gateway, H2Mock, Mock, PROTOCOLS, Response, chunk, config, config_with, eventually,
-    h2_post, member, open, post, sse, whole,
+    Act, End, Gate, Gateway, H2Mock, Mock, PROTOCOLS, Response, chunk, config, config_with, h2_post, member,
+    open, post, sse, whole,
 };
 
 /// What tells clients in mid-stream that the answer has failed.

@@ -18,6 +18,7 @@ mod bridge;
 mod catalogue;
 mod cli;
 mod clock;
+mod compaction;
 mod config;
 mod console;
 mod corpus;

@@ -91,11 +91,11 @@ fn messages(exchanges: &[Exchange]) -> String {
     format!(r#"{{"model":"m","max_tokens":9,"system":"S",{},"messages":[{}]}}"#, TOOLS[1], all.join(","))
 }
 
-/// What the provider is sent: its tools, and the messages one by one. `None` stands for a refusal.
+/// Returns what the provider is sent: its tools, and the messages one by one. `None` stands for a refusal.
 fn sent(client: ProtocolId, upstream: ProtocolId, body: &str) -> Option<(String, Vec<String>)> {
     let (profile, sealer) = (Profile::default(), Sealer::default());
     let model = "claude-opus-5";
-    let caps = Caps::of(upstream, model);
+    let caps = Caps::of(upstream, model, &profile);
     let target =
         Target { protocol: upstream, origin: "up", model, profile: &profile, caps: &caps, sealer: &sealer };
     let facts = RequestFacts {

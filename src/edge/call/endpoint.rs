@@ -12,6 +12,8 @@ pub(in crate::edge) enum Endpoint {
     Call(ProtocolId),
     /// The count of a call's tokens.
     Count(ProtocolId),
+    /// The compaction of a conversation.
+    Compact(ProtocolId),
     /// The list of models.
     Models,
     /// One model.
@@ -42,6 +44,9 @@ pub(in crate::edge) fn find(path: &str) -> Option<(Endpoint, &str)> {
         if protocol.count_path() == Some(below) {
             return Some((Endpoint::Count(protocol.id()), ""));
         }
+        if protocol.compact_path() == Some(below) {
+            return Some((Endpoint::Compact(protocol.id()), ""));
+        }
     }
     match below {
         "/credits" => return Some((Endpoint::Credits, "")),
@@ -65,6 +70,7 @@ impl Endpoint {
             Self::Call(protocol) => protocol.as_str(),
             Self::Count(ProtocolId::Messages) => "count_tokens",
             Self::Count(_) => "input_tokens",
+            Self::Compact(_) => "compact",
             Self::Models => "models",
             Self::Model => "model",
             Self::Credits => "credits",
@@ -76,7 +82,7 @@ impl Endpoint {
     /// Returns the protocol to which the endpoint belongs, if it belongs to one.
     pub(in crate::edge) fn protocol(self) -> Option<ProtocolId> {
         match self {
-            Self::Call(protocol) | Self::Count(protocol) => Some(protocol),
+            Self::Call(protocol) | Self::Count(protocol) | Self::Compact(protocol) => Some(protocol),
             _ => None,
         }
     }
@@ -84,7 +90,7 @@ impl Endpoint {
     /// Returns the methods that the endpoint has.
     pub(in crate::edge) fn methods(self) -> &'static str {
         match self {
-            Self::Call(_) | Self::Count(_) => "POST",
+            Self::Call(_) | Self::Count(_) | Self::Compact(_) => "POST",
             Self::Preflight => "OPTIONS",
             _ => "GET, HEAD",
         }
@@ -128,6 +134,7 @@ mod tests {
                 ("/messages", "messages", ""),
                 ("/messages/count_tokens", "count_tokens", ""),
                 ("/responses/input_tokens", "input_tokens", ""),
+                ("/responses/compact", "compact", ""),
                 ("/models", "models", ""),
                 ("/models/", "models", ""),
                 ("/models/v/m", "model", "v/m"),

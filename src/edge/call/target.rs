@@ -66,13 +66,20 @@ pub(in crate::edge) enum Operation {
     Infer,
     /// The number of tokens that the request would take.
     Count,
+    /// A summary with which the conversation goes on.
+    Compact,
 }
 
 impl Operation {
+    /// Whether a model answers, rather than only a counter.
+    pub(in crate::edge) fn infers(self) -> bool {
+        self != Self::Count
+    }
+
     /// The name in OpenTelemetry's conventions, where they have one.
     pub(in crate::edge) fn as_str(self) -> &'static str {
         match self {
-            Self::Infer => "chat",
+            Self::Infer | Self::Compact => "chat",
             Self::Count => "count_tokens",
         }
     }
@@ -83,6 +90,8 @@ impl Operation {
         match self {
             Self::Infer => speaker.path(),
             Self::Count => speaker.count_path().unwrap_or_default(),
+            // A provider without an endpoint for it is asked for a summary.
+            Self::Compact => speaker.compact_path().unwrap_or_else(|| speaker.path()),
         }
     }
 }
@@ -150,7 +159,7 @@ impl Call {
 
     /// Takes those facts from the request's head that matter to the answer.
     pub(in crate::edge) fn note_head(&mut self, head: &Head<'_>) {
-        self.form = Form::of_stream(head.stream);
+        self.form = Form::of_stream(head.stream && self.operation != Operation::Compact);
         self.choices = head.choices;
         self.thinks = head.thinks || self.thinks_unasked();
     }
@@ -194,7 +203,7 @@ impl Call {
 
     /// Whether a model answers, rather than only a counter.
     pub(in crate::edge) fn infers(&self) -> bool {
-        self.operation == Operation::Infer
+        self.operation.infers()
     }
 
     /// Returns the facts of the attempt for a trace.

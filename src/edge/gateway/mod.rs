@@ -284,6 +284,7 @@ impl Gateway {
             Endpoint::Usage => return account::usage(&self.0.quotas.ledger, &grant).await.map(Some),
             Endpoint::Call(protocol) => (protocol, Operation::Infer),
             Endpoint::Count(protocol) => (protocol, Operation::Count),
+            Endpoint::Compact(protocol) => (protocol, Operation::Compact),
         };
         ctx.attempts.trace = self.0.tracer.call(&request.headers, ctx.request.started);
         ctx.admission.enter(&self.0.load, &grant, bounds(&limits))?;

@@ -279,7 +279,7 @@ pub(in crate::edge) fn identify(head: &mut ResponseHeader, identity: Identity<'_
     if let Some(dropped) = attempts.call.as_ref().and_then(|call| call.dropped.as_deref()) {
         put(HeaderName::from_static("x-crossmodel-dropped"), dropped);
     }
-    if let Some(Endpoint::Call(protocol)) = request.endpoint {
+    if let Some(Endpoint::Call(protocol) | Endpoint::Compact(protocol)) = request.endpoint {
         let _ = limits(head, protocol, standing, request.time);
     }
     for (name, value) in &attempts.answer.headers {

@@ -73,7 +73,7 @@ pub(in crate::edge) async fn admit(
     let members = client.protocol().members();
     let Plan { mut head, found, mut choices } = find_targets(request, client, hint, body.bytes())?;
     let mut spared = None;
-    let counts_money = operation == Operation::Infer && request.snapshot.billing.is_on();
+    let counts_money = operation.infers() && request.snapshot.billing.is_on();
     if counts_money && let Err(refusal) = priced::retain(&mut choices, &found, &head.demand) {
         let can_spare = !request.is_strict(&found.entry);
         let spare = can_spare.then(|| priced::spare(&choices, &found, body.bytes(), members)).flatten();
@@ -130,7 +130,7 @@ pub(in crate::edge) fn redirect(
 ) -> Result<Call> {
     let head = Head::read(&fallbacks.body, fallbacks.client.protocol().members())?;
     let choice = in_protocol(request, &last.found, fallbacks.client, &head, choice);
-    let mut call = Call::to(&request.snapshot, last.found.clone(), choice, Operation::Infer)?;
+    let mut call = Call::to(&request.snapshot, last.found.clone(), choice, last.operation)?;
     may_ask(request, call.provider(), &head)?;
     call.note_head(&head);
     let estimate = fallbacks.estimate.elsewhere(billing, &call)?;
@@ -226,7 +226,8 @@ fn may_ask(request: &RequestInfo, provider: &Provider, head: &Head<'_>) -> Resul
 
 /// Puts what was written into the call.
 fn put_written(call: &mut Call, written: Written, [spared, notice]: [Option<String>; 2], mut body: Body) {
-    let told = [spared, written.losses.header(), notice];
+    let is_limited = call.operation != Operation::Compact || written.bridged.is_some();
+    let told = [spared, written.losses.header(), notice.filter(|_| is_limited)];
     call.dropped = told.into_iter().flatten().reduce(|a, b| a + ", " + &b);
     (call.rejections, call.claims) = (written.rejections, written.claims);
     call.bridged = written.bridged;
@@ -255,7 +256,10 @@ fn write_request(
         return translate_request(call, client, body, &facts, &request.sealer());
     }
     let (speaker, profile) = (client.protocol(), &call.provider().profile);
+    // The endpoint for compactions takes no limit.
+    let output_cap = output_cap.filter(|_| call.operation != Operation::Compact);
     let edits = Edits::of(speaker, body, head, profile, &call.upstream_model, output_cap);
+    let edits = edits.with_summaries(speaker, body, head, &request.sealer());
     let claims = request.snapshot.tenants.claims(request.grant.as_ref(), client, &head.demand);
     let rejections = edits.rejections();
     Ok(Written { body: Writing::Edits(edits), bridged: None, losses: Losses::default(), rejections, claims })
@@ -269,7 +273,11 @@ fn translate_request(
     facts: &bridge::RequestFacts<'_>,
     sealer: &Sealer,
 ) -> Result<Written> {
-    let written = bridge::render(client.protocol(), body, &call.target(sealer), facts)?;
+    let render = match call.operation {
+        Operation::Compact => bridge::render_compaction,
+        Operation::Infer | Operation::Count => bridge::render,
+    };
+    let written = render(client.protocol(), body, &call.target(sealer), facts)?;
     let bridged = Bridged {
         client,
         context: written.context,

@@ -19,6 +19,8 @@ pub struct Answer {
     pub tier: Option<String>,
     /// Text, reasoning and calls, in order.
     pub segments: Vec<Segment>,
+    /// The summary of the conversation, as the inside of a string literal, if the answer is one.
+    pub summary: Option<String>,
     /// Token counts, if the provider gave any.
     pub usage: Option<Usage>,
     /// The verdict of the provider's moderation.
@@ -62,6 +64,7 @@ impl Answer {
             Event::Tier(tier) => self.tier = Some(tier.into_owned()),
             Event::Usage(part) => self.usage.get_or_insert_default().absorb(&part),
             Event::Moderation(verdict) => self.moderation = Some(verdict.into_owned()),
+            Event::Summary(text) => self.summary = Some(text.raw().to_owned()),
             Event::Finish(finish) => self.finish = Some(finish.into_owned()),
             Event::End => {
                 let cut = self.is_cut();

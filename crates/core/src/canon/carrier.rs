@@ -86,6 +86,12 @@ impl Carrier {
         Ok(Self { blocks: read_blocks(&blocks).ok_or(Rejection::Damaged)? })
     }
 
+    /// Opens a text that a client sent back, whichever provider and model it is from.
+    pub(super) fn open_from_any(text: &str, sealer: &Sealer) -> Result<Self, Rejection> {
+        let blocks = sealer.open_from_any(text)?;
+        Ok(Self { blocks: read_blocks(&blocks).ok_or(Rejection::Damaged)? })
+    }
+
     /// Whether this text is meant to be a carrier, damaged or not.
     #[must_use]
     pub fn is_carrier(text: &str) -> bool {

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 
 use super::ids::base62;
-use super::{CallIdSet, Caps, Carrier, Losses, Profile, PropertyNames, ProtocolId, Sealer, ToolNames};
+use super::{
+    CallIdSet, Caps, Carrier, Compaction, Losses, Profile, PropertyNames, ProtocolId, Sealer, ToolNames,
+};
 use crate::json::JsonStr;
 
 /// The provider and model that a request is written for.
@@ -58,6 +60,8 @@ pub struct Context {
     pub answer_tool: Option<&'static str>,
     /// The beginning of the answer that the request gave, if the provider repeats it.
     pub prefix: Option<String>,
+    /// The compaction that the answer is, if the client asked for one.
+    pub compaction: Option<Compaction>,
 }
 
 impl Target<'_> {

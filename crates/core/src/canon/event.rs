@@ -74,6 +74,10 @@ pub enum Event<'a> {
     Close(Option<u32>),
     /// A paragraph break: the text that follows belongs to another message of the provider.
     Break,
+    /// The beginning of a summary, whose text is not shown while it is written.
+    Compacting,
+    /// A whole summary of the conversation.
+    Summary(JsonStr<'a>),
     /// Token counts.
     Usage(UsagePart),
     /// The reason for which the answer ends.

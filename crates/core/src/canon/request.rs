@@ -15,6 +15,8 @@ pub struct Request<'a> {
     pub include_usage: bool,
     /// Whether only its tokens are to be counted. Limits and the like are left out then.
     pub counting: bool,
+    /// Whether the answer shall be a summary of the conversation.
+    pub compacts: bool,
     /// Instructions before the conversation, one entry for each block that they came in.
     pub system: Vec<Text<'a>>,
     /// The conversation.
@@ -69,6 +71,8 @@ pub struct Turn<'a> {
     pub parts: Vec<Part<'a>>,
     /// The name of the author, which only Chat has a place for.
     pub name: Option<JsonStr<'a>>,
+    /// Tools that are offered from here on, for providers with a place for them in the conversation.
+    pub tools: Vec<Tool<'a>>,
 }
 
 /// A piece of a message.
@@ -277,7 +281,7 @@ impl<'a> Turn<'a> {
     /// Creates a message.
     #[must_use]
     pub fn new(role: Role, parts: Vec<Part<'a>>) -> Self {
-        Self { role, parts, name: None }
+        Self { role, parts, name: None, tools: Vec::new() }
     }
 }
 

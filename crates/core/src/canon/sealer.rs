@@ -79,6 +79,15 @@ impl Sealer {
     /// # Errors
     /// Returns the [`Rejection`] if the text is not a valid carrier of this account, provider and model.
     pub fn open(&self, text: &str, origin: &str, model: &str) -> Result<String, Rejection> {
+        self.open_if(text, |keys, from| *from == keys.name(origin, model))
+    }
+
+    /// Opens a carrier of this account like [`Sealer::open`], whichever provider and model it is from.
+    pub(super) fn open_from_any(&self, text: &str) -> Result<String, Rejection> {
+        self.open_if(text, |_, _| true)
+    }
+
+    fn open_if(&self, text: &str, is_ours: impl Fn(&Keys, &[u8; NAME]) -> bool) -> Result<String, Rejection> {
         if text.starts_with(OLD_PREFIX) {
             return Err(Rejection::Old);
         }
@@ -91,7 +100,7 @@ impl Sealer {
         let (from, rest) = sealed.split_first_chunk::<NAME>().ok_or(Rejection::Damaged)?;
         let (code, payload) = rest.split_first_chunk::<CODE>().ok_or(Rejection::Damaged)?;
         keys.over(from, payload).verify_truncated_left(code).map_err(|_| Rejection::Forged)?;
-        if *from != keys.name(origin, model) {
+        if !is_ours(keys, from) {
             return Err(Rejection::Foreign);
         }
         String::from_utf8(sealed.split_off(HEAD)).map_err(|_| Rejection::Damaged)

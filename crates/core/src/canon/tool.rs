@@ -21,6 +21,8 @@ pub struct Tool<'a> {
     pub kind: ToolKind<'a>,
     /// A mark for the prompt cache.
     pub cache: Option<Cache>,
+    /// The tool's place in the client's list. Absent: the place that it has in the request.
+    pub position: Option<usize>,
 }
 
 /// The kind of a tool.
@@ -128,6 +130,7 @@ impl<'a> Tool<'a> {
             description,
             kind: ToolKind::Function { schema, strict: None },
             cache: None,
+            position: None,
         }
     }
 
@@ -160,6 +163,7 @@ impl<'r, 'a> Offer<'r, 'a> {
         let mut offered: Vec<&Tool<'a>> = Vec::with_capacity(tools.len());
         let mut names = HashSet::with_capacity(tools.len());
         for (index, tool) in tools.iter().enumerate() {
+            let index = tool.position.unwrap_or(index);
             let available =
                 tool.is_callable() || support.web_search && matches!(tool.kind, ToolKind::WebSearch(_));
             if !available {

@@ -31,16 +31,21 @@ impl ToolNames {
     #[must_use]
     pub fn new(tools: &[Tool<'_>], longest: usize, custom_tools: bool) -> Self {
         let mut names = Self { longest, changed: HashMap::new() };
+        names.add(tools, custom_tools);
+        names
+    }
+
+    /// Adds the changed names of further tools.
+    pub(crate) fn add(&mut self, tools: &[Tool<'_>], custom_tools: bool) {
         for tool in tools.iter().filter(|tool| tool.is_callable()) {
-            let upstream = names.upstream(tool.namespace.as_deref(), &tool.name);
+            let upstream = self.upstream(tool.namespace.as_deref(), &tool.name);
             let wrapped = tool.is_custom() && !custom_tools;
             if upstream != tool.name || wrapped {
                 let (upstream, name) = (upstream.into_owned(), tool.name.clone().into_owned());
                 let namespace = tool.namespace.as_ref().map(|ns| ns.clone().into_owned());
-                names.changed.entry(upstream).or_insert(ToolName { namespace, name, wrapped });
+                self.changed.entry(upstream).or_insert(ToolName { namespace, name, wrapped });
             }
         }
-        names
     }
 
     /// Returns the tool's name for the provider. The same name always gives the same result, so that history

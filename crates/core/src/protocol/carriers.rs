@@ -114,7 +114,7 @@ fn holds_carrier(
     opaque: &[&str],
     rejections: &mut Rejections,
 ) -> Result<bool, Malformed> {
-    let (mut found, mut is_first) = (None, true);
+    let (mut found, mut is_summary, mut is_first) = (None, false, true);
     if walk.peek() != Some(b'{') {
         walk.skip()?;
         return Ok(false);
@@ -122,9 +122,12 @@ fn holds_carrier(
     walk.enter();
     while let Some(key) = walk.key(&mut is_first)? {
         let value = walk.skip()?;
+        // A summary is no reasoning, and a conversation is nothing without it.
+        is_summary |= value == b"\"compaction\"" && is(key, "type");
         let rejection = value.strip_prefix(b"\"").and_then(rejection);
         found = found.or_else(|| rejection.filter(|_| opaque.iter().any(|name| is(key, name))));
     }
+    let found = found.filter(|_| !is_summary);
     Ok(found.inspect(|rejection| rejections.add(*rejection)).is_some())
 }
 

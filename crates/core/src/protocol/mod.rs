@@ -38,7 +38,7 @@ use bytes::Bytes;
 
 use crate::canon::{
     Answer, Context, Decode, Encode, Field, Losses, Profile, Rates, Rejections, Request, ResponseMetadata,
-    Target, ToolNames, UsagePart,
+    Sealer, Target, ToolNames, UsagePart,
 };
 use crate::failure::{Failure, Result};
 use crate::json::{Document, Edit};
@@ -65,6 +65,11 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     /// Returns the endpoint that counts the tokens of a request, if there is one.
     fn count_path(&self) -> Option<&'static str>;
 
+    /// Returns the endpoint that summarizes a conversation so that it goes on with the summary, if there is one.
+    fn compact_path(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Returns the members of a request that the gateway reads.
     fn members(&self) -> &'static RequestMembers;
 
@@ -84,6 +89,13 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     /// counts them.
     fn carrier_edits(&self, body: &[u8], rejections: &mut Rejections) -> Vec<Edit> {
         let _ = (body, rejections);
+        Vec::new()
+    }
+
+    /// Returns the edits that put the texts of summaries, which `sealer` opens, in the places of their carriers in a
+    /// relayed request.
+    fn summary_edits(&self, body: &[u8], sealer: &Sealer) -> Vec<Edit> {
+        let _ = (body, sealer);
         Vec::new()
     }
 
@@ -151,6 +163,12 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     /// Returns the members of a client's request that answers of this protocol repeat, already written as JSON.
     fn echo(&self, document: &Document<'_>) -> Bytes {
         let _ = document;
+        Bytes::new()
+    }
+
+    /// Returns the user's messages in a request, which its compaction keeps, as elements of a JSON array.
+    fn kept_messages(&self, document: &Document<'_>, request_id: &str) -> Bytes {
+        let _ = (document, request_id);
         Bytes::new()
     }
 

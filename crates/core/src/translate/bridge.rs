@@ -13,8 +13,8 @@ use memchr::memmem;
 
 use crate::canon::ReasoningIn;
 use crate::canon::{
-    Anomaly, Context, Decode, ECHO_MARK, Form, Losses, Profile, Request, ResponseMetadata, Target,
-    ThinkingMode, ToolNames, UpstreamError, Usage,
+    Anomaly, Compaction, Context, Decode, ECHO_MARK, Form, Losses, Profile, Request, ResponseMetadata,
+    Target, ThinkingMode, ToolNames, UpstreamError, Usage,
 };
 use crate::failure::{Failure, Result};
 use crate::json::{self, Document, JsonStr, Lenient as _, Raw, repair};
@@ -70,6 +70,38 @@ pub fn render(
     target: &Target<'_>,
     facts: &RequestFacts<'_>,
 ) -> Result<Rendered> {
+    render_for(client, body, target, facts, Purpose::Answer)
+}
+
+/// Writes a client's request for a summary of its conversation like [`render`].
+///
+/// # Errors
+/// Returns 400 if something is wrong with the request, or cannot be carried in strict mode.
+pub fn render_compaction(
+    client: &dyn Protocol,
+    body: &[u8],
+    target: &Target<'_>,
+    facts: &RequestFacts<'_>,
+) -> Result<Rendered> {
+    render_for(client, body, target, facts, Purpose::Compaction)
+}
+
+/// The purpose of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// An answer, which may be a summary if the conversation itself asks for one.
+    Answer,
+    /// A summary and the user's messages, which a conversation goes on with.
+    Compaction,
+}
+
+fn render_for(
+    client: &dyn Protocol,
+    body: &[u8],
+    target: &Target<'_>,
+    facts: &RequestFacts<'_>,
+    purpose: Purpose,
+) -> Result<Rendered> {
     let text = repair::utf8(body);
     let mut document = Document::read(text.trim_start_matches('\u{feff}'));
     let repaired;
@@ -84,6 +116,12 @@ pub fn render(
     let mut losses = Losses::new(facts.strict).told_to(client.id());
     let mut request = client.decode_request(&document, target, &mut losses)?;
     request.counting = facts.counting;
+    if purpose == Purpose::Compaction {
+        request.stream = false;
+    }
+    if purpose == Purpose::Compaction || request.compacts {
+        request.ask_for_summary();
+    }
     request.max_output = match (request.max_output, facts.output_cap) {
         (Some(asked), Some(cap)) => Some(asked.min(cap)),
         (asked, cap) => asked.or(cap),
@@ -93,7 +131,9 @@ pub fn render(
     }
     let Conformed { properties, call_ids } = conform(&mut request, target, &mut losses)?;
     let longest = target.profile.tool_name_max.map_or_else(|| upstream.max_tool_name_len(), usize::from);
-    let names = ToolNames::new(&request.tools, longest, upstream.takes_custom_tools(target.profile));
+    let takes_custom_tools = upstream.takes_custom_tools(target.profile);
+    let mut names = ToolNames::new(&request.tools, longest, takes_custom_tools);
+    request.turns.iter().for_each(|turn| names.add(&turn.tools, takes_custom_tools));
     let mut out = Vec::with_capacity(body.len() + body.len() / 8 + ROOM);
     let Written { answer_tool, prefix } =
         upstream.encode_request(&request, target, &names, &mut losses, &mut out)?;
@@ -101,8 +141,10 @@ pub fn render(
         add(&mut out, &target.profile.extra_body);
     }
     let echo = client.echo(&document);
+    let kept = (purpose == Purpose::Compaction).then(|| client.kept_messages(&document, facts.request_id));
+    let compaction = request.compacts.then_some(Compaction { kept });
     let known = known(&request, target, facts);
-    let context = Context { names, properties, call_ids, answer_tool, prefix, echo, ..known };
+    let context = Context { names, properties, call_ids, answer_tool, prefix, echo, compaction, ..known };
     let form = Form::of_stream(request.stream && !facts.counting);
     let estimate = if facts.counting { super::count::estimate(&request) } else { 0 };
     Ok(Rendered { body: out.into(), losses, context: Arc::new(context), form, estimate })

@@ -40,7 +40,7 @@ pub fn estimate(request: &Request<'_>) -> u64 {
     let mut sum = Sum::default();
     request.system.iter().for_each(|text| sum.text(text.text.raw()));
     request.turns.iter().flat_map(|turn| &turn.parts).for_each(|part| sum.part(part));
-    for tool in &request.tools {
+    for tool in request.tools.iter().chain(request.turns.iter().flat_map(|turn| &turn.tools)) {
         sum.text(&tool.name);
         sum.text(tool.description.as_ref().map_or("", |text| text.raw()));
         if let ToolKind::Function { schema: Some(schema), .. } = &tool.kind {

@@ -19,6 +19,7 @@ mod property_restorer;
 mod reasoning;
 mod response_rewriter;
 mod source;
+mod summary;
 mod template;
 mod unwrap;
 mod upstream;

@@ -7,12 +7,15 @@ use crate::canon::{Anomaly, Answer, Encode, Event, Overflow, Rate, Rates, Respon
 use crate::failure::{Failure, Result};
 
 use super::response_rewriter::ResponseRewriter;
+use super::summary::SummaryCollector;
 use super::{OwnKeys, read_error};
 
 /// The stages after the decoder: the client's own names are restored, and the answer is written for it.
 #[derive(Debug)]
 pub(super) struct Pipeline {
     rewriter: ResponseRewriter,
+    /// The collector of the answer, if it is a summary.
+    summary: Option<SummaryCollector>,
     pub(super) output: PipelineOutput,
     pub(super) usage: Option<Usage>,
     /// The rates that the answer reports.
@@ -43,8 +46,10 @@ pub(super) enum PipelineOutput {
 impl Pipeline {
     /// Creates a pipeline before its first event.
     pub(super) fn new(rewriter: ResponseRewriter, output: PipelineOutput) -> Self {
+        let summary = rewriter.is_compaction().then(SummaryCollector::default);
         Self {
             rewriter,
+            summary,
             output,
             usage: None,
             rates: Rates::default(),
@@ -86,11 +91,23 @@ impl Pipeline {
                 self.delivered += event.size() as u64;
             }
         }
-        let (rewriter, output) = (&mut self.rewriter, &mut self.output);
+        let (rewriter, summary, output) = (&mut self.rewriter, &mut self.summary, &mut self.output);
         let mut overflow = false;
-        rewriter.take(event, &mut |event| overflow |= output.take(event).is_err());
+        let mut flaw = Ok(());
+        let mut write = |event: Event<'_>| overflow |= output.take(event).is_err();
+        match summary {
+            None => rewriter.take(event, &mut write),
+            Some(summary) => rewriter.take(event, &mut |event| {
+                if flaw.is_ok() {
+                    flaw = summary.take(event, &mut write);
+                }
+            }),
+        }
         if overflow {
             self.fail(super::too_large(Overflow::DETAIL));
+        }
+        if let Err(failure) = flaw {
+            self.fail(failure);
         }
     }
 

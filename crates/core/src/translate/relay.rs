@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::canon::{Profile, StreamUsage};
-use crate::canon::{Rates, Rejections, ResponseMetadata, Usage};
+use crate::canon::{Rates, Rejections, ResponseMetadata, Sealer, Usage};
 use crate::failure::{Failure, Kind, Result};
 use crate::json::{self, Body, Edit};
 use crate::protocol::{EventSummary, Head, Progress, Protocol, StreamFacts, UpstreamError};
@@ -61,6 +61,22 @@ impl Edits {
         }
         edits.sort_by_key(|(span, _)| (span.start, span.end));
         Self { edits, withhold_usage, rejections }
+    }
+
+    /// Puts the texts of summaries, which `sealer` opens, in the places of their carriers.
+    #[must_use]
+    pub fn with_summaries(
+        mut self,
+        protocol: &dyn Protocol,
+        body: &[u8],
+        head: &Head<'_>,
+        sealer: &Sealer,
+    ) -> Self {
+        if head.has_carriers {
+            self.edits.extend(protocol.summary_edits(body, sealer));
+            self.edits.sort_by_key(|(span, _)| (span.start, span.end));
+        }
+        self
     }
 
     /// Returns the counts of carriers that are removed.

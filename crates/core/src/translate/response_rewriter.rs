@@ -61,6 +61,11 @@ impl ResponseRewriter {
         Self { context, client, calls, ids, surrogate: None, prefix, visible: false }
     }
 
+    /// Whether the answer is a summary of its conversation.
+    pub(super) fn is_compaction(&self) -> bool {
+        self.context.compaction.is_some()
+    }
+
     /// Takes an event and passes on those that the client's encoder gets.
     pub(super) fn take(&mut self, event: Event<'_>, sink: &mut Sink<'_>) {
         match event {

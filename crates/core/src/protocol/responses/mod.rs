@@ -5,6 +5,7 @@ mod echo;
 mod encode;
 mod error;
 mod fields;
+mod kept_messages;
 mod relay;
 mod usage;
 
@@ -13,8 +14,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::canon::{
-    Answer, Context, Decode, Encode, Field, Losses, Profile, Rejections, Request, ResponseMetadata, Target,
-    ToolNames,
+    Answer, Context, Decode, Encode, Field, Losses, Profile, Rejections, Request, ResponseMetadata, Sealer,
+    Target, ToolNames,
 };
 use crate::failure::{Failure, Result};
 use crate::json::{Document, Edit};
@@ -39,6 +40,10 @@ impl Protocol for Responses {
         Some("/responses/input_tokens")
     }
 
+    fn compact_path(&self) -> Option<&'static str> {
+        Some("/responses/compact")
+    }
+
     fn members(&self) -> &'static RequestMembers {
         &relay::request::MEMBERS
     }
@@ -49,6 +54,10 @@ impl Protocol for Responses {
 
     fn carrier_edits(&self, body: &[u8], rejections: &mut Rejections) -> Vec<Edit> {
         carriers::edits(body, &relay::request::CARRIERS, rejections)
+    }
+
+    fn summary_edits(&self, body: &[u8], sealer: &Sealer) -> Vec<Edit> {
+        relay::summaries::edits(body, sealer)
     }
 
     fn output_cap(&self, _profile: &Profile) -> &'static str {
@@ -98,6 +107,10 @@ impl Protocol for Responses {
 
     fn echo(&self, document: &Document<'_>) -> Bytes {
         echo::write(document)
+    }
+
+    fn kept_messages(&self, document: &Document<'_>, request_id: &str) -> Bytes {
+        kept_messages::write(document, request_id)
     }
 
     fn encode_request(

@@ -126,12 +126,12 @@ impl<'a> ConversationReader<'a, '_> {
         match message.role.trim_matches('"') {
             "system" | "developer" => return self.instructions(&node, &message, name),
             "user" => {
-                let mut turn = Turn { role: Role::User, parts: Vec::with_capacity(1), name };
+                let mut turn = Turn { name, ..Turn::new(Role::User, Vec::with_capacity(1)) };
                 content(&node, &message, &mut turn.parts)?;
                 self.push(turn);
             }
             "assistant" => {
-                let mut turn = Turn { role: Role::Assistant, parts: Vec::with_capacity(2), name };
+                let mut turn = Turn { name, ..Turn::new(Role::Assistant, Vec::with_capacity(2)) };
                 self.assistant(&node, &message, &mut turn.parts)?;
                 self.push(turn);
             }
@@ -171,7 +171,7 @@ impl<'a> ConversationReader<'a, '_> {
         if self.begun {
             parts.retain(|part| !matches!(part, Part::Text(text) if text.text.is_empty()));
             if !parts.is_empty() {
-                self.push(Turn { role: Role::System, parts, name });
+                self.push(Turn { name, ..Turn::new(Role::System, parts) });
             }
             return Ok(());
         }

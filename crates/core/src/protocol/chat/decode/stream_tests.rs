@@ -37,7 +37,9 @@ fn show(event: &Event<'_>) -> String {
         Event::End => "end".to_owned(),
         Event::Image(url) => format!("image:{}", url.decode()),
         Event::Moderation(verdict) => format!("moderation:{}", verdict.get()),
-        Event::Close(_) | Event::Break | Event::Search { .. } => "other".to_owned(),
+        Event::Close(_) | Event::Break | Event::Search { .. } | Event::Compacting | Event::Summary(_) => {
+            "other".to_owned()
+        }
     }
 }
 

@@ -85,7 +85,14 @@ impl<'a> ToolWire<'a> {
 
     fn tool(self, kind: ToolKind<'a>, node: &Node<'a, '_>) -> Result<Tool<'a>> {
         let name = self.name.ok_or_else(|| missing(node, "name"))?;
-        Ok(Tool { namespace: None, name, description: self.description, kind, cache: self.cache })
+        Ok(Tool {
+            namespace: None,
+            name,
+            description: self.description,
+            kind,
+            cache: self.cache,
+            position: None,
+        })
     }
 }
 
@@ -179,6 +186,7 @@ fn own_search(search: WebSearch<'_>) -> Tool<'_> {
         description: None,
         kind: ToolKind::WebSearch(search),
         cache: None,
+        position: None,
     }
 }
 

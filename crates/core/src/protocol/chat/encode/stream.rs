@@ -128,6 +128,8 @@ impl Encode for ChatEncoder {
             Event::Break => self.paragraph = true,
             Event::Finish(finish) => self.finish(Some(&finish), out),
             Event::End => self.end(out),
+            // Only Responses has compactions.
+            Event::Compacting | Event::Summary(_) => {}
             Event::Start { .. } | Event::Tier(_) | Event::Usage(_) | Event::Anomaly(_) | Event::Fail(_) => {}
         }
     }

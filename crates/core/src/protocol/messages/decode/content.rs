@@ -10,6 +10,8 @@ use crate::failure::{Failure, Kind, Result};
 use crate::json::{self, JsonStr, Raw};
 use crate::protocol::node::{Node, Type};
 
+use super::changes::ConversationChanges;
+
 /// The place of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BlockContext {
@@ -25,6 +27,7 @@ pub(super) fn read<'a>(
     place: BlockContext,
     target: &Target<'_>,
     parts: &mut Vec<Part<'a>>,
+    changes: &mut ConversationChanges<'a>,
     losses: &mut Losses,
 ) -> Result<()> {
     let block = ContentBlock::read(node, losses)?;
@@ -40,15 +43,25 @@ pub(super) fn read<'a>(
         "thinking" | "redacted_thinking" if !in_result => {
             parts.push(reasoning(node, &block, target, losses)?);
         }
-        "tool_use" if !in_result => parts.push(Part::Call(call(node, &block)?)),
-        "tool_result" if !in_result => parts.push(Part::Result(result(node, &block, target, losses)?)),
+        "tool_use" if !in_result => {
+            let call = call(node, &block)?;
+            changes.mention(call.name.clone());
+            parts.push(Part::Call(call));
+        }
+        "tool_result" if !in_result => {
+            parts.push(Part::Result(result(node, &block, target, changes, losses)?));
+        }
         "tool_reference" if in_result => {
-            let name = required(node, "tool_name", block.name)?.json_str()?;
+            let name = required(node, "tool_name", block.name)?;
+            changes.mention(name.string()?);
+            let name = name.json_str()?;
             let text = JsonStr::concat(&[&JsonStr::plain("Tool loaded: "), &name]);
             parts.push(Part::Text(Text { text, cache: block.cache }));
         }
         // A user uploads a file so that the model reads it; in the model's own messages it is history.
         "container_upload" if !assistant => return Err(not_carried(node.path.to_string())),
+        // A listing tells what the provider itself may call.
+        "mcp_tool_listing" => losses.drop(&node.path)?,
         kind if is_server_tool(kind) => losses.drop(&node.path)?,
         "tool_reference" | "browser_state" => return Err(not_carried(node.path.to_string())),
         kind => {
@@ -107,6 +120,7 @@ fn result<'a>(
     node: &Node<'a, '_>,
     block: &ContentBlock<'a>,
     target: &Target<'_>,
+    changes: &mut ConversationChanges<'a>,
     losses: &mut Losses,
 ) -> Result<ToolResult<'a>> {
     let id = required(node, "tool_use_id", block.id)?.string()?;
@@ -115,7 +129,8 @@ fn result<'a>(
         let inside = node.at("content", text);
         match inside.kind() {
             Type::Array => {
-                inside.items(|item| read(&item, BlockContext::Result, target, &mut content, losses))?;
+                inside
+                    .items(|item| read(&item, BlockContext::Result, target, &mut content, changes, losses))?;
             }
             Type::Object => content.push(Part::Text(Text::new(object(inside.raw()?.get())))),
             _ => content.extend(

@@ -2,53 +2,125 @@
 
 use std::collections::HashSet;
 
-use crate::canon::{Losses, Part, Role, Target, Text, Turn};
+use crate::canon::{Effort, Losses, Part, Role, Target, Text, Turn};
 use crate::failure::Result;
 use crate::protocol::node::{Node, Type};
 
+use super::changes::ConversationChanges;
 use super::content::{self, BlockContext};
+use super::offered_tools;
 
-/// Reads one message. Instructions before all others go to `first`.
-pub(super) fn read<'a>(
-    node: &Node<'a, '_>,
-    target: &Target<'_>,
-    turns: &mut Vec<Turn<'a>>,
-    first: &mut Vec<Text<'a>>,
-    losses: &mut Losses,
-) -> Result<()> {
-    let (mut role, mut content) = (None, None);
-    node.members(|key, value| {
-        match key {
-            "role" => role = Some(self::role(&value)?),
-            "content" => content = Some(value.text),
-            _ => losses.drop(&value.path)?,
+/// The messages of a request.
+#[derive(Default)]
+pub(super) struct Conversation<'a> {
+    pub(super) turns: Vec<Turn<'a>>,
+    /// Instructions in the first messages; they follow those of `system`.
+    pub(super) first: Vec<Text<'a>>,
+    /// The changes of tools and effort in the messages.
+    pub(super) changes: ConversationChanges<'a>,
+}
+
+impl<'a> Conversation<'a> {
+    /// Reads one message.
+    pub(super) fn read(
+        &mut self,
+        node: &Node<'a, '_>,
+        target: &Target<'_>,
+        losses: &mut Losses,
+    ) -> Result<()> {
+        let (mut role, mut content, mut configures) = (None, None, false);
+        node.members(|key, value| {
+            match key {
+                "role" => role = Some(self::role(&value)?),
+                "content" => content = Some(value.text),
+                "output_config" => {
+                    configures = true;
+                    self.output_config(&value, losses)?;
+                }
+                "clear_at" => {
+                    configures = true;
+                    losses.drop(&value.path)?;
+                }
+                _ => losses.drop(&value.path)?,
+            }
+            Ok(())
+        })?;
+        let Some(role) = role else {
+            return Err(node.missing("role").wrong("given"));
+        };
+        if role == Role::System && configures && content.is_none() {
+            return Ok(());
+        }
+        let content = content::required(node, "content", content)?;
+        match role {
+            Role::System => self.system(&content, target, losses),
+            role => self.turn(role, &content, target, losses),
+        }
+    }
+
+    fn turn(
+        &mut self,
+        role: Role,
+        content: &Node<'a, '_>,
+        target: &Target<'_>,
+        losses: &mut Losses,
+    ) -> Result<()> {
+        let mut parts = Vec::new();
+        let changes = &mut self.changes;
+        match content.kind() {
+            Type::String => parts.push(Part::Text(Text::new(content.json_str()?))),
+            _ => content.items(|item| {
+                content::read(&item, BlockContext::Message(role), target, &mut parts, changes, losses)
+            })?,
+        }
+        keep_last_results(&mut parts);
+        self.turns.push(Turn::new(role, parts));
+        Ok(())
+    }
+
+    /// Reads instructions, and blocks that change the tools. A message without instructions is no turn.
+    fn system(&mut self, content: &Node<'a, '_>, target: &Target<'_>, losses: &mut Losses) -> Result<()> {
+        let place = ConversationChanges::turn_of_tools(target, self.turns.len());
+        let (mut parts, mut adds) = (Vec::new(), false);
+        if content.kind() == Type::String {
+            parts.push(Part::Text(Text::new(content.json_str()?)));
+        } else {
+            content.items(|item| {
+                let kind = item.find("type").map(|kind| kind.string()).transpose()?;
+                match kind.as_deref() {
+                    Some("tool_addition") => {
+                        adds = true;
+                        offered_tools::add(&mut self.changes, &item, place, losses)?;
+                    }
+                    Some("tool_removal") => offered_tools::remove(&mut self.changes, &item)?,
+                    Some("mcp_tool_listing") => losses.drop(&item.path)?,
+                    _ => parts.push(Part::Text(content::only_text(&item, losses)?)),
+                }
+                Ok(())
+            })?;
+        }
+        if self.turns.is_empty() {
+            self.first.extend(parts.into_iter().filter_map(|part| match part {
+                Part::Text(text) if !text.text.is_empty() => Some(text),
+                _ => None,
+            }));
+        } else if !parts.is_empty() || adds && place.is_some() {
+            self.turns.push(Turn::new(Role::System, parts));
         }
         Ok(())
-    })?;
-    let Some(role) = role else {
-        return Err(node.missing("role").wrong("given"));
-    };
-    let content = content::required(node, "content", content)?;
-    let mut parts = Vec::new();
-    match (content.kind(), role) {
-        (Type::String, _) => parts.push(Part::Text(Text::new(content.json_str()?))),
-        (_, Role::System) => content.items(|item| {
-            parts.push(Part::Text(content::only_text(&item, losses)?));
+    }
+
+    /// Reads the effort that holds from a message on.
+    fn output_config(&mut self, node: &Node<'a, '_>, losses: &mut Losses) -> Result<()> {
+        node.members(|key, value| {
+            let level = if key == "effort" { Effort::read(&value.string()?) } else { None };
+            match level {
+                Some(level) => self.changes.effort = Some(level),
+                None => losses.drop(&value.path)?,
+            }
             Ok(())
-        })?,
-        _ => content
-            .items(|item| content::read(&item, BlockContext::Message(role), target, &mut parts, losses))?,
+        })
     }
-    if role == Role::System && turns.is_empty() {
-        first.extend(parts.into_iter().filter_map(|part| match part {
-            Part::Text(text) if !text.text.is_empty() => Some(text),
-            _ => None,
-        }));
-        return Ok(());
-    }
-    keep_last_results(&mut parts);
-    turns.push(Turn::new(role, parts));
-    Ok(())
 }
 
 fn role(node: &Node<'_, '_>) -> Result<Role> {

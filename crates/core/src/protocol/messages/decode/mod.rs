@@ -1,7 +1,9 @@
 //! From the protocol to the canonical form: clients' requests and providers' answers.
 
+mod changes;
 mod content;
 mod message;
+mod offered_tools;
 mod reasoning;
 
 mod tools;

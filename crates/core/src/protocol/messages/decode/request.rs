@@ -9,7 +9,9 @@ use crate::protocol::node::{Node, Type};
 use crate::protocol::messages::fields::FIELDS;
 use crate::protocol::messages::relay::request::ATTRIBUTION;
 
-use super::{content, message, reasoning, tools};
+use super::message::Conversation;
+use super::offered_tools::GivenTools;
+use super::{content, reasoning, tools};
 
 /// Reads a request that goes to `target`.
 pub(in crate::protocol::messages) fn read<'a>(
@@ -18,23 +20,27 @@ pub(in crate::protocol::messages) fn read<'a>(
     losses: &mut Losses,
 ) -> Result<Request<'a>> {
     let mut request = Request::default();
-    // Instructions in the first messages are collected here; they follow those of `system`.
-    let mut first = Vec::new();
+    let mut conversation = Conversation::default();
+    let mut given = GivenTools::default();
     Node::of(document).members(|key, node| {
         let field = FIELDS.iter().find(|field| field.name == key);
         match field.map(|field| field.policy(target.protocol)) {
             Some(FieldPolicy::Mapped | FieldPolicy::Own) => {
-                member(key, &node, target, &mut request, &mut first, losses)
+                let late = (&mut conversation, &mut given);
+                member(key, &node, target, &mut request, late, losses)
             }
             Some(_) => field::take(FIELDS, key, &node, target, &mut request, losses),
             None => losses.drop(&node.path),
         }
     })?;
+    let Conversation { turns, mut first, changes } = conversation;
+    request.turns = turns;
     if request.turns.is_empty() && first.is_empty() {
         let message = "'messages' must hold at least one message.";
         return Err(Failure::new(Kind::InvalidMessages, message).with_param("messages"));
     }
     request.system.append(&mut first);
+    given.offer(changes, &mut request, losses)?;
     Ok(request)
 }
 
@@ -51,14 +57,13 @@ fn member<'a>(
     node: &Node<'a, '_>,
     target: &Target<'_>,
     request: &mut Request<'a>,
-    first: &mut Vec<Text<'a>>,
+    (conversation, given): (&mut Conversation<'a>, &mut GivenTools<'a>),
     losses: &mut Losses,
 ) -> Result<()> {
     match key {
         "messages" => {
-            request.turns.clear();
-            first.clear();
-            node.items(|message| message::read(&message, target, &mut request.turns, first, losses))?;
+            *conversation = Conversation::default();
+            node.items(|message| conversation.read(&message, target, losses))?;
         }
         "system" => request.system = system(node, losses)?,
         "max_tokens" => request.max_output = Some(limit(node)?),
@@ -74,11 +79,8 @@ fn member<'a>(
             })?;
         }
         "tools" => {
-            request.tools.clear();
-            node.items(|tool| {
-                request.tools.push(tools::read(&tool, losses)?);
-                Ok(())
-            })?;
+            *given = GivenTools::default();
+            node.items(|tool| given.read(&tool, losses))?;
         }
         "tool_choice" => (request.choice, request.parallel) = tools::choice(node)?,
         "thinking" => reasoning::thinking(node, &mut request.thinking, losses)?,

@@ -52,7 +52,8 @@ fn function<'a>(node: &Node<'a, '_>, mut tool: Tool<'a>, losses: &mut Losses) ->
             "input_schema" => schema = Some(value.raw()?),
             "strict" => strict = Some(value.bool()?),
             "cache_control" => tool.cache = content::cache(&value),
-            // A tool with deferred loading, for example, is sent as an ordinary one.
+            // The conversation decides when it is offered.
+            "defer_loading" => {}
             _ if matches!(value.text, "false" | "[]") => {}
             _ => losses.drop(&value.path)?,
         }
@@ -73,7 +74,7 @@ fn web_search<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<WebSearch<
             "user_location" => search.location = Some(value.raw()?).filter(Raw::is_object),
             "allowed_domains" => search.allowed = domains(&value)?,
             "blocked_domains" => search.blocked = domains(&value)?,
-            "type" | "name" | "cache_control" => {}
+            "type" | "name" | "cache_control" | "defer_loading" => {}
             _ if matches!(value.text, "false" | "[]") => {}
             _ => losses.drop(&value.path)?,
         }

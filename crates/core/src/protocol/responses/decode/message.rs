@@ -3,7 +3,9 @@
 //! Adjacent items of the assistant form one turn: messages, reasoning and calls, without items of the user or
 //! outputs between them. Items that are left out do not separate their neighbours.
 
-use crate::canon::{Args, Call, Losses, Part, Request, Role, Target, Text, ToolResult, Turn, not_carried};
+use crate::canon::{
+    Args, Call, Carrier, Losses, Part, ProtocolId, Request, Role, Target, Text, ToolResult, Turn, not_carried,
+};
 use crate::failure::{Failure, Kind, Result};
 use crate::json::{JsonStr, Raw, compact};
 use crate::protocol::node::{Node, Type};
@@ -20,6 +22,8 @@ pub(super) struct InputReader<'r, 'a> {
     pub(super) long: bool,
     /// Ids of calls that were left out, with their escapes: their outputs are left out, too.
     pub(super) gone: Vec<&'a str>,
+    /// The path of the item that asks for a summary. It has to be the last one.
+    pub(super) trigger: Option<String>,
 }
 
 /// The members of an item that are read, whatever its type.
@@ -48,7 +52,12 @@ impl<'a> InputReader<'_, 'a> {
             self.request.turns.push(Turn::new(Role::User, vec![text]));
             return Ok(());
         }
-        node.items(|item| self.item(&item))
+        node.items(|item| match self.trigger.take() {
+            Some(path) => Err(not_last(path)),
+            None => self.item(&item),
+        })?;
+        self.request.compacts = self.trigger.is_some();
+        Ok(())
     }
 
     fn item(&mut self, node: &Node<'a, '_>) -> Result<()> {
@@ -111,6 +120,15 @@ impl<'a> InputReader<'_, 'a> {
                 Some(text) => tools::add(&node.at("tools", text), &mut self.request.tools, self.losses),
                 None => Ok(()),
             },
+            // Only a relay carries the provider's own.
+            "compaction_trigger" if self.target.protocol == ProtocolId::Responses => {
+                Err(not_carried(node.path.to_string()))
+            }
+            "compaction_trigger" => {
+                self.trigger = Some(node.path.to_string());
+                Ok(())
+            }
+            "compaction" => self.summary(node),
             "item_reference" => Err(state(node)),
             "configuration_update" => configuration::update(node, self.request, self.losses),
             kind if is_hosted(kind) => {
@@ -156,6 +174,15 @@ impl<'a> InputReader<'_, 'a> {
             Part::Text(text) if !text.text.is_empty() => Some(text),
             _ => None,
         }));
+        Ok(())
+    }
+
+    /// Takes a summary that this gateway has carried. Only its own provider can read another one.
+    fn summary(&mut self, node: &Node<'a, '_>) -> Result<()> {
+        let carried = node.find("encrypted_content").map(|content| content.string()).transpose()?;
+        let summary = carried.and_then(|text| Carrier::read_summary(&text, self.target.sealer));
+        let text = summary.ok_or_else(|| not_carried(node.path.to_string()))?;
+        self.request.turns.push(Turn::new(Role::User, vec![Part::Text(Text::new(text))]));
         Ok(())
     }
 
@@ -251,6 +278,12 @@ fn compacted<'a>(node: &Node<'a, '_>) -> Result<Raw<'a>> {
     Ok(String::from_utf8(out).ok().and_then(Raw::read_owned).unwrap_or(raw))
 }
 
+fn not_last(path: String) -> Failure {
+    let message =
+        format!("'{path}' must be the last item of `input`: it asks for a summary of all before it.");
+    Failure::new(Kind::Unsupported, message).with_param(path)
+}
+
 fn state(node: &Node<'_, '_>) -> Failure {
     let path = node.path.to_string();
     let message = format!(
@@ -271,9 +304,7 @@ const HOSTED: [&str; 4] =
 const HOSTED_FAMILIES: [&str; 4] = ["mcp_", "computer_call", "program", "tool_search_"];
 
 /// Types of items that cannot be left out without changing the meaning of the conversation.
-const REFUSED: [&str; 8] = [
-    "compaction",
-    "compaction_trigger",
+const REFUSED: [&str; 6] = [
     "local_shell_call",
     "local_shell_call_output",
     "shell_call",

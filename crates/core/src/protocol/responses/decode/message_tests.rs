@@ -17,6 +17,7 @@ fn read(json: &str) -> Result<(Request<'_>, Option<String>)> {
         target: &target,
         long: false,
         gone: Vec::new(),
+        trigger: None,
     }
     .read(&Node::root(json))?;
     Ok((request, losses.header()))

@@ -170,6 +170,7 @@ impl<'a> ResponsesRequestReader<'_, 'a> {
                 target: self.target,
                 long,
                 gone: Vec::new(),
+                trigger: None,
             }
             .read(&node("input", text))?;
         }

@@ -88,7 +88,7 @@ fn one<'a>(
 
 /// Returns one of the provider's own tools.
 fn own<'a>(name: Cow<'a, str>, kind: ToolKind<'a>) -> Tool<'a> {
-    Tool { namespace: None, name, description: None, kind, cache: None }
+    Tool { namespace: None, name, description: None, kind, cache: None, position: None }
 }
 
 /// Reads a function or a freeform tool, flat or with an inner object as in Chat.

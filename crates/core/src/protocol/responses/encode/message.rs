@@ -10,7 +10,7 @@ use crate::json::{JsonStr, compact};
 use crate::protocol::phrases;
 
 use super::content::{ASSISTANT, DEVELOPER, PartNames, PartWriter, USER, is_empty};
-use super::{ids, reasoning};
+use super::{ids, reasoning, tools};
 
 /// Returns the instructions, if they can be separated from the conversation: they are one block without a cache
 /// mark, which would be lost, and there is a conversation beside them.
@@ -55,6 +55,13 @@ impl InputWriter<'_> {
             (Role::System, None | Some(MidSystem::Native)) => DEVELOPER,
             (Role::System, Some(MidSystem::UserNote)) => PartNames { note: phrases::SYSTEM_NOTE, ..USER },
         };
+        if !turn.tools.is_empty() {
+            let custom = self.target.profile.custom_tools;
+            list.object(|o| {
+                o.text("type", "additional_tools").text("role", DEVELOPER.role);
+                o.array("tools", |list| tools::list(list, turn.tools.iter(), custom, self.names));
+            });
+        }
         let mut after = turn.parts.len();
         for run in turn.parts.chunk_by(|a, b| is_said(a) && is_said(b)) {
             after -= run.len();

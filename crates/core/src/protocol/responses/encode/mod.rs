@@ -1,6 +1,7 @@
 //! From the canonical form to the protocol: requests for providers and answers for clients.
 
 mod answer;
+mod compacted;
 mod content;
 mod event_writer;
 mod ids;

@@ -42,6 +42,7 @@ enum OpenItemKind {
     Search(String),
     /// The data URL of an image.
     Image(String),
+    Summary,
 }
 
 #[derive(Debug)]
@@ -101,6 +102,28 @@ impl OutputWriter {
                 self.end_reasoning(seals, true, context, events);
             }
         }
+    }
+
+    /// Begins the item of a summary, whose text is not shown.
+    pub(super) fn begin_summary(&mut self, events: &mut EventWriter<'_>) {
+        let (id, start) = self.next("cmp_", events);
+        let index = self.count;
+        events.event(ADDED, |o| {
+            o.number("output_index", index).object("item", |o| summary(&id, "", o));
+        });
+        events.event("response.compaction.compacting", |o| {
+            o.text("item_id", &id).number("output_index", index);
+        });
+        // The item is written when it is whole: an answer without it has failed.
+        self.output.truncate(start);
+        self.push_item(id, start, OpenItemKind::Summary);
+    }
+
+    /// Ends the item of a summary, which is sealed.
+    pub(super) fn end_summary(&mut self, sealed: &str, events: &mut EventWriter<'_>) {
+        let Some(OpenItem { id, kind: OpenItemKind::Summary, .. }) = &self.open else { return };
+        write::object(&mut self.output, |o| summary(id, sealed, o));
+        self.done(events);
     }
 
     /// Ends the answer. `cut` is whether a limit cut it off.
@@ -245,7 +268,7 @@ impl OutputWriter {
             }
             Some(OpenItemKind::Call(_)) => self.argue(text, events),
             Some(OpenItemKind::Search(held) | OpenItemKind::Image(held)) => held.push_str(text.raw()),
-            None => {}
+            Some(OpenItemKind::Summary) | None => {}
         }
     }
 
@@ -358,6 +381,8 @@ impl OutputWriter {
                     o.object("item", |o| image(place.id, "in_progress", "", o));
                 });
             }
+            // Only a failure ends a summary here: there is nothing to show of it.
+            OpenItemKind::Summary => {}
             // Only a failure ends reasoning here.
             OpenItemKind::Reasoning(reasoning) => {
                 let quote: &[u8] = if reasoning.shown.is_some() { b"\"}" } else { b"" };
@@ -429,6 +454,11 @@ fn carrier(text: &str, seals: &[Seal<'static>], context: &Context) -> Option<Str
     }
     blocks.extend(seals.iter().map(|seal| seal.block(&text)));
     (!blocks.is_empty()).then(|| context.seal(&Carrier { blocks }))
+}
+
+/// Writes the item of a summary.
+fn summary(id: &str, sealed: &str, o: &mut write::Object<'_>) {
+    o.text("type", "compaction").text("id", id).text("encrypted_content", sealed);
 }
 
 const ADDED: &str = "response.output_item.added";

@@ -2,9 +2,12 @@
 
 use bytes::Bytes;
 
-use crate::canon::{Answer, Context, SegmentKind, SegmentStep};
+use crate::json::JsonStr;
+
+use crate::canon::{Answer, Carrier, Context, SegmentKind, SegmentStep};
 
 use super::answer::{ResponseFrame, ResponseState, body};
+use super::compacted::{CompactedItems, compacted};
 use super::event_writer::EventWriter;
 use super::output_items::OutputWriter;
 
@@ -26,8 +29,16 @@ pub(in crate::protocol::responses) fn write(answer: &Answer, context: &Context) 
         segment.logprobs.iter().for_each(|raw| step(SegmentStep::Logprobs(raw)));
         step(SegmentStep::Close { seals, complete: segment.complete });
     }
+    if let Some(text) = &answer.summary {
+        items.begin_summary(&mut events);
+        items.end_summary(&context.seal(&Carrier::of_summary(&JsonStr::part(text))), &mut events);
+    }
     items.finish(answer.finish.as_ref(), answer.is_cut(), &mut events);
     let created = answer.created.unwrap_or(context.now);
+    if let Some(kept) = context.compaction.as_ref().and_then(|compaction| compaction.kept.as_ref()) {
+        let items = CompactedItems { id: items.id(), created, kept, summary: items.output() };
+        return compacted(&items, answer.usage.as_ref()).into();
+    }
     let frame =
         ResponseFrame { context, echo: &context.echo, id: items.id(), created, tier: answer.tier.as_deref() };
     let state =

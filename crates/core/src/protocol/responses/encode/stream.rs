@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::canon::{Context, Encode, Event, Finish, Overflow, Queue, Usage};
+use crate::canon::{Carrier, Context, Encode, Event, Finish, Overflow, Queue, Usage};
 use crate::failure::Failure;
 
 use super::answer::{self, ResponseFrame, ResponseState};
@@ -120,6 +120,14 @@ impl Encode for ResponsesEncoder {
             Event::Usage(part) => self.usage.get_or_insert_default().absorb(&part),
             Event::Finish(finish) => self.finish = Some(finish.into_owned()),
             Event::Fail(_) => {}
+            Event::Compacting => {
+                self.start(None, None, out);
+                self.items.begin_summary(&mut EventWriter::new(out, &mut self.sequence));
+            }
+            Event::Summary(text) => {
+                let sealed = self.context.seal(&Carrier::of_summary(&text));
+                self.items.end_summary(&sealed, &mut EventWriter::new(out, &mut self.sequence));
+            }
             Event::End => {
                 self.start(None, None, out);
                 self.end(out);

@@ -82,7 +82,7 @@ pub(super) fn write(
         return Ok(());
     }
     let custom = target.profile.custom_tools;
-    o.array("tools", |list| offer.tools.iter().for_each(|tool| one(list, tool, custom, names)));
+    o.array("tools", |array| list(array, offer.tools.iter().copied(), custom, names));
     if let Some(requested) = &offer.choice {
         choice(o, requested, offer, custom, names);
     }
@@ -94,6 +94,16 @@ pub(super) fn write(
         _ => {}
     }
     Ok(())
+}
+
+/// Writes tools as the elements of a list.
+pub(super) fn list<'t, 'a: 't>(
+    array: &mut Array<'_>,
+    tools: impl Iterator<Item = &'t Tool<'a>>,
+    custom_tools: bool,
+    names: &ToolNames,
+) {
+    tools.for_each(|tool| one(array, tool, custom_tools, names));
 }
 
 fn one(list: &mut Array<'_>, tool: &Tool<'_>, custom_tools: bool, names: &ToolNames) {

@@ -6,3 +6,4 @@ pub(super) mod finish;
 pub(super) mod reply;
 pub(super) mod request;
 pub(super) mod stream;
+pub(super) mod summaries;
