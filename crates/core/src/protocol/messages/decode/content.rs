@@ -351,7 +351,7 @@ impl<'a> ContentBlock<'a> {
                 "caller" if value.find("type").is_none_or(|kind| kind.text == "\"direct\"") => return Ok(()),
                 "citations" | "status" => return Ok(()),
                 _ if matches!(value.text, "[]" | "{}") => return Ok(()),
-                _ if is_server_tool(&block.kind) => return Ok(()),
+                _ if is_server_tool(&block.kind) || block.kind == "mcp_tool_listing" => return Ok(()),
                 _ => return losses.drop(&value.path),
             };
             *place = Some(value.text);

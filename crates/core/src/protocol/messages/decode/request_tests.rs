@@ -309,7 +309,7 @@ fn tools_of_all_kinds() {
         {"type":"web_fetch_20250910","name":"web_fetch"},{"type":"tool_search_tool_regex_20251119","name":"s"},{"type":"advisor_20260301","name":"a"}]"#,
     );
     let (request, lost) = decode_to(&body, ProtocolId::Chat, false).unwrap();
-    assert_eq!(lost.as_deref(), Some("tools[0].defer_loading, tools[3].max_characters"));
+    assert_eq!(lost.as_deref(), Some("tools[3].max_characters, tools[0].defer_loading"));
     let names: Vec<_> = request.tools.iter().map(|tool| tool.name.as_ref()).collect();
     assert_eq!(names, ["f", "g", "bash", "str_replace_based_edit_tool", "web_search", "web_fetch", "s", "a"]);
     let ToolKind::Function { schema, strict } = &request.tools[0].kind else { panic!() };
