@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -123,6 +124,10 @@ pub struct Limits {
     pub connection_seconds: u64,
     /// The time in which a client has to accept what is written to it at once, in seconds. Default: 60.
     pub write_seconds: u64,
+    /// The time after which a client that waits for a stream gets a sign of life, in seconds; 0: it gets none. If the
+    /// provider has not answered by then, the client gets the head of its stream with it, so that no other target is
+    /// tried any more and a failure is told in the stream. Default: 12.
+    pub keep_alive_seconds: u64,
     /// The most connections of clients; further ones are closed at once. Default: half of the files that the
     /// process may open, at most 20,000.
     pub connections: Option<usize>,
@@ -165,6 +170,14 @@ pub struct Timeouts {
     pub handover: u64,
 }
 
+impl Limits {
+    /// Returns the time between two signs of life to a client that waits for a stream; `None` if it gets none.
+    #[must_use]
+    pub fn keep_alive(&self) -> Option<Duration> {
+        (self.keep_alive_seconds > 0).then(|| Duration::from_secs(self.keep_alive_seconds))
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -179,6 +192,7 @@ impl Default for Limits {
             idle_seconds: 75,
             connection_seconds: 3600,
             write_seconds: 60,
+            keep_alive_seconds: 12,
             connections: None,
             connections_per_address: None,
             calls: 10_000,

@@ -56,6 +56,7 @@ mod refusals;
 mod relay;
 mod reload;
 mod requests;
+mod signs;
 mod smuggling;
 mod soak;
 mod streams;

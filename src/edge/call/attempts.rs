@@ -242,6 +242,11 @@ impl Attempts {
         }
     }
 
+    /// Notes that no other target is tried any more, while this one may still be asked afresh.
+    pub(in crate::edge) fn stay(&mut self) {
+        self.fallbacks = None;
+    }
+
     /// Bytes of a request of so many that are kept in memory: as it goes to the provider, as it may go to others, and
     /// what its answer repeats of it.
     pub(in crate::edge) fn held(&self, length: usize) -> usize {

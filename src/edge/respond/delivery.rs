@@ -274,7 +274,8 @@ impl Delivery<'_> {
 
     /// Returns the time by which something has to be sent to the client.
     fn deadline(&self) -> Instant {
-        let deadline = self.phase.deadline().filter(|_| self.wants_stream());
+        let deadline =
+            self.phase.deadline(self.request.snapshot.limits.keep_alive()).filter(|_| self.wants_stream());
         deadline.unwrap_or_else(|| Instant::now() + NEVER)
     }
 
@@ -393,7 +394,10 @@ impl Delivery<'_> {
 
 /// Writes to the client within the time that it has for that. Pingora has no timeout for small parts of an answer
 /// that leave its buffer.
-async fn send_tasks(
+///
+/// # Errors
+/// Fails if the client has left, or takes nothing.
+pub(in crate::edge) async fn send_tasks(
     session: &mut Session,
     request: &RequestInfo,
     tasks: Vec<HttpTask>,

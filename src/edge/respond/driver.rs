@@ -9,12 +9,14 @@
 //!
 //! The driver is one of the few places that see the whole of a [`CallContext`]: it hands its parts out to what needs them.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use pingora::http::RequestHeader;
+use pingora::protocols::http::HttpTask;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 use pingora_proxy::{ProxyHttp, Session};
@@ -31,7 +33,8 @@ use crate::edge::call::target::Bridged;
 use crate::edge::request::failover;
 use crate::edge::request::headers::Identity;
 use crate::edge::respond::answer;
-use crate::edge::respond::delivery::{Delivery, Silence, client_write};
+use crate::edge::respond::delivery::{Delivery, Silence, client_write, send_tasks};
+use crate::edge::respond::early;
 use crate::edge::respond::ending::Ending;
 use crate::edge::respond::phase::Phase;
 use crate::edge::respond::reply::{self, Head};
@@ -167,12 +170,28 @@ impl<P: Proxy> Driver<'_, P> {
             ctx.billing.forward();
             ctx.attempts.note_sent();
             guard.ask();
-            let asked = tokio::select! {
-                biased;
-                asked = send_request(&mut provider, head, body, upstream.times.first_byte) => asked,
-                abort = guard.ends(session) => {
-                    ctx.attempts.note_abort(&abort);
-                    return Err(abort);
+            let asked = {
+                let mut asked = pin!(send_request(&mut provider, head, body, upstream.times.first_byte));
+                loop {
+                    tokio::select! {
+                        biased;
+                        asked = &mut asked => break asked,
+                        abort = guard.ends(session) => {
+                            ctx.attempts.note_abort(&abort);
+                            return Err(abort);
+                        }
+                        () = early::silence(&ctx.request, &ctx.attempts, &ctx.outcome) => {}
+                    }
+                    let written = match guard.is_draining() {
+                        true => {
+                            ctx.outcome.open(0);
+                            Ok(())
+                        }
+                        false => Box::pin(early::sign(session, ctx)).await,
+                    };
+                    if written.is_err() && !guard.client_disconnected() {
+                        return Err(Abort::Gone);
+                    }
                 }
             };
             match asked {
@@ -310,6 +329,9 @@ pub(in crate::edge) async fn fail(
     let CallContext { request, attempts, billing, outcome, .. } = ctx;
     attempts.note_failure(&failure);
     billing.fail(&request.snapshot.catalog, attempts, &failure, 0);
+    if outcome.opened.is_some() {
+        return early::tell(session, request, outcome, failure).await;
+    }
     let identity = Identity::of(request, attempts, billing);
     answer::fail(session, outcome, identity, failure).await
 }
@@ -336,7 +358,14 @@ fn next_target(ctx: &mut CallContext, failure: &Failure) -> bool {
 fn delivery<'d>(ctx: &'d mut CallContext, guard: &'d mut CallGuard) -> Result<Delivery<'d>> {
     let CallContext { request, admission, attempts, billing, outcome } = ctx;
     let response = response_stream(request, attempts)?;
-    let phase = Phase::new(tokio::time::Instant::now());
+    let phase = match outcome.opened {
+        Some(written) => Phase::open(written.into()),
+        None => Phase::new(tokio::time::Instant::now()),
+    };
+    if phase.is_committed() {
+        attempts.commit();
+        admission.keep(attempts.held(request.bytes_in));
+    }
     let call = attempts.call()?;
     let (silence, ending) = (Silence::new(call.upstream.times.silence), Ending::new(call.choices));
     let kept = 0;
@@ -428,12 +457,14 @@ async fn write_stream(
     identity: Identity<'_>,
     body: Bytes,
 ) -> pingora::Result<()> {
-    let head = reply::stream_start(session, identity)?;
-    (outcome.status, outcome.form) = (200, Form::Stream);
     outcome.note_first_byte(identity.request.started);
-    session.write_response_header(head, false).await?;
-    outcome.bytes_out += body.len();
-    session.write_response_body(Some(body), true).await
+    let mut tasks = Vec::with_capacity(3);
+    if outcome.opened.is_none() {
+        tasks.push(HttpTask::Header(reply::stream_start(session, identity)?, false));
+    }
+    outcome.open(body.len());
+    tasks.extend([HttpTask::Body(Some(body), false), HttpTask::Done]);
+    send_tasks(session, identity.request, tasks).await
 }
 
 /// Reads a body that is not a stream.

@@ -4,6 +4,7 @@ pub(in crate::edge) mod account;
 pub(in crate::edge) mod answer;
 pub(in crate::edge) mod delivery;
 pub(in crate::edge) mod driver;
+pub(in crate::edge) mod early;
 pub(in crate::edge) mod ending;
 pub(in crate::edge) mod outbox;
 pub(in crate::edge) mod phase;

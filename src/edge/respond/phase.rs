@@ -34,6 +34,11 @@ impl Phase {
         Self::Waiting { head: now }
     }
 
+    /// Returns the phase of an answer whose client has got its head already.
+    pub(in crate::edge) fn open(written: Instant) -> Self {
+        Self::Committed { written }
+    }
+
     /// Whether nothing has come yet but a head.
     pub(in crate::edge) fn is_waiting(self) -> bool {
         matches!(self, Self::Waiting { .. })
@@ -67,11 +72,12 @@ impl Phase {
     }
 
     /// The time until which a client that wants a stream may be left without a word; absent: for as long as it takes.
-    pub(in crate::edge) fn deadline(self) -> Option<Instant> {
+    /// `keep_alive` is the time between two signs of life.
+    pub(in crate::edge) fn deadline(self, keep_alive: Option<Duration>) -> Option<Instant> {
         match self {
             Self::Waiting { head } => Some(head + COMMIT_AFTER_HEAD),
             Self::Begun { head, event } => Some((event + COMMIT_AFTER_FIRST).min(head + COMMIT_AFTER_HEAD)),
-            Self::Committed { written } => Some(written + KEEP_ALIVE),
+            Self::Committed { written } => keep_alive.map(|time| written + time),
             Self::Ended => None,
         }
     }
@@ -82,26 +88,26 @@ impl Phase {
 const COMMIT_AFTER_FIRST: Duration = Duration::from_millis(50);
 const COMMIT_AFTER_HEAD: Duration = Duration::from_secs(5);
 
-/// The longest time without a sign of life to a client that waits for a stream.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const KEEP_ALIVE: Duration = Duration::from_secs(12);
 
     #[test]
     fn an_answer_goes_through_its_phases_in_order() {
         let start = Instant::now();
         let after = |time: Duration| Some(start + time);
         let mut phase = Phase::new(start);
-        assert!(phase.is_waiting() && phase.deadline() == after(COMMIT_AFTER_HEAD));
+        assert!(phase.is_waiting() && phase.deadline(Some(KEEP_ALIVE)) == after(COMMIT_AFTER_HEAD));
         phase.begin(start);
-        assert_eq!(phase.deadline(), after(COMMIT_AFTER_FIRST));
+        assert_eq!(phase.deadline(Some(KEEP_ALIVE)), after(COMMIT_AFTER_FIRST));
         assert!(!phase.is_committed() && phase.write(start), "the first write");
         assert!(phase.is_committed() && !phase.write(start), "and another one");
-        assert_eq!(phase.deadline(), after(KEEP_ALIVE));
+        assert_eq!(phase.deadline(Some(KEEP_ALIVE)), after(KEEP_ALIVE));
+        assert_eq!(phase.deadline(None), None, "without signs of life");
         phase.end();
-        assert_eq!((phase.is_committed(), phase.deadline()), (false, None));
+        assert_eq!((phase.is_committed(), phase.deadline(Some(KEEP_ALIVE))), (false, None));
     }
 
     #[test]
@@ -109,7 +115,7 @@ mod tests {
         let start = Instant::now();
         let mut phase = Phase::new(start);
         phase.begin(start + COMMIT_AFTER_HEAD - Duration::from_millis(1));
-        assert_eq!(phase.deadline(), Some(start + COMMIT_AFTER_HEAD));
+        assert_eq!(phase.deadline(Some(KEEP_ALIVE)), Some(start + COMMIT_AFTER_HEAD));
     }
 
     #[test]

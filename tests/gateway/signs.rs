@@ -1,0 +1,85 @@
+//! Signs of life to clients that wait for a stream while the provider says nothing.
+
+use std::time::Duration;
+
+use crate::streams::{STREAMS, streaming};
+use crate::support::{Act, Gateway, Mock, PROTOCOLS, config, json, member, post, sse};
+
+/// What keeps a stream alive in each protocol.
+const SIGNS: [&str; 3] =
+    [": keep-alive\n\n", ": keep-alive\n\n", "event: ping\ndata: {\"type\":\"ping\"}\n\n"];
+
+/// What tells clients in mid-stream that the answer has failed.
+const FAILURES: [&str; 3] = ["data: {\"error\":", "event: response.failed", "event: error"];
+
+const NAMES: [&str; 3] = ["chat", "responses", "messages"];
+
+/// A provider that says nothing for some time, and then answers.
+fn late(answer: Vec<Act>) -> Mock {
+    Mock::new([vec![Act::Pause(Duration::from_millis(2500))], answer].concat())
+}
+
+fn start(port: u16, seconds: u64) -> Gateway {
+    Gateway::start(&format!("limits: {{keep_alive_seconds: {seconds}}}\n{}", config(port)))
+}
+
+#[test]
+fn a_client_sees_that_its_call_lives_before_the_provider_has_answered() {
+    for (n, stream) in STREAMS.into_iter().enumerate() {
+        let mock = late(sse([stream.replace('@', "real-model").as_bytes()]));
+        let response = post(&start(mock.port, 1), PROTOCOLS[n].0, &streaming(n));
+        assert!(response.status == 200 && response.complete, "{response:?}");
+        assert_eq!(response.header("content-type"), Some("text/event-stream; charset=utf-8"));
+        assert_eq!(response.header("x-crossmodel-model"), Some("v/model"));
+        let rest = response.body.trim_start_matches(SIGNS[n]);
+        assert!(rest.len() < response.body.len(), "{}", response.body);
+        assert_eq!(rest, stream.replace('@', "v/model"));
+
+        // In a translation, and where the provider gives its answer as a whole.
+        let config = config(mock.port).replace("chat, responses, messages", NAMES[n]);
+        let gateway = Gateway::start(&format!("limits: {{keep_alive_seconds: 1}}\n{config}"));
+        let client = (n + 1) % 3;
+        let response = post(&gateway, PROTOCOLS[client].0, &streaming(client));
+        assert!(response.body.starts_with(SIGNS[client]) && response.complete, "{response:?}");
+        assert!(!response.body.contains(FAILURES[client]), "{response:?}");
+        let whole = late(json(200, "", PROTOCOLS[n].2));
+        let response = post(&start(whole.port, 1), PROTOCOLS[n].0, &streaming(n));
+        assert!(response.body.starts_with(SIGNS[n]) && response.complete, "{response:?}");
+        assert!(response.body.len() > 100 && !response.body.contains(FAILURES[n]), "{response:?}");
+    }
+}
+
+#[test]
+fn a_failure_after_a_sign_of_life_is_told_in_the_stream() {
+    for (n, failure) in FAILURES.into_iter().enumerate() {
+        let mock = late(json(500, "", "{}"));
+        let second = "\n  second: {base_url: \"http://127.0.0.1:1/v1\", auth: none, protocols: [chat, responses, messages]}\nmodels:";
+        let config = config(mock.port).replace("\nmodels:", second).replace(
+            "{provider: up, model: real-model}",
+            "{provider: up, model: real-model}, {provider: second, priority: 1}",
+        );
+        let gateway = Gateway::start(&format!("limits: {{keep_alive_seconds: 1}}\n{config}"));
+        let response = post(&gateway, PROTOCOLS[n].0, &streaming(n));
+        assert!(response.status == 200 && response.complete, "{response:?}");
+        let told = response.body.trim_start_matches(SIGNS[n]);
+        assert!(told.len() < response.body.len() && told.contains(failure), "{response:?}");
+        let line = gateway.access_log(1).remove(0);
+        assert_eq!(
+            (member(&line, "error").as_str(), member(&line, "attempts").as_str()),
+            ("provider_error", "1")
+        );
+        assert_eq!((member(&line, "status").as_str(), member(&line, "stream").as_str()), ("200", "true"));
+    }
+}
+
+#[test]
+fn signs_of_life_can_be_switched_off() {
+    for (n, (path, body, _)) in PROTOCOLS.into_iter().enumerate() {
+        let mock = late(json(500, "", "{}"));
+        let response = post(&start(mock.port, 0), path, &streaming(n));
+        assert_eq!(response.status, 502, "{response:?}");
+        // Who wants no stream gets none.
+        let response = post(&start(mock.port, 1), path, body);
+        assert_eq!(response.status, 502, "{response:?}");
+    }
+}
