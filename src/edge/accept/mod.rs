@@ -277,21 +277,27 @@ pub(in crate::edge) async fn next(
                 false => {}
             }
         }
-        let end = match scan.end(bytes) {
-            Ok(end) => end,
-            Err(Malformed(why)) => return Next::Refused(Refusal::Malformed(why)),
-        };
-        if end.unwrap_or(bytes.len()) > limits.head_bytes {
-            return Next::Refused(Refusal::Large);
-        }
-        if let Some(end) = end {
-            return match head::check(bytes.get(..end).unwrap_or_default()) {
-                Ok((line, _)) if line.method == "CONNECT" => Next::Refused(Refusal::Connect),
-                Ok((_, length)) => Next::Request(end, length),
-                Err(Malformed(why)) => Next::Refused(Refusal::Malformed(why)),
-            };
+        if let Some(next) = judged(&mut scan, bytes, limits) {
+            return next;
         }
     }
+}
+
+/// Judges the head that has arrived; `None` if it has not come to its end and may still be one.
+fn judged(scan: &mut Scan, bytes: &[u8], limits: &Limits) -> Option<Next> {
+    let refused = |Malformed(why)| Next::Refused(Refusal::Malformed(why));
+    let end = match scan.end(bytes) {
+        Ok(end) => end,
+        Err(malformed) => return Some(refused(malformed)),
+    };
+    if end.unwrap_or(bytes.len()) > limits.head_bytes {
+        return Some(Next::Refused(Refusal::Large));
+    }
+    Some(match head::check(bytes.get(..end?).unwrap_or_default()) {
+        Ok((line, _)) if line.method == "CONNECT" => Next::Refused(Refusal::Connect),
+        Ok((_, length)) => Next::Request(end?, length),
+        Err(malformed) => refused(malformed),
+    })
 }
 
 /// Reads what has arrived. A waiting connection has no buffer for that.

@@ -5,7 +5,7 @@
 //! waited for. The head is held back until the provider really answers: a failure before that still is a status.
 
 use std::future::{Future as _, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use pingora::protocols::http::HttpTask;
 use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::Session;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use crate::canon::Form;
 use crate::edge::call::admission::Admission;
@@ -140,31 +140,7 @@ impl Delivery<'_> {
                     }
                     match early {
                         Poll::Ready(arrived) => arrived,
-                        Poll::Pending => {
-                            self.silence.since = Instant::now();
-                            // Nothing else brings the time forward.
-                            if let Some(end) = self.ending.deadline().filter(|end| *end < clock.deadline()) {
-                                clock.as_mut().reset(end);
-                            }
-                            loop {
-                                tokio::select! {
-                                    // Mostly it is the provider.
-                                    biased;
-                                    arrived = &mut read => break arrived,
-                                    abort = self.guard.ends(session) => return Err(abort),
-                                    () = &mut clock => {
-                                        if self.ending.is_past() {
-                                            break Ok(None);
-                                        }
-                                        if self.silence.is_over() {
-                                            break Error::e_explain(ErrorType::ReadTimedout, "silence");
-                                        }
-                                        self.tick(session).await?;
-                                        clock.as_mut().reset(self.wake());
-                                    }
-                                }
-                            }
-                        }
+                        Poll::Pending => self.wait(read, clock.as_mut(), session).await?,
                     }
                 }
             };
@@ -189,6 +165,38 @@ impl Delivery<'_> {
             if self.phase.is_waiting() && self.response.has_begun() {
                 self.phase.begin(Instant::now());
                 clock.as_mut().reset(self.wake());
+            }
+        }
+    }
+
+    /// Waits for the next part of the provider's body, and meanwhile looks after the client and the time.
+    async fn wait(
+        &mut self,
+        mut read: Pin<&mut impl Future<Output = pingora::Result<Option<Bytes>>>>,
+        mut clock: Pin<&mut Sleep>,
+        session: &mut Session,
+    ) -> Result<pingora::Result<Option<Bytes>>> {
+        self.silence.since = Instant::now();
+        // Nothing else brings the time forward.
+        if let Some(end) = self.ending.deadline().filter(|end| *end < clock.deadline()) {
+            clock.as_mut().reset(end);
+        }
+        loop {
+            tokio::select! {
+                // Mostly it is the provider.
+                biased;
+                arrived = &mut read => return Ok(arrived),
+                abort = self.guard.ends(session) => return Err(abort),
+                () = &mut clock => {
+                    if self.ending.is_past() {
+                        return Ok(Ok(None));
+                    }
+                    if self.silence.is_over() {
+                        return Ok(Error::e_explain(ErrorType::ReadTimedout, "silence"));
+                    }
+                    self.tick(session).await?;
+                    clock.as_mut().reset(self.wake());
+                }
             }
         }
     }

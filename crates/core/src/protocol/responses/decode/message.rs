@@ -44,6 +44,58 @@ struct InputItem<'a, 'n, 'p> {
     caller: Option<&'a str>,
 }
 
+impl<'a, 'n, 'p> InputItem<'a, 'n, 'p> {
+    /// Reads an item, beside its type.
+    fn read(node: &'n Node<'a, 'p>) -> Result<(Option<&'a str>, Self)> {
+        const MEMBERS: [&str; 13] = [
+            "type",
+            "role",
+            "content",
+            "call_id",
+            "id",
+            "name",
+            "namespace",
+            "arguments",
+            "input",
+            "output",
+            "tools",
+            "async",
+            "caller",
+        ];
+        let [
+            kind,
+            role,
+            content,
+            call_id,
+            id,
+            name,
+            namespace,
+            arguments,
+            input,
+            output,
+            tools,
+            later,
+            caller,
+        ] = members_named(node, MEMBERS)?;
+        let item = Self {
+            node,
+            role,
+            content,
+            call_id,
+            id,
+            name,
+            namespace,
+            arguments,
+            input,
+            output,
+            tools,
+            later,
+            caller,
+        };
+        Ok((kind, item))
+    }
+}
+
 impl<'a> InputReader<'_, 'a> {
     /// Reads `input`: a text of the user, or items.
     pub(super) fn read(&mut self, node: &Node<'a, '_>) -> Result<()> {
@@ -61,53 +113,7 @@ impl<'a> InputReader<'_, 'a> {
     }
 
     fn item(&mut self, node: &Node<'a, '_>) -> Result<()> {
-        let [
-            kind,
-            role,
-            content,
-            call_id,
-            id,
-            name,
-            namespace,
-            arguments,
-            input,
-            output,
-            tools,
-            later,
-            caller,
-        ] = members_named(
-            node,
-            [
-                "type",
-                "role",
-                "content",
-                "call_id",
-                "id",
-                "name",
-                "namespace",
-                "arguments",
-                "input",
-                "output",
-                "tools",
-                "async",
-                "caller",
-            ],
-        )?;
-        let item = InputItem {
-            node,
-            role,
-            content,
-            call_id,
-            id,
-            name,
-            namespace,
-            arguments,
-            input,
-            output,
-            tools,
-            later,
-            caller,
-        };
+        let (kind, item) = InputItem::read(node)?;
         let Some(kind) = kind else { return self.message(&item) };
         match node.at("type", kind).string()?.as_ref() {
             "message" => self.message(&item),
