@@ -77,7 +77,7 @@ impl Effort {
 
     /// Returns the nearest of the levels that a model knows: the highest one below, else the lowest one above.
     ///
-    /// A level other than [`Level::None`] never becomes it. `None` means that no level fits.
+    /// A level other than [`Effort::None`] never becomes it. `None` means that no level fits.
     #[must_use]
     pub fn nearest(self, known: &BTreeSet<Self>) -> Option<Self> {
         if known.contains(&self) || self == Self::None {

@@ -108,7 +108,7 @@ impl<'d> Document<'d> {
     }
 
     /// Iterates over an object like [`members`](super::members), but faster if the object is part of the document.
-    /// Each member comes with the [`Near`] of its value.
+    /// Each member comes with the [`MarkHint`] of its value.
     pub fn members<'a>(
         &self,
         object: &'a [u8],
@@ -127,7 +127,7 @@ impl<'d> Document<'d> {
     }
 
     /// Iterates over an array like [`elements`](super::elements), but faster if the array is part of the document.
-    /// Each element comes with its [`Near`].
+    /// Each element comes with its [`MarkHint`].
     pub fn elements(
         &self,
         array: &[u8],
