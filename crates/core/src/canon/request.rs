@@ -255,6 +255,9 @@ pub struct Thinking {
     pub budget: Option<u64>,
     /// Whether the client shall see it. Absent: as its protocol does without being told.
     pub show: Option<bool>,
+    /// Whether the client gives reasoning back on the next turn without having been asked to show it. Clients of Responses
+    /// that have not asked for its encrypted form refer to it by an id instead, which nobody has stored.
+    pub is_carried: bool,
 }
 
 /// Whether a model shall think.

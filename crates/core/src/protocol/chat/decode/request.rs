@@ -146,6 +146,7 @@ impl<'a> ChatRequestReader<'a, '_, '_> {
         if self.long {
             content::lengthen(&mut self.request);
         }
+        self.request.thinking.is_carried = true;
         Ok(self.request)
     }
 }

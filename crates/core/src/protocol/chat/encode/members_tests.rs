@@ -134,7 +134,7 @@ fn case_71b_a_forced_call_wins_over_thinking() {
 
 #[test]
 fn cases_30_to_32_wishes_to_think_in_the_words_of_providers() {
-    let wish = |mode, effort, budget| Thinking { mode, effort, budget, show: None };
+    let wish = |mode, effort, budget| Thinking { mode, effort, budget, ..Thinking::default() };
     let seen = |thinking, profile: &Profile| {
         let (seen, lost) = members(&Request { thinking, ..question() }, profile);
         format!(

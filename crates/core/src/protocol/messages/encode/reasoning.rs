@@ -234,7 +234,7 @@ impl ThinkingPlan {
 /// Whether a model that thinks by itself is asked for the text of its thinking, by a client that does not say whether
 /// to think.
 fn is_seen(thinking: &Thinking, circumstances: Circumstances, caps: &Caps) -> bool {
-    let is_wanted = thinking.show.unwrap_or(circumstances.has_tools);
+    let is_wanted = thinking.show.unwrap_or(circumstances.has_tools && thinking.is_carried);
     let is_adaptive = !matches!(caps.thinking, ThinkingCaps::None | ThinkingCaps::Budget);
     let is_excluded = circumstances.is_forced || circumstances.is_prefilled;
     caps.thinks_by_default && is_adaptive && is_wanted && !is_excluded

@@ -197,7 +197,7 @@ impl<'a> ResponsesRequestReader<'_, 'a> {
         if let Some(text) = self.later.include {
             node("include", text).items(|item| {
                 match item.string()?.as_ref() {
-                    "reasoning.encrypted_content" => {}
+                    "reasoning.encrypted_content" => self.request.thinking.is_carried = true,
                     "message.output_text.logprobs" => wanted = Some(item.path.to_string()),
                     _ => self.losses.drop(&item.path)?,
                 }
