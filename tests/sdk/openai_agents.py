@@ -78,7 +78,9 @@ async def instructions_and_history(path):
 async def tool_loop(path):
     for result in await both(agent_of(path, tools=[weather, news]), "hi"):
         assert result.final_output == "The tool answered: rain in demo for 1 day"
-        assert kinds(result) == ["tool_call_item", "tool_call_output_item", "message_output_item"]
+        # A model that thinks by itself shows it beside tools, if the client gives it back.
+        told = [kind for kind in kinds(result) if kind != "reasoning_item"]
+        assert told == ["tool_call_item", "tool_call_output_item", "message_output_item"]
         assert len(result.raw_responses) == 2
 
 
