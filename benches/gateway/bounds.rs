@@ -1,4 +1,4 @@
-//! What was counted, against the most that it may be.
+//! The counts, held against their bounds.
 
 use std::collections::BTreeMap;
 

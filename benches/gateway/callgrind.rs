@@ -13,7 +13,7 @@ pub(crate) struct Callgrind<'a> {
     pub(crate) folder: &'a Path,
 }
 
-/// What a process did between two moments.
+/// The work of a process between two moments.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) instructions: f64,
@@ -45,7 +45,7 @@ impl Callgrind<'_> {
         self.tell(process, "zero");
     }
 
-    /// What it has done since.
+    /// Returns its work since then.
     pub(crate) fn counts(&self, process: u32) -> Counts {
         self.tell(process, "dump");
         let file = self.dump(process);

@@ -15,7 +15,7 @@ pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) what: &'static str,
     pub(crate) connections: u32,
-    /// How often it is sent where it is counted, not timed.
+    /// The number of times that it is sent where it is counted, not timed.
     pub(crate) times: u32,
     /// Between the starts of two connections: streams in step would be woken up together.
     pub(crate) stagger: Duration,

@@ -13,7 +13,7 @@ use crate::load;
 use crate::scenario::Scenario;
 use crate::subject::Subject;
 
-/// How often each system call is made for one request, by name.
+/// The number of times that each system call is made for one request, by name.
 pub(crate) type SystemCalls = BTreeMap<String, f64>;
 
 /// A strace that watches all threads of a process.
@@ -39,7 +39,7 @@ pub(crate) fn per_request(
     })
 }
 
-/// How often the calls of these names are made.
+/// Returns the number of calls of these names.
 pub(crate) fn sum(calls: &SystemCalls, names: &[&str]) -> f64 {
     calls.iter().filter(|(name, _)| names.contains(&name.as_str())).map(|(_, calls)| calls).sum()
 }

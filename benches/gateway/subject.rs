@@ -42,14 +42,14 @@ pub(crate) struct Subject {
     process: Child,
 }
 
-/// What is started, and by which command.
+/// The programs that are started, and the command that starts them.
 #[derive(Clone)]
 pub(crate) struct Programs {
     gateway: String,
     bare: String,
     /// The command that starts each of them, as `taskset` does; it may be empty.
     launcher: Vec<String>,
-    /// How long one may take until it listens.
+    /// The time that one may take until it listens.
     patience: Duration,
 }
 

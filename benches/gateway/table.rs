@@ -1,10 +1,10 @@
-//! What was measured, for people to read.
+//! The measurements, as a table for people.
 
 use crate::scenario::Scenario;
 use crate::strace::{self, SystemCalls};
 use crate::subject::{Subject, Subjects};
 
-/// What was measured of one subject under one kind of traffic.
+/// The measurements of one subject under one kind of traffic.
 #[derive(Clone, Default)]
 pub(crate) struct Costs {
     /// Microseconds for each request or event, by round.
@@ -117,7 +117,7 @@ fn number(value: f64) -> String {
     if value.is_nan() { "-".to_owned() } else { format!("{value:.2}") }
 }
 
-/// Not a number if there is none.
+/// Returns the median, or NaN if there is none.
 fn median(values: &[f64]) -> f64 {
     sorted(values).get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

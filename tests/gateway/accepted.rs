@@ -123,7 +123,7 @@ impl OpenaiModel {
         self.samples && level.is_none_or(|level| level == "none")
     }
 
-    /// Why it refuses a request, if it does.
+    /// Returns the reason for which it refuses a request, if it does.
     fn refusal(&self, body: &str, in_chat: bool) -> Option<String> {
         let unknown = members(body).into_iter().find(|name| !KNOWN.contains(&name.as_str()));
         if let Some(name) = unknown {
@@ -199,7 +199,7 @@ const CLAUDE: &[ClaudeModel] = &[
 ];
 
 impl ClaudeModel {
-    /// Why it refuses a request, if it does.
+    /// Returns the reason for which it refuses a request, if it does.
     fn refusal(&self, body: &str) -> Option<String> {
         let (thinking, effort) = (member(body, "thinking.type"), member(body, "output_config.effort"));
         if !thinking.is_empty() && !self.thinking.contains(&thinking.as_str()) {
@@ -303,7 +303,7 @@ fn strict(preset: &str, protocol: &str, names: impl Iterator<Item = &'static str
     (Gateway::start(&config), mock)
 }
 
-/// What a client asked for, and what came of it.
+/// A client's request, and its result.
 struct Asked<'r> {
     effort: &'static str,
     tools: Tools,

@@ -1,4 +1,4 @@
-//! What browsers are told, so that scripts of other origins may call and read the answers.
+//! The headers for browsers that let scripts of other origins call and read the answers.
 
 use crate::streams::streaming;
 use crate::support::{

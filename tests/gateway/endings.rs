@@ -11,7 +11,7 @@ use crate::support::{
     open, post, sse, whole,
 };
 
-/// What tells clients in mid-stream that the answer has failed.
+/// The events that tell clients in mid-stream that the answer has failed.
 const FAILURES: [&str; 3] = ["data: {\"error\":", "event: response.failed", "event: error"];
 
 fn from_provider(stream: &str) -> String {

@@ -424,7 +424,7 @@ fn refuses_calls_and_loses_nothing(gateway: &Gateway, mock: &Mock, gate: &Gate, 
     audited(gateway);
 }
 
-/// As [`credits`], unless the store cannot be read.
+/// Returns the same as [`credits`], unless the store cannot be read.
 fn credits_if_told(gateway: &Gateway) -> Option<(u64, u64)> {
     let told = get(gateway.port, "/v1/credits", &format!("x-api-key: {}\r\n", gateway.key)).status == 200;
     told.then(|| credits(gateway))

@@ -1,4 +1,4 @@
-//! What a client is told of a provider's refusal, in whatever form the provider has written it.
+//! The words of a provider's refusal on their way to the client, in whatever form the provider has written them.
 
 use std::time::{Duration, SystemTime};
 

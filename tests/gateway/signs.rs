@@ -5,11 +5,11 @@ use std::time::Duration;
 use crate::streams::{STREAMS, streaming};
 use crate::support::{Act, Gateway, Mock, PROTOCOLS, config, json, member, post, sse};
 
-/// What keeps a stream alive in each protocol.
+/// The signs that keep a stream alive in each protocol.
 const SIGNS: [&str; 3] =
     [": keep-alive\n\n", ": keep-alive\n\n", "event: ping\ndata: {\"type\":\"ping\"}\n\n"];
 
-/// What tells clients in mid-stream that the answer has failed.
+/// The events that tell clients in mid-stream that the answer has failed.
 const FAILURES: [&str; 3] = ["data: {\"error\":", "event: response.failed", "event: error"];
 
 const NAMES: [&str; 3] = ["chat", "responses", "messages"];

@@ -76,7 +76,7 @@ const BEGINNINGS: [&str; 3] = [
      data: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n",
 ];
 
-/// However many of them arrive together.
+/// The bound holds however many of them arrive together.
 #[test]
 fn translated_events_that_come_together_allocate_as_one_does() {
     let protocols = || REGISTRY.iter().zip(DELTAS.iter().zip(BEGINNINGS));

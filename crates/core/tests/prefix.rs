@@ -12,7 +12,7 @@ struct Exchange {
     user: bool,
     note: bool,
     calls: Vec<(usize, usize)>,
-    /// Which of the calls have a result; more of them belong to no call.
+    /// The calls that have a result; results beyond them belong to no call.
     results: Vec<usize>,
 }
 
