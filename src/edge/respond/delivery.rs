@@ -24,6 +24,7 @@ use crate::edge::call::outcome::Outcome;
 use crate::edge::call::request_info::RequestInfo;
 use crate::edge::request::headers::Identity;
 use crate::edge::respond::answer;
+use crate::edge::respond::burst::Burst;
 use crate::edge::respond::ending::Ending;
 use crate::edge::respond::phase::Phase;
 use crate::edge::respond::reply;
@@ -90,6 +91,7 @@ pub(in crate::edge) struct Delivery<'d> {
     pub(in crate::edge) phase: Phase,
     pub(in crate::edge) silence: Silence,
     pub(in crate::edge) ending: Ending,
+    pub(in crate::edge) burst: Burst,
     /// Bytes of a large event that has not arrived completely, for which there is room.
     pub(in crate::edge) kept: usize,
 }
@@ -116,7 +118,7 @@ impl Delivery<'_> {
     }
 
     /// Relays a provider's stream as it arrives. Parts that arrive together are sent together: the client is
-    /// written to as soon as the next read from the provider would have to wait.
+    /// written to as soon as the next read from the provider would have to wait. In a [`Burst`], the next read is put off.
     pub(in crate::edge) async fn relay(
         &mut self,
         provider: &mut Connection,
@@ -140,7 +142,12 @@ impl Delivery<'_> {
                     }
                     match early {
                         Poll::Ready(arrived) => arrived,
-                        Poll::Pending => self.wait(read, clock.as_mut(), session).await?,
+                        Poll::Pending => {
+                            if let Some(end) = self.burst.take_pause() {
+                                self.pause(end, clock.as_mut(), session).await?;
+                            }
+                            self.wait(read, clock.as_mut(), session).await?
+                        }
                     }
                 }
             };
@@ -167,6 +174,18 @@ impl Delivery<'_> {
                 clock.as_mut().reset(self.wake());
             }
         }
+    }
+
+    /// Leaves the provider unread until `end`, so that what it sends in a burst goes out together.
+    async fn pause(&mut self, end: Instant, mut clock: Pin<&mut Sleep>, session: &mut Session) -> Result<()> {
+        clock.as_mut().reset(end);
+        tokio::select! {
+            biased;
+            () = &mut clock => {}
+            abort = self.guard.ends(session) => return Err(abort),
+        }
+        clock.reset(self.wake());
+        Ok(())
     }
 
     /// Waits for the next part of the provider's body, and meanwhile looks after the client and the time.
@@ -351,6 +370,7 @@ impl Delivery<'_> {
         }
         let written = send_tasks(session, self.request, tasks).await;
         self.attempts.note_stall(now.elapsed());
+        self.burst.note_write(now);
         match written {
             Err(_) if !self.guard.client_disconnected() => Err(Abort::Gone),
             _ => Ok(()),

@@ -33,6 +33,7 @@ use crate::edge::call::target::Bridged;
 use crate::edge::request::failover;
 use crate::edge::request::headers::Identity;
 use crate::edge::respond::answer;
+use crate::edge::respond::burst::Burst;
 use crate::edge::respond::delivery::{Delivery, Silence, client_write, send_tasks};
 use crate::edge::respond::early;
 use crate::edge::respond::ending::Ending;
@@ -380,6 +381,7 @@ fn delivery<'d>(ctx: &'d mut CallContext, guard: &'d mut CallGuard) -> Result<De
         phase,
         silence,
         ending,
+        burst: Burst::default(),
         kept,
     })
 }

@@ -2,6 +2,7 @@
 
 pub(in crate::edge) mod account;
 pub(in crate::edge) mod answer;
+pub(in crate::edge) mod burst;
 pub(in crate::edge) mod delivery;
 pub(in crate::edge) mod driver;
 pub(in crate::edge) mod early;
