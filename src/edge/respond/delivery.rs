@@ -143,8 +143,11 @@ impl Delivery<'_> {
                     match early {
                         Poll::Ready(arrived) => arrived,
                         Poll::Pending => {
+                            // Too short to listen to the client meanwhile.
                             if let Some(end) = self.burst.take_pause() {
-                                self.pause(end, clock.as_mut(), session).await?;
+                                clock.as_mut().reset(end);
+                                clock.as_mut().await;
+                                clock.as_mut().reset(self.wake());
                             }
                             self.wait(read, clock.as_mut(), session).await?
                         }
@@ -174,18 +177,6 @@ impl Delivery<'_> {
                 clock.as_mut().reset(self.wake());
             }
         }
-    }
-
-    /// Leaves the provider unread until `end`, so that what it sends in a burst goes out together.
-    async fn pause(&mut self, end: Instant, mut clock: Pin<&mut Sleep>, session: &mut Session) -> Result<()> {
-        clock.as_mut().reset(end);
-        tokio::select! {
-            biased;
-            () = &mut clock => {}
-            abort = self.guard.ends(session) => return Err(abort),
-        }
-        clock.reset(self.wake());
-        Ok(())
     }
 
     /// Waits for the next part of the provider's body, and meanwhile looks after the client and the time.
