@@ -103,6 +103,8 @@ pub(in crate::edge) struct Bridged {
     pub(in crate::edge) context: Arc<Context>,
     /// The estimated tokens of the request.
     pub(in crate::edge) estimate: u64,
+    /// The beta feature of the provider that the request makes use of.
+    pub(in crate::edge) beta: Option<&'static str>,
     /// The number of members that were left out or changed.
     pub(in crate::edge) losses: u64,
 }

@@ -282,6 +282,7 @@ fn translate_request(
         client,
         context: written.context,
         estimate: written.estimate,
+        beta: written.beta,
         losses: written.losses.list().len() as u64,
     };
     let rejections = written.losses.rejections();

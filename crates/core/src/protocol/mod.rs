@@ -219,6 +219,8 @@ pub struct Written {
     pub answer_tool: Option<&'static str>,
     /// The beginning of the answer that the request gave, if the provider repeats it.
     pub prefix: Option<String>,
+    /// The beta feature of the provider that the request makes use of.
+    pub beta: Option<&'static str>,
 }
 
 /// The facts of one event, or of one body, that a relay needs.

@@ -41,6 +41,8 @@ pub struct Rendered {
     pub form: Form,
     /// Estimated number of tokens in the request; 0 unless they are counted.
     pub estimate: u64,
+    /// The beta feature of the provider that the request makes use of.
+    pub beta: Option<&'static str>,
 }
 
 /// The facts of a request besides its body.
@@ -135,7 +137,7 @@ fn render_for(
     let mut names = ToolNames::new(&request.tools, longest, takes_custom_tools);
     request.turns.iter().for_each(|turn| names.add(&turn.tools, takes_custom_tools));
     let mut out = Vec::with_capacity(body.len() + body.len() / 8 + ROOM);
-    let Written { answer_tool, prefix } =
+    let Written { answer_tool, prefix, beta } =
         upstream.encode_request(&request, target, &names, &mut losses, &mut out)?;
     if !facts.counting {
         add(&mut out, &target.profile.extra_body);
@@ -147,7 +149,7 @@ fn render_for(
     let context = Context { names, properties, call_ids, answer_tool, prefix, echo, compaction, ..known };
     let form = Form::of_stream(request.stream && !facts.counting);
     let estimate = if facts.counting { super::count::estimate(&request) } else { 0 };
-    Ok(Rendered { body: out.into(), losses, context: Arc::new(context), form, estimate })
+    Ok(Rendered { body: out.into(), losses, context: Arc::new(context), form, estimate, beta })
 }
 
 /// Returns the facts of a client's request that its answer needs, where the request went to the provider as it is and
