@@ -20,6 +20,7 @@ mod kinds;
 mod look;
 mod members;
 mod node;
+mod opening;
 mod phrases;
 mod pick;
 mod samplers;
@@ -51,6 +52,7 @@ pub use error::is_envelope;
 pub use head::Head;
 pub use inner::InnerModel;
 pub use members::RequestMembers;
+pub use opening::add_opening;
 pub use spare::Spare;
 pub use state::Test;
 

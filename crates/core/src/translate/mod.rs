@@ -8,6 +8,7 @@ use crate::failure::Failure;
 pub mod bridge;
 pub mod count;
 pub mod owners;
+pub mod recent_map;
 pub mod relay;
 
 mod blame;

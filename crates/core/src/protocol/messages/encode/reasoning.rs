@@ -259,7 +259,8 @@ fn is_seen(thinking: &Thinking, circumstances: Circumstances, caps: &Caps) -> bo
 }
 
 /// The member of adaptive thinking whose blocks are bound to their conversation.
-const BOUND: &str = r#"{"type":"adaptive","display":"summarized","block_binding":{"prefix_mismatch_behavior":"drop_block"}}"#;
+const BOUND: &str =
+    r#"{"type":"adaptive","display":"summarized","block_binding":{"prefix_mismatch_behavior":"drop_block"}}"#;
 
 /// Limit of an answer's tokens if neither the client nor the catalog has one.
 const DEFAULT_MAX_TOKENS: u64 = 8192;
