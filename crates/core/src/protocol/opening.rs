@@ -86,7 +86,7 @@ mod tests {
         let ask = |text: &str| opening(ProtocolId::Responses, &format!(r#"{{"input":"{text}"}}"#));
         let long = "x".repeat(MAX_OPENING_BYTES);
         assert_eq!(ask(&format!("{long}a")), ask(&format!("{long}b")));
-        assert_ne!(ask(&long), ask(&long[1..]));
+        assert_ne!(ask(&long), ask("x"));
     }
 
     #[test]
