@@ -120,6 +120,8 @@ pub enum Finish<'a> {
     Refusal(Option<JsonStr<'a>>),
     /// The provider paused in the middle of its work.
     Pause,
+    /// A reason that nobody knows, which may be an interruption: clients are told that the answer is cut off.
+    Unknown,
 }
 
 /// The source of a piece of text.
@@ -250,7 +252,14 @@ impl Finish<'_> {
             Self::ContextWindow => "context_window",
             Self::Refusal(_) => "refusal",
             Self::Pause => "pause",
+            Self::Unknown => "unknown",
         }
+    }
+
+    /// Whether the answer may have been cut off.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        matches!(self, Self::Length | Self::ContextWindow | Self::Unknown)
     }
 
     /// Returns the value without a borrow from the event that it came in.
@@ -264,6 +273,7 @@ impl Finish<'_> {
             Self::ContextWindow => Finish::ContextWindow,
             Self::Refusal(text) => Finish::Refusal(text.map(JsonStr::into_owned)),
             Self::Pause => Finish::Pause,
+            Self::Unknown => Finish::Unknown,
         }
     }
 }

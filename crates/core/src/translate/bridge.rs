@@ -568,11 +568,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_counted_and_not_told() {
+    fn an_end_that_is_not_understood_is_counted_and_no_good_one() {
         let (told, odd) = answered(
             "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"novel\"}]}\n\ndata: [DONE]\n\n",
         );
-        assert!(told.contains("end_turn"), "{told}");
+        assert!(told.contains("max_tokens"), "{told}");
         assert_eq!(odd, BTreeMap::from([(Anomaly::Finish, 1)]));
     }
 }

@@ -171,7 +171,7 @@ fn reasons_to_end() {
         assert_eq!(seen[4..], [finish, "End"], "{reason}");
     }
     let novel = run(&[START, &ends("\"something_new\""), STOP]);
-    assert_eq!(novel[4..], ["Anomaly(Finish)", "Finish(Stop)", "End"]);
+    assert_eq!(novel[4..], ["Anomaly(Finish)", "Finish(Unknown)", "End"]);
     let last_wins = run(&[START, &ends("\"end_turn\""), &ends("\"max_tokens\""), STOP]);
     assert_eq!(last_wins[5..], ["Finish(Length)", "End"]);
 }
