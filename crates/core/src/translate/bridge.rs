@@ -22,6 +22,7 @@ use crate::protocol::{Protocol, Written};
 use crate::sse::{self, Framer};
 
 use super::conform::{Conformed, conform};
+use super::ping;
 use super::pipeline::{Pipeline, PipelineOutput};
 use super::response_rewriter::ResponseRewriter;
 use super::source::ServedModel;
@@ -207,6 +208,8 @@ pub struct Bridge {
     context: Arc<Context>,
     /// Number of events that were not JSON.
     odd: u32,
+    /// Whether the provider has shown that it is alive since this was last asked.
+    pinged: bool,
     source: ServedModel,
 }
 
@@ -236,6 +239,7 @@ impl Bridge {
             pipeline,
             context,
             odd: 0,
+            pinged: false,
             source,
         }
     }
@@ -252,13 +256,14 @@ impl Bridge {
     /// # Errors
     /// Returns the failure that the provider reports, or 502 if its stream is invalid.
     pub fn push(&mut self, chunk: Bytes) -> Result<()> {
-        let Self { framer, decoder, pipeline, odd, source, .. } = self;
+        let Self { framer, decoder, pipeline, odd, pinged, source, .. } = self;
         pipeline.output.reserve(chunk.len());
         let block = framer.push(chunk).map_err(|_| super::too_large("upstream_event_too_large"))?;
         let Some(block) = block else { return Ok(()) };
         for span in block.events() {
             let event = block.bytes.get(span).unwrap_or_default();
             source.look(event);
+            *pinged |= ping::is_ping(event);
             read(decoder.as_mut(), pipeline, odd, event)?;
         }
         Ok(())
@@ -309,6 +314,11 @@ impl Bridge {
     #[must_use]
     pub fn has_finished(&self) -> bool {
         self.pipeline.ended || self.decoder.has_finished()
+    }
+
+    /// Whether the provider has shown that it is alive since this was last asked, without saying anything.
+    pub fn take_ping(&mut self) -> bool {
+        std::mem::take(&mut self.pinged) && !self.pipeline.ended
     }
 
     /// Returns the bytes that are ready for a client of a stream.

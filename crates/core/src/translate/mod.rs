@@ -15,6 +15,7 @@ mod blame;
 mod conform;
 mod fresh_call_ids;
 mod keys;
+mod ping;
 mod pipeline;
 mod property_restorer;
 mod reasoning;
