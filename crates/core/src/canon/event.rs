@@ -90,7 +90,7 @@ pub enum Event<'a> {
     End,
 }
 
-/// A part of an answer that was not understood, or not believed.
+/// A part of an answer that was not understood, not believed, or not passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Anomaly {
@@ -100,6 +100,8 @@ pub enum Anomaly {
     Content,
     /// Complete arguments that differ from the concatenation of their deltas.
     Arguments,
+    /// A source of a text that the client's protocol has no place for.
+    Citation,
 }
 
 /// The reason for which an answer ends.
@@ -236,6 +238,7 @@ impl Anomaly {
             Self::Finish => "finish",
             Self::Content => "content",
             Self::Arguments => "arguments",
+            Self::Citation => "citation",
         }
     }
 }

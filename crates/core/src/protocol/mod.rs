@@ -192,6 +192,11 @@ pub trait Protocol: fmt::Debug + Send + Sync {
         64
     }
 
+    /// Whether an answer can name the web pages that a text is taken from.
+    fn names_sources(&self) -> bool {
+        true
+    }
+
     /// Whether a provider of this protocol knows freeform tools.
     fn takes_custom_tools(&self, profile: &Profile) -> bool {
         let _ = profile;

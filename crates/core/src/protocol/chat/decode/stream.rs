@@ -381,9 +381,9 @@ fn cite(item: &str, sink: &mut Sink<'_>) {
             });
         }
     });
-    if let Some(url) = url {
-        sink(Event::Cite(Citation { url, title: title.unwrap_or_default(), span: start.zip(end) }));
-    }
+    sink(url.map_or(Event::Anomaly(Anomaly::Citation), |url| {
+        Event::Cite(Citation { url, title: title.unwrap_or_default(), span: start.zip(end) })
+    }));
 }
 
 const DONE: &str = "[DONE]";

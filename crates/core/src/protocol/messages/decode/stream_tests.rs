@@ -145,9 +145,18 @@ fn what_the_provider_does_by_itself_is_no_call() {
         &ends("\"end_turn\""),
         STOP,
     ]);
-    let expected = ["text a", "Close(None)", "search s q", "Break", "text b", "cite U T", "Close(None)"];
-    assert_eq!(seen[3..10], expected);
-    assert_eq!(seen[11..], ["Finish(Stop)", "End"]);
+    let expected = [
+        "text a",
+        "Close(None)",
+        "search s q",
+        "Break",
+        "text b",
+        "cite U T",
+        "Anomaly(Citation)",
+        "Close(None)",
+    ];
+    assert_eq!(seen[3..11], expected);
+    assert_eq!(seen[12..], ["Finish(Stop)", "End"]);
 }
 
 #[test]

@@ -142,7 +142,6 @@ impl MessageWriter {
             SegmentStep::Delta(text) => self.delta(&text, out),
             SegmentStep::Close { seals, .. } => self.close(seals, out),
             SegmentStep::Opaque(seals) => self.opaque(seals, &JsonStr::default(), out),
-            // The protocol's own citations need data that only its own provider has.
             SegmentStep::Cite(_) | SegmentStep::Logprobs(_) => {}
         }
     }
