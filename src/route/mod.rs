@@ -10,7 +10,7 @@ mod target_health;
 pub use catalog::{
     Catalog, ModelEntry, ModelSettings, ModelStatus, ModelTarget, ResolvedModel, TargetSettings,
 };
-pub use choose::{TargetChoice, order};
+pub use choose::{Sought, TargetChoice, order};
 pub use health::{AttemptOutcome, Caller, Circuit, Condition, Health, HealthView};
 pub(crate) use models::percent_decoded;
 pub use models::{ModelList, ModelListPage};

@@ -21,6 +21,7 @@ mod clock;
 mod compaction;
 mod config;
 mod console;
+mod continuity;
 mod corpus;
 mod cors;
 mod demo;

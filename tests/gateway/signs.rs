@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::streams::{STREAMS, streaming};
-use crate::support::{Act, Gateway, Mock, PROTOCOLS, config, json, member, post, sse};
+use crate::support::{Act, Gateway, Mock, PROTOCOLS, chunk, config, json, member, open, post, sse};
 
 /// The signs that keep a stream alive in each protocol.
 const SIGNS: [&str; 3] =
@@ -81,5 +81,62 @@ fn signs_of_life_can_be_switched_off() {
         // Who wants no stream gets none.
         let response = post(&start(mock.port, 1), path, body);
         assert_eq!(response.status, 502, "{response:?}");
+    }
+}
+
+/// Signs of life of a provider within its stream, in each protocol.
+const PINGS: [&str; 3] = [
+    ": PROCESSING\n\n",
+    "event: keepalive\ndata: {\"type\":\"keepalive\",\"sequence_number\":1}\n\n",
+    "event: ping\ndata: {\"type\": \"ping\"}\n\n",
+];
+
+/// Answers with the events of a stream and, before the last of them, three signs of life.
+fn pinging(protocol: usize) -> Mock {
+    let stream = STREAMS[protocol].replace('@', "real-model");
+    let (events, last) = stream.trim_end().rsplit_once("\n\n").unwrap();
+    let mut acts = open([format!("{events}\n\n").as_bytes()]);
+    for _ in 0..3 {
+        acts.extend([Act::Pause(Duration::from_millis(150)), chunk(PINGS[protocol].as_bytes())]);
+    }
+    acts.extend([Act::Pause(Duration::from_millis(150)), chunk(format!("{last}\n\n").as_bytes())]);
+    acts.push(Act::Send(b"0\r\n\r\n".to_vec()));
+    Mock::new(acts)
+}
+
+#[test]
+fn signs_of_the_providers_life_are_passed_on_in_the_clients_protocol() {
+    for upstream in 0..3 {
+        for client in (0..3).filter(|client| *client != upstream) {
+            for (seconds, most) in [(60, 3), (0, 0)].into_iter().take(if upstream == 0 { 2 } else { 1 }) {
+                let mock = pinging(upstream);
+                let config = config(mock.port).replace("chat, responses, messages", NAMES[upstream]);
+                let config = format!("limits: {{keep_alive_seconds: {seconds}}}\n{config}");
+                let response = post(&Gateway::start(&config), PROTOCOLS[client].0, &streaming(client));
+                assert!(response.status == 200 && response.complete, "{response:?}");
+                let signs = response.body.matches(SIGNS[client]).count();
+                let pair = format!("{} to {}: {}", NAMES[upstream], NAMES[client], response.body);
+                assert!(signs <= most && (signs > 0) == (most > 0), "{signs} from {pair}");
+                assert!(
+                    !response.body.contains(FAILURES[client]) && !response.body.contains("PROCESSING"),
+                    "{pair}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sign_of_life_is_no_answer_yet() {
+    for protocol in 0..3 {
+        let error = "data: {\"type\":\"error\",\"error\":{\"message\":\"x\",\"type\":\"overloaded_error\",\"code\":\"server_error\"}}\n\n";
+        let mut acts = open([PINGS[protocol].as_bytes()]);
+        acts.extend([Act::Pause(Duration::from_millis(200)), chunk(error.as_bytes())]);
+        acts.push(Act::Send(b"0\r\n\r\n".to_vec()));
+        let mock = Mock::new(acts);
+        let config = config(mock.port).replace("chat, responses, messages", NAMES[protocol]);
+        let client = (protocol + 1) % 3;
+        let response = post(&Gateway::start(&config), PROTOCOLS[client].0, &streaming(client));
+        assert!(response.status >= 500, "{response:?}");
     }
 }

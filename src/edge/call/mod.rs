@@ -5,6 +5,7 @@ pub(in crate::edge) mod attempts;
 pub(in crate::edge) mod billing;
 pub(in crate::edge) mod call_guard;
 pub(in crate::edge) mod context;
+pub(in crate::edge) mod conversations;
 pub(in crate::edge) mod endpoint;
 pub(in crate::edge) mod estimate;
 pub(in crate::edge) mod fallback;

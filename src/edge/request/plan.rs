@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::canon::{Caps, Context, Losses, Rejections, Sealer};
 use crate::edge::call::billing::{Billing, Quotas};
+use crate::edge::call::conversations::Conversation;
 use crate::edge::call::estimate::{CostEstimate, Payment};
 use crate::edge::call::fallback::Fallbacks;
 use crate::edge::call::priced;
@@ -54,6 +55,7 @@ struct Plan<'b> {
     head: Head<'b>,
     found: ResolvedModel,
     choices: VecDeque<TargetChoice>,
+    conversation: Option<Conversation>,
 }
 
 /// Finds the model of a body and its targets, writes the body for the first of them, and sees that it is paid for.
@@ -71,7 +73,8 @@ pub(in crate::edge) async fn admit(
     mut body: Body,
 ) -> Result<(Call, Option<Fallbacks>)> {
     let members = client.protocol().members();
-    let Plan { mut head, found, mut choices } = find_targets(request, client, hint, body.bytes())?;
+    let Plan { mut head, found, mut choices, conversation } =
+        find_targets(request, client, hint, body.bytes())?;
     let mut spared = None;
     let counts_money = operation.infers() && request.snapshot.billing.is_on();
     if counts_money && let Err(refusal) = priced::retain(&mut choices, &found, &head.demand) {
@@ -96,6 +99,7 @@ pub(in crate::edge) async fn admit(
     let wanted = estimate.output_cap;
     let mut written = write_request(request, &call, client, &head, body.bytes(), wanted)?;
     call.note_head(&head);
+    call.conversation = conversation;
     let mut fallbacks = None;
     if call.infers() {
         let grant = request.grant.as_ref().ok_or_else(upstream::unknown)?;
@@ -133,6 +137,7 @@ pub(in crate::edge) fn redirect(
     let mut call = Call::to(&request.snapshot, last.found.clone(), choice, last.operation)?;
     may_ask(request, call.provider(), &head)?;
     call.note_head(&head);
+    call.conversation.clone_from(&last.conversation);
     let estimate = fallbacks.estimate.elsewhere(billing, &call)?;
     let written =
         write_request(request, &call, fallbacks.client, &head, &fallbacks.body, estimate.output_cap)?;
@@ -158,7 +163,10 @@ fn find_targets<'b>(
     request.requested_model = Some(&*head.model).filter(|name| route::is_model_name(name)).map(str::to_owned);
     let grant = request.grant.as_ref().ok_or_else(upstream::unknown)?;
     let found = request.snapshot.catalog.find(&head.model, grant)?;
-    let mut choices = VecDeque::from(route::order(&found, client, hint, request.caller(), Instant::now())?);
+    let tenants = &request.snapshot.tenants;
+    let conversation =
+        Conversation::of(&tenants.conversations, &found, grant, hint, (body, speaker.members()));
+    let mut choices = ordered(request, &found, client, (hint, conversation.as_ref()), &head)?;
     let mut refusal = Ok(());
     choices.retain(|choice| match found.entry.targets.get(choice.target) {
         Some(target) => match may_ask(request, &target.provider, &head) {
@@ -176,7 +184,29 @@ fn find_targets<'b>(
     if let Some(first) = choices.front_mut() {
         *first = in_protocol(request, &found, client, &head, *first);
     }
-    Ok(Plan { head, found, choices })
+    Ok(Plan { head, found, choices, conversation })
+}
+
+/// Returns the targets in the order in which they are to be tried. A conversation with thinking that only one provider
+/// accepts stays with that provider.
+fn ordered(
+    request: &RequestInfo,
+    found: &ResolvedModel,
+    client: ProtocolId,
+    (hint, conversation): (Option<&str>, Option<&Conversation>),
+    head: &Head<'_>,
+) -> Result<VecDeque<TargetChoice>> {
+    let own = conversation.filter(|_| hint.is_none()).map(Conversation::session);
+    let signed = conversation.filter(|_| head.has_signatures);
+    let earlier = signed.and_then(|conversation| conversation.provider(found));
+    let sought = route::Sought { client, session: hint.or(own.as_deref()), provider: earlier.as_deref() };
+    let mut choices = VecDeque::from(route::order(found, sought, request.caller(), Instant::now())?);
+    if signed.is_some() {
+        let provider = |choice: &TargetChoice| Some(&found.entry.targets.get(choice.target)?.provider.name);
+        let first = choices.front().and_then(provider).cloned();
+        choices.retain(|choice| provider(choice) == first.as_ref());
+    }
+    Ok(choices)
 }
 
 /// Returns the choice with the protocol in which this request goes to its target: not one that the provider lacks, and
@@ -282,6 +312,7 @@ fn translate_request(
         client,
         context: written.context,
         estimate: written.estimate,
+        beta: written.beta,
         losses: written.losses.list().len() as u64,
     };
     let rejections = written.losses.rejections();

@@ -305,6 +305,11 @@ impl Delivery<'_> {
         if !self.phase.is_committed() {
             return self.write(session).await;
         }
+        self.sign(session).await
+    }
+
+    /// Shows the client that its call lives.
+    async fn sign(&mut self, session: &mut Session) -> Result<()> {
         let sign = self.request.dialect().protocol().keep_alive();
         self.send(session, Bytes::from_static(sign)).await
     }
@@ -318,14 +323,17 @@ impl Delivery<'_> {
         self.response.form().is_stream()
     }
 
-    /// Writes what is ready, after the head if that was not written yet.
+    /// Writes what is ready, after the head if that was not written yet. If that is nothing, a sign of the provider's
+    /// life is passed on in the client's protocol.
     async fn write(&mut self, session: &mut Session) -> Result<()> {
         if !self.wants_stream() {
             return Ok(());
         }
+        let is_pinged = self.response.take_ping();
         let (first, rest) = self.response.ready();
         if self.phase.is_committed() && first.is_empty() && rest.is_empty() {
-            return Ok(());
+            let passes_on = is_pinged && self.request.snapshot.limits.keep_alive().is_some();
+            return if passes_on { self.sign(session).await } else { Ok(()) };
         }
         self.send(session, first).await?;
         for piece in rest {

@@ -110,12 +110,12 @@ impl<P: Proxy> Driver<'_, P> {
         if let (Some((client, estimate)), "") = (bridged, call.path) {
             return counted(session, ctx, client, estimate).await;
         }
-        let (infers, protocol) = (call.infers(), call.protocol);
+        let infers = call.infers();
         let upstream = Arc::clone(&call.upstream);
         let (mut provider, peer) = self.open(&upstream, session, ctx, guard).await?;
         let head = self.head(&provider, session, ctx).await?;
         if head.status == 200 && infers {
-            upstream.endpoints.note_served(protocol);
+            ctx.attempts.call()?.note_answering();
         }
         let limit = ctx.request.snapshot.limits.reply_bytes;
         if let (Some((client, estimate)), false, 404 | 405 | 501) = (bridged, infers, head.status) {

@@ -136,6 +136,15 @@ impl ResponseStream {
         }
     }
 
+    /// Whether the provider of a translated stream has shown that it is alive since this was last asked. A relay passes
+    /// such events on as they are.
+    pub(in crate::edge) fn take_ping(&mut self) -> bool {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.take_ping(),
+            Self::Relayed(_) => false,
+        }
+    }
+
     /// Returns the bytes that are ready for a client that gets a stream, in pieces to be sent one after the other.
     pub(in crate::edge) fn ready(&mut self) -> (Bytes, Vec<Bytes>) {
         match self {

@@ -20,6 +20,7 @@ mod kinds;
 mod look;
 mod members;
 mod node;
+mod opening;
 mod phrases;
 mod pick;
 mod samplers;
@@ -51,6 +52,7 @@ pub use error::is_envelope;
 pub use head::Head;
 pub use inner::InnerModel;
 pub use members::RequestMembers;
+pub use opening::add_opening;
 pub use spare::Spare;
 pub use state::Test;
 
@@ -190,6 +192,11 @@ pub trait Protocol: fmt::Debug + Send + Sync {
         64
     }
 
+    /// Whether an answer can name the web pages that a text is taken from.
+    fn names_sources(&self) -> bool {
+        true
+    }
+
     /// Whether a provider of this protocol knows freeform tools.
     fn takes_custom_tools(&self, profile: &Profile) -> bool {
         let _ = profile;
@@ -219,6 +226,8 @@ pub struct Written {
     pub answer_tool: Option<&'static str>,
     /// The beginning of the answer that the request gave, if the provider repeats it.
     pub prefix: Option<String>,
+    /// The beta feature of the provider that the request makes use of.
+    pub beta: Option<&'static str>,
 }
 
 /// The facts of one event, or of one body, that a relay needs.

@@ -22,6 +22,7 @@ use crate::protocol::{Protocol, Written};
 use crate::sse::{self, Framer};
 
 use super::conform::{Conformed, conform};
+use super::ping;
 use super::pipeline::{Pipeline, PipelineOutput};
 use super::response_rewriter::ResponseRewriter;
 use super::source::ServedModel;
@@ -41,6 +42,8 @@ pub struct Rendered {
     pub form: Form,
     /// Estimated number of tokens in the request; 0 unless they are counted.
     pub estimate: u64,
+    /// The beta feature of the provider that the request makes use of.
+    pub beta: Option<&'static str>,
 }
 
 /// The facts of a request besides its body.
@@ -135,7 +138,7 @@ fn render_for(
     let mut names = ToolNames::new(&request.tools, longest, takes_custom_tools);
     request.turns.iter().for_each(|turn| names.add(&turn.tools, takes_custom_tools));
     let mut out = Vec::with_capacity(body.len() + body.len() / 8 + ROOM);
-    let Written { answer_tool, prefix } =
+    let Written { answer_tool, prefix, beta } =
         upstream.encode_request(&request, target, &names, &mut losses, &mut out)?;
     if !facts.counting {
         add(&mut out, &target.profile.extra_body);
@@ -147,7 +150,7 @@ fn render_for(
     let context = Context { names, properties, call_ids, answer_tool, prefix, echo, compaction, ..known };
     let form = Form::of_stream(request.stream && !facts.counting);
     let estimate = if facts.counting { super::count::estimate(&request) } else { 0 };
-    Ok(Rendered { body: out.into(), losses, context: Arc::new(context), form, estimate })
+    Ok(Rendered { body: out.into(), losses, context: Arc::new(context), form, estimate, beta })
 }
 
 /// Returns the facts of a client's request that its answer needs, where the request went to the provider as it is and
@@ -205,6 +208,8 @@ pub struct Bridge {
     context: Arc<Context>,
     /// Number of events that were not JSON.
     odd: u32,
+    /// Whether the provider has shown that it is alive since this was last asked.
+    pinged: bool,
     source: ServedModel,
 }
 
@@ -234,6 +239,7 @@ impl Bridge {
             pipeline,
             context,
             odd: 0,
+            pinged: false,
             source,
         }
     }
@@ -250,13 +256,14 @@ impl Bridge {
     /// # Errors
     /// Returns the failure that the provider reports, or 502 if its stream is invalid.
     pub fn push(&mut self, chunk: Bytes) -> Result<()> {
-        let Self { framer, decoder, pipeline, odd, source, .. } = self;
+        let Self { framer, decoder, pipeline, odd, pinged, source, .. } = self;
         pipeline.output.reserve(chunk.len());
         let block = framer.push(chunk).map_err(|_| super::too_large("upstream_event_too_large"))?;
         let Some(block) = block else { return Ok(()) };
         for span in block.events() {
             let event = block.bytes.get(span).unwrap_or_default();
             source.look(event);
+            *pinged |= ping::is_ping(event);
             read(decoder.as_mut(), pipeline, odd, event)?;
         }
         Ok(())
@@ -307,6 +314,11 @@ impl Bridge {
     #[must_use]
     pub fn has_finished(&self) -> bool {
         self.pipeline.ended || self.decoder.has_finished()
+    }
+
+    /// Whether the provider has shown that it is alive since this was last asked, without saying anything.
+    pub fn take_ping(&mut self) -> bool {
+        std::mem::take(&mut self.pinged) && !self.pipeline.ended
     }
 
     /// Returns the bytes that are ready for a client of a stream.
@@ -566,11 +578,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_counted_and_not_told() {
+    fn an_end_that_is_not_understood_is_counted_and_no_good_one() {
         let (told, odd) = answered(
             "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"novel\"}]}\n\ndata: [DONE]\n\n",
         );
-        assert!(told.contains("end_turn"), "{told}");
+        assert!(told.contains("max_tokens"), "{told}");
         assert_eq!(odd, BTreeMap::from([(Anomaly::Finish, 1)]));
     }
 }

@@ -8,12 +8,14 @@ use crate::failure::Failure;
 pub mod bridge;
 pub mod count;
 pub mod owners;
+pub mod recent_map;
 pub mod relay;
 
 mod blame;
 mod conform;
 mod fresh_call_ids;
 mod keys;
+mod ping;
 mod pipeline;
 mod property_restorer;
 mod reasoning;

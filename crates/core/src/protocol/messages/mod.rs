@@ -54,6 +54,11 @@ impl Protocol for Messages {
         carriers::edits(body, &relay::request::CARRIERS, rejections)
     }
 
+    fn names_sources(&self) -> bool {
+        // The protocol's own citations need data that only its own provider has.
+        false
+    }
+
     fn keep_alive(&self) -> &'static [u8] {
         b"event: ping\ndata: {\"type\":\"ping\"}\n\n"
     }

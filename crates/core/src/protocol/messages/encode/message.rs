@@ -128,6 +128,16 @@ impl<'r, 'a> MessagePlan<'r, 'a> {
         Ok(())
     }
 
+    /// Whether thinking goes back to the provider.
+    pub(super) fn has_thinking(&self) -> bool {
+        self.items.iter().any(|(_, item)| item.is_thinking())
+    }
+
+    /// Removes the thinking.
+    pub(super) fn remove_thinking(&mut self) {
+        self.items.retain(|(_, item)| !item.is_thinking());
+    }
+
     /// Whether a tool loop is going on in which the model called without showing what it thought. A provider that
     /// makes it think with a budget refuses that.
     pub(super) fn called_without_thinking(&self) -> bool {

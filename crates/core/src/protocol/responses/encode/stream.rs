@@ -64,7 +64,7 @@ impl ResponsesEncoder {
     }
 
     fn end(&mut self, out: &mut Vec<u8>) {
-        let cut = matches!(self.finish, Some(Finish::Length | Finish::ContextWindow));
+        let cut = self.finish.as_ref().is_some_and(Finish::is_cut);
         let Self { queue, items, context, sequence, finish, .. } = self;
         let mut events = EventWriter::new(out, sequence);
         queue.finish(cut, &mut |step| items.step(step, context, &mut events));
