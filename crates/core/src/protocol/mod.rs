@@ -102,6 +102,10 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     /// Returns the facts that matter to a relay in one event of a stream.
     fn read_event(&self, event: &SseEvent<'_>) -> EventSummary;
 
+    /// Whether an event of a stream only announces an answer, of which nothing has come with it. Another target can
+    /// still give the answer then.
+    fn is_preamble(&self, event: &SseEvent<'_>) -> bool;
+
     /// Returns the facts that matter to a relay in a complete answer.
     ///
     /// # Errors
