@@ -250,6 +250,17 @@ pub struct EventSummary {
 }
 
 impl EventSummary {
+    /// Returns the same facts, of which an error counts that stands in an event of another kind.
+    fn with_misplaced_error(self, data: &[u8]) -> Self {
+        if matches!(self.progress, Progress::Failed | Progress::Warned(_)) {
+            return self;
+        }
+        match error::misplaced(data) {
+            Some(error) => Self { progress: Progress::Warned(error), ..self },
+            None => self,
+        }
+    }
+
     /// Whether the event is a piece of the answer and says nothing else.
     #[must_use]
     pub fn is_piece(&self) -> bool {

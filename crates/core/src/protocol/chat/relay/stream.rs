@@ -35,7 +35,7 @@ pub(in crate::protocol::chat) fn read(event: &SseEvent<'_>) -> EventSummary {
     summary.usage_only = summary.usage.is_some() && empty;
     summary.is_delta = !empty && summary.progress == Progress::Running;
     summary.has_words = summary.is_delta && !choices.is_empty();
-    summary
+    summary.with_misplaced_error(&data.bytes)
 }
 
 /// Whether an event only announces an answer: there is no choice, or nothing but a role in each.

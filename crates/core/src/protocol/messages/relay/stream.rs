@@ -12,7 +12,7 @@ pub(in crate::protocol::messages) fn read(event: &SseEvent<'_>) -> EventSummary 
     let mut members = json::members(&data.bytes).lenient();
     let kind = members.clone().find(|member| member.key == b"type");
     let kind = kind.and_then(|member| member.value.strip_prefix(b"\"")?.strip_suffix(b"\""));
-    match kind.or(event.name).unwrap_or_default() {
+    let summary = match kind.or(event.name).unwrap_or_default() {
         b"message_start" => members.find(|m| m.is("message")).map(|m| message(&m)).unwrap_or_default(),
         b"message_delta" => {
             let usage = members.find(|m| m.is("usage")).and_then(|m| usage::read(m.value));
@@ -26,7 +26,8 @@ pub(in crate::protocol::messages) fn read(event: &SseEvent<'_>) -> EventSummary 
             ..EventSummary::default()
         },
         _ => EventSummary::default(),
-    }
+    };
+    summary.with_misplaced_error(&data.bytes)
 }
 
 /// Whether an event only announces an answer.

@@ -12,17 +12,11 @@ use crate::protocol::responses::usage;
 pub(in crate::protocol::responses) fn read(event: &SseEvent<'_>) -> EventSummary {
     let Some(data) = &event.data else { return EventSummary::default() };
     let mut members = json::members(&data.bytes).lenient();
-    let Some(kind) = members.clone().find(|member| member.key == b"type") else {
-        return match event.name {
-            Some(name) => read_kind(name, &data.bytes, &mut members),
-            None => EventSummary::default(),
-        };
-    };
-    read_kind(
-        kind.value.trim_ascii_start().strip_prefix(b"\"").map_or(kind.value, unquoted),
-        &data.bytes,
-        &mut members,
-    )
+    let kind = members.clone().find(|member| member.key == b"type");
+    let kind =
+        kind.map(|kind| kind.value.trim_ascii_start().strip_prefix(b"\"").map_or(kind.value, unquoted));
+    let summary = read_kind(kind.or(event.name).unwrap_or_default(), &data.bytes, &mut members);
+    summary.with_misplaced_error(&data.bytes)
 }
 
 /// Whether an event only announces an answer.
