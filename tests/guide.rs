@@ -85,6 +85,7 @@ fn operators_read_of_every_member_of_the_access_line() {
         requested_model: Some(""),
         model: Some(""),
         provider: Some(""),
+        served_model: Some(""),
         upstream_model: Some(""),
         route: Some(""),
         dropped: Some(""),

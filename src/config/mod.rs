@@ -11,6 +11,7 @@ mod first_run;
 mod load;
 mod loaded;
 mod node;
+mod retirement;
 mod schema;
 mod secret;
 mod settings;

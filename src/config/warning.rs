@@ -6,6 +6,7 @@ use crate::private::Exposure;
 use crate::route::ModelEntry;
 
 use super::loaded::Config;
+use super::retirement::retirement;
 
 /// A trap in a configuration, and advice.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +32,7 @@ impl Config {
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
         let prices = self.billing.is_on().then(|| self.free_wildcards());
-        self.exposed_secrets().chain(prices.into_iter().flatten()).collect()
+        self.exposed_secrets().chain(prices.into_iter().flatten()).chain(self.retirements()).collect()
     }
 
     /// Writes the traps to the gateway's own log.
@@ -48,6 +49,17 @@ impl Config {
             is_wrong: exposed.exposure != Exposure::Group,
             trap: exposed.to_string(),
             advice: "Let its owner alone read it: chmod 600.",
+        })
+    }
+
+    /// Returns a warning for each model that its vendor retires: calls of it fail from that day on.
+    fn retirements(&self) -> impl Iterator<Item = Warning> {
+        self.catalog.entries().iter().filter_map(|entry| {
+            let mut names = entry.targets.iter().filter_map(|target| target.model.as_deref());
+            let (name, day) = names.find_map(|name| Some((name, retirement(name)?)))?;
+            let trap = format!("`{}`: `{name}` is retired by its vendor on {day}.", entry.id);
+            let advice = "Name its successor as the model of the target, and ask the provider whether the day is the same there.";
+            Some(Warning { about: "models", is_wrong: false, trap, advice })
         })
     }
 
@@ -94,5 +106,14 @@ mod tests {
         assert_eq!(warnings(&both(&model("p/*", prices))), 0);
         assert_eq!(warnings(&both(&model("q/*", ""))), 0);
         assert_eq!(warnings(&format!("billing: off\n{}", both(&model("p/*", "")))), 0);
+    }
+
+    #[test]
+    fn a_model_that_is_retired_is_reported_once() {
+        let model =
+            |id: &str, targets: &str| warnings(&format!("models:\n  - {{id: {id}, targets: [{targets}]}}\n"));
+        assert_eq!(model("p/claude-sonnet-4-5", "{provider: p}, {provider: p, model: gpt-4o}"), 1);
+        assert_eq!(model("p/claude-opus-5", "{provider: p, model: claude-opus-4-5-20251101}"), 1);
+        assert_eq!(model("p/gpt-4o", "{provider: p, model: gpt-5.4}"), 0);
     }
 }

@@ -44,6 +44,9 @@ pub struct AccessLine<'a> {
     /// The provider's own name of the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream_model: Option<&'a str>,
+    /// The model that the provider's answer names, if it is not `upstream_model`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub served_model: Option<&'a str>,
     /// `relay` where client and provider speak the same protocol.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<&'static str>,
@@ -105,6 +108,7 @@ impl AccessLine<'_> {
         members.text_if("model", self.model)?;
         members.text_if("provider", self.provider)?;
         members.text_if("upstream_model", self.upstream_model)?;
+        members.text_if("served_model", self.served_model)?;
         members.text_if("route", self.route)?;
         members.text_if("dropped", self.dropped)?;
         members.number("status", u64::from(self.status));
@@ -205,6 +209,7 @@ mod tests {
             model: some("v/m"),
             provider: some("p"),
             upstream_model: some("m"),
+            served_model: some("m-2026-01-01"),
             route: some("relay"),
             dropped: some("a, b"),
             status: 200,

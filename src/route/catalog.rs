@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::auth::{Aliases, Key};
-use crate::canon::CapsSettings;
+use crate::canon::{Caps, CapsSettings};
 use crate::failure::{Failure, Kind, Result};
 use crate::located::Located;
 use crate::meter::{Prices, TierSettings};
@@ -260,6 +260,13 @@ impl Catalog {
 }
 
 impl ResolvedModel {
+    /// Returns the capabilities of the model at a target that is called in a protocol.
+    #[must_use]
+    pub fn caps(&self, target: &ModelTarget, protocol: ProtocolId) -> Caps {
+        let caps = Caps::of(protocol, self.upstream_model(target), &target.provider.profile);
+        caps.with(&self.entry.caps, self.entry.max_output)
+    }
+
     /// Returns the name under which `target` knows the model.
     #[must_use]
     pub fn upstream_model<'a>(&'a self, target: &'a ModelTarget) -> &'a str {

@@ -260,6 +260,20 @@ fn everything_that_is_wrong_with_the_configuration_is_said() {
 }
 
 #[test]
+fn models_that_their_vendor_retires_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "providers: {p: {base_url: 'http://127.0.0.1:9/v1', protocols: [chat], auth: none}}\nmodels:\n\
+        - {id: a/old, targets: [{provider: p, model: claude-sonnet-4-5-20250929}]}\n\
+        - {id: a/new, targets: [{provider: p, model: claude-sonnet-5-5}]}\n";
+    let report = Report::of(&doctor(folder.path(), text, &["--json"], None));
+    let (state, message) = report.find("configuration", "models");
+    assert_eq!(
+        (state, message),
+        ("warning", "`a/old`: `claude-sonnet-4-5-20250929` is retired by its vendor on 2026-11-30.")
+    );
+}
+
+#[test]
 fn a_store_that_is_damaged_or_does_not_add_up_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");

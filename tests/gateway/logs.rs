@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
+use crate::streams::{STREAMS, streaming};
 use crate::support::{
     Act, Client, Gate, Gateway, Mock, PROTOCOLS, UPSTREAM_KEY, ask, chunk, config, eventually, h2_post, json,
     member, open, post, request, sse, whole,
@@ -68,6 +69,30 @@ fn an_access_line_says_what_happened() {
         assert!(number("prompt_tokens") > 0.0 && number("completion_tokens") == 3.0, "{line}");
         assert!(number("cached_tokens") <= number("prompt_tokens"), "{line}");
         assert!(member(&line, "time").starts_with("20") && member(&line, "time").ends_with('Z'), "{line}");
+    }
+}
+
+/// Models answer by other names than they were asked by: aliases stand for versions, and routers choose.
+#[test]
+fn a_line_says_which_model_has_answered_if_it_is_not_the_one_that_was_asked() {
+    for (served, told) in
+        [("real-model-2026-01-01", "real-model-2026-01-01"), ("real-model", ""), ("a secret answer", "")]
+    {
+        let mock = Mock::scripted(move |seen, _| match seen.text().contains("\"stream\":true") {
+            true => sse([STREAMS[0].replace('@', served).as_bytes()]),
+            false => json(200, "", &PROTOCOLS[0].2.replace("real-model-0613", served)),
+        });
+        let gateway = Gateway::start(&config(mock.port).replace("chat, responses, messages", "chat"));
+        for (n, (path, whole, _)) in PROTOCOLS.into_iter().enumerate() {
+            for (m, body) in [whole.to_owned(), streaming(n)].into_iter().enumerate() {
+                let response = post(&gateway, path, &body);
+                assert_eq!(response.status, 200, "{}", response.body);
+                let line = line(&gateway, 2 * n + m);
+                let names = ["upstream_model", "served_model", "route"];
+                let route = if n == 0 { "relay" } else { "translation" };
+                assert_eq!(members(&line, &names), ["real-model", told, route], "{line}");
+            }
+        }
     }
 }
 

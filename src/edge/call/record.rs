@@ -11,6 +11,7 @@ use crate::edge::call::endpoint::Endpoint;
 use crate::edge::call::target::{Call, Operation};
 use crate::failure::Failure;
 use crate::observe::{AccessLine, AccessLog, Metrics};
+use crate::route::is_model_name;
 
 impl CallContext {
     /// Records the finished request.
@@ -20,8 +21,9 @@ impl CallContext {
         }
         // These are the provider's own words, some of which the log repeats.
         let keys = &self.request.snapshot.keys;
-        self.attempts.answer.said.model =
-            self.attempts.answer.said.model.take().filter(|name| !keys.is_in(name.as_bytes()));
+        let may_show = |name: &String| !keys.is_in(name.as_bytes());
+        self.attempts.answer.said.model = self.attempts.answer.said.model.take().filter(may_show);
+        self.attempts.answer.served = self.attempts.answer.served.take().filter(may_show);
         self.attempts.answer.said.finish.retain(|reason| !keys.is_in(reason.as_bytes()));
         let mut trace = std::mem::take(&mut self.attempts.trace);
         let line = self.line(request);
@@ -87,6 +89,7 @@ impl CallContext {
             model: call.map(|call| call.found.id.as_str()),
             provider: call.map(|call| &*call.provider().name),
             upstream_model: call.map(|call| call.upstream_model.as_str()).map(cut),
+            served_model: self.attempts.answer.served.as_deref().filter(|name| is_model_name(name)).map(cut),
             route: call.map(Call::route),
             dropped: call.and_then(|call| call.dropped.as_deref()).map(cut),
             status: self.outcome.status,

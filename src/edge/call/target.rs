@@ -125,18 +125,19 @@ impl Call {
         }
     }
 
-    /// Makes a call of a model at one of its targets, for which nothing is written yet.
+    /// Makes a call of a model at one of its targets, for which nothing is written yet. `caps` are the model's
+    /// capabilities there, if they are known already.
     pub(in crate::edge) fn to(
         snapshot: &Snapshot,
         found: ResolvedModel,
         choice: TargetChoice,
+        caps: Option<Caps>,
         operation: Operation,
     ) -> Result<Self> {
         let target = found.entry.targets.get(choice.target).ok_or_else(upstream::unknown)?;
         let way = snapshot.upstream(&target.provider.name).ok_or_else(upstream::unknown)?;
-        let (entry, upstream_model) = (&found.entry, found.upstream_model(target).to_owned());
-        let caps = Caps::of(choice.protocol, &upstream_model, &target.provider.profile);
-        let caps = caps.with(&entry.caps, entry.max_output);
+        let upstream_model = found.upstream_model(target).to_owned();
+        let caps = caps.unwrap_or_else(|| found.caps(target, choice.protocol));
         Ok(Self {
             upstream: Arc::clone(way),
             keys: Arc::clone(&snapshot.keys),

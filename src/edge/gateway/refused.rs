@@ -106,6 +106,7 @@ impl<'h> Refused<'h> {
             requested_model: None,
             model: None,
             provider: None,
+            served_model: None,
             upstream_model: None,
             route: None,
             dropped: None,

@@ -89,7 +89,8 @@ pub(in crate::edge) async fn admit(
         spared = losses.header();
     }
     let first = choices.pop_front().ok_or_else(upstream::unknown)?;
-    let mut call = Call::to(&request.snapshot, found, first, operation)?;
+    let (first, caps) = in_protocol(request, &found, client, &head, first);
+    let mut call = Call::to(&request.snapshot, found, first, caps, operation)?;
     let elsewhere: Vec<_> =
         choices.iter().map(|choice| priced::prices(choice, &call.found).cloned()).collect();
     let is_priced = call.prices.is_some() || elsewhere.iter().any(Option::is_some);
@@ -133,8 +134,8 @@ pub(in crate::edge) fn redirect(
     choice: TargetChoice,
 ) -> Result<Call> {
     let head = Head::read(&fallbacks.body, fallbacks.client.protocol().members())?;
-    let choice = in_protocol(request, &last.found, fallbacks.client, &head, choice);
-    let mut call = Call::to(&request.snapshot, last.found.clone(), choice, last.operation)?;
+    let (choice, caps) = in_protocol(request, &last.found, fallbacks.client, &head, choice);
+    let mut call = Call::to(&request.snapshot, last.found.clone(), choice, caps, last.operation)?;
     may_ask(request, call.provider(), &head)?;
     call.note_head(&head);
     call.conversation.clone_from(&last.conversation);
@@ -181,9 +182,6 @@ fn find_targets<'b>(
     if choices.is_empty() {
         refusal?;
     }
-    if let Some(first) = choices.front_mut() {
-        *first = in_protocol(request, &found, client, &head, *first);
-    }
     Ok(Plan { head, found, choices, conversation })
 }
 
@@ -210,32 +208,31 @@ fn ordered(
 }
 
 /// Returns the choice with the protocol in which this request goes to its target: not one that the provider lacks, and
-/// Responses instead of Chat for models that take such a request only there.
+/// Responses instead of Chat for models that take such a request only there. It comes with the model's capabilities in
+/// this protocol, if they had to be known for that.
 fn in_protocol(
     request: &RequestInfo,
     found: &ResolvedModel,
     client: ProtocolId,
     head: &Head<'_>,
     choice: TargetChoice,
-) -> TargetChoice {
-    let Some(target) = found.entry.targets.get(choice.target) else { return choice };
-    let Some(upstream) = request.snapshot.upstream(&target.provider.name) else { return choice };
+) -> (TargetChoice, Option<Caps>) {
+    let Some(target) = found.entry.targets.get(choice.target) else { return (choice, None) };
+    let Some(upstream) = request.snapshot.upstream(&target.provider.name) else { return (choice, None) };
     let now = Instant::now();
     let lacks =
         |protocol| target.provider.is_assumed_to_speak(protocol) && upstream.endpoints.lacks(protocol, now);
     let speaks = |protocol| target.speaks(protocol) && !lacks(protocol);
-    let refuses = || {
-        let (profile, model) = (&target.provider.profile, found.upstream_model(target));
-        let in_chat = || Caps::of(ProtocolId::Chat, model, profile).with(&found.entry.caps, None);
-        let is_openai = profile.is_openai && speaks(ProtocolId::Responses);
-        is_openai && head.chat.needs_responses(in_chat().cc_tools, model)
-    };
+    let may_refuse =
+        client == ProtocolId::Chat && target.provider.profile.is_openai && speaks(ProtocolId::Responses);
+    let caps = may_refuse.then(|| found.caps(target, ProtocolId::Chat));
+    let refuses = |caps: &Caps| head.chat.needs_responses(caps.cc_tools, found.upstream_model(target));
     let protocol = match client {
-        ProtocolId::Chat if refuses() => ProtocolId::Responses,
+        _ if caps.as_ref().is_some_and(refuses) => ProtocolId::Responses,
         client if speaks(client) => client,
         _ => target.protocols.iter().copied().find(|protocol| speaks(*protocol)).unwrap_or(choice.protocol),
     };
-    TargetChoice { protocol, ..choice }
+    (TargetChoice { protocol, ..choice }, caps.filter(|_| protocol == ProtocolId::Chat))
 }
 
 /// Checks whether a provider may get the request, as far as state at the provider and other models are concerned.

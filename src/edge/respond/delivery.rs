@@ -216,10 +216,20 @@ impl Delivery<'_> {
         let bytes = arrivals.parts.take();
         if !bytes.is_empty() {
             self.response.push(bytes)?;
+            self.check_begun()?;
             self.hold_kept()?;
             self.note_ending();
         }
         Ok(self.response.is_whole())
+    }
+
+    /// Checks that the provider has not refused to answer, as long as the client has nothing.
+    ///
+    /// # Errors
+    /// Returns the failure that the provider reports in the place of an answer.
+    fn check_begun(&self) -> Result<()> {
+        let refusal = self.response.refusal().filter(|_| !self.phase.is_committed());
+        refusal.map_or(Ok(()), |failure| Err(failure.clone().into()))
     }
 
     /// Takes room for an event that has not arrived completely, if it is a large one.
@@ -247,8 +257,11 @@ impl Delivery<'_> {
     /// Ends the stream as the provider's body has ended.
     fn ended(&mut self, body: pingora::Result<()>) -> Result<()> {
         match body {
-            Ok(()) => Ok(self.response.end()?),
-            Err(_) if self.response.is_whole_without_end() => Ok(()),
+            Ok(()) => {
+                self.response.end()?;
+                self.check_begun()
+            }
+            Err(_) if self.response.is_whole_without_end() => self.check_begun(),
             Err(error) => Err(provider_failure(&error).into()),
         }
     }

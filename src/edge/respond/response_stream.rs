@@ -248,8 +248,17 @@ impl ResponseStream {
     pub(in crate::edge) fn is_committed(&self) -> bool {
         match self {
             Self::Bridged { bridge, .. } => bridge.is_committed(),
-            // A relay is committed with its first bytes.
-            Self::Relayed(relayed) => !relayed.ready.is_empty(),
+            // What came in one piece with a failure has not been passed on.
+            Self::Relayed(relayed) => relayed.stream.has_output() && !relayed.ready.is_empty(),
+        }
+    }
+
+    /// Returns the failure that the provider has reported in the place of an answer, and that would otherwise be passed
+    /// on as it is.
+    pub(in crate::edge) fn refusal(&self) -> Option<&Failure> {
+        match self {
+            Self::Bridged { .. } => None,
+            Self::Relayed(relayed) => relayed.stream.refusal(),
         }
     }
 

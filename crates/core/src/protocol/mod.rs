@@ -104,6 +104,10 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     /// Returns the facts that matter to a relay in one event of a stream.
     fn read_event(&self, event: &SseEvent<'_>) -> EventSummary;
 
+    /// Whether an event of a stream only announces an answer, of which nothing has come with it. Another target can
+    /// still give the answer then.
+    fn is_preamble(&self, event: &SseEvent<'_>) -> bool;
+
     /// Returns the facts that matter to a relay in a complete answer.
     ///
     /// # Errors
@@ -255,6 +259,17 @@ pub struct EventSummary {
 }
 
 impl EventSummary {
+    /// Returns the same facts, of which an error counts that stands in an event of another kind.
+    fn with_misplaced_error(self, data: &[u8]) -> Self {
+        if matches!(self.progress, Progress::Failed | Progress::Warned(_)) {
+            return self;
+        }
+        match error::misplaced(data) {
+            Some(error) => Self { progress: Progress::Warned(error), ..self },
+            None => self,
+        }
+    }
+
     /// Whether the event is a piece of the answer and says nothing else.
     #[must_use]
     pub fn is_piece(&self) -> bool {

@@ -421,7 +421,9 @@ impl Bridge {
 
     /// Takes the model and the finish reasons that the answer has named so far.
     pub fn metadata(&mut self) -> ResponseMetadata {
-        std::mem::take(&mut self.pipeline.metadata)
+        let mut metadata = std::mem::take(&mut self.pipeline.metadata);
+        metadata.model(self.source.served());
+        metadata
     }
 
     /// Takes the counts of parts that were not understood.

@@ -287,6 +287,10 @@ pub struct Stream {
     deltas: Deltas,
     /// Whether the model has been seen to reason.
     reasons: bool,
+    /// Whether anything of the answer has come, and not only its announcement.
+    has_output: bool,
+    /// The failure that has come in the place of an answer, in the protocol's final form.
+    refusal: Option<Failure>,
     /// Whether the last event was withheld; then an LF that completes it is withheld, too.
     withheld_last: bool,
     /// The bytes of the chunk before a failure that it reported.
@@ -322,6 +326,8 @@ impl Stream {
             events: 0,
             deltas: Deltas::default(),
             reasons: false,
+            has_output: false,
+            refusal: None,
             withheld_last: false,
             unsent: Bytes::new(),
             edits: Vec::new(),
@@ -419,8 +425,23 @@ impl Stream {
                 self.template.learn(bytes, data, start, edits);
             }
         }
+        if !self.has_output {
+            self.note_beginning(&summary, &event, &data.bytes);
+        }
         advance(&mut self.progress, summary.progress);
         self.id = self.id.take().or(summary.id);
+    }
+
+    /// Notes whether one of the first events begins the answer, or is a failure in its place.
+    fn note_beginning(&mut self, summary: &EventSummary, event: &SseEvent<'_>, data: &[u8]) {
+        match summary.progress {
+            Progress::Failed => {
+                let object = summary.error.clone().and_then(|span| data.get(span)).unwrap_or_default();
+                self.refusal = Some(self.reply.failure(&UpstreamError::read(object)));
+            }
+            Progress::Warned(_) => {}
+            _ => self.has_output = !self.withheld_last && !self.reply.protocol.is_preamble(event),
+        }
     }
 
     /// Takes the end of the stream: returns the rest to pass on, and the way in which it ended.
@@ -466,6 +487,19 @@ impl Stream {
     #[must_use]
     pub fn has_finished(&self) -> bool {
         matches!(self.progress, Progress::Finished | Progress::Over)
+    }
+
+    /// Whether anything of the answer has come, and not only its announcement.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        self.has_output
+    }
+
+    /// Returns the failure that has come in the place of an answer, in the protocol's final form. It may be passed on
+    /// as it is.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Failure> {
+        self.refusal.as_ref()
     }
 
     /// Returns the number of the answer's events so far. Comments do not count.

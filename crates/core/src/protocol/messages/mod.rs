@@ -71,6 +71,10 @@ impl Protocol for Messages {
         relay::stream::read(event)
     }
 
+    fn is_preamble(&self, event: &SseEvent<'_>) -> bool {
+        relay::stream::is_preamble(event)
+    }
+
     fn read_reply(&self, body: &[u8]) -> Result<EventSummary> {
         relay::reply::read(body)
     }

@@ -61,7 +61,7 @@ fn part<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
             let name = draft.title.map(|text| node.at("document_name", text).json_str()).transpose()?;
             document(&inner("document_url"), name, draft.cache)
         }
-        "input_audio" => audio(inner("input_audio")),
+        "input_audio" => audio(inner("input_audio"), draft.cache),
         "thinking" => thinking(inner("thinking")),
         _ => {
             let path = node.path.key("type").to_string();
@@ -148,7 +148,7 @@ fn file_source(data: JsonStr<'_>) -> Option<Source<'_>> {
     Some(source)
 }
 
-fn audio<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
+fn audio<'a>(node: Node<'a, '_>, cache: Option<Cache>) -> Result<Part<'a>> {
     let (mut data, mut format) = (None, None);
     node.members(|name, node| {
         match name {
@@ -161,7 +161,7 @@ fn audio<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
     let missing = |member| node.missing(member).wrong("a string");
     let data = data.ok_or_else(|| missing("data"))?;
     let format = format.ok_or_else(|| missing("format"))?;
-    Ok(Part::Audio(Audio { data, format, path: node.path.to_string() }))
+    Ok(Part::Audio(Audio { data, format, path: node.path.to_string(), cache }))
 }
 
 /// Returns reasoning in Mistral's form: a text, or a list of text parts.

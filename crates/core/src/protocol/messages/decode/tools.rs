@@ -32,7 +32,8 @@ pub(super) fn read<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Tool<
         match key {
             "name" => tool.name = value.string()?,
             "cache_control" => tool.cache = content::cache(&value),
-            "type" => {}
+            // The conversation decides when a deferred tool is offered.
+            "type" | "defer_loading" => {}
             // Those of tools that are left out are left out with them.
             _ if is_typed && !matches!(value.text, "false" | "[]" | "{}") => losses.drop(&value.path)?,
             _ => {}

@@ -65,9 +65,6 @@ impl<'r, 'a> MessagePlan<'r, 'a> {
             calls: PendingCalls::default(),
             native: target.caps.mid_system && target.profile.mid_system != Some(MidSystem::UserNote),
         };
-        if request.turns.iter().any(|turn| turn.name.is_some()) {
-            losses.drop_named("messages.name")?;
-        }
         let mut rest = request.turns.as_slice();
         while !rest.is_empty() {
             let (said, others) = rest.split_at(run(rest, true));

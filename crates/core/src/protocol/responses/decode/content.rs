@@ -36,7 +36,7 @@ fn one<'a>(node: &Node<'a, '_>, long: bool) -> Result<Part<'a>> {
         "refusal" => Ok(Part::Refusal(needed("refusal", refusal.or(text))?)),
         "input_image" => Ok(Part::Image(Image { cache, ..image(node)? })),
         "input_file" => Ok(Part::Document(DocumentPart { cache, ..file(node)? })),
-        "input_audio" => audio(node).map(Part::Audio),
+        "input_audio" => Ok(Part::Audio(Audio { cache, ..audio(node)? })),
         _ => Err(unknown(node)),
     }
 }
@@ -106,7 +106,7 @@ fn audio<'a>(node: &Node<'a, '_>) -> Result<Audio<'a>> {
     let needed =
         |name: &'static str, value: Option<&'a str>| inner.at(name, value.unwrap_or_default()).json_str();
     let path = inner.path.to_string();
-    Ok(Audio { data: needed("data", data)?, format: needed("format", format)?, path })
+    Ok(Audio { data: needed("data", data)?, format: needed("format", format)?, path, cache: None })
 }
 
 fn not_base64(node: &Node<'_, '_>) -> Failure {
