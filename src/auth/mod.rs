@@ -17,6 +17,6 @@ pub use key::{Grant, Key, RateLimits, Rights, Status};
 pub use key_table::KeyTable;
 pub(crate) use secret::random;
 pub use secret::random_id;
-pub use secret::{Digest, Secret, Token};
+pub use secret::{Digest, Secret, Token, contains_secret, key_hint};
 pub use shared::{NameKey, SharedSecret};
 pub use store::{Account, NewKey, Store};

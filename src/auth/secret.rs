@@ -50,6 +50,24 @@ impl Digest {
     }
 }
 
+/// Returns the last four characters of a credential, if it has the form of a secret. They name a key to those who
+/// know it, and to nobody else.
+#[must_use]
+pub fn key_hint(credential: &str) -> Option<String> {
+    Digest::of(credential)?;
+    credential.get(credential.len().checked_sub(HINT_CHARS)?..).map(str::to_owned)
+}
+
+/// Whether a text contains something that has the form of a secret, or of the beginning of one.
+#[must_use]
+pub fn contains_secret(text: &str) -> bool {
+    let is_one = |(at, _): (usize, &str)| {
+        let rest = text.get(at + PREFIX.len()..).unwrap_or_default();
+        rest.bytes().take_while(u8::is_ascii_alphanumeric).count() >= PART_OF_SECRET
+    };
+    text.match_indices(PREFIX).any(is_one)
+}
+
 /// The token that operators show instead of a key. Only its digest is kept.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(Digest);
@@ -93,6 +111,12 @@ const LENGTH: usize = 40;
 /// The characters of a public id after its prefix: 95 bits.
 const ID_LENGTH: usize = 16;
 
+/// The characters behind the prefix from which on a text is taken for a secret.
+const PART_OF_SECRET: usize = 16;
+
+/// The characters of a secret that may be shown.
+const HINT_CHARS: usize = 4;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,5 +138,15 @@ mod tests {
         ] {
             assert!(Digest::of(bad).is_none(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_hint_is_four_characters_of_a_secret_and_of_nothing_else() {
+        let secret = Secret::generate();
+        let hint = key_hint(secret.expose()).unwrap();
+        assert!(hint.len() == 4 && secret.expose().ends_with(&hint));
+        assert_eq!(key_hint("sk-0123456789"), None);
+        assert!(contains_secret(&format!("/v1/{}/x", secret.expose())));
+        assert!(!contains_secret("/v1/cm-mesages"));
     }
 }

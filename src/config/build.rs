@@ -19,7 +19,7 @@ use crate::private::{self, Exposure};
 use crate::protocol::ProtocolId;
 use crate::provider::{self, Auth, Provider, ProviderSettings};
 use crate::route::{
-    Catalog, MAX_NAME_BYTES, ModelEntry, ModelSettings, ModelTarget, TargetHealth, TargetSettings,
+    Catalog, MAX_NAME_BYTES, ModelEntry, ModelSettings, ModelTarget, TargetHealth, TargetId, TargetSettings,
     is_model_name,
 };
 
@@ -220,7 +220,8 @@ impl Build<'_> {
         }
         let created = settings.created.as_ref().map_or(0, |date| self.seconds(date));
         let prices = self.prices(settings.prices.as_deref(), *place);
-        let targets = settings.targets.iter().filter_map(|target| self.target(id, target, prices.as_ref()));
+        let targets =
+            settings.targets.iter().filter_map(|target| self.target(settings, target, prices.as_ref()));
         let targets = targets.collect();
         (self.problems.len() == before).then(|| ModelEntry {
             id: id.clone(),
@@ -249,7 +250,7 @@ impl Build<'_> {
 
     fn target(
         &mut self,
-        id: &str,
+        entry: &ModelSettings,
         settings: &TargetSettings,
         prices: Option<&Arc<Prices>>,
     ) -> Option<ModelTarget> {
@@ -265,10 +266,17 @@ impl Build<'_> {
         if weight == 0 {
             self.report(*place, "a weight of 0 would never be chosen: leave the target out");
         }
+        let id = entry.id.value.as_str();
         let own_name = || id.split_once('/').map(|(_, model)| model.to_owned());
         let model =
             if id.ends_with('*') { settings.model.clone() } else { settings.model.clone().or_else(own_name) };
-        let health = Arc::new(TargetHealth::new(provider.breaker_failures, model.is_none()));
+        let is_twice = entry.targets.iter().filter(|other| other.provider.value == *name).count() > 1;
+        let target_id = TargetId {
+            model: id.into(),
+            provider: name.as_str().into(),
+            upstream_model: model.as_deref().filter(|_| is_twice).map(Into::into),
+        };
+        let health = Arc::new(TargetHealth::new(target_id, provider.breaker_failures, model.is_none()));
         let protocols = settings.protocols.clone().unwrap_or_else(|| provider.protocols.clone());
         if let Some(foreign) = protocols.iter().find(|protocol| !provider.speaks(**protocol)) {
             self.report(*place, format!("provider '{name}' does not speak {foreign}"));

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::observe::Destination;
+use crate::observe::AccessLogSettings;
 use crate::provider::Provider;
 use crate::route::Catalog;
 
@@ -23,8 +23,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Threads that serve clients.
     pub threads: usize,
-    /// The destination of access lines.
-    pub access_log: Destination,
+    /// The settings of the access log.
+    pub access_log: AccessLogSettings,
     /// Whether calls are paid for.
     pub billing: Switch,
     /// Whether calls are counted.

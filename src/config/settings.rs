@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::auth::Aliases;
 use crate::located::Located;
-use crate::observe::Destination;
+use crate::observe::AccessLogSettings;
 use crate::provider::ProviderSettings;
 use crate::route::ModelSettings;
 
@@ -29,8 +29,9 @@ pub struct Settings {
     pub data: Option<PathBuf>,
     /// The number of threads that serve clients. Default: one per core.
     pub threads: Option<usize>,
-    /// The destination of access lines: `stdout`, `off`, or the path of a file. Default: `stdout`.
-    pub access_log: Option<Destination>,
+    /// The destination of access lines, `stdout`, `off`, or the path of a file, or a map with it and other settings
+    /// of the lines. Default: `stdout`.
+    pub access_log: Option<AccessLogSettings>,
     /// Whether the account's wallet pays for calls of models that have prices. `off`: all calls are free, and are
     /// only counted. Default: `on`.
     pub billing: Switch,

@@ -68,6 +68,9 @@ pub fn order(
         let message = if provider.is_some() { NO_OTHER } else { NONE };
         let failure = Failure::new(Kind::Unavailable, message);
         let seconds = closest.map(|left| left.as_secs() + 1);
+        if let (Some(_), Some(first)) = (closest, found.entry.targets.first()) {
+            first.health.note_unavailable(&found.id);
+        }
         return Err(seconds.into_iter().fold(failure, Failure::with_retry_after));
     }
     Ok(ranked.into_iter().map(|(_, _, choice)| choice).collect())

@@ -213,9 +213,9 @@ fn each_trouble_of_a_provider_is_told_from_others() {
         ("silent", "protocol", "wrong", "no answer: "),
         ("dead", "connection", "wrong", "refused"),
         ("nameless", "name", "wrong", "name.invalid cannot be resolved"),
-        ("other", "certificate", "wrong", "not valid for name"),
+        ("other", "certificate", "wrong", "the certificate is for other.example"),
         ("late", "certificate", "wrong", "expired"),
-        ("stranger", "certificate", "wrong", "UnknownIssuer"),
+        ("stranger", "certificate", "wrong", "unknown authority"),
         // It waits for the rest of a request, as servers without TLS do.
         ("plain", "connection", "wrong", "timeout"),
     ] {

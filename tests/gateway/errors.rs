@@ -86,8 +86,8 @@ const CASES: &[Case] = &[
     case(
         404,
         r#"{"error":{"message":"The model `real-model` canary","code":"model_not_found"}}"#,
-        PROVIDER,
-        None,
+        (404, REQUEST, Some("model_not_found"), "not_found_error"),
+        Some("Model 'v/model' was not found or is unavailable."),
     ),
     case(
         404,

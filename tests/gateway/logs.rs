@@ -172,6 +172,76 @@ fn failures_have_a_line_each() {
 }
 
 #[test]
+fn a_line_names_the_caller_and_what_was_tried() {
+    let (bad, better) = (Mock::new(json(500, "", "{}")), Mock::new(json(200, "", PROTOCOLS[0].2)));
+    let provider = |name: &str, port: u16| {
+        format!(
+            "  {name}: {{base_url: \"http://127.0.0.1:{port}/v1\", key: \"env:UPSTREAM_KEY\", protocols: [chat]}}\n"
+        )
+    };
+    let text = format!(
+        "providers:\n{}{}models: [{{id: v/model, targets: [{{provider: a, model: one}}, {{provider: b, model: two, priority: 1}}]}}]\n",
+        provider("a", bad.port),
+        provider("b", better.port)
+    );
+    let gateway = Gateway::start(&text);
+    let (path, body) = (PROTOCOLS[0].0, PROTOCOLS[0].1);
+    assert_eq!(post(&gateway, path, body).status, 200);
+    let first = line(&gateway, 0);
+    let listener = format!("127.0.0.1:{}", gateway.port);
+    let account = member(&gateway.command(&["key", "list", "--json"]), "0.account");
+    assert_eq!(
+        members(&first, &["client", "listener", "account"]),
+        ["127.0.0.1", &listener, &account],
+        "{first}"
+    );
+    let tries = ["provider", "model", "status", "error", "detail"];
+    let of = |line: &str, n: usize| {
+        members(line, &tries.map(|name| format!("tries.{n}.{name}")).each_ref().map(String::as_str))
+    };
+    assert_eq!(of(&first, 0), ["a", "one", "500", "server", "500"], "{first}");
+    assert_eq!(of(&first, 1), ["b", "two", "200", "", ""], "{first}");
+    assert!(member(&first, "tries.0.ms").parse::<f64>().unwrap() > 0.0);
+
+    // A credential that nobody knows, one that is none, and an endpoint that there is not.
+    let unknown = format!("{}wxyz", &gateway.key[..gateway.key.len() - 4]);
+    for (number, (path, key)) in [
+        (path, unknown.as_str()),
+        (path, "sk-nothing"),
+        ("/v1/chat/mesages?x=y", ""),
+        (&format!("/{unknown}"), ""),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut client = Client::connect(gateway.port);
+        client.send(request(path, key, body).as_bytes());
+        assert!([401, 404].contains(&client.receive().status));
+        gateway.access_log(number + 2);
+    }
+    let hints = |n| members(&line(&gateway, n), &["status", "key_hint", "path", "account"]);
+    assert_eq!(hints(1), ["401", "wxyz", "", ""]);
+    assert_eq!(hints(2), ["401", "", "", ""]);
+    assert_eq!(hints(3), ["404", "", "/v1/chat/mesages", ""]);
+    assert_eq!(hints(4), ["404", "", "", ""], "a path that holds a secret is not written");
+}
+
+#[test]
+fn a_line_tells_the_limit_and_no_more_of_the_client_than_it_may() {
+    let mock = Mock::new(json(200, "", PROTOCOLS[0].2));
+    let text =
+        format!("access_log: {{to: \"@FOLDER@/access.log\", client: truncated}}\n{}", config(mock.port));
+    let mut gateway = Gateway::start(&text);
+    let made = gateway.command(&["key", "create", "--rpm", "1"]);
+    gateway.key = made.lines().next().unwrap().to_owned();
+    let call = || post(&gateway, PROTOCOLS[0].0, PROTOCOLS[0].1).status;
+    assert_eq!([call(), call()], [200, 429]);
+    let facts = |n| members(&line(&gateway, n), &["status", "limit", "client"]);
+    assert_eq!(facts(0), ["200", "", "127.0.0.0"]);
+    assert_eq!(facts(1), ["429", "key.rpm", "127.0.0.0"]);
+}
+
+#[test]
 fn a_client_that_goes_is_noted_and_its_provider_is_released() {
     let mock = Mock::new(open([&b"data: {\"choices\":[]}\n\n"[..]]).into_iter().chain([Act::Hold]).collect());
     let gateway = Gateway::start(&config(mock.port));
@@ -226,7 +296,7 @@ fn clumsy(gateway: &Gateway) -> Vec<String> {
         request(path, key, &format!("[\"{PROMPT}\"]")),
         request(path, key, &format!("{{\"model\":{{\"a\":\"{PROMPT}\"}}}}")),
         request(path, key, &format!("{{\"model\":\"v/model\",\"stream\":\"{PROMPT}\",\"messages\":[]}}")),
-        request(&format!("/v1/nowhere/{PROMPT}?key={key}"), key, PROMPT),
+        request(&format!("/v1/nowhere/{key}?key={key}&prompt={PROMPT}"), key, PROMPT),
         format!("GET /v1/models?after_id={PROMPT}&key={key} HTTP/1.1\r\nhost: g\r\nx-api-key: {key}\r\n\r\n"),
         format!(
             "POST {path} HTTP/1.1\r\nhost: g\r\nauthorization: Basic {key}\r\ncookie: {key}\r\ncontent-length: 2\r\n\r\n{{}}"

@@ -60,6 +60,7 @@ mod requests;
 mod signs;
 mod smuggling;
 mod soak;
+mod states;
 mod streams;
 mod support;
 mod tenants;

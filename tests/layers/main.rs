@@ -25,7 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("limit", &["auth", "failure"]),
     ("meter", &["auth", "canon", "money", "private", "store"]),
     ("observe", &["canon", "limit", "meter", "private"]),
-    ("route", &["auth", "canon", "failure", "json", "located", "meter", "protocol", "provider"]),
+    ("route", &["auth", "canon", "failure", "json", "located", "meter", "observe", "protocol", "provider"]),
     ("console", &["auth", "limit", "meter", "money", "observe", "route"]),
     ("translate", &["canon", "failure", "json", "protocol", "sse"]),
     ("config", &["auth", "demo", "located", "meter", "observe", "private", "protocol", "provider", "route"]),

@@ -132,7 +132,7 @@ fn configuration(config: &Result<Config, config::ConfigError>) -> Vec<DoctorFind
 
 /// Judges the modes of the access log, in which it stands who has called which model.
 fn access_log(config: &Config) -> Option<DoctorFinding> {
-    let Destination::File(path) = &config.access_log else { return None };
+    let Destination::File(path) = &config.access_log.to else { return None };
     let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
     let message = format!("every user of this machine may use {}", path.display());
     let advice = "chmod 600 it, or 640 for the group that reads it";

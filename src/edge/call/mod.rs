@@ -20,4 +20,5 @@ pub(in crate::edge) mod shutdown;
 pub(in crate::edge) mod snapshot;
 pub(in crate::edge) mod target;
 pub(in crate::edge) mod tenants;
+pub(in crate::edge) mod tries;
 pub(in crate::edge) mod unknown_path;

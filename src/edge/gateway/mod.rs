@@ -1,10 +1,11 @@
 //! The gateway as Pingora's proxy. Each hook only delegates.
 
 pub(in crate::edge) mod connections;
+mod listener_names;
 pub(in crate::edge) mod refused;
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,19 +19,22 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
-use crate::auth::{Grant, KeyTable};
+use crate::auth::{self, Grant, KeyTable};
 use crate::config::{self, Config, Limits};
 use crate::console::{Console, Sources};
 use crate::edge::call::billing::Quotas;
 use crate::edge::call::context::CallContext;
 use crate::edge::call::endpoint::{self, Endpoint};
+use crate::edge::call::record::ConnectionInfo;
 use crate::edge::call::refusal::Refusal;
+use crate::edge::call::request_info::RequestInfo;
 use crate::edge::call::shutdown::Shutdown;
 use crate::edge::call::snapshot::Snapshot;
 use crate::edge::call::target::Operation;
 use crate::edge::call::tenants::Tenants;
 use crate::edge::call::unknown_path;
 use crate::edge::gateway::connections::{ConnectionLimits, ConnectionPermit, Connections};
+use crate::edge::gateway::listener_names::ListenerNames;
 use crate::edge::gateway::refused::Refused;
 use crate::edge::request::body;
 use crate::edge::request::cors::{self, Preflight};
@@ -69,6 +73,8 @@ struct Shared {
     streams: StreamPermits,
     /// The number of files that the process may have open.
     files: u64,
+    /// The names of the clients' listeners.
+    listeners: ListenerNames,
     /// The pool of connections to providers.
     connector: Connector,
 }
@@ -94,6 +100,7 @@ impl Gateway {
             connections: Arc::default(),
             streams: StreamPermits::default(),
             files: connections::raise_files(),
+            listeners: ListenerNames::of(&config.listeners),
             quotas: Quotas { limiter: Limiter::new(), ledger },
             metrics,
             tracer: Tracer::from_env().map_err(|e| failed("OTEL_*", &e))?,
@@ -214,7 +221,7 @@ impl Gateway {
         if let Some(metrics) = &self.0.snapshot.load().metrics {
             refused.count(metrics);
         }
-        self.0.access.add(&refused.line());
+        self.0.access.add(&refused.line(self.0.access.client(refused.client)));
     }
 
     /// Admits a request on an HTTP/2 connection, before it has a task of its own.
@@ -267,7 +274,7 @@ impl Gateway {
         if endpoint == Endpoint::Root {
             return Ok(Some(Local::Lasting(Bytes::from_static(ROOT.as_bytes()))));
         }
-        let grant = self.grant(request, endpoint, ctx.request.dialect())?;
+        let grant = self.grant(request, endpoint, &mut ctx.request)?;
         ctx.request.grant = Some(Arc::clone(&grant));
         let catalog = &ctx.request.snapshot.catalog;
         let (protocol, operation) = match endpoint {
@@ -310,13 +317,17 @@ impl Gateway {
         admission.fit(attempts.held(request.bytes_in))
     }
 
-    fn grant(&self, request: &RequestHeader, endpoint: Endpoint, dialect: ProtocolId) -> Result<Grant> {
+    fn grant(&self, request: &RequestHeader, endpoint: Endpoint, info: &mut RequestInfo) -> Result<Grant> {
         let credential = headers::credential(&request.headers, endpoint.protocol());
-        let missing = match dialect.is_anthropic() {
+        let missing = match info.dialect().is_anthropic() {
             true => "Missing API key.",
             false => "Missing Bearer token in Authorization header.",
         };
-        self.0.key_table.grant(credential, missing)
+        let grant = self.0.key_table.grant(credential, missing);
+        if grant.is_err() {
+            info.key_hint = credential.and_then(auth::key_hint);
+        }
+        grant
     }
 }
 
@@ -431,7 +442,13 @@ impl ProxyHttp for Gateway {
         // A call that has ended is not changed by this.
         ctx.billing.break_off(&ctx.request.snapshot.catalog, &ctx.attempts);
         ctx.attempts.end();
-        ctx.record(session.req_header(), &self.0.access);
+        let client = session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip);
+        let listener = session.server_addr().and_then(|address| address.as_inet());
+        let connection = ConnectionInfo {
+            client: self.0.access.client(client),
+            listener: listener.and_then(|address| self.0.listeners.name(*address)),
+        };
+        ctx.record(session.req_header(), connection, &self.0.access);
     }
 
     /// Suppresses Pingora's error log. The access line has the same facts, without the client's path and headers.

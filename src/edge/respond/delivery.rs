@@ -32,7 +32,6 @@ use crate::edge::respond::response_stream::{Parts, ResponseStream};
 use crate::edge::upstream::connection::Connection;
 use crate::edge::upstream::transport::provider_failure;
 use crate::failure::Failure;
-use crate::route::AttemptOutcome;
 
 type Result<T> = std::result::Result<T, Abort>;
 
@@ -291,7 +290,7 @@ impl Delivery<'_> {
 
     /// The provider itself has told the client of a failure in its stream.
     fn fail_as_told(&mut self) {
-        self.attempts.note(AttemptOutcome::Succeeded);
+        self.attempts.note_success();
         let failure = Failure::provider("the provider reported a failure in its stream");
         self.charge_failure(&failure);
         self.outcome.failure = Some(failure);

@@ -17,7 +17,7 @@ use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::HttpTask;
-use pingora::upstreams::peer::HttpPeer;
+use pingora::upstreams::peer::{HttpPeer, Peer as _};
 use pingora::{Error, ErrorType};
 use pingora_proxy::{ProxyHttp, Session};
 use tokio::time::timeout;
@@ -42,7 +42,8 @@ use crate::edge::respond::reply::{self, Head};
 use crate::edge::respond::response_stream::ResponseStream;
 use crate::edge::upstream::Upstream;
 use crate::edge::upstream::connection::{Connection, Connector};
-use crate::edge::upstream::transport::{answer_failure, error_failure, provider_failure, status_failure};
+use crate::edge::upstream::reason::reason;
+use crate::edge::upstream::transport::{error_failure, provider_failure, status_failure};
 use crate::edge::wire::quirks::{is_stale, keep_apart};
 use crate::failure::Failure;
 use crate::observe::AttemptFailure;
@@ -123,7 +124,7 @@ impl<P: Proxy> Driver<'_, P> {
             return counted(session, ctx, client, estimate).await;
         }
         if head.status != 200 {
-            ctx.attempts.fail_attempt(status_failure(head.status));
+            ctx.attempts.fail_attempt(status_failure(head.status), Some(head.status), "");
             // The status alone may be enough to try the next target.
             let has_to_be_read = guard.is_draining() || ctx.attempts.call()?.may_lack_endpoint(head.status);
             if !has_to_be_read && head.refusal().is_some_and(|failure| next_target(ctx, &failure)) {
@@ -209,7 +210,8 @@ impl<P: Proxy> Driver<'_, P> {
                         && !guard.is_draining()
                         && ctx.attempts.ask_afresh() => {}
                 Err(error) => {
-                    ctx.attempts.fail_attempt(error_failure(&error, AttemptFailure::Broken));
+                    let kind = error_failure(&error, AttemptFailure::Broken);
+                    ctx.attempts.fail_attempt(kind, None, &reason(&error));
                     return Err(failed(error));
                 }
             }
@@ -231,7 +233,9 @@ impl<P: Proxy> Driver<'_, P> {
             resolved = upstream.resolved() => resolved,
             abort = guard.ends(session) => return Err(abort),
         };
-        resolved.inspect_err(|failure| ctx.attempts.fail_attempt(answer_failure(failure)))?;
+        resolved.inspect_err(|failure| {
+            ctx.attempts.fail_attempt(AttemptFailure::Dns, None, failure.detail().unwrap_or_default());
+        })?;
         let peer = self.proxy.upstream_peer(session, ctx).await.map_err(failed)?;
         let connected = tokio::select! {
             biased;
@@ -244,7 +248,8 @@ impl<P: Proxy> Driver<'_, P> {
                 Ok(Some((provider, peer, reused)))
             }
             Err(error) => {
-                ctx.attempts.fail_attempt(error_failure(&error, AttemptFailure::Connect));
+                let (kind, address) = (error_failure(&error, AttemptFailure::Connect), peer.address());
+                ctx.attempts.fail_attempt(kind, None, &format!("{} ({address})", reason(&error)));
                 match upstream.mark_unreachable(&peer) && ctx.attempts.ask_elsewhere() {
                     true => Ok(None),
                     false => Err(failed(error)),
@@ -329,6 +334,7 @@ pub(in crate::edge) async fn fail(
 ) -> pingora::Result<()> {
     let CallContext { request, attempts, billing, outcome, .. } = ctx;
     attempts.note_failure(&failure);
+    let failure = failover::told(attempts, failure);
     billing.fail(&request.snapshot.catalog, attempts, &failure, 0);
     if outcome.opened.is_some() {
         return early::tell(session, request, outcome, failure).await;

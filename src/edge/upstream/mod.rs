@@ -7,6 +7,7 @@ mod endpoints;
 mod http1;
 mod idle;
 pub(in crate::edge) mod pace;
+pub(in crate::edge) mod reason;
 pub(in crate::edge) mod resolver;
 pub(in crate::edge) mod transport;
 
@@ -185,7 +186,7 @@ fn options(provider: &Provider, times: &Times) -> PeerOptions {
 }
 
 fn unresolved(why: &str) -> Failure {
-    Failure::provider(format!("its host name cannot be resolved: {why}"))
+    Failure::provider(format!("the host name does not resolve: {why}"))
 }
 
 /// The failure for a call whose provider left the configuration between two hooks.

@@ -16,7 +16,7 @@ use crate::canon::{
     Anomaly, Compaction, Context, Decode, ECHO_MARK, Form, Losses, Profile, Request, ResponseMetadata,
     Target, ThinkingMode, ToolNames, UpstreamError, Usage,
 };
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Kind, Result};
 use crate::json::{self, Document, JsonStr, Lenient as _, Raw, repair};
 use crate::protocol::{Protocol, Written};
 use crate::sse::{self, Framer};
@@ -455,7 +455,13 @@ fn read(decoder: &mut dyn Decode, pipeline: &mut Pipeline, odd: &mut u32, bytes:
 pub fn refused(status: u16, body: &[u8], retry_after: Option<u64>, upstream: &str, client: &str) -> Failure {
     let mut error = UpstreamError::read(body);
     error.message = super::rename(&error.message, upstream, client);
-    read_error(status, &error, retry_after)
+    let failure = read_error(status, &error, retry_after);
+    match failure.detail() {
+        Some(detail) if failure.kind() == Kind::UnknownToProvider => {
+            Failure::unknown_to_provider(client).with_detail(detail)
+        }
+        _ => failure,
+    }
 }
 
 /// Number of events that are not JSON at which an answer fails; the ones before it are skipped and counted.
