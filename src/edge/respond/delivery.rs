@@ -305,8 +305,8 @@ impl Delivery<'_> {
         if !self.phase.is_committed() {
             return self.write(session).await;
         }
-        let sign = self.request.dialect().protocol().keep_alive();
-        self.send(session, Bytes::from_static(sign)).await
+        self.response.keep_alive(self.request);
+        self.write(session).await
     }
 
     /// Whether a failure is reported in the stream, and no longer by a status.
