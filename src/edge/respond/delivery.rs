@@ -322,8 +322,8 @@ impl Delivery<'_> {
 
     /// Shows the client that its call lives.
     async fn sign(&mut self, session: &mut Session) -> Result<()> {
-        let sign = self.request.dialect().protocol().keep_alive();
-        self.send(session, Bytes::from_static(sign)).await
+        self.response.keep_alive(self.request);
+        self.write(session).await
     }
 
     /// Whether a failure is reported in the stream, and no longer by a status.

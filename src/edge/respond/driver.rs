@@ -28,8 +28,6 @@ use crate::edge::call::call_guard::{Abort, CallGuard};
 use crate::edge::call::context::CallContext;
 use crate::edge::call::leaving;
 use crate::edge::call::outcome::Outcome;
-use crate::edge::call::request_info::RequestInfo;
-use crate::edge::call::target::Bridged;
 use crate::edge::request::failover;
 use crate::edge::request::headers::Identity;
 use crate::edge::respond::answer;
@@ -49,7 +47,6 @@ use crate::failure::Failure;
 use crate::observe::AttemptFailure;
 use crate::protocol::ProtocolId;
 use crate::translate;
-use crate::translate::bridge::Bridge;
 
 type Result<T> = std::result::Result<T, Abort>;
 
@@ -292,7 +289,7 @@ impl<P: Proxy> Driver<'_, P> {
         head: &Head,
         body: Bytes,
     ) -> Result<Served> {
-        let whole = reply::buffered(&ctx.request, &mut ctx.attempts, head, body)?;
+        let whole = reply::buffered(&ctx.request, &mut ctx.attempts, &ctx.outcome, head, body)?;
         ctx.billing.deliver(whole.tokens);
         ctx.billing.settle(&ctx.request.snapshot.catalog, &mut ctx.attempts);
         if guard.is_draining() {
@@ -337,7 +334,7 @@ pub(in crate::edge) async fn fail(
     let failure = failover::told(attempts, failure);
     billing.fail(&request.snapshot.catalog, attempts, &failure, 0);
     if outcome.opened.is_some() {
-        return early::tell(session, request, outcome, failure).await;
+        return early::tell(session, request, attempts, outcome, failure).await;
     }
     let identity = Identity::of(request, attempts, billing);
     answer::fail(session, outcome, identity, failure).await
@@ -364,9 +361,12 @@ fn next_target(ctx: &mut CallContext, failure: &Failure) -> bool {
 /// Begins to deliver the provider's answer.
 fn delivery<'d>(ctx: &'d mut CallContext, guard: &'d mut CallGuard) -> Result<Delivery<'d>> {
     let CallContext { request, admission, attempts, billing, outcome } = ctx;
-    let response = response_stream(request, attempts)?;
+    let mut response = ResponseStream::new(request, attempts)?;
     let phase = match outcome.opened {
-        Some(written) => Phase::open(written.into()),
+        Some(written) => {
+            response.note_opened(request);
+            Phase::open(written.into())
+        }
         None => Phase::new(tokio::time::Instant::now()),
     };
     if phase.is_committed() {
@@ -389,24 +389,6 @@ fn delivery<'d>(ctx: &'d mut CallContext, guard: &'d mut CallGuard) -> Result<De
         ending,
         burst: Burst::default(),
         kept,
-    })
-}
-
-/// Makes the response out of the provider's stream.
-fn response_stream(
-    request: &RequestInfo,
-    attempts: &Attempts,
-) -> std::result::Result<ResponseStream, Failure> {
-    let (call, limit) = (attempts.call()?, request.snapshot.limits.event_bytes);
-    Ok(match &call.bridged {
-        Some(Bridged { client, context, .. }) => {
-            let (client, from, profile) =
-                (client.protocol(), call.protocol.protocol(), &call.provider().profile);
-            let bridge = Bridge::new(client, from, profile, Arc::clone(context), call.form, limit);
-            let bridge = bridge.hiding(&call.keys);
-            ResponseStream::Bridged { bridge: Box::new(bridge), client, context: Arc::clone(context) }
-        }
-        None => ResponseStream::relayed(call.stream(request.client_model(), limit)),
     })
 }
 

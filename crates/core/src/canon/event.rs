@@ -197,7 +197,15 @@ pub trait Encode: fmt::Debug + Send {
 
     /// Ends the stream with a failure, in the protocol's own grammar.
     fn fail(&mut self, failure: &Failure, out: &mut Vec<u8>);
+
+    /// Appends the bytes that keep a waiting client's stream alive.
+    fn keep_alive(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(COMMENT);
+    }
 }
+
+/// The comment that keeps a stream alive.
+pub(crate) const COMMENT: &[u8] = b": keep-alive\n\n";
 
 impl Event<'_> {
     /// Number of bytes of the answer's own content.

@@ -38,8 +38,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::canon::{
-    Answer, Context, Decode, Encode, Field, Losses, Profile, Rates, Rejections, Request, ResponseMetadata,
-    Sealer, Target, ToolNames, UsagePart,
+    Answer, COMMENT, Context, Decode, Encode, Field, Losses, Profile, Rates, Rejections, Request,
+    ResponseMetadata, Sealer, Target, ToolNames, UsagePart,
 };
 use crate::failure::{Failure, Result};
 use crate::json::{Document, Edit};
@@ -210,9 +210,16 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     /// Creates the decoder for answers of a provider of this protocol.
     fn decoder(&self, profile: &Profile) -> Box<dyn Decode>;
 
-    /// Returns the bytes that keep a waiting client's stream alive.
-    fn keep_alive(&self) -> &'static [u8] {
-        b": keep-alive\n\n"
+    /// Returns the bytes that keep a waiting client's stream alive. They hold the events that open the stream if it
+    /// has none yet, and if clients are only kept waiting by events.
+    fn keep_alive(&self, stream: &StreamFacts<'_>) -> Bytes {
+        let _ = stream;
+        Bytes::from_static(COMMENT)
+    }
+
+    /// Number of events that open a stream. A relay leaves out the provider's if it has written its own.
+    fn opening_events(&self) -> u64 {
+        0
     }
 
     /// Creates the encoder of a stream for a client of this protocol.
@@ -248,6 +255,8 @@ pub struct EventSummary {
     pub rates: Rates,
     /// Whether the event only carries usage that only the gateway asked for.
     pub usage_only: bool,
+    /// Whether the event only opens the stream.
+    pub opens: bool,
     /// Whether the event is a piece of the answer itself.
     pub is_delta: bool,
     /// Whether the event carries words of the model, in pieces or complete. Any text may occur in them.
@@ -295,7 +304,7 @@ pub enum Progress {
     Warned(UpstreamError),
 }
 
-/// The facts of a stream that has to be ended.
+/// The facts of a stream into which the gateway writes an event of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct StreamFacts<'a> {
     /// The gateway's id of the request.

@@ -370,6 +370,20 @@ impl Bridge {
         }
     }
 
+    /// Makes the bytes ready that keep a waiting client's stream alive.
+    pub fn keep_alive(&mut self) {
+        if let PipelineOutput::Stream { encoder, ready } = &mut self.pipeline.output {
+            encoder.keep_alive(ready);
+        }
+    }
+
+    /// Notes that the client's stream was opened before the provider has answered.
+    pub fn note_opened(&mut self) {
+        if let PipelineOutput::Stream { encoder, .. } = &mut self.pipeline.output {
+            encoder.keep_alive(&mut Vec::new());
+        }
+    }
+
     /// Returns an estimate of the answer's tokens so far, from its text.
     #[must_use]
     pub fn delivered(&self) -> u64 {

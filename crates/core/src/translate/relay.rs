@@ -284,6 +284,8 @@ pub struct Stream {
     progress: Progress,
     id: Option<String>,
     events: u64,
+    /// Whether the gateway has written the events that open the stream.
+    is_opened: bool,
     deltas: Deltas,
     /// Whether the model has been seen to reason.
     reasons: bool,
@@ -324,6 +326,7 @@ impl Stream {
             progress: Progress::Running,
             id: None,
             events: 0,
+            is_opened: false,
             deltas: Deltas::default(),
             reasons: false,
             has_output: false,
@@ -402,8 +405,9 @@ impl Stream {
         let summary = self.reply.protocol.read_event(&event);
         self.reply.absorb(&summary, &data.bytes);
         // The client must not read a provider's own words about a failure.
-        self.withheld_last =
-            self.withhold_usage && summary.usage_only || matches!(summary.progress, Progress::Warned(_));
+        self.withheld_last = self.withhold_usage && summary.usage_only
+            || self.is_opened && summary.opens
+            || matches!(summary.progress, Progress::Warned(_));
         self.events += u64::from(!self.withheld_last);
         // Reasoning comes first.
         if !self.reasons && self.events <= FIRST_EVENTS {
@@ -429,7 +433,25 @@ impl Stream {
             self.note_beginning(&summary, &event, &data.bytes);
         }
         advance(&mut self.progress, summary.progress);
-        self.id = self.id.take().or(summary.id);
+        // The stream keeps the id with which it was opened.
+        if !self.is_opened {
+            self.id = self.id.take().or(summary.id);
+        }
+    }
+
+    /// Returns the bytes that keep a waiting client's stream alive. If they open the stream, the provider's events that
+    /// do so are left out.
+    pub fn keep_alive(&mut self, request_id: &str, model: &str, now: u64) -> Bytes {
+        let sign = self.reply.protocol.keep_alive(&self.facts(request_id, model, now));
+        if self.events == 0 {
+            self.events = self.reply.protocol.opening_events();
+            self.is_opened = self.events > 0;
+        }
+        sign
+    }
+
+    fn facts<'a>(&'a self, request_id: &'a str, model: &'a str, now: u64) -> StreamFacts<'a> {
+        StreamFacts { request_id, model, id: self.id.as_deref(), events: self.events, now }
     }
 
     /// Notes whether one of the first events begins the answer, or is a failure in its place.
@@ -558,8 +580,7 @@ impl Stream {
     /// Returns the events that tell the client of a failure.
     #[must_use]
     pub fn failure(&self, failure: &Failure, request_id: &str, model: &str, now: u64) -> Bytes {
-        let facts = StreamFacts { request_id, model, id: self.id.as_deref(), events: self.events, now };
-        self.reply.protocol.stream_failure(failure, &facts)
+        self.reply.protocol.stream_failure(failure, &self.facts(request_id, model, now))
     }
 }
 

@@ -21,6 +21,9 @@ use crate::sse::SseEvent;
 
 use super::{EventSummary, Head, Protocol, ProtocolId, RequestMembers, StreamFacts, Written, carriers};
 
+/// The event that keeps a stream alive.
+const PING: &[u8] = b"event: ping\ndata: {\"type\":\"ping\"}\n\n";
+
 /// Anthropic Messages.
 #[derive(Clone, Copy, Debug)]
 pub struct Messages;
@@ -59,8 +62,8 @@ impl Protocol for Messages {
         false
     }
 
-    fn keep_alive(&self) -> &'static [u8] {
-        b"event: ping\ndata: {\"type\":\"ping\"}\n\n"
+    fn keep_alive(&self, _stream: &StreamFacts<'_>) -> Bytes {
+        Bytes::from_static(PING)
     }
 
     fn output_cap(&self, _profile: &Profile) -> &'static str {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::canon::made_up_id;
 use crate::failure::{Failure, Kind};
 use crate::json;
 use crate::protocol::StreamFacts;
@@ -15,11 +16,11 @@ pub(super) fn envelope(failure: &Failure) -> Bytes {
 /// Returns the `response.failed` event, the only one from which every client learns of a failure; some ignore
 /// `error`.
 pub(super) fn in_stream(failure: &Failure, stream: &StreamFacts<'_>) -> Bytes {
-    let made_up = format!("resp_{}", stream.request_id);
+    let made_up = stream.made_up_id();
     let event = Failed {
         r#type: "response.failed",
         sequence_number: stream.events,
-        response: FailedResponseWire::new(failure, stream, stream.id.unwrap_or(&made_up)),
+        response: ResponseWire::new("failed", Some(failure), stream, stream.id.unwrap_or(&made_up)),
     };
     [b"event: response.failed\ndata: ", json::write::bytes(&event).as_ref(), b"\n\n"].concat().into()
 }
@@ -47,7 +48,7 @@ pub(super) fn code(failure: &Failure) -> &str {
 struct Failed<'a> {
     r#type: &'static str,
     sequence_number: u64,
-    response: FailedResponseWire<'a>,
+    response: ResponseWire<'a>,
 }
 
 #[derive(Serialize)]
@@ -58,13 +59,13 @@ struct ResponsesErrorWire<'a> {
 
 /// The members that the official clients require in a response.
 #[derive(Serialize)]
-struct FailedResponseWire<'a> {
+pub(super) struct ResponseWire<'a> {
     id: &'a str,
     object: &'static str,
     created_at: u64,
     status: &'static str,
     background: bool,
-    error: ResponsesErrorWire<'a>,
+    error: Option<ResponsesErrorWire<'a>>,
     incomplete_details: Option<()>,
     instructions: Option<()>,
     max_output_tokens: Option<u64>,
@@ -85,15 +86,29 @@ struct FailedResponseWire<'a> {
 #[derive(Serialize)]
 struct Empty {}
 
-impl<'a> FailedResponseWire<'a> {
-    fn new(failure: &'a Failure, stream: &StreamFacts<'a>, id: &'a str) -> Self {
+impl StreamFacts<'_> {
+    /// Returns the id of a response to which the provider has given none.
+    pub(super) fn made_up_id(&self) -> String {
+        format!("resp_{}", made_up_id(self.request_id))
+    }
+}
+
+impl<'a> ResponseWire<'a> {
+    /// Creates a response without output.
+    pub(super) fn new(
+        status: &'static str,
+        failure: Option<&'a Failure>,
+        stream: &StreamFacts<'a>,
+        id: &'a str,
+    ) -> Self {
         Self {
             id,
             object: "response",
             created_at: stream.now,
-            status: "failed",
+            status,
             background: false,
-            error: ResponsesErrorWire { code: code(failure), message: failure.message() },
+            error: failure
+                .map(|failure| ResponsesErrorWire { code: code(failure), message: failure.message() }),
             incomplete_details: None,
             instructions: None,
             max_output_tokens: None,

@@ -5,6 +5,7 @@ mod echo;
 mod encode;
 mod error;
 mod fields;
+mod keep_alive;
 mod kept_messages;
 mod relay;
 mod usage;
@@ -94,6 +95,14 @@ impl Protocol for Responses {
 
     fn stream_failure(&self, failure: &Failure, stream: &StreamFacts<'_>) -> Bytes {
         error::in_stream(failure, stream)
+    }
+
+    fn keep_alive(&self, stream: &StreamFacts<'_>) -> Bytes {
+        keep_alive::write(stream)
+    }
+
+    fn opening_events(&self) -> u64 {
+        keep_alive::OPENING_EVENTS
     }
 
     fn fields(&self) -> &'static [Field] {

@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::json::JsonStr;
 use crate::json::write::{self, Object};
 
-use crate::protocol::messages::{error, usage};
+use crate::protocol::messages::{PING, error, usage};
 use crate::protocol::phrases;
 
 use super::answer::{self, OpaqueBlock, StopMembers};
@@ -97,6 +97,10 @@ impl Encode for MessagesEncoder {
                 }
             }
         }
+    }
+
+    fn keep_alive(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(PING);
     }
 
     fn fail(&mut self, failure: &Failure, out: &mut Vec<u8>) {

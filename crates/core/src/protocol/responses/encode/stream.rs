@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use super::answer::{self, ResponseFrame, ResponseState};
 use super::event_writer::EventWriter;
 use super::output_items::OutputWriter;
-use crate::protocol::responses::error;
+use crate::protocol::responses::{error, keep_alive};
 
 /// An encoder of the stream for a client.
 #[derive(Debug)]
@@ -136,6 +136,14 @@ impl Encode for ResponsesEncoder {
                 self.start(None, None, out);
                 self.piece(piece, out);
             }
+        }
+    }
+
+    /// Some clients only count events, and their libraries want the stream to be opened before any other event.
+    fn keep_alive(&mut self, out: &mut Vec<u8>) {
+        match self.started {
+            true => keep_alive::append(self.sequence, out),
+            false => self.start(None, None, out),
         }
     }
 

@@ -55,7 +55,8 @@ fn read_kind<'a>(kind: &[u8], data: &[u8], members: &mut impl Iterator<Item = Me
             };
         }
     };
-    let mut summary = EventSummary { progress, has_words, ..EventSummary::default() };
+    let opens = progress == Progress::Running;
+    let mut summary = EventSummary { progress, has_words, opens, ..EventSummary::default() };
     if let Some(response) = members.find(|member| member.is("response")) {
         lifecycle(&response, &mut summary);
     }
