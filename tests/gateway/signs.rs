@@ -133,16 +133,16 @@ fn pinging(protocol: usize) -> Mock {
 
 #[test]
 fn signs_of_the_providers_life_are_passed_on_in_the_clients_protocol() {
-    for upstream in 0..3 {
+    for (upstream, name) in NAMES.into_iter().enumerate() {
         for client in (0..3).filter(|client| *client != upstream) {
             for (seconds, most) in [(60, 3), (0, 0)].into_iter().take(if upstream == 0 { 2 } else { 1 }) {
                 let mock = pinging(upstream);
-                let config = config(mock.port).replace("chat, responses, messages", NAMES[upstream]);
+                let config = config(mock.port).replace("chat, responses, messages", name);
                 let config = format!("limits: {{keep_alive_seconds: {seconds}}}\n{config}");
                 let response = post(&Gateway::start(&config), PROTOCOLS[client].0, &streaming(client));
                 assert!(response.status == 200 && response.complete, "{response:?}");
                 let signs = response.body.matches(SIGNS[client]).count();
-                let pair = format!("{} to {}: {}", NAMES[upstream], NAMES[client], response.body);
+                let pair = format!("{name} to {}: {}", NAMES[client], response.body);
                 assert!(signs <= most && (signs > 0) == (most > 0), "{signs} from {pair}");
                 assert!(
                     !response.body.contains(FAILURES[client]) && !response.body.contains("PROCESSING"),
@@ -155,9 +155,9 @@ fn signs_of_the_providers_life_are_passed_on_in_the_clients_protocol() {
 
 #[test]
 fn a_sign_of_life_is_no_answer_yet() {
-    for protocol in 0..3 {
+    for (protocol, ping) in PINGS.into_iter().enumerate() {
         let error = "data: {\"type\":\"error\",\"error\":{\"message\":\"x\",\"type\":\"overloaded_error\",\"code\":\"server_error\"}}\n\n";
-        let mut acts = open([PINGS[protocol].as_bytes()]);
+        let mut acts = open([ping.as_bytes()]);
         acts.extend([Act::Pause(Duration::from_millis(200)), chunk(error.as_bytes())]);
         acts.push(Act::Send(b"0\r\n\r\n".to_vec()));
         let mock = Mock::new(acts);
