@@ -317,11 +317,6 @@ impl Delivery<'_> {
         if !self.phase.is_committed() {
             return self.write(session).await;
         }
-        self.sign(session).await
-    }
-
-    /// Shows the client that its call lives.
-    async fn sign(&mut self, session: &mut Session) -> Result<()> {
         self.response.keep_alive(self.request);
         self.write(session).await
     }
@@ -342,10 +337,13 @@ impl Delivery<'_> {
             return Ok(());
         }
         let is_pinged = self.response.take_ping();
-        let (first, rest) = self.response.ready();
+        let (mut first, mut rest) = self.response.ready();
         if self.phase.is_committed() && first.is_empty() && rest.is_empty() {
-            let passes_on = is_pinged && self.request.snapshot.limits.keep_alive().is_some();
-            return if passes_on { self.sign(session).await } else { Ok(()) };
+            if !is_pinged || self.request.snapshot.limits.keep_alive().is_none() {
+                return Ok(());
+            }
+            self.response.keep_alive(self.request);
+            (first, rest) = self.response.ready();
         }
         self.send(session, first).await?;
         for piece in rest {
