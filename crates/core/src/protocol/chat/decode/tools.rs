@@ -6,6 +6,7 @@ use crate::canon::{Choice, Chosen, Grammar, Losses, Request, Tool, ToolKind, Web
 use crate::failure::{Failure, Kind, Result};
 use crate::json::JsonStr;
 use crate::protocol::node::{Node, Type};
+use crate::protocol::pick::unknown_member;
 
 use super::content;
 
@@ -27,8 +28,8 @@ pub(super) fn member<'a>(
             request.tools.push(tool.function(&node)?);
             Ok(())
         })?,
-        "tool_choice" => request.choice = Some(choice(node)?),
-        "function_call" => request.choice = Some(legacy_choice(node)?),
+        "tool_choice" => request.choice = Some(choice(node, losses)?),
+        "function_call" => request.choice = Some(legacy_choice(node, losses)?),
         "web_search_options" => request.tools.push(web_search(node, losses)?),
         _ => return Ok(false),
     }
@@ -69,7 +70,7 @@ impl<'a> ToolWire<'a> {
             "description" => self.description = Some(node.json_str()?).filter(|text| !text.is_empty()),
             "parameters" => self.schema = Some(node.raw()?).filter(|_| !is_empty(&node)),
             "strict" => self.strict = Some(node.bool()?),
-            "format" => self.grammar = grammar(node)?,
+            "format" => self.grammar = grammar(node, losses)?,
             "cache_control" | "prompt_cache_breakpoint" => self.cache = Some(content::cache(node)?),
             // A deferred tool, for example, is sent as an ordinary one.
             _ if matches!(node.text, "false" | "[]" | "{}") || NEUTRAL.contains(&name) => {}
@@ -145,13 +146,14 @@ fn router_tool<'a>(node: &Node<'a, '_>, kind: &str, losses: &mut Losses) -> Resu
 }
 
 /// Reads `{"type":"grammar","grammar":{"syntax":…,"definition":…}}` or `{"type":"text"}`.
-fn grammar<'a>(node: Node<'a, '_>) -> Result<Option<Grammar<'a>>> {
+fn grammar<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Option<Grammar<'a>>> {
     let (mut syntax, mut definition) = (None, None);
     let mut inner = |name: &str, node: Node<'a, '_>| {
         match name {
             "syntax" => syntax = Some(node.json_str()?),
             "definition" => definition = Some(node.json_str()?),
-            _ => {}
+            "type" => {}
+            _ => unknown_member(&node, losses)?,
         }
         Ok(())
     };
@@ -190,7 +192,7 @@ fn own_search(search: WebSearch<'_>) -> Tool<'_> {
     }
 }
 
-fn choice<'a>(node: Node<'a, '_>) -> Result<Choice<'a>> {
+fn choice<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Choice<'a>> {
     if node.kind() == Type::String {
         return match node.string()?.as_ref() {
             "auto" => Ok(Choice::Auto),
@@ -208,25 +210,27 @@ fn choice<'a>(node: Node<'a, '_>) -> Result<Choice<'a>> {
         Ok(())
     })?;
     match kind.as_deref() {
-        Some("function" | "custom") => chosen(node).map(Choice::Named),
-        Some("allowed_tools") => allowed(node),
+        Some("function" | "custom") => chosen(node, losses).map(Choice::Named),
+        Some("allowed_tools") => allowed(node, losses),
         _ => Err(not_carried(node.path.to_string())),
     }
 }
 
 /// Returns the tool that an object names, directly or in its `function` or `custom`.
-fn chosen<'a>(node: Node<'a, '_>) -> Result<Chosen<'a>> {
+fn chosen<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Chosen<'a>> {
     let mut found = None;
     node.members(|name, node| {
         match name {
             "name" => found = Some(node.string()?),
             "function" | "custom" => node.members(|name, node| {
-                if name == "name" {
-                    found = Some(node.string()?);
+                match name {
+                    "name" => found = Some(node.string()?),
+                    _ => unknown_member(&node, losses)?,
                 }
                 Ok(())
             })?,
-            _ => {}
+            "type" => {}
+            _ => unknown_member(&node, losses)?,
         }
         Ok(())
     })?;
@@ -235,16 +239,17 @@ fn chosen<'a>(node: Node<'a, '_>) -> Result<Chosen<'a>> {
 }
 
 /// Reads `{"type":"allowed_tools","allowed_tools":{"mode":…,"tools":[…]}}`.
-fn allowed<'a>(node: Node<'a, '_>) -> Result<Choice<'a>> {
+fn allowed<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Choice<'a>> {
     let (mut required, mut tools) = (false, Vec::new());
     let mut inner = |name: &str, node: Node<'a, '_>| {
         match name {
             "mode" => required = node.string()? == "required",
             "tools" => node.items(|node| {
-                tools.push(chosen(node)?);
+                tools.push(chosen(node, losses)?);
                 Ok(())
             })?,
-            _ => {}
+            "type" => {}
+            _ => unknown_member(&node, losses)?,
         }
         Ok(())
     };
@@ -255,10 +260,10 @@ fn allowed<'a>(node: Node<'a, '_>) -> Result<Choice<'a>> {
     Ok(Choice::Allowed { required, tools })
 }
 
-fn legacy_choice<'a>(node: Node<'a, '_>) -> Result<Choice<'a>> {
+fn legacy_choice<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Choice<'a>> {
     match node.kind() {
-        Type::String => choice(node),
-        _ => chosen(node).map(Choice::Named),
+        Type::String => choice(node, losses),
+        _ => chosen(node, losses).map(Choice::Named),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::canon::{Choice, Chosen, Losses, Tool, ToolKind, WebSearch, not_carrie
 use crate::failure::Result;
 use crate::json::Raw;
 use crate::protocol::node::Node;
+use crate::protocol::pick::unknown_member;
 
 use super::content;
 
@@ -108,14 +109,17 @@ fn family(kind: &str) -> &str {
 }
 
 /// Reads `tool_choice`: the choice, and whether several calls at once are allowed.
-pub(super) fn choice<'a>(node: &Node<'a, '_>) -> Result<(Option<Choice<'a>>, Option<bool>)> {
+pub(super) fn choice<'a>(
+    node: &Node<'a, '_>,
+    losses: &mut Losses,
+) -> Result<(Option<Choice<'a>>, Option<bool>)> {
     let (mut kind, mut name, mut single) = (None, None, false);
     node.members(|key, value| {
         match key {
             "type" => kind = Some(value.string()?),
             "name" => name = Some(value.string()?),
             "disable_parallel_tool_use" => single = value.bool()?,
-            _ => {}
+            _ => unknown_member(&value, losses)?,
         }
         Ok(())
     })?;
