@@ -134,6 +134,12 @@ impl<'a> Head<'a> {
         self.caps.bound(body, member, tokens, self.open)
     }
 
+    /// Returns the limit of the answer if members other than `member` take part in it.
+    #[must_use]
+    pub fn cap_elsewhere(&self, member: &str) -> Option<u64> {
+        self.output_cap.filter(|_| self.caps.has_other(member))
+    }
+
     /// Returns the edits that give all values of a repeated member the last value, with `edits` applied. Limits of
     /// the answer are left alone if they are `bound` by edits of their own.
     #[must_use]

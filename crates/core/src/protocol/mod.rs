@@ -217,9 +217,11 @@ pub trait Protocol: fmt::Debug + Send + Sync {
         Bytes::from_static(COMMENT)
     }
 
-    /// Number of events that open a stream. A relay leaves out the provider's if it has written its own.
-    fn opening_events(&self) -> u64 {
-        0
+    /// Returns the id of the answer in events that open a stream, and their number, if [`Protocol::keep_alive`] writes
+    /// any.
+    fn opening(&self, request_id: &str) -> Option<(String, u64)> {
+        let _ = request_id;
+        None
     }
 
     /// Creates the encoder of a stream for a client of this protocol.
@@ -265,6 +267,8 @@ pub struct EventSummary {
     pub progress: Progress,
     /// The answer's own id.
     pub id: Option<String>,
+    /// The literal of that id, as such a span, in protocols whose streams the gateway may open.
+    pub id_span: Option<Range<usize>>,
 }
 
 impl EventSummary {

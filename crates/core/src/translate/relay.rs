@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::canon::{Profile, StreamUsage};
+use crate::canon::{MaxTokensField, Profile, StreamUsage};
 use crate::canon::{Rates, Rejections, ResponseMetadata, Sealer, Usage};
 use crate::failure::{Failure, Kind, Result};
 use crate::json::{self, Body, Edit};
@@ -42,6 +42,7 @@ impl Edits {
         output_cap: Option<u64>,
     ) -> Self {
         let mut edits = head.model_edits(body, model);
+        let output_cap = output_cap.or_else(|| outdated_cap(protocol, head, profile));
         if let Some(tokens) = output_cap {
             edits.extend(head.cap_edits(body, protocol.output_cap(profile), tokens));
         }
@@ -93,12 +94,20 @@ impl Edits {
     }
 }
 
+/// Returns the limit of a request that names it as older models do, if the provider's newer models refuse that name.
+fn outdated_cap(protocol: &dyn Protocol, head: &Head<'_>, profile: &Profile) -> Option<u64> {
+    let is_refused = profile.max_tokens_field == MaxTokensField::MaxCompletionTokens;
+    head.cap_elsewhere(protocol.output_cap(profile)).filter(|_| is_refused)
+}
+
 /// The state that both forms of a relayed answer share.
 #[derive(Debug)]
 pub struct Reply {
     protocol: &'static dyn Protocol,
     /// The client's name of the model, as a JSON literal.
     model: Bytes,
+    /// The id of the answer, as a JSON literal, if the gateway has written the events that open its stream.
+    opened_as: Option<Bytes>,
     /// The provider's own name of the model, which may stand in its error texts.
     upstream_model: String,
     usage: Option<Usage>,
@@ -126,6 +135,7 @@ impl Reply {
             rates: Rates::default(),
             metadata: ResponseMetadata::default(),
             called: None,
+            opened_as: None,
             keys: Arc::default(),
             claims: None,
         }
@@ -202,6 +212,9 @@ impl Reply {
         };
         if let Some(span) = &summary.model {
             replace(span, self.model.clone());
+        }
+        if let (Some(span), Some(id)) = (&summary.id_span, &self.opened_as) {
+            replace(span, id.clone());
         }
         if let Some(span) = &summary.error
             && let Some(new) = self.reworded(data.get(span.clone()).unwrap_or_default())
@@ -284,8 +297,6 @@ pub struct Stream {
     progress: Progress,
     id: Option<String>,
     events: u64,
-    /// Whether the gateway has written the events that open the stream.
-    is_opened: bool,
     deltas: Deltas,
     /// Whether the model has been seen to reason.
     reasons: bool,
@@ -326,7 +337,6 @@ impl Stream {
             progress: Progress::Running,
             id: None,
             events: 0,
-            is_opened: false,
             deltas: Deltas::default(),
             reasons: false,
             has_output: false,
@@ -406,7 +416,7 @@ impl Stream {
         self.reply.absorb(&summary, &data.bytes);
         // The client must not read a provider's own words about a failure.
         self.withheld_last = self.withhold_usage && summary.usage_only
-            || self.is_opened && summary.opens
+            || self.reply.opened_as.is_some() && summary.opens
             || matches!(summary.progress, Progress::Warned(_));
         self.events += u64::from(!self.withheld_last);
         // Reasoning comes first.
@@ -433,19 +443,18 @@ impl Stream {
             self.note_beginning(&summary, &event, &data.bytes);
         }
         advance(&mut self.progress, summary.progress);
-        // The stream keeps the id with which it was opened.
-        if !self.is_opened {
-            self.id = self.id.take().or(summary.id);
-        }
+        self.id = self.id.take().or(summary.id);
     }
 
     /// Returns the bytes that keep a waiting client's stream alive. If they open the stream, the provider's events that
-    /// do so are left out.
+    /// do so are left out, and its id is replaced in the others.
     pub fn keep_alive(&mut self, request_id: &str, model: &str, now: u64) -> Bytes {
         let sign = self.reply.protocol.keep_alive(&self.facts(request_id, model, now));
-        if self.events == 0 {
-            self.events = self.reply.protocol.opening_events();
-            self.is_opened = self.events > 0;
+        if self.events == 0
+            && let Some((id, events)) = self.reply.protocol.opening(request_id)
+        {
+            self.reply.opened_as = Some(Bytes::from(format!("\"{id}\"")));
+            (self.id, self.events) = (Some(id), events);
         }
         sign
     }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::canon::made_up_id;
+use crate::canon;
 use crate::failure::{Failure, Kind};
 use crate::json;
 use crate::protocol::StreamFacts;
@@ -16,13 +16,18 @@ pub(super) fn envelope(failure: &Failure) -> Bytes {
 /// Returns the `response.failed` event, the only one from which every client learns of a failure; some ignore
 /// `error`.
 pub(super) fn in_stream(failure: &Failure, stream: &StreamFacts<'_>) -> Bytes {
-    let made_up = stream.made_up_id();
+    let made_up = made_up_id(stream.request_id);
     let event = Failed {
         r#type: "response.failed",
         sequence_number: stream.events,
         response: ResponseWire::new("failed", Some(failure), stream, stream.id.unwrap_or(&made_up)),
     };
     [b"event: response.failed\ndata: ", json::write::bytes(&event).as_ref(), b"\n\n"].concat().into()
+}
+
+/// Returns the id of a response to which the provider has given none.
+pub(super) fn made_up_id(request_id: &str) -> String {
+    format!("resp_{}", canon::made_up_id(request_id))
 }
 
 /// Returns the `error` of an answer that failed.
@@ -85,13 +90,6 @@ pub(super) struct ResponseWire<'a> {
 
 #[derive(Serialize)]
 struct Empty {}
-
-impl StreamFacts<'_> {
-    /// Returns the id of a response to which the provider has given none.
-    pub(super) fn made_up_id(&self) -> String {
-        format!("resp_{}", made_up_id(self.request_id))
-    }
-}
 
 impl<'a> ResponseWire<'a> {
     /// Creates a response without output.

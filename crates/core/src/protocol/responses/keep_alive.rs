@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::json;
 use crate::protocol::StreamFacts;
 
-use super::error::ResponseWire;
+use super::error::{ResponseWire, made_up_id};
 
 /// Number of events that open a stream: `response.created` and `response.in_progress`.
 pub(super) const OPENING_EVENTS: u64 = 2;
@@ -31,7 +31,7 @@ pub(super) fn append(events: u64, out: &mut Vec<u8>) {
 }
 
 fn open(stream: &StreamFacts<'_>, out: &mut Vec<u8>) {
-    let id = stream.made_up_id();
+    let id = made_up_id(stream.request_id);
     for (sequence_number, name) in (0..).zip(["response.created", "response.in_progress"]) {
         let response = ResponseWire::new("in_progress", None, stream, &id);
         emit(name, &Opening { r#type: name, sequence_number, response }, out);

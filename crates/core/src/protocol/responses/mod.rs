@@ -101,8 +101,8 @@ impl Protocol for Responses {
         keep_alive::write(stream)
     }
 
-    fn opening_events(&self) -> u64 {
-        keep_alive::OPENING_EVENTS
+    fn opening(&self, request_id: &str) -> Option<(String, u64)> {
+        Some((error::made_up_id(request_id), keep_alive::OPENING_EVENTS))
     }
 
     fn fields(&self) -> &'static [Field] {

@@ -74,7 +74,10 @@ fn lifecycle(response: &Member<'_>, summary: &mut EventSummary) {
             b"usage" if member.is_present() => counts = Some(member.value),
             b"service_tier" => tier = Some(member.value),
             b"tool_usage" => tools = Some(member.value),
-            b"id" => summary.id = member.text().map(Into::into),
+            b"id" => {
+                summary.id = member.text().map(Into::into);
+                summary.id_span = Some(moved(&member.span));
+            }
             _ => {}
         }
     }
