@@ -25,7 +25,8 @@ pub struct Settings {
     /// The address for the console, `/metrics`, `/healthz` and `/readyz`, alone or in a map with a token. `off`:
     /// there is no such listener. Default: `127.0.0.1:9090`.
     pub admin: Option<Located<AdminSettings>>,
-    /// The folder for keys and accounts. Default: `data`.
+    /// The folder for keys and accounts. A relative path, here and in other settings, is taken from the folder of this file.
+    /// Default: `data`.
     pub data: Option<PathBuf>,
     /// The number of threads that serve clients. Default: one per core.
     pub threads: Option<usize>,
@@ -218,3 +219,12 @@ impl Default for Timeouts {
         }
     }
 }
+
+/// The address for clients if none is set.
+pub(super) const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+
+/// The address for operators if none is set.
+pub(super) const DEFAULT_ADMIN: &str = "127.0.0.1:9090";
+
+/// The data folder if none is set: a folder beside the file.
+pub(super) const DEFAULT_DATA: &str = "data";

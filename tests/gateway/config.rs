@@ -175,7 +175,8 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "1:65",
         "unknown name, expected one of `chat`, `responses`, `messages`",
     ),
-    ("threads: 1\nthreads: 2", "2:1", "duplicate"),
+    ("threads: 1\nthreads: 2", "2:1", "'threads' already exists in line 1"),
+    ("providers: {demo: {auth: none}, demo: {auth: none}}", "1:33", "'demo' already exists in line 1"),
     ("", "", "the file is empty"),
     ("# only a comment\n", "", "the file is empty"),
 ];

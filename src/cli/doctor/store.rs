@@ -65,7 +65,7 @@ fn modes(subject: &str, check: &'static str, folder: &Path) -> DoctorFinding {
     if let Some(first) = open.first() {
         let others = if open.len() > 1 { format!(", and {} more", open.len() - 1) } else { String::new() };
         let first = format!("{} has mode {:03o}", first.display(), mode(first));
-        let advice = "chmod -R go= the folder; the gateway and its commands do so where they may";
+        let advice = "chmod -R go= the folder; the gateway does so where it may, at its start";
         return DoctorFinding::new(
             CheckState::Wrong,
             subject,
@@ -161,7 +161,7 @@ fn store(subject: &str, folder: &Path) -> Vec<DoctorFinding> {
 
 fn books(subject: &str, folder: &Path) -> DoctorFinding {
     let check = "books";
-    match Books::open(folder).and_then(|mut books| books.audit()) {
+    match Books::open_to_read(folder).and_then(|mut books| books.audit()) {
         Err(why) => DoctorFinding::new(
             CheckState::Wrong,
             subject,
