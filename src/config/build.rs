@@ -102,15 +102,13 @@ pub(super) fn build(
     let listeners = build.listeners(settings.listen);
     let admin = build.admin(settings.admin, variable);
     let cors = build.cors(settings.cors);
+    let data = input.folder.join(settings.data.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA)));
     Some(Config {
         listeners,
         admin,
-        data: input.folder.join(settings.data.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA))),
+        access_log: build.access_log(settings.access_log, &data),
+        data,
         threads: settings.threads.filter(|&n| n > 0).unwrap_or_else(cores),
-        access_log: match settings.access_log.unwrap_or_default() {
-            Destination::File(path) => Destination::File(input.folder.join(path)),
-            other => other,
-        },
         billing: settings.billing,
         metrics: settings.metrics,
         cors,
@@ -403,6 +401,19 @@ impl Build<'_> {
         let token = members.token.and_then(|reference| self.secret("admin.token", &reference, variable));
         let token = token.map(|token| Token::new(token.expose_secret()));
         Some(AdminListener { address: address.value, token, hosts: members.hosts })
+    }
+
+    /// Returns the destination of access lines. The data folder is made at the start, and any other has to exist.
+    fn access_log(&mut self, settings: Option<Located<Destination>>, data: &Path) -> Destination {
+        let Located { value, place } = settings.unwrap_or_default();
+        let Destination::File(path) = value else { return value };
+        let path = self.folder.join(path);
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let missing = parent.filter(|parent| *parent != data && !parent.is_dir());
+        if let Some(parent) = missing.filter(|_| self.references.is_none()) {
+            self.report(place, format!("access_log: there is no folder {}", parent.display()));
+        }
+        Destination::File(path)
     }
 
     fn cors(&mut self, settings: CorsSettings) -> Cors {

@@ -31,7 +31,7 @@ pub struct Settings {
     /// The number of threads that serve clients. Default: one per core.
     pub threads: Option<usize>,
     /// The destination of access lines: `stdout`, `off`, or the path of a file. Default: `stdout`.
-    pub access_log: Option<Destination>,
+    pub access_log: Option<Located<Destination>>,
     /// Whether the account's wallet pays for calls of models that have prices. `off`: all calls are free, and are
     /// only counted. Default: `on`.
     pub billing: Switch,

@@ -155,7 +155,9 @@ impl AccessLog {
             Destination::Off => None,
             Destination::Stdout => Some(LineSink::of(WRITER, &io::stdout())?),
             Destination::File(path) => {
-                let file = private::options().create(true).append(true).open(path)?;
+                let file = private::options().create(true).append(true).open(path).map_err(|error| {
+                    io::Error::new(error.kind(), format!("{} cannot be opened: {error}", path.display()))
+                })?;
                 private::close_to_others(&file);
                 Some(LineSink::new(WRITER, file)?)
             }

@@ -5,6 +5,7 @@
 
 mod access;
 mod gateways;
+mod modes;
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -189,6 +190,25 @@ fn secure(folder: &Path) -> std::io::Result<()> {
     private::own_folder(folder, FILE)?;
     private::create(&folder.join(FILE))?;
     files(folder).try_for_each(|file| private::file(&file))
+}
+
+/// Closes the files of a store to other users, and writes to the log what was open, and what belongs to another user. It is
+/// to be called at the start of a gateway. Nothing is done in a folder without a store.
+pub fn close_to_others(folder: &Path) {
+    if folder.join(FILE).exists() {
+        modes::review(made(folder).into_iter()).log(folder);
+    }
+}
+
+/// Returns the data folder, and the paths that gateways make in it.
+#[must_use]
+pub fn made(folder: &Path) -> Vec<PathBuf> {
+    let below = |path: PathBuf| {
+        let files = std::fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path());
+        files.chain([path]).collect::<Vec<_>>()
+    };
+    let folders = FOLDERS.iter().flat_map(|name| below(folder.join(name)));
+    std::iter::once(folder.to_owned()).chain(files(folder)).chain(folders).collect()
 }
 
 /// Returns the paths of the database and of the files that SQLite keeps beside it, whether they exist or not.

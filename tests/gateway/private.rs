@@ -90,6 +90,22 @@ fn every_command_makes_and_leaves_files_of_its_user_alone() {
 }
 
 #[test]
+fn a_start_closes_what_was_open_and_says_so_once() {
+    let mut gateway = Gateway::start("providers: {demo: {}}\n");
+    let said = |gateway: &Gateway| gateway.stderr().matches("were open to other users").count();
+    assert_eq!(said(&gateway), 0, "{}", gateway.stderr());
+    for path in all(&gateway.data()) {
+        let bits = if path.is_dir() { 0o755 } else { 0o644 };
+        set(&path, bits);
+    }
+    gateway.restart();
+    assert_eq!(said(&gateway), 1, "{}", gateway.stderr());
+    assert_eq!(open(&gateway.data()), Vec::<String>::new());
+    gateway.restart();
+    assert_eq!(said(&gateway), 0, "{}", gateway.stderr());
+}
+
+#[test]
 fn a_folder_that_is_everybodys_is_refused_with_advice() {
     let home = tempfile::tempdir().unwrap();
     let shared = home.path().join("shared");

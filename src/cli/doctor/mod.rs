@@ -125,12 +125,7 @@ fn configuration(config: &Result<Config, config::ConfigError>) -> Vec<DoctorFind
     };
     let (providers, models) = (config.providers.len(), config.catalog.entries().len());
     let counted = format!("{providers} providers, {models} models");
-    let settings = if models == 0 {
-        let advice = "add `models`: without one, nothing can be called";
-        DoctorFinding::new(CheckState::Warning, subject, "settings", counted, advice)
-    } else {
-        DoctorFinding::ok(subject, "settings", counted)
-    };
+    let settings = DoctorFinding::ok(subject, "settings", counted);
     let warnings = config.warnings().into_iter().map(|Warning { about, is_wrong, trap, advice }| {
         let state = if is_wrong { CheckState::Wrong } else { CheckState::Warning };
         DoctorFinding::new(state, subject, about, trap, advice)
