@@ -1,7 +1,7 @@
 //! Checks of the data folder and its store: whether they are accessible, intact, and add up.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{Access, access, statvfs};
 use rustix::process::geteuid;
