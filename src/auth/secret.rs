@@ -21,6 +21,12 @@ impl Secret {
         Self(format!("{PREFIX}{}", random(LENGTH)))
     }
 
+    /// Returns the secret of this text, if it has the form of one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Digest::of(text).map(|_| Self(text.to_owned()))
+    }
+
     /// Returns the secret itself, to be shown once or sent as a credential.
     #[must_use]
     pub fn expose(&self) -> &str {

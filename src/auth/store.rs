@@ -45,6 +45,14 @@ impl Store {
         Ok(Self(store::open(folder)?))
     }
 
+    /// Opens the store in a data folder only to read it.
+    ///
+    /// # Errors
+    /// Fails if there is no store, or it cannot be read.
+    pub fn open_to_read(folder: &Path) -> Result<Self, StoreError> {
+        Ok(Self(store::open_to_read(folder)?))
+    }
+
     /// Returns a number that changes whenever another process, or another part of this one, has changed the file.
     ///
     /// # Errors
@@ -104,8 +112,16 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`] for an unknown account, or when the file cannot be written.
     pub fn create_key(&self, new: &NewKey) -> Result<(Key, Secret), StoreError> {
-        self.account(&new.account)?;
         let secret = Secret::generate();
+        Ok((self.add_key(new, &secret)?, secret))
+    }
+
+    /// Makes a key with a given secret.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] for an unknown account, or when the file cannot be written.
+    pub fn add_key(&self, new: &NewKey, secret: &Secret) -> Result<Key, StoreError> {
+        self.account(&new.account)?;
         let Some(digest) = Digest::of(secret.expose()) else {
             return Err(StoreError::NotFound("the digest of a new secret".to_owned()));
         };
@@ -116,7 +132,7 @@ impl Store {
             params![id, new.account, new.name, digest.0, store::now()],
         )?;
         self.set_rights(&id, &new.rights)?;
-        Ok((self.key(&id)?, secret))
+        self.key(&id)
     }
 
     /// Changes the rights of a key.
@@ -188,7 +204,7 @@ impl Store {
         let sql =
             "INSERT INTO accounts (id, status, created) VALUES (?1, 'active', ?2) ON CONFLICT DO NOTHING";
         match self.0.execute(sql, params![id, store::now()])? {
-            0 => Err(StoreError::Exists(format!("account '{id}'"))),
+            0 => Err(StoreError::Exists(format!("an account '{id}'"))),
             _ => self.account(id),
         }
     }

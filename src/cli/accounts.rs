@@ -82,7 +82,10 @@ struct AccountOutput {
 
 impl AccountCommand {
     pub(super) fn run(&self, data: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
-        let (store, books) = (Store::open(data)?, Books::open(data)?);
+        let (store, books) = match self {
+            Self::List(_) | Self::Show(_) => (Store::open_to_read(data)?, Books::open_to_read(data)?),
+            _ => (Store::open(data)?, Books::open(data)?),
+        };
         match self {
             Self::List(format) => {
                 let accounts = store.accounts()?.into_iter().map(|account| shown(account, &books));
@@ -122,8 +125,14 @@ impl TopUp {
 
 impl UsageArguments {
     pub(super) fn run(&self, data: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
-        Store::open(data)?.account(&self.account)?;
-        let report = Books::open(data)?.report(&self.account, self.key.as_deref())?;
+        let store = Store::open_to_read(data)?;
+        store.account(&self.account)?;
+        let report = Books::open_to_read(data)?.report(&self.account, self.key.as_deref())?;
+        if let Some(id) = &self.key {
+            // A key that was deleted still has its usage.
+            let is_unknown = report.monthly.requests == 0 && report.weekly.requests == 0;
+            store.key(id).map(drop).or_else(|error| if is_unknown { Err(error) } else { Ok(()) })?;
+        }
         if self.format.json {
             return print(&report, out);
         }
@@ -138,7 +147,7 @@ impl LedgerCommand {
     pub(super) fn run(&self, data: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
         let Self::Audit(format) = self;
         let progress = ProgressLine::new();
-        let audit = Books::open(data)?.audit_with(|AuditStep { rule, rules, calls, .. }| {
+        let audit = Books::open_to_read(data)?.audit_with(|AuditStep { rule, rules, calls, .. }| {
             let calls = if calls == 0 { String::new() } else { format!(", {calls} calls") };
             progress.show(&format!("audit: rule {rule} of {rules}{calls}"));
         })?;

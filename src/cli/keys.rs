@@ -1,7 +1,7 @@
 //! `crossmodel key`.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{Write, stderr};
 use std::str::FromStr;
 
 use clap::{Args, Subcommand};
@@ -124,6 +124,11 @@ fn model_name(text: &str) -> Result<String, String> {
 }
 
 impl KeyCommand {
+    /// Whether the command changes nothing.
+    pub(super) fn only_reads(&self) -> bool {
+        matches!(self, Self::List(_) | Self::Show(_))
+    }
+
     pub(super) fn run(&self, store: &Store, out: &mut dyn Write) -> Result<(), CommandError> {
         match self {
             Self::Create(create) => create.run(store, out),
@@ -157,7 +162,9 @@ impl Create {
         if self.format.json {
             return print(&Created { key: &key, secret: secret.expose() }, out);
         }
-        writeln!(out, "{}\n\n{} cannot be shown again: keep it now.", secret.expose(), key.id)?;
+        writeln!(out, "{}", secret.expose())?;
+        // Standard output is the secret alone, so that a shell can keep it.
+        let _ = writeln!(stderr(), "{} cannot be shown again: keep it now.", key.id);
         Ok(())
     }
 }

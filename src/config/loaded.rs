@@ -9,7 +9,8 @@ use crate::route::Catalog;
 
 use super::admin::AdminListener;
 use super::cors::Cors;
-use super::secret::Exposed;
+use super::options::LoadOptions;
+use super::secret::{Exposed, SecretReference};
 use super::settings::{Limits, Switch, Timeouts, TlsFiles};
 
 /// A configuration that can be put into effect.
@@ -43,6 +44,10 @@ pub struct Config {
     pub demo: Option<u16>,
     /// Files with secrets that users other than the gateway's may use.
     pub exposed: Vec<Exposed>,
+    /// The references to secrets and key files, if only their form was checked.
+    pub references: Vec<SecretReference>,
+    /// The options with which it was loaded, and with which its file is loaded again.
+    pub options: LoadOptions,
 }
 
 /// One address for clients.

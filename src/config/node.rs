@@ -4,6 +4,7 @@
 //! cut off, and the rest is read again.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{
@@ -87,6 +88,28 @@ impl ConfigNode {
                 Some(key.text().unwrap_or_default().to_owned())
             }
             _ => None,
+        }
+    }
+
+    /// Cuts off each member whose name a member of the same map has already, and reports it.
+    pub(super) fn cut_repeated(&mut self, problems: &mut Vec<Problem>) {
+        match &mut self.kind {
+            NodeKind::List(items) => items.iter_mut().for_each(|item| item.cut_repeated(problems)),
+            NodeKind::Map(members) => {
+                let mut seen: BTreeMap<String, SourcePosition> = BTreeMap::new();
+                members.retain_mut(|(key, value)| {
+                    value.cut_repeated(problems);
+                    let Some(name) = key.text() else { return true };
+                    if let Some(first) = seen.get(name) {
+                        let message = format!("'{name}' already exists in line {}", first.line);
+                        problems.push(Problem { place: key.place, message });
+                        return false;
+                    }
+                    seen.insert(name.to_owned(), key.place);
+                    true
+                });
+            }
+            _ => {}
         }
     }
 

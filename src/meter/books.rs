@@ -35,6 +35,14 @@ impl Books {
         Ok(Self(store::open(folder)?))
     }
 
+    /// Opens the books in a data folder only to read them.
+    ///
+    /// # Errors
+    /// Fails if there is no store, or it cannot be read.
+    pub fn open_to_read(folder: &Path) -> Result<Self, StoreError> {
+        Ok(Self(store::open_to_read(folder)?))
+    }
+
     /// Reads the wallet of an account, or `None` if it has none.
     ///
     /// # Errors
@@ -56,7 +64,7 @@ impl Books {
         let known: Option<(String, Amount)> = transaction.query_row(known, [id], read).optional()?;
         if let Some(known) = known {
             let same = known == (account.to_owned(), amount);
-            return if same { Ok(false) } else { Err(StoreError::Exists(format!("other top-up '{id}'"))) };
+            return if same { Ok(false) } else { Err(StoreError::Exists(format!("another top-up '{id}'"))) };
         }
         let exists = transaction.query_row("SELECT 1 FROM accounts WHERE id = ?1", [account], |_| Ok(()));
         exists.optional()?.ok_or_else(|| StoreError::NotFound(format!("account '{account}'")))?;

@@ -125,8 +125,9 @@ impl OpenLog {
             Destination::Off => (None, None),
             Destination::Stdout => (Some(LineSink::of(WRITER, &io::stdout())?), None),
             Destination::File(path) => {
-                let file = open(path)
-                    .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+                let file = open(path).map_err(|error| {
+                    io::Error::new(error.kind(), format!("{} cannot be opened: {error}", path.display()))
+                })?;
                 let metadata = file.metadata()?;
                 let identity = (metadata.dev(), metadata.ino());
                 (Some(LineSink::new(WRITER, file)?), Some(identity))

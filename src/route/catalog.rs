@@ -222,6 +222,20 @@ impl Catalog {
         }
     }
 
+    /// Whether there is a model with this id, alone or by a wildcard.
+    #[must_use]
+    pub fn has(&self, id: &str) -> bool {
+        self.lookup(id).is_some()
+    }
+
+    /// Whether there may be a model whose id begins with `prefix`.
+    #[must_use]
+    pub fn has_beginning_with(&self, prefix: &str) -> bool {
+        let by_wildcard = |(wildcard, _): &(String, _)| prefix.starts_with(wildcard.as_str());
+        self.entries.iter().any(|entry| entry.id.starts_with(prefix))
+            || self.wildcards.iter().any(by_wildcard)
+    }
+
     fn lookup(&self, id: &str) -> Option<&Arc<ModelEntry>> {
         let wildcard = || {
             let longer = |prefix: &String| id.len() > prefix.len() && id.starts_with(prefix.as_str());

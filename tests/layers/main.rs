@@ -46,6 +46,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "protocol",
             "provider",
             "route",
+            "store",
             "translate",
         ],
     ),

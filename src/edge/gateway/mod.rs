@@ -55,6 +55,7 @@ use crate::meter::{self, Ledger};
 use crate::observe::{self, AccessLog, Metrics, TargetState, Tracer};
 use crate::protocol::ProtocolId;
 use crate::route::{Condition, ModelList, ModelListPage, percent_decoded};
+use crate::store;
 
 /// The gateway. It is cheap to clone, and can be mounted in any Pingora server.
 #[derive(Clone)]
@@ -88,6 +89,7 @@ impl Gateway {
         config.log_warnings();
         let failed =
             |what: &str, why: &dyn fmt::Display| config::ConfigError::plain(format!("{what}: {why}"));
+        store::close_to_others(&config.data);
         let ledger = Ledger::open(&config.data).map_err(|e| failed("data", &e))?;
         let metrics = Arc::new(Metrics::new().map_err(|e| failed("metrics", &e))?);
         ledger.watch_commits(metrics.ledger.commits());

@@ -8,6 +8,7 @@ pub(in crate::edge) mod certificates;
 pub(in crate::edge) mod demo;
 pub(in crate::edge) mod handover;
 pub(in crate::edge) mod listeners;
+pub(in crate::edge) mod port_owner;
 pub(in crate::edge) mod probe;
 pub(in crate::edge) mod reload;
 
@@ -40,8 +41,9 @@ use crate::edge::server::admin::{Admin, Sampler};
 use crate::edge::server::certificates::Certificates;
 use crate::edge::server::demo::Demo;
 use crate::edge::server::handover::{HandoverSocket, InheritedListeners};
-use crate::edge::server::listeners::Sockets;
+use crate::edge::server::listeners::{ADMIN_OPTION, LISTEN_OPTION, ListenError, Sockets};
 use crate::edge::server::reload::Reload;
+use crate::store;
 
 /// A server that is ready to run.
 pub struct Server {
@@ -111,13 +113,16 @@ impl Server {
         let demo = config.demo.map(|port| format!("127.0.0.1:{port}"));
         let addresses = config.listeners.iter().map(|listener| listener.address.as_str());
         let addresses = addresses.chain(config.admin.as_ref().map(|admin| admin.address.as_str()));
-        let sockets = Sockets::open(addresses, inherited.unwrap_or_default())?;
+        let sockets = Sockets::open(addresses, inherited.unwrap_or_default());
+        let sockets = sockets.map_err(|error| refused(config, &error))?;
+        log_others(&config.data, inheritance.is_some());
         let gateway = Gateway::new(config)?;
         let mut certificates = Certificates::default();
         let admin = config.admin.as_ref();
         let admin = admin.map(|settings| operators(settings, &config.data, gateway.clone())).transpose()?;
         // Each process has a built-in provider of its own, which is not handed over.
-        let own = Sockets::open(demo.as_deref().into_iter(), Vec::new())?;
+        let own = Sockets::open(demo.as_deref().into_iter(), Vec::new());
+        let own = own.map_err(|error| refused(config, &error))?;
         let demo = demo.map(|address| {
             let provider = config.providers.iter().find(|provider| &*provider.name == config::DEMO);
             let key = provider.and_then(|provider| provider.key()).map_or("", ExposeSecret::expose_secret);
@@ -131,7 +136,7 @@ impl Server {
             threads: config.threads,
             admin,
             sockets,
-            reload: Reload::new(gateway.clone(), certificates, file, demo.is_some()),
+            reload: Reload::new(gateway.clone(), certificates, file, config),
             demo,
             timeouts: config.timeouts,
             door: door(config),
@@ -343,6 +348,19 @@ fn open_door(
         log::warn!("{}: {error}; no process can take over from this one", path.display());
     })
     .ok()
+}
+
+/// Describes an address that the process cannot listen on.
+fn refused(config: &Config, error: &ListenError) -> ConfigError {
+    let is_admin = config.admin.as_ref().is_some_and(|admin| admin.address == error.address);
+    ConfigError::plain(error.describe(if is_admin { ADMIN_OPTION } else { LISTEN_OPTION }))
+}
+
+/// Says whether other gateways use the same data folder, apart from one that is taken over from.
+fn log_others(folder: &Path, is_upgrade: bool) {
+    if let Some(first) = store::gateways(folder).first().filter(|_| !is_upgrade) {
+        log::info!("gateway {first} uses {} too", folder.display());
+    }
 }
 
 /// Returns the path of the door for a configuration.

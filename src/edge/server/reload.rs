@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::config::Config;
+use crate::config::{Config, LoadOptions};
 use crate::edge::gateway::Gateway;
 use crate::edge::server::certificates::{Certificates, Renewal};
 
@@ -15,6 +15,7 @@ pub(in crate::edge) struct Reload {
     gateway: Gateway,
     certificates: Certificates,
     file: Option<PathBuf>,
+    options: LoadOptions,
     /// Whether there is a provider `demo`, which is started only with the process.
     demo: bool,
     configuration: Watch,
@@ -26,11 +27,12 @@ impl Reload {
         gateway: Gateway,
         certificates: Certificates,
         file: Option<PathBuf>,
-        demo: bool,
+        config: &Config,
     ) -> Self {
         let configuration = Watch::new(file.iter().cloned().collect());
         let pairs = Watch::new(certificates.files());
-        Self { gateway, certificates, file, demo, configuration, pairs }
+        let (options, demo) = (config.options.clone(), config.demo.is_some());
+        Self { gateway, certificates, file, options, demo, configuration, pairs }
     }
 
     /// Reads all files again.
@@ -53,7 +55,7 @@ impl Reload {
 
     fn configure(&mut self) {
         let Some(file) = &self.file else { return };
-        match Config::load(file) {
+        match Config::load_with(file, self.options.clone()) {
             Ok(config) => {
                 if config.demo.is_some() && !self.demo {
                     log::warn!("the provider 'demo' is started with the gateway: restart it");

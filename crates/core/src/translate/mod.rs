@@ -13,6 +13,7 @@ pub mod relay;
 
 mod blame;
 mod conform;
+mod edits;
 mod fresh_call_ids;
 mod keys;
 mod ping;

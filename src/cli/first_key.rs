@@ -1,0 +1,86 @@
+//! The first key of a store.
+
+use std::env;
+use std::io::{IsTerminal as _, stderr};
+use std::path::Path;
+
+use crossmodel::auth::{NewKey, RateLimits, Rights, Secret, Store};
+use crossmodel::meter::Books;
+
+use super::failure::CommandError;
+use super::keys::DEFAULT_ACCOUNT;
+
+/// The state of a store's keys when the gateway starts.
+pub(super) enum FirstKey {
+    /// The store has this many keys.
+    Present(usize),
+    /// A key was made, and is to be shown once.
+    Made(Secret),
+    /// A key was made of the secret in the environment.
+    Given,
+    /// There is no key, and nobody to whom one could be shown.
+    Absent,
+}
+
+/// Returns the secret of the first key that the environment contains: the secret itself, or `file:PATH`.
+///
+/// # Errors
+/// Fails if the value is no secret. It is not repeated.
+pub(super) fn given() -> Result<Option<Secret>, CommandError> {
+    let Some(value) = env::var_os(VARIABLE).filter(|value| !value.is_empty()) else { return Ok(None) };
+    let value = value.to_string_lossy();
+    let text = match value.strip_prefix("file:") {
+        Some(path) => std::fs::read_to_string(path)
+            .map_err(|error| CommandError::Usage(format!("{VARIABLE}: {path} cannot be read: {error}")))?,
+        None => value.clone().into_owned(),
+    };
+    let wrong = || {
+        CommandError::Usage(format!(
+            "{VARIABLE} is no key: write `cm-` and 40 letters and digits, or `file:PATH` of a file with such a key"
+        ))
+    };
+    Secret::parse(text.trim()).map(Some).ok_or_else(wrong)
+}
+
+/// Ensures that the store has a key: makes one of the `given` secret, or one that can be shown on the terminal. If there is no
+/// account at all and this is a first run without a configuration, the account gets [`DEMO_CREDIT`].
+///
+/// # Errors
+/// Fails if the store cannot be read or written.
+pub(super) fn ensure(folder: &Path, given: Option<Secret>, credit: bool) -> Result<FirstKey, CommandError> {
+    let store = Store::open(folder)?;
+    let keys = store.keys()?.len();
+    if keys > 0 {
+        if given.is_some() {
+            log::info!("{VARIABLE} is ignored: the store has keys");
+        }
+        return Ok(FirstKey::Present(keys));
+    }
+    let is_new = store.accounts()?.is_empty();
+    if is_new || store.account(DEFAULT_ACCOUNT).is_err() {
+        store.create_account(DEFAULT_ACCOUNT)?;
+    }
+    if is_new && credit {
+        let amount = DEMO_CREDIT.parse().map_err(CommandError::Usage)?;
+        Books::open(folder)?.top_up(DEFAULT_ACCOUNT, amount, "demo-credit")?;
+    }
+    // A first key has no rate limit: an agent sends more in a minute than the default allows.
+    let rights = Rights { rate: RateLimits { rpm: None, tpm: None }, ..Rights::default() };
+    let new = NewKey { account: DEFAULT_ACCOUNT.into(), name: "first key".into(), rights };
+    if let Some(secret) = given {
+        store.add_key(&new, &secret)?;
+        return Ok(FirstKey::Given);
+    }
+    // What is written anywhere else is kept there, and read by others.
+    if !stderr().is_terminal() {
+        return Ok(FirstKey::Absent);
+    }
+    let (_, secret) = store.create_key(&new)?;
+    Ok(FirstKey::Made(secret))
+}
+
+/// The variable with the secret of the first key.
+pub(super) const VARIABLE: &str = "CROSSMODEL_FIRST_KEY";
+
+/// The first account's credit for the built-in provider, in dollars.
+const DEMO_CREDIT: &str = "10";
