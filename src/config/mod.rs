@@ -16,6 +16,7 @@ mod places;
 mod schema;
 mod secret;
 mod settings;
+mod units;
 mod warning;
 
 pub use admin::{AdminListener, AdminSettings};
