@@ -278,7 +278,10 @@ impl Build<'_> {
         match Prices::new(tiers?) {
             Ok(prices) => (!prices.are_zero()).then(|| Arc::new(prices)),
             Err(why) => {
-                self.report(place, format!("prices: {why}"));
+                // A tier that was left out may be the one that is missed.
+                if !self.known.wrong.iter().any(|path| path.split('.').any(|name| name == "prices")) {
+                    self.report(place, format!("prices: {why}"));
+                }
                 None
             }
         }

@@ -17,6 +17,7 @@ mod retirement;
 mod schema;
 mod secret;
 mod settings;
+mod units;
 mod warning;
 
 pub use admin::{AdminListener, AdminSettings};
