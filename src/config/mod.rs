@@ -14,6 +14,7 @@ mod node;
 mod schema;
 mod secret;
 mod settings;
+mod status;
 mod warning;
 
 pub use admin::{AdminListener, AdminSettings};
@@ -24,4 +25,7 @@ pub use loaded::{Config, Listener};
 pub use schema::schema;
 pub use secret::Exposed;
 pub use settings::{Limits, ListenerSettings, Settings, Switch, Timeouts, TlsFiles};
+pub use status::{
+    ConfigStatus, LoadedFile, ProcessSettings, RefusedFile, ReloadTrigger, changed_sections, sha256,
+};
 pub use warning::Warning;
