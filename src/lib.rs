@@ -64,6 +64,8 @@ pub mod private;
 #[doc(hidden)]
 pub mod provider;
 #[doc(hidden)]
+pub mod repeated;
+#[doc(hidden)]
 pub mod route;
 #[doc(hidden)]
 pub mod store;

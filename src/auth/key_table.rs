@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::failure::{Failure, Kind, Result};
+use crate::repeated::RepeatedLine;
 
 use super::{Digest, Grant, Key, SharedSecret, Status, Store, StoreError};
 
@@ -103,7 +104,7 @@ impl KeyTable {
         match source.changed() {
             Ok(Some(keys)) => self.keys.store(Arc::new(index(keys))),
             Ok(None) => {}
-            Err(error) => log::error!("keys: {error}"),
+            Err(error) => UNREADABLE.write(log::Level::Error, format_args!("keys: {error}")),
         }
     }
 }
@@ -133,6 +134,9 @@ impl fmt::Debug for KeyTable {
 
 /// The least time between two checks of the store, in milliseconds: for so long a change may go unseen. A check costs a few microseconds.
 const STORE_CHECK_INTERVAL_MS: u64 = 10;
+
+/// The line about keys that cannot be read.
+static UNREADABLE: RepeatedLine = RepeatedLine::new();
 
 #[cfg(test)]
 mod tests {

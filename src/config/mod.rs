@@ -17,6 +17,7 @@ mod retirement;
 mod schema;
 mod secret;
 mod settings;
+mod status;
 mod units;
 mod warning;
 
@@ -30,4 +31,7 @@ pub use places::Places;
 pub use schema::schema;
 pub use secret::{Exposed, SecretReference, SecretSource};
 pub use settings::{Limits, ListenerSettings, Settings, Switch, Timeouts, TlsFiles};
+pub use status::{
+    ConfigStatus, LoadedFile, ProcessSettings, RefusedFile, ReloadTrigger, changed_sections, sha256,
+};
 pub use warning::Warning;

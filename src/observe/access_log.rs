@@ -180,6 +180,15 @@ impl AccessLog {
         Ok(true)
     }
 
+    /// Opens the file again if it was renamed. Returns whether it was.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be opened or the thread cannot be started. The renamed file stays in use.
+    pub fn reopen_renamed(&self) -> io::Result<bool> {
+        let settings = self.open.load().settings.clone();
+        self.reopen(&settings)
+    }
+
     /// Returns the part of a client's address that lines contain.
     #[must_use]
     pub fn client(&self, address: Option<IpAddr>) -> Option<IpAddr> {

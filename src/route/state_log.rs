@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use log::Level;
 use parking_lot::Mutex;
 
-use crate::observe::{AttemptFailure, RepeatedLine};
+use crate::observe::AttemptFailure;
+use crate::repeated::RepeatedLine;
 
 use super::health::StateChange;
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::observe::RepeatedLine;
+use crate::repeated::RepeatedLine;
 
 use super::health::{AttemptOutcome, Caller, Circuit, Condition, Health, HealthView};
 use super::state_log::{StateLog, TargetFailure};

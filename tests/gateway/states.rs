@@ -123,8 +123,7 @@ fn a_target_that_is_back_is_told_once_and_a_model_without_targets_is_an_error() 
     let all = || lines(&gateway, "v/model@p");
     assert!(eventually(SOON, || all().len() == 2), "{:?}", all());
     assert!(all()[1].starts_with("INFO circuit closed after ") && all()[1].ends_with(" and 1 trials"));
-    let unavailable =
-        "ERROR crossmodel::observe::repeated] model v/model: no target is available; calls get 503";
+    let unavailable = "ERROR crossmodel::repeated] model v/model: no target is available; calls get 503";
     assert_eq!(gateway.stderr().matches(unavailable).count(), 1, "{}", gateway.stderr());
 }
 

@@ -7,6 +7,7 @@ pub(in crate::edge) mod refused;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -20,7 +21,7 @@ use pingora::{Error, ErrorSource};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use crate::auth::{self, Grant, KeyTable};
-use crate::config::{self, Config, Limits};
+use crate::config::{self, Config, ConfigStatus, Limits};
 use crate::console::{Console, Sources};
 use crate::edge::call::billing::Quotas;
 use crate::edge::call::context::CallContext;
@@ -54,7 +55,7 @@ use crate::limit::{Limiter, Load, Shed, Weight};
 use crate::meter::{self, Ledger};
 use crate::observe::{self, AccessLog, Metrics, TargetState, Tracer};
 use crate::protocol::ProtocolId;
-use crate::route::{Condition, ModelList, ModelListPage, percent_decoded};
+use crate::route::{Circuit, Condition, ModelList, ModelListPage, TargetSnapshot, percent_decoded};
 use crate::store;
 
 /// The gateway. It is cheap to clone, and can be mounted in any Pingora server.
@@ -76,6 +77,9 @@ struct Shared {
     files: u64,
     /// The names of the clients' listeners.
     listeners: ListenerNames,
+    /// The state of the configuration.
+    config: ArcSwap<ConfigStatus>,
+    draining: AtomicBool,
     /// The pool of connections to providers.
     connector: Connector,
 }
@@ -103,6 +107,8 @@ impl Gateway {
             streams: StreamPermits::default(),
             files: connections::raise_files(),
             listeners: ListenerNames::of(&config.listeners),
+            config: ArcSwap::default(),
+            draining: AtomicBool::new(false),
             quotas: Quotas { limiter: Limiter::new(), ledger },
             metrics,
             tracer: Tracer::from_env().map_err(|e| failed("OTEL_*", &e))?,
@@ -114,10 +120,56 @@ impl Gateway {
     /// Puts another configuration into effect for the requests that arrive from now on.
     pub fn reload(&self, config: &Config) {
         config.log_warnings();
+        if let Err(error) = self.0.access.reopen(&config.access_log) {
+            log::error!("access_log: stays as it was: {error}");
+        }
         let earlier = self.0.snapshot.load_full();
         let next = Snapshot::new(config, &self.0.metrics, &earlier.tenants, Some(&earlier));
         self.0.snapshot.store(Arc::new(next));
         self.0.metrics.reloads.inc();
+    }
+
+    /// Opens the access log again if its file was renamed.
+    pub(in crate::edge) fn reopen_log(&self) {
+        match self.0.access.reopen_renamed() {
+            Ok(true) => log::info!("the access log is open again under its name"),
+            Ok(false) => {}
+            Err(error) => log::error!("access_log: the renamed file stays in use: {error}"),
+        }
+    }
+
+    /// Notes the state of the configuration, for programs and in the metrics.
+    pub(in crate::edge) fn note_config(&self, status: &ConfigStatus) {
+        let loaded = status.in_force.as_ref().map_or(0, |file| file.loaded_at.as_second());
+        let (refused, restart) = (status.refused.is_some(), !status.restart_required.is_empty());
+        self.0.metrics.process.config(loaded, refused, restart);
+        self.0.config.store(Arc::new(status.clone()));
+    }
+
+    /// Returns the state of the configuration.
+    #[must_use]
+    pub fn config_status(&self) -> Arc<ConfigStatus> {
+        self.0.config.load_full()
+    }
+
+    /// Returns the states of all targets.
+    #[must_use]
+    pub fn target_snapshots(&self) -> Vec<TargetSnapshot> {
+        let snapshot = self.0.snapshot.load();
+        let entries = snapshot.catalog.entries().iter();
+        entries
+            .flat_map(|entry| entry.targets.iter().map(|target| TargetSnapshot::of(entry, target)))
+            .collect()
+    }
+
+    /// Notes that the process ends after its calls.
+    pub(in crate::edge) fn note_draining(&self) {
+        self.0.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the process ends after its calls.
+    pub(in crate::edge) fn is_draining(&self) -> bool {
+        self.0.draining.load(Ordering::Relaxed)
     }
 
     /// Looks after the names of all providers and the connections to them. [`super::Server`] does so once a second; without
@@ -133,12 +185,14 @@ impl Gateway {
         let (snapshot, now) = (self.0.snapshot.load(), Instant::now());
         let targets = snapshot.catalog.entries().iter().flat_map(|entry| {
             entry.targets.iter().map(move |target| {
-                let state = match target.health.worst(now) {
-                    Condition::Ready => TargetState::Ready,
-                    Condition::BackingOff => TargetState::BackingOff,
-                    Condition::Open(_) => TargetState::Open,
+                let state = match target.health.view(now).0.state {
+                    Circuit::Closed => TargetState::Closed,
+                    Circuit::BackingOff => TargetState::BackingOff,
+                    Circuit::Open => TargetState::Open,
+                    Circuit::HalfOpen => TargetState::HalfOpen,
                 };
-                (entry.id.as_str(), &*target.provider.name, state)
+                let is_available = !matches!(target.health.worst(now), Condition::Open(_));
+                (entry.id.as_str(), &*target.provider.name, state, is_available)
             })
         });
         self.0.metrics.targets(targets);

@@ -88,6 +88,7 @@ impl ServeHttp for Admin {
                 answer(200, "application/json", self.figures(&query).await)
             }
             (_, Some(Asset { content_type, text })) => answer(200, content_type, text.into()),
+            _ if path == "/readyz" && self.gateway.is_draining() => answer(503, TEXT, b"draining\n".to_vec()),
             // The fact that this is answered is the answer: a gateway that accepts connections can serve.
             _ => answer(200, TEXT, b"ok\n".to_vec()),
         }

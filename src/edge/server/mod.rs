@@ -61,7 +61,7 @@ struct Life {
     demo: Option<(Service<Side<Demo>>, Sockets)>,
     sockets: Sockets,
     reload: Reload,
-    timeouts: Timeouts,
+    data: PathBuf,
     door: PathBuf,
     inheritance: Option<InheritedListeners>,
     successor: Option<Command>,
@@ -138,7 +138,7 @@ impl Server {
             sockets,
             reload: Reload::new(gateway.clone(), certificates, file, config),
             demo,
-            timeouts: config.timeouts,
+            data: config.data.clone(),
             door: door(config),
             inheritance,
             successor: None,
@@ -181,10 +181,13 @@ impl Life {
         if let Some((demo, own)) = self.demo.take() {
             services.start(demo, 1, &own.table()?, lasting);
         }
+        // Operators may look until the last call is over.
+        let (stop_admin, admin_stopping) = watch::channel(false);
         let admin = self.admin.take().map(|(admin, sampler)| {
             tokio::spawn(sampler.run());
-            services.start(admin, 1, &table, stopping.clone())
+            services.start(admin, 1, &table, admin_stopping)
         });
+        tokio::spawn(watch_disk(self.gateway.clone(), self.data.clone()));
         tokio::spawn(look_after_upstreams(self.gateway.clone()));
         let clients = services.start(self.clients, self.threads, &table, stopping);
         let mut taken = open_door(&self.door, &mut self.inheritance, &self.sockets);
@@ -193,19 +196,26 @@ impl Life {
             log::info!("this process accepts connections now, and the one before it ends");
             inheritance.release();
         }
-        let drain =
-            Drain { gateway: &self.gateway, shutdown: self.gateway.shutdown(), timeouts: self.timeouts };
         let reason = watch_over(&mut signals, &mut taken, &mut self.reload, &mut self.successor).await;
+        let timeouts = self.reload.timeouts();
+        let drain = Drain { gateway: &self.gateway, shutdown: self.gateway.shutdown(), timeouts };
+        self.gateway.note_draining();
         if reason != Reason::TakenOver {
             HandoverSocket::remove(&self.door);
         }
         self.sockets.close();
         let _ = stop.send(true);
-        // These threads only have to notice that the process ends.
-        for accepting in [Some(clients), admin].into_iter().flatten() {
-            let _ = accepting.await;
+        if reason == Reason::TakenOver {
+            // Operators talk to the new process.
+            let _ = stop_admin.send(true);
         }
+        // This thread only has to notice that the process ends.
+        let _ = clients.await;
         drain.run(reason, &mut signals).await;
+        let _ = stop_admin.send(true);
+        if let Some(admin) = admin {
+            let _ = admin.await;
+        }
         services.end();
         Ok(())
     }
@@ -394,10 +404,16 @@ impl Drain<'_> {
         };
         log::info!("{} calls are running and may go on for {seconds} seconds", self.gateway.calls());
         let mut deadline = Instant::now() + Duration::from_secs(seconds);
+        let mut report = Instant::now() + DRAIN_REPORT_INTERVAL;
         loop {
             tokio::select! {
                 () = self.quiet() => return log::info!("all calls are over"),
                 () = sleep_until(deadline) => break,
+                () = sleep_until(report) => {
+                    let left = deadline.saturating_duration_since(Instant::now()).as_secs();
+                    log::info!("draining: {} calls, {left} s left", self.gateway.calls());
+                    report += DRAIN_REPORT_INTERVAL;
+                }
                 _ = signals.interrupt.recv() => break,
                 // A process that another has taken over from also obeys the order to stop.
                 _ = signals.terminate.recv() => {
@@ -427,6 +443,18 @@ async fn look_after_upstreams(gateway: Gateway) {
     loop {
         gateway.look_after_upstreams();
         sleep(RESOLVE).await;
+    }
+}
+
+/// Notes again and again how much room is left on the disk of the data folder. No scrape waits for the disk.
+async fn watch_disk(gateway: Gateway, data: PathBuf) {
+    loop {
+        let folder = data.clone();
+        let free = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&folder)).await;
+        if let Ok(Ok(free)) = free {
+            gateway.metrics().process.free(free.f_bavail.saturating_mul(free.f_frsize));
+        }
+        sleep(DISK).await;
     }
 }
 
@@ -486,3 +514,9 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// The time in which calls may tell their clients that they have to end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// The interval at which the room on the disk is looked at.
+const DISK: Duration = Duration::from_secs(15);
+
+/// The interval at which a process that ends tells how many calls are still running.
+const DRAIN_REPORT_INTERVAL: Duration = Duration::from_secs(10);

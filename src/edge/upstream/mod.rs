@@ -23,7 +23,7 @@ use crate::config::Timeouts;
 use crate::edge::upstream::endpoints::Endpoints;
 use crate::edge::upstream::idle::{Idle, MAX_IDLE};
 use crate::edge::upstream::pace::Paces;
-use crate::edge::upstream::resolver::Resolver;
+use crate::edge::upstream::resolver::{Resolver, lookup_reason};
 use crate::edge::wire::quirks::{is_apart, keep_apart};
 use crate::failure::{Failure, Kind, Result};
 use crate::protocol::ProtocolId;
@@ -124,7 +124,8 @@ impl Upstream {
     /// Returns 502 if the name cannot be resolved.
     pub(in crate::edge) async fn resolved(&self) -> Result<()> {
         if self.resolver.is_unknown() {
-            return self.resolver.resolve().await.map_err(|error| unresolved(&error.to_string()));
+            let resolved = self.resolver.resolve(&self.provider.name).await;
+            return resolved.map_err(|error| unresolved(&lookup_reason(&error)));
         }
         self.keep_resolved();
         Ok(())
@@ -161,8 +162,9 @@ impl Upstream {
     /// Resolves the name again if that is due. Nobody waits for it.
     fn keep_resolved(&self) {
         if self.resolver.claim(Instant::now()) {
-            let resolver = Arc::clone(&self.resolver);
-            tokio::spawn(async move { resolver.refresh().await });
+            let (resolver, provider) = (Arc::clone(&self.resolver), Arc::clone(&self.provider));
+            // A failure is told by the resolver.
+            tokio::spawn(async move { drop(resolver.resolve(&provider.name).await) });
         }
     }
 }
