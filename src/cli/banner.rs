@@ -3,8 +3,9 @@
 use std::io::Write;
 
 use crossmodel::Config;
-use crossmodel::auth::{NewKey, RateLimits, Rights, Store};
-use crossmodel::meter::Books;
+use crossmodel::admin::model::{TopUp, Usd};
+use crossmodel::admin::{Actor, Intent, Operations};
+use crossmodel::auth::Secret;
 use crossmodel_core::protocol::{ProtocolId, REGISTRY};
 
 use super::CommandError;
@@ -46,20 +47,14 @@ fn base_url(config: &Config) -> String {
 }
 
 fn first_key(config: &Config, credit: bool) -> Result<Option<String>, CommandError> {
-    let store = Store::open(&config.data)?;
-    if !store.accounts()?.is_empty() {
-        return Ok(None);
-    }
-    store.create_account(DEFAULT_ACCOUNT)?;
+    let (mut operations, actor) = (Operations::open(&config.data)?, Actor::command_line());
+    let Some(key) = operations.create_first_key(&actor, Secret::generate())? else { return Ok(None) };
     if credit {
         let amount = DEMO_CREDIT.parse().map_err(CommandError::Usage)?;
-        Books::open(&config.data)?.top_up(DEFAULT_ACCOUNT, amount, "demo-credit")?;
+        let top_up = TopUp { amount_usd: Usd(amount), reference: Some("demo-credit".to_owned()) };
+        operations.top_up(&Intent::of(&actor), DEFAULT_ACCOUNT, &top_up)?;
     }
-    // A first key has no rate limit: an agent sends more in a minute than the default allows.
-    let rights = Rights { rate: RateLimits { rpm: None, tpm: None }, ..Rights::default() };
-    let new = NewKey { account: DEFAULT_ACCOUNT.into(), name: "first key".into(), rights };
-    let (_, secret) = store.create_key(&new)?;
-    Ok(Some(secret.expose().to_owned()))
+    Ok(key.secret)
 }
 
 /// Prints one example command for each protocol that some model speaks.

@@ -8,6 +8,7 @@ mod health;
 mod keys;
 mod progress;
 mod table;
+mod tokens;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -18,7 +19,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crossmodel::Config;
-use crossmodel::auth::{self, Store};
+use crossmodel::admin::{OperationError, api, client::Client};
+use crossmodel::auth;
 use crossmodel::config::{self, schema};
 use crossmodel::edge;
 
@@ -83,6 +85,18 @@ enum Command {
         after_help = "Examples:\n  crossmodel usage --account team\n  crossmodel usage --key key_0123 --json"
     )]
     Usage(accounts::UsageArguments),
+    /// Makes and manages operators' credentials for the admin API.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  crossmodel token create --name portal --role keys\n  crossmodel token list"
+    )]
+    Token(tokens::TokenCommand),
+    /// Shows who has changed keys, accounts and tokens.
+    #[command(after_help = "Examples:\n  crossmodel audit\n  crossmodel audit --subject key_0123 --json")]
+    Audit(tokens::AuditArguments),
+    /// Prints the OpenAPI document of the admin API.
+    #[command(after_help = "Examples:\n  crossmodel openapi")]
+    Openapi,
     /// Checks the ledger.
     #[command(subcommand, after_help = "Examples:\n  crossmodel ledger audit")]
     Ledger(accounts::LedgerCommand),
@@ -101,6 +115,7 @@ enum Command {
 enum CommandError {
     Config(config::ConfigError),
     Store(auth::StoreError),
+    Operation(OperationError),
     Output(io::Error),
     Usage(String),
     /// The command failed, and its output says so.
@@ -145,8 +160,11 @@ impl CommandLine {
                 return Ok(out.write_all(&script)?);
             }
             Some(Command::Schema) => return Ok(out.write_all(schema().as_bytes())?),
-            Some(Command::Key(command)) => return command.run(&Store::open(&self.data()?)?, out),
-            Some(Command::Account(command)) => return command.run(&self.data()?, out),
+            Some(Command::Openapi) => return Ok(out.write_all(api::document().as_bytes())?),
+            Some(Command::Key(command)) => return command.run(&Client::of_store(&self.data()?), out),
+            Some(Command::Account(command)) => return command.run(&Client::of_store(&self.data()?), out),
+            Some(Command::Token(command)) => return command.run(&Client::of_store(&self.data()?), out),
+            Some(Command::Audit(command)) => return command.run(&Client::of_store(&self.data()?), out),
             Some(Command::Usage(command)) => return command.run(&self.data()?, out),
             Some(Command::Ledger(command)) => return command.run(&self.data()?, out),
         }
@@ -200,6 +218,7 @@ impl fmt::Display for CommandError {
         match self {
             Self::Config(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
+            Self::Operation(error) => error.fmt(f),
             Self::Output(error) => error.fmt(f),
             Self::Usage(message) => f.write_str(message),
             Self::Shown => Ok(()),
@@ -216,6 +235,12 @@ impl From<config::ConfigError> for CommandError {
 impl From<auth::StoreError> for CommandError {
     fn from(error: auth::StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+impl From<OperationError> for CommandError {
+    fn from(error: OperationError) -> Self {
+        Self::Operation(error)
     }
 }
 

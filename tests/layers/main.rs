@@ -26,12 +26,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("meter", &["auth", "canon", "money", "private", "store"]),
     ("observe", &["canon", "limit", "meter", "private"]),
     ("route", &["auth", "canon", "failure", "json", "located", "meter", "protocol", "provider"]),
+    ("admin", &["auth", "meter", "money", "route", "store"]),
     ("console", &["auth", "limit", "meter", "money", "observe", "route"]),
     ("translate", &["canon", "failure", "json", "protocol", "sse"]),
     ("config", &["auth", "demo", "located", "meter", "observe", "private", "protocol", "provider", "route"]),
     (
         "edge",
         &[
+            "admin",
             "auth",
             "canon",
             "config",
