@@ -44,6 +44,8 @@ pub mod edge;
 pub mod guide;
 
 #[doc(hidden)]
+pub mod admin;
+#[doc(hidden)]
 pub mod auth;
 #[doc(hidden)]
 pub mod console;

@@ -242,3 +242,10 @@ fn with_certificate() -> tempfile::TempDir {
 fn placed(text: &str, folder: &Path) -> String {
     text.replace("data/tls/", &format!("{}/data/tls/", folder.display()))
 }
+
+#[test]
+fn the_document_of_the_admin_api_is_up_to_date() {
+    let document = crossmodel::admin::api::document();
+    let file = include_str!("../conf/openapi.json");
+    assert!(document == file, "cargo run -q -- openapi > conf/openapi.json");
+}

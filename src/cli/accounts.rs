@@ -4,13 +4,15 @@ use std::io::Write;
 use std::path::Path;
 
 use clap::{Args, Subcommand};
-use serde::Serialize;
-
-use crossmodel::auth::{Account, Status, Store, random_id};
-use crossmodel::meter::{AuditStep, Books, Tally, UsageReport, Wallet};
+use crossmodel::admin::client::{Client, object_path};
+use crossmodel::admin::model::{
+    Account, AccountPatch, Key, NewAccount, TopUp as NewTopUp, Transaction, Usd, WalletView,
+};
+use crossmodel::auth::Status;
+use crossmodel::meter::{AuditStep, Books, Tally, UsageReport};
 use crossmodel::money::Amount;
 
-use super::CommandError;
+use super::failure::CommandError;
 use super::keys::One;
 use super::progress::ProgressLine;
 use super::table::{OutputFormat, print, table};
@@ -18,8 +20,10 @@ use super::table::{OutputFormat, print, table};
 #[derive(Debug, Subcommand)]
 pub(super) enum AccountCommand {
     /// Makes an account. It gets a wallet with its first top-up.
-    #[command(after_help = "Examples:\n  crossmodel account create team")]
-    Create(One),
+    #[command(
+        after_help = "Examples:\n  crossmodel account create team\n  crossmodel account create team --name 'the team'"
+    )]
+    Create(CreateAccount),
     /// Lists all accounts.
     #[command(after_help = "Examples:\n  crossmodel account list\n  crossmodel account list --json")]
     List(OutputFormat),
@@ -37,6 +41,18 @@ pub(super) enum AccountCommand {
     /// Enables an account again.
     #[command(after_help = "Examples:\n  crossmodel account enable team")]
     Enable(One),
+    /// Deletes an account without keys and money.
+    #[command(after_help = "Examples:\n  crossmodel account delete team")]
+    Delete(One),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CreateAccount {
+    #[command(flatten)]
+    one: One,
+    /// A human-readable name.
+    #[arg(long, default_value = "")]
+    name: String,
 }
 
 #[derive(Debug, Args)]
@@ -72,66 +88,59 @@ pub(super) enum LedgerCommand {
     Audit(OutputFormat),
 }
 
-/// An account and its wallet, as JSON.
-#[derive(Serialize)]
-struct AccountOutput {
-    #[serde(flatten)]
-    account: Account,
-    wallet: Option<Wallet>,
-}
+/// The path of accounts.
+const ACCOUNTS: &str = "/accounts";
 
 impl AccountCommand {
-    pub(super) fn run(&self, data: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
-        let (store, books) = match self {
-            Self::List(_) | Self::Show(_) => (Store::open_to_read(data)?, Books::open_to_read(data)?),
-            _ => (Store::open(data)?, Books::open(data)?),
-        };
+    /// Whether the command changes nothing.
+    pub(super) fn only_reads(&self) -> bool {
+        matches!(self, Self::List(_) | Self::Show(_))
+    }
+
+    pub(super) fn run(&self, client: &Client, out: &mut dyn Write) -> Result<(), CommandError> {
         match self {
-            Self::List(format) => {
-                let accounts = store.accounts()?.into_iter().map(|account| shown(account, &books));
-                format.list(&accounts.collect::<Result<Vec<_>, _>>()?, HEADINGS, row, out)
-            }
-            Self::Show(one) => show(one, &store, &books, out),
-            Self::TopUp(top_up) => top_up.run(&store, books, out),
-            Self::Create(one) => {
-                store.create_account(&one.id)?;
+            Self::List(format) => format.list(&client.list(ACCOUNTS, "")?, HEADINGS, row, out),
+            Self::Show(one) => show(one, client, out),
+            Self::TopUp(top_up) => top_up.run(client, out),
+            Self::Create(CreateAccount { one, name }) => {
+                let new = NewAccount { id: one.id.clone(), name: name.clone(), ..NewAccount::default() };
+                let _: Account = client.send("POST", ACCOUNTS, &new)?;
                 one.confirm("created", out)
             }
-            Self::Disable(one) => {
-                store.set_account_status(&one.id, Status::Disabled)?;
-                one.confirm("disabled", out)
-            }
-            Self::Enable(one) => {
-                store.set_account_status(&one.id, Status::Active)?;
-                one.confirm("enabled", out)
+            Self::Disable(one) => set_status(one, client, Status::Disabled, out),
+            Self::Enable(one) => set_status(one, client, Status::Active, out),
+            Self::Delete(one) => {
+                client.delete(&object_path(ACCOUNTS, &one.id))?;
+                one.confirm("deleted", out)
             }
         }
     }
 }
 
 impl TopUp {
-    fn run(&self, store: &Store, mut books: Books, out: &mut dyn Write) -> Result<(), CommandError> {
-        let reference = self.reference.clone().unwrap_or_else(|| random_id("top_"));
+    fn run(&self, client: &Client, out: &mut dyn Write) -> Result<(), CommandError> {
         if self.amount == Amount::ZERO {
             return Err(CommandError::Usage("the amount must be more than nothing".to_owned()));
         }
-        let new = books.top_up(&self.one.id, self.amount, &reference)?;
-        if !new && !self.one.format.json {
-            writeln!(out, "top-up {reference} had been made already")?;
+        let top_up = NewTopUp { amount_usd: Usd(self.amount), reference: self.reference.clone() };
+        let path = format!("{}/top-ups", object_path(ACCOUNTS, &self.one.id));
+        let made: Transaction = client.send("POST", &path, &top_up)?;
+        if made.repeated && !self.one.format.json {
+            writeln!(out, "top-up {} had been made already", made.reference)?;
         }
-        show(&self.one, store, &books, out)
+        show(&self.one, client, out)
     }
 }
 
 impl UsageArguments {
     pub(super) fn run(&self, data: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
-        let store = Store::open_to_read(data)?;
-        store.account(&self.account)?;
+        let _: Account = Client::of_store_to_read(data).get(&object_path(ACCOUNTS, &self.account))?;
         let report = Books::open_to_read(data)?.report(&self.account, self.key.as_deref())?;
         if let Some(id) = &self.key {
             // A key that was deleted still has its usage.
             let is_unknown = report.monthly.requests == 0 && report.weekly.requests == 0;
-            store.key(id).map(drop).or_else(|error| if is_unknown { Err(error) } else { Ok(()) })?;
+            let known = Client::of_store_to_read(data).get::<Key>(&object_path("/keys", id)).map(drop);
+            known.or_else(|error| if is_unknown { Err(error) } else { Ok(()) })?;
         }
         if self.format.json {
             return print(&report, out);
@@ -169,25 +178,26 @@ impl LedgerCommand {
     }
 }
 
-fn show(one: &One, store: &Store, books: &Books, out: &mut dyn Write) -> Result<(), CommandError> {
-    let shown = shown(store.account(&one.id)?, books)?;
-    if one.format.json { print(&shown, out) } else { table(HEADINGS, &[row(&shown)], out) }
+fn set_status(one: &One, client: &Client, status: Status, out: &mut dyn Write) -> Result<(), CommandError> {
+    let patch = AccountPatch { status: Some(status), ..AccountPatch::default() };
+    let _: Account = client.send("PATCH", &object_path(ACCOUNTS, &one.id), &patch)?;
+    one.confirm(if status == Status::Active { "enabled" } else { "disabled" }, out)
 }
 
-fn shown(account: Account, books: &Books) -> Result<AccountOutput, CommandError> {
-    let wallet = books.wallet(&account.id)?;
-    Ok(AccountOutput { account, wallet })
+fn show(one: &One, client: &Client, out: &mut dyn Write) -> Result<(), CommandError> {
+    let account: Account = client.get(&object_path(ACCOUNTS, &one.id))?;
+    if one.format.json { print(&account, out) } else { table(HEADINGS, &[row(&account)], out) }
 }
 
-fn row(shown: &AccountOutput) -> Vec<String> {
-    let amount = |part: fn(&Wallet) -> Amount| {
-        shown.wallet.as_ref().map_or_else(|| "no wallet".to_owned(), |wallet| part(wallet).to_string())
+fn row(account: &Account) -> Vec<String> {
+    let amount = |part: fn(&WalletView) -> Usd| {
+        account.wallet.as_ref().map_or_else(|| "no wallet".to_owned(), |wallet| part(wallet).0.to_string())
     };
     vec![
-        shown.account.id.clone(),
-        shown.account.status.to_string(),
-        amount(|wallet| wallet.balance),
-        amount(|wallet| wallet.held),
+        account.id.clone(),
+        account.status.to_string(),
+        amount(|wallet| wallet.balance_usd),
+        amount(|wallet| wallet.held_usd),
     ]
 }
 

@@ -35,7 +35,6 @@ pub(super) fn print(config: &Config, key: &FirstKey, out: &mut dyn Write) -> Res
             first_key::VARIABLE
         )?,
         FirstKey::Made(secret) => {
-            let secret = secret.expose();
             writeln!(out, "  key                              {secret}   (shown this once)\n")?;
             lines(config, &base, secret, out)?;
         }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+use crossmodel::admin::{Code, OperationError};
 use crossmodel::auth::StoreError;
 use crossmodel::config::ConfigError;
 
@@ -15,6 +16,7 @@ use crossmodel::config::ConfigError;
 pub(super) enum CommandError {
     Config(ConfigError),
     Store(StoreError),
+    Operation(OperationError),
     Output(io::Error),
     /// The command cannot do what was asked for, or has found something wrong.
     Usage(String),
@@ -47,6 +49,13 @@ impl CommandError {
             Self::Config(_) | Self::Output(_) | Self::Usage(_) | Self::Shown => FAILED,
             Self::CommandLine(_) => WRONG_COMMAND_LINE,
             Self::NoStore(_) | Self::NoGateway(_) => UNREACHABLE,
+            Self::Operation(error) => match error.code {
+                Code::NotFound => NOT_FOUND,
+                Code::Unauthorized | Code::Forbidden => NOT_PERMITTED,
+                Code::StoreUnavailable => UNREACHABLE,
+                Code::Exists | Code::Conflict | Code::ManagedByConfiguration | Code::BalanceInUse => CONFLICT,
+                _ => FAILED,
+            },
             Self::Store(error) => match error {
                 StoreError::NotFound(_) => NOT_FOUND,
                 StoreError::Exists(_) => CONFLICT,
@@ -63,6 +72,7 @@ impl CommandError {
         match (self, self.exit_code()) {
             (Self::Config(_), _) => "invalid_configuration",
             (Self::NoGateway(_), _) => "gateway_unavailable",
+            (Self::Operation(error), _) => error.code.parts().0,
             (Self::Store(StoreError::TooNew | StoreError::TooOld), _) => "store_unavailable",
             (_, WRONG_COMMAND_LINE) => INVALID_REQUEST,
             (_, NOT_FOUND) => "not_found",
@@ -106,6 +116,7 @@ impl fmt::Display for CommandError {
         match self {
             Self::Config(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
+            Self::Operation(error) => error.fmt(f),
             Self::Output(error) => error.fmt(f),
             Self::Usage(message) | Self::CommandLine(message) | Self::NoGateway(message) => {
                 f.write_str(message)
@@ -132,6 +143,12 @@ impl From<ConfigError> for CommandError {
 impl From<StoreError> for CommandError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+impl From<OperationError> for CommandError {
+    fn from(error: OperationError) -> Self {
+        Self::Operation(error)
     }
 }
 

@@ -4,8 +4,9 @@ use std::env;
 use std::io::{IsTerminal as _, stderr};
 use std::path::Path;
 
-use crossmodel::auth::{NewKey, RateLimits, Rights, Secret, Store};
-use crossmodel::meter::Books;
+use crossmodel::admin::model::{TopUp, Usd};
+use crossmodel::admin::{Actor, Intent, Operations};
+use crossmodel::auth::Secret;
 
 use super::failure::CommandError;
 use super::keys::DEFAULT_ACCOUNT;
@@ -13,9 +14,9 @@ use super::keys::DEFAULT_ACCOUNT;
 /// The state of a store's keys when the gateway starts.
 pub(super) enum FirstKey {
     /// The store has this many keys.
-    Present(usize),
+    Present(i64),
     /// A key was made, and is to be shown once.
-    Made(Secret),
+    Made(String),
     /// A key was made of the secret in the environment.
     Given,
     /// There is no key, and nobody to whom one could be shown.
@@ -48,35 +49,28 @@ pub(super) fn given() -> Result<Option<Secret>, CommandError> {
 /// # Errors
 /// Fails if the store cannot be read or written.
 pub(super) fn ensure(folder: &Path, given: Option<Secret>, credit: bool) -> Result<FirstKey, CommandError> {
-    let store = Store::open(folder)?;
-    let keys = store.keys()?.len();
+    let (mut operations, actor) = (Operations::open(folder)?, Actor::command_line());
+    let keys = operations.count_keys()?;
     if keys > 0 {
         if given.is_some() {
             log::info!("{VARIABLE} is ignored: the store has keys");
         }
         return Ok(FirstKey::Present(keys));
     }
-    let is_new = store.accounts()?.is_empty();
-    if is_new || store.account(DEFAULT_ACCOUNT).is_err() {
-        store.create_account(DEFAULT_ACCOUNT)?;
-    }
-    if is_new && credit {
+    // What is written anywhere else than on a terminal is kept there, and read by others.
+    let is_given = given.is_some();
+    let secret = given.or_else(|| stderr().is_terminal().then(Secret::generate));
+    let Some(secret) = secret else { return Ok(FirstKey::Absent) };
+    let Some(key) = operations.create_first_key(&actor, secret)? else { return Ok(FirstKey::Present(1)) };
+    if credit {
         let amount = DEMO_CREDIT.parse().map_err(CommandError::Usage)?;
-        Books::open(folder)?.top_up(DEFAULT_ACCOUNT, amount, "demo-credit")?;
+        let top_up = TopUp { amount_usd: Usd(amount), reference: Some("demo-credit".to_owned()) };
+        operations.top_up(&Intent::of(&actor), DEFAULT_ACCOUNT, &top_up)?;
     }
-    // A first key has no rate limit: an agent sends more in a minute than the default allows.
-    let rights = Rights { rate: RateLimits { rpm: None, tpm: None }, ..Rights::default() };
-    let new = NewKey { account: DEFAULT_ACCOUNT.into(), name: "first key".into(), rights };
-    if let Some(secret) = given {
-        store.add_key(&new, &secret)?;
-        return Ok(FirstKey::Given);
+    match key.secret {
+        Some(secret) if !is_given => Ok(FirstKey::Made(secret)),
+        _ => Ok(FirstKey::Given),
     }
-    // What is written anywhere else is kept there, and read by others.
-    if !stderr().is_terminal() {
-        return Ok(FirstKey::Absent);
-    }
-    let (_, secret) = store.create_key(&new)?;
-    Ok(FirstKey::Made(secret))
 }
 
 /// The variable with the secret of the first key.

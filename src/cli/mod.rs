@@ -12,6 +12,7 @@ mod location;
 mod progress;
 mod stores;
 mod table;
+mod tokens;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crossmodel::Config;
-use crossmodel::auth::Store;
+use crossmodel::admin::{api, client::Client};
 use crossmodel::config::{self, LoadOptions, Places, schema};
 use crossmodel::edge;
 
@@ -98,6 +99,18 @@ enum Command {
         after_help = "Examples:\n  crossmodel usage --account team\n  crossmodel usage --key key_0123 --json"
     )]
     Usage(accounts::UsageArguments),
+    /// Makes and manages operators' credentials for the admin API.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  crossmodel token create --name portal --role keys\n  crossmodel token list"
+    )]
+    Token(tokens::TokenCommand),
+    /// Shows who has changed keys, accounts and tokens.
+    #[command(after_help = "Examples:\n  crossmodel audit\n  crossmodel audit --subject key_0123 --json")]
+    Audit(tokens::AuditArguments),
+    /// Prints the OpenAPI document of the admin API.
+    #[command(after_help = "Examples:\n  crossmodel openapi")]
+    Openapi,
     /// Checks the ledger.
     #[command(subcommand, after_help = "Examples:\n  crossmodel ledger audit")]
     Ledger(accounts::LedgerCommand),
@@ -160,6 +173,12 @@ impl CommandLine {
             let location = StoreLocation::of_command(self.data.as_deref(), self.config.as_deref())?;
             location.existing(self.quiet || json)
         };
+        let client = |only_reads: bool| {
+            store().map(|folder| match only_reads {
+                true => Client::of_store_to_read(&folder),
+                false => Client::of_store(&folder),
+            })
+        };
         match &self.command {
             None => self.serve(&self.run),
             Some(Command::Run(run)) => self.serve(&self.run.joined(run)),
@@ -173,15 +192,15 @@ impl CommandLine {
                 Ok(out.write_all(&script)?)
             }
             Some(Command::Schema) => Ok(out.write_all(schema().as_bytes())?),
+            Some(Command::Openapi) => Ok(out.write_all(api::document().as_bytes())?),
             Some(Command::Store(StoreCommand::Create(format))) => {
                 let location = StoreLocation::of_command(self.data.as_deref(), self.config.as_deref())?;
                 stores::create(&location.folder, *format, out)
             }
-            Some(Command::Key(command)) if command.only_reads() => {
-                command.run(&Store::open_to_read(&store()?)?, out)
-            }
-            Some(Command::Key(command)) => command.run(&Store::open(&store()?)?, out),
-            Some(Command::Account(command)) => command.run(&store()?, out),
+            Some(Command::Key(command)) => command.run(&client(command.only_reads())?, out),
+            Some(Command::Account(command)) => command.run(&client(command.only_reads())?, out),
+            Some(Command::Token(command)) => command.run(&client(command.only_reads())?, out),
+            Some(Command::Audit(command)) => command.run(&client(true)?, out),
             Some(Command::Usage(command)) => command.run(&store()?, out),
             Some(Command::Ledger(command)) => command.run(&store()?, out),
         }

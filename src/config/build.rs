@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use once_cell::sync::OnceCell;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::auth::{self, Aliases, Token};
+use crate::auth::{self, Aliases, Digest, OperatorToken, Role, Token};
 use crate::located::{Located, SourcePosition};
 use crate::meter::{Prices, TierSettings};
 use crate::observe::{AccessLogSettings, Destination};
@@ -24,6 +24,7 @@ use crate::route::{
     is_model_name,
 };
 
+use super::admin::OperatorSettings;
 use super::cors::{Cors, CorsSettings, OriginSettings, Origins, is_origin};
 use super::error::Problem;
 use super::first_run::{self, DEMO, demo_models};
@@ -411,7 +412,56 @@ impl Build<'_> {
         self.address(&address);
         let token = members.token.and_then(|reference| self.secret("admin.token", &reference, variable));
         let token = token.map(|token| Token::new(token.expose_secret()));
-        Some(AdminListener { address: address.value, token, hosts: members.hosts })
+        let mut tokens = self.operators(members.tokens, variable);
+        tokens.extend(token.clone().map(|token| OperatorToken {
+            name: "admin.token".to_owned(),
+            role: Role::Read,
+            token,
+        }));
+        let plaintext = members.plaintext.is_some();
+        Some(AdminListener { address: address.value, token, hosts: members.hosts, tokens, plaintext })
+    }
+
+    /// Resolves the credentials of operators.
+    fn operators(
+        &mut self,
+        settings: Vec<Located<OperatorSettings>>,
+        variable: &impl Fn(&str) -> Option<String>,
+    ) -> Vec<OperatorToken> {
+        let mut tokens: Vec<OperatorToken> = Vec::new();
+        for (n, Located { value: OperatorSettings { name, role, token, sha256 }, place }) in
+            settings.into_iter().enumerate()
+        {
+            let setting = format!("admin.tokens[{n}]");
+            if tokens.iter().any(|known| known.name == name) {
+                self.report(place, format!("{setting}: the name '{name}' is taken"));
+            }
+            let token = match (token, sha256) {
+                (Some(reference), None) => {
+                    let secret = self.secret(&setting, &reference, variable);
+                    let is_short = |secret: &SecretString| secret.expose_secret().len() < MIN_TOKEN_LENGTH;
+                    if secret.as_ref().is_some_and(is_short) {
+                        let least =
+                            format!("{setting}: the token has fewer than {MIN_TOKEN_LENGTH} characters");
+                        self.report(place, format!("{least}: make one with `openssl rand -hex 24`"));
+                    }
+                    secret.map(|secret| Token::new(secret.expose_secret()))
+                }
+                (None, Some(hex)) => match Digest::from_hex(&hex) {
+                    Some(digest) => Some(Token::from_digest(digest)),
+                    None => {
+                        self.report(place, format!("{setting}: `sha256` is not 64 hexadecimal digits"));
+                        None
+                    }
+                },
+                _ => {
+                    self.report(place, format!("{setting}: give either `token` or `sha256`"));
+                    None
+                }
+            };
+            tokens.extend(token.map(|token| OperatorToken { name, role, token }));
+        }
+        tokens
     }
 
     /// Returns the settings of the access log. The data folder is made at the start, and any other has to exist.
@@ -494,3 +544,6 @@ const NOT_READ: &str = "not-read";
 static DEMO_PORT: OnceCell<u16> = OnceCell::new();
 
 static DEMO_KEY: OnceCell<SecretString> = OnceCell::new();
+
+/// The fewest characters of an operator's credential in the file.
+const MIN_TOKEN_LENGTH: usize = 32;

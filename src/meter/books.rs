@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde::Serialize;
 
 use crate::money::Amount;
@@ -59,26 +59,9 @@ impl Books {
     /// amount, with [`StoreError::TooMuch`] if the balance would not fit, and if the store cannot be written.
     pub fn top_up(&mut self, account: &str, amount: Amount, id: &str) -> Result<bool, StoreError> {
         let transaction = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let known = "SELECT account, amount FROM topups WHERE id = ?1";
-        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-        let known: Option<(String, Amount)> = transaction.query_row(known, [id], read).optional()?;
-        if let Some(known) = known {
-            let same = known == (account.to_owned(), amount);
-            return if same { Ok(false) } else { Err(StoreError::Exists(format!("another top-up '{id}'"))) };
-        }
-        let exists = transaction.query_row("SELECT 1 FROM accounts WHERE id = ?1", [account], |_| Ok(()));
-        exists.optional()?.ok_or_else(|| StoreError::NotFound(format!("account '{account}'")))?;
-        let wallet = Wallet::read(&transaction, account)?.unwrap_or_default();
-        let balance = wallet.balance.checked_add(amount).ok_or(StoreError::TooMuch)?;
-        transaction.execute(
-            "INSERT INTO wallets (account, balance) VALUES (?1, ?2)
-             ON CONFLICT (account) DO UPDATE SET balance = excluded.balance",
-            params![account, balance],
-        )?;
-        let sql = "INSERT INTO topups (id, account, amount, time) VALUES (?1, ?2, ?3, ?4)";
-        transaction.execute(sql, params![id, account, amount, store::now()])?;
+        let new = top_up(&transaction, account, amount, id)?;
         transaction.commit()?;
-        Ok(true)
+        Ok(new)
     }
 
     /// Reads the usage of an account, or of one of its keys, by now.
@@ -115,13 +98,48 @@ impl Books {
     }
 }
 
+/// Adds to an account's balance as [`Books::top_up`] does, in a transaction that is open.
+///
+/// # Errors
+/// Fails as [`Books::top_up`] does.
+pub fn top_up(
+    transaction: &Transaction<'_>,
+    account: &str,
+    amount: Amount,
+    id: &str,
+) -> Result<bool, StoreError> {
+    let known = "SELECT account, amount FROM topups WHERE id = ?1";
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let known: Option<(String, Amount)> = transaction.query_row(known, [id], read).optional()?;
+    if let Some(known) = known {
+        let same = known == (account.to_owned(), amount);
+        return if same { Ok(false) } else { Err(StoreError::Exists(format!("other top-up '{id}'"))) };
+    }
+    let exists = transaction.query_row("SELECT 1 FROM accounts WHERE id = ?1", [account], |_| Ok(()));
+    exists.optional()?.ok_or_else(|| StoreError::NotFound(format!("account '{account}'")))?;
+    let wallet = Wallet::read(transaction, account)?.unwrap_or_default();
+    let balance = wallet.balance.checked_add(amount).ok_or(StoreError::TooMuch)?;
+    transaction.execute(
+        "INSERT INTO wallets (account, balance) VALUES (?1, ?2)
+         ON CONFLICT (account) DO UPDATE SET balance = excluded.balance",
+        params![account, balance],
+    )?;
+    let sql = "INSERT INTO topups (id, account, amount, time) VALUES (?1, ?2, ?3, ?4)";
+    transaction.execute(sql, params![id, account, amount, store::now()])?;
+    Ok(true)
+}
+
 /// Writes an amount in micro-USD, a part of one counted as a whole.
 fn up<S: serde::Serializer>(amount: &Amount, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(amount.micro_up())
 }
 
 impl Wallet {
-    pub(super) fn read(connection: &Connection, account: &str) -> rusqlite::Result<Option<Self>> {
+    /// Reads the wallet of an account, or `None` if it has none.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read.
+    pub fn read(connection: &Connection, account: &str) -> rusqlite::Result<Option<Self>> {
         let mut query = connection.prepare_cached(
             "SELECT balance, (SELECT COALESCE(SUM(amount), 0) FROM holds WHERE holds.account = wallets.account)
              FROM wallets WHERE account = ?1",

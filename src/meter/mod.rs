@@ -30,7 +30,7 @@ mod writer;
 
 pub use audit::{Audit, AuditFinding, AuditStep};
 pub use bill::{Bill, Charge, Expected};
-pub use books::{Books, Wallet};
+pub use books::{Books, Wallet, top_up};
 pub(crate) use invariant::violated;
 pub use invariant::{Invariant, violations};
 pub use ledger::Ledger;

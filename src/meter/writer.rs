@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use crate::auth::SecretUses;
 use crate::store;
 
 use super::batch::{Batch, BatchAnswers};
@@ -52,6 +53,7 @@ pub(super) struct LedgerWriter {
     /// The time of the last recovery of dead processes' calls.
     pub(super) recovered: Instant,
     pub(super) state: Arc<LedgerState>,
+    pub(super) uses: Arc<OnceLock<Arc<SecretUses>>>,
     pub(super) epoch: i64,
 }
 
@@ -131,7 +133,11 @@ impl LedgerWriter {
             }
         }
         answers.more = batch.finish()?;
+        let used = self.uses.get().map(|uses| uses.write(&transaction)).transpose()?.unwrap_or_default();
         transaction.commit()?;
+        if let Some(uses) = self.uses.get() {
+            uses.written(&used);
+        }
         Ok(answers)
     }
 
@@ -216,7 +222,14 @@ mod tests {
         let journals = folder.path().join("journal");
         let connection = store::open(folder.path()).unwrap();
         let state = Arc::new(LedgerState::new(Journal::create(&journals, 1).unwrap(), 1));
-        let writer = LedgerWriter { connection, journals, recovered: Instant::now(), state, epoch: 1 };
+        let writer = LedgerWriter {
+            connection,
+            journals,
+            recovered: Instant::now(),
+            state,
+            uses: Arc::default(),
+            epoch: 1,
+        };
         let answered = |ops: Vec<StoreOperation>, wallets| {
             violations(|| writer.answer(ops, BatchAnswers { wallets, ..BatchAnswers::default() })).1
         };

@@ -74,10 +74,13 @@ fn a_key_lives_as_a_table() {
     let words = |table: &str| -> Vec<Vec<String>> {
         table.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
     };
-    let heading = "KEY ACCOUNT STATUS RPM TPM LIMIT USD STRICT MODELS ALIASES NAME";
+    let heading = "KEY NAME ACCOUNT STATE SECRET LIMITS EXPIRES LAST USED";
     let heading: Vec<_> = heading.split(' ').collect();
-    let expected = |status: &str| {
-        vec![row(&heading), row(&[id, "default", status, "60", "100000", "unlimited", "no", "all", "mine"])]
+    let hint = format!("cm-…{}", &secret.trim_end()[secret.trim_end().len() - 4..]);
+    let limits = ["60", "rpm,", "100000", "tpm"];
+    let expected = |state: &str| {
+        let start = [id, "mine", "default", state, &hint];
+        vec![row(&heading), row(&[&start[..], &limits, &["never", "never"]].concat())]
     };
     assert_eq!(words(&ok(data, &["key", "list"])), expected("active"));
     assert_eq!(words(&ok(data, &["key", "show", id])), expected("active"));
@@ -143,8 +146,8 @@ fn wallets_are_filled_and_shown() {
     assert_eq!(words(ok(data, &["account", "list"])), format!("{heading} team active 2.50 0.00"));
     ok(data, &["account", "top-up", "team", "0.000001"]);
     let shown = ok(data, &["account", "show", "team", "--json"]);
-    assert_eq!(member(&shown, "wallet.balance_micro"), "2500001");
-    assert_eq!(member(&shown, "wallet.uncollected_micro"), "0");
+    assert_eq!(member(&shown, "wallet.balance_usd"), "2.500001");
+    assert_eq!(member(&shown, "wallet.held_usd"), "0.00");
     for (arguments, code, said) in [
         (&["account", "top-up", "team", "3", "--reference", "invoice-7"][..], 6, "there is already another"),
         (&["account", "top-up", "nobody", "3"], 3, "there is no account 'nobody'"),
@@ -182,11 +185,11 @@ fn a_key_can_be_changed() {
     let id = member(&made, "id");
     let change = |arguments: &[&str]| ok(data, &[&["key", "set", &id, "--json"], arguments].concat());
     let rights = |shown: &str| {
-        ["rpm", "tpm", "spending_limit_micro", "strict", "models"].map(|name| member(shown, name))
+        ["rpm", "tpm", "spending_limit_usd", "strict", "models"].map(|name| member(shown, name))
     };
-    assert_eq!(rights(&made), ["5", "100000", "1500000", "true", ""]);
+    assert_eq!(rights(&made), ["5", "100000", "1.50", "true", ""]);
     let changed = change(&["--rpm", "unlimited", "--tpm", "7", "--strict", "false", "--model", "v/*"]);
-    assert_eq!(rights(&changed), ["", "7", "1500000", "false", "[\"v/*\"]"]);
+    assert_eq!(rights(&changed), ["", "7", "1.50", "false", "[\"v/*\"]"]);
     let changed = change(&["--spending-limit", "unlimited", "--model", "all", "--alias", "a=v/m"]);
     assert_eq!(rights(&changed), ["", "7", "", "false", ""]);
     assert_eq!(member(&changed, "aliases.a"), "v/m");

@@ -12,6 +12,7 @@
 
 mod abuse;
 mod accepted;
+mod admin_api;
 mod answers;
 mod bounded;
 mod bridge;

@@ -33,12 +33,14 @@ const LAYERS: &[(&str, &[&str])] = &[
             "repeated",
         ],
     ),
+    ("admin", &["auth", "meter", "money", "route", "store"]),
     ("console", &["auth", "limit", "meter", "money", "observe", "repeated", "route"]),
     ("translate", &["canon", "failure", "json", "protocol", "sse"]),
     ("config", &["auth", "demo", "located", "meter", "observe", "private", "protocol", "provider", "route"]),
     (
         "edge",
         &[
+            "admin",
             "auth",
             "canon",
             "config",

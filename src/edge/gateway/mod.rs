@@ -20,7 +20,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
-use crate::auth::{self, Grant, KeyTable};
+use crate::auth::{self, Grant, KeyTable, OperatorToken};
 use crate::config::{self, Config, ConfigStatus, Limits};
 use crate::console::{Console, Sources};
 use crate::edge::call::billing::Quotas;
@@ -98,6 +98,7 @@ impl Gateway {
         let metrics = Arc::new(Metrics::new().map_err(|e| failed("metrics", &e))?);
         ledger.watch_commits(metrics.ledger.commits());
         let key_table = KeyTable::open(&config.data).map_err(|e| failed("data", &e))?;
+        ledger.write_uses(key_table.uses());
         let tenants = Arc::new(Tenants::new(key_table.shared_secret()));
         Ok(Self(Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(Snapshot::new(config, &metrics, &tenants, None)),
@@ -219,6 +220,11 @@ impl Gateway {
             billing: snapshot.billing.is_on(),
             access_dropped: self.0.access.dropped(),
         })
+    }
+
+    /// Returns the operators' credentials of the configuration file.
+    pub(in crate::edge) fn operators(&self) -> Arc<[OperatorToken]> {
+        Arc::clone(&self.0.snapshot.load().operators)
     }
 
     /// Passes a sample of the metrics to the console.

@@ -4,6 +4,7 @@
 //! over whether another process takes them or not. So its services are run from here.
 
 pub(in crate::edge) mod admin;
+pub(in crate::edge) mod api;
 pub(in crate::edge) mod certificates;
 pub(in crate::edge) mod demo;
 pub(in crate::edge) mod handover;
@@ -11,6 +12,7 @@ pub(in crate::edge) mod listeners;
 pub(in crate::edge) mod port_owner;
 pub(in crate::edge) mod probe;
 pub(in crate::edge) mod reload;
+pub(in crate::edge) mod running;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -43,6 +45,7 @@ use crate::edge::server::demo::Demo;
 use crate::edge::server::handover::{HandoverSocket, InheritedListeners};
 use crate::edge::server::listeners::{ADMIN_OPTION, LISTEN_OPTION, ListenError, Sockets};
 use crate::edge::server::reload::Reload;
+use crate::edge::server::running::RunningGateway;
 use crate::store;
 
 /// A server that is ready to run.
@@ -119,7 +122,8 @@ impl Server {
         let gateway = Gateway::new(config)?;
         let mut certificates = Certificates::default();
         let admin = config.admin.as_ref();
-        let admin = admin.map(|settings| operators(settings, &config.data, gateway.clone())).transpose()?;
+        let view = RunningGateway::new(gateway.clone(), config, file.as_deref());
+        let admin = admin.map(|settings| operators(settings, view, gateway.clone())).transpose()?;
         // Each process has a built-in provider of its own, which is not handed over.
         let own = Sockets::open(demo.as_deref().into_iter(), Vec::new());
         let own = own.map_err(|error| refused(config, &error))?;
@@ -485,10 +489,10 @@ fn clients(
 /// Makes the admin listener's service, and the task that takes its samples.
 fn operators(
     settings: &config::AdminListener,
-    data: &Path,
+    view: RunningGateway,
     gateway: Gateway,
 ) -> Result<(Service<Side<Admin>>, Sampler), ConfigError> {
-    let admin = Admin::new(gateway, settings, data).map_err(|e| ConfigError::plain(format!("data: {e}")))?;
+    let admin = Admin::new(gateway, settings, view).map_err(|e| ConfigError::plain(format!("data: {e}")))?;
     let sampler = admin.sampler();
     let mut service = Service::new("admin".to_owned(), Side::new(admin, connections::OPERATORS));
     service.add_tcp(&settings.address);
