@@ -2,17 +2,25 @@
 
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::support::{Client, Gateway, Response, eventually, get, member};
 
 /// Credentials of the file with the roles `admin` and `read`.
 const ADMIN: &str = "operator-token-with-all-the-rights-0001";
 const READER: &str = "operator-token-that-only-reads-things-02";
 
-const CONFIG: &str = "providers: {demo: {}}\nadmin:\n  address: 127.0.0.1:@ADMIN@\n  tokens:\n    \
-    - {name: ops, role: admin, token: env:OPS}\n    - {name: seer, role: read, token: env:SEER}\n";
-
+/// A gateway whose file has the digests of both.
 fn start() -> Gateway {
-    Gateway::start_with(CONFIG, &[], &[("OPS", ADMIN), ("SEER", READER)])
+    let digest = |token: &str| -> String {
+        Sha256::digest(token.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    Gateway::start(&format!(
+        "providers: {{demo: {{}}}}\nadmin:\n  address: 127.0.0.1:@ADMIN@\n  tokens:\n    \
+         - {{name: ops, role: admin, sha256: {}}}\n    - {{name: seer, role: read, sha256: {}}}\n",
+        digest(ADMIN),
+        digest(READER)
+    ))
 }
 
 fn ask(gateway: &Gateway, (method, path): (&str, &str), headers: &str, body: &str) -> Response {

@@ -505,3 +505,31 @@ fn the_checks_see_what_they_look_for() {
     }
     assert_eq!(wrong_form(&Source::of("src/a.rs", "#[expect(dead_code, reason = \"x\")]\nfn f();")).len(), 0);
 }
+
+/// Whether a file may write the tables of keys, accounts and operators' tokens: the operations, and the time of a
+/// secret's last use, which no operator changes.
+fn may_write(source: &Source) -> bool {
+    let name = source.path.file_stem().unwrap_or_default().to_string_lossy();
+    let is_test = name == "tests" || name.ends_with("_tests");
+    is_test || source.path.starts_with("src/admin/records") || source.path.ends_with("auth/secret_uses.rs")
+}
+
+#[test]
+fn only_operations_write_keys_accounts_and_tokens() {
+    const TABLES: [&str; 6] = ["keys", "key_secrets", "accounts", "tokens", "audit", "idempotency"];
+    let sources = sources(&SOURCES);
+    let mut faults = Vec::new();
+    for source in sources.iter().filter(|source| !may_write(source)) {
+        let text = circles::without_tests(&source.text);
+        for table in TABLES {
+            let writes = ["INSERT INTO", "UPDATE", "DELETE FROM"].map(|verb| format!("{verb} {table} "));
+            faults.extend(
+                writes
+                    .iter()
+                    .filter(|write| text.contains(write.as_str()))
+                    .map(|write| format!("{}: {write}", source.path.display())),
+            );
+        }
+    }
+    none(&faults);
+}

@@ -284,3 +284,48 @@ fn a_token_is_known_until_it_expires_or_is_deleted() {
         assert!(memchr::memmem::find(&bytes, secret.as_bytes()).is_none(), "no secret is in the files");
     }
 }
+
+#[test]
+fn keys_from_before_go_on_as_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = rusqlite::Connection::open(folder.path().join(crate::store::FILE)).unwrap();
+    for script in [
+        include_str!("../../store/1_keys.sql"),
+        include_str!("../../store/2_ledger.sql"),
+        include_str!("../../store/3_leases.sql"),
+        include_str!("../../store/4_secrets.sql"),
+        include_str!("../../store/5_rates.sql"),
+    ] {
+        old.execute_batch(script).unwrap();
+    }
+    let secret = crate::auth::Secret::generate();
+    old.execute_batch(&format!(
+        "PRAGMA user_version = 5;
+         INSERT INTO accounts VALUES ('a', 'active', 7);
+         INSERT INTO wallets VALUES ('a', 5, 0);
+         INSERT INTO keys VALUES ('key_1', 'a', 'one', x'{}', 'active', '[\"v/*\"]', '{{\"f\":\"v/m\"}}', 8, NULL, 9,
+            2000000000, 1);
+         INSERT INTO keys VALUES ('key_2', 'a', 'two', zeroblob(32), 'disabled', NULL, '{{}}', 9, 60, 100000, NULL, 0);",
+        secret.digest().to_hex()
+    ))
+    .unwrap();
+    drop(old);
+    let mut operations = Operations::open(folder.path()).unwrap();
+    let keys = operations.keys(&KeyFilter::default(), &Page::all()).unwrap().data;
+    assert_eq!([&keys[0].id, &keys[1].id], ["key_2", "key_1"]);
+    let one = &keys[1];
+    assert_eq!(
+        (one.rpm, one.tpm, one.strict, one.created_at),
+        (None, Some(9), true, crate::admin::model::Moment(8))
+    );
+    assert_eq!(
+        (one.spending_limit_usd, one.models.as_deref()),
+        (Some(Usd("2".parse().unwrap())), Some(&["v/*".to_owned()][..]))
+    );
+    assert_eq!((one.secrets[0].hint.as_deref(), keys[0].state), (None, KeyState::Disabled));
+    let table = KeyTable::open(folder.path()).unwrap();
+    assert_eq!(table.grant(Some(secret.expose()), "").unwrap().id, "key_1");
+    let actor = portal();
+    operations.set_account_status(&Intent::of(&actor), "a", Status::Disabled).unwrap();
+    assert_eq!(operations.key("key_1").unwrap().state, KeyState::AccountDisabled);
+}
