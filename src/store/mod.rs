@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::private;
@@ -129,8 +130,11 @@ pub fn open(folder: &Path) -> Result<Connection, StoreError> {
 /// Fails if there is no store, or it cannot be read, or it was made by another version.
 pub fn open_to_read(folder: &Path) -> Result<Connection, StoreError> {
     let opened = || {
+        // The log of a gateway that has died is left to the next one; SQLite would put it into the database.
+        let has_log = files(folder).nth(1).is_some_and(|log| log.exists());
         // SQLite's own files beside the database can only be kept in order by who may write them.
         let connection = Connection::open_with_flags(folder.join(FILE), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, has_log)?;
         connection.busy_timeout(LOCK_TIMEOUT)?;
         connection.pragma_update(None, "query_only", true)?;
         match version(&connection)?.cmp(&MIGRATIONS.len()) {
@@ -324,6 +328,27 @@ mod tests {
         assert_eq!((accounts, version(&new).unwrap()), (1, MIGRATIONS.len()));
         new.pragma_update(None, "user_version", 999).unwrap();
         assert!(matches!(open(folder.path()), Err(StoreError::TooNew)));
+    }
+
+    #[test]
+    fn a_reader_changes_no_byte_even_of_what_a_crash_has_left() {
+        let (folder, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let writer = open(folder.path()).unwrap();
+        writer.execute_batch("INSERT INTO accounts VALUES ('a', 'active', 0)").unwrap();
+        // The files of a process that has died in this moment.
+        for file in files(folder.path()).filter(|file| file.exists()) {
+            std::fs::copy(&file, copy.path().join(file.file_name().unwrap())).unwrap();
+        }
+        let bytes = || -> Vec<_> { files(copy.path()).map(|file| std::fs::read(file).ok()).collect() };
+        // The index in shared memory is written by every process that opens the database.
+        let kept = || bytes().into_iter().enumerate().filter(|(n, _)| *n != 2).collect::<Vec<_>>();
+        let before = kept();
+        let reader = open_to_read(copy.path()).unwrap();
+        let count: i64 = reader.query_row("SELECT COUNT(*) FROM accounts", [], |row| row.get(0)).unwrap();
+        assert_eq!(count, 1, "what is in the log is read");
+        assert!(reader.execute_batch("DELETE FROM accounts").is_err());
+        drop(reader);
+        assert_eq!(kept(), before);
     }
 
     #[test]

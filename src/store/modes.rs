@@ -28,7 +28,7 @@ pub(super) fn review(paths: impl Iterator<Item = PathBuf>) -> ModeReview {
         if metadata.uid() != access::user() {
             // A folder of another owner is a volume, and the files in it are the gateway's own all the same.
             if metadata.is_file() {
-                review.foreign.get_or_insert((path, metadata.uid()));
+                review.foreign.get_or_insert_with(|| (path, metadata.uid()));
             }
         } else if exposure(&metadata) >= Exposure::Group {
             let tighten = if metadata.is_dir() { private::folder } else { private::file };

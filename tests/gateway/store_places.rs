@@ -244,6 +244,28 @@ fn a_store_that_nobody_has_named_is_said() {
 }
 
 #[test]
+fn commands_succeed_during_upgrades() {
+    let mut gateway = Gateway::start("providers: {demo: {}}\n");
+    let data = gateway.data();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let listed = std::thread::scope(|scope| {
+        let lister = scope.spawn(|| {
+            let mut listed = 0;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let output = crate::support::run(&data, &["key", "list", "--json"]);
+                assert!(output.status.success(), "{output:?}");
+                listed += 1;
+            }
+            listed
+        });
+        (0..3).for_each(|_| gateway.upgrade());
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        lister.join().unwrap()
+    });
+    assert!(listed > 3, "{listed}");
+}
+
+#[test]
 fn a_second_gateway_on_a_store_names_the_first() {
     let gateway = Gateway::start("providers: {demo: {}}\n");
     let machine = Machine::new();
