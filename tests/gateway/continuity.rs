@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::support::{Gateway, Mock, PROTOCOLS, Response, json, member, post};
+use crate::support::{Client, Gateway, Mock, PROTOCOLS, Response, json, member, post, request};
 
 /// A gateway in front of two accounts at providers of the Messages protocol. The numbers are their priorities.
 fn in_front_of(mocks: [&Mock; 2], priorities: [u32; 2], model: &str) -> Gateway {
@@ -32,20 +32,33 @@ fn moody() -> (Mock, Arc<AtomicBool>) {
 
 /// Begins a conversation.
 fn begin(gateway: &Gateway, said: &str) -> Response {
-    let body =
-        format!(r#"{{"model":"v/model","max_tokens":9,"messages":[{{"role":"user","content":"{said}"}}]}}"#);
-    post(gateway, "/v1/messages", &body)
+    post(gateway, "/v1/messages", &beginning(said))
+}
+
+/// Sends a request of a session.
+fn in_session(gateway: &Gateway, body: &str) -> Response {
+    let mut client = Client::connect(gateway.port);
+    let request = request("/v1/messages", &gateway.key, body);
+    client.send(request.replacen("\r\n", "\r\nx-session-id: s\r\n", 1).as_bytes());
+    client.receive()
+}
+
+fn beginning(said: &str) -> String {
+    format!(r#"{{"model":"v/model","max_tokens":9,"messages":[{{"role":"user","content":"{said}"}}]}}"#)
 }
 
 /// Goes on with a conversation in which the model has thought.
 fn go_on(gateway: &Gateway, said: &str) -> Response {
-    let body = format!(
+    post(gateway, "/v1/messages", &continuation(said))
+}
+
+fn continuation(said: &str) -> String {
+    format!(
         r#"{{"model":"v/model","max_tokens":9,"messages":[
            {{"role":"user","content":[{{"type":"text","text":"{said}","cache_control":{{"type":"ephemeral"}}}}]}},
            {{"role":"assistant","content":[{{"type":"thinking","thinking":"t","signature":"S"}},{{"type":"text","text":"x"}}]}},
            {{"role":"user","content":"go on"}}]}}"#
-    );
-    post(gateway, "/v1/messages", &body)
+    )
 }
 
 /// The same in Chat.
@@ -158,4 +171,23 @@ fn bound_thinking_is_asked_for_by_its_feature() {
     let seen = first.last();
     assert_eq!(seen.header("anthropic-beta"), None, "a relay adds nothing");
     assert!(!seen.text().contains("block_binding") && seen.text().contains("\"signature\":\"S\""));
+}
+
+#[test]
+fn the_conversations_of_a_session_have_accounts_of_their_own() {
+    let ((first, is_up), (second, _)) = (moody(), moody());
+    let gateway = in_front_of([&first, &second], [0, 1], "claude-opus-5-5");
+    assert_eq!(in_session(&gateway, &beginning("task")).status, 200);
+    is_up.store(false, Ordering::SeqCst);
+    assert_eq!(in_session(&gateway, &beginning("a part of the task")).status, 200);
+    is_up.store(true, Ordering::SeqCst);
+    first.take();
+    second.take();
+    assert_eq!(in_session(&gateway, &continuation("task")).status, 200);
+    assert_eq!((first.take().len(), second.take().len()), (1, 0));
+    assert_eq!(in_session(&gateway, &continuation("a part of the task")).status, 200);
+    assert_eq!((first.take().len(), second.take().len()), (0, 1));
+    // The summary of a conversation may take the place of its opening.
+    assert_eq!(in_session(&gateway, &continuation("summary")).status, 200);
+    assert_eq!((first.take().len(), second.take().len()), (0, 1));
 }

@@ -24,7 +24,10 @@ pub(in crate::edge) struct Conversations(Mutex<RecentMap<Arc<str>>>);
 #[derive(Clone, Debug)]
 pub(in crate::edge) struct Conversation {
     all: Arc<Conversations>,
+    /// The conversation by its opening, within its session if it has one.
     id: KeyHash,
+    /// The session, which has several conversations where agents work for each other; absent if the client names none.
+    session: Option<KeyHash>,
 }
 
 impl Default for Conversations {
@@ -57,30 +60,35 @@ impl Conversation {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }
-        if session.is_none() {
-            add_opening(body, members, &mut hash);
-        }
-        let id = hash.finalize().first_chunk().copied().unwrap_or_default();
-        Some(Self { all: Arc::clone(all), id })
+        let short = |hash: Sha256| hash.finalize().first_chunk().copied().unwrap_or_default();
+        let session = session.map(|_| short(hash.clone()));
+        add_opening(body, members, &mut hash);
+        Some(Self { all: Arc::clone(all), id: short(hash), session })
     }
 
     /// Returns the name of a session for a conversation to which the client gives none.
-    pub(in crate::edge) fn session(&self) -> String {
+    pub(in crate::edge) fn name(&self) -> String {
         self.id.iter().fold(String::new(), |mut text, byte| {
             let _ = write!(text, "{byte:02x}");
             text
         })
     }
 
-    /// Returns the provider that has answered last, if it is known and still serves the model.
+    /// Returns the provider that has answered last, if it is known and still serves the model. A conversation whose
+    /// opening has changed is known by its session.
     pub(in crate::edge) fn provider(&self, found: &ResolvedModel) -> Option<Arc<str>> {
-        let provider = self.all.known().get(&self.id, Instant::now()).cloned()?;
+        let (known, now) = (self.all.known(), Instant::now());
+        let of_session = || known.get(self.session.as_ref()?, now);
+        let provider = known.get(&self.id, now).or_else(of_session).cloned()?;
         found.entry.targets.iter().any(|target| target.provider.name == provider).then_some(provider)
     }
 
     /// Notes that a provider answers.
     pub(in crate::edge) fn note(&self, provider: &Arc<str>) {
-        self.all.known().set(self.id, Arc::clone(provider), Instant::now());
+        let (mut known, now) = (self.all.known(), Instant::now());
+        for key in std::iter::once(self.id).chain(self.session) {
+            known.set(key, Arc::clone(provider), now);
+        }
     }
 }
 

@@ -194,7 +194,7 @@ fn ordered(
     (hint, conversation): (Option<&str>, Option<&Conversation>),
     head: &Head<'_>,
 ) -> Result<VecDeque<TargetChoice>> {
-    let own = conversation.filter(|_| hint.is_none()).map(Conversation::session);
+    let own = conversation.filter(|_| hint.is_none()).map(Conversation::name);
     let signed = conversation.filter(|_| head.has_signatures);
     let earlier = signed.and_then(|conversation| conversation.provider(found));
     let sought = route::Sought { client, session: hint.or(own.as_deref()), provider: earlier.as_deref() };
