@@ -22,6 +22,7 @@ mod members;
 mod node;
 mod phrases;
 mod pick;
+mod place;
 mod samplers;
 mod schema;
 mod spare;
