@@ -7,7 +7,7 @@ use crate::json::Raw;
 use super::node::{Node, Type};
 use super::pick::members_or_losses;
 
-/// Reads a place. What no protocol knows of it is listed.
+/// Reads a place. Members that no protocol knows are listed.
 ///
 /// # Errors
 /// Returns 400 if this is not valid JSON, and in strict mode if a member is left out.
