@@ -56,8 +56,8 @@ impl UpstreamError {
     }
 }
 
-/// Returns the error that stands in an event of another kind, where no protocol has one. Of an event that is damaged, only
-/// is known that there is one.
+/// Returns the error that stands in an event of another kind, where no protocol has one. The words of an error in a
+/// damaged event are not read.
 pub(super) fn misplaced(data: &[u8]) -> Option<UpstreamError> {
     let mut found = ERROR.find_iter(data).peekable();
     found.peek()?;

@@ -23,6 +23,7 @@ mod node;
 mod opening;
 mod phrases;
 mod pick;
+mod place;
 mod samplers;
 mod schema;
 mod spare;
@@ -272,7 +273,7 @@ pub struct EventSummary {
 }
 
 impl EventSummary {
-    /// Returns the same facts, of which an error counts that stands in an event of another kind.
+    /// Returns the same facts, or a failure if an error stands in the event although it is of another kind.
     fn with_misplaced_error(self, data: &[u8]) -> Self {
         if matches!(self.progress, Progress::Failed | Progress::Warned(_)) {
             return self;

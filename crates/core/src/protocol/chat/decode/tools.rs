@@ -6,7 +6,8 @@ use crate::canon::{Choice, Chosen, Grammar, Losses, Request, Tool, ToolKind, Web
 use crate::failure::{Failure, Kind, Result};
 use crate::json::JsonStr;
 use crate::protocol::node::{Node, Type};
-use crate::protocol::pick::unknown_member;
+use crate::protocol::pick::{members_or_losses, unknown_member};
+use crate::protocol::place;
 
 use super::content;
 
@@ -132,7 +133,7 @@ fn router_tool<'a>(node: &Node<'a, '_>, kind: &str, losses: &mut Losses) -> Resu
         "parameters" => node.members(|name, node| {
             match name {
                 "search_context_size" => search.context = Some(node.json_str()?),
-                "user_location" => search.location = Some(node.raw()?),
+                "user_location" => search.location = Some(place::read(&node, losses)?),
                 "allowed_domains" => search.allowed = Some(node.raw()?).filter(|list| list.get() != "[]"),
                 "excluded_domains" => search.blocked = Some(node.raw()?).filter(|list| list.get() != "[]"),
                 _ => losses.drop(&node.path)?,
@@ -170,8 +171,9 @@ fn web_search<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Tool<'a>> {
         match name {
             "search_context_size" => search.context = Some(node.json_str()?),
             "user_location" => {
-                let place = node.find("approximate").unwrap_or(node);
-                search.location = Some(place.raw()?);
+                let [approximate] = members_or_losses(&node, ["approximate"], place::MEMBERS, losses)?;
+                let place = approximate.map_or(node, |text| node.at("approximate", text));
+                search.location = Some(place::read(&place, losses)?);
             }
             _ => losses.drop(&node.path)?,
         }

@@ -7,6 +7,7 @@ use crate::failure::Result;
 use crate::json::Raw;
 use crate::protocol::node::Node;
 use crate::protocol::pick::unknown_member;
+use crate::protocol::place;
 
 use super::content;
 
@@ -73,7 +74,7 @@ fn web_search<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<WebSearch<
     node.members(|key, value| {
         match key {
             "max_uses" => search.max_uses = Some(value.count()?),
-            "user_location" => search.location = Some(value.raw()?).filter(Raw::is_object),
+            "user_location" => search.location = Some(place::read(&value, losses)?).filter(Raw::is_object),
             "allowed_domains" => search.allowed = domains(&value)?,
             "blocked_domains" => search.blocked = domains(&value)?,
             "type" | "name" | "cache_control" | "defer_loading" => {}

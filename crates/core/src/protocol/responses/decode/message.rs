@@ -97,7 +97,7 @@ impl<'a, 'n, 'p> InputItem<'a, 'n, 'p> {
         }
     }
 
-    /// Lists the members that no type of item has here.
+    /// Lists the members that are unknown.
     fn list_others(&self, losses: &mut Losses) -> Result<()> {
         self.others.iter().try_for_each(|path| losses.drop_named(path))
     }

@@ -10,6 +10,7 @@ use crate::protocol::node::{Node, Type};
 
 use super::content;
 use crate::protocol::pick::{members_or_losses, unknown_member};
+use crate::protocol::place;
 
 /// Appends the tools of an array.
 pub(super) fn read<'a>(node: &Node<'a, '_>, tools: &mut Vec<Tool<'a>>, losses: &mut Losses) -> Result<()> {
@@ -180,7 +181,7 @@ fn web_search<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<WebSearch<
     node.members(|key, value| {
         match key {
             "search_context_size" => search.context = Some(value.json_str()?),
-            "user_location" => search.location = Some(value.raw()?),
+            "user_location" => search.location = Some(place::read(&value, losses)?),
             "filters" => value.members(|key, value| {
                 match key {
                     "allowed_domains" => search.allowed = domains(&value)?,
