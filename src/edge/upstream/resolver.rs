@@ -139,7 +139,7 @@ impl Resolver {
             Ok(found) if !found.is_empty() => found,
             // An old address is better than none.
             failed => {
-                let failed = failed.and(Err(io::Error::new(io::ErrorKind::NotFound, "no address")));
+                let failed = failed.and_then(|_| Err(io::Error::new(io::ErrorKind::NotFound, "no address")));
                 let wait = known.failing.map_or(MIN_LOOKUP_WAIT, |failing| match failing.until <= now {
                     true => (failing.wait * 2).min(MAX_LOOKUP_WAIT),
                     false => failing.wait,
