@@ -79,7 +79,7 @@ impl Prober {
         let timeouts = Timeouts { connect: CONNECT, silence: ANSWER, write: CONNECT, ..Timeouts::default() };
         let upstream = Upstream::new(Arc::clone(provider), &timeouts, None);
         let mut visit = Visit { address: None, certificate_ends: None, answer: Err(Unreached::Name) };
-        let resolved = timeout(Duration::from_secs(CONNECT), upstream.resolved()).await;
+        let resolved = timeout(Duration::from_secs(CONNECT), upstream.probe_name()).await;
         let peer = resolved.is_ok_and(|known| known.is_ok()).then(|| upstream.peer(true));
         let Some(Ok(peer)) = peer else { return visit };
         visit.address = peer.address().as_inet().copied();

@@ -131,6 +131,17 @@ impl Upstream {
         Ok(())
     }
 
+    /// Resolves the name of the provider's host for a probe, without a line in the log.
+    ///
+    /// # Errors
+    /// Returns 502 if the name cannot be resolved.
+    pub(in crate::edge) async fn probe_name(&self) -> Result<()> {
+        if !self.resolver.is_unknown() {
+            return Ok(());
+        }
+        self.resolver.resolve_unlogged().await.map_err(|error| unresolved(&lookup_reason(&error)))
+    }
+
     /// Returns the peer to connect to. With `fresh`, it is not reached over a pooled connection.
     ///
     /// # Errors

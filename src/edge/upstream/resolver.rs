@@ -113,9 +113,7 @@ impl Resolver {
     /// # Errors
     /// Fails if the resolver fails or takes too long.
     pub(in crate::edge) async fn resolve(&self, provider: &str) -> io::Result<()> {
-        let found = timeout(PATIENCE, tokio::net::lookup_host((self.host.as_str(), self.port))).await;
-        let found = found.map_err(io::Error::from).flatten().map(Iterator::collect);
-        let (change, learned) = self.learn(found, Instant::now());
+        let (change, learned) = self.look_up().await;
         let host = &self.host;
         match (change, &learned) {
             (Some(LookupChange::Fails(wait)), Err(error)) => {
@@ -126,6 +124,20 @@ impl Resolver {
             _ => {}
         }
         learned
+    }
+
+    /// Does the same without a line, for one that tells the failure by itself.
+    ///
+    /// # Errors
+    /// Fails if the resolver fails or takes too long.
+    pub(in crate::edge) async fn resolve_unlogged(&self) -> io::Result<()> {
+        self.look_up().await.1
+    }
+
+    async fn look_up(&self) -> (Option<LookupChange>, io::Result<()>) {
+        let found = timeout(PATIENCE, tokio::net::lookup_host((self.host.as_str(), self.port))).await;
+        let found = found.map_err(io::Error::from).flatten().map(Iterator::collect);
+        self.learn(found, Instant::now())
     }
 
     /// Takes the resolver's result. The look-ups of a name that does not resolve become rarer.
@@ -139,7 +151,7 @@ impl Resolver {
             Ok(found) if !found.is_empty() => found,
             // An old address is better than none.
             failed => {
-                let failed = failed.and(Err(io::Error::new(io::ErrorKind::NotFound, "no address")));
+                let failed = failed.and_then(|_| Err(io::Error::new(io::ErrorKind::NotFound, "no address")));
                 let wait = known.failing.map_or(MIN_LOOKUP_WAIT, |failing| match failing.until <= now {
                     true => (failing.wait * 2).min(MAX_LOOKUP_WAIT),
                     false => failing.wait,
