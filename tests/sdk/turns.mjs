@@ -7,7 +7,6 @@ import { createOpenAI } from '@ai-sdk/openai';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import { stepCountIs, streamText, tool } from 'ai';
 import OpenAI from 'openai';
-import { Agent, fetch, setGlobalDispatcher } from 'undici';
 import { z } from 'zod';
 import { assert, BASE, KEY } from './common.mjs';
 
@@ -24,9 +23,34 @@ const parameters = {
 const FUNCTION = { name: 'weather', description: 'The weather', parameters };
 
 globalThis.AI_SDK_LOG_WARNINGS = false;
-setGlobalDispatcher(new Agent({ headersTimeout: PATIENCE, bodyTimeout: PATIENCE }));
 
-const options = (baseURL) => ({ baseURL, fetch, apiKey: baseURL.startsWith(MUTE) ? MUTE_KEY : KEY, maxRetries: 0 });
+/** Fetches, and gives up after so long without a byte. */
+async function fetchWithPatience(url, init = {}) {
+  const idle = new AbortController();
+  let timer;
+  const wait = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => idle.abort(new Error('no byte for too long')), PATIENCE);
+  };
+  wait();
+  const signal = AbortSignal.any([idle.signal, init.signal].filter(Boolean));
+  const { body, status, headers } = await fetch(url, { ...init, signal });
+  const watched = new TransformStream({
+    transform(chunk, out) {
+      wait();
+      out.enqueue(chunk);
+    },
+    flush: () => clearTimeout(timer),
+  });
+  return new Response(body.pipeThrough(watched), { status, headers });
+}
+
+const options = (baseURL) => ({
+  baseURL,
+  apiKey: baseURL.startsWith(MUTE) ? MUTE_KEY : KEY,
+  maxRetries: 0,
+  fetch: fetchWithPatience,
+});
 const user = (content) => ({ role: 'user', content });
 
 /** OpenAI's SDK with Chat Completions. */

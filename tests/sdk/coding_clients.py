@@ -141,8 +141,6 @@ def requests(cell):
 
 async def does(kind, scenario, upstream):
     agent = kind(scenario, upstream)
-    async with STARTING:
-        pass
     said = await agent.ask(f"{scenario}/{upstream}")
     seen = requests(agent.cell)
     refused = [line["refused"] for line in seen if line["refused"]]
