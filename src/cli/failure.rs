@@ -53,7 +53,11 @@ impl CommandError {
                 Code::NotFound => NOT_FOUND,
                 Code::Unauthorized | Code::Forbidden => NOT_PERMITTED,
                 Code::StoreUnavailable => UNREACHABLE,
-                Code::Exists | Code::Conflict | Code::ManagedByConfiguration | Code::BalanceInUse => CONFLICT,
+                Code::Exists
+                | Code::Conflict
+                | Code::ManagedByConfiguration
+                | Code::BalanceInUse
+                | Code::PreconditionFailed => CONFLICT,
                 _ => FAILED,
             },
             Self::Store(error) => match error {
