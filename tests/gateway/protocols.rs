@@ -123,7 +123,7 @@ fn an_unknown_model_does_not_cost_a_protocol_its_endpoint() {
     let mock = Mock::new(json(404, "", error));
     let gateway = Gateway::start(&preset("vllm", mock.port));
     for times in 1..3 {
-        assert_eq!(post(&gateway, "/v1/messages", PROTOCOLS[2].1).status, 502);
+        assert_eq!(post(&gateway, "/v1/messages", PROTOCOLS[2].1).status, 404);
         assert_eq!(mock.seen().len(), times, "nothing else is tried");
     }
     assert!(mock.seen().iter().all(|seen| seen.request_line().contains("/messages")));
