@@ -21,7 +21,7 @@ use super::table::{OutputFormat, print, table};
 pub(super) enum AccountCommand {
     /// Makes an account. It gets a wallet with its first top-up.
     #[command(
-        after_help = "Examples:\n  crossmodel account create team\n  crossmodel account create team --name 'the team'"
+        after_help = "Examples:\n  crossmodel account create team\n  crossmodel account create team --name search"
     )]
     Create(CreateAccount),
     /// Lists all accounts.

@@ -334,7 +334,7 @@ mod tests {
     fn a_reader_changes_no_byte_even_of_what_a_crash_has_left() {
         let (folder, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let writer = open(folder.path()).unwrap();
-        writer.execute_batch("INSERT INTO accounts VALUES ('a', 'active', 0)").unwrap();
+        writer.execute_batch("INSERT INTO accounts (id, status, created) VALUES ('a', 'active', 0)").unwrap();
         // The files of a process that has died in this moment.
         for file in files(folder.path()).filter(|file| file.exists()) {
             std::fs::copy(&file, copy.path().join(file.file_name().unwrap())).unwrap();
