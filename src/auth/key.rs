@@ -41,6 +41,9 @@ pub struct Key {
     /// Whether the account is in use.
     #[serde(skip)]
     pub account_status: Status,
+    /// Whether the account has a wallet, which pays for its calls.
+    #[serde(skip)]
+    pub has_wallet: bool,
 }
 
 /// The rights of a key.
@@ -119,6 +122,7 @@ impl Key {
             created: 0,
             digest: Digest([0; 32]),
             account_status: Status::Active,
+            has_wallet: false,
         }
     }
 }

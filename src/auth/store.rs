@@ -225,6 +225,7 @@ fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
         },
         created: row.get("created")?,
         account_status: status(row, "account_status")?,
+        has_wallet: row.get("has_wallet")?,
     })
 }
 
@@ -249,7 +250,9 @@ fn parse<T: serde::de::DeserializeOwned>(text: &str) -> rusqlite::Result<T> {
 /// The name of the shared secret among the secrets of the store.
 const SHARED: &str = "shared";
 
-const SELECT: &str = "SELECT k.*, a.status AS account_status FROM keys k JOIN accounts a ON a.id = k.account";
+const SELECT: &str = "SELECT k.*, a.status AS account_status,
+    EXISTS (SELECT 1 FROM wallets w WHERE w.account = k.account) AS has_wallet
+    FROM keys k JOIN accounts a ON a.id = k.account";
 
 #[cfg(test)]
 mod tests {

@@ -112,7 +112,11 @@ impl TopUp {
         if self.amount == Amount::ZERO {
             return Err(CommandError::Usage("the amount must be more than nothing".to_owned()));
         }
+        let had_wallet = books.wallet(&self.one.id)?.is_some();
         let new = books.top_up(&self.one.id, self.amount, &reference)?;
+        if !had_wallet && !self.one.format.json {
+            writeln!(out, "{} has a wallet now, which pays for its calls from now on", self.one.id)?;
+        }
         if !new && !self.one.format.json {
             writeln!(out, "top-up {reference} had been made already")?;
         }

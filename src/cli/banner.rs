@@ -4,15 +4,13 @@ use std::io::Write;
 
 use crossmodel::Config;
 use crossmodel::auth::{NewKey, RateLimits, Rights, Store};
-use crossmodel::meter::Books;
 use crossmodel_core::protocol::{ProtocolId, REGISTRY};
 
 use super::CommandError;
 use super::keys::DEFAULT_ACCOUNT;
 
-/// Prints the addresses. If there is no key at all, makes one and prints it with commands to try it. At a first
-/// run without a configuration, the key's account gets [`DEMO_CREDIT`].
-pub(super) fn print(config: &Config, first_run: bool, out: &mut dyn Write) -> Result<(), CommandError> {
+/// Prints the addresses. If there is no key at all, makes one and prints it with commands to try it.
+pub(super) fn print(config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
     let base = base_url(config);
     writeln!(out, "CrossModel {} on {base}", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "  base URL for OpenAI clients      {base}/v1")?;
@@ -26,7 +24,7 @@ pub(super) fn print(config: &Config, first_run: bool, out: &mut dyn Write) -> Re
     }
     let providers: Vec<_> = config.providers.iter().map(|provider| &*provider.name).collect();
     writeln!(out, "  providers                        {}", providers.join(", "))?;
-    match first_key(config, first_run)? {
+    match first_key(config)? {
         None => writeln!(out, "  key                              one of `crossmodel key list`")?,
         Some(secret) => {
             writeln!(out, "  key                              {secret}   (shown this once)\n")?;
@@ -45,16 +43,12 @@ fn base_url(config: &Config) -> String {
     format!("{scheme}://{address}")
 }
 
-fn first_key(config: &Config, credit: bool) -> Result<Option<String>, CommandError> {
+fn first_key(config: &Config) -> Result<Option<String>, CommandError> {
     let store = Store::open(&config.data)?;
     if !store.accounts()?.is_empty() {
         return Ok(None);
     }
     store.create_account(DEFAULT_ACCOUNT)?;
-    if credit {
-        let amount = DEMO_CREDIT.parse().map_err(CommandError::Usage)?;
-        Books::open(&config.data)?.top_up(DEFAULT_ACCOUNT, amount, "demo-credit")?;
-    }
     // A first key has no rate limit: an agent sends more in a minute than the default allows.
     let rights = Rights { rate: RateLimits { rpm: None, tpm: None }, ..Rights::default() };
     let new = NewKey { account: DEFAULT_ACCOUNT.into(), name: "first key".into(), rights };
@@ -92,6 +86,3 @@ fn request(protocol: ProtocolId, secret: &str, model: &str) -> (String, String) 
         ),
     }
 }
-
-/// The first account's credit for the built-in provider, in dollars.
-const DEMO_CREDIT: &str = "10";

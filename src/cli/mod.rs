@@ -156,7 +156,7 @@ impl CommandLine {
             true => edge::Server::taking_over(&config, self.config.clone())?,
             false => edge::Server::new(&config, self.config.clone())?,
         };
-        banner::print(&config, self.config.is_none(), out)?;
+        banner::print(&config, out)?;
         let server = match self.successor() {
             Ok(command) => server.with_successor(command),
             Err(_) => server,

@@ -10,7 +10,7 @@ use crate::route::Catalog;
 use super::admin::AdminListener;
 use super::cors::Cors;
 use super::secret::Exposed;
-use super::settings::{Limits, Switch, Timeouts, TlsFiles};
+use super::settings::{BillingMode, Limits, Switch, Timeouts, TlsFiles};
 
 /// A configuration that can be put into effect.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct Config {
     /// The destination of access lines.
     pub access_log: Destination,
     /// Whether calls are paid for.
-    pub billing: Switch,
+    pub billing: BillingMode,
     /// Whether calls are counted.
     pub metrics: Switch,
     /// The origins whose scripts may call from a browser.

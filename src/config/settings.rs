@@ -31,9 +31,10 @@ pub struct Settings {
     pub threads: Option<usize>,
     /// The destination of access lines: `stdout`, `off`, or the path of a file. Default: `stdout`.
     pub access_log: Option<Destination>,
-    /// Whether the account's wallet pays for calls of models that have prices. `off`: all calls are free, and are
-    /// only counted. Default: `on`.
-    pub billing: Switch,
+    /// The treatment of calls of models that have prices. An account with a wallet pays from it. An account without
+    /// one makes its calls all the same, and their cost is counted (`track`), or is refused (`prepaid`, or `on`).
+    /// `off`: nobody pays, and no cost is counted. Default: `track`.
+    pub billing: BillingMode,
     /// Whether calls are counted for `/metrics` and the console. `off`: the figures keep their last values.
     /// Default: `on`.
     pub metrics: Switch,
@@ -53,6 +54,34 @@ pub struct Settings {
     pub models: Vec<ModelSettings>,
     /// Aliases of models for every key: `name: vendor/model`, or `prefix*: vendor/model`.
     pub aliases: Aliases,
+}
+
+/// The treatment of calls that cost something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BillingMode {
+    /// Nobody pays, and no cost is counted.
+    Off,
+    /// Accounts with a wallet pay from it; the cost of all others is counted.
+    #[default]
+    Track,
+    /// Accounts with a wallet pay from it; all others are refused. The earlier name is `on`.
+    #[serde(alias = "on")]
+    Prepaid,
+}
+
+impl BillingMode {
+    /// Whether calls have a cost.
+    #[must_use]
+    pub fn counts_cost(self) -> bool {
+        self != Self::Off
+    }
+
+    /// Whether an account needs a wallet for calls that cost something.
+    #[must_use]
+    pub fn requires_wallet(self) -> bool {
+        self == Self::Prepaid
+    }
 }
 
 /// Whether a part of the gateway is in use.

@@ -30,7 +30,7 @@ impl Config {
     /// Returns the traps in the configuration.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
-        let prices = self.billing.is_on().then(|| self.free_wildcards());
+        let prices = self.billing.counts_cost().then(|| self.free_wildcards());
         self.exposed_secrets().chain(prices.into_iter().flatten()).collect()
     }
 

@@ -206,7 +206,7 @@ const RULES: &[(&str, &str)] = &[
     (
         "the usage of a key costs what its calls were charged",
         "SELECT key FROM (
-            SELECT key, cost, requests AS calls FROM usage
+            SELECT key, cost - tracked AS cost, requests AS calls FROM usage
             UNION ALL SELECT key, -amount, -1 FROM charges)
          GROUP BY key HAVING SUM(cost) <> 0 OR SUM(calls) < 0",
     ),

@@ -87,7 +87,7 @@ fn an_audit_goes_through_the_calls_once_however_many_accounts_there_are() {
     for insert in [
         "INSERT INTO wallets SELECT 'a' || n, 0, 0 FROM n",
         "INSERT INTO spending SELECT 'k' || n, 0, 0 FROM n",
-        "INSERT INTO usage SELECT 'a' || n, 1, 'k' || n, 0, 0, 0, 1, 1 FROM n",
+        "INSERT INTO usage SELECT 'a' || n, 1, 'k' || n, 0, 0, 0, 1, 1, 0 FROM n",
         "INSERT INTO charges (call, account, key, model, price, held, amount, outcome, capped, input, cache_read,
             cache_write, output, time) SELECT n, 'a' || n, 'k' || n, 'm', 1, 0, 0, 'released', 0, 0, 0, 0, 0, 0 FROM n",
     ] {

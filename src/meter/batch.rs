@@ -52,11 +52,13 @@ struct KeySums {
     tally: Tally,
     /// The part of the cost beyond the holds.
     excess: Amount,
+    /// The part of the cost that nobody pays.
+    tracked: Amount,
 }
 
 impl KeySums {
     fn of(account: &str) -> Self {
-        Self { account: account.into(), tally: Tally::default(), excess: Amount::ZERO }
+        Self { account: account.into(), tally: Tally::default(), excess: Amount::ZERO, tracked: Amount::ZERO }
     }
 }
 
@@ -120,10 +122,12 @@ impl<'t> Batch<'t> {
         }
     }
 
-    /// Counts a call that cost nothing.
+    /// Counts a call that nobody pays for.
     pub(super) fn count(&mut self, key: &Key, tally: &Tally) {
         let sums = || KeySums::of(&key.account);
-        self.sums.entry(key.id.as_str().into()).or_insert_with(sums).tally.add(tally);
+        let sums = self.sums.entry(key.id.as_str().into()).or_insert_with(sums);
+        sums.tally.add(tally);
+        sums.tracked = sum(sums.tracked, tally.cost);
     }
 
     /// Reads the wallet of an account.
@@ -373,16 +377,17 @@ impl<'t> Batch<'t> {
         for hold in std::mem::take(&mut self.open).into_values() {
             self.write_hold(&hold)?;
         }
-        for (key, KeySums { account, tally, excess }) in std::mem::take(&mut self.sums) {
-            self.write_usage(&account, &key, &tally)?;
-            if tally.cost == Amount::ZERO {
+        for (key, KeySums { account, tally, excess, tracked }) in std::mem::take(&mut self.sums) {
+            self.write_usage(&account, &key, &tally, tracked)?;
+            let cost = difference(tally.cost, tracked);
+            if cost == Amount::ZERO {
                 continue;
             }
-            let held = difference(tally.cost, excess);
+            let held = difference(cost, excess);
             let sql = "UPDATE wallets SET balance = balance - ?2, leased = leased - ?3 WHERE account = ?1";
-            self.change(sql, params![account, tally.cost, held])?;
+            self.change(sql, params![account, cost, held])?;
             let sql = "UPDATE spending SET spent = spent + ?2, leased = leased - ?3 WHERE key = ?1";
-            self.change(sql, params![key, tally.cost, held])?;
+            self.change(sql, params![key, cost, held])?;
             // A lease of nothing is removed, and what was taken beyond holds was not leased.
             if held > Amount::ZERO {
                 let sql = "UPDATE leases SET amount = amount - ?3 WHERE epoch = ?1 AND key = ?2";
@@ -403,13 +408,13 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    fn write_usage(&self, account: &str, key: &str, tally: &Tally) -> rusqlite::Result<()> {
+    fn write_usage(&self, account: &str, key: &str, tally: &Tally, tracked: Amount) -> rusqlite::Result<()> {
         let mut upsert = self.transaction.prepare_cached(
-            "INSERT INTO usage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+            "INSERT INTO usage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
              ON CONFLICT (account, day, key) DO UPDATE SET
                 cost = cost + excluded.cost, prompt = prompt + excluded.prompt,
                 completion = completion + excluded.completion, requests = requests + excluded.requests,
-                successes = successes + excluded.successes",
+                successes = successes + excluded.successes, tracked = tracked + excluded.tracked",
         )?;
         upsert.execute(params![
             account,
@@ -420,6 +425,7 @@ impl<'t> Batch<'t> {
             count(tally.completion),
             count(tally.requests),
             count(tally.successes),
+            tracked,
         ])?;
         Ok(())
     }

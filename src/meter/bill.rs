@@ -20,6 +20,8 @@ pub struct Bill {
     ledger: Ledger,
     grant: Grant,
     held: Option<Holding>,
+    /// The prices of a call whose cost is only counted.
+    tracked: Option<Arc<Prices>>,
     expected: Expected,
     /// The prices of the other model that has answered, if one has.
     served: Option<Arc<Prices>>,
@@ -115,6 +117,7 @@ impl Bill {
             ledger: ledger.clone(),
             grant: Arc::clone(grant),
             held: None,
+            tracked: None,
             expected,
             served: None,
             inner: Vec::new(),
@@ -124,6 +127,14 @@ impl Bill {
             marked: Instant::now(),
             ended: None,
         }
+    }
+
+    /// Makes the bill of a call whose cost at these prices is counted, and which nobody pays for.
+    #[must_use]
+    pub fn track(ledger: &Ledger, grant: &Grant, prices: Arc<Prices>, expected: Expected) -> Self {
+        let mut bill = Self::free(ledger, grant, expected);
+        bill.tracked = Some(prices);
+        bill
     }
 
     /// Sets aside the most that a call can cost at the dearest of some prices, of which the first apply for now. When
@@ -161,9 +172,12 @@ impl Bill {
     }
 
     /// Notes that another target answers the call: from now on, these of the prices apply.
-    pub fn charge_by(&mut self, prices: &Prices) {
+    pub fn charge_by(&mut self, prices: &Arc<Prices>) {
         if let Some(holding) = &mut self.held {
             holding.charge_by(prices);
+        }
+        if let Some(tracked) = &mut self.tracked {
+            tracked.clone_from(prices);
         }
         // What the earlier one has done is not paid for.
         (self.delivered, self.presumed, self.forwarded) = (0, 0, false);
@@ -271,15 +285,13 @@ impl Bill {
             return;
         }
         let Some(Holding { held, current }) = &self.held else {
-            let ChargeParts { usage, .. } = self.sum(usage, None, Rates::default());
-            self.ledger.count(&self.grant, Tally::of(&usage, Amount::ZERO, whole));
-            self.ended = Some(Charge { amount: Amount::ZERO, usage });
+            let charge = self.count(usage, outcome);
+            self.ledger.count(&self.grant, Tally::of(&charge.usage, charge.amount, whole));
+            self.ended = Some(charge);
             return;
         };
         let own = current.as_ref().map(|(prices, _)| &**prices);
-        // It may have broken off before its rates were told.
-        let asked =
-            if outcome == ChargeBasis::Estimated { self.expected.extras.rates } else { Rates::default() };
+        let asked = self.asked(outcome);
         let is_sure = outcome == ChargeBasis::Exact && is_believable(&usage);
         let ChargeParts { usage, others, elsewhere, cost } = self.sum(usage, own, asked);
         let price = current.as_ref().map(|(_, version)| *version);
@@ -301,6 +313,20 @@ impl Bill {
         };
         self.ledger.end(held, end);
         self.ended = Some(Charge { amount: charge, usage });
+    }
+
+    /// Returns the usage and the cost of a call that nobody pays for: none if it has no prices.
+    fn count(&self, usage: Usage, outcome: ChargeBasis) -> Charge {
+        let priced = self.tracked.as_deref();
+        // What nobody can have counted right would spoil all sums.
+        let usage = if priced.is_none() || is_believable(&usage) { usage } else { self.estimate() };
+        let ChargeParts { usage, cost, .. } = self.sum(usage, priced, self.asked(outcome));
+        Charge { amount: if priced.is_some() { cost } else { Amount::ZERO }, usage }
+    }
+
+    /// Returns the rates that the call has asked for, if it may have broken off before its rates were told.
+    fn asked(&self, outcome: ChargeBasis) -> Rates {
+        if outcome == ChargeBasis::Estimated { self.expected.extras.rates } else { Rates::default() }
     }
 
     /// Adds up the cost of a usage, which is the largest amount where it is more; at these prices where no other ones hold.

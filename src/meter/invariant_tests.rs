@@ -66,7 +66,7 @@ fn a_target_whose_prices_are_not_held_costs_the_hold() {
     let cost = |end: fn(&mut Bill)| {
         let open = Bill::open(&ledger, &grant, "m", vec![prices()], tokens(9, 9));
         let mut bill = runtime().block_on(open).unwrap();
-        let ((), seen) = violations(|| bill.charge_by(&others()));
+        let ((), seen) = violations(|| bill.charge_by(&Arc::new(others())));
         assert_eq!((seen, bill.output_cap()), (vec![Invariant::UnknownPrice], 9));
         bill.forward();
         end(&mut bill);

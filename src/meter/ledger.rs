@@ -105,7 +105,7 @@ impl Ledger {
         self.0.state.end(held, end);
     }
 
-    /// Counts a call that cost nothing.
+    /// Counts a call that nobody pays for.
     pub(super) fn count(&self, grant: &Grant, tally: Tally) {
         self.0.state.tell(StoreOperation::Free(Arc::clone(grant), tally));
     }

@@ -92,7 +92,7 @@ pub(super) enum StoreOperation {
     Begin(OpenHold),
     /// Takes over a record of the journal.
     Record(JournalRecord),
-    /// Counts a call that cost nothing.
+    /// Counts a call that nobody pays for.
     Free(Grant, Tally),
     /// Reads the wallet of an account.
     Wallet(String, oneshot::Sender<Result<Option<Wallet>, HoldRefusal>>),

@@ -190,6 +190,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("3_leases.sql"),
     include_str!("4_secrets.sql"),
     include_str!("5_rates.sql"),
+    include_str!("6_money.sql"),
 ];
 
 #[cfg(test)]

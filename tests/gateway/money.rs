@@ -127,9 +127,46 @@ fn every_path_is_charged_once_by_the_providers_count() {
 }
 
 #[test]
-fn who_can_not_pay_is_told_so_in_its_own_envelope() {
+fn the_cost_of_an_account_without_a_wallet_is_counted_until_it_has_one() {
     let mock = good();
     let gateway = gateway(&mock, "0");
+    let usage = |name: &str| {
+        let head = format!("authorization: Bearer {}\r\n", gateway.key);
+        member(&get(gateway.port, "/v1/usage", &head).body, &format!("daily.{name}"))
+    };
+    for (client, model) in [(0, "v/chat"), (1, "v/chat"), (2, "v/messages")] {
+        let response = call(&gateway, client, model, "\"service_tier\":\"auto\",");
+        assert_eq!(response.status, 200, "{}", response.body);
+    }
+    assert_eq!((usage("cost_micro"), usage("request_count")), ("21".to_owned(), "3".to_owned()));
+    assert_eq!(credits(&gateway), (0, 0));
+    assert_eq!(audited(&gateway), [], "nobody was charged");
+    let log = gateway.access_log(7);
+    assert_eq!(log.iter().filter(|line| line.contains("\"cost_nano\":7000")).count(), 3, "{log:?}");
+    let told = gateway.command(&["account", "top-up", "default", "1"]);
+    assert!(told.contains("has a wallet now"), "{told}");
+    assert_eq!(call(&gateway, 0, "v/chat", "").status, 200);
+    let paid = || call(&gateway, 0, "v/chat", "").status == 200 && credits(&gateway).0 < 1_000_000;
+    assert!(eventually(Duration::from_secs(1), paid), "from now on it pays");
+    assert_eq!(usage("cost_micro"), (7 * mock.seen().len()).to_string());
+    audited(&gateway);
+}
+
+#[test]
+fn billing_that_is_off_counts_no_cost() {
+    let mock = good();
+    let gateway = Gateway::start(&format!("billing: off\n{}", config(mock.port)));
+    gateway.command(&["account", "top-up", "default", "1"]);
+    assert_eq!(call(&gateway, 0, "v/chat", "").status, 200);
+    assert_eq!(credits(&gateway), (1_000_000, 0));
+    assert!(gateway.access_log(2).iter().any(|line| line.contains("\"cost_nano\":0")));
+    assert_eq!(audited(&gateway), []);
+}
+
+#[test]
+fn who_can_not_pay_is_told_so_in_its_own_envelope() {
+    let mock = good();
+    let gateway = Gateway::start(&format!("billing: prepaid\n{}", config(mock.port)));
     let refused = |code: &str, message: &str, retry: &str| {
         for client in 0..3 {
             let response = call(&gateway, client, "v/chat", "");

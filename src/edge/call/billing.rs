@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::auth::Grant;
 use crate::edge::call::attempts::Attempts;
-use crate::edge::call::estimate::{CostEstimate, OVERHEAD};
+use crate::edge::call::estimate::{CostEstimate, OVERHEAD, Payment};
 use crate::edge::call::target::Call;
 use crate::failure::{Failure, Kind, Result};
 use crate::limit::{Limiter, RateLimitStatus, Ticket};
@@ -69,15 +69,20 @@ impl CostEstimate {
             }
             reserved?;
         }
-        let bill = if self.is_paid() {
-            let prices = std::iter::once(call.prices.clone()).chain(elsewhere).map(or_free).collect();
-            let bill = Bill::open(&quotas.ledger, grant, &call.found.entry.id, prices, self.expected).await;
-            bill.map_err(|refusal| {
-                billing.limit = refusing_limit(refusal);
-                refused(refusal)
-            })?
-        } else {
-            Bill::free(&quotas.ledger, grant, self.expected)
+        let bill = match self.payment {
+            Payment::Held => {
+                let prices = std::iter::once(call.prices.clone()).chain(elsewhere).map(or_free).collect();
+                let bill =
+                    Bill::open(&quotas.ledger, grant, &call.found.entry.id, prices, self.expected).await;
+                bill.map_err(|refusal| {
+                    billing.limit = refusing_limit(refusal);
+                    refused(refusal)
+                })?
+            }
+            Payment::Tracked => {
+                Bill::track(&quotas.ledger, grant, or_free(call.prices.clone()), self.expected)
+            }
+            Payment::Free => Bill::free(&quotas.ledger, grant, self.expected),
         };
         self.limit(&bill);
         billing.bill = Some(bill);
@@ -90,7 +95,7 @@ impl CostEstimate {
     /// Returns 503 if the target has prices but no money is set aside.
     pub(in crate::edge) fn elsewhere(&self, billing: &mut Billing, call: &Call) -> Result<Self> {
         let mut estimate = *self;
-        if call.prices.is_some() && !billing.is_held() {
+        if self.payment != Payment::Tracked && call.prices.is_some() && !billing.is_held() {
             let id = &call.found.entry.id;
             meter::violated(Invariant::UnheldCall, format_args!("a call of {id} has no hold"));
             return Err(refused(HoldRefusal::Store));

@@ -10,6 +10,8 @@ use crate::translate::BYTES_PER_TOKEN;
 pub(in crate::edge) enum Payment {
     /// Money is held for it before it goes anywhere: it has a price at one of its targets.
     Held,
+    /// Its cost is counted, and nobody pays for it.
+    Tracked,
     /// It costs nothing.
     Free,
 }
@@ -22,6 +24,7 @@ pub(in crate::edge) struct CostEstimate {
     /// The limit of tokens for each answer, so that it costs no more than is set aside: the client's own limit, or
     /// a lower one. Absent for calls that are not paid for.
     pub(in crate::edge) output_cap: Option<u64>,
+    pub(in crate::edge) payment: Payment,
     choices: u64,
     /// Whether the limit changes nothing, because the client wants no more, or the model cannot write more.
     harmless: bool,
@@ -68,12 +71,7 @@ impl CostEstimate {
             Some(wanted) => wanted <= cap,
             None => caps.max_output.is_some_and(|known| known <= cap),
         };
-        Self { expected, context_window, output_cap, choices: head.choices, harmless }
-    }
-
-    /// Whether the call is paid for.
-    pub(in crate::edge) fn is_paid(&self) -> bool {
-        self.output_cap.is_some()
+        Self { expected, context_window, output_cap, payment, choices: head.choices, harmless }
     }
 
     /// Limits the answer to what is paid for.

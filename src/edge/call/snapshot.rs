@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use crate::config::{Config, Cors, Limits, Switch};
+use crate::config::{BillingMode, Config, Cors, Limits};
 use crate::edge::call::call_guard::Drains;
 use crate::edge::call::retry_budget::RetryBudget;
 use crate::edge::call::shutdown::Shutdown;
@@ -20,7 +20,7 @@ pub(in crate::edge) struct Snapshot {
     pub(in crate::edge) catalog: Catalog,
     pub(in crate::edge) limits: Limits,
     pub(in crate::edge) cors: Cors,
-    pub(in crate::edge) billing: Switch,
+    pub(in crate::edge) billing: BillingMode,
     pub(in crate::edge) budget: Arc<RetryBudget>,
     pub(in crate::edge) drains: Arc<Drains>,
     pub(in crate::edge) shutdown: Arc<Shutdown>,

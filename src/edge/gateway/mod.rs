@@ -153,7 +153,7 @@ impl Gateway {
             most_calls: snapshot.limits.calls,
             connections: self.0.connections.total(),
             ledger: &self.0.quotas.ledger,
-            billing: snapshot.billing.is_on(),
+            billing: snapshot.billing.counts_cost(),
             access_dropped: self.0.access.dropped(),
         })
     }
