@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::money::Amount;
 
-use super::{Aliases, Digest};
+use super::{Aliases, Budget, Digest};
 
 /// Whether something is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -44,6 +44,9 @@ pub struct Key {
     /// Whether the account has a wallet, which pays for its calls.
     #[serde(skip)]
     pub has_wallet: bool,
+    /// The budgets of the key, then those of its account.
+    #[serde(skip)]
+    pub budgets: Arc<[Budget]>,
 }
 
 /// The rights of a key.
@@ -83,6 +86,12 @@ impl Default for RateLimits {
 pub type Grant = Arc<Key>;
 
 impl Key {
+    /// Whether a wallet pays for its calls, or a hard budget limits them.
+    #[must_use]
+    pub fn has_limited_money(&self) -> bool {
+        self.has_wallet || self.budgets.iter().any(|budget| budget.is_hard)
+    }
+
     /// Whether the key may call this model.
     #[must_use]
     pub fn allows(&self, model: &str) -> bool {
@@ -123,6 +132,7 @@ impl Key {
             digest: Digest([0; 32]),
             account_status: Status::Active,
             has_wallet: false,
+            budgets: Arc::default(),
         }
     }
 }

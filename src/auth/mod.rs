@@ -4,6 +4,7 @@
 
 mod aliases;
 mod bearer;
+mod budget;
 mod key;
 mod key_table;
 mod secret;
@@ -13,6 +14,7 @@ mod store;
 pub use crate::store::StoreError;
 pub use aliases::Aliases;
 pub use bearer::bearer_token;
+pub use budget::{Budget, BudgetOwner, Period};
 pub use key::{Grant, Key, RateLimits, Rights, Status};
 pub use key_table::KeyTable;
 pub(crate) use secret::random;

@@ -1,6 +1,8 @@
 //! Accounts and keys in the store, which holds digests and no key's secret.
 
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
@@ -8,6 +10,7 @@ use serde::Serialize;
 
 use crate::store::{self, StoreError};
 
+use super::budget::{self, Budget, BudgetOwner};
 use super::{Digest, Key, RateLimits, Rights, Secret, SharedSecret, Status, random_id};
 
 /// An account, which owns keys and pays for their calls.
@@ -86,7 +89,8 @@ impl Store {
     /// Fails if the file cannot be read.
     pub fn keys(&self) -> Result<Vec<Key>, StoreError> {
         let mut query = self.0.prepare_cached(&format!("{SELECT} ORDER BY k.rowid"))?;
-        let keys = query.query_map([], key)?.collect::<Result<_, _>>()?;
+        let mut keys = query.query_map([], key)?.collect::<Result<Vec<_>, _>>()?;
+        self.add_budgets(&mut keys)?;
         Ok(keys)
     }
 
@@ -96,7 +100,28 @@ impl Store {
     /// [`StoreError::NotFound`], or when the file cannot be read.
     pub fn key(&self, id: &str) -> Result<Key, StoreError> {
         let mut query = self.0.prepare_cached(&format!("{SELECT} WHERE k.id = ?1"))?;
-        query.query_row([id], key).optional()?.ok_or_else(|| StoreError::NotFound(format!("key '{id}'")))
+        let key = query.query_row([id], key).optional()?;
+        let mut key = key.ok_or_else(|| StoreError::NotFound(format!("key '{id}'")))?;
+        self.add_budgets(std::slice::from_mut(&mut key))?;
+        Ok(key)
+    }
+
+    /// Adds their budgets to keys.
+    fn add_budgets(&self, keys: &mut [Key]) -> Result<(), StoreError> {
+        let all = budget::all(&self.0)?;
+        let mut by_owner: HashMap<(BudgetOwner, &str), Vec<&Budget>> = HashMap::new();
+        for (owner, budget) in &all {
+            by_owner.entry((budget.owner, owner)).or_default().push(budget);
+        }
+        if by_owner.is_empty() {
+            return Ok(());
+        }
+        for key in keys {
+            let owners = [(BudgetOwner::Key, key.id.as_str()), (BudgetOwner::Account, key.account.as_str())];
+            let own = owners.iter().filter_map(|owner| by_owner.get(owner)).flatten();
+            key.budgets = own.map(|budget| (*budget).clone()).collect();
+        }
+        Ok(())
     }
 
     /// Makes a key. The secret is returned once and cannot be read again.
@@ -226,6 +251,7 @@ fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
         created: row.get("created")?,
         account_status: status(row, "account_status")?,
         has_wallet: row.get("has_wallet")?,
+        budgets: Arc::default(),
     })
 }
 

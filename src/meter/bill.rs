@@ -6,12 +6,15 @@ use std::time::{Duration, Instant};
 use crate::auth::Grant;
 use crate::canon::{Rates, Usage};
 use crate::money::Amount;
+use crate::store;
 
 use super::invariant::{Invariant, violated};
 use super::ledger::Ledger;
 use super::price::{Extras, Prices};
 use super::report::Tally;
-use super::types::{CallEnd, ChargeBasis, HeldMoney, HoldRefusal, HoldRequest, PriceTerms};
+use super::types::{
+    BudgetWindow, CallEnd, ChargeBasis, CountedCall, HeldMoney, HoldRefusal, HoldRequest, PriceTerms,
+};
 
 /// The bill of one call. It ends exactly once: settled, broken off or released. If it is dropped before that, it
 /// ends like a call whose client has left.
@@ -22,6 +25,8 @@ pub struct Bill {
     held: Option<Holding>,
     /// The prices of a call whose cost is only counted.
     tracked: Option<Arc<Prices>>,
+    /// The windows of budgets to which a call belongs whose cost is only counted.
+    windows: Vec<BudgetWindow>,
     expected: Expected,
     /// The prices of the other model that has answered, if one has.
     served: Option<Arc<Prices>>,
@@ -74,7 +79,7 @@ impl Holding {
     }
 }
 
-/// The size of a call, as far as it is known before it is made.
+/// What is known of the cost of a call before it is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Expected {
     /// Tokens that the prompt surely does not exceed.
@@ -87,6 +92,8 @@ pub struct Expected {
     pub output_least: u64,
     /// Its possible cost beside the tokens of its text.
     pub extras: Extras,
+    /// Whether it is refused if its account has no wallet.
+    pub needs_wallet: bool,
 }
 
 /// The cost of a usage, by its parts.
@@ -118,6 +125,7 @@ impl Bill {
             grant: Arc::clone(grant),
             held: None,
             tracked: None,
+            windows: Vec::new(),
             expected,
             served: None,
             inner: Vec::new(),
@@ -134,6 +142,9 @@ impl Bill {
     pub fn track(ledger: &Ledger, grant: &Grant, prices: Arc<Prices>, expected: Expected) -> Self {
         let mut bill = Self::free(ledger, grant, expected);
         bill.tracked = Some(prices);
+        if !grant.budgets.is_empty() {
+            bill.windows = BudgetWindow::at(store::now(), &grant.budgets);
+        }
         bill
     }
 
@@ -163,11 +174,20 @@ impl Bill {
             model: model.into(),
             wanted: dearest(expected.output_most),
             least: dearest(expected.output_least),
-            prices,
+            prices: prices.clone(),
             prompt: expected.prompt,
             rates: expected.extras.rates,
+            time: store::now(),
+            needs_wallet: expected.needs_wallet,
         });
-        bill.held = Some(Holding::new(held.await?, &first));
+        let held = held.await.map_err(|refusal| {
+            refusal.with_output(|left| {
+                let affordable =
+                    |prices: &Arc<Prices>| prices.affordable(expected.prompt_most, left, &expected.extras);
+                prices.iter().map(affordable).min().unwrap_or(0)
+            })
+        });
+        bill.held = Some(Holding::new(held?, &first));
         Ok(bill)
     }
 
@@ -286,7 +306,11 @@ impl Bill {
         }
         let Some(Holding { held, current }) = &self.held else {
             let charge = self.count(usage, outcome);
-            self.ledger.count(&self.grant, Tally::of(&charge.usage, charge.amount, whole));
+            self.ledger.count(CountedCall {
+                key: Arc::clone(&self.grant),
+                tally: Tally::of(&charge.usage, charge.amount, whole),
+                windows: self.windows.clone(),
+            });
             self.ended = Some(charge);
             return;
         };

@@ -81,13 +81,13 @@ impl Books {
         Ok(report::read(&self.0, account, key, store::now())?)
     }
 
-    /// Reads the cost of all paid calls of a key so far.
+    /// Reads the cost of all calls of a key so far.
     ///
     /// # Errors
     /// Fails if the store cannot be read.
     pub fn spent(&self, key: &str) -> Result<Amount, StoreError> {
-        let mut query = self.0.prepare_cached("SELECT spent FROM spending WHERE key = ?1")?;
-        Ok(query.query_row([key], |row| row.get(0)).optional()?.unwrap_or_default())
+        let mut query = self.0.prepare_cached("SELECT COALESCE(SUM(cost), 0) FROM usage WHERE key = ?1")?;
+        Ok(query.query_row([key], |row| row.get(0))?)
     }
 
     /// Checks that everything adds up.
@@ -115,7 +115,8 @@ fn up<S: serde::Serializer>(amount: &Amount, serializer: S) -> Result<S::Ok, S::
 impl Wallet {
     pub(super) fn read(connection: &Connection, account: &str) -> rusqlite::Result<Option<Self>> {
         let mut query = connection.prepare_cached(
-            "SELECT balance, (SELECT COALESCE(SUM(amount), 0) FROM holds WHERE holds.account = wallets.account)
+            "SELECT balance, (SELECT COALESCE(SUM(h.amount), 0) FROM holds h JOIN balances b ON b.balance = h.balance
+                WHERE h.account = wallets.account AND b.wallet)
              FROM wallets WHERE account = ?1",
         )?;
         query.query_row([account], |row| Ok(Self { balance: row.get(0)?, held: row.get(1)? })).optional()

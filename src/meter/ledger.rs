@@ -14,15 +14,14 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::auth::Grant;
 use crate::store::{self, StoreError};
 
 use super::books::Wallet;
 use super::journal::{JOURNALS, Journal};
 use super::recover;
-use super::report::{Tally, UsageReport};
+use super::report::UsageReport;
 use super::state::{LedgerState, StoreOperation, UnclaimedHold};
-use super::types::{CallEnd, HeldMoney, HoldRefusal, HoldRequest};
+use super::types::{CallEnd, CountedCall, HeldMoney, HoldRefusal, HoldRequest};
 use super::writer::{CommitObserver, LedgerWriter, Syncer};
 
 /// The books of one store. Cheap to clone.
@@ -106,8 +105,8 @@ impl Ledger {
     }
 
     /// Counts a call that nobody pays for.
-    pub(super) fn count(&self, grant: &Grant, tally: Tally) {
-        self.0.state.tell(StoreOperation::Free(Arc::clone(grant), tally));
+    pub(super) fn count(&self, call: CountedCall) {
+        self.0.state.tell(StoreOperation::Free(call));
     }
 
     /// Whether the store or the journal cannot be written, so that paid calls are refused.

@@ -6,12 +6,14 @@
 //! is one call's way through this, [`Ledger`] the books in which all are kept, [`Books`] the same for reading, topping
 //! up and auditing.
 
+mod alert;
 mod audit;
 mod batch;
 #[cfg(test)]
 mod beyond_tests;
 mod bill;
 mod books;
+mod funds;
 mod group_commit;
 mod invariant;
 #[cfg(test)]
@@ -19,6 +21,7 @@ mod invariant_tests;
 mod journal;
 mod leased_balance;
 mod ledger;
+mod limit_set;
 mod price;
 mod recover;
 mod report;
@@ -28,6 +31,7 @@ mod tests;
 mod types;
 mod writer;
 
+pub use alert::Alert;
 pub use audit::{Audit, AuditFinding, AuditStep};
 pub use bill::{Bill, Charge, Expected};
 pub use books::{Books, Wallet};
@@ -36,4 +40,4 @@ pub use invariant::{Invariant, violations};
 pub use ledger::Ledger;
 pub use price::{Extras, Prices, RateSettings, TierSettings, Unpriced};
 pub use report::{Tally, UsageReport};
-pub use types::{HeldMoney, HoldRefusal, HoldRequest};
+pub use types::{HeldMoney, HoldRefusal, HoldRequest, MoneyLimit, Shortage};

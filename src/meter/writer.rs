@@ -125,19 +125,20 @@ impl LedgerWriter {
                     emptied.extend_from_slice(&spare);
                     spare
                 })?,
-                StoreOperation::Free(grant, tally) => batch.count(grant, tally),
+                StoreOperation::Free(call) => batch.count(call),
                 StoreOperation::Wallet(account, _) => answers.wallets.push(batch.wallet(account)?),
                 StoreOperation::Report(account, _) => answers.reports.push(batch.report(account)?),
             }
         }
-        answers.more = batch.finish()?;
+        (answers.more, answers.alerts) = batch.finish()?;
         transaction.commit()?;
         Ok(answers)
     }
 
     /// Sends the answers, in the order of the requests.
     fn answer(&self, ops: Vec<StoreOperation>, answers: BatchAnswers) {
-        let BatchAnswers { leases, wallets, reports, more } = answers;
+        let BatchAnswers { leases, wallets, reports, more, alerts } = answers;
+        alerts.iter().for_each(|alert| log::warn!("ledger: {alert}"));
         let asked = ops.iter().filter(|op| op.is_asked()).count();
         let given = leases.len() + wallets.len() + reports.len();
         if asked != given {
@@ -163,7 +164,7 @@ impl LedgerWriter {
                         _ = reply.send(Ok(report));
                     }
                 }
-                StoreOperation::Begin(_) | StoreOperation::Record(_) | StoreOperation::Free(..) => {}
+                StoreOperation::Begin(_) | StoreOperation::Record(_) | StoreOperation::Free(_) => {}
             }
         }
         self.state.fill(&more);

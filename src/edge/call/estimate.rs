@@ -8,8 +8,12 @@ use crate::translate::BYTES_PER_TOKEN;
 /// The way in which a call is paid for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::edge) enum Payment {
-    /// Money is held for it before it goes anywhere: it has a price at one of its targets.
-    Held,
+    /// Money is held for it before it goes anywhere: it has a price at one of its targets, and a wallet or a budget
+    /// that limits it.
+    Held {
+        /// Whether it is refused if its account has no wallet.
+        needs_wallet: bool,
+    },
     /// Its cost is counted, and nobody pays for it.
     Tracked,
     /// It costs nothing.
@@ -62,11 +66,12 @@ impl CostEstimate {
             output_most: output.saturating_mul(head.choices),
             output_least: output_least.saturating_mul(head.choices),
             extras: extras(&head.demand, head.choices),
+            needs_wallet: payment == Payment::Held { needs_wallet: true },
         };
         // Some providers refuse a low limit, but the client's own limit is passed on: it may even ask for no
         // output, only to fill the prompt cache.
         let cap = wanted.map_or(output, |wanted| wanted.min(most));
-        let output_cap = (payment == Payment::Held).then_some(cap);
+        let output_cap = matches!(payment, Payment::Held { .. }).then_some(cap);
         let harmless = match wanted {
             Some(wanted) => wanted <= cap,
             None => caps.max_output.is_some_and(|known| known <= cap),

@@ -75,7 +75,8 @@ pub(in crate::edge) async fn admit(
     let mut spared = None;
     let mode = request.snapshot.billing;
     let costs = operation.infers() && mode.counts_cost();
-    let pays = costs && request.grant.as_ref().is_some_and(|key| mode.requires_wallet() || key.has_wallet);
+    let pays =
+        costs && request.grant.as_ref().is_some_and(|key| mode.requires_wallet() || key.has_limited_money());
     if pays && let Err(refusal) = priced::retain(&mut choices, &found, &head.demand) {
         let can_spare = !request.is_strict(&found.entry);
         let spare = can_spare.then(|| priced::spare(&choices, &found, body.bytes(), members)).flatten();
@@ -94,7 +95,7 @@ pub(in crate::edge) async fn admit(
     let is_priced = call.prices.is_some() || elsewhere.iter().any(Option::is_some);
     let payment = match is_priced && costs {
         false => Payment::Free,
-        true if pays => Payment::Held,
+        true if pays => Payment::Held { needs_wallet: mode.requires_wallet() },
         true => Payment::Tracked,
     };
     let strict = request.is_strict(&call.found.entry);
