@@ -67,19 +67,12 @@ pub struct Rights {
 }
 
 /// The rate limits of a key, per minute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RateLimits {
     /// Requests; absent: unlimited.
     pub rpm: Option<u32>,
     /// Tokens; absent: unlimited.
     pub tpm: Option<u32>,
-}
-
-/// The limits of keys for which nothing else was set, as documented.
-impl Default for RateLimits {
-    fn default() -> Self {
-        Self { rpm: Some(60), tpm: Some(100_000) }
-    }
 }
 
 /// The right to make one call.

@@ -7,7 +7,9 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use crossmodel::auth::{Account, Status, Store, random_id};
-use crossmodel::meter::{AuditStep, Books, Tally, UsageReport, Wallet};
+use crossmodel::meter::{
+    AuditStep, Books, NewTransaction, Tally, TransactionKind, UsageReport, Wallet, WalletTransaction,
+};
 use crossmodel::money::Amount;
 
 use super::CommandError;
@@ -30,7 +32,15 @@ pub(super) enum AccountCommand {
     #[command(
         after_help = "Examples:\n  crossmodel account top-up team 25\n  crossmodel account top-up team 2.50 --reference invoice-7"
     )]
-    TopUp(TopUp),
+    TopUp(Payment),
+    /// Takes dollars out of an account's balance that no call holds.
+    #[command(after_help = "Examples:\n  crossmodel account refund team 2.50 --reference credit-note-3")]
+    Refund(Payment),
+    /// Lists the latest top-ups and refunds of an account.
+    #[command(
+        after_help = "Examples:\n  crossmodel account transactions team\n  crossmodel account transactions team --limit 1000 --json"
+    )]
+    Transactions(TransactionsArguments),
     /// Disables an account and all its keys.
     #[command(after_help = "Examples:\n  crossmodel account disable team")]
     Disable(One),
@@ -40,15 +50,27 @@ pub(super) enum AccountCommand {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct TopUp {
+pub(super) struct Payment {
     #[command(flatten)]
     one: One,
     /// The amount in dollars, for example 10 or 2.50.
     #[arg(value_name = "USD")]
     amount: Amount,
-    /// The top-up's own id. A top-up whose id is known is not made again. Default: a new id.
+    /// Your own id of it, such as an invoice's. What has a known id is not made again. Default: a new id.
     #[arg(long, value_name = "ID")]
     reference: Option<String>,
+    /// The reason.
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TransactionsArguments {
+    #[command(flatten)]
+    one: One,
+    /// The most that are listed.
+    #[arg(long, value_name = "N", default_value = "100")]
+    limit: u32,
 }
 
 #[derive(Debug, Args)]
@@ -89,7 +111,17 @@ impl AccountCommand {
                 format.list(&accounts.collect::<Result<Vec<_>, _>>()?, HEADINGS, row, out)
             }
             Self::Show(one) => show(one, &store, &books, out),
-            Self::TopUp(top_up) => top_up.run(&store, books, out),
+            Self::TopUp(payment) => payment.run(TransactionKind::TopUp, &store, books, out),
+            Self::Refund(payment) => payment.run(TransactionKind::Refund, &store, books, out),
+            Self::Transactions(TransactionsArguments { one, limit }) => {
+                store.account(&one.id)?;
+                one.format.list(
+                    &books.transactions(&one.id, *limit)?,
+                    TRANSACTION_HEADINGS,
+                    transaction_row,
+                    out,
+                )
+            }
             Self::Create(one) => {
                 store.create_account(&one.id)?;
                 one.confirm("created", out)
@@ -106,19 +138,32 @@ impl AccountCommand {
     }
 }
 
-impl TopUp {
-    fn run(&self, store: &Store, mut books: Books, out: &mut dyn Write) -> Result<(), CommandError> {
-        let reference = self.reference.clone().unwrap_or_else(|| random_id("top_"));
+impl Payment {
+    fn run(
+        &self,
+        kind: TransactionKind,
+        store: &Store,
+        mut books: Books,
+        out: &mut dyn Write,
+    ) -> Result<(), CommandError> {
+        let reference = self.reference.clone().unwrap_or_else(|| random_id("ref_"));
         if self.amount == Amount::ZERO {
             return Err(CommandError::Usage("the amount must be more than nothing".to_owned()));
         }
         let had_wallet = books.wallet(&self.one.id)?.is_some();
-        let new = books.top_up(&self.one.id, self.amount, &reference)?;
+        let is_new = books.transact(&NewTransaction {
+            account: &self.one.id,
+            kind,
+            amount: self.amount,
+            reference: &reference,
+            reason: self.reason.as_deref(),
+            actor: None,
+        })?;
+        if !is_new && !self.one.format.json {
+            writeln!(out, "{} {reference} had been made already", kind.words())?;
+        }
         if !had_wallet && !self.one.format.json {
             writeln!(out, "{} has a wallet now, which pays for its calls from now on", self.one.id)?;
-        }
-        if !new && !self.one.format.json {
-            writeln!(out, "top-up {reference} had been made already")?;
         }
         show(&self.one, store, &books, out)
     }
@@ -191,5 +236,13 @@ fn usage_row(period: &str, tally: &Tally) -> Vec<String> {
     let counts = [prompt, completion, requests, successes].map(ToString::to_string);
     [period.to_owned(), cost.to_string()].into_iter().chain(counts).collect()
 }
+
+fn transaction_row(transaction: &WalletTransaction) -> Vec<String> {
+    let WalletTransaction { kind, amount, reference, reason, time, .. } = transaction;
+    let reason = reason.clone().unwrap_or_default();
+    vec![time.to_string(), kind.words().to_owned(), amount.to_string(), reference.clone(), reason]
+}
+
+const TRANSACTION_HEADINGS: &[&str] = &["TIME", "KIND", "AMOUNT USD", "REFERENCE", "REASON"];
 
 const HEADINGS: &[&str] = &["ACCOUNT", "STATUS", "BALANCE USD", "HELD USD"];

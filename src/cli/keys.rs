@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::json;
 
-use crossmodel::auth::{Key, NewKey, Rights, Status, Store};
+use crossmodel::auth::{Key, NewKey, RateLimits, Rights, Status, Store};
 use crossmodel::money::Amount;
 use crossmodel::route::{MAX_NAME_BYTES, is_model_name};
 
@@ -78,10 +78,10 @@ struct RightsArguments {
     /// An alias of a model, as `name=vendor/model` or `prefix*=vendor/model`; may be repeated.
     #[arg(long = "alias", value_name = "NAME=MODEL", value_parser = alias)]
     aliases: Vec<(String, String)>,
-    /// Requests per minute, or `unlimited`. Default for a new key: 60.
+    /// Requests per minute, or `unlimited`. Default for a new key: `key_defaults` of the file, or unlimited.
     #[arg(long, value_name = "N")]
     rpm: Option<Limit<u32>>,
-    /// Tokens per minute, or `unlimited`. Default for a new key: 100000.
+    /// Tokens per minute, or `unlimited`. Default for a new key: `key_defaults` of the file, or unlimited.
     #[arg(long, value_name = "N")]
     tpm: Option<Limit<u32>>,
     /// The most that all calls of the key together may cost, in dollars, or `unlimited`. Default for a new key:
@@ -124,9 +124,14 @@ fn model_name(text: &str) -> Result<String, String> {
 }
 
 impl KeyCommand {
-    pub(super) fn run(&self, store: &Store, out: &mut dyn Write) -> Result<(), CommandError> {
+    pub(super) fn run(
+        &self,
+        store: &Store,
+        defaults: RateLimits,
+        out: &mut dyn Write,
+    ) -> Result<(), CommandError> {
         match self {
-            Self::Create(create) => create.run(store, out),
+            Self::Create(create) => create.run(store, defaults, out),
             Self::Set(change) => change.run(store, out),
             Self::List(format) => format.list(&store.keys()?, HEADINGS, row, out),
             Self::Show(one) => one.show(store, out),
@@ -147,12 +152,12 @@ impl KeyCommand {
 }
 
 impl Create {
-    fn run(&self, store: &Store, out: &mut dyn Write) -> Result<(), CommandError> {
+    fn run(&self, store: &Store, rate: RateLimits, out: &mut dyn Write) -> Result<(), CommandError> {
         if self.account == DEFAULT_ACCOUNT && store.account(DEFAULT_ACCOUNT).is_err() {
             store.create_account(DEFAULT_ACCOUNT)?;
         }
         let (account, name) = (self.account.clone(), self.name.clone());
-        let rights = self.rights.applied(Rights::default());
+        let rights = self.rights.applied(Rights { rate, ..Rights::default() });
         let (key, secret) = store.create_key(&NewKey { account, name, rights })?;
         if self.format.json {
             return print(&Created { key: &key, secret: secret.expose() }, out);

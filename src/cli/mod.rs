@@ -2,6 +2,7 @@
 
 mod accounts;
 mod banner;
+mod budgets;
 mod check;
 mod doctor;
 mod health;
@@ -18,7 +19,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crossmodel::Config;
-use crossmodel::auth::{self, Store};
+use crossmodel::auth::{self, RateLimits, Store};
 use crossmodel::config::{self, schema};
 use crossmodel::edge;
 
@@ -78,6 +79,12 @@ enum Command {
         after_help = "Examples:\n  crossmodel account create team\n  crossmodel account top-up team 25"
     )]
     Account(accounts::AccountCommand),
+    /// Sets and lists the budgets of keys and accounts: what they may spend in a period.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  crossmodel budget set --account team month=500\n  crossmodel budget list --account team"
+    )]
+    Budget(budgets::BudgetCommand),
     /// Shows the usage of an account.
     #[command(
         after_help = "Examples:\n  crossmodel usage --account team\n  crossmodel usage --key key_0123 --json"
@@ -145,8 +152,11 @@ impl CommandLine {
                 return Ok(out.write_all(&script)?);
             }
             Some(Command::Schema) => return Ok(out.write_all(schema().as_bytes())?),
-            Some(Command::Key(command)) => return command.run(&Store::open(&self.data()?)?, out),
+            Some(Command::Key(command)) => {
+                return command.run(&Store::open(&self.data()?)?, self.key_defaults()?, out);
+            }
             Some(Command::Account(command)) => return command.run(&self.data()?, out),
+            Some(Command::Budget(command)) => return command.run(&self.data()?, out),
             Some(Command::Usage(command)) => return command.run(&self.data()?, out),
             Some(Command::Ledger(command)) => return command.run(&self.data()?, out),
         }
@@ -184,6 +194,14 @@ impl CommandLine {
     /// Returns the address of the admin listener, unless a URL was given.
     fn admin(&self, health: &health::HealthCommand) -> Result<Option<String>, CommandError> {
         if health.is_told() { Ok(None) } else { Ok(self.read()?.admin.map(|admin| admin.address)) }
+    }
+
+    /// Returns the rate limits of new keys: those of the file, if one is named.
+    fn key_defaults(&self) -> Result<RateLimits, CommandError> {
+        Ok(match &self.config {
+            Some(file) => Config::load(file)?.key_defaults,
+            None => RateLimits::default(),
+        })
     }
 
     fn data(&self) -> Result<PathBuf, CommandError> {

@@ -90,6 +90,7 @@ pub(super) fn build(
         threads: settings.threads.filter(|&n| n > 0).unwrap_or_else(cores),
         access_log: settings.access_log.unwrap_or_default(),
         billing: settings.billing,
+        key_defaults: settings.key_defaults.rate(),
         metrics: settings.metrics,
         cors,
         limits: settings.limits,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::auth::RateLimits;
 use crate::observe::Destination;
 use crate::provider::Provider;
 use crate::route::Catalog;
@@ -27,6 +28,8 @@ pub struct Config {
     pub access_log: Destination,
     /// Whether calls are paid for.
     pub billing: BillingMode,
+    /// The rate limits of new keys.
+    pub key_defaults: RateLimits,
     /// Whether calls are counted.
     pub metrics: Switch,
     /// The origins whose scripts may call from a browser.

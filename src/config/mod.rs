@@ -23,5 +23,7 @@ pub use first_run::DEMO;
 pub use loaded::{Config, Listener};
 pub use schema::schema;
 pub use secret::Exposed;
-pub use settings::{BillingMode, Limits, ListenerSettings, Settings, Switch, Timeouts, TlsFiles};
+pub use settings::{
+    BillingMode, KeyDefaults, Limits, ListenerSettings, RateSetting, Settings, Switch, Timeouts, TlsFiles,
+};
 pub use warning::Warning;

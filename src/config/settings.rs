@@ -1,13 +1,14 @@
 //! The top level of the configuration file, and the settings that belong to no other module.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::auth::Aliases;
+use crate::auth::{Aliases, RateLimits};
 use crate::located::Located;
 use crate::observe::Destination;
 use crate::provider::ProviderSettings;
@@ -52,8 +53,44 @@ pub struct Settings {
     pub providers: BTreeMap<Located<String>, ProviderSettings>,
     /// Models, in the order in which they are listed.
     pub models: Vec<ModelSettings>,
+    /// The rate limits of new keys for which no others are given. Default: unlimited.
+    pub key_defaults: KeyDefaults,
     /// Aliases of models for every key: `name: vendor/model`, or `prefix*: vendor/model`.
     pub aliases: Aliases,
+}
+
+/// The rate limits of new keys, per minute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct KeyDefaults {
+    /// Requests, or `unlimited`. Default: `unlimited`.
+    pub rpm: RateSetting,
+    /// Tokens, or `unlimited`. Default: `unlimited`.
+    pub tpm: RateSetting,
+}
+
+/// A rate limit, or none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RateSetting {
+    /// No limit.
+    #[default]
+    Unlimited,
+    /// At most so many in a minute.
+    #[serde(untagged)]
+    Limit(NonZeroU32),
+}
+
+impl KeyDefaults {
+    /// Returns the rate limits of a new key.
+    #[must_use]
+    pub fn rate(self) -> RateLimits {
+        let limit = |setting| match setting {
+            RateSetting::Unlimited => None,
+            RateSetting::Limit(limit) => Some(limit.get()),
+        };
+        RateLimits { rpm: limit(self.rpm), tpm: limit(self.tpm) }
+    }
 }
 
 /// The treatment of calls that cost something.

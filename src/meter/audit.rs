@@ -58,7 +58,7 @@ pub(super) fn run(connection: &mut Connection, say: &mut dyn FnMut(AuditStep)) -
     let mut audit = Audit {
         charges: count("SELECT COUNT(*) FROM charges")?,
         holds: count("SELECT COUNT(*) FROM holds")?,
-        topups: count("SELECT COUNT(*) FROM topups")?,
+        topups: count("SELECT COUNT(*) FROM transactions WHERE kind = 'top_up'")?,
         estimated: count("SELECT COUNT(*) FROM charges WHERE outcome IN ('estimated', 'recovered')")?,
         capped: count("SELECT COUNT(*) FROM charges WHERE capped")?,
         findings: Vec::new(),
@@ -156,10 +156,10 @@ const CALLS_A_STEP: u64 = 100_000;
 /// a table once, however many accounts and keys there are: sums are compared by adding what has to cancel out.
 const RULES: &[(&str, &str)] = &[
     (
-        "a balance is what was topped up less what was charged",
+        "a balance is what was topped up less what was refunded and charged",
         "SELECT account FROM (
             SELECT account, balance AS rest FROM wallets
-            UNION ALL SELECT account, -amount FROM topups
+            UNION ALL SELECT account, CASE kind WHEN 'refund' THEN amount ELSE -amount END FROM transactions
             UNION ALL SELECT c.account, c.amount FROM charges c
                 LEFT JOIN balances b ON b.balance = c.balance WHERE COALESCE(b.wallet, 1))
          GROUP BY account HAVING SUM(rest) <> 0",

@@ -47,8 +47,8 @@ fn each_rule_finds_what_it_is_there_for() {
     let first = "call = (SELECT MIN(call) FROM charges)";
     let cases = [
         ("UPDATE wallets SET balance = balance - 1".to_owned(), vec![balance]),
-        ("UPDATE topups SET amount = amount + 1".to_owned(), vec![balance]),
-        ("DELETE FROM topups".to_owned(), vec![balance]),
+        ("UPDATE transactions SET amount = amount + 1".to_owned(), vec![balance]),
+        ("DELETE FROM transactions".to_owned(), vec![balance]),
         ("UPDATE wallets SET leased = leased - 1".to_owned(), vec![lent]),
         ("UPDATE wallets SET leased = balance + 1".to_owned(), vec![lent, never]),
         ("UPDATE holds SET amount = 90000000000".to_owned(), vec![holds]),

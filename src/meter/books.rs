@@ -2,14 +2,17 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use serde::Serialize;
 
+use crate::auth::BudgetOwner;
 use crate::money::Amount;
 use crate::store::{self, StoreError};
 
 use super::audit::{self, Audit, AuditStep};
+use super::budgets::{self, BudgetState, NewBudget};
 use super::report::{self, UsageReport};
+use super::transactions::{self, NewTransaction, TransactionKind, WalletTransaction};
 
 /// The money of an account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -43,34 +46,55 @@ impl Books {
         Ok(Wallet::read(&self.0, account)?)
     }
 
-    /// Adds to an account's balance; the first time this makes its wallet. A top-up whose id is known changes
-    /// nothing, so that one whose answer was lost can be repeated. Returns whether it was new.
+    /// Adds to an account's balance under this reference, as [`transact`](super::transact) does.
     ///
     /// # Errors
-    /// Fails with [`StoreError::NotFound`] for an unknown account, with [`StoreError::Exists`] for a known id with another account or
-    /// amount, with [`StoreError::TooMuch`] if the balance would not fit, and if the store cannot be written.
-    pub fn top_up(&mut self, account: &str, amount: Amount, id: &str) -> Result<bool, StoreError> {
+    /// As [`transact`](super::transact).
+    pub fn top_up(&mut self, account: &str, amount: Amount, reference: &str) -> Result<bool, StoreError> {
+        let kind = TransactionKind::TopUp;
+        self.transact(&NewTransaction { account, kind, amount, reference, reason: None, actor: None })
+    }
+
+    /// Makes a transaction of a wallet; see [`transact`](super::transact).
+    ///
+    /// # Errors
+    /// As [`transact`](super::transact).
+    pub fn transact(&mut self, new: &NewTransaction<'_>) -> Result<bool, StoreError> {
         let transaction = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let known = "SELECT account, amount FROM topups WHERE id = ?1";
-        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-        let known: Option<(String, Amount)> = transaction.query_row(known, [id], read).optional()?;
-        if let Some(known) = known {
-            let same = known == (account.to_owned(), amount);
-            return if same { Ok(false) } else { Err(StoreError::Exists(format!("other top-up '{id}'"))) };
-        }
-        let exists = transaction.query_row("SELECT 1 FROM accounts WHERE id = ?1", [account], |_| Ok(()));
-        exists.optional()?.ok_or_else(|| StoreError::NotFound(format!("account '{account}'")))?;
-        let wallet = Wallet::read(&transaction, account)?.unwrap_or_default();
-        let balance = wallet.balance.checked_add(amount).ok_or(StoreError::TooMuch)?;
-        transaction.execute(
-            "INSERT INTO wallets (account, balance) VALUES (?1, ?2)
-             ON CONFLICT (account) DO UPDATE SET balance = excluded.balance",
-            params![account, balance],
-        )?;
-        let sql = "INSERT INTO topups (id, account, amount, time) VALUES (?1, ?2, ?3, ?4)";
-        transaction.execute(sql, params![id, account, amount, store::now()])?;
+        let is_new = transactions::transact(&transaction, new)?;
         transaction.commit()?;
-        Ok(true)
+        Ok(is_new)
+    }
+
+    /// Returns the latest transactions of an account, the last one first.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read.
+    pub fn transactions(&self, account: &str, limit: u32) -> Result<Vec<WalletTransaction>, StoreError> {
+        transactions::transactions(&self.0, account, None, limit)
+    }
+
+    /// Replaces the budgets of a key or an account; see [`set_budgets`](super::set_budgets).
+    ///
+    /// # Errors
+    /// As [`set_budgets`](super::set_budgets).
+    pub fn set_budgets(
+        &mut self,
+        owner: (BudgetOwner, &str),
+        budgets: &[NewBudget],
+    ) -> Result<(), StoreError> {
+        let transaction = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        budgets::set_budgets(&transaction, owner, budgets)?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Returns the budgets of a key or an account, with their states.
+    ///
+    /// # Errors
+    /// Fails for an unknown owner, and if the store cannot be read.
+    pub fn budgets(&self, owner: (BudgetOwner, &str)) -> Result<Vec<BudgetState>, StoreError> {
+        budgets::budgets(&self.0, owner)
     }
 
     /// Reads the usage of an account, or of one of its keys, by now.

@@ -13,6 +13,9 @@ mod batch;
 mod beyond_tests;
 mod bill;
 mod books;
+#[cfg(test)]
+mod budget_tests;
+mod budgets;
 mod funds;
 mod group_commit;
 mod invariant;
@@ -28,6 +31,7 @@ mod report;
 mod state;
 #[cfg(test)]
 mod tests;
+mod transactions;
 mod types;
 mod writer;
 
@@ -35,9 +39,11 @@ pub use alert::Alert;
 pub use audit::{Audit, AuditFinding, AuditStep};
 pub use bill::{Bill, Charge, Expected};
 pub use books::{Books, Wallet};
+pub use budgets::{BudgetState, NewBudget, budgets, set_budgets};
 pub(crate) use invariant::violated;
 pub use invariant::{Invariant, violations};
 pub use ledger::Ledger;
 pub use price::{Extras, Prices, RateSettings, TierSettings, Unpriced};
 pub use report::{Tally, UsageReport};
+pub use transactions::{NewTransaction, TransactionKind, WalletTransaction, transact, transactions};
 pub use types::{HeldMoney, HoldRefusal, HoldRequest, MoneyLimit, Shortage};

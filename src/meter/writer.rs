@@ -149,11 +149,13 @@ impl LedgerWriter {
         for op in ops {
             // Who waited may be gone.
             match op {
-                StoreOperation::Lease(request, reply) => drop(leases.next().map(|lease| {
-                    let set = lease.map(|lease| self.state.lease(&request, &lease));
-                    let set = set.and_then(|set| set.ok_or(HoldRefusal::Store));
-                    reply.send(set.map(|set| UnclaimedHold::new(&self.state, set)))
-                })),
+                StoreOperation::Lease(request, reply) => {
+                    if let Some(lease) = leases.next() {
+                        let set = lease.map(|lease| self.state.lease(&request, &lease));
+                        let set = set.and_then(|set| set.ok_or(HoldRefusal::Store));
+                        _ = reply.send(set.map(|set| UnclaimedHold::new(&self.state, set)));
+                    }
+                }
                 StoreOperation::Wallet(_, reply) => {
                     if let Some(wallet) = wallets.next() {
                         _ = reply.send(Ok(wallet));

@@ -117,3 +117,19 @@ UPDATE budget_windows SET leased = (SELECT COALESCE(SUM(l.amount), 0)
 UPDATE budget_windows SET allowed = MAX(allowed, spent + leased);
 DROP TABLE leases_of_keys;
 DROP TABLE spending;
+
+-- What operators have paid into wallets and taken out. A reference is unique for ever.
+CREATE TABLE transactions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    account TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('top_up', 'refund')),
+    amount INTEGER NOT NULL CHECK (amount > 0),
+    reference TEXT NOT NULL UNIQUE,
+    reason TEXT,
+    actor TEXT,
+    time INTEGER NOT NULL
+) STRICT;
+CREATE INDEX transactions_of_accounts ON transactions (account, id);
+INSERT INTO transactions (account, kind, amount, reference, time)
+    SELECT account, 'top_up', amount, id, time FROM topups ORDER BY time, id;
+DROP TABLE topups;

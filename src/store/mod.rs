@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
+use crate::money::Amount;
 use crate::private;
 
 /// An error of the store.
@@ -24,8 +25,19 @@ pub enum StoreError {
     NotFound(String),
     /// It exists already.
     Exists(String),
+    /// Another one exists already.
+    Differs(String),
+    /// A value that cannot be, for this reason.
+    Invalid(String),
     /// The balance would exceed the largest amount.
     TooMuch,
+    /// Calls in flight hold the rest of a balance.
+    BalanceInUse {
+        /// The balance.
+        balance: Amount,
+        /// The part that they do not hold.
+        free: Amount,
+    },
     /// It was made by a newer version of the gateway.
     TooNew,
 }
@@ -160,7 +172,12 @@ impl fmt::Display for StoreError {
             Self::File(error) => write!(f, "the data folder cannot be used: {error}"),
             Self::NotFound(what) => write!(f, "there is no {what}"),
             Self::Exists(what) => write!(f, "there is already an {what}"),
+            Self::Differs(what) => write!(f, "there is already another {what}"),
+            Self::Invalid(why) => f.write_str(why),
             Self::TooMuch => f.write_str("the balance would be too large"),
+            Self::BalanceInUse { balance, free } => {
+                write!(f, "only {free} of the balance of {balance} USD can be taken out: calls hold the rest")
+            }
             Self::TooNew => f.write_str("the store was made by a newer version of CrossModel"),
         }
     }

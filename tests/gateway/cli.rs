@@ -61,6 +61,26 @@ fn a_key_lives_as_json() {
 }
 
 #[test]
+fn a_new_key_has_the_limits_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("conf.yaml");
+    let data = folder.path().join("data");
+    let create = |defaults: &str, more: &[&str]| {
+        let text = format!("providers: {{demo: {{}}}}\ndata: {}\n{defaults}", data.display());
+        std::fs::write(&file, text).unwrap();
+        let arguments = [&["key", "create", "--json", "-c", file.to_str().unwrap()], more].concat();
+        let made = ok(&data, &arguments);
+        (member(&made, "rpm"), member(&made, "tpm"))
+    };
+    let limits = |rpm: &str, tpm: &str| (rpm.to_owned(), tpm.to_owned());
+    assert_eq!(create("", &[]), limits("null", "null"));
+    let defaults = "key_defaults: {rpm: 60, tpm: 100000}\n";
+    assert_eq!(create(defaults, &[]), limits("60", "100000"));
+    assert_eq!(create(defaults, &["--rpm", "unlimited"]), limits("null", "100000"));
+    assert_eq!(create("key_defaults: {rpm: unlimited, tpm: 5}\n", &[]), limits("null", "5"));
+}
+
+#[test]
 fn a_key_lives_as_a_table() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path();
@@ -74,7 +94,10 @@ fn a_key_lives_as_a_table() {
     let heading = "KEY ACCOUNT STATUS RPM TPM LIMIT USD STRICT MODELS ALIASES NAME";
     let heading: Vec<_> = heading.split(' ').collect();
     let expected = |status: &str| {
-        vec![row(&heading), row(&[id, "default", status, "60", "100000", "unlimited", "no", "all", "mine"])]
+        vec![
+            row(&heading),
+            row(&[id, "default", status, "unlimited", "unlimited", "unlimited", "no", "all", "mine"]),
+        ]
     };
     assert_eq!(words(&ok(data, &["key", "list"])), expected("active"));
     assert_eq!(words(&ok(data, &["key", "show", id])), expected("active"));

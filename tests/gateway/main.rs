@@ -15,6 +15,7 @@ mod accepted;
 mod answers;
 mod bounded;
 mod bridge;
+mod budgets;
 mod catalogue;
 mod cli;
 mod clock;

@@ -186,9 +186,16 @@ fn who_can_not_pay_is_told_so_in_its_own_envelope() {
     let nothing = get(gateway.port, "/v1/credits", &format!("x-api-key: {}\r\n", gateway.key)).body;
     assert_eq!(nothing, r#"{"currency":"USD","balance_micro":0,"uncollected_micro":0}"#);
     gateway.command(&["account", "top-up", "default", "0.0001"]);
-    let length = body(0, "v/chat", "").len();
-    let needs = |client: usize| format!("0.00{}", body(client, "v/chat", "").len() + 1024 + 200);
-    let _ = (length, needs(0));
+    for client in 0..3 {
+        let response = call(&gateway, client, "v/chat", "");
+        // A micro-USD for each byte of the request and some more, and two for each of a hundred tokens.
+        let needs = format!("0.00{}", body(client, "v/chat", "").len() + 1024 + 200);
+        let message = format!(
+            "Insufficient balance: 0.0001 USD left, and this request may cost up to {needs} USD. Ask for fewer output tokens or a top-up."
+        );
+        assert_eq!((response.status, member(&response.body, "error.message")), (402, message));
+        assert_eq!(response.header("x-should-retry"), Some("false"));
+    }
     assert!(mock.seen().is_empty(), "nothing was asked for");
     assert_eq!(call(&gateway, 0, "v/free", "").status, 200, "what costs nothing needs no money");
     gateway.command(&["account", "top-up", "default", "1"]);
@@ -500,7 +507,7 @@ fn a_disk_that_is_full_or_fails_refuses_calls_and_loses_nothing() {
 }
 
 /// Calls until the gateway dies; counts the answers that were seen to their ends.
-fn call_until_death(port: u16, key: &str, complete: &AtomicU64) {
+pub(crate) fn call_until_death(port: u16, key: &str, complete: &AtomicU64) {
     for n in 0.. {
         let Ok(stream) = std::net::TcpStream::connect(("127.0.0.1", port)) else { return };
         drop(stream);

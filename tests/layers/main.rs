@@ -20,7 +20,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("protocol", &["canon", "failure", "json", "sse"]),
     ("provider", &["canon", "located", "protocol"]),
     ("money", &[]),
-    ("store", &["private"]),
+    ("store", &["money", "private"]),
     ("auth", &["failure", "money", "store"]),
     ("limit", &["auth", "failure"]),
     ("meter", &["auth", "canon", "money", "private", "store"]),
