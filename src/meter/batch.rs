@@ -24,6 +24,7 @@ use super::types::{
     BalanceSelector, BillingKey, BudgetWindow, CallEnd, CallId, CountedCall, HoldRefusal, HoldRequest, Lease,
     LimitSet, OpenHold, PriceTerms, UnusedLease,
 };
+use super::usage::{NewUsage, ServedBy, UsageSums};
 
 /// An open transaction about the calls of one epoch.
 pub(super) struct Batch<'t> {
@@ -40,6 +41,7 @@ pub(super) struct Batch<'t> {
     tracked: HashMap<BudgetWindow, Amount>,
     /// The windows in which something was spent.
     touched: BTreeSet<BudgetWindow>,
+    usage: NewUsage,
     prices: HashMap<Prices, i64>,
     limits: HashMap<i64, Arc<LimitSet>>,
     /// Balances that got a lease, and the largest lease for one call.
@@ -91,6 +93,7 @@ impl<'t> Batch<'t> {
             costs: HashMap::new(),
             tracked: HashMap::new(),
             touched: BTreeSet::new(),
+            usage: NewUsage::default(),
             limits: HashMap::new(),
             prices: HashMap::new(),
             lent: HashMap::new(),
@@ -143,7 +146,11 @@ impl<'t> Batch<'t> {
     }
 
     /// Counts a call that nobody pays for.
-    pub(super) fn count(&mut self, CountedCall { key, tally, windows }: &CountedCall) {
+    pub(super) fn count(&mut self, call: &CountedCall) {
+        let CountedCall { key, tally, sums, served, windows } = call;
+        let (account, id): (Arc<str>, Arc<str>) = (key.account.as_str().into(), key.id.as_str().into());
+        self.usage.add((account, id), served.clone().unwrap_or_default(), sums);
+
         let sums = || KeySums::of(&key.account);
         let sums = self.sums.entry(key.id.as_str().into()).or_insert_with(sums);
         sums.tally.add(tally);
@@ -353,6 +360,11 @@ impl<'t> Batch<'t> {
         let sums = self.sums.entry(Arc::clone(key)).or_insert_with(|| KeySums::of(account));
         sums.tally.add(&Tally::of(&end.usage, charge, end.whole));
         let limits = &hold.limits;
+        // The journal does not say who has answered.
+        let unknown = || ServedBy { model: Arc::clone(&hold.billing.model), provider: "".into() };
+        let served = end.served.clone().unwrap_or_else(unknown);
+        let owner = (Arc::clone(&limits.account), Arc::clone(&limits.key));
+        self.usage.add(owner, served, &UsageSums::of(&end.usage, charge, end.whole));
         let none = || BalanceCost { limits: Arc::clone(limits), cost: Amount::ZERO, excess: Amount::ZERO };
         let costs = self.costs.entry(limits.number).or_insert_with(none);
         (costs.cost, costs.excess) = (sum(costs.cost, charge), sum(costs.excess, excess));
@@ -441,6 +453,7 @@ impl<'t> Batch<'t> {
         for (key, KeySums { account, tally, tracked }) in std::mem::take(&mut self.sums) {
             self.write_usage(&account, &key, &tally, tracked)?;
         }
+        self.usage.post(self.transaction, self.now)?;
         for cost in std::mem::take(&mut self.costs).into_values().filter(|costs| costs.cost > Amount::ZERO) {
             self.write_cost(&cost)?;
             self.touched.extend(&cost.limits.windows);

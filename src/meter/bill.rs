@@ -15,6 +15,7 @@ use super::report::Tally;
 use super::types::{
     BudgetWindow, CallEnd, ChargeBasis, CountedCall, HeldMoney, HoldRefusal, HoldRequest, PriceTerms,
 };
+use super::usage::{ServedBy, UsageSums};
 
 /// The bill of one call. It ends exactly once: settled, broken off or released. If it is dropped before that, it
 /// ends like a call whose client has left.
@@ -40,6 +41,8 @@ pub struct Bill {
     forwarded: bool,
     marked: Instant,
     ended: Option<Charge>,
+    /// The model and the provider that have answered.
+    answered: Option<ServedBy>,
 }
 
 /// Money that is set aside.
@@ -134,6 +137,7 @@ impl Bill {
             forwarded: false,
             marked: Instant::now(),
             ended: None,
+            answered: None,
         }
     }
 
@@ -214,6 +218,11 @@ impl Bill {
     /// Notes that another model than the one that was asked has answered, which has these prices.
     pub fn served_at(&mut self, prices: &Arc<Prices>) {
         self.served = Some(Arc::clone(prices));
+    }
+
+    /// Notes the model, by its id in the catalog, and the provider that have answered the call.
+    pub fn answered_by(&mut self, served: ServedBy) {
+        self.answered = Some(served);
     }
 
     /// Notes that the provider has asked another model inside of the call, which has these prices.
@@ -309,6 +318,8 @@ impl Bill {
             self.ledger.count(CountedCall {
                 key: Arc::clone(&self.grant),
                 tally: Tally::of(&charge.usage, charge.amount, whole),
+                sums: UsageSums::of(&charge.usage, charge.amount, whole),
+                served: self.answered.clone(),
                 windows: self.windows.clone(),
             });
             self.ended = Some(charge);
@@ -334,6 +345,7 @@ impl Bill {
             usage: usage.clone(),
             capped: cost > charge,
             whole,
+            served: self.answered.clone(),
         };
         self.ledger.end(held, end);
         self.ended = Some(Charge { amount: charge, usage });

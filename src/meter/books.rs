@@ -13,6 +13,7 @@ use super::audit::{self, Audit, AuditStep};
 use super::budgets::{self, BudgetState, NewBudget};
 use super::report::{self, UsageReport};
 use super::transactions::{self, NewTransaction, TransactionKind, WalletTransaction};
+use super::usage::{self, UsageQuery, UsageRow};
 
 /// The money of an account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -112,6 +113,14 @@ impl Books {
     pub fn spent(&self, key: &str) -> Result<Amount, StoreError> {
         let mut query = self.0.prepare_cached("SELECT COALESCE(SUM(cost), 0) FROM usage WHERE key = ?1")?;
         Ok(query.query_row([key], |row| row.get(0))?)
+    }
+
+    /// Answers a question about usage; see [`usage`](super::usage).
+    ///
+    /// # Errors
+    /// As [`usage`](super::usage).
+    pub fn usage(&self, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
+        usage::usage(&self.0, query)
     }
 
     /// Checks that everything adds up.

@@ -59,6 +59,70 @@ fn recovered(folder: &Path) -> Vec<(Amount, Amount)> {
 }
 
 #[test]
+fn the_cost_of_who_has_no_wallet_is_counted_without_a_write_for_each_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let grant = grant(folder.path(), None, None);
+    let ledger = Ledger::open(folder.path()).unwrap();
+    let commits = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&commits);
+    ledger.watch_commits(move |_| _ = count.fetch_add(1, Ordering::Relaxed));
+    let cost = |end: fn(&mut Bill)| {
+        let mut bill = Bill::track(&ledger, &grant, prices(), tokens(9, 9));
+        bill.forward();
+        end(&mut bill);
+        bill.charge().unwrap().amount.to_string()
+    };
+    assert_eq!(cost(|bill| bill.settle(used(2, 3))), "5.00");
+    assert_eq!(cost(|bill| (bill.deliver(3), bill.break_off(None)).1), "4.00");
+    assert_eq!(cost(|bill| (bill.deliver(3), bill.settle(used(u64::MAX, 1))).1), "4.00", "an estimate");
+    assert_eq!(cost(Bill::release), "0.00");
+    let report = runtime().block_on(ledger.report(ACCOUNT)).unwrap().daily;
+    assert_eq!((report.cost, report.requests, report.successes), (usd("13"), 4, 2));
+    assert_eq!(ledger.open_holds(), 0);
+    ledger.close();
+    assert_eq!(commits.load(Ordering::Relaxed), 0, "nothing was synced for them");
+    let audit = Books::open(folder.path()).unwrap().audit().unwrap();
+    assert_eq!((audit.findings, audit.charges, audit.holds), (vec![], 0, 0));
+}
+
+#[test]
+fn calls_are_counted_by_model_and_provider_whoever_pays() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = grant(folder.path(), Some("50"), None);
+    let ledger = Ledger::open(folder.path()).unwrap();
+    let served = |provider: &str| ServedBy { model: "v/m-1".into(), provider: provider.into() };
+    let mut paid = open(&ledger, &key, 9).unwrap();
+    paid.answered_by(served("p"));
+    paid.settle(used(2, 3));
+    let mut counted = Bill::track(&ledger, &key, prices(), tokens(9, 9));
+    counted.forward();
+    counted.answered_by(served("q"));
+    counted.settle(used(4, 0));
+    let mut free = Bill::free(&ledger, &key, tokens(9, 9));
+    free.answered_by(served("q"));
+    free.release();
+    // One that is found unfinished.
+    std::mem::forget(open(&ledger, &key, 9).unwrap());
+    runtime().block_on(ledger.post()).unwrap();
+    ledger.die();
+    Ledger::open(folder.path()).unwrap().close();
+    let query = UsageQuery {
+        to: i64::MAX,
+        by: vec![UsageDimension::Model, UsageDimension::Provider],
+        ..UsageQuery::default()
+    };
+    let rows = Books::open(folder.path()).unwrap().usage(&query).unwrap().into_iter();
+    let rows = rows.map(|UsageRow { model, provider, sums, .. }| {
+        let UsageSums { requests, successes, input_tokens, output_tokens, cost, .. } = sums;
+        let name = format!("{} {}", model.unwrap(), provider.unwrap());
+        format!("{name}: {requests} {successes} {input_tokens} {output_tokens} {cost}")
+    });
+    let expected = ["m : 1 0 1 0 1.00", "v/m-1 p: 1 1 2 3 5.00", "v/m-1 q: 2 1 4 0 4.00"];
+    assert_eq!(rows.collect::<Vec<_>>(), expected);
+    audited(folder.path());
+}
+
+#[test]
 fn the_tightest_limit_refuses_and_of_equal_ones_the_keys() {
     let folder = tempfile::tempdir().unwrap();
     let key = grant(folder.path(), Some("50"), None);

@@ -362,7 +362,7 @@ impl RecordFields<'_> {
         let flags = self.byte()?;
         usage.rates = Rates::from_bits(flags >> FLAG_BITS);
         let [capped, whole, elsewhere] = [1, 2, 4].map(|flag| flags & flag != 0);
-        Some(CallEnd { charge, others, elsewhere, price, outcome, usage, capped, whole })
+        Some(CallEnd { charge, others, elsewhere, price, outcome, usage, capped, whole, served: None })
     }
 
     fn earlier_end(&mut self, outcome: ChargeBasis) -> Option<CallEnd> {
@@ -432,6 +432,7 @@ mod tests {
             ..Usage::default()
         };
         CallEnd {
+            served: None,
             charge: Amount::from_nano(77),
             others: Amount::from_nano(33),
             elsewhere: capped,

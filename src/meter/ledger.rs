@@ -50,7 +50,8 @@ impl Ledger {
         let watch: Arc<OnceLock<CommitObserver>> = Arc::default();
         let syncer = Syncer { file: state.file()?, state: Arc::clone(&state), watch: Arc::clone(&watch) };
         let recovered = Instant::now();
-        let writer = LedgerWriter { connection, journals, recovered, state: Arc::clone(&state), epoch };
+        let writer =
+            LedgerWriter { connection, journals, recovered, aged: 0, state: Arc::clone(&state), epoch };
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let syncer = thread("journal").spawn(move || syncer.run())?;
         let writer = thread("ledger").spawn(move || writer.run())?;
@@ -83,6 +84,15 @@ impl Ledger {
     /// Fails if the store cannot be read.
     pub async fn report(&self, account: &str) -> Result<UsageReport, HoldRefusal> {
         self.ask(|reply| StoreOperation::Report(account.to_owned(), reply)).await
+    }
+
+    /// Writes the counts of all calls that have ended to the store, for those who read it.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be written.
+    pub async fn post(&self) -> Result<(), HoldRefusal> {
+        // Whoever is told of an account is told of all that came before.
+        self.wallet("").await.map(drop)
     }
 
     async fn ask<T>(

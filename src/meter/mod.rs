@@ -33,6 +33,7 @@ mod state;
 mod tests;
 mod transactions;
 mod types;
+mod usage;
 mod writer;
 
 pub use alert::Alert;
@@ -47,3 +48,4 @@ pub use price::{Extras, Prices, RateSettings, TierSettings, Unpriced};
 pub use report::{Tally, UsageReport};
 pub use transactions::{NewTransaction, TransactionKind, WalletTransaction, transact, transactions};
 pub use types::{HeldMoney, HoldRefusal, HoldRequest, MoneyLimit, Shortage};
+pub use usage::{MAX_ROWS, ServedBy, UsageDimension, UsagePeriod, UsageQuery, UsageRow, UsageSums, usage};

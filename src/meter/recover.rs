@@ -70,7 +70,7 @@ fn replay(transaction: &Transaction<'_>, orphan: &Orphan) -> rusqlite::Result<Ve
     for record in holds {
         batch.record(record, no_balances)?;
     }
-    batch.finish()?;
+    finish(batch)?;
     let held = held(transaction, orphan.epoch)?;
     let is_late = |record: &&JournalRecord| match record {
         JournalRecord::End(call, end) => held.get(call).is_some_and(|held| end.charge > *held),
@@ -81,7 +81,7 @@ fn replay(transaction: &Transaction<'_>, orphan: &Orphan) -> rusqlite::Result<Ve
     for record in others {
         batch.record(record, no_balances)?;
     }
-    batch.finish()?;
+    finish(batch)?;
     Ok(late.into_iter().cloned().collect())
 }
 
@@ -93,7 +93,7 @@ fn estimate(transaction: &Transaction<'_>, epoch: i64, known: &[JournalRecord]) 
         log::warn!("ledger: call {} was found unfinished and is charged by an estimate", call.id.0);
         batch.record(&JournalRecord::End(call.id, call.end()), no_balances)?;
     }
-    batch.finish()?;
+    finish(batch)?;
     Ok(())
 }
 
@@ -110,9 +110,16 @@ fn charge_beyond(transaction: &Transaction<'_>, epoch: i64, late: &[JournalRecor
             }
             BalanceSelector::Key(_) => Vec::new(),
         })?;
-        batch.finish()?;
+        finish(batch)?;
         log::debug!("ledger: call {} has cost more than was held for it", call.0);
     }
+    Ok(())
+}
+
+/// Writes what a batch has kept in memory, and gives the alerts that are due.
+fn finish(batch: Batch<'_>) -> rusqlite::Result<()> {
+    let (_, alerts) = batch.finish()?;
+    alerts.iter().for_each(|alert| log::warn!("ledger: {alert}"));
     Ok(())
 }
 

@@ -105,33 +105,6 @@ fn a_call_is_held_and_settled_once() {
 }
 
 #[test]
-fn the_cost_of_who_has_no_wallet_is_counted_without_a_write_for_each_call() {
-    let folder = tempfile::tempdir().unwrap();
-    let grant = grant(folder.path(), None, None);
-    let ledger = Ledger::open(folder.path()).unwrap();
-    let commits = Arc::new(std::sync::atomic::AtomicU64::new(0));
-    let count = Arc::clone(&commits);
-    ledger.watch_commits(move |_| _ = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
-    let cost = |end: fn(&mut Bill)| {
-        let mut bill = Bill::track(&ledger, &grant, prices(), tokens(9, 9));
-        bill.forward();
-        end(&mut bill);
-        bill.charge().unwrap().amount.to_string()
-    };
-    assert_eq!(cost(|bill| bill.settle(used(2, 3))), "5.00");
-    assert_eq!(cost(|bill| (bill.deliver(3), bill.break_off(None)).1), "4.00");
-    assert_eq!(cost(|bill| (bill.deliver(3), bill.settle(used(u64::MAX, 1))).1), "4.00", "an estimate");
-    assert_eq!(cost(Bill::release), "0.00");
-    let report = runtime().block_on(ledger.report(ACCOUNT)).unwrap().daily;
-    assert_eq!((report.cost, report.requests, report.successes), (usd("13"), 4, 2));
-    assert_eq!(ledger.open_holds(), 0);
-    ledger.close();
-    assert_eq!(commits.load(std::sync::atomic::Ordering::Relaxed), 0, "nothing was synced for them");
-    let audit = Books::open(folder.path()).unwrap().audit().unwrap();
-    assert_eq!((audit.findings, audit.charges, audit.holds), (vec![], 0, 0));
-}
-
-#[test]
 fn what_is_not_there_can_not_be_held() {
     let folder = tempfile::tempdir().unwrap();
     let poor = grant(folder.path(), None, None);

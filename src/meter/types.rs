@@ -9,6 +9,7 @@ use crate::money::Amount;
 use super::invariant::{Invariant, violated};
 use super::price::Prices;
 use super::report::Tally;
+use super::usage::{ServedBy, UsageSums};
 
 /// The number of a call, unique in its store: an epoch in the upper bits, and a count in the lower [`COUNT_BITS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +32,8 @@ pub(super) struct CallEnd {
     pub(super) capped: bool,
     /// Whether the call was answered in full.
     pub(super) whole: bool,
+    /// The model and the provider that have answered. They are not in the journal.
+    pub(super) served: Option<ServedBy>,
 }
 
 /// The basis of a charge.
@@ -59,6 +62,7 @@ impl CallEnd {
             usage,
             capped: false,
             whole: false,
+            served: None,
         }
     }
 }
@@ -156,6 +160,8 @@ impl HoldRefusal {
 pub(super) struct CountedCall {
     pub(super) key: Grant,
     pub(super) tally: Tally,
+    pub(super) sums: UsageSums,
+    pub(super) served: Option<ServedBy>,
     /// The windows of budgets to which it belongs.
     pub(super) windows: Vec<BudgetWindow>,
 }

@@ -12,8 +12,10 @@ use crate::store;
 use super::batch::{Batch, BatchAnswers};
 use super::invariant::{Invariant, violated};
 use super::recover;
+use super::report;
 use super::state::{LedgerState, StoreOperation, StoreWork, UnclaimedHold};
 use super::types::{HoldRefusal, UnusedLease};
+use super::usage;
 
 /// Receives the time of each write to the journal.
 pub(super) type CommitObserver = Box<dyn Fn(Duration) + Send + Sync>;
@@ -51,6 +53,8 @@ pub(super) struct LedgerWriter {
     pub(super) journals: PathBuf,
     /// The time of the last recovery of dead processes' calls.
     pub(super) recovered: Instant,
+    /// The day on which old usage was last added up, in days since the epoch.
+    pub(super) aged: i64,
     pub(super) state: Arc<LedgerState>,
     pub(super) epoch: i64,
 }
@@ -131,7 +135,12 @@ impl LedgerWriter {
             }
         }
         (answers.more, answers.alerts) = batch.finish()?;
+        let today = report::day(store::now());
+        if today != self.aged {
+            usage::age(&transaction, store::now())?;
+        }
         transaction.commit()?;
+        self.aged = today;
         Ok(answers)
     }
 
@@ -219,7 +228,8 @@ mod tests {
         let journals = folder.path().join("journal");
         let connection = store::open(folder.path()).unwrap();
         let state = Arc::new(LedgerState::new(Journal::create(&journals, 1).unwrap(), 1));
-        let writer = LedgerWriter { connection, journals, recovered: Instant::now(), state, epoch: 1 };
+        let writer =
+            LedgerWriter { connection, journals, recovered: Instant::now(), aged: 0, state, epoch: 1 };
         let answered = |ops: Vec<StoreOperation>, wallets| {
             violations(|| writer.answer(ops, BatchAnswers { wallets, ..BatchAnswers::default() })).1
         };

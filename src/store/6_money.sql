@@ -4,6 +4,7 @@ CREATE TRIGGER wallet_gone AFTER DELETE ON wallets BEGIN UPDATE revision SET num
 
 -- The part of the cost that was counted and that nobody was charged for.
 ALTER TABLE usage ADD COLUMN tracked INTEGER NOT NULL DEFAULT 0 CHECK (tracked BETWEEN 0 AND cost);
+CREATE INDEX usage_of_keys ON usage (key);
 
 -- What keys and accounts may spend in a period. A hard budget refuses calls; the others only give alerts, at the
 -- percentages of the list `alert_at`.
@@ -133,3 +134,35 @@ CREATE INDEX transactions_of_accounts ON transactions (account, id);
 INSERT INTO transactions (account, kind, amount, reference, time)
     SELECT account, 'top_up', amount, id, time FROM topups ORDER BY time, id;
 DROP TABLE topups;
+
+-- Usage by hour, and by day once the hours are old. An empty provider has answered nobody, or is unknown.
+CREATE TABLE usage_hours (
+    hour INTEGER NOT NULL,
+    account TEXT NOT NULL,
+    key TEXT NOT NULL,
+    model TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    cost INTEGER NOT NULL,
+    input INTEGER NOT NULL,
+    cache_read INTEGER NOT NULL,
+    cache_write INTEGER NOT NULL,
+    output INTEGER NOT NULL,
+    requests INTEGER NOT NULL,
+    successes INTEGER NOT NULL,
+    PRIMARY KEY (hour, account, key, model, provider)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE usage_days (
+    day INTEGER NOT NULL,
+    account TEXT NOT NULL,
+    key TEXT NOT NULL,
+    model TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    cost INTEGER NOT NULL,
+    input INTEGER NOT NULL,
+    cache_read INTEGER NOT NULL,
+    cache_write INTEGER NOT NULL,
+    output INTEGER NOT NULL,
+    requests INTEGER NOT NULL,
+    successes INTEGER NOT NULL,
+    PRIMARY KEY (day, account, key, model, provider)
+) STRICT, WITHOUT ROWID;

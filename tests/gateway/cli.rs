@@ -73,11 +73,11 @@ fn a_new_key_has_the_limits_of_the_file() {
         (member(&made, "rpm"), member(&made, "tpm"))
     };
     let limits = |rpm: &str, tpm: &str| (rpm.to_owned(), tpm.to_owned());
-    assert_eq!(create("", &[]), limits("null", "null"));
+    assert_eq!(create("", &[]), limits("", ""));
     let defaults = "key_defaults: {rpm: 60, tpm: 100000}\n";
     assert_eq!(create(defaults, &[]), limits("60", "100000"));
-    assert_eq!(create(defaults, &["--rpm", "unlimited"]), limits("null", "100000"));
-    assert_eq!(create("key_defaults: {rpm: unlimited, tpm: 5}\n", &[]), limits("null", "5"));
+    assert_eq!(create(defaults, &["--rpm", "unlimited"]), limits("", "100000"));
+    assert_eq!(create("key_defaults: {rpm: unlimited, tpm: 5}\n", &[]), limits("", "5"));
 }
 
 #[test]
@@ -187,7 +187,10 @@ fn wallets_are_filled_and_shown() {
     let audit = run(data, &["ledger", "audit"]);
     assert_eq!(audit.status.code(), Some(1));
     let found = String::from_utf8(audit.stdout).unwrap();
-    assert!(found.contains("WRONG: a balance is what was topped up less what was charged: team"), "{found}");
+    assert!(
+        found.contains("WRONG: a balance is what was topped up less what was refunded and charged: team"),
+        "{found}"
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::edge::call::money_refusal;
 use crate::edge::call::target::Call;
 use crate::failure::{Failure, Result};
 use crate::limit::{Limiter, RateLimitStatus, Ticket};
-use crate::meter::{self, Bill, Expected, HoldRefusal, Invariant, Ledger, Prices};
+use crate::meter::{self, Bill, Expected, HoldRefusal, Invariant, Ledger, Prices, ServedBy};
 use crate::observe::LimitRefusal;
 use crate::route::{AttemptOutcome, Catalog};
 
@@ -227,12 +227,23 @@ impl Billing {
     fn close(&mut self, catalog: &Catalog, attempts: &Attempts, close: impl FnOnce(&mut Bill)) {
         let Some(bill) = &mut self.bill else { return };
         price_others(bill, catalog, attempts);
+        bill.answered_by(served_by(attempts));
         close(bill);
         // The reservation stays for a bill that is not closed.
         if let (Some(charge), Some(ticket)) = (bill.charge(), &mut self.ticket) {
             ticket.settle(charge.usage.prompt().saturating_add(charge.usage.output));
         }
     }
+}
+
+/// Returns the model and the provider of the last attempt. A call without tokens is counted for the entry of the model in
+/// the catalog, because a caller may invent names that a wildcard allows.
+fn served_by(attempts: &Attempts) -> ServedBy {
+    let Some(call) = &attempts.call else { return ServedBy::default() };
+    let found = &call.found;
+    let is_known = attempts.answer.usage.is_some() || *found.id == *found.entry.id;
+    let model = if is_known { Arc::clone(&found.id) } else { found.entry.id.as_str().into() };
+    ServedBy { model, provider: Arc::clone(&call.provider().name) }
 }
 
 /// Tells the bill the prices of other models, if one has answered or was called within the call.

@@ -84,7 +84,7 @@ impl CallContext {
             protocol: self.request.endpoint.and_then(Endpoint::protocol).map(|protocol| protocol.as_str()),
             client_protocol_version: version_name(request.version),
             requested_model: self.request.requested_model.as_deref().map(cut),
-            model: call.map(|call| call.found.id.as_str()),
+            model: call.map(|call| &*call.found.id),
             provider: call.map(|call| &*call.provider().name),
             upstream_model: call.map(|call| call.upstream_model.as_str()).map(cut),
             route: call.map(Call::route),
