@@ -1,4 +1,4 @@
-//! Budgets: what a key or an account may spend in a period.
+//! Budgets: limits of what keys and accounts may spend in a period.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use rusqlite::{Connection, Row};
 
 use crate::money::Amount;
 
-/// What a key or an account may spend in each period.
+/// The limit of what a key or an account may spend in each period.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Budget {
     /// The number in the store.

@@ -82,7 +82,7 @@ impl Holding {
     }
 }
 
-/// What is known of the cost of a call before it is made.
+/// The facts that are known of the cost of a call before it is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Expected {
     /// Tokens that the prompt surely does not exceed.

@@ -27,7 +27,7 @@ fn now(folder: &Path, grant: &Grant) -> Grant {
     Arc::new(Store::open(folder).unwrap().key(&grant.id).unwrap())
 }
 
-/// What each budget of the account has spent and holds in its current window.
+/// Reads the amounts that each budget of the account has spent and holds in its current window.
 fn states(folder: &Path) -> Vec<(Amount, Amount)> {
     let states = Books::open(folder).unwrap().budgets((BudgetOwner::Account, ACCOUNT)).unwrap();
     states.into_iter().map(|state| (state.spent, state.held)).collect()

@@ -53,7 +53,7 @@ pub(super) fn tokens(output_least: u64, output_most: u64) -> Expected {
     }
 }
 
-/// What a call was refused for.
+/// Names the limit by which a call was refused.
 pub(super) fn short(refused: Result<Bill, HoldRefusal>) -> String {
     let name = |limit| match limit {
         MoneyLimit::Wallet => "wallet".to_owned(),

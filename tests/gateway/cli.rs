@@ -203,7 +203,7 @@ fn a_key_can_be_changed() {
     let rights = |shown: &str| {
         ["rpm", "tpm", "spending_limit_micro", "strict", "models"].map(|name| member(shown, name))
     };
-    assert_eq!(rights(&made), ["5", "100000", "1500000", "true", ""]);
+    assert_eq!(rights(&made), ["5", "", "1500000", "true", ""]);
     let changed = change(&["--rpm", "unlimited", "--tpm", "7", "--strict", "false", "--model", "v/*"]);
     assert_eq!(rights(&changed), ["", "7", "1500000", "false", "[\"v/*\"]"]);
     let changed = change(&["--spending-limit", "unlimited", "--model", "all", "--alias", "a=v/m"]);

@@ -186,10 +186,10 @@ fn who_can_not_pay_is_told_so_in_its_own_envelope() {
     let nothing = get(gateway.port, "/v1/credits", &format!("x-api-key: {}\r\n", gateway.key)).body;
     assert_eq!(nothing, r#"{"currency":"USD","balance_micro":0,"uncollected_micro":0}"#);
     gateway.command(&["account", "top-up", "default", "0.0001"]);
-    for client in 0..3 {
-        let response = call(&gateway, client, MODELS[client], "");
+    for (client, model) in MODELS.into_iter().enumerate() {
+        let response = call(&gateway, client, model, "");
         // A micro-USD for each byte of the request and some more, and two for each of a hundred tokens.
-        let needs = format!("0.00{}", body(client, MODELS[client], "").len() + 1024 + 200);
+        let needs = format!("0.00{}", body(client, model, "").len() + 1024 + 200);
         let needs = needs.trim_end_matches('0');
         let message = format!(
             "Insufficient balance: 0.0001 USD left, and this request may cost up to {needs} USD. Ask for fewer output tokens or a top-up."

@@ -95,11 +95,6 @@ fn time(seconds: i64) -> Option<String> {
 mod tests {
     use super::*;
     use crate::auth::Period;
-    use crate::money::Amount;
-
-    fn usd(text: &str) -> Amount {
-        text.parse().unwrap()
-    }
 
     #[test]
     fn a_refusal_says_what_to_do() {
@@ -109,10 +104,10 @@ mod tests {
         let total = MoneyLimit::Budget(BudgetOwner::Key, Period::Total, None);
         let short = |limit, left: &str, output| Shortage {
             limit,
-            total: usd("200"),
-            left: usd(left),
-            free: usd("0.00"),
-            needs: usd("0.03"),
+            total: "200".parse().unwrap(),
+            left: left.parse().unwrap(),
+            free: "0".parse().unwrap(),
+            needs: "0.03".parse().unwrap(),
             output,
         };
         let cases = [
