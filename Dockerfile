@@ -23,8 +23,9 @@ COPY conf/container.yaml /etc/crossmodel/crossmodel.yaml
 USER 10001:10001
 WORKDIR /var/lib/crossmodel
 VOLUME /var/lib/crossmodel
+# For the gateway and for commands: docker exec NAME crossmodel key create --name "the team"
+ENV CROSSMODEL_CONFIG=/etc/crossmodel/crossmodel.yaml
 EXPOSE 8080 9090
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 \
-    CMD ["crossmodel", "health", "-c", "/etc/crossmodel/crossmodel.yaml"]
+    CMD ["crossmodel", "health"]
 ENTRYPOINT ["crossmodel"]
-CMD ["-c", "/etc/crossmodel/crossmodel.yaml"]

@@ -11,7 +11,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossmodel::auth::{Grant, NewKey, Rights, Store};
+use crossmodel::admin::model::{NewAccount, NewKey};
+use crossmodel::admin::{Actor, Intent, Operations};
+use crossmodel::auth::{Grant, KeyTable};
 use crossmodel::meter::{Bill, Books, Expected, Extras, Ledger, Prices, TierSettings};
 use crossmodel_core::canon::Usage;
 use tokio::runtime::Builder;
@@ -112,11 +114,13 @@ fn line(name: &str, mut times: Vec<Duration>) {
 }
 
 fn grant(folder: &Path) -> Grant {
-    let store = Store::open(folder).unwrap();
-    store.create_account("bench").unwrap();
+    let (mut operations, actor) = (Operations::open(folder).unwrap(), Actor::command_line());
+    let account = NewAccount { id: "bench".into(), ..NewAccount::default() };
+    operations.create_account(&Intent::of(&actor), &account).unwrap();
     Books::open(folder).unwrap().top_up("bench", "1000000".parse().unwrap(), "bench").unwrap();
-    let new = NewKey { account: "bench".into(), rights: Rights::default(), ..NewKey::default() };
-    Arc::new(store.create_key(&new).unwrap().0)
+    let new = NewKey { account: Some("bench".into()), ..NewKey::default() };
+    let secret = operations.create_key(&Intent::of(&actor), &new).unwrap().secret.unwrap();
+    KeyTable::open(folder).unwrap().grant(Some(&secret), "").unwrap()
 }
 
 fn prices() -> Arc<Prices> {

@@ -44,6 +44,8 @@ pub mod edge;
 pub mod guide;
 
 #[doc(hidden)]
+pub mod admin;
+#[doc(hidden)]
 pub mod auth;
 #[doc(hidden)]
 pub mod console;
@@ -63,6 +65,8 @@ pub mod observe;
 pub mod private;
 #[doc(hidden)]
 pub mod provider;
+#[doc(hidden)]
+pub mod repeated;
 #[doc(hidden)]
 pub mod route;
 #[doc(hidden)]

@@ -58,7 +58,9 @@ fn the_minimal_file_starts() {
     let start = Instant::now();
     let listens = |address: &String| TcpStream::connect(address).is_ok();
     let up = loop {
-        let up = listens(&clients) && listens(&operators);
+        // It listens before it has a store.
+        let up =
+            listens(&clients) && listens(&operators) && folder.path().join("data/crossmodel.db").exists();
         if up || start.elapsed() > Duration::from_secs(20) || gateway.try_wait().unwrap().is_some() {
             break up;
         }
@@ -67,7 +69,6 @@ fn the_minimal_file_starts() {
     gateway.kill().unwrap();
     gateway.wait().unwrap();
     assert!(up);
-    assert!(folder.path().join("data/crossmodel.db").exists());
 }
 
 /// The commented-out parts are meant to be switched on.
@@ -103,6 +104,22 @@ fn the_files_for_containers_load() {
     }
 }
 
+/// A service and its commands find the same store: by the file alone.
+#[test]
+fn the_files_for_services_name_the_store() {
+    let config = Config::parse(include_str!("../conf/service.yaml"), |_| None).unwrap();
+    assert_eq!(config.data, Path::new("/var/lib/crossmodel"));
+    assert!(config.demo.is_none() && config.admin.unwrap().is_loopback());
+    let unit = include_str!("../conf/crossmodel.service");
+    assert!(!unit.contains("--data") && unit.contains("-c /etc/crossmodel/crossmodel.yaml"));
+    let variable = "CROSSMODEL_CONFIG";
+    let file = "/etc/crossmodel/crossmodel.yaml";
+    assert!(include_str!("../Dockerfile").contains(&format!("\nENV {variable}={file}\n")));
+    assert!(
+        include_str!("../conf/kubernetes/gateway.yaml").contains(&format!("name: {variable}, value: {file}"))
+    );
+}
+
 /// Whatever stops a gateway waits for running calls, for what is written down after them, and a bit longer.
 #[test]
 fn whatever_stops_a_gateway_is_patient() {
@@ -124,8 +141,14 @@ fn whatever_stops_a_gateway_is_patient() {
 fn the_shipped_files_warn_of_nothing() {
     let folder = with_certificate();
     let full = placed(FULL, folder.path());
-    for text in [MINIMAL, &full, include_str!("../conf/container.yaml")] {
-        assert_eq!(Config::parse(text, |_| Some("sk-test".to_owned())).unwrap().warnings(), []);
+    let warnings = |text: &str| Config::parse(text, |_| Some("sk-test".to_owned())).unwrap().warnings();
+    for text in [MINIMAL, &full, include_str!("../conf/service.yaml")] {
+        assert_eq!(warnings(text), []);
+    }
+    // A port that is not published, or that a policy keeps, is open to nobody, which a file does not tell.
+    for text in [include_str!("../conf/container.yaml"), include_str!("../conf/kubernetes/crossmodel.yaml")] {
+        let warnings: Vec<_> = warnings(text).iter().map(|warning| warning.about).collect();
+        assert_eq!(warnings, ["admin"]);
     }
 }
 
@@ -218,4 +241,11 @@ fn with_certificate() -> tempfile::TempDir {
 /// The file, as if it were used in `folder`.
 fn placed(text: &str, folder: &Path) -> String {
     text.replace("data/tls/", &format!("{}/data/tls/", folder.display()))
+}
+
+#[test]
+fn the_document_of_the_admin_api_is_up_to_date() {
+    let document = crossmodel::admin::api::document();
+    let file = include_str!("../conf/openapi.json");
+    assert!(document == file, "cargo run -q -- openapi > conf/openapi.json");
 }

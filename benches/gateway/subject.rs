@@ -303,6 +303,7 @@ fn key(program: &str, folder: &Path) -> String {
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         made.stdout
     };
+    run(&["store", "create"]);
     run(&["account", "create", ACCOUNT]);
     run(&["account", "top-up", ACCOUNT, "1000000"]);
     let alias = format!("{ALIAS}=bench/real");

@@ -42,6 +42,12 @@ impl Aliases {
     }
 }
 
+impl From<BTreeMap<String, String>> for Aliases {
+    fn from(aliases: BTreeMap<String, String>) -> Self {
+        Self(aliases)
+    }
+}
+
 impl JsonSchema for Aliases {
     fn schema_name() -> Cow<'static, str> {
         "Aliases".into()

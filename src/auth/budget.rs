@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use jiff::civil::{Date, Weekday};
 use rusqlite::{Connection, Row};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::money::Amount;
 
@@ -36,7 +38,9 @@ pub enum BudgetOwner {
 }
 
 /// The length of the windows of a budget, in UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "BudgetPeriod")]
 pub enum Period {
     /// A day.
     Day,
@@ -125,12 +129,20 @@ impl fmt::Display for Period {
     }
 }
 
-/// All budgets of a store, by owner.
-pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<(String, Budget)>> {
+/// Reads the budgets of the keys that have changed since a revision, and of their accounts, each with its owner.
+pub(super) fn changed_since(
+    connection: &Connection,
+    revision: i64,
+) -> rusqlite::Result<Vec<(String, Budget)>> {
     let mut query = connection.prepare_cached(
-        "SELECT owner, id, kind, period, amount, hard, alert_at FROM budgets ORDER BY kind DESC, id",
+        "WITH changed AS (SELECT id, account FROM keys WHERE revision > ?1 UNION
+            SELECT k.id, k.account FROM accounts a JOIN keys k ON k.account = a.id WHERE a.revision > ?1)
+        SELECT owner, id, kind, period, amount, hard, alert_at FROM budgets
+        WHERE kind = 'key' AND owner IN (SELECT id FROM changed)
+            OR kind = 'account' AND owner IN (SELECT account FROM changed)
+        ORDER BY kind DESC, id",
     )?;
-    let all = query.query_map([], |row| Ok((row.get(0)?, budget(row)?)))?;
+    let all = query.query_map([revision], |row| Ok((row.get(0)?, budget(row)?)))?;
     all.collect()
 }
 

@@ -2,15 +2,18 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
+use crate::failure::{Failure, Kind};
 use crate::money::Amount;
 
 use super::{Aliases, Budget, Digest};
 
 /// Whether something is in use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// Yes.
@@ -19,8 +22,8 @@ pub enum Status {
     Disabled,
 }
 
-/// A key as it is stored, without its secret.
-#[derive(Clone, Debug, Serialize)]
+/// A key with one of its secrets, as calls use it.
+#[derive(Clone, Debug)]
 pub struct Key {
     /// The public id, `key_…`, which appears in logs and tables.
     pub id: String,
@@ -31,22 +34,34 @@ pub struct Key {
     /// Whether it is in use.
     pub status: Status,
     /// Its rights.
-    #[serde(flatten)]
     pub rights: Rights,
     /// Seconds since the epoch.
     pub created: i64,
-    /// SHA-256 of the secret.
-    #[serde(skip)]
-    pub digest: Digest,
+    /// The time from which the key no longer works, in seconds since the epoch.
+    pub expires: Option<i64>,
+    /// The secret by which the call is made.
+    pub secret: KeySecret,
     /// Whether the account is in use.
-    #[serde(skip)]
     pub account_status: Status,
     /// Whether the account has a wallet, which pays for its calls.
-    #[serde(skip)]
     pub has_wallet: bool,
     /// The budgets of the key, then those of its account.
-    #[serde(skip)]
     pub budgets: Arc<[Budget]>,
+}
+
+/// A secret of a key, without the secret itself.
+#[derive(Clone, Debug)]
+pub struct KeySecret {
+    /// Its SHA-256.
+    pub digest: Digest,
+    /// Its last four characters; absent for secrets from before they were kept.
+    pub hint: Option<String>,
+    /// The time from which it no longer works, in seconds since the epoch.
+    pub not_after: Option<i64>,
+    /// Whether the key has no newer secret.
+    pub is_newest: bool,
+    /// The minute of its last use since the epoch; 0: never. All copies share it.
+    pub last_used: Arc<AtomicU32>,
 }
 
 /// The rights of a key.
@@ -96,8 +111,48 @@ impl Key {
     }
 }
 
+impl Key {
+    /// Returns the time from which the key no longer works with its secret, in seconds since the epoch.
+    pub(super) fn usable_until(&self) -> i64 {
+        if (self.status, self.account_status) != (Status::Active, Status::Active) {
+            return i64::MIN;
+        }
+        [self.expires, self.secret.not_after].into_iter().flatten().min().unwrap_or(i64::MAX)
+    }
+
+    /// Returns the reason for which the key does not work at a time in seconds since the epoch.
+    pub(super) fn refusal(&self, now: i64) -> Failure {
+        let passed = |time: Option<i64>| time.filter(|&time| time <= now);
+        if passed(self.secret.not_after).is_some() {
+            return Failure::new(Kind::InvalidKey, "The API key is not valid.");
+        }
+        if self.status != Status::Active {
+            return Failure::new(Kind::KeyInactive, "The API key is disabled.");
+        }
+        if let Some(expired) = passed(self.expires) {
+            let date = jiff::Timestamp::from_second(expired)
+                .map_or(jiff::civil::Date::ZERO, |time| jiff::tz::TimeZone::UTC.to_datetime(time).date());
+            return Failure::new(Kind::KeyInactive, format!("The API key expired on {date}."));
+        }
+        Failure::new(Kind::AccountInactive, "The account of this API key is inactive.")
+    }
+}
+
+impl KeySecret {
+    /// Notes a use in a minute since the epoch. Returns whether it is the first one in that minute.
+    pub(super) fn note_use(&self, minute: u32) -> bool {
+        let is_first = self.last_used.load(Ordering::Relaxed) != minute;
+        if is_first {
+            self.last_used.store(minute, Ordering::Relaxed);
+        }
+        is_first
+    }
+}
+
 impl Status {
-    pub(super) fn name(self) -> &'static str {
+    /// Returns the name by which it is stored and shown.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Active => "active",
             Self::Disabled => "disabled",
@@ -122,7 +177,14 @@ impl Key {
             status: Status::Active,
             rights: Rights::default(),
             created: 0,
-            digest: Digest([0; 32]),
+            expires: None,
+            secret: KeySecret {
+                digest: Digest([0; 32]),
+                hint: None,
+                not_after: None,
+                is_newest: true,
+                last_used: Arc::default(),
+            },
             account_status: Status::Active,
             has_wallet: false,
             budgets: Arc::default(),

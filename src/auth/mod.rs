@@ -1,13 +1,15 @@
 //! Authentication and authorization: keys, their rights, and the accounts that own them.
 //!
-//! A [`KeyTable`] answers from memory; the command line may change the [`Store`] behind it while the proxy runs.
+//! A [`KeyTable`] answers from memory; operators may change the [`Store`] behind it while the proxy runs.
 
 mod aliases;
 mod bearer;
 mod budget;
 mod key;
 mod key_table;
+mod operator;
 mod secret;
+mod secret_uses;
 mod shared;
 mod store;
 
@@ -15,10 +17,14 @@ pub use crate::store::StoreError;
 pub use aliases::Aliases;
 pub use bearer::bearer_token;
 pub use budget::{Budget, BudgetOwner, Period};
-pub use key::{Grant, Key, RateLimits, Rights, Status};
+pub use key::{Grant, Key, KeySecret, RateLimits, Rights, Status};
 pub use key_table::KeyTable;
+pub use operator::{OperatorToken, Role};
 pub(crate) use secret::random;
 pub use secret::random_id;
-pub use secret::{Digest, Secret, Token};
+pub use secret::{Digest, Secret, Token, contains_secret, key_hint};
+pub use secret_uses::SecretUses;
 pub use shared::{NameKey, SharedSecret};
-pub use store::{Account, NewKey, Store};
+pub use store::Store;
+#[cfg(test)]
+pub(crate) use store::testing::NewKey;

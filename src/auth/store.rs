@@ -1,38 +1,25 @@
-//! Accounts and keys in the store, which holds digests and no key's secret.
+//! The keys of the store as the gateway reads them. The store holds digests and no key's secret.
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
-use serde::Serialize;
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::store::{self, StoreError};
 
 use super::budget::{self, Budget, BudgetOwner};
-use super::{Digest, Key, RateLimits, Rights, Secret, SharedSecret, Status, random_id};
+use super::key::KeySecret;
+use super::{Digest, Key, RateLimits, Rights, SharedSecret, Status};
 
-/// An account, which owns keys and pays for their calls.
-#[derive(Clone, Debug, Serialize)]
-pub struct Account {
-    /// Its name.
-    pub id: String,
-    /// Whether it is in use.
-    pub status: Status,
-    /// Seconds since the epoch.
-    pub created: i64,
-}
-
-/// The properties of a new key.
-#[derive(Clone, Debug, Default)]
-pub struct NewKey {
-    /// The account that owns it.
-    pub account: String,
-    /// A human-readable name.
-    pub name: String,
-    /// Its rights.
-    pub rights: Rights,
+/// A key of the store with its working secrets, oldest first.
+#[derive(Debug)]
+pub(super) struct StoredKey {
+    pub(super) id: String,
+    /// The key with each of its secrets; none if the key was deleted.
+    pub(super) secrets: Vec<Key>,
 }
 
 /// The open store.
@@ -46,6 +33,14 @@ impl Store {
     /// Fails if the folder or the file cannot be made, read or brought to the current form.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         Ok(Self(store::open(folder)?))
+    }
+
+    /// Opens the store in a data folder only to read it.
+    ///
+    /// # Errors
+    /// Fails if there is no store, or it cannot be read.
+    pub fn open_to_read(folder: &Path) -> Result<Self, StoreError> {
+        Ok(Self(store::open_to_read(folder)?))
     }
 
     /// Returns a number that changes whenever another process, or another part of this one, has changed the file.
@@ -83,163 +78,60 @@ impl Store {
         Ok(SharedSecret::new(value))
     }
 
-    /// Returns all keys, oldest first.
+    /// Returns the keys that have changed since a revision, or whose account has, oldest first.
     ///
     /// # Errors
     /// Fails if the file cannot be read.
-    pub fn keys(&self) -> Result<Vec<Key>, StoreError> {
-        let mut query = self.0.prepare_cached(&format!("{SELECT} ORDER BY k.rowid"))?;
-        let mut keys = query.query_map([], key)?.collect::<Result<Vec<_>, _>>()?;
-        self.add_budgets(&mut keys)?;
+    pub(super) fn changed_since(&self, revision: i64) -> Result<Vec<StoredKey>, StoreError> {
+        let mut query = self.0.prepare_cached(SELECT_CHANGED)?;
+        let mut rows = query.query([revision])?;
+        let mut keys: Vec<StoredKey> = Vec::new();
+        while let Some(row) = rows.next()? {
+            let id: String = row.get("id")?;
+            if keys.last().is_none_or(|last| last.id != id) {
+                keys.push(StoredKey { id, secrets: Vec::new() });
+            }
+            let Some(stored) = keys.last_mut() else { continue };
+            if let Some(key) = key(row)? {
+                // Secrets come in the order in which they were made.
+                stored.secrets.iter_mut().for_each(|earlier| earlier.secret.is_newest = false);
+                stored.secrets.push(key);
+            }
+        }
+        self.add_budgets(&mut keys, revision)?;
         Ok(keys)
     }
 
-    /// Returns one key by its id.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`], or when the file cannot be read.
-    pub fn key(&self, id: &str) -> Result<Key, StoreError> {
-        let mut query = self.0.prepare_cached(&format!("{SELECT} WHERE k.id = ?1"))?;
-        let key = query.query_row([id], key).optional()?;
-        let mut key = key.ok_or_else(|| StoreError::NotFound(format!("key '{id}'")))?;
-        self.add_budgets(std::slice::from_mut(&mut key))?;
-        Ok(key)
-    }
-
-    /// Adds their budgets to keys.
-    fn add_budgets(&self, keys: &mut [Key]) -> Result<(), StoreError> {
-        let all = budget::all(&self.0)?;
+    /// Adds their budgets to the keys that have changed since a revision.
+    fn add_budgets(&self, keys: &mut [StoredKey], revision: i64) -> Result<(), StoreError> {
+        let changed = budget::changed_since(&self.0, revision)?;
         let mut by_owner: HashMap<(BudgetOwner, &str), Vec<&Budget>> = HashMap::new();
-        for (owner, budget) in &all {
+        for (owner, budget) in &changed {
             by_owner.entry((budget.owner, owner)).or_default().push(budget);
         }
         if by_owner.is_empty() {
             return Ok(());
         }
-        for key in keys {
+        for key in keys.iter_mut().flat_map(|stored| &mut stored.secrets) {
             let owners = [(BudgetOwner::Key, key.id.as_str()), (BudgetOwner::Account, key.account.as_str())];
             let own = owners.iter().filter_map(|owner| by_owner.get(owner)).flatten();
             key.budgets = own.map(|budget| (*budget).clone()).collect();
         }
         Ok(())
     }
-
-    /// Makes a key. The secret is returned once and cannot be read again.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`] for an unknown account, or when the file cannot be written.
-    pub fn create_key(&self, new: &NewKey) -> Result<(Key, Secret), StoreError> {
-        self.account(&new.account)?;
-        let secret = Secret::generate();
-        let Some(digest) = Digest::of(secret.expose()) else {
-            return Err(StoreError::NotFound("the digest of a new secret".to_owned()));
-        };
-        let id = random_id("key_");
-        self.0.execute(
-            "INSERT INTO keys (id, account, name, digest, status, aliases, created)
-             VALUES (?1, ?2, ?3, ?4, 'active', '{}', ?5)",
-            params![id, new.account, new.name, digest.0, store::now()],
-        )?;
-        self.set_rights(&id, &new.rights)?;
-        Ok((self.key(&id)?, secret))
-    }
-
-    /// Changes the rights of a key.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`], or when the file cannot be written.
-    pub fn set_rights(&self, id: &str, rights: &Rights) -> Result<(), StoreError> {
-        let changed = self.0.execute(
-            "UPDATE keys SET models = :models, aliases = :aliases, rpm = :rpm, tpm = :tpm,
-                spending_limit = :spending_limit, strict = :strict WHERE id = :id",
-            named_params! {
-                ":id": id,
-                ":models": rights.models.as_ref().map(json),
-                ":aliases": json(&rights.aliases),
-                ":rpm": rights.rate.rpm,
-                ":tpm": rights.rate.tpm,
-                ":spending_limit": rights.spending_limit,
-                ":strict": rights.strict,
-            },
-        )?;
-        found(changed, || format!("key '{id}'"))
-    }
-
-    /// Enables or disables a key.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`], or when the file cannot be written.
-    pub fn set_key_status(&self, id: &str, status: Status) -> Result<(), StoreError> {
-        let changed =
-            self.0.execute("UPDATE keys SET status = ?2 WHERE id = ?1", params![id, status.name()])?;
-        found(changed, || format!("key '{id}'"))
-    }
-
-    /// Removes a key.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`], or when the file cannot be written.
-    pub fn delete_key(&self, id: &str) -> Result<(), StoreError> {
-        found(self.0.execute("DELETE FROM keys WHERE id = ?1", [id])?, || format!("key '{id}'"))
-    }
-
-    /// Returns all accounts, oldest first.
-    ///
-    /// # Errors
-    /// Fails if the file cannot be read.
-    pub fn accounts(&self) -> Result<Vec<Account>, StoreError> {
-        let mut query = self.0.prepare_cached("SELECT id, status, created FROM accounts ORDER BY rowid")?;
-        let accounts = query.query_map([], account)?.collect::<Result<_, _>>()?;
-        Ok(accounts)
-    }
-
-    /// One account.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`], or when the file cannot be read.
-    pub fn account(&self, id: &str) -> Result<Account, StoreError> {
-        let mut query = self.0.prepare_cached("SELECT id, status, created FROM accounts WHERE id = ?1")?;
-        query
-            .query_row([id], account)
-            .optional()?
-            .ok_or_else(|| StoreError::NotFound(format!("account '{id}'")))
-    }
-
-    /// Makes an account.
-    ///
-    /// # Errors
-    /// [`StoreError::Exists`], or when the file cannot be written.
-    pub fn create_account(&self, id: &str) -> Result<Account, StoreError> {
-        let sql =
-            "INSERT INTO accounts (id, status, created) VALUES (?1, 'active', ?2) ON CONFLICT DO NOTHING";
-        match self.0.execute(sql, params![id, store::now()])? {
-            0 => Err(StoreError::Exists(format!("account '{id}'"))),
-            _ => self.account(id),
-        }
-    }
-
-    /// Enables or disables an account, and with it all its keys.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`], or when the file cannot be written.
-    pub fn set_account_status(&self, id: &str, status: Status) -> Result<(), StoreError> {
-        let sql = "UPDATE accounts SET status = ?2 WHERE id = ?1";
-        found(self.0.execute(sql, params![id, status.name()])?, || format!("account '{id}'"))
-    }
 }
 
-fn found(changed: usize, what: impl FnOnce() -> String) -> Result<(), StoreError> {
-    if changed == 0 { Err(StoreError::NotFound(what())) } else { Ok(()) }
-}
-
-fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
+/// Reads a key with one of its secrets; `None` if it has none.
+fn key(row: &Row<'_>) -> rusqlite::Result<Option<Key>> {
+    let Some(digest) = row.get("digest")? else { return Ok(None) };
     let models: Option<String> = row.get("models")?;
     let aliases: String = row.get("aliases")?;
-    Ok(Key {
+    let last_used: Option<i64> = row.get("last_used")?;
+    let minute = last_used.and_then(|time| u32::try_from(time / SECONDS_PER_MINUTE).ok());
+    Ok(Some(Key {
         id: row.get("id")?,
         account: row.get("account")?,
         name: row.get("name")?,
-        digest: Digest(row.get("digest")?),
         status: status(row, "status")?,
         rights: Rights {
             models: models.map(|text| parse(&text)).transpose()?,
@@ -249,23 +141,23 @@ fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
             strict: row.get("strict")?,
         },
         created: row.get("created")?,
+        expires: row.get("expires")?,
+        secret: KeySecret {
+            digest: Digest(digest),
+            hint: row.get("hint")?,
+            not_after: row.get("not_after")?,
+            is_newest: true,
+            last_used: Arc::new(AtomicU32::new(minute.unwrap_or_default())),
+        },
         account_status: status(row, "account_status")?,
         has_wallet: row.get("has_wallet")?,
         budgets: Arc::default(),
-    })
-}
-
-fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
-    Ok(Account { id: row.get("id")?, status: status(row, "status")?, created: row.get("created")? })
+    }))
 }
 
 fn status(row: &Row<'_>, column: &str) -> rusqlite::Result<Status> {
     let name: String = row.get(column)?;
     Ok(if name == Status::Active.name() { Status::Active } else { Status::Disabled })
-}
-
-fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
 }
 
 fn parse<T: serde::de::DeserializeOwned>(text: &str) -> rusqlite::Result<T> {
@@ -276,44 +168,101 @@ fn parse<T: serde::de::DeserializeOwned>(text: &str) -> rusqlite::Result<T> {
 /// The name of the shared secret among the secrets of the store.
 const SHARED: &str = "shared";
 
-const SELECT: &str = "SELECT k.*, a.status AS account_status,
+/// The keys that have changed since a revision, each with its secrets.
+const SELECT_CHANGED: &str = "SELECT k.*, a.status AS account_status, s.digest, s.hint, s.not_after, s.last_used,
     EXISTS (SELECT 1 FROM wallets w WHERE w.account = k.account) AS has_wallet
-    FROM keys k JOIN accounts a ON a.id = k.account";
+    FROM keys k JOIN accounts a ON a.id = k.account LEFT JOIN key_secrets s ON s.key = k.id AND k.deleted IS NULL
+    WHERE k.id IN (SELECT id FROM keys WHERE revision > ?1 UNION
+        SELECT other.id FROM accounts changed JOIN keys other ON other.account = changed.id WHERE changed.revision > ?1)
+    ORDER BY k.number, s.created, s.not_after IS NULL";
+
+/// The unit of a secret's last use.
+pub(super) const SECONDS_PER_MINUTE: i64 = 60;
+
+/// The writes that tests of lower layers need. Everybody else uses the operations of the gateway.
+#[cfg(test)]
+pub(crate) mod testing {
+    use rusqlite::params;
+
+    use super::*;
+    use crate::auth::{Secret, random_id};
+
+    /// The properties of a new key.
+    #[derive(Clone, Debug, Default)]
+    pub(crate) struct NewKey {
+        pub(crate) account: String,
+        pub(crate) name: String,
+        pub(crate) rights: Rights,
+    }
+
+    impl Store {
+        pub(crate) fn create_account(&self, id: &str) -> Result<(), StoreError> {
+            let sql = "INSERT INTO accounts (id, status, created) VALUES (?1, 'active', 0)";
+            self.0.execute(sql, [id])?;
+            Ok(())
+        }
+
+        pub(crate) fn create_key(&self, new: &NewKey) -> Result<(Key, Secret), StoreError> {
+            let (id, secret) = (random_id("key_"), Secret::generate());
+            let Rights { models, aliases, rate, spending_limit, strict } = &new.rights;
+            let models = models.as_ref().map(|models| serde_json::to_string(models).unwrap());
+            let aliases = serde_json::to_string(aliases).unwrap();
+            let number = self.next_revision();
+            self.0.execute(
+                "INSERT INTO keys (id, account, name, status, models, aliases, rpm, tpm, spending_limit, strict,
+                    origin, created, created_by, revision)
+                 VALUES (?1, ?2, ?3, 'active', ?4, ?5, ?6, ?7, ?8, ?9, 'cli', 0, 'test', ?10)",
+                params![
+                    id,
+                    new.account,
+                    new.name,
+                    models,
+                    aliases,
+                    rate.rpm,
+                    rate.tpm,
+                    spending_limit,
+                    strict,
+                    number
+                ],
+            )?;
+            self.add_secret(&id, &secret, None);
+            let mut stored = self.changed_since(number - 1)?;
+            Ok((stored.pop().unwrap().secrets.pop().unwrap(), secret))
+        }
+
+        /// Returns a key with its newest secret.
+        pub(crate) fn key(&self, id: &str) -> Result<Key, StoreError> {
+            let found = self.changed_since(-1)?.into_iter().find(|key| key.id == id);
+            let newest = found.and_then(|mut key| key.secrets.pop());
+            newest.ok_or_else(|| StoreError::NotFound(format!("key '{id}'")))
+        }
+
+        pub(crate) fn add_secret(&self, id: &str, secret: &Secret, not_after: Option<i64>) {
+            let sql =
+                "INSERT INTO key_secrets (digest, key, hint, created, not_after) VALUES (?1, ?2, ?3, 0, ?4)";
+            self.0.execute(sql, params![secret.digest().0, id, secret.hint(), not_after]).unwrap();
+        }
+
+        /// Changes a row of `keys` or `accounts`.
+        pub(crate) fn change(&self, table: &str, id: &str, column: &str, value: impl rusqlite::ToSql) {
+            let sql = format!("UPDATE {table} SET {column} = ?2, revision = ?3 WHERE id = ?1");
+            self.0.execute(&sql, params![id, value, self.next_revision()]).unwrap();
+        }
+
+        pub(crate) fn execute(&self, sql: &str) {
+            self.0.execute_batch(sql).unwrap();
+        }
+
+        fn next_revision(&self) -> i64 {
+            let sql = "UPDATE revision SET number = number + 1 RETURNING number";
+            self.0.query_row(sql, [], |row| row.get(0)).unwrap()
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn keys_and_accounts_live_through_their_changes() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
-        store.create_account("a").unwrap();
-        assert!(matches!(store.create_account("a"), Err(StoreError::Exists(_))));
-        let rights = Rights { models: Some(vec!["x/*".into()]), ..Rights::default() };
-        let new = NewKey { account: "a".into(), rights, ..NewKey::default() };
-        let (key, secret) = store.create_key(&new).unwrap();
-        assert!(key.digest.same(&Digest::of(secret.expose()).unwrap()));
-        assert!(key.allows("x/y") && !key.allows("y/x"));
-
-        let before = store.revision().unwrap();
-        let rate = RateLimits { rpm: Some(7), tpm: None };
-        let limit = Some("1.5".parse().unwrap());
-        let rights = Rights { rate, spending_limit: limit, strict: true, ..Rights::default() };
-        store.set_rights(&key.id, &rights).unwrap();
-        assert_eq!(store.key(&key.id).unwrap().rights, rights);
-        assert!(store.revision().unwrap() > before);
-
-        store.set_key_status(&key.id, Status::Disabled).unwrap();
-        store.set_account_status("a", Status::Disabled).unwrap();
-        let again = Store::open(folder.path()).unwrap();
-        let read = again.keys().unwrap().remove(0);
-        assert_eq!((read.status, read.account_status), (Status::Disabled, Status::Disabled));
-
-        again.delete_key(&key.id).unwrap();
-        assert!(matches!(store.key(&key.id), Err(StoreError::NotFound(_))));
-        assert!(matches!(store.delete_key(&key.id), Err(StoreError::NotFound(_))));
-    }
 
     #[test]
     fn all_who_open_a_store_share_one_secret() {
@@ -326,17 +275,5 @@ mod tests {
             first
         });
         assert_ne!(key(other.path()), first);
-    }
-
-    #[test]
-    fn no_secret_is_in_the_files() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
-        store.create_account("a").unwrap();
-        let (_, secret) = store.create_key(&NewKey { account: "a".into(), ..NewKey::default() }).unwrap();
-        for file in std::fs::read_dir(folder.path()).unwrap() {
-            let bytes = std::fs::read(file.unwrap().path()).unwrap();
-            assert!(memchr::memmem::find(&bytes, secret.expose().as_bytes()).is_none());
-        }
     }
 }

@@ -4,15 +4,15 @@ use std::io::Write;
 use std::path::Path;
 
 use clap::{Args, Subcommand};
-use serde::Serialize;
-
-use crossmodel::auth::{Account, Status, Store, random_id};
-use crossmodel::meter::{
-    AuditStep, Books, NewTransaction, Tally, TransactionKind, UsageReport, Wallet, WalletTransaction,
+use crossmodel::admin::client::{Client, object_path};
+use crossmodel::admin::model::{
+    Account, AccountPatch, Key, List, NewAccount, Payment, Transaction, Usd, WalletView,
 };
+use crossmodel::auth::Status;
+use crossmodel::meter::{AuditStep, Books, Tally, UsageReport};
 use crossmodel::money::Amount;
 
-use super::CommandError;
+use super::failure::CommandError;
 use super::keys::One;
 use super::progress::ProgressLine;
 use super::table::{OutputFormat, print, table};
@@ -20,8 +20,10 @@ use super::table::{OutputFormat, print, table};
 #[derive(Debug, Subcommand)]
 pub(super) enum AccountCommand {
     /// Makes an account. It gets a wallet with its first top-up.
-    #[command(after_help = "Examples:\n  crossmodel account create team")]
-    Create(One),
+    #[command(
+        after_help = "Examples:\n  crossmodel account create team\n  crossmodel account create team --name 'the team'"
+    )]
+    Create(CreateAccount),
     /// Lists all accounts.
     #[command(after_help = "Examples:\n  crossmodel account list\n  crossmodel account list --json")]
     List(OutputFormat),
@@ -32,10 +34,10 @@ pub(super) enum AccountCommand {
     #[command(
         after_help = "Examples:\n  crossmodel account top-up team 25\n  crossmodel account top-up team 2.50 --reference invoice-7"
     )]
-    TopUp(Payment),
+    TopUp(PaymentArguments),
     /// Takes dollars out of an account's balance that no call holds.
     #[command(after_help = "Examples:\n  crossmodel account refund team 2.50 --reference credit-note-3")]
-    Refund(Payment),
+    Refund(PaymentArguments),
     /// Lists the latest top-ups and refunds of an account.
     #[command(
         after_help = "Examples:\n  crossmodel account transactions team\n  crossmodel account transactions team --limit 1000 --json"
@@ -47,10 +49,22 @@ pub(super) enum AccountCommand {
     /// Enables an account again.
     #[command(after_help = "Examples:\n  crossmodel account enable team")]
     Enable(One),
+    /// Deletes an account without keys and money.
+    #[command(after_help = "Examples:\n  crossmodel account delete team")]
+    Delete(One),
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Payment {
+pub(super) struct CreateAccount {
+    #[command(flatten)]
+    one: One,
+    /// A human-readable name.
+    #[arg(long, default_value = "")]
+    name: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PaymentArguments {
     #[command(flatten)]
     one: One,
     /// The amount in dollars, for example 10 or 2.50.
@@ -94,85 +108,79 @@ pub(super) enum LedgerCommand {
     Audit(OutputFormat),
 }
 
-/// An account and its wallet, as JSON.
-#[derive(Serialize)]
-struct AccountOutput {
-    #[serde(flatten)]
-    account: Account,
-    wallet: Option<Wallet>,
-}
+/// The path of accounts.
+const ACCOUNTS: &str = "/accounts";
 
 impl AccountCommand {
-    pub(super) fn run(&self, data: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
-        let (store, books) = (Store::open(data)?, Books::open(data)?);
+    /// Whether the command changes nothing.
+    pub(super) fn only_reads(&self) -> bool {
+        matches!(self, Self::List(_) | Self::Show(_) | Self::Transactions(_))
+    }
+
+    pub(super) fn run(&self, client: &Client, out: &mut dyn Write) -> Result<(), CommandError> {
         match self {
-            Self::List(format) => {
-                let accounts = store.accounts()?.into_iter().map(|account| shown(account, &books));
-                format.list(&accounts.collect::<Result<Vec<_>, _>>()?, HEADINGS, row, out)
-            }
-            Self::Show(one) => show(one, &store, &books, out),
-            Self::TopUp(payment) => payment.run(TransactionKind::TopUp, &store, books, out),
-            Self::Refund(payment) => payment.run(TransactionKind::Refund, &store, books, out),
-            Self::Transactions(TransactionsArguments { one, limit }) => {
-                store.account(&one.id)?;
-                one.format.list(
-                    &books.transactions(&one.id, *limit)?,
-                    TRANSACTION_HEADINGS,
-                    transaction_row,
-                    out,
-                )
-            }
-            Self::Create(one) => {
-                store.create_account(&one.id)?;
+            Self::List(format) => format.list(&client.list(ACCOUNTS, "")?, HEADINGS, row, out),
+            Self::Show(one) => show(one, client, out),
+            Self::TopUp(payment) => payment.run("top-up", client, out),
+            Self::Refund(payment) => payment.run("refund", client, out),
+            Self::Transactions(list) => list.run(client, out),
+            Self::Create(CreateAccount { one, name }) => {
+                let new = NewAccount { id: one.id.clone(), name: name.clone(), ..NewAccount::default() };
+                let _: Account = client.send("POST", ACCOUNTS, &new)?;
                 one.confirm("created", out)
             }
-            Self::Disable(one) => {
-                store.set_account_status(&one.id, Status::Disabled)?;
-                one.confirm("disabled", out)
-            }
-            Self::Enable(one) => {
-                store.set_account_status(&one.id, Status::Active)?;
-                one.confirm("enabled", out)
+            Self::Disable(one) => set_status(one, client, Status::Disabled, out),
+            Self::Enable(one) => set_status(one, client, Status::Active, out),
+            Self::Delete(one) => {
+                client.delete(&object_path(ACCOUNTS, &one.id))?;
+                one.confirm("deleted", out)
             }
         }
     }
 }
 
-impl Payment {
-    fn run(
-        &self,
-        kind: TransactionKind,
-        store: &Store,
-        mut books: Books,
-        out: &mut dyn Write,
-    ) -> Result<(), CommandError> {
-        let reference = self.reference.clone().unwrap_or_else(|| random_id("ref_"));
+impl PaymentArguments {
+    /// Makes a payment of this kind.
+    fn run(&self, kind: &str, client: &Client, out: &mut dyn Write) -> Result<(), CommandError> {
         if self.amount == Amount::ZERO {
             return Err(CommandError::Usage("the amount must be more than nothing".to_owned()));
         }
-        let had_wallet = books.wallet(&self.one.id)?.is_some();
-        let is_new = books.transact(&NewTransaction {
-            account: &self.one.id,
-            kind,
-            amount: self.amount,
-            reference: &reference,
-            reason: self.reason.as_deref(),
-            actor: None,
-        })?;
-        if !is_new && !self.one.format.json {
-            writeln!(out, "{} {reference} had been made already", kind.words())?;
+        let payment = Payment {
+            amount_usd: Usd(self.amount),
+            reference: self.reference.clone(),
+            reason: self.reason.clone(),
+        };
+        let path = object_path(ACCOUNTS, &self.one.id);
+        let before: Account = client.get(&path)?;
+        let made: Transaction = client.send("POST", &format!("{path}/{kind}s"), &payment)?;
+        if made.repeated && !self.one.format.json {
+            writeln!(out, "{kind} {} had been made already", made.reference)?;
         }
-        if !had_wallet && !self.one.format.json {
+        if before.wallet.is_none() && !self.one.format.json {
             writeln!(out, "{} has a wallet now, which pays for its calls from now on", self.one.id)?;
         }
-        show(&self.one, store, &books, out)
+        show(&self.one, client, out)
+    }
+}
+
+impl TransactionsArguments {
+    fn run(&self, client: &Client, out: &mut dyn Write) -> Result<(), CommandError> {
+        let path = object_path(ACCOUNTS, &self.one.id);
+        let latest: List<Transaction> = client.get(&format!("{path}/transactions?limit={}", self.limit))?;
+        self.one.format.list(&latest.data, TRANSACTION_HEADINGS, transaction_row, out)
     }
 }
 
 impl UsageArguments {
     pub(super) fn run(&self, data: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
-        Store::open(data)?.account(&self.account)?;
-        let report = Books::open(data)?.report(&self.account, self.key.as_deref())?;
+        let _: Account = Client::of_store_to_read(data).get(&object_path(ACCOUNTS, &self.account))?;
+        let report = Books::open_to_read(data)?.report(&self.account, self.key.as_deref())?;
+        if let Some(id) = &self.key {
+            // A key that was deleted still has its usage.
+            let is_unknown = report.monthly.requests == 0 && report.weekly.requests == 0;
+            let known = Client::of_store_to_read(data).get::<Key>(&object_path("/keys", id)).map(drop);
+            known.or_else(|error| if is_unknown { Err(error) } else { Ok(()) })?;
+        }
         if self.format.json {
             return print(&report, out);
         }
@@ -187,7 +195,7 @@ impl LedgerCommand {
     pub(super) fn run(&self, data: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
         let Self::Audit(format) = self;
         let progress = ProgressLine::new();
-        let audit = Books::open(data)?.audit_with(|AuditStep { rule, rules, calls, .. }| {
+        let audit = Books::open_to_read(data)?.audit_with(|AuditStep { rule, rules, calls, .. }| {
             let calls = if calls == 0 { String::new() } else { format!(", {calls} calls") };
             progress.show(&format!("audit: rule {rule} of {rules}{calls}"));
         })?;
@@ -209,25 +217,26 @@ impl LedgerCommand {
     }
 }
 
-fn show(one: &One, store: &Store, books: &Books, out: &mut dyn Write) -> Result<(), CommandError> {
-    let shown = shown(store.account(&one.id)?, books)?;
-    if one.format.json { print(&shown, out) } else { table(HEADINGS, &[row(&shown)], out) }
+fn set_status(one: &One, client: &Client, status: Status, out: &mut dyn Write) -> Result<(), CommandError> {
+    let patch = AccountPatch { status: Some(status), ..AccountPatch::default() };
+    let _: Account = client.send("PATCH", &object_path(ACCOUNTS, &one.id), &patch)?;
+    one.confirm(if status == Status::Active { "enabled" } else { "disabled" }, out)
 }
 
-fn shown(account: Account, books: &Books) -> Result<AccountOutput, CommandError> {
-    let wallet = books.wallet(&account.id)?;
-    Ok(AccountOutput { account, wallet })
+fn show(one: &One, client: &Client, out: &mut dyn Write) -> Result<(), CommandError> {
+    let account: Account = client.get(&object_path(ACCOUNTS, &one.id))?;
+    if one.format.json { print(&account, out) } else { table(HEADINGS, &[row(&account)], out) }
 }
 
-fn row(shown: &AccountOutput) -> Vec<String> {
-    let amount = |part: fn(&Wallet) -> Amount| {
-        shown.wallet.as_ref().map_or_else(|| "no wallet".to_owned(), |wallet| part(wallet).to_string())
+fn row(account: &Account) -> Vec<String> {
+    let amount = |part: fn(&WalletView) -> Usd| {
+        account.wallet.as_ref().map_or_else(|| "no wallet".to_owned(), |wallet| part(wallet).0.to_string())
     };
     vec![
-        shown.account.id.clone(),
-        shown.account.status.to_string(),
-        amount(|wallet| wallet.balance),
-        amount(|wallet| wallet.held),
+        account.id.clone(),
+        account.status.to_string(),
+        amount(|wallet| wallet.balance_usd),
+        amount(|wallet| wallet.held_usd),
     ]
 }
 
@@ -237,10 +246,10 @@ fn usage_row(period: &str, tally: &Tally) -> Vec<String> {
     [period.to_owned(), cost.to_string()].into_iter().chain(counts).collect()
 }
 
-fn transaction_row(transaction: &WalletTransaction) -> Vec<String> {
-    let WalletTransaction { kind, amount, reference, reason, time, .. } = transaction;
+fn transaction_row(transaction: &Transaction) -> Vec<String> {
+    let Transaction { kind, amount_usd, reference, reason, created_at, .. } = transaction;
     let reason = reason.clone().unwrap_or_default();
-    vec![time.to_string(), kind.words().to_owned(), amount.to_string(), reference.clone(), reason]
+    vec![created_at.to_string(), kind.replace('_', "-"), amount_usd.0.to_string(), reference.clone(), reason]
 }
 
 const TRANSACTION_HEADINGS: &[&str] = &["TIME", "KIND", "AMOUNT USD", "REFERENCE", "REASON"];

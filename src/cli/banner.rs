@@ -1,16 +1,15 @@
-//! The start-up message: the gateway's addresses and, at the first start, its first key.
+//! The start-up message: the gateway's addresses, and its keys.
 
 use std::io::Write;
 
 use crossmodel::Config;
-use crossmodel::auth::{NewKey, RateLimits, Rights, Store};
 use crossmodel_core::protocol::{ProtocolId, REGISTRY};
 
-use super::CommandError;
-use super::keys::DEFAULT_ACCOUNT;
+use super::failure::CommandError;
+use super::first_key::{self, FirstKey};
 
-/// Prints the addresses. If there is no key at all, makes one and prints it with commands to try it.
-pub(super) fn print(config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
+/// Prints the addresses, and the first key with commands to try it if it was made just now.
+pub(super) fn print(config: &Config, key: &FirstKey, out: &mut dyn Write) -> Result<(), CommandError> {
     let base = base_url(config);
     writeln!(out, "CrossModel {} on {base}", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "  base URL for OpenAI clients      {base}/v1")?;
@@ -24,11 +23,20 @@ pub(super) fn print(config: &Config, out: &mut dyn Write) -> Result<(), CommandE
     }
     let providers: Vec<_> = config.providers.iter().map(|provider| &*provider.name).collect();
     writeln!(out, "  providers                        {}", providers.join(", "))?;
-    match first_key(config)? {
-        None => writeln!(out, "  key                              one of `crossmodel key list`")?,
-        Some(secret) => {
+    match key {
+        FirstKey::Present(count) => writeln!(
+            out,
+            "keys: {count}. Secrets are shown once; create another with: crossmodel key create"
+        )?,
+        FirstKey::Given => writeln!(out, "keys: 1, of {}", first_key::VARIABLE)?,
+        FirstKey::Absent => writeln!(
+            out,
+            "no key yet. Run crossmodel key create --name NAME, or start with {}",
+            first_key::VARIABLE
+        )?,
+        FirstKey::Made(secret) => {
             writeln!(out, "  key                              {secret}   (shown this once)\n")?;
-            lines(config, &base, &secret, out)?;
+            lines(config, &base, secret, out)?;
         }
     }
     out.flush()?;
@@ -43,19 +51,6 @@ fn base_url(config: &Config) -> String {
     format!("{scheme}://{address}")
 }
 
-fn first_key(config: &Config) -> Result<Option<String>, CommandError> {
-    let store = Store::open(&config.data)?;
-    if !store.accounts()?.is_empty() {
-        return Ok(None);
-    }
-    store.create_account(DEFAULT_ACCOUNT)?;
-    // A first key has no rate limit: an agent sends more in a minute than the default allows.
-    let rights = Rights { rate: RateLimits { rpm: None, tpm: None }, ..Rights::default() };
-    let new = NewKey { account: DEFAULT_ACCOUNT.into(), name: "first key".into(), rights };
-    let (_, secret) = store.create_key(&new)?;
-    Ok(Some(secret.expose().to_owned()))
-}
-
 /// Prints one example command for each protocol that some model speaks.
 fn lines(config: &Config, base: &str, secret: &str, out: &mut dyn Write) -> Result<(), CommandError> {
     for protocol in REGISTRY {
@@ -66,7 +61,7 @@ fn lines(config: &Config, base: &str, secret: &str, out: &mut dyn Write) -> Resu
         if let Some(entry) = config.catalog.entries().iter().find(speaks) {
             let (header, body) = request(id, secret, &entry.id);
             let path = protocol.path();
-            writeln!(out, "curl {base}/v1{path} -H '{header}' -d '{body}'\n")?;
+            writeln!(out, "curl {base}/v1{path} -H '{header}' -d '{body}'; echo\n")?;
         }
     }
     Ok(())

@@ -1,14 +1,14 @@
 //! `crossmodel budget`.
 
 use std::io::Write;
-use std::path::Path;
 
 use clap::{Args, Subcommand};
 
-use crossmodel::auth::BudgetOwner;
-use crossmodel::meter::{Books, BudgetState, NewBudget};
+use crossmodel::admin::client::{Client, object_path};
+use crossmodel::admin::model::{Budget, Budgets, NewBudgets};
+use crossmodel::meter::NewBudget;
 
-use super::CommandError;
+use super::failure::CommandError;
 use super::table::OutputFormat;
 
 #[derive(Debug, Subcommand)]
@@ -48,37 +48,43 @@ pub(super) struct OwnerArguments {
 }
 
 impl BudgetCommand {
-    pub(super) fn run(&self, data: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
-        let mut books = Books::open(data)?;
-        let owner = match self {
-            Self::Set(set) => {
-                books.set_budgets(set.owner.owner(), &set.budgets)?;
-                &set.owner
+    /// Whether the command changes nothing.
+    pub(super) fn only_reads(&self) -> bool {
+        matches!(self, Self::List(_))
+    }
+
+    pub(super) fn run(&self, client: &Client, out: &mut dyn Write) -> Result<(), CommandError> {
+        let (owner, budgets): (_, Budgets) = match self {
+            Self::Set(BudgetsToSet { budgets, owner }) => {
+                let new = NewBudgets { budgets: budgets.iter().map(Into::into).collect() };
+                (owner, client.send("PUT", &owner.path(), &new)?)
             }
-            Self::List(owner) => owner,
+            Self::List(owner) => (owner, client.get(&owner.path())?),
         };
-        owner.format.list(&books.budgets(owner.owner())?, HEADINGS, row, out)
+        owner.format.list(&budgets.data, HEADINGS, row, out)
     }
 }
 
 impl OwnerArguments {
-    fn owner(&self) -> (BudgetOwner, &str) {
-        match &self.key {
-            Some(key) => (BudgetOwner::Key, key),
-            None => (BudgetOwner::Account, self.account.as_deref().unwrap_or_default()),
-        }
+    /// Returns the path of the owner's budgets.
+    fn path(&self) -> String {
+        let owner = match &self.key {
+            Some(key) => object_path("/keys", key),
+            None => object_path("/accounts", self.account.as_deref().unwrap_or_default()),
+        };
+        format!("{owner}/budgets")
     }
 }
 
-fn row(budget: &BudgetState) -> Vec<String> {
-    let BudgetState { period, limit, is_hard, alert_at, spent, held, resets_at, .. } = budget;
+fn row(budget: &Budget) -> Vec<String> {
+    let Budget { period, limit_usd, hard, alert_at, spent_usd, held_usd, resets_at, .. } = budget;
     let alerts: Vec<_> = alert_at.iter().map(ToString::to_string).collect();
     vec![
         period.to_string(),
-        limit.to_string(),
-        if *is_hard { "hard" } else { "soft" }.to_owned(),
-        spent.to_string(),
-        held.to_string(),
+        limit_usd.0.to_string(),
+        if *hard { "hard" } else { "soft" }.to_owned(),
+        spent_usd.0.to_string(),
+        held_usd.0.to_string(),
         alerts.join("/"),
         resets_at.map_or_else(|| "never".to_owned(), |time| time.to_string()),
     ]

@@ -10,8 +10,8 @@ use tokio::runtime::Builder;
 
 use crossmodel::edge::{Prober, Unreached};
 
-use super::CommandError;
 use super::doctor::reachable;
+use super::failure::CommandError;
 use super::table::{OutputFormat, print};
 
 /// The arguments of `crossmodel health`.
@@ -61,15 +61,19 @@ impl HealthCommand {
         let ok = status == Some(200);
         if self.format.json {
             print(&HealthOutput { url: &url, ok, status }, out)?;
-            return if ok { Ok(()) } else { Err(CommandError::Shown) };
+            return match answer {
+                Ok(_) if ok => Ok(()),
+                Ok(answer) => Err(CommandError::Usage(format!("{url}: {}", answer.status))),
+                Err(_) => Err(CommandError::NoGateway(format!("{url}: cannot be reached"))),
+            };
         }
         match answer {
             Ok(_) if ok => Ok(writeln!(out, "{url}: ok")?),
             Ok(answer) => Err(CommandError::Usage(format!("{url}: {}", answer.status))),
             Err(Unreached::Connection(why) | Unreached::Tls(why) | Unreached::Answer(why)) => {
-                Err(CommandError::Usage(format!("{url}: {why}")))
+                Err(CommandError::NoGateway(format!("{url}: {why}")))
             }
-            Err(_) => Err(CommandError::Usage(format!("{url}: cannot be reached"))),
+            Err(_) => Err(CommandError::NoGateway(format!("{url}: cannot be reached"))),
         }
     }
 }

@@ -1,22 +1,28 @@
 //! `crossmodel key`.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{Write, stderr};
 use std::str::FromStr;
 
 use clap::{Args, Subcommand};
-use serde::Serialize;
 use serde_json::json;
 
-use crossmodel::auth::{Key, NewKey, RateLimits, Rights, Status, Store};
+use crossmodel::admin::client::{Client, encoded, object_path};
+use crossmodel::admin::model::{
+    Key, KeyLookup, KeyPatch, KeyState, List, Moment, NewKey, Period, Rotation, SecretView, Usd,
+};
+use crossmodel::auth::{Digest, Status};
 use crossmodel::money::Amount;
 use crossmodel::route::{MAX_NAME_BYTES, is_model_name};
 
-use super::CommandError;
+use super::failure::CommandError;
 use super::table::{OutputFormat, print, table};
 
 /// The account of keys for which no account is named.
 pub(super) const DEFAULT_ACCOUNT: &str = "default";
+
+/// The path of keys.
+const KEYS: &str = "/keys";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeyCommand {
@@ -27,12 +33,22 @@ pub(super) enum KeyCommand {
     Create(Create),
     /// Changes the rights of a key.
     #[command(
-        after_help = "Examples:\n  crossmodel key set key_0123 --rpm unlimited --strict\n  crossmodel key set key_0123 --model all"
+        after_help = "Examples:\n  crossmodel key set key_0123 --rpm unlimited --strict\n  crossmodel key set key_0123 --model all --expires never"
     )]
-    Set(Change),
-    /// Lists all keys.
-    #[command(after_help = "Examples:\n  crossmodel key list\n  crossmodel key list --json")]
-    List(OutputFormat),
+    Set(Box<Change>),
+    /// Gives a key a new secret and prints it once. The earlier one still works for the overlap.
+    #[command(
+        after_help = "Examples:\n  crossmodel key rotate key_0123\n  crossmodel key rotate key_0123 --overlap 0s"
+    )]
+    Rotate(Rotate),
+    /// Lists all keys, oldest first.
+    #[command(
+        after_help = "Examples:\n  crossmodel key list\n  crossmodel key list --account team --state active\n  crossmodel key list --sort last-used --json"
+    )]
+    List(ListArguments),
+    /// Finds the key of a secret: the secret itself on standard input (`-`), its SHA-256, or its last four characters.
+    #[command(after_help = "Examples:\n  crossmodel key find -\n  crossmodel key find x9Qz")]
+    Find(Find),
     /// Shows one key.
     #[command(after_help = "Examples:\n  crossmodel key show key_0123")]
     Show(One),
@@ -58,13 +74,23 @@ pub(super) struct Create {
     #[command(flatten)]
     rights: RightsArguments,
     #[command(flatten)]
+    life: LifeArguments,
+    #[command(flatten)]
     format: OutputFormat,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Change {
+    /// A human-readable name.
+    #[arg(long)]
+    name: Option<String>,
+    /// The account that owns the key from now on.
+    #[arg(long)]
+    account: Option<String>,
     #[command(flatten)]
     rights: RightsArguments,
+    #[command(flatten)]
+    life: LifeArguments,
     #[command(flatten)]
     one: One,
 }
@@ -93,6 +119,56 @@ struct RightsArguments {
     strict: Option<bool>,
 }
 
+/// The facts about a key that are no rights.
+#[derive(Debug, Args)]
+struct LifeArguments {
+    /// The time from which the key no longer works: a date, a time, a period from now such as `90d`, or `never`.
+    #[arg(long, value_name = "TIME", value_parser = expiry)]
+    expires: Option<Expiry>,
+    /// A tag, as `name=value`; may be repeated. `name=` removes it.
+    #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = tag)]
+    tags: Vec<(String, String)>,
+    /// Notes for operators.
+    #[arg(long)]
+    notes: Option<String>,
+}
+
+/// An expiry, or none.
+#[derive(Clone, Copy, Debug)]
+struct Expiry(Option<Moment>);
+
+#[derive(Debug, Args)]
+pub(super) struct Rotate {
+    /// The time for which the earlier secret still works, at most 30d.
+    #[arg(long, value_name = "PERIOD", default_value = "24h")]
+    overlap: String,
+    #[command(flatten)]
+    one: One,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ListArguments {
+    /// Only the keys of this account.
+    #[arg(long)]
+    account: Option<String>,
+    /// Only the keys in this state.
+    #[arg(long, value_parser = ["active", "disabled", "expired", "account_disabled", "deleted"])]
+    state: Option<String>,
+    /// The order.
+    #[arg(long, value_parser = ["created", "name", "account", "expires", "last-used"], default_value = "created")]
+    sort: String,
+    #[command(flatten)]
+    format: OutputFormat,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Find {
+    /// `-`, a SHA-256, or four characters.
+    what: String,
+    #[command(flatten)]
+    format: OutputFormat,
+}
+
 /// A limit, or none.
 #[derive(Clone, Copy, Debug)]
 struct Limit<T>(Option<T>);
@@ -103,13 +179,6 @@ pub(super) struct One {
     pub(super) id: String,
     #[command(flatten)]
     pub(super) format: OutputFormat,
-}
-
-#[derive(Serialize)]
-struct Created<'a> {
-    #[serde(flatten)]
-    key: &'a Key,
-    secret: &'a str,
 }
 
 fn alias(text: &str) -> Result<(String, String), String> {
@@ -123,28 +192,45 @@ fn model_name(text: &str) -> Result<String, String> {
     is_model_name(text).then(|| text.to_owned()).ok_or_else(why)
 }
 
+/// Parses an expiry.
+fn expiry(text: &str) -> Result<Expiry, String> {
+    if text == "never" {
+        return Ok(Expiry(None));
+    }
+    if let Ok(Period(seconds)) = text.parse() {
+        return Ok(Expiry(Some(Moment(Moment::now().0.saturating_add(seconds)))));
+    }
+    text.parse().map(Some).map(Expiry)
+}
+
+fn tag(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
 impl KeyCommand {
-    pub(super) fn run(
-        &self,
-        store: &Store,
-        defaults: RateLimits,
-        out: &mut dyn Write,
-    ) -> Result<(), CommandError> {
+    /// Whether the command makes a key.
+    pub(super) fn makes_keys(&self) -> bool {
+        matches!(self, Self::Create(_))
+    }
+
+    /// Whether the command changes nothing.
+    pub(super) fn only_reads(&self) -> bool {
+        matches!(self, Self::List(_) | Self::Show(_) | Self::Find(_))
+    }
+
+    pub(super) fn run(&self, client: &Client, out: &mut dyn Write) -> Result<(), CommandError> {
         match self {
-            Self::Create(create) => create.run(store, defaults, out),
-            Self::Set(change) => change.run(store, out),
-            Self::List(format) => format.list(&store.keys()?, HEADINGS, row, out),
-            Self::Show(one) => one.show(store, out),
-            Self::Disable(one) => {
-                store.set_key_status(&one.id, Status::Disabled)?;
-                one.show(store, out)
-            }
-            Self::Enable(one) => {
-                store.set_key_status(&one.id, Status::Active)?;
-                one.show(store, out)
-            }
+            Self::Create(create) => create.run(client, out),
+            Self::Set(change) => change.run(client, out),
+            Self::Rotate(rotate) => rotate.run(client, out),
+            Self::List(list) => list.run(client, out),
+            Self::Find(find) => find.run(client, out),
+            Self::Show(one) => one.show(client.get(&object_path(KEYS, &one.id))?, out),
+            Self::Disable(one) => one.set_status(client, Status::Disabled, out),
+            Self::Enable(one) => one.set_status(client, Status::Active, out),
             Self::Delete(one) => {
-                store.delete_key(&one.id)?;
+                client.delete(&object_path(KEYS, &one.id))?;
                 one.confirm("deleted", out)
             }
         }
@@ -152,53 +238,124 @@ impl KeyCommand {
 }
 
 impl Create {
-    fn run(&self, store: &Store, rate: RateLimits, out: &mut dyn Write) -> Result<(), CommandError> {
-        if self.account == DEFAULT_ACCOUNT && store.account(DEFAULT_ACCOUNT).is_err() {
-            store.create_account(DEFAULT_ACCOUNT)?;
-        }
-        let (account, name) = (self.account.clone(), self.name.clone());
-        let rights = self.rights.applied(Rights { rate, ..Rights::default() });
-        let (key, secret) = store.create_key(&NewKey { account, name, rights })?;
-        if self.format.json {
-            return print(&Created { key: &key, secret: secret.expose() }, out);
-        }
-        writeln!(out, "{}\n\n{} cannot be shown again: keep it now.", secret.expose(), key.id)?;
-        Ok(())
+    fn run(&self, client: &Client, out: &mut dyn Write) -> Result<(), CommandError> {
+        let RightsArguments { models, aliases, rpm, tpm, spending_limit, strict } = &self.rights;
+        let new = NewKey {
+            name: self.name.clone(),
+            account: Some(self.account.clone()),
+            models: models_of(models).flatten(),
+            aliases: aliases.iter().cloned().collect::<BTreeMap<_, _>>().into(),
+            rpm: rpm.map(|Limit(limit)| limit),
+            tpm: tpm.map(|Limit(limit)| limit),
+            spending_limit_usd: spending_limit.and_then(|Limit(limit)| limit.map(Usd)),
+            strict: strict.unwrap_or_default(),
+            tags: self.life.tags.iter().cloned().collect(),
+            notes: self.life.notes.clone().unwrap_or_default(),
+            expires_at: self.life.expires.and_then(|Expiry(time)| time),
+            expires_in: None,
+        };
+        show_secret(&client.send("POST", KEYS, &new)?, self.format, out)
     }
 }
 
 impl Change {
-    fn run(&self, store: &Store, out: &mut dyn Write) -> Result<(), CommandError> {
-        let rights = self.rights.applied(store.key(&self.one.id)?.rights);
-        store.set_rights(&self.one.id, &rights)?;
-        self.one.show(store, out)
+    fn run(&self, client: &Client, out: &mut dyn Write) -> Result<(), CommandError> {
+        let RightsArguments { models, aliases, rpm, tpm, spending_limit, strict } = &self.rights;
+        let entries = |pairs: &[(String, String)]| -> Option<Option<BTreeMap<String, Option<String>>>> {
+            let pairs = pairs.iter().map(|(name, value)| (name.clone(), Some(value.clone())));
+            let pairs = pairs.map(|(name, value)| (name, value.filter(|value| !value.is_empty())));
+            Some(Some(pairs.collect())).filter(|entries| *entries != Some(BTreeMap::new()))
+        };
+        let patch = KeyPatch {
+            name: self.name.clone(),
+            account: self.account.clone(),
+            status: None,
+            models: models_of(models),
+            aliases: entries(aliases),
+            rpm: rpm.map(|Limit(limit)| limit),
+            tpm: tpm.map(|Limit(limit)| limit),
+            spending_limit_usd: spending_limit.map(|Limit(limit)| limit.map(Usd)),
+            strict: *strict,
+            tags: entries(&self.life.tags),
+            notes: self.life.notes.clone().map(Some),
+            expires_at: self.life.expires.map(|Expiry(time)| time),
+        };
+        self.one.patch(client, &patch, out)
     }
 }
 
-impl RightsArguments {
-    /// Returns the rights of a key that had the rights `before`.
-    fn applied(&self, before: Rights) -> Rights {
-        let mut rights = before;
-        match self.models.as_slice() {
-            [] => {}
-            [all] if all == "all" => rights.models = None,
-            models => rights.models = Some(models.to_vec()),
-        }
-        for (name, model) in &self.aliases {
-            rights.aliases.insert(name.clone(), model.clone());
-        }
-        if let Some(Limit(rpm)) = self.rpm {
-            rights.rate.rpm = rpm;
-        }
-        if let Some(Limit(tpm)) = self.tpm {
-            rights.rate.tpm = tpm;
-        }
-        if let Some(Limit(limit)) = self.spending_limit {
-            rights.spending_limit = limit;
-        }
-        rights.strict = self.strict.unwrap_or(rights.strict);
-        rights
+impl Rotate {
+    fn run(&self, client: &Client, out: &mut dyn Write) -> Result<(), CommandError> {
+        let overlap: Period = self.overlap.parse().map_err(CommandError::Usage)?;
+        let path = format!("{}/rotate", object_path(KEYS, &self.one.id));
+        show_secret(&client.send("POST", &path, &Rotation { overlap: Some(overlap) })?, self.one.format, out)
     }
+}
+
+impl ListArguments {
+    fn run(&self, client: &Client, out: &mut dyn Write) -> Result<(), CommandError> {
+        let mut query = String::new();
+        if let Some(account) = &self.account {
+            query.push_str(&format!("account={}&", encoded(account)));
+        }
+        match self.state.as_deref() {
+            Some("deleted") => query.push_str("deleted=true&"),
+            Some(state) => query.push_str(&format!("state={state}&")),
+            None => {}
+        }
+        let mut keys: Vec<Key> = client.list(KEYS, &query)?;
+        match self.sort.as_str() {
+            "name" => keys.sort_by(|a, b| a.name.cmp(&b.name)),
+            "account" => keys.sort_by(|a, b| a.account.cmp(&b.account)),
+            "expires" => keys.sort_by_key(|key| key.expires_at.unwrap_or(Moment(i64::MAX))),
+            "last-used" => keys.sort_by_key(|key| std::cmp::Reverse(last_used(key))),
+            _ => {}
+        }
+        self.format.list(&keys, HEADINGS, row, out)
+    }
+}
+
+impl Find {
+    fn run(&self, client: &Client, out: &mut dyn Write) -> Result<(), CommandError> {
+        let lookup = match self.what.as_str() {
+            "-" => {
+                let mut secret = String::new();
+                std::io::stdin().read_line(&mut secret)?;
+                let wrong =
+                    || CommandError::Usage("this is no secret of a key: it begins with cm-".to_owned());
+                let digest = Digest::of(secret.trim()).ok_or_else(wrong)?;
+                KeyLookup { sha256: Some(digest.to_hex()), hint: None }
+            }
+            digest if digest.len() == 64 => KeyLookup { sha256: Some(digest.to_owned()), hint: None },
+            hint => KeyLookup { sha256: None, hint: Some(hint.to_owned()) },
+        };
+        let found: List<Key> = client.send("POST", "/keys/lookup", &lookup)?;
+        if found.data.is_empty() {
+            return Err(CommandError::Usage("no key has this secret".to_owned()));
+        }
+        self.format.list(&found.data, HEADINGS, row, out)
+    }
+}
+
+/// Returns the models of arguments: `None` if none are named, and `Some(None)` for all models.
+fn models_of(models: &[String]) -> Option<Option<Vec<String>>> {
+    match models {
+        [] => None,
+        [all] if all == "all" => Some(None),
+        models => Some(Some(models.to_vec())),
+    }
+}
+
+/// Prints a key's new secret.
+fn show_secret(key: &Key, format: OutputFormat, out: &mut dyn Write) -> Result<(), CommandError> {
+    if format.json {
+        return print(key, out);
+    }
+    let secret = key.secret.as_deref().unwrap_or_default();
+    writeln!(out, "{secret}")?;
+    // Standard output is the secret alone, so that a shell can keep it.
+    let _ = writeln!(stderr(), "{} cannot be shown again: keep it now.", key.id);
+    Ok(())
 }
 
 impl<T: FromStr> FromStr for Limit<T> {
@@ -210,9 +367,16 @@ impl<T: FromStr> FromStr for Limit<T> {
 }
 
 impl One {
-    fn show(&self, store: &Store, out: &mut dyn Write) -> Result<(), CommandError> {
-        let key = store.key(&self.id)?;
+    fn show(&self, key: Key, out: &mut dyn Write) -> Result<(), CommandError> {
         if self.format.json { print(&key, out) } else { table(HEADINGS, &[row(&key)], out) }
+    }
+
+    fn patch(&self, client: &Client, patch: &KeyPatch, out: &mut dyn Write) -> Result<(), CommandError> {
+        self.show(client.send("PATCH", &object_path(KEYS, &self.id), patch)?, out)
+    }
+
+    fn set_status(&self, client: &Client, status: Status, out: &mut dyn Write) -> Result<(), CommandError> {
+        self.patch(client, &KeyPatch { status: Some(status), ..KeyPatch::default() }, out)
     }
 
     pub(super) fn confirm(&self, what: &str, out: &mut dyn Write) -> Result<(), CommandError> {
@@ -225,25 +389,40 @@ impl One {
 }
 
 fn row(key: &Key) -> Vec<String> {
-    let Rights { models, aliases, rate, spending_limit, strict } = &key.rights;
-    let aliases: Vec<_> = aliases.iter().map(|(name, model)| format!("{name}={model}")).collect();
+    let state = match key.state {
+        KeyState::Active => "active",
+        KeyState::Disabled => "disabled",
+        KeyState::Expired => "expired",
+        KeyState::AccountDisabled => "account_disabled",
+        KeyState::Deleted => "deleted",
+    };
+    let hint = |secret: &SecretView| format!("cm-…{}", secret.hint.as_deref().unwrap_or_default());
     vec![
         key.id.clone(),
-        key.account.clone(),
-        key.status.to_string(),
-        limit(rate.rpm),
-        limit(rate.tpm),
-        limit(*spending_limit),
-        if *strict { "yes" } else { "no" }.to_owned(),
-        models.as_ref().map_or_else(|| "all".to_owned(), |models| models.join(",")),
-        aliases.join(","),
         key.name.clone(),
+        key.account.clone(),
+        state.to_owned(),
+        key.secrets.iter().map(hint).collect::<Vec<_>>().join(","),
+        limits(key),
+        key.expires_at.map_or_else(|| "never".to_owned(), Moment::date),
+        last_used(key).map_or_else(|| "never".to_owned(), |time| time.to_string()),
     ]
 }
 
-fn limit<T: ToString>(limit: Option<T>) -> String {
-    limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string())
+/// Returns the limits of a key that it has, in a few words.
+fn limits(key: &Key) -> String {
+    let mut limits = Vec::new();
+    limits.extend(key.rpm.map(|rpm| format!("{rpm} rpm")));
+    limits.extend(key.tpm.map(|tpm| format!("{tpm} tpm")));
+    limits.extend(key.spending_limit_usd.map(|Usd(limit)| format!("{limit} USD")));
+    limits.extend(key.models.as_ref().map(|models| models.join("+")));
+    limits.extend(key.aliases.iter().map(|(name, model)| format!("{name}={model}")));
+    limits.extend(key.strict.then(|| "strict".to_owned()));
+    if limits.is_empty() { "none".to_owned() } else { limits.join(", ") }
 }
 
-const HEADINGS: &[&str] =
-    &["KEY", "ACCOUNT", "STATUS", "RPM", "TPM", "LIMIT USD", "STRICT", "MODELS", "ALIASES", "NAME"];
+fn last_used(key: &Key) -> Option<Moment> {
+    key.secrets.iter().filter_map(|secret| secret.last_used_at).max()
+}
+
+const HEADINGS: &[&str] = &["KEY", "NAME", "ACCOUNT", "STATE", "SECRET", "LIMITS", "EXPIRES", "LAST USED"];

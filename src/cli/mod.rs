@@ -5,23 +5,33 @@ mod banner;
 mod budgets;
 mod check;
 mod doctor;
+mod failure;
+mod first_key;
 mod health;
 mod keys;
+mod location;
 mod progress;
+mod stores;
 mod table;
+mod tokens;
 
-use std::fmt;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode};
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crossmodel::Config;
-use crossmodel::auth::{self, RateLimits, Store};
-use crossmodel::config::{self, schema};
+use crossmodel::admin::{api, client::Client};
+use crossmodel::auth::RateLimits;
+use crossmodel::config::{self, LoadOptions, Places, schema};
 use crossmodel::edge;
+
+use failure::CommandError;
+use location::{StoreLocation, known_file, named_file};
+use stores::StoreCommand;
+use table::OutputFormat;
 
 /// An LLM gateway: one base URL and one key for every model.
 ///
@@ -30,16 +40,17 @@ use crossmodel::edge;
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_help = HELP)]
 struct CommandLine {
-    /// The configuration file.
+    /// The configuration file. Variable: CROSSMODEL_CONFIG.
     #[arg(short, long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The folder for keys and accounts. Default: the configuration's, or else `data`.
+    /// The folder for keys and accounts. Default: the configuration's, or else the user's own. Variable: CROSSMODEL_DATA.
     #[arg(long, global = true, value_name = "FOLDER")]
     data: Option<PathBuf>,
-    /// Takes the listeners over from the gateway that runs on the same folder and address. That gateway then
-    /// finishes its calls and ends.
-    #[arg(long)]
-    upgrade: bool,
+    /// Does not say which store is used.
+    #[arg(long, global = true)]
+    quiet: bool,
+    #[command(flatten)]
+    run: RunArguments,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -47,18 +58,21 @@ struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the gateway; the same as no command.
-    #[command(after_help = "Examples:\n  crossmodel run -c conf/crossmodel.yaml\n  crossmodel run")]
-    Run,
+    #[command(
+        visible_aliases = ["serve", "start"],
+        after_help = "Examples:\n  crossmodel run -c conf/crossmodel.yaml\n  crossmodel run --port 8081"
+    )]
+    Run(RunArguments),
     /// Checks the configuration file and reports everything that is wrong with it.
     #[command(
-        after_help = "Examples:\n  crossmodel check -c conf/crossmodel.yaml\n  crossmodel check -c conf/crossmodel.yaml --json"
+        after_help = "Examples:\n  crossmodel check -c conf/crossmodel.yaml\n  crossmodel check -c conf/crossmodel.yaml --json\n  crossmodel check -c conf/crossmodel.yaml --no-secrets --strict"
     )]
-    Check(table::OutputFormat),
+    Check(check::CheckCommand),
     /// Checks everything that a gateway depends on (configuration, store, providers, machine), and gives advice.
     #[command(
-        after_help = "Providers are asked for their lists of models, with their keys. Nothing is changed but the modes of a store that others may read.\n\nExamples:\n  crossmodel doctor -c conf/crossmodel.yaml\n  crossmodel doctor --json"
+        after_help = "Providers are asked for their lists of models, with their keys. Nothing is changed.\n\nExamples:\n  crossmodel doctor -c conf/crossmodel.yaml\n  crossmodel doctor --json"
     )]
-    Doctor(table::OutputFormat),
+    Doctor(OutputFormat),
     /// Asks a running gateway whether it is ready; for the health checks of containers.
     #[command(
         after_help = "Examples:\n  crossmodel health -c conf/crossmodel.yaml\n  crossmodel health --url http://127.0.0.1:9090/healthz"
@@ -67,6 +81,9 @@ enum Command {
     /// Prints the JSON Schema of the configuration file.
     #[command(after_help = "Examples:\n  crossmodel schema")]
     Schema,
+    /// Makes the store of a gateway that has not been started yet.
+    #[command(subcommand, after_help = "Examples:\n  crossmodel store create --data /var/lib/crossmodel")]
+    Store(StoreCommand),
     /// Makes and manages keys.
     #[command(
         subcommand,
@@ -90,6 +107,18 @@ enum Command {
         after_help = "Examples:\n  crossmodel usage --account team\n  crossmodel usage --key key_0123 --json"
     )]
     Usage(accounts::UsageArguments),
+    /// Makes and manages operators' credentials for the admin API.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  crossmodel token create --name portal --role keys\n  crossmodel token list"
+    )]
+    Token(tokens::TokenCommand),
+    /// Shows who has changed keys, accounts and tokens.
+    #[command(after_help = "Examples:\n  crossmodel audit\n  crossmodel audit --subject key_0123 --json")]
+    Audit(tokens::AuditArguments),
+    /// Prints the OpenAPI document of the admin API.
+    #[command(after_help = "Examples:\n  crossmodel openapi")]
+    Openapi,
     /// Checks the ledger.
     #[command(subcommand, after_help = "Examples:\n  crossmodel ledger audit")]
     Ledger(accounts::LedgerCommand),
@@ -103,144 +132,187 @@ enum Command {
     },
 }
 
-/// The reason for which a command failed, in words for its user.
-#[derive(Debug)]
-enum CommandError {
-    Config(config::ConfigError),
-    Store(auth::StoreError),
-    Output(io::Error),
-    Usage(String),
-    /// The command failed, and its output says so.
-    Shown,
+/// The arguments of `crossmodel run`.
+#[derive(Clone, Debug, Default, Args)]
+struct RunArguments {
+    /// Takes the listeners over from the gateway that runs on the same folder and address. That gateway then
+    /// finishes its calls and ends.
+    #[arg(long)]
+    upgrade: bool,
+    /// An address for clients, without TLS, instead of the file's; may be repeated. Variable: CROSSMODEL_LISTEN, with
+    /// commas between addresses.
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Vec<String>,
+    /// The same as `--listen 127.0.0.1:PORT`.
+    #[arg(long, value_name = "PORT", conflicts_with = "listen")]
+    port: Option<u16>,
+    /// The address for operators, or `off`, instead of the file's. Variable: CROSSMODEL_ADMIN.
+    #[arg(long, value_name = "HOST:PORT")]
+    admin: Option<String>,
 }
 
 /// Runs the command that the process was started with.
 pub(crate) fn main() -> ExitCode {
     // Files that this process or a library makes are for its user alone.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    let arguments = CommandLine::parse();
+    let json = std::env::args_os().any(|argument| argument == "--json");
+    let arguments = match CommandLine::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if json && error.use_stderr() => {
+            let text = error.to_string();
+            let message = text.lines().next().unwrap_or_default();
+            return failure::report_command_line(message.strip_prefix("error: ").unwrap_or(message));
+        }
+        Err(error) => error.exit(),
+    };
     crossmodel::observe::start_log();
-    let result = arguments.run();
+    let result = arguments.run(json);
     log::logger().flush();
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        // The reader of the output has seen enough.
-        Err(CommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(CommandError::Shown) => ExitCode::FAILURE,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "{error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => error.report(json),
     }
 }
 
 impl CommandLine {
-    fn run(&self) -> Result<(), CommandError> {
+    fn run(&self, json: bool) -> Result<(), CommandError> {
         let out = &mut io::stdout();
+        let store = || {
+            let location = StoreLocation::of_command(self.data.as_deref(), self.config.as_deref())?;
+            location.existing(self.quiet || json)
+        };
+        let client = |only_reads: bool| {
+            store().map(|folder| match only_reads {
+                true => Client::of_store_to_read(&folder),
+                false => Client::of_store(&folder),
+            })
+        };
         match &self.command {
-            None | Some(Command::Run) => {}
-            Some(Command::Check(format)) => return check::run(self.config.as_deref(), *format, out),
-            Some(Command::Doctor(format)) => {
-                let (config, data) = (self.read(), self.data.as_deref());
-                return doctor::run(config, data, *format, out);
-            }
-            Some(Command::Health(health)) => return health.run(self.admin(health)?.as_deref(), out),
+            None => self.serve(&self.run),
+            Some(Command::Run(run)) => self.serve(&self.run.joined(run)),
+            Some(Command::Check(check)) => check.run(named_file(self.config.as_deref()).as_deref(), out),
+            Some(Command::Doctor(format)) => self.doctor(*format, out),
+            Some(Command::Health(health)) => health.run(self.admin(health)?.as_deref(), out),
             Some(Command::Completions { shell }) => {
                 let command = &mut Self::command();
                 let mut script = Vec::new();
                 clap_complete::generate(*shell, command, env!("CARGO_PKG_NAME"), &mut script);
-                return Ok(out.write_all(&script)?);
+                Ok(out.write_all(&script)?)
             }
-            Some(Command::Schema) => return Ok(out.write_all(schema().as_bytes())?),
+            Some(Command::Schema) => Ok(out.write_all(schema().as_bytes())?),
+            Some(Command::Openapi) => Ok(out.write_all(api::document().as_bytes())?),
+            Some(Command::Store(StoreCommand::Create(format))) => {
+                let location = StoreLocation::of_command(self.data.as_deref(), self.config.as_deref())?;
+                stores::create(&location.folder, *format, out)
+            }
             Some(Command::Key(command)) => {
-                return command.run(&Store::open(&self.data()?)?, self.key_defaults()?, out);
+                let defaults =
+                    if command.makes_keys() { self.key_defaults()? } else { RateLimits::default() };
+                command.run(&client(command.only_reads())?.with_key_defaults(defaults), out)
             }
-            Some(Command::Account(command)) => return command.run(&self.data()?, out),
-            Some(Command::Budget(command)) => return command.run(&self.data()?, out),
-            Some(Command::Usage(command)) => return command.run(&self.data()?, out),
-            Some(Command::Ledger(command)) => return command.run(&self.data()?, out),
+            Some(Command::Account(command)) => command.run(&client(command.only_reads())?, out),
+            Some(Command::Budget(command)) => command.run(&client(command.only_reads())?, out),
+            Some(Command::Token(command)) => command.run(&client(command.only_reads())?, out),
+            Some(Command::Audit(command)) => command.run(&client(true)?, out),
+            Some(Command::Usage(command)) => command.run(&store()?, out),
+            Some(Command::Ledger(command)) => command.run(&store()?, out),
         }
-        let mut config = self.read()?;
-        config.data = self.data.clone().unwrap_or(config.data);
-        let server = match self.upgrade {
-            true => edge::Server::taking_over(&config, self.config.clone())?,
-            false => edge::Server::new(&config, self.config.clone())?,
+    }
+
+    /// Runs the gateway.
+    fn serve(&self, run: &RunArguments) -> Result<(), CommandError> {
+        let file = named_file(self.config.as_deref());
+        let mut config = read(file.as_deref(), run.options())?;
+        config.data = StoreLocation::of_gateway(self.data.as_deref(), file.as_deref())?.folder;
+        let given = first_key::given()?;
+        let server = match run.upgrade {
+            true => edge::Server::taking_over(&config, file)?,
+            false => edge::Server::new(&config, file)?,
         };
-        banner::print(&config, out)?;
-        let server = match self.successor() {
+        let key = first_key::ensure(&config.data, given)?;
+        // Standard output is for access lines alone.
+        banner::print(&config, &key, &mut io::stderr())?;
+        let server = match successor(run.upgrade) {
             Ok(command) => server.with_successor(command),
             Err(_) => server,
         };
         Ok(server.run()?)
     }
 
-    /// Returns the command that takes over from this process, with the same arguments.
-    fn successor(&self) -> io::Result<process::Command> {
-        let mut command = process::Command::new(std::env::current_exe()?);
-        command.args(std::env::args_os().skip(1));
-        if !self.upgrade {
-            command.arg("--upgrade");
-        }
-        Ok(command)
+    fn doctor(&self, format: OutputFormat, out: &mut dyn Write) -> Result<(), CommandError> {
+        let file = known_file(self.config.as_deref());
+        let config = read(file.as_deref(), RunArguments::default().options());
+        let location = StoreLocation::of_command(self.data.as_deref(), self.config.as_deref());
+        let data = location.map(|location| location.folder);
+        doctor::run(config, data, format, out)
     }
 
-    fn read(&self) -> Result<Config, config::ConfigError> {
-        match &self.config {
-            Some(file) => Config::load(file),
-            None => Config::from_environment(|name| std::env::var(name).ok()),
-        }
+    /// Returns the rate limits of new keys: those of the file, if there is one.
+    fn key_defaults(&self) -> Result<RateLimits, CommandError> {
+        let file = match &self.data {
+            Some(_) => named_file(self.config.as_deref()),
+            None => known_file(self.config.as_deref()),
+        };
+        Ok(file.map(|file| config::key_defaults(&file)).transpose()?.unwrap_or_default())
     }
 
     /// Returns the address of the admin listener, unless a URL was given.
     fn admin(&self, health: &health::HealthCommand) -> Result<Option<String>, CommandError> {
-        if health.is_told() { Ok(None) } else { Ok(self.read()?.admin.map(|admin| admin.address)) }
-    }
-
-    /// Returns the rate limits of new keys: those of the file, if one is named.
-    fn key_defaults(&self) -> Result<RateLimits, CommandError> {
-        Ok(match &self.config {
-            Some(file) => Config::load(file)?.key_defaults,
-            None => RateLimits::default(),
-        })
-    }
-
-    fn data(&self) -> Result<PathBuf, CommandError> {
-        match (&self.data, &self.config) {
-            (Some(folder), _) => Ok(folder.clone()),
-            (None, Some(file)) => Ok(Config::load(file)?.data),
-            (None, None) => Ok(PathBuf::from("data")),
+        if health.is_told() {
+            return Ok(None);
+        }
+        let options = RunArguments::default().options();
+        if let Some(address) = options.admin {
+            return Ok(Some(address).filter(|address| address != "off"));
+        }
+        match known_file(self.config.as_deref()) {
+            Some(file) => Ok(Places::read(&file)?.admin),
+            None => Ok(read(None, options)?.admin.map(|admin| admin.address)),
         }
     }
 }
 
-impl fmt::Display for CommandError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config(error) => error.fmt(f),
-            Self::Store(error) => error.fmt(f),
-            Self::Output(error) => error.fmt(f),
-            Self::Usage(message) => f.write_str(message),
-            Self::Shown => Ok(()),
+impl RunArguments {
+    /// Returns these arguments, and those that stand behind the name of the command.
+    fn joined(&self, behind: &Self) -> Self {
+        Self {
+            upgrade: self.upgrade || behind.upgrade,
+            listen: self.listen.iter().chain(&behind.listen).cloned().collect(),
+            port: behind.port.or(self.port),
+            admin: behind.admin.clone().or_else(|| self.admin.clone()),
         }
     }
-}
 
-impl From<config::ConfigError> for CommandError {
-    fn from(error: config::ConfigError) -> Self {
-        Self::Config(error)
+    /// Returns the options that go before the configuration file: arguments, or else variables.
+    fn options(&self) -> LoadOptions {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+        let listed = |value: String| value.split(',').map(|address| address.trim().to_owned()).collect();
+        let port = self.port.map(|port| format!("127.0.0.1:{port}"));
+        let mut listen: Vec<_> = self.listen.iter().cloned().chain(port).collect();
+        if listen.is_empty() {
+            listen = variable("CROSSMODEL_LISTEN").map(listed).unwrap_or_default();
+        }
+        let admin = self.admin.clone().or_else(|| variable("CROSSMODEL_ADMIN"));
+        LoadOptions { listen, admin, without_secrets: false }
     }
 }
 
-impl From<auth::StoreError> for CommandError {
-    fn from(error: auth::StoreError) -> Self {
-        Self::Store(error)
+/// Reads a configuration: from a file, or from the environment alone.
+fn read(file: Option<&Path>, options: LoadOptions) -> Result<Config, config::ConfigError> {
+    match file {
+        Some(file) => Config::load_with(file, options),
+        None => Config::from_environment_with(options, |name| std::env::var(name).ok()),
     }
 }
 
-impl From<io::Error> for CommandError {
-    fn from(error: io::Error) -> Self {
-        Self::Output(error)
+/// Returns the command that takes over from this process, with the same arguments.
+fn successor(is_successor: bool) -> io::Result<process::Command> {
+    let mut command = process::Command::new(std::env::current_exe()?);
+    command.args(std::env::args_os().skip(1));
+    if !is_successor {
+        command.arg("--upgrade");
     }
+    Ok(command)
 }
 
 /// The end of the help: the first steps, and the exit codes.
@@ -255,8 +327,13 @@ Exit status:
   0  it is done, and nothing is wrong
   1  it failed, or something is wrong; standard error or the output says what
   2  the command line is wrong
+  3  there is no such key or account
+  4  it is not permitted
+  5  there is no store or no gateway
+  6  it conflicts with what there is
 
-Commands that print data print a table, or with --json one line of JSON.";
+Commands that print data print a table, or with --json one line of JSON; a failure is then one, too, on
+standard error.";
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::Args;
 use serde::Serialize;
 
-use super::CommandError;
+use super::failure::CommandError;
 
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct OutputFormat {

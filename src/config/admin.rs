@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
-use crate::auth::Token;
+use crate::auth::{OperatorToken, Role, Token};
 use crate::located::Located;
 
 /// The listener for operators.
@@ -21,6 +21,10 @@ pub struct AdminListener {
     /// Host names under which the listener may be called without a token, besides addresses and the names of this
     /// machine.
     pub hosts: Vec<String>,
+    /// The operators' credentials for the admin API. The token above is one of them, with the role `read`.
+    pub tokens: Vec<OperatorToken>,
+    /// Whether the admin API is served where others than this machine can reach the address.
+    pub plaintext: bool,
 }
 
 /// The settings of the admin listener: an address, or a map.
@@ -42,6 +46,34 @@ pub(super) struct AdminMembers {
     /// checks. Default: none.
     #[serde(default)]
     pub(super) hosts: Vec<String>,
+    /// Credentials of operators for the admin API. Default: none; `crossmodel token create` makes others.
+    #[serde(default)]
+    pub(super) tokens: Vec<Located<OperatorSettings>>,
+    /// Whether the admin API is served without TLS at an address that others than this machine can reach: `allow`
+    /// for a network that only operators can use. Default: it is not.
+    pub(super) plaintext: Option<Plaintext>,
+}
+
+/// The permission to serve the admin API without TLS.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Plaintext {
+    /// It is served.
+    Allow,
+}
+
+/// A credential of an operator.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OperatorSettings {
+    /// The name, which the audit log shows.
+    pub(super) name: String,
+    /// Its rights: `read`, `keys` or `admin`. Each role includes those before it.
+    pub(super) role: Role,
+    /// A reference to the credential, which has at least 32 characters: `env:NAME` or `file:PATH`.
+    pub(super) token: Option<Located<String>>,
+    /// The SHA-256 of the credential, hexadecimal, instead of a reference.
+    pub(super) sha256: Option<String>,
 }
 
 impl AdminListener {
@@ -71,7 +103,7 @@ impl<'de> Visitor<'de> for AdminVisitor {
     type Value = AdminSettings;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an address, or a map of `address`, `token` and `hosts`")
+        f.write_str("an address, or a map of `address`, `token`, `hosts`, `tokens` and `plaintext`")
     }
 
     fn visit_str<E: de::Error>(self, address: &str) -> Result<AdminSettings, E> {

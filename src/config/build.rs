@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use http::header::{HeaderName, HeaderValue};
@@ -12,22 +12,27 @@ use jiff::tz::TimeZone;
 use once_cell::sync::OnceCell;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::auth::{self, Aliases, Token};
+use crate::auth::{self, Aliases, Digest, OperatorToken, Role, Token};
 use crate::located::{Located, SourcePosition};
 use crate::meter::{Prices, TierSettings};
+use crate::observe::{AccessLogSettings, Destination};
 use crate::private::{self, Exposure};
 use crate::protocol::ProtocolId;
 use crate::provider::{self, Auth, Provider, ProviderSettings};
 use crate::route::{
-    Catalog, MAX_NAME_BYTES, ModelEntry, ModelSettings, ModelTarget, TargetHealth, TargetSettings,
+    Catalog, MAX_NAME_BYTES, ModelEntry, ModelSettings, ModelTarget, TargetHealth, TargetId, TargetSettings,
     is_model_name,
 };
 
+use super::admin::OperatorSettings;
 use super::cors::{Cors, CorsSettings, OriginSettings, Origins, is_origin};
 use super::error::Problem;
 use super::first_run::{self, DEMO, demo_models};
-use super::secret::Exposed;
-use super::{AdminListener, AdminSettings, Config, Listener, ListenerSettings, Settings, secret};
+use super::secret::{Exposed, SecretReference, SecretSource};
+use super::settings::{DEFAULT_ADMIN, DEFAULT_DATA, DEFAULT_LISTEN};
+use super::{
+    AdminListener, AdminSettings, Config, Listener, ListenerSettings, LoadOptions, Settings, secret,
+};
 
 /// The names that a file declares, rightly or wrongly: an error that follows from another one is not reported.
 #[derive(Default)]
@@ -38,19 +43,32 @@ pub(super) struct DeclaredNames<'a> {
     pub(super) wrong: &'a [String],
 }
 
-/// The problems so far, and what the build needs besides the settings.
+/// The input of the build besides the settings.
+pub(super) struct BuildInput<'a> {
+    /// The names that the file declares.
+    pub(super) declared: &'a DeclaredNames<'a>,
+    /// The folder from which relative paths are taken.
+    pub(super) folder: &'a Path,
+    /// The options that go before the file.
+    pub(super) options: &'a LoadOptions,
+}
+
+/// The parts that are built already, and the problems so far.
 struct Build<'a> {
     problems: &'a mut Vec<Problem>,
     known: &'a DeclaredNames<'a>,
+    folder: &'a Path,
     providers: BTreeMap<String, Arc<Provider>>,
     addresses: BTreeSet<String>,
     exposed: Vec<Exposed>,
+    /// The references that were not followed; `None` if all are followed.
+    references: Option<Vec<SecretReference>>,
 }
 
 /// Builds as much as possible. Returns `None` only if there is no port for the built-in provider.
 pub(super) fn build(
     mut settings: Settings,
-    known: &DeclaredNames<'_>,
+    input: &BuildInput<'_>,
     variable: &impl Fn(&str) -> Option<String>,
     problems: &mut Vec<Problem>,
 ) -> Option<Config> {
@@ -59,10 +77,12 @@ pub(super) fn build(
     }
     let mut build = Build {
         problems,
-        known,
+        known: input.declared,
+        folder: input.folder,
         providers: BTreeMap::new(),
         addresses: BTreeSet::new(),
         exposed: Vec::new(),
+        references: input.options.without_secrets.then(Vec::new),
     };
     let demo = settings.providers.keys().any(|name| name.value == DEMO).then(demo_port).transpose();
     let demo =
@@ -83,12 +103,13 @@ pub(super) fn build(
     let listeners = build.listeners(settings.listen);
     let admin = build.admin(settings.admin, variable);
     let cors = build.cors(settings.cors);
+    let data = input.folder.join(settings.data.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA)));
     Some(Config {
         listeners,
         admin,
-        data: settings.data.unwrap_or_else(|| PathBuf::from("data")),
+        access_log: build.access_log(settings.access_log, &data),
+        data,
         threads: settings.threads.filter(|&n| n > 0).unwrap_or_else(cores),
-        access_log: settings.access_log.unwrap_or_default(),
         billing: settings.billing,
         key_defaults: settings.key_defaults.rate(),
         metrics: settings.metrics,
@@ -99,6 +120,8 @@ pub(super) fn build(
         providers: build.providers.into_values().collect(),
         demo,
         exposed: build.exposed,
+        references: build.references.unwrap_or_default(),
+        options: input.options.clone(),
     })
 }
 
@@ -185,7 +208,21 @@ impl Build<'_> {
         reference: &Located<String>,
         variable: &impl Fn(&str) -> Option<String>,
     ) -> Option<SecretString> {
-        let resolved = secret::resolve(&reference.value, variable);
+        if let Some(references) = &mut self.references {
+            match secret::source(&reference.value, self.folder) {
+                Ok(source) => references.push(SecretReference {
+                    setting: setting.to_owned(),
+                    place: reference.place,
+                    source,
+                }),
+                Err(why) => {
+                    self.report(reference.place, format!("{setting}: {why}"));
+                    return None;
+                }
+            }
+            return Some(SecretString::from(NOT_READ));
+        }
+        let resolved = secret::resolve(&reference.value, self.folder, variable);
         let (secret, exposed) = match resolved {
             Ok((secret, exposed)) => (Some(secret), Ok(exposed)),
             Err(why) => (None, Err(why)),
@@ -221,7 +258,8 @@ impl Build<'_> {
         }
         let created = settings.created.as_ref().map_or(0, |date| self.seconds(date));
         let prices = self.prices(settings.prices.as_deref(), *place);
-        let targets = settings.targets.iter().filter_map(|target| self.target(id, target, prices.as_ref()));
+        let targets =
+            settings.targets.iter().filter_map(|target| self.target(settings, target, prices.as_ref()));
         let targets = targets.collect();
         (self.problems.len() == before).then(|| ModelEntry {
             id: id.clone(),
@@ -242,7 +280,10 @@ impl Build<'_> {
         match Prices::new(tiers?) {
             Ok(prices) => (!prices.are_zero()).then(|| Arc::new(prices)),
             Err(why) => {
-                self.report(place, format!("prices: {why}"));
+                // A tier that was left out may be the one that is missed.
+                if !self.known.wrong.iter().any(|path| path.split('.').any(|name| name == "prices")) {
+                    self.report(place, format!("prices: {why}"));
+                }
                 None
             }
         }
@@ -250,7 +291,7 @@ impl Build<'_> {
 
     fn target(
         &mut self,
-        id: &str,
+        entry: &ModelSettings,
         settings: &TargetSettings,
         prices: Option<&Arc<Prices>>,
     ) -> Option<ModelTarget> {
@@ -266,10 +307,17 @@ impl Build<'_> {
         if weight == 0 {
             self.report(*place, "a weight of 0 would never be chosen: leave the target out");
         }
+        let id = entry.id.value.as_str();
         let own_name = || id.split_once('/').map(|(_, model)| model.to_owned());
         let model =
             if id.ends_with('*') { settings.model.clone() } else { settings.model.clone().or_else(own_name) };
-        let health = Arc::new(TargetHealth::new(provider.breaker_failures, model.is_none()));
+        let is_twice = entry.targets.iter().filter(|other| other.provider.value == *name).count() > 1;
+        let target_id = TargetId {
+            model: id.into(),
+            provider: name.as_str().into(),
+            upstream_model: model.as_deref().filter(|_| is_twice).map(Into::into),
+        };
+        let health = Arc::new(TargetHealth::new(target_id, provider.breaker_failures, model.is_none()));
         let protocols = settings.protocols.clone().unwrap_or_else(|| provider.protocols.clone());
         if let Some(foreign) = protocols.iter().find(|protocol| !provider.speaks(**protocol)) {
             self.report(*place, format!("provider '{name}' does not speak {foreign}"));
@@ -313,14 +361,27 @@ impl Build<'_> {
     }
 
     fn listeners(&mut self, settings: Option<Vec<ListenerSettings>>) -> Vec<Listener> {
-        let Some(settings) = settings else {
-            return vec![Listener { address: "127.0.0.1:8080".to_owned(), tls: None }];
+        let Some(mut settings) = settings else {
+            return vec![Listener { address: DEFAULT_LISTEN.to_owned(), tls: None }];
         };
+        for tls in settings.iter_mut().filter_map(|listener| listener.tls.as_mut()) {
+            tls.certificate = self.folder.join(&tls.certificate);
+            tls.key = self.folder.join(&tls.key);
+        }
         if settings.is_empty() && !self.known.wrong.iter().any(|path| path == "listen") {
             self.report(SourcePosition::default(), "listen: at least one address is needed");
         }
         for ListenerSettings { address, tls } in &settings {
             self.address(address);
+            if let Some(references) = &mut self.references {
+                let files = tls.iter().flat_map(|tls| [("certificate", &tls.certificate), ("key", &tls.key)]);
+                references.extend(files.map(|(member, file)| SecretReference {
+                    setting: format!("listen.{}.tls.{member}", address.value),
+                    place: address.place,
+                    source: SecretSource::File(file.clone()),
+                }));
+                continue;
+            }
             for file in tls.iter().flat_map(|tls| [&tls.certificate, &tls.key]) {
                 if let Err(why) = std::fs::metadata(file) {
                     self.report(address.place, format!("{} cannot be read: {why}", file.display()));
@@ -342,7 +403,7 @@ impl Build<'_> {
         variable: &impl Fn(&str) -> Option<String>,
     ) -> Option<AdminListener> {
         let Located { value: AdminSettings(members), place } = settings.unwrap_or_default();
-        let mut address = members.address.unwrap_or_else(|| "127.0.0.1:9090".to_owned().into());
+        let mut address = members.address.unwrap_or_else(|| DEFAULT_ADMIN.to_owned().into());
         if address.place == SourcePosition::default() {
             address.place = place;
         }
@@ -352,7 +413,69 @@ impl Build<'_> {
         self.address(&address);
         let token = members.token.and_then(|reference| self.secret("admin.token", &reference, variable));
         let token = token.map(|token| Token::new(token.expose_secret()));
-        Some(AdminListener { address: address.value, token, hosts: members.hosts })
+        let mut tokens = self.operators(members.tokens, variable);
+        tokens.extend(token.clone().map(|token| OperatorToken {
+            name: "admin.token".to_owned(),
+            role: Role::Read,
+            token,
+        }));
+        let plaintext = members.plaintext.is_some();
+        Some(AdminListener { address: address.value, token, hosts: members.hosts, tokens, plaintext })
+    }
+
+    /// Resolves the credentials of operators.
+    fn operators(
+        &mut self,
+        settings: Vec<Located<OperatorSettings>>,
+        variable: &impl Fn(&str) -> Option<String>,
+    ) -> Vec<OperatorToken> {
+        let mut tokens: Vec<OperatorToken> = Vec::new();
+        for (n, Located { value: OperatorSettings { name, role, token, sha256 }, place }) in
+            settings.into_iter().enumerate()
+        {
+            let setting = format!("admin.tokens[{n}]");
+            if tokens.iter().any(|known| known.name == name) {
+                self.report(place, format!("{setting}: the name '{name}' is taken"));
+            }
+            let token = match (token, sha256) {
+                (Some(reference), None) => {
+                    let secret = self.secret(&setting, &reference, variable);
+                    let is_short = |secret: &SecretString| secret.expose_secret().len() < MIN_TOKEN_LENGTH;
+                    if secret.as_ref().is_some_and(is_short) {
+                        let least =
+                            format!("{setting}: the token has fewer than {MIN_TOKEN_LENGTH} characters");
+                        self.report(place, format!("{least}: make one with `openssl rand -hex 24`"));
+                    }
+                    secret.map(|secret| Token::new(secret.expose_secret()))
+                }
+                (None, Some(hex)) => match Digest::from_hex(&hex) {
+                    Some(digest) => Some(Token::from_digest(digest)),
+                    None => {
+                        self.report(place, format!("{setting}: `sha256` is not 64 hexadecimal digits"));
+                        None
+                    }
+                },
+                _ => {
+                    self.report(place, format!("{setting}: give either `token` or `sha256`"));
+                    None
+                }
+            };
+            tokens.extend(token.map(|token| OperatorToken { name, role, token }));
+        }
+        tokens
+    }
+
+    /// Returns the settings of the access log. The data folder is made at the start, and any other has to exist.
+    fn access_log(&mut self, settings: Option<Located<AccessLogSettings>>, data: &Path) -> AccessLogSettings {
+        let Located { value, place } = settings.unwrap_or_default();
+        let Destination::File(path) = value.to else { return value };
+        let path = self.folder.join(path);
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let missing = parent.filter(|parent| *parent != data && !parent.is_dir());
+        if let Some(parent) = missing.filter(|_| self.references.is_none()) {
+            self.report(place, format!("access_log: there is no folder {}", parent.display()));
+        }
+        AccessLogSettings { to: Destination::File(path), ..value }
     }
 
     fn cors(&mut self, settings: CorsSettings) -> Cors {
@@ -416,6 +539,12 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
+/// The value in place of a secret that is not read.
+const NOT_READ: &str = "not-read";
+
 static DEMO_PORT: OnceCell<u16> = OnceCell::new();
 
 static DEMO_KEY: OnceCell<SecretString> = OnceCell::new();
+
+/// The fewest characters of an operator's credential in the file.
+const MIN_TOKEN_LENGTH: usize = 32;

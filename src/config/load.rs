@@ -2,63 +2,38 @@
 
 use std::path::Path;
 
-use super::build::DeclaredNames;
+use super::build::{BuildInput, DeclaredNames};
 use super::error::Problem;
 use super::node::{self, ConfigNode};
-use super::{Config, ConfigError, Settings, build, first_run};
+use super::{Config, ConfigError, LoadOptions, Settings, build, first_run};
 use crate::located::SourcePosition;
 
 impl Config {
-    /// Loads the configuration from a file.
+    /// Loads the configuration from a file. Relative paths in it are taken from the file's folder.
     ///
     /// # Errors
     /// Fails with everything that is wrong with it.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|e| {
-            ConfigError::new(
-                Some(path),
-                vec![Problem { place: SourcePosition::default(), message: format!("cannot be read: {e}") }],
-            )
-        })?;
-        Self::parse(&text, |name| std::env::var(name).ok())
+        Self::load_with(path, LoadOptions::default())
+    }
+
+    /// Loads the configuration from a file in the same way, with options that go before it.
+    ///
+    /// # Errors
+    /// Fails with everything that is wrong with it.
+    pub fn load_with(path: &Path, options: LoadOptions) -> Result<Self, ConfigError> {
+        let folder = folder_of(path);
+        parse_in(&text(path)?, folder, options, |name| std::env::var(name).ok())
             .map_err(|error| ConfigError::new(Some(path), error.problems().to_vec()))
     }
 
-    /// Parses a configuration. `variable` looks up the environment variables that its secrets refer to.
+    /// Parses a configuration. `variable` looks up the environment variables that its secrets refer to. Relative paths
+    /// in it are taken from the working directory.
     ///
     /// # Errors
     /// Fails with everything that is wrong with it.
     pub fn parse(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let mut problems = Vec::new();
-        if let Some(place) = too_deep(text) {
-            return Err(ConfigError::new(
-                None,
-                vec![Problem { place, message: "this nests too deep".to_owned() }],
-            ));
-        }
-        let tree: Option<ConfigNode> =
-            serde_saphyr::from_str_with_options(text, yaml()).map_err(|e| syntax(&e))?;
-        let Some(tree) = tree else {
-            return Err(ConfigError::plain(
-                "the file is empty: without a file, start the gateway without `-c`",
-            ));
-        };
-        // Names are taken from the tree, so that an invalid provider does not make the targets that refer to it
-        // invalid, too.
-        let known = tree.member("providers").map(ConfigNode::members).unwrap_or_default();
-        let known: Vec<_> = known.iter().filter_map(|(key, _)| key.text()).map(str::to_owned).collect();
-        let mut wrong = Vec::new();
-        let settings: Settings = node::read(tree, &mut problems, &mut wrong);
-        let config = build::build(
-            settings,
-            &DeclaredNames { providers: &known, wrong: &wrong },
-            &variable,
-            &mut problems,
-        );
-        match config {
-            Some(config) if problems.is_empty() => Ok(config),
-            _ => Err(ConfigError::new(None, problems)),
-        }
+        parse_in(text, Path::new(""), LoadOptions::default(), variable)
     }
 
     /// Returns the configuration of a gateway that was started without a file: the built-in provider, and every
@@ -67,16 +42,90 @@ impl Config {
     /// # Errors
     /// Fails if the value of a variable cannot be used.
     pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        Self::from_environment_with(LoadOptions::default(), variable)
+    }
+
+    /// Returns the configuration of a gateway without a file in the same way, with options that go before it.
+    ///
+    /// # Errors
+    /// Fails if the value of a variable or an option cannot be used.
+    pub fn from_environment_with(
+        options: LoadOptions,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
         let mut problems = Vec::new();
-        let settings = first_run::settings(&variable);
-        let config = build::build(settings, &DeclaredNames::default(), &variable, &mut problems);
+        let mut settings = first_run::settings(&variable);
+        options.apply(&mut settings);
+        let input =
+            BuildInput { declared: &DeclaredNames::default(), folder: Path::new(""), options: &options };
+        let config = build::build(settings, &input, &variable, &mut problems);
         config.filter(|_| problems.is_empty()).ok_or_else(|| ConfigError::new(None, problems))
     }
 }
 
-/// Returns the options for YAML 1.2: `off` and `no` are strings there, and only `true` and `false` are booleans.
+fn parse_in(
+    text: &str,
+    folder: &Path,
+    options: LoadOptions,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Config, ConfigError> {
+    let mut problems = Vec::new();
+    let Some(mut tree) = tree(text)? else {
+        return Err(ConfigError::plain("the file is empty: without a file, start the gateway without `-c`"));
+    };
+    tree.cut_repeated(&mut problems);
+    // Names are taken from the tree, so that an invalid provider does not make the targets that refer to it
+    // invalid, too.
+    let known = tree.member("providers").map(ConfigNode::members).unwrap_or_default();
+    let known: Vec<_> = known.iter().filter_map(|(key, _)| key.text()).map(str::to_owned).collect();
+    let mut wrong = Vec::new();
+    let mut settings: Settings = node::read(tree, &mut problems, &mut wrong);
+    options.apply(&mut settings);
+    let declared = DeclaredNames { providers: &known, wrong: &wrong };
+    let input = BuildInput { declared: &declared, folder, options: &options };
+    match build::build(settings, &input, &variable, &mut problems) {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(ConfigError::new(None, problems)),
+    }
+}
+
+/// Returns the folder from which the relative paths in a file are taken. Symbolic links are not resolved.
+pub(super) fn folder_of(file: &Path) -> &Path {
+    file.parent().unwrap_or_else(|| Path::new(""))
+}
+
+/// Reads a file.
+///
+/// # Errors
+/// Fails if it cannot be read.
+pub(super) fn text(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|e| {
+        let message = format!("cannot be read: {e}");
+        ConfigError::new(Some(path), vec![Problem { place: SourcePosition::default(), message }])
+    })
+}
+
+/// Parses YAML; `None` if it is empty. Members that occur twice are kept twice.
+///
+/// # Errors
+/// Fails if this is not YAML, or nests deeper than a configuration does.
+pub(super) fn tree(text: &str) -> Result<Option<ConfigNode>, ConfigError> {
+    if let Some(place) = too_deep(text) {
+        return Err(ConfigError::new(
+            None,
+            vec![Problem { place, message: "this nests too deep".to_owned() }],
+        ));
+    }
+    serde_saphyr::from_str_with_options(text, yaml()).map_err(|e| syntax(&e))
+}
+
+/// Returns the options for YAML 1.2: `off` and `no` are strings there, and only `true` and `false` are booleans. Repeated
+/// members are passed on, because the library's message about them is for programmers.
 fn yaml() -> serde_saphyr::Options {
-    serde_saphyr::options! { strict_booleans: true }
+    serde_saphyr::options! {
+        strict_booleans: true,
+        duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::PassThrough,
+    }
 }
 
 /// Finds the place at which a document nests deeper than any configuration does. The library follows it further than the stack

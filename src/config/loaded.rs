@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::auth::RateLimits;
-use crate::observe::Destination;
+use crate::observe::AccessLogSettings;
 use crate::provider::Provider;
 use crate::route::Catalog;
 
 use super::admin::AdminListener;
 use super::cors::Cors;
-use super::secret::Exposed;
+use super::options::LoadOptions;
+use super::secret::{Exposed, SecretReference};
 use super::settings::{BillingMode, Limits, Switch, Timeouts, TlsFiles};
 
 /// A configuration that can be put into effect.
@@ -24,8 +25,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Threads that serve clients.
     pub threads: usize,
-    /// The destination of access lines.
-    pub access_log: Destination,
+    /// The settings of the access log.
+    pub access_log: AccessLogSettings,
     /// Whether calls are paid for.
     pub billing: BillingMode,
     /// The rate limits of new keys.
@@ -46,6 +47,10 @@ pub struct Config {
     pub demo: Option<u16>,
     /// Files with secrets that users other than the gateway's may use.
     pub exposed: Vec<Exposed>,
+    /// The references to secrets and key files, if only their form was checked.
+    pub references: Vec<SecretReference>,
+    /// The options with which it was loaded, and with which its file is loaded again.
+    pub options: LoadOptions,
 }
 
 /// One address for clients.

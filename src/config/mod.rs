@@ -11,9 +11,14 @@ mod first_run;
 mod load;
 mod loaded;
 mod node;
+mod options;
+mod places;
+mod retirement;
 mod schema;
 mod secret;
 mod settings;
+mod status;
+mod units;
 mod warning;
 
 pub use admin::{AdminListener, AdminSettings};
@@ -21,9 +26,14 @@ pub use cors::{Cors, CorsMembers, CorsSettings, OriginSettings, Origins};
 pub use error::{ConfigError, Problem};
 pub use first_run::DEMO;
 pub use loaded::{Config, Listener};
+pub use options::LoadOptions;
+pub use places::{Places, key_defaults};
 pub use schema::schema;
-pub use secret::Exposed;
+pub use secret::{Exposed, SecretReference, SecretSource};
 pub use settings::{
     BillingMode, KeyDefaults, Limits, ListenerSettings, RateSetting, Settings, Switch, Timeouts, TlsFiles,
+};
+pub use status::{
+    ConfigStatus, LoadedFile, ProcessSettings, RefusedFile, ReloadTrigger, changed_sections, sha256,
 };
 pub use warning::Warning;

@@ -4,6 +4,7 @@
 //! cut off, and the rest is read again.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{
@@ -16,6 +17,7 @@ use serde_saphyr::Spanned;
 use crate::located::{self, SourcePosition};
 
 use super::error::Problem;
+use super::units::unit;
 
 /// One value and its place.
 #[derive(Clone, Debug)]
@@ -50,10 +52,15 @@ pub(super) fn read<T: de::DeserializeOwned + Default>(
                 let place = error.place.unwrap_or(node.place);
                 // A member that was cut off is invalid rather than missing, and that was reported.
                 let was_cut = |name| cut.iter().any(|path| path.rsplit('.').next() == Some(name));
-                if !error.missing.is_some_and(was_cut) {
-                    problems.push(Problem { place, message: error.message });
+                let is_news = !error.missing.is_some_and(was_cut);
+                let path = node.cut(place);
+                if is_news {
+                    let unit = path.as_deref().and_then(unit).filter(|_| error.expects_count);
+                    let message = unit
+                        .map_or_else(|| error.message.clone(), |unit| format!("{} {unit}", error.message));
+                    problems.push(Problem { place, message });
                 }
-                match node.cut(place) {
+                match path {
                     Some(path) => cut.push(path),
                     None => return T::default(),
                 }
@@ -87,6 +94,28 @@ impl ConfigNode {
                 Some(key.text().unwrap_or_default().to_owned())
             }
             _ => None,
+        }
+    }
+
+    /// Cuts off each member whose name a member of the same map has already, and reports it.
+    pub(super) fn cut_repeated(&mut self, problems: &mut Vec<Problem>) {
+        match &mut self.kind {
+            NodeKind::List(items) => items.iter_mut().for_each(|item| item.cut_repeated(problems)),
+            NodeKind::Map(members) => {
+                let mut seen: BTreeMap<String, SourcePosition> = BTreeMap::new();
+                members.retain_mut(|(key, value)| {
+                    value.cut_repeated(problems);
+                    let Some(name) = key.text() else { return true };
+                    if let Some(first) = seen.get(name) {
+                        let message = format!("'{name}' already exists in line {}", first.line);
+                        problems.push(Problem { place: key.place, message });
+                        return false;
+                    }
+                    seen.insert(name.to_owned(), key.place);
+                    true
+                });
+            }
+            _ => {}
         }
     }
 
@@ -193,6 +222,8 @@ impl<'de> Visitor<'de> for NodeKindVisitor {
 #[derive(Debug)]
 pub(super) struct NodeError {
     message: String,
+    /// Whether a whole number was expected.
+    expects_count: bool,
     /// The name of the member that is missing, if that is the error.
     missing: Option<&'static str>,
     place: Option<SourcePosition>,
@@ -206,9 +237,23 @@ impl NodeError {
     }
 }
 
+impl NodeError {
+    /// Makes the error of a value, with the words of operators for numbers and booleans.
+    fn unexpected(found: &str, expected: &dyn de::Expected) -> Self {
+        let expected = expected.to_string();
+        let (words, expects_count) = match expected.as_str() {
+            "u8" | "u16" | "u32" | "u64" | "usize" => ("a whole number", true),
+            "f32" | "f64" => ("a number", false),
+            "a boolean" => ("`true` or `false`", false),
+            other => (other, false),
+        };
+        Self { expects_count, ..de::Error::custom(format_args!("{found}, expected {words}")) }
+    }
+}
+
 impl de::Error for NodeError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self { message: message.to_string(), missing: None, place: None }
+        Self { message: message.to_string(), expects_count: false, missing: None, place: None }
     }
 
     fn missing_field(name: &'static str) -> Self {
@@ -218,8 +263,16 @@ impl de::Error for NodeError {
     /// Makes the error of a wrong type. It does not repeat texts: in the wrong place, one may be a secret.
     fn invalid_type(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
         match found {
-            Unexpected::Str(_) => Self::custom(format_args!("invalid type: string, expected {expected}")),
-            _ => Self::custom(format_args!("invalid type: {found}, expected {expected}")),
+            Unexpected::Str(_) => Self::unexpected("invalid type: string", expected),
+            _ => Self::unexpected(&format!("invalid type: {found}"), expected),
+        }
+    }
+
+    /// Makes the error of a value that does not fit its type.
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        match found {
+            Unexpected::Str(_) => Self::unexpected("invalid value", expected),
+            _ => Self::unexpected(&format!("invalid value: {found}"), expected),
         }
     }
 

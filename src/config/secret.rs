@@ -8,6 +8,26 @@ use secrecy::SecretString;
 use crate::located::SourcePosition;
 use crate::private::{self, Exposure};
 
+/// The place of a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// The environment variable of this name.
+    Env(String),
+    /// This file.
+    File(PathBuf),
+}
+
+/// A setting that refers to a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretReference {
+    /// The setting.
+    pub setting: String,
+    /// The place of the setting.
+    pub place: SourcePosition,
+    /// The place of the secret.
+    pub source: SecretSource,
+}
+
 /// A file with a secret that users other than the gateway's may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exposed {
@@ -29,28 +49,40 @@ pub(super) fn is_reference(text: &str) -> bool {
     text.starts_with("env:") || text.starts_with("file:")
 }
 
-/// Returns the secret that `env:NAME` or `file:PATH` refers to.
+/// Returns the place that `env:NAME` or `file:PATH` refers to. A relative path is taken from `folder`.
 ///
 /// # Errors
-/// Describes an error, without a word of the secret. A value that is no reference is not repeated: it might
-/// be a secret that somebody wrote into the file.
+/// Describes the form of a reference. A value that is no reference is not repeated: it might be a secret that somebody
+/// wrote into the file.
+pub(super) fn source(reference: &str, folder: &Path) -> Result<SecretSource, String> {
+    match reference.split_once(':') {
+        Some(("env", name)) if !name.is_empty() => Ok(SecretSource::Env(name.to_owned())),
+        Some(("file", path)) if !path.is_empty() => Ok(SecretSource::File(folder.join(path))),
+        _ => Err("secrets are given by reference: `env:NAME` or `file:PATH`".to_owned()),
+    }
+}
+
+/// Returns the secret that `env:NAME` or `file:PATH` refers to. A relative path is taken from `folder`.
+///
+/// # Errors
+/// Describes an error, without a word of the secret.
 pub(super) fn resolve(
     reference: &str,
+    folder: &Path,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<Resolved, String> {
     let mut exposed = None;
-    let (secret, whence) = match reference.split_once(':') {
-        Some(("env", name)) => (
-            variable(name).ok_or_else(|| format!("the variable {name} is not set"))?,
+    let (secret, whence) = match source(reference, folder)? {
+        SecretSource::Env(name) => (
+            variable(&name).ok_or_else(|| format!("the variable {name} is not set"))?,
             format!("the variable {name}"),
         ),
-        Some(("file", path)) => {
-            let file = Path::new(path);
-            let (read, exposure) = private::read(file).map_err(|e| format!("{path} cannot be read: {e}"))?;
-            exposed = judged(file, exposure)?;
-            (read, path.to_owned())
+        SecretSource::File(file) => {
+            let path = file.display().to_string();
+            let (read, exposure) = private::read(&file).map_err(|e| format!("{path} cannot be read: {e}"))?;
+            exposed = judged(&file, exposure)?;
+            (read, path)
         }
-        _ => return Err("secrets are given by reference: `env:NAME` or `file:PATH`".to_owned()),
     };
     let secret = secret.trim();
     if secret.is_empty() {
@@ -79,6 +111,21 @@ pub(super) fn judged(file: &Path, exposure: Exposure) -> Result<Option<(PathBuf,
     }
 }
 
+impl fmt::Display for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Env(name) => write!(f, "env {name}"),
+            Self::File(path) => write!(f, "file {}", path.display()),
+        }
+    }
+}
+
+impl fmt::Display for SecretReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}, line {})", self.source, self.setting, self.place.line)
+    }
+}
+
 impl fmt::Display for Exposed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let who = if self.exposure == Exposure::Group { "its group" } else { "every user of this machine" };
@@ -101,7 +148,7 @@ mod tests {
         std::fs::write(&path, "secret-of-nobody\n").unwrap();
         let read = |mode: u32| {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-            resolve(&format!("file:{}", path.display()), |_| None)
+            resolve("file:key", folder.path(), |_| None)
         };
         for (mode, expected) in
             [(0o600, None), (0o640, Some(Exposure::Group)), (0o644, Some(Exposure::Readable))]

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::auth::{Aliases, RateLimits};
 use crate::located::Located;
-use crate::observe::Destination;
+use crate::observe::AccessLogSettings;
 use crate::provider::ProviderSettings;
 use crate::route::ModelSettings;
 
@@ -26,12 +26,14 @@ pub struct Settings {
     /// The address for the console, `/metrics`, `/healthz` and `/readyz`, alone or in a map with a token. `off`:
     /// there is no such listener. Default: `127.0.0.1:9090`.
     pub admin: Option<Located<AdminSettings>>,
-    /// The folder for keys and accounts. Default: `data`.
+    /// The folder for keys and accounts. A relative path, here and in other settings, is taken from the folder of this file.
+    /// Default: `data`.
     pub data: Option<PathBuf>,
     /// The number of threads that serve clients. Default: one per core.
     pub threads: Option<usize>,
-    /// The destination of access lines: `stdout`, `off`, or the path of a file. Default: `stdout`.
-    pub access_log: Option<Destination>,
+    /// The destination of access lines, `stdout`, `off`, or the path of a file, or a map with it and other settings
+    /// of the lines. Default: `stdout`.
+    pub access_log: Option<Located<AccessLogSettings>>,
     /// The treatment of calls of models that have prices. An account with a wallet pays from it. An account without
     /// one makes its calls all the same, and their cost is counted (`track`), or is refused (`prepaid`, or `on`).
     /// `off`: nobody pays, and no cost is counted. Default: `track`.
@@ -284,3 +286,12 @@ impl Default for Timeouts {
         }
     }
 }
+
+/// The address for clients if none is set.
+pub(super) const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+
+/// The address for operators if none is set.
+pub(super) const DEFAULT_ADMIN: &str = "127.0.0.1:9090";
+
+/// The data folder if none is set: a folder beside the file.
+pub(super) const DEFAULT_DATA: &str = "data";

@@ -11,16 +11,19 @@ use crate::auth::{Token, bearer_token};
 
 /// The rule by which callers of the admin listener are let in.
 #[derive(Debug)]
-pub struct AdminGuard(Access);
+pub struct AdminGuard {
+    access: Access,
+    names: HostNames,
+}
 
 /// The rule behind a [`AdminGuard`].
 #[derive(Debug)]
 enum Access {
     Token(Token),
     /// Everybody on this machine.
-    Local(HostNames),
+    Local,
     /// Everybody who can connect, but only for metrics.
-    Closed(HostNames),
+    Closed,
 }
 
 /// The names of the listener, in lower case.
@@ -56,11 +59,18 @@ impl AdminGuard {
         let names = HostNames(
             names.map(|name| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()).collect(),
         );
-        Self(match token {
+        let access = match token {
             Some(token) => Access::Token(token),
-            None if is_loopback => Access::Local(names),
-            None => Access::Closed(names),
-        })
+            None if is_loopback => Access::Local,
+            None => Access::Closed,
+        };
+        Self { access, names }
+    }
+
+    /// Whether a request names the listener by an address, a local name or a configured name.
+    #[must_use]
+    pub fn is_known_name(&self, host: Option<&str>) -> bool {
+        host.is_some_and(|host| self.names.include(host))
     }
 
     /// Checks whether `what` may be given to a request with these headers.
@@ -73,15 +83,19 @@ impl AdminGuard {
         host: Option<&str>,
         authorization: Option<&str>,
     ) -> Result<(), AccessDenied> {
-        match (&self.0, what) {
+        match (&self.access, what) {
             (_, AdminResource::Health) | (Access::Token(_), AdminResource::Page) => Ok(()),
             (Access::Token(token), AdminResource::Console | AdminResource::Metrics) => {
                 let shown = authorization.and_then(bearer_token);
                 if shown.is_some_and(|shown| token.matches(shown)) { Ok(()) } else { Err(UNAUTHORIZED) }
             }
-            (Access::Closed(_), AdminResource::Page | AdminResource::Console) => Err(CLOSED),
-            (Access::Local(names) | Access::Closed(names), _) => {
-                if host.is_some_and(|host| names.include(host)) { Ok(()) } else { Err(FOREIGN) }
+            (Access::Closed, AdminResource::Page | AdminResource::Console) => Err(CLOSED),
+            (Access::Local | Access::Closed, _) => {
+                if self.is_known_name(host) {
+                    Ok(())
+                } else {
+                    Err(FOREIGN)
+                }
             }
         }
     }

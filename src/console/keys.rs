@@ -9,6 +9,7 @@ use crate::auth::{Grant, Status, StoreError};
 use crate::limit::MinuteUsage;
 use crate::meter::{Books, UsageReport, Wallet};
 use crate::money::Amount;
+use crate::repeated::RepeatedLine;
 
 use super::query::Sort;
 use super::{Query, Sources};
@@ -166,7 +167,7 @@ impl LedgerCache {
 
     pub(super) fn figures(&mut self, shown: &LedgerQuery, now: Instant) -> Option<LedgerFigures> {
         let figures = self.read(shown, now);
-        figures.map_err(|error| log::warn!("console: {error}")).ok()
+        figures.map_err(|error| UNREAD.write(log::Level::Warn, format_args!("console: {error}"))).ok()
     }
 
     fn read(&mut self, shown: &LedgerQuery, now: Instant) -> Result<LedgerFigures, StoreError> {
@@ -192,3 +193,6 @@ const MAX_KEY_COUNT: usize = 100;
 /// The time for which a report is reused. A chosen value: a report adds up a row for each key and day of the
 /// month.
 const REPORT_CACHE_TIME: Duration = Duration::from_secs(5);
+
+/// The line about figures that cannot be read from the store.
+static UNREAD: RepeatedLine = RepeatedLine::new();

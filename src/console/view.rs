@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::observe::{MetricsSnapshot, ModelUsage};
-use crate::route::{Circuit, ModelEntry, ModelStatus, ModelTarget};
+use crate::route::{Circuit, ModelEntry, ModelStatus, ModelTarget, TargetFailure};
 
 use super::history::{MetricsHistory, Minute, RequestOutcome, Series};
 use super::keys::{AccountRow, KeyList, LedgerFigures, LedgerQuery};
@@ -103,6 +103,8 @@ struct TargetRow {
     next: Option<f64>,
     failures: u32,
     in_flight: usize,
+    /// The last failure; absent if there was none.
+    last_failure: Option<TargetFailure>,
 }
 
 impl ConsoleView {
@@ -226,7 +228,7 @@ fn targets(sources: &Sources<'_>) -> Listed<TargetRow> {
         entries.flat_map(|entry| entry.targets.iter().map(|target| TargetRow::new(entry, target, now)));
     let rank = |row: &TargetRow| match row.circuit {
         Circuit::Open => 0,
-        Circuit::Trial => 1,
+        Circuit::HalfOpen => 1,
         Circuit::BackingOff => 2,
         Circuit::Closed => 3,
     };
@@ -235,7 +237,7 @@ fn targets(sources: &Sources<'_>) -> Listed<TargetRow> {
 
 impl TargetRow {
     fn new(entry: &ModelEntry, target: &ModelTarget, now: Instant) -> Self {
-        let view = target.health.view(now);
+        let (view, last_failure) = target.health.view(now);
         let seconds = |time: Option<Duration>| time.map(|time| (time.as_secs_f64() * 10.0).round() / 10.0);
         Self {
             model: entry.id.clone(),
@@ -248,6 +250,7 @@ impl TargetRow {
             next: seconds(view.next),
             failures: view.failures,
             in_flight: view.in_flight,
+            last_failure,
         }
     }
 }

@@ -39,6 +39,14 @@ impl Books {
         Ok(Self(store::open(folder)?))
     }
 
+    /// Opens the books in a data folder only to read them.
+    ///
+    /// # Errors
+    /// Fails if there is no store, or it cannot be read.
+    pub fn open_to_read(folder: &Path) -> Result<Self, StoreError> {
+        Ok(Self(store::open_to_read(folder)?))
+    }
+
     /// Reads the wallet of an account, or `None` if it has none.
     ///
     /// # Errors
@@ -146,7 +154,11 @@ fn up<S: serde::Serializer>(amount: &Amount, serializer: S) -> Result<S::Ok, S::
 }
 
 impl Wallet {
-    pub(super) fn read(connection: &Connection, account: &str) -> rusqlite::Result<Option<Self>> {
+    /// Reads the wallet of an account, or `None` if it has none.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read.
+    pub fn read(connection: &Connection, account: &str) -> rusqlite::Result<Option<Self>> {
         let mut query = connection.prepare_cached(
             "SELECT balance, (SELECT COALESCE(SUM(h.amount), 0) FROM holds h JOIN balances b ON b.balance = h.balance
                 WHERE h.account = wallets.account AND b.wallet)

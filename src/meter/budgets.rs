@@ -136,8 +136,8 @@ fn check(budgets: &[NewBudget]) -> Result<(), StoreError> {
 
 fn check_owner(connection: &Connection, owner: BudgetOwner, id: &str) -> Result<(), StoreError> {
     let sql = match owner {
-        BudgetOwner::Key => "SELECT 1 FROM keys WHERE id = ?1",
-        BudgetOwner::Account => "SELECT 1 FROM accounts WHERE id = ?1",
+        BudgetOwner::Key => "SELECT 1 FROM keys WHERE id = ?1 AND deleted IS NULL",
+        BudgetOwner::Account => "SELECT 1 FROM accounts WHERE id = ?1 AND deleted IS NULL",
     };
     match connection.prepare_cached(sql)?.exists([id])? {
         true => Ok(()),
@@ -227,4 +227,4 @@ const MAX_BUDGETS: usize = 8;
 const MAX_ALERTS: usize = 8;
 
 /// The percentage at which a budget gives an alert unless others are set.
-const DEFAULT_ALERT: u32 = 80;
+pub const DEFAULT_ALERT: u32 = 80;

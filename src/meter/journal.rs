@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use crate::canon::{Rates, Usage};
 use crate::money::Amount;
 use crate::private;
+pub(super) use crate::store::JOURNALS;
 
 use super::invariant::{Invariant, violated};
 use super::types::{CallEnd, CallId, ChargeBasis};
@@ -391,9 +392,6 @@ const OUTCOMES: [(u8, ChargeBasis); 4] = [
     (b'R', ChargeBasis::Recovered),
     (b'F', ChargeBasis::Released),
 ];
-
-/// The folder of the journals, below the data folder.
-pub(super) const JOURNALS: &str = "journal";
 
 /// Bits in the last byte of an end that say how it is; those above are its rates.
 const FLAG_BITS: u32 = 3;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use crate::auth::SecretUses;
 use crate::store::{self, StoreError};
 
 use super::books::Wallet;
@@ -33,6 +34,8 @@ struct LedgerShared {
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Receives the time of each write to the journal.
     watch: Arc<OnceLock<CommitObserver>>,
+    /// The uses of keys' secrets, which are written with everything else.
+    uses: Arc<OnceLock<Arc<SecretUses>>>,
 }
 
 impl Ledger {
@@ -50,12 +53,20 @@ impl Ledger {
         let watch: Arc<OnceLock<CommitObserver>> = Arc::default();
         let syncer = Syncer { file: state.file()?, state: Arc::clone(&state), watch: Arc::clone(&watch) };
         let recovered = Instant::now();
-        let writer =
-            LedgerWriter { connection, journals, recovered, aged: 0, state: Arc::clone(&state), epoch };
+        let uses: Arc<OnceLock<_>> = Arc::default();
+        let writer = LedgerWriter {
+            connection,
+            journals,
+            recovered,
+            aged: 0,
+            state: Arc::clone(&state),
+            uses: Arc::clone(&uses),
+            epoch,
+        };
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let syncer = thread("journal").spawn(move || syncer.run())?;
         let writer = thread("ledger").spawn(move || writer.run())?;
-        Ok(Self(Arc::new(LedgerShared { state, threads: Mutex::new(vec![syncer, writer]), watch })))
+        Ok(Self(Arc::new(LedgerShared { state, threads: Mutex::new(vec![syncer, writer]), watch, uses })))
     }
 
     /// Sets money aside for a call. When this returns, it stands on the disk.
@@ -141,6 +152,12 @@ impl Ledger {
     /// is told.
     pub fn watch_commits(&self, watch: impl Fn(Duration) + Send + Sync + 'static) {
         let _ = self.0.watch.set(Box::new(watch));
+    }
+
+    /// Sets the uses of keys' secrets, which are written together with the next calls. Only the first ones that are
+    /// set are written.
+    pub fn write_uses(&self, uses: &Arc<SecretUses>) {
+        let _ = self.0.uses.set(Arc::clone(uses));
     }
 
     /// Writes what is still to be written, at the end of the process.

@@ -40,12 +40,14 @@ pub use alert::Alert;
 pub use audit::{Audit, AuditFinding, AuditStep};
 pub use bill::{Bill, Charge, Expected};
 pub use books::{Books, Wallet};
-pub use budgets::{BudgetState, NewBudget, budgets, set_budgets};
+pub use budgets::{BudgetState, DEFAULT_ALERT, NewBudget, budgets, set_budgets};
 pub(crate) use invariant::violated;
 pub use invariant::{Invariant, violations};
 pub use ledger::Ledger;
 pub use price::{Extras, Prices, RateSettings, TierSettings, Unpriced};
 pub use report::{Tally, UsageReport};
-pub use transactions::{NewTransaction, TransactionKind, WalletTransaction, transact, transactions};
+pub use transactions::{
+    NewTransaction, TransactionKind, WalletTransaction, find_transaction, transact, transactions,
+};
 pub use types::{HeldMoney, HoldRefusal, HoldRequest, MoneyLimit, Shortage};
 pub use usage::{MAX_ROWS, ServedBy, UsageDimension, UsagePeriod, UsageQuery, UsageRow, UsageSums, usage};

@@ -188,6 +188,20 @@ impl Prices {
         dearest.input == 0 && dearest.output == 0 && dearest.web_search.unwrap_or(0) == 0
     }
 
+    /// Whether a price of tokens is so low that it may have been meant as dollars.
+    #[must_use]
+    pub fn are_tiny(&self) -> bool {
+        let of = |tier: &Tier| {
+            let certain = [tier.input, tier.output, tier.cache_read, tier.cache_write];
+            let others = [tier.cache_write_long, tier.audio_input, tier.audio_output];
+            certain
+                .into_iter()
+                .chain(others.into_iter().flatten())
+                .any(|price| (1..TINY_PRICE).contains(&price))
+        };
+        self.tiers().any(of)
+    }
+
     /// Whether there is a multiplier for this rate, whatever the size of the prompt.
     #[must_use]
     pub fn have_rate(&self, rate: Rate) -> bool {
@@ -453,6 +467,10 @@ const PLAIN: u128 = 100;
 
 /// Multipliers in hundredths that make sense: from a hundredth of the price to a thousand times as much.
 const MULTIPLIERS: std::ops::RangeInclusive<u32> = 1..=100_000;
+
+/// The price below which dollars may have been written as micro-USD for a million tokens. A chosen value: a thousandth of a
+/// dollar, where the cheapest models cost a hundredth.
+const TINY_PRICE: u64 = 1_000;
 
 #[cfg(test)]
 #[path = "price_tests.rs"]

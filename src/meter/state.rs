@@ -13,6 +13,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use crate::money::Amount;
+use crate::repeated::RepeatedLine;
 
 use super::books::Wallet;
 use super::group_commit::GroupCommit;
@@ -391,7 +392,9 @@ impl InnerState {
     fn write(&mut self, record: Option<EncodedRecord>) -> bool {
         let Some(record) = record else { return false };
         let written = self.journal.write(&[record]);
-        written.inspect_err(|error| log::error!("journal: {error}")).is_ok()
+        written
+            .inspect_err(|error| UNWRITTEN.write(log::Level::Error, format_args!("journal: {error}")))
+            .is_ok()
     }
 
     /// Notes the hold of a call: for its group's write to the disk, if it is for a wallet. A power failure may lose what
@@ -476,3 +479,6 @@ const STORE_BATCH_DELAY: Duration = Duration::from_millis(100);
 
 /// The number of operations that are not kept waiting.
 const MAX_DELAYED_COUNT: usize = 8192;
+
+/// The line about a journal that cannot be written.
+static UNWRITTEN: RepeatedLine = RepeatedLine::new();

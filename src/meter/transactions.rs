@@ -56,7 +56,9 @@ pub struct WalletTransaction {
 }
 
 impl TransactionKind {
-    fn name(self) -> &'static str {
+    /// Returns the name in the store.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::TopUp => "top_up",
             Self::Refund => "refund",
@@ -73,6 +75,14 @@ impl TransactionKind {
     }
 }
 
+impl WalletTransaction {
+    /// Returns the place in the order of transactions.
+    #[must_use]
+    pub fn number(&self) -> i64 {
+        self.id.strip_prefix(ID_PREFIX).and_then(|number| number.parse().ok()).unwrap_or_default()
+    }
+}
+
 /// Makes a transaction of a wallet; the first top-up makes the wallet. One whose reference is known changes nothing, so
 /// that one whose answer was lost can be repeated. Returns whether it was new.
 ///
@@ -82,11 +92,14 @@ impl TransactionKind {
 /// fit, with [`StoreError::BalanceInUse`] for a refund of more than is free, and if the store cannot be written.
 pub fn transact(connection: &Connection, new: &NewTransaction<'_>) -> Result<bool, StoreError> {
     let NewTransaction { account, kind, amount, reference, reason, actor } = *new;
-    if let Some(known) = find(connection, reference)? {
+    if let Some(known) = find_transaction(connection, reference)? {
         let same = (known.account.as_str(), known.kind, known.amount) == (account, kind, amount);
         return if same { Ok(false) } else { Err(StoreError::Differs(described(&known))) };
     }
-    if !connection.prepare_cached("SELECT 1 FROM accounts WHERE id = ?1")?.exists([account])? {
+    if !connection
+        .prepare_cached("SELECT 1 FROM accounts WHERE id = ?1 AND deleted IS NULL")?
+        .exists([account])?
+    {
         return Err(StoreError::NotFound(format!("account '{account}'")));
     }
     match kind {
@@ -152,7 +165,14 @@ fn balance(connection: &Connection, account: &str) -> rusqlite::Result<Option<(A
     query.query_row([account], |row| Ok((row.get(0)?, row.get(1)?))).optional()
 }
 
-fn find(connection: &Connection, reference: &str) -> rusqlite::Result<Option<WalletTransaction>> {
+/// Returns the transaction that has a reference; `None` if there is none.
+///
+/// # Errors
+/// Fails if the store cannot be read.
+pub fn find_transaction(
+    connection: &Connection,
+    reference: &str,
+) -> rusqlite::Result<Option<WalletTransaction>> {
     let mut query = connection.prepare_cached(&format!("{SELECT} WHERE reference = ?1"))?;
     query.query_row([reference], transaction).optional()
 }
@@ -168,7 +188,7 @@ fn transaction(row: &Row<'_>) -> rusqlite::Result<WalletTransaction> {
     let (id, kind, time): (i64, String, i64) = (row.get(0)?, row.get(2)?, row.get(7)?);
     let refund = kind == TransactionKind::Refund.name();
     Ok(WalletTransaction {
-        id: format!("txn_{id}"),
+        id: format!("{ID_PREFIX}{id}"),
         account: row.get(1)?,
         kind: if refund { TransactionKind::Refund } else { TransactionKind::TopUp },
         amount: row.get(3)?,
@@ -182,5 +202,8 @@ fn transaction(row: &Row<'_>) -> rusqlite::Result<WalletTransaction> {
 fn text<S: Serializer>(value: &impl ToString, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&value.to_string())
 }
+
+/// The prefix of the ids of transactions.
+const ID_PREFIX: &str = "txn_";
 
 const SELECT: &str = "SELECT id, account, kind, amount, reference, reason, actor, time FROM transactions";

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use crate::auth::SecretUses;
 use crate::store;
 
 use super::batch::{Batch, BatchAnswers};
@@ -56,6 +57,7 @@ pub(super) struct LedgerWriter {
     /// The day on which old usage was last added up, in days since the epoch.
     pub(super) aged: i64,
     pub(super) state: Arc<LedgerState>,
+    pub(super) uses: Arc<OnceLock<Arc<SecretUses>>>,
     pub(super) epoch: i64,
 }
 
@@ -139,8 +141,12 @@ impl LedgerWriter {
         if today != self.aged {
             usage::age(&transaction, store::now())?;
         }
+        let used = self.uses.get().map(|uses| uses.write(&transaction)).transpose()?.unwrap_or_default();
         transaction.commit()?;
         self.aged = today;
+        if let Some(uses) = self.uses.get() {
+            uses.written(&used);
+        }
         Ok(answers)
     }
 
@@ -228,8 +234,15 @@ mod tests {
         let journals = folder.path().join("journal");
         let connection = store::open(folder.path()).unwrap();
         let state = Arc::new(LedgerState::new(Journal::create(&journals, 1).unwrap(), 1));
-        let writer =
-            LedgerWriter { connection, journals, recovered: Instant::now(), aged: 0, state, epoch: 1 };
+        let writer = LedgerWriter {
+            connection,
+            journals,
+            recovered: Instant::now(),
+            aged: 0,
+            state,
+            uses: Arc::default(),
+            epoch: 1,
+        };
         let answered = |ops: Vec<StoreOperation>, wallets| {
             violations(|| writer.answer(ops, BatchAnswers { wallets, ..BatchAnswers::default() })).1
         };

@@ -1,237 +1,223 @@
 //! One JSON line per request, for machines.
 
-use std::io;
-use std::path::PathBuf;
+use std::net::IpAddr;
+use std::time::Duration;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use super::members::{Member, Members, members};
 
-use crate::private;
+members! {
+    /// The facts of a request when it is over. Unknown facts are left out, and so are prompts, answers, credentials
+    /// and header values.
+    #[derive(Debug)]
+    pub struct AccessLine<'a> {
+        /// The time at which the request began, as RFC 3339.
+        pub time: jiff::Timestamp,
+        /// The gateway's id of the request.
+        pub request_id: &'a str,
+        /// The address of the client.
+        pub client: Option<IpAddr>,
+        /// The address of the listener, as it is configured.
+        pub listener: Option<&'a str>,
+        /// The account of the key.
+        pub account: Option<&'a str>,
+        /// The key's public id.
+        pub key: Option<&'a str>,
+        /// The last four characters of a credential that was refused, if it has the form of a key.
+        pub key_hint: Option<&'a str>,
+        /// The HTTP method.
+        pub method: &'a str,
+        /// The endpoint, which is not always the path that was sent.
+        pub endpoint: &'static str,
+        /// The path, if it is no endpoint; without its query.
+        pub path: Option<&'a str>,
+        /// The protocol of the client: Chat, Responses or Messages.
+        pub protocol: Option<&'static str>,
+        /// The version of HTTP in which the client has sent the request.
+        pub client_protocol_version: Option<&'static str>,
+        /// The model as the client named it, cut to a sane length.
+        pub requested_model: Option<&'a str>,
+        /// The catalog's id of the model that answered.
+        pub model: Option<&'a str>,
+        /// The provider that answered.
+        pub provider: Option<&'a str>,
+        /// The provider's own name of the model.
+        pub upstream_model: Option<&'a str>,
+        /// The model that the provider's answer names, if it is not `upstream_model`.
+        pub served_model: Option<&'a str>,
+        /// `relay` where client and provider speak the same protocol.
+        pub route: Option<&'static str>,
+        /// Members of the request that a translation left out or changed.
+        pub dropped: Option<&'a str>,
+        /// The HTTP status; 0 if the client left before one was sent.
+        pub status: u16,
+        /// The error's code if the request failed, even after its status was sent.
+        pub error: Option<&'a str>,
+        /// Details of the failure that the log may know and the client may not.
+        pub detail: Option<&'a str>,
+        /// The limit of the key or account that has refused the call.
+        pub limit: Option<&'a str>,
+        /// Whether the answer was a stream.
+        pub stream: bool,
+        /// Whether the client left before the end.
+        pub client_gone: bool,
+        /// Bytes of the request's body.
+        pub bytes_in: usize,
+        /// Bytes of the answer's body.
+        pub bytes_out: usize,
+        /// Milliseconds until the first byte of the answer.
+        pub first_byte_ms: Option<f64>,
+        /// Milliseconds until the end of the answer.
+        pub total_ms: f64,
+        /// The number of connections tried.
+        pub attempts: u32,
+        /// The attempts, if there was more than one or the call has failed.
+        pub tries: Vec<TryLine<'a>>,
+        /// Input tokens, cached ones included.
+        pub prompt_tokens: Option<u64>,
+        /// Output tokens, reasoning included.
+        pub completion_tokens: Option<u64>,
+        /// Input tokens read from the provider's cache.
+        pub cached_tokens: Option<u64>,
+        /// The reason for which the answer ended: in the provider's words or, after a translation, in the gateway's.
+        pub finish_reason: Option<&'a str>,
+        /// The cost of the call, in nano-USD.
+        pub cost_nano: Option<u64>,
+    }
+}
 
-use super::members::Members;
-use super::sink::LineSink;
-
-/// The facts of a request when it is over. Unknown facts are left out, and so are prompts, answers, credentials
-/// and header values.
-#[derive(Debug, Serialize)]
-pub struct AccessLine<'a> {
-    /// The time at which the request began, as RFC 3339.
-    pub time: jiff::Timestamp,
-    /// The gateway's id of the request.
-    pub request_id: &'a str,
-    /// The key's public id.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub key: Option<&'a str>,
-    /// The HTTP method.
-    pub method: &'a str,
-    /// The endpoint, which is not always the path that was sent.
-    pub endpoint: &'static str,
-    /// The protocol of the client: Chat, Responses or Messages.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub protocol: Option<&'static str>,
-    /// The version of HTTP in which the client has sent the request.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub client_protocol_version: Option<&'static str>,
-    /// The model as the client named it, cut to a sane length.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub requested_model: Option<&'a str>,
-    /// The catalog's id of the model that answered.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub model: Option<&'a str>,
-    /// The provider that answered.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub provider: Option<&'a str>,
-    /// The provider's own name of the model.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub upstream_model: Option<&'a str>,
-    /// `relay` where client and provider speak the same protocol.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub route: Option<&'static str>,
-    /// Members of the request that a translation left out or changed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dropped: Option<&'a str>,
-    /// The HTTP status; 0 if the client left before one was sent.
-    pub status: u16,
-    /// The error's code if the request failed, even after its status was sent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<&'a str>,
-    /// Details of the failure that the log may know and the client may not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub detail: Option<&'a str>,
-    /// Whether the answer was a stream.
-    pub stream: bool,
-    /// Whether the client left before the end.
-    pub client_gone: bool,
-    /// Bytes of the request's body.
-    pub bytes_in: usize,
-    /// Bytes of the answer's body.
-    pub bytes_out: usize,
-    /// Milliseconds until the first byte of the answer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub first_byte_ms: Option<f64>,
-    /// Milliseconds until the end of the answer.
-    pub total_ms: f64,
-    /// The number of connections tried.
-    pub attempts: u32,
-    /// Input tokens, cached ones included.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub prompt_tokens: Option<u64>,
-    /// Output tokens, reasoning included.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub completion_tokens: Option<u64>,
-    /// Input tokens read from the provider's cache.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cached_tokens: Option<u64>,
-    /// The reason for which the answer ended: in the provider's words or, after a translation, in the gateway's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub finish_reason: Option<&'a str>,
-    /// The cost of the call, in nano-USD.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cost_nano: Option<u64>,
+members! {
+    /// One attempt of a call at a target.
+    #[derive(Clone, Debug)]
+    pub struct TryLine<'a> {
+        /// The provider.
+        pub provider: &'a str,
+        /// The provider's own name of the model.
+        pub model: &'a str,
+        /// The status of its answer.
+        pub status: Option<u16>,
+        /// The milliseconds until it failed, or until the end of the answer.
+        pub ms: f64,
+        /// The kind of the failure.
+        pub error: Option<&'a str>,
+        /// The reason of the failure.
+        pub detail: Option<&'a str>,
+    }
 }
 
 impl AccessLine<'_> {
-    /// Writes it as its serializer would, in a third of the time.
-    fn write(&self, out: &mut Vec<u8>) -> serde_json::Result<()> {
-        let mut members = Members::new(out);
-        members.time("time", self.time)?;
-        members.text("request_id", self.request_id)?;
-        members.text_if("key", self.key)?;
-        members.text("method", self.method)?;
-        members.text("endpoint", self.endpoint)?;
-        members.text_if("protocol", self.protocol)?;
-        members.text_if("client_protocol_version", self.client_protocol_version)?;
-        members.text_if("requested_model", self.requested_model)?;
-        members.text_if("model", self.model)?;
-        members.text_if("provider", self.provider)?;
-        members.text_if("upstream_model", self.upstream_model)?;
-        members.text_if("route", self.route)?;
-        members.text_if("dropped", self.dropped)?;
-        members.number("status", u64::from(self.status));
-        members.text_if("error", self.error)?;
-        members.text_if("detail", self.detail)?;
-        members.flag("stream", self.stream);
-        members.flag("client_gone", self.client_gone);
-        members.number("bytes_in", self.bytes_in as u64);
-        members.number("bytes_out", self.bytes_out as u64);
-        members.decimal("first_byte_ms", self.first_byte_ms)?;
-        members.decimal("total_ms", self.total_ms)?;
-        members.number("attempts", u64::from(self.attempts));
-        members.number("prompt_tokens", self.prompt_tokens);
-        members.number("completion_tokens", self.completion_tokens);
-        members.number("cached_tokens", self.cached_tokens);
-        members.text_if("finish_reason", self.finish_reason)?;
-        members.number("cost_nano", self.cost_nano);
-        members.end();
+    /// Makes the line of a request of which nothing is known yet but its time.
+    #[must_use]
+    pub fn new(time: jiff::Timestamp) -> Self {
+        Self {
+            time,
+            request_id: "",
+            client: None,
+            listener: None,
+            account: None,
+            key: None,
+            key_hint: None,
+            method: "",
+            endpoint: "",
+            path: None,
+            protocol: None,
+            client_protocol_version: None,
+            requested_model: None,
+            model: None,
+            provider: None,
+            upstream_model: None,
+            served_model: None,
+            route: None,
+            dropped: None,
+            status: 0,
+            error: None,
+            detail: None,
+            limit: None,
+            stream: false,
+            client_gone: false,
+            bytes_in: 0,
+            bytes_out: 0,
+            first_byte_ms: None,
+            total_ms: 0.0,
+            attempts: 0,
+            tries: Vec::new(),
+            prompt_tokens: None,
+            completion_tokens: None,
+            cached_tokens: None,
+            finish_reason: None,
+            cost_nano: None,
+        }
+    }
+}
+
+impl Member for Vec<TryLine<'_>> {
+    fn write(&self, name: &'static str, members: &mut Members<'_>) -> serde_json::Result<()> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let out = members.name(name);
+        for (number, line) in self.iter().enumerate() {
+            out.push(if number == 0 { b'[' } else { b',' });
+            line.write(out)?;
+        }
+        out.push(b']');
         Ok(())
     }
 }
 
-/// The destination of access lines.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Destination {
-    /// Standard output.
-    #[default]
-    Stdout,
-    /// Nowhere.
-    Off,
-    /// The end of this file.
-    #[serde(untagged)]
-    File(PathBuf),
+/// Returns a time in milliseconds, rounded to microseconds.
+#[must_use]
+pub fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
 }
-
-/// The log of all requests.
-#[derive(Debug)]
-pub struct AccessLog(Option<LineSink>);
-
-impl AccessLog {
-    /// Opens the destination and starts its writer.
-    ///
-    /// # Errors
-    /// Fails if the file cannot be opened or the thread cannot be started.
-    pub fn open(destination: &Destination) -> io::Result<Self> {
-        Ok(Self(match destination {
-            Destination::Off => None,
-            Destination::Stdout => Some(LineSink::of(WRITER, &io::stdout())?),
-            Destination::File(path) => {
-                let file = private::options().create(true).append(true).open(path)?;
-                private::close_to_others(&file);
-                Some(LineSink::new(WRITER, file)?)
-            }
-        }))
-    }
-
-    /// Adds a line.
-    pub fn add(&self, line: &AccessLine<'_>) {
-        if let Some(sink) = &self.0 {
-            sink.add(|lines| line.write(lines));
-        }
-    }
-
-    /// Returns the number of lines that were lost because the destination did not take them in time.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.0.as_ref().map_or(0, LineSink::dropped)
-    }
-
-    /// Waits for a limited time until all lines are written. It is called at the end of the process.
-    pub fn close(&self) {
-        if let Some(sink) = &self.0 {
-            sink.flush();
-        }
-    }
-}
-
-/// The name of the thread.
-const WRITER: &str = "access-log";
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::de::IgnoredAny;
+
     use super::*;
 
-    /// A line with everything that a line can have, or with as little as possible.
-    fn line(all: bool) -> AccessLine<'static> {
-        let some = |text: &'static str| all.then_some(text);
-        AccessLine {
-            time: jiff::Timestamp::from_microsecond(1_700_000_000_123_456).unwrap(),
-            request_id: "req_cm_1",
-            key: some("k"),
-            method: "POST",
-            endpoint: "chat",
-            protocol: some("chat"),
-            client_protocol_version: some("HTTP/2"),
-            requested_model: some("a \"model\" \\ of\n\u{7f}\u{1}any \u{e9}"),
-            model: some("v/m"),
-            provider: some("p"),
-            upstream_model: some("m"),
-            route: some("relay"),
-            dropped: some("a, b"),
-            status: 200,
-            error: some("code"),
-            detail: some(""),
-            stream: all,
-            client_gone: all,
-            bytes_in: usize::from(all) * 12_345,
-            bytes_out: usize::MAX,
-            first_byte_ms: all.then_some(0.5),
-            total_ms: 1234.567,
-            attempts: 10,
-            prompt_tokens: all.then_some(0),
-            completion_tokens: all.then_some(u64::MAX),
-            cached_tokens: all.then_some(9),
-            finish_reason: some("stop"),
-            cost_nano: all.then_some(1),
-        }
+    fn written(line: &AccessLine<'_>) -> String {
+        let mut written = Vec::new();
+        line.write(&mut written).unwrap();
+        String::from_utf8(written).unwrap()
     }
 
     #[test]
-    fn a_line_is_written_as_its_serializer_would() {
-        for all in [true, false] {
-            let mut written = Vec::new();
-            line(all).write(&mut written).unwrap();
-            let expected = serde_json::to_string(&line(all)).unwrap();
-            assert_eq!(String::from_utf8(written).unwrap(), expected);
+    fn a_line_is_json_with_the_facts_that_are_known() {
+        let mut line = AccessLine::new(jiff::Timestamp::from_microsecond(1_700_000_000_123_456).unwrap());
+        let start =
+            r#"{"time":"2023-11-14T22:13:20.123456Z","request_id":"","method":"","endpoint":"","status":0"#;
+        let short = written(&line);
+        assert!(short.starts_with(start), "{short}");
+        assert!(serde_json::from_str::<IgnoredAny>(&short).is_ok(), "{short}");
+        line.requested_model = Some("a\"b\\\u{1}\u{1F389}");
+        line.client = Some([10, 0, 0, 1].into());
+        line.cost_nano = Some(u64::MAX);
+        line.total_ms = 0.25;
+        let failed = TryLine {
+            provider: "azure",
+            model: "gpt-5",
+            status: None,
+            ms: 12.0,
+            error: Some("connect"),
+            detail: Some("connection refused"),
+        };
+        let last = TryLine { status: Some(200), error: None, detail: None, ..failed.clone() };
+        line.tries = vec![failed, last];
+        let long = written(&line);
+        for part in [
+            r#""client":"10.0.0.1""#,
+            "\"requested_model\":\"a\\\"b\\\\\\u0001\u{1F389}\"",
+            r#""tries":[{"provider":"azure","model":"gpt-5","ms":12.0,"error":"connect","detail":"connection refused"},{"#,
+            r#""status":200,"ms":12.0}]"#,
+            r#""cost_nano":18446744073709551615"#,
+            r#""total_ms":0.25"#,
+        ] {
+            assert!(long.contains(part), "{part} is not in {long}");
         }
+        let members: BTreeMap<String, IgnoredAny> = serde_json::from_str(&long).unwrap();
+        assert!(members.keys().all(|name| AccessLine::NAMES.contains(&name.as_str())));
     }
 }

@@ -1,10 +1,15 @@
 //! The labels whose values the gateway chooses: each of them is an enum, so that nothing else can become a series.
 
 /// The way in which an attempt at a target has failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum AttemptFailure {
     /// No connection could be made.
     Connect,
+    /// The host name could not be resolved.
+    Dns,
+    /// The TLS handshake failed, for example because the certificate is not trusted.
+    Tls,
     /// The provider did not answer, or go on, in time.
     Timeout,
     /// The answer broke off.
@@ -59,8 +64,10 @@ pub enum HeadRefusal {
 }
 
 impl AttemptFailure {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::Connect,
+        Self::Dns,
+        Self::Tls,
         Self::Timeout,
         Self::Broken,
         Self::Credential,
@@ -74,6 +81,8 @@ impl AttemptFailure {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Connect => "connect",
+            Self::Dns => "dns",
+            Self::Tls => "tls",
             Self::Timeout => "timeout",
             Self::Broken => "broken",
             Self::Credential => "credential",
@@ -90,6 +99,17 @@ impl AttemptFailure {
 }
 
 impl LimitRefusal {
+    /// Returns the name of the limit: whose it is, and what it is of.
+    #[must_use]
+    pub fn limit(self) -> &'static str {
+        match self {
+            Self::Requests => "key.rpm",
+            Self::Tokens => "key.tpm",
+            Self::NoWallet | Self::Balance | Self::InFlight => "account.wallet",
+            Self::Budget => "budget",
+        }
+    }
+
     /// Returns the value of the label.
     #[must_use]
     pub fn as_str(self) -> &'static str {

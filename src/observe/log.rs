@@ -76,11 +76,16 @@ impl Write for Lines {
     }
 }
 
-/// Pingora's errors name requests by path, and its warnings hold header values, so neither is let through.
+/// Whether a record may be written. Pingora's errors of requests name them by path, and its warnings hold header values.
+/// Its errors of connections name neither the provider nor the reason, which our own lines do.
 fn allowed(metadata: &Metadata<'_>) -> bool {
-    let ours = metadata.target().split("::").next() == Some(env!("CARGO_CRATE_NAME"));
-    ours || metadata.level() <= FOREIGN && !metadata.target().starts_with("pingora_proxy")
+    let target = metadata.target();
+    let ours = target.split("::").next() == Some(env!("CARGO_CRATE_NAME"));
+    ours || metadata.level() <= FOREIGN && !SUPPRESSED.iter().any(|module| target.starts_with(module))
 }
+
+/// The modules of Pingora whose records are not written at all.
+const SUPPRESSED: [&str; 2] = ["pingora_proxy", "pingora_core::connectors"];
 
 /// The finest level of other crates.
 const FOREIGN: log::Level = log::Level::Error;

@@ -1,6 +1,7 @@
 //! The members of a JSON object, written one after the other: by name, without a look at the names' characters.
 
 use std::io::Write as _;
+use std::net::IpAddr;
 
 /// An object that is being written.
 pub(super) struct Members<'o> {
@@ -13,7 +14,8 @@ impl<'o> Members<'o> {
         Self { out, begun: false }
     }
 
-    fn name(&mut self, name: &'static str) -> &mut Vec<u8> {
+    /// Writes the name of a member, and returns the place of its value.
+    pub(super) fn name(&mut self, name: &'static str) -> &mut Vec<u8> {
         let before: &[u8] = if std::mem::replace(&mut self.begun, true) { b",\"" } else { b"{\"" };
         for part in [before, name.as_bytes(), b"\":"] {
             self.out.extend_from_slice(part);
@@ -21,8 +23,7 @@ impl<'o> Members<'o> {
         self.out
     }
 
-    /// Writes a text.
-    pub(super) fn text(&mut self, name: &'static str, text: &str) -> serde_json::Result<()> {
+    fn text(&mut self, name: &'static str, text: &str) -> serde_json::Result<()> {
         let out = self.name(name);
         // Nearly all need no escape.
         if text.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
@@ -34,19 +35,39 @@ impl<'o> Members<'o> {
         Ok(())
     }
 
-    /// Writes a text if there is one.
-    pub(super) fn text_if(&mut self, name: &'static str, text: Option<&str>) -> serde_json::Result<()> {
-        text.map_or(Ok(()), |text| self.text(name, text))
+    /// Ends the object.
+    pub(super) fn end(self) {
+        self.out.extend_from_slice(if self.begun { b"}" } else { b"{}" });
     }
+}
 
-    /// Writes a time.
-    pub(super) fn time(&mut self, name: &'static str, time: jiff::Timestamp) -> serde_json::Result<()> {
-        write!(self.name(name), "\"{time}\"").map_err(serde_json::Error::io)
+/// The value of a member. One that is not known is not written.
+pub(super) trait Member {
+    /// Writes the member with its name.
+    fn write(&self, name: &'static str, members: &mut Members<'_>) -> serde_json::Result<()>;
+}
+
+impl Member for &str {
+    fn write(&self, name: &'static str, members: &mut Members<'_>) -> serde_json::Result<()> {
+        members.text(name, self)
     }
+}
 
-    /// Writes a number if there is one.
-    pub(super) fn number(&mut self, name: &'static str, number: impl Into<Option<u64>>) {
-        let Some(mut left) = number.into() else { return };
+impl Member for jiff::Timestamp {
+    fn write(&self, name: &'static str, members: &mut Members<'_>) -> serde_json::Result<()> {
+        write!(members.name(name), "\"{self}\"").map_err(serde_json::Error::io)
+    }
+}
+
+impl Member for IpAddr {
+    fn write(&self, name: &'static str, members: &mut Members<'_>) -> serde_json::Result<()> {
+        write!(members.name(name), "\"{self}\"").map_err(serde_json::Error::io)
+    }
+}
+
+impl Member for u64 {
+    fn write(&self, name: &'static str, members: &mut Members<'_>) -> serde_json::Result<()> {
+        let mut left = *self;
         let mut digits = [0; 20];
         let mut at = digits.len();
         for place in digits.iter_mut().rev() {
@@ -57,25 +78,74 @@ impl<'o> Members<'o> {
                 break;
             }
         }
-        self.name(name).extend_from_slice(digits.get(at..).unwrap_or_default());
-    }
-
-    /// Writes a number with decimals if there is one.
-    pub(super) fn decimal(
-        &mut self,
-        name: &'static str,
-        number: impl Into<Option<f64>>,
-    ) -> serde_json::Result<()> {
-        number.into().map_or(Ok(()), |number| serde_json::to_writer(self.name(name), &number))
-    }
-
-    /// Writes whether something is so.
-    pub(super) fn flag(&mut self, name: &'static str, is: bool) {
-        self.name(name).extend_from_slice(if is { b"true" } else { b"false" });
-    }
-
-    /// Ends the object.
-    pub(super) fn end(self) {
-        self.out.extend_from_slice(if self.begun { b"}" } else { b"{}" });
+        members.name(name).extend_from_slice(digits.get(at..).unwrap_or_default());
+        Ok(())
     }
 }
+
+impl Member for u32 {
+    fn write(&self, name: &'static str, members: &mut Members<'_>) -> serde_json::Result<()> {
+        u64::from(*self).write(name, members)
+    }
+}
+
+impl Member for u16 {
+    fn write(&self, name: &'static str, members: &mut Members<'_>) -> serde_json::Result<()> {
+        u64::from(*self).write(name, members)
+    }
+}
+
+impl Member for usize {
+    fn write(&self, name: &'static str, members: &mut Members<'_>) -> serde_json::Result<()> {
+        (*self as u64).write(name, members)
+    }
+}
+
+impl Member for f64 {
+    fn write(&self, name: &'static str, members: &mut Members<'_>) -> serde_json::Result<()> {
+        serde_json::to_writer(members.name(name), self)
+    }
+}
+
+impl Member for bool {
+    fn write(&self, name: &'static str, members: &mut Members<'_>) -> serde_json::Result<()> {
+        members.name(name).extend_from_slice(if *self { b"true" } else { b"false" });
+        Ok(())
+    }
+}
+
+impl<T: Member> Member for Option<T> {
+    fn write(&self, name: &'static str, members: &mut Members<'_>) -> serde_json::Result<()> {
+        self.as_ref().map_or(Ok(()), |value| value.write(name, members))
+    }
+}
+
+/// Defines a struct that is written as a JSON object with a member for each field, in their order. This takes a third
+/// of the time of a serializer.
+macro_rules! members {
+    (
+        $(#[$about:meta])*
+        pub struct $name:ident<$life:lifetime> {
+            $($(#[$doc:meta])* pub $field:ident: $type:ty,)*
+        }
+    ) => {
+        $(#[$about])*
+        pub struct $name<$life> {
+            $($(#[$doc])* pub $field: $type,)*
+        }
+
+        impl $name<'_> {
+            /// The names of the members that an object can have.
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($field)),*];
+
+            /// Writes the object.
+            pub(super) fn write(&self, out: &mut Vec<u8>) -> serde_json::Result<()> {
+                let mut members = Members::new(out);
+                $(Member::write(&self.$field, stringify!($field), &mut members)?;)*
+                members.end();
+                Ok(())
+            }
+        }
+    };
+}
+pub(super) use members;

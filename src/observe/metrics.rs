@@ -11,6 +11,7 @@ use crate::meter::Unpriced;
 use super::labels::{ConnectionCap, HeadRefusal, LimitRefusal};
 use super::ledger::LedgerMetrics;
 use super::maker::Maker;
+use super::process::ProcessMetrics;
 use super::requests::RequestMetrics;
 use super::snapshot::MetricsSnapshot;
 use super::target::{TargetMetrics, TargetState, Targets};
@@ -41,6 +42,8 @@ pub struct Metrics {
     log_dropped: IntCounter,
     /// The state of the ledger.
     pub ledger: LedgerMetrics,
+    /// The state of the process.
+    pub process: ProcessMetrics,
 }
 
 impl Metrics {
@@ -69,6 +72,7 @@ impl Metrics {
                 &["client", "upstream"],
             )?,
             ledger: LedgerMetrics::new(&make)?,
+            process: ProcessMetrics::new(&make)?,
             anomalies: make.counters(
                 "crossmodel_oddities_total",
                 "What of providers' answers a translation did not understand, by kind.",
@@ -113,8 +117,8 @@ impl Metrics {
         self.targets.find(model, provider)
     }
 
-    /// Sets the states of the targets of all models, by catalog entry and provider.
-    pub fn targets<'t>(&self, all: impl Iterator<Item = (&'t str, &'t str, TargetState)>) {
+    /// Sets the states of the targets of all models, by catalog entry and provider, and whether each is available.
+    pub fn targets<'t>(&self, all: impl Iterator<Item = (&'t str, &'t str, TargetState, bool)>) {
         self.targets.set_states(all);
     }
 

@@ -24,6 +24,8 @@ pub(super) struct Targets {
     gaps: HistogramVec,
     open: IntGaugeVec,
     backing_off: IntGaugeVec,
+    states: IntGaugeVec,
+    available: IntGaugeVec,
     tokens: IntCounterVec,
     call_tokens: HistogramVec,
     cost: IntCounterVec,
@@ -86,11 +88,27 @@ enum TokenKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetState {
     /// Calls go there.
-    Ready,
+    Closed,
     /// The target has asked for a pause.
     BackingOff,
     /// The circuit breaker is open.
     Open,
+    /// One call tries whether the target is back.
+    HalfOpen,
+}
+
+impl TargetState {
+    const ALL: [Self; 4] = [Self::Closed, Self::BackingOff, Self::Open, Self::HalfOpen];
+
+    /// Returns the value of the label.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::BackingOff => "backing_off",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
 }
 
 impl Targets {
@@ -131,13 +149,23 @@ impl Targets {
             )?,
             open: make.gauges(
                 "crossmodel_target_open",
-                "1 while a target is left alone because it keeps failing.",
+                "1 while the circuit of a target is open because it keeps failing.",
                 TARGET,
             )?,
             backing_off: make.gauges(
                 "crossmodel_target_resting",
                 "1 while a target comes last because it has asked for time.",
                 TARGET,
+            )?,
+            states: make.gauges(
+                "crossmodel_target_state",
+                "The state of a target: the series of its state is 1, and the others are 0.",
+                &["model", "provider", "state"],
+            )?,
+            available: make.gauges(
+                "crossmodel_model_targets_available",
+                "Targets of a catalog entry that may be called.",
+                &["model"],
             )?,
             failures: make.counters(
                 "crossmodel_upstream_failures_total",
@@ -166,17 +194,22 @@ impl Targets {
         })
     }
 
-    /// Sets the states of all targets, by catalog entry and provider.
-    pub(super) fn set_states<'t>(&self, all: impl Iterator<Item = (&'t str, &'t str, TargetState)>) {
+    /// Sets the states of all targets, by catalog entry and provider, and whether each is available.
+    pub(super) fn set_states<'t>(&self, all: impl Iterator<Item = (&'t str, &'t str, TargetState, bool)>) {
         // A target that is no longer configured has no state.
-        self.open.reset();
-        self.backing_off.reset();
-        for (model, provider, state) in all {
-            let add = |gauge: &IntGaugeVec, is: TargetState| {
-                gauge.with_label_values(&[model, provider]).add(i64::from(state == is));
-            };
-            add(&self.open, TargetState::Open);
-            add(&self.backing_off, TargetState::BackingOff);
+        for gauge in [&self.open, &self.backing_off, &self.states, &self.available] {
+            gauge.reset();
+        }
+        for (model, provider, state, is_available) in all {
+            let target = &[model, provider];
+            self.open.with_label_values(target).add(i64::from(!is_available));
+            let backs_off = state == TargetState::BackingOff;
+            self.backing_off.with_label_values(target).add(i64::from(backs_off));
+            self.available.with_label_values(&[model]).add(i64::from(is_available));
+            for other in TargetState::ALL {
+                let series = self.states.with_label_values(&[model, provider, other.as_str()]);
+                series.add(i64::from(other == state));
+            }
         }
     }
 }

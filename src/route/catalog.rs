@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::auth::{Aliases, Key};
-use crate::canon::CapsSettings;
+use crate::canon::{Caps, CapsSettings};
 use crate::failure::{Failure, Kind, Result};
 use crate::located::Located;
 use crate::meter::{Prices, TierSettings};
@@ -222,6 +222,20 @@ impl Catalog {
         }
     }
 
+    /// Whether there is a model with this id, alone or by a wildcard.
+    #[must_use]
+    pub fn has(&self, id: &str) -> bool {
+        self.lookup(id).is_some()
+    }
+
+    /// Whether there may be a model whose id begins with `prefix`.
+    #[must_use]
+    pub fn has_beginning_with(&self, prefix: &str) -> bool {
+        let by_wildcard = |(wildcard, _): &(String, _)| prefix.starts_with(wildcard.as_str());
+        self.entries.iter().any(|entry| entry.id.starts_with(prefix))
+            || self.wildcards.iter().any(by_wildcard)
+    }
+
     fn lookup(&self, id: &str) -> Option<&Arc<ModelEntry>> {
         let wildcard = || {
             let longer = |prefix: &String| id.len() > prefix.len() && id.starts_with(prefix.as_str());
@@ -260,6 +274,13 @@ impl Catalog {
 }
 
 impl ResolvedModel {
+    /// Returns the capabilities of the model at a target that is called in a protocol.
+    #[must_use]
+    pub fn caps(&self, target: &ModelTarget, protocol: ProtocolId) -> Caps {
+        let caps = Caps::of(protocol, self.upstream_model(target), &target.provider.profile);
+        caps.with(&self.entry.caps, self.entry.max_output)
+    }
+
     /// Returns the name under which `target` knows the model.
     #[must_use]
     pub fn upstream_model<'a>(&'a self, target: &'a ModelTarget) -> &'a str {

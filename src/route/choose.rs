@@ -20,6 +20,17 @@ pub struct TargetChoice {
     pub protocol: ProtocolId,
 }
 
+/// The properties of a request on which the choice of its target depends.
+#[derive(Clone, Copy, Debug)]
+pub struct Sought<'s> {
+    /// The client's protocol.
+    pub client: ProtocolId,
+    /// A text that the calls of one conversation have in common.
+    pub session: Option<&'s str>,
+    /// The only provider that can go on with the conversation; absent: any can.
+    pub provider: Option<&'s str>,
+}
+
 /// Returns the targets that may be called, in the order in which they are to be tried.
 ///
 /// Targets with a lower priority number come first, and among these the targets that speak the client's protocol.
@@ -32,14 +43,15 @@ pub struct TargetChoice {
 /// Returns 503 if the model has no target, or none that may be called.
 pub fn order(
     found: &ResolvedModel,
-    client: ProtocolId,
-    session: Option<&str>,
+    Sought { client, session, provider }: Sought<'_>,
     caller: Caller,
     now: Instant,
 ) -> Result<Vec<TargetChoice>> {
     let mut ranked = Vec::with_capacity(found.entry.targets.len());
     let mut closest = None;
-    for (place, target) in found.entry.targets.iter().enumerate() {
+    let can_go_on = |target: &ModelTarget| provider.is_none_or(|only| *target.provider.name == *only);
+    let targets = found.entry.targets.iter().enumerate();
+    for (place, target) in targets.filter(|(_, target)| can_go_on(target)) {
         let condition = target.health.condition(found.upstream_model(target), caller, now);
         if let Condition::Open(left) = condition {
             closest = closest.into_iter().chain([left]).min();
@@ -53,8 +65,12 @@ pub fn order(
     }
     ranked.sort_by(|(a, rank_a, _), (b, rank_b, _)| a.cmp(b).then(rank_a.total_cmp(rank_b)));
     if ranked.is_empty() {
-        let failure = Failure::new(Kind::Unavailable, "The model has no provider at the moment.");
+        let message = if provider.is_some() { NO_OTHER } else { NONE };
+        let failure = Failure::new(Kind::Unavailable, message);
         let seconds = closest.map(|left| left.as_secs() + 1);
+        if let (Some(_), Some(first)) = (closest, found.entry.targets.first()) {
+            first.health.note_unavailable(&found.id);
+        }
         return Err(seconds.into_iter().fold(failure, Failure::with_retry_after));
     }
     Ok(ranked.into_iter().map(|(_, _, choice)| choice).collect())
@@ -89,6 +105,11 @@ fn session_share(session: &str, provider: &str, model: &str, place: usize) -> f6
     // The upper 52 bits: as many as the fraction of an `f64` has.
     (number >> 12) as f64 / (1_u64 << 52) as f64
 }
+
+const NONE: &str = "The model has no provider at the moment.";
+
+const NO_OTHER: &str = "The provider that has answered this conversation is not available at the moment, and no other \
+     one accepts its thinking. Try again later, or start a new conversation.";
 
 #[cfg(test)]
 mod tests {

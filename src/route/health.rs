@@ -22,6 +22,34 @@ pub struct Health {
     state: Mutex<HealthState>,
 }
 
+/// A change of the state of a target that its operator reads about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateChange {
+    /// The circuit is open.
+    Opened {
+        /// The time until the first trial.
+        pause: Duration,
+        /// The failures in a row.
+        failures: u32,
+        /// Whether only the account whose calls have failed is refused.
+        of_one_account: bool,
+    },
+    /// The circuit is closed again.
+    Closed {
+        /// The time for which it was not.
+        after: Duration,
+        /// The trials in this time.
+        trials: u32,
+    },
+    /// The target has asked for a pause.
+    BackingOff {
+        /// The pause that it gets.
+        pause: Duration,
+        /// Whether it has said for how long.
+        is_told: bool,
+    },
+}
+
 /// The account of the key that makes a call, as a hash: only equality can be tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller(u64);
@@ -49,6 +77,8 @@ struct HealthState {
     backing_off_until: Option<Instant>,
     /// Whether a call is trying whether it is back.
     trial: bool,
+    /// The number of trials since the circuit opened.
+    trials: u32,
     /// The accounts whose trials have run since the pause ended.
     tried: CallerSet,
     /// The time at which the target last became well or ceased to be.
@@ -81,7 +111,7 @@ pub enum Circuit {
     /// No call goes to the target.
     Open,
     /// One call, which is there or comes next, tries whether the target is back.
-    Trial,
+    HalfOpen,
 }
 
 /// The condition under which a target may be called.
@@ -155,7 +185,7 @@ impl Health {
             return;
         }
         state.open_until = Some(until.max(now + TRIAL_TIMEOUT));
-        state.trial = true;
+        (state.trial, state.trials) = (true, state.trials.saturating_add(1));
     }
 
     /// Returns the health for the console.
@@ -166,9 +196,9 @@ impl Health {
         };
         let (open, backing_off) = (left(state.open_until), left(state.backing_off_until));
         let (circuit, next) = match (open, backing_off) {
-            (Some(_), _) if state.trial => (Circuit::Trial, open),
+            (Some(_), _) if state.trial => (Circuit::HalfOpen, open),
             (Some(_), _) => (Circuit::Open, open),
-            (None, _) if state.open_until.is_some() => (Circuit::Trial, None),
+            (None, _) if state.open_until.is_some() => (Circuit::HalfOpen, None),
             (None, Some(_)) => (Circuit::BackingOff, backing_off),
             (None, None) => (Circuit::Closed, None),
         };
@@ -191,53 +221,67 @@ impl Health {
         state.failures == 0 && state.open_until.is_none() && !rests
     }
 
-    /// Notes the result of a call of `caller`.
-    pub fn record(&self, outcome: AttemptOutcome, caller: Caller, now: Instant) {
+    /// Notes the result of a call of `caller`, and returns the state that the target has come to by it. An open
+    /// circuit is told with each failure, because a reader may have missed that it opened.
+    pub fn record(&self, outcome: AttemptOutcome, caller: Caller, now: Instant) -> Option<StateChange> {
         let mut state = self.state.lock();
         let was_well = state.is_well();
-        match outcome {
-            AttemptOutcome::Succeeded => {
-                let since = if was_well { state.since } else { Some(now) };
-                *state = HealthState { since, ..HealthState::default() };
-            }
-            AttemptOutcome::BackOff(seconds) => {
-                let rest = Duration::from_secs(seconds.unwrap_or(1)).min(MAX_BACK_OFF);
-                state.backing_off_until = Some(now + rest);
-                // The target is there, and that is all that a trial has to show.
-                state.open_until = None;
-                (state.trial, state.tried) = (false, CallerSet::Empty);
-            }
-            AttemptOutcome::Failed => {
-                state.failures = state.failures.saturating_add(1);
-                let is_open = state.open_until.is_some();
-                // The failures of one account do not lengthen the pause of all.
-                if state.failed.add(caller) {
-                    (state.rounds, state.tried) = (0, CallerSet::Empty);
-                } else if is_open && state.failed == CallerSet::Several {
-                    state.tried = match state.tried {
-                        // The call began before the circuit opened, and shows nothing new.
-                        CallerSet::Empty => return,
-                        // The trials of two accounts have failed, so the target is down.
-                        CallerSet::One(other) if other != caller => CallerSet::Empty,
-                        CallerSet::One(_) | CallerSet::Several => CallerSet::One(caller),
-                    };
-                }
-                state.trial = false;
-                let enough = self.most_failures > 0 && state.failures >= self.most_failures;
-                if enough || is_open {
-                    let pause = (MIN_OPEN_TIME * 2_u32.pow(state.rounds.min(10))).min(MAX_OPEN_TIME);
-                    state.open_until = Some(now + pause);
-                    state.rounds += 1;
-                }
-            }
-        }
+        let change = match outcome {
+            AttemptOutcome::Succeeded => state.succeed(now),
+            AttemptOutcome::BackOff(seconds) => Some(state.back_off(seconds, now)),
+            AttemptOutcome::Failed => state.fail(self.most_failures, caller, now),
+        };
         if was_well && !state.is_well() {
             state.since = Some(now);
         }
+        change
     }
 }
 
 impl HealthState {
+    fn succeed(&mut self, now: Instant) -> Option<StateChange> {
+        let (since, was_open) = (self.since, self.open_until.is_some());
+        let (was_well, trials) = (self.is_well(), self.trials);
+        *self = Self { since: if was_well { since } else { Some(now) }, ..Self::default() };
+        let after = since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        was_open.then_some(StateChange::Closed { after, trials })
+    }
+
+    fn back_off(&mut self, seconds: Option<u64>, now: Instant) -> StateChange {
+        let pause = Duration::from_secs(seconds.unwrap_or(1)).min(MAX_BACK_OFF);
+        self.backing_off_until = Some(now + pause);
+        // The target is there, and that is all that a trial has to show.
+        self.open_until = None;
+        (self.trial, self.trials, self.tried) = (false, 0, CallerSet::Empty);
+        StateChange::BackingOff { pause, is_told: seconds.is_some() }
+    }
+
+    fn fail(&mut self, most_failures: u32, caller: Caller, now: Instant) -> Option<StateChange> {
+        self.failures = self.failures.saturating_add(1);
+        let is_open = self.open_until.is_some();
+        // The failures of one account do not lengthen the pause of all.
+        if self.failed.add(caller) {
+            (self.rounds, self.tried) = (0, CallerSet::Empty);
+        } else if is_open && self.failed == CallerSet::Several {
+            self.tried = match self.tried {
+                // The call began before the circuit opened, and shows nothing new.
+                CallerSet::Empty => return None,
+                // The trials of two accounts have failed, so the target is down.
+                CallerSet::One(other) if other != caller => CallerSet::Empty,
+                CallerSet::One(_) | CallerSet::Several => CallerSet::One(caller),
+            };
+        }
+        self.trial = false;
+        if !is_open && (most_failures == 0 || self.failures < most_failures) {
+            return None;
+        }
+        let pause = (MIN_OPEN_TIME * 2_u32.pow(self.rounds.min(10))).min(MAX_OPEN_TIME);
+        self.open_until = Some(now + pause);
+        self.rounds += 1;
+        let of_one_account = matches!(self.failed, CallerSet::One(_));
+        Some(StateChange::Opened { pause, failures: self.failures, of_one_account })
+    }
+
     /// Whether it gets calls as others do. One that has asked for time has not answered well since.
     fn is_well(&self) -> bool {
         self.open_until.is_none() && self.backing_off_until.is_none()
@@ -293,30 +337,34 @@ mod tests {
     const ONE: Caller = Caller(1);
     const TWO: Caller = Caller(2);
 
+    fn note(health: &Health, outcome: AttemptOutcome, caller: Caller, now: Instant) {
+        let _ = health.record(outcome, caller, now);
+    }
+
     #[test]
     fn it_takes_several_failures_in_a_row() {
         let (health, now) = (Health::new(5), Instant::now());
         for _ in 0..4 {
-            health.record(AttemptOutcome::Failed, ONE, now);
+            note(&health, AttemptOutcome::Failed, ONE, now);
         }
-        health.record(AttemptOutcome::Succeeded, ONE, now);
+        note(&health, AttemptOutcome::Succeeded, ONE, now);
         for _ in 0..4 {
-            health.record(AttemptOutcome::Failed, ONE, now);
+            note(&health, AttemptOutcome::Failed, ONE, now);
             assert_eq!(health.condition(Some(ONE), now), Condition::Ready);
         }
-        health.record(AttemptOutcome::Failed, ONE, now);
+        note(&health, AttemptOutcome::Failed, ONE, now);
         assert_eq!(health.condition(Some(ONE), now), Condition::Open(MIN_OPEN_TIME));
     }
 
     #[test]
     fn one_call_tries_whether_it_is_back() {
         let (health, start) = (Health::new(5), Instant::now());
-        (0..5).for_each(|_| health.record(AttemptOutcome::Failed, ONE, start));
+        (0..5).for_each(|_| note(&health, AttemptOutcome::Failed, ONE, start));
         let later = start + MIN_OPEN_TIME;
         assert_eq!(health.condition(Some(ONE), later), Condition::Ready);
         health.begin(ONE, later);
         assert!(matches!(health.condition(Some(ONE), later), Condition::Open(_)), "others wait");
-        health.record(AttemptOutcome::Failed, ONE, later);
+        note(&health, AttemptOutcome::Failed, ONE, later);
         assert_eq!(
             health.condition(Some(ONE), later),
             Condition::Open(2 * MIN_OPEN_TIME),
@@ -324,16 +372,16 @@ mod tests {
         );
         let again = later + 2 * MIN_OPEN_TIME;
         health.begin(ONE, again);
-        health.record(AttemptOutcome::Succeeded, ONE, again);
+        note(&health, AttemptOutcome::Succeeded, ONE, again);
         assert_eq!(health.condition(Some(ONE), again), Condition::Ready);
-        (0..20).for_each(|_| health.record(AttemptOutcome::Failed, ONE, again));
+        (0..20).for_each(|_| note(&health, AttemptOutcome::Failed, ONE, again));
         assert_eq!(health.condition(Some(ONE), again), Condition::Open(MAX_OPEN_TIME));
     }
 
     #[test]
     fn who_asks_for_time_gets_it_but_not_too_much() {
         let (health, now) = (Health::new(5), Instant::now());
-        health.record(AttemptOutcome::BackOff(Some(1_000_000)), ONE, now);
+        note(&health, AttemptOutcome::BackOff(Some(1_000_000)), ONE, now);
         assert_eq!(health.condition(Some(ONE), now), Condition::BackingOff);
         assert_eq!(health.condition(Some(ONE), now + MAX_BACK_OFF), Condition::Ready);
     }
@@ -348,20 +396,20 @@ mod tests {
             (state, seconds(since), seconds(next), failures)
         };
         assert_eq!(view(0), (Circuit::Closed, None, None, 0));
-        health.record(AttemptOutcome::Failed, ONE, at(1));
+        note(&health, AttemptOutcome::Failed, ONE, at(1));
         assert_eq!(view(2), (Circuit::Closed, None, None, 1));
-        health.record(AttemptOutcome::Failed, ONE, at(10));
+        note(&health, AttemptOutcome::Failed, ONE, at(10));
         assert_eq!(view(10), (Circuit::Open, Some(0), Some(1), 2));
-        assert_eq!(view(12), (Circuit::Trial, Some(2), None, 2), "the next call tries it");
+        assert_eq!(view(12), (Circuit::HalfOpen, Some(2), None, 2), "the next call tries it");
         health.begin(ONE, at(12));
-        assert_eq!(view(13), (Circuit::Trial, Some(3), Some(29), 2));
-        health.record(AttemptOutcome::Failed, ONE, at(14));
+        assert_eq!(view(13), (Circuit::HalfOpen, Some(3), Some(29), 2));
+        note(&health, AttemptOutcome::Failed, ONE, at(14));
         assert_eq!(view(14), (Circuit::Open, Some(4), Some(2), 3));
         health.begin(ONE, at(20));
-        health.record(AttemptOutcome::BackOff(Some(5)), ONE, at(20));
+        note(&health, AttemptOutcome::BackOff(Some(5)), ONE, at(20));
         assert_eq!(view(21), (Circuit::BackingOff, Some(11), Some(4), 3));
         assert_eq!(view(28), (Circuit::Closed, Some(3), None, 3));
-        health.record(AttemptOutcome::Succeeded, ONE, at(22));
+        note(&health, AttemptOutcome::Succeeded, ONE, at(22));
         assert_eq!(view(25), (Circuit::Closed, Some(3), None, 0));
     }
 
@@ -369,28 +417,28 @@ mod tests {
     fn what_fails_for_one_account_is_open_to_others_until_it_fails_for_them() {
         let (health, now) = (Health::new(3), Instant::now());
         let condition = |caller| health.condition(Some(caller), now);
-        (0..9).for_each(|_| health.record(AttemptOutcome::Failed, ONE, now));
+        (0..9).for_each(|_| note(&health, AttemptOutcome::Failed, ONE, now));
         assert!(matches!(condition(ONE), Condition::Open(left) if left > 4 * MIN_OPEN_TIME));
         assert_eq!(condition(TWO), Condition::Ready);
         assert!(matches!(health.condition(None, now), Condition::Open(_)), "it is shown");
-        health.record(AttemptOutcome::Failed, TWO, now);
+        note(&health, AttemptOutcome::Failed, TWO, now);
         for caller in [ONE, TWO, Caller(3)] {
             assert_eq!(condition(caller), Condition::Open(MIN_OPEN_TIME));
         }
-        health.record(AttemptOutcome::Succeeded, TWO, now);
+        note(&health, AttemptOutcome::Succeeded, TWO, now);
         assert_eq!([ONE, TWO].map(condition), [Condition::Ready; 2]);
     }
 
     #[test]
     fn another_accounts_success_ends_what_one_has_brought_about() {
         let (health, now) = (Health::new(3), Instant::now());
-        (0..5).for_each(|_| health.record(AttemptOutcome::Failed, ONE, now));
+        (0..5).for_each(|_| note(&health, AttemptOutcome::Failed, ONE, now));
         let later = now + MAX_OPEN_TIME;
         health.begin(TWO, later);
         assert_eq!(health.condition(Some(ONE), later), Condition::Ready, "the trial is its own");
         health.begin(ONE, later);
         assert!(matches!(health.condition(Some(ONE), later), Condition::Open(_)));
-        health.record(AttemptOutcome::Succeeded, TWO, later);
+        note(&health, AttemptOutcome::Succeeded, TWO, later);
         assert_eq!(health.condition(Some(ONE), later), Condition::Ready);
         assert!(health.is_blank(later));
     }
@@ -398,26 +446,26 @@ mod tests {
     #[test]
     fn one_account_that_fails_at_each_trial_does_not_keep_others_away() {
         let (health, start) = (Health::new(3), Instant::now());
-        (0..5).for_each(|_| health.record(AttemptOutcome::Failed, ONE, start));
-        health.record(AttemptOutcome::Failed, TWO, start);
+        (0..5).for_each(|_| note(&health, AttemptOutcome::Failed, ONE, start));
+        note(&health, AttemptOutcome::Failed, TWO, start);
         // Calls that were there before say nothing new.
-        (0..50).for_each(|_| health.record(AttemptOutcome::Failed, ONE, start));
+        (0..50).for_each(|_| note(&health, AttemptOutcome::Failed, ONE, start));
         assert_eq!(health.condition(Some(TWO), start), Condition::Open(MIN_OPEN_TIME));
         let mut now = start + MIN_OPEN_TIME;
         for _ in 0..3 {
             health.begin(ONE, now);
             assert!(matches!(health.condition(Some(ONE), now), Condition::Open(_)));
             assert_eq!(health.condition(Some(TWO), now), Condition::Ready, "while it tries");
-            health.record(AttemptOutcome::Failed, ONE, now);
+            note(&health, AttemptOutcome::Failed, ONE, now);
             assert_eq!(health.condition(Some(TWO), now), Condition::Ready, "when it has failed");
             now += MAX_OPEN_TIME;
         }
         health.begin(ONE, now);
         health.begin(TWO, now);
         assert!(matches!(health.condition(Some(Caller(3)), now), Condition::Open(_)), "two are enough");
-        health.record(AttemptOutcome::Failed, ONE, now);
+        note(&health, AttemptOutcome::Failed, ONE, now);
         assert_eq!(health.condition(Some(Caller(3)), now), Condition::Ready, "only one has failed");
-        health.record(AttemptOutcome::Succeeded, TWO, now);
+        note(&health, AttemptOutcome::Succeeded, TWO, now);
         assert_eq!([ONE, TWO].map(|caller| health.condition(Some(caller), now)), [Condition::Ready; 2]);
         assert!(health.is_blank(now));
     }
@@ -428,7 +476,7 @@ mod tests {
         let callers = [1, 2, 3, 4].map(Caller);
         let open =
             |now| callers.map(|caller| matches!(health.condition(Some(caller), now), Condition::Open(_)));
-        callers.iter().for_each(|caller| health.record(AttemptOutcome::Failed, *caller, now));
+        callers.iter().for_each(|caller| note(&health, AttemptOutcome::Failed, *caller, now));
         let mut pause = MIN_OPEN_TIME;
         for _ in 0..3 {
             assert_eq!(open(now), [true; 4]);
@@ -438,7 +486,7 @@ mod tests {
             assert_eq!(open(now), [true, false, false, false]);
             health.begin(TWO, now);
             assert_eq!(open(now), [true; 4]);
-            [ONE, TWO].iter().for_each(|caller| health.record(AttemptOutcome::Failed, *caller, now));
+            [ONE, TWO].iter().for_each(|caller| note(&health, AttemptOutcome::Failed, *caller, now));
             let Condition::Open(left) = health.condition(Some(ONE), now) else { panic!() };
             assert!(left > pause || left == MAX_OPEN_TIME);
             pause = left;
@@ -449,10 +497,36 @@ mod tests {
     fn two_accounts_failures_count_together() {
         let (health, now) = (Health::new(4), Instant::now());
         for caller in [ONE, TWO, ONE] {
-            health.record(AttemptOutcome::Failed, caller, now);
+            note(&health, AttemptOutcome::Failed, caller, now);
             assert_eq!(health.condition(Some(Caller(3)), now), Condition::Ready);
         }
-        health.record(AttemptOutcome::Failed, TWO, now);
+        note(&health, AttemptOutcome::Failed, TWO, now);
         assert_eq!(health.condition(Some(Caller(3)), now), Condition::Open(MIN_OPEN_TIME));
+    }
+
+    #[test]
+    fn each_change_of_the_state_is_told_once_with_its_figures() {
+        let (health, start) = (Health::new(2), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let failed = |caller, seconds| health.record(AttemptOutcome::Failed, caller, at(seconds));
+        let opened = |seconds, failures, of_one_account| {
+            Some(StateChange::Opened { pause: Duration::from_secs(seconds), failures, of_one_account })
+        };
+        assert_eq!(failed(ONE, 0), None);
+        assert_eq!(failed(ONE, 0), opened(1, 2, true));
+        assert_eq!(failed(TWO, 1), opened(1, 3, false), "it is open to all now");
+        for seconds in [2, 6] {
+            health.begin(ONE, at(seconds));
+            health.begin(TWO, at(seconds));
+            assert!(failed(ONE, seconds).is_some() && failed(TWO, seconds).is_some());
+        }
+        health.begin(ONE, at(20));
+        let closed = health.record(AttemptOutcome::Succeeded, ONE, at(20));
+        assert_eq!(closed, Some(StateChange::Closed { after: Duration::from_secs(20), trials: 4 }));
+        assert_eq!(health.record(AttemptOutcome::Succeeded, ONE, at(21)), None);
+        let pause = health.record(AttemptOutcome::BackOff(Some(7)), ONE, at(22));
+        let seven = Duration::from_secs(7);
+        assert_eq!(pause, Some(StateChange::BackingOff { pause: seven, is_told: true }));
+        assert_eq!(health.record(AttemptOutcome::Succeeded, ONE, at(30)), None);
     }
 }

@@ -3,16 +3,26 @@
 //! Every process opens the file for itself. The write-ahead log lets the command line write while gateways read
 //! and write. A commit is on the disk when it returns.
 
+mod access;
+mod gateways;
+mod modes;
+
 use std::cmp::Ordering;
 use std::fmt;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::money::Amount;
 use crate::private;
+
+pub use access::is_reachable;
+pub use gateways::{JOURNALS, gateways};
 
 /// An error of the store.
 #[derive(Debug)]
@@ -23,7 +33,7 @@ pub enum StoreError {
     File(std::io::Error),
     /// No such account or key.
     NotFound(String),
-    /// It exists already.
+    /// It exists already; named with its article.
     Exists(String),
     /// Another one exists already.
     Differs(String),
@@ -40,6 +50,17 @@ pub enum StoreError {
     },
     /// It was made by a newer version of the gateway.
     TooNew,
+    /// It was made by an earlier version of the gateway, and is only to be read.
+    TooOld,
+    /// It belongs to another user.
+    Denied {
+        /// The path that cannot be used.
+        path: PathBuf,
+        /// The number of the user that it belongs to.
+        owner: u32,
+        /// The number of the user of this process.
+        user: u32,
+    },
 }
 
 /// The state of a store.
@@ -98,15 +119,82 @@ fn check(file: &Path) -> rusqlite::Result<StoreState> {
 /// # Errors
 /// Fails if the folder or the file cannot be made, read, closed to others or brought up to date.
 pub fn open(folder: &Path) -> Result<Connection, StoreError> {
-    secure(folder)?;
-    let mut connection = Connection::open(folder.join(FILE))?;
-    connection.busy_timeout(LOCK_TIMEOUT)?;
-    connection.pragma_update(None, "journal_mode", "wal")?;
-    connection.pragma_update(None, "synchronous", "full")?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    connection.set_prepared_statement_cache_capacity(MAX_STATEMENT_COUNT);
-    migrate(&mut connection)?;
-    Ok(connection)
+    let opened = || {
+        secure(folder)?;
+        let mut connection = Connection::open(folder.join(FILE))?;
+        if connection.is_readonly("main")? {
+            return Err(unwritable(folder));
+        }
+        connection.busy_timeout(LOCK_TIMEOUT)?;
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        connection.pragma_update(None, "synchronous", "full")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        connection.set_prepared_statement_cache_capacity(MAX_STATEMENT_COUNT);
+        migrate(&mut connection)?;
+        Ok(connection)
+    };
+    opened().map_err(|error| explained(folder, error))
+}
+
+/// Opens the store in a data folder only to read it. Makes and changes nothing.
+///
+/// # Errors
+/// Fails if there is no store, or it cannot be read, or it was made by another version.
+pub fn open_to_read(folder: &Path) -> Result<Connection, StoreError> {
+    let opened = || {
+        // The log of a gateway that has died is left to the next one; SQLite would put it into the database.
+        let has_log = files(folder).nth(1).is_some_and(|log| log.exists());
+        // SQLite's own files beside the database can only be kept in order by who may write them.
+        let connection = Connection::open_with_flags(folder.join(FILE), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, has_log)?;
+        connection.busy_timeout(LOCK_TIMEOUT)?;
+        connection.pragma_update(None, "query_only", true)?;
+        match version(&connection)?.cmp(&MIGRATIONS.len()) {
+            Ordering::Less => Err(StoreError::TooOld),
+            Ordering::Equal => Ok(connection),
+            Ordering::Greater => Err(StoreError::TooNew),
+        }
+    };
+    opened().map_err(|error| explained(folder, error))
+}
+
+/// Whether there is a store in a data folder.
+///
+/// # Errors
+/// Fails if the folder cannot be looked into.
+pub fn exists(folder: &Path) -> Result<bool, StoreError> {
+    folder.join(FILE).try_exists().map_err(|error| explained(folder, error.into()))
+}
+
+/// Returns the user and the group that the store in a data folder belongs to, if there is one.
+#[must_use]
+pub fn owner(folder: &Path) -> Option<(u32, u32)> {
+    folder.join(FILE).metadata().ok().map(|metadata| (metadata.uid(), metadata.gid()))
+}
+
+/// Explains why a store cannot be opened: adds the path, and the users if they are the reason.
+fn explained(folder: &Path, error: StoreError) -> StoreError {
+    let is_denial = match &error {
+        StoreError::Database(error) => matches!(
+            error.sqlite_error_code(),
+            Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied)
+        ),
+        StoreError::File(error) => error.kind() == ErrorKind::PermissionDenied,
+        _ => false,
+    };
+    let foreign = || access::foreign(files(folder).chain(std::iter::once(folder.to_owned())));
+    match (is_denial.then(foreign).flatten(), error) {
+        (Some((path, owner)), _) => StoreError::Denied { path, owner, user: access::user() },
+        (None, StoreError::File(error)) => StoreError::File(access::named(folder, &error)),
+        (None, error) => error,
+    }
+}
+
+/// Returns the error of a store that this process may only read.
+fn unwritable(folder: &Path) -> StoreError {
+    let user = access::user();
+    let (path, owner) = access::foreign(files(folder)).unwrap_or_else(|| (folder.join(FILE), user));
+    StoreError::Denied { path, owner, user }
 }
 
 /// Ensures that nobody else can read the store, change it, or block it with a lock. SQLite gives the files beside
@@ -118,6 +206,25 @@ fn secure(folder: &Path) -> std::io::Result<()> {
     private::own_folder(folder, FILE)?;
     private::create(&folder.join(FILE))?;
     files(folder).try_for_each(|file| private::file(&file))
+}
+
+/// Closes the files of a store to other users, and writes to the log what was open, and what belongs to another user. It is
+/// to be called at the start of a gateway. Nothing is done in a folder without a store.
+pub fn close_to_others(folder: &Path) {
+    if folder.join(FILE).exists() {
+        modes::review(made(folder).into_iter()).log(folder);
+    }
+}
+
+/// Returns the data folder, and the paths that gateways make in it.
+#[must_use]
+pub fn made(folder: &Path) -> Vec<PathBuf> {
+    let below = |path: PathBuf| {
+        let files = std::fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path());
+        files.chain([path]).collect::<Vec<_>>()
+    };
+    let folders = FOLDERS.iter().flat_map(|name| below(folder.join(name)));
+    std::iter::once(folder.to_owned()).chain(files(folder)).chain(folders).collect()
 }
 
 /// Returns the paths of the database and of the files that SQLite keeps beside it, whether they exist or not.
@@ -171,7 +278,7 @@ impl fmt::Display for StoreError {
             Self::Database(error) => write!(f, "the store failed: {error}"),
             Self::File(error) => write!(f, "the data folder cannot be used: {error}"),
             Self::NotFound(what) => write!(f, "there is no {what}"),
-            Self::Exists(what) => write!(f, "there is already an {what}"),
+            Self::Exists(what) => write!(f, "there is already {what}"),
             Self::Differs(what) => write!(f, "there is already another {what}"),
             Self::Invalid(why) => f.write_str(why),
             Self::TooMuch => f.write_str("the balance would be too large"),
@@ -179,6 +286,18 @@ impl fmt::Display for StoreError {
                 write!(f, "only {free} of the balance of {balance} USD can be taken out: calls hold the rest")
             }
             Self::TooNew => f.write_str("the store was made by a newer version of CrossModel"),
+            Self::TooOld => f.write_str(
+                "the store was made by an earlier version of CrossModel: start the gateway, which brings it up to date",
+            ),
+            Self::Denied { path, owner, user } if owner == user => {
+                write!(f, "data: {} cannot be written: see its mode, and whether its disk is mounted read-only. For more: crossmodel doctor", path.display())
+            }
+            Self::Denied { path, owner, user } => write!(
+                f,
+                "data: {} belongs to uid {owner}, this process runs as uid {user}. Change the owner or run as uid {owner}. \
+                 For more: crossmodel doctor",
+                path.display()
+            ),
         }
     }
 }
@@ -192,7 +311,7 @@ pub const FILE: &str = "crossmodel.db";
 static CREATION_LOCK: Mutex<()> = Mutex::new(());
 
 /// Folders that other parts of the gateway make beside the database.
-pub const FOLDERS: &[&str] = &["journal", "handover"];
+pub const FOLDERS: &[&str] = &[JOURNALS, "handover"];
 
 /// The time for which a writer waits for another. A chosen value: transactions take milliseconds.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -207,7 +326,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("3_leases.sql"),
     include_str!("4_secrets.sql"),
     include_str!("5_rates.sql"),
-    include_str!("6_money.sql"),
+    include_str!("6_admin.sql"),
+    include_str!("7_money.sql"),
 ];
 
 #[cfg(test)]
@@ -226,6 +346,57 @@ mod tests {
         assert_eq!((accounts, version(&new).unwrap()), (1, MIGRATIONS.len()));
         new.pragma_update(None, "user_version", 999).unwrap();
         assert!(matches!(open(folder.path()), Err(StoreError::TooNew)));
+    }
+
+    #[test]
+    fn a_store_of_every_earlier_version_is_brought_up_to_date() {
+        for version in 1..MIGRATIONS.len() {
+            let folder = tempfile::tempdir().unwrap();
+            let old = Connection::open(folder.path().join(FILE)).unwrap();
+            MIGRATIONS.iter().take(version).for_each(|script| old.execute_batch(script).unwrap());
+            old.pragma_update(None, "user_version", u32::try_from(version).unwrap()).unwrap();
+            let (columns, values) = match version < 6 {
+                true => ("digest", "x'00'"),
+                false => ("strict, origin, created_by, revision", "0, 'cli', 'cli', 1"),
+            };
+            old.execute_batch(&format!(
+                "INSERT INTO accounts (id, status, created) VALUES ('a', 'active', 0);
+                 INSERT INTO keys (id, account, name, status, aliases, created, {columns})
+                    VALUES ('k', 'a', '', 'active', '{{}}', 0, {values});"
+            ))
+            .unwrap();
+            if version > 1 {
+                old.execute_batch("UPDATE keys SET spending_limit = 5").unwrap();
+            }
+            drop(old);
+            let new = open(folder.path()).unwrap();
+            let sql = "SELECT TOTAL(amount) FROM budgets WHERE kind = 'key' AND owner = 'k'";
+            let limit: f64 = new.query_row(sql, [], |row| row.get(0)).unwrap();
+            assert_eq!(limit > 0.0, version > 1, "the spending limit of version {version} is a budget");
+            drop(new);
+            assert_eq!(inspect(folder.path()).unwrap(), StoreState::Current);
+        }
+    }
+
+    #[test]
+    fn a_reader_changes_no_byte_even_of_what_a_crash_has_left() {
+        let (folder, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let writer = open(folder.path()).unwrap();
+        writer.execute_batch("INSERT INTO accounts (id, status, created) VALUES ('a', 'active', 0)").unwrap();
+        // The files of a process that has died in this moment.
+        for file in files(folder.path()).filter(|file| file.exists()) {
+            std::fs::copy(&file, copy.path().join(file.file_name().unwrap())).unwrap();
+        }
+        let bytes = || -> Vec<_> { files(copy.path()).map(|file| std::fs::read(file).ok()).collect() };
+        // The index in shared memory is written by every process that opens the database.
+        let kept = || bytes().into_iter().enumerate().filter(|(n, _)| *n != 2).collect::<Vec<_>>();
+        let before = kept();
+        let reader = open_to_read(copy.path()).unwrap();
+        let count: i64 = reader.query_row("SELECT COUNT(*) FROM accounts", [], |row| row.get(0)).unwrap();
+        assert_eq!(count, 1, "what is in the log is read");
+        assert!(reader.execute_batch("DELETE FROM accounts").is_err());
+        drop(reader);
+        assert_eq!(kept(), before);
     }
 
     #[test]

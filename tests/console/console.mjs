@@ -142,9 +142,9 @@ await check("live figures", async () => {
 await check("targets that fail are left alone, first, and said so in words", async () => {
   assert(await eventually(async () => {
     const first = (await rows(page, "targets"))[0];
-    return /left alone|on trial/.test(first) && /flaky|backup/.test(first);
+    return /open/.test(first) && /flaky|backup/.test(first);
   }));
-  assert.match(await text(page, "#warnings"), /left alone because of failures/);
+  assert.match(await text(page, "#warnings"), /out of service because of failures/);
   assert.match((await rows(page, "failures")).join("\n"), /flaky ?connect/);
 });
 

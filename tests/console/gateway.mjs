@@ -36,6 +36,7 @@ export class Gateway {
       config,
     ].join("\n"));
     gateway.token = token;
+    gateway.command("store", "create");
     return gateway;
   }
 

@@ -1,11 +1,11 @@
-//! The command line: keys and accounts, what it prints and how it ends, and a first run without a file.
+//! The command line: keys and accounts, what it prints and how it ends.
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use crate::support::{Client, Gateway, Response, eventually, free_port, member, post, run};
+use crate::support::{Terminal, create_store, eventually, free_port, member, run};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -33,7 +33,8 @@ fn is_secret(text: &str) -> bool {
 #[test]
 fn a_key_lives_as_json() {
     let folder = tempfile::tempdir().unwrap();
-    let data = &folder.path().join("made/on/demand");
+    let data = &folder.path().join("made/with/folders");
+    create_store(data);
     let create = [
         "key", "create", "--json", "--name", "a \"b\"", "--model", "v/a", "--model", "w/*", "--alias",
         "f*=v/a",
@@ -56,7 +57,7 @@ fn a_key_lives_as_json() {
         assert!(!told.contains(&secret) && !told.contains("digest"), "a secret is shown once: {told}");
     }
     assert_eq!(member(&ok(data, &["key", "delete", &id, "--json"]), "deleted"), "true");
-    assert_eq!(fails(data, &["key", "delete", &id]), (1, format!("there is no key '{id}'\n")));
+    assert_eq!(fails(data, &["key", "delete", &id]), (3, format!("there is no key '{id}'\n")));
     assert_eq!(member(&ok(data, &["key", "list", "--json"]), "0.id"), second);
 }
 
@@ -84,20 +85,21 @@ fn a_new_key_has_the_limits_of_the_file() {
 fn a_key_lives_as_a_table() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path();
-    let made = ok(data, &["key", "create", "--name", "mine"]);
-    let lines: Vec<_> = made.lines().collect();
-    assert!(is_secret(lines[0]), "the first line is the key and nothing else: {made}");
-    let id = lines[2].split(' ').next().unwrap();
+    create_store(data);
+    let made = run(data, &["key", "create", "--name", "mine"]);
+    let (secret, advice) = (text(&made.stdout), text(&made.stderr));
+    assert!(secret.strip_suffix('\n').is_some_and(is_secret), "a key and nothing else: {secret}");
+    assert!(advice.ends_with(" cannot be shown again: keep it now.\n"), "{advice}");
+    let id = advice.split(' ').next().unwrap();
     let words = |table: &str| -> Vec<Vec<String>> {
         table.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
     };
-    let heading = "KEY ACCOUNT STATUS RPM TPM LIMIT USD STRICT MODELS ALIASES NAME";
+    let heading = "KEY NAME ACCOUNT STATE SECRET LIMITS EXPIRES LAST USED";
     let heading: Vec<_> = heading.split(' ').collect();
-    let expected = |status: &str| {
-        vec![
-            row(&heading),
-            row(&[id, "default", status, "unlimited", "unlimited", "unlimited", "no", "all", "mine"]),
-        ]
+    let hint = format!("cm-…{}", &secret.trim_end()[secret.trim_end().len() - 4..]);
+    let expected = |state: &str| {
+        let start = [id, "mine", "default", state, &hint];
+        vec![row(&heading), row(&[&start[..], &["none", "never", "never"]].concat())]
     };
     assert_eq!(words(&ok(data, &["key", "list"])), expected("active"));
     assert_eq!(words(&ok(data, &["key", "show", id])), expected("active"));
@@ -115,15 +117,16 @@ fn row(words: &[&str]) -> Vec<String> {
 fn accounts_own_keys() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path();
+    create_store(data);
     assert_eq!(ok(data, &["account", "list", "--json"]), "[]\n");
     assert_eq!(
         fails(data, &["key", "create", "--account", "team"]),
-        (1, "there is no account 'team'\n".to_owned())
+        (3, "there is no account 'team'\n".to_owned())
     );
     assert_eq!(ok(data, &["account", "create", "team"]), "team created\n");
     assert_eq!(
         fails(data, &["account", "create", "team"]),
-        (1, "there is already an account 'team'\n".to_owned())
+        (6, "there is already an account 'team'\n".to_owned())
     );
     // Whatever the name holds, what is printed is JSON.
     for odd in ["a\"b\\c", "e\u{301} \u{200d}", "tab\there", "it's"] {
@@ -142,7 +145,7 @@ fn accounts_own_keys() {
     assert_eq!(status(), "active");
     assert_eq!(
         fails(data, &["account", "disable", "nobody"]),
-        (1, "there is no account 'nobody'\n".to_owned())
+        (3, "there is no account 'nobody'\n".to_owned())
     );
 }
 
@@ -150,6 +153,7 @@ fn accounts_own_keys() {
 fn wallets_are_filled_and_shown() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path();
+    create_store(data);
     let words = |text: String| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
     ok(data, &["account", "create", "team"]);
     let heading = "ACCOUNT STATUS BALANCE USD HELD USD";
@@ -161,17 +165,18 @@ fn wallets_are_filled_and_shown() {
     assert_eq!(words(ok(data, &["account", "list"])), format!("{heading} team active 2.50 0.00"));
     ok(data, &["account", "top-up", "team", "0.000001"]);
     let shown = ok(data, &["account", "show", "team", "--json"]);
-    assert_eq!(member(&shown, "wallet.balance_micro"), "2500001");
-    assert_eq!(member(&shown, "wallet.uncollected_micro"), "0");
+    assert_eq!(member(&shown, "wallet.balance_usd"), "2.500001");
+    assert_eq!(member(&shown, "wallet.held_usd"), "0.00");
     for (arguments, code, said) in [
-        (&["account", "top-up", "team", "3", "--reference", "invoice-7"][..], 1, "there is already an"),
-        (&["account", "top-up", "nobody", "3"], 1, "there is no account 'nobody'"),
+        (&["account", "top-up", "team", "3", "--reference", "invoice-7"][..], 6, "there is already another"),
+        (&["account", "top-up", "nobody", "3"], 3, "there is no account 'nobody'"),
         (&["account", "top-up", "team", "0"], 1, "the amount must be more than nothing"),
         (&["account", "top-up", "team", "-5"], 2, "error: unexpected argument '-5'"),
         (&["account", "top-up", "team", "1e3"], 2, "error: invalid value '1e3'"),
         (&["account", "top-up", "team", "9999999999"], 2, "error: invalid value"),
         (&["account", "top-up", "team", "9223372036"], 1, "the balance would be too large"),
-        (&["usage", "--account", "nobody"], 1, "there is no account 'nobody'"),
+        (&["usage", "--account", "nobody"], 3, "there is no account 'nobody'"),
+        (&["usage", "--account", "team", "--key", "key_nope"], 3, "there is no key 'key_nope'"),
     ] {
         let (failed, words) = fails(data, arguments);
         assert!(failed == code && words.starts_with(said), "{arguments:?}: {words}");
@@ -197,15 +202,16 @@ fn wallets_are_filled_and_shown() {
 fn a_key_can_be_changed() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path();
+    create_store(data);
     let made = ok(data, &["key", "create", "--rpm", "5", "--spending-limit", "1.5", "--strict", "--json"]);
     let id = member(&made, "id");
     let change = |arguments: &[&str]| ok(data, &[&["key", "set", &id, "--json"], arguments].concat());
     let rights = |shown: &str| {
-        ["rpm", "tpm", "spending_limit_micro", "strict", "models"].map(|name| member(shown, name))
+        ["rpm", "tpm", "spending_limit_usd", "strict", "models"].map(|name| member(shown, name))
     };
-    assert_eq!(rights(&made), ["5", "", "1500000", "true", ""]);
+    assert_eq!(rights(&made), ["5", "", "1.50", "true", ""]);
     let changed = change(&["--rpm", "unlimited", "--tpm", "7", "--strict", "false", "--model", "v/*"]);
-    assert_eq!(rights(&changed), ["", "7", "1500000", "false", "[\"v/*\"]"]);
+    assert_eq!(rights(&changed), ["", "7", "1.50", "false", "[\"v/*\"]"]);
     let changed = change(&["--spending-limit", "unlimited", "--model", "all", "--alias", "a=v/m"]);
     assert_eq!(rights(&changed), ["", "7", "", "false", ""]);
     assert_eq!(member(&changed, "aliases.a"), "v/m");
@@ -220,8 +226,10 @@ fn wrong_commands_end_with_2_and_failed_ones_with_1() {
         &["key", "show"],
         &["key", "steal", "x"],
         &["key", "create", "--alias", "no-model"],
-        &["serve"],
-        &["check", "--strict"],
+        &["server"],
+        &["check", "--all"],
+        &["check"],
+        &["run", "--port", "8081", "--listen", "127.0.0.1:8082"],
         &["doctor", "everything"],
         &["health", "--url", "not a url"],
         &["completions", "dos"],
@@ -232,17 +240,15 @@ fn wrong_commands_end_with_2_and_failed_ones_with_1() {
     }
     assert!(!data.exists(), "a wrong command makes nothing");
     for (arguments, words) in [
-        (&["check"][..], "name the file: crossmodel check -c FILE"),
-        (&["check", "-c", "gone.yaml"], "gone.yaml: cannot be read: "),
+        (&["check", "-c", "gone.yaml"][..], "gone.yaml: cannot be read: "),
         (&["-c", "gone.yaml"], "gone.yaml: cannot be read: "),
-        (&["key", "show", "key_unknown"], "there is no key 'key_unknown'"),
     ] {
         let (code, said) = fails(data, arguments);
         assert!(code == 1 && said.starts_with(words), "{arguments:?}: {said}");
     }
     std::fs::write(folder.path().join("file"), "").unwrap();
     let (code, said) = fails(&folder.path().join("file"), &["key", "list"]);
-    assert!(code == 1 && said.starts_with("the data folder cannot be used: "), "{said}");
+    assert!(code == 5 && said.starts_with("the data folder cannot be used: "), "{said}");
     assert_eq!(ok(data, &["--version"]), format!("crossmodel {}\n", env!("CARGO_PKG_VERSION")));
     let help = ok(data, &["--help"]);
     for words in
@@ -300,24 +306,16 @@ fn shells_complete_every_command() {
 
 #[test]
 fn an_audit_says_on_a_terminal_how_far_it_is() {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-    use std::io::Read;
     let folder = tempfile::tempdir().unwrap();
-    ok(folder.path(), &["account", "create", "team"]);
-    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&terminal).unwrap();
-    unlockpt(&terminal).unwrap();
-    let other_end = ptsname(&terminal, Vec::new()).unwrap();
-    let other_end = std::fs::OpenOptions::new().write(true).open(other_end.to_str().unwrap()).unwrap();
+    create_store(folder.path());
+    let (terminal, other_end) = Terminal::open();
     let mut command = Command::new(env!("CARGO_BIN_EXE_crossmodel"));
     command.arg("--data").arg(folder.path()).args(["ledger", "audit", "--json"]).stderr(other_end);
     let output = command.output().unwrap();
     drop(command);
-    let mut said = Vec::new();
-    // It ends with an error when nobody has the other end any more.
-    let _ = std::fs::File::from(terminal).read_to_end(&mut said);
-    let said = text(&said);
-    assert!(said.contains("audit: rule 1 of ") && said.ends_with("\r\u{1b}[K"), "{said:?}");
+    let said = || terminal.text();
+    let is_erased = eventually(Duration::from_secs(5), || said().ends_with("\r\u{1b}[K"));
+    assert!(is_erased && said().contains("audit: rule 1 of "), "{:?}", said());
     assert_eq!(member(&text(&output.stdout), "findings"), "[]", "and standard output is what it always is");
 }
 
@@ -343,114 +341,10 @@ fn the_schema_names_every_setting() {
     }
 }
 
-/// Sends what a printed line would make `curl` send.
-fn paste(port: u16, line: &str) -> Response {
-    let quoted: Vec<_> = line.split('\'').collect();
-    let [start, header, between, body, ""] = quoted[..] else { panic!("not a line to paste: {line}") };
-    let url = start.strip_prefix("curl ").and_then(|rest| rest.strip_suffix(" -H ")).expect(line);
-    assert_eq!(between, " -d ", "{line}");
-    let path = url.strip_prefix(&format!("http://127.0.0.1:{port}")).expect(line);
-    let mut client = Client::connect(port);
-    client.send(
-        format!(
-            "POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n{header}\r\n\
-             Content-Length: {}\r\nContent-Type: application/x-www-form-urlencoded\r\n\r\n{body}",
-            body.len()
-        )
-        .as_bytes(),
-    );
-    client.receive()
-}
-
-/// The first run's key and its three lines, of which every one works.
-fn all_work(port: u16, banner: &str) -> String {
-    let field = |name: &str| {
-        let line = banner.lines().find_map(|line| line.trim_start().strip_prefix(name));
-        line.unwrap_or_else(|| panic!("no {name} in {banner}")).trim().to_owned()
-    };
-    assert_eq!(field("base URL for OpenAI clients"), format!("http://127.0.0.1:{port}/v1"));
-    assert_eq!(field("base URL for Anthropic clients"), format!("http://127.0.0.1:{port}"));
-    let key = field("key").split(' ').next().unwrap().to_owned();
-    assert!(is_secret(&key), "{banner}");
-    let lines: Vec<_> = banner.lines().filter(|line| line.starts_with("curl ")).collect();
-    assert_eq!(lines.len(), 3, "{banner}");
-    for (line, (path, stream)) in
-        lines.iter().zip([("/v1/chat/completions", false), ("/v1/responses", true), ("/v1/messages", true)])
-    {
-        assert!(line.contains(path), "{line}");
-        let response = paste(port, line);
-        assert_eq!((response.status, response.complete), (200, true), "{line}\n{}", response.body);
-        assert_eq!(
-            response.header("content-type").unwrap().starts_with("text/event-stream"),
-            stream,
-            "{line}"
-        );
-        assert!(response.body.contains("Hello!"), "{}", response.body);
-    }
-    key
-}
-
-#[test]
-fn the_first_run_prints_lines_that_work_and_the_second_no_key() {
-    let mut gateway = Gateway::first_run("providers: {demo: {}}\n");
-    let key = all_work(gateway.port, &gateway.stdout());
-    assert_eq!(gateway.command(&["key", "list", "--json"]).matches("\"id\"").count(), 1);
-    assert!(!gateway.stderr().contains(&key[3..]), "{}", gateway.stderr());
-    gateway.restart();
-    assert!(gateway.stdout().contains("one of `crossmodel key list`"), "{}", gateway.stdout());
-    assert!(
-        !gateway.stdout().contains("curl") && !gateway.stdout().contains(&key[3..]),
-        "{}",
-        gateway.stdout()
-    );
-    gateway.key = key;
-    let body = r#"{"model":"demo/chat","messages":[{"role":"user","content":"hi"}]}"#;
-    assert_eq!(post(&gateway, "/v1/chat/completions", body).status, 200, "the key is still good");
-}
-
-/// A run without a file, in a folder of its own, which knows no provider's key.
-fn bare(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_crossmodel"));
-    command.current_dir(folder).env_clear().stdin(Stdio::null());
-    command
-}
-
-/// Ends with the test, however that ends.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-#[test]
-fn without_a_file_the_usual_ports_are_listened_on_or_named() {
-    let folder = tempfile::tempdir().unwrap();
-    let free = |port: u16| TcpListener::bind(("127.0.0.1", port));
-    if free(8080).is_ok() && free(9090).is_ok() {
-        let log = std::fs::File::create(folder.path().join("stdout")).unwrap();
-        let mut running = Running(bare(folder.path()).stdout(log).stderr(Stdio::null()).spawn().unwrap());
-        let banner = || std::fs::read_to_string(folder.path().join("stdout")).unwrap();
-        let ready = || free(8080).is_err() && banner().matches("curl ").count() == 3;
-        assert!(eventually(Duration::from_secs(20), ready), "{:?}: {}", running.0.try_wait(), banner());
-        all_work(8080, &banner());
-        assert!(folder.path().join("data/crossmodel.db").exists());
-    }
-    // Now the port is taken, by this test or by somebody else.
-    let _held = free(8080);
-    let output: Output = bare(folder.path()).output().unwrap();
-    let said = text(&output.stderr);
-    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{said}");
-    assert!(said.starts_with("127.0.0.1:8080 cannot be listened on: "), "{said}");
-}
-
 #[test]
 fn a_listener_that_is_taken_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let held = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-    let held = TcpListener::bind(("127.0.0.1", held)).unwrap();
+    let held = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let taken = held.local_addr().unwrap();
     let file = folder.path().join("conf.yaml");
     let text = format!(
@@ -459,7 +353,8 @@ fn a_listener_that_is_taken_is_named() {
     );
     std::fs::write(&file, text).unwrap();
     let (code, said) = fails(&folder.path().join("data"), &["-c", file.to_str().unwrap()]);
-    assert!(code == 1 && said.starts_with(&format!("{taken} cannot be listened on: ")), "{said}");
+    assert!(code == 1 && said.starts_with(&format!("{taken} is in use (process ")), "{said}");
+    assert!(said.contains(". Choose another: crossmodel --admin 127.0.0.1:"), "{said}");
     let output = run(&folder.path().join("data"), &["check", "-c", file.to_str().unwrap()]);
     assert!(output.status.success(), "a check is no start");
 }

@@ -41,12 +41,19 @@ const UP: &str =
 const MISTAKES: &[(&str, &str, &str)] = &[
     ("lisen: []", "1:1", "unknown field `lisen`"),
     ("limits: {body: 1}", "1:10", "unknown field `body`"),
-    ("limits: {body_bytes: many}", "1:22", "expected usize"),
-    ("limits: {body_bytes: -1}", "1:22", "expected usize"),
-    ("timeouts: {connect: 1.5}", "1:21", "expected u64"),
+    ("limits: {body_bytes: many}", "1:22", "expected a whole number of bytes, such as 1048576"),
+    ("limits: {body_bytes: -1}", "1:22", "expected a whole number of bytes"),
+    ("timeouts: {connect: 1.5}", "1:21", "expected a whole number of seconds, such as 30"),
+    ("timeouts: {connect: 5s}", "1:21", "invalid type: string, expected a whole number of seconds"),
+    (
+        "UPmodels: [{id: v/a, prices: [{input: 1.25}], targets: [{provider: up}]}]",
+        "2:37",
+        "of micro-USD for a million tokens, such as 1250000 for 1.25 dollars",
+    ),
     ("timeouts: [1, 2, 3, 4]", "1:11", "expected struct Timeouts"),
     ("timeouts: 7", "1:11", "expected struct Timeouts"),
-    ("threads: few", "1:10", "expected usize"),
+    ("threads: few", "1:10", "expected a whole number"),
+    ("providers_from_environment: off", "1:29", "expected `true` or `false`"),
     ("- providers", "1:1", "expected struct Settings"),
     ("just words", "1:1", "expected struct Settings"),
     ("models: {a: b}", "1:9", "expected a sequence"),
@@ -175,7 +182,9 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "1:65",
         "unknown name, expected one of `chat`, `responses`, `messages`",
     ),
-    ("threads: 1\nthreads: 2", "2:1", "duplicate"),
+    ("access_log: gone/access.log", "1:13", "access_log: there is no folder gone"),
+    ("threads: 1\nthreads: 2", "2:1", "'threads' already exists in line 1"),
+    ("providers: {demo: {auth: none}, demo: {auth: none}}", "1:33", "'demo' already exists in line 1"),
     ("", "", "the file is empty"),
     ("# only a comment\n", "", "the file is empty"),
 ];
@@ -271,6 +280,78 @@ fn what_is_right_is_counted() {
     assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
     let demo = check("providers: {demo: {}}\nlimits:\ntimeouts:\n");
     assert_eq!(String::from_utf8_lossy(&demo.stdout), "conf.yaml: ok, 1 providers, 3 models\n");
+}
+
+/// Runs `crossmodel check` on a file with this text and no secret anywhere.
+fn check_with(text: &str, arguments: &[&str]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("conf.yaml"), text).unwrap();
+    Command::new(env!("CARGO_BIN_EXE_crossmodel"))
+        .args(["check", "-c", "conf.yaml"])
+        .args(arguments)
+        .current_dir(folder.path())
+        .env_clear()
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_machine_without_secrets_can_check_a_file() {
+    let text = "\
+admin: {address: \"127.0.0.1:9090\", token: \"file:secrets/admin\"}
+listen:
+  - address: 127.0.0.1:8443
+    tls: {certificate: cert.pem, key: /etc/tls/key.pem}
+access_log: /var/log/not-here/access.log
+providers:
+  openai: {key: \"env:OPENAI_API_KEY\", headers: {x-team: \"env:TEAM\", x-plain: research}}
+models: [{id: openai/*, targets: [{provider: openai}]}]
+";
+    let output = check_with(text, &["--no-secrets"]);
+    let expected = "\
+conf.yaml: needs: env TEAM (providers.openai.headers.x-team, line 7)
+conf.yaml: needs: env OPENAI_API_KEY (providers.openai.key, line 7)
+conf.yaml: needs: file cert.pem (listen.127.0.0.1:8443.tls.certificate, line 3)
+conf.yaml: needs: file /etc/tls/key.pem (listen.127.0.0.1:8443.tls.key, line 3)
+conf.yaml: needs: file secrets/admin (admin.token, line 1)
+conf.yaml: ok, 1 providers, 1 models
+";
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{output:?}");
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+    let output = check_with(text, &["--no-secrets", "--json"]);
+    let json = String::from_utf8(output.stdout).unwrap();
+    let of = ["references.0.env", "references.2.file", "references.4.setting", "references.4.line", "ok"];
+    let found = of.map(|path| crate::support::member(&json, path));
+    assert_eq!(found, ["TEAM", "cert.pem", "admin.token", "1", "true"], "{json}");
+    // The form of a reference is checked all the same, and everything else.
+    for wrong in ["key: \"env:\"", "key: \"file:\"", "key: sk-upstream-canary", "key: \"env:X\", auth: basic"]
+    {
+        let text = format!("providers: {{openai: {{{wrong}}}}}\n");
+        let output = check_with(&text, &["--no-secrets"]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && !said.contains("canary"), "{wrong}: {output:?}");
+    }
+    assert_eq!(check_with(text, &[]).status.code(), Some(1), "a gateway needs them");
+}
+
+#[test]
+fn warnings_fail_a_strict_check_alone() {
+    let good = "providers: {demo: {}}\naliases: {fast: demo/chat}\n";
+    let bad = good.replace("demo/chat", "demo/chatt");
+    let warned = "conf.yaml: warning: The alias 'fast' leads to 'demo/chatt', which is no model here. ";
+    for (text, arguments, code) in
+        [(good, &[][..], 0), (good, &["--strict"], 0), (&bad, &[], 0), (&bad, &["--strict"], 1)]
+    {
+        let output = check_with(text, arguments);
+        assert_eq!(output.status.code(), Some(code), "{text} {arguments:?}: {output:?}");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(said.contains(warned), text == bad, "{said}");
+        let output = check_with(text, &[arguments, &["--json"]].concat());
+        let json = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(code));
+        assert_eq!(crate::support::member(&json, "ok"), (code == 0).to_string(), "{json}");
+    }
 }
 
 /// Older YAML took these words for `false`.

@@ -97,7 +97,7 @@ fn the_figures_say_what_has_happened() {
         (member(&target, "model"), member(&target, "provider"), member(&target, "failures")),
         ("v/lost".into(), "away".into(), "2".into())
     );
-    assert!(["open", "trial"].contains(&member(&target, "circuit").as_str()));
+    assert!(["open", "half_open"].contains(&member(&target, "circuit").as_str()));
     assert!(!member(&target, "since").is_empty());
     let key = parts(&body, "keys.shown").remove(0);
     assert_eq!((member(&key, "name"), member(&key, "state")), ("team <b>\"1\"</b>".into(), "active".into()));

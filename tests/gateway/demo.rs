@@ -161,7 +161,7 @@ fn a_status_becomes_what_the_client_can_act_on() {
         (401, 502, "provider_error", "api_error"),
         (402, 503, "api_error", "overloaded_error"),
         (403, 502, "provider_error", "api_error"),
-        (404, 502, "provider_error", "api_error"),
+        (404, 404, "invalid_request_error", "not_found_error"),
         (409, 409, "invalid_request_error", "invalid_request_error"),
         (413, 413, "invalid_request_error", "request_too_large"),
         (429, 429, "rate_limit_error", "rate_limit_error"),

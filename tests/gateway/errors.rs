@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{
     Act, Client, Gate, Gateway, Mock, PROTOCOLS, Response, Seen, UPSTREAM_KEY, chunk, config, free_port,
-    h2_post, json, open, post, request,
+    h2_post, json, open, post, request, sse,
 };
 
 /// What a provider answers, and what the client gets: status, OpenAI's type and code, Anthropic's type,
@@ -86,8 +86,8 @@ const CASES: &[Case] = &[
     case(
         404,
         r#"{"error":{"message":"The model `real-model` canary","code":"model_not_found"}}"#,
-        PROVIDER,
-        None,
+        (404, REQUEST, Some("model_not_found"), "not_found_error"),
+        Some("Model 'v/model' was not found or is unavailable."),
     ),
     case(
         404,
@@ -460,6 +460,35 @@ fn a_failure_that_comes_first_in_a_stream_is_a_status() {
         }
         let log = gateway.access_log(6);
         assert!(log.iter().all(|line| line.contains("\"status\":503")), "{log:?}");
+    }
+}
+
+/// Before anything of an answer has come, the last word of Responses is a status like any other failure.
+#[test]
+fn a_final_failure_of_responses_in_the_place_of_an_answer_is_a_status() {
+    let created = format!(
+        "{}event: response.in_progress\ndata: {{\"type\":\"response.in_progress\",\"response\":{{\"id\":\"resp_7\",\"model\":\"real-model\"}}}}\n\n",
+        BEGINNINGS[1]
+    );
+    for (code, said, status, told) in [
+        ("server_error", "canary", 502, "The provider failed to answer the request."),
+        ("insufficient_quota", "canary", 503, "The model is unavailable at the moment."),
+        ("rate_limit_exceeded", "real-model: wait", 429, "v/model: wait"),
+        ("invalid_prompt", "real-model: no", 400, "v/model: no"),
+    ] {
+        let failed = format!(
+            "event: response.failed\ndata: {{\"type\":\"response.failed\",\"response\":{{\"id\":\"resp_7\",\"status\":\"failed\",\"model\":\"real-model\",\"error\":{{\"code\":\"{code}\",\"message\":\"{said}\"}}}}}}\n\n"
+        );
+        for (before, after) in [("", ""), (&*created, ""), (&*created, ": bye\n\n")] {
+            let pieces = [before.as_bytes(), failed.as_bytes(), after.as_bytes()];
+            let mock = Mock::new(sse(pieces.into_iter().filter(|piece| !piece.is_empty())));
+            let gateway = Gateway::start(&config(mock.port));
+            let response = post(&gateway, PROTOCOLS[1].0, &numbered(PROTOCOLS[1].1, 1, true));
+            assert_eq!(response.status, status, "{code}: {}", response.body);
+            assert_eq!(response.text("error.message"), told, "{code}");
+            discreet(&response);
+            assert!(gateway.access_log(1)[0].contains(&format!("\"status\":{status}")));
+        }
     }
 }
 

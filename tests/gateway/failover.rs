@@ -191,11 +191,31 @@ fn nothing_is_asked_twice_once_the_client_has_something() {
 
 #[test]
 fn a_stream_that_begins_with_a_failure_is_begun_elsewhere() {
-    let error = "data: {\"error\":{\"message\":\"x\",\"type\":\"server_error\"}}\n\n";
-    let (bad, better) = (Mock::new(sse([error.as_bytes()])), good());
-    let gateway = Gateway::start(&config(&[(bad.port, "chat"), (better.port, "chat")], ""));
-    let response = call(&gateway, 0, true);
-    assert!(response.status == 200 && response.body.ends_with("data: [DONE]\n\n"), "{}", response.body);
+    let chat = "data: {\"error\":{\"message\":\"x\",\"type\":\"server_error\"}}\n\n";
+    let role = "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
+    let created = "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"resp_1\",\"model\":\"m\"}}\n\n";
+    let failed = "event: response.failed\ndata: {\"type\":\"response.failed\",\"response\":{\"id\":\"resp_1\",\"model\":\"m\",\"error\":{\"code\":\"server_error\",\"message\":\"x\"}}}\n\n";
+    let warned = "event: error\ndata: {\"type\":\"error\",\"code\":\"server_error\",\"message\":\"x\"}\n\n";
+    let start = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"usage\":{\"input_tokens\":3}}}\n\n";
+    let messages =
+        "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"x\"}}\n\n";
+    let names = ["chat", "responses", "messages"];
+    for (n, events) in [
+        (0, &[chat][..]),
+        (0, &[role, chat]),
+        (1, &[failed]),
+        (1, &[created, failed]),
+        (1, &[created, warned]),
+        (2, &[messages]),
+        (2, &[start, messages]),
+    ] {
+        let (bad, better) = (Mock::new(sse(events.iter().map(|event| event.as_bytes()))), good());
+        let gateway = Gateway::start(&config(&[(bad.port, names[n]), (better.port, "chat")], ""));
+        let response = call(&gateway, n, true);
+        assert_eq!(response.status, 200, "{events:?}: {}", response.body);
+        assert!(!response.body.contains("error\":{") && bad.seen().len() == 1, "{}", response.body);
+        assert_eq!(better.seen().len(), 1, "{events:?}");
+    }
 }
 
 /// A provider that fails for as long as it is told to.
@@ -294,14 +314,10 @@ fn the_dearest_target_is_held_and_the_one_that_answers_is_charged() {
     }
     let balance = || {
         let shown = gateway.command(&["account", "show", "default", "--json"]);
-        member(&shown, "wallet.balance_micro")
+        member(&shown, "wallet.balance_usd")
     };
     // 3 tokens in and 2 out, twice.
-    assert!(
-        eventually(Duration::from_secs(2), || balance() == (1_000_000 - 14).to_string()),
-        "{}",
-        balance()
-    );
+    assert!(eventually(Duration::from_secs(2), || balance() == "0.999986"), "{}", balance());
     gateway.command(&["ledger", "audit"]);
 }
 

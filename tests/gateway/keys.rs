@@ -1,6 +1,6 @@
 //! Credentials: where they are read, what they open, and how soon a change counts.
 
-use crate::support::{Client, Gateway, Mock, PROTOCOLS, Response, config, json, post};
+use crate::support::{Client, Gateway, Mock, PROTOCOLS, Response, config, json, member, post};
 
 fn call(gateway: &Gateway, path: &str, headers: &str) -> Response {
     let body = PROTOCOLS.iter().find(|(p, _, _)| *p == path).unwrap().1;
@@ -42,7 +42,7 @@ fn the_four_refusals_in_both_envelopes() {
     }
     let unknown = format!("cm-{}", "a".repeat(40));
     expect(&format!("authorization: Bearer {unknown}\r\n"), "invalid_api_key", invalid, invalid);
-    let id = gateway.command(&["key", "list", "--json"]).split('"').nth(3).unwrap().to_owned();
+    let id = member(&gateway.command(&["key", "list", "--json"]), "0.id");
     gateway.command(&["key", "disable", &id]);
     soon(|| call(&gateway, "/v1/responses", &key).status == 401);
     let inactive = "The API key is disabled.";

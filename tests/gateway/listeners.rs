@@ -184,9 +184,9 @@ fn several_addresses_serve_alike() {
     assert_eq!(response.status, 200);
     let banner = format!("on http://127.0.0.1:{}\n", gateway.port);
     assert!(
-        gateway.stdout().contains(&banner),
+        gateway.stderr().contains(&banner),
         "the first address is the one that is shown: {}",
-        gateway.stdout()
+        gateway.stderr()
     );
 }
 

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
+use crate::streams::{STREAMS, streaming};
 use crate::support::{
     Act, Client, Gate, Gateway, Mock, PROTOCOLS, UPSTREAM_KEY, ask, chunk, config, eventually, h2_post, json,
     member, open, post, request, sse, whole,
@@ -68,6 +69,30 @@ fn an_access_line_says_what_happened() {
         assert!(number("prompt_tokens") > 0.0 && number("completion_tokens") == 3.0, "{line}");
         assert!(number("cached_tokens") <= number("prompt_tokens"), "{line}");
         assert!(member(&line, "time").starts_with("20") && member(&line, "time").ends_with('Z'), "{line}");
+    }
+}
+
+/// Models answer by other names than they were asked by: aliases stand for versions, and routers choose.
+#[test]
+fn a_line_says_which_model_has_answered_if_it_is_not_the_one_that_was_asked() {
+    for (served, told) in
+        [("real-model-2026-01-01", "real-model-2026-01-01"), ("real-model", ""), ("a secret answer", "")]
+    {
+        let mock = Mock::scripted(move |seen, _| match seen.text().contains("\"stream\":true") {
+            true => sse([STREAMS[0].replace('@', served).as_bytes()]),
+            false => json(200, "", &PROTOCOLS[0].2.replace("real-model-0613", served)),
+        });
+        let gateway = Gateway::start(&config(mock.port).replace("chat, responses, messages", "chat"));
+        for (n, (path, whole, _)) in PROTOCOLS.into_iter().enumerate() {
+            for (m, body) in [whole.to_owned(), streaming(n)].into_iter().enumerate() {
+                let response = post(&gateway, path, &body);
+                assert_eq!(response.status, 200, "{}", response.body);
+                let line = line(&gateway, 2 * n + m);
+                let names = ["upstream_model", "served_model", "route"];
+                let route = if n == 0 { "relay" } else { "translation" };
+                assert_eq!(members(&line, &names), ["real-model", told, route], "{line}");
+            }
+        }
     }
 }
 
@@ -147,6 +172,76 @@ fn failures_have_a_line_each() {
 }
 
 #[test]
+fn a_line_names_the_caller_and_what_was_tried() {
+    let (bad, better) = (Mock::new(json(500, "", "{}")), Mock::new(json(200, "", PROTOCOLS[0].2)));
+    let provider = |name: &str, port: u16| {
+        format!(
+            "  {name}: {{base_url: \"http://127.0.0.1:{port}/v1\", key: \"env:UPSTREAM_KEY\", protocols: [chat]}}\n"
+        )
+    };
+    let text = format!(
+        "providers:\n{}{}models: [{{id: v/model, targets: [{{provider: a, model: one}}, {{provider: b, model: two, priority: 1}}]}}]\n",
+        provider("a", bad.port),
+        provider("b", better.port)
+    );
+    let gateway = Gateway::start(&text);
+    let (path, body) = (PROTOCOLS[0].0, PROTOCOLS[0].1);
+    assert_eq!(post(&gateway, path, body).status, 200);
+    let first = line(&gateway, 0);
+    let listener = format!("127.0.0.1:{}", gateway.port);
+    let account = member(&gateway.command(&["key", "list", "--json"]), "0.account");
+    assert_eq!(
+        members(&first, &["client", "listener", "account"]),
+        ["127.0.0.1", &listener, &account],
+        "{first}"
+    );
+    let tries = ["provider", "model", "status", "error", "detail"];
+    let of = |line: &str, n: usize| {
+        members(line, &tries.map(|name| format!("tries.{n}.{name}")).each_ref().map(String::as_str))
+    };
+    assert_eq!(of(&first, 0), ["a", "one", "500", "server", "500"], "{first}");
+    assert_eq!(of(&first, 1), ["b", "two", "200", "", ""], "{first}");
+    assert!(member(&first, "tries.0.ms").parse::<f64>().unwrap() > 0.0);
+
+    // A credential that nobody knows, one that is none, and an endpoint that there is not.
+    let unknown = format!("{}wxyz", &gateway.key[..gateway.key.len() - 4]);
+    for (number, (path, key)) in [
+        (path, unknown.as_str()),
+        (path, "sk-nothing"),
+        ("/v1/chat/mesages?x=y", ""),
+        (&format!("/{unknown}"), ""),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut client = Client::connect(gateway.port);
+        client.send(request(path, key, body).as_bytes());
+        assert!([401, 404].contains(&client.receive().status));
+        gateway.access_log(number + 2);
+    }
+    let hints = |n| members(&line(&gateway, n), &["status", "key_hint", "path", "account"]);
+    assert_eq!(hints(1), ["401", "wxyz", "", ""]);
+    assert_eq!(hints(2), ["401", "", "", ""]);
+    assert_eq!(hints(3), ["404", "", "/v1/chat/mesages", ""]);
+    assert_eq!(hints(4), ["404", "", "", ""], "a path that holds a secret is not written");
+}
+
+#[test]
+fn a_line_tells_the_limit_and_no_more_of_the_client_than_it_may() {
+    let mock = Mock::new(json(200, "", PROTOCOLS[0].2));
+    let text =
+        format!("access_log: {{to: \"@FOLDER@/access.log\", client: truncated}}\n{}", config(mock.port));
+    let mut gateway = Gateway::start(&text);
+    let made = gateway.command(&["key", "create", "--rpm", "1"]);
+    gateway.key = made.lines().next().unwrap().to_owned();
+    let call = || post(&gateway, PROTOCOLS[0].0, PROTOCOLS[0].1).status;
+    assert_eq!([call(), call()], [200, 429]);
+    let facts = |n| members(&line(&gateway, n), &["status", "limit", "client"]);
+    assert_eq!(facts(0), ["200", "", "127.0.0.0"]);
+    assert_eq!(facts(1), ["429", "key.rpm", "127.0.0.0"]);
+}
+
+#[test]
 fn a_client_that_goes_is_noted_and_its_provider_is_released() {
     let mock = Mock::new(open([&b"data: {\"choices\":[]}\n\n"[..]]).into_iter().chain([Act::Hold]).collect());
     let gateway = Gateway::start(&config(mock.port));
@@ -201,7 +296,7 @@ fn clumsy(gateway: &Gateway) -> Vec<String> {
         request(path, key, &format!("[\"{PROMPT}\"]")),
         request(path, key, &format!("{{\"model\":{{\"a\":\"{PROMPT}\"}}}}")),
         request(path, key, &format!("{{\"model\":\"v/model\",\"stream\":\"{PROMPT}\",\"messages\":[]}}")),
-        request(&format!("/v1/nowhere/{PROMPT}?key={key}"), key, PROMPT),
+        request(&format!("/v1/nowhere/{key}?key={key}&prompt={PROMPT}"), key, PROMPT),
         format!("GET /v1/models?after_id={PROMPT}&key={key} HTTP/1.1\r\nhost: g\r\nx-api-key: {key}\r\n\r\n"),
         format!(
             "POST {path} HTTP/1.1\r\nhost: g\r\nauthorization: Basic {key}\r\ncookie: {key}\r\ncontent-length: 2\r\n\r\n{{}}"
@@ -241,7 +336,7 @@ fn no_level_of_logging_shows_a_secret_a_prompt_or_an_answer() {
     h2_post(gateway.port, PROTOCOLS[0].0, &gateway.key, format!("{{\"x\":\"{PROMPT}\"").into(), true);
     gateway.signal("HUP");
     assert!(
-        eventually(Duration::from_secs(5), || gateway.stderr().contains("in force again")),
+        eventually(Duration::from_secs(5), || gateway.stderr().contains("has not changed")),
         "it does log"
     );
 

@@ -29,8 +29,8 @@ fn a_picture_of_thirteen_megabytes_passes() {
 
 #[test]
 fn pictures_that_arrive_count_with_the_memory_of_bodies() {
-    let sent = stream(13 << 20).replace('@', "real-model");
-    let mock = Mock::new(sse(sent.as_bytes().chunks(60_000)));
+    let sent = [13 << 20, 2 << 20].map(|size| stream(size).replace('@', "real-model"));
+    let mock = Mock::scripted(move |_, number| sse(sent[number.min(1)].as_bytes().chunks(60_000)));
     let gateway = Gateway::start(&format!("limits: {{body_memory_bytes: 4000000}}\n{}", config(mock.port)));
     let before = gateway.peak_memory();
     let response = post(&gateway, PROTOCOLS[1].0, &streaming(1));

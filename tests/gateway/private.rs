@@ -60,18 +60,20 @@ fn every_command_makes_and_leaves_files_of_its_user_alone() {
     std::fs::write(&conf, "providers: {demo: {}}\nadmin: \"off\"\nlisten: [{address: \"127.0.0.1:0\"}]\n")
         .unwrap();
     let conf = conf.to_str().unwrap();
-    let commands: [&[&str]; 7] = [
-        &["key", "create"],
-        &["key", "list"],
-        &["account", "create", "team"],
-        &["account", "list"],
-        &["usage"],
-        &["ledger", "audit"],
-        &["doctor", "-c", conf],
+    let commands: [(&[&str], bool); 8] = [
+        (&["store", "create"], false),
+        (&["key", "create"], true),
+        (&["key", "list"], false),
+        (&["account", "create", "team"], true),
+        (&["account", "list"], false),
+        (&["usage"], false),
+        (&["ledger", "audit"], false),
+        (&["doctor", "-c", conf], false),
     ];
     let kept = home.path().join("kept");
+    assert!(carelessly(&kept, &["store", "create"]).status.success());
     assert!(carelessly(&kept, &["account", "create", "default"]).status.success());
-    for (n, command) in commands.into_iter().enumerate() {
+    for (n, (command, writes)) in commands.into_iter().enumerate() {
         // Made by it, with folders above.
         let fresh = home.path().join(format!("{n}/data"));
         carelessly(&fresh, command);
@@ -80,9 +82,27 @@ fn every_command_makes_and_leaves_files_of_its_user_alone() {
         // Left open before, as by earlier versions.
         set(&kept, 0o777);
         all(&kept).iter().filter(|path| path.is_file()).for_each(|path| set(path, 0o666));
+        let before = open(&kept);
         carelessly(&kept, command);
-        assert_eq!(open(&kept), Vec::<String>::new(), "{command:?}");
+        let expected = if writes { Vec::new() } else { before };
+        assert_eq!(open(&kept), expected, "{command:?}: what only reads changes nothing");
     }
+}
+
+#[test]
+fn a_start_closes_what_was_open_and_says_so_once() {
+    let mut gateway = Gateway::start("providers: {demo: {}}\n");
+    let said = |gateway: &Gateway| gateway.stderr().matches("were open to other users").count();
+    assert_eq!(said(&gateway), 0, "{}", gateway.stderr());
+    for path in all(&gateway.data()) {
+        let bits = if path.is_dir() { 0o755 } else { 0o644 };
+        set(&path, bits);
+    }
+    gateway.restart();
+    assert_eq!(said(&gateway), 1, "{}", gateway.stderr());
+    assert_eq!(open(&gateway.data()), Vec::<String>::new());
+    gateway.restart();
+    assert_eq!(said(&gateway), 0, "{}", gateway.stderr());
 }
 
 #[test]
@@ -93,7 +113,7 @@ fn a_folder_that_is_everybodys_is_refused_with_advice() {
     std::fs::write(shared.join("somebody's"), "").unwrap();
     for (bits, advice) in [(0o1777, "inside of it"), (0o755, "chmod 700")] {
         set(&shared, bits);
-        let output = carelessly(&shared, &["key", "create"]);
+        let output = carelessly(&shared, &["store", "create"]);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && said.contains(advice), "{bits:o}: {said}");
         assert_eq!(std::fs::read_dir(&shared).unwrap().count(), 1, "nothing is made in it");

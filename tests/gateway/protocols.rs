@@ -145,3 +145,24 @@ fn clients_of_a_protocol_that_the_preset_lacks_go_by_its_first_one() {
     assert_eq!(post(&gateway, "/v1/messages", PROTOCOLS[2].1).status, 200);
     assert_eq!(mock.one().request_line(), "POST /v1/responses HTTP/1.1");
 }
+
+#[test]
+fn the_protocol_is_that_of_the_target_that_is_asked_when_an_earlier_one_is_passed_over() {
+    let (first, second) = (answering(), answering());
+    let provider = |name: &str, port: u16, more: &str| {
+        format!("  {name}: {{base_url: \"http://127.0.0.1:{port}/v1\", key: \"env:UPSTREAM_KEY\", {more}}}\n")
+    };
+    let openai = "protocols: [responses, chat], profile: {is_openai: true}";
+    let targets = "- {provider: plain, model: m, prices: [{input: 1, output: 1}]}\n    \
+        - {provider: dear, model: gpt-5.3-codex, priority: 1, prices: [{input: 1, output: 1, rates: {priority: 200}}]}";
+    let gateway = Gateway::start(&format!(
+        "providers:\n{}{}models:\n- id: v/model\n  targets:\n    {targets}\n",
+        provider("plain", first.port, "protocols: [chat]"),
+        provider("dear", second.port, openai),
+    ));
+    gateway.command(&["account", "top-up", "default", "10"]);
+    let body = PROTOCOLS[0].1.replacen('{', r#"{"service_tier":"priority","#, 1);
+    assert_eq!(post(&gateway, PROTOCOLS[0].0, &body).status, 200);
+    assert_eq!(second.one().request_line(), "POST /v1/responses HTTP/1.1");
+    assert!(first.seen().is_empty());
+}

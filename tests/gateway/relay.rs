@@ -31,6 +31,30 @@ fn equal_names_leave_every_byte() {
     assert_eq!(mock.one().text(), body);
 }
 
+/// OpenAI's newer models refuse `max_tokens`, which most other clients and servers use.
+#[test]
+fn the_limit_of_the_answer_has_the_name_that_the_provider_takes() {
+    let mock = Mock::new(json(200, "", PROTOCOLS[0].2));
+    let body = |limits: &str| {
+        format!(r#"{{"model":"real-model",{limits}"messages":[{{"role":"user","content":"hi"}}]}}"#)
+    };
+    let newer = ", profile: {max_tokens_field: max_completion_tokens}";
+    for (profile, sent, arrives) in [
+        (newer, r#""max_tokens" : 50, "#, r#""max_completion_tokens" : 50, "#),
+        (newer, r#""max_tokens":50,"max_completion_tokens":70,"#, r#""max_completion_tokens":50,"#),
+        (newer, r#""max_completion_tokens":5e1,"#, r#""max_completion_tokens":5e1,"#),
+        (newer, r#""max_tokens":null,"#, r#""max_tokens":null,"#),
+        ("", r#""max_tokens":50,"#, r#""max_tokens":50,"#),
+        // Servers with the older name as a rule know both.
+        ("", r#""max_completion_tokens":50,"#, r#""max_completion_tokens":50,"#),
+    ] {
+        let gateway = Gateway::start(&config_with(mock.port, profile));
+        let asked = body(sent).replace("real-model", "v/model");
+        assert_eq!(post(&gateway, PROTOCOLS[0].0, &asked).status, 200);
+        assert_eq!(mock.last().text(), body(arrives), "{profile} {sent}");
+    }
+}
+
 #[test]
 fn headers_go_on_by_a_list() {
     let mock = Mock::new(json(

@@ -196,3 +196,68 @@ fn only_whole_files_come_into_force_however_they_are_written() {
     std::fs::write(&place, with("v/back")).unwrap();
     assert!(eventually(SOON, || serves("v/back")));
 }
+
+#[test]
+fn a_reload_says_what_took_effect_and_what_needs_a_new_process() {
+    const RESTART: &str = "crossmodel_config_restart_required";
+    const IN_FORCE: &str = "crossmodel_config_in_force_timestamp_seconds";
+    const KEPT: &str = "crossmodel_config_refused";
+    let mock = Mock::new(answers());
+    let good = format!("threads: 2\n{}", config(mock.port));
+    let gateway = Gateway::start(&good);
+    assert!(gateway.metric(IN_FORCE) > 1e9);
+    assert_eq!((gateway.metric(RESTART), gateway.metric(KEPT)), (0.0, 0.0));
+    // Nothing has changed, so there is nothing to say.
+    gateway.signal("HUP");
+    assert!(reaches(&gateway, OK, 1.0));
+    assert!(!gateway.stderr().contains("in force"), "{}", gateway.stderr());
+    // Two of these settings wait.
+    let more = good.replace("threads: 2", "threads: 3\nlimits: {calls: 77}");
+    gateway.configure(&format!(
+        "listen: [{{address: \"127.0.0.1:@PORT@\"}}, {{address: \"127.0.0.1:1\"}}]\n{more}"
+    ));
+    gateway.signal("HUP");
+    assert!(reaches(&gateway, RESTART, 1.0));
+    let log = gateway.stderr();
+    assert!(log.contains("the configuration is in force again: limits\n"), "{log}");
+    for name in ["listen", "threads"] {
+        let line = format!(
+            "{name}: needs a new process: systemctl kill -s USR2 crossmodel, or crossmodel --upgrade"
+        );
+        assert!(log.contains(&line), "{log}");
+    }
+    // A file that is refused is told until another one is in force.
+    gateway.configure("providers: nothing\n");
+    gateway.signal("HUP");
+    assert!(reaches(&gateway, KEPT, 1.0));
+    assert_eq!(gateway.metric(RESTART), 1.0);
+    gateway.configure(&good);
+    gateway.signal("HUP");
+    assert!(eventually(SOON, || gateway.metric(KEPT) == 0.0 && gateway.metric(RESTART) == 0.0));
+    assert_eq!(post(&gateway, PATH, BODY).status, 200);
+}
+
+#[test]
+fn metrics_tell_the_states_of_targets_and_of_the_process() {
+    let mock = Mock::scripted(|_, n| if n < 3 { json(500, "", "{}") } else { answers() });
+    let text = config(mock.port).replace("breaker_failures: 0", "breaker_failures: 3");
+    let gateway = Gateway::start(&text);
+    let state = |name: &str| {
+        gateway
+            .metric(&format!("crossmodel_target_state{{model=\"v/model\",provider=\"up\",state=\"{name}\"}}"))
+    };
+    let states = || ["closed", "backing_off", "open", "half_open"].map(state);
+    let available = || gateway.metric("crossmodel_model_targets_available{model=\"v/model\"}");
+    assert_eq!((states(), available()), ([1.0, 0.0, 0.0, 0.0], 1.0));
+    for _ in 0..3 {
+        assert_eq!(post(&gateway, PATH, BODY).status, 502);
+    }
+    assert_eq!((states(), available()), ([0.0, 0.0, 1.0, 0.0], 0.0));
+    assert!(
+        eventually(SOON, || states() == [0.0, 0.0, 0.0, 1.0] && available() == 1.0),
+        "a trial comes next"
+    );
+    assert_eq!(post(&gateway, PATH, BODY).status, 200);
+    assert_eq!((states(), available()), ([1.0, 0.0, 0.0, 0.0], 1.0));
+    assert!(eventually(SOON, || gateway.metric("crossmodel_data_free_bytes") > 0.0));
+}

@@ -1,5 +1,6 @@
 //! An answer on its way, cut into pieces.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -24,6 +25,8 @@ pub(crate) struct Outcome {
     /// All that it is sent, the failure included.
     pub(crate) bytes: Vec<u8>,
     pub(crate) failure: Option<Failure>,
+    /// What of the answer was counted because it was not passed on as it was, by kind.
+    pub(crate) odd: BTreeMap<String, u64>,
     /// Had the provider really answered when it failed, so that the failure can be no status?
     committed: bool,
 }
@@ -45,7 +48,7 @@ pub(crate) fn play(
 ) -> Outcome {
     if let (Some(status), Answer::Whole(body)) = (case.status, answer) {
         let failure = refused(status, body, case.retry_after, &case.model, MODEL);
-        return Outcome { bytes: Vec::new(), failure: Some(failure), committed: false };
+        return Outcome { bytes: Vec::new(), failure: Some(failure), odd: BTreeMap::new(), committed: false };
     }
     let (client, upstream) = (case.client.protocol(), case.upstream.protocol());
     let mut bridge =
@@ -73,7 +76,8 @@ pub(crate) fn play(
         None if !stream => bytes = bridge.whole(client, context).to_vec(),
         None => {}
     }
-    Outcome { bytes, failure, committed: committed && stream }
+    let odd = bridge.anomalies().into_iter().map(|(kind, count)| (kind.as_str().to_owned(), count)).collect();
+    Outcome { bytes, failure, odd, committed: committed && stream }
 }
 
 /// `bytes` in pieces of `size`.

@@ -68,6 +68,10 @@ fn carried(case: &Case, folder: &Folder, request: &str, rendered: &Rendered) -> 
     if !tells(&told, wanted) {
         faults.push(format!("losses: wanted \"{wanted}\", not \"{told}\""));
     }
+    let (beta, wanted) = (rendered.beta.unwrap_or_default(), folder.file("betas.txt").unwrap_or_default());
+    if beta != wanted.trim() {
+        faults.push(format!("betas: wanted \"{}\", not \"{beta}\"", wanted.trim()));
+    }
     faults.extend(grown(case, request));
     faults
 }

@@ -52,6 +52,12 @@ pub(crate) fn check(folder: &Folder) -> Vec<String> {
             Some(failure) => faults.push(failed("the whole answer", failure)),
         }
     }
+    if let Some(expected) = folder.file("counted.json") {
+        for outcome in [&stream, &whole] {
+            let odd = serde_json::to_vec(&outcome.odd).unwrap_or_default();
+            faults.extend(compare(expected, &odd, "counted"));
+        }
+    }
     faults.extend(alike(case.client, &stream, &whole));
     if let Answer::Stream(bytes) = answer {
         faults.extend(cut_anywhere(case, &context, bytes, &stream));

@@ -92,6 +92,7 @@ models:
   - {{id: test/moves, targets: [{{provider: down, model: chat}}, {{provider: demo, model: chat, priority: 1}}]}}
 {models}
 """)
+        self.command("store", "create")
         self.key = self.create("--rpm", "unlimited", "--tpm", "unlimited")
         self.command("account", "top-up", "default", "100")
         log = open(f"{folder}/gateway.log", "w")

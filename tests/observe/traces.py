@@ -147,6 +147,9 @@ def look(checks, gateway, receiver, heads):
     checks.that("the provider is told of it", passed_on == f"00-{TRACE}-{tries[0].span_id.hex()}-01", heads[0])
     checks.that("and of the trace's state", heads[0].get("tracestate") == "vendor=1", heads[0])
     checks.that("also in a translated call", heads[1].get("traceparent", "").startswith("00-"), heads[1])
+    translated = [attributes(call) for call in calls if attributes(call).get("crossmodel.route") == "translation"]
+    names = [said.get("gen_ai.response.model") for said in translated]
+    checks.that("a translated answer names its model, too", "real-2026-01-01" in names, translated)
     by_model = {attributes(call).get("gen_ai.request.model"): call for call in calls}
     said = attributes(by_model["test/messages"])
     streamed = said.get("gen_ai.response.finish_reasons") == ["end_turn"] and said["gen_ai.usage.output_tokens"] > 0

@@ -77,6 +77,8 @@ pub enum Kind {
     BudgetExceeded,
     /// The model is unknown, hidden or not allowed for the key.
     ModelNotFound,
+    /// The provider does not know the model. Another one may.
+    UnknownToProvider,
     /// No such endpoint.
     UnknownUrl,
     /// The provider does not know something that the request refers to.
@@ -158,6 +160,15 @@ impl Failure {
     pub fn model_not_found(model: &str) -> Self {
         let message = format!("Model '{}' was not found or is unavailable.", printable(model));
         Self::new(Kind::ModelNotFound, message).with_param("model")
+    }
+
+    /// Creates the failure for a provider that does not know the model. The client gets the documented answer for a
+    /// model that cannot be used, and the provider is not to blame.
+    #[must_use]
+    pub fn unknown_to_provider(model: &str) -> Self {
+        let mut failure = Self::model_not_found(model).without_blame();
+        failure.0.kind = Kind::UnknownToProvider;
+        failure
     }
 
     /// Creates the failure for a provider that failed without a message worth repeating.
@@ -373,7 +384,9 @@ impl Kind {
             Self::InsufficientBalance => (402, BILLING, "insufficient_balance", BILLING),
             Self::NoWallet => (402, BILLING, "no_wallet", BILLING),
             Self::BudgetExceeded => (402, BILLING, "budget_exceeded", BILLING),
-            Self::ModelNotFound => (404, REQUEST, "model_not_found", "not_found_error"),
+            Self::ModelNotFound | Self::UnknownToProvider => {
+                (404, REQUEST, "model_not_found", "not_found_error")
+            }
             Self::UnknownUrl => (404, REQUEST, "unknown_url", "not_found_error"),
             Self::NotFound => (404, REQUEST, "not_found", "not_found_error"),
             Self::MethodNotAllowed => (405, REQUEST, "method_not_allowed", REQUEST),
@@ -396,7 +409,7 @@ impl Kind {
     /// Whether it is the provider that has failed, so that another one may not.
     #[must_use]
     pub fn is_the_providers(self) -> bool {
-        matches!(self, Self::Provider | Self::Unavailable | Self::RateLimited)
+        matches!(self, Self::Provider | Self::Unavailable | Self::RateLimited | Self::UnknownToProvider)
     }
 
     /// Returns the party that has to act.

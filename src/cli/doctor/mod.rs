@@ -9,7 +9,7 @@ mod providers;
 mod store;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::runtime::Builder;
@@ -28,20 +28,28 @@ use super::table::OutputFormat;
 use finding::{CheckState, DoctorFinding};
 pub(super) use machine::reachable;
 
-/// Runs all checks at once. `data` is the folder of the store; by default it is the one that the configuration
-/// names.
+/// Runs all checks at once. `data` is the folder of the store, if it can be told.
 ///
 /// # Errors
 /// Fails if a finding is wrong.
 pub(super) fn run(
     config: Result<Config, config::ConfigError>,
-    data: Option<&Path>,
+    data: Result<PathBuf, CommandError>,
     format: OutputFormat,
     out: &mut dyn Write,
 ) -> Result<(), CommandError> {
     let mut findings = configuration(&config);
+    let data = match data {
+        Ok(data) => Some(data),
+        // A file that cannot be read has been reported.
+        Err(CommandError::Config(_)) => None,
+        Err(error) => {
+            let advice = "see the guide on where the store is";
+            findings.push(DoctorFinding::new(CheckState::Wrong, "data", "folder", error.to_string(), advice));
+            None
+        }
+    };
     let config = config.ok().map(Arc::new);
-    let data = data.map(Path::to_owned).or_else(|| config.as_ref().map(|config| config.data.clone()));
     let runtime = Builder::new_current_thread().enable_all().build()?;
     findings.extend(runtime.block_on(all(config, data, ProgressLine::new())));
     // A look-up of a name that does not return is not waited for.
@@ -117,12 +125,7 @@ fn configuration(config: &Result<Config, config::ConfigError>) -> Vec<DoctorFind
     };
     let (providers, models) = (config.providers.len(), config.catalog.entries().len());
     let counted = format!("{providers} providers, {models} models");
-    let settings = if models == 0 {
-        let advice = "add `models`: without one, nothing can be called";
-        DoctorFinding::new(CheckState::Warning, subject, "settings", counted, advice)
-    } else {
-        DoctorFinding::ok(subject, "settings", counted)
-    };
+    let settings = DoctorFinding::ok(subject, "settings", counted);
     let warnings = config.warnings().into_iter().map(|Warning { about, is_wrong, trap, advice }| {
         let state = if is_wrong { CheckState::Wrong } else { CheckState::Warning };
         DoctorFinding::new(state, subject, about, trap, advice)
@@ -132,7 +135,7 @@ fn configuration(config: &Result<Config, config::ConfigError>) -> Vec<DoctorFind
 
 /// Judges the modes of the access log, in which it stands who has called which model.
 fn access_log(config: &Config) -> Option<DoctorFinding> {
-    let Destination::File(path) = &config.access_log else { return None };
+    let Destination::File(path) = &config.access_log.to else { return None };
     let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
     let message = format!("every user of this machine may use {}", path.display());
     let advice = "chmod 600 it, or 640 for the group that reads it";

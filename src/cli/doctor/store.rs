@@ -1,7 +1,7 @@
 //! Checks of the data folder and its store: whether they are accessible, intact, and add up.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{Access, access, statvfs};
 use rustix::process::geteuid;
@@ -61,11 +61,11 @@ fn modes(subject: &str, check: &'static str, folder: &Path) -> DoctorFinding {
     if let Some(finding) = volume(subject, check, folder) {
         return finding;
     }
-    let open: Vec<_> = made(folder).into_iter().filter(|path| is_open(path)).collect();
+    let open: Vec<_> = store::made(folder).into_iter().filter(|path| is_open(path)).collect();
     if let Some(first) = open.first() {
         let others = if open.len() > 1 { format!(", and {} more", open.len() - 1) } else { String::new() };
         let first = format!("{} has mode {:03o}", first.display(), mode(first));
-        let advice = "chmod -R go= the folder; the gateway and its commands do so where they may";
+        let advice = "chmod -R go= the folder; the gateway does so where it may, at its start";
         return DoctorFinding::new(
             CheckState::Wrong,
             subject,
@@ -106,16 +106,6 @@ fn volume(subject: &str, check: &'static str, folder: &Path) -> Option<DoctorFin
         let advice = "keep the data in a folder inside of it, which is then made for the gateway alone";
         DoctorFinding::new(CheckState::Warning, subject, check, message, advice)
     })
-}
-
-/// Returns the folder, and the paths that the gateway makes in it.
-fn made(folder: &Path) -> Vec<PathBuf> {
-    let below = |path: PathBuf| {
-        let files = std::fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path());
-        files.chain([path]).collect::<Vec<_>>()
-    };
-    let folders = store::FOLDERS.iter().flat_map(|name| below(folder.join(name)));
-    std::iter::once(folder.to_owned()).chain(store::files(folder)).chain(folders).collect()
 }
 
 /// Judges the bytes that are free on the disk.
@@ -161,7 +151,7 @@ fn store(subject: &str, folder: &Path) -> Vec<DoctorFinding> {
 
 fn books(subject: &str, folder: &Path) -> DoctorFinding {
     let check = "books";
-    match Books::open(folder).and_then(|mut books| books.audit()) {
+    match Books::open_to_read(folder).and_then(|mut books| books.audit()) {
         Err(why) => DoctorFinding::new(
             CheckState::Wrong,
             subject,

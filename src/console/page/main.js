@@ -43,11 +43,11 @@ function showTiles(view) {
 /* What somebody has to look after. */
 
 function showWarnings({ ledger, load, targets }) {
-  const open = targets.shown.filter((target) => target.circuit === "open" || target.circuit === "trial").length;
+  const open = targets.shown.filter((target) => target.circuit === "open" || target.circuit === "half_open").length;
   const warnings = [
     ledger.failing && "The store cannot be written: calls that cost something are refused with 503.",
     !ledger.billing && "Billing is off: calls are counted and not paid for.",
-    open > 0 && `${format.many(open, "target is", "targets are")} left alone because of failures.`,
+    open > 0 && `${format.many(open, "target is", "targets are")} out of service because of failures.`,
     load.calls >= 0.9 * load.most_calls && `${format.full(load.calls)} calls of ${format.full(load.most_calls)} that there may be: more get 503.`,
     load.access_dropped > 0 && `${format.many(load.access_dropped, "access line was", "access lines were")} dropped because nobody took them.`,
   ].filter(Boolean);
@@ -141,10 +141,10 @@ const source = new Source({
 /* Tables. */
 
 const CIRCUITS = {
-  closed: "● well",
+  closed: "● closed",
   backing_off: "◐ backs off",
-  open: "○ left alone",
-  trial: "◔ on trial",
+  open: "○ open",
+  half_open: "◔ half-open",
 };
 
 const OUTCOMES = { answered: "✓ answered", refused: "△ refused", failed: "✕ failed" };
@@ -158,7 +158,7 @@ const listed = (what) => (shown, all, { total = all }) =>
   `${shown < total ? `${format.full(shown)} of ` : ""}${format.many(total, what)}`;
 
 const targets = new Table($("targets"), {
-  caption: (shown, all, more) => `${listed("target")(shown, all, more)}, those that are not well first. Calls go to the lowest priority that is well, by weight.`,
+  caption: (shown, all, more) => `${listed("target")(shown, all, more)}, those that are not closed first. Calls go to the lowest priority whose circuit is closed, by weight.`,
   none: "No model has a target.",
   key: (row) => JSON.stringify([row.model, row.provider, row.upstream_model, row.priority]),
   columns: [
@@ -166,8 +166,9 @@ const targets = new Table($("targets"), {
     { label: "Provider", search: true, of: (row) => row.provider, by: (row) => row.provider },
     { label: "Health", of: (row) => CIRCUITS[row.circuit], kind: (row) => row.circuit, by: (row) => row.circuit },
     { label: "For", number: true, of: (row) => (row.since === null ? "always" : format.span(row.since)), by: (row) => row.since ?? 1e12 },
-    { label: "Next try", number: true, of: (row) => (row.next !== null ? `in ${format.span(Math.ceil(row.next))}` : row.circuit === "trial" ? "with the next call" : "–") },
+    { label: "Next try", number: true, of: (row) => (row.next !== null ? `in ${format.span(Math.ceil(row.next))}` : row.circuit === "half_open" ? "with the next call" : "–") },
     { label: "Failures in a row", number: true, of: (row) => format.full(row.failures), by: (row) => row.failures },
+    { label: "Last failure", of: (row) => (row.last_failure === null ? "–" : `${row.last_failure.kind}: ${row.last_failure.text}`), title: (row) => row.last_failure?.at ?? "" },
     { label: "In flight", number: true, of: (row) => format.full(row.in_flight), by: (row) => row.in_flight },
     { label: "Priority", number: true, of: (row) => format.full(row.priority), by: (row) => row.priority },
     { label: "Weight", number: true, of: (row) => format.full(row.weight), by: (row) => row.weight },
@@ -257,14 +258,14 @@ const failures = new Table($("failures"), {
   ],
 });
 
-/* What is said aloud: only that a target is left alone or is back, and that the gateway was started again. */
+/* What is said aloud: only that a target is open or closed again, and that the gateway was started again. */
 
 let circuits = null;
 
 function tell(view, restarted) {
-  const now = new Map(view.targets.shown.map((row) => [`${row.model} at ${row.provider}`, row.circuit === "open" || row.circuit === "trial"]));
+  const now = new Map(view.targets.shown.map((row) => [`${row.model} at ${row.provider}`, row.circuit === "open" || row.circuit === "half_open"]));
   const changed = [...now].filter(([name, open]) => circuits?.has(name) && circuits.get(name) !== open);
-  const news = changed.slice(0, 3).map(([name, open]) => `${name} ${open ? "is left alone" : "is back"}.`);
+  const news = changed.slice(0, 3).map(([name, open]) => `${name} ${open ? "is open" : "is closed again"}.`);
   if (changed.length > 3) news.push(`${format.many(changed.length - 3, "more target has", "more targets have")} changed.`);
   if (restarted) news.unshift("The gateway was started again.");
   if (news.length > 0) setText($("news"), news.join(" "));

@@ -13,6 +13,7 @@ pub(in crate::edge) mod side;
 
 use std::future::poll_fn;
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::ready;
@@ -179,7 +180,8 @@ impl Acceptor {
         let origin = self.gateway.allowed_origin(&request.headers);
         let refused =
             Refused::new(request.method.as_str(), request.uri.path(), Some(request.version), failure);
-        let refused = refused.readable_from(origin);
+        let client = session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip);
+        let refused = refused.readable_from(origin).asked_by(client);
         self.gateway.note_refused(&refused);
         let body = refused.body.clone();
         if let Ok(head) = refused.head()
@@ -195,6 +197,7 @@ impl Acceptor {
         let line = RequestLine::read(head).ok();
         let (method, path) = line.map_or(("", ""), |line| (line.method, line.path()));
         let refused = Refused::new(method, path, line.map(|line| line.version), refusal.failure());
+        let refused = refused.asked_by(connections::peer(&*stream));
         self.gateway.refuse_head(refusal);
         self.gateway.note_refused(&refused);
         framing::answer_last(stream, &refused.http1()).await;

@@ -11,10 +11,11 @@ use crate::canon::{Anomaly, ResponseMetadata, Usage};
 use crate::edge::call::call_guard::Abort;
 use crate::edge::call::fallback::Fallbacks;
 use crate::edge::call::target::Call;
+use crate::edge::call::tries::Tries;
 use crate::edge::upstream::transport::answer_failure;
 use crate::failure::{Failure, Fault, Kind};
-use crate::observe::{Attempt, AttemptFailure, Trace};
-use crate::route::{AttemptOutcome, Caller, InFlightCall};
+use crate::observe::{Attempt, AttemptFailure, Trace, TryLine};
+use crate::route::{AttemptOutcome, Caller, InFlightCall, TargetFailure};
 
 /// The attempts of a call: the target where it is, those that it may still go to, and what has come of it.
 #[derive(Debug, Default)]
@@ -30,6 +31,10 @@ pub(in crate::edge) struct Attempts {
     asked: Option<InFlightCall>,
     /// The current or the last attempt at a target.
     attempt: Option<Attempt>,
+    /// The tries so far, for the access line.
+    tries_made: Tries,
+    /// Whether a target was to blame for a failure of the call.
+    has_blamed: bool,
     count: u32,
     /// The number of these at the current target.
     tries: u32,
@@ -100,6 +105,11 @@ impl Attempts {
         self.call.as_deref().ok_or_else(|| Failure::new(Kind::Internal, "The request has no target."))
     }
 
+    /// Whether the client has chosen the provider's name of the model.
+    pub(in crate::edge) fn is_wildcard(&self) -> bool {
+        self.call.as_ref().is_some_and(|call| call.found.entry.id.ends_with('*'))
+    }
+
     /// Returns the number of attempts at targets.
     pub(in crate::edge) fn count(&self) -> u32 {
         self.count
@@ -125,6 +135,7 @@ impl Attempts {
     pub(in crate::edge) fn ask(&mut self, caller: Caller) {
         (self.count, self.tries) = (self.count + 1, self.tries + 1);
         self.first_asked.get_or_insert_with(Instant::now);
+        self.tries_made.begin();
         self.attempt = self.call.as_ref().and_then(|call| Some(call.metrics.as_ref()?.begin()));
         if let Some(call) = &self.call {
             self.trace.attempt(&call.tried());
@@ -167,12 +178,21 @@ impl Attempts {
         self.stalled += time;
     }
 
-    /// Notes the failure of the current attempt.
-    pub(in crate::edge) fn fail_attempt(&mut self, failure: AttemptFailure) {
+    /// Notes the failure of the current attempt, and the reason as far as it is known. `status` is that of the answer,
+    /// if there was one.
+    pub(in crate::edge) fn fail_attempt(
+        &mut self,
+        failure: AttemptFailure,
+        status: Option<u16>,
+        detail: &str,
+    ) {
         if let Some(attempt) = &self.attempt {
             attempt.failed(failure);
         }
         self.trace.failed(failure);
+        if let Some(call) = &self.call {
+            self.tries_made.fail(call, failure, status, detail);
+        }
     }
 
     /// Notes the reason for which an attempt was ended from outside.
@@ -180,27 +200,50 @@ impl Attempts {
         if let Abort::Failed(failure) = abort
             && failure.kind().is_the_providers()
         {
-            self.fail_attempt(answer_failure(failure));
+            self.fail_attempt(answer_failure(failure), None, detail(failure));
         }
     }
 
-    /// Notes the result of the attempt for the target's health, once.
-    pub(in crate::edge) fn note(&mut self, outcome: AttemptOutcome) {
+    /// Notes for the target's health that it has answered, once.
+    pub(in crate::edge) fn note_success(&mut self) {
+        self.note(AttemptOutcome::Succeeded, None);
+    }
+
+    fn note(&mut self, outcome: AttemptOutcome, failure: Option<TargetFailure>) {
         if let Some(in_flight) = self.asked.take() {
-            in_flight.record(outcome, Instant::now());
+            in_flight.record(outcome, failure, Instant::now());
         }
     }
 
     /// Notes what a failure shows about the target's health.
     pub(in crate::edge) fn note_failure(&mut self, failure: &Failure) {
-        self.note(match failure.fault() {
+        if let Some(call) = &self.call {
+            match failure.kind().is_the_providers() && self.tries_made.is_under_way() {
+                true => self.tries_made.fail(call, answer_failure(failure), None, detail(failure)),
+                false => self.tries_made.explain(call, detail(failure)),
+            }
+        }
+        let outcome = match failure.fault() {
             Fault::Upstream if failure.kind() == Kind::RateLimited => {
                 AttemptOutcome::BackOff(failure.retry_after())
             }
             Fault::Upstream => AttemptOutcome::Failed,
             // A target that refuses a request is up.
-            Fault::Client | Fault::Us => AttemptOutcome::Succeeded,
-        });
+            Fault::Client | Fault::Us => return self.note_success(),
+        };
+        self.has_blamed = true;
+        let record = self.tries_made.last().map(|(kind, text)| TargetFailure::new(kind, text));
+        self.note(outcome, record);
+    }
+
+    /// Whether a target was to blame for a failure of the call.
+    pub(in crate::edge) fn has_blamed(&self) -> bool {
+        self.has_blamed
+    }
+
+    /// Returns the tries of the call for its access line.
+    pub(in crate::edge) fn tries(&self) -> Vec<TryLine<'_>> {
+        self.tries_made.lines(self.call.as_deref())
     }
 
     /// Notes the name of the model that has answered, unless it is the requested one.
@@ -258,6 +301,12 @@ impl Attempts {
     pub(in crate::edge) fn end(&mut self) {
         self.attempt = None;
     }
+}
+
+/// Returns the reason of a failure for the log.
+fn detail(failure: &Failure) -> &str {
+    let detail = failure.detail().unwrap_or_else(|| failure.message());
+    detail.strip_prefix("the provider answered ").unwrap_or(detail)
 }
 
 /// The addresses of one target that are tried for one call.

@@ -11,7 +11,7 @@ use crate::failure::{Failure, Result};
 use crate::limit::{Limiter, RateLimitStatus, Ticket};
 use crate::meter::{self, Bill, Expected, HoldRefusal, Invariant, Ledger, Prices, ServedBy};
 use crate::observe::LimitRefusal;
-use crate::route::{AttemptOutcome, Catalog};
+use crate::route::Catalog;
 
 /// The rate limits and the ledger.
 #[derive(Debug)]
@@ -166,7 +166,7 @@ impl Billing {
     pub(in crate::edge) fn settle(&mut self, catalog: &Catalog, attempts: &mut Attempts) {
         let usage = attempts.answer.usage.clone();
         attempts.note_pace();
-        attempts.note(AttemptOutcome::Succeeded);
+        attempts.note_success();
         self.close(catalog, attempts, |bill| bill.settle(usage));
     }
 

@@ -1,30 +1,46 @@
 //! The records of a finished request: its counts, its access line and the end of its trace.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use http::Version;
 use pingora::http::RequestHeader;
 
+use crate::auth;
 use crate::canon::Usage;
 use crate::edge::call::context::CallContext;
 use crate::edge::call::endpoint::Endpoint;
 use crate::edge::call::target::{Call, Operation};
 use crate::failure::Failure;
-use crate::observe::{AccessLine, AccessLog, Metrics};
+use crate::observe::{AccessLine, AccessLog, LimitRefusal, Metrics, millis};
+use crate::route::is_model_name;
+
+/// The facts of a client's connection that the access line tells.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::edge) struct ConnectionInfo<'c> {
+    pub(in crate::edge) client: Option<IpAddr>,
+    pub(in crate::edge) listener: Option<&'c str>,
+}
 
 impl CallContext {
     /// Records the finished request.
-    pub(in crate::edge) fn record(&mut self, request: &RequestHeader, access: &AccessLog) {
+    pub(in crate::edge) fn record(
+        &mut self,
+        request: &RequestHeader,
+        connection: ConnectionInfo<'_>,
+        access: &AccessLog,
+    ) {
         if let Some(metrics) = &self.request.snapshot.metrics {
             self.count(metrics);
         }
         // These are the provider's own words, some of which the log repeats.
         let keys = &self.request.snapshot.keys;
-        self.attempts.answer.said.model =
-            self.attempts.answer.said.model.take().filter(|name| !keys.is_in(name.as_bytes()));
+        let may_show = |name: &String| !keys.is_in(name.as_bytes());
+        self.attempts.answer.said.model = self.attempts.answer.said.model.take().filter(may_show);
+        self.attempts.answer.served = self.attempts.answer.served.take().filter(may_show);
         self.attempts.answer.said.finish.retain(|reason| !keys.is_in(reason.as_bytes()));
         let mut trace = std::mem::take(&mut self.attempts.trace);
-        let line = self.line(request);
+        let line = self.line(request, connection);
         access.add(&line);
         trace.end(
             &line,
@@ -72,12 +88,19 @@ impl CallContext {
         }
     }
 
-    fn line<'a>(&'a self, request: &'a RequestHeader) -> AccessLine<'a> {
+    fn line<'a>(&'a self, request: &'a RequestHeader, connection: ConnectionInfo<'a>) -> AccessLine<'a> {
         let call = self.attempts.call.as_deref();
         let usage = self.attempts.answer.usage.as_ref();
         AccessLine {
             time: self.request.time,
             request_id: &self.request.id,
+            client: connection.client,
+            listener: connection.listener,
+            account: self.request.grant.as_ref().map(|key| key.account.as_str()),
+            key_hint: self.request.key_hint.as_deref(),
+            path: self.unknown_path(request),
+            limit: self.billing.refused_by().map(LimitRefusal::limit),
+            tries: self.attempts.tries(),
             key: self.request.grant.as_ref().map(|key| key.id.as_str()),
             method: cut(request.method.as_str()),
             endpoint: self.request.endpoint_name(),
@@ -87,6 +110,7 @@ impl CallContext {
             model: call.map(|call| &*call.found.id),
             provider: call.map(|call| &*call.provider().name),
             upstream_model: call.map(|call| call.upstream_model.as_str()).map(cut),
+            served_model: self.attempts.answer.served.as_deref().filter(|name| is_model_name(name)).map(cut),
             route: call.map(Call::route),
             dropped: call.and_then(|call| call.dropped.as_deref()).map(cut),
             status: self.outcome.status,
@@ -108,8 +132,17 @@ impl CallContext {
     }
 }
 
-fn millis(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
+impl CallContext {
+    /// Returns the beginning of a path that is no endpoint, unless it contains something like a secret.
+    fn unknown_path<'a>(&self, request: &'a RequestHeader) -> Option<&'a str> {
+        if self.request.endpoint.is_some() {
+            return None;
+        }
+        let path = request.uri.path();
+        let is_secret = auth::contains_secret(path) || self.request.snapshot.keys.is_in(path.as_bytes());
+        let end = path.bytes().position(|byte| !byte.is_ascii_graphic()).unwrap_or(path.len());
+        path.get(..end.min(LOGGED_PATH)).filter(|_| !is_secret)
+    }
 }
 
 /// Returns the first characters of a text that a caller chose.
@@ -129,3 +162,6 @@ pub(in crate::edge) fn version_name(version: Version) -> Option<&'static str> {
 
 /// The most characters of a name or a message in an access line.
 const LOGGED: usize = 200;
+
+/// The most characters of an unknown path in an access line.
+const LOGGED_PATH: usize = 120;

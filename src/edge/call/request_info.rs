@@ -29,6 +29,8 @@ pub(in crate::edge) struct RequestInfo {
     /// Whether the client prefers a refusal to a loss.
     pub(in crate::edge) strict: bool,
     pub(in crate::edge) grant: Option<Grant>,
+    /// The last characters of a credential that was refused, if it has the form of a key.
+    pub(in crate::edge) key_hint: Option<String>,
     pub(in crate::edge) requested_model: Option<String>,
     /// Bytes of the body as it came.
     pub(in crate::edge) bytes_in: usize,
@@ -47,6 +49,7 @@ impl RequestInfo {
             anthropic: false,
             strict: false,
             grant: None,
+            key_hint: None,
             requested_model: None,
             bytes_in: 0,
         }

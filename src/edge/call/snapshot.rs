@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
+use crate::auth::{OperatorToken, RateLimits};
 use crate::config::{BillingMode, Config, Cors, Limits};
 use crate::edge::call::call_guard::Drains;
 use crate::edge::call::retry_budget::RetryBudget;
@@ -27,6 +28,10 @@ pub(in crate::edge) struct Snapshot {
     /// The credentials and secret headers of all providers.
     pub(in crate::edge) keys: Arc<OwnKeys>,
     pub(in crate::edge) tenants: Arc<Tenants>,
+    /// The operators' credentials of the configuration file.
+    pub(in crate::edge) operators: Arc<[OperatorToken]>,
+    /// The rate limits of new keys.
+    pub(in crate::edge) key_defaults: RateLimits,
     upstreams: HashMap<Arc<str>, Arc<Upstream>>,
     /// The metrics in which calls are counted; absent if they are off.
     pub(in crate::edge) metrics: Option<Arc<Metrics>>,
@@ -59,6 +64,8 @@ impl Snapshot {
             shutdown: earlier.map(|earlier| Arc::clone(&earlier.shutdown)).unwrap_or_default(),
             keys: Arc::new(secrets.collect()),
             tenants: Arc::clone(tenants),
+            operators: config.admin.iter().flat_map(|admin| admin.tokens.iter().cloned()).collect(),
+            key_defaults: config.key_defaults,
             upstreams: config.providers.iter().map(|p| (Arc::clone(&p.name), upstream(p))).collect(),
             metrics: config.metrics.is_on().then(|| Arc::clone(metrics)),
             targets: catalog.entries().iter().map(|entry| (entry.id.clone(), unknown(entry))).collect(),

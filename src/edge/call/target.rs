@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::canon::Form;
 use crate::canon::{Caps, Context, Rejections, Sealer, Target, ThinkingCaps, is_thinker};
+use crate::edge::call::conversations::Conversation;
 use crate::edge::call::snapshot::Snapshot;
 use crate::edge::upstream::{self, Upstream};
 use crate::failure::Result;
@@ -55,6 +56,8 @@ pub(in crate::edge) struct Call {
     pub(in crate::edge) rejections: Rejections,
     /// The recorder of the containers that the answer names.
     pub(in crate::edge) claims: Option<Claims>,
+    /// The conversation that the call belongs to, if it matters who answers.
+    pub(in crate::edge) conversation: Option<Conversation>,
     /// The state of the translation; absent if client and provider speak the same protocol.
     pub(in crate::edge) bridged: Option<Bridged>,
 }
@@ -103,6 +106,8 @@ pub(in crate::edge) struct Bridged {
     pub(in crate::edge) context: Arc<Context>,
     /// The estimated tokens of the request.
     pub(in crate::edge) estimate: u64,
+    /// The beta feature of the provider that the request makes use of.
+    pub(in crate::edge) beta: Option<&'static str>,
     /// The number of members that were left out or changed.
     pub(in crate::edge) losses: u64,
 }
@@ -120,18 +125,19 @@ impl Call {
         }
     }
 
-    /// Makes a call of a model at one of its targets, for which nothing is written yet.
+    /// Makes a call of a model at one of its targets, for which nothing is written yet. `caps` are the model's
+    /// capabilities there, if they are known already.
     pub(in crate::edge) fn to(
         snapshot: &Snapshot,
         found: ResolvedModel,
         choice: TargetChoice,
+        caps: Option<Caps>,
         operation: Operation,
     ) -> Result<Self> {
         let target = found.entry.targets.get(choice.target).ok_or_else(upstream::unknown)?;
         let way = snapshot.upstream(&target.provider.name).ok_or_else(upstream::unknown)?;
-        let (entry, upstream_model) = (&found.entry, found.upstream_model(target).to_owned());
-        let caps = Caps::of(choice.protocol, &upstream_model, &target.provider.profile);
-        let caps = caps.with(&entry.caps, entry.max_output);
+        let upstream_model = found.upstream_model(target).to_owned();
+        let caps = caps.unwrap_or_else(|| found.caps(target, choice.protocol));
         Ok(Self {
             upstream: Arc::clone(way),
             keys: Arc::clone(&snapshot.keys),
@@ -151,6 +157,7 @@ impl Call {
             dropped: None,
             rejections: Rejections::default(),
             claims: None,
+            conversation: None,
             bridged: None,
             choice,
             found,
@@ -204,6 +211,14 @@ impl Call {
     /// Whether a model answers, rather than only a counter.
     pub(in crate::edge) fn infers(&self) -> bool {
         self.operation.infers()
+    }
+
+    /// Notes that the provider answers.
+    pub(in crate::edge) fn note_answering(&self) {
+        self.upstream.endpoints.note_served(self.protocol);
+        if let Some(conversation) = &self.conversation {
+            conversation.note(&self.provider().name);
+        }
     }
 
     /// Returns the facts of the attempt for a trace.

@@ -9,6 +9,7 @@ use http::HeaderValue;
 
 use crate::auth::{Grant, NameKey, SharedSecret};
 use crate::canon::{SealKey, Sealer};
+use crate::edge::call::conversations::Conversations;
 use crate::failure::{Failure, Kind};
 use crate::protocol::{Demand, Head, ProtocolId, Service};
 use crate::translate::owners::{Claims, Owners};
@@ -19,6 +20,8 @@ pub(in crate::edge) struct Tenants {
     seal: SealKey,
     names: NameKey,
     owners: Arc<Owners>,
+    /// The providers that have answered conversations.
+    pub(in crate::edge) conversations: Arc<Conversations>,
 }
 
 impl Tenants {
@@ -28,6 +31,7 @@ impl Tenants {
             seal: SealKey::new(secret.key(CARRIERS)),
             names: secret.names(IDEMPOTENCY),
             owners: Arc::default(),
+            conversations: Arc::default(),
         }
     }
 

@@ -1,11 +1,13 @@
 //! The gateway as Pingora's proxy. Each hook only delegates.
 
 pub(in crate::edge) mod connections;
+mod listener_names;
 pub(in crate::edge) mod refused;
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -18,19 +20,22 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
-use crate::auth::{Grant, KeyTable};
-use crate::config::{self, Config, Limits};
+use crate::auth::{self, Grant, KeyTable, OperatorToken, RateLimits};
+use crate::config::{self, Config, ConfigStatus, Limits};
 use crate::console::{Console, Sources};
 use crate::edge::call::billing::Quotas;
 use crate::edge::call::context::CallContext;
 use crate::edge::call::endpoint::{self, Endpoint};
+use crate::edge::call::record::ConnectionInfo;
 use crate::edge::call::refusal::Refusal;
+use crate::edge::call::request_info::RequestInfo;
 use crate::edge::call::shutdown::Shutdown;
 use crate::edge::call::snapshot::Snapshot;
 use crate::edge::call::target::Operation;
 use crate::edge::call::tenants::Tenants;
 use crate::edge::call::unknown_path;
 use crate::edge::gateway::connections::{ConnectionLimits, ConnectionPermit, Connections};
+use crate::edge::gateway::listener_names::ListenerNames;
 use crate::edge::gateway::refused::Refused;
 use crate::edge::request::body;
 use crate::edge::request::cors::{self, Preflight};
@@ -50,7 +55,8 @@ use crate::limit::{Limiter, Load, Shed, Weight};
 use crate::meter::{self, Ledger};
 use crate::observe::{self, AccessLog, Metrics, TargetState, Tracer};
 use crate::protocol::ProtocolId;
-use crate::route::{Condition, ModelList, ModelListPage, percent_decoded};
+use crate::route::{Circuit, Condition, ModelList, ModelListPage, TargetSnapshot, percent_decoded};
+use crate::store;
 
 /// The gateway. It is cheap to clone, and can be mounted in any Pingora server.
 #[derive(Clone)]
@@ -69,6 +75,11 @@ struct Shared {
     streams: StreamPermits,
     /// The number of files that the process may have open.
     files: u64,
+    /// The names of the clients' listeners.
+    listeners: ListenerNames,
+    /// The state of the configuration.
+    config: ArcSwap<ConfigStatus>,
+    draining: AtomicBool,
     /// The pool of connections to providers.
     connector: Connector,
 }
@@ -82,10 +93,12 @@ impl Gateway {
         config.log_warnings();
         let failed =
             |what: &str, why: &dyn fmt::Display| config::ConfigError::plain(format!("{what}: {why}"));
+        store::close_to_others(&config.data);
         let ledger = Ledger::open(&config.data).map_err(|e| failed("data", &e))?;
         let metrics = Arc::new(Metrics::new().map_err(|e| failed("metrics", &e))?);
         ledger.watch_commits(metrics.ledger.commits());
         let key_table = KeyTable::open(&config.data).map_err(|e| failed("data", &e))?;
+        ledger.write_uses(key_table.uses());
         let tenants = Arc::new(Tenants::new(key_table.shared_secret()));
         Ok(Self(Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(Snapshot::new(config, &metrics, &tenants, None)),
@@ -94,6 +107,9 @@ impl Gateway {
             connections: Arc::default(),
             streams: StreamPermits::default(),
             files: connections::raise_files(),
+            listeners: ListenerNames::of(&config.listeners),
+            config: ArcSwap::default(),
+            draining: AtomicBool::new(false),
             quotas: Quotas { limiter: Limiter::new(), ledger },
             metrics,
             tracer: Tracer::from_env().map_err(|e| failed("OTEL_*", &e))?,
@@ -105,10 +121,56 @@ impl Gateway {
     /// Puts another configuration into effect for the requests that arrive from now on.
     pub fn reload(&self, config: &Config) {
         config.log_warnings();
+        if let Err(error) = self.0.access.reopen(&config.access_log) {
+            log::error!("access_log: stays as it was: {error}");
+        }
         let earlier = self.0.snapshot.load_full();
         let next = Snapshot::new(config, &self.0.metrics, &earlier.tenants, Some(&earlier));
         self.0.snapshot.store(Arc::new(next));
         self.0.metrics.reloads.inc();
+    }
+
+    /// Opens the access log again if its file was renamed.
+    pub(in crate::edge) fn reopen_log(&self) {
+        match self.0.access.reopen_renamed() {
+            Ok(true) => log::info!("the access log is open again under its name"),
+            Ok(false) => {}
+            Err(error) => log::error!("access_log: the renamed file stays in use: {error}"),
+        }
+    }
+
+    /// Notes the state of the configuration, for programs and in the metrics.
+    pub(in crate::edge) fn note_config(&self, status: &ConfigStatus) {
+        let loaded = status.in_force.as_ref().map_or(0, |file| file.loaded_at.as_second());
+        let (refused, restart) = (status.refused.is_some(), !status.restart_required.is_empty());
+        self.0.metrics.process.config(loaded, refused, restart);
+        self.0.config.store(Arc::new(status.clone()));
+    }
+
+    /// Returns the state of the configuration.
+    #[must_use]
+    pub fn config_status(&self) -> Arc<ConfigStatus> {
+        self.0.config.load_full()
+    }
+
+    /// Returns the states of all targets.
+    #[must_use]
+    pub fn target_snapshots(&self) -> Vec<TargetSnapshot> {
+        let snapshot = self.0.snapshot.load();
+        let entries = snapshot.catalog.entries().iter();
+        entries
+            .flat_map(|entry| entry.targets.iter().map(|target| TargetSnapshot::of(entry, target)))
+            .collect()
+    }
+
+    /// Notes that the process ends after its calls.
+    pub(in crate::edge) fn note_draining(&self) {
+        self.0.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the process ends after its calls.
+    pub(in crate::edge) fn is_draining(&self) -> bool {
+        self.0.draining.load(Ordering::Relaxed)
     }
 
     /// Looks after the names of all providers and the connections to them. [`super::Server`] does so once a second; without
@@ -124,12 +186,14 @@ impl Gateway {
         let (snapshot, now) = (self.0.snapshot.load(), Instant::now());
         let targets = snapshot.catalog.entries().iter().flat_map(|entry| {
             entry.targets.iter().map(move |target| {
-                let state = match target.health.worst(now) {
-                    Condition::Ready => TargetState::Ready,
-                    Condition::BackingOff => TargetState::BackingOff,
-                    Condition::Open(_) => TargetState::Open,
+                let state = match target.health.view(now).0.state {
+                    Circuit::Closed => TargetState::Closed,
+                    Circuit::BackingOff => TargetState::BackingOff,
+                    Circuit::Open => TargetState::Open,
+                    Circuit::HalfOpen => TargetState::HalfOpen,
                 };
-                (entry.id.as_str(), &*target.provider.name, state)
+                let is_available = !matches!(target.health.worst(now), Condition::Open(_));
+                (entry.id.as_str(), &*target.provider.name, state, is_available)
             })
         });
         self.0.metrics.targets(targets);
@@ -156,6 +220,16 @@ impl Gateway {
             billing: snapshot.billing.counts_cost(),
             access_dropped: self.0.access.dropped(),
         })
+    }
+
+    /// Returns the operators' credentials of the configuration file.
+    pub(in crate::edge) fn operators(&self) -> Arc<[OperatorToken]> {
+        Arc::clone(&self.0.snapshot.load().operators)
+    }
+
+    /// Returns the rate limits of new keys.
+    pub(in crate::edge) fn key_defaults(&self) -> RateLimits {
+        self.0.snapshot.load().key_defaults
     }
 
     /// Passes a sample of the metrics to the console.
@@ -214,7 +288,7 @@ impl Gateway {
         if let Some(metrics) = &self.0.snapshot.load().metrics {
             refused.count(metrics);
         }
-        self.0.access.add(&refused.line());
+        self.0.access.add(&refused.line(self.0.access.client(refused.client)));
     }
 
     /// Admits a request on an HTTP/2 connection, before it has a task of its own.
@@ -267,7 +341,7 @@ impl Gateway {
         if endpoint == Endpoint::Root {
             return Ok(Some(Local::Lasting(Bytes::from_static(ROOT.as_bytes()))));
         }
-        let grant = self.grant(request, endpoint, ctx.request.dialect())?;
+        let grant = self.grant(request, endpoint, &mut ctx.request)?;
         ctx.request.grant = Some(Arc::clone(&grant));
         let catalog = &ctx.request.snapshot.catalog;
         let (protocol, operation) = match endpoint {
@@ -310,13 +384,17 @@ impl Gateway {
         admission.fit(attempts.held(request.bytes_in))
     }
 
-    fn grant(&self, request: &RequestHeader, endpoint: Endpoint, dialect: ProtocolId) -> Result<Grant> {
+    fn grant(&self, request: &RequestHeader, endpoint: Endpoint, info: &mut RequestInfo) -> Result<Grant> {
         let credential = headers::credential(&request.headers, endpoint.protocol());
-        let missing = match dialect.is_anthropic() {
+        let missing = match info.dialect().is_anthropic() {
             true => "Missing API key.",
             false => "Missing Bearer token in Authorization header.",
         };
-        self.0.key_table.grant(credential, missing)
+        let grant = self.0.key_table.grant(credential, missing);
+        if grant.is_err() {
+            info.key_hint = credential.and_then(auth::key_hint);
+        }
+        grant
     }
 }
 
@@ -372,7 +450,7 @@ impl ProxyHttp for Gateway {
     ) -> pingora::Result<()> {
         let call = ctx.attempts.call().map_err(hook_error)?;
         *head = match &call.bridged {
-            Some(_) => headers::for_bridge(call.provider(), call.protocol, call.path, call.body.len())?,
+            Some(bridged) => headers::for_bridge(call, bridged)?,
             None => headers::to_provider(session.req_header(), &ctx.request, call)?,
         };
         headers::trace(head, &ctx.attempts.trace)
@@ -431,7 +509,13 @@ impl ProxyHttp for Gateway {
         // A call that has ended is not changed by this.
         ctx.billing.break_off(&ctx.request.snapshot.catalog, &ctx.attempts);
         ctx.attempts.end();
-        ctx.record(session.req_header(), &self.0.access);
+        let client = session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip);
+        let listener = session.server_addr().and_then(|address| address.as_inet());
+        let connection = ConnectionInfo {
+            client: self.0.access.client(client),
+            listener: listener.and_then(|address| self.0.listeners.name(*address)),
+        };
+        ctx.record(session.req_header(), connection, &self.0.access);
     }
 
     /// Suppresses Pingora's error log. The access line has the same facts, without the client's path and headers.

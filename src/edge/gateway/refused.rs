@@ -1,5 +1,7 @@
 //! Requests that are refused because of their heads, before any hook has seen them: their answers and access lines.
 
+use std::net::IpAddr;
+
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Version, header};
 use jiff::Timestamp;
@@ -25,6 +27,8 @@ pub(in crate::edge) struct Refused<'h> {
     failure: Failure,
     /// The origin whose scripts may read the answer.
     origin: Option<HeaderValue>,
+    /// The address of the client.
+    pub(in crate::edge) client: Option<IpAddr>,
     pub(in crate::edge) body: Bytes,
 }
 
@@ -40,13 +44,18 @@ impl<'h> Refused<'h> {
         let endpoint = endpoint::find(path).map(|(endpoint, _)| endpoint);
         let protocol = endpoint.and_then(Endpoint::protocol).unwrap_or(ProtocolId::Chat);
         let body = protocol.protocol().envelope(&failure, &id);
-        Self { id, method, version, endpoint, failure, origin: None, body }
+        Self { id, method, version, endpoint, failure, origin: None, client: None, body }
     }
 
     /// Makes the refusal of a request on HTTP/2 that Pingora has found malformed, of which nothing else is known.
     pub(in crate::edge) fn malformed() -> Self {
         let failure = Failure::new(Kind::BadRequest, "The request is not HTTP.").with_code("invalid_http");
         Self { body: Bytes::new(), ..Self::new("", "", Some(Version::HTTP_2), failure) }
+    }
+
+    /// Names the client's address.
+    pub(in crate::edge) fn asked_by(self, client: Option<IpAddr>) -> Self {
+        Self { client, ..self }
     }
 
     /// Lets scripts of an origin read the answer.
@@ -93,37 +102,20 @@ impl<'h> Refused<'h> {
         metrics.request(self.endpoint_name(), self.failure.status(), code, 0.0, None);
     }
 
-    /// Returns the access line.
-    pub(in crate::edge) fn line(&self) -> AccessLine<'_> {
+    /// Returns the access line. `client` is what it tells of the client's address.
+    pub(in crate::edge) fn line(&self, client: Option<IpAddr>) -> AccessLine<'_> {
         AccessLine {
-            time: Timestamp::now(),
             request_id: &self.id,
-            key: None,
+            client,
             method: cut(self.method),
             endpoint: self.endpoint_name(),
             protocol: self.endpoint.and_then(Endpoint::protocol).map(|protocol| protocol.as_str()),
             client_protocol_version: self.version.and_then(version_name),
-            requested_model: None,
-            model: None,
-            provider: None,
-            upstream_model: None,
-            route: None,
-            dropped: None,
             status: self.failure.status(),
             error: Some(self.failure.logged_code()),
             detail: self.failure.detail().map(cut),
-            stream: false,
-            client_gone: false,
-            bytes_in: 0,
             bytes_out: self.body.len(),
-            first_byte_ms: None,
-            total_ms: 0.0,
-            attempts: 0,
-            prompt_tokens: None,
-            completion_tokens: None,
-            cached_tokens: None,
-            finish_reason: None,
-            cost_nano: None,
+            ..AccessLine::new(Timestamp::now())
         }
     }
 }

@@ -193,7 +193,7 @@ fn gone(error: Box<Error>) -> Failure {
         _ if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData) => {
             Refusal::Malformed(chunks::MALFORMED.0).failure()
         }
-        _ => interrupted(crate::edge::upstream::transport::log_text(&error)),
+        _ => interrupted(crate::edge::upstream::reason::reason(&error)),
     }
 }
 

@@ -4,7 +4,7 @@ use crate::edge::call::attempts::Attempts;
 use crate::edge::call::billing::Billing;
 use crate::edge::call::request_info::RequestInfo;
 use crate::edge::request::plan;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 
 /// Turns a failed call, of whose answer nothing has gone to the client, to its next target. Returns whether there
 /// is one, and time for it.
@@ -16,6 +16,10 @@ pub(in crate::edge) fn next_target(
 ) -> bool {
     // Once one provider has written an answer in vain, others would do so, too.
     if !failure.kind().is_the_providers() || failure.is_costly() || attempts.is_late() {
+        return false;
+    }
+    // The client has chosen the name of the model, and no other provider can help that.
+    if failure.kind() == Kind::UnknownToProvider && attempts.is_wildcard() {
         return false;
     }
     let Some(mut fallbacks) = attempts.fallbacks.take() else { return false };
@@ -32,4 +36,12 @@ pub(in crate::edge) fn next_target(
         }
     }
     false
+}
+
+/// Returns the failure that the client is told: a model is unknown only if no target has failed for another reason.
+pub(in crate::edge) fn told(attempts: &Attempts, failure: Failure) -> Failure {
+    if failure.kind() != Kind::UnknownToProvider || !attempts.has_blamed() {
+        return failure;
+    }
+    Failure::provider(failure.detail().unwrap_or_default()).without_blame()
 }

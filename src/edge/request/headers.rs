@@ -11,7 +11,7 @@ use crate::edge::call::attempts::Attempts;
 use crate::edge::call::billing::Billing;
 use crate::edge::call::endpoint::Endpoint;
 use crate::edge::call::request_info::RequestInfo;
-use crate::edge::call::target::Call;
+use crate::edge::call::target::{Bridged, Call};
 use crate::edge::request::cors;
 use crate::edge::upstream::betas;
 use crate::failure::{Failure, Kind, Result};
@@ -116,20 +116,19 @@ pub(in crate::edge) fn to_provider(
 }
 
 /// Makes the head of a translated request: nothing in it comes from the client.
-pub(in crate::edge) fn for_bridge(
-    provider: &Provider,
-    protocol: ProtocolId,
-    path: &str,
-    length: usize,
-) -> pingora::Result<RequestHeader> {
-    let target = format!("{}{path}", provider.path(protocol));
+pub(in crate::edge) fn for_bridge(call: &Call, bridged: &Bridged) -> pingora::Result<RequestHeader> {
+    let (provider, protocol) = (call.provider(), call.protocol);
+    let target = format!("{}{}", provider.path(protocol), call.path);
     let mut head = RequestHeader::build_no_case("POST", target.as_bytes(), Some(10))?;
     head.insert_header(header::HOST, provider.base_url.authority.as_str())?;
     head.insert_header(header::ACCEPT_ENCODING, IDENTITY)?;
     head.insert_header(header::CONTENT_TYPE, JSON)?;
-    head.insert_header(header::CONTENT_LENGTH, length)?;
+    head.insert_header(header::CONTENT_LENGTH, call.body.len())?;
     if protocol.is_anthropic() {
         head.insert_header("anthropic-version", provider.profile.anthropic_version.as_str())?;
+    }
+    if let Some(beta) = bridged.beta {
+        head.insert_header("anthropic-beta", beta)?;
     }
     add_own(&mut head, provider)?;
     sign(&mut head, provider, protocol)?;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::canon::{Caps, Context, Losses, Rejections, Sealer};
 use crate::edge::call::billing::{Billing, Quotas};
+use crate::edge::call::conversations::Conversation;
 use crate::edge::call::estimate::{CostEstimate, Payment};
 use crate::edge::call::fallback::Fallbacks;
 use crate::edge::call::priced;
@@ -54,6 +55,7 @@ struct Plan<'b> {
     head: Head<'b>,
     found: ResolvedModel,
     choices: VecDeque<TargetChoice>,
+    conversation: Option<Conversation>,
 }
 
 /// Finds the model of a body and its targets, writes the body for the first of them, and sees that it is paid for.
@@ -71,7 +73,8 @@ pub(in crate::edge) async fn admit(
     mut body: Body,
 ) -> Result<(Call, Option<Fallbacks>)> {
     let members = client.protocol().members();
-    let Plan { mut head, found, mut choices } = find_targets(request, client, hint, body.bytes())?;
+    let Plan { mut head, found, mut choices, conversation } =
+        find_targets(request, client, hint, body.bytes())?;
     let mut spared = None;
     let mode = request.snapshot.billing;
     let costs = operation.infers() && mode.counts_cost();
@@ -89,7 +92,8 @@ pub(in crate::edge) async fn admit(
         spared = losses.header();
     }
     let first = choices.pop_front().ok_or_else(upstream::unknown)?;
-    let mut call = Call::to(&request.snapshot, found, first, operation)?;
+    let (first, caps) = in_protocol(request, &found, client, &head, first);
+    let mut call = Call::to(&request.snapshot, found, first, caps, operation)?;
     let elsewhere: Vec<_> =
         choices.iter().map(|choice| priced::prices(choice, &call.found).cloned()).collect();
     let is_priced = call.prices.is_some() || elsewhere.iter().any(Option::is_some);
@@ -103,6 +107,7 @@ pub(in crate::edge) async fn admit(
     let wanted = estimate.output_cap;
     let mut written = write_request(request, &call, client, &head, body.bytes(), wanted)?;
     call.note_head(&head);
+    call.conversation = conversation;
     let mut fallbacks = None;
     if call.infers() {
         let grant = request.grant.as_ref().ok_or_else(upstream::unknown)?;
@@ -136,10 +141,11 @@ pub(in crate::edge) fn redirect(
     choice: TargetChoice,
 ) -> Result<Call> {
     let head = Head::read(&fallbacks.body, fallbacks.client.protocol().members())?;
-    let choice = in_protocol(request, &last.found, fallbacks.client, &head, choice);
-    let mut call = Call::to(&request.snapshot, last.found.clone(), choice, last.operation)?;
+    let (choice, caps) = in_protocol(request, &last.found, fallbacks.client, &head, choice);
+    let mut call = Call::to(&request.snapshot, last.found.clone(), choice, caps, last.operation)?;
     may_ask(request, call.provider(), &head)?;
     call.note_head(&head);
+    call.conversation.clone_from(&last.conversation);
     let estimate = fallbacks.estimate.elsewhere(billing, &call)?;
     let written =
         write_request(request, &call, fallbacks.client, &head, &fallbacks.body, estimate.output_cap)?;
@@ -165,7 +171,10 @@ fn find_targets<'b>(
     request.requested_model = Some(&*head.model).filter(|name| route::is_model_name(name)).map(str::to_owned);
     let grant = request.grant.as_ref().ok_or_else(upstream::unknown)?;
     let found = request.snapshot.catalog.find(&head.model, grant)?;
-    let mut choices = VecDeque::from(route::order(&found, client, hint, request.caller(), Instant::now())?);
+    let tenants = &request.snapshot.tenants;
+    let conversation =
+        Conversation::of(&tenants.conversations, &found, grant, hint, (body, speaker.members()));
+    let mut choices = ordered(request, &found, client, (hint, conversation.as_ref()), &head)?;
     let mut refusal = Ok(());
     choices.retain(|choice| match found.entry.targets.get(choice.target) {
         Some(target) => match may_ask(request, &target.provider, &head) {
@@ -180,39 +189,57 @@ fn find_targets<'b>(
     if choices.is_empty() {
         refusal?;
     }
-    if let Some(first) = choices.front_mut() {
-        *first = in_protocol(request, &found, client, &head, *first);
+    Ok(Plan { head, found, choices, conversation })
+}
+
+/// Returns the targets in the order in which they are to be tried. A conversation with thinking that only one provider
+/// accepts stays with that provider.
+fn ordered(
+    request: &RequestInfo,
+    found: &ResolvedModel,
+    client: ProtocolId,
+    (hint, conversation): (Option<&str>, Option<&Conversation>),
+    head: &Head<'_>,
+) -> Result<VecDeque<TargetChoice>> {
+    let own = conversation.filter(|_| hint.is_none()).map(Conversation::name);
+    let signed = conversation.filter(|_| head.has_signatures);
+    let earlier = signed.and_then(|conversation| conversation.provider(found));
+    let sought = route::Sought { client, session: hint.or(own.as_deref()), provider: earlier.as_deref() };
+    let mut choices = VecDeque::from(route::order(found, sought, request.caller(), Instant::now())?);
+    if signed.is_some() {
+        let provider = |choice: &TargetChoice| Some(&found.entry.targets.get(choice.target)?.provider.name);
+        let first = choices.front().and_then(provider).cloned();
+        choices.retain(|choice| provider(choice) == first.as_ref());
     }
-    Ok(Plan { head, found, choices })
+    Ok(choices)
 }
 
 /// Returns the choice with the protocol in which this request goes to its target: not one that the provider lacks, and
-/// Responses instead of Chat for models that take such a request only there.
+/// Responses instead of Chat for models that take such a request only there. It comes with the model's capabilities in
+/// this protocol, if they had to be known for that.
 fn in_protocol(
     request: &RequestInfo,
     found: &ResolvedModel,
     client: ProtocolId,
     head: &Head<'_>,
     choice: TargetChoice,
-) -> TargetChoice {
-    let Some(target) = found.entry.targets.get(choice.target) else { return choice };
-    let Some(upstream) = request.snapshot.upstream(&target.provider.name) else { return choice };
+) -> (TargetChoice, Option<Caps>) {
+    let Some(target) = found.entry.targets.get(choice.target) else { return (choice, None) };
+    let Some(upstream) = request.snapshot.upstream(&target.provider.name) else { return (choice, None) };
     let now = Instant::now();
     let lacks =
         |protocol| target.provider.is_assumed_to_speak(protocol) && upstream.endpoints.lacks(protocol, now);
     let speaks = |protocol| target.speaks(protocol) && !lacks(protocol);
-    let refuses = || {
-        let (profile, model) = (&target.provider.profile, found.upstream_model(target));
-        let in_chat = || Caps::of(ProtocolId::Chat, model, profile).with(&found.entry.caps, None);
-        let is_openai = profile.is_openai && speaks(ProtocolId::Responses);
-        is_openai && head.chat.needs_responses(in_chat().cc_tools, model)
-    };
+    let may_refuse =
+        client == ProtocolId::Chat && target.provider.profile.is_openai && speaks(ProtocolId::Responses);
+    let caps = may_refuse.then(|| found.caps(target, ProtocolId::Chat));
+    let refuses = |caps: &Caps| head.chat.needs_responses(caps.cc_tools, found.upstream_model(target));
     let protocol = match client {
-        ProtocolId::Chat if refuses() => ProtocolId::Responses,
+        _ if caps.as_ref().is_some_and(refuses) => ProtocolId::Responses,
         client if speaks(client) => client,
         _ => target.protocols.iter().copied().find(|protocol| speaks(*protocol)).unwrap_or(choice.protocol),
     };
-    TargetChoice { protocol, ..choice }
+    (TargetChoice { protocol, ..choice }, caps.filter(|_| protocol == ProtocolId::Chat))
 }
 
 /// Checks whether a provider may get the request, as far as state at the provider and other models are concerned.
@@ -289,6 +316,7 @@ fn translate_request(
         client,
         context: written.context,
         estimate: written.estimate,
+        beta: written.beta,
         losses: written.losses.list().len() as u64,
     };
     let rejections = written.losses.rejections();

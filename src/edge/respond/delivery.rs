@@ -32,7 +32,6 @@ use crate::edge::respond::response_stream::{Parts, ResponseStream};
 use crate::edge::upstream::connection::Connection;
 use crate::edge::upstream::transport::provider_failure;
 use crate::failure::Failure;
-use crate::route::AttemptOutcome;
 
 type Result<T> = std::result::Result<T, Abort>;
 
@@ -216,10 +215,20 @@ impl Delivery<'_> {
         let bytes = arrivals.parts.take();
         if !bytes.is_empty() {
             self.response.push(bytes)?;
+            self.check_begun()?;
             self.hold_kept()?;
             self.note_ending();
         }
         Ok(self.response.is_whole())
+    }
+
+    /// Checks that the provider has not refused to answer, as long as the client has nothing.
+    ///
+    /// # Errors
+    /// Returns the failure that the provider reports in the place of an answer.
+    fn check_begun(&self) -> Result<()> {
+        let refusal = self.response.refusal().filter(|_| !self.phase.is_committed());
+        refusal.map_or(Ok(()), |failure| Err(failure.clone().into()))
     }
 
     /// Takes room for an event that has not arrived completely, if it is a large one.
@@ -247,8 +256,11 @@ impl Delivery<'_> {
     /// Ends the stream as the provider's body has ended.
     fn ended(&mut self, body: pingora::Result<()>) -> Result<()> {
         match body {
-            Ok(()) => Ok(self.response.end()?),
-            Err(_) if self.response.is_whole_without_end() => Ok(()),
+            Ok(()) => {
+                self.response.end()?;
+                self.check_begun()
+            }
+            Err(_) if self.response.is_whole_without_end() => self.check_begun(),
             Err(error) => Err(provider_failure(&error).into()),
         }
     }
@@ -278,7 +290,7 @@ impl Delivery<'_> {
 
     /// The provider itself has told the client of a failure in its stream.
     fn fail_as_told(&mut self) {
-        self.attempts.note(AttemptOutcome::Succeeded);
+        self.attempts.note_success();
         let failure = Failure::provider("the provider reported a failure in its stream");
         self.charge_failure(&failure);
         self.outcome.failure = Some(failure);
@@ -305,8 +317,8 @@ impl Delivery<'_> {
         if !self.phase.is_committed() {
             return self.write(session).await;
         }
-        let sign = self.request.dialect().protocol().keep_alive();
-        self.send(session, Bytes::from_static(sign)).await
+        self.response.keep_alive(self.request);
+        self.write(session).await
     }
 
     /// Whether a failure is reported in the stream, and no longer by a status.
@@ -318,14 +330,20 @@ impl Delivery<'_> {
         self.response.form().is_stream()
     }
 
-    /// Writes what is ready, after the head if that was not written yet.
+    /// Writes what is ready, after the head if that was not written yet. If that is nothing, a sign of the provider's
+    /// life is passed on in the client's protocol.
     async fn write(&mut self, session: &mut Session) -> Result<()> {
         if !self.wants_stream() {
             return Ok(());
         }
-        let (first, rest) = self.response.ready();
+        let is_pinged = self.response.take_ping();
+        let (mut first, mut rest) = self.response.ready();
         if self.phase.is_committed() && first.is_empty() && rest.is_empty() {
-            return Ok(());
+            if !is_pinged || self.request.snapshot.limits.keep_alive().is_none() {
+                return Ok(());
+            }
+            self.response.keep_alive(self.request);
+            (first, rest) = self.response.ready();
         }
         self.send(session, first).await?;
         for piece in rest {

@@ -17,7 +17,7 @@ use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::HttpTask;
-use pingora::upstreams::peer::HttpPeer;
+use pingora::upstreams::peer::{HttpPeer, Peer as _};
 use pingora::{Error, ErrorType};
 use pingora_proxy::{ProxyHttp, Session};
 use tokio::time::timeout;
@@ -28,8 +28,6 @@ use crate::edge::call::call_guard::{Abort, CallGuard};
 use crate::edge::call::context::CallContext;
 use crate::edge::call::leaving;
 use crate::edge::call::outcome::Outcome;
-use crate::edge::call::request_info::RequestInfo;
-use crate::edge::call::target::Bridged;
 use crate::edge::request::failover;
 use crate::edge::request::headers::Identity;
 use crate::edge::respond::answer;
@@ -42,13 +40,13 @@ use crate::edge::respond::reply::{self, Head};
 use crate::edge::respond::response_stream::ResponseStream;
 use crate::edge::upstream::Upstream;
 use crate::edge::upstream::connection::{Connection, Connector};
-use crate::edge::upstream::transport::{answer_failure, error_failure, provider_failure, status_failure};
+use crate::edge::upstream::reason::reason;
+use crate::edge::upstream::transport::{error_failure, provider_failure, status_failure};
 use crate::edge::wire::quirks::{is_stale, keep_apart};
 use crate::failure::Failure;
 use crate::observe::AttemptFailure;
 use crate::protocol::ProtocolId;
 use crate::translate;
-use crate::translate::bridge::Bridge;
 
 type Result<T> = std::result::Result<T, Abort>;
 
@@ -110,12 +108,12 @@ impl<P: Proxy> Driver<'_, P> {
         if let (Some((client, estimate)), "") = (bridged, call.path) {
             return counted(session, ctx, client, estimate).await;
         }
-        let (infers, protocol) = (call.infers(), call.protocol);
+        let infers = call.infers();
         let upstream = Arc::clone(&call.upstream);
         let (mut provider, peer) = self.open(&upstream, session, ctx, guard).await?;
         let head = self.head(&provider, session, ctx).await?;
         if head.status == 200 && infers {
-            upstream.endpoints.note_served(protocol);
+            ctx.attempts.call()?.note_answering();
         }
         let limit = ctx.request.snapshot.limits.reply_bytes;
         if let (Some((client, estimate)), false, 404 | 405 | 501) = (bridged, infers, head.status) {
@@ -123,7 +121,7 @@ impl<P: Proxy> Driver<'_, P> {
             return counted(session, ctx, client, estimate).await;
         }
         if head.status != 200 {
-            ctx.attempts.fail_attempt(status_failure(head.status));
+            ctx.attempts.fail_attempt(status_failure(head.status), Some(head.status), "");
             // The status alone may be enough to try the next target.
             let has_to_be_read = guard.is_draining() || ctx.attempts.call()?.may_lack_endpoint(head.status);
             if !has_to_be_read && head.refusal().is_some_and(|failure| next_target(ctx, &failure)) {
@@ -209,7 +207,8 @@ impl<P: Proxy> Driver<'_, P> {
                         && !guard.is_draining()
                         && ctx.attempts.ask_afresh() => {}
                 Err(error) => {
-                    ctx.attempts.fail_attempt(error_failure(&error, AttemptFailure::Broken));
+                    let kind = error_failure(&error, AttemptFailure::Broken);
+                    ctx.attempts.fail_attempt(kind, None, &reason(&error));
                     return Err(failed(error));
                 }
             }
@@ -231,7 +230,9 @@ impl<P: Proxy> Driver<'_, P> {
             resolved = upstream.resolved() => resolved,
             abort = guard.ends(session) => return Err(abort),
         };
-        resolved.inspect_err(|failure| ctx.attempts.fail_attempt(answer_failure(failure)))?;
+        resolved.inspect_err(|failure| {
+            ctx.attempts.fail_attempt(AttemptFailure::Dns, None, failure.detail().unwrap_or_default());
+        })?;
         let peer = self.proxy.upstream_peer(session, ctx).await.map_err(failed)?;
         let connected = tokio::select! {
             biased;
@@ -244,7 +245,8 @@ impl<P: Proxy> Driver<'_, P> {
                 Ok(Some((provider, peer, reused)))
             }
             Err(error) => {
-                ctx.attempts.fail_attempt(error_failure(&error, AttemptFailure::Connect));
+                let (kind, address) = (error_failure(&error, AttemptFailure::Connect), peer.address());
+                ctx.attempts.fail_attempt(kind, None, &format!("{} ({address})", reason(&error)));
                 match upstream.mark_unreachable(&peer) && ctx.attempts.ask_elsewhere() {
                     true => Ok(None),
                     false => Err(failed(error)),
@@ -287,7 +289,7 @@ impl<P: Proxy> Driver<'_, P> {
         head: &Head,
         body: Bytes,
     ) -> Result<Served> {
-        let whole = reply::buffered(&ctx.request, &mut ctx.attempts, head, body)?;
+        let whole = reply::buffered(&ctx.request, &mut ctx.attempts, &ctx.outcome, head, body)?;
         ctx.billing.deliver(whole.tokens);
         ctx.billing.settle(&ctx.request.snapshot.catalog, &mut ctx.attempts);
         if guard.is_draining() {
@@ -329,9 +331,10 @@ pub(in crate::edge) async fn fail(
 ) -> pingora::Result<()> {
     let CallContext { request, attempts, billing, outcome, .. } = ctx;
     attempts.note_failure(&failure);
+    let failure = failover::told(attempts, failure);
     billing.fail(&request.snapshot.catalog, attempts, &failure, 0);
     if outcome.opened.is_some() {
-        return early::tell(session, request, outcome, failure).await;
+        return early::tell(session, request, attempts, outcome, failure).await;
     }
     let identity = Identity::of(request, attempts, billing);
     answer::fail(session, outcome, identity, failure).await
@@ -358,9 +361,12 @@ fn next_target(ctx: &mut CallContext, failure: &Failure) -> bool {
 /// Begins to deliver the provider's answer.
 fn delivery<'d>(ctx: &'d mut CallContext, guard: &'d mut CallGuard) -> Result<Delivery<'d>> {
     let CallContext { request, admission, attempts, billing, outcome } = ctx;
-    let response = response_stream(request, attempts)?;
+    let mut response = ResponseStream::new(request, attempts)?;
     let phase = match outcome.opened {
-        Some(written) => Phase::open(written.into()),
+        Some(written) => {
+            response.note_opened(request);
+            Phase::open(written.into())
+        }
         None => Phase::new(tokio::time::Instant::now()),
     };
     if phase.is_committed() {
@@ -383,24 +389,6 @@ fn delivery<'d>(ctx: &'d mut CallContext, guard: &'d mut CallGuard) -> Result<De
         ending,
         burst: Burst::default(),
         kept,
-    })
-}
-
-/// Makes the response out of the provider's stream.
-fn response_stream(
-    request: &RequestInfo,
-    attempts: &Attempts,
-) -> std::result::Result<ResponseStream, Failure> {
-    let (call, limit) = (attempts.call()?, request.snapshot.limits.event_bytes);
-    Ok(match &call.bridged {
-        Some(Bridged { client, context, .. }) => {
-            let (client, from, profile) =
-                (client.protocol(), call.protocol.protocol(), &call.provider().profile);
-            let bridge = Bridge::new(client, from, profile, Arc::clone(context), call.form, limit);
-            let bridge = bridge.hiding(&call.keys);
-            ResponseStream::Bridged { bridge: Box::new(bridge), client, context: Arc::clone(context) }
-        }
-        None => ResponseStream::relayed(call.stream(request.client_model(), limit)),
     })
 }
 

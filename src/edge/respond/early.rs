@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use pingora::protocols::http::HttpTask;
 use pingora_proxy::Session;
 use tokio::time::{Instant, sleep_until};
@@ -16,8 +15,8 @@ use crate::edge::call::request_info::RequestInfo;
 use crate::edge::request::headers::Identity;
 use crate::edge::respond::delivery::send_tasks;
 use crate::edge::respond::reply;
+use crate::edge::respond::response_stream::ResponseStream;
 use crate::failure::Failure;
-use crate::protocol::StreamFacts;
 
 /// Waits until a client that wants a stream has got nothing for too long.
 pub(in crate::edge) async fn silence(request: &RequestInfo, attempts: &Attempts, outcome: &Outcome) {
@@ -44,9 +43,7 @@ pub(in crate::edge) async fn sign(session: &mut Session, ctx: &mut CallContext) 
         let head = reply::stream_start(session, Identity::of(request, attempts, billing))?;
         tasks.push(HttpTask::Header(head, false));
     }
-    let sign = request.dialect().protocol().keep_alive();
-    tasks.push(HttpTask::Body(Some(Bytes::from_static(sign)), false));
-    outcome.open(sign.len());
+    tasks.extend(written(request, attempts, outcome, |stream| stream.keep_alive(request)));
     send_tasks(session, request, tasks).await
 }
 
@@ -57,18 +54,33 @@ pub(in crate::edge) async fn sign(session: &mut Session, ctx: &mut CallContext) 
 pub(in crate::edge) async fn tell(
     session: &mut Session,
     request: &RequestInfo,
+    attempts: &Attempts,
     outcome: &mut Outcome,
     failure: Failure,
 ) -> pingora::Result<()> {
-    let facts = StreamFacts {
-        request_id: &request.id,
-        model: request.client_model(),
-        id: None,
-        events: 0,
-        now: request.seconds(),
-    };
-    let told = request.dialect().protocol().stream_failure(&failure, &facts);
-    outcome.open(told.len());
+    let mut tasks = written(request, attempts, outcome, |stream| stream.fail(&failure, request));
     outcome.failure = Some(failure);
-    send_tasks(session, request, vec![HttpTask::Body(Some(told), false), HttpTask::Done]).await
+    tasks.push(HttpTask::Done);
+    send_tasks(session, request, tasks).await
+}
+
+/// Notes and returns what `write` adds to the client's stream. There is none of a call without a target.
+fn written(
+    request: &RequestInfo,
+    attempts: &Attempts,
+    outcome: &mut Outcome,
+    write: impl FnOnce(&mut ResponseStream),
+) -> Vec<HttpTask> {
+    let Ok(mut stream) = ResponseStream::new(request, attempts) else { return Vec::new() };
+    if outcome.opened.is_some() {
+        stream.note_opened(request);
+    }
+    write(&mut stream);
+    let (first, rest) = stream.ready();
+    let pieces = std::iter::once(first).chain(rest);
+    let tasks = pieces.map(|piece| {
+        outcome.open(piece.len());
+        HttpTask::Body(Some(piece), false)
+    });
+    tasks.collect()
 }

@@ -13,6 +13,7 @@ use pingora_proxy::Session;
 
 use crate::canon::Form;
 use crate::edge::call::attempts::Attempts;
+use crate::edge::call::outcome::Outcome;
 use crate::edge::call::request_info::RequestInfo;
 use crate::edge::call::target::{Bridged, Call};
 use crate::edge::request::headers::{self, Identity};
@@ -120,6 +121,7 @@ impl BufferedResponse {
 pub(in crate::edge) fn buffered(
     request: &RequestInfo,
     attempts: &mut Attempts,
+    outcome: &Outcome,
     head: &Head,
     body: Bytes,
 ) -> Result<BufferedResponse> {
@@ -133,7 +135,7 @@ pub(in crate::edge) fn buffered(
         return Err(failed(call, head, body, request.client_model()));
     }
     match &call.bridged {
-        None => relayed(request, attempts, head.form, body),
+        None => relayed(request, attempts, outcome, head.form, body),
         Some(Bridged { client, .. }) => {
             Ok(BufferedResponse::json(translate::count::write(*client, translate::count::read(&body)?)))
         }
@@ -144,6 +146,7 @@ pub(in crate::edge) fn buffered(
 fn relayed(
     request: &RequestInfo,
     attempts: &mut Attempts,
+    outcome: &Outcome,
     came: Form,
     body: Bytes,
 ) -> Result<BufferedResponse> {
@@ -153,7 +156,7 @@ fn relayed(
         return Ok(BufferedResponse::json(call.keys.cleaned(body)));
     }
     if came != call.form {
-        return convert_form(request, attempts, came, body);
+        return convert_form(request, attempts, outcome, came, body);
     }
     let mut reply = call.reply(request.client_model());
     let body = reply.whole(body)?;
@@ -181,6 +184,7 @@ fn failed(call: &Call, head: &Head, body: Bytes, client_model: &str) -> Failure 
 fn convert_form(
     request: &RequestInfo,
     attempts: &mut Attempts,
+    outcome: &Outcome,
     came: Form,
     body: Bytes,
 ) -> Result<BufferedResponse> {
@@ -190,6 +194,9 @@ fn convert_form(
     let limit = request.snapshot.limits.event_bytes;
     let bridge = Bridge::new(speaker, speaker, profile, Arc::clone(&context), came.other(), limit);
     let mut bridge = bridge.hiding(&call.keys);
+    if outcome.opened.is_some() {
+        bridge.note_opened();
+    }
     match came {
         Form::Stream => bridge.push(body).and_then(|()| bridge.end())?,
         Form::Whole => bridge.reply(&body)?,

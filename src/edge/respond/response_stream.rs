@@ -7,7 +7,9 @@ use bytes::Bytes;
 
 use crate::canon::Form;
 use crate::canon::{Anomaly, Context, ResponseMetadata, Usage};
+use crate::edge::call::attempts::Attempts;
 use crate::edge::call::request_info::RequestInfo;
+use crate::edge::call::target::Bridged;
 use crate::failure::{Failure, Result};
 use crate::protocol::Protocol;
 use crate::translate::bridge::Bridge;
@@ -76,6 +78,11 @@ impl Relayed {
         self.end.insert(end)
     }
 
+    fn keep_alive(&mut self, request: &RequestInfo) {
+        let sign = self.stream.keep_alive(&request.id, request.client_model(), request.seconds());
+        self.ready.add(sign);
+    }
+
     fn fail(&mut self, failure: &Failure, request: &RequestInfo) {
         if matches!(self.end(), End::Broken(_)) {
             let (model, now) = (request.client_model(), request.seconds());
@@ -86,9 +93,41 @@ impl Relayed {
 }
 
 impl ResponseStream {
+    /// Makes the response out of the stream of the provider that is called now.
+    ///
+    /// # Errors
+    /// Returns the failure if none is called.
+    pub(in crate::edge) fn new(request: &RequestInfo, attempts: &Attempts) -> Result<Self> {
+        let (call, limit) = (attempts.call()?, request.snapshot.limits.event_bytes);
+        Ok(match &call.bridged {
+            Some(Bridged { client, context, .. }) => {
+                let (client, from, profile) =
+                    (client.protocol(), call.protocol.protocol(), &call.provider().profile);
+                let bridge = Bridge::new(client, from, profile, Arc::clone(context), call.form, limit);
+                let bridge = bridge.hiding(&call.keys);
+                Self::Bridged { bridge: Box::new(bridge), client, context: Arc::clone(context) }
+            }
+            None => Self::relayed(call.stream(request.client_model(), limit)),
+        })
+    }
+
     /// Makes a relay.
-    pub(in crate::edge) fn relayed(stream: relay::Stream) -> Self {
+    fn relayed(stream: relay::Stream) -> Self {
         Self::Relayed(Box::new(Relayed { stream, ready: Parts::default(), end: None }))
+    }
+
+    /// Makes the bytes ready that keep a waiting client's stream alive.
+    pub(in crate::edge) fn keep_alive(&mut self, request: &RequestInfo) {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.keep_alive(),
+            Self::Relayed(relayed) => relayed.keep_alive(request),
+        }
+    }
+
+    /// Notes that the client's stream was opened before the provider has answered.
+    pub(in crate::edge) fn note_opened(&mut self, request: &RequestInfo) {
+        self.keep_alive(request);
+        self.ready();
     }
 
     /// Takes a complete answer that is not a stream.
@@ -133,6 +172,15 @@ impl ResponseStream {
         match self {
             Self::Bridged { .. } => false,
             Self::Relayed(_) => self.end().is_ok(),
+        }
+    }
+
+    /// Whether the provider of a translated stream has shown that it is alive since this was last asked. A relay passes
+    /// such events on as they are.
+    pub(in crate::edge) fn take_ping(&mut self) -> bool {
+        match self {
+            Self::Bridged { bridge, .. } => bridge.take_ping(),
+            Self::Relayed(_) => false,
         }
     }
 
@@ -239,8 +287,17 @@ impl ResponseStream {
     pub(in crate::edge) fn is_committed(&self) -> bool {
         match self {
             Self::Bridged { bridge, .. } => bridge.is_committed(),
-            // A relay is committed with its first bytes.
-            Self::Relayed(relayed) => !relayed.ready.is_empty(),
+            // What came in one piece with a failure has not been passed on.
+            Self::Relayed(relayed) => relayed.stream.has_output() && !relayed.ready.is_empty(),
+        }
+    }
+
+    /// Returns the failure that the provider has reported in the place of an answer, and that would otherwise be passed
+    /// on as it is.
+    pub(in crate::edge) fn refusal(&self) -> Option<&Failure> {
+        match self {
+            Self::Bridged { .. } => None,
+            Self::Relayed(relayed) => relayed.stream.refusal(),
         }
     }
 

@@ -1,19 +1,22 @@
-//! The admin listener: metrics, health checks and the console, on an address of their own.
+//! The admin listener: metrics, health checks, the console and the admin API, on an address of their own.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use http::{HeaderName, Response, header};
 use pingora::apps::http_app::ServeHttp;
+use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 use tokio::time::MissedTickBehavior;
 
+use crate::admin::api::Answer;
 use crate::auth;
 use crate::config;
 use crate::console::{self, AccessDenied, AdminGuard, AdminResource, Asset, Console, Query};
 use crate::edge::gateway::Gateway;
+use crate::edge::server::api::{self, AdminApi};
+use crate::edge::server::running::RunningGateway;
 
 /// The application behind the admin listener.
 #[derive(Debug)]
@@ -21,6 +24,7 @@ pub(in crate::edge) struct Admin {
     gateway: Gateway,
     guard: AdminGuard,
     console: Arc<Console>,
+    api: AdminApi,
 }
 
 /// The task that takes the console's samples.
@@ -38,10 +42,13 @@ impl Admin {
     pub(in crate::edge) fn new(
         gateway: Gateway,
         settings: &config::AdminListener,
-        data: &Path,
+        view: RunningGateway,
     ) -> Result<Self, auth::StoreError> {
-        let guard = AdminGuard::new(settings.token.clone(), settings.is_loopback(), settings.names());
-        Ok(Self { gateway, guard, console: Arc::new(Console::open(data)?) })
+        let is_loopback = settings.is_loopback();
+        let guard = AdminGuard::new(settings.token.clone(), is_loopback, settings.names());
+        let console = Arc::new(Console::open(view.data())?);
+        let api = AdminApi::new(view, is_loopback || settings.plaintext);
+        Ok(Self { gateway, guard, console, api })
     }
 
     /// Returns the task that has to run besides it.
@@ -63,6 +70,11 @@ impl Admin {
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let request = session.req_header();
+        if let Some(path) = api::path(request.uri.path()) {
+            let path = path.to_owned();
+            let is_known = self.guard.is_known_name(field(request, header::HOST));
+            return answer_api(self.api.serve(session, path, is_known).await);
+        }
         if request.method != http::Method::GET {
             return answer(405, TEXT, b"only GET\n".to_vec());
         }
@@ -75,8 +87,10 @@ impl ServeHttp for Admin {
             _ if page.is_some() => AdminResource::Page,
             _ => return answer(404, TEXT, b"there are /, /metrics, /healthz and /readyz\n".to_vec()),
         };
-        let field = |name: HeaderName| request.headers.get(name).and_then(|value| value.to_str().ok());
-        if let Err(refusal) = self.guard.admit(what, field(header::HOST), field(header::AUTHORIZATION)) {
+        let authorization = field(request, header::AUTHORIZATION);
+        if let Err(refusal) = self.guard.admit(what, field(request, header::HOST), authorization)
+            && !self.api.knows(authorization).await
+        {
             return refused(refusal);
         }
         match (what, page) {
@@ -88,6 +102,7 @@ impl ServeHttp for Admin {
                 answer(200, "application/json", self.figures(&query).await)
             }
             (_, Some(Asset { content_type, text })) => answer(200, content_type, text.into()),
+            _ if path == "/readyz" && self.gateway.is_draining() => answer(503, TEXT, b"draining\n".to_vec()),
             // The fact that this is answered is the answer: a gateway that accepts connections can serve.
             _ => answer(200, TEXT, b"ok\n".to_vec()),
         }
@@ -105,6 +120,27 @@ impl Sampler {
             self.gateway.sample(&self.console);
         }
     }
+}
+
+/// Returns the value of a header, if it is text.
+fn field(request: &RequestHeader, name: HeaderName) -> Option<&str> {
+    request.headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// Converts an answer of the admin API.
+fn answer_api(from: Answer) -> Response<Vec<u8>> {
+    let mut response = answer(from.status, "application/json", from.body);
+    let headers = response.headers_mut();
+    if from.status == 204 {
+        headers.remove(header::CONTENT_TYPE);
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    for (name, value) in from.headers {
+        if let Ok(value) = http::HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
+    }
+    response
 }
 
 fn refused(AccessDenied { status, message }: AccessDenied) -> Response<Vec<u8>> {

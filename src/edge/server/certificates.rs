@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use pingora::listeners::tls::TlsSettings;
 
 use crate::config::{ConfigError, Listener, TlsFiles};
+use crate::edge::server::probe::certificate_file_ends;
 
 /// The certificates of all listeners that have one.
 #[derive(Debug, Default)]
@@ -48,6 +49,14 @@ impl Certificates {
     /// Returns the files of the certificates.
     pub(in crate::edge) fn files(&self) -> Vec<PathBuf> {
         self.0.iter().flat_map(|kept| [kept.files.certificate.clone(), kept.files.key.clone()]).collect()
+    }
+
+    /// Returns the addresses of the listeners and the ends of their certificates, in seconds since the epoch.
+    pub(in crate::edge) fn ends(&self) -> impl Iterator<Item = (String, i64)> {
+        self.0.iter().filter_map(|kept| {
+            let pem = std::fs::read(&kept.files.certificate).ok()?;
+            Some((kept.address.clone(), certificate_file_ends(&pem)?))
+        })
     }
 
     /// Takes the names of files from a new configuration, for the listeners that are in both.

@@ -4,12 +4,15 @@
 //! over whether another process takes them or not. So its services are run from here.
 
 pub(in crate::edge) mod admin;
+pub(in crate::edge) mod api;
 pub(in crate::edge) mod certificates;
 pub(in crate::edge) mod demo;
 pub(in crate::edge) mod handover;
 pub(in crate::edge) mod listeners;
+pub(in crate::edge) mod port_owner;
 pub(in crate::edge) mod probe;
 pub(in crate::edge) mod reload;
+pub(in crate::edge) mod running;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -40,8 +43,10 @@ use crate::edge::server::admin::{Admin, Sampler};
 use crate::edge::server::certificates::Certificates;
 use crate::edge::server::demo::Demo;
 use crate::edge::server::handover::{HandoverSocket, InheritedListeners};
-use crate::edge::server::listeners::Sockets;
+use crate::edge::server::listeners::{ADMIN_OPTION, LISTEN_OPTION, ListenError, Sockets};
 use crate::edge::server::reload::Reload;
+use crate::edge::server::running::RunningGateway;
+use crate::store;
 
 /// A server that is ready to run.
 pub struct Server {
@@ -59,7 +64,7 @@ struct Life {
     demo: Option<(Service<Side<Demo>>, Sockets)>,
     sockets: Sockets,
     reload: Reload,
-    timeouts: Timeouts,
+    data: PathBuf,
     door: PathBuf,
     inheritance: Option<InheritedListeners>,
     successor: Option<Command>,
@@ -111,13 +116,17 @@ impl Server {
         let demo = config.demo.map(|port| format!("127.0.0.1:{port}"));
         let addresses = config.listeners.iter().map(|listener| listener.address.as_str());
         let addresses = addresses.chain(config.admin.as_ref().map(|admin| admin.address.as_str()));
-        let sockets = Sockets::open(addresses, inherited.unwrap_or_default())?;
+        let sockets = Sockets::open(addresses, inherited.unwrap_or_default());
+        let sockets = sockets.map_err(|error| refused(config, &error))?;
+        log_others(&config.data, inheritance.is_some());
         let gateway = Gateway::new(config)?;
         let mut certificates = Certificates::default();
         let admin = config.admin.as_ref();
-        let admin = admin.map(|settings| operators(settings, &config.data, gateway.clone())).transpose()?;
+        let view = RunningGateway::new(gateway.clone(), config, file.as_deref());
+        let admin = admin.map(|settings| operators(settings, view, gateway.clone())).transpose()?;
         // Each process has a built-in provider of its own, which is not handed over.
-        let own = Sockets::open(demo.as_deref().into_iter(), Vec::new())?;
+        let own = Sockets::open(demo.as_deref().into_iter(), Vec::new());
+        let own = own.map_err(|error| refused(config, &error))?;
         let demo = demo.map(|address| {
             let provider = config.providers.iter().find(|provider| &*provider.name == config::DEMO);
             let key = provider.and_then(|provider| provider.key()).map_or("", ExposeSecret::expose_secret);
@@ -131,9 +140,9 @@ impl Server {
             threads: config.threads,
             admin,
             sockets,
-            reload: Reload::new(gateway.clone(), certificates, file, demo.is_some()),
+            reload: Reload::new(gateway.clone(), certificates, file, config),
             demo,
-            timeouts: config.timeouts,
+            data: config.data.clone(),
             door: door(config),
             inheritance,
             successor: None,
@@ -176,10 +185,13 @@ impl Life {
         if let Some((demo, own)) = self.demo.take() {
             services.start(demo, 1, &own.table()?, lasting);
         }
+        // Operators may look until the last call is over.
+        let (stop_admin, admin_stopping) = watch::channel(false);
         let admin = self.admin.take().map(|(admin, sampler)| {
             tokio::spawn(sampler.run());
-            services.start(admin, 1, &table, stopping.clone())
+            services.start(admin, 1, &table, admin_stopping)
         });
+        tokio::spawn(watch_disk(self.gateway.clone(), self.data.clone()));
         tokio::spawn(look_after_upstreams(self.gateway.clone()));
         let clients = services.start(self.clients, self.threads, &table, stopping);
         let mut taken = open_door(&self.door, &mut self.inheritance, &self.sockets);
@@ -188,19 +200,26 @@ impl Life {
             log::info!("this process accepts connections now, and the one before it ends");
             inheritance.release();
         }
-        let drain =
-            Drain { gateway: &self.gateway, shutdown: self.gateway.shutdown(), timeouts: self.timeouts };
         let reason = watch_over(&mut signals, &mut taken, &mut self.reload, &mut self.successor).await;
+        let timeouts = self.reload.timeouts();
+        let drain = Drain { gateway: &self.gateway, shutdown: self.gateway.shutdown(), timeouts };
+        self.gateway.note_draining();
         if reason != Reason::TakenOver {
             HandoverSocket::remove(&self.door);
         }
         self.sockets.close();
         let _ = stop.send(true);
-        // These threads only have to notice that the process ends.
-        for accepting in [Some(clients), admin].into_iter().flatten() {
-            let _ = accepting.await;
+        if reason == Reason::TakenOver {
+            // Operators talk to the new process.
+            let _ = stop_admin.send(true);
         }
+        // This thread only has to notice that the process ends.
+        let _ = clients.await;
         drain.run(reason, &mut signals).await;
+        let _ = stop_admin.send(true);
+        if let Some(admin) = admin {
+            let _ = admin.await;
+        }
         services.end();
         Ok(())
     }
@@ -345,6 +364,19 @@ fn open_door(
     .ok()
 }
 
+/// Describes an address that the process cannot listen on.
+fn refused(config: &Config, error: &ListenError) -> ConfigError {
+    let is_admin = config.admin.as_ref().is_some_and(|admin| admin.address == error.address);
+    ConfigError::plain(error.describe(if is_admin { ADMIN_OPTION } else { LISTEN_OPTION }))
+}
+
+/// Says whether other gateways use the same data folder, apart from one that is taken over from.
+fn log_others(folder: &Path, is_upgrade: bool) {
+    if let Some(first) = store::gateways(folder).first().filter(|_| !is_upgrade) {
+        log::info!("gateway {first} uses {} too", folder.display());
+    }
+}
+
 /// Returns the path of the door for a configuration.
 fn door(config: &Config) -> PathBuf {
     let address = config.listeners.first().map_or("", |listener| listener.address.as_str());
@@ -376,10 +408,16 @@ impl Drain<'_> {
         };
         log::info!("{} calls are running and may go on for {seconds} seconds", self.gateway.calls());
         let mut deadline = Instant::now() + Duration::from_secs(seconds);
+        let mut report = Instant::now() + DRAIN_REPORT_INTERVAL;
         loop {
             tokio::select! {
                 () = self.quiet() => return log::info!("all calls are over"),
                 () = sleep_until(deadline) => break,
+                () = sleep_until(report) => {
+                    let left = deadline.saturating_duration_since(Instant::now()).as_secs();
+                    log::info!("draining: {} calls, {left} s left", self.gateway.calls());
+                    report += DRAIN_REPORT_INTERVAL;
+                }
                 _ = signals.interrupt.recv() => break,
                 // A process that another has taken over from also obeys the order to stop.
                 _ = signals.terminate.recv() => {
@@ -412,6 +450,18 @@ async fn look_after_upstreams(gateway: Gateway) {
     }
 }
 
+/// Notes again and again how much room is left on the disk of the data folder. No scrape waits for the disk.
+async fn watch_disk(gateway: Gateway, data: PathBuf) {
+    loop {
+        let folder = data.clone();
+        let free = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&folder)).await;
+        if let Ok(Ok(free)) = free {
+            gateway.metrics().process.free(free.f_bavail.saturating_mul(free.f_frsize));
+        }
+        sleep(DISK).await;
+    }
+}
+
 fn conf(config: &Config) -> ServerConf {
     ServerConf { threads: config.threads, ..ServerConf::default() }
 }
@@ -439,10 +489,10 @@ fn clients(
 /// Makes the admin listener's service, and the task that takes its samples.
 fn operators(
     settings: &config::AdminListener,
-    data: &Path,
+    view: RunningGateway,
     gateway: Gateway,
 ) -> Result<(Service<Side<Admin>>, Sampler), ConfigError> {
-    let admin = Admin::new(gateway, settings, data).map_err(|e| ConfigError::plain(format!("data: {e}")))?;
+    let admin = Admin::new(gateway, settings, view).map_err(|e| ConfigError::plain(format!("data: {e}")))?;
     let sampler = admin.sampler();
     let mut service = Service::new("admin".to_owned(), Side::new(admin, connections::OPERATORS));
     service.add_tcp(&settings.address);
@@ -468,3 +518,9 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// The time in which calls may tell their clients that they have to end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// The interval at which the room on the disk is looked at.
+const DISK: Duration = Duration::from_secs(15);
+
+/// The interval at which a process that ends tells how many calls are still running.
+const DRAIN_REPORT_INTERVAL: Duration = Duration::from_secs(10);

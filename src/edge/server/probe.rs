@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use crate::config::Timeouts;
 use crate::edge::request::headers;
 use crate::edge::upstream::Upstream;
+use crate::edge::upstream::reason::{innermost, reason};
 use crate::provider::Provider;
 
 /// A prober of providers and gateways. Each probe has a time limit.
@@ -78,7 +79,7 @@ impl Prober {
         let timeouts = Timeouts { connect: CONNECT, silence: ANSWER, write: CONNECT, ..Timeouts::default() };
         let upstream = Upstream::new(Arc::clone(provider), &timeouts, None);
         let mut visit = Visit { address: None, certificate_ends: None, answer: Err(Unreached::Name) };
-        let resolved = timeout(Duration::from_secs(CONNECT), upstream.resolved()).await;
+        let resolved = timeout(Duration::from_secs(CONNECT), upstream.probe_name()).await;
         let peer = resolved.is_ok_and(|known| known.is_ok()).then(|| upstream.peer(true));
         let Some(Ok(peer)) = peer else { return visit };
         visit.address = peer.address().as_inet().copied();
@@ -93,7 +94,7 @@ impl Prober {
         }
         visit.answer = match headers::for_models(provider) {
             Ok(head) => self.ask(&peer, head).await,
-            Err(error) => Err(Unreached::Answer(words(&error))),
+            Err(error) => Err(Unreached::Answer(innermost(&error))),
         };
         visit
     }
@@ -112,7 +113,7 @@ impl Prober {
             head.insert_header(header::HOST, address.to_string())?;
             Ok::<_, Box<Error>>(head)
         };
-        let head = head().map_err(|error| Unreached::Answer(words(&error)))?;
+        let head = head().map_err(|error| Unreached::Answer(innermost(&error)))?;
         self.ask(&peer, head).await
     }
 
@@ -124,7 +125,7 @@ impl Prober {
     async fn exchange(&self, peer: &HttpPeer, head: RequestHeader) -> Result<Answer, Unreached> {
         let session = self.http.get_http_session(peer).await;
         let (mut session, _) = session.map_err(|error| Unreached::from_connecting(&error))?;
-        let failed = |error: Box<Error>| Unreached::Answer(words(&error));
+        let failed = |error: Box<Error>| Unreached::Answer(innermost(&error));
         session.write_request_header(Box::new(head)).await.map_err(failed)?;
         session.finish_request_body().await.map_err(failed)?;
         session.read_response_header().await.map_err(failed)?;
@@ -161,20 +162,11 @@ impl Unreached {
     fn from_connecting(error: &Error) -> Self {
         match error.etype() {
             ErrorType::TLSHandshakeFailure | ErrorType::TLSHandshakeTimedout | ErrorType::InvalidCert => {
-                Self::Tls(words(error))
+                Self::Tls(reason(error))
             }
-            _ => Self::Connection(words(error)),
+            _ => Self::Connection(innermost(error)),
         }
     }
-}
-
-/// Returns the innermost reason of an error, which is the most informative one. Pingora wraps it in the origin and
-/// the direction.
-fn words(error: &Error) -> String {
-    let chain = error.to_string();
-    let reason = chain.rsplit(" cause: ").find(|reason| !reason.starts_with("local address "));
-    let reason = reason.and_then(|reason| reason.rsplit("context: ").next()?.split(", SNI: ").next());
-    reason.unwrap_or_else(|| error.etype().as_str()).trim().to_owned()
 }
 
 /// Returns the end of validity of the peer's certificate.

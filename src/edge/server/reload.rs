@@ -4,7 +4,12 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::config::Config;
+use jiff::Timestamp;
+
+use crate::config::{
+    self, Config, ConfigError, ConfigStatus, LoadOptions, LoadedFile, ProcessSettings, RefusedFile,
+    ReloadTrigger, Timeouts,
+};
 use crate::edge::gateway::Gateway;
 use crate::edge::server::certificates::{Certificates, Renewal};
 
@@ -15,10 +20,31 @@ pub(in crate::edge) struct Reload {
     gateway: Gateway,
     certificates: Certificates,
     file: Option<PathBuf>,
-    /// Whether there is a provider `demo`, which is started only with the process.
-    demo: bool,
+    options: LoadOptions,
+    /// The settings of the process, as the file had them when it started. Arguments of the command may overrule them.
+    process: Option<ProcessSettings>,
+    /// The file in force.
+    in_force: InForce,
+    status: ConfigStatus,
+    timeouts: Timeouts,
     configuration: Watch,
     pairs: Watch,
+}
+
+/// The file in force, for a comparison with the next one.
+#[derive(Debug, Default)]
+struct InForce {
+    text: String,
+    /// The digest of the file and of the secrets to which it refers.
+    digest: String,
+}
+
+impl InForce {
+    fn of(text: String, config: &Config) -> Self {
+        let secrets = config.providers.iter().flat_map(|provider| provider.secrets()).map(str::as_bytes);
+        let digest = config::sha256(std::iter::once(text.as_bytes()).chain(secrets));
+        Self { text, digest }
+    }
 }
 
 impl Reload {
@@ -26,17 +52,37 @@ impl Reload {
         gateway: Gateway,
         certificates: Certificates,
         file: Option<PathBuf>,
-        demo: bool,
+        config: &Config,
     ) -> Self {
+        let (options, timeouts) = (config.options.clone(), config.timeouts);
         let configuration = Watch::new(file.iter().cloned().collect());
         let pairs = Watch::new(certificates.files());
-        Self { gateway, certificates, file, demo, configuration, pairs }
+        let started = file.as_deref().and_then(|file| read(file, &options).ok());
+        let process = started.as_ref().map(|(_, config)| ProcessSettings::of(config));
+        let in_force = started.map(|(text, config)| InForce::of(text, &config)).unwrap_or_default();
+        let status = ConfigStatus { file: file.clone(), ..ConfigStatus::default() };
+        let mut reload = Self {
+            gateway,
+            certificates,
+            file,
+            options,
+            process,
+            in_force,
+            status,
+            timeouts,
+            configuration,
+            pairs,
+        };
+        reload.note_loaded(ReloadTrigger::Start);
+        reload.note_certificates();
+        reload
     }
 
-    /// Reads all files again.
+    /// Reads all files again, and opens the access log again if its file was renamed.
     pub(in crate::edge) fn now(&mut self) {
+        self.gateway.reopen_log();
         self.configuration.look();
-        self.configure();
+        self.configure(ReloadTrigger::Signal);
         self.pairs.look();
         self.renew();
     }
@@ -44,30 +90,66 @@ impl Reload {
     /// Checks the files. It is to be called regularly.
     pub(in crate::edge) fn tick(&mut self) {
         if self.configuration.has_changed() {
-            self.configure();
+            self.configure(ReloadTrigger::Watch);
         }
         if self.pairs.has_changed() {
             self.renew();
         }
     }
 
-    fn configure(&mut self) {
+    /// Returns the time-outs in force.
+    pub(in crate::edge) fn timeouts(&self) -> Timeouts {
+        self.timeouts
+    }
+
+    fn configure(&mut self, trigger: ReloadTrigger) {
         let Some(file) = &self.file else { return };
-        match Config::load(file) {
-            Ok(config) => {
-                if config.demo.is_some() && !self.demo {
-                    log::warn!("the provider 'demo' is started with the gateway: restart it");
+        match read(file, &self.options) {
+            Ok((text, config)) => {
+                let next = InForce::of(text, &config);
+                if next.digest == self.in_force.digest && self.status.refused.is_none() {
+                    self.gateway.metrics().reloads.inc();
+                    return log::debug!("the configuration has not changed");
                 }
-                self.gateway.reload(&config);
-                self.certificates.rename(&config.listeners);
-                self.pairs.files = self.certificates.files();
-                log::info!("the configuration is in force again, from {}", file.display());
+                self.put_into_effect(next, &config, trigger);
             }
             Err(error) => {
                 self.gateway.metrics().bad_reloads.inc();
                 log::error!("the configuration stays as it was:\n{error}");
+                self.status.refused = Some(RefusedFile::new(&error));
+                self.gateway.note_config(&self.status);
             }
         }
+    }
+
+    /// Puts a configuration into effect, and tells what has changed and what needs a new process.
+    fn put_into_effect(&mut self, next: InForce, config: &Config, trigger: ReloadTrigger) {
+        self.gateway.reload(config);
+        self.timeouts = config.timeouts;
+        self.certificates.rename(&config.listeners);
+        self.pairs.files = self.certificates.files();
+        let process = ProcessSettings::of(config);
+        let pending = self.process.as_ref().map(|started| started.differences(&process));
+        let pending = pending.unwrap_or_default();
+        let is_pending = |section: &str| pending.iter().any(|name| name.split('.').next() == Some(section));
+        let mut changed = config::changed_sections(&self.in_force.text, &next.text);
+        changed.retain(|section| !is_pending(section) || section == "providers");
+        let changed = if changed.is_empty() { String::new() } else { format!(": {}", changed.join(", ")) };
+        log::info!("the configuration is in force again{changed}");
+        for name in &pending {
+            log::warn!("{name}: needs a new process: {}", advice(name));
+        }
+        self.status.restart_required = pending;
+        self.in_force = next;
+        self.status.warnings = config.warnings().iter().map(|warning| warning.trap.clone()).collect();
+        self.note_loaded(trigger);
+    }
+
+    fn note_loaded(&mut self, trigger: ReloadTrigger) {
+        let sha256 = config::sha256([self.in_force.text.as_bytes()]);
+        self.status.in_force = Some(LoadedFile { sha256, loaded_at: Timestamp::now(), trigger });
+        self.status.refused = None;
+        self.gateway.note_config(&self.status);
     }
 
     fn renew(&self) {
@@ -78,6 +160,30 @@ impl Reload {
                 Renewal::Refused => metrics.bad_certificates.inc(),
             }
         }
+        self.note_certificates();
+    }
+
+    /// Sets the metrics of the certificates' ends.
+    fn note_certificates(&self) {
+        for (listener, ends) in self.certificates.ends() {
+            self.gateway.metrics().process.certificate_ends(&listener, ends);
+        }
+    }
+}
+
+/// Reads and checks the configuration of a file.
+fn read(file: &Path, options: &LoadOptions) -> Result<(String, Config), ConfigError> {
+    let config = Config::load_with(file, options.clone())?;
+    // A file that changes in between is read again at the next look.
+    Ok((std::fs::read_to_string(file).unwrap_or_default(), config))
+}
+
+/// Returns what puts the new value of a setting into effect.
+fn advice(setting: &str) -> &'static str {
+    match setting {
+        // A successor finds the process by its data folder.
+        "data" => "restart the gateway",
+        _ => "systemctl kill -s USR2 crossmodel, or crossmodel --upgrade",
     }
 }
 

@@ -7,6 +7,7 @@ mod endpoints;
 mod http1;
 mod idle;
 pub(in crate::edge) mod pace;
+pub(in crate::edge) mod reason;
 pub(in crate::edge) mod resolver;
 pub(in crate::edge) mod transport;
 
@@ -22,7 +23,7 @@ use crate::config::Timeouts;
 use crate::edge::upstream::endpoints::Endpoints;
 use crate::edge::upstream::idle::{Idle, MAX_IDLE};
 use crate::edge::upstream::pace::Paces;
-use crate::edge::upstream::resolver::Resolver;
+use crate::edge::upstream::resolver::{Resolver, lookup_reason};
 use crate::edge::wire::quirks::{is_apart, keep_apart};
 use crate::failure::{Failure, Kind, Result};
 use crate::protocol::ProtocolId;
@@ -123,10 +124,22 @@ impl Upstream {
     /// Returns 502 if the name cannot be resolved.
     pub(in crate::edge) async fn resolved(&self) -> Result<()> {
         if self.resolver.is_unknown() {
-            return self.resolver.resolve().await.map_err(|error| unresolved(&error.to_string()));
+            let resolved = self.resolver.resolve(&self.provider.name).await;
+            return resolved.map_err(|error| unresolved(&lookup_reason(&error)));
         }
         self.keep_resolved();
         Ok(())
+    }
+
+    /// Resolves the name of the provider's host for a probe, without a line in the log.
+    ///
+    /// # Errors
+    /// Returns 502 if the name cannot be resolved.
+    pub(in crate::edge) async fn probe_name(&self) -> Result<()> {
+        if !self.resolver.is_unknown() {
+            return Ok(());
+        }
+        self.resolver.resolve_unlogged().await.map_err(|error| unresolved(&lookup_reason(&error)))
     }
 
     /// Returns the peer to connect to. With `fresh`, it is not reached over a pooled connection.
@@ -160,8 +173,9 @@ impl Upstream {
     /// Resolves the name again if that is due. Nobody waits for it.
     fn keep_resolved(&self) {
         if self.resolver.claim(Instant::now()) {
-            let resolver = Arc::clone(&self.resolver);
-            tokio::spawn(async move { resolver.refresh().await });
+            let (resolver, provider) = (Arc::clone(&self.resolver), Arc::clone(&self.provider));
+            // A failure is told by the resolver.
+            tokio::spawn(async move { drop(resolver.resolve(&provider.name).await) });
         }
     }
 }
@@ -185,7 +199,7 @@ fn options(provider: &Provider, times: &Times) -> PeerOptions {
 }
 
 fn unresolved(why: &str) -> Failure {
-    Failure::provider(format!("its host name cannot be resolved: {why}"))
+    Failure::provider(format!("the host name does not resolve: {why}"))
 }
 
 /// The failure for a call whose provider left the configuration between two hooks.

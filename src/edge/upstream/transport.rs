@@ -2,6 +2,7 @@
 
 use pingora::{Error, ErrorType};
 
+use crate::edge::upstream::reason::reason;
 use crate::failure::{Failure, Kind};
 use crate::observe::AttemptFailure;
 
@@ -20,19 +21,9 @@ pub(in crate::edge) fn provider_failure(error: &Error) -> Failure {
             Failure::new(Kind::Provider, "The provider could not be reached in time.")
         }
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => Failure::late(),
-        _ => return Failure::provider(log_text(error)),
+        _ => return Failure::provider(reason(error)),
     };
-    failure.with_detail(log_text(error))
-}
-
-/// Describes an error of Pingora's for the log. Its context may contain a malformed head, so only the error's name
-/// and the system's message are used.
-pub(in crate::edge) fn log_text(error: &Error) -> String {
-    let name = error.etype().as_str();
-    match error.root_cause().downcast_ref::<std::io::Error>() {
-        Some(cause) => format!("{name}: {cause}"),
-        None => name.to_owned(),
-    }
+    failure.with_detail(reason(error))
 }
 
 /// The failure that a status is.
@@ -50,11 +41,13 @@ pub(in crate::edge) fn answer_failure(failure: &Failure) -> AttemptFailure {
     if failure.is_late() { AttemptFailure::Timeout } else { AttemptFailure::Broken }
 }
 
-/// The failure that an error on the way is; `other` if it is none of time.
+/// The failure that an error on the way is; `other` if it is neither one of time nor one of TLS.
 pub(in crate::edge) fn error_failure(error: &Error, other: AttemptFailure) -> AttemptFailure {
-    use ErrorType::{ConnectTimedout, ReadTimedout, TLSHandshakeTimedout, WriteTimedout};
+    use ErrorType::{ConnectTimedout, ReadTimedout, WriteTimedout};
+    use ErrorType::{InvalidCert, TLSHandshakeFailure, TLSHandshakeTimedout};
     match error.etype() {
-        ConnectTimedout | TLSHandshakeTimedout | ReadTimedout | WriteTimedout => AttemptFailure::Timeout,
+        ConnectTimedout | ReadTimedout | WriteTimedout => AttemptFailure::Timeout,
+        InvalidCert | TLSHandshakeFailure | TLSHandshakeTimedout => AttemptFailure::Tls,
         _ => other,
     }
 }

@@ -25,7 +25,7 @@ use pingora::protocols::http::custom::CustomMessageWrite;
 use pingora::protocols::http::custom::server::Session;
 use pingora::protocols::http::date::get_cached_date;
 use pingora::protocols::l4::socket::SocketAddr;
-use pingora::protocols::{Digest, Stream};
+use pingora::protocols::{Digest, SocketDigest, Stream};
 use pingora::{Error, ErrorType};
 use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 use tokio::time::timeout;
@@ -55,6 +55,8 @@ impl Return {
 pub(in crate::edge) struct Served {
     /// Absent when the session is over.
     stream: Option<Stream>,
+    /// The addresses of the connection.
+    socket: Option<Arc<SocketDigest>>,
     back: Arc<Return>,
     request: Box<RequestHeader>,
     framing: Framing,
@@ -116,6 +118,7 @@ impl Served {
         }
         let keeps = may_follow && asks_to_keep(&request);
         Ok(Self {
+            socket: stream.get_socket_digest(),
             stream: Some(stream),
             back: Arc::clone(back),
             request: Box::new(request),
@@ -467,11 +470,11 @@ impl Session for Served {
     }
 
     fn client_addr(&self) -> Option<&SocketAddr> {
-        None
+        self.socket.as_ref()?.peer_addr()
     }
 
     fn server_addr(&self) -> Option<&SocketAddr> {
-        None
+        self.socket.as_ref()?.local_addr()
     }
 
     fn pseudo_raw_h1_request_header(&self) -> Bytes {

@@ -17,7 +17,7 @@ use super::{UPSTREAM_KEY, eventually, get};
 pub(crate) struct Gateway {
     pub(crate) port: u16,
     pub(crate) admin: u16,
-    /// Its first key; empty if it had to make one itself.
+    /// Its first key; empty if it has none.
     pub(crate) key: String,
     folder: TempDir,
     child: Child,
@@ -38,9 +38,9 @@ impl Gateway {
         Self::run(folder, config, secret, environment)
     }
 
-    /// Starts a gateway that has no key yet.
-    pub(crate) fn first_run(config: &str) -> Self {
-        Self::run(TempDir::new().unwrap(), config, String::new(), &[])
+    /// Starts a gateway that has no store and no key yet.
+    pub(crate) fn first_run(config: &str, environment: &[(&str, &str)]) -> Self {
+        Self::run(TempDir::new().unwrap(), config, String::new(), environment)
     }
 
     fn run(folder: TempDir, config: &str, key: String, environment: &[(&str, &str)]) -> Self {
@@ -109,12 +109,17 @@ impl Gateway {
 
     /// Ends the process and starts it again on what it has left.
     pub(crate) fn restart(&mut self) {
+        self.restart_with(&[]);
+    }
+
+    /// Does the same with variables of the environment.
+    pub(crate) fn restart_with(&mut self, environment: &[(&str, &str)]) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         for log in ["stdout", "stderr"] {
             std::fs::write(self.file(log), "").unwrap();
         }
-        self.child = spawn(&mut command(self.folder.path(), &[]));
+        self.child = spawn(&mut command(self.folder.path(), environment));
         self.await_port();
     }
 
@@ -330,8 +335,15 @@ pub(crate) fn faults(folder: &Path) -> PathBuf {
     shim
 }
 
-/// Makes a key in a data folder; gives its secret.
+/// Makes a store in a data folder that has none.
+pub(crate) fn create_store(data: &Path) {
+    let output = run(data, &["store", "create"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Makes a store and a key in a data folder; gives its secret.
 fn create_key(data: &Path, arguments: &[&str]) -> String {
+    create_store(data);
     let output =
         run(data, &[&["key", "create", "--rpm", "unlimited", "--tpm", "unlimited"], arguments].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -5,6 +5,7 @@ pub(crate) mod frames;
 mod gateway;
 mod h2;
 mod mock;
+mod terminal;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -12,9 +13,10 @@ use std::time::{Duration, Instant};
 use serde_json::value::RawValue;
 
 pub(crate) use client::{Client, Response, ask, get, post, request};
-pub(crate) use gateway::{Gateway, faults, free_port, run};
+pub(crate) use gateway::{Gateway, create_store, faults, free_port, run};
 pub(crate) use h2::{End, H2Mock, h2_exchange, h2_post};
 pub(crate) use mock::{Act, Gate, Mock, Seen, chunk, json, open, sse, whole};
+pub(crate) use terminal::Terminal;
 
 /// Looks again and again until something holds; gives whether it came to hold in time.
 pub(crate) fn eventually(time: Duration, mut holds: impl FnMut() -> bool) -> bool {

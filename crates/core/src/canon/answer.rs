@@ -79,10 +79,10 @@ impl Answer {
         Ok(())
     }
 
-    /// Whether it was ended by a limit.
+    /// Whether it may have been cut off.
     #[must_use]
     pub fn is_cut(&self) -> bool {
-        matches!(self.finish, Some(Finish::Length | Finish::ContextWindow))
+        self.finish.as_ref().is_some_and(Finish::is_cut)
     }
 
     /// Whether it calls a tool.

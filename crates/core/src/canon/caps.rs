@@ -31,6 +31,8 @@ pub struct Caps {
     pub mid_system: bool,
     /// Whether it can search the web.
     pub web_search: bool,
+    /// Whether thinking that comes back is only accepted behind the conversation in which it was thought.
+    pub preserved_thinking: bool,
 }
 
 /// The sampling parameters that a model accepts.
@@ -109,6 +111,8 @@ pub struct CapsSettings {
     pub mid_system: Option<bool>,
     /// Whether it can search the web.
     pub web_search: Option<bool>,
+    /// Whether thinking that comes back is only accepted behind the conversation in which it was thought.
+    pub preserved_thinking: Option<bool>,
 }
 
 impl Caps {
@@ -126,6 +130,7 @@ impl Caps {
         self.prefill = settings.prefill.unwrap_or(self.prefill);
         self.mid_system = settings.mid_system.unwrap_or(self.mid_system);
         self.web_search = settings.web_search.unwrap_or(self.web_search);
+        self.preserved_thinking = settings.preserved_thinking.unwrap_or(self.preserved_thinking);
         self
     }
 
@@ -143,6 +148,7 @@ impl Caps {
             prefill: true,
             mid_system: false,
             web_search: false,
+            preserved_thinking: false,
         }
     }
 
@@ -166,6 +172,7 @@ struct Line {
     forced_tool: bool,
     prefill: bool,
     mid_system: bool,
+    preserved_thinking: bool,
 }
 
 /// Returns the capabilities of a Claude model; `None` for all others.
@@ -225,6 +232,7 @@ impl Line {
             prefill: self.prefill,
             mid_system: self.mid_system,
             web_search: true,
+            preserved_thinking: self.preserved_thinking,
         }
     }
 }
@@ -257,6 +265,7 @@ const BUDGET: Line = Line {
     forced_tool: true,
     prefill: true,
     mid_system: false,
+    preserved_thinking: false,
 };
 
 const FOUR_SIX: Line = Line {
@@ -280,7 +289,8 @@ const ADAPTIVE_ON: Line = Line {
 
 const ALWAYS: Line = Line { thinking: ThinkingCaps::AdaptiveAlways, ..ADAPTIVE_ON };
 
-const UNFORCED: Line = Line { forced_tool: false, default_effort: Some(Effort::High), ..ALWAYS };
+const UNFORCED: Line =
+    Line { forced_tool: false, default_effort: Some(Effort::High), preserved_thinking: true, ..ALWAYS };
 
 /// Claude models by the beginnings of their names, the more specific one first. From Anthropic's public model map.
 static CLAUDE: &[Line] = &[
@@ -291,7 +301,12 @@ static CLAUDE: &[Line] = &[
     Line { prefix: "sonnet-4-6", ..FOUR_SIX },
     Line { prefix: "opus-4-7", by_default: false, mid_system: false, ..ADAPTIVE_ON },
     Line { prefix: "opus-4-8", by_default: false, ..ADAPTIVE_ON },
-    Line { prefix: "haiku-5-5", default_effort: Some(Effort::Medium), ..ADAPTIVE_ON },
+    Line {
+        prefix: "haiku-5-5",
+        default_effort: Some(Effort::Medium),
+        preserved_thinking: true,
+        ..ADAPTIVE_ON
+    },
     Line { prefix: "sonnet-5-5", thinking: ThinkingCaps::AdaptiveBetweenTools, ..UNFORCED },
     Line { prefix: "opus-5-5", default_effort: Some(Effort::Medium), ..UNFORCED },
     Line { prefix: "fable-5-1", ..UNFORCED },
@@ -337,6 +352,16 @@ mod tests {
         }
         for model in ["claude-haiku-5", "claude-haiku-5-20261001", "claude-haiku-4-8", "claude-opus-4.9"] {
             assert!(!always(model) && caps(model).forced_tool, "{model}");
+        }
+    }
+
+    #[test]
+    fn models_since_5_1_preserve_their_thinking() {
+        for model in ["claude-haiku-5-5", "claude-sonnet-5-5", "claude-mythos-preview", "claude-opus-7"] {
+            assert!(caps(model).preserved_thinking, "{model}");
+        }
+        for model in ["claude-opus-5", "claude-fable-5", "claude-sonnet-4-5", "kimi-k3"] {
+            assert!(!caps(model).preserved_thinking, "{model}");
         }
     }
 

@@ -111,11 +111,17 @@ impl Context {
         let id = upstream.unwrap_or_default();
         let own = PREFIXES.iter().find_map(|prefix| id.strip_prefix(prefix)).unwrap_or(id);
         if own.is_empty() {
-            return base62(&self.request_id, MADE_UP_ID_LEN);
+            return made_up_id(&self.request_id);
         }
         let allowed = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') { c } else { '_' };
         own.chars().map(allowed).take(MAX_ANSWER_ID_LEN).collect()
     }
+}
+
+/// Returns the id of an answer to which the provider has given none, without a prefix.
+#[must_use]
+pub(crate) fn made_up_id(request_id: &str) -> String {
+    base62(request_id, MADE_UP_ID_LEN)
 }
 
 /// Placeholder for an echo that is not written yet. JSON never contains a NUL byte, so the mark cannot occur in

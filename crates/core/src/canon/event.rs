@@ -90,7 +90,7 @@ pub enum Event<'a> {
     End,
 }
 
-/// A part of an answer that was not understood, or not believed.
+/// A part of an answer that was not understood, not believed, or not passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Anomaly {
@@ -100,6 +100,8 @@ pub enum Anomaly {
     Content,
     /// Complete arguments that differ from the concatenation of their deltas.
     Arguments,
+    /// A source of a text that the client's protocol has no place for.
+    Citation,
 }
 
 /// The reason for which an answer ends.
@@ -120,6 +122,8 @@ pub enum Finish<'a> {
     Refusal(Option<JsonStr<'a>>),
     /// The provider paused in the middle of its work.
     Pause,
+    /// A reason that nobody knows, which may be an interruption: clients are told that the answer is cut off.
+    Unknown,
 }
 
 /// The source of a piece of text.
@@ -193,7 +197,15 @@ pub trait Encode: fmt::Debug + Send {
 
     /// Ends the stream with a failure, in the protocol's own grammar.
     fn fail(&mut self, failure: &Failure, out: &mut Vec<u8>);
+
+    /// Appends the bytes that keep a waiting client's stream alive.
+    fn keep_alive(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(COMMENT);
+    }
 }
+
+/// The comment that keeps a stream alive.
+pub(crate) const COMMENT: &[u8] = b": keep-alive\n\n";
 
 impl Event<'_> {
     /// Number of bytes of the answer's own content.
@@ -234,6 +246,7 @@ impl Anomaly {
             Self::Finish => "finish",
             Self::Content => "content",
             Self::Arguments => "arguments",
+            Self::Citation => "citation",
         }
     }
 }
@@ -250,7 +263,14 @@ impl Finish<'_> {
             Self::ContextWindow => "context_window",
             Self::Refusal(_) => "refusal",
             Self::Pause => "pause",
+            Self::Unknown => "unknown",
         }
+    }
+
+    /// Whether the answer may have been cut off.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        matches!(self, Self::Length | Self::ContextWindow | Self::Unknown)
     }
 
     /// Returns the value without a borrow from the event that it came in.
@@ -264,6 +284,7 @@ impl Finish<'_> {
             Self::ContextWindow => Finish::ContextWindow,
             Self::Refusal(text) => Finish::Refusal(text.map(JsonStr::into_owned)),
             Self::Pause => Finish::Pause,
+            Self::Unknown => Finish::Unknown,
         }
     }
 }

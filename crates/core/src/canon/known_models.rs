@@ -66,11 +66,14 @@ fn covers(pattern: &str, name: &str) -> bool {
 
 /// Whether this is a model of version 6 or later.
 fn is_newer(name: &str) -> bool {
-    let Some(rest) = name.strip_prefix("gpt-") else { return false };
+    gpt_version(name).is_some_and(|major| major >= FIRST_NEW_VERSION)
+}
+
+/// Returns the major version in the name of a GPT model.
+pub(super) fn gpt_version(name: &str) -> Option<u32> {
+    let rest = name.strip_prefix("gpt-")?;
     let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-    rest.get(..end)
-        .and_then(|major| major.parse::<u32>().ok())
-        .is_some_and(|major| major >= FIRST_NEW_VERSION)
+    rest.get(..end)?.parse().ok()
 }
 
 /// The major version from which on models without a row are treated like [`NEWEST`].

@@ -223,6 +223,8 @@ profile! {
     strip_attribution: bool = true;
     /// Values of `anthropic-beta` that are forwarded; absent: all.
     betas: Option<BTreeSet<String>> = None;
+    /// Whether requests may say that thinking is left out where the conversation before it has changed.
+    block_binding: bool = false;
     /// The version of the Messages protocol in which translated requests are written.
     anthropic_version: AnthropicVersion = AnthropicVersion::V2023;
     /// The sampling parameters that the provider accepts.

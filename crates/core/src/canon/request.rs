@@ -159,6 +159,8 @@ pub struct Audio<'a> {
     pub format: JsonStr<'a>,
     /// The path of the source in the client's request, for a refusal.
     pub path: String,
+    /// A mark for the prompt cache.
+    pub cache: Option<Cache>,
 }
 
 /// Reasoning of a model in an earlier turn.

@@ -1,5 +1,7 @@
 //! Models that think before they answer without being asked to, by name.
 
+use super::known_models::gpt_version;
+
 /// Whether a model of this name thinks unless it is told not to. Claude models have a table of their own.
 #[must_use]
 pub fn is_thinker(model: &str) -> bool {
@@ -10,8 +12,12 @@ pub fn is_thinker(model: &str) -> bool {
     if name.contains("non-reasoning") || name.contains("instruct") || parts().any(|part| part == "chat") {
         return false;
     }
-    FAMILIES.iter().any(is_of) || parts().any(|part| MARKS.contains(&part))
+    let is_gpt = gpt_version(&name).is_some_and(|major| major >= FIRST_THINKING_GPT);
+    is_gpt || FAMILIES.iter().any(is_of) || parts().any(|part| MARKS.contains(&part))
 }
+
+/// The version of GPT models since which all of them think.
+const FIRST_THINKING_GPT: u32 = 5;
 
 /// The prefixes of model families that think, from the model pages of OpenAI, Google, xAI, DeepSeek, Alibaba,
 /// Mistral, Zhipu and MiniMax.
@@ -19,8 +25,6 @@ const FAMILIES: &[&str] = &[
     "o1",
     "o3",
     "o4",
-    "gpt-5",
-    "gpt-6",
     "gpt-oss",
     "codex-mini",
     "gemini-2.5",
@@ -46,14 +50,27 @@ mod tests {
 
     #[test]
     fn thinkers_are_known_by_their_names() {
-        for name in
-            ["o3-mini", "openai/gpt-5", "GPT-5.1-codex", "deepseek-ai/DeepSeek-R1", "kimi-k2-thinking"]
-        {
+        for name in [
+            "o3-mini",
+            "openai/gpt-5",
+            "GPT-5.1-codex",
+            "gpt-7",
+            "gpt-12.1-sol",
+            "deepseek-ai/DeepSeek-R1",
+            "kimi-k2-thinking",
+        ] {
             assert!(is_thinker(name), "{name}");
         }
-        for name in
-            ["gpt-4o", "gpt-5-chat-latest", "up", "grok-4-fast-non-reasoning", "qwen3-4b-instruct", ""]
-        {
+        for name in [
+            "gpt-4o",
+            "gpt-4.1",
+            "gpt-5-chat-latest",
+            "gpt-image-2",
+            "up",
+            "grok-4-fast-non-reasoning",
+            "qwen3-4b-instruct",
+            "",
+        ] {
             assert!(!is_thinker(name), "{name}");
         }
     }

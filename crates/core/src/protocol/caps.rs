@@ -38,6 +38,11 @@ impl OutputCaps {
         counting.filter_map(|(_, cap)| cap.tokens).min()
     }
 
+    /// Whether there is a member other than `name`.
+    pub(super) fn has_other(&self, name: &str) -> bool {
+        self.0.iter().any(|cap| cap.name != name)
+    }
+
     /// Returns the edits that leave one limit, in `member`. The last limit is kept, under that name, because the
     /// earlier ones can be removed together with the comma after them.
     pub(super) fn bound(&self, body: &[u8], member: &str, tokens: u64, open: usize) -> Vec<Edit> {

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use memchr::memmem::Finder;
+use once_cell::sync::Lazy;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -53,6 +55,26 @@ impl UpstreamError {
         }
     }
 }
+
+/// Returns the error that stands in an event of another kind, where no protocol has one. The words of an error in a
+/// damaged event are not read.
+pub(super) fn misplaced(data: &[u8]) -> Option<UpstreamError> {
+    let mut found = ERROR.find_iter(data).peekable();
+    found.peek()?;
+    if json::members(data).finish().is_ok() {
+        let is_error = find_member(data, "error")
+            .is_some_and(|member| !matches!(member.value, b"null" | b"false" | b"\"\"" | b"{}"));
+        return is_error.then(|| UpstreamError::read(data));
+    }
+    let is_member = |at: usize| {
+        let rest = data.get(at + ERROR.needle().len()..).unwrap_or_default();
+        let value = rest.trim_ascii_start().strip_prefix(b":").map(<[u8]>::trim_ascii_start);
+        value.is_some_and(|value| !value.starts_with(b"null"))
+    };
+    found.any(is_member).then(UpstreamError::default)
+}
+
+static ERROR: Lazy<Finder<'static>> = Lazy::new(|| Finder::new(b"\"error\""));
 
 impl<'a> UpstreamErrorWire<'a> {
     /// Reads the object at the beginning of a text. Some providers append a line of help.
@@ -159,6 +181,26 @@ const MAX_PLAIN_TEXT_LEN: usize = 500;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_is_noticed_in_an_event_of_another_kind() {
+        let found = |data: &str| misplaced(data.as_bytes());
+        let told = found(r#"{"type":"x","delta":{"text":"a"},"error":{"message":"m","type":"t"}}"#).unwrap();
+        assert_eq!((told.message.as_str(), told.kind.as_deref()), ("m", Some("t")));
+        for damaged in [r#"{"type":"x"} {"type":"error","error":{"message":"m"}}"#, r#"{"a":{"error" : "m"#] {
+            assert_eq!(found(damaged), Some(UpstreamError::default()), "{damaged}");
+        }
+        for none in [
+            r#"{"type":"x","error":null}"#,
+            r#"{"type":"x","error":{}}"#,
+            r#"{"delta":"\"error\":1","item":{"error":{"message":"of a tool"}}}"#,
+            r#"{"type":"x","kind":"error"}"#,
+            r#"{"a":"error","b":{"error":null"#,
+            "",
+        ] {
+            assert_eq!(found(none), None, "{none}");
+        }
+    }
 
     #[test]
     fn reads_every_shape() {

@@ -49,6 +49,8 @@ pub struct Head<'a> {
     pub containers: Vec<(String, String)>,
     /// Whether the request contains a text anywhere that is, or looks like, a carrier of this gateway.
     pub has_carriers: bool,
+    /// Whether the request contains thinking that its provider has signed.
+    pub has_signatures: bool,
     /// Models that the request names besides `model`.
     pub inner_models: Vec<InnerModel>,
     /// The refusal of the first reference to state at a provider whose account all callers of the gateway share.
@@ -88,6 +90,7 @@ struct HeadFindings<'a> {
     demand: Demand,
     chat: ChatAsks,
     has_carriers: bool,
+    has_signatures: bool,
     /// Whether a top-level member makes a look through the whole body necessary.
     is_deep: bool,
     /// Number of deciding members so far, repeated ones included.
@@ -109,6 +112,7 @@ impl<'a> Head<'a> {
         all.finish().map_err(invalid)?;
         found.demand.long_cache = all.seen() & watch::LONG != 0;
         found.has_carriers = all.seen() & watch::CARRIER != 0;
+        found.has_signatures = all.seen() & watch::SIGNED != 0;
         let is_deep = found.is_deep || all.seen() & (watch::LOOK | scan::NAMELESS) != 0;
         let below =
             if is_deep { look::look(body, members).map_err(invalid)? } else { look::LookFindings::default() };
@@ -128,6 +132,12 @@ impl<'a> Head<'a> {
     #[must_use]
     pub fn cap_edits(&self, body: &[u8], member: &str, tokens: u64) -> Vec<Edit> {
         self.caps.bound(body, member, tokens, self.open)
+    }
+
+    /// Returns the limit of the answer if members other than `member` take part in it.
+    #[must_use]
+    pub fn cap_elsewhere(&self, member: &str) -> Option<u64> {
+        self.output_cap.filter(|_| self.caps.has_other(member))
     }
 
     /// Returns the edits that give all values of a repeated member the last value, with `edits` applied. Limits of
@@ -273,6 +283,7 @@ impl<'a> HeadFindings<'a> {
             chat: self.chat,
             containers: below.containers,
             has_carriers: self.has_carriers,
+            has_signatures: self.has_signatures,
             inner_models,
             stateful,
             models: self.models,

@@ -20,8 +20,10 @@ mod kinds;
 mod look;
 mod members;
 mod node;
+mod opening;
 mod phrases;
 mod pick;
+mod place;
 mod samplers;
 mod schema;
 mod spare;
@@ -37,8 +39,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::canon::{
-    Answer, Context, Decode, Encode, Field, Losses, Profile, Rates, Rejections, Request, ResponseMetadata,
-    Sealer, Target, ToolNames, UsagePart,
+    Answer, COMMENT, Context, Decode, Encode, Field, Losses, Profile, Rates, Rejections, Request,
+    ResponseMetadata, Sealer, Target, ToolNames, UsagePart,
 };
 use crate::failure::{Failure, Result};
 use crate::json::{Document, Edit};
@@ -51,6 +53,7 @@ pub use error::is_envelope;
 pub use head::Head;
 pub use inner::InnerModel;
 pub use members::RequestMembers;
+pub use opening::add_opening;
 pub use spare::Spare;
 pub use state::Test;
 
@@ -101,6 +104,10 @@ pub trait Protocol: fmt::Debug + Send + Sync {
 
     /// Returns the facts that matter to a relay in one event of a stream.
     fn read_event(&self, event: &SseEvent<'_>) -> EventSummary;
+
+    /// Whether an event of a stream only announces an answer, of which nothing has come with it. Another target can
+    /// still give the answer then.
+    fn is_preamble(&self, event: &SseEvent<'_>) -> bool;
 
     /// Returns the facts that matter to a relay in a complete answer.
     ///
@@ -190,6 +197,11 @@ pub trait Protocol: fmt::Debug + Send + Sync {
         64
     }
 
+    /// Whether an answer can name the web pages that a text is taken from.
+    fn names_sources(&self) -> bool {
+        true
+    }
+
     /// Whether a provider of this protocol knows freeform tools.
     fn takes_custom_tools(&self, profile: &Profile) -> bool {
         let _ = profile;
@@ -199,9 +211,18 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     /// Creates the decoder for answers of a provider of this protocol.
     fn decoder(&self, profile: &Profile) -> Box<dyn Decode>;
 
-    /// Returns the bytes that keep a waiting client's stream alive.
-    fn keep_alive(&self) -> &'static [u8] {
-        b": keep-alive\n\n"
+    /// Returns the bytes that keep a waiting client's stream alive. They hold the events that open the stream if it
+    /// has none yet, and if clients are only kept waiting by events.
+    fn keep_alive(&self, stream: &StreamFacts<'_>) -> Bytes {
+        let _ = stream;
+        Bytes::from_static(COMMENT)
+    }
+
+    /// Returns the id of the answer in events that open a stream, and their number, if [`Protocol::keep_alive`] writes
+    /// any.
+    fn opening(&self, request_id: &str) -> Option<(String, u64)> {
+        let _ = request_id;
+        None
     }
 
     /// Creates the encoder of a stream for a client of this protocol.
@@ -219,6 +240,8 @@ pub struct Written {
     pub answer_tool: Option<&'static str>,
     /// The beginning of the answer that the request gave, if the provider repeats it.
     pub prefix: Option<String>,
+    /// The beta feature of the provider that the request makes use of.
+    pub beta: Option<&'static str>,
 }
 
 /// The facts of one event, or of one body, that a relay needs.
@@ -235,6 +258,8 @@ pub struct EventSummary {
     pub rates: Rates,
     /// Whether the event only carries usage that only the gateway asked for.
     pub usage_only: bool,
+    /// Whether the event only opens the stream.
+    pub opens: bool,
     /// Whether the event is a piece of the answer itself.
     pub is_delta: bool,
     /// Whether the event carries words of the model, in pieces or complete. Any text may occur in them.
@@ -243,9 +268,22 @@ pub struct EventSummary {
     pub progress: Progress,
     /// The answer's own id.
     pub id: Option<String>,
+    /// The literal of that id, as such a span, in protocols whose streams the gateway may open.
+    pub id_span: Option<Range<usize>>,
 }
 
 impl EventSummary {
+    /// Returns the same facts, or a failure if an error stands in the event although it is of another kind.
+    fn with_misplaced_error(self, data: &[u8]) -> Self {
+        if matches!(self.progress, Progress::Failed | Progress::Warned(_)) {
+            return self;
+        }
+        match error::misplaced(data) {
+            Some(error) => Self { progress: Progress::Warned(error), ..self },
+            None => self,
+        }
+    }
+
     /// Whether the event is a piece of the answer and says nothing else.
     #[must_use]
     pub fn is_piece(&self) -> bool {
@@ -271,7 +309,7 @@ pub enum Progress {
     Warned(UpstreamError),
 }
 
-/// The facts of a stream that has to be ended.
+/// The facts of a stream into which the gateway writes an event of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct StreamFacts<'a> {
     /// The gateway's id of the request.

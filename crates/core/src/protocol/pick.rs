@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use crate::canon::Losses;
 use crate::failure::Result;
 use crate::json::{self, JsonStr, Lenient as _};
 
@@ -24,6 +25,40 @@ pub(super) fn members_named<'a, const N: usize>(
         Ok(())
     })?;
     Ok(found)
+}
+
+/// The same for an object of which nothing else is carried: other members are left out and listed, unless they are
+/// among the `neutral` ones.
+///
+/// # Errors
+/// Returns 400 if this is not an object, and in strict mode if a member is left out.
+pub(super) fn members_or_losses<'a, const N: usize>(
+    node: &Node<'a, '_>,
+    names: [&str; N],
+    neutral: &[&str],
+    losses: &mut Losses,
+) -> Result<[Option<&'a str>; N]> {
+    let mut found = [None; N];
+    node.members(|key, value| {
+        match names.iter().zip(&mut found).find(|(name, _)| **name == key) {
+            Some((_, slot)) => *slot = Some(value.text),
+            None if neutral.contains(&key) => {}
+            None => unknown_member(&value, losses)?,
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Lists a member that is left out because it is unknown, unless it is empty.
+///
+/// # Errors
+/// Returns 400 in strict mode.
+pub(super) fn unknown_member(value: &Node<'_, '_>, losses: &mut Losses) -> Result<()> {
+    match value.text {
+        "[]" | "{}" => Ok(()),
+        _ => losses.drop(&value.path),
+    }
 }
 
 /// The same for an object that comes from a provider. All are absent if anything is wrong with it.

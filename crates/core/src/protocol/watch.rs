@@ -4,6 +4,7 @@
 //! `type` that is not one of the [`USUAL`] ones, is a reason to go through the body once more. An unknown value is
 //! such a reason, too.
 
+use crate::canon::CARRIER_PREFIXES;
 use crate::json::Name;
 use crate::json::scan::{ID, KIND};
 
@@ -17,6 +18,9 @@ pub(super) const LONG: u8 = 2;
 
 /// Bit for reasoning in a carrier.
 pub(super) const CARRIER: u8 = 4;
+
+/// Bit for thinking that its provider has signed.
+pub(super) const SIGNED: u8 = 8;
 
 /// Returns the bits for the inside of a string, given the bytes that follow the string.
 pub(super) fn string(inner: &[u8], rest: &[u8]) -> u8 {
@@ -35,6 +39,7 @@ fn named(name: &Name, rest: &[u8]) -> u8 {
     match name.as_bytes() {
         b"1h" | b"12h" => LONG,
         b"id" => value(rest).map_or(0, |_| ID),
+        b"signature" => value(rest).map_or(0, |value| if is_signature(value) { SIGNED } else { 0 }),
         b"role" => value(rest).map_or(0, |value| if value.starts_with(b"\"") { KIND } else { 0 }),
         b"type" => value(rest).map_or(0, kind),
         name if NAMES.iter().any(|known| known.as_bytes() == name) => LOOK,
@@ -62,6 +67,12 @@ fn kind(value: &[u8]) -> u8 {
     }
 }
 
+/// Whether the value of a key is a text that may be a provider's own signature.
+fn is_signature(value: &[u8]) -> bool {
+    let text = value.strip_prefix(b"\"").filter(|text| !text.starts_with(b"\""));
+    text.is_some_and(|text| !CARRIER_PREFIXES.iter().any(|prefix| text.starts_with(prefix.as_bytes())))
+}
+
 /// Whether one of the names has this length and begins with this letter.
 fn is_likely(inner: &[u8]) -> bool {
     let letters = LIKELY.get(inner.len()).copied().unwrap_or_default();
@@ -84,6 +95,7 @@ const fn likely() -> [u32; MAX_WORD_LEN + 1] {
     table[2] |= bit(b'i') | bit(b'1');
     table[3] |= bit(b'1');
     table[4] |= bit(b'r') | bit(b't');
+    table[9] |= bit(b's');
     table
 }
 
@@ -240,6 +252,20 @@ mod tests {
         }
         for body in [r#"{"a":[{"id":"x"}]}"#, r#"{"a":[{"role":null,"id":"x"}]}"#] {
             assert_eq!(seen(body), crate::json::scan::NAMELESS, "{body}");
+        }
+    }
+
+    #[test]
+    fn signatures_of_providers_are_seen() {
+        for (body, is_signed) in [
+            (r#"{"a":[{"type":"thinking","signature" : "Eq"}]}"#, true),
+            (r#"{"a":[{"\u0073ignature":"Eq"}]}"#, true),
+            (r#"{"a":[{"signature":""}]}"#, false),
+            (r#"{"a":["signature"]}"#, false),
+            (r#"{"a":{"signature":{"type":"string"}}}"#, false),
+            (r#"{"a":[{"signature":"cm2.x"}]}"#, false),
+        ] {
+            assert_eq!(seen(body) & SIGNED != 0, is_signed, "{body}");
         }
     }
 

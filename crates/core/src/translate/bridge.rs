@@ -16,12 +16,13 @@ use crate::canon::{
     Anomaly, Compaction, Context, Decode, ECHO_MARK, Form, Losses, Profile, Request, ResponseMetadata,
     Target, ThinkingMode, ToolNames, UpstreamError, Usage,
 };
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Kind, Result};
 use crate::json::{self, Document, JsonStr, Lenient as _, Raw, repair};
 use crate::protocol::{Protocol, Written};
 use crate::sse::{self, Framer};
 
 use super::conform::{Conformed, conform};
+use super::ping;
 use super::pipeline::{Pipeline, PipelineOutput};
 use super::response_rewriter::ResponseRewriter;
 use super::source::ServedModel;
@@ -41,6 +42,8 @@ pub struct Rendered {
     pub form: Form,
     /// Estimated number of tokens in the request; 0 unless they are counted.
     pub estimate: u64,
+    /// The beta feature of the provider that the request makes use of.
+    pub beta: Option<&'static str>,
 }
 
 /// The facts of a request besides its body.
@@ -135,7 +138,7 @@ fn render_for(
     let mut names = ToolNames::new(&request.tools, longest, takes_custom_tools);
     request.turns.iter().for_each(|turn| names.add(&turn.tools, takes_custom_tools));
     let mut out = Vec::with_capacity(body.len() + body.len() / 8 + ROOM);
-    let Written { answer_tool, prefix } =
+    let Written { answer_tool, prefix, beta } =
         upstream.encode_request(&request, target, &names, &mut losses, &mut out)?;
     if !facts.counting {
         add(&mut out, &target.profile.extra_body);
@@ -147,7 +150,7 @@ fn render_for(
     let context = Context { names, properties, call_ids, answer_tool, prefix, echo, compaction, ..known };
     let form = Form::of_stream(request.stream && !facts.counting);
     let estimate = if facts.counting { super::count::estimate(&request) } else { 0 };
-    Ok(Rendered { body: out.into(), losses, context: Arc::new(context), form, estimate })
+    Ok(Rendered { body: out.into(), losses, context: Arc::new(context), form, estimate, beta })
 }
 
 /// Returns the facts of a client's request that its answer needs, where the request went to the provider as it is and
@@ -205,6 +208,8 @@ pub struct Bridge {
     context: Arc<Context>,
     /// Number of events that were not JSON.
     odd: u32,
+    /// Whether the provider has shown that it is alive since this was last asked.
+    pinged: bool,
     source: ServedModel,
 }
 
@@ -234,6 +239,7 @@ impl Bridge {
             pipeline,
             context,
             odd: 0,
+            pinged: false,
             source,
         }
     }
@@ -250,13 +256,14 @@ impl Bridge {
     /// # Errors
     /// Returns the failure that the provider reports, or 502 if its stream is invalid.
     pub fn push(&mut self, chunk: Bytes) -> Result<()> {
-        let Self { framer, decoder, pipeline, odd, source, .. } = self;
+        let Self { framer, decoder, pipeline, odd, pinged, source, .. } = self;
         pipeline.output.reserve(chunk.len());
         let block = framer.push(chunk).map_err(|_| super::too_large("upstream_event_too_large"))?;
         let Some(block) = block else { return Ok(()) };
         for span in block.events() {
             let event = block.bytes.get(span).unwrap_or_default();
             source.look(event);
+            *pinged |= ping::is_ping(event);
             read(decoder.as_mut(), pipeline, odd, event)?;
         }
         Ok(())
@@ -309,6 +316,11 @@ impl Bridge {
         self.pipeline.ended || self.decoder.has_finished()
     }
 
+    /// Whether the provider has shown that it is alive since this was last asked, without saying anything.
+    pub fn take_ping(&mut self) -> bool {
+        std::mem::take(&mut self.pinged) && !self.pipeline.ended
+    }
+
     /// Returns the bytes that are ready for a client of a stream.
     pub fn ready(&mut self) -> Bytes {
         match self.pieces() {
@@ -355,6 +367,20 @@ impl Bridge {
     pub fn tell(&mut self, failure: &Failure) {
         if let PipelineOutput::Stream { encoder, ready } = &mut self.pipeline.output {
             encoder.fail(failure, ready);
+        }
+    }
+
+    /// Makes the bytes ready that keep a waiting client's stream alive.
+    pub fn keep_alive(&mut self) {
+        if let PipelineOutput::Stream { encoder, ready } = &mut self.pipeline.output {
+            encoder.keep_alive(ready);
+        }
+    }
+
+    /// Notes that the client's stream was opened before the provider has answered.
+    pub fn note_opened(&mut self) {
+        if let PipelineOutput::Stream { encoder, .. } = &mut self.pipeline.output {
+            encoder.keep_alive(&mut Vec::new());
         }
     }
 
@@ -409,7 +435,9 @@ impl Bridge {
 
     /// Takes the model and the finish reasons that the answer has named so far.
     pub fn metadata(&mut self) -> ResponseMetadata {
-        std::mem::take(&mut self.pipeline.metadata)
+        let mut metadata = std::mem::take(&mut self.pipeline.metadata);
+        metadata.model(self.source.served());
+        metadata
     }
 
     /// Takes the counts of parts that were not understood.
@@ -441,7 +469,13 @@ fn read(decoder: &mut dyn Decode, pipeline: &mut Pipeline, odd: &mut u32, bytes:
 pub fn refused(status: u16, body: &[u8], retry_after: Option<u64>, upstream: &str, client: &str) -> Failure {
     let mut error = UpstreamError::read(body);
     error.message = super::rename(&error.message, upstream, client);
-    read_error(status, &error, retry_after)
+    let failure = read_error(status, &error, retry_after);
+    match failure.detail() {
+        Some(detail) if failure.kind() == Kind::UnknownToProvider => {
+            Failure::unknown_to_provider(client).with_detail(detail)
+        }
+        _ => failure,
+    }
 }
 
 /// Number of events that are not JSON at which an answer fails; the ones before it are skipped and counted.
@@ -452,125 +486,5 @@ const MAX_UNREADABLE_EVENTS: u32 = 3;
 const ROOM: usize = 512;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::canon::{Caps, Carrier, SealKey, Sealer};
-    use crate::protocol::ProtocolId;
-
-    #[test]
-    fn half_a_character_is_replaced_before_anything_is_written() {
-        let profile = Profile::default();
-        let caps = Caps::of(ProtocolId::Messages, "m", &profile);
-        let target = Target {
-            protocol: ProtocolId::Messages,
-            origin: "up",
-            model: "m",
-            profile: &profile,
-            caps: &caps,
-            sealer: &Sealer::default(),
-        };
-        let facts = RequestFacts {
-            request_id: "r",
-            now: 0,
-            model: "v/m",
-            strict: false,
-            counting: false,
-            output_cap: None,
-        };
-        let body = br#"{"messages":[{"role":"user","content":"a\\ud83d \ud83d\ude00 \ud83d \u00e9"}]}"#;
-        let rendered = render(ProtocolId::Chat.protocol(), body, &target, &facts).unwrap();
-        let sent = std::str::from_utf8(&rendered.body).unwrap();
-        assert!(sent.contains(r#""a\\ud83d \ud83d\ude00 \ufffd \u00e9""#), "{sent}");
-    }
-
-    #[test]
-    fn the_answers_limit_is_the_one_that_is_given_and_stands_once() {
-        for (client, upstream, own) in [
-            (ProtocolId::Chat, ProtocolId::Responses, "max_output_tokens"),
-            (ProtocolId::Chat, ProtocolId::Messages, "max_tokens"),
-            (ProtocolId::Responses, ProtocolId::Chat, "max_tokens"),
-            (ProtocolId::Responses, ProtocolId::Messages, "max_tokens"),
-            (ProtocolId::Messages, ProtocolId::Chat, "max_tokens"),
-            (ProtocolId::Messages, ProtocolId::Responses, "max_output_tokens"),
-        ] {
-            let profile = Profile::default();
-            let caps = Caps::of(upstream, "m", &profile);
-            let target = Target {
-                protocol: upstream,
-                origin: "up",
-                model: "m",
-                profile: &profile,
-                caps: &caps,
-                sealer: &Sealer::default(),
-            };
-            let facts = RequestFacts {
-                request_id: "r",
-                now: 0,
-                model: "v/m",
-                strict: false,
-                counting: false,
-                output_cap: Some(4321),
-            };
-            let conversation = if client == ProtocolId::Responses { "input" } else { "messages" };
-            let body = format!(
-                r#"{{"{conversation}":[{{"role":"user","content":"a"}}],"max_tokens":9000,"max_output_tokens":8000,"max_completion_tokens":7000}}"#
-            );
-            let rendered = render(client.protocol(), body.as_bytes(), &target, &facts).unwrap();
-            let sent = std::str::from_utf8(&rendered.body).unwrap();
-            assert!(sent.contains(&format!("\"{own}\":4321")), "{client} to {upstream}: {sent}");
-            let others = ["7000", "8000", "9000"].iter().filter(|tokens| sent.contains(**tokens));
-            assert_eq!(others.count(), 0, "{client} to {upstream}: {sent}");
-        }
-    }
-
-    #[test]
-    fn a_providers_own_members_are_added_but_replace_nothing() {
-        let extra = [("a", "1"), ("model", "\"x\""), ("z\"", "{\"y\":[1.50]}")];
-        let extra: BTreeMap<_, _> = extra.map(|(name, value)| (name.to_owned(), Raw::constant(value))).into();
-        let mut object = br#"{"model":"m","text":"a"}"#.to_vec();
-        add(&mut object, &extra);
-        assert_eq!(object, br#"{"model":"m","text":"a","a":1,"z\"":{"y":[1.50]}}"#);
-        let before = object.clone();
-        add(&mut object, &BTreeMap::new());
-        assert_eq!(object, before);
-    }
-
-    fn sealer() -> Sealer {
-        Sealer::new(&SealKey::new([7; 32]), "account")
-    }
-
-    /// Returns a Messages client's view of a Chat answer, and its oddities.
-    fn answered(stream: &str) -> (String, BTreeMap<Anomaly, u64>) {
-        let (client, upstream) = (ProtocolId::Messages.protocol(), ProtocolId::Chat.protocol());
-        let context = Arc::new(Context { sealer: sealer(), ..Context::default() });
-        let mut bridge = Bridge::new(client, upstream, &Profile::default(), context, Form::Stream, 1 << 20);
-        bridge.push(Bytes::from(stream.to_owned())).unwrap();
-        (String::from_utf8(bridge.ready().into()).unwrap(), bridge.anomalies())
-    }
-
-    #[test]
-    fn state_of_a_call_without_an_id_comes_back_by_the_id_that_the_client_knows() {
-        let call = r#"{"index":0,"function":{"name":"f","arguments":"{}"},"extra_content":{"google":{}}}"#;
-        let (told, _) = answered(&format!(
-            "data: {{\"choices\":[{{\"delta\":{{\"tool_calls\":[{call}]}}}}]}}\n\n\
-             data: {{\"choices\":[{{\"delta\":{{}},\"finish_reason\":\"tool_calls\"}}]}}\n\ndata: [DONE]\n\n"
-        ));
-        let after = |begin: &str| {
-            let (_, rest) = told.split_once(begin).unwrap();
-            rest.split('"').next().unwrap().to_owned()
-        };
-        let carrier = Carrier::open(&after(r#""data":""#), &sealer(), "", "").unwrap();
-        let id = after(r#""type":"tool_use","id":""#);
-        assert!(id.starts_with("toolu_"), "{told}");
-        assert_eq!(carrier.blocks[0].get(), format!(r#"{{"tc":{{"{id}":{{"google":{{}}}}}}}}"#));
-    }
-
-    #[test]
-    fn what_is_not_understood_is_counted_and_not_told() {
-        let (told, odd) = answered(
-            "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"novel\"}]}\n\ndata: [DONE]\n\n",
-        );
-        assert!(told.contains("end_turn"), "{told}");
-        assert_eq!(odd, BTreeMap::from([(Anomaly::Finish, 1)]));
-    }
-}
+#[path = "bridge_tests.rs"]
+mod tests;

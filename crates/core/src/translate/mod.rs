@@ -8,12 +8,15 @@ use crate::failure::Failure;
 pub mod bridge;
 pub mod count;
 pub mod owners;
+pub mod recent_map;
 pub mod relay;
 
 mod blame;
 mod conform;
+mod edits;
 mod fresh_call_ids;
 mod keys;
+mod ping;
 mod pipeline;
 mod property_restorer;
 mod reasoning;

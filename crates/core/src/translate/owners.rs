@@ -5,40 +5,28 @@
 //! answer has named it before. This is known only to the process itself, for a day; ids and accounts are kept as
 //! hashes.
 
-use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
+use super::recent_map::{KeyHash, RecentMap};
+
 /// The owners of containers.
-#[derive(Default)]
-pub struct Owners(Mutex<Known>);
+pub struct Owners(Mutex<RecentMap<KeyHash>>);
 
 /// A recorder of the containers in one account's answers.
 #[derive(Clone, Debug)]
 pub struct Claims {
     owners: Arc<Owners>,
-    owner: Hash,
+    owner: KeyHash,
 }
 
-type Hash = [u8; 16];
-
-#[derive(Default)]
-struct Known {
-    /// Entries by the hash of the container's id.
-    entries: HashMap<Hash, OwnerEntry>,
-    /// Containers in the order of their last use.
-    order: BTreeMap<u64, Hash>,
-    next: u64,
-}
-
-#[derive(Clone, Copy)]
-struct OwnerEntry {
-    owner: Hash,
-    seen: Instant,
-    turn: u64,
+impl Default for Owners {
+    fn default() -> Self {
+        Self(Mutex::new(RecentMap::new(MAX_CONTAINERS, MAX_AGE)))
+    }
 }
 
 impl Owners {
@@ -49,11 +37,10 @@ impl Owners {
     }
 
     fn knows_at(&self, account: &str, container: &str, now: Instant) -> bool {
-        let entry = self.known().entries.get(&hash(container)).copied();
-        entry.is_some_and(|entry| entry.owner == hash(account) && entry.is_fresh(now))
+        self.known().get(&hash(container), now) == Some(&hash(account))
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, RecentMap<KeyHash>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -73,32 +60,13 @@ impl Claims {
     fn note_at(&self, container: &str, now: Instant) {
         let container = hash(container);
         let mut known = self.owners.known();
-        let earlier = known.entries.get(&container).copied();
-        if let Some(earlier) = earlier {
-            if earlier.owner != self.owner && earlier.is_fresh(now) {
-                return;
-            }
-            known.order.remove(&earlier.turn);
-        }
-        let turn = known.next;
-        known.next += 1;
-        known.order.insert(turn, container);
-        known.entries.insert(container, OwnerEntry { owner: self.owner, seen: now, turn });
-        if known.entries.len() > MAX_CONTAINERS
-            && let Some((_, oldest)) = known.order.pop_first()
-        {
-            known.entries.remove(&oldest);
+        if known.get(&container, now).is_none_or(|owner| *owner == self.owner) {
+            known.set(container, self.owner, now);
         }
     }
 }
 
-impl OwnerEntry {
-    fn is_fresh(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.seen) < MAX_AGE
-    }
-}
-
-fn hash(text: &str) -> Hash {
+fn hash(text: &str) -> KeyHash {
     Sha256::digest(text).first_chunk().copied().unwrap_or_default()
 }
 
@@ -167,7 +135,5 @@ mod tests {
         claims.note_at("new", now);
         assert!(!owners.knows_at("a", "1", now), "seen longest ago");
         assert!(owners.knows_at("a", "0", now) && owners.knows_at("a", "new", now));
-        let known = owners.known();
-        assert_eq!((known.entries.len(), known.order.len()), (MAX_CONTAINERS, MAX_CONTAINERS));
     }
 }

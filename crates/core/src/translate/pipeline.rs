@@ -77,6 +77,9 @@ impl Pipeline {
         match &event {
             Event::Usage(part) => self.usage.get_or_insert_default().absorb(part),
             Event::Anomaly(anomaly) => return *self.anomalies.entry(*anomaly).or_default() += 1,
+            Event::Cite(_) if !self.rewriter.client().protocol().names_sources() => {
+                return *self.anomalies.entry(Anomaly::Citation).or_default() += 1;
+            }
             Event::Fail(error) => {
                 let error = self.rewriter.renamed(&self.keys.without(error));
                 return self.fail(read_error(OK, &error, None));

@@ -10,88 +10,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::canon::{Profile, StreamUsage};
-use crate::canon::{Rates, Rejections, ResponseMetadata, Sealer, Usage};
+use crate::canon::Profile;
+use crate::canon::{Rates, ResponseMetadata, Usage};
 use crate::failure::{Failure, Kind, Result};
-use crate::json::{self, Body, Edit};
-use crate::protocol::{EventSummary, Head, Progress, Protocol, StreamFacts, UpstreamError};
+use crate::json::{self, Edit};
+use crate::protocol::{EventSummary, Progress, Protocol, StreamFacts, UpstreamError};
 use crate::sse::{Framer, SseEvent};
 
+pub use super::edits::Edits;
 use super::owners::Claims;
 use super::template::Template;
 use super::{OwnKeys, read_error, reasoning, rename};
-
-/// The edits of one request.
-#[derive(Debug)]
-pub struct Edits {
-    edits: Vec<Edit>,
-    withhold_usage: bool,
-    rejections: Rejections,
-}
-
-impl Edits {
-    /// Collects the edits that adapt a request to its provider. `output_cap`, if given, limits the tokens of the
-    /// answer: it is written to the provider's own member and to no other.
-    #[must_use]
-    pub fn of(
-        protocol: &dyn Protocol,
-        body: &[u8],
-        head: &Head<'_>,
-        profile: &Profile,
-        model: &str,
-        output_cap: Option<u64>,
-    ) -> Self {
-        let mut edits = head.model_edits(body, model);
-        if let Some(tokens) = output_cap {
-            edits.extend(head.cap_edits(body, protocol.output_cap(profile), tokens));
-        }
-        let mut rejections = Rejections::default();
-        let mut withhold_usage = false;
-        if head.stream && profile.stream_usage == StreamUsage::Option {
-            let usage = protocol.usage_edits(body, head);
-            withhold_usage = !usage.is_empty();
-            edits.extend(usage);
-        }
-        edits.extend(head.repeat_edits(body, &edits, output_cap.is_some()));
-        if profile.strip_attribution {
-            edits.extend(protocol.attribution_edit(body, head));
-        }
-        if head.has_carriers {
-            edits.extend(protocol.carrier_edits(body, &mut rejections));
-        }
-        edits.sort_by_key(|(span, _)| (span.start, span.end));
-        Self { edits, withhold_usage, rejections }
-    }
-
-    /// Puts the texts of summaries, which `sealer` opens, in the places of their carriers.
-    #[must_use]
-    pub fn with_summaries(
-        mut self,
-        protocol: &dyn Protocol,
-        body: &[u8],
-        head: &Head<'_>,
-        sealer: &Sealer,
-    ) -> Self {
-        if head.has_carriers {
-            self.edits.extend(protocol.summary_edits(body, sealer));
-            self.edits.sort_by_key(|(span, _)| (span.start, span.end));
-        }
-        self
-    }
-
-    /// Returns the counts of carriers that are removed.
-    #[must_use]
-    pub fn rejections(&self) -> Rejections {
-        self.rejections
-    }
-
-    /// Applies the edits. Returns whether the provider was made to send a usage chunk that the client does not
-    /// expect.
-    pub fn apply(self, body: &mut Body) -> bool {
-        body.splice(&self.edits);
-        self.withhold_usage
-    }
-}
 
 /// The state that both forms of a relayed answer share.
 #[derive(Debug)]
@@ -99,6 +28,8 @@ pub struct Reply {
     protocol: &'static dyn Protocol,
     /// The client's name of the model, as a JSON literal.
     model: Bytes,
+    /// The id of the answer, as a JSON literal, if the gateway has written the events that open its stream.
+    opened_as: Option<Bytes>,
     /// The provider's own name of the model, which may stand in its error texts.
     upstream_model: String,
     usage: Option<Usage>,
@@ -126,6 +57,7 @@ impl Reply {
             rates: Rates::default(),
             metadata: ResponseMetadata::default(),
             called: None,
+            opened_as: None,
             keys: Arc::default(),
             claims: None,
         }
@@ -202,6 +134,9 @@ impl Reply {
         };
         if let Some(span) = &summary.model {
             replace(span, self.model.clone());
+        }
+        if let (Some(span), Some(id)) = (&summary.id_span, &self.opened_as) {
+            replace(span, id.clone());
         }
         if let Some(span) = &summary.error
             && let Some(new) = self.reworded(data.get(span.clone()).unwrap_or_default())
@@ -287,6 +222,10 @@ pub struct Stream {
     deltas: Deltas,
     /// Whether the model has been seen to reason.
     reasons: bool,
+    /// Whether anything of the answer has come, and not only its announcement.
+    has_output: bool,
+    /// The failure that has come in the place of an answer, in the protocol's final form.
+    refusal: Option<Failure>,
     /// Whether the last event was withheld; then an LF that completes it is withheld, too.
     withheld_last: bool,
     /// The bytes of the chunk before a failure that it reported.
@@ -322,6 +261,8 @@ impl Stream {
             events: 0,
             deltas: Deltas::default(),
             reasons: false,
+            has_output: false,
+            refusal: None,
             withheld_last: false,
             unsent: Bytes::new(),
             edits: Vec::new(),
@@ -396,8 +337,9 @@ impl Stream {
         let summary = self.reply.protocol.read_event(&event);
         self.reply.absorb(&summary, &data.bytes);
         // The client must not read a provider's own words about a failure.
-        self.withheld_last =
-            self.withhold_usage && summary.usage_only || matches!(summary.progress, Progress::Warned(_));
+        self.withheld_last = self.withhold_usage && summary.usage_only
+            || self.reply.opened_as.is_some() && summary.opens
+            || matches!(summary.progress, Progress::Warned(_));
         self.events += u64::from(!self.withheld_last);
         // Reasoning comes first.
         if !self.reasons && self.events <= FIRST_EVENTS {
@@ -419,8 +361,40 @@ impl Stream {
                 self.template.learn(bytes, data, start, edits);
             }
         }
+        if !self.has_output {
+            self.note_beginning(&summary, &event, &data.bytes);
+        }
         advance(&mut self.progress, summary.progress);
         self.id = self.id.take().or(summary.id);
+    }
+
+    /// Returns the bytes that keep a waiting client's stream alive. If they open the stream, the provider's events that
+    /// do so are left out, and its id is replaced in the others.
+    pub fn keep_alive(&mut self, request_id: &str, model: &str, now: u64) -> Bytes {
+        let sign = self.reply.protocol.keep_alive(&self.facts(request_id, model, now));
+        if self.events == 0
+            && let Some((id, events)) = self.reply.protocol.opening(request_id)
+        {
+            self.reply.opened_as = Some(Bytes::from(format!("\"{id}\"")));
+            (self.id, self.events) = (Some(id), events);
+        }
+        sign
+    }
+
+    fn facts<'a>(&'a self, request_id: &'a str, model: &'a str, now: u64) -> StreamFacts<'a> {
+        StreamFacts { request_id, model, id: self.id.as_deref(), events: self.events, now }
+    }
+
+    /// Notes whether one of the first events begins the answer, or is a failure in its place.
+    fn note_beginning(&mut self, summary: &EventSummary, event: &SseEvent<'_>, data: &[u8]) {
+        match summary.progress {
+            Progress::Failed => {
+                let object = summary.error.clone().and_then(|span| data.get(span)).unwrap_or_default();
+                self.refusal = Some(self.reply.failure(&UpstreamError::read(object)));
+            }
+            Progress::Warned(_) => {}
+            _ => self.has_output = !self.withheld_last && !self.reply.protocol.is_preamble(event),
+        }
     }
 
     /// Takes the end of the stream: returns the rest to pass on, and the way in which it ended.
@@ -466,6 +440,19 @@ impl Stream {
     #[must_use]
     pub fn has_finished(&self) -> bool {
         matches!(self.progress, Progress::Finished | Progress::Over)
+    }
+
+    /// Whether anything of the answer has come, and not only its announcement.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        self.has_output
+    }
+
+    /// Returns the failure that has come in the place of an answer, in the protocol's final form. It may be passed on
+    /// as it is.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Failure> {
+        self.refusal.as_ref()
     }
 
     /// Returns the number of the answer's events so far. Comments do not count.
@@ -524,8 +511,7 @@ impl Stream {
     /// Returns the events that tell the client of a failure.
     #[must_use]
     pub fn failure(&self, failure: &Failure, request_id: &str, model: &str, now: u64) -> Bytes {
-        let facts = StreamFacts { request_id, model, id: self.id.as_deref(), events: self.events, now };
-        self.reply.protocol.stream_failure(failure, &facts)
+        self.reply.protocol.stream_failure(failure, &self.facts(request_id, model, now))
     }
 }
 

@@ -61,6 +61,11 @@ impl ResponseRewriter {
         Self { context, client, calls, ids, surrogate: None, prefix, visible: false }
     }
 
+    /// Returns the client's protocol.
+    pub(super) fn client(&self) -> ProtocolId {
+        self.client
+    }
+
     /// Whether the answer is a summary of its conversation.
     pub(super) fn is_compaction(&self) -> bool {
         self.context.compaction.is_some()

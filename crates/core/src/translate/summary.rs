@@ -56,7 +56,9 @@ impl SummaryCollector {
     fn finish(&mut self, finish: &Finish<'_>) {
         let flaw = match finish {
             Finish::Stop | Finish::StopSequence(_) | Finish::ToolUse => return,
-            Finish::Length | Finish::ContextWindow | Finish::Pause => "the summary is cut off",
+            Finish::Length | Finish::ContextWindow | Finish::Pause | Finish::Unknown => {
+                "the summary is cut off"
+            }
             Finish::Refusal(_) => "the model refused to write a summary",
         };
         self.flaw = Some(flaw);

@@ -17,6 +17,9 @@ pub fn read_error(status: u16, error: &UpstreamError, retry_after: Option<u64>) 
     let detail = detail(status, error);
     let failure = match kind {
         Kind::Provider => Failure::provider(detail),
+        Kind::UnknownToProvider => Failure::new(kind, "The model was not found or is unavailable.")
+            .with_param("model")
+            .with_detail(detail),
         Kind::Unavailable => {
             Failure::new(kind, "The model is unavailable at the moment.").with_detail(detail)
         }
@@ -129,7 +132,7 @@ fn classify(status: u16, error: &UpstreamError) -> Kind {
         200 if says(ABOUT_THE_REQUEST) || code.contains("image") => Kind::BadRequest,
         400 | 422 => Kind::BadRequest,
         402 | 503 | 529 => Kind::Unavailable,
-        404 if message.contains("model") || says(&["model_not_found"]) => Kind::Provider,
+        404 if message.contains("model") || says(UNKNOWN_MODEL) => Kind::UnknownToProvider,
         404 => Kind::NotFound,
         409 => Kind::Conflict,
         413 => Kind::TooLarge,
@@ -185,6 +188,9 @@ const OURS: &[&str] = &["org-", "org_", "proj_", "sk-"];
 /// Minimum number of characters after the prefix for a word to be taken for an id.
 const MIN_ID_LEN: usize = 8;
 
+/// Codes of a model that a provider does not know: OpenAI's, and Azure's for a deployment.
+const UNKNOWN_MODEL: &[&str] = &["model_not_found", "DeploymentNotFound"];
+
 /// Types and codes of failures that are about the request, for answers whose status does not say so.
 const ABOUT_THE_REQUEST: &[&str] =
     &["invalid_request_error", "invalid_prompt", "bio_policy", "misalignment_policy_violation"];
@@ -213,7 +219,7 @@ mod tests {
             (401, body("authentication_error", "", "secret org"), 502, "provider_error"),
             (403, body("permission_error", "", "m"), 502, "provider_error"),
             (402, body("billing_error", "", "m"), 503, "model_unavailable"),
-            (404, body("", "", "The model 'x' does not exist"), 502, "provider_error"),
+            (404, body("", "", "The model 'x' does not exist"), 404, "model_not_found"),
             (404, body("", "", "No such file"), 404, "not_found"),
             (409, body("conflict_error", "", "m"), 409, "conflict"),
             (413, body("", "", "m"), 413, "request_too_large"),

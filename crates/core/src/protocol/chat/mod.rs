@@ -54,6 +54,10 @@ impl Protocol for Chat {
         relay::stream::read(event)
     }
 
+    fn is_preamble(&self, event: &SseEvent<'_>) -> bool {
+        relay::stream::is_preamble(event)
+    }
+
     fn read_reply(&self, body: &[u8]) -> Result<EventSummary> {
         relay::reply::read(body)
     }

@@ -35,6 +35,7 @@ pub(super) static FIELDS: &[Field] = &[
     dropped("workspace_id", r#""w""#),
     dropped("anthropic_version", r#""2023-06-01""#),
     Field { neutral: &["[]"], ..dropped("anthropic_beta", r#"["b"]"#) },
+    Field { neutral: &["false"], ..dropped("background", "true") },
     refused("container", r#"{"skills":[{"type":"anthropic","skill_id":"pptx"}]}"#),
     Field { neutral: &["[]"], ..refused("mcp_servers", r#"[{"type":"url","url":"https://x","name":"x"}]"#) },
     refused("compaction", r#"{"type":"auto"}"#),

@@ -21,6 +21,9 @@ use crate::sse::SseEvent;
 
 use super::{EventSummary, Head, Protocol, ProtocolId, RequestMembers, StreamFacts, Written, carriers};
 
+/// The event that keeps a stream alive.
+const PING: &[u8] = b"event: ping\ndata: {\"type\":\"ping\"}\n\n";
+
 /// Anthropic Messages.
 #[derive(Clone, Copy, Debug)]
 pub struct Messages;
@@ -54,8 +57,13 @@ impl Protocol for Messages {
         carriers::edits(body, &relay::request::CARRIERS, rejections)
     }
 
-    fn keep_alive(&self) -> &'static [u8] {
-        b"event: ping\ndata: {\"type\":\"ping\"}\n\n"
+    fn names_sources(&self) -> bool {
+        // The protocol's own citations need data that only its own provider has.
+        false
+    }
+
+    fn keep_alive(&self, _stream: &StreamFacts<'_>) -> Bytes {
+        Bytes::from_static(PING)
     }
 
     fn output_cap(&self, _profile: &Profile) -> &'static str {
@@ -64,6 +72,10 @@ impl Protocol for Messages {
 
     fn read_event(&self, event: &SseEvent<'_>) -> EventSummary {
         relay::stream::read(event)
+    }
+
+    fn is_preamble(&self, event: &SseEvent<'_>) -> bool {
+        relay::stream::is_preamble(event)
     }
 
     fn read_reply(&self, body: &[u8]) -> Result<EventSummary> {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::canon;
 use crate::failure::{Failure, Kind};
 use crate::json;
 use crate::protocol::StreamFacts;
@@ -15,13 +16,18 @@ pub(super) fn envelope(failure: &Failure) -> Bytes {
 /// Returns the `response.failed` event, the only one from which every client learns of a failure; some ignore
 /// `error`.
 pub(super) fn in_stream(failure: &Failure, stream: &StreamFacts<'_>) -> Bytes {
-    let made_up = format!("resp_{}", stream.request_id);
+    let made_up = made_up_id(stream.request_id);
     let event = Failed {
         r#type: "response.failed",
         sequence_number: stream.events,
-        response: FailedResponseWire::new(failure, stream, stream.id.unwrap_or(&made_up)),
+        response: ResponseWire::new("failed", Some(failure), stream, stream.id.unwrap_or(&made_up)),
     };
     [b"event: response.failed\ndata: ", json::write::bytes(&event).as_ref(), b"\n\n"].concat().into()
+}
+
+/// Returns the id of a response to which the provider has given none.
+pub(super) fn made_up_id(request_id: &str) -> String {
+    format!("resp_{}", canon::made_up_id(request_id))
 }
 
 /// Returns the `error` of an answer that failed.
@@ -47,7 +53,7 @@ pub(super) fn code(failure: &Failure) -> &str {
 struct Failed<'a> {
     r#type: &'static str,
     sequence_number: u64,
-    response: FailedResponseWire<'a>,
+    response: ResponseWire<'a>,
 }
 
 #[derive(Serialize)]
@@ -58,13 +64,13 @@ struct ResponsesErrorWire<'a> {
 
 /// The members that the official clients require in a response.
 #[derive(Serialize)]
-struct FailedResponseWire<'a> {
+pub(super) struct ResponseWire<'a> {
     id: &'a str,
     object: &'static str,
     created_at: u64,
     status: &'static str,
     background: bool,
-    error: ResponsesErrorWire<'a>,
+    error: Option<ResponsesErrorWire<'a>>,
     incomplete_details: Option<()>,
     instructions: Option<()>,
     max_output_tokens: Option<u64>,
@@ -85,15 +91,22 @@ struct FailedResponseWire<'a> {
 #[derive(Serialize)]
 struct Empty {}
 
-impl<'a> FailedResponseWire<'a> {
-    fn new(failure: &'a Failure, stream: &StreamFacts<'a>, id: &'a str) -> Self {
+impl<'a> ResponseWire<'a> {
+    /// Creates a response without output.
+    pub(super) fn new(
+        status: &'static str,
+        failure: Option<&'a Failure>,
+        stream: &StreamFacts<'a>,
+        id: &'a str,
+    ) -> Self {
         Self {
             id,
             object: "response",
             created_at: stream.now,
-            status: "failed",
+            status,
             background: false,
-            error: ResponsesErrorWire { code: code(failure), message: failure.message() },
+            error: failure
+                .map(|failure| ResponsesErrorWire { code: code(failure), message: failure.message() }),
             incomplete_details: None,
             instructions: None,
             max_output_tokens: None,

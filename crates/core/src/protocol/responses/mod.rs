@@ -5,6 +5,7 @@ mod echo;
 mod encode;
 mod error;
 mod fields;
+mod keep_alive;
 mod kept_messages;
 mod relay;
 mod usage;
@@ -68,6 +69,10 @@ impl Protocol for Responses {
         relay::stream::read(event)
     }
 
+    fn is_preamble(&self, event: &SseEvent<'_>) -> bool {
+        relay::stream::is_preamble(event)
+    }
+
     fn read_reply(&self, body: &[u8]) -> Result<EventSummary> {
         relay::reply::read(body)
     }
@@ -90,6 +95,14 @@ impl Protocol for Responses {
 
     fn stream_failure(&self, failure: &Failure, stream: &StreamFacts<'_>) -> Bytes {
         error::in_stream(failure, stream)
+    }
+
+    fn keep_alive(&self, stream: &StreamFacts<'_>) -> Bytes {
+        keep_alive::write(stream)
+    }
+
+    fn opening(&self, request_id: &str) -> Option<(String, u64)> {
+        Some((error::made_up_id(request_id), keep_alive::OPENING_EVENTS))
     }
 
     fn fields(&self) -> &'static [Field] {

@@ -4,14 +4,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::canon::{
-    Audio, Cache, DataUrl, DocumentPart, Image, Part, Reasoning, Request, Source, Text, sniff,
+    Audio, Cache, DataUrl, DocumentPart, Image, Losses, Part, Reasoning, Request, Source, Text, sniff,
 };
 use crate::failure::{Failure, Kind, Result};
 use crate::json::JsonStr;
 use crate::protocol::node::{Node, Type};
+use crate::protocol::pick::unknown_member;
 
 /// Reads a `content`, a string or a list of parts.
-pub(super) fn content<'a>(node: Node<'a, '_>, parts: &mut Vec<Part<'a>>) -> Result<()> {
+pub(super) fn content<'a>(node: Node<'a, '_>, parts: &mut Vec<Part<'a>>, losses: &mut Losses) -> Result<()> {
     if node.kind() == Type::String {
         parts.push(Part::Text(Text::new(node.json_str()?)));
         return Ok(());
@@ -21,7 +22,7 @@ pub(super) fn content<'a>(node: Node<'a, '_>, parts: &mut Vec<Part<'a>>) -> Resu
             parts.push(Part::Text(Text::new(node.json_str()?)));
             return Ok(());
         }
-        parts.push(part(node)?);
+        parts.push(part(node, losses)?);
         Ok(())
     })
 }
@@ -36,7 +37,7 @@ struct PartWire<'a> {
     cache: Option<Cache>,
 }
 
-fn part<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
+fn part<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Part<'a>> {
     let mut draft = PartWire::default();
     node.members(|name, node| {
         match name {
@@ -46,7 +47,9 @@ fn part<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
                 draft.value = Some(node.text);
             }
             "document_name" => draft.title = Some(node.text),
-            _ => {}
+            // They stand in parts of answers.
+            "annotations" | "citations" | "index" => {}
+            _ => unknown_member(&node, losses)?,
         }
         Ok(())
     })?;
@@ -55,13 +58,13 @@ fn part<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
     match kind {
         "text" => Ok(Part::Text(Text { text: inner("text").json_str()?, cache: draft.cache })),
         "refusal" => Ok(Part::Refusal(inner("refusal").json_str()?)),
-        "image_url" => image(inner("image_url"), draft.cache),
-        "file" => file(inner("file"), draft.cache),
+        "image_url" => image(inner("image_url"), draft.cache, losses),
+        "file" => file(inner("file"), draft.cache, losses),
         "document_url" => {
             let name = draft.title.map(|text| node.at("document_name", text).json_str()).transpose()?;
             document(&inner("document_url"), name, draft.cache)
         }
-        "input_audio" => audio(inner("input_audio")),
+        "input_audio" => audio(inner("input_audio"), draft.cache, losses),
         "thinking" => thinking(inner("thinking")),
         _ => {
             let path = node.path.key("type").to_string();
@@ -73,7 +76,7 @@ fn part<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
 }
 
 /// Returns an image from an object with a `url`, or from the URL itself.
-fn image<'a>(node: Node<'a, '_>, cache: Option<Cache>) -> Result<Part<'a>> {
+fn image<'a>(node: Node<'a, '_>, cache: Option<Cache>, losses: &mut Losses) -> Result<Part<'a>> {
     let (mut url, mut detail) = (None, None);
     match node.kind() {
         Type::String => url = Some(node.json_str()?),
@@ -81,7 +84,7 @@ fn image<'a>(node: Node<'a, '_>, cache: Option<Cache>) -> Result<Part<'a>> {
             match name {
                 "url" => url = Some(node.json_str()?),
                 "detail" => detail = Some(node.json_str()?),
-                _ => {}
+                _ => unknown_member(&node, losses)?,
             }
             Ok(())
         })?,
@@ -94,7 +97,7 @@ fn image<'a>(node: Node<'a, '_>, cache: Option<Cache>) -> Result<Part<'a>> {
     Ok(Part::Image(Image { source, path: node.path.to_string(), detail, cache }))
 }
 
-fn file<'a>(node: Node<'a, '_>, cache: Option<Cache>) -> Result<Part<'a>> {
+fn file<'a>(node: Node<'a, '_>, cache: Option<Cache>, losses: &mut Losses) -> Result<Part<'a>> {
     let (mut data, mut title) = (None, None);
     node.members(|name, node| {
         match name {
@@ -102,7 +105,7 @@ fn file<'a>(node: Node<'a, '_>, cache: Option<Cache>) -> Result<Part<'a>> {
             "filename" => title = Some(node.json_str()?),
             // The file lies in another provider's account.
             "file_id" => return Err(crate::canon::not_carried(node.path.to_string())),
-            _ => {}
+            _ => unknown_member(&node, losses)?,
         }
         Ok(())
     })?;
@@ -148,20 +151,20 @@ fn file_source(data: JsonStr<'_>) -> Option<Source<'_>> {
     Some(source)
 }
 
-fn audio<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
+fn audio<'a>(node: Node<'a, '_>, cache: Option<Cache>, losses: &mut Losses) -> Result<Part<'a>> {
     let (mut data, mut format) = (None, None);
     node.members(|name, node| {
         match name {
             "data" => data = Some(node.json_str()?),
             "format" => format = Some(node.json_str()?),
-            _ => {}
+            _ => unknown_member(&node, losses)?,
         }
         Ok(())
     })?;
     let missing = |member| node.missing(member).wrong("a string");
     let data = data.ok_or_else(|| missing("data"))?;
     let format = format.ok_or_else(|| missing("format"))?;
-    Ok(Part::Audio(Audio { data, format, path: node.path.to_string() }))
+    Ok(Part::Audio(Audio { data, format, path: node.path.to_string(), cache }))
 }
 
 /// Returns reasoning in Mistral's form: a text, or a list of text parts.
@@ -202,6 +205,7 @@ pub(super) fn lengthen(request: &mut Request<'_>) {
         Part::Text(text) => text.cache.as_mut(),
         Part::Image(image) => image.cache.as_mut(),
         Part::Document(document) => document.cache.as_mut(),
+        Part::Audio(audio) => audio.cache.as_mut(),
         Part::Result(result) => result.cache.as_mut(),
         _ => None,
     });

@@ -10,7 +10,7 @@ use crate::canon::{
 use crate::failure::Result;
 use crate::json::{JsonStr, Raw, compact, write};
 use crate::protocol::node::{Node, Type};
-use crate::protocol::pick::{indexed_elements, readable_fields_named};
+use crate::protocol::pick::{indexed_elements, readable_fields_named, unknown_member};
 
 use super::content;
 
@@ -127,7 +127,7 @@ impl<'a> ConversationReader<'a, '_> {
             "system" | "developer" => return self.instructions(&node, &message, name),
             "user" => {
                 let mut turn = Turn { name, ..Turn::new(Role::User, Vec::with_capacity(1)) };
-                content(&node, &message, &mut turn.parts)?;
+                content(&node, &message, &mut turn.parts, self.losses)?;
                 self.push(turn);
             }
             "assistant" => {
@@ -164,7 +164,7 @@ impl<'a> ConversationReader<'a, '_> {
         name: Option<JsonStr<'a>>,
     ) -> Result<()> {
         let mut parts = Vec::with_capacity(1);
-        content(node, message, &mut parts)?;
+        content(node, message, &mut parts, self.losses)?;
         if let Some(odd) = parts.iter().position(|part| !matches!(part, Part::Text(_))) {
             return Err(not_carried(node.path.key("content").index(odd).to_string()));
         }
@@ -192,13 +192,13 @@ impl<'a> ConversationReader<'a, '_> {
         if let Some(reasoning) = reasoning(message) {
             parts.push(Part::Reasoning(reasoning));
         }
-        content(node, message, parts)?;
+        content(node, message, parts, self.losses)?;
         if let Some(text) = message.refusal {
             parts.push(Part::Refusal(node.at("refusal", text).json_str()?));
         }
         if let Some(text) = message.calls {
             node.at("tool_calls", text).items(|node| {
-                let call = call(&node)?;
+                let call = call(&node, self.losses)?;
                 if call.custom {
                     self.custom.insert(call.id.clone());
                 }
@@ -209,7 +209,7 @@ impl<'a> ConversationReader<'a, '_> {
         if let Some(text) = message.function_call {
             let mut draft = CallWire::default();
             let node = node.at("function_call", text);
-            node.members(|name, node| draft.inner(name, node))?;
+            node.members(|name, node| draft.inner(name, node, self.losses))?;
             // The same history always has to give the same id.
             let id = format!("call_{}", self.request.turns.len());
             self.legacy.entry(draft.name.clone().unwrap_or_default()).or_default().push(id.clone());
@@ -219,11 +219,11 @@ impl<'a> ConversationReader<'a, '_> {
         Ok(())
     }
 
-    fn result(&self, node: &Node<'a, '_>, message: &MessageWire<'a>) -> Result<ToolResult<'a>> {
+    fn result(&mut self, node: &Node<'a, '_>, message: &MessageWire<'a>) -> Result<ToolResult<'a>> {
         let id = node.at("tool_call_id", message.call_id.unwrap_or_default());
         let id = id.string()?;
         let custom = self.custom.contains(&id);
-        tool_result(node, message, id, custom)
+        tool_result(node, message, id, custom, self.losses)
     }
 
     /// Returns the id of the nearest earlier call of that name that has no result yet.
@@ -236,14 +236,19 @@ impl<'a> ConversationReader<'a, '_> {
         let name = name.map(JsonStr::into_text).unwrap_or_default();
         let call = self.legacy.get_mut(&name).and_then(Vec::pop);
         let id = call.unwrap_or_else(|| format!("call_{name}"));
-        tool_result(node, message, id.into(), false)
+        tool_result(node, message, id.into(), false, self.losses)
     }
 }
 
-fn content<'a>(node: &Node<'a, '_>, message: &MessageWire<'a>, parts: &mut Vec<Part<'a>>) -> Result<()> {
+fn content<'a>(
+    node: &Node<'a, '_>,
+    message: &MessageWire<'a>,
+    parts: &mut Vec<Part<'a>>,
+    losses: &mut Losses,
+) -> Result<()> {
     let Some(text) = message.content else { return Ok(()) };
     let first = parts.len();
-    content::content(node.at("content", text), parts)?;
+    content::content(node.at("content", text), parts, losses)?;
     // A mark on the message applies to its last part.
     if let Some(text) = message.cache
         && parts.len() > first
@@ -259,6 +264,7 @@ fn tool_result<'a>(
     message: &MessageWire<'a>,
     id: Cow<'a, str>,
     custom: bool,
+    losses: &mut Losses,
 ) -> Result<ToolResult<'a>> {
     let mut content = Vec::with_capacity(1);
     if let Some(text) = message.content {
@@ -270,7 +276,7 @@ fn tool_result<'a>(
                 compact(node.raw()?.get(), &mut json);
                 content.push(Part::Text(Text::new(JsonStr::of(&String::from_utf8_lossy(&json)))));
             }
-            _ => content::content(node, &mut content)?,
+            _ => content::content(node, &mut content, losses)?,
         }
     }
     let cache = match message.cache {
@@ -336,9 +342,9 @@ struct CallWire<'a> {
 impl<'a> CallWire<'a> {
     /// Takes the name and arguments of a call. Some servers write an empty body of the other kind beside it, and
     /// clients send it back.
-    fn body(&mut self, node: &Node<'a, '_>, custom: bool) -> Result<()> {
+    fn body(&mut self, node: &Node<'a, '_>, custom: bool, losses: &mut Losses) -> Result<()> {
         let mut body = Self::default();
-        node.members(|name, node| body.inner(name, node))?;
+        node.members(|name, node| body.inner(name, node, losses))?;
         let named = body.name.as_deref().is_some_and(|name| !name.is_empty());
         if named || self.name.is_none() {
             (self.name, self.args, self.custom) = (body.name, body.args, custom);
@@ -346,7 +352,7 @@ impl<'a> CallWire<'a> {
         Ok(())
     }
 
-    fn inner(&mut self, name: &str, node: Node<'a, '_>) -> Result<()> {
+    fn inner(&mut self, name: &str, node: Node<'a, '_>, losses: &mut Losses) -> Result<()> {
         match name {
             "name" => self.name = Some(node.string()?),
             "arguments" | "input" => {
@@ -355,7 +361,7 @@ impl<'a> CallWire<'a> {
                     _ => Args::Raw(node.raw()?),
                 });
             }
-            _ => {}
+            _ => unknown_member(&node, losses)?,
         }
         Ok(())
     }
@@ -373,15 +379,16 @@ impl<'a> CallWire<'a> {
     }
 }
 
-fn call<'a>(node: &Node<'a, '_>) -> Result<Call<'a>> {
+fn call<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Call<'a>> {
     let mut draft = CallWire::default();
     node.members(|name, node| {
         match name {
             "id" => draft.id = Some(node.string()?),
-            "function" => draft.body(&node, false)?,
-            "custom" => draft.body(&node, true)?,
+            "function" => draft.body(&node, false, losses)?,
+            "custom" => draft.body(&node, true, losses)?,
             "extra_content" => draft.extra = Some(node.raw()?),
-            _ => {}
+            "type" | "index" | "status" => {}
+            _ => unknown_member(&node, losses)?,
         }
         Ok(())
     })?;

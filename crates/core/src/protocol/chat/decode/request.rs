@@ -6,6 +6,7 @@ use crate::json::{Document, JsonStr, Raw};
 use crate::protocol::chat::fields::FIELDS;
 use crate::protocol::field;
 use crate::protocol::node::{Node, Type};
+use crate::protocol::pick::unknown_member;
 
 use super::{content, message, reasoning, tools};
 
@@ -79,7 +80,7 @@ impl<'a> ChatRequestReader<'a, '_, '_> {
             "top_logprobs" => request.logprobs = Some(node.count()?),
             "stop" => request.stop = stop(node)?,
             "parallel_tool_calls" => request.parallel = Some(node.bool()?),
-            "response_format" => request.format = format(node)?,
+            "response_format" => request.format = format(node, self.losses)?,
             "structured_outputs" => self.structured = Some(structured_outputs(&node)?),
             "verbosity" => request.verbosity = Some(node.json_str()?),
             "modalities" => modalities(node)?,
@@ -179,20 +180,20 @@ fn modalities(node: Node<'_, '_>) -> Result<()> {
     })
 }
 
-fn format<'a>(node: Node<'a, '_>) -> Result<Format<'a>> {
+fn format<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Format<'a>> {
     let (mut kind, mut schema) = (None, None);
     node.members(|name, node| {
         match name {
             "type" => kind = Some(node.string()?),
             "json_schema" => schema = Some(node.text),
-            _ => {}
+            _ => unknown_member(&node, losses)?,
         }
         Ok(())
     })?;
     match (kind.as_deref(), schema) {
         (Some("text"), _) => Ok(Format::Text),
         (Some("json_object"), _) => Ok(Format::JsonObject),
-        (Some("json_schema"), Some(text)) => json_schema(node.at("json_schema", text)),
+        (Some("json_schema"), Some(text)) => json_schema(node.at("json_schema", text), losses),
         (Some("json_schema"), None) => Err(node.missing("json_schema").wrong("an object")),
         _ => Err(not_carried(node.path.key("type").to_string())),
     }
@@ -222,7 +223,7 @@ fn structured_outputs<'a>(node: &Node<'a, '_>) -> Result<Format<'a>> {
     format.filter(|_| !other).ok_or_else(|| not_carried(node.path.to_string()))
 }
 
-fn json_schema<'a>(node: Node<'a, '_>) -> Result<Format<'a>> {
+fn json_schema<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Format<'a>> {
     let (mut title, mut about, mut body, mut exact) = (None, None, None, None);
     node.members(|name, node| {
         match name {
@@ -230,7 +231,7 @@ fn json_schema<'a>(node: Node<'a, '_>) -> Result<Format<'a>> {
             "description" => about = Some(node.json_str()?),
             "schema" => body = Some(node.raw()?),
             "strict" => exact = Some(node.bool()?),
-            _ => {}
+            _ => unknown_member(&node, losses)?,
         }
         Ok(())
     })?;

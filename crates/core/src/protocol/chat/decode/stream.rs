@@ -299,19 +299,19 @@ impl ChatDecoder {
             word if CUT_OFF.contains(&word) => {
                 return self.fail(UpstreamError { code: Some(reason), ..UpstreamError::default() }, sink);
             }
-            "tool_calls" | "function_call" => Finish::ToolUse,
-            "length" | "max_tokens" | "max_output_tokens" | "model_length" => Finish::Length,
+            word if CALLED.contains(&word) => Finish::ToolUse,
+            word if LIMITED.contains(&word) => Finish::Length,
             "content_filter" | "safety" | "recitation" | "blocklist" | "refusal" | "sensitive" => {
                 Finish::Refusal(None)
             }
             "context_length_exceeded" | "model_context_window_exceeded" => Finish::ContextWindow,
-            "stop" => match stop {
+            word if STOPPED.contains(&word) => match stop {
                 Some(text) => Finish::StopSequence(Some(text.clone().into_owned())),
                 None => Finish::Stop,
             },
             _ => {
                 sink(Event::Anomaly(Anomaly::Finish));
-                Finish::Stop
+                Finish::Unknown
             }
         };
         let weaker =
@@ -333,7 +333,9 @@ impl ChatDecoder {
         let called = self.calls.any();
         sink(Event::Finish(match self.reason.take() {
             // Several servers report `stop` although tools were called.
-            None | Some(Finish::Stop | Finish::StopSequence(_)) if called => Finish::ToolUse,
+            None | Some(Finish::Stop | Finish::StopSequence(_) | Finish::Unknown) if called => {
+                Finish::ToolUse
+            }
             None => Finish::Stop,
             Some(reason) => reason,
         }));
@@ -379,12 +381,22 @@ fn cite(item: &str, sink: &mut Sink<'_>) {
             });
         }
     });
-    if let Some(url) = url {
-        sink(Event::Cite(Citation { url, title: title.unwrap_or_default(), span: start.zip(end) }));
-    }
+    sink(url.map_or(Event::Anomaly(Anomaly::Citation), |url| {
+        Event::Cite(Citation { url, title: title.unwrap_or_default(), span: start.zip(end) })
+    }));
 }
 
 const DONE: &str = "[DONE]";
+
+/// Finish reasons of answers that the model has ended itself, in the words of several servers.
+const STOPPED: [&str; 8] =
+    ["stop", "stop_sequence", "eos", "eos_token", "end_turn", "end_of_text", "complete", "completed"];
+
+/// Finish reasons of answers that call tools.
+const CALLED: [&str; 4] = ["tool_calls", "tool_call", "tool_use", "function_call"];
+
+/// Finish reasons of answers that have reached the limit of their tokens.
+const LIMITED: [&str; 5] = ["length", "max_tokens", "max_output_tokens", "max_length", "model_length"];
 
 /// Finish reasons that say that the answer was cut off by a failure.
 const CUT_OFF: [&str; 13] = [

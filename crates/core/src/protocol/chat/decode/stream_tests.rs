@@ -194,6 +194,7 @@ fn cases_89_to_92_calls_and_text() {
 fn case_95_stop_with_calls_is_a_call() {
     let list = calls(&[call("0", "a", "f", r#""{}""#)]);
     assert_eq!(plain(&[&list], "stop").last().unwrap(), "ToolUse");
+    assert_eq!(plain(&[&list], "thermal_event").last().unwrap(), "ToolUse");
     assert_eq!(plain(&[&list], "length").last().unwrap(), "Length");
     assert_eq!(plain(&[&list], "content_filter").last().unwrap(), "Refusal(None)");
     let text = [r#"{"content":"x"}"#];
@@ -208,6 +209,10 @@ fn case_95_stop_with_calls_is_a_call() {
         ("context_length_exceeded", "ContextWindow"),
         ("model_context_window_exceeded", "ContextWindow"),
         ("eos", "Stop"),
+        ("EOS_TOKEN", "Stop"),
+        ("end_turn", "Stop"),
+        ("tool_use", "ToolUse"),
+        ("thermal_event", "Unknown"),
     ] {
         assert_eq!(plain(&text, reason).last().unwrap(), finish, "{reason}");
     }

@@ -25,6 +25,8 @@ struct CallSlot {
     opened: bool,
     /// Whether it has any arguments.
     spoke: bool,
+    /// Whether its arguments end with a closing brace.
+    is_closed: bool,
     /// Arguments that came before the name: the inside of a literal.
     held: String,
     extra: Option<Raw<'static>>,
@@ -73,23 +75,27 @@ impl ToolCalls {
     /// Returns the slot that a piece belongs to.
     fn find(&mut self, piece: &CallPiece<'_>) -> usize {
         let same_id = |slot: &CallSlot| !piece.id.is_empty() && slot.id == piece.id;
+        let begins = |at: &usize, is_new: bool| {
+            self.slots.get(*at).is_some_and(|slot| same_id(slot) && slot.is_followed_by(piece, is_new))
+        };
         let known = piece.index.and_then(|index| self.alias.get(&index).copied());
         let known = known.and_then(|at| self.slots.get(at).map(|slot| (at, slot)));
-        let of_this_id = || self.by_id.get(&*piece.id).copied();
+        let of_this_id = |is_new| self.by_id.get(&*piece.id).copied().filter(|at| !begins(at, is_new));
         match (piece.index, known) {
             (Some(index), Some((at, slot))) => {
                 // Some servers use one index for all calls; others make up an id for each piece.
                 let other = !piece.id.is_empty() && !slot.id.is_empty() && !same_id(slot);
-                if other && !piece.name.is_empty() { self.add(Some(index)) } else { at }
+                let other = other && !piece.name.is_empty() || begins(&at, false);
+                if other { self.add(Some(index)) } else { at }
             }
-            (Some(index), None) => match of_this_id() {
+            (Some(index), None) => match of_this_id(true) {
                 Some(at) => {
                     self.alias.insert(index, at);
                     at
                 }
                 None => self.add(Some(index)),
             },
-            (None, _) if !piece.id.is_empty() => of_this_id().unwrap_or_else(|| self.add(None)),
+            (None, _) if !piece.id.is_empty() => of_this_id(false).unwrap_or_else(|| self.add(None)),
             (None, _) => match self.slots.last() {
                 Some(last) if piece.name.is_empty() || last.name.is_empty() || !last.spoke => {
                     self.slots.len() - 1
@@ -126,6 +132,7 @@ impl ToolCalls {
         slot.open(key, sink);
         let Some(args) = piece.args else { return };
         slot.spoke = true;
+        slot.is_closed = raw(&args).ends_with('}');
         if slot.opened {
             sink(Event::Args { key, part: args });
         } else {
@@ -135,6 +142,20 @@ impl ToolCalls {
 }
 
 impl CallSlot {
+    /// Whether a piece with the same id begins another call: some servers give one id to several calls. `is_new` is whether
+    /// its index is new.
+    fn is_followed_by(&self, piece: &CallPiece<'_>, is_new: bool) -> bool {
+        if piece.name.is_empty() || !self.opened {
+            return false;
+        }
+        match &piece.args {
+            // No JSON has an object directly behind another one.
+            Some(args) if self.is_closed && !self.custom && raw(args).starts_with('{') => true,
+            None if is_new => true,
+            _ => is_new && !piece.name.starts_with(&self.name),
+        }
+    }
+
     /// Opens the call once its name is known.
     fn open(&mut self, key: u32, sink: &mut Sink<'_>) {
         if self.name.is_empty() {
@@ -198,6 +219,14 @@ impl<'a> CallPiece<'a> {
             b"arguments" | b"input" => self.args = args(value),
             _ => {}
         }
+    }
+}
+
+/// Returns arguments as they were written.
+fn raw<'a>(args: &'a Args<'_>) -> &'a str {
+    match args {
+        Args::Str(text) => text.raw(),
+        Args::Raw(json) => json.get(),
     }
 }
 

@@ -6,6 +6,8 @@ use crate::canon::{Choice, Chosen, Grammar, Losses, Request, Tool, ToolKind, Web
 use crate::failure::{Failure, Kind, Result};
 use crate::json::JsonStr;
 use crate::protocol::node::{Node, Type};
+use crate::protocol::pick::{members_or_losses, unknown_member};
+use crate::protocol::place;
 
 use super::content;
 
@@ -27,8 +29,8 @@ pub(super) fn member<'a>(
             request.tools.push(tool.function(&node)?);
             Ok(())
         })?,
-        "tool_choice" => request.choice = Some(choice(node)?),
-        "function_call" => request.choice = Some(legacy_choice(node)?),
+        "tool_choice" => request.choice = Some(choice(node, losses)?),
+        "function_call" => request.choice = Some(legacy_choice(node, losses)?),
         "web_search_options" => request.tools.push(web_search(node, losses)?),
         _ => return Ok(false),
     }
@@ -69,7 +71,7 @@ impl<'a> ToolWire<'a> {
             "description" => self.description = Some(node.json_str()?).filter(|text| !text.is_empty()),
             "parameters" => self.schema = Some(node.raw()?).filter(|_| !is_empty(&node)),
             "strict" => self.strict = Some(node.bool()?),
-            "format" => self.grammar = grammar(node)?,
+            "format" => self.grammar = grammar(node, losses)?,
             "cache_control" | "prompt_cache_breakpoint" => self.cache = Some(content::cache(node)?),
             // A deferred tool, for example, is sent as an ordinary one.
             _ if matches!(node.text, "false" | "[]" | "{}") || NEUTRAL.contains(&name) => {}
@@ -131,7 +133,7 @@ fn router_tool<'a>(node: &Node<'a, '_>, kind: &str, losses: &mut Losses) -> Resu
         "parameters" => node.members(|name, node| {
             match name {
                 "search_context_size" => search.context = Some(node.json_str()?),
-                "user_location" => search.location = Some(node.raw()?),
+                "user_location" => search.location = Some(place::read(&node, losses)?),
                 "allowed_domains" => search.allowed = Some(node.raw()?).filter(|list| list.get() != "[]"),
                 "excluded_domains" => search.blocked = Some(node.raw()?).filter(|list| list.get() != "[]"),
                 _ => losses.drop(&node.path)?,
@@ -145,13 +147,14 @@ fn router_tool<'a>(node: &Node<'a, '_>, kind: &str, losses: &mut Losses) -> Resu
 }
 
 /// Reads `{"type":"grammar","grammar":{"syntax":…,"definition":…}}` or `{"type":"text"}`.
-fn grammar<'a>(node: Node<'a, '_>) -> Result<Option<Grammar<'a>>> {
+fn grammar<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Option<Grammar<'a>>> {
     let (mut syntax, mut definition) = (None, None);
     let mut inner = |name: &str, node: Node<'a, '_>| {
         match name {
             "syntax" => syntax = Some(node.json_str()?),
             "definition" => definition = Some(node.json_str()?),
-            _ => {}
+            "type" => {}
+            _ => unknown_member(&node, losses)?,
         }
         Ok(())
     };
@@ -168,8 +171,9 @@ fn web_search<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Tool<'a>> {
         match name {
             "search_context_size" => search.context = Some(node.json_str()?),
             "user_location" => {
-                let place = node.find("approximate").unwrap_or(node);
-                search.location = Some(place.raw()?);
+                let [approximate] = members_or_losses(&node, ["approximate"], place::MEMBERS, losses)?;
+                let place = approximate.map_or(node, |text| node.at("approximate", text));
+                search.location = Some(place::read(&place, losses)?);
             }
             _ => losses.drop(&node.path)?,
         }
@@ -190,7 +194,7 @@ fn own_search(search: WebSearch<'_>) -> Tool<'_> {
     }
 }
 
-fn choice<'a>(node: Node<'a, '_>) -> Result<Choice<'a>> {
+fn choice<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Choice<'a>> {
     if node.kind() == Type::String {
         return match node.string()?.as_ref() {
             "auto" => Ok(Choice::Auto),
@@ -208,25 +212,27 @@ fn choice<'a>(node: Node<'a, '_>) -> Result<Choice<'a>> {
         Ok(())
     })?;
     match kind.as_deref() {
-        Some("function" | "custom") => chosen(node).map(Choice::Named),
-        Some("allowed_tools") => allowed(node),
+        Some("function" | "custom") => chosen(node, losses).map(Choice::Named),
+        Some("allowed_tools") => allowed(node, losses),
         _ => Err(not_carried(node.path.to_string())),
     }
 }
 
 /// Returns the tool that an object names, directly or in its `function` or `custom`.
-fn chosen<'a>(node: Node<'a, '_>) -> Result<Chosen<'a>> {
+fn chosen<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Chosen<'a>> {
     let mut found = None;
     node.members(|name, node| {
         match name {
             "name" => found = Some(node.string()?),
             "function" | "custom" => node.members(|name, node| {
-                if name == "name" {
-                    found = Some(node.string()?);
+                match name {
+                    "name" => found = Some(node.string()?),
+                    _ => unknown_member(&node, losses)?,
                 }
                 Ok(())
             })?,
-            _ => {}
+            "type" => {}
+            _ => unknown_member(&node, losses)?,
         }
         Ok(())
     })?;
@@ -235,16 +241,17 @@ fn chosen<'a>(node: Node<'a, '_>) -> Result<Chosen<'a>> {
 }
 
 /// Reads `{"type":"allowed_tools","allowed_tools":{"mode":…,"tools":[…]}}`.
-fn allowed<'a>(node: Node<'a, '_>) -> Result<Choice<'a>> {
+fn allowed<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Choice<'a>> {
     let (mut required, mut tools) = (false, Vec::new());
     let mut inner = |name: &str, node: Node<'a, '_>| {
         match name {
             "mode" => required = node.string()? == "required",
             "tools" => node.items(|node| {
-                tools.push(chosen(node)?);
+                tools.push(chosen(node, losses)?);
                 Ok(())
             })?,
-            _ => {}
+            "type" => {}
+            _ => unknown_member(&node, losses)?,
         }
         Ok(())
     };
@@ -255,10 +262,10 @@ fn allowed<'a>(node: Node<'a, '_>) -> Result<Choice<'a>> {
     Ok(Choice::Allowed { required, tools })
 }
 
-fn legacy_choice<'a>(node: Node<'a, '_>) -> Result<Choice<'a>> {
+fn legacy_choice<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Choice<'a>> {
     match node.kind() {
-        Type::String => choice(node),
-        _ => chosen(node).map(Choice::Named),
+        Type::String => choice(node, losses),
+        _ => chosen(node, losses).map(Choice::Named),
     }
 }
 

@@ -12,7 +12,7 @@ pub(super) fn finish_reason(finish: Option<&Finish<'_>>, calls: bool) -> &'stati
         None | Some(Finish::Stop) if calls => "tool_calls",
         None | Some(Finish::Stop | Finish::StopSequence(_)) => "stop",
         // An answer that its provider has paused is not complete, and this client cannot have it continued.
-        Some(Finish::Length | Finish::ContextWindow | Finish::Pause) => "length",
+        Some(Finish::Length | Finish::ContextWindow | Finish::Pause | Finish::Unknown) => "length",
         Some(Finish::Refusal(_)) => "content_filter",
     }
 }
@@ -154,6 +154,7 @@ mod tests {
             (Finish::Length, "length"),
             (Finish::ContextWindow, "length"),
             (Finish::Pause, "length"),
+            (Finish::Unknown, "length"),
             (Finish::Refusal(None), "content_filter"),
         ] {
             assert_eq!(finish_reason(Some(&finish), false), reason);

@@ -210,7 +210,7 @@ impl ContentWriter<'_> {
             Part::Document(document) if self.is_text(part) => {
                 list.object(|o| {
                     o.text("type", "text").string("text", |out| self.plain(out, part));
-                    self.mark(o, document.cache, true);
+                    self.mark(o, document.cache);
                 });
             }
             Part::Document(document) => {
@@ -224,6 +224,7 @@ impl ContentWriter<'_> {
                     o.text("type", "input_audio").object("input_audio", |o| {
                         o.json_str("data", &audio.data).json_str("format", &audio.format);
                     });
+                    self.mark(o, audio.cache);
                 });
             }
             Part::Reasoning(_) | Part::Call(_) | Part::Result(_) => {}
@@ -235,7 +236,7 @@ impl ContentWriter<'_> {
         if !text.is_empty() {
             list.object(|o| {
                 o.text("type", "text").json_str("text", text);
-                self.mark(o, cache, true);
+                self.mark(o, cache);
             });
         }
     }
@@ -250,7 +251,7 @@ impl ContentWriter<'_> {
                 o.json_str("detail", detail);
             }
         });
-        self.mark(o, image.cache, false);
+        self.mark(o, image.cache);
     }
 
     fn file(&self, o: &mut Object<'_>, document: &DocumentPart<'_>) {
@@ -269,13 +270,13 @@ impl ContentWriter<'_> {
                 }
             });
         });
-        self.mark(o, document.cache, false);
+        self.mark(o, document.cache);
     }
 
-    fn mark(&self, o: &mut Object<'_>, cache: Option<Cache>, text: bool) {
+    fn mark(&self, o: &mut Object<'_>, cache: Option<Cache>) {
         let Some(Cache { long }) = cache else { return };
         match self.profile.cache_parts {
-            CacheParts::OpenaiBreakpoint if text => o.json(
+            CacheParts::OpenaiBreakpoint => o.json(
                 "prompt_cache_breakpoint",
                 if long { r#"{"mode":"explicit","ttl":"12h"}"# } else { r#"{"mode":"explicit"}"# },
             ),
@@ -283,7 +284,7 @@ impl ContentWriter<'_> {
                 "cache_control",
                 if long { r#"{"type":"ephemeral","ttl":"1h"}"# } else { r#"{"type":"ephemeral"}"# },
             ),
-            CacheParts::None | CacheParts::OpenaiBreakpoint => return,
+            CacheParts::None => return,
         };
     }
 }

@@ -64,7 +64,7 @@ fn members(
     }
     writer.finish(o);
     extras(o, request, (thought, profile.effort, unsampled), losses)?;
-    Ok(Written { answer_tool: None, prefix: writer.into_prefix() })
+    Ok(Written { prefix: writer.into_prefix(), ..Written::default() })
 }
 
 /// Writes the members that are forwarded. Members that only the gateway decides about are listed.

@@ -35,7 +35,25 @@ pub(in crate::protocol::chat) fn read(event: &SseEvent<'_>) -> EventSummary {
     summary.usage_only = summary.usage.is_some() && empty;
     summary.is_delta = !empty && summary.progress == Progress::Running;
     summary.has_words = summary.is_delta && !choices.is_empty();
-    summary
+    summary.with_misplaced_error(&data.bytes)
+}
+
+/// Whether an event only announces an answer: there is no choice, or nothing but a role in each.
+pub(in crate::protocol::chat) fn is_preamble(event: &SseEvent<'_>) -> bool {
+    let Some(data) = &event.data else { return true };
+    if data.bytes.trim_ascii() == DONE {
+        return false;
+    }
+    let choices = json::find_member(&data.bytes, "choices").map(|member| member.value).unwrap_or_default();
+    json::elements(choices).map_while(|choice| choice.ok()).all(|(choice, _)| says_nothing(choice))
+}
+
+/// Whether all members of a choice's delta but the role are empty.
+fn says_nothing(choice: &[u8]) -> bool {
+    let Some(delta) = json::find_member(choice, "delta") else { return false };
+    let is_empty = |value: &[u8]| matches!(value, b"null" | b"\"\"") || is_empty_array(value);
+    !finishes(choice)
+        && json::members(delta.value).lenient().all(|member| member.is("role") || is_empty(member.value))
 }
 
 fn take<'a>(
@@ -111,6 +129,28 @@ mod tests {
         let failed = Progress::Warned(UpstreamError { message: "m".into(), ..UpstreamError::default() });
         assert_eq!(progress(r#"{"error":{"message":"m"}}"#), failed);
         assert_eq!(progress(r#"{"object":"error","message":"m"}"#), failed);
+    }
+
+    #[test]
+    fn a_role_alone_is_no_answer() {
+        let is_preamble = |data: &str| is_preamble(&SseEvent::parse(format!("data: {data}\n\n").as_bytes()));
+        for data in [
+            r#"{"choices":[],"prompt_filter_results":[]}"#,
+            r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"finish_reason":null}]}"#,
+            r#"{"choices":[{"delta":{"role":"assistant","tool_calls":[]}}]}"#,
+            r#"{"type":"keep-alive"}"#,
+        ] {
+            assert!(is_preamble(data), "{data}");
+        }
+        for data in [
+            r#"{"choices":[{"delta":{"role":"assistant"}},{"delta":{"content":"a"}}]}"#,
+            r#"{"choices":[{"delta":{"reasoning_content":"a"}}]}"#,
+            r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#,
+            r#"{"choices":[{"message":{}}]}"#,
+            "[DONE]",
+        ] {
+            assert!(!is_preamble(data), "{data}");
+        }
     }
 
     #[test]

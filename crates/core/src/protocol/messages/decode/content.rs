@@ -9,6 +9,7 @@ use crate::canon::{
 use crate::failure::{Failure, Kind, Result};
 use crate::json::{self, JsonStr, Raw};
 use crate::protocol::node::{Node, Type};
+use crate::protocol::pick::unknown_member;
 
 use super::changes::ConversationChanges;
 
@@ -37,7 +38,7 @@ pub(super) fn read<'a>(
         "text" => parts.push(Part::Text(text(node, &block)?)),
         // No other protocol has a place for images that a model makes.
         "image" | "document" if assistant => losses.drop(&node.path)?,
-        "image" => parts.push(Part::Image(image(node, &block)?)),
+        "image" => parts.push(Part::Image(image(node, &block, losses)?)),
         "document" => document(node, &block, parts, losses)?,
         "search_result" => parts.push(Part::Text(search_result(node, &block, losses)?)),
         "thinking" | "redacted_thinking" if !in_result => {
@@ -159,9 +160,9 @@ fn is_server_tool(kind: &str) -> bool {
 }
 
 /// Reads an `image` block.
-fn image<'a>(node: &Node<'a, '_>, block: &ContentBlock<'a>) -> Result<Image<'a>> {
+fn image<'a>(node: &Node<'a, '_>, block: &ContentBlock<'a>, losses: &mut Losses) -> Result<Image<'a>> {
     let place = required(node, "source", block.source)?;
-    let source = SourceWire::read(&place)?;
+    let source = SourceWire::read(&place, losses)?;
     match &*source.kind {
         "url" | "base64" => Ok(Image {
             source: source.media(&place)?,
@@ -181,7 +182,7 @@ fn document<'a>(
     losses: &mut Losses,
 ) -> Result<()> {
     let place = required(node, "source", block.source)?;
-    let source = SourceWire::read(&place)?;
+    let source = SourceWire::read(&place, losses)?;
     let name = optional(node, "title", block.title)?.filter(|title| !title.is_empty());
     let context = optional(node, "context", block.context)?.filter(|context| !context.is_empty());
     let source = match &*source.kind {
@@ -218,7 +219,7 @@ fn pieces<'a>(
         let block = ContentBlock::read(&item, losses)?;
         parts.push(match &*block.kind {
             "text" => Part::Text(text(&item, &block)?),
-            "image" => Part::Image(image(&item, &block)?),
+            "image" => Part::Image(image(&item, &block, losses)?),
             _ => return Err(not_carried(item.path.to_string())),
         });
         Ok(())
@@ -267,7 +268,7 @@ struct SourceWire<'a> {
 }
 
 impl<'a> SourceWire<'a> {
-    fn read(node: &Node<'a, '_>) -> Result<Self> {
+    fn read(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Self> {
         let mut wire = Self::default();
         node.members(|key, value| {
             let place = match key {
@@ -279,7 +280,7 @@ impl<'a> SourceWire<'a> {
                 "data" => &mut wire.data,
                 "url" => &mut wire.url,
                 "content" => &mut wire.content,
-                _ => return Ok(()),
+                _ => return unknown_member(&value, losses),
             };
             *place = Some(value.text);
             Ok(())
@@ -350,9 +351,8 @@ impl<'a> ContentBlock<'a> {
                 }
                 "caller" if value.find("type").is_none_or(|kind| kind.text == "\"direct\"") => return Ok(()),
                 "citations" | "status" => return Ok(()),
-                _ if matches!(value.text, "[]" | "{}") => return Ok(()),
                 _ if is_server_tool(&block.kind) || block.kind == "mcp_tool_listing" => return Ok(()),
-                _ => return losses.drop(&value.path),
+                _ => return unknown_member(&value, losses),
             };
             *place = Some(value.text);
             Ok(())

@@ -92,7 +92,7 @@ impl<'a> Conversation<'a> {
                         adds = true;
                         offered_tools::add(&mut self.changes, &item, place, losses)?;
                     }
-                    Some("tool_removal") => offered_tools::remove(&mut self.changes, &item)?,
+                    Some("tool_removal") => offered_tools::remove(&mut self.changes, &item, losses)?,
                     Some("mcp_tool_listing") => losses.drop(&item.path)?,
                     _ => parts.push(Part::Text(content::only_text(&item, losses)?)),
                 }

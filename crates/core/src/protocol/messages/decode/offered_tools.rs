@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use crate::canon::{Choice, Losses, Request, Tool, not_carried};
 use crate::failure::Result;
 use crate::protocol::node::Node;
+use crate::protocol::pick::members_or_losses;
 
 use super::changes::{ConversationChanges, ToolChange};
 use super::{content, tools};
@@ -21,8 +22,7 @@ pub(super) fn add<'a>(
     losses: &mut Losses,
 ) -> Result<()> {
     let (mut kind, mut definition, mut name) = (None, None, None);
-    let text = node.find("tool").map(|tool| tool.text);
-    let tool = content::required(node, "tool", text)?;
+    let tool = tool(node, losses)?;
     tool.members(|key, value| {
         match key {
             "type" => kind = Some(value.string()?),
@@ -46,11 +46,21 @@ pub(super) fn add<'a>(
 }
 
 /// Reads a `tool_removal` block into `changes`.
-pub(super) fn remove<'a>(changes: &mut ConversationChanges<'a>, node: &Node<'a, '_>) -> Result<()> {
-    let tool = content::required(node, "tool", node.find("tool").map(|tool| tool.text))?;
-    let name = content::required(&tool, "name", tool.find("name").map(|name| name.text))?;
-    changes.tools.push(ToolChange::Removed(name.string()?));
+pub(super) fn remove<'a>(
+    changes: &mut ConversationChanges<'a>,
+    node: &Node<'a, '_>,
+    losses: &mut Losses,
+) -> Result<()> {
+    let tool = tool(node, losses)?;
+    let [name] = members_or_losses(&tool, ["name"], &["type"], losses)?;
+    changes.tools.push(ToolChange::Removed(content::required(&tool, "name", name)?.string()?));
     Ok(())
+}
+
+/// Returns the `tool` of a block that adds or removes one.
+fn tool<'a, 'q>(node: &'q Node<'a, '_>, losses: &mut Losses) -> Result<Node<'a, 'q>> {
+    let [tool] = members_or_losses(node, ["tool"], &["type", "cache_control"], losses)?;
+    content::required(node, "tool", tool)
 }
 
 /// The tools of a request as they were given.

@@ -1,6 +1,6 @@
 //! The members of an event, or of a whole answer, which comes as the events of its stream.
 
-use crate::canon::{Citation, Event, Sink};
+use crate::canon::{Anomaly, Citation, Event, Sink};
 use crate::json::{self, JsonStr, Malformed, Raw};
 use crate::protocol::node::Node;
 use crate::protocol::pick::readable_fields_named;
@@ -49,12 +49,11 @@ pub(super) fn whole_input(input: &str) -> Option<Raw<'static>> {
 /// Takes the source of a text, if it is a web page: no other protocol has a place for other sources.
 pub(super) fn cite(citation: &Node<'_, '_>, sink: &mut Sink<'_>) {
     let [kind, url, title] = readable_fields_named(citation.text, ["type", "url", "title"]);
-    if kind == Some(r#""web_search_result_location""#)
-        && let Some(url) = url.and_then(JsonStr::read)
-    {
+    let url = url.filter(|_| kind == Some(r#""web_search_result_location""#)).and_then(JsonStr::read);
+    sink(url.map_or(Event::Anomaly(Anomaly::Citation), |url| {
         let title = title.and_then(JsonStr::read).unwrap_or_default();
-        sink(Event::Cite(Citation { url, title, span: None }));
-    }
+        Event::Cite(Citation { url, title, span: None })
+    }));
 }
 
 /// The input of a call that has none yet.

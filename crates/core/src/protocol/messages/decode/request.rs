@@ -5,6 +5,7 @@ use crate::failure::{Failure, Kind, Result};
 use crate::json::{Document, JsonStr};
 use crate::protocol::field;
 use crate::protocol::node::{Node, Type};
+use crate::protocol::pick::unknown_member;
 
 use crate::protocol::messages::fields::FIELDS;
 use crate::protocol::messages::relay::request::ATTRIBUTION;
@@ -82,10 +83,10 @@ fn member<'a>(
             *given = GivenTools::default();
             node.items(|tool| given.read(&tool, losses))?;
         }
-        "tool_choice" => (request.choice, request.parallel) = tools::choice(node)?,
+        "tool_choice" => (request.choice, request.parallel) = tools::choice(node, losses)?,
         "thinking" => reasoning::thinking(node, &mut request.thinking, losses)?,
         "output_config" => output(node, request, losses)?,
-        "output_format" => request.format = format(node)?,
+        "output_format" => request.format = format(node, losses)?,
         "metadata" => node.members(|key, value| {
             match key {
                 "user_id" => request.user = Some(value.string()?),
@@ -148,7 +149,7 @@ fn output<'a>(node: &Node<'a, '_>, request: &mut Request<'a>, losses: &mut Losse
                 Some(level) => request.thinking.effort = Some(level),
                 None => losses.drop(&value.path)?,
             },
-            "format" => request.format = format(&value)?,
+            "format" => request.format = format(&value, losses)?,
             _ => losses.drop(&value.path)?,
         }
         Ok(())
@@ -156,13 +157,13 @@ fn output<'a>(node: &Node<'a, '_>, request: &mut Request<'a>, losses: &mut Losse
 }
 
 /// Reads `output_config.format`, or `output_format`, its earlier name.
-fn format<'a>(node: &Node<'a, '_>) -> Result<Format<'a>> {
+fn format<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Format<'a>> {
     let (mut kind, mut schema) = (None, None);
     node.members(|key, value| {
         match key {
             "type" => kind = Some(value.string()?),
             "schema" => schema = Some(value.raw()?),
-            _ => {}
+            _ => unknown_member(&value, losses)?,
         }
         Ok(())
     })?;

@@ -109,7 +109,7 @@ impl MessagesDecoder {
             "pause_turn" => Finish::Pause,
             _ => {
                 sink(Event::Anomaly(Anomaly::Finish));
-                self.usual_finish()
+                Finish::Unknown
             }
         });
     }
@@ -123,7 +123,8 @@ impl MessagesDecoder {
         while let Some(index) = self.open.keys().next().copied() {
             self.block_stop(index, sink);
         }
-        let finish = self.finish.take().unwrap_or_else(|| self.usual_finish());
+        let known = self.finish.take().filter(|finish| !(self.calls > 0 && *finish == Finish::Unknown));
+        let finish = known.unwrap_or_else(|| self.usual_finish());
         sink(Event::Finish(finish));
         sink(Event::End);
     }

@@ -145,9 +145,18 @@ fn what_the_provider_does_by_itself_is_no_call() {
         &ends("\"end_turn\""),
         STOP,
     ]);
-    let expected = ["text a", "Close(None)", "search s q", "Break", "text b", "cite U T", "Close(None)"];
-    assert_eq!(seen[3..10], expected);
-    assert_eq!(seen[11..], ["Finish(Stop)", "End"]);
+    let expected = [
+        "text a",
+        "Close(None)",
+        "search s q",
+        "Break",
+        "text b",
+        "cite U T",
+        "Anomaly(Citation)",
+        "Close(None)",
+    ];
+    assert_eq!(seen[3..11], expected);
+    assert_eq!(seen[12..], ["Finish(Stop)", "End"]);
 }
 
 #[test]
@@ -171,7 +180,7 @@ fn reasons_to_end() {
         assert_eq!(seen[4..], [finish, "End"], "{reason}");
     }
     let novel = run(&[START, &ends("\"something_new\""), STOP]);
-    assert_eq!(novel[4..], ["Anomaly(Finish)", "Finish(Stop)", "End"]);
+    assert_eq!(novel[4..], ["Anomaly(Finish)", "Finish(Unknown)", "End"]);
     let last_wins = run(&[START, &ends("\"end_turn\""), &ends("\"max_tokens\""), STOP]);
     assert_eq!(last_wins[5..], ["Finish(Length)", "End"]);
 }

@@ -6,6 +6,8 @@ use crate::canon::{Choice, Chosen, Losses, Tool, ToolKind, WebSearch, not_carrie
 use crate::failure::Result;
 use crate::json::Raw;
 use crate::protocol::node::Node;
+use crate::protocol::pick::unknown_member;
+use crate::protocol::place;
 
 use super::content;
 
@@ -32,7 +34,8 @@ pub(super) fn read<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Tool<
         match key {
             "name" => tool.name = value.string()?,
             "cache_control" => tool.cache = content::cache(&value),
-            "type" => {}
+            // The conversation decides when a deferred tool is offered.
+            "type" | "defer_loading" => {}
             // Those of tools that are left out are left out with them.
             _ if is_typed && !matches!(value.text, "false" | "[]" | "{}") => losses.drop(&value.path)?,
             _ => {}
@@ -71,7 +74,7 @@ fn web_search<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<WebSearch<
     node.members(|key, value| {
         match key {
             "max_uses" => search.max_uses = Some(value.count()?),
-            "user_location" => search.location = Some(value.raw()?).filter(Raw::is_object),
+            "user_location" => search.location = Some(place::read(&value, losses)?).filter(Raw::is_object),
             "allowed_domains" => search.allowed = domains(&value)?,
             "blocked_domains" => search.blocked = domains(&value)?,
             "type" | "name" | "cache_control" | "defer_loading" => {}
@@ -107,14 +110,17 @@ fn family(kind: &str) -> &str {
 }
 
 /// Reads `tool_choice`: the choice, and whether several calls at once are allowed.
-pub(super) fn choice<'a>(node: &Node<'a, '_>) -> Result<(Option<Choice<'a>>, Option<bool>)> {
+pub(super) fn choice<'a>(
+    node: &Node<'a, '_>,
+    losses: &mut Losses,
+) -> Result<(Option<Choice<'a>>, Option<bool>)> {
     let (mut kind, mut name, mut single) = (None, None, false);
     node.members(|key, value| {
         match key {
             "type" => kind = Some(value.string()?),
             "name" => name = Some(value.string()?),
             "disable_parallel_tool_use" => single = value.bool()?,
-            _ => {}
+            _ => unknown_member(&value, losses)?,
         }
         Ok(())
     })?;

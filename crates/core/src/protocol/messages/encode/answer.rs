@@ -33,7 +33,7 @@ impl<'s> StopMembers<'s> {
         let plain = |reason| Self { reason, sequence: None, explanation: None };
         let known = |text: &JsonStr<'_>| context.stop.iter().any(|stop| *stop == text.decode());
         match finish {
-            Some(Finish::Length) => plain("max_tokens"),
+            Some(Finish::Length | Finish::Unknown) => plain("max_tokens"),
             Some(Finish::ContextWindow) => plain("model_context_window_exceeded"),
             Some(Finish::Pause) => plain("pause_turn"),
             Some(Finish::Refusal(words)) => {

@@ -36,6 +36,10 @@ impl<'r> BlockItem<'r, '_> {
         }
     }
 
+    pub(super) fn is_thinking(&self) -> bool {
+        matches!(self, Self::Part(Part::Reasoning(_)))
+    }
+
     pub(super) fn is_blank(&self) -> bool {
         match self {
             Self::Part(Part::Text(text)) => text.text.is_blank(),

@@ -65,9 +65,6 @@ impl<'r, 'a> MessagePlan<'r, 'a> {
             calls: PendingCalls::default(),
             native: target.caps.mid_system && target.profile.mid_system != Some(MidSystem::UserNote),
         };
-        if request.turns.iter().any(|turn| turn.name.is_some()) {
-            losses.drop_named("messages.name")?;
-        }
         let mut rest = request.turns.as_slice();
         while !rest.is_empty() {
             let (said, others) = rest.split_at(run(rest, true));
@@ -126,6 +123,16 @@ impl<'r, 'a> MessagePlan<'r, 'a> {
             self.items.pop();
         }
         Ok(())
+    }
+
+    /// Whether thinking goes back to the provider.
+    pub(super) fn has_thinking(&self) -> bool {
+        self.items.iter().any(|(_, item)| item.is_thinking())
+    }
+
+    /// Removes the thinking.
+    pub(super) fn remove_thinking(&mut self) {
+        self.items.retain(|(_, item)| !item.is_thinking());
     }
 
     /// Whether a tool loop is going on in which the model called without showing what it thought. A provider that

@@ -39,6 +39,8 @@ enum ThinkingMember {
     Silent,
     Budget(u64),
     Adaptive,
+    /// Adaptive; thinking that does not belong to the conversation is left out by the provider.
+    AdaptiveBound,
     BetweenTools,
     Disabled,
 }
@@ -107,7 +109,20 @@ impl ThinkingPlan {
 
     /// Whether the gateway makes the model think.
     pub(super) fn is_on(&self) -> bool {
-        matches!(self.mode, ThinkingMember::Budget(_) | ThinkingMember::Adaptive)
+        matches!(
+            self.mode,
+            ThinkingMember::Budget(_) | ThinkingMember::Adaptive | ThinkingMember::AdaptiveBound
+        )
+    }
+
+    /// Makes the provider leave out thinking that does not belong to the conversation. Returns whether this kind of
+    /// thinking allows for that.
+    pub(super) fn bind_blocks(&mut self) -> bool {
+        let can_bind = matches!(self.mode, ThinkingMember::Silent | ThinkingMember::Adaptive);
+        if can_bind {
+            self.mode = ThinkingMember::AdaptiveBound;
+        }
+        can_bind
     }
 
     /// Writes `thinking`, if there is anything to write.
@@ -122,6 +137,9 @@ impl ThinkingPlan {
             // Without `display`, recent models leave the text out.
             ThinkingMember::Adaptive => {
                 o.json("thinking", r#"{"type":"adaptive","display":"summarized"}"#);
+            }
+            ThinkingMember::AdaptiveBound => {
+                o.json("thinking", BOUND);
             }
             ThinkingMember::BetweenTools => {
                 o.json("thinking", r#"{"type":"between_tools"}"#);
@@ -239,6 +257,10 @@ fn is_seen(thinking: &Thinking, circumstances: Circumstances, caps: &Caps) -> bo
     let is_excluded = circumstances.is_forced || circumstances.is_prefilled;
     caps.thinks_by_default && is_adaptive && is_wanted && !is_excluded
 }
+
+/// The member of adaptive thinking whose blocks are bound to their conversation.
+const BOUND: &str =
+    r#"{"type":"adaptive","display":"summarized","block_binding":{"prefix_mismatch_behavior":"drop_block"}}"#;
 
 /// Limit of an answer's tokens if neither the client nor the catalog has one.
 const DEFAULT_MAX_TOKENS: u64 = 8192;

@@ -34,7 +34,8 @@ pub(in crate::protocol::messages) fn write(
         called_without_thinking: plan.called_without_thinking(),
         has_tools: !offer.tools.is_empty(),
     };
-    let thought = ThinkingPlan::decide(request, target, circumstances, losses)?;
+    let mut thought = ThinkingPlan::decide(request, target, circumstances, losses)?;
+    let beta = bind(&mut thought, &mut plan, target);
     let can_force = caps.forced_tool && offer.tools.is_empty() && !thought.is_on();
     let form = AnswerFormat::of(request, target, can_force);
     let samplers = SamplerMembers::new(request, target, thought.is_on(), losses)?;
@@ -71,7 +72,26 @@ pub(in crate::protocol::messages) fn write(
             rest(request, stop, tier, o);
         }
     });
-    Ok(Written { answer_tool: form.answer_tool(), prefix: None })
+    Ok(Written { answer_tool: form.answer_tool(), prefix: None, beta })
+}
+
+/// Makes the provider leave thinking out that it would refuse because the conversation before it has changed, and
+/// removes the thinking itself where the provider cannot be told to. Returns the beta feature that this takes.
+fn bind(
+    thought: &mut ThinkingPlan,
+    plan: &mut MessagePlan<'_, '_>,
+    target: &Target<'_>,
+) -> Option<&'static str> {
+    let profile = target.profile;
+    let may_ask = profile.betas.as_ref().is_none_or(|known| known.contains(BINDING_BETA));
+    if !(target.caps.preserved_thinking && profile.block_binding && may_ask && plan.has_thinking()) {
+        return None;
+    }
+    if thought.bind_blocks() {
+        return Some(BINDING_BETA);
+    }
+    plan.remove_thinking();
+    None
 }
 
 fn system(plan: &MessagePlan<'_, '_>, form: &AnswerFormat<'_>, blocks: &mut Blocks<'_>, o: &mut Object<'_>) {
@@ -185,6 +205,9 @@ fn marks(request: &Request<'_>, offer: &Offer<'_, '_>, plan: &MessagePlan<'_, '_
     let system = plan.system.iter().filter(|text| text.cache.is_some() && !text.text.is_blank()).count();
     CacheMarks::new(tools + system + plan.marks(), request.cache.is_some())
 }
+
+/// The beta feature of requests that say what becomes of thinking in another conversation.
+const BINDING_BETA: &str = "thinking-binding-controls-2026-08-01";
 
 /// Maximum number of characters of a user's id.
 const MAX_USER_LEN: usize = 256;

@@ -409,7 +409,8 @@ fn media() {
     assert_eq!(svg.param(), Some("image"));
     let word = written(file(base64("application/msword", "AAAA"))).unwrap_err();
     assert_eq!((word.code(), word.param()), ("unsupported_file_type", Some("file")));
-    let speech = Audio { data: JsonStr::of("AA"), format: JsonStr::of("wav"), path: "speech".into() };
+    let speech =
+        Audio { data: JsonStr::of("AA"), format: JsonStr::of("wav"), path: "speech".into(), cache: None };
     let speech = written(Part::Audio(speech)).unwrap_err();
     assert_eq!((speech.status(), speech.param()), (400, Some("speech")));
     assert!(ok(Part::Refusal(JsonStr::of("No."))).contains(&block("No.")));

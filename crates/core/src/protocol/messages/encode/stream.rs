@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::json::JsonStr;
 use crate::json::write::{self, Object};
 
-use crate::protocol::messages::{error, usage};
+use crate::protocol::messages::{PING, error, usage};
 use crate::protocol::phrases;
 
 use super::answer::{self, OpaqueBlock, StopMembers};
@@ -87,7 +87,7 @@ impl Encode for MessagesEncoder {
             Event::Finish(finish) => state.finish = Some(finish.into_owned()),
             Event::Tier(_) | Event::Fail(_) => {}
             Event::End => {
-                let cut = matches!(state.finish, Some(Finish::Length | Finish::ContextWindow));
+                let cut = state.finish.as_ref().is_some_and(Finish::is_cut);
                 queue.finish(cut, &mut |step| state.step(step, out));
                 state.end(out);
             }
@@ -97,6 +97,10 @@ impl Encode for MessagesEncoder {
                 }
             }
         }
+    }
+
+    fn keep_alive(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(PING);
     }
 
     fn fail(&mut self, failure: &Failure, out: &mut Vec<u8>) {
@@ -142,7 +146,6 @@ impl MessageWriter {
             SegmentStep::Delta(text) => self.delta(&text, out),
             SegmentStep::Close { seals, .. } => self.close(seals, out),
             SegmentStep::Opaque(seals) => self.opaque(seals, &JsonStr::default(), out),
-            // The protocol's own citations need data that only its own provider has.
             SegmentStep::Cite(_) | SegmentStep::Logprobs(_) => {}
         }
     }

@@ -12,7 +12,7 @@ pub(in crate::protocol::messages) fn read(event: &SseEvent<'_>) -> EventSummary 
     let mut members = json::members(&data.bytes).lenient();
     let kind = members.clone().find(|member| member.key == b"type");
     let kind = kind.and_then(|member| member.value.strip_prefix(b"\"")?.strip_suffix(b"\""));
-    match kind.or(event.name).unwrap_or_default() {
+    let summary = match kind.or(event.name).unwrap_or_default() {
         b"message_start" => members.find(|m| m.is("message")).map(|m| message(&m)).unwrap_or_default(),
         b"message_delta" => {
             let usage = members.find(|m| m.is("usage")).and_then(|m| usage::read(m.value));
@@ -26,7 +26,15 @@ pub(in crate::protocol::messages) fn read(event: &SseEvent<'_>) -> EventSummary 
             ..EventSummary::default()
         },
         _ => EventSummary::default(),
-    }
+    };
+    summary.with_misplaced_error(&data.bytes)
+}
+
+/// Whether an event only announces an answer.
+pub(in crate::protocol::messages) fn is_preamble(event: &SseEvent<'_>) -> bool {
+    let kind = event.data.as_ref().and_then(|data| json::find_member(&data.bytes, "type"));
+    let kind = kind.and_then(|member| member.value.strip_prefix(b"\"")?.strip_suffix(b"\""));
+    matches!(kind.or(event.name), Some(b"message_start" | b"ping"))
 }
 
 /// Reads the `message` object inside `message_start`. Its spans are moved to the position of the object.
@@ -65,6 +73,14 @@ mod tests {
             summary(r#"{"type":"message_delta","delta":{},"usage":{"output_tokens":9,"input_tokens":0}}"#);
         total.absorb(&last.usage.unwrap());
         assert_eq!((total.input, total.output), (3, 9));
+    }
+
+    #[test]
+    fn the_head_of_a_message_is_no_answer() {
+        let is_preamble = |event: &str| is_preamble(&SseEvent::parse(event.as_bytes()));
+        assert!(is_preamble("data: {\"type\":\"message_start\",\"message\":{}}\n\n"));
+        assert!(is_preamble("event: ping\ndata: {}\n\n"));
+        assert!(!is_preamble("data: {\"type\":\"content_block_start\",\"index\":0}\n\n"));
     }
 
     #[test]

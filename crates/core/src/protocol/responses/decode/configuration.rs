@@ -3,7 +3,7 @@
 use crate::canon::{Effort, Format, Losses, Part, Request, Role, Thinking, ThinkingMode, not_carried};
 use crate::failure::Result;
 use crate::protocol::node::Node;
-use crate::protocol::pick::members_named;
+use crate::protocol::pick::members_or_losses;
 
 /// Reads an item that changes the request's settings from here on. The last one counts.
 pub(super) fn update<'a>(node: &Node<'a, '_>, request: &mut Request<'a>, losses: &mut Losses) -> Result<()> {
@@ -14,7 +14,7 @@ pub(super) fn update<'a>(node: &Node<'a, '_>, request: &mut Request<'a>, losses:
         }),
         "text" => value.members(|name, value| match name {
             "format" => {
-                request.format = format(&value)?;
+                request.format = format(&value, losses)?;
                 Ok(())
             }
             _ => losses.drop(&value.path),
@@ -44,9 +44,9 @@ pub(super) fn effort(node: &Node<'_, '_>, thinking: &mut Thinking) -> Result<()>
 }
 
 /// Reads `text.format`.
-pub(super) fn format<'a>(node: &Node<'a, '_>) -> Result<Format<'a>> {
+pub(super) fn format<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Format<'a>> {
     let [kind, name, description, schema, strict] =
-        members_named(node, ["type", "name", "description", "schema", "strict"])?;
+        members_or_losses(node, ["type", "name", "description", "schema", "strict"], &[], losses)?;
     let kind = node.at("type", kind.unwrap_or_default()).string()?;
     match (kind.as_ref(), schema) {
         ("text", _) => Ok(Format::Text),

@@ -5,28 +5,39 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::canon::{Audio, Cache, DataUrl, DocumentPart, Image, Part, Source, Text, not_carried, sniff};
+use crate::canon::{
+    Audio, Cache, DataUrl, DocumentPart, Image, Losses, Part, Source, Text, not_carried, sniff,
+};
 use crate::failure::{Failure, Kind, Result};
 use crate::json::JsonStr;
 use crate::protocol::node::{Node, Type};
 
-use crate::protocol::pick::members_named;
+use crate::protocol::pick::{members_named, members_or_losses};
 
 /// Appends the parts of a content: a text, or an array. `long`: see [`cache_mark`].
-pub(super) fn read<'a>(node: &Node<'a, '_>, long: bool, parts: &mut Vec<Part<'a>>) -> Result<()> {
+pub(super) fn read<'a>(
+    node: &Node<'a, '_>,
+    long: bool,
+    parts: &mut Vec<Part<'a>>,
+    losses: &mut Losses,
+) -> Result<()> {
     if node.kind() == Type::String {
         parts.push(Part::Text(Text::new(node.json_str()?)));
         return Ok(());
     }
     node.items(|part| {
-        parts.push(one(&part, long)?);
+        parts.push(one(&part, long, losses)?);
         Ok(())
     })
 }
 
-fn one<'a>(node: &Node<'a, '_>, long: bool) -> Result<Part<'a>> {
-    let [kind, text, refusal, mark] =
-        members_named(node, ["type", "text", "refusal", "prompt_cache_breakpoint"])?;
+fn one<'a>(node: &Node<'a, '_>, long: bool, losses: &mut Losses) -> Result<Part<'a>> {
+    let [kind, text, refusal, mark] = members_or_losses(
+        node,
+        ["type", "text", "refusal", "prompt_cache_breakpoint"],
+        PART_MEMBERS,
+        losses,
+    )?;
     let Some(kind) = kind else { return Err(node.missing("type").wrong("a string")) };
     let cache = mark.map(|text| cache_mark(text, long));
     let needed =
@@ -34,14 +45,14 @@ fn one<'a>(node: &Node<'a, '_>, long: bool) -> Result<Part<'a>> {
     match node.at("type", kind).string()?.as_ref() {
         "input_text" | "output_text" | "text" => Ok(Part::Text(Text { text: needed("text", text)?, cache })),
         "refusal" => Ok(Part::Refusal(needed("refusal", refusal.or(text))?)),
-        "input_image" => Ok(Part::Image(Image { cache, ..image(node)? })),
+        "input_image" => Ok(Part::Image(Image { cache, ..image(node, losses)? })),
         "input_file" => Ok(Part::Document(DocumentPart { cache, ..file(node)? })),
-        "input_audio" => audio(node).map(Part::Audio),
+        "input_audio" => Ok(Part::Audio(Audio { cache, ..audio(node, losses)? })),
         _ => Err(unknown(node)),
     }
 }
 
-fn image<'a>(node: &Node<'a, '_>) -> Result<Image<'a>> {
+fn image<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Image<'a>> {
     let [url, detail, file_id] = members_named(node, ["image_url", "detail", "file_id"])?;
     let detail = detail.map(|text| node.at("detail", text).json_str()).transpose()?;
     let Some(url) = url else {
@@ -53,7 +64,7 @@ fn image<'a>(node: &Node<'a, '_>) -> Result<Image<'a>> {
     let mut url = node.at("image_url", url);
     if url.kind() == Type::Object {
         // This is Chat's form.
-        let [inner] = members_named(&url, ["url"])?;
+        let [inner] = members_or_losses(&url, ["url"], &["detail"], losses)?;
         url.text = inner.unwrap_or_default();
     }
     let source = Source::of_url(url.json_str()?).ok_or_else(|| not_base64(&url))?;
@@ -99,14 +110,14 @@ fn as_text(source: Source<'_>) -> Source<'_> {
     text.map_or(source, |text| Source::Text(JsonStr::of(&text)))
 }
 
-fn audio<'a>(node: &Node<'a, '_>) -> Result<Audio<'a>> {
+fn audio<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Audio<'a>> {
     let [inner] = members_named(node, ["input_audio"])?;
     let inner = node.at("input_audio", inner.unwrap_or_default());
-    let [data, format] = members_named(&inner, ["data", "format"])?;
+    let [data, format] = members_or_losses(&inner, ["data", "format"], &[], losses)?;
     let needed =
         |name: &'static str, value: Option<&'a str>| inner.at(name, value.unwrap_or_default()).json_str();
     let path = inner.path.to_string();
-    Ok(Audio { data: needed("data", data)?, format: needed("format", format)?, path })
+    Ok(Audio { data: needed("data", data)?, format: needed("format", format)?, path, cache: None })
 }
 
 fn not_base64(node: &Node<'_, '_>) -> Failure {
@@ -136,13 +147,26 @@ pub(super) fn is_long(text: &str) -> Option<bool> {
     Some(matches!(ttl.raw(), "12h" | "24h" | "1h"))
 }
 
+/// Members of parts that are read by the part's type, or that say nothing to others.
+const PART_MEMBERS: &[&str] = &[
+    "annotations",
+    "detail",
+    "file_data",
+    "file_id",
+    "file_url",
+    "filename",
+    "image_url",
+    "input_audio",
+    "logprobs",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn parts(json: &str) -> Result<Vec<Part<'_>>> {
         let mut parts = Vec::new();
-        read(&Node::root(json), false, &mut parts)?;
+        read(&Node::root(json), false, &mut parts, &mut Losses::default())?;
         Ok(parts)
     }
 

@@ -11,7 +11,6 @@ use crate::json::{JsonStr, Raw, compact};
 use crate::protocol::node::{Node, Type};
 
 use super::{configuration, content, reasoning, tools};
-use crate::protocol::pick::members_named;
 
 /// The reader of the items of one request.
 pub(super) struct InputReader<'r, 'a> {
@@ -42,57 +41,65 @@ struct InputItem<'a, 'n, 'p> {
     /// Whether the call runs beside the conversation: its `async`.
     later: Option<&'a str>,
     caller: Option<&'a str>,
+    /// The paths of members that are unknown.
+    others: Vec<String>,
 }
 
 impl<'a, 'n, 'p> InputItem<'a, 'n, 'p> {
     /// Reads an item, beside its type.
     fn read(node: &'n Node<'a, 'p>) -> Result<(Option<&'a str>, Self)> {
-        const MEMBERS: [&str; 13] = [
-            "type",
-            "role",
-            "content",
-            "call_id",
-            "id",
-            "name",
-            "namespace",
-            "arguments",
-            "input",
-            "output",
-            "tools",
-            "async",
-            "caller",
-        ];
-        let [
-            kind,
-            role,
-            content,
-            call_id,
-            id,
-            name,
-            namespace,
-            arguments,
-            input,
-            output,
-            tools,
-            later,
-            caller,
-        ] = members_named(node, MEMBERS)?;
-        let item = Self {
-            node,
-            role,
-            content,
-            call_id,
-            id,
-            name,
-            namespace,
-            arguments,
-            input,
-            output,
-            tools,
-            later,
-            caller,
-        };
+        let mut item = Self::new(node);
+        let mut kind = None;
+        node.members(|key, value| {
+            let slot = match key {
+                "type" => &mut kind,
+                "role" => &mut item.role,
+                "content" => &mut item.content,
+                "call_id" => &mut item.call_id,
+                "id" => &mut item.id,
+                "name" => &mut item.name,
+                "namespace" => &mut item.namespace,
+                "arguments" => &mut item.arguments,
+                "input" => &mut item.input,
+                "output" => &mut item.output,
+                "tools" => &mut item.tools,
+                "async" => &mut item.later,
+                "caller" => &mut item.caller,
+                _ => {
+                    if !NEUTRAL.contains(&key) && !matches!(value.text, "[]" | "{}") {
+                        item.others.push(value.path.to_string());
+                    }
+                    return Ok(());
+                }
+            };
+            *slot = Some(value.text);
+            Ok(())
+        })?;
         Ok((kind, item))
+    }
+
+    fn new(node: &'n Node<'a, 'p>) -> Self {
+        Self {
+            node,
+            role: None,
+            content: None,
+            call_id: None,
+            id: None,
+            name: None,
+            namespace: None,
+            arguments: None,
+            input: None,
+            output: None,
+            tools: None,
+            later: None,
+            caller: None,
+            others: Vec::new(),
+        }
+    }
+
+    /// Lists the members that are unknown.
+    fn list_others(&self, losses: &mut Losses) -> Result<()> {
+        self.others.iter().try_for_each(|path| losses.drop_named(path))
     }
 }
 
@@ -122,10 +129,12 @@ impl<'a> InputReader<'_, 'a> {
             "custom_tool_call" => self.call(&item, true),
             "function_call_output" => self.output(&item, false),
             "custom_tool_call_output" => self.output(&item, true),
-            "additional_tools" => match item.tools {
-                Some(text) => tools::add(&node.at("tools", text), &mut self.request.tools, self.losses),
-                None => Ok(()),
-            },
+            "additional_tools" => {
+                item.list_others(self.losses)?;
+                item.tools.map_or(Ok(()), |text| {
+                    tools::add(&node.at("tools", text), &mut self.request.tools, self.losses)
+                })
+            }
             // Only a relay carries the provider's own.
             "compaction_trigger" if self.target.protocol == ProtocolId::Responses => {
                 Err(not_carried(node.path.to_string()))
@@ -147,6 +156,7 @@ impl<'a> InputReader<'_, 'a> {
     }
 
     fn message(&mut self, item: &InputItem<'a, '_, '_>) -> Result<()> {
+        item.list_others(self.losses)?;
         let Some(role) = item.role else { return Err(item.node.missing("role").wrong("a string")) };
         let role = item.node.at("role", role);
         let Some(content) = item.content else { return Ok(()) };
@@ -155,10 +165,10 @@ impl<'a> InputReader<'_, 'a> {
         match role.string()?.as_ref() {
             "user" => {
                 let mut read = Vec::with_capacity(1);
-                content::read(&content, long, &mut read)?;
+                content::read(&content, long, &mut read, self.losses)?;
                 self.request.turns.push(Turn::new(Role::User, read));
             }
-            "assistant" => content::read(&content, long, self.assistant())?,
+            "assistant" => content::read(&content, long, assistant(&mut self.request.turns), self.losses)?,
             "system" | "developer" => self.instructions(&content)?,
             _ => return Err(role.wrong("one of user, assistant, system and developer")),
         }
@@ -168,7 +178,7 @@ impl<'a> InputReader<'_, 'a> {
     /// Takes instructions: before the conversation if it has not begun, else in their place.
     fn instructions(&mut self, content: &Node<'a, '_>) -> Result<()> {
         let mut read = Vec::with_capacity(1);
-        content::read(content, self.long, &mut read)?;
+        content::read(content, self.long, &mut read, self.losses)?;
         if read.iter().any(|part| !matches!(part, Part::Text(_))) {
             return Err(not_carried(content.path.to_string()));
         }
@@ -194,12 +204,13 @@ impl<'a> InputReader<'_, 'a> {
 
     fn reasoning(&mut self, node: &Node<'a, '_>) -> Result<()> {
         if let Some(reasoning) = reasoning::read(node, self.target, self.losses)? {
-            self.assistant().push(Part::Reasoning(reasoning));
+            assistant(&mut self.request.turns).push(Part::Reasoning(reasoning));
         }
         Ok(())
     }
 
     fn call(&mut self, item: &InputItem<'a, '_, '_>, custom: bool) -> Result<()> {
+        item.list_others(self.losses)?;
         let node = item.node;
         let (key, args) = if custom { ("input", item.input) } else { ("arguments", item.arguments) };
         let args = match args.map(|text| node.at(key, text)) {
@@ -215,7 +226,7 @@ impl<'a> InputReader<'_, 'a> {
             args,
             extra: None,
         };
-        self.assistant().push(Part::Call(call));
+        assistant(&mut self.request.turns).push(Part::Call(call));
         if item.later == Some("true") {
             self.losses.drop(&node.at("async", "true").path)?;
         }
@@ -231,11 +242,12 @@ impl<'a> InputReader<'_, 'a> {
         if item.call_id.is_some_and(|id| self.gone.contains(&id)) {
             return self.losses.drop(&item.node.path);
         }
+        item.list_others(self.losses)?;
         let mut content = Vec::new();
         if let Some(text) = item.output {
             let output = item.node.at("output", text);
             match output.kind() {
-                Type::String | Type::Array => content::read(&output, self.long, &mut content)?,
+                Type::String | Type::Array => content::read(&output, self.long, &mut content, self.losses)?,
                 // Some clients send any JSON.
                 _ => content.push(Part::Text(Text::new(JsonStr::of(compacted(&output)?.get())))),
             }
@@ -251,17 +263,16 @@ impl<'a> InputReader<'_, 'a> {
         }
         Ok(())
     }
+}
 
-    /// Returns the parts of the current turn of the assistant, which begins here if necessary.
-    fn assistant(&mut self) -> &mut Vec<Part<'a>> {
-        let turns = &mut self.request.turns;
-        if turns.last().is_none_or(|turn| turn.role != Role::Assistant) {
-            turns.push(Turn::new(Role::Assistant, Vec::with_capacity(2)));
-        }
-        // There is one: it was there, or was pushed.
-        let last = turns.len() - 1;
-        &mut turns[last].parts
+/// Returns the parts of the current turn of the assistant, which begins here if necessary.
+fn assistant<'t, 'a>(turns: &'t mut Vec<Turn<'a>>) -> &'t mut Vec<Part<'a>> {
+    if turns.last().is_none_or(|turn| turn.role != Role::Assistant) {
+        turns.push(Turn::new(Role::Assistant, Vec::with_capacity(2)));
     }
+    // There is one: it was there, or was pushed.
+    let last = turns.len() - 1;
+    &mut turns[last].parts
 }
 
 impl<'a> InputItem<'a, '_, '_> {
@@ -308,6 +319,9 @@ const HOSTED: [&str; 4] =
     ["web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call"];
 
 const HOSTED_FAMILIES: [&str; 4] = ["mcp_", "computer_call", "program", "tool_search_"];
+
+/// Members of items that belong to items of one type, or that say nothing to others.
+const NEUTRAL: &[&str] = &["encrypted_content", "phase", "status", "summary"];
 
 /// Types of items that cannot be left out without changing the meaning of the conversation.
 const REFUSED: [&str; 6] = [

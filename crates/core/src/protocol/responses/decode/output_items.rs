@@ -55,7 +55,7 @@ struct OutputItem {
     last: SentText,
     /// The part that spoke last, and whether it belongs to a summary.
     part: Option<(u64, bool)>,
-    /// Parts that spoke, as bits; `cited` are parts whose citations were passed on.
+    /// Parts that spoke, as bits; `cited` are parts whose citations were taken.
     spoken: u64,
     cited: u64,
 }
@@ -212,11 +212,9 @@ impl OutputItems {
 
     /// Takes an annotation, the source of a part's text.
     pub(super) fn cite(&mut self, slot: ItemSlot, part: u64, annotation: &str, sink: &mut Sink<'_>) {
-        if let Some(item) = self.items.get_mut(slot.0).filter(|item| item.spoken & bit(part) != 0)
-            && let Some(citation) = citation(annotation)
-        {
+        if let Some(item) = self.items.get_mut(slot.0).filter(|item| item.spoken & bit(part) != 0) {
             item.cited |= bit(part);
-            sink(Event::Cite(citation));
+            sink(citation(annotation).map_or(Event::Anomaly(Anomaly::Citation), Event::Cite));
         }
     }
 

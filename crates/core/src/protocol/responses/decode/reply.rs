@@ -80,7 +80,7 @@ fn reason(
         (status, Some(_)) => {
             sink(Event::Anomaly(Anomaly::Finish));
             // An answer that is not complete is none that has ended well, whatever the reason.
-            if status == Some("\"incomplete\"") { Finish::Length } else { natural }
+            if status == Some("\"incomplete\"") { Finish::Unknown } else { natural }
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::protocol::node::Node;
 
 use super::message::InputReader;
 use super::{configuration, content, tools};
-use crate::protocol::pick::members_named;
+use crate::protocol::pick::members_or_losses;
 use crate::protocol::responses::fields::FIELDS;
 
 /// Reads a request that goes to `target`.
@@ -66,7 +66,7 @@ impl<'a> ResponsesRequestReader<'_, 'a> {
             },
             "temperature" => request.samplers.temperature = Some(node.number()?),
             "top_p" => request.samplers.top_p = Some(node.number()?),
-            "tool_choice" => request.choice = Some(tools::choice(node)?),
+            "tool_choice" => request.choice = Some(tools::choice(node, self.losses)?),
             "parallel_tool_calls" => request.parallel = Some(node.bool()?),
             "service_tier" => request.tier = Some(node.string()?),
             "text" => self.text(node)?,
@@ -93,9 +93,9 @@ impl<'a> ResponsesRequestReader<'_, 'a> {
     }
 
     fn text(&mut self, node: &Node<'a, '_>) -> Result<()> {
-        let [form, verbosity] = members_named(node, ["format", "verbosity"])?;
+        let [form, verbosity] = members_or_losses(node, ["format", "verbosity"], &[], self.losses)?;
         if let Some(form) = form {
-            self.request.format = configuration::format(&node.at("format", form))?;
+            self.request.format = configuration::format(&node.at("format", form), self.losses)?;
         }
         let Some(verbosity) = verbosity else { return Ok(()) };
         let verbosity = node.at("verbosity", verbosity);
@@ -107,8 +107,8 @@ impl<'a> ResponsesRequestReader<'_, 'a> {
     }
 
     fn reasoning(&mut self, node: &Node<'a, '_>) -> Result<()> {
-        let [effort, summary, older, context, mode] =
-            members_named(node, ["effort", "summary", "generate_summary", "context", "mode"])?;
+        let names = ["effort", "summary", "generate_summary", "context", "mode"];
+        let [effort, summary, older, context, mode] = members_or_losses(node, names, &[], self.losses)?;
         let thinking = &mut self.request.thinking;
         if let Some(text) = effort {
             configuration::effort(&node.at("effort", text), thinking)?;

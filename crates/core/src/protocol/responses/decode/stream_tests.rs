@@ -273,7 +273,7 @@ fn endings() {
         ("max_messages", "Stop"),
         ("steered", "Stop"),
         ("model_context_window_exceeded", "ContextWindow"),
-        ("novelty", "Anomaly(Finish), Length"),
+        ("novelty", "Anomaly(Finish), Unknown"),
     ] {
         let event = format!(
             r#"incomplete "response":{{"status":"incomplete","incomplete_details":{{"reason":"{reason}"}},"output":[]}}"#

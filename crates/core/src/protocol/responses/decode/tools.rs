@@ -9,7 +9,8 @@ use crate::json::{self, JsonStr, Lenient as _, Raw};
 use crate::protocol::node::{Node, Type};
 
 use super::content;
-use crate::protocol::pick::members_named;
+use crate::protocol::pick::{members_or_losses, unknown_member};
+use crate::protocol::place;
 
 /// Appends the tools of an array.
 pub(super) fn read<'a>(node: &Node<'a, '_>, tools: &mut Vec<Tool<'a>>, losses: &mut Losses) -> Result<()> {
@@ -19,7 +20,8 @@ pub(super) fn read<'a>(node: &Node<'a, '_>, tools: &mut Vec<Tool<'a>>, losses: &
             tools.push(one(&tool, &kind, None, losses)?);
             return Ok(());
         }
-        let [name, description, members] = members_named(&tool, ["name", "description", "tools"])?;
+        let [name, description, members] =
+            members_or_losses(&tool, ["name", "description", "tools"], &["type"], losses)?;
         let Some(name) = name else { return Err(tool.missing("name").wrong("a string")) };
         let space = Namespace {
             name: tool.at("name", name).string()?,
@@ -138,21 +140,21 @@ fn member<'a>(tool: &mut Tool<'a>, key: &str, value: &Node<'a, '_>, losses: &mut
             *schema = Some(value.raw()?).filter(|schema| schema.get() != "{}");
         }
         ("strict", ToolKind::Function { strict, .. }) => *strict = Some(value.bool()?),
-        ("format", ToolKind::Custom { grammar }) => *grammar = read_grammar(value)?,
+        ("format", ToolKind::Custom { grammar }) => *grammar = read_grammar(value, losses)?,
         ("prompt_cache_breakpoint", _) => tool.cache = Some(content::cache_mark(value.text, false)),
-        (key, _) if LEFT_OUT.contains(&key) && !matches!(value.text, "false" | "[]") => {
-            losses.drop(&value.path)?;
-        }
-        _ => {}
+        ("type" | "cache_control", _) => {}
+        _ if value.text == "false" => {}
+        _ => unknown_member(value, losses)?,
     }
     Ok(())
 }
 
-fn read_grammar<'a>(node: &Node<'a, '_>) -> Result<Option<Grammar<'a>>> {
-    let [syntax, definition, inner] = members_named(node, ["syntax", "definition", "grammar"])?;
+fn read_grammar<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Option<Grammar<'a>>> {
+    let [syntax, definition, inner] =
+        members_or_losses(node, ["syntax", "definition", "grammar"], &["type"], losses)?;
     if let Some(inner) = inner {
         let inner = node.at("grammar", inner);
-        let [syntax, definition] = members_named(&inner, ["syntax", "definition"])?;
+        let [syntax, definition] = members_or_losses(&inner, ["syntax", "definition"], &[], losses)?;
         return grammar(&inner, syntax, definition);
     }
     grammar(node, syntax, definition)
@@ -179,7 +181,7 @@ fn web_search<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<WebSearch<
     node.members(|key, value| {
         match key {
             "search_context_size" => search.context = Some(value.json_str()?),
-            "user_location" => search.location = Some(value.raw()?),
+            "user_location" => search.location = Some(place::read(&value, losses)?),
             "filters" => value.members(|key, value| {
                 match key {
                     "allowed_domains" => search.allowed = domains(&value)?,
@@ -201,7 +203,7 @@ fn web_search<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<WebSearch<
 }
 
 /// Reads `tool_choice`.
-pub(super) fn choice<'a>(node: &Node<'a, '_>) -> Result<Choice<'a>> {
+pub(super) fn choice<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Choice<'a>> {
     if node.kind() == Type::String {
         return match node.string()?.as_ref() {
             "auto" => Ok(Choice::Auto),
@@ -210,23 +212,29 @@ pub(super) fn choice<'a>(node: &Node<'a, '_>) -> Result<Choice<'a>> {
             _ => Err(not_carried(node.path.to_string())),
         };
     }
-    let [kind, mode, tools, allowed] = members_named(node, ["type", "mode", "tools", "allowed_tools"])?;
+    let names = ["type", "mode", "tools", "allowed_tools"];
+    let [kind, mode, tools, allowed] = members_or_losses(node, names, CHOSEN_MEMBERS, losses)?;
     match kind.map(|text| node.at("type", text).string()).transpose()?.as_deref() {
-        Some("function" | "custom") => named(node).map(Choice::Named),
+        Some("function" | "custom") => named(node, losses).map(Choice::Named),
         Some("allowed_tools") => match allowed {
             // This is Chat's form.
             Some(inner) => {
                 let inner = node.at("allowed_tools", inner);
-                let [mode, tools] = members_named(&inner, ["mode", "tools"])?;
-                subset(&inner, mode, tools)
+                let [mode, tools] = members_or_losses(&inner, ["mode", "tools"], &[], losses)?;
+                subset(&inner, mode, tools, losses)
             }
-            None => subset(node, mode, tools),
+            None => subset(node, mode, tools, losses),
         },
         _ => Err(not_carried(node.path.to_string())),
     }
 }
 
-fn subset<'a>(node: &Node<'a, '_>, mode: Option<&'a str>, tools: Option<&'a str>) -> Result<Choice<'a>> {
+fn subset<'a>(
+    node: &Node<'a, '_>,
+    mode: Option<&'a str>,
+    tools: Option<&'a str>,
+    losses: &mut Losses,
+) -> Result<Choice<'a>> {
     let required = match mode {
         Some(text) => node.at("mode", text).string()? == "required",
         None => false,
@@ -234,16 +242,16 @@ fn subset<'a>(node: &Node<'a, '_>, mode: Option<&'a str>, tools: Option<&'a str>
     let mut chosen = Vec::new();
     if let Some(text) = tools {
         node.at("tools", text).items(|tool| {
-            chosen.push(named(&tool)?);
+            chosen.push(named(&tool, losses)?);
             Ok(())
         })?;
     }
     Ok(Choice::Allowed { required, tools: chosen })
 }
 
-fn named<'a>(node: &Node<'a, '_>) -> Result<Chosen<'a>> {
+fn named<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Chosen<'a>> {
     let [kind, name, namespace, function, custom] =
-        members_named(node, ["type", "name", "namespace", "function", "custom"])?;
+        members_or_losses(node, ["type", "name", "namespace", "function", "custom"], &[], losses)?;
     if let Some(text) = name {
         let namespace = namespace.map(|text| node.at("namespace", text).string()).transpose()?;
         return Ok(Chosen { namespace, name: node.at("name", text).string()? });
@@ -252,7 +260,7 @@ fn named<'a>(node: &Node<'a, '_>) -> Result<Chosen<'a>> {
     for (key, inner) in [("function", function), ("custom", custom)] {
         let Some(inner) = inner else { continue };
         let inner = node.at(key, inner);
-        if let [Some(text)] = members_named(&inner, ["name"])? {
+        if let [Some(text)] = members_or_losses(&inner, ["name"], &[], losses)? {
             return Ok(Chosen { namespace: None, name: inner.at("name", text).string()? });
         }
     }
@@ -264,12 +272,11 @@ fn named<'a>(node: &Node<'a, '_>) -> Result<Chosen<'a>> {
     }
 }
 
+/// Members of a choice of one tool.
+const CHOSEN_MEMBERS: &[&str] = &["name", "namespace", "function", "custom"];
+
 /// The name of the provider's own web search, which is also the prefix of its types.
 const WEB_SEARCH: &str = "web_search";
-
-/// Members of tools that no other protocol has.
-const LEFT_OUT: [&str; 6] =
-    ["defer_loading", "allowed_callers", "input_examples", "eager_input_streaming", "output_schema", "async"];
 
 #[cfg(test)]
 mod tests {
@@ -363,7 +370,7 @@ mod tests {
     }
 
     fn choice(json: &str) -> Result<Choice<'_>> {
-        super::choice(&Node::root(json))
+        super::choice(&Node::root(json), &mut Losses::default())
     }
 
     fn chosen(name: &'static str) -> Chosen<'static> {

@@ -43,7 +43,9 @@ impl<'s> ResponseState<'s> {
         now: u64,
     ) -> Self {
         let incomplete = match finish {
-            Some(Finish::Length | Finish::ContextWindow | Finish::Pause) => Some("max_output_tokens"),
+            Some(Finish::Length | Finish::ContextWindow | Finish::Pause | Finish::Unknown) => {
+                Some("max_output_tokens")
+            }
             Some(Finish::Refusal(_)) => Some("content_filter"),
             Some(Finish::Stop | Finish::StopSequence(_) | Finish::ToolUse) | None => None,
         };

@@ -48,6 +48,7 @@ impl PartWriter<'_> {
                     o.text("type", "input_audio").object("input_audio", |o| {
                         o.json_str("data", &audio.data).json_str("format", &audio.format);
                     });
+                    self.mark(o, audio.cache);
                 });
             }
             Part::Reasoning(_) | Part::Call(_) | Part::Result(_) => {}

@@ -46,9 +46,6 @@ impl InputWriter<'_> {
     }
 
     fn turn(&mut self, turn: &Turn<'_>, list: &mut Array<'_>) -> Result<()> {
-        if turn.name.is_some() {
-            self.losses.drop_named("messages.name")?;
-        }
         let part_names = match (turn.role, self.target.profile.mid_system) {
             (Role::User, _) => USER,
             (Role::Assistant, _) => ASSISTANT,

@@ -107,6 +107,7 @@ fn pictures_files_and_speech() {
             data: JsonStr::plain("AA=="),
             format: JsonStr::plain("wav"),
             path: String::new(),
+            cache: None,
         }),
     ])]);
     let expected = [

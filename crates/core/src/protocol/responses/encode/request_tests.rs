@@ -433,9 +433,8 @@ fn a_count_has_no_limits_and_the_like() {
 
 #[test]
 fn what_has_no_place_here_is_told() {
-    let turn = Turn { name: Some(JsonStr::plain("Ann")), ..user(vec![text("hi")]) };
-    let all = Request { cache: Some(Cache { long: false }), ..turns(vec![turn]) };
-    assert_eq!(written(&all, &provider()).1.unwrap(), "messages.name, cache_control");
+    let all = Request { cache: Some(Cache { long: false }), ..hello() };
+    assert_eq!(written(&all, &provider()).1.unwrap(), "cache_control");
     let twice = Request { tools: vec![function("a"), function("a")], ..hello() };
     assert!(try_written(&twice, &provider()).is_err());
 }

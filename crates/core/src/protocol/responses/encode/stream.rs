@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use super::answer::{self, ResponseFrame, ResponseState};
 use super::event_writer::EventWriter;
 use super::output_items::OutputWriter;
-use crate::protocol::responses::error;
+use crate::protocol::responses::{error, keep_alive};
 
 /// An encoder of the stream for a client.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl ResponsesEncoder {
     }
 
     fn end(&mut self, out: &mut Vec<u8>) {
-        let cut = matches!(self.finish, Some(Finish::Length | Finish::ContextWindow));
+        let cut = self.finish.as_ref().is_some_and(Finish::is_cut);
         let Self { queue, items, context, sequence, finish, .. } = self;
         let mut events = EventWriter::new(out, sequence);
         queue.finish(cut, &mut |step| items.step(step, context, &mut events));
@@ -136,6 +136,14 @@ impl Encode for ResponsesEncoder {
                 self.start(None, None, out);
                 self.piece(piece, out);
             }
+        }
+    }
+
+    /// Some clients only count events, and their libraries want the stream to be opened before any other event.
+    fn keep_alive(&mut self, out: &mut Vec<u8>) {
+        match self.started {
+            true => keep_alive::append(self.sequence, out),
+            false => self.start(None, None, out),
         }
     }
 

@@ -12,17 +12,23 @@ use crate::protocol::responses::usage;
 pub(in crate::protocol::responses) fn read(event: &SseEvent<'_>) -> EventSummary {
     let Some(data) = &event.data else { return EventSummary::default() };
     let mut members = json::members(&data.bytes).lenient();
-    let Some(kind) = members.clone().find(|member| member.key == b"type") else {
-        return match event.name {
-            Some(name) => read_kind(name, &data.bytes, &mut members),
-            None => EventSummary::default(),
-        };
-    };
-    read_kind(
-        kind.value.trim_ascii_start().strip_prefix(b"\"").map_or(kind.value, unquoted),
-        &data.bytes,
-        &mut members,
-    )
+    let kind = members.clone().find(|member| member.key == b"type");
+    let kind =
+        kind.map(|kind| kind.value.trim_ascii_start().strip_prefix(b"\"").map_or(kind.value, unquoted));
+    let summary = read_kind(kind.or(event.name).unwrap_or_default(), &data.bytes, &mut members);
+    summary.with_misplaced_error(&data.bytes)
+}
+
+/// Whether an event only announces an answer.
+pub(in crate::protocol::responses) fn is_preamble(event: &SseEvent<'_>) -> bool {
+    let kind = event.data.as_ref().and_then(|data| json::find_member(&data.bytes, "type"));
+    let kind = kind.and_then(|kind| kind.value.strip_prefix(b"\""));
+    let kind = kind.map(unquoted).or(event.name).unwrap_or_default();
+    is_announcement(kind) || !kind.starts_with(b"response.")
+}
+
+fn is_announcement(kind: &[u8]) -> bool {
+    matches!(kind, b"response.created" | b"response.in_progress" | b"response.queued")
 }
 
 fn unquoted(rest: &[u8]) -> &[u8] {
@@ -32,7 +38,7 @@ fn unquoted(rest: &[u8]) -> &[u8] {
 fn read_kind<'a>(kind: &[u8], data: &[u8], members: &mut impl Iterator<Item = Member<'a>>) -> EventSummary {
     let has_words = kind.starts_with(b"response.");
     let progress = match kind {
-        b"response.created" | b"response.in_progress" | b"response.queued" => Progress::Running,
+        _ if is_announcement(kind) => Progress::Running,
         b"response.completed" | b"response.incomplete" => Progress::Over,
         b"response.failed" => Progress::Failed,
         b"error" => {
@@ -49,7 +55,8 @@ fn read_kind<'a>(kind: &[u8], data: &[u8], members: &mut impl Iterator<Item = Me
             };
         }
     };
-    let mut summary = EventSummary { progress, has_words, ..EventSummary::default() };
+    let opens = progress == Progress::Running;
+    let mut summary = EventSummary { progress, has_words, opens, ..EventSummary::default() };
     if let Some(response) = members.find(|member| member.is("response")) {
         lifecycle(&response, &mut summary);
     }
@@ -67,7 +74,10 @@ fn lifecycle(response: &Member<'_>, summary: &mut EventSummary) {
             b"usage" if member.is_present() => counts = Some(member.value),
             b"service_tier" => tier = Some(member.value),
             b"tool_usage" => tools = Some(member.value),
-            b"id" => summary.id = member.text().map(Into::into),
+            b"id" => {
+                summary.id = member.text().map(Into::into);
+                summary.id_span = Some(moved(&member.span));
+            }
             _ => {}
         }
     }
@@ -91,6 +101,16 @@ mod tests {
         let delta = r#"{"type":"response.output_text.delta","response":{"model":"x"},"model":"x"}"#;
         let unread = EventSummary { is_delta: true, has_words: true, ..EventSummary::default() };
         assert_eq!(summary(&format!("data: {delta}\n\n")), unread);
+    }
+
+    #[test]
+    fn announcements_are_no_answer() {
+        let is_preamble = |event: &str| is_preamble(&SseEvent::parse(event.as_bytes()));
+        assert!(is_preamble("data: {\"type\":\"response.created\",\"response\":{}}\n\n"));
+        assert!(is_preamble("data: {\"type\": \"response.in_progress\"}\n\n"));
+        assert!(is_preamble("event: response.queued\ndata: {}\n\n"));
+        assert!(is_preamble("event: keepalive\ndata: {\"type\":\"keepalive\"}\n\n"));
+        assert!(!is_preamble("data: {\"type\":\"response.output_item.added\"}\n\n"));
     }
 
     #[test]

@@ -1,6 +1,12 @@
 -- An account that gets or loses its wallet changes what its keys may do.
-CREATE TRIGGER wallet_added AFTER INSERT ON wallets BEGIN UPDATE revision SET number = number + 1; END;
-CREATE TRIGGER wallet_gone AFTER DELETE ON wallets BEGIN UPDATE revision SET number = number + 1; END;
+CREATE TRIGGER wallet_added AFTER INSERT ON wallets BEGIN
+    UPDATE revision SET number = number + 1;
+    UPDATE accounts SET revision = (SELECT number FROM revision) WHERE id = NEW.account;
+END;
+CREATE TRIGGER wallet_gone AFTER DELETE ON wallets BEGIN
+    UPDATE revision SET number = number + 1;
+    UPDATE accounts SET revision = (SELECT number FROM revision) WHERE id = OLD.account;
+END;
 
 -- The part of the cost that was counted and that nobody was charged for.
 ALTER TABLE usage ADD COLUMN tracked INTEGER NOT NULL DEFAULT 0 CHECK (tracked BETWEEN 0 AND cost);
@@ -34,6 +40,8 @@ CREATE TABLE budget_windows (
 
 CREATE TRIGGER budget_added AFTER INSERT ON budgets BEGIN
     UPDATE revision SET number = number + 1;
+    UPDATE keys SET revision = (SELECT number FROM revision) WHERE NEW.kind = 'key' AND id = NEW.owner;
+    UPDATE accounts SET revision = (SELECT number FROM revision) WHERE NEW.kind = 'account' AND id = NEW.owner;
     INSERT INTO budget_windows (budget, start_day, spent, tracked, allowed)
         SELECT NEW.id, start, cost, cost, cost FROM (
             SELECT start, (SELECT COALESCE(SUM(cost), 0) FROM usage WHERE day >= start
@@ -47,31 +55,37 @@ CREATE TRIGGER budget_added AFTER INSERT ON budgets BEGIN
 END;
 CREATE TRIGGER budget_changed AFTER UPDATE OF amount, hard, alert_at ON budgets BEGIN
     UPDATE revision SET number = number + 1;
+    UPDATE keys SET revision = (SELECT number FROM revision) WHERE NEW.kind = 'key' AND id = NEW.owner;
+    UPDATE accounts SET revision = (SELECT number FROM revision) WHERE NEW.kind = 'account' AND id = NEW.owner;
     UPDATE budget_windows SET allowed = MAX(allowed, spent + leased)
         WHERE budget = NEW.id AND spent + leased > NEW.amount;
 END;
-CREATE TRIGGER budget_gone AFTER DELETE ON budgets BEGIN UPDATE revision SET number = number + 1; END;
+CREATE TRIGGER budget_gone AFTER DELETE ON budgets BEGIN
+    UPDATE revision SET number = number + 1;
+    UPDATE keys SET revision = (SELECT number FROM revision) WHERE OLD.kind = 'key' AND id = OLD.owner;
+    UPDATE accounts SET revision = (SELECT number FROM revision) WHERE OLD.kind = 'account' AND id = OLD.owner;
+END;
 
 -- The spending limit of a key is its hard budget for all time.
 CREATE TRIGGER key_limit_added AFTER INSERT ON keys WHEN NEW.spending_limit IS NOT NULL BEGIN
     INSERT INTO budgets (kind, owner, period, amount, hard) VALUES ('key', NEW.id, 'total', NEW.spending_limit, 1);
 END;
 CREATE TRIGGER key_limit_changed AFTER UPDATE OF spending_limit ON keys
-WHEN NEW.spending_limit IS NOT NULL AND NEW.spending_limit IS NOT OLD.spending_limit BEGIN
+WHEN NEW.spending_limit IS NOT NULL AND NEW.spending_limit IS NOT OLD.spending_limit AND NEW.deleted IS NULL BEGIN
     INSERT INTO budgets (kind, owner, period, amount, hard) VALUES ('key', NEW.id, 'total', NEW.spending_limit, 1)
         ON CONFLICT DO UPDATE SET amount = excluded.amount;
 END;
 CREATE TRIGGER key_limit_gone AFTER UPDATE OF spending_limit ON keys WHEN NEW.spending_limit IS NULL BEGIN
     DELETE FROM budgets WHERE kind = 'key' AND owner = NEW.id AND period = 'total' AND hard;
 END;
-CREATE TRIGGER key_budgets_gone AFTER DELETE ON keys BEGIN
+CREATE TRIGGER key_budgets_gone AFTER UPDATE OF deleted ON keys WHEN NEW.deleted IS NOT NULL BEGIN
     DELETE FROM budgets WHERE kind = 'key' AND owner = OLD.id;
 END;
-CREATE TRIGGER account_budgets_gone AFTER DELETE ON accounts BEGIN
+CREATE TRIGGER account_budgets_gone AFTER UPDATE OF deleted ON accounts WHEN NEW.deleted IS NOT NULL BEGIN
     DELETE FROM budgets WHERE kind = 'account' AND owner = OLD.id;
 END;
 INSERT INTO budgets (kind, owner, period, amount, hard)
-    SELECT 'key', id, 'total', spending_limit, 1 FROM keys WHERE spending_limit IS NOT NULL;
+    SELECT 'key', id, 'total', spending_limit, 1 FROM keys WHERE spending_limit IS NOT NULL AND deleted IS NULL;
 
 -- What the money for calls is leased from: the wallet of an account, or none, and windows of budgets. `windows` is their
 -- list as text, by which a balance is found.

@@ -1,0 +1,367 @@
+//! The way of a request: credential, route, role, body, repetition, handler.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+use crate::admin::error::{Code, OperationError, OperationResult};
+use crate::admin::model::{ErrorBody, ErrorDetail, ErrorObject, Members};
+use crate::admin::ops::{Actor, Intent, Operations, Repeatable, Replay, Via};
+use crate::auth::{RateLimits, Role, bearer_token, random_id};
+use crate::route::percent_decoded;
+
+use super::call::{Answer, Call, Peer, Query, Reply, Request};
+use super::guard::Guard;
+use super::openapi;
+use super::repeat::{self, Repeats};
+use super::routes::{PREFIX, ROUTES, Route};
+use super::view::GatewayView;
+
+/// The API on one store.
+pub struct Api {
+    folder: PathBuf,
+    open: fn(&Path) -> OperationResult<Operations>,
+    view: Option<Arc<dyn GatewayView>>,
+    /// The rate limits of new keys if no gateway tells them.
+    key_defaults: RateLimits,
+    /// Connections to the store that nobody uses.
+    idle: Mutex<Vec<Operations>>,
+    guard: Guard,
+    repeats: Repeats,
+}
+
+/// The operator behind a request, and the rights.
+struct Caller {
+    actor: Actor,
+    role: Role,
+}
+
+impl Api {
+    /// Makes the API on the store in a data folder, with the gateway that runs on it.
+    #[must_use]
+    pub fn new(folder: &Path, view: Option<Arc<dyn GatewayView>>) -> Self {
+        Self::opened_by(Operations::open, folder, view)
+    }
+
+    /// Makes the API on the store in a data folder that changes nothing.
+    #[must_use]
+    pub fn to_read(folder: &Path) -> Self {
+        Self::opened_by(Operations::open_to_read, folder, None)
+    }
+
+    /// Sets the rate limits of new keys for which none are named.
+    #[must_use]
+    pub fn with_key_defaults(self, key_defaults: RateLimits) -> Self {
+        Self { key_defaults, ..self }
+    }
+
+    fn opened_by(
+        open: fn(&Path) -> OperationResult<Operations>,
+        folder: &Path,
+        view: Option<Arc<dyn GatewayView>>,
+    ) -> Self {
+        let folder = folder.to_owned();
+        Self {
+            folder,
+            open,
+            view,
+            key_defaults: RateLimits::default(),
+            idle: Mutex::default(),
+            guard: Guard::default(),
+            repeats: Repeats::default(),
+        }
+    }
+
+    /// Returns the role of a credential. May take as long as a disk does.
+    #[must_use]
+    pub fn role(&self, authorization: Option<&str>) -> Option<Role> {
+        let secret = authorization.and_then(bearer_token)?;
+        let found = self.with_operations(|operations| self.find(operations, secret));
+        found.ok().flatten().map(|(_, role)| role)
+    }
+
+    /// Answers a request. May take as long as a disk does.
+    #[must_use]
+    pub fn answer(&self, request: &Request) -> Answer {
+        let id = random_id("req_adm_");
+        let answer = self.with_operations(|operations| self.served(operations, request, &id));
+        let mut answer = answer.unwrap_or_else(|error| refused(&error, &id));
+        answer.headers.push(("x-request-id", id));
+        answer
+    }
+
+    /// Lends a connection to the store.
+    fn with_operations<T>(
+        &self,
+        operation: impl FnOnce(&mut Operations) -> OperationResult<T>,
+    ) -> OperationResult<T> {
+        let idle = self.idle.lock().pop();
+        let mut operations = match idle {
+            Some(operations) => operations,
+            None => (self.open)(&self.folder)?,
+        };
+        operations.set_key_defaults(self.view.as_ref().map_or(self.key_defaults, |view| view.key_defaults()));
+        let result = operation(&mut operations);
+        self.idle.lock().push(operations);
+        result
+    }
+
+    fn served(&self, operations: &mut Operations, request: &Request, id: &str) -> OperationResult<Answer> {
+        let (route, segment) = match find(&request.method, &request.path) {
+            Ok(found) => found,
+            Err(unknown) => {
+                self.caller(operations, request, id)?;
+                return unknown.answer(&request.path, id);
+            }
+        };
+        let caller = match route.role {
+            None => self.anybody(request, id)?,
+            Some(_) => self.caller(operations, request, id)?,
+        };
+        let subject = percent_decoded(segment);
+        if let Some(role) = route.role.filter(|role| *role > caller.role) {
+            note_refusal(operations, route, &caller.actor, &subject);
+            let message = format!("this takes a token with the role '{}'", role.name());
+            return Err(OperationError::new(Code::Forbidden, message));
+        }
+        if route.request.is_some() {
+            check_body(request)?;
+        }
+        if route.is_change() && request.peer != Peer::Command {
+            self.guard.admit_change(&caller.actor.name, Instant::now())?;
+        }
+        let mut call = Call {
+            operations,
+            view: self.view.as_deref(),
+            id: &subject,
+            query: Query::parse(route.parameters, &request.query)?,
+            body: &request.body,
+            intent: Intent { if_match: request.if_match.as_deref(), ..Intent::of(&caller.actor) },
+            document: openapi::document,
+        };
+        let key = request.idempotency_key.as_deref().filter(|_| route.again.is_some());
+        let Some(key) = key else { return Ok(success((route.handler)(&mut call)?, false)) };
+        let path = format!("{} {}", request.method, request.path);
+        let repeatable = repeat::repeatable(&caller.actor.name, &path, key, &request.body)?;
+        self.repeated(route, &mut call, &repeatable)
+    }
+
+    /// Carries out a request that may be a repetition.
+    fn repeated<'a>(
+        &self,
+        route: &Route,
+        call: &mut Call<'a>,
+        repeatable: &'a Repeatable,
+    ) -> OperationResult<Answer> {
+        let _running = self.repeats.begin(repeatable)?;
+        let now = Instant::now();
+        if let (Some(Replay { status, subject }), Some(again)) =
+            (call.operations.replay(repeatable)?, route.again)
+        {
+            let reply = again(call, &subject)?;
+            let secret = self.repeats.secret(repeatable, now);
+            return Ok(success(Reply { status, ..with_secret(reply, secret) }, true));
+        }
+        call.intent.repeatable = Some(repeatable);
+        let reply = (route.handler)(call)?;
+        if let Some(secret) = &reply.secret {
+            self.repeats.keep(repeatable, secret.clone(), now);
+        }
+        Ok(success(reply, false))
+    }
+
+    /// Identifies the operator behind a request.
+    fn caller(&self, operations: &Operations, request: &Request, id: &str) -> OperationResult<Caller> {
+        let address = match request.peer {
+            Peer::Command => return Ok(Caller { actor: Actor::command_line(), role: Role::Admin }),
+            Peer::Local(uid) => {
+                return Ok(Caller {
+                    actor: actor(format!("local:{uid}"), Via::Socket, None, id),
+                    role: Role::Admin,
+                });
+            }
+            Peer::Network { address, .. } => address,
+        };
+        let now = Instant::now();
+        self.guard.check_address(address, now)?;
+        let secret = request.authorization.as_deref().and_then(bearer_token);
+        let found = match secret {
+            Some(secret) => self.find(operations, secret)?,
+            None => None,
+        };
+        let Some((name, role)) = found else {
+            if secret.is_some() {
+                self.guard.note_failure(address, now);
+            }
+            let message = "send a token of `admin.tokens` or of `crossmodel token create` as \
+                'authorization: Bearer TOKEN'";
+            return Err(OperationError::new(Code::Unauthorized, message));
+        };
+        let actor = actor(format!("token:{name}"), Via::Api, Some(address.to_string()), id);
+        Ok(Caller { actor, role })
+    }
+
+    /// Identifies a caller that needs no credential. Only programs on this machine are told about the process.
+    fn anybody(&self, request: &Request, id: &str) -> OperationResult<Caller> {
+        let is_local = !matches!(request.peer, Peer::Network { is_local: false, .. });
+        if request.path == "/instance" && !is_local {
+            let message =
+                "this is for programs on this machine, which call the gateway by an address or a local name";
+            return Err(OperationError::new(Code::Forbidden, message));
+        }
+        Ok(Caller { actor: actor(String::new(), Via::Api, None, id), role: Role::Read })
+    }
+
+    /// Returns the name and the role of a credential.
+    fn find(&self, operations: &Operations, secret: &str) -> OperationResult<Option<(String, Role)>> {
+        let of_file = self.view.as_ref().map(|view| view.tokens());
+        let mut of_file = of_file.iter().flat_map(|tokens| tokens.iter());
+        if let Some(known) = of_file.find(|known| known.token.matches(secret)) {
+            return Ok(Some((known.name.clone(), known.role)));
+        }
+        operations.identify(secret)
+    }
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Api").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+/// A path or a method that there is not.
+enum Unknown {
+    Path,
+    /// The methods that the path has.
+    Method(Vec<&'static str>),
+}
+
+impl Unknown {
+    fn answer(self, path: &str, id: &str) -> OperationResult<Answer> {
+        match self {
+            Self::Path => {
+                let message = format!("there is no {PREFIX}{path}; the nearest is {PREFIX}{}", nearest(path));
+                Err(OperationError::new(Code::NotFound, message))
+            }
+            Self::Method(methods) => {
+                let allowed = methods.join(", ");
+                let message = format!("{PREFIX}{path} has {allowed}");
+                let mut answer = refused(&OperationError::new(Code::MethodNotAllowed, message), id);
+                answer.headers.push(("allow", allowed));
+                Ok(answer)
+            }
+        }
+    }
+}
+
+fn find<'p>(method: &str, path: &'p str) -> Result<(&'static Route, &'p str), Unknown> {
+    let fitting: Vec<_> = ROUTES.iter().filter_map(|route| Some((route, route.matches(path)?))).collect();
+    // A path without a variable part goes before one with it.
+    let found = fitting.iter().filter(|(route, _)| route.method == method).min_by_key(|(_, id)| id.len());
+    match found {
+        Some(found) => Ok(*found),
+        None if fitting.is_empty() => Err(Unknown::Path),
+        None => Err(Unknown::Method(fitting.iter().map(|(route, _)| route.method).collect())),
+    }
+}
+
+/// Returns the route whose path begins most like this one.
+fn nearest(path: &str) -> &'static str {
+    let common = |route: &&Route| route.path.bytes().zip(path.bytes()).take_while(|(a, b)| a == b).count();
+    let best = ROUTES.iter().max_by_key(|route| (common(route), std::cmp::Reverse(route.path.len())));
+    best.map_or("", |route| route.path)
+}
+
+fn check_body(request: &Request) -> OperationResult<()> {
+    if request.peer == Peer::Command {
+        return Ok(());
+    }
+    let kind = request.content_type.as_deref().unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if kind.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    let message = "a body needs 'content-type: application/json'";
+    Err(OperationError::new(Code::UnsupportedMediaType, message))
+}
+
+fn actor(name: String, via: Via, address: Option<String>, id: &str) -> Actor {
+    Actor { name, via, address, request_id: Some(id.to_owned()) }
+}
+
+/// Writes a refused change of an object that there is to the audit log.
+fn note_refusal(operations: &Operations, route: &Route, actor: &Actor, subject: &str) {
+    let is_known = match route.action.split('.').next() {
+        Some("key") => operations.key(subject).is_ok(),
+        Some("account" | "wallet") => operations.account(subject).is_ok(),
+        Some("token") => operations.token(subject).is_ok(),
+        _ => false,
+    };
+    if is_known && let Err(error) = operations.note_refusal(actor, route.action, subject, Code::Forbidden) {
+        log::error!("audit: {error}");
+    }
+}
+
+/// Adds the secret to a repeated reply, or advice if it is no longer known.
+fn with_secret(reply: Reply, secret: Option<String>) -> Reply {
+    let Ok(mut members) = serde_json::from_slice::<Members>(&reply.body) else { return reply };
+    let kind = members.get("object").and_then(|object| object.as_str()).unwrap_or_default();
+    if !matches!(kind, "key" | "token") {
+        return reply;
+    }
+    match secret {
+        Some(secret) => members.insert("secret".to_owned(), secret.into()),
+        None => {
+            let advice = if kind == "key" { "rotate the key" } else { "make another token" };
+            let advice = format!("the secret cannot be shown again; {advice} for a new one");
+            members.insert("hint".to_owned(), advice.into())
+        }
+    };
+    let body = serde_json::to_vec(&members).unwrap_or_default();
+    Reply { body, ..reply }
+}
+
+fn success(reply: Reply, is_replayed: bool) -> Answer {
+    let mut headers = Vec::new();
+    headers.extend(reply.etag.map(|etag| ("etag", etag)));
+    headers.extend(is_replayed.then(|| ("idempotency-replayed", "true".to_owned())));
+    Answer { status: reply.status, headers, body: reply.body }
+}
+
+fn refused(error: &OperationError, id: &str) -> Answer {
+    let (code, status) = error.code.parts();
+    let detail = |mistake: &crate::admin::Mistake| ErrorDetail {
+        param: mistake.param.clone(),
+        message: mistake.message.clone(),
+    };
+    let body = ErrorBody {
+        error: ErrorObject {
+            code: code.to_owned(),
+            message: error.message.clone(),
+            param: error.param().map(str::to_owned),
+            request_id: id.to_owned(),
+            details: error.details.iter().map(detail).collect(),
+        },
+    };
+    let mut headers = Vec::new();
+    match status {
+        401 => headers.push(("www-authenticate", "Bearer".to_owned())),
+        429 => headers
+            .push(("retry-after", if error.message.ends_with("minute") { "60" } else { "1" }.to_owned())),
+        _ => {}
+    }
+    Answer { status, headers, body: serde_json::to_vec(&body).unwrap_or_default() }
+}
+
+impl Answer {
+    /// Makes the answer of an error that happened before a request was read.
+    #[must_use]
+    pub fn refusal(error: &OperationError) -> Self {
+        let id = random_id("req_adm_");
+        let mut answer = refused(error, &id);
+        answer.headers.push(("x-request-id", id));
+        answer
+    }
+}

@@ -1,0 +1,85 @@
+//! Members that several objects have.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::admin::error::Mistake;
+
+/// Tags of an object: names and values.
+pub type Tags = BTreeMap<String, String>;
+
+/// The kind of source that rules an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// The admin API.
+    Api,
+    /// The command line.
+    Cli,
+    /// The configuration file.
+    Config,
+}
+
+impl Origin {
+    /// Returns the name by which it is stored.
+    pub(in crate::admin) fn name(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Cli => "cli",
+            Self::Config => "config",
+        }
+    }
+
+    /// Returns the origin of a stored name.
+    pub(in crate::admin) fn named(name: &str) -> Self {
+        [Self::Api, Self::Config].into_iter().find(|origin| origin.name() == name).unwrap_or(Self::Cli)
+    }
+}
+
+/// Distinguishes a member that is `null` from one that is absent.
+pub(super) fn nullable<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// Checks a name.
+pub(super) fn check_name(param: &str, name: &str, mistakes: &mut Vec<Mistake>) {
+    check_text(param, name, MAX_NAME_CHARS, mistakes);
+}
+
+/// Checks the length of a text.
+pub(super) fn check_text(param: &str, text: &str, most: usize, mistakes: &mut Vec<Mistake>) {
+    if text.chars().count() > most {
+        mistakes.push(Mistake::new(param, format!("has more than {most} characters")));
+    }
+}
+
+/// Checks tags.
+pub(super) fn check_tags(tags: &Tags, mistakes: &mut Vec<Mistake>) {
+    if tags.len() > MAX_TAG_COUNT {
+        mistakes.push(Mistake::new("tags", format!("there are more than {MAX_TAG_COUNT}")));
+    }
+    for (name, value) in tags {
+        let param = format!("tags.{name}");
+        if name.is_empty() {
+            mistakes.push(Mistake::new(param, "the name is empty"));
+        } else {
+            check_name(&param, name, mistakes);
+            check_name(&param, value, mistakes);
+        }
+    }
+}
+
+/// The longest name, in characters.
+const MAX_NAME_CHARS: usize = 64;
+
+/// The longest notes, in characters.
+pub(super) const MAX_NOTES_CHARS: usize = 200;
+
+/// The most tags of an object.
+const MAX_TAG_COUNT: usize = 8;

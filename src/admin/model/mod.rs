@@ -1,0 +1,26 @@
+//! The forms of objects and requests, as JSON and as schemas.
+
+mod account;
+mod audit;
+mod body;
+mod budget;
+mod key;
+mod list;
+mod members;
+mod status;
+mod time;
+mod token;
+mod usd;
+
+pub use crate::auth::Role;
+pub use account::{Account, AccountPatch, NewAccount, Payment, Transaction, WalletView};
+pub use audit::{AuditRow, Members};
+pub(super) use body::{Checked, read_body};
+pub use budget::{Budget, Budgets, NewBudget, NewBudgets};
+pub use key::{Key, KeyLookup, KeyPatch, KeyState, NewKey, Rotation, SecretView};
+pub use list::{ErrorBody, ErrorDetail, ErrorObject, List};
+pub use members::{Origin, Tags};
+pub use status::{Condition, ConditionStatus, Instance, Model, ModelTarget, Status};
+pub use time::{Moment, Period};
+pub use token::{NewToken, Token};
+pub use usd::Usd;

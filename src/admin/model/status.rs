@@ -1,0 +1,81 @@
+//! The state of a gateway.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Moment;
+
+/// A running gateway.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Instance {
+    /// The process.
+    pub pid: u32,
+    /// The version.
+    pub version: String,
+    /// The data folder.
+    pub data: String,
+    /// The configuration file.
+    pub config: Option<String>,
+    /// The time of its start.
+    pub started_at: Moment,
+}
+
+/// The state of a gateway as conditions.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Status {
+    /// The version.
+    pub version: String,
+    /// The time since its start.
+    pub uptime_seconds: u64,
+    /// The conditions.
+    pub conditions: Vec<Condition>,
+}
+
+/// One condition.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Condition {
+    /// The name.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whether it holds.
+    pub status: ConditionStatus,
+    /// The reason, for programs.
+    pub reason: String,
+    /// The reason in words.
+    pub message: String,
+    /// The time since which it has its status.
+    pub last_transition_time: Moment,
+}
+
+/// Whether a condition holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ConditionStatus {
+    /// It holds.
+    True,
+    /// It does not hold.
+    False,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// A model that the gateway serves.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Model {
+    /// `model`.
+    pub object: String,
+    /// The id; one that ends with `*` stands for all models with that prefix.
+    pub id: String,
+    /// The places at which it is served, in the order of preference.
+    pub targets: Vec<ModelTarget>,
+}
+
+/// A model at a provider.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ModelTarget {
+    /// The id, `MODEL@PROVIDER`.
+    pub id: String,
+    /// The provider.
+    pub provider: String,
+    /// The state: `closed`, `open` or `backing_off`.
+    pub state: String,
+}

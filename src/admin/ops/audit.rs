@@ -1,0 +1,43 @@
+//! The audit log.
+
+use crate::admin::error::OperationResult;
+use crate::admin::model::{AuditRow, List, Moment};
+use crate::admin::records;
+use crate::admin::records::audit::AuditSelection;
+
+use super::operations::Operations;
+use super::page::Page;
+
+/// The rows that are wanted. Absent conditions hold for all.
+#[derive(Clone, Debug, Default)]
+pub struct AuditFilter {
+    /// The operator.
+    pub actor: Option<String>,
+    /// The kind of change.
+    pub action: Option<String>,
+    /// The id of the object.
+    pub subject: Option<String>,
+    /// The first time.
+    pub from: Option<Moment>,
+    /// The time after the last one.
+    pub to: Option<Moment>,
+}
+
+impl Operations {
+    /// Returns rows of the audit log, newest first.
+    ///
+    /// # Errors
+    /// Fails for a wrong cursor, and if the store cannot be read.
+    pub fn audit(&self, filter: &AuditFilter, page: &Page) -> OperationResult<List<AuditRow>> {
+        let wanted = AuditSelection {
+            actor: filter.actor.as_deref(),
+            action: filter.action.as_deref(),
+            subject: filter.subject.as_deref(),
+            from: filter.from.map(|Moment(time)| time),
+            to: filter.to.map(|Moment(time)| time),
+            before: page.before("audit")?,
+            limit: page.rows(),
+        };
+        page.list("audit", records::audit::list(&self.connection, &wanted)?, |row| row.seq, Ok)
+    }
+}

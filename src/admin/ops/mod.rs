@@ -1,0 +1,18 @@
+//! The operations. Each change is one transaction, with its row of the audit log.
+
+mod accounts;
+mod audit;
+mod budgets;
+mod difference;
+mod keys;
+mod operations;
+mod page;
+mod payments;
+#[cfg(test)]
+mod tests;
+mod tokens;
+
+pub use audit::AuditFilter;
+pub use keys::KeyFilter;
+pub use operations::{Actor, Intent, Operations, Repeatable, Replay, Via};
+pub use page::Page;

@@ -1,0 +1,111 @@
+//! The providers that have answered conversations.
+//!
+//! The thinking of some models is signed for the account that they have answered. No other account accepts it, so a
+//! conversation that holds such thinking goes on where it was answered before, and nowhere else. This is known only to
+//! the process itself, for a day; otherwise the conversation goes where its name has led it at first.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::auth::Grant;
+use crate::canon::Caps;
+use crate::protocol::{ProtocolId, RequestMembers, add_opening};
+use crate::route::ResolvedModel;
+use crate::translate::recent_map::{KeyHash, RecentMap};
+
+/// The providers that have answered conversations.
+#[derive(Debug)]
+pub(in crate::edge) struct Conversations(Mutex<RecentMap<Arc<str>>>);
+
+/// A conversation with a model whose thinking is bound to an account.
+#[derive(Clone, Debug)]
+pub(in crate::edge) struct Conversation {
+    all: Arc<Conversations>,
+    /// The conversation by its opening, within its session if it has one.
+    id: KeyHash,
+    /// The session, which has several conversations where agents work for each other; absent if the client names none.
+    session: Option<KeyHash>,
+}
+
+impl Default for Conversations {
+    fn default() -> Self {
+        Self(Mutex::new(RecentMap::new(MAX_CONVERSATIONS, MAX_AGE)))
+    }
+}
+
+impl Conversations {
+    fn known(&self) -> MutexGuard<'_, RecentMap<Arc<str>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Conversation {
+    /// Returns the conversation that a request of this key belongs to, by the session that the client names or by its
+    /// opening. There is none if it does not matter who answers.
+    pub(in crate::edge) fn of(
+        all: &Arc<Conversations>,
+        found: &ResolvedModel,
+        grant: &Grant,
+        session: Option<&str>,
+        (body, members): (&[u8], &RequestMembers),
+    ) -> Option<Self> {
+        if !is_bound(found) {
+            return None;
+        }
+        let mut hash = Sha256::new();
+        for part in [&*grant.id, &*found.id, session.unwrap_or_default()] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        let short = |hash: Sha256| hash.finalize().first_chunk().copied().unwrap_or_default();
+        let session = session.map(|_| short(hash.clone()));
+        add_opening(body, members, &mut hash);
+        Some(Self { all: Arc::clone(all), id: short(hash), session })
+    }
+
+    /// Returns the name of a session for a conversation to which the client gives none.
+    pub(in crate::edge) fn name(&self) -> String {
+        self.id.iter().fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+
+    /// Returns the provider that has answered last, if it is known and still serves the model. A conversation whose
+    /// opening has changed is known by its session.
+    pub(in crate::edge) fn provider(&self, found: &ResolvedModel) -> Option<Arc<str>> {
+        let (known, now) = (self.all.known(), Instant::now());
+        let of_session = || known.get(self.session.as_ref()?, now);
+        let provider = known.get(&self.id, now).or_else(of_session).cloned()?;
+        found.entry.targets.iter().any(|target| target.provider.name == provider).then_some(provider)
+    }
+
+    /// Notes that a provider answers.
+    pub(in crate::edge) fn note(&self, provider: &Arc<str>) {
+        let (mut known, now) = (self.all.known(), Instant::now());
+        for key in std::iter::once(self.id).chain(self.session) {
+            known.set(key, Arc::clone(provider), now);
+        }
+    }
+}
+
+/// Whether several providers serve the model, and one of them accepts thinking only if it is its own.
+fn is_bound(found: &ResolvedModel) -> bool {
+    let targets = &found.entry.targets;
+    let Some((first, rest)) = targets.split_first() else { return false };
+    rest.iter().any(|target| target.provider.name != first.provider.name)
+        && targets.iter().any(|target| {
+            let model = found.upstream_model(target);
+            let caps = || Caps::of(ProtocolId::Messages, model, &target.provider.profile);
+            target.speaks(ProtocolId::Messages) && caps().with(&found.entry.caps, None).preserved_thinking
+        })
+}
+
+/// Maximum number of known conversations, about 10 MiB. Above it, the one that was answered longest ago is forgotten.
+const MAX_CONVERSATIONS: usize = 65_536;
+
+/// The time for which a conversation is known after an answer.
+const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
